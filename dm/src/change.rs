@@ -1,0 +1,128 @@
+//! One change of a pool: intent, act; the caller records the result.
+//!
+//! The intent (a row in phase creating or deleting, and the pool's next transaction id) is on the disk before the pool is
+//! touched. Then the pool takes the transaction id by compare-and-swap, and only then the change. So a pool that is not the
+//! store's (another copy of either, or another writer) refuses before anything is done to it, and after a crash every change
+//! that may have happened has a row.
+
+use nix::errno::Errno;
+
+use crate::error::Error;
+use crate::kernel::KernelError;
+use crate::lock::Lock;
+use crate::names::ThinId;
+use crate::pool::Pool;
+use crate::status::{Blocks, PoolMode, PoolStatus, StatusLine, Working};
+use crate::store::Writer;
+
+/// A recorded intent: the pool is to go from one transaction to the next.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Intent {
+    from: u64,
+    to: u64,
+}
+
+impl Pool {
+    /// Records an intent together with the pool's next transaction id. The caller holds the pool's lock until it has acted.
+    pub(crate) fn intend<T>(
+        &self,
+        _lock: &Lock,
+        grows: bool,
+        record: impl FnOnce(&Writer<'_>) -> Result<T, Error>,
+    ) -> Result<(Intent, T), Error> {
+        let name = &self.config.name;
+        let working = self.working()?;
+        if grows {
+            self.check_room(&working)?;
+        }
+        let from = working.transaction_id;
+        self.store.write(|w| {
+            let store = w
+                .pool(name)?
+                .ok_or_else(|| Error::NoPool {
+                    name: name.clone(),
+                    state_dir: self.config.state_dir.clone(),
+                })?
+                .transaction_id;
+            // The store is one ahead if the last writer died between its intent and its first message.
+            if store != from && Some(store) != from.checked_add(1) {
+                return Err(Error::Transaction { name: name.clone(), kernel: from, store });
+            }
+            let to = from + 1;
+            let value = record(w)?;
+            w.set_transaction_id(name, to)?;
+            Ok((Intent { from, to }, value))
+        })
+    }
+
+    /// Moves the pool to the intent's transaction, then changes it. The outer error says that nothing was changed.
+    pub(crate) fn act(
+        &self,
+        intent: Intent,
+        message: &str,
+    ) -> Result<Result<(), KernelError>, Error> {
+        let Intent { from, to } = intent;
+        self.kernel.message(&self.label.name, &format!("set_transaction_id {from} {to}")).map_err(
+            |source| Error::SetTransaction { name: self.config.name.clone(), from, to, source },
+        )?;
+        Ok(self.kernel.message(&self.label.name, message))
+    }
+
+    /// [`act`](Self::act) for a message that makes `id`. A thin id of the pool that no row owns (the store is older than the
+    /// pool) is deleted first: the store just said that it is free.
+    pub(crate) fn act_making(
+        &self,
+        intent: Intent,
+        id: ThinId,
+        message: &str,
+    ) -> Result<Result<(), KernelError>, Error> {
+        match self.act(intent, message)? {
+            Err(error) if error.errno() == Some(Errno::EEXIST) => {
+                tracing::warn!(pool = %self.config.name, %id, "the pool holds a thin id that the store does not know; deleting it");
+                let again = self
+                    .kernel
+                    .message(&self.label.name, &format!("delete {id}"))
+                    .and_then(|()| self.kernel.message(&self.label.name, message));
+                Ok(again)
+            }
+            answer => Ok(answer),
+        }
+    }
+
+    /// The pool's figures, if the kernel lets the pool be changed.
+    fn working(&self) -> Result<Working, Error> {
+        let stuck = |mode| Error::Stuck {
+            name: self.config.name.clone(),
+            mode,
+            metadata: self.media.metadata.clone(),
+        };
+        match self.status_line()? {
+            StatusLine::Working(working) if working.mode == PoolMode::ReadOnly => {
+                Err(stuck(PoolMode::ReadOnly))
+            }
+            StatusLine::Working(working) => Ok(working),
+            StatusLine::Broken(_) => Err(stuck(PoolMode::Fail)),
+        }
+    }
+
+    fn check_room(&self, working: &Working) -> Result<(), Error> {
+        let limit = self.config.fill_limit;
+        let check = |what, blocks: Blocks, unit: crate::Bytes, path: &std::path::Path| {
+            if blocks.used < limit.of(blocks.total).max(1) {
+                return Ok(());
+            }
+            let size = |blocks: u64| crate::Bytes(blocks.saturating_mul(unit.0));
+            Err(Error::Full {
+                name: self.config.name.clone(),
+                what,
+                used: size(blocks.used),
+                total: size(blocks.total),
+                limit,
+                path: path.to_owned(),
+            })
+        };
+        check("data", working.data, self.block, &self.media.data)?;
+        check("metadata", working.metadata, PoolStatus::METADATA_BLOCK, &self.media.metadata)
+    }
+}

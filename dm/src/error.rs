@@ -1,0 +1,199 @@
+//! What can fail, on what, and what to do about it.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::kernel::KernelError;
+use crate::names::{PoolName, ThinId, VolumeName};
+use crate::status::{PoolMode, StatusError};
+use crate::units::{Bytes, Percent};
+
+/// A failed operation.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "the fields are the nouns of the message above them")]
+pub enum Error {
+    /// device-mapper cannot be used at all.
+    #[error("cannot use device-mapper")]
+    NoKernel { source: KernelError },
+    /// A directory of ours cannot be made or read.
+    #[error("cannot use the directory {}", path.display())]
+    Directory { path: PathBuf, source: io::Error },
+    /// Others can write a directory of ours.
+    #[error(
+        "{} is no directory of ours alone (owner {uid}, mode {mode:04o}); it decides what root mounts: chown it to root and chmod it to 0700",
+        path.display()
+    )]
+    OpenDirectory { path: PathBuf, uid: u32, mode: u32 },
+    /// A lock file cannot be made or locked.
+    #[error("cannot lock {}", path.display())]
+    Lock { path: PathBuf, source: io::Error },
+    /// The store cannot be read or written.
+    #[error("cannot {action} the store {}", path.display())]
+    Store { action: &'static str, path: PathBuf, source: rusqlite::Error },
+    /// The store's file cannot be made.
+    #[error("cannot make the store {}", path.display())]
+    StoreFile { path: PathBuf, source: io::Error },
+    /// A later version of this program wrote the store.
+    #[error("the store {} has schema {found} and this program knows {known}; install the version that wrote it", path.display())]
+    NewerStore { path: PathBuf, found: i64, known: i64 },
+    /// A row has a value that this program never writes.
+    #[error("the store {} holds {value:?} as {column}; restore it from a backup", path.display())]
+    StoreValue { path: PathBuf, column: &'static str, value: String },
+
+    /// There is no such pool and it is not to be made on the way.
+    #[error("there is no pool {name} in {}; make it with `sharedroot pool create`", state_dir.display())]
+    NoPool { name: PoolName, state_dir: PathBuf },
+    /// The pool exists.
+    #[error("the pool {name} exists already in {}", state_dir.display())]
+    PoolExists { name: PoolName, state_dir: PathBuf },
+    /// A dm device of the pool's name is there, but no row of the store.
+    #[error(
+        "the device {device} of pool {name} is active, but {} does not know the pool; restore the store, or remove the device with `dmsetup remove {device}`",
+        state_dir.display()
+    )]
+    UnknownPoolDevice { name: PoolName, device: String, state_dir: PathBuf },
+    /// The block size is none that dm-thin takes.
+    #[error("a pool cannot have blocks of {block}; take a multiple of 64 KiB up to 1 GiB")]
+    BlockSize { block: Bytes },
+    /// The file system has no room for a loop file.
+    #[error("{} of {free} free is too little for a pool in {}, {least} is the least; give the pool block devices with `sharedroot pool create --data-dev DEVICE --metadata-dev DEVICE`", Percent::new(80).expect("80 is a percentage"), path.display())]
+    NoRoom { path: PathBuf, free: Bytes, least: Bytes },
+    /// A pool's file is there without a pool.
+    #[error("{} exists, but the store knows no such pool; restore the store, or move the file away", path.display())]
+    FileWithoutPool { path: PathBuf },
+    /// A pool's file or device cannot be used.
+    #[error("cannot {action} {}", path.display())]
+    Media { action: &'static str, path: PathBuf, source: io::Error },
+    /// No loop device can be had.
+    #[error(
+        "no loop device: {source}; load the loop module (modprobe loop) or give the pool block devices with `sharedroot pool create --data-dev DEVICE --metadata-dev DEVICE`"
+    )]
+    NoLoop { source: io::Error },
+    /// The path is no block device.
+    #[error("{} is no block device", path.display())]
+    NotBlock { path: PathBuf },
+    /// The device is mounted or otherwise claimed.
+    #[error("{} is in use: mounted, or part of another device", path.display())]
+    InUse { path: PathBuf, source: io::Error },
+    /// The device holds something.
+    #[error("{} carries {found}; if nobody needs it, clear it with `wipefs --all {}`", path.display(), path.display())]
+    Signature { path: PathBuf, found: &'static str },
+    /// The pool's metadata is not where the store says.
+    #[error("{} holds no thin-pool metadata; has the device got another name, or has the file been replaced?", path.display())]
+    NotMetadata { path: PathBuf },
+    /// A device is too small for a pool.
+    #[error("{} has {size}, too little for a pool", path.display())]
+    Small { path: PathBuf, size: Bytes },
+    /// The pool's device could not be made.
+    #[error("cannot activate the pool {name}")]
+    ActivatePool { name: PoolName, source: KernelError },
+    /// The pool's device could not be removed.
+    #[error("cannot deactivate the pool {name}")]
+    DeactivatePool { name: PoolName, source: KernelError },
+    /// The kernel does not tell the pool's status.
+    #[error("cannot read the status of the pool {name}")]
+    PoolStatus { name: PoolName, source: KernelError },
+    /// The kernel's status line is not understood.
+    #[error("cannot understand the status of the pool {name}")]
+    StatusLine { name: PoolName, source: StatusError },
+    /// The pool is too full for another volume.
+    #[error(
+        "the pool {name} is full: {used} of {total} {what} used, the limit is {limit}; delete containers or images, or enlarge {}",
+        path.display()
+    )]
+    Full {
+        name: PoolName,
+        what: &'static str,
+        used: Bytes,
+        total: Bytes,
+        limit: Percent,
+        path: PathBuf,
+    },
+    /// The kernel does not let the pool be changed.
+    #[error("the pool {name} cannot be changed, its mode is {mode}; deactivate it and run `thin_check` on {}", metadata.display())]
+    Stuck { name: PoolName, mode: PoolMode, metadata: PathBuf },
+    /// Pool and store do not belong together, or one of them is an older copy.
+    #[error(
+        "the pool {name} is at transaction {kernel} and the store at {store}: one of them is an old copy, or something else changed the pool; run `sharedroot pool reconcile` to go on with the pool as it is"
+    )]
+    Transaction { name: PoolName, kernel: u64, store: u64 },
+    /// The pool did not take the next transaction id.
+    #[error("cannot set the transaction id of the pool {name} from {from} to {to}")]
+    SetTransaction { name: PoolName, from: u64, to: u64, source: KernelError },
+    /// All 24 bits are in use.
+    #[error("the pool {name} has no thin id left; delete containers or images")]
+    NoThinId { name: PoolName },
+
+    /// The volume exists.
+    #[error("the volume {volume} exists already in the pool {pool}")]
+    Exists { volume: VolumeName, pool: PoolName },
+    /// There is no such volume.
+    #[error("there is no volume {volume} in the pool {pool}")]
+    NoVolume { volume: VolumeName, pool: PoolName },
+    /// Another process is making, activating or deleting the volume.
+    #[error(
+        "the volume {volume} of the pool {pool} is being made or deleted by another process; try again when it is done"
+    )]
+    Making { volume: VolumeName, pool: PoolName },
+    /// The volume's maker or deleter died.
+    #[error(
+        "the volume {volume} of the pool {pool} is half-made or half-deleted; run `sharedroot gc`"
+    )]
+    Unfinished { volume: VolumeName, pool: PoolName },
+    /// The size is zero.
+    #[error("the volume {volume} cannot have the size {size}")]
+    Size { volume: VolumeName, size: Bytes },
+    /// The pool did not make the volume.
+    #[error("cannot create the volume {volume} (thin id {id}) in the pool {pool}")]
+    Create { volume: VolumeName, id: ThinId, pool: PoolName, source: KernelError },
+    /// The pool did not make the snapshot.
+    #[error("cannot snapshot {origin} as {volume} (thin id {id}) in the pool {pool}")]
+    Snapshot {
+        origin: VolumeName,
+        volume: VolumeName,
+        id: ThinId,
+        pool: PoolName,
+        source: KernelError,
+    },
+    /// The origin could not be suspended or resumed.
+    #[error("cannot {action} {origin} around a snapshot in the pool {pool}")]
+    Freeze { action: &'static str, origin: VolumeName, pool: PoolName, source: KernelError },
+    /// The volume's device could not be made.
+    #[error("cannot activate the volume {volume} (thin id {id}) of the pool {pool}")]
+    Activate { volume: VolumeName, id: ThinId, pool: PoolName, source: KernelError },
+    /// The volume's device could not be looked up.
+    #[error("cannot look for the device of the volume {volume} of the pool {pool}")]
+    Find { volume: VolumeName, pool: PoolName, source: KernelError },
+    /// The kernel's devices could not be listed.
+    #[error("cannot list the devices of the pool {pool}")]
+    List { pool: PoolName, source: KernelError },
+    /// A device of the volume's name is another volume's, or a sealed volume's device is writable.
+    #[error(
+        "the active device {device} is not the volume {volume} as it should be; find its user (`fuser`, `findmnt`), then `dmsetup remove {device}`"
+    )]
+    WrongDevice { volume: VolumeName, device: String },
+    /// The volume is mounted or open.
+    #[error("the volume {volume} of the pool {pool} is in use; unmount it first (`findmnt --source {}`)", device.display())]
+    Busy { volume: VolumeName, pool: PoolName, device: PathBuf, source: KernelError },
+    /// The volume's device could not be removed.
+    #[error("cannot deactivate the volume {volume} of the pool {pool}")]
+    Deactivate { volume: VolumeName, pool: PoolName, source: KernelError },
+    /// What was written could not be brought to the disk.
+    #[error("cannot flush the volume {volume} of the pool {pool}")]
+    Flush { volume: VolumeName, pool: PoolName, source: io::Error },
+    /// The pool did not delete the volume.
+    #[error("cannot delete the volume {volume} (thin id {id}) from the pool {pool}")]
+    Delete { volume: VolumeName, id: ThinId, pool: PoolName, source: KernelError },
+}
+
+/// An error and its sources in one line, for a place that can only log it.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,313 @@
+//! The only file that speaks to device-mapper, through the crate's plain ioctl layer [`DM`].
+//!
+//! Not through its `ThinDev` and `ThinPoolDev`: they leak an id or leave an origin suspended when a step fails.
+//!
+//! Without udevd the crate does not wait for udev (it looks for `/run/udev/control`), and devtmpfs makes `/dev/dm-N`.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use devicemapper::{DM, DevId, DeviceInfo, DmError, DmFlags, DmName, DmOptions, DmUuid, errors};
+use nix::errno::Errno;
+
+use crate::names::DmLabel;
+
+/// Where udevd listens; the crate waits for udev if and only if it is there.
+const UDEV: &str = "/run/udev/control";
+/// The rule that ends the crate's wait, from the package that has `dmsetup`. The wait has no timeout, so it is looked for.
+const UDEV_RULE: [&str; 3] = [
+    "/usr/lib/udev/rules.d/95-dm-notify.rules",
+    "/lib/udev/rules.d/95-dm-notify.rules",
+    "/etc/udev/rules.d/95-dm-notify.rules",
+];
+
+/// A device-mapper call that failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KernelError {
+    /// `/dev/mapper/control` cannot be opened.
+    #[error("no device-mapper: {source}; run as root, and load the module (modprobe dm-thin-pool)")]
+    Control {
+        /// The crate's error.
+        source: Box<DmError>,
+    },
+    /// udevd runs, but nothing would tell us that it is done.
+    #[error(
+        "udevd runs without the rules of device-mapper (95-dm-notify.rules); install the package that has dmsetup"
+    )]
+    UdevRule,
+    /// The kernel refused a call.
+    #[error("{call} {device}: {errno}")]
+    Refused {
+        /// The call, as dmsetup names it.
+        call: &'static str,
+        /// The dm device's name.
+        device: String,
+        /// The kernel's answer.
+        errno: Errno,
+    },
+    /// The crate failed before or after the call.
+    #[error("{call} {device}: {source}")]
+    Library {
+        /// The call, as dmsetup names it.
+        call: &'static str,
+        /// The dm device's name.
+        device: String,
+        /// The crate's error.
+        source: Box<DmError>,
+    },
+    /// The device's node did not appear.
+    #[error("{} did not appear within {seconds} s; is a devtmpfs mounted on /dev?", path.display())]
+    NoNode {
+        /// The node.
+        path: PathBuf,
+        /// How long it was waited for.
+        seconds: u64,
+    },
+}
+
+impl KernelError {
+    /// The kernel's answer, if it was the kernel that refused.
+    pub fn errno(&self) -> Option<Errno> {
+        match self {
+            Self::Refused { errno, .. } => Some(*errno),
+            _ => None,
+        }
+    }
+}
+
+fn failed(call: &'static str, device: &str) -> impl FnOnce(DmError) -> KernelError {
+    let device = device.to_owned();
+    move |source| match source {
+        DmError::Core(errors::Error::Ioctl(_, _, _, errno)) => {
+            KernelError::Refused { call, device, errno: *errno }
+        }
+        source => KernelError::Library { call, device, source: Box::new(source) },
+    }
+}
+
+/// How a device may be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Read and write.
+    ReadWrite,
+    /// Read-only at the dm level: no mount option of a privileged container makes it writable.
+    ReadOnly,
+}
+
+/// One line of a table, from sector 0.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Table {
+    pub(crate) sectors: u64,
+    pub(crate) target: &'static str,
+    pub(crate) params: String,
+}
+
+/// A block device's number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct DevNumber {
+    pub(crate) major: u32,
+    pub(crate) minor: u32,
+}
+
+impl fmt::Display for DevNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.major, self.minor)
+    }
+}
+
+/// A dm device that the kernel has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Device {
+    pub(crate) number: DevNumber,
+    pub(crate) uuid: String,
+    pub(crate) access: Access,
+    /// It has a table in use; a device of a maker that died early has none.
+    pub(crate) live: bool,
+    pub(crate) suspended: bool,
+}
+
+impl Device {
+    pub(crate) fn node(&self) -> PathBuf {
+        PathBuf::from(format!("/dev/dm-{}", self.number.minor))
+    }
+}
+
+impl From<DeviceInfo> for Device {
+    fn from(info: DeviceInfo) -> Self {
+        let flags = info.flags();
+        Self {
+            number: DevNumber { major: info.device().major, minor: info.device().minor },
+            uuid: info.uuid().map(ToString::to_string).unwrap_or_default(),
+            access: if flags.contains(DmFlags::DM_READONLY) {
+                Access::ReadOnly
+            } else {
+                Access::ReadWrite
+            },
+            live: flags.contains(DmFlags::DM_ACTIVE_PRESENT),
+            suspended: flags.contains(DmFlags::DM_SUSPEND),
+        }
+    }
+}
+
+/// The way to the kernel.
+pub(crate) struct Kernel(DM);
+
+impl fmt::Debug for Kernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Kernel")
+    }
+}
+
+fn name(text: &str) -> &DmName {
+    DmName::new(text).expect("names.rs keeps dm names short and plain")
+}
+
+/// Tells udev's rules that the device is ours alone: no scan for file systems, no links in `/dev/disk`.
+fn private(flags: DmFlags) -> DmOptions {
+    DmOptions::private().set_flags(flags)
+}
+
+impl Kernel {
+    pub(crate) fn new() -> Result<Self, KernelError> {
+        if Path::new(UDEV).exists() && !UDEV_RULE.iter().any(|rule| Path::new(rule).exists()) {
+            return Err(KernelError::UdevRule);
+        }
+        DM::new().map(Self).map_err(|source| KernelError::Control { source: Box::new(source) })
+    }
+
+    /// The device called `device`, or none.
+    pub(crate) fn find(&self, device: &str) -> Result<Option<Device>, KernelError> {
+        match self.0.device_info(&DevId::Name(name(device))).map_err(failed("info", device)) {
+            Ok(info) => Ok(Some(info.into())),
+            Err(error) if error.errno() == Some(Errno::ENXIO) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Every dm device's name.
+    pub(crate) fn names(&self) -> Result<Vec<String>, KernelError> {
+        let list = self.0.list_devices().map_err(failed("ls", ""))?;
+        Ok(list.into_iter().map(|(name, _, _)| name.to_string()).collect())
+    }
+
+    /// Makes a device with one table and starts it. When a step fails nothing is left.
+    pub(crate) fn create(
+        &self,
+        label: &DmLabel,
+        table: &Table,
+        access: Access,
+    ) -> Result<Device, KernelError> {
+        let flags = match access {
+            Access::ReadWrite => DmFlags::empty(),
+            Access::ReadOnly => DmFlags::DM_READONLY,
+        };
+        let id = DevId::Name(name(&label.name));
+        let uuid = DmUuid::new(&label.uuid).expect("names.rs keeps dm uuids short and plain");
+        self.0
+            .device_create(name(&label.name), Some(uuid), private(flags))
+            .map_err(failed("create", &label.name))?;
+
+        let lines = [(0, table.sectors, table.target.to_owned(), table.params.clone())];
+        let started = self
+            .0
+            .table_load(&id, &lines, private(flags))
+            .map_err(failed("load", &label.name))
+            .and_then(|_| self.resume(&label.name))
+            .and_then(|()| self.0.device_info(&id).map_err(failed("info", &label.name)))
+            .and_then(|info| Device::from(info).with_node());
+        if started.is_err()
+            && let Err(error) = self.remove(&label.name)
+        {
+            tracing::warn!(device = label.name, %error, "a dm device that could not be started stays behind");
+        }
+        started
+    }
+
+    /// Removes a device; `false` if there was none. The crate tries for 0.8 s while somebody has it open.
+    pub(crate) fn remove(&self, device: &str) -> Result<bool, KernelError> {
+        let removed = self.0.device_remove(&DevId::Name(name(device)), private(DmFlags::empty()));
+        match removed.map_err(failed("remove", device)) {
+            Ok(_) => Ok(true),
+            Err(error) if error.errno() == Some(Errno::ENXIO) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Waits for the device's I/O, freezes its file system and holds new I/O back until the guard resumes it.
+    pub(crate) fn suspend<'k>(&'k self, device: &str) -> Result<Suspended<'k>, KernelError> {
+        let id = DevId::Name(name(device));
+        self.0
+            .device_suspend(&id, private(DmFlags::DM_SUSPEND))
+            .map_err(failed("suspend", device))?;
+        Ok(Suspended { kernel: self, device: device.to_owned(), resumed: false })
+    }
+
+    pub(crate) fn resume(&self, device: &str) -> Result<(), KernelError> {
+        let id = DevId::Name(name(device));
+        self.0
+            .device_suspend(&id, private(DmFlags::empty()))
+            .map(drop)
+            .map_err(failed("resume", device))
+    }
+
+    /// Sends a message to a target. Every message of a thin pool ends in a metadata commit.
+    pub(crate) fn message(&self, device: &str, text: &str) -> Result<(), KernelError> {
+        self.0
+            .target_msg(&DevId::Name(name(device)), None, text)
+            .map(drop)
+            .map_err(failed("message", device))
+    }
+
+    /// The status line of a device's only target, without the metadata commit that a plain status makes.
+    pub(crate) fn status(&self, device: &str) -> Result<String, KernelError> {
+        let id = DevId::Name(name(device));
+        let (_, lines) = self
+            .0
+            .table_status(&id, private(DmFlags::DM_NOFLUSH))
+            .map_err(failed("status", device))?;
+        Ok(lines.into_iter().next().map(|(_, _, _, line)| line).unwrap_or_default())
+    }
+}
+
+impl Device {
+    fn with_node(self) -> Result<Self, KernelError> {
+        const PATIENCE: Duration = Duration::from_secs(5);
+        let (path, end) = (self.node(), Instant::now() + PATIENCE);
+        while !path.exists() {
+            if Instant::now() >= end {
+                return Err(KernelError::NoNode { path, seconds: PATIENCE.as_secs() });
+            }
+            sleep(Duration::from_millis(2));
+        }
+        Ok(self)
+    }
+}
+
+/// A suspended device. Dropping it resumes; [`Suspended::resume`] also says whether that worked.
+#[must_use]
+pub(crate) struct Suspended<'k> {
+    kernel: &'k Kernel,
+    device: String,
+    resumed: bool,
+}
+
+impl Suspended<'_> {
+    pub(crate) fn resume(mut self) -> Result<(), KernelError> {
+        self.resumed = true;
+        self.kernel.resume(&self.device)
+    }
+}
+
+impl Drop for Suspended<'_> {
+    fn drop(&mut self) {
+        if self.resumed {
+            return;
+        }
+        if let Err(error) = self.kernel.resume(&self.device) {
+            tracing::error!(device = self.device, %error, "the device stays suspended; run `dmsetup resume {}`", self.device);
+        }
+    }
+}

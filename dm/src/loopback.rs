@@ -1,0 +1,110 @@
+//! The only file that speaks to loop devices, through the crate `loopdev-3`.
+
+use std::fs;
+use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+
+use loopdev::{LoopControl, LoopDevice};
+use nix::errno::Errno;
+
+use crate::error::Error;
+
+/// How often a loop device that another process takes first is tried again with the next.
+const RACES: usize = 64;
+
+/// A file on a loop device. Dropping it detaches the file if it was attached here and not kept.
+#[derive(Debug)]
+pub(crate) struct Attached {
+    /// `/dev/loopN`
+    pub(crate) node: PathBuf,
+    undo: bool,
+}
+
+impl Attached {
+    /// Leaves the file attached.
+    pub(crate) fn keep(mut self) {
+        self.undo = false;
+    }
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        if !self.undo {
+            return;
+        }
+        if let Err(error) = LoopDevice::open(&self.node).and_then(|device| device.detach()) {
+            tracing::warn!(device = %self.node.display(), %error, "a loop device stays attached; run `losetup -d` on it");
+        }
+    }
+}
+
+/// Attaches `file`, or finds the loop device that has it since an earlier start that was cut short.
+pub(crate) fn attach(file: &Path) -> Result<Attached, Error> {
+    let failed =
+        |source| Error::Media { action: "attach to a loop device", path: file.to_owned(), source };
+    if let Some(node) = find(file).map_err(failed)? {
+        return Ok(Attached { node, undo: false });
+    }
+    let control = LoopControl::open().map_err(|source| Error::NoLoop { source })?;
+    for _ in 0..RACES {
+        let device = control.next_free().map_err(|source| Error::NoLoop { source })?;
+        // No autoclear: the loop device must outlive this process, and dm alone would not keep it through a reload.
+        match device.attach_file(file) {
+            Ok(()) => {
+                let node = device.path().ok_or_else(|| failed(io::Error::other(Errno::ENODEV)))?;
+                let attached = Attached { node, undo: true };
+                // Without direct I/O every block is cached twice; some file systems (tmpfs) cannot do it.
+                if let Err(error) = device.set_direct_io(true) {
+                    tracing::info!(file = %file.display(), %error, "no direct I/O; the host's page cache holds a second copy");
+                }
+                return Ok(attached);
+            }
+            Err(error) if error.raw_os_error() == Some(Errno::EBUSY as i32) => {}
+            Err(error) => return Err(failed(error)),
+        }
+    }
+    Err(Error::NoLoop { source: Errno::EBUSY.into() })
+}
+
+/// Detaches `file` from its loop device, if it has one.
+pub(crate) fn detach(file: &Path) -> Result<(), Error> {
+    let failed = |source| Error::Media {
+        action: "detach from its loop device",
+        path: file.to_owned(),
+        source,
+    };
+    match find(file).map_err(failed)? {
+        Some(node) => LoopDevice::open(node).and_then(|device| device.detach()).map_err(failed),
+        None => Ok(()),
+    }
+}
+
+/// The loop device of `file`: the kernel names every loop device's file in sysfs.
+fn find(file: &Path) -> io::Result<Option<PathBuf>> {
+    let file = file.canonicalize()?;
+    let entries = match fs::read_dir("/sys/block") {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    for entry in entries {
+        let entry = entry?;
+        if !entry.file_name().as_bytes().starts_with(b"loop") {
+            continue;
+        }
+        // Free loop devices have no such file.
+        let Ok(mut backing) = fs::read(entry.path().join("loop/backing_file")) else { continue };
+        if backing.last() == Some(&b'\n') {
+            backing.pop();
+        }
+        if Path::new(&std::ffi::OsString::from_vec(backing)) == file {
+            let node = Path::new("/dev").join(entry.file_name());
+            if fs::metadata(&node)?.file_type().is_block_device() {
+                return Ok(Some(node));
+            }
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,225 @@
+//! Every name that reaches the kernel is built here and nowhere else.
+//!
+//! A pool `p` is the dm device `sharedroot-p`, its volume `v` is `sharedroot-p-v`. The uuids begin with `SHAREDROOT-`, so
+//! one udev rule can match all of them (`ENV{DM_UUID}=="SHAREDROOT-*"`) and leave them unscanned.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// Longest pool name. With [`VOLUME_MAX`] the dm name stays below the kernel's `DM_NAME_LEN` of 128 bytes:
+/// 11 + 32 + 1 + 80.
+const POOL_MAX: usize = 32;
+/// Longest volume name: a 64-digit hash or container ID and a prefix.
+const VOLUME_MAX: usize = 80;
+
+/// Why a text is no name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NameError {
+    /// The text is empty.
+    #[error("the {kind} name is empty")]
+    Empty {
+        /// `pool` or `volume`.
+        kind: &'static str,
+    },
+    /// The text is longer than a dm name has room for.
+    #[error("the {kind} name {text:?} has {} bytes, and {max} is the most", text.len())]
+    Long {
+        /// `pool` or `volume`.
+        kind: &'static str,
+        /// The rejected text.
+        text: String,
+        /// The most bytes a name may have.
+        max: usize,
+    },
+    /// The text has a character that a name must not have.
+    #[error("the {kind} name {text:?} may have {allowed} and must begin with a letter or digit")]
+    Character {
+        /// `pool` or `volume`.
+        kind: &'static str,
+        /// The rejected text.
+        text: String,
+        /// The allowed characters.
+        allowed: &'static str,
+    },
+}
+
+/// The name of a thin pool: 1 to 32 of `[a-z0-9._]`, the first a letter or digit.
+///
+/// No hyphen: it ends the pool's part of a volume's dm name, so that pool `a` with volume `b-c` and pool `a-b` with
+/// volume `c` can never be one device.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PoolName(Box<str>);
+
+/// The name of a thin volume: 1 to 80 of `[a-z0-9._-]`, the first a letter or digit.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct VolumeName(Box<str>);
+
+fn check(kind: &'static str, text: &str, max: usize, hyphen: bool) -> Result<Box<str>, NameError> {
+    if text.is_empty() {
+        return Err(NameError::Empty { kind });
+    }
+    if text.len() > max {
+        return Err(NameError::Long { kind, text: text.to_owned(), max });
+    }
+    let plain = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let allowed = |c: u8| plain(c) || c == b'.' || c == b'_' || (hyphen && c == b'-');
+    if !text.bytes().all(allowed) || !text.bytes().next().is_some_and(plain) {
+        let allowed = if hyphen { "a-z, 0-9, '.', '_', '-'" } else { "a-z, 0-9, '.', '_'" };
+        return Err(NameError::Character { kind, text: text.to_owned(), allowed });
+    }
+    Ok(text.into())
+}
+
+impl FromStr for PoolName {
+    type Err = NameError;
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        check("pool", text, POOL_MAX, false).map(Self)
+    }
+}
+
+impl FromStr for VolumeName {
+    type Err = NameError;
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        check("volume", text, VOLUME_MAX, true).map(Self)
+    }
+}
+
+impl fmt::Display for PoolName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for VolumeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl AsRef<str> for PoolName {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl AsRef<str> for VolumeName {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The number of a thin volume inside its pool. dm-thin keeps 24 bits of it (`MAX_DEV_ID` in dm-thin-metadata).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ThinId(u32);
+
+impl ThinId {
+    /// The largest id.
+    pub const MAX: Self = Self((1 << 24) - 1);
+
+    /// `None` if `id` has more than 24 bits.
+    pub const fn new(id: u32) -> Option<Self> {
+        if id <= Self::MAX.0 { Some(Self(id)) } else { None }
+    }
+
+    /// The number.
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+}
+
+impl fmt::Display for ThinId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The name and uuid of one dm device of ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct DmLabel {
+    /// The name below `/dev/mapper`.
+    pub(crate) name: String,
+    /// The uuid; it carries the thin id, so a stale device of a reused name is told apart.
+    pub(crate) uuid: String,
+}
+
+impl DmLabel {
+    /// The pool's own device.
+    pub(crate) fn pool(pool: &PoolName) -> Self {
+        Self { name: format!("sharedroot-{pool}"), uuid: format!("SHAREDROOT-{pool}-pool") }
+    }
+
+    /// One volume's device.
+    pub(crate) fn volume(pool: &PoolName, volume: &VolumeName, id: ThinId) -> Self {
+        Self {
+            name: format!("sharedroot-{pool}-{volume}"),
+            uuid: format!("SHAREDROOT-{pool}-{id}"),
+        }
+    }
+
+    /// The volume whose device is called `name`, if it is one of this pool.
+    pub(crate) fn volume_of(pool: &PoolName, name: &str) -> Option<VolumeName> {
+        name.strip_prefix("sharedroot-")?
+            .strip_prefix(pool.as_ref())?
+            .strip_prefix('-')?
+            .parse()
+            .ok()
+    }
+
+    /// The thin id in a volume's uuid, if it is one of this pool.
+    pub(crate) fn id_of(pool: &PoolName, uuid: &str) -> Option<ThinId> {
+        let id =
+            uuid.strip_prefix("SHAREDROOT-")?.strip_prefix(pool.as_ref())?.strip_prefix('-')?;
+        ThinId::new(id.parse().ok()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn names_that_must_not_be() {
+        for text in ["", ".", "..", "-a", "a/b", "A", "a b", "a\n", "ä", &"a".repeat(33), "a-b"] {
+            assert!(text.parse::<PoolName>().is_err(), "{text:?}");
+        }
+        for text in ["", "..", "-a", "a/b", "A", &"a".repeat(81)] {
+            assert!(text.parse::<VolumeName>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_longest_names_fit_the_kernel() {
+        let pool: PoolName = "p".repeat(POOL_MAX).parse().expect("a pool name");
+        let volume: VolumeName = "v".repeat(VOLUME_MAX).parse().expect("a volume name");
+        let label = DmLabel::volume(&pool, &volume, ThinId::MAX);
+        assert!(label.name.len() < 128 && label.uuid.len() < 129, "{label:?}");
+    }
+
+    #[test]
+    fn ids_have_24_bits() {
+        assert_eq!(ThinId::new(1 << 24), None);
+        assert_eq!(ThinId::new((1 << 24) - 1), Some(ThinId::MAX));
+    }
+
+    proptest! {
+        #[test]
+        fn a_device_leads_back_to_its_volume(p in "[a-z0-9][a-z0-9._]{0,31}", v in "[a-z0-9][a-z0-9._-]{0,79}", id in 0u32..1 << 24) {
+            let (pool, volume): (PoolName, VolumeName) = (p.parse()?, v.parse()?);
+            prop_assert_eq!(pool.to_string(), p);
+            prop_assert_eq!(volume.to_string(), v);
+            let id = ThinId::new(id).expect("24 bits");
+            let label = DmLabel::volume(&pool, &volume, id);
+            prop_assert_eq!(DmLabel::volume_of(&pool, &label.name), Some(volume));
+            prop_assert_eq!(DmLabel::id_of(&pool, &label.uuid), Some(id));
+        }
+
+        #[test]
+        fn any_text_is_a_name_or_an_error(text in ".{0,100}") {
+            if let Ok(name) = text.parse::<VolumeName>() {
+                prop_assert_eq!(name.to_string(), text);
+            }
+        }
+    }
+}

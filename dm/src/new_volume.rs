@@ -1,0 +1,212 @@
+//! A volume in the making: created or snapshotted, filled by the caller, and then kept or gone.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use crate::error::Error;
+use crate::lock::Lock;
+use crate::names::{DmLabel, VolumeName};
+use crate::pool::Pool;
+use crate::store::{Phase, VolumeRow};
+use crate::units::Bytes;
+use crate::volumes::ActiveVolume;
+
+/// An active, writable volume that is gone when this value is dropped, unless [`seal`](Self::seal) or [`keep`](Self::keep)
+/// commits it. If the process dies, the next use of the pool deletes it.
+#[derive(Debug)]
+#[must_use]
+pub struct NewVolume<'p> {
+    pool: &'p Pool,
+    row: VolumeRow,
+    active: Option<ActiveVolume>,
+    /// Held as long as this value lives: the volume has a living maker. None once the volume is committed.
+    lock: Option<Lock>,
+}
+
+impl Pool {
+    /// Makes an empty volume of `size`, rounded up to whole blocks, and activates it writable.
+    ///
+    /// The remains of a maker of the same name that died are deleted first.
+    ///
+    /// # Errors
+    /// [`Error::Exists`], [`Error::Making`], and [`Error::Full`] if the pool is fuller than the configuration allows.
+    pub fn create_volume(&self, name: &VolumeName, size: Bytes) -> Result<NewVolume<'_>, Error> {
+        if size.0 == 0 || size.0 > i64::MAX as u64 / 2 {
+            return Err(Error::Size { volume: name.clone(), size });
+        }
+        let lock = self.claim(name)?;
+        self.make(lock, name, size.round_up(self.block), None)
+    }
+
+    /// Makes a snapshot of `origin`, of the origin's size, and activates it writable.
+    ///
+    /// An origin that is not sealed and is active is suspended meanwhile; otherwise the snapshot would be torn, and the kernel
+    /// does not watch over that (thin-provisioning.rst, "Internal snapshots").
+    ///
+    /// # Errors
+    /// As [`Pool::create_volume`], and as [`Pool::activate`] for the origin.
+    pub fn snapshot(&self, origin: &VolumeName, name: &VolumeName) -> Result<NewVolume<'_>, Error> {
+        let from = self.ready_row(origin)?;
+        let lock = self.claim(name)?;
+        // Nobody may activate or delete an unsealed origin while it is looked at.
+        let _origin = match from.sealed {
+            true => None,
+            false => Some(Lock::volume(&self.config.run_dir, &self.config.name, origin)?),
+        };
+        self.make(lock, name, from.size, Some(origin))
+    }
+
+    /// Takes the name: its lock, without any row.
+    fn claim(&self, name: &VolumeName) -> Result<Lock, Error> {
+        let (volume, pool) = (name.clone(), self.config.name.clone());
+        let exists = |row: &VolumeRow| row.phase == Phase::Ready;
+        if self.row(name)?.as_ref().is_some_and(exists) {
+            return Err(Error::Exists { volume, pool });
+        }
+        let lock = Lock::volume(&self.config.run_dir, &pool, name)?;
+        match self.row(name)? {
+            Some(row) if exists(&row) => Err(Error::Exists { volume, pool }),
+            Some(row) => {
+                tracing::warn!(%volume, %pool, phase = ?row.phase, "deleting what a process that died has left");
+                self.erase(&row).map(|()| lock)
+            }
+            None => Ok(lock),
+        }
+    }
+
+    fn make(
+        &self,
+        lock: Lock,
+        name: &VolumeName,
+        size: Bytes,
+        origin: Option<&VolumeName>,
+    ) -> Result<NewVolume<'_>, Error> {
+        let pool = &self.config.name;
+        let turn = self.lock()?;
+        let recorded = self.intend(&turn, true, |w| {
+            let from = origin.map(|origin| {
+                let gone = || Error::NoVolume { volume: origin.clone(), pool: pool.clone() };
+                w.volume(pool, origin)?.filter(|row| row.phase == Phase::Ready).ok_or_else(gone)
+            });
+            let id = w.free_id(pool)?.ok_or_else(|| Error::NoThinId { name: pool.clone() })?;
+            let (name, origin) = (name.clone(), origin.cloned());
+            let row = VolumeRow { name, id, size, origin, phase: Phase::Creating, sealed: false };
+            w.put_volume(pool, &row)?;
+            Ok((from.transpose()?, row))
+        });
+        let (intent, (from, row)) = recorded?;
+        let id = row.id;
+        let mut new = NewVolume { pool: self, row, active: None, lock: Some(lock) };
+
+        let volume = name.clone();
+        let made = match from {
+            None => self.act_making(intent, id, &format!("create_thin {id}")).and_then(|answer| {
+                answer.map_err(|source| Error::Create { volume, id, pool: pool.clone(), source })
+            }),
+            Some(from) => self.still(&from).and_then(|suspended| {
+                let message = format!("create_snap {id} {}", from.id);
+                let answer = self.act_making(intent, id, &message);
+                let origin = from.name.clone();
+                let resumed = suspended.map_or(Ok(()), |suspended| suspended.resume());
+                answer?.map_err(|source| Error::Snapshot {
+                    origin: origin.clone(),
+                    volume,
+                    id,
+                    pool: pool.clone(),
+                    source,
+                })?;
+                resumed.map_err(|source| Error::Freeze {
+                    action: "resume",
+                    origin,
+                    pool: pool.clone(),
+                    source,
+                })
+            }),
+        };
+        // Before `new` can be dropped: its undoing takes the pool's lock.
+        drop(turn);
+        made?;
+        new.active = Some(ActiveVolume::from(&self.start(&new.row)?));
+        Ok(new)
+    }
+
+    /// Suspends an origin that somebody may be writing.
+    fn still(&self, origin: &VolumeRow) -> Result<Option<crate::kernel::Suspended<'_>>, Error> {
+        let device = DmLabel::volume(&self.config.name, &origin.name, origin.id).name;
+        if origin.sealed || self.find_device(&origin.name, &device)?.is_none() {
+            return Ok(None);
+        }
+        let (origin, pool) = (origin.name.clone(), self.config.name.clone());
+        self.kernel.suspend(&device).map(Some).map_err(|source| Error::Freeze {
+            action: "suspend",
+            origin,
+            pool,
+            source,
+        })
+    }
+}
+
+impl NewVolume<'_> {
+    /// The volume's name.
+    pub fn name(&self) -> &VolumeName {
+        &self.row.name
+    }
+
+    /// The volume's size.
+    pub fn size(&self) -> Bytes {
+        self.row.size
+    }
+
+    /// The volume's device, `/dev/dm-N`.
+    pub fn device(&self) -> &Path {
+        &self.active().device
+    }
+
+    /// The volume's device and its numbers.
+    pub fn active(&self) -> &ActiveVolume {
+        self.active.as_ref().expect("a volume leaves `make` active")
+    }
+
+    /// Brings what was written to the disk, deactivates the volume and marks it as finished for ever: from now on it is
+    /// activated read-only and may be an origin.
+    ///
+    /// # Errors
+    /// What was written cannot be flushed, or the device is still in use. Then the volume is deleted.
+    pub fn seal(self) -> Result<(), Error> {
+        let (volume, pool) = (self.row.name.clone(), self.pool.config.name.clone());
+        let flushed = File::open(self.device()).and_then(|device| device.sync_all());
+        flushed.map_err(|source| Error::Flush { volume, pool, source })?;
+        self.pool.deactivate_row(&self.row.name)?;
+        self.commit(true).map(drop)
+    }
+
+    /// Commits the volume and leaves it active and writable.
+    ///
+    /// # Errors
+    /// The store cannot be written. Then the volume is deleted.
+    pub fn keep(self) -> Result<ActiveVolume, Error> {
+        self.commit(false)
+    }
+
+    fn commit(mut self, sealed: bool) -> Result<ActiveVolume, Error> {
+        let (pool, name) = (&self.pool.config.name, &self.row.name);
+        self.pool.store.write(|w| w.set_phase(pool, name, Phase::Ready, sealed))?;
+        self.lock = None;
+        let device = PathBuf::from(self.device());
+        let ActiveVolume { major, minor, .. } = *self.active();
+        Ok(ActiveVolume { device, major, minor })
+    }
+}
+
+impl Drop for NewVolume<'_> {
+    fn drop(&mut self) {
+        let Some(lock) = self.lock.take() else { return };
+        match self.pool.erase(&self.row) {
+            Ok(()) => lock.forget(),
+            Err(error) => {
+                let (volume, pool) = (&self.row.name, &self.pool.config.name);
+                tracing::warn!(%volume, %pool, error = %crate::error::chain(&error), "a half-made volume stays behind; `sharedroot gc` deletes it");
+            }
+        }
+    }
+}

@@ -1,0 +1,384 @@
+//! The durable table of pools and thin volumes: SQLite in `store.db`, because several processes write it and it must survive
+//! a power cut (WAL with `synchronous=FULL`: a commit is on the disk when it returns).
+
+use std::ffi::OsStr;
+use std::fs::OpenOptions;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, Row, Transaction, TransactionBehavior, params};
+
+use crate::error::Error;
+use crate::lock::Lock;
+use crate::media::Media;
+use crate::names::{PoolName, ThinId, VolumeName};
+use crate::units::Bytes;
+
+/// The schema that this program writes.
+const SCHEMA: i64 = 1;
+/// Writers are serialized by the pool's lock, so only another pool's writer or a checkpoint is ever waited for.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Step `n` leads from schema `n` to `n + 1`.
+const STEPS: [&str; SCHEMA as usize] = ["
+    CREATE TABLE pools (
+        name TEXT PRIMARY KEY, phase TEXT NOT NULL, on_loop INTEGER NOT NULL, data BLOB NOT NULL, metadata BLOB NOT NULL,
+        block INTEGER NOT NULL, transaction_id INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE volumes (
+        pool TEXT NOT NULL REFERENCES pools (name), name TEXT NOT NULL, thin_id INTEGER NOT NULL, size INTEGER NOT NULL,
+        origin TEXT, phase TEXT NOT NULL, sealed INTEGER NOT NULL,
+        PRIMARY KEY (pool, name), UNIQUE (pool, thin_id)
+    ) STRICT;
+    CREATE INDEX unfinished ON volumes (pool) WHERE phase <> 'ready';
+"];
+
+/// How far a volume (or a pool) has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Being made: its maker fills it, or died.
+    Creating,
+    /// Complete.
+    Ready,
+    /// Being deleted: its deleter is at it, or died.
+    Deleting,
+}
+
+impl Phase {
+    fn text(self) -> &'static str {
+        match self {
+            Self::Creating => "creating",
+            Self::Ready => "ready",
+            Self::Deleting => "deleting",
+        }
+    }
+}
+
+/// What the store knows of a pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PoolRow {
+    pub(crate) phase: Phase,
+    pub(crate) media: Media,
+    pub(crate) block: Bytes,
+    pub(crate) transaction_id: u64,
+}
+
+/// What the store knows of a volume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct VolumeRow {
+    pub(crate) name: VolumeName,
+    pub(crate) id: ThinId,
+    pub(crate) size: Bytes,
+    pub(crate) origin: Option<VolumeName>,
+    pub(crate) phase: Phase,
+    pub(crate) sealed: bool,
+}
+
+/// The open store.
+#[derive(Debug)]
+pub(crate) struct Store {
+    path: PathBuf,
+    connection: Mutex<Connection>,
+}
+
+impl Store {
+    /// The store's file.
+    pub(crate) fn file(state_dir: &Path) -> PathBuf {
+        state_dir.join("store.db")
+    }
+
+    /// Opens the store, makes it if it is not there, and brings an old one up to this program's schema.
+    pub(crate) fn open(state_dir: &Path, run_dir: &Path) -> Result<Self, Error> {
+        let path = Self::file(state_dir);
+        let fail = |action| failed(action, &path);
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(|source| Error::StoreFile { path: path.clone(), source })?;
+        let mut connection = Connection::open(&path).map_err(fail("open"))?;
+        connection.busy_timeout(PATIENCE).map_err(fail("set up"))?;
+        connection.pragma_update(None, "synchronous", "FULL").map_err(fail("set up"))?;
+        connection.pragma_update(None, "foreign_keys", true).map_err(fail("set up"))?;
+        if schema(&connection).map_err(fail("read"))? != SCHEMA {
+            // The change to WAL does not wait for other openers, so they take turns.
+            let _turn = Lock::store(run_dir)?;
+            connection.pragma_update(None, "journal_mode", "WAL").map_err(fail("set up"))?;
+            migrate(&mut connection, &path)?;
+        }
+        Ok(Self { path, connection: Mutex::new(connection) })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Connection> {
+        // A panic elsewhere rolls its transaction back; the connection stays sound.
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs `body` in one write transaction: committed if it succeeds, rolled back if not.
+    pub(crate) fn write<T>(
+        &self,
+        body: impl FnOnce(&Writer<'_>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut connection = self.lock();
+        let tx = connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(failed("lock", &self.path))?;
+        let writer = Writer { tx, path: &self.path };
+        let value = body(&writer)?;
+        writer.tx.commit().map_err(failed("commit to", &self.path))?;
+        Ok(value)
+    }
+
+    /// The pool's row, or none.
+    pub(crate) fn pool(&self, pool: &PoolName) -> Result<Option<PoolRow>, Error> {
+        read_pool(&self.lock(), &self.path, pool)
+    }
+
+    /// The volume's row, or none.
+    pub(crate) fn volume(
+        &self,
+        pool: &PoolName,
+        name: &VolumeName,
+    ) -> Result<Option<VolumeRow>, Error> {
+        read_volume(&self.lock(), &self.path, pool, name)
+    }
+
+    /// All volumes of a pool by name.
+    pub(crate) fn volumes(&self, pool: &PoolName) -> Result<Vec<VolumeRow>, Error> {
+        self.list("SELECT * FROM volumes WHERE pool = ?1 ORDER BY name", pool)
+    }
+
+    /// The volumes of a pool that are not ready.
+    pub(crate) fn unfinished(&self, pool: &PoolName) -> Result<Vec<VolumeRow>, Error> {
+        self.list("SELECT * FROM volumes WHERE pool = ?1 AND phase <> 'ready' ORDER BY name", pool)
+    }
+
+    fn list(&self, query: &str, pool: &PoolName) -> Result<Vec<VolumeRow>, Error> {
+        let connection = self.lock();
+        let fail = |source| failed("read", &self.path)(source);
+        let mut statement = connection.prepare_cached(query).map_err(fail)?;
+        let mut rows = statement.query([pool.as_ref()]).map_err(fail)?;
+        let mut list = Vec::new();
+        while let Some(row) = rows.next().map_err(fail)? {
+            list.push(volume_row(row, &self.path)?);
+        }
+        Ok(list)
+    }
+}
+
+/// One write transaction.
+#[derive(Debug)]
+pub(crate) struct Writer<'s> {
+    tx: Transaction<'s>,
+    path: &'s Path,
+}
+
+impl Writer<'_> {
+    fn run(&self, statement: &str, values: impl rusqlite::Params) -> Result<(), Error> {
+        self.tx.execute(statement, values).map(drop).map_err(failed("write", self.path))
+    }
+
+    pub(crate) fn pool(&self, pool: &PoolName) -> Result<Option<PoolRow>, Error> {
+        read_pool(&self.tx, self.path, pool)
+    }
+
+    pub(crate) fn volume(
+        &self,
+        pool: &PoolName,
+        name: &VolumeName,
+    ) -> Result<Option<VolumeRow>, Error> {
+        read_volume(&self.tx, self.path, pool, name)
+    }
+
+    pub(crate) fn put_pool(&self, pool: &PoolName, row: &PoolRow) -> Result<(), Error> {
+        let (data, metadata) =
+            (row.media.data.as_os_str().as_bytes(), row.media.metadata.as_os_str().as_bytes());
+        self.run(
+            "INSERT INTO pools (name, phase, on_loop, data, metadata, block, transaction_id) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+             ON CONFLICT (name) DO UPDATE SET phase = ?2, on_loop = ?3, data = ?4, metadata = ?5, block = ?6, transaction_id = ?7",
+            params![
+                pool.as_ref(), row.phase.text(), row.media.on_loop, data, metadata, row.block.0 as i64,
+                row.transaction_id as i64
+            ],
+        )
+    }
+
+    pub(crate) fn drop_pool(&self, pool: &PoolName) -> Result<(), Error> {
+        self.run("DELETE FROM volumes WHERE pool = ?1", [pool.as_ref()])?;
+        self.run("DELETE FROM pools WHERE name = ?1", [pool.as_ref()])
+    }
+
+    pub(crate) fn set_transaction_id(&self, pool: &PoolName, id: u64) -> Result<(), Error> {
+        self.run(
+            "UPDATE pools SET transaction_id = ?2 WHERE name = ?1",
+            params![pool.as_ref(), id as i64],
+        )
+    }
+
+    pub(crate) fn put_volume(&self, pool: &PoolName, row: &VolumeRow) -> Result<(), Error> {
+        self.run(
+            "INSERT INTO volumes (pool, name, thin_id, size, origin, phase, sealed) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            params![
+                pool.as_ref(), row.name.as_ref(), row.id.get(), row.size.0 as i64,
+                row.origin.as_ref().map(AsRef::as_ref), row.phase.text(), row.sealed
+            ],
+        )
+    }
+
+    pub(crate) fn set_phase(
+        &self,
+        pool: &PoolName,
+        name: &VolumeName,
+        phase: Phase,
+        sealed: bool,
+    ) -> Result<(), Error> {
+        self.run(
+            "UPDATE volumes SET phase = ?3, sealed = ?4 WHERE pool = ?1 AND name = ?2",
+            params![pool.as_ref(), name.as_ref(), phase.text(), sealed],
+        )
+    }
+
+    pub(crate) fn drop_volume(&self, pool: &PoolName, name: &VolumeName) -> Result<(), Error> {
+        self.run(
+            "DELETE FROM volumes WHERE pool = ?1 AND name = ?2",
+            [pool.as_ref(), name.as_ref()],
+        )
+    }
+
+    /// The lowest thin id that no row of the pool has.
+    pub(crate) fn free_id(&self, pool: &PoolName) -> Result<Option<ThinId>, Error> {
+        let id: u32 = self
+            .tx
+            .query_row(
+                "SELECT CASE WHEN NOT EXISTS (SELECT 1 FROM volumes WHERE pool = ?1 AND thin_id = 0) THEN 0 ELSE (
+                    SELECT MIN(v.thin_id) + 1 FROM volumes v WHERE v.pool = ?1
+                    AND NOT EXISTS (SELECT 1 FROM volumes w WHERE w.pool = ?1 AND w.thin_id = v.thin_id + 1)) END",
+                [pool.as_ref()],
+                |row| row.get(0),
+            )
+            .map_err(failed("read", self.path))?;
+        Ok(ThinId::new(id))
+    }
+}
+
+fn failed(action: &'static str, path: &Path) -> impl FnOnce(rusqlite::Error) -> Error {
+    let path = path.to_owned();
+    move |source| Error::Store { action, path, source }
+}
+
+/// The store's schema; 0 for an empty file.
+fn schema(connection: &Connection) -> rusqlite::Result<i64> {
+    // Not `table_exists`: it answers from the connection's own copy of the schema, which another process may have outdated.
+    let known =
+        "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'meta')";
+    if !connection.query_row(known, [], |row| row.get(0))? {
+        return Ok(0);
+    }
+    connection.query_row("SELECT value FROM meta WHERE key = 'schema'", [], |row| row.get(0))
+}
+
+fn migrate(connection: &mut Connection, path: &Path) -> Result<(), Error> {
+    let fail = || failed("migrate", path);
+    let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fail())?;
+    let found = schema(&tx).map_err(fail())?;
+    let Some(steps) = usize::try_from(found).ok().and_then(|done| STEPS.get(done..)) else {
+        return Err(Error::NewerStore { path: path.to_owned(), found, known: SCHEMA });
+    };
+    tx.execute_batch(
+        "CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;",
+    )
+    .map_err(fail())?;
+    for step in steps {
+        tx.execute_batch(step).map_err(fail())?;
+    }
+    tx.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('schema', ?1)", [SCHEMA])
+        .map_err(fail())?;
+    tx.commit().map_err(fail())
+}
+
+fn read_pool(
+    connection: &Connection,
+    path: &Path,
+    pool: &PoolName,
+) -> Result<Option<PoolRow>, Error> {
+    let fail = |source| failed("read", path)(source);
+    let mut statement =
+        connection.prepare_cached("SELECT * FROM pools WHERE name = ?1").map_err(fail)?;
+    let mut rows = statement.query([pool.as_ref()]).map_err(fail)?;
+    let Some(row) = rows.next().map_err(fail)? else { return Ok(None) };
+    let file = |column| {
+        row.get_ref(column)
+            .and_then(|value| Ok(value.as_blob()?))
+            .map(|b| PathBuf::from(OsStr::from_bytes(b)))
+    };
+    let number = |column| row.get::<_, i64>(column).map(|value| value as u64);
+    Ok(Some(PoolRow {
+        phase: phase(row, path)?,
+        media: Media {
+            on_loop: row.get("on_loop").map_err(fail)?,
+            data: file("data").map_err(fail)?,
+            metadata: file("metadata").map_err(fail)?,
+        },
+        block: Bytes(number("block").map_err(fail)?),
+        transaction_id: number("transaction_id").map_err(fail)?,
+    }))
+}
+
+fn read_volume(
+    connection: &Connection,
+    path: &Path,
+    pool: &PoolName,
+    name: &VolumeName,
+) -> Result<Option<VolumeRow>, Error> {
+    let fail = |source| failed("read", path)(source);
+    let mut statement = connection
+        .prepare_cached("SELECT * FROM volumes WHERE pool = ?1 AND name = ?2")
+        .map_err(fail)?;
+    let mut rows = statement.query([pool.as_ref(), name.as_ref()]).map_err(fail)?;
+    rows.next().map_err(fail)?.map(|row| volume_row(row, path)).transpose()
+}
+
+fn volume_row(row: &Row<'_>, path: &Path) -> Result<VolumeRow, Error> {
+    let fail = |source| failed("read", path)(source);
+    let wrong = |column, value: String| Error::StoreValue { path: path.to_owned(), column, value };
+    let name = |column, text: String| text.parse::<VolumeName>().map_err(|_| wrong(column, text));
+    let id: i64 = row.get("thin_id").map_err(fail)?;
+    Ok(VolumeRow {
+        name: name("volumes.name", row.get("name").map_err(fail)?)?,
+        id: u32::try_from(id)
+            .ok()
+            .and_then(ThinId::new)
+            .ok_or_else(|| wrong("volumes.thin_id", id.to_string()))?,
+        size: Bytes(row.get::<_, i64>("size").map_err(fail)? as u64),
+        origin: row
+            .get::<_, Option<String>>("origin")
+            .map_err(fail)?
+            .map(|origin| name("volumes.origin", origin))
+            .transpose()?,
+        phase: phase(row, path)?,
+        sealed: row.get("sealed").map_err(fail)?,
+    })
+}
+
+fn phase(row: &Row<'_>, path: &Path) -> Result<Phase, Error> {
+    match row.get_ref("phase").map_err(failed("read", path))? {
+        ValueRef::Text(b"creating") => Ok(Phase::Creating),
+        ValueRef::Text(b"ready") => Ok(Phase::Ready),
+        ValueRef::Text(b"deleting") => Ok(Phase::Deleting),
+        other => Err(Error::StoreValue {
+            path: path.to_owned(),
+            column: "phase",
+            value: format!("{other:?}"),
+        }),
+    }
+}
+
+#[cfg(test)]
+#[path = "store_tests.rs"]
+mod tests;
