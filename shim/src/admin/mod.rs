@@ -1,0 +1,4 @@
+//! What an administrator asks and does; nothing here is in a container's path.
+
+pub mod image;
+pub mod pool;

@@ -1,0 +1,268 @@
+//! From a bundle directory to a checked container configuration. Parsing stands apart from
+//! reading; nothing here acts.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Component, Path, PathBuf};
+
+use oci_spec::runtime::Spec;
+
+/// A configuration file is at most this large; the largest real one is some hundred kB.
+const MAX_CONFIG: u64 = 16 << 20;
+
+/// What is wrong with a bundle or an ID. Every message names the file or the field.
+#[derive(Debug, thiserror::Error)]
+pub enum BundleError {
+    /// The bundle directory or config.json cannot be read.
+    #[error("read {path}: {source}; a bundle is a directory with a config.json (see `sharedroot spec`)")]
+    Read {
+        /// The file or directory.
+        path: PathBuf,
+        /// The operating system's reason.
+        source: std::io::Error,
+    },
+    /// Larger than any real configuration.
+    #[error("{path} is larger than 16 MiB; that is no container configuration")]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Not JSON, cut short, or not of the specification's form.
+    #[error("{path} is not a valid config.json: {source}")]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// What and where.
+        source: serde_json::Error,
+    },
+    /// Another major version.
+    #[error("ociVersion: {version:?} is not supported; this runtime knows 1.x")]
+    Version {
+        /// What the file says.
+        version: String,
+    },
+    /// A part that every Linux container must have.
+    #[error("{field} is missing")]
+    Missing {
+        /// The field's path in config.json.
+        field: &'static str,
+    },
+    /// The root file system is not there.
+    #[error("root.path: {path}: {source}")]
+    Root {
+        /// The resolved path.
+        path: PathBuf,
+        /// The operating system's reason.
+        source: std::io::Error,
+    },
+    /// A symlink would let the image choose a directory of the host.
+    #[error("root.path: {path} is or passes through a symbolic link (to {target}); give the real path")]
+    RootLink {
+        /// As given.
+        path: PathBuf,
+        /// Where it leads.
+        target: PathBuf,
+    },
+    /// A relative path that climbs out.
+    #[error("root.path: {path} leads outside of the bundle")]
+    RootOutside {
+        /// As given.
+        path: PathBuf,
+    },
+    /// The root file system is a file or a device.
+    #[error("root.path: {path} is not a directory")]
+    RootNotDirectory {
+        /// The resolved path.
+        path: PathBuf,
+    },
+    /// An ID that is no file name.
+    #[error(
+        "container ID {id:?} is not valid: use 1 to {MAX_ID} of the characters A-Z a-z 0-9 _ + - ."
+    )]
+    Id {
+        /// The beginning of what was given.
+        id: String,
+    },
+}
+
+/// The longest ID; it becomes a file name with a suffix (NAME_MAX is 255).
+const MAX_ID: usize = 200;
+
+/// A container ID: a plain file name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerId(String);
+
+impl ContainerId {
+    /// Checks the characters that runc allows.
+    ///
+    /// # Errors
+    /// [`BundleError::Id`].
+    pub fn parse(id: &str) -> Result<Self, BundleError> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "_+-.".contains(c);
+        if id.is_empty() || id.len() > MAX_ID || id == "." || id == ".." || !id.chars().all(plain) {
+            return Err(BundleError::Id { id: id.chars().take(64).collect() });
+        }
+        Ok(Self(id.to_owned()))
+    }
+
+    /// The ID as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for ContainerId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A bundle whose configuration was read and whose root was checked.
+#[derive(Debug)]
+pub struct Bundle {
+    /// The real path of the directory.
+    pub path: PathBuf,
+    /// The configuration; `root.path` is absolute and free of links.
+    pub spec: Spec,
+    /// `root.path`.
+    pub root: PathBuf,
+    /// `root.readonly`.
+    pub readonly: bool,
+}
+
+impl Bundle {
+    /// Reads and checks `<path>/config.json` and the root it names.
+    ///
+    /// # Errors
+    /// A [`BundleError`] that names the file or field.
+    pub fn load(path: &Path) -> Result<Self, BundleError> {
+        let path = path
+            .canonicalize()
+            .map_err(|source| BundleError::Read { path: path.to_owned(), source })?;
+        let mut spec = read_config(&path.join("config.json"))?;
+        let root = spec.root().as_ref().ok_or(BundleError::Missing { field: "root" })?;
+        let readonly = root.readonly().unwrap_or(false);
+        let real = check_root(&path, root.path())?;
+        let mut root = root.clone();
+        root.set_path(real.clone());
+        spec.set_root(Some(root));
+        Ok(Self { path, spec, root: real, readonly })
+    }
+}
+
+/// Reads one config.json.
+///
+/// # Errors
+/// A [`BundleError`] that names the file or field.
+pub fn read_config(path: &Path) -> Result<Spec, BundleError> {
+    let unreadable = |source| BundleError::Read { path: path.to_owned(), source };
+    let file = File::open(path).map_err(unreadable)?;
+    let mut text = Vec::new();
+    file.take(MAX_CONFIG + 1).read_to_end(&mut text).map_err(unreadable)?;
+    if text.len() as u64 > MAX_CONFIG {
+        return Err(BundleError::TooLarge { path: path.to_owned() });
+    }
+    parse_config(path, &text)
+}
+
+/// Parses the text of the config.json at `path`.
+fn parse_config(path: &Path, text: &[u8]) -> Result<Spec, BundleError> {
+    let spec: Spec = serde_json::from_slice(text)
+        .map_err(|source| BundleError::Parse { path: path.to_owned(), source })?;
+    if spec.version().split('.').next() != Some("1") {
+        return Err(BundleError::Version { version: spec.version().clone() });
+    }
+    let process = spec.process().as_ref().ok_or(BundleError::Missing { field: "process" })?;
+    if process.args().as_ref().is_none_or(Vec::is_empty) {
+        return Err(BundleError::Missing { field: "process.args" });
+    }
+    if spec.linux().is_none() {
+        return Err(BundleError::Missing { field: "linux" });
+    }
+    Ok(spec)
+}
+
+/// Resolves `root.path` against the bundle and refuses links, as runc does.
+fn check_root(bundle: &Path, given: &Path) -> Result<PathBuf, BundleError> {
+    let mut plain = if given.is_absolute() { PathBuf::new() } else { bundle.to_owned() };
+    for part in given.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                plain.pop();
+            }
+            other => plain.push(other),
+        }
+    }
+    if given.is_relative() && !plain.starts_with(bundle) {
+        return Err(BundleError::RootOutside { path: given.to_owned() });
+    }
+    let unusable = |source| BundleError::Root { path: plain.clone(), source };
+    let real = plain.canonicalize().map_err(unusable)?;
+    if real != plain {
+        return Err(BundleError::RootLink { path: plain, target: real });
+    }
+    if !real.is_dir() {
+        return Err(BundleError::RootNotDirectory { path: real });
+    }
+    Ok(real)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_captured_config_parses() {
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures");
+        let mut seen = 0;
+        for folder in std::fs::read_dir(fixtures).unwrap() {
+            for file in std::fs::read_dir(folder.unwrap().path()).unwrap() {
+                let path = file.unwrap().path();
+                if path.to_str().unwrap().ends_with(".config.json") {
+                    let spec = read_config(&path).unwrap();
+                    assert!(spec.root().as_ref().unwrap().path().ends_with("merged"));
+                    seen += 1;
+                }
+            }
+        }
+        assert!(seen >= 10, "{seen} captured configurations");
+    }
+
+    #[test]
+    fn broken_configs_are_refused_by_field() {
+        let parse = |text: &str| parse_config(Path::new("c"), text.as_bytes()).unwrap_err();
+        let version = r#"{"ociVersion":"2.0.0"}"#;
+        assert!(parse(version).to_string().starts_with("ociVersion: \"2.0.0\""));
+        assert!(matches!(parse("{\"ociVersion\":\"1."), BundleError::Parse { .. }));
+        assert!(parse(r#"{"ociVersion":"1.2.0"}"#).to_string().contains("process"));
+    }
+
+    #[test]
+    fn ids_are_file_names() {
+        for id in ["", ".", "..", "a/b", "a b", "ä", "a\0", &"x".repeat(2000)] {
+            assert!(ContainerId::parse(id).is_err(), "{id:?}");
+        }
+        for id in ["x", "...", "a_b+c-d.e", &"f".repeat(64)] {
+            assert_eq!(ContainerId::parse(id).unwrap().as_str(), id);
+        }
+    }
+
+    #[test]
+    fn root_path_stays_inside_and_is_no_link() {
+        let dir = std::env::temp_dir().join(format!("sharedroot-bundle-{}", std::process::id()));
+        std::fs::create_dir_all(dir.join("rootfs")).unwrap();
+        let dir = dir.canonicalize().unwrap();
+        std::os::unix::fs::symlink("rootfs", dir.join("link")).unwrap();
+        std::fs::write(dir.join("file"), "").unwrap();
+        let check = |p: &str| check_root(&dir, Path::new(p));
+        assert_eq!(check("rootfs").unwrap(), dir.join("rootfs"));
+        assert_eq!(check("./rootfs/../rootfs/").unwrap(), dir.join("rootfs"));
+        assert!(matches!(check("link"), Err(BundleError::RootLink { .. })));
+        assert!(matches!(check("../../etc"), Err(BundleError::RootOutside { .. })));
+        assert!(matches!(check("file"), Err(BundleError::RootNotDirectory { .. })));
+        assert!(matches!(check("none"), Err(BundleError::Root { .. })));
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+}

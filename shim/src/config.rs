@@ -1,0 +1,154 @@
+//! `/etc/sharedroot/config.toml`: every key has a default, an unknown key is an error.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+/// The configuration file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// It is there but cannot be read.
+    #[error("read the configuration {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's reason.
+        source: std::io::Error,
+    },
+    /// It is not TOML, or has a key or value that is not known.
+    #[error("configuration {path}: {source}")]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// What and where.
+        source: Box<toml::de::Error>,
+    },
+}
+
+/// A number of bytes, written as a number or as text with K, M, G or T (powers of 1024).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Size(pub u64);
+
+impl TryFrom<String> for Size {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl std::str::FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("{text:?} is not a size; write a number and K, M, G or T, like 32G");
+        let text = text.trim();
+        let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+        let shift = match text[digits.len()..].to_ascii_uppercase().as_str() {
+            "" | "B" => 0,
+            "K" | "KIB" => 10,
+            "M" | "MIB" => 20,
+            "G" | "GIB" => 30,
+            "T" | "TIB" => 40,
+            _ => return Err(wrong()),
+        };
+        let number: u64 = digits.parse().map_err(|_| wrong())?;
+        number.checked_mul(1 << shift).filter(|n| *n > 0).map(Size).ok_or_else(wrong)
+    }
+}
+
+/// The whole file.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// `[pool]`
+    pub pool: Pool,
+    /// `[base]`
+    pub base: Base,
+}
+
+/// `[pool]`: where the thin pool is.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Pool {
+    /// The pool's name in device names.
+    pub name: String,
+    /// Loop files and the store.
+    pub state_dir: PathBuf,
+    /// Locks, mount points of bases, records.
+    pub run_dir: PathBuf,
+    /// Size of the sparse data file when the pool is made on first use.
+    pub loop_size: Option<Size>,
+    /// Data device, instead of a loop file.
+    pub data_dev: Option<PathBuf>,
+    /// Metadata device, instead of a loop file.
+    pub metadata_dev: Option<PathBuf>,
+}
+
+impl Default for Pool {
+    fn default() -> Self {
+        Self {
+            name: "default".to_owned(),
+            state_dir: "/var/lib/sharedroot".into(),
+            run_dir: "/run/sharedroot".into(),
+            loop_size: None,
+            data_dev: None,
+            metadata_dev: None,
+        }
+    }
+}
+
+/// `[base]`: how bases are made.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Base {
+    /// Size of a base's file system, and so of every private rootfs.
+    pub size: Size,
+}
+
+impl Default for Base {
+    fn default() -> Self {
+        Self { size: Size(10 << 30) }
+    }
+}
+
+impl Config {
+    /// Reads the file; one that does not exist stands for the defaults.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        match std::fs::read_to_string(path) {
+            Ok(text) => toml::from_str(&text).map_err(|source| ConfigError::Parse {
+                path: path.to_owned(),
+                source: Box::new(source),
+            }),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(source) => Err(ConfigError::Read { path: path.to_owned(), source }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_powers_of_1024() {
+        assert_eq!("32G".parse(), Ok(Size(32 << 30)));
+        assert_eq!("512m".parse(), Ok(Size(512 << 20)));
+        assert_eq!("4096".parse(), Ok(Size(4096)));
+        for wrong in ["", "G", "-1", "1X", "0", "99999999999T", "1.5G"] {
+            assert!(wrong.parse::<Size>().is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn unknown_keys_are_named() {
+        let config: Config = toml::from_str("[base]\nsize = \"20G\"\n").unwrap();
+        assert_eq!(config.base.size, Size(20 << 30));
+        let error = toml::from_str::<Config>("[pool]\nloopsize = \"1G\"\n").unwrap_err();
+        assert!(error.to_string().contains("loop_size"), "{error}");
+    }
+}

@@ -1,0 +1,304 @@
+//! The embedded engine: libcontainer, told what to do and asked what is.
+
+use std::path::{Path, PathBuf};
+
+use libcontainer::container::builder::ContainerBuilder;
+use libcontainer::container::{Container, ContainerStatus};
+use libcontainer::error::LibcontainerError;
+use libcontainer::signal::Signal;
+use libcontainer::syscall::syscall::SyscallType;
+
+use super::normal::Labels;
+use super::workload::Workload;
+use crate::bundle::ContainerId;
+
+/// A verb of the engine that failed on a container.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// There is no container of that ID. runc's words, which containerd's shim looks for.
+    #[error("container {id} does not exist")]
+    NotFound {
+        /// The container ID.
+        id: ContainerId,
+    },
+    /// A signal for a container that has ended. runc's words, which containerd's shim looks for.
+    #[error("kill {id}: container not running")]
+    NotRunning {
+        /// The container ID.
+        id: ContainerId,
+    },
+    /// The verb does not fit the container's status.
+    #[error("{verb} {id}: the container is {status}")]
+    WrongStatus {
+        /// The verb.
+        verb: &'static str,
+        /// The container ID.
+        id: ContainerId,
+        /// Its status.
+        status: Status,
+    },
+    /// Not a signal that this host knows.
+    #[error("kill: {signal:?} is no signal; give a name such as TERM or a number from 1 to 31")]
+    Signal {
+        /// What was given.
+        signal: String,
+    },
+    /// libcontainer's own error.
+    #[error("{verb} {id}")]
+    Engine {
+        /// The verb.
+        verb: &'static str,
+        /// The container ID.
+        id: ContainerId,
+        /// libcontainer's reasons.
+        source: LibcontainerError,
+    },
+    /// The container's cgroup did not answer or obey.
+    #[error("{verb} {id}: cgroup")]
+    Cgroup {
+        /// The verb.
+        verb: &'static str,
+        /// The container ID.
+        id: ContainerId,
+        /// The library's reasons.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// `update --resources` is not of OCI's form.
+    #[error("{path} is not LinuxResources: {source}")]
+    Resources {
+        /// The file, `-` for standard input.
+        path: PathBuf,
+        /// What and where.
+        source: serde_json::Error,
+    },
+    /// A description of a process for `exec` cannot be used.
+    #[error("exec {id}: {what}")]
+    Process {
+        /// The container ID.
+        id: ContainerId,
+        /// What is wrong.
+        what: String,
+    },
+    /// The terminal and its socket do not fit.
+    #[error("process.terminal is true, so --console-socket must name a socket to receive it")]
+    Console,
+}
+
+/// The status of a container, in runc's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// `create` is at work.
+    Creating,
+    /// Waits for `start`.
+    Created,
+    /// Its process runs.
+    Running,
+    /// Its process has ended.
+    Stopped,
+    /// Frozen.
+    Paused,
+}
+
+impl std::fmt::Display for Status {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Creating => "creating",
+            Self::Created => "created",
+            Self::Running => "running",
+            Self::Stopped => "stopped",
+            Self::Paused => "paused",
+        })
+    }
+}
+
+impl From<ContainerStatus> for Status {
+    fn from(status: ContainerStatus) -> Self {
+        match status {
+            ContainerStatus::Creating => Self::Creating,
+            ContainerStatus::Created => Self::Created,
+            ContainerStatus::Running => Self::Running,
+            ContainerStatus::Stopped => Self::Stopped,
+            ContainerStatus::Paused => Self::Paused,
+        }
+    }
+}
+
+/// How `create` is wanted.
+#[derive(Debug, Default)]
+pub struct CreateOptions {
+    /// File that receives the process ID.
+    pub pid_file: Option<PathBuf>,
+    /// Socket that receives the terminal.
+    pub console_socket: Option<PathBuf>,
+    /// Further descriptors to pass.
+    pub preserve_fds: i32,
+    /// Enter the root with MS_MOVE and chroot.
+    pub no_pivot: bool,
+    /// Let systemd manage the cgroup.
+    pub systemd_cgroup: bool,
+    /// The caller will not wait.
+    pub detach: bool,
+}
+
+/// One container of one state root.
+#[derive(Debug)]
+pub struct Engine {
+    root: PathBuf,
+    id: ContainerId,
+}
+
+impl Engine {
+    /// The container `id` below the state root `root`; it need not exist.
+    #[must_use]
+    pub fn new(root: &Path, id: &ContainerId) -> Self {
+        Self { root: root.to_owned(), id: id.clone() }
+    }
+
+    /// The container ID.
+    #[must_use]
+    pub fn id(&self) -> &ContainerId {
+        &self.id
+    }
+
+    /// The engine's own directory of this container.
+    fn dir(&self) -> PathBuf {
+        self.root.join(self.id.as_str())
+    }
+
+    /// Whether the engine has a container of this ID.
+    #[must_use]
+    pub fn exists(&self) -> bool {
+        self.dir().is_dir()
+    }
+
+    fn fail(&self, verb: &'static str) -> impl Fn(LibcontainerError) -> EngineError + '_ {
+        move |source| EngineError::Engine { verb, id: self.id.clone(), source }
+    }
+
+    pub(super) fn builder(&self) -> Result<ContainerBuilder, LibcontainerError> {
+        ContainerBuilder::new(self.id.to_string(), SyscallType::default())
+            .with_root_path(&self.root)
+    }
+
+    /// Makes the container from the bundle of ours at `bundle` and leaves it waiting for `start`.
+    ///
+    /// # Errors
+    /// [`EngineError::Engine`]; nothing of the container is left then.
+    pub fn create(
+        &self,
+        bundle: &Path,
+        labels: &Labels,
+        options: &CreateOptions,
+    ) -> Result<(), EngineError> {
+        let workload = Workload { label: labels.process.clone(), ..Workload::default() };
+        let build = || {
+            self.builder()?
+                .with_executor(workload)
+                .with_pid_file(options.pid_file.as_ref())?
+                .with_console_socket(options.console_socket.as_ref())
+                .with_preserved_fds(options.preserve_fds)
+                .as_init(bundle)
+                .with_systemd(options.systemd_cgroup)
+                .with_detach(options.detach)
+                .with_no_pivot(options.no_pivot)
+                .build()
+        };
+        let made = build().map(|_| ()).map_err(self.fail("create"));
+        if made.is_err() && self.exists() {
+            // The engine leaves its directory behind when it refuses before the first fork.
+            let _ = std::fs::remove_dir_all(self.dir());
+        }
+        made
+    }
+
+    /// What the engine knows of the container.
+    ///
+    /// # Errors
+    /// [`EngineError::NotFound`], [`EngineError::Engine`].
+    pub fn load(&self, verb: &'static str) -> Result<Container, EngineError> {
+        if !self.exists() {
+            return Err(EngineError::NotFound { id: self.id.clone() });
+        }
+        Container::load(self.dir()).map_err(self.fail(verb))
+    }
+
+    /// Runs the container's process.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    pub fn start(&self) -> Result<(), EngineError> {
+        let mut container = self.load("start")?;
+        self.require("start", &container, Container::can_start)?;
+        container.start().map_err(self.fail("start"))
+    }
+
+    /// Freezes the container.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    pub fn pause(&self) -> Result<(), EngineError> {
+        let mut container = self.load("pause")?;
+        self.require("pause", &container, Container::can_pause)?;
+        container.pause().map_err(self.fail("pause"))
+    }
+
+    /// Thaws the container.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    pub fn resume(&self) -> Result<(), EngineError> {
+        let mut container = self.load("resume")?;
+        self.require("resume", &container, Container::can_resume)?;
+        container.resume().map_err(self.fail("resume"))
+    }
+
+    fn require(
+        &self,
+        verb: &'static str,
+        container: &Container,
+        able: impl Fn(&Container) -> bool,
+    ) -> Result<(), EngineError> {
+        if able(container) {
+            return Ok(());
+        }
+        let status = container.status().into();
+        Err(EngineError::WrongStatus { verb, id: self.id.clone(), status })
+    }
+
+    /// Sends a signal to the init process, or to all.
+    ///
+    /// # Errors
+    /// [`EngineError::Signal`], [`EngineError::NotRunning`] and the engine's.
+    pub fn kill(&self, signal: &str, all: bool) -> Result<(), EngineError> {
+        let parsed = Signal::try_from(signal)
+            .map_err(|_| EngineError::Signal { signal: signal.to_owned() })?;
+        let mut container = self.load("kill")?;
+        if !container.can_kill() && !all {
+            return Err(EngineError::NotRunning { id: self.id.clone() });
+        }
+        container.kill(parsed, all).map_err(self.fail("kill"))
+    }
+
+    /// Removes the container.
+    ///
+    /// # Errors
+    /// [`EngineError::NotFound`], [`EngineError::WrongStatus`] and the engine's.
+    pub fn delete(&self, force: bool) -> Result<(), EngineError> {
+        let mut container = match self.load("delete") {
+            // A `create` that was killed before it wrote a state leaves a directory without one.
+            Err(EngineError::Engine { .. }) if force => {
+                let _ = std::fs::remove_dir_all(self.dir());
+                return Ok(());
+            }
+            loaded => loaded?,
+        };
+        container.delete(force).map_err(|source| match source {
+            LibcontainerError::IncorrectStatus(status) => EngineError::WrongStatus {
+                verb: "delete",
+                id: self.id.clone(),
+                status: status.into(),
+            },
+            source => self.fail("delete")(source),
+        })
+    }
+}

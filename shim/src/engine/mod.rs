@@ -1,0 +1,12 @@
+//! What starts and steers a container's processes: the embedded libcontainer.
+
+mod cgroup;
+mod embedded;
+mod exec;
+mod normal;
+mod workload;
+
+pub use cgroup::{Limits, processes, stats, update};
+pub use embedded::{CreateOptions, Engine, EngineError, Status};
+pub use exec::{Tenant, Terminal, add_capabilities, wait};
+pub use normal::{Labels, SpecError, normalise};

@@ -1,0 +1,175 @@
+//! Makes a configuration say what runc would do with it, in words that the embedded engine
+//! understands, and refuses by field what it would silently leave out.
+
+use oci_spec::runtime::{Capabilities, LinuxCapabilities, Mount, Process, Spec};
+
+use crate::label::{self, LabelError, MountLabel, ProcessLabel};
+
+/// A part of config.json that this engine cannot honour.
+#[derive(Debug, thiserror::Error)]
+pub enum SpecError {
+    /// The engine does not do it, and leaving it out would be unsafe or wrong.
+    #[error("{field}: {value} is not supported by the embedded engine; {remedy}")]
+    Unsupported {
+        /// The field's path in config.json.
+        field: String,
+        /// What is given there.
+        value: String,
+        /// What to do instead.
+        remedy: &'static str,
+    },
+    /// A label that is malformed or that nothing would enforce.
+    #[error(transparent)]
+    Label(#[from] LabelError),
+}
+
+/// The labels that a configuration asks for, checked against this host.
+#[derive(Debug, Clone, Default)]
+pub struct Labels {
+    /// `process.selinuxLabel`
+    pub process: Option<ProcessLabel>,
+    /// `linux.mountLabel`
+    pub mount: Option<MountLabel>,
+}
+
+impl Labels {
+    /// Reads both labels. An empty one stands for none, as with runc.
+    ///
+    /// # Errors
+    /// [`LabelError`], also where SELinux is off: a label that nothing enforces is no label.
+    pub fn of(spec: &Spec) -> Result<Self, LabelError> {
+        let process = spec.process().as_ref().and_then(|p| p.selinux_label().as_deref());
+        let mount = spec.linux().as_ref().and_then(|l| l.mount_label().as_deref());
+        let (process, mount) =
+            (process.filter(|l| !l.is_empty()), mount.filter(|l| !l.is_empty()));
+        let on = label::enabled();
+        for (field, label) in [("process.selinuxLabel", process), ("linux.mountLabel", mount)] {
+            if let Some(label) = label.filter(|_| !on) {
+                return Err(LabelError::Disabled { field, label: label.to_owned() });
+            }
+        }
+        Ok(Self {
+            process: process.map(ProcessLabel::parse).transpose()?,
+            mount: mount.map(MountLabel::parse).transpose()?,
+        })
+    }
+}
+
+/// Rewrites `spec` for the embedded engine.
+///
+/// `bundle` is where relative sources of bind mounts start.
+///
+/// # Errors
+/// [`SpecError`] naming the field.
+pub fn normalise(spec: &mut Spec, bundle: &std::path::Path) -> Result<Labels, SpecError> {
+    let labels = Labels::of(spec)?;
+    if let Some(process) = spec.process_mut() {
+        normalise_process(process);
+    }
+    if let Some(linux) = spec.linux_mut() {
+        // The engine applies every propagation recursively; the two spellings mean the same.
+        let propagation = linux.rootfs_propagation().as_deref();
+        let plain = propagation.and_then(|p| p.strip_prefix('r')).map(str::to_owned);
+        if plain.is_some() {
+            linux.set_rootfs_propagation(plain);
+        }
+        // An empty label is no label; the engine would mount with context="".
+        if labels.mount.is_none() {
+            linux.set_mount_label(None);
+        }
+    }
+    if let Some(mounts) = spec.mounts_mut() {
+        for (at, mount) in mounts.iter_mut().enumerate() {
+            normalise_mount(at, mount, bundle)?;
+        }
+    }
+    Ok(labels)
+}
+
+/// What runc takes for granted about a process.
+pub fn normalise_process(process: &mut Process) {
+    // The engine takes "given" for "true" when it orders seccomp and capabilities.
+    if process.no_new_privileges() == Some(false) {
+        process.set_no_new_privileges(None);
+    }
+    // runc gives a process without capabilities none; the engine would leave it all of root's.
+    let mut caps = process.capabilities().clone().unwrap_or_else(|| {
+        let mut none = LinuxCapabilities::default();
+        none.set_bounding(None).set_effective(None).set_permitted(None);
+        none.set_inheritable(None).set_ambient(None);
+        none
+    });
+    let empty = |set: &Option<Capabilities>| Some(set.clone().unwrap_or_default());
+    caps.set_bounding(empty(caps.bounding()));
+    caps.set_effective(empty(caps.effective()));
+    caps.set_permitted(empty(caps.permitted()));
+    caps.set_inheritable(empty(caps.inheritable()));
+    caps.set_ambient(empty(caps.ambient()));
+    process.set_capabilities(Some(caps));
+}
+
+fn normalise_mount(
+    at: usize,
+    mount: &mut Mount,
+    bundle: &std::path::Path,
+) -> Result<(), SpecError> {
+    let options = mount.options().clone().unwrap_or_default();
+    let shared = options.iter().find(|o| ["shared", "rshared"].contains(&o.as_str()));
+    if let Some(option) = shared {
+        return Err(SpecError::Unsupported {
+            field: format!("mounts[{at}].options ({})", mount.destination().display()),
+            value: format!("{option:?}"),
+            remedy: "use rprivate or rslave, or another runtime for this container",
+        });
+    }
+    let bind = options.iter().any(|o| o == "bind" || o == "rbind");
+    if let Some(source) = mount.source().as_ref().filter(|s| bind && s.is_relative()) {
+        let absolute = bundle.join(source);
+        mount.set_source(Some(absolute));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn spec(text: &str) -> Spec {
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn a_process_without_capabilities_gets_none() {
+        let mut spec = spec(
+            r#"{"ociVersion":"1.2.0","process":{"cwd":"/","args":["x"],"user":{"uid":0,"gid":0},
+                "noNewPrivileges":false}}"#,
+        );
+        normalise(&mut spec, Path::new("/b")).unwrap();
+        let process = spec.process().as_ref().unwrap();
+        assert_eq!(process.no_new_privileges(), None);
+        let caps = process.capabilities().as_ref().unwrap();
+        for set in [caps.bounding(), caps.effective(), caps.permitted(), caps.ambient()] {
+            assert_eq!(set.as_ref().map(std::collections::HashSet::len), Some(0));
+        }
+    }
+
+    #[test]
+    fn propagation_is_normalised_or_refused() {
+        let mut rslave = spec(
+            r#"{"ociVersion":"1.2.0","linux":{"rootfsPropagation":"rslave"},"mounts":[
+                {"destination":"/d","source":"data","options":["rbind","rprivate"]}]}"#,
+        );
+        normalise(&mut rslave, Path::new("/b")).unwrap();
+        let linux = rslave.linux().as_ref().unwrap();
+        assert_eq!(linux.rootfs_propagation().as_deref(), Some("slave"));
+        let mounts = rslave.mounts().as_ref().unwrap();
+        assert_eq!(mounts[0].source().as_deref(), Some(Path::new("/b/data")));
+        let mut shared = spec(
+            r#"{"ociVersion":"1.2.0","mounts":[
+                {"destination":"/d","source":"/s","options":["rbind","rshared"]}]}"#,
+        );
+        let error = normalise(&mut shared, Path::new("/b")).unwrap_err();
+        assert!(error.to_string().starts_with("mounts[0].options (/d): \"rshared\""), "{error}");
+    }
+}

@@ -1,0 +1,180 @@
+//! The image of a Docker container, from the daemon's own layer database.
+//!
+//! `<docker-root>/overlay2/<mount-id>/merged` is the rootfs,
+//! `<docker-root>/image/overlay2/layerdb/mounts/<container>/` tells its mount and its image's chain
+//! ID, and `…/layerdb/sha256/<chain>/` one link of that chain (moby: layer/filestore.go,
+//! daemon/graphdriver/overlay2). The driver's own list of lower directories, which is what the
+//! container sees, must agree link by link. No mount table is read.
+
+use std::fs;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+use super::{BaseKey, ChainId, Doubt, Image, InitFiles, Owner, Source};
+
+/// overlay's OVL_MAX_STACK; Docker itself stops at 127.
+const MAX_LAYERS: usize = 500;
+
+pub(super) fn identify(root_path: &Path, container_id: &str) -> Result<Image, Doubt> {
+    let not_docker = || Doubt::NotADockerRootfs { root_path: root_path.to_owned() };
+    let Place { docker_root, mount_id } = Place::of(root_path).ok_or_else(not_docker)?;
+    let driver = docker_root.join("overlay2");
+    let layerdb = docker_root.join("image/overlay2/layerdb");
+    let container = layerdb.join("mounts").join(container_id);
+
+    let mount_file = container.join("mount-id");
+    match read_word(&mount_file) {
+        Ok(found) => agree(&mount_file, found, mount_id)?,
+        Err(Doubt::LayerStore { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            return Err(not_docker());
+        }
+        Err(doubt) => return Err(doubt),
+    }
+    let init_id = read_word(&container.join("init-id"))?;
+    agree(&container.join("init-id"), init_id.clone(), &format!("{mount_id}-init"))?;
+    let chain_id = match read_chain_id(&container.join("parent"))? {
+        Some(chain_id) => chain_id,
+        None => return Err(Doubt::NoLayers { container_id: container_id.to_owned() }),
+    };
+
+    let chained = read_chain(&layerdb, chain_id)?;
+    let lower_file = driver.join(mount_id).join("lower");
+    let stacked = read_stack(&driver, &lower_file, &init_id)?;
+    if stacked != chained {
+        let at = stacked.iter().zip(&chained).take_while(|(s, c)| s == c).count() + 1;
+        let (stacked, chained) = (stacked.len(), chained.len());
+        return Err(Doubt::LayersDisagree { path: lower_file, stacked, chained, at });
+    }
+
+    let upper = driver.join(mount_id).join("diff");
+    let mut entries = fs::read_dir(&upper).map_err(|e| unreadable(&upper, e))?;
+    if entries.next().is_some() {
+        return Err(Doubt::UpperNotEmpty { upper });
+    }
+
+    let mapping = docker_root.file_name().and_then(|name| Owner::parse(name.to_str()?));
+    Ok(Image {
+        key: BaseKey::of_chain(&chain_id, mapping),
+        chain_id: Some(chain_id),
+        layers: chained.iter().map(|id| driver.join(id).join("diff")).collect(),
+        upper: Some(upper),
+        init: InitFiles::AsDocker,
+        owner: mapping.unwrap_or(Owner::ROOT),
+        source: Source::Docker,
+    })
+}
+
+/// The parts of `<docker-root>/overlay2/<mount-id>/merged`.
+#[derive(Debug, PartialEq, Eq)]
+struct Place<'a> {
+    docker_root: &'a Path,
+    mount_id: &'a str,
+}
+
+impl<'a> Place<'a> {
+    fn of(root_path: &'a Path) -> Option<Self> {
+        let merged = root_path.file_name()?;
+        let mount = root_path.parent()?;
+        let driver = mount.parent()?;
+        let plain = root_path.components().all(|c| !matches!(c, Component::ParentDir));
+        let is_docker = merged == "merged" && driver.file_name()? == "overlay2";
+        (root_path.is_absolute() && plain && is_docker).then_some(())?;
+        let mount_id = mount.file_name()?.to_str().filter(|id| is_id(id))?;
+        Some(Self { docker_root: driver.parent()?, mount_id })
+    }
+}
+
+/// The cache IDs of an image's layers, topmost first, down the links of the layer database.
+fn read_chain(layerdb: &Path, top: ChainId) -> Result<Vec<String>, Doubt> {
+    let mut cache_ids = Vec::new();
+    let mut next = Some(top);
+    while let Some(chain) = next {
+        if cache_ids.len() == MAX_LAYERS {
+            let path = layerdb.join("sha256").join(top.hex());
+            return Err(Doubt::ChainTooLong { path, limit: MAX_LAYERS });
+        }
+        let layer = layerdb.join("sha256").join(chain.hex());
+        let file = layer.join("cache-id");
+        let cache_id = read_word(&file)?;
+        if !is_id(&cache_id) {
+            let expected = "the name of a layer directory".to_owned();
+            return Err(Doubt::Disagree { path: file, found: cache_id, expected });
+        }
+        cache_ids.push(cache_id);
+        next = read_chain_id(&layer.join("parent"))?;
+    }
+    Ok(cache_ids)
+}
+
+/// The layers that the driver stacked for a container, topmost first, without the init layer.
+fn read_stack(driver: &Path, lower_file: &Path, init_id: &str) -> Result<Vec<String>, Doubt> {
+    let lower = read_word(lower_file)?;
+    let mut ids = Vec::new();
+    for link in lower.split(':') {
+        let path = driver.join(link);
+        let malformed = |found: String, expected: &str| Doubt::Disagree {
+            path: path.clone(),
+            found,
+            expected: expected.to_owned(),
+        };
+        if !link.strip_prefix("l/").is_some_and(is_id) {
+            return Err(malformed(link.to_owned(), "a name under l/"));
+        }
+        let target = fs::read_link(&path).map_err(|e| unreadable(&path, e))?;
+        let target = target.to_string_lossy();
+        match layer_of_link(&target) {
+            Some(id) => ids.push(id.to_owned()),
+            None => return Err(malformed(target.into_owned(), "../<layer>/diff")),
+        }
+    }
+    let top = ids.remove(0); // split() yields at least one
+    agree(lower_file, top, init_id)?;
+    Ok(ids)
+}
+
+/// The layer in the target of one of the driver's short links, `../<layer>/diff`.
+fn layer_of_link(target: &str) -> Option<&str> {
+    target.strip_prefix("../")?.strip_suffix("/diff").filter(|id| is_id(id))
+}
+
+/// One component of a path, of the letters that Docker uses in the names of its own directories.
+fn is_id(text: &str) -> bool {
+    let letter = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    !text.is_empty() && text.chars().all(letter) && !text.starts_with('.')
+}
+
+/// The chain ID in a `parent` file, or none where the chain ends: no file, or an empty one.
+fn read_chain_id(path: &Path) -> Result<Option<ChainId>, Doubt> {
+    match read_word(path) {
+        Ok(word) if word.is_empty() => Ok(None),
+        Ok(word) => word
+            .parse()
+            .map(Some)
+            .map_err(|source| Doubt::ChainId { path: path.to_owned(), source }),
+        Err(Doubt::LayerStore { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            Ok(None)
+        }
+        Err(doubt) => Err(doubt),
+    }
+}
+
+/// A file that holds one word; moby trims, too.
+fn read_word(path: &Path) -> Result<String, Doubt> {
+    let text = fs::read_to_string(path).map_err(|e| unreadable(path, e))?;
+    Ok(text.trim().to_owned())
+}
+
+fn agree(path: &Path, found: String, expected: &str) -> Result<(), Doubt> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(Doubt::Disagree { path: path.to_owned(), found, expected: expected.to_owned() })
+}
+
+fn unreadable(path: &Path, source: io::Error) -> Doubt {
+    Doubt::LayerStore { path: path.to_owned(), source }
+}
+
+#[cfg(test)]
+#[path = "docker_tests.rs"]
+mod tests;

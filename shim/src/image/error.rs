@@ -1,0 +1,96 @@
+//! Why a base cannot be made.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::mount::MountError;
+
+/// A step of making a base that failed, with what it was about.
+#[derive(Debug, thiserror::Error)]
+pub enum MakeError {
+    /// A layer directory of the image cannot be used.
+    #[error(
+        "layer {path} is missing ({source}): the image is damaged; remove it (`docker rmi`) and \
+         pull it again"
+    )]
+    Layer {
+        /// The layer directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The scratch directory cannot be used.
+    #[error("{step} scratch directory {path}: {source}")]
+    Scratch {
+        /// What was tried.
+        step: &'static str,
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The layers cannot be merged.
+    #[error("merge the layers of the image: {0}")]
+    Mount(#[from] MountError),
+    /// An init file cannot be made.
+    #[error("{step} {path} in the image's tree: {source}")]
+    Init {
+        /// The path inside the tree.
+        path: PathBuf,
+        /// What was tried.
+        step: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// The tree cannot be read.
+    #[error("{step} {path} in the image's tree: {source}")]
+    Walk {
+        /// The path inside the tree.
+        path: PathBuf,
+        /// What was tried.
+        step: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// The image does not fit.
+    #[error(
+        "the image needs {needs} bytes with its file system's own, but {device} has {size} bytes: \
+         make bases larger"
+    )]
+    TooLarge {
+        /// The device.
+        device: PathBuf,
+        /// What the tree and the file system take, in bytes.
+        needs: u64,
+        /// What the device has, in bytes.
+        size: u64,
+    },
+    /// A program of e2fsprogs is not installed.
+    #[error("{program} is in none of {places}: install e2fsprogs")]
+    NoTool {
+        /// The program.
+        program: &'static str,
+        /// The directories that were looked at.
+        places: String,
+    },
+    /// A program could not be started.
+    #[error("start {program}: {source}")]
+    Start {
+        /// The program.
+        program: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A program failed.
+    #[error("{program} on {device} failed ({status}): {stderr}")]
+    Tool {
+        /// The program.
+        program: PathBuf,
+        /// The device.
+        device: PathBuf,
+        /// How it ended.
+        status: String,
+        /// The first lines of what it said.
+        stderr: String,
+    },
+}

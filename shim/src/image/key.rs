@@ -1,0 +1,270 @@
+//! The names: a chain ID, and the key of a base.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// A text that is no chain ID or no key.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// Not `sha256:` and 64 lower-case hexadecimal digits.
+    #[error("{0:?} is not a chain ID (sha256: and 64 lower-case hexadecimal digits)")]
+    ChainId(String),
+    /// Not what [`BaseKey`] prints.
+    #[error("{0:?} is not a base's key (64 lower-case hexadecimal digits, perhaps -uid.gid)")]
+    BaseKey(String),
+}
+
+/// OCI's chain ID: the hash of a stack of layers, `sha256:` and 64 hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ChainId([u8; 32]);
+
+impl ChainId {
+    /// The first 12 hexadecimal digits, as people quote it.
+    #[must_use]
+    pub fn short(&self) -> String {
+        hex(&self.0[..6])
+    }
+
+    /// All 64 hexadecimal digits, without the algorithm.
+    #[must_use]
+    pub fn hex(&self) -> String {
+        hex(&self.0)
+    }
+}
+
+impl fmt::Display for ChainId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sha256:{}", self.hex())
+    }
+}
+
+impl FromStr for ChainId {
+    type Err = KeyError;
+
+    fn from_str(text: &str) -> Result<Self, KeyError> {
+        text.strip_prefix("sha256:")
+            .and_then(unhex)
+            .map(Self)
+            .ok_or_else(|| KeyError::ChainId(text.to_owned()))
+    }
+}
+
+/// A user and a group of the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Owner {
+    /// The user id.
+    pub uid: u32,
+    /// The group id.
+    pub gid: u32,
+}
+
+impl Owner {
+    /// The host's own root.
+    pub const ROOT: Self = Self { uid: 0, gid: 0 };
+}
+
+/// Prints `uid.gid`, as a user-namespace-remapped Docker names its root directory.
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.uid, self.gid)
+    }
+}
+
+impl Owner {
+    /// Reads `uid.gid`; anything but the one way to print it is nothing.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let (uid, gid) = text.split_once('.')?;
+        let owner = Self { uid: uid.parse().ok()?, gid: gid.parse().ok()? };
+        (owner.to_string() == text).then_some(owner)
+    }
+}
+
+/// What names a base: the digest of its content and the id mapping of the store it came from.
+///
+/// A remapped daemon owns the same layers differently, so its base is another. Printed as 64
+/// hexadecimal digits, with `-uid.gid` appended where a mapping is; at most 86 of `[a-z0-9.-]`,
+/// so it can be part of a file name and of a device-mapper name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct BaseKey {
+    digest: [u8; 32],
+    mapping: Option<Owner>,
+}
+
+impl BaseKey {
+    /// The key of a chain ID in a store whose root user is `mapping`.
+    #[must_use]
+    pub fn of_chain(chain: &ChainId, mapping: Option<Owner>) -> Self {
+        Self { digest: chain.0, mapping }
+    }
+
+    /// The key of an image that has no chain ID, from the digest of what tells it from others.
+    pub(super) fn of_digest(digest: [u8; 32]) -> Self {
+        Self { digest, mapping: None }
+    }
+
+    /// The first 12 hexadecimal digits, for people.
+    #[must_use]
+    pub fn short(&self) -> String {
+        hex(&self.digest[..6])
+    }
+
+    /// A UUID that depends on the key and on `purpose` only, so that every host makes the same.
+    pub(super) fn uuid(&self, purpose: &str) -> String {
+        let mut hash = Sha256::new();
+        hash.update(format!("sharedroot\0{purpose}\0{self}"));
+        let mut id = <[u8; 32]>::from(hash.finalize());
+        // RFC 9562, section 5.8: version 8 is what the application makes of it.
+        id[6] = id[6] & 0x0f | 0x80;
+        id[8] = id[8] & 0x3f | 0x80;
+        let part = |range| hex(&id[range]);
+        [part(0..4), part(4..6), part(6..8), part(8..10), part(10..16)].join("-")
+    }
+}
+
+impl fmt::Display for BaseKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex(&self.digest))?;
+        self.mapping.map_or(Ok(()), |mapping| write!(f, "-{mapping}"))
+    }
+}
+
+impl FromStr for BaseKey {
+    type Err = KeyError;
+
+    fn from_str(text: &str) -> Result<Self, KeyError> {
+        let bad = || KeyError::BaseKey(text.to_owned());
+        let (digest, mapping) = match text.split_once('-') {
+            Some((digest, mapping)) => (digest, Some(Owner::parse(mapping).ok_or_else(bad)?)),
+            None => (text, None),
+        };
+        Ok(Self { digest: unhex(digest).ok_or_else(bad)?, mapping })
+    }
+}
+
+/// The two ways that serde takes; both go through the parser and the printer above.
+macro_rules! text_form {
+    ($type:ty) => {
+        impl TryFrom<String> for $type {
+            type Error = KeyError;
+            fn try_from(text: String) -> Result<Self, KeyError> {
+                text.parse()
+            }
+        }
+        impl From<$type> for String {
+            fn from(value: $type) -> Self {
+                value.to_string()
+            }
+        }
+    };
+}
+text_form!(ChainId);
+text_form!(BaseKey);
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// 64 lower-case digits; upper case is refused, so that one value has one text.
+fn unhex(text: &str) -> Option<[u8; 32]> {
+    let digit = |c: u8| match c {
+        b'0'..=b'9' => Some(c - b'0'),
+        b'a'..=b'f' => Some(c - b'a' + 10),
+        _ => None,
+    };
+    let mut bytes = [0; 32];
+    let text = text.as_bytes();
+    if text.len() != 64 {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
+        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const HEX: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+
+    #[test]
+    fn only_one_text_is_a_chain_id() {
+        let chain: ChainId = format!("sha256:{HEX}").parse().unwrap();
+        assert_eq!(chain.short(), "001122334455");
+        for bad in [
+            HEX.to_owned(),
+            format!("sha256:{}", &HEX[1..]),
+            format!("sha256:{}", HEX.to_uppercase()),
+            format!("sha256:{HEX}\n"),
+            format!("sha512:{HEX}"),
+            format!("sha256:{}é", &HEX[2..]),
+            String::new(),
+        ] {
+            assert_eq!(bad.parse::<ChainId>(), Err(KeyError::ChainId(bad.clone())));
+        }
+    }
+
+    #[test]
+    fn a_key_names_the_mapping_it_has() {
+        let chain: ChainId = format!("sha256:{HEX}").parse().unwrap();
+        let plain = BaseKey::of_chain(&chain, None);
+        assert_eq!(plain.to_string(), HEX);
+        let remapped = BaseKey::of_chain(&chain, Some(Owner { uid: 165_536, gid: 1 }));
+        assert_eq!(remapped.to_string(), format!("{HEX}-165536.1"));
+        assert_ne!(plain.uuid("volume"), remapped.uuid("volume"));
+        assert_ne!(plain.uuid("volume"), plain.uuid("hash seed"));
+        assert_eq!(plain.uuid("volume"), plain.uuid("volume"));
+        for bad in ["", "-0.0", "x", &format!("{HEX}-"), &format!("{HEX}-1"), &format!("{HEX}-1.")] {
+            assert!(bad.parse::<BaseKey>().is_err(), "{bad:?}");
+        }
+        for bad in ["01.1", "+1.1", "1.1.1", "1.4294967296", "1.-1", " 1.1"] {
+            assert!(format!("{HEX}-{bad}").parse::<BaseKey>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn serde_cannot_make_a_bad_one() {
+        assert!(serde_json::from_str::<ChainId>("\"sha256:../..\"").is_err());
+        assert!(serde_json::from_str::<BaseKey>("\"../..\"").is_err());
+        let key: BaseKey = serde_json::from_str(&format!("\"{HEX}-1.2\"")).unwrap();
+        assert_eq!(serde_json::to_string(&key).unwrap(), format!("\"{HEX}-1.2\""));
+    }
+
+    proptest! {
+        #[test]
+        fn texts_and_values_are_one_to_one(
+            digest: [u8; 32],
+            mapping in proptest::option::of(any::<(u32, u32)>()),
+        ) {
+            let chain = ChainId(digest);
+            prop_assert_eq!(chain.to_string().parse(), Ok(chain));
+            let mapping = mapping.map(|(uid, gid)| Owner { uid, gid });
+            let key = BaseKey::of_chain(&chain, mapping);
+            let text = key.to_string();
+            prop_assert_eq!(text.parse(), Ok(key));
+            prop_assert!(text.len() < 90);
+            prop_assert!(text.chars().all(|c| matches!(c, 'a'..='z' | '0'..='9' | '.' | '-')));
+        }
+
+        #[test]
+        fn whatever_parses_prints_the_same(text in "[0-9a-f]{64}(-[0-9]{1,3}\\.[0-9]{1,3})?") {
+            if let Ok(key) = text.parse::<BaseKey>() {
+                prop_assert_eq!(key.to_string(), text);
+            }
+        }
+
+        #[test]
+        fn nothing_panics(text: String) {
+            let _ = text.parse::<BaseKey>();
+            let _ = text.parse::<ChainId>();
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! The life of a container, verb by verb.
+
+use std::path::PathBuf;
+
+use nix::unistd::Pid;
+use oci_spec::runtime::{Process, Spec};
+
+use crate::bundle::{Bundle, BundleError, ContainerId, read_config};
+use crate::config::{Config, ConfigError};
+use crate::engine::{
+    CreateOptions, Engine, EngineError, Labels, SpecError, Tenant, Terminal, normalise, wait,
+};
+use crate::image;
+use crate::label::LabelError;
+use crate::record::{Place, Record, RecordError, Rootfs, private_dir};
+use crate::rootfs::{
+    AnnotationError, Facts, Mode, Plan, Rooted, RootfsError, Storage, plan, prepare_private,
+    prepare_shared, release_private, volume_name,
+};
+
+/// A verb that failed; the message says on what and why.
+#[derive(Debug, thiserror::Error)]
+pub enum LifecycleError {
+    /// The bundle, its configuration or the ID.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+    /// `/etc/sharedroot/config.toml`
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A field that cannot be honoured.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    /// A label that cannot be honoured.
+    #[error(transparent)]
+    Label(#[from] LabelError),
+    /// An annotation that cannot be honoured.
+    #[error(transparent)]
+    Annotation(#[from] AnnotationError),
+    /// State directory and record.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// The root file system.
+    #[error(transparent)]
+    Rootfs(#[from] RootfsError),
+    /// The engine.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// A volume's name in a record.
+    #[error("volume name in the record of {id}: {source}")]
+    Name {
+        /// The container ID.
+        id: String,
+        /// What is wrong with it.
+        source: sharedroot_dm::NameError,
+    },
+    /// A file of the caller.
+    #[error("{step} {path}: {source}")]
+    File {
+        /// What was tried.
+        step: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The operating system's reason.
+        source: std::io::Error,
+    },
+    /// An argument that has no meaning.
+    #[error("{flag}: {value:?}: {wanted}")]
+    Argument {
+        /// The flag.
+        flag: &'static str,
+        /// What was given.
+        value: String,
+        /// What can be given.
+        wanted: &'static str,
+    },
+}
+
+/// One container, by the state root and ID of the command line.
+#[derive(Debug)]
+pub struct Container {
+    root: PathBuf,
+    id: ContainerId,
+    engine: Engine,
+    place: Place,
+    storage: Storage,
+}
+
+impl Container {
+    /// Checks the ID and the directories; the container need not exist.
+    ///
+    /// # Errors
+    /// [`LifecycleError`] naming the ID or the directory.
+    pub fn named(root: &std::path::Path, id: &str, config: &Config) -> Result<Self, LifecycleError> {
+        let id = ContainerId::parse(id)?;
+        private_dir(&config.pool.run_dir)?;
+        private_dir(root)?;
+        let root = root
+            .canonicalize()
+            .map_err(|source| LifecycleError::File { step: "resolve", path: root.into(), source })?;
+        let storage = Storage::of(config)?;
+        let engine = Engine::new(&root, &id);
+        let place = Place::of(&config.pool.run_dir, &root, &id);
+        Ok(Self { root, id, engine, place, storage })
+    }
+
+    /// The engine's view of it.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// What `create` recorded.
+    ///
+    /// # Errors
+    /// [`RecordError`].
+    pub fn record(&self) -> Result<Option<Record>, RecordError> {
+        self.place.read()
+    }
+
+    /// `create`: plan, record, prepare, hand over. On any error everything is as before.
+    ///
+    /// # Errors
+    /// [`LifecycleError`].
+    pub fn create(
+        &self,
+        bundle: &std::path::Path,
+        options: &CreateOptions,
+    ) -> Result<(), LifecycleError> {
+        let mut bundle = Bundle::load(bundle)?;
+        let mode = Mode::of(|key| annotation(&bundle.spec, key), bundle.readonly)?;
+        let labels = normalise(&mut bundle.spec, &bundle.path)?;
+        if wants_terminal(&bundle.spec) && options.console_socket.is_none() {
+            return Err(EngineError::Console.into());
+        }
+        if self.engine.exists() {
+            return Err(RecordError::Exists { id: self.id.clone() }.into());
+        }
+        self.place.claim()?;
+        let made = self.make(&bundle, mode, &labels, options);
+        if made.is_err() {
+            self.undo();
+        }
+        made
+    }
+
+    /// The acts of `create`, after the ID is claimed.
+    fn make(
+        &self,
+        bundle: &Bundle,
+        mode: Mode,
+        labels: &Labels,
+        options: &CreateOptions,
+    ) -> Result<(), LifecycleError> {
+        let plan = plan(Facts {
+            readonly: bundle.readonly,
+            mode,
+            mapped_ids: has_id_mappings(&bundle.spec),
+            image: image::identify(&bundle.root, self.id.as_str()),
+        });
+        let rootfs = match plan {
+            Plan::Shared(image) => {
+                let needed = mount_points(&bundle.spec);
+                match prepare_shared(&self.storage, &image, &bundle.root, &needed)? {
+                    Rooted::Shared => Rootfs::Shared { base: image.key.to_string() },
+                    Rooted::MissingMountPoints(paths) => as_given(&self.id, format!(
+                        "the image has no {}, which the container mounts on or starts in",
+                        paths[0].display()
+                    )),
+                }
+            }
+            Plan::Private(image) => {
+                let volume = volume_name(&self.root, self.id.as_str())?;
+                let rootfs = Rootfs::Private {
+                    base: image.key.to_string(),
+                    volume: volume.to_string(),
+                    mount_point: bundle.root.clone(),
+                };
+                // The intent: from here on `delete` undoes what this process began.
+                self.write_record(bundle, rootfs.clone())?;
+                let label = labels.mount.as_ref();
+                prepare_private(&self.storage, &image, &volume, &bundle.root, label)?;
+                rootfs
+            }
+            Plan::AsGiven { why } => as_given(&self.id, why),
+        };
+        self.write_record(bundle, rootfs)?;
+        let path = self.place.dir().join("config.json");
+        let text = serde_json::to_vec(&bundle.spec)
+            .map_err(|source| BundleError::Parse { path: path.clone(), source })?;
+        std::fs::write(&path, text)
+            .map_err(|source| LifecycleError::File { step: "write", path, source })?;
+        Ok(self.engine.create(self.place.dir(), labels, options)?)
+    }
+
+    fn write_record(&self, bundle: &Bundle, rootfs: Rootfs) -> Result<(), RecordError> {
+        self.place.write(&Record {
+            id: self.id.to_string(),
+            bundle: bundle.path.clone(),
+            root_path: bundle.root.clone(),
+            rootfs,
+        })
+    }
+
+    /// Takes back what a failed `create` made; the first error is the one to report.
+    fn undo(&self) {
+        if let Err(error) = self.release() {
+            tracing::warn!("undo create {}: {error}", self.id);
+        }
+    }
+
+    /// Unmakes the rootfs and the record. What is gone already is no error.
+    fn release(&self) -> Result<(), LifecycleError> {
+        if let Some(Record { rootfs: Rootfs::Private { volume, mount_point, .. }, id, .. }) =
+            self.place.read()?
+        {
+            let volume =
+                volume.parse().map_err(|source| LifecycleError::Name { id, source })?;
+            release_private(&self.storage, &volume, &mount_point)?;
+        }
+        Ok(self.place.remove()?)
+    }
+
+    /// `delete`: unmakes what `create` made, and nothing else. With `force` it succeeds also for
+    /// a container that is gone.
+    ///
+    /// # Errors
+    /// [`LifecycleError`].
+    pub fn delete(&self, force: bool) -> Result<(), LifecycleError> {
+        match self.engine.delete(force) {
+            // A `create` or `delete` that was killed half-way leaves a record without a container.
+            Err(EngineError::NotFound { .. }) if force || self.place.read()?.is_some() => {}
+            deleted => deleted?,
+        }
+        self.release()
+    }
+
+    /// `run`: create, start, wait, delete. Returns the exit status.
+    ///
+    /// # Errors
+    /// [`LifecycleError`].
+    pub fn run(
+        &self,
+        bundle: &std::path::Path,
+        options: &CreateOptions,
+        keep: bool,
+    ) -> Result<u8, LifecycleError> {
+        self.create(bundle, options)?;
+        let started = self.engine.start();
+        if started.is_err() || !options.detach {
+            let status = started.and_then(|()| self.wait());
+            if !keep {
+                self.delete(true)?;
+            }
+            return Ok(status?);
+        }
+        Ok(0)
+    }
+
+    fn wait(&self) -> Result<u8, EngineError> {
+        let wrong = |what: String| EngineError::Process { id: self.id.clone(), what };
+        let pid = self.engine.load("run")?.pid().ok_or_else(|| wrong("it has no process".into()))?;
+        wait(Pid::from_raw(pid.as_raw())).map_err(|e| wrong(format!("wait: {e}")))
+    }
+
+    /// The configuration that the container was created from.
+    ///
+    /// # Errors
+    /// [`EngineError::NotFound`], [`BundleError`].
+    pub fn spec(&self) -> Result<Spec, LifecycleError> {
+        if !self.engine.exists() {
+            return Err(EngineError::NotFound { id: self.id.clone() }.into());
+        }
+        Ok(read_config(&self.place.dir().join("config.json"))?)
+    }
+
+    /// `exec`. Returns the exit status, 0 when detached.
+    ///
+    /// # Errors
+    /// [`LifecycleError`].
+    pub fn exec(
+        &self,
+        spec: &Spec,
+        process: Process,
+        terminal: &Terminal,
+    ) -> Result<u8, LifecycleError> {
+        let tenant = Tenant::new(spec, process)?;
+        Ok(self.engine.exec(&tenant, terminal, self.place.dir())?)
+    }
+}
+
+fn as_given(id: &ContainerId, why: String) -> Rootfs {
+    tracing::info!("container {id} runs on the rootfs as given: {why}");
+    Rootfs::AsGiven { why }
+}
+
+fn annotation<'a>(spec: &'a Spec, key: &str) -> Option<&'a str> {
+    spec.annotations().as_ref()?.get(key).map(String::as_str)
+}
+
+fn wants_terminal(spec: &Spec) -> bool {
+    spec.process().as_ref().and_then(Process::terminal).unwrap_or(false)
+}
+
+fn has_id_mappings(spec: &Spec) -> bool {
+    let Some(linux) = spec.linux() else { return false };
+    linux.uid_mappings().as_ref().is_some_and(|m| !m.is_empty())
+}
+
+/// What must exist in a root that nobody can write: mount points that are not below another
+/// mount, and the directory the process starts in.
+fn mount_points(spec: &Spec) -> Vec<PathBuf> {
+    let mounts = spec.mounts().as_deref().unwrap_or_default();
+    let mounted: Vec<_> = mounts.iter().map(|m| m.destination().clone()).collect();
+    let cwd = spec.process().as_ref().map(|p| p.cwd().clone());
+    let below_a_mount = |path: &PathBuf| mounted.iter().any(|m| path != m && path.starts_with(m));
+    let covered = |path: &PathBuf| mounted.contains(path);
+    let cwd = cwd.filter(|cwd| !covered(cwd));
+    mounted.iter().chain(&cwd).filter(|path| !below_a_mount(path)).cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mount_points_are_those_that_the_root_must_have() {
+        let spec: Spec = serde_json::from_str(
+            r#"{"ociVersion":"1.2.0","process":{"cwd":"/work","args":["x"],
+                "user":{"uid":0,"gid":0}},"mounts":[
+                {"destination":"/proc"},{"destination":"/dev"},{"destination":"/dev/shm"},
+                {"destination":"/data/a"}]}"#,
+        )
+        .unwrap();
+        let wanted: Vec<PathBuf> =
+            ["/proc", "/dev", "/data/a", "/work"].into_iter().map(Into::into).collect();
+        assert_eq!(mount_points(&spec), wanted);
+    }
+}

@@ -1,0 +1,129 @@
+//! Where messages go: the log file that the caller named, in runc's form, and standard error.
+//!
+//! Docker shows a user the `msg` of the last line whose `level` is `error`, so exactly one such
+//! line is written, by main.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::Path;
+use std::sync::Mutex;
+
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+
+use crate::cli::{Global, LogFormat};
+
+/// Starts logging for this process.
+///
+/// # Errors
+/// The log file cannot be opened.
+pub fn start(global: &Global) -> std::io::Result<()> {
+    let file = global.log.as_deref().map(open).transpose()?.map(Mutex::new);
+    let lines = Lines { file, format: global.log_format, debug: global.debug };
+    // A second start in one process would be a mistake of ours; the first stays in force.
+    let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(lines));
+    Ok(())
+}
+
+/// A regular file, or the FIFO that containerd's shim made.
+fn open(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new().append(true).create(true).open(path)
+}
+
+struct Lines {
+    file: Option<Mutex<File>>,
+    format: LogFormat,
+    debug: bool,
+}
+
+impl<S: Subscriber> Layer<S> for Lines {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>, _: Context<'_, S>) -> bool {
+        // The engine logs and returns the same error; the returned one is reported.
+        let ours = metadata.target().starts_with("sharedroot");
+        // A person at a terminal is told what went wrong; the log file also what was decided.
+        let most = if self.file.is_some() { Level::INFO } else { Level::WARN };
+        self.debug || (ours && *metadata.level() <= most)
+    }
+
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let mut text = Text::default();
+        event.record(&mut text);
+        let ours = event.metadata().target().starts_with("sharedroot");
+        let level = match *event.metadata().level() {
+            Level::ERROR if ours => "error",
+            Level::WARN if ours => "warning",
+            Level::INFO if ours => "info",
+            _ => "debug",
+        };
+        let line = line(self.format, level, &text.0, &now());
+        match &self.file {
+            Some(file) => {
+                if let Ok(mut file) = file.lock() {
+                    let _ = file.write_all(line.as_bytes());
+                }
+                if level == "error" {
+                    eprintln!("sharedroot: {}", text.0);
+                }
+            }
+            None => eprintln!("sharedroot: {level}: {}", text.0),
+        }
+    }
+}
+
+fn now() -> String {
+    chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Nanos, true)
+}
+
+fn line(format: LogFormat, level: &str, msg: &str, time: &str) -> String {
+    match format {
+        LogFormat::Json => {
+            format!("{}\n", serde_json::json!({ "level": level, "msg": msg, "time": time }))
+        }
+        LogFormat::Text => format!("time={time:?} level={level} msg={msg:?}\n"),
+    }
+}
+
+/// An error and its causes in one line; a cause whose words stand there already is left out.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let words = error.to_string();
+        if !text.contains(&words) {
+            text = format!("{text}: {words}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// The message, and the fields after it.
+#[derive(Default)]
+struct Text(String);
+
+impl Visit for Text {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        if field.name() == "message" {
+            self.0 = format!("{value:?}{}", self.0);
+        } else {
+            self.0.push_str(&format!(" {}={value:?}", field.name()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_lines_have_the_keys_that_docker_reads() {
+        let text = line(LogFormat::Json, "error", "a \"quoted\"\nreason", "2026-01-02T03:04:05Z");
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(value["level"], "error");
+        assert_eq!(value["msg"], "a \"quoted\"\nreason");
+        assert_eq!(value["time"], "2026-01-02T03:04:05Z");
+        assert_eq!(text.matches('\n').count(), 1);
+    }
+}

@@ -1,0 +1,262 @@
+//! Mounts as values: a file system is made detached, and exists nowhere until it is attached.
+//!
+//! A detached mount vanishes with its descriptor, so a killed process leaves none behind
+//! (fsopen(2), fsmount(2), open_tree(2), move_mount(2); Linux 5.2). Options travel one by one as
+//! strings, so a label's commas and a path's colons need no quoting.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::CWD;
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags,
+    OpenTreeFlags, UnmountFlags,
+};
+
+/// A step of mounting that failed, with what it was about.
+#[derive(Debug, thiserror::Error)]
+pub enum MountError {
+    /// The kernel refused an option or the whole file system.
+    #[error("{step} of a {fstype} file system on {what}: {source}{detail}")]
+    Make {
+        /// The system call or option.
+        step: String,
+        /// ext4, xfs, overlay.
+        fstype: &'static str,
+        /// The device or the topmost layer.
+        what: PathBuf,
+        /// The kernel's words from the file-system context, if any.
+        detail: String,
+        /// The error number.
+        source: Errno,
+    },
+    /// An existing mount could not be opened for a bind.
+    #[error("open the mount {path} for a bind: {source}")]
+    Open {
+        /// The mount.
+        path: PathBuf,
+        /// The error number.
+        source: Errno,
+    },
+    /// The mount could not be placed.
+    #[error("attach a mount at {path}: {source}")]
+    Attach {
+        /// The mount point.
+        path: PathBuf,
+        /// The error number.
+        source: Errno,
+    },
+    /// The mount could not be taken away.
+    #[error("unmount {path}: {source}")]
+    Unmount {
+        /// The mount point.
+        path: PathBuf,
+        /// The error number.
+        source: Errno,
+    },
+    /// The process could not get a mount namespace of its own.
+    #[error("make a private mount namespace ({step}): {source}")]
+    Namespace {
+        /// The system call.
+        step: &'static str,
+        /// The error number.
+        source: Errno,
+    },
+}
+
+/// A mount that is attached nowhere; it ends with this value.
+#[derive(Debug)]
+pub struct Detached(OwnedFd);
+
+impl AsFd for Detached {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// One option of a file system, as fsconfig(2) takes it.
+#[derive(Debug, Clone, Copy)]
+pub enum Setting<'a> {
+    /// A bare word, such as `noload`.
+    Flag(&'a str),
+    /// A key and its value, such as `context` and a label.
+    Value(&'a str, &'a str),
+    /// A key and a path.
+    Path(&'a str, &'a Path),
+}
+
+fn make(
+    fstype: &'static str,
+    what: &Path,
+    options: &[Setting<'_>],
+    attributes: MountAttrFlags,
+) -> Result<Detached, MountError> {
+    let fail = |step: &str, context: Option<BorrowedFd<'_>>| {
+        let step = step.to_owned();
+        let detail = context.map(kernel_words).unwrap_or_default();
+        move |source| MountError::Make { step, fstype, what: what.to_owned(), detail, source }
+    };
+    let context = rustix::mount::fsopen(fstype, FsOpenFlags::FSOPEN_CLOEXEC)
+        .map_err(|e| fail("fsopen", None)(e))?;
+    for option in options {
+        let (name, result) = match option {
+            Setting::Flag(key) => (key, rustix::mount::fsconfig_set_flag(&context, *key)),
+            Setting::Value(key, value) => {
+                (key, rustix::mount::fsconfig_set_string(&context, *key, *value))
+            }
+            Setting::Path(key, path) => {
+                (key, rustix::mount::fsconfig_set_string(&context, *key, *path))
+            }
+        };
+        result.map_err(|e| fail(&format!("option {name}"), Some(context.as_fd()))(e))?;
+    }
+    rustix::mount::fsconfig_create(&context)
+        .map_err(|e| fail("creation", Some(context.as_fd()))(e))?;
+    rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+        .map(Detached)
+        .map_err(|e| fail("fsmount", Some(context.as_fd()))(e))
+}
+
+/// What the kernel wrote into the file-system context about its refusal.
+fn kernel_words(context: BorrowedFd<'_>) -> String {
+    let mut words = String::new();
+    let mut line = [0_u8; 1024];
+    while let Ok(n @ 1..) = rustix::io::read(context, &mut line) {
+        words.push_str(if words.is_empty() { " (kernel: " } else { "; " });
+        words.push_str(String::from_utf8_lossy(&line[..n]).trim());
+    }
+    if !words.is_empty() {
+        words.push(')');
+    }
+    words
+}
+
+/// The file system on a block device.
+///
+/// `read_only` is the superblock's and the mount's. Access times are never written.
+///
+/// # Errors
+/// [`MountError::Make`] with the kernel's own words.
+pub fn block_device(
+    fstype: &'static str,
+    device: &Path,
+    read_only: bool,
+    options: &[Setting<'_>],
+) -> Result<Detached, MountError> {
+    let mut all = vec![Setting::Path("source", device)];
+    let mut attributes = MountAttrFlags::MOUNT_ATTR_NOATIME;
+    if read_only {
+        all.push(Setting::Flag("ro"));
+        attributes |= MountAttrFlags::MOUNT_ATTR_RDONLY;
+    }
+    all.extend_from_slice(options);
+    make(fstype, device, &all, attributes)
+}
+
+/// The layers of an image as one tree; `layers` is topmost first.
+///
+/// Writes go to `upper` (with its scratch directory `work`) and never to a layer.
+///
+/// # Errors
+/// [`MountError::Make`] with the kernel's own words.
+pub fn overlay(layers: &[PathBuf], upper: &Path, work: &Path) -> Result<Detached, MountError> {
+    let what = layers.first().map(PathBuf::as_path).unwrap_or(upper);
+    let mut options: Vec<_> =
+        layers.iter().map(|layer| Setting::Path("lowerdir+", layer)).collect();
+    options.extend([Setting::Path("upperdir", upper), Setting::Path("workdir", work)]);
+    make("overlay", what, &options, MountAttrFlags::MOUNT_ATTR_NOATIME)
+}
+
+/// A bind of the mount at `path`, without what is mounted below it.
+///
+/// # Errors
+/// [`MountError::Open`].
+pub fn bind(path: &Path) -> Result<Detached, MountError> {
+    rustix::mount::open_tree(
+        CWD,
+        path,
+        OpenTreeFlags::OPEN_TREE_CLONE
+            | OpenTreeFlags::OPEN_TREE_CLOEXEC
+            | OpenTreeFlags::AT_SYMLINK_NOFOLLOW,
+    )
+    .map(Detached)
+    .map_err(|source| MountError::Open { path: path.to_owned(), source })
+}
+
+impl Detached {
+    /// Places the mount at `path`, which must be a real directory and not a link to one.
+    ///
+    /// The guard takes it away again unless it is kept.
+    ///
+    /// # Errors
+    /// [`MountError::Attach`].
+    pub fn attach(self, path: &Path) -> Result<Attached, MountError> {
+        rustix::mount::move_mount(&self.0, "", CWD, path, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+            .map_err(|source| MountError::Attach { path: path.to_owned(), source })?;
+        Ok(Attached { path: path.to_owned(), kept: false })
+    }
+}
+
+/// A mount at its place. Dropping the guard takes it away.
+#[derive(Debug)]
+#[must_use = "dropping the guard unmounts"]
+pub struct Attached {
+    path: PathBuf,
+    kept: bool,
+}
+
+impl Attached {
+    /// The commit point: the mount stays.
+    pub fn keep(mut self) {
+        self.kept = true;
+    }
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        if !self.kept
+            && let Err(error) = detach(&self.path)
+        {
+            tracing::warn!("{error}");
+        }
+    }
+}
+
+/// Takes the topmost mount at `path` away, never following a symlink.
+///
+/// The tree leaves the mount table at once; the file system ends with its last user.
+///
+/// # Errors
+/// [`MountError::Unmount`].
+pub fn detach(path: &Path) -> Result<(), MountError> {
+    rustix::mount::unmount(path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)
+        .map_err(|source| MountError::Unmount { path: path.to_owned(), source })
+}
+
+/// Gives this process a mount namespace of its own: it goes on seeing the host's mounts come
+/// and go, and the host sees none of its.
+///
+/// # Errors
+/// [`MountError::Namespace`].
+pub fn enter_private_namespace() -> Result<(), MountError> {
+    let fail = |step| move |source| MountError::Namespace { step, source };
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS)
+        .map_err(|e| fail("unshare")(Errno::from_raw_os_error(e as i32)))?;
+    rustix::mount::mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)
+        .map_err(fail("make / a slave"))
+}
+
+/// The device number of the file system at `path`, if a mount is rooted exactly there.
+///
+/// One statx(2), whatever the length of the mount table.
+#[must_use]
+pub fn device_mounted_at(path: &Path) -> Option<(u32, u32)> {
+    use rustix::fs::{AtFlags, StatxAttributes, StatxFlags};
+    let found =
+        rustix::fs::statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BASIC_STATS).ok()?;
+    let known = found.stx_attributes_mask & found.stx_attributes;
+    known
+        .contains(StatxAttributes::MOUNT_ROOT)
+        .then_some((found.stx_dev_major, found.stx_dev_minor))
+}

@@ -1,0 +1,108 @@
+//! The base of an image: made once, sealed, mounted once, whoever comes first.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{Flock, FlockArg};
+use sharedroot_dm::{Phase, Pool};
+
+use super::{RootfsError, Storage, file};
+use crate::image::{self, Image};
+use crate::label::{self, SharedLabel};
+use crate::mount::{self, Setting};
+use crate::record::private_dir;
+
+/// Options of every read-only mount of a base: never write, not even a journal's replay.
+const SEALED: [Setting<'static>; 1] = [Setting::Flag("noload")];
+
+impl Storage {
+    /// The mount of the image's base, made and mounted if this is its first container.
+    ///
+    /// Where it is mounted already this is one statx(2): no lock, no store, no device-mapper.
+    ///
+    /// # Errors
+    /// [`RootfsError`]; nothing is left of what was begun.
+    pub(super) fn mounted_base(&self, image: &Image) -> Result<PathBuf, RootfsError> {
+        let at = self.base_mount(&image.key);
+        if mount::device_mounted_at(&at).is_some() {
+            return Ok(at);
+        }
+        let _single_flight = self.lock_base(image)?;
+        if mount::device_mounted_at(&at).is_some() {
+            return Ok(at);
+        }
+        let pool = Pool::open(&self.pool)?;
+        self.ensure_base(&pool, image)?;
+        let name = Self::base_volume(&image.key)?;
+        let active = pool.activate(&name)?;
+        let mounted = mount_base(&active.device, &at);
+        if mounted.is_err()
+            && let Err(error) = pool.deactivate(&name)
+        {
+            tracing::warn!("{error}");
+        }
+        mounted.map(|()| at)
+    }
+
+    /// Makes the sealed volume of the image's base unless it is there. The caller holds the
+    /// base's lock.
+    fn ensure_base(&self, pool: &Pool, image: &Image) -> Result<(), RootfsError> {
+        let name = Self::base_volume(&image.key)?;
+        if pool.volume(&name)?.is_some_and(|volume| volume.phase == Phase::Ready) {
+            return Ok(());
+        }
+        tracing::info!("making the base of {}", image.key);
+        let fail = |source| RootfsError::Make { key: image.key.clone(), source };
+        let scratch = self.pool.run_dir.join("making").join(image.key.to_string());
+        let volume = pool.create_volume(&name, self.base_size)?;
+        let tree = image::assemble(image, &scratch).map_err(fail)?;
+        image::make_filesystem(&tree, &image.key, volume.device(), self.base_size.0)
+            .map_err(fail)?;
+        drop(tree);
+        volume.seal()?;
+        Ok(())
+    }
+
+    /// The sealed base for a snapshot; it need not be mounted.
+    pub(super) fn snapshot_base(&self, pool: &Pool, image: &Image) -> Result<(), RootfsError> {
+        let name = Self::base_volume(&image.key)?;
+        if pool.volume(&name)?.is_some_and(|volume| volume.phase == Phase::Ready) {
+            return Ok(());
+        }
+        let _single_flight = self.lock_base(image)?;
+        self.ensure_base(pool, image)
+    }
+
+    /// One process at a time makes and mounts the base of one image; the others wait here.
+    fn lock_base(&self, image: &Image) -> Result<Flock<File>, RootfsError> {
+        let dir = self.pool.run_dir.join("lock");
+        private_dir(&dir).map_err(|e| RootfsError::File {
+            step: "make the directory",
+            path: dir.clone(),
+            source: std::io::Error::other(e),
+        })?;
+        let path = dir.join(format!("base-{}", image.key));
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(file("open", &path))?;
+        Flock::lock(lock, FlockArg::LockExclusive)
+            .map_err(|(_, errno)| file("lock", &path)(errno.into()))
+    }
+}
+
+/// Mounts a sealed base at `at`, under the shared label where SELinux is on.
+fn mount_base(device: &Path, at: &Path) -> Result<(), RootfsError> {
+    std::fs::create_dir_all(at).map_err(file("create", at))?;
+    let shared = label::enabled().then(SharedLabel::of_policy).transpose()?;
+    let mut options = SEALED.to_vec();
+    if let Some(shared) = &shared {
+        options.push(Setting::Value("context", shared.as_mount_label().as_context()));
+    }
+    mount::block_device("ext4", device, true, &options)?.attach(at)?.keep();
+    Ok(())
+}

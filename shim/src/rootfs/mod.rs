@@ -1,0 +1,104 @@
+//! The container's root file system: a pure plan, then the acts that make it so, and their undo.
+//! The only place where thin volumes, mounts and labels meet.
+
+mod base;
+mod plan;
+mod private;
+mod shared;
+
+use std::path::{Path, PathBuf};
+
+use sharedroot_dm::{Backing, Bytes, PoolConfig, PoolName, VolumeName};
+
+pub use plan::{AnnotationError, Facts, Mode, Plan, plan};
+pub use private::{prepare_private, release_private, volume_name};
+pub use shared::{Rooted, prepare_shared};
+
+use crate::config::Config;
+use crate::image::{BaseKey, MakeError};
+use crate::label::LabelError;
+use crate::mount::MountError;
+
+/// A root file system that could not be made or unmade.
+#[derive(Debug, thiserror::Error)]
+pub enum RootfsError {
+    /// The pool or a volume.
+    #[error(transparent)]
+    Dm(#[from] sharedroot_dm::Error),
+    /// A name from the configuration or of a volume.
+    #[error("pool or volume name: {0}")]
+    Name(#[from] sharedroot_dm::NameError),
+    /// Making the base.
+    #[error("make the base of {key}: {source}")]
+    Make {
+        /// The image's key.
+        key: BaseKey,
+        /// The step and its reason.
+        source: MakeError,
+    },
+    /// A mount.
+    #[error(transparent)]
+    Mount(#[from] MountError),
+    /// The shared label.
+    #[error(transparent)]
+    Label(#[from] LabelError),
+    /// A directory or lock of ours.
+    #[error("{step} {path}: {source}")]
+    File {
+        /// What was tried.
+        step: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The operating system's reason.
+        source: std::io::Error,
+    },
+}
+
+/// Where things are and how bases are made; what the configuration says of storage.
+#[derive(Debug, Clone)]
+pub struct Storage {
+    /// The thin pool.
+    pub pool: PoolConfig,
+    /// Size of a base's file system.
+    pub base_size: Bytes,
+}
+
+impl Storage {
+    /// From the configuration file.
+    ///
+    /// # Errors
+    /// [`RootfsError::Name`] for a pool name that cannot be part of a device name.
+    pub fn of(config: &Config) -> Result<Self, RootfsError> {
+        let pool = &config.pool;
+        let backing = match (&pool.data_dev, &pool.metadata_dev) {
+            (Some(data), Some(metadata)) => {
+                Backing::Devices { data: data.clone(), metadata: metadata.clone() }
+            }
+            _ => match (Backing::default_loop(), pool.loop_size) {
+                (Backing::Loop { metadata, .. }, Some(size)) => {
+                    Backing::Loop { data: Bytes(size.0), metadata }
+                }
+                (default, _) => default,
+            },
+        };
+        let name: PoolName = pool.name.parse()?;
+        let on_loop = PoolConfig::on_loop(name, pool.state_dir.clone(), pool.run_dir.clone());
+        let pool = PoolConfig { backing, ..on_loop };
+        Ok(Self { pool, base_size: Bytes(config.base.size.0) })
+    }
+
+    /// Where the base of `key` is mounted.
+    #[must_use]
+    pub fn base_mount(&self, key: &BaseKey) -> PathBuf {
+        self.pool.run_dir.join("base").join(key.to_string())
+    }
+
+    /// The thin volume of the base of `key`.
+    fn base_volume(key: &BaseKey) -> Result<VolumeName, RootfsError> {
+        Ok(format!("base-{key}").parse()?)
+    }
+}
+
+fn file<'a>(step: &'static str, path: &'a Path) -> impl FnOnce(std::io::Error) -> RootfsError + 'a {
+    move |source| RootfsError::File { step, path: path.to_owned(), source }
+}

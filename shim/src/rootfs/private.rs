@@ -1,0 +1,76 @@
+//! The private rootfs: a snapshot of the base, mounted over `root.path` where the daemon sees it
+//! too, so that its own commands read what the container wrote.
+
+use std::path::Path;
+
+use sharedroot_dm::{Pool, VolumeName};
+use sha2::{Digest, Sha256};
+
+use super::{RootfsError, Storage};
+use crate::image::Image;
+use crate::label::MountLabel;
+use crate::mount::{self, Setting};
+
+/// The name of the snapshot of container `id` of the state root `root`.
+///
+/// # Errors
+/// Never for what this makes; the type says so.
+pub fn volume_name(root: &Path, id: &str) -> Result<VolumeName, RootfsError> {
+    let mut hash = Sha256::new();
+    hash.update(root.as_os_str().as_encoded_bytes());
+    hash.update([0]);
+    hash.update(id.as_bytes());
+    let hex: String = hash.finalize().iter().take(16).map(|b| format!("{b:02x}")).collect();
+    Ok(format!("private-{hex}").parse()?)
+}
+
+/// Takes a snapshot of the image's base and mounts it over `root_path`.
+///
+/// # Errors
+/// [`RootfsError`]; neither a mount, nor a device, nor a thin id is left then.
+pub fn prepare_private(
+    storage: &Storage,
+    image: &Image,
+    volume: &VolumeName,
+    root_path: &Path,
+    label: Option<&MountLabel>,
+) -> Result<(), RootfsError> {
+    let pool = Pool::open(&storage.pool)?;
+    storage.snapshot_base(&pool, image)?;
+    let snapshot = pool.snapshot(&Storage::base_volume(&image.key)?, volume)?;
+    // An idle snapshot writes almost nothing: the inode tables of a base are never initialised.
+    let mut options = vec![Setting::Flag("noinit_itable")];
+    if let Some(label) = label {
+        options.push(Setting::Value("context", label.as_context()));
+    }
+    let mounted =
+        mount::block_device("ext4", snapshot.device(), false, &options)?.attach(root_path)?;
+    snapshot.keep()?;
+    mounted.keep();
+    Ok(())
+}
+
+/// Takes the mount at `mount_point` and the snapshot away. What is gone already is no error.
+///
+/// # Errors
+/// The first [`RootfsError`]; the steps after it are still tried.
+pub fn release_private(
+    storage: &Storage,
+    volume: &VolumeName,
+    mount_point: &Path,
+) -> Result<(), RootfsError> {
+    if !Pool::exists(&storage.pool)? {
+        return Ok(());
+    }
+    let pool = Pool::open(&storage.pool)?;
+    // Only our own mount: the overlay below it is the daemon's.
+    let mut unmounted = Ok(());
+    if pool.volume(volume)?.is_some_and(|found| found.active) {
+        let active = pool.activate(volume)?;
+        if mount::device_mounted_at(mount_point) == Some((active.major, active.minor)) {
+            unmounted = mount::detach(mount_point);
+        }
+    }
+    pool.delete(volume)?;
+    unmounted.map_err(RootfsError::from)
+}
