@@ -1,0 +1,398 @@
+//! The crate against a real kernel. `hack/test` runs this binary as root in the lab.
+//!
+//! Directories: `SHAREDROOT_TEST_DIR`, by default `/var/lib/sharedroot-test`, on a file system that can punch holes.
+
+mod lab;
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::os::unix::fs::OpenOptionsExt;
+use std::time::Duration;
+
+use lab::{Place, base, byte, fill, line, loop_of, name, run};
+use nix::errno::Errno;
+use sharedroot_dm::{Backing, Bytes, Deleted, Error, Phase, Pool, PoolMode};
+
+#[test]
+fn root_a_pool_is_made_found_stopped_and_destroyed() {
+    let place = Place::new("life");
+    assert!(!Pool::exists(&place.config).expect("asked"));
+    assert!(!place.config.state_dir.exists(), "asking makes nothing");
+
+    let pool = Pool::create(&place.config).expect("a pool");
+    assert!(Pool::exists(&place.config).expect("asked"));
+    assert!(matches!(Pool::create(&place.config), Err(Error::PoolExists { .. })));
+    base(&pool, "base", b'a');
+    let status = pool.status().expect("a status");
+    assert_eq!(
+        (status.mode, status.needs_check, status.volumes, status.on_loop),
+        (PoolMode::ReadWrite, false, 1, true)
+    );
+    assert_eq!(status.data.expect("figures").total, Bytes::mib(128).0 / Bytes::kib(64).0);
+    assert_eq!(status.data.expect("figures").used, 16, "one MiB was written");
+    assert_eq!(fs::metadata(place.data()).expect("a file").len(), Bytes::mib(128).0);
+
+    pool.activate(&name("base")).expect("active");
+    pool.shut_down().expect("stopped");
+    assert_eq!(place.dm_devices(), Vec::<String>::new());
+    assert_eq!(loop_of(&place.data()), None);
+
+    let pool = Pool::open(&place.config).expect("found again");
+    let device = pool.activate(&name("base")).expect("active").device;
+    assert_eq!(byte(&device, Bytes::kib(900)), b'a', "what was written outlives the pool's device");
+    pool.destroy().expect("destroyed");
+    assert_eq!(place.dm_devices(), Vec::<String>::new());
+    assert!(!place.data().exists() && !place.metadata().exists());
+    assert!(!Pool::exists(&place.config).expect("asked"));
+}
+
+#[test]
+fn root_a_loop_device_left_attached_is_found() {
+    let place = Place::new("attached");
+    Pool::create(&place.config).expect("a pool").shut_down().expect("stopped");
+    let data = place.data().into_os_string().into_string().expect("text");
+    let node = run("losetup", &["--find", "--show", &data]);
+    Pool::open(&place.config).expect("found again");
+    let nodes = run("losetup", &["--noheadings", "--output", "NAME", "--associated", &data]);
+    assert_eq!(nodes.trim(), node.trim(), "one file, one loop device");
+}
+
+#[test]
+fn root_many_first_users_at_once() {
+    let place = Place::new("first");
+    let mut children: Vec<_> = (0..4).map(|_| place.child("open")).collect();
+    let ids: BTreeSet<_> = children.iter_mut().map(line).collect();
+    assert_eq!(ids.len(), 4, "four volumes of four processes: {ids:?}");
+    for mut child in children {
+        drop(child.stdin.take());
+        assert!(child.wait().expect("ended").success());
+    }
+    assert_eq!(place.dm_devices().len(), 5, "one pool, four volumes");
+    assert_eq!(place.thin_ids().len(), 4);
+}
+
+#[test]
+fn root_a_base_is_read_only_and_its_snapshots_differ() {
+    let place = Place::new("snap");
+    let pool = Pool::open(&place.config).expect("a pool");
+    base(&pool, "base", b'a');
+    let active = pool.activate(&name("base")).expect("active");
+    assert_eq!(pool.activate(&name("base")).expect("active twice"), active);
+    let refused =
+        fill(&active.device, Bytes(0), Bytes::kib(64), b'x').expect_err("a base takes no write");
+    let refused = Errno::from_raw(refused.raw_os_error().expect("an errno"));
+    assert!(matches!(refused, Errno::EPERM | Errno::EROFS | Errno::EACCES), "{refused}");
+    // What a privileged container would try.
+    let node = active.device.to_str().expect("text").to_owned();
+    let _ = std::process::Command::new("blockdev").args(["--setrw", &node]).output();
+    assert!(fill(&active.device, Bytes(0), Bytes::kib(64), b'x').is_err(), "setrw does not help");
+
+    let one = pool
+        .snapshot(&name("base"), &name("one"))
+        .expect("a snapshot")
+        .keep()
+        .expect("kept")
+        .device;
+    let two = pool
+        .snapshot(&name("base"), &name("two"))
+        .expect("a snapshot")
+        .keep()
+        .expect("kept")
+        .device;
+    assert_eq!((byte(&one, Bytes::kib(70)), byte(&two, Bytes::kib(70))), (b'a', b'a'));
+    fill(&one, Bytes(0), Bytes::kib(128), b'1').expect("written");
+    fill(&two, Bytes(0), Bytes::kib(128), b'2').expect("written");
+    let seen = [&active.device, &one, &two].map(|device| byte(device, Bytes::kib(70)));
+    assert_eq!(seen, [b'a', b'1', b'2']);
+    assert_eq!(byte(&one, Bytes::kib(512)), b'a', "what was not written is the base's");
+
+    let volume = pool.volume(&name("one")).expect("asked").expect("there");
+    assert_eq!(
+        (volume.origin, volume.phase, volume.sealed, volume.active),
+        (Some(name("base")), Phase::Ready, false, true)
+    );
+    assert!(matches!(pool.snapshot(&name("base"), &name("one")), Err(Error::Exists { .. })));
+    assert!(matches!(pool.snapshot(&name("nobody"), &name("x")), Err(Error::NoVolume { .. })));
+
+    assert_eq!(pool.delete(&name("base")).expect("deleted"), Deleted::Deleted);
+    assert_eq!(byte(&one, Bytes::kib(512)), b'a', "a snapshot outlives its origin");
+}
+
+#[test]
+fn root_an_active_origin_is_held_still() {
+    let place = Place::new("still");
+    let pool = Pool::open(&place.config).expect("a pool");
+    let origin = pool
+        .create_volume(&name("origin"), Bytes::mib(16))
+        .expect("a volume")
+        .keep()
+        .expect("kept");
+    fill(&origin.device, Bytes(0), Bytes::mib(1), b'o').expect("written");
+    let snapshot =
+        pool.snapshot(&name("origin"), &name("snap")).expect("a snapshot").keep().expect("kept");
+    fill(&origin.device, Bytes(0), Bytes::mib(1), b'n').expect("the origin goes on");
+    assert_eq!(byte(&snapshot.device, Bytes::kib(500)), b'o');
+}
+
+#[test]
+fn root_deleting_gives_everything_back() {
+    let place = Place::new("delete");
+    let pool = Pool::open(&place.config).expect("a pool");
+    base(&pool, "base", b'a');
+    let before = pool.status().expect("a status");
+    for round in 0..3 {
+        let snapshot =
+            pool.snapshot(&name("base"), &name("snap")).expect("a snapshot").keep().expect("kept");
+        let id = pool.volume(&name("snap")).expect("asked").expect("there").id;
+        assert_eq!(id.get(), 1, "round {round}: the thin id is used again");
+        fill(&snapshot.device, Bytes(0), Bytes::mib(4), b's').expect("written");
+
+        let open = File::open(&snapshot.device).expect("open");
+        let busy = pool.delete(&name("snap")).expect_err("it is open");
+        assert!(matches!(busy, Error::Busy { .. }), "{busy}");
+        assert!(pool.deactivate(&name("snap")).is_err());
+        drop(open);
+        assert_eq!(pool.delete(&name("snap")).expect("deleted"), Deleted::Deleted);
+        assert_eq!(pool.delete(&name("snap")).expect("asked"), Deleted::NotThere);
+    }
+    let after = pool.status().expect("a status");
+    assert_eq!(after.data, before.data, "no data block is lost");
+    assert_eq!(place.thin_ids(), BTreeSet::from([0]));
+    pool.deactivate(&name("base")).expect("it is not active");
+}
+
+#[test]
+fn root_a_dropped_volume_leaves_nothing() {
+    let place = Place::new("drop");
+    let pool = Pool::open(&place.config).expect("a pool");
+    let new = pool.create_volume(&name("new"), Bytes::mib(16)).expect("a volume");
+    fill(new.device(), Bytes(0), Bytes::mib(1), b'x').expect("written");
+    assert!(
+        matches!(pool.activate(&name("new")), Err(Error::Making { .. })),
+        "not before it is complete"
+    );
+    drop(new);
+    assert_eq!(pool.volumes().expect("a list"), []);
+    assert_eq!(place.dm_devices(), [place.device()]);
+    assert_eq!(place.thin_ids(), BTreeSet::new());
+    assert_eq!(pool.status().expect("a status").data.expect("figures").used, 0);
+    let locks = fs::read_dir(place.config.run_dir.join("volumes")).expect("a directory").count();
+    assert_eq!(locks, 0, "no lock file of a volume that is not there");
+}
+
+#[test]
+fn root_a_killed_maker_is_undone_and_a_living_one_left_alone() {
+    let place = Place::new("killed");
+    let pool = Pool::open(&place.config).expect("a pool");
+    base(&pool, "base", b'a');
+    for again in ["reconcile", "make"] {
+        let mut child = place.child("make");
+        line(&mut child);
+        let report = pool.reconcile(false).expect("reconciled");
+        assert_eq!(report.in_work, [name("half")], "its maker lives: {report}");
+        let taken =
+            pool.create_volume(&name("half"), Bytes::mib(16)).expect_err("somebody makes it");
+        assert!(matches!(taken, Error::Making { .. }), "{taken}");
+        child.kill().expect("killed");
+        child.wait().expect("dead");
+
+        let report = pool.reconcile(true).expect("a dry run");
+        assert_eq!(report.undone, [name("half")]);
+        assert_eq!(place.thin_ids().len(), 2, "a dry run changes nothing");
+        match again {
+            "reconcile" => {
+                let report = pool.reconcile(false).expect("reconciled");
+                assert!(report.failed.is_empty() && report.undone == [name("half")], "{report}");
+            }
+            _ => drop(
+                pool.create_volume(&name("half"), Bytes::mib(16)).expect("the name is free again"),
+            ),
+        }
+        assert_eq!(place.thin_ids(), BTreeSet::from([0]));
+        assert_eq!(place.dm_devices(), [place.device()]);
+    }
+    assert!(pool.reconcile(false).expect("reconciled").is_clean());
+}
+
+#[test]
+fn root_kills_at_any_moment_leak_nothing() {
+    let place = Place::new("kills");
+    let pool = Pool::open(&place.config).expect("a pool");
+    base(&pool, "base", b'a');
+    let mut caught = 0;
+    for round in 0..30 {
+        let mut child = place.child("churn");
+        line(&mut child);
+        std::thread::sleep(Duration::from_micros(7300 * round));
+        child.kill().expect("killed");
+        child.wait().expect("dead");
+        caught += u32::from(!pool.reconcile(true).expect("a dry run").is_clean());
+        let pool = Pool::open(&place.config).expect("opened after a kill");
+        let rows: BTreeSet<u32> =
+            pool.volumes().expect("a list").iter().map(|volume| volume.id.get()).collect();
+        assert!(
+            pool.volumes().expect("a list").iter().all(|volume| volume.phase == Phase::Ready),
+            "round {round}"
+        );
+        assert_eq!(place.thin_ids(), rows, "round {round}: the pool holds what the store knows");
+        let active = pool.volumes().expect("a list").iter().filter(|volume| volume.active).count();
+        assert_eq!(place.dm_devices().len(), active + 1, "round {round}: no stray device");
+        assert!(pool.reconcile(false).expect("reconciled").is_clean(), "round {round}");
+    }
+    println!("{caught} of 30 kills came in the middle of a change");
+    assert!(caught >= 3, "the kills must hit something: {caught}");
+    let base = pool.activate(&name("base")).expect("active").device;
+    assert_eq!(byte(&base, Bytes::kib(1000)), b'a');
+}
+
+#[test]
+fn root_a_full_pool_refuses() {
+    let place = Place::new("full");
+    let pool = Pool::open(&place.config).expect("a pool");
+    let big = pool
+        .create_volume(&name("big"), Bytes::mib(256))
+        .expect("more than there is")
+        .keep()
+        .expect("kept");
+    fill(&big.device, Bytes(0), Bytes::mib(118), b'f').expect("written");
+    let full = pool.create_volume(&name("more"), Bytes::mib(16)).expect_err("above 90 %");
+    assert!(matches!(full, Error::Full { what: "data", .. }), "{full}");
+    assert!(full.to_string().contains("delete containers or images"), "{full}");
+    assert!(matches!(pool.snapshot(&name("big"), &name("more")), Err(Error::Full { .. })));
+    assert_eq!(pool.volumes().expect("a list").len(), 1);
+
+    fill(&big.device, Bytes::mib(118), Bytes::mib(20), b'f').expect_err("not one block is left");
+    assert_eq!(pool.status().expect("a status").mode, PoolMode::OutOfDataSpace);
+    assert_eq!(pool.delete(&name("big")).expect("deleting works in a full pool"), Deleted::Deleted);
+    assert_eq!(pool.status().expect("a status").mode, PoolMode::ReadWrite);
+    base(&pool, "base", b'b');
+}
+
+#[test]
+fn root_a_failed_creation_leaves_nothing() {
+    let mut place = Place::new("failed");
+    place.config.backing = Backing::Loop { data: Bytes::mib(64), metadata: Bytes::kib(16) };
+    let error = Pool::create(&place.config).expect_err("16 KiB are too little metadata");
+    assert!(matches!(error, Error::ActivatePool { .. }), "{error}");
+    assert!(!place.data().exists() && !place.metadata().exists());
+    assert_eq!(place.dm_devices(), Vec::<String>::new());
+    assert!(!Pool::exists(&place.config).expect("asked"));
+    place.config.backing = Backing::Loop { data: Bytes::mib(64), metadata: Bytes::mib(8) };
+    Pool::create(&place.config).expect("the way is free");
+}
+
+#[test]
+fn root_another_pools_metadata_and_another_writer_are_noticed() {
+    let place = Place::new("other");
+    let pool = Pool::open(&place.config).expect("a pool");
+    base(&pool, "base", b'a');
+    let at = pool.status().expect("a status").transaction_id.expect("a figure");
+    let message = |text: &str| run("dmsetup", &["message", &place.device(), "0", text]);
+    message("create_thin 1");
+    message(&format!("set_transaction_id {at} {}", at + 5));
+    let error = pool.snapshot(&name("base"), &name("snap")).expect_err("somebody changed the pool");
+    assert!(matches!(error, Error::Transaction { .. }), "{error}");
+    assert_eq!(pool.reconcile(false).expect("reconciled").transaction, Some((at + 5, at)));
+    let snapshot =
+        pool.snapshot(&name("base"), &name("snap")).expect("a snapshot").keep().expect("kept");
+    assert_eq!(
+        byte(&snapshot.device, Bytes(0)),
+        b'a',
+        "the id that nobody owned was given up first"
+    );
+    assert_eq!(place.thin_ids(), BTreeSet::from([0, 1]));
+
+    pool.shut_down().expect("stopped");
+    fs::write(place.metadata(), vec![0; 8 << 20]).expect("zeroed");
+    let error = Pool::open(&place.config).expect_err("a zeroed file is no pool of ours");
+    assert!(matches!(error, Error::NotMetadata { .. }), "{error}");
+}
+
+#[test]
+fn root_devices_in_use_are_refused() {
+    let lower = Place::new("lower");
+    let upper = Place::new("upper");
+    let below = Pool::open(&lower.config).expect("a pool");
+    let data = below
+        .create_volume(&name("data"), Bytes::mib(64))
+        .expect("a volume")
+        .keep()
+        .expect("kept")
+        .device;
+    let metadata = below
+        .create_volume(&name("meta"), Bytes::mib(8))
+        .expect("a volume")
+        .keep()
+        .expect("kept")
+        .device;
+    let mut config = upper.config.clone();
+    config.backing = Backing::Devices { data: data.clone(), metadata: metadata.clone() };
+
+    assert!(
+        matches!(Pool::open(&config), Err(Error::NoPool { .. })),
+        "devices are never taken on the way"
+    );
+    assert!(!config.state_dir.exists());
+    run("mke2fs", &["-q", data.to_str().expect("text")]);
+    let error = Pool::create(&config).expect_err("a file system is there");
+    assert!(matches!(error, Error::Signature { found: "an ext file system", .. }), "{error}");
+    run("wipefs", &["--all", data.to_str().expect("text")]);
+
+    let claim =
+        File::options().read(true).custom_flags(nix::libc::O_EXCL).open(&data).expect("claimed");
+    assert!(matches!(Pool::create(&config), Err(Error::InUse { .. })));
+    drop(claim);
+    config.backing =
+        Backing::Devices { data: upper.config.state_dir.clone(), metadata: metadata.clone() };
+    assert!(Pool::create(&config).is_err(), "a directory is no device");
+    config.backing = Backing::Devices { data, metadata };
+
+    let pool = Pool::create(&config).expect("a pool on devices");
+    base(&pool, "base", b'd');
+    assert!(matches!(Pool::create(&config), Err(Error::PoolExists { .. })));
+    pool.shut_down().expect("stopped");
+    assert!(matches!(Pool::create(&config), Err(Error::PoolExists { .. })));
+    let pool = Pool::open(&config).expect("found again");
+    assert_eq!(byte(&pool.activate(&name("base")).expect("active").device, Bytes(0)), b'd');
+    pool.destroy().expect("destroyed");
+    Pool::create(&config).expect("the devices are free again").destroy().expect("destroyed");
+}
+
+/// What the processes that the tests above start do.
+#[test]
+#[ignore = "started by the other tests"]
+fn child() {
+    let (config, act) = Place::of_child();
+    let pool = Pool::open(&config).expect("the pool");
+    let me = std::process::id();
+    match act.as_str() {
+        "open" => {
+            let volume = name(&format!("of-{me}"));
+            pool.create_volume(&volume, Bytes::mib(1)).expect("a volume").keep().expect("kept");
+            println!("child: {}", pool.volume(&volume).expect("asked").expect("there").id);
+            std::io::stdin().read_line(&mut String::new()).expect("the parent's word");
+        }
+        "make" => {
+            let new = pool.create_volume(&name("half"), Bytes::mib(16)).expect("a volume");
+            fill(new.device(), Bytes(0), Bytes::mib(1), b'h').expect("written");
+            println!("child: made");
+            loop {
+                std::thread::sleep(Duration::from_secs(1));
+            }
+        }
+        "churn" => {
+            println!("child: ready");
+            loop {
+                let volume = name("churn");
+                pool.delete(&volume).expect("deleted");
+                let new = pool.snapshot(&name("base"), &volume).expect("a snapshot");
+                new.keep().expect("kept");
+                pool.deactivate(&volume).expect("deactivated");
+                let new = pool.create_volume(&name("fresh"), Bytes::mib(16)).expect("a volume");
+                new.seal().expect("sealed");
+                pool.delete(&name("fresh")).expect("deleted");
+            }
+        }
+        other => panic!("no act {other}"),
+    }
+}
