@@ -105,13 +105,10 @@ fn config(pool: &str, root: &Path) -> PoolConfig {
     config
 }
 
-/// Fails, never skips: a test that did not run must not be green.
+/// Fails, never skips: a test that did not run must not be green. The node may be there without the kernel's part.
 fn privileged() {
-    let root = nix::unistd::geteuid().is_root();
-    assert!(
-        root && Path::new("/dev/mapper/control").exists(),
-        "needs root and device-mapper: run it with `hack/test`"
-    );
+    let usable = nix::unistd::geteuid().is_root() && File::open("/dev/mapper/control").is_ok();
+    assert!(usable, "needs root and device-mapper: run it with `hack/test`");
 }
 
 pub(crate) fn name(text: &str) -> VolumeName {
