@@ -8,8 +8,9 @@
 
 use std::fs;
 use std::io;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Component, Path};
 
+use super::overlay::{is_empty, owner_of_root};
 use super::{BaseKey, ChainId, Doubt, Image, InitFiles, Owner, Source};
 
 /// overlay's OVL_MAX_STACK; Docker itself stops at 127.
@@ -46,20 +47,22 @@ pub(super) fn identify(root_path: &Path, container_id: &str) -> Result<Image, Do
         return Err(Doubt::LayersDisagree { path: lower_file, stacked, chained, at });
     }
 
+    // Only the daemon writes the init layer, so its owner is the store's root user, whatever a
+    // container did to its own root directory.
+    let owner = owner_of_root(&driver.join(&init_id).join("diff"), None)?;
     let upper = driver.join(mount_id).join("diff");
-    let mut entries = fs::read_dir(&upper).map_err(|e| unreadable(&upper, e))?;
-    if entries.next().is_some() {
+    owner_of_root(&upper, Some(owner))?;
+    if !is_empty(&upper)? {
         return Err(Doubt::UpperNotEmpty { upper });
     }
 
-    let mapping = docker_root.file_name().and_then(|name| Owner::parse(name.to_str()?));
     Ok(Image {
-        key: BaseKey::of_chain(&chain_id, mapping),
+        key: BaseKey::of_chain(&chain_id, (owner != Owner::ROOT).then_some(owner)),
         chain_id: Some(chain_id),
         layers: chained.iter().map(|id| driver.join(id).join("diff")).collect(),
         upper: Some(upper),
         init: InitFiles::AsDocker,
-        owner: mapping.unwrap_or(Owner::ROOT),
+        owner,
         source: Source::Docker,
     })
 }

@@ -88,7 +88,7 @@ impl Owner {
 /// A remapped daemon owns the same layers differently, so its base is another. Printed as 64
 /// hexadecimal digits, with `-uid.gid` appended where a mapping is; at most 86 of `[a-z0-9.-]`,
 /// so it can be part of a file name and of a device-mapper name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct BaseKey {
     digest: [u8; 32],
@@ -222,7 +222,8 @@ mod tests {
         assert_ne!(plain.uuid("volume"), remapped.uuid("volume"));
         assert_ne!(plain.uuid("volume"), plain.uuid("hash seed"));
         assert_eq!(plain.uuid("volume"), plain.uuid("volume"));
-        for bad in ["", "-0.0", "x", &format!("{HEX}-"), &format!("{HEX}-1"), &format!("{HEX}-1.")] {
+        for bad in ["", "-0.0", "x", &format!("{HEX}-"), &format!("{HEX}-1"), &format!("{HEX}-1.")]
+        {
             assert!(bad.parse::<BaseKey>().is_err(), "{bad:?}");
         }
         for bad in ["01.1", "+1.1", "1.1.1", "1.4294967296", "1.-1", " 1.1"] {

@@ -74,3 +74,9 @@ pub fn identify(root_path: &Path, container_id: &str) -> Result<Image, Doubt> {
         found_or_doubt => found_or_doubt,
     }
 }
+
+/// An image for tests that need any.
+#[cfg(test)]
+pub(crate) fn example() -> Image {
+    testing::image(vec!["/layers/2/diff".into(), "/layers/1/diff".into()])
+}

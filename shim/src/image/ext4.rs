@@ -1,0 +1,160 @@
+//! The file system of a base: `mke2fs -d` from the merged tree straight onto the device.
+//!
+//! Nothing on the host decides what it looks like: the features are listed, mke2fs.conf is not
+//! read, and UUID, hash seed and the file system's own times follow from the key. (The inodes'
+//! change and access times are the layers' own; mke2fs has no way to fix those.)
+//!
+//! The device may hold old data wherever nothing was written (a thin pool that skips the zeroing
+//! of blocks). ext4 never reads an inode table beyond its high-water mark nor a free block, and
+//! the journal is written out, so that is safe; but a writable mount of a snapshot needs
+//! `noinit_itable`, or the kernel starts to zero those tables.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use super::init::FIXED_TIME;
+use super::tree::BLOCK;
+use super::{BaseKey, MakeError, Tree, Usage};
+
+/// Where e2fsprogs is; never the caller's PATH.
+const PLACES: [&str; 4] = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"];
+
+/// What Linux 4.x and e2fsprogs 1.43 know. Without `resize_inode`: a base never grows in place
+/// beyond its group descriptors. Without `orphan_file`, which older kernels refuse.
+const FEATURES: &str = "none,has_journal,ext_attr,dir_index,filetype,extent,64bit,flex_bg,\
+    sparse_super,large_file,huge_file,dir_nlink,extra_isize,metadata_csum";
+
+const INODE_SIZE: u64 = 256;
+/// The smallest that ext4 takes.
+const JOURNAL_MIB: u64 = 4;
+/// mke2fs's own ratio: one inode for so many bytes.
+const BYTES_PER_INODE: u64 = 16_384;
+
+/// Makes the file system of a base of `size_bytes` on `device`, with everything that `tree` holds.
+///
+/// There is no `lost+found` in it unless the image has one.
+///
+/// # Errors
+/// [`MakeError::TooLarge`], or what failed of e2fsprogs, with its own words. The device then holds
+/// nothing of use.
+pub fn make_filesystem(
+    tree: &Tree,
+    key: &BaseKey,
+    device: &Path,
+    size_bytes: u64,
+) -> Result<(), MakeError> {
+    let usage = tree.usage()?;
+    let inodes = inode_count(usage, size_bytes);
+    let needs = usage.bytes + inodes * INODE_SIZE + (JOURNAL_MIB << 20);
+    if needs > size_bytes {
+        return Err(MakeError::TooLarge { device: device.to_owned(), needs, size: size_bytes });
+    }
+
+    let owner = tree.owner();
+    // 16 blocks of 4 KiB are one thin block; otherwise mke2fs takes what the device reports.
+    let extended = format!(
+        "lazy_itable_init=1,lazy_journal_init=0,nodiscard,stride=16,stripe_width=16,\
+         hash_seed={},root_owner={}:{}",
+        key.uuid("hash seed"),
+        owner.uid,
+        owner.gid,
+    );
+    let mut mke2fs = Tool::find("mke2fs")?;
+    // The name of the type only picks a section of mke2fs.conf, and the empty one has just what
+    // is built in for "ext2". The features make it ext4.
+    mke2fs.command.env("MKE2FS_CONFIG", "/dev/null").args(["-q", "-t", "ext2", "-T", "default"]);
+    mke2fs.command.args(["-O", FEATURES, "-E", &extended]);
+    mke2fs.command.args(["-b", &BLOCK.to_string(), "-I", &INODE_SIZE.to_string()]);
+    mke2fs.command.args(["-N", &inodes.to_string(), "-m", "0"]);
+    mke2fs.command.args(["-J", &format!("size={JOURNAL_MIB}")]);
+    mke2fs.command.args(["-U", &key.uuid("file system"), "-o", "Linux"]);
+    mke2fs.command.args(["-d", "/proc/self/fd/0"]).arg(device);
+    mke2fs.command.arg((size_bytes / BLOCK).to_string());
+    let top = tree.root().try_clone_to_owned().map_err(|source| MakeError::Walk {
+        path: "/".into(),
+        step: "open",
+        source,
+    })?;
+    // The tree has no path. As standard input it reaches the child, and no other child.
+    mke2fs.run(device, File::from(top).into(), |output| output.status.success())?;
+
+    if !tree.has("lost+found") {
+        remove_lost_found(device)?;
+    }
+    Ok(())
+}
+
+/// Takes away the directory that mke2fs makes for e2fsck, which makes it anew when it needs it.
+///
+/// debugfs ends with 0 whatever happens, so its words are read, and the result is looked at.
+fn remove_lost_found(device: &Path) -> Result<(), MakeError> {
+    let mut remove = Tool::find("debugfs")?;
+    remove.command.args(["-w", "-R", "rmdir /lost+found"]).arg(device);
+    remove.run(device, Stdio::null(), |output| {
+        let said = String::from_utf8_lossy(&output.stderr);
+        output.status.success() && said.lines().all(|line| line.starts_with("debugfs "))
+    })?;
+    let mut look = Tool::find("debugfs")?;
+    look.command.args(["-R", "stat /lost+found"]).arg(device);
+    look.run(device, Stdio::null(), |output| {
+        String::from_utf8_lossy(&output.stderr).contains("File not found by ext2_lookup")
+    })
+}
+
+/// As many inodes as mke2fs would give to a device of this size, and a quarter more than the tree
+/// has if that is more: a snapshot wants to make files, too.
+fn inode_count(usage: Usage, size_bytes: u64) -> u64 {
+    (size_bytes / BYTES_PER_INODE).max(usage.inodes + usage.inodes / 4 + 64)
+}
+
+/// A program of e2fsprogs with nothing of the caller's environment.
+struct Tool {
+    program: PathBuf,
+    command: Command,
+}
+
+impl Tool {
+    fn find(program: &'static str) -> Result<Self, MakeError> {
+        let program = PLACES
+            .iter()
+            .map(|place| Path::new(place).join(program))
+            .find(|path| path.is_file())
+            .ok_or_else(|| MakeError::NoTool { program, places: PLACES.join(", ") })?;
+        let mut command = Command::new(&program);
+        command.env_clear().env("LC_ALL", "C").env("E2FSPROGS_FAKE_TIME", FIXED_TIME.to_string());
+        command.current_dir("/").stdout(Stdio::null()).stderr(Stdio::piped());
+        Ok(Self { program, command })
+    }
+
+    fn run(
+        mut self,
+        device: &Path,
+        stdin: Stdio,
+        succeeded: impl FnOnce(&Output) -> bool,
+    ) -> Result<(), MakeError> {
+        let child = self.command.stdin(stdin).spawn().and_then(|child| child.wait_with_output());
+        let output =
+            child.map_err(|source| MakeError::Start { program: self.program.clone(), source })?;
+        if succeeded(&output) {
+            return Ok(());
+        }
+        Err(MakeError::Tool {
+            program: self.program,
+            device: device.to_owned(),
+            status: output.status.to_string(),
+            stderr: first_lines(&output.stderr),
+        })
+    }
+}
+
+/// The first five lines that say something, on one.
+fn first_lines(stderr: &[u8]) -> String {
+    let text = String::from_utf8_lossy(stderr);
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines.take(5).collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+#[path = "ext4_tests.rs"]
+mod tests;
