@@ -5,6 +5,8 @@
 //! store's (another copy of either, or another writer) refuses before anything is done to it, and after a crash every change
 //! that may have happened has a row.
 
+use std::path::Path;
+
 use nix::errno::Errno;
 
 use crate::error::Error;
@@ -14,6 +16,7 @@ use crate::names::ThinId;
 use crate::pool::Pool;
 use crate::status::{Blocks, PoolMode, PoolStatus, StatusLine, Working};
 use crate::store::Writer;
+use crate::units::Bytes;
 
 /// A recorded intent: the pool is to go from one transaction to the next.
 #[derive(Debug)]
@@ -108,11 +111,11 @@ impl Pool {
 
     fn check_room(&self, working: &Working) -> Result<(), Error> {
         let limit = self.config.fill_limit;
-        let check = |what, blocks: Blocks, unit: crate::Bytes, path: &std::path::Path| {
+        let check = |what, blocks: Blocks, unit: Bytes, path: &Path| {
             if blocks.used < limit.of(blocks.total).max(1) {
                 return Ok(());
             }
-            let size = |blocks: u64| crate::Bytes(blocks.saturating_mul(unit.0));
+            let size = |blocks: u64| Bytes(blocks.saturating_mul(unit.0));
             Err(Error::Full {
                 name: self.config.name.clone(),
                 what,

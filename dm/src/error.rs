@@ -67,9 +67,9 @@ pub enum Error {
     Media { action: &'static str, path: PathBuf, source: io::Error },
     /// No loop device can be had.
     #[error(
-        "no loop device: {source}; load the loop module (modprobe loop) or give the pool block devices with `sharedroot pool create --data-dev DEVICE --metadata-dev DEVICE`"
+        "no loop device: {cause}; load the loop module (modprobe loop) or give the pool block devices with `sharedroot pool create --data-dev DEVICE --metadata-dev DEVICE`"
     )]
-    NoLoop { source: io::Error },
+    NoLoop { cause: io::Error },
     /// The path is no block device.
     #[error("{} is no block device", path.display())]
     NotBlock { path: PathBuf },

@@ -28,10 +28,10 @@ const UDEV_RULE: [&str; 3] = [
 #[non_exhaustive]
 pub enum KernelError {
     /// `/dev/mapper/control` cannot be opened.
-    #[error("no device-mapper: {source}; run as root, and load the module (modprobe dm-thin-pool)")]
+    #[error("no device-mapper: {cause}; run as root, and load the module (modprobe dm-thin-pool)")]
     Control {
         /// The crate's error.
-        source: Box<DmError>,
+        cause: Box<DmError>,
     },
     /// udevd runs, but nothing would tell us that it is done.
     #[error(
@@ -49,14 +49,14 @@ pub enum KernelError {
         errno: Errno,
     },
     /// The crate failed before or after the call.
-    #[error("{call} {device}: {source}")]
+    #[error("{call} {device}: {cause}")]
     Library {
         /// The call, as dmsetup names it.
         call: &'static str,
         /// The dm device's name.
         device: String,
         /// The crate's error.
-        source: Box<DmError>,
+        cause: Box<DmError>,
     },
     /// The device's node did not appear.
     #[error("{} did not appear within {seconds} s; is a devtmpfs mounted on /dev?", path.display())]
@@ -80,11 +80,11 @@ impl KernelError {
 
 fn failed(call: &'static str, device: &str) -> impl FnOnce(DmError) -> KernelError {
     let device = device.to_owned();
-    move |source| match source {
+    move |error| match error {
         DmError::Core(errors::Error::Ioctl(_, _, _, errno)) => {
             KernelError::Refused { call, device, errno: *errno }
         }
-        source => KernelError::Library { call, device, source: Box::new(source) },
+        cause => KernelError::Library { call, device, cause: Box::new(cause) },
     }
 }
 
@@ -175,7 +175,7 @@ impl Kernel {
         if Path::new(UDEV).exists() && !UDEV_RULE.iter().any(|rule| Path::new(rule).exists()) {
             return Err(KernelError::UdevRule);
         }
-        DM::new().map(Self).map_err(|source| KernelError::Control { source: Box::new(source) })
+        DM::new().map(Self).map_err(|error| KernelError::Control { cause: Box::new(error) })
     }
 
     /// The device called `device`, or none.

@@ -47,9 +47,9 @@ pub(crate) fn attach(file: &Path) -> Result<Attached, Error> {
     if let Some(node) = find(file).map_err(failed)? {
         return Ok(Attached { node, undo: false });
     }
-    let control = LoopControl::open().map_err(|source| Error::NoLoop { source })?;
+    let control = LoopControl::open().map_err(|cause| Error::NoLoop { cause })?;
     for _ in 0..RACES {
-        let device = control.next_free().map_err(|source| Error::NoLoop { source })?;
+        let device = control.next_free().map_err(|cause| Error::NoLoop { cause })?;
         // No autoclear: the loop device must outlive this process, and dm alone would not keep it through a reload.
         match device.attach_file(file) {
             Ok(()) => {
@@ -65,7 +65,7 @@ pub(crate) fn attach(file: &Path) -> Result<Attached, Error> {
             Err(error) => return Err(failed(error)),
         }
     }
-    Err(Error::NoLoop { source: Errno::EBUSY.into() })
+    Err(Error::NoLoop { cause: Errno::EBUSY.into() })
 }
 
 /// Detaches `file` from its loop device, if it has one.

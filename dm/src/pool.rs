@@ -306,7 +306,7 @@ fn make(config: &PoolConfig, kernel: Kernel, store: Store) -> Result<Pool, Error
         });
     if let Err(error) = made {
         if let Err(undo) = unmake(config, &pool.kernel, &pool.store, &media) {
-            tracing::error!(pool = %name, error = %undo, "a pool that could not be made leaves something behind");
+            tracing::error!(pool = %name, error = %crate::error::chain(&undo), "a pool that could not be made leaves something behind");
         }
         return Err(error);
     }
