@@ -11,7 +11,8 @@ use crate::admin;
 use crate::cli::{Cli, Create, Exec, Format, Global, Image, List, Pool, Ps, Update, Verb};
 use crate::config::Config;
 use crate::engine::{
-    CreateOptions, EngineError, Limits, SpecError, Status, Terminal, processes, stats, update,
+    CreateOptions, EngineError, Limits, SpecError, Status, Terminal, processes, seal, stats,
+    update,
 };
 use crate::features;
 use crate::lifecycle::{Container, LifecycleError};
@@ -23,6 +24,9 @@ use crate::rootfs::Storage;
 /// [`LifecycleError`]; nothing has been printed of it yet.
 pub fn run(cli: Cli) -> Result<u8, LifecycleError> {
     let global = &cli.global;
+    if matches!(cli.verb, Verb::Create(_) | Verb::Run(_) | Verb::Exec(_)) {
+        seal()?;
+    }
     let config = Config::load(&global.config)?;
     let open = |id: &str| Container::named(&global.root, id, &config);
     match cli.verb {

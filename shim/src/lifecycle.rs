@@ -8,7 +8,8 @@ use oci_spec::runtime::{Process, Spec};
 use crate::bundle::{Bundle, BundleError, ContainerId, read_config};
 use crate::config::{Config, ConfigError};
 use crate::engine::{
-    CreateOptions, Engine, EngineError, Labels, SpecError, Tenant, Terminal, normalise, wait,
+    CreateOptions, Engine, EngineError, Labels, SealError, SpecError, Tenant, Terminal, normalise,
+    wait,
 };
 use crate::image;
 use crate::label::LabelError;
@@ -45,6 +46,9 @@ pub enum LifecycleError {
     /// The engine.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// The runtime's own executable.
+    #[error(transparent)]
+    Seal(#[from] SealError),
     /// A volume's name in a record.
     #[error("volume name in the record of {id}: {source}")]
     Name {

@@ -4,9 +4,11 @@ mod cgroup;
 mod embedded;
 mod exec;
 mod normal;
+mod sealed;
 mod workload;
 
 pub use cgroup::{Limits, processes, stats, update};
 pub use embedded::{CreateOptions, Engine, EngineError, Status};
 pub use exec::{Tenant, Terminal, add_capabilities, wait};
 pub use normal::{Labels, SpecError, normalise};
+pub use sealed::{SealError, seal};

@@ -1,6 +1,6 @@
 //! Which root file system a container gets: a function of facts, without acts.
 
-use crate::image::{BaseKey, Doubt, Image};
+use crate::image::{Doubt, Image};
 
 /// The annotation that turns sharing off, or asks for a snapshot.
 const MODE: &str = "dev.sharedroot.mode";
@@ -95,17 +95,6 @@ pub enum Plan {
         /// Why, for the log.
         why: String,
     },
-}
-
-impl Plan {
-    /// The base's key, if the plan has one.
-    #[must_use]
-    pub fn key(&self) -> Option<&BaseKey> {
-        match self {
-            Self::Shared(image) | Self::Private(image) => Some(&image.key),
-            Self::AsGiven { .. } => None,
-        }
-    }
 }
 
 /// Decides.
