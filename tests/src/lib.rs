@@ -1,1 +1,24 @@
-//! x
+//! Black-box tests of sharedroot: what they need to run commands, containers and Docker, and to see what is left over.
+//!
+//! The tests are in `tests/`; `hack/test` runs them inside the lab's guests. One that runs elsewhere fails and says so.
+//!
+//! | file | its story |
+//! |---|---|
+//! | `command.rs` | a command with its output, its status and a time limit |
+//! | `lab.rs` | where a test may run; waiting; files that a test changes and puts back |
+//! | `census.rs` | what the host has, and what is left over of it |
+//! | `kernel_view.rs` | one process as the kernel shows it |
+//! | `bundle.rs` | bundles made from the guest's static busybox |
+//! | `runtime.rs` | an OCI runtime called directly |
+//! | `docker.rs` | containers and images of a real Docker |
+//! | `daemon.rs` | the Docker daemon with more runtimes |
+#![forbid(unsafe_code)]
+
+pub mod bundle;
+pub mod census;
+pub mod command;
+pub mod daemon;
+pub mod docker;
+pub mod kernel_view;
+pub mod lab;
+pub mod runtime;

@@ -1,0 +1,150 @@
+//! What the host has of all that a container runtime makes, and what is left over of it.
+//!
+//! The kernel and the directories are asked, never sharedroot: it is the one that is tested.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use crate::command::{out, run};
+use crate::kernel_view::mounts_of;
+use crate::lab::{RUN_DIR, STATE_DIR};
+
+/// How long Docker's and containerd's own clean-up may go on after the command that began it.
+const SETTLING: Duration = Duration::from_secs(15);
+
+/// One look at the host: a set of lines, each saying what it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Census(BTreeSet<String>);
+
+impl Census {
+    /// Looks.
+    ///
+    /// # Panics
+    /// Where device-mapper cannot be asked.
+    #[track_caller]
+    pub fn take() -> Self {
+        crate::lab::only_in_lab();
+        let mut seen = BTreeSet::new();
+        devices(&mut seen);
+        mounts(&mut seen);
+        loops(&mut seen);
+        for pool in pools() {
+            for id in thin_ids(&pool) {
+                seen.insert(format!("thin id {id} of {pool}"));
+            }
+        }
+        for dir in [STATE_DIR, RUN_DIR, "/run/docker", "/run/containerd"] {
+            files(Path::new(dir), &mut seen);
+        }
+        cgroups(Path::new("/sys/fs/cgroup"), &mut seen);
+        Self(seen)
+    }
+
+    /// Lines that begin with `kind`, such as `thin id`.
+    pub fn of(&self, kind: &str) -> BTreeSet<String> {
+        self.0.iter().filter(|line| line.starts_with(kind)).cloned().collect()
+    }
+
+    /// What is more and what is less than `before`, a line each.
+    pub fn against(&self, before: &Self) -> String {
+        let more = self.0.difference(&before.0).map(|line| format!("left over: {line}\n"));
+        let less = before.0.difference(&self.0).map(|line| format!("missing: {line}\n"));
+        more.chain(less).collect()
+    }
+
+    /// The host must come to look as it did at this census.
+    ///
+    /// # Panics
+    /// With the differences, if it does not.
+    #[track_caller]
+    pub fn nothing_left(&self) {
+        let end = Instant::now() + SETTLING;
+        loop {
+            let difference = Self::take().against(self);
+            if difference.is_empty() {
+                return;
+            }
+            assert!(Instant::now() < end, "the host is not as before:\n{difference}");
+            sleep(Duration::from_millis(200));
+        }
+    }
+}
+
+fn devices(seen: &mut BTreeSet<String>) {
+    let list = out(&["dmsetup", "info", "-c", "--noheadings", "-o", "name,uuid,attr"]);
+    seen.extend(list.lines().filter(|l| *l != "No devices found").map(|l| format!("device {l}")));
+}
+
+fn mounts(seen: &mut BTreeSet<String>) {
+    // Docker keeps one network namespace for all containers without a network.
+    let mounts = mounts_of("self").into_iter().filter(|m| !m.at.starts_with("/run/docker/netns/"));
+    seen.extend(mounts.map(|m| format!("mount {} of {} ({})", m.at, m.source, m.fstype)));
+}
+
+fn loops(seen: &mut BTreeSet<String>) {
+    for entry in fs::read_dir("/sys/block").expect("list /sys/block").flatten() {
+        if let Ok(file) = fs::read_to_string(entry.path().join("loop/backing_file")) {
+            seen.insert(format!("loop {} on {}", entry.file_name().display(), file.trim()));
+        }
+    }
+}
+
+/// The dm names of sharedroot's pools.
+pub fn pools() -> Vec<String> {
+    let list = out(&["dmsetup", "ls", "--target", "thin-pool"]);
+    let names = list.lines().filter_map(|line| line.split_whitespace().next());
+    names.filter(|name| name.starts_with("sharedroot-")).map(str::to_owned).collect()
+}
+
+/// The thin ids of a live pool, from a snapshot of its metadata.
+#[track_caller]
+pub fn thin_ids(pool: &str) -> Vec<String> {
+    // "0 SECTORS thin-pool METADATA DATA ..."
+    let table = out(&["dmsetup", "table", pool]);
+    let metadata = table.split_whitespace().nth(3).expect("the metadata device in a pool's table");
+    let uevent = fs::read_to_string(format!("/sys/dev/block/{metadata}/uevent"))
+        .expect("the metadata device in /sys");
+    let node = uevent.lines().find_map(|line| line.strip_prefix("DEVNAME=")).expect("a DEVNAME");
+    let node = format!("/dev/{node}");
+    out(&["dmsetup", "message", pool, "0", "reserve_metadata_snap"]);
+    let ids = run(&["thin_ls", "--metadata-snap", "--no-headers", "--format", "DEV", &node]);
+    out(&["dmsetup", "message", pool, "0", "release_metadata_snap"]);
+    ids.ok().split_whitespace().map(str::to_owned).collect()
+}
+
+/// Names below `dir` on its own file system. A runtime's locks and the store's working files come and go as they like.
+fn files(dir: &Path, seen: &mut BTreeSet<String>) {
+    let Ok(top) = fs::symlink_metadata(dir) else { return };
+    let Ok(entries) = fs::read_dir(dir) else { return };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        let Ok(found) = fs::symlink_metadata(&path) else { continue };
+        let name = path.to_str().unwrap_or_default();
+        let passing = [".lock", "-wal", "-shm"].iter().any(|end| name.ends_with(end))
+            || name.starts_with("/run/sharedroot/lock")
+            || name.starts_with("/run/sharedroot/volumes")
+            || name.starts_with("/run/docker/netns/")
+            // containerd's shims share a socket directory with names of their own making.
+            || name.starts_with("/run/containerd/s/");
+        if passing {
+            continue;
+        }
+        seen.insert(format!("file {name}"));
+        if found.is_dir() && found.dev() == top.dev() {
+            files(&path, seen);
+        }
+    }
+}
+
+fn cgroups(dir: &Path, seen: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            seen.insert(format!("cgroup {}", entry.path().display()));
+            cgroups(&entry.path(), seen);
+        }
+    }
+}

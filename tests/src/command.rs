@@ -1,0 +1,183 @@
+//! A command with its output, its status and a time limit.
+
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// Generous, because the guest is slow: it only has to be shorter than the guest's own limit.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// A command to be run.
+#[derive(Debug)]
+pub struct Cmd {
+    command: Command,
+    stdin: Option<String>,
+    limit: Duration,
+}
+
+/// What a command printed and how it ended.
+#[derive(Debug)]
+pub struct Output {
+    /// The command line, for messages.
+    pub line: String,
+    /// The exit code, or 128 and the signal's number, as a shell has it.
+    pub status: i32,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+/// Runs `words` and returns what it printed, whatever its status.
+#[track_caller]
+pub fn run(words: &[&str]) -> Output {
+    Cmd::new(words[0]).args(&words[1..]).run()
+}
+
+/// Runs `words`, which must succeed, and returns its standard output without the final newline.
+#[track_caller]
+pub fn out(words: &[&str]) -> String {
+    run(words).ok()
+}
+
+impl Cmd {
+    /// A command without arguments.
+    pub fn new(program: &str) -> Self {
+        Self { command: Command::new(program), stdin: None, limit: LIMIT }
+    }
+
+    /// One more argument.
+    pub fn arg(mut self, arg: &str) -> Self {
+        self.command.arg(arg);
+        self
+    }
+
+    /// More arguments.
+    pub fn args(mut self, args: &[&str]) -> Self {
+        self.command.args(args);
+        self
+    }
+
+    /// An environment variable.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// The working directory.
+    pub fn dir(mut self, dir: &std::path::Path) -> Self {
+        self.command.current_dir(dir);
+        self
+    }
+
+    /// What the command reads; nothing by default.
+    pub fn stdin(mut self, text: &str) -> Self {
+        self.stdin = Some(text.to_owned());
+        self
+    }
+
+    /// How long it may take.
+    pub fn limit(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// Runs it. The three streams are files, not pipes: a container that inherits them and lives on would keep a pipe open.
+    #[track_caller]
+    pub fn run(mut self) -> Output {
+        let line = format!("{:?}", self.command).replace('"', "");
+        let (mut stdin, mut stdout, mut stderr) = (unnamed_file(), unnamed_file(), unnamed_file());
+        stdin.write_all(self.stdin.as_deref().unwrap_or("").as_bytes()).expect("write a file");
+        stdin.seek(SeekFrom::Start(0)).expect("seek");
+        let file = |f: &File| f.try_clone().expect("duplicate a descriptor");
+        self.command.stdin(stdin).stdout(file(&stdout)).stderr(file(&stderr));
+        let mut child = self.command.spawn().unwrap_or_else(|e| panic!("start {line}: {e}"));
+        let end = Instant::now() + self.limit;
+        let mut nap = Duration::from_millis(1);
+        let status = loop {
+            if let Some(status) = child.try_wait().expect("wait for a child") {
+                break status;
+            }
+            if Instant::now() > end {
+                child.kill().expect("kill a child");
+                child.wait().expect("wait for a child");
+                let (out, err) = (text(&mut stdout), text(&mut stderr));
+                panic!("{line}: no end within {:?}\nstdout: {out}\nstderr: {err}", self.limit);
+            }
+            sleep(nap);
+            nap = (nap * 2).min(Duration::from_millis(20));
+        };
+        let status = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
+        Output { line, status, stdout: text(&mut stdout), stderr: text(&mut stderr) }
+    }
+}
+
+impl Output {
+    /// Its standard output without the final newline.
+    ///
+    /// # Panics
+    /// With everything it said, if it failed.
+    #[track_caller]
+    pub fn ok(self) -> String {
+        assert_eq!(self.status, 0, "{self}");
+        self.stdout.trim_end_matches(['\n', '\r']).to_owned()
+    }
+
+    /// Everything it said, on both streams.
+    ///
+    /// # Panics
+    /// If it ended with another status.
+    #[track_caller]
+    pub fn fails(self, status: i32) -> String {
+        assert_eq!(self.status, status, "this was to end with {status}: {self}");
+        format!("{}{}", self.stdout, self.stderr)
+    }
+
+    /// Its standard output as JSON.
+    ///
+    /// # Panics
+    /// If it failed or printed something else.
+    #[track_caller]
+    pub fn json(self) -> serde_json::Value {
+        let line = self.line.clone();
+        let text = self.ok();
+        serde_json::from_str(&text).unwrap_or_else(|e| panic!("{line}: no JSON: {e}: {text}"))
+    }
+}
+
+impl std::fmt::Display for Output {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { line, status, stdout, stderr } = self;
+        write!(f, "{line} ended with {status}\nstdout: {stdout}\nstderr: {stderr}")
+    }
+}
+
+fn unnamed_file() -> File {
+    let path = unique_path("stream");
+    let file = File::options().read(true).append(true).create_new(true).open(&path);
+    let file = file.unwrap_or_else(|e| panic!("create {}: {e}", path.display()));
+    fs::remove_file(&path).expect("remove a file of our own");
+    file
+}
+
+fn text(file: &mut File) -> String {
+    let mut bytes = Vec::new();
+    file.seek(SeekFrom::Start(0)).expect("seek");
+    file.read_to_end(&mut bytes).expect("read what a command printed");
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// A path in the temporary directory that no other call returned.
+pub fn unique_path(what: &str) -> std::path::PathBuf {
+    std::env::temp_dir().join(unique_name(what))
+}
+
+/// A name that no other call returned.
+pub fn unique_name(what: &str) -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!("test-{what}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}

@@ -1,0 +1,66 @@
+//! The Docker daemon with more runtimes: wrappers that damage something and then call sharedroot.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use serde_json::{Value, json};
+
+use crate::command::{out, unique_name};
+use crate::docker::docker;
+use crate::lab::{Replaced, TempDir, only_in_lab, wait_for};
+
+const CONFIG: &str = "/etc/docker/daemon.json";
+
+/// A runtime that dockerd knows as long as this value lives.
+#[derive(Debug)]
+pub struct Wrapper {
+    /// The name for `--runtime`.
+    pub name: String,
+    config: Option<Replaced>,
+    _script: TempDir,
+}
+
+impl Wrapper {
+    /// `before_create` is shell, run before `create` only, with the bundle's path in `$bundle`.
+    #[track_caller]
+    pub fn new(before_create: &str) -> Self {
+        only_in_lab();
+        let (name, dir) = (unique_name("wrapper"), TempDir::new("wrapper"));
+        let script = dir.0.join("runtime");
+        let text = format!(
+            "#!/bin/bash\nset -eu\nbundle= last=\nfor word in \"$@\"; do [ \"$last\" != --bundle ] || bundle=$word; last=$word; done\n\
+             case \" $* \" in *\" create \"*)\n{before_create}\n;; esac\nexec /usr/local/bin/sharedroot \"$@\"\n"
+        );
+        fs::write(&script, text).expect("write a wrapper");
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("chmod a wrapper");
+        let text = fs::read_to_string(CONFIG).expect("read daemon.json");
+        let mut config: Value = serde_json::from_str(&text).expect("daemon.json is JSON");
+        config["runtimes"][&name] = json!({ "path": script });
+        let config = Some(Replaced::with(CONFIG, &config.to_string()));
+        reload();
+        let wrapper = Self { name, config, _script: dir };
+        wait_for("dockerd knows the wrapper", || runtimes().contains(&wrapper.name).then_some(()));
+        wrapper
+    }
+}
+
+impl Drop for Wrapper {
+    fn drop(&mut self) {
+        self.config = None;
+        reload();
+    }
+}
+
+fn runtimes() -> String {
+    docker(&["info", "--format", "{{json .Runtimes}}"]).ok()
+}
+
+/// dockerd reads its runtimes anew on SIGHUP.
+fn reload() {
+    for entry in fs::read_dir("/proc").expect("list /proc").flatten() {
+        let comm = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
+        if comm.trim() == "dockerd" {
+            out(&["kill", "-HUP", entry.file_name().to_str().expect("a number")]);
+        }
+    }
+}

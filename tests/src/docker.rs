@@ -1,0 +1,196 @@
+//! Containers and images of a real Docker.
+
+use std::fs;
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use crate::bundle::make_rootfs;
+use crate::command::{Cmd, Output, out, run, unique_name};
+use crate::lab::{RUN_DIR, TempDir, only_in_lab, wait_for};
+
+/// `docker WORDS…`
+#[track_caller]
+pub fn docker(words: &[&str]) -> Output {
+    only_in_lab();
+    Cmd::new("docker").args(words).run()
+}
+
+/// `docker run --rm` under a runtime, to its end.
+#[track_caller]
+pub fn docker_run(runtime: &str, words: &[&str]) -> Output {
+    only_in_lab();
+    let runtime = format!("--runtime={runtime}");
+    Cmd::new("docker").args(&["run", "--rm", "--network=none", &runtime]).args(words).run()
+}
+
+/// A container. Dropping it removes it by force.
+#[derive(Debug)]
+pub struct Container {
+    /// The full ID.
+    pub id: String,
+}
+
+impl Container {
+    /// `docker run --detach` under sharedroot.
+    #[track_caller]
+    pub fn run(words: &[&str]) -> Self {
+        Self::run_with("sharedroot", words)
+    }
+
+    /// `docker run --detach` under a runtime.
+    #[track_caller]
+    pub fn run_with(runtime: &str, words: &[&str]) -> Self {
+        Self::from("run", runtime, words)
+    }
+
+    /// `docker create` under sharedroot.
+    #[track_caller]
+    pub fn create(words: &[&str]) -> Self {
+        Self::from("create", "sharedroot", words)
+    }
+
+    #[track_caller]
+    fn from(verb: &str, runtime: &str, words: &[&str]) -> Self {
+        only_in_lab();
+        // The guard must know the container also when it could be created but not started.
+        let (name, runtime) = (unique_name("d"), format!("--runtime={runtime}"));
+        let mut cmd = Cmd::new("docker").args(&[verb, "--network=none", "--name", &name, &runtime]);
+        if verb == "run" {
+            cmd = cmd.arg("--detach");
+        }
+        let mut container = Self { id: name };
+        container.id = cmd.args(words).run().ok();
+        container
+    }
+
+    /// `docker VERB ID WORDS…`
+    #[track_caller]
+    pub fn call(&self, verb: &str, words: &[&str]) -> Output {
+        Cmd::new("docker").args(&[verb, &self.id]).args(words).run()
+    }
+
+    /// `docker VERB FLAGS… ID`
+    #[track_caller]
+    pub fn with_flags(&self, verb: &str, flags: &[&str]) -> Output {
+        Cmd::new("docker").arg(verb).args(flags).arg(&self.id).run()
+    }
+
+    /// `docker exec ID COMMAND…`, which must succeed.
+    #[track_caller]
+    pub fn exec(&self, command: &[&str]) -> String {
+        self.call("exec", command).ok()
+    }
+
+    /// A part of `docker inspect`, such as `.State.Pid`.
+    #[track_caller]
+    pub fn inspect(&self, part: &str) -> String {
+        let format = format!("{{{{{part}}}}}");
+        docker(&["inspect", "--type=container", "--format", &format, &self.id]).ok()
+    }
+
+    /// The init process on the host.
+    #[track_caller]
+    pub fn pid(&self) -> i32 {
+        self.inspect(".State.Pid").parse().expect("a pid")
+    }
+
+    /// Waits until `docker inspect` says so.
+    #[track_caller]
+    pub fn becomes(&self, status: &str) {
+        wait_for(&format!("container {} is {status}", self.id), || {
+            (self.inspect(".State.Status") == status).then_some(())
+        });
+    }
+
+    /// What sharedroot recorded of the running container.
+    ///
+    /// # Panics
+    /// If there is not exactly one record.
+    #[track_caller]
+    pub fn record(&self) -> Value {
+        let roots = fs::read_dir(format!("{RUN_DIR}/containers")).expect("list the records");
+        let paths = roots.flatten().map(|root| root.path().join(&self.id).join("record.json"));
+        let found: Vec<_> = paths.filter(|path| path.exists()).collect();
+        assert_eq!(found.len(), 1, "records of {}: {found:?}", self.id);
+        let text = fs::read_to_string(&found[0]).expect("read a record");
+        serde_json::from_str(&text).expect("a record is JSON")
+    }
+
+    /// What the runtime wrote into the log that containerd's shim gave it.
+    #[track_caller]
+    pub fn runtime_log(&self) -> String {
+        let name = format!("*/{}/log.json", self.id);
+        let found = run(&["find", "/run/docker/containerd", "/run/containerd", "-path", &name]);
+        let path = found.stdout.lines().next().map(PathBuf::from);
+        let path = path.unwrap_or_else(|| panic!("no log.json of {}: {found}", self.id));
+        fs::read_to_string(&path).unwrap_or_else(|e| panic!("read {}: {e}", path.display()))
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        Cmd::new("docker").args(&["rm", "--force", "--volumes", &self.id]).run();
+    }
+}
+
+/// An image that no test made before: busybox and one file. Dropping it removes it.
+#[derive(Debug)]
+pub struct FreshImage(pub String);
+
+impl FreshImage {
+    /// One layer, by `docker import`.
+    #[track_caller]
+    pub fn new() -> Self {
+        Self::with("/etc/unique", "")
+    }
+
+    /// The same with a file of the given text more.
+    #[track_caller]
+    pub fn with(path: &str, text: &str) -> Self {
+        only_in_lab();
+        let (name, dir) = (unique_name("image"), TempDir::new("import"));
+        let rootfs = dir.0.join("rootfs");
+        make_rootfs(&rootfs);
+        fs::write(rootfs.join("etc/unique"), &name).expect("write a file of the rootfs");
+        if path != "/etc/unique" {
+            fs::write(rootfs.join(path.trim_start_matches('/')), text).expect("write a file");
+        }
+        let tar = dir.0.join("rootfs.tar");
+        let tar = tar.to_str().expect("a path of ASCII");
+        out(&[
+            "tar",
+            "--create",
+            "--file",
+            tar,
+            "--directory",
+            rootfs.to_str().expect("ASCII"),
+            ".",
+        ]);
+        docker(&["import", tar, &name]).ok();
+        Self(name)
+    }
+
+    /// The name for `docker run`.
+    pub fn name(&self) -> &str {
+        &self.0
+    }
+
+    /// The directory of its only layer.
+    #[track_caller]
+    pub fn layer_dir(&self) -> PathBuf {
+        docker(&["inspect", "--format", "{{.GraphDriver.Data.UpperDir}}", &self.0]).ok().into()
+    }
+}
+
+impl Default for FreshImage {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for FreshImage {
+    fn drop(&mut self) {
+        Cmd::new("docker").args(&["rmi", "--force", &self.0]).run();
+    }
+}

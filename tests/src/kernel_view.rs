@@ -1,0 +1,140 @@
+//! One process as the kernel shows it.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+/// A line of mountinfo.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount {
+    /// `major:minor` of the file system.
+    pub device: String,
+    /// The directory of the file system that is mounted.
+    pub root: String,
+    /// Where.
+    pub at: String,
+    /// The mount's own options.
+    pub options: String,
+    /// The file system's type.
+    pub fstype: String,
+    /// The device or what stands for it.
+    pub source: String,
+    /// The superblock's options.
+    pub super_options: String,
+}
+
+/// The mounts that a process sees; `pid` may be `self`.
+///
+/// # Panics
+/// If there is no such process.
+#[track_caller]
+pub fn mounts_of(pid: &str) -> Vec<Mount> {
+    let path = format!("/proc/{pid}/mountinfo");
+    let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("read {path}: {e}"));
+    text.lines().filter_map(parse).collect()
+}
+
+/// proc_pid_mountinfo(5): `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue`.
+fn parse(line: &str) -> Option<Mount> {
+    let (own, system) = line.split_once(" - ")?;
+    let own: Vec<_> = own.split(' ').collect();
+    let mut system = system.splitn(3, ' ').map(str::to_owned);
+    Some(Mount {
+        device: (*own.get(2)?).to_owned(),
+        root: (*own.get(3)?).to_owned(),
+        at: (*own.get(4)?).to_owned(),
+        options: (*own.get(5)?).to_owned(),
+        fstype: system.next()?,
+        source: system.next()?,
+        super_options: system.next()?,
+    })
+}
+
+impl Mount {
+    /// Whether the mount or its file system has the option.
+    pub fn has(&self, option: &str) -> bool {
+        self.options.split(',').chain(self.super_options.split(',')).any(|o| o == option)
+    }
+
+    /// Whether it is a device of device-mapper.
+    pub fn is_on_dm(&self) -> bool {
+        fs::exists(format!("/sys/dev/block/{}/dm", self.device)).unwrap_or(false)
+    }
+
+    /// 512-byte sectors that were read from its device since it exists.
+    #[track_caller]
+    pub fn sectors_read(&self) -> u64 {
+        let path = format!("/sys/dev/block/{}/stat", self.device);
+        let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("read {path}: {e}"));
+        // Documentation/block/stat.rst: read I/Os, read merges, read sectors, ...
+        text.split_whitespace().nth(2).and_then(|n| n.parse().ok()).expect("sectors read")
+    }
+}
+
+/// The root mount of a process.
+#[track_caller]
+pub fn root_of(pid: i32) -> Mount {
+    let found = mounts_of(&pid.to_string()).into_iter().rfind(|m| m.at == "/");
+    found.expect("a process has a root mount")
+}
+
+/// Device and inode of a file as the process sees it.
+#[track_caller]
+pub fn identity(pid: i32, path: &str) -> (u64, u64) {
+    let path = format!("/proc/{pid}/root{path}");
+    let found = fs::metadata(&path).unwrap_or_else(|e| panic!("stat {path}: {e}"));
+    (found.dev(), found.ino())
+}
+
+/// The lines of a `/proc/PID/status` that say what the process may do.
+pub fn confinement(status: &str) -> Vec<String> {
+    const FIELDS: [&str; 10] = [
+        "Uid",
+        "Gid",
+        "Groups",
+        "CapInh",
+        "CapPrm",
+        "CapEff",
+        "CapBnd",
+        "CapAmb",
+        "NoNewPrivs",
+        "Seccomp",
+    ];
+    let field = |line: &str| line.split_once(':').is_some_and(|(name, _)| FIELDS.contains(&name));
+    // "Groups:" ends with a blank on some kernels.
+    status.lines().filter(|line| field(line)).map(|line| line.trim_end().to_owned()).collect()
+}
+
+/// The same of a live process.
+#[track_caller]
+pub fn confinement_of(pid: i32) -> Vec<String> {
+    let path = format!("/proc/{pid}/status");
+    confinement(&fs::read_to_string(&path).unwrap_or_else(|e| panic!("read {path}: {e}")))
+}
+
+/// A file of the process's cgroup (version 2).
+#[track_caller]
+pub fn cgroup_file(pid: i32, name: &str) -> String {
+    let path = format!("/proc/{pid}/cgroup");
+    let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("read {path}: {e}"));
+    let group = text.lines().find_map(|line| line.strip_prefix("0::")).expect("a cgroup 2 line");
+    let path = format!("/sys/fs/cgroup{group}/{name}");
+    let value = fs::read_to_string(&path).unwrap_or_else(|e| panic!("read {path}: {e}"));
+    value.trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mount_line_is_read_by_its_fields() {
+        let m =
+            parse("36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue");
+        let m = m.expect("a mount");
+        assert_eq!((&*m.device, &*m.root, &*m.at), ("98:0", "/mnt1", "/mnt2"));
+        assert_eq!((&*m.fstype, &*m.source), ("ext3", "/dev/root"));
+        assert!(m.has("noatime") && m.has("errors=continue") && !m.has("ro"));
+        let m = parse("1 0 0:2 / / ro - tmpfs none rw").expect("a mount without optional fields");
+        assert_eq!(m.source, "none");
+    }
+}

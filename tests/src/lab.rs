@@ -1,0 +1,105 @@
+//! Where a test may run; waiting; files that a test changes and puts back.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// How long something may take that the kernel or a daemon does on its own.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The runtime's own directories, which only a throw-away machine may lend to a test.
+pub const STATE_DIR: &str = "/var/lib/sharedroot";
+/// See [`STATE_DIR`].
+pub const RUN_DIR: &str = "/run/sharedroot";
+
+/// Every test's first line: they take whole directories, daemons and modules of the machine, so only a guest of the lab will do.
+///
+/// # Panics
+/// Everywhere else, naming the script to run.
+#[track_caller]
+pub fn only_in_lab() {
+    let lab = std::env::var_os("SHAREDROOT_LAB_POOL").is_some();
+    assert!(
+        lab,
+        "this test takes a whole machine with root, device-mapper and Docker: run it by hack/test"
+    );
+}
+
+/// Asks until `ready` gives something.
+///
+/// # Panics
+/// If it never does, naming `what`.
+#[track_caller]
+pub fn wait_for<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Some(value) = ready() {
+            return value;
+        }
+        assert!(Instant::now() < end, "not within {PATIENCE:?}: {what}");
+        sleep(Duration::from_millis(50));
+    }
+}
+
+/// A file with other contents for a while. Dropping it puts the old ones back.
+#[derive(Debug)]
+pub struct Replaced {
+    path: PathBuf,
+    before: Option<Vec<u8>>,
+}
+
+impl Replaced {
+    /// Writes `text` into `path`, which need not exist.
+    #[track_caller]
+    pub fn with(path: impl AsRef<Path>, text: &str) -> Self {
+        let path = path.as_ref().to_owned();
+        let before = match fs::read(&path) {
+            Ok(bytes) => Some(bytes),
+            Err(e) if e.kind() == ErrorKind::NotFound => None,
+            Err(e) => panic!("read {}: {e}", path.display()),
+        };
+        fs::create_dir_all(path.parent().expect("an absolute path")).expect("make a directory");
+        fs::write(&path, text).unwrap_or_else(|e| panic!("write {}: {e}", path.display()));
+        Self { path, before }
+    }
+}
+
+impl Drop for Replaced {
+    fn drop(&mut self) {
+        let undone = match &self.before {
+            Some(bytes) => fs::write(&self.path, bytes),
+            None => fs::remove_file(&self.path),
+        };
+        if let Err(error) = undone {
+            eprintln!("put {} back: {error}", self.path.display());
+        }
+    }
+}
+
+/// A directory of its own. Dropping it removes it.
+#[derive(Debug)]
+pub struct TempDir(pub PathBuf);
+
+impl TempDir {
+    /// An empty directory.
+    pub fn new(what: &str) -> Self {
+        let path = crate::command::unique_path(what);
+        fs::create_dir(&path).unwrap_or_else(|e| panic!("make {}: {e}", path.display()));
+        Self(path)
+    }
+
+    /// Its path as text.
+    pub fn str(&self) -> &str {
+        self.0.to_str().expect("a path of ASCII")
+    }
+}
+
+impl Drop for TempDir {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.0) {
+            eprintln!("remove {}: {error}", self.0.display());
+        }
+    }
+}

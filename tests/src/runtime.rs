@@ -1,0 +1,127 @@
+//! An OCI runtime called directly: ours, or runc to prove a test.
+
+use serde_json::Value;
+
+use crate::bundle::Bundle;
+use crate::command::{Cmd, Output, unique_name};
+use crate::lab::{TempDir, wait_for};
+
+/// A runtime with a state directory of its own.
+#[derive(Debug)]
+pub struct Runtime {
+    program: String,
+    root: TempDir,
+}
+
+impl Runtime {
+    /// The program in `RUNTIME`, or sharedroot.
+    #[track_caller]
+    pub fn of_env() -> Self {
+        let ours = || "/usr/local/bin/sharedroot".to_owned();
+        Self::new(&std::env::var("RUNTIME").unwrap_or_else(|_| ours()))
+    }
+
+    /// Always sharedroot.
+    #[track_caller]
+    pub fn sharedroot() -> Self {
+        Self::new("/usr/local/bin/sharedroot")
+    }
+
+    #[track_caller]
+    fn new(program: &str) -> Self {
+        crate::lab::only_in_lab();
+        Self { program: program.to_owned(), root: TempDir::new("root") }
+    }
+
+    /// Its state directory.
+    pub fn root(&self) -> &str {
+        self.root.str()
+    }
+
+    /// A command of it on its state directory.
+    pub fn cmd(&self, words: &[&str]) -> Cmd {
+        Cmd::new(&self.program).args(&["--root", self.root.str()]).args(words)
+    }
+
+    /// `create`, which must succeed.
+    #[track_caller]
+    pub fn create(&self, bundle: &Bundle) -> Container<'_> {
+        let container = Container { runtime: self, id: unique_name("c") };
+        self.cmd(&["create", "--bundle", bundle.str(), &container.id]).run().ok();
+        container
+    }
+
+    /// `create` and `start`, which must succeed; the init process runs its own program then.
+    #[track_caller]
+    pub fn start(&self, bundle: &Bundle) -> Container<'_> {
+        let container = self.create(bundle);
+        container.call("start", &[]).ok();
+        container
+    }
+}
+
+/// A container that `create` made. Dropping it deletes it by force.
+#[derive(Debug)]
+pub struct Container<'r> {
+    runtime: &'r Runtime,
+    /// The container ID.
+    pub id: String,
+}
+
+impl Container<'_> {
+    /// `VERB ID WORDS…`
+    #[track_caller]
+    pub fn call(&self, verb: &str, words: &[&str]) -> Output {
+        self.runtime.cmd(&[verb, &self.id]).args(words).run()
+    }
+
+    /// `VERB FLAGS… ID`, not yet run.
+    pub fn cmd(&self, verb: &str, flags: &[&str]) -> Cmd {
+        self.runtime.cmd(&[verb]).args(flags).arg(&self.id)
+    }
+
+    /// `exec FLAGS… ID COMMAND…`
+    #[track_caller]
+    pub fn exec(&self, flags: &[&str], command: &[&str]) -> Output {
+        self.cmd("exec", flags).args(command).run()
+    }
+
+    /// `state`
+    #[track_caller]
+    pub fn state(&self) -> Value {
+        self.call("state", &[]).json()
+    }
+
+    /// The `status` of `state`.
+    #[track_caller]
+    pub fn status(&self) -> String {
+        self.state()["status"].as_str().expect("a status").to_owned()
+    }
+
+    /// Waits until `state` says so.
+    #[track_caller]
+    pub fn becomes(&self, status: &str) {
+        wait_for(&format!("container {} is {status}", self.id), || {
+            (self.status() == status).then_some(())
+        });
+    }
+
+    /// The init process on the host.
+    #[track_caller]
+    pub fn pid(&self) -> i32 {
+        let pid = self.state()["pid"].as_i64().expect("a pid");
+        i32::try_from(pid).expect("a pid of 32 bits")
+    }
+
+    /// Whether `state` knows the container.
+    #[track_caller]
+    pub fn exists(&self) -> bool {
+        self.call("state", &[]).status == 0
+    }
+}
+
+impl Drop for Container<'_> {
+    fn drop(&mut self) {
+        self.runtime.cmd(&["delete", "--force", &self.id]).run();
+    }
+}
