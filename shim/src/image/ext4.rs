@@ -1,8 +1,9 @@
 //! The file system of a base: `mke2fs -d` from the merged tree straight onto the device.
 //!
 //! Nothing on the host decides what it looks like: the features are listed, mke2fs.conf is not
-//! read, and UUID, hash seed and the file system's own times follow from the key. (The inodes'
-//! change and access times are the layers' own; mke2fs has no way to fix those.)
+//! read, UUID and hash seed follow from the key, mke2fs takes names in alphabetical order, and the
+//! times that a host leaves on its layers by extracting and reading them (change and access) are
+//! overwritten. So equal layers make equal blocks, on any host with the same e2fsprogs.
 //!
 //! The device may hold old data wherever nothing was written (a thin pool that skips the zeroing
 //! of blocks). ext4 never reads an inode table beyond its high-water mark nor a free block, and
@@ -10,8 +11,11 @@
 //! `noinit_itable`, or the kernel starts to zero those tables.
 
 use std::fs::File;
+use std::io::{self, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+
+use rustix::fs::MemfdFlags;
 
 use super::init::FIXED_TIME;
 use super::tree::BLOCK;
@@ -79,27 +83,58 @@ pub fn make_filesystem(
     // The tree has no path. As standard input it reaches the child, and no other child.
     mke2fs.run(device, File::from(top).into(), |output| output.status.success())?;
 
-    if !tree.has("lost+found") {
-        remove_lost_found(device)?;
-    }
-    Ok(())
+    finish(device, tree, usage)
 }
 
-/// Takes away the directory that mke2fs makes for e2fsck, which makes it anew when it needs it.
+/// The inode of `lost+found`, the first that a file system gives away.
+const LOST_FOUND: u64 = 11;
+
+/// What mke2fs cannot do: takes `lost+found` away, which e2fsck makes anew when it needs it, and
+/// fixes the times that differ between hosts.
 ///
 /// debugfs ends with 0 whatever happens, so its words are read, and the result is looked at.
-fn remove_lost_found(device: &Path) -> Result<(), MakeError> {
-    let mut remove = Tool::find("debugfs")?;
-    remove.command.args(["-w", "-R", "rmdir /lost+found"]).arg(device);
-    remove.run(device, Stdio::null(), |output| {
+fn finish(device: &Path, tree: &Tree, usage: Usage) -> Result<(), MakeError> {
+    let has_own = tree.has("lost+found");
+    let mut script = String::new();
+    if !has_own {
+        script.push_str("rmdir /lost+found\n");
+    }
+    // mke2fs numbers the files from the first free inode on, without a gap; `usage` counts the
+    // top, too, which it made itself.
+    let last = LOST_FOUND + usage.inodes - 1 - u64::from(has_own);
+    for inode in LOST_FOUND + u64::from(!has_own)..=last {
+        for time in ["ctime", "atime"] {
+            script.push_str(&format!("sif <{inode}> {time} @{FIXED_TIME}\n"));
+            script.push_str(&format!("sif <{inode}> {time}_extra 0\n"));
+        }
+    }
+    let script = anonymous_file(&script).map_err(|source| MakeError::Scratch {
+        step: "write a script for debugfs in place of a",
+        path: "memfd".into(),
+        source,
+    })?;
+    let mut change = Tool::find("debugfs")?;
+    change.command.args(["-w", "-f", "-"]).arg(device);
+    change.run(device, script.into(), |output| {
         let said = String::from_utf8_lossy(&output.stderr);
         output.status.success() && said.lines().all(|line| line.starts_with("debugfs "))
     })?;
+    if has_own {
+        return Ok(());
+    }
     let mut look = Tool::find("debugfs")?;
     look.command.args(["-R", "stat /lost+found"]).arg(device);
     look.run(device, Stdio::null(), |output| {
         String::from_utf8_lossy(&output.stderr).contains("File not found by ext2_lookup")
     })
+}
+
+/// A file without a name: unlike a pipe it takes any length before somebody reads.
+fn anonymous_file(text: &str) -> io::Result<File> {
+    let mut file = File::from(rustix::fs::memfd_create("debugfs", MemfdFlags::CLOEXEC)?);
+    file.write_all(text.as_bytes())?;
+    file.rewind()?;
+    Ok(file)
 }
 
 /// As many inodes as mke2fs would give to a device of this size, and a quarter more than the tree

@@ -181,7 +181,8 @@ mod tests {
 
     #[test]
     fn options_of_the_engines() {
-        let table: [(&[u8], &[&str], Option<&str>, usize); 9] = [
+        type Row = (&'static [u8], &'static [&'static str], Option<&'static str>, usize);
+        let table: [Row; 9] = [
             (b"rw,lowerdir=/a:/b,upperdir=/u,workdir=/w,index=off", &["/a", "/b"], Some("/u"), 0),
             (b"ro,lowerdir+=/a:1,lowerdir+=/b\\054", &["/a:1", "/b,"], None, 0),
             (b"rw,lowerdir=/a\\134:1:/b\\134\\054", &["/a:1", "/b,"], None, 0),

@@ -1,1 +1,94 @@
+use std::os::unix::fs::{MetadataExt, symlink};
+
+use super::super::testing::{TestDir, image, need_root, shell};
 use super::*;
+
+fn through(tree: &Tree, path: &str) -> PathBuf {
+    use std::os::fd::AsRawFd;
+    format!("/proc/self/fd/{}/{path}", tree.root().as_raw_fd()).into()
+}
+
+#[test]
+fn root_the_layers_are_merged_and_not_written() {
+    need_root();
+    let dir = TestDir::new();
+    dir.write("one/etc/hosts", "one");
+    dir.write("one/gone", "");
+    dir.write("one/file", "one");
+    dir.write("two/file", "two");
+    shell("mknod \"$1/gone\" c 0 0", &[&dir.dir("two")]);
+    shell("chmod 700 \"$1\"; touch -d @77 \"$1/etc\"", &[&dir.dir("one")]);
+    let scratch = dir.path().join("run/making/key");
+    let mut merged = image(vec![dir.dir("two"), dir.dir("one")]);
+    merged.owner = Owner { uid: 3, gid: 4 };
+
+    let tree = assemble(&merged, &scratch).unwrap();
+    assert_eq!(fs::read_to_string(through(&tree, "file")).unwrap(), "two");
+    assert!(!through(&tree, "gone").exists());
+    assert_eq!(fs::read_to_string(through(&tree, "etc/hosts")).unwrap(), "");
+    assert_eq!(fs::metadata(through(&tree, "etc")).unwrap().mtime(), 77);
+    let root = fs::metadata(through(&tree, "")).unwrap();
+    assert_eq!((root.mode() & 0o7777, root.uid(), root.gid()), (0o755, 3, 4));
+    assert_eq!(fs::metadata(&scratch).unwrap().mode() & 0o7777, 0o700);
+
+    assert_eq!(fs::read_to_string(dir.path().join("one/etc/hosts")).unwrap(), "one");
+    assert!(!dir.path().join("two/etc").exists());
+    drop(tree);
+    assert!(!scratch.exists());
+    assert!(scratch.parent().unwrap().exists());
+}
+
+#[test]
+fn root_the_remains_of_a_killed_maker_are_removed() {
+    need_root();
+    let dir = TestDir::new();
+    dir.write("one/file", "");
+    dir.write("making/upper/etc/hosts/left", "behind");
+    dir.dir("making/work/work");
+    symlink(dir.path().join("one"), dir.path().join("making/link")).unwrap();
+    let tree = assemble(&image(vec![dir.dir("one")]), &dir.path().join("making")).unwrap();
+    assert!(fs::metadata(through(&tree, "etc/hosts")).unwrap().is_file());
+    assert!(!dir.path().join("making/link").exists());
+    assert!(dir.path().join("one/file").exists());
+}
+
+#[test]
+fn root_a_missing_layer_says_what_to_do() {
+    need_root();
+    let dir = TestDir::new();
+    let missing = dir.path().join("gone/diff");
+    let scratch = dir.path().join("making");
+    let error = assemble(&image(vec![dir.dir("one"), missing.clone()]), &scratch).unwrap_err();
+    let text = error.to_string();
+    assert!(text.starts_with(&format!("layer {} is missing", missing.display())), "{text}");
+    assert!(text.contains("docker rmi"), "{text}");
+    let file = dir.write("file", "");
+    assert!(matches!(assemble(&image(vec![file]), &scratch), Err(MakeError::Layer { .. })));
+    assert!(!scratch.exists());
+}
+
+#[test]
+fn usage_counts_a_file_once_and_no_hole() {
+    let dir = TestDir::new();
+    let empty = count(fs::File::open(dir.path()).unwrap().as_fd()).unwrap();
+    assert_eq!(empty, Usage { bytes: BLOCK, inodes: 1 });
+    dir.write("a/b/file", &"x".repeat(5000));
+    fs::hard_link(dir.path().join("a/b/file"), dir.path().join("a/again")).unwrap();
+    symlink("/usr", dir.path().join("link")).unwrap();
+    fs::File::create(dir.path().join("hole")).unwrap().set_len(1 << 30).unwrap();
+    let usage = count(fs::File::open(dir.path()).unwrap().as_fd()).unwrap();
+    assert_eq!(usage.inodes, 6); // the top, a, b, file, link, hole
+    assert_eq!(usage.bytes, 3 * BLOCK + 2 * BLOCK);
+}
+
+#[test]
+fn root_usage_stays_in_its_mount() {
+    need_root();
+    let dir = TestDir::new();
+    dir.write("one/a/file", "x");
+    let tree = assemble(&image(vec![dir.dir("one")]), &dir.path().join("making")).unwrap();
+    let usage = tree.usage().unwrap();
+    // top, a, file; dev with 3, proc, sys, etc with 4, .dockerenv
+    assert_eq!(usage.inodes, 3 + 4 + 1 + 1 + 5 + 1);
+    assert_eq!(tree.usage().unwrap(), usage);
+}
