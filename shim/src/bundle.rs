@@ -14,7 +14,9 @@ const MAX_CONFIG: u64 = 16 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum BundleError {
     /// The bundle directory or config.json cannot be read.
-    #[error("read {path}: {source}; a bundle is a directory with a config.json (see `sharedroot spec`)")]
+    #[error(
+        "read {path}: {source}; a bundle is a directory with a config.json (see `sharedroot spec`)"
+    )]
     Read {
         /// The file or directory.
         path: PathBuf,
@@ -56,7 +58,9 @@ pub enum BundleError {
         source: std::io::Error,
     },
     /// A symlink would let the image choose a directory of the host.
-    #[error("root.path: {path} is or passes through a symbolic link (to {target}); give the real path")]
+    #[error(
+        "root.path: {path} is or passes through a symbolic link (to {target}); give the real path"
+    )]
     RootLink {
         /// As given.
         path: PathBuf,

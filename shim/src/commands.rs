@@ -11,8 +11,7 @@ use crate::admin;
 use crate::cli::{Cli, Create, Exec, Format, Global, Image, List, Pool, Ps, Update, Verb};
 use crate::config::Config;
 use crate::engine::{
-    CreateOptions, EngineError, Limits, SpecError, Status, Terminal, processes, seal, stats,
-    update,
+    CreateOptions, EngineError, Limits, SpecError, Status, Terminal, event, processes, seal, update,
 };
 use crate::features;
 use crate::lifecycle::{Container, LifecycleError};
@@ -50,7 +49,7 @@ pub fn run(cli: Cli) -> Result<u8, LifecycleError> {
             let container = open(&args.id)?;
             let interval = seconds(&args.interval)?;
             loop {
-                println!("{}", stats(container.engine())?);
+                println!("{}", event(container.engine())?);
                 if args.stats {
                     break;
                 }

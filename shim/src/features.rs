@@ -5,9 +5,24 @@ use serde_json::{Value, json};
 
 /// The recursive mount options that the embedded engine applies with mount_setattr(2).
 const RECURSIVE: [&str; 18] = [
-    "rro", "rrw", "rnosuid", "rsuid", "rnodev", "rdev", "rnoexec", "rexec", "rnodiratime",
-    "rdiratime", "rrelatime", "rnorelatime", "rnoatime", "ratime", "rstrictatime",
-    "rnostrictatime", "rnosymfollow", "rsymfollow",
+    "rro",
+    "rrw",
+    "rnosuid",
+    "rsuid",
+    "rnodev",
+    "rdev",
+    "rnoexec",
+    "rexec",
+    "rnodiratime",
+    "rdiratime",
+    "rrelatime",
+    "rnorelatime",
+    "rnoatime",
+    "ratime",
+    "rstrictatime",
+    "rnostrictatime",
+    "rnosymfollow",
+    "rsymfollow",
 ];
 
 /// The features document.

@@ -94,13 +94,19 @@ impl Container {
     ///
     /// # Errors
     /// [`LifecycleError`] naming the ID or the directory.
-    pub fn named(root: &std::path::Path, id: &str, config: &Config) -> Result<Self, LifecycleError> {
+    pub fn named(
+        root: &std::path::Path,
+        id: &str,
+        config: &Config,
+    ) -> Result<Self, LifecycleError> {
         let id = ContainerId::parse(id)?;
         private_dir(&config.pool.run_dir)?;
         private_dir(root)?;
-        let root = root
-            .canonicalize()
-            .map_err(|source| LifecycleError::File { step: "resolve", path: root.into(), source })?;
+        let root = root.canonicalize().map_err(|source| LifecycleError::File {
+            step: "resolve",
+            path: root.into(),
+            source,
+        })?;
         let storage = Storage::of(config)?;
         let engine = Engine::new(&root, &id);
         let place = Place::of(&config.pool.run_dir, &root, &id);
@@ -132,7 +138,8 @@ impl Container {
     ) -> Result<(), LifecycleError> {
         let mut bundle = Bundle::load(bundle)?;
         let mode = Mode::of(|key| annotation(&bundle.spec, key), bundle.readonly)?;
-        let labels = normalise(&mut bundle.spec, &bundle.path)?;
+        let systemd = options.systemd_cgroup;
+        let labels = normalise(&mut bundle.spec, &bundle.path, self.id.as_str(), systemd)?;
         if wants_terminal(&bundle.spec) && options.console_socket.is_none() {
             return Err(EngineError::Console.into());
         }
@@ -166,10 +173,13 @@ impl Container {
                 let needed = mount_points(&bundle.spec);
                 match prepare_shared(&self.storage, &image, &bundle.root, &needed)? {
                     Rooted::Shared => Rootfs::Shared { base: image.key.to_string() },
-                    Rooted::MissingMountPoints(paths) => as_given(&self.id, format!(
-                        "the image has no {}, which the container mounts on or starts in",
-                        paths[0].display()
-                    )),
+                    Rooted::MissingMountPoints(paths) => as_given(
+                        &self.id,
+                        format!(
+                            "the image has no {}, which the container mounts on or starts in",
+                            paths[0].display()
+                        ),
+                    ),
                 }
             }
             Plan::Private(image) => {
@@ -191,8 +201,11 @@ impl Container {
         let path = self.place.dir().join("config.json");
         let text = serde_json::to_vec(&bundle.spec)
             .map_err(|source| BundleError::Parse { path: path.clone(), source })?;
-        std::fs::write(&path, text)
-            .map_err(|source| LifecycleError::File { step: "write", path, source })?;
+        std::fs::write(&path, text).map_err(|source| LifecycleError::File {
+            step: "write",
+            path,
+            source,
+        })?;
         Ok(self.engine.create(self.place.dir(), labels, options)?)
     }
 
@@ -217,8 +230,7 @@ impl Container {
         if let Some(Record { rootfs: Rootfs::Private { volume, mount_point, .. }, id, .. }) =
             self.place.read()?
         {
-            let volume =
-                volume.parse().map_err(|source| LifecycleError::Name { id, source })?;
+            let volume = volume.parse().map_err(|source| LifecycleError::Name { id, source })?;
             release_private(&self.storage, &volume, &mount_point)?;
         }
         Ok(self.place.remove()?)
@@ -262,7 +274,8 @@ impl Container {
 
     fn wait(&self) -> Result<u8, EngineError> {
         let wrong = |what: String| EngineError::Process { id: self.id.clone(), what };
-        let pid = self.engine.load("run")?.pid().ok_or_else(|| wrong("it has no process".into()))?;
+        let pid =
+            self.engine.load("run")?.pid().ok_or_else(|| wrong("it has no process".into()))?;
         wait(Pid::from_raw(pid.as_raw())).map_err(|e| wrong(format!("wait: {e}")))
     }
 

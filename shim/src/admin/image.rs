@@ -73,7 +73,11 @@ pub fn list(storage: &Storage, as_json: bool) -> Result<(), LifecycleError> {
             (false, _) => "unfinished",
         };
         let [short, size] = [key.short(), readable(volume.size.0)];
-        println!("{short:<14}{size:<10}{state:<11}{:<8}{}", users.shared.len(), users.private.len());
+        println!(
+            "{short:<14}{size:<10}{state:<11}{:<8}{}",
+            users.shared.len(),
+            users.private.len()
+        );
     }
     Ok(())
 }

@@ -5,13 +5,10 @@ use std::path::PathBuf;
 use libcgroups::common::{
     AnyCgroupManager, CgroupConfig, CgroupManager, ControllerOpt, create_cgroup_manager,
 };
-use libcgroups::stats::Stats;
-use oci_spec::runtime::{
-    LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxPids, LinuxResources,
-};
+use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxPids, LinuxResources};
 use serde_json::{Value, json};
 
-use super::{Engine, EngineError};
+use super::{Engine, EngineError, stats};
 use crate::cli::Update;
 
 impl Engine {
@@ -53,52 +50,16 @@ pub fn processes(engine: &Engine) -> Result<Vec<i32>, EngineError> {
 ///
 /// # Errors
 /// [`EngineError`].
-pub fn stats(engine: &Engine) -> Result<Value, EngineError> {
-    let stats = engine.cgroup("events")?.stats().map_err(engine.cgroup_error("events"))?;
-    Ok(json!({ "type": "stats", "id": engine.id().as_str(), "data": runc_stats(&stats) }))
-}
-
-/// runc's `types.Stats`, nanoseconds and bytes.
-fn runc_stats(stats: &Stats) -> Value {
-    let data = |d: &libcgroups::stats::MemoryData| {
-        json!({ "limit": d.limit, "usage": d.usage, "max": d.max_usage, "failcnt": d.fail_count })
+pub fn event(engine: &Engine) -> Result<Value, EngineError> {
+    let pid = engine.load("events")?.pid().map(|pid| pid.as_raw());
+    let data = match pid.and_then(stats::unified) {
+        Some(dir) => stats::of_unified(&dir),
+        None => {
+            let cgroup = engine.cgroup("events")?;
+            stats::of_v1(&cgroup.stats().map_err(engine.cgroup_error("events"))?)
+        }
     };
-    let block = |list: &[libcgroups::stats::BlkioDeviceStat]| -> Vec<Value> {
-        list.iter()
-            .map(|s| {
-                let op = s.op_type.as_deref().unwrap_or_default();
-                json!({ "major": s.major, "minor": s.minor, "op": op, "value": s.value })
-            })
-            .collect()
-    };
-    json!({
-        "cpu": {
-            "usage": {
-                "total": stats.cpu.usage.usage_total,
-                "percpu": stats.cpu.usage.per_core_usage_total,
-                "kernel": stats.cpu.usage.usage_kernel,
-                "user": stats.cpu.usage.usage_user,
-            },
-            "throttling": {
-                "periods": stats.cpu.throttling.periods,
-                "throttledPeriods": stats.cpu.throttling.throttled_periods,
-                "throttledTime": stats.cpu.throttling.throttled_time,
-            },
-        },
-        "memory": {
-            "cache": stats.memory.cache,
-            "usage": data(&stats.memory.memory),
-            "swap": data(&stats.memory.memswap),
-            "kernel": data(&stats.memory.kernel),
-            "kernelTCP": data(&stats.memory.kernel_tcp),
-            "raw": stats.memory.stats,
-        },
-        "pids": { "current": stats.pids.current, "limit": stats.pids.limit },
-        "blkio": {
-            "ioServiceBytesRecursive": block(&stats.blkio.service_bytes),
-            "ioServicedRecursive": block(&stats.blkio.serviced),
-        },
-    })
+    Ok(json!({ "type": "stats", "id": engine.id().as_str(), "data": data }))
 }
 
 /// New limits of a container.

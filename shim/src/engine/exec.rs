@@ -65,8 +65,7 @@ impl Tenant {
             }
             text => text.as_deref().map(ProcessLabel::parse).transpose()?,
         };
-        let filter =
-            spec.linux().as_ref().and_then(|l| l.seccomp().clone()).map(Box::new);
+        let filter = spec.linux().as_ref().and_then(|l| l.seccomp().clone()).map(Box::new);
         let lent = match filter {
             Some(_) if process.no_new_privileges() != Some(true) => lend(&mut process),
             _ => Vec::new(),
@@ -157,11 +156,18 @@ impl Engine {
                 .with_process(Some(&path))
                 .build()
         };
-        let built =
-            build().map_err(|source| EngineError::Engine { verb: "exec", id: self.id().clone(), source });
+        let built = build().map_err(|source| EngineError::Engine {
+            verb: "exec",
+            id: self.id().clone(),
+            source,
+        });
         let _ = std::fs::remove_file(&path);
         let pid = built?;
-        if terminal.detach { Ok(0) } else { wait(Pid::from_raw(pid.as_raw())).map_err(|e| wrong(format!("wait: {e}"))) }
+        if terminal.detach {
+            Ok(0)
+        } else {
+            wait(Pid::from_raw(pid.as_raw())).map_err(|e| wrong(format!("wait: {e}")))
+        }
     }
 }
 

@@ -5,9 +5,10 @@ mod embedded;
 mod exec;
 mod normal;
 mod sealed;
+mod stats;
 mod workload;
 
-pub use cgroup::{Limits, processes, stats, update};
+pub use cgroup::{Limits, event, processes, update};
 pub use embedded::{CreateOptions, Engine, EngineError, Status};
 pub use exec::{Tenant, Terminal, add_capabilities, wait};
 pub use normal::{Labels, SpecError, normalise};

@@ -40,8 +40,7 @@ impl Labels {
     pub fn of(spec: &Spec) -> Result<Self, LabelError> {
         let process = spec.process().as_ref().and_then(|p| p.selinux_label().as_deref());
         let mount = spec.linux().as_ref().and_then(|l| l.mount_label().as_deref());
-        let (process, mount) =
-            (process.filter(|l| !l.is_empty()), mount.filter(|l| !l.is_empty()));
+        let (process, mount) = (process.filter(|l| !l.is_empty()), mount.filter(|l| !l.is_empty()));
         let on = label::enabled();
         for (field, label) in [("process.selinuxLabel", process), ("linux.mountLabel", mount)] {
             if let Some(label) = label.filter(|_| !on) {
@@ -57,11 +56,17 @@ impl Labels {
 
 /// Rewrites `spec` for the embedded engine.
 ///
-/// `bundle` is where relative sources of bind mounts start.
+/// `bundle` is where relative sources of bind mounts start; `id` names the cgroup where the
+/// configuration does not.
 ///
 /// # Errors
 /// [`SpecError`] naming the field.
-pub fn normalise(spec: &mut Spec, bundle: &std::path::Path) -> Result<Labels, SpecError> {
+pub fn normalise(
+    spec: &mut Spec,
+    bundle: &std::path::Path,
+    id: &str,
+    systemd_cgroup: bool,
+) -> Result<Labels, SpecError> {
     let labels = Labels::of(spec)?;
     if let Some(process) = spec.process_mut() {
         normalise_process(process);
@@ -72,6 +77,10 @@ pub fn normalise(spec: &mut Spec, bundle: &std::path::Path) -> Result<Labels, Sp
         let plain = propagation.and_then(|p| p.strip_prefix('r')).map(str::to_owned);
         if plain.is_some() {
             linux.set_rootfs_propagation(plain);
+        }
+        if linux.cgroups_path().as_ref().is_none_or(|path| path.as_os_str().is_empty()) {
+            let path = if systemd_cgroup { format!(":sharedroot:{id}") } else { format!("/{id}") };
+            linux.set_cgroups_path(Some(path.into()));
         }
         // An empty label is no label; the engine would mount with context="".
         if labels.mount.is_none() {
@@ -145,7 +154,7 @@ mod tests {
             r#"{"ociVersion":"1.2.0","process":{"cwd":"/","args":["x"],"user":{"uid":0,"gid":0},
                 "noNewPrivileges":false}}"#,
         );
-        normalise(&mut spec, Path::new("/b")).unwrap();
+        normalise(&mut spec, Path::new("/b"), "c", false).unwrap();
         let process = spec.process().as_ref().unwrap();
         assert_eq!(process.no_new_privileges(), None);
         let caps = process.capabilities().as_ref().unwrap();
@@ -160,7 +169,7 @@ mod tests {
             r#"{"ociVersion":"1.2.0","linux":{"rootfsPropagation":"rslave"},"mounts":[
                 {"destination":"/d","source":"data","options":["rbind","rprivate"]}]}"#,
         );
-        normalise(&mut rslave, Path::new("/b")).unwrap();
+        normalise(&mut rslave, Path::new("/b"), "c", false).unwrap();
         let linux = rslave.linux().as_ref().unwrap();
         assert_eq!(linux.rootfs_propagation().as_deref(), Some("slave"));
         let mounts = rslave.mounts().as_ref().unwrap();
@@ -169,7 +178,7 @@ mod tests {
             r#"{"ociVersion":"1.2.0","mounts":[
                 {"destination":"/d","source":"/s","options":["rbind","rshared"]}]}"#,
         );
-        let error = normalise(&mut shared, Path::new("/b")).unwrap_err();
+        let error = normalise(&mut shared, Path::new("/b"), "c", false).unwrap_err();
         assert!(error.to_string().starts_with("mounts[0].options (/d): \"rshared\""), "{error}");
     }
 }

@@ -17,8 +17,7 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 
 /// The capabilities an `exec` keeps until its filter is loaded: loading needs CAP_SYS_ADMIN
 /// (seccomp(2), without no_new_privs), taking capabilities out of the bounding set CAP_SETPCAP.
-pub const LATE_CAPABILITIES: [Capability; 2] =
-    [Capability::CAP_SYS_ADMIN, Capability::CAP_SETPCAP];
+pub const LATE_CAPABILITIES: [Capability; 2] = [Capability::CAP_SYS_ADMIN, Capability::CAP_SETPCAP];
 
 /// How the process is confined beyond what the engine does.
 #[derive(Debug, Clone, Default)]

@@ -133,7 +133,8 @@ mod tests {
     #[test]
     fn the_plan_follows_the_facts() {
         let image = || Ok(crate::image::example());
-        let facts = |readonly, mode, mapped_ids| Facts { readonly, mode, mapped_ids, image: image() };
+        let facts =
+            |readonly, mode, mapped_ids| Facts { readonly, mode, mapped_ids, image: image() };
         assert!(matches!(plan(facts(true, Mode::Auto, false)), Plan::Shared(_)));
         assert!(matches!(plan(facts(true, Mode::Shared, false)), Plan::Shared(_)));
         assert!(matches!(plan(facts(false, Mode::Auto, false)), Plan::Private(_)));

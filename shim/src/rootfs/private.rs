@@ -3,8 +3,8 @@
 
 use std::path::Path;
 
-use sharedroot_dm::{Pool, VolumeName};
 use sha2::{Digest, Sha256};
+use sharedroot_dm::{Pool, VolumeName};
 
 use super::{RootfsError, Storage};
 use crate::image::Image;
