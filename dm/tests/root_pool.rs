@@ -222,10 +222,14 @@ fn root_kills_at_any_moment_leak_nothing() {
     let pool = Pool::open(&place.config).expect("a pool");
     base(&pool, "base", b'a');
     let mut caught = 0;
-    for round in 0..30 {
+    for round in 0.. {
         let mut child = place.child("churn");
         line(&mut child);
-        std::thread::sleep(Duration::from_micros(7300 * round));
+        std::thread::sleep(Duration::from_micros(7300 * (round % 60)));
+        assert!(
+            child.try_wait().expect("asked").is_none(),
+            "round {round}: the child ended by itself"
+        );
         child.kill().expect("killed");
         child.wait().expect("dead");
         caught += u32::from(!pool.reconcile(true).expect("a dry run").is_clean());
@@ -240,9 +244,16 @@ fn root_kills_at_any_moment_leak_nothing() {
         let active = pool.volumes().expect("a list").iter().filter(|volume| volume.active).count();
         assert_eq!(place.dm_devices().len(), active + 1, "round {round}: no stray device");
         assert!(pool.reconcile(false).expect("reconciled").is_clean(), "round {round}");
+        // A loaded machine needs more rounds: what counts is that changes were hit.
+        if caught >= 12 {
+            println!("{caught} of {} kills came in the middle of a change", round + 1);
+            break;
+        }
+        assert!(
+            round < 90,
+            "{caught} of {round} kills came in the middle of a change, too few to prove anything"
+        );
     }
-    println!("{caught} of 30 kills came in the middle of a change");
-    assert!(caught >= 3, "the kills must hit something: {caught}");
     let base = pool.activate(&name("base")).expect("active").device;
     assert_eq!(byte(&base, Bytes::kib(1000)), b'a');
 }
@@ -387,6 +398,7 @@ fn child() {
             loop {
                 let volume = name("churn");
                 pool.delete(&volume).expect("deleted");
+                pool.delete(&name("fresh")).expect("deleted");
                 let new = pool.snapshot(&name("base"), &volume).expect("a snapshot");
                 new.keep().expect("kept");
                 pool.deactivate(&volume).expect("deactivated");

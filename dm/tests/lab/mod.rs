@@ -62,12 +62,17 @@ impl Place {
 
     /// The names of all dm devices of this pool.
     pub(crate) fn dm_devices(&self) -> Vec<String> {
-        let names = run("dmsetup", &["info", "-c", "--noheadings", "-o", "name"]);
+        // Not `dmsetup info`: it asks for each device, and fails if another test removes one meanwhile.
+        let list = run("dmsetup", &["ls"]);
         let device = self.device();
         let ours = |name: &&str| {
             *name == device || name.strip_prefix(&device).is_some_and(|rest| rest.starts_with('-'))
         };
-        names.lines().map(str::trim).filter(ours).map(str::to_owned).collect()
+        list.lines()
+            .filter_map(|line| line.split_whitespace().next())
+            .filter(ours)
+            .map(str::to_owned)
+            .collect()
     }
 
     /// The thin ids that the pool's metadata really holds, read from a metadata snapshot of the live pool.
