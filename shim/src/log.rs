@@ -4,9 +4,11 @@
 //! line is written, by main.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
@@ -20,7 +22,13 @@ use crate::cli::{Global, LogFormat};
 /// The log file cannot be opened.
 pub fn start(global: &Global) -> std::io::Result<()> {
     let file = global.log.as_deref().map(open).transpose()?.map(Mutex::new);
-    let lines = Lines { file, format: global.log_format, debug: global.debug };
+    let (reader, writer) = std::io::pipe()?;
+    for end in [std::os::fd::AsFd::as_fd(&reader), std::os::fd::AsFd::as_fd(&writer)] {
+        fcntl(end, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    }
+    let lines =
+        Lines { file, format: global.log_format, debug: global.debug, engine: Mutex::new(writer) };
+    let _ = ENGINE_WORDS.set(Mutex::new(reader));
     // A second start in one process would be a mistake of ours; the first stays in force.
     let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(lines));
     Ok(())
@@ -31,7 +39,21 @@ fn open(path: &Path) -> std::io::Result<File> {
     OpenOptions::new().append(true).create(true).open(path)
 }
 
+/// What the engine logged as errors, also in the processes that it cloned: they set up the
+/// container and can return no more than one word to their parent.
+static ENGINE_WORDS: OnceLock<Mutex<PipeReader>> = OnceLock::new();
+
+/// The first error that the engine logged, which is the deepest: it logs on the way up.
+#[must_use]
+pub fn engine_words() -> Option<String> {
+    let mut text = [0_u8; 4096];
+    let read = ENGINE_WORDS.get()?.lock().ok()?.read(&mut text).ok()?;
+    let first = text[..read].split(|byte| *byte == b'\n').next()?;
+    Some(String::from_utf8_lossy(first).into_owned()).filter(|words| !words.is_empty())
+}
+
 struct Lines {
+    engine: Mutex<PipeWriter>,
     file: Option<Mutex<File>>,
     format: LogFormat,
     debug: bool,
@@ -41,6 +63,9 @@ impl<S: Subscriber> Layer<S> for Lines {
     fn enabled(&self, metadata: &tracing::Metadata<'_>, _: Context<'_, S>) -> bool {
         // The engine logs and returns the same error; the returned one is reported.
         let ours = metadata.target().starts_with("sharedroot");
+        if !ours && *metadata.level() == Level::ERROR {
+            return true;
+        }
         // A person at a terminal is told what went wrong; the log file also what was decided.
         let most = if self.file.is_some() { Level::INFO } else { Level::WARN };
         self.debug || (ours && *metadata.level() <= most)
@@ -50,6 +75,14 @@ impl<S: Subscriber> Layer<S> for Lines {
         let mut text = Text::default();
         event.record(&mut text);
         let ours = event.metadata().target().starts_with("sharedroot");
+        if !ours && *event.metadata().level() == Level::ERROR {
+            if let Ok(mut engine) = self.engine.lock() {
+                let _ = engine.write_all(format!("{}\n", text.0.replace('\n', " ")).as_bytes());
+            }
+            if !self.debug {
+                return;
+            }
+        }
         let level = match *event.metadata().level() {
             Level::ERROR if ours => "error",
             Level::WARN if ours => "warning",

@@ -11,6 +11,7 @@ use libcontainer::syscall::syscall::SyscallType;
 use super::normal::Labels;
 use super::workload::Workload;
 use crate::bundle::ContainerId;
+use crate::log::engine_words;
 
 /// A verb of the engine that failed on a container.
 #[derive(Debug, thiserror::Error)]
@@ -44,12 +45,14 @@ pub enum EngineError {
         signal: String,
     },
     /// libcontainer's own error.
-    #[error("{verb} {id}")]
+    #[error("{verb} {id}{}", words.as_ref().map(|w| format!(": {w}")).unwrap_or_default())]
     Engine {
         /// The verb.
         verb: &'static str,
         /// The container ID.
         id: ContainerId,
+        /// What the engine logged first.
+        words: Option<String>,
         /// libcontainer's reasons.
         source: LibcontainerError,
     },
@@ -171,8 +174,16 @@ impl Engine {
         self.dir().is_dir()
     }
 
-    fn fail(&self, verb: &'static str) -> impl Fn(LibcontainerError) -> EngineError + '_ {
-        move |source| EngineError::Engine { verb, id: self.id.clone(), source }
+    pub(super) fn fail(
+        &self,
+        verb: &'static str,
+    ) -> impl Fn(LibcontainerError) -> EngineError + '_ {
+        move |source| EngineError::Engine {
+            verb,
+            id: self.id.clone(),
+            words: engine_words(),
+            source,
+        }
     }
 
     pub(super) fn builder(&self) -> Result<ContainerBuilder, LibcontainerError> {

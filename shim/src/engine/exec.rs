@@ -156,11 +156,7 @@ impl Engine {
                 .with_process(Some(&path))
                 .build()
         };
-        let built = build().map_err(|source| EngineError::Engine {
-            verb: "exec",
-            id: self.id().clone(),
-            source,
-        });
+        let built = build().map_err(self.fail("exec"));
         let _ = std::fs::remove_file(&path);
         let pid = built?;
         if terminal.detach {
