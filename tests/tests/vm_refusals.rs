@@ -1,0 +1,137 @@
+//! What Docker's user reads when sharedroot cannot do it, and that nothing is left behind.
+
+use std::fs;
+
+use sharedroot_tests::census::Census;
+use sharedroot_tests::command::{Cmd, out};
+use sharedroot_tests::daemon::Wrapper;
+use sharedroot_tests::docker::{Container, FreshImage, docker_run};
+use sharedroot_tests::lab::{Replaced, STATE_DIR};
+
+/// Docker's directories, which appear with the first container, and the pool.
+#[track_caller]
+fn warm_up() {
+    docker_run("sharedroot", &["--read-only", "busybox", "true"]).ok();
+    docker_run("sharedroot", &["busybox", "true"]).ok();
+}
+
+/// `docker run`'s message, one line of it from the runtime.
+#[track_caller]
+fn refused(runtime: &str, words: &[&str]) -> String {
+    let output = docker_run(runtime, words);
+    assert_eq!(output.status, 125, "docker's own status for what could not be created: {output}");
+    output.stderr
+}
+
+#[test]
+fn vm_a_damaged_bundle() {
+    warm_up();
+    let wrapper = Wrapper::new(
+        r#"head -c 100 "$bundle/config.json" > "$bundle/x" && mv "$bundle/x" "$bundle/config.json""#,
+    );
+    let before = Census::take();
+    for flags in [&["--read-only"][..], &[]] {
+        let said = refused(&wrapper.name, &[flags, &["busybox", "true"]].concat());
+        assert!(said.contains("config.json"), "{said}");
+        before.nothing_left();
+    }
+}
+
+#[test]
+fn vm_a_bundle_without_configuration() {
+    warm_up();
+    let wrapper = Wrapper::new(r#"rm "$bundle/config.json""#);
+    let before = Census::take();
+    let said = refused(&wrapper.name, &["--read-only", "busybox", "true"]);
+    assert!(said.contains("config.json"), "{said}");
+    before.nothing_left();
+}
+
+#[test]
+fn vm_a_missing_layer() {
+    warm_up();
+    let image = FreshImage::new();
+    // The first container of the image would make its base from the layer.
+    let layer = image.layer_dir();
+    let (layer, away) = (layer.to_str().unwrap(), format!("{}-away", layer.display()));
+    let wrapper = Wrapper::new(&format!("[ ! -d {layer} ] || mv {layer} {away}"));
+    let before = Census::take();
+    for flags in [&["--read-only"][..], &[]] {
+        let said = refused(&wrapper.name, &[flags, &[image.name(), "true"]].concat());
+        fs::rename(&away, layer).unwrap();
+        assert!(said.contains(layer) && said.contains("docker rmi"), "{said}");
+        before.nothing_left();
+    }
+    drop(wrapper);
+    docker_run("sharedroot", &["--read-only", image.name(), "true"]).ok();
+    docker_run("sharedroot", &[image.name(), "true"]).ok();
+}
+
+/// Last by its name: it takes the pool down and makes a small one.
+#[test]
+fn vm_z_full_pool() {
+    warm_up();
+    let (first, second) = (FreshImage::new(), FreshImage::with("/etc/more", "more"));
+    let _small = Small::new();
+
+    // 90 % is the limit for another volume; the file system of the snapshot holds 10G, the pool 192M.
+    let filler = Container::run(&[first.name(), "sleep", "1000"]);
+    let base = Container::run(&["--read-only", first.name(), "sleep", "1000"]);
+    let before = Census::take();
+    // From 100 % on writes fail, so the filler may stop with an error.
+    filler.call("exec", &["sh", "-c", "cat /dev/zero > /tmp/full; sync"]);
+    assert!(used_percent() >= 90, "the pool is {} % full", used_percent());
+
+    let said = refused("sharedroot", &["--read-only", second.name(), "true"]);
+    for word in ["default", "full", "192", "90", "delete containers or images"] {
+        assert!(said.contains(word), "{word:?} is not in: {said}");
+    }
+    let said = refused("sharedroot", &[first.name(), "true"]);
+    assert!(said.contains("full"), "{said}");
+    before.nothing_left();
+    // What needs no new volume goes on.
+    assert_eq!(base.exec(&["cat", "/etc/unique"]), first.name());
+    docker_run("sharedroot", &["--read-only", first.name(), "true"]).ok();
+
+    drop(filler);
+    docker_run("sharedroot", &["--read-only", second.name(), "true"]).ok();
+    docker_run("sharedroot", &[second.name(), "sh", "-c", "echo x > /tmp/x && sync"]).ok();
+}
+
+/// A pool of 192M in the place of the other, until it is dropped.
+struct Small {
+    _config: Replaced,
+}
+
+impl Small {
+    #[track_caller]
+    fn new() -> Self {
+        destroy_pool();
+        let config =
+            Replaced::with("/etc/sharedroot/config.toml", "[pool]\nloop_size = \"192M\"\n");
+        Self { _config: config }
+    }
+}
+
+/// By hand, because this program's own command is not what is tested here.
+#[track_caller]
+fn destroy_pool() {
+    out(&["sh", "-c", "for m in /run/sharedroot/base/*; do umount $m && rmdir $m; done"]);
+    out(&["sh", "-c", "dmsetup ls --target thin | while read n rest; do dmsetup remove $n; done"]);
+    out(&[
+        "sh",
+        "-c",
+        "dmsetup ls --target thin-pool | while read n rest; do dmsetup remove $n; done",
+    ]);
+    out(&["sh", "-c", "losetup -D; rm -rf /var/lib/sharedroot/* /run/sharedroot/*"]);
+    assert!(fs::read_dir(STATE_DIR).unwrap().next().is_none());
+}
+
+/// The kernel's figures: `0 SECTORS thin-pool TRANSACTION USED/TOTAL USED/TOTAL ...`
+#[track_caller]
+fn used_percent() -> u64 {
+    let status = Cmd::new("dmsetup").args(&["status", "sharedroot-default"]).run().ok();
+    let data = status.split_whitespace().nth(5).expect("the data blocks");
+    let (used, total) = data.split_once('/').expect("used/total");
+    100 * used.parse::<u64>().unwrap() / total.parse::<u64>().unwrap()
+}
