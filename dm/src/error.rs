@@ -115,7 +115,7 @@ pub enum Error {
     Stuck { name: PoolName, mode: PoolMode, metadata: PathBuf },
     /// Pool and store do not belong together, or one of them is an older copy.
     #[error(
-        "the pool {name} is at transaction {kernel} and the store at {store}: one of them is an old copy, or something else changed the pool; run `sharedroot pool reconcile` to go on with the pool as it is"
+        "the pool {name} is at transaction {kernel} and the store at {store}: one of them is an old copy, or something else changed the pool; run `sharedroot gc` to go on with the pool as it is"
     )]
     Transaction { name: PoolName, kernel: u64, store: u64 },
     /// The pool did not take the next transaction id.

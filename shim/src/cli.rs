@@ -94,6 +94,12 @@ pub enum Verb {
     /// The bases of images
     #[command(subcommand)]
     Image(Image),
+    /// Finish or undo what processes that died have left half-done in the pool
+    Gc {
+        /// Only say what would be done
+        #[arg(long)]
+        dry_run: bool,
+    },
 }
 
 /// A verb with nothing but an ID.

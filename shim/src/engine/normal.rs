@@ -23,6 +23,9 @@ pub enum SpecError {
     Label(#[from] LabelError),
 }
 
+/// File systems whose label is the policy's, as runc leaves it.
+const LABELLED_BY_POLICY: [&str; 6] = ["proc", "sysfs", "mqueue", "cgroup", "cgroup2", "bind"];
+
 /// The labels that a configuration asks for, checked against this host.
 #[derive(Debug, Clone, Default)]
 pub struct Labels {
@@ -82,14 +85,13 @@ pub fn normalise(
             let path = if systemd_cgroup { format!(":sharedroot:{id}") } else { format!("/{id}") };
             linux.set_cgroups_path(Some(path.into()));
         }
-        // An empty label is no label; the engine would mount with context="".
-        if labels.mount.is_none() {
-            linux.set_mount_label(None);
-        }
+        // The engine would put it on every mount, also where the kernel has one superblock for
+        // all (mqueue, cgroup) and refuses a second context.
+        linux.set_mount_label(None);
     }
     if let Some(mounts) = spec.mounts_mut() {
         for (at, mount) in mounts.iter_mut().enumerate() {
-            normalise_mount(at, mount, bundle)?;
+            normalise_mount(at, mount, bundle, labels.mount.as_ref())?;
         }
     }
     Ok(labels)
@@ -121,8 +123,9 @@ fn normalise_mount(
     at: usize,
     mount: &mut Mount,
     bundle: &std::path::Path,
+    label: Option<&MountLabel>,
 ) -> Result<(), SpecError> {
-    let options = mount.options().clone().unwrap_or_default();
+    let mut options = mount.options().clone().unwrap_or_default();
     let shared = options.iter().find(|o| ["shared", "rshared"].contains(&o.as_str()));
     if let Some(option) = shared {
         return Err(SpecError::Unsupported {
@@ -135,6 +138,11 @@ fn normalise_mount(
     if let Some(source) = mount.source().as_ref().filter(|s| bind && s.is_relative()) {
         let absolute = bundle.join(source);
         mount.set_source(Some(absolute));
+    }
+    let own = mount.typ().as_deref().is_some_and(|t| !LABELLED_BY_POLICY.contains(&t));
+    if let Some(label) = label.filter(|_| own && !bind) {
+        options.push(format!("context={}", label.as_context()));
+        mount.set_options(Some(options));
     }
     Ok(())
 }
