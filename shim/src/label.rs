@@ -47,7 +47,10 @@ pub enum LabelError {
         why: String,
     },
     /// The loaded policy does not know the context.
-    #[error("{field}: the loaded SELinux policy does not know {label:?}")]
+    #[error(
+        "{field}: the loaded SELinux policy does not know {label:?}, or may not be asked \
+         (the domain of this process needs security check_context; see selinux-policy/)"
+    )]
     Unknown {
         /// Where it was given.
         field: &'static str,
