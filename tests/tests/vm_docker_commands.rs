@@ -65,7 +65,11 @@ fn vm_exec_with_flags() {
     assert_eq!(exec(&["--env=COLOUR=blue"], &["sh", "-c", "echo $COLOUR"]).ok(), "blue");
     assert_eq!(exec(&["--workdir=/etc"], &["pwd"]).ok(), "/etc");
     exec(&[], &["sh", "-c", "exit 9"]).fails(9);
-    exec(&[], &["/no/such/program"]).fails(127);
+    let of_runc = Container::run_with("runc", &["busybox", "sleep", "1000"]);
+    for command in ["/no/such/program", "no-such-program", "/etc/passwd"] {
+        let [ours, runc] = [&container, &of_runc].map(|c| c.call("exec", &[command]));
+        assert_eq!(ours.status, runc.status, "{ours}\n{runc}");
+    }
     exec(&["--detach"], &["sleep", "3000"]).ok();
     wait_for("the detached process is in docker top", || {
         container.call("top", &[]).ok().contains("sleep 3000").then_some(())
