@@ -69,7 +69,7 @@ pub fn run(cli: Cli) -> Result<u8, LifecycleError> {
         }
         Verb::Pool(Pool::Create(args)) => admin::pool::create(&config, &args)?,
         Verb::Pool(Pool::Status { json }) => admin::pool::status(&Storage::of(&config)?, json)?,
-        Verb::Gc { dry_run } => admin::pool::collect(&Storage::of(&config)?, dry_run)?,
+        Verb::Gc { dry_run } => admin::gc::collect(&Storage::of(&config)?, dry_run)?,
         Verb::Image(Image::List { json }) => admin::image::list(&Storage::of(&config)?, json)?,
     }
     Ok(0)

@@ -1,4 +1,5 @@
 //! What an administrator asks and does; nothing here is in a container's path.
 
+pub mod gc;
 pub mod image;
 pub mod pool;

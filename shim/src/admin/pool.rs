@@ -1,4 +1,4 @@
-//! `pool create`, `pool status` and `gc`.
+//! `pool create` and `pool status`.
 
 use serde_json::json;
 use sharedroot_dm::{Blocks, Bytes, Pool, PoolStatus};
@@ -59,21 +59,6 @@ pub fn status(storage: &Storage, as_json: bool) -> Result<(), LifecycleError> {
     } else {
         print(storage, &status);
     }
-    Ok(())
-}
-
-/// Makes store, pool and kernel agree, and prints what was done for it.
-///
-/// # Errors
-/// [`LifecycleError`].
-pub fn collect(storage: &Storage, dry_run: bool) -> Result<(), LifecycleError> {
-    private_dir(&storage.pool.run_dir)?;
-    if !Pool::exists(&storage.pool).map_err(RootfsError::from)? {
-        println!("pool {}: not made yet, nothing to do", storage.pool.name);
-        return Ok(());
-    }
-    let pool = Pool::open(&storage.pool).map_err(RootfsError::from)?;
-    println!("{}", pool.reconcile(dry_run).map_err(RootfsError::from)?);
     Ok(())
 }
 

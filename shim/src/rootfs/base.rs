@@ -77,11 +77,7 @@ impl Storage {
     /// One process at a time makes and mounts the base of one image; the others wait here.
     fn lock_base(&self, image: &Image) -> Result<Flock<File>, RootfsError> {
         let dir = self.pool.run_dir.join("lock");
-        private_dir(&dir).map_err(|e| RootfsError::File {
-            step: "make the directory",
-            path: dir.clone(),
-            source: std::io::Error::other(e),
-        })?;
+        private_dir(&dir)?;
         let path = dir.join(format!("base-{}", image.key));
         let lock = OpenOptions::new()
             .create(true)

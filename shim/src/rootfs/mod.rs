@@ -11,13 +11,14 @@ use std::path::{Path, PathBuf};
 use sharedroot_dm::{Backing, Bytes, PoolConfig, PoolName, VolumeName};
 
 pub use plan::{AnnotationError, Facts, Mode, Plan, plan};
-pub use private::{prepare_private, release_private, volume_name};
+pub use private::{delete_forgotten, prepare_private, release_private, volume_name};
 pub use shared::{Rooted, prepare_shared};
 
 use crate::config::Config;
 use crate::image::{BaseKey, MakeError};
 use crate::label::LabelError;
 use crate::mount::MountError;
+use crate::record::RecordError;
 
 /// A root file system that could not be made or unmade.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +43,9 @@ pub enum RootfsError {
     /// The shared label.
     #[error(transparent)]
     Label(#[from] LabelError),
+    /// The records of containers.
+    #[error(transparent)]
+    Record(#[from] RecordError),
     /// A directory or lock of ours.
     #[error("{step} {path}: {source}")]
     File {

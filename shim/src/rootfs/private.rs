@@ -4,12 +4,16 @@
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
-use sharedroot_dm::{Pool, VolumeName};
+use sharedroot_dm::{Phase, Pool, Volume, VolumeName};
 
 use super::{RootfsError, Storage};
 use crate::image::Image;
 use crate::label::MountLabel;
 use crate::mount::{self, Setting};
+use crate::record::{self, Rootfs};
+
+/// What the names of snapshots begin with.
+const PREFIX: &str = "private-";
 
 /// The name of the snapshot of container `id` of the state root `root`.
 ///
@@ -21,7 +25,7 @@ pub fn volume_name(root: &Path, id: &str) -> Result<VolumeName, RootfsError> {
     hash.update([0]);
     hash.update(id.as_bytes());
     let hex: String = hash.finalize().iter().take(16).map(|b| format!("{b:02x}")).collect();
-    Ok(format!("private-{hex}").parse()?)
+    Ok(format!("{PREFIX}{hex}").parse()?)
 }
 
 /// Takes a snapshot of the image's base and mounts it over `root_path`.
@@ -37,6 +41,11 @@ pub fn prepare_private(
 ) -> Result<(), RootfsError> {
     let pool = Pool::open(&storage.pool)?;
     storage.snapshot_base(&pool, image)?;
+    // The caller holds the container's record, so a snapshot of that name is of before a reboot.
+    if pool.volume(volume)?.is_some() {
+        tracing::warn!("deleting {volume}, which a container left when the host went down");
+        pool.delete(volume)?;
+    }
     let snapshot = pool.snapshot(&Storage::base_volume(&image.key)?, volume)?;
     // An idle snapshot writes almost nothing: the inode tables of a base are never initialised.
     let mut options = vec![Setting::Flag("noinit_itable")];
@@ -48,6 +57,31 @@ pub fn prepare_private(
     snapshot.keep()?;
     mounted.keep();
     Ok(())
+}
+
+/// Deletes the idle snapshots that no record knows: a reboot takes the records, not the pool.
+/// Returns their names; `dry_run` deletes nothing.
+///
+/// # Errors
+/// The first [`RootfsError`] or [`RecordError`].
+pub fn delete_forgotten(
+    storage: &Storage,
+    pool: &Pool,
+    dry_run: bool,
+) -> Result<Vec<VolumeName>, RootfsError> {
+    let idle =
+        |v: &Volume| v.name.as_ref().starts_with(PREFIX) && v.phase == Phase::Ready && !v.active;
+    let mut idle: Vec<_> = pool.volumes()?.into_iter().filter(idle).map(|v| v.name).collect();
+    // Read after the volumes: a record is written before its snapshot is taken.
+    for record in record::all(&storage.pool.run_dir)? {
+        if let Rootfs::Private { volume, .. } = record.rootfs {
+            idle.retain(|name| name.as_ref() != volume);
+        }
+    }
+    for name in idle.iter().filter(|_| !dry_run) {
+        pool.delete(name)?;
+    }
+    Ok(idle)
 }
 
 /// Takes the mount at `mount_point` and the snapshot away. What is gone already is no error.
