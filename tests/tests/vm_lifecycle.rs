@@ -1,12 +1,13 @@
 //! The OCI runtime's verbs, called directly. Generic: `RUNTIME=runc` must pass too, which proves the test.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
 
 use serde_json::json;
 use sharedroot_tests::bundle::Bundle;
 use sharedroot_tests::census::Census;
-use sharedroot_tests::command::{Cmd, unique_name};
+use sharedroot_tests::command::{Cmd, out, unique_name};
 use sharedroot_tests::kernel_view::{cgroup_file, confinement, confinement_of};
 use sharedroot_tests::lab::{TempDir, wait_for};
 use sharedroot_tests::runtime::{Container, Runtime};
@@ -106,6 +107,23 @@ fn vm_exec_has_its_own_process() {
     assert_ne!(missing.status, 0);
     assert!(missing.stderr.contains("/no/such/program"), "{missing}");
     assert_eq!(container.status(), "running");
+}
+
+#[test]
+fn vm_exec_leaves_nothing() {
+    let runtime = Runtime::of_env();
+    let bundle = Bundle::new(&runtime, &FOREVER);
+    let container = runtime.start(&bundle);
+    let files = || {
+        let list = out(&["find", runtime.root(), "-printf", "%y %P\n"]);
+        list.lines().map(str::to_owned).collect::<BTreeSet<_>>()
+    };
+    let (before, census) = (files(), Census::take());
+    container.exec(&[], &["true"]).ok();
+    container.exec(&[], &["false"]).fails(1);
+    assert_ne!(container.exec(&[], &["/no/such/program"]).status, 0);
+    assert_eq!(files(), before);
+    census.nothing_left();
 }
 
 #[test]

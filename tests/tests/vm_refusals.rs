@@ -80,10 +80,10 @@ fn vm_z_full_pool() {
     // 90 % is the limit for another volume; the file system of the snapshot holds 10G, the pool 192M.
     let filler = Container::run(&[first.name(), "sleep", "1000"]);
     let base = Container::run(&["--read-only", first.name(), "sleep", "1000"]);
-    let before = Census::take();
     // From 100 % on writes fail, so the filler may stop with an error.
     filler.call("exec", &["sh", "-c", "cat /dev/zero > /tmp/full; sync"]);
     assert!(used_percent() >= 90, "the pool is {} % full", used_percent());
+    let before = Census::take();
 
     let said = refused("sharedroot", &["--read-only", second.name(), "true"]);
     for word in ["default", "full", "192", "90", "delete containers or images"] {
