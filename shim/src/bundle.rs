@@ -14,9 +14,7 @@ const MAX_CONFIG: u64 = 16 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum BundleError {
     /// The bundle directory or config.json cannot be read.
-    #[error(
-        "read {path}: {source}; a bundle is a directory with a config.json (see `sharedroot spec`)"
-    )]
+    #[error("read {path}: {source}; a bundle holds a config.json, which `sharedroot spec` writes")]
     Read {
         /// The file or directory.
         path: PathBuf,

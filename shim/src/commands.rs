@@ -252,7 +252,12 @@ fn process_of_flags(spec: &Spec, args: &Exec) -> Result<Process, LifecycleError>
 
 fn write_spec(bundle: &Path) -> Result<(), LifecycleError> {
     let path = bundle.join("config.json");
-    let text = format!("{:#}\n", json!(Spec::default()));
+    let mut spec = json!(Spec::default());
+    if let Some(sets) = spec["process"]["capabilities"].as_object_mut() {
+        // Inheritable and ambient capabilities are for those who ask for them (CVE-2022-29162).
+        sets.retain(|set, _| set != "inheritable" && set != "ambient");
+    }
+    let text = format!("{spec:#}\n");
     let mut file =
         std::fs::File::create_new(&path).map_err(|source| file_error("create", &path, source))?;
     std::io::Write::write_all(&mut file, text.as_bytes())

@@ -131,6 +131,6 @@ mod tests {
         assert_eq!(readable(65536), "64 KiB");
         assert_eq!(readable(1536), "1.5 KiB");
         assert_eq!(readable(32 << 30), "32 GiB");
-        assert_eq!(readable(u64::MAX), "16777216 TiB");
+        assert_eq!(readable(u64::MAX), "16777215.9 TiB");
     }
 }

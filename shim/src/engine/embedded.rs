@@ -164,7 +164,7 @@ impl Engine {
     }
 
     /// The engine's own directory of this container.
-    fn dir(&self) -> PathBuf {
+    pub(super) fn dir(&self) -> PathBuf {
         self.root.join(self.id.as_str())
     }
 

@@ -5,9 +5,11 @@
 //! container's configuration, and the filter is loaded by the workload right before execve.
 
 use std::collections::HashSet;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use libcontainer::capabilities::CapabilityExt;
+use nix::fcntl::{Flock, FlockArg};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 use oci_spec::runtime::{Capabilities, Capability as SpecCapability, Process, Spec};
@@ -156,13 +158,36 @@ impl Engine {
                 .with_process(Some(&path))
                 .build()
         };
-        let built = build().map_err(self.fail("exec"));
+        let built = {
+            let _alone = self.exec_lock(scratch).map_err(|e| wrong(format!("lock: {e}")))?;
+            let built = build().map_err(self.fail("exec"));
+            self.remove_sockets();
+            built
+        };
         let _ = std::fs::remove_file(&path);
         let pid = built?;
         if terminal.detach {
             Ok(0)
         } else {
             wait(Pid::from_raw(pid.as_raw())).map_err(|e| wrong(format!("wait: {e}")))
+        }
+    }
+}
+
+impl Engine {
+    /// One `exec` of a container starts at a time, so that each can tell which sockets are over.
+    fn exec_lock(&self, scratch: &Path) -> std::io::Result<Flock<File>> {
+        let lock = File::create(scratch.join("exec.lock"))?;
+        Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, errno)| errno.into())
+    }
+
+    /// The engine leaves the sockets behind by which it started the process.
+    fn remove_sockets(&self) {
+        let Ok(entries) = std::fs::read_dir(self.dir()) else { return };
+        for entry in entries.flatten() {
+            if entry.file_name().to_string_lossy().starts_with("tenant-") {
+                let _ = std::fs::remove_file(entry.path());
+            }
         }
     }
 }

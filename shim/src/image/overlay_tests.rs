@@ -82,6 +82,8 @@ fn root_a_later_directory_of_the_same_name_is_another_image() {
     let other_init = key(&[two.clone(), one.clone()], InitFiles::AsDocker, Owner::ROOT);
     assert_ne!(before, other_init.unwrap());
     fs::remove_dir(&two).unwrap();
+    // The kernel's clock for birth times ticks every few milliseconds.
+    std::thread::sleep(std::time::Duration::from_millis(50));
     fs::create_dir(&two).unwrap();
     assert_ne!(before, key(&[two, one], InitFiles::MountPoints, Owner::ROOT).unwrap());
 }
