@@ -134,6 +134,15 @@ impl fmt::Display for ThinId {
     }
 }
 
+impl PoolName {
+    /// The device-mapper name of one of the pool's volumes while it is active, as in `/dev/mapper`: by it a mounted
+    /// device is recognised without the store.
+    #[must_use]
+    pub fn device_of(&self, volume: &VolumeName) -> String {
+        format!("sharedroot-{self}-{volume}")
+    }
+}
+
 /// The name and uuid of one dm device of ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DmLabel {
@@ -152,7 +161,7 @@ impl DmLabel {
     /// One volume's device.
     pub(crate) fn volume(pool: &PoolName, volume: &VolumeName, id: ThinId) -> Self {
         Self {
-            name: format!("sharedroot-{pool}-{volume}"),
+            name: pool.device_of(volume),
             uuid: format!("SHAREDROOT-{pool}-{id}"),
         }
     }

@@ -16,6 +16,14 @@ pub struct Cli {
     pub verb: Verb,
 }
 
+impl Cli {
+    /// Whether the verb lets this process into a container.
+    #[must_use]
+    pub fn enters_a_container(&self) -> bool {
+        matches!(self.verb, Verb::Create(_) | Verb::Run(_) | Verb::Exec(_))
+    }
+}
+
 /// Flags before the verb.
 #[derive(Debug, Args)]
 pub struct Global {
@@ -363,6 +371,11 @@ pub enum Image {
         /// For programs
         #[arg(long)]
         json: bool,
+    },
+    /// Delete a base that no container uses; the image's next container makes it anew
+    Rm {
+        /// The key, or the beginning that `image list` shows
+        key: String,
     },
 }
 

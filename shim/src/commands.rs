@@ -11,7 +11,7 @@ use crate::admin;
 use crate::cli::{Cli, Create, Exec, Format, Global, Image, List, Pool, Ps, Update, Verb};
 use crate::config::Config;
 use crate::engine::{
-    CreateOptions, EngineError, Limits, SpecError, Status, Terminal, event, processes, seal, update,
+    CreateOptions, EngineError, Limits, SpecError, Status, Terminal, event, update,
 };
 use crate::features;
 use crate::lifecycle::{Container, LifecycleError};
@@ -23,9 +23,6 @@ use crate::rootfs::Storage;
 /// [`LifecycleError`]; nothing has been printed of it yet.
 pub fn run(cli: Cli) -> Result<u8, LifecycleError> {
     let global = &cli.global;
-    if matches!(cli.verb, Verb::Create(_) | Verb::Run(_) | Verb::Exec(_)) {
-        seal()?;
-    }
     let config = Config::load(&global.config)?;
     let open = |id: &str| Container::named(&global.root, id, &config);
     match cli.verb {
@@ -44,7 +41,7 @@ pub fn run(cli: Cli) -> Result<u8, LifecycleError> {
         Verb::Ps(args) => ps(&open(&args.id)?, &args)?,
         Verb::Pause(args) => open(&args.id)?.engine().pause()?,
         Verb::Resume(args) => open(&args.id)?.engine().resume()?,
-        Verb::Update(args) => update(open(&args.id)?.engine(), &limits(&args)?)?,
+        Verb::Update(args) => update(open(&args.id)?.engine(), limits(&args)?)?,
         Verb::Events(args) => {
             let container = open(&args.id)?;
             let interval = seconds(&args.interval)?;
@@ -70,6 +67,7 @@ pub fn run(cli: Cli) -> Result<u8, LifecycleError> {
         Verb::Pool(Pool::Create(args)) => admin::pool::create(&config, &args)?,
         Verb::Pool(Pool::Status { json }) => admin::pool::status(&Storage::of(&config)?, json)?,
         Verb::Gc { dry_run } => admin::gc::collect(&Storage::of(&config)?, dry_run)?,
+        Verb::Image(Image::Rm { key }) => admin::image::remove(&Storage::of(&config)?, &key)?,
         Verb::Image(Image::List { json }) => admin::image::list(&Storage::of(&config)?, json)?,
     }
     Ok(0)
@@ -145,7 +143,7 @@ fn list(root: &Path, config: &Config, args: &List) -> Result<(), LifecycleError>
 }
 
 fn ps(container: &Container, args: &Ps) -> Result<(), LifecycleError> {
-    let pids = processes(container.engine())?;
+    let pids = container.engine().processes()?;
     if args.format == Format::Json {
         println!("{}", json!(pids));
         return Ok(());

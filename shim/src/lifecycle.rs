@@ -13,7 +13,7 @@ use crate::engine::{
 };
 use crate::image;
 use crate::label::LabelError;
-use crate::record::{Place, Record, RecordError, Rootfs, private_dir};
+use crate::record::{Lock, Place, Record, RecordError, Rootfs, private_dir};
 use crate::rootfs::{
     AnnotationError, Facts, Mode, Plan, Rooted, RootfsError, Storage, plan, prepare_private,
     prepare_shared, release_private, volume_name,
@@ -108,8 +108,8 @@ impl Container {
             source,
         })?;
         let storage = Storage::of(config)?;
-        let engine = Engine::new(&root, &id);
         let place = Place::of(&config.pool.run_dir, &root, &id);
+        let engine = Engine::new(&root, &id, place.dir());
         Ok(Self { root, id, engine, place, storage })
     }
 
@@ -146,12 +146,23 @@ impl Container {
         if self.engine.exists() {
             return Err(RecordError::Exists { id: self.id.clone() }.into());
         }
-        self.place.claim()?;
+        let _lock = self.claim()?;
         let made = self.make(&bundle, mode, &labels, options);
         if made.is_err() {
             self.undo();
         }
         made
+    }
+
+    /// Claims the ID, also over the record of a `create` or `delete` that died.
+    fn claim(&self) -> Result<Lock, LifecycleError> {
+        match self.place.claim() {
+            Err(RecordError::Exists { .. }) if self.place.is_abandoned()? => {
+                self.release()?;
+                Ok(self.place.claim()?)
+            }
+            claimed => Ok(claimed?),
+        }
     }
 
     /// The acts of `create`, after the ID is claimed.
@@ -168,11 +179,42 @@ impl Container {
             mapped_ids: has_id_mappings(&bundle.spec),
             image: image::identify(&bundle.root, self.id.as_str()),
         });
-        let rootfs = match plan {
+        let rootfs = match self.prepare(plan, bundle, labels) {
+            Err(LifecycleError::Rootfs(error)) if error.is_about_size() => {
+                as_given(&self.id, error.to_string())
+            }
+            prepared => prepared?,
+        };
+        if !matches!(rootfs, Rootfs::Shared { .. }) {
+            make_cwd(&bundle.root, &bundle.spec)?;
+        }
+        self.write_record(bundle, rootfs)?;
+        let path = self.place.dir().join("config.json");
+        let text = serde_json::to_vec(&bundle.spec)
+            .map_err(|source| BundleError::Parse { path: path.clone(), source })?;
+        std::fs::write(&path, text).map_err(|source| LifecycleError::File {
+            step: "write",
+            path,
+            source,
+        })?;
+        Ok(self.engine.create(labels, options)?)
+    }
+
+    /// Makes the planned root. A record of the intent is written before anything is made.
+    fn prepare(
+        &self,
+        plan: Plan,
+        bundle: &Bundle,
+        labels: &Labels,
+    ) -> Result<Rootfs, LifecycleError> {
+        Ok(match plan {
             Plan::Shared(image) => {
                 let needed = mount_points(&bundle.spec);
+                let base = image.key.to_string();
+                // The intent: nobody takes a base away that a record names.
+                self.write_record(bundle, Rootfs::Shared { base: base.clone() })?;
                 match prepare_shared(&self.storage, &image, &bundle.root, &needed)? {
-                    Rooted::Shared => Rootfs::Shared { base: image.key.to_string() },
+                    Rooted::Shared => Rootfs::Shared { base },
                     Rooted::MissingMountPoints(paths) => as_given(
                         &self.id,
                         format!(
@@ -196,17 +238,7 @@ impl Container {
                 rootfs
             }
             Plan::AsGiven { why } => as_given(&self.id, why),
-        };
-        self.write_record(bundle, rootfs)?;
-        let path = self.place.dir().join("config.json");
-        let text = serde_json::to_vec(&bundle.spec)
-            .map_err(|source| BundleError::Parse { path: path.clone(), source })?;
-        std::fs::write(&path, text).map_err(|source| LifecycleError::File {
-            step: "write",
-            path,
-            source,
-        })?;
-        Ok(self.engine.create(self.place.dir(), labels, options)?)
+        })
     }
 
     fn write_record(&self, bundle: &Bundle, rootfs: Rootfs) -> Result<(), RecordError> {
@@ -242,6 +274,7 @@ impl Container {
     /// # Errors
     /// [`LifecycleError`].
     pub fn delete(&self, force: bool) -> Result<(), LifecycleError> {
+        let _lock = self.place.wait()?;
         match self.engine.delete(force) {
             // A `create` or `delete` that was killed half-way leaves a record without a container.
             Err(EngineError::NotFound { .. }) if force || self.place.read()?.is_some() => {}
@@ -262,14 +295,15 @@ impl Container {
     ) -> Result<u8, LifecycleError> {
         self.create(bundle, options)?;
         let started = self.engine.start();
-        if started.is_err() || !options.detach {
-            let status = started.and_then(|()| self.wait());
-            if !keep {
-                self.delete(true)?;
-            }
-            return Ok(status?);
+        if started.is_ok() && options.detach {
+            return Ok(0);
         }
-        Ok(0)
+        let status = started.and_then(|()| self.wait());
+        if !keep && let Err(error) = self.delete(true) {
+            // What the container said comes first.
+            tracing::warn!("{error}");
+        }
+        Ok(status?)
     }
 
     fn wait(&self) -> Result<u8, EngineError> {
@@ -301,8 +335,21 @@ impl Container {
         terminal: &Terminal,
     ) -> Result<u8, LifecycleError> {
         let tenant = Tenant::new(spec, process)?;
-        Ok(self.engine.exec(&tenant, terminal, self.place.dir())?)
+        Ok(self.engine.exec(&tenant, terminal)?)
     }
+}
+
+/// Makes the directory that the process starts in, as runc does; the engine only enters it.
+fn make_cwd(root: &std::path::Path, spec: &Spec) -> Result<(), LifecycleError> {
+    let Some(cwd) = start_directory(spec) else { return Ok(()) };
+    let fail =
+        |source| LifecycleError::File { step: "make process.cwd", path: cwd.clone(), source };
+    let opened = pathrs::Root::open(root).map_err(|e| fail(std::io::Error::other(e)))?;
+    if opened.resolve(&cwd).is_ok() {
+        return Ok(());
+    }
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    opened.mkdir_all(&cwd, &mode).map(drop).map_err(|e| fail(std::io::Error::other(e)))
 }
 
 fn as_given(id: &ContainerId, why: String) -> Rootfs {
@@ -323,16 +370,27 @@ fn has_id_mappings(spec: &Spec) -> bool {
     linux.uid_mappings().as_ref().is_some_and(|m| !m.is_empty())
 }
 
+/// The directory the process starts in, if that is in the root and not in a mount.
+fn start_directory(spec: &Spec) -> Option<PathBuf> {
+    let cwd = spec.process().as_ref()?.cwd().clone();
+    let mounts = spec.mounts().as_deref().unwrap_or_default();
+    let in_a_mount = mounts.iter().any(|mount| cwd.starts_with(mount.destination()));
+    (!in_a_mount).then_some(cwd)
+}
+
 /// What must exist in a root that nobody can write: mount points that are not below another
 /// mount, and the directory the process starts in.
 fn mount_points(spec: &Spec) -> Vec<PathBuf> {
     let mounts = spec.mounts().as_deref().unwrap_or_default();
-    let mounted: Vec<_> = mounts.iter().map(|m| m.destination().clone()).collect();
-    let cwd = spec.process().as_ref().map(|p| p.cwd().clone());
-    let below_a_mount = |path: &PathBuf| mounted.iter().any(|m| path != m && path.starts_with(m));
-    let covered = |path: &PathBuf| mounted.contains(path);
-    let cwd = cwd.filter(|cwd| !covered(cwd));
-    mounted.iter().chain(&cwd).filter(|path| !below_a_mount(path)).cloned().collect()
+    let mounted: Vec<_> = mounts.iter().map(|mount| mount.destination()).collect();
+    let outermost =
+        |path: &&&PathBuf| !mounted.iter().any(|other| path != &other && path.starts_with(other));
+    mounted
+        .iter()
+        .filter(outermost)
+        .map(|path| (*path).clone())
+        .chain(start_directory(spec))
+        .collect()
 }
 
 #[cfg(test)]

@@ -4,11 +4,14 @@
 //! the engine reads. It is written before anything is made, so a killed `create` is undone by
 //! the `delete --force` that every caller sends.
 
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -94,6 +97,11 @@ pub struct Record {
     pub rootfs: Rootfs,
 }
 
+/// Held while a container is made or unmade.
+#[derive(Debug)]
+#[must_use = "dropping it lets others go on"]
+pub struct Lock(#[expect(dead_code, reason = "held, not read")] Option<Flock<File>>);
+
 /// The directory of one container's record.
 #[derive(Debug)]
 pub struct Place {
@@ -115,20 +123,69 @@ impl Place {
         &self.dir
     }
 
-    /// Claims the ID: exactly one of several concurrent `create`s gets it.
+    /// Claims the ID: exactly one of several concurrent `create`s gets it, and a `delete` waits
+    /// for it while the lock is held.
     ///
     /// # Errors
     /// [`RecordError::Exists`] or [`RecordError::File`].
-    pub fn claim(&self) -> Result<(), RecordError> {
+    pub fn claim(&self) -> Result<Lock, RecordError> {
         let parent = self.dir.parent().unwrap_or(&self.dir);
         private_dir(parent)?;
         match DirBuilder::new().mode(0o700).create(&self.dir) {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                let lock = self.lock(Duration::ZERO)?;
+                // Between the two calls another `create` may have taken it for abandoned.
+                let ours = lock.as_ref().is_some_and(|dir| {
+                    dir.metadata().is_ok_and(|open| {
+                        fs::metadata(&self.dir).is_ok_and(|found| found.ino() == open.ino())
+                    })
+                });
+                if ours { Ok(Lock(lock)) } else { Err(RecordError::Exists { id: self.id.clone() }) }
+            }
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
                 Err(RecordError::Exists { id: self.id.clone() })
             }
             Err(source) => Err(file("create", &self.dir)(source)),
         }
+    }
+
+    /// The lock of one container, so that its verbs that make and unmake do not overlap. `None` in
+    /// it if there is no record, or if its holder does not let go in `patience`: the holder may be
+    /// a process that a killed `create` left behind, and a `delete` must end it.
+    ///
+    /// # Errors
+    /// [`RecordError::File`].
+    fn lock(&self, patience: Duration) -> Result<Option<Flock<File>>, RecordError> {
+        let deadline = Instant::now() + patience;
+        let mut dir = match File::open(&self.dir) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened.map_err(file("open", &self.dir))?,
+        };
+        loop {
+            match Flock::lock(dir, FlockArg::LockExclusiveNonblock) {
+                Ok(lock) => return Ok(Some(lock)),
+                Err((back, Errno::EWOULDBLOCK)) if Instant::now() < deadline => dir = back,
+                Err((_, Errno::EWOULDBLOCK)) => return Ok(None),
+                Err((_, errno)) => return Err(file("lock", &self.dir)(errno.into())),
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Waits up to ten seconds for a `create` or `delete` of this container to end.
+    ///
+    /// # Errors
+    /// [`RecordError::File`].
+    pub fn wait(&self) -> Result<Lock, RecordError> {
+        self.lock(Duration::from_secs(10)).map(Lock)
+    }
+
+    /// Whether the record is of a `create` or `delete` that died: nobody holds its lock.
+    ///
+    /// # Errors
+    /// [`RecordError::File`].
+    pub fn is_abandoned(&self) -> Result<bool, RecordError> {
+        self.lock(Duration::ZERO).map(|lock| lock.is_some())
     }
 
     /// Writes the record whole or not at all.
@@ -174,7 +231,8 @@ impl Place {
 /// The records of every container of every state root.
 ///
 /// # Errors
-/// [`RecordError`] of the first that cannot be read.
+/// [`RecordError`] of the first file that cannot be read. One that is no record is left out with a
+/// warning.
 pub fn all(run_dir: &Path) -> Result<Vec<Record>, RecordError> {
     let mut found = Vec::new();
     let top = run_dir.join("containers");
@@ -182,10 +240,10 @@ pub fn all(run_dir: &Path) -> Result<Vec<Record>, RecordError> {
         for dir in entries(&folder)? {
             let path = dir.join("record.json");
             match fs::read(&path) {
-                Ok(text) => found.push(
-                    serde_json::from_slice(&text)
-                        .map_err(|source| RecordError::Parse { path, source })?,
-                ),
+                Ok(text) => match serde_json::from_slice(&text) {
+                    Ok(record) => found.push(record),
+                    Err(source) => tracing::warn!("{}", RecordError::Parse { path, source }),
+                },
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                 Err(source) => return Err(file("read", &path)(source)),
             }
@@ -238,9 +296,12 @@ mod tests {
         let id = ContainerId::parse("c1").unwrap();
         let place = Place::of(&run, Path::new("/run/moby"), &id);
         let other = Place::of(&run, Path::new("/run/k8s"), &id);
-        place.claim().unwrap();
+        let lock = place.claim().unwrap();
+        assert!(!place.is_abandoned().unwrap());
+        drop(lock);
+        assert!(place.is_abandoned().unwrap());
         assert!(matches!(place.claim(), Err(RecordError::Exists { .. })));
-        other.claim().unwrap();
+        let _other = other.claim().unwrap();
         assert!(place.read().unwrap().is_none());
         let rootfs = Rootfs::AsGiven { why: "test".to_owned() };
         let record =

@@ -1,9 +1,7 @@
-//! `image list`: the bases and who uses them.
-
-use std::collections::BTreeMap;
+//! `image list` and `image rm`: the bases and who uses them.
 
 use serde_json::json;
-use sharedroot_dm::{Phase, Pool};
+use sharedroot_dm::{Phase, Pool, Volume};
 
 use super::pool::readable;
 use crate::image::BaseKey;
@@ -13,10 +11,61 @@ use crate::record::{self, Rootfs, private_dir};
 use crate::rootfs::{RootfsError, Storage};
 
 /// One base and its users.
-#[derive(Debug, Default)]
-struct Users {
+#[derive(Debug)]
+struct Base {
+    key: BaseKey,
+    volume: Volume,
+    mounted: bool,
+    /// IDs of the containers that share it.
     shared: Vec<String>,
+    /// IDs of the containers that have a snapshot of it.
     private: Vec<String>,
+}
+
+fn bases(storage: &Storage) -> Result<Vec<Base>, LifecycleError> {
+    private_dir(&storage.pool.run_dir)?;
+    if !Pool::exists(&storage.pool).map_err(RootfsError::from)? {
+        return Ok(Vec::new());
+    }
+    let pool = Pool::open(&storage.pool).map_err(RootfsError::from)?;
+    let mut bases = Vec::new();
+    for volume in pool.volumes().map_err(RootfsError::from)? {
+        let name = volume.name.to_string();
+        if let Some(Ok(key)) = name.strip_prefix("base-").map(str::parse::<BaseKey>) {
+            let mounted = mount::device_mounted_at(&storage.base_mount(&key)).is_some();
+            bases.push(Base { key, volume, mounted, shared: Vec::new(), private: Vec::new() });
+        }
+    }
+    for record in record::all(&storage.pool.run_dir)? {
+        let (Rootfs::Shared { base } | Rootfs::Private { base, .. }) = &record.rootfs else {
+            continue;
+        };
+        if let Some(found) = bases.iter_mut().find(|b| b.key.to_string() == *base) {
+            let shares = matches!(record.rootfs, Rootfs::Shared { .. });
+            if shares { &mut found.shared } else { &mut found.private }.push(record.id);
+        }
+    }
+    Ok(bases)
+}
+
+/// Deletes the base whose key begins with `prefix`.
+///
+/// # Errors
+/// [`LifecycleError`]: no base or more than one, or containers that use it, by name.
+pub fn remove(storage: &Storage, prefix: &str) -> Result<(), LifecycleError> {
+    let found: Vec<_> =
+        bases(storage)?.into_iter().filter(|b| b.key.to_string().starts_with(prefix)).collect();
+    let wrong =
+        |wanted| LifecycleError::Argument { flag: "image rm", value: prefix.into(), wanted };
+    let [base] = found.as_slice() else {
+        return Err(wrong(
+            "give the beginning of exactly one key that `sharedroot image list` shows",
+        ));
+    };
+    if let Some(id) = base.shared.iter().chain(&base.private).next() {
+        return Err(RootfsError::InUse { key: base.key.clone(), id: id.clone() }.into());
+    }
+    Ok(storage.remove_base(&base.key)?)
 }
 
 /// Prints every base: its key, size, state and containers.
@@ -24,41 +73,20 @@ struct Users {
 /// # Errors
 /// [`LifecycleError`].
 pub fn list(storage: &Storage, as_json: bool) -> Result<(), LifecycleError> {
-    private_dir(&storage.pool.run_dir)?;
-    let mut users: BTreeMap<String, Users> = BTreeMap::new();
-    for record in record::all(&storage.pool.run_dir)? {
-        match record.rootfs {
-            Rootfs::Shared { base } => users.entry(base).or_default().shared.push(record.id),
-            Rootfs::Private { base, .. } => users.entry(base).or_default().private.push(record.id),
-            Rootfs::AsGiven { .. } => {}
-        }
-    }
-    let mut bases = Vec::new();
-    if Pool::exists(&storage.pool).map_err(RootfsError::from)? {
-        let pool = Pool::open(&storage.pool).map_err(RootfsError::from)?;
-        for volume in pool.volumes().map_err(RootfsError::from)? {
-            let name = volume.name.to_string();
-            let Some(Ok(key)) = name.strip_prefix("base-").map(str::parse::<BaseKey>) else {
-                continue;
-            };
-            let users = users.remove(&key.to_string()).unwrap_or_default();
-            let mounted = mount::device_mounted_at(&storage.base_mount(&key)).is_some();
-            bases.push((key, volume, users, mounted));
-        }
-    }
+    let bases = bases(storage)?;
     if as_json {
         let list: Vec<_> = bases
             .iter()
-            .map(|(key, volume, users, mounted)| {
+            .map(|base| {
                 json!({
-                    "key": key.to_string(),
-                    "volume": volume.name.to_string(),
-                    "size_bytes": volume.size.0,
-                    "ready": volume.phase == Phase::Ready,
-                    "mounted": mounted,
-                    "mount_point": storage.base_mount(key),
-                    "shared_by": users.shared,
-                    "snapshots_of": users.private,
+                    "key": base.key.to_string(),
+                    "volume": base.volume.name.to_string(),
+                    "size_bytes": base.volume.size.0,
+                    "ready": base.volume.phase == Phase::Ready,
+                    "mounted": base.mounted,
+                    "mount_point": storage.base_mount(&base.key),
+                    "shared_by": base.shared,
+                    "snapshots_of": base.private,
                 })
             })
             .collect();
@@ -66,18 +94,15 @@ pub fn list(storage: &Storage, as_json: bool) -> Result<(), LifecycleError> {
         return Ok(());
     }
     println!("{:<14}{:<10}{:<11}{:<8}PRIVATE", "BASE", "SIZE", "STATE", "SHARED");
-    for (key, volume, users, mounted) in &bases {
-        let state = match (volume.phase == Phase::Ready, mounted) {
+    for base in &bases {
+        let state = match (base.volume.phase == Phase::Ready, base.mounted) {
             (true, true) => "mounted",
             (true, false) => "ready",
             (false, _) => "unfinished",
         };
-        let [short, size] = [key.short(), readable(volume.size.0)];
-        println!(
-            "{short:<14}{size:<10}{state:<11}{:<8}{}",
-            users.shared.len(),
-            users.private.len()
-        );
+        let [short, size] = [base.key.short(), readable(base.volume.size.0)];
+        let [shared, private] = [base.shared.len(), base.private.len()];
+        println!("{short:<14}{size:<10}{state:<11}{shared:<8}{private}");
     }
     Ok(())
 }

@@ -1,14 +1,20 @@
 //! The container's cgroup: its processes, its figures, its limits.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use libcgroups::common::{
-    AnyCgroupManager, CgroupConfig, CgroupManager, ControllerOpt, create_cgroup_manager,
+    AnyCgroupManager, CgroupConfig, CgroupManager, ControllerOpt, FreezerState,
+    create_cgroup_manager,
 };
-use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxPids, LinuxResources};
+use libcgroups::v2::devices::Devices;
+use libcontainer::container::Container;
+use oci_spec::runtime::{
+    LinuxBlockIo, LinuxCpu, LinuxDeviceCgroup, LinuxMemory, LinuxPids, LinuxResources,
+};
 use serde_json::{Value, json};
 
 use super::{Engine, EngineError, stats};
+use crate::bundle::read_config;
 use crate::cli::Update;
 
 impl Engine {
@@ -28,6 +34,53 @@ impl Engine {
         .map_err(|e| fail(e.into()))
     }
 
+    /// The process IDs of a container, as this process's namespace counts them.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    pub fn processes(&self) -> Result<Vec<i32>, EngineError> {
+        let pids = self.cgroup("ps")?.get_all_pids().map_err(self.cgroup_error("ps"))?;
+        Ok(pids.into_iter().map(|pid| pid.as_raw()).collect())
+    }
+
+    /// Lets frozen processes go on.
+    pub(super) fn thaw(&self) -> Result<(), EngineError> {
+        self.cgroup("kill")?.freeze(FreezerState::Thawed).map_err(self.cgroup_error("kill"))
+    }
+
+    /// Applies the device rules of the configuration to the cgroup v2 of process `pid`, where
+    /// systemd manages it: the library does so only where it manages the cgroup itself.
+    pub(super) fn restrict_devices(&self, pid: i32) -> Result<(), EngineError> {
+        let Some(dir) = stats::unified(pid) else { return Ok(()) };
+        Devices::apply_devices(&dir, &self.device_rules("create")?).map_err(|e| {
+            EngineError::Cgroup { verb: "create", id: self.id().clone(), source: Box::new(e) }
+        })
+    }
+
+    /// `linux.resources.devices` of the container's configuration.
+    fn device_rules(
+        &self,
+        verb: &'static str,
+    ) -> Result<Option<Vec<LinuxDeviceCgroup>>, EngineError> {
+        let spec = read_config(&self.bundle().join("config.json")).map_err(|e| {
+            EngineError::Cgroup { verb, id: self.id().clone(), source: Box::new(e) }
+        })?;
+        let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
+        Ok(resources.and_then(|resources| resources.devices().clone()))
+    }
+
+    /// Ends and removes the cgroups that the container made below its own; the library removes
+    /// only its own. What cannot be removed makes the library's removal fail, which is reported.
+    pub(super) fn remove_child_cgroups(&self, container: &Container) {
+        let top = Path::new("/sys/fs/cgroup");
+        let Ok(config) = container.spec() else { return };
+        if top.join("cgroup.controllers").exists()
+            && let Ok(path) = config.cgroup_path.strip_prefix("/")
+        {
+            remove_below(&top.join(path));
+        }
+    }
+
     fn cgroup_error(
         &self,
         verb: &'static str,
@@ -37,13 +90,21 @@ impl Engine {
     }
 }
 
-/// The process IDs of a container, as this process's namespace counts them.
-///
-/// # Errors
-/// [`EngineError`].
-pub fn processes(engine: &Engine) -> Result<Vec<i32>, EngineError> {
-    let pids = engine.cgroup("ps")?.get_all_pids().map_err(engine.cgroup_error("ps"))?;
-    Ok(pids.into_iter().map(|pid| pid.as_raw()).collect())
+/// Kills and removes every cgroup below `dir`, depth first.
+fn remove_below(dir: &Path) {
+    let Ok(entries) = std::fs::read_dir(dir) else { return };
+    for child in entries.flatten().filter(|e| e.file_type().is_ok_and(|t| t.is_dir())) {
+        remove_below(&child.path());
+        let _ = std::fs::write(child.path().join("cgroup.kill"), "1");
+        for _ in 0..50 {
+            match std::fs::remove_dir(child.path()) {
+                Err(e) if e.kind() == std::io::ErrorKind::ResourceBusy => {
+                    std::thread::sleep(std::time::Duration::from_millis(10));
+                }
+                _ => break,
+            }
+        }
+    }
 }
 
 /// One event of `events` in runc's form.
@@ -87,7 +148,6 @@ impl Limits {
         cpu.set_shares(flags.cpu_shares).set_quota(flags.cpu_quota).set_period(flags.cpu_period);
         cpu.set_cpus(flags.cpuset_cpus.clone()).set_mems(flags.cpuset_mems.clone());
         let mut resources = LinuxResources::default();
-        // A default rule would be applied as well: none is given here.
         resources.set_devices(None).set_memory(Some(memory)).set_cpu(Some(cpu));
         if let Some(limit) = flags.pids_limit {
             let mut pids = LinuxPids::default();
@@ -107,9 +167,14 @@ impl Limits {
 ///
 /// # Errors
 /// [`EngineError`].
-pub fn update(engine: &Engine, limits: &Limits) -> Result<(), EngineError> {
+pub fn update(engine: &Engine, limits: Limits) -> Result<(), EngineError> {
+    let mut resources = limits.0;
+    // The library replaces the device program on each change; without rules it would allow none.
+    if resources.devices().as_ref().is_none_or(Vec::is_empty) {
+        resources.set_devices(engine.device_rules("update")?);
+    }
     let options = ControllerOpt {
-        resources: &limits.0,
+        resources: &resources,
         disable_oom_killer: false,
         oom_score_adj: None,
         freezer_state: None,

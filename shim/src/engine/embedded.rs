@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::container::{Container, ContainerStatus};
 use libcontainer::error::LibcontainerError;
-use libcontainer::signal::Signal;
 use libcontainer::syscall::syscall::SyscallType;
 
 use super::normal::Labels;
+use super::signal;
 use super::workload::Workload;
 use crate::bundle::ContainerId;
 use crate::log::engine_words;
@@ -39,7 +39,7 @@ pub enum EngineError {
         status: Status,
     },
     /// Not a signal that this host knows.
-    #[error("kill: {signal:?} is no signal; give a name such as TERM or a number from 1 to 31")]
+    #[error("kill: {signal:?} is no signal; give a name such as TERM or a number from 1 to 64")]
     Signal {
         /// What was given.
         signal: String,
@@ -126,6 +126,17 @@ impl From<ContainerStatus> for Status {
     }
 }
 
+/// The file beside the configuration that says when the init process started.
+const STARTED: &str = "init-started";
+
+/// When a process started, in clock ticks after boot (proc_pid_stat(5), field 22): with the number
+/// it tells a process from a later one. `None` if there is no such process.
+fn started(pid: i32) -> Option<String> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The second field is the command in parentheses, which may hold anything.
+    stat.rsplit_once(") ")?.1.split_whitespace().nth(19).map(str::to_owned)
+}
+
 /// How `create` is wanted.
 #[derive(Debug, Default)]
 pub struct CreateOptions {
@@ -148,19 +159,27 @@ pub struct CreateOptions {
 pub struct Engine {
     root: PathBuf,
     id: ContainerId,
+    /// Our own directory of the container: the bundle that the engine reads.
+    bundle: PathBuf,
 }
 
 impl Engine {
-    /// The container `id` below the state root `root`; it need not exist.
+    /// The container `id` below the state root `root`, made from the bundle of ours at `bundle`;
+    /// it need not exist.
     #[must_use]
-    pub fn new(root: &Path, id: &ContainerId) -> Self {
-        Self { root: root.to_owned(), id: id.clone() }
+    pub fn new(root: &Path, id: &ContainerId, bundle: &Path) -> Self {
+        Self { root: root.to_owned(), id: id.clone(), bundle: bundle.to_owned() }
     }
 
     /// The container ID.
     #[must_use]
     pub fn id(&self) -> &ContainerId {
         &self.id
+    }
+
+    /// Our own directory of this container.
+    pub(super) fn bundle(&self) -> &Path {
+        &self.bundle
     }
 
     /// The engine's own directory of this container.
@@ -191,16 +210,11 @@ impl Engine {
             .with_root_path(&self.root)
     }
 
-    /// Makes the container from the bundle of ours at `bundle` and leaves it waiting for `start`.
+    /// Makes the container and leaves it waiting for `start`.
     ///
     /// # Errors
     /// [`EngineError::Engine`]; nothing of the container is left then.
-    pub fn create(
-        &self,
-        bundle: &Path,
-        labels: &Labels,
-        options: &CreateOptions,
-    ) -> Result<(), EngineError> {
+    pub fn create(&self, labels: &Labels, options: &CreateOptions) -> Result<(), EngineError> {
         let workload = Workload { label: labels.process.clone(), ..Workload::default() };
         let build = || {
             self.builder()?
@@ -208,18 +222,34 @@ impl Engine {
                 .with_pid_file(options.pid_file.as_ref())?
                 .with_console_socket(options.console_socket.as_ref())
                 .with_preserved_fds(options.preserve_fds)
-                .as_init(bundle)
+                .as_init(&self.bundle)
                 .with_systemd(options.systemd_cgroup)
                 .with_detach(options.detach)
                 .with_no_pivot(options.no_pivot)
                 .build()
         };
-        let made = build().map(|_| ()).map_err(self.fail("create"));
+        let made = build().map_err(self.fail("create")).and_then(|container| {
+            self.complete(&container, options).inspect_err(|_| {
+                let _ = self.delete(true);
+            })
+        });
         if made.is_err() && self.exists() {
             // The engine leaves its directory behind when it refuses before the first fork.
             let _ = std::fs::remove_dir_all(self.dir());
         }
         made
+    }
+
+    /// What the engine leaves out of `create`.
+    fn complete(&self, container: &Container, options: &CreateOptions) -> Result<(), EngineError> {
+        let pid = container.pid().map_or(0, |pid| pid.as_raw());
+        if options.systemd_cgroup {
+            self.restrict_devices(pid)?;
+        }
+        let wrong = |what: String| EngineError::Process { id: self.id.clone(), what };
+        let started = started(pid).ok_or_else(|| wrong("its process has ended".to_owned()))?;
+        std::fs::write(self.bundle.join(STARTED), started)
+            .map_err(|e| wrong(format!("write {STARTED}: {e}")))
     }
 
     /// What the engine knows of the container.
@@ -230,7 +260,15 @@ impl Engine {
         if !self.exists() {
             return Err(EngineError::NotFound { id: self.id.clone() });
         }
-        Container::load(self.dir()).map_err(self.fail(verb))
+        let mut container = Container::load(self.dir()).map_err(self.fail(verb))?;
+        let pid = container.pid().map_or(0, |pid| pid.as_raw());
+        if let Ok(known) = std::fs::read_to_string(self.bundle.join(STARTED))
+            && started(pid).is_some_and(|now| now != known)
+        {
+            // The number belongs to another process by now, which is none of ours.
+            container.set_pid(i32::MAX).set_status(ContainerStatus::Stopped);
+        }
+        Ok(container)
     }
 
     /// Runs the container's process.
@@ -280,14 +318,28 @@ impl Engine {
     ///
     /// # Errors
     /// [`EngineError::Signal`], [`EngineError::NotRunning`] and the engine's.
-    pub fn kill(&self, signal: &str, all: bool) -> Result<(), EngineError> {
-        let parsed = Signal::try_from(signal)
-            .map_err(|_| EngineError::Signal { signal: signal.to_owned() })?;
-        let mut container = self.load("kill")?;
+    pub fn kill(&self, text: &str, all: bool) -> Result<(), EngineError> {
+        let signal =
+            signal::parse(text).ok_or_else(|| EngineError::Signal { signal: text.to_owned() })?;
+        let container = self.load("kill")?;
         if !container.can_kill() && !all {
             return Err(EngineError::NotRunning { id: self.id.clone() });
         }
-        container.kill(parsed, all).map_err(self.fail("kill"))
+        let init = container.pid().map_or(0, |pid| pid.as_raw());
+        let pids = if all { self.processes()? } else { vec![init] };
+        for pid in pids {
+            signal::send(pid, signal).map_err(|e| EngineError::Cgroup {
+                verb: "kill",
+                id: self.id.clone(),
+                source: e.into(),
+            })?;
+        }
+        if signal == rustix::process::Signal::KILL && container.status() == ContainerStatus::Paused
+        {
+            // A frozen process of cgroup v1 does not even die.
+            self.thaw()?;
+        }
+        Ok(())
     }
 
     /// Removes the container.
@@ -303,6 +355,9 @@ impl Engine {
             }
             loaded => loaded?,
         };
+        if force || container.can_delete() {
+            self.remove_child_cgroups(&container);
+        }
         container.delete(force).map_err(|source| match source {
             LibcontainerError::IncorrectStatus(status) => EngineError::WrongStatus {
                 verb: "delete",

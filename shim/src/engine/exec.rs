@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use libcontainer::capabilities::CapabilityExt;
 use nix::fcntl::{Flock, FlockArg};
@@ -126,24 +126,19 @@ fn lend(process: &mut Process) -> Vec<caps::Capability> {
 }
 
 impl Engine {
-    /// Runs `tenant` in the container. `scratch` is a directory of ours for the process file.
+    /// Runs `tenant` in the container.
     ///
     /// Returns the exit status of the process, 0 when detached.
     ///
     /// # Errors
     /// [`EngineError`].
-    pub fn exec(
-        &self,
-        tenant: &Tenant,
-        terminal: &Terminal,
-        scratch: &Path,
-    ) -> Result<u8, EngineError> {
+    pub fn exec(&self, tenant: &Tenant, terminal: &Terminal) -> Result<u8, EngineError> {
         self.load("exec")?;
         if tenant.wants_terminal() && terminal.console_socket.is_none() {
             return Err(EngineError::Console);
         }
         let wrong = |what: String| EngineError::Process { id: self.id().clone(), what };
-        let path = scratch.join(format!("exec-{}.json", std::process::id()));
+        let path = self.bundle().join(format!("exec-{}.json", std::process::id()));
         let text = serde_json::to_vec(&tenant.process).map_err(|e| wrong(e.to_string()))?;
         std::fs::write(&path, text).map_err(|e| wrong(format!("write {}: {e}", path.display())))?;
         let build = || {
@@ -159,7 +154,7 @@ impl Engine {
                 .build()
         };
         let built = {
-            let _alone = self.exec_lock(scratch).map_err(|e| wrong(format!("lock: {e}")))?;
+            let _alone = self.exec_lock().map_err(|e| wrong(format!("lock: {e}")))?;
             let built = build().map_err(self.fail("exec"));
             self.remove_sockets();
             built
@@ -176,8 +171,8 @@ impl Engine {
 
 impl Engine {
     /// One `exec` of a container starts at a time, so that each can tell which sockets are over.
-    fn exec_lock(&self, scratch: &Path) -> std::io::Result<Flock<File>> {
-        let lock = File::create(scratch.join("exec.lock"))?;
+    fn exec_lock(&self) -> std::io::Result<Flock<File>> {
+        let lock = File::create(self.bundle().join("exec.lock"))?;
         Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, errno)| errno.into())
     }
 

@@ -5,10 +5,11 @@ mod embedded;
 mod exec;
 mod normal;
 mod sealed;
+mod signal;
 mod stats;
 mod workload;
 
-pub use cgroup::{Limits, event, processes, update};
+pub use cgroup::{Limits, event, update};
 pub use embedded::{CreateOptions, Engine, EngineError, Status};
 pub use exec::{Tenant, Terminal, add_capabilities, wait};
 pub use normal::{Labels, SpecError, normalise};

@@ -23,6 +23,9 @@ pub enum SpecError {
     Label(#[from] LabelError),
 }
 
+/// The propagations of mount(2), without the leading `r` of the recursive ones.
+const PROPAGATIONS: [&str; 4] = ["private", "slave", "shared", "unbindable"];
+
 /// File systems whose label is the policy's, as runc leaves it.
 const LABELLED_BY_POLICY: [&str; 6] = ["proc", "sysfs", "mqueue", "cgroup", "cgroup2", "bind"];
 
@@ -74,13 +77,12 @@ pub fn normalise(
     if let Some(process) = spec.process_mut() {
         normalise_process(process);
     }
+    for mount in spec.mounts_mut().iter_mut().flatten() {
+        normalise_mount(mount, bundle, labels.mount.as_ref());
+    }
+    let propagation = propagation(spec)?;
     if let Some(linux) = spec.linux_mut() {
-        // The engine applies every propagation recursively; the two spellings mean the same.
-        let propagation = linux.rootfs_propagation().as_deref();
-        let plain = propagation.and_then(|p| p.strip_prefix('r')).map(str::to_owned);
-        if plain.is_some() {
-            linux.set_rootfs_propagation(plain);
-        }
+        linux.set_rootfs_propagation(Some(propagation.to_owned()));
         if linux.cgroups_path().as_ref().is_none_or(|path| path.as_os_str().is_empty()) {
             let path = if systemd_cgroup { format!(":sharedroot:{id}") } else { format!("/{id}") };
             linux.set_cgroups_path(Some(path.into()));
@@ -89,15 +91,57 @@ pub fn normalise(
         // all (mqueue, cgroup) and refuses a second context.
         linux.set_mount_label(None);
     }
-    if let Some(mounts) = spec.mounts_mut() {
-        for (at, mount) in mounts.iter_mut().enumerate() {
-            normalise_mount(at, mount, bundle, labels.mount.as_ref())?;
-        }
-    }
     Ok(labels)
 }
 
-/// What runc takes for granted about a process.
+/// The propagation of all mounts of the container: the engine knows one for the root and leaves
+/// out that of bind mounts, so theirs must be the same.
+///
+/// runc's default for a bind mount is private: what the host mounts below it later stays away.
+fn propagation(spec: &Spec) -> Result<&'static str, SpecError> {
+    let linux = spec.linux().as_ref();
+    let root = linux.and_then(|linux| linux.rootfs_propagation().as_deref());
+    let mounts = spec.mounts().as_deref().unwrap_or_default();
+    let of = |mount: &Mount| {
+        let options = mount.options().as_deref().unwrap_or_default();
+        let bind = options.iter().any(|o| o == "bind" || o == "rbind");
+        let asked =
+            options.iter().rev().find(|o| PROPAGATIONS.contains(&o.trim_start_matches('r')));
+        bind.then(|| asked.map_or("private", |o| o.trim_start_matches('r')).to_owned())
+    };
+    let slave = root.is_some_and(|root| root.trim_start_matches('r') == "slave")
+        || mounts.iter().filter_map(of).any(|propagation| propagation == "slave");
+    for (at, mount) in mounts.iter().enumerate() {
+        let asked = of(mount);
+        // A file has nothing below it, so its propagation is nothing.
+        let directory = mount.source().as_ref().is_some_and(|source| source.is_dir());
+        let fits = match asked.as_deref() {
+            None | Some("slave") => true,
+            Some("private") => !slave || !directory,
+            _ => false,
+        };
+        if let (false, Some(asked)) = (fits, asked) {
+            return Err(SpecError::Unsupported {
+                field: format!("mounts[{at}].options ({})", mount.destination().display()),
+                value: format!("{asked:?}"),
+                remedy: "give all volumes of the container the same propagation, rprivate or \
+                         rslave, or use another runtime for it",
+            });
+        }
+    }
+    match root.map(|root| root.trim_start_matches('r')) {
+        None | Some("" | "private" | "slave") => Ok(if slave { "slave" } else { "private" }),
+        Some("shared") => Ok("shared"),
+        Some("unbindable") => Ok("unbindable"),
+        Some(other) => Err(SpecError::Unsupported {
+            field: "linux.rootfsPropagation".to_owned(),
+            value: format!("{other:?}"),
+            remedy: "give private, slave, shared or unbindable, with or without a leading r",
+        }),
+    }
+}
+
+/// What a runtime takes for granted about a process.
 pub fn normalise_process(process: &mut Process) {
     // The engine takes "given" for "true" when it orders seccomp and capabilities.
     if process.no_new_privileges() == Some(false) {
@@ -119,21 +163,8 @@ pub fn normalise_process(process: &mut Process) {
     process.set_capabilities(Some(caps));
 }
 
-fn normalise_mount(
-    at: usize,
-    mount: &mut Mount,
-    bundle: &std::path::Path,
-    label: Option<&MountLabel>,
-) -> Result<(), SpecError> {
+fn normalise_mount(mount: &mut Mount, bundle: &std::path::Path, label: Option<&MountLabel>) {
     let mut options = mount.options().clone().unwrap_or_default();
-    let shared = options.iter().find(|o| ["shared", "rshared"].contains(&o.as_str()));
-    if let Some(option) = shared {
-        return Err(SpecError::Unsupported {
-            field: format!("mounts[{at}].options ({})", mount.destination().display()),
-            value: format!("{option:?}"),
-            remedy: "use rprivate or rslave, or another runtime for this container",
-        });
-    }
     let bind = options.iter().any(|o| o == "bind" || o == "rbind");
     if let Some(source) = mount.source().as_ref().filter(|s| bind && s.is_relative()) {
         let absolute = bundle.join(source);
@@ -144,7 +175,6 @@ fn normalise_mount(
         options.push(format!("context={}", label.as_context()));
         mount.set_options(Some(options));
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -171,22 +201,43 @@ mod tests {
         }
     }
 
+    /// What becomes of a container with this root propagation and these bind mounts.
+    fn propagated(root: &str, mounts: &[(&str, &str)]) -> Result<String, String> {
+        let mounts: Vec<_> = mounts
+            .iter()
+            .map(|(source, option)| {
+                serde_json::json!({"destination": "/d", "source": source,
+                                   "options": ["rbind", option]})
+            })
+            .collect();
+        let value = serde_json::json!({"ociVersion": "1.2.0", "mounts": mounts,
+                                       "linux": {"rootfsPropagation": root}});
+        let mut spec: Spec = serde_json::from_value(value).unwrap();
+        normalise(&mut spec, Path::new("/b"), "c", false).map_err(|e| e.to_string())?;
+        Ok(spec.linux().as_ref().unwrap().rootfs_propagation().clone().unwrap())
+    }
+
     #[test]
-    fn propagation_is_normalised_or_refused() {
-        let mut rslave = spec(
-            r#"{"ociVersion":"1.2.0","linux":{"rootfsPropagation":"rslave"},"mounts":[
-                {"destination":"/d","source":"data","options":["rbind","rprivate"]}]}"#,
-        );
-        normalise(&mut rslave, Path::new("/b"), "c", false).unwrap();
-        let linux = rslave.linux().as_ref().unwrap();
-        assert_eq!(linux.rootfs_propagation().as_deref(), Some("slave"));
-        let mounts = rslave.mounts().as_ref().unwrap();
-        assert_eq!(mounts[0].source().as_deref(), Some(Path::new("/b/data")));
-        let mut shared = spec(
+    fn propagation_is_the_same_for_all_or_refused() {
+        assert_eq!(propagated("", &[]).unwrap(), "private");
+        assert_eq!(propagated("", &[("/tmp", "rprivate")]).unwrap(), "private");
+        assert_eq!(propagated("rslave", &[("/tmp", "rslave")]).unwrap(), "slave");
+        assert_eq!(propagated("", &[("/tmp", "slave"), ("/etc/passwd", "ro")]).unwrap(), "slave");
+        let mixed = propagated("rslave", &[("/tmp", "rslave"), ("/", "rprivate")]).unwrap_err();
+        assert!(mixed.starts_with("mounts[1].options (/d): \"private\""), "{mixed}");
+        let shared = propagated("", &[("/tmp", "rshared")]).unwrap_err();
+        assert!(shared.starts_with("mounts[0].options (/d): \"shared\""), "{shared}");
+        assert!(propagated("sideways", &[]).unwrap_err().contains("rootfsPropagation"));
+    }
+
+    #[test]
+    fn relative_sources_start_at_the_bundle() {
+        let mut spec = spec(
             r#"{"ociVersion":"1.2.0","mounts":[
-                {"destination":"/d","source":"/s","options":["rbind","rshared"]}]}"#,
+                {"destination":"/d","source":"data","options":["bind"]}]}"#,
         );
-        let error = normalise(&mut shared, Path::new("/b"), "c", false).unwrap_err();
-        assert!(error.to_string().starts_with("mounts[0].options (/d): \"rshared\""), "{error}");
+        normalise(&mut spec, Path::new("/b"), "c", false).unwrap();
+        let mounts = spec.mounts().as_ref().unwrap();
+        assert_eq!(mounts[0].source().as_deref(), Some(Path::new("/b/data")));
     }
 }

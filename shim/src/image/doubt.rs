@@ -91,6 +91,12 @@ pub enum Doubt {
         /// The layer.
         layer: PathBuf,
     },
+    /// A directory that is not an engine's layer: nobody promises that it stays as it is.
+    #[error("{layer} is not a layer of containerd's, podman's or Docker's store")]
+    NotALayer {
+        /// The layer directory.
+        layer: PathBuf,
+    },
     /// The overlay reads its layers in a way that a plain overlay does not.
     #[error("the overlay at {root_path} has the option {option:?}, which changes what layers mean")]
     OverlayOption {

@@ -33,6 +33,10 @@ pub(super) fn identify(root_path: &Path) -> Result<Image, Doubt> {
         stack.layers.iter().map(|layer| fs::canonicalize(layer).map_err(|e| unreadable(layer, e)));
     let mut layers = layers.collect::<Result<Vec<PathBuf>, _>>()?;
 
+    if let Some(layer) = layers.iter().find(|layer| !is_a_stores(layer)) {
+        return Err(Doubt::NotALayer { layer: layer.clone() });
+    }
+
     // An engine with an init layer makes a new one for each container. It adds exactly what a base
     // gets anyway, so it must not be part of the key.
     let mut init = InitFiles::MountPoints;
@@ -65,6 +69,18 @@ pub(super) fn identify(root_path: &Path) -> Result<Image, Doubt> {
         owner,
         source: Source::Overlay,
     })
+}
+
+/// Whether the directory is where an engine keeps a layer, which it never changes once the layer is
+/// complete: `snapshots/ID/fs` (containerd), `overlay/ID/diff` (podman), `overlay2/ID/diff` (Docker).
+/// The key of a base is made of such directories' identities, not of what they hold.
+fn is_a_stores(layer: &Path) -> bool {
+    let mut names = layer.iter().rev().map(|name| name.to_str().unwrap_or_default());
+    let (name, _id, store) = (names.next(), names.next(), names.next());
+    matches!(
+        (store, name),
+        (Some("snapshots"), Some("fs")) | (Some("overlay" | "overlay2"), Some("diff"))
+    )
 }
 
 /// The layers of the overlay that is mounted at `root_path`.

@@ -56,12 +56,13 @@ impl Drop for Stacked {
 fn root_the_layers_of_a_mounted_overlay() {
     need_root();
     let dir = TestDir::new();
-    dir.write("two/file", "2");
-    dir.write("one:,\\ x/file", "1");
-    let stacked = Stacked::new(dir, &["two", "one:,\\ x"]);
+    dir.write("snapshots/two/fs/file", "2");
+    dir.write("snapshots/one:,\\ x/fs/file", "1");
+    let [two, one] = ["snapshots/two/fs", "snapshots/one:,\\ x/fs"];
+    let stacked = Stacked::new(dir, &[two, one]);
     let image = stacked.identify().unwrap();
     let at = |name| stacked.0.path().join(name);
-    assert_eq!(image.layers, [at("two"), at("one:,\\ x")]);
+    assert_eq!(image.layers, [at(two), at(one)]);
     assert_eq!(image.upper, Some(at("upper")));
     assert_eq!((image.source, image.init), (Source::Overlay, InitFiles::MountPoints));
     assert_eq!(image.chain_id, None);
@@ -69,6 +70,13 @@ fn root_the_layers_of_a_mounted_overlay() {
 
     stacked.0.write("rootfs/written", "");
     assert!(matches!(stacked.identify(), Err(Doubt::UpperNotEmpty { .. })));
+}
+
+#[test]
+fn root_a_directory_that_is_no_engines_is_a_doubt() {
+    need_root();
+    let stacked = Stacked::new(TestDir::new(), &["tree"]);
+    assert!(matches!(stacked.identify(), Err(Doubt::NotALayer { .. })));
 }
 
 #[test]
@@ -93,13 +101,13 @@ fn root_dockers_init_layer_is_not_part_of_an_image() {
     need_root();
     // Two containers of one image: the same lower layer, an init layer each.
     let shared = TestDir::new();
-    let image_layer = shared.dir("image");
+    let image_layer = shared.dir("snapshots/image/fs");
     let identify = || {
         let dir = TestDir::new();
         for (path, is_dir) in
             [("dev/pts", true), ("proc", true), (".dockerenv", false), ("etc/hosts", false)]
         {
-            let path = format!("init/{path}");
+            let path = format!("snapshots/init/fs/{path}");
             if is_dir {
                 dir.dir(&path);
             } else {
@@ -107,9 +115,9 @@ fn root_dockers_init_layer_is_not_part_of_an_image() {
                 fs::set_permissions(file, fs::Permissions::from_mode(0o755)).unwrap();
             }
         }
-        symlink("/proc/mounts", dir.path().join("init/etc/mtab")).unwrap();
+        symlink("/proc/mounts", dir.path().join("snapshots/init/fs/etc/mtab")).unwrap();
         symlink(&image_layer, dir.path().join("image")).unwrap();
-        Stacked::new(dir, &["init", "image"]).identify().unwrap()
+        Stacked::new(dir, &["snapshots/init/fs", "image"]).identify().unwrap()
     };
     let (first, second) = (identify(), identify());
     assert_eq!(first.key, second.key);

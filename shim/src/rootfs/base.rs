@@ -1,14 +1,14 @@
 //! The base of an image: made once, sealed, mounted once, whoever comes first.
 
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
 use sharedroot_dm::{Phase, Pool};
 
 use super::{RootfsError, Storage, file};
-use crate::image::{self, Image};
+use crate::image::{self, BaseKey, Image};
 use crate::label::{self, SharedLabel};
 use crate::mount::{self, Setting};
 use crate::record::private_dir;
@@ -28,7 +28,7 @@ impl Storage {
         if mount::device_mounted_at(&at).is_some() {
             return Ok(at);
         }
-        let _single_flight = self.lock_base(image)?;
+        let _single_flight = self.lock_base(&image.key)?;
         if mount::device_mounted_at(&at).is_some() {
             return Ok(at);
         }
@@ -70,15 +70,31 @@ impl Storage {
         if pool.volume(&name)?.is_some_and(|volume| volume.phase == Phase::Ready) {
             return Ok(());
         }
-        let _single_flight = self.lock_base(image)?;
+        let _single_flight = self.lock_base(&image.key)?;
         self.ensure_base(pool, image)
     }
 
+    /// Unmounts and deletes a base that no record names. A container that was just being created
+    /// from it fails or makes it anew; one that runs keeps its mount, and the device is busy.
+    ///
+    /// # Errors
+    /// [`RootfsError`].
+    pub fn remove_base(&self, key: &BaseKey) -> Result<(), RootfsError> {
+        let _single_flight = self.lock_base(key)?;
+        let at = self.base_mount(key);
+        if mount::device_mounted_at(&at).is_some() {
+            mount::detach(&at)?;
+        }
+        let _ = std::fs::remove_dir(&at);
+        Pool::open(&self.pool)?.delete(&Self::base_volume(key)?)?;
+        Ok(())
+    }
+
     /// One process at a time makes and mounts the base of one image; the others wait here.
-    fn lock_base(&self, image: &Image) -> Result<Flock<File>, RootfsError> {
+    fn lock_base(&self, key: &BaseKey) -> Result<Flock<File>, RootfsError> {
         let dir = self.pool.run_dir.join("lock");
         private_dir(&dir)?;
-        let path = dir.join(format!("base-{}", image.key));
+        let path = dir.join(format!("base-{key}"));
         let lock = OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -93,7 +109,12 @@ impl Storage {
 
 /// Mounts a sealed base at `at`, under the shared label where SELinux is on.
 fn mount_base(device: &Path, at: &Path) -> Result<(), RootfsError> {
-    std::fs::create_dir_all(at).map_err(file("create", at))?;
+    // A base holds set-uid programs of strangers: on the host only root may come near it.
+    DirBuilder::new().recursive(true).mode(0o700).create(at).map_err(file("create", at))?;
+    if let Some(bases) = at.parent() {
+        let only_root = Permissions::from_mode(0o700);
+        std::fs::set_permissions(bases, only_root).map_err(file("protect", bases))?;
+    }
     let shared = label::enabled().then(SharedLabel::of_policy).transpose()?;
     let mut options = SEALED.to_vec();
     if let Some(shared) = &shared {

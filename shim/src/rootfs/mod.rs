@@ -43,6 +43,14 @@ pub enum RootfsError {
     /// The shared label.
     #[error(transparent)]
     Label(#[from] LabelError),
+    /// A base with users is not deleted.
+    #[error("the base {key} is used by container {id}; delete its containers first")]
+    InUse {
+        /// The base.
+        key: BaseKey,
+        /// One of the containers.
+        id: String,
+    },
     /// The records of containers.
     #[error(transparent)]
     Record(#[from] RecordError),
@@ -56,6 +64,14 @@ pub enum RootfsError {
         /// The operating system's reason.
         source: std::io::Error,
     },
+}
+
+impl RootfsError {
+    /// Whether the image is larger than bases are: then it cannot be shared, but it can run.
+    #[must_use]
+    pub fn is_about_size(&self) -> bool {
+        matches!(self, Self::Make { source: MakeError::TooLarge { .. }, .. })
+    }
 }
 
 /// Where things are and how bases are made; what the configuration says of storage.

@@ -31,7 +31,7 @@ pub fn volume_name(root: &Path, id: &str) -> Result<VolumeName, RootfsError> {
 /// Takes a snapshot of the image's base and mounts it over `root_path`.
 ///
 /// # Errors
-/// [`RootfsError`]; neither a mount, nor a device, nor a thin id is left then.
+/// [`RootfsError`]; what is left then, [`release_private`] takes away.
 pub fn prepare_private(
     storage: &Storage,
     image: &Image,
@@ -86,25 +86,25 @@ pub fn delete_forgotten(
 
 /// Takes the mount at `mount_point` and the snapshot away. What is gone already is no error.
 ///
+/// The mount goes first and needs no pool: it lies over the daemon's own.
+///
 /// # Errors
-/// The first [`RootfsError`]; the steps after it are still tried.
+/// [`RootfsError`]; the record must stay, so that it can be tried again.
 pub fn release_private(
     storage: &Storage,
     volume: &VolumeName,
     mount_point: &Path,
 ) -> Result<(), RootfsError> {
-    if !Pool::exists(&storage.pool)? {
-        return Ok(());
-    }
-    let pool = Pool::open(&storage.pool)?;
-    // Only our own mount: the overlay below it is the daemon's.
-    let mut unmounted = Ok(());
-    if pool.volume(volume)?.is_some_and(|found| found.active) {
-        let active = pool.activate(volume)?;
-        if mount::device_mounted_at(mount_point) == Some((active.major, active.minor)) {
-            unmounted = mount::detach(mount_point);
+    if let Some((major, minor)) = mount::device_mounted_at(mount_point) {
+        // Only our own mount: the overlay below it is the daemon's.
+        let name = format!("/sys/dev/block/{major}:{minor}/dm/name");
+        let ours = storage.pool.name.device_of(volume);
+        if std::fs::read_to_string(name).is_ok_and(|name| name.trim_end() == ours) {
+            mount::detach(mount_point)?;
         }
     }
-    pool.delete(volume)?;
-    unmounted.map_err(RootfsError::from)
+    if Pool::exists(&storage.pool)? {
+        Pool::open(&storage.pool)?.delete(volume)?;
+    }
+    Ok(())
 }
