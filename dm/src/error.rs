@@ -99,7 +99,7 @@ pub enum Error {
     StatusLine { name: PoolName, source: StatusError },
     /// The pool is too full for another volume.
     #[error(
-        "the pool {name} is full: {used} of {total} {what} used, the limit is {limit}; delete containers or images, or enlarge {}",
+        "the pool {name} is full: {used} of {total} {what} used, the limit is {limit}; delete containers, and unused bases with `sharedroot image rm`, or enlarge {}",
         path.display()
     )]
     Full {
@@ -122,7 +122,7 @@ pub enum Error {
     #[error("cannot set the transaction id of the pool {name} from {from} to {to}")]
     SetTransaction { name: PoolName, from: u64, to: u64, source: KernelError },
     /// All 24 bits are in use.
-    #[error("the pool {name} has no thin id left; delete containers or images")]
+    #[error("the pool {name} has no thin id left; delete containers, and unused bases with `sharedroot image rm`")]
     NoThinId { name: PoolName },
 
     /// The volume exists.
