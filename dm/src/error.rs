@@ -122,7 +122,9 @@ pub enum Error {
     #[error("cannot set the transaction id of the pool {name} from {from} to {to}")]
     SetTransaction { name: PoolName, from: u64, to: u64, source: KernelError },
     /// All 24 bits are in use.
-    #[error("the pool {name} has no thin id left; delete containers, and unused bases with `sharedroot image rm`")]
+    #[error(
+        "the pool {name} has no thin id left; delete containers, and unused bases with `sharedroot image rm`"
+    )]
     NoThinId { name: PoolName },
 
     /// The volume exists.

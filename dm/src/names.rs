@@ -160,10 +160,7 @@ impl DmLabel {
 
     /// One volume's device.
     pub(crate) fn volume(pool: &PoolName, volume: &VolumeName, id: ThinId) -> Self {
-        Self {
-            name: pool.device_of(volume),
-            uuid: format!("SHAREDROOT-{pool}-{id}"),
-        }
+        Self { name: pool.device_of(volume), uuid: format!("SHAREDROOT-{pool}-{id}") }
     }
 
     /// The volume whose device is called `name`, if it is one of this pool.

@@ -270,7 +270,7 @@ fn root_a_full_pool_refuses() {
     fill(&big.device, Bytes(0), Bytes::mib(118), b'f').expect("written");
     let full = pool.create_volume(&name("more"), Bytes::mib(16)).expect_err("above 90 %");
     assert!(matches!(full, Error::Full { what: "data", .. }), "{full}");
-    assert!(full.to_string().contains("delete containers or images"), "{full}");
+    assert!(full.to_string().contains("sharedroot image rm"), "{full}");
     assert!(matches!(pool.snapshot(&name("big"), &name("more")), Err(Error::Full { .. })));
     assert_eq!(pool.volumes().expect("a list").len(), 1);
 

@@ -185,6 +185,13 @@ pub fn bind(path: &Path) -> Result<Detached, MountError> {
 }
 
 impl Detached {
+    /// The device number of the file system.
+    #[must_use]
+    pub fn device(&self) -> Option<(u32, u32)> {
+        let found = rustix::fs::fstat(&self.0).ok()?;
+        Some((rustix::fs::major(found.st_dev), rustix::fs::minor(found.st_dev)))
+    }
+
     /// Places the mount at `path`, which must be a real directory and not a link to one.
     ///
     /// The guard takes it away again unless it is kept.

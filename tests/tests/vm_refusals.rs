@@ -86,7 +86,7 @@ fn vm_z_full_pool() {
     let before = Census::take();
 
     let said = refused("sharedroot", &["--read-only", second.name(), "true"]);
-    for word in ["default", "full", "192", "90", "delete containers or images"] {
+    for word in ["default", "full", "192", "90", "sharedroot image rm"] {
         assert!(said.contains(word), "{word:?} is not in: {said}");
     }
     let said = refused("sharedroot", &[first.name(), "true"]);

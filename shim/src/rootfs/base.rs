@@ -17,20 +17,21 @@ use crate::record::private_dir;
 const SEALED: [Setting<'static>; 1] = [Setting::Flag("noload")];
 
 impl Storage {
-    /// The mount of the image's base, made and mounted if this is its first container.
+    /// The mount of the image's base and its device number, made and mounted if this is its first
+    /// container.
     ///
     /// Where it is mounted already this is one statx(2): no lock, no store, no device-mapper.
     ///
     /// # Errors
     /// [`RootfsError`]; nothing is left of what was begun.
-    pub(super) fn mounted_base(&self, image: &Image) -> Result<PathBuf, RootfsError> {
+    pub(super) fn mounted_base(&self, image: &Image) -> Result<(PathBuf, (u32, u32)), RootfsError> {
         let at = self.base_mount(&image.key);
-        if mount::device_mounted_at(&at).is_some() {
-            return Ok(at);
+        if let Some(device) = mount::device_mounted_at(&at) {
+            return Ok((at, device));
         }
         let _single_flight = self.lock_base(&image.key)?;
-        if mount::device_mounted_at(&at).is_some() {
-            return Ok(at);
+        if let Some(device) = mount::device_mounted_at(&at) {
+            return Ok((at, device));
         }
         let pool = Pool::open(&self.pool)?;
         self.ensure_base(&pool, image)?;
@@ -42,7 +43,7 @@ impl Storage {
         {
             tracing::warn!("{error}");
         }
-        mounted.map(|()| at)
+        mounted.map(|()| (at, (active.major, active.minor)))
     }
 
     /// Makes the sealed volume of the image's base unless it is there. The caller holds the

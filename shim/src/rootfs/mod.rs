@@ -43,6 +43,12 @@ pub enum RootfsError {
     /// The shared label.
     #[error(transparent)]
     Label(#[from] LabelError),
+    /// `image rm` came between.
+    #[error("the base {key} was removed while a container was made from it; try again")]
+    BaseRemoved {
+        /// The base.
+        key: BaseKey,
+    },
     /// A base with users is not deleted.
     #[error("the base {key} is used by container {id}; delete its containers first")]
     InUse {

@@ -1,15 +1,13 @@
 //! The shared rootfs: the base, bound read-only over `root.path` where only this container's
 //! processes see it.
 
-use std::fs::File;
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 
-use super::{RootfsError, Storage, file};
+use super::{RootfsError, Storage};
 use crate::image::Image;
-use crate::mount;
+use crate::mount::{self, Detached};
 
 /// What became of a plan to share.
 #[derive(Debug)]
@@ -33,23 +31,27 @@ pub fn prepare_shared(
     root_path: &Path,
     needed: &[PathBuf],
 ) -> Result<Rooted, RootfsError> {
-    let base = storage.mounted_base(image)?;
-    let missing = missing(&base, needed)?;
+    let (at, device) = storage.mounted_base(image)?;
+    let bound = mount::bind(&at)?;
+    if bound.device() != Some(device) {
+        // Between the two calls an administrator removed the base: this is the bare mount point.
+        return Err(RootfsError::BaseRemoved { key: image.key.clone() });
+    }
+    let missing = missing(&bound, needed);
     if !missing.is_empty() {
         return Ok(Rooted::MissingMountPoints(missing));
     }
     mount::enter_private_namespace()?;
     // Nothing to undo: the bind ends with the namespace.
-    mount::bind(&base)?.attach(root_path)?.keep();
+    bound.attach(root_path)?.keep();
     Ok(Rooted::Shared)
 }
 
 /// Those of `needed` that the base does not have, links resolved as inside a container.
-fn missing(base: &Path, needed: &[PathBuf]) -> Result<Vec<PathBuf>, RootfsError> {
-    let root: OwnedFd = File::open(base).map_err(file("open", base))?.into();
+fn missing(base: &Detached, needed: &[PathBuf]) -> Vec<PathBuf> {
     let how = OpenHow::new()
         .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
         .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-    let absent = |path: &&PathBuf| openat2(&root, path.as_path(), how).is_err();
-    Ok(needed.iter().filter(absent).cloned().collect())
+    let absent = |path: &&PathBuf| openat2(base, path.as_path(), how).is_err();
+    needed.iter().filter(absent).cloned().collect()
 }
