@@ -11,7 +11,7 @@ use super::normal::Labels;
 use super::signal;
 use super::workload::Workload;
 use crate::bundle::ContainerId;
-use crate::log::engine_words;
+use crate::log::{self, engine_words};
 
 /// A verb of the engine that failed on a container.
 #[derive(Debug, thiserror::Error)]
@@ -45,16 +45,14 @@ pub enum EngineError {
         signal: String,
     },
     /// libcontainer's own error.
-    #[error("{verb} {id}{}", words.as_ref().map(|w| format!(": {w}")).unwrap_or_default())]
+    #[error("{verb} {id}: {why}")]
     Engine {
         /// The verb.
         verb: &'static str,
         /// The container ID.
         id: ContainerId,
-        /// What the engine logged first.
-        words: Option<String>,
-        /// libcontainer's reasons.
-        source: LibcontainerError,
+        /// What the engine logged first, which is closest to the cause, or what it returned.
+        why: String,
     },
     /// The container's cgroup did not answer or obey.
     #[error("{verb} {id}: cgroup")]
@@ -200,8 +198,7 @@ impl Engine {
         move |source| EngineError::Engine {
             verb,
             id: self.id.clone(),
-            words: engine_words(),
-            source,
+            why: engine_words().unwrap_or_else(|| log::chain(&source)),
         }
     }
 

@@ -1,0 +1,114 @@
+//! What happens at the edges of a container's life. Generic: `RUNTIME=runc` must pass too, but for the last test.
+
+use std::fs;
+
+use serde_json::json;
+use sharedroot_tests::bundle::Bundle;
+use sharedroot_tests::kernel_view::cgroup_file;
+use sharedroot_tests::runtime::Runtime;
+
+const UNTIL_37: [&str; 3] = ["sh", "-c", "trap 'exit 3' 37; trap '' HUP; sleep 1000 & wait; wait"];
+
+#[test]
+fn vm_a_signal_leaves_the_status() {
+    let runtime = Runtime::of_env();
+    let bundle = Bundle::new(&runtime, &UNTIL_37);
+    let created = runtime.create(&bundle);
+    // The waiting process is the container's init, whom the kernel spares what it does not handle.
+    created.call("kill", &["CONT"]).ok();
+    assert_eq!(created.status(), "created");
+    created.call("start", &[]).ok();
+    assert_eq!(created.status(), "running");
+
+    created.call("pause", &[]).ok();
+    created.call("kill", &["HUP"]).ok();
+    assert_eq!(created.status(), "paused");
+    created.call("resume", &[]).ok();
+    assert_eq!(created.status(), "running");
+}
+
+#[test]
+fn vm_real_time_signals_arrive() {
+    let runtime = Runtime::of_env();
+    let bundle = Bundle::new(&runtime, &UNTIL_37);
+    let container = runtime.start(&bundle);
+    container.call("kill", &["37"]).ok();
+    container.becomes("stopped");
+}
+
+#[test]
+fn vm_devices_are_those_of_the_configuration() {
+    let runtime = Runtime::of_env();
+    let bundle = Bundle::new(&runtime, &["sleep", "1000"]);
+    // An allowed device and, by the rule before it, no other: the guest's root disk is 98:0.
+    bundle.edit(|config| {
+        config["linux"]["resources"]["devices"] = json!([
+            { "allow": false, "access": "rwm" },
+            { "allow": true, "type": "c", "major": 1, "minor": 11, "access": "rwm" },
+        ]);
+        let kmsg =
+            json!({ "path": "/dev/kmsg", "type": "c", "major": 1, "minor": 11, "fileMode": 0o600 });
+        config["linux"]["devices"] = json!([kmsg]);
+        let caps = json!(["CAP_MKNOD", "CAP_SYS_ADMIN", "CAP_SYSLOG", "CAP_DAC_OVERRIDE"]);
+        for set in ["bounding", "effective", "permitted"] {
+            config["process"]["capabilities"][set] = caps.clone();
+        }
+    });
+    let container = runtime.start(&bundle);
+    let read = |device: &str| container.exec(&[], &["sh", "-c", &format!("exec 3<>{device}")]);
+    for _ in ["before", "after an update"] {
+        read("/dev/kmsg").ok();
+        read("/dev/zero").ok();
+        let disk = container.exec(
+            &[],
+            &["sh", "-c", "[ -e /dev/disk ] || busybox mknod /dev/disk b 98 0; exec 3</dev/disk"],
+        );
+        assert!(disk.stderr.contains("not permitted"), "{disk}");
+        container.cmd("update", &["--pids-limit", "77"]).run().ok();
+        assert_eq!(cgroup_file(container.pid(), "pids.max").trim(), "77");
+    }
+}
+
+#[test]
+fn vm_a_cgroup_with_children_is_removed() {
+    let runtime = Runtime::of_env();
+    let bundle = Bundle::new(&runtime, &["sleep", "1000"]);
+    let container = runtime.start(&bundle);
+    let line = fs::read_to_string(format!("/proc/{}/cgroup", container.pid())).unwrap();
+    let cgroup = format!("/sys/fs/cgroup{}", line.trim().strip_prefix("0::").unwrap());
+    fs::create_dir_all(format!("{cgroup}/child/grandchild")).unwrap();
+    container.cmd("delete", &["--force"]).run().ok();
+    assert!(!fs::exists(&cgroup).unwrap());
+}
+
+#[test]
+fn vm_the_working_directory_is_made() {
+    let runtime = Runtime::of_env();
+    let bundle = Bundle::new(&runtime, &["pwd"]);
+    bundle.edit(|config| {
+        config["process"]["cwd"] = json!("/made/for/it");
+        config["root"]["readonly"] = json!(false);
+    });
+    let id = sharedroot_tests::command::unique_name("cwd");
+    assert_eq!(runtime.cmd(&["run", "--bundle", bundle.str(), &id]).run().ok(), "/made/for/it");
+}
+
+#[test]
+fn vm_sharedroot_releases_an_abandoned_record() {
+    let runtime = Runtime::sharedroot();
+    let bundle = Bundle::new(&runtime, &["sleep", "1000"]);
+    let container = runtime.start(&bundle);
+    // What a create leaves that was killed before it made anything.
+    let folder = fs::read_dir("/run/sharedroot/containers").unwrap().flatten();
+    let place = folder.map(|f| f.path().join(&container.id)).find(|p| p.exists()).unwrap();
+    container.cmd("delete", &["--force"]).run().ok();
+    fs::create_dir(&place).unwrap();
+    runtime.cmd(&["create", "--bundle", bundle.str(), &container.id]).run().ok();
+    assert_eq!(container.status(), "created");
+    // A process of another start time under the same number is not the container's.
+    fs::write(place.join("init-started"), "1").unwrap();
+    assert_eq!(container.status(), "stopped");
+    let pid = container.pid();
+    assert_ne!(container.call("kill", &["9"]).status, 0);
+    assert_eq!(pid, 0);
+}
