@@ -52,7 +52,9 @@ const DOCKER_ETC: &[Entry] = &[
     Entry::File("hostname"),
     Entry::Link("mtab", "/proc/mounts"),
 ];
+// containerd's and podman's own defaults also mount on /run.
 const MOUNT_POINTS: &[Entry] = &[
+    Entry::Dir("run", &[]),
     Entry::Dir("dev", DEV),
     Entry::Dir("proc", &[]),
     Entry::Dir("sys", &[]),
