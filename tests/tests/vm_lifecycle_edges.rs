@@ -1,6 +1,7 @@
-//! What happens at the edges of a container's life. Generic: `RUNTIME=runc` must pass too, but for the last test.
+//! What happens at the edges of a container's life. Generic: `RUNTIME=runc` must pass too, but for the tests of sharedroot's own.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 
 use serde_json::json;
 use sharedroot_tests::bundle::Bundle;
@@ -91,6 +92,19 @@ fn vm_the_working_directory_is_made() {
     });
     let id = sharedroot_tests::command::unique_name("cwd");
     assert_eq!(runtime.cmd(&["run", "--bundle", bundle.str(), &id]).run().ok(), "/made/for/it");
+}
+
+/// CVE-2019-5736: the process that waits in the container still runs the host's binary.
+#[test]
+fn vm_sharedroot_keeps_its_executable_out_of_reach() {
+    let runtime = Runtime::sharedroot();
+    let bundle = Bundle::new(&runtime, &["sleep", "1000"]);
+    let container = runtime.create(&bundle);
+    let executable = format!("/proc/{}/exe", container.pid());
+    let inode = |path: &str| fs::metadata(path).unwrap().ino();
+    assert_eq!(inode(&executable), inode("/usr/local/bin/sharedroot"));
+    let written = fs::OpenOptions::new().write(true).open(&executable);
+    assert_eq!(written.unwrap_err().kind(), std::io::ErrorKind::ReadOnlyFilesystem);
 }
 
 #[test]
