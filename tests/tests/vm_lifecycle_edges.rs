@@ -1,7 +1,8 @@
 //! What happens at the edges of a container's life. Generic: `RUNTIME=runc` must pass too, but for the tests of sharedroot's own.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 
 use serde_json::json;
 use sharedroot_tests::bundle::Bundle;
@@ -103,7 +104,12 @@ fn vm_sharedroot_keeps_its_executable_out_of_reach() {
     let executable = format!("/proc/{}/exe", container.pid());
     let inode = |path: &str| fs::metadata(path).unwrap().ino();
     assert_eq!(inode(&executable), inode("/usr/local/bin/sharedroot"));
-    let written = fs::OpenOptions::new().write(true).open(&executable);
+    // The attack keeps a handle until the binary no longer runs (until then a write is ETXTBSY), then opens it to write.
+    const O_PATH: i32 = 0o10_000_000;
+    let handle = fs::OpenOptions::new().read(true).custom_flags(O_PATH).open(&executable).unwrap();
+    container.call("start", &[]).ok();
+    let through = format!("/proc/self/fd/{}", handle.as_raw_fd());
+    let written = fs::OpenOptions::new().write(true).open(through);
     assert_eq!(written.unwrap_err().kind(), std::io::ErrorKind::ReadOnlyFilesystem);
 }
 
