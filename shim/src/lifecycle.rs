@@ -1,6 +1,6 @@
 //! The life of a container, verb by verb.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use nix::unistd::Pid;
 use oci_spec::runtime::{Process, Spec};
@@ -15,8 +15,8 @@ use crate::image;
 use crate::label::LabelError;
 use crate::record::{Lock, Place, Record, RecordError, Rootfs, private_dir};
 use crate::rootfs::{
-    AnnotationError, Facts, Mode, Plan, Rooted, RootfsError, Storage, plan, prepare_private,
-    prepare_shared, release_private, volume_name,
+    AnnotationError, Facts, Mode, Plan, Rooted, RootfsError, Storage, make_start_directory,
+    mount_points, plan, prepare_private, prepare_shared, release_private, volume_name,
 };
 
 /// A verb that failed; the message says on what and why.
@@ -94,11 +94,7 @@ impl Container {
     ///
     /// # Errors
     /// [`LifecycleError`] naming the ID or the directory.
-    pub fn named(
-        root: &std::path::Path,
-        id: &str,
-        config: &Config,
-    ) -> Result<Self, LifecycleError> {
+    pub fn named(root: &Path, id: &str, config: &Config) -> Result<Self, LifecycleError> {
         let id = ContainerId::parse(id)?;
         private_dir(&config.pool.run_dir)?;
         private_dir(root)?;
@@ -131,11 +127,7 @@ impl Container {
     ///
     /// # Errors
     /// [`LifecycleError`].
-    pub fn create(
-        &self,
-        bundle: &std::path::Path,
-        options: &CreateOptions,
-    ) -> Result<(), LifecycleError> {
+    pub fn create(&self, bundle: &Path, options: &CreateOptions) -> Result<(), LifecycleError> {
         let mut bundle = Bundle::load(bundle)?;
         let mode = Mode::of(|key| annotation(&bundle.spec, key), bundle.readonly)?;
         let systemd = options.systemd_cgroup;
@@ -186,9 +178,12 @@ impl Container {
             prepared => prepared?,
         };
         if !matches!(rootfs, Rootfs::Shared { .. }) {
-            make_cwd(&bundle.root, &bundle.spec)?;
+            make_start_directory(&bundle.root, &bundle.spec)?;
         }
-        self.write_record(bundle, rootfs)?;
+        // The other two were recorded before they were made.
+        if matches!(rootfs, Rootfs::AsGiven { .. }) {
+            self.write_record(bundle, rootfs)?;
+        }
         let path = self.place.dir().join("config.json");
         let text = serde_json::to_vec(&bundle.spec)
             .map_err(|source| BundleError::Parse { path: path.clone(), source })?;
@@ -289,7 +284,7 @@ impl Container {
     /// [`LifecycleError`].
     pub fn run(
         &self,
-        bundle: &std::path::Path,
+        bundle: &Path,
         options: &CreateOptions,
         keep: bool,
     ) -> Result<u8, LifecycleError> {
@@ -339,19 +334,6 @@ impl Container {
     }
 }
 
-/// Makes the directory that the process starts in, as runc does; the engine only enters it.
-fn make_cwd(root: &std::path::Path, spec: &Spec) -> Result<(), LifecycleError> {
-    let Some(cwd) = start_directory(spec) else { return Ok(()) };
-    let fail =
-        |source| LifecycleError::File { step: "make process.cwd", path: cwd.clone(), source };
-    let opened = pathrs::Root::open(root).map_err(|e| fail(std::io::Error::other(e)))?;
-    if opened.resolve(&cwd).is_ok() {
-        return Ok(());
-    }
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    opened.mkdir_all(&cwd, &mode).map(drop).map_err(|e| fail(std::io::Error::other(e)))
-}
-
 fn as_given(id: &ContainerId, why: String) -> Rootfs {
     tracing::info!("container {id} runs on the rootfs as given: {why}");
     Rootfs::AsGiven { why }
@@ -368,46 +350,4 @@ fn wants_terminal(spec: &Spec) -> bool {
 fn has_id_mappings(spec: &Spec) -> bool {
     let Some(linux) = spec.linux() else { return false };
     linux.uid_mappings().as_ref().is_some_and(|m| !m.is_empty())
-}
-
-/// The directory the process starts in, if that is in the root and not in a mount.
-fn start_directory(spec: &Spec) -> Option<PathBuf> {
-    let cwd = spec.process().as_ref()?.cwd().clone();
-    let mounts = spec.mounts().as_deref().unwrap_or_default();
-    let in_a_mount = mounts.iter().any(|mount| cwd.starts_with(mount.destination()));
-    (!in_a_mount).then_some(cwd)
-}
-
-/// What must exist in a root that nobody can write: mount points that are not below another
-/// mount, and the directory the process starts in.
-fn mount_points(spec: &Spec) -> Vec<PathBuf> {
-    let mounts = spec.mounts().as_deref().unwrap_or_default();
-    let mounted: Vec<_> = mounts.iter().map(|mount| mount.destination()).collect();
-    let outermost =
-        |path: &&&PathBuf| !mounted.iter().any(|other| path != &other && path.starts_with(other));
-    mounted
-        .iter()
-        .filter(outermost)
-        .map(|path| (*path).clone())
-        .chain(start_directory(spec))
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn mount_points_are_those_that_the_root_must_have() {
-        let spec: Spec = serde_json::from_str(
-            r#"{"ociVersion":"1.2.0","process":{"cwd":"/work","args":["x"],
-                "user":{"uid":0,"gid":0}},"mounts":[
-                {"destination":"/proc"},{"destination":"/dev"},{"destination":"/dev/shm"},
-                {"destination":"/data/a"}]}"#,
-        )
-        .unwrap();
-        let wanted: Vec<PathBuf> =
-            ["/proc", "/dev", "/data/a", "/work"].into_iter().map(Into::into).collect();
-        assert_eq!(mount_points(&spec), wanted);
-    }
 }

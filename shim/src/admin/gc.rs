@@ -1,7 +1,5 @@
 //! `gc`: what processes and reboots left half-done in the pool is finished or undone.
 
-use sharedroot_dm::Pool;
-
 use crate::lifecycle::LifecycleError;
 use crate::record::private_dir;
 use crate::rootfs::{RootfsError, Storage, delete_forgotten};
@@ -13,11 +11,10 @@ use crate::rootfs::{RootfsError, Storage, delete_forgotten};
 /// [`LifecycleError`].
 pub fn collect(storage: &Storage, dry_run: bool) -> Result<(), LifecycleError> {
     private_dir(&storage.pool.run_dir)?;
-    if !Pool::exists(&storage.pool).map_err(RootfsError::from)? {
+    let Some(pool) = storage.pool_if_made()? else {
         println!("pool {}: not made yet, nothing to do", storage.pool.name);
         return Ok(());
-    }
-    let pool = Pool::open(&storage.pool).map_err(RootfsError::from)?;
+    };
     println!("{}", pool.reconcile(dry_run).map_err(RootfsError::from)?);
     for volume in delete_forgotten(storage, &pool, dry_run)? {
         let done = if dry_run { "would delete" } else { "deleted" };

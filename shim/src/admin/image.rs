@@ -1,9 +1,8 @@
 //! `image list` and `image rm`: the bases and who uses them.
 
 use serde_json::json;
-use sharedroot_dm::{Phase, Pool, Volume};
+use sharedroot_dm::{Phase, Volume};
 
-use super::pool::readable;
 use crate::image::BaseKey;
 use crate::lifecycle::LifecycleError;
 use crate::mount;
@@ -24,14 +23,10 @@ struct Base {
 
 fn bases(storage: &Storage) -> Result<Vec<Base>, LifecycleError> {
     private_dir(&storage.pool.run_dir)?;
-    if !Pool::exists(&storage.pool).map_err(RootfsError::from)? {
-        return Ok(Vec::new());
-    }
-    let pool = Pool::open(&storage.pool).map_err(RootfsError::from)?;
+    let Some(pool) = storage.pool_if_made()? else { return Ok(Vec::new()) };
     let mut bases = Vec::new();
     for volume in pool.volumes().map_err(RootfsError::from)? {
-        let name = volume.name.to_string();
-        if let Some(Ok(key)) = name.strip_prefix("base-").map(str::parse::<BaseKey>) {
+        if let Some(key) = Storage::base_of(&volume.name) {
             let mounted = mount::device_mounted_at(&storage.base_mount(&key)).is_some();
             bases.push(Base { key, volume, mounted, shared: Vec::new(), private: Vec::new() });
         }
@@ -100,7 +95,7 @@ pub fn list(storage: &Storage, as_json: bool) -> Result<(), LifecycleError> {
             (true, false) => "ready",
             (false, _) => "unfinished",
         };
-        let [short, size] = [base.key.short(), readable(base.volume.size.0)];
+        let [short, size] = [base.key.short(), base.volume.size.to_string()];
         let [shared, private] = [base.shared.len(), base.private.len()];
         println!("{short:<14}{size:<10}{state:<11}{shared:<8}{private}");
     }

@@ -41,7 +41,7 @@ pub fn create(config: &Config, args: &PoolCreate) -> Result<(), LifecycleError> 
 /// [`LifecycleError`].
 pub fn status(storage: &Storage, as_json: bool) -> Result<(), LifecycleError> {
     private_dir(&storage.pool.run_dir)?;
-    if !Pool::exists(&storage.pool).map_err(RootfsError::from)? {
+    let Some(pool) = storage.pool_if_made()? else {
         if as_json {
             println!("{}", json!({ "pool": storage.pool.name.to_string(), "exists": false }));
         } else {
@@ -51,8 +51,7 @@ pub fn status(storage: &Storage, as_json: bool) -> Result<(), LifecycleError> {
             );
         }
         return Ok(());
-    }
-    let pool = Pool::open(&storage.pool).map_err(RootfsError::from)?;
+    };
     let status = pool.status().map_err(RootfsError::from)?;
     if as_json {
         println!("{:#}", figures(storage, &status));
@@ -89,7 +88,7 @@ fn figures(storage: &Storage, status: &PoolStatus) -> serde_json::Value {
 fn print(storage: &Storage, status: &PoolStatus) {
     let part = |blocks: Option<Blocks>, block: Bytes| {
         let Some(blocks) = blocks else { return "unknown".to_owned() };
-        let [used, total] = [blocks.used, blocks.total].map(|n| readable(n * block.0));
+        let [used, total] = [blocks.used, blocks.total].map(|n| Bytes(n * block.0));
         format!("{used} of {total} ({} %)", blocks.percent())
     };
     println!("pool      {} ({})", storage.pool.name, status.mode);
@@ -100,37 +99,5 @@ fn print(storage: &Storage, status: &PoolStatus) {
     println!("volumes   {}", status.volumes);
     if status.needs_check {
         println!("the metadata needs a check: thin_check {}", status.metadata_path.display());
-    }
-}
-
-/// Bytes with a binary unit and at most one decimal.
-#[must_use]
-pub fn readable(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
-    let mut unit = 0;
-    let mut tenths = u128::from(bytes) * 10;
-    while tenths >= 10_240 && unit + 1 < UNITS.len() {
-        tenths /= 1024;
-        unit += 1;
-    }
-    if unit == 0 || tenths % 10 == 0 {
-        format!("{} {}", tenths / 10, UNITS[unit])
-    } else {
-        format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::readable;
-
-    #[test]
-    fn bytes_are_readable() {
-        assert_eq!(readable(0), "0 B");
-        assert_eq!(readable(1023), "1023 B");
-        assert_eq!(readable(65536), "64 KiB");
-        assert_eq!(readable(1536), "1.5 KiB");
-        assert_eq!(readable(32 << 30), "32 GiB");
-        assert_eq!(readable(u64::MAX), "16777215.9 TiB");
     }
 }

@@ -4,7 +4,6 @@
 //! capabilities, all of root's. Both are mended here: the capabilities are completed from the
 //! container's configuration, and the filter is loaded by the workload right before execve.
 
-use std::collections::HashSet;
 use std::fs::File;
 use std::path::PathBuf;
 
@@ -94,35 +93,31 @@ pub fn add_capabilities(process: &mut Process, names: &[String]) -> Result<(), S
         .iter()
         .map(|name| name.parse().map(SpecCapability::from_cap).map_err(|_| name.clone()))
         .collect::<Result<Capabilities, _>>()?;
+    grant(process, &more);
+    Ok(())
+}
+
+/// Adds to what a process has and may have; inheritable and ambient capabilities stay as they are.
+fn grant(process: &mut Process, more: &Capabilities) {
     let mut sets = process.capabilities().clone().unwrap_or_default();
     let add = |set: &Option<Capabilities>| {
-        Some(set.iter().flatten().chain(&more).copied().collect::<Capabilities>())
+        Some(set.iter().flatten().chain(more).copied().collect::<Capabilities>())
     };
     sets.set_bounding(add(sets.bounding()));
     sets.set_effective(add(sets.effective()));
     sets.set_permitted(add(sets.permitted()));
     process.set_capabilities(Some(sets));
-    Ok(())
 }
 
 /// Adds the capabilities that loading a filter needs; returns those that were not there.
 fn lend(process: &mut Process) -> Vec<caps::Capability> {
-    let Some(mut sets) = process.capabilities().clone() else { return Vec::new() };
-    let bounding: HashSet<SpecCapability> = sets.bounding().clone().unwrap_or_default();
-    let lent: Vec<_> = LATE_CAPABILITIES
+    let bounding = process.capabilities().as_ref().and_then(|sets| sets.bounding().clone());
+    let bounding = bounding.unwrap_or_default();
+    grant(process, &LATE_CAPABILITIES.into_iter().map(SpecCapability::from_cap).collect());
+    LATE_CAPABILITIES
         .into_iter()
-        .filter(|c| !bounding.contains(&SpecCapability::from_cap(*c)))
-        .collect();
-    let add = |set: &Option<Capabilities>| {
-        let mut set = set.clone().unwrap_or_default();
-        set.extend(LATE_CAPABILITIES.into_iter().map(SpecCapability::from_cap));
-        Some(set)
-    };
-    sets.set_bounding(add(sets.bounding()));
-    sets.set_permitted(add(sets.permitted()));
-    sets.set_effective(add(sets.effective()));
-    process.set_capabilities(Some(sets));
-    lent
+        .filter(|capability| !bounding.contains(&SpecCapability::from_cap(*capability)))
+        .collect()
 }
 
 impl Engine {
@@ -167,9 +162,7 @@ impl Engine {
             wait(Pid::from_raw(pid.as_raw())).map_err(|e| wrong(format!("wait: {e}")))
         }
     }
-}
 
-impl Engine {
     /// One `exec` of a container starts at a time, so that each can tell which sockets are over.
     fn exec_lock(&self) -> std::io::Result<Flock<File>> {
         let lock = File::create(self.bundle().join("exec.lock"))?;

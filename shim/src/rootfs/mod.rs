@@ -2,14 +2,16 @@
 //! The only place where thin volumes, mounts and labels meet.
 
 mod base;
+mod needs;
 mod plan;
 mod private;
 mod shared;
 
 use std::path::{Path, PathBuf};
 
-use sharedroot_dm::{Backing, Bytes, PoolConfig, PoolName, VolumeName};
+use sharedroot_dm::{Backing, Bytes, Pool, PoolConfig, PoolName, VolumeName};
 
+pub use needs::{make_start_directory, mount_points};
 pub use plan::{AnnotationError, Facts, Mode, Plan, plan};
 pub use private::{delete_forgotten, prepare_private, release_private, volume_name};
 pub use shared::{Rooted, prepare_shared};
@@ -80,6 +82,9 @@ impl RootfsError {
     }
 }
 
+/// What the names of bases' volumes begin with.
+const BASE: &str = "base-";
+
 /// Where things are and how bases are made; what the configuration says of storage.
 #[derive(Debug, Clone)]
 pub struct Storage {
@@ -119,9 +124,23 @@ impl Storage {
         self.pool.run_dir.join("base").join(key.to_string())
     }
 
+    /// The pool, if it has been made.
+    ///
+    /// # Errors
+    /// [`RootfsError::Dm`].
+    pub fn pool_if_made(&self) -> Result<Option<Pool>, RootfsError> {
+        Ok(if Pool::exists(&self.pool)? { Some(Pool::open(&self.pool)?) } else { None })
+    }
+
     /// The thin volume of the base of `key`.
     fn base_volume(key: &BaseKey) -> Result<VolumeName, RootfsError> {
-        Ok(format!("base-{key}").parse()?)
+        Ok(format!("{BASE}{key}").parse()?)
+    }
+
+    /// The key of the base whose thin volume this is, if it is one.
+    #[must_use]
+    pub fn base_of(volume: &VolumeName) -> Option<BaseKey> {
+        volume.as_ref().strip_prefix(BASE)?.parse().ok()
     }
 }
 

@@ -103,8 +103,8 @@ pub fn release_private(
             mount::detach(mount_point)?;
         }
     }
-    if Pool::exists(&storage.pool)? {
-        Pool::open(&storage.pool)?.delete(volume)?;
+    if let Some(pool) = storage.pool_if_made()? {
+        pool.delete(volume)?;
     }
     Ok(())
 }
