@@ -10,6 +10,7 @@ use std::path::Path;
 use nix::errno::Errno;
 
 use crate::error::Error;
+use crate::failpoint::step;
 use crate::kernel::KernelError;
 use crate::lock::Lock;
 use crate::names::ThinId;
@@ -40,7 +41,7 @@ impl Pool {
             self.check_room(&working)?;
         }
         let from = working.transaction_id;
-        self.store.write(|w| {
+        let recorded = self.store.write(|w| {
             let store = w
                 .pool(name)?
                 .ok_or_else(|| Error::NoPool {
@@ -56,7 +57,9 @@ impl Pool {
             let value = record(w)?;
             w.set_transaction_id(name, to)?;
             Ok((Intent { from, to }, value))
-        })
+        })?;
+        step("intent recorded");
+        Ok(recorded)
     }
 
     /// Moves the pool to the intent's transaction, then changes it. The outer error says that nothing was changed.
@@ -69,7 +72,10 @@ impl Pool {
         self.kernel.message(&self.label.name, &format!("set_transaction_id {from} {to}")).map_err(
             |source| Error::SetTransaction { name: self.config.name.clone(), from, to, source },
         )?;
-        Ok(self.kernel.message(&self.label.name, message))
+        step("transaction set");
+        let answer = self.kernel.message(&self.label.name, message);
+        step("pool changed");
+        Ok(answer)
     }
 
     /// [`act`](Self::act) for a message that makes `id`. A thin id of the pool that no row owns (the store is older than the

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use devicemapper::{DM, DevId, DeviceInfo, DmError, DmFlags, DmName, DmOptions, DmUuid, errors};
 use nix::errno::Errno;
 
+use crate::failpoint::step;
 use crate::names::DmLabel;
 
 /// Where udevd listens; the crate waits for udev if and only if it is there.
@@ -209,13 +210,16 @@ impl Kernel {
         self.0
             .device_create(name(&label.name), Some(uuid), private(flags))
             .map_err(failed("create", &label.name))?;
+        step("device created");
 
         let lines = [(0, table.sectors, table.target.to_owned(), table.params.clone())];
         let started = self
             .0
             .table_load(&id, &lines, private(flags))
             .map_err(failed("load", &label.name))
+            .inspect(|_| step("table loaded"))
             .and_then(|_| self.resume(&label.name))
+            .inspect(|()| step("device started"))
             .and_then(|()| self.0.device_info(&id).map_err(failed("info", &label.name)))
             .and_then(|info| Device::from(info).with_node());
         if started.is_err()

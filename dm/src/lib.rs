@@ -12,12 +12,14 @@
 //! | `store.rs`, `lock.rs` | the durable table; the locks and their order |
 //! | `media.rs`, `signature.rs`, `loopback.rs` | what a pool lies on |
 //! | `kernel.rs` | the device-mapper calls |
+//! | `failpoint.rs` | where the crash tests stop a process |
 //! | `status.rs`, `names.rs`, `units.rs`, `config.rs`, `error.rs` | the words |
 #![forbid(unsafe_code)]
 
 mod change;
 mod config;
 mod error;
+mod failpoint;
 mod kernel;
 mod lock;
 mod loopback;
