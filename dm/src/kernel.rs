@@ -98,6 +98,15 @@ pub(crate) enum Access {
     ReadOnly,
 }
 
+impl Access {
+    fn flags(self) -> DmFlags {
+        match self {
+            Self::ReadWrite => DmFlags::empty(),
+            Self::ReadOnly => DmFlags::DM_READONLY,
+        }
+    }
+}
+
 /// One line of a table, from sector 0.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Table {
@@ -201,10 +210,7 @@ impl Kernel {
         table: &Table,
         access: Access,
     ) -> Result<Device, KernelError> {
-        let flags = match access {
-            Access::ReadWrite => DmFlags::empty(),
-            Access::ReadOnly => DmFlags::DM_READONLY,
-        };
+        let flags = access.flags();
         let id = DevId::Name(name(&label.name));
         let uuid = DmUuid::new(&label.uuid).expect("names.rs keeps dm uuids short and plain");
         self.0
@@ -228,6 +234,23 @@ impl Kernel {
             tracing::warn!(device = label.name, %error, "a dm device that could not be started stays behind");
         }
         started
+    }
+
+    /// Gives a running device another table, such as a longer one. The kernel swaps the two in one step, so a process that
+    /// dies in between leaves the old table in use.
+    pub(crate) fn reload(
+        &self,
+        device: &str,
+        table: &Table,
+        access: Access,
+    ) -> Result<(), KernelError> {
+        let id = DevId::Name(name(device));
+        let lines = [(0, table.sectors, table.target.to_owned(), table.params.clone())];
+        self.0.table_load(&id, &lines, private(access.flags())).map_err(failed("load", device))?;
+        step("new table loaded");
+        self.resume(device)?;
+        step("new table in use");
+        Ok(())
     }
 
     /// Removes a device; `false` if there was none. The crate tries for 0.8 s while somebody has it open.

@@ -12,6 +12,7 @@
 //! | `store.rs`, `lock.rs` | the durable table; the locks and their order |
 //! | `media.rs`, `signature.rs`, `loopback.rs` | what a pool lies on |
 //! | `kernel.rs` | the device-mapper calls |
+//! | `tools.rs` | thin_check and its siblings |
 //! | `failpoint.rs` | where the crash tests stop a process |
 //! | `status.rs`, `names.rs`, `units.rs`, `config.rs`, `error.rs` | the words |
 #![forbid(unsafe_code)]
@@ -31,6 +32,7 @@ mod reconcile;
 mod signature;
 mod status;
 mod store;
+mod tools;
 mod units;
 mod volumes;
 
@@ -43,5 +45,6 @@ pub use pool::Pool;
 pub use reconcile::Report;
 pub use status::{Blocks, PoolMode, PoolStatus, StatusError};
 pub use store::Phase;
+pub use tools::ToolError;
 pub use units::{Bytes, Percent};
 pub use volumes::{ActiveVolume, Deleted, Volume};
