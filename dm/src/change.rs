@@ -5,8 +5,6 @@
 //! store's (another copy of either, or another writer) refuses before anything is done to it, and after a crash every change
 //! that may have happened has a row.
 
-use std::path::Path;
-
 use nix::errno::Errno;
 
 use crate::error::Error;
@@ -15,9 +13,8 @@ use crate::kernel::KernelError;
 use crate::lock::Lock;
 use crate::names::ThinId;
 use crate::pool::Pool;
-use crate::status::{Blocks, PoolMode, PoolStatus, StatusLine, Working};
+use crate::status::{PoolMode, StatusLine, Working};
 use crate::store::Writer;
-use crate::units::Bytes;
 
 /// A recorded intent: the pool is to go from one transaction to the next.
 #[derive(Debug)]
@@ -31,14 +28,14 @@ impl Pool {
     /// Records an intent together with the pool's next transaction id. The caller holds the pool's lock until it has acted.
     pub(crate) fn intend<T>(
         &self,
-        _lock: &Lock,
+        lock: &Lock,
         grows: bool,
         record: impl FnOnce(&Writer<'_>) -> Result<T, Error>,
     ) -> Result<(Intent, T), Error> {
         let name = &self.config.name;
-        let working = self.working()?;
+        let mut working = self.working()?;
         if grows {
-            self.check_room(&working)?;
+            working = self.check_room(lock, working)?;
         }
         let from = working.transaction_id;
         let recorded = self.store.write(|w| {
@@ -101,11 +98,7 @@ impl Pool {
 
     /// The pool's figures, if the kernel lets the pool be changed.
     fn working(&self) -> Result<Working, Error> {
-        let stuck = |mode| Error::Stuck {
-            name: self.config.name.clone(),
-            mode,
-            metadata: self.media.metadata.clone(),
-        };
+        let stuck = |mode| Error::Stuck { name: self.config.name.clone(), mode };
         match self.status_line()? {
             StatusLine::Working(working) if working.mode == PoolMode::ReadOnly => {
                 Err(stuck(PoolMode::ReadOnly))
@@ -115,23 +108,17 @@ impl Pool {
         }
     }
 
-    fn check_room(&self, working: &Working) -> Result<(), Error> {
-        let limit = self.config.fill_limit;
-        let check = |what, blocks: Blocks, unit: Bytes, path: &Path| {
-            if blocks.used < limit.of(blocks.total).max(1) {
-                return Ok(());
-            }
-            let size = |blocks: u64| Bytes(blocks.saturating_mul(unit.0));
-            Err(Error::Full {
-                name: self.config.name.clone(),
-                what,
-                used: size(blocks.used),
-                total: size(blocks.total),
-                limit,
-                path: path.to_owned(),
-            })
+    /// Refuses a pool that is too full; one on loop files grows first, if it can.
+    fn check_room(&self, lock: &Lock, working: Working) -> Result<Working, Error> {
+        let working = match self.grow_if_low(lock, &working)? {
+            true => self.working()?,
+            false => working,
         };
-        check("data", working.data, self.block, &self.media.data)?;
-        check("metadata", working.metadata, PoolStatus::METADATA_BLOCK, &self.media.metadata)
+        for (what, blocks) in [("data", working.data), ("metadata", working.metadata)] {
+            if self.is_low(blocks) {
+                return Err(self.full(what, blocks));
+            }
+        }
+        Ok(working)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::names::PoolName;
+use crate::names::{LvmPool, PoolName};
 use crate::units::{Bytes, Percent};
 
 /// What a new pool is made on. A pool that exists already keeps what it was made on.
@@ -22,6 +22,8 @@ pub enum Backing {
         /// The device for the metadata.
         metadata: PathBuf,
     },
+    /// A thin pool that LVM made and activates, without volumes of LVM's own.
+    Lvm(LvmPool),
 }
 
 impl Backing {
@@ -44,7 +46,7 @@ pub struct PoolConfig {
     pub backing: Backing,
     /// The data block of a new pool: 64 KiB to 1 GiB, a multiple of 64 KiB.
     pub block: Bytes,
-    /// A pool fuller than this, in data or in metadata, takes no new volume.
+    /// A pool fuller than this, in data or in metadata, takes no new volume. Loop files grow before.
     pub fill_limit: Percent,
 }
 

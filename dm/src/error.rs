@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use crate::kernel::KernelError;
 use crate::names::{PoolName, ThinId, VolumeName};
 use crate::status::{PoolMode, StatusError};
+use crate::table::TableError;
+use crate::tools::ToolError;
 use crate::units::{Bytes, Percent};
 
 /// A failed operation.
@@ -49,10 +51,15 @@ pub enum Error {
     PoolExists { name: PoolName, state_dir: PathBuf },
     /// A dm device of the pool's name is there, but no row of the store.
     #[error(
-        "the device {device} of pool {name} is active, but {} does not know the pool; restore the store, or remove the device with `dmsetup remove {device}`",
+        "the device {device} and {volumes} volumes of a pool {name} are active, but the store in {} does not know the pool; restore the store, or remove the devices with `dmsetup remove`, the volumes' first",
         state_dir.display()
     )]
-    UnknownPoolDevice { name: PoolName, device: String, state_dir: PathBuf },
+    UnknownPoolDevice { name: PoolName, device: String, volumes: usize, state_dir: PathBuf },
+    /// The pool's dm name is another device's: of another program, or of a pool in another store.
+    #[error(
+        "the device {device} has the uuid {uuid:?} and is not the pool {name} of this store; give this pool another name in the configuration, or remove the device with `dmsetup remove {device}`"
+    )]
+    ForeignDevice { name: PoolName, device: String, uuid: String },
     /// The block size is none that dm-thin takes.
     #[error("a pool cannot have blocks of {block}; take a multiple of 64 KiB up to 1 GiB")]
     BlockSize { block: Bytes },
@@ -77,11 +84,77 @@ pub enum Error {
     #[error("{} is in use: mounted, or part of another device", path.display())]
     InUse { path: PathBuf, source: io::Error },
     /// The device holds something.
-    #[error("{} carries {found}; if nobody needs it, clear it with `wipefs --all {}`", path.display(), path.display())]
+    #[error("{} carries {found}; if nobody needs it, create the pool with --force", path.display())]
     Signature { path: PathBuf, found: &'static str },
     /// The pool's metadata is not where the store says.
     #[error("{} holds no thin-pool metadata; has the device got another name, or has the file been replaced?", path.display())]
     NotMetadata { path: PathBuf },
+    /// Data and metadata are one device.
+    #[error("{} cannot hold data and metadata of one pool; give two devices", path.display())]
+    OneDevice { path: PathBuf },
+    /// The metadata is another pool's.
+    #[error("{} holds the metadata of another pool ({found}); have devices been swapped or files replaced?", path.display())]
+    ForeignMetadata { path: PathBuf, found: String },
+    /// A file or device is smaller than what the pool uses of it.
+    #[error("{} has {size} and the pool uses {recorded} of it; has the device been swapped or the file cut off? Make it as large as it was", path.display())]
+    Shrunk { path: PathBuf, size: Bytes, recorded: Bytes },
+    /// thin_check finds errors.
+    #[error("the metadata of the pool {name} in {} is damaged; run `sharedroot pool repair`, which works on a copy", metadata.display())]
+    Unsound { name: PoolName, metadata: PathBuf, source: ToolError },
+    /// thin_check cannot be run.
+    #[error(
+        "cannot check the metadata of the pool {name}, which was not deactivated at its last end"
+    )]
+    Check { name: PoolName, source: ToolError },
+    /// The kernel does not reserve a snapshot of the metadata.
+    #[error("cannot read the metadata of the pool {name}")]
+    ReserveMetadata { name: PoolName, source: KernelError },
+    /// thin_ls cannot be run.
+    #[error("cannot list the thin ids of the pool {name}")]
+    ListIds { name: PoolName, source: ToolError },
+    /// thin_ls prints something else than ids.
+    #[error("thin_ls gave {text:?} as a thin id of the pool {name}")]
+    WrongId { name: PoolName, text: String },
+    /// thin_repair makes nothing sound of the metadata.
+    #[error("cannot repair the metadata of the pool {name}; it is as it was")]
+    Repair { name: PoolName, source: ToolError },
+    /// The metadata of a pool in use is not to be replaced.
+    #[error("the pool {name} is active; deactivate it first with `sharedroot pool deactivate`")]
+    RepairActive { name: PoolName },
+    /// A size below the present one.
+    #[error(
+        "the pool {name} has {data} for data and {metadata} for metadata, and pools do not shrink"
+    )]
+    Shrink { name: PoolName, data: Bytes, metadata: Bytes },
+    /// The file system of the loop files has no room for the new size.
+    #[error("{} cannot grow to {wanted}: {room} is what it may have, {} of its file system's free space; make room there, or use block devices", path.display(), Percent::new(80).expect("80 is a percentage"))]
+    NoRoomToGrow { path: PathBuf, wanted: Bytes, room: Bytes },
+    /// Devices have their own sizes.
+    #[error(
+        "the pool {name} lies on devices; enlarge them, then run `sharedroot pool grow` without sizes"
+    )]
+    GrowDevices { name: PoolName },
+    /// The pool did not take its new table.
+    #[error("cannot give the pool {name} its new size; its next use tries again")]
+    Grow { name: PoolName, source: KernelError },
+    /// The kernel's table line is not understood.
+    #[error("cannot understand the table of the pool {name}")]
+    PoolTable { name: PoolName, source: TableError },
+    /// LVM has not activated the pool.
+    #[error("LVM has no active thin pool {}; activate it with `lvchange --activate y {}`", node.display(), node.display())]
+    LvmInactive { node: PathBuf },
+    /// The LVM volume is no thin pool, or LVM has put volumes into it.
+    #[error("{} is a {target} device and no thin pool without volumes of LVM's; make one with `lvcreate --type thin-pool`", node.display())]
+    LvmNotPool { node: PathBuf, target: String },
+    /// Somebody has used the pool.
+    #[error("the thin pool {} is not empty; adopt one that nobody has used", node.display())]
+    LvmNotEmpty { node: PathBuf },
+    /// LVM grows the pool.
+    #[error("the thin pool {} is LVM's; grow it with `lvextend --size +SIZE {}`", node.display(), node.display())]
+    LvmGrows { node: PathBuf },
+    /// LVM checks and repairs the pool.
+    #[error("the thin pool {} is LVM's, which checks it when it activates it; repair it with `lvconvert --repair {}`", node.display(), node.display())]
+    LvmChecks { node: PathBuf },
     /// A device is too small for a pool.
     #[error("{} has {size}, too little for a pool", path.display())]
     Small { path: PathBuf, size: Bytes },
@@ -99,7 +172,7 @@ pub enum Error {
     StatusLine { name: PoolName, source: StatusError },
     /// The pool is too full for another volume.
     #[error(
-        "the pool {name} is full: {used} of {total} {what} used, the limit is {limit}; delete containers, and unused bases with `sharedroot image rm`, or enlarge {}",
+        "the pool {name} is full: {used} of {total} {what} used in {}, the limit is {limit}; enlarge it with `sharedroot pool grow`, or delete containers, and unused bases with `sharedroot image rm`",
         path.display()
     )]
     Full {
@@ -111,11 +184,13 @@ pub enum Error {
         path: PathBuf,
     },
     /// The kernel does not let the pool be changed.
-    #[error("the pool {name} cannot be changed, its mode is {mode}; deactivate it and run `thin_check` on {}", metadata.display())]
-    Stuck { name: PoolName, mode: PoolMode, metadata: PathBuf },
+    #[error(
+        "the pool {name} cannot be changed, its mode is {mode}; stop its containers, then run `sharedroot pool deactivate` and `sharedroot pool activate`, which checks it"
+    )]
+    Stuck { name: PoolName, mode: PoolMode },
     /// Pool and store do not belong together, or one of them is an older copy.
     #[error(
-        "the pool {name} is at transaction {kernel} and the store at {store}: one of them is an old copy, or something else changed the pool; run `sharedroot gc` to go on with the pool as it is"
+        "the pool {name} is at transaction {kernel} and the store at {store}: one of them is an old copy, or something else changed the pool; see what it holds with `sharedroot gc --dry-run`, and go on with the pool as it is with `sharedroot gc --force`"
     )]
     Transaction { name: PoolName, kernel: u64, store: u64 },
     /// The pool did not take the next transaction id.

@@ -5,12 +5,14 @@
 //! Without udevd the crate does not wait for udev (it looks for `/run/udev/control`), and devtmpfs makes `/dev/dm-N`.
 
 use std::fmt;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use devicemapper::{DM, DevId, DeviceInfo, DmError, DmFlags, DmName, DmOptions, DmUuid, errors};
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::failpoint::step;
 use crate::names::DmLabel;
@@ -296,6 +298,42 @@ impl Kernel {
             .table_status(&id, private(DmFlags::DM_NOFLUSH))
             .map_err(failed("status", device))?;
         Ok(lines.into_iter().next().map(|(_, _, _, line)| line).unwrap_or_default())
+    }
+}
+
+impl Kernel {
+    /// The target and the parameters of a device's only table line.
+    pub(crate) fn table(&self, device: &str) -> Result<(String, String), KernelError> {
+        let id = DevId::Name(name(device));
+        let (_, lines) = self
+            .0
+            .table_status(&id, private(DmFlags::DM_STATUS_TABLE))
+            .map_err(failed("table", device))?;
+        let line = lines.into_iter().next();
+        Ok(line.map(|(_, _, target, params)| (target, params)).unwrap_or_default())
+    }
+
+    /// From now on an event of any dm device ends [`wait_for_event`](Self::wait_for_event).
+    pub(crate) fn arm_events(&self) -> Result<(), KernelError> {
+        self.0.arm_poll().map(drop).map_err(failed("arm poll", ""))
+    }
+
+    /// Waits for an event of any dm device since the last [`arm_events`](Self::arm_events).
+    pub(crate) fn wait_for_event(&self) -> Result<(), KernelError> {
+        let mut wanted = [PollFd::new(self.0.file().as_fd(), PollFlags::POLLIN)];
+        loop {
+            match poll(&mut wanted, PollTimeout::NONE) {
+                Err(Errno::EINTR) => {}
+                Err(errno) => {
+                    return Err(KernelError::Refused {
+                        call: "poll",
+                        device: String::new(),
+                        errno,
+                    });
+                }
+                Ok(_) => return Ok(()),
+            }
+        }
     }
 }
 

@@ -4,47 +4,62 @@
 //!
 //! | file | its story |
 //! |---|---|
-//! | `pool.rs` | a pool found, made, activated, measured, taken down |
+//! | `pool.rs` | a pool found, measured, taken down |
+//! | `new_pool.rs`, `lvm.rs` | a pool made, or taken over from LVM |
+//! | `activate.rs`, `check.rs` | activated, after a look at its metadata; checked, repaired |
+//! | `grow.rs` | made larger while it is in use |
+//! | `reserved.rs` | its metadata read while it is in use |
 //! | `new_volume.rs` | a volume in the making, kept or gone |
 //! | `volumes.rs` | volumes activated, deactivated, deleted |
 //! | `reconcile.rs` | what a process that died has left |
 //! | `change.rs` | intent, act: one change of a pool |
-//! | `store.rs`, `lock.rs` | the durable table; the locks and their order |
-//! | `media.rs`, `signature.rs`, `loopback.rs` | what a pool lies on |
+//! | `store.rs`, `pool_row.rs`, `lock.rs` | the durable tables; the locks and their order |
+//! | `media.rs`, `signature.rs`, `superblock.rs`, `loopback.rs` | what a pool lies on |
 //! | `kernel.rs` | the device-mapper calls |
 //! | `tools.rs` | thin_check and its siblings |
 //! | `failpoint.rs` | where the crash tests stop a process |
-//! | `status.rs`, `names.rs`, `units.rs`, `config.rs`, `error.rs` | the words |
+//! | `table.rs`, `status.rs`, `names.rs`, `units.rs`, `config.rs`, `error.rs` | the words |
 #![forbid(unsafe_code)]
 
+mod activate;
 mod change;
+mod check;
 mod config;
 mod error;
 mod failpoint;
+mod grow;
 mod kernel;
 mod lock;
 mod loopback;
+mod lvm;
 mod media;
 mod names;
+mod new_pool;
 mod new_volume;
 mod pool;
+mod pool_row;
 mod reconcile;
+mod reserved;
 mod signature;
 mod status;
 mod store;
+mod superblock;
+mod table;
 mod tools;
 mod units;
 mod volumes;
 
+pub use check::Repaired;
 pub use config::{Backing, PoolConfig};
 pub use error::Error;
 pub use kernel::KernelError;
-pub use names::{NameError, PoolName, ThinId, VolumeName};
+pub use names::{LvmPool, NameError, PoolName, ThinId, VolumeName};
 pub use new_volume::NewVolume;
 pub use pool::Pool;
 pub use reconcile::Report;
 pub use status::{Blocks, PoolMode, PoolStatus, StatusError};
 pub use store::Phase;
+pub use table::TableError;
 pub use tools::ToolError;
 pub use units::{Bytes, Percent};
 pub use volumes::{ActiveVolume, Deleted, Volume};

@@ -81,6 +81,21 @@ pub(crate) fn detach(file: &Path) -> Result<(), Error> {
     }
 }
 
+/// Tells the kernel that an attached file has another size now.
+pub(crate) fn measure_again(file: &Path) -> Result<(), Error> {
+    let failed = |source| Error::Media {
+        action: "tell the loop device the size of",
+        path: file.to_owned(),
+        source,
+    };
+    match find(file).map_err(failed)? {
+        Some(node) => {
+            LoopDevice::open(node).and_then(|device| device.set_capacity()).map_err(failed)
+        }
+        None => Ok(()),
+    }
+}
+
 /// The loop device of `file`: the kernel names every loop device's file in sysfs.
 fn find(file: &Path) -> io::Result<Option<PathBuf>> {
     let file = file.canonicalize()?;

@@ -12,29 +12,46 @@ use nix::sys::statvfs::statvfs;
 
 use crate::config::{Backing, PoolConfig};
 use crate::error::Error;
+use crate::failpoint::step;
 use crate::kernel::DevNumber;
 use crate::loopback::{self, Attached};
 use crate::signature;
+use crate::superblock::{self, Superblock};
 use crate::units::{Bytes, Percent};
 
 /// Below this a loop file is not worth a pool, unless less was asked for.
 const LEAST: Bytes = Bytes::gib(1);
-/// `THIN_METADATA_BLOCK_SIZE`: dm-thin formats the metadata if and only if its first block is zero.
-const SUPERBLOCK: usize = 4096;
+
+/// What a pool lies on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Two sparse files of ours on loop devices.
+    Loop,
+    /// Two block devices.
+    Devices,
+    /// A thin pool that LVM activates; data and metadata are its node.
+    Lvm,
+}
 
 /// Where a pool's data and metadata lie.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Media {
-    pub(crate) on_loop: bool,
+    pub(crate) kind: Kind,
     pub(crate) data: PathBuf,
     pub(crate) metadata: PathBuf,
+}
+
+/// What a pool uses of its media.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Sizes {
+    pub(crate) data: Bytes,
+    pub(crate) metadata: Bytes,
 }
 
 /// The block devices of a pool, loop devices attached. Dropping it detaches what was attached here.
 #[derive(Debug)]
 pub(crate) struct Connected {
     pub(crate) data: DevNumber,
-    pub(crate) data_size: Bytes,
     pub(crate) metadata: DevNumber,
     loops: Vec<Attached>,
 }
@@ -49,22 +66,24 @@ impl Connected {
 impl Media {
     /// Where a new pool will lie.
     pub(crate) fn plan(config: &PoolConfig) -> Self {
+        let file = |end| config.state_dir.join(format!("{}.{end}", config.name));
         match &config.backing {
-            Backing::Loop { .. } => Self {
-                on_loop: true,
-                data: config.state_dir.join(format!("{}.data", config.name)),
-                metadata: config.state_dir.join(format!("{}.metadata", config.name)),
-            },
+            Backing::Loop { .. } => {
+                Self { kind: Kind::Loop, data: file("data"), metadata: file("metadata") }
+            }
             Backing::Devices { data, metadata } => {
-                Self { on_loop: false, data: data.clone(), metadata: metadata.clone() }
+                Self { kind: Kind::Devices, data: data.clone(), metadata: metadata.clone() }
+            }
+            Backing::Lvm(pool) => {
+                Self { kind: Kind::Lvm, data: pool.node(), metadata: pool.node() }
             }
         }
     }
 
-    /// Refuses what must not be overwritten. Changes nothing.
-    pub(crate) fn check_unused(&self) -> Result<(), Error> {
+    /// Refuses what must not be overwritten: with `force` only what somebody uses. Changes nothing.
+    pub(crate) fn check_unused(&self, force: bool) -> Result<(), Error> {
         for path in [&self.data, &self.metadata] {
-            if self.on_loop {
+            if self.kind == Kind::Loop {
                 if path.exists() {
                     return Err(Error::FileWithoutPool { path: path.clone() });
                 }
@@ -76,35 +95,44 @@ impl Media {
                 .take(signature::LOOK as u64)
                 .read_to_end(&mut head)
                 .map_err(media("read", path))?;
-            if let Some(found) = signature::found(&head) {
-                return Err(Error::Signature { path: path.clone(), found });
+            match signature::found(&head) {
+                Some(found) if !force => {
+                    return Err(Error::Signature { path: path.clone(), found });
+                }
+                _ => {}
             }
         }
-        Ok(())
+        match self.data == self.metadata {
+            true => Err(Error::OneDevice { path: self.data.clone() }),
+            false => Ok(()),
+        }
     }
 
-    /// Makes the files, or prepares the devices. The caller undoes it with [`Media::unmake`] if a later step fails.
+    /// Makes the files, or clears the start of the devices. The caller undoes it with [`Media::unmake`] if a later step fails.
     pub(crate) fn make(&self, backing: &Backing) -> Result<(), Error> {
         if let Backing::Loop { data, metadata } = backing {
             let size = bounded(&self.data, *data)?;
             make_sparse(&self.data, size)?;
+            step("data file made");
             make_sparse(&self.metadata, *metadata)?;
+            step("metadata file made");
+            return Ok(());
         }
-        self.clear_superblock()
+        // What lay there must not be found again: not by us as metadata, not by a scan as a file system.
+        for path in [&self.metadata, &self.data] {
+            clear(path, signature::LOOK)?;
+        }
+        Ok(())
     }
 
     /// Takes back what [`Media::make`] did, as far as it came.
     pub(crate) fn unmake(&self) -> Result<(), Error> {
-        if !self.on_loop {
+        if self.kind == Kind::Devices {
             // After a crash long ago something else may lie there by now.
-            let mut head = [0; SUPERBLOCK];
-            open_unclaimed(&self.metadata)?
-                .read_exact(&mut head)
-                .map_err(media("read", &self.metadata))?;
-            return if signature::is_thin_metadata(&head) {
-                self.clear_superblock()
-            } else {
-                Ok(())
+            open_unclaimed(&self.metadata)?;
+            return match self.superblock()? {
+                Some(_) => clear(&self.metadata, superblock::BLOCK.0 as usize),
+                None => Ok(()),
             };
         }
         for path in [&self.data, &self.metadata] {
@@ -113,55 +141,79 @@ impl Media {
                 false => continue,
             }
             fs::remove_file(path).map_err(media("remove", path))?;
+            step("file removed");
         }
         Ok(())
     }
 
-    fn clear_superblock(&self) -> Result<(), Error> {
-        let path = &self.metadata;
-        let mut file = OpenOptions::new().write(true).open(path).map_err(media("open", path))?;
-        file.write_all(&[0; SUPERBLOCK])
-            .and_then(|()| file.sync_all())
-            .map_err(media("clear the start of", path))
+    /// What the metadata says of itself; none if it is no thin pool's.
+    pub(crate) fn superblock(&self) -> Result<Option<Superblock>, Error> {
+        let mut head = Vec::new();
+        File::open(&self.metadata)
+            .and_then(|file| file.take(superblock::BLOCK.0).read_to_end(&mut head))
+            .map_err(media("read", &self.metadata))?;
+        Ok(Superblock::parse(&head))
     }
 
-    /// Attaches the loop files and measures the devices. `formatted`: the pool was in use before, so its metadata must be
-    /// there; dm-thin would take a zeroed device for a new pool and forget every volume.
-    pub(crate) fn connect(&self, formatted: bool) -> Result<Connected, Error> {
-        if formatted {
-            let mut head = [0; SUPERBLOCK];
-            let mut file = File::open(&self.metadata).map_err(media("open", &self.metadata))?;
-            file.read_exact(&mut head).map_err(media("read", &self.metadata))?;
-            if !signature::is_thin_metadata(&head) {
-                return Err(Error::NotMetadata { path: self.metadata.clone() });
-            }
-        }
+    /// Attaches the loop files.
+    pub(crate) fn connect(&self) -> Result<Connected, Error> {
         let mut loops = Vec::new();
         let mut node = |path: &PathBuf| {
-            if !self.on_loop {
+            if self.kind != Kind::Loop {
                 return Ok(path.clone());
             }
             let attached = loopback::attach(path)?;
             let node = attached.node.clone();
             loops.push(attached);
+            step("loop device attached");
             Ok::<_, Error>(node)
         };
         let (data, metadata) = (node(&self.data)?, node(&self.metadata)?);
-        let (metadata, _) = measure(&metadata)?;
-        let (data, data_size) = measure(&data)?;
-        Ok(Connected { data, data_size, metadata, loops })
+        let (data, metadata) = (measure(&data)?.0, measure(&metadata)?.0);
+        Ok(Connected { data, metadata, loops })
     }
 
     /// Detaches the loop files.
     pub(crate) fn disconnect(&self) -> Result<(), Error> {
-        if !self.on_loop {
+        if self.kind != Kind::Loop {
             return Ok(());
         }
         loopback::detach(&self.data).and(loopback::detach(&self.metadata))
     }
+
+    /// The sizes of the files or devices as they are now.
+    pub(crate) fn sizes(&self) -> Result<Sizes, Error> {
+        let size = |path: &Path| match self.kind {
+            Kind::Loop => Ok(Bytes(fs::metadata(path).map_err(media("look at", path))?.len())),
+            Kind::Devices | Kind::Lvm => Ok(measure(path)?.1),
+        };
+        Ok(Sizes { data: size(&self.data)?, metadata: size(&self.metadata)? })
+    }
+
+    /// Makes loop files longer, and what the kernel knows of them. A file that is long enough stays as it is.
+    pub(crate) fn extend(&self, sizes: Sizes) -> Result<(), Error> {
+        for (path, size) in [(&self.data, sizes.data), (&self.metadata, sizes.metadata)] {
+            let file = OpenOptions::new().write(true).open(path).map_err(media("open", path))?;
+            if file.metadata().map_err(media("look at", path))?.len() < size.0 {
+                file.set_len(size.0)
+                    .and_then(|()| file.sync_all())
+                    .map_err(media("extend", path))?;
+                step("file extended");
+            }
+            loopback::measure_again(path)?;
+            step("loop device extended");
+        }
+        Ok(())
+    }
+
+    /// The most that the data file may have: what it has already and what is free, less a fifth.
+    pub(crate) fn room(&self) -> Result<Bytes, Error> {
+        let taken = fs::metadata(&self.data).map_err(media("look at", &self.data))?.blocks() * 512;
+        Ok(four_fifths(Bytes(free(&self.data)?.0.saturating_add(taken))))
+    }
 }
 
-fn media(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+pub(crate) fn media(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
     let path = path.to_owned();
     move |source| Error::Media { action, path, source }
 }
@@ -180,22 +232,40 @@ fn open_unclaimed(path: &Path) -> Result<File, Error> {
     )
 }
 
+fn clear(path: &Path, length: usize) -> Result<(), Error> {
+    let mut file = OpenOptions::new().write(true).open(path).map_err(media("open", path))?;
+    let end = file.seek(SeekFrom::End(0)).map_err(media("measure", path))?;
+    let zeroes = vec![0; length.min(end as usize)];
+    file.seek(SeekFrom::Start(0))
+        .and_then(|_| file.write_all(&zeroes))
+        .and_then(|()| file.sync_all())
+        .map_err(media("clear the start of", path))
+}
+
 /// What may be taken of `wanted` without promising more than 80 % of what is free.
 fn bounded(file: &Path, wanted: Bytes) -> Result<Bytes, Error> {
-    let dir = file.parent().unwrap_or(Path::new("/"));
-    let system =
-        statvfs(dir).map_err(|errno| media("measure the file system of", dir)(errno.into()))?;
-    let free = Bytes(system.blocks_available().saturating_mul(system.fragment_size()));
-    let room =
-        Bytes(Percent::new(80).expect("80 is a percentage").of(free.0)).round_down(Bytes::mib(1));
+    let free = free(file)?;
+    let room = four_fifths(free);
     let least = LEAST.min(wanted);
     if room < least {
-        return Err(Error::NoRoom { path: dir.to_owned(), free, least });
+        let path = file.parent().unwrap_or(Path::new("/")).to_owned();
+        return Err(Error::NoRoom { path, free, least });
     }
     if room < wanted {
         tracing::warn!(file = %file.display(), %wanted, taken = %room, "the file system has no room for more");
     }
     Ok(room.min(wanted))
+}
+
+fn free(file: &Path) -> Result<Bytes, Error> {
+    let dir = file.parent().unwrap_or(Path::new("/"));
+    let system =
+        statvfs(dir).map_err(|errno| media("measure the file system of", dir)(errno.into()))?;
+    Ok(Bytes(system.blocks_available().saturating_mul(system.fragment_size())))
+}
+
+fn four_fifths(size: Bytes) -> Bytes {
+    Bytes(Percent::new(80).expect("80 is a percentage").of(size.0)).round_down(Bytes::mib(1))
 }
 
 fn make_sparse(path: &Path, size: Bytes) -> Result<(), Error> {

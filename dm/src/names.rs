@@ -4,6 +4,7 @@
 //! one udev rule can match all of them (`ENV{DM_UUID}=="SHAREDROOT-*"`) and leave them unscanned.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// Longest pool name. With [`VOLUME_MAX`] the dm name stays below the kernel's `DM_NAME_LEN` of 128 bytes:
@@ -31,6 +32,12 @@ pub enum NameError {
         text: String,
         /// The most bytes a name may have.
         max: usize,
+    },
+    /// The text does not name a thin pool of LVM.
+    #[error("{text:?} is no thin pool of LVM; write VG/LV, as `lvs` shows the names")]
+    Lvm {
+        /// The rejected text.
+        text: String,
     },
     /// The text has a character that a name must not have.
     #[error("the {kind} name {text:?} may have {allowed} and must begin with a letter or digit")]
@@ -143,6 +150,49 @@ impl PoolName {
     }
 }
 
+/// A thin pool of LVM: `VG/LV`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LvmPool {
+    group: Box<str>,
+    volume: Box<str>,
+}
+
+impl LvmPool {
+    /// The dm name that LVM gives the pool: hyphens are doubled, and one joins the two names (lvm(8), `dm_build_dm_name`).
+    pub(crate) fn dm_name(&self) -> String {
+        format!("{}-{}", self.group.replace('-', "--"), self.volume.replace('-', "--"))
+    }
+
+    /// The pool's node below `/dev/mapper`.
+    pub(crate) fn node(&self) -> PathBuf {
+        Path::new("/dev/mapper").join(self.dm_name())
+    }
+}
+
+impl FromStr for LvmPool {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        // lvm(8), "VALID NAMES".
+        let plain = |c: char| c.is_ascii_alphanumeric() || "+_.-".contains(c);
+        let valid = |name: &str| {
+            name.chars().all(plain) && !["", ".", ".."].contains(&name) && !name.starts_with('-')
+        };
+        match text.split_once('/') {
+            Some((group, volume)) if valid(group) && valid(volume) && text.len() < 100 => {
+                Ok(Self { group: group.into(), volume: volume.into() })
+            }
+            _ => Err(NameError::Lvm { text: text.to_owned() }),
+        }
+    }
+}
+
+impl fmt::Display for LvmPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.group, self.volume)
+    }
+}
+
 /// The name and uuid of one dm device of ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DmLabel {
@@ -153,9 +203,14 @@ pub(crate) struct DmLabel {
 }
 
 impl DmLabel {
-    /// The pool's own device.
-    pub(crate) fn pool(pool: &PoolName) -> Self {
-        Self { name: format!("sharedroot-{pool}"), uuid: format!("SHAREDROOT-{pool}-pool") }
+    /// The device of a new pool. The tag tells it from a pool of the same name in another store.
+    pub(crate) fn new_pool(pool: &PoolName, tag: &str) -> Self {
+        Self { name: Self::pool_device(pool), uuid: format!("SHAREDROOT-{pool}-pool-{tag}") }
+    }
+
+    /// The name of a pool's device, other than one of LVM's.
+    pub(crate) fn pool_device(pool: &PoolName) -> String {
+        format!("sharedroot-{pool}")
     }
 
     /// One volume's device.
@@ -201,6 +256,16 @@ mod tests {
         let volume: VolumeName = "v".repeat(VOLUME_MAX).parse().expect("a volume name");
         let label = DmLabel::volume(&pool, &volume, ThinId::MAX);
         assert!(label.name.len() < 128 && label.uuid.len() < 129, "{label:?}");
+    }
+
+    #[test]
+    fn lvm_doubles_hyphens() {
+        let pool: LvmPool = "vg-a/thin.pool-1".parse().expect("a name");
+        assert_eq!(pool.dm_name(), "vg--a-thin.pool--1");
+        assert_eq!(pool.to_string(), "vg-a/thin.pool-1");
+        for text in ["", "vg", "vg/", "/lv", "vg/../x", "vg/lv/x", "vg/-x", "vg/l v", "../x"] {
+            assert!(text.parse::<LvmPool>().is_err(), "{text:?}");
+        }
     }
 
     #[test]

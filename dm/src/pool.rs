@@ -1,16 +1,18 @@
-//! A pool: found, made, activated, measured and taken down.
+//! A pool: found, measured and taken down.
 
 use crate::config::{Backing, PoolConfig};
 use crate::error::Error;
-use crate::kernel::{Access, Device, Kernel, KernelError, Table};
+use crate::failpoint::step;
+use crate::kernel::{Device, Kernel};
 use crate::lock::{Lock, own_dir};
-use crate::media::{Connected, Media};
+use crate::media::{Kind, Media};
 use crate::names::{DmLabel, PoolName};
+use crate::pool_row::{PoolPhase, PoolRow};
 use crate::status::{PoolMode, PoolStatus, StatusLine};
-use crate::store::{Phase, PoolRow, Store};
-use crate::units::{Bytes, Percent};
+use crate::store::Store;
+use crate::units::Bytes;
 
-/// An active thin pool. Usable from many threads and many processes at once.
+/// A thin pool. Usable from many threads and many processes at once.
 #[derive(Debug)]
 pub struct Pool {
     pub(crate) config: PoolConfig,
@@ -25,16 +27,36 @@ impl Pool {
     /// Finds the pool and activates it if the kernel has it not. With [`Backing::Loop`] it is made on first use.
     ///
     /// One process activates or makes, the others wait for it. What processes that died have left half-done in the pool is
-    /// finished or undone on the way.
+    /// finished or undone on the way; a pool that was not deactivated is checked first.
     ///
     /// # Errors
     /// [`Error::NoPool`] if there is none and the configuration names devices: those take [`Pool::create`].
+    /// [`Error::Unsound`] if the check fails.
     pub fn open(config: &PoolConfig) -> Result<Self, Error> {
-        let pool = match Self::opened(config)? {
-            Some(pool) if pool.find()?.is_some_and(|device| device.live && !device.suspended) => {
+        Self::open_as(config, false)
+    }
+
+    /// [`open`](Self::open) for a pool whose transaction is not the store's, so that
+    /// [`reconcile`](Self::reconcile) can say what it holds.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), without [`Error::Transaction`].
+    pub fn open_to_reconcile(config: &PoolConfig) -> Result<Self, Error> {
+        Self::open_as(config, true)
+    }
+
+    fn open_as(config: &PoolConfig, any_transaction: bool) -> Result<Self, Error> {
+        let pool = match Self::known_row(config)? {
+            Some((pool, PoolPhase::Ready)) if pool.is_active()? => pool,
+            _ => {
+                let (pool, unclean) = Self::activated(config, any_transaction)?;
+                if unclean && !any_transaction {
+                    let report = pool.reconcile(false)?;
+                    tracing::warn!(pool = %config.name, %report, "the pool was not deactivated; its metadata is sound");
+                    return Ok(pool);
+                }
                 pool
             }
-            _ => Self::activated(config)?,
         };
         let report = pool.recover_unfinished()?;
         if !report.is_clean() {
@@ -43,24 +65,26 @@ impl Pool {
         Ok(pool)
     }
 
-    /// Makes a pool.
+    /// The pool as the store knows it, active or not; none if there is none. Activates nothing.
     ///
     /// # Errors
-    /// [`Error::PoolExists`]; [`Error::Signature`] or [`Error::InUse`] for a device that carries something or is in use.
-    /// A failed creation leaves nothing behind.
-    pub fn create(config: &PoolConfig) -> Result<Self, Error> {
-        let (kernel, store, _lock) = Self::prepared(config)?;
-        match store.pool(&config.name)? {
-            Some(row) if row.phase == Phase::Ready => Err(Error::PoolExists {
-                name: config.name.clone(),
-                state_dir: config.state_dir.clone(),
-            }),
-            Some(row) => {
-                unmake(config, &kernel, &store, &row.media)?;
-                make(config, kernel, store)
-            }
-            None => make(config, kernel, store),
+    /// The store cannot be read.
+    pub fn known(config: &PoolConfig) -> Result<Option<Self>, Error> {
+        Ok(Self::known_row(config)?.map(|(pool, _)| pool))
+    }
+
+    fn known_row(config: &PoolConfig) -> Result<Option<(Self, PoolPhase)>, Error> {
+        if !Store::file(&config.state_dir).exists() {
+            return Ok(None);
         }
+        own_dir(&config.state_dir)?;
+        own_dir(&config.run_dir)?;
+        let store = Store::open(&config.state_dir, &config.run_dir)?;
+        let Some(row) = store.pool(&config.name)?.filter(PoolRow::is_made) else {
+            return Ok(None);
+        };
+        let phase = row.phase;
+        Ok(Some((Self::of(config, kernel()?, store, row), phase)))
     }
 
     /// Whether the pool has been made, active or not. Makes and activates nothing.
@@ -73,12 +97,20 @@ impl Pool {
         }
         own_dir(&config.run_dir)?;
         let row = Store::open(&config.state_dir, &config.run_dir)?.pool(&config.name)?;
-        Ok(row.is_some_and(|row| row.phase == Phase::Ready))
+        Ok(row.is_some_and(|row| row.is_made()))
     }
 
     /// The pool's name.
     pub fn name(&self) -> &PoolName {
         &self.config.name
+    }
+
+    /// Whether the kernel has the pool.
+    ///
+    /// # Errors
+    /// The kernel cannot be asked, or [`Error::ForeignDevice`].
+    pub fn is_active(&self) -> Result<bool, Error> {
+        Ok(self.find()?.is_some_and(|device| device.live && !device.suspended))
     }
 
     /// The pool as the kernel and the store see it. Reads only; the figures may be one transaction old.
@@ -98,7 +130,7 @@ impl Pool {
             volumes: self.store.volumes(&self.config.name)?.len() as u64,
             data_path: self.media.data.clone(),
             metadata_path: self.media.metadata.clone(),
-            on_loop: self.media.on_loop,
+            on_loop: self.media.kind == Kind::Loop,
         };
         if let StatusLine::Working(working) = self.status_line()? {
             status.mode = working.mode;
@@ -111,7 +143,7 @@ impl Pool {
     }
 
     /// Deactivates every volume and the pool and detaches its loop files. The pool and its volumes stay; [`Pool::open`]
-    /// brings them back.
+    /// brings them back. A pool of LVM's stays active.
     ///
     /// # Errors
     /// A volume is in use, or the kernel refuses.
@@ -120,41 +152,67 @@ impl Pool {
         self.stop()
     }
 
-    /// Shuts the pool down and forgets it with all its volumes: loop files are removed, of devices the superblock is cleared.
+    /// Shuts the pool down and forgets it with all its volumes: loop files are removed, of devices the superblock is cleared,
+    /// in a pool of LVM's our volumes are deleted.
     ///
     /// # Errors
     /// A volume is in use, or the kernel refuses. Then the pool is still there.
     pub fn destroy(self) -> Result<(), Error> {
+        let name = &self.config.name;
+        if self.media.kind == Kind::Lvm {
+            self.release()?;
+            return self.store.write(|w| w.drop_pool(name));
+        }
         let _lock = self.lock()?;
         self.stop()?;
-        let name = &self.config.name;
+        let Some(row) = self.store.pool(name)? else { return Ok(()) };
         // From here on the pool is as one whose creation was cut short: the next `open` or `create` finishes its end.
-        let row = PoolRow {
-            phase: Phase::Creating,
-            media: self.media.clone(),
-            block: self.block,
-            transaction_id: 0,
-        };
+        let row = PoolRow { phase: PoolPhase::Creating, ..row };
         self.store.write(|w| w.drop_pool(name).and_then(|()| w.put_pool(name, &row)))?;
-        unmake(&self.config, &self.kernel, &self.store, &self.media)
+        step("end intended");
+        self.unmake()
     }
 
     fn stop(&self) -> Result<(), Error> {
-        for volume in self.store.volumes(&self.config.name)? {
+        let name = &self.config.name;
+        for volume in self.store.volumes(name)? {
             self.deactivate_row(&volume.name)?;
         }
+        if self.media.kind == Kind::Lvm || self.find()?.is_none() {
+            return self.media.disconnect();
+        }
+        let sound = matches!(self.status_line()?, StatusLine::Working(w) if !w.needs_check);
         self.kernel
             .remove(&self.label.name)
-            .map_err(|source| Error::DeactivatePool { name: self.config.name.clone(), source })?;
-        self.media.disconnect()
+            .map_err(|source| Error::DeactivatePool { name: name.clone(), source })?;
+        step("pool deactivated");
+        self.media.disconnect()?;
+        step("loop devices detached");
+        if sound && let Some(row) = self.store.pool(name)? {
+            self.store.write(|w| w.put_pool(name, &PoolRow { clean: true, ..row }))?;
+        }
+        Ok(())
     }
 
     pub(crate) fn lock(&self) -> Result<Lock, Error> {
         Lock::pool(&self.config.run_dir, &self.config.name)
     }
 
+    /// The pool's device, if the kernel has it and it is this pool.
     pub(crate) fn find(&self) -> Result<Option<Device>, Error> {
-        find(&self.kernel, &self.config.name, &self.label)
+        let name = &self.config.name;
+        let found = self
+            .kernel
+            .find(&self.label.name)
+            .map_err(|source| Error::PoolStatus { name: name.clone(), source })?;
+        match found {
+            Some(device) if device.uuid != self.label.uuid => Err(Error::ForeignDevice {
+                name: name.clone(),
+                device: self.label.name.clone(),
+                uuid: device.uuid,
+            }),
+            found => Ok(found),
+        }
     }
 
     pub(crate) fn status_line(&self) -> Result<StatusLine, Error> {
@@ -166,22 +224,8 @@ impl Pool {
         line.parse().map_err(|source| Error::StatusLine { name: name.clone(), source })
     }
 
-    /// The pool if the store knows it; it may be inactive.
-    fn opened(config: &PoolConfig) -> Result<Option<Self>, Error> {
-        if !Store::file(&config.state_dir).exists() {
-            return Ok(None);
-        }
-        own_dir(&config.state_dir)?;
-        own_dir(&config.run_dir)?;
-        let store = Store::open(&config.state_dir, &config.run_dir)?;
-        let Some(row) = store.pool(&config.name)?.filter(|row| row.phase == Phase::Ready) else {
-            return Ok(None);
-        };
-        Ok(Some(Self::of(config, kernel()?, store, row)))
-    }
-
-    /// Under the pool's lock: activates the pool, or makes it.
-    fn activated(config: &PoolConfig) -> Result<Self, Error> {
+    /// Under the pool's lock: activates the pool, or makes it. Also says whether its last end was unclean.
+    fn activated(config: &PoolConfig, any_transaction: bool) -> Result<(Self, bool), Error> {
         let on_loop = matches!(config.backing, Backing::Loop { .. });
         let no_pool =
             || Error::NoPool { name: config.name.clone(), state_dir: config.state_dir.clone() };
@@ -190,26 +234,27 @@ impl Pool {
         }
         let (kernel, store, _lock) = Self::prepared(config)?;
         match store.pool(&config.name)? {
-            Some(row) if row.phase == Phase::Ready => {
-                let pool = Self::of(config, kernel, store, row);
-                pool.activate_pool(true)?;
-                return Ok(pool);
+            Some(row) if row.is_made() => {
+                let pool = Self::of(config, kernel, store, row.clone());
+                let unclean = pool.activate_row(row, any_transaction)?;
+                return Ok((pool, unclean));
             }
-            Some(row) => unmake(config, &kernel, &store, &row.media)?,
-            None => {}
+            Some(row) if !on_loop => {
+                Self::of(config, kernel, store, row).unmake()?;
+                return Err(no_pool());
+            }
+            None if !on_loop => return Err(no_pool()),
+            _ => {}
         }
-        if !on_loop {
-            return Err(no_pool());
-        }
-        let pool = make(config, kernel, store)?;
+        let pool = Self::make_pool(config, kernel, store, false)?;
         tracing::warn!(
             pool = %config.name, data = %pool.media.data.display(),
             "made a pool on loop files, which is slow; for a real device run `sharedroot pool create --data-dev DEVICE --metadata-dev DEVICE`"
         );
-        Ok(pool)
+        Ok((pool, false))
     }
 
-    fn prepared(config: &PoolConfig) -> Result<(Kernel, Store, Lock), Error> {
+    pub(crate) fn prepared(config: &PoolConfig) -> Result<(Kernel, Store, Lock), Error> {
         let kernel = kernel()?;
         own_dir(&config.state_dir)?;
         own_dir(&config.run_dir)?;
@@ -218,107 +263,19 @@ impl Pool {
         Ok((kernel, store, lock))
     }
 
-    fn of(config: &PoolConfig, kernel: Kernel, store: Store, row: PoolRow) -> Self {
-        let label = DmLabel::pool(&config.name);
+    pub(crate) fn of(config: &PoolConfig, kernel: Kernel, store: Store, row: PoolRow) -> Self {
+        let name = match row.media.kind {
+            Kind::Loop | Kind::Devices => DmLabel::pool_device(&config.name),
+            Kind::Lvm => {
+                let node = row.media.data.file_name().unwrap_or_default();
+                node.to_string_lossy().into_owned()
+            }
+        };
+        let label = DmLabel { name, uuid: row.uuid };
         Self { config: config.clone(), label, kernel, store, media: row.media, block: row.block }
     }
-
-    /// Starts the pool's device unless it runs. `formatted`: the metadata must be there already.
-    fn activate_pool(&self, formatted: bool) -> Result<(), Error> {
-        let failed = |source| Error::ActivatePool { name: self.config.name.clone(), source };
-        if let Some(device) = self.find()? {
-            if device.live {
-                return if device.suspended {
-                    self.kernel.resume(&self.label.name).map_err(failed)
-                } else {
-                    Ok(())
-                };
-            }
-            // Its maker died between creation and table.
-            self.kernel.remove(&self.label.name).map_err(failed)?;
-        }
-        let connected = self.media.connect(formatted)?;
-        let table = table(&connected, &self.media, self.block, self.config.fill_limit)?;
-        self.kernel.create(&self.label, &table, Access::ReadWrite).map_err(failed)?;
-        connected.keep();
-        Ok(())
-    }
-}
-
-/// The pool's table: `Documentation/admin-guide/device-mapper/thin-provisioning.rst`, "Setting up a fresh pool device".
-fn table(
-    connected: &Connected,
-    media: &Media,
-    block: Bytes,
-    fill_limit: Percent,
-) -> Result<Table, Error> {
-    let size = connected.data_size.round_down(block);
-    if size.0 == 0 {
-        return Err(Error::Small { path: media.data.clone(), size: connected.data_size });
-    }
-    let blocks = size.0 / block.0;
-    let low_water = blocks - fill_limit.of(blocks);
-    // Blocks are whole files' parts that mke2fs writes; zeroing them first would double the writes. A volume shows an
-    // earlier volume's blocks only where it is written in part, and only root reads a volume as a device.
-    // Discards of a volume are passed down to the loop file, which is the default. (Deleting a thin id frees its blocks in the
-    // pool, but discards nothing below it.)
-    let params = format!(
-        "{} {} {} {low_water} 2 skip_block_zeroing error_if_no_space",
-        connected.metadata,
-        connected.data,
-        block.sectors()
-    );
-    Ok(Table { sectors: size.sectors(), target: "thin-pool", params })
 }
 
 fn kernel() -> Result<Kernel, Error> {
     Kernel::new().map_err(|source| Error::NoKernel { source })
-}
-
-fn find(kernel: &Kernel, name: &PoolName, label: &DmLabel) -> Result<Option<Device>, Error> {
-    kernel
-        .find(&label.name)
-        .map_err(|source: KernelError| Error::PoolStatus { name: name.clone(), source })
-}
-
-/// Makes a pool that the store does not know. Intent, act, result: a row in phase creating stands in the store from before the
-/// first file until the pool runs.
-fn make(config: &PoolConfig, kernel: Kernel, store: Store) -> Result<Pool, Error> {
-    let (name, block) = (&config.name, config.block);
-    let (least, most) = (Bytes::kib(64), Bytes::gib(1));
-    if block < least || block > most || block.round_down(least) != block {
-        return Err(Error::BlockSize { block });
-    }
-    let label = DmLabel::pool(name);
-    if find(&kernel, name, &label)?.is_some() {
-        let (device, state_dir) = (label.name, config.state_dir.clone());
-        return Err(Error::UnknownPoolDevice { name: name.clone(), device, state_dir });
-    }
-    let media = Media::plan(config);
-    media.check_unused()?;
-
-    let row = PoolRow { phase: Phase::Creating, media: media.clone(), block, transaction_id: 0 };
-    store.write(|w| w.put_pool(name, &row))?;
-    let pool = Pool::of(config, kernel, store, row.clone());
-    let made =
-        media.make(&config.backing).and_then(|()| pool.activate_pool(false)).and_then(|()| {
-            pool.store.write(|w| w.put_pool(name, &PoolRow { phase: Phase::Ready, ..row }))
-        });
-    if let Err(error) = made {
-        if let Err(undo) = unmake(config, &pool.kernel, &pool.store, &media) {
-            tracing::error!(pool = %name, error = %crate::error::chain(&undo), "a pool that could not be made leaves something behind");
-        }
-        return Err(error);
-    }
-    Ok(pool)
-}
-
-/// Takes back what a creation that failed or was cut short has made, and then its row.
-fn unmake(config: &PoolConfig, kernel: &Kernel, store: &Store, media: &Media) -> Result<(), Error> {
-    let name = &config.name;
-    kernel
-        .remove(&DmLabel::pool(name).name)
-        .map_err(|source| Error::DeactivatePool { name: name.clone(), source })?;
-    media.unmake()?;
-    store.write(|w| w.drop_pool(name))
 }

@@ -2,11 +2,10 @@
 //!
 //! Offsets and magics are those of libblkid (util-linux, `libblkid/src/`).
 
+use crate::superblock::MAGIC;
+
 /// How much of a device is looked at.
 pub(crate) const LOOK: usize = 1 << 20;
-
-/// `THIN_SUPERBLOCK_MAGIC`, little-endian at byte 32 of the metadata (dm-thin-metadata.c, `struct thin_disk_superblock`).
-const THIN: (usize, [u8; 8]) = (32, 27_022_010_u64.to_le_bytes());
 
 const KNOWN: &[(usize, &[u8], &str)] = &[
     (1080, &[0x53, 0xef], "an ext file system"),
@@ -32,7 +31,7 @@ const KNOWN: &[(usize, &[u8], &str)] = &[
     (512, b"EFI PART", "a GPT partition table"),
     (4096, b"EFI PART", "a GPT partition table"),
     (0, b"dmvdo001", "a VDO volume"),
-    (THIN.0, &THIN.1, "the metadata of a thin pool"),
+    (MAGIC.0, &MAGIC.1, "the metadata of a thin pool"),
     // Last: boot sectors of many kinds end so.
     (510, &[0x55, 0xaa], "a partition table or boot sector"),
 ];
@@ -57,11 +56,6 @@ fn zfs(head: &[u8]) -> Option<&'static str> {
     ring.chunks(1024).any(is).then_some("a zfs pool")
 }
 
-/// The first bytes of a thin pool's metadata say that it is one.
-pub(crate) fn is_thin_metadata(head: &[u8]) -> bool {
-    head.get(THIN.0..THIN.0 + THIN.1.len()) == Some(&THIN.1)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -84,7 +78,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_short_head_is_no_panic(head in proptest::collection::vec(any::<u8>(), 0..5000)) {
-            let _ = (found(&head), is_thin_metadata(&head));
+            let _ = found(&head);
         }
     }
 }

@@ -1,9 +1,7 @@
 //! The durable table of pools and thin volumes: SQLite in `store.db`, because several processes write it and it must survive
 //! a power cut (WAL with `synchronous=FULL`: a commit is on the disk when it returns).
 
-use std::ffi::OsStr;
 use std::fs::OpenOptions;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,15 +12,14 @@ use rusqlite::{Connection, Row, Transaction, TransactionBehavior, params};
 
 use crate::error::Error;
 use crate::lock::Lock;
-use crate::media::Media;
 use crate::names::{PoolName, ThinId, VolumeName};
 use crate::units::Bytes;
 
 /// The schema that this program writes.
-const SCHEMA: i64 = 1;
+const SCHEMA: i64 = 2;
 /// Writers are serialized by the pool's lock, so only another pool's writer or a checkpoint is ever waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Step `n` leads from schema `n` to `n + 1`.
+/// Step `n` leads from schema `n` to `n + 1`. In a pool of schema 1 the sizes are not known: its next activation measures them.
 const STEPS: [&str; SCHEMA as usize] = ["
     CREATE TABLE pools (
         name TEXT PRIMARY KEY, phase TEXT NOT NULL, on_loop INTEGER NOT NULL, data BLOB NOT NULL, metadata BLOB NOT NULL,
@@ -34,9 +31,17 @@ const STEPS: [&str; SCHEMA as usize] = ["
         PRIMARY KEY (pool, name), UNIQUE (pool, thin_id)
     ) STRICT;
     CREATE INDEX unfinished ON volumes (pool) WHERE phase <> 'ready';
+", "
+    ALTER TABLE pools ADD COLUMN uuid TEXT NOT NULL DEFAULT '';
+    ALTER TABLE pools ADD COLUMN kind TEXT NOT NULL DEFAULT 'devices';
+    ALTER TABLE pools ADD COLUMN data_size INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE pools ADD COLUMN metadata_size INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE pools ADD COLUMN clean INTEGER NOT NULL DEFAULT 0;
+    UPDATE pools SET uuid = 'SHAREDROOT-' || name || '-pool', kind = iif(on_loop, 'loop', 'devices');
+    ALTER TABLE pools DROP COLUMN on_loop;
 "];
 
-/// How far a volume (or a pool) has come.
+/// How far a volume has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     /// Being made: its maker fills it, or died.
@@ -57,15 +62,6 @@ impl Phase {
     }
 }
 
-/// What the store knows of a pool.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct PoolRow {
-    pub(crate) phase: Phase,
-    pub(crate) media: Media,
-    pub(crate) block: Bytes,
-    pub(crate) transaction_id: u64,
-}
-
 /// What the store knows of a volume.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct VolumeRow {
@@ -80,7 +76,7 @@ pub(crate) struct VolumeRow {
 /// The open store.
 #[derive(Debug)]
 pub(crate) struct Store {
-    path: PathBuf,
+    pub(crate) path: PathBuf,
     connection: Mutex<Connection>,
 }
 
@@ -115,7 +111,7 @@ impl Store {
         Ok(Self { path, connection: Mutex::new(connection) })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Connection> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Connection> {
         // A panic elsewhere rolls its transaction back; the connection stays sound.
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -133,11 +129,6 @@ impl Store {
         let value = body(&writer)?;
         writer.tx.commit().map_err(failed("commit to", &self.path))?;
         Ok(value)
-    }
-
-    /// The pool's row, or none.
-    pub(crate) fn pool(&self, pool: &PoolName) -> Result<Option<PoolRow>, Error> {
-        read_pool(&self.lock(), &self.path, pool)
     }
 
     /// The volume's row, or none.
@@ -159,6 +150,12 @@ impl Store {
         self.list("SELECT * FROM volumes WHERE pool = ?1 AND phase <> 'ready' ORDER BY name", pool)
     }
 
+    /// Eight hexadecimal digits that no other pool has.
+    pub(crate) fn tag(&self) -> Result<String, Error> {
+        let query = "SELECT lower(hex(randomblob(4)))";
+        self.lock().query_row(query, [], |row| row.get(0)).map_err(failed("read", &self.path))
+    }
+
     fn list(&self, query: &str, pool: &PoolName) -> Result<Vec<VolumeRow>, Error> {
         let connection = self.lock();
         let fail = |source| failed("read", &self.path)(source);
@@ -175,17 +172,13 @@ impl Store {
 /// One write transaction.
 #[derive(Debug)]
 pub(crate) struct Writer<'s> {
-    tx: Transaction<'s>,
-    path: &'s Path,
+    pub(crate) tx: Transaction<'s>,
+    pub(crate) path: &'s Path,
 }
 
 impl Writer<'_> {
-    fn run(&self, statement: &str, values: impl rusqlite::Params) -> Result<(), Error> {
+    pub(crate) fn run(&self, statement: &str, values: impl rusqlite::Params) -> Result<(), Error> {
         self.tx.execute(statement, values).map(drop).map_err(failed("write", self.path))
-    }
-
-    pub(crate) fn pool(&self, pool: &PoolName) -> Result<Option<PoolRow>, Error> {
-        read_pool(&self.tx, self.path, pool)
     }
 
     pub(crate) fn volume(
@@ -194,31 +187,6 @@ impl Writer<'_> {
         name: &VolumeName,
     ) -> Result<Option<VolumeRow>, Error> {
         read_volume(&self.tx, self.path, pool, name)
-    }
-
-    pub(crate) fn put_pool(&self, pool: &PoolName, row: &PoolRow) -> Result<(), Error> {
-        let (data, metadata) =
-            (row.media.data.as_os_str().as_bytes(), row.media.metadata.as_os_str().as_bytes());
-        self.run(
-            "INSERT INTO pools (name, phase, on_loop, data, metadata, block, transaction_id) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-             ON CONFLICT (name) DO UPDATE SET phase = ?2, on_loop = ?3, data = ?4, metadata = ?5, block = ?6, transaction_id = ?7",
-            params![
-                pool.as_ref(), row.phase.text(), row.media.on_loop, data, metadata, row.block.0 as i64,
-                row.transaction_id as i64
-            ],
-        )
-    }
-
-    pub(crate) fn drop_pool(&self, pool: &PoolName) -> Result<(), Error> {
-        self.run("DELETE FROM volumes WHERE pool = ?1", [pool.as_ref()])?;
-        self.run("DELETE FROM pools WHERE name = ?1", [pool.as_ref()])
-    }
-
-    pub(crate) fn set_transaction_id(&self, pool: &PoolName, id: u64) -> Result<(), Error> {
-        self.run(
-            "UPDATE pools SET transaction_id = ?2 WHERE name = ?1",
-            params![pool.as_ref(), id as i64],
-        )
     }
 
     pub(crate) fn put_volume(&self, pool: &PoolName, row: &VolumeRow) -> Result<(), Error> {
@@ -267,7 +235,7 @@ impl Writer<'_> {
     }
 }
 
-fn failed(action: &'static str, path: &Path) -> impl FnOnce(rusqlite::Error) -> Error {
+pub(crate) fn failed(action: &'static str, path: &Path) -> impl FnOnce(rusqlite::Error) -> Error {
     let path = path.to_owned();
     move |source| Error::Store { action, path, source }
 }
@@ -300,34 +268,6 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), Error> {
     tx.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('schema', ?1)", [SCHEMA])
         .map_err(fail())?;
     tx.commit().map_err(fail())
-}
-
-fn read_pool(
-    connection: &Connection,
-    path: &Path,
-    pool: &PoolName,
-) -> Result<Option<PoolRow>, Error> {
-    let fail = |source| failed("read", path)(source);
-    let mut statement =
-        connection.prepare_cached("SELECT * FROM pools WHERE name = ?1").map_err(fail)?;
-    let mut rows = statement.query([pool.as_ref()]).map_err(fail)?;
-    let Some(row) = rows.next().map_err(fail)? else { return Ok(None) };
-    let file = |column| {
-        row.get_ref(column)
-            .and_then(|value| Ok(value.as_blob()?))
-            .map(|b| PathBuf::from(OsStr::from_bytes(b)))
-    };
-    let number = |column| row.get::<_, i64>(column).map(|value| value as u64);
-    Ok(Some(PoolRow {
-        phase: phase(row, path)?,
-        media: Media {
-            on_loop: row.get("on_loop").map_err(fail)?,
-            data: file("data").map_err(fail)?,
-            metadata: file("metadata").map_err(fail)?,
-        },
-        block: Bytes(number("block").map_err(fail)?),
-        transaction_id: number("transaction_id").map_err(fail)?,
-    }))
 }
 
 fn read_volume(

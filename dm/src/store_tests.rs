@@ -1,5 +1,7 @@
 use super::*;
 use crate::lock::own_dir;
+use crate::media::{Kind, Media, Sizes};
+use crate::pool_row::{PoolPhase, PoolRow};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,8 +15,11 @@ fn dir(name: &str) -> PathBuf {
 }
 
 fn pool_row() -> PoolRow {
-    let media = Media { on_loop: true, data: "/x/p.data".into(), metadata: "/x/p.metadata".into() };
-    PoolRow { phase: Phase::Ready, media, block: Bytes::kib(64), transaction_id: 3 }
+    let media =
+        Media { kind: Kind::Loop, data: "/x/p.data".into(), metadata: "/x/p.metadata".into() };
+    let sizes = Sizes { data: Bytes::gib(32), metadata: Bytes::mib(256) };
+    let (phase, uuid, block) = (PoolPhase::Growing, "SHAREDROOT-p-pool-1".into(), Bytes::kib(64));
+    PoolRow { phase, uuid, media, block, sizes, transaction_id: 3, clean: true }
 }
 
 fn volume(name: &str, id: u32) -> VolumeRow {

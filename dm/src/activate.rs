@@ -1,0 +1,117 @@
+//! A pool activated: first its metadata must be the store's and sound, then the kernel gets its table.
+
+use crate::error::Error;
+use crate::failpoint::step;
+use crate::kernel::Access;
+use crate::media::{Kind, Sizes};
+use crate::pool::Pool;
+use crate::pool_row::{PoolPhase, PoolRow};
+use crate::table::PoolTable;
+
+impl Pool {
+    /// Makes sure that the pool runs and has the sizes of its row. True if it was not deactivated at its last end, and has
+    /// been checked therefore. The caller holds the pool's lock.
+    pub(crate) fn activate_row(
+        &self,
+        mut row: PoolRow,
+        any_transaction: bool,
+    ) -> Result<bool, Error> {
+        let name = &self.config.name;
+        let failed = |source| Error::ActivatePool { name: name.clone(), source };
+        match self.find()? {
+            Some(device) if device.live => {
+                if device.suspended {
+                    self.kernel.resume(&self.label.name).map_err(failed)?;
+                }
+                if row.phase == PoolPhase::Growing {
+                    self.finish_growth(row)?;
+                }
+                return Ok(false);
+            }
+            _ if self.media.kind == Kind::Lvm => {
+                return Err(Error::LvmInactive { node: self.media.data.clone() });
+            }
+            // Its maker died between creation and table.
+            Some(_) => drop(self.kernel.remove(&self.label.name).map_err(failed)?),
+            None => {}
+        }
+        self.agrees(&mut row, any_transaction)?;
+        let unclean = !row.clean;
+        if unclean {
+            self.check_metadata()?;
+        } else {
+            self.store.write(|w| w.put_pool(name, &PoolRow { clean: false, ..row.clone() }))?;
+        }
+        step("pool to be used");
+        if row.phase == PoolPhase::Growing {
+            self.media.extend(row.sizes)?;
+        }
+        self.start_pool(&row)?;
+        self.store.write(|w| {
+            w.put_pool(name, &PoolRow { phase: PoolPhase::Ready, clean: false, ..row })
+        })?;
+        Ok(unclean)
+    }
+
+    /// Whether data and metadata are those that the store knows. The kernel would take a zeroed metadata device for a new
+    /// pool and forget every volume, and another pool's metadata as they are. Changes nothing.
+    fn agrees(&self, row: &mut PoolRow, any_transaction: bool) -> Result<(), Error> {
+        let path = &self.media.metadata;
+        let foreign = |found| Error::ForeignMetadata { path: path.clone(), found };
+        let Some(block) = self.media.superblock()? else {
+            return Err(Error::NotMetadata { path: path.clone() });
+        };
+        let there = self.media.sizes()?;
+        if row.sizes == Sizes::default() {
+            row.sizes = there;
+        }
+        if block.block != row.block {
+            return Err(foreign(format!("blocks of {}, not {}", block.block, row.block)));
+        }
+        let known = row.sizes.data.0 / row.block.0;
+        if block.data_blocks > known {
+            return Err(foreign(format!("{} data blocks, not {known}", block.data_blocks)));
+        }
+        if there.metadata < block.metadata_size {
+            let (size, recorded) = (there.metadata, block.metadata_size);
+            return Err(Error::Shrunk { path: path.clone(), size, recorded });
+        }
+        // A loop file that is to grow may still be short.
+        if there.data < row.sizes.data && row.phase != PoolPhase::Growing {
+            let (size, recorded) = (there.data, row.sizes.data);
+            return Err(Error::Shrunk { path: self.media.data.clone(), size, recorded });
+        }
+        let (kernel, store) = (block.transaction_id, row.transaction_id);
+        if !any_transaction && store != kernel && Some(store) != kernel.checked_add(1) {
+            return Err(Error::Transaction { name: self.config.name.clone(), kernel, store });
+        }
+        Ok(())
+    }
+
+    /// Makes the pool's device.
+    pub(crate) fn start_pool(&self, row: &PoolRow) -> Result<(), Error> {
+        let connected = self.media.connect()?;
+        let size = row.sizes.data.round_down(row.block);
+        if size.0 == 0 {
+            return Err(Error::Small { path: self.media.data.clone(), size: row.sizes.data });
+        }
+        let blocks = size.0 / row.block.0;
+        let limit = self.config.fill_limit;
+        let table = PoolTable::new(connected.metadata, connected.data, row.block, blocks, limit);
+        self.kernel
+            .create(&self.label, &table.over(size), Access::ReadWrite)
+            .map_err(|source| Error::ActivatePool { name: self.config.name.clone(), source })?;
+        connected.keep();
+        Ok(())
+    }
+
+    /// The table that the pool's device has in use.
+    pub(crate) fn table(&self) -> Result<PoolTable, Error> {
+        let name = &self.config.name;
+        let (_, params) = self
+            .kernel
+            .table(&self.label.name)
+            .map_err(|source| Error::PoolStatus { name: name.clone(), source })?;
+        params.parse().map_err(|source| Error::PoolTable { name: name.clone(), source })
+    }
+}

@@ -1,0 +1,173 @@
+//! A pool grows while it is in use. Intent, act, result: the new sizes stand in the store before a file is touched, so that
+//! a growth that was cut short is finished by the next use.
+
+use crate::error::Error;
+use crate::failpoint::step;
+use crate::kernel::Access;
+use crate::lock::Lock;
+use crate::media::{Kind, Sizes};
+use crate::pool::Pool;
+use crate::pool_row::{PoolPhase, PoolRow};
+use crate::status::{Blocks, PoolStatus, StatusLine, Working};
+use crate::table::PoolTable;
+use crate::units::{Bytes, Percent};
+
+/// dm-thin uses no more of a metadata device (`THIN_METADATA_MAX_SECTORS`), and 128 MiB less is a round number below it.
+const METADATA_MOST: Bytes = Bytes(Bytes::gib(16).0 - Bytes::mib(128).0);
+
+impl Pool {
+    /// Makes the pool larger. On loop files to the given sizes, or where none is given data by half; on devices to the size
+    /// that the devices have now.
+    ///
+    /// # Errors
+    /// [`Error::Shrink`], [`Error::NoRoom`]; [`Error::GrowDevices`] for sizes of a pool on devices; [`Error::LvmGrows`].
+    /// Then nothing has changed.
+    pub fn grow(&self, data: Option<Bytes>, metadata: Option<Bytes>) -> Result<(), Error> {
+        let lock = self.lock()?;
+        let row = self.made_row()?;
+        let sizes = match self.media.kind {
+            Kind::Lvm => return Err(Error::LvmGrows { node: self.media.data.clone() }),
+            Kind::Devices if data.or(metadata).is_some() => {
+                return Err(Error::GrowDevices { name: self.config.name.clone() });
+            }
+            Kind::Devices => self.media.sizes()?,
+            Kind::Loop => {
+                let half = || Bytes(row.sizes.data.0 / 2 * 3);
+                let data = data.unwrap_or_else(|| metadata.map_or_else(half, |_| row.sizes.data));
+                Sizes { data, metadata: metadata.unwrap_or(row.sizes.metadata) }
+            }
+        };
+        self.grow_to(&lock, row, sizes)
+    }
+
+    /// Grows a loop pool whose data or metadata is above the limit, if its file system has room. True if it grew.
+    pub(crate) fn grow_if_low(&self, lock: &Lock, working: &Working) -> Result<bool, Error> {
+        if self.media.kind != Kind::Loop {
+            return Ok(false);
+        }
+        let (low_data, low_metadata) = (self.is_low(working.data), self.is_low(working.metadata));
+        if !low_data && !low_metadata {
+            return Ok(false);
+        }
+        let row = self.made_row()?;
+        let Sizes { mut data, mut metadata } = row.sizes;
+        if low_data {
+            data = Bytes(data.0 / 2 * 3).min(self.media.room()?).max(data);
+        }
+        if low_metadata {
+            metadata = Bytes(metadata.0 * 2).min(METADATA_MOST).max(metadata);
+        }
+        let sizes = Sizes { data: data.round_down(self.block), metadata };
+        if sizes == row.sizes {
+            return Ok(false);
+        }
+        tracing::info!(pool = %self.config.name, data = %sizes.data, metadata = %sizes.metadata, "the pool runs low and grows");
+        self.grow_to(lock, row, sizes).map(|()| true)
+    }
+
+    /// Whether so much is in use that no new volume is taken.
+    pub(crate) fn is_low(&self, blocks: Blocks) -> bool {
+        blocks.used >= self.config.fill_limit.of(blocks.total).max(1)
+    }
+
+    pub(crate) fn made_row(&self) -> Result<PoolRow, Error> {
+        let (name, state_dir) = (&self.config.name, &self.config.state_dir);
+        self.store
+            .pool(name)?
+            .filter(PoolRow::is_made)
+            .ok_or_else(|| Error::NoPool { name: name.clone(), state_dir: state_dir.clone() })
+    }
+
+    fn grow_to(&self, _lock: &Lock, row: PoolRow, sizes: Sizes) -> Result<(), Error> {
+        let name = &self.config.name;
+        if sizes.data < row.sizes.data || sizes.metadata < row.sizes.metadata {
+            let Sizes { data, metadata } = row.sizes;
+            return Err(Error::Shrink { name: name.clone(), data, metadata });
+        }
+        if self.media.kind == Kind::Loop && sizes.data > self.media.room()? {
+            let (path, room) = (self.media.data.clone(), self.media.room()?);
+            return Err(Error::NoRoomToGrow { path, wanted: sizes.data, room });
+        }
+        let grown = PoolRow { phase: PoolPhase::Growing, sizes, ..row.clone() };
+        self.store.write(|w| w.put_pool(name, &grown))?;
+        step("growth intended");
+        if let Err(error) = self.finish_growth(grown) {
+            // The table in use tells whether the pool has the new size; a longer file alone does no harm.
+            let blocks = row.sizes.data.0 / self.block.0;
+            if matches!(self.status_line(), Ok(StatusLine::Working(w)) if w.data.total == blocks) {
+                self.store.write(|w| w.put_pool(name, &row))?;
+            }
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    /// Gives the running pool the sizes of its row. The caller holds the pool's lock.
+    pub(crate) fn finish_growth(&self, row: PoolRow) -> Result<(), Error> {
+        let name = &self.config.name;
+        if self.media.kind == Kind::Loop {
+            self.media.extend(row.sizes)?;
+        }
+        let failed = |source| Error::Grow { name: name.clone(), source };
+        let now: PoolTable = self.table()?;
+        let size = row.sizes.data.round_down(self.block);
+        let table = PoolTable::new(
+            now.metadata,
+            now.data,
+            self.block,
+            size.0 / self.block.0,
+            self.config.fill_limit,
+        );
+        // A table in use is taken anew: that is when the kernel looks at the size of the metadata device.
+        self.kernel
+            .reload(&self.label.name, &table.over(size), Access::ReadWrite)
+            .map_err(failed)?;
+        self.store.write(|w| w.put_pool(name, &PoolRow { phase: PoolPhase::Ready, ..row }))
+    }
+
+    /// Waits for the kernel's events of the pool, and grows it or warns when it runs low. Returns when the pool is
+    /// deactivated.
+    ///
+    /// # Errors
+    /// The kernel cannot be asked, or the pool cannot grow for another reason than a full file system.
+    pub fn watch(&self) -> Result<(), Error> {
+        let name = &self.config.name;
+        let failed = |source| Error::PoolStatus { name: name.clone(), source };
+        let mut warned = false;
+        loop {
+            // Before the look: an event in between ends the wait at once.
+            self.kernel.arm_events().map_err(failed)?;
+            if self.find()?.is_none() {
+                return Ok(());
+            }
+            if let StatusLine::Working(working) = self.status_line()? {
+                let grown = self.grow_if_low(&self.lock()?, &working)?;
+                let low = !grown && (self.is_low(working.data) || self.is_low(working.metadata));
+                if low && !warned {
+                    let [data, metadata] = [working.data.percent(), working.metadata.percent()];
+                    tracing::warn!(pool = %name, data, metadata, "the pool runs low (percent in use); see `sharedroot pool grow`");
+                }
+                warned = low;
+            }
+            self.kernel.wait_for_event().map_err(failed)?;
+        }
+    }
+
+    /// The figures of an error about a pool that is too full.
+    pub(crate) fn full(&self, what: &'static str, blocks: Blocks) -> Error {
+        let (unit, path) = match what {
+            "data" => (self.block, &self.media.data),
+            _ => (PoolStatus::METADATA_BLOCK, &self.media.metadata),
+        };
+        let size = |blocks: u64| Bytes(blocks.saturating_mul(unit.0));
+        let limit: Percent = self.config.fill_limit;
+        Error::Full {
+            name: self.config.name.clone(),
+            what,
+            used: size(blocks.used),
+            total: size(blocks.total),
+            limit,
+            path: path.clone(),
+        }
+    }
+}

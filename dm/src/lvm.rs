@@ -1,0 +1,86 @@
+//! A thin pool that LVM made: taken over by name, activated and grown by LVM, filled by us alone.
+//!
+//! LVM leaves a pool without thin volumes of its own to whoever names it, and does not look at its transaction id then
+//! (lvmthin(7) has it as a pool for other users; Docker's devicemapper driver used them so). As long as LVM has no volume in
+//! the pool its device is the thin-pool target itself; with one, LVM puts a linear device of that name over it.
+
+use crate::config::PoolConfig;
+use crate::error::Error;
+use crate::kernel::Kernel;
+use crate::media::{Media, Sizes};
+use crate::pool::Pool;
+use crate::pool_row::{PoolPhase, PoolRow};
+use crate::status::{PoolStatus, StatusLine};
+use crate::store::Store;
+use crate::table::PoolTable;
+use crate::units::Bytes;
+
+impl Pool {
+    /// Takes over an active, empty thin pool of LVM's. The caller holds the pool's lock.
+    pub(crate) fn adopt(
+        config: &PoolConfig,
+        kernel: Kernel,
+        store: Store,
+        media: Media,
+    ) -> Result<Self, Error> {
+        let name = &config.name;
+        let failed = |source| Error::PoolStatus { name: name.clone(), source };
+        let node = media.data.clone();
+        let row = PoolRow {
+            phase: PoolPhase::Creating,
+            uuid: String::new(),
+            media,
+            block: config.block,
+            sizes: Sizes::default(),
+            transaction_id: 0,
+            clean: false,
+        };
+        let pool = Self::of(config, kernel, store, row.clone());
+        let Some(device) = pool.kernel.find(&pool.label.name).map_err(failed)? else {
+            return Err(Error::LvmInactive { node });
+        };
+        let (target, params) = pool.kernel.table(&pool.label.name).map_err(failed)?;
+        if target != "thin-pool" || !device.uuid.starts_with("LVM-") {
+            return Err(Error::LvmNotPool { node, target });
+        }
+        let table: PoolTable =
+            params.parse().map_err(|source| Error::PoolTable { name: name.clone(), source })?;
+        let StatusLine::Working(working) = pool.status_line()? else {
+            return Err(Error::LvmNotEmpty { node });
+        };
+        if working.transaction_id != 0 || working.data.used != 0 {
+            return Err(Error::LvmNotEmpty { node });
+        }
+        if !table.features.iter().any(|feature| feature == "error_if_no_space") {
+            tracing::warn!(
+                "when {} is full its writers hang for a minute; `lvchange --errorwhenfull y` makes them fail at once",
+                node.display()
+            );
+        }
+        let sizes = Sizes {
+            data: Bytes(working.data.total * table.block.0),
+            metadata: Bytes(working.metadata.total * PoolStatus::METADATA_BLOCK.0),
+        };
+        let row = PoolRow {
+            phase: PoolPhase::Ready,
+            uuid: device.uuid,
+            block: table.block,
+            sizes,
+            ..row
+        };
+        pool.store.write(|w| w.put_pool(name, &row))?;
+        let Self { kernel, store, .. } = pool;
+        Ok(Self::of(config, kernel, store, row))
+    }
+
+    /// Deletes every volume of ours and leaves the pool to LVM.
+    pub(crate) fn release(&self) -> Result<(), Error> {
+        if !self.is_active()? {
+            return Err(Error::LvmInactive { node: self.media.data.clone() });
+        }
+        for volume in self.store.volumes(&self.config.name)? {
+            self.delete(&volume.name)?;
+        }
+        Ok(())
+    }
+}

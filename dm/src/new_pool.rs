@@ -1,0 +1,128 @@
+//! A pool in the making. Intent, act, result: a row in phase creating stands in the store from before the first file until
+//! the pool runs.
+
+use crate::config::PoolConfig;
+use crate::error::Error;
+use crate::failpoint::step;
+use crate::kernel::Kernel;
+use crate::media::{Kind, Media, Sizes};
+use crate::names::DmLabel;
+use crate::pool::Pool;
+use crate::pool_row::{PoolPhase, PoolRow};
+use crate::store::Store;
+use crate::units::Bytes;
+
+impl Pool {
+    /// Makes a pool.
+    ///
+    /// # Errors
+    /// [`Error::PoolExists`]; [`Error::Signature`] or [`Error::InUse`] for a device that carries something or is in use.
+    /// A failed creation leaves nothing behind.
+    pub fn create(config: &PoolConfig) -> Result<Self, Error> {
+        Self::create_as(config, false)
+    }
+
+    /// [`create`](Self::create) that overwrites devices that carry something. One that is in use is refused still.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create), without [`Error::Signature`].
+    pub fn create_overwriting(config: &PoolConfig) -> Result<Self, Error> {
+        Self::create_as(config, true)
+    }
+
+    fn create_as(config: &PoolConfig, force: bool) -> Result<Self, Error> {
+        let (kernel, store, _lock) = Self::prepared(config)?;
+        match store.pool(&config.name)? {
+            Some(row) if row.is_made() => Err(Error::PoolExists {
+                name: config.name.clone(),
+                state_dir: config.state_dir.clone(),
+            }),
+            _ => Self::make_pool(config, kernel, store, force),
+        }
+    }
+
+    /// Makes a pool that the store does not know, or knows half-made. The caller holds the pool's lock.
+    pub(crate) fn make_pool(
+        config: &PoolConfig,
+        kernel: Kernel,
+        store: Store,
+        force: bool,
+    ) -> Result<Self, Error> {
+        let (name, block) = (&config.name, config.block);
+        let (kernel, store) = match store.pool(name)? {
+            Some(half) => {
+                let half = Self::of(config, kernel, store, half);
+                half.unmake()?;
+                (half.kernel, half.store)
+            }
+            None => (kernel, store),
+        };
+        let media = Media::plan(config);
+        if media.kind == Kind::Lvm {
+            return Self::adopt(config, kernel, store, media);
+        }
+        let (least, most) = (Bytes::kib(64), Bytes::gib(1));
+        if block < least || block > most || block.round_down(least) != block {
+            return Err(Error::BlockSize { block });
+        }
+        let DmLabel { name: device, uuid } = DmLabel::new_pool(name, &store.tag()?);
+        let found = kernel
+            .find(&device)
+            .map_err(|source| Error::PoolStatus { name: name.clone(), source })?;
+        if found.is_some() {
+            let volumes = kernel
+                .names()
+                .map_err(|source| Error::List { pool: name.clone(), source })?
+                .iter()
+                .filter(|device| DmLabel::volume_of(name, device).is_some())
+                .count();
+            let state_dir = config.state_dir.clone();
+            return Err(Error::UnknownPoolDevice {
+                name: name.clone(),
+                device,
+                volumes,
+                state_dir,
+            });
+        }
+        media.check_unused(force)?;
+
+        let row = PoolRow {
+            phase: PoolPhase::Creating,
+            uuid,
+            media,
+            block,
+            sizes: Sizes::default(),
+            transaction_id: 0,
+            clean: false,
+        };
+        store.write(|w| w.put_pool(name, &row))?;
+        step("pool intended");
+        let pool = Self::of(config, kernel, store, row.clone());
+        let made = pool.media.make(&config.backing).and_then(|()| {
+            let row = PoolRow { sizes: pool.media.sizes()?, ..row };
+            pool.start_pool(&row)?;
+            step("pool made");
+            pool.store.write(|w| w.put_pool(name, &PoolRow { phase: PoolPhase::Ready, ..row }))
+        });
+        if let Err(error) = made {
+            if let Err(undo) = pool.unmake() {
+                tracing::error!(pool = %name, error = %crate::error::chain(&undo), "a pool that could not be made leaves something behind");
+            }
+            return Err(error);
+        }
+        step("pool recorded");
+        Ok(pool)
+    }
+
+    /// Takes back what a creation that failed or was cut short has made, and then its row.
+    pub(crate) fn unmake(&self) -> Result<(), Error> {
+        let name = &self.config.name;
+        if self.find()?.is_some() {
+            self.kernel
+                .remove(&self.label.name)
+                .map_err(|source| Error::DeactivatePool { name: name.clone(), source })?;
+        }
+        self.media.unmake()?;
+        self.store.write(|w| w.drop_pool(name))
+    }
+}

@@ -1,0 +1,92 @@
+//! The first block of a pool's metadata, read only: is this the metadata that the store speaks of?
+//!
+//! Layout: `struct thin_disk_superblock` in dm-thin-metadata.c and `struct disk_sm_root` in dm-space-map-common.h, all
+//! little-endian. Whether the rest is sound is for thin_check to say.
+
+use crate::units::Bytes;
+
+/// `THIN_METADATA_BLOCK_SIZE`, the length of the superblock and of every other metadata block. dm-thin formats the metadata
+/// if and only if the first one is zero.
+pub(crate) const BLOCK: Bytes = Bytes::kib(4);
+/// Where `magic` stands, and `THIN_SUPERBLOCK_MAGIC`.
+pub(crate) const MAGIC: (usize, [u8; 8]) = (32, 27_022_010_u64.to_le_bytes());
+
+/// What a superblock says of its pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Superblock {
+    pub(crate) transaction_id: u64,
+    /// The pool's data block.
+    pub(crate) block: Bytes,
+    /// The data blocks that the pool knew when it was last in use.
+    pub(crate) data_blocks: u64,
+    /// The metadata device's size when the pool was last in use.
+    pub(crate) metadata_size: Bytes,
+}
+
+impl Superblock {
+    /// None if the block carries no thin pool's magic, or is cut off.
+    pub(crate) fn parse(block: &[u8]) -> Option<Self> {
+        let field = |at: usize| {
+            block
+                .get(at..at + 8)
+                .map(|bytes| u64::from_le_bytes(bytes.try_into().expect("8 bytes")))
+        };
+        if block.get(MAGIC.0..MAGIC.0 + 8)? != MAGIC.1 {
+            return None;
+        }
+        Some(Self {
+            transaction_id: field(48)?,
+            data_blocks: field(64)?,
+            // Two 32-bit fields: the data block's and the metadata block's size, in sectors.
+            block: Bytes((field(336)? & 0xffff_ffff) * 512),
+            metadata_size: Bytes(field(344)?.checked_mul(BLOCK.0)?),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn block(transaction: u64, data: u64, sectors: u32, metadata: u64) -> Vec<u8> {
+        let mut block = vec![0; BLOCK.0 as usize];
+        let mut put = |at: usize, bytes: &[u8]| block[at..at + bytes.len()].copy_from_slice(bytes);
+        put(MAGIC.0, &MAGIC.1);
+        put(48, &transaction.to_le_bytes());
+        put(64, &data.to_le_bytes());
+        put(336, &sectors.to_le_bytes());
+        put(340, &8_u32.to_le_bytes());
+        put(344, &metadata.to_le_bytes());
+        block
+    }
+
+    #[test]
+    fn the_fields_are_where_the_kernel_puts_them() {
+        let found = Superblock::parse(&block(7, 2048, 128, 2048)).expect("a superblock");
+        let (block, metadata_size) = (Bytes::kib(64), Bytes::mib(8));
+        assert_eq!(
+            found,
+            Superblock { transaction_id: 7, data_blocks: 2048, block, metadata_size }
+        );
+        assert_eq!(Superblock::parse(&[0; 4096]), None);
+        assert_eq!(Superblock::parse(&block_of(100)), None);
+    }
+
+    fn block_of(length: usize) -> Vec<u8> {
+        block(7, 1, 128, 1)[..length].to_vec()
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_superblock_or_none(
+            head in proptest::collection::vec(any::<u8>(), 0..400), magic: bool,
+        ) {
+            let mut head = head;
+            if magic && head.len() > 40 {
+                head[MAGIC.0..40].copy_from_slice(&MAGIC.1);
+            }
+            let _ = Superblock::parse(&head);
+        }
+    }
+}
