@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row, Transaction, TransactionBehavior, params};
 
@@ -19,6 +20,8 @@ use crate::units::Bytes;
 const SCHEMA: i64 = 2;
 /// Writers are serialized by the pool's lock, so only another pool's writer or a checkpoint is ever waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// The length of the WAL at which a commit moves it into the database: some twenty changes.
+const WAL_PAGES: i64 = 100;
 /// Step `n` leads from schema `n` to `n + 1`. In a pool of schema 1 the sizes are not known: its next activation measures them.
 const STEPS: [&str; SCHEMA as usize] = ["
     CREATE TABLE pools (
@@ -102,6 +105,13 @@ impl Store {
         connection.busy_timeout(PATIENCE).map_err(fail("set up"))?;
         connection.pragma_update(None, "synchronous", "FULL").map_err(fail("set up"))?;
         connection.pragma_update(None, "foreign_keys", true).map_err(fail("set up"))?;
+        // Every runtime process opens the store for one change. If the last one to close it moved the WAL into the database and
+        // removed it, that would cost four fsyncs more than the change itself; the next opener reads a short WAL instead, as it
+        // does after a crash.
+        connection
+            .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
+            .map_err(fail("set up"))?;
+        connection.pragma_update(None, "wal_autocheckpoint", WAL_PAGES).map_err(fail("set up"))?;
         if schema(&connection).map_err(fail("read"))? != SCHEMA {
             // The change to WAL does not wait for other openers, so they take turns.
             let _turn = Lock::store(run_dir)?;

@@ -1,0 +1,171 @@
+//! Pools that grow, against a real kernel. `hack/test` runs this binary as root in the lab.
+
+#[path = "lab/devices.rs"]
+mod devices;
+mod lab;
+
+use std::fs;
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use devices::{Disk, Part};
+use lab::{Place, base, byte, fill, name, run};
+use sharedroot_dm::{Backing, Bytes, Error, Pool, PoolMode};
+
+/// A volume larger than any pool here.
+fn big(pool: &Pool) -> std::path::PathBuf {
+    let new = pool.create_volume(&name("big"), Bytes::gib(1)).expect("more than there is");
+    new.keep().expect("kept").device
+}
+
+fn total(pool: &Pool) -> Bytes {
+    let status = pool.status().expect("a status");
+    Bytes(status.data.expect("figures").total * status.block.0)
+}
+
+fn metadata_total(pool: &Pool) -> Bytes {
+    let status = pool.status().expect("a status");
+    Bytes(status.metadata.expect("figures").total * status.metadata_block.0)
+}
+
+#[test]
+fn root_a_loop_pool_grows_before_it_refuses() {
+    let place = Place::new("low");
+    let pool = Pool::open(&place.config).expect("a pool");
+    fill(&big(&pool), Bytes(0), Bytes::mib(118), b'f').expect("written");
+    base(&pool, "more", b'm');
+    assert_eq!(total(&pool), Bytes::mib(192), "by half");
+    assert_eq!(fs::metadata(place.data()).expect("a file").len(), Bytes::mib(192).0);
+    pool.shut_down().expect("stopped");
+    let pool = Pool::open(&place.config).expect("found again");
+    assert_eq!(total(&pool), Bytes::mib(192), "for good");
+}
+
+#[test]
+fn root_a_full_pool_works_again_once_it_has_grown() {
+    let place = Place::new("regrow");
+    let pool = Pool::open(&place.config).expect("a pool");
+    let device = big(&pool);
+    fill(&device, Bytes(0), Bytes::mib(140), b'f').expect_err("not one block is left");
+    assert_eq!(pool.status().expect("a status").mode, PoolMode::OutOfDataSpace);
+    let started = Instant::now();
+    fill(&device, Bytes::mib(140), Bytes::mib(1), b'f').expect_err("at once");
+    assert!(started.elapsed() < Duration::from_secs(5), "a full pool does not let writers hang");
+
+    pool.grow(Some(Bytes::mib(256)), Some(Bytes::mib(16))).expect("grown");
+    assert_eq!((total(&pool), metadata_total(&pool)), (Bytes::mib(256), Bytes::mib(16)));
+    assert_eq!(pool.status().expect("a status").mode, PoolMode::ReadWrite);
+    fill(&device, Bytes(0), Bytes::mib(140), b'g').expect("the same device takes the write now");
+    assert_eq!(byte(&device, Bytes::mib(139)), b'g');
+    base(&pool, "base", b'b');
+    assert!(!pool.status().expect("a status").needs_check);
+}
+
+#[test]
+fn root_a_pool_does_not_shrink_and_takes_no_more_than_its_file_system_has() {
+    let place = Place::new("bounds");
+    let pool = Pool::open(&place.config).expect("a pool");
+    let error = pool.grow(Some(Bytes::mib(64)), None).expect_err("smaller");
+    assert!(matches!(error, Error::Shrink { .. }), "{error}");
+    let error = pool.grow(Some(Bytes::gib(1 << 20)), None).expect_err("more than there is");
+    assert!(matches!(error, Error::NoRoomToGrow { .. }), "{error}");
+    assert_eq!(total(&pool), Bytes::mib(128));
+    assert_eq!(fs::metadata(place.data()).expect("a file").len(), Bytes::mib(128).0);
+    pool.grow(None, None).expect("by half");
+    assert_eq!(total(&pool), Bytes::mib(192));
+}
+
+#[test]
+fn root_metadata_grows_before_a_volume_is_refused() {
+    let mut place = Place::new("meta");
+    place.config.backing = Backing::Loop { data: Bytes::gib(1), metadata: Bytes::kib(512) };
+    let pool = Pool::open(&place.config).expect("a pool");
+    let before = metadata_total(&pool);
+    // Each volume that is written has a tree of its own.
+    for number in 0..200 {
+        let new =
+            pool.create_volume(&name(&format!("v{number}")), Bytes::mib(1)).expect("a volume");
+        fill(new.device(), Bytes(0), Bytes::kib(64), b'x').expect("written");
+        new.seal().expect("sealed");
+        if metadata_total(&pool) > before {
+            assert_eq!(pool.status().expect("a status").mode, PoolMode::ReadWrite);
+            return;
+        }
+    }
+    panic!("200 volumes did not fill {before} of metadata: {:?}", pool.status());
+}
+
+#[test]
+fn root_the_watch_grows_a_pool_that_only_writers_fill() {
+    let place = Place::new("watch");
+    let pool = Pool::open(&place.config).expect("a pool");
+    let device = big(&pool);
+    std::thread::scope(|scope| {
+        let watcher = Pool::open(&place.config).expect("the pool");
+        let watch = scope.spawn(move || watcher.watch());
+        std::thread::sleep(Duration::from_millis(300));
+        fill(&device, Bytes(0), Bytes::mib(120), b'w').expect("written");
+        let end = Instant::now() + Duration::from_secs(20);
+        while total(&pool) == Bytes::mib(128) {
+            assert!(Instant::now() < end, "nobody has grown the pool");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        fill(&device, Bytes::mib(120), Bytes::mib(40), b'w').expect("there is room now");
+        pool.shut_down().expect("stopped");
+        watch.join().expect("no panic").expect("the watch ends with the pool");
+    });
+}
+
+#[test]
+fn root_devices_are_grown_by_their_owner() {
+    let place = Place::new("owner");
+    let data = Part::new("grow-data", Bytes::mib(256), Bytes::mib(64));
+    let metadata = Part::new("grow-meta", Bytes::mib(32), Bytes::mib(8));
+    let mut config = place.config.clone();
+    config.backing = Backing::Devices { data: data.node(), metadata: metadata.node() };
+    let pool = Pool::create(&config).expect("a pool on devices");
+    fill(&big(&pool), Bytes(0), Bytes::mib(60), b'f').expect("written");
+    let full = pool.create_volume(&name("more"), Bytes::mib(16)).expect_err("above 90 %");
+    assert!(matches!(full, Error::Full { what: "data", .. }), "{full}");
+    let text = full.to_string();
+    assert!(
+        text.contains("of 64 MiB data used") && text.contains("sharedroot pool grow"),
+        "{text}"
+    );
+
+    assert!(matches!(pool.grow(Some(Bytes::mib(128)), None), Err(Error::GrowDevices { .. })));
+    data.resize(Bytes::mib(256));
+    metadata.resize(Bytes::mib(32));
+    assert_eq!(total(&pool), Bytes::mib(64), "not by itself");
+    pool.grow(None, None).expect("grown");
+    assert_eq!((total(&pool), metadata_total(&pool)), (Bytes::mib(256), Bytes::mib(32)));
+    base(&pool, "more", b'm');
+    pool.destroy().expect("destroyed");
+}
+
+/// A file system of 200 MiB below the state directory.
+#[test]
+fn root_a_full_file_system_below_is_said() {
+    let mut place = Place::new("tight");
+    let disk = Disk::new("tight", Bytes::mib(200));
+    run("mke2fs", &["-q", "-t", "ext4", disk.text()]);
+    let state = place.config.state_dir.join("small");
+    fs::create_dir_all(&state).expect("a directory");
+    let at = state.to_str().expect("text").to_owned();
+    run("mount", &[disk.text(), &at]);
+    place.config.state_dir.clone_from(&state);
+    place.config.backing = Backing::Loop { data: Bytes::mib(96), metadata: Bytes::mib(4) };
+    let pool = Pool::open(&place.config).expect("a pool");
+    let device = big(&pool);
+    fill(&device, Bytes(0), Bytes::mib(90), b'f').expect("written");
+    // What is left is filled: nobody may take it from the pool's file, but it cannot grow either.
+    let mut file = fs::File::create(state.join("other")).expect("a file");
+    while file.write_all(&[1; 1 << 20]).is_ok() {}
+    drop(file);
+    let full = pool.create_volume(&name("more"), Bytes::mib(16)).expect_err("no room to grow");
+    assert!(matches!(full, Error::Full { what: "data", .. }), "{full}");
+    fs::remove_file(state.join("other")).expect("removed");
+    pool.delete(&name("big")).expect("deleted");
+    pool.destroy().expect("destroyed");
+    run("umount", &[&at]);
+}
