@@ -59,17 +59,23 @@ impl Pool {
         Ok(recorded)
     }
 
+    /// Moves the pool to the intent's transaction. An error says that nothing was changed.
+    pub(crate) fn advance(&self, intent: Intent) -> Result<(), Error> {
+        let Intent { from, to } = intent;
+        self.kernel.message(&self.label.name, &format!("set_transaction_id {from} {to}")).map_err(
+            |source| Error::SetTransaction { name: self.config.name.clone(), from, to, source },
+        )?;
+        step("transaction set");
+        Ok(())
+    }
+
     /// Moves the pool to the intent's transaction, then changes it. The outer error says that nothing was changed.
     pub(crate) fn act(
         &self,
         intent: Intent,
         message: &str,
     ) -> Result<Result<(), KernelError>, Error> {
-        let Intent { from, to } = intent;
-        self.kernel.message(&self.label.name, &format!("set_transaction_id {from} {to}")).map_err(
-            |source| Error::SetTransaction { name: self.config.name.clone(), from, to, source },
-        )?;
-        step("transaction set");
+        self.advance(intent)?;
         let answer = self.kernel.message(&self.label.name, message);
         step("pool changed");
         Ok(answer)
@@ -97,7 +103,7 @@ impl Pool {
     }
 
     /// The pool's figures, if the kernel lets the pool be changed.
-    fn working(&self) -> Result<Working, Error> {
+    pub(crate) fn working(&self) -> Result<Working, Error> {
         let stuck = |mode| Error::Stuck { name: self.config.name.clone(), mode };
         match self.status_line()? {
             StatusLine::Working(working) if working.mode == PoolMode::ReadOnly => {

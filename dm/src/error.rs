@@ -9,6 +9,7 @@ use crate::status::{PoolMode, StatusError};
 use crate::table::TableError;
 use crate::tools::ToolError;
 use crate::units::{Bytes, Percent};
+use crate::users::Users;
 
 /// A failed operation.
 #[derive(Debug, thiserror::Error)]
@@ -251,8 +252,31 @@ pub enum Error {
     )]
     WrongDevice { volume: VolumeName, device: String },
     /// The volume is mounted or open.
-    #[error("the volume {volume} of the pool {pool} is in use; unmount it first (`findmnt --source {}`)", device.display())]
-    Busy { volume: VolumeName, pool: PoolName, device: PathBuf, source: KernelError },
+    #[error("the volume {volume} of the pool {pool} is in use by {users}; unmount {} there first", device.display())]
+    Busy { volume: VolumeName, pool: PoolName, device: PathBuf, users: Users, source: KernelError },
+    /// The volume never changes again.
+    #[error(
+        "the volume {volume} of the pool {pool} is sealed and keeps its size; make a snapshot of it and resize that"
+    )]
+    Sealed { volume: VolumeName, pool: PoolName },
+    /// A volume only grows.
+    #[error(
+        "the volume {volume} of the pool {pool} has {from} and cannot shrink to {to}; make a smaller volume and copy the files"
+    )]
+    ShrinkVolume { volume: VolumeName, pool: PoolName, from: Bytes, to: Bytes },
+    /// The volume's longer table could not be loaded.
+    #[error(
+        "cannot resize the volume {volume} of the pool {pool} to {size}; its next activation does it"
+    )]
+    Resize { volume: VolumeName, pool: PoolName, size: Bytes, source: KernelError },
+    /// A dry run meets a metadata snapshot.
+    #[error(
+        "the metadata snapshot of the pool {pool} is reserved, by a process that died or by another program; `sharedroot gc` without --dry-run releases it"
+    )]
+    Reserved { pool: PoolName },
+    /// The pool did not delete a thin id that no volume owns.
+    #[error("cannot delete the thin id {id}, which no volume owns, from the pool {pool}")]
+    DeleteStray { id: ThinId, pool: PoolName, source: KernelError },
     /// The volume's device could not be removed.
     #[error("cannot deactivate the volume {volume} of the pool {pool}")]
     Deactivate { volume: VolumeName, pool: PoolName, source: KernelError },

@@ -139,6 +139,8 @@ pub(crate) struct Device {
     /// It has a table in use; a device of a maker that died early has none.
     pub(crate) live: bool,
     pub(crate) suspended: bool,
+    /// The kernel removes it when its last user is gone.
+    pub(crate) deferred: bool,
 }
 
 impl Device {
@@ -160,6 +162,7 @@ impl From<DeviceInfo> for Device {
             },
             live: flags.contains(DmFlags::DM_ACTIVE_PRESENT),
             suspended: flags.contains(DmFlags::DM_SUSPEND),
+            deferred: flags.contains(DmFlags::DM_DEFERRED_REMOVE),
         }
     }
 }
@@ -197,6 +200,24 @@ impl Kernel {
             Err(error) if error.errno() == Some(Errno::ENXIO) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// The name of the device that has this uuid, or none.
+    pub(crate) fn name_of(&self, uuid: &str) -> Result<Option<String>, KernelError> {
+        let id = DmUuid::new(uuid).expect("names.rs keeps dm uuids short and plain");
+        match self.0.device_info(&DevId::Uuid(id)).map_err(failed("info", uuid)) {
+            Ok(info) => Ok(info.name().map(ToString::to_string)),
+            Err(error) if error.errno() == Some(Errno::ENXIO) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Gives a device another name; it may be in use.
+    pub(crate) fn rename(&self, device: &str, to: &str) -> Result<(), KernelError> {
+        self.0
+            .device_rename(name(device), &DevId::Name(name(to)))
+            .map(drop)
+            .map_err(failed("rename", device))
     }
 
     /// Every dm device's name.
@@ -261,6 +282,18 @@ impl Kernel {
         match removed.map_err(failed("remove", device)) {
             Ok(_) => Ok(true),
             Err(error) if error.errno() == Some(Errno::ENXIO) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes a device at once if nobody has it open, and else when its last user is gone, whether this process still lives
+    /// then or not. Returns whether it is gone already.
+    pub(crate) fn remove_when_idle(&self, device: &str) -> Result<bool, KernelError> {
+        let how = private(DmFlags::DM_DEFERRED_REMOVE);
+        let removed = self.0.device_remove(&DevId::Name(name(device)), how);
+        match removed.map_err(failed("remove", device)) {
+            Ok(info) => Ok(!info.flags().contains(DmFlags::DM_DEFERRED_REMOVE)),
+            Err(error) if error.errno() == Some(Errno::ENXIO) => Ok(true),
             Err(error) => Err(error),
         }
     }

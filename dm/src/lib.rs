@@ -10,21 +10,25 @@
 //! | `grow.rs` | made larger while it is in use |
 //! | `reserved.rs` | its metadata read while it is in use |
 //! | `new_volume.rs` | a volume in the making, kept or gone |
-//! | `volumes.rs` | volumes activated, deactivated, deleted |
-//! | `reconcile.rs` | what a process that died has left |
+//! | `volumes.rs` | volumes activated, grown, deactivated |
+//! | `delete.rs` | volumes deleted, now or when their last user is gone |
+//! | `reconcile.rs`, `report.rs` | what a process that died has left |
 //! | `change.rs` | intent, act: one change of a pool |
 //! | `store.rs`, `pool_row.rs`, `lock.rs` | the durable tables; the locks and their order |
 //! | `media.rs`, `signature.rs`, `superblock.rs`, `loopback.rs` | what a pool lies on |
 //! | `kernel.rs` | the device-mapper calls |
+//! | `users.rs`, `discard.rs` | who uses a device; its blocks given back |
 //! | `tools.rs` | thin_check and its siblings |
 //! | `failpoint.rs` | where the crash tests stop a process |
 //! | `table.rs`, `status.rs`, `names.rs`, `units.rs`, `config.rs`, `error.rs` | the words |
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod activate;
 mod change;
 mod check;
 mod config;
+mod delete;
+mod discard;
 mod error;
 mod failpoint;
 mod grow;
@@ -39,6 +43,7 @@ mod new_volume;
 mod pool;
 mod pool_row;
 mod reconcile;
+mod report;
 mod reserved;
 mod signature;
 mod status;
@@ -47,19 +52,22 @@ mod superblock;
 mod table;
 mod tools;
 mod units;
+mod users;
 mod volumes;
 
 pub use check::Repaired;
 pub use config::{Backing, PoolConfig};
+pub use delete::Deleted;
 pub use error::Error;
 pub use kernel::KernelError;
 pub use names::{LvmPool, NameError, PoolName, ThinId, VolumeName};
 pub use new_volume::NewVolume;
 pub use pool::Pool;
-pub use reconcile::Report;
+pub use report::Report;
 pub use status::{Blocks, PoolMode, PoolStatus, StatusError};
 pub use store::Phase;
 pub use table::TableError;
 pub use tools::ToolError;
 pub use units::{Bytes, Percent};
-pub use volumes::{ActiveVolume, Deleted, Volume};
+pub use users::{Process, User, Users};
+pub use volumes::{ActiveVolume, Volume};

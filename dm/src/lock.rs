@@ -81,6 +81,22 @@ impl Lock {
         }
     }
 
+    /// The volumes of the pool that have a lock file, held or not.
+    pub(crate) fn volumes(run_dir: &Path, pool: &PoolName) -> Result<Vec<VolumeName>, Error> {
+        let dir = run_dir.join("volumes");
+        let failed = |source| Error::Directory { path: dir.clone(), source };
+        own_dir(&dir)?;
+        let volume = |name: &str| {
+            name.strip_prefix(pool.as_ref())?.strip_prefix('-')?.strip_suffix(".lock")?.parse().ok()
+        };
+        let mut volumes = Vec::new();
+        for entry in fs::read_dir(&dir).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name();
+            volumes.extend(name.to_str().and_then(volume));
+        }
+        Ok(volumes)
+    }
+
     /// Removes the file with the lock still held: whoever waits on it sees that the file is no longer the one at its path.
     pub(crate) fn forget(self) {
         if let Err(error) = fs::remove_file(&self.path) {

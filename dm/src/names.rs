@@ -62,6 +62,13 @@ pub struct PoolName(Box<str>);
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct VolumeName(Box<str>);
 
+impl VolumeName {
+    /// What a volume is called that was deleted while its device was in use.
+    pub(crate) fn deferred(id: ThinId) -> Self {
+        Self(format!("deleted.{id}").into())
+    }
+}
+
 fn check(kind: &'static str, text: &str, max: usize, hyphen: bool) -> Result<Box<str>, NameError> {
     if text.is_empty() {
         return Err(NameError::Empty { kind });

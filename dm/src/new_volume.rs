@@ -4,8 +4,9 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
+use crate::failpoint::step;
 use crate::lock::Lock;
-use crate::names::{DmLabel, VolumeName};
+use crate::names::{DmLabel, ThinId, VolumeName};
 use crate::pool::Pool;
 use crate::store::{Phase, VolumeRow};
 use crate::units::Bytes;
@@ -31,11 +32,9 @@ impl Pool {
     /// # Errors
     /// [`Error::Exists`], [`Error::Making`], and [`Error::Full`] if the pool is fuller than the configuration allows.
     pub fn create_volume(&self, name: &VolumeName, size: Bytes) -> Result<NewVolume<'_>, Error> {
-        if size.0 == 0 || size.0 > i64::MAX as u64 / 2 {
-            return Err(Error::Size { volume: name.clone(), size });
-        }
+        let size = self.whole_blocks(name, size)?;
         let lock = self.claim(name)?;
-        self.make(lock, name, size.round_up(self.block), None)
+        self.make(lock, name, size, None)
     }
 
     /// Makes a snapshot of `origin`, of the origin's size, and activates it writable.
@@ -68,7 +67,7 @@ impl Pool {
             Some(row) if exists(&row) => Err(Error::Exists { volume, pool }),
             Some(row) => {
                 tracing::warn!(%volume, %pool, phase = ?row.phase, "deleting what a process that died has left");
-                self.erase(&row).map(|()| lock)
+                self.erase_when_idle(&row).map(|_| lock)
             }
             None => Ok(lock),
         }
@@ -88,7 +87,9 @@ impl Pool {
                 let gone = || Error::NoVolume { volume: origin.clone(), pool: pool.clone() };
                 w.volume(pool, origin)?.filter(|row| row.phase == Phase::Ready).ok_or_else(gone)
             });
-            let id = w.free_id(pool)?.ok_or_else(|| Error::NoThinId { name: pool.clone() })?;
+            let id = w
+                .next_id(pool, ThinId::MAX)?
+                .ok_or_else(|| Error::NoThinId { name: pool.clone() })?;
             let (name, origin) = (name.clone(), origin.cloned());
             let row = VolumeRow { name, id, size, origin, phase: Phase::Creating, sealed: false };
             w.put_volume(pool, &row)?;
@@ -176,7 +177,9 @@ impl NewVolume<'_> {
         let (volume, pool) = (self.row.name.clone(), self.pool.config.name.clone());
         let flushed = File::open(self.device()).and_then(|device| device.sync_all());
         flushed.map_err(|source| Error::Flush { volume, pool, source })?;
+        step("volume flushed");
         self.pool.deactivate_row(&self.row.name)?;
+        step("volume deactivated");
         self.commit(true).map(drop)
     }
 
@@ -191,6 +194,7 @@ impl NewVolume<'_> {
     fn commit(mut self, sealed: bool) -> Result<ActiveVolume, Error> {
         let (pool, name) = (&self.pool.config.name, &self.row.name);
         self.pool.store.write(|w| w.set_phase(pool, name, Phase::Ready, sealed))?;
+        step(if sealed { "volume sealed" } else { "volume kept" });
         self.lock = None;
         let device = PathBuf::from(self.device());
         let ActiveVolume { major, minor, .. } = *self.active();
@@ -201,8 +205,8 @@ impl NewVolume<'_> {
 impl Drop for NewVolume<'_> {
     fn drop(&mut self) {
         let Some(lock) = self.lock.take() else { return };
-        match self.pool.erase(&self.row) {
-            Ok(()) => lock.forget(),
+        match self.pool.erase_when_idle(&self.row) {
+            Ok(_) => lock.forget(),
             Err(error) => {
                 let (volume, pool) = (&self.row.name, &self.pool.config.name);
                 tracing::warn!(%volume, %pool, error = %crate::error::chain(&error), "a half-made volume stays behind; `sharedroot gc` deletes it");

@@ -36,8 +36,8 @@ impl Pool {
         Self::open_as(config, false)
     }
 
-    /// [`open`](Self::open) for a pool whose transaction is not the store's, so that
-    /// [`reconcile`](Self::reconcile) can say what it holds.
+    /// [`open`](Self::open) for a pool whose transaction may not be the store's, so that
+    /// [`reconcile`](Self::reconcile) can say what it holds. Finishes and undoes nothing on the way.
     ///
     /// # Errors
     /// As [`open`](Self::open), without [`Error::Transaction`].
@@ -58,6 +58,10 @@ impl Pool {
                 pool
             }
         };
+        if any_transaction {
+            // The caller's reconcile does that, or is a dry run.
+            return Ok(pool);
+        }
         let report = pool.recover_unfinished()?;
         if !report.is_clean() {
             tracing::warn!(pool = %config.name, %report, "the last end was unclean");

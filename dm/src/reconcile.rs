@@ -1,112 +1,121 @@
-//! Makes store, pool and kernel agree after somebody died in the middle.
+//! Makes store, pool and kernel agree after somebody died in the middle, or says how they differ.
 
-use std::fmt;
+use std::collections::BTreeSet;
 
-use crate::error::{Error, chain};
+use crate::delete::Deleted;
+use crate::error::Error;
+use crate::failpoint::step;
 use crate::lock::Lock;
-use crate::names::{DmLabel, VolumeName};
+use crate::names::{DmLabel, ThinId, VolumeName};
 use crate::pool::Pool;
+use crate::report::Report;
 use crate::status::StatusLine;
 use crate::store::{Phase, VolumeRow};
 
-/// What [`Pool::reconcile`] found and did, or would do.
-#[derive(Debug, Default)]
-pub struct Report {
-    /// Half-made volumes whose maker is dead: deleted.
-    pub undone: Vec<VolumeName>,
-    /// Half-deleted volumes whose deleter is dead: deleted.
-    pub finished: Vec<VolumeName>,
-    /// Volumes that a living process is making or deleting: left alone.
-    pub in_work: Vec<VolumeName>,
-    /// Devices of the pool without a volume in the store: removed.
-    pub stray_devices: Vec<String>,
-    /// The pool's and the store's transaction ids, where they did not match: the pool's was taken.
-    pub transaction: Option<(u64, u64)>,
-    /// What could not be put right, and why. The next reconcile tries again.
-    pub failed: Vec<(String, Error)>,
-}
-
-impl Report {
-    /// Everything agreed.
-    pub fn is_clean(&self) -> bool {
-        self.undone.is_empty()
-            && self.finished.is_empty()
-            && self.stray_devices.is_empty()
-            && self.transaction.is_none()
-            && self.failed.is_empty()
-    }
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.is_clean() {
-            return f.write_str("store, pool and kernel agree");
-        }
-        let mut parts = Vec::new();
-        if let Some((kernel, store)) = self.transaction {
-            parts.push(format!("pool at transaction {kernel}, store at {store}"));
-        }
-        parts.extend(self.undone.iter().map(|volume| format!("{volume} was half-made")));
-        parts.extend(self.finished.iter().map(|volume| format!("{volume} was half-deleted")));
-        parts.extend(
-            self.stray_devices.iter().map(|device| format!("{device} belonged to no volume")),
-        );
-        parts.extend(
-            self.failed
-                .iter()
-                .map(|(what, error)| format!("{what} cannot be put right: {}", chain(error))),
-        );
-        f.write_str(&parts.join("; "))
-    }
-}
-
 impl Pool {
-    /// Finishes or undoes what processes that died have left half-done. What a living process makes is left alone.
+    /// Finishes or undoes what processes that died have left half-done, removes devices and thin ids of the pool that no volume
+    /// owns, and names the volumes that the pool has lost. What a living process makes is left alone.
     ///
-    /// If pool and store disagree on the transaction, the pool as it is becomes the truth. With `dry_run` nothing is changed
-    /// and the report says what would be.
+    /// If pool and store disagree on the transaction, one of them is an old copy or somebody else changed the pool, and nobody
+    /// can tell a volume that was never made from one whose row was lost. Then nothing is changed and the report says how they
+    /// differ; [`reconcile_by_force`](Self::reconcile_by_force) goes on.
+    ///
+    /// With `dry_run` nothing is changed and the report says what would be.
     ///
     /// # Errors
-    /// The store or the kernel cannot be read. A volume that cannot be put right is in the report.
+    /// The store or the kernel cannot be read. What cannot be put right is in the report.
     pub fn reconcile(&self, dry_run: bool) -> Result<Report, Error> {
-        let mut report = Report::default();
-        self.agree_on_transaction(dry_run, &mut report)?;
-        self.recover(self.store.unfinished(&self.config.name)?, dry_run, &mut report)?;
-        self.remove_strays(dry_run, &mut report)?;
-        Ok(report)
+        self.compare(dry_run, false)
     }
 
-    /// The part of [`reconcile`](Self::reconcile) that [`open`](Self::open) does: one query when all is well.
+    /// As [`reconcile`](Self::reconcile), and where the pool differs from the store, the pool as it is becomes the truth: its
+    /// transaction is taken, ids that no volume owns are deleted, volumes that it has lost are forgotten.
+    ///
+    /// # Errors
+    /// As [`reconcile`](Self::reconcile).
+    pub fn reconcile_by_force(&self, dry_run: bool) -> Result<Report, Error> {
+        self.compare(dry_run, true)
+    }
+
+    /// The part of [`reconcile`](Self::reconcile) that [`open`](Self::open) does: one query when all is well, and one call of
+    /// the kernel for each deleted volume that is still in use.
     pub(crate) fn recover_unfinished(&self) -> Result<Report, Error> {
         let mut report = Report::default();
-        self.recover(self.store.unfinished(&self.config.name)?, false, &mut report)?;
+        self.recover(false, &mut report)?;
         Ok(report)
     }
 
-    fn recover(
-        &self,
-        rows: Vec<VolumeRow>,
-        dry_run: bool,
-        report: &mut Report,
-    ) -> Result<(), Error> {
-        for row in rows {
-            let Some(lock) = Lock::try_volume(&self.config.run_dir, &self.config.name, &row.name)?
-            else {
+    fn compare(&self, dry_run: bool, force: bool) -> Result<Report, Error> {
+        let mut report = Report { dry_run, ..Report::default() };
+        report.transaction = self.differing_transactions(!dry_run && force)?;
+        if report.transaction.is_some() && !force {
+            report.untouched = true;
+            self.compare_ids(true, &mut report)?;
+            return Ok(report);
+        }
+        self.recover(dry_run, &mut report)?;
+        self.remove_strays(dry_run, &mut report)?;
+        self.compare_ids(dry_run, &mut report)?;
+        if !dry_run {
+            if force {
+                self.forget_lost(&mut report)?;
+            }
+            self.sweep_locks()?;
+        }
+        Ok(report)
+    }
+
+    /// The pool's and the store's transaction ids, where they do not match. `take` makes the pool's the store's.
+    fn differing_transactions(&self, take: bool) -> Result<Option<(u64, u64)>, Error> {
+        let name = &self.config.name;
+        let _turn = self.lock()?;
+        let (StatusLine::Working(working), Some(row)) =
+            (self.status_line()?, self.store.pool(name)?)
+        else {
+            return Ok(None);
+        };
+        let (kernel, store) = (working.transaction_id, row.transaction_id);
+        if store == kernel || Some(store) == kernel.checked_add(1) {
+            return Ok(None);
+        }
+        if take {
+            self.store.write(|w| w.set_transaction_id(name, kernel))?;
+            step("transaction taken");
+        }
+        Ok(Some((kernel, store)))
+    }
+
+    fn recover(&self, dry_run: bool, report: &mut Report) -> Result<(), Error> {
+        let (pool, run_dir) = (&self.config.name, &self.config.run_dir);
+        for row in self.store.unfinished(pool)? {
+            if self.is_waiting(&row)? {
+                report.waiting.push(row.name);
+                continue;
+            }
+            let Some(lock) = Lock::try_volume(run_dir, pool, &row.name)? else {
                 report.in_work.push(row.name);
                 continue;
             };
             // Again under the lock: its maker may have come to the end in between.
             let Some(row) = self.row(&row.name)?.filter(|row| row.phase != Phase::Ready) else {
+                self.forget_if_gone(lock, &row.name)?;
                 continue;
             };
             if !dry_run {
-                if let Err(error) = self.erase(&row) {
-                    report.failed.push((row.name.to_string(), error));
-                    continue;
+                match self.erase_when_idle(&row) {
+                    Ok(Deleted::Deferred) => {
+                        report.waiting.push(row.name);
+                        continue;
+                    }
+                    Ok(_) => lock.forget(),
+                    Err(error) => {
+                        report.failed.push((row.name.to_string(), error));
+                        continue;
+                    }
                 }
-                lock.forget();
             }
             match row.phase {
+                Phase::Deleting if row.is_deferred() => report.released.push(row.name),
                 Phase::Deleting => report.finished.push(row.name),
                 _ => report.undone.push(row.name),
             }
@@ -114,47 +123,127 @@ impl Pool {
         Ok(())
     }
 
-    fn agree_on_transaction(&self, dry_run: bool, report: &mut Report) -> Result<(), Error> {
-        let name = &self.config.name;
-        let _turn = self.lock()?;
-        let (StatusLine::Working(working), Some(row)) =
-            (self.status_line()?, self.store.pool(name)?)
-        else {
-            return Ok(());
-        };
-        let (kernel, store) = (working.transaction_id, row.transaction_id);
-        if store == kernel || Some(store) == kernel.checked_add(1) {
-            return Ok(());
+    /// The kernel will remove the device of this deleted volume when its last user is gone, and he is not.
+    fn is_waiting(&self, row: &VolumeRow) -> Result<bool, Error> {
+        if !row.is_deferred() {
+            return Ok(false);
         }
-        report.transaction = Some((kernel, store));
-        if dry_run {
-            return Ok(());
-        }
-        self.store.write(|w| w.set_transaction_id(name, kernel))
+        let device = self.find_device(&row.name, &self.config.name.device_of(&row.name))?;
+        Ok(device.is_some_and(|device| device.deferred))
     }
 
+    /// Removes the devices whose volume nobody knows, neither by name nor by thin id.
     fn remove_strays(&self, dry_run: bool, report: &mut Report) -> Result<(), Error> {
         let pool = &self.config.name;
-        let names =
+        let devices =
             self.kernel.names().map_err(|source| Error::List { pool: pool.clone(), source })?;
-        for device in names {
-            let Some(volume) = DmLabel::volume_of(pool, &device) else { continue };
-            let ours = self
-                .find_device(&volume, &device)?
-                .is_some_and(|d| DmLabel::id_of(pool, &d.uuid).is_some());
-            if !ours || self.row(&volume)?.is_some() {
+        // Read after the devices: a row is written before its device is made.
+        let mut rows = self.store.volumes(pool)?;
+        let known = |rows: &[VolumeRow], name: &VolumeName, id: Option<ThinId>| {
+            rows.iter().any(|row| row.name == *name || Some(row.id) == id)
+        };
+        let names: BTreeSet<_> = rows.iter().map(|row| row.name.clone()).collect();
+        for device in devices {
+            let volume = DmLabel::volume_of(pool, &device).filter(|name| !names.contains(name));
+            let Some(volume) = volume else { continue };
+            let Some(found) = self.find_device(&volume, &device)? else { continue };
+            let Some(id) = DmLabel::id_of(pool, &found.uuid) else { continue };
+            if known(&rows, &volume, Some(id)) {
                 continue;
             }
-            let Some(_lock) = Lock::try_volume(&self.config.run_dir, pool, &volume)? else {
+            let Some(lock) = Lock::try_volume(&self.config.run_dir, pool, &volume)? else {
                 continue;
             };
-            if self.row(&volume)?.is_some() {
+            rows = self.store.volumes(pool)?;
+            if known(&rows, &volume, Some(id)) {
+                self.forget_if_gone(lock, &volume)?;
                 continue;
             }
             match if dry_run { Ok(()) } else { self.deactivate_row(&volume) } {
                 Ok(()) => report.stray_devices.push(device),
                 Err(error) => report.failed.push((device, error)),
             }
+            step("stray device removed");
+            lock.forget();
+        }
+        Ok(())
+    }
+
+    /// Deletes the thin ids of the pool that no row owns and names the complete volumes whose thin id the pool has not. All
+    /// under the pool's lock, so that no change of ours is half-way.
+    fn compare_ids(&self, dry_run: bool, report: &mut Report) -> Result<(), Error> {
+        let pool = &self.config.name;
+        let turn = self.lock()?;
+        let ids = match self.ids_to_compare(&turn, dry_run) {
+            Ok(ids) => ids,
+            Err(error) => {
+                report.failed.push((format!("pool {pool}"), error));
+                return Ok(());
+            }
+        };
+        let rows = self.store.volumes(pool)?;
+        let owned: BTreeSet<_> = rows.iter().map(|row| row.id).collect();
+        for id in ids.difference(&owned) {
+            match if dry_run { Ok(()) } else { self.delete_stray(&turn, *id) } {
+                Ok(()) => report.stray_ids.push(*id),
+                Err(error) => report.failed.push((format!("thin id {id}"), error)),
+            }
+        }
+        let lost = rows.into_iter().filter(|row| row.phase == Phase::Ready);
+        report.lost.extend(lost.filter(|row| !ids.contains(&row.id)).map(|row| row.name));
+        Ok(())
+    }
+
+    /// The thin ids that the pool really has. To read them takes the pool's only metadata snapshot; one that a process that died
+    /// has left is released first, which a dry run must not.
+    fn ids_to_compare(&self, turn: &Lock, dry_run: bool) -> Result<BTreeSet<ThinId>, Error> {
+        if self.working()?.held_root.is_some() && dry_run {
+            return Err(Error::Reserved { pool: self.config.name.clone() });
+        }
+        self.thin_ids(turn)
+    }
+
+    fn delete_stray(&self, turn: &Lock, id: ThinId) -> Result<(), Error> {
+        let (intent, ()) = self.intend(turn, false, |_| Ok(()))?;
+        let deleted = self.act(intent, &format!("delete {id}"))?;
+        step("stray id deleted");
+        let pool = self.config.name.clone();
+        deleted.map_err(|source| Error::DeleteStray { id, pool, source })
+    }
+
+    /// Drops the rows of the volumes that the pool has lost.
+    fn forget_lost(&self, report: &mut Report) -> Result<(), Error> {
+        for name in &report.lost {
+            let Some(lock) = Lock::try_volume(&self.config.run_dir, &self.config.name, name)?
+            else {
+                continue;
+            };
+            let erased = self.row(name)?.map_or(Ok(()), |row| self.erase(&row));
+            step("lost volume forgotten");
+            match erased {
+                Ok(()) => lock.forget(),
+                Err(error) => report.failed.push((name.to_string(), error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the lock files of volumes that are gone: their deleter died after the row and before the file.
+    fn sweep_locks(&self) -> Result<(), Error> {
+        let (pool, run_dir) = (&self.config.name, &self.config.run_dir);
+        let files = Lock::volumes(run_dir, pool)?;
+        let rows: BTreeSet<_> = self.store.volumes(pool)?.into_iter().map(|row| row.name).collect();
+        for volume in files.into_iter().filter(|volume| !rows.contains(volume)) {
+            if let Some(lock) = Lock::try_volume(run_dir, pool, &volume)? {
+                self.forget_if_gone(lock, &volume)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn forget_if_gone(&self, lock: Lock, volume: &VolumeName) -> Result<(), Error> {
+        if self.row(volume)?.is_none() {
+            lock.forget();
         }
         Ok(())
     }

@@ -44,6 +44,12 @@ const STEPS: [&str; SCHEMA as usize] = ["
     ALTER TABLE pools DROP COLUMN on_loop;
 "];
 
+/// In order of the index on pool and thin id, like [`HIGHEST_ID`].
+const IDS: &str = "SELECT thin_id FROM volumes WHERE pool = ?1 ORDER BY thin_id";
+const HIGHEST_ID: &str = "SELECT MAX(thin_id) FROM volumes WHERE pool = ?1";
+/// Its index holds nothing when all is well. Named, or the planner takes the primary key's for the order.
+const UNFINISHED: &str = "SELECT * FROM volumes INDEXED BY unfinished WHERE pool = ?1 AND phase <> 'ready' ORDER BY name";
+
 /// How far a volume has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
@@ -74,6 +80,13 @@ pub(crate) struct VolumeRow {
     pub(crate) origin: Option<VolumeName>,
     pub(crate) phase: Phase,
     pub(crate) sealed: bool,
+}
+
+impl VolumeRow {
+    /// The row of a volume that was deleted while its device was in use: it has given its own name away.
+    pub(crate) fn is_deferred(&self) -> bool {
+        self.phase == Phase::Deleting && self.name == VolumeName::deferred(self.id)
+    }
 }
 
 /// The open store.
@@ -157,7 +170,7 @@ impl Store {
 
     /// The volumes of a pool that are not ready.
     pub(crate) fn unfinished(&self, pool: &PoolName) -> Result<Vec<VolumeRow>, Error> {
-        self.list("SELECT * FROM volumes WHERE pool = ?1 AND phase <> 'ready' ORDER BY name", pool)
+        self.list(UNFINISHED, pool)
     }
 
     /// Eight hexadecimal digits that no other pool has.
@@ -229,19 +242,36 @@ impl Writer<'_> {
         )
     }
 
-    /// The lowest thin id that no row of the pool has.
-    pub(crate) fn free_id(&self, pool: &PoolName) -> Result<Option<ThinId>, Error> {
-        let id: u32 = self
-            .tx
-            .query_row(
-                "SELECT CASE WHEN NOT EXISTS (SELECT 1 FROM volumes WHERE pool = ?1 AND thin_id = 0) THEN 0 ELSE (
-                    SELECT MIN(v.thin_id) + 1 FROM volumes v WHERE v.pool = ?1
-                    AND NOT EXISTS (SELECT 1 FROM volumes w WHERE w.pool = ?1 AND w.thin_id = v.thin_id + 1)) END",
-                [pool.as_ref()],
-                |row| row.get(0),
-            )
-            .map_err(failed("read", self.path))?;
-        Ok(ThinId::new(id))
+    pub(crate) fn set_size(
+        &self,
+        pool: &PoolName,
+        name: &VolumeName,
+        size: Bytes,
+    ) -> Result<(), Error> {
+        self.run(
+            "UPDATE volumes SET size = ?3 WHERE pool = ?1 AND name = ?2",
+            params![pool.as_ref(), name.as_ref(), size.0 as i64],
+        )
+    }
+
+    /// The thin id after the highest in use; when that was `last`, the lowest that no row of the pool has. So the many
+    /// snapshots of a long uptime cost one look into the index each, and ids in a log are seldom ambiguous.
+    pub(crate) fn next_id(&self, pool: &PoolName, last: ThinId) -> Result<Option<ThinId>, Error> {
+        let fail = |source| failed("read", self.path)(source);
+        let highest: Option<u32> =
+            self.tx.query_row(HIGHEST_ID, [pool.as_ref()], |row| row.get(0)).map_err(fail)?;
+        let next = highest.map_or(0, |id| id + 1);
+        if next <= last.get() {
+            return Ok(ThinId::new(next));
+        }
+        let mut statement = self.tx.prepare_cached(IDS).map_err(fail)?;
+        let ids = statement.query_map([pool.as_ref()], |row| row.get(0)).map_err(fail)?;
+        for (free, id) in (0..=last.get()).zip(ids) {
+            if free != id.map_err(fail)? {
+                return Ok(ThinId::new(free));
+            }
+        }
+        Ok(None)
     }
 }
 

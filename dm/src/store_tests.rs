@@ -98,23 +98,81 @@ fn eight_first_openers_at_once() {
     fs::remove_dir_all(dir).expect("removed");
 }
 
+#[test]
+fn the_queries_of_every_creation_use_an_index() {
+    let dir = dir("plan");
+    drop(Store::open(&dir, &dir).expect("a store"));
+    let raw = Connection::open(Store::file(&dir)).expect("SQLite");
+    for (query, plan) in [
+        (HIGHEST_ID, "SEARCH volumes USING COVERING INDEX sqlite_autoindex_volumes_2 (pool=?)"),
+        (IDS, "SEARCH volumes USING COVERING INDEX sqlite_autoindex_volumes_2 (pool=?)"),
+        (UNFINISHED, "SEARCH volumes USING INDEX unfinished (pool=?)"),
+    ] {
+        let mut statement = raw.prepare(&format!("EXPLAIN QUERY PLAN {query}")).expect("a query");
+        let steps = statement.query_map(["p"], |row| row.get::<_, String>("detail"));
+        let steps: Vec<_> = steps.expect("a plan").map(|step| step.expect("text")).collect();
+        assert_eq!(steps[0], plan, "{query}");
+        let sorts = steps.iter().any(|step| step.contains("TEMP B-TREE"));
+        // What is unfinished is little.
+        assert_eq!(sorts, query == UNFINISHED, "{query}: {steps:?}");
+    }
+    fs::remove_dir_all(dir).expect("removed");
+}
+
+#[test]
+fn an_id_comes_back_only_when_all_were_used() {
+    let dir = dir("ids");
+    let pool = "p".parse().expect("a name");
+    let store = Store::open(&dir, &dir).expect("a store");
+    let last = ThinId::new(5).expect("24 bits");
+    store.write(|w| w.put_pool(&pool, &pool_row())).expect("written");
+    let next = |used: &[u32]| {
+        let given: Result<_, Error> = store.write(|w| {
+            for volume in store_names(w, &pool) {
+                w.drop_volume(&pool, &volume)?;
+            }
+            for id in used {
+                w.put_volume(&pool, &volume(&format!("v{id}"), *id))?;
+            }
+            w.next_id(&pool, last)
+        });
+        given.expect("written").map(ThinId::get)
+    };
+    assert_eq!(next(&[]), Some(0));
+    assert_eq!(next(&[0, 3]), Some(4), "not the gap");
+    assert_eq!(next(&[4]), Some(5));
+    assert_eq!(next(&[0, 1, 3, 5]), Some(2), "the lowest gap");
+    assert_eq!(next(&[1, 2, 5]), Some(0));
+    assert_eq!(next(&[0, 1, 2, 3, 4, 5]), None);
+    assert_eq!(next(&[0, 1, 2, 3, 5]), Some(4));
+    fs::remove_dir_all(dir).expect("removed");
+}
+
+fn store_names(w: &Writer<'_>, pool: &PoolName) -> Vec<VolumeName> {
+    let mut statement = w.tx.prepare("SELECT name FROM volumes WHERE pool = ?1").expect("a query");
+    let names = statement.query_map([pool.as_ref()], |row| row.get::<_, String>(0));
+    names.expect("rows").map(|name| name.expect("text").parse().expect("a name")).collect()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
-    fn the_lowest_id_that_nobody_has(ids in proptest::collection::btree_set(0u32..24, 0..24)) {
-        let dir = dir("ids");
+    fn an_id_that_nobody_has(ids in proptest::collection::btree_set(0u32..24, 0..24), last in 0u32..24) {
+        let dir = dir("any-ids");
         let pool = "p".parse().expect("a name");
         let store = Store::open(&dir, &dir).expect("a store");
-        let free = store.write(|w| {
+        let ids: BTreeSet<u32> = ids.into_iter().filter(|id| *id <= last).collect();
+        let next = store.write(|w| {
             w.put_pool(&pool, &pool_row())?;
             for id in &ids {
                 w.put_volume(&pool, &volume(&format!("v{id}"), *id))?;
             }
-            w.free_id(&pool)
+            w.next_id(&pool, ThinId::new(last).expect("24 bits"))
         }).expect("written");
-        let ids: BTreeSet<u32> = ids;
-        let lowest = (0..).find(|id| !ids.contains(id)).expect("one is free");
-        prop_assert_eq!(free.map(ThinId::get), Some(lowest));
+        match next {
+            Some(id) => prop_assert!(!ids.contains(&id.get()) && id.get() <= last),
+            None => prop_assert_eq!(ids.len() as u32, last + 1),
+        }
         fs::remove_dir_all(dir).expect("removed");
     }
 }

@@ -1,16 +1,19 @@
-//! Volumes of a pool: looked up, activated, deactivated, deleted.
+//! Volumes of a pool: looked up, activated, grown, deactivated.
 
+use std::fs;
 use std::path::PathBuf;
 
 use nix::errno::Errno;
 
 use crate::error::Error;
+use crate::failpoint::step;
 use crate::kernel::{Access, Device, KernelError, Table};
 use crate::lock::Lock;
 use crate::names::{DmLabel, ThinId, VolumeName};
 use crate::pool::Pool;
 use crate::store::{Phase, VolumeRow};
 use crate::units::Bytes;
+use crate::users::Users;
 
 /// A volume as the store and the kernel see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,15 +51,6 @@ impl From<&Device> for ActiveVolume {
     }
 }
 
-/// What [`Pool::delete`] found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Deleted {
-    /// The volume was there and is gone.
-    Deleted,
-    /// There was no such volume.
-    NotThere,
-}
-
 impl VolumeRow {
     fn access(&self) -> Access {
         if self.sealed { Access::ReadOnly } else { Access::ReadWrite }
@@ -69,9 +63,18 @@ impl Pool {
     /// # Errors
     /// The store or the kernel cannot be read.
     pub fn volume(&self, name: &VolumeName) -> Result<Option<Volume>, Error> {
-        let Some(row) = self.row(name)? else { return Ok(None) };
-        let active = self.device_of(&row)?.is_some();
-        Ok(Some(volume(row, active)))
+        let mut row = self.row(name)?;
+        while let Some(known) = row {
+            match self.device_of(&known) {
+                Ok(device) => return Ok(Some(volume(known, device.is_some()))),
+                // Deleted, and perhaps made anew, since the row was read?
+                Err(error) => match self.row(name)? {
+                    Some(same) if same == known => return Err(error),
+                    other => row = other,
+                },
+            }
+        }
+        Ok(None)
     }
 
     /// All volumes by name, half-made ones too.
@@ -97,16 +100,17 @@ impl Pool {
     /// # Errors
     /// [`Error::NoVolume`], [`Error::Unfinished`] or [`Error::Making`] if there is no complete volume of that name.
     pub fn activate(&self, name: &VolumeName) -> Result<ActiveVolume, Error> {
-        if let Some(device) = self
-            .device_of(&self.ready_row(name)?)?
-            .filter(|device| device.live && !device.suspended)
+        let row = self.ready_row(name)?;
+        // An error here may come of another volume that has the name by now; under the lock it is one.
+        if let Ok(Some(device)) = self.device_of(&row)
+            && device.live
+            && !device.suspended
+            && !is_short(&device, &row)
         {
             return Ok(ActiveVolume::from(&device));
         }
-        let _lock = Lock::volume(&self.config.run_dir, &self.config.name, name)?;
-        // Again under the lock: the volume may have been deleted and another made under its name.
-        let device = self.start(&self.ready_row(name)?)?;
-        Ok(ActiveVolume::from(&device))
+        let (_lock, row) = self.locked(name)?;
+        Ok(ActiveVolume::from(&self.start(&row)?))
     }
 
     /// Removes the volume's device. A volume that is not active is left as it is.
@@ -114,26 +118,61 @@ impl Pool {
     /// # Errors
     /// [`Error::Busy`] if it is mounted or open.
     pub fn deactivate(&self, name: &VolumeName) -> Result<(), Error> {
-        let _lock = Lock::volume(&self.config.run_dir, &self.config.name, name)?;
-        self.deactivate_row(name)
+        let lock = Lock::volume(&self.config.run_dir, &self.config.name, name)?;
+        self.deactivate_row(name)?;
+        self.forget_if_gone(lock, name)
     }
 
-    /// Deactivates the volume and deletes it from pool and store. Snapshots of it stay whole: they share its blocks, they do
-    /// not read through it.
+    /// Grows a volume that is not sealed to `size`, rounded up to whole blocks, and returns its size. If it is active its device
+    /// grows at once, mounted or not.
+    ///
+    /// The store's size is the truth: if this process dies before the device has grown, the next activation does it.
     ///
     /// # Errors
-    /// [`Error::Busy`] if it is mounted or open; then nothing has changed.
-    pub fn delete(&self, name: &VolumeName) -> Result<Deleted, Error> {
-        if self.row(name)?.is_none() {
-            return Ok(Deleted::NotThere);
+    /// [`Error::Sealed`], [`Error::Shrink`], and as [`Pool::activate`].
+    pub fn resize(&self, name: &VolumeName, size: Bytes) -> Result<Bytes, Error> {
+        let size = self.whole_blocks(name, size)?;
+        let (_lock, row) = self.locked(name)?;
+        let (volume, pool) = (name.clone(), self.config.name.clone());
+        if row.sealed {
+            return Err(Error::Sealed { volume, pool });
         }
+        if size < row.size {
+            return Err(Error::ShrinkVolume { volume, pool, from: row.size, to: size });
+        }
+        self.store.write(|w| w.set_size(&pool, name, size))?;
+        step("size recorded");
+        let row = VolumeRow { size, ..row };
+        if self.device_of(&row)?.is_some_and(|device| device.live) {
+            self.start(&row)?;
+        }
+        Ok(size)
+    }
+
+    /// A size that a volume can have.
+    pub(crate) fn whole_blocks(&self, name: &VolumeName, size: Bytes) -> Result<Bytes, Error> {
+        if size.0 == 0 || size.0 > i64::MAX as u64 / 2 {
+            return Err(Error::Size { volume: name.clone(), size });
+        }
+        Ok(size.round_up(self.block))
+    }
+
+    /// The lock and the row of a volume that is complete.
+    fn locked(&self, name: &VolumeName) -> Result<(Lock, VolumeRow), Error> {
+        self.ready_row(name)?;
         let lock = Lock::volume(&self.config.run_dir, &self.config.name, name)?;
-        let deleted = match self.row(name)? {
-            Some(row) => self.erase(&row).map(|()| Deleted::Deleted)?,
-            None => Deleted::NotThere,
-        };
-        lock.forget();
-        Ok(deleted)
+        // Again under the lock: the volume may have been deleted and another made under its name.
+        match self.row(name)? {
+            Some(row) if row.phase == Phase::Ready => Ok((lock, row)),
+            row => {
+                let (volume, pool) = (name.clone(), self.config.name.clone());
+                if row.is_some() {
+                    return Err(Error::Unfinished { volume, pool });
+                }
+                lock.forget();
+                Err(Error::NoVolume { volume, pool })
+            }
+        }
     }
 
     pub(crate) fn row(&self, name: &VolumeName) -> Result<Option<VolumeRow>, Error> {
@@ -157,8 +196,10 @@ impl Pool {
     fn device_of(&self, row: &VolumeRow) -> Result<Option<Device>, Error> {
         let label = DmLabel::volume(&self.config.name, &row.name, row.id);
         let found = self.find_device(&row.name, &label.name)?;
+        // A sealed volume that is being deleted is writable for the discard.
+        let read_only = row.sealed && row.phase == Phase::Ready;
         if found.as_ref().is_some_and(|d| {
-            d.uuid != label.uuid || (d.live && row.sealed && d.access == Access::ReadWrite)
+            d.uuid != label.uuid || (d.live && read_only && d.access == Access::ReadWrite)
         }) {
             return Err(Error::WrongDevice { volume: row.name.clone(), device: label.name });
         }
@@ -184,28 +225,37 @@ impl Pool {
             Error::Activate { volume, id: row.id, pool, source }
         };
         match self.device_of(row)? {
-            Some(device) if device.live && device.suspended => {
-                // A maker of a snapshot died while it held this origin.
-                self.kernel.resume(&label.name).map_err(failed)?;
+            Some(device) if device.live => {
+                if is_short(&device, row) {
+                    // A resize, now or by a process that died.
+                    let (volume, pool) = (row.name.clone(), self.config.name.clone());
+                    let table = self.volume_table(row).map_err(failed)?;
+                    self.kernel
+                        .reload(&label.name, &table, row.access())
+                        .map_err(|source| Error::Resize { volume, pool, size: row.size, source })?;
+                } else if device.suspended {
+                    // A maker of a snapshot died while it held this origin.
+                    self.kernel.resume(&label.name).map_err(failed)?;
+                }
                 return Ok(device);
             }
-            Some(device) if device.live => return Ok(device),
             Some(_) => drop(self.kernel.remove(&label.name).map_err(failed)?),
             None => {}
         }
-        let pool = self.find()?.ok_or_else(|| {
-            failed(KernelError::Refused {
-                call: "info",
-                device: self.label.name.clone(),
-                errno: Errno::ENXIO,
-            })
-        })?;
-        let table = Table {
-            sectors: row.size.sectors(),
-            target: "thin",
-            params: format!("{} {}", pool.number, row.id),
-        };
+        let table = self.volume_table(row).map_err(failed)?;
         self.kernel.create(&label, &table, row.access()).map_err(failed)
+    }
+
+    /// The volume's table, for the pool as it is active now. What a volume consists of is said here and nowhere else.
+    pub(crate) fn volume_table(&self, row: &VolumeRow) -> Result<Table, KernelError> {
+        let none = || KernelError::Refused {
+            call: "info",
+            device: self.label.name.clone(),
+            errno: Errno::ENXIO,
+        };
+        let pool = self.kernel.find(&self.label.name)?.ok_or_else(none)?;
+        let params = format!("{} {}", pool.number, row.id);
+        Ok(Table { sectors: row.size.sectors(), target: "thin", params })
     }
 
     /// The caller holds the volume's lock, or the pool is going down.
@@ -219,36 +269,26 @@ impl Pool {
                 let (volume, pool) = (name.clone(), self.config.name.clone());
                 Err(match source.errno() {
                     Some(Errno::EBUSY) => {
-                        Error::Busy { volume, pool, device: found.node(), source }
+                        let users = Users::of(found.number);
+                        Error::Busy { volume, pool, device: found.node(), users, source }
                     }
                     _ => Error::Deactivate { volume, pool, source },
                 })
             }
         }
     }
+}
 
-    /// Deactivates and deletes a volume in whatever phase it is. The caller holds the volume's lock.
-    pub(crate) fn erase(&self, row: &VolumeRow) -> Result<(), Error> {
-        let (pool, name) = (&self.config.name, &row.name);
-        self.deactivate_row(name)?;
-        let lock = self.lock()?;
-        let (intent, ()) =
-            self.intend(&lock, false, |w| w.set_phase(pool, name, Phase::Deleting, row.sealed))?;
-        match self.act(intent, &format!("delete {}", row.id))? {
-            Ok(()) => {}
-            // An earlier attempt came as far as here, or its maker died before the pool made it.
-            Err(error) if error.errno() == Some(Errno::ENODATA) => {}
-            Err(source) => {
-                return Err(Error::Delete {
-                    volume: name.clone(),
-                    id: row.id,
-                    pool: pool.clone(),
-                    source,
-                });
-            }
-        }
-        self.store.write(|w| w.drop_volume(pool, name))
+/// Whether a device has less than its volume. Read from sysfs: a call of device-mapper's would take a lock that every user of
+/// device-mapper on the machine shares.
+fn is_short(device: &Device, row: &VolumeRow) -> bool {
+    if row.sealed {
+        return false;
     }
+    let sectors = fs::read_to_string(format!("/sys/dev/block/{}/size", device.number))
+        .ok()
+        .and_then(|text| text.trim_end().parse::<u64>().ok());
+    sectors.is_some_and(|sectors| sectors < row.size.sectors())
 }
 
 fn volume(row: VolumeRow, active: bool) -> Volume {

@@ -305,7 +305,8 @@ fn root_another_pools_metadata_and_another_writer_are_noticed() {
     message(&format!("set_transaction_id {at} {}", at + 5));
     let error = pool.snapshot(&name("base"), &name("snap")).expect_err("somebody changed the pool");
     assert!(matches!(error, Error::Transaction { .. }), "{error}");
-    assert_eq!(pool.reconcile(false).expect("reconciled").transaction, Some((at + 5, at)));
+    let report = pool.reconcile_by_force(false).expect("reconciled");
+    assert_eq!(report.transaction, Some((at + 5, at)));
     let snapshot =
         pool.snapshot(&name("base"), &name("snap")).expect("a snapshot").keep().expect("kept");
     assert_eq!(

@@ -107,6 +107,10 @@ pub enum Verb {
         /// Only say what would be done
         #[arg(long)]
         dry_run: bool,
+        /// Where the pool is not the one that the store knows, go on with the pool as it is: delete thin IDs that no
+        /// volume owns, forget volumes that the pool has lost
+        #[arg(long)]
+        force: bool,
     },
 }
 

@@ -66,7 +66,9 @@ pub fn run(cli: Cli) -> Result<u8, LifecycleError> {
         }
         Verb::Pool(Pool::Create(args)) => admin::pool::create(&config, &args)?,
         Verb::Pool(Pool::Status { json }) => admin::pool::status(&Storage::of(&config)?, json)?,
-        Verb::Gc { dry_run } => admin::gc::collect(&Storage::of(&config)?, dry_run)?,
+        Verb::Gc { dry_run, force } => {
+            admin::gc::collect(&Storage::of(&config)?, dry_run, force)?;
+        }
         Verb::Image(Image::Rm { key }) => admin::image::remove(&Storage::of(&config)?, &key)?,
         Verb::Image(Image::List { json }) => admin::image::list(&Storage::of(&config)?, json)?,
     }

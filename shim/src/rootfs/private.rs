@@ -44,7 +44,7 @@ pub fn prepare_private(
     // The caller holds the container's record, so a snapshot of that name is of before a reboot.
     if pool.volume(volume)?.is_some() {
         tracing::warn!("deleting {volume}, which a container left when the host went down");
-        pool.delete(volume)?;
+        pool.delete_when_idle(volume)?;
     }
     let snapshot = pool.snapshot(&Storage::base_volume(&image.key)?, volume)?;
     // An idle snapshot writes almost nothing: the inode tables of a base are never initialised.
@@ -104,7 +104,8 @@ pub fn release_private(
         }
     }
     if let Some(pool) = storage.pool_if_made()? {
-        pool.delete(volume)?;
+        // A mount that leaked into another mount namespace is no reason to keep the container: the log names it.
+        pool.delete_when_idle(volume)?;
     }
     Ok(())
 }

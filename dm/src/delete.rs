@@ -1,0 +1,218 @@
+//! The end of a volume: at once, or when the last user of its device is gone.
+
+use std::fs::OpenOptions;
+
+use nix::errno::Errno;
+
+use crate::discard::discard;
+use crate::error::{Error, chain};
+use crate::failpoint::step;
+use crate::kernel::{Access, KernelError};
+use crate::lock::Lock;
+use crate::media::Kind;
+use crate::names::{DmLabel, VolumeName};
+use crate::pool::Pool;
+use crate::store::{Phase, VolumeRow};
+
+/// What [`Pool::delete`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deleted {
+    /// The volume was there and is gone.
+    Deleted,
+    /// The volume's device is in use. The volume's name is free; the rest goes when the last user is gone.
+    Deferred,
+    /// There was no such volume.
+    NotThere,
+}
+
+impl Pool {
+    /// Deactivates the volume and deletes it from pool and store. Snapshots of it stay whole: they share its blocks, they do
+    /// not read through it.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] if it is mounted or open; then nothing has changed.
+    pub fn delete(&self, name: &VolumeName) -> Result<Deleted, Error> {
+        self.delete_by(name, |row| self.erase(row).map(|()| Deleted::Deleted))
+    }
+
+    /// As [`delete`](Self::delete), but a volume in use is no error: it loses its name now, the kernel removes the device when
+    /// its last user is gone, and the next [`reconcile`](Self::reconcile) or [`open`](Self::open) after that deletes the rest.
+    ///
+    /// The classic user is a mount that another mount namespace has copied.
+    ///
+    /// # Errors
+    /// The store cannot be written, or the kernel refuses.
+    pub fn delete_when_idle(&self, name: &VolumeName) -> Result<Deleted, Error> {
+        self.delete_by(name, |row| self.erase_when_idle(row))
+    }
+
+    fn delete_by(
+        &self,
+        name: &VolumeName,
+        erase: impl FnOnce(&VolumeRow) -> Result<Deleted, Error>,
+    ) -> Result<Deleted, Error> {
+        if self.row(name)?.is_none() {
+            return Ok(Deleted::NotThere);
+        }
+        let lock = Lock::volume(&self.config.run_dir, &self.config.name, name)?;
+        let deleted = match self.row(name)? {
+            Some(row) => erase(&row)?,
+            None => Deleted::NotThere,
+        };
+        lock.forget();
+        Ok(deleted)
+    }
+
+    /// Deactivates and deletes a volume in whatever phase it is. The caller holds the volume's lock.
+    pub(crate) fn erase(&self, row: &VolumeRow) -> Result<(), Error> {
+        let (pool, name) = (&self.config.name, &row.name);
+        self.deactivate_row(name)?;
+        step("volume deactivated");
+        let turn = self.lock()?;
+        self.wake_origin(row)?;
+        let (intent, ()) =
+            self.intend(&turn, false, |w| w.set_phase(pool, name, Phase::Deleting, row.sealed))?;
+        self.advance(intent)?;
+        if self.media.kind == Kind::Loop {
+            // It may take long, so others may change the pool meanwhile; this volume's row keeps its thin id.
+            drop(turn);
+            self.give_back(row)?;
+            let _turn = self.lock()?;
+            return self.delete_id(row);
+        }
+        self.delete_id(row)
+    }
+
+    /// Resumes the origin of a snapshot whose maker died while it held the origin still: I/O to it has hung since. The caller
+    /// holds the pool's lock, and so no living maker holds an origin.
+    fn wake_origin(&self, row: &VolumeRow) -> Result<(), Error> {
+        let (Phase::Creating, Some(origin)) = (row.phase, &row.origin) else { return Ok(()) };
+        let device = self.config.name.device_of(origin);
+        if !self.find_device(origin, &device)?.is_some_and(|found| found.live && found.suspended) {
+            return Ok(());
+        }
+        let (origin, pool) = (origin.clone(), self.config.name.clone());
+        tracing::warn!(%origin, %pool, "resuming what a process that died has suspended");
+        self.kernel.resume(&device).map_err(|source| Error::Freeze {
+            action: "resume",
+            origin,
+            pool,
+            source,
+        })
+    }
+
+    fn delete_id(&self, row: &VolumeRow) -> Result<(), Error> {
+        let (pool, name) = (&self.config.name, &row.name);
+        match self.kernel.message(&self.label.name, &format!("delete {}", row.id)) {
+            Ok(()) => {}
+            // An earlier attempt came as far as here, or its maker died before the pool made it.
+            Err(error) if error.errno() == Some(Errno::ENODATA) => {}
+            Err(source) => {
+                let (volume, pool) = (name.clone(), pool.clone());
+                return Err(Error::Delete { volume, id: row.id, pool, source });
+            }
+        }
+        step("id deleted");
+        self.store.write(|w| w.drop_volume(pool, name))?;
+        step("row dropped");
+        Ok(())
+    }
+
+    /// Returns the volume's blocks to the file system that the pool's file lies on. Deleting a thin id frees its blocks in the
+    /// pool, but discards nothing below; discarding the volume before does both, and leaves alone what a snapshot shares
+    /// (thin-provisioning.rst; `process_prepared_discard_passdown_pt1` in dm-thin.c). If it fails, the pool still gets the
+    /// blocks back, and only the file keeps them.
+    ///
+    /// # Errors
+    /// [`Error::Busy`]: somebody opened the device meanwhile.
+    fn give_back(&self, row: &VolumeRow) -> Result<(), Error> {
+        let label = DmLabel::volume(&self.config.name, &row.name, row.id);
+        // Writable, whatever it was: a sealed volume takes no discard.
+        let device = self
+            .volume_table(row)
+            .and_then(|table| self.kernel.create(&label, &table, Access::ReadWrite));
+        let device = match device {
+            Ok(device) => device,
+            // The pool has no such id: its maker died before the pool made it.
+            Err(error) if error.errno() == Some(Errno::ENODATA) => return Ok(()),
+            Err(error) => {
+                self.kept_below(row, &error);
+                return Ok(());
+            }
+        };
+        let open = OpenOptions::new().write(true).open(device.node());
+        match open.and_then(|device| discard(&device, row.size)) {
+            Ok(()) => {}
+            // The file system below cannot punch holes.
+            Err(error) if error.raw_os_error() == Some(Errno::EOPNOTSUPP as i32) => {}
+            Err(error) => self.kept_below(row, &error),
+        }
+        step("blocks discarded");
+        self.deactivate_row(&row.name)
+    }
+
+    fn kept_below(&self, row: &VolumeRow, error: &dyn std::error::Error) {
+        let (volume, pool, data) = (&row.name, &self.config.name, self.media.data.display());
+        tracing::warn!(%volume, %pool, %data, error = %chain(error), "the file keeps the blocks of a deleted volume; the pool uses them again");
+    }
+
+    /// As [`erase`](Self::erase), but a volume in use only loses its name, so that another one can have it. The caller holds
+    /// the volume's lock.
+    pub(crate) fn erase_when_idle(&self, row: &VolumeRow) -> Result<Deleted, Error> {
+        let label = DmLabel::volume(&self.config.name, &row.name, row.id);
+        if row.phase == Phase::Deleting {
+            self.follow(row, &label)?;
+            let device = self.find_device(&row.name, &label.name)?;
+            if device.is_some_and(|device| device.deferred) {
+                return Ok(Deleted::Deferred);
+            }
+        }
+        let Err(error) = self.erase(row) else { return Ok(Deleted::Deleted) };
+        let Error::Busy { users, .. } = &error else { return Err(error) };
+        let (volume, pool) = (&row.name, &self.config.name);
+        tracing::warn!(%volume, %pool, %users, "a deleted volume is still in use; it goes when its last user is gone");
+        self.defer(row)
+    }
+
+    fn defer(&self, row: &VolumeRow) -> Result<Deleted, Error> {
+        let (pool, name) = (&self.config.name, &row.name);
+        let deferred =
+            VolumeRow { name: VolumeName::deferred(row.id), phase: Phase::Deleting, ..row.clone() };
+        let label = DmLabel::volume(pool, &deferred.name, row.id);
+        // Nobody recovers the row under its new name before the device has it too.
+        let lock = match *name == deferred.name {
+            true => None,
+            false => Some(Lock::volume(&self.config.run_dir, pool, &deferred.name)?),
+        };
+        self.store.write(|w| {
+            w.drop_volume(pool, name)?;
+            w.put_volume(pool, &deferred)
+        })?;
+        step("deferral recorded");
+        self.follow(&deferred, &label)?;
+        step("device renamed");
+        let failed =
+            |source| Error::Deactivate { volume: name.clone(), pool: pool.clone(), source };
+        let gone = self.kernel.remove_when_idle(&label.name).map_err(failed)?;
+        step("removal deferred");
+        if !gone {
+            return Ok(Deleted::Deferred);
+        }
+        self.erase(&deferred)?;
+        lock.into_iter().for_each(Lock::forget);
+        Ok(Deleted::Deleted)
+    }
+
+    /// Gives the device of a row in phase deleting the row's name: a deferral that was cut short has left it the old one.
+    fn follow(&self, row: &VolumeRow, label: &DmLabel) -> Result<(), Error> {
+        let renamed = self.kernel.name_of(&label.uuid).and_then(|found| match found {
+            Some(found) if found != label.name => self.kernel.rename(&found, &label.name),
+            _ => Ok(()),
+        });
+        renamed.map_err(|source: KernelError| Error::Deactivate {
+            volume: row.name.clone(),
+            pool: self.config.name.clone(),
+            source,
+        })
+    }
+}

@@ -1,0 +1,127 @@
+//! What [`Pool::reconcile`](crate::Pool::reconcile) found.
+
+use std::fmt;
+
+use crate::error::{Error, chain};
+use crate::names::{ThinId, VolumeName};
+
+/// What [`Pool::reconcile`](crate::Pool::reconcile) found and did, or would do.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Nothing was changed because nothing was to be.
+    pub dry_run: bool,
+    /// Half-made volumes whose maker is dead: deleted.
+    pub undone: Vec<VolumeName>,
+    /// Half-deleted volumes whose deleter is dead: deleted.
+    pub finished: Vec<VolumeName>,
+    /// Volumes that were deleted while in use and are no longer used: the rest of them is deleted.
+    pub released: Vec<VolumeName>,
+    /// Volumes that were deleted while in use and still are: left to their users.
+    pub waiting: Vec<VolumeName>,
+    /// Volumes that a living process is making or deleting: left alone.
+    pub in_work: Vec<VolumeName>,
+    /// Devices of the pool without a volume in the store: removed.
+    pub stray_devices: Vec<String>,
+    /// Thin ids of the pool without a volume in the store: deleted.
+    pub stray_ids: Vec<ThinId>,
+    /// Complete volumes whose thin id the pool does not have: their content is gone. Forgotten by force only.
+    pub lost: Vec<VolumeName>,
+    /// The pool's and the store's transaction ids, where they do not match.
+    pub transaction: Option<(u64, u64)>,
+    /// Nothing was changed because the transaction ids do not match.
+    pub untouched: bool,
+    /// What could not be put right, and why. The next reconcile tries again.
+    pub failed: Vec<(String, Error)>,
+}
+
+impl Report {
+    /// Everything agreed. Volumes that were deleted while in use are no disagreement.
+    pub fn is_clean(&self) -> bool {
+        self.undone.is_empty()
+            && self.finished.is_empty()
+            && self.stray_devices.is_empty()
+            && self.stray_ids.is_empty()
+            && self.lost.is_empty()
+            && self.transaction.is_none()
+            && self.failed.is_empty()
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut parts = Vec::new();
+        if let Some((kernel, store)) = self.transaction {
+            parts.push(format!("pool at transaction {kernel}, store at {store}"));
+        }
+        let mut say = |names: Vec<String>, what: &str| {
+            parts.extend(names.into_iter().map(|name| format!("{name} {what}")));
+        };
+        say(text(&self.undone), "was half-made");
+        say(text(&self.finished), "was half-deleted");
+        say(text(&self.released), "was in use when it was deleted, and no longer is");
+        say(text(&self.waiting), "is deleted and still in use");
+        say(self.stray_devices.clone(), "belonged to no volume");
+        // An old store lacks many: a few tell the story.
+        say(few(&self.stray_ids, "thin id"), "of the pool belonged to no volume");
+        say(few(&self.lost, "volume"), "is no longer in the pool");
+        parts.extend(
+            self.failed
+                .iter()
+                .map(|(what, error)| format!("{what} cannot be put right: {}", chain(error))),
+        );
+        if parts.is_empty() {
+            parts.push("store, pool and kernel agree".into());
+        }
+        if self.untouched {
+            parts.push("one of them is an old copy, or something else changed the pool: nothing was changed; restore the other, or go on with the pool as it is with `sharedroot gc --force`".into());
+        } else if self.dry_run && !self.is_clean() {
+            parts.push("nothing was changed".into());
+        }
+        f.write_str(&parts.join("; "))
+    }
+}
+
+fn text<T: ToString>(items: &[T]) -> Vec<String> {
+    items.iter().map(T::to_string).collect()
+}
+
+/// The first of many things, each with its kind, and how many more there are.
+fn few<T: ToString>(items: &[T], kind: &str) -> Vec<String> {
+    const NAMED: usize = 10;
+    let mut named: Vec<_> =
+        items.iter().take(NAMED).map(|item| format!("{kind} {}", item.to_string())).collect();
+    if items.len() > NAMED {
+        named.push(format!("{} more {kind}s", items.len() - NAMED));
+    }
+    named
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_is_readable() {
+        assert_eq!(Report::default().to_string(), "store, pool and kernel agree");
+        let waiting = vec!["deleted.3".parse().expect("a name")];
+        let report = Report { waiting, ..Report::default() };
+        assert!(report.is_clean());
+        assert_eq!(report.to_string(), "deleted.3 is deleted and still in use");
+
+        let ids = (0..12).map(|id| ThinId::new(id).expect("24 bits")).collect();
+        let report = Report {
+            transaction: Some((9, 4)),
+            untouched: true,
+            stray_ids: ids,
+            ..Report::default()
+        };
+        let text = report.to_string();
+        assert!(!report.is_clean());
+        assert!(
+            text.starts_with("pool at transaction 9, store at 4; thin id 0 of the pool"),
+            "{text}"
+        );
+        assert!(text.contains("; 2 more thin ids of the pool belonged to no volume; "), "{text}");
+        assert!(text.ends_with("`sharedroot gc --force`"), "{text}");
+    }
+}
