@@ -1,0 +1,132 @@
+//! Everything that a pool's life leaves in kernel, store and directories, in lines that two runs can be compared by.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use sharedroot_dm::Pool;
+
+use crate::crash::site::{Failed, Site, chain, tool};
+use crate::crash::story;
+
+/// Sorted lines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Census(pub(crate) Vec<String>);
+
+impl Census {
+    /// Takes the census of the story's end: with the pool active, then, after a shutdown, of what lies on the disk.
+    pub(crate) fn take(site: &Site) -> Result<Self, Failed> {
+        let mut lines = Vec::new();
+        let pool = Pool::open(&site.config)?;
+        let again = pool.reconcile(true)?;
+        lines.push(format!("reconcile would do: {again}"));
+        for volume in pool.volumes()? {
+            lines.push(format!("store: {volume:?}"));
+        }
+        let status = pool.status()?;
+        lines.push(format!(
+            "status: {:?}, needs check {}, data {:?}, metadata of {:?}, block {}, {} volumes",
+            status.mode,
+            status.needs_check,
+            status.data,
+            status.metadata.map(|blocks| blocks.total),
+            status.block,
+            status.volumes
+        ));
+        kernel(site, "active", &mut lines)?;
+        files(&site.config.state_dir, "active", &mut lines)?;
+        files(&site.config.run_dir, "active", &mut lines)?;
+        for (name, snapshot) in [("base", false), ("one", true)] {
+            let device = pool.activate(&story::volume(name))?.device;
+            story::check_content(site, &device, snapshot)
+                .map_err(|error| format!("{name}: {}", chain(error.as_ref())))?;
+            lines.push(format!("{name}: e2fsck is clean, its files are as written"));
+        }
+        pool.shut_down()?;
+
+        kernel(site, "stopped", &mut lines)?;
+        files(&site.config.state_dir, "stopped", &mut lines)?;
+        lines.extend(metadata(site)?);
+        lines.sort();
+        Ok(Self(lines))
+    }
+
+    /// What this one has and `expected` has not, and the other way round; empty if they are equal.
+    pub(crate) fn differences(&self, expected: &Self) -> Vec<String> {
+        let more = self.0.iter().filter(|line| !expected.0.contains(line));
+        let less = expected.0.iter().filter(|line| !self.0.contains(line));
+        more.map(|line| format!("found    {line}"))
+            .chain(less.map(|line| format!("expected {line}")))
+            .collect()
+    }
+}
+
+/// The metadata of a stopped pool: thin_check's word (leaked blocks are an error), and every thin id.
+pub(crate) fn metadata(site: &Site) -> Result<Vec<String>, Failed> {
+    let file = site.metadata();
+    let file = file.to_str().expect("text");
+    tool("thin_check", &["--quiet", file])?;
+    let ids = tool("thin_ls", &["--no-headers", "--format", "DEV,MAPPED", file])?;
+    let line = |line: &str| {
+        format!("thin id and its blocks: {}", line.split_whitespace().collect::<Vec<_>>().join(" "))
+    };
+    Ok(ids.lines().map(line).chain(["thin_check is clean".to_owned()]).collect())
+}
+
+/// dm devices, mounts, loop devices.
+pub(crate) fn kernel(site: &Site, when: &str, lines: &mut Vec<String>) -> Result<(), Failed> {
+    for device in site.dm_names()? {
+        let columns = "name,uuid,attr,open";
+        let row = tool("dmsetup", &["info", "-c", "--noheadings", "-o", columns, &device])?;
+        lines.push(format!("{when}: dm {row} {}", table(&tool("dmsetup", &["table", &device])?)));
+    }
+    let ours = [&site.mount, &site.config.state_dir].map(|path| path.display().to_string());
+    for mount in fs::read_to_string("/proc/self/mountinfo")?.lines() {
+        if ours.iter().any(|path| mount.contains(path)) {
+            lines.push(format!("{when}: mount {mount}"));
+        }
+    }
+    for row in site.loops()? {
+        let row = row.split_once(' ').map_or("", |(_, rest)| rest);
+        lines.push(format!("{when}: loop {row}"));
+    }
+    Ok(())
+}
+
+/// A table without the device numbers, which depend on what else the machine has.
+fn table(line: &str) -> String {
+    let number = |word: &str| {
+        word.split_once(':').is_some_and(|(major, minor)| {
+            [major, minor].iter().all(|text| text.bytes().all(|byte| byte.is_ascii_digit()))
+        })
+    };
+    let words = line.split(' ').map(|word| if number(word) { "DEVICE" } else { word });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// Every file below `dir` with its size and mode.
+pub(crate) fn files(dir: &Path, when: &str, lines: &mut Vec<String>) -> Result<(), Failed> {
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        let found = fs::symlink_metadata(&path)?;
+        lines.push(format!(
+            "{when}: file {} {:o} {}",
+            path.display(),
+            found.mode(),
+            size(&path, found.len())
+        ));
+        if found.is_dir() {
+            files(&path, when, lines)?;
+        }
+    }
+    Ok(())
+}
+
+/// A file's size; of the store's only that it has one: how many pages SQLite has taken and freed is its own affair.
+fn size(path: &Path, bytes: u64) -> String {
+    match path.file_name().and_then(|name| name.to_str()) {
+        Some(name) if name.starts_with("store.db") => "the store's".to_owned(),
+        _ if path.is_dir() => "directory".to_owned(),
+        _ => bytes.to_string(),
+    }
+}

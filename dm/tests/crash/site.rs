@@ -1,0 +1,207 @@
+//! A pool of a crash test's own: its directories, its processes, its end.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use nix::mount::{MntFlags, umount2};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use sharedroot_dm::{Backing, Bytes, PoolConfig};
+
+use crate::crash::story;
+
+/// An error of a step of a test, with its sources in one line.
+pub(crate) type Failed = Box<dyn std::error::Error>;
+
+/// Prints past libtest's capture: what a crash test proves is worth reading when it passes, too.
+pub(crate) fn say(text: &str) {
+    let mut out = std::io::stdout();
+    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+}
+
+/// An error and its sources in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+/// Runs a tool and returns what it printed; what it said is in the error.
+pub(crate) fn tool(program: &str, arguments: &[&str]) -> Result<String, Failed> {
+    let output = Command::new(program).args(arguments).stdin(Stdio::null()).output()?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    if output.status.success() {
+        return Ok(text(&output.stdout));
+    }
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    Err(format!("{program} {}: {}: {out} {err}", arguments.join(" "), output.status).into())
+}
+
+/// Where a crash test's pool is.
+pub(crate) struct Site {
+    pub(crate) config: PoolConfig,
+    /// Holds the state directory; may be a file system of its own.
+    pub(crate) disk: PathBuf,
+    /// Where the story mounts a volume.
+    pub(crate) mount: PathBuf,
+    /// What the story puts into a base.
+    pub(crate) content: PathBuf,
+}
+
+impl Site {
+    /// The directories of the pool `pool`, whose state lies in `disk`. Makes them.
+    pub(crate) fn new(pool: &str, disk: &Path) -> Self {
+        let usable = nix::unistd::geteuid().is_root() && Path::new("/dev/mapper/control").exists();
+        assert!(usable, "needs root and device-mapper: run it with `hack/test`");
+        let run = PathBuf::from(format!("/run/sharedroot-crash-{pool}"));
+        let name = pool.parse().expect("a pool name");
+        let mut config = PoolConfig::on_loop(name, disk.join("state"), run.join("locks"));
+        config.backing = Backing::Loop { data: Bytes::mib(64), metadata: Bytes::mib(4) };
+        let site = Self {
+            config,
+            disk: disk.to_owned(),
+            mount: run.join("mount"),
+            content: run.join("content"),
+        };
+        let mut private = fs::DirBuilder::new();
+        private.recursive(true).mode(0o700);
+        for dir in [&site.disk, &site.mount, &site.content] {
+            private.create(dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
+        }
+        story::write_content(&site.content).expect("the content of a base");
+        site
+    }
+
+    pub(crate) fn metadata(&self) -> PathBuf {
+        self.config.state_dir.join(format!("{}.metadata", self.config.name))
+    }
+
+    /// A process of this binary that runs the test function `act`. It leads a group with what it starts.
+    pub(crate) fn child(&self, act: &str, settings: &[(&str, &str)]) -> Running {
+        let mut child = Command::new(std::env::current_exe().expect("this binary"))
+            .args(["--exact", act, "--ignored", "--nocapture", "--test-threads=1"])
+            .env("TEST_POOL", self.config.name.as_ref())
+            .env("TEST_DISK", &self.disk)
+            .envs(settings.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .expect("a child");
+        let lines = BufReader::new(child.stdout.take().expect("a pipe"));
+        Running { child, lines }
+    }
+
+    /// The site that a child's environment speaks of.
+    pub(crate) fn of_child() -> Self {
+        let get = |name| std::env::var(name).expect("only Site::child starts a child");
+        println!(); // The harness has begun a line.
+        Self::new(&get("TEST_POOL"), Path::new(&get("TEST_DISK")))
+    }
+
+    /// Takes the mount away that a killed story left, as the runtime's own clean-up does.
+    pub(crate) fn unmount(&self) {
+        while umount2(&self.mount, MntFlags::empty()).is_ok() {}
+    }
+
+    /// Everything gone, by hand: a step that failed may have left anything.
+    pub(crate) fn clear(&self) -> Result<(), Failed> {
+        self.detach()?;
+        for dir in [&self.config.state_dir, &self.config.run_dir] {
+            if dir.exists() {
+                fs::remove_dir_all(dir)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the kernel's part away: mounts, dm devices, loop devices. The files stay.
+    pub(crate) fn detach(&self) -> Result<(), Failed> {
+        self.unmount();
+        let mut left = self.dm_names()?;
+        for attempt in 0.. {
+            for device in &left {
+                // A suspended device would hold its opener, and itself, for ever.
+                let _ = tool("dmsetup", &["resume", device]);
+                let _ = tool("dmsetup", &["remove", device]);
+            }
+            left = self.dm_names()?;
+            if left.is_empty() {
+                break;
+            }
+            if attempt == 20 {
+                return Err(format!("cannot remove {}", left.join(" ")).into());
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        for line in self.loops()? {
+            let node = line.split_whitespace().next().expect("a node");
+            tool("losetup", &["--detach", node])?;
+        }
+        Ok(())
+    }
+
+    /// The dm devices of this pool, the pool's own last.
+    pub(crate) fn dm_names(&self) -> Result<Vec<String>, Failed> {
+        let pool = format!("sharedroot-{}", self.config.name);
+        let volume = format!("{pool}-");
+        let list = tool("dmsetup", &["ls"])?;
+        let mut names: Vec<_> = list
+            .lines()
+            .filter_map(|line| line.split_whitespace().next())
+            .filter(|name| *name == pool || name.starts_with(&volume))
+            .map(str::to_owned)
+            .collect();
+        names.sort_by_key(|name| (*name == pool, name.clone()));
+        Ok(names)
+    }
+
+    /// The loop devices whose files are ours, deleted ones too: node, file, and how.
+    pub(crate) fn loops(&self) -> Result<Vec<String>, Failed> {
+        let columns = "NAME,BACK-FILE,AUTOCLEAR,RO,SIZELIMIT,OFFSET";
+        let list = tool("losetup", &["--list", "--noheadings", "--raw", "--output", columns])?;
+        let ours = self.config.state_dir.to_str().expect("text");
+        Ok(list.lines().filter(|line| line.contains(ours)).map(str::to_owned).collect())
+    }
+}
+
+/// A child and what it prints.
+pub(crate) struct Running {
+    child: Child,
+    lines: BufReader<ChildStdout>,
+}
+
+impl Running {
+    /// The next line, or none when the child has ended.
+    pub(crate) fn line(&mut self) -> Option<String> {
+        let mut line = String::new();
+        let read = self.lines.read_line(&mut line).expect("the child's output");
+        (read > 0).then(|| line.trim_end().to_owned())
+    }
+
+    /// SIGKILL to the child and what it started, at once.
+    pub(crate) fn kill(mut self) {
+        let group = Pid::from_raw(i32::try_from(self.child.id()).expect("a process id"));
+        let _ = killpg(group, Signal::SIGKILL);
+        self.child.wait().expect("dead");
+    }
+
+    /// Waits for the child's end; its stderr is the error.
+    pub(crate) fn end(mut self) -> Result<(), Failed> {
+        while self.line().is_some() {}
+        let output = self.child.wait_with_output()?;
+        match output.status.success() {
+            true => Ok(()),
+            false => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned().into()),
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! The life of a pool in operations, each of which can be asked for again after its process died in the middle of it.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use nix::mount::{MsFlags, mount};
+use sharedroot_dm::{Bytes, Error, Phase, Pool, VolumeName};
+
+use crate::crash::site::{Failed, Running, Site, chain, tool};
+
+/// One operation.
+pub(crate) struct Operation {
+    pub(crate) name: &'static str,
+    act: fn(&Site) -> Result<(), Failed>,
+}
+
+/// What the child does, in this order. Each operation finds the pool anew, as each call of the runtime does.
+pub(crate) const STORY: &[Operation] = &[
+    Operation { name: "create pool", act: create_pool },
+    Operation { name: "destroy pool", act: destroy_pool },
+    Operation { name: "create pool again", act: create_pool },
+    Operation { name: "make base", act: make_base },
+    Operation { name: "activate base", act: activate_base },
+    Operation { name: "snapshot, write, keep", act: snapshot_one },
+    Operation { name: "snapshot of an active origin", act: snapshot_two },
+    Operation { name: "deactivate", act: deactivate_two },
+    Operation { name: "delete", act: delete_two },
+    Operation { name: "shut down", act: shut_down },
+    Operation { name: REOPEN, act: reopen },
+];
+
+/// The operation that brings everything back that a reboot takes.
+const REOPEN: &str = "activate pool and volumes";
+
+const FILE: &str = "known";
+const WRITTEN: &str = "written";
+
+pub(crate) fn volume(text: &str) -> VolumeName {
+    text.parse().expect("a volume name")
+}
+
+/// The number of the operation that must come again after a reboot, if `from` would leave it out.
+pub(crate) fn after_reboot(from: usize) -> usize {
+    let reopen = STORY.iter().position(|operation| operation.name == REOPEN);
+    from.min(reopen.expect("it is part of the story"))
+}
+
+/// Runs the story from operation `from` to its end.
+pub(crate) fn tell(site: &Site, from: usize, done: impl Fn(usize)) -> Result<(), Failed> {
+    for (number, operation) in STORY.iter().enumerate().skip(from) {
+        (operation.act)(site)
+            .map_err(|error| format!("{}: {}", operation.name, chain(error.as_ref())))?;
+        done(number);
+    }
+    Ok(())
+}
+
+/// A step at which a process can be stopped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Step {
+    pub(crate) number: usize,
+    pub(crate) operation: String,
+    pub(crate) name: String,
+}
+
+impl std::fmt::Display for Step {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "step {} ({}: {})", self.number, self.operation, self.name)
+    }
+}
+
+/// The steps of the whole story, from a child that runs it untroubled.
+pub(crate) fn trace(site: &Site) -> Result<Vec<Step>, Failed> {
+    let mut child = site.child("child_story", &[("SHAREDROOT_HOLD_AT", "trace")]);
+    let (mut steps, mut at) = (Vec::new(), 0);
+    while let Some(line) = child.line() {
+        if let Some(rest) = line.strip_prefix("step ") {
+            let (number, name) = rest.split_once(' ').ok_or("a step without a name")?;
+            let (number, operation) = (number.parse()?, STORY[at].name.to_owned());
+            steps.push(Step { number, operation, name: name.to_owned() });
+        } else if let Some(number) = line.strip_prefix("did ") {
+            at = number.parse::<usize>()? + 1;
+        }
+    }
+    child.end()?;
+    if at != STORY.len() {
+        return Err(format!("the untroubled story ended after {at} operations").into());
+    }
+    Ok(steps)
+}
+
+/// A child stopped at `step`, and the number of the operation that it is in.
+pub(crate) fn held_at(site: &Site, step: &Step) -> Result<(Running, usize), Failed> {
+    let mut child = site.child("child_story", &[("SHAREDROOT_HOLD_AT", &step.number.to_string())]);
+    let mut at = 0;
+    while let Some(line) = child.line() {
+        if let Some(rest) = line.strip_prefix("held ") {
+            return match rest == format!("{} {}", step.number, step.name) {
+                true => Ok((child, at)),
+                false => Err(format!("{step} was not reached, but {rest}").into()),
+            };
+        }
+        if let Some(number) = line.strip_prefix("did ") {
+            at = number.parse::<usize>()? + 1;
+        }
+    }
+    child.end()?;
+    Err(format!("{step} was not reached").into())
+}
+
+/// What a base holds.
+pub(crate) fn write_content(dir: &Path) -> std::io::Result<()> {
+    fs::write(dir.join(FILE), content())
+}
+
+fn content() -> Vec<u8> {
+    (0..300_000_u32).map(|number| (number.wrapping_mul(2_654_435_761) >> 24) as u8).collect()
+}
+
+fn create_pool(site: &Site) -> Result<(), Failed> {
+    match Pool::create(&site.config) {
+        // Its last maker came as far as this.
+        Ok(_) | Err(Error::PoolExists { .. }) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn destroy_pool(site: &Site) -> Result<(), Failed> {
+    // What a half-destroyed pool leaves is the next creation's to clear away.
+    if Pool::exists(&site.config)? {
+        Pool::open(&site.config)?.destroy()?;
+    }
+    Ok(())
+}
+
+fn ready(pool: &Pool, name: &str) -> Result<bool, Error> {
+    Ok(pool.volume(&volume(name))?.is_some_and(|volume| volume.phase == Phase::Ready))
+}
+
+/// A file system on a new volume, from the same tree with the same identity each time.
+pub(crate) fn fill_base(site: &Site, device: &Path) -> Result<(), Failed> {
+    let seed = "5eed5eed-5eed-5eed-5eed-5eed5eed5eed";
+    let mut options =
+        OsString::from("root_owner=0:0,lazy_itable_init=0,lazy_journal_init=0,hash_seed=");
+    options.push(seed);
+    let made = Command::new("mke2fs")
+        .args(["-q", "-t", "ext4", "-m", "0", "-U", seed, "-J", "size=1", "-E"])
+        .arg(options)
+        .arg("-d")
+        .args([&site.content, device])
+        .env("SOURCE_DATE_EPOCH", "1")
+        .env("E2FSPROGS_FAKE_TIME", "1")
+        .output()?;
+    match made.status.success() {
+        true => Ok(()),
+        false => Err(format!("mke2fs: {}", String::from_utf8_lossy(&made.stderr).trim()).into()),
+    }
+}
+
+fn make_base(site: &Site) -> Result<(), Failed> {
+    let pool = Pool::open(&site.config)?;
+    if !ready(&pool, "base")? {
+        let new = pool.create_volume(&volume("base"), Bytes::mib(16))?;
+        fill_base(site, new.device())?;
+        new.seal()?;
+    }
+    Ok(())
+}
+
+fn activate_base(site: &Site) -> Result<(), Failed> {
+    Pool::open(&site.config)?.activate(&volume("base"))?;
+    Ok(())
+}
+
+/// Mounts a volume's file system, does something in it and unmounts it.
+pub(crate) fn mounted<T>(
+    site: &Site,
+    device: &Path,
+    read_only: bool,
+    act: impl FnOnce(&Path) -> Result<T, Failed>,
+) -> Result<T, Failed> {
+    let (flags, data) = match read_only {
+        true => (MsFlags::MS_RDONLY, Some("noload")),
+        false => (MsFlags::empty(), None),
+    };
+    mount(Some(device), &site.mount, Some("ext4"), flags, data)
+        .map_err(|errno| format!("mount {}: {errno}", device.display()))?;
+    let value = act(&site.mount);
+    nix::mount::umount(&site.mount).map_err(|errno| format!("umount: {errno}"))?;
+    value
+}
+
+fn snapshot_one(site: &Site) -> Result<(), Failed> {
+    site.unmount();
+    let pool = Pool::open(&site.config)?;
+    if !ready(&pool, "one")? {
+        let new = pool.snapshot(&volume("base"), &volume("one"))?;
+        mounted(site, new.device(), false, |root| Ok(fs::write(root.join(WRITTEN), WRITTEN)?))?;
+        new.keep()?;
+    }
+    Ok(())
+}
+
+fn snapshot_two(site: &Site) -> Result<(), Failed> {
+    let pool = Pool::open(&site.config)?;
+    if !ready(&pool, "two")? {
+        pool.activate(&volume("one"))?;
+        pool.snapshot(&volume("one"), &volume("two"))?.keep()?;
+    }
+    Ok(())
+}
+
+fn deactivate_two(site: &Site) -> Result<(), Failed> {
+    Ok(Pool::open(&site.config)?.deactivate(&volume("two"))?)
+}
+
+fn delete_two(site: &Site) -> Result<(), Failed> {
+    Pool::open(&site.config)?.delete(&volume("two"))?;
+    Ok(())
+}
+
+fn shut_down(site: &Site) -> Result<(), Failed> {
+    Ok(Pool::open(&site.config)?.shut_down()?)
+}
+
+fn reopen(site: &Site) -> Result<(), Failed> {
+    let pool = Pool::open(&site.config)?;
+    pool.activate(&volume("base"))?;
+    pool.activate(&volume("one"))?;
+    Ok(())
+}
+
+/// Looks into the base, and into a snapshot that the story wrote: the error says what is not there.
+pub(crate) fn check_content(site: &Site, device: &Path, snapshot: bool) -> Result<(), Failed> {
+    tool("e2fsck", &["-fn", device.to_str().expect("text")])?;
+    mounted(site, device, true, |root| {
+        if fs::read(root.join(FILE))? != content() {
+            return Err(format!("{FILE} has other content").into());
+        }
+        if snapshot && fs::read(root.join(WRITTEN))? != WRITTEN.as_bytes() {
+            return Err(format!("{WRITTEN} has other content").into());
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,111 @@
+//! The crate against SIGKILL, power cuts and lost writes, at every named step and at random moments.
+//!
+//! `hack/test` runs this binary as root in the lab; `docs/crash-tests.md` tells what each test does.
+
+mod crash;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::Instant;
+
+use crash::site::{Site, say};
+use crash::story::{STORY, held_at, tell};
+use crash::{note, recovered, untroubled};
+
+/// The directory of the sites that need no disk of their own.
+const DISK: &str = "/var/lib/sharedroot/crash";
+
+/// The steps that each operation has at least, so that none vanishes unnoticed.
+const LEAST: &[(&str, &[&str])] = &[
+    ("create pool", &["device created", "table loaded", "device started"]),
+    (
+        "make base",
+        &[
+            "intent recorded",
+            "transaction set",
+            "pool changed",
+            "device created",
+            "table loaded",
+            "device started",
+        ],
+    ),
+    ("activate base", &["device created", "table loaded", "device started"]),
+    (
+        "snapshot, write, keep",
+        &[
+            "intent recorded",
+            "transaction set",
+            "pool changed",
+            "device created",
+            "table loaded",
+            "device started",
+        ],
+    ),
+    (
+        "snapshot of an active origin",
+        &[
+            "intent recorded",
+            "transaction set",
+            "pool changed",
+            "device created",
+            "table loaded",
+            "device started",
+        ],
+    ),
+    ("delete", &["intent recorded", "transaction set", "pool changed"]),
+    ("activate pool and volumes", &["device created", "table loaded", "device started"]),
+];
+
+#[test]
+fn root_no_step_has_vanished() {
+    let site = Site::new("steps", Path::new(DISK));
+    let (steps, _) = untroubled(&site).expect("an untroubled run");
+    let mut seen = BTreeMap::<_, BTreeSet<_>>::new();
+    for step in &steps {
+        seen.entry(step.operation.as_str()).or_default().insert(step.name.as_str());
+    }
+    for (operation, names) in &seen {
+        say(&format!("{operation}: {}", names.iter().copied().collect::<Vec<_>>().join(", ")));
+    }
+    for (operation, names) in LEAST {
+        for name in *names {
+            let there = seen.get(operation).is_some_and(|names| names.contains(name));
+            assert!(there, "the operation {operation:?} has no step {name:?} any more: {seen:?}");
+        }
+    }
+    site.clear().expect("cleared");
+}
+
+#[test]
+fn root_a_kill_at_every_step_leaves_nothing() {
+    let site = Site::new("kill", Path::new(DISK));
+    let (steps, expected) = untroubled(&site).expect("an untroubled run");
+    for line in &expected.0 {
+        say(&format!("untroubled: {line}"));
+    }
+    let (mut failures, started) = (Vec::new(), Instant::now());
+    for step in &steps {
+        site.clear().expect("cleared");
+        let (child, operation) = held_at(&site, step).expect("held");
+        child.kill();
+        note(&mut failures, &format!("killed at {step}"), &recovered(&site, operation, &expected));
+    }
+    site.clear().expect("cleared");
+    say(&format!("{} steps in {:.1} s", steps.len(), started.elapsed().as_secs_f32()));
+    assert!(
+        failures.is_empty(),
+        "{} of {} steps:\n{}",
+        failures.len(),
+        steps.len(),
+        failures.join("\n")
+    );
+}
+
+/// The story, in the process that is stopped or killed.
+#[test]
+#[ignore = "started by the other tests"]
+fn child_story() {
+    let site = Site::of_child();
+    assert!(!STORY.is_empty());
+    tell(&site, 0, |number| println!("did {number}")).unwrap_or_else(|error| panic!("{error}"));
+}
