@@ -1,7 +1,6 @@
 //! A thin pool of LVM's taken over. `hack/test` runs this binary as root in the lab.
 
 #[path = "lab/devices.rs"]
-#[expect(dead_code, reason = "for the other tests")]
 mod devices;
 mod lab;
 

@@ -1,7 +1,6 @@
 //! The crate beside a running udevd, with our rule. `hack/test` runs this binary as root in the lab.
 
 #[path = "lab/devices.rs"]
-#[expect(dead_code, reason = "for the other tests")]
 mod devices;
 mod lab;
 

@@ -1,5 +1,6 @@
 //! Block devices of a test's own: sparse files on loop devices, with linear dm devices over them where they are to be cut
 //! off or enlarged.
+#![allow(dead_code, reason = "every test binary uses a part of it")]
 
 use std::fs::File;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,5 @@
 //! A pool of a test's own, in a directory of its own, and what the test needs to look behind the crate's back.
+#![allow(dead_code, reason = "every test binary uses a part of it")]
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
