@@ -1,6 +1,5 @@
 //! Many processes on few names, killed at random, against a real kernel. `hack/test` runs this as root in the lab.
 
-#[allow(dead_code, reason = "other tests use the rest")]
 mod lab;
 
 use std::collections::BTreeSet;

@@ -1,7 +1,6 @@
 //! Volumes in use, growing, and the space and ids of deleted ones, against a real kernel. `hack/test` runs this as root in the
 //! lab.
 
-#[allow(dead_code, reason = "other tests use the rest")]
 mod lab;
 
 use std::collections::BTreeSet;
