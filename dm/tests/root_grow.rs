@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use devices::{Disk, Part};
 use lab::{Place, base, byte, fill, name, run};
-use sharedroot_dm::{Backing, Bytes, Error, Pool, PoolMode};
+use sharedroot_dm::{Backing, Bytes, Deleted, Error, Pool, PoolMode};
 
 /// A volume larger than any pool here.
 fn big(pool: &Pool) -> std::path::PathBuf {
@@ -140,6 +140,23 @@ fn root_devices_are_grown_by_their_owner() {
     pool.grow(None, None).expect("grown");
     assert_eq!((total(&pool), metadata_total(&pool)), (Bytes::mib(256), Bytes::mib(32)));
     base(&pool, "more", b'm');
+    assert_eq!(pool.delete(&name("big")).expect("deleted"), Deleted::Deleted);
+    pool.destroy().expect("destroyed");
+}
+
+#[test]
+fn root_deleting_frees_a_full_pool() {
+    let place = Place::new("free");
+    let [data, metadata] =
+        [("free-d", 64), ("free-m", 8)].map(|(n, m)| Disk::new(n, Bytes::mib(m)));
+    let mut config = place.config.clone();
+    config.backing = Backing::Devices { data: data.node.clone(), metadata: metadata.node.clone() };
+    let pool = Pool::create(&config).expect("a pool on devices");
+    fill(&big(&pool), Bytes(0), Bytes::mib(80), b'f').expect_err("not one block is left");
+    assert_eq!(pool.status().expect("a status").mode, PoolMode::OutOfDataSpace);
+    assert_eq!(pool.delete(&name("big")).expect("works in a full pool"), Deleted::Deleted);
+    assert_eq!(pool.status().expect("a status").mode, PoolMode::ReadWrite);
+    base(&pool, "base", b'b');
     pool.destroy().expect("destroyed");
 }
 

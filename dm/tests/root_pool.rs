@@ -259,29 +259,6 @@ fn root_kills_at_any_moment_leak_nothing() {
 }
 
 #[test]
-fn root_a_full_pool_refuses() {
-    let place = Place::new("full");
-    let pool = Pool::open(&place.config).expect("a pool");
-    let big = pool
-        .create_volume(&name("big"), Bytes::mib(256))
-        .expect("more than there is")
-        .keep()
-        .expect("kept");
-    fill(&big.device, Bytes(0), Bytes::mib(118), b'f').expect("written");
-    let full = pool.create_volume(&name("more"), Bytes::mib(16)).expect_err("above 90 %");
-    assert!(matches!(full, Error::Full { what: "data", .. }), "{full}");
-    assert!(full.to_string().contains("sharedroot image rm"), "{full}");
-    assert!(matches!(pool.snapshot(&name("big"), &name("more")), Err(Error::Full { .. })));
-    assert_eq!(pool.volumes().expect("a list").len(), 1);
-
-    fill(&big.device, Bytes::mib(118), Bytes::mib(20), b'f').expect_err("not one block is left");
-    assert_eq!(pool.status().expect("a status").mode, PoolMode::OutOfDataSpace);
-    assert_eq!(pool.delete(&name("big")).expect("deleting works in a full pool"), Deleted::Deleted);
-    assert_eq!(pool.status().expect("a status").mode, PoolMode::ReadWrite);
-    base(&pool, "base", b'b');
-}
-
-#[test]
 fn root_a_failed_creation_leaves_nothing() {
     let mut place = Place::new("failed");
     place.config.backing = Backing::Loop { data: Bytes::mib(64), metadata: Bytes::kib(16) };
