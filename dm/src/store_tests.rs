@@ -88,6 +88,34 @@ fn a_newer_store_is_refused() {
 }
 
 #[test]
+fn a_store_of_schema_1_is_brought_up() {
+    let dir = dir("schema1");
+    let raw = Connection::open(Store::file(&dir)).expect("SQLite");
+    let rows = "
+        CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
+        INSERT INTO meta VALUES ('schema', 1);
+        INSERT INTO pools VALUES ('a', 'ready', 1, x'2f61', x'2f62', 65536, 7), ('b', 'creating', 0, x'2f63', x'2f64', 131072, 0);
+        INSERT INTO volumes VALUES ('a', 'base', 3, 4096, NULL, 'ready', 1);";
+    raw.execute_batch(STEPS[0]).and_then(|()| raw.execute_batch(rows)).expect("an old store");
+    drop(raw);
+    for _ in 0..2 {
+        let store = Store::open(&dir, &dir).expect("the store");
+        let a = store.pool(&"a".parse().expect("a name")).expect("read").expect("a pool");
+        let media = Media { kind: Kind::Loop, data: "/a".into(), metadata: "/b".into() };
+        let (uuid, block) = ("SHAREDROOT-a-pool".to_owned(), Bytes::kib(64));
+        let (phase, sizes) = (PoolPhase::Ready, Sizes::default());
+        assert_eq!(
+            a,
+            PoolRow { phase, uuid, media, block, sizes, transaction_id: 7, clean: false }
+        );
+        let b = store.pool(&"b".parse().expect("a name")).expect("read").expect("a pool");
+        assert_eq!((b.phase, b.media.kind), (PoolPhase::Creating, Kind::Devices));
+        assert_eq!(store.volumes(&"a".parse().expect("a name")).expect("read").len(), 1);
+    }
+    fs::remove_dir_all(dir).expect("removed");
+}
+
+#[test]
 fn eight_first_openers_at_once() {
     let dir = dir("first");
     std::thread::scope(|scope| {

@@ -86,7 +86,7 @@ fn vm_z_full_pool() {
     let before = Census::take();
 
     let said = refused("sharedroot", &["--read-only", second.name(), "true"]);
-    for word in ["default", "full", "192", "90", "sharedroot image rm"] {
+    for word in ["default", "full", "192", "90", "sharedroot pool grow"] {
         assert!(said.contains(word), "{word:?} is not in: {said}");
     }
     let said = refused("sharedroot", &[first.name(), "true"]);
@@ -101,7 +101,7 @@ fn vm_z_full_pool() {
     docker_run("sharedroot", &[second.name(), "sh", "-c", "echo x > /tmp/x && sync"]).ok();
 }
 
-/// A pool of 192M in the place of the other, until it is dropped.
+/// A pool of 192M in the place of the other, until it is dropped. On devices: a loop file would grow.
 struct Small {
     _config: Replaced,
 }
@@ -110,8 +110,14 @@ impl Small {
     #[track_caller]
     fn new() -> Self {
         destroy_pool();
-        let config =
-            Replaced::with("/etc/sharedroot/config.toml", "[pool]\nloop_size = \"192M\"\n");
+        let [data, metadata] = [("data", "192M"), ("metadata", "8M")].map(|(name, size)| {
+            let file = format!("/var/lib/lab-small-{name}");
+            out(&["truncate", "-s", size, &file]);
+            out(&["losetup", "--find", "--show", &file]).trim().to_owned()
+        });
+        let text = format!("[pool]\ndata_dev = \"{data}\"\nmetadata_dev = \"{metadata}\"\n");
+        let config = Replaced::with("/etc/sharedroot/config.toml", &text);
+        out(&["sharedroot", "pool", "create", "--data-dev", &data, "--metadata-dev", &metadata]);
         Self { _config: config }
     }
 }
