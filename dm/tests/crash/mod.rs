@@ -5,9 +5,10 @@
 //! | `site.rs` | a pool of a test's own, its processes, its end |
 //! | `story.rs` | the operations, and the steps that they are made of |
 //! | `census.rs` | everything that is left, to be compared |
-//! | `kill.rs` | SIGKILL at every step |
+//! | `power.rs` | power cuts, one boot after another |
 
 pub(crate) mod census;
+pub(crate) mod power;
 pub(crate) mod site;
 pub(crate) mod story;
 

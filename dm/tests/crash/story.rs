@@ -27,6 +27,7 @@ pub(crate) const STORY: &[Operation] = &[
     Operation { name: "snapshot of an active origin", act: snapshot_two },
     Operation { name: "deactivate", act: deactivate_two },
     Operation { name: "delete", act: delete_two },
+    Operation { name: "grow", act: grow },
     Operation { name: "shut down", act: shut_down },
     Operation { name: REOPEN, act: reopen },
 ];
@@ -68,6 +69,23 @@ pub(crate) struct Step {
 impl std::fmt::Display for Step {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "step {} ({}: {})", self.number, self.operation, self.name)
+    }
+}
+
+impl Step {
+    /// The step as a line of a file.
+    pub(crate) fn line(&self) -> String {
+        format!("{}|{}|{}", self.number, self.operation, self.name)
+    }
+
+    pub(crate) fn parse(line: &str) -> Result<Self, Failed> {
+        let mut parts = line.splitn(3, '|').map(str::to_owned);
+        match (parts.next(), parts.next(), parts.next()) {
+            (Some(number), Some(operation), Some(name)) => {
+                Ok(Self { number: number.parse()?, operation, name })
+            }
+            _ => Err(format!("{line} is no step").into()),
+        }
     }
 }
 
@@ -219,6 +237,10 @@ fn deactivate_two(site: &Site) -> Result<(), Failed> {
 fn delete_two(site: &Site) -> Result<(), Failed> {
     Pool::open(&site.config)?.delete(&volume("two"))?;
     Ok(())
+}
+
+fn grow(site: &Site) -> Result<(), Failed> {
+    Ok(Pool::open(&site.config)?.grow(Some(Bytes::mib(96)), Some(Bytes::mib(8)))?)
 }
 
 fn shut_down(site: &Site) -> Result<(), Failed> {
