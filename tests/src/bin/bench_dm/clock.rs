@@ -1,0 +1,29 @@
+//! One operation, timed step by step.
+
+use std::time::Instant;
+
+/// The steps of one operation in the order they ran, in milliseconds.
+#[derive(Debug, Default)]
+pub struct Clock {
+    steps: Vec<(&'static str, f64)>,
+}
+
+impl Clock {
+    /// Runs and times one step.
+    pub fn step<T>(&mut self, name: &'static str, body: impl FnOnce() -> T) -> T {
+        let start = Instant::now();
+        let value = body();
+        self.steps.push((name, start.elapsed().as_secs_f64() * 1e3));
+        value
+    }
+
+    /// The steps.
+    pub fn steps(&self) -> &[(&'static str, f64)] {
+        &self.steps
+    }
+
+    /// Their sum: what the caller does between two steps does not count.
+    pub fn total(&self) -> f64 {
+        self.steps.iter().map(|(_, time)| time).sum()
+    }
+}

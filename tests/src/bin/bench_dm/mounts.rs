@@ -1,0 +1,48 @@
+//! Mounts, once as one mount(2) and once as the runtime makes them.
+
+use std::fs;
+use std::path::Path;
+
+use rustix::fs::CWD;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, UnmountFlags,
+};
+
+/// mount(2) with the flags and options of the runtime.
+pub fn plain(device: &Path, at: &Path) {
+    rustix::mount::mount(device, at, "ext4", MountFlags::NOATIME, Some(c"noinit_itable"))
+        .unwrap_or_else(|e| panic!("mount {}: {e}", device.display()));
+}
+
+/// mount(2) with nothing but the device, as Docker's devmapper driver had it.
+pub fn default(device: &Path, at: &Path) {
+    rustix::mount::mount(device, at, "ext4", MountFlags::empty(), None)
+        .unwrap_or_else(|e| panic!("mount {}: {e}", device.display()));
+}
+
+/// The calls of `shim/src/rootfs/private.rs`: a detached mount is made and then moved to its place.
+pub fn detached(device: &Path, at: &Path) {
+    let mount = || {
+        let context = rustix::mount::fsopen("ext4", FsOpenFlags::FSOPEN_CLOEXEC)?;
+        rustix::mount::fsconfig_set_string(&context, "source", device)?;
+        rustix::mount::fsconfig_set_flag(&context, "noinit_itable")?;
+        rustix::mount::fsconfig_create(&context)?;
+        let (flags, attributes) =
+            (FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::MOUNT_ATTR_NOATIME);
+        let made = rustix::mount::fsmount(&context, flags, attributes)?;
+        rustix::mount::move_mount(&made, "", CWD, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+    };
+    mount().unwrap_or_else(|e| panic!("mount {} in steps: {e}", device.display()));
+}
+
+/// umount2(2) as the runtime calls it.
+pub fn unmount(at: &Path) {
+    rustix::mount::unmount(at, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)
+        .unwrap_or_else(|e| panic!("unmount {}: {e}", at.display()));
+}
+
+/// Every phase begins with nothing in the page cache and nothing to be written.
+pub fn drop_caches() {
+    rustix::fs::sync();
+    fs::write("/proc/sys/vm/drop_caches", "3").expect("drop the page cache");
+}

@@ -1,0 +1,195 @@
+//! What was found, as a Markdown table for people and as JSON for the next comparison.
+
+use std::fmt::Write;
+
+use serde_json::{Value, json};
+
+use crate::growth::Growth;
+use crate::idle::Idle;
+use crate::samples::{Samples, TOTAL, Times};
+
+/// The figures of one run.
+#[derive(Debug, Default)]
+pub struct Report {
+    pub cycles: Samples,
+    /// A call of ctr that does nothing.
+    pub ctr: Option<Times>,
+    pub growth: Option<Growth>,
+    pub idle: Option<Idle>,
+}
+
+/// One line of the targets.
+struct Target {
+    what: String,
+    found: String,
+    target: String,
+    met: bool,
+}
+
+const OURS: &str = "ours";
+const EACH: &str = "ours, opened each time";
+
+impl Report {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pub fn markdown(&self) -> String {
+        let mut text = String::new();
+        self.steps(&mut text);
+        self.targets_table(&mut text);
+        text
+    }
+
+    /// Median and p99 of every step, an arm a column.
+    fn steps(&self, text: &mut String) {
+        let arms = self.cycles.arms();
+        text.push_str("| ms in the lab: median (p99) |");
+        arms.iter().for_each(|arm| write!(text, " {arm} |").expect("a string grows"));
+        text.push_str("\n|---|");
+        text.push_str(&"---|".repeat(arms.len()));
+        for (operation, step) in self.cycles.steps() {
+            write!(text, "\n| {operation}: {step} |").expect("a string grows");
+            for arm in &arms {
+                match self.cycles.get(arm, operation, step) {
+                    Some(t) => write!(text, " {:.2} ({:.2}) |", t.median(), t.p99()),
+                    None => write!(text, " |"),
+                }
+                .expect("a string grows");
+            }
+        }
+        if let Some(ctr) = &self.ctr {
+            let (median, p99) = (ctr.median(), ctr.p99());
+            write!(text, "\n\nA call of ctr that does nothing: {median:.2} ({p99:.2}) ms.")
+                .expect("a string grows");
+        }
+        if let Some(growth) = &self.growth {
+            write!(
+                text,
+                "\n\nReconcile with {} mounted snapshots: {:.2} ms.",
+                growth.snapshots,
+                growth.reconcile.median()
+            )
+            .expect("a string grows");
+        }
+        text.push_str("\n\n");
+    }
+
+    fn targets_table(&self, text: &mut String) {
+        text.push_str("| figure | found | target | met |\n|---|---|---|---|\n");
+        for Target { what, found, target, met } in self.targets() {
+            let met = if met { "yes" } else { "NO" };
+            writeln!(text, "| {what} | {found} | {target} | {met} |").expect("a string grows");
+        }
+    }
+
+    fn total(&self, arm: &str, operation: &str) -> &Times {
+        self.cycles.get(arm, operation, TOTAL).expect("every round has both operations")
+    }
+
+    fn targets(&self) -> Vec<Target> {
+        let mut all = Vec::new();
+        let ratio = |what: String, ours: f64, peer: f64, most: f64| Target {
+            what,
+            found: format!("{:.2} ({ours:.2} to {peer:.2} ms)", ours / peer),
+            target: format!("≤ {most}"),
+            met: ours <= most * peer,
+        };
+        let raw = self.total("raw", "ready").median();
+        for arm in [OURS, EACH] {
+            let ours = self.total(arm, "ready").median();
+            all.push(ratio(format!("rootfs ready, {arm}, to raw"), ours, raw, 2.0));
+        }
+        if let Some(ctr) = &self.ctr {
+            let ours = self.total(EACH, "ready").median();
+            let theirs = self.total("containerd", "ready").median();
+            let what = |how| format!("rootfs ready, {EACH}, to containerd{how}");
+            all.push(ratio(what(""), ours, theirs, 0.5));
+            all.push(ratio(what(" without a bare call of ctr"), ours, theirs - ctr.median(), 0.5));
+        }
+        for arm in [OURS, EACH] {
+            let (ours, raw) = (self.total(arm, "delete"), self.total("raw", "delete"));
+            all.push(ratio(format!("delete p99, {arm}, to raw"), ours.p99(), raw.p99(), 1.0));
+            let what = format!("delete median, {arm}, to raw");
+            all.push(ratio(what, ours.median(), raw.median(), 1.0));
+        }
+        all.extend(self.growth.iter().flat_map(growth_targets));
+        all.extend(self.idle.iter().map(idle_target));
+        all
+    }
+
+    /// Every single figure, and what the guest says of itself.
+    pub fn json(&self) -> Value {
+        let targets: Vec<_> = self
+            .targets()
+            .into_iter()
+            .map(|t| json!({"what": t.what, "found": t.found, "target": t.target, "met": t.met}))
+            .collect();
+        json!({
+            "guest": guest(),
+            "targets": targets,
+            "cycles_milliseconds": self.cycles.json(),
+            "ctr_alone_median": self.ctr.as_ref().map(Times::median),
+            "growth": self.growth.as_ref().map(Growth::json),
+            "idle": self.idle.as_ref().map(Idle::json),
+        })
+    }
+}
+
+fn growth_targets(growth: &Growth) -> Vec<Target> {
+    let mut all = Vec::new();
+    for operation in ["ready", "delete"] {
+        for arm in ["raw", OURS] {
+            let (first, last) = growth.ends(arm, operation);
+            all.push(Target {
+                what: format!("{operation}, last to first of {}, {arm}", growth.snapshots),
+                found: format!("{:.2} ({last:.2} to {first:.2} ms)", last / first),
+                target: "≤ 1.2".to_owned(),
+                met: last <= 1.2 * first,
+            });
+        }
+    }
+    let p99 = |arm| growth.times.get(arm, "delete", TOTAL).expect("both arms deleted").p99();
+    all.push(Target {
+        what: format!("delete p99 among {}, ours to raw", growth.snapshots),
+        found: format!("{:.2} ({:.2} to {:.2} ms)", p99(OURS) / p99("raw"), p99(OURS), p99("raw")),
+        target: "≤ 1".to_owned(),
+        met: p99(OURS) <= p99("raw"),
+    });
+    for (arm, active, mounted) in &growth.metadata {
+        for (state, bytes) in [("active", active), ("mounted", mounted)] {
+            all.push(Target {
+                what: format!("metadata per {state} snapshot, {arm}"),
+                found: format!("{:.1} KiB", bytes / 1024.0),
+                target: "≤ 16 KiB".to_owned(),
+                met: *bytes <= 16384.0,
+            });
+        }
+    }
+    all.push(Target {
+        what: "peak memory of a process".to_owned(),
+        found: format!("{:.1} MB", growth.peak_kib as f64 * 1024.0 / 1e6),
+        target: "< 20 MB".to_owned(),
+        met: growth.peak_kib * 1024 < 20_000_000,
+    });
+    all
+}
+
+fn idle_target(idle: &Idle) -> Target {
+    let (ours, docker) = (idle.ours.unmounted, idle.docker.unmounted);
+    let kib = |bytes: f64| bytes / 1024.0;
+    Target {
+        what: format!("pool data of a container idle for {} s, to Docker's settings", idle.seconds),
+        found: format!("{:.2} ({:.0} to {:.0} KiB)", ours / docker, kib(ours), kib(docker)),
+        target: "≤ 0.5".to_owned(),
+        met: ours <= 0.5 * docker,
+    }
+}
+
+fn guest() -> Value {
+    let line = |path: &str| {
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        text.lines().next().unwrap_or_default().to_owned()
+    };
+    json!({"kernel": line("/proc/version"), "memory": line("/proc/meminfo"), "load": line("/proc/loadavg")})
+}
