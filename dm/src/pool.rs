@@ -1,5 +1,7 @@
 //! A pool: found, measured and taken down.
 
+use std::path::Path;
+
 use crate::config::{Backing, PoolConfig};
 use crate::error::Error;
 use crate::failpoint::step;
@@ -107,6 +109,16 @@ impl Pool {
     /// The pool's name.
     pub fn name(&self) -> &PoolName {
         &self.config.name
+    }
+
+    /// The file or device that holds the data; of a pool of LVM's its node.
+    pub fn data_path(&self) -> &Path {
+        &self.media.data
+    }
+
+    /// The file or device that holds the metadata; of a pool of LVM's its node.
+    pub fn metadata_path(&self) -> &Path {
+        &self.media.metadata
     }
 
     /// Whether the kernel has the pool.

@@ -1,8 +1,12 @@
 //! The command line, with runc's spelling of every verb and flag.
 
+mod pool;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use pool::{Pool, PoolCreate, PoolGrow};
 
 /// An OCI runtime whose read-only containers share one file system per image.
 #[derive(Debug, Parser)]
@@ -96,7 +100,7 @@ pub enum Verb {
     Checkpoint(Unsupported),
     /// Not supported by the embedded engine
     Restore(Unsupported),
-    /// The thin pool
+    /// The thin pool that holds the bases and snapshots
     #[command(subcommand)]
     Pool(Pool),
     /// The bases of images
@@ -338,33 +342,6 @@ pub struct Unsupported {
     /// Ignored
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub rest: Vec<String>,
-}
-
-/// `pool`
-#[derive(Debug, Subcommand)]
-pub enum Pool {
-    /// Make the pool, on loop files or on two block devices
-    Create(PoolCreate),
-    /// Print how full the pool is
-    Status {
-        /// For programs
-        #[arg(long)]
-        json: bool,
-    },
-}
-
-/// `pool create`
-#[derive(Debug, Args)]
-pub struct PoolCreate {
-    /// Size of the sparse data file, such as 32G
-    #[arg(long, conflicts_with_all = ["data_dev", "metadata_dev"])]
-    pub loop_size: Option<String>,
-    /// Empty block device for data
-    #[arg(long, requires = "metadata_dev")]
-    pub data_dev: Option<PathBuf>,
-    /// Empty block device for metadata
-    #[arg(long, requires = "data_dev")]
-    pub metadata_dev: Option<PathBuf>,
 }
 
 /// `image`

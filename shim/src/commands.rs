@@ -8,7 +8,7 @@ use oci_spec::runtime::{Process, Spec};
 use serde_json::{Value, json};
 
 use crate::admin;
-use crate::cli::{Cli, Create, Exec, Format, Global, Image, List, Pool, Ps, Update, Verb};
+use crate::cli::{Cli, Create, Exec, Format, Global, Image, List, Ps, Update, Verb};
 use crate::config::Config;
 use crate::engine::{
     CreateOptions, EngineError, Limits, SpecError, Status, Terminal, event, update,
@@ -64,8 +64,7 @@ pub fn run(cli: Cli) -> Result<u8, LifecycleError> {
             }
             .into());
         }
-        Verb::Pool(Pool::Create(args)) => admin::pool::create(&config, &args)?,
-        Verb::Pool(Pool::Status { json }) => admin::pool::status(&Storage::of(&config)?, json)?,
+        Verb::Pool(verb) => admin::pool::run(&config, verb)?,
         Verb::Gc { dry_run, force } => {
             admin::gc::collect(&Storage::of(&config)?, dry_run, force)?;
         }

@@ -70,7 +70,7 @@ pub struct Config {
 
 /// `[pool]`: where the thin pool is.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(try_from = "PoolKeys")]
 pub struct Pool {
     /// The pool's name in device names.
     pub name: String,
@@ -78,12 +78,24 @@ pub struct Pool {
     pub state_dir: PathBuf,
     /// Locks, mount points of bases, records.
     pub run_dir: PathBuf,
-    /// Size of the sparse data file when the pool is made on first use.
-    pub loop_size: Option<Size>,
-    /// Data device, instead of a loop file.
-    pub data_dev: Option<PathBuf>,
-    /// Metadata device, instead of a loop file.
-    pub metadata_dev: Option<PathBuf>,
+    /// What the pool is made on.
+    pub media: Media,
+}
+
+/// What a pool is made on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Media {
+    /// Sparse files, the one for data of this size; made on first use.
+    Loop(Option<Size>),
+    /// Two block devices.
+    Devices {
+        /// For data.
+        data: PathBuf,
+        /// For metadata.
+        metadata: PathBuf,
+    },
+    /// A thin pool of LVM, `VG/LV`.
+    Lvm(String),
 }
 
 impl Default for Pool {
@@ -92,10 +104,48 @@ impl Default for Pool {
             name: "default".to_owned(),
             state_dir: "/var/lib/sharedroot".into(),
             run_dir: "/run/sharedroot".into(),
-            loop_size: None,
-            data_dev: None,
-            metadata_dev: None,
+            media: Media::Loop(None),
         }
+    }
+}
+
+/// `[pool]` as it is written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PoolKeys {
+    name: Option<String>,
+    state_dir: Option<PathBuf>,
+    run_dir: Option<PathBuf>,
+    loop_size: Option<Size>,
+    data_dev: Option<PathBuf>,
+    metadata_dev: Option<PathBuf>,
+    lvm: Option<String>,
+}
+
+impl TryFrom<PoolKeys> for Pool {
+    type Error = &'static str;
+
+    fn try_from(keys: PoolKeys) -> Result<Self, Self::Error> {
+        let media = match (keys.loop_size, keys.data_dev, keys.metadata_dev, keys.lvm) {
+            (size, None, None, None) => Media::Loop(size),
+            (None, Some(data), Some(metadata), None) => Media::Devices { data, metadata },
+            (None, None, None, Some(name)) => Media::Lvm(name),
+            (None, Some(_), None, None) => return Err("data_dev needs metadata_dev"),
+            (None, None, Some(_), None) => return Err("metadata_dev needs data_dev"),
+            _ => {
+                return Err(
+                    "a pool lies on one kind of thing: give either loop_size, or data_dev and \
+                     metadata_dev, or lvm",
+                );
+            }
+        };
+        let default = Self::default();
+        Ok(Self {
+            name: keys.name.unwrap_or(default.name),
+            state_dir: keys.state_dir.unwrap_or(default.state_dir),
+            run_dir: keys.run_dir.unwrap_or(default.run_dir),
+            media,
+        })
     }
 }
 
@@ -150,5 +200,27 @@ mod tests {
         assert_eq!(config.base.size, Size(20 << 30));
         let error = toml::from_str::<Config>("[pool]\nloopsize = \"1G\"\n").unwrap_err();
         assert!(error.to_string().contains("loop_size"), "{error}");
+    }
+
+    #[test]
+    fn a_pool_lies_on_one_kind_of_thing() {
+        let media = |keys: &str| {
+            toml::from_str::<Config>(&format!("[pool]\n{keys}\n")).map(|config| config.pool.media)
+        };
+        assert_eq!(media("name = \"p\"").unwrap(), Media::Loop(None));
+        assert_eq!(media("loop_size = \"1G\"").unwrap(), Media::Loop(Some(Size(1 << 30))));
+        assert_eq!(media("lvm = \"vg/lv\"").unwrap(), Media::Lvm("vg/lv".into()));
+        let devices = media("data_dev = \"/a\"\nmetadata_dev = \"/b\"").unwrap();
+        assert_eq!(devices, Media::Devices { data: "/a".into(), metadata: "/b".into() });
+        for (keys, named) in [
+            ("data_dev = \"/a\"", "metadata_dev"),
+            ("metadata_dev = \"/b\"", "data_dev"),
+            ("lvm = \"vg/lv\"\ndata_dev = \"/a\"\nmetadata_dev = \"/b\"", "lvm"),
+            ("lvm = \"vg/lv\"\nloop_size = \"1G\"", "lvm"),
+            ("loop_size = \"1G\"\ndata_dev = \"/a\"\nmetadata_dev = \"/b\"", "loop_size"),
+        ] {
+            let error = media(keys).unwrap_err().to_string();
+            assert!(error.contains(named), "{keys}: {error}");
+        }
     }
 }

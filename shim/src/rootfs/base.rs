@@ -82,12 +82,23 @@ impl Storage {
     /// [`RootfsError`].
     pub fn remove_base(&self, key: &BaseKey) -> Result<(), RootfsError> {
         let _single_flight = self.lock_base(key)?;
+        self.detach_base(key)?;
+        Pool::open(&self.pool)?.delete(&Self::base_volume(key)?)?;
+        Ok(())
+    }
+
+    /// Unmounts a base that no record names; its volume stays.
+    pub(super) fn unmount_base(&self, key: &BaseKey) -> Result<(), RootfsError> {
+        let _single_flight = self.lock_base(key)?;
+        self.detach_base(key)
+    }
+
+    fn detach_base(&self, key: &BaseKey) -> Result<(), RootfsError> {
         let at = self.base_mount(key);
         if mount::device_mounted_at(&at).is_some() {
             mount::detach(&at)?;
         }
         let _ = std::fs::remove_dir(&at);
-        Pool::open(&self.pool)?.delete(&Self::base_volume(key)?)?;
         Ok(())
     }
 

@@ -4,6 +4,7 @@
 mod base;
 mod needs;
 mod plan;
+mod pool;
 mod private;
 mod shared;
 
@@ -16,7 +17,7 @@ pub use plan::{AnnotationError, Facts, Mode, Plan, plan};
 pub use private::{delete_forgotten, prepare_private, release_private, volume_name};
 pub use shared::{Rooted, prepare_shared};
 
-use crate::config::Config;
+use crate::config::{Config, Media};
 use crate::image::{BaseKey, MakeError};
 use crate::label::LabelError;
 use crate::mount::MountError;
@@ -59,6 +60,23 @@ pub enum RootfsError {
         /// One of the containers.
         id: String,
     },
+    /// A pool with users stays.
+    #[error(
+        "the pool {pool} is used by {}; stop and delete them first (`docker stop`, \
+         `sharedroot delete`)", list(.containers)
+    )]
+    PoolInUse {
+        /// The pool.
+        pool: PoolName,
+        /// IDs of the containers.
+        containers: Vec<String>,
+    },
+    /// A pool is destroyed only by who says so twice.
+    #[error("the pool {pool} is as it was; `sharedroot pool destroy --force` destroys it")]
+    NotForced {
+        /// The pool.
+        pool: PoolName,
+    },
     /// The records of containers.
     #[error(transparent)]
     Record(#[from] RecordError),
@@ -98,19 +116,18 @@ impl Storage {
     /// From the configuration file.
     ///
     /// # Errors
-    /// [`RootfsError::Name`] for a pool name that cannot be part of a device name.
+    /// [`RootfsError::Name`] for a name that cannot be part of a device name, or is none of LVM's.
     pub fn of(config: &Config) -> Result<Self, RootfsError> {
         let pool = &config.pool;
-        let backing = match (&pool.data_dev, &pool.metadata_dev) {
-            (Some(data), Some(metadata)) => {
+        let backing = match (&pool.media, Backing::default_loop()) {
+            (Media::Loop(Some(size)), Backing::Loop { metadata, .. }) => {
+                Backing::Loop { data: Bytes(size.0), metadata }
+            }
+            (Media::Loop(_), default) => default,
+            (Media::Devices { data, metadata }, _) => {
                 Backing::Devices { data: data.clone(), metadata: metadata.clone() }
             }
-            _ => match (Backing::default_loop(), pool.loop_size) {
-                (Backing::Loop { metadata, .. }, Some(size)) => {
-                    Backing::Loop { data: Bytes(size.0), metadata }
-                }
-                (default, _) => default,
-            },
+            (Media::Lvm(name), _) => Backing::Lvm(name.parse()?),
         };
         let name: PoolName = pool.name.parse()?;
         let on_loop = PoolConfig::on_loop(name, pool.state_dir.clone(), pool.run_dir.clone());
@@ -141,6 +158,19 @@ impl Storage {
     #[must_use]
     pub fn base_of(volume: &VolumeName) -> Option<BaseKey> {
         volume.as_ref().strip_prefix(BASE)?.parse().ok()
+    }
+}
+
+/// `container a`, or `the containers a, b and 3 more`.
+fn list(ids: &[String]) -> String {
+    const SHOWN: usize = 8;
+    match ids {
+        [id] => format!("container {id}"),
+        ids if ids.len() > SHOWN => {
+            let (shown, more) = (ids[..SHOWN].join(", "), ids.len() - SHOWN);
+            format!("the containers {shown} and {more} more")
+        }
+        ids => format!("the containers {}", ids.join(", ")),
     }
 }
 

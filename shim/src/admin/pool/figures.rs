@@ -1,0 +1,116 @@
+//! How full the pool is, for people and for programs.
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+use sharedroot_dm::{Blocks, Bytes, Error, Pool, PoolName, PoolStatus};
+
+/// What is known of a pool, from none at all to a running one.
+#[derive(Debug)]
+pub struct Figures {
+    name: PoolName,
+    made: Option<Made>,
+}
+
+#[derive(Debug)]
+struct Made {
+    volumes: usize,
+    data_path: PathBuf,
+    metadata_path: PathBuf,
+    /// None if the pool is not active.
+    status: Option<PoolStatus>,
+}
+
+impl Figures {
+    /// Of a pool that is there.
+    ///
+    /// # Errors
+    /// [`Error`] of an active pool whose status cannot be read.
+    pub fn of(pool: &Pool) -> Result<Self, Error> {
+        // A pool that is being changed is suspended for a moment and has a status nevertheless.
+        let status = match pool.status() {
+            Err(_) if !pool.is_active()? => None,
+            asked => Some(asked?),
+        };
+        let made = Made {
+            volumes: pool.volumes()?.len(),
+            data_path: pool.data_path().to_owned(),
+            metadata_path: pool.metadata_path().to_owned(),
+            status,
+        };
+        Ok(Self { name: pool.name().clone(), made: Some(made) })
+    }
+
+    /// Of a pool that is not there.
+    #[must_use]
+    pub fn of_no_pool(name: PoolName) -> Self {
+        Self { name, made: None }
+    }
+
+    /// Prints them.
+    pub fn print(&self, as_json: bool) {
+        if as_json { println!("{:#}", self.to_json()) } else { self.print_lines() }
+    }
+
+    /// The same keys whatever is known.
+    fn to_json(&self) -> Value {
+        let part = |blocks: Option<Blocks>, block: Bytes| {
+            blocks.map(|blocks| {
+                json!({
+                    "used_bytes": blocks.used * block.0,
+                    "total_bytes": blocks.total * block.0,
+                    "percent": blocks.percent(),
+                })
+            })
+        };
+        let made = self.made.as_ref();
+        let status = made.and_then(|made| made.status.as_ref());
+        json!({
+            "pool": self.name.to_string(),
+            "exists": made.is_some(),
+            "active": status.is_some(),
+            "mode": status.map(|s| s.mode.to_string()),
+            "needs_check": status.map(|s| s.needs_check),
+            "transaction_id": status.and_then(|s| s.transaction_id),
+            "data": status.and_then(|s| part(s.data, s.block)),
+            "metadata": status.and_then(|s| part(s.metadata, s.metadata_block)),
+            "volumes": made.map(|made| made.volumes),
+            "data_path": made.map(|made| &made.data_path),
+            "metadata_path": made.map(|made| &made.metadata_path),
+        })
+    }
+
+    fn print_lines(&self) {
+        let name = &self.name;
+        let Some(made) = &self.made else {
+            println!(
+                "the pool {name} is not made yet; the first container makes it, or `sharedroot \
+                 pool create`"
+            );
+            return;
+        };
+        let part = |blocks: Option<Blocks>, block: Bytes| {
+            let Some(blocks) = blocks else { return "unknown".to_owned() };
+            let [used, total] = [blocks.used, blocks.total].map(|n| Bytes(n * block.0));
+            format!("{used} of {total} ({} %)", blocks.percent())
+        };
+        let (mode, data, metadata) = match &made.status {
+            None => ("inactive".to_owned(), String::new(), String::new()),
+            Some(s) => (
+                s.mode.to_string(),
+                part(s.data, s.block) + "  ",
+                part(s.metadata, s.metadata_block) + "  ",
+            ),
+        };
+        println!("pool      {name} ({mode})");
+        println!("data      {data}{}", made.data_path.display());
+        println!("metadata  {metadata}{}", made.metadata_path.display());
+        println!("volumes   {}", made.volumes);
+        if made.status.as_ref().is_some_and(|status| status.needs_check) {
+            println!(
+                "the metadata needs a check: stop the containers, then `sharedroot pool \
+                 deactivate` and `sharedroot pool activate`"
+            );
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! `pool`: what an administrator does with the thin pool.
+
+mod figures;
+
+use std::path::Path;
+
+use serde_json::json;
+use sharedroot_dm::{Bytes, Pool};
+
+use crate::cli::{Pool as Verb, PoolCreate, PoolGrow};
+use crate::config::{Config, Media};
+use crate::record::private_dir;
+use crate::rootfs::{RootfsError, Storage};
+use figures::Figures;
+
+/// Does what the command line says, and prints a short result.
+///
+/// # Errors
+/// [`RootfsError`].
+pub fn run(config: &Config, verb: Verb) -> Result<(), RootfsError> {
+    private_dir(&config.pool.run_dir)?;
+    let storage = || Storage::of(config);
+    match verb {
+        Verb::Create(args) => create(config.clone(), args),
+        Verb::Activate => activate(&storage()?),
+        Verb::Deactivate => deactivate(&storage()?),
+        Verb::Status { json } => status(&storage()?, json),
+        Verb::Grow(args) => grow(&storage()?, &args),
+        Verb::Watch => watch(&storage()?),
+        Verb::Check { json } => check(&storage()?, json),
+        Verb::Repair { json } => repair(&storage()?, json),
+        Verb::Destroy { force } => destroy(&storage()?, force),
+    }
+}
+
+/// Makes the pool that the configuration, or the flags over it, describe.
+fn create(mut config: Config, args: PoolCreate) -> Result<(), RootfsError> {
+    // The store keeps the paths for processes that start elsewhere.
+    let absolute = |path: &Path| {
+        std::path::absolute(path).map_err(|source| RootfsError::File {
+            step: "find",
+            path: path.to_owned(),
+            source,
+        })
+    };
+    if let (Some(data), Some(metadata)) = (&args.data_dev, &args.metadata_dev) {
+        let (data, metadata) = (absolute(data)?, absolute(metadata)?);
+        config.pool.media = Media::Devices { data, metadata };
+    } else if let Some(name) = args.lvm {
+        config.pool.media = Media::Lvm(name);
+    } else if args.loop_size.is_some() {
+        config.pool.media = Media::Loop(args.loop_size);
+    }
+    let storage = Storage::of(&config)?;
+    let made = if args.force {
+        Pool::create_overwriting(&storage.pool)
+    } else {
+        Pool::create(&storage.pool)
+    };
+    Figures::of(&made?)?.print(args.json);
+    Ok(())
+}
+
+fn activate(storage: &Storage) -> Result<(), RootfsError> {
+    let pool = storage.active_pool()?;
+    println!("the pool {} is active", pool.name());
+    Ok(())
+}
+
+fn deactivate(storage: &Storage) -> Result<(), RootfsError> {
+    let pool = storage.known_pool()?;
+    storage.vacate(&pool)?;
+    let name = pool.name().clone();
+    pool.shut_down()?;
+    println!("the pool {name} is inactive");
+    Ok(())
+}
+
+fn status(storage: &Storage, as_json: bool) -> Result<(), RootfsError> {
+    let figures = match Pool::known(&storage.pool)? {
+        Some(pool) => Figures::of(&pool)?,
+        None => Figures::of_no_pool(storage.pool.name.clone()),
+    };
+    figures.print(as_json);
+    Ok(())
+}
+
+fn grow(storage: &Storage, args: &PoolGrow) -> Result<(), RootfsError> {
+    let pool = storage.active_pool()?;
+    let [data, metadata] = [args.data, args.metadata].map(|size| size.map(|size| Bytes(size.0)));
+    pool.grow(data, metadata)?;
+    Figures::of(&pool)?.print(args.json);
+    Ok(())
+}
+
+fn watch(storage: &Storage) -> Result<(), RootfsError> {
+    let pool = storage.active_pool()?;
+    println!("watching the pool {}", pool.name());
+    pool.watch()?;
+    println!("the pool {} was deactivated", pool.name());
+    Ok(())
+}
+
+fn check(storage: &Storage, as_json: bool) -> Result<(), RootfsError> {
+    let pool = storage.known_pool()?;
+    pool.check()?;
+    let name = pool.name();
+    if as_json {
+        println!("{:#}", json!({ "pool": name.to_string(), "sound": true }));
+    } else {
+        println!("the metadata of the pool {name} is sound");
+    }
+    Ok(())
+}
+
+fn repair(storage: &Storage, as_json: bool) -> Result<(), RootfsError> {
+    let pool = storage.known_pool()?;
+    let (name, damaged) = (pool.name(), pool.repair()?.damaged);
+    if as_json {
+        let value = json!({ "pool": name.to_string(), "damaged_metadata": damaged });
+        println!("{value:#}");
+        return Ok(());
+    }
+    println!("the metadata of the pool {name} is repaired and sound");
+    println!("what it was before is kept in {}", damaged.display());
+    println!(
+        "next: `sharedroot pool activate`, then `sharedroot gc --dry-run`, which says what the \
+         pool holds; remove that file when nothing is missing"
+    );
+    Ok(())
+}
+
+fn destroy(storage: &Storage, force: bool) -> Result<(), RootfsError> {
+    let pool = storage.known_pool()?;
+    let name = pool.name().clone();
+    if !force {
+        let volumes = pool.volumes()?;
+        let bases = volumes.iter().filter(|v| Storage::base_of(&v.name).is_some()).count();
+        println!("the pool {name} has {} volumes, {bases} of them bases of images", volumes.len());
+        println!("data      {}", pool.data_path().display());
+        println!("metadata  {}", pool.metadata_path().display());
+        return Err(RootfsError::NotForced { pool: name });
+    }
+    storage.vacate(&pool)?;
+    pool.destroy()?;
+    println!("the pool {name} is destroyed");
+    Ok(())
+}

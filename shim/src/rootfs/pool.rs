@@ -1,0 +1,54 @@
+//! The pool as a whole: who uses it, and everything of ours that lies mounted on it taken away.
+
+use sharedroot_dm::{Error, Pool};
+
+use super::{RootfsError, Storage};
+use crate::record::{self, Rootfs};
+
+impl Storage {
+    /// The pool, active or not. Makes and activates nothing.
+    ///
+    /// # Errors
+    /// [`RootfsError::Dm`], also if there is no pool.
+    pub fn known_pool(&self) -> Result<Pool, RootfsError> {
+        Pool::known(&self.pool)?.ok_or_else(|| self.no_pool())
+    }
+
+    /// The pool, activated if it was not. Makes none.
+    ///
+    /// # Errors
+    /// [`RootfsError::Dm`], also if there is no pool.
+    pub fn active_pool(&self) -> Result<Pool, RootfsError> {
+        self.pool_if_made()?.ok_or_else(|| self.no_pool())
+    }
+
+    fn no_pool(&self) -> RootfsError {
+        let (name, state_dir) = (self.pool.name.clone(), self.pool.state_dir.clone());
+        Error::NoPool { name, state_dir }.into()
+    }
+
+    /// The containers that have a record with a root on the pool, running or not.
+    fn users(&self) -> Result<Vec<String>, RootfsError> {
+        let on_pool = |rootfs: &Rootfs| !matches!(rootfs, Rootfs::AsGiven { .. });
+        let records = record::all(&self.pool.run_dir)?.into_iter();
+        Ok(records.filter(|r| on_pool(&r.rootfs)).map(|r| r.id).collect())
+    }
+
+    /// Unmounts every base of the pool. A container that is created meanwhile mounts its base
+    /// anew, and then the pool's device is busy.
+    ///
+    /// # Errors
+    /// [`RootfsError::PoolInUse`]; then nothing has changed.
+    pub fn vacate(&self, pool: &Pool) -> Result<(), RootfsError> {
+        let containers = self.users()?;
+        if !containers.is_empty() {
+            return Err(RootfsError::PoolInUse { pool: pool.name().clone(), containers });
+        }
+        for volume in pool.volumes()? {
+            if let Some(key) = Self::base_of(&volume.name) {
+                self.unmount_base(&key)?;
+            }
+        }
+        Ok(())
+    }
+}
