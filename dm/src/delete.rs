@@ -11,8 +11,10 @@ use crate::kernel::{Access, KernelError};
 use crate::lock::Lock;
 use crate::media::Kind;
 use crate::names::{DmLabel, VolumeName};
+use crate::own_blocks::own_blocks;
 use crate::pool::Pool;
 use crate::store::{Phase, VolumeRow};
+use crate::units::Bytes;
 
 /// What [`Pool::delete`] found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,6 +128,10 @@ impl Pool {
     /// # Errors
     /// [`Error::Busy`]: somebody opened the device meanwhile.
     fn give_back(&self, row: &VolumeRow) -> Result<(), Error> {
+        let ranges = self.only_its_own(row)?;
+        if ranges.is_empty() {
+            return Ok(());
+        }
         let label = DmLabel::volume(&self.config.name, &row.name, row.id);
         // Writable, whatever it was: a sealed volume takes no discard.
         let device = self
@@ -140,8 +146,10 @@ impl Pool {
                 return Ok(());
             }
         };
-        let open = OpenOptions::new().write(true).open(device.node());
-        match open.and_then(|device| discard(&device, row.size)) {
+        let discarded = OpenOptions::new().write(true).open(device.node()).and_then(|device| {
+            ranges.into_iter().try_for_each(|(from, length)| discard(&device, from, length))
+        });
+        match discarded {
             Ok(()) => {}
             // The file system below cannot punch holes.
             Err(error) if error.raw_os_error() == Some(Errno::EOPNOTSUPP as i32) => {}
@@ -149,6 +157,27 @@ impl Pool {
         }
         step("blocks discarded");
         self.deactivate_row(&row.name)
+    }
+
+    /// Where the volume may have blocks that no other volume has, as offsets and lengths. Of a snapshot whose origin is there
+    /// and sealed these are the blocks that were written since; of any other volume, all of it: when an origin is gone, its
+    /// snapshots own what they shared with it.
+    fn only_its_own(&self, row: &VolumeRow) -> Result<Vec<(Bytes, Bytes)>, Error> {
+        let all = vec![(Bytes(0), row.size)];
+        let origin = row.origin.as_ref().map(|origin| self.row(origin)).transpose()?.flatten();
+        // Made before the snapshot, and not later under the same name: ids go up.
+        let origin = origin.filter(|o| o.phase == Phase::Ready && o.sealed && o.id < row.id);
+        let Some(origin) = origin else { return Ok(all) };
+        match own_blocks(&self.media.metadata, origin.id, row.id) {
+            Ok(ranges) => {
+                let bytes = |blocks: u64| Bytes(blocks.saturating_mul(self.block.0));
+                Ok(ranges.iter().map(|r| (bytes(r.start), bytes(r.end - r.start))).collect())
+            }
+            Err(error) => {
+                tracing::debug!(volume = %row.name, %error, "discarding all of a snapshot");
+                Ok(all)
+            }
+        }
     }
 
     fn kept_below(&self, row: &VolumeRow, error: &dyn std::error::Error) {

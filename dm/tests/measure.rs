@@ -6,7 +6,7 @@ use lab::{Place, fill, name, run};
 use sharedroot_dm::{Backing, Bytes, Pool};
 use std::time::{Duration, Instant};
 
-fn median(v: &mut Vec<Duration>) -> (Duration, Duration) {
+fn median(v: &mut [Duration]) -> (Duration, Duration) {
     v.sort();
     (v[v.len() / 2], v[v.len() - 1])
 }
