@@ -5,8 +5,8 @@
 //! these.
 //!
 //! The pool is in use meanwhile. A tree's nodes are never changed in place while a committed superblock leads to them, so what
-//! was read between two equal reads of the superblock belongs together. The mappings of a volume that is not active stay as
-//! they are, whoever else shares them. And an error does no harm: what is discarded is a volume that is being deleted, and the
+//! was read between two equal reads of the superblock belongs together. The mappings of a volume that nobody writes stay
+//! as they are, whoever else shares them. And an error does no harm: what is discarded is a volume that is being deleted, and the
 //! kernel knows what it shares.
 //!
 //! Layout, all little-endian: `struct thin_disk_superblock` and `struct disk_device_details` in dm-thin-metadata.c, `struct
@@ -46,7 +46,7 @@ impl Blocks for File {
 }
 
 /// The ranges of blocks that `snapshot` was written to since it was taken from `origin`. Both are in the pool, nothing was ever
-/// written to the origin since, and the snapshot is not active.
+/// written to the origin since, nobody uses the snapshot, and the pool has been committed.
 pub(crate) fn own_blocks(
     metadata: &Path,
     origin: ThinId,
