@@ -1,8 +1,11 @@
 //! The end of a volume: at once, or when the last user of its device is gone.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 
 use nix::errno::Errno;
+use nix::libc::O_EXCL;
 
 use crate::discard::discard;
 use crate::error::{Error, chain};
@@ -11,8 +14,10 @@ use crate::kernel::{Access, KernelError};
 use crate::lock::Lock;
 use crate::media::Kind;
 use crate::names::{DmLabel, VolumeName};
+use crate::own_blocks::own_blocks;
 use crate::pool::Pool;
 use crate::store::{Phase, VolumeRow};
+use crate::units::Bytes;
 
 /// What [`Pool::delete`] found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,21 +71,40 @@ impl Pool {
     /// Deactivates and deletes a volume in whatever phase it is. The caller holds the volume's lock.
     pub(crate) fn erase(&self, row: &VolumeRow) -> Result<(), Error> {
         let (pool, name) = (&self.config.name, &row.name);
-        self.deactivate_row(name)?;
-        step("volume deactivated");
+        let claimed = self.claim_idle(row)?;
+        if claimed.is_none() {
+            self.deactivate_row(name)?;
+            step("volume deactivated");
+        }
         let turn = self.lock()?;
         self.wake_origin(row)?;
         let (intent, ()) =
             self.intend(&turn, false, |w| w.set_phase(pool, name, Phase::Deleting, row.sealed))?;
         self.advance(intent)?;
-        if self.media.kind == Kind::Loop {
-            // It may take long, so others may change the pool meanwhile; this volume's row keeps its thin id.
-            drop(turn);
-            self.give_back(row)?;
-            let _turn = self.lock()?;
+        if self.media.kind != Kind::Loop {
             return self.delete_id(row);
         }
+        // A discard may take long, so others may change the pool meanwhile; this volume's row keeps its thin id.
+        drop(turn);
+        self.give_back(row, claimed)?;
+        let _turn = self.lock()?;
         self.delete_id(row)
+    }
+
+    /// The volume's device, open and safe from mounts, if it is there, nobody uses it and it takes a discard: to remove it and
+    /// make it again for the discard would double the time of a deletion.
+    fn claim_idle(&self, row: &VolumeRow) -> Result<Option<File>, Error> {
+        let label = DmLabel::volume(&self.config.name, &row.name, row.id);
+        if self.media.kind != Kind::Loop {
+            return Ok(None);
+        }
+        let Some(device) = self.find_device(&row.name, &label.name)? else { return Ok(None) };
+        let usable = device.live && !device.suspended && device.access == Access::ReadWrite;
+        if device.open || device.uuid != label.uuid || !usable {
+            return Ok(None);
+        }
+        let claim = OpenOptions::new().write(true).custom_flags(O_EXCL).open(device.node());
+        Ok(claim.ok())
     }
 
     /// Resumes the origin of a snapshot whose maker died while it held the origin still: I/O to it has hung since. The caller
@@ -113,7 +137,8 @@ impl Pool {
             }
         }
         step("id deleted");
-        self.store.write(|w| w.drop_volume(pool, name))?;
+        // If a power cut takes this back, the row is one whose thin id is deleted, and is dropped again.
+        self.store.write_late(|w| w.drop_volume(pool, name))?;
         step("row dropped");
         Ok(())
     }
@@ -125,30 +150,59 @@ impl Pool {
     ///
     /// # Errors
     /// [`Error::Busy`]: somebody opened the device meanwhile.
-    fn give_back(&self, row: &VolumeRow) -> Result<(), Error> {
-        let label = DmLabel::volume(&self.config.name, &row.name, row.id);
-        // Writable, whatever it was: a sealed volume takes no discard.
-        let device = self
-            .volume_table(row)
-            .and_then(|table| self.kernel.create(&label, &table, Access::ReadWrite));
-        let device = match device {
-            Ok(device) => device,
-            // The pool has no such id: its maker died before the pool made it.
-            Err(error) if error.errno() == Some(Errno::ENODATA) => return Ok(()),
-            Err(error) => {
-                self.kept_below(row, &error);
-                return Ok(());
-            }
-        };
-        let open = OpenOptions::new().write(true).open(device.node());
-        match open.and_then(|device| discard(&device, row.size)) {
+    fn give_back(&self, row: &VolumeRow, claimed: Option<File>) -> Result<(), Error> {
+        let ranges = self.only_its_own(row)?;
+        let active = claimed.is_some();
+        if ranges.is_empty() && !active {
+            return Ok(());
+        }
+        let discarded = claimed.map_or_else(|| self.open_for_discard(row), Ok).and_then(|device| {
+            ranges.into_iter().try_for_each(|(from, length)| discard(&device, from, length))
+        });
+        step("blocks discarded");
+        match discarded {
             Ok(()) => {}
-            // The file system below cannot punch holes.
-            Err(error) if error.raw_os_error() == Some(Errno::EOPNOTSUPP as i32) => {}
+            // The file system below cannot punch holes, or the pool has no such id: its maker died before the pool made it.
+            Err(error)
+                if [Errno::EOPNOTSUPP, Errno::ENODATA]
+                    .iter()
+                    .any(|errno| error.raw_os_error() == Some(*errno as i32)) => {}
             Err(error) => self.kept_below(row, &error),
         }
-        step("blocks discarded");
         self.deactivate_row(&row.name)
+    }
+
+    /// Activates the volume writable, whatever it was, for a sealed volume takes no discard.
+    fn open_for_discard(&self, row: &VolumeRow) -> io::Result<File> {
+        let label = DmLabel::volume(&self.config.name, &row.name, row.id);
+        let device = self
+            .volume_table(row)
+            .and_then(|table| self.kernel.create(&label, &table, Access::ReadWrite))
+            .map_err(|error| {
+                error.errno().map_or_else(|| io::Error::other(error), io::Error::from)
+            })?;
+        OpenOptions::new().write(true).open(device.node())
+    }
+
+    /// Where the volume may have blocks that no other volume has, as offsets and lengths. Of a snapshot whose origin is there
+    /// and sealed these are the blocks that were written since; of any other volume, all of it: when an origin is gone, its
+    /// snapshots own what they shared with it.
+    fn only_its_own(&self, row: &VolumeRow) -> Result<Vec<(Bytes, Bytes)>, Error> {
+        let all = vec![(Bytes(0), row.size)];
+        let origin = row.origin.as_ref().map(|origin| self.row(origin)).transpose()?.flatten();
+        // Made before the snapshot, and not later under the same name: ids go up.
+        let origin = origin.filter(|o| o.phase == Phase::Ready && o.sealed && o.id < row.id);
+        let Some(origin) = origin else { return Ok(all) };
+        match own_blocks(&self.media.metadata, origin.id, row.id) {
+            Ok(ranges) => {
+                let bytes = |blocks: u64| Bytes(blocks.saturating_mul(self.block.0));
+                Ok(ranges.iter().map(|r| (bytes(r.start), bytes(r.end - r.start))).collect())
+            }
+            Err(error) => {
+                tracing::debug!(volume = %row.name, %error, "discarding all of a snapshot");
+                Ok(all)
+            }
+        }
     }
 
     fn kept_below(&self, row: &VolumeRow, error: &dyn std::error::Error) {

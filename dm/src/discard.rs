@@ -11,9 +11,9 @@ use crate::units::Bytes;
 
 nix::ioctl_write_ptr_bad!(blkdiscard, nix::request_code_none!(0x12, 119), [u64; 2]);
 
-/// Tells a block device, open for writing, that nobody needs its first `length` bytes any more.
-pub(crate) fn discard(device: &File, length: Bytes) -> io::Result<()> {
-    let range = [0, length.0];
+/// Tells a block device, open for writing, that nobody needs `length` bytes from `offset` any more.
+pub(crate) fn discard(device: &File, offset: Bytes, length: Bytes) -> io::Result<()> {
+    let range = [offset.0, length.0];
     // SAFETY: the descriptor is open as long as `device` is borrowed; the kernel reads the two numbers at `range` (blk_ioctl_discard
     // in block/ioctl.c) and keeps no pointer. Of any other file than a block device it fails with ENOTTY.
     unsafe { blkdiscard(device.as_raw_fd(), &range) }?;
@@ -26,7 +26,8 @@ mod tests {
 
     #[test]
     fn a_file_is_no_block_device() {
-        let error = discard(&File::open("/dev/null").expect("open"), Bytes(512)).expect_err("no");
+        let error = discard(&File::open("/dev/null").expect("open"), Bytes(0), Bytes(512));
+        let error = error.expect_err("no");
         assert_eq!(error.raw_os_error(), Some(nix::libc::ENOTTY));
     }
 }

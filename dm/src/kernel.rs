@@ -141,6 +141,8 @@ pub(crate) struct Device {
     pub(crate) suspended: bool,
     /// The kernel removes it when its last user is gone.
     pub(crate) deferred: bool,
+    /// A process, a mount or another device has it open.
+    pub(crate) open: bool,
 }
 
 impl Device {
@@ -163,6 +165,7 @@ impl From<DeviceInfo> for Device {
             live: flags.contains(DmFlags::DM_ACTIVE_PRESENT),
             suspended: flags.contains(DmFlags::DM_SUSPEND),
             deferred: flags.contains(DmFlags::DM_DEFERRED_REMOVE),
+            open: info.open_count() > 0,
         }
     }
 }

@@ -17,7 +17,8 @@
 //! | `store.rs`, `pool_row.rs`, `lock.rs` | the durable tables; the locks and their order |
 //! | `media.rs`, `signature.rs`, `superblock.rs`, `loopback.rs` | what a pool lies on |
 //! | `kernel.rs` | the device-mapper calls |
-//! | `users.rs`, `discard.rs` | who uses a device; its blocks given back |
+//! | `users.rs` | who uses a device |
+//! | `own_blocks.rs`, `discard.rs` | which blocks a snapshot has of its own; blocks given back |
 //! | `tools.rs` | thin_check and its siblings |
 //! | `failpoint.rs` | where the crash tests stop a process |
 //! | `table.rs`, `status.rs`, `names.rs`, `units.rs`, `config.rs`, `error.rs` | the words |
@@ -40,6 +41,7 @@ mod media;
 mod names;
 mod new_pool;
 mod new_volume;
+mod own_blocks;
 mod pool;
 mod pool_row;
 mod reconcile;

@@ -144,7 +144,32 @@ impl Store {
         &self,
         body: impl FnOnce(&Writer<'_>) -> Result<T, Error>,
     ) -> Result<T, Error> {
+        self.write_to(&mut self.lock(), body)
+    }
+
+    /// As [`write`](Self::write), but on the disk only with the next write: for what a power cut may take back, such as that a
+    /// deletion is done. It never gets there without the writes before it, nor they without it once another follows: they are
+    /// parts of one log.
+    pub(crate) fn write_late<T>(
+        &self,
+        body: impl FnOnce(&Writer<'_>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         let mut connection = self.lock();
+        let sync = |connection: &Connection, level| {
+            connection
+                .pragma_update(None, "synchronous", level)
+                .map_err(failed("set up", &self.path))
+        };
+        sync(&connection, "NORMAL")?;
+        let written = self.write_to(&mut connection, body);
+        sync(&connection, "FULL").and(written)
+    }
+
+    fn write_to<T>(
+        &self,
+        connection: &mut Connection,
+        body: impl FnOnce(&Writer<'_>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         let tx = connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(failed("lock", &self.path))?;

@@ -75,6 +75,23 @@ fn a_failed_change_leaves_nothing() {
 }
 
 #[test]
+fn a_late_write_is_seen_at_once_and_the_next_is_on_the_disk() {
+    let dir = dir("late");
+    let pool = "p".parse().expect("a name");
+    let store = Store::open(&dir, &dir).expect("a store");
+    store.write(|w| w.put_pool(&pool, &pool_row())).expect("written");
+    store.write_late(|w| w.put_volume(&pool, &volume("a", 5))).expect("written");
+    let other = Store::open(&dir, &dir).expect("the store again");
+    assert_eq!(other.volumes(&pool).expect("read").len(), 1);
+    let level = || store.lock().query_row("PRAGMA synchronous", [], |row| row.get::<_, i64>(0));
+    assert_eq!(level(), Ok(2), "FULL");
+    let taken = store.write_late(|w| w.put_volume(&pool, &volume("b", 5)));
+    assert!(matches!(taken, Err(Error::Store { .. })), "{taken:?}");
+    assert_eq!(level(), Ok(2), "FULL, whatever came of it");
+    fs::remove_dir_all(dir).expect("removed");
+}
+
+#[test]
 fn a_newer_store_is_refused() {
     let dir = dir("newer");
     drop(Store::open(&dir, &dir).expect("a store"));

@@ -176,7 +176,7 @@ fn expected(error: Error) -> Result<(), Error> {
         | Error::Unfinished { .. }
         | Error::Busy { .. }
         | Error::Sealed { .. }
-        | Error::Shrink { .. } => Ok(()),
+        | Error::ShrinkVolume { .. } => Ok(()),
         fault => Err(fault),
     }
 }

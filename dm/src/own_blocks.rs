@@ -1,0 +1,228 @@
+//! Which blocks a snapshot has of its own: read from the pool's metadata as it lies on the disk, without a call of the kernel.
+//!
+//! A discard of a whole snapshot costs as much as its base has blocks (the kernel takes each shared one out of the snapshot's
+//! mappings, copying their tree), though an idle container owns a dozen. So [`Pool::delete`](crate::Pool::delete) discards only
+//! these.
+//!
+//! The pool is in use meanwhile. A tree's nodes are never changed in place while a committed superblock leads to them, so what
+//! was read between two equal reads of the superblock belongs together. The mappings of a volume that nobody writes stay
+//! as they are, whoever else shares them. And an error does no harm: what is discarded is a volume that is being deleted, and the
+//! kernel knows what it shares.
+//!
+//! Layout, all little-endian: `struct thin_disk_superblock` and `struct disk_device_details` in dm-thin-metadata.c, `struct
+//! node_header` in persistent-data/dm-btree-internal.h.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use crate::names::ThinId;
+use crate::superblock::{BLOCK, MAGIC};
+
+type Block = [u8; BLOCK.0 as usize];
+
+/// How often a superblock that changes under the reader is read again. Each commit of the pool changes it.
+const TRIES: usize = 16;
+/// A tree of 2^64 keys has fewer levels; more is a loop in damaged metadata.
+const DEEPEST: usize = 16;
+/// `DATA_MAPPING_ROOT`, `DEVICE_DETAILS_ROOT`: where in the superblock the two trees' roots stand.
+const MAPPINGS: usize = 320;
+const DETAILS: usize = 328;
+
+/// Blocks of metadata by their number; a test has them in memory.
+trait Blocks {
+    fn block(&self, number: u64) -> io::Result<Block>;
+}
+
+impl Blocks for File {
+    fn block(&self, number: u64) -> io::Result<Block> {
+        let mut block = [0; BLOCK.0 as usize];
+        self.read_exact_at(&mut block, number.saturating_mul(BLOCK.0))?;
+        Ok(block)
+    }
+}
+
+/// The ranges of blocks that `snapshot` was written to since it was taken from `origin`. Both are in the pool, nothing was ever
+/// written to the origin since, nobody uses the snapshot, and the pool has been committed.
+pub(crate) fn own_blocks(
+    metadata: &Path,
+    origin: ThinId,
+    snapshot: ThinId,
+) -> io::Result<Vec<Range<u64>>> {
+    ranges(&File::open(metadata)?, origin, snapshot)
+}
+
+fn ranges(blocks: &impl Blocks, origin: ThinId, snapshot: ThinId) -> io::Result<Vec<Range<u64>>> {
+    let (shared, root, since) = 'read: {
+        for _ in 0..TRIES {
+            let superblock = blocks.block(0)?;
+            if superblock[MAGIC.0..MAGIC.0 + 8] != MAGIC.1 {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
+            let found = trees(blocks, &superblock, origin, snapshot);
+            if blocks.block(0)? == superblock {
+                break 'read found?;
+            }
+        }
+        return Err(io::ErrorKind::ResourceBusy.into());
+    };
+    // What the snapshot's tree still has in common with its origin's needs no look.
+    if shared.contains(&root) {
+        return Ok(Vec::new());
+    }
+    let mut own: Vec<Range<u64>> = Vec::new();
+    walk(blocks, root, DEEPEST, &mut |node, child| {
+        Ok(match child {
+            Child::Node(child) => !shared.contains(&child),
+            Child::Entry(index) => {
+                // A mapping is the data block and, in the low 24 bits, the time it was made: `unpack_block_time`.
+                let (block, time) = (node.key(index), node.number(index)? & 0xff_ffff);
+                match own.last_mut() {
+                    _ if time < since => {}
+                    Some(last) if last.end == block => last.end += 1,
+                    _ => own.push(block..block.saturating_add(1)),
+                }
+                true
+            }
+        })
+    })?;
+    Ok(own)
+}
+
+/// The nodes right below the inner ones of the origin's mappings, the root of the snapshot's, and the time it was taken.
+fn trees(
+    blocks: &impl Blocks,
+    superblock: &Block,
+    origin: ThinId,
+    snapshot: ThinId,
+) -> io::Result<(BTreeSet<u64>, u64, u64)> {
+    let (mappings, details) = (number_at(superblock, MAPPINGS), number_at(superblock, DETAILS));
+    let root = |id| find(blocks, mappings, id).and_then(|(node, index)| node.number(index));
+    let (node, index) = find(blocks, details, snapshot)?;
+    // `creation_time`, after two 64-bit fields. Not `snapshotted_time`: a snapshot of the snapshot moves that.
+    let since = node.value(index, 24)?[16..20].try_into().expect("4 bytes");
+    let origin = root(origin)?;
+    let mut known = BTreeSet::from([origin]);
+    let mut height = 0;
+    let mut below = origin;
+    loop {
+        let node = Node::read(blocks, below)?;
+        if node.is_leaf() || height == DEEPEST {
+            break;
+        }
+        (height, below) = (height + 1, node.number(0)?);
+    }
+    // All leaves of a tree are on one level, so they are known without being read.
+    let mut level = vec![origin];
+    for _ in 0..height {
+        let mut next = Vec::new();
+        for number in level {
+            let node = Node::read(blocks, number)?;
+            for index in 0..node.entries {
+                next.push(node.number(index)?);
+            }
+        }
+        known.extend(&next);
+        level = next;
+    }
+    Ok((known, root(snapshot)?, u64::from(u32::from_le_bytes(since))))
+}
+
+/// What a walk meets.
+enum Child {
+    /// A node below; the visitor says whether to go there.
+    Node(u64),
+    /// An entry of a leaf.
+    Entry(usize),
+}
+
+/// Visits a tree in the order of its keys.
+fn walk(
+    blocks: &impl Blocks,
+    number: u64,
+    deep: usize,
+    visit: &mut impl FnMut(&Node, Child) -> io::Result<bool>,
+) -> io::Result<()> {
+    let node = Node::read(blocks, number)?;
+    for index in 0..node.entries {
+        if node.is_leaf() {
+            visit(&node, Child::Entry(index))?;
+            continue;
+        }
+        let child = node.number(index)?;
+        if visit(&node, Child::Node(child))? {
+            let deep = deep.checked_sub(1).ok_or(io::ErrorKind::InvalidData)?;
+            walk(blocks, child, deep, visit)?;
+        }
+    }
+    Ok(())
+}
+
+/// The leaf and the entry of an id.
+fn find(blocks: &impl Blocks, root: u64, id: ThinId) -> io::Result<(Node, usize)> {
+    let key = u64::from(id.get());
+    let mut number = root;
+    for _ in 0..DEEPEST {
+        let node = Node::read(blocks, number)?;
+        // The last entry whose key is not larger.
+        let index = (0..node.entries).rev().find(|index| node.key(*index) <= key);
+        let index = index.ok_or(io::ErrorKind::NotFound)?;
+        if node.is_leaf() {
+            return match node.key(index) == key {
+                true => Ok((node, index)),
+                false => Err(io::ErrorKind::NotFound.into()),
+            };
+        }
+        number = node.number(index)?;
+    }
+    Err(io::ErrorKind::InvalidData.into())
+}
+
+/// One node of a tree: a header of 32 bytes, then room for the keys, then the values.
+struct Node {
+    block: Block,
+    entries: usize,
+    room: usize,
+}
+
+impl Node {
+    fn read(blocks: &impl Blocks, number: u64) -> io::Result<Self> {
+        let block = blocks.block(number)?;
+        let small = |at: usize| u32::from_le_bytes(block[at..at + 4].try_into().expect("4 bytes"));
+        let (entries, room) = (small(16) as usize, small(20) as usize);
+        let fits = 32 + room.saturating_mul(16) <= block.len() && entries <= room;
+        if number_at(&block, 8) != number || !fits || !matches!(small(4), 1 | 2) {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        Ok(Self { block, entries, room })
+    }
+
+    /// Flag 1 is an inner node's, 2 a leaf's.
+    fn is_leaf(&self) -> bool {
+        self.block[4] == 2
+    }
+
+    fn key(&self, index: usize) -> u64 {
+        number_at(&self.block, 32 + 8 * index)
+    }
+
+    fn value(&self, index: usize, size: usize) -> io::Result<&[u8]> {
+        let at = 32 + 8 * self.room + size * index;
+        self.block.get(at..at + size).ok_or(io::ErrorKind::InvalidData.into())
+    }
+
+    fn number(&self, index: usize) -> io::Result<u64> {
+        Ok(number_at(self.value(index, 8)?, 0))
+    }
+}
+
+fn number_at(bytes: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"))
+}
+
+#[cfg(test)]
+#[path = "own_blocks_tests.rs"]
+mod tests;
