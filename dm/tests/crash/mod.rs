@@ -5,10 +5,14 @@
 //! | `site.rs` | a pool of a test's own, its processes, its end |
 //! | `story.rs` | the operations, and the steps that they are made of |
 //! | `census.rs` | everything that is left, to be compared |
+//! | `flakey.rs` | a disk that loses its writes |
 //! | `power.rs` | power cuts, one boot after another |
+//! | `random.rs` | chance, from a seed |
 
 pub(crate) mod census;
+pub(crate) mod flakey;
 pub(crate) mod power;
+pub(crate) mod random;
 pub(crate) mod site;
 pub(crate) mod story;
 
