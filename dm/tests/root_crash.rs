@@ -10,9 +10,10 @@ use std::time::Instant;
 
 use crash::flakey::Flakey;
 use crash::random::Chance;
-use crash::site::{Site, say};
+use crash::site::{Site, chain, say};
 use crash::story::{STORY, held_at, tell};
-use crash::{note, power, recovered, untroubled};
+use crash::{note, power, recovered, riot, untroubled, worker};
+use sharedroot_dm::Pool;
 
 /// The directory of the sites that need no disk of their own.
 const DISK: &str = "/var/lib/sharedroot/crash";
@@ -181,6 +182,33 @@ fn root_lost_writes_at_random_moments_are_recovered_from() {
 fn power_cut_at_every_step() {
     let failures = power::boot(Path::new(DISK)).expect("a boot");
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// One boot of many of `hack/crash`.
+#[test]
+#[ignore = "hack/crash runs it, in one guest after another"]
+fn random_crashes() {
+    riot::boot(Path::new(DISK)).unwrap_or_else(|error| panic!("{}", chain(error.as_ref())));
+}
+
+/// One of the processes of `random_crashes`.
+#[test]
+#[ignore = "started by the other tests"]
+fn child_riot() {
+    let site = Site::of_child();
+    let get = |name| std::env::var(name).expect("only a riot starts a worker");
+    let seed = get("TEST_SEED").parse().expect("a number");
+    worker::work(site, &get("TEST_WORKER"), seed, &get("TEST_HAVE"))
+        .unwrap_or_else(|error| panic!("{}", chain(error.as_ref())));
+}
+
+/// Only what the next command does first.
+#[test]
+#[ignore = "started by the other tests"]
+fn child_recovery() {
+    let site = Site::of_child();
+    let pool = Pool::open(&site.config).expect("the pool");
+    pool.reconcile(false).expect("reconciled");
 }
 
 /// The story, in the process that is stopped or killed.

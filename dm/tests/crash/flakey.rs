@@ -62,14 +62,14 @@ impl Flakey {
     }
 
     /// From now on every write is lost. Nothing is flushed before: neither the file system is frozen nor I/O waited for.
-    fn lose(&self) -> Result<(), Failed> {
+    pub(crate) fn lose(&self) -> Result<(), Failed> {
         tool("dmsetup", &["load", DISK, "--table", &self.table("loses")])?;
         tool("dmsetup", &["suspend", "--nolockfs", "--noflush", DISK])?;
         tool("dmsetup", &["resume", DISK]).map(drop)
     }
 
     /// The power comes back: everything in memory is gone, and the disk keeps what is written again.
-    fn restart(&self, site: &Site) -> Result<(), Failed> {
+    pub(crate) fn restart(&self, site: &Site) -> Result<(), Failed> {
         site.detach()?;
         self.release()?;
         if site.config.run_dir.exists() {

@@ -29,6 +29,11 @@ impl Chance {
         mixed ^ (mixed >> 31)
     }
 
+    /// From 0 to below `limit`.
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
+        self.number() % limit
+    }
+
     /// From 0 to below 1.
     pub(crate) fn fraction(&mut self) -> f64 {
         (self.number() >> 11) as f64 / (1_u64 << 53) as f64
