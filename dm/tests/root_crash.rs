@@ -8,12 +8,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Instant;
 
-use crash::site::{Site, say};
+use crash::flakey::Flakey;
+use crash::random::Chance;
+use crash::site::{Site, chain, say};
 use crash::story::{STORY, held_at, tell};
-use crash::{note, power, recovered, untroubled};
+use crash::{note, power, recovered, riot, untroubled, worker};
+use sharedroot_dm::Pool;
 
 /// The directory of the sites that need no disk of their own.
 const DISK: &str = "/var/lib/sharedroot/crash";
+
+/// How many random moments `hack/test` tries; `hack/crash` tries on.
+const MOMENTS: usize = 12;
 
 /// The steps that each operation has at least, so that none vanishes unnoticed.
 const LEAST: &[(&str, &[&str])] = &[
@@ -129,12 +135,80 @@ fn root_a_kill_at_every_step_leaves_nothing() {
     );
 }
 
+#[test]
+fn root_lost_writes_at_every_step_are_recovered_from() {
+    let disk = Flakey::new().expect("a disk");
+    let site = disk.fresh("flakey").expect("a file system");
+    let (steps, expected) = untroubled(&site).expect("an untroubled run");
+    disk.end(&site).expect("ended");
+    let (mut failures, started) = (Vec::new(), Instant::now());
+    for step in &steps {
+        // Every fifth with another process that goes on, on a disk that lies to it.
+        let differences = disk.at_step(step, &expected, step.number % 5 == 0).expect("a restart");
+        note(&mut failures, &format!("writes lost from {step} on"), &differences);
+    }
+    say(&format!("{} steps in {:.1} s", steps.len(), started.elapsed().as_secs_f32()));
+    assert!(
+        failures.is_empty(),
+        "{} of {} steps:\n{}",
+        failures.len(),
+        steps.len(),
+        failures.join("\n")
+    );
+}
+
+#[test]
+fn root_lost_writes_at_random_moments_are_recovered_from() {
+    let disk = Flakey::new().expect("a disk");
+    let site = disk.fresh("flakey").expect("a file system");
+    let started = Instant::now();
+    let (_, expected) = untroubled(&site).expect("an untroubled run");
+    // The census is most of it.
+    let longest = started.elapsed() / 3;
+    disk.end(&site).expect("ended");
+    let (mut failures, mut chance) = (Vec::new(), Chance::from_clock());
+    for _ in 0..MOMENTS {
+        let delay = longest.mul_f64(chance.fraction());
+        let (operation, differences) = disk.after(delay, &expected).expect("a restart");
+        let operation = STORY.get(operation).map_or("after the end", |operation| operation.name);
+        note(&mut failures, &format!("writes lost after {delay:?} ({operation})"), &differences);
+    }
+    assert!(failures.is_empty(), "{chance}:\n{}", failures.join("\n"));
+}
+
 /// One boot of many: `hack/test.d/power-cut` starts it again until it comes to its end.
 #[test]
 #[ignore = "hack/test.d/power-cut runs it, in one guest after another"]
 fn power_cut_at_every_step() {
     let failures = power::boot(Path::new(DISK)).expect("a boot");
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// One boot of many of `hack/crash`.
+#[test]
+#[ignore = "hack/crash runs it, in one guest after another"]
+fn random_crashes() {
+    riot::boot(Path::new(DISK)).unwrap_or_else(|error| panic!("{}", chain(error.as_ref())));
+}
+
+/// One of the processes of `random_crashes`.
+#[test]
+#[ignore = "started by the other tests"]
+fn child_riot() {
+    let site = Site::of_child();
+    let get = |name| std::env::var(name).expect("only a riot starts a worker");
+    let seed = get("TEST_SEED").parse().expect("a number");
+    worker::work(site, &get("TEST_WORKER"), seed, &get("TEST_HAVE"))
+        .unwrap_or_else(|error| panic!("{}", chain(error.as_ref())));
+}
+
+/// Only what the next command does first.
+#[test]
+#[ignore = "started by the other tests"]
+fn child_recovery() {
+    let site = Site::of_child();
+    let pool = Pool::open(&site.config).expect("the pool");
+    pool.reconcile(false).expect("reconciled");
 }
 
 /// The story, in the process that is stopped or killed.

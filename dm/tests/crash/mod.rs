@@ -5,12 +5,19 @@
 //! | `site.rs` | a pool of a test's own, its processes, its end |
 //! | `story.rs` | the operations, and the steps that they are made of |
 //! | `census.rs` | everything that is left, to be compared |
+//! | `flakey.rs` | a disk that loses its writes |
 //! | `power.rs` | power cuts, one boot after another |
+//! | `random.rs` | chance, from a seed |
+//! | `worker.rs`, `riot.rs` | processes that do what chance says, and what must be there after their end |
 
 pub(crate) mod census;
+pub(crate) mod flakey;
 pub(crate) mod power;
+pub(crate) mod random;
+pub(crate) mod riot;
 pub(crate) mod site;
 pub(crate) mod story;
+pub(crate) mod worker;
 
 use census::Census;
 use site::{Failed, Site, chain, say};

@@ -195,6 +195,18 @@ impl Running {
         self.child.wait().expect("dead");
     }
 
+    /// The process group of the child and what it started.
+    pub(crate) fn group(&self) -> i32 {
+        i32::try_from(self.child.id()).expect("a process id")
+    }
+
+    /// Waits for the end of a child that was killed. One that ended by itself says why.
+    pub(crate) fn reap(self) -> Result<Option<String>, Failed> {
+        let output = self.child.wait_with_output()?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+        Ok(output.status.code().map(|code| format!("exit code {code}: {}", text(&output.stderr))))
+    }
+
     /// Waits for the child's end; its stderr is the error.
     pub(crate) fn end(mut self) -> Result<(), Failed> {
         while self.line().is_some() {}

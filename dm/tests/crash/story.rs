@@ -210,12 +210,17 @@ pub(crate) fn mounted<T>(
     value
 }
 
+/// Writes the file that tells a snapshot from its base.
+pub(crate) fn write_marker(root: &Path) -> Result<(), Failed> {
+    Ok(fs::write(root.join(WRITTEN), WRITTEN)?)
+}
+
 fn snapshot_one(site: &Site) -> Result<(), Failed> {
     site.unmount();
     let pool = Pool::open(&site.config)?;
     if !ready(&pool, "one")? {
         let new = pool.snapshot(&volume("base"), &volume("one"))?;
-        mounted(site, new.device(), false, |root| Ok(fs::write(root.join(WRITTEN), WRITTEN)?))?;
+        mounted(site, new.device(), false, write_marker)?;
         new.keep()?;
     }
     Ok(())

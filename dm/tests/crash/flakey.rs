@@ -1,0 +1,140 @@
+//! A disk that loses every write from one moment on, as a volatile cache does when the power goes. The whole state directory
+//! lies on it, store and loop files, so that what is left is one moment of all of them.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use nix::mount::{MsFlags, mount, umount};
+
+use crate::crash::census::Census;
+use crate::crash::recovered;
+use crate::crash::site::{Failed, Site, tool};
+use crate::crash::story::{STORY, Step, after_reboot, held_at};
+
+/// The dm device's name.
+const DISK: &str = "crash-disk";
+/// Enough for the story's pool, which may take 80 % of what is free.
+const SECTORS: u64 = 400 << 11;
+
+/// The disk and the file system on it.
+pub(crate) struct Flakey {
+    below: String,
+    mount: PathBuf,
+}
+
+impl Flakey {
+    /// Takes the lab's spare disk.
+    pub(crate) fn new() -> Result<Self, Failed> {
+        let below =
+            std::env::var("LAB_DATA_DEV").map_err(|_| "needs `hack/lab run --pool device`")?;
+        Ok(Self { below, mount: PathBuf::from("/var/lib/sharedroot-flakey") })
+    }
+
+    fn table(&self, how: &str) -> String {
+        match how {
+            "loses" => format!("0 {SECTORS} flakey {} 0 0 3600 1 drop_writes", self.below),
+            _ => format!("0 {SECTORS} linear {} 0", self.below),
+        }
+    }
+
+    fn attach(&self) -> Result<(), Failed> {
+        tool("dmsetup", &["create", DISK, "--table", &self.table("keeps")])?;
+        std::fs::create_dir_all(&self.mount)?;
+        // Without udevd there is no node in /dev/mapper but the one that dmsetup makes.
+        let node = Path::new("/dev/mapper").join(DISK);
+        mount(Some(&node), &self.mount, Some("ext4"), MsFlags::empty(), None::<&str>)
+            .map_err(|errno| format!("mount {}: {errno}", node.display()).into())
+    }
+
+    fn release(&self) -> Result<(), Failed> {
+        umount(&self.mount).map_err(|errno| format!("umount {}: {errno}", self.mount.display()))?;
+        tool("dmsetup", &["remove", "--retry", DISK]).map(drop)
+    }
+
+    /// An empty file system, and a site on it.
+    pub(crate) fn fresh(&self, pool: &str) -> Result<Site, Failed> {
+        let options = "lazy_itable_init=0,lazy_journal_init=0,nodiscard";
+        let size = format!("{}k", SECTORS / 2);
+        tool("mke2fs", &["-q", "-F", "-t", "ext4", "-E", options, &self.below, &size])?;
+        self.attach()?;
+        Ok(Site::new(pool, &self.mount))
+    }
+
+    /// From now on every write is lost. Nothing is flushed before: neither the file system is frozen nor I/O waited for.
+    pub(crate) fn lose(&self) -> Result<(), Failed> {
+        tool("dmsetup", &["load", DISK, "--table", &self.table("loses")])?;
+        tool("dmsetup", &["suspend", "--nolockfs", "--noflush", DISK])?;
+        tool("dmsetup", &["resume", DISK]).map(drop)
+    }
+
+    /// The power comes back: everything in memory is gone, and the disk keeps what is written again.
+    pub(crate) fn restart(&self, site: &Site) -> Result<(), Failed> {
+        site.detach()?;
+        self.release()?;
+        if site.config.run_dir.exists() {
+            std::fs::remove_dir_all(&site.config.run_dir)?;
+        }
+        self.attach()
+    }
+
+    /// Ends the site and its file system, which must be whole.
+    pub(crate) fn end(&self, site: &Site) -> Result<(), Failed> {
+        site.detach()?;
+        self.release()?;
+        tool("e2fsck", &["-fn", &self.below]).map(drop)
+    }
+
+    /// Loses all writes from `step` on. With `go_on` another process tells the story to its end meanwhile, in vain.
+    pub(crate) fn at_step(
+        &self,
+        step: &Step,
+        expected: &Census,
+        go_on: bool,
+    ) -> Result<Vec<String>, Failed> {
+        let site = self.fresh("flakey")?;
+        let (child, operation) = held_at(&site, step)?;
+        self.lose()?;
+        child.kill();
+        if go_on {
+            // Whatever it comes to: the disk lies to it.
+            let _ = site.child("child_story", &[]).end();
+        }
+        self.restart(&site)?;
+        let differences = recovered(&site, after_reboot(operation), expected);
+        self.end(&site)?;
+        Ok(differences)
+    }
+
+    /// Loses all writes `delay` after the story's begin; its process goes on. Also returns the operation that it was in.
+    pub(crate) fn after(
+        &self,
+        delay: Duration,
+        expected: &Census,
+    ) -> Result<(usize, Vec<String>), Failed> {
+        let site = self.fresh("flakey")?;
+        let mut child = site.child("child_story", &[]);
+        let done = AtomicUsize::new(0);
+        let operation = std::thread::scope(|scope| {
+            let reader = scope.spawn(|| {
+                while let Some(line) = child.line() {
+                    if line.starts_with("did ") {
+                        done.fetch_add(1, Ordering::SeqCst);
+                    }
+                }
+            });
+            std::thread::sleep(delay);
+            // What was done before the writes were lost must be there.
+            let operation = done.load(Ordering::SeqCst);
+            let lost = self.lose();
+            reader.join().expect("the reader of the child's lines");
+            lost.map(|()| operation)
+        })?;
+        let _ = child.end();
+        self.restart(&site)?;
+        let from = after_reboot(operation.min(STORY.len()));
+        let differences = recovered(&site, from, expected);
+        self.end(&site)?;
+        Ok((operation, differences))
+    }
+}
