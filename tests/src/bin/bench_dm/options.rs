@@ -37,7 +37,7 @@ impl Options {
     pub fn parse(mut words: impl Iterator<Item = String>) -> Self {
         let mut options = Self {
             task: Task::Measure,
-            rounds: 100,
+            rounds: 200,
             snapshots: 1000,
             idle_seconds: 30,
             containerd: true,

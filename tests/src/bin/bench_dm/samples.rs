@@ -16,6 +16,10 @@ impl Times {
         self.0.push(time);
     }
 
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// By nearest rank, `part` of 1. Zero if nothing was measured.
     pub fn quantile(&self, part: f64) -> f64 {
         let mut sorted = self.0.clone();
