@@ -9,6 +9,8 @@
 //! | `census.rs` | what the host has, and what is left over of it |
 //! | `kernel_view.rs` | one process as the kernel shows it |
 //! | `bundle.rs` | bundles made from the guest's static busybox |
+//! | `stack.rs` | an image without an engine, and bundles on it |
+//! | `pool.rs` | the pool made, taken away and looked at behind sharedroot's back |
 //! | `runtime.rs` | an OCI runtime called directly |
 //! | `docker.rs` | containers and images of a real Docker |
 //! | `daemon.rs` | the Docker daemon with more runtimes |
@@ -21,4 +23,6 @@ pub mod daemon;
 pub mod docker;
 pub mod kernel_view;
 pub mod lab;
+pub mod pool;
 pub mod runtime;
+pub mod stack;

@@ -29,8 +29,8 @@ pub enum RootfsError {
     /// The pool or a volume.
     #[error(transparent)]
     Dm(#[from] sharedroot_dm::Error),
-    /// A name from the configuration or of a volume.
-    #[error("pool or volume name: {0}")]
+    /// A name from the configuration, the command line or of a volume.
+    #[error(transparent)]
     Name(#[from] sharedroot_dm::NameError),
     /// Making the base.
     #[error("make the base of {key}: {source}")]

@@ -3,13 +3,15 @@
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
-use sharedroot_dm::{Blocks, Bytes, Error, Pool, PoolName, PoolStatus};
+use sharedroot_dm::{Backing, Blocks, Bytes, Error, Pool, PoolConfig, PoolName, PoolStatus};
 
 /// What is known of a pool, from none at all to a running one.
 #[derive(Debug)]
 pub struct Figures {
     name: PoolName,
     made: Option<Made>,
+    /// The first container makes a pool on loop files, and no other.
+    made_on_use: bool,
 }
 
 #[derive(Debug)]
@@ -38,13 +40,14 @@ impl Figures {
             metadata_path: pool.metadata_path().to_owned(),
             status,
         };
-        Ok(Self { name: pool.name().clone(), made: Some(made) })
+        Ok(Self { name: pool.name().clone(), made: Some(made), made_on_use: false })
     }
 
     /// Of a pool that is not there.
     #[must_use]
-    pub fn of_no_pool(name: PoolName) -> Self {
-        Self { name, made: None }
+    pub fn of_no_pool(config: &PoolConfig) -> Self {
+        let made_on_use = matches!(config.backing, Backing::Loop { .. });
+        Self { name: config.name.clone(), made: None, made_on_use }
     }
 
     /// Prints them.
@@ -83,9 +86,9 @@ impl Figures {
     fn print_lines(&self) {
         let name = &self.name;
         let Some(made) = &self.made else {
+            let by_container = if self.made_on_use { " or the first container" } else { "" };
             println!(
-                "the pool {name} is not made yet; the first container makes it, or `sharedroot \
-                 pool create`"
+                "the pool {name} is not made yet; `sharedroot pool create`{by_container} makes it"
             );
             return;
         };

@@ -70,16 +70,24 @@ fn activate(storage: &Storage) -> Result<(), RootfsError> {
 fn deactivate(storage: &Storage) -> Result<(), RootfsError> {
     let pool = storage.known_pool()?;
     storage.vacate(&pool)?;
-    let name = pool.name().clone();
+    let (name, node) = (pool.name().clone(), pool.data_path().to_owned());
     pool.shut_down()?;
-    println!("the pool {name} is inactive");
+    if storage.known_pool()?.is_active()? {
+        println!(
+            "the volumes of the pool {name} are inactive; the pool itself is LVM's: `lvchange \
+             --activate n {}` deactivates it",
+            node.display()
+        );
+    } else {
+        println!("the pool {name} is inactive");
+    }
     Ok(())
 }
 
 fn status(storage: &Storage, as_json: bool) -> Result<(), RootfsError> {
     let figures = match Pool::known(&storage.pool)? {
         Some(pool) => Figures::of(&pool)?,
-        None => Figures::of_no_pool(storage.pool.name.clone()),
+        None => Figures::of_no_pool(&storage.pool),
     };
     figures.print(as_json);
     Ok(())

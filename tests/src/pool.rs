@@ -1,0 +1,122 @@
+//! The pool looked at and taken away behind sharedroot's back, and block devices to make one on.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::census::Census;
+use crate::command::{Cmd, Output, out, run};
+use crate::lab::{RUN_DIR, STATE_DIR, TempDir, only_in_lab};
+
+/// `sharedroot pool WORDS…`
+#[track_caller]
+pub fn pool(words: &[&str]) -> Output {
+    Cmd::new("sharedroot").arg("pool").args(words).run()
+}
+
+/// `sharedroot pool WORDS…` must fail; what it said on standard error.
+#[track_caller]
+pub fn refused(words: &[&str]) -> String {
+    let output = pool(words);
+    assert_eq!(output.status, 1, "{output}");
+    assert_eq!(output.stderr.matches("error:").count(), 1, "one error: {output}");
+    output.stderr
+}
+
+/// `pool status --json`
+#[track_caller]
+pub fn status() -> Value {
+    pool(&["status", "--json"]).json()
+}
+
+/// What a reboot takes: devices, loop devices, mounts of bases and `/run/sharedroot`. The pool's metadata is whole, but
+/// sharedroot did not see it go.
+#[track_caller]
+pub fn reboot() {
+    only_in_lab();
+    let script = "set -e
+        for m in /run/sharedroot/base/*; do ! mountpoint -q $m || umount $m; done
+        for target in thin thin-pool; do
+            dmsetup ls --target $target | while read name rest; do
+                case $name in sharedroot-*) dmsetup remove $name ;; esac
+            done
+        done
+        losetup --noheadings --output NAME,BACK-FILE | while read node file; do
+            case $file in /var/lib/sharedroot/*) losetup --detach $node ;; esac
+        done
+        rm -rf /run/sharedroot/*";
+    out(&["sh", "-c", script]);
+}
+
+/// The machine without a pool, for one test.
+#[derive(Debug)]
+pub struct NoPool(Census);
+
+impl NoPool {
+    /// Takes away what an earlier test may have left.
+    #[track_caller]
+    pub fn at_first() -> Self {
+        reboot();
+        for entry in fs::read_dir(STATE_DIR).expect("list the state directory").flatten() {
+            if entry.file_name() != "lost+found" {
+                fs::remove_file(entry.path()).expect("remove a file of the pool");
+            }
+        }
+        Self(Census::take())
+    }
+
+    /// The pool must be gone, and everything with it but the store and empty directories.
+    ///
+    /// # Panics
+    /// With what is left over.
+    #[track_caller]
+    pub fn again(self) {
+        let store = format!("left over: file {STATE_DIR}/store");
+        let run_dir = format!("left over: file {RUN_DIR}/");
+        let passing = |line: &&str| {
+            line.starts_with(&store)
+                || line
+                    .strip_prefix(&run_dir)
+                    .is_some_and(|rest| Path::new(RUN_DIR).join(rest).is_dir())
+        };
+        let left = Census::take().against(&self.0);
+        let left: Vec<_> = left.lines().filter(|line| !passing(line)).collect();
+        assert!(left.is_empty(), "{left:#?}");
+    }
+}
+
+/// An empty block device: a file on a loop device. Dropping it takes both away.
+#[derive(Debug)]
+pub struct Device {
+    /// `/dev/loopN`
+    pub node: String,
+    file: TempDir,
+}
+
+impl Device {
+    /// `size` as truncate(1) takes it.
+    #[track_caller]
+    pub fn new(size: &str) -> Self {
+        let dir = TempDir::new("device");
+        let file = format!("{}/file", dir.str());
+        out(&["truncate", "-s", size, &file]);
+        Self { node: out(&["losetup", "--find", "--show", &file]), file: dir }
+    }
+
+    /// Makes it larger.
+    #[track_caller]
+    pub fn enlarge(&self, size: &str) {
+        out(&["truncate", "-s", size, &format!("{}/file", self.file.str())]);
+        out(&["losetup", "--set-capacity", &self.node]);
+    }
+}
+
+impl Drop for Device {
+    fn drop(&mut self) {
+        let detached = run(&["losetup", "--detach", &self.node]);
+        if detached.status != 0 {
+            eprintln!("{detached}");
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! An image without an engine: a layer directory where containerd's snapshotter would keep it, and bundles on overlays of it.
+
+use std::fs;
+use std::ops::Deref;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::bundle::{Bundle, make_rootfs};
+use crate::command::{out, run, unique_name};
+use crate::lab::TempDir;
+use crate::runtime::Runtime;
+
+/// An image of one layer, with a name of its own in `/etc/unique`.
+#[derive(Debug)]
+pub struct Image {
+    dir: TempDir,
+    /// What `/etc/unique` holds.
+    pub name: String,
+}
+
+impl Default for Image {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Image {
+    /// Makes it.
+    #[track_caller]
+    pub fn new() -> Self {
+        let image = Self { dir: TempDir::new("image"), name: unique_name("image") };
+        let layer = image.layer("1");
+        make_rootfs(Path::new(&layer));
+        fs::write(format!("{layer}/etc/unique"), &image.name).expect("write /etc/unique");
+        image
+    }
+
+    /// A directory where an engine keeps a layer; a runtime trusts no other.
+    fn layer(&self, id: &str) -> String {
+        let path = self.dir.0.join("snapshots").join(id).join("fs");
+        fs::create_dir_all(&path).expect("make a layer");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("chmod a layer");
+        path.to_str().expect("a path of ASCII").to_owned()
+    }
+
+    /// A bundle whose rootfs is an overlay of the image, as containerd prepares it.
+    #[track_caller]
+    pub fn bundle(&self, runtime: &Runtime, readonly: bool, command: &[&str]) -> Stacked {
+        let bundle = Bundle::new(runtime, command);
+        bundle.edit(|config| config["root"]["readonly"] = json!(readonly));
+        let (lower, upper) = (self.layer("1"), self.layer(&unique_name("upper")));
+        let work = upper.replace("/fs", "/work");
+        fs::create_dir(&work).expect("make a work directory");
+        let rootfs = format!("{}/rootfs", bundle.str());
+        let options = format!("lowerdir={lower},upperdir={upper},workdir={work}");
+        out(&["mount", "-t", "overlay", "overlay", "-o", &options, &rootfs]);
+        Stacked { bundle, rootfs }
+    }
+}
+
+/// A bundle on an overlay. Dropping it unmounts and removes it; its container must be gone by then.
+#[derive(Debug)]
+pub struct Stacked {
+    bundle: Bundle,
+    rootfs: String,
+}
+
+impl Deref for Stacked {
+    type Target = Bundle;
+
+    fn deref(&self) -> &Bundle {
+        &self.bundle
+    }
+}
+
+impl Drop for Stacked {
+    fn drop(&mut self) {
+        let unmounted = run(&["umount", &self.rootfs]);
+        if unmounted.status != 0 {
+            eprintln!("{unmounted}");
+        }
+    }
+}
