@@ -1,9 +1,12 @@
 //! One change of a pool: intent, act; the caller records the result.
 //!
-//! The intent (a row in phase creating or deleting, and the pool's next transaction id) is on the disk before the pool is
-//! touched. Then the pool takes the transaction id by compare-and-swap, and only then the change. So a pool that is not the
-//! store's (another copy of either, or another writer) refuses before anything is done to it, and after a crash every change
-//! that may have happened has a row.
+//! The intent (a row in phase creating, and the pool's next transaction id) is on the disk before the pool is touched. Then the
+//! pool takes the transaction id by compare-and-swap, and only then the change. So a pool that is not the store's (another copy
+//! of either, or another writer) refuses before anything is done to it, and after a crash every change that may have happened
+//! has a row.
+//!
+//! A deletion is checked in the same way, and spares the swap, which is a commit of the pool's metadata: a thin id gets another
+//! owner only by a creation, and that moves the transaction id.
 
 use nix::errno::Errno;
 
@@ -25,19 +28,38 @@ pub(crate) struct Intent {
 }
 
 impl Pool {
-    /// Records an intent together with the pool's next transaction id. The caller holds the pool's lock until it has acted.
+    /// Records an intent to make something, together with the pool's next transaction id, if there is room. The caller holds the
+    /// pool's lock until it has acted.
     pub(crate) fn intend<T>(
         &self,
         lock: &Lock,
-        grows: bool,
         record: impl FnOnce(&Writer<'_>) -> Result<T, Error>,
     ) -> Result<(Intent, T), Error> {
+        let from = self.check_room(lock, self.working()?)?.transaction_id;
+        self.record(from, |w| {
+            let to = from + 1;
+            let value = record(w)?;
+            w.set_transaction_id(&self.config.name, to)?;
+            Ok((Intent { from, to }, value))
+        })
+    }
+
+    /// Records an intent to delete something.
+    pub(crate) fn intend_deletion(
+        &self,
+        _lock: &Lock,
+        record: impl FnOnce(&Writer<'_>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        self.record(self.working()?.transaction_id, record)
+    }
+
+    /// Writes to the store if it is at the pool's transaction.
+    fn record<T>(
+        &self,
+        kernel: u64,
+        record: impl FnOnce(&Writer<'_>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         let name = &self.config.name;
-        let mut working = self.working()?;
-        if grows {
-            working = self.check_room(lock, working)?;
-        }
-        let from = working.transaction_id;
         let recorded = self.store.write(|w| {
             let store = w
                 .pool(name)?
@@ -47,26 +69,13 @@ impl Pool {
                 })?
                 .transaction_id;
             // The store is one ahead if the last writer died between its intent and its first message.
-            if store != from && Some(store) != from.checked_add(1) {
-                return Err(Error::Transaction { name: name.clone(), kernel: from, store });
+            if store != kernel && Some(store) != kernel.checked_add(1) {
+                return Err(Error::Transaction { name: name.clone(), kernel, store });
             }
-            let to = from + 1;
-            let value = record(w)?;
-            w.set_transaction_id(name, to)?;
-            Ok((Intent { from, to }, value))
+            record(w)
         })?;
         step("intent recorded");
         Ok(recorded)
-    }
-
-    /// Moves the pool to the intent's transaction. An error says that nothing was changed.
-    pub(crate) fn advance(&self, intent: Intent) -> Result<(), Error> {
-        let Intent { from, to } = intent;
-        self.kernel.message(&self.label.name, &format!("set_transaction_id {from} {to}")).map_err(
-            |source| Error::SetTransaction { name: self.config.name.clone(), from, to, source },
-        )?;
-        step("transaction set");
-        Ok(())
     }
 
     /// Moves the pool to the intent's transaction, then changes it. The outer error says that nothing was changed.
@@ -75,7 +84,11 @@ impl Pool {
         intent: Intent,
         message: &str,
     ) -> Result<Result<(), KernelError>, Error> {
-        self.advance(intent)?;
+        let Intent { from, to } = intent;
+        self.kernel.message(&self.label.name, &format!("set_transaction_id {from} {to}")).map_err(
+            |source| Error::SetTransaction { name: self.config.name.clone(), from, to, source },
+        )?;
+        step("transaction set");
         let answer = self.kernel.message(&self.label.name, message);
         step("pool changed");
         Ok(answer)

@@ -78,9 +78,7 @@ impl Pool {
         }
         let turn = self.lock()?;
         self.wake_origin(row)?;
-        let (intent, ()) =
-            self.intend(&turn, false, |w| w.set_phase(pool, name, Phase::Deleting, row.sealed))?;
-        self.advance(intent)?;
+        self.intend_deletion(&turn, |w| w.set_phase(pool, name, Phase::Deleting, row.sealed))?;
         if self.media.kind != Kind::Loop {
             return self.delete_id(row);
         }
@@ -169,7 +167,9 @@ impl Pool {
                     .any(|errno| error.raw_os_error() == Some(*errno as i32)) => {}
             Err(error) => self.kept_below(row, &error),
         }
-        self.deactivate_row(&row.name)
+        self.deactivate_row(&row.name)?;
+        step("volume deactivated");
+        Ok(())
     }
 
     /// Activates the volume writable, whatever it was, for a sealed volume takes no discard.
@@ -193,7 +193,9 @@ impl Pool {
         // Made before the snapshot, and not later under the same name: ids go up.
         let origin = origin.filter(|o| o.phase == Phase::Ready && o.sealed && o.id < row.id);
         let Some(origin) = origin else { return Ok(all) };
-        match own_blocks(&self.media.metadata, origin.id, row.id) {
+        // Or its last blocks are not on the disk yet.
+        let committed = self.kernel.commit(&self.label.name).map_err(io::Error::other);
+        match committed.and_then(|()| own_blocks(&self.media.metadata, origin.id, row.id)) {
             Ok(ranges) => {
                 let bytes = |blocks: u64| Bytes(blocks.saturating_mul(self.block.0));
                 Ok(ranges.iter().map(|r| (bytes(r.start), bytes(r.end - r.start))).collect())

@@ -326,13 +326,20 @@ impl Kernel {
             .map_err(failed("message", device))
     }
 
+    /// Brings a thin pool's metadata to the disk: what a plain status does before it answers (`pool_status` in dm-thin.c).
+    pub(crate) fn commit(&self, pool: &str) -> Result<(), KernelError> {
+        self.status_with(pool, DmFlags::empty()).map(drop)
+    }
+
     /// The status line of a device's only target, without the metadata commit that a plain status makes.
     pub(crate) fn status(&self, device: &str) -> Result<String, KernelError> {
+        self.status_with(device, DmFlags::DM_NOFLUSH)
+    }
+
+    fn status_with(&self, device: &str, flags: DmFlags) -> Result<String, KernelError> {
         let id = DevId::Name(name(device));
-        let (_, lines) = self
-            .0
-            .table_status(&id, private(DmFlags::DM_NOFLUSH))
-            .map_err(failed("status", device))?;
+        let (_, lines) =
+            self.0.table_status(&id, private(flags)).map_err(failed("status", device))?;
         Ok(lines.into_iter().next().map(|(_, _, _, line)| line).unwrap_or_default())
     }
 }

@@ -82,7 +82,7 @@ impl Pool {
     ) -> Result<NewVolume<'_>, Error> {
         let pool = &self.config.name;
         let turn = self.lock()?;
-        let recorded = self.intend(&turn, true, |w| {
+        let recorded = self.intend(&turn, |w| {
             let from = origin.map(|origin| {
                 let gone = || Error::NoVolume { volume: origin.clone(), pool: pool.clone() };
                 w.volume(pool, origin)?.filter(|row| row.phase == Phase::Ready).ok_or_else(gone)
@@ -108,7 +108,9 @@ impl Pool {
                 let message = format!("create_snap {id} {}", from.id);
                 let answer = self.act_making(intent, id, &message);
                 let origin = from.name.clone();
-                let resumed = suspended.map_or(Ok(()), |suspended| suspended.resume());
+                let resumed = suspended.map_or(Ok(()), |suspended| {
+                    suspended.resume().inspect(|()| step("origin resumed"))
+                });
                 answer?.map_err(|source| Error::Snapshot {
                     origin: origin.clone(),
                     volume,
@@ -138,7 +140,8 @@ impl Pool {
             return Ok(None);
         }
         let (origin, pool) = (origin.name.clone(), self.config.name.clone());
-        self.kernel.suspend(&device).map(Some).map_err(|source| Error::Freeze {
+        let suspended = self.kernel.suspend(&device).inspect(|_| step("origin suspended"));
+        suspended.map(Some).map_err(|source| Error::Freeze {
             action: "suspend",
             origin,
             pool,

@@ -204,8 +204,8 @@ impl Pool {
     }
 
     fn delete_stray(&self, turn: &Lock, id: ThinId) -> Result<(), Error> {
-        let (intent, ()) = self.intend(turn, false, |_| Ok(()))?;
-        let deleted = self.act(intent, &format!("delete {id}"))?;
+        self.intend_deletion(turn, |_| Ok(()))?;
+        let deleted = self.kernel.message(&self.label.name, &format!("delete {id}"));
         step("stray id deleted");
         let pool = self.config.name.clone();
         deleted.map_err(|source| Error::DeleteStray { id, pool, source })

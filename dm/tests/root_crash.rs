@@ -64,6 +64,8 @@ const LEAST: &[(&str, &[&str])] = &[
         "snapshot of an active origin",
         &[
             "intent recorded",
+            "origin suspended",
+            "origin resumed",
             "transaction set",
             "pool changed",
             "device created",
@@ -71,7 +73,7 @@ const LEAST: &[(&str, &[&str])] = &[
             "device started",
         ],
     ),
-    ("delete", &["intent recorded", "transaction set", "pool changed"]),
+    ("delete", &["intent recorded", "blocks discarded", "id deleted", "row dropped"]),
     (
         "grow",
         &[
