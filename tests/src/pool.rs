@@ -20,7 +20,7 @@ pub fn pool(words: &[&str]) -> Output {
 pub fn refused(words: &[&str]) -> String {
     let output = pool(words);
     assert_eq!(output.status, 1, "{output}");
-    assert_eq!(output.stderr.matches("error:").count(), 1, "one error: {output}");
+    assert_eq!(output.stderr.matches("sharedroot: error:").count(), 1, "one error: {output}");
     output.stderr
 }
 
