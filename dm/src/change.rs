@@ -45,11 +45,11 @@ impl Pool {
     }
 
     /// Records an intent to delete something.
-    pub(crate) fn intend_deletion(
+    pub(crate) fn intend_deletion<T>(
         &self,
         _lock: &Lock,
-        record: impl FnOnce(&Writer<'_>) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+        record: impl FnOnce(&Writer<'_>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         self.record(self.working()?.transaction_id, record)
     }
 

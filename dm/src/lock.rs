@@ -10,6 +10,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub(crate) struct Lock {
     file: Flock<File>,
     path: PathBuf,
+    forgotten: AtomicBool,
 }
 
 impl Lock {
@@ -98,7 +100,11 @@ impl Lock {
     }
 
     /// Removes the file with the lock still held: whoever waits on it sees that the file is no longer the one at its path.
-    pub(crate) fn forget(self) {
+    /// Once only, for the file that is there afterwards is another holder's.
+    pub(crate) fn forget(&self) {
+        if self.forgotten.swap(true, Ordering::SeqCst) {
+            return;
+        }
         if let Err(error) = fs::remove_file(&self.path) {
             tracing::debug!(path = %self.path.display(), %error, "a lock file stays behind");
         }
@@ -122,7 +128,8 @@ impl Lock {
             let held = file.metadata()?;
             match fs::metadata(path) {
                 Ok(there) if (there.dev(), there.ino()) == (held.dev(), held.ino()) => {
-                    return Ok(Some(Self { file, path: path.to_owned() }));
+                    let (path, forgotten) = (path.to_owned(), AtomicBool::new(false));
+                    return Ok(Some(Self { file, path, forgotten }));
                 }
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}

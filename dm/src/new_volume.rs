@@ -67,7 +67,11 @@ impl Pool {
             Some(row) if exists(&row) => Err(Error::Exists { volume, pool }),
             Some(row) => {
                 tracing::warn!(%volume, %pool, phase = ?row.phase, "deleting what a process that died has left");
-                self.erase_when_idle(&row).map(|_| lock)
+                self.erase_when_idle(&row, &lock)?;
+                // Its lock went with it.
+                lock.forget();
+                drop(lock);
+                self.claim(name)
             }
             None => Ok(lock),
         }
@@ -208,7 +212,7 @@ impl NewVolume<'_> {
 impl Drop for NewVolume<'_> {
     fn drop(&mut self) {
         let Some(lock) = self.lock.take() else { return };
-        match self.pool.erase_when_idle(&self.row) {
+        match self.pool.erase_when_idle(&self.row, &lock) {
             Ok(_) => lock.forget(),
             Err(error) => {
                 let (volume, pool) = (&self.row.name, &self.pool.config.name);

@@ -102,7 +102,7 @@ impl Pool {
                 continue;
             };
             if !dry_run {
-                match self.erase_when_idle(&row) {
+                match self.erase_when_idle(&row, &lock) {
                     Ok(Deleted::Deferred) => {
                         report.waiting.push(row.name);
                         continue;
@@ -218,7 +218,7 @@ impl Pool {
             else {
                 continue;
             };
-            let erased = self.row(name)?.map_or(Ok(()), |row| self.erase(&row));
+            let erased = self.row(name)?.map_or(Ok(()), |row| self.erase(&row, &lock));
             step("lost volume forgotten");
             match erased {
                 Ok(()) => lock.forget(),
