@@ -84,7 +84,7 @@ const LEAST: &[(&str, &[&str])] = &[
             "new table in use",
         ],
     ),
-    ("shut down", &["end intended", "pool deactivated", "loop devices detached"]),
+    ("shut down", &["pool deactivated", "loop devices detached"]),
     (
         "destroy pool",
         &["end intended", "pool deactivated", "loop devices detached", "file removed"],
