@@ -230,8 +230,7 @@ impl Pool {
                     // A resize, now or by a process that died.
                     let (volume, pool) = (row.name.clone(), self.config.name.clone());
                     let table = self.volume_table(row).map_err(failed)?;
-                    self.kernel
-                        .reload(&label.name, &table, row.access())
+                    self.beside_growth(|| self.kernel.reload(&label.name, &table, row.access()))?
                         .map_err(|source| Error::Resize { volume, pool, size: row.size, source })?;
                 } else if device.suspended {
                     // A maker of a snapshot died while it held this origin.
@@ -243,7 +242,22 @@ impl Pool {
             None => {}
         }
         let table = self.volume_table(row).map_err(failed)?;
-        self.kernel.create(&label, &table, row.access()).map_err(failed)
+        self.beside_growth(|| self.kernel.create(&label, &table, row.access()))?.map_err(failed)
+    }
+
+    /// Loads a table of a volume. While the pool is suspended the kernel takes none (EINVAL, "Unable to activate thin device
+    /// while pool is suspended", `thin_ctr`), and a pool that grows is suspended for a moment. Whoever grows it holds the
+    /// pool's lock, so a second attempt under that lock tells a growth from a wrong table. The caller does not hold it.
+    pub(crate) fn beside_growth<T>(
+        &self,
+        load: impl Fn() -> Result<T, KernelError>,
+    ) -> Result<Result<T, KernelError>, Error> {
+        let loaded = load();
+        if !loaded.as_ref().is_err_and(|error| error.errno() == Some(Errno::EINVAL)) {
+            return Ok(loaded);
+        }
+        let _turn = self.lock()?;
+        Ok(load())
     }
 
     /// The volume's table, for the pool as it is active now. What a volume consists of is said here and nowhere else.

@@ -12,60 +12,68 @@ use crate::crash::recovered;
 use crate::crash::site::{Failed, Site, tool};
 use crate::crash::story::{STORY, Step, after_reboot, held_at};
 
-/// The dm device's name.
-const DISK: &str = "crash-disk";
 /// Enough for the story's pool, which may take 80 % of what is free.
 const SECTORS: u64 = 400 << 11;
 
 /// The disk and the file system on it.
 pub(crate) struct Flakey {
+    /// The pool's and the dm device's name.
+    name: String,
     below: String,
+    /// The first sector below.
+    start: u64,
     mount: PathBuf,
 }
 
 impl Flakey {
-    /// Takes the lab's spare disk.
-    pub(crate) fn new() -> Result<Self, Failed> {
+    /// Takes a part of the lab's spare disk.
+    pub(crate) fn new(lane: usize) -> Result<Self, Failed> {
         let below =
             std::env::var("LAB_DATA_DEV").map_err(|_| "needs `hack/lab run --pool device`")?;
-        Ok(Self { below, mount: PathBuf::from("/var/lib/sharedroot-flakey") })
+        let name = format!("flakey{lane}");
+        let mount = Path::new("/var/lib").join(&name);
+        Ok(Self { name, below, start: SECTORS * lane as u64, mount })
     }
 
     fn table(&self, how: &str) -> String {
         match how {
-            "loses" => format!("0 {SECTORS} flakey {} 0 0 3600 1 drop_writes", self.below),
-            _ => format!("0 {SECTORS} linear {} 0", self.below),
+            "loses" => {
+                format!("0 {SECTORS} flakey {} {} 0 3600 1 drop_writes", self.below, self.start)
+            }
+            _ => format!("0 {SECTORS} linear {} {}", self.below, self.start),
         }
     }
 
-    fn attach(&self) -> Result<(), Failed> {
-        tool("dmsetup", &["create", DISK, "--table", &self.table("keeps")])?;
+    fn connect(&self) -> Result<PathBuf, Failed> {
+        tool("dmsetup", &["create", &self.name, "--table", &self.table("keeps")])?;
+        Ok(Path::new("/dev/mapper").join(&self.name))
+    }
+
+    fn attach(&self, node: &Path) -> Result<(), Failed> {
         std::fs::create_dir_all(&self.mount)?;
-        // Without udevd there is no node in /dev/mapper but the one that dmsetup makes.
-        let node = Path::new("/dev/mapper").join(DISK);
-        mount(Some(&node), &self.mount, Some("ext4"), MsFlags::empty(), None::<&str>)
+        mount(Some(node), &self.mount, Some("ext4"), MsFlags::empty(), None::<&str>)
             .map_err(|errno| format!("mount {}: {errno}", node.display()).into())
     }
 
     fn release(&self) -> Result<(), Failed> {
         umount(&self.mount).map_err(|errno| format!("umount {}: {errno}", self.mount.display()))?;
-        tool("dmsetup", &["remove", "--retry", DISK]).map(drop)
+        tool("dmsetup", &["remove", "--retry", &self.name]).map(drop)
     }
 
     /// An empty file system, and a site on it.
-    pub(crate) fn fresh(&self, pool: &str) -> Result<Site, Failed> {
+    pub(crate) fn fresh(&self) -> Result<Site, Failed> {
+        let node = self.connect()?;
         let options = "lazy_itable_init=0,lazy_journal_init=0,nodiscard";
-        let size = format!("{}k", SECTORS / 2);
-        tool("mke2fs", &["-q", "-F", "-t", "ext4", "-E", options, &self.below, &size])?;
-        self.attach()?;
-        Ok(Site::new(pool, &self.mount))
+        tool("mke2fs", &["-q", "-F", "-t", "ext4", "-E", options, node.to_str().expect("text")])?;
+        self.attach(&node)?;
+        Ok(Site::new(&self.name, &self.mount))
     }
 
     /// From now on every write is lost. Nothing is flushed before: neither the file system is frozen nor I/O waited for.
     pub(crate) fn lose(&self) -> Result<(), Failed> {
-        tool("dmsetup", &["load", DISK, "--table", &self.table("loses")])?;
-        tool("dmsetup", &["suspend", "--nolockfs", "--noflush", DISK])?;
-        tool("dmsetup", &["resume", DISK]).map(drop)
+        tool("dmsetup", &["load", &self.name, "--table", &self.table("loses")])?;
+        tool("dmsetup", &["suspend", "--nolockfs", "--noflush", &self.name])?;
+        tool("dmsetup", &["resume", &self.name]).map(drop)
     }
 
     /// The power comes back: everything in memory is gone, and the disk keeps what is written again.
@@ -75,14 +83,15 @@ impl Flakey {
         if site.config.run_dir.exists() {
             std::fs::remove_dir_all(&site.config.run_dir)?;
         }
-        self.attach()
+        self.attach(&self.connect()?)
     }
 
     /// Ends the site and its file system, which must be whole.
     pub(crate) fn end(&self, site: &Site) -> Result<(), Failed> {
         site.detach()?;
-        self.release()?;
-        tool("e2fsck", &["-fn", &self.below]).map(drop)
+        umount(&self.mount).map_err(|errno| format!("umount {}: {errno}", self.mount.display()))?;
+        tool("e2fsck", &["-fn", &format!("/dev/mapper/{}", self.name)])?;
+        tool("dmsetup", &["remove", "--retry", &self.name]).map(drop)
     }
 
     /// Loses all writes from `step` on. With `go_on` another process tells the story to its end meanwhile, in vain.
@@ -92,7 +101,7 @@ impl Flakey {
         expected: &Census,
         go_on: bool,
     ) -> Result<Vec<String>, Failed> {
-        let site = self.fresh("flakey")?;
+        let site = self.fresh()?;
         let (child, operation) = held_at(&site, step)?;
         self.lose()?;
         child.kill();
@@ -112,7 +121,7 @@ impl Flakey {
         delay: Duration,
         expected: &Census,
     ) -> Result<(usize, Vec<String>), Failed> {
-        let site = self.fresh("flakey")?;
+        let site = self.fresh()?;
         let mut child = site.child("child_story", &[]);
         let done = AtomicUsize::new(0);
         let operation = std::thread::scope(|scope| {

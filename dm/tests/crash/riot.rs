@@ -82,10 +82,11 @@ pub(crate) fn boot(disk: &Path) -> Result<(), Failed> {
 
 /// A round on a disk of its own that loses its writes at some moment.
 fn lies(chance: &mut Chance, delay: Duration) -> Result<(), Failed> {
-    let disk = Flakey::new()?;
-    let site = disk.fresh("flakey")?;
+    let disk = Flakey::new(0)?;
+    let site = disk.fresh()?;
     let riot = Riot::begin(&site, chance, &Said::new())?;
     let mut said = riot.lied_to_after(delay, &disk)?;
+    unmount(&site);
     disk.restart(&site)?;
     verify(&site, &mut said)?;
     disk.end(&site)

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use nix::mount::{MsFlags, mount};
-use sharedroot_dm::{Bytes, Error, Phase, Pool, VolumeName};
+use sharedroot_dm::{Bytes, Deleted, Error, Phase, Pool, VolumeName};
 
 use crate::crash::site::{Failed, Running, Site, chain, tool};
 
@@ -27,6 +27,8 @@ pub(crate) const STORY: &[Operation] = &[
     Operation { name: "snapshot of an active origin", act: snapshot_two },
     Operation { name: "deactivate", act: deactivate_two },
     Operation { name: "delete", act: delete_two },
+    Operation { name: "delete in use", act: delete_in_use },
+    Operation { name: "resize", act: resize },
     Operation { name: "grow", act: grow },
     Operation { name: "shut down", act: shut_down },
     Operation { name: REOPEN, act: reopen },
@@ -241,6 +243,27 @@ fn deactivate_two(site: &Site) -> Result<(), Failed> {
 
 fn delete_two(site: &Site) -> Result<(), Failed> {
     Pool::open(&site.config)?.delete(&volume("two"))?;
+    Ok(())
+}
+
+/// The volume loses its name at once, and the rest when it is unmounted and the pool is used again.
+fn delete_in_use(site: &Site) -> Result<(), Failed> {
+    site.unmount();
+    let pool = Pool::open(&site.config)?;
+    if !ready(&pool, "three")? {
+        pool.snapshot(&volume("base"), &volume("three"))?.keep()?;
+    }
+    let device = pool.activate(&volume("three"))?.device;
+    mounted(site, &device, false, |_| match pool.delete_when_idle(&volume("three"))? {
+        Deleted::Deferred => Ok(()),
+        other => Err(format!("a mounted volume is {other:?}").into()),
+    })?;
+    Pool::open(&site.config)?;
+    Ok(())
+}
+
+fn resize(site: &Site) -> Result<(), Failed> {
+    Pool::open(&site.config)?.resize(&volume("one"), Bytes::mib(24))?;
     Ok(())
 }
 
