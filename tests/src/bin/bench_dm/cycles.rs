@@ -5,7 +5,7 @@ use crate::filesystem;
 use crate::mounts::drop_caches;
 use crate::ours::{Opening, Ours};
 use crate::place::Place;
-use crate::raw::Raw;
+use crate::raw::{Raw, Space};
 use crate::samples::Samples;
 
 /// One way of making and deleting a mounted snapshot of a base.
@@ -48,7 +48,8 @@ pub fn trace(arm: &str, rounds: usize) {
     let place = Place::new();
     let tree = filesystem::tree(&place);
     let mut arm: Box<dyn Arm> = match arm {
-        "raw" => Box::new(Raw::new(&place, &tree)),
+        "raw" => Box::new(Raw::new(&place, "bench-raw", Space::StaysInFile, &tree)),
+        "discard" => Box::new(Raw::new(&place, "bench-discard", Space::Returned, &tree)),
         "open" => Box::new(Ours::new(&place, "open", Opening::Once, &tree)),
         "each" => Box::new(Ours::new(&place, "each", Opening::EachTime, &tree)),
         other => panic!("{other}: no such arm to trace"),

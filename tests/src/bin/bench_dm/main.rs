@@ -8,16 +8,15 @@
 //! |---|---|
 //! | `options.rs` | the command line |
 //! | `clock.rs`, `samples.rs` | one operation in steps; the steps of many rounds |
-//! | `kernel.rs`, `mounts.rs` | plain device-mapper ioctls; mounts |
+//! | `kernel.rs`, `mounts.rs`, `discard.rs` | plain device-mapper ioctls; mounts; BLKDISCARD |
 //! | `place.rs`, `filesystem.rs` | loop files and pools; the base's file system |
 //! | `raw.rs`, `ours.rs`, `containerd.rs` | the arms |
 //! | `cycles.rs`, `growth.rs`, `idle.rs`, `memory.rs` | the phases |
 //! | `report.rs` | the table, the targets, the JSON |
-#![forbid(unsafe_code)]
-
 mod clock;
 mod containerd;
 mod cycles;
+mod discard;
 mod filesystem;
 mod growth;
 mod idle;
@@ -32,6 +31,7 @@ mod report;
 mod samples;
 
 use options::{Options, Task};
+use raw::Space;
 
 fn main() {
     sharedroot_tests::lab::only_in_lab();
@@ -46,19 +46,23 @@ fn main() {
 fn measure(options: &Options) {
     let place = place::Place::new();
     let tree = filesystem::tree(&place);
-    let mut raw = raw::Raw::new(&place, &tree);
+    let mut raw = raw::Raw::new(&place, "bench-raw", Space::StaysInFile, &tree);
+    let mut discarding = raw::Raw::new(&place, "bench-discard", Space::Returned, &tree);
     let mut open = ours::Ours::new(&place, "open", ours::Opening::Once, &tree);
     let mut each = ours::Ours::new(&place, "each", ours::Opening::EachTime, &tree);
     let mut report = report::Report::new();
 
     if options.containerd {
         let mut containerd = containerd::Containerd::new(&place, &tree);
-        report.cycles =
-            cycles::run(&mut [&mut raw, &mut open, &mut each, &mut containerd], options.rounds);
+        report.cycles = cycles::run(
+            &mut [&mut raw, &mut discarding, &mut open, &mut each, &mut containerd],
+            options.rounds,
+        );
         report.ctr = Some(containerd.call_alone(options.rounds));
         containerd.stop();
     } else {
-        report.cycles = cycles::run(&mut [&mut raw, &mut open, &mut each], options.rounds);
+        report.cycles =
+            cycles::run(&mut [&mut raw, &mut discarding, &mut open, &mut each], options.rounds);
     }
     if options.snapshots > 0 {
         report.growth = Some(growth::run(&mut raw, &mut open, options.snapshots));

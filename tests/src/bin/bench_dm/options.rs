@@ -30,7 +30,7 @@ pub enum Task {
     },
 }
 
-const USAGE: &str = "bench_dm [--rounds N] [--snapshots N] [--idle SECONDS] [--no-containerd] [--json FILE] [trace raw|open|each]";
+const USAGE: &str = "bench_dm [--rounds N] [--snapshots N] [--idle SECONDS] [--no-containerd] [--json FILE] [trace raw|discard|open|each]";
 
 impl Options {
     /// Panics with the usage for anything unknown.

@@ -26,6 +26,7 @@ struct Target {
     met: bool,
 }
 
+const DISCARD: &str = "raw, with discard";
 const OURS: &str = "ours";
 const EACH: &str = "ours, opened each time";
 
@@ -108,10 +109,17 @@ impl Report {
             all.push(ratio(what(" without a bare call of ctr"), ours, theirs - ctr.median(), 0.5));
         }
         for arm in [OURS, EACH] {
-            let (ours, raw) = (self.total(arm, "delete"), self.total("raw", "delete"));
-            all.push(ratio(format!("delete p99, {arm}, to raw"), ours.p99(), raw.p99(), 1.0));
-            let what = format!("delete median, {arm}, to raw");
-            all.push(ratio(what, ours.median(), raw.median(), 1.0));
+            for peer in ["raw", DISCARD] {
+                let (ours, raw) = (self.total(arm, "delete"), self.total(peer, "delete"));
+                all.push(ratio(
+                    format!("delete p99, {arm}, to {peer}"),
+                    ours.p99(),
+                    raw.p99(),
+                    1.0,
+                ));
+                let what = format!("delete median, {arm}, to {peer}");
+                all.push(ratio(what, ours.median(), raw.median(), 1.0));
+            }
         }
         all.extend(self.growth.iter().flat_map(growth_targets));
         all.extend(self.idle.iter().map(idle_target));
