@@ -137,11 +137,13 @@ impl Pool {
         loop {
             // Before the look: an event in between ends the wait at once.
             self.kernel.arm_events().map_err(failed)?;
+            // Nobody deactivates the pool or grows it between the look and the act.
+            let lock = self.lock()?;
             if self.find()?.is_none() {
                 return Ok(());
             }
             if let StatusLine::Working(working) = self.status_line()? {
-                let grown = self.grow_if_low(&self.lock()?, &working)?;
+                let grown = self.grow_if_low(&lock, &working)?;
                 let low = !grown && (self.is_low(working.data) || self.is_low(working.metadata));
                 if low && !warned {
                     let [data, metadata] = [working.data.percent(), working.metadata.percent()];
@@ -149,6 +151,7 @@ impl Pool {
                 }
                 warned = low;
             }
+            drop(lock);
             self.kernel.wait_for_event().map_err(failed)?;
         }
     }

@@ -111,7 +111,7 @@ fn vm_a_pool_is_made_once_and_destroyed_on_purpose() {
     runs(&runtime, &image);
     let asked = pool(&["destroy"]);
     assert_eq!(asked.status, 1, "{asked}");
-    has(&asked.stdout, &["1 volumes", "1 of them bases", "default.data", METADATA]);
+    has(&asked.stdout, &["1 (bases of images: 1", "default.data", METADATA]);
     has(&asked.stderr, &["destroy --force"]);
     runs(&runtime, &image);
 
@@ -438,6 +438,7 @@ fn vm_a_thin_pool_of_lvm_is_adopted() {
 
     pool(&["destroy", "--force"]).ok();
     assert_eq!(out(&["lvs", "--noheadings", "--options", "data_percent", &name]).trim(), "0.00");
+    has(&refused(&["create"]), &[&node, "nobody has used"]);
     drop((bundle, image, runtime));
     Cmd::new("vgremove").args(&["--yes", GROUP]).run().ok();
     out(&["pvremove", &disk.node]);

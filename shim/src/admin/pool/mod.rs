@@ -144,7 +144,12 @@ fn destroy(storage: &Storage, force: bool) -> Result<(), RootfsError> {
     if !force {
         let volumes = pool.volumes()?;
         let bases = volumes.iter().filter(|v| Storage::base_of(&v.name).is_some()).count();
-        println!("the pool {name} has {} volumes, {bases} of them bases of images", volumes.len());
+        let (all, snapshots) = (volumes.len(), volumes.len() - bases);
+        println!("this would be lost:");
+        println!("pool      {name}");
+        println!(
+            "volumes   {all} (bases of images: {bases}, snapshots of containers: {snapshots})"
+        );
         println!("data      {}", pool.data_path().display());
         println!("metadata  {}", pool.metadata_path().display());
         return Err(RootfsError::NotForced { pool: name });
