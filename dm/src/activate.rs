@@ -3,16 +3,20 @@
 use crate::error::Error;
 use crate::failpoint::step;
 use crate::kernel::Access;
+use crate::lock::Lock;
 use crate::media::{Kind, Sizes};
 use crate::pool::Pool;
 use crate::pool_row::{PoolPhase, PoolRow};
+use crate::superblock::Superblock;
 use crate::table::PoolTable;
+use crate::units::Bytes;
 
 impl Pool {
     /// Makes sure that the pool runs and has the sizes of its row. True if it was not deactivated at its last end, and has
     /// been checked therefore. The caller holds the pool's lock.
     pub(crate) fn activate_row(
         &self,
+        lock: &Lock,
         mut row: PoolRow,
         any_transaction: bool,
     ) -> Result<bool, Error> {
@@ -35,10 +39,9 @@ impl Pool {
             Some(_) => drop(self.kernel.remove(&self.label.name).map_err(failed)?),
             None => {}
         }
-        self.agrees(&mut row, any_transaction)?;
-        let unclean = !row.clean;
+        let unclean = self.agrees(&mut row, any_transaction)?.needs_check || !row.clean;
         if unclean {
-            self.check_metadata()?;
+            self.check_inactive(lock)?;
         } else {
             self.store.write(|w| w.put_pool(name, &PoolRow { clean: false, ..row.clone() }))?;
         }
@@ -54,23 +57,23 @@ impl Pool {
     }
 
     /// Whether data and metadata are those that the store knows. The kernel would take a zeroed metadata device for a new
-    /// pool and forget every volume, and another pool's metadata as they are. Changes nothing.
-    fn agrees(&self, row: &mut PoolRow, any_transaction: bool) -> Result<(), Error> {
+    /// pool and forget every volume, and another pool's metadata as they are. Changes nothing but `row`.
+    fn agrees(&self, row: &mut PoolRow, any_transaction: bool) -> Result<Superblock, Error> {
         let path = &self.media.metadata;
-        let foreign = |found| Error::ForeignMetadata { path: path.clone(), found };
-        let Some(block) = self.media.superblock()? else {
-            return Err(Error::NotMetadata { path: path.clone() });
-        };
+        let block = self.superblock_of(row)?;
         let there = self.media.sizes()?;
         if row.sizes == Sizes::default() {
             row.sizes = there;
         }
-        if block.block != row.block {
-            return Err(foreign(format!("blocks of {}, not {}", block.block, row.block)));
-        }
         let known = row.sizes.data.0 / row.block.0;
         if block.data_blocks > known {
-            return Err(foreign(format!("{} data blocks, not {known}", block.data_blocks)));
+            let held = Bytes(block.data_blocks.saturating_mul(row.block.0));
+            // A store from before a growth.
+            if !any_transaction || held > there.data {
+                let found = format!("{} data blocks, not {known}", block.data_blocks);
+                return Err(Error::ForeignMetadata { path: path.clone(), found });
+            }
+            row.sizes.data = held;
         }
         if there.metadata < block.metadata_size {
             let (size, recorded) = (there.metadata, block.metadata_size);
@@ -85,7 +88,7 @@ impl Pool {
         if !any_transaction && store != kernel && Some(store) != kernel.checked_add(1) {
             return Err(Error::Transaction { name: self.config.name.clone(), kernel, store });
         }
-        Ok(())
+        Ok(block)
     }
 
     /// Makes the pool's device.

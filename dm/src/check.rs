@@ -1,18 +1,18 @@
 //! A pool's metadata checked and repaired, by thin_check and thin_repair.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
-
 use crate::error::Error;
 use crate::failpoint::step;
-use crate::media::{Kind, media};
+use crate::lock::Lock;
+use crate::media::{Kind, media, open_unclaimed};
 use crate::pool::Pool;
+use crate::pool_row::PoolRow;
+use crate::superblock::{self, Superblock};
 use crate::tools::{self, ToolError};
-use crate::units::Bytes;
 
 /// What [`Pool::repair`] has done.
 #[derive(Debug)]
@@ -27,25 +27,36 @@ impl Pool {
     /// # Errors
     /// [`Error::Unsound`] with what thin_check says; [`Error::LvmChecks`] for an inactive pool of LVM's.
     pub fn check(&self) -> Result<(), Error> {
-        let lock = self.lock()?;
-        if self.find()?.is_none() {
-            return match self.media.kind {
-                Kind::Lvm => Err(Error::LvmChecks { node: self.media.data.clone() }),
-                _ => self.check_metadata(),
-            };
+        let reader = self.reader()?;
+        let checked = if self.find()?.is_some() {
+            self.reserve_metadata(&reader)?.run("thin_check", &[])
+        } else if self.media.kind == Kind::Lvm {
+            return Err(Error::LvmChecks { node: self.media.data.clone() });
+        } else {
+            let lock = self.lock()?;
+            tools::run("thin_check", &[self.media.metadata.as_os_str()], lock.as_ref())
+        };
+        let Err(source) = checked else { return Ok(()) };
+        if matches!(source, ToolError::Said { .. }) {
+            self.suspect(&self.lock()?)?;
         }
-        let snapshot = self.reserve_metadata(&lock)?;
-        let checked =
-            tools::run("thin_check", &["--metadata-snap".as_ref(), snapshot.node().as_ref()]);
-        checked.map(drop).map_err(|source| self.unsound(source))
+        Err(self.unsound(source))
     }
 
-    /// Checks the metadata of an inactive pool, and clears the mark of the kernel's that it must be checked.
-    pub(crate) fn check_metadata(&self) -> Result<(), Error> {
-        let metadata = &self.media.metadata;
-        tools::run("thin_check", &["--clear-needs-check-flag".as_ref(), metadata.as_ref()])
+    /// Checks the metadata of an inactive pool, and clears the kernel's mark that it must be checked.
+    pub(crate) fn check_inactive(&self, lock: &Lock) -> Result<(), Error> {
+        let arguments = ["--clear-needs-check-flag".as_ref(), self.media.metadata.as_os_str()];
+        tools::run("thin_check", &arguments, lock.as_ref())
             .map(drop)
             .map_err(|source| self.unsound(source))
+    }
+
+    /// From now on the pool is checked before its next activation, however it was deactivated.
+    fn suspect(&self, _lock: &Lock) -> Result<PoolRow, Error> {
+        let row = PoolRow { clean: false, ..self.made_row()? };
+        self.store.write(|w| w.put_pool(&self.config.name, &row))?;
+        step("pool suspected");
+        Ok(row)
     }
 
     fn unsound(&self, source: ToolError) -> Error {
@@ -60,58 +71,102 @@ impl Pool {
     /// of the old one. The old one is kept.
     ///
     /// # Errors
-    /// [`Error::RepairActive`], [`Error::LvmChecks`], and [`Error::Repair`] if thin_repair can make nothing sound of it; then
-    /// the metadata is as it was.
+    /// [`Error::RepairActive`], [`Error::LvmChecks`], [`Error::NotMetadata`] or [`Error::ForeignMetadata`] if the metadata is not
+    /// the pool's, and [`Error::Repair`] if thin_repair can make nothing sound of it; then the metadata is as it was.
     pub fn repair(&self) -> Result<Repaired, Error> {
-        let _lock = self.lock()?;
+        let lock = self.lock()?;
         if self.media.kind == Kind::Lvm {
             return Err(Error::LvmChecks { node: self.media.data.clone() });
         }
         if self.find()?.is_some() {
             return Err(Error::RepairActive { name: self.config.name.clone() });
         }
-        let metadata = &self.media.metadata;
-        let repaired = self.beside("repaired");
-        // A repair that was cut short while it overwrote a device must not read that device again.
-        if !repaired.exists() {
-            let new = self.beside("repairing");
-            let made = new_file(&new, self.media.sizes()?.metadata)
-                .map_err(media("create", &new))
-                .and_then(|()| self.repair_into(&new));
-            if let Err(error) = made {
-                let _ = fs::remove_file(&new);
-                return Err(error);
-            }
-            step("repaired copy made");
-            fs::rename(&new, &repaired).map_err(media("rename", &new))?;
-        }
+        let row = self.suspect(&lock)?;
+        let found = self.superblock_of(&row)?;
+        self.media.disconnect()?;
         let damaged = (1..)
             .map(|n| self.beside(&format!("damaged-{n}")))
             .find(|path| !path.exists())
             .expect("numbers do not end");
+        let metadata = &self.media.metadata;
+        let new = self.beside("repairing");
         if self.media.kind == Kind::Loop {
-            renameat2(AT_FDCWD, &repaired, AT_FDCWD, metadata, RenameFlags::RENAME_EXCHANGE)
-                .map_err(|errno| media("replace", metadata)(errno.into()))?;
-            step("repaired copy in place");
-            fs::rename(&repaired, &damaged).map_err(media("rename", &repaired))?;
+            self.repair_into(&new, &lock)?;
+            fs::hard_link(metadata, &damaged).map_err(media("keep", metadata))?;
+            step("damaged metadata kept");
+            fs::rename(&new, metadata).map_err(media("replace", metadata))?;
         } else {
-            copy(metadata, &damaged).map_err(media("copy", metadata))?;
-            step("damaged metadata copied");
-            copy(&repaired, metadata).map_err(media("write", metadata))?;
-            step("repaired copy in place");
+            // A repair that was cut short while it overwrote the device must not read it again. The superblock is written
+            // last: as long as it is the old one, the repaired copy that was made of it is the one to write.
+            let repaired = self.beside(&format!("repaired-{:08x}", found.checksum));
+            if repaired.exists() {
+                self.sound(&repaired, &lock)?;
+            } else {
+                self.repair_into(&new, &lock)?;
+                copy_new(metadata, &damaged).map_err(media("copy", metadata))?;
+                step("damaged metadata kept");
+                fs::rename(&new, &repaired).map_err(media("rename", &new))?;
+            }
+            // thin_repair claims the device, too, so it is ours from here on only.
+            let mut device = open_unclaimed(metadata)?;
+            if self.superblock_of(&row)? != found {
+                return Err(Error::RepairActive { name: self.config.name.clone() });
+            }
+            write_over(&repaired, &mut device).map_err(media("write", metadata))?;
+            step("repaired copy written");
             fs::remove_file(&repaired).map_err(media("remove", &repaired))?;
         }
-        sync_dir(&self.config.state_dir).map_err(media("sync", &self.config.state_dir))?;
+        step("repaired copy in place");
+        let state_dir = &self.config.state_dir;
+        File::open(state_dir).and_then(|dir| dir.sync_all()).map_err(media("sync", state_dir))?;
         Ok(Repaired { damaged })
     }
 
-    fn repair_into(&self, new: &Path) -> Result<(), Error> {
-        let failed = |source| Error::Repair { name: self.config.name.clone(), source };
-        let metadata = &self.media.metadata;
-        let arguments = ["-i".as_ref(), metadata.as_os_str(), "-o".as_ref(), new.as_os_str()];
-        tools::run("thin_repair", &arguments).map_err(failed)?;
-        tools::run("thin_check", &[new.as_os_str()]).map(drop).map_err(failed)?;
-        File::open(new).and_then(|file| file.sync_all()).map_err(media("flush", new))
+    /// The superblock, if it is one of the row's pool.
+    pub(crate) fn superblock_of(&self, row: &PoolRow) -> Result<Superblock, Error> {
+        let path = &self.media.metadata;
+        let Some(found) = self.media.superblock()? else {
+            return Err(Error::NotMetadata { path: path.clone() });
+        };
+        if found.block != row.block {
+            let found = format!("blocks of {}, not {}", found.block, row.block);
+            return Err(Error::ForeignMetadata { path: path.clone(), found });
+        }
+        Ok(found)
+    }
+
+    fn repair_into(&self, new: &Path, lock: &Lock) -> Result<(), Error> {
+        // Never the file of an earlier attempt: its thin_repair may still be writing there.
+        match fs::remove_file(new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(media("remove", new)(error));
+            }
+            _ => {}
+        }
+        let size = self.media.sizes()?.metadata;
+        let made = new_file(new)
+            .and_then(|file| file.set_len(size.0))
+            .map_err(media("create", new))
+            .and_then(|()| {
+                let metadata = self.media.metadata.as_os_str();
+                let arguments = ["-i".as_ref(), metadata, "-o".as_ref(), new.as_os_str()];
+                tools::run("thin_repair", &arguments, lock.as_ref())
+                    .map_err(|source| Error::Repair { name: self.config.name.clone(), source })
+            })
+            .and_then(|_| self.sound(new, lock))
+            .and_then(|()| {
+                File::open(new).and_then(|file| file.sync_all()).map_err(media("flush", new))
+            });
+        if made.is_err() {
+            let _ = fs::remove_file(new);
+        }
+        made
+    }
+
+    fn sound(&self, copy: &Path, lock: &Lock) -> Result<(), Error> {
+        tools::run("thin_check", &[copy.as_os_str()], lock.as_ref())
+            .map(drop)
+            .map_err(|source| Error::Repair { name: self.config.name.clone(), source })
     }
 
     fn beside(&self, end: &str) -> PathBuf {
@@ -119,19 +174,29 @@ impl Pool {
     }
 }
 
-fn new_file(path: &Path, size: Bytes) -> io::Result<()> {
-    let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    file.set_len(size.0)
+fn new_file(path: &Path) -> io::Result<File> {
+    File::options().write(true).create_new(true).mode(0o600).open(path)
 }
 
-/// Copies from or to a device, whose size is its own.
-fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    let mut target =
-        File::options().write(true).create(true).truncate(false).mode(0o600).open(to)?;
-    io::copy(&mut File::open(from)?, &mut target)?;
-    target.sync_all()
+fn copy_new(from: &Path, to: &Path) -> io::Result<()> {
+    let mut target = new_file(to)?;
+    let copied = io::copy(&mut File::open(from)?, &mut target).and_then(|_| target.sync_all());
+    if copied.is_err() {
+        let _ = fs::remove_file(to);
+    }
+    copied
 }
 
-fn sync_dir(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
+/// Everything but the first block, and then the first.
+fn write_over(from: &Path, device: &mut File) -> io::Result<()> {
+    let mut from = File::open(from)?;
+    let mut first = [0; superblock::BLOCK.0 as usize];
+    from.read_exact(&mut first)?;
+    device.seek(SeekFrom::Start(superblock::BLOCK.0))?;
+    io::copy(&mut from, device)?;
+    device.sync_all()?;
+    step("repaired copy half written");
+    device.seek(SeekFrom::Start(0))?;
+    device.write_all(&first)?;
+    device.sync_all()
 }

@@ -27,9 +27,9 @@ pub enum Backing {
 }
 
 impl Backing {
-    /// 32 GiB for data and 256 MiB for metadata, both sparse.
+    /// 32 GiB for data, sparse, and 64 MiB for metadata; both grow.
     pub const fn default_loop() -> Self {
-        Self::Loop { data: Bytes::gib(32), metadata: Bytes::mib(256) }
+        Self::Loop { data: Bytes::gib(32), metadata: Bytes::mib(64) }
     }
 }
 

@@ -7,9 +7,9 @@ use std::os::unix::fs::OpenOptionsExt;
 use nix::errno::Errno;
 use nix::libc::O_EXCL;
 
-use crate::discard::discard;
 use crate::error::{Error, chain};
 use crate::failpoint::step;
+use crate::ioctl::discard;
 use crate::kernel::{Access, KernelError};
 use crate::lock::Lock;
 use crate::media::Kind;

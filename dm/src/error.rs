@@ -94,7 +94,7 @@ pub enum Error {
     #[error("{} cannot hold data and metadata of one pool; give two devices", path.display())]
     OneDevice { path: PathBuf },
     /// The metadata is another pool's.
-    #[error("{} holds the metadata of another pool ({found}); have devices been swapped or files replaced?", path.display())]
+    #[error("{} holds the metadata of another pool ({found}); have devices been swapped or files replaced, or is the store from before the pool grew? Then see `sharedroot gc --dry-run`", path.display())]
     ForeignMetadata { path: PathBuf, found: String },
     /// A file or device is smaller than what the pool uses of it.
     #[error("{} has {size} and the pool uses {recorded} of it; has the device been swapped or the file cut off? Make it as large as it was", path.display())]

@@ -1,6 +1,8 @@
 //! A pool grows while it is in use. Intent, act, result: the new sizes stand in the store before a file is touched, so that
 //! a growth that was cut short is finished by the next use.
 
+use std::time::Duration;
+
 use crate::error::Error;
 use crate::failpoint::step;
 use crate::kernel::Access;
@@ -8,12 +10,15 @@ use crate::lock::Lock;
 use crate::media::{Kind, Sizes};
 use crate::pool::Pool;
 use crate::pool_row::{PoolPhase, PoolRow};
-use crate::status::{Blocks, PoolStatus, StatusLine, Working};
+use crate::status::{Blocks, PoolMode, PoolStatus, StatusLine, Working};
 use crate::table::PoolTable;
 use crate::units::{Bytes, Percent};
 
 /// dm-thin uses no more of a metadata device (`THIN_METADATA_MAX_SECTORS`), and 128 MiB less is a round number below it.
 const METADATA_MOST: Bytes = Bytes(Bytes::gib(16).0 - Bytes::mib(128).0);
+
+/// How often a pool that runs low is looked at.
+const LOW_AGAIN: Duration = Duration::from_secs(30);
 
 impl Pool {
     /// Makes the pool larger. On loop files to the given sizes, or where none is given data by half; on devices to the size
@@ -34,6 +39,7 @@ impl Pool {
             Kind::Loop => {
                 let half = || Bytes(row.sizes.data.0 / 2 * 3);
                 let data = data.unwrap_or_else(|| metadata.map_or_else(half, |_| row.sizes.data));
+                let data = data.round_down(self.block);
                 Sizes { data, metadata: metadata.unwrap_or(row.sizes.metadata) }
             }
         };
@@ -57,7 +63,7 @@ impl Pool {
         if low_metadata {
             metadata = Bytes(metadata.0 * 2).min(METADATA_MOST).max(metadata);
         }
-        let sizes = Sizes { data: data.round_down(self.block), metadata };
+        let sizes = Sizes { data: data.round_down(self.block).max(row.sizes.data), metadata };
         if sizes == row.sizes {
             return Ok(false);
         }
@@ -80,21 +86,25 @@ impl Pool {
 
     fn grow_to(&self, _lock: &Lock, row: PoolRow, sizes: Sizes) -> Result<(), Error> {
         let name = &self.config.name;
-        if sizes.data < row.sizes.data || sizes.metadata < row.sizes.metadata {
-            let Sizes { data, metadata } = row.sizes;
-            return Err(Error::Shrink { name: name.clone(), data, metadata });
+        let now = self.data_blocks()?;
+        // The kernel may know better than a store that was restored: it would refuse the table only when it has swapped it in.
+        let least = row.sizes.data.round_down(self.block).max(Bytes(now * self.block.0));
+        if sizes.data < least || sizes.metadata < row.sizes.metadata {
+            let metadata = row.sizes.metadata;
+            return Err(Error::Shrink { name: name.clone(), data: least, metadata });
         }
-        if self.media.kind == Kind::Loop && sizes.data > self.media.room()? {
+        if self.media.kind == Kind::Loop && sizes.data > row.sizes.data {
             let (path, room) = (self.media.data.clone(), self.media.room()?);
-            return Err(Error::NoRoomToGrow { path, wanted: sizes.data, room });
+            if sizes.data > room {
+                return Err(Error::NoRoomToGrow { path, wanted: sizes.data, room });
+            }
         }
         let grown = PoolRow { phase: PoolPhase::Growing, sizes, ..row.clone() };
         self.store.write(|w| w.put_pool(name, &grown))?;
         step("growth intended");
         if let Err(error) = self.finish_growth(grown) {
             // The table in use tells whether the pool has the new size; a longer file alone does no harm.
-            let blocks = row.sizes.data.0 / self.block.0;
-            if matches!(self.status_line(), Ok(StatusLine::Working(w)) if w.data.total == blocks) {
+            if self.data_blocks().is_ok_and(|blocks| blocks == now) {
                 self.store.write(|w| w.put_pool(name, &row))?;
             }
             return Err(error);
@@ -109,20 +119,32 @@ impl Pool {
             self.media.extend(row.sizes)?;
         }
         let failed = |source| Error::Grow { name: name.clone(), source };
-        let now: PoolTable = self.table()?;
-        let size = row.sizes.data.round_down(self.block);
-        let table = PoolTable::new(
-            now.metadata,
-            now.data,
-            self.block,
-            size.0 / self.block.0,
-            self.config.fill_limit,
-        );
+        let (now, blocks) = (self.table()?, self.data_blocks()?);
+        let limit = self.config.fill_limit;
+        let over = |blocks| {
+            let table = PoolTable::new(now.metadata, now.data, self.block, blocks, limit);
+            let table = table.over(Bytes(blocks * self.block.0));
+            self.kernel.reload(&self.label.name, &table, Access::ReadWrite)
+        };
         // A table in use is taken anew: that is when the kernel looks at the size of the metadata device.
-        self.kernel
-            .reload(&self.label.name, &table.over(size), Access::ReadWrite)
-            .map_err(failed)?;
+        if let Err(error) = over(row.sizes.data.0 / self.block.0).map_err(failed) {
+            // The kernel swaps the tables before it tries the new size, and leaves the pool suspended if it refuses that.
+            if let Err(back) = over(blocks) {
+                tracing::error!(pool = %name, %back, "the pool stays suspended; run `dmsetup resume {}`", self.label.name);
+            }
+            return Err(error);
+        }
         self.store.write(|w| w.put_pool(name, &PoolRow { phase: PoolPhase::Ready, ..row }))
+    }
+
+    /// The data blocks of the table in use.
+    fn data_blocks(&self) -> Result<u64, Error> {
+        match self.status_line()? {
+            StatusLine::Working(working) => Ok(working.data.total),
+            StatusLine::Broken(_) => {
+                Err(Error::Stuck { name: self.config.name.clone(), mode: PoolMode::Fail })
+            }
+        }
     }
 
     /// Waits for the kernel's events of the pool, and grows it or warns when it runs low. Returns when the pool is
@@ -152,7 +174,8 @@ impl Pool {
                 warned = low;
             }
             drop(lock);
-            self.kernel.wait_for_event().map_err(failed)?;
+            // A pool that could not grow gets no second event, and its file system may have room again.
+            self.kernel.wait_for_event(warned.then_some(LOW_AGAIN)).map_err(failed)?;
         }
     }
 

@@ -361,11 +361,14 @@ impl Kernel {
         self.0.arm_poll().map(drop).map_err(failed("arm poll", ""))
     }
 
-    /// Waits for an event of any dm device since the last [`arm_events`](Self::arm_events).
-    pub(crate) fn wait_for_event(&self) -> Result<(), KernelError> {
+    /// Waits for an event of any dm device since the last [`arm_events`](Self::arm_events), at most so long.
+    pub(crate) fn wait_for_event(&self, limit: Option<Duration>) -> Result<(), KernelError> {
+        let limit = limit.map_or(PollTimeout::NONE, |limit| {
+            PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX)
+        });
         let mut wanted = [PollFd::new(self.0.file().as_fd(), PollFlags::POLLIN)];
         loop {
-            match poll(&mut wanted, PollTimeout::NONE) {
+            match poll(&mut wanted, limit) {
                 Err(Errno::EINTR) => {}
                 Err(errno) => {
                     return Err(KernelError::Refused {

@@ -18,7 +18,7 @@
 //! | `media.rs`, `signature.rs`, `superblock.rs`, `loopback.rs` | what a pool lies on |
 //! | `kernel.rs` | the device-mapper calls |
 //! | `users.rs` | who uses a device |
-//! | `own_blocks.rs`, `discard.rs` | which blocks a snapshot has of its own; blocks given back |
+//! | `own_blocks.rs`, `ioctl.rs` | which blocks a snapshot has of its own; blocks given back |
 //! | `tools.rs` | thin_check and its siblings |
 //! | `failpoint.rs` | where the crash tests stop a process |
 //! | `table.rs`, `status.rs`, `names.rs`, `units.rs`, `config.rs`, `error.rs` | the words |
@@ -29,10 +29,10 @@ mod change;
 mod check;
 mod config;
 mod delete;
-mod discard;
 mod error;
 mod failpoint;
 mod grow;
+mod ioctl;
 mod kernel;
 mod lock;
 mod loopback;

@@ -1,6 +1,7 @@
 //! The locks between processes, and the directories they and the store lie in.
 //!
-//! Order, always from the left: a volume's lock, its origin's lock, the pool's lock, the store's write transaction.
+//! Order, always from the left: a volume's lock, its origin's lock, the reader's turn, the pool's lock, the store's write
+//! transaction.
 //! * A volume's lock says that somebody makes, activates or deletes it. A maker holds it as long as it fills the volume, and
 //!   the kernel lets go of it when the maker dies: that is how [`reconcile`](crate::Pool::reconcile) tells a volume that is
 //!   being made from a half-made one.
@@ -36,6 +37,14 @@ impl Lock {
     /// The pool's lock; waits for its holder.
     pub(crate) fn pool(run_dir: &Path, pool: &PoolName) -> Result<Self, Error> {
         let path = run_dir.join(format!("pool-{pool}.lock"));
+        let lock = Self::take(&path, FlockArg::LockExclusive)
+            .map_err(|source| Error::Lock { path, source })?;
+        Ok(lock.expect("a waiting flock returns with the lock"))
+    }
+
+    /// The lock of whoever reads a live pool's metadata, from its reserved snapshot; waits for its holder.
+    pub(crate) fn reader(run_dir: &Path, pool: &PoolName) -> Result<Self, Error> {
+        let path = run_dir.join(format!("pool-{pool}.reader.lock"));
         let lock = Self::take(&path, FlockArg::LockExclusive)
             .map_err(|source| Error::Lock { path, source })?;
         Ok(lock.expect("a waiting flock returns with the lock"))

@@ -1,15 +1,16 @@
 //! The only file that speaks to loop devices, through the crate `loopdev-3`.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use loopdev::{LoopControl, LoopDevice};
 use nix::errno::Errno;
 
 use crate::error::Error;
+use crate::ioctl::loop_backing;
 
 /// How often a loop device that another process takes first is tried again with the next.
 const RACES: usize = 64;
@@ -96,9 +97,12 @@ pub(crate) fn measure_again(file: &Path) -> Result<(), Error> {
     }
 }
 
-/// The loop device of `file`: the kernel names every loop device's file in sysfs.
+/// The loop device of `file`. The kernel names every loop device's file in sysfs, but a path is one in a mount namespace: what
+/// counts is the inode. Nor is it ours if it goes with its last user, or begins elsewhere than the file.
 fn find(file: &Path) -> io::Result<Option<PathBuf>> {
     let file = file.canonicalize()?;
+    let inode = fs::metadata(&file)?;
+    let inode = (inode.dev(), inode.ino());
     let entries = match fs::read_dir("/sys/block") {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -114,11 +118,19 @@ fn find(file: &Path) -> io::Result<Option<PathBuf>> {
         if backing.last() == Some(&b'\n') {
             backing.pop();
         }
-        if Path::new(&std::ffi::OsString::from_vec(backing)) == file {
-            let node = Path::new("/dev").join(entry.file_name());
-            if fs::metadata(&node)?.file_type().is_block_device() {
-                return Ok(Some(node));
-            }
+        if Path::new(&std::ffi::OsString::from_vec(backing)) != file {
+            continue;
+        }
+        let plain = |name: &str| {
+            fs::read_to_string(entry.path().join("loop").join(name))
+                .is_ok_and(|text| text.trim() == "0")
+        };
+        let node = Path::new("/dev").join(entry.file_name());
+        let device = File::open(&node)?;
+        let ours =
+            device.metadata()?.file_type().is_block_device() && loop_backing(&device)? == inode;
+        if ours && plain("autoclear") && plain("offset") && plain("sizelimit") {
+            return Ok(Some(node));
         }
     }
     Ok(None)

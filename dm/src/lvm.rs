@@ -73,14 +73,24 @@ impl Pool {
         Ok(Self::of(config, kernel, store, row))
     }
 
-    /// Deletes every volume of ours and leaves the pool to LVM.
+    /// Deletes every volume of ours and leaves the pool to LVM. Of volumes one of which is in use none is deleted.
     pub(crate) fn release(&self) -> Result<(), Error> {
+        let name = &self.config.name;
         if !self.is_active()? {
             return Err(Error::LvmInactive { node: self.media.data.clone() });
         }
-        for volume in self.store.volumes(&self.config.name)? {
-            self.delete(&volume.name)?;
+        for volume in self.store.volumes(name)? {
+            self.deactivate(&volume.name)?;
         }
-        Ok(())
+        loop {
+            for volume in self.store.volumes(name)? {
+                self.delete(&volume.name)?;
+            }
+            let _lock = self.lock()?;
+            // Another process may have made one meanwhile.
+            if self.store.volumes(name)?.is_empty() {
+                return self.store.write(|w| w.drop_pool(name));
+            }
+        }
     }
 }

@@ -6,6 +6,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
+use nix::fcntl::{FallocateFlags, fallocate};
 use nix::libc;
 use nix::sys::stat::{major, minor};
 use nix::sys::statvfs::statvfs;
@@ -80,8 +81,10 @@ impl Media {
         }
     }
 
-    /// Refuses what must not be overwritten: with `force` only what somebody uses. Changes nothing.
-    pub(crate) fn check_unused(&self, force: bool) -> Result<(), Error> {
+    /// Refuses what must not be overwritten: with `force` only what somebody uses. Changes nothing. The devices stay claimed as
+    /// long as the caller has them open.
+    pub(crate) fn claim(&self, force: bool) -> Result<Vec<File>, Error> {
+        let mut claims = Vec::new();
         for path in [&self.data, &self.metadata] {
             if self.kind == Kind::Loop {
                 if path.exists() {
@@ -89,51 +92,73 @@ impl Media {
                 }
                 continue;
             }
-            let mut head = Vec::new();
-            let device = open_unclaimed(path)?;
-            device
-                .take(signature::LOOK as u64)
-                .read_to_end(&mut head)
-                .map_err(media("read", path))?;
-            match signature::found(&head) {
-                Some(found) if !force => {
-                    return Err(Error::Signature { path: path.clone(), found });
+            // Before the claim, which the second name of the first device could not get.
+            if let Some(first) = claims.first().map(File::metadata) {
+                let here = fs::metadata(path).map_err(media("look at", path))?;
+                if first.map_err(media("look at", &self.data))?.rdev() == here.rdev() {
+                    return Err(Error::OneDevice { path: path.clone() });
                 }
-                _ => {}
             }
+            let mut device = open_unclaimed(path)?;
+            if !force && let Some(found) = carried(&mut device).map_err(media("read", path))? {
+                return Err(Error::Signature { path: path.clone(), found });
+            }
+            claims.push(device);
         }
-        match self.data == self.metadata {
-            true => Err(Error::OneDevice { path: self.data.clone() }),
-            false => Ok(()),
-        }
+        Ok(claims)
     }
 
-    /// Makes the files, or clears the start of the devices. The caller undoes it with [`Media::unmake`] if a later step fails.
-    pub(crate) fn make(&self, backing: &Backing) -> Result<(), Error> {
+    /// Makes the files, or clears the devices' ends. The caller undoes it with [`Media::unmake`] if a later step fails.
+    pub(crate) fn make(
+        &self,
+        backing: &Backing,
+        mut claims: Vec<File>,
+        block: Bytes,
+    ) -> Result<(), Error> {
         if let Backing::Loop { data, metadata } = backing {
-            let size = bounded(&self.data, *data)?;
-            make_sparse(&self.data, size)?;
+            let size = bounded(&self.data, *data)?.round_down(block).max(block);
+            make_file(&self.data, size)?;
             step("data file made");
-            make_sparse(&self.metadata, *metadata)?;
+            allocate(&make_file(&self.metadata, *metadata)?, *metadata, &self.metadata)?;
             step("metadata file made");
             return Ok(());
         }
         // What lay there must not be found again: not by us as metadata, not by a scan as a file system.
-        for path in [&self.metadata, &self.data] {
-            clear(path, signature::LOOK)?;
+        for (device, path) in claims.iter_mut().zip([&self.data, &self.metadata]) {
+            clear_ends(device).map_err(media("clear the ends of", path))?;
         }
         Ok(())
     }
 
-    /// Takes back what [`Media::make`] did, as far as it came.
-    pub(crate) fn unmake(&self) -> Result<(), Error> {
-        if self.kind == Kind::Devices {
-            // After a crash long ago something else may lie there by now.
-            open_unclaimed(&self.metadata)?;
-            return match self.superblock()? {
-                Some(_) => clear(&self.metadata, superblock::BLOCK.0 as usize),
-                None => Ok(()),
-            };
+    /// Takes back what [`Media::make`] did, as far as it came. Devices that carry no metadata of that block size and transaction
+    /// are left alone: since a crash long ago something else may lie there by now.
+    pub(crate) fn unmake(&self, block: Bytes, transaction: u64) -> Result<(), Error> {
+        match self.kind {
+            Kind::Lvm => return Ok(()),
+            Kind::Loop => {}
+            Kind::Devices => {
+                let found = match self.superblock() {
+                    Err(Error::Media { source, .. })
+                        if source.kind() == io::ErrorKind::NotFound =>
+                    {
+                        None
+                    }
+                    found => found?,
+                };
+                let ours = |found: &Superblock| {
+                    found.block == block && found.transaction_id.abs_diff(transaction) <= 1
+                };
+                if !found.as_ref().is_some_and(ours) {
+                    return Ok(());
+                }
+                // The metadata last: by it the rest is recognised.
+                for path in [&self.data, &self.metadata] {
+                    let mut device = open_unclaimed(path)?;
+                    clear_ends(&mut device).map_err(media("clear the ends of", path))?;
+                    step("device cleared");
+                }
+                return Ok(());
+            }
         }
         for path in [&self.data, &self.metadata] {
             match path.try_exists().map_err(media("look for", path))? {
@@ -195,6 +220,9 @@ impl Media {
         for (path, size) in [(&self.data, sizes.data), (&self.metadata, sizes.metadata)] {
             let file = OpenOptions::new().write(true).open(path).map_err(media("open", path))?;
             if file.metadata().map_err(media("look at", path))?.len() < size.0 {
+                if *path == self.metadata {
+                    allocate(&file, size, path)?;
+                }
                 file.set_len(size.0)
                     .and_then(|()| file.sync_all())
                     .map_err(media("extend", path))?;
@@ -219,7 +247,7 @@ pub(crate) fn media(action: &'static str, path: &Path) -> impl FnOnce(io::Error)
 }
 
 /// Opens a block device that nobody has claimed: the kernel refuses O_EXCL for one that is mounted or part of another.
-fn open_unclaimed(path: &Path) -> Result<File, Error> {
+pub(crate) fn open_unclaimed(path: &Path) -> Result<File, Error> {
     let found = fs::metadata(path).map_err(media("look at", path))?;
     if !found.file_type().is_block_device() {
         return Err(Error::NotBlock { path: path.to_owned() });
@@ -232,14 +260,43 @@ fn open_unclaimed(path: &Path) -> Result<File, Error> {
     )
 }
 
-fn clear(path: &Path, length: usize) -> Result<(), Error> {
-    let mut file = OpenOptions::new().write(true).open(path).map_err(media("open", path))?;
-    let end = file.seek(SeekFrom::End(0)).map_err(media("measure", path))?;
-    let zeroes = vec![0; length.min(end as usize)];
-    file.seek(SeekFrom::Start(0))
-        .and_then(|_| file.write_all(&zeroes))
-        .and_then(|()| file.sync_all())
-        .map_err(media("clear the start of", path))
+/// What a device carries, if anything: all that is known of begins in the first MiB or ends in the last.
+fn carried(device: &mut File) -> io::Result<Option<&'static str>> {
+    let mut known = None;
+    for (from, length) in ends(device)? {
+        let mut part = vec![0; length];
+        device.seek(SeekFrom::Start(from))?;
+        device.read_exact(&mut part)?;
+        if part.iter().any(|byte| *byte != 0) {
+            let name = if from == 0 { signature::found(&part) } else { None };
+            known = known.or(name).or(Some("something unknown"));
+        }
+    }
+    Ok(known)
+}
+
+fn clear_ends(device: &mut File) -> io::Result<()> {
+    for (from, length) in ends(device)? {
+        device.seek(SeekFrom::Start(from))?;
+        device.write_all(&vec![0; length])?;
+    }
+    device.sync_all()
+}
+
+/// Offset and length of a device's first and last MiB.
+fn ends(device: &mut File) -> io::Result<[(u64, usize); 2]> {
+    let size = device.seek(SeekFrom::End(0))?;
+    let length = size.min(signature::LOOK as u64);
+    Ok([(0, length as usize), (size - length, length as usize)])
+}
+
+/// Gives the metadata its room for good: a commit that finds the host's file system full would stop the pool.
+fn allocate(file: &File, size: Bytes, path: &Path) -> Result<(), Error> {
+    match fallocate(file, FallocateFlags::empty(), 0, size.0 as i64) {
+        // The file system cannot; the file stays sparse.
+        Ok(()) | Err(Errno::EOPNOTSUPP) => Ok(()),
+        Err(errno) => Err(media("allocate", path)(errno.into())),
+    }
 }
 
 /// What may be taken of `wanted` without promising more than 80 % of what is free.
@@ -268,14 +325,15 @@ fn four_fifths(size: Bytes) -> Bytes {
     Bytes(Percent::new(80).expect("80 is a percentage").of(size.0)).round_down(Bytes::mib(1))
 }
 
-fn make_sparse(path: &Path, size: Bytes) -> Result<(), Error> {
+fn make_file(path: &Path, size: Bytes) -> Result<File, Error> {
     let file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
         .open(path)
         .map_err(media("create", path))?;
-    file.set_len(size.0).and_then(|()| file.sync_all()).map_err(media("size", path))
+    file.set_len(size.0).and_then(|()| file.sync_all()).map_err(media("size", path))?;
+    Ok(file)
 }
 
 fn measure(node: &Path) -> Result<(DevNumber, Bytes), Error> {

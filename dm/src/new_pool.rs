@@ -51,9 +51,9 @@ impl Pool {
         let (name, block) = (&config.name, config.block);
         let (kernel, store) = match store.pool(name)? {
             Some(half) => {
-                let half = Self::of(config, kernel, store, half);
-                half.unmake()?;
-                (half.kernel, half.store)
+                let pool = Self::of(config, kernel, store, half.clone());
+                pool.unmake(&half)?;
+                (pool.kernel, pool.store)
             }
             None => (kernel, store),
         };
@@ -84,7 +84,7 @@ impl Pool {
                 state_dir,
             });
         }
-        media.check_unused(force)?;
+        let claims = media.claim(force)?;
 
         let row = PoolRow {
             phase: PoolPhase::Creating,
@@ -98,14 +98,14 @@ impl Pool {
         store.write(|w| w.put_pool(name, &row))?;
         step("pool intended");
         let pool = Self::of(config, kernel, store, row.clone());
-        let made = pool.media.make(&config.backing).and_then(|()| {
-            let row = PoolRow { sizes: pool.media.sizes()?, ..row };
+        let made = pool.media.make(&config.backing, claims, block).and_then(|()| {
+            let row = PoolRow { sizes: pool.media.sizes()?, ..row.clone() };
             pool.start_pool(&row)?;
             step("pool made");
             pool.store.write(|w| w.put_pool(name, &PoolRow { phase: PoolPhase::Ready, ..row }))
         });
         if let Err(error) = made {
-            if let Err(undo) = pool.unmake() {
+            if let Err(undo) = pool.unmake(&row) {
                 tracing::error!(pool = %name, error = %crate::error::chain(&undo), "a pool that could not be made leaves something behind");
             }
             return Err(error);
@@ -115,14 +115,14 @@ impl Pool {
     }
 
     /// Takes back what a creation that failed or was cut short has made, and then its row.
-    pub(crate) fn unmake(&self) -> Result<(), Error> {
+    pub(crate) fn unmake(&self, row: &PoolRow) -> Result<(), Error> {
         let name = &self.config.name;
         if self.find()?.is_some() {
             self.kernel
                 .remove(&self.label.name)
                 .map_err(|source| Error::DeactivatePool { name: name.clone(), source })?;
         }
-        self.media.unmake()?;
+        self.media.unmake(row.block, row.transaction_id)?;
         self.store.write(|w| w.drop_pool(name))
     }
 }

@@ -101,6 +101,7 @@ impl Pool {
         if !Store::file(&config.state_dir).exists() {
             return Ok(false);
         }
+        own_dir(&config.state_dir)?;
         own_dir(&config.run_dir)?;
         let row = Store::open(&config.state_dir, &config.run_dir)?.pool(&config.name)?;
         Ok(row.is_some_and(|row| row.is_made()))
@@ -176,8 +177,7 @@ impl Pool {
     pub fn destroy(self) -> Result<(), Error> {
         let name = &self.config.name;
         if self.media.kind == Kind::Lvm {
-            self.release()?;
-            return self.store.write(|w| w.drop_pool(name));
+            return self.release();
         }
         let _lock = self.lock()?;
         self.stop()?;
@@ -186,7 +186,7 @@ impl Pool {
         let row = PoolRow { phase: PoolPhase::Creating, ..row };
         self.store.write(|w| w.drop_pool(name).and_then(|()| w.put_pool(name, &row)))?;
         step("end intended");
-        self.unmake()
+        self.unmake(&row)
     }
 
     fn stop(&self) -> Result<(), Error> {
@@ -194,10 +194,12 @@ impl Pool {
         for volume in self.store.volumes(name)? {
             self.deactivate_row(&volume.name)?;
         }
-        if self.media.kind == Kind::Lvm || self.find()?.is_none() {
+        let Some(device) = self.find()?.filter(|_| self.media.kind != Kind::Lvm) else {
             return self.media.disconnect();
-        }
-        let sound = matches!(self.status_line()?, StatusLine::Working(w) if !w.needs_check);
+        };
+        // A device whose maker died has no table, and no status.
+        let sound =
+            device.live && matches!(self.status_line()?, StatusLine::Working(w) if !w.needs_check);
         self.kernel
             .remove(&self.label.name)
             .map_err(|source| Error::DeactivatePool { name: name.clone(), source })?;
@@ -248,15 +250,15 @@ impl Pool {
         if !on_loop && !Store::file(&config.state_dir).exists() {
             return Err(no_pool());
         }
-        let (kernel, store, _lock) = Self::prepared(config)?;
+        let (kernel, store, lock) = Self::prepared(config)?;
         match store.pool(&config.name)? {
             Some(row) if row.is_made() => {
                 let pool = Self::of(config, kernel, store, row.clone());
-                let unclean = pool.activate_row(row, any_transaction)?;
+                let unclean = pool.activate_row(&lock, row, any_transaction)?;
                 return Ok((pool, unclean));
             }
             Some(row) if !on_loop => {
-                Self::of(config, kernel, store, row).unmake()?;
+                Self::of(config, kernel, store, row.clone()).unmake(&row)?;
                 return Err(no_pool());
             }
             None if !on_loop => return Err(no_pool()),

@@ -173,8 +173,9 @@ impl Pool {
     /// under the pool's lock, so that no change of ours is half-way.
     fn compare_ids(&self, dry_run: bool, report: &mut Report) -> Result<(), Error> {
         let pool = &self.config.name;
+        let reader = self.reader()?;
         let turn = self.lock()?;
-        let ids = match self.ids_to_compare(&turn, dry_run) {
+        let ids = match self.ids_to_compare(&reader, dry_run) {
             Ok(ids) => ids,
             Err(error) => {
                 report.failed.push((format!("pool {pool}"), error));
@@ -196,11 +197,11 @@ impl Pool {
 
     /// The thin ids that the pool really has. To read them takes the pool's only metadata snapshot; one that a process that died
     /// has left is released first, which a dry run must not.
-    fn ids_to_compare(&self, turn: &Lock, dry_run: bool) -> Result<BTreeSet<ThinId>, Error> {
+    fn ids_to_compare(&self, reader: &Lock, dry_run: bool) -> Result<BTreeSet<ThinId>, Error> {
         if self.working()?.held_root.is_some() && dry_run {
             return Err(Error::Reserved { pool: self.config.name.clone() });
         }
-        self.thin_ids(turn)
+        self.thin_ids(reader)
     }
 
     fn delete_stray(&self, turn: &Lock, id: ThinId) -> Result<(), Error> {

@@ -2,6 +2,7 @@
 //! (thin-provisioning.rst, "reserve_metadata_snap").
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -10,7 +11,7 @@ use crate::lock::Lock;
 use crate::names::ThinId;
 use crate::pool::Pool;
 use crate::status::StatusLine;
-use crate::tools;
+use crate::tools::{self, ToolError};
 
 /// A reserved metadata snapshot. A pool has one at most; dropping it releases it.
 #[derive(Debug)]
@@ -18,13 +19,16 @@ use crate::tools;
 pub(crate) struct Reserved<'p> {
     pool: &'p Pool,
     node: PathBuf,
-    _turn: &'p Lock,
+    turn: &'p Lock,
 }
 
 impl Reserved<'_> {
-    /// The device to give to a tool with `--metadata-snap`.
-    pub(crate) fn node(&self) -> &Path {
-        &self.node
+    /// Runs a tool of thin-provisioning-tools on the snapshot.
+    pub(crate) fn run(&self, tool: &'static str, options: &[&str]) -> Result<String, ToolError> {
+        let mut arguments: Vec<&OsStr> = vec!["--metadata-snap".as_ref()];
+        arguments.extend(options.iter().map(OsStr::new));
+        arguments.push(self.node.as_os_str());
+        tools::run(tool, &arguments, self.turn.as_ref())
     }
 }
 
@@ -39,7 +43,12 @@ impl Drop for Reserved<'_> {
 const RELEASE: &str = "release_metadata_snap";
 
 impl Pool {
-    /// Reserves the metadata as it is now; the pool's lock keeps others from reserving theirs.
+    /// The turn of a reader of the metadata. It comes before the pool's lock, which a long reader must not hold.
+    pub(crate) fn reader(&self) -> Result<Lock, Error> {
+        Lock::reader(&self.config.run_dir, &self.config.name)
+    }
+
+    /// Reserves the metadata as it is now.
     pub(crate) fn reserve_metadata<'p>(&'p self, turn: &'p Lock) -> Result<Reserved<'p>, Error> {
         let failed = |source| Error::ReserveMetadata { name: self.config.name.clone(), source };
         let message = |text| self.kernel.message(&self.label.name, text).map_err(failed);
@@ -49,17 +58,16 @@ impl Pool {
             message(RELEASE)?;
         }
         message("reserve_metadata_snap")?;
-        Ok(Reserved { pool: self, node, _turn: turn })
+        Ok(Reserved { pool: self, node, turn })
     }
 
     /// The thin ids that the pool really has.
     pub(crate) fn thin_ids(&self, turn: &Lock) -> Result<BTreeSet<ThinId>, Error> {
         let failed = |source| Error::ListIds { name: self.config.name.clone(), source };
-        let reserved = self.reserve_metadata(turn)?;
-        let arguments = ["--metadata-snap", "--no-headers", "--format", "DEV"];
-        let mut arguments: Vec<_> = arguments.map(AsRef::as_ref).to_vec();
-        arguments.push(reserved.node().as_os_str());
-        let list = tools::run("thin_ls", &arguments).map_err(failed)?;
+        let list = self
+            .reserve_metadata(turn)?
+            .run("thin_ls", &["--no-headers", "--format", "DEV"])
+            .map_err(failed)?;
         let id = |word: &str| {
             let wrong = || Error::WrongId { name: self.config.name.clone(), text: word.to_owned() };
             word.parse().ok().and_then(ThinId::new).ok_or_else(wrong)

@@ -14,6 +14,10 @@ pub(crate) const MAGIC: (usize, [u8; 8]) = (32, 27_022_010_u64.to_le_bytes());
 /// What a superblock says of its pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Superblock {
+    /// The block's own checksum: another one after every commit.
+    pub(crate) checksum: u32,
+    /// The kernel met an error and wants thin_check to run (`THIN_METADATA_NEEDS_CHECK_FLAG`).
+    pub(crate) needs_check: bool,
     pub(crate) transaction_id: u64,
     /// The pool's data block.
     pub(crate) block: Bytes,
@@ -34,7 +38,10 @@ impl Superblock {
         if block.get(MAGIC.0..MAGIC.0 + 8)? != MAGIC.1 {
             return None;
         }
+        let first = field(0)?;
         Some(Self {
+            checksum: first as u32,
+            needs_check: first >> 32 & 1 == 1,
             transaction_id: field(48)?,
             data_blocks: field(64)?,
             // Two 32-bit fields: the data block's and the metadata block's size, in sectors.
@@ -52,6 +59,7 @@ mod tests {
     fn block(transaction: u64, data: u64, sectors: u32, metadata: u64) -> Vec<u8> {
         let mut block = vec![0; BLOCK.0 as usize];
         let mut put = |at: usize, bytes: &[u8]| block[at..at + bytes.len()].copy_from_slice(bytes);
+        put(0, &[1, 2, 3, 4, 1]);
         put(MAGIC.0, &MAGIC.1);
         put(48, &transaction.to_le_bytes());
         put(64, &data.to_le_bytes());
@@ -65,9 +73,11 @@ mod tests {
     fn the_fields_are_where_the_kernel_puts_them() {
         let found = Superblock::parse(&block(7, 2048, 128, 2048)).expect("a superblock");
         let (block, metadata_size) = (Bytes::kib(64), Bytes::mib(8));
+        let (checksum, needs_check) = (0x0403_0201, true);
+        let (transaction_id, data_blocks) = (7, 2048);
         assert_eq!(
             found,
-            Superblock { transaction_id: 7, data_blocks: 2048, block, metadata_size }
+            Superblock { checksum, needs_check, transaction_id, data_blocks, block, metadata_size }
         );
         assert_eq!(Superblock::parse(&[0; 4096]), None);
         assert_eq!(Superblock::parse(&block_of(100)), None);

@@ -1,12 +1,13 @@
 //! thin-provisioning-tools, run as programs: the format of a pool's metadata is the kernel's and theirs.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 
-/// Searched after PATH: a runtime inherits the PATH of its engine, and that of a service may lack them.
-const SYSTEM: [&str; 2] = ["/usr/sbin", "/sbin"];
+/// Where tools are; never the caller's PATH.
+const PLACES: [&str; 4] = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"];
 
 /// A tool that could not be run, or that said no.
 #[derive(Debug, thiserror::Error)]
@@ -37,18 +38,23 @@ pub enum ToolError {
 }
 
 /// Runs a tool to its end and returns what it printed.
-pub(crate) fn run(tool: &'static str, arguments: &[&OsStr]) -> Result<String, ToolError> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path)
-        .chain(SYSTEM.map(PathBuf::from))
-        .map(|dir| dir.join(tool))
-        .find(|program| program.is_absolute() && program.is_file())
+///
+/// As its standard input the tool gets the lock that the caller holds: if the caller is killed, the lock is held until the tool,
+/// too, has come to its end, so that nobody uses the metadata that it still writes.
+pub(crate) fn run(
+    tool: &'static str,
+    arguments: &[&OsStr],
+    lock: &File,
+) -> Result<String, ToolError> {
+    let failed = |source| ToolError::Run { tool, source };
+    let found = PLACES
+        .map(|dir| Path::new(dir).join(tool))
+        .into_iter()
+        .find(|program| program.is_file())
         .ok_or(ToolError::Missing { tool })?;
-    let output = Command::new(found)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|source| ToolError::Run { tool, source })?;
+    let lock = lock.try_clone().map_err(failed)?;
+    let output =
+        Command::new(found).args(arguments).env_clear().stdin(lock).output().map_err(failed)?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
@@ -67,10 +73,11 @@ mod tests {
 
     #[test]
     fn what_a_tool_says_is_kept() {
-        assert_eq!(run("echo", &[OsStr::new("yes")]).expect("echo"), "yes\n");
-        let error = run("cat", &[OsStr::new("/no/such/file")]).expect_err("no such file");
+        let lock = &File::open("/dev/null").expect("open");
+        assert_eq!(run("echo", &[OsStr::new("yes")], lock).expect("echo"), "yes\n");
+        let error = run("cat", &[OsStr::new("/no/such/file")], lock).expect_err("no such file");
         assert!(error.to_string().starts_with("cat: ") && error.to_string().contains("/no/such"));
-        let error = run("no-such-tool", &[]).expect_err("no such tool");
+        let error = run("no-such-tool", &[], lock).expect_err("no such tool");
         assert!(error.to_string().contains("thin-provisioning-tools"), "{error}");
     }
 }

@@ -113,6 +113,12 @@ fn root_a_lost_space_map_is_repaired() {
     let pool = Pool::known(&place.config).expect("asked").expect("known");
     let error = pool.check().expect_err("a bitmap is lost");
     assert!(matches!(error, Error::Unsound { .. }), "{error}");
+    // It was deactivated cleanly, and is refused all the same.
+    let error = Pool::open(&place.config).expect_err("known to be damaged");
+    assert!(matches!(error, Error::Unsound { .. }), "{error}");
+    nothing_active(&place);
+    // What an earlier repair left when it was killed.
+    fs::write(place.metadata().with_extension("metadata.repairing"), "rubbish").expect("written");
     let repaired = pool.repair().expect("repaired");
     assert!(repaired.damaged.exists());
     pool.check().expect("sound now");
@@ -145,6 +151,94 @@ fn root_damaged_devices_are_repaired_too() {
     let pool = Pool::open(&config).expect("sound");
     assert_eq!(byte(&pool.activate(&name("base")).expect("active").device, Bytes(0)), b'a');
     pool.destroy().expect("destroyed");
+}
+
+/// The repaired copy goes onto the device in place, so a power cut can leave the device half old and half new.
+#[test]
+fn root_a_repair_that_was_cut_short_is_finished_on_its_device_only() {
+    let place = Place::new("halfway");
+    let (data, metadata) =
+        (Disk::new("half-d", Bytes::mib(64)), Disk::new("half-m", Bytes::mib(8)));
+    let mut config = place.config.clone();
+    config.backing = Backing::Devices { data: data.node.clone(), metadata: metadata.node.clone() };
+    let pool = Pool::create(&config).expect("a pool");
+    base(&pool, "base", b'a');
+    pool.shut_down().expect("stopped");
+    let mut root = [0; 8];
+    let device = File::open(&metadata.node).expect("the metadata");
+    device.read_exact_at(&mut root, 80).expect("a superblock");
+    damage(&metadata.node, u64::from_le_bytes(root));
+    let mut checksum = [0; 4];
+    device.read_exact_at(&mut checksum, 0).expect("a superblock");
+    let checksum = u32::from_le_bytes(checksum);
+    let copy = config.state_dir.join(format!("halfway.metadata.repaired-{checksum:08x}"));
+    let text = copy.to_str().expect("text");
+    File::create(&copy).and_then(|file| file.set_len(8 << 20)).expect("a file");
+    run("thin_repair", &["-i", metadata.text(), "-o", text]);
+    // Everything behind the superblock up to the middle is new, the rest old and worse than before.
+    let new = fs::read(&copy).expect("the copy");
+    let old = File::options().write(true).open(&metadata.node).expect("the device");
+    old.write_all_at(&new[4096..64 << 10], 4096).expect("half written");
+    (16..40).for_each(|number| damage(&metadata.node, number));
+
+    // The name leads to another device by now.
+    let other = Disk::new("half-other", Bytes::mib(8));
+    run("mke2fs", &["-q", "-t", "ext4", other.text()]);
+    let before = fs::read(&other.node).expect("read");
+    let elsewhere = place.config.state_dir.join("store.db");
+    run(
+        "sqlite3",
+        &[
+            elsewhere.to_str().expect("text"),
+            &format!("UPDATE pools SET metadata = CAST('{}' AS BLOB)", other.text()),
+        ],
+    );
+    let pool = Pool::known(&config).expect("asked").expect("known");
+    let error = pool.repair().expect_err("another device");
+    assert!(matches!(error, Error::NotMetadata { .. }), "{error}");
+    assert!(fs::read(&other.node).expect("read") == before, "a foreign device is not written");
+    run(
+        "sqlite3",
+        &[
+            elsewhere.to_str().expect("text"),
+            &format!("UPDATE pools SET metadata = CAST('{}' AS BLOB)", metadata.text()),
+        ],
+    );
+
+    let pool = Pool::known(&config).expect("asked").expect("known");
+    pool.repair().expect("finished");
+    assert!(!copy.exists(), "a copy that is in place is not kept");
+    drop(pool);
+    let pool = Pool::open(&config).expect("sound");
+    assert_eq!(byte(&pool.activate(&name("base")).expect("active").device, Bytes(0)), b'a');
+    pool.destroy().expect("destroyed");
+}
+
+#[test]
+fn root_a_pool_whose_devices_are_gone_can_be_given_up() {
+    let place = Place::new("gone");
+    let (data, metadata) =
+        (Disk::new("gone-d", Bytes::mib(64)), Disk::new("gone-m", Bytes::mib(8)));
+    let mut config = place.config.clone();
+    config.backing = Backing::Devices { data: data.node.clone(), metadata: metadata.node.clone() };
+    Pool::create(&config).expect("a pool").shut_down().expect("stopped");
+    run(
+        "sqlite3",
+        &[
+            place.config.state_dir.join("store.db").to_str().expect("text"),
+            "UPDATE pools SET metadata = CAST('/dev/no-such-disk' AS BLOB)",
+        ],
+    );
+    Pool::known(&config).expect("asked").expect("known").destroy().expect("forgotten");
+    assert!(!Pool::exists(&config).expect("asked"));
+    let error = Pool::create(&config).expect_err("the metadata is still on the device");
+    assert!(
+        matches!(error, Error::Signature { found: "the metadata of a thin pool", .. }),
+        "{error}"
+    );
+    let pool = Pool::create_overwriting(&config).expect("a pool");
+    pool.destroy().expect("destroyed");
+    Pool::create(&config).expect("nothing is left on the devices").destroy().expect("destroyed");
 }
 
 #[test]
@@ -239,6 +333,18 @@ fn root_a_device_that_carries_something_is_taken_only_by_force_and_never_in_use(
         assert!(matches!(error, Error::InUse { .. }), "{error}");
     }
     run("umount", &[at.to_str().expect("text")]);
+    // Nobody can know every magic.
+    let last = File::options().write(true).open(&metadata.node).expect("open");
+    last.write_all_at(b"bluestore block device", Bytes::mib(8).0 - 4096).expect("written");
+    run("wipefs", &["--all", "--quiet", data.text()]);
+    File::options()
+        .write(true)
+        .open(&data.node)
+        .and_then(|f| f.write_all_at(&[0; 1 << 20], 0))
+        .expect("cleared");
+    let error = Pool::create(&config).expect_err("something is there");
+    assert!(matches!(error, Error::Signature { found: "something unknown", .. }), "{error}");
+    run("mke2fs", &["-q", "-t", "ext4", data.text()]);
     run("e2fsck", &["-fn", data.text()]);
     let pool = Pool::create_overwriting(&config).expect("by force");
     assert!(run("lsblk", &["-no", "FSTYPE", data.text()]).trim().is_empty(), "no trace of ext4");

@@ -71,8 +71,37 @@ fn root_a_pool_does_not_shrink_and_takes_no_more_than_its_file_system_has() {
     assert!(matches!(error, Error::NoRoomToGrow { .. }), "{error}");
     assert_eq!(total(&pool), Bytes::mib(128));
     assert_eq!(fs::metadata(place.data()).expect("a file").len(), Bytes::mib(128).0);
+    let odd = Bytes(Bytes::mib(130).0 + 4321);
+    pool.grow(Some(odd), None).expect("whole blocks of it");
+    assert_eq!(total(&pool), Bytes::mib(130));
+    pool.grow(Some(Bytes::mib(128)), None).expect_err("smaller");
+    pool.grow(Some(Bytes::mib(130)), None).expect("as it is");
+    pool.destroy().expect("destroyed");
+    let pool = Pool::open(&place.config).expect("a pool");
     pool.grow(None, None).expect("by half");
     assert_eq!(total(&pool), Bytes::mib(192));
+}
+
+/// The kernel swaps the tables before it finds the new one too small, and would leave the pool suspended.
+#[test]
+fn root_a_store_from_before_a_growth_does_not_make_the_pool_smaller() {
+    let place = Place::new("older");
+    let pool = Pool::open(&place.config).expect("a pool");
+    let device = big(&pool);
+    drop(pool);
+    let (store, copy) =
+        (place.config.state_dir.join("store.db"), place.config.state_dir.join("copy.db"));
+    let [from, to] = [&store, &copy].map(|path| path.to_str().expect("text"));
+    run("sqlite3", &[from, &format!("VACUUM INTO '{to}'")]);
+    let pool = Pool::open(&place.config).expect("the pool");
+    pool.grow(Some(Bytes::mib(256)), None).expect("grown");
+    drop(pool);
+    run("sh", &["-c", &format!("rm -f {from}-wal {from}-shm && cp {to} {from}")]);
+    let pool = Pool::open(&place.config).expect("the pool");
+    let error = pool.grow(Some(Bytes::mib(192)), None).expect_err("less than the pool has");
+    assert!(matches!(error, Error::Shrink { data, .. } if data == Bytes::mib(256)), "{error}");
+    assert!(pool.is_active().expect("asked"), "not suspended");
+    fill(&device, Bytes(0), Bytes::mib(1), b'x').expect("it goes on");
 }
 
 #[test]
@@ -178,9 +207,23 @@ fn root_a_full_file_system_below_is_said() {
     // What is left is filled: nobody may take it from the pool's file, but it cannot grow either.
     let mut file = fs::File::create(state.join("other")).expect("a file");
     while file.write_all(&[1; 1 << 20]).is_ok() {}
+    // The store needs some pages.
+    let length = file.metadata().expect("a file").len();
+    file.set_len(length - (4 << 20)).expect("shorter");
     drop(file);
+    // Until the journal's next commit the freed blocks are nobody's.
+    run("sync", &[]);
     let full = pool.create_volume(&name("more"), Bytes::mib(16)).expect_err("no room to grow");
     assert!(matches!(full, Error::Full { what: "data", .. }), "{full}");
+    let error = pool.grow(None, Some(Bytes::gib(1))).expect_err("nor for metadata");
+    assert!(matches!(error, Error::Media { .. }), "{error}");
+    assert!(pool.is_active().expect("asked"));
+    let metadata = fs::metadata(state.join("tight.metadata")).expect("a file");
+    assert_eq!(
+        std::os::unix::fs::MetadataExt::blocks(&metadata) * 512 / 4096,
+        1024,
+        "its room is its own"
+    );
     fs::remove_file(state.join("other")).expect("removed");
     pool.delete(&name("big")).expect("deleted");
     pool.destroy().expect("destroyed");
