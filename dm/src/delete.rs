@@ -57,6 +57,10 @@ impl Pool {
         erase: impl FnOnce(&VolumeRow, &Lock) -> Result<Deleted, Error>,
     ) -> Result<Deleted, Error> {
         if self.row(name)?.is_none() {
+            // Whoever deleted it may have died before it took the lock's file away.
+            if let Some(lock) = Lock::try_volume(&self.config.run_dir, &self.config.name, name)? {
+                self.forget_if_gone(lock, name)?;
+            }
             return Ok(Deleted::NotThere);
         }
         let lock = Lock::volume(&self.config.run_dir, &self.config.name, name)?;

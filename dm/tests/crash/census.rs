@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use sharedroot_dm::Pool;
+use sharedroot_dm::{Blocks, Pool};
 
 use crate::crash::site::{Failed, Site, chain, tool};
 use crate::crash::story;
@@ -24,14 +24,13 @@ impl Census {
             lines.push(format!("store: {volume:?}"));
         }
         let status = pool.status()?;
+        // Not how many blocks are used: that may be one transaction old. What each volume maps, and that nothing is leaked,
+        // is read from the metadata below.
+        let total = |blocks: Option<Blocks>| blocks.map(|blocks| blocks.total);
+        let (data, meta) = (total(status.data), total(status.metadata));
         lines.push(format!(
-            "status: {:?}, needs check {}, data {:?}, metadata of {:?}, block {}, {} volumes",
-            status.mode,
-            status.needs_check,
-            status.data,
-            status.metadata.map(|blocks| blocks.total),
-            status.block,
-            status.volumes
+            "status: {:?}, needs check {}, data {data:?}, metadata {meta:?}, block {}, {} volumes",
+            status.mode, status.needs_check, status.block, status.volumes
         ));
         kernel(site, "active", &mut lines)?;
         files(&site.config.state_dir, "active", &mut lines)?;

@@ -23,6 +23,13 @@ const WORKERS: [&str; 3] = ["a", "b", "c"];
 /// What the workers said of their volumes: true for there, none for a change that was not said to be done.
 type Said = BTreeMap<String, Option<bool>>;
 
+/// What the workers said, and the volumes of which they said it, one after another.
+#[derive(Default)]
+struct Heard {
+    said: Said,
+    of: Vec<String>,
+}
+
 /// One boot: what the last one left, then rounds until `seconds` are over, then perhaps a power cut.
 pub(crate) fn boot(disk: &Path) -> Result<(), Failed> {
     let order = told("order")?;
@@ -60,7 +67,8 @@ pub(crate) fn boot(disk: &Path) -> Result<(), Failed> {
             cut();
         }
         if chance.below(4) == 0 {
-            lies(&mut chance, delay).map_err(failed)?;
+            lies(&mut chance, delay)
+                .map_err(|error| failed(format!("writes lost after {delay:?}: {error}").into()))?;
             say(&format!("{what}: all writes lost after {delay:?}, sound"));
             continue;
         }
@@ -135,25 +143,25 @@ impl Riot {
     fn during<T>(
         &mut self,
         delay: Duration,
-        act: impl FnOnce(&Mutex<Said>, &[i32]) -> Result<T, Failed>,
+        act: impl FnOnce(&Mutex<Heard>, &[i32]) -> Result<T, Failed>,
     ) -> Result<T, Failed> {
         let groups: Vec<_> = self.workers.iter().map(Running::group).collect();
-        let said = Mutex::new(std::mem::take(&mut self.said));
+        let heard = Mutex::new(Heard { said: std::mem::take(&mut self.said), of: Vec::new() });
         let result = std::thread::scope(|scope| {
             for worker in &mut self.workers {
-                let said = &said;
+                let heard = &heard;
                 scope.spawn(move || {
                     while let Some(line) = worker.line() {
-                        hear(&mut said.lock().expect("not poisoned"), &line);
+                        hear(&mut heard.lock().expect("not poisoned"), &line);
                     }
                 });
             }
             std::thread::sleep(delay);
-            let result = act(&said, &groups);
+            let result = act(&heard, &groups);
             groups.iter().for_each(|group| signal(*group, nix::sys::signal::Signal::SIGKILL));
             result
         });
-        self.said = said.into_inner().expect("not poisoned");
+        self.said = heard.into_inner().expect("not poisoned").said;
         result
     }
 
@@ -177,29 +185,30 @@ impl Riot {
 
     /// What was said before the disk began to lie holds; what was begun about then may or may not have happened.
     fn lied_to_after(mut self, delay: Duration, disk: &Flakey) -> Result<Said, Failed> {
-        let said = self.during(delay, |said, _| {
-            let before = said.lock().expect("not poisoned").clone();
+        let held = self.during(delay, |heard, _| {
+            let now = || heard.lock().expect("not poisoned");
+            let (mut held, before) = {
+                let heard = now();
+                (heard.said.clone(), heard.of.len())
+            };
             disk.lose()?;
+            // Until what was said before that has been heard.
             std::thread::sleep(Duration::from_millis(100));
-            Ok(before)
-        })?;
-        // A volume whose word changed in the meantime was being changed when the writes were lost, or later.
-        let mut held = said;
-        for (name, later) in &self.said {
-            if held.get(name) != Some(later) {
+            for name in &now().of[before..] {
                 held.insert(name.clone(), None);
             }
-        }
+            Ok(held)
+        })?;
         self.buried(true).map(|()| held)
     }
 
     /// The workers stand still, and are gone, before what they said is written down: nothing happens that is not known after
     /// the boot.
     fn cut_after(mut self, delay: Duration) -> Result<Said, Failed> {
-        self.during(delay, |said, groups| {
+        self.during(delay, |heard, groups| {
             groups.iter().for_each(|group| signal(*group, nix::sys::signal::Signal::SIGSTOP));
             std::thread::sleep(Duration::from_millis(50));
-            Ok(said.lock().expect("not poisoned").clone())
+            Ok(heard.lock().expect("not poisoned").said.clone())
         })
     }
 }
@@ -208,7 +217,7 @@ fn signal(group: i32, signal: nix::sys::signal::Signal) {
     let _ = nix::sys::signal::killpg(nix::unistd::Pid::from_raw(group), signal);
 }
 
-fn hear(said: &mut Said, line: &str) {
+fn hear(heard: &mut Heard, line: &str) {
     let words: Vec<_> = line.split_whitespace().collect();
     let word = match words[..] {
         ["will", ..] => None,
@@ -216,7 +225,8 @@ fn hear(said: &mut Said, line: &str) {
         ["did", "delete", _] | ["not", "make", _] => Some(false),
         _ => return,
     };
-    said.insert(words[2].to_owned(), word);
+    heard.said.insert(words[2].to_owned(), word);
+    heard.of.push(words[2].to_owned());
 }
 
 fn there(said: &Said) -> impl Iterator<Item = &String> {

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use nix::mount::{MsFlags, mount};
 use sharedroot_dm::{Bytes, Deleted, Error, Phase, Pool, VolumeName};
@@ -258,6 +259,11 @@ fn delete_in_use(site: &Site) -> Result<(), Failed> {
         Deleted::Deferred => Ok(()),
         other => Err(format!("a mounted volume is {other:?}").into()),
     })?;
+    // The kernel removes the device a moment later, from a work queue; the steps are to be the same in each run.
+    let end = Instant::now() + Duration::from_secs(5);
+    while site.dm_names()?.iter().any(|name| name.contains("deleted.")) && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(10));
+    }
     Pool::open(&site.config)?;
     Ok(())
 }
