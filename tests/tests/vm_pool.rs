@@ -42,7 +42,8 @@ fn vm_status_has_the_same_keys_and_activates_nothing() {
     assert_eq!((&inactive["exists"], &inactive["active"]), (&true.into(), &false.into()));
     assert_eq!(inactive["metadata_path"], METADATA);
     has(&pool(&["status"]).ok(), &["inactive", METADATA]);
-    assert!(!is_active(), "status activates nothing");
+    assert_eq!(out(&["sharedroot", "image", "list", "--json"]), "[]");
+    assert!(!is_active(), "a look activates nothing");
     for value in [&none, &made, &inactive] {
         assert_eq!(keys(value), KEYS, "{value}");
     }
