@@ -103,9 +103,7 @@ pub enum Error {
     #[error("the metadata of the pool {name} in {} is damaged; run `sharedroot pool repair`, which works on a copy", metadata.display())]
     Unsound { name: PoolName, metadata: PathBuf, source: ToolError },
     /// thin_check cannot be run.
-    #[error(
-        "cannot check the metadata of the pool {name}, which was not deactivated at its last end"
-    )]
+    #[error("cannot check the metadata of the pool {name}")]
     Check { name: PoolName, source: ToolError },
     /// The kernel does not reserve a snapshot of the metadata.
     #[error("cannot read the metadata of the pool {name}")]

@@ -7,7 +7,15 @@ use serde_json::Value;
 
 use crate::census::Census;
 use crate::command::{Cmd, Output, out, run};
-use crate::lab::{RUN_DIR, STATE_DIR, TempDir, only_in_lab};
+use crate::kernel_view::root_of;
+use crate::lab::{RUN_DIR, Replaced, STATE_DIR, TempDir, only_in_lab};
+use crate::runtime::Runtime;
+use crate::stack::Image;
+
+/// Of the guest there is none but what a test writes.
+pub const CONFIG: &str = "/etc/sharedroot/config.toml";
+/// Of a pool on loop files.
+pub const METADATA: &str = "/var/lib/sharedroot/default.metadata";
 
 /// `sharedroot pool WORDS…`
 #[track_caller]
@@ -28,6 +36,36 @@ pub fn refused(words: &[&str]) -> String {
 #[track_caller]
 pub fn status() -> Value {
     pool(&["status", "--json"]).json()
+}
+
+/// Every word must be in the text.
+#[track_caller]
+pub fn has(text: &str, words: &[&str]) {
+    for word in words {
+        assert!(text.contains(word), "{word:?} is not in: {text}");
+    }
+}
+
+/// Whether the kernel has the pool.
+pub fn is_active() -> bool {
+    run(&["dmsetup", "status", "sharedroot-default"]).status == 0
+}
+
+/// A small base, so that a test's metadata is small.
+#[track_caller]
+pub fn small_bases() -> Replaced {
+    Replaced::with(CONFIG, "[base]\nsize = \"1G\"\n")
+}
+
+/// Runs the image once, which must work, on the pool.
+#[track_caller]
+pub fn runs(runtime: &Runtime, image: &Image) {
+    for readonly in [true, false] {
+        let bundle = image.bundle(runtime, readonly, &["sleep", "1000"]);
+        let container = runtime.start(&bundle);
+        assert_eq!(container.exec(&[], &["cat", "/etc/unique"]).ok(), image.name);
+        assert!(root_of(container.pid()).is_on_dm());
+    }
 }
 
 /// What a reboot takes: devices, loop devices, mounts of bases and `/run/sharedroot`. The pool's metadata is whole, but

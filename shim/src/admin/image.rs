@@ -1,7 +1,7 @@
 //! `image list` and `image rm`: the bases and who uses them.
 
 use serde_json::json;
-use sharedroot_dm::{Phase, Volume};
+use sharedroot_dm::{Phase, Pool, Volume};
 
 use crate::image::BaseKey;
 use crate::lifecycle::LifecycleError;
@@ -23,7 +23,10 @@ struct Base {
 
 fn bases(storage: &Storage) -> Result<Vec<Base>, LifecycleError> {
     private_dir(&storage.pool.run_dir)?;
-    let Some(pool) = storage.pool_if_made()? else { return Ok(Vec::new()) };
+    // The store knows the volumes of an inactive pool too.
+    let Some(pool) = Pool::known(&storage.pool).map_err(RootfsError::from)? else {
+        return Ok(Vec::new());
+    };
     let mut bases = Vec::new();
     for volume in pool.volumes().map_err(RootfsError::from)? {
         if let Some(key) = Storage::base_of(&volume.name) {

@@ -62,8 +62,9 @@ pub enum RootfsError {
     },
     /// A pool with users stays.
     #[error(
-        "the pool {pool} is used by {}; stop and delete them first (`docker stop`, \
-         `sharedroot delete`)", list(.containers)
+        "the pool {pool} is used by {}; stop and delete every container on it first \
+         (`docker stop`, `sharedroot delete`)",
+        list(.containers)
     )]
     PoolInUse {
         /// The pool.
