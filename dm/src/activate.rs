@@ -1,6 +1,6 @@
 //! A pool activated: first its metadata must be the store's and sound, then the kernel gets its table.
 
-use crate::error::Error;
+use crate::error::{Error, chain};
 use crate::failpoint::step;
 use crate::kernel::Access;
 use crate::lock::Lock;
@@ -27,8 +27,11 @@ impl Pool {
                 if device.suspended {
                     self.kernel.resume(&self.label.name).map_err(failed)?;
                 }
-                if row.phase == PoolPhase::Growing {
-                    self.finish_growth(row)?;
+                if row.phase == PoolPhase::Growing
+                    && let Err(error) = self.finish_growth(row)
+                {
+                    // The pool works with the size it has.
+                    tracing::warn!(pool = %name, error = %chain(&error), "the pool's growth is still unfinished");
                 }
                 return Ok(false);
             }
@@ -39,15 +42,20 @@ impl Pool {
             Some(_) => drop(self.kernel.remove(&self.label.name).map_err(failed)?),
             None => {}
         }
-        let unclean = self.agrees(&mut row, any_transaction)?.needs_check || !row.clean;
+        let block = self.agrees(&mut row, any_transaction)?;
+        let unclean = block.needs_check || !row.clean;
         if unclean {
             self.check_inactive(lock)?;
         } else {
             self.store.write(|w| w.put_pool(name, &PoolRow { clean: false, ..row.clone() }))?;
         }
         step("pool to be used");
-        if row.phase == PoolPhase::Growing {
-            self.media.extend(row.sizes)?;
+        if row.phase == PoolPhase::Growing
+            && let Err(error) = self.media.extend(row.sizes)
+        {
+            tracing::warn!(pool = %name, error = %chain(&error), "the pool's growth is given up");
+            let data = Bytes(block.data_blocks * row.block.0);
+            row.sizes = Sizes { data, metadata: block.metadata_size };
         }
         self.start_pool(&row)?;
         self.store.write(|w| {
