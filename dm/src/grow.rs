@@ -57,11 +57,12 @@ impl Pool {
         }
         let row = self.made_row()?;
         let Sizes { mut data, mut metadata } = row.sizes;
+        let room = self.media.room()?;
         if low_data {
-            data = Bytes(data.0 / 2 * 3).min(self.media.room()?).max(data);
+            data = Bytes(data.0 / 2 * 3).min(room.data).max(data);
         }
         if low_metadata {
-            metadata = Bytes(metadata.0 * 2).min(METADATA_MOST).max(metadata);
+            metadata = Bytes(metadata.0 * 2).min(METADATA_MOST).min(room.metadata).max(metadata);
         }
         let sizes = Sizes { data: data.round_down(self.block).max(row.sizes.data), metadata };
         if sizes == row.sizes {
@@ -93,10 +94,15 @@ impl Pool {
             let metadata = row.sizes.metadata;
             return Err(Error::Shrink { name: name.clone(), data: least, metadata });
         }
-        if self.media.kind == Kind::Loop && sizes.data > row.sizes.data {
-            let (path, room) = (self.media.data.clone(), self.media.room()?);
-            if sizes.data > room {
-                return Err(Error::NoRoomToGrow { path, wanted: sizes.data, room });
+        if self.media.kind == Kind::Loop {
+            let (media, room) = (&self.media, self.media.room()?);
+            for (path, old, wanted, room) in [
+                (&media.data, row.sizes.data, sizes.data, room.data),
+                (&media.metadata, row.sizes.metadata, sizes.metadata, room.metadata),
+            ] {
+                if wanted > old && wanted > room {
+                    return Err(Error::NoRoomToGrow { path: path.clone(), wanted, room });
+                }
             }
         }
         let grown = PoolRow { phase: PoolPhase::Growing, sizes, ..row.clone() };

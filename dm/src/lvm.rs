@@ -89,6 +89,12 @@ impl Pool {
             let _lock = self.lock()?;
             // Another process may have made one meanwhile.
             if self.store.volumes(name)?.is_empty() {
+                // As LVM made it, so that it can be adopted again.
+                let from = self.working()?.transaction_id;
+                let message = format!("set_transaction_id {from} 0");
+                self.kernel.message(&self.label.name, &message).map_err(|source| {
+                    Error::SetTransaction { name: name.clone(), from, to: 0, source }
+                })?;
                 return self.store.write(|w| w.drop_pool(name));
             }
         }

@@ -219,9 +219,14 @@ impl Media {
     pub(crate) fn extend(&self, sizes: Sizes) -> Result<(), Error> {
         for (path, size) in [(&self.data, sizes.data), (&self.metadata, sizes.metadata)] {
             let file = OpenOptions::new().write(true).open(path).map_err(media("open", path))?;
-            if file.metadata().map_err(media("look at", path))?.len() < size.0 {
-                if *path == self.metadata {
-                    allocate(&file, size, path)?;
+            let length = file.metadata().map_err(media("look at", path))?.len();
+            if length < size.0 {
+                if *path == self.metadata
+                    && let Err(error) = allocate(&file, size, path)
+                {
+                    // What it got before the file system was full.
+                    let _ = file.set_len(length);
+                    return Err(error);
                 }
                 file.set_len(size.0)
                     .and_then(|()| file.sync_all())
@@ -234,10 +239,13 @@ impl Media {
         Ok(())
     }
 
-    /// The most that the data file may have: what it has already and what is free, less a fifth.
-    pub(crate) fn room(&self) -> Result<Bytes, Error> {
-        let taken = fs::metadata(&self.data).map_err(media("look at", &self.data))?.blocks() * 512;
-        Ok(four_fifths(Bytes(free(&self.data)?.0.saturating_add(taken))))
+    /// The most that the data file and the metadata file may have: what each has already and what is free, less a fifth.
+    pub(crate) fn room(&self) -> Result<Sizes, Error> {
+        let room = |path: &Path| {
+            let taken = fs::metadata(path).map_err(media("look at", path))?.blocks() * 512;
+            Ok(four_fifths(Bytes(free(path)?.0.saturating_add(taken))))
+        };
+        Ok(Sizes { data: room(&self.data)?, metadata: room(&self.metadata)? })
     }
 }
 

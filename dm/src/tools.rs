@@ -58,12 +58,12 @@ pub(crate) fn run(
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
+    // What goes to stdout is figures, unless the tool says nothing else.
     let said = [output.stderr, output.stdout]
         .map(|text| String::from_utf8_lossy(&text).trim().replace('\n', "; "))
         .into_iter()
-        .filter(|text| !text.is_empty())
-        .collect::<Vec<_>>();
-    let said = if said.is_empty() { output.status.to_string() } else { said.join("; ") };
+        .find(|text| !text.is_empty())
+        .unwrap_or_else(|| output.status.to_string());
     Err(ToolError::Said { tool, said })
 }
 

@@ -216,7 +216,7 @@ fn root_a_full_file_system_below_is_said() {
     let full = pool.create_volume(&name("more"), Bytes::mib(16)).expect_err("no room to grow");
     assert!(matches!(full, Error::Full { what: "data", .. }), "{full}");
     let error = pool.grow(None, Some(Bytes::gib(1))).expect_err("nor for metadata");
-    assert!(matches!(error, Error::Media { .. }), "{error}");
+    assert!(matches!(error, Error::NoRoomToGrow { .. }), "{error}");
     assert!(pool.is_active().expect("asked"));
     let metadata = fs::metadata(state.join("tight.metadata")).expect("a file");
     assert_eq!(

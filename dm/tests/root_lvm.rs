@@ -93,6 +93,7 @@ fn root_a_pool_of_lvm_is_adopted_used_and_given_back() {
     assert_eq!(byte(&pool.activate(&name("snap")).expect("active").device, Bytes(0)), b't');
     pool.destroy().expect("given back");
     assert_eq!(place.dm_devices(), Vec::<String>::new());
+    Pool::create(&config).expect("it is as LVM made it").destroy().expect("given back");
     lvm(&["lvchange", "-an", &lv]);
 }
 
