@@ -37,7 +37,7 @@ impl Pool {
     /// # Errors
     /// [`Error::Busy`] if it is mounted or open; then nothing has changed.
     pub fn delete(&self, name: &VolumeName) -> Result<Deleted, Error> {
-        self.delete_by(name, |row, lock| self.erase(row, lock).map(|()| Deleted::Deleted))
+        self.delete_by(name, |row| self.erase(row).map(|()| Deleted::Deleted))
     }
 
     /// As [`delete`](Self::delete), but a volume in use is no error: it loses its name now, the kernel removes the device when
@@ -48,32 +48,20 @@ impl Pool {
     /// # Errors
     /// The store cannot be written, or the kernel refuses.
     pub fn delete_when_idle(&self, name: &VolumeName) -> Result<Deleted, Error> {
-        self.delete_by(name, |row, lock| self.erase_when_idle(row, lock))
+        self.delete_by(name, |row| self.erase_when_idle(row))
     }
 
     fn delete_by(
         &self,
         name: &VolumeName,
-        erase: impl FnOnce(&VolumeRow, &Lock) -> Result<Deleted, Error>,
+        erase: impl FnOnce(&VolumeRow) -> Result<Deleted, Error>,
     ) -> Result<Deleted, Error> {
-        if self.row(name)?.is_none() {
-            // Whoever deleted it may have died before it took the lock's file away.
-            if let Some(lock) = Lock::try_volume(&self.config.run_dir, &self.config.name, name)? {
-                self.forget_if_gone(lock, name)?;
-            }
-            return Ok(Deleted::NotThere);
-        }
-        let lock = Lock::volume(&self.config.run_dir, &self.config.name, name)?;
-        let deleted = match self.row(name)? {
-            Some(row) => erase(&row, &lock)?,
-            None => Deleted::NotThere,
-        };
-        lock.forget();
-        Ok(deleted)
+        let _lock = Lock::volume(&self.config.run_dir, &self.config.name, name)?;
+        self.row(name)?.map_or(Ok(Deleted::NotThere), |row| erase(&row))
     }
 
-    /// Deactivates and deletes a volume in whatever phase it is, and forgets the volume's lock, which the caller holds.
-    pub(crate) fn erase(&self, row: &VolumeRow, lock: &Lock) -> Result<(), Error> {
+    /// Deactivates and deletes a volume in whatever phase it is. The caller holds the volume's lock.
+    pub(crate) fn erase(&self, row: &VolumeRow) -> Result<(), Error> {
         let (pool, name) = (&self.config.name, &row.name);
         let claimed = self.claim_idle(row)?;
         if claimed.is_none() {
@@ -82,25 +70,15 @@ impl Pool {
         }
         let turn = self.lock()?;
         self.wake_origin(row)?;
-        let there = self.intend_deletion(&turn, |w| {
-            // A deleter forgets the lock before the row: this one may have waited for it here.
-            if w.volume(pool, name)?.is_none_or(|now| now.id != row.id) {
-                return Ok(false);
-            }
-            w.set_phase(pool, name, Phase::Deleting, row.sealed).map(|()| true)
-        })?;
-        if !there {
-            lock.forget();
-            return Ok(());
-        }
+        self.intend_deletion(&turn, |w| w.set_phase(pool, name, Phase::Deleting, row.sealed))?;
         if self.media.kind != Kind::Loop {
-            return self.delete_id(row, lock);
+            return self.delete_id(row);
         }
         // A discard may take long, so others may change the pool meanwhile; this volume's row keeps its thin id.
         drop(turn);
         self.give_back(row, claimed)?;
         let _turn = self.lock()?;
-        self.delete_id(row, lock)
+        self.delete_id(row)
     }
 
     /// The volume's device, open and safe from mounts, if it is there, nobody uses it and it takes a discard: to remove it and
@@ -138,7 +116,7 @@ impl Pool {
     }
 
     /// The caller holds the pool's lock.
-    fn delete_id(&self, row: &VolumeRow, lock: &Lock) -> Result<(), Error> {
+    fn delete_id(&self, row: &VolumeRow) -> Result<(), Error> {
         let (pool, name) = (&self.config.name, &row.name);
         match self.kernel.message(&self.label.name, &format!("delete {}", row.id)) {
             Ok(()) => {}
@@ -150,9 +128,6 @@ impl Pool {
             }
         }
         step("id deleted");
-        // Before the row, or a kill in between leaves a lock file that nothing leads to.
-        lock.forget();
-        step("lock forgotten");
         // If a power cut takes this back, the row is one whose thin id is deleted, and is dropped again.
         self.store.write_late(|w| w.drop_volume(pool, name))?;
         step("row dropped");
@@ -231,7 +206,7 @@ impl Pool {
     }
 
     /// As [`erase`](Self::erase), but a volume in use only loses its name, so that another one can have it.
-    pub(crate) fn erase_when_idle(&self, row: &VolumeRow, lock: &Lock) -> Result<Deleted, Error> {
+    pub(crate) fn erase_when_idle(&self, row: &VolumeRow) -> Result<Deleted, Error> {
         let label = DmLabel::volume(&self.config.name, &row.name, row.id);
         if row.phase == Phase::Deleting {
             self.follow(row, &label)?;
@@ -240,20 +215,20 @@ impl Pool {
                 return Ok(Deleted::Deferred);
             }
         }
-        let Err(error) = self.erase(row, lock) else { return Ok(Deleted::Deleted) };
+        let Err(error) = self.erase(row) else { return Ok(Deleted::Deleted) };
         let Error::Busy { users, .. } = &error else { return Err(error) };
         let (volume, pool) = (&row.name, &self.config.name);
         tracing::warn!(%volume, %pool, %users, "a deleted volume is still in use; it goes when its last user is gone");
-        self.defer(row, lock)
+        self.defer(row)
     }
 
-    fn defer(&self, row: &VolumeRow, lock: &Lock) -> Result<Deleted, Error> {
+    fn defer(&self, row: &VolumeRow) -> Result<Deleted, Error> {
         let (pool, name) = (&self.config.name, &row.name);
         let deferred =
             VolumeRow { name: VolumeName::deferred(row.id), phase: Phase::Deleting, ..row.clone() };
         let label = DmLabel::volume(pool, &deferred.name, row.id);
         // Nobody recovers the row under its new name before the device has it too.
-        let other = match *name == deferred.name {
+        let _other = match *name == deferred.name {
             true => None,
             false => Some(Lock::volume(&self.config.run_dir, pool, &deferred.name)?),
         };
@@ -271,7 +246,7 @@ impl Pool {
         if !gone {
             return Ok(Deleted::Deferred);
         }
-        self.erase(&deferred, other.as_ref().unwrap_or(lock)).map(|()| Deleted::Deleted)
+        self.erase(&deferred).map(|()| Deleted::Deleted)
     }
 
     /// Gives the device of a row in phase deleting the row's name: a deferral that was cut short has left it the old one.

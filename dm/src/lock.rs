@@ -11,64 +11,60 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc::{self, F_UNLCK, F_WRLCK, SEEK_SET};
 use nix::unistd::geteuid;
 
 use crate::error::Error;
-use crate::names::{PoolName, VolumeName};
+use crate::names::{PoolName, VolumeName, fnv1a};
 
 /// How long a short holder (an activation, a probe of reconcile) is waited for before a volume counts as being made.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// A held lock file. Dropping it unlocks.
+/// One byte of a file, locked for one open file description (fcntl_locking(2)): threads exclude each other as processes do, and
+/// a process that dies lets go. The file stays empty and is never removed. Dropping this unlocks.
 #[derive(Debug)]
 pub(crate) struct Lock {
-    file: Flock<File>,
-    path: PathBuf,
-    forgotten: AtomicBool,
+    file: File,
+    byte: i64,
 }
 
 impl Lock {
     /// The pool's lock; waits for its holder.
     pub(crate) fn pool(run_dir: &Path, pool: &PoolName) -> Result<Self, Error> {
-        let path = run_dir.join(format!("pool-{pool}.lock"));
-        let lock = Self::take(&path, FlockArg::LockExclusive)
-            .map_err(|source| Error::Lock { path, source })?;
-        Ok(lock.expect("a waiting flock returns with the lock"))
+        Self::wait(run_dir.join(format!("pool-{pool}.lock")))
     }
 
     /// The lock of whoever reads a live pool's metadata, from its reserved snapshot; waits for its holder.
     pub(crate) fn reader(run_dir: &Path, pool: &PoolName) -> Result<Self, Error> {
-        let path = run_dir.join(format!("pool-{pool}.reader.lock"));
-        let lock = Self::take(&path, FlockArg::LockExclusive)
-            .map_err(|source| Error::Lock { path, source })?;
-        Ok(lock.expect("a waiting flock returns with the lock"))
+        Self::wait(run_dir.join(format!("pool-{pool}.reader.lock")))
     }
 
     /// The lock of everybody who makes or migrates the store.
     pub(crate) fn store(run_dir: &Path) -> Result<Self, Error> {
-        let path = run_dir.join("store.lock");
-        let lock = Self::take(&path, FlockArg::LockExclusive)
-            .map_err(|source| Error::Lock { path, source })?;
-        Ok(lock.expect("a waiting flock returns with the lock"))
+        Self::wait(run_dir.join("store.lock"))
     }
 
-    /// A volume's lock if nobody holds it, or none.
+    /// A volume's lock if nobody holds it, or none. All volumes share one file, so that none is left behind; that two of them
+    /// share a byte of it is as good as impossible, and they would only wait for each other.
     pub(crate) fn try_volume(
         run_dir: &Path,
         pool: &PoolName,
         volume: &VolumeName,
     ) -> Result<Option<Self>, Error> {
-        let dir = run_dir.join("volumes");
-        own_dir(&dir)?;
-        let path = dir.join(format!("{pool}-{volume}.lock"));
-        Self::take(&path, FlockArg::LockExclusiveNonblock)
-            .map_err(|source| Error::Lock { path, source })
+        let byte = fnv1a(&[pool.as_ref(), "\0", volume.as_ref()]) & i64::MAX as u64;
+        let path = run_dir.join("volumes.lock");
+        let lock = Self::at(&path, byte as i64)
+            .map_err(|source| Error::Lock { path: path.clone(), source })?;
+        match fcntl(&lock.file, FcntlArg::F_OFD_SETLK(&lock.range(F_WRLCK))) {
+            Ok(_) => Ok(Some(lock)),
+            Err(Errno::EAGAIN | Errno::EACCES) => Ok(None),
+            Err(errno) => Err(Error::Lock { path, source: errno.into() }),
+        }
     }
 
     /// A volume's lock; waits a little for a short holder.
@@ -92,65 +88,43 @@ impl Lock {
         }
     }
 
-    /// The volumes of the pool that have a lock file, held or not.
-    pub(crate) fn volumes(run_dir: &Path, pool: &PoolName) -> Result<Vec<VolumeName>, Error> {
-        let dir = run_dir.join("volumes");
-        let failed = |source| Error::Directory { path: dir.clone(), source };
-        own_dir(&dir)?;
-        let volume = |name: &str| {
-            name.strip_prefix(pool.as_ref())?.strip_prefix('-')?.strip_suffix(".lock")?.parse().ok()
-        };
-        let mut volumes = Vec::new();
-        for entry in fs::read_dir(&dir).map_err(failed)? {
-            let name = entry.map_err(failed)?.file_name();
-            volumes.extend(name.to_str().and_then(volume));
-        }
-        Ok(volumes)
-    }
-
-    /// Removes the file with the lock still held: whoever waits on it sees that the file is no longer the one at its path.
-    /// Once only, for the file that is there afterwards is another holder's.
-    pub(crate) fn forget(&self) {
-        if self.forgotten.swap(true, Ordering::SeqCst) {
-            return;
-        }
-        if let Err(error) = fs::remove_file(&self.path) {
-            tracing::debug!(path = %self.path.display(), %error, "a lock file stays behind");
-        }
-    }
-
-    fn take(path: &Path, how: FlockArg) -> io::Result<Option<Self>> {
-        loop {
-            let file = OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .mode(0o600)
-                .open(path)?;
-            let file = match Flock::lock(file, how) {
-                Ok(file) => file,
-                Err((_, Errno::EWOULDBLOCK)) => return Ok(None),
-                Err((_, Errno::EINTR)) => continue,
-                Err((_, errno)) => return Err(errno.into()),
-            };
-            let held = file.metadata()?;
-            match fs::metadata(path) {
-                Ok(there) if (there.dev(), there.ino()) == (held.dev(), held.ino()) => {
-                    let (path, forgotten) = (path.to_owned(), AtomicBool::new(false));
-                    return Ok(Some(Self { file, path, forgotten }));
+    fn wait(path: PathBuf) -> Result<Self, Error> {
+        let taken = Self::at(&path, 0).and_then(|lock| {
+            loop {
+                match fcntl(&lock.file, FcntlArg::F_OFD_SETLKW(&lock.range(F_WRLCK))) {
+                    Ok(_) => return Ok(lock),
+                    Err(Errno::EINTR) => {}
+                    Err(errno) => return Err(errno.into()),
                 }
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
             }
-        }
+        });
+        taken.map_err(|source| Error::Lock { path, source })
+    }
+
+    fn at(path: &Path, byte: i64) -> io::Result<Self> {
+        let mut how = OpenOptions::new();
+        how.read(true).write(true).create(true).truncate(false).mode(0o600);
+        how.open(path).map(|file| Self { file, byte })
+    }
+
+    fn range(&self, kind: i32) -> libc::flock {
+        let (l_type, l_whence) = (kind as i16, SEEK_SET as i16);
+        libc::flock { l_type, l_whence, l_start: self.byte, l_len: 1, l_pid: 0 }
     }
 }
 
 impl AsRef<File> for Lock {
     fn as_ref(&self) -> &File {
         &self.file
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing the file is not enough: another thread's child has it open too until it runs its program.
+        if let Err(errno) = fcntl(&self.file, FcntlArg::F_OFD_SETLK(&self.range(F_UNLCK))) {
+            tracing::debug!(%errno, "a lock goes when its file is closed");
+        }
     }
 }
 
@@ -190,16 +164,43 @@ mod tests {
     }
 
     #[test]
-    fn a_volume_has_one_maker_and_a_forgotten_lock_is_free() {
+    fn a_volume_has_one_maker_and_leaves_no_file() {
         let run = dir("maker");
         let (pool, volume) = ("p".parse().expect("a name"), "v".parse().expect("a name"));
+        let free = |volume: &VolumeName| Lock::try_volume(&run, &pool, volume).expect("a try");
         let first = Lock::volume(&run, &pool, &volume).expect("the lock");
-        assert!(Lock::try_volume(&run, &pool, &volume).expect("a try").is_none());
-        first.forget();
-        let second = Lock::try_volume(&run, &pool, &volume).expect("a try").expect("the lock");
-        assert!(second.as_ref().metadata().is_ok());
-        drop(second);
-        assert!(Lock::try_volume(&run, &pool, &volume).expect("a try").is_some());
+        assert!(free(&volume).is_none());
+        let others: Vec<VolumeName> =
+            (0..999).map(|n| format!("v{n}").parse().expect("a name")).collect();
+        let held: Vec<_> = others.iter().map(|volume| free(volume).expect("its own")).collect();
+        // A copy of the descriptor, as a child has it between fork and exec.
+        let copy = first.file.try_clone().expect("a copy");
+        drop((first, held));
+        assert!(free(&volume).is_some(), "free though {copy:?} is open");
+        let files: Vec<_> =
+            fs::read_dir(&run).expect("a list").map(|f| f.expect("a file").path()).collect();
+        assert_eq!(files, [run.join("volumes.lock")]);
+        fs::remove_dir_all(run).expect("removed");
+    }
+
+    #[test]
+    fn the_pools_lock_is_waited_for() {
+        let run = dir("pool");
+        let pool = "p".parse().expect("a name");
+        let count = std::sync::atomic::AtomicU32::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..50 {
+                        let _lock = Lock::pool(&run, &pool).expect("the lock");
+                        let now = count.load(std::sync::atomic::Ordering::Relaxed);
+                        std::thread::yield_now();
+                        count.store(now + 1, std::sync::atomic::Ordering::Relaxed);
+                    }
+                });
+            }
+        });
+        assert_eq!(count.into_inner(), 400, "one at a time");
         fs::remove_dir_all(run).expect("removed");
     }
 

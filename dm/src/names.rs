@@ -200,6 +200,14 @@ impl fmt::Display for LvmPool {
     }
 }
 
+/// The hash FNV-1a of some texts, one after the other: the same on every machine and in every version.
+pub(crate) fn fnv1a(texts: &[&str]) -> u64 {
+    let bytes = texts.iter().flat_map(|text| text.bytes());
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
 /// The name and uuid of one dm device of ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DmLabel {
@@ -273,6 +281,13 @@ mod tests {
         for text in ["", "vg", "vg/", "/lv", "vg/../x", "vg/lv/x", "vg/-x", "vg/l v", "../x"] {
             assert!(text.parse::<LvmPool>().is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn the_hash_is_fnvs() {
+        // Test vectors of the draft-eastlake-fnv, appendix C.
+        assert_eq!(fnv1a(&[]), 0xcbf2_9ce4_8422_2325);
+        assert_eq!(fnv1a(&["foo", "", "bar"]), 0x8594_4171_f739_67e8);
     }
 
     #[test]

@@ -58,23 +58,16 @@ impl Pool {
     /// Takes the name: its lock, without any row.
     fn claim(&self, name: &VolumeName) -> Result<Lock, Error> {
         let (volume, pool) = (name.clone(), self.config.name.clone());
-        let exists = |row: &VolumeRow| row.phase == Phase::Ready;
-        if self.row(name)?.as_ref().is_some_and(exists) {
-            return Err(Error::Exists { volume, pool });
-        }
         let lock = Lock::volume(&self.config.run_dir, &pool, name)?;
         match self.row(name)? {
-            Some(row) if exists(&row) => Err(Error::Exists { volume, pool }),
+            Some(row) if row.phase == Phase::Ready => return Err(Error::Exists { volume, pool }),
             Some(row) => {
                 tracing::warn!(%volume, %pool, phase = ?row.phase, "deleting what a process that died has left");
-                self.erase_when_idle(&row, &lock)?;
-                // Its lock went with it.
-                lock.forget();
-                drop(lock);
-                self.claim(name)
+                self.erase_when_idle(&row)?;
             }
-            None => Ok(lock),
+            None => {}
         }
+        Ok(lock)
     }
 
     fn make(
@@ -211,13 +204,10 @@ impl NewVolume<'_> {
 
 impl Drop for NewVolume<'_> {
     fn drop(&mut self) {
-        let Some(lock) = self.lock.take() else { return };
-        match self.pool.erase_when_idle(&self.row, &lock) {
-            Ok(_) => lock.forget(),
-            Err(error) => {
-                let (volume, pool) = (&self.row.name, &self.pool.config.name);
-                tracing::warn!(%volume, %pool, error = %crate::error::chain(&error), "a half-made volume stays behind; `sharedroot gc` deletes it");
-            }
+        let Some(_lock) = self.lock.take() else { return };
+        if let Err(error) = self.pool.erase_when_idle(&self.row) {
+            let (volume, pool) = (&self.row.name, &self.pool.config.name);
+            tracing::warn!(%volume, %pool, error = %crate::error::chain(&error), "a half-made volume stays behind; `sharedroot gc` deletes it");
         }
     }
 }

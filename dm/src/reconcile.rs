@@ -56,11 +56,8 @@ impl Pool {
         self.recover(dry_run, &mut report)?;
         self.remove_strays(dry_run, &mut report)?;
         self.compare_ids(dry_run, &mut report)?;
-        if !dry_run {
-            if force {
-                self.forget_lost(&mut report)?;
-            }
-            self.sweep_locks()?;
+        if force && !dry_run {
+            self.forget_lost(&mut report)?;
         }
         Ok(report)
     }
@@ -92,22 +89,21 @@ impl Pool {
                 report.waiting.push(row.name);
                 continue;
             }
-            let Some(lock) = Lock::try_volume(run_dir, pool, &row.name)? else {
+            let Some(_lock) = Lock::try_volume(run_dir, pool, &row.name)? else {
                 report.in_work.push(row.name);
                 continue;
             };
             // Again under the lock: its maker may have come to the end in between.
             let Some(row) = self.row(&row.name)?.filter(|row| row.phase != Phase::Ready) else {
-                self.forget_if_gone(lock, &row.name)?;
                 continue;
             };
             if !dry_run {
-                match self.erase_when_idle(&row, &lock) {
+                match self.erase_when_idle(&row) {
                     Ok(Deleted::Deferred) => {
                         report.waiting.push(row.name);
                         continue;
                     }
-                    Ok(_) => lock.forget(),
+                    Ok(_) => {}
                     Err(error) => {
                         report.failed.push((row.name.to_string(), error));
                         continue;
@@ -151,12 +147,11 @@ impl Pool {
             if known(&rows, &volume, Some(id)) {
                 continue;
             }
-            let Some(lock) = Lock::try_volume(&self.config.run_dir, pool, &volume)? else {
+            let Some(_lock) = Lock::try_volume(&self.config.run_dir, pool, &volume)? else {
                 continue;
             };
             rows = self.store.volumes(pool)?;
             if known(&rows, &volume, Some(id)) {
-                self.forget_if_gone(lock, &volume)?;
                 continue;
             }
             match if dry_run { Ok(()) } else { self.deactivate_row(&volume) } {
@@ -164,7 +159,6 @@ impl Pool {
                 Err(error) => report.failed.push((device, error)),
             }
             step("stray device removed");
-            lock.forget();
         }
         Ok(())
     }
@@ -215,36 +209,13 @@ impl Pool {
     /// Drops the rows of the volumes that the pool has lost.
     fn forget_lost(&self, report: &mut Report) -> Result<(), Error> {
         for name in &report.lost {
-            let Some(lock) = Lock::try_volume(&self.config.run_dir, &self.config.name, name)?
+            let Some(_lock) = Lock::try_volume(&self.config.run_dir, &self.config.name, name)?
             else {
                 continue;
             };
-            let erased = self.row(name)?.map_or(Ok(()), |row| self.erase(&row, &lock));
+            let erased = self.row(name)?.map_or(Ok(()), |row| self.erase(&row));
             step("lost volume forgotten");
-            match erased {
-                Ok(()) => lock.forget(),
-                Err(error) => report.failed.push((name.to_string(), error)),
-            }
-        }
-        Ok(())
-    }
-
-    /// Removes the lock files of volumes that are gone: their deleter died after the row and before the file.
-    fn sweep_locks(&self) -> Result<(), Error> {
-        let (pool, run_dir) = (&self.config.name, &self.config.run_dir);
-        let files = Lock::volumes(run_dir, pool)?;
-        let rows: BTreeSet<_> = self.store.volumes(pool)?.into_iter().map(|row| row.name).collect();
-        for volume in files.into_iter().filter(|volume| !rows.contains(volume)) {
-            if let Some(lock) = Lock::try_volume(run_dir, pool, &volume)? {
-                self.forget_if_gone(lock, &volume)?;
-            }
-        }
-        Ok(())
-    }
-
-    pub(crate) fn forget_if_gone(&self, lock: Lock, volume: &VolumeName) -> Result<(), Error> {
-        if self.row(volume)?.is_none() {
-            lock.forget();
+            report.failed.extend(erased.err().map(|error| (name.to_string(), error)));
         }
         Ok(())
     }

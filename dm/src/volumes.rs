@@ -118,9 +118,8 @@ impl Pool {
     /// # Errors
     /// [`Error::Busy`] if it is mounted or open.
     pub fn deactivate(&self, name: &VolumeName) -> Result<(), Error> {
-        let lock = Lock::volume(&self.config.run_dir, &self.config.name, name)?;
-        self.deactivate_row(name)?;
-        self.forget_if_gone(lock, name)
+        let _lock = Lock::volume(&self.config.run_dir, &self.config.name, name)?;
+        self.deactivate_row(name)
     }
 
     /// Grows a volume that is not sealed to `size`, rounded up to whole blocks, and returns its size. If it is active its device
@@ -159,19 +158,12 @@ impl Pool {
 
     /// The lock and the row of a volume that is complete.
     fn locked(&self, name: &VolumeName) -> Result<(Lock, VolumeRow), Error> {
-        self.ready_row(name)?;
         let lock = Lock::volume(&self.config.run_dir, &self.config.name, name)?;
-        // Again under the lock: the volume may have been deleted and another made under its name.
+        let (volume, pool) = (name.clone(), self.config.name.clone());
         match self.row(name)? {
             Some(row) if row.phase == Phase::Ready => Ok((lock, row)),
-            row => {
-                let (volume, pool) = (name.clone(), self.config.name.clone());
-                if row.is_some() {
-                    return Err(Error::Unfinished { volume, pool });
-                }
-                lock.forget();
-                Err(Error::NoVolume { volume, pool })
-            }
+            Some(_) => Err(Error::Unfinished { volume, pool }),
+            None => Err(Error::NoVolume { volume, pool }),
         }
     }
 

@@ -19,21 +19,18 @@ fn message(place: &Place, text: &str) {
 }
 
 /// All that a reconcile may change.
-type Everything =
-    (Vec<Volume>, Option<u64>, i64, BTreeSet<u32>, BTreeSet<String>, BTreeSet<String>);
+type Everything = (Vec<Volume>, Option<u64>, i64, BTreeSet<u32>, BTreeSet<String>);
 
 fn everything(place: &Place, pool: &Pool) -> Everything {
     let transaction = store(place)
         .query_row("SELECT transaction_id FROM pools", [], |row| row.get(0))
         .expect("a transaction id");
-    let locks = fs::read_dir(place.config.run_dir.join("volumes")).expect("a directory");
     (
         pool.volumes().expect("a list"),
         pool.status().expect("a status").transaction_id,
         transaction,
         place.thin_ids(),
         place.dm_devices().into_iter().collect(),
-        locks.map(|file| file.expect("a file").file_name().into_string().expect("text")).collect(),
     )
 }
 
@@ -63,9 +60,6 @@ fn root_ids_and_devices_that_nobody_owns_are_deleted() {
             &table,
         ],
     );
-    fs::write(place.config.run_dir.join("volumes/strays-gone.lock"), "").expect("a lock file");
-    let other = place.config.run_dir.join("volumes/other-gone.lock");
-    fs::write(&other, "").expect("another pool's lock file");
 
     let before = everything(&place, &pool);
     let report = pool.reconcile(true).expect("a dry run");
@@ -76,9 +70,8 @@ fn root_ids_and_devices_that_nobody_owns_are_deleted() {
     let report = pool.reconcile(false).expect("reconciled");
     assert!(report.failed.is_empty(), "{report}");
     assert_eq!((report.stray_ids, report.stray_devices), (ids(&[5, 77]), vec![stray]));
-    fs::remove_file(other).expect("another pool's lock file is left alone");
-    let (volumes, _, _, ids, devices, locks) = everything(&place, &pool);
-    assert_eq!((volumes, ids, devices, locks), (clean.0, clean.3, clean.4, clean.5));
+    let (volumes, _, _, ids, devices) = everything(&place, &pool);
+    assert_eq!((volumes, ids, devices), (clean.0, clean.3, clean.4));
     assert!(pool.reconcile(false).expect("reconciled").is_clean());
 }
 

@@ -126,7 +126,6 @@ fn files(dir: &Path, seen: &mut BTreeSet<String>) {
         let name = path.to_str().unwrap_or_default();
         let passing = [".lock", "-wal", "-shm"].iter().any(|end| name.ends_with(end))
             || name.starts_with("/run/sharedroot/lock")
-            || name.starts_with("/run/sharedroot/volumes")
             || name.starts_with("/run/docker/netns/")
             // containerd's shims share a socket directory with names of their own making.
             || name.starts_with("/run/containerd/s/");
