@@ -12,17 +12,18 @@ use nix::errno::Errno;
 
 use crate::error::Error;
 use crate::failpoint::step;
-use crate::kernel::KernelError;
+use crate::kernel::{DevNumber, Device, KernelError};
 use crate::lock::Lock;
 use crate::names::ThinId;
 use crate::pool::Pool;
 use crate::status::{PoolMode, StatusLine, Working};
 use crate::store::Writer;
 
-/// A recorded intent: the pool is to go from one transaction to the next.
+/// A recorded intent: the pool, which is this device, is to go from one transaction to the next.
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Intent {
+    pub(crate) pool: DevNumber,
     from: u64,
     to: u64,
 }
@@ -33,14 +34,15 @@ impl Pool {
     pub(crate) fn intend<T>(
         &self,
         lock: &Lock,
-        record: impl FnOnce(&Writer<'_>) -> Result<T, Error>,
+        record: impl FnOnce(&Writer<'_>, u64) -> Result<T, Error>,
     ) -> Result<(Intent, T), Error> {
-        let from = self.check_room(lock, self.working()?)?.transaction_id;
+        let (device, working) = self.working()?;
+        let from = self.check_room(lock, working)?.transaction_id;
         self.record(from, |w| {
             let to = from + 1;
-            let value = record(w)?;
+            let value = record(w, to)?;
             w.set_transaction_id(&self.config.name, to)?;
-            Ok((Intent { from, to }, value))
+            Ok((Intent { pool: device.number, from, to }, value))
         })
     }
 
@@ -50,10 +52,11 @@ impl Pool {
         _lock: &Lock,
         record: impl FnOnce(&Writer<'_>) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        self.record(self.working()?.transaction_id, record)
+        self.record(self.working()?.1.transaction_id, record)
     }
 
-    /// Writes to the store if it is at the pool's transaction.
+    /// Writes to the store if it still has this pool, and is at the pool's transaction. While the lock was waited for the pool may
+    /// have been destroyed, and another made under its name.
     fn record<T>(
         &self,
         kernel: u64,
@@ -63,6 +66,7 @@ impl Pool {
         let recorded = self.store.write(|w| {
             let store = w
                 .pool(name)?
+                .filter(|row| row.is_made() && row.uuid == self.label.uuid)
                 .ok_or_else(|| Error::NoPool {
                     name: name.clone(),
                     state_dir: self.config.state_dir.clone(),
@@ -84,12 +88,12 @@ impl Pool {
         intent: Intent,
         message: &str,
     ) -> Result<Result<(), KernelError>, Error> {
-        let Intent { from, to } = intent;
-        self.kernel.message(&self.label.name, &format!("set_transaction_id {from} {to}")).map_err(
+        let Intent { from, to, .. } = intent;
+        self.kernel.message(&self.label, &format!("set_transaction_id {from} {to}")).map_err(
             |source| Error::SetTransaction { name: self.config.name.clone(), from, to, source },
         )?;
         step("transaction set");
-        let answer = self.kernel.message(&self.label.name, message);
+        let answer = self.kernel.message(&self.label, message);
         step("pool changed");
         Ok(answer)
     }
@@ -107,22 +111,23 @@ impl Pool {
                 tracing::warn!(pool = %self.config.name, %id, "the pool holds a thin id that the store does not know; deleting it");
                 let again = self
                     .kernel
-                    .message(&self.label.name, &format!("delete {id}"))
-                    .and_then(|()| self.kernel.message(&self.label.name, message));
+                    .message(&self.label, &format!("delete {id}"))
+                    .and_then(|()| self.kernel.message(&self.label, message));
                 Ok(again)
             }
             answer => Ok(answer),
         }
     }
 
-    /// The pool's figures, if the kernel lets the pool be changed.
-    pub(crate) fn working(&self) -> Result<Working, Error> {
+    /// The pool's device and its figures, if the kernel lets the pool be changed.
+    pub(crate) fn working(&self) -> Result<(Device, Working), Error> {
         let stuck = |mode| Error::Stuck { name: self.config.name.clone(), mode };
-        match self.status_line()? {
+        let (device, line) = self.running()?;
+        match line {
             StatusLine::Working(working) if working.mode == PoolMode::ReadOnly => {
                 Err(stuck(PoolMode::ReadOnly))
             }
-            StatusLine::Working(working) => Ok(working),
+            StatusLine::Working(working) => Ok((device, working)),
             StatusLine::Broken(_) => Err(stuck(PoolMode::Fail)),
         }
     }
@@ -130,7 +135,7 @@ impl Pool {
     /// Refuses a pool that is too full; one on loop files grows first, if it can.
     fn check_room(&self, lock: &Lock, working: Working) -> Result<Working, Error> {
         let working = match self.grow_if_low(lock, &working)? {
-            true => self.working()?,
+            true => self.working()?.1,
             false => working,
         };
         for (what, blocks) in [("data", working.data), ("metadata", working.metadata)] {

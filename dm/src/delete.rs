@@ -65,7 +65,7 @@ impl Pool {
         let (pool, name) = (&self.config.name, &row.name);
         let claimed = self.claim_idle(row)?;
         if claimed.is_none() {
-            self.deactivate_row(name)?;
+            self.deactivate_row(row)?;
             step("volume deactivated");
         }
         let turn = self.lock()?;
@@ -78,13 +78,17 @@ impl Pool {
         drop(turn);
         self.give_back(row, claimed)?;
         let _turn = self.lock()?;
-        self.delete_id(row)
+        // Not if the pool was destroyed meanwhile, and the volume with it.
+        match self.row(name)? {
+            Some(now) if now.id == row.id && now.phase == Phase::Deleting => self.delete_id(row),
+            _ => Ok(()),
+        }
     }
 
     /// The volume's device, open and safe from mounts, if it is there, nobody uses it and it takes a discard: to remove it and
     /// make it again for the discard would double the time of a deletion.
     fn claim_idle(&self, row: &VolumeRow) -> Result<Option<File>, Error> {
-        let label = DmLabel::volume(&self.config.name, &row.name, row.id);
+        let label = self.label_of(row);
         if self.media.kind != Kind::Loop {
             return Ok(None);
         }
@@ -102,23 +106,21 @@ impl Pool {
     fn wake_origin(&self, row: &VolumeRow) -> Result<(), Error> {
         let (Phase::Creating, Some(origin)) = (row.phase, &row.origin) else { return Ok(()) };
         let device = self.config.name.device_of(origin);
-        if !self.find_device(origin, &device)?.is_some_and(|found| found.live && found.suspended) {
+        let ours = |uuid: &str| DmLabel::id_of(&self.config.name, &self.label.uuid, uuid).is_some();
+        let found = self.find_device(origin, &device)?;
+        if !found.is_some_and(|found| found.live && found.suspended && ours(&found.uuid)) {
             return Ok(());
         }
         let (origin, pool) = (origin.clone(), self.config.name.clone());
         tracing::warn!(%origin, %pool, "resuming what a process that died has suspended");
-        self.kernel.resume(&device).map_err(|source| Error::Freeze {
-            action: "resume",
-            origin,
-            pool,
-            source,
-        })
+        let resumed = self.kernel.resume(&device).map(drop);
+        resumed.map_err(|source| Error::Freeze { action: "resume", origin, pool, source })
     }
 
     /// The caller holds the pool's lock.
     fn delete_id(&self, row: &VolumeRow) -> Result<(), Error> {
         let (pool, name) = (&self.config.name, &row.name);
-        match self.kernel.message(&self.label.name, &format!("delete {}", row.id)) {
+        match self.kernel.message(&self.label, &format!("delete {}", row.id)) {
             Ok(()) => {}
             // An earlier attempt came as far as here, or its maker died before the pool made it.
             Err(error) if error.errno() == Some(Errno::ENODATA) => {}
@@ -160,20 +162,18 @@ impl Pool {
                     .any(|errno| error.raw_os_error() == Some(*errno as i32)) => {}
             Err(error) => self.kept_below(row, &error),
         }
-        self.deactivate_row(&row.name)?;
+        self.deactivate_row(row)?;
         step("volume deactivated");
         Ok(())
     }
 
     /// Activates the volume writable, whatever it was, for a sealed volume takes no discard.
     fn open_for_discard(&self, row: &VolumeRow) -> io::Result<File> {
-        let label = DmLabel::volume(&self.config.name, &row.name, row.id);
-        let device = self
-            .volume_table(row)
-            .and_then(|table| self.kernel.create(&label, &table, Access::ReadWrite))
-            .map_err(|error| {
-                error.errno().map_or_else(|| io::Error::other(error), io::Error::from)
-            })?;
+        let _turn = self.lock().map_err(io::Error::other)?;
+        let table = row.table(self.running().map_err(io::Error::other)?.0.number);
+        let device = self.kernel.create(&self.label_of(row), &table, Access::ReadWrite).map_err(
+            |error| error.errno().map_or_else(|| io::Error::other(error), io::Error::from),
+        )?;
         OpenOptions::new().write(true).open(device.node())
     }
 
@@ -207,7 +207,7 @@ impl Pool {
 
     /// As [`erase`](Self::erase), but a volume in use only loses its name, so that another one can have it.
     pub(crate) fn erase_when_idle(&self, row: &VolumeRow) -> Result<Deleted, Error> {
-        let label = DmLabel::volume(&self.config.name, &row.name, row.id);
+        let label = self.label_of(row);
         if row.phase == Phase::Deleting {
             self.follow(row, &label)?;
             let device = self.find_device(&row.name, &label.name)?;
@@ -226,7 +226,7 @@ impl Pool {
         let (pool, name) = (&self.config.name, &row.name);
         let deferred =
             VolumeRow { name: VolumeName::deferred(row.id), phase: Phase::Deleting, ..row.clone() };
-        let label = DmLabel::volume(pool, &deferred.name, row.id);
+        let label = self.label_of(&deferred);
         // Nobody recovers the row under its new name before the device has it too.
         let _other = match *name == deferred.name {
             true => None,
@@ -251,8 +251,8 @@ impl Pool {
 
     /// Gives the device of a row in phase deleting the row's name: a deferral that was cut short has left it the old one.
     fn follow(&self, row: &VolumeRow, label: &DmLabel) -> Result<(), Error> {
-        let renamed = self.kernel.name_of(&label.uuid).and_then(|found| match found {
-            Some(found) if found != label.name => self.kernel.rename(&found, &label.name),
+        let renamed = self.kernel.find_uuid(&label.uuid).and_then(|found| match found {
+            Some((found, _)) if found != label.name => self.kernel.rename(&found, &label.name),
             _ => Ok(()),
         });
         renamed.map_err(|source: KernelError| Error::Deactivate {

@@ -238,6 +238,11 @@ pub enum Error {
     /// The volume's device could not be made.
     #[error("cannot activate the volume {volume} (thin id {id}) of the pool {pool}")]
     Activate { volume: VolumeName, id: ThinId, pool: PoolName, source: KernelError },
+    /// The pool has not the thin id of a complete volume.
+    #[error(
+        "the pool {pool} has lost the volume {volume} (thin id {id}); perhaps the store is an older copy: see how they differ with `sharedroot gc --dry-run`, and go on with what the pool holds with `sharedroot gc --force`"
+    )]
+    LostVolume { volume: VolumeName, id: ThinId, pool: PoolName, source: KernelError },
     /// The volume's device could not be looked up.
     #[error("cannot look for the device of the volume {volume} of the pool {pool}")]
     Find { volume: VolumeName, pool: PoolName, source: KernelError },

@@ -183,6 +183,10 @@ fn name(text: &str) -> &DmName {
     DmName::new(text).expect("names.rs keeps dm names short and plain")
 }
 
+fn uuid(text: &str) -> &DmUuid {
+    DmUuid::new(text).expect("names.rs keeps dm uuids short and plain")
+}
+
 /// Tells udev's rules that the device is ours alone: no scan for file systems, no links in `/dev/disk`.
 fn private(flags: DmFlags) -> DmOptions {
     DmOptions::private().set_flags(flags)
@@ -205,11 +209,13 @@ impl Kernel {
         }
     }
 
-    /// The name of the device that has this uuid, or none.
-    pub(crate) fn name_of(&self, uuid: &str) -> Result<Option<String>, KernelError> {
-        let id = DmUuid::new(uuid).expect("names.rs keeps dm uuids short and plain");
-        match self.0.device_info(&DevId::Uuid(id)).map_err(failed("info", uuid)) {
-            Ok(info) => Ok(info.name().map(ToString::to_string)),
+    /// The device that has this uuid, and its name, or none.
+    pub(crate) fn find_uuid(&self, id: &str) -> Result<Option<(String, Device)>, KernelError> {
+        match self.0.device_info(&DevId::Uuid(uuid(id))).map_err(failed("info", id)) {
+            Ok(info) => {
+                let name = info.name().map(ToString::to_string).unwrap_or_default();
+                Ok(Some((name, info.into())))
+            }
             Err(error) if error.errno() == Some(Errno::ENXIO) => Ok(None),
             Err(error) => Err(error),
         }
@@ -238,9 +244,8 @@ impl Kernel {
     ) -> Result<Device, KernelError> {
         let flags = access.flags();
         let id = DevId::Name(name(&label.name));
-        let uuid = DmUuid::new(&label.uuid).expect("names.rs keeps dm uuids short and plain");
         self.0
-            .device_create(name(&label.name), Some(uuid), private(flags))
+            .device_create(name(&label.name), Some(uuid(&label.uuid)), private(flags))
             .map_err(failed("create", &label.name))?;
         step("device created");
 
@@ -251,9 +256,8 @@ impl Kernel {
             .map_err(failed("load", &label.name))
             .inspect(|_| step("table loaded"))
             .and_then(|_| self.resume(&label.name))
-            .inspect(|()| step("device started"))
-            .and_then(|()| self.0.device_info(&id).map_err(failed("info", &label.name)))
-            .and_then(|info| Device::from(info).with_node());
+            .inspect(|_| step("device started"))
+            .and_then(Device::with_node);
         if started.is_err()
             && let Err(error) = self.remove(&label.name)
         {
@@ -281,7 +285,16 @@ impl Kernel {
 
     /// Removes a device; `false` if there was none. The crate tries for 0.8 s while somebody has it open.
     pub(crate) fn remove(&self, device: &str) -> Result<bool, KernelError> {
-        let removed = self.0.device_remove(&DevId::Name(name(device)), private(DmFlags::empty()));
+        self.remove_by(&DevId::Name(name(device)), device)
+    }
+
+    /// As [`remove`](Self::remove), but only the device that has the label's uuid, whatever its name.
+    pub(crate) fn remove_uuid(&self, label: &DmLabel) -> Result<bool, KernelError> {
+        self.remove_by(&DevId::Uuid(uuid(&label.uuid)), &label.name)
+    }
+
+    fn remove_by(&self, id: &DevId<'_>, device: &str) -> Result<bool, KernelError> {
+        let removed = self.0.device_remove(id, private(DmFlags::empty()));
         match removed.map_err(failed("remove", device)) {
             Ok(_) => Ok(true),
             Err(error) if error.errno() == Some(Errno::ENXIO) => Ok(false),
@@ -310,20 +323,21 @@ impl Kernel {
         Ok(Suspended { kernel: self, device: device.to_owned(), resumed: false })
     }
 
-    pub(crate) fn resume(&self, device: &str) -> Result<(), KernelError> {
+    pub(crate) fn resume(&self, device: &str) -> Result<Device, KernelError> {
         let id = DevId::Name(name(device));
         self.0
             .device_suspend(&id, private(DmFlags::empty()))
-            .map(drop)
+            .map(Device::from)
             .map_err(failed("resume", device))
     }
 
-    /// Sends a message to a target. Every message of a thin pool ends in a metadata commit.
-    pub(crate) fn message(&self, device: &str, text: &str) -> Result<(), KernelError> {
+    /// Sends a message to the target of the device that has the label's uuid: another pool of its name gets none. Every message
+    /// of a thin pool ends in a metadata commit.
+    pub(crate) fn message(&self, label: &DmLabel, text: &str) -> Result<(), KernelError> {
         self.0
-            .target_msg(&DevId::Name(name(device)), None, text)
+            .target_msg(&DevId::Uuid(uuid(&label.uuid)), None, text)
             .map(drop)
-            .map_err(failed("message", device))
+            .map_err(failed("message", &label.name))
     }
 
     /// Brings a thin pool's metadata to the disk: what a plain status does before it answers (`pool_status` in dm-thin.c).
@@ -331,16 +345,17 @@ impl Kernel {
         self.status_with(pool, DmFlags::empty()).map(drop)
     }
 
-    /// The status line of a device's only target, without the metadata commit that a plain status makes.
-    pub(crate) fn status(&self, device: &str) -> Result<String, KernelError> {
+    /// A device and the status line of its only target, without the metadata commit that a plain status makes.
+    pub(crate) fn status(&self, device: &str) -> Result<(Device, String), KernelError> {
         self.status_with(device, DmFlags::DM_NOFLUSH)
     }
 
-    fn status_with(&self, device: &str, flags: DmFlags) -> Result<String, KernelError> {
+    fn status_with(&self, device: &str, flags: DmFlags) -> Result<(Device, String), KernelError> {
         let id = DevId::Name(name(device));
-        let (_, lines) =
+        let (info, lines) =
             self.0.table_status(&id, private(flags)).map_err(failed("status", device))?;
-        Ok(lines.into_iter().next().map(|(_, _, _, line)| line).unwrap_or_default())
+        let line = lines.into_iter().next().map(|(_, _, _, line)| line);
+        Ok((info.into(), line.unwrap_or_default()))
     }
 }
 
@@ -408,7 +423,7 @@ pub(crate) struct Suspended<'k> {
 impl Suspended<'_> {
     pub(crate) fn resume(mut self) -> Result<(), KernelError> {
         self.resumed = true;
-        self.kernel.resume(&self.device)
+        self.kernel.resume(&self.device).map(drop)
     }
 }
 

@@ -35,7 +35,7 @@ impl Pool {
             transaction_id: 0,
             clean: false,
         };
-        let pool = Self::of(config, kernel, store, row.clone());
+        let mut pool = Self::of(config, kernel, store, row.clone());
         let Some(device) = pool.kernel.find(&pool.label.name).map_err(failed)? else {
             return Err(Error::LvmInactive { node });
         };
@@ -45,6 +45,7 @@ impl Pool {
         }
         let table: PoolTable =
             params.parse().map_err(|source| Error::PoolTable { name: name.clone(), source })?;
+        pool.label.uuid.clone_from(&device.uuid);
         let StatusLine::Working(working) = pool.status_line()? else {
             return Err(Error::LvmNotEmpty { node });
         };
@@ -90,9 +91,9 @@ impl Pool {
             // Another process may have made one meanwhile.
             if self.store.volumes(name)?.is_empty() {
                 // As LVM made it, so that it can be adopted again.
-                let from = self.working()?.transaction_id;
+                let from = self.working()?.1.transaction_id;
                 let message = format!("set_transaction_id {from} 0");
-                self.kernel.message(&self.label.name, &message).map_err(|source| {
+                self.kernel.message(&self.label, &message).map_err(|source| {
                     Error::SetTransaction { name: name.clone(), from, to: 0, source }
                 })?;
                 return self.store.write(|w| w.drop_pool(name));

@@ -213,7 +213,8 @@ pub(crate) fn fnv1a(texts: &[&str]) -> u64 {
 pub(crate) struct DmLabel {
     /// The name below `/dev/mapper`.
     pub(crate) name: String,
-    /// The uuid; it carries the thin id, so a stale device of a reused name is told apart.
+    /// The uuid. A volume's carries its pool's identity and the thin id, so that a stale device of a reused name and a device
+    /// of another store's pool are told apart.
     pub(crate) uuid: String,
 }
 
@@ -228,9 +229,14 @@ impl DmLabel {
         format!("sharedroot-{pool}")
     }
 
-    /// One volume's device.
-    pub(crate) fn volume(pool: &PoolName, volume: &VolumeName, id: ThinId) -> Self {
-        Self { name: pool.device_of(volume), uuid: format!("SHAREDROOT-{pool}-{id}") }
+    /// The device of a volume of the pool whose device has the uuid `of`.
+    pub(crate) fn volume(pool: &PoolName, of: &str, volume: &VolumeName, id: ThinId) -> Self {
+        Self { name: pool.device_of(volume), uuid: format!("{}{id}", Self::uuids(pool, of)) }
+    }
+
+    /// What the uuids of a pool's volumes begin with.
+    fn uuids(pool: &PoolName, of: &str) -> String {
+        format!("SHAREDROOT-{pool}-{:08x}-", fnv1a(&[of]) as u32)
     }
 
     /// The volume whose device is called `name`, if it is one of this pool.
@@ -242,11 +248,9 @@ impl DmLabel {
             .ok()
     }
 
-    /// The thin id in a volume's uuid, if it is one of this pool.
-    pub(crate) fn id_of(pool: &PoolName, uuid: &str) -> Option<ThinId> {
-        let id =
-            uuid.strip_prefix("SHAREDROOT-")?.strip_prefix(pool.as_ref())?.strip_prefix('-')?;
-        ThinId::new(id.parse().ok()?)
+    /// The thin id in a volume's uuid, if it is one of the pool whose device has the uuid `of`.
+    pub(crate) fn id_of(pool: &PoolName, of: &str, uuid: &str) -> Option<ThinId> {
+        ThinId::new(uuid.strip_prefix(&Self::uuids(pool, of))?.parse().ok()?)
     }
 }
 
@@ -269,7 +273,7 @@ mod tests {
     fn the_longest_names_fit_the_kernel() {
         let pool: PoolName = "p".repeat(POOL_MAX).parse().expect("a pool name");
         let volume: VolumeName = "v".repeat(VOLUME_MAX).parse().expect("a volume name");
-        let label = DmLabel::volume(&pool, &volume, ThinId::MAX);
+        let label = DmLabel::volume(&pool, "any", &volume, ThinId::MAX);
         assert!(label.name.len() < 128 && label.uuid.len() < 129, "{label:?}");
     }
 
@@ -298,14 +302,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_device_leads_back_to_its_volume(p in "[a-z0-9][a-z0-9._]{0,31}", v in "[a-z0-9][a-z0-9._-]{0,79}", id in 0u32..1 << 24) {
+        fn a_device_leads_back_to_its_volume(p in "[a-z0-9][a-z0-9._]{0,31}", v in "[a-z0-9][a-z0-9._-]{0,79}", id in 0u32..1 << 24, of in ".{0,99}") {
             let (pool, volume): (PoolName, VolumeName) = (p.parse()?, v.parse()?);
             prop_assert_eq!(pool.to_string(), p);
             prop_assert_eq!(volume.to_string(), v);
             let id = ThinId::new(id).expect("24 bits");
-            let label = DmLabel::volume(&pool, &volume, id);
+            let label = DmLabel::volume(&pool, &of, &volume, id);
             prop_assert_eq!(DmLabel::volume_of(&pool, &label.name), Some(volume));
-            prop_assert_eq!(DmLabel::id_of(&pool, &label.uuid), Some(id));
+            prop_assert_eq!(DmLabel::id_of(&pool, &of, &label.uuid), Some(id));
+            prop_assert_eq!(DmLabel::id_of(&pool, &format!("{of}x"), &label.uuid), None);
         }
 
         #[test]

@@ -3,10 +3,13 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
+
 use crate::error::Error;
 use crate::failpoint::step;
+use crate::kernel::Access;
 use crate::lock::Lock;
-use crate::names::{DmLabel, ThinId, VolumeName};
+use crate::names::{ThinId, VolumeName};
 use crate::pool::Pool;
 use crate::store::{Phase, VolumeRow};
 use crate::units::Bytes;
@@ -79,21 +82,24 @@ impl Pool {
     ) -> Result<NewVolume<'_>, Error> {
         let pool = &self.config.name;
         let turn = self.lock()?;
-        let recorded = self.intend(&turn, |w| {
+        let recorded = self.intend(&turn, |w, made| {
             let from = origin.map(|origin| {
                 let gone = || Error::NoVolume { volume: origin.clone(), pool: pool.clone() };
-                w.volume(pool, origin)?.filter(|row| row.phase == Phase::Ready).ok_or_else(gone)
+                w.volume(pool, &self.label.uuid, origin)?
+                    .filter(|row| row.phase == Phase::Ready)
+                    .ok_or_else(gone)
             });
             let id = w
                 .next_id(pool, ThinId::MAX)?
                 .ok_or_else(|| Error::NoThinId { name: pool.clone() })?;
             let (name, origin) = (name.clone(), origin.cloned());
-            let row = VolumeRow { name, id, size, origin, phase: Phase::Creating, sealed: false };
+            let (phase, sealed) = (Phase::Creating, false);
+            let row = VolumeRow { name, id, size, origin, phase, sealed, made };
             w.put_volume(pool, &row)?;
             Ok((from.transpose()?, row))
         });
         let (intent, (from, row)) = recorded?;
-        let id = row.id;
+        let (id, label, table) = (row.id, self.label_of(&row), row.table(intent.pool));
         let mut new = NewVolume { pool: self, row, active: None, lock: Some(lock) };
 
         let volume = name.clone();
@@ -108,12 +114,15 @@ impl Pool {
                 let resumed = suspended.map_or(Ok(()), |suspended| {
                     suspended.resume().inspect(|()| step("origin resumed"))
                 });
-                answer?.map_err(|source| Error::Snapshot {
-                    origin: origin.clone(),
-                    volume,
-                    id,
-                    pool: pool.clone(),
-                    source,
+                answer?.map_err(|source| match source.errno() {
+                    Some(Errno::ENODATA) => self.inactive(&from, source),
+                    _ => Error::Snapshot {
+                        origin: origin.clone(),
+                        volume,
+                        id,
+                        pool: pool.clone(),
+                        source,
+                    },
                 })?;
                 resumed.map_err(|source| Error::Freeze {
                     action: "resume",
@@ -123,19 +132,29 @@ impl Pool {
                 })
             }),
         };
+        let started = made.and_then(|()| {
+            match self.kernel.create(&label, &table, Access::ReadWrite) {
+                // A device of this name is there.
+                Err(error) if error.errno() == Some(Errno::EBUSY) => Ok(None),
+                created => created.map(Some).map_err(|source| self.inactive(&new.row, source)),
+            }
+        });
         // Before `new` can be dropped: its undoing takes the pool's lock.
         drop(turn);
-        made?;
-        new.active = Some(ActiveVolume::from(&self.start(&new.row)?));
+        let device = match started? {
+            Some(device) => device,
+            None => self.start(&new.row)?,
+        };
+        new.active = Some(ActiveVolume::from(&device));
         Ok(new)
     }
 
     /// Suspends an origin that somebody may be writing.
     fn still(&self, origin: &VolumeRow) -> Result<Option<crate::kernel::Suspended<'_>>, Error> {
-        let device = DmLabel::volume(&self.config.name, &origin.name, origin.id).name;
-        if origin.sealed || self.find_device(&origin.name, &device)?.is_none() {
+        if origin.sealed || self.device_of(origin)?.is_none() {
             return Ok(None);
         }
+        let device = self.label_of(origin).name;
         let (origin, pool) = (origin.name.clone(), self.config.name.clone());
         let suspended = self.kernel.suspend(&device).inspect(|_| step("origin suspended"));
         suspended.map(Some).map_err(|source| Error::Freeze {
@@ -178,7 +197,7 @@ impl NewVolume<'_> {
         let flushed = File::open(self.device()).and_then(|device| device.sync_all());
         flushed.map_err(|source| Error::Flush { volume, pool, source })?;
         step("volume flushed");
-        self.pool.deactivate_row(&self.row.name)?;
+        self.pool.deactivate_row(&self.row)?;
         step("volume deactivated");
         self.commit(true).map(drop)
     }

@@ -191,8 +191,12 @@ impl Pool {
 
     fn stop(&self) -> Result<(), Error> {
         let name = &self.config.name;
-        for volume in self.store.volumes(name)? {
-            self.deactivate_row(&volume.name)?;
+        for row in self.store.volumes(name)? {
+            // Its maker or deleter lives.
+            let Some(_lock) = Lock::try_volume(&self.config.run_dir, name, &row.name)? else {
+                return Err(Error::Making { volume: row.name, pool: name.clone() });
+            };
+            self.deactivate_row(&row)?;
         }
         let Some(device) = self.find()?.filter(|_| self.media.kind != Kind::Lvm) else {
             return self.media.disconnect();
@@ -223,23 +227,35 @@ impl Pool {
             .kernel
             .find(&self.label.name)
             .map_err(|source| Error::PoolStatus { name: name.clone(), source })?;
-        match found {
-            Some(device) if device.uuid != self.label.uuid => Err(Error::ForeignDevice {
-                name: name.clone(),
-                device: self.label.name.clone(),
-                uuid: device.uuid,
-            }),
-            found => Ok(found),
-        }
+        found.map(|device| self.own(device)).transpose()
     }
 
     pub(crate) fn status_line(&self) -> Result<StatusLine, Error> {
+        self.running().map(|(_, line)| line)
+    }
+
+    /// The pool's device and its status, from one call of the kernel.
+    pub(crate) fn running(&self) -> Result<(Device, StatusLine), Error> {
         let name = &self.config.name;
-        let line = self
+        let (device, line) = self
             .kernel
             .status(&self.label.name)
             .map_err(|source| Error::PoolStatus { name: name.clone(), source })?;
-        line.parse().map_err(|source| Error::StatusLine { name: name.clone(), source })
+        let device = self.own(device)?;
+        let line =
+            line.parse().map_err(|source| Error::StatusLine { name: name.clone(), source })?;
+        Ok((device, line))
+    }
+
+    fn own(&self, device: Device) -> Result<Device, Error> {
+        match device.uuid == self.label.uuid {
+            true => Ok(device),
+            false => Err(Error::ForeignDevice {
+                name: self.config.name.clone(),
+                device: self.label.name.clone(),
+                uuid: device.uuid,
+            }),
+        }
     }
 
     /// Under the pool's lock: activates the pool, or makes it. Also says whether its last end was unclean.

@@ -1,6 +1,6 @@
 //! Makes store, pool and kernel agree after somebody died in the middle, or says how they differ.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::delete::Deleted;
 use crate::error::Error;
@@ -143,7 +143,7 @@ impl Pool {
             let volume = DmLabel::volume_of(pool, &device).filter(|name| !names.contains(name));
             let Some(volume) = volume else { continue };
             let Some(found) = self.find_device(&volume, &device)? else { continue };
-            let Some(id) = DmLabel::id_of(pool, &found.uuid) else { continue };
+            let Some(id) = DmLabel::id_of(pool, &self.label.uuid, &found.uuid) else { continue };
             if known(&rows, &volume, Some(id)) {
                 continue;
             }
@@ -154,9 +154,10 @@ impl Pool {
             if known(&rows, &volume, Some(id)) {
                 continue;
             }
-            match if dry_run { Ok(()) } else { self.deactivate_row(&volume) } {
-                Ok(()) => report.stray_devices.push(device),
-                Err(error) => report.failed.push((device, error)),
+            let label = DmLabel { name: device, uuid: found.uuid };
+            match if dry_run { Ok(()) } else { self.remove_device(&volume, &label) } {
+                Ok(()) => report.stray_devices.push(label.name),
+                Err(error) => report.failed.push((label.name, error)),
             }
             step("stray device removed");
         }
@@ -177,22 +178,26 @@ impl Pool {
             }
         };
         let rows = self.store.volumes(pool)?;
-        let owned: BTreeSet<_> = rows.iter().map(|row| row.id).collect();
-        for id in ids.difference(&owned) {
+        // An id that another transaction made is not the row's: the store is an older copy, and the id was given out anew.
+        let is_its = |row: &VolumeRow, made: u64| row.made == 0 || row.made == made;
+        let (lost, owning): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| {
+            row.phase == Phase::Ready && !ids.get(&row.id).is_some_and(|made| is_its(row, *made))
+        });
+        report.lost.extend(lost.into_iter().map(|row| row.name));
+        let owned: BTreeSet<_> = owning.iter().map(|row| row.id).collect();
+        for id in ids.keys().filter(|id| !owned.contains(id)) {
             match if dry_run { Ok(()) } else { self.delete_stray(&turn, *id) } {
                 Ok(()) => report.stray_ids.push(*id),
                 Err(error) => report.failed.push((format!("thin id {id}"), error)),
             }
         }
-        let lost = rows.into_iter().filter(|row| row.phase == Phase::Ready);
-        report.lost.extend(lost.filter(|row| !ids.contains(&row.id)).map(|row| row.name));
         Ok(())
     }
 
-    /// The thin ids that the pool really has. To read them takes the pool's only metadata snapshot; one that a process that died
-    /// has left is released first, which a dry run must not.
-    fn ids_to_compare(&self, reader: &Lock, dry_run: bool) -> Result<BTreeSet<ThinId>, Error> {
-        if self.working()?.held_root.is_some() && dry_run {
+    /// The thin ids that the pool really has, and the transactions that made them. To read them takes the pool's only metadata
+    /// snapshot; one that a process that died has left is released first, which a dry run must not.
+    fn ids_to_compare(&self, reader: &Lock, dry_run: bool) -> Result<BTreeMap<ThinId, u64>, Error> {
+        if self.working()?.1.held_root.is_some() && dry_run {
             return Err(Error::Reserved { pool: self.config.name.clone() });
         }
         self.thin_ids(reader)
@@ -200,7 +205,7 @@ impl Pool {
 
     fn delete_stray(&self, turn: &Lock, id: ThinId) -> Result<(), Error> {
         self.intend_deletion(turn, |_| Ok(()))?;
-        let deleted = self.kernel.message(&self.label.name, &format!("delete {id}"));
+        let deleted = self.kernel.message(&self.label, &format!("delete {id}"));
         step("stray id deleted");
         let pool = self.config.name.clone();
         deleted.map_err(|source| Error::DeleteStray { id, pool, source })

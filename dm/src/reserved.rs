@@ -1,7 +1,7 @@
 //! A live pool's metadata, read while the pool is in use: a snapshot of it that the kernel reserves
 //! (thin-provisioning.rst, "reserve_metadata_snap").
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -34,7 +34,7 @@ impl Reserved<'_> {
 
 impl Drop for Reserved<'_> {
     fn drop(&mut self) {
-        if let Err(error) = self.pool.kernel.message(&self.pool.label.name, RELEASE) {
+        if let Err(error) = self.pool.kernel.message(&self.pool.label, RELEASE) {
             tracing::warn!(pool = %self.pool.config.name, %error, "a metadata snapshot stays reserved; the next check releases it");
         }
     }
@@ -51,7 +51,7 @@ impl Pool {
     /// Reserves the metadata as it is now.
     pub(crate) fn reserve_metadata<'p>(&'p self, turn: &'p Lock) -> Result<Reserved<'p>, Error> {
         let failed = |source| Error::ReserveMetadata { name: self.config.name.clone(), source };
-        let message = |text| self.kernel.message(&self.label.name, text).map_err(failed);
+        let message = |text| self.kernel.message(&self.label, text).map_err(failed);
         let node = self.metadata_node()?;
         if matches!(self.status_line()?, StatusLine::Working(w) if w.held_root.is_some()) {
             // Its reader died.
@@ -61,18 +61,21 @@ impl Pool {
         Ok(Reserved { pool: self, node, turn })
     }
 
-    /// The thin ids that the pool really has.
-    pub(crate) fn thin_ids(&self, turn: &Lock) -> Result<BTreeSet<ThinId>, Error> {
+    /// The thin ids that the pool really has, each with the pool's transaction that made it.
+    pub(crate) fn thin_ids(&self, turn: &Lock) -> Result<BTreeMap<ThinId, u64>, Error> {
         let failed = |source| Error::ListIds { name: self.config.name.clone(), source };
         let list = self
             .reserve_metadata(turn)?
-            .run("thin_ls", &["--no-headers", "--format", "DEV"])
+            .run("thin_ls", &["--no-headers", "--format", "DEV,TRANSACTION"])
             .map_err(failed)?;
-        let id = |word: &str| {
-            let wrong = || Error::WrongId { name: self.config.name.clone(), text: word.to_owned() };
-            word.parse().ok().and_then(ThinId::new).ok_or_else(wrong)
+        let id = |line: &str| {
+            let mut words = line.split_whitespace();
+            let id = words.next()?.parse().ok().and_then(ThinId::new)?;
+            Some((id, words.next()?.parse().ok()?))
         };
-        list.split_whitespace().map(id).collect()
+        let wrong =
+            |text: &str| Error::WrongId { name: self.config.name.clone(), text: text.to_owned() };
+        list.lines().map(|line| id(line).ok_or_else(|| wrong(line))).collect()
     }
 
     /// The metadata device of the active pool, whoever made it: sysfs names the device of a number.

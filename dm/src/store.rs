@@ -42,8 +42,11 @@ const STEPS: [&str; SCHEMA as usize] = ["
     ALTER TABLE pools ADD COLUMN clean INTEGER NOT NULL DEFAULT 0;
     UPDATE pools SET uuid = 'SHAREDROOT-' || name || '-pool', kind = iif(on_loop, 'loop', 'devices');
     ALTER TABLE pools DROP COLUMN on_loop;
+    ALTER TABLE volumes ADD COLUMN made INTEGER NOT NULL DEFAULT 0;
 "];
 
+const VOLUME: &str = "SELECT volumes.* FROM volumes JOIN pools ON pools.name = volumes.pool
+    WHERE volumes.pool = ?1 AND pools.uuid = ?2 AND volumes.name = ?3";
 /// In order of the index on pool and thin id, like [`HIGHEST_ID`].
 const IDS: &str = "SELECT thin_id FROM volumes WHERE pool = ?1 ORDER BY thin_id";
 const HIGHEST_ID: &str = "SELECT MAX(thin_id) FROM volumes WHERE pool = ?1";
@@ -80,6 +83,8 @@ pub(crate) struct VolumeRow {
     pub(crate) origin: Option<VolumeName>,
     pub(crate) phase: Phase,
     pub(crate) sealed: bool,
+    /// The pool's transaction that made it, which the pool's metadata have too; 0 if a store of schema 1 had it.
+    pub(crate) made: u64,
 }
 
 impl VolumeRow {
@@ -179,13 +184,14 @@ impl Store {
         Ok(value)
     }
 
-    /// The volume's row, or none.
+    /// The row of a volume of the pool whose device has the uuid `of`, or none.
     pub(crate) fn volume(
         &self,
         pool: &PoolName,
+        of: &str,
         name: &VolumeName,
     ) -> Result<Option<VolumeRow>, Error> {
-        read_volume(&self.lock(), &self.path, pool, name)
+        read_volume(&self.lock(), &self.path, [pool.as_ref(), of, name.as_ref()])
     }
 
     /// All volumes of a pool by name.
@@ -232,21 +238,24 @@ impl Writer<'_> {
     pub(crate) fn volume(
         &self,
         pool: &PoolName,
+        of: &str,
         name: &VolumeName,
     ) -> Result<Option<VolumeRow>, Error> {
-        read_volume(&self.tx, self.path, pool, name)
+        read_volume(&self.tx, self.path, [pool.as_ref(), of, name.as_ref()])
     }
 
     pub(crate) fn put_volume(&self, pool: &PoolName, row: &VolumeRow) -> Result<(), Error> {
         self.run(
-            "INSERT INTO volumes (pool, name, thin_id, size, origin, phase, sealed) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            "INSERT INTO volumes (pool, name, thin_id, size, origin, phase, sealed, made) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             params![
                 pool.as_ref(), row.name.as_ref(), row.id.get(), row.size.0 as i64,
-                row.origin.as_ref().map(AsRef::as_ref), row.phase.text(), row.sealed
+                row.origin.as_ref().map(AsRef::as_ref), row.phase.text(), row.sealed, row.made as i64
             ],
         )
     }
 
+    /// # Errors
+    /// [`Error::NoVolume`] if the row is gone.
     pub(crate) fn set_phase(
         &self,
         pool: &PoolName,
@@ -257,7 +266,11 @@ impl Writer<'_> {
         self.run(
             "UPDATE volumes SET phase = ?3, sealed = ?4 WHERE pool = ?1 AND name = ?2",
             params![pool.as_ref(), name.as_ref(), phase.text(), sealed],
-        )
+        )?;
+        match self.tx.changes() {
+            0 => Err(Error::NoVolume { volume: name.clone(), pool: pool.clone() }),
+            _ => Ok(()),
+        }
     }
 
     pub(crate) fn drop_volume(&self, pool: &PoolName, name: &VolumeName) -> Result<(), Error> {
@@ -338,14 +351,11 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), Error> {
 fn read_volume(
     connection: &Connection,
     path: &Path,
-    pool: &PoolName,
-    name: &VolumeName,
+    pool_uuid_name: [&str; 3],
 ) -> Result<Option<VolumeRow>, Error> {
     let fail = |source| failed("read", path)(source);
-    let mut statement = connection
-        .prepare_cached("SELECT * FROM volumes WHERE pool = ?1 AND name = ?2")
-        .map_err(fail)?;
-    let mut rows = statement.query([pool.as_ref(), name.as_ref()]).map_err(fail)?;
+    let mut statement = connection.prepare_cached(VOLUME).map_err(fail)?;
+    let mut rows = statement.query(pool_uuid_name).map_err(fail)?;
     rows.next().map_err(fail)?.map(|row| volume_row(row, path)).transpose()
 }
 
@@ -368,6 +378,7 @@ fn volume_row(row: &Row<'_>, path: &Path) -> Result<VolumeRow, Error> {
             .transpose()?,
         phase: phase(row, path)?,
         sealed: row.get("sealed").map_err(fail)?,
+        made: row.get::<_, i64>("made").map_err(fail)? as u64,
     })
 }
 

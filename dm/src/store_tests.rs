@@ -31,6 +31,7 @@ fn volume(name: &str, id: u32) -> VolumeRow {
         origin: None,
         phase: Phase::Creating,
         sealed: false,
+        made: u64::from(id.get()) + 7,
     }
 }
 
@@ -49,11 +50,16 @@ fn rows_come_back_as_they_went_in() {
                 w.put_volume(&pool, &snapshot)
             })
             .expect("written");
+        let gone = store.write(|w| w.set_phase(&pool, &volume("no", 9).name, Phase::Ready, true));
+        assert!(matches!(gone, Err(Error::NoVolume { .. })), "{gone:?}");
     }
     let store = Store::open(&dir, &dir).expect("the store again");
     assert_eq!(store.pool(&pool).expect("read"), Some(row));
     let base = VolumeRow { phase: Phase::Ready, sealed: true, ..volume("base", 0) };
     assert_eq!(store.volumes(&pool).expect("read"), [base, snapshot.clone()]);
+    let of = |uuid| store.volume(&pool, uuid, &snapshot.name).expect("read");
+    assert_eq!(of("SHAREDROOT-p-pool-1"), Some(snapshot.clone()));
+    assert_eq!(of("SHAREDROOT-p-pool-2"), None, "another pool under the same name");
     assert_eq!(store.unfinished(&pool).expect("read"), [snapshot]);
     fs::remove_dir_all(dir).expect("removed");
 }
@@ -127,7 +133,8 @@ fn a_store_of_schema_1_is_brought_up() {
         );
         let b = store.pool(&"b".parse().expect("a name")).expect("read").expect("a pool");
         assert_eq!((b.phase, b.media.kind), (PoolPhase::Creating, Kind::Devices));
-        assert_eq!(store.volumes(&"a".parse().expect("a name")).expect("read").len(), 1);
+        let volumes = store.volumes(&"a".parse().expect("a name")).expect("read");
+        assert_eq!((volumes.len(), volumes[0].made), (1, 0));
     }
     fs::remove_dir_all(dir).expect("removed");
 }

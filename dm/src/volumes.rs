@@ -7,7 +7,7 @@ use nix::errno::Errno;
 
 use crate::error::Error;
 use crate::failpoint::step;
-use crate::kernel::{Access, Device, KernelError, Table};
+use crate::kernel::{Access, DevNumber, Device, KernelError, Table};
 use crate::lock::Lock;
 use crate::names::{DmLabel, ThinId, VolumeName};
 use crate::pool::Pool;
@@ -55,6 +55,12 @@ impl VolumeRow {
     fn access(&self) -> Access {
         if self.sealed { Access::ReadOnly } else { Access::ReadWrite }
     }
+
+    /// The volume's table. What a volume consists of is said here and nowhere else.
+    pub(crate) fn table(&self, pool: DevNumber) -> Table {
+        let params = format!("{pool} {}", self.id);
+        Table { sectors: self.size.sectors(), target: "thin", params }
+    }
 }
 
 impl Pool {
@@ -89,7 +95,7 @@ impl Pool {
         Ok(rows
             .into_iter()
             .map(|row| {
-                let active = names.contains(&DmLabel::volume(pool, &row.name, row.id).name);
+                let active = names.contains(&pool.device_of(&row.name));
                 volume(row, active)
             })
             .collect())
@@ -119,7 +125,7 @@ impl Pool {
     /// [`Error::Busy`] if it is mounted or open.
     pub fn deactivate(&self, name: &VolumeName) -> Result<(), Error> {
         let _lock = Lock::volume(&self.config.run_dir, &self.config.name, name)?;
-        self.deactivate_row(name)
+        self.row(name)?.map_or(Ok(()), |row| self.deactivate_row(&row))
     }
 
     /// Grows a volume that is not sealed to `size`, rounded up to whole blocks, and returns its size. If it is active its device
@@ -167,8 +173,13 @@ impl Pool {
         }
     }
 
+    /// The row of a volume of this very pool: another pool that was made under its name since is another.
     pub(crate) fn row(&self, name: &VolumeName) -> Result<Option<VolumeRow>, Error> {
-        self.store.volume(&self.config.name, name)
+        self.store.volume(&self.config.name, &self.label.uuid, name)
+    }
+
+    pub(crate) fn label_of(&self, row: &VolumeRow) -> DmLabel {
+        DmLabel::volume(&self.config.name, &self.label.uuid, &row.name, row.id)
     }
 
     /// The row of a volume that is complete.
@@ -185,8 +196,8 @@ impl Pool {
     }
 
     /// The volume's device, if the kernel has it and it is this volume with the right access.
-    fn device_of(&self, row: &VolumeRow) -> Result<Option<Device>, Error> {
-        let label = DmLabel::volume(&self.config.name, &row.name, row.id);
+    pub(crate) fn device_of(&self, row: &VolumeRow) -> Result<Option<Device>, Error> {
+        let label = self.label_of(row);
         let found = self.find_device(&row.name, &label.name)?;
         // A sealed volume that is being deleted is writable for the discard.
         let read_only = row.sealed && row.phase == Phase::Ready;
@@ -209,79 +220,64 @@ impl Pool {
         })
     }
 
-    /// Makes sure that the volume's device runs. The caller holds the volume's lock.
+    /// Makes sure that the volume's device runs. The caller holds the volume's lock, and not the pool's: whoever grows the pool
+    /// holds that one, and while a pool is suspended the kernel takes no table of a volume (EINVAL, "Unable to activate thin
+    /// device while pool is suspended", `thin_ctr`).
     pub(crate) fn start(&self, row: &VolumeRow) -> Result<Device, Error> {
-        let label = DmLabel::volume(&self.config.name, &row.name, row.id);
-        let failed = |source| {
-            let (volume, pool) = (row.name.clone(), self.config.name.clone());
-            Error::Activate { volume, id: row.id, pool, source }
-        };
+        let label = self.label_of(row);
         match self.device_of(row)? {
+            Some(device) if device.live && is_short(&device, row) => {
+                // A resize, now or by a process that died.
+                let _turn = self.lock()?;
+                let table = row.table(self.running()?.0.number);
+                let (volume, pool) = (row.name.clone(), self.config.name.clone());
+                self.kernel
+                    .reload(&label.name, &table, row.access())
+                    .map_err(|source| Error::Resize { volume, pool, size: row.size, source })?;
+                return Ok(device);
+            }
             Some(device) if device.live => {
-                if is_short(&device, row) {
-                    // A resize, now or by a process that died.
-                    let (volume, pool) = (row.name.clone(), self.config.name.clone());
-                    let table = self.volume_table(row).map_err(failed)?;
-                    self.beside_growth(|| self.kernel.reload(&label.name, &table, row.access()))?
-                        .map_err(|source| Error::Resize { volume, pool, size: row.size, source })?;
-                } else if device.suspended {
-                    // A maker of a snapshot died while it held this origin.
-                    self.kernel.resume(&label.name).map_err(failed)?;
+                // A maker of a snapshot died while it held this origin.
+                if device.suspended {
+                    self.kernel.resume(&label.name).map_err(|source| self.inactive(row, source))?;
                 }
                 return Ok(device);
             }
-            Some(_) => drop(self.kernel.remove(&label.name).map_err(failed)?),
+            Some(_) => {
+                self.kernel.remove_uuid(&label).map_err(|source| self.inactive(row, source))?;
+            }
             None => {}
         }
-        let table = self.volume_table(row).map_err(failed)?;
-        self.beside_growth(|| self.kernel.create(&label, &table, row.access()))?.map_err(failed)
-    }
-
-    /// Loads a table of a volume. While the pool is suspended the kernel takes none (EINVAL, "Unable to activate thin device
-    /// while pool is suspended", `thin_ctr`), and a pool that grows is suspended for a moment. Whoever grows it holds the
-    /// pool's lock, so a second attempt under that lock tells a growth from a wrong table. The caller does not hold it.
-    pub(crate) fn beside_growth<T>(
-        &self,
-        load: impl Fn() -> Result<T, KernelError>,
-    ) -> Result<Result<T, KernelError>, Error> {
-        let loaded = load();
-        if !loaded.as_ref().is_err_and(|error| error.errno() == Some(Errno::EINVAL)) {
-            return Ok(loaded);
-        }
         let _turn = self.lock()?;
-        Ok(load())
+        let table = row.table(self.running()?.0.number);
+        let created = self.kernel.create(&label, &table, row.access());
+        created.map_err(|source| self.inactive(row, source))
     }
 
-    /// The volume's table, for the pool as it is active now. What a volume consists of is said here and nowhere else.
-    pub(crate) fn volume_table(&self, row: &VolumeRow) -> Result<Table, KernelError> {
-        let none = || KernelError::Refused {
-            call: "info",
-            device: self.label.name.clone(),
-            errno: Errno::ENXIO,
-        };
-        let pool = self.kernel.find(&self.label.name)?.ok_or_else(none)?;
-        let params = format!("{} {}", pool.number, row.id);
-        Ok(Table { sectors: row.size.sectors(), target: "thin", params })
-    }
-
-    /// The caller holds the volume's lock, or the pool is going down.
-    pub(crate) fn deactivate_row(&self, name: &VolumeName) -> Result<(), Error> {
-        // The name alone decides, whatever thin id a stale device of it has.
-        let device = DmLabel::volume(&self.config.name, name, ThinId::MAX).name;
-        let Some(found) = self.find_device(name, &device)? else { return Ok(()) };
-        match self.kernel.remove(&device) {
-            Ok(_) => Ok(()),
-            Err(source) => {
-                let (volume, pool) = (name.clone(), self.config.name.clone());
-                Err(match source.errno() {
-                    Some(Errno::EBUSY) => {
-                        let users = Users::of(found.number);
-                        Error::Busy { volume, pool, device: found.node(), users, source }
-                    }
-                    _ => Error::Deactivate { volume, pool, source },
-                })
-            }
+    /// Why a volume's device does not run.
+    pub(crate) fn inactive(&self, row: &VolumeRow, source: KernelError) -> Error {
+        let (volume, id, pool) = (row.name.clone(), row.id, self.config.name.clone());
+        match source.errno() {
+            Some(Errno::ENODATA) => Error::LostVolume { volume, id, pool, source },
+            _ => Error::Activate { volume, id, pool, source },
         }
+    }
+
+    /// The caller holds the volume's lock.
+    pub(crate) fn deactivate_row(&self, row: &VolumeRow) -> Result<(), Error> {
+        self.remove_device(&row.name, &self.label_of(row))
+    }
+
+    pub(crate) fn remove_device(&self, volume: &VolumeName, label: &DmLabel) -> Result<(), Error> {
+        let Err(source) = self.kernel.remove_uuid(label) else { return Ok(()) };
+        let (volume, pool) = (volume.clone(), self.config.name.clone());
+        if source.errno() == Some(Errno::EBUSY)
+            && let Ok(Some((_, found))) = self.kernel.find_uuid(&label.uuid)
+        {
+            let users = Users::of(found.number);
+            return Err(Error::Busy { volume, pool, device: found.node(), users, source });
+        }
+        Err(Error::Deactivate { volume, pool, source })
     }
 }
 
@@ -298,6 +294,6 @@ fn is_short(device: &Device, row: &VolumeRow) -> bool {
 }
 
 fn volume(row: VolumeRow, active: bool) -> Volume {
-    let VolumeRow { name, id, size, origin, phase, sealed } = row;
+    let VolumeRow { name, id, size, origin, phase, sealed, .. } = row;
     Volume { name, id, size, origin, phase, sealed, active }
 }

@@ -43,23 +43,21 @@ fn root_ids_and_devices_that_nobody_owns_are_deleted() {
     let place = Place::new("strays");
     let pool = Pool::open(&place.config).expect("a pool");
     base(&pool, "base", b'a');
+    pool.activate(&name("base")).expect("active");
+    let device = format!("{}-base", place.device());
+    let uuid = run("dmsetup", &["info", "-c", "--noheadings", "-o", "uuid", &device]);
+    let ours = uuid.trim().strip_suffix('0').expect("the thin id of the base");
+    // A device of another store's pool of this name.
+    let foreign = format!("{}-foreign", place.device());
+    let uuid = format!("SHAREDROOT-{}-00000000-77", place.config.name);
+    run("dmsetup", &["create", &foreign, "--uuid", &uuid, "--table", "0 2048 error"]);
     let clean = everything(&place, &pool);
     message(&place, "create_thin 77");
     message(&place, "create_snap 5 0");
     let stray = format!("{}-stray", place.device());
     let minor = run("dmsetup", &["info", "-c", "--noheadings", "-o", "minor", &place.device()]);
     let table = format!("0 2048 thin /dev/dm-{} 77", minor.trim());
-    run(
-        "dmsetup",
-        &[
-            "create",
-            &stray,
-            "--uuid",
-            &format!("SHAREDROOT-{}-77", place.config.name),
-            "--table",
-            &table,
-        ],
-    );
+    run("dmsetup", &["create", &stray, "--uuid", &format!("{ours}77"), "--table", &table]);
 
     let before = everything(&place, &pool);
     let report = pool.reconcile(true).expect("a dry run");
@@ -70,9 +68,16 @@ fn root_ids_and_devices_that_nobody_owns_are_deleted() {
     let report = pool.reconcile(false).expect("reconciled");
     assert!(report.failed.is_empty(), "{report}");
     assert_eq!((report.stray_ids, report.stray_devices), (ids(&[5, 77]), vec![stray]));
-    let (volumes, _, _, ids, devices) = everything(&place, &pool);
-    assert_eq!((volumes, ids, devices), (clean.0, clean.3, clean.4));
+    let unchanged = || {
+        let (volumes, _, _, ids, devices) = everything(&place, &pool);
+        assert_eq!((&volumes, &ids, &devices), (&clean.0, &clean.3, &clean.4));
+    };
+    unchanged();
     assert!(pool.reconcile(false).expect("reconciled").is_clean());
+
+    let taken = pool.create_volume(&name("foreign"), Bytes::mib(16)).expect_err("a foreign device");
+    assert!(matches!(taken, Error::WrongDevice { .. }), "{taken}");
+    unchanged();
 }
 
 #[test]
@@ -82,6 +87,13 @@ fn root_a_volume_that_the_pool_has_lost_is_named_and_forgotten_by_force_only() {
     base(&pool, "kept", b'a');
     base(&pool, "lost", b'b');
     message(&place, "delete 1");
+    let new = || pool.snapshot(&name("lost"), &name("new")).map(drop);
+    for used in [pool.activate(&name("lost")).map(drop), new()] {
+        let error = used.expect_err("it is lost");
+        assert!(matches!(&error, Error::LostVolume { volume, .. } if *volume == name("lost")));
+        let text = error.to_string();
+        assert!(text.contains("gc --dry-run") && text.contains("gc --force"), "{text}");
+    }
     let before = everything(&place, &pool);
     for report in [pool.reconcile(true), pool.reconcile_by_force(true), pool.reconcile(false)] {
         let report = report.expect("a report");
@@ -127,8 +139,9 @@ fn root_an_old_store_deletes_nothing() {
     for report in [pool.reconcile(true), pool.reconcile(false), pool.reconcile_by_force(true)] {
         let report = report.expect("a report");
         assert!(report.transaction.is_some() && !report.is_clean(), "{report}");
-        // The row of `doomed` has the id that `later` was given.
-        assert_eq!((&report.stray_ids, &report.lost), (&ids(&[2]), &vec![]), "{report}");
+        // The row of `doomed` has the id that `later` was given, by another transaction.
+        let lost = vec![name("doomed")];
+        assert_eq!((&report.stray_ids, &report.lost), (&ids(&[1, 2]), &lost), "{report}");
         assert_eq!(everything(&place, &pool), before);
     }
     let report = pool.reconcile(false).expect("a report");
@@ -139,7 +152,7 @@ fn root_an_old_store_deletes_nothing() {
 
     let report = pool.reconcile_by_force(false).expect("reconciled");
     assert!(report.failed.is_empty() && !report.untouched, "{report}");
-    assert_eq!(place.thin_ids(), BTreeSet::from([0, 1]));
+    assert_eq!(place.thin_ids(), BTreeSet::from([0]));
     assert!(pool.reconcile(false).expect("reconciled").is_clean());
     pool.snapshot(&name("base"), &name("x")).expect("a snapshot").keep().expect("kept");
 }

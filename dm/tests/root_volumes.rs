@@ -50,6 +50,15 @@ impl Drop for Leak {
     }
 }
 
+/// Waits until the kernel has removed the deferred device, which it does in its own time.
+fn wait_for_removal(place: &Place) {
+    let end = Instant::now() + Duration::from_secs(20);
+    while place.dm_devices().len() > 1 && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(place.dm_devices(), [place.device()], "the kernel removed the device");
+}
+
 /// The size of a device in bytes.
 fn size(device: &Path) -> u64 {
     let device = device.to_str().expect("text");
@@ -105,11 +114,7 @@ fn root_a_volume_mounted_elsewhere_is_deleted_when_its_user_is_gone() {
     assert_eq!(place.thin_ids(), BTreeSet::from([0]));
 
     leak.end();
-    let end = Instant::now() + Duration::from_secs(20);
-    while place.dm_devices().len() > 1 && Instant::now() < end {
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    assert_eq!(place.dm_devices(), [place.device()], "the kernel removed the device");
+    wait_for_removal(&place);
     let pool = Pool::open(&place.config).expect("opened");
     assert_eq!(pool.volumes().expect("a list"), []);
     assert_eq!(place.thin_ids(), BTreeSet::new());
@@ -133,9 +138,69 @@ fn root_a_deferral_that_was_cut_short_is_finished() {
     let device = format!("{}-deleted.0", place.device());
     assert_eq!(BTreeSet::from_iter(place.dm_devices()), BTreeSet::from([place.device(), device]));
     drop(open);
+    wait_for_removal(&place);
     let report = Pool::open(&place.config).expect("opened").reconcile(false).expect("reconciled");
     assert!(report.is_clean(), "{report}");
     assert_eq!((place.thin_ids(), place.dm_devices()), (BTreeSet::new(), vec![place.device()]));
+}
+
+#[test]
+fn root_a_pool_is_not_stopped_under_a_volume_in_the_making() {
+    let place = Place::new("making");
+    let pool = Pool::open(&place.config).expect("a pool");
+    let new = pool.create_volume(&name("new"), Bytes::mib(16)).expect("a volume");
+    let other = || Pool::open(&place.config).expect("opened");
+    for stopped in [other().shut_down(), other().destroy()] {
+        let error = stopped.expect_err("its maker lives");
+        assert!(
+            matches!(&error, Error::Making { volume, .. } if *volume == name("new")),
+            "{error}"
+        );
+    }
+    let device = new.keep().expect("kept").device;
+    fill(&device, Bytes(0), Bytes::mib(1), b'n').expect("its device is there");
+    other().destroy().expect("destroyed");
+
+    // A handle of the pool that was, beside another pool of its name.
+    let anew = Pool::open(&place.config).expect("another pool");
+    base(&anew, "new", b'a');
+    anew.activate(&name("new")).expect("active");
+    let before = (place.dm_devices(), place.thin_ids(), anew.volumes().expect("a list"));
+    assert_eq!(pool.volume(&name("new")).expect("asked"), None);
+    assert_eq!(pool.delete(&name("new")).expect("asked"), Deleted::NotThere);
+    assert!(matches!(pool.activate(&name("new")), Err(Error::NoVolume { .. })));
+    pool.deactivate(&name("new")).expect("it has none");
+    let error = pool.create_volume(&name("x"), Bytes::mib(16)).expect_err("another pool");
+    assert!(matches!(error, Error::ForeignDevice { .. }), "{error}");
+    let after = (place.dm_devices(), place.thin_ids(), anew.volumes().expect("a list"));
+    assert_eq!(after, before);
+}
+
+#[test]
+fn root_volumes_are_made_and_activated_beside_a_growth() {
+    let place = Place::new("beside");
+    let pool = Pool::open(&place.config).expect("a pool");
+    base(&pool, "base", b'a');
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for mib in 1..=40 {
+                pool.grow(Some(Bytes::mib(128 + mib)), None).expect("grown");
+            }
+            done.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+        for number in 0.. {
+            let volume = name(&format!("v{number}"));
+            pool.snapshot(&name("base"), &volume).expect("a snapshot").keep().expect("kept");
+            pool.deactivate(&volume).expect("inactive");
+            pool.activate(&volume).expect("active");
+            pool.delete(&volume).expect("deleted");
+            if done.load(std::sync::atomic::Ordering::Relaxed) {
+                println!("{number} volumes beside 40 growths");
+                break;
+            }
+        }
+    });
 }
 
 #[test]
@@ -258,7 +323,7 @@ fn root_after_the_last_thin_id_comes_the_lowest_free_one() {
     pool.delete(&name("one")).expect("deleted");
     let store = Connection::open(place.config.state_dir.join("store.db")).expect("the store");
     let last = ThinId::MAX.get();
-    let placed = "INSERT INTO volumes SELECT pool, 'placed', ?1, size, NULL, phase, 0 FROM volumes WHERE name = 'two'";
+    let placed = "INSERT INTO volumes SELECT pool, 'placed', ?1, size, NULL, phase, 0, 0 FROM volumes WHERE name = 'two'";
     store.execute(placed, [last - 1]).expect("a row of the last id but one");
 
     let (id, device) = make("max");
@@ -281,7 +346,8 @@ fn root_an_origin_left_suspended_goes_on() {
     let device = new.keep().expect("kept").device;
     // Its snapshot's maker was killed between suspend and resume.
     let store = Connection::open(place.config.state_dir.join("store.db")).expect("the store");
-    let half = "INSERT INTO volumes SELECT pool, 'half', 1, size, name, 'creating', 0 FROM volumes";
+    let half =
+        "INSERT INTO volumes SELECT pool, 'half', 1, size, name, 'creating', 0, 0 FROM volumes";
     store.execute(half, []).expect("a row");
     run("dmsetup", &["suspend", &format!("{}-origin", place.device())]);
     drop(Pool::open(&place.config).expect("opened"));

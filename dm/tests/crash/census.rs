@@ -98,11 +98,15 @@ pub(crate) fn kernel(site: &Site, when: &str, lines: &mut Vec<String>) -> Result
     Ok(())
 }
 
-/// A row of devices without the eight digits by which a pool of the same name that is made anew has another uuid.
+/// A row of devices without the eight digits by which a pool of the same name that is made anew, and its volumes, have
+/// other uuids.
 fn without_marker(row: &str) -> String {
-    let Some((before, rest)) = row.split_once("-pool-") else { return row.to_owned() };
-    let digits = rest.bytes().take_while(u8::is_ascii_hexdigit).count();
-    format!("{before}-pool-{digits} digits{}", &rest[digits..])
+    let is_marker = |part: &str| part.len() == 8 && part.bytes().all(|b| b.is_ascii_hexdigit());
+    let parts = row.split_inclusive(['-', ':']).map(|part| {
+        let (text, end) = part.split_at(part.trim_end_matches(['-', ':']).len());
+        if is_marker(text) { format!("8 digits{end}") } else { part.to_owned() }
+    });
+    parts.collect()
 }
 
 /// A table without the device numbers, which depend on what else the machine has.
