@@ -207,11 +207,9 @@ impl Pool {
 
     /// As [`erase`](Self::erase), but a volume in use only loses its name, so that another one can have it.
     pub(crate) fn erase_when_idle(&self, row: &VolumeRow) -> Result<Deleted, Error> {
-        let label = self.label_of(row);
         if row.phase == Phase::Deleting {
-            self.follow(row, &label)?;
-            let device = self.find_device(&row.name, &label.name)?;
-            if device.is_some_and(|device| device.deferred) {
+            self.follow(row)?;
+            if self.awaits_its_users(row)? {
                 return Ok(Deleted::Deferred);
             }
         }
@@ -222,11 +220,19 @@ impl Pool {
         self.defer(row)
     }
 
+    /// The kernel will remove the volume's device when its last user is gone, and he is not.
+    pub(crate) fn awaits_its_users(&self, row: &VolumeRow) -> Result<bool, Error> {
+        let found = self.kernel.find_uuid(&self.label_of(row).uuid).map_err(|source| {
+            let (volume, pool) = (row.name.clone(), self.config.name.clone());
+            Error::Find { volume, pool, source }
+        })?;
+        Ok(found.is_some_and(|(_, device)| device.deferred))
+    }
+
     fn defer(&self, row: &VolumeRow) -> Result<Deleted, Error> {
         let (pool, name) = (&self.config.name, &row.name);
         let deferred =
             VolumeRow { name: VolumeName::deferred(row.id), phase: Phase::Deleting, ..row.clone() };
-        let label = self.label_of(&deferred);
         // Nobody recovers the row under its new name before the device has it too.
         let _other = match *name == deferred.name {
             true => None,
@@ -237,11 +243,11 @@ impl Pool {
             w.put_volume(pool, &deferred)
         })?;
         step("deferral recorded");
-        self.follow(&deferred, &label)?;
+        self.follow(&deferred)?;
         step("device renamed");
         let failed =
             |source| Error::Deactivate { volume: name.clone(), pool: pool.clone(), source };
-        let gone = self.kernel.remove_when_idle(&label.name).map_err(failed)?;
+        let gone = self.kernel.remove_when_idle(&self.label_of(&deferred)).map_err(failed)?;
         step("removal deferred");
         if !gone {
             return Ok(Deleted::Deferred);
@@ -250,7 +256,8 @@ impl Pool {
     }
 
     /// Gives the device of a row in phase deleting the row's name: a deferral that was cut short has left it the old one.
-    fn follow(&self, row: &VolumeRow, label: &DmLabel) -> Result<(), Error> {
+    fn follow(&self, row: &VolumeRow) -> Result<(), Error> {
+        let label = self.label_of(row);
         let renamed = self.kernel.find_uuid(&label.uuid).and_then(|found| match found {
             Some((found, _)) if found != label.name => self.kernel.rename(&found, &label.name),
             _ => Ok(()),

@@ -304,10 +304,10 @@ impl Kernel {
 
     /// Removes a device at once if nobody has it open, and else when its last user is gone, whether this process still lives
     /// then or not. Returns whether it is gone already.
-    pub(crate) fn remove_when_idle(&self, device: &str) -> Result<bool, KernelError> {
+    pub(crate) fn remove_when_idle(&self, label: &DmLabel) -> Result<bool, KernelError> {
         let how = private(DmFlags::DM_DEFERRED_REMOVE);
-        let removed = self.0.device_remove(&DevId::Name(name(device)), how);
-        match removed.map_err(failed("remove", device)) {
+        let removed = self.0.device_remove(&DevId::Uuid(uuid(&label.uuid)), how);
+        match removed.map_err(failed("remove", &label.name)) {
             Ok(info) => Ok(!info.flags().contains(DmFlags::DM_DEFERRED_REMOVE)),
             Err(error) if error.errno() == Some(Errno::ENXIO) => Ok(true),
             Err(error) => Err(error),

@@ -85,7 +85,7 @@ impl Pool {
     fn recover(&self, dry_run: bool, report: &mut Report) -> Result<(), Error> {
         let (pool, run_dir) = (&self.config.name, &self.config.run_dir);
         for row in self.store.unfinished(pool)? {
-            if self.is_waiting(&row)? {
+            if row.is_deferred() && self.awaits_its_users(&row)? {
                 report.waiting.push(row.name);
                 continue;
             }
@@ -117,15 +117,6 @@ impl Pool {
             }
         }
         Ok(())
-    }
-
-    /// The kernel will remove the device of this deleted volume when its last user is gone, and he is not.
-    fn is_waiting(&self, row: &VolumeRow) -> Result<bool, Error> {
-        if !row.is_deferred() {
-            return Ok(false);
-        }
-        let device = self.find_device(&row.name, &self.config.name.device_of(&row.name))?;
-        Ok(device.is_some_and(|device| device.deferred))
     }
 
     /// Removes the devices whose volume nobody knows, neither by name nor by thin id.

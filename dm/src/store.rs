@@ -20,8 +20,9 @@ use crate::units::Bytes;
 const SCHEMA: i64 = 2;
 /// Writers are serialized by the pool's lock, so only another pool's writer or a checkpoint is ever waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// The length of the WAL at which a commit moves it into the database: some twenty changes.
-const WAL_PAGES: i64 = 100;
+/// The length of the WAL at which a commit moves it into the database: some ten changes. That costs two fsyncs, and each opener
+/// that is alone reads what is there.
+const WAL_PAGES: i64 = 50;
 /// Step `n` leads from schema `n` to `n + 1`. In a pool of schema 1 the sizes are not known: its next activation measures them.
 const STEPS: [&str; SCHEMA as usize] = ["
     CREATE TABLE pools (
