@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use nix::mount::{MsFlags, mount, umount};
+use nix::mount::{MsFlags, mount};
 
 use crate::crash::census::Census;
 use crate::crash::recovered;
-use crate::crash::site::{Failed, Site, tool};
+use crate::crash::site::{Failed, Site, tool, unmount};
 use crate::crash::story::{STORY, Step, after_reboot, held_at};
 
 /// Enough for the story's pool, which may take 80 % of what is free.
@@ -56,7 +56,8 @@ impl Flakey {
     }
 
     fn release(&self) -> Result<(), Failed> {
-        umount(&self.mount).map_err(|errno| format!("umount {}: {errno}", self.mount.display()))?;
+        unmount(&self.mount)
+            .map_err(|errno| format!("umount {}: {errno}", self.mount.display()))?;
         tool("dmsetup", &["remove", "--retry", &self.name]).map(drop)
     }
 
@@ -89,7 +90,8 @@ impl Flakey {
     /// Ends the site and its file system, which must be whole.
     pub(crate) fn end(&self, site: &Site) -> Result<(), Failed> {
         site.detach()?;
-        umount(&self.mount).map_err(|errno| format!("umount {}: {errno}", self.mount.display()))?;
+        unmount(&self.mount)
+            .map_err(|errno| format!("umount {}: {errno}", self.mount.display()))?;
         tool("e2fsck", &["-fn", &format!("/dev/mapper/{}", self.name)])?;
         tool("dmsetup", &["remove", "--retry", &self.name]).map(drop)
     }

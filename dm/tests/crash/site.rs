@@ -6,8 +6,11 @@ use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
 
-use nix::mount::{MntFlags, umount2};
+use nix::errno::Errno;
+use nix::mount::umount;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use sharedroot_dm::{Backing, Bytes, PoolConfig};
@@ -16,6 +19,17 @@ use crate::crash::story;
 
 /// An error of a step of a test, with its sources in one line.
 pub(crate) type Failed = Box<dyn std::error::Error>;
+
+/// Unmounts what may be in use for a moment: a child that another lane starts has all our open files until it runs its program.
+pub(crate) fn unmount(at: &Path) -> nix::Result<()> {
+    for _ in 0..100 {
+        match umount(at) {
+            Err(Errno::EBUSY) => sleep(Duration::from_millis(20)),
+            done => return done,
+        }
+    }
+    umount(at)
+}
 
 /// Prints past libtest's capture: what a crash test proves is worth reading when it passes, too.
 pub(crate) fn say(text: &str) {
@@ -110,7 +124,7 @@ impl Site {
 
     /// Takes the mount away that a killed story left, as the runtime's own clean-up does.
     pub(crate) fn unmount(&self) {
-        while umount2(&self.mount, MntFlags::empty()).is_ok() {}
+        while unmount(&self.mount).is_ok() {}
     }
 
     /// Everything gone, by hand: a step that failed may have left anything.
@@ -141,7 +155,7 @@ impl Site {
             if attempt == 20 {
                 return Err(format!("cannot remove {}", left.join(" ")).into());
             }
-            std::thread::sleep(std::time::Duration::from_millis(50));
+            sleep(Duration::from_millis(50));
         }
         for line in self.loops()? {
             let node = line.split_whitespace().next().expect("a node");

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use nix::mount::{MsFlags, mount};
 use sharedroot_dm::{Bytes, Deleted, Error, Phase, Pool, VolumeName};
 
-use crate::crash::site::{Failed, Running, Site, chain, tool};
+use crate::crash::site::{Failed, Running, Site, chain, tool, unmount};
 
 /// One operation.
 pub(crate) struct Operation {
@@ -209,7 +209,7 @@ pub(crate) fn mounted<T>(
     mount(Some(device), &site.mount, Some("ext4"), flags, data)
         .map_err(|errno| format!("mount {}: {errno}", device.display()))?;
     let value = act(&site.mount);
-    nix::mount::umount(&site.mount).map_err(|errno| format!("umount: {errno}"))?;
+    unmount(&site.mount).map_err(|errno| format!("umount: {errno}"))?;
     value
 }
 
