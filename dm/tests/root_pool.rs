@@ -330,6 +330,9 @@ fn root_devices_in_use_are_refused() {
     let error = Pool::create(&config).expect_err("a file system is there");
     assert!(matches!(error, Error::Signature { found: "an ext file system", .. }), "{error}");
     run("wipefs", &["--all", data.to_str().expect("text")]);
+    let error = Pool::create(&config).expect_err("the rest of it is there");
+    assert!(matches!(error, Error::Signature { found: "something unknown", .. }), "{error}");
+    fill(&data, Bytes(0), Bytes::mib(1), 0).expect("cleared");
 
     let claim =
         File::options().read(true).custom_flags(nix::libc::O_EXCL).open(&data).expect("claimed");
