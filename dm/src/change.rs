@@ -36,7 +36,7 @@ impl Pool {
         lock: &Lock,
         record: impl FnOnce(&Writer<'_>, u64) -> Result<T, Error>,
     ) -> Result<(Intent, T), Error> {
-        let (device, working) = self.working()?;
+        let (device, working) = self.changeable(lock)?;
         let from = self.check_room(lock, working)?.transaction_id;
         self.record(from, |w| {
             let to = from + 1;
@@ -49,10 +49,10 @@ impl Pool {
     /// Records an intent to delete something.
     pub(crate) fn intend_deletion<T>(
         &self,
-        _lock: &Lock,
+        lock: &Lock,
         record: impl FnOnce(&Writer<'_>) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        self.record(self.working()?.1.transaction_id, record)
+        self.record(self.changeable(lock)?.1.transaction_id, record)
     }
 
     /// Writes to the store if it still has this pool, and is at the pool's transaction. While the lock was waited for the pool may
@@ -116,6 +116,23 @@ impl Pool {
                 Ok(again)
             }
             answer => Ok(answer),
+        }
+    }
+
+    /// [`working`](Self::working), after a growth where the pool has no metadata block left. The kernel shows such a pool as
+    /// read-only without a need for a check, and takes changes again once the metadata is larger (`maybe_resize_metadata_dev`
+    /// in dm-thin.c).
+    fn changeable(&self, lock: &Lock) -> Result<(Device, Working), Error> {
+        match self.running()?.1 {
+            StatusLine::Working(working)
+                if working.mode == PoolMode::ReadOnly
+                    && !working.needs_check
+                    && self.is_low(working.metadata)
+                    && !self.grow_if_low(lock, &working)? =>
+            {
+                Err(self.full("metadata", working.metadata))
+            }
+            _ => self.working(),
         }
     }
 

@@ -6,6 +6,7 @@ mod lab;
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
 use devices::{Disk, Part};
@@ -122,6 +123,45 @@ fn root_metadata_grows_before_a_volume_is_refused() {
         }
     }
     panic!("200 volumes did not fill {before} of metadata: {:?}", pool.status());
+}
+
+/// Writers alone can use up the metadata. The kernel then stops every change, and with many writes in flight gives the pool up.
+#[test]
+fn root_a_pool_without_metadata_works_again_without_a_reboot() {
+    let mut place = Place::new("nometa");
+    place.config.backing = Backing::Loop { data: Bytes::gib(4), metadata: Bytes::kib(512) };
+    let pool = Pool::open(&place.config).expect("a pool");
+    base(&pool, "first", b'1');
+    let new = pool.create_volume(&name("wide"), Bytes::gib(8)).expect("a volume");
+    let device = new.keep().expect("kept").device;
+    let file = fs::File::options().write(true).open(&device).expect("open");
+    let mut offset = 0;
+    while pool.status().expect("a status").mode == PoolMode::ReadWrite {
+        assert!(offset < Bytes::gib(8).0, "{:?}", pool.status());
+        for _ in 0..256 {
+            // One page makes one mapping.
+            let _ = file.write_at(&[b'w'; 4096], offset);
+            offset += Bytes::kib(64).0;
+        }
+        let _ = file.sync_data();
+    }
+    drop(file);
+    let pool = if pool.status().expect("a status").mode == PoolMode::Fail {
+        let stuck = pool.create_volume(&name("more"), Bytes::mib(16)).expect_err("given up");
+        assert!(stuck.to_string().contains("sharedroot pool deactivate"), "{stuck}");
+        pool.shut_down().expect("as the error says");
+        Pool::open(&place.config).expect("checked and sound")
+    } else {
+        pool
+    };
+    base(&pool, "base", b'b');
+    assert!(metadata_total(&pool) > Bytes::kib(512), "it has grown on the way");
+    let status = pool.status().expect("a status");
+    assert_eq!((status.mode, status.needs_check), (PoolMode::ReadWrite, false));
+    let first = pool.activate(&name("first")).expect("active").device;
+    assert_eq!(byte(&first, Bytes(0)), b'1', "nothing that was there before is lost");
+    let wide = pool.activate(&name("wide")).expect("active").device;
+    fill(&wide, Bytes::gib(7), Bytes::mib(1), b'x').expect("it goes on");
 }
 
 #[test]
