@@ -123,29 +123,36 @@ impl Pool {
     /// read-only without a need for a check, and takes changes again once the metadata is larger (`maybe_resize_metadata_dev`
     /// in dm-thin.c).
     fn changeable(&self, lock: &Lock) -> Result<(Device, Working), Error> {
-        match self.running()?.1 {
+        let (device, line) = self.running()?;
+        match &line {
             StatusLine::Working(working)
                 if working.mode == PoolMode::ReadOnly
                     && !working.needs_check
-                    && self.is_low(working.metadata)
-                    && !self.grow_if_low(lock, &working)? =>
+                    && self.is_low(working.metadata) =>
             {
-                Err(self.full("metadata", working.metadata))
+                match self.grow_if_low(lock, working)? {
+                    true => self.working(),
+                    false => Err(self.full("metadata", working.metadata)),
+                }
             }
-            _ => self.working(),
+            _ => self.usable(device, line),
         }
     }
 
     /// The pool's device and its figures, if the kernel lets the pool be changed.
     pub(crate) fn working(&self) -> Result<(Device, Working), Error> {
-        let stuck = |mode| Error::Stuck { name: self.config.name.clone(), mode };
         let (device, line) = self.running()?;
+        self.usable(device, line)
+    }
+
+    fn usable(&self, device: Device, line: StatusLine) -> Result<(Device, Working), Error> {
+        let stuck = |mode| Err(Error::Stuck { name: self.config.name.clone(), mode });
         match line {
             StatusLine::Working(working) if working.mode == PoolMode::ReadOnly => {
-                Err(stuck(PoolMode::ReadOnly))
+                stuck(PoolMode::ReadOnly)
             }
             StatusLine::Working(working) => Ok((device, working)),
-            StatusLine::Broken(_) => Err(stuck(PoolMode::Fail)),
+            StatusLine::Broken(_) => stuck(PoolMode::Fail),
         }
     }
 
