@@ -1,7 +1,7 @@
 //! Where messages go: the log file that the caller named, in runc's form, and standard error.
 //!
 //! Docker shows a user the `msg` of the last line whose `level` is `error`, so exactly one such
-//! line is written, by main.
+//! line is written, by `run` in lib.rs.
 
 use std::fs::{File, OpenOptions};
 use std::io::{PipeReader, PipeWriter, Read, Write};

@@ -1,37 +1,5 @@
-//! An OCI runtime whose read-only containers share one file system per image.
+//! The executable. Everything is in the library, so that its parsers can be fuzzed.
 
-mod admin;
-mod bundle;
-mod cli;
-mod commands;
-mod config;
-mod engine;
-mod features;
-mod image;
-mod label;
-mod lifecycle;
-mod log;
-mod mount;
-mod record;
-mod rootfs;
-
-use std::process::ExitCode;
-
-use clap::Parser;
-
-fn main() -> ExitCode {
-    let cli = cli::Cli::parse();
-    // Before the log file is opened: sealing starts this program anew.
-    let sealed = if cli.enters_a_container() { engine::seal() } else { Ok(()) };
-    if let Err(error) = log::start(&cli.global) {
-        eprintln!("sharedroot: open the log file {:?}: {error}", cli.global.log);
-        return ExitCode::FAILURE;
-    }
-    match sealed.map_err(lifecycle::LifecycleError::from).and_then(|()| commands::run(cli)) {
-        Ok(status) => ExitCode::from(status),
-        Err(error) => {
-            tracing::error!("{}", log::chain(&error));
-            ExitCode::FAILURE
-        }
-    }
+fn main() -> std::process::ExitCode {
+    sharedroot::run()
 }

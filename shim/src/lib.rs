@@ -1,0 +1,42 @@
+//! An OCI runtime whose read-only containers share one file system per image.
+//!
+//! A program, not a library: [`run`] is all that it offers, and `main.rs` is who calls it. With the feature `fuzz` the fuzz
+//! targets also see the parsers of what others wrote.
+
+mod admin;
+mod bundle;
+mod cli;
+mod commands;
+mod config;
+mod engine;
+mod features;
+mod image;
+mod label;
+mod lifecycle;
+mod log;
+mod mount;
+mod record;
+mod rootfs;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Does what the command line of this process says, and reports what went wrong.
+#[must_use]
+pub fn run() -> ExitCode {
+    let cli = cli::Cli::parse();
+    // Before the log file is opened: sealing starts this program anew.
+    let sealed = if cli.enters_a_container() { engine::seal() } else { Ok(()) };
+    if let Err(error) = log::start(&cli.global) {
+        eprintln!("sharedroot: open the log file {:?}: {error}", cli.global.log);
+        return ExitCode::FAILURE;
+    }
+    match sealed.map_err(lifecycle::LifecycleError::from).and_then(|()| commands::run(cli)) {
+        Ok(status) => ExitCode::from(status),
+        Err(error) => {
+            tracing::error!("{}", log::chain(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
