@@ -31,6 +31,8 @@ mod config;
 mod delete;
 mod error;
 mod failpoint;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod grow;
 mod ioctl;
 mod kernel;

@@ -223,6 +223,10 @@ fn number_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"))
 }
 
+#[cfg(any(test, feature = "fuzz"))]
+#[path = "own_blocks_memory.rs"]
+pub(crate) mod memory;
+
 #[cfg(test)]
 #[path = "own_blocks_tests.rs"]
 mod tests;

@@ -7,6 +7,8 @@ use std::path::{Component, Path, PathBuf};
 
 use oci_spec::runtime::Spec;
 
+use crate::json::{self, JsonError};
+
 /// A configuration file is at most this large; the largest real one is some hundred kB.
 const MAX_CONFIG: u64 = 16 << 20;
 
@@ -33,7 +35,7 @@ pub enum BundleError {
         /// The file.
         path: PathBuf,
         /// What and where.
-        source: serde_json::Error,
+        source: JsonError,
     },
     /// Another major version.
     #[error("ociVersion: {version:?} is not supported; this runtime knows 1.x")]
@@ -169,9 +171,12 @@ pub fn read_config(path: &Path) -> Result<Spec, BundleError> {
 }
 
 /// Parses the text of the config.json at `path`.
-fn parse_config(path: &Path, text: &[u8]) -> Result<Spec, BundleError> {
-    let spec: Spec = serde_json::from_slice(text)
-        .map_err(|source| BundleError::Parse { path: path.to_owned(), source })?;
+///
+/// # Errors
+/// A [`BundleError`] that names the file or field.
+pub fn parse_config(path: &Path, text: &[u8]) -> Result<Spec, BundleError> {
+    let spec: Spec =
+        json::parse(text).map_err(|source| BundleError::Parse { path: path.to_owned(), source })?;
     if spec.version().split('.').next() != Some("1") {
         return Err(BundleError::Version { version: spec.version().clone() });
     }
@@ -185,8 +190,11 @@ fn parse_config(path: &Path, text: &[u8]) -> Result<Spec, BundleError> {
     Ok(spec)
 }
 
-/// Resolves `root.path` against the bundle and refuses links, as runc does.
-fn check_root(bundle: &Path, given: &Path) -> Result<PathBuf, BundleError> {
+/// `root.path` as a plain path: relative ones begin at the bundle and stay inside. Nothing is looked up.
+///
+/// # Errors
+/// [`BundleError::RootOutside`].
+pub fn plain_root(bundle: &Path, given: &Path) -> Result<PathBuf, BundleError> {
     let mut plain = if given.is_absolute() { PathBuf::new() } else { bundle.to_owned() };
     for part in given.components() {
         match part {
@@ -200,6 +208,12 @@ fn check_root(bundle: &Path, given: &Path) -> Result<PathBuf, BundleError> {
     if given.is_relative() && !plain.starts_with(bundle) {
         return Err(BundleError::RootOutside { path: given.to_owned() });
     }
+    Ok(plain)
+}
+
+/// Resolves `root.path` against the bundle and refuses links, as runc does.
+fn check_root(bundle: &Path, given: &Path) -> Result<PathBuf, BundleError> {
+    let plain = plain_root(bundle, given)?;
     let unusable = |source| BundleError::Root { path: plain.clone(), source };
     let real = plain.canonicalize().map_err(unusable)?;
     if real != plain {

@@ -14,6 +14,7 @@ use crate::engine::{
     CreateOptions, EngineError, Limits, SpecError, Status, Terminal, event, update,
 };
 use crate::features;
+use crate::json;
 use crate::lifecycle::{Container, LifecycleError};
 use crate::rootfs::Storage;
 
@@ -183,7 +184,7 @@ fn exec(container: &Container, args: Exec) -> Result<u8, LifecycleError> {
     let process = match &args.process {
         Some(path) => {
             let text = std::fs::read(path).map_err(read_error(path))?;
-            serde_json::from_slice(&text).map_err(|e| EngineError::Process {
+            json::parse(&text).map_err(|e| EngineError::Process {
                 id: container.engine().id().clone(),
                 what: format!("{} is not a process: {e}", path.display()),
             })?

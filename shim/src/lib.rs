@@ -10,7 +10,10 @@ mod commands;
 mod config;
 mod engine;
 mod features;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod image;
+mod json;
 mod label;
 mod lifecycle;
 mod log;

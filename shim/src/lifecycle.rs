@@ -186,7 +186,7 @@ impl Container {
         }
         let path = self.place.dir().join("config.json");
         let text = serde_json::to_vec(&bundle.spec)
-            .map_err(|source| BundleError::Parse { path: path.clone(), source })?;
+            .map_err(|source| BundleError::Parse { path: path.clone(), source: source.into() })?;
         std::fs::write(&path, text).map_err(|source| LifecycleError::File {
             step: "write",
             path,

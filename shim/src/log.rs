@@ -117,6 +117,9 @@ fn line(format: LogFormat, level: &str, msg: &str, time: &str) -> String {
     }
 }
 
+/// The longest message, in bytes: some errors quote what they were given, which may be megabytes.
+const LONGEST: usize = 4096;
+
 /// An error and its causes in one line; a cause whose words stand there already is left out.
 #[must_use]
 pub fn chain(error: &dyn std::error::Error) -> String {
@@ -128,6 +131,10 @@ pub fn chain(error: &dyn std::error::Error) -> String {
             text = format!("{text}: {words}");
         }
         cause = error.source();
+    }
+    if text.len() > LONGEST {
+        text.truncate(text.floor_char_boundary(LONGEST));
+        text.push('…');
     }
     text
 }

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use super::{Engine, EngineError, stats};
 use crate::bundle::read_config;
 use crate::cli::Update;
+use crate::json;
 
 impl Engine {
     fn cgroup(&self, verb: &'static str) -> Result<AnyCgroupManager, EngineError> {
@@ -133,9 +134,7 @@ impl Limits {
     /// # Errors
     /// [`EngineError::Resources`].
     pub fn parse(path: PathBuf, text: &[u8]) -> Result<Self, EngineError> {
-        serde_json::from_slice(text)
-            .map(Self)
-            .map_err(|source| EngineError::Resources { path, source })
+        json::parse(text).map(Self).map_err(|source| EngineError::Resources { path, source })
     }
 
     /// From the flags of `update`.

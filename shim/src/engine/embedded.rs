@@ -11,6 +11,7 @@ use super::normal::Labels;
 use super::signal;
 use super::workload::Workload;
 use crate::bundle::ContainerId;
+use crate::json::JsonError;
 use crate::log::{self, engine_words};
 
 /// A verb of the engine that failed on a container.
@@ -70,7 +71,7 @@ pub enum EngineError {
         /// The file, `-` for standard input.
         path: PathBuf,
         /// What and where.
-        source: serde_json::Error,
+        source: JsonError,
     },
     /// A description of a process for `exec` cannot be used.
     #[error("exec {id}: {what}")]

@@ -197,6 +197,12 @@ pub fn wait(pid: Pid) -> nix::Result<u8> {
     }
 }
 
+#[cfg(any(test, feature = "fuzz"))]
+#[path = "exec_fuzz.rs"]
+mod fuzz;
+#[cfg(any(test, feature = "fuzz"))]
+pub use fuzz::process;
+
 #[cfg(test)]
 mod tests {
     use super::*;

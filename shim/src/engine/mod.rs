@@ -11,6 +11,8 @@ mod workload;
 
 pub use cgroup::{Limits, event, update};
 pub use embedded::{CreateOptions, Engine, EngineError, Status};
+#[cfg(any(test, feature = "fuzz"))]
+pub use exec::process;
 pub use exec::{Tenant, Terminal, add_capabilities, wait};
 pub use normal::{Labels, SpecError, normalise};
 pub use sealed::{SealError, seal};

@@ -16,6 +16,8 @@ mod docker;
 mod doubt;
 mod error;
 mod ext4;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod init;
 mod key;
 mod mountinfo;

@@ -44,7 +44,9 @@ pub(super) fn topmost(table: &[u8], point: &Path) -> Option<Mount> {
         .filter_map(Mount::parse)
         .filter(|mount| mount.point == point)
         .collect();
-    let covered = |mount: &Mount| here.iter().any(|other| other.parent == mount.id);
+    // The root of all mounts is its own parent.
+    let on = |other: &Mount, mount: &Mount| other.parent == mount.id && other.id != mount.id;
+    let covered = |mount: &Mount| here.iter().any(|other| on(other, mount));
     here.iter().rfind(|mount| !covered(mount)).cloned()
 }
 
@@ -177,6 +179,8 @@ mod tests {
         assert_eq!(topmost(pile, Path::new("/r")).unwrap().id, 50);
         assert_eq!(topmost(pile, Path::new("/r/x")).unwrap().id, 60);
         assert_eq!(topmost(pile, Path::new("/")), None);
+        let own_parent = b"1 1 0:2 / / rw - rootfs rootfs rw\n";
+        assert_eq!(topmost(own_parent, Path::new("/")).unwrap().id, 1);
     }
 
     #[test]

@@ -84,7 +84,7 @@ fn is_a_stores(layer: &Path) -> bool {
 }
 
 /// The layers of the overlay that is mounted at `root_path`.
-fn stack_at(table: &[u8], root_path: &Path) -> Result<Stack, Doubt> {
+pub(super) fn stack_at(table: &[u8], root_path: &Path) -> Result<Stack, Doubt> {
     let none = |found: String| Doubt::NoOverlayAtRoot { root_path: root_path.to_owned(), found };
     let mount = mountinfo::topmost(table, root_path)
         .ok_or_else(|| none("no mount has this mount point".to_owned()))?;

@@ -1,0 +1,133 @@
+//! What the fuzz targets call: each function leads what others wrote through the code that reads it, and panics where what
+//! comes out breaks a promise. The crate in `fuzz/` throws bytes at them, the tests below the seeds and what is near them.
+
+use std::error::Error;
+use std::fmt::{Debug, Display};
+use std::str::FromStr;
+
+use crate::names::{DmLabel, LvmPool, PoolName, VolumeName};
+use crate::own_blocks::memory::Memory;
+use crate::signature;
+use crate::status::StatusLine;
+use crate::superblock::Superblock;
+use crate::table::PoolTable;
+
+/// What the kernel says of a pool, the names that an administrator gives, and the head of a device.
+///
+/// # Panics
+/// Where a promise is broken.
+pub fn pool(bytes: &[u8]) {
+    let superblock = Superblock::parse(bytes);
+    assert!(superblock.is_none() || signature::found(bytes).is_some(), "metadata is something");
+
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    round_trip::<StatusLine>(text);
+    round_trip::<PoolTable>(text);
+    if let Some(pool) = round_trip::<LvmPool>(text) {
+        assert_eq!(pool.to_string(), text);
+        assert!(!pool.dm_name().contains('/'), "{}", pool.dm_name());
+    }
+    if let Some(name) = round_trip::<PoolName>(text) {
+        is_part_of_a_name(name.as_ref(), text);
+    }
+    if let Some(name) = round_trip::<VolumeName>(text) {
+        is_part_of_a_name(name.as_ref(), text);
+    }
+    let pool: PoolName = "default".parse().expect("a name");
+    if let Some(volume) = DmLabel::volume_of(&pool, text) {
+        assert_eq!(pool.device_of(&volume), text, "a device leads to one volume");
+    }
+}
+
+/// What a text says can be said again; what cannot be read is told with words.
+fn round_trip<T: FromStr<Err: Error> + Display + PartialEq + Debug>(text: &str) -> Option<T> {
+    match text.parse::<T>() {
+        Ok(value) => {
+            assert_eq!(value.to_string().parse::<T>().ok().as_ref(), Some(&value));
+            Some(value)
+        }
+        Err(error) => {
+            assert!(error.to_string().chars().any(char::is_alphabetic), "{text:?}: no words");
+            None
+        }
+    }
+}
+
+fn is_part_of_a_name(name: &str, text: &str) {
+    assert_eq!(name, text);
+    assert!(!name.is_empty() && name.len() <= 80 && !name.starts_with(['.', '-']), "{name:?}");
+    assert!(!name.contains(['/', '\0', ' ', '\n']), "{name:?}");
+}
+
+/// Damage to a pool's metadata, in pieces of 11 bytes: which block, where in it, and eight bytes for there.
+///
+/// # Panics
+/// Where a promise is broken.
+pub fn metadata(damage: &[u8]) {
+    let mut memory = Memory::new();
+    let data = |time: u64| 99 << 24 | time;
+    let first = memory.numbers(true, &[(0, data(2)), (1, data(2))]);
+    let old = memory.numbers(true, &[(10, data(1)), (11, data(4))]);
+    let new = memory.numbers(true, &[(10, data(5)), (11, data(6)), (12, data(4))]);
+    let origin = memory.numbers(false, &[(0, first), (10, old)]);
+    let snapshot = memory.numbers(false, &[(0, first), (10, new)]);
+    memory.finish(origin, snapshot);
+    for piece in damage.chunks_exact(11) {
+        let bytes = piece[3..].try_into().expect("8 bytes");
+        let at = usize::from(u16::from_le_bytes([piece[1], piece[2]]));
+        memory.poke(usize::from(piece[0]), at, bytes);
+    }
+    for range in memory.own().unwrap_or_default() {
+        assert!(range.start < range.end, "{range:?} is empty or ends before it begins");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use proptest::prelude::*;
+    use proptest::test_runner::{RngSeed, TestRunner};
+
+    use super::*;
+
+    fn seeds(target: &str) -> Vec<Vec<u8>> {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds").join(target);
+        let list = fs::read_dir(&dir).unwrap_or_else(|e| panic!("list {}: {e}", dir.display()));
+        let mut paths: Vec<_> = list.map(|entry| entry.expect("an entry").path()).collect();
+        paths.sort();
+        assert!(!paths.is_empty(), "no seeds for {target}");
+        paths.iter().map(|path| fs::read(path).expect("a seed")).collect()
+    }
+
+    #[test]
+    fn every_seed_is_read_or_refused() {
+        seeds("pool").iter().for_each(|seed| pool(seed));
+        seeds("metadata").iter().for_each(|seed| metadata(seed));
+    }
+
+    /// The same on every run; `hack/fuzz` does the rest.
+    #[test]
+    fn damaged_seeds_are_read_or_refused() {
+        let damage = proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6);
+        let fixed = ProptestConfig {
+            cases: 500,
+            rng_seed: RngSeed::Fixed(27364),
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        };
+        for (name, target) in [("pool", pool as fn(&[u8])), ("metadata", metadata)] {
+            let input = (prop::sample::select(seeds(name)), damage.clone());
+            let run = TestRunner::new(fixed.clone()).run(&input, |(mut bytes, damage)| {
+                for (at, byte) in damage {
+                    let at = at.index(bytes.len());
+                    bytes[at] = byte;
+                }
+                target(&bytes);
+                Ok(())
+            });
+            run.unwrap_or_else(|error| panic!("{name}: {error}"));
+        }
+    }
+}

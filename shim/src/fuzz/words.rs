@@ -1,0 +1,84 @@
+//! The command line and the configuration file: words that become names, sizes and labels.
+
+use std::path::Path;
+
+use clap::Parser;
+
+use super::says_something;
+use crate::bundle::ContainerId;
+use crate::cli::Cli;
+use crate::config::{Config, Size};
+use crate::label::{MountLabel, ProcessLabel, SharedLabel};
+use crate::rootfs::Storage;
+
+/// A command line, its words parted by line breaks.
+///
+/// # Panics
+/// Where a promise is broken.
+pub fn argv(text: &[u8]) {
+    let text = String::from_utf8_lossy(text);
+    let words: Vec<&str> = text.split('\n').collect();
+    if let Err(error) = Cli::try_parse_from(std::iter::once("sharedroot").chain(words.clone())) {
+        assert!(!error.to_string().is_empty());
+    }
+    for word in words {
+        match ContainerId::parse(word) {
+            Ok(id) => {
+                assert_eq!(id.as_str(), word);
+                assert!(
+                    !["", ".", ".."].contains(&word) && !word.contains(['/', '\0']),
+                    "{word:?}"
+                );
+                // NAME_MAX, with room for the names of files that are made of it.
+                assert!(word.len() <= 200, "{word:?}");
+            }
+            Err(error) => says_something(&error),
+        }
+    }
+}
+
+/// The text of config.toml; each line is also taken for a size and for a label.
+///
+/// # Panics
+/// Where a promise is broken.
+pub fn settings(text: &[u8]) {
+    let Ok(text) = std::str::from_utf8(text) else { return };
+    match Config::parse(Path::new("/etc/sharedroot/config.toml"), text) {
+        Ok(config) => match Storage::of(&config) {
+            Ok(storage) => {
+                assert!(storage.base_size.0 > 0 && !storage.pool.name.as_ref().is_empty())
+            }
+            Err(error) => says_something(&error),
+        },
+        Err(error) => says_something(&error),
+    }
+    for line in text.lines() {
+        if let Ok(Size(bytes)) = line.parse::<Size>() {
+            assert!(bytes > 0, "{line:?} is no size");
+            assert_eq!(bytes.to_string().parse(), Ok(Size(bytes)));
+        }
+        label(line);
+    }
+}
+
+/// A label prints itself as it was written, with four parts, and can be a mount option's value.
+fn label(line: &str) {
+    for printed in [
+        MountLabel::parse(line).map(|label| label.to_string()),
+        ProcessLabel::parse(line).map(|label| label.to_string()),
+        SharedLabel::parse(line).map(|label| label.as_mount_label().to_string()),
+    ] {
+        match printed {
+            Ok(printed) => {
+                assert_eq!(printed, line);
+                assert!(
+                    line.split(':').count() >= 4 && !line.contains(['"', '\\', ' ', '\0', '/'])
+                );
+            }
+            Err(error) => says_something(&error),
+        }
+    }
+    if SharedLabel::parse(line).is_ok() {
+        assert_eq!(line.split(':').count(), 4, "{line:?} has categories");
+    }
+}
