@@ -1,12 +1,23 @@
 //! The command line, with runc's spelling of every verb and flag.
 
+mod checkpoint;
+mod image;
+mod life;
 mod pool;
+mod process;
+mod resources;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use checkpoint::{Checkpoint, Criu, Restore};
+pub use image::Image;
+pub use life::{Create, Delete, Format, Id, Kill, List, Run, Spec};
 pub use pool::{Pool, PoolCreate, PoolGrow};
+pub use process::{Exec, Ps};
+pub use resources::{Events, Further, Update};
 
 /// An OCI runtime whose read-only containers share one file system per image.
 #[derive(Debug, Parser)]
@@ -18,14 +29,6 @@ pub struct Cli {
     /// The verb.
     #[command(subcommand)]
     pub verb: Verb,
-}
-
-impl Cli {
-    /// Whether the verb lets this process into a container.
-    #[must_use]
-    pub fn enters_a_container(&self) -> bool {
-        matches!(self.verb, Verb::Create(_) | Verb::Run(_) | Verb::Exec(_))
-    }
 }
 
 /// Flags before the verb.
@@ -46,6 +49,10 @@ pub struct Global {
     /// Let systemd manage the cgroups
     #[arg(long)]
     pub systemd_cgroup: bool,
+    /// The engine of new containers: libcontainer, crun, runc or an absolute path; the environment's
+    /// SHAREDROOT_ENGINE and the configuration's `engine` come after it
+    #[arg(long, value_name = "ENGINE")]
+    pub engine: Option<OsString>,
     /// Accepted for runc's callers; only "auto" and "false" are served
     #[arg(long, value_parser = ["auto", "false"])]
     pub rootless: Option<String>,
@@ -79,7 +86,7 @@ pub enum Verb {
     /// Remove a stopped container and everything that `create` made
     Delete(Delete),
     /// Run one more process in a container
-    Exec(Exec),
+    Exec(Box<Exec>),
     /// List the processes of a container
     Ps(Ps),
     /// Freeze the processes of a container
@@ -96,10 +103,10 @@ pub enum Verb {
     Spec(Spec),
     /// Print what this runtime supports as JSON
     Features,
-    /// Not supported by the embedded engine
-    Checkpoint(Unsupported),
-    /// Not supported by the embedded engine
-    Restore(Unsupported),
+    /// Save a container of the engine runc or crun by CRIU
+    Checkpoint(Box<Checkpoint>),
+    /// Create a container of the engine runc or crun from what `checkpoint` saved
+    Restore(Box<Restore>),
     /// The thin pool that holds the bases and snapshots
     #[command(subcommand)]
     Pool(Pool),
@@ -118,246 +125,54 @@ pub enum Verb {
     },
 }
 
-/// A verb with nothing but an ID.
-#[derive(Debug, Args)]
-pub struct Id {
-    /// Container ID
-    pub id: String,
-}
+impl Verb {
+    /// The word for it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Create(_) => "create",
+            Self::Start(_) => "start",
+            Self::Run(_) => "run",
+            Self::State(_) => "state",
+            Self::Kill(_) => "kill",
+            Self::Delete(_) => "delete",
+            Self::Exec(_) => "exec",
+            Self::Ps(_) => "ps",
+            Self::Pause(_) => "pause",
+            Self::Resume(_) => "resume",
+            Self::Update(_) => "update",
+            Self::Events(_) => "events",
+            Self::List(_) => "list",
+            Self::Spec(_) => "spec",
+            Self::Features => "features",
+            Self::Checkpoint(_) => "checkpoint",
+            Self::Restore(_) => "restore",
+            Self::Pool(_) => "pool",
+            Self::Image(_) => "image",
+            Self::Gc { .. } => "gc",
+        }
+    }
 
-/// What `create` and `run` have in common.
-#[derive(Debug, Args)]
-pub struct Create {
-    /// The bundle directory
-    #[arg(short, long, default_value = ".")]
-    pub bundle: PathBuf,
-    /// Unix socket that receives the terminal
-    #[arg(long)]
-    pub console_socket: Option<PathBuf>,
-    /// File that receives the process ID
-    #[arg(long)]
-    pub pid_file: Option<PathBuf>,
-    /// Further descriptors to pass, from 3 on
-    #[arg(long, default_value_t = 0)]
-    pub preserve_fds: i32,
-    /// Enter the root with MS_MOVE and chroot
-    #[arg(long)]
-    pub no_pivot: bool,
-    /// Accepted for runc's callers
-    #[arg(long)]
-    pub no_new_keyring: bool,
-    /// Container ID
-    pub id: String,
-}
-
-/// `run`
-#[derive(Debug, Args)]
-pub struct Run {
-    /// As `create`.
-    #[command(flatten)]
-    pub create: Create,
-    /// Return when the process runs
-    #[arg(short, long)]
-    pub detach: bool,
-    /// Keep the container after its end
-    #[arg(long)]
-    pub keep: bool,
-}
-
-/// `kill`
-#[derive(Debug, Args)]
-pub struct Kill {
-    /// All processes of the container
-    #[arg(short, long)]
-    pub all: bool,
-    /// Container ID
-    pub id: String,
-    /// Name or number
-    #[arg(default_value = "TERM")]
-    pub signal: String,
-}
-
-/// `delete`
-#[derive(Debug, Args)]
-pub struct Delete {
-    /// Kill it if it runs; that it does not exist is no error
-    #[arg(short, long)]
-    pub force: bool,
-    /// Container ID
-    pub id: String,
-}
-
-/// `exec`
-#[derive(Debug, Args)]
-pub struct Exec {
-    /// File with the process in OCI form
-    #[arg(short, long)]
-    pub process: Option<PathBuf>,
-    /// Return when the process runs
-    #[arg(short, long)]
-    pub detach: bool,
-    /// File that receives the process ID
-    #[arg(long)]
-    pub pid_file: Option<PathBuf>,
-    /// Unix socket that receives the terminal
-    #[arg(long)]
-    pub console_socket: Option<PathBuf>,
-    /// Working directory
-    #[arg(long)]
-    pub cwd: Option<PathBuf>,
-    /// NAME=VALUE
-    #[arg(short, long)]
-    pub env: Vec<String>,
-    /// Give the process a terminal
-    #[arg(short, long)]
-    pub tty: bool,
-    /// UID[:GID]
-    #[arg(short, long)]
-    pub user: Option<String>,
-    /// Further group IDs
-    #[arg(short = 'g', long)]
-    pub additional_gids: Vec<u32>,
-    /// SELinux label of the process
-    #[arg(long)]
-    pub process_label: Option<String>,
-    /// AppArmor profile of the process
-    #[arg(long)]
-    pub apparmor: Option<String>,
-    /// No privileges by execve
-    #[arg(long)]
-    pub no_new_privs: bool,
-    /// Further capabilities
-    #[arg(short, long)]
-    pub cap: Vec<String>,
-    /// Further descriptors to pass, from 3 on
-    #[arg(long, default_value_t = 0)]
-    pub preserve_fds: i32,
-    /// Also in a paused container
-    #[arg(long)]
-    pub ignore_paused: bool,
-    /// Container ID
-    pub id: String,
-    /// The command
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    pub command: Vec<String>,
-}
-
-/// How to print.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// For people.
-    Table,
-    /// For programs.
-    Json,
-}
-
-/// `ps`
-#[derive(Debug, Args)]
-pub struct Ps {
-    /// Output format
-    #[arg(short, long, value_enum, default_value = "table")]
-    pub format: Format,
-    /// Container ID
-    pub id: String,
-    /// Options for ps(1), `-ef` if none
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    pub ps_options: Vec<String>,
-}
-
-/// `update`
-#[derive(Debug, Args)]
-pub struct Update {
-    /// File with LinuxResources as JSON, `-` for standard input
-    #[arg(short, long)]
-    pub resources: Option<PathBuf>,
-    /// Memory limit in bytes
-    #[arg(long, allow_hyphen_values = true)]
-    pub memory: Option<i64>,
-    /// Soft memory limit in bytes
-    #[arg(long, allow_hyphen_values = true)]
-    pub memory_reservation: Option<i64>,
-    /// Memory and swap in bytes, -1 for no limit
-    #[arg(long, allow_hyphen_values = true)]
-    pub memory_swap: Option<i64>,
-    /// Relative weight
-    #[arg(long)]
-    pub cpu_shares: Option<u64>,
-    /// Microseconds of a period
-    #[arg(long, allow_hyphen_values = true)]
-    pub cpu_quota: Option<i64>,
-    /// Microseconds
-    #[arg(long)]
-    pub cpu_period: Option<u64>,
-    /// CPUs
-    #[arg(long)]
-    pub cpuset_cpus: Option<String>,
-    /// Memory nodes
-    #[arg(long)]
-    pub cpuset_mems: Option<String>,
-    /// Number of processes, -1 for no limit
-    #[arg(long, allow_hyphen_values = true)]
-    pub pids_limit: Option<i64>,
-    /// Relative weight
-    #[arg(long)]
-    pub blkio_weight: Option<u16>,
-    /// Container ID
-    pub id: String,
-}
-
-/// `events`
-#[derive(Debug, Args)]
-pub struct Events {
-    /// Print once and end
-    #[arg(long)]
-    pub stats: bool,
-    /// Seconds between two prints, with or without the unit `s`
-    #[arg(long, default_value = "5s")]
-    pub interval: String,
-    /// Container ID
-    pub id: String,
-}
-
-/// `list`
-#[derive(Debug, Args)]
-pub struct List {
-    /// Output format
-    #[arg(short, long, value_enum, default_value = "table")]
-    pub format: Format,
-    /// IDs only
-    #[arg(short, long)]
-    pub quiet: bool,
-}
-
-/// `spec`
-#[derive(Debug, Args)]
-pub struct Spec {
-    /// The bundle directory
-    #[arg(short, long, default_value = ".")]
-    pub bundle: PathBuf,
-}
-
-/// A verb that is refused, whatever follows.
-#[derive(Debug, Args)]
-pub struct Unsupported {
-    /// Ignored
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    pub rest: Vec<String>,
-}
-
-/// `image`
-#[derive(Debug, Subcommand)]
-pub enum Image {
-    /// List the bases
-    List {
-        /// For programs
-        #[arg(long)]
-        json: bool,
-    },
-    /// Delete a base that no container uses; the image's next container makes it anew
-    Rm {
-        /// The key, or the beginning that `image list` shows
-        key: String,
-    },
+    /// The ID of the container that the verb is about, if it is about one.
+    #[must_use]
+    pub fn container(&self) -> Option<&str> {
+        match self {
+            Self::Create(args) | Self::Run(Run { create: args, .. }) => Some(&args.id),
+            Self::Start(args) | Self::State(args) | Self::Pause(args) | Self::Resume(args) => {
+                Some(&args.id)
+            }
+            Self::Kill(args) => Some(&args.id),
+            Self::Delete(args) => Some(&args.id),
+            Self::Exec(args) => Some(&args.id),
+            Self::Ps(args) => Some(&args.id),
+            Self::Update(args) => Some(&args.id),
+            Self::Events(args) => Some(&args.id),
+            Self::Checkpoint(args) => Some(&args.id),
+            Self::Restore(args) => Some(&args.id),
+            Self::List(_) | Self::Spec(_) | Self::Features | Self::Pool(_) | Self::Image(_) => None,
+            Self::Gc { .. } => None,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,21 +1,21 @@
 //! From the command line to a verb, and from a verb to what is printed.
 
-use std::io::Read;
+mod embedded;
+mod list;
+mod process;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use oci_spec::runtime::{Process, Spec};
+use oci_spec::runtime::Spec;
 use serde_json::{Value, json};
 
 use crate::admin;
-use crate::cli::{Cli, Create, Exec, Format, Global, Image, List, Ps, Update, Verb};
+use crate::cli::{Cli, Create, Events, Format, Global, Image, Run, Verb};
 use crate::config::Config;
-use crate::engine::{
-    CreateOptions, EngineError, Limits, SpecError, Status, Terminal, event, update,
-};
+use crate::engine::{self, Choice, CreateOptions, Delegate, Dialect, Engine};
 use crate::features;
-use crate::json;
-use crate::lifecycle::{Container, LifecycleError};
+use crate::lifecycle::{Container, LifecycleError, Order, choice};
 use crate::rootfs::Storage;
 
 /// Does what the command line says. Returns the exit status.
@@ -23,56 +23,114 @@ use crate::rootfs::Storage;
 /// # Errors
 /// [`LifecycleError`]; nothing has been printed of it yet.
 pub fn run(cli: Cli) -> Result<u8, LifecycleError> {
-    let global = &cli.global;
+    let Cli { global, verb } = cli;
     let config = Config::load(&global.config)?;
-    let open = |id: &str| Container::named(&global.root, id, &config);
-    match cli.verb {
-        Verb::Create(args) => {
-            open(&args.id)?.create(&args.bundle, &create_options(global, &args, true))?;
-        }
-        Verb::Run(args) => {
-            let options = create_options(global, &args.create, args.detach);
-            return open(&args.create.id)?.run(&args.create.bundle, &options, args.keep);
-        }
-        Verb::Start(args) => open(&args.id)?.engine().start()?,
-        Verb::State(args) => print(&state(&open(&args.id)?)?),
-        Verb::Kill(args) => open(&args.id)?.engine().kill(&args.signal, args.all)?,
-        Verb::Delete(args) => open(&args.id)?.delete(args.force)?,
-        Verb::Exec(args) => return exec(&open(&args.id)?, args),
-        Verb::Ps(args) => ps(&open(&args.id)?, &args)?,
-        Verb::Pause(args) => open(&args.id)?.engine().pause()?,
-        Verb::Resume(args) => open(&args.id)?.engine().resume()?,
-        Verb::Update(args) => update(open(&args.id)?.engine(), limits(&args)?)?,
-        Verb::Events(args) => {
-            let container = open(&args.id)?;
-            let interval = seconds(&args.interval)?;
-            loop {
-                println!("{}", event(container.engine())?);
-                if args.stats {
-                    break;
-                }
-                std::thread::sleep(interval);
-            }
-        }
-        Verb::List(args) => list(&global.root, &config, &args)?,
+    if let Some(id) = verb.container() {
+        return match &verb {
+            Verb::Create(_) | Verb::Run(_) | Verb::Restore(_) => make(id, &global, &verb, &config),
+            _ => steer(&Container::named(&global, id, &config)?, verb),
+        };
+    }
+    match verb {
+        Verb::List(args) => list::list(&global, &config, &args)?,
         Verb::Spec(args) => write_spec(&args.bundle)?,
-        Verb::Features => print(&features::features()),
-        Verb::Checkpoint(_) | Verb::Restore(_) => {
-            return Err(SpecError::Unsupported {
-                field: "checkpoint and restore".to_owned(),
-                value: "CRIU".to_owned(),
-                remedy: "use runc or crun for containers that must be checkpointed",
+        Verb::Features => match choice(&global, &config)? {
+            Choice::Libcontainer => print(&features::features()),
+            Choice::Delegate(program) => {
+                let source = engine::features(&program);
+                return Err(file_error("execute", &program.path, source));
             }
-            .into());
-        }
+        },
         Verb::Pool(verb) => admin::pool::run(&config, verb)?,
         Verb::Gc { dry_run, force } => {
             admin::gc::collect(&Storage::of(&config)?, dry_run, force)?;
         }
         Verb::Image(Image::Rm { key }) => admin::image::remove(&Storage::of(&config)?, &key)?,
         Verb::Image(Image::List { json }) => admin::image::list(&Storage::of(&config)?, json)?,
+        // The others name a container.
+        _ => {}
     }
     Ok(0)
+}
+
+/// The verbs that make a container, on the engine that is chosen for new ones.
+fn make(id: &str, global: &Global, verb: &Verb, config: &Config) -> Result<u8, LifecycleError> {
+    let choice = choice(global, config)?;
+    if choice == Choice::Libcontainer {
+        engine::seal()?;
+    }
+    let container = Container::named(global, id, config)?;
+    let engine = container.engine_of(&choice, global)?;
+    let order = |bundle, options| Order { bundle, choice: &choice, verb, options };
+    match verb {
+        Verb::Create(args) => {
+            container.create(&engine, &order(&args.bundle, create_options(global, args, true)))
+        }
+        Verb::Run(Run { create: args, detach, keep }) => {
+            let order = order(&args.bundle, create_options(global, args, *detach));
+            container.run(&engine, &order, *keep)
+        }
+        Verb::Restore(args) => match (container.engine(), engine) {
+            // After `checkpoint` and before `delete` the root is still as the processes left it.
+            (Engine::Delegate(known), _) if container.has_private_rootfs() => {
+                Ok(known.take_over(verb)?)
+            }
+            (_, Engine::Embedded(_)) => {
+                Err(LifecycleError::NoCriu { verb: verb.name(), id: container.id().clone() })
+            }
+            (_, engine) => {
+                container.create(&engine, &order(&args.bundle, CreateOptions::default()))
+            }
+        },
+        _ => Ok(0),
+    }
+}
+
+/// The verbs about a container that is there, on the engine that created it.
+fn steer(container: &Container, verb: Verb) -> Result<u8, LifecycleError> {
+    match (verb, container.engine()) {
+        (Verb::Delete(args), _) => container.delete(args.force),
+        (verb, Engine::Embedded(embedded)) => embedded::steer(container, embedded, verb),
+        (verb, Engine::Delegate(delegate)) => delegated(delegate, verb),
+    }
+}
+
+/// A delegate takes our place, but where crun has less than runc.
+fn delegated(delegate: &Delegate, verb: Verb) -> Result<u8, LifecycleError> {
+    match (&verb, delegate.dialect()) {
+        (Verb::Ps(args), Dialect::Crun) if args.format == Format::Table => {
+            if let Some(pids) = delegate.processes()? {
+                process::table(&pids, &args.ps_options)?;
+                return Ok(0);
+            }
+        }
+        (Verb::Events(args), Dialect::Crun) => {
+            if let Some(first) = delegate.event()? {
+                let next = || Ok(delegate.event()?);
+                return repeat(args, first, next);
+            }
+        }
+        _ => {}
+    }
+    Ok(delegate.take_over(&verb)?)
+}
+
+/// Prints events until there is no next one.
+fn repeat(
+    args: &Events,
+    first: Value,
+    mut next: impl FnMut() -> Result<Option<Value>, LifecycleError>,
+) -> Result<u8, LifecycleError> {
+    let interval = seconds(&args.interval)?;
+    println!("{first}");
+    if args.stats {
+        return Ok(0);
+    }
+    loop {
+        std::thread::sleep(interval);
+        let Some(event) = next()? else { return Ok(0) };
+        println!("{event}");
+    }
 }
 
 fn print(value: &Value) {
@@ -88,166 +146,6 @@ fn create_options(global: &Global, args: &Create, detach: bool) -> CreateOptions
         systemd_cgroup: global.systemd_cgroup,
         detach,
     }
-}
-
-/// runc's `state`.
-fn state(container: &Container) -> Result<Value, LifecycleError> {
-    let known = container.engine().load("state")?;
-    let record = container.record()?;
-    let status = Status::from(known.status());
-    let pid = if status == Status::Stopped { 0 } else { known.pid().map_or(0, |p| p.as_raw()) };
-    Ok(json!({
-        "ociVersion": known.state.oci_version,
-        "id": container.engine().id().as_str(),
-        "pid": pid,
-        "status": status.to_string(),
-        "bundle": record.as_ref().map_or_else(|| known.bundle().clone(), |r| r.bundle.clone()),
-        "rootfs": record.as_ref().map(|r| r.root_path.clone()),
-        "created": known.created(),
-        "owner": known.creator().map(|o| o.to_string_lossy().into_owned()).unwrap_or_default(),
-        "annotations": known.state.annotations.clone().unwrap_or_default(),
-    }))
-}
-
-fn list(root: &Path, config: &Config, args: &List) -> Result<(), LifecycleError> {
-    let mut states = Vec::new();
-    let entries = match std::fs::read_dir(root) {
-        Ok(entries) => entries.collect::<Result<Vec<_>, _>>(),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(e) => Err(e),
-    };
-    for entry in entries.map_err(read_error(root))? {
-        let Some(id) = entry.file_name().to_str().map(str::to_owned) else { continue };
-        // A container may end while the others are listed.
-        if let Ok(container) = Container::named(root, &id, config)
-            && let Ok(state) = state(&container)
-        {
-            states.push(state);
-        }
-    }
-    let text = |state: &Value, key: &str| match &state[key] {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
-    match (args.quiet, args.format) {
-        (true, _) => states.iter().for_each(|s| println!("{}", text(s, "id"))),
-        (false, Format::Json) => println!("{}", Value::Array(states)),
-        (false, Format::Table) => {
-            println!("{:<66}{:<12}{:<12}{:<32}BUNDLE", "ID", "PID", "STATUS", "CREATED");
-            for state in &states {
-                let [id, pid, status] = ["id", "pid", "status"].map(|key| text(state, key));
-                let [created, bundle] = ["created", "bundle"].map(|key| text(state, key));
-                println!("{id:<66}{pid:<12}{status:<12}{created:<32}{bundle}");
-            }
-        }
-    }
-    Ok(())
-}
-
-fn ps(container: &Container, args: &Ps) -> Result<(), LifecycleError> {
-    let pids = container.engine().processes()?;
-    if args.format == Format::Json {
-        println!("{}", json!(pids));
-        return Ok(());
-    }
-    let default = vec!["-ef".to_owned()];
-    let options = if args.ps_options.is_empty() { &default } else { &args.ps_options };
-    let output =
-        std::process::Command::new("ps").args(options).output().map_err(read_error("ps"))?;
-    let table = String::from_utf8_lossy(&output.stdout);
-    let mut lines = table.lines();
-    let Some(head) = lines.next() else { return Ok(()) };
-    println!("{head}");
-    let column = head.split_whitespace().position(|word| word == "PID");
-    for line in lines {
-        let pid = column.and_then(|at| line.split_whitespace().nth(at)?.parse().ok());
-        if pid.is_some_and(|pid: i32| pids.contains(&pid)) {
-            println!("{line}");
-        }
-    }
-    Ok(())
-}
-
-fn limits(args: &Update) -> Result<Limits, LifecycleError> {
-    let Some(path) = &args.resources else { return Ok(Limits::from_flags(args)) };
-    let mut text = Vec::new();
-    if path == Path::new("-") {
-        std::io::stdin().read_to_end(&mut text).map_err(read_error("standard input"))?;
-    } else {
-        text = std::fs::read(path).map_err(read_error(path))?;
-    }
-    Ok(Limits::parse(path.clone(), &text)?)
-}
-
-fn exec(container: &Container, args: Exec) -> Result<u8, LifecycleError> {
-    let spec = container.spec()?;
-    let process = match &args.process {
-        Some(path) => {
-            let text = std::fs::read(path).map_err(read_error(path))?;
-            json::parse(&text).map_err(|e| EngineError::Process {
-                id: container.engine().id().clone(),
-                what: format!("{} is not a process: {e}", path.display()),
-            })?
-        }
-        None => process_of_flags(&spec, &args)?,
-    };
-    let terminal = Terminal {
-        pid_file: args.pid_file,
-        console_socket: args.console_socket,
-        preserve_fds: args.preserve_fds,
-        detach: args.detach,
-        ignore_paused: args.ignore_paused,
-    };
-    container.exec(&spec, process, &terminal)
-}
-
-/// The container's own process with what the flags change, as runc does it.
-fn process_of_flags(spec: &Spec, args: &Exec) -> Result<Process, LifecycleError> {
-    let mut process = spec.process().clone().unwrap_or_default();
-    if args.command.is_empty() {
-        return Err(LifecycleError::Argument {
-            flag: "exec",
-            value: String::new(),
-            wanted: "give a command after the container ID, or --process",
-        });
-    }
-    process.set_args(Some(args.command.clone())).set_terminal(Some(args.tty));
-    if let Some(cwd) = &args.cwd {
-        process.set_cwd(cwd.clone());
-    }
-    let mut env = process.env().clone().unwrap_or_default();
-    env.extend(args.env.iter().cloned());
-    process.set_env(Some(env));
-    let mut user = process.user().clone();
-    if let Some(text) = &args.user {
-        let wrong = |_| LifecycleError::Argument {
-            flag: "--user",
-            value: text.clone(),
-            wanted: "give UID or UID:GID as numbers",
-        };
-        let (uid, gid) = text.split_once(':').map_or((text.as_str(), None), |(u, g)| (u, Some(g)));
-        user.set_uid(uid.parse().map_err(wrong)?);
-        if let Some(gid) = gid {
-            user.set_gid(gid.parse().map_err(wrong)?);
-        }
-    }
-    if !args.additional_gids.is_empty() {
-        user.set_additional_gids(Some(args.additional_gids.clone()));
-    }
-    process.set_user(user);
-    if args.no_new_privs {
-        process.set_no_new_privileges(Some(true));
-    }
-    if args.apparmor.is_some() {
-        process.set_apparmor_profile(args.apparmor.clone());
-    }
-    if args.process_label.is_some() {
-        process.set_selinux_label(args.process_label.clone());
-    }
-    crate::engine::add_capabilities(&mut process, &args.cap).map_err(|value| {
-        LifecycleError::Argument { flag: "--cap", value, wanted: "give a name such as CAP_NET_RAW" }
-    })?;
-    Ok(process)
 }
 
 fn write_spec(bundle: &Path) -> Result<(), LifecycleError> {

@@ -62,6 +62,8 @@ impl std::str::FromStr for Size {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
+    /// `engine`: what runs new containers, unless the command line or the environment says it.
+    pub engine: Option<String>,
     /// `[pool]`
     pub pool: Pool,
     /// `[base]`

@@ -29,13 +29,11 @@ use clap::Parser;
 #[must_use]
 pub fn run() -> ExitCode {
     let cli = cli::Cli::parse();
-    // Before the log file is opened: sealing starts this program anew.
-    let sealed = if cli.enters_a_container() { engine::seal() } else { Ok(()) };
     if let Err(error) = log::start(&cli.global) {
         eprintln!("sharedroot: open the log file {:?}: {error}", cli.global.log);
         return ExitCode::FAILURE;
     }
-    match sealed.map_err(lifecycle::LifecycleError::from).and_then(|()| commands::run(cli)) {
+    match commands::run(cli) {
         Ok(status) => ExitCode::from(status),
         Err(error) => {
             tracing::error!("{}", log::chain(&error));

@@ -1,82 +1,31 @@
 //! The life of a container, verb by verb.
 
+mod create;
+mod error;
+
 use std::path::{Path, PathBuf};
 
 use nix::unistd::Pid;
-use oci_spec::runtime::{Process, Spec};
+use oci_spec::runtime::Spec;
 
-use crate::bundle::{Bundle, BundleError, ContainerId, read_config};
-use crate::config::{Config, ConfigError};
-use crate::engine::{
-    CreateOptions, Engine, EngineError, Labels, SealError, SpecError, Tenant, Terminal, normalise,
-    wait,
-};
-use crate::image;
-use crate::label::LabelError;
-use crate::record::{Lock, Place, Record, RecordError, Rootfs, private_dir};
-use crate::rootfs::{
-    AnnotationError, Facts, Mode, Plan, Rooted, RootfsError, Storage, make_start_directory,
-    mount_points, plan, prepare_private, prepare_shared, release_private, volume_name,
-};
+pub use create::Order;
+pub use error::LifecycleError;
 
-/// A verb that failed; the message says on what and why.
-#[derive(Debug, thiserror::Error)]
-pub enum LifecycleError {
-    /// The bundle, its configuration or the ID.
-    #[error(transparent)]
-    Bundle(#[from] BundleError),
-    /// `/etc/sharedroot/config.toml`
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// A field that cannot be honoured.
-    #[error(transparent)]
-    Spec(#[from] SpecError),
-    /// A label that cannot be honoured.
-    #[error(transparent)]
-    Label(#[from] LabelError),
-    /// An annotation that cannot be honoured.
-    #[error(transparent)]
-    Annotation(#[from] AnnotationError),
-    /// State directory and record.
-    #[error(transparent)]
-    Record(#[from] RecordError),
-    /// The root file system.
-    #[error(transparent)]
-    Rootfs(#[from] RootfsError),
-    /// The engine.
-    #[error(transparent)]
-    Engine(#[from] EngineError),
-    /// The runtime's own executable.
-    #[error(transparent)]
-    Seal(#[from] SealError),
-    /// A volume's name in a record.
-    #[error("volume name in the record of {id}: {source}")]
-    Name {
-        /// The container ID.
-        id: String,
-        /// What is wrong with it.
-        source: sharedroot_dm::NameError,
-    },
-    /// A file of the caller.
-    #[error("{step} {path}: {source}")]
-    File {
-        /// What was tried.
-        step: &'static str,
-        /// On what.
-        path: PathBuf,
-        /// The operating system's reason.
-        source: std::io::Error,
-    },
-    /// An argument that has no meaning.
-    #[error("{flag}: {value:?}: {wanted}")]
-    Argument {
-        /// The flag.
-        flag: &'static str,
-        /// What was given.
-        value: String,
-        /// What can be given.
-        wanted: &'static str,
-    },
+use crate::bundle::{BundleError, ContainerId, read_config};
+use crate::cli::{Delete, Global, Verb};
+use crate::config::Config;
+use crate::engine::{Choice, Delegate, Embedded, Engine, EngineError, VARIABLE, wait};
+use crate::record::{Place, Record, Rootfs, private_dir, state_of_delegates};
+use crate::rootfs::{Storage, release_private};
+
+/// The engine that the command line, the environment and the configuration give to a new container.
+///
+/// # Errors
+/// [`LifecycleError::Choice`].
+pub fn choice(global: &Global, config: &Config) -> Result<Choice, LifecycleError> {
+    let environment = std::env::var_os(VARIABLE);
+    let configured = config.engine.as_deref().map(|engine| (engine, global.config.as_path()));
+    Ok(Choice::of(global.engine.as_deref(), environment.as_deref(), configured)?)
 }
 
 /// One container, by the state root and ID of the command line.
@@ -84,19 +33,24 @@ pub enum LifecycleError {
 pub struct Container {
     root: PathBuf,
     id: ContainerId,
-    engine: Engine,
     place: Place,
     storage: Storage,
+    /// Where the delegates keep the containers of this state root.
+    delegates: PathBuf,
+    record: Option<Record>,
+    engine: Engine,
 }
 
 impl Container {
-    /// Checks the ID and the directories; the container need not exist.
+    /// Checks the ID and the directories; the container need not exist. Its engine is the one that
+    /// created it, whatever is chosen for new containers by now.
     ///
     /// # Errors
-    /// [`LifecycleError`] naming the ID or the directory.
-    pub fn named(root: &Path, id: &str, config: &Config) -> Result<Self, LifecycleError> {
+    /// [`LifecycleError`] naming the ID, the directory, or the engine if its program is gone.
+    pub fn named(global: &Global, id: &str, config: &Config) -> Result<Self, LifecycleError> {
         let id = ContainerId::parse(id)?;
-        private_dir(&config.pool.run_dir)?;
+        let (run_dir, root) = (&config.pool.run_dir, &global.root);
+        private_dir(run_dir)?;
         private_dir(root)?;
         let root = root.canonicalize().map_err(|source| LifecycleError::File {
             step: "resolve",
@@ -104,152 +58,50 @@ impl Container {
             source,
         })?;
         let storage = Storage::of(config)?;
-        let place = Place::of(&config.pool.run_dir, &root, &id);
-        let engine = Engine::new(&root, &id, place.dir());
-        Ok(Self { root, id, engine, place, storage })
+        let place = Place::of(run_dir, &root, &id);
+        let delegates = state_of_delegates(run_dir, &root);
+        let record = place.read()?;
+        let known = record.as_ref().map_or(&Choice::Libcontainer, |record| &record.engine);
+        if let Choice::Delegate(program) = known {
+            program.still_safe(id.as_str())?;
+        }
+        let engine = engine(known, &root, &delegates, &id, &place, global);
+        Ok(Self { root, id, place, storage, delegates, record, engine })
     }
 
-    /// The engine's view of it.
+    /// The container ID.
+    #[must_use]
+    pub fn id(&self) -> &ContainerId {
+        &self.id
+    }
+
+    /// The engine that created it; the embedded one if there is no such container.
     #[must_use]
     pub fn engine(&self) -> &Engine {
         &self.engine
     }
 
+    /// The engine that is to create it.
+    ///
+    /// # Errors
+    /// [`LifecycleError::Record`] if the delegates' directory is not ours alone.
+    pub fn engine_of(&self, choice: &Choice, global: &Global) -> Result<Engine, LifecycleError> {
+        if matches!(choice, Choice::Delegate(_)) {
+            private_dir(&self.delegates)?;
+        }
+        Ok(engine(choice, &self.root, &self.delegates, &self.id, &self.place, global))
+    }
+
     /// What `create` recorded.
-    ///
-    /// # Errors
-    /// [`RecordError`].
-    pub fn record(&self) -> Result<Option<Record>, RecordError> {
-        self.place.read()
+    #[must_use]
+    pub fn record(&self) -> Option<&Record> {
+        self.record.as_ref()
     }
 
-    /// `create`: plan, record, prepare, hand over. On any error everything is as before.
-    ///
-    /// # Errors
-    /// [`LifecycleError`].
-    pub fn create(&self, bundle: &Path, options: &CreateOptions) -> Result<(), LifecycleError> {
-        let mut bundle = Bundle::load(bundle)?;
-        let mode = Mode::of(|key| annotation(&bundle.spec, key), bundle.readonly)?;
-        let systemd = options.systemd_cgroup;
-        let labels = normalise(&mut bundle.spec, &bundle.path, self.id.as_str(), systemd)?;
-        if wants_terminal(&bundle.spec) && options.console_socket.is_none() {
-            return Err(EngineError::Console.into());
-        }
-        if self.engine.exists() {
-            return Err(RecordError::Exists { id: self.id.clone() }.into());
-        }
-        let _lock = self.claim()?;
-        let made = self.make(&bundle, mode, &labels, options);
-        if made.is_err() {
-            self.undo();
-        }
-        made
-    }
-
-    /// Claims the ID, also over the record of a `create` or `delete` that died.
-    fn claim(&self) -> Result<Lock, LifecycleError> {
-        match self.place.claim() {
-            Err(RecordError::Exists { .. }) if self.place.is_abandoned()? => {
-                self.release()?;
-                Ok(self.place.claim()?)
-            }
-            claimed => Ok(claimed?),
-        }
-    }
-
-    /// The acts of `create`, after the ID is claimed.
-    fn make(
-        &self,
-        bundle: &Bundle,
-        mode: Mode,
-        labels: &Labels,
-        options: &CreateOptions,
-    ) -> Result<(), LifecycleError> {
-        let plan = plan(Facts {
-            readonly: bundle.readonly,
-            mode,
-            mapped_ids: has_id_mappings(&bundle.spec),
-            image: image::identify(&bundle.root, self.id.as_str()),
-        });
-        let rootfs = match self.prepare(plan, bundle, labels) {
-            Err(LifecycleError::Rootfs(error)) if error.is_about_size() => {
-                as_given(&self.id, error.to_string())
-            }
-            prepared => prepared?,
-        };
-        if !matches!(rootfs, Rootfs::Shared { .. }) {
-            make_start_directory(&bundle.root, &bundle.spec)?;
-        }
-        // The other two were recorded before they were made.
-        if matches!(rootfs, Rootfs::AsGiven { .. }) {
-            self.write_record(bundle, rootfs)?;
-        }
-        let path = self.place.dir().join("config.json");
-        let text = serde_json::to_vec(&bundle.spec)
-            .map_err(|source| BundleError::Parse { path: path.clone(), source: source.into() })?;
-        std::fs::write(&path, text).map_err(|source| LifecycleError::File {
-            step: "write",
-            path,
-            source,
-        })?;
-        Ok(self.engine.create(labels, options)?)
-    }
-
-    /// Makes the planned root. A record of the intent is written before anything is made.
-    fn prepare(
-        &self,
-        plan: Plan,
-        bundle: &Bundle,
-        labels: &Labels,
-    ) -> Result<Rootfs, LifecycleError> {
-        Ok(match plan {
-            Plan::Shared(image) => {
-                let needed = mount_points(&bundle.spec);
-                let base = image.key.to_string();
-                // The intent: nobody takes a base away that a record names.
-                self.write_record(bundle, Rootfs::Shared { base: base.clone() })?;
-                match prepare_shared(&self.storage, &image, &bundle.root, &needed)? {
-                    Rooted::Shared => Rootfs::Shared { base },
-                    Rooted::MissingMountPoints(paths) => as_given(
-                        &self.id,
-                        format!(
-                            "the image has no {}, which the container mounts on or starts in",
-                            paths[0].display()
-                        ),
-                    ),
-                }
-            }
-            Plan::Private(image) => {
-                let volume = volume_name(&self.root, self.id.as_str())?;
-                let rootfs = Rootfs::Private {
-                    base: image.key.to_string(),
-                    volume: volume.to_string(),
-                    mount_point: bundle.root.clone(),
-                };
-                // The intent: from here on `delete` undoes what this process began.
-                self.write_record(bundle, rootfs.clone())?;
-                let label = labels.mount.as_ref();
-                prepare_private(&self.storage, &image, &volume, &bundle.root, label)?;
-                rootfs
-            }
-            Plan::AsGiven { why } => as_given(&self.id, why),
-        })
-    }
-
-    fn write_record(&self, bundle: &Bundle, rootfs: Rootfs) -> Result<(), RecordError> {
-        self.place.write(&Record {
-            id: self.id.to_string(),
-            bundle: bundle.path.clone(),
-            root_path: bundle.root.clone(),
-            rootfs,
-        })
-    }
-
-    /// Takes back what a failed `create` made; the first error is the one to report.
-    fn undo(&self) {
-        if let Err(error) = self.release() {
-            tracing::warn!("undo create {}: {error}", self.id);
-        }
+    /// Whether the record names a private rootfs; its container may have ended.
+    #[must_use]
+    pub fn has_private_rootfs(&self) -> bool {
+        self.record.as_ref().is_some_and(|r| matches!(r.rootfs, Rootfs::Private { .. }))
     }
 
     /// Unmakes the rootfs and the record. What is gone already is no error.
@@ -264,18 +116,32 @@ impl Container {
     }
 
     /// `delete`: unmakes what `create` made, and nothing else. With `force` it succeeds also for
-    /// a container that is gone.
+    /// a container that is gone. Returns the exit status.
     ///
     /// # Errors
     /// [`LifecycleError`].
-    pub fn delete(&self, force: bool) -> Result<(), LifecycleError> {
+    pub fn delete(&self, force: bool) -> Result<u8, LifecycleError> {
+        self.delete_from(&self.engine, force)
+    }
+
+    fn delete_from(&self, engine: &Engine, force: bool) -> Result<u8, LifecycleError> {
         let _lock = self.place.wait()?;
-        match self.engine.delete(force) {
-            // A `create` or `delete` that was killed half-way leaves a record without a container.
-            Err(EngineError::NotFound { .. }) if force || self.place.read()?.is_some() => {}
-            deleted => deleted?,
+        match engine {
+            Engine::Embedded(embedded) => match embedded.delete(force) {
+                // A `create` or `delete` that was killed half-way leaves a record without a container.
+                Err(EngineError::NotFound { .. }) if force || self.place.read()?.is_some() => {}
+                deleted => deleted?,
+            },
+            Engine::Delegate(delegate) => {
+                let verb = Verb::Delete(Delete { force, id: self.id.to_string() });
+                let status = delegate.call(&verb, || {})?;
+                if status != 0 {
+                    return Ok(status);
+                }
+            }
         }
-        self.release()
+        self.release()?;
+        Ok(0)
     }
 
     /// `run`: create, start, wait, delete. Returns the exit status.
@@ -284,70 +150,52 @@ impl Container {
     /// [`LifecycleError`].
     pub fn run(
         &self,
-        bundle: &Path,
-        options: &CreateOptions,
+        engine: &Engine,
+        order: &Order<'_>,
         keep: bool,
     ) -> Result<u8, LifecycleError> {
-        self.create(bundle, options)?;
-        let started = self.engine.start();
-        if started.is_ok() && options.detach {
+        let status = self.create(engine, order)?;
+        // A delegate does all of it itself.
+        let Engine::Embedded(embedded) = engine else { return Ok(status) };
+        let started = embedded.start();
+        if started.is_ok() && order.options.detach {
             return Ok(0);
         }
-        let status = started.and_then(|()| self.wait());
-        if !keep && let Err(error) = self.delete(true) {
+        let status = started.and_then(|()| self.wait(embedded));
+        if !keep && let Err(error) = self.delete_from(engine, true) {
             // What the container said comes first.
             tracing::warn!("{error}");
         }
         Ok(status?)
     }
 
-    fn wait(&self) -> Result<u8, EngineError> {
+    fn wait(&self, embedded: &Embedded) -> Result<u8, EngineError> {
         let wrong = |what: String| EngineError::Process { id: self.id.clone(), what };
-        let pid =
-            self.engine.load("run")?.pid().ok_or_else(|| wrong("it has no process".into()))?;
+        let pid = embedded.load("run")?.pid().ok_or_else(|| wrong("it has no process".into()))?;
         wait(Pid::from_raw(pid.as_raw())).map_err(|e| wrong(format!("wait: {e}")))
     }
 
-    /// The configuration that the container was created from.
+    /// The configuration that the embedded engine created the container from.
     ///
     /// # Errors
-    /// [`EngineError::NotFound`], [`BundleError`].
-    pub fn spec(&self) -> Result<Spec, LifecycleError> {
-        if !self.engine.exists() {
-            return Err(EngineError::NotFound { id: self.id.clone() }.into());
+    /// [`BundleError`].
+    pub fn spec(&self) -> Result<Spec, BundleError> {
+        read_config(&self.place.dir().join("config.json"))
+    }
+}
+
+fn engine(
+    choice: &Choice,
+    root: &Path,
+    delegates: &Path,
+    id: &ContainerId,
+    place: &Place,
+    global: &Global,
+) -> Engine {
+    match choice {
+        Choice::Libcontainer => Engine::Embedded(Embedded::new(root, id, place.dir())),
+        Choice::Delegate(program) => {
+            Engine::Delegate(Delegate::new(program, delegates, id, global))
         }
-        Ok(read_config(&self.place.dir().join("config.json"))?)
     }
-
-    /// `exec`. Returns the exit status, 0 when detached.
-    ///
-    /// # Errors
-    /// [`LifecycleError`].
-    pub fn exec(
-        &self,
-        spec: &Spec,
-        process: Process,
-        terminal: &Terminal,
-    ) -> Result<u8, LifecycleError> {
-        let tenant = Tenant::new(spec, process)?;
-        Ok(self.engine.exec(&tenant, terminal)?)
-    }
-}
-
-fn as_given(id: &ContainerId, why: String) -> Rootfs {
-    tracing::info!("container {id} runs on the rootfs as given: {why}");
-    Rootfs::AsGiven { why }
-}
-
-fn annotation<'a>(spec: &'a Spec, key: &str) -> Option<&'a str> {
-    spec.annotations().as_ref()?.get(key).map(String::as_str)
-}
-
-fn wants_terminal(spec: &Spec) -> bool {
-    spec.process().as_ref().and_then(Process::terminal).unwrap_or(false)
-}
-
-fn has_id_mappings(spec: &Spec) -> bool {
-    let Some(linux) = spec.linux() else { return false };
-    linux.uid_mappings().as_ref().is_some_and(|m| !m.is_empty())
 }

@@ -4,18 +4,20 @@
 //! the engine reads. It is written before anything is made, so a killed `create` is undone by
 //! the `delete --force` that every caller sends.
 
-use std::fs::{self, DirBuilder, File};
+mod place;
+
+use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+pub use place::{Lock, Place};
+
 use crate::bundle::ContainerId;
+use crate::engine::Choice;
 
 /// A record that cannot be written, read or trusted.
 #[derive(Debug, thiserror::Error)]
@@ -91,141 +93,29 @@ pub struct Record {
     pub id: String,
     /// The caller's bundle.
     pub bundle: PathBuf,
+    /// What runs it; every later command goes there.
+    #[serde(default)]
+    pub engine: Choice,
     /// The root as the caller sees it.
     pub root_path: PathBuf,
     /// What `create` made.
     pub rootfs: Rootfs,
 }
 
-/// Held while a container is made or unmade.
-#[derive(Debug)]
-#[must_use = "dropping it lets others go on"]
-pub struct Lock(#[expect(dead_code, reason = "held, not read")] Option<Flock<File>>);
-
-/// The directory of one container's record.
-#[derive(Debug)]
-pub struct Place {
-    dir: PathBuf,
-    id: ContainerId,
+/// The IDs of the containers of one state root that have a record.
+///
+/// # Errors
+/// [`RecordError::File`].
+pub fn ids(run_dir: &Path, root: &Path) -> Result<Vec<String>, RecordError> {
+    let name = |dir: PathBuf| Some(dir.file_name()?.to_str()?.to_owned());
+    Ok(entries(&folder(run_dir, root))?.into_iter().filter_map(name).collect())
 }
 
-impl Place {
-    /// The place for container `id` of the state root `root` (runc's `--root`). IDs are unique
-    /// within one state root only.
-    #[must_use]
-    pub fn of(run_dir: &Path, root: &Path, id: &ContainerId) -> Self {
-        Self { dir: folder(run_dir, root).join(id.as_str()), id: id.clone() }
-    }
-
-    /// The bundle directory that the engine reads.
-    #[must_use]
-    pub fn dir(&self) -> &Path {
-        &self.dir
-    }
-
-    /// Claims the ID: exactly one of several concurrent `create`s gets it, and a `delete` waits
-    /// for it while the lock is held.
-    ///
-    /// # Errors
-    /// [`RecordError::Exists`] or [`RecordError::File`].
-    pub fn claim(&self) -> Result<Lock, RecordError> {
-        let parent = self.dir.parent().unwrap_or(&self.dir);
-        private_dir(parent)?;
-        match DirBuilder::new().mode(0o700).create(&self.dir) {
-            Ok(()) => {
-                let lock = self.lock(Duration::ZERO)?;
-                // Between the two calls another `create` may have taken it for abandoned.
-                let ours = lock.as_ref().is_some_and(|dir| {
-                    dir.metadata().is_ok_and(|open| {
-                        fs::metadata(&self.dir).is_ok_and(|found| found.ino() == open.ino())
-                    })
-                });
-                if ours { Ok(Lock(lock)) } else { Err(RecordError::Exists { id: self.id.clone() }) }
-            }
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-                Err(RecordError::Exists { id: self.id.clone() })
-            }
-            Err(source) => Err(file("create", &self.dir)(source)),
-        }
-    }
-
-    /// The lock of one container, so that its verbs that make and unmake do not overlap. `None` in
-    /// it if there is no record, or if its holder does not let go in `patience`: the holder may be
-    /// a process that a killed `create` left behind, and a `delete` must end it.
-    ///
-    /// # Errors
-    /// [`RecordError::File`].
-    fn lock(&self, patience: Duration) -> Result<Option<Flock<File>>, RecordError> {
-        let deadline = Instant::now() + patience;
-        let mut dir = match File::open(&self.dir) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            opened => opened.map_err(file("open", &self.dir))?,
-        };
-        loop {
-            match Flock::lock(dir, FlockArg::LockExclusiveNonblock) {
-                Ok(lock) => return Ok(Some(lock)),
-                Err((back, Errno::EWOULDBLOCK)) if Instant::now() < deadline => dir = back,
-                Err((_, Errno::EWOULDBLOCK)) => return Ok(None),
-                Err((_, errno)) => return Err(file("lock", &self.dir)(errno.into())),
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
-
-    /// Waits up to ten seconds for a `create` or `delete` of this container to end.
-    ///
-    /// # Errors
-    /// [`RecordError::File`].
-    pub fn wait(&self) -> Result<Lock, RecordError> {
-        self.lock(Duration::from_secs(10)).map(Lock)
-    }
-
-    /// Whether the record is of a `create` or `delete` that died: nobody holds its lock.
-    ///
-    /// # Errors
-    /// [`RecordError::File`].
-    pub fn is_abandoned(&self) -> Result<bool, RecordError> {
-        self.lock(Duration::ZERO).map(|lock| lock.is_some())
-    }
-
-    /// Writes the record whole or not at all.
-    ///
-    /// # Errors
-    /// [`RecordError::File`].
-    pub fn write(&self, record: &Record) -> Result<(), RecordError> {
-        let path = self.dir.join("record.json");
-        let new = self.dir.join("record.json.new");
-        let text = serde_json::to_vec(record)
-            .map_err(|source| RecordError::Parse { path: path.clone(), source })?;
-        fs::write(&new, text).map_err(file("write", &new))?;
-        fs::rename(&new, &path).map_err(file("rename to", &path))
-    }
-
-    /// Reads the record; `None` if there is none.
-    ///
-    /// # Errors
-    /// [`RecordError::File`], [`RecordError::Parse`].
-    pub fn read(&self) -> Result<Option<Record>, RecordError> {
-        let path = self.dir.join("record.json");
-        match fs::read(&path) {
-            Ok(text) => serde_json::from_slice(&text)
-                .map(Some)
-                .map_err(|source| RecordError::Parse { path, source }),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(file("read", &path)(source)),
-        }
-    }
-
-    /// Removes the record; that it is gone already is no error.
-    ///
-    /// # Errors
-    /// [`RecordError::File`].
-    pub fn remove(&self) -> Result<(), RecordError> {
-        match fs::remove_dir_all(&self.dir) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(file("remove", &self.dir)(e)),
-            _ => Ok(()),
-        }
-    }
+/// Where the delegates keep their containers of one state root: apart from the embedded engine's,
+/// so that neither takes the other's directories for its own.
+#[must_use]
+pub fn state_of_delegates(run_dir: &Path, root: &Path) -> PathBuf {
+    run_dir.join("delegates").join(hash(root))
 }
 
 /// The records of every container of every state root.
@@ -261,9 +151,12 @@ fn entries(dir: &Path) -> Result<Vec<PathBuf>, RecordError> {
 }
 
 fn folder(run_dir: &Path, root: &Path) -> PathBuf {
+    run_dir.join("containers").join(hash(root))
+}
+
+fn hash(root: &Path) -> String {
     let hash = Sha256::digest(root.as_os_str().as_encoded_bytes());
-    let name: String = hash.iter().take(8).map(|b| format!("{b:02x}")).collect();
-    run_dir.join("containers").join(name)
+    hash.iter().take(8).map(|b| format!("{b:02x}")).collect()
 }
 
 /// Makes `dir` (mode 0700) and its parents if they are missing, and refuses one that anybody but
@@ -298,17 +191,39 @@ mod tests {
         let other = Place::of(&run, Path::new("/run/k8s"), &id);
         let lock = place.claim().unwrap();
         assert!(!place.is_abandoned().unwrap());
+        let mut lock = lock;
+        lock.let_go();
+        assert!(place.is_abandoned().unwrap());
+        assert!(place.regain(&mut lock).unwrap());
+        assert!(!place.is_abandoned().unwrap());
+        lock.let_go();
+        place.remove().unwrap();
+        let another = place.claim().unwrap();
+        drop(another);
+        assert!(!place.regain(&mut lock).unwrap(), "another container has the ID");
         drop(lock);
         assert!(place.is_abandoned().unwrap());
         assert!(matches!(place.claim(), Err(RecordError::Exists { .. })));
         let _other = other.claim().unwrap();
         assert!(place.read().unwrap().is_none());
         let rootfs = Rootfs::AsGiven { why: "test".to_owned() };
-        let record =
-            Record { id: "c1".into(), bundle: "/b".into(), root_path: "/r".into(), rootfs };
+        let record = Record {
+            id: "c1".into(),
+            bundle: "/b".into(),
+            engine: Choice::Libcontainer,
+            root_path: "/r".into(),
+            rootfs,
+        };
         place.write(&record).unwrap();
         assert_eq!(place.read().unwrap().unwrap().rootfs, record.rootfs);
         assert_eq!(all(&run).unwrap().len(), 1);
+        assert_eq!(ids(&run, Path::new("/run/moby")).unwrap(), ["c1"]);
+        assert_eq!(ids(&run, Path::new("/run/none")).unwrap(), [""; 0]);
+        // What a version without engines wrote is the embedded engine's.
+        let old = r#"{"id":"c1","bundle":"/b","root_path":"/r",
+                      "rootfs":{"kind":"as_given","why":"test"}}"#;
+        fs::write(place.dir().join("record.json"), old).unwrap();
+        assert_eq!(place.read().unwrap().unwrap().engine, Choice::Libcontainer);
         place.remove().unwrap();
         place.remove().unwrap();
         assert!(place.read().unwrap().is_none());

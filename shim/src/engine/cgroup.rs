@@ -13,12 +13,12 @@ use oci_spec::runtime::{
 };
 use serde_json::{Value, json};
 
-use super::{Engine, EngineError, stats};
+use super::{Embedded, EngineError, stats};
 use crate::bundle::read_config;
 use crate::cli::Update;
 use crate::json;
 
-impl Engine {
+impl Embedded {
     fn cgroup(&self, verb: &'static str) -> Result<AnyCgroupManager, EngineError> {
         let container = self.load(verb)?;
         let fail = |source: Box<dyn std::error::Error + Send + Sync>| EngineError::Cgroup {
@@ -112,7 +112,7 @@ fn remove_below(dir: &Path) {
 ///
 /// # Errors
 /// [`EngineError`].
-pub fn event(engine: &Engine) -> Result<Value, EngineError> {
+pub fn event(engine: &Embedded) -> Result<Value, EngineError> {
     let pid = engine.load("events")?.pid().map(|pid| pid.as_raw());
     let data = match pid.and_then(stats::unified) {
         Some(dir) => stats::of_unified(&dir),
@@ -166,7 +166,7 @@ impl Limits {
 ///
 /// # Errors
 /// [`EngineError`].
-pub fn update(engine: &Engine, limits: Limits) -> Result<(), EngineError> {
+pub fn update(engine: &Embedded, limits: Limits) -> Result<(), EngineError> {
     let mut resources = limits.0;
     // The library replaces the device program on each change; without rules it would allow none.
     if resources.devices().as_ref().is_none_or(Vec::is_empty) {

@@ -155,14 +155,14 @@ pub struct CreateOptions {
 
 /// One container of one state root.
 #[derive(Debug)]
-pub struct Engine {
+pub struct Embedded {
     root: PathBuf,
     id: ContainerId,
     /// Our own directory of the container: the bundle that the engine reads.
     bundle: PathBuf,
 }
 
-impl Engine {
+impl Embedded {
     /// The container `id` below the state root `root`, made from the bundle of ours at `bundle`;
     /// it need not exist.
     #[must_use]

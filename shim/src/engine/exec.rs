@@ -15,7 +15,7 @@ use oci_spec::runtime::{Capabilities, Capability as SpecCapability, Process, Spe
 
 use super::normal::normalise_process;
 use super::workload::{LATE_CAPABILITIES, Workload};
-use super::{Engine, EngineError};
+use super::{Embedded, EngineError};
 use crate::label::{self, LabelError, ProcessLabel};
 
 /// What `exec` was asked for.
@@ -120,7 +120,7 @@ fn lend(process: &mut Process) -> Vec<caps::Capability> {
         .collect()
 }
 
-impl Engine {
+impl Embedded {
     /// Runs `tenant` in the container.
     ///
     /// Returns the exit status of the process, 0 when detached.

@@ -1,6 +1,19 @@
-//! What starts and steers a container's processes: the embedded libcontainer.
+//! What starts and steers a container's processes: the embedded libcontainer, or a delegate, which
+//! is another OCI runtime of this host.
+//!
+//! | file | its story |
+//! |---|---|
+//! | `choice.rs` | which engine a new container gets, and whether its program is safe to run |
+//! | `embedded.rs` | libcontainer, told what to do and asked what is |
+//! | `delegate/` | another runtime, in its own words, with our root |
+//! | `normal.rs` | a configuration in words that the embedded engine understands |
+//! | `exec.rs`, `workload.rs` | one more process; the last steps before the image's own code runs |
+//! | `sealed.rs` | our own executable out of a container's reach |
+//! | `cgroup.rs`, `stats.rs`, `signal.rs` | limits, figures, signals |
 
 mod cgroup;
+mod choice;
+mod delegate;
 mod embedded;
 mod exec;
 mod normal;
@@ -10,9 +23,42 @@ mod stats;
 mod workload;
 
 pub use cgroup::{Limits, event, update};
-pub use embedded::{CreateOptions, Engine, EngineError, Status};
+pub use choice::{Choice, ChoiceError, Dialect, VARIABLE};
+pub use delegate::{Delegate, DelegateError, features};
+pub use embedded::{CreateOptions, Embedded, EngineError, Status};
 #[cfg(any(test, feature = "fuzz"))]
 pub use exec::process;
 pub use exec::{Tenant, Terminal, add_capabilities, wait};
 pub use normal::{Labels, SpecError, normalise};
 pub use sealed::{SealError, seal};
+
+/// The engine of one container.
+#[derive(Debug)]
+pub enum Engine {
+    /// libcontainer, in this process.
+    Embedded(Embedded),
+    /// Another OCI runtime.
+    Delegate(Delegate),
+}
+
+impl Engine {
+    /// Whether the engine has the container.
+    ///
+    /// # Errors
+    /// [`DelegateError`].
+    pub fn exists(&self) -> Result<bool, DelegateError> {
+        match self {
+            Self::Embedded(embedded) => Ok(embedded.exists()),
+            Self::Delegate(delegate) => delegate.exists(),
+        }
+    }
+
+    /// Whether the engine's state directory has anything of that ID. Asks nobody.
+    #[must_use]
+    pub fn has_traces(&self) -> bool {
+        match self {
+            Self::Embedded(embedded) => embedded.exists(),
+            Self::Delegate(delegate) => delegate.has_traces(),
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! The command lines that make, steer and remove a container.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+/// A verb with nothing but an ID.
+#[derive(Debug, Args)]
+pub struct Id {
+    /// Container ID
+    pub id: String,
+}
+
+/// What `create` and `run` have in common.
+#[derive(Debug, Args)]
+pub struct Create {
+    /// The bundle directory
+    #[arg(short, long, default_value = ".")]
+    pub bundle: PathBuf,
+    /// Unix socket that receives the terminal
+    #[arg(long)]
+    pub console_socket: Option<PathBuf>,
+    /// File that receives the process ID
+    #[arg(long)]
+    pub pid_file: Option<PathBuf>,
+    /// Further descriptors to pass, from 3 on
+    #[arg(long, default_value_t = 0)]
+    pub preserve_fds: i32,
+    /// Enter the root with MS_MOVE and chroot
+    #[arg(long)]
+    pub no_pivot: bool,
+    /// Accepted for runc's callers
+    #[arg(long)]
+    pub no_new_keyring: bool,
+    /// Container ID
+    pub id: String,
+}
+
+/// `run`
+#[derive(Debug, Args)]
+pub struct Run {
+    /// As `create`.
+    #[command(flatten)]
+    pub create: Create,
+    /// Return when the process runs
+    #[arg(short, long)]
+    pub detach: bool,
+    /// Keep the container after its end
+    #[arg(long)]
+    pub keep: bool,
+}
+
+/// `kill`
+#[derive(Debug, Args)]
+pub struct Kill {
+    /// All processes of the container
+    #[arg(short, long)]
+    pub all: bool,
+    /// Container ID
+    pub id: String,
+    /// Name or number
+    #[arg(default_value = "TERM")]
+    pub signal: String,
+}
+
+/// `delete`
+#[derive(Debug, Args)]
+pub struct Delete {
+    /// Kill it if it runs; that it does not exist is no error
+    #[arg(short, long)]
+    pub force: bool,
+    /// Container ID
+    pub id: String,
+}
+
+/// How to print.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}
+
+impl Format {
+    /// The word for it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Table => "table",
+            Self::Json => "json",
+        }
+    }
+}
+
+/// `list`
+#[derive(Debug, Args)]
+pub struct List {
+    /// Output format
+    #[arg(short, long, value_enum, default_value = "table")]
+    pub format: Format,
+    /// IDs only
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// `spec`
+#[derive(Debug, Args)]
+pub struct Spec {
+    /// The bundle directory
+    #[arg(short, long, default_value = ".")]
+    pub bundle: PathBuf,
+}

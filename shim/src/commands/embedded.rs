@@ -1,0 +1,84 @@
+//! The verbs about a container that is there, on the embedded engine.
+
+use std::io::Read;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::{print, process, read_error, repeat};
+use crate::cli::{Format, Further, Update, Verb};
+use crate::engine::{Embedded, Limits, Status, event, update};
+use crate::lifecycle::{Container, LifecycleError};
+
+/// Does what the verb says. Returns the exit status.
+///
+/// # Errors
+/// [`LifecycleError`].
+pub fn steer(container: &Container, embedded: &Embedded, verb: Verb) -> Result<u8, LifecycleError> {
+    match verb {
+        Verb::Start(_) => embedded.start()?,
+        Verb::State(_) => print(&state(container, embedded)?),
+        Verb::Kill(args) => embedded.kill(&args.signal, args.all)?,
+        Verb::Exec(args) => {
+            crate::engine::seal()?;
+            return process::exec(container, embedded, *args);
+        }
+        Verb::Ps(args) if args.format == Format::Json => {
+            println!("{}", json!(embedded.processes()?))
+        }
+        Verb::Ps(args) => process::table(&embedded.processes()?, &args.ps_options)?,
+        Verb::Pause(_) => embedded.pause()?,
+        Verb::Resume(_) => embedded.resume()?,
+        Verb::Update(args) => update(embedded, limits(&args)?)?,
+        Verb::Events(args) => {
+            return repeat(&args, event(embedded)?, || Ok(Some(event(embedded)?)));
+        }
+        Verb::Checkpoint(_) => {
+            return Err(LifecycleError::NoCriu { verb: verb.name(), id: container.id().clone() });
+        }
+        // The others make a container, or are about none.
+        _ => {}
+    }
+    Ok(0)
+}
+
+/// runc's `state`.
+///
+/// # Errors
+/// [`LifecycleError`].
+pub fn state(container: &Container, embedded: &Embedded) -> Result<Value, LifecycleError> {
+    let known = embedded.load("state")?;
+    let record = container.record();
+    let status = Status::from(known.status());
+    let pid = if status == Status::Stopped { 0 } else { known.pid().map_or(0, |p| p.as_raw()) };
+    Ok(json!({
+        "ociVersion": known.state.oci_version,
+        "id": container.id().as_str(),
+        "pid": pid,
+        "status": status.to_string(),
+        "bundle": record.map_or_else(|| known.bundle().clone(), |r| r.bundle.clone()),
+        "rootfs": record.map(|r| r.root_path.clone()),
+        "created": known.created(),
+        "owner": known.creator().map(|o| o.to_string_lossy().into_owned()).unwrap_or_default(),
+        "annotations": known.state.annotations.clone().unwrap_or_default(),
+    }))
+}
+
+fn limits(args: &Update) -> Result<Limits, LifecycleError> {
+    if args.further != Further::default() {
+        return Err(LifecycleError::Argument {
+            flag: "update",
+            value: format!("{:?}", args.further),
+            wanted: "the embedded engine has no such limits; create the container with --engine \
+                     runc or --engine crun",
+        });
+    }
+    let Some(path) = &args.resources else { return Ok(Limits::from_flags(args)) };
+    let mut text = Vec::new();
+    if path == Path::new("-") {
+        std::io::stdin().read_to_end(&mut text).map_err(read_error("standard input"))?;
+    } else {
+        text = std::fs::read(path).map_err(read_error(path))?;
+    }
+    Ok(Limits::parse(path.clone(), &text)?)
+}

@@ -1,0 +1,65 @@
+//! `list`: the containers of one state root, whatever engine runs them.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::{embedded, read_error};
+use crate::cli::{Format, Global, List};
+use crate::config::Config;
+use crate::engine::Engine;
+use crate::lifecycle::{Container, LifecycleError};
+use crate::record;
+
+/// Prints the list.
+///
+/// # Errors
+/// [`LifecycleError`] if the state root or the records cannot be read.
+pub fn list(global: &Global, config: &Config, args: &List) -> Result<(), LifecycleError> {
+    let mut states = Vec::new();
+    for id in ids(global, config)? {
+        // A container may end while the others are listed.
+        match Container::named(global, &id, config).and_then(|container| state(&container)) {
+            Ok(state) => states.extend(state),
+            Err(error) => tracing::debug!("list: {error}"),
+        }
+    }
+    let text = |state: &Value, key: &str| match &state[key] {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    match (args.quiet, args.format) {
+        (true, _) => states.iter().for_each(|s| println!("{}", text(s, "id"))),
+        (false, Format::Json) => println!("{}", Value::Array(states)),
+        (false, Format::Table) => {
+            println!("{:<66}{:<12}{:<12}{:<32}BUNDLE", "ID", "PID", "STATUS", "CREATED");
+            for state in &states {
+                let [id, pid, status] = ["id", "pid", "status"].map(|key| text(state, key));
+                let [created, bundle] = ["created", "bundle"].map(|key| text(state, key));
+                println!("{id:<66}{pid:<12}{status:<12}{created:<32}{bundle}");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The embedded engine's directories, and the records, which delegates' containers have too.
+fn ids(global: &Global, config: &Config) -> Result<BTreeSet<String>, LifecycleError> {
+    let root = match global.root.canonicalize() {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
+        resolved => resolved.map_err(read_error(&global.root))?,
+    };
+    let mut ids = BTreeSet::from_iter(record::ids(&config.pool.run_dir, &root)?);
+    for entry in std::fs::read_dir(&root).map_err(read_error(&root))? {
+        ids.extend(entry.map_err(read_error(&root))?.file_name().into_string());
+    }
+    Ok(ids)
+}
+
+/// What `state` prints; `None` if the engine knows no such container.
+fn state(container: &Container) -> Result<Option<Value>, LifecycleError> {
+    match container.engine() {
+        Engine::Embedded(engine) => embedded::state(container, engine).map(Some),
+        Engine::Delegate(delegate) => Ok(delegate.state()?),
+    }
+}

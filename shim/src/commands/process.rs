@@ -1,0 +1,120 @@
+//! `exec` and `ps`: the processes of a container.
+
+use oci_spec::runtime::{Process, Spec};
+
+use super::read_error;
+use crate::cli::Exec;
+use crate::engine::{Embedded, EngineError, Tenant, Terminal, add_capabilities};
+use crate::json;
+use crate::lifecycle::{Container, LifecycleError};
+
+/// `exec` on the embedded engine. Returns the exit status, 0 when detached.
+///
+/// # Errors
+/// [`LifecycleError`].
+pub fn exec(container: &Container, embedded: &Embedded, args: Exec) -> Result<u8, LifecycleError> {
+    if let Some(path) = args.cgroup.first() {
+        return Err(LifecycleError::Argument {
+            flag: "exec --cgroup",
+            value: path.clone(),
+            wanted: "the embedded engine puts processes into the container's own cgroup; leave it \
+                     out, or create the container with --engine runc or --engine crun",
+        });
+    }
+    if !embedded.exists() {
+        return Err(EngineError::NotFound { id: container.id().clone() }.into());
+    }
+    let spec = container.spec()?;
+    let process = match &args.process {
+        Some(path) => {
+            let text = std::fs::read(path).map_err(read_error(path))?;
+            json::parse(&text).map_err(|e| EngineError::Process {
+                id: container.id().clone(),
+                what: format!("{} is not a process: {e}", path.display()),
+            })?
+        }
+        None => process_of_flags(&spec, &args)?,
+    };
+    let terminal = Terminal {
+        pid_file: args.pid_file,
+        console_socket: args.console_socket,
+        preserve_fds: args.preserve_fds,
+        detach: args.detach,
+        ignore_paused: args.ignore_paused,
+    };
+    Ok(embedded.exec(&Tenant::new(&spec, process)?, &terminal)?)
+}
+
+/// The container's own process with what the flags change, as runc does it.
+fn process_of_flags(spec: &Spec, args: &Exec) -> Result<Process, LifecycleError> {
+    let mut process = spec.process().clone().unwrap_or_default();
+    if args.command.is_empty() {
+        return Err(LifecycleError::Argument {
+            flag: "exec",
+            value: String::new(),
+            wanted: "give a command after the container ID, or --process",
+        });
+    }
+    process.set_args(Some(args.command.clone())).set_terminal(Some(args.tty));
+    if let Some(cwd) = &args.cwd {
+        process.set_cwd(cwd.clone());
+    }
+    let mut env = process.env().clone().unwrap_or_default();
+    env.extend(args.env.iter().cloned());
+    process.set_env(Some(env));
+    let mut user = process.user().clone();
+    if let Some(text) = &args.user {
+        let wrong = |_| LifecycleError::Argument {
+            flag: "--user",
+            value: text.clone(),
+            wanted: "give UID or UID:GID as numbers",
+        };
+        let (uid, gid) = text.split_once(':').map_or((text.as_str(), None), |(u, g)| (u, Some(g)));
+        user.set_uid(uid.parse().map_err(wrong)?);
+        if let Some(gid) = gid {
+            user.set_gid(gid.parse().map_err(wrong)?);
+        }
+    }
+    if !args.additional_gids.is_empty() {
+        user.set_additional_gids(Some(args.additional_gids.clone()));
+    }
+    process.set_user(user);
+    if args.no_new_privs {
+        process.set_no_new_privileges(Some(true));
+    }
+    if args.apparmor.is_some() {
+        process.set_apparmor_profile(args.apparmor.clone());
+    }
+    if args.process_label.is_some() {
+        process.set_selinux_label(args.process_label.clone());
+    }
+    add_capabilities(&mut process, &args.cap).map_err(|value| LifecycleError::Argument {
+        flag: "--cap",
+        value,
+        wanted: "give a name such as CAP_NET_RAW",
+    })?;
+    Ok(process)
+}
+
+/// Prints those lines of ps(1) that are about `pids`.
+///
+/// # Errors
+/// [`LifecycleError::File`] if there is no ps.
+pub fn table(pids: &[i32], ps_options: &[String]) -> Result<(), LifecycleError> {
+    let default = ["-ef".to_owned()];
+    let options = if ps_options.is_empty() { &default } else { ps_options };
+    let output =
+        std::process::Command::new("ps").args(options).output().map_err(read_error("ps"))?;
+    let table = String::from_utf8_lossy(&output.stdout);
+    let mut lines = table.lines();
+    let Some(head) = lines.next() else { return Ok(()) };
+    println!("{head}");
+    let column = head.split_whitespace().position(|word| word == "PID");
+    for line in lines {
+        let pid = column.and_then(|at| line.split_whitespace().nth(at)?.parse().ok());
+        if pid.is_some_and(|pid: i32| pids.contains(&pid)) {
+            println!("{line}");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,154 @@
+//! A delegate as a child of ours: signals sent to us reach it, and its exit status becomes ours.
+//!
+//! We are no subreaper, so the container's init process is adopted by whom it would have been
+//! without us, such as containerd's shim.
+
+use std::ffi::{CString, OsString};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+use crate::engine::signal;
+
+/// How long to sleep before `settled` is asked again.
+const PATIENCE_MS: u8 = 10;
+
+/// Runs `program` with `words` and returns its exit status; death by a signal becomes 128 and its
+/// number, as in a shell. Standard streams, environment, working directory and the descriptors
+/// that are open across execve are the caller's.
+///
+/// `settled` is asked while the child runs until it returns true.
+///
+/// # Errors
+/// The child cannot be started or waited for.
+pub fn run(
+    program: &Path,
+    words: &[OsString],
+    mut settled: impl FnMut() -> bool,
+) -> io::Result<u8> {
+    // Blocked before the child exists, so that none comes in between; the child starts without
+    // the block. Job control stops and continues us as it does the child.
+    let mut forwarded = SigSet::all();
+    for own in [Signal::SIGTSTP, Signal::SIGTTIN, Signal::SIGTTOU, Signal::SIGCONT] {
+        forwarded.remove(own);
+    }
+    let before = forwarded.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+    let status = start(program, words, &before).and_then(|child| {
+        let end = pidfd(child)?;
+        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+        let signals = SignalFd::with_flags(&forwarded, flags)?;
+        let mut asking = true;
+        loop {
+            while let Some(signal) = signals.read_signal()? {
+                forward(child, signal.ssi_signo, signal.ssi_code);
+            }
+            if let Some(status) = ended(child)? {
+                return Ok(status);
+            }
+            asking = asking && !settled();
+            let patience = if asking { PATIENCE_MS.into() } else { PollTimeout::NONE };
+            let mut watched =
+                [signals.as_fd(), end.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+            match poll(&mut watched, patience) {
+                Ok(_) | Err(nix::Error::EINTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    });
+    before.thread_set_mask()?;
+    status
+}
+
+fn start(program: &Path, words: &[OsString], mask: &SigSet) -> io::Result<Pid> {
+    let text = |word: OsString| CString::new(word.into_vec()).map_err(io::Error::other);
+    let name = program.as_os_str().to_owned();
+    let args = std::iter::once(name).chain(words.iter().cloned()).map(text);
+    let args = args.collect::<io::Result<Vec<_>>>()?;
+    let pair = |(mut key, value): (OsString, OsString)| {
+        key.push("=");
+        key.push(value);
+        text(key)
+    };
+    let environment = std::env::vars_os().map(pair).collect::<io::Result<Vec<_>>>()?;
+    let mut attributes = PosixSpawnAttr::init()?;
+    attributes.set_sigmask(mask)?;
+    // Ours is ignored since this program started.
+    attributes.set_sigdefault(&SigSet::from(Signal::SIGPIPE))?;
+    attributes.set_flags(
+        PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK | PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF,
+    )?;
+    let streams = PosixSpawnFileActions::init()?;
+    Ok(posix_spawn(program, &streams, &attributes, &args, &environment)?)
+}
+
+/// Becomes readable when the child ends (pidfd_open(2)).
+fn pidfd(child: Pid) -> io::Result<OwnedFd> {
+    let pid = rustix::process::Pid::from_raw(child.as_raw());
+    let pid = pid.ok_or_else(|| io::Error::other("a child without a number"))?;
+    Ok(rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())?)
+}
+
+/// The exit status of the child, if it has ended.
+fn ended(child: Pid) -> io::Result<Option<u8>> {
+    loop {
+        return Ok(match waitpid(child, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::Exited(_, code)) => Some(u8::try_from(code & 0xff).unwrap_or(255)),
+            Ok(WaitStatus::Signaled(_, signal, _)) => {
+                Some(128_u8.saturating_add(u8::try_from(signal as i32).unwrap_or(127)))
+            }
+            Ok(_) => None,
+            Err(nix::Error::EINTR) => continue,
+            Err(error) => return Err(error.into()),
+        });
+    }
+}
+
+/// Sends on what a process sent to us. What the kernel sends, a terminal's Ctrl-C say, it sends to
+/// the whole foreground process group, and so to the child too (sigaction(2): `si_code` is not
+/// positive for signals of processes).
+fn forward(child: Pid, number: u32, code: i32) {
+    let Some(signal) = signal::parse(&number.to_string()).filter(|_| code <= 0) else { return };
+    // It may have ended; its number is not given to another process before it is waited for.
+    let _ = signal::send(child.as_raw(), signal);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> u8 {
+        run(Path::new("/bin/sh"), &["-c".into(), script.into()], || true).unwrap()
+    }
+
+    #[test]
+    fn the_status_is_the_childs() {
+        assert_eq!(shell("exit 0"), 0);
+        assert_eq!(shell("exit 42"), 42);
+        assert_eq!(shell("kill -KILL $$"), 137);
+        assert!(run(Path::new("/no/such/program"), &[], || true).is_err());
+    }
+
+    #[test]
+    fn the_child_starts_without_our_block() {
+        assert_eq!(shell("grep -q '^SigBlk:.*[1-9a-f]' /proc/self/status"), 1);
+    }
+
+    #[test]
+    fn it_is_asked_until_it_is_settled() {
+        let mut left = 3;
+        let settled = || {
+            left -= 1;
+            left == 0
+        };
+        assert_eq!(run(Path::new("/bin/sleep"), &["0.2".into()], settled).unwrap(), 0);
+        assert_eq!(left, 0);
+    }
+}

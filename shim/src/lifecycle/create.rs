@@ -1,0 +1,257 @@
+//! `create`, and what `run` and `restore` have in common with it: plan, record, prepare, hand over.
+
+use std::path::Path;
+
+use oci_spec::runtime::{Process, Spec};
+
+use super::{Container, LifecycleError};
+use crate::bundle::{Bundle, BundleError, ContainerId};
+use crate::cli::Verb;
+use crate::engine::{
+    Choice, CreateOptions, Delegate, Embedded, Engine, EngineError, Labels, normalise,
+};
+use crate::image;
+use crate::record::{Lock, Record, RecordError, Rootfs};
+use crate::rootfs::{
+    Facts, Mode, Plan, Rooted, make_start_directory, mount_points, plan, prepare_private,
+    prepare_shared, volume_name,
+};
+
+/// What `create`, `run` or `restore` was asked for.
+#[derive(Debug)]
+pub struct Order<'a> {
+    /// The caller's bundle.
+    pub bundle: &'a Path,
+    /// The engine of the new container, as it goes into the record.
+    pub choice: &'a Choice,
+    /// The whole command line, for a delegate.
+    pub verb: &'a Verb,
+    /// The same for the embedded engine.
+    pub options: CreateOptions,
+}
+
+/// What became of a container that was handed to its engine.
+struct Handed {
+    /// The exit status of the verb.
+    status: u8,
+    /// Whether there is a container now, whose root must stay.
+    stays: bool,
+}
+
+impl Container {
+    /// Makes the container and hands it to `engine`. Where no container comes of it everything is
+    /// as before. Returns the exit status of the verb.
+    ///
+    /// # Errors
+    /// [`LifecycleError`].
+    pub fn create(&self, engine: &Engine, order: &Order<'_>) -> Result<u8, LifecycleError> {
+        let mut bundle = Bundle::load(order.bundle)?;
+        let mode = Mode::of(|key| annotation(&bundle.spec, key), bundle.readonly)?;
+        let labels = match engine {
+            Engine::Embedded(_) => self.adapt(&mut bundle, &order.options)?,
+            // It reads the caller's own configuration and does with it as it always does.
+            Engine::Delegate(_) => Labels::of(&bundle.spec)?,
+        };
+        if self.engine.exists()? || engine.has_traces() {
+            return Err(RecordError::Exists { id: self.id.clone() }.into());
+        }
+        let mut lock = self.claim()?;
+        let handed = self.make(&bundle, mode, &labels, order).and_then(|()| match engine {
+            Engine::Embedded(embedded) => self.embed(embedded, &bundle.spec, &labels, order),
+            Engine::Delegate(delegate) => self.delegate(delegate, order.verb, &mut lock),
+        });
+        if !handed.as_ref().is_ok_and(|handed| handed.stays) {
+            self.undo();
+        }
+        Ok(handed?.status)
+    }
+
+    /// Puts the configuration into the embedded engine's words.
+    fn adapt(
+        &self,
+        bundle: &mut Bundle,
+        options: &CreateOptions,
+    ) -> Result<Labels, LifecycleError> {
+        let systemd = options.systemd_cgroup;
+        let labels = normalise(&mut bundle.spec, &bundle.path, self.id.as_str(), systemd)?;
+        if wants_terminal(&bundle.spec) && options.console_socket.is_none() {
+            return Err(EngineError::Console.into());
+        }
+        Ok(labels)
+    }
+
+    /// Claims the ID, also over the record of a `create` or `delete` that died.
+    fn claim(&self) -> Result<Lock, LifecycleError> {
+        match self.place.claim() {
+            Err(RecordError::Exists { .. }) if self.place.is_abandoned()? => {
+                self.release()?;
+                Ok(self.place.claim()?)
+            }
+            claimed => Ok(claimed?),
+        }
+    }
+
+    /// The root and the record, after the ID is claimed.
+    fn make(
+        &self,
+        bundle: &Bundle,
+        mode: Mode,
+        labels: &Labels,
+        order: &Order<'_>,
+    ) -> Result<(), LifecycleError> {
+        let plan = plan(Facts {
+            readonly: bundle.readonly,
+            mode,
+            mapped_ids: has_id_mappings(&bundle.spec),
+            image: image::identify(&bundle.root, self.id.as_str()),
+        });
+        if matches!((&plan, order.verb), (Plan::Private(_), Verb::Restore(_))) {
+            return Err(LifecycleError::RootIsGone { id: self.id.clone() });
+        }
+        let rootfs = match self.prepare(plan, bundle, labels, order) {
+            Err(LifecycleError::Rootfs(error)) if error.is_about_size() => {
+                as_given(&self.id, error.to_string())
+            }
+            prepared => prepared?,
+        };
+        if !matches!(rootfs, Rootfs::Shared { .. }) {
+            make_start_directory(&bundle.root, &bundle.spec)?;
+        }
+        // The other two were recorded before they were made.
+        if matches!(rootfs, Rootfs::AsGiven { .. }) {
+            self.write_record(bundle, rootfs, order)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the planned root. A record of the intent is written before anything is made.
+    fn prepare(
+        &self,
+        plan: Plan,
+        bundle: &Bundle,
+        labels: &Labels,
+        order: &Order<'_>,
+    ) -> Result<Rootfs, LifecycleError> {
+        Ok(match plan {
+            Plan::Shared(image) => {
+                let needed = mount_points(&bundle.spec);
+                let base = image.key.to_string();
+                // The intent: nobody takes a base away that a record names.
+                self.write_record(bundle, Rootfs::Shared { base: base.clone() }, order)?;
+                match prepare_shared(&self.storage, &image, &bundle.root, &needed)? {
+                    Rooted::Shared => Rootfs::Shared { base },
+                    Rooted::MissingMountPoints(paths) => as_given(
+                        &self.id,
+                        format!(
+                            "the image has no {}, which the container mounts on or starts in",
+                            paths[0].display()
+                        ),
+                    ),
+                }
+            }
+            Plan::Private(image) => {
+                let volume = volume_name(&self.root, self.id.as_str())?;
+                let rootfs = Rootfs::Private {
+                    base: image.key.to_string(),
+                    volume: volume.to_string(),
+                    mount_point: bundle.root.clone(),
+                };
+                // The intent: from here on `delete` undoes what this process began.
+                self.write_record(bundle, rootfs.clone(), order)?;
+                let label = labels.mount.as_ref();
+                prepare_private(&self.storage, &image, &volume, &bundle.root, label)?;
+                rootfs
+            }
+            Plan::AsGiven { why } => as_given(&self.id, why),
+        })
+    }
+
+    fn write_record(
+        &self,
+        bundle: &Bundle,
+        rootfs: Rootfs,
+        order: &Order<'_>,
+    ) -> Result<(), RecordError> {
+        self.place.write(&Record {
+            id: self.id.to_string(),
+            bundle: bundle.path.clone(),
+            engine: order.choice.clone(),
+            root_path: bundle.root.clone(),
+            rootfs,
+        })
+    }
+
+    /// Hands over to the embedded engine, which reads a bundle of ours.
+    fn embed(
+        &self,
+        embedded: &Embedded,
+        spec: &Spec,
+        labels: &Labels,
+        order: &Order<'_>,
+    ) -> Result<Handed, LifecycleError> {
+        let path = self.place.dir().join("config.json");
+        let text = serde_json::to_vec(spec)
+            .map_err(|source| BundleError::Parse { path: path.clone(), source: source.into() })?;
+        std::fs::write(&path, text).map_err(|source| LifecycleError::File {
+            step: "write",
+            path,
+            source,
+        })?;
+        embedded.create(labels, &order.options)?;
+        Ok(Handed { status: 0, stays: true })
+    }
+
+    /// Hands over to a delegate, and waits for what comes of it.
+    fn delegate(
+        &self,
+        delegate: &Delegate,
+        verb: &Verb,
+        lock: &mut Lock,
+    ) -> Result<Handed, LifecycleError> {
+        let (detach, keep) = match verb {
+            Verb::Run(run) => (run.detach, run.keep),
+            Verb::Restore(restore) => (restore.detach, false),
+            _ => (true, false),
+        };
+        // A foreground container lives as long as the call: others may exec and delete meanwhile.
+        let status = delegate.call(verb, || {
+            if !detach {
+                lock.let_go()
+            }
+        })?;
+        if !self.place.regain(lock)? {
+            // Somebody deleted it meanwhile, and the ID may be another container's by now.
+            return Ok(Handed { status, stays: true });
+        }
+        let stays = if detach { status == 0 } else { keep && delegate.exists()? };
+        if !stays {
+            delegate.clear();
+        }
+        Ok(Handed { status, stays })
+    }
+
+    /// Takes back what a failed `create` made; the first error is the one to report.
+    fn undo(&self) {
+        if let Err(error) = self.release() {
+            tracing::warn!("undo create {}: {error}", self.id);
+        }
+    }
+}
+
+fn as_given(id: &ContainerId, why: String) -> Rootfs {
+    tracing::info!("container {id} runs on the rootfs as given: {why}");
+    Rootfs::AsGiven { why }
+}
+
+fn annotation<'a>(spec: &'a Spec, key: &str) -> Option<&'a str> {
+    spec.annotations().as_ref()?.get(key).map(String::as_str)
+}
+
+fn wants_terminal(spec: &Spec) -> bool {
+    spec.process().as_ref().and_then(Process::terminal).unwrap_or(false)
+}
+
+fn has_id_mappings(spec: &Spec) -> bool {
+    let Some(linux) = spec.linux() else { return false };
+    linux.uid_mappings().as_ref().is_some_and(|m| !m.is_empty())
+}

@@ -1,0 +1,97 @@
+//! What a verb says when it fails.
+
+use std::path::PathBuf;
+
+use crate::bundle::{BundleError, ContainerId};
+use crate::config::ConfigError;
+use crate::engine::{ChoiceError, DelegateError, EngineError, SealError, SpecError};
+use crate::label::LabelError;
+use crate::record::RecordError;
+use crate::rootfs::{AnnotationError, RootfsError};
+
+/// A verb that failed; the message says on what and why.
+#[derive(Debug, thiserror::Error)]
+pub enum LifecycleError {
+    /// The bundle, its configuration or the ID.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+    /// `/etc/sharedroot/config.toml`
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A field that cannot be honoured.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    /// A label that cannot be honoured.
+    #[error(transparent)]
+    Label(#[from] LabelError),
+    /// An annotation that cannot be honoured.
+    #[error(transparent)]
+    Annotation(#[from] AnnotationError),
+    /// State directory and record.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// The root file system.
+    #[error(transparent)]
+    Rootfs(#[from] RootfsError),
+    /// The engine.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The choice of the engine.
+    #[error(transparent)]
+    Choice(#[from] ChoiceError),
+    /// Another runtime as the engine.
+    #[error(transparent)]
+    Delegate(#[from] DelegateError),
+    /// Only a delegate has CRIU.
+    #[error(
+        "{verb} {id}: the embedded engine has no checkpoint and restore; create such containers \
+         with --engine runc or --engine crun"
+    )]
+    NoCriu {
+        /// The verb.
+        verb: &'static str,
+        /// The container ID.
+        id: ContainerId,
+    },
+    /// The memory of processes without the files that they had written.
+    #[error(
+        "restore {id}: its root was writable and is gone: a private rootfs is deleted with its \
+         container; restore before `delete`, or create such containers with --read-only or with \
+         the annotation dev.sharedroot.mode=off"
+    )]
+    RootIsGone {
+        /// The container ID.
+        id: ContainerId,
+    },
+    /// The runtime's own executable.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// A volume's name in a record.
+    #[error("volume name in the record of {id}: {source}")]
+    Name {
+        /// The container ID.
+        id: String,
+        /// What is wrong with it.
+        source: sharedroot_dm::NameError,
+    },
+    /// A file of the caller.
+    #[error("{step} {path}: {source}")]
+    File {
+        /// What was tried.
+        step: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The operating system's reason.
+        source: std::io::Error,
+    },
+    /// An argument that has no meaning.
+    #[error("{flag}: {value:?}: {wanted}")]
+    Argument {
+        /// The flag.
+        flag: &'static str,
+        /// What was given.
+        value: String,
+        /// What can be given.
+        wanted: &'static str,
+    },
+}

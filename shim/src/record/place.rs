@@ -1,0 +1,193 @@
+//! The directory of one container's record, and its lock: verbs that make and unmake one container
+//! do not overlap.
+
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+
+use super::{Record, RecordError, file, folder, private_dir};
+use crate::bundle::ContainerId;
+
+/// Held while a container is made or unmade.
+#[derive(Debug)]
+#[must_use = "dropping it lets others go on"]
+pub struct Lock(Held);
+
+#[derive(Debug)]
+enum Held {
+    /// There was nothing to lock, or somebody does not let go of it.
+    Nothing,
+    Locked(Flock<File>),
+    /// The directory, to know it again.
+    LetGo(File),
+}
+
+impl Lock {
+    /// Lets others go on; [`Place::regain`] takes the lock again.
+    pub fn let_go(&mut self) {
+        self.0 = match std::mem::replace(&mut self.0, Held::Nothing) {
+            Held::Locked(lock) => {
+                lock.unlock().map_or_else(|(lock, _)| Held::Locked(lock), Held::LetGo)
+            }
+            held => held,
+        };
+    }
+}
+
+impl From<Option<Flock<File>>> for Lock {
+    fn from(lock: Option<Flock<File>>) -> Self {
+        Self(lock.map_or(Held::Nothing, Held::Locked))
+    }
+}
+
+/// The directory of one container's record.
+#[derive(Debug)]
+pub struct Place {
+    dir: PathBuf,
+    id: ContainerId,
+}
+
+impl Place {
+    /// The place for container `id` of the state root `root` (runc's `--root`). IDs are unique
+    /// within one state root only.
+    #[must_use]
+    pub fn of(run_dir: &Path, root: &Path, id: &ContainerId) -> Self {
+        Self { dir: folder(run_dir, root).join(id.as_str()), id: id.clone() }
+    }
+
+    /// The bundle directory that the engine reads.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Claims the ID: exactly one of several concurrent `create`s gets it, and a `delete` waits
+    /// for it while the lock is held.
+    ///
+    /// # Errors
+    /// [`RecordError::Exists`] or [`RecordError::File`].
+    pub fn claim(&self) -> Result<Lock, RecordError> {
+        let parent = self.dir.parent().unwrap_or(&self.dir);
+        private_dir(parent)?;
+        match DirBuilder::new().mode(0o700).create(&self.dir) {
+            Ok(()) => {
+                let lock = self.lock(Duration::ZERO)?;
+                // Between the two calls another `create` may have taken it for abandoned.
+                if lock.as_ref().is_some_and(|dir| self.is(dir)) {
+                    Ok(lock.into())
+                } else {
+                    Err(RecordError::Exists { id: self.id.clone() })
+                }
+            }
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                Err(RecordError::Exists { id: self.id.clone() })
+            }
+            Err(source) => Err(file("create", &self.dir)(source)),
+        }
+    }
+
+    /// The lock of one container, so that its verbs that make and unmake do not overlap. `None` in
+    /// it if there is no record, or if its holder does not let go in `patience`: the holder may be
+    /// a process that a killed `create` left behind, and a `delete` must end it.
+    ///
+    /// # Errors
+    /// [`RecordError::File`].
+    fn lock(&self, patience: Duration) -> Result<Option<Flock<File>>, RecordError> {
+        let deadline = Instant::now() + patience;
+        let mut dir = match File::open(&self.dir) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened.map_err(file("open", &self.dir))?,
+        };
+        loop {
+            match Flock::lock(dir, FlockArg::LockExclusiveNonblock) {
+                Ok(lock) => return Ok(Some(lock)),
+                Err((back, Errno::EWOULDBLOCK)) if Instant::now() < deadline => dir = back,
+                Err((_, Errno::EWOULDBLOCK)) => return Ok(None),
+                Err((_, errno)) => return Err(file("lock", &self.dir)(errno.into())),
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Waits up to ten seconds for a `create` or `delete` of this container to end.
+    ///
+    /// # Errors
+    /// [`RecordError::File`].
+    pub fn wait(&self) -> Result<Lock, RecordError> {
+        self.lock(Duration::from_secs(10)).map(Lock::from)
+    }
+
+    /// Takes a lock again that was let go; false if the container was deleted meanwhile, and the
+    /// place may be another container's by now.
+    ///
+    /// # Errors
+    /// [`RecordError::File`].
+    pub fn regain(&self, lock: &mut Lock) -> Result<bool, RecordError> {
+        if let Held::LetGo(dir) = &lock.0 {
+            let again = self.lock(Duration::from_secs(10))?;
+            if !self.is(dir) {
+                return Ok(false);
+            }
+            *lock = again.into();
+        }
+        Ok(true)
+    }
+
+    /// Whether this is still the directory that was opened.
+    fn is(&self, dir: &File) -> bool {
+        let found = fs::metadata(&self.dir);
+        dir.metadata().is_ok_and(|open| found.is_ok_and(|found| found.ino() == open.ino()))
+    }
+
+    /// Whether the record is of a `create` or `delete` that died: nobody holds its lock.
+    ///
+    /// # Errors
+    /// [`RecordError::File`].
+    pub fn is_abandoned(&self) -> Result<bool, RecordError> {
+        self.lock(Duration::ZERO).map(|lock| lock.is_some())
+    }
+
+    /// Writes the record whole or not at all.
+    ///
+    /// # Errors
+    /// [`RecordError::File`].
+    pub fn write(&self, record: &Record) -> Result<(), RecordError> {
+        let path = self.dir.join("record.json");
+        let new = self.dir.join("record.json.new");
+        let text = serde_json::to_vec(record)
+            .map_err(|source| RecordError::Parse { path: path.clone(), source })?;
+        fs::write(&new, text).map_err(file("write", &new))?;
+        fs::rename(&new, &path).map_err(file("rename to", &path))
+    }
+
+    /// Reads the record; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`RecordError::File`], [`RecordError::Parse`].
+    pub fn read(&self) -> Result<Option<Record>, RecordError> {
+        let path = self.dir.join("record.json");
+        match fs::read(&path) {
+            Ok(text) => serde_json::from_slice(&text)
+                .map(Some)
+                .map_err(|source| RecordError::Parse { path, source }),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(file("read", &path)(source)),
+        }
+    }
+
+    /// Removes the record; that it is gone already is no error.
+    ///
+    /// # Errors
+    /// [`RecordError::File`].
+    pub fn remove(&self) -> Result<(), RecordError> {
+        match fs::remove_dir_all(&self.dir) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(file("remove", &self.dir)(e)),
+            _ => Ok(()),
+        }
+    }
+}
