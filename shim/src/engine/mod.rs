@@ -1,8 +1,10 @@
 //! What starts and steers a container's processes: the embedded libcontainer.
 
 mod cgroup;
+mod descriptors;
 mod embedded;
 mod exec;
+mod home;
 mod normal;
 mod sealed;
 mod signal;
