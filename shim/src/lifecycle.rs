@@ -16,8 +16,8 @@ use crate::label::LabelError;
 use crate::record::{Lock, Place, Record, RecordError, Rootfs, private_dir};
 use crate::rootfs::{
     AnnotationError, Facts, Mode, Plan, Rooted, RootfsError, Storage, make_start_directory,
-    mount_points, plan, prepare_private, prepare_shared, refuse_links, release_private,
-    volume_name,
+    mount_points, plan, prepare_private, prepare_shared, refuse_links, refuse_over_proc,
+    release_private, volume_name,
 };
 
 /// A verb that failed; the message says on what and why.
@@ -179,6 +179,7 @@ impl Container {
             prepared => prepared?,
         };
         refuse_links(&bundle.root, &bundle.spec)?;
+        refuse_over_proc(&bundle.root, &bundle.spec)?;
         if !matches!(rootfs, Rootfs::Shared { .. }) {
             make_start_directory(&bundle.root, &bundle.spec)?;
         }

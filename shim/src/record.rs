@@ -6,7 +6,7 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -135,9 +135,9 @@ impl Place {
             Ok(()) => {
                 let lock = self.lock(Duration::ZERO)?;
                 // Between the two calls another `create` may have taken it for abandoned.
-                let ours = lock.as_ref().is_some_and(|dir| {
-                    dir.metadata().is_ok_and(|open| {
-                        fs::metadata(&self.dir).is_ok_and(|found| found.ino() == open.ino())
+                let ours = lock.as_ref().is_some_and(|lock| {
+                    lock.metadata().is_ok_and(|open| {
+                        fs::metadata(self.lock_file()).is_ok_and(|found| found.ino() == open.ino())
                     })
                 });
                 if ours { Ok(Lock(lock)) } else { Err(RecordError::Exists { id: self.id.clone() }) }
@@ -149,6 +149,12 @@ impl Place {
         }
     }
 
+    /// A file and not the directory: the engine's processes inherit it, and a directory would lead an image's program
+    /// out of its container (`/proc/self/fd/N/..`, CVE-2024-21626).
+    fn lock_file(&self) -> PathBuf {
+        self.dir.join("lock")
+    }
+
     /// The lock of one container, so that its verbs that make and unmake do not overlap. `None` in
     /// it if there is no record, or if its holder does not let go in `patience`: the holder may be
     /// a process that a killed `create` left behind, and a `delete` must end it.
@@ -157,16 +163,19 @@ impl Place {
     /// [`RecordError::File`].
     fn lock(&self, patience: Duration) -> Result<Option<Flock<File>>, RecordError> {
         let deadline = Instant::now() + patience;
-        let mut dir = match File::open(&self.dir) {
+        let path = self.lock_file();
+        let mut options = File::options();
+        options.write(true).create(true).truncate(false).mode(0o600);
+        let mut lock = match options.open(&path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            opened => opened.map_err(file("open", &self.dir))?,
+            opened => opened.map_err(file("open", &path))?,
         };
         loop {
-            match Flock::lock(dir, FlockArg::LockExclusiveNonblock) {
+            match Flock::lock(lock, FlockArg::LockExclusiveNonblock) {
                 Ok(lock) => return Ok(Some(lock)),
-                Err((back, Errno::EWOULDBLOCK)) if Instant::now() < deadline => dir = back,
+                Err((back, Errno::EWOULDBLOCK)) if Instant::now() < deadline => lock = back,
                 Err((_, Errno::EWOULDBLOCK)) => return Ok(None),
-                Err((_, errno)) => return Err(file("lock", &self.dir)(errno.into())),
+                Err((_, errno)) => return Err(file("lock", &path)(errno.into())),
             }
             std::thread::sleep(Duration::from_millis(10));
         }
