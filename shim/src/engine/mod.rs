@@ -8,14 +8,17 @@
 //! | `delegate/` | another runtime, in its own words, with our root |
 //! | `normal.rs` | a configuration in words that the embedded engine understands |
 //! | `exec.rs`, `workload.rs` | one more process; the last steps before the image's own code runs |
-//! | `sealed.rs` | our own executable out of a container's reach |
+//! | `sealed.rs`, `descriptors.rs` | our own executable, and what is open, out of a container's reach |
+//! | `home.rs` | where a user is at home, by the container's own files |
 //! | `cgroup.rs`, `stats.rs`, `signal.rs` | limits, figures, signals |
 
 mod cgroup;
 mod choice;
 mod delegate;
+mod descriptors;
 mod embedded;
 mod exec;
+mod home;
 mod normal;
 mod sealed;
 mod signal;

@@ -75,6 +75,7 @@ pub fn normalise(
 ) -> Result<Labels, SpecError> {
     let labels = Labels::of(spec)?;
     if let Some(process) = spec.process_mut() {
+        refuse_no_user(process)?;
         normalise_process(process);
     }
     for mount in spec.mounts_mut().iter_mut().flatten() {
@@ -141,8 +142,37 @@ fn propagation(spec: &Spec) -> Result<&'static str, SpecError> {
     }
 }
 
+/// Refuses the user and group IDs that stand for "no change" in setresuid(2), setresgid(2): the process would stay
+/// root.
+///
+/// # Errors
+/// [`SpecError::Unsupported`] naming the field.
+pub fn refuse_no_user(process: &Process) -> Result<(), SpecError> {
+    let user = process.user();
+    let more = user.additional_gids().as_deref().unwrap_or_default();
+    let ids = [("uid", user.uid()), ("gid", user.gid())].into_iter();
+    let all = ids.chain(more.iter().map(|gid| ("additionalGids", *gid)));
+    all.into_iter().find(|(_, id)| *id == u32::MAX).map_or(Ok(()), |(field, id)| {
+        Err(SpecError::Unsupported {
+            field: format!("process.user.{field}"),
+            value: id.to_string(),
+            remedy: "the kernel has no such user or group; give a smaller number",
+        })
+    })
+}
+
+/// `HOME` of a process whose configuration gives none. No configuration can say it: a NUL ends a string.
+pub const UNKNOWN_HOME: &str = "HOME=\0";
+
 /// What a runtime takes for granted about a process.
 pub fn normalise_process(process: &mut Process) {
+    // The engine would ask getpwuid(3), in the container; the workload looks for itself.
+    let mut env = process.env().clone().unwrap_or_default();
+    env.retain(|variable| variable != "HOME=");
+    if !env.iter().any(|variable| variable.starts_with("HOME=")) {
+        env.push(UNKNOWN_HOME.to_owned());
+    }
+    process.set_env(Some(env));
     // The engine takes "given" for "true" when it orders seccomp and capabilities.
     if process.no_new_privileges() == Some(false) {
         process.set_no_new_privileges(None);

@@ -159,7 +159,8 @@ fn wrong_values_are_read_or_refused() {
         json!({}),
         json!([null]),
     ];
-    let texts: [(Value, fn(&[u8])); 3] = [
+    type Target = fn(&[u8]);
+    let texts: [(Value, Target); 3] = [
         (full_config(), super::config),
         (full_config()["process"].clone(), process),
         (full_config()["linux"]["resources"].clone(), resources),

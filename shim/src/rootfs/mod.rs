@@ -2,7 +2,9 @@
 //! The only place where thin volumes, mounts and labels meet.
 
 mod base;
+mod links;
 mod needs;
+mod over_proc;
 mod plan;
 mod pool;
 mod private;
@@ -12,7 +14,9 @@ use std::path::{Path, PathBuf};
 
 use sharedroot_dm::{Backing, Bytes, Pool, PoolConfig, PoolName, VolumeName};
 
+pub use links::refuse_links;
 pub use needs::{make_start_directory, mount_points};
+pub use over_proc::refuse_over_proc;
 pub use plan::{AnnotationError, Facts, Mode, Plan, plan};
 pub use private::{delete_forgotten, prepare_private, release_private, volume_name};
 pub use shared::{Rooted, prepare_shared};
@@ -77,6 +81,41 @@ pub enum RootfsError {
     NotForced {
         /// The pool.
         pool: PoolName,
+    },
+    /// The engine would follow it out of the root.
+    #[error(
+        "a component of {path} is a symbolic link in the root: the engine makes files there and would follow it \
+         out of the container; make it a directory in the image"
+    )]
+    Link {
+        /// The path in the container.
+        path: PathBuf,
+    },
+    /// Others who use the volume could lead the node to another place.
+    #[error(
+        "linux.devices[{at}].path: {path} lies in the volume mounted at {volume}; \
+         give the device a path outside of every volume"
+    )]
+    DeviceInVolume {
+        /// Which device.
+        at: usize,
+        /// The path of its node in the container.
+        path: PathBuf,
+        /// The mount it lies in.
+        volume: PathBuf,
+    },
+    /// What the kernel and the runtime take for procfs would be something else.
+    #[error(
+        "mounts[{at}].destination: {destination} would cover {lands} in the container; \
+         nothing but procfs can be mounted there, give the mount another place"
+    )]
+    OverProc {
+        /// Which mount.
+        at: usize,
+        /// As it is given.
+        destination: PathBuf,
+        /// With the links of the image resolved.
+        lands: PathBuf,
     },
     /// The records of containers.
     #[error(transparent)]
