@@ -3,8 +3,11 @@
 
 use std::ffi::CString;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::io::Write;
+use std::path::PathBuf;
 
+use pathrs::flags::OpenFlags;
+use pathrs::procfs::{ProcfsBase, ProcfsHandle};
 use selinux::{KernelSupport, SecurityContext};
 
 /// A label that cannot be used, or could not be set.
@@ -193,23 +196,19 @@ pub fn enabled() -> bool {
 impl ProcessLabel {
     /// Makes the next execve of this thread run under the label.
     ///
-    /// Called inside the container, so `/proc` must really be procfs: a directory of the image in
-    /// its place would swallow the label (CVE-2019-16884).
+    /// Called inside the container, where `/proc` may be anything: a directory of the image, or a procfs on parts of
+    /// which the container mounted something that swallows the label or sends it elsewhere (CVE-2019-16884,
+    /// CVE-2025-52881). libpathrs opens the file of a procfs of its own, or without crossing a mount.
     ///
     /// # Errors
     /// [`LabelError::SetExec`]; the caller must not go on to execve.
     pub fn set_for_exec(&self) -> Result<(), LabelError> {
         let fail = |why: String| LabelError::SetExec { label: self.clone(), why };
-        let attribute = Path::new("/proc/thread-self/attr");
-        let found = nix::sys::statfs::statfs(attribute)
-            .map_err(|e| fail(format!("{}: {e}", attribute.display())))?;
-        if found.filesystem_type() != nix::sys::statfs::PROC_SUPER_MAGIC {
-            return Err(fail(format!("{} is not on procfs", attribute.display())));
-        }
-        let text = CString::new(self.0.as_str()).map_err(|e| fail(e.to_string()))?;
-        SecurityContext::from_c_str(&text, true)
-            .set_for_next_exec()
-            .map_err(|e| fail(e.to_string()))
+        let procfs = ProcfsHandle::new().map_err(|e| fail(e.to_string()))?;
+        let mut attribute = procfs
+            .open(ProcfsBase::ProcThreadSelf, "attr/exec", OpenFlags::O_WRONLY)
+            .map_err(|e| fail(format!("open /proc/thread-self/attr/exec: {e}")))?;
+        attribute.write_all(self.0.as_bytes()).map_err(|e| fail(e.to_string()))
     }
 }
 

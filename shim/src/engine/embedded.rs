@@ -7,6 +7,7 @@ use libcontainer::container::{Container, ContainerStatus};
 use libcontainer::error::LibcontainerError;
 use libcontainer::syscall::syscall::SyscallType;
 
+use super::descriptors::close_inherited;
 use super::normal::Labels;
 use super::signal;
 use super::workload::Workload;
@@ -213,7 +214,10 @@ impl Embedded {
     /// # Errors
     /// [`EngineError::Engine`]; nothing of the container is left then.
     pub fn create(&self, labels: &Labels, options: &CreateOptions) -> Result<(), EngineError> {
-        let workload = Workload { label: labels.process.clone(), ..Workload::default() };
+        let workload = Workload::new(labels.process.clone(), None, Vec::new());
+        let wrong = |what: String| EngineError::Process { id: self.id.clone(), what };
+        close_inherited(options.preserve_fds)
+            .map_err(|e| wrong(format!("close what the caller left open: {e}")))?;
         let build = || {
             self.builder()?
                 .with_executor(workload)

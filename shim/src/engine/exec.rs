@@ -13,6 +13,7 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 use oci_spec::runtime::{Capabilities, Capability as SpecCapability, Process, Spec};
 
+use super::descriptors::close_inherited;
 use super::normal::normalise_process;
 use super::workload::{LATE_CAPABILITIES, Workload};
 use super::{Embedded, EngineError};
@@ -71,7 +72,7 @@ impl Tenant {
             Some(_) if process.no_new_privileges() != Some(true) => lend(&mut process),
             _ => Vec::new(),
         };
-        Ok(Self { process, workload: Workload { label, filter, lent } })
+        Ok(Self { process, workload: Workload::new(label, filter, lent) })
     }
 
     /// Whether the process wants a terminal.
@@ -133,6 +134,8 @@ impl Embedded {
             return Err(EngineError::Console);
         }
         let wrong = |what: String| EngineError::Process { id: self.id().clone(), what };
+        close_inherited(terminal.preserve_fds)
+            .map_err(|e| wrong(format!("close what the caller left open: {e}")))?;
         let path = self.bundle().join(format!("exec-{}.json", std::process::id()));
         let text = serde_json::to_vec(&tenant.process).map_err(|e| wrong(e.to_string()))?;
         std::fs::write(&path, text).map_err(|e| wrong(format!("write {}: {e}", path.display())))?;

@@ -8,14 +8,16 @@
 //! | `delegate/` | another runtime, in its own words, with our root |
 //! | `normal.rs` | a configuration in words that the embedded engine understands |
 //! | `exec.rs`, `workload.rs` | one more process; the last steps before the image's own code runs |
-//! | `sealed.rs` | our own executable out of a container's reach |
+//! | `sealed.rs`, `descriptors.rs`, `home.rs` | our own executable, and what is open on the host, out of a container's reach; no code of the image in this process |
 //! | `cgroup.rs`, `stats.rs`, `signal.rs` | limits, figures, signals |
 
 mod cgroup;
 mod choice;
 mod delegate;
+mod descriptors;
 mod embedded;
 mod exec;
+mod home;
 mod normal;
 mod sealed;
 mod signal;

@@ -141,8 +141,18 @@ fn propagation(spec: &Spec) -> Result<&'static str, SpecError> {
     }
 }
 
+/// `HOME` of a process whose configuration gives none. No configuration can say it: a NUL ends a string.
+pub const UNKNOWN_HOME: &str = "HOME=\0";
+
 /// What a runtime takes for granted about a process.
 pub fn normalise_process(process: &mut Process) {
+    // The engine would ask getpwuid(3), in the container; the workload looks for itself.
+    let mut env = process.env().clone().unwrap_or_default();
+    env.retain(|variable| variable != "HOME=");
+    if !env.iter().any(|variable| variable.starts_with("HOME=")) {
+        env.push(UNKNOWN_HOME.to_owned());
+    }
+    process.set_env(Some(env));
     // The engine takes "given" for "true" when it orders seccomp and capabilities.
     if process.no_new_privileges() == Some(false) {
         process.set_no_new_privileges(None);

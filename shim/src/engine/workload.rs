@@ -1,15 +1,21 @@
 //! The last steps inside the container, between the engine's set-up and execve: what the engine
 //! leaves out is done here, and a failure ends the process before any of the image's code runs.
 
+use std::collections::HashMap;
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use caps::{CapSet, Capability};
 use libcontainer::seccomp::initialize_seccomp;
-use libcontainer::workload::{Executor, ExecutorError, ExecutorValidationError};
-use nix::unistd::{AccessFlags, access, execv};
+use libcontainer::workload::{
+    Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError,
+};
+use nix::unistd::{AccessFlags, access, execve};
 use oci_spec::runtime::{LinuxSeccomp, Spec};
 
+use super::home;
+use super::normal::UNKNOWN_HOME;
 use crate::label::ProcessLabel;
 
 /// Where programs are looked for if the process has no PATH.
@@ -28,6 +34,33 @@ pub struct Workload {
     pub filter: Option<Box<LinuxSeccomp>>,
     /// Of an `exec`: capabilities that were lent for the filter and must go.
     pub lent: Vec<Capability>,
+    /// The environment that the engine made of the configuration's.
+    environment: OnceLock<HashMap<String, String>>,
+}
+
+impl Workload {
+    /// A process confined by all of these.
+    #[must_use]
+    pub fn new(
+        label: Option<ProcessLabel>,
+        filter: Option<Box<LinuxSeccomp>>,
+        lent: Vec<Capability>,
+    ) -> Self {
+        Self { label, filter, lent, environment: OnceLock::new() }
+    }
+
+    /// The environment in the form of execve(2).
+    fn environment(&self, uid: u32) -> Result<Vec<CString>, String> {
+        let variables = self.environment.get().ok_or("the engine gave no environment")?;
+        variables
+            .iter()
+            .map(|(name, value)| match format!("{name}={value}") {
+                unknown if unknown == UNKNOWN_HOME => format!("HOME={}", home::of_user(uid)),
+                known => known,
+            })
+            .map(|text| CString::new(text).map_err(|e| format!("process.env: {e}")))
+            .collect()
+    }
 }
 
 impl Executor for Workload {
@@ -41,9 +74,17 @@ impl Executor for Workload {
         }
     }
 
+    /// Keeps the environment for execve(2); this process's own stays as it is.
+    fn setup_envs(&self, envs: HashMap<String, String>) -> Result<(), ExecutorSetEnvsError> {
+        let twice = |_| ExecutorSetEnvsError::Other("the environment was set twice".into());
+        self.environment.set(envs).map_err(twice)
+    }
+
     fn exec(&self, spec: &Spec) -> Result<(), ExecutorError> {
         let fail = |why: String| ExecutorError::Execution(why.into());
         let (path, args) = program(spec).map_err(fail)?;
+        let uid = spec.process().as_ref().map_or(0, |process| process.user().uid());
+        let env = self.environment(uid).map_err(fail)?;
         for lent in &self.lent {
             caps::drop(None, CapSet::Bounding, *lent)
                 .map_err(|e| fail(format!("drop {lent} from the bounding set: {e}")))?;
@@ -58,7 +99,7 @@ impl Executor for Workload {
                 Err(e) => return Err(fail(format!("load the seccomp filter: {e}"))),
             }
         }
-        let Err(error) = execv(&path, &args);
+        let Err(error) = execve(&path, &args, &env);
         Err(fail(format!("exec {path:?}: {error}")))
     }
 }

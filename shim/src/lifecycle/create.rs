@@ -14,7 +14,7 @@ use crate::image;
 use crate::record::{Lock, Record, RecordError, Rootfs};
 use crate::rootfs::{
     Facts, Mode, Plan, Rooted, make_start_directory, mount_points, plan, prepare_private,
-    prepare_shared, volume_name,
+    prepare_shared, refuse_links, volume_name,
 };
 
 /// What `create`, `run` or `restore` was asked for.
@@ -114,6 +114,7 @@ impl Container {
             }
             prepared => prepared?,
         };
+        refuse_links(&bundle.root, &bundle.spec)?;
         if !matches!(rootfs, Rootfs::Shared { .. }) {
             make_start_directory(&bundle.root, &bundle.spec)?;
         }

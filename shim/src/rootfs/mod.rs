@@ -2,6 +2,7 @@
 //! The only place where thin volumes, mounts and labels meet.
 
 mod base;
+mod links;
 mod needs;
 mod plan;
 mod pool;
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use sharedroot_dm::{Backing, Bytes, Pool, PoolConfig, PoolName, VolumeName};
 
+pub use links::refuse_links;
 pub use needs::{make_start_directory, mount_points};
 pub use plan::{AnnotationError, Facts, Mode, Plan, plan};
 pub use private::{delete_forgotten, prepare_private, release_private, volume_name};
@@ -77,6 +79,28 @@ pub enum RootfsError {
     NotForced {
         /// The pool.
         pool: PoolName,
+    },
+    /// The engine would follow it out of the root.
+    #[error(
+        "a component of {path} is a symbolic link in the root: the engine makes files there and would follow it \
+         out of the container; make it a directory in the image"
+    )]
+    Link {
+        /// The path in the container.
+        path: PathBuf,
+    },
+    /// Others who use the volume could lead the node to another place.
+    #[error(
+        "linux.devices[{at}].path: {path} lies in the volume mounted at {volume}; \
+         give the device a path outside of every volume"
+    )]
+    DeviceInVolume {
+        /// Which device.
+        at: usize,
+        /// The path of its node in the container.
+        path: PathBuf,
+        /// The mount it lies in.
+        volume: PathBuf,
     },
     /// The records of containers.
     #[error(transparent)]

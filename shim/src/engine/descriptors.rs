@@ -1,0 +1,51 @@
+//! No descriptor of the host in a container.
+//!
+//! A directory that is open while the container's program is looked up leads out of the container: a program, an
+//! interpreter or a working directory in `/proc/self/fd/N/..` is looked up before execve(2) closes anything
+//! (CVE-2024-21626). So there is none: what the runtime's caller left open is closed here, and the runtime itself
+//! opens directories only for the time of one step.
+
+use std::io;
+
+/// Closes what this process inherited, but for the three streams and the `preserved` descriptors from 3 on, which
+/// the caller means for the container; those of systemd's socket activation (sd_listen_fds(3)) count as such.
+///
+/// What came through execve(2) has no close-on-exec flag, and what this process opened has one.
+///
+/// # Errors
+/// `/proc/self` cannot be read.
+pub fn close_inherited(preserved: i32) -> io::Result<()> {
+    let activated = std::env::var("LISTEN_FDS").ok().and_then(|n| n.parse().ok()).unwrap_or(0);
+    let first = 3_i32.saturating_add(preserved.max(0)).saturating_add(activated.max(0_i32));
+    for entry in std::fs::read_dir("/proc/self/fdinfo")? {
+        let entry = entry?;
+        let number = entry.file_name().to_str().and_then(|name| name.parse().ok());
+        let Some(number) = number.filter(|number: &i32| *number >= first) else { continue };
+        if !closes_on_exec(&std::fs::read_to_string(entry.path())?) {
+            nix::unistd::close(number)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether the text is of a descriptor with the flag (proc_pid_fdinfo(5)).
+fn closes_on_exec(fdinfo: &str) -> bool {
+    const O_CLOEXEC: u32 = 0o2_000_000;
+    let flags = fdinfo.lines().find_map(|line| line.strip_prefix("flags:"));
+    let flags = flags.and_then(|octal| u32::from_str_radix(octal.trim(), 8).ok());
+    flags.is_some_and(|flags| flags & O_CLOEXEC != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_flag_is_read_of_both_kinds() {
+        use std::os::fd::AsRawFd;
+        let own = std::fs::File::open("/").unwrap();
+        let info = |n: i32| std::fs::read_to_string(format!("/proc/self/fdinfo/{n}")).unwrap();
+        assert!(closes_on_exec(&info(own.as_raw_fd())));
+        assert!(!closes_on_exec(&info(0)), "standard input came from the caller");
+    }
+}

@@ -1,0 +1,57 @@
+//! Where the user of a process is at home, by the container's own `/etc/passwd`.
+//!
+//! Not by getpwuid(3), which the engine would call for a process without HOME: it loads the modules that the image's
+//! `/etc/nsswitch.conf` names, so code of the image would run in the runtime's process, with all descriptors that it
+//! has open on the host.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
+
+/// No more of the file is read.
+const MOST: u64 = 1 << 20;
+
+/// The home directory of `uid`; `/` where the container does not say, as with runc.
+///
+/// Called inside the container. The file is the image's: it may be a FIFO, or lead to one.
+#[must_use]
+pub fn of_user(uid: u32) -> String {
+    let passwd = Path::new("/etc/passwd");
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let home = rustix::fs::openat2(CWD, passwd, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS)
+        .ok()
+        .filter(|file| {
+            let stat = rustix::fs::fstat(file);
+            stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_file())
+        })
+        .and_then(|file| find(BufReader::new(std::fs::File::from(file).take(MOST)), uid));
+    home.unwrap_or_else(|| "/".to_owned())
+}
+
+/// passwd(5): `name:password:UID:GID:comment:home:shell`.
+fn find(passwd: impl BufRead, uid: u32) -> Option<String> {
+    passwd.lines().map_while(Result::ok).find_map(|line| {
+        let mut fields = line.split(':').skip(2);
+        let found = fields.next()?.parse::<u32>().ok()?;
+        let home = fields.nth(2)?;
+        (found == uid && !home.is_empty()).then(|| home.to_owned())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::find;
+
+    #[test]
+    fn the_users_line_is_found() {
+        let text = "root:x:0:0:root:/root:/bin/sh\n\n# no line\nshort:x:7\nx:x:seven:0::/x:\n\
+                    seven:x:7:7::/home/seven\nother:x:7:7::/other:\nempty:x:8:8:::\n";
+        let home = |uid| find(text.as_bytes(), uid);
+        assert_eq!(home(0).as_deref(), Some("/root"));
+        assert_eq!(home(7).as_deref(), Some("/home/seven"));
+        assert_eq!(home(8), None);
+        assert_eq!(home(9), None);
+        assert_eq!(find(&b"\xff:x:0:0::/a:\n"[..], 0), None);
+    }
+}
