@@ -8,6 +8,7 @@
 //! | `lab.rs` | where a test may run; waiting; files that a test changes and puts back |
 //! | `census.rs` | what the host has, and what is left over of it |
 //! | `kernel_view.rs` | one process as the kernel shows it |
+//! | `attack.rs` | what an attacker has: an image under each kind of root, a racing process |
 //! | `bundle.rs` | bundles made from the guest's static busybox |
 //! | `stack.rs` | an image without an engine, and bundles on it |
 //! | `pool.rs` | the pool made, taken away and looked at behind sharedroot's back |
@@ -16,6 +17,7 @@
 //! | `daemon.rs` | the Docker daemon with more runtimes |
 #![forbid(unsafe_code)]
 
+pub mod attack;
 pub mod bundle;
 pub mod census;
 pub mod command;

@@ -33,6 +33,16 @@ impl Runtime {
         Self { program: program.to_owned(), root: TempDir::new("root") }
     }
 
+    /// The program's path or name.
+    pub fn program(&self) -> &str {
+        &self.program
+    }
+
+    /// Whether it is the one of this repository, and not another that proves a test.
+    pub fn is_sharedroot(&self) -> bool {
+        self.program.ends_with("/sharedroot")
+    }
+
     /// Its state directory.
     pub fn root(&self) -> &str {
         self.root.str()
@@ -41,6 +51,11 @@ impl Runtime {
     /// A command of it on its state directory.
     pub fn cmd(&self, words: &[&str]) -> Cmd {
         Cmd::new(&self.program).args(&["--root", self.root.str()]).args(words)
+    }
+
+    /// The container of an ID that a command given to the runtime by hand may have made.
+    pub fn container(&self, id: String) -> Container<'_> {
+        Container { runtime: self, id }
     }
 
     /// `create`, which must succeed.

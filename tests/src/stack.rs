@@ -3,7 +3,7 @@
 use std::fs;
 use std::ops::Deref;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
@@ -35,6 +35,12 @@ impl Image {
         make_rootfs(Path::new(&layer));
         fs::write(format!("{layer}/etc/unique"), &image.name).expect("write /etc/unique");
         image
+    }
+
+    /// The directory of its only layer, for changes before the first bundle.
+    #[track_caller]
+    pub fn top(&self) -> PathBuf {
+        self.layer("1").into()
     }
 
     /// A directory where an engine keeps a layer; a runtime trusts no other.

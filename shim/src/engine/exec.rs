@@ -11,10 +11,12 @@ use libcontainer::capabilities::CapabilityExt;
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
-use oci_spec::runtime::{Capabilities, Capability as SpecCapability, Process, Spec};
+use oci_spec::runtime::{
+    Capabilities, Capability as SpecCapability, LinuxNamespaceType, Process, Spec,
+};
 
 use super::descriptors::close_inherited;
-use super::normal::normalise_process;
+use super::normal::{SpecError, normalise_process, refuse_no_user};
 use super::workload::{LATE_CAPABILITIES, Workload};
 use super::{Embedded, EngineError};
 use crate::label::{self, LabelError, ProcessLabel};
@@ -46,8 +48,10 @@ impl Tenant {
     /// Completes `process` with what the container's own configuration says.
     ///
     /// # Errors
-    /// [`LabelError`].
-    pub fn new(spec: &Spec, mut process: Process) -> Result<Self, LabelError> {
+    /// [`SpecError`].
+    pub fn new(spec: &Spec, mut process: Process) -> Result<Self, SpecError> {
+        refuse_no_user(&process)?;
+        refuse_user_namespace(spec)?;
         let init = spec.process().as_ref();
         if process.capabilities().is_none() {
             process.set_capabilities(init.and_then(|p| p.capabilities().clone()));
@@ -63,7 +67,9 @@ impl Tenant {
         let inherited = init.and_then(|p| p.selinux_label().clone()).filter(|l| !l.is_empty());
         let label = match given.or(inherited) {
             Some(text) if !label::enabled() => {
-                return Err(LabelError::Disabled { field: "process.selinuxLabel", label: text });
+                return Err(
+                    LabelError::Disabled { field: "process.selinuxLabel", label: text }.into()
+                );
             }
             text => text.as_deref().map(ProcessLabel::parse).transpose()?,
         };
@@ -80,6 +86,23 @@ impl Tenant {
     pub fn wants_terminal(&self) -> bool {
         self.process.terminal().unwrap_or(false)
     }
+}
+
+/// The engine joins every namespace of the container but this one: the process would be the host's root.
+fn refuse_user_namespace(spec: &Spec) -> Result<(), SpecError> {
+    let namespaces = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_deref());
+    let user = namespaces
+        .unwrap_or_default()
+        .iter()
+        .any(|namespace| namespace.typ() == LinuxNamespaceType::User);
+    if !user {
+        return Ok(());
+    }
+    Err(SpecError::Unsupported {
+        field: "linux.namespaces".to_owned(),
+        value: "exec in a container with a user namespace".to_owned(),
+        remedy: "use runc or crun for it",
+    })
 }
 
 /// Adds capabilities by name to what a process may use, as `exec --cap` asks.

@@ -75,6 +75,7 @@ pub fn normalise(
 ) -> Result<Labels, SpecError> {
     let labels = Labels::of(spec)?;
     if let Some(process) = spec.process_mut() {
+        refuse_no_user(process)?;
         normalise_process(process);
     }
     for mount in spec.mounts_mut().iter_mut().flatten() {
@@ -139,6 +140,25 @@ fn propagation(spec: &Spec) -> Result<&'static str, SpecError> {
             remedy: "give private, slave, shared or unbindable, with or without a leading r",
         }),
     }
+}
+
+/// Refuses the user and group IDs that stand for "no change" in setresuid(2), setresgid(2): the process would stay
+/// root.
+///
+/// # Errors
+/// [`SpecError::Unsupported`] naming the field.
+pub fn refuse_no_user(process: &Process) -> Result<(), SpecError> {
+    let user = process.user();
+    let more = user.additional_gids().as_deref().unwrap_or_default();
+    let ids = [("uid", user.uid()), ("gid", user.gid())].into_iter();
+    let all = ids.chain(more.iter().map(|gid| ("additionalGids", *gid)));
+    all.into_iter().find(|(_, id)| *id == u32::MAX).map_or(Ok(()), |(field, id)| {
+        Err(SpecError::Unsupported {
+            field: format!("process.user.{field}"),
+            value: id.to_string(),
+            remedy: "the kernel has no such user or group; give a smaller number",
+        })
+    })
 }
 
 /// `HOME` of a process whose configuration gives none. No configuration can say it: a NUL ends a string.

@@ -14,7 +14,7 @@ use crate::image;
 use crate::record::{Lock, Record, RecordError, Rootfs};
 use crate::rootfs::{
     Facts, Mode, Plan, Rooted, make_start_directory, mount_points, plan, prepare_private,
-    prepare_shared, refuse_links, volume_name,
+    prepare_shared, refuse_links, refuse_over_proc, volume_name,
 };
 
 /// What `create`, `run` or `restore` was asked for.
@@ -115,6 +115,7 @@ impl Container {
             prepared => prepared?,
         };
         refuse_links(&bundle.root, &bundle.spec)?;
+        refuse_over_proc(&bundle.root, &bundle.spec)?;
         if !matches!(rootfs, Rootfs::Shared { .. }) {
             make_start_directory(&bundle.root, &bundle.spec)?;
         }

@@ -3,7 +3,7 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,7 @@ enum Held {
     /// There was nothing to lock, or somebody does not let go of it.
     Nothing,
     Locked(Flock<File>),
-    /// The directory, to know it again.
+    /// The file, to know it again.
     LetGo(File),
 }
 
@@ -78,7 +78,7 @@ impl Place {
             Ok(()) => {
                 let lock = self.lock(Duration::ZERO)?;
                 // Between the two calls another `create` may have taken it for abandoned.
-                if lock.as_ref().is_some_and(|dir| self.is(dir)) {
+                if lock.as_ref().is_some_and(|lock| self.is(lock)) {
                     Ok(lock.into())
                 } else {
                     Err(RecordError::Exists { id: self.id.clone() })
@@ -91,6 +91,12 @@ impl Place {
         }
     }
 
+    /// A file and not the directory: the engine's processes inherit it, and a directory would lead
+    /// an image's program out of its container (`/proc/self/fd/N/..`, CVE-2024-21626).
+    fn lock_file(&self) -> PathBuf {
+        self.dir.join("lock")
+    }
+
     /// The lock of one container, so that its verbs that make and unmake do not overlap. `None` in
     /// it if there is no record, or if its holder does not let go in `patience`: the holder may be
     /// a process that a killed `create` left behind, and a `delete` must end it.
@@ -99,16 +105,19 @@ impl Place {
     /// [`RecordError::File`].
     fn lock(&self, patience: Duration) -> Result<Option<Flock<File>>, RecordError> {
         let deadline = Instant::now() + patience;
-        let mut dir = match File::open(&self.dir) {
+        let path = self.lock_file();
+        let mut options = File::options();
+        options.write(true).create(true).truncate(false).mode(0o600);
+        let mut lock = match options.open(&path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            opened => opened.map_err(file("open", &self.dir))?,
+            opened => opened.map_err(file("open", &path))?,
         };
         loop {
-            match Flock::lock(dir, FlockArg::LockExclusiveNonblock) {
+            match Flock::lock(lock, FlockArg::LockExclusiveNonblock) {
                 Ok(lock) => return Ok(Some(lock)),
-                Err((back, Errno::EWOULDBLOCK)) if Instant::now() < deadline => dir = back,
+                Err((back, Errno::EWOULDBLOCK)) if Instant::now() < deadline => lock = back,
                 Err((_, Errno::EWOULDBLOCK)) => return Ok(None),
-                Err((_, errno)) => return Err(file("lock", &self.dir)(errno.into())),
+                Err((_, errno)) => return Err(file("lock", &path)(errno.into())),
             }
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -128,9 +137,9 @@ impl Place {
     /// # Errors
     /// [`RecordError::File`].
     pub fn regain(&self, lock: &mut Lock) -> Result<bool, RecordError> {
-        if let Held::LetGo(dir) = &lock.0 {
+        if let Held::LetGo(known) = &lock.0 {
             let again = self.lock(Duration::from_secs(10))?;
-            if !self.is(dir) {
+            if !self.is(known) {
                 return Ok(false);
             }
             *lock = again.into();
@@ -138,10 +147,10 @@ impl Place {
         Ok(true)
     }
 
-    /// Whether this is still the directory that was opened.
-    fn is(&self, dir: &File) -> bool {
-        let found = fs::metadata(&self.dir);
-        dir.metadata().is_ok_and(|open| found.is_ok_and(|found| found.ino() == open.ino()))
+    /// Whether the lock is still that of the directory: another container's has another one.
+    fn is(&self, lock: &File) -> bool {
+        let found = fs::metadata(self.lock_file());
+        lock.metadata().is_ok_and(|open| found.is_ok_and(|found| found.ino() == open.ino()))
     }
 
     /// Whether the record is of a `create` or `delete` that died: nobody holds its lock.

@@ -4,6 +4,7 @@
 mod base;
 mod links;
 mod needs;
+mod over_proc;
 mod plan;
 mod pool;
 mod private;
@@ -15,6 +16,7 @@ use sharedroot_dm::{Backing, Bytes, Pool, PoolConfig, PoolName, VolumeName};
 
 pub use links::refuse_links;
 pub use needs::{make_start_directory, mount_points};
+pub use over_proc::refuse_over_proc;
 pub use plan::{AnnotationError, Facts, Mode, Plan, plan};
 pub use private::{delete_forgotten, prepare_private, release_private, volume_name};
 pub use shared::{Rooted, prepare_shared};
@@ -101,6 +103,19 @@ pub enum RootfsError {
         path: PathBuf,
         /// The mount it lies in.
         volume: PathBuf,
+    },
+    /// What the kernel and the runtime take for procfs would be something else.
+    #[error(
+        "mounts[{at}].destination: {destination} would cover {lands} in the container; \
+         nothing but procfs can be mounted there, give the mount another place"
+    )]
+    OverProc {
+        /// Which mount.
+        at: usize,
+        /// As it is given.
+        destination: PathBuf,
+        /// With the links of the image resolved.
+        lands: PathBuf,
     },
     /// The records of containers.
     #[error(transparent)]

