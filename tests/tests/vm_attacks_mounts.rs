@@ -16,6 +16,12 @@ const MOUNTS: usize = 30;
 /// Containers for each kind of root.
 const ROUNDS: usize = 6;
 
+/// Where mount `n` goes: every second one to a directory that the link's aim outside has, too; the others would have
+/// to be made there.
+fn name_of(n: usize) -> String {
+    format!("mount{n}")
+}
+
 #[test]
 fn vm_a_racing_link_leads_no_mount_out() {
     let (runtime, volume, outside) =
@@ -23,21 +29,27 @@ fn vm_a_racing_link_leads_no_mount_out() {
     let source = TempDir::new("source");
     fs::write(source.0.join("mark"), "").unwrap();
     let inside = |path: &str| outside.0.join(path);
-    for n in 0..MOUNTS {
-        fs::create_dir(inside(&format!("there{n}"))).unwrap();
+    for n in (0..MOUNTS).step_by(2) {
+        fs::create_dir(inside(&name_of(n))).unwrap();
     }
     let before = listing(&outside.0);
     let exchanged = volume.0.join("dir");
     fs::create_dir(&exchanged).unwrap();
-    let image = |root: &Path| fs::create_dir(root.join("volume")).unwrap();
+    // Inside of the root the link leads to directories, too, so that a mount can succeed either way.
+    let image = |root: &Path| {
+        fs::create_dir(root.join("volume")).unwrap();
+        for n in 0..MOUNTS {
+            let there = root.join(&outside.str()[1..]).join(name_of(n));
+            fs::create_dir_all(there).unwrap();
+        }
+    };
+    let mark = source.0.file_name().unwrap().to_str().unwrap();
     let (mut swaps, mut made, mut refused) = (0, 0, 0);
     for target in targets(&runtime, &["sleep", "1000"], image) {
         target.edit(|config| {
             bind(config, volume.str(), "/volume");
             for n in 0..MOUNTS {
-                // One that the link's aim has, too, and one that has to be made.
-                let there = if n % 2 == 0 { "there" } else { "new" };
-                bind(config, source.str(), &format!("/volume/dir/{there}{n}"));
+                bind(config, source.str(), &format!("/volume/dir/{}", name_of(n)));
             }
         });
         for _ in 0..ROUNDS {
@@ -52,8 +64,7 @@ fn vm_a_racing_link_leads_no_mount_out() {
             if created.status == 0 {
                 made += 1;
                 let mounts = mounts_of(&container.pid().to_string());
-                let placed =
-                    mounts.iter().filter(|mount| mount.root.ends_with(source.str())).count();
+                let placed = mounts.iter().filter(|mount| mount.root.ends_with(mark)).count();
                 assert_eq!(placed, MOUNTS, "a mount is outside of the root, {what}");
             } else {
                 refused += 1;
