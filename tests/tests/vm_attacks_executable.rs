@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::json;
-use sharedroot_tests::attack::{Target, allow, script, targets};
+use sharedroot_tests::attack::{Target, allow, bind, script, targets};
 use sharedroot_tests::command::{out, run, unique_name};
 use sharedroot_tests::lab::{TempDir, wait_for};
 use sharedroot_tests::runtime::{Container, Runtime};
@@ -15,7 +15,8 @@ use sharedroot_tests::runtime::{Container, Runtime};
 const TRAP: &str = "#!/proc/self/exe\n";
 
 /// Opens the executable of the first process that has not the image's, ends the process, writes to what it opened.
-const CAPTURE: &str = r#"
+/// The runtime must not be at work then, or the kernel refuses (ETXTBSY): so nobody waits for this.
+const CAPTURE: &str = r#"exec > /volume/said 2>&1
 for try in $(busybox seq 200); do
     for p in /proc/[0-9]*; do
         exe=$(busybox readlink $p/exe) || continue
@@ -27,11 +28,12 @@ for try in $(busybox seq 200); do
             if echo overwritten 2>/dev/null > /proc/self/fd/9; then echo "overwritten $exe"; exit; fi
             busybox usleep 20000
         done
+        echo overwritten > /proc/self/fd/9
         echo "kept $exe"; exit
     done
     busybox usleep 20000
 done
-echo "nothing captured""#;
+echo "kept: nothing was captured""#;
 
 #[track_caller]
 fn trap(root: &Path) {
@@ -40,12 +42,14 @@ fn trap(root: &Path) {
     fs::copy(Path::new("/").join(loader), root.join(loader)).unwrap();
     out(&["mkfifo", root.join("etc/ld.so.preload").to_str().unwrap()]);
     script(&root.join("bin/trap"), TRAP);
+    fs::create_dir(root.join("volume")).unwrap();
 }
 
 /// A container whose root may look into every process it sees; the worst case.
 #[track_caller]
-fn attacker<'r>(runtime: &'r Runtime, target: &Target) -> Container<'r> {
+fn attacker<'r>(runtime: &'r Runtime, target: &Target, volume: &TempDir) -> Container<'r> {
     target.edit(|config| {
+        bind(config, volume.str(), "/volume");
         config["process"]["args"] = json!(["sleep", "1000"]);
         allow(config, &["CAP_SYS_PTRACE"]);
     });
@@ -59,23 +63,39 @@ fn executable(runtime: &Runtime) -> (String, Vec<u8>) {
     (path, bytes)
 }
 
+/// The attack, begun and not waited for; what it says when it has ended.
 #[track_caller]
-fn fails(attacker: &Container<'_>, what: &str) {
-    let said = attacker.exec(&[], &["sh", "-c", CAPTURE]);
-    assert!(said.stdout.contains("captured"), "{what}: the attack did not get that far: {said}");
-    assert!(said.stdout.contains("kept"), "{what}: {said}");
+fn attack(attacker: &Container<'_>, volume: &TempDir) -> String {
+    let said = volume.0.join("said");
+    fs::write(&said, "").unwrap();
+    attacker.exec(&["--detach"], &["sh", "-c", CAPTURE]).ok();
+    wait_for("the end of the attack", || {
+        let text = fs::read_to_string(&said).unwrap();
+        text.lines()
+            .any(|line| line.starts_with("kept") || line.starts_with("overwritten"))
+            .then_some(text)
+    })
+}
+
+#[track_caller]
+fn fails(attacker: &Container<'_>, volume: &TempDir, what: &str) {
+    let said = attack(attacker, volume);
+    assert!(said.contains("captured /"), "{what}: the attack did not get that far: {said}");
+    assert!(said.contains("kept /"), "{what}: {said}");
+    assert!(!said.contains("ext file busy"), "{what}: the runtime was still at work: {said}");
 }
 
 #[test]
 fn vm_the_executable_cannot_be_overwritten() {
     let runtime = Runtime::of_env();
     let (path, before) = executable(&runtime);
+    let volume = TempDir::new("volume");
     for target in targets(&runtime, &["sleep", "1000"], trap) {
-        let attacker = attacker(&runtime, &target);
+        let attacker = attacker(&runtime, &target, &volume);
         let what = |verb: &str| format!("{verb} on a root {}", target.kind);
 
         attacker.exec(&["--detach"], &["/bin/trap"]).ok();
-        fails(&attacker, &what("exec"));
+        fails(&attacker, &volume, &what("exec"));
 
         // Other containers of the same pid namespace, so that the attacker outlives what he attacks.
         target.edit(|config| {
@@ -88,15 +108,15 @@ fn vm_the_executable_cannot_be_overwritten() {
             config["process"]["args"] = json!(["/bin/trap"]);
         });
         let created = runtime.create(&target);
-        fails(&attacker, &what("create, before start,"));
+        fails(&attacker, &volume, &what("create, before start,"));
         drop(created);
         let started = runtime.start(&target);
-        fails(&attacker, &what("create and start"));
+        fails(&attacker, &volume, &what("create and start"));
         drop(started);
         let id = unique_name("run");
         runtime.cmd(&["run", "--detach", "--bundle", target.str(), &id]).run().ok();
         let ran = runtime.container(id);
-        fails(&attacker, &what("run"));
+        fails(&attacker, &volume, &what("run"));
         drop(ran);
         assert!(fs::read(&path).unwrap() == before, "{}: {path} has changed", target.kind);
     }
@@ -110,8 +130,9 @@ fn vm_an_executable_that_is_not_sealed_is_overwritten() {
     let dir = TempDir::new("naive");
     let naive = format!("{}/naive", dir.str());
     fs::copy("/bin/busybox", &naive).unwrap();
-    for target in targets(&runtime, &["sleep", "1000"], |_| {}) {
-        let attacker = attacker(&runtime, &target);
+    let volume = TempDir::new("volume");
+    for target in targets(&runtime, &["sleep", "1000"], trap) {
+        let attacker = attacker(&runtime, &target, &volume);
         let pid = attacker.pid();
         let enter = format!(
             "exec 9< {naive}; nsenter --target {pid} --mount --pid \
@@ -121,8 +142,8 @@ fn vm_an_executable_that_is_not_sealed_is_overwritten() {
         wait_for("the naive program runs in the container", || {
             (run(&["fuser", &naive]).status == 0).then_some(())
         });
-        let said = attacker.exec(&[], &["sh", "-c", CAPTURE]);
-        assert!(said.stdout.contains("overwritten"), "{}: {said}", target.kind);
+        let said = attack(&attacker, &volume);
+        assert!(said.contains("overwritten /"), "{}: {said}", target.kind);
         assert_eq!(fs::read_to_string(&naive).unwrap(), "overwritten\n", "{}", target.kind);
         fs::copy("/bin/busybox", &naive).unwrap();
     }

@@ -8,8 +8,7 @@
 //! | `delegate/` | another runtime, in its own words, with our root |
 //! | `normal.rs` | a configuration in words that the embedded engine understands |
 //! | `exec.rs`, `workload.rs` | one more process; the last steps before the image's own code runs |
-//! | `sealed.rs`, `descriptors.rs` | our own executable, and what is open, out of a container's reach |
-//! | `home.rs` | where a user is at home, by the container's own files |
+//! | `sealed.rs`, `descriptors.rs`, `home.rs` | our own executable, and what is open on the host, out of a container's reach; no code of the image in this process |
 //! | `cgroup.rs`, `stats.rs`, `signal.rs` | limits, figures, signals |
 
 mod cgroup;

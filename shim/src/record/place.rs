@@ -91,8 +91,8 @@ impl Place {
         }
     }
 
-    /// A file and not the directory: the engine's processes inherit it, and a directory would lead an image's program
-    /// out of its container (`/proc/self/fd/N/..`, CVE-2024-21626).
+    /// A file and not the directory: the engine's processes inherit it, and a directory would lead
+    /// an image's program out of its container (`/proc/self/fd/N/..`, CVE-2024-21626).
     fn lock_file(&self) -> PathBuf {
         self.dir.join("lock")
     }
@@ -137,9 +137,9 @@ impl Place {
     /// # Errors
     /// [`RecordError::File`].
     pub fn regain(&self, lock: &mut Lock) -> Result<bool, RecordError> {
-        if let Held::LetGo(file) = &lock.0 {
+        if let Held::LetGo(known) = &lock.0 {
             let again = self.lock(Duration::from_secs(10))?;
-            if !self.is(file) {
+            if !self.is(known) {
                 return Ok(false);
             }
             *lock = again.into();
@@ -147,7 +147,7 @@ impl Place {
         Ok(true)
     }
 
-    /// Whether this is still the lock that was opened.
+    /// Whether the lock is still that of the directory: another container's has another one.
     fn is(&self, lock: &File) -> bool {
         let found = fs::metadata(self.lock_file());
         lock.metadata().is_ok_and(|open| found.is_ok_and(|found| found.ino() == open.ino()))
