@@ -79,7 +79,7 @@ pub enum Verb {
     /// Remove a stopped container and everything that `create` made
     Delete(Delete),
     /// Run one more process in a container
-    Exec(Exec),
+    Exec(Box<Exec>),
     /// List the processes of a container
     Ps(Ps),
     /// Freeze the processes of a container
@@ -143,7 +143,7 @@ pub struct Create {
     /// Enter the root with MS_MOVE and chroot
     #[arg(long)]
     pub no_pivot: bool,
-    /// Accepted for runc's callers
+    /// Stay in the caller's session keyring
     #[arg(long)]
     pub no_new_keyring: bool,
     /// Container ID
@@ -235,6 +235,9 @@ pub struct Exec {
     /// Also in a paused container
     #[arg(long)]
     pub ignore_paused: bool,
+    /// A cgroup below the container's own, which must exist (cgroup v2)
+    #[arg(long)]
+    pub cgroup: Option<String>,
     /// Container ID
     pub id: String,
     /// The command

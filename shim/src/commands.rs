@@ -37,7 +37,7 @@ pub fn run(cli: Cli) -> Result<u8, LifecycleError> {
         Verb::State(args) => print(&state(&open(&args.id)?)?),
         Verb::Kill(args) => open(&args.id)?.engine().kill(&args.signal, args.all)?,
         Verb::Delete(args) => open(&args.id)?.delete(args.force)?,
-        Verb::Exec(args) => return exec(&open(&args.id)?, args),
+        Verb::Exec(args) => return exec(&open(&args.id)?, *args),
         Verb::Ps(args) => ps(&open(&args.id)?, &args)?,
         Verb::Pause(args) => open(&args.id)?.engine().pause()?,
         Verb::Resume(args) => open(&args.id)?.engine().resume()?,
@@ -86,6 +86,7 @@ fn create_options(global: &Global, args: &Create, detach: bool) -> CreateOptions
         no_pivot: args.no_pivot,
         systemd_cgroup: global.systemd_cgroup,
         detach,
+        no_new_keyring: args.no_new_keyring,
     }
 }
 
@@ -95,7 +96,7 @@ fn state(container: &Container) -> Result<Value, LifecycleError> {
     let record = container.record()?;
     let status = Status::from(known.status());
     let pid = if status == Status::Stopped { 0 } else { known.pid().map_or(0, |p| p.as_raw()) };
-    Ok(json!({
+    let mut state = json!({
         "ociVersion": known.state.oci_version,
         "id": container.engine().id().as_str(),
         "pid": pid,
@@ -104,8 +105,11 @@ fn state(container: &Container) -> Result<Value, LifecycleError> {
         "rootfs": record.as_ref().map(|r| r.root_path.clone()),
         "created": known.created(),
         "owner": known.creator().map(|o| o.to_string_lossy().into_owned()).unwrap_or_default(),
-        "annotations": known.state.annotations.clone().unwrap_or_default(),
-    }))
+    });
+    if let Some(annotations) = known.state.annotations.as_ref().filter(|map| !map.is_empty()) {
+        state["annotations"] = json!(annotations);
+    }
+    Ok(state)
 }
 
 fn list(root: &Path, config: &Config, args: &List) -> Result<(), LifecycleError> {
@@ -132,11 +136,12 @@ fn list(root: &Path, config: &Config, args: &List) -> Result<(), LifecycleError>
         (true, _) => states.iter().for_each(|s| println!("{}", text(s, "id"))),
         (false, Format::Json) => println!("{}", Value::Array(states)),
         (false, Format::Table) => {
-            println!("{:<66}{:<12}{:<12}{:<32}BUNDLE", "ID", "PID", "STATUS", "CREATED");
-            for state in &states {
-                let [id, pid, status] = ["id", "pid", "status"].map(|key| text(state, key));
-                let [created, bundle] = ["created", "bundle"].map(|key| text(state, key));
-                println!("{id:<66}{pid:<12}{status:<12}{created:<32}{bundle}");
+            let keys = ["id", "pid", "status", "bundle", "created", "owner"];
+            let head = keys.map(str::to_ascii_uppercase);
+            for [id, pid, status, bundle, created, owner] in
+                std::iter::once(head).chain(states.iter().map(|s| keys.map(|key| text(s, key))))
+            {
+                println!("{id:<66}{pid:<12}{status:<12}{bundle:<64}{created:<32}{owner}");
             }
         }
     }
@@ -196,6 +201,7 @@ fn exec(container: &Container, args: Exec) -> Result<u8, LifecycleError> {
         preserve_fds: args.preserve_fds,
         detach: args.detach,
         ignore_paused: args.ignore_paused,
+        cgroup: args.cgroup,
     };
     container.exec(&spec, process, &terminal)
 }
@@ -231,7 +237,9 @@ fn process_of_flags(spec: &Spec, args: &Exec) -> Result<Process, LifecycleError>
         }
     }
     if !args.additional_gids.is_empty() {
-        user.set_additional_gids(Some(args.additional_gids.clone()));
+        let mut gids = user.additional_gids().clone().unwrap_or_default();
+        gids.extend(&args.additional_gids);
+        user.set_additional_gids(Some(gids));
     }
     process.set_user(user);
     if args.no_new_privs {

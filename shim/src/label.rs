@@ -57,6 +57,14 @@ pub enum LabelError {
         /// What was given.
         label: String,
     },
+    /// The kernel did not take the label for new keyrings.
+    #[error("set the label {label} for new keyrings: {why}")]
+    Keyring {
+        /// The label.
+        label: String,
+        /// The library's or kernel's words.
+        why: String,
+    },
     /// The kernel did not take the label for the next execve.
     #[error("set the process label {label} for execve: {why}")]
     SetExec {
@@ -210,6 +218,28 @@ impl ProcessLabel {
         SecurityContext::from_c_str(&text, true)
             .set_for_next_exec()
             .map_err(|e| fail(e.to_string()))
+    }
+
+    /// Makes the keyrings that this thread makes next carry the label.
+    ///
+    /// # Errors
+    /// [`LabelError::Keyring`].
+    pub fn set_for_keyrings(&self) -> Result<(), LabelError> {
+        let fail = |why: String| LabelError::Keyring { label: self.to_string(), why };
+        let text = CString::new(self.0.as_str()).map_err(|e| fail(e.to_string()))?;
+        SecurityContext::from_c_str(&text, true)
+            .set_for_new_kernel_key_rings(true)
+            .map_err(|e| fail(e.to_string()))
+    }
+
+    /// Makes later keyrings carry the label that the policy gives them.
+    ///
+    /// # Errors
+    /// [`LabelError::Keyring`].
+    pub fn reset_for_keyrings() -> Result<(), LabelError> {
+        SecurityContext::set_default_context_for_new_kernel_key_rings().map_err(|e| {
+            LabelError::Keyring { label: "of the policy".to_owned(), why: e.to_string() }
+        })
     }
 }
 

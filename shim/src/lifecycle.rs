@@ -8,8 +8,8 @@ use oci_spec::runtime::{Process, Spec};
 use crate::bundle::{Bundle, BundleError, ContainerId, read_config};
 use crate::config::{Config, ConfigError};
 use crate::engine::{
-    CreateOptions, Engine, EngineError, Labels, SealError, SpecError, Tenant, Terminal, normalise,
-    wait,
+    CreateOptions, Engine, EngineError, Labels, SealError, SpecError, Tenant, Terminal,
+    VolumeError, Volumes, normalise, wait,
 };
 use crate::image;
 use crate::label::LabelError;
@@ -31,6 +31,9 @@ pub enum LifecycleError {
     /// A field that cannot be honoured.
     #[error(transparent)]
     Spec(#[from] SpecError),
+    /// A volume that cannot be prepared.
+    #[error(transparent)]
+    Volume(#[from] VolumeError),
     /// A label that cannot be honoured.
     #[error(transparent)]
     Label(#[from] LabelError),
@@ -139,7 +142,9 @@ impl Container {
             return Err(RecordError::Exists { id: self.id.clone() }.into());
         }
         let _lock = self.claim()?;
-        let made = self.make(&bundle, mode, &labels, options);
+        // Here, because this process may leave the host's mount namespace when it makes the root.
+        let volumes = Volumes::open(&mut bundle.spec, &self.storage.volumes())?;
+        let made = self.make(&mut bundle, mode, &labels, volumes, options);
         if made.is_err() {
             self.undo();
         }
@@ -160,9 +165,10 @@ impl Container {
     /// The acts of `create`, after the ID is claimed.
     fn make(
         &self,
-        bundle: &Bundle,
+        bundle: &mut Bundle,
         mode: Mode,
         labels: &Labels,
+        mut volumes: Volumes,
         options: &CreateOptions,
     ) -> Result<(), LifecycleError> {
         let plan = plan(Facts {
@@ -184,6 +190,7 @@ impl Container {
         if matches!(rootfs, Rootfs::AsGiven { .. }) {
             self.write_record(bundle, rootfs)?;
         }
+        volumes.place(&bundle.root, &mut bundle.spec)?;
         let path = self.place.dir().join("config.json");
         let text = serde_json::to_vec(&bundle.spec)
             .map_err(|source| BundleError::Parse { path: path.clone(), source })?;
@@ -192,7 +199,7 @@ impl Container {
             path,
             source,
         })?;
-        Ok(self.engine.create(labels, options)?)
+        Ok(self.engine.create(&bundle.spec, labels, &volumes, options)?)
     }
 
     /// Makes the planned root. A record of the intent is written before anything is made.
@@ -330,7 +337,7 @@ impl Container {
         terminal: &Terminal,
     ) -> Result<u8, LifecycleError> {
         let tenant = Tenant::new(spec, process)?;
-        Ok(self.engine.exec(&tenant, terminal)?)
+        Ok(self.engine.exec(spec, &tenant, terminal)?)
     }
 }
 

@@ -6,10 +6,13 @@ use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::container::{Container, ContainerStatus};
 use libcontainer::error::LibcontainerError;
 use libcontainer::syscall::syscall::SyscallType;
+use oci_spec::runtime::Spec;
 
 use super::normal::Labels;
-use super::signal;
+use super::normal::SpecError;
+use super::volumes::Volumes;
 use super::workload::Workload;
+use super::{hooks, session, signal};
 use crate::bundle::ContainerId;
 use crate::log::{self, engine_words};
 
@@ -72,6 +75,9 @@ pub enum EngineError {
         /// What and where.
         source: serde_json::Error,
     },
+    /// A limit that cannot be enforced.
+    #[error(transparent)]
+    Limit(#[from] SpecError),
     /// A description of a process for `exec` cannot be used.
     #[error("exec {id}: {what}")]
     Process {
@@ -150,6 +156,8 @@ pub struct CreateOptions {
     pub systemd_cgroup: bool,
     /// The caller will not wait.
     pub detach: bool,
+    /// Stay in the caller's session keyring.
+    pub no_new_keyring: bool,
 }
 
 /// One container of one state root.
@@ -211,7 +219,17 @@ impl Engine {
     ///
     /// # Errors
     /// [`EngineError::Engine`]; nothing of the container is left then.
-    pub fn create(&self, labels: &Labels, options: &CreateOptions) -> Result<(), EngineError> {
+    pub fn create(
+        &self,
+        spec: &Spec,
+        labels: &Labels,
+        volumes: &Volumes,
+        options: &CreateOptions,
+    ) -> Result<(), EngineError> {
+        self.leave_callers_session(labels.process.as_ref(), options.no_new_keyring)?;
+        if let Some(process) = spec.process() {
+            session::give_streams(spec, process);
+        }
         let workload = Workload { label: labels.process.clone(), ..Workload::default() };
         let build = || {
             self.builder()?
@@ -226,7 +244,7 @@ impl Engine {
                 .build()
         };
         let made = build().map_err(self.fail("create")).and_then(|container| {
-            self.complete(&container, options).inspect_err(|_| {
+            self.complete(spec, &container, volumes, options).inspect_err(|_| {
                 let _ = self.delete(true);
             })
         });
@@ -238,12 +256,23 @@ impl Engine {
     }
 
     /// What the engine leaves out of `create`.
-    fn complete(&self, container: &Container, options: &CreateOptions) -> Result<(), EngineError> {
+    fn complete(
+        &self,
+        spec: &Spec,
+        container: &Container,
+        volumes: &Volumes,
+        options: &CreateOptions,
+    ) -> Result<(), EngineError> {
         let pid = container.pid().map_or(0, |pid| pid.as_raw());
         if options.systemd_cgroup {
             self.restrict_devices(pid)?;
         }
         let wrong = |what: String| EngineError::Process { id: self.id.clone(), what };
+        volumes.settle(pid).map_err(|e| wrong(e.to_string()))?;
+        if let Some(process) = spec.process() {
+            session::give_terminal(pid, spec, process)
+                .map_err(|e| wrong(format!("hand over the terminal: {e}")))?;
+        }
         let started = started(pid).ok_or_else(|| wrong("its process has ended".to_owned()))?;
         std::fs::write(self.bundle.join(STARTED), started)
             .map_err(|e| wrong(format!("write {STARTED}: {e}")))
@@ -275,7 +304,12 @@ impl Engine {
     pub fn start(&self) -> Result<(), EngineError> {
         let mut container = self.load("start")?;
         self.require("start", &container, Container::can_start)?;
-        container.start().map_err(self.fail("start"))
+        container.start().map_err(self.fail("start")).inspect_err(|_| {
+            // The specification has a container stopped whose poststart hook fails.
+            if hooks::has_poststart(&self.dir()) {
+                let _ = self.kill("KILL", false);
+            }
+        })
     }
 
     /// Freezes the container.
@@ -352,8 +386,10 @@ impl Engine {
             }
             loaded => loaded?,
         };
+        let mut poststop = Vec::new();
         if force || container.can_delete() {
             self.remove_child_cgroups(&container);
+            poststop = hooks::take_poststop(&self.dir());
         }
         container.delete(force).map_err(|source| match source {
             LibcontainerError::IncorrectStatus(status) => EngineError::WrongStatus {
@@ -362,6 +398,8 @@ impl Engine {
                 status: status.into(),
             },
             source => self.fail("delete")(source),
-        })
+        })?;
+        hooks::run_poststop(poststop, &container);
+        Ok(())
     }
 }
