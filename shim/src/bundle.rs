@@ -1,11 +1,12 @@
 //! From a bundle directory to a checked container configuration. Parsing stands apart from
 //! reading; nothing here acts.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{Capability, Spec};
 
 use crate::json::{self, JsonError};
 
@@ -175,8 +176,12 @@ pub fn read_config(path: &Path) -> Result<Spec, BundleError> {
 /// # Errors
 /// A [`BundleError`] that names the file or field.
 pub fn parse_config(path: &Path, text: &[u8]) -> Result<Spec, BundleError> {
-    let spec: Spec =
-        json::parse(text).map_err(|source| BundleError::Parse { path: path.to_owned(), source })?;
+    let spec: Spec = match json::parse(text) {
+        Err(first) => {
+            parse_known(text).ok_or(BundleError::Parse { path: path.to_owned(), source: first })?
+        }
+        Ok(spec) => spec,
+    };
     if spec.version().split('.').next() != Some("1") {
         return Err(BundleError::Version { version: spec.version().clone() });
     }
@@ -188,6 +193,29 @@ pub fn parse_config(path: &Path, text: &[u8]) -> Result<Spec, BundleError> {
         return Err(BundleError::Missing { field: "linux" });
     }
     Ok(spec)
+}
+
+/// Parses a configuration without the capabilities that this program does not know, as runc does:
+/// those of a later kernel are not there to be had. `None` where something else is wrong with it.
+fn parse_known(text: &[u8]) -> Option<Spec> {
+    let mut config: serde_json::Value = serde_json::from_slice(text).ok()?;
+    let sets = config.pointer_mut("/process/capabilities")?.as_object_mut()?;
+    let mut unknown = BTreeSet::new();
+    for set in sets.values_mut().filter_map(|set| set.as_array_mut()) {
+        set.retain(|name| {
+            let known = serde_json::from_value::<Capability>(name.clone()).is_ok();
+            if !known {
+                unknown.insert(name.to_string());
+            }
+            known
+        });
+    }
+    let spec = serde_json::from_value(config).ok()?;
+    tracing::warn!(
+        "process.capabilities: left out what is not known here: {}",
+        unknown.into_iter().collect::<Vec<_>>().join(", ")
+    );
+    Some(spec)
 }
 
 /// `root.path` as a plain path: relative ones begin at the bundle and stay inside. Nothing is looked up.
@@ -253,6 +281,25 @@ mod tests {
         assert!(parse(version).to_string().starts_with("ociVersion: \"2.0.0\""));
         assert!(matches!(parse("{\"ociVersion\":\"1."), BundleError::Parse { .. }));
         assert!(parse(r#"{"ociVersion":"1.2.0"}"#).to_string().contains("process"));
+    }
+
+    #[test]
+    fn unknown_capabilities_are_left_out() {
+        let config = |names: &str, more: &str| {
+            format!(
+                r#"{{"ociVersion":"1.2.0","root":{{"path":"r"}},"linux":{{}},"process":{{"cwd":"/",
+                    "args":["x"],"user":{{"uid":0,"gid":0}}{more},
+                    "capabilities":{{"bounding":[{names}]}}}}}}"#
+            )
+        };
+        let parse = |text: String| parse_config(Path::new("c"), text.as_bytes());
+        let spec = parse(config(r#""CAP_KILL","CAP_OF_THE_FUTURE","x""#, "")).unwrap();
+        let process = spec.process().clone().unwrap();
+        let bounding = process.capabilities().as_ref().unwrap().bounding().clone().unwrap();
+        assert_eq!(bounding, [Capability::Kill].into());
+        // Another mistake stays one, by its own words.
+        let wrong = parse(config(r#""CAP_OF_THE_FUTURE""#, r#","rlimits":[{"type":"NONE"}]"#));
+        assert!(matches!(wrong, Err(BundleError::Parse { .. })));
     }
 
     #[test]

@@ -145,6 +145,7 @@ fn create_options(global: &Global, args: &Create, detach: bool) -> CreateOptions
         no_pivot: args.no_pivot,
         systemd_cgroup: global.systemd_cgroup,
         detach,
+        no_new_keyring: args.no_new_keyring,
     }
 }
 

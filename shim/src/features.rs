@@ -4,7 +4,7 @@ use libcontainer::syscall::linux::MountOption;
 use serde_json::{Value, json};
 
 /// The recursive mount options that the embedded engine applies with mount_setattr(2).
-const RECURSIVE: [&str; 18] = [
+pub const RECURSIVE: [&str; 18] = [
     "rro",
     "rrw",
     "rnosuid",
@@ -28,11 +28,9 @@ const RECURSIVE: [&str; 18] = [
 /// The features document.
 #[must_use]
 pub fn features() -> Value {
-    // The engine knows these two, but leaves them out on bind mounts; they are refused instead.
-    let refused = ["shared", "rshared"];
     let mut options = MountOption::known_options();
-    options.retain(|option| !refused.contains(&option.as_str()));
     options.extend(RECURSIVE.map(str::to_owned));
+    options.extend(["nosymfollow", "symfollow", "tmpcopyup"].map(str::to_owned));
     let capabilities: Vec<String> =
         caps::all().into_iter().map(|capability| capability.to_string()).collect();
     json!({

@@ -60,6 +60,14 @@ pub enum LabelError {
         /// What was given.
         label: String,
     },
+    /// The kernel did not take the label for new keyrings.
+    #[error("set the label {label} for new keyrings: {why}")]
+    Keyring {
+        /// The label.
+        label: String,
+        /// The library's or kernel's words.
+        why: String,
+    },
     /// The kernel did not take the label for the next execve.
     #[error("set the process label {label} for execve: {why}")]
     SetExec {
@@ -209,6 +217,28 @@ impl ProcessLabel {
             .open(ProcfsBase::ProcThreadSelf, "attr/exec", OpenFlags::O_WRONLY)
             .map_err(|e| fail(format!("open /proc/thread-self/attr/exec: {e}")))?;
         attribute.write_all(self.0.as_bytes()).map_err(|e| fail(e.to_string()))
+    }
+
+    /// Makes the keyrings that this thread makes next carry the label.
+    ///
+    /// # Errors
+    /// [`LabelError::Keyring`].
+    pub fn set_for_keyrings(&self) -> Result<(), LabelError> {
+        let fail = |why: String| LabelError::Keyring { label: self.to_string(), why };
+        let text = CString::new(self.0.as_str()).map_err(|e| fail(e.to_string()))?;
+        SecurityContext::from_c_str(&text, true)
+            .set_for_new_kernel_key_rings(true)
+            .map_err(|e| fail(e.to_string()))
+    }
+
+    /// Makes later keyrings carry the label that the policy gives them.
+    ///
+    /// # Errors
+    /// [`LabelError::Keyring`].
+    pub fn reset_for_keyrings() -> Result<(), LabelError> {
+        SecurityContext::set_default_context_for_new_kernel_key_rings().map_err(|e| {
+            LabelError::Keyring { label: "of the policy".to_owned(), why: e.to_string() }
+        })
     }
 }
 

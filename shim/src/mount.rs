@@ -184,6 +184,27 @@ pub fn bind(path: &Path) -> Result<Detached, MountError> {
     .map_err(|source| MountError::Open { path: path.to_owned(), source })
 }
 
+/// A bind of the directory or file at `path`, which may be a link; with what is mounted below it
+/// if `recursive`. It belongs to the same peer group as the mount it was made from.
+///
+/// # Errors
+/// [`MountError::Open`].
+pub fn bind_volume(path: &Path, recursive: bool) -> Result<Detached, MountError> {
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    flags.set(OpenTreeFlags::AT_RECURSIVE, recursive);
+    rustix::mount::open_tree(CWD, path, flags)
+        .map(Detached)
+        .map_err(|source| MountError::Open { path: path.to_owned(), source })
+}
+
+/// An empty file system in memory.
+///
+/// # Errors
+/// [`MountError::Make`] with the kernel's own words.
+pub fn tmpfs(options: &[Setting<'_>]) -> Result<Detached, MountError> {
+    make("tmpfs", Path::new("memory"), options, MountAttrFlags::empty())
+}
+
 impl Detached {
     /// The device number of the file system.
     #[must_use]
@@ -192,7 +213,15 @@ impl Detached {
         Some((rustix::fs::major(found.st_dev), rustix::fs::minor(found.st_dev)))
     }
 
-    /// Places the mount at `path`, which must be a real directory and not a link to one.
+    /// Whether the root of the mount is a directory; a bind may be that of a file.
+    #[must_use]
+    pub fn is_directory(&self) -> bool {
+        rustix::fs::fstat(&self.0)
+            .is_ok_and(|found| rustix::fs::FileType::from_raw_mode(found.st_mode).is_dir())
+    }
+
+    /// Places the mount at `path`, which must be a real directory and not a link to one, or a
+    /// file if the mount is that of a file.
     ///
     /// The guard takes it away again unless it is kept.
     ///

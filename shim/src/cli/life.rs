@@ -29,7 +29,7 @@ pub struct Create {
     /// Enter the root with MS_MOVE and chroot
     #[arg(long)]
     pub no_pivot: bool,
-    /// Accepted for runc's callers
+    /// Stay in the caller's session keyring
     #[arg(long)]
     pub no_new_keyring: bool,
     /// Container ID

@@ -51,7 +51,7 @@ pub struct Exec {
     /// Further descriptors to pass, from 3 on
     #[arg(long, default_value_t = 0)]
     pub preserve_fds: i32,
-    /// Cgroup below the container's; only with the engines runc and crun
+    /// A cgroup below the container's own, which must exist; the embedded engine knows cgroup v2's
     #[arg(long)]
     pub cgroup: Vec<String>,
     /// Also in a paused container

@@ -51,7 +51,7 @@ pub fn state(container: &Container, embedded: &Embedded) -> Result<Value, Lifecy
     let record = container.record();
     let status = Status::from(known.status());
     let pid = if status == Status::Stopped { 0 } else { known.pid().map_or(0, |p| p.as_raw()) };
-    Ok(json!({
+    let mut state = json!({
         "ociVersion": known.state.oci_version,
         "id": container.id().as_str(),
         "pid": pid,
@@ -60,8 +60,11 @@ pub fn state(container: &Container, embedded: &Embedded) -> Result<Value, Lifecy
         "rootfs": record.map(|r| r.root_path.clone()),
         "created": known.created(),
         "owner": known.creator().map(|o| o.to_string_lossy().into_owned()).unwrap_or_default(),
-        "annotations": known.state.annotations.clone().unwrap_or_default(),
-    }))
+    });
+    if let Some(annotations) = known.state.annotations.as_ref().filter(|map| !map.is_empty()) {
+        state["annotations"] = json!(annotations);
+    }
+    Ok(state)
 }
 
 fn limits(args: &Update) -> Result<Limits, LifecycleError> {

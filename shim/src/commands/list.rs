@@ -32,11 +32,12 @@ pub fn list(global: &Global, config: &Config, args: &List) -> Result<(), Lifecyc
         (true, _) => states.iter().for_each(|s| println!("{}", text(s, "id"))),
         (false, Format::Json) => println!("{}", Value::Array(states)),
         (false, Format::Table) => {
-            println!("{:<66}{:<12}{:<12}{:<32}BUNDLE", "ID", "PID", "STATUS", "CREATED");
-            for state in &states {
-                let [id, pid, status] = ["id", "pid", "status"].map(|key| text(state, key));
-                let [created, bundle] = ["created", "bundle"].map(|key| text(state, key));
-                println!("{id:<66}{pid:<12}{status:<12}{created:<32}{bundle}");
+            let keys = ["id", "pid", "status", "bundle", "created", "owner"];
+            let head = keys.map(str::to_ascii_uppercase);
+            for [id, pid, status, bundle, created, owner] in
+                std::iter::once(head).chain(states.iter().map(|s| keys.map(|key| text(s, key))))
+            {
+                println!("{id:<66}{pid:<12}{status:<12}{bundle:<64}{created:<32}{owner}");
             }
         }
     }

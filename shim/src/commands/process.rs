@@ -13,14 +13,17 @@ use crate::lifecycle::{Container, LifecycleError};
 /// # Errors
 /// [`LifecycleError`].
 pub fn exec(container: &Container, embedded: &Embedded, args: Exec) -> Result<u8, LifecycleError> {
-    if let Some(path) = args.cgroup.first() {
-        return Err(LifecycleError::Argument {
-            flag: "exec --cgroup",
-            value: path.clone(),
-            wanted: "the embedded engine puts processes into the container's own cgroup; leave it \
-                     out, or create the container with --engine runc or --engine crun",
-        });
-    }
+    let cgroup = match args.cgroup.as_slice() {
+        [] => None,
+        [path] if !path.contains(':') => Some(path.clone()),
+        paths => {
+            return Err(LifecycleError::Argument {
+                flag: "exec --cgroup",
+                value: paths.join(" "),
+                wanted: "give one path of cgroup v2, or create the container with --engine runc",
+            });
+        }
+    };
     if !embedded.exists() {
         return Err(EngineError::NotFound { id: container.id().clone() }.into());
     }
@@ -41,8 +44,9 @@ pub fn exec(container: &Container, embedded: &Embedded, args: Exec) -> Result<u8
         preserve_fds: args.preserve_fds,
         detach: args.detach,
         ignore_paused: args.ignore_paused,
+        cgroup,
     };
-    Ok(embedded.exec(&Tenant::new(&spec, process)?, &terminal)?)
+    Ok(embedded.exec(&spec, &Tenant::new(&spec, process)?, &terminal)?)
 }
 
 /// The container's own process with what the flags change, as runc does it.
@@ -76,7 +80,9 @@ fn process_of_flags(spec: &Spec, args: &Exec) -> Result<Process, LifecycleError>
         }
     }
     if !args.additional_gids.is_empty() {
-        user.set_additional_gids(Some(args.additional_gids.clone()));
+        let mut gids = user.additional_gids().clone().unwrap_or_default();
+        gids.extend(&args.additional_gids);
+        user.set_additional_gids(Some(gids));
     }
     process.set_user(user);
     if args.no_new_privs {

@@ -13,7 +13,7 @@ use oci_spec::runtime::{
 };
 use serde_json::{Value, json};
 
-use super::{Embedded, EngineError, stats};
+use super::{Embedded, EngineError, resources, stats};
 use crate::bundle::read_config;
 use crate::cli::Update;
 use crate::json;
@@ -80,6 +80,26 @@ impl Embedded {
         {
             remove_below(&top.join(path));
         }
+    }
+
+    /// The cgroup below the container's own that an `exec` must join: the one that was asked for, or
+    /// that of the init process where the container divided its cgroup among children. cgroup v2
+    /// lets no process into a cgroup that hands controllers down (cgroups(7), "no internal
+    /// processes").
+    pub(super) fn sub_cgroup(&self, container: &Container, asked: Option<&str>) -> Option<String> {
+        if asked.is_some() || container.systemd() {
+            return asked.map(str::to_owned);
+        }
+        let own = container.spec().ok()?.cgroup_path;
+        let top = Path::new("/sys/fs/cgroup");
+        let own = top.join(own.strip_prefix("/").unwrap_or(&own));
+        let divided = std::fs::read(own.join("cgroup.subtree_control")).ok()?;
+        if divided.trim_ascii().is_empty() {
+            return None;
+        }
+        let of_init = stats::unified(container.pid()?.as_raw())?;
+        let below = of_init.strip_prefix(&own).ok()?;
+        (!below.as_os_str().is_empty()).then(|| below.to_string_lossy().into_owned())
     }
 
     fn cgroup_error(
@@ -168,6 +188,7 @@ impl Limits {
 /// [`EngineError`].
 pub fn update(engine: &Embedded, limits: Limits) -> Result<(), EngineError> {
     let mut resources = limits.0;
+    resources::complete(&mut resources)?;
     // The library replaces the device program on each change; without rules it would allow none.
     if resources.devices().as_ref().is_none_or(Vec::is_empty) {
         resources.set_devices(engine.device_rules("update")?);

@@ -6,11 +6,13 @@ use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::container::{Container, ContainerStatus};
 use libcontainer::error::LibcontainerError;
 use libcontainer::syscall::syscall::SyscallType;
+use oci_spec::runtime::Spec;
 
 use super::descriptors::close_inherited;
-use super::normal::Labels;
-use super::signal;
+use super::normal::{Labels, SpecError};
+use super::volumes::Volumes;
 use super::workload::Workload;
+use super::{hooks, session, signal};
 use crate::bundle::ContainerId;
 use crate::json::JsonError;
 use crate::log::{self, engine_words};
@@ -74,6 +76,9 @@ pub enum EngineError {
         /// What and where.
         source: JsonError,
     },
+    /// A limit that cannot be enforced.
+    #[error(transparent)]
+    Limit(#[from] SpecError),
     /// A description of a process for `exec` cannot be used.
     #[error("exec {id}: {what}")]
     Process {
@@ -152,6 +157,8 @@ pub struct CreateOptions {
     pub systemd_cgroup: bool,
     /// The caller will not wait.
     pub detach: bool,
+    /// Stay in the caller's session keyring.
+    pub no_new_keyring: bool,
 }
 
 /// One container of one state root.
@@ -213,11 +220,21 @@ impl Embedded {
     ///
     /// # Errors
     /// [`EngineError::Engine`]; nothing of the container is left then.
-    pub fn create(&self, labels: &Labels, options: &CreateOptions) -> Result<(), EngineError> {
-        let workload = Workload::new(labels.process.clone(), None, Vec::new());
+    pub fn create(
+        &self,
+        spec: &Spec,
+        labels: &Labels,
+        volumes: &Volumes,
+        options: &CreateOptions,
+    ) -> Result<(), EngineError> {
         let wrong = |what: String| EngineError::Process { id: self.id.clone(), what };
         close_inherited(options.preserve_fds)
             .map_err(|e| wrong(format!("close what the caller left open: {e}")))?;
+        self.leave_callers_session(labels.process.as_ref(), options.no_new_keyring)?;
+        if let Some(process) = spec.process() {
+            session::give_streams(spec, process);
+        }
+        let workload = Workload::new(labels.process.clone(), None, Vec::new());
         let build = || {
             self.builder()?
                 .with_executor(workload)
@@ -231,7 +248,7 @@ impl Embedded {
                 .build()
         };
         let made = build().map_err(self.fail("create")).and_then(|container| {
-            self.complete(&container, options).inspect_err(|_| {
+            self.complete(spec, &container, volumes, options).inspect_err(|_| {
                 let _ = self.delete(true);
             })
         });
@@ -243,12 +260,23 @@ impl Embedded {
     }
 
     /// What the engine leaves out of `create`.
-    fn complete(&self, container: &Container, options: &CreateOptions) -> Result<(), EngineError> {
+    fn complete(
+        &self,
+        spec: &Spec,
+        container: &Container,
+        volumes: &Volumes,
+        options: &CreateOptions,
+    ) -> Result<(), EngineError> {
         let pid = container.pid().map_or(0, |pid| pid.as_raw());
         if options.systemd_cgroup {
             self.restrict_devices(pid)?;
         }
         let wrong = |what: String| EngineError::Process { id: self.id.clone(), what };
+        volumes.settle(pid).map_err(|e| wrong(e.to_string()))?;
+        if let Some(process) = spec.process() {
+            session::give_terminal(pid, spec, process)
+                .map_err(|e| wrong(format!("hand over the terminal: {e}")))?;
+        }
         let started = started(pid).ok_or_else(|| wrong("its process has ended".to_owned()))?;
         std::fs::write(self.bundle.join(STARTED), started)
             .map_err(|e| wrong(format!("write {STARTED}: {e}")))
@@ -280,7 +308,12 @@ impl Embedded {
     pub fn start(&self) -> Result<(), EngineError> {
         let mut container = self.load("start")?;
         self.require("start", &container, Container::can_start)?;
-        container.start().map_err(self.fail("start"))
+        container.start().map_err(self.fail("start")).inspect_err(|_| {
+            // The specification has a container stopped whose poststart hook fails.
+            if hooks::has_poststart(&self.dir()) {
+                let _ = self.kill("KILL", false);
+            }
+        })
     }
 
     /// Freezes the container.
@@ -357,8 +390,10 @@ impl Embedded {
             }
             loaded => loaded?,
         };
+        let mut poststop = Vec::new();
         if force || container.can_delete() {
             self.remove_child_cgroups(&container);
+            poststop = hooks::take_poststop(&self.dir());
         }
         container.delete(force).map_err(|source| match source {
             LibcontainerError::IncorrectStatus(status) => EngineError::WrongStatus {
@@ -367,6 +402,8 @@ impl Embedded {
                 status: status.into(),
             },
             source => self.fail("delete")(source),
-        })
+        })?;
+        hooks::run_poststop(poststop, &container);
+        Ok(())
     }
 }

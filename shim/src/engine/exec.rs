@@ -18,7 +18,7 @@ use oci_spec::runtime::{
 use super::descriptors::close_inherited;
 use super::normal::{SpecError, normalise_process, refuse_no_user};
 use super::workload::{LATE_CAPABILITIES, Workload};
-use super::{Embedded, EngineError};
+use super::{Embedded, EngineError, session};
 use crate::label::{self, LabelError, ProcessLabel};
 
 /// What `exec` was asked for.
@@ -42,34 +42,30 @@ pub struct Terminal {
     pub detach: bool,
     /// Also in a paused container.
     pub ignore_paused: bool,
+    /// The cgroup below the container's own.
+    pub cgroup: Option<String>,
 }
 
 impl Tenant {
     /// Completes `process` with what the container's own configuration says.
     ///
     /// # Errors
-    /// [`SpecError`].
+    /// [`SpecError`] naming the field.
     pub fn new(spec: &Spec, mut process: Process) -> Result<Self, SpecError> {
         refuse_no_user(&process)?;
         refuse_user_namespace(spec)?;
+        check(spec, &process)?;
+        if let Some(init) = spec.process() {
+            inherit(&mut process, init);
+        }
         let init = spec.process().as_ref();
-        if process.capabilities().is_none() {
-            process.set_capabilities(init.and_then(|p| p.capabilities().clone()));
-        }
-        if init.is_some_and(|p| p.no_new_privileges() == Some(true)) {
-            process.set_no_new_privileges(Some(true));
-        }
-        if process.apparmor_profile().is_none() {
-            process.set_apparmor_profile(init.and_then(|p| p.apparmor_profile().clone()));
-        }
         normalise_process(&mut process);
         let given = process.selinux_label().clone().filter(|l| !l.is_empty());
         let inherited = init.and_then(|p| p.selinux_label().clone()).filter(|l| !l.is_empty());
         let label = match given.or(inherited) {
             Some(text) if !label::enabled() => {
-                return Err(
-                    LabelError::Disabled { field: "process.selinuxLabel", label: text }.into()
-                );
+                let field = "process.selinuxLabel";
+                return Err(LabelError::Disabled { field, label: text }.into());
             }
             text => text.as_deref().map(ProcessLabel::parse).transpose()?,
         };
@@ -103,6 +99,61 @@ fn refuse_user_namespace(spec: &Spec) -> Result<(), SpecError> {
         value: "exec in a container with a user namespace".to_owned(),
         remedy: "use runc or crun for it",
     })
+}
+
+/// Refuses what could not be started, by field, as runc does.
+fn check(spec: &Spec, process: &Process) -> Result<(), SpecError> {
+    let refuse = |field: &str, value: String, remedy| {
+        Err(SpecError::Unsupported { field: field.to_owned(), value, remedy })
+    };
+    if process.args().as_ref().is_none_or(|args| args.is_empty()) {
+        return refuse("process.args", "no program".to_owned(), "give one");
+    }
+    if !process.cwd().is_absolute() {
+        let cwd = process.cwd().display().to_string();
+        return refuse("process.cwd", format!("{cwd:?}"), "give an absolute path");
+    }
+    let seccomp = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
+    if let Some(listener) = seccomp.and_then(|seccomp| seccomp.listener_path().as_ref()) {
+        let listener = format!("{:?} in exec", listener.display().to_string());
+        let remedy = "exec without it would be confined otherwise than the container; use runc \
+                      or crun for a container with a seccomp agent";
+        return refuse("linux.seccomp.listenerPath", listener, remedy);
+    }
+    Ok(())
+}
+
+/// Gives `process` what it does not say itself and the container's configuration says.
+fn inherit(process: &mut Process, init: &Process) {
+    if process.capabilities().is_none() {
+        process.set_capabilities(init.capabilities().clone());
+    }
+    if init.no_new_privileges() == Some(true) {
+        process.set_no_new_privileges(Some(true));
+    }
+    if process.apparmor_profile().is_none() {
+        process.set_apparmor_profile(init.apparmor_profile().clone());
+    }
+    if process.rlimits().as_ref().is_none_or(Vec::is_empty) {
+        process.set_rlimits(init.rlimits().clone());
+    }
+    if process.oom_score_adj().is_none() {
+        process.set_oom_score_adj(init.oom_score_adj());
+    }
+    if process.io_priority().is_none() {
+        process.set_io_priority(*init.io_priority());
+    }
+    if process.scheduler().is_none() {
+        process.set_scheduler(init.scheduler().clone());
+    }
+    if process.exec_cpu_affinity().is_none() {
+        process.set_exec_cpu_affinity(init.exec_cpu_affinity().clone());
+    }
+    if process.user().umask().is_none() {
+        let mut user = process.user().clone();
+        user.set_umask(init.user().umask());
+        process.set_user(user);
+    }
 }
 
 /// Adds capabilities by name to what a process may use, as `exec --cap` asks.
@@ -151,8 +202,13 @@ impl Embedded {
     ///
     /// # Errors
     /// [`EngineError`].
-    pub fn exec(&self, tenant: &Tenant, terminal: &Terminal) -> Result<u8, EngineError> {
-        self.load("exec")?;
+    pub fn exec(
+        &self,
+        spec: &Spec,
+        tenant: &Tenant,
+        terminal: &Terminal,
+    ) -> Result<u8, EngineError> {
+        let container = self.load("exec")?;
         if tenant.wants_terminal() && terminal.console_socket.is_none() {
             return Err(EngineError::Console);
         }
@@ -162,6 +218,9 @@ impl Embedded {
         let path = self.bundle().join(format!("exec-{}.json", std::process::id()));
         let text = serde_json::to_vec(&tenant.process).map_err(|e| wrong(e.to_string()))?;
         std::fs::write(&path, text).map_err(|e| wrong(format!("write {}: {e}", path.display())))?;
+        self.join_containers_session(tenant.workload.label.as_ref())?;
+        session::give_streams(spec, &tenant.process);
+        let sub_cgroup = self.sub_cgroup(&container, terminal.cgroup.as_deref());
         let build = || {
             self.builder()?
                 .with_executor(tenant.workload.clone())
@@ -171,6 +230,7 @@ impl Embedded {
                 .as_tenant()
                 .with_detach(terminal.detach)
                 .with_ignore_paused(terminal.ignore_paused)
+                .with_sub_cgroup(sub_cgroup)
                 .with_process(Some(&path))
                 .build()
         };
@@ -182,6 +242,8 @@ impl Embedded {
         };
         let _ = std::fs::remove_file(&path);
         let pid = built?;
+        session::give_terminal(pid.as_raw(), spec, &tenant.process)
+            .map_err(|e| wrong(format!("hand over the terminal: {e}")))?;
         if terminal.detach {
             Ok(0)
         } else {
@@ -256,6 +318,36 @@ mod tests {
         assert_eq!(caps.bounding().as_ref().unwrap().len(), 3, "CAP_KILL and the two lent");
         assert!(caps.inheritable().as_ref().unwrap().is_empty());
         assert!(caps.ambient().as_ref().unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_a_process_leaves_out_is_the_containers() {
+        let extra = r#","oomScoreAdj":77,"rlimits":[{"type":"RLIMIT_NOFILE","hard":9,"soft":8}],
+            "ioPriority":{"class":"IOPRIO_CLASS_IDLE","priority":0},
+            "scheduler":{"policy":"SCHED_BATCH"},"execCPUAffinity":{"initial":"0","final":"0"}"#;
+        let tenant = Tenant::new(&spec(extra), process()).unwrap();
+        let (got, init) = (tenant.process, spec(extra).process().clone().unwrap());
+        assert_eq!(got.oom_score_adj(), Some(77));
+        assert_eq!(got.rlimits(), init.rlimits());
+        assert_eq!(got.io_priority(), init.io_priority());
+        assert_eq!(got.scheduler(), init.scheduler());
+        assert_eq!(got.exec_cpu_affinity(), init.exec_cpu_affinity());
+        let mut own = process();
+        own.set_oom_score_adj(Some(5));
+        assert_eq!(Tenant::new(&spec(extra), own).unwrap().process.oom_score_adj(), Some(5));
+    }
+
+    #[test]
+    fn what_cannot_be_started_is_refused_by_field() {
+        let refused = |spec: &Spec, text: &str| {
+            let process = serde_json::from_str(text).unwrap();
+            Tenant::new(spec, process).unwrap_err().to_string()
+        };
+        let user = r#""user":{"uid":0,"gid":0}"#;
+        let said = refused(&spec(""), &format!(r#"{{"cwd":"/",{user}}}"#));
+        assert!(said.starts_with("process.args"), "{said}");
+        let said = refused(&spec(""), &format!(r#"{{"cwd":"etc","args":["x"],{user}}}"#));
+        assert!(said.starts_with("process.cwd: \"etc\""), "{said}");
     }
 
     #[test]

@@ -9,6 +9,9 @@
 //! | `normal.rs` | a configuration in words that the embedded engine understands |
 //! | `exec.rs`, `workload.rs` | one more process; the last steps before the image's own code runs |
 //! | `sealed.rs`, `descriptors.rs`, `home.rs` | our own executable, and what is open on the host, out of a container's reach; no code of the image in this process |
+//! | `refused.rs`, `resources.rs`, `hooks.rs` | what the engine would leave out: refused, completed, done |
+//! | `volumes.rs`, `propagation.rs`, `memory.rs` | bind mounts of every propagation, file systems in memory that begin with a copy |
+//! | `session.rs` | keyring, streams and terminal of a process |
 //! | `cgroup.rs`, `stats.rs`, `signal.rs` | limits, figures, signals |
 
 mod cgroup;
@@ -18,10 +21,17 @@ mod descriptors;
 mod embedded;
 mod exec;
 mod home;
+mod hooks;
+mod memory;
 mod normal;
+mod propagation;
+mod refused;
+mod resources;
 mod sealed;
+mod session;
 mod signal;
 mod stats;
+mod volumes;
 mod workload;
 
 pub use cgroup::{Limits, event, update};
@@ -33,6 +43,7 @@ pub use exec::process;
 pub use exec::{Tenant, Terminal, add_capabilities, wait};
 pub use normal::{Labels, SpecError, normalise};
 pub use sealed::{SealError, seal};
+pub use volumes::{VolumeError, Volumes};
 
 /// The engine of one container.
 #[derive(Debug)]

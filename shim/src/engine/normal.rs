@@ -3,6 +3,7 @@
 
 use oci_spec::runtime::{Capabilities, LinuxCapabilities, Mount, Process, Spec};
 
+use super::{propagation, refused, resources};
 use crate::label::{self, LabelError, MountLabel, ProcessLabel};
 
 /// A part of config.json that this engine cannot honour.
@@ -22,9 +23,6 @@ pub enum SpecError {
     #[error(transparent)]
     Label(#[from] LabelError),
 }
-
-/// The propagations of mount(2), without the leading `r` of the recursive ones.
-const PROPAGATIONS: [&str; 4] = ["private", "slave", "shared", "unbindable"];
 
 /// File systems whose label is the policy's, as runc leaves it.
 const LABELLED_BY_POLICY: [&str; 6] = ["proc", "sysfs", "mqueue", "cgroup", "cgroup2", "bind"];
@@ -74,6 +72,7 @@ pub fn normalise(
     systemd_cgroup: bool,
 ) -> Result<Labels, SpecError> {
     let labels = Labels::of(spec)?;
+    refused::check(spec)?;
     if let Some(process) = spec.process_mut() {
         refuse_no_user(process)?;
         normalise_process(process);
@@ -81,9 +80,10 @@ pub fn normalise(
     for mount in spec.mounts_mut().iter_mut().flatten() {
         normalise_mount(mount, bundle, labels.mount.as_ref());
     }
-    let propagation = propagation(spec)?;
     if let Some(linux) = spec.linux_mut() {
-        linux.set_rootfs_propagation(Some(propagation.to_owned()));
+        if let Some(resources) = linux.resources_mut() {
+            resources::complete(resources)?;
+        }
         if linux.cgroups_path().as_ref().is_none_or(|path| path.as_os_str().is_empty()) {
             let path = if systemd_cgroup { format!(":sharedroot:{id}") } else { format!("/{id}") };
             linux.set_cgroups_path(Some(path.into()));
@@ -95,52 +95,8 @@ pub fn normalise(
     Ok(labels)
 }
 
-/// The propagation of all mounts of the container: the engine knows one for the root and leaves
-/// out that of bind mounts, so theirs must be the same.
-///
-/// runc's default for a bind mount is private: what the host mounts below it later stays away.
-fn propagation(spec: &Spec) -> Result<&'static str, SpecError> {
-    let linux = spec.linux().as_ref();
-    let root = linux.and_then(|linux| linux.rootfs_propagation().as_deref());
-    let mounts = spec.mounts().as_deref().unwrap_or_default();
-    let of = |mount: &Mount| {
-        let options = mount.options().as_deref().unwrap_or_default();
-        let bind = options.iter().any(|o| o == "bind" || o == "rbind");
-        let asked =
-            options.iter().rev().find(|o| PROPAGATIONS.contains(&o.trim_start_matches('r')));
-        bind.then(|| asked.map_or("private", |o| o.trim_start_matches('r')).to_owned())
-    };
-    let slave = root.is_some_and(|root| root.trim_start_matches('r') == "slave")
-        || mounts.iter().filter_map(of).any(|propagation| propagation == "slave");
-    for (at, mount) in mounts.iter().enumerate() {
-        let asked = of(mount);
-        // A file has nothing below it, so its propagation is nothing.
-        let directory = mount.source().as_ref().is_some_and(|source| source.is_dir());
-        let fits = match asked.as_deref() {
-            None | Some("slave") => true,
-            Some("private") => !slave || !directory,
-            _ => false,
-        };
-        if let (false, Some(asked)) = (fits, asked) {
-            return Err(SpecError::Unsupported {
-                field: format!("mounts[{at}].options ({})", mount.destination().display()),
-                value: format!("{asked:?}"),
-                remedy: "give all volumes of the container the same propagation, rprivate or \
-                         rslave, or use another runtime for it",
-            });
-        }
-    }
-    match root.map(|root| root.trim_start_matches('r')) {
-        None | Some("" | "private" | "slave") => Ok(if slave { "slave" } else { "private" }),
-        Some("shared") => Ok("shared"),
-        Some("unbindable") => Ok("unbindable"),
-        Some(other) => Err(SpecError::Unsupported {
-            field: "linux.rootfsPropagation".to_owned(),
-            value: format!("{other:?}"),
-            remedy: "give private, slave, shared or unbindable, with or without a leading r",
-        }),
-    }
-}
+/// The umask of a process that asks for none, as runc and crun have it.
+const UMASK: u32 = 0o022;
 
 /// Refuses the user and group IDs that stand for "no change" in setresuid(2), setresgid(2): the process would stay
 /// root.
@@ -177,6 +133,12 @@ pub fn normalise_process(process: &mut Process) {
     if process.no_new_privileges() == Some(false) {
         process.set_no_new_privileges(None);
     }
+    // The engine would leave it the caller's.
+    if process.user().umask().is_none() {
+        let mut user = process.user().clone();
+        user.set_umask(Some(UMASK));
+        process.set_user(user);
+    }
     // runc gives a process without capabilities none; the engine would leave it all of root's.
     let mut caps = process.capabilities().clone().unwrap_or_else(|| {
         let mut none = LinuxCapabilities::default();
@@ -194,15 +156,25 @@ pub fn normalise_process(process: &mut Process) {
 }
 
 fn normalise_mount(mount: &mut Mount, bundle: &std::path::Path, label: Option<&MountLabel>) {
-    let mut options = mount.options().clone().unwrap_or_default();
-    let bind = options.iter().any(|o| o == "bind" || o == "rbind");
-    if let Some(source) = mount.source().as_ref().filter(|s| bind && s.is_relative()) {
+    let bind = propagation::bind(mount);
+    if let Some(source) = mount.source().as_ref().filter(|s| bind.is_some() && s.is_relative()) {
         let absolute = bundle.join(source);
         mount.set_source(Some(absolute));
     }
+    let mut options = mount.options().clone().unwrap_or_default();
+    // They change nothing, and the engine would hand them to the file system.
+    options.retain(|option| !matches!(&**option, "silent" | "loud"));
+    for option in &mut options {
+        // The engine knows these two with all mounts below only; here there are none below.
+        if matches!(&**option, "nosymfollow" | "symfollow") {
+            option.insert(0, 'r');
+        }
+    }
     let own = mount.typ().as_deref().is_some_and(|t| !LABELLED_BY_POLICY.contains(&t));
-    if let Some(label) = label.filter(|_| own && !bind) {
+    if let Some(label) = label.filter(|_| own && bind.is_none()) {
         options.push(format!("context={}", label.as_context()));
+    }
+    if !options.is_empty() {
         mount.set_options(Some(options));
     }
 }
@@ -229,35 +201,6 @@ mod tests {
         for set in [caps.bounding(), caps.effective(), caps.permitted(), caps.ambient()] {
             assert_eq!(set.as_ref().map(std::collections::HashSet::len), Some(0));
         }
-    }
-
-    /// What becomes of a container with this root propagation and these bind mounts.
-    fn propagated(root: &str, mounts: &[(&str, &str)]) -> Result<String, String> {
-        let mounts: Vec<_> = mounts
-            .iter()
-            .map(|(source, option)| {
-                serde_json::json!({"destination": "/d", "source": source,
-                                   "options": ["rbind", option]})
-            })
-            .collect();
-        let value = serde_json::json!({"ociVersion": "1.2.0", "mounts": mounts,
-                                       "linux": {"rootfsPropagation": root}});
-        let mut spec: Spec = serde_json::from_value(value).unwrap();
-        normalise(&mut spec, Path::new("/b"), "c", false).map_err(|e| e.to_string())?;
-        Ok(spec.linux().as_ref().unwrap().rootfs_propagation().clone().unwrap())
-    }
-
-    #[test]
-    fn propagation_is_the_same_for_all_or_refused() {
-        assert_eq!(propagated("", &[]).unwrap(), "private");
-        assert_eq!(propagated("", &[("/tmp", "rprivate")]).unwrap(), "private");
-        assert_eq!(propagated("rslave", &[("/tmp", "rslave")]).unwrap(), "slave");
-        assert_eq!(propagated("", &[("/tmp", "slave"), ("/etc/passwd", "ro")]).unwrap(), "slave");
-        let mixed = propagated("rslave", &[("/tmp", "rslave"), ("/", "rprivate")]).unwrap_err();
-        assert!(mixed.starts_with("mounts[1].options (/d): \"private\""), "{mixed}");
-        let shared = propagated("", &[("/tmp", "rshared")]).unwrap_err();
-        assert!(shared.starts_with("mounts[0].options (/d): \"shared\""), "{shared}");
-        assert!(propagated("sideways", &[]).unwrap_err().contains("rootfsPropagation"));
     }
 
     #[test]

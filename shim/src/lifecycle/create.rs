@@ -8,7 +8,7 @@ use super::{Container, LifecycleError};
 use crate::bundle::{Bundle, BundleError, ContainerId};
 use crate::cli::Verb;
 use crate::engine::{
-    Choice, CreateOptions, Delegate, Embedded, Engine, EngineError, Labels, normalise,
+    Choice, CreateOptions, Delegate, Embedded, Engine, EngineError, Labels, Volumes, normalise,
 };
 use crate::image;
 use crate::record::{Lock, Record, RecordError, Rootfs};
@@ -47,17 +47,19 @@ impl Container {
     pub fn create(&self, engine: &Engine, order: &Order<'_>) -> Result<u8, LifecycleError> {
         let mut bundle = Bundle::load(order.bundle)?;
         let mode = Mode::of(|key| annotation(&bundle.spec, key), bundle.readonly)?;
-        let labels = match engine {
+        let (labels, mut volumes) = match engine {
             Engine::Embedded(_) => self.adapt(&mut bundle, &order.options)?,
             // It reads the caller's own configuration and does with it as it always does.
-            Engine::Delegate(_) => Labels::of(&bundle.spec)?,
+            Engine::Delegate(_) => (Labels::of(&bundle.spec)?, Volumes::default()),
         };
         if self.engine.exists()? || engine.has_traces() {
             return Err(RecordError::Exists { id: self.id.clone() }.into());
         }
         let mut lock = self.claim()?;
         let handed = self.make(&bundle, mode, &labels, order).and_then(|()| match engine {
-            Engine::Embedded(embedded) => self.embed(embedded, &bundle.spec, &labels, order),
+            Engine::Embedded(embedded) => {
+                self.embed(embedded, &mut bundle, &labels, &mut volumes, order)
+            }
             Engine::Delegate(delegate) => self.delegate(delegate, order.verb, &mut lock),
         });
         if !handed.as_ref().is_ok_and(|handed| handed.stays) {
@@ -66,18 +68,19 @@ impl Container {
         Ok(handed?.status)
     }
 
-    /// Puts the configuration into the embedded engine's words.
+    /// Puts the configuration into the embedded engine's words. Volumes are opened here, because this process may leave
+    /// the host's mount namespace when it makes the root.
     fn adapt(
         &self,
         bundle: &mut Bundle,
         options: &CreateOptions,
-    ) -> Result<Labels, LifecycleError> {
+    ) -> Result<(Labels, Volumes), LifecycleError> {
         let systemd = options.systemd_cgroup;
         let labels = normalise(&mut bundle.spec, &bundle.path, self.id.as_str(), systemd)?;
         if wants_terminal(&bundle.spec) && options.console_socket.is_none() {
             return Err(EngineError::Console.into());
         }
-        Ok(labels)
+        Ok((labels, Volumes::open(&mut bundle.spec, &self.storage.volumes())?))
     }
 
     /// Claims the ID, also over the record of a `create` or `delete` that died.
@@ -190,19 +193,21 @@ impl Container {
     fn embed(
         &self,
         embedded: &Embedded,
-        spec: &Spec,
+        bundle: &mut Bundle,
         labels: &Labels,
+        volumes: &mut Volumes,
         order: &Order<'_>,
     ) -> Result<Handed, LifecycleError> {
+        volumes.place(&bundle.root, &mut bundle.spec)?;
         let path = self.place.dir().join("config.json");
-        let text = serde_json::to_vec(spec)
+        let text = serde_json::to_vec(&bundle.spec)
             .map_err(|source| BundleError::Parse { path: path.clone(), source: source.into() })?;
         std::fs::write(&path, text).map_err(|source| LifecycleError::File {
             step: "write",
             path,
             source,
         })?;
-        embedded.create(labels, &order.options)?;
+        embedded.create(&bundle.spec, labels, volumes, &order.options)?;
         Ok(Handed { status: 0, stays: true })
     }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::bundle::{BundleError, ContainerId};
 use crate::config::ConfigError;
-use crate::engine::{ChoiceError, DelegateError, EngineError, SealError, SpecError};
+use crate::engine::{ChoiceError, DelegateError, EngineError, SealError, SpecError, VolumeError};
 use crate::label::LabelError;
 use crate::record::RecordError;
 use crate::rootfs::{AnnotationError, RootfsError};
@@ -21,6 +21,9 @@ pub enum LifecycleError {
     /// A field that cannot be honoured.
     #[error(transparent)]
     Spec(#[from] SpecError),
+    /// A volume that cannot be prepared.
+    #[error(transparent)]
+    Volume(#[from] VolumeError),
     /// A label that cannot be honoured.
     #[error(transparent)]
     Label(#[from] LabelError),

@@ -181,6 +181,15 @@ impl Storage {
         self.pool.run_dir.join("base").join(key.to_string())
     }
 
+    /// Where prepared volumes are placed in a container's own mount namespace. Not below the run
+    /// directory, which only root may enter: root of a user namespace must reach them.
+    #[must_use]
+    pub fn volumes(&self) -> PathBuf {
+        let mut name = self.pool.run_dir.clone().into_os_string();
+        name.push("-volumes");
+        name.into()
+    }
+
     /// The pool, if it has been made.
     ///
     /// # Errors

@@ -1,0 +1,165 @@
+//! File systems in memory over directories of the image: they have the directory's mode, and begin
+//! as a copy of it where `tmpcopyup` says so, which podman does for every `--tmpfs`. The engine does
+//! neither: it is told the mode, and gets a bind of the copy.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use libcontainer::syscall::linux::MountOption;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use nix::sys::stat::Mode;
+use oci_spec::runtime::Mount;
+
+use super::propagation;
+use crate::features::RECURSIVE;
+use crate::mount::Setting;
+
+/// The option's name.
+pub const OPTION: &str = "tmpcopyup";
+
+/// Gives each file system in memory whose options say no mode that of the directory it lies over.
+///
+/// What an earlier mount covers is not the image's.
+pub fn take_modes(mounts: &mut [Mount], root: &Path) {
+    for index in 0..mounts.len() {
+        let (earlier, rest) = mounts.split_at_mut(index);
+        let mount = &mut rest[0];
+        let options = mount.options().as_deref().unwrap_or_default();
+        let place = propagation::place(mount);
+        if mount.typ().as_deref() != Some("tmpfs")
+            || propagation::bind(mount).is_some()
+            || options.iter().any(|option| option.starts_with("mode="))
+            || earlier.iter().any(|other| place.starts_with(propagation::place(other)))
+        {
+            continue;
+        }
+        if let Ok(found) = directory(root, mount.destination())
+            && let Ok(found) = rustix::fs::fstat(&found)
+        {
+            let mut options = options.to_vec();
+            options.push(format!("mode={:04o}", found.st_mode & 0o7777));
+            mount.set_options(Some(options));
+        }
+    }
+}
+
+/// Opens a directory of the image as the container would, its links followed below `root` only.
+fn directory(root: &Path, path: &Path) -> nix::Result<OwnedFd> {
+    let top = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let root = nix::fcntl::open(root, top, Mode::empty())?;
+    let how = OpenHow::new()
+        .flags(top)
+        .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    openat2(&root, path, how)
+}
+
+/// What the options said of the directory itself, which the copy must not change.
+#[derive(Debug, Clone, Copy)]
+pub struct CopyUp {
+    mode: bool,
+    uid: bool,
+    gid: bool,
+}
+
+/// The file system's own options, if the mount is in memory and begins as a copy.
+pub fn wanted(mount: &Mount) -> Option<(Vec<Setting<'_>>, CopyUp)> {
+    let options = mount.options().as_ref()?;
+    if mount.typ().as_deref() != Some("tmpfs") || !options.iter().any(|option| option == OPTION) {
+        return None;
+    }
+    let settings: Vec<_> = options
+        .iter()
+        .filter(|option| is_data(option))
+        .map(|option| match option.split_once('=') {
+            Some((key, value)) => Setting::Value(key, value),
+            None => Setting::Flag(option),
+        })
+        .collect();
+    let given = |wanted: &str| {
+        options.iter().any(|option| option.split_once('=').is_some_and(|(key, _)| key == wanted))
+    };
+    let copy_up = CopyUp { mode: given("mode"), uid: given("uid"), gid: given("gid") };
+    Some((settings, copy_up))
+}
+
+/// Whether the option is the file system's and not the mount's.
+fn is_data(option: &str) -> bool {
+    option != OPTION
+        && !RECURSIVE.contains(&option)
+        && !MountOption::known_options().iter().any(|known| known == option)
+}
+
+/// Turns a mount for which [`wanted`] said so into the bind of the one that was made.
+pub fn as_bind(mount: &mut Mount) {
+    if wanted(mount).is_none() {
+        return;
+    }
+    let mut options = mount.options().clone().unwrap_or_default();
+    options.retain(|option| option != OPTION && !is_data(option));
+    options.push("bind".to_owned());
+    mount.set_typ(Some("bind".to_owned())).set_options(Some(options));
+}
+
+impl CopyUp {
+    /// Copies what `root` has at `destination` into the new file system at `into`.
+    ///
+    /// No process of the container runs yet, and the image's links are followed below `root` only.
+    pub fn fill(self, root: &Path, destination: &Path, into: &Path) -> Result<(), String> {
+        let text = |what: &str, error: &dyn std::fmt::Display| format!("{what}: {error}");
+        let from = match directory(root, destination) {
+            Err(nix::errno::Errno::ENOENT) => return Ok(()),
+            opened => opened.map_err(|e| text("open it", &e))?,
+        };
+        let made = into.metadata().map_err(|e| text("stat the copy", &e))?;
+        let from = PathBuf::from(format!("/proc/{}/fd/{}/.", std::process::id(), from.as_raw_fd()));
+        let copied = Command::new("cp")
+            .args(["--recursive", "--no-dereference", "--no-target-directory"])
+            .args(["--preserve=mode,ownership,timestamps,links", "--one-file-system", "--"])
+            .args([&from, into])
+            .env_clear()
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .output()
+            .map_err(|e| text("run cp", &e))?;
+        if !copied.status.success() {
+            return Err(String::from_utf8_lossy(&copied.stderr).trim().to_owned());
+        }
+        if self.uid || self.gid {
+            let (uid, gid) = (self.uid.then(|| made.uid()), self.gid.then(|| made.gid()));
+            chown(into, uid, gid).map_err(|e| text("chown the copy", &e))?;
+        }
+        if self.mode {
+            let mode = std::fs::Permissions::from_mode(made.mode() & 0o7777);
+            std::fs::set_permissions(into, mode).map_err(|e| text("chmod the copy", &e))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_of_the_file_system_and_of_the_mount_are_told_apart() {
+        let text = r#"{"destination":"/run","type":"tmpfs","source":"tmpfs",
+            "options":["rw","nosuid","rprivate","rro","size=64m","mode=0755","tmpcopyup","noswap"]}"#;
+        let mut mount: Mount = serde_json::from_str(text).unwrap();
+        let (settings, copy_up) = wanted(&mount).unwrap();
+        assert!(matches!(
+            settings[..],
+            [
+                Setting::Value("size", "64m"),
+                Setting::Value("mode", "0755"),
+                Setting::Flag("noswap")
+            ]
+        ));
+        assert!(copy_up.mode && !copy_up.uid && !copy_up.gid);
+        as_bind(&mut mount);
+        assert_eq!(mount.typ().as_deref(), Some("bind"));
+        let options = mount.options().clone().unwrap();
+        assert_eq!(options, ["rw", "nosuid", "rprivate", "rro", "bind"]);
+        assert!(wanted(&mount).is_none());
+    }
+}

@@ -1,0 +1,135 @@
+//! What the embedded engine would leave out in silence, refused by field. Errors of the engine's
+//! own that do not name a field are made here before it is asked.
+
+use oci_spec::runtime::{LinuxNamespaceType, Mount, Spec};
+
+use super::normal::SpecError;
+use super::{memory, propagation};
+
+/// Options of a file system's superblock that the engine takes for the mount's and drops.
+const OF_THE_SUPERBLOCK: [&str; 3] = ["sync", "dirsync", "mand"];
+
+/// Refuses what cannot be honoured.
+///
+/// # Errors
+/// [`SpecError`] naming the field and the way out.
+pub fn check(spec: &Spec) -> Result<(), SpecError> {
+    let linux = spec.linux().as_ref();
+    let flags = linux.and_then(|linux| linux.personality().as_ref()?.flags().as_ref());
+    if let Some(flag) = flags.and_then(|flags| flags.first()) {
+        return Err(refusal(
+            "linux.personality.flags",
+            format!("{flag:?}"),
+            "leave the flags out; no runtime knows any",
+        ));
+    }
+    let namespaces = linux.and_then(|linux| linux.namespaces().as_ref());
+    let mapped =
+        namespaces.is_some_and(|all| all.iter().any(|one| one.typ() == LinuxNamespaceType::User));
+    for (index, mount) in spec.mounts().iter().flatten().enumerate() {
+        check_mount(index, mount, mapped)?;
+    }
+    Ok(())
+}
+
+fn refusal(field: impl Into<String>, value: String, remedy: &'static str) -> SpecError {
+    SpecError::Unsupported { field: field.into(), value, remedy }
+}
+
+fn check_mount(index: usize, mount: &Mount, mapped: bool) -> Result<(), SpecError> {
+    let at = mount.destination().display();
+    let options = mount.options().as_deref().unwrap_or_default();
+    let refuse = |option: &str, remedy| {
+        Err(refusal(format!("mounts[{index}].options ({at})"), format!("{option:?}"), remedy))
+    };
+    for (field, given) in
+        [("uidMappings", mount.uid_mappings()), ("gidMappings", mount.gid_mappings())]
+    {
+        if given.is_some() {
+            return Err(refusal(
+                format!("mounts[{index}].{field} ({at})"),
+                "an ID-mapped mount".to_owned(),
+                "leave it out, or run this container with runc or crun",
+            ));
+        }
+    }
+    let bind = propagation::bind(mount);
+    for option in options {
+        match &**option {
+            "idmap" | "ridmap" => {
+                return refuse(option, "leave it out, or run this container with runc or crun");
+            }
+            "nosymfollow" | "symfollow" if bind == Some(true) => {
+                return refuse(option, "give rnosymfollow, rsymfollow, or bind instead of rbind");
+            }
+            known if bind.is_none() && OF_THE_SUPERBLOCK.contains(&known) => {
+                return refuse(option, "leave it out, or mount it on the host and bind it");
+            }
+            _ => {}
+        }
+    }
+    let owned = options.iter().find(|o| o.starts_with("uid=") || o.starts_with("gid="));
+    if let Some(owned) = owned.filter(|_| mapped && memory::wanted(mount).is_some()) {
+        return refuse(owned, "leave it out; tmpcopyup takes the image's owner");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checked(mount: &str, linux: &str) -> Result<(), String> {
+        let text = format!(
+            r#"{{"ociVersion":"1.2.0","mounts":[{{"destination":"/d","source":"s",{mount}}}],
+                "linux":{linux}}}"#
+        );
+        check(&serde_json::from_str(&text).unwrap()).map_err(|e| e.to_string())
+    }
+
+    #[track_caller]
+    fn refused(mount: &str, linux: &str, words: &[&str]) {
+        let said = checked(mount, linux).unwrap_err();
+        for word in words {
+            assert!(said.contains(word), "{word:?} is not in: {said}");
+        }
+    }
+
+    #[test]
+    fn each_refusal_names_its_field() {
+        let mapping = r#"[{"containerID":0,"hostID":0,"size":1}]"#;
+        let bind = r#""options":["rbind"]"#;
+        refused(
+            &format!(r#"{bind},"uidMappings":{mapping}"#),
+            "{}",
+            &["mounts[0].uidMappings", "/d"],
+        );
+        refused(&format!(r#"{bind},"gidMappings":{mapping}"#), "{}", &["mounts[0].gidMappings"]);
+        for option in ["idmap", "ridmap", "nosymfollow"] {
+            let options = format!(r#""options":["rbind","{option}"]"#);
+            refused(&options, "{}", &["mounts[0].options (/d)", option]);
+        }
+        for option in OF_THE_SUPERBLOCK {
+            let memory = format!(r#""type":"tmpfs","options":["{option}"]"#);
+            refused(&memory, "{}", &["mounts[0].options (/d)", option]);
+        }
+        let flags = r#"{"personality":{"domain":"LINUX","flags":["ADDR_NO_RANDOMIZE"]}}"#;
+        refused(bind, flags, &["linux.personality.flags"]);
+        let user = r#"{"namespaces":[{"type":"user"}]}"#;
+        let owned = r#""type":"tmpfs","options":["tmpcopyup","uid=5"]"#;
+        refused(owned, user, &["uid=5"]);
+        assert_eq!(checked(owned, "{}"), Ok(()));
+    }
+
+    #[test]
+    fn what_can_be_honoured_passes() {
+        for mount in [
+            r#""type":"tmpfs","options":["nosuid","nosymfollow","lazytime","size=1m"]"#,
+            r#""options":["bind","nosymfollow","sync"]"#,
+            r#""options":["rbind","rnosymfollow","rprivate"]"#,
+        ] {
+            let linux = r#"{"personality":{"domain":"LINUX32"}}"#;
+            assert_eq!(checked(mount, linux), Ok(()), "{mount}");
+        }
+    }
+}

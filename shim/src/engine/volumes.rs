@@ -1,0 +1,265 @@
+//! Bind mounts that must be made before the engine makes the container: those whose propagation
+//! it leaves out, and file systems in memory that begin as a copy of the image's directory.
+//!
+//! Each is a detached mount, opened while this process is still in the host's mount namespace, so
+//! that a shared one stays the host's peer. Then the process gets a mount namespace of its own, in
+//! which the mounts are placed below one directory where the engine finds them. On the host that
+//! directory is always empty.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use libcontainer::syscall::linux::{AT_EMPTY_PATH, AT_RECURSIVE, MountAttr};
+use libcontainer::syscall::syscall::create_syscall;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
+use nix::mount::MsFlags;
+use nix::sched::{CloneFlags, setns, unshare};
+use nix::sys::stat::Mode;
+use oci_spec::runtime::{Mount, Spec};
+
+use super::memory::{self, CopyUp};
+use super::normal::SpecError;
+use super::propagation::{self, Kind, Propagation};
+use crate::mount::{self, Detached, MountError, Setting};
+
+/// A volume that could not be prepared.
+#[derive(Debug, thiserror::Error)]
+pub enum VolumeError {
+    /// A field that cannot be honoured.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    /// The source, or the place for it.
+    #[error("mounts[{index}] ({destination}): {source}")]
+    Mount {
+        /// Which of the configuration's mounts.
+        index: usize,
+        /// Its destination.
+        destination: PathBuf,
+        /// The mount's own error.
+        source: MountError,
+    },
+    /// The mount namespace or the directory of the prepared volumes.
+    #[error("prepare the volumes: {0}")]
+    Stage(#[from] MountError),
+    /// A directory, file or descriptor on the way.
+    #[error("{step} {path}: {source}")]
+    Step {
+        /// What was tried.
+        step: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The operating system's reason.
+        source: std::io::Error,
+    },
+    /// The kernel refused the propagation.
+    #[error("make the volume {path} {kind:?}: {why}")]
+    Propagate {
+        /// The source, or the destination in the container.
+        path: PathBuf,
+        /// The propagation.
+        kind: Kind,
+        /// The library's words.
+        why: String,
+    },
+    /// The image's directory could not be copied into memory.
+    #[error("mounts[{index}].options (tmpcopyup): copy the image's {destination}: {why}")]
+    CopyUp {
+        /// Which of the configuration's mounts.
+        index: usize,
+        /// Its destination.
+        destination: PathBuf,
+        /// What failed.
+        why: String,
+    },
+}
+
+/// The volumes of a container that this process prepares; usually none.
+#[derive(Debug, Default)]
+pub struct Volumes {
+    /// The directory where the engine finds them.
+    stage: PathBuf,
+    prepared: Vec<Prepared>,
+    /// What is left to do once the container is made: by destination.
+    settle: Vec<(PathBuf, Propagation)>,
+}
+
+#[derive(Debug)]
+struct Prepared {
+    index: usize,
+    destination: PathBuf,
+    mount: Detached,
+    copy_up: Option<CopyUp>,
+}
+
+impl Volumes {
+    /// Opens what `spec` asks for and the engine leaves out, and makes `spec` name the prepared
+    /// mounts below `stage` instead.
+    ///
+    /// # Errors
+    /// [`VolumeError`]; nothing is placed yet, and all of it ends with this value.
+    pub fn open(spec: &mut Spec, stage: &Path) -> Result<Self, VolumeError> {
+        let plan = propagation::plan(spec)?;
+        let mut volumes = Self { stage: stage.to_owned(), ..Self::default() };
+        let mounts = spec.mounts().as_deref().unwrap_or_default();
+        let mut sources = Vec::new();
+        for volume in &plan.volumes {
+            let mount = &mounts[volume.index];
+            let Some(source) = mount.source() else { continue };
+            let failed = in_mount(volume.index, mount);
+            let bound = mount::bind_volume(source, volume.recursive).map_err(failed)?;
+            for step in &volume.steps {
+                // One that nobody may bind the engine could not bind either.
+                let kind = if step.kind == Kind::Unbindable { Kind::Private } else { step.kind };
+                propagate(bound.as_fd(), Propagation { kind, ..*step }, source)?;
+            }
+            if plan.repeat && !is_covered(mounts, volume.index) {
+                let at = mount.destination();
+                volumes.settle.extend(volume.steps.iter().map(|step| (at.clone(), *step)));
+            }
+            sources.push(volumes.add(volume.index, mount, bound, None));
+        }
+        for (index, mount) in mounts.iter().enumerate() {
+            if let Some((settings, copy_up)) = memory::wanted(mount) {
+                let made = mount::tmpfs(&settings).map_err(in_mount(index, mount))?;
+                sources.push(volumes.add(index, mount, made, Some(copy_up)));
+            }
+        }
+        let then_root = plan.then_root.map(|kind| Propagation { kind, recursive: false });
+        volumes.settle.extend(then_root.map(|step| (PathBuf::from("/"), step)));
+        if let Some(linux) = spec.linux_mut() {
+            linux.set_rootfs_propagation(Some(plan.root.to_owned()));
+        }
+        for (index, source) in sources {
+            let mount = &mut spec.mounts_mut().as_mut().expect("the mount was among them")[index];
+            mount.set_source(Some(source));
+            memory::as_bind(mount);
+        }
+        Ok(volumes)
+    }
+
+    fn add(
+        &mut self,
+        index: usize,
+        mount: &Mount,
+        bound: Detached,
+        copy_up: Option<CopyUp>,
+    ) -> (usize, PathBuf) {
+        let path = self.stage.join(index.to_string());
+        let destination = mount.destination().clone();
+        self.prepared.push(Prepared { index, destination, mount: bound, copy_up });
+        (index, path)
+    }
+
+    /// Places the prepared mounts in a mount namespace of this process's own. `root` is the
+    /// container's root file system, complete; `spec` learns from it what file systems in memory
+    /// take over.
+    ///
+    /// # Errors
+    /// [`VolumeError`]; nothing is left, for the namespace ends with this process.
+    pub fn place(&mut self, root: &Path, spec: &mut Spec) -> Result<(), VolumeError> {
+        memory::take_modes(spec.mounts_mut().as_deref_mut().unwrap_or_default(), root);
+        if self.prepared.is_empty() {
+            return Ok(());
+        }
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o711).create(&self.stage);
+        made.map_err(failed("make the directory", &self.stage))?;
+        mount::enter_private_namespace()?;
+        // In a user namespace the engine looks from outside of our own directories' reach.
+        mount::tmpfs(&[Setting::Value("mode", "0711")])?.attach(&self.stage)?.keep();
+        for Prepared { index, destination, mount, copy_up } in self.prepared.drain(..) {
+            let path = self.stage.join(index.to_string());
+            let made = if mount.is_directory() {
+                std::fs::create_dir(&path)
+            } else {
+                std::fs::File::create_new(&path).map(drop)
+            };
+            made.map_err(failed("make the mount point", &path))?;
+            let placed = mount.attach(&path).map_err(|source| VolumeError::Mount {
+                index,
+                destination: destination.clone(),
+                source,
+            })?;
+            placed.keep();
+            if let Some(copy_up) = copy_up {
+                copy_up.fill(root, &destination, &path).map_err(|why| VolumeError::CopyUp {
+                    index,
+                    destination,
+                    why,
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the mounts of the container whose waiting init process is `pid` the propagation that
+    /// the engine could not.
+    ///
+    /// # Errors
+    /// [`VolumeError`].
+    pub fn settle(&self, pid: i32) -> Result<(), VolumeError> {
+        if self.settle.is_empty() {
+            return Ok(());
+        }
+        // A thread with its own root directory: this process stays where it is.
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| self.settle_inside(pid));
+            thread.join().expect("a panic ends the process")
+        })
+    }
+
+    fn settle_inside(&self, pid: i32) -> Result<(), VolumeError> {
+        let path = PathBuf::from(format!("/proc/{pid}/ns/mnt"));
+        let namespace = std::fs::File::open(&path).map_err(failed("open", &path))?;
+        unshare(CloneFlags::CLONE_FS)
+            .and_then(|()| setns(&namespace, CloneFlags::CLONE_NEWNS))
+            .map_err(|e| failed("enter", &path)(e.into()))?;
+        let top = Path::new("/");
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let root = open(top, flags, Mode::empty()).map_err(|e| failed("open", top)(e.into()))?;
+        // As the engine resolved it: below the root, whatever links the image holds.
+        let how = OpenHow::new()
+            .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
+            .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+        for (destination, step) in &self.settle {
+            let mount = openat2(&root, destination.as_path(), how)
+                .map_err(|e| failed("open the volume", destination)(e.into()))?;
+            propagate(mount.as_fd(), *step, destination)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a later mount lies over the one of this index, so that nobody reaches it.
+fn is_covered(mounts: &[Mount], index: usize) -> bool {
+    let own = propagation::place(&mounts[index]);
+    mounts[index + 1..].iter().any(|later| own.starts_with(propagation::place(later)))
+}
+
+fn propagate(mount: BorrowedFd<'_>, step: Propagation, path: &Path) -> Result<(), VolumeError> {
+    let kind = match step.kind {
+        Kind::Private => MsFlags::MS_PRIVATE,
+        Kind::Slave => MsFlags::MS_SLAVE,
+        Kind::Shared => MsFlags::MS_SHARED,
+        Kind::Unbindable => MsFlags::MS_UNBINDABLE,
+    };
+    let change = MountAttr { attr_set: 0, attr_clr: 0, propagation: kind.bits(), userns_fd: 0 };
+    let flags = AT_EMPTY_PATH | if step.recursive { AT_RECURSIVE } else { 0 };
+    create_syscall()
+        .mount_setattr(mount, Path::new(""), flags, &change, size_of::<MountAttr>())
+        .map_err(|e| VolumeError::Propagate {
+            path: path.to_owned(),
+            kind: step.kind,
+            why: e.to_string(),
+        })
+}
+
+fn in_mount(index: usize, mount: &Mount) -> impl FnOnce(MountError) -> VolumeError {
+    let destination = mount.destination().clone();
+    move |source| VolumeError::Mount { index, destination, source }
+}
+
+fn failed(step: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> VolumeError {
+    let path = path.to_owned();
+    move |source| VolumeError::Step { step, path, source }
+}
