@@ -56,7 +56,8 @@ pub fn run(cli: Cli) -> Result<u8, LifecycleError> {
 /// The verbs that make a container, on the engine that is chosen for new ones.
 fn make(id: &str, global: &Global, verb: &Verb, config: &Config) -> Result<u8, LifecycleError> {
     let choice = choice(global, config)?;
-    if choice == Choice::Libcontainer {
+    // A delegate keeps its own executable out of the container's reach.
+    if choice == Choice::Libcontainer && !matches!(verb, Verb::Restore(_)) {
         engine::seal()?;
     }
     let container = Container::named(global, id, config)?;
@@ -91,13 +92,20 @@ fn steer(container: &Container, verb: Verb) -> Result<u8, LifecycleError> {
     match (verb, container.engine()) {
         (Verb::Delete(args), _) => container.delete(args.force),
         (verb, Engine::Embedded(embedded)) => embedded::steer(container, embedded, verb),
-        (verb, Engine::Delegate(delegate)) => delegated(delegate, verb),
+        (verb, Engine::Delegate(delegate)) => delegated(container, delegate, verb),
     }
 }
 
 /// A delegate takes our place, but where crun has less than runc.
-fn delegated(delegate: &Delegate, verb: Verb) -> Result<u8, LifecycleError> {
+fn delegated(container: &Container, delegate: &Delegate, verb: Verb) -> Result<u8, LifecycleError> {
     match (&verb, delegate.dialect()) {
+        // By its flags alone crun gives a process less than the container's: no PATH, no
+        // no_new_privs.
+        (Verb::Exec(args), Dialect::Crun) if args.process.is_none() => {
+            if let Some(status) = process::exec_by_file(container, delegate, args)? {
+                return Ok(status);
+            }
+        }
         (Verb::Ps(args), Dialect::Crun) if args.format == Format::Table => {
             if let Some(pids) = delegate.processes()? {
                 process::table(&pids, &args.ps_options)?;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::Pid;
 use oci_spec::runtime::Spec;
+use serde::Serialize;
 
 pub use create::Order;
 pub use error::LifecycleError;
@@ -133,6 +134,7 @@ impl Container {
                 deleted => deleted?,
             },
             Engine::Delegate(delegate) => {
+                delegate.end_orphan();
                 let verb = Verb::Delete(Delete { force, id: self.id.to_string() });
                 let status = delegate.call(&verb, || {})?;
                 if status != 0 {
@@ -173,6 +175,19 @@ impl Container {
         let wrong = |what: String| EngineError::Process { id: self.id.clone(), what };
         let pid = embedded.load("run")?.pid().ok_or_else(|| wrong("it has no process".into()))?;
         wait(Pid::from_raw(pid.as_raw())).map_err(|e| wrong(format!("wait: {e}")))
+    }
+
+    /// Writes `value` into a file of that name, beside the record. The caller removes it.
+    ///
+    /// # Errors
+    /// [`LifecycleError::File`].
+    pub fn scratch(&self, name: &str, value: &impl Serialize) -> Result<PathBuf, LifecycleError> {
+        let path = self.place.dir().join(name);
+        let text = serde_json::to_vec(value).map_err(std::io::Error::other);
+        let written = text.and_then(|text| std::fs::write(&path, text));
+        let fail = |source| LifecycleError::File { step: "write", path: path.clone(), source };
+        written.map_err(fail)?;
+        Ok(path)
     }
 
     /// The configuration that the embedded engine created the container from.

@@ -33,9 +33,24 @@ impl Wrapper {
         );
         fs::write(&script, text).expect("write a wrapper");
         fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("chmod a wrapper");
+        let description = json!({ "path": script });
+        Self::known(name, &description, dir)
+    }
+
+    /// sharedroot itself, with `runtimeArgs`.
+    #[track_caller]
+    pub fn with_arguments(arguments: &[&str]) -> Self {
+        only_in_lab();
+        let description = json!({ "path": "/usr/local/bin/sharedroot", "runtimeArgs": arguments });
+        Self::known(unique_name("arguments"), &description, TempDir::new("arguments"))
+    }
+
+    /// Tells dockerd of a runtime.
+    #[track_caller]
+    fn known(name: String, description: &Value, dir: TempDir) -> Self {
         let text = fs::read_to_string(CONFIG).expect("read daemon.json");
         let mut config: Value = serde_json::from_str(&text).expect("daemon.json is JSON");
-        config["runtimes"][&name] = json!({ "path": script });
+        config["runtimes"][&name] = description.clone();
         let config = Some(Replaced::with(CONFIG, &config.to_string()));
         reload();
         let wrapper = Self { name, config, _script: dir };

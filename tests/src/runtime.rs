@@ -1,4 +1,4 @@
-//! An OCI runtime called directly: ours, or runc to prove a test.
+//! An OCI runtime called directly: ours, on one of its engines, or runc to prove a test.
 
 use serde_json::Value;
 
@@ -6,31 +6,48 @@ use crate::bundle::Bundle;
 use crate::command::{Cmd, Output, unique_name};
 use crate::lab::{TempDir, wait_for};
 
+/// Where the lab installs it.
+const SHAREDROOT: &str = "/usr/local/bin/sharedroot";
+
 /// A runtime with a state directory of its own.
 #[derive(Debug)]
 pub struct Runtime {
     program: String,
+    /// Its flag `--engine`.
+    engine: Option<String>,
     root: TempDir,
 }
 
 impl Runtime {
-    /// The program in `RUNTIME`, or sharedroot.
+    /// The program in `RUNTIME`, or sharedroot. `sharedroot+crun` is sharedroot with the engine crun.
     #[track_caller]
     pub fn of_env() -> Self {
-        let ours = || "/usr/local/bin/sharedroot".to_owned();
-        Self::new(&std::env::var("RUNTIME").unwrap_or_else(|_| ours()))
+        match std::env::var("RUNTIME") {
+            Ok(name) => match name.split_once('+') {
+                Some(("sharedroot", engine)) => Self::with_engine(engine),
+                _ => Self::new(&name, None),
+            },
+            Err(_) => Self::sharedroot(),
+        }
     }
 
     /// Always sharedroot.
     #[track_caller]
     pub fn sharedroot() -> Self {
-        Self::new("/usr/local/bin/sharedroot")
+        Self::new(SHAREDROOT, None)
+    }
+
+    /// sharedroot with `--engine`.
+    #[track_caller]
+    pub fn with_engine(engine: &str) -> Self {
+        Self::new(SHAREDROOT, Some(engine))
     }
 
     #[track_caller]
-    fn new(program: &str) -> Self {
+    fn new(program: &str, engine: Option<&str>) -> Self {
         crate::lab::only_in_lab();
-        Self { program: program.to_owned(), root: TempDir::new("root") }
+        let (program, engine) = (program.to_owned(), engine.map(str::to_owned));
+        Self { program, engine, root: TempDir::new("root") }
     }
 
     /// The program's path or name.
@@ -50,7 +67,23 @@ impl Runtime {
 
     /// A command of it on its state directory.
     pub fn cmd(&self, words: &[&str]) -> Cmd {
-        Cmd::new(&self.program).args(&["--root", self.root.str()]).args(words)
+        self.cmd_with_engine(self.engine.as_deref(), words)
+    }
+
+    /// The same with another `--engine` than the runtime's, or none.
+    pub fn cmd_with_engine(&self, engine: Option<&str>, words: &[&str]) -> Cmd {
+        let cmd = Cmd::new(&self.program).args(&["--root", self.root.str()]);
+        let cmd = match engine {
+            Some(engine) => cmd.args(&["--engine", engine]),
+            None => cmd,
+        };
+        cmd.args(words)
+    }
+
+    /// Its `--version`.
+    #[track_caller]
+    pub fn version(&self) -> String {
+        Cmd::new(&self.program).arg("--version").run().ok()
     }
 
     /// The container of an ID that a command given to the runtime by hand may have made.

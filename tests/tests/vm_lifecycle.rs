@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 use sharedroot_tests::bundle::Bundle;
 use sharedroot_tests::census::Census;
-use sharedroot_tests::command::{Cmd, out, unique_name};
+use sharedroot_tests::command::{out, unique_name};
 use sharedroot_tests::kernel_view::{cgroup_file, confinement, confinement_of};
 use sharedroot_tests::lab::{TempDir, wait_for};
 use sharedroot_tests::runtime::{Container, Runtime};
@@ -266,10 +266,7 @@ fn vm_spec_features_and_version() {
     assert!(features["ociVersionMin"].as_str().is_some_and(|v| v.starts_with("1.")), "{features}");
     assert_eq!(features["linux"]["seccomp"]["enabled"], true);
     assert_eq!(features["linux"]["cgroup"]["v2"], true);
-    let version = Cmd::new(&std::env::var("RUNTIME").unwrap_or("sharedroot".into()))
-        .arg("--version")
-        .run()
-        .ok();
+    let version = runtime.version();
     assert!(version.contains("version") || version.starts_with("sharedroot "), "{version}");
     // The bundle's configuration is the runtime's own `spec` with only the command changed.
     let bundle = Bundle::new(&runtime, &["echo", "from the spec"]);

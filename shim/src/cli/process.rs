@@ -7,7 +7,7 @@ use clap::Args;
 use super::Format;
 
 /// `exec`
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct Exec {
     /// File with the process in OCI form
     #[arg(short, long)]

@@ -3,8 +3,9 @@
 use oci_spec::runtime::{Process, Spec};
 
 use super::read_error;
-use crate::cli::Exec;
-use crate::engine::{Embedded, EngineError, Tenant, Terminal, add_capabilities};
+use crate::bundle::read_config;
+use crate::cli::{Exec, Verb};
+use crate::engine::{Delegate, Embedded, EngineError, Tenant, Terminal, add_capabilities};
 use crate::json;
 use crate::lifecycle::{Container, LifecycleError};
 
@@ -47,6 +48,38 @@ pub fn exec(container: &Container, embedded: &Embedded, args: Exec) -> Result<u8
         cgroup,
     };
     Ok(embedded.exec(&spec, &Tenant::new(&spec, process)?, &terminal)?)
+}
+
+/// `exec` on a delegate with a process file that says what runc makes of the flags. Returns the
+/// exit status; `None` if the delegate has no such container.
+///
+/// # Errors
+/// [`LifecycleError`].
+pub fn exec_by_file(
+    container: &Container,
+    delegate: &Delegate,
+    args: &Exec,
+) -> Result<Option<u8>, LifecycleError> {
+    let config = delegate.config();
+    if !config.exists() {
+        return Ok(None);
+    }
+    let process = process_of_flags(&read_config(&config)?, args)?;
+    let file = container.scratch(&format!("exec-{}.json", std::process::id()), &process)?;
+    let verb = Verb::Exec(Box::new(Exec {
+        process: Some(file.clone()),
+        id: args.id.clone(),
+        detach: args.detach,
+        pid_file: args.pid_file.clone(),
+        console_socket: args.console_socket.clone(),
+        preserve_fds: args.preserve_fds,
+        cgroup: args.cgroup.clone(),
+        ignore_paused: args.ignore_paused,
+        ..Exec::default()
+    }));
+    let status = delegate.call(&verb, || {});
+    let _ = std::fs::remove_file(file);
+    Ok(Some(status?))
 }
 
 /// The container's own process with what the flags change, as runc does it.

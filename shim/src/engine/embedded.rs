@@ -136,7 +136,7 @@ const STARTED: &str = "init-started";
 
 /// When a process started, in clock ticks after boot (proc_pid_stat(5), field 22): with the number
 /// it tells a process from a later one. `None` if there is no such process.
-fn started(pid: i32) -> Option<String> {
+pub(super) fn started(pid: i32) -> Option<String> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The second field is the command in parentheses, which may hold anything.
     stat.rsplit_once(") ")?.1.split_whitespace().nth(19).map(str::to_owned)

@@ -5,7 +5,7 @@ use std::path::Path;
 use oci_spec::runtime::{Process, Spec};
 
 use super::{Container, LifecycleError};
-use crate::bundle::{Bundle, BundleError, ContainerId};
+use crate::bundle::{Bundle, ContainerId};
 use crate::cli::Verb;
 use crate::engine::{
     Choice, CreateOptions, Delegate, Embedded, Engine, EngineError, Labels, Volumes, normalise,
@@ -87,6 +87,9 @@ impl Container {
     fn claim(&self) -> Result<Lock, LifecycleError> {
         match self.place.claim() {
             Err(RecordError::Exists { .. }) if self.place.is_abandoned()? => {
+                if let Engine::Delegate(delegate) = &self.engine {
+                    delegate.end_orphan();
+                }
                 self.release()?;
                 Ok(self.place.claim()?)
             }
@@ -199,14 +202,7 @@ impl Container {
         order: &Order<'_>,
     ) -> Result<Handed, LifecycleError> {
         volumes.place(&bundle.root, &mut bundle.spec)?;
-        let path = self.place.dir().join("config.json");
-        let text = serde_json::to_vec(&bundle.spec)
-            .map_err(|source| BundleError::Parse { path: path.clone(), source: source.into() })?;
-        std::fs::write(&path, text).map_err(|source| LifecycleError::File {
-            step: "write",
-            path,
-            source,
-        })?;
+        self.scratch("config.json", &bundle.spec)?;
         embedded.create(&bundle.spec, labels, volumes, &order.options)?;
         Ok(Handed { status: 0, stays: true })
     }
@@ -224,11 +220,11 @@ impl Container {
             _ => (true, false),
         };
         // A foreground container lives as long as the call: others may exec and delete meanwhile.
-        let status = delegate.call(verb, || {
-            if !detach {
-                lock.let_go()
-            }
-        })?;
+        let status = if detach {
+            delegate.call_noted(verb)?
+        } else {
+            delegate.call(verb, || lock.let_go())?
+        };
         if !self.place.regain(lock)? {
             // Somebody deleted it meanwhile, and the ID may be another container's by now.
             return Ok(Handed { status, stays: true });

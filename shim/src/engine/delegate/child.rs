@@ -25,15 +25,11 @@ const PATIENCE_MS: u8 = 10;
 /// number, as in a shell. Standard streams, environment, working directory and the descriptors
 /// that are open across execve are the caller's.
 ///
-/// `settled` is asked while the child runs until it returns true.
+/// `settled` is asked as soon as the child runs, with its number, and then until it returns true.
 ///
 /// # Errors
 /// The child cannot be started or waited for.
-pub fn run(
-    program: &Path,
-    words: &[OsString],
-    mut settled: impl FnMut() -> bool,
-) -> io::Result<u8> {
+pub fn run(program: &Path, words: &[OsString], settled: impl FnMut(Pid) -> bool) -> io::Result<u8> {
     // Blocked before the child exists, so that none comes in between; the child starts without
     // the block. Job control stops and continues us as it does the child.
     let mut forwarded = SigSet::all();
@@ -42,29 +38,37 @@ pub fn run(
     }
     let before = forwarded.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
     let status = start(program, words, &before).and_then(|child| {
-        let end = pidfd(child)?;
-        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
-        let signals = SignalFd::with_flags(&forwarded, flags)?;
-        let mut asking = true;
-        loop {
-            while let Some(signal) = signals.read_signal()? {
-                forward(child, signal.ssi_signo, signal.ssi_code);
-            }
-            if let Some(status) = ended(child)? {
-                return Ok(status);
-            }
-            asking = asking && !settled();
-            let patience = if asking { PATIENCE_MS.into() } else { PollTimeout::NONE };
-            let mut watched =
-                [signals.as_fd(), end.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
-            match poll(&mut watched, patience) {
-                Ok(_) | Err(nix::Error::EINTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
+        watch(child, &forwarded, settled).inspect_err(|_| {
+            // Whom nobody watches must not go on: what it was to work on is undone.
+            let _ = nix::sys::signal::kill(child, Signal::SIGKILL);
+            let _ = waitpid(child, None);
+        })
     });
     before.thread_set_mask()?;
     status
+}
+
+fn watch(child: Pid, forwarded: &SigSet, mut settled: impl FnMut(Pid) -> bool) -> io::Result<u8> {
+    let end = pidfd(child)?;
+    let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+    let signals = SignalFd::with_flags(forwarded, flags)?;
+    let mut asking = true;
+    loop {
+        while let Some(signal) = signals.read_signal()? {
+            forward(child, signal.ssi_signo, signal.ssi_code);
+        }
+        if let Some(status) = ended(child)? {
+            return Ok(status);
+        }
+        asking = asking && !settled(child);
+        let patience = if asking { PATIENCE_MS.into() } else { PollTimeout::NONE };
+        let mut watched =
+            [signals.as_fd(), end.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+        match poll(&mut watched, patience) {
+            Ok(_) | Err(nix::Error::EINTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 fn start(program: &Path, words: &[OsString], mask: &SigSet) -> io::Result<Pid> {
@@ -125,7 +129,7 @@ mod tests {
     use super::*;
 
     fn shell(script: &str) -> u8 {
-        run(Path::new("/bin/sh"), &["-c".into(), script.into()], || true).unwrap()
+        run(Path::new("/bin/sh"), &["-c".into(), script.into()], |_| true).unwrap()
     }
 
     #[test]
@@ -133,7 +137,7 @@ mod tests {
         assert_eq!(shell("exit 0"), 0);
         assert_eq!(shell("exit 42"), 42);
         assert_eq!(shell("kill -KILL $$"), 137);
-        assert!(run(Path::new("/no/such/program"), &[], || true).is_err());
+        assert!(run(Path::new("/no/such/program"), &[], |_| true).is_err());
     }
 
     #[test]
@@ -144,7 +148,7 @@ mod tests {
     #[test]
     fn it_is_asked_until_it_is_settled() {
         let mut left = 3;
-        let settled = || {
+        let settled = |_| {
             left -= 1;
             left == 0
         };

@@ -5,6 +5,7 @@
 //! (execve). Where a failure must leave nothing behind it is a child, and we wait.
 
 mod child;
+mod orphan;
 mod words;
 
 use std::ffi::OsString;
@@ -12,6 +13,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use super::choice::{Dialect, Program};
@@ -103,24 +105,50 @@ impl Delegate {
     }
 
     /// Runs the delegate to its end and returns its exit status; what went wrong it has said
-    /// itself. `exists` is called once, as soon as the delegate knows the container.
+    /// itself. `known` is called once, as soon as the delegate knows the container.
     ///
     /// # Errors
     /// [`DelegateError`]; the delegate did not run.
-    pub fn call(&self, verb: &Verb, exists: impl FnOnce()) -> Result<u8, DelegateError> {
+    pub fn call(&self, verb: &Verb, known: impl FnOnce()) -> Result<u8, DelegateError> {
+        let mut known = Some(known);
+        self.run(verb, |_| {
+            if self.has_traces()
+                && let Some(known) = known.take()
+            {
+                known();
+            }
+            known.is_none()
+        })
+    }
+
+    /// The same for a verb that ends before its container does: if this process is killed,
+    /// [`Delegate::end_orphan`] knows of the delegate.
+    ///
+    /// # Errors
+    /// [`DelegateError`]; the delegate did not run.
+    pub fn call_noted(&self, verb: &Verb) -> Result<u8, DelegateError> {
+        let mut note = None;
+        self.run(verb, |child| {
+            match orphan::Note::of(&self.state, &self.id, child) {
+                Ok(noted) => note = Some(noted),
+                Err(error) => tracing::warn!("note {} of {}: {error}", verb.name(), self.id),
+            }
+            true
+        })
+    }
+
+    fn run(&self, verb: &Verb, settled: impl FnMut(Pid) -> bool) -> Result<u8, DelegateError> {
         let mut words = self.global.clone();
         words.extend(self.words(verb)?);
-        let mut exists = Some(exists);
-        let settled = || {
-            if self.has_traces()
-                && let Some(exists) = exists.take()
-            {
-                exists();
-            }
-            exists.is_none()
-        };
         child::run(&self.program.path, &words, settled)
             .map_err(|source| self.cannot_start(verb.name(), source))
+    }
+
+    /// Waits for a `create` of the delegate that outlived its caller, and ends it if need be.
+    pub fn end_orphan(&self) {
+        if let Err(error) = orphan::end(&self.state, &self.id) {
+            tracing::warn!("end what a killed create of {} left behind: {error}", self.id);
+        }
     }
 
     /// Whether the delegate's state directory has anything of that ID, as runc's and crun's have
@@ -128,6 +156,12 @@ impl Delegate {
     #[must_use]
     pub fn has_traces(&self) -> bool {
         self.state.join(self.id.as_str()).exists()
+    }
+
+    /// Where crun keeps its copy of the container's configuration.
+    #[must_use]
+    pub fn config(&self) -> PathBuf {
+        self.state.join(self.id.as_str()).join("config.json")
     }
 
     /// Whether the delegate has the container.

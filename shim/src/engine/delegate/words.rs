@@ -154,7 +154,6 @@ fn exec(words: Words, args: &Exec) -> Words {
         .flag("--tty", args.tty)
         .value("--user", args.user.as_ref())
         .values("--additional-gids", &gids)
-        .only_runc("--additional-gids", !gids.is_empty())
         .value("--process-label", args.process_label.as_ref())
         .value("--apparmor", args.apparmor.as_ref())
         .flag("--no-new-privs", args.no_new_privs)

@@ -66,7 +66,6 @@ fn every_flag_goes_through() {
 fn what_crun_does_not_have_is_named() {
     for (line, unknown) in [
         ("events --stats c", "events"),
-        ("exec -g 44 c id", "--additional-gids"),
         ("exec --ignore-paused c id", "--ignore-paused"),
         ("ps c -o pid", "options for ps(1)"),
         ("update --cpu-idle 1 c", "--cpu-idle"),
