@@ -1,5 +1,5 @@
-//! Descriptors and working directories that lead out of a container (CVE-2024-21626). Generic: `RUNTIME=crun` must
-//! pass too.
+//! Descriptors and working directories that lead out of a container (CVE-2024-21626). Generic, but crun keeps what its
+//! caller left open until execve(2).
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, symlink};
