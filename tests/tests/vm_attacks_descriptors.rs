@@ -48,7 +48,7 @@ impl Drop for Host {
 }
 
 /// Descriptors that a runtime may have when it looks for the program.
-const NUMBERS: std::ops::Range<u32> = 3..15;
+const NUMBERS: std::ops::Range<u32> = 3..12;
 
 #[test]
 fn vm_no_program_is_found_through_a_descriptor() {
