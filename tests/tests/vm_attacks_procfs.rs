@@ -1,5 +1,5 @@
-//! Something else in the place of procfs (CVE-2019-16884, CVE-2023-28642, CVE-2025-52881). Generic: `RUNTIME=runc`
-//! must pass too. The label of an exec is in `vm_attacks_labels.rs`.
+//! Something else in the place of procfs (CVE-2019-16884, CVE-2023-28642, CVE-2025-52881). Generic, but crun lets a
+//! volume cover `/proc`. The label of an exec is in `vm_attacks_labels.rs`.
 
 use std::fs;
 use std::os::unix::fs::symlink;

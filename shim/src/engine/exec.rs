@@ -358,4 +358,13 @@ mod tests {
         let caps = tenant.process.capabilities().as_ref().unwrap();
         assert_eq!(caps.bounding().as_ref().unwrap().len(), 1);
     }
+
+    #[test]
+    fn no_exec_beside_a_user_namespace() {
+        let mut spec = spec("");
+        let with = r#"{"namespaces":[{"type":"pid"},{"type":"user"}]}"#;
+        spec.set_linux(Some(serde_json::from_str(with).unwrap()));
+        let refused = Tenant::new(&spec, process()).unwrap_err().to_string();
+        assert!(refused.contains("user namespace"), "{refused}");
+    }
 }

@@ -213,4 +213,21 @@ mod tests {
         let mounts = spec.mounts().as_ref().unwrap();
         assert_eq!(mounts[0].source().as_deref(), Some(Path::new("/b/data")));
     }
+
+    #[test]
+    fn a_user_that_means_no_change_is_refused() {
+        let with = |user: &str| {
+            let text = format!(r#"{{"cwd":"/","args":["x"],"user":{user}}}"#);
+            refuse_no_user(&serde_json::from_str(&text).unwrap()).map_err(|e| e.to_string())
+        };
+        with(r#"{"uid":4294967294,"gid":4294967294,"additionalGids":[0]}"#).unwrap();
+        let none = u32::MAX;
+        for (field, user) in [
+            ("process.user.uid", format!(r#"{{"uid":{none},"gid":0}}"#)),
+            ("process.user.gid", format!(r#"{{"uid":0,"gid":{none}}}"#)),
+            ("additionalGids", format!(r#"{{"uid":0,"gid":0,"additionalGids":[1,{none}]}}"#)),
+        ] {
+            assert!(with(&user).unwrap_err().contains(field), "{user}");
+        }
+    }
 }
