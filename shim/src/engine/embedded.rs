@@ -274,8 +274,7 @@ impl Embedded {
         let wrong = |what: String| EngineError::Process { id: self.id.clone(), what };
         volumes.settle(pid).map_err(|e| wrong(e.to_string()))?;
         if let Some(process) = spec.process() {
-            session::give_terminal(pid, spec, process)
-                .map_err(|e| wrong(format!("hand over the terminal: {e}")))?;
+            session::give_terminal(pid, spec, process);
         }
         let started = started(pid).ok_or_else(|| wrong("its process has ended".to_owned()))?;
         std::fs::write(self.bundle.join(STARTED), started)

@@ -242,8 +242,7 @@ impl Embedded {
         };
         let _ = std::fs::remove_file(&path);
         let pid = built?;
-        session::give_terminal(pid.as_raw(), spec, &tenant.process)
-            .map_err(|e| wrong(format!("hand over the terminal: {e}")))?;
+        session::give_terminal(pid.as_raw(), spec, &tenant.process);
         if terminal.detach {
             Ok(0)
         } else {

@@ -140,17 +140,14 @@ pub fn plan(spec: &Spec) -> Result<Plan, SpecError> {
         _ => None,
     };
     let more = |step: &Propagation| matches!(step.kind, Kind::Shared | Kind::Unbindable);
-    Ok(Plan {
-        root: match (is_shared, root) {
-            (true, _) => "shared",
-            (false, Some(Propagation { kind: Kind::Unbindable, .. })) => "unbindable",
-            (false, Some(Propagation { kind: Kind::Shared, .. })) => "shared",
-            (false, _) => "slave",
-        },
-        repeat: is_shared || volumes.iter().flat_map(|volume| &volume.steps).any(more),
-        volumes,
-        then_root,
-    })
+    let engine = match root.map(|root| root.kind) {
+        Some(Kind::Shared) => "shared",
+        _ if is_shared => "shared",
+        Some(Kind::Unbindable) => "unbindable",
+        _ => "slave",
+    };
+    let repeat = engine == "shared" || volumes.iter().flat_map(|volume| &volume.steps).any(more);
+    Ok(Plan { root: engine, repeat, volumes, then_root })
 }
 
 /// What every mount of the namespace gets before the container's are made. A change that is not
@@ -262,6 +259,9 @@ mod tests {
         assert_eq!((plan.root, plan.repeat), ("slave", true));
         let steps = ["rslave".parse().unwrap(), "rshared".parse().unwrap()];
         assert_eq!(plan.volumes[0].steps, steps);
+        // A shared root does not make a volume shared that is to be a slave only.
+        let plan = planned("shared", &["rslave"]).unwrap();
+        assert_eq!((plan.root, plan.repeat), ("shared", true));
         let plan = planned("private", &["rshared"]).unwrap();
         assert_eq!((plan.root, plan.then_root), ("shared", Some(Kind::Private)));
     }

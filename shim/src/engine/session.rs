@@ -3,13 +3,12 @@
 //! they are, so they are put right in this process before the engine clones it.
 
 use std::fs::File;
-use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{OpenOptionsExt, fchown};
 use std::path::Path;
 
 use keyutils::{Keyring, Permission};
-use nix::unistd::{Uid, setgroups};
+use nix::unistd::setgroups;
 use oci_spec::runtime::{LinuxIdMapping, Process, Spec};
 use rustix::termios::{Winsize, tcsetwinsize};
 
@@ -123,37 +122,27 @@ const NULL: (u32, u32) = (1, 3);
 /// Gives the terminal that the process `pid` of a container has to its user, and the size that the
 /// configuration asks for. The engine does neither.
 ///
-/// # Errors
-/// The operating system's.
-pub fn give_terminal(pid: i32, spec: &Spec, process: &Process) -> std::io::Result<()> {
+/// Where that fails the process may have ended by now, and its terminal with it.
+pub fn give_terminal(pid: i32, spec: &Spec, process: &Process) {
     if process.terminal() != Some(true) {
-        return Ok(());
+        return;
     }
-    let terminal = match File::options()
-        .read(true)
-        .custom_flags(nix::fcntl::OFlag::O_NOCTTY.bits())
-        .open(Path::new("/proc").join(pid.to_string()).join("fd/0"))
-    {
-        // An `exec` may have ended by now.
-        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
-        opened => opened?,
-    };
+    let path = Path::new("/proc").join(pid.to_string()).join("fd/0");
+    let flags = nix::fcntl::OFlag::O_NOCTTY.bits();
+    let Ok(terminal) = File::options().read(true).custom_flags(flags).open(path) else { return };
     if let Some(uid) = host_uid(spec, process.user().uid()) {
-        give(terminal.as_fd(), Uid::from_raw(uid).as_raw());
+        give(terminal.as_fd(), uid);
     }
     if let Some(size) = process.console_size() {
         let cells = |n: u64| u16::try_from(n).unwrap_or(u16::MAX);
-        let size = Winsize {
-            ws_row: cells(size.height()),
-            ws_col: cells(size.width()),
-            ws_xpixel: 0,
-            ws_ypixel: 0,
-        };
-        if (size.ws_row, size.ws_col) != (0, 0) {
-            tcsetwinsize(&terminal, size)?;
+        let (ws_row, ws_col) = (cells(size.height()), cells(size.width()));
+        if (ws_row, ws_col) != (0, 0)
+            && let Err(error) =
+                tcsetwinsize(&terminal, Winsize { ws_row, ws_col, ws_xpixel: 0, ws_ypixel: 0 })
+        {
+            tracing::warn!("process.consoleSize: {error}");
         }
     }
-    Ok(())
 }
 
 #[cfg(test)]
