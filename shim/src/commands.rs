@@ -1,6 +1,6 @@
 //! From the command line to a verb, and from a verb to what is printed.
 
-use std::io::Read;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -8,12 +8,14 @@ use oci_spec::runtime::{Process, Spec};
 use serde_json::{Value, json};
 
 use crate::admin;
+use crate::capabilities;
 use crate::cli::{Cli, Create, Exec, Format, Global, Image, List, Ps, Update, Verb};
 use crate::config::Config;
 use crate::engine::{
     CreateOptions, EngineError, Limits, SpecError, Status, Terminal, event, update,
 };
 use crate::features;
+use crate::forbidden;
 use crate::json;
 use crate::lifecycle::{Container, LifecycleError};
 use crate::rootfs::Storage;
@@ -170,12 +172,11 @@ fn ps(container: &Container, args: &Ps) -> Result<(), LifecycleError> {
 
 fn limits(args: &Update) -> Result<Limits, LifecycleError> {
     let Some(path) = &args.resources else { return Ok(Limits::from_flags(args)) };
-    let mut text = Vec::new();
-    if path == Path::new("-") {
-        std::io::stdin().read_to_end(&mut text).map_err(read_error("standard input"))?;
+    let text = if path == Path::new("-") {
+        json::read(std::io::stdin()).map_err(read_error("standard input"))?
     } else {
-        text = std::fs::read(path).map_err(read_error(path))?;
-    }
+        File::open(path).and_then(json::read).map_err(read_error(path))?
+    };
     Ok(Limits::parse(path.clone(), &text)?)
 }
 
@@ -183,14 +184,18 @@ fn exec(container: &Container, args: Exec) -> Result<u8, LifecycleError> {
     let spec = container.spec()?;
     let process = match &args.process {
         Some(path) => {
-            let text = std::fs::read(path).map_err(read_error(path))?;
-            json::parse(&text).map_err(|e| EngineError::Process {
-                id: container.engine().id().clone(),
-                what: format!("{} is not a process: {e}", path.display()),
-            })?
+            let text = File::open(path).and_then(json::read).map_err(read_error(path))?;
+            let process =
+                capabilities::parse(&text, "/capabilities").map_err(|e| EngineError::Process {
+                    id: container.engine().id().clone(),
+                    what: format!("{} is not a process: {e}", path.display()),
+                })?;
+            forbidden::look_for_nul(&text, "process.", &process).map_err(EngineError::from)?;
+            process
         }
         None => process_of_flags(&spec, &args)?,
     };
+    forbidden::look_at_process("process.", &process).map_err(EngineError::from)?;
     let terminal = Terminal {
         pid_file: args.pid_file,
         console_socket: args.console_socket,
@@ -258,8 +263,7 @@ fn write_spec(bundle: &Path) -> Result<(), LifecycleError> {
         sets.retain(|set, _| set != "inheritable" && set != "ambient");
     }
     let text = format!("{spec:#}\n");
-    let mut file =
-        std::fs::File::create_new(&path).map_err(|source| file_error("create", &path, source))?;
+    let mut file = File::create_new(&path).map_err(|source| file_error("create", &path, source))?;
     std::io::Write::write_all(&mut file, text.as_bytes())
         .map_err(|source| file_error("write", &path, source))
 }

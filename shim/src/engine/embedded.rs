@@ -11,6 +11,7 @@ use super::normal::Labels;
 use super::signal;
 use super::workload::Workload;
 use crate::bundle::ContainerId;
+use crate::forbidden::Forbidden;
 use crate::json::JsonError;
 use crate::log::{self, engine_words};
 
@@ -73,6 +74,9 @@ pub enum EngineError {
         /// What and where.
         source: JsonError,
     },
+    /// What the specification forbids.
+    #[error(transparent)]
+    Forbidden(#[from] Forbidden),
     /// A description of a process for `exec` cannot be used.
     #[error("exec {id}: {what}")]
     Process {

@@ -1,6 +1,8 @@
 //! Makes a configuration say what runc would do with it, in words that the embedded engine
 //! understands, and refuses by field what it would silently leave out.
 
+use std::path::{Component, Path, PathBuf};
+
 use oci_spec::runtime::{Capabilities, LinuxCapabilities, Mount, Process, Spec};
 
 use crate::label::{self, LabelError, MountLabel, ProcessLabel};
@@ -69,7 +71,7 @@ impl Labels {
 /// [`SpecError`] naming the field.
 pub fn normalise(
     spec: &mut Spec,
-    bundle: &std::path::Path,
+    bundle: &Path,
     id: &str,
     systemd_cgroup: bool,
 ) -> Result<Labels, SpecError> {
@@ -83,15 +85,41 @@ pub fn normalise(
     let propagation = propagation(spec)?;
     if let Some(linux) = spec.linux_mut() {
         linux.set_rootfs_propagation(Some(propagation.to_owned()));
-        if linux.cgroups_path().as_ref().is_none_or(|path| path.as_os_str().is_empty()) {
-            let path = if systemd_cgroup { format!(":sharedroot:{id}") } else { format!("/{id}") };
-            linux.set_cgroups_path(Some(path.into()));
-        }
+        let given = linux.cgroups_path().as_deref().filter(|path| !path.as_os_str().is_empty());
+        let path = match given {
+            // slice:prefix:name, which systemd looks at.
+            Some(path) if systemd_cgroup => path.to_owned(),
+            Some(path) => below_the_top(path)?,
+            None if systemd_cgroup => format!(":sharedroot:{id}").into(),
+            None => format!("/{id}").into(),
+        };
+        linux.set_cgroups_path(Some(path));
         // The engine would put it on every mount, also where the kernel has one superblock for
         // all (mqueue, cgroup) and refuses a second context.
         linux.set_mount_label(None);
     }
     Ok(labels)
+}
+
+/// The path of a cgroup without `..`, which the engine would follow to any directory of the host; runc starts such a path at
+/// the top, too. The top itself is everybody's.
+fn below_the_top(path: &Path) -> Result<PathBuf, SpecError> {
+    let mut plain = PathBuf::from("/");
+    for part in path.components() {
+        match part {
+            Component::Normal(name) => plain.push(name),
+            Component::ParentDir => drop(plain.pop()),
+            _ => {}
+        }
+    }
+    if plain.parent().is_none() {
+        return Err(SpecError::Unsupported {
+            field: "linux.cgroupsPath".to_owned(),
+            value: format!("{path:?}"),
+            remedy: "name a cgroup below the top, which belongs to the host, or leave it out",
+        });
+    }
+    Ok(plain)
 }
 
 /// The propagation of all mounts of the container: the engine knows one for the root and leaves
@@ -163,7 +191,7 @@ pub fn normalise_process(process: &mut Process) {
     process.set_capabilities(Some(caps));
 }
 
-fn normalise_mount(mount: &mut Mount, bundle: &std::path::Path, label: Option<&MountLabel>) {
+fn normalise_mount(mount: &mut Mount, bundle: &Path, label: Option<&MountLabel>) {
     let mut options = mount.options().clone().unwrap_or_default();
     let bind = options.iter().any(|o| o == "bind" || o == "rbind");
     if let Some(source) = mount.source().as_ref().filter(|s| bind && s.is_relative()) {
@@ -180,7 +208,6 @@ fn normalise_mount(mount: &mut Mount, bundle: &std::path::Path, label: Option<&M
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
 
     fn spec(text: &str) -> Spec {
         serde_json::from_str(text).unwrap()
@@ -228,6 +255,23 @@ mod tests {
         let shared = propagated("", &[("/tmp", "rshared")]).unwrap_err();
         assert!(shared.starts_with("mounts[0].options (/d): \"shared\""), "{shared}");
         assert!(propagated("sideways", &[]).unwrap_err().contains("rootfsPropagation"));
+    }
+
+    #[test]
+    fn a_cgroup_is_below_the_top() {
+        for (given, path) in [
+            ("/a/b", "/a/b"),
+            ("a", "/a"),
+            ("/../../../bad", "/bad"),
+            ("../x/./y", "/x/y"),
+            ("/a/../b", "/b"),
+        ] {
+            assert_eq!(below_the_top(Path::new(given)).unwrap(), Path::new(path), "{given}");
+        }
+        for top in ["/", "/..", "..", "/a/..", "."] {
+            let error = below_the_top(Path::new(top)).unwrap_err().to_string();
+            assert!(error.starts_with("linux.cgroupsPath"), "{error}");
+        }
     }
 
     #[test]
