@@ -76,7 +76,7 @@ mod tests {
             (r#"{"ociVersion":"1.2.0","process":{"args":"true"}}"#, "process.args: invalid type"),
             (r#"{"ociVersion":"1.2.0","mounts":[{}]}"#, "mounts[0]: missing field `destination`"),
             (r#"{"ociVersion":"1."#, "ociVersion: EOF"),
-            ("[1]", "invalid"),
+            ("[1]", "[0]: invalid type"),
             ("", "EOF"),
             (r#"{"ociVersion":"1.2.0"} x"#, "trailing characters"),
         ] {
