@@ -21,6 +21,7 @@
 //! | `own_blocks.rs`, `ioctl.rs` | which blocks a snapshot has of its own; blocks given back |
 //! | `tools.rs` | thin_check and its siblings |
 //! | `failpoint.rs` | where the crash tests stop a process |
+//! | `fuzz.rs` | what the fuzz targets call |
 //! | `table.rs`, `status.rs`, `names.rs`, `units.rs`, `config.rs`, `error.rs` | the words |
 #![deny(unsafe_code)]
 

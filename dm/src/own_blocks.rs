@@ -74,16 +74,18 @@ fn ranges(blocks: &impl Blocks, origin: ThinId, snapshot: ThinId) -> io::Result<
         return Ok(Vec::new());
     }
     let mut own: Vec<Range<u64>> = Vec::new();
+    let mut seen = BTreeSet::from([root]);
     walk(blocks, root, DEEPEST, &mut |node, child| {
         Ok(match child {
-            Child::Node(child) => !shared.contains(&child),
+            Child::Node(child) => !shared.contains(&child) && once(&mut seen, child)?,
             Child::Entry(index) => {
                 // A mapping is the data block and, in the low 24 bits, the time it was made: `unpack_block_time`.
                 let (block, time) = (node.key(index), node.number(index)? & 0xff_ffff);
+                let end = block.checked_add(1).ok_or(io::ErrorKind::InvalidData)?;
                 match own.last_mut() {
                     _ if time < since => {}
-                    Some(last) if last.end == block => last.end += 1,
-                    _ => own.push(block..block.saturating_add(1)),
+                    Some(last) if last.end == block => last.end = end,
+                    _ => own.push(block..end),
                 }
                 true
             }
@@ -122,13 +124,19 @@ fn trees(
         for number in level {
             let node = Node::read(blocks, number)?;
             for index in 0..node.entries {
-                next.push(node.number(index)?);
+                let child = node.number(index)?;
+                once(&mut known, child)?;
+                next.push(child);
             }
         }
-        known.extend(&next);
         level = next;
     }
     Ok((known, root(snapshot)?, u64::from(u32::from_le_bytes(since))))
+}
+
+/// Remembers a node. In one tree a node has one parent: one that comes again would be visited as often as damaged metadata likes.
+fn once(seen: &mut BTreeSet<u64>, node: u64) -> io::Result<bool> {
+    if seen.insert(node) { Ok(true) } else { Err(io::ErrorKind::InvalidData.into()) }
 }
 
 /// What a walk meets.

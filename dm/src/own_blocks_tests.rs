@@ -46,6 +46,30 @@ fn what_cannot_be_is_refused() {
     assert_eq!(memory.own().expect_err("no magic").kind(), io::ErrorKind::InvalidData);
 }
 
+#[test]
+fn a_node_that_comes_again_is_damage() {
+    // Without a look at what was seen these trees have 200 to the power of 16 nodes.
+    let wide = |number: u64| (0..200).map(|key| (key, number)).collect::<Vec<_>>();
+    let mut memory = Memory::new();
+    let leaf = memory.numbers(true, &[(0, at(9))]);
+    let circle = memory.0.len() as u64;
+    memory.numbers(false, &wide(circle));
+    let mut other = Memory(memory.0.clone());
+    memory.finish(leaf, circle);
+    assert_eq!(memory.own().expect_err("a circle").kind(), io::ErrorKind::InvalidData);
+    other.finish(circle, leaf);
+    assert_eq!(other.own().expect_err("a circle").kind(), io::ErrorKind::InvalidData);
+}
+
+#[test]
+fn the_last_of_all_blocks_is_damage() {
+    let mut memory = Memory::new();
+    let origin = memory.numbers(true, &[]);
+    let snapshot = memory.numbers(true, &[(u64::MAX - 1, at(9)), (u64::MAX, at(9))]);
+    memory.finish(origin, snapshot);
+    assert_eq!(memory.own().expect_err("no such block").kind(), io::ErrorKind::InvalidData);
+}
+
 proptest! {
     #[test]
     fn any_metadata_is_read_or_refused(

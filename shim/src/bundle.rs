@@ -1,17 +1,16 @@
 //! From a bundle directory to a checked container configuration. Parsing stands apart from
 //! reading; nothing here acts.
 
-use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::Read;
+use std::fs::OpenOptions;
+use std::io::ErrorKind;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Component, Path, PathBuf};
 
-use oci_spec::runtime::{Capability, Spec};
+use oci_spec::runtime::Spec;
 
+use crate::capabilities;
+use crate::forbidden::{self, Forbidden};
 use crate::json::{self, JsonError};
-
-/// A configuration file is at most this large; the largest real one is some hundred kB.
-const MAX_CONFIG: u64 = 16 << 20;
 
 /// What is wrong with a bundle or an ID. Every message names the file or the field.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +22,12 @@ pub enum BundleError {
         path: PathBuf,
         /// The operating system's reason.
         source: std::io::Error,
+    },
+    /// A FIFO would let the runtime wait for ever, a device give no end.
+    #[error("{path} is not a regular file")]
+    NotAFile {
+        /// The file.
+        path: PathBuf,
     },
     /// Larger than any real configuration.
     #[error("{path} is larger than 16 MiB; that is no container configuration")]
@@ -50,6 +55,9 @@ pub enum BundleError {
         /// The field's path in config.json.
         field: &'static str,
     },
+    /// What the specification forbids.
+    #[error(transparent)]
+    Forbidden(#[from] Forbidden),
     /// The root file system is not there.
     #[error("root.path: {path}: {source}")]
     Root {
@@ -149,6 +157,7 @@ impl Bundle {
         let root = spec.root().as_ref().ok_or(BundleError::Missing { field: "root" })?;
         let readonly = root.readonly().unwrap_or(false);
         let real = check_root(&path, root.path())?;
+        forbidden::look_at_joined_namespaces(&spec)?;
         let mut root = root.clone();
         root.set_path(real.clone());
         spec.set_root(Some(root));
@@ -162,13 +171,19 @@ impl Bundle {
 /// A [`BundleError`] that names the file or field.
 pub fn read_config(path: &Path) -> Result<Spec, BundleError> {
     let unreadable = |source| BundleError::Read { path: path.to_owned(), source };
-    let file = File::open(path).map_err(unreadable)?;
-    let mut text = Vec::new();
-    file.take(MAX_CONFIG + 1).read_to_end(&mut text).map_err(unreadable)?;
-    if text.len() as u64 > MAX_CONFIG {
-        return Err(BundleError::TooLarge { path: path.to_owned() });
+    let nonblock = nix::libc::O_NONBLOCK;
+    let file = OpenOptions::new().read(true).custom_flags(nonblock).open(path);
+    let file = file.map_err(unreadable)?;
+    if !file.metadata().map_err(unreadable)?.is_file() {
+        return Err(BundleError::NotAFile { path: path.to_owned() });
     }
-    parse_config(path, &text)
+    match json::read(file) {
+        Ok(text) => parse_config(path, &text),
+        Err(e) if e.kind() == ErrorKind::FileTooLarge => {
+            Err(BundleError::TooLarge { path: path.to_owned() })
+        }
+        Err(source) => Err(unreadable(source)),
+    }
 }
 
 /// Parses the text of the config.json at `path`.
@@ -176,12 +191,8 @@ pub fn read_config(path: &Path) -> Result<Spec, BundleError> {
 /// # Errors
 /// A [`BundleError`] that names the file or field.
 pub fn parse_config(path: &Path, text: &[u8]) -> Result<Spec, BundleError> {
-    let spec: Spec = match json::parse(text) {
-        Err(first) => {
-            parse_known(text).ok_or(BundleError::Parse { path: path.to_owned(), source: first })?
-        }
-        Ok(spec) => spec,
-    };
+    let spec: Spec = capabilities::parse(text, "/process/capabilities")
+        .map_err(|source| BundleError::Parse { path: path.to_owned(), source })?;
     if spec.version().split('.').next() != Some("1") {
         return Err(BundleError::Version { version: spec.version().clone() });
     }
@@ -192,30 +203,9 @@ pub fn parse_config(path: &Path, text: &[u8]) -> Result<Spec, BundleError> {
     if spec.linux().is_none() {
         return Err(BundleError::Missing { field: "linux" });
     }
+    forbidden::look_for_nul(text, "", &spec)?;
+    forbidden::look_at(&spec)?;
     Ok(spec)
-}
-
-/// Parses a configuration without the capabilities that this program does not know, as runc does:
-/// those of a later kernel are not there to be had. `None` where something else is wrong with it.
-fn parse_known(text: &[u8]) -> Option<Spec> {
-    let mut config: serde_json::Value = serde_json::from_slice(text).ok()?;
-    let sets = config.pointer_mut("/process/capabilities")?.as_object_mut()?;
-    let mut unknown = BTreeSet::new();
-    for set in sets.values_mut().filter_map(|set| set.as_array_mut()) {
-        set.retain(|name| {
-            let known = serde_json::from_value::<Capability>(name.clone()).is_ok();
-            if !known {
-                unknown.insert(name.to_string());
-            }
-            known
-        });
-    }
-    let spec = serde_json::from_value(config).ok()?;
-    tracing::warn!(
-        "process.capabilities: left out what is not known here: {}",
-        unknown.into_iter().collect::<Vec<_>>().join(", ")
-    );
-    Some(spec)
 }
 
 /// `root.path` as a plain path: relative ones begin at the bundle and stay inside. Nothing is looked up.
@@ -296,7 +286,7 @@ mod tests {
         let spec = parse(config(r#""CAP_KILL","CAP_OF_THE_FUTURE","x""#, "")).unwrap();
         let process = spec.process().clone().unwrap();
         let bounding = process.capabilities().as_ref().unwrap().bounding().clone().unwrap();
-        assert_eq!(bounding, [Capability::Kill].into());
+        assert_eq!(bounding, [oci_spec::runtime::Capability::Kill].into());
         // Another mistake stays one, by its own words.
         let wrong = parse(config(r#""CAP_OF_THE_FUTURE""#, r#","rlimits":[{"type":"NONE"}]"#));
         assert!(matches!(wrong, Err(BundleError::Parse { .. })));

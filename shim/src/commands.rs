@@ -4,6 +4,7 @@ mod embedded;
 mod list;
 mod process;
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -165,8 +166,7 @@ fn write_spec(bundle: &Path) -> Result<(), LifecycleError> {
         sets.retain(|set, _| set != "inheritable" && set != "ambient");
     }
     let text = format!("{spec:#}\n");
-    let mut file =
-        std::fs::File::create_new(&path).map_err(|source| file_error("create", &path, source))?;
+    let mut file = File::create_new(&path).map_err(|source| file_error("create", &path, source))?;
     std::io::Write::write_all(&mut file, text.as_bytes())
         .map_err(|source| file_error("write", &path, source))
 }

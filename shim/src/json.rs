@@ -1,6 +1,7 @@
 //! JSON that others wrote, as OCI's types; an error names the field.
 
 use std::fmt;
+use std::io::{self, Read};
 
 use serde::de::DeserializeOwned;
 
@@ -12,7 +13,23 @@ pub struct JsonError {
     source: serde_json::Error,
 }
 
-/// Reads a whole text.
+/// A text is at most this large, in bytes; the largest real one has some hundred kB.
+const MOST: u64 = 16 << 20;
+
+/// Reads the text of a file, a pipe or a terminal.
+///
+/// # Errors
+/// What reading gives; [`io::ErrorKind::FileTooLarge`] beyond 16 MiB.
+pub fn read(from: impl Read) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    from.take(MOST + 1).read_to_end(&mut text)?;
+    if text.len() as u64 > MOST {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 16 MiB"));
+    }
+    Ok(text)
+}
+
+/// Understands a whole text.
 ///
 /// # Errors
 /// [`JsonError`].
@@ -59,7 +76,7 @@ mod tests {
             (r#"{"ociVersion":"1.2.0","process":{"args":"true"}}"#, "process.args: invalid type"),
             (r#"{"ociVersion":"1.2.0","mounts":[{}]}"#, "mounts[0]: missing field `destination`"),
             (r#"{"ociVersion":"1."#, "ociVersion: EOF"),
-            ("[1]", "invalid"),
+            ("[1]", "[0]: invalid type"),
             ("", "EOF"),
             (r#"{"ociVersion":"1.2.0"} x"#, "trailing characters"),
         ] {

@@ -5,11 +5,13 @@
 
 mod admin;
 mod bundle;
+mod capabilities;
 mod cli;
 mod commands;
 mod config;
 mod engine;
 mod features;
+mod forbidden;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
 mod image;

@@ -2,7 +2,7 @@
 //!
 //! The kernel and the directories are asked, never sharedroot: it is the one that is tested.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -41,6 +41,7 @@ impl Census {
             files(Path::new(dir), &mut seen);
         }
         cgroups(Path::new("/sys/fs/cgroup"), &mut seen);
+        processes(&mut seen);
         Self(seen)
     }
 
@@ -136,6 +137,24 @@ fn files(dir: &Path, seen: &mut BTreeSet<String>) {
         if found.is_dir() && found.dev() == top.dev() {
             files(&path, seen);
         }
+    }
+}
+
+/// Runtimes at work, and processes that are in a pid namespace of their own: by program and number of it, because a container
+/// that was started again has other pids.
+fn processes(seen: &mut BTreeSet<String>) {
+    let here = fs::read_link("/proc/self/ns/pid").expect("our pid namespace");
+    let mut count = BTreeMap::<String, usize>::new();
+    for entry in fs::read_dir("/proc").expect("list /proc").flatten() {
+        let Ok(program) = fs::read_link(entry.path().join("exe")) else { continue };
+        let Ok(namespace) = fs::read_link(entry.path().join("ns/pid")) else { continue };
+        let name = program.file_name().unwrap_or_default().to_string_lossy();
+        if namespace != here || ["sharedroot", "runc", "crun"].contains(&&*name) {
+            *count.entry(program.display().to_string()).or_default() += 1;
+        }
+    }
+    for (program, count) in count {
+        seen.extend((1..=count).map(|number| format!("process {program} ({number})")));
     }
 }
 

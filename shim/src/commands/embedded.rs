@@ -1,6 +1,6 @@
 //! The verbs about a container that is there, on the embedded engine.
 
-use std::io::Read;
+use std::fs::File;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{print, process, read_error, repeat};
 use crate::cli::{Format, Further, Update, Verb};
 use crate::engine::{Embedded, Limits, Status, event, update};
+use crate::json;
 use crate::lifecycle::{Container, LifecycleError};
 
 /// Does what the verb says. Returns the exit status.
@@ -77,11 +78,10 @@ fn limits(args: &Update) -> Result<Limits, LifecycleError> {
         });
     }
     let Some(path) = &args.resources else { return Ok(Limits::from_flags(args)) };
-    let mut text = Vec::new();
-    if path == Path::new("-") {
-        std::io::stdin().read_to_end(&mut text).map_err(read_error("standard input"))?;
+    let text = if path == Path::new("-") {
+        json::read(std::io::stdin()).map_err(read_error("standard input"))?
     } else {
-        text = std::fs::read(path).map_err(read_error(path))?;
-    }
+        File::open(path).and_then(json::read).map_err(read_error(path))?
+    };
     Ok(Limits::parse(path.clone(), &text)?)
 }

@@ -1,11 +1,15 @@
 //! `exec` and `ps`: the processes of a container.
 
+use std::fs::File;
+
 use oci_spec::runtime::{Process, Spec};
 
 use super::read_error;
+use crate::capabilities;
 use crate::bundle::read_config;
 use crate::cli::{Exec, Verb};
 use crate::engine::{Delegate, Embedded, EngineError, Tenant, Terminal, add_capabilities};
+use crate::forbidden;
 use crate::json;
 use crate::lifecycle::{Container, LifecycleError};
 
@@ -31,14 +35,18 @@ pub fn exec(container: &Container, embedded: &Embedded, args: Exec) -> Result<u8
     let spec = container.spec()?;
     let process = match &args.process {
         Some(path) => {
-            let text = std::fs::read(path).map_err(read_error(path))?;
-            json::parse(&text).map_err(|e| EngineError::Process {
-                id: container.id().clone(),
-                what: format!("{} is not a process: {e}", path.display()),
-            })?
+            let text = File::open(path).and_then(json::read).map_err(read_error(path))?;
+            let process =
+                capabilities::parse(&text, "/capabilities").map_err(|e| EngineError::Process {
+                    id: container.id().clone(),
+                    what: format!("{} is not a process: {e}", path.display()),
+                })?;
+            forbidden::look_for_nul(&text, "process.", &process).map_err(EngineError::from)?;
+            process
         }
         None => process_of_flags(&spec, &args)?,
     };
+    forbidden::look_at_process("process.", &process).map_err(EngineError::from)?;
     let terminal = Terminal {
         pid_file: args.pid_file,
         console_socket: args.console_socket,

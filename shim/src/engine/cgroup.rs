@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::{Embedded, EngineError, resources, stats};
 use crate::bundle::read_config;
 use crate::cli::Update;
-use crate::json;
+use crate::{forbidden, json};
 
 impl Embedded {
     fn cgroup(&self, verb: &'static str) -> Result<AnyCgroupManager, EngineError> {
@@ -152,9 +152,13 @@ impl Limits {
     /// From the JSON of `update --resources`.
     ///
     /// # Errors
-    /// [`EngineError::Resources`].
+    /// [`EngineError::Resources`], [`EngineError::Forbidden`].
     pub fn parse(path: PathBuf, text: &[u8]) -> Result<Self, EngineError> {
-        json::parse(text).map(Self).map_err(|source| EngineError::Resources { path, source })
+        let resources: LinuxResources =
+            json::parse(text).map_err(|source| EngineError::Resources { path, source })?;
+        forbidden::look_for_nul(text, "", &resources)?;
+        forbidden::look_at_resources(&resources)?;
+        Ok(Self(resources))
     }
 
     /// From the flags of `update`.

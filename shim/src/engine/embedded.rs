@@ -14,6 +14,7 @@ use super::volumes::Volumes;
 use super::workload::Workload;
 use super::{hooks, session, signal};
 use crate::bundle::ContainerId;
+use crate::forbidden::Forbidden;
 use crate::json::JsonError;
 use crate::log::{self, engine_words};
 
@@ -79,6 +80,9 @@ pub enum EngineError {
     /// A limit that cannot be enforced.
     #[error(transparent)]
     Limit(#[from] SpecError),
+    /// What the specification forbids.
+    #[error(transparent)]
+    Forbidden(#[from] Forbidden),
     /// A description of a process for `exec` cannot be used.
     #[error("exec {id}: {what}")]
     Process {

@@ -1,6 +1,8 @@
 //! Makes a configuration say what runc would do with it, in words that the embedded engine
 //! understands, and refuses by field what it would silently leave out.
 
+use std::path::{Component, Path, PathBuf};
+
 use oci_spec::runtime::{Capabilities, LinuxCapabilities, Mount, Process, Spec};
 
 use super::{propagation, refused, resources};
@@ -67,7 +69,7 @@ impl Labels {
 /// [`SpecError`] naming the field.
 pub fn normalise(
     spec: &mut Spec,
-    bundle: &std::path::Path,
+    bundle: &Path,
     id: &str,
     systemd_cgroup: bool,
 ) -> Result<Labels, SpecError> {
@@ -84,15 +86,41 @@ pub fn normalise(
         if let Some(resources) = linux.resources_mut() {
             resources::complete(resources)?;
         }
-        if linux.cgroups_path().as_ref().is_none_or(|path| path.as_os_str().is_empty()) {
-            let path = if systemd_cgroup { format!(":sharedroot:{id}") } else { format!("/{id}") };
-            linux.set_cgroups_path(Some(path.into()));
-        }
+        let given = linux.cgroups_path().as_deref().filter(|path| !path.as_os_str().is_empty());
+        let path = match given {
+            // slice:prefix:name, which systemd looks at.
+            Some(path) if systemd_cgroup => path.to_owned(),
+            Some(path) => below_the_top(path)?,
+            None if systemd_cgroup => format!(":sharedroot:{id}").into(),
+            None => format!("/{id}").into(),
+        };
+        linux.set_cgroups_path(Some(path));
         // The engine would put it on every mount, also where the kernel has one superblock for
         // all (mqueue, cgroup) and refuses a second context.
         linux.set_mount_label(None);
     }
     Ok(labels)
+}
+
+/// The path of a cgroup without `..`, which the engine would follow to any directory of the host; runc starts such a path at
+/// the top, too. The top itself is everybody's.
+fn below_the_top(path: &Path) -> Result<PathBuf, SpecError> {
+    let mut plain = PathBuf::from("/");
+    for part in path.components() {
+        match part {
+            Component::Normal(name) => plain.push(name),
+            Component::ParentDir => drop(plain.pop()),
+            _ => {}
+        }
+    }
+    if plain.parent().is_none() {
+        return Err(SpecError::Unsupported {
+            field: "linux.cgroupsPath".to_owned(),
+            value: format!("{path:?}"),
+            remedy: "name a cgroup below the top, which belongs to the host, or leave it out",
+        });
+    }
+    Ok(plain)
 }
 
 /// The umask of a process that asks for none, as runc and crun have it.
@@ -117,14 +145,14 @@ pub fn refuse_no_user(process: &Process) -> Result<(), SpecError> {
     })
 }
 
-/// `HOME` of a process whose configuration gives none. No configuration can say it: a NUL ends a string.
-pub const UNKNOWN_HOME: &str = "HOME=\0";
+/// `HOME` of a process whose configuration gives none; an empty one is none.
+pub const UNKNOWN_HOME: &str = "HOME=";
 
 /// What a runtime takes for granted about a process.
 pub fn normalise_process(process: &mut Process) {
     // The engine would ask getpwuid(3), in the container; the workload looks for itself.
     let mut env = process.env().clone().unwrap_or_default();
-    env.retain(|variable| variable != "HOME=");
+    env.retain(|variable| variable != UNKNOWN_HOME);
     if !env.iter().any(|variable| variable.starts_with("HOME=")) {
         env.push(UNKNOWN_HOME.to_owned());
     }
@@ -155,7 +183,7 @@ pub fn normalise_process(process: &mut Process) {
     process.set_capabilities(Some(caps));
 }
 
-fn normalise_mount(mount: &mut Mount, bundle: &std::path::Path, label: Option<&MountLabel>) {
+fn normalise_mount(mount: &mut Mount, bundle: &Path, label: Option<&MountLabel>) {
     let bind = propagation::bind(mount);
     if let Some(source) = mount.source().as_ref().filter(|s| bind.is_some() && s.is_relative()) {
         let absolute = bundle.join(source);
@@ -182,7 +210,6 @@ fn normalise_mount(mount: &mut Mount, bundle: &std::path::Path, label: Option<&M
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
 
     fn spec(text: &str) -> Spec {
         serde_json::from_str(text).unwrap()
@@ -200,6 +227,23 @@ mod tests {
         let caps = process.capabilities().as_ref().unwrap();
         for set in [caps.bounding(), caps.effective(), caps.permitted(), caps.ambient()] {
             assert_eq!(set.as_ref().map(std::collections::HashSet::len), Some(0));
+        }
+    }
+
+    #[test]
+    fn a_cgroup_is_below_the_top() {
+        for (given, path) in [
+            ("/a/b", "/a/b"),
+            ("a", "/a"),
+            ("/../../../bad", "/bad"),
+            ("../x/./y", "/x/y"),
+            ("/a/../b", "/b"),
+        ] {
+            assert_eq!(below_the_top(Path::new(given)).unwrap(), Path::new(path), "{given}");
+        }
+        for top in ["/", "/..", "..", "/a/..", "."] {
+            let error = below_the_top(Path::new(top)).unwrap_err().to_string();
+            assert!(error.starts_with("linux.cgroupsPath"), "{error}");
         }
     }
 

@@ -159,13 +159,13 @@ fn wrong_values_are_read_or_refused() {
         json!({}),
         json!([null]),
     ];
-    type Target = fn(&[u8]);
-    let texts: [(Value, Target); 3] = [
-        (full_config(), super::config),
-        (full_config()["process"].clone(), process),
-        (full_config()["linux"]["resources"].clone(), resources),
+    let texts: [(&str, Target); 3] = [
+        ("", ("config", super::config)),
+        ("/process", ("process", process)),
+        ("/linux/resources", ("resources", resources)),
     ];
-    for (text, target) in texts {
+    for (place, (_, target)) in texts {
+        let text = full_config().pointer(place).unwrap().clone();
         for place in all_places(&text) {
             for wrong in &wrong {
                 let mut spoiled = text.clone();

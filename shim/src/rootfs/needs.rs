@@ -1,8 +1,10 @@
 //! What a configuration needs to find in its root: mount points, and a directory to start in.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::Spec;
+use rustix::fs::FileType;
 
 use super::RootfsError;
 
@@ -38,8 +40,12 @@ pub fn make_start_directory(root: &Path, spec: &Spec) -> Result<(), RootfsError>
     let Some(cwd) = start_directory(spec) else { return Ok(()) };
     let fail = |source| RootfsError::File { step: "make process.cwd", path: cwd.clone(), source };
     let opened = pathrs::Root::open(root).map_err(|e| fail(std::io::Error::other(e)))?;
-    if opened.resolve(&cwd).is_ok() {
-        return Ok(());
+    if let Ok(found) = opened.resolve(&cwd) {
+        let kind = rustix::fs::fstat(&found).map(|stat| FileType::from_raw_mode(stat.st_mode));
+        return match kind.map_err(|e| fail(e.into()))? {
+            FileType::Directory => Ok(()),
+            _ => Err(fail(ErrorKind::NotADirectory.into())),
+        };
     }
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     opened.mkdir_all(&cwd, &mode).map(drop).map_err(|e| fail(std::io::Error::other(e)))
