@@ -13,9 +13,11 @@
 //! | `pool.rs` | the pool made, taken away and looked at behind sharedroot's back |
 //! | `runtime.rs` | an OCI runtime called directly |
 //! | `docker.rs` | containers and images of a real Docker |
+//! | `bench/` | times of many rounds and their targets, for the benchmarks |
 //! | `daemon.rs` | the Docker daemon with more runtimes |
 #![forbid(unsafe_code)]
 
+pub mod bench;
 pub mod bundle;
 pub mod census;
 pub mod command;

@@ -225,7 +225,11 @@ impl Engine {
                 .with_no_pivot(options.no_pivot)
                 .build()
         };
-        let made = build().map_err(self.fail("create")).and_then(|container| {
+        // `hack/bench runtime` reads these two lines.
+        tracing::debug!("the engine begins");
+        let built = build();
+        tracing::debug!("the engine is done");
+        let made = built.map_err(self.fail("create")).and_then(|container| {
             self.complete(&container, options).inspect_err(|_| {
                 let _ = self.delete(true);
             })
