@@ -192,7 +192,7 @@ impl Container {
             path,
             source,
         })?;
-        Ok(self.engine.create(labels, options)?)
+        Ok(self.engine.create(&bundle.spec, labels, options)?)
     }
 
     /// Makes the planned root. A record of the intent is written before anything is made.

@@ -13,6 +13,7 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 use oci_spec::runtime::{Capabilities, Capability as SpecCapability, Process, Spec};
 
+use super::birth;
 use super::normal::normalise_process;
 use super::workload::{LATE_CAPABILITIES, Workload};
 use super::{Engine, EngineError};
@@ -128,7 +129,7 @@ impl Engine {
     /// # Errors
     /// [`EngineError`].
     pub fn exec(&self, tenant: &Tenant, terminal: &Terminal) -> Result<u8, EngineError> {
-        self.load("exec")?;
+        let container = self.load("exec")?;
         if tenant.wants_terminal() && terminal.console_socket.is_none() {
             return Err(EngineError::Console);
         }
@@ -150,17 +151,19 @@ impl Engine {
         };
         let built = {
             let _alone = self.exec_lock().map_err(|e| wrong(format!("lock: {e}")))?;
-            let built = build().map_err(self.fail("exec"));
+            let built = match birth::of_running(&container) {
+                Some(place) => {
+                    let pid = || build().map(|pid| pid.as_raw());
+                    self.born("exec", &place, !terminal.detach, pid).map(Pid::from_raw)
+                }
+                None => build().map(|pid| Pid::from_raw(pid.as_raw())).map_err(self.fail("exec")),
+            };
             self.remove_sockets();
             built
         };
         let _ = std::fs::remove_file(&path);
         let pid = built?;
-        if terminal.detach {
-            Ok(0)
-        } else {
-            wait(Pid::from_raw(pid.as_raw())).map_err(|e| wrong(format!("wait: {e}")))
-        }
+        if terminal.detach { Ok(0) } else { wait(pid).map_err(|e| wrong(format!("wait: {e}"))) }
     }
 
     /// One `exec` of a container starts at a time, so that each can tell which sockets are over.

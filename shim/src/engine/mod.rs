@@ -1,5 +1,6 @@
 //! What starts and steers a container's processes: the embedded libcontainer.
 
+mod birth;
 mod cgroup;
 mod embedded;
 mod exec;

@@ -8,7 +8,6 @@
 //! |---|---|
 //! | `options.rs` | the command line |
 //! | `place.rs` | where the benchmark works: state, bundles, cgroups |
-//! | `image.rs` | a container of Docker's overlay2 driver, and the base of its image mounted beforehand |
 //! | `runtime.rs` | a runtime and its commands; an end that is waited for |
 //! | `floor.rs`, `clone.rs` | the floor: the system calls of one container in one process |
 //! | `cycles.rs`, `crowd.rs`, `own.rs`, `peaks.rs` | the phases |
@@ -17,7 +16,6 @@ mod clone;
 mod crowd;
 mod cycles;
 mod floor;
-mod image;
 mod options;
 mod own;
 mod peaks;

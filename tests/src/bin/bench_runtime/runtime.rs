@@ -9,10 +9,10 @@ use rustix::process::{
     Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, set_child_subreaper, waitid,
 };
 use serde_json::json;
+use sharedroot_tests::driver::Layered;
 
-use crate::image::Image;
 use crate::options::Options;
-use crate::place::{Place, text};
+use crate::place::{Place, make_tree, text};
 
 pub const SHARED: &str = "ours";
 pub const AS_GIVEN: &str = "ours, rootfs as given";
@@ -45,7 +45,7 @@ pub struct Arms {
 impl Arms {
     pub fn new(place: &Place, options: &Options) -> Self {
         set_child_subreaper(Pid::from_raw(std::process::id() as i32)).expect("become a subreaper");
-        let image = Image::new(place, &options.programs);
+        let image = Layered::new(place.dir("docker"), |layer| make_tree(layer, &options.programs));
         let run_dir = place.dir("run");
         let config = place.path().join("config.toml");
         if options.premounted {
@@ -78,7 +78,7 @@ impl Arms {
 impl Runtime {
     fn new(
         place: &Place,
-        image: &Image,
+        image: &Layered,
         number: usize,
         (name, program, mut flags): (&'static str, PathBuf, Vec<String>),
     ) -> Self {

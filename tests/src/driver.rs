@@ -1,27 +1,28 @@
-//! A container of Docker's overlay2 driver, as the daemon leaves it on disk for a runtime; and the base of its image,
-//! mounted beforehand where no device-mapper is.
+//! Containers of Docker's overlay2 driver without Docker: what the daemon leaves on disk for a runtime.
 
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use sharedroot_tests::command::out;
+use crate::command::out;
 
-use crate::place::{Place, make_tree, text};
-
-/// The chain ID of the benchmark's image, which names its base.
+/// The chain ID of the image, which names its base.
 const CHAIN: &str = "5ba5eba11005eedfacade5ba5eba11005eedfacade5ba5eba11005eedfacade0";
 
 /// One image of one layer below a Docker root of its own.
 #[derive(Debug)]
-pub struct Image {
+pub struct Layered {
     docker: PathBuf,
 }
 
-impl Image {
-    pub fn new(place: &Place, programs: &Path) -> Self {
-        let image = Self { docker: place.dir("docker") };
-        make_tree(&image.driver("layer/diff"), programs);
+impl Layered {
+    /// The image below `docker`; `fill` makes what its layer holds.
+    #[track_caller]
+    pub fn new(docker: PathBuf, fill: impl FnOnce(&Path)) -> Self {
+        let image = Self { docker };
+        let layer = image.driver("layer/diff");
+        fs::create_dir_all(&layer).expect("the layer");
+        fill(&layer);
         let chain = image.layerdb(&format!("sha256/{CHAIN}"));
         fs::create_dir_all(&chain).expect("the layer database");
         fs::write(chain.join("cache-id"), "layer").expect("write cache-id");
@@ -39,6 +40,7 @@ impl Image {
     }
 
     /// The root of container `id`: its layers in the driver, its line in the database, its mounted overlay.
+    #[track_caller]
     pub fn container(&self, id: &str) -> PathBuf {
         let (mount, init) = (format!("m-{id}"), format!("m-{id}-init"));
         for dir in [
@@ -71,9 +73,14 @@ impl Image {
     }
 
     /// Mounts the image's only layer, a plain directory, where the runtime looks for the image's base.
+    #[track_caller]
     pub fn mount_base(&self, run_dir: &Path) {
         let at = run_dir.join("base").join(CHAIN);
         fs::create_dir_all(&at).expect("a mount point");
         out(&["mount", "--bind", text(&self.driver("layer/diff")), text(&at)]);
     }
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("a path of ASCII")
 }
