@@ -10,7 +10,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::path::{Component, Path, PathBuf};
 
-use libcontainer::container::Container;
+use libcontainer::container::{Container, ContainerStatus};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
 use nix::sys::wait::{WaitStatus, waitpid};
@@ -147,9 +147,13 @@ pub fn of_new(spec: &Spec) -> Option<Birthplace> {
     Birthplace::make(path, unified(path)?).ok()
 }
 
-/// The cgroup of a container that runs; `None` as for [`of_new`].
+/// The cgroup of a container that runs; `None` as for [`of_new`], and for a paused one: who is born in a frozen cgroup is
+/// frozen, and could not even refuse.
 #[must_use]
 pub fn of_running(container: &Container) -> Option<Birthplace> {
+    if container.status() == ContainerStatus::Paused {
+        return None;
+    }
     let dir = unified(&container.spec().ok()?.cgroup_path)?;
     let open = File::open(&dir).ok()?;
     Some(Birthplace { dir, open, made: false })
