@@ -6,6 +6,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::CWD;
 use rustix::io::Errno;
@@ -270,13 +271,19 @@ pub fn detach(path: &Path) -> Result<(), MountError> {
         .map_err(|source| MountError::Unmount { path: path.to_owned(), source })
 }
 
+/// Set once this process has a mount namespace of its own.
+static PRIVATE: AtomicBool = AtomicBool::new(false);
+
 /// Gives this process a mount namespace of its own: it goes on seeing the host's mounts come
-/// and go, and the host sees none of its.
+/// and go, and the host sees none of its. Once it has one, nothing happens.
 ///
 /// # Errors
 /// [`MountError::Namespace`].
 pub fn enter_private_namespace() -> Result<(), MountError> {
     let fail = |step| move |source| MountError::Namespace { step, source };
+    if PRIVATE.swap(true, Ordering::Relaxed) {
+        return Ok(());
+    }
     nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS)
         .map_err(|e| fail("unshare")(Errno::from_raw_os_error(e as i32)))?;
     rustix::mount::mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)

@@ -12,17 +12,21 @@
 //! | `bundle.rs` | bundles made from the guest's static busybox |
 //! | `stack.rs` | an image without an engine, and bundles on it |
 //! | `pool.rs` | the pool made, taken away and looked at behind sharedroot's back |
+//! | `driver.rs` | containers of Docker's overlay2 driver without Docker |
 //! | `runtime.rs` | an OCI runtime called directly |
 //! | `docker.rs` | containers and images of a real Docker |
+//! | `bench/` | times of many rounds and their targets, for the benchmarks |
 //! | `daemon.rs` | the Docker daemon with more runtimes |
 #![forbid(unsafe_code)]
 
 pub mod attack;
+pub mod bench;
 pub mod bundle;
 pub mod census;
 pub mod command;
 pub mod daemon;
 pub mod docker;
+pub mod driver;
 pub mod kernel_view;
 pub mod lab;
 pub mod pool;

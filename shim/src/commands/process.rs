@@ -5,8 +5,8 @@ use std::fs::File;
 use oci_spec::runtime::{Process, Spec};
 
 use super::read_error;
-use crate::capabilities;
 use crate::bundle::read_config;
+use crate::capabilities;
 use crate::cli::{Exec, Verb};
 use crate::engine::{Delegate, Embedded, EngineError, Tenant, Terminal, add_capabilities};
 use crate::forbidden;

@@ -117,13 +117,18 @@ fn remove_below(dir: &Path) {
     for child in entries.flatten().filter(|e| e.file_type().is_ok_and(|t| t.is_dir())) {
         remove_below(&child.path());
         let _ = std::fs::write(child.path().join("cgroup.kill"), "1");
-        for _ in 0..50 {
-            match std::fs::remove_dir(child.path()) {
-                Err(e) if e.kind() == std::io::ErrorKind::ResourceBusy => {
-                    std::thread::sleep(std::time::Duration::from_millis(10));
-                }
-                _ => break,
+        remove(&child.path());
+    }
+}
+
+/// Removes one cgroup, whose processes are about to end.
+pub(super) fn remove(dir: &Path) {
+    for _ in 0..50 {
+        match std::fs::remove_dir(dir) {
+            Err(e) if e.kind() == std::io::ErrorKind::ResourceBusy => {
+                std::thread::sleep(std::time::Duration::from_millis(10));
             }
+            _ => break,
         }
     }
 }

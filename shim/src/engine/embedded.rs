@@ -8,6 +8,7 @@ use libcontainer::error::LibcontainerError;
 use libcontainer::syscall::syscall::SyscallType;
 use oci_spec::runtime::Spec;
 
+use super::birth::{self, Birth, Birthplace};
 use super::descriptors::close_inherited;
 use super::normal::{Labels, SpecError};
 use super::volumes::Volumes;
@@ -251,7 +252,17 @@ impl Embedded {
                 .with_no_pivot(options.no_pivot)
                 .build()
         };
-        let made = build().map_err(self.fail("create")).and_then(|container| {
+        // `hack/bench runtime` reads these two lines.
+        tracing::debug!("the engine begins");
+        let place = birth::of_new(spec);
+        let built = match &place {
+            Some(place) => self.born("create", place, !options.detach, || {
+                build().map(|container| container.pid().map_or(0, |pid| pid.as_raw()))
+            }),
+            None => build().map(|_| 0).map_err(self.fail("create")),
+        };
+        tracing::debug!("the engine is done");
+        let made = built.and_then(|_| self.load("create")).and_then(|container| {
             self.complete(spec, &container, volumes, options).inspect_err(|_| {
                 let _ = self.delete(true);
             })
@@ -260,7 +271,33 @@ impl Embedded {
             // The engine leaves its directory behind when it refuses before the first fork.
             let _ = std::fs::remove_dir_all(self.dir());
         }
+        if let (Err(_), Some(place)) = (&made, &place) {
+            place.remove();
+        }
         made
+    }
+
+    /// Runs the engine in a process that is born in `place`; what it started must be there, too.
+    pub(super) fn born(
+        &self,
+        verb: &'static str,
+        place: &Birthplace,
+        adopt: bool,
+        work: impl FnOnce() -> Result<i32, LibcontainerError>,
+    ) -> Result<i32, EngineError> {
+        let fail = |why: String| EngineError::Engine {
+            verb,
+            id: self.id.clone(),
+            why: engine_words().unwrap_or(why),
+        };
+        let decoy = self.bundle.join("cgroup.procs");
+        let birth = place.run(&decoy, adopt, || work().map_err(|e| log::chain(&e)));
+        match birth.map_err(|e| fail(format!("start the engine in its cgroup: {e}")))? {
+            Birth::Process(pid) if place.holds(pid) => Ok(pid),
+            Birth::Process(_) => Err(fail("its process is not in its cgroup".to_owned())),
+            Birth::Refused(why) => Err(fail(why)),
+            Birth::Killed => Err(fail("the engine was killed".to_owned())),
+        }
     }
 
     /// What the engine leaves out of `create`.

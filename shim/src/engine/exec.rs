@@ -15,6 +15,7 @@ use oci_spec::runtime::{
     Capabilities, Capability as SpecCapability, LinuxNamespaceType, Process, Spec,
 };
 
+use super::birth;
 use super::descriptors::close_inherited;
 use super::normal::{SpecError, normalise_process, refuse_no_user};
 use super::workload::{LATE_CAPABILITIES, Workload};
@@ -221,6 +222,8 @@ impl Embedded {
         self.join_containers_session(tenant.workload.label.as_ref())?;
         session::give_streams(spec, &tenant.process);
         let sub_cgroup = self.sub_cgroup(&container, terminal.cgroup.as_deref());
+        // Nobody is born in a cgroup that hands controllers down.
+        let own = sub_cgroup.is_none();
         let build = || {
             self.builder()?
                 .with_executor(tenant.workload.clone())
@@ -236,18 +239,20 @@ impl Embedded {
         };
         let built = {
             let _alone = self.exec_lock().map_err(|e| wrong(format!("lock: {e}")))?;
-            let built = build().map_err(self.fail("exec"));
+            let built = match birth::of_running(&container).filter(|_| own) {
+                Some(place) => {
+                    let pid = || build().map(|pid| pid.as_raw());
+                    self.born("exec", &place, !terminal.detach, pid).map(Pid::from_raw)
+                }
+                None => build().map(|pid| Pid::from_raw(pid.as_raw())).map_err(self.fail("exec")),
+            };
             self.remove_sockets();
             built
         };
         let _ = std::fs::remove_file(&path);
         let pid = built?;
         session::give_terminal(pid.as_raw(), spec, &tenant.process);
-        if terminal.detach {
-            Ok(0)
-        } else {
-            wait(Pid::from_raw(pid.as_raw())).map_err(|e| wrong(format!("wait: {e}")))
-        }
+        if terminal.detach { Ok(0) } else { wait(pid).map_err(|e| wrong(format!("wait: {e}"))) }
     }
 
     /// One `exec` of a container starts at a time, so that each can tell which sockets are over.

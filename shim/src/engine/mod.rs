@@ -11,9 +11,11 @@
 //! | `sealed.rs`, `descriptors.rs`, `home.rs` | our own executable, and what is open on the host, out of a container's reach; no code of the image in this process |
 //! | `refused.rs`, `resources.rs`, `hooks.rs` | what the engine would leave out: refused, completed, done |
 //! | `volumes.rs`, `propagation.rs`, `memory.rs` | bind mounts of every propagation, file systems in memory that begin with a copy |
+//! | `birth.rs` | the engine in a process that is born in the container's cgroup |
 //! | `session.rs` | keyring, streams and terminal of a process |
 //! | `cgroup.rs`, `stats.rs`, `signal.rs` | limits, figures, signals |
 
+mod birth;
 mod cgroup;
 mod choice;
 mod delegate;

@@ -6,12 +6,12 @@ use std::process::{Child, Command, Stdio};
 
 use sharedroot_tests::lab::wait_for;
 
-use crate::clock::Clock;
 use crate::cycles::Arm;
 use crate::filesystem;
 use crate::mounts;
 use crate::place::{Place, text};
-use crate::samples::Times;
+use sharedroot_tests::bench::Clock;
+use sharedroot_tests::bench::Times;
 
 const POOL: &str = "bench-containerd";
 const SOCKET: &str = "/run/bench-containerd/containerd.sock";

@@ -1,12 +1,12 @@
 //! Phase 1: a private rootfs is made ready and taken away, over and over, the arms taking turns.
 
-use crate::clock::Clock;
 use crate::filesystem;
 use crate::mounts::drop_caches;
 use crate::ours::{Opening, Ours};
 use crate::place::Place;
 use crate::raw::{Raw, Space};
-use crate::samples::Samples;
+use sharedroot_tests::bench::Clock;
+use sharedroot_tests::bench::Samples;
 
 /// One way of making and deleting a mounted snapshot of a base.
 pub trait Arm {

@@ -3,14 +3,14 @@
 
 use serde_json::{Value, json};
 
-use crate::clock::Clock;
 use crate::cycles::Arm;
 use crate::kernel::Used;
 use crate::memory;
 use crate::mounts::drop_caches;
 use crate::ours::Ours;
 use crate::raw::Raw;
-use crate::samples::{Samples, TOTAL, Times};
+use sharedroot_tests::bench::Clock;
+use sharedroot_tests::bench::{Samples, TOTAL, Times};
 
 /// How many snapshots at either end are compared.
 const END: usize = 100;

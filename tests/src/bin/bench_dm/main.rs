@@ -7,13 +7,11 @@
 //! | file | its story |
 //! |---|---|
 //! | `options.rs` | the command line |
-//! | `clock.rs`, `samples.rs` | one operation in steps; the steps of many rounds |
 //! | `kernel.rs`, `mounts.rs`, `discard.rs` | plain device-mapper ioctls; mounts; BLKDISCARD |
 //! | `place.rs`, `filesystem.rs` | loop files and pools; the base's file system |
 //! | `raw.rs`, `ours.rs`, `containerd.rs` | the arms |
 //! | `cycles.rs`, `growth.rs`, `idle.rs`, `memory.rs` | the phases |
 //! | `report.rs` | the table, the targets, the JSON |
-mod clock;
 mod containerd;
 mod cycles;
 mod discard;
@@ -28,7 +26,6 @@ mod ours;
 mod place;
 mod raw;
 mod report;
-mod samples;
 
 use options::{Options, Task};
 use raw::Space;

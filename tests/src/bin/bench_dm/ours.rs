@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use sharedroot_dm::{Backing, Deleted, Pool, PoolConfig, VolumeName};
 
-use crate::clock::Clock;
 use crate::cycles::Arm;
 use crate::filesystem;
 use crate::mounts;
 use crate::place::{BASE, BLOCK, DATA, METADATA, Place};
+use sharedroot_tests::bench::Clock;
 
 /// How often the pool is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

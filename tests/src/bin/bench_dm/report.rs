@@ -4,9 +4,12 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
+use sharedroot_tests::bench::{
+    Samples, TOTAL, Target, Times, machine, steps_table, targets_json, targets_table,
+};
+
 use crate::growth::Growth;
 use crate::idle::Idle;
-use crate::samples::{Samples, TOTAL, Times};
 
 /// The figures of one run.
 #[derive(Debug, Default)]
@@ -16,14 +19,6 @@ pub struct Report {
     pub ctr: Option<Times>,
     pub growth: Option<Growth>,
     pub idle: Option<Idle>,
-}
-
-/// One line of the targets.
-struct Target {
-    what: String,
-    found: String,
-    target: String,
-    met: bool,
 }
 
 const DISCARD: &str = "raw, with discard";
@@ -38,36 +33,21 @@ impl Report {
     pub fn markdown(&self) -> String {
         let mut text = String::new();
         self.steps(&mut text);
-        self.targets_table(&mut text);
+        text.push_str(&targets_table(&self.targets()));
         text
     }
 
-    /// Median and p99 of every step, an arm a column.
     fn steps(&self, text: &mut String) {
-        let arms = self.cycles.arms();
-        text.push_str("| ms in the lab: median (p99) |");
-        arms.iter().for_each(|arm| write!(text, " {arm} |").expect("a string grows"));
-        text.push_str("\n|---|");
-        text.push_str(&"---|".repeat(arms.len()));
-        for (operation, step) in self.cycles.steps() {
-            write!(text, "\n| {operation}: {step} |").expect("a string grows");
-            for arm in &arms {
-                match self.cycles.get(arm, operation, step) {
-                    Some(t) => write!(text, " {:.2} ({:.2}) |", t.median(), t.p99()),
-                    None => write!(text, " |"),
-                }
-                .expect("a string grows");
-            }
-        }
+        text.push_str(&steps_table("ms in the lab", &self.cycles));
         if let Some(ctr) = &self.ctr {
             let (median, p99) = (ctr.median(), ctr.p99());
-            write!(text, "\n\nA call of ctr that does nothing: {median:.2} ({p99:.2}) ms.")
+            write!(text, "\nA call of ctr that does nothing: {median:.2} ({p99:.2}) ms.")
                 .expect("a string grows");
         }
         if let Some(growth) = &self.growth {
             write!(
                 text,
-                "\n\nReconcile with {} mounted snapshots: {:.2} ms.",
+                "\nReconcile with {} mounted snapshots: {:.2} ms.",
                 growth.snapshots,
                 growth.reconcile.median()
             )
@@ -76,26 +56,13 @@ impl Report {
         text.push_str("\n\n");
     }
 
-    fn targets_table(&self, text: &mut String) {
-        text.push_str("| figure | found | target | met |\n|---|---|---|---|\n");
-        for Target { what, found, target, met } in self.targets() {
-            let met = if met { "yes" } else { "NO" };
-            writeln!(text, "| {what} | {found} | {target} | {met} |").expect("a string grows");
-        }
-    }
-
     fn total(&self, arm: &str, operation: &str) -> &Times {
         self.cycles.get(arm, operation, TOTAL).expect("every round has both operations")
     }
 
     fn targets(&self) -> Vec<Target> {
         let mut all = Vec::new();
-        let ratio = |what: String, ours: f64, peer: f64, most: f64| Target {
-            what,
-            found: format!("{:.2} ({ours:.2} to {peer:.2} ms)", ours / peer),
-            target: format!("≤ {most}"),
-            met: ours <= most * peer,
-        };
+        let ratio = |what, ours, peer, most| Target::ratio(what, ours, peer, most, "ms");
         let raw = self.total("raw", "ready").median();
         for arm in [OURS, EACH] {
             let ours = self.total(arm, "ready").median();
@@ -128,14 +95,9 @@ impl Report {
 
     /// Every single figure, and what the guest says of itself.
     pub fn json(&self) -> Value {
-        let targets: Vec<_> = self
-            .targets()
-            .into_iter()
-            .map(|t| json!({"what": t.what, "found": t.found, "target": t.target, "met": t.met}))
-            .collect();
         json!({
-            "guest": guest(),
-            "targets": targets,
+            "guest": machine(),
+            "targets": targets_json(&self.targets()),
             "cycles_milliseconds": self.cycles.json(),
             "ctr_alone_median": self.ctr.as_ref().map(Times::median),
             "growth": self.growth.as_ref().map(Growth::json),
@@ -196,12 +158,4 @@ fn idle_target(idle: &Idle) -> Target {
         target: "≤ 0.5".to_owned(),
         met: ours <= 0.5 * docker,
     }
-}
-
-fn guest() -> Value {
-    let line = |path: &str| {
-        let text = std::fs::read_to_string(path).unwrap_or_default();
-        text.lines().next().unwrap_or_default().to_owned()
-    };
-    json!({"kernel": line("/proc/version"), "memory": line("/proc/meminfo"), "load": line("/proc/loadavg")})
 }

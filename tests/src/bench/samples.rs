@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::clock::Clock;
+use super::clock::Clock;
 
 /// What the sum of an operation's steps is filed under, beside the steps.
 pub const TOTAL: &str = "total";
@@ -12,15 +12,25 @@ pub const TOTAL: &str = "total";
 pub struct Times(Vec<f64>);
 
 impl Times {
+    /// One more round.
     pub fn push(&mut self, time: f64) {
         self.0.push(time);
     }
 
+    /// How many rounds.
+    #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
+    /// Whether nothing was measured.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// By nearest rank, `part` of 1. Zero if nothing was measured.
+    #[must_use]
     pub fn quantile(&self, part: f64) -> f64 {
         let mut sorted = self.0.clone();
         sorted.sort_by(f64::total_cmp);
@@ -28,15 +38,20 @@ impl Times {
         sorted.get(rank.max(1) - 1).copied().unwrap_or(0.0)
     }
 
+    /// The middle one.
+    #[must_use]
     pub fn median(&self) -> f64 {
         self.quantile(0.5)
     }
 
+    /// The 99th percentile; of fewer than 100 rounds the slowest.
+    #[must_use]
     pub fn p99(&self) -> f64 {
         self.quantile(0.99)
     }
 
     /// A part of the rounds, in their order.
+    #[must_use]
     pub fn part(&self, rounds: std::ops::Range<usize>) -> Self {
         Self(self.0[rounds].to_vec())
     }
@@ -67,6 +82,7 @@ impl Samples {
     }
 
     /// The times of one step; none if the arm has no such step.
+    #[must_use]
     pub fn get(&self, arm: &str, operation: &str, step: &str) -> Option<&Times> {
         self.0
             .iter()
@@ -75,6 +91,7 @@ impl Samples {
     }
 
     /// The arms, in order.
+    #[must_use]
     pub fn arms(&self) -> Vec<&str> {
         let mut arms: Vec<&str> = Vec::new();
         for ((arm, _, _), _) in &self.0 {
@@ -86,6 +103,7 @@ impl Samples {
     }
 
     /// Every (operation, step) that some arm has; the sums last of their operation.
+    #[must_use]
     pub fn steps(&self) -> Vec<(&'static str, &'static str)> {
         let mut steps = Vec::new();
         for ((_, operation, step), _) in &self.0 {
@@ -93,11 +111,20 @@ impl Samples {
                 steps.push((*operation, *step));
             }
         }
-        steps.sort_by_key(|(operation, step)| (*operation != "ready", *step == TOTAL));
+        let mut operations: Vec<&str> = Vec::new();
+        for (operation, _) in &steps {
+            if !operations.contains(operation) {
+                operations.push(operation);
+            }
+        }
+        steps.sort_by_key(|(operation, step)| {
+            (operations.iter().position(|o| o == operation), *step == TOTAL)
+        });
         steps
     }
 
     /// Every single time, by arm, operation and step.
+    #[must_use]
     pub fn json(&self) -> Value {
         let mut arms = Map::new();
         for ((arm, operation, step), Times(times)) in &self.0 {

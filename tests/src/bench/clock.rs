@@ -17,12 +17,19 @@ impl Clock {
         value
     }
 
+    /// A step that something else timed.
+    pub fn add(&mut self, name: &'static str, milliseconds: f64) {
+        self.steps.push((name, milliseconds));
+    }
+
     /// The steps.
+    #[must_use]
     pub fn steps(&self) -> &[(&'static str, f64)] {
         &self.steps
     }
 
     /// Their sum: what the caller does between two steps does not count.
+    #[must_use]
     pub fn total(&self) -> f64 {
         self.steps.iter().map(|(_, time)| time).sum()
     }

@@ -1,0 +1,107 @@
+//! Where the benchmark works: one directory in memory, bundles, and cgroups below one of its own.
+
+use std::fs;
+use std::os::unix::process::parent_id;
+use std::path::{Path, PathBuf};
+
+use nix::sys::resource::{Resource, setrlimit};
+use serde_json::{Value, json};
+use sharedroot_tests::command::out;
+use sharedroot_tests::lab::TempDir;
+
+/// The benchmark's directory, a tmpfs as `/run` is. Dropping it removes it.
+#[derive(Debug)]
+pub struct Place(TempDir);
+
+/// The cgroup below which every container's is.
+pub const CGROUP: &str = "sharedroot-bench";
+
+impl Place {
+    /// Panics in the mount namespace of its caller: it changes what is mounted.
+    pub fn new() -> Self {
+        let namespace =
+            |of: &str| fs::read_link(format!("/proc/{of}/ns/mnt")).expect("a namespace");
+        assert_ne!(
+            namespace("self"),
+            namespace(&parent_id().to_string()),
+            "the benchmark mounts over the cgroup hierarchy: run it by hack/bench runtime"
+        );
+        let place = Self(TempDir::new("bench"));
+        out(&["mount", "-t", "tmpfs", "-o", "mode=700", "bench", place.text()]);
+        let top = Path::new("/sys/fs/cgroup");
+        if !top.join("cgroup.controllers").exists() {
+            // crun refuses the hybrid of both hierarchies.
+            out(&["umount", "--recursive", "/sys/fs/cgroup"]);
+            out(&["mount", "-t", "cgroup2", "cgroup2", "/sys/fs/cgroup"]);
+        }
+        fs::create_dir_all(top.join(CGROUP)).expect("a cgroup for the benchmark");
+        place
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0.0
+    }
+
+    fn text(&self) -> &str {
+        self.0.str()
+    }
+
+    /// A directory in it, made when it is not there.
+    pub fn dir(&self, name: &str) -> PathBuf {
+        let dir = self.path().join(name);
+        fs::create_dir_all(&dir).unwrap_or_else(|e| panic!("create {}: {e}", dir.display()));
+        dir
+    }
+
+    /// A bundle of runc's own default configuration, read-only, whose process is `program`.
+    pub fn bundle(&self, name: &str, root: &Path, program: &str) -> PathBuf {
+        let dir = self.dir(name);
+        let path = dir.join("config.json");
+        out(&["runc", "spec", "--bundle", text(&dir)]);
+        let read = fs::read_to_string(&path).expect("read config.json");
+        let mut config: Value = serde_json::from_str(&read).expect("config.json is JSON");
+        config["process"]["terminal"] = json!(false);
+        config["process"]["args"] = json!([program]);
+        config["root"] = json!({"path": text(root), "readonly": true});
+        if !may_lock_memory() {
+            config["linux"].as_object_mut().expect("linux").remove("resources");
+        }
+        config["linux"]["cgroupsPath"] = json!(format!("/{CGROUP}/{name}"));
+        fs::write(&path, config.to_string()).expect("write config.json");
+        dir
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(Path::new("/sys/fs/cgroup").join(CGROUP));
+        let unmounted = sharedroot_tests::command::run(&["umount", "--lazy", self.text()]);
+        if unmounted.status != 0 {
+            eprintln!("{unmounted}");
+        }
+    }
+}
+
+/// Whether this process may raise its limit of locked memory as libcgroups does before it loads a device program. Where
+/// root lacks CAP_SYS_RESOURCE our containers run without `linux.resources`, and the peers' too.
+pub fn may_lock_memory() -> bool {
+    const WANTED: u64 = 128 << 20;
+    setrlimit(Resource::RLIMIT_MEMLOCK, WANTED, WANTED).is_ok()
+}
+
+/// A path of the benchmark as text.
+pub fn text(path: &Path) -> &str {
+    path.to_str().expect("the benchmark's paths are ASCII")
+}
+
+/// A tree with the two programs and the directories that every configuration mounts on.
+pub fn make_tree(tree: &Path, programs: &Path) {
+    for dir in ["dev", "proc", "sys"] {
+        fs::create_dir_all(tree.join(dir)).expect("make a directory of the tree");
+    }
+    for program in ["true", "pause"] {
+        let from = programs.join(program);
+        fs::copy(&from, tree.join(program))
+            .unwrap_or_else(|e| panic!("copy {}: {e}", from.display()));
+    }
+}
