@@ -153,14 +153,18 @@ fn vm_exec_has_what_its_description_leaves_out() {
     bundle.edit(|config| {
         config["process"]["oomScoreAdj"] = json!(77);
         config["process"]["rlimits"] =
-            json!([{ "type": "RLIMIT_NOFILE", "soft": 99, "hard": 100 }]);
+            json!([{ "type": "RLIMIT_SIGPENDING", "soft": 99, "hard": 100 }]);
     });
     let container = runtime.start(&bundle);
-    let look = ["sh", "-c", "ulimit -n; cat /proc/self/oom_score_adj"];
+    let look = [
+        "sh",
+        "-c",
+        "set -- $(grep pending /proc/self/limits); echo $4; cat /proc/self/oom_score_adj",
+    ];
     let user = json!({ "uid": 0, "gid": 0 });
     let process = json!({ "cwd": "/", "args": look, "env": ["PATH=/bin"], "user": user });
     assert_eq!(exec_file(&container, &process).ok(), "99\n77");
-    let limits = json!([{ "type": "RLIMIT_NOFILE", "soft": 50, "hard": 60 }]);
+    let limits = json!([{ "type": "RLIMIT_SIGPENDING", "soft": 50, "hard": 60 }]);
     let mut own = process.clone();
     own["rlimits"] = limits;
     assert_eq!(exec_file(&container, &own).ok(), "50\n77");
