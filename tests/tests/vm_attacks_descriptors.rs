@@ -9,7 +9,7 @@ use serde_json::json;
 use sharedroot_tests::attack::{Target, targets};
 use sharedroot_tests::command::{Cmd, Output, unique_name};
 use sharedroot_tests::kernel_view::mounts_of;
-use sharedroot_tests::lab::TempDir;
+use sharedroot_tests::lab::{TempDir, wait_for};
 use sharedroot_tests::runtime::Runtime;
 
 /// A program that only the host has, in a directory that a careless caller of the runtime has open as descriptor 8.
@@ -130,6 +130,10 @@ fn is_private_procfs(dir: &Path) -> bool {
 
 #[track_caller]
 fn nothing_open(pid: i32, what: &str, target: &Target) {
+    // `start` does not wait for execve(2).
+    wait_for("the container's program runs", || {
+        (fs::read_to_string(format!("/proc/{pid}/comm")).unwrap() == "sleep\n").then_some(())
+    });
     let open = open_of(pid);
     assert!(open.is_empty(), "{what} on a root {}: {open:?}", target.kind);
 }
