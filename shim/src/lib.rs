@@ -18,6 +18,7 @@ mod label;
 mod lifecycle;
 mod log;
 mod mount;
+mod privilege;
 mod record;
 mod rootfs;
 
