@@ -1,7 +1,7 @@
 //! Makes a configuration say what runc would do with it, in words that the embedded engine
 //! understands, and refuses by field what it would silently leave out.
 
-use oci_spec::runtime::{Capabilities, LinuxCapabilities, Mount, Process, Spec};
+use oci_spec::runtime::{Capabilities, Linux, LinuxCapabilities, Mount, Process, Spec};
 
 use crate::label::{self, LabelError, MountLabel, ProcessLabel};
 
@@ -84,6 +84,9 @@ pub fn normalise(
     let propagation = propagation(spec)?;
     if let Some(linux) = spec.linux_mut() {
         linux.set_rootfs_propagation(Some(propagation.to_owned()));
+        if systemd_cgroup {
+            refuse_no_unit(linux)?;
+        }
         if linux.cgroups_path().as_ref().is_none_or(|path| path.as_os_str().is_empty()) {
             let path = if systemd_cgroup { format!(":sharedroot:{id}") } else { format!("/{id}") };
             linux.set_cgroups_path(Some(path.into()));
@@ -93,6 +96,19 @@ pub fn normalise(
         linux.set_mount_label(None);
     }
     Ok(labels)
+}
+
+/// systemd's driver makes a unit of the path; the library would take a directory's path for the unit's name.
+fn refuse_no_unit(linux: &Linux) -> Result<(), SpecError> {
+    let path = linux.cgroups_path().as_ref().map(|path| path.display().to_string());
+    match path.filter(|path| !path.is_empty() && path.split(':').count() != 3) {
+        Some(path) => Err(SpecError::Unsupported {
+            field: "linux.cgroupsPath".to_owned(),
+            value: format!("{path:?}"),
+            remedy: "with systemd's cgroup driver it is SLICE:PREFIX:NAME",
+        }),
+        None => Ok(()),
+    }
 }
 
 /// The propagation of all mounts of the container: the engine knows one for the root and leaves
