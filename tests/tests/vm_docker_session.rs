@@ -107,12 +107,17 @@ fn vm_the_stop_signal_and_the_time_it_has() {
         drop(container);
         docker(&["rmi", "--force", &name]).ok();
     }
+    // Docker's own default is 10 s; what a stop takes besides is seen with one that obeys.
+    let stop = |container: &Container| {
+        let begin = Instant::now();
+        container.call("stop", &[]).ok();
+        begin.elapsed()
+    };
+    let obeys = stop(&begun(&["--read-only"], "trap 'exit 0' TERM"));
     let deaf = begun(&["--read-only", "--stop-timeout=1"], "trap '' TERM");
-    let begin = Instant::now();
-    deaf.call("stop", &[]).ok();
+    let took = stop(&deaf);
     assert_eq!(deaf.inspect(".State.ExitCode"), "137");
-    let took = begin.elapsed();
-    assert!(took < Duration::from_secs(9), "Docker's own default is 10 s, this took {took:?}");
+    assert!(took < obeys + Duration::from_secs(9), "{took:?}, and {obeys:?} without waiting");
 }
 
 #[test]
@@ -120,11 +125,13 @@ fn vm_restart_policies() {
     for kind in KINDS {
         let flags = [kind, &["--restart=on-failure:2", "busybox", "sh", "-c", "echo one; exit 3"]];
         let container = Container::generic(&flags.concat());
-        wait_for("Docker has given up", || {
-            let given_up = container.inspect(".RestartCount") == "2"
-                && container.inspect(".State.Status") == "exited";
-            given_up.then_some(())
-        });
+        // One after the other, because each start takes its time.
+        for count in ["1", "2"] {
+            wait_for(&format!("restart {count}"), || {
+                (*container.inspect(".RestartCount") >= *count).then_some(())
+            });
+        }
+        container.becomes("exited");
         assert_eq!(container.inspect(".State.ExitCode"), "3", "{kind:?}");
         assert_eq!(container.call("logs", &[]).ok(), "one\none\none", "{kind:?}");
 
