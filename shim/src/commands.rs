@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::engine::{self, Choice, CreateOptions, Delegate, Dialect, Engine};
 use crate::features;
 use crate::lifecycle::{Container, LifecycleError, Order, choice};
+use crate::privilege;
 use crate::rootfs::Storage;
 
 /// Does what the command line says. Returns the exit status.
@@ -25,6 +26,9 @@ use crate::rootfs::Storage;
 /// [`LifecycleError`]; nothing has been printed of it yet.
 pub fn run(cli: Cli) -> Result<u8, LifecycleError> {
     let Cli { global, verb } = cli;
+    if !matches!(verb, Verb::Spec(_) | Verb::Features) {
+        privilege::root_of_the_host()?;
+    }
     let config = Config::load(&global.config)?;
     if let Some(id) = verb.container() {
         return match &verb {

@@ -20,6 +20,7 @@ mod label;
 mod lifecycle;
 mod log;
 mod mount;
+mod privilege;
 mod record;
 mod rootfs;
 

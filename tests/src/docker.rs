@@ -16,6 +16,11 @@ pub fn docker(words: &[&str]) -> Output {
     Cmd::new("docker").args(words).run()
 }
 
+/// The runtime that a generic test is about: its name for Docker is in `RUNTIME`; without it, sharedroot.
+pub fn runtime() -> String {
+    std::env::var("RUNTIME").unwrap_or_else(|_| "sharedroot".to_owned())
+}
+
 /// `docker run --rm` under a runtime, to its end.
 #[track_caller]
 pub fn docker_run(runtime: &str, words: &[&str]) -> Output {
@@ -48,6 +53,12 @@ impl Container {
     #[track_caller]
     pub fn create(words: &[&str]) -> Self {
         Self::from("create", "sharedroot", words)
+    }
+
+    /// `docker run --detach` under the runtime that the test is about.
+    #[track_caller]
+    pub fn generic(words: &[&str]) -> Self {
+        Self::run_with(&runtime(), words)
     }
 
     #[track_caller]

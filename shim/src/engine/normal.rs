@@ -88,8 +88,10 @@ pub fn normalise(
         }
         let given = linux.cgroups_path().as_deref().filter(|path| !path.as_os_str().is_empty());
         let path = match given {
-            // slice:prefix:name, which systemd looks at.
-            Some(path) if systemd_cgroup => path.to_owned(),
+            Some(path) if systemd_cgroup => {
+                refuse_no_unit(path)?;
+                path.to_owned()
+            }
             Some(path) => below_the_top(path)?,
             None if systemd_cgroup => format!(":sharedroot:{id}").into(),
             None => format!("/{id}").into(),
@@ -100,6 +102,18 @@ pub fn normalise(
         linux.set_mount_label(None);
     }
     Ok(labels)
+}
+
+/// systemd's driver makes a unit of the path; the library would take a directory's path for the unit's name.
+fn refuse_no_unit(path: &Path) -> Result<(), SpecError> {
+    if path.to_string_lossy().split(':').count() == 3 {
+        return Ok(());
+    }
+    Err(SpecError::Unsupported {
+        field: "linux.cgroupsPath".to_owned(),
+        value: format!("{path:?}"),
+        remedy: "with systemd's cgroup driver it is SLICE:PREFIX:NAME",
+    })
 }
 
 /// The path of a cgroup without `..`, which the engine would follow to any directory of the host; runc starts such a path at

@@ -6,6 +6,7 @@ use crate::bundle::{BundleError, ContainerId};
 use crate::config::ConfigError;
 use crate::engine::{ChoiceError, DelegateError, EngineError, SealError, SpecError, VolumeError};
 use crate::label::LabelError;
+use crate::privilege::PrivilegeError;
 use crate::record::RecordError;
 use crate::rootfs::{AnnotationError, RootfsError};
 
@@ -66,6 +67,9 @@ pub enum LifecycleError {
         /// The container ID.
         id: ContainerId,
     },
+    /// The caller is not root of the host.
+    #[error(transparent)]
+    Privilege(#[from] PrivilegeError),
     /// The runtime's own executable.
     #[error(transparent)]
     Seal(#[from] SealError),

@@ -1,0 +1,143 @@
+//! What Docker limits, and what happens at the limit. Generic: passes with `RUNTIME=runc`, too.
+
+use std::thread;
+
+use sharedroot_tests::command::Output;
+use sharedroot_tests::docker::{Container, docker, docker_run, runtime};
+use sharedroot_tests::kernel_view::cgroup_file;
+use sharedroot_tests::lab::wait_for;
+
+/// The two kinds of root.
+const KINDS: [&[&str]; 2] = [&["--read-only"], &[]];
+
+/// `docker run --rm` of busybox.
+#[track_caller]
+fn busybox(flags: &[&str], script: &str) -> Output {
+    docker_run(&runtime(), &[flags, &["busybox", "sh", "-c", script]].concat())
+}
+
+/// A container that sleeps.
+#[track_caller]
+fn asleep(flags: &[&str]) -> Container {
+    Container::generic(&[flags, &["busybox", "sleep", "1000"]].concat())
+}
+
+#[test]
+fn vm_memory_runs_out() {
+    for kind in KINDS {
+        // A tmpfs of a container is memory of the container; the shell is killed, too, because it is in the group.
+        let flags = [kind, &["--memory=32m", "--memory-swap=32m", "--tmpfs=/tmp"]].concat();
+        let script = "exec head -c 200m /dev/zero | tail -c 190m > /tmp/x; exit 137";
+        let words = [&flags[..], &["busybox", "sh", "-c", script]].concat();
+        let container = Container::generic(&words);
+        container.becomes("exited");
+        assert_eq!(container.inspect(".State.ExitCode"), "137", "{kind:?}");
+        assert_eq!(container.inspect(".State.OOMKilled"), "true", "{kind:?}");
+    }
+}
+
+#[test]
+fn vm_init_itself_is_killed_by_the_memory_limit() {
+    // `tail` of a stream without newlines keeps all of it.
+    let words =
+        ["--read-only", "--memory=32m", "--memory-swap=32m", "busybox", "tail", "/dev/zero"];
+    let container = Container::generic(&words);
+    container.becomes("exited");
+    assert_eq!(container.inspect(".State.ExitCode"), "137");
+    assert_eq!(container.inspect(".State.OOMKilled"), "true");
+}
+
+#[test]
+fn vm_processes_are_counted() {
+    for kind in KINDS {
+        let script = "for n in 1 2 3 4 5 6 7 8 9 10; do sleep 100 & done; echo all";
+        let refused = busybox(&[kind, &["--pids-limit=5"]].concat(), script);
+        let said = format!("{}{}", refused.stdout, refused.stderr);
+        assert!(refused.status != 0 && said.contains("fork"), "{kind:?}: {refused}");
+    }
+    assert_eq!(busybox(&["--pids-limit=-1"], "cat /sys/fs/cgroup/pids.max").ok(), "max");
+}
+
+#[test]
+fn vm_every_limit_is_in_the_cgroup() {
+    let container = asleep(&[
+        "--read-only",
+        "--memory=64m",
+        "--memory-reservation=32m",
+        "--cpus=0.5",
+        "--cpu-shares=512",
+        "--pids-limit=77",
+        "--oom-score-adj=300",
+    ]);
+    let pid = container.pid();
+    for (file, value) in [
+        ("memory.max", "67108864"),
+        ("memory.low", "33554432"),
+        ("cpu.max", "50000 100000"),
+        ("pids.max", "77"),
+    ] {
+        assert_eq!(cgroup_file(pid, file), value, "{file}");
+    }
+    // Which weight belongs to 512 shares depends on the formula; all of them halve the default in some way.
+    let weight: u32 = cgroup_file(pid, "cpu.weight").parse().expect("a number");
+    assert!((19..100).contains(&weight), "cpu.weight {weight} for half of the default's shares");
+    let score = std::fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).expect("a score");
+    assert_eq!(score.trim(), "300");
+
+    container.with_flags("update", &["--cpus=0.25", "--memory=48m", "--memory-swap=48m"]).ok();
+    assert_eq!(cgroup_file(pid, "cpu.max"), "25000 100000");
+    assert_eq!(cgroup_file(pid, "memory.max"), "50331648");
+    assert_eq!(cgroup_file(pid, "pids.max"), "77", "what the update does not name stays");
+}
+
+#[test]
+fn vm_exec_is_inside_of_the_limits() {
+    let container = asleep(&["--pids-limit=50", "--ulimit=nofile=100:200", "--ulimit=core=0"]);
+    assert_eq!(container.exec(&["cat", "/sys/fs/cgroup/pids.max"]), "50");
+    assert_eq!(container.exec(&["sh", "-c", "ulimit -n; ulimit -Hn; ulimit -c"]), "100\n200\n0");
+    assert_eq!(container.exec(&["cat", "/proc/self/cgroup"]), "0::/");
+}
+
+#[test]
+fn vm_statistics_are_the_cgroups() {
+    let container = Container::generic(&[
+        "--read-only",
+        "--memory=64m",
+        "busybox",
+        "sh",
+        "-c",
+        "while :; do :; done",
+    ]);
+    wait_for("it has used some CPU time", || {
+        let format = "--format={{.CPUPerc}} {{.MemUsage}} {{.PIDs}}";
+        let said = container.with_flags("stats", &["--no-stream", format]).ok();
+        let words: Vec<_> = said.split_whitespace().collect();
+        // "98.76% 1.2MiB / 64MiB 1"
+        assert_eq!((words[3], words[4]), ("64MiB", "1"), "{said}");
+        let percent: f64 = words[0].trim_end_matches('%').parse().expect("a number");
+        (percent > 1.0).then_some(())
+    });
+}
+
+#[test]
+fn vm_a_paused_container_takes_no_time_and_goes_on() {
+    let script = "trap 'exit 4' TERM; while :; do :; done";
+    let container = Container::generic(&["--read-only", "busybox", "sh", "-c", script]);
+    container.call("pause", &[]).ok();
+    let used = || {
+        let stat = cgroup_file(container.pid(), "cpu.stat");
+        let line = stat.lines().find_map(|l| l.strip_prefix("usage_usec ")).expect("usage");
+        line.parse::<u64>().expect("a number")
+    };
+    let before = used();
+    thread::sleep(std::time::Duration::from_millis(500));
+    assert_eq!(used(), before, "time passed in a paused container");
+    let refused = container.call("exec", &["true"]);
+    assert!(refused.status != 0 && refused.stderr.contains("paused"), "{refused}");
+    container.call("unpause", &[]).ok();
+    wait_for("it goes on", || (used() > before).then_some(()));
+    // A paused container can be stopped and removed, too.
+    container.call("pause", &[]).ok();
+    container.with_flags("rm", &["--force"]).ok();
+    assert_ne!(docker(&["inspect", &container.id]).status, 0);
+}

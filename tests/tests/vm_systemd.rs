@@ -1,0 +1,134 @@
+//! A host with systemd: systemd's cgroup driver. Generic: passes with `RUNTIME=runc`, too.
+
+use std::fs;
+
+use serde_json::json;
+use sharedroot_tests::bundle::Bundle;
+use sharedroot_tests::command::{out, run, unique_name};
+use sharedroot_tests::docker::{Container, runtime};
+use sharedroot_tests::kernel_view::cgroup_file;
+use sharedroot_tests::lab::wait_for;
+use sharedroot_tests::runtime::Runtime;
+
+const UNTIL_TERM: &str = "trap 'exit 7' TERM; sleep 1000 & wait";
+
+/// A property of a unit as systemd knows it.
+#[track_caller]
+fn property(unit: &str, name: &str) -> String {
+    out(&["systemctl", "show", "--value", "--property", name, unit])
+}
+
+/// The cgroup of a process.
+#[track_caller]
+fn cgroup_of(pid: i32) -> String {
+    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("a live process");
+    text.lines().find_map(|line| line.strip_prefix("0::")).expect("a cgroup 2 line").to_owned()
+}
+
+#[test]
+fn vm_this_guest_has_systemd() {
+    assert_eq!(fs::read_to_string("/proc/1/comm").expect("pid 1").trim(), "systemd");
+    assert_eq!(out(&["docker", "info", "--format", "{{.CgroupDriver}}"]), "systemd");
+}
+
+#[test]
+fn vm_a_container_is_a_scope_of_its_slice() {
+    let runtime = Runtime::of_env();
+    let bundle = Bundle::new(&runtime, &["sh", "-c", UNTIL_TERM]);
+    let id = unique_name("scope");
+    bundle.edit(|config| {
+        config["linux"]["cgroupsPath"] = json!(format!("system.slice:lab:{id}"));
+        config["linux"]["resources"] = json!({
+            "memory": { "limit": 67_108_864 }, "pids": { "limit": 50 }, "cpu": { "shares": 512, "quota": 50000, "period": 100_000 },
+        });
+    });
+    let systemd = |words: &[&str]| runtime.cmd(&[&["--systemd-cgroup"], words].concat()).run();
+    systemd(&["create", "--bundle", bundle.str(), &id]).ok();
+    systemd(&["start", &id]).ok();
+    let unit = format!("lab-{id}.scope");
+    let state = systemd(&["state", &id]).json();
+    let pid = i32::try_from(state["pid"].as_i64().expect("a pid")).expect("a pid");
+
+    assert_eq!(cgroup_of(pid), format!("/system.slice/{unit}"));
+    assert_eq!(property(&unit, "ActiveState"), "active");
+    assert_eq!(property(&unit, "Slice"), "system.slice");
+    assert_eq!(property(&unit, "Delegate"), "yes");
+    // systemd must know the limits: at its next reload it writes what it knows.
+    for (name, value) in
+        [("MemoryMax", "67108864"), ("TasksMax", "50"), ("CPUQuotaPerSecUSec", "500ms")]
+    {
+        assert_eq!(property(&unit, name), value, "{name}");
+    }
+    for (file, value) in
+        [("memory.max", "67108864"), ("pids.max", "50"), ("cpu.max", "50000 100000")]
+    {
+        assert_eq!(cgroup_file(pid, file), value, "{file}");
+    }
+    out(&["systemctl", "daemon-reload"]);
+    assert_eq!(cgroup_file(pid, "memory.max"), "67108864", "after a reload");
+
+    systemd(&["update", "--pids-limit", "77", &id]).ok();
+    assert_eq!(
+        (cgroup_file(pid, "pids.max"), property(&unit, "TasksMax")),
+        ("77".to_owned(), "77".to_owned())
+    );
+    let stats = systemd(&["events", "--stats", &id]).json();
+    assert!(stats.pointer("/data/memory/usage/usage").is_some(), "{stats}");
+    // What exec starts is in the same cgroup.
+    let inside = systemd(&["exec", &id, "cat", "/proc/self/cgroup"]).ok();
+    assert_eq!(inside, "0::/", "{inside}");
+    systemd(&["pause", &id]).ok();
+    assert!(cgroup_file(pid, "cgroup.events").contains("frozen 1"));
+    systemd(&["resume", &id]).ok();
+
+    systemd(&["kill", &id, "KILL"]).ok();
+    wait_for("it has stopped", || {
+        (systemd(&["state", &id]).json()["status"] == "stopped").then_some(())
+    });
+    systemd(&["delete", &id]).ok();
+    wait_for("the unit is gone", || (property(&unit, "LoadState") == "not-found").then_some(()));
+    assert!(!fs::exists(format!("/sys/fs/cgroup/system.slice/{unit}")).expect("look"));
+}
+
+#[test]
+fn vm_docker_with_systemds_driver() {
+    for kind in [&["--read-only"][..], &[]] {
+        let flags = ["--memory=64m", "--pids-limit=50", "busybox", "sh", "-c", UNTIL_TERM];
+        let container = Container::generic(&[kind, &flags].concat());
+        let unit = format!("docker-{}.scope", container.id);
+        assert_eq!(cgroup_of(container.pid()), format!("/system.slice/{unit}"), "{kind:?}");
+        assert_eq!(property(&unit, "MemoryMax"), "67108864", "{kind:?}");
+        container.with_flags("update", &["--pids-limit=77"]).ok();
+        assert_eq!(property(&unit, "TasksMax"), "77", "{kind:?}");
+        let stats = container.with_flags("stats", &["--no-stream", "--format={{.MemUsage}}"]).ok();
+        assert!(stats.ends_with("/ 64MiB"), "{kind:?}: {stats}");
+        container.call("stop", &[]).ok();
+        assert_eq!(container.inspect(".State.ExitCode"), "7", "{kind:?}");
+        drop(container);
+        wait_for("the unit is gone", || {
+            (property(&unit, "LoadState") == "not-found").then_some(())
+        });
+    }
+}
+
+#[test]
+fn vm_a_container_that_cannot_start_leaves_no_unit() {
+    let flags = ["--read-only", "busybox", "/no/such/program"];
+    let name = format!("--runtime={}", runtime());
+    let refused = run(&[&["docker", "run", "--rm", "--network=none", &name], &flags[..]].concat());
+    refused.fails(127);
+    let left =
+        out(&["systemctl", "list-units", "--all", "--plain", "--no-legend", "docker-*.scope"]);
+    assert_eq!(left, "", "units are left");
+}
+
+#[test]
+fn vm_a_cgroups_path_that_is_none_of_systemds_is_refused() {
+    let runtime = Runtime::of_env();
+    let bundle = Bundle::new(&runtime, &["true"]);
+    bundle.edit(|config| config["linux"]["cgroupsPath"] = json!("/not/three/parts"));
+    let id = unique_name("refused");
+    let refused = runtime.cmd(&["--systemd-cgroup", "create", "--bundle", bundle.str(), &id]).run();
+    assert_ne!(refused.status, 0, "{refused}");
+    assert_ne!(runtime.cmd(&["state", &id]).run().status, 0, "nothing is left of it");
+}
