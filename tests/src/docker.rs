@@ -120,12 +120,7 @@ impl Container {
     /// If there is not exactly one record.
     #[track_caller]
     pub fn record(&self) -> Value {
-        let roots = fs::read_dir(format!("{RUN_DIR}/containers")).expect("list the records");
-        let paths = roots.flatten().map(|root| root.path().join(&self.id).join("record.json"));
-        let found: Vec<_> = paths.filter(|path| path.exists()).collect();
-        assert_eq!(found.len(), 1, "records of {}: {found:?}", self.id);
-        let text = fs::read_to_string(&found[0]).expect("read a record");
-        serde_json::from_str(&text).expect("a record is JSON")
+        record(&self.id)
     }
 
     /// What the runtime wrote into the log that containerd's shim gave it.
@@ -204,4 +199,18 @@ impl Drop for FreshImage {
     fn drop(&mut self) {
         Cmd::new("docker").args(&["rmi", "--force", &self.0]).run();
     }
+}
+
+/// What `create` recorded of the container `id`.
+///
+/// # Panics
+/// If there is not exactly one record.
+#[track_caller]
+pub fn record(id: &str) -> Value {
+    let roots = fs::read_dir(format!("{RUN_DIR}/containers")).expect("list the records");
+    let paths = roots.flatten().map(|root| root.path().join(id).join("record.json"));
+    let found: Vec<_> = paths.filter(|path| path.exists()).collect();
+    assert_eq!(found.len(), 1, "records of {id}: {found:?}");
+    let text = fs::read_to_string(&found[0]).expect("read a record");
+    serde_json::from_str(&text).expect("a record is JSON")
 }

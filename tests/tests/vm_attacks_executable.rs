@@ -6,14 +6,15 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use serde_json::json;
-use sharedroot_tests::attack::{Target, allow, bind, script, targets};
+use sharedroot_tests::attack::{Target, allow, bind, targets};
 use sharedroot_tests::command::{out, run, unique_name};
 use sharedroot_tests::lab::{TempDir, wait_for};
 use sharedroot_tests::runtime::{Container, Runtime};
 
-/// Whatever runs it becomes what it is run by: the runtime, which starts inside the container, and there waits for a
-/// writer, because the dynamic loader reads `/etc/ld.so.preload` first and the image made that a FIFO.
-const TRAP: &str = "#!/proc/self/exe\n";
+/// Becomes what it is run by: the runtime, which starts inside the container, and there waits for a writer of a FIFO of
+/// the image: the dynamic loader reads that first, and a static executable of ours takes it for its configuration.
+const TRAP: [&str; 4] = ["/proc/self/exe", "--config", FIFO, "list"];
+const FIFO: &str = "/etc/ld.so.preload";
 
 /// Opens the executable of the first process that has not the image's, ends the process, writes to what it opened.
 /// The runtime must not be at work then, or the kernel refuses (ETXTBSY): so nobody waits for this.
@@ -41,8 +42,7 @@ fn trap(root: &Path) {
     let loader = "lib64/ld-linux-x86-64.so.2";
     fs::create_dir_all(root.join("lib64")).unwrap();
     fs::copy(Path::new("/").join(loader), root.join(loader)).unwrap();
-    out(&["mkfifo", root.join("etc/ld.so.preload").to_str().unwrap()]);
-    script(&root.join("bin/trap"), TRAP);
+    out(&["mkfifo", root.join(&FIFO[1..]).to_str().unwrap()]);
     fs::create_dir(root.join("volume")).unwrap();
 }
 
@@ -110,7 +110,7 @@ fn vm_the_executable_cannot_be_overwritten() {
             assert!(said.contains("captured /"), "the attack did not get that far: {said}");
             assert!(said.contains("kept /") && !said.contains("ext file busy"), "{said}");
         };
-        attacker.exec(&["--detach"], &["/bin/trap"]).ok();
+        attacker.exec(&["--detach"], &TRAP).ok();
         fails("exec");
 
         // Other containers of the same pid namespace, so that the attacker outlives what he attacks.
@@ -121,7 +121,7 @@ fn vm_the_executable_cannot_be_overwritten() {
                     namespace["path"] = json!(shared);
                 }
             }
-            config["process"]["args"] = json!(["/bin/trap"]);
+            config["process"]["args"] = json!(TRAP);
         });
         let created = runtime.create(&target);
         fails("create, before start,");

@@ -4,7 +4,7 @@ use std::fs;
 
 use sharedroot_tests::command::out;
 use sharedroot_tests::docker::{Container, docker_run};
-use sharedroot_tests::kernel_view::{cgroup_file, mounts_of, root_of};
+use sharedroot_tests::kernel_view::{mounts_of, root_of};
 use sharedroot_tests::lab::TempDir;
 
 /// Volumes of all propagations beside Docker's own files, which are private, on both kinds of root.
@@ -70,11 +70,4 @@ fn vm_docker_users_own_their_streams() {
         &["--tty", "--user=1000", "busybox", "stat", "-c", "%u", "/dev/console"],
     );
     assert_eq!(run.ok(), "1000");
-}
-
-#[test]
-fn vm_docker_memory_without_swap() {
-    let container =
-        Container::run(&["--memory=64m", "--memory-swap=64m", "busybox", "sleep", "1000"]);
-    assert_eq!(cgroup_file(container.pid(), "memory.swap.max"), "0");
 }

@@ -295,7 +295,8 @@ fn vm_what_crun_or_the_embedded_engine_lacks_is_refused_with_a_remedy() {
     {
         has(&embedded.cmd(words).run().fails(1), &[words[0], "--engine runc"]);
     }
-    has(&container.exec(&["--cgroup", "sub"], &["id"]).fails(1), &["--cgroup", "--engine runc"]);
+    let said = container.exec(&["--cgroup", "memory:sub"], &["id"]).fails(1);
+    has(&said, &["--cgroup", "--engine runc"]);
     let said = container.cmd("update", &["--cpu-idle", "1"]).run().fails(1);
     has(&said, &["cpu_idle", "--engine runc"]);
 }

@@ -207,6 +207,9 @@ fn vm_exec_joins_a_divided_cgroup() {
     container.exec(&[], &["mkdir", "/sys/fs/cgroup/other"]).ok();
     let other = container.exec(&["--cgroup", "other"], &["cat", "/proc/self/cgroup"]);
     assert_eq!(other.ok(), "0::/other");
+    let absent = container.exec(&["--cgroup", "absent"], &["true"]);
+    assert_ne!(absent.status, 0, "{absent}");
+    assert!(!container.exec(&[], &["ls", "/sys/fs/cgroup"]).ok().contains("absent"));
 }
 
 #[test]

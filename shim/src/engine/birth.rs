@@ -14,7 +14,7 @@ use libcontainer::container::{Container, ContainerStatus};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
 use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, close};
 use oci_spec::runtime::{Hook, Hooks, LinuxNamespaceType, Spec};
 use rustix::process::set_child_subreaper;
 
@@ -85,7 +85,9 @@ impl Birthplace {
         }
         let Some(child) = fork_into(self.open.as_raw_fd())? else {
             drop(told);
-            let said = match self.hide(decoy).and_then(|()| work()) {
+            // The container's process inherits what is open, and a directory would lead it out (CVE-2024-21626).
+            let closed = close(self.open.as_raw_fd()).map_err(|e| e.to_string());
+            let said = match closed.and_then(|()| self.hide(decoy)).and_then(|()| work()) {
                 Ok(pid) => format!("+{pid}"),
                 Err(why) => format!("-{why}"),
             };
@@ -119,10 +121,10 @@ impl Birthplace {
         place().map(mount::Attached::keep).map_err(|e| e.to_string())
     }
 
-    /// Whether process `pid` is here.
+    /// Whether process `pid` is here. One that has ended by now is nowhere else.
     #[must_use]
     pub fn holds(&self, pid: i32) -> bool {
-        let found = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+        let Ok(found) = fs::read_to_string(format!("/proc/{pid}/cgroup")) else { return true };
         let path = found.lines().find_map(|line| line.strip_prefix("0::/"));
         path.is_some_and(|path| Path::new(TOP).join(path) == self.dir)
     }
@@ -137,7 +139,8 @@ impl Birthplace {
 }
 
 /// The cgroup of a new container; `None` if the engine is to make it by its own means, and to say why it cannot: cgroup
-/// v1, systemd, no right to make it, a user namespace, in which the engine may bind the cgroup as it finds it, or hooks that must run where the host sees what they mount.
+/// v1, systemd, no right to make it, hooks that must run where the host sees what they mount, or a user namespace, in
+/// which the engine may bind the cgroup into the container as it finds it.
 #[must_use]
 pub fn of_new(spec: &Spec) -> Option<Birthplace> {
     if spec.hooks().as_ref().is_some_and(may_mount) {

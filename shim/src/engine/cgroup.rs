@@ -1,6 +1,6 @@
 //! The container's cgroup: its processes, its figures, its limits.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use libcgroups::common::{
     AnyCgroupManager, CgroupConfig, CgroupManager, ControllerOpt, FreezerState,
@@ -86,20 +86,34 @@ impl Embedded {
     /// that of the init process where the container divided its cgroup among children. cgroup v2
     /// lets no process into a cgroup that hands controllers down (cgroups(7), "no internal
     /// processes").
-    pub(super) fn sub_cgroup(&self, container: &Container, asked: Option<&str>) -> Option<String> {
-        if asked.is_some() || container.systemd() {
-            return asked.map(str::to_owned);
+    ///
+    /// # Errors
+    /// [`EngineError::Process`] if the one that was asked for does not exist.
+    pub(super) fn sub_cgroup(
+        &self,
+        container: &Container,
+        asked: Option<&str>,
+    ) -> Result<Option<String>, EngineError> {
+        let Some(own) = container.spec().ok().map(|config| config.cgroup_path) else {
+            return Ok(None);
+        };
+        let own = Path::new("/sys/fs/cgroup").join(own.strip_prefix("/").unwrap_or(&own));
+        if let Some(asked) = asked {
+            let plain = Path::new(asked).components().all(|c| matches!(c, Component::Normal(_)));
+            if !plain || !(container.systemd() || own.join(asked).is_dir()) {
+                let what = format!("--cgroup {asked}: there is no such cgroup in the container's");
+                return Err(EngineError::Process { id: self.id().clone(), what });
+            }
+            return Ok(Some(asked.to_owned()));
         }
-        let own = container.spec().ok()?.cgroup_path;
-        let top = Path::new("/sys/fs/cgroup");
-        let own = top.join(own.strip_prefix("/").unwrap_or(&own));
-        let divided = std::fs::read(own.join("cgroup.subtree_control")).ok()?;
-        if divided.trim_ascii().is_empty() {
-            return None;
-        }
-        let of_init = stats::unified(container.pid()?.as_raw())?;
-        let below = of_init.strip_prefix(&own).ok()?;
-        (!below.as_os_str().is_empty()).then(|| below.to_string_lossy().into_owned())
+        let of_init = || {
+            let divided = std::fs::read(own.join("cgroup.subtree_control")).ok()?;
+            let divided = !container.systemd() && !divided.trim_ascii().is_empty();
+            let of_init = stats::unified(container.pid().filter(|_| divided)?.as_raw())?;
+            let below = of_init.strip_prefix(&own).ok()?;
+            (!below.as_os_str().is_empty()).then(|| below.to_string_lossy().into_owned())
+        };
+        Ok(of_init())
     }
 
     fn cgroup_error(

@@ -221,7 +221,7 @@ impl Embedded {
         std::fs::write(&path, text).map_err(|e| wrong(format!("write {}: {e}", path.display())))?;
         self.join_containers_session(tenant.workload.label.as_ref())?;
         session::give_streams(spec, &tenant.process);
-        let sub_cgroup = self.sub_cgroup(&container, terminal.cgroup.as_deref());
+        let sub_cgroup = self.sub_cgroup(&container, terminal.cgroup.as_deref())?;
         // Nobody is born in a cgroup that hands controllers down.
         let own = sub_cgroup.is_none();
         let build = || {
