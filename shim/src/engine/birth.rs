@@ -139,8 +139,8 @@ impl Birthplace {
 }
 
 /// The cgroup of a new container; `None` if the engine is to make it by its own means, and to say why it cannot: cgroup
-/// v1, systemd, no right to make it, hooks that must run where the host sees what they mount, or a user namespace, in
-/// which the engine may bind the cgroup into the container as it finds it.
+/// v1, systemd, no right to make it, hooks that must run where the host sees what they mount, a container in the host's
+/// mount namespace, or a user namespace, in which the engine may bind the cgroup into the container as it finds it.
 #[must_use]
 pub fn of_new(spec: &Spec) -> Option<Birthplace> {
     if spec.hooks().as_ref().is_some_and(may_mount) {
@@ -148,7 +148,8 @@ pub fn of_new(spec: &Spec) -> Option<Birthplace> {
     }
     let linux = spec.linux().as_ref()?;
     let namespaces = linux.namespaces().as_deref().unwrap_or_default();
-    if namespaces.iter().any(|namespace| namespace.typ() == LinuxNamespaceType::User) {
+    let has = |typ| namespaces.iter().any(|namespace| namespace.typ() == typ);
+    if has(LinuxNamespaceType::User) || !has(LinuxNamespaceType::Mount) {
         return None;
     }
     let path = linux.cgroups_path().as_ref()?;

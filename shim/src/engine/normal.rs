@@ -159,14 +159,15 @@ pub fn refuse_no_user(process: &Process) -> Result<(), SpecError> {
     })
 }
 
-/// `HOME` of a process whose configuration gives none; an empty one is none.
-pub const UNKNOWN_HOME: &str = "HOME=";
+/// `HOME` of a process whose configuration gives none; the engine would look itself for an empty one. Who says this in a
+/// configuration gets the same.
+pub const UNKNOWN_HOME: &str = "HOME=sharedroot:of-the-user";
 
 /// What a runtime takes for granted about a process.
 pub fn normalise_process(process: &mut Process) {
     // The engine would ask getpwuid(3), in the container; the workload looks for itself.
     let mut env = process.env().clone().unwrap_or_default();
-    env.retain(|variable| variable != UNKNOWN_HOME);
+    env.retain(|variable| variable != "HOME=");
     if !env.iter().any(|variable| variable.starts_with("HOME=")) {
         env.push(UNKNOWN_HOME.to_owned());
     }
