@@ -15,7 +15,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{Pid, close};
-use oci_spec::runtime::{Hook, Hooks, LinuxNamespaceType, Spec};
+use oci_spec::runtime::{Hook, Hooks, LinuxNamespaceType, LinuxResources, Spec};
 use rustix::process::set_child_subreaper;
 
 use crate::mount;
@@ -139,7 +139,7 @@ impl Birthplace {
 }
 
 /// The cgroup of a new container; `None` if the engine is to make it by its own means, and to say why it cannot: cgroup
-/// v1, systemd, no right to make it, hooks that must run where the host sees what they mount, a container in the host's
+/// v1, systemd, no right to make it, limits in which the engine itself has no room, hooks that must run where the host sees what they mount, a container in the host's
 /// mount namespace, or a user namespace, in which the engine may bind the cgroup into the container as it finds it.
 #[must_use]
 pub fn of_new(spec: &Spec) -> Option<Birthplace> {
@@ -152,11 +152,14 @@ pub fn of_new(spec: &Spec) -> Option<Birthplace> {
     if has(LinuxNamespaceType::User) || !has(LinuxNamespaceType::Mount) {
         return None;
     }
+    if linux.resources().as_ref().is_some_and(leave_no_room) {
+        return None;
+    }
     let path = linux.cgroups_path().as_ref()?;
     Birthplace::make(path, unified(path)?).ok()
 }
 
-/// The cgroup of a container that runs; `None` as for [`of_new`], and for a paused one: who is born in a frozen cgroup is
+/// The cgroup of a container that runs; `None` where there is no room in it either, and for a paused one: who is born in a frozen cgroup is
 /// frozen, and could not even refuse.
 #[must_use]
 pub fn of_running(container: &Container) -> Option<Birthplace> {
@@ -164,6 +167,11 @@ pub fn of_running(container: &Container) -> Option<Birthplace> {
         return None;
     }
     let dir = unified(&container.spec().ok()?.cgroup_path)?;
+    let number = |file| fs::read_to_string(dir.join(file)).ok()?.trim().parse::<i64>().ok();
+    let processes = number("pids.max").map(|most| most - number("pids.current").unwrap_or(0));
+    if no_room(processes, number("memory.max")) {
+        return None;
+    }
     let open = File::open(&dir).ok()?;
     Some(Birthplace { dir, open, made: false })
 }
@@ -176,6 +184,22 @@ fn may_mount(hooks: &Hooks) -> bool {
     };
     let beside = [hooks.prestart(), hooks.create_runtime()];
     !beside.into_iter().flatten().flatten().all(dockers)
+}
+
+/// Whether a new container's limits are too small for the engine.
+fn leave_no_room(resources: &LinuxResources) -> bool {
+    // 0 and less are no limits.
+    let limit = |limit: Option<i64>| limit.filter(|limit| *limit > 0);
+    let pids = resources.pids().as_ref().map(|pids| pids.limit());
+    no_room(limit(pids), limit(resources.memory().as_ref().and_then(|memory| memory.limit())))
+}
+
+/// Whether the engine and Docker's hook, which count while they are at work, could be too many or too large where the
+/// container alone would not.
+fn no_room(processes: Option<i64>, memory: Option<i64>) -> bool {
+    const PROCESSES: i64 = 100;
+    const MEMORY: i64 = 128 << 20;
+    processes.is_some_and(|left| left < PROCESSES) || memory.is_some_and(|limit| limit < MEMORY)
 }
 
 /// The directory of the absolute cgroup path `path`, which must not climb.
