@@ -115,7 +115,7 @@ fn vm_the_container_is_born_in_its_cgroup() {
     let bundle = docker.bundle(&runtime, &id);
     bundle.edit(|config| {
         config["process"]["args"] = json!(["sleep", "1000"]);
-        config["linux"]["resources"]["pids"] = json!({"limit": 50});
+        config["linux"]["resources"]["pids"] = json!({"limit": 500});
     });
     let trace = traced(&runtime, &bundle, &id, &docker.dir);
     assert!(trace.contains("CLONE_INTO_CGROUP") || trace.contains("0x200000000"), "{trace}");
@@ -124,7 +124,7 @@ fn vm_the_container_is_born_in_its_cgroup() {
     assert_eq!(cgroup.trim(), format!("0::/create-path/{id}"));
     let dir = Path::new("/sys/fs/cgroup/create-path").join(&id);
     let read = |name: &str| fs::read_to_string(dir.join(name)).expect("read a file of the cgroup");
-    assert_eq!(read("pids.max").trim(), "50", "the controllers are on");
+    assert_eq!(read("pids.max").trim(), "500", "the controllers are on");
     assert_eq!(read("cgroup.procs").trim(), pid.to_string(), "the engine has left it");
 
     runtime.cmd(&["start", &id]).run().ok();
