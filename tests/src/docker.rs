@@ -214,3 +214,18 @@ pub fn record(id: &str) -> Value {
     let text = fs::read_to_string(&found[0]).expect("read a record");
     serde_json::from_str(&text).expect("a record is JSON")
 }
+
+/// The flags of `docker run` for the two kinds of root.
+pub const KINDS: [&[&str]; 2] = [&["--read-only"], &[]];
+
+/// `docker run --rm` of busybox, with the runtime of the environment.
+#[track_caller]
+pub fn busybox(flags: &[&str], script: &str) -> Output {
+    docker_run(&runtime(), &[flags, &["busybox", "sh", "-c", script]].concat())
+}
+
+/// A container of busybox that sleeps.
+#[track_caller]
+pub fn asleep(flags: &[&str]) -> Container {
+    Container::generic(&[flags, &["busybox", "sleep", "1000"]].concat())
+}

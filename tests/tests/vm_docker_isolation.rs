@@ -2,28 +2,13 @@
 //! too.
 
 use sharedroot_tests::command::{Output, run};
-use sharedroot_tests::docker::{Container, docker, docker_run, runtime};
+use sharedroot_tests::docker::{Container, KINDS, asleep, busybox, docker, docker_run, runtime};
 use sharedroot_tests::lab::TempDir;
-
-/// The two kinds of root.
-const KINDS: [&[&str]; 2] = [&["--read-only"], &[]];
-
-/// `docker run --rm` of busybox.
-#[track_caller]
-fn busybox(flags: &[&str], script: &str) -> Output {
-    docker_run(&runtime(), &[flags, &["busybox", "sh", "-c", script]].concat())
-}
 
 /// The same of an image with more users and groups.
 #[track_caller]
 fn debian(flags: &[&str], script: &str) -> Output {
     docker_run(&runtime(), &[flags, &["debian", "sh", "-c", script]].concat())
-}
-
-/// A container that sleeps.
-#[track_caller]
-fn asleep(flags: &[&str]) -> Container {
-    Container::generic(&[flags, &["busybox", "sleep", "1000"]].concat())
 }
 
 #[test]

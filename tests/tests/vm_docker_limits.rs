@@ -2,25 +2,9 @@
 
 use std::thread;
 
-use sharedroot_tests::command::Output;
-use sharedroot_tests::docker::{Container, docker, docker_run, runtime};
+use sharedroot_tests::docker::{Container, KINDS, asleep, busybox, docker};
 use sharedroot_tests::kernel_view::cgroup_file;
 use sharedroot_tests::lab::wait_for;
-
-/// The two kinds of root.
-const KINDS: [&[&str]; 2] = [&["--read-only"], &[]];
-
-/// `docker run --rm` of busybox.
-#[track_caller]
-fn busybox(flags: &[&str], script: &str) -> Output {
-    docker_run(&runtime(), &[flags, &["busybox", "sh", "-c", script]].concat())
-}
-
-/// A container that sleeps.
-#[track_caller]
-fn asleep(flags: &[&str]) -> Container {
-    Container::generic(&[flags, &["busybox", "sleep", "1000"]].concat())
-}
 
 #[test]
 fn vm_memory_runs_out() {

@@ -4,11 +4,9 @@
 use std::time::{Duration, Instant};
 
 use sharedroot_tests::command::{Cmd, Output, run, unique_name};
-use sharedroot_tests::docker::{Container, FreshImage, docker, runtime};
+use sharedroot_tests::docker::{Container, FreshImage, KINDS, docker, runtime};
 use sharedroot_tests::lab::{TempDir, wait_for};
 
-/// The two kinds of root.
-const KINDS: [&[&str]; 2] = [&["--read-only"], &[]];
 /// Nothing forks while a signal comes: User-Mode Linux panics where a fork is cut short by a signal.
 const SLEEP: &str = "sleep 1000 & echo begun; wait";
 

@@ -2,24 +2,9 @@
 
 use std::fs;
 
-use sharedroot_tests::command::{Output, out, run, unique_name};
-use sharedroot_tests::docker::{Container, docker_run, runtime};
+use sharedroot_tests::command::{out, run, unique_name};
+use sharedroot_tests::docker::{Container, KINDS, asleep, busybox, docker_run, runtime};
 use sharedroot_tests::lab::TempDir;
-
-/// The two kinds of root.
-const KINDS: [&[&str]; 2] = [&["--read-only"], &[]];
-
-/// `docker run --rm` of busybox.
-#[track_caller]
-fn busybox(flags: &[&str], script: &str) -> Output {
-    docker_run(&runtime(), &[flags, &["busybox", "sh", "-c", script]].concat())
-}
-
-/// A container that sleeps.
-#[track_caller]
-fn asleep(flags: &[&str]) -> Container {
-    Container::generic(&[flags, &["busybox", "sleep", "1000"]].concat())
-}
 
 /// A directory of the host that is a mount of its own, of a given propagation. Dropping it unmounts all of it.
 struct Place(TempDir);

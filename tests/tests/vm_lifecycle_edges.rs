@@ -1,12 +1,14 @@
 //! What happens at the edges of a container's life. Generic: `RUNTIME=runc` must pass too, but for the tests of sharedroot's own.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 
 use serde_json::json;
 use sharedroot_tests::bundle::Bundle;
 use sharedroot_tests::kernel_view::cgroup_file;
+use sharedroot_tests::lab::wait_for;
 use sharedroot_tests::runtime::Runtime;
 
 const UNTIL_37: [&str; 3] = ["sh", "-c", "trap 'exit 3' 37; trap '' HUP; sleep 1000 & wait; wait"];
@@ -109,8 +111,12 @@ fn vm_sharedroot_keeps_its_executable_out_of_reach() {
     let handle = fs::OpenOptions::new().read(true).custom_flags(O_PATH).open(&executable).unwrap();
     container.call("start", &[]).ok();
     let through = format!("/proc/self/fd/{}", handle.as_raw_fd());
-    let written = fs::OpenOptions::new().write(true).open(through);
-    assert_eq!(written.unwrap_err().kind(), std::io::ErrorKind::ReadOnlyFilesystem);
+    // Other processes may run the same file a moment longer.
+    let refused = wait_for("nothing runs the executable", || {
+        let error = fs::OpenOptions::new().write(true).open(&through).unwrap_err().kind();
+        (error != ErrorKind::ExecutableFileBusy).then_some(error)
+    });
+    assert_eq!(refused, ErrorKind::ReadOnlyFilesystem);
 }
 
 #[test]

@@ -272,20 +272,31 @@ impl Embedded {
     }
 }
 
-/// Waits for a child; a signal becomes 128 and its number, as in a shell.
+/// Waits for a child and returns its [`exit_status`].
 ///
 /// # Errors
 /// waitpid(2)'s.
 pub fn wait(pid: Pid) -> nix::Result<u8> {
     loop {
         match waitpid(pid, None) {
-            Ok(WaitStatus::Exited(_, code)) => return Ok(u8::try_from(code & 0xff).unwrap_or(255)),
-            Ok(WaitStatus::Signaled(_, signal, _)) => {
-                return Ok(128_u8.saturating_add(u8::try_from(signal as i32).unwrap_or(127)));
+            Err(nix::errno::Errno::EINTR) => {}
+            ended => {
+                if let Some(status) = exit_status(ended?) {
+                    return Ok(status);
+                }
             }
-            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
-            Err(error) => return Err(error),
         }
+    }
+}
+
+/// The exit status of a process that has ended; a signal becomes 128 and its number, as in a shell.
+pub(super) fn exit_status(ended: WaitStatus) -> Option<u8> {
+    match ended {
+        WaitStatus::Exited(_, code) => Some(u8::try_from(code & 0xff).unwrap_or(255)),
+        WaitStatus::Signaled(_, signal, _) => {
+            Some(128_u8.saturating_add(u8::try_from(signal as i32).unwrap_or(127)))
+        }
+        _ => None,
     }
 }
 

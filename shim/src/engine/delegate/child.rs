@@ -13,9 +13,10 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 
+use crate::engine::exec::exit_status;
 use crate::engine::signal;
 
 /// How long to sleep before `settled` is asked again.
@@ -103,15 +104,10 @@ fn pidfd(child: Pid) -> io::Result<OwnedFd> {
 /// The exit status of the child, if it has ended.
 fn ended(child: Pid) -> io::Result<Option<u8>> {
     loop {
-        return Ok(match waitpid(child, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::Exited(_, code)) => Some(u8::try_from(code & 0xff).unwrap_or(255)),
-            Ok(WaitStatus::Signaled(_, signal, _)) => {
-                Some(128_u8.saturating_add(u8::try_from(signal as i32).unwrap_or(127)))
-            }
-            Ok(_) => None,
-            Err(nix::Error::EINTR) => continue,
-            Err(error) => return Err(error.into()),
-        });
+        match waitpid(child, Some(WaitPidFlag::WNOHANG)) {
+            Err(nix::Error::EINTR) => {}
+            ended => return Ok(exit_status(ended?)),
+        }
     }
 }
 
