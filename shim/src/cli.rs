@@ -71,7 +71,9 @@ pub enum LogFormat {
 }
 
 /// What to do.
+// Every command of a container is a start of this program, which needs the flags of one verb only.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub enum Verb {
     /// Create a container and leave it waiting for `start`
     Create(Create),

@@ -12,6 +12,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 use crate::cli::{Global, LogFormat};
@@ -69,6 +70,10 @@ impl<S: Subscriber> Layer<S> for Lines {
         // A person at a terminal is told what went wrong; the log file also what was decided.
         let most = if self.file.is_some() { Level::INFO } else { Level::WARN };
         self.debug || (ours && *metadata.level() <= most)
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        (!self.debug).then_some(LevelFilter::INFO)
     }
 
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {

@@ -44,7 +44,7 @@ pub use embedded::{CreateOptions, Embedded, EngineError, Status};
 pub use exec::process;
 pub use exec::{Tenant, Terminal, add_capabilities, wait};
 pub use normal::{Labels, SpecError, normalise};
-pub use sealed::{SealError, seal};
+pub use sealed::{SealError, seal, seal_early};
 pub use volumes::{VolumeError, Volumes};
 
 /// The engine of one container.
