@@ -376,7 +376,7 @@ impl Embedded {
         container.resume().map_err(self.fail("resume"))
     }
 
-    fn require(
+    pub(super) fn require(
         &self,
         verb: &'static str,
         container: &Container,

@@ -7,7 +7,7 @@
 //! | `embedded.rs` | libcontainer, told what to do and asked what is |
 //! | `delegate/` | another runtime, in its own words, with our root |
 //! | `normal.rs` | a configuration in words that the embedded engine understands |
-//! | `exec.rs`, `workload.rs` | one more process; the last steps before the image's own code runs |
+//! | `exec.rs`, `enter.rs`, `workload.rs` | one more process; its way in; the last steps before the image's own code runs |
 //! | `sealed.rs`, `descriptors.rs`, `home.rs` | our own executable, and what is open on the host, out of a container's reach; no code of the image in this process |
 //! | `refused.rs`, `resources.rs`, `hooks.rs` | what the engine would leave out: refused, completed, done |
 //! | `volumes.rs`, `propagation.rs`, `memory.rs` | bind mounts of every propagation, file systems in memory that begin with a copy |
@@ -21,6 +21,7 @@ mod choice;
 mod delegate;
 mod descriptors;
 mod embedded;
+mod enter;
 mod exec;
 mod home;
 mod hooks;
