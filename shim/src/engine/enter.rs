@@ -117,11 +117,14 @@ impl Entry<'_> {
         // To its end: when the process executes the program, or has ended.
         let mut why = String::new();
         failure.read_to_string(&mut why)?;
-        if led.is_ok() && why.is_empty() {
-            return Ok(pid);
-        }
+        // Its own words say more than the end of the channel does.
+        let ended = match led {
+            Ok(()) if why.is_empty() => return Ok(pid),
+            Err(error) if why.is_empty() => error,
+            _ => why.into(),
+        };
         waitpid(pid, None)?;
-        led.and(Ok(pid)).and(Err(why.into()))
+        Err(ended)
     }
 
     /// Has the process `pid`, which is ready, execute its program.
