@@ -4,19 +4,23 @@ use std::path::{Component, Path, PathBuf};
 
 use libcgroups::common::{
     AnyCgroupManager, CgroupConfig, CgroupManager, ControllerOpt, FreezerState,
-    create_cgroup_manager,
+    create_cgroup_manager, get_all_pids,
 };
 use libcgroups::v2::devices::Devices;
 use libcontainer::container::Container;
 use oci_spec::runtime::{
-    LinuxBlockIo, LinuxCpu, LinuxDeviceCgroup, LinuxMemory, LinuxPids, LinuxResources,
+    LinuxBlockIo, LinuxCpu, LinuxDeviceCgroup, LinuxMemory, LinuxPids, LinuxResources, Spec,
 };
 use serde_json::{Value, json};
 
+use super::normal::SpecError;
 use super::{Embedded, EngineError, resources, stats};
 use crate::bundle::read_config;
 use crate::cli::Update;
 use crate::{forbidden, json};
+
+/// Where the hierarchies are.
+const TOP: &str = "/sys/fs/cgroup";
 
 impl Embedded {
     fn cgroup(&self, verb: &'static str) -> Result<AnyCgroupManager, EngineError> {
@@ -73,7 +77,7 @@ impl Embedded {
     /// Ends and removes the cgroups that the container made below its own; the library removes
     /// only its own. What cannot be removed makes the library's removal fail, which is reported.
     pub(super) fn remove_child_cgroups(&self, container: &Container) {
-        let top = Path::new("/sys/fs/cgroup");
+        let top = Path::new(TOP);
         let Ok(config) = container.spec() else { return };
         if top.join("cgroup.controllers").exists()
             && let Ok(path) = config.cgroup_path.strip_prefix("/")
@@ -97,7 +101,7 @@ impl Embedded {
         let Some(own) = container.spec().ok().map(|config| config.cgroup_path) else {
             return Ok(None);
         };
-        let own = Path::new("/sys/fs/cgroup").join(own.strip_prefix("/").unwrap_or(&own));
+        let own = Path::new(TOP).join(own.strip_prefix("/").unwrap_or(&own));
         if let Some(asked) = asked {
             let plain = Path::new(asked).components().all(|c| matches!(c, Component::Normal(_)));
             if !plain || !(container.systemd() || own.join(asked).is_dir()) {
@@ -122,6 +126,48 @@ impl Embedded {
     ) -> impl FnOnce(libcgroups::common::AnyManagerError) -> EngineError {
         let id = self.id().clone();
         move |source| EngineError::Cgroup { verb, id, source: source.into() }
+    }
+}
+
+/// Refuses a cgroup in which other processes are, or which is frozen, as runc does since 1.2. An empty one is taken: a
+/// daemon or a `create` that died may have made it.
+///
+/// # Errors
+/// [`SpecError::CgroupInUse`], [`SpecError::CgroupFrozen`].
+pub fn refuse_others(spec: &Spec, id: &str) -> Result<(), SpecError> {
+    let Some(path) = spec.linux().as_ref().and_then(|linux| linux.cgroups_path().clone()) else {
+        return Ok(());
+    };
+    let dir = match path.strip_prefix("/") {
+        Ok(path) if Path::new(TOP).join("cgroup.controllers").exists() => Path::new(TOP).join(path),
+        // The hierarchy in which the library looks for a container's processes.
+        Ok(path) => Path::new(TOP).join("devices").join(path),
+        Err(_) => return refuse_unit(path, id),
+    };
+    if !dir.exists() {
+        return Ok(());
+    }
+    if std::fs::read(dir.join("cgroup.freeze")).is_ok_and(|on| on.trim_ascii() == b"1") {
+        return Err(SpecError::CgroupFrozen { path });
+    }
+    // What cannot be read the engine cannot use either, and says so.
+    match get_all_pids(&dir).unwrap_or_default().first() {
+        Some(process) => Err(SpecError::CgroupInUse { path, process: process.as_raw() }),
+        None => Ok(()),
+    }
+}
+
+/// The same for one of systemd's units.
+fn refuse_unit(path: PathBuf, id: &str) -> Result<(), SpecError> {
+    let config = CgroupConfig {
+        cgroup_path: path.clone(),
+        systemd_cgroup: true,
+        container_name: id.to_owned(),
+    };
+    let Ok(unit) = create_cgroup_manager(config) else { return Ok(()) };
+    match unit.get_all_pids().unwrap_or_default().first() {
+        Some(process) => Err(SpecError::CgroupInUse { path, process: process.as_raw() }),
+        None => Ok(()),
     }
 }
 

@@ -37,7 +37,7 @@ mod stats;
 mod volumes;
 mod workload;
 
-pub use cgroup::{Limits, event, update};
+pub use cgroup::{Limits, event, refuse_others, update};
 pub use choice::{Choice, ChoiceError, Dialect, VARIABLE};
 pub use delegate::{Delegate, DelegateError, features};
 pub use embedded::{CreateOptions, Embedded, EngineError, Status};

@@ -21,6 +21,25 @@ pub enum SpecError {
         /// What to do instead.
         remedy: &'static str,
     },
+    /// Others are in the cgroup: limits, pause and kill of the container would be theirs, too.
+    #[error(
+        "linux.cgroupsPath: container's cgroup is not empty: {path} has the process {process}; end what is in \
+         it, or name a cgroup of the container's own"
+    )]
+    CgroupInUse {
+        /// As it is in config.json.
+        path: PathBuf,
+        /// One of them.
+        process: i32,
+    },
+    /// A container in it could not even begin.
+    #[error(
+        "linux.cgroupsPath: {path} is frozen; thaw it, or name a cgroup of the container's own"
+    )]
+    CgroupFrozen {
+        /// As it is in config.json.
+        path: PathBuf,
+    },
     /// A label that is malformed or that nothing would enforce.
     #[error(transparent)]
     Label(#[from] LabelError),

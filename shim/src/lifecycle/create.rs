@@ -9,6 +9,7 @@ use crate::bundle::{Bundle, ContainerId};
 use crate::cli::Verb;
 use crate::engine::{
     Choice, CreateOptions, Delegate, Embedded, Engine, EngineError, Labels, Volumes, normalise,
+    refuse_others,
 };
 use crate::image;
 use crate::record::{Lock, Record, RecordError, Rootfs};
@@ -105,6 +106,10 @@ impl Container {
         labels: &Labels,
         order: &Order<'_>,
     ) -> Result<(), LifecycleError> {
+        let delegated = !matches!(order.choice, Choice::Libcontainer);
+        if !delegated {
+            refuse_others(&bundle.spec, self.id.as_str())?;
+        }
         let plan = plan(Facts {
             readonly: bundle.readonly,
             mode,
@@ -121,7 +126,7 @@ impl Container {
             prepared => prepared?,
         };
         // Delegates have their own ways around what the embedded engine would fall for.
-        if matches!(order.choice, Choice::Libcontainer) {
+        if !delegated {
             refuse_links(&bundle.root, &bundle.spec)?;
             refuse_over_proc(&bundle.root, &bundle.spec)?;
         }

@@ -1,0 +1,120 @@
+//! The container's cgroup: whose it is, and what is in force there. Generic: `RUNTIME=runc` must pass too, but for what
+//! runc 1.1 only warns of.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+
+use serde_json::json;
+use sharedroot_tests::bundle::Bundle;
+use sharedroot_tests::census::Census;
+use sharedroot_tests::command::unique_name;
+use sharedroot_tests::runtime::Runtime;
+
+/// A cgroup of somebody else's.
+struct Cgroup {
+    /// As `linux.cgroupsPath` has it.
+    path: String,
+    dir: PathBuf,
+}
+
+impl Cgroup {
+    #[track_caller]
+    fn new() -> Self {
+        let path = format!("/{}", unique_name("others"));
+        let dir = Path::new("/sys/fs/cgroup").join(&path[1..]);
+        fs::create_dir_all(dir.join("below")).expect("make a cgroup");
+        Self { path, dir }
+    }
+
+    fn write(&self, file: &str, text: &str) {
+        fs::write(self.dir.join(file), text)
+            .unwrap_or_else(|e| panic!("write {text} to {file}: {e}"));
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        for dir in [self.dir.join("below"), self.dir.clone()] {
+            let _ = fs::remove_dir(dir);
+        }
+    }
+}
+
+/// A process of the host.
+struct Sleeper(Child);
+
+impl Sleeper {
+    #[track_caller]
+    fn new() -> Self {
+        Self(Command::new("sleep").arg("1000").spawn().expect("start sleep"))
+    }
+}
+
+impl Drop for Sleeper {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn vm_an_empty_cgroup_is_taken() {
+    let runtime = Runtime::of_env();
+    let (cgroup, bundle) = (Cgroup::new(), Bundle::new(&runtime, &["sleep", "1000"]));
+    bundle.edit(|config| config["linux"]["cgroupsPath"] = json!(cgroup.path));
+    let container = runtime.start(&bundle);
+    let found = fs::read_to_string(format!("/proc/{}/cgroup", container.pid())).unwrap();
+    assert_eq!(found.trim(), format!("0::{}", cgroup.path));
+}
+
+/// Its processes would be paused, limited and killed with the container.
+#[test]
+fn vm_a_cgroup_in_use_is_refused() {
+    let runtime = Runtime::sharedroot();
+    let bundle = Bundle::new(&runtime, &["sleep", "1000"]);
+    drop(runtime.start(&bundle));
+    let (cgroup, mut sleeper) = (Cgroup::new(), Sleeper::new());
+    bundle.edit(|config| {
+        config["linux"]["cgroupsPath"] = json!(cgroup.path);
+        config["linux"]["resources"]["pids"] = json!({ "limit": 7 });
+    });
+    for within in ["cgroup.procs", "below/cgroup.procs"] {
+        cgroup.write(within, &sleeper.0.id().to_string());
+        let before = Census::take();
+        for verb in ["create", "run"] {
+            let refused =
+                runtime.cmd(&[verb, "--bundle", bundle.str(), &unique_name("in-use")]).run();
+            let named =
+                format!("linux.cgroupsPath: container's cgroup is not empty: {}", cgroup.path);
+            assert!(refused.status != 0 && refused.stderr.contains(&named), "{refused}");
+            assert!(refused.stderr.contains(&sleeper.0.id().to_string()), "{refused}");
+        }
+        before.nothing_left();
+        assert_eq!(fs::read_to_string(cgroup.dir.join("pids.max")).unwrap().trim(), "max");
+        assert!(sleeper.0.try_wait().unwrap().is_none(), "the process was ended");
+    }
+    // Another container's is no better.
+    drop(sleeper);
+    let first = runtime.start(&bundle);
+    let second = runtime.cmd(&["create", "--bundle", bundle.str(), &unique_name("second")]).run();
+    assert!(second.status != 0 && second.stderr.contains("linux.cgroupsPath"), "{second}");
+    assert_eq!(first.status(), "running");
+    // The name of a container that is there is said before its cgroup.
+    let again = runtime.cmd(&["create", "--bundle", bundle.str(), &first.id]).run();
+    assert!(again.status != 0 && again.stderr.contains("exist"), "{again}");
+}
+
+/// Who is born in it or moved there stands still, and the runtime with him.
+#[test]
+fn vm_a_frozen_cgroup_is_refused() {
+    let runtime = Runtime::sharedroot();
+    let (cgroup, bundle) = (Cgroup::new(), Bundle::new(&runtime, &["true"]));
+    bundle.edit(|config| config["linux"]["cgroupsPath"] = json!(cgroup.path));
+    cgroup.write("cgroup.freeze", "1");
+    let refused = runtime.cmd(&["run", "--bundle", bundle.str(), &unique_name("frozen")]).run();
+    let named = format!("linux.cgroupsPath: {} is frozen", cgroup.path);
+    assert!(refused.status != 0 && refused.stderr.contains(&named), "{refused}");
+    cgroup.write("cgroup.freeze", "0");
+    runtime.cmd(&["run", "--bundle", bundle.str(), &unique_name("thawed")]).run().ok();
+}
