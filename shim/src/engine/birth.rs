@@ -46,6 +46,8 @@ pub enum Birth {
     Process(i32),
     /// The engine's reason.
     Refused(String),
+    /// Nothing was begun: this host lets nothing be mounted over `cgroup.procs`.
+    Exposed(String),
     /// The engine ended without a word: it ends its own cgroup when it cannot finish a container.
     Killed,
 }
@@ -89,9 +91,10 @@ impl Birthplace {
             drop(told);
             // The container's process inherits what is open, and a directory would lead it out (CVE-2024-21626).
             let closed = close(self.open.as_raw_fd()).map_err(|e| e.to_string());
-            let said = match closed.and_then(|()| self.hide(decoy)).and_then(|()| work()) {
-                Ok(pid) => format!("+{pid}"),
-                Err(why) => format!("-{why}"),
+            let said = match closed.and_then(|()| self.hide(decoy)).map(|()| work()) {
+                Ok(Ok(pid)) => format!("+{pid}"),
+                Ok(Err(why)) => format!("-{why}"),
+                Err(why) => format!("!{why}"),
             };
             // No more than fits into the pipe: nobody reads yet.
             leave(tells.write_all(&said.as_bytes()[..said.len().min(LONGEST)]).is_err());
@@ -110,6 +113,7 @@ impl Birthplace {
                 Birth::Process(pid.parse().map_err(io::Error::other)?)
             }
             (_, Some(("-", why))) => Birth::Refused(why.to_owned()),
+            (_, Some(("!", why))) => Birth::Exposed(why.to_owned()),
             _ => Birth::Killed,
         })
     }
