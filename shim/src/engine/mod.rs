@@ -45,6 +45,7 @@ pub use embedded::{CreateOptions, Embedded, EngineError, Status};
 pub use exec::process;
 pub use exec::{Tenant, Terminal, add_capabilities, wait};
 pub use normal::{Labels, SpecError, normalise};
+pub use propagation::leads_out;
 pub use sealed::{SealError, seal};
 pub use volumes::{VolumeError, Volumes};
 
