@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
 use serde_json::json;
+use sharedroot_tests::attack::allow;
 use sharedroot_tests::bundle::Bundle;
 use sharedroot_tests::census::Census;
 use sharedroot_tests::command::{Cmd, unique_name};
@@ -139,4 +140,46 @@ fn vm_a_host_where_nothing_is_mounted_over_cgroup_procs() {
     assert!(fs::read_to_string(&log).unwrap().contains("(INJECTED)"), "{ran}");
     assert!(ran.stderr.contains("the engine moves its process into the cgroup itself"), "{ran}");
     assert_eq!(ran.ok(), format!("0::/{id}"));
+}
+
+/// The device rules that every container gets do not depend on a part of the configuration that may be left out.
+#[test]
+fn vm_without_resources_devices_are_out_of_reach() {
+    let runtime = Runtime::of_env();
+    let bundle = Bundle::new(&runtime, &["sleep", "1000"]);
+    let open = "cd /dev && mknod loop b 7 0 && mknod my-full c 1 7 && \
+                head -c 1 my-full | od -An -tx1 && head -c 1 loop";
+    for without in ["linux.resources", "linux.resources.devices"] {
+        bundle.edit(|config| {
+            allow(config, &["CAP_MKNOD"]);
+            match without {
+                "linux.resources" => config["linux"].as_object_mut().unwrap().remove("resources"),
+                _ => config["linux"].as_object_mut().unwrap().insert("resources".into(), json!({})),
+            };
+        });
+        let container = runtime.start(&bundle);
+        let opened = container.exec(&[], &["sh", "-c", open]);
+        assert_eq!(opened.stdout.trim(), "00", "{without}: {opened}");
+        assert!(opened.stderr.contains("loop: Operation not permitted"), "{without}: {opened}");
+    }
+}
+
+/// To load the device rules the engine raises a limit of its own.
+#[test]
+fn vm_locked_memory_is_limited_as_the_callers() {
+    let runtime = Runtime::of_env();
+    let bundle = Bundle::new(&runtime, &["grep", "Max locked memory", "/proc/self/limits"]);
+    let line = "ulimit -S -l 64; ulimit -H -l 128; exec \"$@\"";
+    for (given, limits) in [
+        (json!([]), "65536 131072"),
+        (json!([{ "type": "RLIMIT_NOFILE", "soft": 99, "hard": 99 }]), "65536 131072"),
+        (json!([{ "type": "RLIMIT_MEMLOCK", "soft": 4096, "hard": 8192 }]), "4096 8192"),
+    ] {
+        bundle.edit(|config| config["process"]["rlimits"] = given.clone());
+        let id = unique_name("locked");
+        let words = ["--root", runtime.root(), "run", "--bundle", bundle.str(), &id];
+        let ran = Cmd::new("sh").args(&["-c", line, "sh", runtime.program()]).args(&words).run();
+        let found: Vec<_> = ran.ok().split_whitespace().skip(3).map(str::to_owned).collect();
+        assert_eq!(found[..2].join(" "), limits, "{given}");
+    }
 }

@@ -3,7 +3,10 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use oci_spec::runtime::{Capabilities, LinuxCapabilities, Mount, Process, Spec};
+use nix::sys::resource::{Resource, getrlimit};
+use oci_spec::runtime::{
+    Capabilities, LinuxCapabilities, Mount, PosixRlimitBuilder, PosixRlimitType, Process, Spec,
+};
 
 use super::{propagation, refused, resources};
 use crate::label::{self, LabelError, MountLabel, ProcessLabel};
@@ -97,14 +100,16 @@ pub fn normalise(
     if let Some(process) = spec.process_mut() {
         refuse_no_user(process)?;
         normalise_process(process);
+        keep_locked_memory(process);
     }
     for mount in spec.mounts_mut().iter_mut().flatten() {
         normalise_mount(mount, bundle, labels.mount.as_ref());
     }
     if let Some(linux) = spec.linux_mut() {
-        if let Some(resources) = linux.resources_mut() {
-            resources::complete(resources)?;
-        }
+        // Without any, the engine would leave out the device rules that every container gets.
+        let mut resources = linux.resources().clone().unwrap_or_default();
+        resources::complete(&mut resources)?;
+        linux.set_resources(Some(resources));
         let given = linux.cgroups_path().as_deref().filter(|path| !path.as_os_str().is_empty());
         let path = match given {
             Some(path) if systemd_cgroup => {
@@ -215,6 +220,18 @@ pub fn normalise_process(process: &mut Process) {
     caps.set_inheritable(empty(caps.inheritable()));
     caps.set_ambient(empty(caps.ambient()));
     process.set_capabilities(Some(caps));
+}
+
+/// The engine raises this limit for itself, to load the device rules, and sets those of the configuration after that.
+fn keep_locked_memory(process: &mut Process) {
+    let mut rlimits = process.rlimits().clone().unwrap_or_default();
+    if rlimits.iter().all(|rlimit| rlimit.typ() != PosixRlimitType::RlimitMemlock)
+        && let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_MEMLOCK)
+    {
+        let callers = PosixRlimitBuilder::default().typ(PosixRlimitType::RlimitMemlock);
+        rlimits.extend(callers.soft(soft).hard(hard).build());
+        process.set_rlimits(Some(rlimits));
+    }
 }
 
 fn normalise_mount(mount: &mut Mount, bundle: &Path, label: Option<&MountLabel>) {
