@@ -2,6 +2,7 @@
 //! runc 1.1 only warns of.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
@@ -10,7 +11,7 @@ use sharedroot_tests::attack::allow;
 use sharedroot_tests::bundle::Bundle;
 use sharedroot_tests::census::Census;
 use sharedroot_tests::command::{Cmd, unique_name};
-use sharedroot_tests::lab::TempDir;
+use sharedroot_tests::lab::{TempDir, wait_for};
 use sharedroot_tests::runtime::Runtime;
 
 /// A cgroup of somebody else's.
@@ -181,5 +182,65 @@ fn vm_locked_memory_is_limited_as_the_callers() {
         let ran = Cmd::new("sh").args(&["-c", line, "sh", runtime.program()]).args(&words).run();
         let found: Vec<_> = ran.ok().split_whitespace().skip(3).map(str::to_owned).collect();
         assert_eq!(found[..2].join(" "), limits, "{given}");
+    }
+}
+
+/// A user that may divide the container's cgroup, and not change its limits.
+#[test]
+fn vm_a_cgroup_is_its_users() {
+    const DIVIDE: &str = "cd /sys/fs/cgroup && mkdir child && echo $$ > child/cgroup.procs && \
+                          ! echo 5 > pids.max && cat /proc/self/cgroup && exec sleep 1000";
+    let runtime = Runtime::sharedroot();
+    for (mapped, cgroup_namespace, option) in
+        [(true, true, "rw"), (false, true, "rw"), (false, false, "rw"), (false, true, "ro")]
+    {
+        let bundle = Bundle::new(&runtime, &["sleep", "1000"]);
+        bundle.edit(|config| {
+            let namespaces = config["linux"]["namespaces"].as_array_mut().unwrap();
+            namespaces.retain(|namespace| namespace["type"] != "cgroup");
+            if cgroup_namespace {
+                namespaces.push(json!({ "type": "cgroup" }));
+            }
+            if mapped {
+                namespaces.push(json!({ "type": "user" }));
+                let map = json!([{ "containerID": 0, "hostID": 100_000, "size": 65536 }]);
+                config["linux"]["uidMappings"] = map.clone();
+                config["linux"]["gidMappings"] = map;
+            } else {
+                config["process"]["user"] = json!({ "uid": 1000, "gid": 1000 });
+            }
+            let mounts = config["mounts"].as_array_mut().unwrap();
+            let cgroup = mounts.iter_mut().find(|m| m["destination"] == "/sys/fs/cgroup").unwrap();
+            cgroup["options"] = json!(["nosuid", "noexec", "nodev", option]);
+            let owned = cgroup_namespace && option == "rw";
+            if owned {
+                config["process"]["args"] = json!(["sh", "-c", DIVIDE]);
+            }
+        });
+        let container = runtime.create(&bundle);
+        let what = format!("mapped {mapped}, namespace {cgroup_namespace}, {option}");
+        let line = fs::read_to_string(format!("/proc/{}/cgroup", container.pid())).unwrap();
+        let dir = Path::new("/sys/fs/cgroup").join(line.trim().trim_start_matches("0::/"));
+        let owner = |file: &str| fs::metadata(dir.join(file)).unwrap().uid();
+        let user = match (cgroup_namespace && option == "rw", mapped) {
+            (false, _) => 0,
+            (true, true) => 100_000,
+            (true, false) => 1000,
+        };
+        for file in ["", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads"] {
+            assert_eq!(owner(file), user, "{what}: {file}");
+        }
+        for file in ["pids.max", "memory.max", "cgroup.freeze", "cgroup.kill"] {
+            assert_eq!(owner(file), 0, "{what}: {file}");
+        }
+        container.call("start", &[]).ok();
+        if user != 0 {
+            wait_for("it divides its cgroup", || {
+                fs::read_to_string(dir.join("child/cgroup.procs")).ok().filter(|p| !p.is_empty())
+            });
+            assert_eq!(container.status(), "running", "{what}");
+        }
+        drop(container);
+        assert!(!dir.exists(), "{what}: the cgroup is left");
     }
 }

@@ -9,12 +9,13 @@ use libcgroups::common::{
 use libcgroups::v2::devices::Devices;
 use libcontainer::container::Container;
 use oci_spec::runtime::{
-    LinuxBlockIo, LinuxCpu, LinuxDeviceCgroup, LinuxMemory, LinuxPids, LinuxResources, Spec,
+    LinuxBlockIo, LinuxCpu, LinuxDeviceCgroup, LinuxMemory, LinuxNamespaceType, LinuxPids,
+    LinuxResources, Mount, Process, Spec,
 };
 use serde_json::{Value, json};
 
 use super::normal::SpecError;
-use super::{Embedded, EngineError, resources, stats};
+use super::{Embedded, EngineError, resources, session, stats};
 use crate::bundle::read_config;
 use crate::cli::Update;
 use crate::{forbidden, json};
@@ -59,6 +60,31 @@ impl Embedded {
         let Some(dir) = stats::unified(pid) else { return Ok(()) };
         Devices::apply_devices(&dir, &self.device_rules("create")?).map_err(|e| {
             EngineError::Cgroup { verb: "create", id: self.id().clone(), source: Box::new(e) }
+        })
+    }
+
+    /// Gives the cgroup of process `pid` to the user of `process`, where the container has a cgroup namespace of its own
+    /// and may write to it (runtime-spec, config-linux.md, "Cgroup ownership"): that user may divide it, and not raise
+    /// its limits.
+    pub(super) fn hand_over_cgroup(
+        &self,
+        pid: i32,
+        spec: &Spec,
+        process: &Process,
+    ) -> Result<(), EngineError> {
+        let owner = session::host_uid(spec, process.user().uid()).filter(|uid| *uid != 0);
+        let (Some(uid), Some(dir)) = (owner.filter(|_| has_own_cgroups(spec)), stats::unified(pid))
+        else {
+            return Ok(());
+        };
+        let delegated = std::fs::read_to_string("/sys/kernel/cgroup/delegate");
+        let files = delegated.unwrap_or_else(|_| DELEGATED.to_owned());
+        let paths = files.lines().map(|file| dir.join(file)).filter(|file| file.exists());
+        paths.chain([dir.clone()]).try_for_each(|path| {
+            std::os::unix::fs::lchown(&path, Some(uid), None).map_err(|e| {
+                let source = format!("give {} to user {uid}: {e}", path.display()).into();
+                EngineError::Cgroup { verb: "create", id: self.id().clone(), source }
+            })
         })
     }
 
@@ -169,6 +195,22 @@ fn refuse_unit(path: PathBuf, id: &str) -> Result<(), SpecError> {
         Some(process) => Err(SpecError::CgroupInUse { path, process: process.as_raw() }),
         None => Ok(()),
     }
+}
+
+/// What a kernel without the list lets others have (Documentation/admin-guide/cgroup-v2.rst, "Model of Delegation").
+const DELEGATED: &str = "cgroup.procs\ncgroup.subtree_control\ncgroup.threads";
+
+/// Whether the container has a new cgroup namespace, and a mount of it that can be written.
+fn has_own_cgroups(spec: &Spec) -> bool {
+    let namespaces = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_deref());
+    let own = namespaces.unwrap_or_default().iter().any(|namespace| {
+        namespace.typ() == LinuxNamespaceType::Cgroup && namespace.path().is_none()
+    });
+    let writable = |mount: &Mount| {
+        let cgroups = mount.typ().as_deref().is_some_and(|t| matches!(t, "cgroup" | "cgroup2"));
+        cgroups && !mount.options().iter().flatten().any(|option| option == "ro")
+    };
+    own && spec.mounts().iter().flatten().any(writable)
 }
 
 /// Kills and removes every cgroup below `dir`, depth first.

@@ -321,6 +321,7 @@ impl Embedded {
         volumes.settle(pid).map_err(|e| wrong(e.to_string()))?;
         if let Some(process) = spec.process() {
             session::give_terminal(pid, spec, process);
+            self.hand_over_cgroup(pid, spec, process)?;
         }
         let started = started(pid).ok_or_else(|| wrong("its process has ended".to_owned()))?;
         std::fs::write(self.bundle.join(STARTED), started)
