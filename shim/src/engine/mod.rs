@@ -10,7 +10,7 @@
 //! | `exec.rs`, `enter.rs`, `workload.rs` | one more process; its way in; the last steps before the image's own code runs |
 //! | `sealed.rs`, `descriptors.rs`, `home.rs` | our own executable, and what is open on the host, out of a container's reach; no code of the image in this process |
 //! | `refused.rs`, `resources.rs`, `hooks.rs` | what the engine would leave out: refused, completed, done |
-//! | `volumes.rs`, `propagation.rs`, `memory.rs` | bind mounts of every propagation, file systems in memory that begin with a copy |
+//! | `volumes.rs`, `propagation.rs`, `cleared.rs`, `memory.rs` | bind mounts of every propagation and flag, file systems in memory that begin with a copy |
 //! | `birth.rs` | the engine in a process that is born in the container's cgroup |
 //! | `session.rs` | keyring, streams and terminal of a process |
 //! | `cgroup.rs`, `stats.rs`, `signal.rs` | limits, figures, signals |
@@ -18,6 +18,7 @@
 mod birth;
 mod cgroup;
 mod choice;
+mod cleared;
 mod delegate;
 mod descriptors;
 mod embedded;

@@ -72,8 +72,6 @@ pub struct Plan {
 pub struct Volume {
     /// Which of `mounts`.
     pub index: usize,
-    /// Whether the mounts below the source come with it.
-    pub recursive: bool,
     /// The changes, in order.
     pub steps: Vec<Propagation>,
 }
@@ -139,10 +137,10 @@ pub fn plan(spec: &Spec) -> Result<Plan, SpecError> {
     }
     let volumes: Vec<_> = binds
         .into_iter()
-        .map(|(index, recursive, own)| {
+        .map(|(index, _, own)| {
             let mut steps: Vec<_> = inherited(root, own.is_empty()).into_iter().collect();
             steps.extend(own);
-            Volume { index, recursive, steps }
+            Volume { index, steps }
         })
         .collect();
     let is_shared = volumes.iter().any(Volume::leads_out);
