@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use sharedroot_tests::bundle::Bundle;
 use sharedroot_tests::census::Census;
-use sharedroot_tests::command::{Cmd, Output};
-use sharedroot_tests::kernel_view::root_of;
+use sharedroot_tests::command::{Cmd, Output, out};
+use sharedroot_tests::kernel_view::{mounts_of, root_of};
 use sharedroot_tests::lab::{RUN_DIR, Replaced, TempDir, wait_for};
 use sharedroot_tests::pool::{CONFIG, has};
 use sharedroot_tests::runtime::Runtime;
@@ -105,6 +105,44 @@ fn vm_the_flag_the_environment_and_the_configuration_choose() {
     assert_eq!(chosen(None, "runc"), "runc");
     assert_eq!(chosen(Some("libcontainer"), "runc"), "libcontainer");
     assert_eq!(chosen(Some("/usr/bin/crun"), "runc"), "crun");
+}
+
+/// A shared root is in a mount namespace of its own; what a container mounts in such a volume must not stay there.
+#[test]
+fn vm_a_volume_of_a_delegate_is_shared_with_the_host() {
+    let (image, volume) = (Image::new(), TempDir::new("volume"));
+    fs::create_dir_all(image.top().join("mnt")).unwrap();
+    out(&["mount", "-t", "tmpfs", "volume", volume.str()]);
+    out(&["mount", "--make-rshared", volume.str()]);
+    let inner = format!("{}/inner", volume.str());
+    fs::create_dir(&inner).unwrap();
+    for (engine, option) in DELEGATES.iter().flat_map(|e| ["rshared", "rslave"].map(|o| (e, o))) {
+        let runtime = Runtime::with_engine(engine);
+        let bundle = image.bundle(&runtime, true, &SLEEP);
+        bundle.edit(|config| {
+            config["linux"]["rootfsPropagation"] = json!(option);
+            config["mounts"]
+                .as_array_mut()
+                .unwrap()
+                .push(json!({ "destination": "/mnt", "type": "bind",
+                "source": volume.str(), "options": ["rbind", option] }));
+            for set in ["bounding", "effective", "permitted"] {
+                config["process"]["capabilities"][set] = json!(["CAP_SYS_ADMIN"]);
+            }
+        });
+        let container = runtime.start(&bundle);
+        let on_base = root_of(container.pid()).is_on_dm();
+        assert_eq!(on_base, option != "rshared", "{engine} {option}");
+        let mount = ["busybox", "mount", "-t", "tmpfs", "inner", "/mnt/inner"];
+        container.exec(&[], &mount).ok();
+        let on_host = mounts_of("self").iter().any(|mount| mount.at == inner);
+        assert_eq!(on_host, option == "rshared", "{engine} {option}");
+        drop(container);
+        if on_host {
+            out(&["umount", &inner]);
+        }
+    }
+    out(&["umount", "--recursive", volume.str()]);
 }
 
 #[test]

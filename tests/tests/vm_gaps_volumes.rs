@@ -216,3 +216,50 @@ fn vm_unknown_propagation_is_refused() {
     assert_ne!(refused.status, 0);
     assert!(refused.stderr.contains("rootfsPropagation"), "{refused}");
 }
+
+/// The flags of a mount in a container, as mountinfo has them.
+fn flags(pid: i32, at: &str) -> Vec<String> {
+    let all = mounts_of(&pid.to_string());
+    let mount = all.iter().rfind(|mount| mount.at == at).unwrap_or_else(|| panic!("no {at}"));
+    let known = ["ro", "rw", "nosuid", "nodev", "noexec"];
+    known.iter().filter(|flag| mount.has(flag)).map(|flag| (*flag).to_owned()).collect()
+}
+
+/// `rw`, `suid`, `dev` and `exec` of a volume count, whatever the mount of its source says. runc looks at them where there
+/// is another flag, too.
+#[test]
+fn vm_options_take_flags_away() {
+    let runtime = Runtime::of_env();
+    let source = Source::new();
+    let nested = format!("{}/nested", source.0.str());
+    out(&["mount", "-t", "tmpfs", "-o", "ro,nosuid", "nested", &nested]);
+    out(&["mount", "-o", "remount,bind,ro,nosuid,nodev,noexec", source.0.str()]);
+    for root in [None, Some("shared")] {
+        for (options, wanted) in [
+            (&["rw", "noatime"][..], "rw"),
+            (&["rw", "nosuid"], "rw nosuid"),
+            (&["ro", "suid", "dev", "exec", "noatime"], "ro"),
+            (&["rw", "suid", "nodev", "dev", "exec", "noexec"], "rw noexec"),
+        ] {
+            let options = [&["rbind", "rprivate"][..], options].concat();
+            let bundle = bundle(&runtime, root, &[source.volume("/volume", &options)]);
+            let container = runtime.start(&bundle);
+            let found = flags(container.pid(), "/volume");
+            for word in wanted.split(' ') {
+                assert!(found.iter().any(|flag| flag == word), "{options:?}: {found:?}");
+            }
+            // Only what is asked for; runc takes the others away as well.
+            let kept = ["rw", "suid", "dev", "exec"];
+            if runtime.is_sharedroot() {
+                for (flag, off) in ["ro", "nosuid", "nodev", "noexec"].iter().zip(kept) {
+                    let gone =
+                        wanted.split(' ').all(|word| word != *flag) && options.contains(&off);
+                    assert_eq!(found.iter().all(|f| f != flag), gone, "{options:?}: {found:?}");
+                }
+            }
+            assert_eq!(flags(container.pid(), "/volume/nested"), ["ro", "nosuid"], "{options:?}");
+        }
+    }
+    let bundle = bundle(&runtime, None, &[source.volume("/volume", &["bind", "ro"])]);
+    assert!(flags(runtime.start(&bundle).pid(), "/volume").contains(&"ro".to_owned()));
+}

@@ -66,6 +66,11 @@ fn vm_a_container_is_a_scope_of_its_slice() {
     }
     out(&["systemctl", "daemon-reload"]);
     assert_eq!(cgroup_file(pid, "memory.max"), "67108864", "after a reload");
+    // Its unit is nobody else's: runc and sharedroot refuse it, each in its words.
+    let second = systemd(&["create", "--bundle", bundle.str(), &unique_name("second")]);
+    assert_ne!(second.status, 0, "{second}");
+    assert!(!runtime.is_sharedroot() || second.stderr.contains("linux.cgroupsPath"), "{second}");
+    assert_eq!(cgroup_file(pid, "pids.max"), "50");
 
     systemd(&["update", "--pids-limit", "77", &id]).ok();
     assert_eq!(

@@ -25,6 +25,8 @@ const TOP: &str = "/sys/fs/cgroup";
 const CONTROLLERS: [&str; 6] = ["cpu", "cpuset", "hugetlb", "io", "memory", "pids"];
 /// `CLONE_INTO_CGROUP` of `linux/sched.h` (Linux 5.7).
 const INTO_CGROUP: u64 = 1 << 33;
+/// `CLONE_PARENT` of `linux/sched.h`: a child of the caller's parent.
+pub(super) const AS_SIBLING: u64 = 0x8000;
 /// The longest word of the child to its parent, in bytes.
 const LONGEST: usize = 4096;
 
@@ -44,6 +46,8 @@ pub enum Birth {
     Process(i32),
     /// The engine's reason.
     Refused(String),
+    /// Nothing was begun: this host lets nothing be mounted over `cgroup.procs`.
+    Exposed(String),
     /// The engine ended without a word: it ends its own cgroup when it cannot finish a container.
     Killed,
 }
@@ -83,13 +87,14 @@ impl Birthplace {
         if adopt {
             set_child_subreaper(Some(own))?;
         }
-        let Some(child) = fork_into(self.open.as_raw_fd())? else {
+        let Some(child) = fork(Some(self.descriptor()), 0)? else {
             drop(told);
             // The container's process inherits what is open, and a directory would lead it out (CVE-2024-21626).
             let closed = close(self.open.as_raw_fd()).map_err(|e| e.to_string());
-            let said = match closed.and_then(|()| self.hide(decoy)).and_then(|()| work()) {
-                Ok(pid) => format!("+{pid}"),
-                Err(why) => format!("-{why}"),
+            let said = match closed.and_then(|()| self.hide(decoy)).map(|()| work()) {
+                Ok(Ok(pid)) => format!("+{pid}"),
+                Ok(Err(why)) => format!("-{why}"),
+                Err(why) => format!("!{why}"),
             };
             // No more than fits into the pipe: nobody reads yet.
             leave(tells.write_all(&said.as_bytes()[..said.len().min(LONGEST)]).is_err());
@@ -108,8 +113,14 @@ impl Birthplace {
                 Birth::Process(pid.parse().map_err(io::Error::other)?)
             }
             (_, Some(("-", why))) => Birth::Refused(why.to_owned()),
+            (_, Some(("!", why))) => Birth::Exposed(why.to_owned()),
             _ => Birth::Killed,
         })
+    }
+
+    /// The cgroup's directory.
+    pub(super) fn descriptor(&self) -> RawFd {
+        self.open.as_raw_fd()
     }
 
     /// In the child: `decoy` over `cgroup.procs`, where only this child's processes see it.
@@ -220,13 +231,15 @@ fn enable_controllers(dir: &Path) {
     }
 }
 
-/// A copy of this process in the cgroup that `cgroup` is open on. `None` in the child.
+/// A copy of this process, in the cgroup that `cgroup` is open on if there is one. `flags` is [`AS_SIBLING`] or 0. `None`
+/// in the child.
 #[expect(unsafe_code, reason = "no crate makes this call without unsafe")]
-fn fork_into(cgroup: RawFd) -> io::Result<Option<Pid>> {
+pub(super) fn fork(cgroup: Option<RawFd>, flags: u64) -> io::Result<Option<Pid>> {
     let args = libc::clone_args {
-        flags: INTO_CGROUP,
-        exit_signal: libc::SIGCHLD as u64,
-        cgroup: cgroup as u64,
+        flags: flags | cgroup.map_or(0, |_| INTO_CGROUP),
+        // A sibling has its parent's (clone(2), CLONE_PARENT).
+        exit_signal: if flags == AS_SIBLING { 0 } else { libc::SIGCHLD as u64 },
+        cgroup: cgroup.unwrap_or(0) as u64,
         pidfd: 0,
         child_tid: 0,
         parent_tid: 0,
@@ -247,6 +260,6 @@ fn fork_into(cgroup: RawFd) -> io::Result<Option<Pid>> {
 
 /// The child's end: what it inherited is its parent's to undo, so nothing is dropped.
 #[expect(clippy::exit, reason = "a forked child must not return into its parent's work")]
-fn leave(failed: bool) -> ! {
+pub(super) fn leave(failed: bool) -> ! {
     std::process::exit(i32::from(failed))
 }

@@ -4,19 +4,24 @@ use std::path::{Component, Path, PathBuf};
 
 use libcgroups::common::{
     AnyCgroupManager, CgroupConfig, CgroupManager, ControllerOpt, FreezerState,
-    create_cgroup_manager,
+    create_cgroup_manager, get_all_pids,
 };
 use libcgroups::v2::devices::Devices;
 use libcontainer::container::Container;
 use oci_spec::runtime::{
-    LinuxBlockIo, LinuxCpu, LinuxDeviceCgroup, LinuxMemory, LinuxPids, LinuxResources,
+    LinuxBlockIo, LinuxCpu, LinuxDeviceCgroup, LinuxMemory, LinuxNamespaceType, LinuxPids,
+    LinuxResources, Mount, Process, Spec,
 };
 use serde_json::{Value, json};
 
-use super::{Embedded, EngineError, resources, stats};
+use super::normal::SpecError;
+use super::{Embedded, EngineError, resources, session, stats};
 use crate::bundle::read_config;
 use crate::cli::Update;
 use crate::{forbidden, json};
+
+/// Where the hierarchies are.
+const TOP: &str = "/sys/fs/cgroup";
 
 impl Embedded {
     fn cgroup(&self, verb: &'static str) -> Result<AnyCgroupManager, EngineError> {
@@ -58,6 +63,31 @@ impl Embedded {
         })
     }
 
+    /// Gives the cgroup of process `pid` to the user of `process`, where the container has a cgroup namespace of its own
+    /// and may write to it (runtime-spec, config-linux.md, "Cgroup ownership"): that user may divide it, and not raise
+    /// its limits.
+    pub(super) fn hand_over_cgroup(
+        &self,
+        pid: i32,
+        spec: &Spec,
+        process: &Process,
+    ) -> Result<(), EngineError> {
+        let owner = session::host_uid(spec, process.user().uid()).filter(|uid| *uid != 0);
+        let (Some(uid), Some(dir)) = (owner.filter(|_| has_own_cgroups(spec)), stats::unified(pid))
+        else {
+            return Ok(());
+        };
+        let delegated = std::fs::read_to_string("/sys/kernel/cgroup/delegate");
+        let files = delegated.unwrap_or_else(|_| DELEGATED.to_owned());
+        let paths = files.lines().map(|file| dir.join(file)).filter(|file| file.exists());
+        paths.chain([dir.clone()]).try_for_each(|path| {
+            std::os::unix::fs::lchown(&path, Some(uid), None).map_err(|e| {
+                let source = format!("give {} to user {uid}: {e}", path.display()).into();
+                EngineError::Cgroup { verb: "create", id: self.id().clone(), source }
+            })
+        })
+    }
+
     /// `linux.resources.devices` of the container's configuration.
     fn device_rules(
         &self,
@@ -73,7 +103,7 @@ impl Embedded {
     /// Ends and removes the cgroups that the container made below its own; the library removes
     /// only its own. What cannot be removed makes the library's removal fail, which is reported.
     pub(super) fn remove_child_cgroups(&self, container: &Container) {
-        let top = Path::new("/sys/fs/cgroup");
+        let top = Path::new(TOP);
         let Ok(config) = container.spec() else { return };
         if top.join("cgroup.controllers").exists()
             && let Ok(path) = config.cgroup_path.strip_prefix("/")
@@ -97,7 +127,7 @@ impl Embedded {
         let Some(own) = container.spec().ok().map(|config| config.cgroup_path) else {
             return Ok(None);
         };
-        let own = Path::new("/sys/fs/cgroup").join(own.strip_prefix("/").unwrap_or(&own));
+        let own = Path::new(TOP).join(own.strip_prefix("/").unwrap_or(&own));
         if let Some(asked) = asked {
             let plain = Path::new(asked).components().all(|c| matches!(c, Component::Normal(_)));
             if !plain || !(container.systemd() || own.join(asked).is_dir()) {
@@ -123,6 +153,64 @@ impl Embedded {
         let id = self.id().clone();
         move |source| EngineError::Cgroup { verb, id, source: source.into() }
     }
+}
+
+/// Refuses a cgroup in which other processes are, or which is frozen, as runc does since 1.2. An empty one is taken: a
+/// daemon or a `create` that died may have made it.
+///
+/// # Errors
+/// [`SpecError::CgroupInUse`], [`SpecError::CgroupFrozen`].
+pub fn refuse_others(spec: &Spec, id: &str) -> Result<(), SpecError> {
+    let Some(path) = spec.linux().as_ref().and_then(|linux| linux.cgroups_path().clone()) else {
+        return Ok(());
+    };
+    let dir = match path.strip_prefix("/") {
+        Ok(path) if Path::new(TOP).join("cgroup.controllers").exists() => Path::new(TOP).join(path),
+        // The hierarchy in which the library looks for a container's processes.
+        Ok(path) => Path::new(TOP).join("devices").join(path),
+        Err(_) => return refuse_unit(path, id),
+    };
+    if !dir.exists() {
+        return Ok(());
+    }
+    if std::fs::read(dir.join("cgroup.freeze")).is_ok_and(|on| on.trim_ascii() == b"1") {
+        return Err(SpecError::CgroupFrozen { path });
+    }
+    // What cannot be read the engine cannot use either, and says so.
+    match get_all_pids(&dir).unwrap_or_default().first() {
+        Some(process) => Err(SpecError::CgroupInUse { path, process: process.as_raw() }),
+        None => Ok(()),
+    }
+}
+
+/// The same for one of systemd's units.
+fn refuse_unit(path: PathBuf, id: &str) -> Result<(), SpecError> {
+    let config = CgroupConfig {
+        cgroup_path: path.clone(),
+        systemd_cgroup: true,
+        container_name: id.to_owned(),
+    };
+    let Ok(unit) = create_cgroup_manager(config) else { return Ok(()) };
+    match unit.get_all_pids().unwrap_or_default().first() {
+        Some(process) => Err(SpecError::CgroupInUse { path, process: process.as_raw() }),
+        None => Ok(()),
+    }
+}
+
+/// What a kernel without the list lets others have (Documentation/admin-guide/cgroup-v2.rst, "Model of Delegation").
+const DELEGATED: &str = "cgroup.procs\ncgroup.subtree_control\ncgroup.threads";
+
+/// Whether the container has a new cgroup namespace, and a mount of it that can be written.
+fn has_own_cgroups(spec: &Spec) -> bool {
+    let namespaces = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_deref());
+    let own = namespaces.unwrap_or_default().iter().any(|namespace| {
+        namespace.typ() == LinuxNamespaceType::Cgroup && namespace.path().is_none()
+    });
+    let writable = |mount: &Mount| {
+        let cgroups = mount.typ().as_deref().is_some_and(|t| matches!(t, "cgroup" | "cgroup2"));
+        cgroups && !mount.options().iter().flatten().any(|option| option == "ro")
+    };
+    own && spec.mounts().iter().flatten().any(writable)
 }
 
 /// Kills and removes every cgroup below `dir`, depth first.

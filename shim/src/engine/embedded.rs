@@ -242,7 +242,7 @@ impl Embedded {
         let workload = Workload::new(labels.process.clone(), None, Vec::new());
         let build = || {
             self.builder()?
-                .with_executor(workload)
+                .with_executor(workload.clone())
                 .with_pid_file(options.pid_file.as_ref())?
                 .with_console_socket(options.console_socket.as_ref())
                 .with_preserved_fds(options.preserve_fds)
@@ -283,7 +283,7 @@ impl Embedded {
         verb: &'static str,
         place: &Birthplace,
         adopt: bool,
-        work: impl FnOnce() -> Result<i32, LibcontainerError>,
+        work: impl Fn() -> Result<i32, LibcontainerError>,
     ) -> Result<i32, EngineError> {
         let fail = |why: String| EngineError::Engine {
             verb,
@@ -296,6 +296,11 @@ impl Embedded {
             Birth::Process(pid) if place.holds(pid) => Ok(pid),
             Birth::Process(_) => Err(fail("its process is not in its cgroup".to_owned())),
             Birth::Refused(why) => Err(fail(why)),
+            // A policy without `mounton` for cgroup_t does that.
+            Birth::Exposed(why) => {
+                tracing::debug!("the engine moves its process into the cgroup itself: {why}");
+                work().map_err(self.fail(verb))
+            }
             Birth::Killed => Err(fail("the engine was killed".to_owned())),
         }
     }
@@ -316,6 +321,7 @@ impl Embedded {
         volumes.settle(pid).map_err(|e| wrong(e.to_string()))?;
         if let Some(process) = spec.process() {
             session::give_terminal(pid, spec, process);
+            self.hand_over_cgroup(pid, spec, process)?;
         }
         let started = started(pid).ok_or_else(|| wrong("its process has ended".to_owned()))?;
         std::fs::write(self.bundle.join(STARTED), started)
@@ -376,7 +382,7 @@ impl Embedded {
         container.resume().map_err(self.fail("resume"))
     }
 
-    fn require(
+    pub(super) fn require(
         &self,
         verb: &'static str,
         container: &Container,

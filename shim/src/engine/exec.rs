@@ -4,11 +4,10 @@
 //! capabilities, all of root's. Both are mended here: the capabilities are completed from the
 //! container's configuration, and the filter is loaded by the workload right before execve.
 
-use std::fs::File;
 use std::path::PathBuf;
 
 use libcontainer::capabilities::CapabilityExt;
-use nix::fcntl::{Flock, FlockArg};
+use libcontainer::container::ContainerStatus;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 use oci_spec::runtime::{
@@ -17,10 +16,12 @@ use oci_spec::runtime::{
 
 use super::birth;
 use super::descriptors::close_inherited;
+use super::enter::Entry;
 use super::normal::{SpecError, normalise_process, refuse_no_user};
 use super::workload::{LATE_CAPABILITIES, Workload};
 use super::{Embedded, EngineError, session};
 use crate::label::{self, LabelError, ProcessLabel};
+use crate::log::{self, engine_words};
 
 /// What `exec` was asked for.
 #[derive(Debug)]
@@ -210,65 +211,43 @@ impl Embedded {
         terminal: &Terminal,
     ) -> Result<u8, EngineError> {
         let container = self.load("exec")?;
-        if tenant.wants_terminal() && terminal.console_socket.is_none() {
-            return Err(EngineError::Console);
-        }
+        let paused = terminal.ignore_paused && container.status() == ContainerStatus::Paused;
+        self.require("exec", &container, |container| container.can_exec() || paused)?;
         let wrong = |what: String| EngineError::Process { id: self.id().clone(), what };
+        match &terminal.console_socket {
+            None if tenant.wants_terminal() => return Err(EngineError::Console),
+            Some(_) if !(tenant.wants_terminal() && terminal.detach) => {
+                let what = "--console-socket is for a terminal of a process that is detached";
+                return Err(wrong(what.to_owned()));
+            }
+            _ => {}
+        }
         close_inherited(terminal.preserve_fds)
             .map_err(|e| wrong(format!("close what the caller left open: {e}")))?;
-        let path = self.bundle().join(format!("exec-{}.json", std::process::id()));
-        let text = serde_json::to_vec(&tenant.process).map_err(|e| wrong(e.to_string()))?;
-        std::fs::write(&path, text).map_err(|e| wrong(format!("write {}: {e}", path.display())))?;
         self.join_containers_session(tenant.workload.label.as_ref())?;
         session::give_streams(spec, &tenant.process);
-        let sub_cgroup = self.sub_cgroup(&container, terminal.cgroup.as_deref())?;
+        let below = self.sub_cgroup(&container, terminal.cgroup.as_deref())?;
         // Nobody is born in a cgroup that hands controllers down.
-        let own = sub_cgroup.is_none();
-        let build = || {
-            self.builder()?
-                .with_executor(tenant.workload.clone())
-                .with_pid_file(terminal.pid_file.as_ref())?
-                .with_console_socket(terminal.console_socket.as_ref())
-                .with_preserved_fds(terminal.preserve_fds)
-                .as_tenant()
-                .with_detach(terminal.detach)
-                .with_ignore_paused(terminal.ignore_paused)
-                .with_sub_cgroup(sub_cgroup)
-                .with_process(Some(&path))
-                .build()
+        let birthplace = birth::of_running(&container).filter(|_| below.is_none());
+        let cgroup = container.spec().map_err(self.fail("exec"))?.cgroup_path;
+        let entry = Entry {
+            container,
+            spec,
+            process: &tenant.process,
+            workload: tenant.workload.clone(),
+            birthplace,
+            cgroup: below.map_or(cgroup.clone(), |below| cgroup.join(below)),
+            console_socket: terminal.console_socket.as_deref(),
+            pid_file: terminal.pid_file.as_deref(),
+            preserve_fds: terminal.preserve_fds,
         };
-        let built = {
-            let _alone = self.exec_lock().map_err(|e| wrong(format!("lock: {e}")))?;
-            let built = match birth::of_running(&container).filter(|_| own) {
-                Some(place) => {
-                    let pid = || build().map(|pid| pid.as_raw());
-                    self.born("exec", &place, !terminal.detach, pid).map(Pid::from_raw)
-                }
-                None => build().map(|pid| Pid::from_raw(pid.as_raw())).map_err(self.fail("exec")),
-            };
-            self.remove_sockets();
-            built
-        };
-        let _ = std::fs::remove_file(&path);
-        let pid = built?;
+        let pid = entry.enter(&self.dir()).map_err(|why| EngineError::Engine {
+            verb: "exec",
+            id: self.id().clone(),
+            why: engine_words().unwrap_or_else(|| log::chain(&*why)),
+        })?;
         session::give_terminal(pid.as_raw(), spec, &tenant.process);
         if terminal.detach { Ok(0) } else { wait(pid).map_err(|e| wrong(format!("wait: {e}"))) }
-    }
-
-    /// One `exec` of a container starts at a time, so that each can tell which sockets are over.
-    fn exec_lock(&self) -> std::io::Result<Flock<File>> {
-        let lock = File::create(self.bundle().join("exec.lock"))?;
-        Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, errno)| errno.into())
-    }
-
-    /// The engine leaves the sockets behind by which it started the process.
-    fn remove_sockets(&self) {
-        let Ok(entries) = std::fs::read_dir(self.dir()) else { return };
-        for entry in entries.flatten() {
-            if entry.file_name().to_string_lossy().starts_with("tenant-") {
-                let _ = std::fs::remove_file(entry.path());
-            }
-        }
     }
 }
 

@@ -7,10 +7,10 @@
 //! | `embedded.rs` | libcontainer, told what to do and asked what is |
 //! | `delegate/` | another runtime, in its own words, with our root |
 //! | `normal.rs` | a configuration in words that the embedded engine understands |
-//! | `exec.rs`, `workload.rs` | one more process; the last steps before the image's own code runs |
+//! | `exec.rs`, `enter.rs`, `workload.rs` | one more process; its way in; the last steps before the image's own code runs |
 //! | `sealed.rs`, `descriptors.rs`, `home.rs` | our own executable, and what is open on the host, out of a container's reach; no code of the image in this process |
 //! | `refused.rs`, `resources.rs`, `hooks.rs` | what the engine would leave out: refused, completed, done |
-//! | `volumes.rs`, `propagation.rs`, `memory.rs` | bind mounts of every propagation, file systems in memory that begin with a copy |
+//! | `volumes.rs`, `propagation.rs`, `cleared.rs`, `memory.rs` | bind mounts of every propagation and flag, file systems in memory that begin with a copy |
 //! | `birth.rs` | the engine in a process that is born in the container's cgroup |
 //! | `session.rs` | keyring, streams and terminal of a process |
 //! | `cgroup.rs`, `stats.rs`, `signal.rs` | limits, figures, signals |
@@ -18,9 +18,11 @@
 mod birth;
 mod cgroup;
 mod choice;
+mod cleared;
 mod delegate;
 mod descriptors;
 mod embedded;
+mod enter;
 mod exec;
 mod home;
 mod hooks;
@@ -36,7 +38,7 @@ mod stats;
 mod volumes;
 mod workload;
 
-pub use cgroup::{Limits, event, update};
+pub use cgroup::{Limits, event, refuse_others, update};
 pub use choice::{Choice, ChoiceError, Dialect, VARIABLE};
 pub use delegate::{Delegate, DelegateError, features};
 pub use embedded::{CreateOptions, Embedded, EngineError, Status};
@@ -44,6 +46,7 @@ pub use embedded::{CreateOptions, Embedded, EngineError, Status};
 pub use exec::process;
 pub use exec::{Tenant, Terminal, add_capabilities, wait};
 pub use normal::{Labels, SpecError, normalise};
+pub use propagation::leads_out;
 pub use sealed::{SealError, seal, seal_early};
 pub use volumes::{VolumeError, Volumes};
 

@@ -3,7 +3,10 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use oci_spec::runtime::{Capabilities, LinuxCapabilities, Mount, Process, Spec};
+use nix::sys::resource::{Resource, getrlimit};
+use oci_spec::runtime::{
+    Capabilities, LinuxCapabilities, Mount, PosixRlimitBuilder, PosixRlimitType, Process, Spec,
+};
 
 use super::{propagation, refused, resources};
 use crate::label::{self, LabelError, MountLabel, ProcessLabel};
@@ -20,6 +23,25 @@ pub enum SpecError {
         value: String,
         /// What to do instead.
         remedy: &'static str,
+    },
+    /// Others are in the cgroup: limits, pause and kill of the container would be theirs, too.
+    #[error(
+        "linux.cgroupsPath: container's cgroup is not empty: {path} has the process {process}; end what is in \
+         it, or name a cgroup of the container's own"
+    )]
+    CgroupInUse {
+        /// As it is in config.json.
+        path: PathBuf,
+        /// One of them.
+        process: i32,
+    },
+    /// A container in it could not even begin.
+    #[error(
+        "linux.cgroupsPath: {path} is frozen; thaw it, or name a cgroup of the container's own"
+    )]
+    CgroupFrozen {
+        /// As it is in config.json.
+        path: PathBuf,
     },
     /// A label that is malformed or that nothing would enforce.
     #[error(transparent)]
@@ -78,14 +100,16 @@ pub fn normalise(
     if let Some(process) = spec.process_mut() {
         refuse_no_user(process)?;
         normalise_process(process);
+        keep_locked_memory(process);
     }
     for mount in spec.mounts_mut().iter_mut().flatten() {
         normalise_mount(mount, bundle, labels.mount.as_ref());
     }
     if let Some(linux) = spec.linux_mut() {
-        if let Some(resources) = linux.resources_mut() {
-            resources::complete(resources)?;
-        }
+        // Without any, the engine would leave out the device rules that every container gets.
+        let mut resources = linux.resources().clone().unwrap_or_default();
+        resources::complete(&mut resources)?;
+        linux.set_resources(Some(resources));
         let given = linux.cgroups_path().as_deref().filter(|path| !path.as_os_str().is_empty());
         let path = match given {
             Some(path) if systemd_cgroup => {
@@ -196,6 +220,18 @@ pub fn normalise_process(process: &mut Process) {
     caps.set_inheritable(empty(caps.inheritable()));
     caps.set_ambient(empty(caps.ambient()));
     process.set_capabilities(Some(caps));
+}
+
+/// The engine raises this limit for itself, to load the device rules, and sets those of the configuration after that.
+fn keep_locked_memory(process: &mut Process) {
+    let mut rlimits = process.rlimits().clone().unwrap_or_default();
+    if rlimits.iter().all(|rlimit| rlimit.typ() != PosixRlimitType::RlimitMemlock)
+        && let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_MEMLOCK)
+    {
+        let callers = PosixRlimitBuilder::default().typ(PosixRlimitType::RlimitMemlock);
+        rlimits.extend(callers.soft(soft).hard(hard).build());
+        process.set_rlimits(Some(rlimits));
+    }
 }
 
 fn normalise_mount(mount: &mut Mount, bundle: &Path, label: Option<&MountLabel>) {

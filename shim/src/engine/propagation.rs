@@ -72,10 +72,22 @@ pub struct Plan {
 pub struct Volume {
     /// Which of `mounts`.
     pub index: usize,
-    /// Whether the mounts below the source come with it.
-    pub recursive: bool,
     /// The changes, in order.
     pub steps: Vec<Propagation>,
+}
+
+impl Volume {
+    /// Whether what is mounted in the container appears on the host.
+    fn leads_out(&self) -> bool {
+        self.steps.iter().all(|step| step.kind == Kind::Shared)
+    }
+}
+
+/// Whether a volume of the container carries mounts to the host, so that who makes it must be where the host's mounts are.
+#[must_use]
+pub fn leads_out(spec: &Spec) -> bool {
+    // What cannot be worked out is the engine's to refuse.
+    plan(spec).is_ok_and(|plan| plan.volumes.iter().any(Volume::leads_out))
 }
 
 /// Whether the mount is a bind mount, and whether with what is below its source.
@@ -125,14 +137,13 @@ pub fn plan(spec: &Spec) -> Result<Plan, SpecError> {
     }
     let volumes: Vec<_> = binds
         .into_iter()
-        .map(|(index, recursive, own)| {
+        .map(|(index, _, own)| {
             let mut steps: Vec<_> = inherited(root, own.is_empty()).into_iter().collect();
             steps.extend(own);
-            Volume { index, recursive, steps }
+            Volume { index, steps }
         })
         .collect();
-    let leads_out = |volume: &Volume| volume.steps.iter().all(|step| step.kind == Kind::Shared);
-    let is_shared = volumes.iter().any(leads_out);
+    let is_shared = volumes.iter().any(Volume::leads_out);
     let then_root = match root.map(|root| root.kind) {
         Some(Kind::Shared) => None,
         Some(kind) if is_shared => Some(kind),
@@ -264,6 +275,23 @@ mod tests {
         assert_eq!((plan.root, plan.repeat), ("shared", true));
         let plan = planned("private", &["rshared"]).unwrap();
         assert_eq!((plan.root, plan.then_root), ("shared", Some(Kind::Private)));
+    }
+
+    #[test]
+    fn a_volume_leads_out_as_far_as_the_root_lets_it() {
+        let leads = |root: &str, option: &str| {
+            let value = serde_json::json!({"ociVersion": "1.2.0", "linux": {"rootfsPropagation": root},
+                "mounts": [{"destination": "/d", "source": "/tmp", "options": ["rbind", option]}]});
+            leads_out(&serde_json::from_value(value).unwrap())
+        };
+        for (root, option) in [("shared", "rshared"), ("rshared", "ro"), ("private", "shared")] {
+            assert!(leads(root, option), "{root} {option}");
+        }
+        for (root, option) in
+            [("", "rshared"), ("shared", "rslave"), ("shared", "rprivate"), ("", "ro")]
+        {
+            assert!(!leads(root, option), "{root} {option}");
+        }
     }
 
     #[test]

@@ -78,7 +78,7 @@ impl Embedded {
 
 /// The user ID on this host of user `uid` in the container; `None` where only a joined user
 /// namespace knows.
-fn host_uid(spec: &Spec, uid: u32) -> Option<u32> {
+pub(super) fn host_uid(spec: &Spec, uid: u32) -> Option<u32> {
     let linux = spec.linux().as_ref()?;
     let mapped = linux
         .namespaces()

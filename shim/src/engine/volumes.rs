@@ -1,5 +1,5 @@
 //! Bind mounts that must be made before the engine makes the container: those whose propagation
-//! it leaves out, and file systems in memory that begin as a copy of the image's directory.
+//! or flags it leaves out, and file systems in memory that begin as a copy of the image's directory.
 //!
 //! Each is a detached mount, opened while this process is still in the host's mount namespace, so
 //! that a shared one stays the host's peer. Then the process gets a mount namespace of its own, in
@@ -18,6 +18,7 @@ use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::stat::Mode;
 use oci_spec::runtime::{Mount, Spec};
 
+use super::cleared;
 use super::memory::{self, CopyUp};
 use super::normal::SpecError;
 use super::propagation::{self, Kind, Propagation};
@@ -103,21 +104,30 @@ impl Volumes {
         let mut volumes = Self { stage: stage.to_owned(), ..Self::default() };
         let mounts = spec.mounts().as_deref().unwrap_or_default();
         let mut sources = Vec::new();
-        for volume in &plan.volumes {
-            let mount = &mounts[volume.index];
-            let Some(source) = mount.source() else { continue };
-            let failed = in_mount(volume.index, mount);
-            let bound = mount::bind_volume(source, volume.recursive).map_err(failed)?;
-            for step in &volume.steps {
+        for (index, mount) in mounts.iter().enumerate() {
+            let (Some(recursive), Some(source)) = (propagation::bind(mount), mount.source()) else {
+                continue;
+            };
+            let steps = plan.volumes.iter().find(|volume| volume.index == index);
+            let cleared = cleared::of(mount, source);
+            if steps.is_none() && cleared == 0 {
+                continue;
+            }
+            let bound = mount::bind_volume(source, recursive).map_err(in_mount(index, mount))?;
+            if cleared != 0 {
+                clear(bound.as_fd(), cleared, source)?;
+            }
+            let steps = steps.map_or(&[][..], |volume| &volume.steps);
+            for step in steps {
                 // One that nobody may bind the engine could not bind either.
                 let kind = if step.kind == Kind::Unbindable { Kind::Private } else { step.kind };
                 propagate(bound.as_fd(), Propagation { kind, ..*step }, source)?;
             }
-            if plan.repeat && !is_covered(mounts, volume.index) {
+            if plan.repeat && !is_covered(mounts, index) {
                 let at = mount.destination();
-                volumes.settle.extend(volume.steps.iter().map(|step| (at.clone(), *step)));
+                volumes.settle.extend(steps.iter().map(|step| (at.clone(), *step)));
             }
-            sources.push(volumes.add(volume.index, mount, bound, None));
+            sources.push(volumes.add(index, mount, bound, None));
         }
         for (index, mount) in mounts.iter().enumerate() {
             if let Some((settings, copy_up)) = memory::wanted(mount) {
@@ -252,6 +262,14 @@ fn propagate(mount: BorrowedFd<'_>, step: Propagation, path: &Path) -> Result<()
             kind: step.kind,
             why: e.to_string(),
         })
+}
+
+/// Takes flags of the source's mount away from a bind of it; from none below.
+fn clear(mount: BorrowedFd<'_>, attributes: u64, path: &Path) -> Result<(), VolumeError> {
+    let change = MountAttr { attr_set: 0, attr_clr: attributes, propagation: 0, userns_fd: 0 };
+    create_syscall()
+        .mount_setattr(mount, Path::new(""), AT_EMPTY_PATH, &change, size_of::<MountAttr>())
+        .map_err(|e| failed("change the flags of a bind of", path)(std::io::Error::other(e)))
 }
 
 fn in_mount(index: usize, mount: &Mount) -> impl FnOnce(MountError) -> VolumeError {

@@ -8,7 +8,8 @@ use super::{Container, LifecycleError};
 use crate::bundle::{Bundle, ContainerId};
 use crate::cli::Verb;
 use crate::engine::{
-    Choice, CreateOptions, Delegate, Embedded, Engine, EngineError, Labels, Volumes, normalise,
+    Choice, CreateOptions, Delegate, Embedded, Engine, EngineError, Labels, Volumes, leads_out,
+    normalise, refuse_others,
 };
 use crate::image;
 use crate::record::{Lock, Record, RecordError, Rootfs};
@@ -105,12 +106,24 @@ impl Container {
         labels: &Labels,
         order: &Order<'_>,
     ) -> Result<(), LifecycleError> {
+        let delegated = !matches!(order.choice, Choice::Libcontainer);
+        if !delegated {
+            refuse_others(&bundle.spec, self.id.as_str())?;
+        }
         let plan = plan(Facts {
             readonly: bundle.readonly,
             mode,
             mapped_ids: has_id_mappings(&bundle.spec),
             image: image::identify(&bundle.root, self.id.as_str()),
         });
+        // The shared root is in a mount namespace of this process's own, from which nothing comes back. The embedded
+        // engine's volumes were opened before it.
+        let plan = match plan {
+            Plan::Shared(_) if delegated && leads_out(&bundle.spec) => Plan::AsGiven {
+                why: "a volume of it is shared with the host, which another engine would bind elsewhere".to_owned(),
+            },
+            plan => plan,
+        };
         if matches!((&plan, order.verb), (Plan::Private(_), Verb::Restore(_))) {
             return Err(LifecycleError::RootIsGone { id: self.id.clone() });
         }
@@ -121,7 +134,7 @@ impl Container {
             prepared => prepared?,
         };
         // Delegates have their own ways around what the embedded engine would fall for.
-        if matches!(order.choice, Choice::Libcontainer) {
+        if !delegated {
             refuse_links(&bundle.root, &bundle.spec)?;
             refuse_over_proc(&bundle.root, &bundle.spec)?;
         }

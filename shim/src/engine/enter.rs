@@ -1,0 +1,249 @@
+//! The way of one more process into a running container.
+//!
+//! The engine's own way leads into the container's pid namespace first and into its mount namespace last: in between, a
+//! process of the container that has CAP_SYS_PTRACE finds the host's root in `/proc/PID/root`. Here a process of ours
+//! joins all namespaces by one setns(2), and starts the process that is meant. That one is the first that the
+//! container can see, and has the container's root from its birth. The engine's code leads it from there.
+
+use std::fs;
+use std::io::{self, PipeWriter, Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use libcgroups::common::{CgroupConfig, CgroupManager, create_cgroup_manager};
+use libcontainer::container::Container;
+use libcontainer::notify_socket::{NotifyListener, NotifySocket};
+use libcontainer::process::args::{ContainerArgs, ContainerType};
+use libcontainer::process::channel;
+use libcontainer::process::cpu_affinity::set_cpuset_affinity_from_string;
+use libcontainer::process::init::container_init_process;
+use libcontainer::syscall::syscall::{SyscallType, create_syscall};
+use libcontainer::tty;
+use nix::sched::{CloneFlags, setns};
+use nix::sys::prctl::set_dumpable;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::waitpid;
+use nix::unistd::Pid;
+use oci_spec::runtime::{Linux, LinuxNamespace, LinuxNamespaceType, Process, Spec};
+use rustix::process::{PidfdFlags, pidfd_open};
+
+use super::birth::{AS_SIBLING, Birthplace, fork, leave};
+use super::workload::Workload;
+use crate::log;
+
+/// `CLONE_NEWTIME` of `linux/sched.h`, which nix does not know.
+const NEWTIME: CloneFlags = CloneFlags::from_bits_retain(0x80);
+
+/// Where a process enters, and as what.
+#[derive(Debug)]
+pub struct Entry<'a> {
+    /// What the engine knows of the container.
+    pub container: Container,
+    /// The container's configuration.
+    pub spec: &'a Spec,
+    /// The process, completed.
+    pub process: &'a Process,
+    /// How it is confined beyond what the engine does.
+    pub workload: Workload,
+    /// The cgroup to be born in; `None` to be moved to `cgroup`.
+    pub birthplace: Option<Birthplace>,
+    /// The cgroup.
+    pub cgroup: PathBuf,
+    /// Socket that receives the terminal.
+    pub console_socket: Option<&'a Path>,
+    /// File that receives the process ID.
+    pub pid_file: Option<&'a Path>,
+    /// Further descriptors to pass.
+    pub preserve_fds: i32,
+}
+
+/// Any step that failed; the caller names the container.
+type Why = Box<dyn std::error::Error>;
+
+impl Entry<'_> {
+    /// Starts the process, a child of this one, with sockets in the directory `sockets`.
+    ///
+    /// # Errors
+    /// The step that failed, or what the engine says; no process is left.
+    pub fn enter(mut self, sockets: &Path) -> Result<Pid, Why> {
+        let name = |what: &str| format!("exec-{}.{what}", std::process::id());
+        let (start, tty) = (sockets.join(name("start")), sockets.join(name("tty")));
+        let entered = self.enter_by(&start, &tty);
+        for socket in [start, tty] {
+            let _ = fs::remove_file(socket);
+        }
+        entered
+    }
+
+    fn enter_by(&mut self, start: &Path, tty: &Path) -> Result<Pid, Why> {
+        let init = self.container.pid().map_or(0, |pid| pid.as_raw());
+        let init = rustix::process::Pid::from_raw(init).ok_or("the container has no process")?;
+        let init = pidfd_open(init, PidfdFlags::empty())?;
+        let console = self.console_socket.map(|socket| {
+            let (dir, name) = (tty.parent().unwrap_or(tty), tty.file_name().unwrap_or_default());
+            tty::setup_console_socket(dir, socket, &name.to_string_lossy())
+        });
+        let console = console.transpose()?;
+        let (mut failure, fails) = io::pipe()?;
+        let args = self.args(NotifyListener::new(start)?, console.as_ref(), &fails);
+        let (mut says, mut said) = channel::main_channel()?;
+        let (answers, mut answered) = channel::init_channel()?;
+        let (mut told, tells) = io::pipe()?;
+
+        let place = self.birthplace.as_ref().map(Birthplace::descriptor);
+        let Some(guide) = fork(place, 0)? else {
+            drop((told, failure));
+            leave(self.guide(&init, tells, fails, || {
+                container_init_process(&args, &mut says, &mut answered)
+            }))
+        };
+        drop((tells, fails));
+        says.close()?;
+        answers.close()?;
+        let mut words = String::new();
+        told.read_to_string(&mut words)?;
+        waitpid(guide, None)?;
+        let pid = match words.split_at_checked(1) {
+            Some(("+", pid)) => Pid::from_raw(pid.parse()?),
+            Some(("-", why)) => return Err(why.into()),
+            _ => return Err("it was killed on its way into the container".into()),
+        };
+        let led =
+            said.wait_for_init_ready().map_err(Why::from).and_then(|()| self.let_go(pid, start));
+        if led.is_err() {
+            let _ = kill(pid, Signal::SIGKILL);
+        }
+        // To its end: when the process executes the program, or has ended.
+        let mut why = String::new();
+        failure.read_to_string(&mut why)?;
+        // Its own words say more than the end of the channel does.
+        let ended = match led {
+            Ok(()) if why.is_empty() => return Ok(pid),
+            Err(error) if why.is_empty() => error,
+            _ => why.into(),
+        };
+        waitpid(pid, None)?;
+        Err(ended)
+    }
+
+    /// Has the process `pid`, which is ready, execute its program.
+    fn let_go(&self, pid: Pid, start: &Path) -> Result<(), Why> {
+        if self.birthplace.as_ref().is_some_and(|place| !place.holds(pid.as_raw())) {
+            return Err("its process is not in its cgroup".into());
+        }
+        if let Some(file) = self.pid_file {
+            let fail = |e| format!("write {}: {e}", file.display());
+            fs::write(file, pid.to_string()).map_err(fail)?;
+        }
+        Ok(NotifySocket::new(start).notify_container_start()?)
+    }
+
+    /// In the first child: joins the container and starts the process there, which does `work`. Returns whether that
+    /// failed, in either.
+    fn guide<E: std::error::Error>(
+        &mut self,
+        init: &OwnedFd,
+        mut tells: PipeWriter,
+        mut fails: PipeWriter,
+        work: impl FnOnce() -> Result<(), E>,
+    ) -> bool {
+        let joined = self.join(init).and_then(|()| Ok(fork(None, AS_SIBLING)?));
+        let words = match joined {
+            Ok(Some(pid)) => format!("+{pid}"),
+            Ok(None) => {
+                drop(tells);
+                let Err(why) = work() else { return false };
+                return fails.write_all(log::chain(&why).as_bytes()).is_err();
+            }
+            Err(why) => format!("-{}", log::chain(&*why)),
+        };
+        tells.write_all(words.as_bytes()).is_err()
+    }
+
+    /// Makes this process one of the container's, but that its number is still the host's.
+    fn join(&mut self, init: &OwnedFd) -> Result<(), Why> {
+        // A directory of the host would lead the process out again (CVE-2024-21626).
+        let born = self.birthplace.take().is_some();
+        let own = i32::try_from(std::process::id())?;
+        let own = self.container.set_pid(own).pid().ok_or("a process has a number")?;
+        let affinity = self.process.exec_cpu_affinity().as_ref();
+        if let Some(cpus) = affinity.and_then(|affinity| affinity.initial().as_ref()) {
+            set_cpuset_affinity_from_string(own, cpus)?;
+        }
+        if !born {
+            create_cgroup_manager(self.cgroup_config())?.add_task(own)?;
+        }
+        if let Some(cpus) = affinity.and_then(|affinity| affinity.cpu_affinity_final().as_ref()) {
+            set_cpuset_affinity_from_string(own, cpus)?;
+        }
+        for rlimit in self.process.rlimits().iter().flatten() {
+            create_syscall().set_rlimit(rlimit)?;
+        }
+        if let Some(adjustment) = self.process.oom_score_adj() {
+            fs::write("/proc/self/oom_score_adj", adjustment.to_string())?;
+        }
+        set_dumpable(false)?;
+        setns(init, self.namespaces())
+            .map_err(|e| format!("join the container's namespaces: {e}"))?;
+        Ok(())
+    }
+
+    /// The namespaces that the container does not share with the host. One with a user namespace is refused before.
+    fn namespaces(&self) -> CloneFlags {
+        let all = self.spec.linux().as_ref().and_then(|linux| linux.namespaces().as_deref());
+        let flag = |namespace: &LinuxNamespace| match namespace.typ() {
+            LinuxNamespaceType::Mount => CloneFlags::CLONE_NEWNS,
+            LinuxNamespaceType::Cgroup => CloneFlags::CLONE_NEWCGROUP,
+            LinuxNamespaceType::Uts => CloneFlags::CLONE_NEWUTS,
+            LinuxNamespaceType::Ipc => CloneFlags::CLONE_NEWIPC,
+            LinuxNamespaceType::User => CloneFlags::CLONE_NEWUSER,
+            LinuxNamespaceType::Pid => CloneFlags::CLONE_NEWPID,
+            LinuxNamespaceType::Network => CloneFlags::CLONE_NEWNET,
+            LinuxNamespaceType::Time => NEWTIME,
+        };
+        all.unwrap_or_default().iter().map(flag).collect()
+    }
+
+    fn cgroup_config(&self) -> CgroupConfig {
+        CgroupConfig {
+            cgroup_path: self.cgroup.clone(),
+            systemd_cgroup: self.container.systemd(),
+            container_name: self.container.id().to_owned(),
+        }
+    }
+
+    /// What the engine is told: no namespace is left to be joined, and no filter to be loaded.
+    fn args(
+        &self,
+        start: NotifyListener,
+        tty: Option<&OwnedFd>,
+        fails: &PipeWriter,
+    ) -> ContainerArgs {
+        let personality = self.spec.linux().as_ref().and_then(|linux| linux.personality().clone());
+        let mut linux = Linux::default();
+        linux.set_namespaces(None).set_personality(personality);
+        let mut spec = self.spec.clone();
+        spec.set_process(Some(self.process.clone())).set_linux(Some(linux));
+        ContainerArgs {
+            container_type: ContainerType::TenantContainer { exec_notify_fd: fails.as_raw_fd() },
+            syscall: SyscallType::default(),
+            spec: Rc::new(spec),
+            rootfs: PathBuf::new(),
+            console_socket: tty.map(AsRawFd::as_raw_fd),
+            notify_listener: start,
+            preserve_fds: self.preserve_fds,
+            container: None,
+            user_ns_config: None,
+            cgroup_config: self.cgroup_config(),
+            detached: true,
+            executor: Box::new(self.workload.clone()),
+            no_pivot: false,
+            stdin: None,
+            stdout: None,
+            stderr: None,
+            as_sibling: false,
+            pid_file: None,
+        }
+    }
+}

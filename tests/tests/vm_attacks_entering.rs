@@ -1,0 +1,92 @@
+//! The process that is on its way into a container, and what the container's processes get of it: CVE-2016-9962, and
+//! the host's root through `/proc/PID/root`. Generic: `RUNTIME=runc` must pass too.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::json;
+use sharedroot_tests::attack::{allow, bind, targets};
+use sharedroot_tests::command::Cmd;
+use sharedroot_tests::lab::{TempDir, wait_for};
+use sharedroot_tests::runtime::Runtime;
+
+const FOREVER: [&str; 2] = ["sleep", "1000"];
+
+/// What a process that sees another of the same rights may get of it.
+const LOOK: &str = r#"
+look() { if "$@" > /dev/null 2>&1; then echo "may $*"; fi; }
+look busybox readlink /proc/$0/root
+look busybox readlink /proc/$0/cwd
+look busybox readlink /proc/$0/exe
+look busybox readlink /proc/$0/fd/0
+look cat /proc/$0/environ
+look cat /proc/$0/maps
+exit 0"#;
+
+#[test]
+fn vm_a_process_on_its_way_in_cannot_be_looked_into() {
+    let runtime = Runtime::of_env();
+    for target in targets(&runtime, &FOREVER, |_| {}) {
+        let attacker = target.start(&runtime);
+        target.edit(|config| {
+            let shared = format!("/proc/{}/ns/pid", attacker.pid());
+            for namespace in config["linux"]["namespaces"].as_array_mut().unwrap() {
+                if namespace["type"] == "pid" {
+                    namespace["path"] = json!(shared);
+                }
+            }
+        });
+        // It has given up the container's capabilities' surplus by now, and waits for `start`.
+        let victim = runtime.create(&target);
+        let status = fs::read_to_string(format!("/proc/{}/status", victim.pid())).unwrap();
+        let inner = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap();
+        let inner = inner.split_whitespace().next_back().unwrap();
+        let look = || attacker.exec(&[], &["sh", "-c", LOOK, inner]).ok();
+        assert_eq!(look(), "", "on a root {}", target.kind);
+        // The means are real: when it runs the container's program it is like any other.
+        victim.call("start", &[]).ok();
+        assert_eq!(look().lines().count(), 6, "on a root {}: {}", target.kind, look());
+    }
+}
+
+/// Notes each process that it sees, and whether the way to a directory of the host, its only argument, begins there.
+const WATCH: &str = r#"
+while :; do
+    for p in /proc/[0-9]*; do
+        [ -e $p/root/$0 ] && echo $p/root >> /out/escapes
+        [ -e $p/cwd/$0 ] && echo $p/cwd >> /out/escapes
+        for f in $p/fd/*; do [ -e $f/$0 ] && echo $f >> /out/escapes; done
+        [ $p != /proc/1 ] && [ -e $p/root/bin ] && echo $p/root >> /out/seen
+    done
+done"#;
+
+/// Nor does a container that may look into every process find the host's root in one.
+#[test]
+fn vm_no_process_on_its_way_in_has_the_hosts_root() {
+    let runtime = Runtime::of_env();
+    for target in targets(&runtime, &FOREVER, |root| fs::create_dir(root.join("out")).unwrap()) {
+        let (out, host) = (TempDir::new("out"), TempDir::new("host"));
+        let name = host.str().trim_start_matches('/');
+        target.edit(|config| {
+            config["process"]["args"] = json!(["sh", "-c", WATCH, name]);
+            allow(config, &["CAP_SYS_PTRACE"]);
+            bind(config, out.str(), "/out");
+        });
+        let container = target.start(&runtime);
+        let noted = |file: &str| fs::read_to_string(Path::new(out.str()).join(file));
+        // Each step into a namespace takes its time.
+        let slow = ["-f", "-qq", "-o", "/dev/null", "-e", "inject=setns:delay_exit=300000"];
+        let exec = ["--root", runtime.root(), "exec", &container.id, "sleep", "2"];
+        Cmd::new("strace")
+            .args(&slow)
+            .arg(runtime.program())
+            .args(&exec)
+            .dir(Path::new("/"))
+            .run()
+            .ok();
+        // The means are real: the watcher saw the process, and looks through its root.
+        wait_for("the watcher sees a process", || noted("seen").ok());
+        let escapes = noted("escapes").unwrap_or_default();
+        assert_eq!(escapes.lines().next(), None, "on a root {}", target.kind);
+    }
+}
