@@ -14,7 +14,7 @@ use super::hooks::{CallersHooks, Executed, Later};
 use super::normal::{Labels, SpecError};
 use super::volumes::Volumes;
 use super::workload::Workload;
-use super::{session, signal};
+use super::{filter, session, signal};
 use crate::bundle::ContainerId;
 use crate::forbidden::Forbidden;
 use crate::json::JsonError;
@@ -245,13 +245,14 @@ impl Embedded {
         workload.start = hooks
             .keep(&self.bundle, spec, self.id.as_str())
             .map_err(|e| wrong(format!("keep the hooks: {e}")))?;
+        let bundle = self.engines_bundle(spec, &mut workload).map_err(wrong)?;
         let build = || {
             self.builder()?
                 .with_executor(workload)
                 .with_pid_file(options.pid_file.as_ref())?
                 .with_console_socket(options.console_socket.as_ref())
                 .with_preserved_fds(options.preserve_fds)
-                .as_init(&self.bundle)
+                .as_init(&bundle)
                 .with_systemd(options.systemd_cgroup)
                 .with_detach(options.detach)
                 .with_no_pivot(options.no_pivot)
@@ -283,6 +284,19 @@ impl Embedded {
             hooks.undo(spec, self.id.as_str());
         }
         made
+    }
+
+    /// The bundle that the engine reads for `create`. Another than our own where the filter is not the engine's to load.
+    fn engines_bundle(&self, spec: &Spec, workload: &mut Workload) -> Result<PathBuf, String> {
+        let mut engines = spec.clone();
+        let Some(filter) = filter::Late::take(&mut engines) else { return Ok(self.bundle.clone()) };
+        workload.start.filter = Some(filter);
+        let bundle = self.bundle.join("engine");
+        let text = serde_json::to_vec(&engines).map_err(|e| e.to_string())?;
+        std::fs::create_dir(&bundle)
+            .and_then(|()| std::fs::write(bundle.join("config.json"), text))
+            .map_err(|e| format!("write {}: {e}", bundle.display()))?;
+        Ok(bundle)
     }
 
     /// Runs the engine in a process that is born in `place`; what it started must be there, too.

@@ -8,6 +8,7 @@
 //! | `delegate/` | another runtime, in its own words, with our root |
 //! | `normal.rs` | a configuration in words that the embedded engine understands |
 //! | `exec.rs`, `workload.rs` | one more process; the last steps before the image's own code runs |
+//! | `filter.rs` | the seccomp filter of a first process, loaded when the engine is done |
 //! | `sealed.rs`, `descriptors.rs`, `home.rs` | our own executable, and what is open on the host, out of a container's reach; no code of the image in this process |
 //! | `refused.rs`, `resources.rs` | what the engine would leave out: refused, completed |
 //! | `hooks.rs`, `relay.rs` | the caller's hooks: when they run, where, and what they are told |
@@ -23,6 +24,7 @@ mod delegate;
 mod descriptors;
 mod embedded;
 mod exec;
+mod filter;
 mod home;
 mod hooks;
 mod memory;

@@ -19,6 +19,7 @@ use libcontainer::workload::{
 use nix::unistd::{AccessFlags, Pid, access, close, execve};
 use oci_spec::runtime::{Hook, LinuxSeccomp, Spec};
 
+use super::filter::Late;
 use super::normal::UNKNOWN_HOME;
 use super::{home, hooks};
 use crate::label::ProcessLabel;
@@ -34,6 +35,8 @@ pub const LATE_CAPABILITIES: [Capability; 2] = [Capability::CAP_SYS_ADMIN, Capab
 /// What the first process of a container does besides executing the user's program.
 #[derive(Debug, Clone, Default)]
 pub struct AtStart {
+    /// The filter, where the engine would load it too early.
+    pub filter: Option<Late>,
     /// A descriptor that it inherited and that must not be there while it waits.
     pub close: Option<RawFd>,
     /// Closed by execve(2), and written to if there is none.
@@ -131,8 +134,11 @@ impl Executor for Workload {
             close(open).map_err(|e| refused(format!("close what belongs to the host: {e}")))?;
         }
         program(spec).map_err(refused)?;
-        match &self.label {
-            Some(label) => label.set_for_exec().map_err(|e| refused(e.to_string())),
+        if let Some(label) = &self.label {
+            label.set_for_exec().map_err(|e| refused(e.to_string()))?;
+        }
+        match &self.start.filter {
+            Some(filter) => filter.load().map_err(refused),
             None => Ok(()),
         }
     }
