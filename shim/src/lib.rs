@@ -31,6 +31,9 @@ use clap::Parser;
 /// Does what the command line of this process says, and reports what went wrong.
 #[must_use]
 pub fn run() -> ExitCode {
+    if let Some(failed) = engine::stand_in() {
+        return failed;
+    }
     engine::seal_early();
     let cli = cli::Cli::parse();
     if let Err(error) = log::start(&cli.global) {

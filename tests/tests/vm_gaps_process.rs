@@ -261,3 +261,39 @@ fn vm_sharedroot_honours_the_scheduler() {
         assert_eq!((fields[16], fields[38]), ("5", "3"), "{pid}: {stat}");
     }
 }
+
+#[test]
+fn vm_a_filter_is_for_the_program_alone() {
+    let runtime = Runtime::of_env();
+    let bundle = Bundle::new(&runtime, &["sleep", "1000"]);
+    bundle.edit(|config| {
+        config["process"].as_object_mut().unwrap().remove("noNewPrivileges");
+        config["process"]["user"] = json!({ "uid": 1000, "gid": 1000 });
+        // What a runtime itself asks when it is nearly done.
+        config["linux"]["seccomp"] = json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+            { "names": ["getcwd"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38 },
+        ] });
+    });
+    let wanted = bundle.path().join("config.json");
+    let wanted: Value = serde_json::from_str(&fs::read_to_string(wanted).unwrap()).unwrap();
+    assert!(!wanted["process"]["capabilities"]["bounding"].to_string().contains("SYS_ADMIN"));
+    let container = runtime.create(&bundle);
+    // Nothing is left of what loading it takes, neither while it waits nor after its start.
+    for verb in ["state", "start"] {
+        container.call(verb, &[]).ok();
+        let pid = container.pid();
+        assert_eq!(status_line(pid, "Seccomp"), "2", "{verb}");
+        for set in ["CapBnd", "CapEff", "CapPrm"] {
+            let bits = u64::from_str_radix(&status_line(pid, set), 16).unwrap();
+            // CAP_SYS_ADMIN and CAP_SETPCAP
+            assert_eq!(bits & (1 << 21 | 1 << 8), 0, "{verb} {set}");
+        }
+    }
+    let refused = container.exec(&[], &["pwd", "-P"]);
+    assert_ne!(refused.status, 0, "{refused}");
+    bundle.edit(|config| {
+        config["linux"].as_object_mut().unwrap().remove("seccomp").map(drop).unwrap()
+    });
+    let plain = runtime.start(&bundle);
+    plain.exec(&[], &["pwd", "-P"]).ok();
+}

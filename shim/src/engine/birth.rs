@@ -15,9 +15,10 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{Pid, close};
-use oci_spec::runtime::{Hook, Hooks, LinuxNamespaceType, LinuxResources, Spec};
+use oci_spec::runtime::{LinuxNamespaceType, LinuxResources, Spec};
 use rustix::process::set_child_subreaper;
 
+use super::hooks::are_dockers;
 use crate::mount;
 
 const TOP: &str = "/sys/fs/cgroup";
@@ -150,11 +151,11 @@ impl Birthplace {
 }
 
 /// The cgroup of a new container; `None` if the engine is to make it by its own means, and to say why it cannot: cgroup
-/// v1, systemd, no right to make it, limits in which the engine itself has no room, hooks that must run where the host sees what they mount, a container in the host's
+/// v1, systemd, no right to make it, limits in which the engine itself has no room, hooks that the container's limits must not meet, nor its end what they leave running, a container in the host's
 /// mount namespace, or a user namespace, in which the engine may bind the cgroup into the container as it finds it.
 #[must_use]
 pub fn of_new(spec: &Spec) -> Option<Birthplace> {
-    if spec.hooks().as_ref().is_some_and(may_mount) {
+    if spec.hooks().as_ref().is_some_and(|hooks| !are_dockers(hooks)) {
         return None;
     }
     let linux = spec.linux().as_ref()?;
@@ -185,16 +186,6 @@ pub fn of_running(container: &Container) -> Option<Birthplace> {
     }
     let open = File::open(&dir).ok()?;
     Some(Birthplace { dir, open, made: false })
-}
-
-/// Whether a hook that runs beside the engine may want its mounts to be the host's. Docker's only hook hands a network
-/// namespace to the daemon.
-fn may_mount(hooks: &Hooks) -> bool {
-    let dockers = |hook: &Hook| {
-        hook.args().as_ref().is_some_and(|a| a.first().is_some_and(|a| a == "libnetwork-setkey"))
-    };
-    let beside = [hooks.prestart(), hooks.create_runtime()];
-    !beside.into_iter().flatten().flatten().all(dockers)
 }
 
 /// Whether a new container's limits are too small for the engine.

@@ -10,10 +10,11 @@ use oci_spec::runtime::Spec;
 
 use super::birth::{self, Birth, Birthplace};
 use super::descriptors::close_inherited;
+use super::hooks::{CallersHooks, Executed, Later};
 use super::normal::{Labels, SpecError};
 use super::volumes::Volumes;
 use super::workload::Workload;
-use super::{hooks, session, signal};
+use super::{filter, session, signal};
 use crate::bundle::ContainerId;
 use crate::forbidden::Forbidden;
 use crate::json::JsonError;
@@ -230,6 +231,7 @@ impl Embedded {
         spec: &Spec,
         labels: &Labels,
         volumes: &Volumes,
+        hooks: &CallersHooks,
         options: &CreateOptions,
     ) -> Result<(), EngineError> {
         let wrong = |what: String| EngineError::Process { id: self.id.clone(), what };
@@ -239,14 +241,18 @@ impl Embedded {
         if let Some(process) = spec.process() {
             session::give_streams(spec, process);
         }
-        let workload = Workload::new(labels.process.clone(), None, Vec::new());
+        let mut workload = Workload::new(labels.process.clone(), None, Vec::new());
+        workload.start = hooks
+            .keep(&self.bundle, spec, self.id.as_str())
+            .map_err(|e| wrong(format!("keep the hooks: {e}")))?;
+        let bundle = self.engines_bundle(spec, &mut workload).map_err(wrong)?;
         let build = || {
             self.builder()?
                 .with_executor(workload.clone())
                 .with_pid_file(options.pid_file.as_ref())?
                 .with_console_socket(options.console_socket.as_ref())
                 .with_preserved_fds(options.preserve_fds)
-                .as_init(&self.bundle)
+                .as_init(&bundle)
                 .with_systemd(options.systemd_cgroup)
                 .with_detach(options.detach)
                 .with_no_pivot(options.no_pivot)
@@ -274,7 +280,23 @@ impl Embedded {
         if let (Err(_), Some(place)) = (&made, &place) {
             place.remove();
         }
+        if made.is_err() {
+            hooks.undo(spec, self.id.as_str());
+        }
         made
+    }
+
+    /// The bundle that the engine reads for `create`. Another than our own where the filter is not the engine's to load.
+    fn engines_bundle(&self, spec: &Spec, workload: &mut Workload) -> Result<PathBuf, String> {
+        let mut engines = spec.clone();
+        let Some(filter) = filter::Late::take(&mut engines) else { return Ok(self.bundle.clone()) };
+        workload.start.filter = Some(filter);
+        let bundle = self.bundle.join("engine");
+        let text = serde_json::to_vec(&engines).map_err(|e| e.to_string())?;
+        std::fs::create_dir(&bundle)
+            .and_then(|()| std::fs::write(bundle.join("config.json"), text))
+            .map_err(|e| format!("write {}: {e}", bundle.display()))?;
+        Ok(bundle)
     }
 
     /// Runs the engine in a process that is born in `place`; what it started must be there, too.
@@ -354,11 +376,27 @@ impl Embedded {
     pub fn start(&self) -> Result<(), EngineError> {
         let mut container = self.load("start")?;
         self.require("start", &container, Container::can_start)?;
-        container.start().map_err(self.fail("start")).inspect_err(|_| {
-            // The specification has a container stopped whose poststart hook fails.
-            if hooks::has_poststart(&self.dir()) {
+        let wrong = |what: String| EngineError::Process { id: self.id.clone(), what };
+        let later = self.later("start")?;
+        let executed = later.as_ref().map(|later| later.watch(&self.bundle)).transpose();
+        let executed = executed.map_err(|e| wrong(format!("watch its start: {e}")))?.flatten();
+        container.start().map_err(self.fail("start"))?;
+        executed
+            .map_or(Ok(()), Executed::wait)
+            .and_then(|()| later.map_or(Ok(()), |later| later.after_start(&container.state)))
+            .map_err(|why| {
+                // The specification has a container stopped whose hook fails.
                 let _ = self.kill("KILL", false);
-            }
+                EngineError::Engine { verb: "start", id: self.id.clone(), why }
+            })
+    }
+
+    /// The hooks that run after `create`.
+    fn later(&self, verb: &'static str) -> Result<Option<Later>, EngineError> {
+        Later::read(&self.bundle).map_err(|e| EngineError::Engine {
+            verb,
+            id: self.id.clone(),
+            why: format!("read its hooks: {e}"),
         })
     }
 
@@ -436,10 +474,8 @@ impl Embedded {
             }
             loaded => loaded?,
         };
-        let mut poststop = Vec::new();
         if force || container.can_delete() {
             self.remove_child_cgroups(&container);
-            poststop = hooks::take_poststop(&self.dir());
         }
         container.delete(force).map_err(|source| match source {
             LibcontainerError::IncorrectStatus(status) => EngineError::WrongStatus {
@@ -449,7 +485,9 @@ impl Embedded {
             },
             source => self.fail("delete")(source),
         })?;
-        hooks::run_poststop(poststop, &container);
+        if let Some(later) = self.later("delete")? {
+            later.after_end(&container.state);
+        }
         Ok(())
     }
 }

@@ -175,7 +175,7 @@ pub fn add_capabilities(process: &mut Process, names: &[String]) -> Result<(), S
 }
 
 /// Adds to what a process has and may have; inheritable and ambient capabilities stay as they are.
-fn grant(process: &mut Process, more: &Capabilities) {
+pub(super) fn grant(process: &mut Process, more: &Capabilities) {
     let mut sets = process.capabilities().clone().unwrap_or_default();
     let add = |set: &Option<Capabilities>| {
         Some(set.iter().flatten().chain(more).copied().collect::<Capabilities>())

@@ -1,44 +1,209 @@
-//! The hooks of a container's end. The engine would run them, too, but the first that fails keeps
-//! it from removing the container; the specification wants a warning and the next hook.
+//! The caller's hooks.
+//!
+//! The engine alone would tell a hook of the bundle that it reads, which is ours, and no process ID inside the container.
+//! It would run `prestart` and `createRuntime` in whatever mount namespace `create` is in by then, begin with `poststart`
+//! before the process is executed, and take a failed `startContainer` hook for a start. So it gets those of `create`
+//! only, each behind a [`relay`], and the others are run here, told of the caller's bundle.
 
-use std::path::Path;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
-use libcontainer::config::YoukiConfig;
-use libcontainer::container::Container;
+use libcontainer::container::{ContainerStatus, State};
 use libcontainer::hooks::run_hooks;
-use oci_spec::runtime::Hook;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::stat::Mode;
+use oci_spec::runtime::{Hook, Hooks, Spec};
+use serde::{Deserialize, Serialize};
 
+use super::relay::{self, Where};
+use super::workload::AtStart;
 use crate::log;
 
-/// Takes the `poststop` hooks out of what the engine keeps in its directory of a container.
-pub fn take_poststop(dir: &Path) -> Vec<Hook> {
-    let Ok(mut config) = YoukiConfig::load(dir) else { return Vec::new() };
-    let Some(hooks) = config.hooks.as_mut() else { return Vec::new() };
-    let poststop = hooks.poststop().clone().unwrap_or_default();
-    if !poststop.is_empty() {
-        hooks.set_poststop(None);
-        if let Err(error) = config.save(dir) {
-            // The engine still has them, and runs them.
-            tracing::warn!("{}", log::chain(&error));
-            return Vec::new();
-        }
-    }
-    poststop
+/// The file beside the configuration with the hooks that run after `create`.
+const LATER: &str = "hooks.json";
+/// The FIFO beside it: the container's first process has it open for writing until it executes the user's program.
+const EXECUTED: &str = "executed";
+const OWN_NAMESPACE: &str = "/proc/self/ns/mnt";
+
+/// The hooks of a container that is being created.
+#[derive(Debug, Default)]
+pub struct CallersHooks {
+    /// The mount namespace of the caller, for the hooks that run there.
+    callers: Option<File>,
+    later: Option<Later>,
 }
 
-/// Runs the hooks of a container that is gone.
-pub fn run_poststop(hooks: Vec<Hook>, container: &Container) {
-    for hook in hooks {
-        let path = hook.path().clone();
-        if let Err(error) = run_hooks(Some(&vec![hook]), Some(&container.state), None, None, None) {
-            tracing::warn!("poststop hook {}: {}", path.display(), log::chain(&error));
+/// The hooks that run after `create`, and what they are told.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Later {
+    /// The caller's bundle.
+    bundle: PathBuf,
+    /// Whether hooks of `create` may have done what `poststop` undoes.
+    early: bool,
+    hooks: Hooks,
+}
+
+impl CallersHooks {
+    /// Takes the hooks out of `spec` and leaves the engine its own. This process must still be in its caller's mount
+    /// namespace.
+    ///
+    /// # Errors
+    /// That namespace cannot be opened.
+    pub fn take(spec: &mut Spec, bundle: &Path) -> io::Result<Self> {
+        let Some(mut hooks) = spec.hooks().clone() else { return Ok(Self::default()) };
+        let any = |kind: &Option<Vec<Hook>>| kind.as_ref().is_some_and(|list| !list.is_empty());
+        let outside = any(hooks.prestart()) || any(hooks.create_runtime());
+        let early = outside || any(hooks.create_container());
+        let callers = outside.then(|| File::open(OWN_NAMESPACE)).transpose()?;
+        let path = callers.as_ref().map(|open| {
+            PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), open.as_raw_fd()))
+        });
+        let place = |kind: Option<Vec<Hook>>, place: Where<'_>| {
+            kind.map(|list| list.iter().map(|hook| relay::before(hook, bundle, place)).collect())
+        };
+        let callers_place = Where::Callers(path.as_deref().unwrap_or(Path::new("")));
+        let mut engines = Hooks::default();
+        engines
+            .set_prestart(place(hooks.prestart_mut().take(), callers_place))
+            .set_create_runtime(place(hooks.create_runtime_mut().take(), callers_place))
+            .set_create_container(place(hooks.create_container_mut().take(), Where::Containers));
+        spec.set_hooks(early.then_some(engines));
+        let later = hooks != Hooks::default();
+        let bundle = bundle.to_owned();
+        Ok(Self { callers, later: later.then_some(Later { bundle, early, hooks }) })
+    }
+
+    /// Keeps in `dir` what later verbs need, and gives what the container's first process does at its start.
+    ///
+    /// # Errors
+    /// A file cannot be made.
+    pub fn keep(&self, dir: &Path, spec: &Spec, id: &str) -> io::Result<AtStart> {
+        let mut start =
+            AtStart { close: self.callers.as_ref().map(File::as_raw_fd), ..AtStart::default() };
+        let Some(later) = &self.later else { return Ok(start) };
+        fs::write(dir.join(LATER), serde_json::to_vec(later)?)?;
+        if later.waits() {
+            let path = dir.join(EXECUTED);
+            nix::unistd::mkfifo(&path, Mode::S_IRUSR | Mode::S_IWUSR)?;
+            // Open for both, it waits for no reader.
+            start.executed = Some(Rc::new(File::options().read(true).write(true).open(path)?));
+            start.hooks = later.hooks.start_container().clone().unwrap_or_default();
+            let mut state = State::new(id, ContainerStatus::Created, None, later.bundle.clone());
+            state.annotations.clone_from(spec.annotations());
+            start.state = Some(state);
+        }
+        Ok(start)
+    }
+
+    /// Runs the `poststop` hooks of a container that could not be created, if hooks of `create` may have run before.
+    pub fn undo(&self, spec: &Spec, id: &str) {
+        if let Some(later) = self.later.as_ref().filter(|later| later.early) {
+            let mut state = State::new(id, ContainerStatus::Stopped, None, later.bundle.clone());
+            state.annotations.clone_from(spec.annotations());
+            later.after_end(&state);
         }
     }
 }
 
-/// Whether the engine runs hooks after the start of the container in `dir`.
-pub fn has_poststart(dir: &Path) -> bool {
-    let config = YoukiConfig::load(dir).ok();
-    let hooks = config.and_then(|config| config.hooks);
-    hooks.is_some_and(|hooks| hooks.poststart().as_ref().is_some_and(|list| !list.is_empty()))
+impl Later {
+    /// Reads what `create` kept in `dir`; `None` where there was nothing to keep.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn read(dir: &Path) -> io::Result<Option<Self>> {
+        match fs::read(dir.join(LATER)) {
+            Ok(text) => Ok(Some(serde_json::from_slice(&text)?)),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Whether `start` must know what became of the first process.
+    fn waits(&self) -> bool {
+        self.hooks.poststart().is_some() || self.hooks.start_container().is_some()
+    }
+
+    /// Opens the other end of what the first process of the container in `dir` has open.
+    ///
+    /// # Errors
+    /// open(2)'s and fcntl(2)'s.
+    pub fn watch(&self, dir: &Path) -> io::Result<Option<Executed>> {
+        if !self.waits() {
+            return Ok(None);
+        }
+        // It would wait for a process that has ended.
+        let fifo = File::options()
+            .read(true)
+            .custom_flags(OFlag::O_NONBLOCK.bits())
+            .open(dir.join(EXECUTED))?;
+        fcntl(&fifo, FcntlArg::F_SETFL(OFlag::empty()))?;
+        Ok(Some(Executed(fifo)))
+    }
+
+    /// Runs the `poststart` hooks.
+    ///
+    /// # Errors
+    /// The first hook that fails, and why. The specification has the container stopped then.
+    pub fn after_start(&self, state: &State) -> Result<(), String> {
+        let state = self.told(state);
+        self.hooks
+            .poststart()
+            .iter()
+            .flatten()
+            .try_for_each(|hook| self.run("poststart", hook, &state))
+    }
+
+    /// Runs the `poststop` hooks. One that fails is a warning, and the next one's turn comes.
+    pub fn after_end(&self, state: &State) {
+        let state = self.told(state);
+        for hook in self.hooks.poststop().iter().flatten() {
+            if let Err(why) = self.run("poststop", hook, &state) {
+                tracing::warn!("{why}");
+            }
+        }
+    }
+
+    fn told(&self, state: &State) -> State {
+        State { bundle: self.bundle.clone(), ..state.clone() }
+    }
+
+    fn run(&self, kind: &str, hook: &Hook, state: &State) -> Result<(), String> {
+        // As runc and crun have it; a caller may have removed it by now.
+        let cwd = self.bundle.is_dir().then_some(&*self.bundle);
+        run_hooks(Some(&vec![hook.clone()]), Some(state), cwd, None, None)
+            .map_err(|e| format!("{kind} hook {}: {}", hook.path().display(), log::chain(&e)))
+    }
+}
+
+/// What becomes of the first process once it is told to start.
+#[derive(Debug)]
+pub struct Executed(File);
+
+impl Executed {
+    /// Waits until it executes the user's program, or ends.
+    ///
+    /// # Errors
+    /// Its own words if it could not.
+    pub fn wait(mut self) -> Result<(), String> {
+        let mut words = String::new();
+        self.0.read_to_string(&mut words).map_err(|e| format!("wait for the program: {e}"))?;
+        if words.is_empty() { Ok(()) } else { Err(words) }
+    }
+}
+
+/// Says in the first process why it will not execute the user's program.
+pub fn tell(executed: &File, why: &str) {
+    // Nobody reads if `start` is gone.
+    let mut end: &File = executed;
+    let _ = end.write_all(why.as_bytes());
+}
+
+/// Whether no hook of the caller's namespaces is another than Docker's, which hands a network namespace to the daemon.
+pub fn are_dockers(hooks: &Hooks) -> bool {
+    let outside = [hooks.prestart(), hooks.create_runtime()].into_iter().flatten().flatten();
+    outside.map(relay::name).all(|name| name == Some("libnetwork-setkey"))
 }

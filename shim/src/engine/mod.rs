@@ -8,8 +8,10 @@
 //! | `delegate/` | another runtime, in its own words, with our root |
 //! | `normal.rs` | a configuration in words that the embedded engine understands |
 //! | `exec.rs`, `enter.rs`, `workload.rs` | one more process; its way in; the last steps before the image's own code runs |
+//! | `filter.rs` | the seccomp filter of a first process, loaded when the engine is done |
 //! | `sealed.rs`, `descriptors.rs`, `home.rs` | our own executable, and what is open on the host, out of a container's reach; no code of the image in this process |
-//! | `refused.rs`, `resources.rs`, `hooks.rs` | what the engine would leave out: refused, completed, done |
+//! | `refused.rs`, `resources.rs` | what the engine would leave out: refused, completed |
+//! | `hooks.rs`, `relay.rs` | the caller's hooks: when they run, where, and what they are told |
 //! | `volumes.rs`, `propagation.rs`, `cleared.rs`, `memory.rs` | bind mounts of every propagation and flag, file systems in memory that begin with a copy |
 //! | `birth.rs` | the engine in a process that is born in the container's cgroup |
 //! | `session.rs` | keyring, streams and terminal of a process |
@@ -24,12 +26,14 @@ mod descriptors;
 mod embedded;
 mod enter;
 mod exec;
+mod filter;
 mod home;
 mod hooks;
 mod memory;
 mod normal;
 mod propagation;
 mod refused;
+mod relay;
 mod resources;
 mod sealed;
 mod session;
@@ -45,8 +49,10 @@ pub use embedded::{CreateOptions, Embedded, EngineError, Status};
 #[cfg(any(test, feature = "fuzz"))]
 pub use exec::process;
 pub use exec::{Tenant, Terminal, add_capabilities, wait};
+pub use hooks::CallersHooks;
 pub use normal::{Labels, SpecError, normalise};
 pub use propagation::leads_out;
+pub use relay::stand_in;
 pub use sealed::{SealError, seal, seal_early};
 pub use volumes::{VolumeError, Volumes};
 

@@ -3,20 +3,27 @@
 
 use std::collections::HashMap;
 use std::ffi::CString;
+use std::fs::File;
+use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::OnceLock;
 
 use caps::{CapSet, Capability};
+use libcontainer::container::State;
+use libcontainer::hooks::run_hooks;
 use libcontainer::seccomp::initialize_seccomp;
 use libcontainer::workload::{
     Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError,
 };
-use nix::unistd::{AccessFlags, access, execve};
-use oci_spec::runtime::{LinuxSeccomp, Spec};
+use nix::unistd::{AccessFlags, Pid, access, close, execve};
+use oci_spec::runtime::{Hook, LinuxSeccomp, Spec};
 
-use super::home;
+use super::filter::Late;
 use super::normal::UNKNOWN_HOME;
+use super::{home, hooks};
 use crate::label::ProcessLabel;
+use crate::log;
 
 /// Where programs are looked for if the process has no PATH.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -24,6 +31,21 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 /// The capabilities an `exec` keeps until its filter is loaded: loading needs CAP_SYS_ADMIN
 /// (seccomp(2), without no_new_privs), taking capabilities out of the bounding set CAP_SETPCAP.
 pub const LATE_CAPABILITIES: [Capability; 2] = [Capability::CAP_SYS_ADMIN, Capability::CAP_SETPCAP];
+
+/// What the first process of a container does besides executing the user's program.
+#[derive(Debug, Clone, Default)]
+pub struct AtStart {
+    /// The filter, where the engine would load it too early.
+    pub filter: Option<Late>,
+    /// A descriptor that it inherited and that must not be there while it waits.
+    pub close: Option<RawFd>,
+    /// Closed by execve(2), and written to if there is none.
+    pub executed: Option<Rc<File>>,
+    /// The `startContainer` hooks.
+    pub hooks: Vec<Hook>,
+    /// What they are told.
+    pub state: Option<State>,
+}
 
 /// How the process is confined beyond what the engine does.
 #[derive(Debug, Clone, Default)]
@@ -34,6 +56,8 @@ pub struct Workload {
     pub filter: Option<Box<LinuxSeccomp>>,
     /// Of an `exec`: capabilities that were lent for the filter and must go.
     pub lent: Vec<Capability>,
+    /// Of a first process.
+    pub start: AtStart,
     /// The environment that the engine made of the configuration's.
     environment: OnceLock<HashMap<String, String>>,
 }
@@ -46,20 +70,59 @@ impl Workload {
         filter: Option<Box<LinuxSeccomp>>,
         lent: Vec<Capability>,
     ) -> Self {
-        Self { label, filter, lent, environment: OnceLock::new() }
+        Self { label, filter, lent, start: AtStart::default(), environment: OnceLock::new() }
     }
 
-    /// The environment in the form of execve(2).
-    fn environment(&self, uid: u32) -> Result<Vec<CString>, String> {
-        let variables = self.environment.get().ok_or("the engine gave no environment")?;
-        variables
-            .iter()
-            .map(|(name, value)| match format!("{name}={value}") {
-                unknown if unknown == UNKNOWN_HOME => format!("HOME={}", home::of_user(uid)),
-                known => known,
+    /// The environment as the process gets it.
+    fn environment(&self, uid: u32) -> Result<HashMap<String, String>, String> {
+        let mut variables = self.environment.get().ok_or("the engine gave no environment")?.clone();
+        if let Some(home) = variables.get_mut("HOME")
+            && format!("HOME={home}") == UNKNOWN_HOME
+        {
+            *home = home::of_user(uid);
+        }
+        Ok(variables)
+    }
+
+    /// Runs the hooks of a first process, in the environment that it gets.
+    fn run_hooks(&self, environment: &HashMap<String, String>) -> Result<(), String> {
+        let AtStart { hooks, state, .. } = &self.start;
+        hooks.iter().try_for_each(|hook| {
+            let (one, own) = (vec![hook.clone()], Some(Pid::this().as_raw()));
+            let state = state.clone().map(|state| State { pid: own, ..state });
+            run_hooks(Some(&one), state.as_ref(), None, None, Some(environment)).map_err(|e| {
+                format!("startContainer hook {}: {}", hook.path().display(), log::chain(&e))
             })
-            .map(|text| CString::new(text).map_err(|e| format!("process.env: {e}")))
-            .collect()
+        })
+    }
+
+    /// Executes the user's program, and returns why it could not.
+    fn execute(&self, spec: &Spec) -> Result<std::convert::Infallible, String> {
+        let uid = spec.process().as_ref().map_or(0, |process| process.user().uid());
+        let environment = self.environment(uid)?;
+        self.run_hooks(&environment)?;
+        let (path, args) = program(spec)?;
+        let env = environment
+            .iter()
+            .map(|(name, value)| CString::new(format!("{name}={value}")))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|e| format!("process.env: {e}"))?;
+        for lent in &self.lent {
+            caps::drop(None, CapSet::Bounding, *lent)
+                .map_err(|e| format!("drop {lent} from the bounding set: {e}"))?;
+        }
+        if let Some(filter) = &self.filter {
+            // Last before execve. The lent capabilities end with it: they are no longer in the
+            // bounding set, nor inheritable, nor ambient (capabilities(7), "Transformation of
+            // capabilities during execve()").
+            match initialize_seccomp(filter) {
+                Ok(None) => {}
+                Ok(Some(_)) => return Err("a seccomp listener has no place in exec".into()),
+                Err(e) => return Err(format!("load the seccomp filter: {e}")),
+            }
+        }
+        let Err(error) = execve(&path, &args, &env);
+        Err(format!("exec {path:?}: {error}"))
     }
 }
 
@@ -67,9 +130,15 @@ impl Executor for Workload {
     /// Runs before `create` reports success, so that what fails here fails `create`.
     fn validate(&self, spec: &Spec) -> Result<(), ExecutorValidationError> {
         let refused = ExecutorValidationError::ArgValidationError;
+        if let Some(open) = self.start.close {
+            close(open).map_err(|e| refused(format!("close what belongs to the host: {e}")))?;
+        }
         program(spec).map_err(refused)?;
-        match &self.label {
-            Some(label) => label.set_for_exec().map_err(|e| refused(e.to_string())),
+        if let Some(label) = &self.label {
+            label.set_for_exec().map_err(|e| refused(e.to_string()))?;
+        }
+        match &self.start.filter {
+            Some(filter) => filter.load().map_err(refused),
             None => Ok(()),
         }
     }
@@ -81,26 +150,11 @@ impl Executor for Workload {
     }
 
     fn exec(&self, spec: &Spec) -> Result<(), ExecutorError> {
-        let fail = |why: String| ExecutorError::Execution(why.into());
-        let (path, args) = program(spec).map_err(fail)?;
-        let uid = spec.process().as_ref().map_or(0, |process| process.user().uid());
-        let env = self.environment(uid).map_err(fail)?;
-        for lent in &self.lent {
-            caps::drop(None, CapSet::Bounding, *lent)
-                .map_err(|e| fail(format!("drop {lent} from the bounding set: {e}")))?;
+        let Err(why) = self.execute(spec);
+        if let Some(executed) = &self.start.executed {
+            hooks::tell(executed, &why);
         }
-        if let Some(filter) = &self.filter {
-            // Last before execve. The lent capabilities end with it: they are no longer in the
-            // bounding set, nor inheritable, nor ambient (capabilities(7), "Transformation of
-            // capabilities during execve()").
-            match initialize_seccomp(filter) {
-                Ok(None) => {}
-                Ok(Some(_)) => return Err(fail("a seccomp listener has no place in exec".into())),
-                Err(e) => return Err(fail(format!("load the seccomp filter: {e}"))),
-            }
-        }
-        let Err(error) = execve(&path, &args, &env);
-        Err(fail(format!("exec {path:?}: {error}")))
+        Err(ExecutorError::Execution(why.into()))
     }
 }
 

@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use oci_spec::runtime::{Process, Spec};
+use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType, Process, Spec};
 
 use super::{Container, LifecycleError};
 use crate::bundle::{Bundle, ContainerId};
 use crate::cli::Verb;
 use crate::engine::{
-    Choice, CreateOptions, Delegate, Embedded, Engine, EngineError, Labels, Volumes, leads_out,
-    normalise, refuse_others,
+    CallersHooks, Choice, CreateOptions, Delegate, Embedded, Engine, EngineError, Labels, Volumes,
+    leads_out, normalise, refuse_others,
 };
 use crate::image;
 use crate::record::{Lock, Record, RecordError, Rootfs};
@@ -48,10 +48,12 @@ impl Container {
     pub fn create(&self, engine: &Engine, order: &Order<'_>) -> Result<u8, LifecycleError> {
         let mut bundle = Bundle::load(order.bundle)?;
         let mode = Mode::of(|key| annotation(&bundle.spec, key), bundle.readonly)?;
-        let (labels, mut volumes) = match engine {
+        let (labels, mut volumes, hooks) = match engine {
             Engine::Embedded(_) => self.adapt(&mut bundle, &order.options)?,
             // It reads the caller's own configuration and does with it as it always does.
-            Engine::Delegate(_) => (Labels::of(&bundle.spec)?, Volumes::default()),
+            Engine::Delegate(_) => {
+                (Labels::of(&bundle.spec)?, Volumes::default(), CallersHooks::default())
+            }
         };
         if self.engine.exists()? || engine.has_traces() {
             return Err(RecordError::Exists { id: self.id.clone() }.into());
@@ -59,7 +61,7 @@ impl Container {
         let mut lock = self.claim()?;
         let handed = self.make(&bundle, mode, &labels, order).and_then(|()| match engine {
             Engine::Embedded(embedded) => {
-                self.embed(embedded, &mut bundle, &labels, &mut volumes, order)
+                self.embed(embedded, &mut bundle, &labels, &mut volumes, &hooks, order)
             }
             Engine::Delegate(delegate) => self.delegate(delegate, order.verb, &mut lock),
         });
@@ -69,19 +71,22 @@ impl Container {
         Ok(handed?.status)
     }
 
-    /// Puts the configuration into the embedded engine's words. Volumes are opened here, because this process may leave
-    /// the host's mount namespace when it makes the root.
+    /// Puts the configuration into the embedded engine's words. Volumes and the hooks' namespace are opened here, because
+    /// this process may leave the host's mount namespace when it makes the root.
     fn adapt(
         &self,
         bundle: &mut Bundle,
         options: &CreateOptions,
-    ) -> Result<(Labels, Volumes), LifecycleError> {
+    ) -> Result<(Labels, Volumes, CallersHooks), LifecycleError> {
         let systemd = options.systemd_cgroup;
         let labels = normalise(&mut bundle.spec, &bundle.path, self.id.as_str(), systemd)?;
         if wants_terminal(&bundle.spec) && options.console_socket.is_none() {
             return Err(EngineError::Console.into());
         }
-        Ok((labels, Volumes::open(&mut bundle.spec, &self.storage.volumes())?))
+        let hooks = CallersHooks::take(&mut bundle.spec, &bundle.path).map_err(|source| {
+            LifecycleError::File { step: "open", path: "/proc/self/ns/mnt".into(), source }
+        })?;
+        Ok((labels, Volumes::open(&mut bundle.spec, &self.storage.volumes())?, hooks))
     }
 
     /// Claims the ID, also over the record of a `create` or `delete` that died.
@@ -114,6 +119,7 @@ impl Container {
             readonly: bundle.readonly,
             mode,
             mapped_ids: has_id_mappings(&bundle.spec),
+            own_mounts: has_own_mounts(&bundle.spec),
             image: image::identify(&bundle.root, self.id.as_str()),
         });
         // The shared root is in a mount namespace of this process's own, from which nothing comes back. The embedded
@@ -212,11 +218,12 @@ impl Container {
         bundle: &mut Bundle,
         labels: &Labels,
         volumes: &mut Volumes,
+        hooks: &CallersHooks,
         order: &Order<'_>,
     ) -> Result<Handed, LifecycleError> {
         volumes.place(&bundle.root, &mut bundle.spec)?;
         self.scratch("config.json", &bundle.spec)?;
-        embedded.create(&bundle.spec, labels, volumes, &order.options)?;
+        embedded.create(&bundle.spec, labels, volumes, hooks, &order.options)?;
         Ok(Handed { status: 0, stays: true })
     }
 
@@ -268,6 +275,16 @@ fn annotation<'a>(spec: &'a Spec, key: &str) -> Option<&'a str> {
 
 fn wants_terminal(spec: &Spec) -> bool {
     spec.process().as_ref().and_then(Process::terminal).unwrap_or(false)
+}
+
+/// A namespace with a path is another's; an empty path is none.
+fn has_own_mounts(spec: &Spec) -> bool {
+    let namespaces = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_deref());
+    let own = |namespace: &LinuxNamespace| {
+        let path = namespace.path().as_ref().filter(|path| !path.as_os_str().is_empty());
+        namespace.typ() == LinuxNamespaceType::Mount && path.is_none()
+    };
+    namespaces.unwrap_or_default().iter().any(own)
 }
 
 fn has_id_mappings(spec: &Spec) -> bool {

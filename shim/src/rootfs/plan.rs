@@ -79,6 +79,9 @@ pub struct Facts {
     pub mode: Mode,
     /// Whether the container has ID mappings of its own (`linux.uidMappings`).
     pub mapped_ids: bool,
+    /// Whether the container gets a mount namespace of its own. In another, be it the host's, our bind is not to be seen,
+    /// and nothing that is mounted there ends with the container.
+    pub own_mounts: bool,
     /// The image, or why it is not known for certain.
     pub image: Result<Image, Doubt>,
 }
@@ -104,6 +107,9 @@ pub fn plan(facts: Facts) -> Plan {
     match facts {
         Facts { mode: Mode::Off, .. } => as_given("the annotation dev.sharedroot.mode is off"),
         Facts { mapped_ids: true, .. } => as_given("the container has ID mappings of its own"),
+        Facts { own_mounts: false, .. } => {
+            as_given("the container has no mount namespace of its own")
+        }
         Facts { image: Err(doubt), .. } => Plan::AsGiven { why: doubt.to_string() },
         Facts { image: Ok(image), mode: Mode::Private, .. } => Plan::Private(image),
         Facts { image: Ok(image), readonly: true, .. } => Plan::Shared(image),
@@ -133,14 +139,23 @@ mod tests {
     #[test]
     fn the_plan_follows_the_facts() {
         let image = || Ok(crate::image::example());
-        let facts =
-            |readonly, mode, mapped_ids| Facts { readonly, mode, mapped_ids, image: image() };
+        let facts = |readonly, mode, mapped_ids| Facts {
+            readonly,
+            mode,
+            mapped_ids,
+            own_mounts: true,
+            image: image(),
+        };
         assert!(matches!(plan(facts(true, Mode::Auto, false)), Plan::Shared(_)));
         assert!(matches!(plan(facts(true, Mode::Shared, false)), Plan::Shared(_)));
         assert!(matches!(plan(facts(false, Mode::Auto, false)), Plan::Private(_)));
         assert!(matches!(plan(facts(true, Mode::Private, false)), Plan::Private(_)));
         assert!(matches!(plan(facts(true, Mode::Off, false)), Plan::AsGiven { .. }));
         assert!(matches!(plan(facts(true, Mode::Auto, true)), Plan::AsGiven { .. }));
+        for mode in [Mode::Auto, Mode::Shared, Mode::Private] {
+            let hosts = Facts { own_mounts: false, ..facts(true, mode, false) };
+            assert!(matches!(plan(hosts), Plan::AsGiven { .. }), "{mode:?}");
+        }
         let unknown = Facts { image: Err(Doubt::example()), ..facts(true, Mode::Auto, false) };
         assert!(matches!(plan(unknown), Plan::AsGiven { .. }));
     }
