@@ -115,6 +115,7 @@ fn vm_unknown_files_of_a_cgroup_are_refused() {
     before.nothing_left();
 }
 
+/// Ours alone: runc runs no hook after one that failed, though the specification wants a warning and the next.
 #[test]
 fn vm_sharedroot_ends_a_container_whatever_its_hooks_do() {
     let runtime = Runtime::sharedroot();
@@ -137,6 +138,7 @@ fn vm_sharedroot_ends_a_container_whatever_its_hooks_do() {
     before.nothing_left();
 }
 
+/// Ours alone: runc runs these hooks in `create`, and crun's container goes on.
 #[test]
 fn vm_sharedroot_stops_a_container_whose_poststart_hook_fails() {
     let runtime = Runtime::sharedroot();
@@ -164,6 +166,7 @@ fn vm_a_hook_has_its_time() {
     before.nothing_left();
 }
 
+/// Ours alone: what the embedded engine cannot do, runc or crun can.
 #[test]
 fn vm_sharedroot_refuses_by_name() {
     let runtime = Runtime::sharedroot();
@@ -191,7 +194,7 @@ fn vm_sharedroot_refuses_by_name() {
     before.nothing_left();
 }
 
-/// runc's keys, as `RUNTIME=runc` shows them.
+/// runc's keys, as `RUNTIME=runc` shows them; crun has one more.
 #[test]
 fn vm_json_has_runcs_keys() {
     let runtime = Runtime::of_env();
