@@ -40,14 +40,18 @@ fn vm_no_process_starts_without_its_label() {
     const UNKNOWN: &str = "system_u:system_r:no_such_t:s0";
     let runtime = Runtime::of_env();
     let bundle = Bundle::new(&runtime, &["sleep", "1000"]);
-    let container = runtime.start(&bundle);
+    // A keyring of the container's own would get the label first, and be what is refused.
+    let create =
+        |id: &str| runtime.cmd(&["create", "--no-new-keyring", "--bundle", bundle.str(), id]).run();
+    let container = runtime.container(unique_name("label"));
+    create(&container.id).ok();
+    container.call("start", &[]).ok();
     let exec = container.exec(&["--process-label", UNKNOWN], &["echo", "ran"]);
     assert!(exec.status != 0 && exec.stdout.is_empty(), "{exec}");
     let before = Census::take();
     bundle.edit(|config| config["process"]["selinuxLabel"] = json!(UNKNOWN));
-    let id = unique_name("label");
-    let create = runtime.cmd(&["create", "--bundle", bundle.str(), &id]).run();
-    assert_ne!(create.status, 0, "{create}");
+    let refused = create(&unique_name("label"));
+    assert_ne!(refused.status, 0, "{refused}");
     before.nothing_left();
 }
 

@@ -264,13 +264,15 @@ fn vm_sharedroot_honours_the_scheduler() {
     });
     let container = runtime.start(&bundle);
     runs(&container, "sleep");
-    for pid in [container.pid().to_string(), "exec".to_owned()] {
-        let stat = match &*pid {
-            "exec" => container.exec(&[], &["cat", "/proc/self/stat"]).ok(),
-            pid => fs::read_to_string(format!("/proc/{pid}/stat")).unwrap(),
-        };
+    let look = json!({ "cwd": "/", "args": ["cat", "/proc/self/stat"], "env": ["PATH=/bin"],
+                       "user": { "uid": 0, "gid": 0 } });
+    for (who, stat) in [
+        ("init", fs::read_to_string(format!("/proc/{}/stat", container.pid())).unwrap()),
+        ("exec by flags", container.exec(&[], &["cat", "/proc/self/stat"]).ok()),
+        ("exec by a description", exec_file(&container, &look).ok()),
+    ] {
         // proc_pid_stat(5): nice is field 19, the policy 41; 3 is SCHED_BATCH.
         let fields: Vec<_> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
-        assert_eq!((fields[16], fields[38]), ("5", "3"), "{pid}: {stat}");
+        assert_eq!((fields[16], fields[38]), ("5", "3"), "{who}: {stat}");
     }
 }
