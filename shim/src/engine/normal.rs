@@ -84,11 +84,10 @@ pub fn normalise(
         normalise_mount(mount, bundle, labels.mount.as_ref());
     }
     if let Some(linux) = spec.linux_mut() {
-        // Without limits the engine would not even enforce that devices are denied.
-        let limits = linux.resources().clone().unwrap_or_else(resources::none);
-        let limits = linux.resources_mut().insert(limits);
-        resources::complete(limits)?;
-        resources::deny_devices(limits);
+        // Without any, the engine would leave out the device rules that every container gets.
+        let mut resources = linux.resources().clone().unwrap_or_default();
+        resources::complete(&mut resources)?;
+        linux.set_resources(Some(resources));
         let given = linux.cgroups_path().as_deref().filter(|path| !path.as_os_str().is_empty());
         let path = match given {
             Some(path) if systemd_cgroup => {
@@ -100,6 +99,7 @@ pub fn normalise(
             None => format!("/{id}").into(),
         };
         linux.set_cgroups_path(Some(path));
+        linux.resources_mut().iter_mut().for_each(resources::deny_devices);
         // The engine would put it on every mount, also where the kernel has one superblock for
         // all (mqueue, cgroup) and refuses a second context.
         linux.set_mount_label(None);

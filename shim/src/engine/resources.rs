@@ -17,14 +17,6 @@ pub fn complete(resources: &mut LinuxResources) -> Result<(), SpecError> {
     complete_for(resources, Path::new("/sys/fs/cgroup/cgroup.controllers").exists())
 }
 
-/// No limits.
-#[must_use]
-pub fn none() -> LinuxResources {
-    let mut none = LinuxResources::default();
-    none.set_devices(None);
-    none
-}
-
 /// Puts the rule that denies every device before the others, where runc begins, too: a cgroup of version 1 begins with
 /// what the one above it may, and the engine enforces no rule at all without `linux.resources`.
 pub fn deny_devices(resources: &mut LinuxResources) {
