@@ -17,7 +17,7 @@ use oci_spec::runtime::{
 
 use super::birth;
 use super::descriptors::close_inherited;
-use super::normal::{SpecError, normalise_process, refuse_no_apparmor, refuse_no_user};
+use super::normal::{SpecError, normalise_process, refuse_no_user};
 use super::workload::{LATE_CAPABILITIES, Workload};
 use super::{Embedded, EngineError, session};
 use crate::label::{self, LabelError, ProcessLabel};
@@ -54,7 +54,7 @@ impl Tenant {
     /// [`SpecError`] naming the field.
     pub fn new(spec: &Spec, mut process: Process) -> Result<Self, SpecError> {
         refuse_no_user(&process)?;
-        refuse_no_apparmor(&process)?;
+        super::normal::refuse_no_apparmor(&process)?;
         refuse_user_namespace(spec)?;
         check(spec, &process)?;
         if let Some(init) = spec.process() {
