@@ -348,6 +348,9 @@ mod tests {
         assert_eq!(got.io_priority(), init.io_priority());
         assert_eq!(got.scheduler(), init.scheduler());
         assert_eq!(got.exec_cpu_affinity(), init.exec_cpu_affinity());
+        let profile = r#","apparmorProfile":"the-containers""#;
+        let confined = Tenant::new(&spec(profile), process()).unwrap().process;
+        assert_eq!(confined.apparmor_profile().as_deref(), Some("the-containers"));
         let mut own = process();
         own.set_oom_score_adj(Some(5));
         assert_eq!(Tenant::new(&spec(extra), own).unwrap().process.oom_score_adj(), Some(5));
