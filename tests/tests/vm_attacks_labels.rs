@@ -5,6 +5,9 @@ use std::fs;
 
 use serde_json::json;
 use sharedroot_tests::attack::{allow, targets};
+use sharedroot_tests::bundle::Bundle;
+use sharedroot_tests::census::Census;
+use sharedroot_tests::command::unique_name;
 use sharedroot_tests::lab::TempDir;
 use sharedroot_tests::runtime::Runtime;
 
@@ -30,6 +33,27 @@ const REDIRECT: &str = "
     busybox mount -t tmpfs none /proc && mkdir -p /proc/self /proc/thread-self
     busybox mount --rbind /tmp/1 /proc/self
     busybox mount --rbind /tmp/1 /proc/thread-self";
+
+/// Without its label a process would be confined as its caller is, which is not at all.
+#[test]
+fn vm_no_process_starts_without_its_label() {
+    const UNKNOWN: &str = "system_u:system_r:no_such_t:s0";
+    let runtime = Runtime::of_env();
+    let bundle = Bundle::new(&runtime, &["sleep", "1000"]);
+    // A keyring of the container's own would get the label first, and be what is refused.
+    let create =
+        |id: &str| runtime.cmd(&["create", "--no-new-keyring", "--bundle", bundle.str(), id]).run();
+    let container = runtime.container(unique_name("label"));
+    create(&container.id).ok();
+    container.call("start", &[]).ok();
+    let exec = container.exec(&["--process-label", UNKNOWN], &["echo", "ran"]);
+    assert!(exec.status != 0 && exec.stdout.is_empty(), "{exec}");
+    let before = Census::take();
+    bundle.edit(|config| config["process"]["selinuxLabel"] = json!(UNKNOWN));
+    let refused = create(&unique_name("label"));
+    assert_ne!(refused.status, 0, "{refused}");
+    before.nothing_left();
+}
 
 #[test]
 fn vm_the_label_of_an_exec_is_not_swallowed() {

@@ -94,6 +94,7 @@ fn with_perl(runtime: &Runtime) -> Bundle {
     bundle
 }
 
+/// The keyring's name is runc's; crun makes one under another.
 #[test]
 fn vm_session_keyring_is_the_containers() {
     let runtime = Runtime::of_env();
@@ -146,9 +147,10 @@ fn exec_file(container: &Container<'_>, process: &Value) -> sharedroot_tests::co
     container.cmd("exec", &["--process", path.to_str().unwrap()]).run()
 }
 
+/// Ours alone: by a description without them runc leaves the caller's limits as they are, crun also the score.
 #[test]
-fn vm_exec_has_what_its_description_leaves_out() {
-    let runtime = Runtime::of_env();
+fn vm_sharedroot_gives_exec_what_its_description_leaves_out() {
+    let runtime = Runtime::sharedroot();
     let bundle = Bundle::new(&runtime, &["sleep", "1000"]);
     bundle.edit(|config| {
         config["process"]["oomScoreAdj"] = json!(77);
@@ -165,14 +167,23 @@ fn vm_exec_has_what_its_description_leaves_out() {
     let process = json!({ "cwd": "/", "args": look, "env": ["PATH=/bin"], "user": user });
     assert_eq!(exec_file(&container, &process).ok(), "99\n77");
     let limits = json!([{ "type": "RLIMIT_SIGPENDING", "soft": 50, "hard": 60 }]);
-    let mut own = process.clone();
+    let mut own = process;
     own["rlimits"] = limits;
     assert_eq!(exec_file(&container, &own).ok(), "50\n77");
+}
 
+#[test]
+fn vm_exec_is_checked_before_it_is_begun() {
+    let runtime = Runtime::of_env();
+    let bundle = Bundle::new(&runtime, &["sleep", "1000"]);
+    let container = runtime.start(&bundle);
     assert_eq!(
         container.exec(&["--additional-gids", "44", "--additional-gids", "45"], &["id", "-G"]).ok(),
         "0 44 45"
     );
+    let user = json!({ "uid": 0, "gid": 0 });
+    let process = json!({ "cwd": "/", "args": ["true"], "env": ["PATH=/bin"], "user": user });
+    exec_file(&container, &process).ok();
     let mut wrong = process.clone();
     wrong["cwd"] = json!("etc");
     let refused = exec_file(&container, &wrong);
@@ -225,6 +236,7 @@ fn vm_unknown_capabilities_are_left_out() {
     assert_eq!(status_line(container.pid(), "CapBnd"), "0000000000000020");
 }
 
+/// Ours alone: runc has a personality since 1.2 only, and crun leaves out the flags that it does not know.
 #[test]
 fn vm_sharedroot_sets_the_personality() {
     let runtime = Runtime::sharedroot();
@@ -241,6 +253,7 @@ fn vm_sharedroot_sets_the_personality() {
     assert!(refused.status != 0 && refused.stderr.contains("linux.personality.flags"), "{refused}");
 }
 
+/// Ours alone: runc has it since 1.2 only, and neither gives it to an `exec` by flags.
 #[test]
 fn vm_sharedroot_honours_the_scheduler() {
     let runtime = Runtime::sharedroot();
@@ -251,14 +264,16 @@ fn vm_sharedroot_honours_the_scheduler() {
     });
     let container = runtime.start(&bundle);
     runs(&container, "sleep");
-    for pid in [container.pid().to_string(), "exec".to_owned()] {
-        let stat = match &*pid {
-            "exec" => container.exec(&[], &["cat", "/proc/self/stat"]).ok(),
-            pid => fs::read_to_string(format!("/proc/{pid}/stat")).unwrap(),
-        };
+    let look = json!({ "cwd": "/", "args": ["cat", "/proc/self/stat"], "env": ["PATH=/bin"],
+                       "user": { "uid": 0, "gid": 0 } });
+    for (who, stat) in [
+        ("init", fs::read_to_string(format!("/proc/{}/stat", container.pid())).unwrap()),
+        ("exec by flags", container.exec(&[], &["cat", "/proc/self/stat"]).ok()),
+        ("exec by a description", exec_file(&container, &look).ok()),
+    ] {
         // proc_pid_stat(5): nice is field 19, the policy 41; 3 is SCHED_BATCH.
         let fields: Vec<_> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
-        assert_eq!((fields[16], fields[38]), ("5", "3"), "{pid}: {stat}");
+        assert_eq!((fields[16], fields[38]), ("5", "3"), "{who}: {stat}");
     }
 }
 

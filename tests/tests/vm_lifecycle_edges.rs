@@ -97,7 +97,8 @@ fn vm_the_working_directory_is_made() {
     assert_eq!(runtime.cmd(&["run", "--bundle", bundle.str(), &id]).run().ok(), "/made/for/it");
 }
 
-/// CVE-2019-5736: the process that waits in the container still runs the host's binary.
+/// CVE-2019-5736: the process that waits in the container still runs the host's binary. Ours alone: runc and crun run a
+/// copy, of another inode; `vm_attacks_executable` makes the attack on either.
 #[test]
 fn vm_sharedroot_keeps_its_executable_out_of_reach() {
     let runtime = Runtime::sharedroot();
@@ -119,6 +120,7 @@ fn vm_sharedroot_keeps_its_executable_out_of_reach() {
     assert_eq!(refused, ErrorKind::ReadOnlyFilesystem);
 }
 
+/// Ours alone, for it is about our own records.
 #[test]
 fn vm_sharedroot_releases_an_abandoned_record() {
     let runtime = Runtime::sharedroot();

@@ -3,6 +3,7 @@
 use std::fs;
 
 use serde_json::json;
+use sharedroot_tests::attack::allow;
 use sharedroot_tests::bundle::Bundle;
 use sharedroot_tests::command::{out, run, unique_name};
 use sharedroot_tests::docker::{Container, runtime};
@@ -93,6 +94,34 @@ fn vm_a_container_is_a_scope_of_its_slice() {
     systemd(&["delete", &id]).ok();
     wait_for("the unit is gone", || (property(&unit, "LoadState") == "not-found").then_some(()));
     assert!(!fs::exists(format!("/sys/fs/cgroup/system.slice/{unit}")).expect("look"));
+}
+
+/// systemd makes the cgroup; what may be opened in it is the configuration's word.
+#[test]
+fn vm_device_rules_are_enforced_in_a_scope() {
+    // The guest's root disk is 98:0.
+    const LOOK: &str = "busybox mknod /dev/disk b 98 0 || exit 9
+        for device in disk zero; do if (exec 3< /dev/$device); then echo $device; fi; done";
+    let runtime = Runtime::of_env();
+    let bundle = Bundle::new(&runtime, &["sh", "-c", LOOK]);
+    let deny = json!({ "allow": false, "access": "rwm" });
+    let disk = json!({ "allow": true, "type": "b", "major": 98, "minor": 0, "access": "rm" });
+    for (resources, opened) in [
+        (json!({}), "zero"),
+        (json!({ "devices": [deny] }), "zero"),
+        (json!({ "devices": [deny, disk] }), "disk\nzero"),
+    ] {
+        let id = unique_name("devices");
+        bundle.edit(|config| {
+            config["root"]["readonly"] = json!(false);
+            allow(config, &["CAP_MKNOD", "CAP_DAC_OVERRIDE"]);
+            config["linux"]["cgroupsPath"] = json!(format!("system.slice:lab:{id}"));
+            config["linux"]["resources"] = resources.clone();
+        });
+        let _ = fs::remove_file(bundle.path().join("rootfs/dev/disk"));
+        let run = ["--systemd-cgroup", "run", "--bundle", bundle.str(), &id];
+        assert_eq!(runtime.cmd(&run).run().ok(), opened, "{resources}");
+    }
 }
 
 #[test]

@@ -55,6 +55,7 @@ impl Tenant {
     /// [`SpecError`] naming the field.
     pub fn new(spec: &Spec, mut process: Process) -> Result<Self, SpecError> {
         refuse_no_user(&process)?;
+        super::normal::refuse_no_apparmor(&process)?;
         refuse_user_namespace(spec)?;
         check(spec, &process)?;
         if let Some(init) = spec.process() {
@@ -326,6 +327,9 @@ mod tests {
         assert_eq!(got.io_priority(), init.io_priority());
         assert_eq!(got.scheduler(), init.scheduler());
         assert_eq!(got.exec_cpu_affinity(), init.exec_cpu_affinity());
+        let profile = r#","apparmorProfile":"the-containers""#;
+        let confined = Tenant::new(&spec(profile), process()).unwrap().process;
+        assert_eq!(confined.apparmor_profile().as_deref(), Some("the-containers"));
         let mut own = process();
         own.set_oom_score_adj(Some(5));
         assert_eq!(Tenant::new(&spec(extra), own).unwrap().process.oom_score_adj(), Some(5));

@@ -99,6 +99,7 @@ pub fn normalise(
     refused::check(spec)?;
     if let Some(process) = spec.process_mut() {
         refuse_no_user(process)?;
+        refuse_no_apparmor(process)?;
         normalise_process(process);
         keep_locked_memory(process);
     }
@@ -121,6 +122,7 @@ pub fn normalise(
             None => format!("/{id}").into(),
         };
         linux.set_cgroups_path(Some(path));
+        linux.resources_mut().iter_mut().for_each(resources::deny_devices);
         // The engine would put it on every mount, also where the kernel has one superblock for
         // all (mqueue, cgroup) and refuses a second context.
         linux.set_mount_label(None);
@@ -183,6 +185,26 @@ pub fn refuse_no_user(process: &Process) -> Result<(), SpecError> {
     })
 }
 
+/// Refuses an AppArmor profile on a host without AppArmor: the engine's write of it can succeed there, because another
+/// security module takes the file for its own.
+///
+/// # Errors
+/// [`SpecError::Unsupported`] naming the field.
+pub fn refuse_no_apparmor(process: &Process) -> Result<(), SpecError> {
+    let asked = process.apparmor_profile().as_deref().filter(|profile| !profile.is_empty());
+    match asked {
+        // As the engine looks; it does so in `create` only.
+        Some(profile) if !libcontainer::apparmor::is_enabled().unwrap_or(false) => {
+            Err(SpecError::Unsupported {
+                field: "process.apparmorProfile".to_owned(),
+                value: format!("{profile:?}"),
+                remedy: "this host has no apparmor to enforce it; leave it out",
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// `HOME` of a process whose configuration gives none; the engine would look itself for an empty one. Who says this in a
 /// configuration gets the same.
 pub const UNKNOWN_HOME: &str = "HOME=sharedroot:of-the-user";
@@ -199,6 +221,10 @@ pub fn normalise_process(process: &mut Process) {
     // The engine takes "given" for "true" when it orders seccomp and capabilities.
     if process.no_new_privileges() == Some(false) {
         process.set_no_new_privileges(None);
+    }
+    // The engine would look for AppArmor; runc takes an empty name for none.
+    if process.apparmor_profile().as_deref() == Some("") {
+        process.set_apparmor_profile(None);
     }
     // The engine would leave it the caller's.
     if process.user().umask().is_none() {
@@ -278,6 +304,30 @@ mod tests {
         let caps = process.capabilities().as_ref().unwrap();
         for set in [caps.bounding(), caps.effective(), caps.permitted(), caps.ambient()] {
             assert_eq!(set.as_ref().map(std::collections::HashSet::len), Some(0));
+        }
+    }
+
+    #[test]
+    fn no_profile_is_no_question_of_apparmor() {
+        let mut spec = spec(
+            r#"{"ociVersion":"1.2.0","process":{"cwd":"/","args":["x"],"user":{"uid":0,"gid":0},
+                "apparmorProfile":""}}"#,
+        );
+        normalise(&mut spec, Path::new("/b"), "c", false).unwrap();
+        assert_eq!(spec.process().as_ref().unwrap().apparmor_profile(), &None);
+    }
+
+    #[test]
+    fn devices_are_denied_whatever_is_left_out() {
+        for linux in ["{}", r#"{"resources":{}}"#, r#"{"resources":{"devices":[]}}"#] {
+            let mut spec = spec(&format!(r#"{{"ociVersion":"1.2.0","linux":{linux}}}"#));
+            normalise(&mut spec, Path::new("/b"), "c", false).unwrap();
+            let resources = spec.linux().as_ref().unwrap().resources().as_ref().unwrap();
+            let rules = resources.devices().as_ref().unwrap();
+            assert_eq!((rules.len(), rules[0].allow()), (1, false), "{linux}");
+            let once = spec.clone();
+            normalise(&mut spec, Path::new("/b"), "c", false).unwrap();
+            assert_eq!(spec, once, "{linux}");
         }
     }
 

@@ -1,10 +1,11 @@
 //! `linux.resources` in what the engine writes: two limits of cgroup v2 it leaves out are given to
-//! it as files by name (`unified`), and what nobody would enforce is refused.
+//! it as files by name (`unified`), what nobody would enforce is refused, and devices are denied unless
+//! a rule allows them.
 
 use std::collections::HashMap;
 use std::path::Path;
 
-use oci_spec::runtime::LinuxResources;
+use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceType, LinuxResources};
 
 use super::normal::SpecError;
 
@@ -14,6 +15,20 @@ use super::normal::SpecError;
 /// [`SpecError`] naming the field.
 pub fn complete(resources: &mut LinuxResources) -> Result<(), SpecError> {
     complete_for(resources, Path::new("/sys/fs/cgroup/cgroup.controllers").exists())
+}
+
+/// Puts the rule that denies every device before the others, where runc begins, too: a cgroup of version 1 begins with
+/// what the one above it may, and the engine enforces no rule at all without `linux.resources`.
+pub fn deny_devices(resources: &mut LinuxResources) {
+    let mut rules = resources.devices().clone().unwrap_or_default();
+    let is_for_all =
+        |rule: &LinuxDeviceCgroup| rule.typ().unwrap_or_default() == LinuxDeviceType::A;
+    if !rules.first().is_some_and(is_for_all) {
+        let mut deny = LinuxDeviceCgroup::default();
+        deny.set_allow(false).set_typ(Some(LinuxDeviceType::A)).set_access(Some("rwm".to_owned()));
+        rules.insert(0, deny);
+        resources.set_devices(Some(rules));
+    }
 }
 
 fn complete_for(resources: &mut LinuxResources, unified: bool) -> Result<(), SpecError> {
@@ -75,6 +90,21 @@ mod tests {
 
     fn file(resources: &LinuxResources, name: &str) -> Option<String> {
         resources.unified().as_ref()?.get(name).cloned()
+    }
+
+    #[test]
+    fn devices_are_denied_before_they_are_allowed() {
+        let rules = |text: &str| {
+            let mut resources = completed(text, true).unwrap();
+            deny_devices(&mut resources);
+            let rules = resources.devices().clone().unwrap();
+            rules.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let kmsg = r#"{"allow":true,"type":"c","major":1,"minor":11,"access":"r"}"#;
+        assert_eq!(rules("{}"), ["a *:* rwm"]);
+        assert_eq!(rules(&format!(r#"{{"devices":[{kmsg}]}}"#)), ["a *:* rwm", "c 1:11 r"]);
+        let dockers = format!(r#"{{"devices":[{{"allow":false,"access":"rwm"}},{kmsg}]}}"#);
+        assert_eq!(rules(&dockers), ["a *:* rwm", "c 1:11 r"]);
     }
 
     #[test]
