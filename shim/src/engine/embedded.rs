@@ -2,101 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::container::{Container, ContainerStatus};
 use libcontainer::error::LibcontainerError;
-use libcontainer::syscall::syscall::SyscallType;
-use oci_spec::runtime::Spec;
 
-use super::birth::{self, Birth, Birthplace};
-use super::descriptors::close_inherited;
-use super::hooks::{CallersHooks, Executed, Later};
-use super::normal::{Labels, SpecError};
-use super::volumes::Volumes;
-use super::workload::Workload;
-use super::{filter, session, signal};
+use super::EngineError;
+use super::hooks::{Executed, Later};
+use super::signal;
 use crate::bundle::ContainerId;
-use crate::forbidden::Forbidden;
-use crate::json::JsonError;
 use crate::log::{self, engine_words};
-
-/// A verb of the engine that failed on a container.
-#[derive(Debug, thiserror::Error)]
-pub enum EngineError {
-    /// There is no container of that ID. runc's words, which containerd's shim looks for.
-    #[error("container {id} does not exist")]
-    NotFound {
-        /// The container ID.
-        id: ContainerId,
-    },
-    /// A signal for a container that has ended. runc's words, which containerd's shim looks for.
-    #[error("kill {id}: container not running")]
-    NotRunning {
-        /// The container ID.
-        id: ContainerId,
-    },
-    /// The verb does not fit the container's status.
-    #[error("{verb} {id}: the container is {status}")]
-    WrongStatus {
-        /// The verb.
-        verb: &'static str,
-        /// The container ID.
-        id: ContainerId,
-        /// Its status.
-        status: Status,
-    },
-    /// Not a signal that this host knows.
-    #[error("kill: {signal:?} is no signal; give a name such as TERM or a number from 1 to 64")]
-    Signal {
-        /// What was given.
-        signal: String,
-    },
-    /// libcontainer's own error.
-    #[error("{verb} {id}: {why}")]
-    Engine {
-        /// The verb.
-        verb: &'static str,
-        /// The container ID.
-        id: ContainerId,
-        /// What the engine logged first, which is closest to the cause, or what it returned.
-        why: String,
-    },
-    /// The container's cgroup did not answer or obey.
-    #[error("{verb} {id}: cgroup")]
-    Cgroup {
-        /// The verb.
-        verb: &'static str,
-        /// The container ID.
-        id: ContainerId,
-        /// The library's reasons.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// `update --resources` is not of OCI's form.
-    #[error("{path} is not LinuxResources: {source}")]
-    Resources {
-        /// The file, `-` for standard input.
-        path: PathBuf,
-        /// What and where.
-        source: JsonError,
-    },
-    /// A limit that cannot be enforced.
-    #[error(transparent)]
-    Limit(#[from] SpecError),
-    /// What the specification forbids.
-    #[error(transparent)]
-    Forbidden(#[from] Forbidden),
-    /// A description of a process for `exec` cannot be used.
-    #[error("exec {id}: {what}")]
-    Process {
-        /// The container ID.
-        id: ContainerId,
-        /// What is wrong.
-        what: String,
-    },
-    /// The terminal and its socket do not fit.
-    #[error("process.terminal is true, so --console-socket must name a socket to receive it")]
-    Console,
-}
 
 /// The status of a container, in runc's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,7 +51,7 @@ impl From<ContainerStatus> for Status {
 }
 
 /// The file beside the configuration that says when the init process started.
-const STARTED: &str = "init-started";
+pub(super) const STARTED: &str = "init-started";
 
 /// When a process started, in clock ticks after boot (proc_pid_stat(5), field 22): with the number
 /// it tells a process from a later one. `None` if there is no such process.
@@ -146,25 +59,6 @@ pub(super) fn started(pid: i32) -> Option<String> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The second field is the command in parentheses, which may hold anything.
     stat.rsplit_once(") ")?.1.split_whitespace().nth(19).map(str::to_owned)
-}
-
-/// How `create` is wanted.
-#[derive(Debug, Default)]
-pub struct CreateOptions {
-    /// File that receives the process ID.
-    pub pid_file: Option<PathBuf>,
-    /// Socket that receives the terminal.
-    pub console_socket: Option<PathBuf>,
-    /// Further descriptors to pass.
-    pub preserve_fds: i32,
-    /// Enter the root with MS_MOVE and chroot.
-    pub no_pivot: bool,
-    /// Let systemd manage the cgroup.
-    pub systemd_cgroup: bool,
-    /// The caller will not wait.
-    pub detach: bool,
-    /// Stay in the caller's session keyring.
-    pub no_new_keyring: bool,
 }
 
 /// One container of one state root.
@@ -188,6 +82,11 @@ impl Embedded {
     #[must_use]
     pub fn id(&self) -> &ContainerId {
         &self.id
+    }
+
+    /// The state root.
+    pub(super) fn root(&self) -> &Path {
+        &self.root
     }
 
     /// Our own directory of this container.
@@ -215,139 +114,6 @@ impl Embedded {
             id: self.id.clone(),
             why: engine_words().unwrap_or_else(|| log::chain(&source)),
         }
-    }
-
-    pub(super) fn builder(&self) -> Result<ContainerBuilder, LibcontainerError> {
-        ContainerBuilder::new(self.id.to_string(), SyscallType::default())
-            .with_root_path(&self.root)
-    }
-
-    /// Makes the container and leaves it waiting for `start`.
-    ///
-    /// # Errors
-    /// [`EngineError::Engine`]; nothing of the container is left then.
-    pub fn create(
-        &self,
-        spec: &Spec,
-        labels: &Labels,
-        volumes: &Volumes,
-        hooks: &CallersHooks,
-        options: &CreateOptions,
-    ) -> Result<(), EngineError> {
-        let wrong = |what: String| EngineError::Process { id: self.id.clone(), what };
-        close_inherited(options.preserve_fds)
-            .map_err(|e| wrong(format!("close what the caller left open: {e}")))?;
-        self.leave_callers_session(labels.process.as_ref(), options.no_new_keyring)?;
-        if let Some(process) = spec.process() {
-            session::give_streams(spec, process);
-        }
-        let mut workload = Workload::new(labels.process.clone(), None, Vec::new());
-        workload.start = hooks
-            .keep(&self.bundle, spec, self.id.as_str())
-            .map_err(|e| wrong(format!("keep the hooks: {e}")))?;
-        let bundle = self.engines_bundle(spec, &mut workload).map_err(wrong)?;
-        let build = || {
-            self.builder()?
-                .with_executor(workload.clone())
-                .with_pid_file(options.pid_file.as_ref())?
-                .with_console_socket(options.console_socket.as_ref())
-                .with_preserved_fds(options.preserve_fds)
-                .as_init(&bundle)
-                .with_systemd(options.systemd_cgroup)
-                .with_detach(options.detach)
-                .with_no_pivot(options.no_pivot)
-                .build()
-        };
-        // `hack/bench runtime` reads these two lines.
-        tracing::debug!("the engine begins");
-        let place = birth::of_new(spec);
-        let built = match &place {
-            Some(place) => self.born("create", place, !options.detach, || {
-                build().map(|container| container.pid().map_or(0, |pid| pid.as_raw()))
-            }),
-            None => build().map(|_| 0).map_err(self.fail("create")),
-        };
-        tracing::debug!("the engine is done");
-        let made = built.and_then(|_| self.load("create")).and_then(|container| {
-            self.complete(spec, &container, volumes, options).inspect_err(|_| {
-                let _ = self.delete(true);
-            })
-        });
-        if made.is_err() && self.exists() {
-            // The engine leaves its directory behind when it refuses before the first fork.
-            let _ = std::fs::remove_dir_all(self.dir());
-        }
-        if let (Err(_), Some(place)) = (&made, &place) {
-            place.remove();
-        }
-        if made.is_err() {
-            hooks.undo(spec, self.id.as_str());
-        }
-        made
-    }
-
-    /// The bundle that the engine reads for `create`. Another than our own where the filter is not the engine's to load.
-    fn engines_bundle(&self, spec: &Spec, workload: &mut Workload) -> Result<PathBuf, String> {
-        let mut engines = spec.clone();
-        let Some(filter) = filter::Late::take(&mut engines) else { return Ok(self.bundle.clone()) };
-        workload.start.filter = Some(filter);
-        let bundle = self.bundle.join("engine");
-        let text = serde_json::to_vec(&engines).map_err(|e| e.to_string())?;
-        std::fs::create_dir(&bundle)
-            .and_then(|()| std::fs::write(bundle.join("config.json"), text))
-            .map_err(|e| format!("write {}: {e}", bundle.display()))?;
-        Ok(bundle)
-    }
-
-    /// Runs the engine in a process that is born in `place`; what it started must be there, too.
-    pub(super) fn born(
-        &self,
-        verb: &'static str,
-        place: &Birthplace,
-        adopt: bool,
-        work: impl Fn() -> Result<i32, LibcontainerError>,
-    ) -> Result<i32, EngineError> {
-        let fail = |why: String| EngineError::Engine {
-            verb,
-            id: self.id.clone(),
-            why: engine_words().unwrap_or(why),
-        };
-        let decoy = self.bundle.join("cgroup.procs");
-        let birth = place.run(&decoy, adopt, || work().map_err(|e| log::chain(&e)));
-        match birth.map_err(|e| fail(format!("start the engine in its cgroup: {e}")))? {
-            Birth::Process(pid) if place.holds(pid) => Ok(pid),
-            Birth::Process(_) => Err(fail("its process is not in its cgroup".to_owned())),
-            Birth::Refused(why) => Err(fail(why)),
-            // A policy without `mounton` for cgroup_t does that.
-            Birth::Exposed(why) => {
-                tracing::debug!("the engine moves its process into the cgroup itself: {why}");
-                work().map_err(self.fail(verb))
-            }
-            Birth::Killed => Err(fail("the engine was killed".to_owned())),
-        }
-    }
-
-    /// What the engine leaves out of `create`.
-    fn complete(
-        &self,
-        spec: &Spec,
-        container: &Container,
-        volumes: &Volumes,
-        options: &CreateOptions,
-    ) -> Result<(), EngineError> {
-        let pid = container.pid().map_or(0, |pid| pid.as_raw());
-        if options.systemd_cgroup {
-            self.restrict_devices(pid)?;
-        }
-        let wrong = |what: String| EngineError::Process { id: self.id.clone(), what };
-        volumes.settle(pid).map_err(|e| wrong(e.to_string()))?;
-        if let Some(process) = spec.process() {
-            session::give_terminal(pid, spec, process);
-            self.hand_over_cgroup(pid, spec, process)?;
-        }
-        let started = started(pid).ok_or_else(|| wrong("its process has ended".to_owned()))?;
-        std::fs::write(self.bundle.join(STARTED), started)
-            .map_err(|e| wrong(format!("write {STARTED}: {e}")))
     }
 
     /// What the engine knows of the container.

@@ -4,7 +4,7 @@
 //! | file | its story |
 //! |---|---|
 //! | `choice.rs` | which engine a new container gets, and whether its program is safe to run |
-//! | `embedded.rs` | libcontainer, told what to do and asked what is |
+//! | `embedded.rs`, `create.rs`, `error.rs` | libcontainer, told what to do and asked what is; a new container; what fails |
 //! | `delegate/` | another runtime, in its own words, with our root |
 //! | `normal.rs` | a configuration in words that the embedded engine understands |
 //! | `exec.rs`, `enter.rs`, `workload.rs` | one more process; its way in; the last steps before the image's own code runs |
@@ -21,10 +21,12 @@ mod birth;
 mod cgroup;
 mod choice;
 mod cleared;
+mod create;
 mod delegate;
 mod descriptors;
 mod embedded;
 mod enter;
+mod error;
 mod exec;
 mod filter;
 mod home;
@@ -44,8 +46,10 @@ mod workload;
 
 pub use cgroup::{Limits, event, refuse_others, update};
 pub use choice::{Choice, ChoiceError, Dialect, VARIABLE};
+pub use create::CreateOptions;
 pub use delegate::{Delegate, DelegateError, features};
-pub use embedded::{CreateOptions, Embedded, EngineError, Status};
+pub use embedded::{Embedded, Status};
+pub use error::EngineError;
 #[cfg(any(test, feature = "fuzz"))]
 pub use exec::process;
 pub use exec::{Tenant, Terminal, add_capabilities, wait};

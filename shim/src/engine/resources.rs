@@ -5,21 +5,50 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use caps::{CapSet, Capability, has_cap};
 use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceType, LinuxResources};
 
 use super::normal::SpecError;
+
+/// The limits for this host's cgroups, with the device rules that every container gets: without any limits the engine
+/// would leave those out, too.
+///
+/// # Errors
+/// [`SpecError`] naming the field.
+pub fn of_container(given: Option<LinuxResources>) -> Result<Option<LinuxResources>, SpecError> {
+    if given.is_none() && is_unified() && !may_load_rules() {
+        tracing::warn!(
+            "the container has no device rules: the configuration has no linux.resources, and to load rules takes \
+             CAP_SYS_RESOURCE"
+        );
+        return Ok(None);
+    }
+    let mut resources = given.unwrap_or_default();
+    complete(&mut resources)?;
+    deny_devices(&mut resources);
+    Ok(Some(resources))
+}
 
 /// Completes the limits for this host's cgroups.
 ///
 /// # Errors
 /// [`SpecError`] naming the field.
 pub fn complete(resources: &mut LinuxResources) -> Result<(), SpecError> {
-    complete_for(resources, Path::new("/sys/fs/cgroup/cgroup.controllers").exists())
+    complete_for(resources, is_unified())
+}
+
+fn is_unified() -> bool {
+    Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
+}
+
+/// The engine raises RLIMIT_MEMLOCK before it loads rules into cgroup v2.
+fn may_load_rules() -> bool {
+    has_cap(None, CapSet::Effective, Capability::CAP_SYS_RESOURCE).unwrap_or(false)
 }
 
 /// Puts the rule that denies every device before the others, where runc begins, too: a cgroup of version 1 begins with
-/// what the one above it may, and the engine enforces no rule at all without `linux.resources`.
-pub fn deny_devices(resources: &mut LinuxResources) {
+/// what the one above it may.
+fn deny_devices(resources: &mut LinuxResources) {
     let mut rules = resources.devices().clone().unwrap_or_default();
     let is_for_all =
         |rule: &LinuxDeviceCgroup| rule.typ().unwrap_or_default() == LinuxDeviceType::A;
