@@ -10,7 +10,7 @@ use oci_spec::runtime::Spec;
 
 use super::birth::{self, Birth, Birthplace};
 use super::descriptors::close_inherited;
-use super::hooks::{CallersHooks, Executed, Later};
+use super::hooks::{CallersHooks, HookFailed, Later};
 use super::normal::{Labels, SpecError};
 use super::volumes::Volumes;
 use super::workload::Workload;
@@ -60,6 +60,16 @@ pub enum EngineError {
         id: ContainerId,
         /// What the engine logged first, which is closest to the cause, or what it returned.
         why: String,
+    },
+    /// A hook of the caller's.
+    #[error("{verb} {id}: {source}")]
+    Hook {
+        /// The verb.
+        verb: &'static str,
+        /// The container ID.
+        id: ContainerId,
+        /// Which hook, and why.
+        source: HookFailed,
     },
     /// The container's cgroup did not answer or obey.
     #[error("{verb} {id}: cgroup")]
@@ -375,14 +385,18 @@ impl Embedded {
         let executed = later.as_ref().map(|later| later.watch(&self.bundle)).transpose();
         let executed = executed.map_err(|e| wrong(format!("watch its start: {e}")))?.flatten();
         container.start().map_err(self.fail("start"))?;
-        executed
-            .map_or(Ok(()), Executed::wait)
-            .and_then(|()| later.map_or(Ok(()), |later| later.after_start(&container.state)))
-            .map_err(|why| {
-                // The specification has a container stopped whose hook fails.
-                let _ = self.kill("KILL", false);
-                EngineError::Engine { verb: "start", id: self.id.clone(), why }
-            })
+        let id = &self.id;
+        let engine = |why| EngineError::Engine { verb: "start", id: id.clone(), why };
+        let ran = executed.map_or(Ok(()), |executed| executed.wait().map_err(engine));
+        let hook = |source| EngineError::Hook { verb: "start", id: id.clone(), source };
+        ran.and_then(|()| match later {
+            Some(later) => later.after_start(&container.state).map_err(hook),
+            None => Ok(()),
+        })
+        .inspect_err(|_| {
+            // The specification has a container stopped whose hook fails.
+            let _ = self.kill("KILL", false);
+        })
     }
 
     /// The hooks that run after `create`.
