@@ -296,3 +296,32 @@ fn vm_poststop_hooks_undo_a_failed_creation() {
     assert_eq!(state["status"], "stopped");
     before.nothing_left();
 }
+
+#[test]
+fn vm_run_calls_every_hook_in_its_turn() {
+    let runtime = Runtime::of_env();
+    // Without a hook of the caller's namespaces the engine is born in the container's cgroup.
+    for outside in [true, false] {
+        let bundle = writable(&runtime);
+        let order = bundle.path().join("order");
+        bundle.edit(|config| {
+            config["process"]["args"] = json!(["echo", "process"]);
+            for kind in ["prestart", "createRuntime", "createContainer", "poststart", "poststop"] {
+                if outside || kind.starts_with("post") {
+                    let say = |n| hook(&format!("echo {kind}{n} >> {}", order.display()));
+                    config["hooks"][kind] = json!([say(1), say(2)]);
+                }
+            }
+        });
+        let id = unique_name("run");
+        assert_eq!(runtime.cmd(&["run", "--bundle", bundle.str(), &id]).run().ok(), "process");
+        let kinds: &[&str] = if outside {
+            &["prestart", "createRuntime", "createContainer", "poststart", "poststop"]
+        } else {
+            &["poststart", "poststop"]
+        };
+        let wanted: Vec<_> = kinds.iter().flat_map(|k| [1, 2].map(|n| format!("{k}{n}"))).collect();
+        let found = fs::read_to_string(&order).unwrap();
+        assert_eq!(found.lines().collect::<Vec<_>>(), wanted);
+    }
+}

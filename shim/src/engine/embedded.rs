@@ -6,7 +6,7 @@ use libcontainer::container::{Container, ContainerStatus};
 use libcontainer::error::LibcontainerError;
 
 use super::EngineError;
-use super::hooks::{Executed, Later};
+use super::hooks::Later;
 use super::signal;
 use crate::bundle::ContainerId;
 use crate::log::{self, engine_words};
@@ -147,14 +147,18 @@ impl Embedded {
         let executed = later.as_ref().map(|later| later.watch(&self.bundle)).transpose();
         let executed = executed.map_err(|e| wrong(format!("watch its start: {e}")))?.flatten();
         container.start().map_err(self.fail("start"))?;
-        executed
-            .map_or(Ok(()), Executed::wait)
-            .and_then(|()| later.map_or(Ok(()), |later| later.after_start(&container.state)))
-            .map_err(|why| {
-                // The specification has a container stopped whose hook fails.
-                let _ = self.kill("KILL", false);
-                EngineError::Engine { verb: "start", id: self.id.clone(), why }
-            })
+        let id = &self.id;
+        let engine = |why| EngineError::Engine { verb: "start", id: id.clone(), why };
+        let ran = executed.map_or(Ok(()), |executed| executed.wait().map_err(engine));
+        let hook = |source| EngineError::Hook { verb: "start", id: id.clone(), source };
+        ran.and_then(|()| match later {
+            Some(later) => later.after_start(&container.state).map_err(hook),
+            None => Ok(()),
+        })
+        .inspect_err(|_| {
+            // The specification has a container stopped whose hook fails.
+            let _ = self.kill("KILL", false);
+        })
     }
 
     /// The hooks that run after `create`.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::Status;
+use super::hooks::HookFailed;
 use super::normal::SpecError;
 use crate::bundle::ContainerId;
 use crate::forbidden::Forbidden;
@@ -48,6 +49,16 @@ pub enum EngineError {
         id: ContainerId,
         /// What the engine logged first, which is closest to the cause, or what it returned.
         why: String,
+    },
+    /// A hook of the caller's.
+    #[error("{verb} {id}: {source}")]
+    Hook {
+        /// The verb.
+        verb: &'static str,
+        /// The container ID.
+        id: ContainerId,
+        /// Which hook, and why.
+        source: HookFailed,
     },
     /// The container's cgroup did not answer or obey.
     #[error("{verb} {id}: cgroup")]

@@ -5,6 +5,7 @@
 //! before the process is executed, and take a failed `startContainer` hook for a start. So it gets those of `create`
 //! only, each behind a [`relay`], and the others are run here, told of the caller's bundle.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::AsRawFd;
@@ -13,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use libcontainer::container::{ContainerStatus, State};
-use libcontainer::hooks::run_hooks;
+use libcontainer::hooks::{HookError, run_hooks};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::stat::Mode;
 use oci_spec::runtime::{Hook, Hooks, Spec};
@@ -147,22 +148,19 @@ impl Later {
     /// Runs the `poststart` hooks.
     ///
     /// # Errors
-    /// The first hook that fails, and why. The specification has the container stopped then.
-    pub fn after_start(&self, state: &State) -> Result<(), String> {
+    /// The first hook that fails. The specification has the container stopped then.
+    pub fn after_start(&self, state: &State) -> Result<(), HookFailed> {
         let state = self.told(state);
-        self.hooks
-            .poststart()
-            .iter()
-            .flatten()
-            .try_for_each(|hook| self.run("poststart", hook, &state))
+        let mut hooks = self.hooks.poststart().iter().flatten();
+        hooks.try_for_each(|hook| call("poststart", hook, &state, self.cwd(), None))
     }
 
     /// Runs the `poststop` hooks. One that fails is a warning, and the next one's turn comes.
     pub fn after_end(&self, state: &State) {
         let state = self.told(state);
         for hook in self.hooks.poststop().iter().flatten() {
-            if let Err(why) = self.run("poststop", hook, &state) {
-                tracing::warn!("{why}");
+            if let Err(failed) = call("poststop", hook, &state, self.cwd(), None) {
+                tracing::warn!("{}", log::chain(&failed));
             }
         }
     }
@@ -171,12 +169,34 @@ impl Later {
         State { bundle: self.bundle.clone(), ..state.clone() }
     }
 
-    fn run(&self, kind: &str, hook: &Hook, state: &State) -> Result<(), String> {
-        // As runc and crun have it; a caller may have removed it by now.
-        let cwd = self.bundle.is_dir().then_some(&*self.bundle);
-        run_hooks(Some(&vec![hook.clone()]), Some(state), cwd, None, None)
-            .map_err(|e| format!("{kind} hook {}: {}", hook.path().display(), log::chain(&e)))
+    /// Where the hooks run, as with crun. The caller may have removed it by now.
+    fn cwd(&self) -> Option<&Path> {
+        self.bundle.is_dir().then_some(&self.bundle)
     }
+}
+
+/// A hook that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{kind} hook {path}: {source}")]
+pub struct HookFailed {
+    kind: &'static str,
+    path: PathBuf,
+    source: HookError,
+}
+
+/// Runs one hook. Without an environment of its own it has `environment`.
+///
+/// # Errors
+/// [`HookFailed`].
+pub fn call(
+    kind: &'static str,
+    hook: &Hook,
+    state: &State,
+    cwd: Option<&Path>,
+    environment: Option<&HashMap<String, String>>,
+) -> Result<(), HookFailed> {
+    run_hooks(Some(&vec![hook.clone()]), Some(state), cwd, None, environment)
+        .map_err(|source| HookFailed { kind, path: hook.path().clone(), source })
 }
 
 /// What becomes of the first process once it is told to start.

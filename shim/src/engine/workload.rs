@@ -11,7 +11,6 @@ use std::sync::OnceLock;
 
 use caps::{CapSet, Capability};
 use libcontainer::container::State;
-use libcontainer::hooks::run_hooks;
 use libcontainer::seccomp::initialize_seccomp;
 use libcontainer::workload::{
     Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError,
@@ -86,13 +85,11 @@ impl Workload {
 
     /// Runs the hooks of a first process, in the environment that it gets.
     fn run_hooks(&self, environment: &HashMap<String, String>) -> Result<(), String> {
-        let AtStart { hooks, state, .. } = &self.start;
-        hooks.iter().try_for_each(|hook| {
-            let (one, own) = (vec![hook.clone()], Some(Pid::this().as_raw()));
-            let state = state.clone().map(|state| State { pid: own, ..state });
-            run_hooks(Some(&one), state.as_ref(), None, None, Some(environment)).map_err(|e| {
-                format!("startContainer hook {}: {}", hook.path().display(), log::chain(&e))
-            })
+        let Some(state) = &self.start.state else { return Ok(()) };
+        let state = State { pid: Some(Pid::this().as_raw()), ..state.clone() };
+        self.start.hooks.iter().try_for_each(|hook| {
+            hooks::call("startContainer", hook, &state, None, Some(environment))
+                .map_err(|failed| log::chain(&failed))
         })
     }
 
