@@ -1,4 +1,5 @@
-//! The terminal of a process, and the agent that a container's filter asks. Generic: `RUNTIME=runc` must pass too.
+//! What a process finds when it begins: its terminal, its signals, its network, and the agent that its filter asks. Generic:
+//! `RUNTIME=runc` must pass too.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -75,4 +76,44 @@ fn vm_exec_does_not_leave_the_agent_out() {
         assert_eq!(exec.ok(), "Seccomp:\t2");
     }
     assert_eq!(container.status(), "running");
+}
+
+/// A program whose reader has gone must end, not be told so: most do not look.
+#[test]
+fn vm_no_signal_is_ignored() {
+    let runtime = Runtime::of_env();
+    let bundle = Bundle::new(&runtime, &["grep", "SigIgn", "/proc/self/status"]);
+    let none = "SigIgn:\t0000000000000000";
+    let run = runtime.cmd(&["run", "--bundle", bundle.str(), &unique_name("signals")]).run();
+    assert_eq!(run.ok(), none, "init");
+    bundle.edit(|config| config["process"]["args"] = json!(["sleep", "1000"]));
+    let container = runtime.start(&bundle);
+    assert_eq!(container.exec(&[], &["grep", "SigIgn", "/proc/self/status"]).ok(), none, "exec");
+    let pipe = "(busybox yes; echo $? >&2) | true";
+    assert_eq!(container.exec(&[], &["sh", "-c", pipe]).stderr, "141\n");
+}
+
+#[test]
+fn vm_the_loopback_device_is_up() {
+    let runtime = Runtime::of_env();
+    let bundle = Bundle::new(&runtime, &["cat", "/sys/class/net/lo/flags"]);
+    let flags = || {
+        let id = unique_name("network");
+        runtime.cmd(&["run", "--bundle", bundle.str(), &id]).run().ok()
+    };
+    // IFF_UP and IFF_LOOPBACK (netdevice(7)).
+    assert_eq!(flags(), "0x9");
+    // In a network that somebody else made it is his.
+    let name = unique_name("net");
+    out(&["ip", "netns", "add", &name]);
+    bundle.edit(|config| {
+        for namespace in config["linux"]["namespaces"].as_array_mut().unwrap() {
+            if namespace["type"] == "network" {
+                namespace["path"] = json!(format!("/run/netns/{name}"));
+            }
+        }
+    });
+    let found = flags();
+    out(&["ip", "netns", "delete", &name]);
+    assert_eq!(found, "0x8");
 }

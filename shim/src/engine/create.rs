@@ -15,7 +15,7 @@ use super::hooks::CallersHooks;
 use super::normal::Labels;
 use super::volumes::Volumes;
 use super::workload::Workload;
-use super::{Embedded, EngineError, filter, session};
+use super::{Embedded, EngineError, filter, loopback, session};
 use crate::log::{self, engine_words};
 
 /// How `create` is wanted.
@@ -161,6 +161,7 @@ impl Embedded {
         let wrong =
             |why: String| EngineError::Engine { verb: "create", id: self.id().clone(), why };
         volumes.settle(pid).map_err(|e| wrong(e.to_string()))?;
+        loopback::set_up(spec, pid).map_err(|e| wrong(format!("set lo up: {e}")))?;
         if let Some(process) = spec.process() {
             session::give_terminal(pid, spec, process);
             self.hand_over_cgroup(pid, spec, process)?;

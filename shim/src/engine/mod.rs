@@ -14,7 +14,7 @@
 //! | `hooks.rs`, `relay.rs` | the caller's hooks: when they run, where, and what they are told |
 //! | `volumes.rs`, `propagation.rs`, `cleared.rs`, `memory.rs` | bind mounts of every propagation and flag, file systems in memory that begin with a copy |
 //! | `birth.rs` | the engine in a process that is born in the container's cgroup |
-//! | `session.rs` | keyring, streams and terminal of a process |
+//! | `session.rs`, `loopback.rs` | keyring, streams and terminal of a process; its own network's first device |
 //! | `cgroup.rs`, `stats.rs`, `signal.rs` | limits, figures, signals |
 
 mod birth;
@@ -31,6 +31,7 @@ mod exec;
 mod filter;
 mod home;
 mod hooks;
+mod loopback;
 mod memory;
 mod normal;
 mod propagation;

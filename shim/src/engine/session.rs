@@ -1,5 +1,5 @@
 //! What a process of a container must not inherit from the runtime's caller, and what it must own:
-//! the session keyring, supplementary groups, standard streams. The engine leaves all of them as
+//! the session keyring, supplementary groups, standard streams, ignored signals. The engine leaves all of them as
 //! they are, so they are put right in this process before the engine clones it.
 
 use std::fs::File;
@@ -12,7 +12,7 @@ use nix::unistd::setgroups;
 use oci_spec::runtime::{LinuxIdMapping, Process, Spec};
 use rustix::termios::{Winsize, tcsetwinsize};
 
-use super::{Embedded, EngineError};
+use super::{Embedded, EngineError, signal};
 use crate::label::ProcessLabel;
 
 /// The file beside the configuration that says that the container has no keyring of its own.
@@ -26,7 +26,7 @@ fn permissions() -> Permission {
 }
 
 impl Embedded {
-    /// Leaves the caller's groups and session keyring. `label` is the process's, for the keyring.
+    /// Leaves the caller's groups and session keyring, and what this program ignores. `label` is the process's, for the keyring.
     ///
     /// # Errors
     /// [`EngineError::Process`].
@@ -38,6 +38,7 @@ impl Embedded {
         let wrong = |what: String| EngineError::Process { id: self.id().clone(), what };
         // The engine sets the groups that the process has, and those of the caller if it has none.
         setgroups(&[]).map_err(|e| wrong(format!("leave the caller's groups: {e}")))?;
+        signal::handle_broken_pipes().map_err(|e| wrong(format!("handle SIGPIPE: {e}")))?;
         let mark = self.bundle().join(CALLERS_KEYRING);
         if keep_keyring {
             return File::create(&mark)

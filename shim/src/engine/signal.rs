@@ -1,6 +1,7 @@
 //! Signals by name and number, real-time ones among them, which images of systemd stop by
 //! (`STOPSIGNAL SIGRTMIN+3`).
 
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, sigaction};
 use rustix::process::{Pid, Signal};
 
 /// The first real-time signal that glibc leaves to programs.
@@ -29,6 +30,21 @@ pub fn parse(text: &str) -> Option<Signal> {
         return Some(unsafe { Signal::from_raw_unchecked(number) });
     }
     Signal::from_named_raw(number)
+}
+
+/// Takes SIGPIPE with a handler that does nothing, for the container's processes.
+///
+/// Rust's runtime ignores it, and what is ignored stays so across execve(2): no program of the container would end when
+/// nobody reads what it writes. A handler ends with execve(2); until then a write still fails with EPIPE.
+///
+/// # Errors
+/// sigaction(2)'s.
+#[expect(unsafe_code, reason = "no crate sets a handler without unsafe")]
+pub fn handle_broken_pipes() -> nix::Result<()> {
+    extern "C" fn nothing(_: i32) {}
+    let action = SigAction::new(SigHandler::Handler(nothing), SaFlags::SA_RESTART, SigSet::empty());
+    // SAFETY: a handler that does nothing may run at any moment (signal-safety(7)).
+    unsafe { sigaction(nix::sys::signal::Signal::SIGPIPE, &action) }.map(drop)
 }
 
 /// Sends `signal` to a process; that it is gone is no error.
