@@ -64,7 +64,11 @@ impl CallersHooks {
             PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), open.as_raw_fd()))
         });
         let place = |kind: Option<Vec<Hook>>, place: Where<'_>| {
-            kind.map(|list| list.iter().map(|hook| relay::before(hook, bundle, place)).collect())
+            let stand_in = |hook: &Hook| match is_dockers(hook) {
+                true => hook.clone(),
+                false => relay::before(hook, bundle, place),
+            };
+            kind.map(|list| list.iter().map(stand_in).collect())
         };
         let callers_place = Where::Callers(path.as_deref().unwrap_or(Path::new("")));
         let mut engines = Hooks::default();
@@ -222,8 +226,13 @@ pub fn tell(executed: &File, why: &str) {
     let _ = end.write_all(why.as_bytes());
 }
 
-/// Whether no hook of the caller's namespaces is another than Docker's, which hands a network namespace to the daemon.
+/// Whether no hook of the caller's namespaces is another than Docker's.
 pub fn are_dockers(hooks: &Hooks) -> bool {
-    let outside = [hooks.prestart(), hooks.create_runtime()].into_iter().flatten().flatten();
-    outside.map(relay::name).all(|name| name == Some("libnetwork-setkey"))
+    [hooks.prestart(), hooks.create_runtime()].into_iter().flatten().flatten().all(is_dockers)
+}
+
+/// Whether it is the hook of every container of Docker's, which hands a network namespace to the daemon. It asks for the
+/// process ID only, and mounts nothing, so it needs no stand-in and may run wherever the engine is.
+fn is_dockers(hook: &Hook) -> bool {
+    hook.args().as_ref().and_then(|args| args.first()).is_some_and(|a| a == "libnetwork-setkey")
 }
