@@ -123,12 +123,9 @@ impl Mounted {
     }
 
     /// A hook that mounts there, and says in which cgroup it runs.
-    fn by(&self, name: &str) -> Value {
+    fn hook(&self) -> Value {
         let at = self.0.display();
-        let mut hook =
-            hook(&format!("cat /proc/self/cgroup > {at}.cgroup; mount -t tmpfs hook {at}"));
-        hook["args"][0] = json!(name);
-        hook
+        hook(&format!("cat /proc/self/cgroup > {at}.cgroup; mount -t tmpfs hook {at}"))
     }
 
     #[track_caller]
@@ -151,28 +148,25 @@ fn vm_a_hook_mounts_on_the_host() {
     let runtime = Runtime::of_env();
     let volume =
         json!({ "destination": "/tmp", "type": "tmpfs", "source": "m", "options": ["tmpcopyup"] });
-    for kind in ["prestart", "createRuntime"] {
-        // Docker's hook may run in the container's cgroup, for the engine is born there; a prepared volume is in a mount
-        // namespace of `create`'s own.
-        for (name, volumes) in [("hook", false), ("hook", true), ("libnetwork-setkey", true)] {
-            let (bundle, dir) = (writable(&runtime), TempDir::new("hook"));
-            let mounted = Mounted::new(&dir);
-            bundle.edit(|config| {
-                config["hooks"][kind] = json!([mounted.by(name)]);
-                if volumes {
-                    config["mounts"].as_array_mut().unwrap().push(volume.clone());
-                }
-            });
-            let container = runtime.start(&bundle);
-            mounted.is_on_the_host();
-            if name == "hook" {
-                let own = fs::read_to_string("/proc/self/cgroup").unwrap();
-                let hooks = fs::read_to_string(dir.0.join("mounted.cgroup")).unwrap();
-                assert_eq!(hooks, own, "a hook is none of the container's processes");
+    // A prepared volume is in a mount namespace of `create`'s own.
+    for (kind, prepared) in
+        [("prestart", false), ("prestart", true), ("createRuntime", false), ("createRuntime", true)]
+    {
+        let (bundle, dir) = (writable(&runtime), TempDir::new("hook"));
+        let mounted = Mounted::new(&dir);
+        bundle.edit(|config| {
+            config["hooks"][kind] = json!([mounted.hook()]);
+            if prepared {
+                config["mounts"].as_array_mut().unwrap().push(volume.clone());
             }
-            let open = run(&["ls", "-l", &format!("/proc/{}/fd", container.pid())]).ok();
-            assert!(!open.contains("mnt:["), "{open}");
-        }
+        });
+        let container = runtime.start(&bundle);
+        mounted.is_on_the_host();
+        let own = fs::read_to_string("/proc/self/cgroup").unwrap();
+        let hooks = fs::read_to_string(dir.0.join("mounted.cgroup")).unwrap();
+        assert_eq!(hooks, own, "a hook is none of the container's processes");
+        let open = run(&["ls", "-l", &format!("/proc/{}/fd", container.pid())]).ok();
+        assert!(!open.contains("mnt:["), "{open}");
     }
 }
 
@@ -209,7 +203,7 @@ fn vm_sharedroot_runs_hooks_of_a_shared_root_on_the_host() {
     only_in_lab();
     let (runtime, image, dir) = (Runtime::sharedroot(), OfImage::new(), TempDir::new("hook"));
     let (bundle, mounted) = (image.bundle(&runtime), Mounted::new(&dir));
-    bundle.edit(|config| config["hooks"]["createRuntime"] = json!([mounted.by("hook")]));
+    bundle.edit(|config| config["hooks"]["createRuntime"] = json!([mounted.hook()]));
     let container = runtime.container(image.id.clone());
     runtime.cmd(&["create", "--bundle", bundle.str(), &image.id]).run().ok();
     assert!(root_of(container.pid()).is_on_dm(), "the root is the image's base");
