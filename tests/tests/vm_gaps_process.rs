@@ -277,9 +277,10 @@ fn vm_sharedroot_honours_the_scheduler() {
     }
 }
 
+/// As with crun; runc loads such a filter as early as the engine would.
 #[test]
-fn vm_a_filter_is_for_the_program_alone() {
-    let runtime = Runtime::of_env();
+fn vm_sharedroot_has_a_filter_for_the_program_alone() {
+    let runtime = Runtime::sharedroot();
     let bundle = Bundle::new(&runtime, &["sleep", "1000"]);
     bundle.edit(|config| {
         config["process"].as_object_mut().unwrap().remove("noNewPrivileges");
