@@ -4,13 +4,13 @@ use std::path::PathBuf;
 
 use libcontainer::container::Container;
 use libcontainer::container::builder::ContainerBuilder;
-use libcontainer::error::LibcontainerError;
 use libcontainer::syscall::syscall::SyscallType;
 use oci_spec::runtime::Spec;
 
-use super::birth::{self, Birth, Birthplace};
+use super::birth;
 use super::descriptors::close_inherited;
 use super::embedded::{STARTED, started};
+use super::first::{self, Unborn};
 use super::hooks::CallersHooks;
 use super::normal::Labels;
 use super::volumes::Volumes;
@@ -62,28 +62,17 @@ impl Embedded {
         workload.start = hooks
             .keep(self.bundle(), spec, self.id().as_str())
             .map_err(|e| wrong(format!("keep the hooks: {e}")))?;
-        let bundle = self.engines_bundle(spec, &mut workload).map_err(wrong)?;
-        let build = || {
-            ContainerBuilder::new(self.id().to_string(), SyscallType::default())
-                .with_root_path(self.root())?
-                .with_executor(workload.clone())
-                .with_pid_file(options.pid_file.as_ref())?
-                .with_console_socket(options.console_socket.as_ref())
-                .with_preserved_fds(options.preserve_fds)
-                .as_init(&bundle)
-                .with_systemd(options.systemd_cgroup)
-                .with_detach(options.detach)
-                .with_no_pivot(options.no_pivot)
-                .build()
-        };
+        let mut engines = spec.clone();
+        workload.start.filter = filter::Late::take(&mut engines);
         // `hack/bench runtime` reads these two lines.
         tracing::debug!("the engine begins");
-        let place = birth::of_new(spec);
+        let simple = !options.systemd_cgroup && first::is_simple(spec);
+        let place = simple.then(|| birth::of_new(spec)).flatten();
         let built = match &place {
-            Some(place) => self.born(place, !options.detach, || {
-                build().map(|container| container.pid().map_or(0, |pid| pid.as_raw()))
-            }),
-            None => build().map(|_| 0).map_err(self.fail("create")),
+            Some(place) => Unborn::new(self, engines, workload, place, options)
+                .and_then(Unborn::bear)
+                .map_err(|why| wrong(engine_words().unwrap_or_else(|| log::chain(&*why)))),
+            None => self.build(&engines, workload, options),
         };
         tracing::debug!("the engine is done");
         let made = built.and_then(|_| self.load("create")).and_then(|container| {
@@ -104,46 +93,36 @@ impl Embedded {
         made
     }
 
-    /// The bundle that the engine reads for `create`. Another than our own where the filter is not the engine's to load.
-    fn engines_bundle(&self, spec: &Spec, workload: &mut Workload) -> Result<PathBuf, String> {
-        let mut engines = spec.clone();
-        let Some(filter) = filter::Late::take(&mut engines) else {
-            return Ok(self.bundle().to_owned());
-        };
-        workload.start.filter = Some(filter);
-        let bundle = self.bundle().join("engine");
-        let text = serde_json::to_vec(&engines).map_err(|e| e.to_string())?;
-        std::fs::create_dir(&bundle)
-            .and_then(|()| std::fs::write(bundle.join("config.json"), text))
-            .map_err(|e| format!("write {}: {e}", bundle.display()))?;
-        Ok(bundle)
-    }
-
-    /// Runs the engine in a process that is born in `place`; what it started must be there, too.
-    fn born(
+    /// The engine's own way, which is longer.
+    fn build(
         &self,
-        place: &Birthplace,
-        adopt: bool,
-        work: impl Fn() -> Result<i32, LibcontainerError>,
-    ) -> Result<i32, EngineError> {
-        let fail = |why: String| EngineError::Engine {
-            verb: "create",
-            id: self.id().clone(),
-            why: engine_words().unwrap_or(why),
+        spec: &Spec,
+        workload: Workload,
+        options: &CreateOptions,
+    ) -> Result<(), EngineError> {
+        // Another bundle than ours, where the filter is not the engine's to load.
+        let bundle = self.bundle().join("engine");
+        std::fs::create_dir(&bundle)
+            .and_then(|()| std::fs::write(bundle.join("config.json"), serde_json::to_vec(spec)?))
+            .map_err(|e| EngineError::Engine {
+                verb: "create",
+                id: self.id().clone(),
+                why: format!("write {}: {e}", bundle.display()),
+            })?;
+        let build = || {
+            ContainerBuilder::new(self.id().to_string(), SyscallType::default())
+                .with_root_path(self.root())?
+                .with_executor(workload)
+                .with_pid_file(options.pid_file.as_ref())?
+                .with_console_socket(options.console_socket.as_ref())
+                .with_preserved_fds(options.preserve_fds)
+                .as_init(&bundle)
+                .with_systemd(options.systemd_cgroup)
+                .with_detach(options.detach)
+                .with_no_pivot(options.no_pivot)
+                .build()
         };
-        let decoy = self.bundle().join("cgroup.procs");
-        let birth = place.run(&decoy, adopt, || work().map_err(|e| log::chain(&e)));
-        match birth.map_err(|e| fail(format!("start the engine in its cgroup: {e}")))? {
-            Birth::Process(pid) if place.holds(pid) => Ok(pid),
-            Birth::Process(_) => Err(fail("its process is not in its cgroup".to_owned())),
-            Birth::Refused(why) => Err(fail(why)),
-            // A policy without `mounton` for cgroup_t does that.
-            Birth::Exposed(why) => {
-                tracing::debug!("the engine moves its process into the cgroup itself: {why}");
-                work().map_err(self.fail("create"))
-            }
-            Birth::Killed => Err(fail("the engine was killed".to_owned())),
-        }
+        build().map(|_| ()).map_err(self.fail("create"))
     }
 
     /// What the engine leaves out of `create`.

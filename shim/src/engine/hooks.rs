@@ -226,11 +226,6 @@ pub fn tell(executed: &File, why: &str) {
     let _ = end.write_all(why.as_bytes());
 }
 
-/// Whether no hook of the caller's namespaces is another than Docker's.
-pub fn are_dockers(hooks: &Hooks) -> bool {
-    [hooks.prestart(), hooks.create_runtime()].into_iter().flatten().flatten().all(is_dockers)
-}
-
 /// Whether it is the hook of every container of Docker's, which hands a network namespace to the daemon. It asks for the
 /// process ID only, and mounts nothing, so it needs no stand-in and may run wherever the engine is.
 fn is_dockers(hook: &Hook) -> bool {

@@ -13,7 +13,7 @@
 //! | `refused.rs`, `resources.rs` | what the engine would leave out: refused, completed |
 //! | `hooks.rs`, `relay.rs` | the caller's hooks: when they run, where, and what they are told |
 //! | `volumes.rs`, `propagation.rs`, `cleared.rs`, `memory.rs` | bind mounts of every propagation and flag, file systems in memory that begin with a copy |
-//! | `birth.rs` | the engine in a process that is born in the container's cgroup |
+//! | `birth.rs`, `first.rs` | a process that is born in the container's cgroup; a container's first process |
 //! | `session.rs`, `loopback.rs` | keyring, streams and terminal of a process; its own network's first device |
 //! | `cgroup.rs`, `stats.rs`, `signal.rs` | limits, figures, signals |
 
@@ -29,6 +29,7 @@ mod enter;
 mod error;
 mod exec;
 mod filter;
+mod first;
 mod home;
 mod hooks;
 mod loopback;

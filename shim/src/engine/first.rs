@@ -1,0 +1,242 @@
+//! The first process of a container, born in its cgroup and its pid namespace.
+//!
+//! The engine's own way has two processes more: one that joins the cgroup, by a write to `cgroup.procs` that waits for an
+//! RCU grace period of 5 to 15 ms (cgroup_attach_lock() in the kernel's kernel/cgroup/cgroup.c), and that is the parent of
+//! the first in a new pid namespace. clone3(2) does both at once and waits for nothing. The engine's code leads the
+//! process from there.
+
+use std::fs;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use libcgroups::common::{CgroupConfig, CgroupManager, ControllerOpt, create_cgroup_manager};
+use libcontainer::config::YoukiConfig;
+use libcontainer::container::{Container, ContainerStatus};
+use libcontainer::hooks::run_hooks;
+use libcontainer::notify_socket::{NOTIFY_FILE, NotifyListener};
+use libcontainer::process::args::{ContainerArgs, ContainerType};
+use libcontainer::process::channel::{self, InitReceiver, InitSender, MainReceiver, MainSender};
+use libcontainer::process::init::process::container_init_process;
+use libcontainer::syscall::syscall::{SyscallType, create_syscall};
+use libcontainer::validator::Validator;
+use libcontainer::{tty, utils};
+use nix::sys::prctl::set_dumpable;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::waitpid;
+use nix::unistd::{Pid, close, geteuid};
+use oci_spec::runtime::{LinuxNamespaceType, Spec};
+
+use super::birth::{Birthplace, NEW_PID_NAMESPACE, fork, leave};
+use super::workload::Workload;
+use super::{CreateOptions, Embedded};
+use crate::log;
+
+/// Any step that failed; the caller names the container.
+type Why = Box<dyn std::error::Error>;
+
+/// A container without processes.
+#[derive(Debug)]
+pub struct Unborn<'a> {
+    dir: PathBuf,
+    container: Container,
+    spec: Rc<Spec>,
+    workload: Workload,
+    place: &'a Birthplace,
+    options: &'a CreateOptions,
+}
+
+/// Whether the container can begin so: what needs a process between its creator and its first is left to the engine.
+#[must_use]
+pub fn is_simple(spec: &Spec) -> bool {
+    let Some(linux) = spec.linux() else { return false };
+    let namespaces = linux.namespaces().as_deref().unwrap_or_default();
+    let plain = namespaces.iter().all(|namespace| match namespace.typ() {
+        LinuxNamespaceType::User | LinuxNamespaceType::Time => false,
+        LinuxNamespaceType::Pid => namespace.path().is_none(),
+        _ => true,
+    });
+    let agent = linux.seccomp().as_ref().is_some_and(|filter| filter.listener_path().is_some());
+    let devices = linux.net_devices().as_ref().is_some_and(|devices| !devices.is_empty());
+    plain && !agent && !devices && linux.intel_rdt().is_none()
+}
+
+impl<'a> Unborn<'a> {
+    /// Checks `spec` as the engine does, and makes the engine's directory of the container.
+    ///
+    /// # Errors
+    /// What the engine refuses, or a file that cannot be made.
+    pub fn new(
+        embedded: &Embedded,
+        spec: Spec,
+        workload: Workload,
+        place: &'a Birthplace,
+        options: &'a CreateOptions,
+    ) -> Result<Self, Why> {
+        check(&spec)?;
+        let terminal = spec.process().as_ref().and_then(|process| process.terminal());
+        let wanted = options.detach && terminal == Some(true);
+        if wanted != options.console_socket.is_some() {
+            return Err(match wanted {
+                true => {
+                    "process.terminal is true, so --console-socket must name a socket to receive it"
+                }
+                false => "--console-socket is for a terminal of a container that is detached",
+            }
+            .into());
+        }
+        let (id, dir) = (embedded.id().as_str(), embedded.dir());
+        fs::create_dir_all(embedded.root())?;
+        fs::create_dir(&dir)?;
+        let creating = ContainerStatus::Creating;
+        let mut container = Container::new(id, creating, None, embedded.bundle(), &dir)?;
+        container.set_systemd(false).set_annotations(spec.annotations().clone()).save()?;
+        YoukiConfig::from_spec(&spec, id)?.save(&dir)?;
+        Ok(Self { dir, container, spec: Rc::new(spec), workload, place, options })
+    }
+
+    /// Starts the first process, a child of this one, which waits for `start`.
+    ///
+    /// # Errors
+    /// The step that failed; no process is left.
+    pub fn bear(mut self) -> Result<(), Why> {
+        let socket = self.options.console_socket.as_ref();
+        let console = socket.map(|s| tty::setup_console_socket(&self.dir, s, "console-socket"));
+        let console = console.transpose()?;
+        self.limit()?;
+        let args = self.args(console.as_ref())?;
+        let (mut says, mut said) = channel::main_channel()?;
+        let (mut answers, mut answered) = channel::init_channel()?;
+        let Some(pid) = fork(Some(self.place.descriptor()), self.pid_namespace())? else {
+            let led = self.lead(&args, &mut says, &mut answered, &answers);
+            if let Err(why) = &led {
+                tracing::error!("{}", log::chain(&**why));
+                let _ = says.exec_failed(log::chain(&**why));
+            }
+            leave(led.is_err())
+        };
+        says.close()?;
+        answered.close()?;
+        let led = self.attend(pid, &mut said, &mut answers);
+        if led.is_err() {
+            let _ = kill(pid, Signal::SIGKILL);
+            waitpid(pid, None)?;
+        }
+        led
+    }
+
+    /// The limits of the cgroup, before anybody is in it.
+    fn limit(&self) -> Result<(), Why> {
+        let Some(linux) = self.spec.linux() else { return Ok(()) };
+        let Some(resources) = linux.resources() else { return Ok(()) };
+        let limits = ControllerOpt {
+            resources,
+            disable_oom_killer: false,
+            oom_score_adj: None,
+            freezer_state: None,
+        };
+        Ok(create_cgroup_manager(self.cgroup())?.apply(&limits)?)
+    }
+
+    fn cgroup(&self) -> CgroupConfig {
+        let path = self.spec.linux().as_ref().and_then(|linux| linux.cgroups_path().clone());
+        CgroupConfig {
+            cgroup_path: utils::get_cgroup_path(&path, self.container.id()),
+            systemd_cgroup: false,
+            container_name: self.container.id().to_owned(),
+        }
+    }
+
+    /// In the first process: leaves the host behind. Returns only if that, or the user's program, fails.
+    fn lead(
+        &self,
+        args: &ContainerArgs,
+        says: &mut MainSender,
+        answered: &mut InitReceiver,
+        answers: &InitSender,
+    ) -> Result<(), Why> {
+        set_dumpable(false)?;
+        // A directory of the host would lead the process out again (CVE-2024-21626).
+        close(self.place.descriptor())?;
+        answers.close()?;
+        let process = self.spec.process().as_ref().ok_or("process is missing")?;
+        if let Some(adjustment) = process.oom_score_adj() {
+            fs::write("/proc/self/oom_score_adj", adjustment.to_string())?;
+        }
+        for rlimit in process.rlimits().iter().flatten() {
+            create_syscall().set_rlimit(rlimit)?;
+        }
+        Ok(container_init_process(args, says, answered)?)
+    }
+
+    /// Does for the first process what it cannot do itself, until it waits for `start`.
+    fn attend(
+        &mut self,
+        pid: Pid,
+        said: &mut MainReceiver,
+        answers: &mut InitSender,
+    ) -> Result<(), Why> {
+        if !self.place.holds(pid.as_raw()) {
+            return Err("its process is not in its cgroup".into());
+        }
+        if let Some(file) = &self.options.pid_file {
+            let fail = |e| format!("write {}: {e}", file.display());
+            fs::write(file, pid.to_string()).map_err(fail)?;
+        }
+        self.container.set_creator(geteuid().as_raw()).set_pid(pid.as_raw());
+        if let Some(hooks) = self.spec.hooks() {
+            said.wait_for_hook_request()?;
+            for hooks in [hooks.prestart(), hooks.create_runtime()] {
+                run_hooks(hooks.as_ref(), Some(&self.container.state), None, None, None)?;
+            }
+            answers.hook_done()?;
+        }
+        answers.close()?;
+        said.wait_for_init_ready()?;
+        Ok(self.container.set_status(ContainerStatus::Created).save()?)
+    }
+
+    fn pid_namespace(&self) -> u64 {
+        let namespaces = self.spec.linux().as_ref().and_then(|linux| linux.namespaces().as_deref());
+        let mut all = namespaces.unwrap_or_default().iter();
+        if all.any(|namespace| namespace.typ() == LinuxNamespaceType::Pid) {
+            NEW_PID_NAMESPACE
+        } else {
+            0
+        }
+    }
+
+    fn args(&self, console: Option<&OwnedFd>) -> Result<ContainerArgs, Why> {
+        let root = self.spec.root().as_ref().ok_or("root is missing")?;
+        Ok(ContainerArgs {
+            container_type: ContainerType::InitContainer,
+            syscall: SyscallType::default(),
+            spec: Rc::clone(&self.spec),
+            rootfs: fs::canonicalize(root.path())?,
+            console_socket: console.map(AsRawFd::as_raw_fd),
+            notify_listener: NotifyListener::new(&self.dir.join(NOTIFY_FILE))?,
+            preserve_fds: self.options.preserve_fds,
+            container: Some(self.container.clone()),
+            user_ns_config: None,
+            cgroup_config: self.cgroup(),
+            detached: self.options.detach,
+            executor: Box::new(self.workload.clone()),
+            no_pivot: self.options.no_pivot,
+            stdin: None,
+            stdout: None,
+            stderr: None,
+            as_sibling: false,
+            pid_file: None,
+        })
+    }
+}
+
+/// The engine's own checks of a configuration.
+fn check(spec: &Spec) -> Result<(), Why> {
+    Validator::validate_spec(spec)?;
+    if let Some(mounts) = spec.mounts() {
+        utils::validate_mount_options(mounts)?;
+    }
+    utils::validate_spec_for_new_user_ns(spec, &*create_syscall())?;
+    Ok(())
+}
