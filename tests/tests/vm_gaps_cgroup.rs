@@ -11,7 +11,7 @@ use sharedroot_tests::attack::allow;
 use sharedroot_tests::bundle::Bundle;
 use sharedroot_tests::census::Census;
 use sharedroot_tests::command::{Cmd, unique_name};
-use sharedroot_tests::lab::{TempDir, wait_for};
+use sharedroot_tests::lab::wait_for;
 use sharedroot_tests::runtime::Runtime;
 
 /// A cgroup of somebody else's.
@@ -120,27 +120,6 @@ fn vm_a_frozen_cgroup_is_refused() {
     assert!(refused.status != 0 && refused.stderr.contains(&named), "{refused}");
     cgroup.write("cgroup.freeze", "0");
     runtime.cmd(&["run", "--bundle", bundle.str(), &unique_name("thawed")]).run().ok();
-}
-
-/// The engine's process is born in the cgroup, and its write to `cgroup.procs` goes into a file that is mounted there. A
-/// security policy may forbid that mount.
-#[test]
-fn vm_a_host_where_nothing_is_mounted_over_cgroup_procs() {
-    let (runtime, log) = (Runtime::sharedroot(), TempDir::new("log"));
-    let bundle = Bundle::new(&runtime, &["cat", "/proc/self/cgroup"]);
-    let id = unique_name("mounts");
-    bundle.edit(|config| {
-        config["linux"]["cgroupsPath"] = json!(format!("/{id}"));
-        let namespaces = config["linux"]["namespaces"].as_array_mut().unwrap();
-        namespaces.retain(|namespace| namespace["type"] != "cgroup");
-    });
-    let (log, procs) = (format!("{}/log", log.str()), format!("/sys/fs/cgroup/{id}/cgroup.procs"));
-    let before = ["-f", "-o", &log, "-P", &procs, "-e", "inject=move_mount:error=EACCES"];
-    let words = ["--debug", "--root", runtime.root(), "run", "--bundle", bundle.str(), &id];
-    let ran = Cmd::new("strace").args(&before).arg(runtime.program()).args(&words).run();
-    assert!(fs::read_to_string(&log).unwrap().contains("(INJECTED)"), "{ran}");
-    assert!(ran.stderr.contains("the engine moves its process into the cgroup itself"), "{ran}");
-    assert_eq!(ran.ok(), format!("0::/{id}"));
 }
 
 /// The device rules that every container gets do not depend on a part of the configuration that may be left out.

@@ -294,7 +294,7 @@ fn vm_poststop_hooks_undo_a_failed_creation() {
 #[test]
 fn vm_run_calls_every_hook_in_its_turn() {
     let runtime = Runtime::of_env();
-    // Without a hook of the caller's namespaces the engine is born in the container's cgroup.
+    // With and without hooks that run while the container is created.
     for outside in [true, false] {
         let bundle = writable(&runtime);
         let order = bundle.path().join("order");
