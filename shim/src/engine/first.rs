@@ -240,3 +240,29 @@ fn check(spec: &Spec) -> Result<(), Why> {
     utils::validate_spec_for_new_user_ns(spec, &*create_syscall())?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_needs_a_process_between_is_left_to_the_engine() {
+        let simple = |linux: &str| {
+            let text = format!(r#"{{"ociVersion":"1.2.0","linux":{linux}}}"#);
+            is_simple(&serde_json::from_str(&text).unwrap())
+        };
+        let own = r#"{"type":"pid"},{"type":"mount"},{"type":"network","path":"/n"}"#;
+        assert!(simple(&format!(r#"{{"namespaces":[{own}]}}"#)));
+        assert!(simple("{}"), "the host's pid namespace");
+        for other in [r#"{"type":"user"}"#, r#"{"type":"time"}"#, r#"{"type":"pid","path":"/p"}"#] {
+            assert!(!simple(&format!(r#"{{"namespaces":[{other}]}}"#)), "{other}");
+        }
+        for part in [
+            r#"{"seccomp":{"defaultAction":"SCMP_ACT_ALLOW","listenerPath":"/s"}}"#,
+            r#"{"netDevices":{"eth0":{}}}"#,
+            r#"{"intelRdt":{}}"#,
+        ] {
+            assert!(!simple(part), "{part}");
+        }
+    }
+}
