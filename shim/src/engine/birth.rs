@@ -79,8 +79,8 @@ pub fn of_new(spec: &Spec) -> Option<Birthplace> {
     Birthplace::make(path, unified(path)?).ok()
 }
 
-/// The cgroup of a container that runs; `None` where there is no room in it either, and for a paused one: who is born in a frozen cgroup is
-/// frozen, and could not even refuse.
+/// The cgroup of a container that runs. `None` where there is no room in it, and for a paused one: who is born in a frozen
+/// cgroup is frozen, and could not even refuse.
 #[must_use]
 pub fn of_running(container: &Container) -> Option<Birthplace> {
     if container.status() == ContainerStatus::Paused {
