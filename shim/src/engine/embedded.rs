@@ -142,13 +142,12 @@ impl Embedded {
     pub fn start(&self) -> Result<(), EngineError> {
         let mut container = self.load("start")?;
         self.require("start", &container, Container::can_start)?;
-        let wrong = |what: String| EngineError::Process { id: self.id.clone(), what };
-        let later = self.later("start")?;
-        let executed = later.as_ref().map(|later| later.watch(&self.bundle)).transpose();
-        let executed = executed.map_err(|e| wrong(format!("watch its start: {e}")))?.flatten();
-        container.start().map_err(self.fail("start"))?;
         let id = &self.id;
         let engine = |why| EngineError::Engine { verb: "start", id: id.clone(), why };
+        let later = self.later("start")?;
+        let executed = later.as_ref().map(|later| later.watch(&self.bundle)).transpose();
+        let executed = executed.map_err(|e| engine(format!("watch its start: {e}")))?.flatten();
+        container.start().map_err(self.fail("start"))?;
         let ran = executed.map_or(Ok(()), |executed| executed.wait().map_err(engine));
         let hook = |source| EngineError::Hook { verb: "start", id: id.clone(), source };
         ran.and_then(|()| match later {
