@@ -182,6 +182,19 @@ pub enum Error {
         limit: Percent,
         path: PathBuf,
     },
+    /// What is to be written does not fit.
+    #[error(
+        "the pool {name} is too small for {more} more: {used} are used, it has or can have {most} in {}, and the limit is {limit}; enlarge it with `sharedroot pool grow`, or delete containers, and unused bases with `sharedroot image rm`",
+        path.display()
+    )]
+    TooSmall {
+        name: PoolName,
+        more: Bytes,
+        used: Bytes,
+        most: Bytes,
+        limit: Percent,
+        path: PathBuf,
+    },
     /// The kernel does not let the pool be changed.
     #[error(
         "the pool {name} cannot be changed, its mode is {mode}; stop its containers, then run `sharedroot pool deactivate` and `sharedroot pool activate`, which checks it"

@@ -37,13 +37,50 @@ impl Pool {
             }
             Kind::Devices => self.media.sizes()?,
             Kind::Loop => {
-                let half = || Bytes(row.sizes.data.0 / 2 * 3);
-                let data = data.unwrap_or_else(|| metadata.map_or_else(half, |_| row.sizes.data));
+                let data = data.unwrap_or_else(|| match metadata {
+                    Some(_) => row.sizes.data,
+                    None => half_more(row.sizes.data),
+                });
                 let data = data.round_down(self.block);
                 Sizes { data, metadata: metadata.unwrap_or(row.sizes.metadata) }
             }
         };
         self.grow_to(&lock, row, sizes)
+    }
+
+    /// Sees to it that `more` can be written and a volume still be taken after it. A loop pool grows where it must, if its file
+    /// system has room. Nothing is reserved: whoever writes meanwhile takes of the same room.
+    ///
+    /// # Errors
+    /// [`Error::TooSmall`], or [`Error::Full`] where there is no room for anything; then nothing has changed.
+    pub fn make_room(&self, more: Bytes) -> Result<(), Error> {
+        let lock = self.lock()?;
+        let (_, Working { data, .. }) = self.working()?;
+        let wanted = data.used + more.0.div_ceil(self.block.0);
+        let fits = |total| wanted < self.config.fill_limit.of(total);
+        if fits(data.total) {
+            return Ok(());
+        }
+        let size = |blocks: u64| Bytes(blocks.saturating_mul(self.block.0));
+        let mut most = size(data.total);
+        if self.media.kind == Kind::Loop {
+            let row = self.made_row()?;
+            let least = size(self.config.fill_limit.whole_of(wanted + 1));
+            most = most.max(self.media.room()?.data.round_down(self.block));
+            let grown = half_more(row.sizes.data).round_down(self.block).max(least).min(most);
+            if fits(grown.0 / self.block.0) {
+                tracing::info!(pool = %self.config.name, data = %grown, %more, "the pool grows for what is to be written");
+                let sizes = Sizes { data: grown, ..row.sizes };
+                return self.grow_to(&lock, row, sizes);
+            }
+        }
+        let blocks = Blocks { used: data.used, total: most.0 / self.block.0 };
+        if self.is_low(blocks) {
+            return Err(self.full("data", blocks));
+        }
+        let (name, path) = (self.config.name.clone(), self.media.data.clone());
+        let (used, limit) = (size(data.used), self.config.fill_limit);
+        Err(Error::TooSmall { name, more, used, most, limit, path })
     }
 
     /// Grows a loop pool whose data or metadata is above the limit, if its file system has room. True if it grew.
@@ -59,7 +96,7 @@ impl Pool {
         let Sizes { mut data, mut metadata } = row.sizes;
         let room = self.media.room()?;
         if low_data {
-            data = Bytes(data.0 / 2 * 3).min(room.data).max(data);
+            data = half_more(data).min(room.data).max(data);
         }
         if low_metadata {
             metadata = Bytes(metadata.0 * 2).min(METADATA_MOST).min(room.metadata).max(metadata);
@@ -202,4 +239,9 @@ impl Pool {
             path: path.clone(),
         }
     }
+}
+
+/// What a pool's data grows to where nobody says.
+const fn half_more(size: Bytes) -> Bytes {
+    Bytes(size.0 / 2 * 3)
 }

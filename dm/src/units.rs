@@ -79,6 +79,11 @@ impl Percent {
     pub(crate) fn of(self, whole: u64) -> u64 {
         (u128::from(whole) * u128::from(self.0) / 100) as u64
     }
+
+    /// The least whole of which `self` is at least `part`.
+    pub(crate) fn whole_of(self, part: u64) -> u64 {
+        u64::try_from((u128::from(part) * 100).div_ceil(u128::from(self.0))).unwrap_or(u64::MAX)
+    }
 }
 
 impl fmt::Display for Percent {
@@ -90,6 +95,17 @@ impl fmt::Display for Percent {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_whole_of_a_part_is_the_least() {
+        for percent in [1, 33, 90, 100].map(|p| Percent::new(p).expect("a percentage")) {
+            for part in [0, 1, 7, 89, 90, 91, 12_345] {
+                let whole = percent.whole_of(part);
+                assert!(percent.of(whole) >= part, "{percent} of {whole}");
+                assert!(whole == 0 || percent.of(whole - 1) < part, "{percent} of {whole} - 1");
+            }
+        }
+    }
 
     #[test]
     fn sizes_are_printed_for_people() {

@@ -43,6 +43,23 @@ fn root_a_loop_pool_grows_before_it_refuses() {
 }
 
 #[test]
+fn root_room_is_made_before_anything_is_written() {
+    let place = Place::new("room");
+    let pool = Pool::open(&place.config).expect("a pool");
+    let before = total(&pool);
+    pool.make_room(Bytes::mib(64)).expect("there is room");
+    assert_eq!(total(&pool), before, "as it was");
+    pool.make_room(Bytes::mib(400)).expect("room is made");
+    let grown = total(&pool);
+    assert!(grown > Bytes::mib(440) && grown < Bytes::mib(460), "a tenth stays free: {grown}");
+    fill(&big(&pool), Bytes(0), Bytes::mib(400), b'r').expect("written");
+    base(&pool, "more", b'm');
+    let error = pool.make_room(Bytes::gib(1 << 20)).expect_err("no disk is so large");
+    assert!(matches!(error, Error::TooSmall { .. }), "{error}");
+    assert_eq!(total(&pool), grown, "as it was");
+}
+
+#[test]
 fn root_a_full_pool_works_again_once_it_has_grown() {
     let place = Place::new("regrow");
     let pool = Pool::open(&place.config).expect("a pool");
@@ -206,6 +223,8 @@ fn root_devices_are_grown_by_their_owner() {
     data.resize(Bytes::mib(256));
     metadata.resize(Bytes::mib(32));
     assert_eq!(total(&pool), Bytes::mib(64), "not by itself");
+    let error = pool.make_room(Bytes::mib(64)).expect_err("not by itself");
+    assert!(matches!(error, Error::Full { what: "data", .. }), "{error}");
     pool.grow(None, None).expect("grown");
     assert_eq!((total(&pool), metadata_total(&pool)), (Bytes::mib(256), Bytes::mib(32)));
     base(&pool, "more", b'm');

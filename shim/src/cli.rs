@@ -6,6 +6,7 @@ mod life;
 mod pool;
 mod process;
 mod resources;
+mod top;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ pub use life::{Create, Delete, Format, Id, Kill, List, Run, Spec};
 pub use pool::{Pool, PoolCreate, PoolGrow};
 pub use process::{Exec, Ps};
 pub use resources::{Events, Further, Update};
+pub use top::Top;
 
 /// An OCI runtime whose read-only containers share one file system per image.
 #[derive(Debug, Parser)]
@@ -115,6 +117,14 @@ pub enum Verb {
     /// The bases of images
     #[command(subcommand)]
     Image(Image),
+    /// Say how full the pool is, and which containers share a base, have a snapshot, or neither and why
+    Status {
+        /// For programs
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show per image who shares it, what of it is in memory, what that saves, and how long starts take
+    Top(Top),
     /// Finish or undo what processes that died have left half-done in the pool
     Gc {
         /// Only say what would be done
@@ -151,6 +161,8 @@ impl Verb {
             Self::Restore(_) => "restore",
             Self::Pool(_) => "pool",
             Self::Image(_) => "image",
+            Self::Status { .. } => "status",
+            Self::Top(_) => "top",
             Self::Gc { .. } => "gc",
         }
     }
@@ -172,7 +184,7 @@ impl Verb {
             Self::Checkpoint(args) => Some(&args.id),
             Self::Restore(args) => Some(&args.id),
             Self::List(_) | Self::Spec(_) | Self::Features | Self::Pool(_) | Self::Image(_) => None,
-            Self::Gc { .. } => None,
+            Self::Status { .. } | Self::Top(_) | Self::Gc { .. } => None,
         }
     }
 }

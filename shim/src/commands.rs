@@ -12,11 +12,12 @@ use oci_spec::runtime::Spec;
 use serde_json::{Value, json};
 
 use crate::admin;
-use crate::cli::{Cli, Create, Events, Format, Global, Image, Run, Verb};
+use crate::cli::{Cli, Create, Events, Format, Global, Run, Verb};
 use crate::config::Config;
 use crate::engine::{self, Choice, CreateOptions, Delegate, Dialect, Engine};
 use crate::features;
 use crate::lifecycle::{Container, LifecycleError, Order, choice};
+use crate::output::{self, say};
 use crate::privilege;
 use crate::rootfs::Storage;
 
@@ -47,11 +48,12 @@ pub fn run(cli: Cli) -> Result<u8, LifecycleError> {
             }
         },
         Verb::Pool(verb) => admin::pool::run(&config, verb)?,
+        Verb::Status { json } => admin::status::status(&Storage::of(&config)?, json)?,
+        Verb::Top(args) => admin::top::top(&Storage::of(&config)?, &args)?,
         Verb::Gc { dry_run, force } => {
             admin::gc::collect(&Storage::of(&config)?, dry_run, force)?;
         }
-        Verb::Image(Image::Rm { key }) => admin::image::remove(&Storage::of(&config)?, &key)?,
-        Verb::Image(Image::List { json }) => admin::image::list(&Storage::of(&config)?, json)?,
+        Verb::Image(verb) => admin::image::run(&Storage::of(&config)?, verb)?,
         // The others name a container.
         _ => {}
     }
@@ -135,19 +137,17 @@ fn repeat(
     mut next: impl FnMut() -> Result<Option<Value>, LifecycleError>,
 ) -> Result<u8, LifecycleError> {
     let interval = seconds(&args.interval)?;
-    println!("{first}");
-    if args.stats {
-        return Ok(0);
-    }
-    loop {
+    say!("{first}");
+    while !args.stats && !output::is_lost() {
         std::thread::sleep(interval);
-        let Some(event) = next()? else { return Ok(0) };
-        println!("{event}");
+        let Some(event) = next()? else { break };
+        say!("{event}");
     }
+    Ok(0)
 }
 
 fn print(value: &Value) {
-    println!("{value:#}");
+    say!("{value:#}");
 }
 
 fn create_options(global: &Global, args: &Create, detach: bool) -> CreateOptions {

@@ -68,6 +68,8 @@ pub struct Config {
     pub pool: Pool,
     /// `[base]`
     pub base: Base,
+    /// `[selinux]`
+    pub selinux: Selinux,
 }
 
 /// `[pool]`: where the thin pool is.
@@ -157,12 +159,22 @@ impl TryFrom<PoolKeys> for Pool {
 pub struct Base {
     /// Size of a base's file system, and so of every private rootfs.
     pub size: Size,
+    /// Whether a container waits for a base that another one is making; else it gets the rootfs as given.
+    pub wait: bool,
 }
 
 impl Default for Base {
     fn default() -> Self {
-        Self { size: Size(10 << 30) }
+        Self { size: Size(10 << 30), wait: true }
     }
+}
+
+/// `[selinux]`: labels where SELinux is on.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Selinux {
+    /// The label of bases, instead of the one that the policy names.
+    pub shared_label: Option<String>,
 }
 
 impl Config {
@@ -207,9 +219,11 @@ mod tests {
     #[test]
     fn unknown_keys_are_named() {
         let config: Config = toml::from_str("[base]\nsize = \"20G\"\n").unwrap();
-        assert_eq!(config.base.size, Size(20 << 30));
+        assert_eq!((config.base.size, config.base.wait), (Size(20 << 30), true));
         let error = toml::from_str::<Config>("[pool]\nloopsize = \"1G\"\n").unwrap_err();
         assert!(error.to_string().contains("loop_size"), "{error}");
+        let error = toml::from_str::<Config>("[selinux]\nlabel = \"x\"\n").unwrap_err();
+        assert!(error.to_string().contains("shared_label"), "{error}");
     }
 
     #[test]

@@ -3,6 +3,9 @@
 //! A program, not a library: [`run`] is all that it offers, and `main.rs` is who calls it. With the feature `fuzz` the fuzz
 //! targets also see the parsers of what others wrote.
 
+// They panic where nobody reads; `output.rs` has what does not.
+#![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
+
 mod admin;
 mod bundle;
 mod capabilities;
@@ -20,28 +23,32 @@ mod label;
 mod lifecycle;
 mod log;
 mod mount;
+mod output;
 mod privilege;
 mod record;
 mod rootfs;
+mod starts;
 
 use std::process::ExitCode;
 
 use clap::Parser;
+use output::say_aside;
 
 /// Does what the command line of this process says, and reports what went wrong.
 #[must_use]
 pub fn run() -> ExitCode {
+    starts::began();
     if let Some(failed) = engine::stand_in() {
         return failed;
     }
     engine::seal_early();
     let cli = cli::Cli::parse();
     if let Err(error) = log::start(&cli.global) {
-        eprintln!("sharedroot: open the log file {:?}: {error}", cli.global.log);
+        say_aside!("sharedroot: open the log file {:?}: {error}", cli.global.log);
         return ExitCode::FAILURE;
     }
     match commands::run(cli) {
-        Ok(status) => ExitCode::from(status),
+        Ok(status) => output::exit_code(status),
         Err(error) => {
             tracing::error!("{}", log::chain(&error));
             ExitCode::FAILURE

@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::engine::{Choice, Delegate, Embedded, Engine, EngineError, VARIABLE, wait};
 use crate::record::{Place, Record, Rootfs, private_dir, state_of_delegates};
 use crate::rootfs::{Storage, release_private};
+use crate::starts::{self, Moment, Step};
 
 /// The engine that the command line, the environment and the configuration give to a new container.
 ///
@@ -107,13 +108,21 @@ impl Container {
 
     /// Unmakes the rootfs and the record. What is gone already is no error.
     fn release(&self) -> Result<(), LifecycleError> {
+        let record = self.place.read()?;
         if let Some(Record { rootfs: Rootfs::Private { volume, mount_point, .. }, id, .. }) =
-            self.place.read()?
+            &record
         {
-            let volume = volume.parse().map_err(|source| LifecycleError::Name { id, source })?;
-            release_private(&self.storage, &volume, &mount_point)?;
+            let name = |source| LifecycleError::Name { id: id.clone(), source };
+            release_private(&self.storage, &volume.parse().map_err(name)?, mount_point)?;
         }
-        Ok(self.place.remove()?)
+        self.place.remove()?;
+        // After the record, for it is a use of the scaffold. What is left `gc` takes away.
+        if let Some(Record { rootfs: Rootfs::Shared { base, scaffold: Some(name) }, .. }) = record
+            && let Err(error) = self.storage.release_scaffold(&base, &name)
+        {
+            tracing::warn!("{error}");
+        }
+        Ok(())
     }
 
     /// `delete`: unmakes what `create` made, and nothing else. With `force` it succeeds also for
@@ -159,7 +168,11 @@ impl Container {
         let status = self.create(engine, order)?;
         // A delegate does all of it itself.
         let Engine::Embedded(embedded) = engine else { return Ok(status) };
+        let began = Moment::now();
         let started = embedded.start();
+        if started.is_ok() {
+            self.note(Step::Start, began);
+        }
         if started.is_ok() && order.options.detach {
             return Ok(0);
         }
@@ -169,6 +182,21 @@ impl Container {
             tracing::warn!("{error}");
         }
         Ok(status?)
+    }
+
+    /// `start` on the embedded engine.
+    ///
+    /// # Errors
+    /// [`LifecycleError`].
+    pub fn start(&self, embedded: &Embedded) -> Result<(), LifecycleError> {
+        embedded.start()?;
+        self.note(Step::Start, starts::began());
+        Ok(())
+    }
+
+    /// Takes note of how long a step took, for `sharedroot top`.
+    fn note(&self, step: Step, began: Moment) {
+        starts::note(&self.storage.pool.run_dir, step, began, self.place.tag());
     }
 
     fn wait(&self, embedded: &Embedded) -> Result<u8, EngineError> {

@@ -16,6 +16,7 @@ use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 use crate::cli::{Global, LogFormat};
+use crate::output::say_aside;
 
 /// Starts logging for this process.
 ///
@@ -101,10 +102,10 @@ impl<S: Subscriber> Layer<S> for Lines {
                     let _ = file.write_all(line.as_bytes());
                 }
                 if level == "error" {
-                    eprintln!("sharedroot: {}", text.0);
+                    say_aside!("sharedroot: {}", text.0);
                 }
             }
-            None => eprintln!("sharedroot: {level}: {}", text.0),
+            None => say_aside!("sharedroot: {level}: {}", text.0),
         }
     }
 }

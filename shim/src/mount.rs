@@ -66,9 +66,23 @@ pub enum MountError {
     },
 }
 
+impl MountError {
+    /// Whether the kernel refused an option of the file system, or the option together with another mount of it.
+    #[must_use]
+    pub fn is_invalid(&self) -> bool {
+        matches!(self, Self::Make { source: Errno::INVAL, .. })
+    }
+}
+
 /// A mount that is attached nowhere; it ends with this value.
 #[derive(Debug)]
 pub struct Detached(OwnedFd);
+
+impl From<Detached> for OwnedFd {
+    fn from(mount: Detached) -> Self {
+        mount.0
+    }
+}
 
 impl AsFd for Detached {
     fn as_fd(&self) -> BorrowedFd<'_> {
@@ -169,6 +183,23 @@ pub fn overlay(layers: &[PathBuf], upper: &Path, work: &Path) -> Result<Detached
     make("overlay", what, &options, MountAttrFlags::MOUNT_ATTR_NOATIME)
 }
 
+/// Directories as one tree that nobody writes; `layers` is topmost first and at least two.
+///
+/// Files are the layers' own, and so is their page cache. Whether redirections are followed is the host's choice, as for
+/// the engines' overlays.
+///
+/// # Errors
+/// [`MountError::Make`] with the kernel's own words.
+pub fn layers(layers: &[&Path], options: &[Setting<'_>]) -> Result<Detached, MountError> {
+    let what = layers.first().copied().unwrap_or(Path::new("nothing"));
+    let mut all: Vec<_> = layers.iter().map(|layer| Setting::Path("lowerdir+", layer)).collect();
+    // An upper directory of the engine can be among them, and with an index the kernel would take that for a second writer.
+    all.extend([Setting::Value("index", "off"), Setting::Flag("ro")]);
+    all.extend_from_slice(options);
+    let attributes = MountAttrFlags::MOUNT_ATTR_NOATIME | MountAttrFlags::MOUNT_ATTR_RDONLY;
+    make("overlay", what, &all, attributes)
+}
+
 /// A bind of the mount at `path`, without what is mounted below it.
 ///
 /// # Errors
@@ -206,12 +237,29 @@ pub fn tmpfs(options: &[Setting<'_>]) -> Result<Detached, MountError> {
     make("tmpfs", Path::new("memory"), options, MountAttrFlags::empty())
 }
 
+/// An empty file system in memory that stays empty: read-only as a file system and as a mount.
+///
+/// # Errors
+/// [`MountError::Make`] with the kernel's own words.
+pub fn empty(options: &[Setting<'_>]) -> Result<Detached, MountError> {
+    let all = [&[Setting::Value("source", "tmpfs"), Setting::Flag("ro")], options].concat();
+    make("tmpfs", Path::new("memory"), &all, MountAttrFlags::MOUNT_ATTR_RDONLY)
+}
+
 impl Detached {
     /// The device number of the file system.
     #[must_use]
     pub fn device(&self) -> Option<(u32, u32)> {
         let found = rustix::fs::fstat(&self.0).ok()?;
         Some((rustix::fs::major(found.st_dev), rustix::fs::minor(found.st_dev)))
+    }
+
+    /// Whether it is an overlay.
+    #[must_use]
+    pub fn is_overlay(&self) -> bool {
+        /// OVERLAYFS_SUPER_MAGIC of linux/magic.h.
+        const OVERLAY: u64 = 0x794c_7630;
+        rustix::fs::fstatfs(&self.0).is_ok_and(|found| found.f_type as u64 == OVERLAY)
     }
 
     /// Whether the root of the mount is a directory; a bind may be that of a file.
@@ -232,6 +280,17 @@ impl Detached {
         rustix::mount::move_mount(&self.0, "", CWD, path, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
             .map_err(|source| MountError::Attach { path: path.to_owned(), source })?;
         Ok(Attached { path: path.to_owned(), kept: false })
+    }
+
+    /// Places the mount over an open directory, for good; `path` is its name in an error.
+    ///
+    /// # Errors
+    /// [`MountError::Attach`].
+    pub fn cover(self, directory: impl AsFd, path: &Path) -> Result<(), MountError> {
+        let flags =
+            MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+        rustix::mount::move_mount(&self.0, "", directory, "", flags)
+            .map_err(|source| MountError::Attach { path: path.to_owned(), source })
     }
 }
 
@@ -280,14 +339,31 @@ static PRIVATE: AtomicBool = AtomicBool::new(false);
 /// # Errors
 /// [`MountError::Namespace`].
 pub fn enter_private_namespace() -> Result<(), MountError> {
-    let fail = |step| move |source| MountError::Namespace { step, source };
     if PRIVATE.swap(true, Ordering::Relaxed) {
         return Ok(());
     }
+    unshare_mounts()
+}
+
+/// The calling thread's own copy of the mount table.
+fn unshare_mounts() -> Result<(), MountError> {
+    let fail = |step| move |source| MountError::Namespace { step, source };
     nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS)
         .map_err(|e| fail("unshare")(Errno::from_raw_os_error(e as i32)))?;
     rustix::mount::mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)
         .map_err(fail("make / a slave"))
+}
+
+/// Runs `act` on a thread with a mount namespace of its own: whatever it mounts there the host never sees, and it ends
+/// with the thread, also with one that is killed. Only a detached mount can be brought back.
+///
+/// # Errors
+/// [`MountError::Namespace`].
+pub fn apart<T: Send>(act: impl FnOnce() -> T + Send) -> Result<T, MountError> {
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| unshare_mounts().map(|()| act()));
+        thread.join().expect("a panic ends the process")
+    })
 }
 
 /// The device number of the file system at `path`, if a mount is rooted exactly there.

@@ -7,8 +7,9 @@
 mod place;
 
 use std::fs::{self, DirBuilder};
-use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::io::{self, Write};
+use std::ops::ControlFlow;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -65,10 +66,13 @@ pub enum RecordError {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Rootfs {
-    /// A read-only bind of the base, in the container's own mount namespace: nothing to undo.
+    /// A read-only bind of the base, in the container's own mount namespace: nothing of it is to be undone.
     Shared {
         /// The base's key.
         base: String,
+        /// The name of the scaffold above the base, if the container has one: its last user takes it away.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        scaffold: Option<String>,
     },
     /// A snapshot mounted over `root.path`.
     Private {
@@ -84,6 +88,17 @@ pub enum Rootfs {
         /// The reason, for people.
         why: String,
     },
+}
+
+impl Rootfs {
+    /// The key of the base that it uses.
+    #[must_use]
+    pub fn base(&self) -> Option<&str> {
+        match self {
+            Self::Shared { base, .. } | Self::Private { base, .. } => Some(base),
+            Self::AsGiven { .. } => None,
+        }
+    }
 }
 
 /// The facts of one container that the engine does not keep.
@@ -125,13 +140,61 @@ pub fn state_of_delegates(run_dir: &Path, root: &Path) -> PathBuf {
 /// warning.
 pub fn all(run_dir: &Path) -> Result<Vec<Record>, RecordError> {
     let mut found = Vec::new();
+    visit(run_dir, |record| {
+        found.push(record);
+        ControlFlow::Continue(())
+    })?;
+    Ok(found)
+}
+
+/// Whether one of the records is such; those after it are not read.
+///
+/// # Errors
+/// As [`all`].
+pub fn any(run_dir: &Path, is_such: impl Fn(&Record) -> bool) -> Result<bool, RecordError> {
+    let mut found = false;
+    visit(run_dir, |record| {
+        found = is_such(&record);
+        if found { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    Ok(found)
+}
+
+/// Removes the records that are such: those of containers that nobody will delete any more.
+///
+/// # Errors
+/// As [`all`].
+pub fn forget(run_dir: &Path, is_such: impl Fn(&Record) -> bool) -> Result<(), RecordError> {
+    let mut dirs = Vec::new();
+    visit_with_place(run_dir, |dir, record| {
+        dirs.extend(is_such(&record).then(|| dir.to_owned()));
+        ControlFlow::Continue(())
+    })?;
+    dirs.iter().try_for_each(|dir| fs::remove_dir_all(dir).map_err(file("remove", dir)))
+}
+
+fn visit(
+    run_dir: &Path,
+    mut next: impl FnMut(Record) -> ControlFlow<()>,
+) -> Result<(), RecordError> {
+    visit_with_place(run_dir, |_, record| next(record))
+}
+
+fn visit_with_place(
+    run_dir: &Path,
+    mut next: impl FnMut(&Path, Record) -> ControlFlow<()>,
+) -> Result<(), RecordError> {
     let top = run_dir.join("containers");
     for folder in entries(&top)? {
         for dir in entries(&folder)? {
             let path = dir.join("record.json");
             match fs::read(&path) {
                 Ok(text) => match serde_json::from_slice(&text) {
-                    Ok(record) => found.push(record),
+                    Ok(record) => {
+                        if next(&dir, record).is_break() {
+                            return Ok(());
+                        }
+                    }
                     Err(source) => tracing::warn!("{}", RecordError::Parse { path, source }),
                 },
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
@@ -139,7 +202,7 @@ pub fn all(run_dir: &Path) -> Result<Vec<Record>, RecordError> {
             }
         }
     }
-    Ok(found)
+    Ok(())
 }
 
 fn entries(dir: &Path) -> Result<Vec<PathBuf>, RecordError> {
@@ -172,6 +235,20 @@ pub fn private_dir(dir: &Path) -> Result<(), RecordError> {
         return Err(RecordError::Unsafe { path: dir.to_owned(), owner, mode });
     }
     Ok(())
+}
+
+/// Gives the file at `path` a new text, whole or not at all: a killed process leaves the old one. The text is on the disk
+/// when this returns; the name is with the next write to the same file system that is.
+///
+/// # Errors
+/// What the operating system says.
+pub fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
+    let new = path.with_extension("new");
+    let mut options = fs::File::options();
+    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    file.write_all(text)?;
+    file.sync_all()?;
+    fs::rename(&new, path)
 }
 
 fn file<'a>(step: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> RecordError + 'a {
@@ -224,6 +301,12 @@ mod tests {
                       "rootfs":{"kind":"as_given","why":"test"}}"#;
         fs::write(place.dir().join("record.json"), old).unwrap();
         assert_eq!(place.read().unwrap().unwrap().engine, Choice::Libcontainer);
+        let old = old.replace(r#""as_given","why""#, r#""shared","base""#);
+        fs::write(place.dir().join("record.json"), old).unwrap();
+        let shared = Rootfs::Shared { base: "test".to_owned(), scaffold: None };
+        assert_eq!(place.read().unwrap().unwrap().rootfs, shared);
+        assert!(any(&run, |record| record.rootfs == shared).unwrap());
+        assert!(!any(&run, |record| record.id == "c2").unwrap());
         place.remove().unwrap();
         place.remove().unwrap();
         assert!(place.read().unwrap().is_none());

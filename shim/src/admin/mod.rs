@@ -3,3 +3,5 @@
 pub mod gc;
 pub mod image;
 pub mod pool;
+pub mod status;
+pub mod top;

@@ -10,6 +10,7 @@ use crate::cli::{Format, Further, Update, Verb};
 use crate::engine::{Embedded, Limits, Status, event, update};
 use crate::json;
 use crate::lifecycle::{Container, LifecycleError};
+use crate::output::say;
 
 /// Does what the verb says. Returns the exit status.
 ///
@@ -17,7 +18,7 @@ use crate::lifecycle::{Container, LifecycleError};
 /// [`LifecycleError`].
 pub fn steer(container: &Container, embedded: &Embedded, verb: Verb) -> Result<u8, LifecycleError> {
     match verb {
-        Verb::Start(_) => embedded.start()?,
+        Verb::Start(_) => container.start(embedded)?,
         Verb::State(_) => print(&state(container, embedded)?),
         Verb::Kill(args) => embedded.kill(&args.signal, args.all)?,
         Verb::Exec(args) => {
@@ -25,7 +26,7 @@ pub fn steer(container: &Container, embedded: &Embedded, verb: Verb) -> Result<u
             return process::exec(container, embedded, *args);
         }
         Verb::Ps(args) if args.format == Format::Json => {
-            println!("{}", json!(embedded.processes()?))
+            say!("{}", json!(embedded.processes()?))
         }
         Verb::Ps(args) => process::table(&embedded.processes()?, &args.ps_options)?,
         Verb::Pause(_) => embedded.pause()?,

@@ -9,6 +9,7 @@ use crate::cli::{Format, Global, List};
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::lifecycle::{Container, LifecycleError};
+use crate::output::say;
 use crate::record;
 
 /// Prints the list.
@@ -29,15 +30,15 @@ pub fn list(global: &Global, config: &Config, args: &List) -> Result<(), Lifecyc
         other => other.to_string(),
     };
     match (args.quiet, args.format) {
-        (true, _) => states.iter().for_each(|s| println!("{}", text(s, "id"))),
-        (false, Format::Json) => println!("{}", Value::Array(states)),
+        (true, _) => states.iter().for_each(|s| say!("{}", text(s, "id"))),
+        (false, Format::Json) => say!("{}", Value::Array(states)),
         (false, Format::Table) => {
             let keys = ["id", "pid", "status", "bundle", "created", "owner"];
             let head = keys.map(str::to_ascii_uppercase);
             for [id, pid, status, bundle, created, owner] in
                 std::iter::once(head).chain(states.iter().map(|s| keys.map(|key| text(s, key))))
             {
-                println!("{id:<66}{pid:<12}{status:<12}{bundle:<64}{created:<32}{owner}");
+                say!("{id:<66}{pid:<12}{status:<12}{bundle:<64}{created:<32}{owner}");
             }
         }
     }

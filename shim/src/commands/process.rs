@@ -12,6 +12,7 @@ use crate::engine::{Delegate, Embedded, EngineError, Tenant, Terminal, add_capab
 use crate::forbidden;
 use crate::json;
 use crate::lifecycle::{Container, LifecycleError};
+use crate::output::say;
 
 /// `exec` on the embedded engine. Returns the exit status, 0 when detached.
 ///
@@ -155,12 +156,12 @@ pub fn table(pids: &[i32], ps_options: &[String]) -> Result<(), LifecycleError> 
     let table = String::from_utf8_lossy(&output.stdout);
     let mut lines = table.lines();
     let Some(head) = lines.next() else { return Ok(()) };
-    println!("{head}");
+    say!("{head}");
     let column = head.split_whitespace().position(|word| word == "PID");
     for line in lines {
         let pid = column.and_then(|at| line.split_whitespace().nth(at)?.parse().ok());
         if pid.is_some_and(|pid: i32| pids.contains(&pid)) {
-            println!("{line}");
+            say!("{line}");
         }
     }
     Ok(())

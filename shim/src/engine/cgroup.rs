@@ -1,13 +1,15 @@
 //! The container's cgroup: its processes, its figures, its limits.
 
 use std::path::{Component, Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use libcgroups::common::{
     AnyCgroupManager, CgroupConfig, CgroupManager, ControllerOpt, FreezerState,
     create_cgroup_manager, get_all_pids,
 };
 use libcgroups::v2::devices::Devices;
-use libcontainer::container::Container;
+use libcontainer::container::{Container, ContainerStatus};
 use oci_spec::runtime::{
     LinuxBlockIo, LinuxCpu, LinuxDeviceCgroup, LinuxMemory, LinuxNamespaceType, LinuxPids,
     LinuxResources, Mount, Process, Spec,
@@ -15,13 +17,17 @@ use oci_spec::runtime::{
 use serde_json::{Value, json};
 
 use super::normal::SpecError;
-use super::{Embedded, EngineError, resources, session, stats};
+use super::{Embedded, EngineError, resources, session, signal, stats};
 use crate::bundle::read_config;
 use crate::cli::Update;
 use crate::{forbidden, json};
 
 /// Where the hierarchies are.
 const TOP: &str = "/sys/fs/cgroup";
+
+/// How long a killed process may take to end.
+const PATIENCE: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(10);
 
 impl Embedded {
     fn cgroup(&self, verb: &'static str) -> Result<AnyCgroupManager, EngineError> {
@@ -100,15 +106,39 @@ impl Embedded {
         Ok(resources.and_then(|resources| resources.devices().clone()))
     }
 
-    /// Ends and removes the cgroups that the container made below its own; the library removes
-    /// only its own. What cannot be removed makes the library's removal fail, which is reported.
-    pub(super) fn remove_child_cgroups(&self, container: &Container) {
+    /// Ends every process of the container. On cgroup v2 its cgroup goes, too, with those that the container made below:
+    /// the library waits a tenth of a second for it, which a busy host does not keep, and removes none below. What
+    /// cannot be removed makes the library's removal fail, which is reported.
+    pub(super) fn remove_cgroup(&self, container: &mut Container) {
         let top = Path::new(TOP);
         let Ok(config) = container.spec() else { return };
-        if top.join("cgroup.controllers").exists()
-            && let Ok(path) = config.cgroup_path.strip_prefix("/")
+        if !top.join("cgroup.controllers").exists() {
+            self.end_processes();
+        } else if let Ok(path) = config.cgroup_path.strip_prefix("/")
+            && path.file_name().is_some()
         {
-            remove_below(&top.join(path));
+            let dir = top.join(path);
+            end(&dir);
+            // A process leaves its cgroup a moment before it has ended, and the library would look for it there.
+            if !dir.exists() {
+                await_end(container);
+            }
+        }
+    }
+
+    /// Kills what is in the cgroup of v1, and waits for it. A frozen process would not even die.
+    fn end_processes(&self) {
+        let Ok(cgroup) = self.cgroup("delete") else { return };
+        let _ = cgroup.freeze(FreezerState::Thawed);
+        let end = Instant::now() + PATIENCE;
+        while let Ok(pids) = cgroup.get_all_pids()
+            && !pids.is_empty()
+            && Instant::now() < end
+        {
+            for pid in pids {
+                let _ = signal::send(pid.as_raw(), rustix::process::Signal::KILL);
+            }
+            sleep(PAUSE);
         }
     }
 
@@ -213,23 +243,42 @@ fn has_own_cgroups(spec: &Spec) -> bool {
     own && spec.mounts().iter().flatten().any(writable)
 }
 
-/// Kills and removes every cgroup below `dir`, depth first.
-fn remove_below(dir: &Path) {
-    let Ok(entries) = std::fs::read_dir(dir) else { return };
-    for child in entries.flatten().filter(|e| e.file_type().is_ok_and(|t| t.is_dir())) {
-        remove_below(&child.path());
-        let _ = std::fs::write(child.path().join("cgroup.kill"), "1");
-        remove(&child.path());
+/// Waits for the init process, which has been killed.
+fn await_end(container: &mut Container) {
+    let end = Instant::now() + PATIENCE;
+    while Instant::now() < end {
+        // An error, if it goes while the library looks at it.
+        if container.refresh_status().is_ok() && container.status() == ContainerStatus::Stopped {
+            // So that it is not looked for again.
+            container.set_pid(i32::MAX);
+            return;
+        }
+        sleep(PAUSE);
     }
+}
+
+/// Kills what is in a cgroup and in those below it, and removes them, depth first.
+fn end(dir: &Path) {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    for child in entries.filter(|e| e.file_type().is_ok_and(|t| t.is_dir())) {
+        end(&child.path());
+    }
+    // Before Linux 5.14 there is no such file.
+    if std::fs::write(dir.join("cgroup.kill"), "1").is_err() {
+        let processes = std::fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
+        for pid in processes.lines().filter_map(|line| line.parse().ok()) {
+            let _ = signal::send(pid, rustix::process::Signal::KILL);
+        }
+    }
+    remove(dir);
 }
 
 /// Removes one cgroup, whose processes are about to end.
 pub(super) fn remove(dir: &Path) {
-    for _ in 0..50 {
+    let end = Instant::now() + PATIENCE;
+    while Instant::now() < end {
         match std::fs::remove_dir(dir) {
-            Err(e) if e.kind() == std::io::ErrorKind::ResourceBusy => {
-                std::thread::sleep(std::time::Duration::from_millis(10));
-            }
+            Err(e) if e.kind() == std::io::ErrorKind::ResourceBusy => sleep(PAUSE),
             _ => break,
         }
     }

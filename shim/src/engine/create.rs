@@ -15,7 +15,7 @@ use super::hooks::CallersHooks;
 use super::normal::Labels;
 use super::volumes::Volumes;
 use super::workload::Workload;
-use super::{Embedded, EngineError, filter, loopback, session};
+use super::{Embedded, EngineError, filter, loopback, masks, session};
 use crate::log::{self, engine_words};
 
 /// How `create` is wanted.
@@ -76,7 +76,7 @@ impl Embedded {
         };
         tracing::debug!("the engine is done");
         let made = built.and_then(|_| self.load("create")).and_then(|container| {
-            self.complete(spec, &container, volumes, options).inspect_err(|_| {
+            self.complete(spec, &container, labels, volumes, options).inspect_err(|_| {
                 let _ = self.delete(true);
             })
         });
@@ -130,6 +130,7 @@ impl Embedded {
         &self,
         spec: &Spec,
         container: &Container,
+        labels: &Labels,
         volumes: &Volumes,
         options: &CreateOptions,
     ) -> Result<(), EngineError> {
@@ -139,6 +140,8 @@ impl Embedded {
         }
         let wrong =
             |why: String| EngineError::Engine { verb: "create", id: self.id().clone(), why };
+        // Before the volumes travel further than they did when the engine made its masks.
+        masks::label(spec, labels.mount.as_ref(), pid).map_err(|e| wrong(e.to_string()))?;
         volumes.settle(pid).map_err(|e| wrong(e.to_string()))?;
         loopback::set_up(spec, pid).map_err(|e| wrong(format!("set lo up: {e}")))?;
         if let Some(process) = spec.process() {

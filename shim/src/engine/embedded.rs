@@ -244,7 +244,7 @@ impl Embedded {
             loaded => loaded?,
         };
         if force || container.can_delete() {
-            self.remove_child_cgroups(&container);
+            self.remove_cgroup(&mut container);
         }
         container.delete(force).map_err(|source| match source {
             LibcontainerError::IncorrectStatus(status) => EngineError::WrongStatus {

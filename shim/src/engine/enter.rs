@@ -18,10 +18,8 @@ use libcontainer::process::args::{ContainerArgs, ContainerType};
 use libcontainer::process::channel;
 use libcontainer::process::cpu_affinity::set_cpuset_affinity_from_string;
 use libcontainer::process::init::container_init_process;
-use libcontainer::syscall::syscall::{SyscallType, create_syscall};
 use libcontainer::tty;
 use nix::sched::{CloneFlags, setns};
-use nix::sys::prctl::set_dumpable;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
@@ -29,6 +27,7 @@ use oci_spec::runtime::{Linux, LinuxNamespace, LinuxNamespaceType, Process, Spec
 use rustix::process::{PidfdFlags, pidfd_open};
 
 use super::birth::{AS_SIBLING, Birthplace, fork, leave};
+use super::leading::{Why, arguments, settle};
 use super::workload::Workload;
 use crate::log;
 
@@ -57,9 +56,6 @@ pub struct Entry<'a> {
     /// Further descriptors to pass.
     pub preserve_fds: i32,
 }
-
-/// Any step that failed; the caller names the container.
-type Why = Box<dyn std::error::Error>;
 
 impl Entry<'_> {
     /// Starts the process, a child of this one, with sockets in the directory `sockets`.
@@ -177,13 +173,7 @@ impl Entry<'_> {
         if let Some(cpus) = affinity.and_then(|affinity| affinity.cpu_affinity_final().as_ref()) {
             set_cpuset_affinity_from_string(own, cpus)?;
         }
-        for rlimit in self.process.rlimits().iter().flatten() {
-            create_syscall().set_rlimit(rlimit)?;
-        }
-        if let Some(adjustment) = self.process.oom_score_adj() {
-            fs::write("/proc/self/oom_score_adj", adjustment.to_string())?;
-        }
-        set_dumpable(false)?;
+        settle(self.process)?;
         setns(init, self.namespaces())
             .map_err(|e| format!("join the container's namespaces: {e}"))?;
         Ok(())
@@ -226,24 +216,15 @@ impl Entry<'_> {
         let mut spec = self.spec.clone();
         spec.set_process(Some(self.process.clone())).set_linux(Some(linux));
         ContainerArgs {
-            container_type: ContainerType::TenantContainer { exec_notify_fd: fails.as_raw_fd() },
-            syscall: SyscallType::default(),
-            spec: Rc::new(spec),
-            rootfs: PathBuf::new(),
             console_socket: tty.map(AsRawFd::as_raw_fd),
-            notify_listener: start,
             preserve_fds: self.preserve_fds,
-            container: None,
-            user_ns_config: None,
-            cgroup_config: self.cgroup_config(),
-            detached: true,
-            executor: Box::new(self.workload.clone()),
-            no_pivot: false,
-            stdin: None,
-            stdout: None,
-            stderr: None,
-            as_sibling: false,
-            pid_file: None,
+            ..arguments(
+                ContainerType::TenantContainer { exec_notify_fd: fails.as_raw_fd() },
+                Rc::new(spec),
+                start,
+                self.cgroup_config(),
+                self.workload.clone(),
+            )
         }
     }
 }

@@ -18,22 +18,19 @@ use libcontainer::notify_socket::{NOTIFY_FILE, NotifyListener};
 use libcontainer::process::args::{ContainerArgs, ContainerType};
 use libcontainer::process::channel::{self, InitReceiver, InitSender, MainReceiver, MainSender};
 use libcontainer::process::init::process::container_init_process;
-use libcontainer::syscall::syscall::{SyscallType, create_syscall};
+use libcontainer::syscall::syscall::create_syscall;
 use libcontainer::validator::Validator;
 use libcontainer::{tty, utils};
-use nix::sys::prctl::set_dumpable;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
 use nix::unistd::{Pid, close, geteuid};
 use oci_spec::runtime::{LinuxNamespaceType, Spec};
 
 use super::birth::{Birthplace, NEW_PID_NAMESPACE, fork, leave};
+use super::leading::{Why, arguments, settle};
 use super::workload::Workload;
 use super::{CreateOptions, Embedded};
 use crate::log;
-
-/// Any step that failed; the caller names the container.
-type Why = Box<dyn std::error::Error>;
 
 /// A container without processes.
 #[derive(Debug)]
@@ -155,17 +152,11 @@ impl<'a> Unborn<'a> {
         answered: &mut InitReceiver,
         answers: &InitSender,
     ) -> Result<(), Why> {
-        set_dumpable(false)?;
         // A directory of the host would lead the process out again (CVE-2024-21626).
         close(self.place.descriptor())?;
         answers.close()?;
         let process = self.spec.process().as_ref().ok_or("process is missing")?;
-        if let Some(adjustment) = process.oom_score_adj() {
-            fs::write("/proc/self/oom_score_adj", adjustment.to_string())?;
-        }
-        for rlimit in process.rlimits().iter().flatten() {
-            create_syscall().set_rlimit(rlimit)?;
-        }
+        settle(process)?;
         Ok(container_init_process(args, says, answered)?)
     }
 
@@ -209,24 +200,19 @@ impl<'a> Unborn<'a> {
     fn args(&self, console: Option<&OwnedFd>) -> Result<ContainerArgs, Why> {
         let root = self.spec.root().as_ref().ok_or("root is missing")?;
         Ok(ContainerArgs {
-            container_type: ContainerType::InitContainer,
-            syscall: SyscallType::default(),
-            spec: Rc::clone(&self.spec),
             rootfs: fs::canonicalize(root.path())?,
             console_socket: console.map(AsRawFd::as_raw_fd),
-            notify_listener: NotifyListener::new(&self.dir.join(NOTIFY_FILE))?,
             preserve_fds: self.options.preserve_fds,
             container: Some(self.container.clone()),
-            user_ns_config: None,
-            cgroup_config: self.cgroup(),
             detached: self.options.detach,
-            executor: Box::new(self.workload.clone()),
             no_pivot: self.options.no_pivot,
-            stdin: None,
-            stdout: None,
-            stderr: None,
-            as_sibling: false,
-            pid_file: None,
+            ..arguments(
+                ContainerType::InitContainer,
+                Rc::clone(&self.spec),
+                NotifyListener::new(&self.dir.join(NOTIFY_FILE))?,
+                self.cgroup(),
+                self.workload.clone(),
+            )
         })
     }
 }

@@ -13,7 +13,8 @@
 //! | `refused.rs`, `resources.rs` | what the engine would leave out: refused, completed |
 //! | `hooks.rs`, `relay.rs` | the caller's hooks: when they run, where, and what they are told |
 //! | `volumes.rs`, `propagation.rs`, `cleared.rs`, `memory.rs` | bind mounts of every propagation and flag, file systems in memory that begin with a copy |
-//! | `birth.rs`, `first.rs` | a process that is born in the container's cgroup; a container's first process |
+//! | `inside.rs`, `masks.rs` | the mounts of a container that waits; the label of its masked directories |
+//! | `birth.rs`, `first.rs`, `leading.rs` | a process that is born in the container's cgroup; a container's first process; what every process is first |
 //! | `session.rs`, `loopback.rs` | keyring, streams and terminal of a process; its own network's first device |
 //! | `cgroup.rs`, `stats.rs`, `signal.rs` | limits, figures, signals |
 
@@ -32,7 +33,10 @@ mod filter;
 mod first;
 mod home;
 mod hooks;
+mod inside;
+mod leading;
 mod loopback;
+mod masks;
 mod memory;
 mod normal;
 mod propagation;

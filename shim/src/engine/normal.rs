@@ -80,6 +80,13 @@ impl Labels {
             mount: mount.map(MountLabel::parse).transpose()?,
         })
     }
+
+    /// After something failed: the first label that the loaded policy does not know, for the kernel says EINVAL and no more.
+    #[must_use]
+    pub fn unknown(&self) -> Option<LabelError> {
+        let process = self.process.as_ref().and_then(|label| label.known().err());
+        process.or_else(|| self.mount.as_ref().and_then(|label| label.known().err()))
+    }
 }
 
 /// Rewrites `spec` for the embedded engine.

@@ -15,6 +15,7 @@ use oci_spec::runtime::Hook;
 use serde_json::{Value, json};
 
 use crate::log;
+use crate::output::say_aside;
 
 /// The name that this program has as a stand-in.
 const NAME: &str = "sharedroot-hook";
@@ -63,7 +64,7 @@ pub fn stand_in() -> Option<ExitCode> {
         return None;
     }
     let Err(error) = execute(&args);
-    eprintln!("sharedroot: error: {}", log::chain(&error));
+    say_aside!("sharedroot: error: {}", log::chain(&error));
     Some(ExitCode::FAILURE)
 }
 

@@ -15,6 +15,7 @@ use libcontainer::syscall::syscall::create_syscall;
 use nix::sys::statvfs::{FsFlags, fstatvfs};
 
 use crate::mount::{self, MountError};
+use crate::starts;
 
 /// The executable could not be sealed; the verb is refused.
 #[derive(Debug, thiserror::Error)]
@@ -74,7 +75,8 @@ pub fn seal() -> Result<(), SealError> {
         })?;
     let text = |word: std::ffi::OsString| CString::new(word.into_vec()).unwrap_or_default();
     let args: Vec<_> = std::env::args_os().map(text).collect();
-    let env: Vec<_> = std::env::vars_os()
+    let env: Vec<_> = starts::environment()
+        .chain([starts::handed_over()])
         .map(|(key, value)| {
             let mut pair = key;
             pair.push("=");

@@ -12,13 +12,12 @@ use std::path::{Path, PathBuf};
 
 use libcontainer::syscall::linux::{AT_EMPTY_PATH, AT_RECURSIVE, MountAttr};
 use libcontainer::syscall::syscall::create_syscall;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
+use nix::fcntl::OFlag;
 use nix::mount::MsFlags;
-use nix::sched::{CloneFlags, setns, unshare};
-use nix::sys::stat::Mode;
 use oci_spec::runtime::{Mount, Spec};
 
 use super::cleared;
+use super::inside::{self, InsideError};
 use super::memory::{self, CopyUp};
 use super::normal::SpecError;
 use super::propagation::{self, Kind, Propagation};
@@ -43,6 +42,9 @@ pub enum VolumeError {
     /// The mount namespace or the directory of the prepared volumes.
     #[error("prepare the volumes: {0}")]
     Stage(#[from] MountError),
+    /// The container's mount namespace.
+    #[error("settle the volumes: {0}")]
+    Enter(#[from] InsideError),
     /// A directory, file or descriptor on the way.
     #[error("{step} {path}: {source}")]
     Step {
@@ -211,32 +213,14 @@ impl Volumes {
         if self.settle.is_empty() {
             return Ok(());
         }
-        // A thread with its own root directory: this process stays where it is.
-        std::thread::scope(|scope| {
-            let thread = scope.spawn(|| self.settle_inside(pid));
-            thread.join().expect("a panic ends the process")
-        })
-    }
-
-    fn settle_inside(&self, pid: i32) -> Result<(), VolumeError> {
-        let path = PathBuf::from(format!("/proc/{pid}/ns/mnt"));
-        let namespace = std::fs::File::open(&path).map_err(failed("open", &path))?;
-        unshare(CloneFlags::CLONE_FS)
-            .and_then(|()| setns(&namespace, CloneFlags::CLONE_NEWNS))
-            .map_err(|e| failed("enter", &path)(e.into()))?;
-        let top = Path::new("/");
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let root = open(top, flags, Mode::empty()).map_err(|e| failed("open", top)(e.into()))?;
-        // As the engine resolved it: below the root, whatever links the image holds.
-        let how = OpenHow::new()
-            .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
-            .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-        for (destination, step) in &self.settle {
-            let mount = openat2(&root, destination.as_path(), how)
-                .map_err(|e| failed("open the volume", destination)(e.into()))?;
-            propagate(mount.as_fd(), *step, destination)?;
-        }
-        Ok(())
+        inside::enter(pid, |inside| {
+            self.settle.iter().try_for_each(|(destination, step)| {
+                let mount = inside
+                    .open(destination, OFlag::empty())
+                    .map_err(|e| failed("open the volume", destination)(e.into()))?;
+                propagate(mount.as_fd(), *step, destination)
+            })
+        })?
     }
 }
 

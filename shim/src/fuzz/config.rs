@@ -1,6 +1,7 @@
 //! config.json, all the way from its text to what `create` is going to do.
 
-use std::path::{Component, Path, PathBuf};
+use std::fs::File;
+use std::path::{Component, Path};
 
 use libcontainer::validator::Validator;
 use oci_spec::runtime::Spec;
@@ -8,8 +9,8 @@ use oci_spec::runtime::Spec;
 use super::says_something;
 use crate::bundle::{parse_config, plain_root};
 use crate::engine::normalise;
-use crate::image::{BaseKey, ChainId, Image, InitFiles, Owner, Source};
-use crate::rootfs::{Facts, Mode, Plan, mount_points, plan};
+use crate::image::{BaseKey, ChainId, Image, InitFiles, Owner, Source, Top};
+use crate::rootfs::{Facts, Mode, Needs, Plan, plan};
 
 /// The text of config.json.
 ///
@@ -35,7 +36,7 @@ pub fn config(text: &[u8]) {
         }
     }
     survives_writing(&spec);
-    nothing_is_mounted_twice_for_one_need(&spec);
+    what_a_root_lacks_is_below_it(&spec);
     // The engine's own check, which must not end the process.
     let _ = Validator::validate_spec(&spec);
 }
@@ -81,21 +82,17 @@ fn plan_keeps_its_word(spec: &Spec) {
     }
 }
 
-/// Of the mount points that a base must have, none lies in another: what is in a mount need not be in the base.
-fn nothing_is_mounted_twice_for_one_need(spec: &Spec) {
-    let mut needed = mount_points(spec);
-    let mounted: Vec<PathBuf> =
-        spec.mounts().iter().flatten().map(|mount| mount.destination().clone()).collect();
-    if let Some(process) = spec.process().as_ref().filter(|process| needed.contains(process.cwd()))
-        && !mounted.contains(process.cwd())
-    {
-        needed.retain(|path| path != process.cwd());
+/// What a root lacks can be made there name by name: nothing of it leads anywhere else.
+fn what_a_root_lacks_is_below_it(spec: &Spec) {
+    let root = File::open("/").expect("open /");
+    let missing = Needs::of(spec, Path::new("/")).missing(root);
+    for one in &missing {
+        let mut parts = one.path.components();
+        assert_eq!(parts.next(), Some(Component::RootDir), "{one:?}");
+        assert!(parts.clone().count() > 0, "{one:?}");
+        assert!(parts.all(|part| matches!(part, Component::Normal(_))), "{one:?}");
     }
-    for path in &needed {
-        assert!(mounted.contains(path), "{path:?} is no mount point");
-        let below = |other: &&PathBuf| *other != path && path.starts_with(other);
-        assert_eq!(mounted.iter().find(below), None, "{path:?} lies in a mount");
-    }
+    assert!(missing.windows(2).all(|pair| pair[0].path < pair[1].path), "{missing:?}");
 }
 
 fn image() -> Image {
@@ -106,7 +103,7 @@ fn image() -> Image {
         layers: vec!["/layers/1/diff".into()],
         upper: None,
         init: InitFiles::AsDocker,
-        owner: Owner::ROOT,
-        source: Source::Docker,
+        top: Top { owner: Owner::ROOT, mode: 0o755 },
+        source: Source::Docker { layer: "/layerdb".into() },
     }
 }

@@ -14,7 +14,7 @@ use crate::bundle::parse_config;
 
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 7] = [
+const TARGETS: [Target; 8] = [
     ("argv", argv),
     ("config", super::config),
     ("mountinfo", mountinfo),
@@ -22,6 +22,7 @@ const TARGETS: [Target; 7] = [
     ("resources", resources),
     ("settings", settings),
     ("store", store),
+    ("tar", tar),
 ];
 
 fn files(dir: &str) -> Vec<(String, Vec<u8>)> {

@@ -8,10 +8,10 @@
 
 use std::fs;
 use std::io;
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
-use super::overlay::{is_empty, owner_of_root};
-use super::{BaseKey, ChainId, Doubt, Image, InitFiles, Owner, Source};
+use super::overlay::ROOT_MODE;
+use super::{BaseKey, ChainId, Doubt, Image, InitFiles, Owner, Source, Top, Upper};
 
 /// overlay's OVL_MAX_STACK; Docker itself stops at 127.
 const MAX_LAYERS: usize = 500;
@@ -49,21 +49,22 @@ pub(super) fn identify(root_path: &Path, container_id: &str) -> Result<Image, Do
 
     // Only the daemon writes the init layer, so its owner is the store's root user, whatever a
     // container did to its own root directory.
-    let owner = owner_of_root(&driver.join(&init_id).join("diff"), None)?;
-    let upper = driver.join(mount_id).join("diff");
-    owner_of_root(&upper, Some(owner))?;
-    if !is_empty(&upper)? {
-        return Err(Doubt::UpperNotEmpty { upper });
+    let init = driver.join(&init_id).join("diff");
+    let top = Top { mode: ROOT_MODE, ..Top::of(&init)? };
+    top.agrees_with(&init)?;
+    let upper = Upper::at(driver.join(mount_id).join("diff"))?;
+    if upper.empty {
+        top.agrees_with(&upper.path)?;
     }
 
     Ok(Image {
-        key: BaseKey::of_chain(&chain_id, (owner != Owner::ROOT).then_some(owner)),
+        key: BaseKey::of_chain(&chain_id, (top.owner != Owner::ROOT).then_some(top.owner)),
         chain_id: Some(chain_id),
         layers: chained.iter().map(|id| driver.join(id).join("diff")).collect(),
         upper: Some(upper),
         init: InitFiles::AsDocker,
-        owner,
-        source: Source::Docker,
+        top,
+        source: Source::Docker { layer: layer_of(&layerdb, &chain_id) },
     })
 }
 
@@ -93,10 +94,10 @@ fn read_chain(layerdb: &Path, top: ChainId) -> Result<Vec<String>, Doubt> {
     let mut next = Some(top);
     while let Some(chain) = next {
         if cache_ids.len() == MAX_LAYERS {
-            let path = layerdb.join("sha256").join(top.hex());
+            let path = layer_of(layerdb, &top);
             return Err(Doubt::ChainTooLong { path, limit: MAX_LAYERS });
         }
-        let layer = layerdb.join("sha256").join(chain.hex());
+        let layer = layer_of(layerdb, &chain);
         let file = layer.join("cache-id");
         let cache_id = read_word(&file)?;
         if !is_id(&cache_id) {
@@ -107,6 +108,11 @@ fn read_chain(layerdb: &Path, top: ChainId) -> Result<Vec<String>, Doubt> {
         next = read_chain_id(&layer.join("parent"))?;
     }
     Ok(cache_ids)
+}
+
+/// The database's directory of the layer on top of a chain.
+fn layer_of(layerdb: &Path, chain: &ChainId) -> PathBuf {
+    layerdb.join("sha256").join(chain.hex())
 }
 
 /// The layers that the driver stacked for a container, topmost first, without the init layer.

@@ -49,12 +49,17 @@ fn the_chain_of_a_container() {
     let image = store.identify().unwrap();
     assert_eq!(image.chain_id, Some(chain('2')));
     assert_eq!(image.layers, [store.path("overlay2/two/diff"), store.path("overlay2/one/diff")]);
-    assert_eq!(image.upper, Some(store.path("overlay2/m/diff")));
-    assert_eq!((image.source, image.init), (Source::Docker, InitFiles::AsDocker));
+    assert_eq!(image.upper, Some(Upper { path: store.path("overlay2/m/diff"), empty: true }));
+    store.0.write("overlay2/m/diff/file", "");
+    assert!(!store.identify().unwrap().upper.unwrap().empty);
+    assert_eq!(image.init, InitFiles::AsDocker);
+    assert!(image.source.is_there().unwrap());
+    fs::remove_dir_all(store.path("image/overlay2/layerdb/sha256")).unwrap();
+    assert!(!image.source.is_there().unwrap());
     let me = Owner { uid: nix::unistd::geteuid().into(), gid: nix::unistd::getegid().into() };
     let mapping = (me != Owner::ROOT).then_some(me);
     assert_eq!(image.key, BaseKey::of_chain(&chain('2'), mapping));
-    assert_eq!(image.owner, me);
+    assert_eq!(image.top, Top { owner: me, mode: ROOT_MODE });
 }
 
 #[test]
@@ -67,7 +72,7 @@ fn root_a_remapped_store_has_its_own_bases() {
     }
     let image = store.identify().unwrap();
     assert_eq!(image.key.to_string(), format!("{}-165536.165537", chain('2').hex()));
-    assert_eq!(image.owner, Owner { uid: 165_536, gid: 165_537 });
+    assert_eq!(image.top.owner, Owner { uid: 165_536, gid: 165_537 });
 }
 
 /// What is done to a good store, and how the doubt begins or what it contains.
@@ -79,7 +84,7 @@ fn any_contradiction_is_a_doubt() {
         store.0.write(path, text);
     }
     const MOUNTS: &str = "image/overlay2/layerdb/mounts/c0ffee";
-    let table: [Spoil; 15] = [
+    let table: [Spoil; 14] = [
         (|s| put(s, &format!("{MOUNTS}/mount-id"), "other"), "mount-id says \"other\""),
         (|s| put(s, &format!("{MOUNTS}/init-id"), "other-init"), "init-id says \"other-init\""),
         (|s| fs::remove_file(s.path(&format!("{MOUNTS}/init-id"))).unwrap(), "init-id: No such"),
@@ -92,7 +97,6 @@ fn any_contradiction_is_a_doubt() {
         (|s| put(s, "overlay2/m/lower", "l/TWO:l/ONE"), "says \"two\", but \"m-init\""),
         (|s| put(s, "overlay2/m/lower", "../../x:l/ONE"), "a name under l/"),
         (|s| put(s, "overlay2/m/lower", ""), "a name under l/"),
-        (|s| put(s, "overlay2/m/diff/file", ""), "already holds files"),
         (
             |s| {
                 let mode = fs::Permissions::from_mode(0o700);

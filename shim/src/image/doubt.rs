@@ -53,12 +53,6 @@ pub enum Doubt {
         /// Where they differ.
         at: usize,
     },
-    /// Something was written into the container before its start; a swapped root would hide it.
-    #[error("{upper} already holds files of the container")]
-    UpperNotEmpty {
-        /// The upper directory.
-        upper: PathBuf,
-    },
     /// A part of the engine's store cannot be read.
     #[error("read {path}: {source}")]
     LayerStore {

@@ -65,6 +65,15 @@ pub enum MakeError {
         /// What the device has, in bytes.
         size: u64,
     },
+    /// debugfs, which takes commands by lines, cannot be told of it.
+    #[error(
+        "{path:?} has extended attributes, and its name or theirs holds control characters or is too long: no base \
+         can be made of such an image"
+    )]
+    Unspeakable {
+        /// The path inside the tree.
+        path: PathBuf,
+    },
     /// A program of e2fsprogs is not installed.
     #[error("{program} is in none of {places}: install e2fsprogs")]
     NoTool {

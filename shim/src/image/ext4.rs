@@ -10,12 +10,13 @@
 //! the journal is written out, so that is safe; but a writable mount of a snapshot needs
 //! `noinit_itable`, or the kernel starts to zero those tables.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Seek, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use rustix::fs::MemfdFlags;
+use rustix::fs::{FileType, MemfdFlags};
 
 use super::init::FIXED_TIME;
 use super::tree::BLOCK;
@@ -25,13 +26,17 @@ use super::{BaseKey, MakeError, Tree, Usage};
 const PLACES: [&str; 4] = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"];
 
 /// What Linux 4.x and e2fsprogs 1.43 know. Without `resize_inode`: a base never grows in place
-/// beyond its group descriptors. Without `orphan_file`, which older kernels refuse.
+/// beyond its group descriptors. Without `orphan_file`, which older kernels refuse. `sparse_super2`
+/// for no superblock but the first: copies take a thin block each, keep what debugfs changes in the
+/// first, and nobody repairs a base.
 const FEATURES: &str = "none,has_journal,ext_attr,dir_index,filetype,extent,64bit,flex_bg,\
-    sparse_super,large_file,huge_file,dir_nlink,extra_isize,metadata_csum";
+    sparse_super2,large_file,huge_file,dir_nlink,extra_isize,metadata_csum";
 
 const INODE_SIZE: u64 = 256;
 /// The smallest that ext4 takes.
 const JOURNAL_MIB: u64 = 4;
+/// How many blocks of a base's file system the journal has.
+pub const JOURNAL_BLOCKS: u64 = (JOURNAL_MIB << 20) / BLOCK;
 /// mke2fs's own ratio: one inode for so many bytes.
 const BYTES_PER_INODE: u64 = 16_384;
 
@@ -55,11 +60,11 @@ pub fn make_filesystem(
         return Err(MakeError::TooLarge { device: device.to_owned(), needs, size: size_bytes });
     }
 
-    let owner = tree.owner();
+    let owner = tree.top().owner;
     // 16 blocks of 4 KiB are one thin block; otherwise mke2fs takes what the device reports.
     let extended = format!(
-        "lazy_itable_init=1,lazy_journal_init=0,nodiscard,stride=16,stripe_width=16,\
-         hash_seed={},root_owner={}:{}",
+        "lazy_itable_init=1,lazy_journal_init=0,nodiscard,no_copy_xattrs,num_backup_sb=0,\
+         stride=16,stripe_width=16,hash_seed={},root_owner={}:{}",
         key.uuid("hash seed"),
         owner.uid,
         owner.gid,
@@ -86,26 +91,34 @@ pub fn make_filesystem(
     finish(device, tree, usage)
 }
 
+/// debugfs reads a script by lines of BUFSIZ bytes, 8,192 with glibc; what is longer would be two commands.
+const LONGEST_LINE: usize = 8000;
+
 /// The inode of `lost+found`, the first that a file system gives away.
 const LOST_FOUND: u64 = 11;
 
-/// What mke2fs cannot do: takes `lost+found` away, which e2fsck makes anew when it needs it, and
-/// fixes the times that differ between hosts.
+/// What mke2fs cannot do: gives the root directory its mode, takes `lost+found` away, which e2fsck
+/// makes anew when it needs it, sets the extended attributes but not the labels of whatever host the
+/// layers are on, and fixes the times that differ between hosts.
 ///
 /// debugfs ends with 0 whatever happens, so its words are read, and the result is looked at.
 fn finish(device: &Path, tree: &Tree, usage: Usage) -> Result<(), MakeError> {
     let has_own = tree.has("lost+found");
-    let mut script = String::new();
+    let mode = FileType::Directory.as_raw_mode() | tree.top().mode;
+    // How much was written depends on the holes that a host's layers have.
+    let mut script = format!("ssv kbytes_written 0\nsif / mode 0{mode:o}\n");
     if !has_own {
         script.push_str("rmdir /lost+found\n");
     }
+    let mut script = script.into_bytes();
+    set_attributes(tree, &mut script)?;
     // mke2fs numbers the files from the first free inode on, without a gap; `usage` counts the
     // top, too, which it made itself.
     let last = LOST_FOUND + usage.inodes - 1 - u64::from(has_own);
     for inode in LOST_FOUND + u64::from(!has_own)..=last {
+        // No parts of a second: mke2fs leaves those out.
         for time in ["ctime", "atime"] {
-            script.push_str(&format!("sif <{inode}> {time} @{FIXED_TIME}\n"));
-            script.push_str(&format!("sif <{inode}> {time}_extra 0\n"));
+            script.extend(format!("sif <{inode}> {time} @{FIXED_TIME}\n").bytes());
         }
     }
     let script = anonymous_file(&script).map_err(|source| MakeError::Scratch {
@@ -129,10 +142,63 @@ fn finish(device: &Path, tree: &Tree, usage: Usage) -> Result<(), MakeError> {
     })
 }
 
+/// Adds to a script of debugfs's what sets the extended attributes of `tree`. A value goes through a
+/// file, because it is any bytes.
+fn set_attributes(tree: &Tree, script: &mut Vec<u8>) -> Result<(), MakeError> {
+    for (at, (path, attributes)) in tree.attributes()?.iter().enumerate() {
+        for (of, (name, value)) in attributes.iter().enumerate() {
+            let file = tree.scratch().join(format!("attribute-{at}-{of}"));
+            fs::write(&file, value).map_err(|source| MakeError::Scratch {
+                step: "write an attribute's value in the",
+                path: file.clone(),
+                source,
+            })?;
+            let words = [
+                b"ea_set -f ".to_vec(),
+                word(file.as_os_str().as_bytes(), path)?,
+                b" ".to_vec(),
+                word(&[b"/", path.as_os_str().as_bytes()].concat(), path)?,
+                b" ".to_vec(),
+                word(name, path)?,
+                b"\n".to_vec(),
+            ];
+            let line = words.concat();
+            if line.len() > LONGEST_LINE {
+                return Err(MakeError::Unspeakable { path: path.clone() });
+            }
+            script.extend(line);
+        }
+    }
+    Ok(())
+}
+
+/// One word of a command of debugfs's, which is a line: quoted, and a quote twice (e2fsprogs, lib/ss/parse.c).
+fn word(text: &[u8], path: &Path) -> Result<Vec<u8>, MakeError> {
+    if text.iter().any(u8::is_ascii_control) {
+        return Err(MakeError::Unspeakable { path: path.to_owned() });
+    }
+    let mut quoted = vec![b'"'];
+    for &byte in text {
+        quoted.extend(if byte == b'"' { &b"\"\""[..] } else { std::slice::from_ref(&byte) });
+    }
+    quoted.push(b'"');
+    Ok(quoted)
+}
+
+/// Looks through all metadata of a base, whose blocks carry checksums; changes nothing.
+///
+/// # Errors
+/// [`MakeError::Tool`] with e2fsck's own words.
+pub fn check_filesystem(device: &Path) -> Result<(), MakeError> {
+    let mut e2fsck = Tool::find("e2fsck")?;
+    e2fsck.command.arg("-fn").arg(device);
+    e2fsck.run(device, Stdio::null(), |output| output.status.success())
+}
+
 /// A file without a name: unlike a pipe it takes any length before somebody reads.
-fn anonymous_file(text: &str) -> io::Result<File> {
+fn anonymous_file(text: &[u8]) -> io::Result<File> {
     let mut file = File::from(rustix::fs::memfd_create("debugfs", MemfdFlags::CLOEXEC)?);
-    file.write_all(text.as_bytes())?;
+    file.write_all(text)?;
     file.rewind()?;
     Ok(file)
 }

@@ -27,7 +27,9 @@ fn key() -> BaseKey {
 /// Makes the base of one layer, checks it, mounts it read-only and runs a script in it.
 fn make_and_look(dir: &TestDir, layers: Vec<PathBuf>, script: &str) -> String {
     let device = dirty_device(dir, "device", SIZE);
-    let tree = assemble(&image(layers), &dir.path().join("making")).unwrap();
+    let mut image = image(layers);
+    image.top.mode = 0o1705;
+    let tree = assemble(&image, &dir.path().join("making")).unwrap();
     make_filesystem(&tree, &key(), &device, SIZE).unwrap();
     shell("e2fsck -fn \"$1\" 2>&1", &[&device]);
     let at = dir.dir("mnt");
@@ -46,7 +48,11 @@ fn root_a_base_holds_what_the_layers_hold() {
         r#"cd "$1"; mkdir -p bin 'a b' deep/er; echo x >bin/su; chown 12:34 bin/su; chmod 4711 bin/su
            touch -d @1234567 bin/su; ln bin/su bin/sudo; ln -s ../nowhere bin/link
            printf x >"a b/$(printf 'new\nline\377\\')"; mknod dev0 b 7 9; mkfifo fifo
-           setfattr -n user.x -v y bin/su; setfattr -n security.capability -v 0sAQAAAgAgAAAAAAAAAAAAAAAAAAA= deep/er
+           setfattr -n user.x -v y bin/su; setfattr -n security.selinux -v host_t bin/su deep
+           mkdir 'q "u" <5> \'; touch 'q "u" <5> \/-f'; setfattr -n 'user.a "b' -v 0s//8AAQo= 'q "u" <5> \/-f'
+           setfattr -h -n trusted.of-link -v 1 bin/link; setfattr -n trusted.large -v "$(printf '%01000d' 1)" fifo
+           setfattr -n system.posix_acl_access -v 0sAgAAAAEABwD/////AgAHAE0AAAAEAAUA/////xAABwD/////IAAFAP////8= deep/er
+           setfattr -n security.capability -v 0sAQAAAgAgAAAAAAAAAAAAAAAAAAA= deep/er
            ln -s "$(printf '%0200d' 1)" long; touch gone; chmod 1777 deep
            chmod 0 'a b'; truncate -s 1G sparse; printf end >>sparse
            i=0; while [ $i -lt 3000 ]; do : >"deep/er/file-with-a-long-name-$i"; i=$((i+1)); done"#,
@@ -61,6 +67,10 @@ fn root_a_base_holds_what_the_layers_hold() {
            stat -c "%n %F %t:%T %a" dev0 fifo "a b" deep . ; ls deep/er | wc -l
            getfattr --absolute-names -n user.x --only-values bin/su; echo
            getfattr -n security.capability --only-values deep/er | wc -c
+           getfattr -R -P -h -d -m security.selinux . | wc -c
+           getfattr -n "user.a \"b" --only-values q*/* | od -An -tx1
+           getfattr -h -n trusted.of-link --only-values bin/link; getfattr -n trusted.large --only-values fifo | wc -c
+           getfattr -n system.posix_acl_access -e base64 deep/er | grep -o "0s.*"
            readlink long | wc -c; ls -b "a b"; ls -d gone lost+found || true
            tail -c 3 sparse; echo; stat -c "%s" sparse; test $(stat -c %b sparse) -lt 64 && echo is-sparse
            stat -c "%n %a %s" .dockerenv etc/hosts dev/console; readlink etc/mtab
@@ -74,7 +84,7 @@ fn root_a_base_holds_what_the_layers_hold() {
         "fifo fifo 0:0 644",
         "a b directory 0:0 0\n",
         "deep directory 0:0 1777",
-        ". directory 0:0 755\n3000\ny\n20\n201\n",
+        ". directory 0:0 1705\n3000\ny\n20\n0\n ff ff 00 01 0a\n11000\n0sAgAAAAEABwD/////AgAHAE0AAAAEAAUA/////xAABwD/////IAAFAP////8=\n201\n",
         "new\\nline\\377\\\\\n",
         "gone': No such file",
         "lost+found': No such file",
@@ -122,6 +132,9 @@ fn root_two_hosts_make_the_same_blocks() {
         dir.write(&format!("here/etc/{}", number * 7919 % 1000), &number.to_string());
     }
     dir.write("here/usr/sub/file", "");
+    let capability =
+        "setfattr -n security.capability -v 0sAQAAAgAgAAAAAAAAAAAAAAAAAAA= \"$1\"/bin/sh";
+    shell(capability, &[&dir.dir("here")]);
     let make = |name: &str, layer: &str| {
         let device = dirty_device(&dir, name, SIZE);
         let tree = assemble(&image(vec![dir.dir(layer)]), &dir.path().join("making")).unwrap();
@@ -129,15 +142,17 @@ fn root_two_hosts_make_the_same_blocks() {
         shell("e2fsck -fn \"$1\" 2>&1", &[&device]);
         device
     };
-    let first = make("first", "here");
-    // As another host extracts it: other inodes, made later, in another order, and read since.
+    // As another host extracts it: other inodes, made later, in another order, and read since; and labelled.
     shell(
         r#"cd "$1"; sleep 1; mkdir ../there; find . | sort -r | tar -c --no-recursion -T - | tar -xp -C ../there
            find . -type d | sort -r | while read d; do touch -r "$d" "../there/$d"; done
-           cat ../there/etc/* >/dev/null"#,
+           cat ../there/etc/* >/dev/null
+           head -c 1000000 /dev/zero >zeros; truncate -s 1000000 ../there/zeros; touch -d @5 zeros ../there/zeros
+           find ../there -exec setfattr -h -n security.selinux -v system_u:object_r:container_var_lib_t:s0 {} +"#,
         &[&dir.dir("here")],
     );
-    let second = make("second", "there");
+    shell(capability, &[&dir.dir("there")]);
+    let [first, second] = [make("first", "here"), make("second", "there")];
     let differ = shell("cmp -l \"$1\" \"$2\" | head -20", &[&first, &second]);
     assert_eq!(differ, "");
     let other = BaseKey::of_chain(&chain('b'), None);

@@ -150,7 +150,7 @@ impl Store {
     fn holds(&self, image: &Image) {
         let driver = self.0.join("overlay2");
         assert!(!image.layers.is_empty());
-        for layer in image.layers.iter().chain(&image.upper) {
+        for layer in image.layers.iter().chain(image.upper.as_ref().map(|upper| &upper.path)) {
             let inside = layer.strip_prefix(&driver).expect("a path of the driver");
             let parts: Vec<Component<'_>> = inside.components().collect();
             assert!(

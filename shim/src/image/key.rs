@@ -29,6 +29,15 @@ impl ChainId {
         hex(&self.0[..6])
     }
 
+    /// The chain ID of a stack of layers, the lowest first; none of no layer (image-spec: config.md, "Layer ChainID").
+    pub(super) fn of_layers(diff_ids: &[super::Digest]) -> Option<Self> {
+        let (lowest, above) = diff_ids.split_first()?;
+        let chain = |below: Self, diff_id: &super::Digest| {
+            Self(Sha256::digest(format!("{below} {diff_id}")).into())
+        };
+        Some(above.iter().fold(Self(lowest.0), chain))
+    }
+
     /// All 64 hexadecimal digits, without the algorithm.
     #[must_use]
     pub fn hex(&self) -> String {
@@ -146,12 +155,12 @@ impl FromStr for BaseKey {
     }
 }
 
-/// The two ways that serde takes; both go through the parser and the printer above.
+/// The two ways that serde takes; both go through the parser and the printer of the type.
 macro_rules! text_form {
     ($type:ty) => {
         impl TryFrom<String> for $type {
-            type Error = KeyError;
-            fn try_from(text: String) -> Result<Self, KeyError> {
+            type Error = <Self as std::str::FromStr>::Err;
+            fn try_from(text: String) -> Result<Self, Self::Error> {
                 text.parse()
             }
         }
@@ -162,15 +171,16 @@ macro_rules! text_form {
         }
     };
 }
+pub(super) use text_form;
 text_form!(ChainId);
 text_form!(BaseKey);
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// 64 lower-case digits; upper case is refused, so that one value has one text.
-fn unhex(text: &str) -> Option<[u8; 32]> {
+pub(super) fn unhex(text: &str) -> Option<[u8; 32]> {
     let digit = |c: u8| match c {
         b'0'..=b'9' => Some(c - b'0'),
         b'a'..=b'f' => Some(c - b'a' + 10),

@@ -6,34 +6,50 @@
 //! | `docker` | the image of a Docker container, from the daemon's own layer database |
 //! | `overlay` | the image of any other overlay mount (containerd, CRI, podman) |
 //! | `mountinfo` | the text of `/proc/self/mountinfo`, and of overlay's options in it |
+//! | `source` | where an image was found, and whether it is still there |
 //! | `doubt` | why an image stays unidentified |
 //! | `init` | the files that an engine expects at the top of every root |
 //! | `tree` | the layers and the init files as one tree |
+//! | `import` | images from outside of any engine |
 //! | `ext4` | the file system of a base, made from that tree |
+//! | `walk`, `tree_digest` | a whole tree in one order; its digest |
+//! | `catalog` | names of bases and where they came from |
 //! | `error` | why a base cannot be made |
+//! | `changes` | what a container changed: from its snapshot to the engine, and back |
 
+pub mod catalog;
+pub mod changes;
 mod docker;
 mod doubt;
 mod error;
 mod ext4;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
+pub mod import;
 mod init;
 mod key;
 mod mountinfo;
 mod overlay;
+mod source;
 #[cfg(test)]
 mod testing;
 mod tree;
+mod tree_digest;
+pub mod walk;
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 pub use doubt::Doubt;
 pub use error::MakeError;
-pub use ext4::make_filesystem;
+pub use ext4::{JOURNAL_BLOCKS, check_filesystem, make_filesystem};
+pub use import::{Digest, ImportError, Importable};
 pub use init::InitFiles;
 pub use key::{BaseKey, ChainId, KeyError, Owner};
+pub use source::{Layer, Source};
 pub use tree::{Tree, Usage, assemble};
+pub use tree_digest::tree_digest;
+pub use walk::WalkError;
 
 /// An image as the layers that an engine stacked for one container.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,23 +60,66 @@ pub struct Image {
     pub chain_id: Option<ChainId>,
     /// The layer directories, topmost first, absolute, without the engine's init layer.
     pub layers: Vec<PathBuf>,
-    /// The container's own upper directory; it is empty.
-    pub upper: Option<PathBuf>,
+    /// The container's own upper directory.
+    pub upper: Option<Upper>,
     /// What the engine puts on top of the layers, and so the base too.
     pub init: InitFiles,
-    /// Who the container's root user is on the host; owns the root directory and the init files.
-    pub owner: Owner,
+    /// The container's `/`. Its owner, who is the container's root user on the host, owns the init files, too.
+    pub top: Top,
     /// Who told.
     pub source: Source,
 }
 
-/// Where an image was found.
+/// The attributes of a container's `/`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
-    /// The layer database of a Docker daemon with the overlay2 graph driver.
-    Docker,
-    /// The overlay mount at the bundle's root path.
-    Overlay,
+pub struct Top {
+    /// Its user and group.
+    pub owner: Owner,
+    /// Its permission bits.
+    pub mode: u32,
+}
+
+impl Top {
+    /// What Docker gives to every container of a store that is not remapped, whatever the image says.
+    pub const OF_DOCKER: Self = Self { owner: Owner::ROOT, mode: overlay::ROOT_MODE };
+}
+
+impl fmt::Display for Top {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a directory of mode {:o} of {}", self.mode, self.owner)
+    }
+}
+
+/// The directory that takes what a container writes over its image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upper {
+    /// The directory.
+    pub path: PathBuf,
+    /// Whether it holds nothing: the container is the image, and no more.
+    pub empty: bool,
+}
+
+impl Upper {
+    fn at(path: PathBuf) -> Result<Self, Doubt> {
+        let empty = overlay::is_empty(&path)?;
+        Ok(Self { path, empty })
+    }
+}
+
+impl Image {
+    /// What is known of the base `key`, whatever it was made from.
+    #[must_use]
+    pub fn of_base(key: BaseKey) -> Self {
+        Self {
+            key,
+            chain_id: None,
+            layers: Vec::new(),
+            upper: None,
+            init: InitFiles::MountPoints,
+            top: Top::OF_DOCKER,
+            source: Source::Base,
+        }
+    }
 }
 
 /// Finds the image below `root_path`, the rootfs that an engine prepared for `container_id`.

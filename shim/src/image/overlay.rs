@@ -1,39 +1,40 @@
 //! The image of any overlay mount (containerd, CRI, podman), from the mount table.
 //!
 //! There is no chain ID here, so the base's key is made from what tells these layer directories
-//! from all others, past and future: path, inode number and birth time of each. (Not the device
-//! number: it changes over a reboot, and the same image would get a second base.)
+//! from all others, past and future: path, inode number and birth time of each.
 
 use std::fs;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, StatxFlags};
 use sha2::{Digest, Sha256};
 
 use super::mountinfo::{self, Stack};
-use super::{BaseKey, Doubt, Image, InitFiles, Owner, Source, init};
+use super::{BaseKey, Doubt, Image, InitFiles, Layer, Owner, Source, Top, Upper, init};
 
-/// The mode of a base's root directory: what Docker and containerd give to every container's
-/// upper directory, and so to its `/`, whatever the image says.
+/// The mode that Docker and containerd give to every container's upper directory, and so to its `/`,
+/// whatever the image says.
 pub(super) const ROOT_MODE: u32 = 0o755;
 
 pub(super) fn identify(root_path: &Path) -> Result<Image, Doubt> {
     let table_path = Path::new("/proc/self/mountinfo");
     let table = fs::read(table_path).map_err(|e| unreadable(table_path, e))?;
     let stack = stack_at(&table, root_path)?;
-    if let Some(layer) = stack.layers.iter().find(|layer| !layer.is_absolute()) {
-        let (root_path, layer) = (root_path.to_owned(), layer.clone());
-        return Err(Doubt::RelativeLayer { root_path, layer });
+    let mut layers = Vec::with_capacity(stack.layers.len());
+    for layer in &stack.layers {
+        let path = absolute(layer, stack.upper.as_deref()).ok_or_else(|| Doubt::RelativeLayer {
+            root_path: root_path.to_owned(),
+            layer: layer.clone(),
+        })?;
+        // podman stacks short links; what they lead to is the layer.
+        layers.push(fs::canonicalize(&path).map_err(|e| unreadable(&path, e))?);
     }
-    // podman stacks short links; what they lead to is the layer.
-    let layers =
-        stack.layers.iter().map(|layer| fs::canonicalize(layer).map_err(|e| unreadable(layer, e)));
-    let mut layers = layers.collect::<Result<Vec<PathBuf>, _>>()?;
-
-    if let Some(layer) = layers.iter().find(|layer| !is_a_stores(layer)) {
+    let Some(store) = layers.first().and_then(|top| Store::of(top)) else {
+        let layer = layers.first().map_or_else(|| root_path.to_owned(), Clone::clone);
+        return Err(Doubt::NotALayer { layer });
+    };
+    if let Some(layer) = layers.iter().find(|layer| Store::of(layer) != Some(store)) {
         return Err(Doubt::NotALayer { layer: layer.clone() });
     }
 
@@ -47,40 +48,67 @@ pub(super) fn identify(root_path: &Path) -> Result<Image, Doubt> {
         init = InitFiles::AsDocker;
     }
 
-    let root = stack.upper.as_ref().or(layers.first());
-    let owner = match root {
-        Some(root) => owner_of_root(root, None)?,
-        None => {
-            let found = "an overlay without layers".to_owned();
-            return Err(Doubt::NoOverlayAtRoot { root_path: root_path.to_owned(), found });
-        }
-    };
-    if let Some(upper) = &stack.upper
-        && !is_empty(upper)?
-    {
-        return Err(Doubt::UpperNotEmpty { upper: upper.clone() });
+    let top = store.top(&layers[0])?;
+    let upper = stack.upper.map(Upper::at).transpose()?;
+    // Only the engine has been at an empty one.
+    if let Some(Upper { path, empty: true }) = &upper {
+        top.agrees_with(path)?;
     }
+    let identities = layers.iter().map(|layer| Layer::at(layer)).collect::<Result<Vec<_>, _>>()?;
     Ok(Image {
-        key: key(&layers, init, owner)?,
+        key: key(&identities, init, top),
         chain_id: None,
         layers,
-        upper: stack.upper,
+        upper,
         init,
-        owner,
-        source: Source::Overlay,
+        top,
+        source: Source::Overlay { layers: identities },
     })
 }
 
-/// Whether the directory is where an engine keeps a layer, which it never changes once the layer is
-/// complete: `snapshots/ID/fs` (containerd), `overlay/ID/diff` (podman), `overlay2/ID/diff` (Docker).
-/// The key of a base is made of such directories' identities, not of what they hold.
-fn is_a_stores(layer: &Path) -> bool {
-    let mut names = layer.iter().rev().map(|name| name.to_str().unwrap_or_default());
-    let (name, _id, store) = (names.next(), names.next(), names.next());
-    matches!(
-        (store, name),
-        (Some("snapshots"), Some("fs")) | (Some("overlay" | "overlay2"), Some("diff"))
-    )
+/// A layer's path as the engine meant it.
+///
+/// Where the list of layers would not fit into a page, the engines mount from the directory that holds
+/// all of them and name them from there (containerd: core/mount, `compactLowerdirOption`; podman:
+/// storage/drivers/overlay). The upper directory, which is never shortened, is in the same one.
+fn absolute(layer: &Path, upper: Option<&Path>) -> Option<PathBuf> {
+    if layer.is_absolute() {
+        return Some(layer.to_owned());
+    }
+    let store = upper?.parent()?.parent()?;
+    let plain = layer.components().all(|part| matches!(part, Component::Normal(_)));
+    plain.then(|| store.join(layer))
+}
+
+/// Whose directory a layer is in. Engines never change a layer once it is complete; the key of a base
+/// is made of such directories' identities, not of what they hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Store {
+    /// `snapshots/ID/fs`: containerd.
+    Snapshots,
+    /// `overlay/ID/diff`: podman. `overlay2/ID/diff`: Docker.
+    Overlay,
+}
+
+impl Store {
+    fn of(layer: &Path) -> Option<Self> {
+        let mut names = layer.iter().rev().map(|name| name.to_str().unwrap_or_default());
+        match (names.next()?, names.nth(1)?) {
+            ("fs", "snapshots") => Some(Self::Snapshots),
+            ("diff", "overlay" | "overlay2") => Some(Self::Overlay),
+            _ => None,
+        }
+    }
+
+    /// What a container's `/` is on this topmost layer: the layer's owner owns it, its mode is
+    /// containerd's own (snapshots/overlay, `prepareDirectory`) or the layer's (podman: `create`).
+    fn top(self, layer: &Path) -> Result<Top, Doubt> {
+        let found = Top::of(layer)?;
+        Ok(match self {
+            Self::Snapshots => Top { mode: ROOT_MODE, ..found },
+            Self::Overlay => found,
+        })
+    }
 }
 
 /// The layers of the overlay that is mounted at `root_path`.
@@ -104,37 +132,33 @@ pub(super) fn stack_at(table: &[u8], root_path: &Path) -> Result<Stack, Doubt> {
     }
 }
 
-fn key(layers: &[PathBuf], init: InitFiles, owner: Owner) -> Result<BaseKey, Doubt> {
+fn key(layers: &[Layer], init: InitFiles, top: Top) -> BaseKey {
     let mut hash = Sha256::new();
-    hash.update(format!("overlay\0{init:?}\0{owner}\0"));
-    for layer in layers {
-        let wanted = StatxFlags::INO | StatxFlags::BTIME;
-        let stat = rustix::fs::statx(CWD, layer, AtFlags::SYMLINK_NOFOLLOW, wanted)
-            .map_err(|e| unreadable(layer, e.into()))?;
-        if stat.stx_mask & wanted.bits() != wanted.bits() {
-            return Err(Doubt::NoIdentity { layer: layer.clone() });
-        }
-        hash.update(layer.as_os_str().as_bytes()); // no NUL in a path
-        let birth = stat.stx_btime;
-        hash.update(format!("\0{}\0{}.{:09}\0", stat.stx_ino, birth.tv_sec, birth.tv_nsec));
-    }
-    Ok(BaseKey::of_digest(hash.finalize().into()))
+    hash.update(format!("overlay\0{init:?}\0{}\0{:o}\0", top.owner, top.mode));
+    layers.iter().for_each(|layer| layer.add_to(&mut hash));
+    BaseKey::of_digest(hash.finalize().into())
 }
 
-/// Who owns a directory that is a container's `/`; one that is not as a base's `/` will be is a
-/// doubt.
-pub(super) fn owner_of_root(path: &Path, expected: Option<Owner>) -> Result<Owner, Doubt> {
-    let stat = fs::symlink_metadata(path).map_err(|e| unreadable(path, e))?;
-    let owner = Owner { uid: stat.uid(), gid: stat.gid() };
-    let expected = expected.unwrap_or(owner);
-    if !stat.is_dir() || stat.mode() & 0o7777 != ROOT_MODE || owner != expected {
-        return Err(Doubt::Disagree {
-            path: path.to_owned(),
-            found: format!("mode {:o} of {owner}", stat.mode()),
-            expected: format!("a directory of mode {ROOT_MODE:o} of {expected}"),
-        });
+impl Top {
+    /// What is there.
+    pub(super) fn of(path: &Path) -> Result<Self, Doubt> {
+        let stat = fs::symlink_metadata(path).map_err(|e| unreadable(path, e))?;
+        if !stat.is_dir() {
+            return Err(unreadable(path, io::ErrorKind::NotADirectory.into()));
+        }
+        let owner = Owner { uid: stat.uid(), gid: stat.gid() };
+        Ok(Self { owner, mode: stat.mode() & 0o7777 })
     }
-    Ok(owner)
+
+    /// A directory that will be a container's `/` and is not as the base's will be is a doubt.
+    pub(super) fn agrees_with(self, path: &Path) -> Result<(), Doubt> {
+        let found = Self::of(path)?;
+        if found == self {
+            return Ok(());
+        }
+        let [found, expected] = [found, self].map(|top| top.to_string());
+        Err(Doubt::Disagree { path: path.to_owned(), found, expected })
+    }
 }
 
 pub(super) fn is_empty(directory: &Path) -> Result<bool, Doubt> {

@@ -1,8 +1,10 @@
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use super::super::testing::{TestDir, need_root};
+use super::super::testing::{TestDir, need_root, shell};
 use super::*;
 use crate::mount;
+
+const TOP: Top = Top { owner: Owner::ROOT, mode: ROOT_MODE };
 
 #[test]
 fn what_is_at_a_root_path() {
@@ -63,13 +65,93 @@ fn root_the_layers_of_a_mounted_overlay() {
     let image = stacked.identify().unwrap();
     let at = |name| stacked.0.path().join(name);
     assert_eq!(image.layers, [at(two), at(one)]);
-    assert_eq!(image.upper, Some(at("upper")));
-    assert_eq!((image.source, image.init), (Source::Overlay, InitFiles::MountPoints));
+    assert_eq!(image.upper, Some(Upper { path: at("upper"), empty: true }));
+    assert_eq!(image.init, InitFiles::MountPoints);
+    assert!(matches!(&image.source, Source::Overlay { layers } if layers.len() == 2));
     assert_eq!(image.chain_id, None);
     assert_eq!(stacked.identify().unwrap(), image);
 
     stacked.0.write("rootfs/written", "");
-    assert!(matches!(stacked.identify(), Err(Doubt::UpperNotEmpty { .. })));
+    assert!(matches!(
+        stacked.identify(),
+        Ok(Image { upper: Some(Upper { empty: false, .. }), .. })
+    ));
+}
+
+#[test]
+fn root_the_top_is_as_the_engine_makes_it() {
+    need_root();
+    let mode = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    for (layer, of_layer, of_upper, expected) in [
+        ("snapshots/1/fs", 0o700, 0o755, Some(0o755)),
+        ("snapshots/1/fs", 0o700, 0o700, None),
+        ("overlay/1/diff", 0o555, 0o555, Some(0o555)),
+        ("overlay/1/diff", 0o1777, 0o755, None),
+    ] {
+        let stacked = Stacked::new(TestDir::new(), &[layer]);
+        mode(&stacked.0.path().join(layer), of_layer);
+        mode(&stacked.0.path().join("upper"), of_upper);
+        let found = stacked.identify().map(|image| image.top.mode);
+        assert_eq!(found.as_ref().ok(), expected.as_ref(), "{layer}: {found:?}");
+    }
+    // What a container did to its own `/` makes no other image of it.
+    let stacked = Stacked::new(TestDir::new(), &["snapshots/1/fs"]);
+    let image = stacked.identify().unwrap();
+    stacked.0.write("rootfs/written", "");
+    mode(&stacked.0.path().join("rootfs"), 0o711);
+    assert_eq!(stacked.identify().unwrap().key, image.key);
+}
+
+#[test]
+fn shortened_paths_are_of_the_directory_that_holds_all_layers() {
+    let upper = Some(Path::new("/store/snapshots/7/fs"));
+    let at = |layer: &str, upper| absolute(Path::new(layer), upper);
+    assert_eq!(at("3/fs", upper), Some("/store/snapshots/3/fs".into()));
+    assert_eq!(at("/other/3/fs", upper), Some("/other/3/fs".into()));
+    assert_eq!(at("/other/3/fs", None), Some("/other/3/fs".into()));
+    for (layer, upper) in [("3/fs", None), ("../3/fs", upper), ("3/fs", Some(Path::new("fs")))] {
+        assert_eq!(at(layer, upper), None, "{layer} {upper:?}");
+    }
+}
+
+#[test]
+fn root_as_many_layers_as_docker_allows() {
+    need_root();
+    let dir = TestDir::new();
+    let names: Vec<String> = (0..127).map(|at| format!("snapshots/{at}/fs")).collect();
+    for name in &names {
+        dir.write(&format!("{name}/of-{}", name.replace('/', "-")), name);
+        dir.write(&format!("{name}/top"), name);
+    }
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let stacked = Stacked::new(dir, &names);
+    let image = stacked.identify().unwrap();
+    assert_eq!(image.layers.len(), 127);
+    let tree = crate::image::assemble(&image, &stacked.0.path().join("making")).unwrap();
+    assert!((0..127).all(|at| tree.has(&format!("of-snapshots-{at}-fs"))));
+}
+
+/// As containerd and podman mount what would not fit into a page: from the directory that holds the layers.
+#[test]
+fn root_layers_that_a_real_mount_names_by_shortened_paths() {
+    need_root();
+    let dir = TestDir::new();
+    for name in ["store/snapshots/1/fs", "store/snapshots/2/fs", "store/snapshots/3/work"] {
+        dir.dir(name);
+    }
+    let [upper, root] = [dir.dir("store/snapshots/3/fs"), dir.dir("rootfs")];
+    fs::set_permissions(&upper, fs::Permissions::from_mode(0o755)).unwrap();
+    let stacked = Stacked(dir);
+    let store = stacked.0.path().join("store/snapshots");
+    shell(
+        r#"cd "$1"; mount -t overlay -o lowerdir=2/fs:1/fs,upperdir="$1/3/fs",workdir="$1/3/work" x "$2""#,
+        &[&store, &root],
+    );
+    let image = stacked.identify().unwrap();
+    assert_eq!(image.layers, [store.join("2/fs"), store.join("1/fs")]);
+    assert!(image.upper.unwrap().empty);
 }
 
 #[test]
@@ -84,16 +166,21 @@ fn root_a_later_directory_of_the_same_name_is_another_image() {
     need_root();
     let dir = TestDir::new();
     let (one, two) = (dir.dir("one"), dir.dir("two"));
-    let before = key(&[two.clone(), one.clone()], InitFiles::MountPoints, Owner::ROOT).unwrap();
-    let other_order = key(&[one.clone(), two.clone()], InitFiles::MountPoints, Owner::ROOT);
-    assert_ne!(before, other_order.unwrap());
-    let other_init = key(&[two.clone(), one.clone()], InitFiles::AsDocker, Owner::ROOT);
-    assert_ne!(before, other_init.unwrap());
+    let key = |paths: [&PathBuf; 2], init| {
+        let layers = paths.map(|path| Layer::at(path).unwrap());
+        (super::key(&layers, init, TOP), Source::Overlay { layers: layers.into() })
+    };
+    let (before, source) = key([&two, &one], InitFiles::MountPoints);
+    assert_ne!(before, key([&one, &two], InitFiles::MountPoints).0);
+    assert_ne!(before, key([&two, &one], InitFiles::AsDocker).0);
+    assert!(source.is_there().unwrap());
     fs::remove_dir(&two).unwrap();
+    assert!(!source.is_there().unwrap());
     // The kernel's clock for birth times ticks every few milliseconds.
     std::thread::sleep(std::time::Duration::from_millis(50));
     fs::create_dir(&two).unwrap();
-    assert_ne!(before, key(&[two, one], InitFiles::MountPoints, Owner::ROOT).unwrap());
+    assert!(!source.is_there().unwrap());
+    assert_ne!(before, key([&two, &one], InitFiles::MountPoints).0);
 }
 
 #[test]

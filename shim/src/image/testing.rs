@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::{BaseKey, ChainId, Image, InitFiles, Owner, Source};
+use super::{BaseKey, ChainId, Image, InitFiles, Owner, Source, Top};
 
 /// A directory of one test, removed with this value.
 pub(super) struct TestDir(PathBuf);
@@ -64,8 +64,8 @@ pub(super) fn image(layers: Vec<PathBuf>) -> Image {
         layers,
         upper: None,
         init: InitFiles::AsDocker,
-        owner: Owner::ROOT,
-        source: Source::Docker,
+        top: Top { owner: Owner::ROOT, mode: 0o755 },
+        source: Source::Docker { layer: "/layerdb".into() },
     }
 }
 

@@ -2,11 +2,11 @@
 //! files in a scratch upper directory. Nothing is ever written to a layer.
 
 use std::cell::OnceCell;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use super::overlay::ROOT_MODE;
-use super::{Image, MakeError, Owner, init};
+use super::walk::{self, Attributes};
+use super::{Image, MakeError, Top, init};
 use crate::mount::{self, Detached};
 
 /// The block size that [`Usage`] counts in, and that a base has.
@@ -27,9 +27,9 @@ pub struct Tree {
     // Released from the top: the descriptor, the mount, then the directory below it.
     root: OwnedFd,
     _mount: Detached,
-    _scratch: Scratch,
-    owner: Owner,
-    usage: OnceCell<Usage>,
+    scratch: Scratch,
+    top: Top,
+    count: OnceCell<Count>,
 }
 
 /// What a tree takes in a file system, without that file system's own needs.
@@ -39,6 +39,13 @@ pub struct Usage {
     pub bytes: u64,
     /// Files and directories; several names of one file are one.
     pub inodes: u64,
+}
+
+/// What one walk over the tree tells.
+#[derive(Debug)]
+struct Count {
+    usage: Usage,
+    attributes: BTreeMap<PathBuf, Attributes>,
 }
 
 /// Merges the layers of `image` and adds its init files, with `scratch` to write to.
@@ -56,15 +63,15 @@ pub fn assemble(image: &Image, scratch: &Path) -> Result<Tree, MakeError> {
             return Err(bad(io::ErrorKind::NotADirectory.into()));
         }
     }
-    let scratch = Scratch::make(scratch, image.owner)?;
+    let scratch = Scratch::make(scratch, image.top)?;
     let mount = mount::overlay(&image.layers, &scratch.upper(), &scratch.work())?;
     let root = open_beneath(mount.as_fd(), Path::new(".")).map_err(|source| MakeError::Walk {
         path: "/".into(),
         step: "open",
         source,
     })?;
-    init::make(root.as_fd(), image.init, image.owner)?;
-    Ok(Tree { root, _mount: mount, _scratch: scratch, owner: image.owner, usage: OnceCell::new() })
+    init::make(root.as_fd(), image.init, image.top.owner)?;
+    Ok(Tree { root, _mount: mount, scratch, top: image.top, count: OnceCell::new() })
 }
 
 impl Tree {
@@ -74,9 +81,9 @@ impl Tree {
         self.root.as_fd()
     }
 
-    /// Who owns the top of the tree.
-    pub(super) fn owner(&self) -> Owner {
-        self.owner
+    /// The attributes of its top.
+    pub(super) fn top(&self) -> Top {
+        self.top
     }
 
     /// Whether the image itself has `name` at its top.
@@ -89,11 +96,25 @@ impl Tree {
     /// # Errors
     /// [`MakeError::Walk`].
     pub fn usage(&self) -> Result<Usage, MakeError> {
-        if let Some(usage) = self.usage.get() {
-            return Ok(*usage);
+        Ok(self.count()?.usage)
+    }
+
+    /// The files that have extended attributes, by their paths below the top.
+    pub(super) fn attributes(&self) -> Result<&BTreeMap<PathBuf, Attributes>, MakeError> {
+        Ok(&self.count()?.attributes)
+    }
+
+    fn count(&self) -> Result<&Count, MakeError> {
+        if let Some(count) = self.count.get() {
+            return Ok(count);
         }
-        let usage = count(self.root())?;
-        Ok(*self.usage.get_or_init(|| usage))
+        let count = count(self.root())?;
+        Ok(self.count.get_or_init(|| count))
+    }
+
+    /// A directory of this image's own for what is made of it.
+    pub(super) fn scratch(&self) -> &Path {
+        &self.scratch.0
     }
 }
 
@@ -101,8 +122,9 @@ impl Tree {
 ///
 /// A list of paths instead of a recursion: an image may nest directories deeper than a stack or a
 /// table of descriptors is.
-fn count(root: BorrowedFd<'_>) -> Result<Usage, MakeError> {
+fn count(root: BorrowedFd<'_>) -> Result<Count, MakeError> {
     let mut usage = Usage { bytes: BLOCK, inodes: 1 };
+    let mut attributes = BTreeMap::new();
     let mut seen = HashSet::new();
     let mut directories = vec![PathBuf::from(".")];
     while let Some(path) = directories.pop() {
@@ -130,12 +152,26 @@ fn count(root: BorrowedFd<'_>) -> Result<Usage, MakeError> {
                 continue;
             }
             let allocated = u64::try_from(stat.st_blocks).unwrap_or(0) * 512;
+            let name = OsStr::from_bytes(name.to_bytes());
+            let found = walk::attributes_at(&by_descriptor(&dir).join(name), false);
+            let found = found.map_err(|source| MakeError::Walk {
+                path: path.join(name),
+                step: "read the extended attributes of",
+                source,
+            })?;
+            if !found.is_empty() {
+                attributes.insert(path.join(name), found);
+            }
             // A directory takes a block even where the layers' file system needs none for it.
             usage.bytes += allocated.max(u64::from(is_dir)).next_multiple_of(BLOCK);
             usage.inodes += 1;
         }
     }
-    Ok(usage)
+    Ok(Count { usage, attributes })
+}
+
+fn by_descriptor(dir: &OwnedFd) -> PathBuf {
+    format!("/proc/self/fd/{}", dir.as_raw_fd()).into()
 }
 
 fn open_beneath(root: BorrowedFd<'_>, path: &Path) -> io::Result<OwnedFd> {
@@ -149,7 +185,7 @@ fn open_beneath(root: BorrowedFd<'_>, path: &Path) -> io::Result<OwnedFd> {
 struct Scratch(PathBuf);
 
 impl Scratch {
-    fn make(path: &Path, owner: Owner) -> Result<Self, MakeError> {
+    fn make(path: &Path, top: Top) -> Result<Self, MakeError> {
         let failed = |step| move |source| MakeError::Scratch { step, path: path.into(), source };
         match fs::remove_dir_all(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -170,8 +206,8 @@ impl Scratch {
         private(false).create(scratch.work()).map_err(failed("make work/ in"))?;
         private(false).create(scratch.upper()).map_err(failed("make upper/ in"))?;
         // The merged root has the mode and owner of this directory, whatever the layers say.
-        fs::set_permissions(scratch.upper(), Permissions::from_mode(ROOT_MODE))
-            .and_then(|()| chown(scratch.upper(), Some(owner.uid), Some(owner.gid)))
+        chown(scratch.upper(), Some(top.owner.uid), Some(top.owner.gid))
+            .and_then(|()| fs::set_permissions(scratch.upper(), Permissions::from_mode(top.mode)))
             .map_err(failed("prepare upper/ in"))?;
         Ok(scratch)
     }

@@ -20,7 +20,7 @@ fn root_the_layers_are_merged_and_not_written() {
     shell("chmod 700 \"$1\"; touch -d @77 \"$1/etc\"", &[&dir.dir("one")]);
     let scratch = dir.path().join("run/making/key");
     let mut merged = image(vec![dir.dir("two"), dir.dir("one")]);
-    merged.owner = Owner { uid: 3, gid: 4 };
+    merged.top.owner = super::super::Owner { uid: 3, gid: 4 };
 
     let tree = assemble(&merged, &scratch).unwrap();
     assert_eq!(fs::read_to_string(through(&tree, "file")).unwrap(), "two");
@@ -70,13 +70,13 @@ fn root_a_missing_layer_says_what_to_do() {
 #[test]
 fn usage_counts_a_file_once_and_no_hole() {
     let dir = TestDir::new();
-    let empty = count(fs::File::open(dir.path()).unwrap().as_fd()).unwrap();
+    let empty = count(fs::File::open(dir.path()).unwrap().as_fd()).unwrap().usage;
     assert_eq!(empty, Usage { bytes: BLOCK, inodes: 1 });
     dir.write("a/b/file", &"x".repeat(5000));
     fs::hard_link(dir.path().join("a/b/file"), dir.path().join("a/again")).unwrap();
     symlink("/usr", dir.path().join("link")).unwrap();
     fs::File::create(dir.path().join("hole")).unwrap().set_len(1 << 30).unwrap();
-    let usage = count(fs::File::open(dir.path()).unwrap().as_fd()).unwrap();
+    let usage = count(fs::File::open(dir.path()).unwrap().as_fd()).unwrap().usage;
     assert_eq!(usage.inodes, 6); // the top, a, b, file, link, hole
     assert_eq!(usage.bytes, 3 * BLOCK + 2 * BLOCK);
 }

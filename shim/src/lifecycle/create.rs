@@ -7,6 +7,7 @@ use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType, Process, Spec};
 use super::{Container, LifecycleError};
 use crate::bundle::{Bundle, ContainerId};
 use crate::cli::Verb;
+use crate::config::Size;
 use crate::engine::{
     CallersHooks, Choice, CreateOptions, Delegate, Embedded, Engine, EngineError, Labels, Volumes,
     leads_out, normalise, refuse_others,
@@ -14,9 +15,10 @@ use crate::engine::{
 use crate::image;
 use crate::record::{Lock, Record, RecordError, Rootfs};
 use crate::rootfs::{
-    Facts, Mode, Plan, Rooted, make_start_directory, mount_points, plan, prepare_private,
-    prepare_shared, refuse_links, refuse_over_proc, volume_name,
+    AnnotationError, Facts, Mode, Needs, Place, Plan, ScaffoldName, device_in_root, plan,
+    prepare_private, prepare_shared, refuse_links, refuse_over_proc, volume_name, wanted_size,
 };
+use crate::starts::{Step, began};
 
 /// What `create`, `run` or `restore` was asked for.
 #[derive(Debug)]
@@ -48,6 +50,8 @@ impl Container {
     pub fn create(&self, engine: &Engine, order: &Order<'_>) -> Result<u8, LifecycleError> {
         let mut bundle = Bundle::load(order.bundle)?;
         let mode = Mode::of(|key| annotation(&bundle.spec, key), bundle.readonly)?;
+        let size = wanted_size(|key| annotation(&bundle.spec, key))?;
+        let needs = Needs::of(&bundle.spec, &bundle.path);
         let (labels, mut volumes, hooks) = match engine {
             Engine::Embedded(_) => self.adapt(&mut bundle, &order.options)?,
             // It reads the caller's own configuration and does with it as it always does.
@@ -59,7 +63,9 @@ impl Container {
             return Err(RecordError::Exists { id: self.id.clone() }.into());
         }
         let mut lock = self.claim()?;
-        let handed = self.make(&bundle, mode, &labels, order).and_then(|()| match engine {
+        let made = self.make(&bundle, &needs, (mode, size), &labels, order);
+        let base = made.as_ref().ok().and_then(|rootfs| rootfs.base()?.parse().ok());
+        let handed = made.and_then(|_| match engine {
             Engine::Embedded(embedded) => {
                 self.embed(embedded, &mut bundle, &labels, &mut volumes, &hooks, order)
             }
@@ -68,7 +74,20 @@ impl Container {
         if !handed.as_ref().is_ok_and(|handed| handed.stays) {
             self.undo();
         }
-        Ok(handed?.status)
+        let handed = handed.map_err(|error| match labels.unknown() {
+            Some(label) => LifecycleError::UnknownLabel { label, source: Box::new(error) },
+            None => error,
+        });
+        let handed = handed?;
+        match engine {
+            Engine::Embedded(_) => self.note(Step::Create(base), began()),
+            Engine::Delegate(_) if handed.stays && order.options.detach => {
+                self.note(Step::Whole(base), began());
+            }
+            // It failed, or has lived meanwhile.
+            Engine::Delegate(_) => {}
+        }
+        Ok(handed.status)
     }
 
     /// Puts the configuration into the embedded engine's words. Volumes and the hooks' namespace are opened here, because
@@ -107,10 +126,11 @@ impl Container {
     fn make(
         &self,
         bundle: &Bundle,
-        mode: Mode,
+        needs: &Needs,
+        (mode, size): (Mode, Option<Size>),
         labels: &Labels,
         order: &Order<'_>,
-    ) -> Result<(), LifecycleError> {
+    ) -> Result<Rootfs, LifecycleError> {
         let delegated = !matches!(order.choice, Choice::Libcontainer);
         if !delegated {
             refuse_others(&bundle.spec, self.id.as_str())?;
@@ -120,7 +140,10 @@ impl Container {
             mode,
             mapped_ids: has_id_mappings(&bundle.spec),
             own_mounts: has_own_mounts(&bundle.spec),
-            image: image::identify(&bundle.root, self.id.as_str()),
+            image: self
+                .storage
+                .base_at(&bundle.root)
+                .map_or_else(|| image::identify(&bundle.root, self.id.as_str()), Ok),
         });
         // The shared root is in a mount namespace of this process's own, from which nothing comes back. The embedded
         // engine's volumes were opened before it.
@@ -128,30 +151,37 @@ impl Container {
             Plan::Shared(_) if delegated && leads_out(&bundle.spec) => Plan::AsGiven {
                 why: "a volume of it is shared with the host, which another engine would bind elsewhere".to_owned(),
             },
+            Plan::Shared(_) if let Some(path) = device_in_root(&bundle.spec) => Plan::AsGiven {
+                why: format!("the device {} would be made in its root", path.display()),
+            },
             plan => plan,
         };
         if matches!((&plan, order.verb), (Plan::Private(_), Verb::Restore(_))) {
             return Err(LifecycleError::RootIsGone { id: self.id.clone() });
         }
-        let rootfs = match self.prepare(plan, bundle, labels, order) {
-            Err(LifecycleError::Rootfs(error)) if error.is_about_size() => {
+        let rootfs = match self.prepare(plan, bundle, needs, (labels, size), order) {
+            Err(LifecycleError::Rootfs(error)) if error.leaves_as_given() => {
                 as_given(&self.id, error.to_string())
             }
             prepared => prepared?,
         };
+        if let (Rootfs::AsGiven { why }, Some(_), false) = (&rootfs, size, bundle.readonly) {
+            return Err(AnnotationError::SizeAsGiven { why: why.clone() }.into());
+        }
         // Delegates have their own ways around what the embedded engine would fall for.
         if !delegated {
             refuse_links(&bundle.root, &bundle.spec)?;
             refuse_over_proc(&bundle.root, &bundle.spec)?;
         }
         if !matches!(rootfs, Rootfs::Shared { .. }) {
-            make_start_directory(&bundle.root, &bundle.spec)?;
+            needs.make_in(&bundle.root, !has_id_mappings(&bundle.spec))?;
         }
+        needs.make_start_in_volume()?;
         // The other two were recorded before they were made.
         if matches!(rootfs, Rootfs::AsGiven { .. }) {
-            self.write_record(bundle, rootfs, order)?;
+            self.write_record(bundle, rootfs.clone(), order)?;
         }
-        Ok(())
+        Ok(rootfs)
     }
 
     /// Makes the planned root. A record of the intent is written before anything is made.
@@ -159,25 +189,22 @@ impl Container {
         &self,
         plan: Plan,
         bundle: &Bundle,
-        labels: &Labels,
+        needs: &Needs,
+        (labels, size): (&Labels, Option<Size>),
         order: &Order<'_>,
     ) -> Result<Rootfs, LifecycleError> {
         Ok(match plan {
             Plan::Shared(image) => {
-                let needed = mount_points(&bundle.spec);
-                let base = image.key.to_string();
-                // The intent: nobody takes a base away that a record names.
-                self.write_record(bundle, Rootfs::Shared { base: base.clone() }, order)?;
-                match prepare_shared(&self.storage, &image, &bundle.root, &needed)? {
-                    Rooted::Shared => Rootfs::Shared { base },
-                    Rooted::MissingMountPoints(paths) => as_given(
-                        &self.id,
-                        format!(
-                            "the image has no {}, which the container mounts on or starts in",
-                            paths[0].display()
-                        ),
-                    ),
-                }
+                // The intent: nobody takes a base away that a record names, nor a scaffold.
+                let rootfs = |scaffold: Option<&ScaffoldName>| Rootfs::Shared {
+                    base: image.key.to_string(),
+                    scaffold: scaffold.map(ToString::to_string),
+                };
+                self.write_record(bundle, rootfs(None), order)?;
+                let intend = |name: &_| self.write_record(bundle, rootfs(Some(name)), order);
+                let (root, label) = (&bundle.root, labels.mount.as_ref());
+                let scaffold = prepare_shared(&self.storage, &image, root, needs, label, intend)?;
+                rootfs(scaffold.as_ref())
             }
             Plan::Private(image) => {
                 let volume = volume_name(&self.root, self.id.as_str())?;
@@ -188,8 +215,9 @@ impl Container {
                 };
                 // The intent: from here on `delete` undoes what this process began.
                 self.write_record(bundle, rootfs.clone(), order)?;
-                let label = labels.mount.as_ref();
-                prepare_private(&self.storage, &image, &volume, &bundle.root, label)?;
+                let (id, label) = (self.id.as_str(), labels.mount.as_ref());
+                let place = Place { id, volume: &volume, root_path: &bundle.root, label, size };
+                prepare_private(&self.storage, &image, place)?;
                 rootfs
             }
             Plan::AsGiven { why } => as_given(&self.id, why),

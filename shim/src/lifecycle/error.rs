@@ -28,6 +28,14 @@ pub enum LifecycleError {
     /// A label that cannot be honoured.
     #[error(transparent)]
     Label(#[from] LabelError),
+    /// A step failed, and a label that the policy does not know is why.
+    #[error("{label}: {source}")]
+    UnknownLabel {
+        /// The field and the label.
+        label: LabelError,
+        /// The step.
+        source: Box<LifecycleError>,
+    },
     /// An annotation that cannot be honoured.
     #[error(transparent)]
     Annotation(#[from] AnnotationError),

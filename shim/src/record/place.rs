@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
-use super::{Record, RecordError, file, folder, private_dir};
+use super::{Record, RecordError, file, folder, hash, private_dir};
 use crate::bundle::ContainerId;
 
 /// Held while a container is made or unmade.
@@ -64,6 +64,12 @@ impl Place {
     #[must_use]
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// A short word for the container, of which every state root has its own.
+    #[must_use]
+    pub fn tag(&self) -> String {
+        hash(&self.dir)
     }
 
     /// Claims the ID: exactly one of several concurrent `create`s gets it, and a `delete` waits

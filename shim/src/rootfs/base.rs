@@ -4,46 +4,97 @@ use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
-use sharedroot_dm::{Phase, Pool};
+use sharedroot_dm::{Bytes, NewVolume, Phase, Pool};
 
+use super::labels::context;
 use super::{RootfsError, Storage, file};
-use crate::image::{self, BaseKey, Image};
-use crate::label::{self, SharedLabel};
-use crate::mount::{self, Setting};
+use crate::image::{self, BaseKey, Image, Source, Tree};
+use crate::label::SharedLabel;
+use crate::mount::{self, Detached, Setting};
 use crate::record::private_dir;
 
 /// Options of every read-only mount of a base: never write, not even a journal's replay.
 const SEALED: [Setting<'static>; 1] = [Setting::Flag("noload")];
 
+/// A base at its place.
+#[derive(Debug)]
+pub(super) struct MountedBase<'a> {
+    /// The image's key.
+    pub key: &'a BaseKey,
+    /// Where it is mounted.
+    pub at: PathBuf,
+    /// Its device number.
+    pub device: (u32, u32),
+}
+
+impl MountedBase<'_> {
+    /// That it is still there; it stays there while the caller holds its lock.
+    pub fn check(&self) -> Result<(), RootfsError> {
+        let there = mount::device_mounted_at(&self.at) == Some(self.device);
+        if there { Ok(()) } else { Err(self.removed()) }
+    }
+
+    /// An administrator came between.
+    pub fn removed(&self) -> RootfsError {
+        RootfsError::BaseRemoved { key: self.key.clone() }
+    }
+
+    /// What became of putting `path` above it; that it was removed is another matter.
+    pub fn cannot_carry(&self, path: &Path) -> impl FnOnce(RootfsError) -> RootfsError {
+        let (key, path) = (self.key.clone(), path.to_owned());
+        move |error| match error {
+            RootfsError::BaseRemoved { .. } | RootfsError::Record(_) => error,
+            source => RootfsError::Scaffold { key, path, source: Box::new(source) },
+        }
+    }
+}
+
 impl Storage {
-    /// The mount of the image's base and its device number, made and mounted if this is its first
-    /// container.
+    /// The base whose own mount is at `root_path`: a bundle may name it as its root.
+    #[must_use]
+    pub fn base_at(&self, root_path: &Path) -> Option<Image> {
+        let key: BaseKey = root_path.file_name()?.to_str()?.parse().ok()?;
+        let is_there =
+            self.base_mount(&key) == root_path && mount::device_mounted_at(root_path).is_some();
+        is_there.then(|| Image::of_base(key))
+    }
+
+    /// The image's base, made and mounted if this is its first container.
     ///
     /// Where it is mounted already this is one statx(2): no lock, no store, no device-mapper.
     ///
     /// # Errors
     /// [`RootfsError`]; nothing is left of what was begun.
-    pub(super) fn mounted_base(&self, image: &Image) -> Result<(PathBuf, (u32, u32)), RootfsError> {
-        let at = self.base_mount(&image.key);
+    pub(super) fn mounted_base<'a>(
+        &self,
+        image: &'a Image,
+    ) -> Result<MountedBase<'a>, RootfsError> {
+        let (key, at) = (&image.key, self.base_mount(&image.key));
         if let Some(device) = mount::device_mounted_at(&at) {
-            return Ok((at, device));
+            return Ok(MountedBase { key, at, device });
         }
-        let _single_flight = self.lock_base(&image.key)?;
+        let _single_flight = self.lock_base_if_wanted(key)?;
         if let Some(device) = mount::device_mounted_at(&at) {
-            return Ok((at, device));
+            return Ok(MountedBase { key, at, device });
         }
+        // Before a base is made that could not be mounted.
+        let label = self.shared_label()?;
         let pool = Pool::open(&self.pool)?;
         self.ensure_base(&pool, image)?;
+        // The engine's store may have moved since it was made.
+        self.note_origin(image)?;
         let name = Self::base_volume(&image.key)?;
         let active = pool.activate(&name)?;
-        let mounted = mount_base(&active.device, &at);
+        let mounted = self.mount_base(key, &active.device, &at, label);
         if mounted.is_err()
             && let Err(error) = pool.deactivate(&name)
         {
             tracing::warn!("{error}");
         }
-        mounted.map(|()| (at, (active.major, active.minor)))
+        let device = (active.major, active.minor);
+        mounted.map(|()| MountedBase { key, at, device })
     }
 
     /// Makes the sealed volume of the image's base unless it is there. The caller holds the
@@ -53,16 +104,32 @@ impl Storage {
         if pool.volume(&name)?.is_some_and(|volume| volume.phase == Phase::Ready) {
             return Ok(());
         }
+        if image.source == Source::Base {
+            return Err(RootfsError::BaseRemoved { key: image.key.clone() });
+        }
         tracing::info!("making the base of {}", image.key);
-        let fail = |source| RootfsError::Make { key: image.key.clone(), source };
-        let scratch = self.pool.run_dir.join("making").join(image.key.to_string());
-        let volume = pool.create_volume(&name, self.base_size)?;
-        let tree = image::assemble(image, &scratch).map_err(fail)?;
-        image::make_filesystem(&tree, &image.key, volume.device(), self.base_size.0)
-            .map_err(fail)?;
-        drop(tree);
+        self.note_origin(image)?;
+        let (volume, _tree) = self.fill_base(pool, image)?;
         volume.seal()?;
         Ok(())
+    }
+
+    /// The volume of the image's base with everything in it, and the tree that it was made from. The caller holds the base's
+    /// lock.
+    pub(super) fn fill_base<'p>(
+        &self,
+        pool: &'p Pool,
+        image: &Image,
+    ) -> Result<(NewVolume<'p>, Tree), RootfsError> {
+        let fail = |source| RootfsError::Make { key: image.key.clone(), source };
+        let scratch = self.pool.run_dir.join("making").join(image.key.to_string());
+        let tree = image::assemble(image, &scratch).map_err(fail)?;
+        let bytes = Bytes(tree.usage().map_err(fail)?.bytes);
+        self.with_room(pool, || pool.make_room(bytes))?;
+        let volume = pool.create_volume(&Self::base_volume(&image.key)?, self.base_size)?;
+        image::make_filesystem(&tree, &image.key, volume.device(), self.base_size.0)
+            .map_err(fail)?;
+        Ok((volume, tree))
     }
 
     /// The sealed base for a snapshot; it need not be mounted.
@@ -71,8 +138,42 @@ impl Storage {
         if pool.volume(&name)?.is_some_and(|volume| volume.phase == Phase::Ready) {
             return Ok(());
         }
-        let _single_flight = self.lock_base(&image.key)?;
+        let _single_flight = self.lock_base_if_wanted(&image.key)?;
         self.ensure_base(pool, image)
+    }
+
+    /// A mount of the base for one look, attached nowhere; [`Self::look_away`] is its end. `None` if there is no such base.
+    ///
+    /// # Errors
+    /// [`RootfsError`].
+    pub(super) fn look_at_base(
+        &self,
+        pool: &Pool,
+        key: &BaseKey,
+    ) -> Result<Option<Detached>, RootfsError> {
+        let at = self.base_mount(key);
+        let _single_flight = self.lock_base(key)?;
+        if mount::device_mounted_at(&at).is_some() {
+            return Ok(Some(mount::bind(&at)?));
+        }
+        let name = Self::base_volume(key)?;
+        if !pool.volume(&name)?.is_some_and(|volume| volume.phase == Phase::Ready) {
+            return Ok(None);
+        }
+        let label = self.label_for_a_look()?;
+        sealed(key, &pool.activate(&name)?.device, label).map(Some)
+    }
+
+    /// Deactivates a base that was only looked at.
+    ///
+    /// # Errors
+    /// [`RootfsError`].
+    pub(super) fn look_away(&self, pool: &Pool, key: &BaseKey) -> Result<(), RootfsError> {
+        let _single_flight = self.lock_base(key)?;
+        if mount::device_mounted_at(&self.base_mount(key)).is_none() {
+            pool.deactivate(&Self::base_volume(key)?)?;
+        }
+        Ok(())
     }
 
     /// Unmounts and deletes a base that no record names. A container that was just being created
@@ -84,7 +185,7 @@ impl Storage {
         let _single_flight = self.lock_base(key)?;
         self.detach_base(key)?;
         Pool::open(&self.pool)?.delete(&Self::base_volume(key)?)?;
-        Ok(())
+        self.change_catalog(|catalog| catalog.forget(key))
     }
 
     /// Unmounts a base that no record names; its volume stays.
@@ -93,7 +194,14 @@ impl Storage {
         self.detach_base(key)
     }
 
+    /// The same, unless a record names it by now.
+    pub(super) fn unmount_unused(&self, key: &BaseKey) -> Result<(), RootfsError> {
+        let _single_flight = self.lock_base(key)?;
+        if self.is_used(key)? { Ok(()) } else { self.detach_base(key) }
+    }
+
     fn detach_base(&self, key: &BaseKey) -> Result<(), RootfsError> {
+        self.take_down_all(key)?;
         let at = self.base_mount(key);
         if mount::device_mounted_at(&at).is_some() {
             mount::detach(&at)?;
@@ -103,35 +211,77 @@ impl Storage {
     }
 
     /// One process at a time makes and mounts the base of one image; the others wait here.
-    fn lock_base(&self, key: &BaseKey) -> Result<Flock<File>, RootfsError> {
-        let dir = self.pool.run_dir.join("lock");
-        private_dir(&dir)?;
-        let path = dir.join(format!("base-{key}"));
-        let lock = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(&path)
-            .map_err(file("open", &path))?;
+    pub(super) fn lock_base(&self, key: &BaseKey) -> Result<Flock<File>, RootfsError> {
+        let (path, lock) = self.open_lock(key)?;
         Flock::lock(lock, FlockArg::LockExclusive)
             .map_err(|(_, errno)| file("lock", &path)(errno.into()))
     }
+
+    /// The base's lock, or none if another process has it.
+    pub(super) fn try_lock_base(&self, key: &BaseKey) -> Result<Option<Flock<File>>, RootfsError> {
+        let (path, lock) = self.open_lock(key)?;
+        match Flock::lock(lock, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => Ok(Some(lock)),
+            Err((_, Errno::EWOULDBLOCK)) => Ok(None),
+            Err((_, errno)) => Err(file("lock", &path)(errno.into())),
+        }
+    }
+
+    /// The same for a container, which may have a root without the base.
+    fn lock_base_if_wanted(&self, key: &BaseKey) -> Result<Flock<File>, RootfsError> {
+        if self.base_wait {
+            return self.lock_base(key);
+        }
+        self.try_lock_base(key)?.ok_or_else(|| RootfsError::BeingMade { key: key.clone() })
+    }
+
+    fn open_lock(&self, key: &BaseKey) -> Result<(PathBuf, File), RootfsError> {
+        let dir = self.pool.run_dir.join("lock");
+        private_dir(&dir)?;
+        let path = dir.join(format!("base-{key}"));
+        let mut options = OpenOptions::new();
+        options.create(true).truncate(false).write(true).mode(0o600);
+        let lock = options.open(&path).map_err(file("open", &path))?;
+        Ok((path, lock))
+    }
+
+    /// Mounts a sealed base at `at`, under the shared label where SELinux is on.
+    fn mount_base(
+        &self,
+        key: &BaseKey,
+        device: &Path,
+        at: &Path,
+        label: Option<SharedLabel>,
+    ) -> Result<(), RootfsError> {
+        let sealed = sealed(key, device, label)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(at).map_err(file("create", at))?;
+        // A base holds set-uid programs of strangers: on the host only root may come near it.
+        for top in at.parent().into_iter().chain([&*self.scaffolds()]) {
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(top)
+                .map_err(file("create", top))?;
+            let only_root = Permissions::from_mode(0o700);
+            std::fs::set_permissions(top, only_root).map_err(file("protect", top))?;
+        }
+        sealed.attach(at)?.keep();
+        Ok(())
+    }
 }
 
-/// Mounts a sealed base at `at`, under the shared label where SELinux is on.
-fn mount_base(device: &Path, at: &Path) -> Result<(), RootfsError> {
-    // A base holds set-uid programs of strangers: on the host only root may come near it.
-    DirBuilder::new().recursive(true).mode(0o700).create(at).map_err(file("create", at))?;
-    if let Some(bases) = at.parent() {
-        let only_root = Permissions::from_mode(0o700);
-        std::fs::set_permissions(bases, only_root).map_err(file("protect", bases))?;
-    }
-    let shared = label::enabled().then(SharedLabel::of_policy).transpose()?;
+/// The read-only mount of a sealed base, attached nowhere.
+pub(super) fn sealed(
+    key: &BaseKey,
+    device: &Path,
+    label: Option<SharedLabel>,
+) -> Result<Detached, RootfsError> {
     let mut options = SEALED.to_vec();
-    if let Some(shared) = &shared {
-        options.push(Setting::Value("context", shared.as_mount_label().as_context()));
-    }
-    mount::block_device("ext4", device, true, &options)?.attach(at)?.keep();
-    Ok(())
+    options.extend(label.iter().map(|label| context(label.as_mount_label())));
+    mount::block_device("ext4", device, true, &options).map_err(|source| match label {
+        Some(label) if source.is_invalid() => {
+            RootfsError::OtherLabel { key: key.clone(), label, source }
+        }
+        _ => source.into(),
+    })
 }

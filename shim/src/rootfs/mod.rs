@@ -2,28 +2,44 @@
 //! The only place where thin volumes, mounts and labels meet.
 
 mod base;
+mod base_tree;
+mod import;
+mod labels;
+mod landing;
 mod links;
 mod needs;
+mod note;
+mod origin;
 mod over_proc;
 mod plan;
 mod pool;
 mod private;
+mod room;
+mod scaffold;
 mod shared;
+mod size;
+mod skeleton;
+mod writeback;
 
 use std::path::{Path, PathBuf};
 
 use sharedroot_dm::{Backing, Bytes, Pool, PoolConfig, PoolName, VolumeName};
 
+pub use base_tree::BaseTree;
+pub use labels::Mislabelled;
 pub use links::refuse_links;
-pub use needs::{make_start_directory, mount_points};
+pub use needs::{Needs, device_in_root};
 pub use over_proc::refuse_over_proc;
-pub use plan::{AnnotationError, Facts, Mode, Plan, plan};
-pub use private::{delete_forgotten, prepare_private, release_private, volume_name};
-pub use shared::{Rooted, prepare_shared};
+pub use plan::{AnnotationError, Facts, Mode, Plan, plan, wanted_size};
+pub use private::{Fate, Place, delete_forgotten, prepare_private, release_private, volume_name};
+pub use scaffold::{NotAScaffold, ScaffoldName};
+pub use shared::prepare_shared;
 
 use crate::config::{Config, Media};
-use crate::image::{BaseKey, MakeError};
-use crate::label::LabelError;
+use crate::image::catalog::CatalogError;
+use crate::image::changes::ChangeError;
+use crate::image::{BaseKey, Digest, ImportError, KeyError, MakeError, WalkError};
+use crate::label::{LabelError, SharedLabel};
 use crate::mount::MountError;
 use crate::record::RecordError;
 
@@ -44,12 +60,81 @@ pub enum RootfsError {
         /// The step and its reason.
         source: MakeError,
     },
+    /// What is to be imported.
+    #[error(transparent)]
+    Import(#[from] ImportError),
+    /// A tree that is read as a whole.
+    #[error(transparent)]
+    Walk(#[from] WalkError),
+    /// The names of bases.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// A base that is not complete, or none.
+    #[error("there is no complete base {key}; `sharedroot image list` shows what there is")]
+    NoBase {
+        /// The key.
+        key: BaseKey,
+    },
+    /// `image verify` found another tree.
+    #[error(
+        "the base {key} is not what it was made from: its tree has the digest {found}, and {expected} was recorded; remove it \
+         (`sharedroot image rm`) and import it again"
+    )]
+    Differs {
+        /// The base.
+        key: BaseKey,
+        /// What was recorded.
+        expected: Digest,
+        /// What it is.
+        found: Digest,
+    },
     /// A mount.
     #[error(transparent)]
     Mount(#[from] MountError),
-    /// The shared label.
+    /// The shared label in the configuration.
+    #[error("selinux.shared_label in the configuration: {0}")]
+    SharedLabel(LabelError),
+    /// The policy names no shared label that can be used.
+    #[error("no base is shared: {0}")]
+    NoSharedLabel(LabelError),
+    /// A label of a root that is in place.
     #[error(transparent)]
     Label(#[from] LabelError),
+    /// The file system is in use under another label, of which it can have one.
+    #[error(
+        "mount the base {key} with the shared label {label}: {source}; something left of an earlier mount may \
+         hold it under another label, which ends with the last process that sees that mount"
+    )]
+    OtherLabel {
+        /// The base.
+        key: BaseKey,
+        /// The shared label.
+        label: SharedLabel,
+        /// The kernel's words.
+        source: MountError,
+    },
+    /// Another container is making the base, and the configuration says not to wait.
+    #[error("another container is making the base {key}, and base.wait is false")]
+    BeingMade {
+        /// The base.
+        key: BaseKey,
+    },
+    /// What the base lacks could not be put above it.
+    #[error("put {path} above the base {key}: {source}")]
+    Scaffold {
+        /// The base.
+        key: BaseKey,
+        /// The first missing mount point, or the container's upper directory.
+        path: PathBuf,
+        /// The step and its reason.
+        source: Box<RootfsError>,
+    },
+    /// The name of a scaffold in a record.
+    #[error(transparent)]
+    ScaffoldName(#[from] NotAScaffold),
+    /// The key of a base in a record.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// `image rm` came between.
     #[error("the base {key} was removed while a container was made from it; try again")]
     BaseRemoved {
@@ -63,6 +148,62 @@ pub enum RootfsError {
         key: BaseKey,
         /// One of the containers.
         id: String,
+    },
+    /// The changes of a container are not lost: they are in its snapshot.
+    #[error(
+        "write what container {id} changed back to its engine: {source}; nothing is lost: the changes are in the \
+         volume {volume}, and the next `delete` or start of the container, or `sharedroot gc`, writes them again"
+    )]
+    WriteBack {
+        /// The container.
+        id: String,
+        /// The snapshot.
+        volume: VolumeName,
+        /// The step and its reason.
+        source: ChangeError,
+    },
+    /// What the container held when it was stopped does not come into the new snapshot.
+    #[error("bring what container {id} holds over its image into a snapshot: {source}")]
+    BringIn {
+        /// The container.
+        id: String,
+        /// The step and its reason.
+        source: ChangeError,
+    },
+    /// A snapshot is as large as its base.
+    #[error(
+        "annotations[\"dev.sharedroot.size\"]: {wanted} is more than the {base} of the image's base: raise base.size in the \
+         configuration, then `sharedroot image rm` the base, which is made anew with that size"
+    )]
+    SizeAboveBase {
+        /// What is wanted.
+        wanted: Bytes,
+        /// The base's size.
+        base: Bytes,
+    },
+    /// The image alone is larger.
+    #[error(
+        "annotations[\"dev.sharedroot.size\"]: {wanted} is less than the {used} that the container holds already: \
+         give it more"
+    )]
+    SizeBelowImage {
+        /// What is wanted.
+        wanted: Bytes,
+        /// What the image, and what the container held before, take.
+        used: Bytes,
+    },
+    /// Another container of the same ID was not cleaned up.
+    #[error(
+        "the volume {volume} holds changes of an earlier container {id} that are not written back to {upper}: \
+         remove that container with its engine, then call `sharedroot gc`"
+    )]
+    Unsaved {
+        /// The container ID.
+        id: String,
+        /// The snapshot.
+        volume: VolumeName,
+        /// Where the changes belong.
+        upper: PathBuf,
     },
     /// A pool with users stays.
     #[error(
@@ -133,10 +274,20 @@ pub enum RootfsError {
 }
 
 impl RootfsError {
-    /// Whether the image is larger than bases are: then it cannot be shared, but it can run.
+    /// Whether the container can run all the same, on the rootfs as given: the image, or what the
+    /// container holds over it, is larger than bases are, its base is being made, nothing can be put
+    /// above it, or the policy has no label for it.
     #[must_use]
-    pub fn is_about_size(&self) -> bool {
-        matches!(self, Self::Make { source: MakeError::TooLarge { .. }, .. })
+    pub fn leaves_as_given(&self) -> bool {
+        match self {
+            Self::Make { source, .. } => {
+                matches!(source, MakeError::TooLarge { .. } | MakeError::Unspeakable { .. })
+            }
+            Self::BringIn { source, .. } => source.source == rustix::io::Errno::NOSPC,
+            Self::BeingMade { .. } | Self::Scaffold { .. } => true,
+            Self::NoSharedLabel(_) | Self::OtherLabel { .. } => true,
+            _ => false,
+        }
     }
 }
 
@@ -150,13 +301,18 @@ pub struct Storage {
     pub pool: PoolConfig,
     /// Size of a base's file system.
     pub base_size: Bytes,
+    /// Whether a container waits for a base that another one is making.
+    pub base_wait: bool,
+    /// The label of bases, instead of the one that the policy names.
+    pub shared_label: Option<SharedLabel>,
 }
 
 impl Storage {
     /// From the configuration file.
     ///
     /// # Errors
-    /// [`RootfsError::Name`] for a name that cannot be part of a device name, or is none of LVM's.
+    /// [`RootfsError::Name`] for a name that cannot be part of a device name, or is none of LVM's;
+    /// [`RootfsError::SharedLabel`] for a label that is malformed or has categories.
     pub fn of(config: &Config) -> Result<Self, RootfsError> {
         let pool = &config.pool;
         let backing = match (&pool.media, Backing::default_loop()) {
@@ -172,7 +328,13 @@ impl Storage {
         let name: PoolName = pool.name.parse()?;
         let on_loop = PoolConfig::on_loop(name, pool.state_dir.clone(), pool.run_dir.clone());
         let pool = PoolConfig { backing, ..on_loop };
-        Ok(Self { pool, base_size: Bytes(config.base.size.0) })
+        let shared_label = config.selinux.shared_label.as_deref().map(SharedLabel::parse);
+        Ok(Self {
+            pool,
+            base_size: Bytes(config.base.size.0),
+            base_wait: config.base.wait,
+            shared_label: shared_label.transpose().map_err(RootfsError::SharedLabel)?,
+        })
     }
 
     /// Where the base of `key` is mounted.

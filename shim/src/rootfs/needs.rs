@@ -1,71 +1,293 @@
 //! What a configuration needs to find in its root: mount points, and a directory to start in.
 
+use std::fs::{File, Permissions};
 use std::io::ErrorKind;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::Spec;
-use rustix::fs::FileType;
+use oci_spec::runtime::{Mount, Spec};
+use pathrs::Root;
+use pathrs::flags::OpenFlags;
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, openat2};
+use rustix::io::Errno;
 
-use super::RootfsError;
+use super::landing::{is_plain, landing, stands};
+use super::{RootfsError, file};
 
-/// The directory the process starts in, if that is in the root and not in a mount.
-fn start_directory(spec: &Spec) -> Option<PathBuf> {
-    let cwd = spec.process().as_ref()?.cwd().clone();
-    let mounts = spec.mounts().as_deref().unwrap_or_default();
-    let in_a_mount = mounts.iter().any(|mount| cwd.starts_with(mount.destination()));
-    (!in_a_mount).then_some(cwd)
+/// What must be there before the container's mounts are made, in their order: a later one can lie in an
+/// earlier one. The last is the directory that the process starts in.
+#[derive(Debug)]
+pub struct Needs(Vec<Need>);
+
+#[derive(Debug)]
+struct Need {
+    /// As the configuration has it.
+    path: PathBuf,
+    /// The source of a bind mount, which says what the mount point is; all others are directories.
+    source: Option<PathBuf>,
+    /// Whether the mount, if it is one, may be written.
+    writable: bool,
 }
 
-/// What must exist in a root that nobody can write: mount points that are not below another
-/// mount, and the directory the process starts in.
-#[must_use]
-pub fn mount_points(spec: &Spec) -> Vec<PathBuf> {
-    let mounts = spec.mounts().as_deref().unwrap_or_default();
-    let mounted: Vec<_> = mounts.iter().map(|mount| mount.destination()).collect();
-    let outermost =
-        |path: &&&PathBuf| !mounted.iter().any(|other| path != &other && path.starts_with(other));
-    mounted
-        .iter()
-        .filter(outermost)
-        .map(|path| (*path).clone())
-        .chain(start_directory(spec))
-        .collect()
+/// A path that a root lacks. No component of it is a link, a dot or two.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Missing {
+    /// Absolute, in the container.
+    pub path: PathBuf,
+    /// What is to be there.
+    pub kind: Kind,
 }
 
-/// Makes the directory that the process starts in, as runc does; the engine only enters it.
-///
-/// # Errors
-/// [`RootfsError::File`].
-pub fn make_start_directory(root: &Path, spec: &Spec) -> Result<(), RootfsError> {
-    let Some(cwd) = start_directory(spec) else { return Ok(()) };
-    let fail = |source| RootfsError::File { step: "make process.cwd", path: cwd.clone(), source };
-    let opened = pathrs::Root::open(root).map_err(|e| fail(std::io::Error::other(e)))?;
-    if let Ok(found) = opened.resolve(&cwd) {
-        let kind = rustix::fs::fstat(&found).map(|stat| FileType::from_raw_mode(stat.st_mode));
-        return match kind.map_err(|e| fail(e.into()))? {
-            FileType::Directory => Ok(()),
-            _ => Err(fail(ErrorKind::NotADirectory.into())),
+/// What a mount point is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// For everything but a file.
+    Directory,
+    /// An empty file, for a bind of whatever is no directory.
+    File,
+}
+
+impl Needs {
+    /// Reads the caller's configuration, before anything is rewritten in it. `bundle` is where relative sources start.
+    #[must_use]
+    pub fn of(spec: &Spec, bundle: &Path) -> Self {
+        let need = |mount: &Mount| Need {
+            path: mount.destination().clone(),
+            source: mount.source().as_ref().filter(|_| is_bind(mount)).map(|s| bundle.join(s)),
+            writable: mount
+                .options()
+                .iter()
+                .flatten()
+                .all(|option| option != "ro" && option != "rro"),
         };
+        let mut needs: Vec<_> = spec.mounts().iter().flatten().map(need).collect();
+        let start = spec.process().as_ref().map(|process| process.cwd().clone());
+        let path = start.unwrap_or_else(|| PathBuf::from("/"));
+        needs.push(Need { path, source: None, writable: false });
+        Self(needs)
     }
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    opened.mkdir_all(&cwd, &mode).map(drop).map_err(|e| fail(std::io::Error::other(e)))
+
+    /// What `root` lacks, sorted. What lies in a mount is the mount's matter.
+    ///
+    /// A path that needs a directory where something else is, is left out: the engine's error says so.
+    #[must_use]
+    pub fn missing(&self, root: impl AsFd) -> Vec<Missing> {
+        let mut missing: Vec<_> = self.lacking(root).into_iter().map(|(_, one)| one).collect();
+        missing.sort();
+        missing
+    }
+
+    /// The same in the order of the needs, each with its place among them.
+    fn lacking(&self, root: impl AsFd) -> Vec<(usize, Missing)> {
+        let (mut mounted, mut missing) = (Vec::<PathBuf>::new(), Vec::new());
+        for (index, need) in self.0.iter().enumerate() {
+            let covered = |path: &Path| mounted.iter().any(|mount| path.starts_with(mount));
+            if covered(&need.path) && is_plain(&need.path) {
+                continue;
+            }
+            let place = if stands(&root, &need.path) {
+                need.path.clone()
+            } else {
+                let Some(path) = landing(&root, &need.path, covered) else { continue };
+                if lacks(&root, &path) {
+                    missing.push((index, Missing { path: path.clone(), kind: need.kind() }));
+                }
+                path
+            };
+            mounted.push(place);
+        }
+        missing
+    }
+
+    /// Makes what the root at `root` lacks, as runc does: the engine makes no mount point behind a dangling link and no
+    /// directory to start in. Without `mount_points` only the latter: root of a user namespace makes its own.
+    ///
+    /// # Errors
+    /// [`RootfsError::File`].
+    pub fn make_in(&self, root: &Path, mount_points: bool) -> Result<(), RootfsError> {
+        let top = File::open(root).map_err(file("open", root))?;
+        self.check_start(&top)?;
+        let mut missing = self.lacking(&top);
+        missing.retain(|(index, _)| mount_points || index + 1 == self.0.len());
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let fail = |path: &Path| {
+            let path = path.to_owned();
+            move |e| {
+                let source = std::io::Error::other(e);
+                RootfsError::File { step: "make the mount point or process.cwd", path, source }
+            }
+        };
+        let opened = Root::open(root).map_err(fail(root))?;
+        for (_, Missing { path, kind }) in &missing {
+            let dir = if *kind == Kind::File { path.parent().unwrap_or(path) } else { path };
+            opened.mkdir_all(dir, &Permissions::from_mode(0o755)).map_err(fail(dir))?;
+            if *kind == Kind::File {
+                let (flags, mode) =
+                    (OpenFlags::O_WRONLY | OpenFlags::O_NOFOLLOW, Permissions::from_mode(0o644));
+                opened.create_file(path, flags, &mode).map_err(fail(path))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// That what is to be started in is no file of the root.
+    fn check_start(&self, root: &File) -> Result<(), RootfsError> {
+        let Some((Need { path: start, .. }, mounts)) = self.0.split_last() else { return Ok(()) };
+        if mounts.iter().any(|mount| start.starts_with(&mount.path)) {
+            return Ok(());
+        }
+        match look_up(root, start).map(rustix::fs::fstat) {
+            Ok(Ok(stat)) if !FileType::from_raw_mode(stat.st_mode).is_dir() => {
+                let error = ErrorKind::NotADirectory.into();
+                Err(file("start in process.cwd:", start)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes the directory to start in where that lies in a volume. In one that is read-only nobody can.
+    ///
+    /// # Errors
+    /// [`RootfsError::File`].
+    pub fn make_start_in_volume(&self) -> Result<(), RootfsError> {
+        let Some((Need { path: start, .. }, mounts)) = self.0.split_last() else { return Ok(()) };
+        let covers = |mount: &&Need| start.starts_with(&mount.path);
+        let Some(Need { path, source: Some(source), writable: true }) =
+            mounts.iter().rfind(covers).filter(|_| is_plain(start))
+        else {
+            return Ok(());
+        };
+        let below = start.strip_prefix(path).unwrap_or(start);
+        if below.as_os_str().is_empty() || !source.is_dir() {
+            return Ok(());
+        }
+        let made = Root::open(source)
+            .and_then(|volume| volume.mkdir_all(below, &Permissions::from_mode(0o755)));
+        made.map(drop).map_err(|e| {
+            file("make process.cwd in the volume", &source.join(below))(std::io::Error::other(e))
+        })
+    }
+}
+
+impl Need {
+    fn kind(&self) -> Kind {
+        let is_file =
+            |source: &PathBuf| std::fs::metadata(source).is_ok_and(|found| !found.is_dir());
+        if self.source.as_ref().is_some_and(is_file) { Kind::File } else { Kind::Directory }
+    }
+}
+
+/// A device whose node would be made in the root and not in a mount: that needs a root of the container's own.
+#[must_use]
+pub fn device_in_root(spec: &Spec) -> Option<&Path> {
+    let devices = spec.linux().as_ref()?.devices().as_deref()?;
+    let in_mount = |path: &Path| {
+        let mut mounts = spec.mounts().iter().flatten();
+        mounts.any(|mount| path.starts_with(mount.destination()))
+    };
+    devices.iter().map(|device| device.path().as_path()).find(|path| !in_mount(path))
+}
+
+/// As the engines see it.
+fn is_bind(mount: &Mount) -> bool {
+    let options = mount.options().as_deref().unwrap_or_default();
+    mount.typ().as_deref() == Some("bind")
+        || options.iter().any(|option| option == "bind" || option == "rbind")
+}
+
+/// Whether it can be made. Below a file or an endless link it cannot.
+fn lacks(root: impl AsFd, path: &Path) -> bool {
+    look_up(root, path).is_err_and(|errno| errno == Errno::NOENT)
+}
+
+fn look_up(root: impl AsFd, path: &Path) -> Result<OwnedFd, Errno> {
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    openat2(root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
     use super::*;
 
     #[test]
-    fn mount_points_are_those_that_the_root_must_have() {
-        let spec: Spec = serde_json::from_str(
-            r#"{"ociVersion":"1.2.0","process":{"cwd":"/work","args":["x"],
-                "user":{"uid":0,"gid":0}},"mounts":[
-                {"destination":"/proc"},{"destination":"/dev"},{"destination":"/dev/shm"},
-                {"destination":"/data/a"}]}"#,
-        )
-        .unwrap();
-        let wanted: Vec<PathBuf> =
-            ["/proc", "/dev", "/data/a", "/work"].into_iter().map(Into::into).collect();
-        assert_eq!(mount_points(&spec), wanted);
+    fn a_device_in_the_root() {
+        let with = |path: &str| {
+            let device = serde_json::json!({"path": path, "type": "c", "major": 1, "minor": 5});
+            let spec = serde_json::json!({
+                "ociVersion": "1.2.0",
+                "mounts": [{"destination": "/dev", "type": "tmpfs"}],
+                "linux": {"devices": [device]},
+            });
+            device_in_root(&serde_json::from_value(spec).unwrap()).is_some()
+        };
+        assert!(with("/odd/zero") && with("/device"));
+        assert!(!with("/dev/zero") && !with("/dev/deep/zero"));
+    }
+
+    #[test]
+    fn what_a_root_lacks() {
+        let top = std::env::temp_dir().join(format!("sharedroot-needs-{}", std::process::id()));
+        for dir in ["proc", "dev", "etc", "run", "var", "deep/er"] {
+            fs::create_dir_all(top.join("root").join(dir)).unwrap();
+        }
+        let root = top.join("root");
+        File::create(root.join("etc/file")).unwrap();
+        symlink("/run", root.join("var/run")).unwrap();
+        symlink("../../../../etc", root.join("deep/up")).unwrap();
+        symlink("/nowhere/there", root.join("dangling")).unwrap();
+        symlink("round", root.join("round")).unwrap();
+        File::create(top.join("a-file")).unwrap();
+        let mounts = |list: &[(&str, Option<&str>)]| {
+            let mount = |(at, source): &(&str, Option<&str>)| match source {
+                Some(source) => serde_json::json!(
+                    {"destination": at, "source": source, "options": ["rbind"]}
+                ),
+                None => serde_json::json!({"destination": at, "type": "tmpfs"}),
+            };
+            let spec = serde_json::json!({
+                "ociVersion": "1.2.0",
+                "mounts": list.iter().map(mount).collect::<Vec<_>>(),
+                "process": {"cwd": "/work", "args": ["x"], "user": {"uid": 0, "gid": 0}},
+            });
+            let spec: Spec = serde_json::from_value(spec).unwrap();
+            let missing = Needs::of(&spec, &top).missing(File::open(&root).unwrap());
+            let text = |m: Missing| format!("{} {:?}", m.path.display(), m.kind);
+            missing.into_iter().map(text).collect::<Vec<_>>().join(", ")
+        };
+        let work = "/work Directory";
+        for (list, wanted) in [
+            (&[("/proc", None), ("/dev", None), ("/dev/shm", None)][..], work),
+            (&[("/etc/file", Some("a-file")), ("/etc", None)], work),
+            (&[("/data/a", Some("."))], "/data/a Directory, /work Directory"),
+            (&[("/data/a", Some("a-file"))], "/data/a File, /work Directory"),
+            (&[("/data/a", Some("no-such"))], "/data/a Directory, /work Directory"),
+            // A later mount is below an earlier one; an earlier one was there before a later one covered it.
+            (&[("/data", None), ("/data/a", None)], "/data Directory, /work Directory"),
+            (&[("/etc/a", None), ("/etc", None)], "/etc/a Directory, /work Directory"),
+            (&[("/run", None), ("/var/run/x", None)], work),
+            (&[("/work", None)], work),
+            (&[("/", None), ("/x", None)], ""),
+            // As in the container, whatever the image's links say.
+            (&[("/var/run/x", None)], "/run/x Directory, /work Directory"),
+            (&[("/deep/up/x", None)], "/etc/x Directory, /work Directory"),
+            (&[("/deep/../x/./y/", None)], "/work Directory, /x/y Directory"),
+            (&[("/dangling", None)], "/nowhere/there Directory, /work Directory"),
+            (
+                &[("/dangling/x", None), ("/nowhere/there/x/y", None)],
+                "/nowhere/there/x Directory, /work Directory",
+            ),
+            (&[("/../../x", None), ("x", None)], "/work Directory, /x Directory"),
+            // Nothing can be made there, and the engine says so.
+            (&[("/round", None), ("/round/x", None), ("/etc/file/x", None)], work),
+        ] {
+            assert_eq!(mounts(list), wanted, "{list:?}");
+        }
+        fs::remove_dir_all(top).unwrap();
     }
 }

@@ -3,14 +3,13 @@
 //! What lies over it could hide a masked path or swallow what the runtime writes there (CVE-2019-16884,
 //! CVE-2023-28642, CVE-2025-52881). The engine looks only at mounts of the types proc and sysfs.
 
-use std::ffi::OsString;
 use std::fs::File;
-use std::os::unix::ffi::OsStringExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{Mount, Spec};
-use rustix::fs::{Mode, OFlags, PROC_SUPER_MAGIC, ResolveFlags, openat2};
+use rustix::fs::PROC_SUPER_MAGIC;
 
+use super::landing::{landing, stands};
 use super::{RootfsError, file};
 
 /// Files of `/proc` that lxcfs and its like stand in for, as runc allows.
@@ -36,56 +35,22 @@ const REPLACEABLE: [&str; 10] = [
 pub fn refuse_over_proc(root: &Path, spec: &Spec) -> Result<(), RootfsError> {
     let top = File::open(root).map_err(file("open", root))?;
     for (at, mount) in spec.mounts().iter().flatten().enumerate() {
-        let lands = landing(&top, mount.destination());
+        let destination = mount.destination();
+        let lands = if stands(&top, destination) {
+            destination.clone()
+        } else {
+            // Also by a link whose target is missing: in the container it may be there, as everything of /proc is.
+            landing(&top, destination, |_| false).unwrap_or_default()
+        };
         let fine = !lands.starts_with("/proc")
             || (lands == Path::new("/proc") && is_procfs(mount))
             || REPLACEABLE.iter().any(|path| lands == Path::new(path));
         if !fine {
-            let destination = mount.destination().clone();
+            let destination = destination.clone();
             return Err(RootfsError::OverProc { at, destination, lands });
         }
     }
     Ok(())
-}
-
-/// Where in the container a mount goes. A link counts also where its target is missing: in the container it may be
-/// there, as everything of `/proc` is.
-fn landing(top: &File, destination: &Path) -> PathBuf {
-    // As in the kernel (path_resolution(7)); the engine fails then.
-    const MOST_LINKS: usize = 40;
-    let names = |path: &Path| path.components().rev().map(|c| c.as_os_str().to_owned()).collect();
-    let (mut path, mut rest, mut links): (_, Vec<_>, _) = (PathBuf::new(), names(destination), 0);
-    while let Some(name) = rest.pop() {
-        match Path::new(&name).components().next() {
-            Some(Component::ParentDir) => {
-                path.pop();
-            }
-            Some(Component::Normal(_)) => {
-                let next = path.join(&name);
-                match link(top, &next).filter(|_| links < MOST_LINKS) {
-                    Some(target) => {
-                        links += 1;
-                        if target.is_absolute() {
-                            path.clear();
-                        }
-                        let more: Vec<_> = names(&target);
-                        rest.extend(more);
-                    }
-                    None => path = next,
-                }
-            }
-            _ => {}
-        }
-    }
-    Path::new("/").join(path)
-}
-
-/// The target of the link at `path`, whose directory has no links in it.
-fn link(top: &File, path: &Path) -> Option<PathBuf> {
-    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let open = openat2(top, path, flags, Mode::empty(), ResolveFlags::IN_ROOT).ok()?;
-    let target = rustix::fs::readlinkat(open, "", Vec::new()).ok()?;
-    Some(OsString::from_vec(target.into_bytes()).into())
 }
 
 /// Whether it is procfs, mounted anew or bound from the host.

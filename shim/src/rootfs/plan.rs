@@ -1,6 +1,7 @@
 //! Which root file system a container gets: a function of facts, without acts.
 
-use crate::image::{Doubt, Image};
+use crate::config::Size;
+use crate::image::{Doubt, Image, Source};
 
 /// The annotation that turns sharing off, or asks for a snapshot.
 const MODE: &str = "dev.sharedroot.mode";
@@ -21,15 +22,32 @@ pub enum AnnotationError {
         "annotations[\"{MODE}\"]: shared needs a read-only root; run the container with --read-only"
     )]
     Writable,
-    /// Sizes per container do not exist yet.
-    #[error(
-        "annotations[\"{SIZE}\"]: {value:?}: a size per container is not supported; \
-         every private rootfs has the size of its base (base.size in the configuration)"
-    )]
+    /// Not a size.
+    #[error("annotations[\"{SIZE}\"]: {why}")]
     Size {
-        /// What is given.
-        value: String,
+        /// What is wrong with it.
+        why: String,
     },
+    /// Only where it can be enforced.
+    #[error(
+        "annotations[\"{SIZE}\"]: the container would run on the rootfs as given, where no size is enforced ({why}); \
+         leave the annotation out, or mend the reason"
+    )]
+    SizeAsGiven {
+        /// Why it has no snapshot of its own.
+        why: String,
+    },
+}
+
+/// The size that a user wants for a container's root, the image included. A root that cannot be written to holds any.
+///
+/// # Errors
+/// [`AnnotationError::Size`].
+pub fn wanted_size<'a>(
+    annotation: impl Fn(&str) -> Option<&'a str>,
+) -> Result<Option<Size>, AnnotationError> {
+    let parse = |text: &str| text.parse().map_err(|why| AnnotationError::Size { why });
+    annotation(SIZE).map(parse).transpose()
 }
 
 /// What a user asked for. Annotations are written by users, so they choose only among what is
@@ -56,9 +74,6 @@ impl Mode {
         annotation: impl Fn(&str) -> Option<&'a str>,
         readonly: bool,
     ) -> Result<Self, AnnotationError> {
-        if let Some(value) = annotation(SIZE) {
-            return Err(AnnotationError::Size { value: value.to_owned() });
-        }
         match annotation(MODE) {
             None => Ok(Self::Auto),
             Some("off") => Ok(Self::Off),
@@ -111,8 +126,15 @@ pub fn plan(facts: Facts) -> Plan {
             as_given("the container has no mount namespace of its own")
         }
         Facts { image: Err(doubt), .. } => Plan::AsGiven { why: doubt.to_string() },
-        Facts { image: Ok(image), mode: Mode::Private, .. } => Plan::Private(image),
-        Facts { image: Ok(image), readonly: true, .. } => Plan::Shared(image),
+        // What was written into the container before its start is put above the base.
+        Facts { image: Ok(image), readonly: true, mode: Mode::Auto | Mode::Shared, .. } => {
+            Plan::Shared(image)
+        }
+        // Its mount is everybody's: a snapshot over it would be, too.
+        Facts { image: Ok(Image { source: Source::Base, .. }), .. } => as_given(
+            "its root is the base itself, which is read-only; take --read-only, or a root of its own",
+        ),
+        // What was written into the container before its start is brought into the snapshot.
         Facts { image: Ok(image), .. } => Plan::Private(image),
     }
 }
@@ -133,12 +155,23 @@ mod tests {
         assert_eq!(mode(&[(MODE, "shared")], true), Ok(Mode::Shared));
         assert_eq!(mode(&[(MODE, "shared")], false), Err(AnnotationError::Writable));
         assert!(matches!(mode(&[(MODE, "yes")], true), Err(AnnotationError::Mode { .. })));
-        assert!(matches!(mode(&[(SIZE, "5G")], false), Err(AnnotationError::Size { .. })));
+    }
+
+    #[test]
+    fn a_size_is_a_number_and_a_unit() {
+        let size = |value| wanted_size(|key| (key == SIZE).then_some(value).flatten());
+        assert_eq!(size(None), Ok(None));
+        assert_eq!(size(Some("5G")), Ok(Some(Size(5 << 30))));
+        for wrong in ["", "0", "-1G", "5X", "1e9"] {
+            let error = size(Some(wrong)).unwrap_err().to_string();
+            assert!(error.starts_with("annotations[\"dev.sharedroot.size\"]"), "{error}");
+        }
     }
 
     #[test]
     fn the_plan_follows_the_facts() {
         let image = || Ok(crate::image::example());
+        let base = || Ok(Image::of_base(crate::image::example().key));
         let facts = |readonly, mode, mapped_ids| Facts {
             readonly,
             mode,
@@ -152,6 +185,11 @@ mod tests {
         assert!(matches!(plan(facts(true, Mode::Private, false)), Plan::Private(_)));
         assert!(matches!(plan(facts(true, Mode::Off, false)), Plan::AsGiven { .. }));
         assert!(matches!(plan(facts(true, Mode::Auto, true)), Plan::AsGiven { .. }));
+        let of_base =
+            |readonly, mode| plan(Facts { image: base(), ..facts(readonly, mode, false) });
+        assert!(matches!(of_base(true, Mode::Auto), Plan::Shared(_)));
+        assert!(matches!(of_base(false, Mode::Auto), Plan::AsGiven { .. }));
+        assert!(matches!(of_base(true, Mode::Private), Plan::AsGiven { .. }));
         for mode in [Mode::Auto, Mode::Shared, Mode::Private] {
             let hosts = Facts { own_mounts: false, ..facts(true, mode, false) };
             assert!(matches!(plan(hosts), Plan::AsGiven { .. }), "{mode:?}");

@@ -2,7 +2,10 @@
 
 use sharedroot_dm::{Error, Pool};
 
+use super::scaffold::entries;
 use super::{RootfsError, Storage};
+use crate::image::BaseKey;
+use crate::mount;
 use crate::record::{self, Rootfs};
 
 impl Storage {
@@ -34,6 +37,16 @@ impl Storage {
         Ok(records.filter(|r| on_pool(&r.rootfs)).map(|r| r.id).collect())
     }
 
+    /// The bases that are mounted, whoever uses them.
+    ///
+    /// # Errors
+    /// [`RootfsError::File`].
+    pub fn mounted_bases(&self) -> Result<Vec<BaseKey>, RootfsError> {
+        let mut keys = entries::<BaseKey>(&self.pool.run_dir.join("base"))?;
+        keys.retain(|key| mount::device_mounted_at(&self.base_mount(key)).is_some());
+        Ok(keys)
+    }
+
     /// Unmounts every base of the pool. A container that is created meanwhile mounts its base
     /// anew, and then the pool's device is busy.
     ///
@@ -50,5 +63,24 @@ impl Storage {
             }
         }
         Ok(())
+    }
+
+    /// Destroys the pool, and forgets what was known of its volumes.
+    ///
+    /// # Errors
+    /// [`RootfsError::PoolInUse`], then nothing has changed; [`RootfsError::Dm`].
+    pub fn destroy(&self, pool: Pool) -> Result<(), RootfsError> {
+        self.vacate(&pool)?;
+        let volumes = pool.volumes()?;
+        pool.destroy()?;
+        for volume in &volumes {
+            self.remove_note(&volume.name)?;
+        }
+        self.change_catalog(|catalog| {
+            volumes
+                .iter()
+                .filter_map(|v| Self::base_of(&v.name))
+                .for_each(|key| catalog.forget(&key));
+        })
     }
 }

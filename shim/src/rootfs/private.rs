@@ -4,16 +4,21 @@
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
-use sharedroot_dm::{Phase, Pool, Volume, VolumeName};
+use sharedroot_dm::{Bytes, Phase, Pool, Volume, VolumeName};
 
-use super::{RootfsError, Storage};
+use super::labels::label_at;
+use super::note::Note;
+use super::room::is_full;
+use super::writeback::{Changes, Mounts, detached_snapshot, noted, overlay_at};
+use super::{RootfsError, Storage, size};
+use crate::config::Size;
 use crate::image::Image;
 use crate::label::MountLabel;
-use crate::mount::{self, Setting};
-use crate::record::{self, Rootfs};
+use crate::mount;
+use crate::record::{self, Record, Rootfs};
 
 /// What the names of snapshots begin with.
-const PREFIX: &str = "private-";
+pub(super) const PREFIX: &str = "private-";
 
 /// The name of the snapshot of container `id` of the state root `root`.
 ///
@@ -28,39 +33,102 @@ pub fn volume_name(root: &Path, id: &str) -> Result<VolumeName, RootfsError> {
     Ok(format!("{PREFIX}{hex}").parse()?)
 }
 
-/// Takes a snapshot of the image's base and mounts it over `root_path`.
+/// Where a private rootfs goes, and for whom.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    /// The container ID.
+    pub id: &'a str,
+    /// The snapshot.
+    pub volume: &'a VolumeName,
+    /// The rootfs that the engine prepared.
+    pub root_path: &'a Path,
+    /// The label of all that is in it.
+    pub label: Option<&'a MountLabel>,
+    /// How much it may hold; no more than its base in any case.
+    pub size: Option<Size>,
+}
+
+/// Takes a snapshot of the image's base, brings in what the engine's root holds over the image, and mounts it over
+/// `root_path`.
 ///
 /// # Errors
 /// [`RootfsError`]; what is left then, [`release_private`] takes away.
 pub fn prepare_private(
     storage: &Storage,
     image: &Image,
-    volume: &VolumeName,
-    root_path: &Path,
-    label: Option<&MountLabel>,
+    place: Place<'_>,
 ) -> Result<(), RootfsError> {
+    let Place { id, volume, root_path, label, size } = place;
+    // Without a label of its own it is as the engine's root is.
+    let engines = label.is_none().then(|| label_at(root_path)).transpose()?.flatten();
+    let label = label.or(engines.as_ref());
     let pool = Pool::open(&storage.pool)?;
     storage.snapshot_base(&pool, image)?;
-    // The caller holds the container's record, so a snapshot of that name is of before a reboot.
-    if pool.volume(volume)?.is_some() {
-        tracing::warn!("deleting {volume}, which a container left when the host went down");
-        pool.delete_when_idle(volume)?;
+    let saved = clear_away(storage, &pool, image, place)?;
+    if let Some(upper) = &image.upper {
+        let (id, root_path, upper) = (id.to_owned(), root_path.to_owned(), upper.path.clone());
+        let (base, label) = (image.key.to_string(), noted(label));
+        storage.write_note(volume, &Note { id, root_path, upper, base, label })?;
     }
-    let snapshot = pool.snapshot(&Storage::base_volume(&image.key)?, volume)?;
-    // An idle snapshot writes almost nothing: the inode tables of a base are never initialised.
-    let mut options = vec![Setting::Flag("noinit_itable")];
-    if let Some(label) = label {
-        options.push(Setting::Value("context", label.as_context()));
+    let base = Storage::base_volume(&image.key)?;
+    let snapshot = storage.with_room(&pool, || pool.snapshot(&base, volume))?;
+    let mounted = detached_snapshot(snapshot.device(), label.map(MountLabel::as_context))?;
+    // Before the volume is kept: one that is there holds everything, or `delete` would remove from the engine's root
+    // what never came into the snapshot.
+    if let Some(upper) = image.upper.as_ref().filter(|upper| saved || !upper.empty) {
+        storage.bring_in(id, &upper.path, root_path, &mounted)?;
     }
-    let mounted =
-        mount::block_device("ext4", snapshot.device(), false, &options)?.attach(root_path)?;
+    if let Some(Size(wanted)) = size {
+        size::limit(&mounted, snapshot.device(), snapshot.size(), Bytes(wanted))?;
+    }
+    let mounted = mounted.attach(root_path)?;
     snapshot.keep()?;
     mounted.keep();
     Ok(())
 }
 
-/// Deletes the idle snapshots that no record knows: a reboot takes the records, not the pool.
-/// Returns their names; `dry_run` deletes nothing.
+/// Makes room for a snapshot. One of that name is of this very container, from before the host went down or of a `delete`
+/// that could not write back: it does so now. Or of another container of that ID. Returns whether that was done.
+fn clear_away(
+    storage: &Storage,
+    pool: &Pool,
+    image: &Image,
+    Place { id, volume, root_path, .. }: Place<'_>,
+) -> Result<bool, RootfsError> {
+    if pool.volume(volume)?.is_none() {
+        return Ok(false);
+    }
+    let mut saved = false;
+    if let Some(note) = storage.read_note(volume)? {
+        let upper = image.upper.as_ref().map(|upper| upper.path.as_path());
+        if upper == Some(&note.upper) {
+            tracing::warn!("container {id}: writing back what it changed before its last end");
+            let found = Mounts { overlay: overlay_at(root_path)?, ..Mounts::default() };
+            saved = storage.save_changes(pool, volume, found)? == Changes::Saved;
+        }
+        if !saved && !note.is_obsolete() {
+            let (id, upper) = (id.to_owned(), note.upper);
+            return Err(RootfsError::Unsaved { id, volume: volume.clone(), upper });
+        }
+    }
+    pool.delete_when_idle(volume)?;
+    storage.remove_note(volume)?;
+    Ok(saved)
+}
+
+/// What became of a snapshot that no record knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// Its container is gone for its engine, or it has nothing to give back: deleted.
+    Gone,
+    /// Its engine has its root mounted: what it changed was written back, then it was deleted.
+    Saved,
+    /// Its engine still has the container: it waits for its next start, or for room in the pool.
+    Kept,
+}
+
+/// Deletes the idle snapshots that no record knows, for a reboot takes the records and not the pool; but none with changes
+/// that its container's engine may still want. `dry_run` deletes and writes nothing.
 ///
 /// # Errors
 /// The first [`RootfsError`] or [`RecordError`].
@@ -68,25 +136,64 @@ pub fn delete_forgotten(
     storage: &Storage,
     pool: &Pool,
     dry_run: bool,
-) -> Result<Vec<VolumeName>, RootfsError> {
+) -> Result<Vec<(VolumeName, Fate)>, RootfsError> {
+    // In this order, for a record is written before the note, and the note before the snapshot is taken.
+    let mut stale = storage.noted_volumes()?;
+    let volumes = pool.volumes()?;
+    stale.retain(|name| volumes.iter().all(|volume| volume.name != *name));
     let idle =
         |v: &Volume| v.name.as_ref().starts_with(PREFIX) && v.phase == Phase::Ready && !v.active;
-    let mut idle: Vec<_> = pool.volumes()?.into_iter().filter(idle).map(|v| v.name).collect();
-    // Read after the volumes: a record is written before its snapshot is taken.
+    let mut idle: Vec<_> = volumes.into_iter().filter(idle).map(|v| v.name).collect();
     for record in record::all(&storage.pool.run_dir)? {
-        if let Rootfs::Private { volume, .. } = record.rootfs {
+        if let Rootfs::Private { volume, .. } = &record.rootfs
+            && !storage.is_left_over(&record)?
+        {
             idle.retain(|name| name.as_ref() != volume);
+            stale.retain(|name| name.as_ref() != volume);
         }
     }
-    for name in idle.iter().filter(|_| !dry_run) {
-        pool.delete(name)?;
+    for name in stale.iter().filter(|_| !dry_run) {
+        storage.remove_note(name)?;
     }
-    Ok(idle)
+    let mut fates = Vec::new();
+    for name in idle {
+        let fate = match storage.read_note(&name)? {
+            Some(note) if !note.is_obsolete() => match dry_run {
+                true => Fate::Kept,
+                false => match storage.save_changes(pool, &name, Mounts::default()) {
+                    Ok(Changes::Saved) => Fate::Saved,
+                    Ok(Changes::NowhereToGo) => Fate::Kept,
+                    Err(RootfsError::Dm(error)) if is_full(&error) => Fate::Kept,
+                    Err(error) => return Err(error),
+                },
+            },
+            _ => Fate::Gone,
+        };
+        if !dry_run && fate != Fate::Kept {
+            pool.delete(&name)?;
+            let is_its = |record: &Record| matches!(&record.rootfs, Rootfs::Private { volume, .. } if name.as_ref() == volume);
+            record::forget(&storage.pool.run_dir, is_its)?;
+            storage.remove_note(&name)?;
+        }
+        fates.push((name, fate));
+    }
+    Ok(fates)
 }
 
-/// Takes the mount at `mount_point` and the snapshot away. What is gone already is no error.
+impl Storage {
+    /// Whether a record is of a container that its engine has removed, although its `delete` failed.
+    fn is_left_over(&self, record: &Record) -> Result<bool, RootfsError> {
+        let Rootfs::Private { volume, .. } = &record.rootfs else { return Ok(false) };
+        let note = volume.parse().map(|volume| self.read_note(&volume))?;
+        Ok(note?.is_some_and(|note| note.is_obsolete()))
+    }
+}
+
+/// Takes the mount at `mount_point` away, writes what the container changed into the engine's overlay below it, and
+/// deletes the snapshot. What is gone already is no error.
 ///
-/// The mount goes first and needs no pool: it lies over the daemon's own.
+/// Where the overlay is gone, or the pool has no room for the journal, the snapshot stays for the next start of the
+/// container.
 ///
 /// # Errors
 /// [`RootfsError`]; the record must stay, so that it can be tried again.
@@ -95,17 +202,35 @@ pub fn release_private(
     volume: &VolumeName,
     mount_point: &Path,
 ) -> Result<(), RootfsError> {
+    let mut found = Mounts::default();
     if let Some((major, minor)) = mount::device_mounted_at(mount_point) {
         // Only our own mount: the overlay below it is the daemon's.
         let name = format!("/sys/dev/block/{major}:{minor}/dm/name");
         let ours = storage.pool.name.device_of(volume);
         if std::fs::read_to_string(name).is_ok_and(|name| name.trim_end() == ours) {
+            found.snapshot = Some(mount::bind(mount_point)?);
             mount::detach(mount_point)?;
+            found.overlay = overlay_at(mount_point)?;
         }
     }
-    if let Some(pool) = storage.pool_if_made()? {
-        // A mount that leaked into another mount namespace is no reason to keep the container: the log names it.
-        pool.delete_when_idle(volume)?;
+    let Some(pool) = storage.pool_if_made()? else { return Ok(()) };
+    let at = mount_point.display();
+    match storage.save_changes(&pool, volume, found) {
+        Ok(Changes::Saved) => {}
+        Ok(Changes::NowhereToGo) => {
+            tracing::warn!(
+                "no overlay at {at} takes what the container changed: it stays in {volume} until the container's next start"
+            );
+            return Ok(());
+        }
+        // Whoever wants room must be able to delete containers.
+        Err(RootfsError::Dm(error)) if is_full(&error) => {
+            tracing::warn!("what the container at {at} changed stays in {volume}: {error}");
+            return Ok(());
+        }
+        Err(error) => return Err(error),
     }
-    Ok(())
+    // A mount that leaked into another mount namespace is no reason to keep the container: the log names it.
+    pool.delete_when_idle(volume)?;
+    storage.remove_note(volume)
 }

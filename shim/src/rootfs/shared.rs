@@ -1,27 +1,25 @@
 //! The shared rootfs: the base, bound read-only over `root.path` where only this container's
-//! processes see it.
+//! processes see it; with what the base lacks put above it.
 
-use std::path::{Path, PathBuf};
+use std::os::fd::AsFd;
+use std::path::Path;
 
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
-
+use super::base::MountedBase;
+use super::labels::{context, label_at};
+use super::needs::Needs;
+use super::scaffold::ScaffoldName;
+use super::skeleton::raise;
 use super::{RootfsError, Storage};
-use crate::image::Image;
+use crate::image::{Image, Upper};
+use crate::label::MountLabel;
 use crate::mount::{self, Detached};
+use crate::record::RecordError;
 
-/// What became of a plan to share.
-#[derive(Debug)]
-pub enum Rooted {
-    /// `root.path` is the base, in this process's own mount namespace.
-    Shared,
-    /// The base lacks directories that the container mounts on; the rootfs stays as given.
-    MissingMountPoints(Vec<PathBuf>),
-}
-
-/// Binds the image's base over `root_path` in a mount namespace of this process's own.
+/// Binds the image's base over `root_path` in a mount namespace of this process's own. Returns the name of the scaffold, if
+/// it needs one.
 ///
-/// `needed` are the absolute paths, inside the container, that must exist in the base because
-/// nothing can be created there any more.
+/// `needs` must exist in the root, because nothing can be created there any more. `intend` records that the container has a
+/// scaffold before it has it. `label` is for files of this container alone.
 ///
 /// # Errors
 /// [`RootfsError`]; the host's mount table is as before, but for the base.
@@ -29,29 +27,55 @@ pub fn prepare_shared(
     storage: &Storage,
     image: &Image,
     root_path: &Path,
-    needed: &[PathBuf],
-) -> Result<Rooted, RootfsError> {
-    let (at, device) = storage.mounted_base(image)?;
-    let bound = mount::bind(&at)?;
-    if bound.device() != Some(device) {
+    needs: &Needs,
+    label: Option<&MountLabel>,
+    intend: impl FnOnce(&ScaffoldName) -> Result<(), RecordError>,
+) -> Result<Option<ScaffoldName>, RootfsError> {
+    let base = storage.mounted_base(image)?;
+    let bound = mount::bind(&base.at)?;
+    if bound.device() != Some(base.device) {
         // Between the two calls an administrator removed the base: this is the bare mount point.
-        return Err(RootfsError::BaseRemoved { key: image.key.clone() });
+        return Err(base.removed());
     }
-    let missing = missing(&bound, needed);
-    if !missing.is_empty() {
-        return Ok(Rooted::MissingMountPoints(missing));
-    }
+    let (root, scaffold) = match &image.upper {
+        Some(Upper { path, empty: false }) => {
+            (storage.with_upper(&base, path, needs, label).map_err(base.cannot_carry(path))?, None)
+        }
+        _ => match needs.missing(&bound).as_slice() {
+            [] => (bound, None),
+            missing => {
+                let intend = |name: &ScaffoldName| Ok(intend(name)?);
+                let scaffold = storage.scaffold(&base, &bound, missing, intend);
+                let (root, name) = scaffold.map_err(base.cannot_carry(&missing[0].path))?;
+                (root, Some(name))
+            }
+        },
+    };
     mount::enter_private_namespace()?;
     // Nothing to undo: the bind ends with the namespace.
-    bound.attach(root_path)?.keep();
-    Ok(Rooted::Shared)
+    root.attach(root_path)?.keep();
+    Ok(scaffold)
 }
 
-/// Those of `needed` that the base does not have, links resolved as inside a container.
-fn missing(base: &Detached, needed: &[PathBuf]) -> Vec<PathBuf> {
-    let how = OpenHow::new()
-        .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
-        .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-    let absent = |path: &&PathBuf| openat2(base, path.as_path(), how).is_err();
-    needed.iter().filter(absent).cloned().collect()
+impl Storage {
+    /// The base with what the container wrote over its image, and with what both lack: for this container alone.
+    fn with_upper(
+        &self,
+        base: &MountedBase<'_>,
+        upper: &Path,
+        needs: &Needs,
+        label: Option<&MountLabel>,
+    ) -> Result<Detached, RootfsError> {
+        // The layers are given by path: until they are opened the base must stay there.
+        let _stays = self.lock_base(base.key)?;
+        base.check()?;
+        let bases = label.is_none().then(|| label_at(&base.at)).transpose()?.flatten();
+        let options: Vec<_> = label.or(bases.as_ref()).map(context).into_iter().collect();
+        let layers = [upper, base.at.as_path()];
+        let merged = mount::layers(&layers, &options)?;
+        match needs.missing(&merged).as_slice() {
+            [] => Ok(merged),
+            missing => raise(&layers, merged.as_fd(), missing, &self.scaffolds(), &options),
+        }
+    }
 }

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 use sharedroot_dm::{Backing, Blocks, Bytes, Error, Pool, PoolConfig, PoolName, PoolStatus};
 
+use crate::output::say;
+
 /// What is known of a pool, from none at all to a running one.
 #[derive(Debug)]
 pub struct Figures {
@@ -43,20 +45,26 @@ impl Figures {
         Ok(Self { name: pool.name().clone(), made: Some(made), made_on_use: false })
     }
 
-    /// Of a pool that is not there.
-    #[must_use]
-    pub fn of_no_pool(config: &PoolConfig) -> Self {
+    /// Of the configured pool, made or not.
+    ///
+    /// # Errors
+    /// As [`Figures::of`], or of a store that cannot be read.
+    pub fn known(config: &PoolConfig) -> Result<Self, Error> {
+        if let Some(pool) = Pool::known(config)? {
+            return Self::of(&pool);
+        }
         let made_on_use = matches!(config.backing, Backing::Loop { .. });
-        Self { name: config.name.clone(), made: None, made_on_use }
+        Ok(Self { name: config.name.clone(), made: None, made_on_use })
     }
 
     /// Prints them.
     pub fn print(&self, as_json: bool) {
-        if as_json { println!("{:#}", self.to_json()) } else { self.print_lines() }
+        if as_json { say!("{:#}", self.to_json()) } else { self.print_lines() }
     }
 
     /// The same keys whatever is known.
-    fn to_json(&self) -> Value {
+    #[must_use]
+    pub fn to_json(&self) -> Value {
         let part = |blocks: Option<Blocks>, block: Bytes| {
             blocks.map(|blocks| {
                 json!({
@@ -83,19 +91,29 @@ impl Figures {
         })
     }
 
+    /// The pool's name and how full it is, in one line.
+    #[must_use]
+    pub fn fill(&self) -> String {
+        let status = self.made.as_ref().and_then(|made| made.status.as_ref());
+        let state = match (&self.made, status) {
+            (None, _) => "not made yet".to_owned(),
+            (_, None) => "inactive".to_owned(),
+            (_, Some(s)) => {
+                let [data, metadata] = [part(s.data, s.block), part(s.metadata, s.metadata_block)];
+                format!("data {data}, metadata {metadata}")
+            }
+        };
+        format!("{}: {state}", self.name)
+    }
+
     fn print_lines(&self) {
         let name = &self.name;
         let Some(made) = &self.made else {
             let by_container = if self.made_on_use { " or the first container" } else { "" };
-            println!(
+            say!(
                 "the pool {name} is not made yet; `sharedroot pool create`{by_container} makes it"
             );
             return;
-        };
-        let part = |blocks: Option<Blocks>, block: Bytes| {
-            let Some(blocks) = blocks else { return "unknown".to_owned() };
-            let [used, total] = [blocks.used, blocks.total].map(|n| Bytes(n * block.0));
-            format!("{used} of {total} ({} %)", blocks.percent())
         };
         let (mode, data, metadata) = match &made.status {
             None => ("inactive".to_owned(), String::new(), String::new()),
@@ -105,15 +123,31 @@ impl Figures {
                 part(s.metadata, s.metadata_block) + "  ",
             ),
         };
-        println!("pool      {name} ({mode})");
-        println!("data      {data}{}", made.data_path.display());
-        println!("metadata  {metadata}{}", made.metadata_path.display());
-        println!("volumes   {}", made.volumes);
+        say!("pool      {name} ({mode})");
+        say!("data      {data}{}", made.data_path.display());
+        say!("metadata  {metadata}{}", made.metadata_path.display());
+        say!("volumes   {}", made.volumes);
         if made.status.as_ref().is_some_and(|status| status.needs_check) {
-            println!(
+            say!(
                 "the metadata needs a check: stop the containers, then `sharedroot pool \
                  deactivate` and `sharedroot pool activate`"
             );
         }
+    }
+}
+
+/// How much of the data or the metadata is in use.
+fn part(blocks: Option<Blocks>, block: Bytes) -> String {
+    let Some(blocks) = blocks else { return "unknown".to_owned() };
+    let [used, total] = [blocks.used, blocks.total].map(|n| Bytes(n * block.0));
+    format!("{used} of {total} ({} %)", blocks.percent())
+}
+
+#[cfg(test)]
+impl Figures {
+    /// Of a pool that is not made yet.
+    pub fn example() -> Self {
+        let name = "default".parse().expect("a name");
+        Self { name, made: None, made_on_use: true }
     }
 }

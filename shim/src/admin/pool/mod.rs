@@ -9,9 +9,10 @@ use sharedroot_dm::{Bytes, Pool};
 
 use crate::cli::{Pool as Verb, PoolCreate, PoolGrow};
 use crate::config::{Config, Media};
+use crate::output::say;
 use crate::record::private_dir;
 use crate::rootfs::{RootfsError, Storage};
-use figures::Figures;
+pub use figures::Figures;
 
 /// Does what the command line says, and prints a short result.
 ///
@@ -63,7 +64,7 @@ fn create(mut config: Config, args: PoolCreate) -> Result<(), RootfsError> {
 
 fn activate(storage: &Storage) -> Result<(), RootfsError> {
     let pool = storage.active_pool()?;
-    println!("the pool {} is active", pool.name());
+    say!("the pool {} is active", pool.name());
     Ok(())
 }
 
@@ -73,23 +74,19 @@ fn deactivate(storage: &Storage) -> Result<(), RootfsError> {
     let (name, node) = (pool.name().clone(), pool.data_path().to_owned());
     pool.shut_down()?;
     if storage.known_pool()?.is_active()? {
-        println!(
+        say!(
             "the volumes of the pool {name} are inactive; the pool itself is LVM's: `lvchange \
              --activate n {}` deactivates it",
             node.display()
         );
     } else {
-        println!("the pool {name} is inactive");
+        say!("the pool {name} is inactive");
     }
     Ok(())
 }
 
 fn status(storage: &Storage, as_json: bool) -> Result<(), RootfsError> {
-    let figures = match Pool::known(&storage.pool)? {
-        Some(pool) => Figures::of(&pool)?,
-        None => Figures::of_no_pool(&storage.pool),
-    };
-    figures.print(as_json);
+    Figures::known(&storage.pool)?.print(as_json);
     Ok(())
 }
 
@@ -103,9 +100,9 @@ fn grow(storage: &Storage, args: &PoolGrow) -> Result<(), RootfsError> {
 
 fn watch(storage: &Storage) -> Result<(), RootfsError> {
     let pool = storage.active_pool()?;
-    println!("watching the pool {}", pool.name());
+    say!("watching the pool {}", pool.name());
     pool.watch()?;
-    println!("the pool {} was deactivated", pool.name());
+    say!("the pool {} was deactivated", pool.name());
     Ok(())
 }
 
@@ -114,9 +111,9 @@ fn check(storage: &Storage, as_json: bool) -> Result<(), RootfsError> {
     pool.check()?;
     let name = pool.name();
     if as_json {
-        println!("{:#}", json!({ "pool": name.to_string(), "sound": true }));
+        say!("{:#}", json!({ "pool": name.to_string(), "sound": true }));
     } else {
-        println!("the metadata of the pool {name} is sound");
+        say!("the metadata of the pool {name} is sound");
     }
     Ok(())
 }
@@ -126,12 +123,12 @@ fn repair(storage: &Storage, as_json: bool) -> Result<(), RootfsError> {
     let (name, damaged) = (pool.name(), pool.repair()?.damaged);
     if as_json {
         let value = json!({ "pool": name.to_string(), "damaged_metadata": damaged });
-        println!("{value:#}");
+        say!("{value:#}");
         return Ok(());
     }
-    println!("the metadata of the pool {name} is repaired and sound");
-    println!("what it was before is kept in {}", damaged.display());
-    println!(
+    say!("the metadata of the pool {name} is repaired and sound");
+    say!("what it was before is kept in {}", damaged.display());
+    say!(
         "next: `sharedroot pool activate`, then `sharedroot gc --dry-run`, which says what the \
          pool holds; remove that file when nothing is missing"
     );
@@ -145,17 +142,14 @@ fn destroy(storage: &Storage, force: bool) -> Result<(), RootfsError> {
         let volumes = pool.volumes()?;
         let bases = volumes.iter().filter(|v| Storage::base_of(&v.name).is_some()).count();
         let (all, snapshots) = (volumes.len(), volumes.len() - bases);
-        println!("this would be lost:");
-        println!("pool      {name}");
-        println!(
-            "volumes   {all} (bases of images: {bases}, snapshots of containers: {snapshots})"
-        );
-        println!("data      {}", pool.data_path().display());
-        println!("metadata  {}", pool.metadata_path().display());
+        say!("this would be lost:");
+        say!("pool      {name}");
+        say!("volumes   {all} (bases of images: {bases}, snapshots of containers: {snapshots})");
+        say!("data      {}", pool.data_path().display());
+        say!("metadata  {}", pool.metadata_path().display());
         return Err(RootfsError::NotForced { pool: name });
     }
-    storage.vacate(&pool)?;
-    pool.destroy()?;
-    println!("the pool {name} is destroyed");
+    storage.destroy(pool)?;
+    say!("the pool {name} is destroyed");
     Ok(())
 }

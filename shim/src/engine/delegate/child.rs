@@ -18,6 +18,7 @@ use nix::unistd::Pid;
 
 use crate::engine::exec::exit_status;
 use crate::engine::signal;
+use crate::starts;
 
 /// How long to sleep before `settled` is asked again.
 const PATIENCE_MS: u8 = 10;
@@ -82,7 +83,7 @@ fn start(program: &Path, words: &[OsString], mask: &SigSet) -> io::Result<Pid> {
         key.push(value);
         text(key)
     };
-    let environment = std::env::vars_os().map(pair).collect::<io::Result<Vec<_>>>()?;
+    let environment = starts::environment().map(pair).collect::<io::Result<Vec<_>>>()?;
     let mut attributes = PosixSpawnAttr::init()?;
     attributes.set_sigmask(mask)?;
     // Ours is ignored since this program started.

@@ -20,6 +20,7 @@ use super::choice::{Dialect, Program};
 use super::stats;
 use crate::bundle::ContainerId;
 use crate::cli::{Delete, Format, Global, Id, Ps, Verb};
+use crate::starts;
 
 /// A delegate that could not be asked, or has no word for the question.
 #[derive(Debug, thiserror::Error)]
@@ -100,7 +101,9 @@ impl Delegate {
     /// [`DelegateError`].
     pub fn take_over(&self, verb: &Verb) -> Result<u8, DelegateError> {
         let words = self.words(verb)?;
-        let source = Command::new(&self.program.path).args(&self.global).args(words).exec();
+        let mut command = Command::new(&self.program.path);
+        command.args(&self.global).args(words).env_clear().envs(starts::environment());
+        let source = command.exec();
         Err(self.cannot_start(verb.name(), source))
     }
 
@@ -230,6 +233,8 @@ impl Delegate {
         let output = Command::new(&self.program.path)
             .arg(root)
             .args(words::of(self.program.dialect, verb).map_err(self.unknown(verb))?)
+            .env_clear()
+            .envs(starts::environment())
             .stdin(Stdio::null())
             .stderr(Stdio::null())
             .output()

@@ -1,0 +1,74 @@
+//! `image inspect` and `image verify`: what a base is, and whether it is still what it was made from.
+
+use serde_json::json;
+use sharedroot_dm::Phase;
+
+use super::Base;
+use crate::image::catalog::TreeFacts;
+use crate::image::{check_filesystem, tree_digest};
+use crate::lifecycle::LifecycleError;
+use crate::output::say;
+use crate::rootfs::{RootfsError, Storage};
+
+/// Prints everything that is known of a base.
+///
+/// # Errors
+/// [`LifecycleError`].
+pub fn inspect(storage: &Storage, base: &Base) -> Result<(), LifecycleError> {
+    let mut whole = super::list::json(storage, base);
+    let facts = base.facts.as_ref();
+    whole["chain_id"] = json!(facts.and_then(|facts| facts.chain_id));
+    whole["source"] = json!(facts.map(|facts| &facts.source));
+    whole["made"] = json!(facts.map(|facts| &facts.made));
+    whole["tree"] = json!(facts.and_then(|facts| facts.tree.as_ref()));
+    if base.volume.phase == Phase::Ready {
+        let tree = storage.open_base(&base.key)?;
+        whole["used_bytes"] = json!(tree.used()?);
+        whole["device"] = json!(tree.device());
+    }
+    say!("{whole:#}");
+    Ok(())
+}
+
+/// Looks through the file system's metadata, then reads every file and compares the digest of the whole tree with the one
+/// that was taken when the base was made. A base of an engine's layers has none: then this one is written down.
+///
+/// # Errors
+/// [`LifecycleError`], [`RootfsError::Differs`] among them.
+pub fn verify(storage: &Storage, base: &Base) -> Result<(), LifecycleError> {
+    let key = &base.key;
+    let tree = storage.open_base(key)?;
+    let damaged = |source| RootfsError::Make { key: key.clone(), source };
+    check_filesystem(tree.device()).map_err(damaged)?;
+    let found = tree_digest(tree.top()).map_err(RootfsError::from)?;
+    match base.facts.as_ref().and_then(|facts| facts.tree.as_ref()) {
+        Some(tree) if tree.digest != found => {
+            return Err(
+                RootfsError::Differs { key: key.clone(), expected: tree.digest, found }.into()
+            );
+        }
+        Some(tree) if tree.from_source => {
+            say!("{key}: every file is as in what it was made from ({found})");
+        }
+        Some(TreeFacts { taken, .. }) => {
+            say!("{key}: every file is as when it was first verified, {taken} ({found})");
+        }
+        None if base.facts.is_none() => {
+            say!(
+                "{key}: the file system is sound; nothing is known of what it was made from ({found})"
+            );
+        }
+        None => {
+            storage.change_catalog(|catalog| {
+                if let Some(facts) = catalog.facts_mut(key) {
+                    facts.tree = Some(TreeFacts::now(found, false));
+                }
+            })?;
+            say!(
+                "{key}: the file system is sound; an engine's layers were not recorded when it was made, so its digest \
+                 was written down for the next time ({found})"
+            );
+        }
+    }
+    Ok(())
+}

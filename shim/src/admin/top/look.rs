@@ -1,0 +1,233 @@
+//! One look at everything that `top` shows.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::latency::{self, Latencies};
+use super::resident::{Resident, Uncounted};
+use super::users::{ByBase, Users};
+use crate::admin::pool::Figures;
+use crate::image::BaseKey;
+use crate::lifecycle::LifecycleError;
+use crate::rootfs::{RootfsError, Storage};
+use crate::starts::{self, Moment};
+
+/// Starts are remembered for so long.
+const PERIOD: Duration = Duration::from_secs(3600);
+
+/// Looks, and keeps between two looks what does not change.
+#[derive(Debug)]
+pub struct Looker<'s> {
+    storage: &'s Storage,
+    all: bool,
+    resident: Resident,
+}
+
+/// What there was to see.
+#[derive(Debug)]
+pub struct Look {
+    /// The pool.
+    pub pool: Figures,
+    /// Containers on bases.
+    pub users: Users,
+    /// Containers on the rootfs as given.
+    pub as_given: usize,
+    /// How long their starts took.
+    pub given_starts: Latencies,
+    /// The bases, those that save the most first.
+    pub images: Vec<Image>,
+}
+
+/// A base.
+#[derive(Debug)]
+pub struct Image {
+    /// Its key.
+    pub key: BaseKey,
+    /// What people call it.
+    pub names: Vec<String>,
+    /// Its containers.
+    pub users: Users,
+    /// Bytes of its files that are in memory.
+    pub resident: Result<u64, Uncounted>,
+    /// How long starts on it took.
+    pub starts: Latencies,
+}
+
+impl<'s> Looker<'s> {
+    /// `all`: also at mounted bases without a container.
+    pub fn new(storage: &'s Storage, all: bool) -> Self {
+        Self { storage, all, resident: Resident::default() }
+    }
+
+    /// Looks at bases with containers, and at those on which there was a start.
+    ///
+    /// # Errors
+    /// [`LifecycleError`].
+    pub fn look(&mut self) -> Result<Look, LifecycleError> {
+        let storage = self.storage;
+        let run_dir = &storage.pool.run_dir;
+        let pool = Figures::known(&storage.pool).map_err(RootfsError::from)?;
+        let by_base = ByBase::now(storage)?;
+        let notes = starts::of_the_last(run_dir, PERIOD, Moment::now());
+        let notes = notes.map_err(|source| LifecycleError::File {
+            step: "read the notes of starts in",
+            path: run_dir.clone(),
+            source,
+        })?;
+        let mut starts = latency::by_base(notes);
+        let given_starts = starts.remove(&None).unwrap_or_default();
+        let mounted = if self.all { storage.mounted_bases()? } else { Vec::new() };
+        let started = starts.keys().flatten();
+        let keys: BTreeSet<_> =
+            by_base.users.keys().chain(started).chain(&mounted).cloned().collect();
+        let catalog = storage.catalog()?;
+        let mut images = Vec::new();
+        for key in keys {
+            let users = by_base.users.get(&key).copied().unwrap_or_default();
+            let counts = self.all || users != Users::default();
+            let resident = match counts {
+                true => self.resident.bytes(&key, &storage.base_mount(&key)),
+                false => Err(Uncounted::NoContainer),
+            };
+            let names = catalog.names_of(&key).map(ToString::to_string).collect();
+            let starts = starts.remove(&Some(key.clone())).unwrap_or_default();
+            images.push(Image { key, names, users, resident, starts });
+        }
+        images.sort_by_key(|image| {
+            std::cmp::Reverse((image.saved(), image.users.shared, image.users.private))
+        });
+        let (users, as_given) = (by_base.total(), by_base.as_given);
+        Ok(Look { pool, users, as_given, given_starts, images })
+    }
+}
+
+impl Image {
+    /// Bytes that copies of their own would take of the containers that share the base, but for the first. `None` where it is
+    /// not known what is in memory.
+    pub fn saved(&self) -> Option<u64> {
+        let others = self.users.shared.saturating_sub(1) as u64;
+        self.resident.as_ref().ok().map(|resident| resident * others)
+    }
+
+    fn to_json(&self) -> Value {
+        json!({
+            "key": self.key.to_string(),
+            "names": self.names,
+            "shared": self.users.shared,
+            "private": self.users.private,
+            "resident_bytes": self.resident.as_ref().ok(),
+            "uncounted": self.resident.as_ref().err().map(ToString::to_string),
+            "saved_bytes": self.saved(),
+            "starts": starts_json(&self.starts),
+        })
+    }
+}
+
+impl Look {
+    /// What all bases save together, as far as it is known.
+    pub fn saved(&self) -> u64 {
+        self.images.iter().filter_map(Image::saved).sum()
+    }
+
+    /// The same keys whatever is known.
+    pub fn to_json(&self) -> Value {
+        json!({
+            "version": 1,
+            "pool": self.pool.to_json(),
+            "containers": {
+                "shared": self.users.shared,
+                "private": self.users.private,
+                "as_given": self.as_given,
+            },
+            "saved_bytes": self.saved(),
+            "images": self.images.iter().map(Image::to_json).collect::<Vec<_>>(),
+            "as_given": { "starts": starts_json(&self.given_starts) },
+        })
+    }
+}
+
+fn starts_json(starts: &Latencies) -> Value {
+    let micros = |percent| starts.percentile(percent).map(|took| took.as_micros() as u64);
+    json!({ "count": starts.count(), "p50_us": micros(50), "p99_us": micros(99) })
+}
+
+#[cfg(test)]
+impl Look {
+    /// Three images: shared by three, not mounted, and only started on.
+    pub fn example() -> Self {
+        use crate::starts::{Note, Step};
+        let key = |digit: &str| digit.repeat(64).parse::<BaseKey>().unwrap();
+        let note = |step, millis, container: &str| Note {
+            step,
+            at: Moment::of_nanos(0),
+            took: Duration::from_millis(millis),
+            container: container.to_owned(),
+        };
+        let notes = vec![
+            note(Step::Whole(Some(key("a"))), 12, "1"),
+            note(Step::Whole(Some(key("a"))), 1250, "2"),
+            note(Step::Whole(None), 90, "3"),
+        ];
+        let mut starts = latency::by_base(notes);
+        let mut image = |digit, names: &[&str], shared, private, resident| Image {
+            key: key(digit),
+            names: names.iter().map(ToString::to_string).collect(),
+            users: Users { shared, private },
+            resident,
+            starts: starts.remove(&Some(key(digit))).unwrap_or_default(),
+        };
+        let images = vec![
+            image("a", &["lab/debian:12"], 3, 1, Ok(5 << 20)),
+            image("b", &[], 0, 2, Err(Uncounted::NotMounted)),
+            image("c", &[], 1, 0, Err(Uncounted::NoTool)),
+        ];
+        let given_starts = starts.remove(&None).unwrap();
+        let (users, as_given) = (Users { shared: 4, private: 3 }, 1);
+        Self { pool: Figures::example(), users, as_given, given_starts, images }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_private_copy_for_each_but_the_first_is_saved() {
+        let look = Look::example();
+        let saved: Vec<_> = look.images.iter().map(Image::saved).collect();
+        assert_eq!(saved, [Some(10 << 20), None, None]);
+        assert_eq!(look.saved(), 10 << 20);
+        let none = Image { users: Users { shared: 0, private: 5 }, ..one(1 << 20) };
+        assert_eq!(none.saved(), Some(0));
+        let alone = Image { users: Users { shared: 1, private: 5 }, ..one(1 << 20) };
+        assert_eq!(alone.saved(), Some(0));
+    }
+
+    fn one(resident: u64) -> Image {
+        Image { resident: Ok(resident), ..Look::example().images.swap_remove(0) }
+    }
+
+    #[test]
+    fn programs_get_the_same_keys_whatever_is_known() {
+        let json = Look::example().to_json();
+        assert_eq!(json["version"], 1);
+        assert_eq!(json["containers"], json!({ "shared": 4, "private": 3, "as_given": 1 }));
+        assert_eq!(json["saved_bytes"], 10 << 20);
+        assert_eq!(json["images"][0]["saved_bytes"], 10 << 20);
+        let starts = json!({ "count": 2, "p50_us": 12_000, "p99_us": 1_250_000 });
+        assert_eq!(json["images"][0]["starts"], starts);
+        assert_eq!(json["images"][0]["uncounted"], Value::Null);
+        assert_eq!(json["images"][1]["resident_bytes"], Value::Null);
+        assert_eq!(json["images"][1]["uncounted"], "it is not mounted");
+        let none = json!({ "count": 0, "p50_us": null, "p99_us": null });
+        assert_eq!(json["images"][1]["starts"], none);
+        assert_eq!(json["as_given"]["starts"]["count"], 1);
+        let keys = |at: usize| {
+            let image = json["images"][at].as_object().unwrap();
+            image.keys().cloned().collect::<Vec<_>>()
+        };
+        assert_eq!(keys(0), keys(1));
+    }
+}

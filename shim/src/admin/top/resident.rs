@@ -1,0 +1,197 @@
+//! How much of a base's files is in memory: cachestat(2) of every file, by util-linux's fincore(1).
+//!
+//! What an image calls its files is any bytes. They are never read from fincore's words, only given to it as paths that
+//! begin with `./`, below the base's own directory. A base is sealed, so a path that leads through no link when the base is
+//! first walked never will.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use rustix::fs::{Mode, OFlags};
+
+use crate::image::BaseKey;
+use crate::image::walk::{Found, WalkError, walk};
+use crate::mount;
+
+/// Where util-linux is; never the caller's PATH.
+const PLACES: [&str; 2] = ["/usr/bin", "/bin"];
+
+/// Bytes of paths that one fincore is given, with the pointers to them: half of what Linux always takes (execve(2)).
+const MOST_AT_ONCE: usize = 64 << 10;
+
+/// Why the pages of a base are not known.
+#[derive(Debug, thiserror::Error)]
+pub enum Uncounted {
+    /// Nobody asked: no container has it.
+    #[error("no container has it")]
+    NoContainer,
+    /// No container has shared it since it was unmounted, or the last one went meanwhile.
+    #[error("it is not mounted")]
+    NotMounted,
+    /// Its directory cannot be opened.
+    #[error("open {path}: {source}")]
+    Open {
+        /// Where it is mounted.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Its files cannot be listed.
+    #[error(transparent)]
+    Walk(#[from] WalkError),
+    /// The program is not installed.
+    #[error("fincore is in none of {}: install util-linux (Debian: util-linux-extra)", PLACES.join(", "))]
+    NoTool,
+    /// The program cannot be started.
+    #[error("start {program}: {source}")]
+    Start {
+        /// The program.
+        program: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The program failed.
+    #[error("{program} failed ({status}): {said}; it takes util-linux 2.40 and Linux 6.5")]
+    Tool {
+        /// The program.
+        program: PathBuf,
+        /// How it ended.
+        status: String,
+        /// The first line of what it said, with nothing in it that a terminal would obey.
+        said: String,
+    },
+    /// The program said something else than one number a file.
+    #[error("{program} said {found} figures of {files} files")]
+    Figures {
+        /// The program.
+        program: PathBuf,
+        /// How many it gave.
+        found: usize,
+        /// How many it was asked for.
+        files: usize,
+    },
+}
+
+/// Counts what is in memory, and keeps the lists of files for the next time.
+#[derive(Debug, Default)]
+pub struct Resident {
+    files: HashMap<BaseKey, Vec<OsString>>,
+}
+
+impl Resident {
+    /// Bytes of the files of the base at `at` that are in memory.
+    ///
+    /// It takes no lock of the base: who removes it meanwhile is told that it is in use.
+    ///
+    /// # Errors
+    /// [`Uncounted`].
+    pub fn bytes(&mut self, key: &BaseKey, at: &Path) -> Result<u64, Uncounted> {
+        let top = open(at)?;
+        let files = match self.files.entry(key.clone()) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(regular_files(&top)?),
+        };
+        let counted = count(&top, files);
+        if counted.is_err() {
+            // Another base of that key may have come meanwhile.
+            self.files.remove(key);
+        }
+        counted
+    }
+}
+
+/// The top of a mounted base. What is there once it is unmounted is an empty directory.
+fn open(at: &Path) -> Result<OwnedFd, Uncounted> {
+    let fail = |errno: rustix::io::Errno| Uncounted::Open { path: at.into(), source: errno.into() };
+    let mounted = mount::device_mounted_at(at).ok_or(Uncounted::NotMounted)?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let top = rustix::fs::open(at, flags, Mode::empty()).map_err(fail)?;
+    let device = rustix::fs::fstat(&top).map_err(fail)?.st_dev;
+    let opened = (rustix::fs::major(device), rustix::fs::minor(device));
+    if opened == mounted { Ok(top) } else { Err(Uncounted::NotMounted) }
+}
+
+/// The regular files that hold anything, one path for each inode.
+fn regular_files(top: &OwnedFd) -> Result<Vec<OsString>, WalkError> {
+    let mut files = Vec::new();
+    walk(top.as_fd(), |found: Found| {
+        if found.kind().is_file() && found.same_as.is_none() && found.stat.st_size > 0 {
+            files.push(Path::new(".").join(found.path).into_os_string());
+        }
+        Ok::<_, WalkError>(())
+    })?;
+    Ok(files)
+}
+
+fn count(top: &OwnedFd, files: &[OsString]) -> Result<u64, Uncounted> {
+    let places = PLACES.iter().map(|place| Path::new(place).join("fincore"));
+    let program = places.into_iter().find(|path| path.is_file()).ok_or(Uncounted::NoTool)?;
+    shares(files, MOST_AT_ONCE).map(|share| ask(&program, top, share)).sum()
+}
+
+/// The files in shares whose paths take at most so many bytes, or of one file.
+fn shares(files: &[OsString], most: usize) -> impl Iterator<Item = &[OsString]> {
+    let mut left = files;
+    std::iter::from_fn(move || {
+        let mut room = most;
+        let fits = left.iter().take_while(|path| {
+            let takes = path.len() + 1 + size_of::<usize>();
+            let fits = takes <= room;
+            room = room.saturating_sub(takes);
+            fits
+        });
+        let (share, rest) = left.split_at(fits.count().max(1).min(left.len()));
+        left = rest;
+        (!share.is_empty()).then_some(share)
+    })
+}
+
+/// Asks fincore of these files below `top`. Of EVICTED_PAGES mincore(2), which older versions ask, knows nothing.
+fn ask(program: &Path, top: &OwnedFd, files: &[OsString]) -> Result<u64, Uncounted> {
+    let output = Command::new(program)
+        .args(["--bytes", "--noheadings", "--output", "RES,EVICTED_PAGES", "--"])
+        .args(files)
+        .env_clear()
+        .env("LC_ALL", "C")
+        .current_dir(format!("/proc/self/fd/{}", top.as_raw_fd()))
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|source| Uncounted::Start { program: program.to_owned(), source })?;
+    if !output.status.success() {
+        let said = output.stderr.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        return Err(Uncounted::Tool {
+            program: program.to_owned(),
+            status: output.status.to_string(),
+            said: printable(said),
+        });
+    }
+    figures(&output.stdout, files.len()).map_err(|(found, files)| Uncounted::Figures {
+        program: program.to_owned(),
+        found,
+        files,
+    })
+}
+
+/// The sum of the first column, of which there must be one figure for each file.
+fn figures(text: &[u8], files: usize) -> Result<u64, (usize, usize)> {
+    let lines = String::from_utf8_lossy(text);
+    let figure = |line: &str| line.split_whitespace().next()?.parse::<u64>().ok();
+    let found: Vec<_> = lines.lines().map_while(figure).collect();
+    if found.len() == files { Ok(found.iter().sum()) } else { Err((found.len(), files)) }
+}
+
+fn printable(text: &[u8]) -> String {
+    const LONGEST: usize = 200;
+    let text = OsStr::from_bytes(text).to_string_lossy();
+    text.chars().take(LONGEST).collect::<String>().escape_default().to_string()
+}
+
+#[cfg(test)]
+#[path = "resident_tests.rs"]
+mod tests;

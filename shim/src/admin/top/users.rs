@@ -1,0 +1,96 @@
+//! Who uses which base: the containers by their roots.
+
+use std::collections::BTreeMap;
+
+use crate::image::BaseKey;
+use crate::record::{self, Record, RecordError, Rootfs};
+use crate::rootfs::Storage;
+
+/// Containers of one base.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Users {
+    /// How many share it.
+    pub shared: usize,
+    /// How many have a snapshot of it.
+    pub private: usize,
+}
+
+/// The containers by their bases.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct ByBase {
+    /// Of each base that has any.
+    pub users: BTreeMap<BaseKey, Users>,
+    /// How many run on the rootfs as given.
+    pub as_given: usize,
+}
+
+impl ByBase {
+    /// The containers that have a record.
+    ///
+    /// # Errors
+    /// [`RecordError`].
+    pub fn now(storage: &Storage) -> Result<Self, RecordError> {
+        Ok(record::all(&storage.pool.run_dir)?.into_iter().collect())
+    }
+
+    /// All of them, by the kind of their root.
+    pub fn total(&self) -> Users {
+        self.users.values().fold(Users::default(), |sum, of| Users {
+            shared: sum.shared + of.shared,
+            private: sum.private + of.private,
+        })
+    }
+}
+
+impl FromIterator<Record> for ByBase {
+    fn from_iter<I: IntoIterator<Item = Record>>(records: I) -> Self {
+        let mut found = Self::default();
+        for record in records {
+            // Only a record that is broken has no key there.
+            let Some(key) = record.rootfs.base().and_then(|base| base.parse().ok()) else {
+                found.as_given += 1;
+                continue;
+            };
+            let users = found.users.entry(key).or_default();
+            match record.rootfs {
+                Rootfs::Shared { .. } => users.shared += 1,
+                Rootfs::Private { .. } | Rootfs::AsGiven { .. } => users.private += 1,
+            }
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Choice;
+
+    #[test]
+    fn containers_are_counted_by_base_and_kind() {
+        let key = crate::image::example().key;
+        let (base, other) = (key.to_string(), "ab".repeat(32));
+        let shared = |base: &str| Rootfs::Shared { base: base.to_owned(), scaffold: None };
+        let private = |base: &str| Rootfs::Private {
+            base: base.to_owned(),
+            volume: "v".into(),
+            mount_point: "/m".into(),
+        };
+        let given = Rootfs::AsGiven { why: "podman".into() };
+        let roots = [shared(&base), private(&base), shared(&base), private(&other), given];
+        let found: ByBase = roots
+            .into_iter()
+            .map(|rootfs| Record {
+                id: "c".into(),
+                bundle: "/b".into(),
+                engine: Choice::Libcontainer,
+                root_path: "/r".into(),
+                rootfs,
+            })
+            .collect();
+        assert_eq!(found.users[&key], Users { shared: 2, private: 1 });
+        assert_eq!(found.users[&other.parse().unwrap()], Users { shared: 0, private: 1 });
+        assert_eq!((found.users.len(), found.as_given), (2, 1));
+        assert_eq!(found.total(), Users { shared: 2, private: 2 });
+    }
+}

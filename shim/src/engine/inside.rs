@@ -1,0 +1,64 @@
+//! The mounts of a container that waits for its start, reached from this process.
+
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
+use nix::sched::{CloneFlags, setns, unshare};
+use nix::sys::stat::Mode;
+
+/// A container's mount namespace that could not be entered.
+#[derive(Debug, thiserror::Error)]
+#[error("{step} {path}: {source}")]
+pub struct InsideError {
+    step: &'static str,
+    path: PathBuf,
+    source: std::io::Error,
+}
+
+/// The root of a container, in whose mount namespace the current thread is.
+#[derive(Debug)]
+pub struct Inside(OwnedFd);
+
+/// Runs `act` in the mount namespace of the process `pid`, on a thread with its own root directory: this process stays
+/// where it is.
+///
+/// # Errors
+/// [`InsideError`]; then nothing was done.
+pub fn enter<T: Send>(pid: i32, act: impl FnOnce(&Inside) -> T + Send) -> Result<T, InsideError> {
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| Inside::of(pid).map(|inside| act(&inside)));
+        thread.join().expect("a panic ends the process")
+    })
+}
+
+impl Inside {
+    fn of(pid: i32) -> Result<Self, InsideError> {
+        let path = PathBuf::from(format!("/proc/{pid}/ns/mnt"));
+        let namespace = File::open(&path).map_err(failed("open", &path))?;
+        unshare(CloneFlags::CLONE_FS)
+            .and_then(|()| setns(&namespace, CloneFlags::CLONE_NEWNS))
+            .map_err(|e| failed("enter", &path)(e.into()))?;
+        let top = Path::new("/");
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let root = open(top, flags, Mode::empty()).map_err(|e| failed("open", top)(e.into()))?;
+        Ok(Self(root))
+    }
+
+    /// What is at `path`, as the engine resolved it: below the root, whatever links the image holds.
+    ///
+    /// # Errors
+    /// openat2(2)'s.
+    pub fn open(&self, path: &Path, flags: OFlag) -> nix::Result<OwnedFd> {
+        let how = OpenHow::new()
+            .flags(OFlag::O_PATH | OFlag::O_CLOEXEC | flags)
+            .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+        openat2(&self.0, path, how)
+    }
+}
+
+fn failed(step: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> InsideError {
+    let path = path.to_owned();
+    move |source| InsideError { step, path, source }
+}

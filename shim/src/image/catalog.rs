@@ -1,0 +1,245 @@
+//! What is known of bases beyond their volumes: names that people gave, and where a base came from.
+//!
+//! One file, `images.json` in the state directory, replaced as a whole under a lock. No container depends on it: a base
+//! without an entry is only never unwanted, and an entry without a base means nothing.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use nix::fcntl::{Flock, FlockArg};
+use serde::{Deserialize, Serialize};
+
+use super::key::text_form;
+use super::{BaseKey, ChainId, Digest, Image, Source};
+use crate::record;
+
+/// A name that a base cannot have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0:?} is no name of an image: letters, digits and . _ - / : @, beginning with a letter or digit, at most 255"
+)]
+pub struct NameError(String);
+
+/// A name that a person gave to a base: as an image reference is written.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ImageName(String);
+
+impl FromStr for ImageName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let letter = |c: char| c.is_ascii_alphanumeric() || "._-/:@".contains(c);
+        let good = text.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && text.chars().all(letter)
+            && text.len() <= 255;
+        if good {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(NameError(text.chars().take(300).collect()))
+        }
+    }
+}
+
+impl fmt::Display for ImageName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+text_form!(ImageName);
+
+/// The file cannot be read or replaced.
+#[derive(Debug, thiserror::Error)]
+#[error("{step} {path}: {source}")]
+pub struct CatalogError {
+    step: &'static str,
+    path: PathBuf,
+    source: io::Error,
+}
+
+/// Where a base came from and what it held then.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    /// Its image's chain ID, where it has one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub chain_id: Option<ChainId>,
+    /// Whose image it is.
+    pub source: Source,
+    /// When it was made, RFC 3339.
+    pub made: String,
+    /// What it held.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub tree: Option<TreeFacts>,
+}
+
+/// What a base held at some time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TreeFacts {
+    /// The digest of its whole tree.
+    pub digest: Digest,
+    /// When it was taken, RFC 3339.
+    pub taken: String,
+    /// Whether it was taken of what the base was made from, and not of the base itself later.
+    pub from_source: bool,
+}
+
+impl Facts {
+    /// What is known of a base that is made from `image` now.
+    #[must_use]
+    pub fn of(image: &Image) -> Self {
+        Self { chain_id: image.chain_id, source: image.source.clone(), made: now(), tree: None }
+    }
+}
+
+impl TreeFacts {
+    /// Of a digest that is taken now.
+    #[must_use]
+    pub fn now(digest: Digest, from_source: bool) -> Self {
+        Self { digest, taken: now(), from_source }
+    }
+}
+
+fn now() -> String {
+    chrono::Local::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, false)
+}
+
+/// The whole file.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Catalog {
+    /// One base a name; a base may have several.
+    #[serde(default)]
+    names: BTreeMap<ImageName, BaseKey>,
+    #[serde(default)]
+    bases: BTreeMap<String, Facts>,
+}
+
+impl Catalog {
+    /// What the file says now.
+    ///
+    /// # Errors
+    /// [`CatalogError`].
+    pub fn read(state_dir: &Path) -> Result<Self, CatalogError> {
+        let path = state_dir.join("images.json");
+        match fs::read(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Self::default()),
+            Err(source) => Err(CatalogError { step: "read", path, source }),
+            Ok(text) => serde_json::from_slice(&text).map_err(|error| CatalogError {
+                step: "read",
+                path,
+                source: error.into(),
+            }),
+        }
+    }
+
+    /// Changes the file, if the change is one. Durable when it returns; a killed process leaves the old file.
+    ///
+    /// # Errors
+    /// [`CatalogError`].
+    pub fn change(
+        state_dir: &Path,
+        run_dir: &Path,
+        change: impl FnOnce(&mut Self),
+    ) -> Result<(), CatalogError> {
+        let failed = |step, path: &Path| {
+            let path = path.to_owned();
+            move |source| CatalogError { step, path, source }
+        };
+        let lock = run_dir.join("lock-images");
+        let mut options = OpenOptions::new();
+        let file = options.create(true).truncate(false).write(true).mode(0o600).open(&lock);
+        let file = file.map_err(failed("open", &lock))?;
+        let _turn = Flock::lock(file, FlockArg::LockExclusive)
+            .map_err(|(_, errno)| failed("lock", &lock)(errno.into()))?;
+        let before = Self::read(state_dir)?;
+        let mut after = Self::read(state_dir)?;
+        change(&mut after);
+        if after == before {
+            return Ok(());
+        }
+        let path = state_dir.join("images.json");
+        if after == Self::default() {
+            return fs::remove_file(&path).map_err(failed("remove", &path));
+        }
+        let text = serde_json::to_vec_pretty(&after).map_err(io::Error::from);
+        let written = text.and_then(|text| {
+            record::replace(&path, &text)?;
+            File::open(state_dir)?.sync_all()
+        });
+        written.map_err(failed("write", &path))
+    }
+
+    /// The names of a base.
+    pub fn names_of<'a>(&'a self, key: &'a BaseKey) -> impl Iterator<Item = &'a ImageName> {
+        self.names.iter().filter(move |(_, of)| *of == key).map(|(name, _)| name)
+    }
+
+    /// What is known of a base.
+    #[must_use]
+    pub fn facts(&self, key: &BaseKey) -> Option<&Facts> {
+        self.bases.get(&key.to_string())
+    }
+
+    /// Gives a name to a base; it leaves the one that had it.
+    pub fn name(&mut self, name: ImageName, key: &BaseKey) {
+        self.names.insert(name, key.clone());
+    }
+
+    /// What is known of a base, to add to.
+    pub fn facts_mut(&mut self, key: &BaseKey) -> Option<&mut Facts> {
+        self.bases.get_mut(&key.to_string())
+    }
+
+    /// Writes down what is known of a base.
+    pub fn describe(&mut self, key: &BaseKey, facts: Facts) {
+        self.bases.insert(key.to_string(), facts);
+    }
+
+    /// Forgets a base and its names.
+    pub fn forget(&mut self, key: &BaseKey) {
+        self.bases.remove(&key.to_string());
+        self.names.retain(|_, of| of != key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{TestDir, chain};
+    use super::*;
+
+    fn key(digit: char) -> BaseKey {
+        BaseKey::of_chain(&chain(digit), None)
+    }
+
+    #[test]
+    fn a_name_is_of_one_base_and_moves() {
+        let dir = TestDir::new();
+        let (state, run) = (dir.dir("state"), dir.dir("run"));
+        let name: ImageName = "debian:12".parse().unwrap();
+        let change = |f: &dyn Fn(&mut Catalog)| Catalog::change(&state, &run, |c| f(c)).unwrap();
+        change(&|c| c.name(name.clone(), &key('a')));
+        change(&|c| c.name(name.clone(), &key('b')));
+        let read = Catalog::read(&state).unwrap();
+        assert_eq!(read.names_of(&key('b')).collect::<Vec<_>>(), [&name]);
+        assert_eq!(read.names_of(&key('a')).count(), 0);
+        change(&|c| c.forget(&key('b')));
+        assert_eq!(Catalog::read(&state).unwrap(), Catalog::default());
+        assert_eq!(fs::read_dir(&state).unwrap().count(), 0, "an empty catalog is no file");
+    }
+
+    #[test]
+    fn names_are_those_of_images() {
+        for good in ["a", "debian:12", "docker.io/library/debian@sha256:00", "A_b-c.d"] {
+            assert!(good.parse::<ImageName>().is_ok(), "{good}");
+        }
+        for bad in ["", "-x", ":x", "a b", "ä", "a\n", &"a".repeat(256)] {
+            assert!(bad.parse::<ImageName>().is_err(), "{bad}");
+        }
+        assert!(serde_json::from_str::<Catalog>(r#"{"names": {"../x": "y"}}"#).is_err());
+    }
+}

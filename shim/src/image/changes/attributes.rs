@@ -1,0 +1,134 @@
+//! Owner, mode, times and extended attributes of an inode, made like another's.
+
+use std::collections::BTreeMap;
+use std::ffi::{CStr, CString};
+
+use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, Stat, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::io::Errno;
+
+use super::node::{Node, kind};
+use crate::label;
+
+/// The most that the kernel gives of either: XATTR_LIST_MAX and XATTR_SIZE_MAX.
+const LARGEST: usize = 65_536;
+
+/// The extended attributes that belong to the content of a root.
+type Xattrs = BTreeMap<CString, Vec<u8>>;
+
+/// What a node has besides its content.
+#[derive(Debug)]
+pub(super) struct Attributes {
+    stat: Stat,
+    xattrs: Xattrs,
+}
+
+impl Attributes {
+    pub(super) fn of(node: &Node) -> Result<Self, Errno> {
+        Ok(Self { stat: node.stat, xattrs: xattrs(node)? })
+    }
+
+    /// Whether `to` has the same.
+    pub(super) fn same(&self, to: &Self) -> bool {
+        owner(&self.stat) == owner(&to.stat)
+            && self.stat.st_mode == to.stat.st_mode
+            && same_time(&self.stat, &to.stat)
+            && self.xattrs == to.xattrs
+    }
+
+    /// Gives `to` the same, and returns whether anything was to do. The order is the kernel's: a
+    /// change of owner takes set-uid bits and capabilities away, and everything but an attribute
+    /// changes no time that is set later.
+    pub(super) fn give(&self, to: &Node) -> Result<bool, Errno> {
+        // Looked at anew: what was written since changed it.
+        let now = rustix::fs::fstat(to)?;
+        let is_link = kind(&now) == FileType::Symlink;
+        let mut changed = false;
+        if owner(&self.stat) != owner(&now) {
+            let (uid, gid) = (Uid::from_raw(self.stat.st_uid), Gid::from_raw(self.stat.st_gid));
+            rustix::fs::chownat(to, c"", Some(uid), Some(gid), AtFlags::EMPTY_PATH)?;
+            changed = true;
+        }
+        changed |= self.give_xattrs(to)?;
+        let now = rustix::fs::fstat(to)?;
+        if !is_link && self.stat.st_mode != now.st_mode {
+            rustix::fs::chmod(to.path(), Mode::from_raw_mode(self.stat.st_mode & 0o7777))?;
+            changed = true;
+        }
+        if !same_time(&self.stat, &now) {
+            let (seconds, nanoseconds) = modified(&self.stat);
+            let time = Timespec { tv_sec: seconds, tv_nsec: nanoseconds };
+            let times = Timestamps { last_access: time, last_modification: time };
+            rustix::fs::utimensat(CWD, to.path(), &times, AtFlags::empty())?;
+            changed = true;
+        }
+        Ok(changed)
+    }
+
+    fn give_xattrs(&self, to: &Node) -> Result<bool, Errno> {
+        let has = xattrs(to)?;
+        if has == self.xattrs {
+            return Ok(false);
+        }
+        for name in has.keys().filter(|name| !self.xattrs.contains_key(*name)) {
+            rustix::fs::removexattr(to.path(), name.as_c_str())?;
+        }
+        for (name, value) in
+            self.xattrs.iter().filter(|(name, value)| has.get(*name) != Some(value))
+        {
+            match rustix::fs::setxattr(to.path(), name.as_c_str(), value, XattrFlags::empty()) {
+                // The container could not have had it on the engine's root either.
+                Err(Errno::OPNOTSUPP) => {
+                    tracing::warn!(
+                        "the engine's file system takes no attribute {name:?}: left out"
+                    );
+                }
+                set => set?,
+            }
+        }
+        Ok(true)
+    }
+}
+
+fn owner(stat: &Stat) -> (u32, u32) {
+    (stat.st_uid, stat.st_gid)
+}
+
+fn modified(stat: &Stat) -> (i64, i64) {
+    (stat.st_mtime, i64::try_from(stat.st_mtime_nsec).unwrap_or(0))
+}
+
+/// mke2fs gives a base's files whole seconds, and no file that only lost its fraction is a changed one.
+fn same_time(from: &Stat, to: &Stat) -> bool {
+    let ((from, fraction), to) = (modified(from), modified(to));
+    from == to.0 && (fraction == to.1 || fraction == 0)
+}
+
+fn xattrs(node: &Node) -> Result<Xattrs, Errno> {
+    let mut list = [0_u8; LARGEST];
+    let length = match rustix::fs::listxattr(node.path(), &mut list[..]) {
+        Err(Errno::OPNOTSUPP) => 0,
+        listed => listed?,
+    };
+    let names = list[..length].split_inclusive(|byte| *byte == 0);
+    let names = names.filter_map(|name| CStr::from_bytes_with_nul(name).ok());
+    let mut found = Xattrs::new();
+    let mut value = Vec::new();
+    for name in names.filter(|name| is_content(name)) {
+        value.resize(LARGEST, 0);
+        match rustix::fs::getxattr(node.path(), name, &mut value[..]) {
+            Ok(length) => found.insert(name.to_owned(), value[..length].to_vec()),
+            Err(Errno::NODATA | Errno::OPNOTSUPP) => None,
+            Err(errno) => return Err(errno),
+        };
+    }
+    Ok(found)
+}
+
+/// The label is the mount's and not the file's where SELinux is on; overlay's own are no content,
+/// and one that a container made up would be taken for overlay's.
+fn is_content(name: &CStr) -> bool {
+    let name = name.to_bytes();
+    let is_overlays = name.starts_with(b"trusted.overlay.");
+    let is_mounts = name == b"security.selinux" && label::enabled();
+    !is_overlays && !is_mounts
+}

@@ -1,0 +1,148 @@
+//! One name: made in the second tree what it is in the first.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use rustix::fs::{FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::attributes::Attributes;
+use super::content::Buffers;
+use super::error::{Failed, doing};
+use super::links::Links;
+use super::node::{self, Node, kind, look};
+use super::remove::remove;
+
+/// Makes `name` of the second directory what `node`, of the same name in the first, is; no
+/// directory. Returns whether anything was to do.
+pub(super) fn make(
+    (from, to): (BorrowedFd<'_>, BorrowedFd<'_>),
+    name: &CStr,
+    node: &Node,
+    links: &mut Links,
+    buffers: &mut Buffers,
+) -> Result<bool, Failed> {
+    let attributes = Attributes::of(node).map_err(doing("read the attributes of"))?;
+    if let Some(found) = look(to, name).map_err(doing("stat"))? {
+        if kind(&found) == kind(&node.stat) {
+            let other = Node::named(to, name).map_err(doing("open"))?;
+            let same =
+                same_content((from, to), name, node, &other, buffers).map_err(doing("compare"))?;
+            // A file with several names is never written to: some of them may have to stay as they are.
+            if other.stat.st_nlink > 1 {
+                let theirs = Attributes::of(&other).map_err(doing("read the attributes of"))?;
+                if same && attributes.same(&theirs) && links.claim(&other.stat, &node.stat) {
+                    return Ok(false);
+                }
+            } else if same || kind(&node.stat) == FileType::RegularFile {
+                if !same {
+                    rewrite((from, to), name, node, buffers).map_err(doing("write"))?;
+                }
+                let given = attributes.give(&other).map_err(doing("set the attributes of"))?;
+                return Ok(given || !same);
+            }
+        }
+        remove(to, name).map_err(doing("replace"))?;
+    }
+    if !create((from, to), name, node, buffers).map_err(doing("make"))? {
+        return Ok(false);
+    }
+    let made = Node::named(to, name).map_err(doing("open"))?;
+    attributes.give(&made).map_err(doing("set the attributes of"))?;
+    links.claim(&made.stat, &node.stat);
+    Ok(true)
+}
+
+/// Gives a directory the attributes of the other, when all that changes its times is done.
+pub(super) fn finish_directory(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<bool, Failed> {
+    let open = |dir| Node::directory(dir).map_err(doing("open"));
+    let (from, to) = (open(from)?, open(to)?);
+    let attributes = Attributes::of(&from).map_err(doing("read the attributes of"))?;
+    attributes.give(&to).map_err(doing("set the attributes of"))
+}
+
+/// Whether the overlay shows in this directory what it names, and otherwise the image's of the same
+/// place; a directory that hides or replaces the image's is seen as a whole.
+pub(super) fn is_merged(upper: BorrowedFd<'_>, name: &CStr) -> Result<bool, Errno> {
+    let dir = match node::directory(upper, name) {
+        Err(Errno::NOTDIR | Errno::LOOP | Errno::NOENT) => return Ok(false),
+        opened => opened?,
+    };
+    let node = Node::directory(dir.as_fd())?;
+    for attribute in [
+        c"trusted.overlay.opaque",
+        c"trusted.overlay.redirect",
+        c"user.overlay.opaque",
+        c"user.overlay.redirect",
+    ] {
+        match rustix::fs::getxattr(node.path(), attribute, &mut [0_u8; 1][..]) {
+            Err(Errno::NODATA | Errno::OPNOTSUPP) => {}
+            Ok(_) | Err(Errno::RANGE) => return Ok(false),
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(true)
+}
+
+fn same_content(
+    (from, to): (BorrowedFd<'_>, BorrowedFd<'_>),
+    name: &CStr,
+    node: &Node,
+    other: &Node,
+    buffers: &mut Buffers,
+) -> Result<bool, Errno> {
+    match kind(&node.stat) {
+        FileType::RegularFile if node.stat.st_size != other.stat.st_size => Ok(false),
+        FileType::RegularFile => {
+            let read = |dir| node::file(dir, name, OFlags::RDONLY);
+            buffers.same(read(from)?.as_fd(), read(to)?.as_fd(), size(node))
+        }
+        FileType::Symlink => Ok(node.target()? == other.target()?),
+        FileType::CharacterDevice | FileType::BlockDevice => {
+            Ok(node.stat.st_rdev == other.stat.st_rdev)
+        }
+        _ => Ok(true),
+    }
+}
+
+/// Writes what differs into a file that is there.
+fn rewrite(
+    (from, to): (BorrowedFd<'_>, BorrowedFd<'_>),
+    name: &CStr,
+    node: &Node,
+    buffers: &mut Buffers,
+) -> Result<(), Errno> {
+    let from = node::file(from, name, OFlags::RDONLY)?;
+    let to = node::file(to, name, OFlags::RDWR)?;
+    buffers.copy(from.as_fd(), to.as_fd(), size(node), false)
+}
+
+/// Makes what is not there; false for what no overlay takes.
+fn create(
+    (from, to): (BorrowedFd<'_>, BorrowedFd<'_>),
+    name: &CStr,
+    node: &Node,
+    buffers: &mut Buffers,
+) -> Result<bool, Errno> {
+    let private = Mode::from_raw_mode(0o600);
+    match kind(&node.stat) {
+        FileType::RegularFile => {
+            let source = node::file(from, name, OFlags::RDONLY)?;
+            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW;
+            let made = rustix::fs::openat(to, name, flags | OFlags::CLOEXEC, private)?;
+            buffers.copy(source.as_fd(), made.as_fd(), size(node), true)?;
+        }
+        FileType::Symlink => rustix::fs::symlinkat(node.target()?, to, name)?,
+        FileType::CharacterDevice if node.stat.st_rdev == 0 => {
+            // Overlay's own sign for "removed" (mknod(2) in it is EPERM), which no container on it can have.
+            tracing::warn!("the device 0:0 {name:?} of a container is left out");
+            return Ok(false);
+        }
+        kind => rustix::fs::mknodat(to, name, kind, private, node.stat.st_rdev)?,
+    }
+    Ok(true)
+}
+
+fn size(node: &Node) -> u64 {
+    u64::try_from(node.stat.st_size).unwrap_or(0)
+}

@@ -1,0 +1,81 @@
+//! What a container changed: from its snapshot to the engine's own root, and back.
+//!
+//! Both directions are one walk over two trees that makes the second like the first. The engine's
+//! root is its overlay as it is mounted: the overlay itself makes the whiteouts, opaque directories
+//! and attributes of its format, and nothing is written into an upper directory behind its back.
+//!
+//! | direction | from | to | what is looked at |
+//! |---|---|---|---|
+//! | [`write_back`] | the snapshot | the overlay | every inode whose change time is not a base's |
+//! | [`bring_in`] | the overlay | the snapshot | every path that the upper directory names |
+//!
+//! Each inode of a base has one fixed change time. A snapshot inherits it, every change of an inode
+//! sets it to the clock, and nothing in a container can set it. So one walk finds all changes, and
+//! where nothing changed the overlay is not even looked at. A name that is gone or new changes its
+//! directory.
+//!
+//! The trees are hostile. Every step opens one name in a directory that is open, follows no link and
+//! crosses no mount; nothing but directories and regular files is opened other than by `O_PATH`; depth
+//! costs heap and no stack. Each step can be done again, so a walk that was cut short is begun anew.
+
+mod attributes;
+mod content;
+mod cursor;
+mod entry;
+mod error;
+mod links;
+mod node;
+mod remove;
+mod walk;
+
+#[cfg(test)]
+mod tests;
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+pub use error::ChangeError;
+use walk::{Find, Walk};
+
+/// What a walk did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tally {
+    /// Inodes of the first tree that were looked at.
+    pub seen: u64,
+    /// Changes made in the second tree.
+    pub changes: u64,
+}
+
+/// Makes the engine's root, `merged`, hold what the container's `snapshot` holds, and brings it to
+/// the disk.
+///
+/// `base` opens the top of the base when it is needed, which is rare: it tells a directory that stayed
+/// at its place from one that was moved there. Without it such directories are compared file by file.
+///
+/// # Errors
+/// [`ChangeError`]. What is done stays done, and the whole can be begun anew.
+pub fn write_back(
+    snapshot: BorrowedFd<'_>,
+    base: &dyn Fn() -> Option<OwnedFd>,
+    merged: BorrowedFd<'_>,
+) -> Result<Tally, ChangeError> {
+    let tally = Walk::new(snapshot, merged, Find::Changed { base })?.run()?;
+    if tally.changes > 0 {
+        // A container's fsync(2) reached the snapshot's disk, and the snapshot goes.
+        let top = node::directory(merged, c".").map_err(ChangeError::at("open", "/"))?;
+        rustix::fs::syncfs(top).map_err(ChangeError::at("sync the file system of", "/"))?;
+    }
+    Ok(tally)
+}
+
+/// Makes a new `snapshot` hold what the engine's root, `merged`, holds over its image: all that the
+/// directory `upper` names.
+///
+/// # Errors
+/// [`ChangeError`]; the snapshot is then of no use.
+pub fn bring_in(
+    upper: BorrowedFd<'_>,
+    merged: BorrowedFd<'_>,
+    snapshot: BorrowedFd<'_>,
+) -> Result<Tally, ChangeError> {
+    Walk::new(merged, snapshot, Find::Named { upper })?.run()
+}

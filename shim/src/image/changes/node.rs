@@ -1,0 +1,105 @@
+//! One inode, held open without being opened: enough to look at it and to set what it has.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::io::Errno;
+
+/// No link, no other mount, nothing above.
+const ONE_STEP: ResolveFlags =
+    ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_XDEV);
+
+fn open(dir: BorrowedFd<'_>, name: &CStr, flags: OFlags) -> Result<OwnedFd, Errno> {
+    rustix::fs::openat2(dir, name, flags | OFlags::CLOEXEC, Mode::empty(), ONE_STEP)
+}
+
+/// A directory, to be read.
+pub(super) fn directory(dir: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
+    open(dir, name, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW)
+}
+
+/// The directory above one that was opened from it.
+pub(super) fn above(dir: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(dir, c"..", flags, Mode::empty())
+}
+
+/// A regular file. `O_NONBLOCK` would not let a FIFO stop us, but nothing else is ever asked for.
+pub(super) fn file(dir: BorrowedFd<'_>, name: &CStr, access: OFlags) -> Result<OwnedFd, Errno> {
+    let file = open(dir, name, access | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY)?;
+    if kind(&rustix::fs::fstat(&file)?) != FileType::RegularFile {
+        return Err(Errno::INVAL);
+    }
+    Ok(file)
+}
+
+/// What `name` is; a link is itself. None if there is no such name.
+pub(super) fn look(dir: BorrowedFd<'_>, name: &CStr) -> Result<Option<Stat>, Errno> {
+    match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Err(Errno::NOENT) => Ok(None),
+        found => found.map(Some),
+    }
+}
+
+/// The type of what was looked at.
+pub(super) fn kind(stat: &Stat) -> FileType {
+    FileType::from_raw_mode(stat.st_mode)
+}
+
+/// The names in a directory, in no order.
+pub(super) fn names(dir: BorrowedFd<'_>) -> Result<Vec<CString>, Errno> {
+    let mut names = Vec::new();
+    for entry in rustix::fs::Dir::read_from(dir)? {
+        let entry = entry?;
+        if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
+            names.push(entry.file_name().to_owned());
+        }
+    }
+    Ok(names)
+}
+
+/// An inode of any type, by a descriptor that opens nothing: a device stays untouched, a FIFO does
+/// not block.
+#[derive(Debug)]
+pub(super) struct Node {
+    fd: OwnedFd,
+    /// Leads to the inode itself, also where it is a symbolic link (proc(5), `/proc/PID/fd`).
+    path: CString,
+    /// What it is.
+    pub(super) stat: Stat,
+}
+
+impl Node {
+    /// What has this name in a directory.
+    pub(super) fn named(dir: BorrowedFd<'_>, name: &CStr) -> Result<Self, Errno> {
+        Self::of(open(dir, name, OFlags::PATH | OFlags::NOFOLLOW)?)
+    }
+
+    /// A directory that is open.
+    pub(super) fn directory(dir: BorrowedFd<'_>) -> Result<Self, Errno> {
+        Self::of(rustix::io::fcntl_dupfd_cloexec(dir, 0)?)
+    }
+
+    fn of(fd: OwnedFd) -> Result<Self, Errno> {
+        let stat = rustix::fs::fstat(&fd)?;
+        let path = CString::new(format!("/proc/self/fd/{}", fd.as_raw_fd()));
+        Ok(Self { fd, path: path.map_err(|_| Errno::INVAL)?, stat })
+    }
+
+    /// A path for the calls that know no descriptors of this kind.
+    pub(super) fn path(&self) -> &CStr {
+        &self.path
+    }
+
+    /// The target of a symbolic link.
+    pub(super) fn target(&self) -> Result<CString, Errno> {
+        rustix::fs::readlinkat(&self.fd, c"", Vec::new())
+    }
+}
+
+impl AsFd for Node {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}

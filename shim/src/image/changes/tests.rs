@@ -1,0 +1,244 @@
+//! One tree made like another, on the temporary file system: no overlay, no base, no privilege.
+
+use std::ffi::CString;
+use std::fs::{self, File, Permissions};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use proptest::prelude::*;
+use rustix::fs::{AtFlags, CWD, Mode, Timespec, Timestamps, XattrFlags};
+
+use super::*;
+
+/// A directory of its own with two trees. Dropping it removes it.
+struct Trees(PathBuf);
+
+impl Trees {
+    fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!(
+            "sharedroot-changes-{}-{}",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        );
+        let trees = Self(std::env::temp_dir().join(name));
+        for tree in ["from", "to"] {
+            fs::create_dir_all(trees.0.join(tree)).unwrap();
+        }
+        trees
+    }
+
+    fn from(&self) -> PathBuf {
+        self.0.join("from")
+    }
+
+    fn to(&self) -> PathBuf {
+        self.0.join("to")
+    }
+
+    /// Makes the second like the first, which a second walk must find done.
+    fn carry(&self) -> Tally {
+        let (from, to) = (File::open(self.from()).unwrap(), File::open(self.to()).unwrap());
+        let walk =
+            || write_back(from.as_fd(), &|| None, to.as_fd()).unwrap_or_else(|e| panic!("{e}"));
+        let tally = walk();
+        assert_eq!(walk().changes, 0, "of a second walk");
+        tally
+    }
+}
+
+impl Drop for Trees {
+    fn drop(&mut self) {
+        let top = File::open(std::env::temp_dir()).unwrap();
+        let name = CString::new(self.0.file_name().unwrap().as_bytes()).unwrap();
+        remove::remove(top.as_fd(), &name).unwrap();
+    }
+}
+
+/// Everything that a tree is, a line for each name; links as the first of their names.
+fn show(top: &Path) -> Vec<String> {
+    let (mut lines, mut links) = (Vec::new(), std::collections::BTreeMap::new());
+    let mut below = vec![PathBuf::new()];
+    while let Some(dir) = below.pop() {
+        let mut names: Vec<_> = fs::read_dir(top.join(&dir))
+            .unwrap()
+            .map(|e| dir.join(e.unwrap().file_name()))
+            .collect();
+        names.sort();
+        names.reverse();
+        for name in names {
+            let path = top.join(&name);
+            let stat = fs::symlink_metadata(&path).unwrap();
+            let what = if stat.is_dir() {
+                below.push(name.clone());
+                "directory".to_owned()
+            } else if stat.is_symlink() {
+                format!("-> {}", fs::read_link(&path).unwrap().display())
+            } else if stat.is_file() {
+                format!("{:?}", fs::read(&path).unwrap())
+            } else {
+                "other".to_owned()
+            };
+            let first = match stat.is_dir() {
+                true => name.clone(),
+                false => links.entry(stat.ino()).or_insert(name.clone()).clone(),
+            };
+            let mut value = [0; 16];
+            let xattr =
+                rustix::fs::lgetxattr(&path, "user.a", &mut value[..]).map(|n| value[..n].to_vec());
+            let (mode, time) = (stat.mode(), (stat.mtime(), stat.mtime_nsec()));
+            lines.push(format!("{name:?} {what} {mode:o} {time:?} {xattr:?} as {first:?}"));
+        }
+    }
+    lines.sort();
+    lines
+}
+
+fn set_time(path: &Path, seconds: i64) {
+    let time = Timespec { tv_sec: seconds, tv_nsec: 987_654_321 };
+    let times = Timestamps { last_access: time, last_modification: time };
+    rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
+}
+
+#[derive(Debug, Clone)]
+enum Make {
+    Dir,
+    File(Vec<u8>, Option<u8>),
+    Link(String),
+    Fifo,
+    SecondName(String),
+}
+
+fn any_tree() -> impl Strategy<Value = Vec<(String, Make, u32, i64)>> {
+    // Few names, so that the two trees meet.
+    let name = "[ab](/[ab]){0,2}";
+    let make = prop_oneof![
+        3 => Just(Make::Dir),
+        3 => (prop::collection::vec(0_u8..3, 0..4), prop::option::of(0_u8..3)).prop_map(|(b, x)| Make::File(b, x)),
+        1 => "[abc/.]{1,4}".prop_map(Make::Link),
+        1 => Just(Make::Fifo),
+        3 => name.prop_map(Make::SecondName),
+    ];
+    prop::collection::vec((name, make, prop_oneof![Just(0o700_u32), Just(0o750)], 1_i64..4), 0..12)
+}
+
+/// Makes what can be made; what cannot, because a file is in the way, is left out.
+fn plant(top: &Path, tree: &[(String, Make, u32, i64)]) {
+    for (name, make, mode, _) in tree {
+        let path = top.join(name);
+        if fs::symlink_metadata(&path).is_ok() {
+            continue;
+        }
+        let made = match make {
+            Make::Dir => fs::create_dir(&path),
+            Make::File(bytes, xattr) => fs::write(&path, bytes).inspect(|()| {
+                if let Some(value) = xattr {
+                    rustix::fs::setxattr(&path, "user.a", &[*value], XattrFlags::empty()).unwrap();
+                }
+            }),
+            Make::Link(target) => symlink(target, &path),
+            Make::Fifo => rustix::fs::mknodat(
+                CWD,
+                &path,
+                rustix::fs::FileType::Fifo,
+                Mode::from_raw_mode(0o600),
+                0,
+            )
+            .map_err(Into::into),
+            Make::SecondName(of) => match fs::symlink_metadata(top.join(of)) {
+                Ok(found) if !found.is_dir() => fs::hard_link(top.join(of), &path),
+                _ => continue,
+            },
+        };
+        if made.is_ok() && !matches!(make, Make::Link(_) | Make::SecondName(_)) {
+            fs::set_permissions(&path, Permissions::from_mode(*mode)).unwrap();
+        }
+    }
+    // The longest first: a directory's time changes with what is made in it.
+    let mut all: Vec<_> = tree.iter().collect();
+    all.sort_by_key(|(name, ..)| std::cmp::Reverse(name.len()));
+    for (name, _, _, time) in all {
+        if fs::symlink_metadata(top.join(name)).is_ok() {
+            set_time(&top.join(name), *time);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn any_tree_becomes_any_other(from in any_tree(), to in any_tree()) {
+        let trees = Trees::new();
+        plant(&trees.from(), &from);
+        plant(&trees.to(), &to);
+        let before = show(&trees.from());
+        trees.carry();
+        prop_assert_eq!(show(&trees.to()), before.clone());
+        prop_assert_eq!(show(&trees.from()), before);
+    }
+}
+
+#[test]
+fn holes_stay_holes_and_only_what_differs_is_written() {
+    let trees = Trees::new();
+    let (from, to) = (trees.from().join("f"), trees.to().join("f"));
+    let make = |path: &Path, at: &[(u64, &[u8])]| {
+        let file = File::create(path).unwrap();
+        file.set_len(1 << 40).unwrap();
+        for (at, bytes) in at {
+            file.write_all_at(bytes, *at).unwrap();
+        }
+    };
+    make(&from, &[(1 << 30, b"same"), ((1 << 39) + 4095, b"new")]);
+    make(&to, &[(0, b"old"), (1 << 30, b"same"), (1 << 20, &[1; 100_000])]);
+    trees.carry();
+    let read = |at| {
+        let mut bytes = [9; 4];
+        File::open(&to).unwrap().read_exact_at(&mut bytes, at).unwrap();
+        bytes
+    };
+    assert_eq!([read(0), read(1 << 20)], [[0; 4]; 2]);
+    assert_eq!(&read(1 << 30), b"same");
+    assert_eq!(&read((1 << 39) + 4095), b"new\0");
+    let stat = fs::metadata(&to).unwrap();
+    assert_eq!(stat.len(), 1 << 40);
+    assert!(stat.blocks() < 64, "{} blocks", stat.blocks());
+}
+
+#[test]
+fn a_tree_deeper_than_any_path() {
+    let trees = Trees::new();
+    let deep = |top: PathBuf, text: &str| {
+        let mut here: std::os::fd::OwnedFd = File::open(top).unwrap().into();
+        for _ in 0..5000 {
+            rustix::fs::mkdirat(&here, "directory", Mode::from_raw_mode(0o700)).unwrap();
+            here = node::directory(here.as_fd(), c"directory").unwrap();
+        }
+        let flags = rustix::fs::OFlags::CREATE | rustix::fs::OFlags::WRONLY;
+        let file = rustix::fs::openat(&here, "f", flags, Mode::from_raw_mode(0o600)).unwrap();
+        rustix::io::write(file, text.as_bytes()).unwrap();
+    };
+    deep(trees.from(), "there");
+    assert!(trees.carry().changes >= 5001);
+    fs::create_dir(trees.from().join("to")).unwrap();
+    // And away again.
+    remove::remove(File::open(trees.from()).unwrap().as_fd(), c"directory").unwrap();
+    trees.carry();
+    assert!(!trees.to().join("directory").exists());
+}
+
+#[test]
+fn an_error_names_step_and_path_and_shortens_long_ones() {
+    let names = vec![&b"n"[..]; 100];
+    let path = error::path(names.into_iter());
+    assert_eq!(path.components().count(), 1 + 32 + 1, "{}", path.display());
+    assert!(path.to_str().unwrap().contains("/(68 more)/n/"), "{}", path.display());
+    let short = error::path(vec![&b"a"[..], b"\xff"].into_iter());
+    assert_eq!(short.as_os_str().as_bytes(), b"/a/\xff");
+    let error = ChangeError { step: "make", path: short, source: rustix::io::Errno::NOSPC };
+    assert!(error.to_string().starts_with("make /a/"), "{error}");
+}

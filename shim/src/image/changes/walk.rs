@@ -1,0 +1,304 @@
+//! The walk: which directories are visited, and what in them is made alike.
+
+use std::collections::HashSet;
+use std::ffi::{CStr, CString};
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use rustix::fs::{FileType, Mode, Stat};
+use rustix::io::Errno;
+
+use super::Tally;
+use super::content::Buffers;
+use super::cursor::Cursor;
+use super::entry;
+use super::error::{ChangeError, Failed, doing, path};
+use super::links::Links;
+use super::node::{Node, kind, look, names};
+use super::remove::remove;
+use crate::image::init::FIXED_TIME;
+
+/// How changes are found.
+#[derive(Clone, Copy)]
+pub(super) enum Find<'a> {
+    /// By the time of their last change; `base` tells which directories were moved.
+    Changed { base: &'a dyn Fn() -> Option<OwnedFd> },
+    /// A directory has their names.
+    Named { upper: BorrowedFd<'a> },
+}
+
+/// What is known of a directory that is visited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Known {
+    /// It is the base's own at its place: whatever in it has the fixed time is as it was.
+    Base,
+    /// What differs in it has a name in the upper directory.
+    Upper,
+    /// Nothing: all of it is compared.
+    Nothing,
+}
+
+/// A directory on the way from the top to the current one.
+#[derive(Debug)]
+struct Frame {
+    /// The directories in it that are still to be visited.
+    below: Vec<(CString, Known)>,
+    /// Its counterpart was looked at, and may have got other times by what was done in it.
+    touched: bool,
+    /// Its number among the places of links.
+    place: Option<usize>,
+}
+
+pub(super) struct Walk<'a> {
+    tops: (BorrowedFd<'a>, BorrowedFd<'a>),
+    from: Cursor,
+    to: Cursor,
+    find: Find<'a>,
+    /// In the base or in the upper directory, once it is needed; none if there is no base.
+    guide: Option<Option<Cursor>>,
+    /// The names of the frames, without the first.
+    way: Vec<CString>,
+    frames: Vec<Frame>,
+    links: Links,
+    buffers: Buffers,
+    tally: Tally,
+}
+
+impl<'a> Walk<'a> {
+    pub(super) fn new(
+        from: BorrowedFd<'a>,
+        to: BorrowedFd<'a>,
+        find: Find<'a>,
+    ) -> Result<Self, ChangeError> {
+        let cursor = |top| Cursor::at_top(top).map_err(ChangeError::at("open", "/"));
+        Ok(Self {
+            tops: (from, to),
+            from: cursor(from)?,
+            to: cursor(to)?,
+            find,
+            guide: None,
+            way: Vec::new(),
+            frames: Vec::new(),
+            links: Links::new(matches!(find, Find::Changed { .. })),
+            buffers: Buffers::default(),
+            tally: Tally::default(),
+        })
+    }
+
+    pub(super) fn run(mut self) -> Result<Tally, ChangeError> {
+        let known = match self.find {
+            Find::Changed { .. } => Known::Base,
+            Find::Named { .. } => Known::Upper,
+        };
+        self.visit(known)?;
+        while let Some(frame) = self.frames.last_mut() {
+            match frame.below.pop() {
+                Some((name, known)) => {
+                    let down = self.from.down(&name).map_err(doing("open"));
+                    self.way.push(name);
+                    down.map_err(|failed| self.error(failed, None))?;
+                    self.visit(known)?;
+                }
+                None => self.leave().map_err(|failed| self.error(failed, None))?,
+            }
+        }
+        self.tally.changes += self.links.make(self.tops.0, self.tops.1)?;
+        Ok(self.tally)
+    }
+
+    /// Goes through the directory at the end of the way, whose frame it adds.
+    fn visit(&mut self, known: Known) -> Result<(), ChangeError> {
+        self.frames.push(Frame { below: Vec::new(), touched: false, place: None });
+        let (names, changed) = self.list(known).map_err(|failed| self.error(failed, None))?;
+        for name in names {
+            let done = match known {
+                Known::Upper => self.named(&name),
+                Known::Base | Known::Nothing => self.found(&name, known, changed),
+            };
+            done.map_err(|failed| self.error(failed, Some(&name)))?;
+        }
+        Ok(())
+    }
+
+    /// The names to look at, and whether there may be other names now than in the base.
+    fn list(&mut self, known: Known) -> Result<(Vec<CString>, bool), Failed> {
+        if known == Known::Upper {
+            let upper = self.guide().map_err(doing("open in the upper directory"))?;
+            let names =
+                upper.map(names).transpose().map_err(doing("list the upper directory's"))?;
+            self.counterpart()?;
+            return Ok((names.unwrap_or_default(), true));
+        }
+        let from = self.from.here();
+        let stat = rustix::fs::fstat(from).map_err(doing("stat"))?;
+        let changed = known == Known::Nothing || !is_fixed(&stat);
+        let names = names(from).map_err(doing("list"))?;
+        if changed {
+            self.remove_others(&names)?;
+        }
+        Ok((names, changed))
+    }
+
+    /// Removes what the counterpart has and this directory has not.
+    fn remove_others(&mut self, kept: &[CString]) -> Result<(), Failed> {
+        let to = self.counterpart()?;
+        let others = names(to).map_err(doing("list the engine's"))?;
+        let kept: HashSet<&CStr> = kept.iter().map(CString::as_c_str).collect();
+        let mut gone = 0;
+        for name in others.iter().filter(|name| !kept.contains(name.as_c_str())) {
+            remove(to, name).map_err(doing("remove a file of"))?;
+            gone += 1;
+        }
+        self.tally.changes += gone;
+        Ok(())
+    }
+
+    /// One name of a directory of the snapshot, or of one that is compared as a whole.
+    fn found(&mut self, name: &CStr, known: Known, changed: bool) -> Result<(), Failed> {
+        let Some(stat) = look(self.from.here(), name).map_err(doing("stat"))? else {
+            return Ok(());
+        };
+        self.tally.seen += 1;
+        let as_it_was = known == Known::Base && is_fixed(&stat);
+        if kind(&stat) != FileType::Directory {
+            return if as_it_was { Ok(()) } else { self.alike(name) };
+        }
+        // A rename changes an inode's time, so one with the fixed time is where it was.
+        let stayed =
+            as_it_was || known == Known::Base && (!changed || self.base_has(name, &stat)?);
+        if !as_it_was {
+            self.directory(name)?;
+        }
+        self.push(name, if stayed { Known::Base } else { Known::Nothing });
+        Ok(())
+    }
+
+    /// One name of the upper directory.
+    fn named(&mut self, name: &CStr) -> Result<(), Failed> {
+        self.tally.seen += 1;
+        match look(self.from.here(), name).map_err(doing("stat"))? {
+            None => {
+                let to = self.counterpart()?;
+                if look(to, name).map_err(doing("stat"))?.is_some() {
+                    remove(to, name).map_err(doing("remove"))?;
+                    self.tally.changes += 1;
+                }
+                Ok(())
+            }
+            Some(stat) if kind(&stat) == FileType::Directory => {
+                self.directory(name)?;
+                let upper = self.guide().map_err(doing("open in the upper directory"))?;
+                let merged = upper.map_or(Ok(false), |upper| entry::is_merged(upper, name));
+                let merged = merged.map_err(doing("read the attributes of"))?;
+                self.push(name, if merged { Known::Upper } else { Known::Nothing });
+                Ok(())
+            }
+            Some(_) => self.alike(name),
+        }
+    }
+
+    fn push(&mut self, name: &CStr, known: Known) {
+        if let Some(frame) = self.frames.last_mut() {
+            frame.below.push((name.to_owned(), known));
+        }
+    }
+
+    /// Whether the base has the same directory under this name.
+    fn base_has(&mut self, name: &CStr, stat: &Stat) -> Result<bool, Failed> {
+        let base = self.guide().map_err(doing("open in the base"))?;
+        let found = base.map_or(Ok(None), |base| look(base, name));
+        let found = found.map_err(doing("stat in the base"))?;
+        Ok(found.is_some_and(|found| {
+            kind(&found) == FileType::Directory && found.st_ino == stat.st_ino
+        }))
+    }
+
+    /// Where the way leads to in the base or in the upper directory.
+    fn guide(&mut self) -> Result<Option<BorrowedFd<'_>>, Errno> {
+        if self.guide.is_none() {
+            let top = match self.find {
+                Find::Changed { base } => base(),
+                Find::Named { upper } => Some(rustix::io::fcntl_dupfd_cloexec(upper, 0)?),
+            };
+            self.guide = Some(top.map(Cursor::with_top).transpose()?);
+        }
+        let guide = self.guide.as_mut().and_then(Option::as_mut);
+        guide.map(|guide| guide.follow(self.way.iter())).transpose()
+    }
+
+    /// The other tree's directory.
+    fn counterpart(&mut self) -> Result<BorrowedFd<'_>, Failed> {
+        if let Some(frame) = self.frames.last_mut() {
+            frame.touched = true;
+        }
+        self.to.follow(self.way.iter()).map_err(doing("open the other tree's"))
+    }
+
+    /// Makes sure that the other tree has a directory of this name; its attributes come when it is left.
+    fn directory(&mut self, name: &CStr) -> Result<(), Failed> {
+        let to = self.counterpart()?;
+        match look(to, name).map_err(doing("stat"))? {
+            Some(found) if kind(&found) == FileType::Directory => return Ok(()),
+            Some(_) => remove(to, name).map_err(doing("replace"))?,
+            None => {}
+        }
+        let private = Mode::from_raw_mode(0o700);
+        rustix::fs::mkdirat(to, name, private).map_err(doing("make the directory"))?;
+        self.tally.changes += 1;
+        Ok(())
+    }
+
+    /// Makes what is no directory alike.
+    fn alike(&mut self, name: &CStr) -> Result<(), Failed> {
+        let node = Node::named(self.from.here(), name).map_err(doing("open"))?;
+        if node.stat.st_nlink > 1 {
+            let place = self.place();
+            if !self.links.is_first(node.stat.st_ino, place, name) {
+                // Its other names become links when all is there.
+                return Ok(());
+            }
+        }
+        self.counterpart()?;
+        let dirs = (self.from.here(), self.to.here());
+        let changed = entry::make(dirs, name, &node, &mut self.links, &mut self.buffers)?;
+        self.tally.changes += u64::from(changed);
+        Ok(())
+    }
+
+    /// The number of the current directory among the places of links.
+    fn place(&mut self) -> usize {
+        let mut above = Links::TOP;
+        for (frame, name) in self.frames.iter_mut().skip(1).zip(&self.way) {
+            above = *frame.place.get_or_insert_with(|| self.links.add_place(above, name));
+        }
+        above
+    }
+
+    /// Gives the directory its attributes, for all that changes its times is done, and goes up.
+    fn leave(&mut self) -> Result<(), Failed> {
+        if self.frames.last().is_some_and(|frame| frame.touched) {
+            let to = self.to.follow(self.way.iter()).map_err(doing("open the other tree's"))?;
+            let changed = entry::finish_directory(self.from.here(), to)?;
+            self.tally.changes += u64::from(changed);
+        }
+        self.frames.pop();
+        if self.way.pop().is_some() {
+            let depth = self.way.len();
+            let guide = self.guide.as_mut().and_then(Option::as_mut);
+            let cursors = [Some(&mut self.from), Some(&mut self.to), guide];
+            for cursor in cursors.into_iter().flatten() {
+                cursor.up_to(depth).map_err(doing("leave a directory of"))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn error(&self, failed: Failed, name: Option<&CStr>) -> ChangeError {
+        let names = self.way.iter().map(|name| name.as_bytes()).chain(name.map(CStr::to_bytes));
+        let names: Vec<_> = names.collect();
+        ChangeError { step: failed.step, path: path(names.into_iter()), source: failed.source }
+    }
+}
+
+fn is_fixed(stat: &Stat) -> bool {
+    (stat.st_ctime, stat.st_ctime_nsec) == (FIXED_TIME, 0)
+}

@@ -1,0 +1,153 @@
+//! What a source has in it: one image's configuration and the blobs of its layers.
+
+use serde::Deserialize;
+
+use super::digest::Digest;
+use super::files::Files;
+use super::{ImportError, index};
+use crate::image::ChainId;
+
+/// As many layers as Docker takes, and less than overlay does.
+const MOST_LAYERS: usize = 127;
+
+/// One image of a source.
+#[derive(Debug)]
+pub(super) struct Contents {
+    /// What the source calls it, if it has one name.
+    pub(super) name: Option<String>,
+    pub(super) chain_id: ChainId,
+    /// The lowest first.
+    pub(super) layers: Vec<Layer>,
+}
+
+/// One layer of an image.
+#[derive(Debug)]
+pub(super) struct Layer {
+    /// The file in the source.
+    pub(super) file: String,
+    /// The digest and size of that file, where a manifest says them.
+    pub(super) blob: Option<(Digest, u64)>,
+    /// The digest of the tar that it holds.
+    pub(super) diff_id: Digest,
+}
+
+/// What a configuration says of layers.
+#[derive(Debug, Deserialize)]
+struct Config {
+    rootfs: RootFs,
+}
+
+#[derive(Debug, Deserialize)]
+struct RootFs {
+    #[serde(rename = "type")]
+    kind: String,
+    diff_ids: Vec<Digest>,
+}
+
+/// An element of a `docker save` archive's manifest.json.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Saved {
+    config: String,
+    #[serde(default)]
+    repo_tags: Option<Vec<String>>,
+    layers: Vec<String>,
+}
+
+impl Contents {
+    /// The image of an OCI layout or of a `docker save` archive; none if the source is neither. Of several images `wanted`
+    /// names the one.
+    pub(super) fn of(files: &Files, wanted: Option<&str>) -> Result<Option<Self>, ImportError> {
+        // An archive of Docker 25 and later is both; the layout has more digests in it.
+        if files.find("oci-layout")?.is_some() && files.find("index.json")?.is_some() {
+            let found = index::resolve(files, wanted)?;
+            let layers = found.layers.into_iter();
+            let layers = layers.map(|(file, digest, size)| (file, Some((digest, size)))).collect();
+            return Self::new(files, found.name, &found.config, layers).map(Some);
+        }
+        if files.find("manifest.json")?.is_none() {
+            return Ok(None);
+        }
+        let text = files.text("manifest.json")?;
+        let saved: Vec<Saved> = json(files, "manifest.json", &text)?;
+        let tags = |saved: &Saved| saved.repo_tags.clone().unwrap_or_default();
+        let is_wanted = |saved: &&Saved| wanted.is_some_and(|w| tags(saved).iter().any(|t| t == w));
+        let one = match saved.as_slice() {
+            [one] => one,
+            several => several.iter().find(is_wanted).ok_or_else(|| ImportError::Several {
+                path: files.path().to_owned(),
+                images: several.iter().flat_map(tags).take(20).collect(),
+            })?,
+        };
+        let config = files.text(&one.config)?;
+        // Its name is its digest: `HEX.json`, and `blobs/sha256/HEX` since Docker 25.
+        let file = one.config.rsplit('/').next().unwrap_or_default();
+        let digest = format!("sha256:{}", file.trim_end_matches(".json"));
+        if let Ok(expected) = digest.parse() {
+            check(files, &one.config, &config, expected)?;
+        }
+        let name = match tags(one).as_slice() {
+            [name] => Some(name.clone()),
+            _ => None,
+        };
+        let layers = one.layers.iter().map(|file| (file.clone(), None)).collect();
+        Self::new(files, name, &config, layers).map(Some)
+    }
+
+    fn new(
+        files: &Files,
+        name: Option<String>,
+        config: &[u8],
+        layers: Vec<(String, Option<(Digest, u64)>)>,
+    ) -> Result<Self, ImportError> {
+        let Config { rootfs: RootFs { kind, diff_ids } } =
+            json(files, "its configuration", config)?;
+        let unusable = |what: String| ImportError::Image { path: files.path().to_owned(), what };
+        if kind != "layers" {
+            return Err(unusable(format!("its root is of the type {kind:?}, not \"layers\"")));
+        }
+        if layers.len() != diff_ids.len() {
+            let (blobs, ids) = (layers.len(), diff_ids.len());
+            return Err(unusable(format!("it has {blobs} layers, and {ids} diff IDs")));
+        }
+        if layers.len() > MOST_LAYERS {
+            return Err(unusable(format!(
+                "it has {} layers; Docker's most is {MOST_LAYERS}",
+                layers.len()
+            )));
+        }
+        let chain_id =
+            ChainId::of_layers(&diff_ids).ok_or_else(|| unusable("it has no layers".into()))?;
+        let layers = layers.into_iter().zip(diff_ids);
+        let layers = layers.map(|((file, blob), diff_id)| Layer { file, blob, diff_id }).collect();
+        Ok(Self { name, chain_id, layers })
+    }
+}
+
+/// Reads JSON, naming the file if it is none.
+pub(super) fn json<'t, T: Deserialize<'t>>(
+    files: &Files,
+    name: &str,
+    text: &'t [u8],
+) -> Result<T, ImportError> {
+    serde_json::from_slice(text).map_err(|source| ImportError::Json {
+        path: files.path().to_owned(),
+        name: name.to_owned(),
+        source,
+    })
+}
+
+/// What is read must be what its name or its descriptor says.
+pub(super) fn check(
+    files: &Files,
+    name: &str,
+    text: &[u8],
+    expected: Digest,
+) -> Result<(), ImportError> {
+    let found = Digest::of(text);
+    if found == expected {
+        return Ok(());
+    }
+    let path = files.path().to_owned();
+    Err(ImportError::Digest { path, name: name.to_owned(), expected, found })
+}

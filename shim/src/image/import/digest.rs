@@ -1,0 +1,79 @@
+//! Digests, and bytes that are hashed as they pass.
+
+use std::fmt;
+use std::io::{self, Read};
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::image::key::{hex, text_form, unhex};
+
+/// A text that is no digest that this program can check.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a digest that can be checked (sha256: and 64 lower-case hexadecimal digits)")]
+pub struct DigestError(String);
+
+/// The SHA-256 of some content, `sha256:` and 64 hexadecimal digits.
+///
+/// The image-spec also registers sha512, which no engine's images have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Digest(pub(in crate::image) [u8; 32]);
+
+impl Digest {
+    /// Of bytes that are there.
+    pub(super) fn of(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+
+    /// All 64 hexadecimal digits, without the algorithm.
+    pub(super) fn hex(&self) -> String {
+        hex(&self.0)
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sha256:{}", self.hex())
+    }
+}
+
+impl FromStr for Digest {
+    type Err = DigestError;
+
+    fn from_str(text: &str) -> Result<Self, DigestError> {
+        text.strip_prefix("sha256:")
+            .and_then(unhex)
+            .map(Self)
+            .ok_or_else(|| DigestError(text.chars().take(100).collect()))
+    }
+}
+
+text_form!(Digest);
+
+/// Hashes what is read through it.
+pub(super) struct Hashing<R> {
+    inner: R,
+    hash: Sha256,
+}
+
+impl<R: Read> Hashing<R> {
+    pub(super) fn new(inner: R) -> Self {
+        Self { inner, hash: Sha256::new() }
+    }
+
+    /// Reads what is left, so that the digest is that of the whole.
+    pub(super) fn finish(mut self) -> io::Result<(R, Digest)> {
+        io::copy(&mut self, &mut io::sink())?;
+        Ok((self.inner, Digest(self.hash.finalize().into())))
+    }
+}
+
+impl<R: Read> Read for Hashing<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buffer)?;
+        self.hash.update(&buffer[..n]);
+        Ok(n)
+    }
+}

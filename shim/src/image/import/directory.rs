@@ -1,0 +1,49 @@
+//! A directory that is a whole root file system: its base is named by what is in it.
+
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use sha2::{Digest as _, Sha256};
+
+use super::{ImportError, beneath};
+use crate::image::walk::{WalkError, walk};
+use crate::image::{BaseKey, Image, InitFiles, Source, Top, tree_digest};
+
+/// The directory as an image of one layer. It is read as a whole, for its key is the digest of its tree.
+///
+/// # Errors
+/// [`ImportError::Open`]; [`ImportError::Layered`] for a directory that is a layer and no whole tree.
+pub fn directory(path: &Path) -> Result<Image, ImportError> {
+    let failed = |source| ImportError::Open { path: path.to_owned(), source };
+    let path = path.canonicalize().map_err(failed)?;
+    let top = File::open(&path).map_err(failed)?;
+    walk(top.as_fd(), |found| {
+        let marked = |mark| Err(ImportError::Layered { path: found.path.clone(), mark });
+        if beneath::is_whiteout(&found.stat) {
+            return marked("a character device 0:0");
+        }
+        match beneath::has_overlay_mark(&path.join(&found.path)) {
+            true => marked("an attribute trusted.overlay"),
+            false => Ok(()),
+        }
+    })?;
+    let digest = tree_digest(top.as_fd())?;
+    let mut hash = Sha256::new();
+    hash.update(format!("directory\0{digest}"));
+    Ok(Image {
+        key: BaseKey::of_digest(hash.finalize().into()),
+        chain_id: None,
+        source: Source::Import { path: path.clone() },
+        layers: vec![path],
+        upper: None,
+        init: InitFiles::AsDocker,
+        top: Top::OF_DOCKER,
+    })
+}
+
+impl From<WalkError> for ImportError {
+    fn from(error: WalkError) -> Self {
+        Self::Open { path: error.path, source: error.source }
+    }
+}

@@ -1,0 +1,74 @@
+//! A layer's tar, as a fuzzer writes it.
+
+use std::fs;
+use std::io::Cursor;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::archive::{Archive, Kind};
+use super::beneath::{Below, clean};
+use super::unpack::unpack;
+use crate::fuzz::says_something;
+
+/// A tar of a layer: read entry by entry, then unpacked twice, the second time as a layer above itself.
+///
+/// # Panics
+/// Where a promise is broken, of which the first is that nothing outside of the layer's directory is touched.
+pub fn tar(input: &[u8]) {
+    let mut archive = Archive::new(Cursor::new(input));
+    loop {
+        let entry = match archive.next() {
+            Ok(Some(entry)) => entry,
+            Ok(None) => break,
+            Err(error) => {
+                says_something(&error);
+                break;
+            }
+        };
+        assert!(archive.position() <= input.len() as u64, "more was read than there is");
+        assert!(!entry.path.contains(&0));
+        assert!(clean(&entry.path).iter().all(|name| !matches!(*name, b"" | b"." | b"..")));
+        let mut end = 0;
+        for &(offset, length) in entry.pieces.iter().flatten() {
+            assert!(entry.kind == Kind::File && offset >= end && offset + length <= entry.size);
+            end = offset + length;
+        }
+    }
+    let place = Place::new();
+    let mut below = Below::default();
+    for name in ["below", "above"] {
+        let path = place.0.join(name);
+        fs::create_dir(&path).expect("make a directory");
+        match unpack(&mut Archive::new(Cursor::new(input)), &path, &mut below) {
+            Ok(root) => below.push(path, root),
+            Err(error) => says_something(&error),
+        }
+    }
+    let beside = fs::read(place.0.join("beside")).expect("the file beside the layers");
+    assert_eq!(beside, b"untouched");
+    let mut names: Vec<_> =
+        fs::read_dir(&place.0).expect("list").map(|e| e.expect("an entry").file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["above", "below", "beside"]);
+}
+
+/// A directory for two layers and for what they must not reach.
+struct Place(PathBuf);
+
+impl Place {
+    fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("sharedroot-tar-{}-{number}", std::process::id());
+        let path = fs::canonicalize(std::env::temp_dir()).expect("a directory").join(name);
+        fs::create_dir(&path).expect("make a directory");
+        fs::write(path.join("beside"), "untouched").expect("write a file");
+        Self(path)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.0).expect("remove what was unpacked");
+    }
+}

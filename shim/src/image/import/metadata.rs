@@ -1,0 +1,110 @@
+//! Owner, mode, extended attributes and times of what a layer has.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{AtFlags, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags};
+
+use super::archive::{Entry, Kind};
+use super::beneath::{self, os};
+use super::pax::Time;
+use super::unpack::{Place, UnpackError, Unpacker, failed};
+use crate::image::init::FIXED_TIME;
+
+impl Unpacker<'_> {
+    /// Owner, mode, attributes and time of what is no file.
+    pub(super) fn describe(&self, entry: &Entry, place: &Place<'_>) -> Result<(), UnpackError> {
+        let (uid, gid) = owner(entry);
+        rustix::fs::chownat(&place.dir, place.name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(failed(entry, "own it"))?;
+        if !matches!(entry.kind, Kind::Symlink(_)) {
+            // Made a moment ago by us, and so no link.
+            let mode = Mode::from_raw_mode(entry.mode);
+            rustix::fs::chmodat(&place.dir, place.name, mode, AtFlags::empty())
+                .map_err(failed(entry, "set its mode"))?;
+        }
+        for (name, value) in attributes(entry) {
+            let path = beneath::by_descriptor(place.dir.as_fd(), place.name);
+            rustix::fs::lsetxattr(&path, os(name), value, XattrFlags::empty())
+                .map_err(failed(entry, "set an extended attribute"))?;
+        }
+        let times = timestamps(entry.mtime);
+        rustix::fs::utimensat(&place.dir, place.name, &times, AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(failed(entry, "set its time"))
+    }
+
+    /// A directory's time changes with every name in it, so it is set again in the end.
+    pub(super) fn remember(
+        &mut self,
+        entry: &Entry,
+        dir: BorrowedFd<'_>,
+    ) -> Result<(), UnpackError> {
+        let place = beneath::place(self.path, dir).map_err(failed(entry, "find its place"))?;
+        self.times.add(&place, entry.mtime).map_err(failed(entry, "write its time down"))
+    }
+}
+
+pub(super) fn owner(entry: &Entry) -> (Option<Uid>, Option<Gid>) {
+    (Some(Uid::from_raw(entry.uid)), Some(Gid::from_raw(entry.gid)))
+}
+
+/// The attributes that a layer may bring. overlay's own are commands to the kernel (where else to look for a file's content),
+/// and the label of a base is its mount's.
+pub(super) fn attributes(entry: &Entry) -> impl Iterator<Item = &(Vec<u8>, Vec<u8>)> {
+    entry.xattrs.iter().filter(|(name, _)| {
+        let ours = name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.");
+        !ours && name != b"security.selinux"
+    })
+}
+
+pub(super) fn timestamps(mtime: Time) -> Timestamps {
+    let time =
+        |seconds, nanoseconds: u32| Timespec { tv_sec: seconds, tv_nsec: nanoseconds.into() };
+    Timestamps {
+        last_access: time(FIXED_TIME, 0),
+        last_modification: time(mtime.seconds, mtime.nanoseconds),
+    }
+}
+
+/// A directory that neither this layer nor one below describes.
+pub(super) fn implied(names: &[&[u8]]) -> Entry {
+    Entry {
+        path: names.join(&b'/'),
+        kind: Kind::Directory,
+        mode: 0o755,
+        uid: 0,
+        gid: 0,
+        mtime: Time { seconds: FIXED_TIME, nanoseconds: 0 },
+        xattrs: Vec::new(),
+        size: 0,
+        pieces: None,
+    }
+}
+
+/// A directory of a layer below, as a header would describe it.
+pub(super) fn described_as(
+    parent: &OwnedFd,
+    name: &OsStr,
+    stat: &rustix::fs::Stat,
+    names: &[&[u8]],
+) -> io::Result<Entry> {
+    let path = beneath::by_descriptor(parent.as_fd(), name);
+    let mut list = vec![0_u8; 64 << 10];
+    let length = rustix::fs::llistxattr(&path, &mut list)?;
+    let mut xattrs = Vec::new();
+    for attribute in list[..length].split(|&byte| byte == 0).filter(|name| !name.is_empty()) {
+        let mut value = vec![0_u8; 64 << 10];
+        let length = rustix::fs::lgetxattr(&path, os(attribute), &mut value)?;
+        value.truncate(length);
+        xattrs.push((attribute.to_vec(), value));
+    }
+    Ok(Entry {
+        mode: stat.st_mode & 0o7777,
+        uid: stat.st_uid,
+        gid: stat.st_gid,
+        mtime: beneath::mtime(parent.as_fd(), name)?,
+        xattrs,
+        ..implied(names)
+    })
+}

@@ -1,0 +1,171 @@
+//! Layers for tests: tars as anybody may write them, unpacked and merged as overlay shows them.
+
+use std::fs;
+use std::io::Cursor;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use tar::{Builder, EntryType, Header};
+
+use super::archive::Archive;
+use super::beneath::Below;
+use super::unpack::{UnpackError, unpack};
+use crate::image::testing::{TestDir, image, need_root};
+use crate::image::{Tree, assemble};
+
+/// A tar in the making.
+pub(super) struct Tar(Builder<Vec<u8>>);
+
+impl Tar {
+    pub(super) fn new() -> Self {
+        Self(Builder::new(Vec::new()))
+    }
+
+    /// An entry under a name that nobody checks.
+    pub(super) fn raw(mut self, kind: EntryType, name: &[u8], link: &[u8], content: &[u8]) -> Self {
+        let mut header = Header::new_ustar();
+        header.set_entry_type(kind);
+        header.set_mode(if kind.is_dir() { 0o755 } else { 0o644 });
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(1000);
+        header.set_size(content.len() as u64);
+        let mut records = Vec::new();
+        match name.len() {
+            0..=100 => header.as_old_mut().name[..name.len()].copy_from_slice(name),
+            _ => records.extend(record(b"path", name)),
+        }
+        match link.len() {
+            0..=100 => header.as_old_mut().linkname[..link.len()].copy_from_slice(link),
+            _ => records.extend(record(b"linkpath", link)),
+        }
+        if !records.is_empty() {
+            self = self.pax(&records);
+        }
+        header.set_cksum();
+        self.0.append(&header, content).unwrap();
+        self
+    }
+
+    /// A pax header for the next entry.
+    pub(super) fn pax(mut self, records: &[u8]) -> Self {
+        let mut header = Header::new_ustar();
+        header.set_entry_type(EntryType::XHeader);
+        header.set_size(records.len() as u64);
+        header.set_cksum();
+        self.0.append(&header, records).unwrap();
+        self
+    }
+
+    pub(super) fn file(self, name: &str, content: &str) -> Self {
+        self.raw(EntryType::Regular, name.as_bytes(), b"", content.as_bytes())
+    }
+
+    pub(super) fn dir(self, name: &str) -> Self {
+        self.raw(EntryType::Directory, name.as_bytes(), b"", b"")
+    }
+
+    pub(super) fn symlink(self, name: &str, target: &str) -> Self {
+        self.raw(EntryType::Symlink, name.as_bytes(), target.as_bytes(), b"")
+    }
+
+    pub(super) fn link(self, name: &str, target: &str) -> Self {
+        self.raw(EntryType::Link, name.as_bytes(), target.as_bytes(), b"")
+    }
+
+    pub(super) fn header(mut self, header: &Header, content: &[u8]) -> Self {
+        self.0.append(header, content).unwrap();
+        self
+    }
+
+    pub(super) fn bytes(self) -> Vec<u8> {
+        self.0.into_inner().unwrap()
+    }
+}
+
+/// A record of a pax header.
+pub(super) fn record(key: &[u8], value: &[u8]) -> Vec<u8> {
+    let rest = key.len() + value.len() + 3;
+    let length = (rest + 1..).find(|n| n.to_string().len() + rest == *n).unwrap();
+    [length.to_string().as_bytes(), b" ", key, b"=", value, b"\n"].concat()
+}
+
+/// Layers, unpacked, and a sentinel beside them that no layer may reach.
+pub(super) struct Unpacked {
+    pub(super) dir: TestDir,
+    layers: Vec<PathBuf>,
+}
+
+/// The layers as overlay shows them.
+pub(super) struct Merged {
+    _tree: Tree,
+    top: OwnedFd,
+}
+
+impl Unpacked {
+    /// The lowest layer first. Also after an error nothing has been touched outside.
+    pub(super) fn of(tars: &[Vec<u8>]) -> Result<Self, UnpackError> {
+        need_root();
+        let dir = TestDir::new();
+        let sentinel = dir.write("outside/sentinel", "untouched");
+        let mut below = Below::default();
+        let unpacked = tars.iter().enumerate().try_for_each(|(n, tar)| {
+            let path = dir.dir(&n.to_string());
+            let mut archive = Archive::new(Cursor::new(tar));
+            let root = unpack(&mut archive, &path, &mut below)?;
+            below.push(path, root);
+            Ok(())
+        });
+        assert_eq!(fs::read_to_string(&sentinel).unwrap(), "untouched");
+        assert_eq!(fs::read_dir(sentinel.parent().unwrap()).unwrap().count(), 1);
+        assert_eq!(
+            fs::read_dir("/")
+                .unwrap()
+                .flatten()
+                .find(|e| e.file_name() == "escaped-of-test")
+                .map(|e| e.path()),
+            None
+        );
+        unpacked.map(|()| Self { dir, layers: below.into_paths() })
+    }
+
+    pub(super) fn merged(&self) -> Merged {
+        let tree = assemble(&image(self.layers.clone()), &self.dir.path().join("scratch")).unwrap();
+        let top = tree.root().try_clone_to_owned().unwrap();
+        Merged { _tree: tree, top }
+    }
+
+    /// What an import of these layers says, which must fail.
+    pub(super) fn error(tars: &[Vec<u8>]) -> String {
+        match Self::of(tars) {
+            Err(error) => error.to_string(),
+            Ok(_) => panic!("this was to fail"),
+        }
+    }
+}
+
+impl Merged {
+    /// A path by which the test reaches the merged tree.
+    pub(super) fn path(&self, name: impl AsRef<Path>) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}", self.top.as_raw_fd())).join(name)
+    }
+
+    pub(super) fn read(&self, name: impl AsRef<Path>) -> String {
+        fs::read_to_string(self.path(name)).unwrap()
+    }
+
+    pub(super) fn has(&self, name: impl AsRef<Path>) -> bool {
+        fs::symlink_metadata(self.path(name)).is_ok()
+    }
+
+    /// The names in a directory, without the daemon's own at the top.
+    pub(super) fn names(&self, name: &str) -> Vec<String> {
+        let daemons = [".dockerenv", "dev", "etc", "proc", "sys"];
+        let entries = fs::read_dir(self.path(name)).unwrap().flatten();
+        let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        let mut names: Vec<_> =
+            names.filter(|n| name != "." || !daemons.contains(&n.as_str())).collect();
+        names.sort();
+        names
+    }
+}

@@ -1,0 +1,417 @@
+//! What the image-spec says of layers, and what strangers write into them.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+
+use tar::{EntryType, Header};
+
+use super::super::testing::{Tar, Unpacked, record};
+
+fn unpacked(tars: &[Vec<u8>]) -> Unpacked {
+    Unpacked::of(tars).unwrap()
+}
+
+#[test]
+fn root_names_that_climb_or_are_absolute_stay_inside() {
+    let tar = Tar::new()
+        .file("../../../../escaped-of-test", "a")
+        .file("/escaped/absolute", "b")
+        .file("dir/../../beside", "c")
+        .file("./plain", "d")
+        .bytes();
+    let layers = unpacked(&[tar]);
+    let tree = layers.merged();
+    assert_eq!(tree.names("."), ["beside", "escaped", "escaped-of-test", "plain"]);
+    assert_eq!(tree.read("escaped/absolute"), "b");
+}
+
+#[test]
+fn root_a_link_and_a_file_below_it_resolve_in_the_root() {
+    for target in ["/outside", "../../../outside", "../outside", "/proc/self/root/outside"] {
+        let tar = Tar::new().dir("outside").dir("proc/self/root/outside").symlink("way", target);
+        let layers = unpacked(&[tar.file("way/file", "inside").bytes()]);
+        let tree = layers.merged();
+        let inside = target.trim_start_matches("../").trim_start_matches('/');
+        assert_eq!(
+            fs::read_to_string(layers.dir.path().join("0").join(inside).join("file")).unwrap(),
+            "inside"
+        );
+        assert_eq!(fs::read_link(tree.path("way")).unwrap().to_str(), Some(target));
+    }
+    // To a place that is not there: nothing is guessed.
+    let error =
+        Unpacked::error(&[Tar::new().symlink("way", "/nowhere").file("way/file", "x").bytes()]);
+    assert!(error.contains("\"way/file\""), "{error}");
+    // The last component is replaced, and not followed.
+    let layers =
+        unpacked(&[Tar::new().symlink("way", "/outside/sentinel").file("way", "mine").bytes()]);
+    assert_eq!(layers.merged().read("way"), "mine");
+}
+
+#[test]
+fn root_a_link_of_a_layer_below_is_replaced_as_docker_replaces_it() {
+    let below = Tar::new().dir("usr").symlink("lib", "usr").bytes();
+    let layers = unpacked(&[below, Tar::new().file("lib/file", "x").bytes()]);
+    let tree = layers.merged();
+    assert!(fs::symlink_metadata(tree.path("lib")).unwrap().is_dir());
+    assert!(tree.names("usr").is_empty());
+}
+
+#[test]
+fn root_hard_links_stay_inside_and_cross_layers() {
+    let below = Tar::new().file("one", "content").dir("dir").bytes();
+    let above = Tar::new().link("two", "/one").link("dir/three", "../../one").link("two", "two");
+    let layers = unpacked(&[below.clone(), above.bytes()]);
+    let tree = layers.merged();
+    let inode = |name| fs::symlink_metadata(tree.path(name)).unwrap().ino();
+    assert_eq!((inode("one"), inode("one")), (inode("two"), inode("dir/three")));
+    assert_eq!(tree.read("dir/three"), "content");
+
+    for (target, words) in [
+        ("outside/sentinel", "no layer up to here has"),
+        ("../outside/sentinel", "no layer up to here has"),
+        ("/etc/passwd", "no layer up to here has"),
+        ("/", "no layer up to here has"),
+        ("dir", "a hard link to a directory"),
+    ] {
+        let error = Unpacked::error(&[below.clone(), Tar::new().link("bad", target).bytes()]);
+        assert!(error.contains(words) && error.contains("\"bad\""), "{target}: {error}");
+    }
+    // A file that is whited out is gone for links, too, and one behind a link of the image stays behind it.
+    let gone = Tar::new().file(".wh.one", "").link("two", "one").bytes();
+    assert!(Unpacked::error(&[below.clone(), gone]).contains("no layer"));
+    let hidden = Tar::new().dir("dir").file("dir/.wh..wh..opq", "").link("two", "dir/x").bytes();
+    assert!(Unpacked::error(&[Tar::new().file("dir/x", "").bytes(), hidden]).contains("no layer"));
+    // A link to a link is the link.
+    let tar = Tar::new().symlink("way", "/outside/sentinel").link("second", "way").bytes();
+    assert!(fs::symlink_metadata(unpacked(&[tar]).merged().path("second")).unwrap().is_symlink());
+}
+
+#[test]
+fn root_whiteouts_hide_what_is_below_and_nothing_else() {
+    let below = Tar::new().file("a", "").file("b", "").file("dir/x", "old").file("dir/y", "old");
+    let below = below.file("keep/x", "old").bytes();
+    let above = Tar::new()
+        .file(".wh.a", "")
+        .file(".wh.nothing", "")
+        .file("no/such/.wh.place", "")
+        .file("b", "new")
+        .file(".wh.b", "") // of the layers below only
+        .file("dir/x", "new")
+        .file("dir/.wh..wh..opq", "")
+        .file(".wh..wh.plnk", "aufs's own")
+        .bytes();
+    let layers = unpacked(&[below, above]);
+    let tree = layers.merged();
+    assert_eq!(tree.names("."), ["b", "dir", "keep"]);
+    assert_eq!((tree.read("b"), tree.read("dir/x")), ("new".into(), "new".into()));
+    assert_eq!(tree.names("dir"), ["x"]);
+    assert_eq!(tree.names("keep"), ["x"]);
+    for bad in [".wh.", ".wh..", ".wh..."] {
+        let error = Unpacked::error(&[Tar::new().file(bad, "").bytes()]);
+        assert!(error.contains("a whiteout of no name"), "{bad}: {error}");
+    }
+}
+
+/// overlay shows a whiteout that hides nothing as the device that it is: there must be none.
+#[test]
+fn root_whiteouts_in_opaque_directories_are_never_seen() {
+    let below = || Tar::new().file("dir/x", "").file("dir/deep/y", "").file("other", "").bytes();
+    let orders = [
+        Tar::new()
+            .dir("dir")
+            .file("dir/.wh.x", "")
+            .file("dir/deep/.wh.y", "")
+            .file("dir/.wh..wh..opq", ""),
+        Tar::new()
+            .dir("dir")
+            .file("dir/.wh..wh..opq", "")
+            .file("dir/.wh.x", "")
+            .file("dir/deep/.wh.y", ""),
+        Tar::new().file(".wh.dir", "").dir("dir").file("dir/.wh.x", "").dir("dir/deep"),
+        Tar::new().dir("dir").dir("dir/deep").file("dir/deep/.wh.y", "").file(".wh.dir", ""),
+    ];
+    for above in orders {
+        let layers = unpacked(&[below(), above.bytes()]);
+        let tree = layers.merged();
+        let names = tree.names("dir");
+        assert!(names.is_empty() || names == ["deep"], "{names:?}");
+        for name in names {
+            assert!(tree.names(&format!("dir/{name}")).is_empty());
+        }
+        assert!(tree.has("other"));
+    }
+    // A directory of the lowest layer has nothing below it that could be hidden.
+    let layers = unpacked(&[Tar::new().file("dir/.wh.x", "").file("dir/z", "").bytes()]);
+    assert_eq!(layers.merged().names("dir"), ["z"]);
+}
+
+#[test]
+fn root_the_root_can_hide_all_layers_below() {
+    let above = Tar::new().file("new", "").file(".wh..wh..opq", "").bytes();
+    let layers = unpacked(&[Tar::new().file("old", "").bytes(), above]);
+    assert_eq!(layers.merged().names("."), ["new"]);
+}
+
+#[test]
+fn root_the_last_entry_of_a_name_wins() {
+    let tar = Tar::new()
+        .file("a", "first")
+        .link("linked", "a")
+        .file("a", "second")
+        .file("b/c", "below")
+        .file("b", "a file now")
+        .symlink("d", "/outside")
+        .dir("d")
+        .file("d/x", "in the directory")
+        .bytes();
+    let layers = unpacked(&[tar]);
+    let tree = layers.merged();
+    assert_eq!((tree.read("a"), tree.read("linked")), ("second".into(), "first".into()));
+    assert_eq!(
+        (tree.read("b"), tree.read("d/x")),
+        ("a file now".into(), "in the directory".into())
+    );
+    // What is below a file is nowhere.
+    let error = Unpacked::error(&[Tar::new().file("a", "").file("a/b", "").bytes()]);
+    assert!(error.contains("\"a/b\""), "{error}");
+}
+
+#[test]
+fn root_names_of_any_bytes_and_255_of_them() {
+    let long = [b'n'; 255];
+    let odd = b"not utf-8: \xff\xfe \n '\"";
+    let deep = [&long[..], odd].join(&b'/');
+    let tar = Tar::new().raw(EntryType::Regular, &deep, b"", b"here");
+    let layers = unpacked(&[tar.raw(EntryType::Symlink, b"link", &deep, b"").bytes()]);
+    let tree = layers.merged();
+    assert_eq!(tree.read(OsStr::from_bytes(&deep)), "here");
+    assert_eq!(fs::read_link(tree.path("link")).unwrap().as_os_str().as_bytes(), deep);
+    let error =
+        Unpacked::error(&[Tar::new().raw(EntryType::Regular, &[b'n'; 256], b"", b"").bytes()]);
+    assert!(error.contains("nnnn"), "{error}");
+    let nul = Tar::new().pax(&record(b"path", b"a\0b")).file("a", "").bytes();
+    assert!(Unpacked::error(&[nul]).contains("NUL"));
+}
+
+#[test]
+fn root_devices_fifos_owners_modes_times_and_attributes() {
+    let device = |kind, name: &str, minor| {
+        let mut header = Header::new_ustar();
+        header.set_path(name).unwrap();
+        header.set_entry_type(kind);
+        header.set_mode(0o4711);
+        header.set_uid(7);
+        header.set_gid(8);
+        header.set_size(0);
+        header.set_mtime(1234);
+        header.set_device_major(u32::from(kind == EntryType::Char)).unwrap();
+        header.set_device_minor(minor).unwrap();
+        header.set_cksum();
+        header
+    };
+    let capability = [1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0x0a, 0, 0, 0, 0, 0, 0, 0];
+    let records = [
+        record(b"mtime", b"-1.25"),
+        record(b"uid", b"4000000"),
+        record(b"SCHILY.xattr.user.lab\n", b"a\nvalue"),
+        record(b"SCHILY.xattr.security.capability", &capability),
+        record(b"SCHILY.xattr.trusted.overlay.redirect", b"/etc"),
+        record(b"SCHILY.xattr.security.selinux", b"system_u:object_r:shadow_t:s0"),
+    ];
+    let tar = Tar::new()
+        .header(&device(EntryType::Char, "char", 3), b"")
+        .header(&device(EntryType::Block, "block", 9), b"")
+        .header(&device(EntryType::Fifo, "fifo", 0), b"")
+        .pax(&records.concat())
+        .file("file", "content")
+        .pax(
+            &[record(b"mtime", b"77.5"), record(b"SCHILY.xattr.trusted.overlay.opaque", b"y")]
+                .concat(),
+        )
+        .dir("dir")
+        .file("dir/later", "changes the directory's time")
+        .bytes();
+    let layers = unpacked(&[tar]);
+    let tree = layers.merged();
+    let stat = |name: &str| fs::symlink_metadata(tree.path(name)).unwrap();
+    assert!(
+        stat("char").file_type().is_char_device()
+            && stat("char").rdev() == rustix::fs::makedev(1, 3)
+    );
+    assert!(
+        stat("block").file_type().is_block_device()
+            && stat("block").rdev() == rustix::fs::makedev(0, 9)
+    );
+    assert!(stat("fifo").file_type().is_fifo());
+    assert_eq!(
+        (stat("fifo").mode() & 0o7777, stat("fifo").uid(), stat("fifo").gid()),
+        (0o4711, 7, 8)
+    );
+    assert_eq!(stat("fifo").mtime(), 1234);
+    assert_eq!((stat("file").mtime(), stat("file").mtime_nsec()), (-2, 750_000_000));
+    assert_eq!(stat("file").uid(), 4_000_000);
+    assert_eq!((stat("dir").mtime(), stat("dir").mtime_nsec()), (77, 500_000_000));
+    let attribute = |name: &str| {
+        let mut value = [0; 100];
+        let length = rustix::fs::getxattr(layers.dir.path().join("0/file"), name, &mut value);
+        length.map(|length| value[..length].to_vec()).ok()
+    };
+    assert_eq!(attribute("user.lab\n"), Some(b"a\nvalue".to_vec()));
+    assert_eq!(attribute("security.capability"), Some(capability.to_vec()));
+    assert_eq!(attribute("trusted.overlay.redirect"), None);
+    assert_ne!(
+        attribute("security.selinux").as_deref(),
+        Some(&b"system_u:object_r:shadow_t:s0"[..])
+    );
+    assert_eq!(tree.names("dir"), ["later"]);
+}
+
+#[test]
+fn root_a_directory_without_a_header_is_the_one_below() {
+    let mut header = Header::new_ustar();
+    header.set_path("dir").unwrap();
+    header.set_entry_type(EntryType::Directory);
+    header.set_mode(0o2750);
+    header.set_uid(5);
+    header.set_gid(6);
+    header.set_mtime(55);
+    header.set_size(0);
+    header.set_cksum();
+    let below = Tar::new().header(&header, b"").file("dir/a", "").bytes();
+    let layers = unpacked(&[below, Tar::new().file("dir/b", "").file("new/c", "").bytes()]);
+    let tree = layers.merged();
+    let stat = fs::symlink_metadata(tree.path("dir")).unwrap();
+    assert_eq!((stat.mode() & 0o7777, stat.uid(), stat.gid(), stat.mtime()), (0o2750, 5, 6, 55));
+    let stat = fs::symlink_metadata(tree.path("new")).unwrap();
+    assert_eq!((stat.mode() & 0o7777, stat.uid(), stat.mtime()), (0o755, 0, 1));
+    assert_eq!(tree.names("dir"), ["a", "b"]);
+}
+
+#[test]
+fn root_a_directory_of_100_000_names_and_too_many_levels() {
+    let mut tar = Tar::new();
+    for n in 0..100_000 {
+        tar = tar.raw(EntryType::Regular, format!("many/{n}").as_bytes(), b"", b"");
+    }
+    assert_eq!(
+        fs::read_dir(unpacked(&[tar.bytes()]).merged().path("many")).unwrap().count(),
+        100_000
+    );
+    let deep = "d/".repeat(499);
+    assert!(unpacked(&[Tar::new().dir(&deep).bytes()]).merged().has(&deep));
+    let error = Unpacked::error(&[Tar::new().dir(&"d/".repeat(600)).bytes()]);
+    assert!(error.contains("nested deeper than 500"), "{}", &error[error.len() - 60..]);
+    // Nor step by step, by links.
+    let steps = Tar::new()
+        .dir(&"d/".repeat(400))
+        .symlink("s", &"d/".repeat(400))
+        .dir(&format!("s/{}", "e/".repeat(200)));
+    assert!(Unpacked::error(&[steps.bytes()]).contains("nested deeper than 500"));
+}
+
+#[test]
+fn root_sparse_files_of_every_form_and_holes_of_plain_ones() {
+    const TIB: u64 = 1 << 40;
+    let stat = |layers: &Unpacked, name: &str| {
+        fs::metadata(layers.dir.path().join("0").join(name)).unwrap()
+    };
+    let at = |layers: &Unpacked, offset: u64| {
+        use std::os::unix::fs::FileExt;
+        let mut byte = [0; 4];
+        fs::File::open(layers.dir.path().join("0/file"))
+            .unwrap()
+            .read_exact_at(&mut byte, offset)
+            .unwrap();
+        byte
+    };
+    // GNU's old form.
+    let mut header = Header::new_gnu();
+    header.set_path("file").unwrap();
+    header.set_entry_type(EntryType::GNUSparse);
+    header.set_mode(0o644);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
+    header.set_size(8);
+    let gnu = header.as_gnu_mut().unwrap();
+    gnu.set_real_size(TIB);
+    for (n, offset) in [0, TIB - 4].into_iter().enumerate() {
+        gnu.sparse[n].set_offset(offset);
+        gnu.sparse[n].set_length(4);
+    }
+    header.set_cksum();
+    let old = Tar::new().header(&header, b"headtail");
+    // pax's forms 1.0 and 0.1.
+    let tib = TIB.to_string();
+    let map = format!("2\n0\n4\n{}\n4\n", TIB - 4);
+    let mut content = map.into_bytes();
+    content.resize(512, 0);
+    content.extend(b"headtail");
+    let keys = [
+        record(b"GNU.sparse.major", b"1"),
+        record(b"GNU.sparse.minor", b"0"),
+        record(b"GNU.sparse.name", b"file"),
+        record(b"GNU.sparse.realsize", tib.as_bytes()),
+    ];
+    let one = Tar::new().pax(&keys.concat()).raw(
+        EntryType::Regular,
+        b"GNUSparseFile.0/file",
+        b"",
+        &content,
+    );
+    let map = format!("0,4,{},4", TIB - 4);
+    let keys = [
+        record(b"GNU.sparse.map", map.as_bytes()),
+        record(b"GNU.sparse.name", b"file"),
+        record(b"GNU.sparse.size", tib.as_bytes()),
+    ];
+    let zero = Tar::new().pax(&keys.concat()).raw(
+        EntryType::Regular,
+        b"GNUSparseFile.0/file",
+        b"",
+        b"headtail",
+    );
+    for tar in [old, one, zero] {
+        let layers = unpacked(&[tar.file("after", "").bytes()]);
+        assert_eq!(stat(&layers, "file").len(), TIB);
+        assert!(stat(&layers, "file").blocks() < 100);
+        assert_eq!((at(&layers, 0), at(&layers, TIB - 4)), (*b"head", *b"tail"));
+        assert!(layers.merged().has("after"));
+    }
+    // A tar without a map: zeros are holes again.
+    let mut zeros = vec![0; 8 << 20];
+    zeros[5 << 20] = 1;
+    let layers = unpacked(&[Tar::new().raw(EntryType::Regular, b"file", b"", &zeros).bytes()]);
+    assert_eq!(fs::read(layers.dir.path().join("0/file")).unwrap(), zeros);
+    assert!(stat(&layers, "file").blocks() < 100);
+    // Maps that lie.
+    for map in ["0,4,2,4", "0,4,99,8", "0,9", "0,4,0,4", "8,8", "0,x", "18446744073709551615,8"] {
+        let keys = [record(b"GNU.sparse.map", map.as_bytes()), record(b"GNU.sparse.size", b"100")];
+        let tar = Tar::new().pax(&keys.concat()).raw(EntryType::Regular, b"file", b"", b"headtail");
+        let said = Unpacked::of(&[tar.bytes()]).map(|_| ()).map_err(|error| error.to_string());
+        assert!(
+            map == "8,8" || said.clone().is_err_and(|e| e.contains("sparse")),
+            "{map}: {said:?}"
+        );
+    }
+}
+
+#[test]
+fn root_what_is_no_tar_says_where() {
+    let whole = Tar::new().file("a", &"x".repeat(2000)).file("b", "y").bytes();
+    let cut = Unpacked::error(&[whole[..1000].to_vec()]);
+    assert!(cut.contains("at byte"), "{cut}");
+    let mut wrong = whole.clone();
+    wrong[0] ^= 1;
+    assert!(Unpacked::error(&[wrong]).contains("checksum"), "a header was changed");
+    let unknown = Tar::new().raw(EntryType::new(b'V'), b"volume", b"", b"").bytes();
+    assert!(Unpacked::error(&[unknown]).contains("type 'V'"));
+    let mut huge = Header::new_gnu();
+    huge.set_entry_type(EntryType::GNULongName);
+    huge.set_size(1 << 40);
+    huge.set_cksum();
+    assert!(Unpacked::error(&[huge.as_bytes().to_vec()]).contains("bytes of names"));
+}

@@ -1,0 +1,69 @@
+//! The digest of a whole tree: equal for two trees that no program in a container could tell apart, but for times of change
+//! and access, which a copy cannot keep.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::BorrowedFd;
+use std::os::unix::ffi::OsStrExt;
+
+use sha2::{Digest as _, Sha256};
+
+use super::Digest;
+use super::walk::{Found, WalkError, walk};
+
+/// Which files, of which type, owner, mode, device number, modification time in seconds, extended attributes and link
+/// target; which names are one file; and every byte. Of the top only what is in it, for what it is itself the base decides.
+///
+/// # Errors
+/// [`WalkError`].
+pub fn tree_digest(top: BorrowedFd<'_>) -> Result<Digest, WalkError> {
+    let mut hash = Sha256::new();
+    hash.update("sharedroot tree 1\0");
+    let mut buffer = vec![0; 256 << 10];
+    walk(top, |found| add(&mut hash, found, &mut buffer))?;
+    Ok(Digest(hash.finalize().into()))
+}
+
+/// One record. Every part has its length or is a number, so that no two records are the same bytes.
+fn add(hash: &mut Sha256, found: Found, buffer: &mut [u8]) -> Result<(), WalkError> {
+    let mut text = |bytes: &[u8]| {
+        hash.update((bytes.len() as u64).to_be_bytes());
+        hash.update(bytes);
+    };
+    if found.path.as_os_str() == "." {
+        return Ok(());
+    }
+    text(found.path.as_os_str().as_bytes());
+    if let Some(first) = &found.same_as {
+        text(b"same as");
+        text(first.as_os_str().as_bytes());
+        return Ok(());
+    }
+    let stat = &found.stat;
+    let kind = found.kind();
+    let device = if kind.is_block_device() || kind.is_char_device() { stat.st_rdev } else { 0 };
+    // Engines cut what is smaller than a second off when they write a layer's tar, and a base has none of it: the host that
+    // built an image still has it on its disk, and a host that pulled the image never had it.
+    let (mode, time) = (stat.st_mode, stat.st_mtime);
+    text(format!("{mode:o} {} {} {time} {device}", stat.st_uid, stat.st_gid).as_bytes());
+    for (name, value) in &found.attributes {
+        text(name);
+        text(value);
+    }
+    text(found.target.as_deref().unwrap_or_default());
+    let Some(content) = found.content else { return Ok(()) };
+    hash.update(u64::try_from(stat.st_size).unwrap_or(0).to_be_bytes());
+    let mut content = File::from(content);
+    loop {
+        let read = content.read(buffer);
+        let failed = |source| WalkError { step: "read", path: found.path.clone(), source };
+        match read.map_err(failed)? {
+            0 => return Ok(()),
+            n => hash.update(&buffer[..n]),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "tree_digest_tests.rs"]
+mod tests;

@@ -1,0 +1,185 @@
+//! A whole tree, file by file, in one order on every host, for its digest and its archive.
+
+use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
+
+/// Extended attributes, names and values, in the order of their names.
+pub type Attributes = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// A file of a tree.
+#[derive(Debug)]
+pub struct Found {
+    /// Below the top, which is `.` itself.
+    pub path: PathBuf,
+    /// What stat(2) says.
+    pub stat: Stat,
+    /// Extended attributes by name; not the label, which is the mount's, and nothing of overlay's.
+    pub attributes: Attributes,
+    /// Where a symbolic link leads.
+    pub target: Option<Vec<u8>>,
+    /// An earlier path of the same file.
+    pub same_as: Option<PathBuf>,
+    /// The content of a regular file without an earlier path.
+    pub content: Option<OwnedFd>,
+}
+
+impl Found {
+    /// The type of the file.
+    #[must_use]
+    pub fn kind(&self) -> FileType {
+        FileType::from_raw_mode(self.stat.st_mode)
+    }
+}
+
+/// A file of a tree that could not be read.
+#[derive(Debug, thiserror::Error)]
+#[error("{step} {path:?}: {source}")]
+pub struct WalkError {
+    /// What was tried.
+    pub step: &'static str,
+    /// The path below the top.
+    pub path: PathBuf,
+    /// Why.
+    pub source: io::Error,
+}
+
+/// Shows every file of the tree to `see`, a directory before what is in it, names in the order of their bytes. It follows
+/// no link and leaves neither the tree nor its mount.
+///
+/// # Errors
+/// [`WalkError`] as any error that `see` has.
+pub fn walk<E: From<WalkError>>(
+    top: BorrowedFd<'_>,
+    mut see: impl FnMut(Found) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut first_names: HashMap<(u64, u64), PathBuf> = HashMap::new();
+    let mut pending = vec![PathBuf::from(".")];
+    while let Some(path) = pending.pop() {
+        let mut found = look(top, path)?;
+        if found.kind().is_dir() {
+            let mut names = names(top, &found.path)?;
+            names.sort_unstable_by(|a, b| b.cmp(a)); // the first is taken from the end
+            let below = |name: OsString| match found.path.as_os_str() == "." {
+                true => PathBuf::from(name),
+                false => found.path.join(name),
+            };
+            pending.extend(names.into_iter().map(below));
+        } else if found.stat.st_nlink > 1 {
+            let file = (found.stat.st_dev, found.stat.st_ino);
+            match first_names.get(&file) {
+                Some(first) => found.same_as = Some(first.clone()),
+                None => drop(first_names.insert(file, found.path.clone())),
+            }
+        }
+        if found.kind().is_file() && found.same_as.is_none() {
+            let content = open(top, &found.path, OFlags::RDONLY | OFlags::NONBLOCK);
+            found.content = Some(content.map_err(failed("open", &found.path))?);
+        }
+        see(found)?;
+    }
+    Ok(())
+}
+
+fn look(top: BorrowedFd<'_>, path: PathBuf) -> Result<Found, WalkError> {
+    let fd = open(top, &path, OFlags::PATH).map_err(failed("open", &path))?;
+    let stat = rustix::fs::fstat(&fd).map_err(|errno| failed("stat", &path)(errno.into()))?;
+    let kind = FileType::from_raw_mode(stat.st_mode);
+    let target = match kind.is_symlink() {
+        true => {
+            let target = rustix::fs::readlinkat(&fd, "", Vec::new());
+            Some(target.map_err(|errno| failed("read the link", &path)(errno.into()))?.into_bytes())
+        }
+        false => None,
+    };
+    let attributes = attributes(top, &path, &fd, kind)
+        .map_err(failed("read the extended attributes of", &path))?;
+    Ok(Found { path, stat, attributes, target, same_as: None, content: None })
+}
+
+fn names(top: BorrowedFd<'_>, path: &Path) -> Result<Vec<OsString>, WalkError> {
+    let dir = open(top, path, OFlags::RDONLY | OFlags::DIRECTORY).map_err(failed("open", path))?;
+    let read = || -> io::Result<Vec<OsString>> {
+        let mut names = Vec::new();
+        for entry in Dir::read_from(&dir)? {
+            let name = entry?.file_name().to_bytes().to_vec();
+            if name != b"." && name != b".." {
+                names.push(OsString::from_vec(name));
+            }
+        }
+        Ok(names)
+    };
+    read().map_err(failed("read", path))
+}
+
+/// The attributes of a file, reached through its parent's descriptor: links have some, too.
+fn attributes(
+    top: BorrowedFd<'_>,
+    path: &Path,
+    fd: &OwnedFd,
+    kind: FileType,
+) -> io::Result<Attributes> {
+    let (parent, name);
+    let by_path = if kind.is_symlink() {
+        parent = open(
+            top,
+            path.parent().filter(|p| p != &Path::new("")).unwrap_or(Path::new(".")),
+            OFlags::PATH,
+        )?;
+        name = path.file_name().unwrap_or(OsStr::new("."));
+        PathBuf::from(format!("/proc/self/fd/{}", parent.as_raw_fd())).join(name)
+    } else {
+        PathBuf::from(format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd()))
+    };
+    // A link of the image is the last component, and not followed; the descriptor's own link is.
+    attributes_at(&by_path, !kind.is_symlink())
+}
+
+/// The attributes of what is at `path`, but its label, which is the mount's, and overlay's own.
+pub(super) fn attributes_at(path: &Path, follow: bool) -> io::Result<Attributes> {
+    let length = match follow {
+        true => rustix::fs::listxattr_query(path)?,
+        false => rustix::fs::llistxattr_query(path)?,
+    };
+    let mut names = vec![0; length];
+    if length > 0 {
+        let read = match follow {
+            true => rustix::fs::listxattr(path, &mut names)?,
+            false => rustix::fs::llistxattr(path, &mut names)?,
+        };
+        names.truncate(read);
+    }
+    let mut attributes = Attributes::new();
+    for name in names.split(|&byte| byte == 0).filter(|name| !name.is_empty()) {
+        if name == b"security.selinux" || name.starts_with(b"trusted.overlay.") {
+            continue;
+        }
+        let os = OsStr::from_bytes(name);
+        // Larger than any value that the kernel keeps (XATTR_SIZE_MAX).
+        let mut value = vec![0; 64 << 10];
+        let length = match follow {
+            true => rustix::fs::getxattr(path, os, &mut value)?,
+            false => rustix::fs::lgetxattr(path, os, &mut value)?,
+        };
+        value.truncate(length);
+        attributes.push((name.to_vec(), value));
+    }
+    attributes.sort_unstable();
+    Ok(attributes)
+}
+
+fn open(top: BorrowedFd<'_>, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
+    let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+    Ok(rustix::fs::openat2(top, path, flags, Mode::empty(), resolve)?)
+}
+
+fn failed(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> WalkError {
+    let path = path.to_owned();
+    move |source| WalkError { step, path, source }
+}

@@ -1,0 +1,60 @@
+//! Questions to the loaded policy. The kernel answers them from what it enforces, also where it only records.
+
+use std::ffi::CString;
+
+use selinux::{SecurityClass, SecurityContext};
+
+use super::LabelError;
+use crate::log::chain;
+
+/// Whether the loaded policy knows the context.
+///
+/// # Errors
+/// [`LabelError::Unknown`], also where this process may not ask.
+pub fn known(field: &'static str, label: &str) -> Result<(), LabelError> {
+    let unknown = || LabelError::Unknown { field, label: label.to_owned() };
+    let text = CString::new(label).map_err(|_| unknown())?;
+    match SecurityContext::from_c_str(&text, true).check() {
+        Some(true) => Ok(()),
+        _ => Err(unknown()),
+    }
+}
+
+/// The loaded policy's answer.
+#[derive(Debug)]
+pub struct Answer {
+    /// What is allowed.
+    pub allowed: Vec<&'static str>,
+    /// What is denied. A permission that the policy does not define is in neither.
+    pub denied: Vec<&'static str>,
+}
+
+/// What `process` may do with an object of the class and label, of some permissions.
+///
+/// # Errors
+/// [`LabelError::Ask`].
+pub fn ask(
+    process: &str,
+    label: &str,
+    class: &'static str,
+    permissions: &[&'static str],
+) -> Result<Answer, LabelError> {
+    let fail = |why: String| {
+        let (process, label) = (process.to_owned(), label.to_owned());
+        LabelError::Ask { process, label, class, why }
+    };
+    let number = SecurityClass::from_name(class).map_err(|e| fail(chain(&e)))?;
+    let bit = |name: &&'static str| Some((*name, number.access_vector_bit(name).ok()?));
+    let bits: Vec<_> = permissions.iter().filter_map(bit).collect();
+    let all = bits.iter().fold(0, |all, (_, bit)| all | bit);
+    let [Ok(process), Ok(object)] = [process, label].map(CString::new) else {
+        return Err(fail("a label has a NUL".to_owned()));
+    };
+    let decision = SecurityContext::from_c_str(&process, true)
+        .query_access_decision(&SecurityContext::from_c_str(&object, true), number, all)
+        .map_err(|e| fail(chain(&e)))?;
+    let (allowed, denied): (Vec<_>, Vec<_>) =
+        bits.iter().partition(|(_, bit)| decision.allowed & bit != 0);
+    let names = |bits: Vec<&(&'static str, _)>| bits.iter().map(|(name, _)| *name).collect();
+    Ok(Answer { allowed: names(allowed), denied: names(denied) })
+}

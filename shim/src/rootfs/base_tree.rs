@@ -1,0 +1,98 @@
+//! A base's files, for who reads all of them: verification and export.
+
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::Flock;
+use rustix::fs::{Mode, OFlags};
+use sharedroot_dm::{Phase, Pool, VolumeName};
+
+use super::base::sealed;
+use super::{RootfsError, Storage, file};
+use crate::image::BaseKey;
+use crate::mount::{self, Detached};
+
+/// A base's tree, open for reading. The base is not removed as long as this value lives.
+#[derive(Debug)]
+pub struct BaseTree {
+    // Released from the top: the descriptor, the mount, then the device.
+    top: OwnedFd,
+    _mount: Option<Detached>,
+    active: Active,
+    _lock: Flock<File>,
+}
+
+/// The base's device, deactivated with this value if it was activated for it.
+#[derive(Debug)]
+struct Active {
+    pool: Pool,
+    name: VolumeName,
+    device: PathBuf,
+    before: bool,
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        if !self.before
+            && let Err(error) = self.pool.deactivate(&self.name)
+        {
+            tracing::warn!("{error}");
+        }
+    }
+}
+
+impl Storage {
+    /// Opens a base where it is mounted, or mounts it where nobody else sees it.
+    ///
+    /// # Errors
+    /// [`RootfsError::NoBase`], or what failed of the pool or the mount.
+    pub fn open_base(&self, key: &BaseKey) -> Result<BaseTree, RootfsError> {
+        let lock = self.lock_base(key)?;
+        let pool = self.active_pool()?;
+        let name = Self::base_volume(key)?;
+        let ready = pool.volume(&name)?.filter(|volume| volume.phase == Phase::Ready);
+        let before = ready.ok_or_else(|| RootfsError::NoBase { key: key.clone() })?.active;
+        let device = pool.activate(&name)?.device;
+        let active = Active { pool, name, device, before };
+        let at = self.base_mount(key);
+        let open = |dir: BorrowedFd<'_>, path: &Path| {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            rustix::fs::openat(dir, path, flags, Mode::empty())
+                .map_err(|errno| file("open", &at)(errno.into()))
+        };
+        let mount = match mount::device_mounted_at(&at) {
+            Some(_) => None,
+            None => Some(sealed(key, &active.device, self.label_for_a_look()?)?),
+        };
+        let top = match &mount {
+            Some(mount) => open(mount.as_fd(), Path::new("."))?,
+            None => open(rustix::fs::CWD, &at)?,
+        };
+        Ok(BaseTree { top, _mount: mount, active, _lock: lock })
+    }
+}
+
+impl BaseTree {
+    /// The top of the tree.
+    #[must_use]
+    pub fn top(&self) -> BorrowedFd<'_> {
+        self.top.as_fd()
+    }
+
+    /// The base's block device.
+    #[must_use]
+    pub fn device(&self) -> &Path {
+        &self.active.device
+    }
+
+    /// Bytes of the file system that are in use, its own included.
+    ///
+    /// # Errors
+    /// [`RootfsError::File`].
+    pub fn used(&self) -> Result<u64, RootfsError> {
+        let stat = rustix::fs::fstatvfs(&self.top)
+            .map_err(|errno| file("statvfs", &self.active.device)(errno.into()))?;
+        Ok((stat.f_blocks - stat.f_bfree) * stat.f_frsize)
+    }
+}

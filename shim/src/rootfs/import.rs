@@ -1,0 +1,133 @@
+//! The base of an image that comes from outside of any engine, made under the same lock as an engine's.
+
+use std::fs::{self, DirBuilder};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use sharedroot_dm::{Phase, Pool};
+
+use super::{RootfsError, Storage, file};
+use crate::image::catalog::{Facts, TreeFacts};
+use crate::image::{self, BaseKey, Image, ImportError, Importable, tree_digest};
+
+/// What became of an import.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Imported {
+    /// The base.
+    pub key: BaseKey,
+    /// It was there before.
+    pub was_there: bool,
+}
+
+impl Storage {
+    /// Makes the base of an image in an archive or a layout, unless it is there. `passed` hears how many stored bytes have
+    /// been read.
+    ///
+    /// # Errors
+    /// [`RootfsError`]; nothing is left of what was begun.
+    pub fn import_image(
+        &self,
+        image: &Importable,
+        passed: impl FnMut(u64),
+    ) -> Result<Imported, RootfsError> {
+        let key = image.key();
+        let unpack = |scratch: &Path| Ok(image.unpack(scratch, passed)?);
+        self.import(&key, unpack, |_| Ok(()))
+    }
+
+    /// Makes the base of a directory that is a whole root.
+    ///
+    /// # Errors
+    /// [`RootfsError`]; nothing is left of what was begun.
+    pub fn import_directory(&self, source: &Path) -> Result<Imported, RootfsError> {
+        let before = image::import::directory(source)?;
+        let key = before.key.clone();
+        let unchanged = |key: &BaseKey| match image::import::directory(source)?.key == *key {
+            true => Ok(()),
+            false => Err(ImportError::Changed { path: source.to_owned() }.into()),
+        };
+        self.import(&key, |_| Ok(before), unchanged)
+    }
+
+    fn import(
+        &self,
+        key: &BaseKey,
+        layers: impl FnOnce(&Path) -> Result<Image, RootfsError>,
+        still_good: impl FnOnce(&BaseKey) -> Result<(), RootfsError>,
+    ) -> Result<Imported, RootfsError> {
+        self.sweep_imports();
+        let pool = Pool::open(&self.pool)?;
+        let _single_flight = self.lock_base(key)?;
+        let name = Self::base_volume(key)?;
+        if pool.volume(&name)?.is_some_and(|volume| volume.phase == Phase::Ready) {
+            return Ok(Imported { key: key.clone(), was_there: true });
+        }
+        let unpacked = Scratch::make(self.imports().join(key.to_string()))?;
+        let image = layers(&unpacked.0)?;
+        let (volume, tree) = self.fill_base(&pool, &image)?;
+        // Of what the base was made from: `image verify` then compares two things and not one with itself.
+        let digest = tree_digest(tree.root())?;
+        drop(tree);
+        still_good(key)?;
+        let facts = Facts { tree: Some(TreeFacts::now(digest, true)), ..Facts::of(&image) };
+        self.change_catalog(|catalog| catalog.describe(key, facts))?;
+        volume.seal()?;
+        Ok(Imported { key: key.clone(), was_there: false })
+    }
+
+    /// Where layers are unpacked: on the disk of the state directory, for an image may be larger than memory.
+    fn imports(&self) -> PathBuf {
+        self.pool.state_dir.join("imports")
+    }
+
+    /// Removes what killed imports have left. An import that runs holds its base's lock.
+    pub fn sweep_imports(&self) -> Vec<PathBuf> {
+        let mut removed = Vec::new();
+        let Ok(entries) = fs::read_dir(self.imports()) else { return removed };
+        for entry in entries.flatten() {
+            let key = entry.file_name().to_str().and_then(|name| name.parse::<BaseKey>().ok());
+            if let Some(Ok(Some(_nobodys))) = key.map(|key| self.try_lock_base(&key)) {
+                match fs::remove_dir_all(entry.path()) {
+                    Ok(()) => removed.push(entry.path()),
+                    Err(error) => tracing::warn!("remove {}: {error}", entry.path().display()),
+                }
+            }
+        }
+        let _ = fs::remove_dir(self.imports());
+        removed
+    }
+}
+
+/// A directory for layers, removed with this value.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn make(path: PathBuf) -> Result<Self, RootfsError> {
+        match fs::remove_dir_all(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(file("remove the old", &path)(error));
+            }
+            _ => {}
+        }
+        // Layers hold set-uid programs of strangers: only root may come near them.
+        let mut builder = DirBuilder::new();
+        builder.recursive(true).mode(0o700).create(&path).map_err(file("make", &path))?;
+        let path = path.canonicalize().map_err(file("resolve", &path))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let removed = fs::remove_dir_all(&self.0);
+        let removed = removed.and_then(|()| match self.0.parent().map(fs::remove_dir) {
+            // Another import runs.
+            Some(Err(error)) if error.kind() != ErrorKind::DirectoryNotEmpty => Err(error),
+            _ => io::Result::Ok(()),
+        });
+        if let Err(error) = removed {
+            tracing::warn!("remove the unpacked layers {}: {error}", self.0.display());
+        }
+    }
+}

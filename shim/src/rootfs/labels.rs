@@ -1,0 +1,100 @@
+//! The labels of roots, and bases whose mount has another label than a new one would get: the policy or the configuration
+//! changed since.
+//!
+//! A file system has one label as long as it is mounted anywhere, and containers share it. So a base keeps its label while
+//! containers have it, and what is put above it takes that label, too. `gc` unmounts it when no container has it, and the
+//! next one mounts it under the new label. `create` on a mounted base asks nothing of this.
+
+use std::path::Path;
+
+use super::{RootfsError, Storage};
+use crate::image::BaseKey;
+use crate::label::{self, MountLabel, SharedLabel};
+use crate::mount::Setting;
+use crate::record::{self, Record, Rootfs};
+
+/// The label of all that is in a file system; it belongs to the superblock.
+pub(super) fn context(label: &MountLabel) -> Setting<'_> {
+    Setting::Value("context", label.as_context())
+}
+
+/// The label of what is mounted at `path`, where SELinux is on: that of the mount, whatever the policy or the configuration
+/// say by now.
+pub(super) fn label_at(path: &Path) -> Result<Option<MountLabel>, RootfsError> {
+    Ok(label::enabled().then(|| MountLabel::of_file(path)).transpose()?)
+}
+
+/// A mounted base with another label than the shared one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mislabelled {
+    /// The base.
+    pub key: BaseKey,
+    /// The label of its mount.
+    pub label: MountLabel,
+    /// Whether a container has it.
+    pub used: bool,
+}
+
+impl Storage {
+    /// The label for new mounts of bases, where SELinux is on.
+    ///
+    /// # Errors
+    /// [`RootfsError::SharedLabel`] for what the administrator gave, [`RootfsError::NoSharedLabel`] for the policy's.
+    pub fn shared_label(&self) -> Result<Option<SharedLabel>, RootfsError> {
+        if !label::enabled() {
+            return Ok(None);
+        }
+        let given = self.shared_label.as_ref();
+        SharedLabel::choose(given).map(Some).map_err(match given {
+            Some(_) => RootfsError::SharedLabel,
+            None => RootfsError::NoSharedLabel,
+        })
+    }
+
+    /// The same for a mount that no container sees: one without a label where the policy names none, for then no container
+    /// shares the base meanwhile.
+    pub(super) fn label_for_a_look(&self) -> Result<Option<SharedLabel>, RootfsError> {
+        match self.shared_label() {
+            Err(RootfsError::NoSharedLabel(_)) => Ok(None),
+            label => label,
+        }
+    }
+
+    /// The mounted bases that have another label than the one that is right now.
+    ///
+    /// # Errors
+    /// [`RootfsError`], also where there is no usable shared label now.
+    pub fn mislabelled(&self) -> Result<Vec<Mislabelled>, RootfsError> {
+        let Some(right) = self.shared_label()? else { return Ok(Vec::new()) };
+        let mut all = Vec::new();
+        for key in self.mounted_bases()? {
+            let of_mount = label_at(&self.base_mount(&key))?;
+            if let Some(label) = of_mount.filter(|label| label != right.as_mount_label()) {
+                let used = self.is_used(&key)?;
+                all.push(Mislabelled { key, label, used });
+            }
+        }
+        Ok(all)
+    }
+
+    /// Unmounts those that no container has, and returns all; `dry_run` unmounts none. A container that was just being
+    /// created from one fails, or mounts it anew.
+    ///
+    /// # Errors
+    /// The first [`RootfsError`].
+    pub fn unmount_mislabelled(&self, dry_run: bool) -> Result<Vec<Mislabelled>, RootfsError> {
+        let all = self.mislabelled()?;
+        for base in all.iter().filter(|base| !base.used && !dry_run) {
+            self.unmount_unused(&base.key)?;
+        }
+        Ok(all)
+    }
+
+    /// Whether a container has the base's mount.
+    pub(super) fn is_used(&self, key: &BaseKey) -> Result<bool, RootfsError> {
+        let key = key.to_string();
+        let has =
+            |record: &Record| matches!(&record.rootfs, Rootfs::Shared { base, .. } if *base == key);
+        Ok(record::any(&self.pool.run_dir, has)?)
+    }
+}

@@ -1,0 +1,74 @@
+//! Where in a container a path leads: every link of the image resolved as below the root, also one
+//! whose target is missing.
+//!
+//! The kernel resolves only what exists. A mount is made where a dangling link points, too
+//! (path_resolution(7) for the rules, runc and crun for the custom).
+
+use std::ffi::OsString;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+
+/// As in the kernel.
+const MOST_LINKS: usize = 40;
+
+/// Absolute and without `..`.
+pub(super) fn is_plain(path: &Path) -> bool {
+    path.is_absolute() && !path.components().any(|part| part == Component::ParentDir)
+}
+
+/// Whether `path` is there by that very name, without a link on the way: then it leads nowhere else.
+pub(super) fn stands(top: impl AsFd, path: &Path) -> bool {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
+    is_plain(path) && openat2(top, path, flags, Mode::empty(), resolve).is_ok()
+}
+
+/// Resolves `path` below `top` into an absolute path without dots, and without links but those that have no end. It need not
+/// exist.
+///
+/// `None` where the way leads through a place that `covered` names: what lies over it is not known here.
+pub(super) fn landing(
+    top: impl AsFd,
+    path: &Path,
+    covered: impl Fn(&Path) -> bool,
+) -> Option<PathBuf> {
+    let names = |path: &Path| path.components().rev().map(|c| c.as_os_str().to_owned()).collect();
+    let (mut at, mut rest, mut links): (_, Vec<_>, _) = (PathBuf::from("/"), names(path), 0);
+    while let Some(name) = rest.pop() {
+        match Path::new(&name).components().next() {
+            Some(Component::ParentDir) => {
+                at.pop();
+            }
+            Some(Component::Normal(_)) => {
+                let next = at.join(&name);
+                match link(&top, &next).filter(|_| links < MOST_LINKS) {
+                    Some(target) => {
+                        links += 1;
+                        if target.is_absolute() {
+                            at = PathBuf::from("/");
+                        }
+                        let more: Vec<_> = names(&target);
+                        rest.extend(more);
+                    }
+                    None => at = next,
+                }
+                if covered(&at) {
+                    return None;
+                }
+            }
+            _ => {}
+        }
+    }
+    Some(at)
+}
+
+/// The target of the link at `path`, whose directory has no links in it.
+fn link(top: impl AsFd, path: &Path) -> Option<PathBuf> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let open = openat2(top, path, flags, Mode::empty(), ResolveFlags::IN_ROOT).ok()?;
+    let target = rustix::fs::readlinkat(open, "", Vec::new()).ok()?;
+    Some(OsString::from_vec(target.into_bytes()).into())
+}

@@ -1,0 +1,132 @@
+//! A durable note of each private rootfs: whose it is, and where its changes belong.
+//!
+//! The records are under `/run` and end with the host's uptime; a snapshot does not. So that nothing
+//! which a container wrote is lost by a power cut, a note lies beside the store from before the
+//! snapshot is taken until its changes are the engine's. A snapshot without a note has nothing to
+//! give back.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sharedroot_dm::VolumeName;
+
+use super::private::PREFIX;
+use super::{RootfsError, Storage, file};
+use crate::record::{self, private_dir};
+
+/// What is known of a private rootfs when its record is gone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Note {
+    /// The container ID.
+    pub id: String,
+    /// Where its engine mounts its overlay.
+    pub root_path: PathBuf,
+    /// The overlay's upper directory: this container's alone, also where an ID is used again.
+    pub upper: PathBuf,
+    /// The key of the base.
+    pub base: String,
+    /// The snapshot's label, without which it cannot be mounted beside a mount that is left.
+    pub label: Option<String>,
+}
+
+impl Storage {
+    fn note_path(&self, volume: &VolumeName) -> PathBuf {
+        self.pool.state_dir.join(format!("{volume}.json"))
+    }
+
+    /// Writes the note, whole or not at all. The store's next write brings the name to the disk, too.
+    ///
+    /// # Errors
+    /// [`RootfsError::File`], [`RootfsError::Record`].
+    pub(super) fn write_note(&self, volume: &VolumeName, note: &Note) -> Result<(), RootfsError> {
+        private_dir(&self.pool.state_dir)?;
+        let path = self.note_path(volume);
+        let text = serde_json::to_vec(note).map_err(io::Error::other);
+        text.and_then(|text| record::replace(&path, &text)).map_err(file("write", &path))
+    }
+
+    /// The note of a snapshot; none if it has nothing to give back.
+    ///
+    /// # Errors
+    /// [`RootfsError::File`], also for a file that is no note.
+    pub(super) fn read_note(&self, volume: &VolumeName) -> Result<Option<Note>, RootfsError> {
+        let path = self.note_path(volume);
+        match fs::read(&path) {
+            Ok(text) => serde_json::from_slice(&text)
+                .map(Some)
+                .map_err(|error| file("read the note", &path)(io::Error::other(error))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(file("read the note", &path)(error)),
+        }
+    }
+
+    /// The volumes that have a note.
+    ///
+    /// # Errors
+    /// [`RootfsError::File`].
+    pub(super) fn noted_volumes(&self) -> Result<Vec<VolumeName>, RootfsError> {
+        let dir = &self.pool.state_dir;
+        let mut noted = Vec::new();
+        for entry in fs::read_dir(dir).map_err(file("list", dir))? {
+            let name = entry.map_err(file("list", dir))?.file_name();
+            let name = name.to_str().and_then(|name| name.strip_suffix(".json"));
+            noted.extend(name.filter(|n| n.starts_with(PREFIX)).and_then(|n| n.parse().ok()));
+        }
+        Ok(noted)
+    }
+
+    /// Removes the note; that it is gone is no error.
+    ///
+    /// # Errors
+    /// [`RootfsError::File`].
+    pub(super) fn remove_note(&self, volume: &VolumeName) -> Result<(), RootfsError> {
+        let path = self.note_path(volume);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(file("remove", &path)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Note {
+    /// Whether the container's upper directory is gone, and with it whatever could want the changes.
+    /// True only when that is certain.
+    pub(super) fn is_obsolete(&self) -> bool {
+        // A store that is not mounted is not a container that was removed.
+        let exists = |path: &Path| fs::symlink_metadata(path).map(drop);
+        let gone =
+            |path: &Path| exists(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+        let store = self.upper.ancestors().nth(2);
+        gone(&self.upper) && store.is_some_and(|store| exists(store).is_ok())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_reads_back_and_knows_when_nobody_wants_the_changes() {
+        let dir = std::env::temp_dir().join(format!("sharedroot-note-{}", std::process::id()));
+        let upper = dir.join("overlay2/layer/diff");
+        fs::create_dir_all(&upper).unwrap();
+        let label = Some("system_u:object_r:container_file_t:s0:c1,c2".to_owned());
+        let (root_path, base) = (dir.join("overlay2/layer/merged"), "base".to_owned());
+        let note = Note { id: "c1".into(), root_path, upper: upper.clone(), base, label };
+        let text = serde_json::to_vec(&note).unwrap();
+        assert_eq!(serde_json::from_slice::<Note>(&text).unwrap(), note);
+
+        assert!(!note.is_obsolete());
+        fs::remove_dir_all(dir.join("overlay2/layer")).unwrap();
+        assert!(note.is_obsolete());
+        // A store that is not mounted says nothing of its containers.
+        fs::remove_dir(dir.join("overlay2")).unwrap();
+        assert!(!note.is_obsolete());
+        fs::remove_dir(dir).unwrap();
+    }
+}

@@ -1,0 +1,106 @@
+//! A pool without room: what has to wait until it has some, and what can go to make some.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use sharedroot_dm::{Bytes, Error, Pool, PoolMode};
+
+use super::{RootfsError, Storage, file};
+use crate::image::JOURNAL_BLOCKS;
+
+/// Where the superblock of ext4 has the features that a kernel must know, and that the journal holds what is nowhere else
+/// (Documentation/filesystems/ext4/super.rst).
+const INCOMPATIBLE: u64 = 1024 + 0x60;
+const RECOVER: u32 = 0x4;
+
+/// Whether the file system on `device` was not unmounted, or could not be written when it was.
+///
+/// # Errors
+/// [`RootfsError::File`].
+pub(super) fn needs_replay(device: &Path) -> Result<bool, RootfsError> {
+    let mut features = [0; 4];
+    let read = File::open(device).and_then(|disk| disk.read_exact_at(&mut features, INCOMPATIBLE));
+    read.map_err(file("read the superblock of", device))?;
+    Ok(u32::from_le_bytes(features) & RECOVER != 0)
+}
+
+/// Sees to it that a journal can be replayed onto a volume of `pool`. Where the pool ends in the middle the kernel empties
+/// the journal all the same, and what it held is lost.
+///
+/// # Errors
+/// One that [`is_full`] knows; nothing has changed.
+pub(super) fn make_room_for_replay(pool: &Pool) -> Result<(), RootfsError> {
+    let status = pool.status()?;
+    // At most each block of a journal goes to a block of the pool that is not there yet.
+    let most = Bytes(JOURNAL_BLOCKS * status.block.0);
+    let free = status.data.map_or(0, |data| data.total - data.used);
+    if status.mode == PoolMode::ReadWrite && free >= JOURNAL_BLOCKS {
+        return Ok(());
+    }
+    Ok(pool.make_room(most)?)
+}
+
+/// Whether it was for want of room in the pool.
+pub(super) fn is_full(error: &Error) -> bool {
+    matches!(error, Error::Full { .. } | Error::TooSmall { .. })
+}
+
+impl Storage {
+    /// Does what takes room, once more if the pool had none and some could be made.
+    ///
+    /// # Errors
+    /// [`RootfsError`].
+    pub(super) fn with_room<T>(
+        &self,
+        pool: &Pool,
+        act: impl Fn() -> Result<T, Error>,
+    ) -> Result<T, RootfsError> {
+        match act() {
+            Err(error) if is_full(&error) && self.reclaim(pool)? => Ok(act()?),
+            done => Ok(done?),
+        }
+    }
+
+    /// Deletes the snapshots whose changes waited for room until nobody wanted them any more. True if there were any.
+    fn reclaim(&self, pool: &Pool) -> Result<bool, RootfsError> {
+        let mut any = false;
+        for name in self.noted_volumes()? {
+            if !self.read_note(&name)?.is_some_and(|note| note.is_obsolete()) {
+                continue;
+            }
+            match pool.delete(&name) {
+                Ok(_) => {
+                    self.remove_note(&name)?;
+                    any = true;
+                }
+                Err(error) => tracing::debug!("{error}"),
+            }
+        }
+        Ok(any)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn a_file_system_says_whether_its_journal_must_be_replayed() {
+        let name = format!("sharedroot-replay-{}", std::process::id());
+        let image = std::env::temp_dir().join(name);
+        File::create(&image).unwrap().set_len(8 << 20).unwrap();
+        let run = |program: &str, words: &[&str]| {
+            let done = Command::new(program).args(words).arg(&image).status().unwrap();
+            assert!(done.success(), "{program} {words:?}");
+        };
+        run("mke2fs", &["-q", "-t", "ext4"]);
+        assert!(!needs_replay(&image).unwrap());
+        run("debugfs", &["-w", "-R", "feature needs_recovery"]);
+        assert!(needs_replay(&image).unwrap());
+        std::fs::remove_file(&image).unwrap();
+        assert!(needs_replay(&image).is_err());
+    }
+}

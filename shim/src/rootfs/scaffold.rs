@@ -1,0 +1,226 @@
+//! Scaffolds: read-only overlays that add missing mount points above a base.
+//!
+//! There is one for each base and set of missing mount points, mounted below the run directory and shared by all containers
+//! of that shape, whose records name it. Files are the base's own, and so is their page cache. The last container takes it
+//! away. That needs no more care than this: a container that runs has a bind of its own, which stays.
+
+use std::fmt;
+use std::fs::DirBuilder;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use sha2::{Digest, Sha256};
+
+use super::base::MountedBase;
+use super::labels::{context, label_at};
+use super::needs::{Kind, Missing};
+use super::skeleton::raise;
+use super::{RootfsError, Storage, file};
+use crate::image::BaseKey;
+use crate::mount::{self, Detached};
+use crate::record::{self, Record, Rootfs};
+
+/// Tells the scaffolds of one base apart: a digest of what they add, as 32 hexadecimal digits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScaffoldName(String);
+
+/// A text that is no name of a scaffold.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no scaffold's name (32 lower-case hexadecimal digits)")]
+pub struct NotAScaffold(String);
+
+impl ScaffoldName {
+    /// The same for the same set, whoever asks.
+    fn of(missing: &[Missing]) -> Self {
+        let mut hash = Sha256::new();
+        for Missing { path, kind } in missing {
+            hash.update(match kind {
+                Kind::Directory => b"d",
+                Kind::File => b"f",
+            });
+            hash.update(path.as_os_str().as_bytes());
+            hash.update([0]);
+        }
+        Self(hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect())
+    }
+}
+
+impl fmt::Display for ScaffoldName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for ScaffoldName {
+    type Err = NotAScaffold;
+
+    fn from_str(text: &str) -> Result<Self, NotAScaffold> {
+        let digits = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        let fine = digits && text.len() == 32;
+        fine.then(|| Self(text.to_owned())).ok_or_else(|| NotAScaffold(text.to_owned()))
+    }
+}
+
+impl Storage {
+    /// The directory of all scaffolds.
+    pub(super) fn scaffolds(&self) -> PathBuf {
+        self.pool.run_dir.join("scaffold")
+    }
+
+    fn scaffolds_of(&self, key: &BaseKey) -> PathBuf {
+        self.scaffolds().join(key.to_string())
+    }
+
+    /// A bind of the scaffold that adds `missing` to the base, which is mounted if this is its first container. `intend`
+    /// records that the container has it: from then on nobody takes it away.
+    ///
+    /// Where it is mounted already these are one statx(2) and one open_tree(2), without a lock.
+    ///
+    /// # Errors
+    /// [`RootfsError`]; nothing is left of what was begun.
+    pub(super) fn scaffold(
+        &self,
+        base: &MountedBase<'_>,
+        below: &Detached,
+        missing: &[Missing],
+        intend: impl FnOnce(&ScaffoldName) -> Result<(), RootfsError>,
+    ) -> Result<(Detached, ScaffoldName), RootfsError> {
+        let name = ScaffoldName::of(missing);
+        intend(&name)?;
+        let at = self.scaffolds_of(base.key).join(name.to_string());
+        if let Some(device) = mount::device_mounted_at(&at)
+            && let Ok(bound) = mount::bind(&at)
+            && bound.device() == Some(device)
+        {
+            return Ok((bound, name));
+        }
+        // Nobody mounts or unmounts one of this base while we have its lock.
+        let _single_flight = self.lock_base(base.key)?;
+        if mount::device_mounted_at(&at).is_none() {
+            base.check()?;
+            let label = label_at(&base.at)?;
+            let options: Vec<_> = label.iter().map(context).collect();
+            let raised = raise(&[&base.at], below.as_fd(), missing, &self.scaffolds(), &options)?;
+            let made = DirBuilder::new().recursive(true).mode(0o700).create(&at);
+            made.map_err(file("create", &at))?;
+            raised.attach(&at)?.keep();
+        }
+        Ok((mount::bind(&at)?, name))
+    }
+
+    /// Takes a scaffold away that a record named and no other one does.
+    ///
+    /// # Errors
+    /// [`RootfsError`]; `gc` tries it again.
+    pub fn release_scaffold(&self, base: &str, scaffold: &str) -> Result<(), RootfsError> {
+        let (key, name) = (base.parse()?, scaffold.parse()?);
+        if !self.has_users(&key, &name)? {
+            self.take_down_unused(&key, &name)?;
+        }
+        Ok(())
+    }
+
+    /// Takes the scaffolds away that no record names: of a `delete` that died. Returns their names, each with its base;
+    /// `dry_run` takes none away.
+    ///
+    /// # Errors
+    /// The first [`RootfsError`].
+    pub fn take_down_forgotten(
+        &self,
+        dry_run: bool,
+    ) -> Result<Vec<(BaseKey, ScaffoldName)>, RootfsError> {
+        let mut forgotten = Vec::new();
+        for key in entries::<BaseKey>(&self.scaffolds())? {
+            for name in entries(&self.scaffolds_of(&key))? {
+                let taken = if dry_run {
+                    !self.has_users(&key, &name)?
+                } else {
+                    self.take_down_unused(&key, &name)?
+                };
+                if taken {
+                    forgotten.push((key.clone(), name));
+                }
+            }
+        }
+        Ok(forgotten)
+    }
+
+    fn has_users(&self, key: &BaseKey, name: &ScaffoldName) -> Result<bool, RootfsError> {
+        let (key, name) = (key.to_string(), name.to_string());
+        let uses = |record: &Record| match &record.rootfs {
+            Rootfs::Shared { base, scaffold } => *base == key && scaffold.as_ref() == Some(&name),
+            _ => false,
+        };
+        Ok(record::any(&self.pool.run_dir, uses)?)
+    }
+
+    /// The users are looked for again once nobody can mount it: a record is written before its scaffold is looked for.
+    fn take_down_unused(&self, key: &BaseKey, name: &ScaffoldName) -> Result<bool, RootfsError> {
+        let _single_flight = self.lock_base(key)?;
+        if self.has_users(key, name)? {
+            return Ok(false);
+        }
+        self.take_down(key, name)?;
+        Ok(true)
+    }
+
+    fn take_down(&self, key: &BaseKey, name: &ScaffoldName) -> Result<(), RootfsError> {
+        let of_base = self.scaffolds_of(key);
+        let at = of_base.join(name.to_string());
+        if mount::device_mounted_at(&at).is_some() {
+            mount::detach(&at)?;
+        }
+        let _ = std::fs::remove_dir(&at);
+        // Where it was the base's last.
+        let _ = std::fs::remove_dir(&of_base);
+        Ok(())
+    }
+
+    /// Takes all scaffolds of a base away: while they are mounted its device is busy. The caller holds the base's lock.
+    pub(super) fn take_down_all(&self, key: &BaseKey) -> Result<(), RootfsError> {
+        for name in entries(&self.scaffolds_of(key))? {
+            self.take_down(key, &name)?;
+        }
+        Ok(())
+    }
+}
+
+/// The names in a directory of ours; none where it is not there.
+pub(super) fn entries<T: FromStr>(dir: &std::path::Path) -> Result<Vec<T>, RootfsError> {
+    let list = match std::fs::read_dir(dir) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        list => list.map_err(file("list", dir))?,
+    };
+    let names = list.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    Ok(names.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_that_of_a_set() {
+        let one = |path: &str, kind| Missing { path: path.into(), kind };
+        let name = |missing: &[Missing]| ScaffoldName::of(missing).to_string();
+        let [a, b] = ["/a", "/b"].map(|path| one(path, Kind::Directory));
+        let both = name(&[a.clone(), b.clone()]);
+        assert_eq!(both.parse(), Ok(ScaffoldName::of(&[a.clone(), b.clone()])));
+        for other in [
+            vec![],
+            vec![a.clone()],
+            vec![b.clone()],
+            vec![one("/a", Kind::File), b],
+            vec![one("/ad/b", Kind::Directory)],
+        ] {
+            assert_ne!(name(&other), both, "{other:?}");
+        }
+        for bad in ["", "..", "../0123456789abcdef0123456789abc", &both[1..], &both.to_uppercase()]
+        {
+            assert!(bad.parse::<ScaffoldName>().is_err(), "{bad:?}");
+        }
+    }
+}

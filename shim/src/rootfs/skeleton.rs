@@ -1,0 +1,108 @@
+//! The uppermost layer of a scaffold: a tree in memory that holds the missing mount points and the directories that lead
+//! there, and nothing else.
+//!
+//! Where layers have the same directory, the uppermost one says what it looks like (Documentation/filesystems/overlayfs.rst,
+//! "merged directories"). So the skeleton's directories look like the image's.
+
+use std::collections::BTreeSet;
+use std::fs::{File, FileTimes, Permissions};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{
+    Mode, OFlags, ResolveFlags, XattrFlags, fgetxattr, flistxattr, fsetxattr, openat2,
+};
+use rustix::io::Errno;
+
+use super::needs::{Kind, Missing};
+use super::{RootfsError, file};
+use crate::mount::{self, Detached, Setting};
+
+/// Puts what is `missing` above `layers` (topmost first), whose merged tree is `below`. `place` is any directory outside of
+/// the layers; the host sees nothing of what is mounted there meanwhile.
+///
+/// # Errors
+/// [`RootfsError`]; nothing is left.
+pub(super) fn raise(
+    layers: &[&Path],
+    below: BorrowedFd<'_>,
+    missing: &[Missing],
+    place: &Path,
+    options: &[Setting<'_>],
+) -> Result<Detached, RootfsError> {
+    mount::apart(|| {
+        mount::tmpfs(&[Setting::Value("mode", "0755")])?.attach(place)?.keep();
+        fill(place, below, missing)?;
+        let all: Vec<_> = std::iter::once(place).chain(layers.iter().copied()).collect();
+        Ok(mount::layers(&all, options)?)
+    })?
+}
+
+/// Makes the tree in the empty directory `top`. No component of what is missing is a link, and nobody else writes here.
+fn fill(top: &Path, below: BorrowedFd<'_>, missing: &[Missing]) -> Result<(), RootfsError> {
+    let mut dirs = BTreeSet::from([Path::new("/")]);
+    for one in missing {
+        dirs.extend(one.path.ancestors().skip(1));
+    }
+    dirs.extend(missing.iter().filter(|one| one.kind == Kind::Directory).map(|one| &*one.path));
+    // From the top down: a path sorts after those that lead to it. The top is there.
+    for dir in dirs.iter().skip(1) {
+        let path = inside(top, dir);
+        std::fs::create_dir(&path).map_err(file("make the mount point", &path))?;
+    }
+    for one in missing.iter().filter(|one| one.kind == Kind::File) {
+        let path = inside(top, &one.path);
+        File::create_new(&path).map_err(file("make the mount point", &path))?;
+    }
+    // After all of them are made, for that changes the times of their directories.
+    for dir in dirs {
+        let path = inside(top, dir);
+        let flags = (OFlags::DIRECTORY | OFlags::NOFOLLOW).bits().cast_signed();
+        let own = File::options().read(true).custom_flags(flags).open(&path);
+        let own = own.map_err(file("open the mount point", &path))?;
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        match openat2(below, dir, flags, Mode::empty(), resolve) {
+            Ok(image) => {
+                copy(&File::from(image), &own).map_err(file("copy what is set on", dir))?
+            }
+            Err(Errno::NOENT) => own
+                .set_permissions(Permissions::from_mode(0o755))
+                .map_err(file("set the mode of", &path))?,
+            Err(errno) => return Err(file("open the image's", dir)(errno.into())),
+        }
+    }
+    Ok(())
+}
+
+fn inside(top: &Path, path: &Path) -> PathBuf {
+    top.join(path.strip_prefix("/").unwrap_or(path))
+}
+
+/// Owner, mode, attributes and times of a directory.
+fn copy(from: &File, to: &File) -> std::io::Result<()> {
+    let found = from.metadata()?;
+    fchown(to, Some(found.uid()), Some(found.gid()))?;
+    to.set_permissions(found.permissions())?;
+    for name in attributes(from)? {
+        let mut value = vec![0; LONGEST_VALUE];
+        let length = fgetxattr(from, &*name, &mut value)?;
+        fsetxattr(to, &*name, &value[..length], XattrFlags::empty())?;
+    }
+    to.set_times(FileTimes::new().set_accessed(found.accessed()?).set_modified(found.modified()?))
+}
+
+/// XATTR_SIZE_MAX
+const LONGEST_VALUE: usize = 65_536;
+
+/// The names of extended attributes, without those of security modules, which have rules of their own, and overlay's, which
+/// are about the layer that has them.
+fn attributes(of: &File) -> std::io::Result<Vec<Vec<u8>>> {
+    let mut names = vec![0; LONGEST_VALUE];
+    let length = flistxattr(of.as_fd(), &mut names)?;
+    let names = names[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty());
+    let own =
+        |name: &&[u8]| !name.starts_with(b"security.") && !name.starts_with(b"trusted.overlay.");
+    Ok(names.filter(own).map(<[u8]>::to_vec).collect())
+}

@@ -1,0 +1,198 @@
+//! What a private rootfs changed goes back to the engine, before the snapshot goes.
+//!
+//! The engine's overlay lies below our mount. It is written through its own mount, so that whiteouts
+//! and opaque directories are the kernel's affair, and by one process at a time.
+
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use nix::fcntl::{Flock, FlockArg};
+use sharedroot_dm::{Phase, Pool, VolumeName};
+
+use super::note::Note;
+use super::room::{make_room_for_replay, needs_replay};
+use super::{RootfsError, Storage, file};
+use crate::image::{self, changes};
+use crate::label::{MountLabel, enabled};
+use crate::mount::{self, Detached, Setting};
+
+/// The file system of a snapshot, mounted nowhere.
+pub(super) fn detached_snapshot(
+    device: &Path,
+    label: Option<&str>,
+) -> Result<Detached, RootfsError> {
+    // An idle snapshot writes almost nothing, for the inode tables of a base are never initialised, and keeps little in memory:
+    // by itself the kernel reads the maps of all block groups ahead, 12 KiB each.
+    mount_snapshot(device, label, false, &["noinit_itable", "no_prefetch_block_bitmaps"])
+}
+
+/// The same of a container that has ended, to be read.
+fn ended_snapshot(
+    pool: &Pool,
+    device: &Path,
+    label: Option<&str>,
+) -> Result<Detached, RootfsError> {
+    if !needs_replay(device)? {
+        return mount_snapshot(device, label, true, &["noload"]);
+    }
+    make_room_for_replay(pool)?;
+    detached_snapshot(device, label)
+}
+
+fn mount_snapshot(
+    device: &Path,
+    label: Option<&str>,
+    read_only: bool,
+    flags: &[&'static str],
+) -> Result<Detached, RootfsError> {
+    let mut options: Vec<_> = flags.iter().map(|flag| Setting::Flag(flag)).collect();
+    options.extend(label.map(|label| Setting::Value("context", label)));
+    Ok(mount::block_device("ext4", device, read_only, &options)?)
+}
+
+/// What is known to be a container's, if it is mounted.
+#[derive(Debug, Default)]
+pub(super) struct Mounts {
+    /// Its snapshot. What a full pool did not take can still be read here, and nowhere else.
+    pub snapshot: Option<Detached>,
+    /// Its engine's overlay.
+    pub overlay: Option<Detached>,
+}
+
+/// What became of a snapshot's changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Changes {
+    /// The engine has them, or wants none.
+    Saved,
+    /// The engine's overlay is not there to take them.
+    NowhereToGo,
+}
+
+impl Storage {
+    /// Writes the changes of `volume` into the overlay that its note names, if that is mounted now.
+    /// `found` is what is known to be the container's.
+    ///
+    /// Interrupted and done again it ends the same. One process at a time: another waits.
+    ///
+    /// # Errors
+    /// [`RootfsError`]; snapshot and note are as they were.
+    pub(super) fn save_changes(
+        &self,
+        pool: &Pool,
+        volume: &VolumeName,
+        found: Mounts,
+    ) -> Result<Changes, RootfsError> {
+        let saved = self.save(pool, volume, found);
+        // It waits for the next attempt, and so that `gc` sees that nobody uses it.
+        if !matches!(saved, Ok(Changes::Saved))
+            && let Err(error) = pool.deactivate(volume)
+        {
+            tracing::debug!("{error}");
+        }
+        saved
+    }
+
+    fn save(
+        &self,
+        pool: &Pool,
+        volume: &VolumeName,
+        found: Mounts,
+    ) -> Result<Changes, RootfsError> {
+        if !pool.volume(volume)?.is_some_and(|volume| volume.phase == Phase::Ready)
+            || self.read_note(volume)?.is_none()
+        {
+            return Ok(Changes::Saved);
+        }
+        let device = pool.activate(volume)?.device;
+        let locked = File::open(&device).map_err(file("open", &device))?;
+        let _turn = Flock::lock(locked, FlockArg::LockExclusive)
+            .map_err(|(_, errno)| file("lock", &device)(errno.into()))?;
+        // Another process may have done it while this one waited.
+        let Some(note) = self.read_note(volume)?.filter(|note| !note.is_obsolete()) else {
+            return Ok(Changes::Saved);
+        };
+        let merged = found.overlay.map_or_else(|| overlay_of(&note), |overlay| Ok(Some(overlay)));
+        let Some(merged) = merged? else { return Ok(Changes::NowhereToGo) };
+        let label = note.label.as_deref().filter(|_| enabled());
+        let snapshot = found.snapshot.map_or_else(|| ended_snapshot(pool, &device, label), Ok)?;
+        self.write_back(pool, volume, &note, &snapshot, &merged)?;
+        Ok(Changes::Saved)
+    }
+
+    fn write_back(
+        &self,
+        pool: &Pool,
+        volume: &VolumeName,
+        note: &Note,
+        snapshot: &Detached,
+        merged: &Detached,
+    ) -> Result<(), RootfsError> {
+        let key = note.base.parse().ok();
+        let looked = std::cell::Cell::new(false);
+        let base = || -> Option<OwnedFd> {
+            looked.set(true);
+            match self.look_at_base(pool, key.as_ref()?) {
+                Ok(base) => base.map(OwnedFd::from),
+                Err(error) => {
+                    tracing::debug!("comparing all of a directory: {error}");
+                    None
+                }
+            }
+        };
+        let written = changes::write_back(snapshot.as_fd(), &base, merged.as_fd());
+        if let (Some(key), true) = (&key, looked.get())
+            && let Err(error) = self.look_away(pool, key)
+        {
+            tracing::debug!("{error}");
+        }
+        let tally = written.map_err(|source| RootfsError::WriteBack {
+            id: note.id.clone(),
+            volume: volume.clone(),
+            source,
+        })?;
+        tracing::debug!("{volume}: {} inodes looked at, {} changes", tally.seen, tally.changes);
+        Ok(())
+    }
+
+    /// Makes what the engine's overlay holds over its image part of a new snapshot.
+    ///
+    /// # Errors
+    /// [`RootfsError`]; the snapshot is then of no use.
+    pub(super) fn bring_in(
+        &self,
+        id: &str,
+        upper: &Path,
+        root_path: &Path,
+        snapshot: &Detached,
+    ) -> Result<(), RootfsError> {
+        let merged = mount::bind(root_path)?;
+        let upper = File::open(upper).map_err(file("open", upper))?;
+        changes::bring_in(upper.as_fd(), merged.as_fd(), snapshot.as_fd())
+            .map(drop)
+            .map_err(|source| RootfsError::BringIn { id: id.to_owned(), source })
+    }
+}
+
+/// The container's overlay, if that is what its engine has mounted at the root path now.
+fn overlay_of(note: &Note) -> Result<Option<Detached>, RootfsError> {
+    let identified = image::identify(&note.root_path, &note.id);
+    let same = |image: image::Image| image.upper.is_some_and(|upper| upper.path == note.upper);
+    if !identified.is_ok_and(same) {
+        return Ok(None);
+    }
+    overlay_at(&note.root_path)
+}
+
+/// The overlay that is mounted exactly there.
+pub(super) fn overlay_at(path: &Path) -> Result<Option<Detached>, RootfsError> {
+    if mount::device_mounted_at(path).is_none() {
+        return Ok(None);
+    }
+    Ok(Some(mount::bind(path)?).filter(Detached::is_overlay))
+}
+
+/// A label for the note.
+pub(super) fn noted(label: Option<&MountLabel>) -> Option<String> {
+    label.map(|label| label.as_context().to_owned())
+}

@@ -1,0 +1,240 @@
+//! How long starts take: a line for each `create` and `start` in a file of the run directory, for `sharedroot top`.
+//!
+//! Each is one write(2) to a file that is open for appending, so the lines of thousands of processes do not mix, and nobody
+//! waits for a lock. Nothing depends on them: one that cannot be written is left out. When the file has grown beyond a bound
+//! it becomes the old one, and the one that was old is gone.
+
+mod began;
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::str::FromStr;
+use std::time::Duration;
+
+pub use began::{Moment, began, environment, handed_over};
+
+use crate::image::BaseKey;
+
+/// The bound of each of the two files, in bytes: the lines of some 25,000 starts.
+const BOUND: u64 = 4 << 20;
+
+/// What was done for a container, and how long it took from the begin of its process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// What was done.
+    pub step: Step,
+    /// When it was done.
+    pub at: Moment,
+    /// How long it took.
+    pub took: Duration,
+    /// Which container, as [`Place::tag`](crate::record::Place::tag) has it: a `create` and its `start` have the same.
+    pub container: String,
+}
+
+/// What was done for a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// `create`, on this base or on the rootfs as given; its `start` comes later.
+    Create(Option<BaseKey>),
+    /// The same on an engine whose `start` nobody sees: it takes the place of our process.
+    Whole(Option<BaseKey>),
+    /// `start`.
+    Start,
+}
+
+/// A line that is none of ours.
+#[derive(Debug, thiserror::Error)]
+#[error("no note of a start: {0:?}")]
+pub struct NotANote(String);
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (word, base) = match &self.step {
+            Step::Create(base) => ("create", base.as_ref()),
+            Step::Whole(base) => ("whole", base.as_ref()),
+            Step::Start => ("start", None),
+        };
+        let base = base.map_or("-".to_owned(), ToString::to_string);
+        let (at, took) = (self.at, self.took.as_micros());
+        write!(f, "{word} {at} {took} {} {base}", self.container)
+    }
+}
+
+impl FromStr for Note {
+    type Err = NotANote;
+
+    fn from_str(line: &str) -> Result<Self, NotANote> {
+        let parsed = || {
+            let words: Vec<_> = line.split(' ').collect();
+            let [word, at, took, container, base] = words[..] else { return None };
+            let base = if base == "-" { None } else { Some(base.parse().ok()?) };
+            let step = match (word, base) {
+                ("create", base) => Step::Create(base),
+                ("whole", base) => Step::Whole(base),
+                ("start", None) => Step::Start,
+                _ => return None,
+            };
+            let took = Duration::from_micros(took.parse().ok()?);
+            Some(Self { step, at: at.parse().ok()?, took, container: container.to_owned() })
+        };
+        parsed().ok_or_else(|| NotANote(line.to_owned()))
+    }
+}
+
+/// Takes note of what was done until now and began at `began`. Never a reason to fail.
+pub fn note(run_dir: &Path, step: Step, began: Moment, container: String) {
+    let at = Moment::now();
+    let note = Note { step, at, took: at.since(began), container };
+    if let Err(error) = append(run_dir, &format!("{note}\n"), BOUND) {
+        tracing::debug!("take note of how long it took: {error}");
+    }
+}
+
+fn append(run_dir: &Path, line: &str, bound: u64) -> io::Result<()> {
+    let path = run_dir.join("starts");
+    let mut file = File::options().append(true).create(true).mode(0o600).open(&path)?;
+    file.write_all(line.as_bytes())?;
+    // Where this line ends, whoever has written since: exactly one line crosses each bound.
+    let end = file.stream_position()?;
+    if end / bound > (end.saturating_sub(line.len() as u64)) / bound {
+        fs::rename(&path, run_dir.join("starts.old"))?;
+    }
+    Ok(())
+}
+
+/// The notes of the last `period` before `now`, in the order in which they were written. Where more than the bound was
+/// written in it, the last of them.
+///
+/// # Errors
+/// A file that is there cannot be read.
+pub fn of_the_last(run_dir: &Path, period: Duration, now: Moment) -> io::Result<Vec<Note>> {
+    let mut notes = Vec::new();
+    for name in ["starts.old", "starts"] {
+        let text = match fs::read(run_dir.join(name)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            read => read?,
+        };
+        // A line that was cut by a full disk spoils itself and the next.
+        let lines = text.split(|byte| *byte == b'\n').filter_map(|line| str::from_utf8(line).ok());
+        let known = lines.filter_map(|line| line.parse::<Note>().ok());
+        notes.extend(known.filter(|note| note.at <= now && now.since(note.at) <= period));
+    }
+    Ok(notes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    struct Dir(std::path::PathBuf);
+
+    impl Dir {
+        fn new(what: &str) -> Self {
+            let name = format!("sharedroot-starts-{what}-{}", std::process::id());
+            let dir = std::env::temp_dir().join(name);
+            fs::create_dir(&dir).unwrap();
+            Self(dir)
+        }
+    }
+
+    impl Drop for Dir {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn key() -> BaseKey {
+        format!("{}-5.6", "ab".repeat(32)).parse().unwrap()
+    }
+
+    fn steps() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            any::<bool>().prop_map(|some| Step::Create(some.then(key))),
+            any::<bool>().prop_map(|some| Step::Whole(some.then(key))),
+            Just(Step::Start),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_line_and_a_note_are_one_to_one(
+            step in steps(), at: u64, took: u32, container in "[0-9a-f]{16}",
+        ) {
+            let (at, took) = (Moment::of_nanos(at), Duration::from_micros(took.into()));
+            let note = Note { step, at, took, container };
+            prop_assert_eq!(note.to_string().parse::<Note>().unwrap(), note);
+        }
+
+        #[test]
+        fn nothing_panics(line: String) {
+            let _ = line.parse::<Note>();
+        }
+    }
+
+    #[test]
+    fn what_is_no_line_of_ours_is_left_out() {
+        let dir = Dir::new("bad");
+        let good = "start 5 7 0123456789abcdef -";
+        for bad in ["", "stop 5 7 c -", "start 5 7 c", "start 5 7 c - -", "create 5 7 c base"] {
+            assert!(bad.parse::<Note>().is_err(), "{bad:?}");
+        }
+        assert!(format!("start 5 7 c {}", key()).parse::<Note>().is_err(), "a start has no base");
+        let text = [b"create 5 \xff\xfe c -\n", good.as_bytes(), b"\ncreate 5 7"].concat();
+        fs::write(dir.0.join("starts"), text).unwrap();
+        let hour = Duration::from_secs(3600);
+        let found = of_the_last(&dir.0, hour, Moment::of_nanos(6)).unwrap();
+        assert_eq!(found, [good.parse().unwrap()]);
+    }
+
+    #[test]
+    fn notes_are_read_back_for_their_period_and_only_root_may() {
+        let dir = Dir::new("period");
+        let hour = Duration::from_secs(3600);
+        assert_eq!(of_the_last(&dir.0, hour, Moment::now()).unwrap(), []);
+        let began = Moment::now();
+        note(&dir.0, Step::Create(Some(key())), began, "c1".to_owned());
+        note(&dir.0, Step::Start, began, "c1".to_owned());
+        let now = Moment::now();
+        let found = of_the_last(&dir.0, hour, now).unwrap();
+        assert_eq!(found.len(), 2);
+        assert_eq!((&found[0].step, &found[1].step), (&Step::Create(Some(key())), &Step::Start));
+        assert!(found[0].at <= found[1].at);
+        let later = now.after(hour);
+        assert_eq!(of_the_last(&dir.0, hour, later).unwrap(), [], "an hour later they are old");
+        let mode = fs::metadata(dir.0.join("starts")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        // A directory that is gone is no failure of `create`.
+        note(&dir.0.join("gone"), Step::Start, began, "c1".to_owned());
+    }
+
+    #[test]
+    fn many_at_once_lose_nothing_but_the_oldest() {
+        const LINES: usize = 200;
+        let dir = Dir::new("many");
+        let line = |thread: usize, at: usize| format!("start {at} 7 {thread:016x} -\n");
+        let bound = 64 * line(0, 100).len() as u64;
+        std::thread::scope(|scope| {
+            for thread in 0..8 {
+                let dir = &dir.0;
+                scope.spawn(move || {
+                    (100..100 + LINES)
+                        .for_each(|at| append(dir, &line(thread, at), bound).unwrap());
+                });
+            }
+        });
+        let lines = |name: &str| fs::read_to_string(dir.0.join(name)).unwrap();
+        let text = lines("starts.old") + &lines("starts");
+        assert!(text.lines().all(|line| line.parse::<Note>().is_ok()), "lines mix");
+        // Whoever opened a file before it was the old one may still write to it.
+        let kept = text.lines().count();
+        assert!((64..=2 * 64 + 8).contains(&kept), "{kept} lines are kept");
+        assert!(text.contains(&line(0, 299)[..10]), "the last is there");
+    }
+}

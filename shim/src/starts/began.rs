@@ -1,0 +1,111 @@
+//! When this process began, also across its execution of itself (`engine/sealed.rs`).
+
+use std::ffi::OsString;
+use std::fmt;
+use std::num::ParseIntError;
+use std::str::FromStr;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+
+/// A moment of this boot, by CLOCK_MONOTONIC: nobody sets it, and it stands still while the host sleeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment {
+    nanos: u64,
+}
+
+impl Moment {
+    /// This moment.
+    #[must_use]
+    pub fn now() -> Self {
+        let now = clock_gettime(ClockId::Monotonic);
+        let part = |number: i64| u64::try_from(number).unwrap_or(0);
+        Self { nanos: part(now.tv_sec) * 1_000_000_000 + part(now.tv_nsec) }
+    }
+
+    /// How long after `earlier` it is; nothing if it is before.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.nanos.saturating_sub(earlier.nanos))
+    }
+}
+
+/// Nanoseconds.
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.nanos)
+    }
+}
+
+impl FromStr for Moment {
+    type Err = ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, ParseIntError> {
+        Ok(Self { nanos: text.parse()? })
+    }
+}
+
+/// What a process that executes itself anew tells itself: its number, and when it began. By the number a child that inherits
+/// it knows that it is not meant.
+const VARIABLE: &str = "SHAREDROOT_BEGAN";
+
+/// When this process began, or rather first asked, which is the first thing that it does.
+pub fn began() -> Moment {
+    static BEGAN: OnceLock<Moment> = OnceLock::new();
+    *BEGAN.get_or_init(|| {
+        let now = Moment::now();
+        let handed = std::env::var(VARIABLE).ok();
+        handed.and_then(|text| told(&text, std::process::id(), now)).unwrap_or(now)
+    })
+}
+
+/// What `text` says to the process of that number.
+fn told(text: &str, process: u32, now: Moment) -> Option<Moment> {
+    let (to, began) = text.split_once(' ')?;
+    let began = began.parse().ok().filter(|began| *began <= now)?;
+    (to.parse() == Ok(process)).then_some(began)
+}
+
+/// The variable for the same process after exec(2).
+pub fn handed_over() -> (OsString, OsString) {
+    let value = format!("{} {}", std::process::id(), began());
+    (VARIABLE.into(), value.into())
+}
+
+/// The environment of this process as its caller gave it.
+pub fn environment() -> impl Iterator<Item = (OsString, OsString)> {
+    std::env::vars_os().filter(|(key, _)| key != VARIABLE)
+}
+
+#[cfg(test)]
+impl Moment {
+    pub fn of_nanos(nanos: u64) -> Self {
+        Self { nanos }
+    }
+
+    pub fn after(self, period: Duration) -> Self {
+        Self { nanos: self.nanos + u64::try_from(period.as_nanos()).unwrap() + 1 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_process_that_is_meant_takes_it() {
+        let now = Moment::of_nanos(500);
+        assert_eq!(told("7 400", 7, now), Some(Moment::of_nanos(400)));
+        for wrong in ["8 400", "7 501", "7", "7 ", "7 x", "x 400", "7 400 1", ""] {
+            assert_eq!(told(wrong, 7, now), None, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_handed_over_is_understood() {
+        let (_, value) = handed_over();
+        let me = std::process::id();
+        assert_eq!(told(value.to_str().unwrap(), me, Moment::now()), Some(began()));
+    }
+}
