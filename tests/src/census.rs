@@ -117,7 +117,8 @@ pub fn thin_ids(pool: &str) -> Vec<String> {
     ids.ok().split_whitespace().map(str::to_owned).collect()
 }
 
-/// Names below `dir` on its own file system. A runtime's locks and the store's working files come and go as they like.
+/// Names below `dir` on its own file system. A runtime's locks and notes and the store's working files come and go
+/// as they like.
 fn files(dir: &Path, seen: &mut BTreeSet<String>) {
     let Ok(top) = fs::symlink_metadata(dir) else { return };
     let Ok(entries) = fs::read_dir(dir) else { return };
@@ -127,6 +128,8 @@ fn files(dir: &Path, seen: &mut BTreeSet<String>) {
         let name = path.to_str().unwrap_or_default();
         let passing = [".lock", "-wal", "-shm"].iter().any(|end| name.ends_with(end))
             || name.starts_with("/run/sharedroot/lock")
+            // How long starts took: of the host, not of a container or a pool.
+            || name.starts_with("/run/sharedroot/starts")
             || name.starts_with("/run/docker/netns/")
             // containerd's shims share a socket directory with names of their own making.
             || name.starts_with("/run/containerd/s/");

@@ -24,14 +24,25 @@ impl Wrapper {
     /// `before_create` is shell, run before `create` only, with the bundle's path in `$bundle`.
     #[track_caller]
     pub fn new(before_create: &str) -> Self {
-        only_in_lab();
-        let (name, dir) = (unique_name("wrapper"), TempDir::new("wrapper"));
-        let script = dir.0.join("runtime");
-        let text = format!(
-            "#!/bin/bash\nset -eu\nbundle= last=\nfor word in \"$@\"; do [ \"$last\" != --bundle ] || bundle=$word; last=$word; done\n\
+        Self::script(&format!(
+            "set -eu\nbundle= last=\nfor word in \"$@\"; do [ \"$last\" != --bundle ] || bundle=$word; last=$word; done\n\
              case \" $* \" in *\" create \"*)\n{before_create}\n;; esac\nexec /usr/local/bin/sharedroot \"$@\"\n"
-        );
-        fs::write(&script, text).expect("write a wrapper");
+        ))
+    }
+
+    /// sharedroot with arguments, where SELinux enforces: dockerd writes a script of its own for `runtimeArgs`, into its
+    /// state directory, and by the policy whatever it executes there leaves its domain.
+    #[track_caller]
+    pub fn by_script(arguments: &[&str]) -> Self {
+        Self::script(&format!("exec /usr/local/bin/sharedroot {} \"$@\"\n", arguments.join(" ")))
+    }
+
+    #[track_caller]
+    fn script(text: &str) -> Self {
+        only_in_lab();
+        let (name, dir) = (unique_name("wrapper"), TempDir::of_programs("wrapper"));
+        let script = dir.0.join("runtime");
+        fs::write(&script, format!("#!/bin/bash\n{text}")).expect("write a wrapper");
         fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("chmod a wrapper");
         let description = json!({ "path": script });
         Self::known(name, &description, dir)

@@ -1,7 +1,7 @@
 //! Containers and images of a real Docker.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -154,14 +154,22 @@ impl FreshImage {
     /// The same with a file of the given text more.
     #[track_caller]
     pub fn with(path: &str, text: &str) -> Self {
+        Self::made(|rootfs| {
+            if path != "/etc/unique" {
+                fs::write(rootfs.join(path.trim_start_matches('/')), text).expect("write a file");
+            }
+        })
+    }
+
+    /// The same with what `more` makes in the root file system.
+    #[track_caller]
+    pub fn made(more: impl FnOnce(&Path)) -> Self {
         only_in_lab();
         let (name, dir) = (unique_name("image"), TempDir::new("import"));
         let rootfs = dir.0.join("rootfs");
         make_rootfs(&rootfs);
         fs::write(rootfs.join("etc/unique"), &name).expect("write a file of the rootfs");
-        if path != "/etc/unique" {
-            fs::write(rootfs.join(path.trim_start_matches('/')), text).expect("write a file");
-        }
+        more(&rootfs);
         let tar = dir.0.join("rootfs.tar");
         let tar = tar.to_str().expect("a path of ASCII");
         out(&[

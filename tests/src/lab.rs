@@ -6,8 +6,11 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// How long something may take that the kernel or a daemon does on its own.
-const PATIENCE: Duration = Duration::from_secs(30);
+use crate::command::run;
+
+/// How long something may take that the kernel or a daemon does on its own. A container at its memory limit may thrash for
+/// long before the kernel ends a process of it.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The runtime's own directories, which only a throw-away machine may lend to a test.
 pub const STATE_DIR: &str = "/var/lib/sharedroot";
@@ -30,7 +33,7 @@ pub fn only_in_lab() {
 /// Asks until `ready` gives something.
 ///
 /// # Panics
-/// If it never does, naming `what`.
+/// If it never does, naming `what`. What the machine does then is printed before: later nobody sees it.
 #[track_caller]
 pub fn wait_for<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
     let end = Instant::now() + PATIENCE;
@@ -38,7 +41,14 @@ pub fn wait_for<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
         if let Some(value) = ready() {
             return value;
         }
-        assert!(Instant::now() < end, "not within {PATIENCE:?}: {what}");
+        if Instant::now() >= end {
+            eprintln!(
+                "{}",
+                run(&["ps", "-eo", "pid,ppid,stat,etimes,time,wchan:24,args", "--forest"])
+            );
+            eprintln!("{}", run(&["sh", "-c", "dmesg | tail -n 60"]));
+            panic!("not within {PATIENCE:?}: {what}");
+        }
         sleep(Duration::from_millis(50));
     }
 }
@@ -85,7 +95,15 @@ pub struct TempDir(pub PathBuf);
 impl TempDir {
     /// An empty directory.
     pub fn new(what: &str) -> Self {
-        let path = crate::command::unique_path(what);
+        Self::at(crate::command::unique_path(what))
+    }
+
+    /// An empty directory where programs are: what a daemon may execute without a change of its SELinux domain.
+    pub fn of_programs(what: &str) -> Self {
+        Self::at(Path::new("/usr/local/bin").join(crate::command::unique_name(what)))
+    }
+
+    fn at(path: PathBuf) -> Self {
         fs::create_dir(&path).unwrap_or_else(|e| panic!("make {}: {e}", path.display()));
         Self(path)
     }

@@ -13,8 +13,12 @@
 //! | `stack.rs` | an image without an engine, and bundles on it |
 //! | `pool.rs` | the pool made, taken away and looked at behind sharedroot's back |
 //! | `driver.rs` | containers of Docker's overlay2 driver without Docker |
+//! | `layout.rs` | OCI layouts written by hand |
+//! | `tree.rs` | a whole tree as lines, and an image as overlay shows it |
 //! | `runtime.rs` | an OCI runtime called directly |
 //! | `docker.rs` | containers and images of a real Docker |
+//! | `selinux.rs` | labels, enforcing and permissive, and what the policy denied |
+//! | `view.rs` | a base that can be written, for what only SELinux denies |
 //! | `bench/` | times of many rounds and their targets, for the benchmarks |
 //! | `daemon.rs` | the Docker daemon with more runtimes |
 #![forbid(unsafe_code)]
@@ -29,6 +33,10 @@ pub mod docker;
 pub mod driver;
 pub mod kernel_view;
 pub mod lab;
+pub mod layout;
 pub mod pool;
 pub mod runtime;
+pub mod selinux;
 pub mod stack;
+pub mod tree;
+pub mod view;

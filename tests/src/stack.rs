@@ -61,8 +61,9 @@ impl Image {
         fs::create_dir(&work).expect("make a work directory");
         let rootfs = format!("{}/rootfs", bundle.str());
         let options = format!("lowerdir={lower},upperdir={upper},workdir={work}");
-        out(&["mount", "-t", "overlay", "overlay", "-o", &options, &rootfs]);
-        Stacked { bundle, rootfs }
+        let stacked = Stacked { bundle, rootfs, upper, options };
+        stacked.mount();
+        stacked
     }
 }
 
@@ -70,7 +71,25 @@ impl Image {
 #[derive(Debug)]
 pub struct Stacked {
     bundle: Bundle,
-    rootfs: String,
+    /// Where the overlay is mounted.
+    pub rootfs: String,
+    /// What takes the overlay's changes.
+    pub upper: String,
+    options: String,
+}
+
+impl Stacked {
+    /// Mounts the overlay, as its engine does before each start.
+    #[track_caller]
+    pub fn mount(&self) {
+        out(&["mount", "-t", "overlay", "overlay", "-o", &self.options, &self.rootfs]);
+    }
+
+    /// Unmounts it, as its engine does after each stop.
+    #[track_caller]
+    pub fn unmount(&self) {
+        out(&["umount", &self.rootfs]);
+    }
 }
 
 impl Deref for Stacked {

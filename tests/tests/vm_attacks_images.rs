@@ -130,6 +130,51 @@ fn vm_devices_do_not_lead_out() {
     }
 }
 
+/// A mount point behind a link of the image is made in the container, wherever the link says that it is.
+#[test]
+fn vm_mount_points_do_not_lead_out() {
+    let (runtime, aim, volume) = (Runtime::of_env(), Aim::new(), TempDir::new("volume"));
+    fs::write(volume.0.join("inside"), "the volume's").unwrap();
+    let aimed = aim.path().to_str().unwrap();
+    for (target, in_container) in [
+        (aim.path().to_owned(), true),
+        (aim.relative(), true),
+        (format!("/proc/self/root{aimed}").into(), false),
+        (format!("/proc/1/root{aimed}").into(), false),
+        (format!("/proc/self/cwd/{}", aim.relative().display()).into(), false),
+    ] {
+        let image = |root: &Path| {
+            symlink(&target, root.join("data")).unwrap();
+            symlink("../data", root.join("tmp/chain")).unwrap();
+        };
+        for bundle in targets(&runtime, &["sleep", "1000"], image) {
+            for at in ["/data/new", "/tmp/chain/new/deep", "/data"] {
+                let what = format!("{at} -> {} on a root {}", target.display(), bundle.kind);
+                bundle.edit(|config| {
+                    let mounts = config["mounts"].as_array_mut().unwrap();
+                    mounts.retain(|mount| mount["source"] != volume.str());
+                    sharedroot_tests::attack::bind(config, volume.str(), at);
+                });
+                let container = runtime.container(unique_name("mount"));
+                let create = ["create", "--bundle", bundle.str(), &container.id];
+                let output = runtime.cmd(&create).run();
+                aim.untouched(&format!("{what}, create: {output}"));
+                if runtime.is_sharedroot() && bundle.kind == "shared" {
+                    assert_eq!(output.status == 0, in_container, "{what}: {output}");
+                }
+                if output.status == 0 && in_container {
+                    let inside = format!("/proc/{}/root{aimed}", container.pid());
+                    let below = at.trim_start_matches("/data").trim_start_matches("/tmp/chain");
+                    let text = fs::read_to_string(format!("{inside}{below}/inside"));
+                    assert_eq!(text.unwrap(), "the volume's", "{what}");
+                }
+                container.cmd("delete", &["--force"]).run();
+                aim.untouched(&format!("{what}, delete"));
+            }
+        }
+    }
+}
+
 /// An image of Docker's whose `/dev` and `/etc` are links out of it: the daemon's files go into the base.
 #[test]
 fn vm_docker_images_with_links_run() {

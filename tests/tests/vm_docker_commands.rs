@@ -189,7 +189,7 @@ fn vm_standard_input_and_output() {
 fn vm_flags_of_run() {
     let host = TempDir::new("volume");
     std::fs::write(host.0.join("file"), "of the host").unwrap();
-    let volume = format!("--volume={}:/tmp/volume", host.str());
+    let volume = format!("--volume={}:/tmp/volume:z", host.str());
     for kind in KINDS {
         assert_eq!(busybox(kind, &["--user=1000:1000"], &["id", "-u"]).ok(), "1000");
         assert_eq!(busybox(kind, &["--hostname=some-name"], &["hostname"]).ok(), "some-name");

@@ -14,7 +14,11 @@ fn vm_docker_volumes_of_all_propagations() {
         let dir = TempDir::new("volumes");
         out(&["mount", "-t", "tmpfs", "volumes", dir.str()]);
         out(&["mount", "--make-rshared", dir.str()]);
-        let mut words = vec!["--cap-add=SYS_ADMIN", "--security-opt=seccomp=unconfined"];
+        let mut words = vec![
+            "--cap-add=SYS_ADMIN",
+            "--security-opt=seccomp=unconfined",
+            "--security-opt=label=disable",
+        ];
         words.extend_from_slice(kind);
         let volumes = ["rprivate", "rslave", "rshared"].map(|name| {
             for sub in ["outer", "inner"] {

@@ -6,6 +6,9 @@ use sharedroot_tests::command::{out, run, unique_name};
 use sharedroot_tests::docker::{Container, KINDS, asleep, busybox, docker_run, runtime};
 use sharedroot_tests::lab::TempDir;
 
+/// What is mounted below a volume later has no label for containers, and SELinux lets none of them mount.
+const NO_LABEL: &str = "--security-opt=label=disable";
+
 /// A directory of the host that is a mount of its own, of a given propagation. Dropping it unmounts all of it.
 struct Place(TempDir);
 
@@ -56,7 +59,7 @@ fn vm_mounts_of_the_host_arrive_as_the_propagation_says() {
             let place = Place::new("rshared");
             place.mount("early");
             let volume = format!("--volume={}:/tmp:{mode}", place.path());
-            let container = asleep(&[kind, &[&volume]].concat());
+            let container = asleep(&[kind, &[&volume, NO_LABEL]].concat());
             // Docker binds recursively, whatever the mode: what was there before is there.
             assert_eq!(container.exec(&["cat", "/tmp/early/mark"]), "early", "{kind:?} {mode}");
             place.mount("late");
@@ -75,8 +78,16 @@ fn vm_mounts_of_the_container_leave_it_only_when_shared() {
             let place = Place::new("rshared");
             let volume = format!("--volume={}:/tmp:{mode}", place.path());
             let container = asleep(
-                &[kind, &["--cap-add=SYS_ADMIN", "--security-opt=apparmor=unconfined", &volume]]
-                    .concat(),
+                &[
+                    kind,
+                    &[
+                        NO_LABEL,
+                        "--cap-add=SYS_ADMIN",
+                        "--security-opt=apparmor=unconfined",
+                        &volume,
+                    ],
+                ]
+                .concat(),
             );
             container.exec(&["mount", "-t", "tmpfs", "inner", "/tmp/late"]);
             assert_eq!(place.is_mounted("late"), leaves, "{kind:?} {mode}");
@@ -92,7 +103,7 @@ fn vm_volumes_of_different_propagation() {
             &format!("--volume={}:/tmp:rslave", slave.path()),
             &format!("--volume={}:/mnt:rprivate", private.path()),
         ];
-        let words = [kind, &[flags[0], flags[1], "debian", "sleep", "1000"]].concat();
+        let words = [kind, &[flags[0], flags[1], NO_LABEL, "debian", "sleep", "1000"]].concat();
         let container = Container::generic(&words);
         slave.mount("late");
         private.mount("late");
@@ -118,7 +129,7 @@ fn vm_read_only_volumes_are_read_only_below_too() {
         let volume = format!("--volume={}:/tmp:ro", place.path());
         let script = "cat /tmp/early/mark; touch /tmp/x 2>/dev/null || echo -read; touch /tmp/early/x 2>/dev/null || echo only";
         assert_eq!(
-            busybox(&[kind, &[&volume]].concat(), script).ok(),
+            busybox(&[kind, &[NO_LABEL, &volume]].concat(), script).ok(),
             "early-read\nonly",
             "{kind:?}"
         );
@@ -132,8 +143,9 @@ fn vm_a_file_and_a_socket_as_volumes() {
     let file = dir.0.join("file");
     fs::write(&file, "of the host\n").expect("write a file");
     for kind in KINDS {
-        let volume = format!("--volume={}:/etc/passwd:ro", file.display());
-        let flags = [kind, &[&volume, "--volume=/run/docker.sock:/tmp/docker.sock"]].concat();
+        let volume = format!("--volume={}:/etc/passwd:ro,z", file.display());
+        let flags =
+            [kind, &[NO_LABEL, &volume, "--volume=/run/docker.sock:/tmp/docker.sock"]].concat();
         let script = "cat /etc/passwd; test -S /tmp/docker.sock && echo socket; echo x 2>/dev/null > /etc/passwd || echo read-only";
         assert_eq!(busybox(&flags, script).ok(), "of the host\nsocket\nread-only", "{kind:?}");
     }
@@ -187,7 +199,7 @@ fn vm_a_volume_over_a_link_stays_inside() {
     for kind in KINDS {
         let dir = TempDir::new("link");
         fs::write(dir.0.join("mark"), "here").expect("write a file");
-        let volume = format!("--volume={}:/etc/dev/volume", dir.str());
+        let volume = format!("--volume={}:/etc/dev/volume:z", dir.str());
         let words = [kind, &[&volume, "debian", "sh", "-c", "cat /dev/volume/mark"]].concat();
         assert_eq!(docker_run(&runtime(), &words).ok(), "here", "{kind:?}");
         assert!(!fs::exists("/dev/volume").expect("look"), "{kind:?}: the host's /dev was written");

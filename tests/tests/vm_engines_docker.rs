@@ -1,4 +1,4 @@
-//! Docker on sharedroot with another engine: `"runtimeArgs": ["--engine", "crun"]`.
+//! Docker on sharedroot with another engine, which a script names. `vm_scaffold` has one by `"runtimeArgs"`.
 
 use sharedroot_tests::census::Census;
 use sharedroot_tests::command::run;
@@ -9,7 +9,7 @@ use sharedroot_tests::kernel_view::root_of;
 #[test]
 fn vm_docker_runs_execs_and_removes_on_each_engine() {
     for engine in ["crun", "runc"] {
-        let runtime = Wrapper::with_arguments(&["--engine", engine]);
+        let runtime = Wrapper::by_script(&["--engine", engine]);
         for flags in [&["--read-only"][..], &[]] {
             let sleep = [flags, &["busybox", "sleep", "1000"]].concat();
             drop(Container::run_with(&runtime.name, &sleep));

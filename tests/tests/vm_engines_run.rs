@@ -1,12 +1,14 @@
-//! A delegate between its caller and its container: signals, exit status, whose child the container is.
+//! A delegate between its caller and its container: signals, exit status, whose child the container is, environment, time.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 use sharedroot_tests::bundle::Bundle;
 use sharedroot_tests::census::Census;
 use sharedroot_tests::command::Cmd;
+use sharedroot_tests::lab::TempDir;
 use sharedroot_tests::runtime::Runtime;
 use sharedroot_tests::stack::Image;
 
@@ -129,4 +131,29 @@ fn vm_the_init_process_is_adopted_by_the_caller() {
         assert_eq!(fds, 3, "{engine}: descriptors of init");
     }
     rustix::process::set_child_subreaper(None).expect("prctl");
+}
+
+#[test]
+fn vm_a_delegate_is_timed_and_has_its_callers_environment() {
+    let dir = TempDir::of_programs("engine");
+    let (program, told) = (dir.0.join("engine"), dir.0.join("told"));
+    let script = format!("#!/bin/sh\nenv >> {}\nexec runc \"$@\"\n", told.display());
+    fs::write(&program, script).expect("write a script");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("make it a program");
+    let runtime = Runtime::with_engine(program.to_str().expect("ASCII"));
+    let bundle = Bundle::new(&runtime, &["true"]);
+    let starts = || {
+        let look = Cmd::new("sharedroot").args(&["top", "--json"]).run().json();
+        look["as_given"]["starts"]["count"].as_u64().expect("a number")
+    };
+    let before = starts();
+    let create = ["create", "--bundle", bundle.str(), "timed"];
+    runtime.cmd(&create).env("TOLD", "by the caller").run().ok();
+    runtime.cmd(&["start", "timed"]).run().ok();
+    assert_eq!(starts(), before + 1);
+    runtime.cmd(&["run", "--bundle", bundle.str(), "front"]).run().ok();
+    assert_eq!(starts(), before + 1, "how long a container lives is no time of a start");
+    runtime.cmd(&["delete", "--force", "timed"]).run().ok();
+    let told = fs::read_to_string(told).expect("read what the engine was told");
+    assert!(told.contains("TOLD=by the caller") && !told.contains("SHAREDROOT_BEGAN"), "{told}");
 }

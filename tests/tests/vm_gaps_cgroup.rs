@@ -61,6 +61,25 @@ impl Drop for Sleeper {
     }
 }
 
+/// The kernel takes its time to end many, and libcgroups gives it a tenth of a second.
+#[test]
+fn vm_many_processes_end_with_their_container() {
+    const MANY: usize = 600;
+    let runtime = Runtime::of_env();
+    let script = format!("n=0; while [ $n -lt {MANY} ]; do sleep 1000 & n=$((n+1)); done; wait");
+    let bundle = Bundle::new(&runtime, &["sh", "-c", &script]);
+    // The first of its state directory.
+    drop(runtime.create(&bundle));
+    let before = Census::take();
+    let container = runtime.start(&bundle);
+    wait_for("all processes", || {
+        let listed = container.call("ps", &["--format", "json"]);
+        (listed.json().as_array().expect("a list").len() > MANY).then_some(())
+    });
+    container.cmd("delete", &["--force"]).run().ok();
+    before.nothing_left();
+}
+
 #[test]
 fn vm_an_empty_cgroup_is_taken() {
     let runtime = Runtime::of_env();

@@ -172,9 +172,40 @@ fn vm_podman_a_read_only_root() {
     let container = Container::run(&["--read-only"]);
     assert!(root_of(container.pid()).has("ro"));
     if runtime().starts_with("sharedroot") {
-        // podman's upper directory is not as Docker's and containerd's are; that is said.
-        let rootfs = &record(&container.inspect(".Id"))["rootfs"];
-        assert_eq!(rootfs["kind"], "as_given");
-        assert!(rootfs["why"].as_str().is_some_and(|why| why.contains("was expected")), "{rootfs}");
+        // podman writes into the upper directory before it creates; that lies above the base.
+        let other = Container::run(&["--read-only"]);
+        let [first, second] = [&container, &other].map(|container| {
+            let root = root_of(container.pid());
+            assert!(root.fstype == "overlay", "{root:?}");
+            let lowest = root.super_options.rsplit(',').find_map(|o| o.strip_prefix("lowerdir+="));
+            lowest.unwrap_or_else(|| panic!("no layers: {root:?}")).to_owned()
+        });
+        assert!(first.starts_with("/run/sharedroot/base/"), "{first}");
+        assert_eq!(first, second, "both have the image's base");
+        assert_eq!(record(&container.inspect(".Id"))["rootfs"]["kind"], "shared");
     }
+}
+
+#[test]
+fn vm_podman_what_a_writable_root_holds_stays() {
+    let container = Container::run(&[]);
+    if runtime().starts_with("sharedroot") {
+        assert_eq!(record(&container.inspect(".Id"))["rootfs"]["kind"], "private");
+        assert!(root_of(container.pid()).is_on_dm());
+    }
+    container.exec(&["sh", "-c", "echo kept > /etc/new; rm /tmp/of-the-image"]).ok();
+    for _ in 0..2 {
+        podman(&["stop", "--time=5", &container.0]).ok();
+        let changes = podman(&["diff", &container.0]).ok();
+        assert!(
+            changes.contains("A /etc/new") && changes.contains("D /tmp/of-the-image"),
+            "{changes}"
+        );
+        podman(&["start", &container.0]).ok();
+        assert_eq!(container.exec(&["cat", "/etc/new"]).ok(), "kept");
+        container.exec(&["sh", "-c", "test ! -e /tmp/of-the-image"]).ok();
+    }
+    podman(&["commit", "--quiet", &container.0, "localhost/committed"]).ok();
+    let run = ["run", "--rm", "--network=none", "localhost/committed", "cat", "/etc/new"];
+    assert_eq!(podman(&run).ok(), "kept");
 }

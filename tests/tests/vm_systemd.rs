@@ -6,7 +6,7 @@ use serde_json::json;
 use sharedroot_tests::attack::allow;
 use sharedroot_tests::bundle::Bundle;
 use sharedroot_tests::command::{out, run, unique_name};
-use sharedroot_tests::docker::{Container, runtime};
+use sharedroot_tests::docker::{Container, FreshImage, docker, docker_run, runtime};
 use sharedroot_tests::kernel_view::cgroup_file;
 use sharedroot_tests::lab::wait_for;
 use sharedroot_tests::runtime::Runtime;
@@ -165,4 +165,38 @@ fn vm_a_cgroups_path_that_is_none_of_systemds_is_refused() {
     let refused = runtime.cmd(&["--systemd-cgroup", "create", "--bundle", bundle.str(), &id]).run();
     assert_ne!(refused.status, 0, "{refused}");
     assert_ne!(runtime.cmd(&["state", &id]).run().status, 0, "nothing is left of it");
+}
+
+/// The units of `systemd/` as an administrator installs them. Only ours, whatever the runtime.
+#[test]
+fn vm_the_units_of_the_pool_and_of_gc() {
+    for (name, text) in [
+        ("sharedroot-pool.service", include_str!("../../systemd/sharedroot-pool.service")),
+        ("sharedroot-gc.service", include_str!("../../systemd/sharedroot-gc.service")),
+        ("sharedroot-gc.timer", include_str!("../../systemd/sharedroot-gc.timer")),
+    ] {
+        let path = format!("/run/systemd/system/{name}");
+        fs::create_dir_all("/run/systemd/system").expect("make a directory");
+        fs::write(&path, text).expect("write a unit");
+        out(&["systemd-analyze", "verify", "--man=no", &path]);
+    }
+    out(&["systemctl", "daemon-reload"]);
+    let image = FreshImage::new();
+    docker_run("sharedroot", &["--read-only", image.name(), "true"]).ok();
+    docker(&["rmi", image.name()]).ok();
+    let unwanted = || out(&["sharedroot", "gc", "--dry-run"]).contains("its image is gone");
+    assert!(unwanted());
+    out(&["systemctl", "start", "sharedroot-gc.service"]);
+    assert_eq!(property("sharedroot-gc.service", "Result"), "success");
+    assert!(!unwanted());
+    out(&["systemctl", "start", "sharedroot-gc.timer"]);
+    assert_eq!(property("sharedroot-gc.timer", "ActiveState"), "active");
+    out(&["systemctl", "stop", "sharedroot-gc.timer"]);
+
+    out(&["systemctl", "start", "sharedroot-pool.service"]);
+    assert_eq!(property("sharedroot-pool.service", "ActiveState"), "active");
+    assert!(out(&["sharedroot", "status"]).contains("(rw)"));
+    out(&["systemctl", "stop", "sharedroot-pool.service"]);
+    assert_eq!(property("sharedroot-pool.service", "Result"), "success");
+    assert!(out(&["sharedroot", "status"]).contains("(inactive)"));
 }

@@ -31,9 +31,9 @@ pub fn make_as_we_do(device: &Path, tree: &Path) {
 }
 
 const FEATURES: &str = "none,has_journal,ext_attr,dir_index,filetype,extent,64bit,flex_bg,\
-    sparse_super,large_file,huge_file,dir_nlink,extra_isize,metadata_csum";
-const EXTENDED: &str = "lazy_itable_init=1,lazy_journal_init=0,nodiscard,stride=16,stripe_width=16,\
-    hash_seed=6a2f1c1e-6a50-4f0c-9a55-0f6f3a8f1f10";
+    sparse_super2,large_file,huge_file,dir_nlink,extra_isize,metadata_csum";
+const EXTENDED: &str = "lazy_itable_init=1,lazy_journal_init=0,nodiscard,num_backup_sb=0,\
+    stride=16,stripe_width=16,hash_seed=6a2f1c1e-6a50-4f0c-9a55-0f6f3a8f1f10";
 const UUID: &str = "0e4f7a52-7a44-4f6a-8f1c-2b8a6b7f5d11";
 
 /// The file system of a base as Docker's devmapper driver made it (moby, `daemon/graphdriver/devmapper/deviceset.go`,

@@ -1,0 +1,157 @@
+//! One look at the machine while a number of pods run.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::time::Instant;
+
+use serde::Serialize;
+use sharedroot_tests::command::run;
+
+use crate::disks::{self, Disk, Traffic};
+use crate::pods::Pods;
+
+/// Names and numbers of a file of the kernel's.
+pub type Figures = BTreeMap<String, u64>;
+
+/// What the machine holds.
+#[derive(Debug, Serialize)]
+pub struct Look {
+    /// How many run.
+    pub pods: usize,
+    /// `/proc/meminfo`, kB.
+    pub meminfo: Figures,
+    /// `memory.stat` of the cgroup above all pods, bytes.
+    pub cgroup: Figures,
+    /// Of the pods' processes, kB: proportional and own memory.
+    pub pss: u64,
+    pub uss: u64,
+    /// The same of the engine's process for each container.
+    pub shim_pss: Option<u64>,
+    /// 512-byte sectors since the mode began, by what the disk is for.
+    pub disks: BTreeMap<&'static str, Traffic>,
+    pub mounts: usize,
+    /// A read of this process's mountinfo.
+    pub mountinfo_ms: f64,
+    pub dm_devices: usize,
+    pub kernel_threads: usize,
+    /// Blocks in use.
+    pub pool: Option<Pool>,
+    /// The engine's list of containers.
+    pub list_ms: Option<f64>,
+}
+
+/// Of the pool's status.
+#[derive(Debug, Serialize)]
+pub struct Pool {
+    pub metadata_blocks: u64,
+    pub data_blocks: u64,
+}
+
+impl Look {
+    pub fn at(pods: &dyn Pods, running: usize, disks: &[Disk]) -> Self {
+        let disks = disks::traffic(disks);
+        let meminfo = figures("/proc/meminfo");
+        let cgroup = figures(&format!("{}/memory.stat", pods.cgroup()));
+        let (pss, uss) = (0..running).map(|pod| rollup(pods.pid(pod))).fold((0, 0), add);
+        let start = Instant::now();
+        let mountinfo = fs::read_to_string("/proc/self/mountinfo").expect("read mountinfo");
+        let mountinfo_ms = start.elapsed().as_secs_f64() * 1e3;
+        let (kernel_threads, shims) = processes(pods.shim());
+        Self {
+            pods: running,
+            meminfo,
+            cgroup,
+            pss,
+            uss,
+            shim_pss: pods.shim().map(|_| shims.iter().map(|pid| rollup(*pid).0).sum()),
+            disks,
+            mounts: mountinfo.lines().count(),
+            mountinfo_ms,
+            dm_devices: dm_devices(),
+            kernel_threads,
+            pool: pool(),
+            list_ms: pods.list(),
+        }
+    }
+
+    /// kB that nothing else could have, page cache and all: caches were dropped before the mode began.
+    pub fn used_kb(&self) -> f64 {
+        self.kb("MemTotal") - self.kb("MemFree")
+    }
+
+    /// A line of meminfo.
+    pub fn kb(&self, name: &str) -> f64 {
+        *self.meminfo.get(name).unwrap_or_else(|| panic!("/proc/meminfo has no {name}")) as f64
+    }
+
+    /// kB of what the kernel holds for itself.
+    pub fn kernel_kb(&self) -> f64 {
+        ["Slab", "Percpu", "KernelStack", "PageTables"].iter().map(|name| self.kb(name)).sum()
+    }
+
+    /// kB of one line of the cgroup's.
+    pub fn cgroup_kb(&self, name: &str) -> f64 {
+        self.cgroup.get(name).copied().unwrap_or(0) as f64 / 1024.0
+    }
+}
+
+/// `NAME NUMBER` or `NAME: NUMBER kB`.
+pub fn figures(path: &str) -> Figures {
+    let text = fs::read_to_string(path).unwrap_or_else(|e| panic!("read {path}: {e}"));
+    let figure = |line: &str| {
+        let mut words = line.split_whitespace();
+        let name = words.next()?.trim_end_matches(':').to_owned();
+        Some((name, words.next()?.parse().ok()?))
+    };
+    text.lines().filter_map(figure).collect()
+}
+
+fn rollup(pid: i32) -> (u64, u64) {
+    // The first line is an address range.
+    let of = figures(&format!("/proc/{pid}/smaps_rollup"));
+    let kb = |name: &str| of.get(name).copied().unwrap_or(0);
+    (kb("Pss"), kb("Private_Clean") + kb("Private_Dirty"))
+}
+
+fn add(sum: (u64, u64), one: (u64, u64)) -> (u64, u64) {
+    (sum.0 + one.0, sum.1 + one.1)
+}
+
+/// How many threads the kernel has, and the processes of a name.
+fn processes(name: Option<&str>) -> (usize, Vec<i32>) {
+    let (mut kernel, mut named) = (0, Vec::new());
+    for entry in fs::read_dir("/proc").expect("list /proc").flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|n| n.parse::<i32>().ok()) else {
+            continue;
+        };
+        // It may have ended since.
+        let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else { continue };
+        // proc_pid_stat(5): `PID (COMM) STATE PPID …`; COMM may hold anything.
+        let Some((before, after)) = stat.rsplit_once(')') else { continue };
+        let parent = after.split_whitespace().nth(1);
+        kernel += usize::from(parent == Some("2"));
+        // The kernel cuts names after 15 bytes.
+        let comm = before.split_once('(').map_or("", |(_, comm)| comm);
+        if name.is_some_and(|name| comm == &name[..name.len().min(15)]) {
+            named.push(pid);
+        }
+    }
+    (kernel, named)
+}
+
+fn dm_devices() -> usize {
+    let list = fs::read_dir("/sys/block").expect("list /sys/block").flatten();
+    list.filter(|entry| entry.file_name().to_string_lossy().starts_with("dm-")).count()
+}
+
+/// `0 SECTORS thin-pool TRANSACTION USED/ALL-METADATA USED/ALL-DATA …` (the kernel's documentation of dm-thin); nothing while
+/// the pool is not active.
+fn pool() -> Option<Pool> {
+    let said = run(&["dmsetup", "status", "sharedroot-default"]);
+    if said.status != 0 {
+        return None;
+    }
+    let words: Vec<_> = said.stdout.split_whitespace().collect();
+    let used = |at: usize| words.get(at)?.split_once('/')?.0.parse().ok();
+    Some(Pool { metadata_blocks: used(4)?, data_blocks: used(5)? })
+}

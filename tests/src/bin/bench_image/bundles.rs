@@ -1,0 +1,96 @@
+//! Containers of one image, as Docker's overlay2 driver would hand them to the runtime.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::json;
+use sharedroot_tests::bundle::Bundle;
+use sharedroot_tests::command::{out, run, unique_name};
+use sharedroot_tests::driver::Layered;
+use sharedroot_tests::runtime::Runtime;
+
+/// What a container has for a root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Root {
+    Shared,
+    Private,
+    /// Docker's overlay, read-only or writable.
+    AsGiven {
+        readonly: bool,
+    },
+}
+
+/// One image, and what runs it.
+pub struct Bundles {
+    docker: PathBuf,
+    layered: Layered,
+    runtime: Runtime,
+}
+
+impl Bundles {
+    /// The image's only layer is what `fill` makes.
+    pub fn new(docker: PathBuf, fill: impl FnOnce(&Path)) -> Self {
+        let layered = Layered::new(docker.clone(), fill);
+        Self { docker, layered, runtime: Runtime::sharedroot() }
+    }
+
+    pub fn bundle(&self, of: Root) -> OneBundle<'_> {
+        let id = unique_name("bench");
+        let root = self.layered.container(&id);
+        let bundle = Bundle::new(&self.runtime, &["true"]);
+        bundle.edit(|config| {
+            let readonly = matches!(of, Root::Shared | Root::AsGiven { readonly: true });
+            config["root"] = json!({"path": root.to_str().expect("ASCII"), "readonly": readonly});
+            if let Root::AsGiven { .. } = of {
+                config["annotations"] = json!({"dev.sharedroot.mode": "off"});
+            }
+        });
+        OneBundle { of: self, id, root, bundle }
+    }
+
+    /// Deletes every base: the next container is an image's first.
+    pub fn remove_bases(&self) {
+        let list = run(&["sharedroot", "image", "list", "--json"]).json();
+        for base in list.as_array().expect("a list") {
+            out(&["sharedroot", "image", "rm", base["key"].as_str().expect("a key")]);
+        }
+    }
+}
+
+/// One container's bundle. Dropping it removes the container and what Docker's driver made for it.
+pub struct OneBundle<'b> {
+    of: &'b Bundles,
+    id: String,
+    /// Docker's mount point, at which a private root is seen, too.
+    pub root: PathBuf,
+    bundle: Bundle,
+}
+
+impl OneBundle<'_> {
+    pub fn create(&self) {
+        let create = self.of.runtime.cmd(&["create", "--bundle", self.bundle.str(), &self.id]);
+        // The first one of 30,000 files and a gigabyte takes minutes on a slow host.
+        create.limit(Duration::from_secs(600)).run().ok();
+    }
+
+    /// The same for a process of ours to start.
+    pub fn create_words(&self) -> [&str; 7] {
+        let (root, bundle) = (self.of.runtime.root(), self.bundle.str());
+        ["sharedroot", "--root", root, "create", "--bundle", bundle, &self.id]
+    }
+
+    pub fn delete(&self) {
+        self.of.runtime.cmd(&["delete", "--force", &self.id]).run().ok();
+    }
+}
+
+impl Drop for OneBundle<'_> {
+    fn drop(&mut self) {
+        self.delete();
+        out(&["umount", self.root.to_str().expect("ASCII")]);
+        let dir = self.root.parent().expect("the driver's directory of the container");
+        assert!(dir.starts_with(&self.of.docker), "{}", dir.display());
+        fs::remove_dir_all(dir).expect("remove what the driver made");
+    }
+}

@@ -1,0 +1,81 @@
+//! `image import` of what real Docker saves: the base is the tree that overlay shows, of every image of the lab, and a
+//! container of the image finds it made.
+
+use std::fs::{self, Metadata};
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+use sharedroot_tests::census::{pools, thin_ids};
+use sharedroot_tests::command::{Cmd, Output};
+use sharedroot_tests::docker::Container;
+use sharedroot_tests::kernel_view::root_of;
+use sharedroot_tests::lab::{TempDir, only_in_lab};
+use sharedroot_tests::tree::{OverlayView, differences, list, seconds, without_daemons};
+
+const IMAGES: [&str; 7] = ["pause", "busybox", "debian", "python", "redis", "nginx", "awkward"];
+
+fn image(words: &[&str]) -> Output {
+    only_in_lab();
+    Cmd::new("sharedroot").arg("image").args(words).limit(Duration::from_secs(600)).run()
+}
+
+/// `docker save`, in a directory of its own.
+fn saved(name: &str) -> (TempDir, String) {
+    let dir = TempDir::new("saved");
+    let tar = format!("{}/image.tar", dir.str());
+    // A gigabyte of zeros is a gigabyte for Docker.
+    let save = Cmd::new("docker").args(&["save", "--output", &tar, name]);
+    save.limit(Duration::from_secs(600)).run().ok();
+    (dir, tar)
+}
+
+/// The line of `image list --json` about a base.
+fn listed(key: &str) -> Option<Value> {
+    let list = image(&["list", "--json"]).json();
+    list.as_array().expect("a list").iter().find(|base| base["key"] == key).cloned()
+}
+
+fn without_a_trace() {
+    assert!(!Path::new("/var/lib/sharedroot/imports").exists(), "unpacked layers are left");
+    let making = fs::read_dir("/run/sharedroot/making").map_or(0, Iterator::count);
+    assert_eq!(making, 0, "scratch is left");
+}
+
+/// The lab digs the holes of the only file of a gigabyte again after Docker has stored it, which changes its time.
+fn time(stat: &Metadata) -> String {
+    if stat.len() == 1 << 30 { "dug".to_owned() } else { seconds(stat) }
+}
+
+#[test]
+fn vm_every_image_of_the_lab_is_what_overlay_shows() {
+    for name in IMAGES {
+        let (dir, tar) = saved(name);
+        let key = image(&["import", &tar, &format!("lab/{name}")]).ok();
+        without_a_trace();
+        drop(dir);
+        let base = listed(&key).expect("the base is listed");
+        assert_eq!(
+            (&base["ready"], &base["names"][0]),
+            (&true.into(), &format!("lab/{name}").into())
+        );
+
+        // Docker's container of the image is made on this base, and on no other.
+        let ids = thin_ids(&pools()[0]);
+        let words: &[&str] = if name == "pause" { &["pause"] } else { &[name, "sleep", "1000"] };
+        let container = Container::run(&[&["--read-only"], words].concat());
+        assert!(root_of(container.pid()).is_on_dm());
+        assert_eq!(thin_ids(&pools()[0]), ids, "{name}: the container made a base of its own");
+        let base = listed(&key).expect("the base is listed");
+        assert_eq!(base["shared_by"][0], container.id.as_str(), "{name}");
+
+        // Mounted, it is file by file what Docker's own containers see.
+        let view = OverlayView::of(name);
+        let expected = list(&view.top(), time, &[]);
+        let found = list(Path::new(base["mount_point"].as_str().expect("a path")), time, &[]);
+        assert!(expected.len() > 1 || name == "pause", "{name}: {} files", expected.len());
+        let [ours, overlays] = [&found, &expected].map(|l| without_daemons(l.clone(), &expected));
+        assert_eq!(differences(&ours, &overlays), "", "{name}");
+        println!("{name}: {} files are the same", found.len());
+    }
+}
