@@ -21,7 +21,6 @@
 //! | `view.rs` | a base that can be written, for what only SELinux denies |
 //! | `bench/` | times of many rounds and their targets, for the benchmarks |
 //! | `daemon.rs` | the Docker daemon with more runtimes |
-#![forbid(unsafe_code)]
 
 pub mod attack;
 pub mod bench;

@@ -2,8 +2,8 @@
 //! what is measured.
 //!
 //! Memory over the number of pods can only be seen while one mode runs alone, so whole modes follow one another, each with
-//! an empty page cache and an inactive pool. Before that, a few pods of all modes are made in turn, for ratios of times. What fails panics with its reason: a benchmark that goes on after an error
-//! measures something else.
+//! an empty page cache and an inactive pool. Before that, a few pods of all modes are made in turn, for ratios of times. What
+//! fails panics with its reason: a benchmark that goes on after an error measures something else.
 //!
 //! | file | its story |
 //! |---|---|
@@ -11,7 +11,7 @@
 //! | `mode.rs` | the ways in which a pod can have its root |
 //! | `pods.rs`, `oci.rs`, `docker.rs` | pods, by the runtime's command line and by Docker |
 //! | `run.rs` | one mode, from nothing to all pods and back |
-//! | `turns.rs` | the modes in turn, for times |
+//! | `turns.rs`, `floor.rs` | the modes in turn, for times, and the floor below them |
 //! | `look.rs`, `disks.rs`, `pages.rs` | the machine while a number of pods run |
 //! | `facts.rs` | what the run was on |
 //! | `table.rs`, `targets.rs` | what was found, beside what it must be |
@@ -20,6 +20,7 @@ mod bounds;
 mod disks;
 mod docker;
 mod facts;
+mod floor;
 mod look;
 mod mode;
 mod oci;
@@ -38,11 +39,14 @@ use options::{Options, Via};
 use pods::Pods;
 use run::Run;
 use serde_json::json;
-use sharedroot_tests::bench::{steps_table, targets_json, targets_table};
+use sharedroot_tests::bench::{run_if_asked, steps_table, targets_json, targets_table};
 use sharedroot_tests::command::out;
 use turns::Turns;
 
 fn main() {
+    if run_if_asked() {
+        return;
+    }
     sharedroot_tests::lab::only_in_lab();
     let options = Options::parse(std::env::args().skip(1));
     make_pool();
@@ -116,7 +120,9 @@ impl<'o> Maker<'o> {
         let number = self.options.turns;
         eprintln!("density: {number} pods of each mode in turn");
         let pods = |mode: &Mode| (*mode, self.pods(*mode, number));
-        Turns::of(&self.options.modes.iter().map(pods).collect::<Vec<_>>(), number)
+        let arms: Vec<_> = self.options.modes.iter().map(pods).collect();
+        let (_dir, floor) = floor::prepare(self.options);
+        Turns::of(&arms, &floor, number)
     }
 
     fn whole(&self, mode: Mode) -> Run {

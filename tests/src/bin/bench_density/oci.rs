@@ -34,7 +34,7 @@ impl Images {
     pub fn new(options: &Options) -> Self {
         let one = |number| {
             let docker = Path::new(STATE_DIR).join("bench").join(format!("docker-{number}"));
-            Layered::numbered(docker, number, |layer| fill(layer, &options.pause))
+            Layered::numbered(docker, number, |layer| fill(layer, &options.programs))
         };
         let all: Vec<Layered> = (0..options.images).map(one).collect();
         let layers = all.iter().map(Layered::layer).collect();
@@ -42,13 +42,28 @@ impl Images {
     }
 }
 
-/// The program, and the directories that every configuration mounts on.
-fn fill(layer: &Path, pause: &Path) {
-    for dir in ["dev", "proc", "sys"] {
-        fs::create_dir(layer.join(dir)).expect("make a directory of the image");
-    }
-    fs::copy(pause, layer.join("pause"))
+/// The program, and what is mounted on.
+fn fill(layer: &Path, programs: &Path) {
+    make_directories(layer);
+    let pause = programs.join("pause");
+    fs::copy(&pause, layer.join("pause"))
         .unwrap_or_else(|e| panic!("copy {}: {e}", pause.display()));
+}
+
+/// What every configuration mounts on.
+pub fn make_directories(root: &Path) {
+    for dir in ["dev", "proc", "sys"] {
+        fs::create_dir(root.join(dir)).expect("make a directory of the image");
+    }
+}
+
+/// The cgroup of all pods, with the controllers that Docker delegates.
+pub fn make_cgroup() -> String {
+    let cgroup = format!("/sys/fs/cgroup/{CGROUP}");
+    fs::create_dir_all(&cgroup).expect("make the cgroup");
+    fs::write(format!("{cgroup}/cgroup.subtree_control"), "+cpu +memory +pids +io")
+        .expect("delegate controllers");
+    cgroup
 }
 
 /// The pods of one mode, made by one runtime.
@@ -72,10 +87,7 @@ impl<'i> Oci<'i> {
     /// What an engine does before it calls a runtime, for every pod.
     pub fn prepare(images: &'i Images, mode: Mode, number: usize, options: &Options) -> Self {
         set_child_subreaper(Pid::from_raw(std::process::id() as i32)).expect("become a subreaper");
-        let cgroup = format!("/sys/fs/cgroup/{CGROUP}");
-        fs::create_dir_all(&cgroup).expect("make the cgroup");
-        fs::write(format!("{cgroup}/cgroup.subtree_control"), "+cpu +memory +pids +io")
-            .expect("delegate controllers");
+        let cgroup = make_cgroup();
         let dir = TempDir::new("density");
         let path = |name: &str| format!("{}/{name}", dir.str());
         // As Docker calls a runtime.

@@ -18,8 +18,8 @@ pub struct Options {
     /// How many images the pods have, in turn.
     pub images: usize,
     pub via: Via,
-    /// The static program that a pod runs.
-    pub pause: PathBuf,
+    /// The static programs: `pause`, which a pod runs, and `true` for the floor.
+    pub programs: PathBuf,
     pub json: Option<PathBuf>,
     /// Pods of each mode that are made in turn.
     pub turns: usize,
@@ -35,7 +35,7 @@ pub enum Via {
 }
 
 const USAGE: &str = "bench_density [--pods N] [--modes NAME,…] [--engine NAME] [--parallel N] [--images N] \
-                     [--via oci|docker] [--pause FILE] [--turns N] [--json FILE] [--check]";
+                     [--via oci|docker] [--programs DIR] [--turns N] [--json FILE] [--check]";
 
 impl Options {
     /// Panics with the usage for anything unknown.
@@ -47,7 +47,7 @@ impl Options {
             parallel: 1,
             images: 1,
             via: Via::Oci,
-            pause: "programs/pause".into(),
+            programs: "programs".into(),
             json: None,
             turns: 100,
             check: false,
@@ -61,7 +61,7 @@ impl Options {
                 "--parallel" => options.parallel = number(&value()),
                 "--images" => options.images = number(&value()),
                 "--via" => options.via = via(&value()),
-                "--pause" => options.pause = value().into(),
+                "--programs" => options.programs = value().into(),
                 "--turns" => options.turns = number(&value()),
                 "--check" => options.check = true,
                 "--json" => options.json = Some(value().into()),

@@ -1,6 +1,6 @@
 //! The modes in turn, pod by pod: what the machine does beside, and how many pods there are, is the same for all of them.
 
-use sharedroot_tests::bench::{Samples, TOTAL};
+use sharedroot_tests::bench::{CONTAINER, FLOOR, Floor, Samples, TOTAL};
 
 use crate::mode::Mode;
 use crate::pods::{CREATE, DELETE, Pods};
@@ -10,8 +10,9 @@ use crate::pods::{CREATE, DELETE, Pods};
 pub struct Turns(pub Samples);
 
 impl Turns {
-    /// Creates `number` pods of each mode, then deletes them. No mode is always the one after the slowest.
-    pub fn of(arms: &[(Mode, Box<dyn Pods + '_>)], number: usize) -> Self {
+    /// Creates `number` pods of each mode, then deletes them. No mode is always the one after the slowest. The floor, which
+    /// leaves no pod behind, has its turn while pods are created.
+    pub fn of(arms: &[(Mode, Box<dyn Pods + '_>)], floor: &Floor, number: usize) -> Self {
         let mut samples = Samples::default();
         for operation in [CREATE, DELETE] {
             for pod in 0..number {
@@ -24,6 +25,9 @@ impl Turns {
                     let clock =
                         if operation == CREATE { pods.create(pod) } else { pods.delete(pod) };
                     samples.file(mode.name(), operation, &clock);
+                }
+                if operation == CREATE {
+                    samples.file(FLOOR, CONTAINER, &floor.container());
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! Phases 1 and 2: a container of `true` from create to delete, and `exec` in a running one, the arms taking turns.
 
-use sharedroot_tests::bench::{Clock, Samples};
+use sharedroot_tests::bench::{CONTAINER, Clock, FLOOR, Floor, Samples};
 
 use crate::runtime::{Arms, Runtime, call, wait};
 
@@ -13,7 +13,7 @@ pub fn run(arms: &Arms, rounds: usize) -> Samples {
     take_turns(arms, rounds, |arm, counts| {
         let clock = container(arm);
         if counts {
-            samples.file(arm.name, "container", &clock);
+            samples.file(arm.name, CONTAINER, &clock);
         }
     });
     samples
@@ -29,6 +29,13 @@ pub fn container(arm: &Runtime) -> Clock {
     clock.step("wait", || wait(&init));
     clock.step("delete", || call(&delete));
     clock
+}
+
+/// Times `rounds` containers without a runtime.
+pub fn floor(floor: &Floor, rounds: usize) -> Samples {
+    let mut samples = Samples::default();
+    (0..rounds).for_each(|_| samples.file(FLOOR, CONTAINER, &floor.container()));
+    samples
 }
 
 /// Times `rounds` rounds of `exec` of `true` in a container of `pause`.

@@ -9,13 +9,10 @@
 //! | `options.rs` | the command line |
 //! | `place.rs` | where the benchmark works: state, bundles, cgroups |
 //! | `runtime.rs` | a runtime and its commands; an end that is waited for |
-//! | `floor.rs`, `clone.rs` | the floor: the system calls of one container in one process |
 //! | `cycles.rs`, `crowd.rs`, `own.rs`, `peaks.rs` | the phases |
 //! | `report.rs` | the tables, the targets, the JSON |
-mod clone;
 mod crowd;
 mod cycles;
-mod floor;
 mod options;
 mod own;
 mod peaks;
@@ -24,12 +21,15 @@ mod report;
 mod runtime;
 
 use options::{Options, Task};
+use sharedroot_tests::bench::run_if_asked;
 
 fn main() {
+    if run_if_asked() {
+        return;
+    }
     let options = Options::parse(std::env::args().skip(1));
     match &options.task {
         Task::Measure => measure(&options),
-        Task::Floor { bundle, cgroup } => floor::run_once(bundle, cgroup),
         Task::Peak { command } => peaks::print_peak_of(command),
     }
 }
@@ -39,7 +39,7 @@ fn measure(options: &Options) {
     let arms = runtime::Arms::new(&place, options);
     let report = report::Report {
         cycles: cycles::run(&arms, options.rounds),
-        floor: floor::measure(&arms.floor, options.rounds),
+        floor: cycles::floor(&arms.floor, options.rounds),
         execs: cycles::execs(&arms, options.rounds),
         peaks: peaks::run(&arms),
         own: own::run(&arms, options.rounds),

@@ -23,11 +23,6 @@ pub struct Options {
 #[derive(Debug)]
 pub enum Task {
     Measure,
-    /// One container without a runtime.
-    Floor {
-        bundle: PathBuf,
-        cgroup: PathBuf,
-    },
     /// Runs a command and prints the peak memory of its largest process.
     Peak {
         command: Vec<String>,
@@ -35,7 +30,7 @@ pub enum Task {
 }
 
 const USAGE: &str = "bench_runtime [--rounds N] [--mounts N] [--premounted] [--ours FILE] [--programs DIR] [--json FILE] \
-                     [floor BUNDLE CGROUP | peak COMMAND…]";
+                     [peak COMMAND…]";
 
 impl Options {
     /// Panics with the usage for anything unknown.
@@ -58,9 +53,6 @@ impl Options {
                 "--ours" => options.ours = value().into(),
                 "--programs" => options.programs = value().into(),
                 "--json" => options.json = Some(value().into()),
-                "floor" => {
-                    options.task = Task::Floor { bundle: value().into(), cgroup: value().into() };
-                }
                 "peak" => options.task = Task::Peak { command: words.by_ref().collect() },
                 other => panic!("{other}: unknown; {USAGE}"),
             }

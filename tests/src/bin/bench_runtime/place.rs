@@ -14,7 +14,8 @@ use sharedroot_tests::lab::TempDir;
 pub struct Place(TempDir);
 
 /// The cgroup below which every container's is.
-pub const CGROUP: &str = "sharedroot-bench";
+const CGROUP: &str = "sharedroot-bench";
+const CGROUPS: &str = "/sys/fs/cgroup";
 
 impl Place {
     /// Panics in the mount namespace of its caller: it changes what is mounted.
@@ -28,11 +29,11 @@ impl Place {
         );
         let place = Self(TempDir::new("bench"));
         out(&["mount", "-t", "tmpfs", "-o", "mode=700", "bench", place.text()]);
-        let top = Path::new("/sys/fs/cgroup");
+        let top = Path::new(CGROUPS);
         if !top.join("cgroup.controllers").exists() {
             // crun refuses the hybrid of both hierarchies.
-            out(&["umount", "--recursive", "/sys/fs/cgroup"]);
-            out(&["mount", "-t", "cgroup2", "cgroup2", "/sys/fs/cgroup"]);
+            out(&["umount", "--recursive", CGROUPS]);
+            out(&["mount", "-t", "cgroup2", "cgroup2", CGROUPS]);
         }
         fs::create_dir_all(top.join(CGROUP)).expect("a cgroup for the benchmark");
         place
@@ -51,6 +52,11 @@ impl Place {
         let dir = self.path().join(name);
         fs::create_dir_all(&dir).unwrap_or_else(|e| panic!("create {}: {e}", dir.display()));
         dir
+    }
+
+    /// The cgroup of a container that no runtime makes.
+    pub fn cgroup(&self, name: &str) -> PathBuf {
+        Path::new(CGROUPS).join(CGROUP).join(name)
     }
 
     /// A bundle of runc's own default configuration, read-only, whose process is `program`.
@@ -74,7 +80,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let _ = fs::remove_dir(Path::new("/sys/fs/cgroup").join(CGROUP));
+        let _ = fs::remove_dir(Path::new(CGROUPS).join(CGROUP));
         let unmounted = sharedroot_tests::command::run(&["umount", "--lazy", self.text()]);
         if unmounted.status != 0 {
             eprintln!("{unmounted}");

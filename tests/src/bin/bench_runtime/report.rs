@@ -4,13 +4,14 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 use sharedroot_tests::bench::{
-    Samples, TOTAL, Target, Times, machine, steps_table, targets_json, targets_table,
+    CONTAINER, FLOOR, Samples, TOTAL, Target, Times, machine, steps_table, targets_json,
+    targets_table,
 };
 
 use crate::crowd::{Crowd, FEW};
 use crate::peaks::Peaks;
 use crate::place::may_lock_memory;
-use crate::runtime::{AS_GIVEN, CRUN, FLOOR, RUNC, SHARED};
+use crate::runtime::{AS_GIVEN, CRUN, RUNC, SHARED};
 
 /// The figures of one run.
 #[derive(Debug)]
@@ -55,7 +56,7 @@ impl Report {
     }
 
     fn targets(&self) -> Vec<Target> {
-        let whole = |arm| total(&self.cycles, arm, "container").median();
+        let whole = |arm| total(&self.cycles, arm, CONTAINER).median();
         let mut all = Vec::new();
         for (peer, most) in [(CRUN, 0.7), (RUNC, 0.4)] {
             for arm in [SHARED, AS_GIVEN] {
@@ -63,7 +64,7 @@ impl Report {
                 all.push(Target::ratio(what, whole(arm), whole(peer), most, "ms"));
             }
         }
-        let floor = total(&self.floor, FLOOR, "container").median();
+        let floor = total(&self.floor, FLOOR, CONTAINER).median();
         all.push(Target {
             what: "create + start + wait + delete, ours, to the floor".to_owned(),
             found: format!("{:.2} ({:.2} to {floor:.2} ms)", whole(SHARED) / floor, whole(SHARED)),
@@ -120,7 +121,7 @@ impl Report {
 }
 
 fn step<'a>(samples: &'a Samples, arm: &str, name: &str) -> &'a Times {
-    samples.get(arm, "container", name).expect("every round has this step")
+    samples.get(arm, CONTAINER, name).expect("every round has this step")
 }
 
 fn total<'a>(samples: &'a Samples, arm: &str, operation: &str) -> &'a Times {

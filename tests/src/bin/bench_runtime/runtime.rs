@@ -9,6 +9,7 @@ use rustix::process::{
     Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, set_child_subreaper, waitid,
 };
 use serde_json::json;
+use sharedroot_tests::bench::{FLOOR, Floor};
 use sharedroot_tests::driver::Layered;
 
 use crate::options::Options;
@@ -18,8 +19,6 @@ pub const SHARED: &str = "ours";
 pub const AS_GIVEN: &str = "ours, rootfs as given";
 pub const CRUN: &str = "crun";
 pub const RUNC: &str = "runc";
-/// The process without a runtime.
-pub const FLOOR: &str = "floor";
 
 /// One runtime with its state, and one container of it at a time.
 #[derive(Debug)]
@@ -39,7 +38,7 @@ pub struct Runtime {
 pub struct Arms {
     pub all: Vec<Runtime>,
     /// A bundle like theirs.
-    pub floor: PathBuf,
+    pub floor: Floor,
 }
 
 impl Arms {
@@ -67,6 +66,7 @@ impl Arms {
         let all = all.into_iter().enumerate();
         let all = all.map(|(n, arm)| Runtime::new(place, &image, n, arm)).collect();
         let floor = place.bundle(FLOOR, &image.container(FLOOR), "/true");
+        let floor = Floor::new(floor, place.cgroup(FLOOR));
         Self { all, floor }
     }
 

@@ -18,7 +18,7 @@ const INTO_CGROUP: u64 = 1 << 33;
 
 /// A copy of this process in namespaces of its own, born in `cgroup`. The process id for the parent, nothing for the
 /// child.
-pub fn into_container(cgroup: BorrowedFd<'_>) -> Option<Pid> {
+pub(super) fn into_container(cgroup: BorrowedFd<'_>) -> Option<Pid> {
     let args = libc::clone_args {
         flags: NAMESPACES | INTO_CGROUP,
         exit_signal: libc::SIGCHLD as u64,

@@ -18,33 +18,64 @@ use rustix::mount::{
 };
 use rustix::process::{WaitOptions, chdir, pivot_root, waitpid};
 use serde_json::Value;
-use sharedroot_tests::bench::{Clock, Samples};
-use sharedroot_tests::command::Cmd;
 
-use crate::place::{CGROUP, text};
-use crate::runtime::FLOOR;
+use super::clock::Clock;
+use crate::command::Cmd;
 
 /// The steps of one container, in order.
 const STEPS: [&str; 6] = ["cgroup", "clone", "mounts", "pivot, masks", "exec, run, wait", "rmdir"];
 
-/// Times `rounds` containers, each by a process of its own, whose start and end do not count.
-pub fn measure(bundle: &Path, rounds: usize) -> Samples {
-    let own = std::env::current_exe().expect("the path of this program");
-    let cgroup = Path::new("/sys/fs/cgroup").join(CGROUP).join(FLOOR);
-    let mut samples = Samples::default();
-    for _ in 0..rounds {
-        let printed = Cmd::new(text(&own)).args(&["floor", text(bundle), text(&cgroup)]).run().ok();
+/// What the floor is filed under: as an arm, and its one operation.
+pub const FLOOR: &str = "floor";
+/// See [`FLOOR`].
+pub const CONTAINER: &str = "container";
+
+/// Containers without a runtime.
+#[derive(Debug)]
+pub struct Floor {
+    bundle: PathBuf,
+    cgroup: PathBuf,
+}
+
+impl Floor {
+    /// The bundle's program must end by itself. `cgroup` is a directory of the cgroup v2 hierarchy that is not there yet.
+    #[must_use]
+    pub fn new(bundle: PathBuf, cgroup: PathBuf) -> Self {
+        Self { bundle, cgroup }
+    }
+
+    /// One container, by a process of its own, whose start and end do not count.
+    ///
+    /// # Panics
+    /// If this program does not begin with [`run_if_asked`], or a step of the container fails.
+    #[must_use]
+    pub fn container(&self) -> Clock {
+        let own = std::env::current_exe().expect("the path of this program");
+        let text = |path: &Path| path.to_str().expect("the benchmark's paths are ASCII").to_owned();
+        let words = [FLOOR, &text(&self.bundle), &text(&self.cgroup)];
+        let printed = Cmd::new(&text(&own)).args(&words).run().ok();
         let mut clock = Clock::default();
         for (step, time) in STEPS.into_iter().zip(printed.split_whitespace()) {
             clock.add(step, time.parse().expect("a time"));
         }
-        samples.file(FLOOR, "container", &clock);
+        clock
     }
-    samples
+}
+
+/// Whether this process is for one container of [`Floor::container`]; then it has been made and has ended.
+#[must_use]
+pub fn run_if_asked() -> bool {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let [word, bundle, cgroup] = &words[..] else { return false };
+    let asked = word == FLOOR;
+    if asked {
+        run_once(Path::new(bundle), Path::new(cgroup));
+    }
+    asked
 }
 
 /// Makes and ends one container and prints the milliseconds of each step.
-pub fn run_once(bundle: &Path, cgroup: &Path) {
+fn run_once(bundle: &Path, cgroup: &Path) {
     let config = fs::read(bundle.join("config.json")).expect("read config.json");
     let config: Value = serde_json::from_slice(&config).expect("config.json is JSON");
     let (mut told, tells) = std::io::pipe().expect("a pipe");
@@ -54,7 +85,7 @@ pub fn run_once(bundle: &Path, cgroup: &Path) {
     fs::create_dir(cgroup).expect("make the cgroup");
     let made = ms();
     let dir = File::open(cgroup).expect("open the cgroup");
-    let Some(pid) = crate::clone::into_container(dir.as_fd()) else {
+    let Some(pid) = super::clone::into_container(dir.as_fd()) else {
         drop(told);
         inside(&config, ms, tells);
     };
