@@ -1,8 +1,10 @@
 //! The command line, with runc's spelling of every verb and flag.
 
 mod checkpoint;
+mod config;
 mod image;
 mod life;
+mod metrics;
 mod pool;
 mod process;
 mod resources;
@@ -14,8 +16,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use checkpoint::{Checkpoint, Criu, Restore};
+pub use config::Config;
 pub use image::Image;
 pub use life::{Create, Delete, Format, Id, Kill, List, Run, Spec};
+pub use metrics::Metrics;
 pub use pool::{Pool, PoolCreate, PoolGrow};
 pub use process::{Exec, Ps};
 pub use resources::{Events, Further, Update};
@@ -125,6 +129,11 @@ pub enum Verb {
     },
     /// Show per image who shares it, what of it is in memory, what that saves, and how long starts take
     Top(Top),
+    /// Print the host's figures for Prometheus
+    Metrics(Metrics),
+    /// The configuration
+    #[command(subcommand)]
+    Config(Config),
     /// Finish or undo what processes that died have left half-done in the pool
     Gc {
         /// Only say what would be done
@@ -163,6 +172,8 @@ impl Verb {
             Self::Image(_) => "image",
             Self::Status { .. } => "status",
             Self::Top(_) => "top",
+            Self::Metrics(_) => "metrics",
+            Self::Config(_) => "config",
             Self::Gc { .. } => "gc",
         }
     }
@@ -184,7 +195,11 @@ impl Verb {
             Self::Checkpoint(args) => Some(&args.id),
             Self::Restore(args) => Some(&args.id),
             Self::List(_) | Self::Spec(_) | Self::Features | Self::Pool(_) | Self::Image(_) => None,
-            Self::Status { .. } | Self::Top(_) | Self::Gc { .. } => None,
+            Self::Status { .. }
+            | Self::Top(_)
+            | Self::Metrics(_)
+            | Self::Config(_)
+            | Self::Gc { .. } => None,
         }
     }
 }

@@ -20,6 +20,7 @@ use crate::lifecycle::{Container, LifecycleError, Order, choice};
 use crate::output::{self, say};
 use crate::privilege;
 use crate::rootfs::Storage;
+use crate::starts::{self, Step};
 
 /// Does what the command line says. Returns the exit status.
 ///
@@ -27,15 +28,27 @@ use crate::rootfs::Storage;
 /// [`LifecycleError`]; nothing has been printed of it yet.
 pub fn run(cli: Cli) -> Result<u8, LifecycleError> {
     let Cli { global, verb } = cli;
+    if let Verb::Config(verb) = &verb {
+        admin::config::run(&global, verb)?;
+        return Ok(0);
+    }
     if !matches!(verb, Verb::Spec(_) | Verb::Features) {
         privilege::root_of_the_host()?;
     }
     let config = Config::load(&global.config)?;
     if let Some(id) = verb.container() {
-        return match &verb {
+        let name = verb.name();
+        let done = match &verb {
             Verb::Create(_) | Verb::Run(_) | Verb::Restore(_) => make(id, &global, &verb, &config),
-            _ => steer(&Container::named(&global, id, &config)?, verb),
+            _ => {
+                Container::named(&global, id, &config).and_then(|container| steer(&container, verb))
+            }
         };
+        if done.is_err() {
+            let step = Step::Failed(name.to_owned());
+            starts::note(&config.pool.run_dir, step, starts::began(), "-".to_owned());
+        }
+        return done;
     }
     match verb {
         Verb::List(args) => list::list(&global, &config, &args)?,
@@ -50,6 +63,7 @@ pub fn run(cli: Cli) -> Result<u8, LifecycleError> {
         Verb::Pool(verb) => admin::pool::run(&config, verb)?,
         Verb::Status { json } => admin::status::status(&Storage::of(&config)?, json)?,
         Verb::Top(args) => admin::top::top(&Storage::of(&config)?, &args)?,
+        Verb::Metrics(args) => admin::metrics::metrics(&Storage::of(&config)?, &args)?,
         Verb::Gc { dry_run, force } => {
             admin::gc::collect(&Storage::of(&config)?, dry_run, force)?;
         }

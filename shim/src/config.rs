@@ -1,8 +1,14 @@
-//! `/etc/sharedroot/config.toml`: every key has a default, an unknown key is an error.
+//! `/etc/sharedroot/config.toml` and the environment above it: every key has a default, an unknown key is an error.
+
+mod keys;
+mod layers;
 
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+
+pub use keys::{Key, default_file};
+pub use layers::{Layers, Origin};
 
 /// The configuration file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +26,42 @@ pub enum ConfigError {
     Parse {
         /// The file.
         path: PathBuf,
+        /// What and where.
+        source: Box<toml::de::Error>,
+    },
+    /// A key that is none of ours.
+    #[error(
+        "configuration {path}: there is no key `{key}`; the nearest one is `{nearest}` (`sharedroot config default` explains all)"
+    )]
+    UnknownKey {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: String,
+        /// What was probably meant.
+        nearest: &'static str,
+    },
+    /// A variable of the environment whose value cannot be that of its key.
+    #[error(
+        "{variable}: {value:?} is not a value of `{key}`; write one like {example}, or unset it"
+    )]
+    Variable {
+        /// The variable.
+        variable: String,
+        /// Its value.
+        value: std::ffi::OsString,
+        /// The key that it stands for.
+        key: &'static str,
+        /// A right one.
+        example: &'static str,
+    },
+    /// The file and the environment together make no configuration.
+    #[error("configuration {path} with {variables}: {source}")]
+    Together {
+        /// The file.
+        path: PathBuf,
+        /// The variables.
+        variables: String,
         /// What and where.
         source: Box<toml::de::Error>,
     },
@@ -178,27 +220,12 @@ pub struct Selinux {
 }
 
 impl Config {
-    /// Reads the file; one that does not exist stands for the defaults.
+    /// Reads the file, one that does not exist stands for the defaults, and what the environment says instead.
     ///
     /// # Errors
     /// [`ConfigError`].
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        match std::fs::read_to_string(path) {
-            Ok(text) => Self::parse(path, &text),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
-            Err(source) => Err(ConfigError::Read { path: path.to_owned(), source }),
-        }
-    }
-
-    /// Reads the text of the file at `path`.
-    ///
-    /// # Errors
-    /// [`ConfigError::Parse`].
-    pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
-        toml::from_str(text).map_err(|source| ConfigError::Parse {
-            path: path.to_owned(),
-            source: Box::new(source),
-        })
+        Layers::read(path, |variable| std::env::var_os(variable))?.config()
     }
 }
 

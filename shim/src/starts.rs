@@ -1,20 +1,23 @@
-//! How long starts take: a line for each `create` and `start` in a file of the run directory, for `sharedroot top`.
+//! How long starts take, and what failed: a line for each in a file of the run directory, for `sharedroot top` and
+//! `sharedroot metrics`.
 //!
 //! Each is one write(2) to a file that is open for appending, so the lines of thousands of processes do not mix, and nobody
 //! waits for a lock. Nothing depends on them: one that cannot be written is left out. When the file has grown beyond a bound
-//! it becomes the old one, and the one that was old is gone.
+//! it becomes the old one, and of the one that was old only the sums are kept.
 
 mod began;
+mod totals;
 
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Seek, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
 pub use began::{Moment, began, environment, handed_over};
+pub use totals::{BOUNDS, Histogram, Totals};
 
 use crate::image::BaseKey;
 
@@ -43,6 +46,8 @@ pub enum Step {
     Whole(Option<BaseKey>),
     /// `start`.
     Start,
+    /// A command of this verb failed.
+    Failed(String),
 }
 
 /// A line that is none of ours.
@@ -52,14 +57,15 @@ pub struct NotANote(String);
 
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (word, base) = match &self.step {
-            Step::Create(base) => ("create", base.as_ref()),
-            Step::Whole(base) => ("whole", base.as_ref()),
-            Step::Start => ("start", None),
+        let on = |base: &Option<BaseKey>| base.as_ref().map_or("-".to_owned(), ToString::to_string);
+        let (word, of) = match &self.step {
+            Step::Create(base) => ("create", on(base)),
+            Step::Whole(base) => ("whole", on(base)),
+            Step::Start => ("start", "-".to_owned()),
+            Step::Failed(verb) => ("failed", verb.clone()),
         };
-        let base = base.map_or("-".to_owned(), ToString::to_string);
         let (at, took) = (self.at, self.took.as_micros());
-        write!(f, "{word} {at} {took} {} {base}", self.container)
+        write!(f, "{word} {at} {took} {} {of}", self.container)
     }
 }
 
@@ -69,12 +75,15 @@ impl FromStr for Note {
     fn from_str(line: &str) -> Result<Self, NotANote> {
         let parsed = || {
             let words: Vec<_> = line.split(' ').collect();
-            let [word, at, took, container, base] = words[..] else { return None };
-            let base = if base == "-" { None } else { Some(base.parse().ok()?) };
-            let step = match (word, base) {
-                ("create", base) => Step::Create(base),
-                ("whole", base) => Step::Whole(base),
-                ("start", None) => Step::Start,
+            let [word, at, took, container, of] = words[..] else { return None };
+            let base = || if of == "-" { Some(None) } else { Some(Some(of.parse().ok()?)) };
+            let step = match (word, of) {
+                ("create", _) => Step::Create(base()?),
+                ("whole", _) => Step::Whole(base()?),
+                ("start", "-") => Step::Start,
+                ("failed", verb) if verb.bytes().all(|b| b.is_ascii_lowercase()) => {
+                    Step::Failed(verb.to_owned())
+                }
                 _ => return None,
             };
             let took = Duration::from_micros(took.parse().ok()?);
@@ -100,9 +109,52 @@ fn append(run_dir: &Path, line: &str, bound: u64) -> io::Result<()> {
     // Where this line ends, whoever has written since: exactly one line crosses each bound.
     let end = file.stream_position()?;
     if end / bound > (end.saturating_sub(line.len() as u64)) / bound {
-        fs::rename(&path, run_dir.join("starts.old"))?;
+        let _turn = turn(run_dir)?;
+        let inode = |found: io::Result<fs::Metadata>| found.map(|found| found.ino()).ok();
+        if inode(fs::metadata(&path)) != inode(file.metadata()) {
+            // Another one was at the bound, too, and had its turn first.
+            return Ok(());
+        }
+        let old = run_dir.join("starts.old");
+        let mut totals = Totals::read(&run_dir.join("starts.sum"));
+        totals.extend(notes(&old)?);
+        // A process that is killed between these two counts the old ones twice.
+        totals.write(&run_dir.join("starts.sum"))?;
+        fs::rename(&path, old)?;
     }
     Ok(())
+}
+
+/// Nobody else sums up while this is held.
+fn turn(run_dir: &Path) -> io::Result<File> {
+    let path = run_dir.join("starts.lock");
+    let file = File::options().append(true).create(true).mode(0o600).open(path)?;
+    file.lock()?;
+    Ok(file)
+}
+
+/// The notes of a file; none if it is not there.
+fn notes(path: &Path) -> io::Result<Vec<Note>> {
+    let text = match fs::read(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        read => read?,
+    };
+    // A line that was cut by a full disk spoils itself and the next.
+    let lines = text.split(|byte| *byte == b'\n').filter_map(|line| str::from_utf8(line).ok());
+    Ok(lines.filter_map(|line| line.parse().ok()).collect())
+}
+
+/// What all notes since the host booted sum up to.
+///
+/// # Errors
+/// A file that is there cannot be read.
+pub fn since_boot(run_dir: &Path) -> io::Result<Totals> {
+    let _turn = turn(run_dir)?;
+    let mut totals = Totals::read(&run_dir.join("starts.sum"));
+    for name in ["starts.old", "starts"] {
+        totals.extend(notes(&run_dir.join(name))?);
+    }
+    Ok(totals)
 }
 
 /// The notes of the last `period` before `now`, in the order in which they were written. Where more than the bound was
@@ -111,18 +163,12 @@ fn append(run_dir: &Path, line: &str, bound: u64) -> io::Result<()> {
 /// # Errors
 /// A file that is there cannot be read.
 pub fn of_the_last(run_dir: &Path, period: Duration, now: Moment) -> io::Result<Vec<Note>> {
-    let mut notes = Vec::new();
+    let mut found = Vec::new();
     for name in ["starts.old", "starts"] {
-        let text = match fs::read(run_dir.join(name)) {
-            Err(error) if error.kind() == ErrorKind::NotFound => continue,
-            read => read?,
-        };
-        // A line that was cut by a full disk spoils itself and the next.
-        let lines = text.split(|byte| *byte == b'\n').filter_map(|line| str::from_utf8(line).ok());
-        let known = lines.filter_map(|line| line.parse::<Note>().ok());
-        notes.extend(known.filter(|note| note.at <= now && now.since(note.at) <= period));
+        found.extend(notes(&run_dir.join(name))?);
     }
-    Ok(notes)
+    found.retain(|note| note.at <= now && now.since(note.at) <= period);
+    Ok(found)
 }
 
 #[cfg(test)]
@@ -159,6 +205,7 @@ mod tests {
             any::<bool>().prop_map(|some| Step::Create(some.then(key))),
             any::<bool>().prop_map(|some| Step::Whole(some.then(key))),
             Just(Step::Start),
+            "[a-z]{1,10}".prop_map(Step::Failed),
         ]
     }
 
@@ -182,7 +229,14 @@ mod tests {
     fn what_is_no_line_of_ours_is_left_out() {
         let dir = Dir::new("bad");
         let good = "start 5 7 0123456789abcdef -";
-        for bad in ["", "stop 5 7 c -", "start 5 7 c", "start 5 7 c - -", "create 5 7 c base"] {
+        for bad in [
+            "",
+            "stop 5 7 c -",
+            "start 5 7 c",
+            "start 5 7 c - -",
+            "create 5 7 c base",
+            "failed 5 7 - A",
+        ] {
             assert!(bad.parse::<Note>().is_err(), "{bad:?}");
         }
         assert!(format!("start 5 7 c {}", key()).parse::<Note>().is_err(), "a start has no base");
@@ -236,5 +290,9 @@ mod tests {
         let kept = text.lines().count();
         assert!((64..=2 * 64 + 8).contains(&kept), "{kept} lines are kept");
         assert!(text.contains(&line(0, 299)[..10]), "the last is there");
+        // A line that was written to the old file after it was summed up is lost.
+        let all = since_boot(&dir.0).unwrap().started.cumulated().last().unwrap();
+        let written = 8 * LINES as u64;
+        assert!((written - 8 * 8..=written).contains(&all), "{all} of {written} are counted");
     }
 }

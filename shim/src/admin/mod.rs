@@ -1,7 +1,9 @@
 //! What an administrator asks and does; nothing here is in a container's path.
 
+pub mod config;
 pub mod gc;
 pub mod image;
+pub mod metrics;
 pub mod pool;
 pub mod status;
 pub mod top;

@@ -12,11 +12,13 @@ use crate::rootfs::{Mislabelled, RootfsError, Storage};
 
 /// The containers by what became of their roots.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Kinds {
-    shared: usize,
-    private: usize,
+pub struct Kinds {
+    /// Containers on a base.
+    pub shared: usize,
+    /// Containers on a snapshot.
+    pub private: usize,
     /// The IDs, by the reason.
-    as_given: BTreeMap<String, Vec<String>>,
+    pub as_given: BTreeMap<String, Vec<String>>,
 }
 
 impl FromIterator<Record> for Kinds {

@@ -7,7 +7,7 @@ use clap::Parser;
 use super::says_something;
 use crate::bundle::ContainerId;
 use crate::cli::Cli;
-use crate::config::{Config, Size};
+use crate::config::{Layers, Size};
 use crate::label::{MountLabel, ProcessLabel, SharedLabel};
 use crate::rootfs::Storage;
 
@@ -43,7 +43,9 @@ pub fn argv(text: &[u8]) {
 /// Where a promise is broken.
 pub fn settings(text: &[u8]) {
     let Ok(text) = std::str::from_utf8(text) else { return };
-    match Config::parse(Path::new("/etc/sharedroot/config.toml"), text) {
+    let path = Path::new("/etc/sharedroot/config.toml");
+    let layers = Layers::of(path, text.to_owned(), |_| None);
+    match layers.and_then(|layers| layers.config()) {
         Ok(config) => match Storage::of(&config) {
             Ok(storage) => {
                 assert!(storage.base_size.0 > 0 && !storage.pool.name.as_ref().is_empty())

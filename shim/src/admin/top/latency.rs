@@ -43,6 +43,7 @@ pub fn by_base(notes: Vec<Note>) -> BTreeMap<Option<BaseKey>, Latencies> {
                     add(base, create + took);
                 }
             }
+            Step::Failed(_) => {}
         }
     }
     found.values_mut().for_each(|of| of.sorted.sort_unstable());

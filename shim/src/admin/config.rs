@@ -1,0 +1,102 @@
+//! `config`: what is in force, and from where.
+
+use serde_json::{Value, json};
+
+use crate::cli::{Config as Verb, Global};
+use crate::config::{ConfigError, Key, Layers, Origin, default_file};
+use crate::output::say;
+
+/// Does what the verb says. Nothing but the file and the environment is read.
+///
+/// # Errors
+/// [`ConfigError`]: of a file that cannot be used, too.
+pub fn run(global: &Global, verb: &Verb) -> Result<(), ConfigError> {
+    match verb {
+        Verb::Default => say!("{}", default_file().trim_end()),
+        Verb::Show { json } => {
+            let layers = Layers::read(&global.config, |variable| std::env::var_os(variable))?;
+            layers.config()?;
+            let lines = Key::all().iter().map(|key| Line::of(key, &layers, global));
+            let lines = lines.collect::<Result<Vec<_>, _>>()?;
+            if *json {
+                say!(
+                    "{:#}",
+                    json!({
+                        "version": 1,
+                        "file": global.config,
+                        "exists": global.config.exists(),
+                        "keys": lines.iter().map(Line::json).collect::<Vec<_>>(),
+                    })
+                );
+            } else {
+                text(&lines).iter().for_each(|line| say!("{line}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// One key.
+#[derive(Debug)]
+struct Line {
+    key: &'static Key,
+    value: Option<String>,
+    origin: String,
+}
+
+impl Line {
+    fn of(key: &'static Key, layers: &Layers, global: &Global) -> Result<Self, ConfigError> {
+        if let (Some(engine), "engine") = (&global.engine, key.name) {
+            let value = Some(toml::Value::from(engine.to_string_lossy().as_ref()).to_string());
+            return Ok(Self { key, value, origin: "--engine".to_owned() });
+        }
+        let (value, origin) = layers.value(key)?;
+        let origin = match origin {
+            Origin::Default => "default".to_owned(),
+            Origin::File => global.config.display().to_string(),
+            Origin::Environment => key.variable(),
+        };
+        Ok(Self { key, value, origin })
+    }
+
+    fn json(&self) -> Value {
+        let (key, variable) = (self.key.name, self.key.variable());
+        json!({ "key": key, "value": self.value, "origin": self.origin, "variable": variable })
+    }
+}
+
+fn text(lines: &[Line]) -> Vec<String> {
+    let value = |line: &Line| line.value.clone().unwrap_or("-".to_owned());
+    let widest = |width: fn(&str) -> usize, of: &dyn Fn(&Line) -> String| {
+        lines.iter().map(|line| width(&of(line))).max().unwrap_or_default()
+    };
+    let count = |text: &str| text.chars().count();
+    let (name, wide) = (widest(count, &|line| line.key.name.to_owned()), widest(count, &value));
+    let line =
+        |line: &Line| format!("{:<name$}  {:<wide$}  {}", line.key.name, value(line), line.origin);
+    lines.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_says_who_said_it() {
+        let line = |name, value: Option<&str>, origin: &str| Line {
+            key: Key::named(name).unwrap(),
+            value: value.map(str::to_owned),
+            origin: origin.to_owned(),
+        };
+        let lines = [
+            line("engine", Some("\"crun\""), "SHAREDROOT_ENGINE"),
+            line("pool.data_dev", None, "default"),
+        ];
+        assert_eq!(
+            text(&lines),
+            ["engine         \"crun\"  SHAREDROOT_ENGINE", "pool.data_dev  -       default",]
+        );
+        assert_eq!(lines[1].json()["value"], Value::Null);
+        assert_eq!(lines[1].json()["variable"], "SHAREDROOT_POOL_DATA_DEV");
+    }
+}

@@ -1,0 +1,100 @@
+//! What the notes sum up to since the host booted, also those that are no longer kept: for `sharedroot metrics`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Note, Step};
+
+/// Upper bounds of the classes of a [`Histogram`], in milliseconds.
+pub const BOUNDS: [u64; 11] = [5, 10, 20, 50, 100, 200, 500, 1_000, 5_000, 20_000, 60_000];
+
+/// How often something took how long.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Histogram {
+    /// How often it took no longer than each of [`BOUNDS`] and longer than the one before; at last, longer than all.
+    counts: [u64; BOUNDS.len() + 1],
+    micros: u64,
+}
+
+impl Histogram {
+    fn add(&mut self, took: Duration) {
+        let class = BOUNDS.iter().position(|bound| took <= Duration::from_millis(*bound));
+        self.counts[class.unwrap_or(BOUNDS.len())] += 1;
+        self.micros += u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+    }
+
+    /// How often it took no longer than each of [`BOUNDS`], and at last how often at all.
+    pub fn cumulated(&self) -> impl Iterator<Item = u64> {
+        self.counts.iter().scan(0, |sum, count| {
+            *sum += count;
+            Some(*sum)
+        })
+    }
+
+    /// How long all of them took together.
+    #[must_use]
+    pub fn sum(&self) -> Duration {
+        Duration::from_micros(self.micros)
+    }
+}
+
+/// All of a host's notes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    /// `create` on bases.
+    pub on_bases: Histogram,
+    /// `create` on the rootfs as given.
+    pub as_given: Histogram,
+    /// `start`.
+    pub started: Histogram,
+    /// Commands that failed, by their verb.
+    pub failed: BTreeMap<String, u64>,
+}
+
+impl Totals {
+    /// What an earlier process summed up; nothing if it cannot be read, as after an update that sums otherwise.
+    pub(super) fn read(path: &Path) -> Self {
+        let text = fs::read(path).unwrap_or_default();
+        serde_json::from_slice(&text).unwrap_or_default()
+    }
+
+    pub(super) fn write(&self, path: &Path) -> io::Result<()> {
+        let new = path.with_extension("new");
+        fs::write(&new, serde_json::to_vec(self)?)?;
+        fs::rename(new, path)
+    }
+}
+
+impl Extend<Note> for Totals {
+    fn extend<I: IntoIterator<Item = Note>>(&mut self, notes: I) {
+        for Note { step, took, .. } in notes {
+            match step {
+                Step::Create(Some(_)) | Step::Whole(Some(_)) => self.on_bases.add(took),
+                Step::Create(None) | Step::Whole(None) => self.as_given.add(took),
+                Step::Start => self.started.add(took),
+                Step::Failed(verb) => *self.failed.entry(verb).or_default() += 1,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_histogram_counts_what_is_below_its_bounds() {
+        let mut histogram = Histogram::default();
+        for millis in [1, 5, 6, 700, 70_000] {
+            histogram.add(Duration::from_millis(millis));
+        }
+        let counts: Vec<_> = histogram.cumulated().collect();
+        assert_eq!(counts, [2, 3, 3, 3, 3, 3, 3, 4, 4, 4, 4, 5]);
+        assert_eq!(histogram.sum(), Duration::from_millis(70_712));
+    }
+}
