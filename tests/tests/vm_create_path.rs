@@ -186,6 +186,71 @@ fn vm_a_container_that_cannot_be_made_leaves_no_cgroup() {
     assert!(!Path::new(runtime.root()).join(&id).exists(), "a directory is left");
 }
 
+#[test]
+fn vm_metrics_count_what_was_done() {
+    only_in_lab();
+    let (mut docker, runtime) = (Docker::new(), Runtime::sharedroot());
+    // The base is there, and the directory for the notes.
+    run_to_its_end(&mut docker, &runtime);
+    let before = metrics();
+    let id = unique_name("metrics");
+    let bundle = docker.bundle(&runtime, &id);
+    runtime.cmd(&["create", "--bundle", bundle.str(), &id]).run().ok();
+    runtime.cmd(&["start", &id]).run().ok();
+    let running = metrics();
+    assert_ne!(runtime.cmd(&["create", "--bundle", bundle.str(), &id]).run().status, 0);
+    runtime.cmd(&["delete", "--force", &id]).run().ok();
+    let after = metrics();
+
+    let more = |now: &[(String, f64)], name: &str| {
+        let of = |all: &[(String, f64)]| {
+            all.iter().find(|(found, _)| found == name).map_or(0.0, |(_, value)| *value)
+        };
+        of(now) - of(&before)
+    };
+    let created = "sharedroot_create_seconds_count{root=\"base\"}";
+    let failed = "sharedroot_errors_total{command=\"create\"}";
+    let shared = "sharedroot_containers{root=\"shared\"}";
+    let started = "sharedroot_start_seconds_count";
+    let of = |now| [created, started, shared, failed].map(|name| more(now, name));
+    assert_eq!(of(&running), [1.0, 1.0, 1.0, 0.0], "{running:?}");
+    assert_eq!(of(&after), [1.0, 1.0, 0.0, 1.0], "{after:?}");
+    assert!(more(&running, "sharedroot_create_seconds_sum{root=\"base\"}") > 0.0, "{running:?}");
+    assert!(running.contains(&("sharedroot_pool_active".to_owned(), 1.0)), "{running:?}");
+
+    // The collector finds the same in a file that is there at once.
+    let dir = TempDir::new("metrics");
+    let path = dir.0.join("sharedroot.prom");
+    let words = ["metrics", "--output", path.to_str().expect("ASCII")];
+    assert_eq!(Cmd::new("sharedroot").args(&words).run().ok(), "");
+    let text = fs::read_to_string(&path).expect("read the figures");
+    assert_eq!(samples(&text), after);
+    assert_eq!(fs::read_dir(&dir.0).expect("list").count(), 1, "nothing else is left");
+}
+
+#[track_caller]
+fn run_to_its_end(docker: &mut Docker, runtime: &Runtime) {
+    let id = unique_name("first");
+    let bundle = docker.bundle(runtime, &id);
+    runtime.cmd(&["run", "--bundle", bundle.str(), &id]).run().ok();
+}
+
+/// Every sample with its labels.
+#[track_caller]
+fn metrics() -> Vec<(String, f64)> {
+    samples(&Cmd::new("sharedroot").arg("metrics").run().ok())
+}
+
+#[track_caller]
+fn samples(text: &str) -> Vec<(String, f64)> {
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    let sample = |line: &str| {
+        let (name, value) = line.rsplit_once(' ').expect("a sample");
+        (name.to_owned(), value.parse().expect("a number"))
+    };
+    lines.map(sample).collect()
+}
+
 /// What a large file of the image is called, and how many bytes it has.
 const LARGE: (&str, u64) = ("--help\n\u{1b}[2J", 1 << 20);
 
