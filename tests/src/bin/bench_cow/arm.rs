@@ -1,0 +1,94 @@
+//! A way to keep containers' roots, and `docker` for it.
+
+use sharedroot_tests::command::Cmd;
+
+/// What all containers are of at first.
+pub const BUSYBOX: &str = "busybox";
+/// Bytes that each container writes.
+pub const WRITTEN: i64 = 64 << 10;
+/// Random, so that nothing can be stored as a hole; on the disk before the container goes on.
+const WRITE: &str = "dd if=/dev/urandom of=/written bs=65536 count=1 conv=fsync 2> /dev/null";
+/// What every `docker` takes, whatever it is asked: a call that only asks the daemon for its version.
+pub const CALL: &str = "docker version";
+/// The root as the engine gives it.
+const AS_GIVEN: &str = "--annotation=dev.sharedroot.mode=off";
+
+/// One arm.
+pub struct Arm {
+    pub name: &'static str,
+    pub driver: Driver,
+    host: Option<String>,
+    /// Which runtime, for `docker run` and `docker create`.
+    pub flags: Vec<String>,
+}
+
+/// What keeps the changes of a container.
+pub enum Driver {
+    /// A thin snapshot above Docker's overlay2.
+    Pool,
+    Overlay2,
+    /// With the mount point of its file system.
+    Btrfs {
+        mounted: String,
+    },
+}
+
+/// Of the arms that are not ours; under sharedroot they differ from it by the root alone.
+pub fn flags_of_peer(runtime: &str) -> Vec<String> {
+    let mut flags = vec![format!("--runtime={runtime}")];
+    if runtime == "sharedroot" {
+        flags.push(AS_GIVEN.to_owned());
+    }
+    flags
+}
+
+impl Arm {
+    /// Without a host it is of the lab's own daemon.
+    pub fn new(
+        name: &'static str,
+        driver: Driver,
+        host: Option<String>,
+        flags: Vec<String>,
+    ) -> Self {
+        Self { name, driver, host, flags }
+    }
+
+    /// `docker WORDS…`, which must succeed; what it printed.
+    pub fn docker(&self, words: &[&str]) -> String {
+        let host = self.host.iter().flat_map(|host| ["--host", host]);
+        Cmd::new("docker").args(&host.collect::<Vec<_>>()).args(words).run().ok()
+    }
+
+    /// A container that writes and then does `after`.
+    pub fn container(&self, verb: &[&str], name: &str, image: &str, after: &str) {
+        let script = format!("{WRITE} && {after}");
+        let flags: Vec<_> = self.flags.iter().map(String::as_str).collect();
+        let what = ["--network=none", "--name", name, image, "sh", "-c", &script];
+        // A runtime's own flags may stand between Docker's.
+        let (between, rest) = what.split_at(3);
+        self.docker(&[verb, &flags, between, rest].concat());
+    }
+
+    /// A container on the root as given, so that no base is made yet.
+    pub fn warm(&self) {
+        let mut words = vec!["run", "--rm", "--network=none", AS_GIVEN];
+        words.extend(self.flags.iter().map(String::as_str));
+        words.extend([BUSYBOX, "true"]);
+        self.docker(&words);
+    }
+
+    /// A name that no other arm's container has, for some share a daemon.
+    pub fn name_of(&self, what: &str, number: usize) -> String {
+        format!("{}-{what}-{number}", self.name)
+    }
+}
+
+/// The arms in the order of a round: none is always the one after the slowest.
+pub fn in_turn(arms: &[Arm], round: usize) -> Vec<&Arm> {
+    let mut order: Vec<_> = arms.iter().collect();
+    order.rotate_left(round % arms.len());
+    if round % 2 == 1 {
+        order.reverse();
+    }
+    order
+}
