@@ -6,10 +6,12 @@
 //! | `clock.rs` | one operation in steps |
 //! | `samples.rs` | the steps of many rounds |
 //! | `floor.rs`, `clone.rs` | the floor: the system calls of one container in one process |
+//! | `disks.rs` | what was read from the disks |
 //! | `targets.rs` | a figure, what it must be, and the tables |
 
 mod clock;
 mod clone;
+pub mod disks;
 mod floor;
 mod samples;
 mod targets;

@@ -1,0 +1,59 @@
+//! What was read from and written to the disks, by what they are for.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use serde::Serialize;
+
+/// A disk and what it had done when it was first looked at.
+#[derive(Debug)]
+pub struct Disk {
+    role: &'static str,
+    /// `ubdc`, as in /proc/diskstats.
+    name: &'static str,
+    before: Traffic,
+}
+
+/// Sectors of 512 bytes.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct Traffic {
+    /// By the kernel, reads ahead of what was asked for included.
+    pub read: u64,
+    /// To the disk; what still waits in memory is not in it.
+    pub written: u64,
+}
+
+/// Disks, each a role and a name of the kernel's, seen for the first time.
+///
+/// # Panics
+/// If the machine has no such disk: then it is not the lab, or one without `--pool device`.
+#[must_use]
+pub fn begin(disks: &[(&'static str, &'static str)]) -> Vec<Disk> {
+    disks.iter().map(|&(role, name)| Disk { role, name, before: of(name) }).collect()
+}
+
+/// What each has done since, by role.
+///
+/// # Panics
+/// If one of them is gone.
+#[must_use]
+pub fn traffic(disks: &[Disk]) -> BTreeMap<&'static str, Traffic> {
+    let since = |disk: &Disk| {
+        let now = of(disk.name);
+        let (read, written) = (now.read - disk.before.read, now.written - disk.before.written);
+        (disk.role, Traffic { read, written })
+    };
+    disks.iter().map(since).collect()
+}
+
+/// Documentation/admin-guide/iostats.rst: major, minor, name, reads, merged, sectors read, ms, writes, merged, sectors
+/// written.
+fn of(name: &str) -> Traffic {
+    let text = fs::read_to_string("/proc/diskstats").expect("read /proc/diskstats");
+    let words = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let found = words.into_iter().find(|words| words.get(2) == Some(&name));
+    let words =
+        found.unwrap_or_else(|| panic!("/proc/diskstats has no {name}: run it by hack/bench"));
+    let number = |at: usize| words[at].parse().expect("a number of sectors");
+    Traffic { read: number(5), written: number(9) }
+}
