@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod image;
+mod install;
 mod life;
 mod pool;
 mod process;
@@ -15,6 +16,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use checkpoint::{Checkpoint, Criu, Restore};
 pub use image::Image;
+pub use install::{Edit, Install, Target, Uninstall};
 pub use life::{Create, Delete, Format, Id, Kill, List, Run, Spec};
 pub use pool::{Pool, PoolCreate, PoolGrow};
 pub use process::{Exec, Ps};
@@ -125,6 +127,10 @@ pub enum Verb {
     },
     /// Show per image who shares it, what of it is in memory, what that saves, and how long starts take
     Top(Top),
+    /// Add this program as a runtime to the configuration of Docker, containerd or podman
+    Install(Install),
+    /// Take it out of there again
+    Uninstall(Uninstall),
     /// Finish or undo what processes that died have left half-done in the pool
     Gc {
         /// Only say what would be done
@@ -163,6 +169,8 @@ impl Verb {
             Self::Image(_) => "image",
             Self::Status { .. } => "status",
             Self::Top(_) => "top",
+            Self::Install(_) => "install",
+            Self::Uninstall(_) => "uninstall",
             Self::Gc { .. } => "gc",
         }
     }
@@ -185,6 +193,7 @@ impl Verb {
             Self::Restore(args) => Some(&args.id),
             Self::List(_) | Self::Spec(_) | Self::Features | Self::Pool(_) | Self::Image(_) => None,
             Self::Status { .. } | Self::Top(_) | Self::Gc { .. } => None,
+            Self::Install(_) | Self::Uninstall(_) => None,
         }
     }
 }

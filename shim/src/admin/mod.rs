@@ -2,6 +2,7 @@
 
 pub mod gc;
 pub mod image;
+pub mod install;
 pub mod pool;
 pub mod status;
 pub mod top;

@@ -109,7 +109,9 @@ pub fn of(dialect: Dialect, verb: &Verb) -> Result<Vec<OsString>, &'static str> 
         Verb::Checkpoint(args) => checkpoint(new("checkpoint"), args),
         Verb::Restore(args) => restore(new("restore"), args),
         Verb::Features => new("features"),
-        Verb::List(_) | Verb::Spec(_) => return Err("a verb of sharedroot's own"),
+        Verb::List(_) | Verb::Spec(_) | Verb::Install(_) | Verb::Uninstall(_) => {
+            return Err("a verb of sharedroot's own");
+        }
         Verb::Pool(_) | Verb::Image(_) | Verb::Status { .. } | Verb::Top(_) | Verb::Gc { .. } => {
             return Err("a verb of sharedroot's own");
         }
