@@ -3,6 +3,7 @@
 mod checkpoint;
 mod config;
 mod image;
+mod install;
 mod life;
 mod metrics;
 mod pool;
@@ -18,6 +19,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub use checkpoint::{Checkpoint, Criu, Restore};
 pub use config::Config;
 pub use image::Image;
+pub use install::{Edit, Install, Target, Uninstall};
 pub use life::{Create, Delete, Format, Id, Kill, List, Run, Spec};
 pub use metrics::Metrics;
 pub use pool::{Pool, PoolCreate, PoolGrow};
@@ -134,6 +136,10 @@ pub enum Verb {
     /// The configuration
     #[command(subcommand)]
     Config(Config),
+    /// Add this program as a runtime to the configuration of Docker, containerd or podman
+    Install(Install),
+    /// Take it out of there again
+    Uninstall(Uninstall),
     /// Finish or undo what processes that died have left half-done in the pool
     Gc {
         /// Only say what would be done
@@ -174,6 +180,8 @@ impl Verb {
             Self::Top(_) => "top",
             Self::Metrics(_) => "metrics",
             Self::Config(_) => "config",
+            Self::Install(_) => "install",
+            Self::Uninstall(_) => "uninstall",
             Self::Gc { .. } => "gc",
         }
     }
@@ -195,11 +203,8 @@ impl Verb {
             Self::Checkpoint(args) => Some(&args.id),
             Self::Restore(args) => Some(&args.id),
             Self::List(_) | Self::Spec(_) | Self::Features | Self::Pool(_) | Self::Image(_) => None,
-            Self::Status { .. }
-            | Self::Top(_)
-            | Self::Metrics(_)
-            | Self::Config(_)
-            | Self::Gc { .. } => None,
+            Self::Status { .. } | Self::Top(_) | Self::Metrics(_) | Self::Config(_) => None,
+            Self::Install(_) | Self::Uninstall(_) | Self::Gc { .. } => None,
         }
     }
 }

@@ -67,6 +67,8 @@ pub fn run(cli: Cli) -> Result<u8, LifecycleError> {
         Verb::Gc { dry_run, force } => {
             admin::gc::collect(&Storage::of(&config)?, dry_run, force)?;
         }
+        Verb::Install(args) => admin::install::install(&config, &args)?,
+        Verb::Uninstall(args) => admin::install::uninstall(&config, &args)?,
         Verb::Image(verb) => admin::image::run(&Storage::of(&config)?, verb)?,
         // The others name a container.
         _ => {}

@@ -3,6 +3,7 @@
 pub mod config;
 pub mod gc;
 pub mod image;
+pub mod install;
 pub mod metrics;
 pub mod pool;
 pub mod status;

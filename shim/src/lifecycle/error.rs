@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::admin::install::InstallError;
 use crate::bundle::{BundleError, ContainerId};
 use crate::config::ConfigError;
 use crate::engine::{ChoiceError, DelegateError, EngineError, SealError, SpecError, VolumeError};
@@ -51,6 +52,9 @@ pub enum LifecycleError {
     /// The choice of the engine.
     #[error(transparent)]
     Choice(#[from] ChoiceError),
+    /// The configuration of Docker, containerd or podman.
+    #[error(transparent)]
+    Install(#[from] InstallError),
     /// Another runtime as the engine.
     #[error(transparent)]
     Delegate(#[from] DelegateError),

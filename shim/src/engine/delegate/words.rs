@@ -109,16 +109,8 @@ pub fn of(dialect: Dialect, verb: &Verb) -> Result<Vec<OsString>, &'static str> 
         Verb::Checkpoint(args) => checkpoint(new("checkpoint"), args),
         Verb::Restore(args) => restore(new("restore"), args),
         Verb::Features => new("features"),
-        Verb::List(_) | Verb::Spec(_) => return Err("a verb of sharedroot's own"),
-        Verb::Pool(_)
-        | Verb::Image(_)
-        | Verb::Status { .. }
-        | Verb::Top(_)
-        | Verb::Metrics(_)
-        | Verb::Config(_)
-        | Verb::Gc { .. } => {
-            return Err("a verb of sharedroot's own");
-        }
+        // All that is not about a container.
+        _ => return Err("a verb of sharedroot's own"),
     };
     words.unknown.map_or(Ok(words.words), Err)
 }

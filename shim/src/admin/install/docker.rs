@@ -1,0 +1,137 @@
+//! Docker's daemon.json.
+
+use jsonc_parser::ParseOptions;
+use jsonc_parser::cst::{CstInputValue, CstObject, CstRootNode};
+use serde_json::Value;
+
+use super::error::EditError;
+use super::{Entry, NAME};
+
+/// The text with the runtime in it.
+///
+/// # Errors
+/// [`EditError`].
+pub fn add(text: &str, entry: &Entry) -> Result<String, EditError> {
+    let root = parse(if is_empty(text) { "{\n}\n" } else { text })?;
+    let daemon = top(&root)?;
+    let runtimes = object(&daemon, "runtimes", "runtimes")?;
+    let ours = object(&runtimes, NAME, "runtimes.sharedroot")?;
+    // The other way to name a runtime; dockerd refuses both in one.
+    for other in ["runtimeType", "options"] {
+        unset(&ours, other);
+    }
+    set(&ours, "path", &entry.path);
+    if entry.default {
+        unique(&daemon, "default-runtime", "default-runtime")?;
+        set(&daemon, "default-runtime", NAME);
+    }
+    Ok(root.to_string())
+}
+
+/// The text without it. `before` is what the file was, as far as that is known.
+///
+/// # Errors
+/// [`EditError`].
+pub fn remove(text: &str, before: &str) -> Result<String, EditError> {
+    if is_empty(text) {
+        return Ok(text.to_owned());
+    }
+    let root = parse(text)?;
+    let daemon = top(&root)?;
+    let before = if is_empty(before) { Value::Null } else { serde_json::from_str(before)? };
+    for key in ["runtimes", "default-runtime"] {
+        unique(&daemon, key, key)?;
+    }
+    if let Some(runtimes) = daemon.object_value("runtimes") {
+        unique(&runtimes, NAME, "runtimes.sharedroot")?;
+        if runtimes.get(NAME).is_some() {
+            unset(&runtimes, NAME);
+            if runtimes.properties().is_empty() && before.get("runtimes").is_none() {
+                unset(&daemon, "runtimes");
+            }
+        }
+    }
+    if string(&daemon, "default-runtime").as_deref() == Some(NAME) {
+        match before["default-runtime"].as_str() {
+            Some(old) if old != NAME => set(&daemon, "default-runtime", old),
+            _ => unset(&daemon, "default-runtime"),
+        }
+    }
+    Ok(root.to_string())
+}
+
+/// Whether the text says nothing.
+pub fn is_empty(text: &str) -> bool {
+    let text: String = text.split_whitespace().collect();
+    text.is_empty() || text == "{}"
+}
+
+/// What makes dockerd follow the file. On SIGHUP it keeps the runtimes and the default that it has where the file names
+/// none (moby's `reloadPlatform`).
+pub fn next(before: &str, after: &str) -> &'static str {
+    let has =
+        |text, key| serde_json::from_str(text).is_ok_and(|daemon: Value| daemon.get(key).is_some());
+    let lost = |key| has(before, key) && !has(after, key);
+    if lost("runtimes") || lost("default-runtime") {
+        "systemctl restart docker (a reload forgets neither the last runtime nor the default)"
+    } else {
+        "systemctl reload docker"
+    }
+}
+
+/// serde_json is the stricter one, and says where.
+fn parse(text: &str) -> Result<CstRootNode, EditError> {
+    let _: Value = serde_json::from_str(text)?;
+    let strict = ParseOptions {
+        allow_comments: false,
+        allow_loose_object_property_names: false,
+        allow_trailing_commas: false,
+        ..ParseOptions::default()
+    };
+    CstRootNode::parse(text, &strict).map_err(|_| shape("the text", "plain JSON"))
+}
+
+fn top(root: &CstRootNode) -> Result<CstObject, EditError> {
+    root.object_value().ok_or_else(|| shape("the text", "an object"))
+}
+
+/// The object at `key`, made where there is none.
+fn object(parent: &CstObject, key: &str, path: &str) -> Result<CstObject, EditError> {
+    unique(parent, key, path)?;
+    parent.object_value_or_create(key).ok_or_else(|| shape(path, "an object"))
+}
+
+fn unique(parent: &CstObject, key: &str, path: &str) -> Result<(), EditError> {
+    let named = |name: &Option<String>| name.as_deref() == Some(key);
+    match parent.properties().iter().map(|property| property.decoded_name()).filter(named).count() {
+        0 | 1 => Ok(()),
+        _ => Err(EditError::Twice { key: path.to_owned() }),
+    }
+}
+
+fn string(object: &CstObject, key: &str) -> Option<String> {
+    object.get(key)?.value()?.as_string_lit()?.decoded_value().ok()
+}
+
+fn set(object: &CstObject, key: &str, value: &str) {
+    let new = CstInputValue::String(value.to_owned());
+    match object.get(key) {
+        Some(_) if string(object, key).as_deref() == Some(value) => {}
+        Some(property) => property.set_value(new),
+        None => drop(object.append(key, new)),
+    }
+}
+
+fn unset(object: &CstObject, key: &str) {
+    if let Some(property) = object.get(key) {
+        property.remove();
+    }
+}
+
+fn shape(key: &str, wanted: &'static str) -> EditError {
+    EditError::Shape { key: key.to_owned(), wanted }
+}
+
+#[cfg(test)]
+#[path = "docker_tests.rs"]
+mod tests;

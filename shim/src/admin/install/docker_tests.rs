@@ -1,0 +1,89 @@
+//! daemon.json before and after.
+
+use serde_json::json;
+
+use super::*;
+
+const LONG: &str = "{
+    \"debug\": true,
+    \"runtimes\": {
+        \"crun\": {\"path\": \"/usr/bin/crun\"}
+    },
+    \"hosts\": [\"fd://\"]
+}
+";
+
+#[track_caller]
+fn becomes(before: &str, default: bool, after: &str) {
+    let entry = Entry { path: "/usr/bin/sharedroot".to_owned(), default };
+    let added = add(before, &entry).unwrap();
+    assert_eq!(added, after);
+    assert_eq!(add(&added, &entry).unwrap(), after, "twice is once");
+}
+
+#[test]
+fn the_entry_is_written_as_its_neighbours_are() {
+    let fresh = "{
+  \"runtimes\": {
+    \"sharedroot\": {
+      \"path\": \"/usr/bin/sharedroot\"
+    }
+  }
+}
+";
+    becomes("", false, fresh);
+    becomes("{}", false, fresh);
+    becomes(
+        "{\n\t\"debug\": true\n}\n",
+        true,
+        "{
+\t\"debug\": true,
+\t\"runtimes\": {
+\t\t\"sharedroot\": {
+\t\t\t\"path\": \"/usr/bin/sharedroot\"
+\t\t}
+\t},
+\t\"default-runtime\": \"sharedroot\"
+}
+",
+    );
+    becomes(
+        LONG,
+        false,
+        "{
+    \"debug\": true,
+    \"runtimes\": {
+        \"crun\": {\"path\": \"/usr/bin/crun\"},
+        \"sharedroot\": {
+            \"path\": \"/usr/bin/sharedroot\"
+        }
+    },
+    \"hosts\": [\"fd://\"]
+}
+",
+    );
+}
+
+#[test]
+fn a_runtime_of_containerd_becomes_one_of_a_path() {
+    let entry = Entry { path: "/usr/bin/sharedroot".to_owned(), default: false };
+    let of_type = r#"{"runtimes": {"sharedroot": {"runtimeType": "io.x", "options": {}, "a": 1}}}"#;
+    let added: Value = serde_json::from_str(&add(of_type, &entry).unwrap()).unwrap();
+    assert_eq!(added["runtimes"]["sharedroot"], json!({ "a": 1, "path": "/usr/bin/sharedroot" }));
+}
+
+#[test]
+fn escapes_name_the_same_key() {
+    let entry = Entry { path: "/\"ä\n".to_owned(), default: false };
+    let added = add("{\"runtimes\": {\"shared\\u0072oot\": {\"path\": \"/x\"}}}", &entry).unwrap();
+    assert_eq!(added, "{\"runtimes\": {\"shared\\u0072oot\": {\"path\": \"/\\\"ä\\n\"}}}");
+}
+
+#[test]
+fn a_reload_is_enough_while_the_file_names_runtimes() {
+    let some = "{\"runtimes\": {\"crun\": {}}}";
+    assert!(next("", some).contains("reload docker"));
+    assert!(next(some, some).contains("reload docker"));
+    assert!(next(some, "{}").contains("restart docker"));
+    assert!(next("{\"default-runtime\": \"sharedroot\"}", "").contains("restart docker"));
+}

@@ -1,0 +1,128 @@
+//! A configuration file: read, and replaced whole or not at all.
+//!
+//! A symbolic link is followed and stays: configuration management makes such, and what is replaced is the file that
+//! the daemon reads. The new file has the old one's owner, mode and extended attributes, so its SELinux label, too. A
+//! file that was not there is root's, readable by all, and gets the label that its directory gives.
+
+use std::ffi::CStr;
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::XattrFlags;
+use rustix::io::Errno;
+
+use super::error::InstallError;
+
+/// A configuration as it was found.
+#[derive(Debug)]
+pub struct ConfigFile {
+    /// Where it really is.
+    pub path: PathBuf,
+    /// What it says; none where there is no file.
+    pub text: Option<String>,
+}
+
+impl ConfigFile {
+    /// Looks at the file at `path`.
+    ///
+    /// # Errors
+    /// [`InstallError`]: it cannot be read, or is none.
+    pub fn read(path: &Path) -> Result<Self, InstallError> {
+        let real = match fs::canonicalize(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                if path.is_symlink() {
+                    let path = path.to_owned();
+                    return Err(InstallError::NoFile { path, what: "a link to nothing" });
+                }
+                let path = std::path::absolute(path).map_err(failed("find", path))?;
+                return Ok(Self { path, text: None });
+            }
+            found => found.map_err(failed("find", path))?,
+        };
+        if !fs::metadata(&real).map_err(failed("stat", &real))?.is_file() {
+            return Err(InstallError::NoFile { path: real, what: "no regular file" });
+        }
+        let text = fs::read_to_string(&real).map_err(failed("read", &real))?;
+        Ok(Self { path: real, text: Some(text) })
+    }
+
+    /// Gives it a new text, which is on the disk then.
+    ///
+    /// # Errors
+    /// [`InstallError::File`]; the file is as it was.
+    pub fn replace(&self, text: &str) -> Result<(), InstallError> {
+        let dir = self.path.parent().unwrap_or(Path::new("/"));
+        if self.text.is_none() && !dir.exists() {
+            DirBuilder::new().mode(0o755).create(dir).map_err(failed("create", dir))?;
+        }
+        let new = self.path.with_extension("sharedroot-new");
+        let written = self.write(&new, text).and_then(|()| fs::rename(&new, &self.path));
+        if written.is_err() {
+            // The first error is the one to tell.
+            let _ = fs::remove_file(&new);
+        }
+        written.and_then(|()| File::open(dir)?.sync_all()).map_err(failed("replace", &self.path))
+    }
+
+    /// Removes it.
+    ///
+    /// # Errors
+    /// [`InstallError::File`].
+    pub fn remove(&self) -> Result<(), InstallError> {
+        fs::remove_file(&self.path).map_err(failed("remove", &self.path))
+    }
+
+    fn write(&self, new: &Path, text: &str) -> io::Result<()> {
+        // One that a killed process left; whoever else writes here waits for our lock.
+        let _ = fs::remove_file(new);
+        let mut file = File::options().write(true).create_new(true).mode(0o600).open(new)?;
+        file.write_all(text.as_bytes())?;
+        let mut mode = 0o644;
+        if self.text.is_some() {
+            let old = File::open(&self.path)?;
+            let stat = old.metadata()?;
+            fchown(&file, Some(stat.uid()), Some(stat.gid()))?;
+            copy_attributes(&old, &file)?;
+            mode = stat.mode() & 0o7777;
+        }
+        file.set_permissions(fs::Permissions::from_mode(mode))?;
+        file.sync_all()
+    }
+}
+
+/// The kernel's own measurements are of the old content.
+const OF_THE_CONTENT: [&[u8]; 2] = [b"security.ima", b"security.evm"];
+
+fn copy_attributes(from: &File, to: &File) -> Result<(), Errno> {
+    // XATTR_LIST_MAX and XATTR_SIZE_MAX.
+    let (mut list, mut value, mut has) =
+        (vec![0_u8; 65_536], vec![0_u8; 65_536], vec![0_u8; 65_536]);
+    let length = match rustix::fs::flistxattr(from, &mut list[..]) {
+        Err(Errno::OPNOTSUPP) => 0,
+        listed => listed?,
+    };
+    for name in list[..length].split_inclusive(|byte| *byte == 0) {
+        let Ok(name) = CStr::from_bytes_with_nul(name) else { continue };
+        if OF_THE_CONTENT.contains(&name.to_bytes()) {
+            continue;
+        }
+        let value_length = rustix::fs::fgetxattr(from, name, &mut value[..])?;
+        let value = &value[..value_length];
+        // Mostly the label, which a new file has already; to set the same takes the policy's leave.
+        let same = rustix::fs::fgetxattr(to, name, &mut has[..]).is_ok_and(|n| has[..n] == *value);
+        if !same {
+            rustix::fs::fsetxattr(to, name, value, XattrFlags::empty())?;
+        }
+    }
+    Ok(())
+}
+
+fn failed<'a>(step: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> InstallError + 'a {
+    move |source| InstallError::File { step, path: path.to_owned(), source }
+}
+
+#[cfg(test)]
+#[path = "file_tests.rs"]
+mod tests;

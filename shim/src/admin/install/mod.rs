@@ -1,0 +1,220 @@
+//! `install` and `uninstall`: this program as a runtime in the configuration of Docker, containerd or podman.
+//!
+//! The edits are of text to text and keep everything else. What a file was before is kept in a receipt, so that
+//! `uninstall` gives it back to the byte; where somebody has edited it since, only what `install` added is taken out.
+//! No daemon is restarted: what to run is said.
+
+mod containerd;
+mod docker;
+mod error;
+mod file;
+mod podman;
+mod receipt;
+mod toml;
+
+use std::path::Path;
+
+use similar::TextDiff;
+
+pub use error::InstallError;
+
+use crate::cli::{Edit, Install, Target, Uninstall};
+use crate::config::Config;
+use crate::lifecycle::LifecycleError;
+use crate::output::say;
+use crate::record::private_dir;
+use error::EditError;
+use file::ConfigFile;
+use receipt::Receipt;
+
+/// What the runtime is called: `docker run --runtime=sharedroot`.
+const NAME: &str = "sharedroot";
+
+/// What is added.
+#[derive(Debug)]
+struct Entry {
+    /// The program.
+    path: String,
+    /// Whether containers that name no runtime get it.
+    default: bool,
+}
+
+/// Adds the runtime, and prints the difference and what to run.
+///
+/// # Errors
+/// [`LifecycleError`]; the configuration is as it was.
+pub fn install(config: &Config, args: &Install) -> Result<(), LifecycleError> {
+    let entry = Entry { path: this_program()?, default: args.default };
+    change(config, args.target, &args.edit, Some(&entry))
+}
+
+/// Takes the runtime out again, and prints the difference and what to run.
+///
+/// # Errors
+/// [`LifecycleError`]; the configuration is as it was.
+pub fn uninstall(config: &Config, args: &Uninstall) -> Result<(), LifecycleError> {
+    change(config, args.target, &args.edit, None)
+}
+
+/// With an entry `install`, without one `uninstall`.
+fn change(
+    config: &Config,
+    target: Target,
+    edit: &Edit,
+    entry: Option<&Entry>,
+) -> Result<(), LifecycleError> {
+    let (state_dir, run_dir) = (&config.pool.state_dir, &config.pool.run_dir);
+    let _turn = if edit.dry_run {
+        None
+    } else {
+        private_dir(run_dir)?;
+        private_dir(state_dir)?;
+        Some(receipt::lock(run_dir).map_err(InstallError::from)?)
+    };
+    let file = ConfigFile::read(edit.config_file.as_deref().unwrap_or(target.usual_file()))?;
+    let mut receipts = receipt::read(state_dir).map_err(InstallError::from)?;
+    let known = receipts.get(&file.path);
+    let Plan { before, after } =
+        target.plan(file.text.as_deref(), known, entry).map_err(|source| {
+            let path = file.path.clone();
+            InstallError::Edit { path, source, by_hand: target.by_hand(entry) }
+        })?;
+    if after == file.text {
+        let state = if entry.is_some() { "has" } else { "does not have" };
+        say!("nothing to do: {} {state} the runtime {NAME}", file.path.display());
+    } else {
+        say!("{}", difference(&file, after.as_deref()));
+    }
+    if edit.dry_run {
+        return Ok(());
+    }
+    let changed = after != file.text;
+    // The receipt is there before the change and goes after it: at no time is it missing.
+    if let (Some(after), true) = (&after, changed && entry.is_some()) {
+        receipts.insert(file.path.clone(), Receipt::new(before, after));
+        receipt::write(state_dir, &receipts).map_err(InstallError::from)?;
+    }
+    match &after {
+        Some(after) if changed => file.replace(after)?,
+        None if changed => file.remove()?,
+        _ => {}
+    }
+    if entry.is_none() && receipts.remove(&file.path).is_some() {
+        receipt::write(state_dir, &receipts).map_err(InstallError::from)?;
+    }
+    if changed {
+        target.say_what_follows(file.text.as_deref(), after.as_deref());
+    }
+    Ok(())
+}
+
+/// What becomes of a file; `None` is no file.
+#[derive(Debug, PartialEq, Eq)]
+struct Plan {
+    /// What `uninstall` gives back.
+    before: Option<String>,
+    /// What is written now.
+    after: Option<String>,
+}
+
+impl Target {
+    fn usual_file(self) -> &'static Path {
+        Path::new(match self {
+            Self::Docker => "/etc/docker/daemon.json",
+            Self::Containerd => "/etc/containerd/config.toml",
+            Self::Podman => "/etc/containers/containers.conf",
+        })
+    }
+
+    fn plan(
+        self,
+        now: Option<&str>,
+        receipt: Option<&Receipt>,
+        entry: Option<&Entry>,
+    ) -> Result<Plan, EditError> {
+        let before = match (now, receipt) {
+            (None, _) => None,
+            (Some(now), Some(receipt)) if receipt.is_for(now) => receipt.before.clone(),
+            (Some(now), _) => {
+                let known = receipt.map(|receipt| receipt.before.as_deref());
+                let rest = self.remove(now, known.flatten().unwrap_or(""))?;
+                let ours_alone = known == Some(None) && self.is_empty(&rest);
+                (!ours_alone).then_some(rest)
+            }
+        };
+        let after = match entry {
+            Some(entry) => Some(self.add(now.unwrap_or(""), entry)?),
+            None => before.clone(),
+        };
+        Ok(Plan { before, after })
+    }
+
+    fn add(self, text: &str, entry: &Entry) -> Result<String, EditError> {
+        match self {
+            Self::Docker => docker::add(text, entry),
+            Self::Containerd => containerd::add(text, entry),
+            Self::Podman => podman::add(text, entry),
+        }
+    }
+
+    fn remove(self, text: &str, before: &str) -> Result<String, EditError> {
+        match self {
+            Self::Docker => docker::remove(text, before),
+            Self::Containerd => containerd::remove(text, before),
+            Self::Podman => podman::remove(text, before),
+        }
+    }
+
+    fn is_empty(self, text: &str) -> bool {
+        match self {
+            Self::Docker => docker::is_empty(text),
+            Self::Containerd => containerd::is_empty(text),
+            Self::Podman => podman::is_empty(text),
+        }
+    }
+
+    fn by_hand(self, entry: Option<&Entry>) -> String {
+        match entry.map(|entry| self.add("", entry)) {
+            Some(Ok(lines)) => format!("add by hand:\n{}", lines.trim_end()),
+            _ => format!("remove the runtime {NAME} by hand"),
+        }
+    }
+
+    fn say_what_follows(self, before: Option<&str>, after: Option<&str>) {
+        let (before, after) = (before.unwrap_or(""), after.unwrap_or(""));
+        match self {
+            Self::Docker => say!("now: {}", docker::next(before, after)),
+            Self::Containerd => {
+                if let Some(doubt) = containerd::doubt(after) {
+                    say!("note: {doubt}");
+                }
+                say!("now: systemctl restart containerd");
+            }
+            Self::Podman => say!("now: nothing, podman reads it with every command"),
+        }
+    }
+}
+
+fn difference(file: &ConfigFile, after: Option<&str>) -> String {
+    let name = |text: Option<&str>| match text {
+        Some(_) => file.path.display().to_string(),
+        None => "/dev/null".to_owned(),
+    };
+    let before = file.text.as_deref();
+    let diff = TextDiff::from_lines(before.unwrap_or(""), after.unwrap_or(""));
+    let text = diff.unified_diff().header(&name(before), &name(after)).to_string();
+    text.trim_end_matches('\n').to_owned()
+}
+
+/// Where this program is, links resolved: what a daemon is told must not depend on them.
+fn this_program() -> Result<String, InstallError> {
+    let find = |source| {
+        let path = "/proc/self/exe".into();
+        InstallError::File { step: "find this program by", path, source }
+    };
+    let path = std::env::current_exe().and_then(std::fs::canonicalize).map_err(find)?;
+    path.into_os_string().into_string().map_err(|path| InstallError::Name { path: path.into() })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,33 @@
+//! podman's containers.conf.
+//!
+//! `[engine.runtimes]` is a map that podman merges over its own, so one line adds a runtime and no other is lost.
+
+use super::error::EditError;
+use super::{Entry, NAME, toml};
+
+const ENGINE: &[&str] = &["engine"];
+const RUNTIMES: &[&str] = &["engine", "runtimes"];
+
+/// The text with the runtime in it.
+///
+/// # Errors
+/// [`EditError`].
+pub fn add(text: &str, entry: &Entry) -> Result<String, EditError> {
+    let places = format!("[{}]", toml::string(&entry.path));
+    let text = toml::set(text, RUNTIMES, NAME, &places)?;
+    if entry.default { toml::set(&text, ENGINE, "runtime", &toml::string(NAME)) } else { Ok(text) }
+}
+
+/// The text without it. `before` is what the file was, as far as that is known.
+///
+/// # Errors
+/// [`EditError`].
+pub fn remove(text: &str, before: &str) -> Result<String, EditError> {
+    let text = toml::remove_key(text, RUNTIMES, NAME, before)?;
+    toml::restore(&text, ENGINE, "runtime", NAME, before)
+}
+
+/// Whether the text says nothing.
+pub fn is_empty(text: &str) -> bool {
+    text.trim().is_empty()
+}

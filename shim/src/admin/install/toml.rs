@@ -1,0 +1,211 @@
+//! Changes of TOML by the places of things in its text: what is not changed stays to the byte, comments included.
+
+use std::ops::Range;
+
+use toml_edit::{Document, Item, Key, Table};
+
+use super::error::EditError;
+
+/// Understands a text.
+///
+/// # Errors
+/// [`EditError::Toml`].
+pub fn parse(text: &str) -> Result<Document<&str>, EditError> {
+    Document::parse(text).map_err(|error| Box::new(error).into())
+}
+
+/// What is at a path; the whole document at the empty one.
+pub fn find<'d>(document: &'d Document<&str>, path: &[&str]) -> Option<&'d Item> {
+    path.iter().try_fold(document.as_item(), |item, key| item.get(key))
+}
+
+/// Gives `key` in the table at `path` a value, written as TOML. A table that is not there is added at the end.
+///
+/// # Errors
+/// [`EditError`]; [`EditError::Shape`] where no line of its own can say it, as in an inline table.
+pub fn set(text: &str, path: &[&str], key: &str, value: &str) -> Result<String, EditError> {
+    let document = parse(text)?;
+    let line = format!("{} = {value}", quoted(key));
+    let after = match find(&document, path) {
+        Some(table) if table.get(key).is_some() => {
+            let old = table.get(key).and_then(Item::as_value).and_then(toml_edit::Value::span);
+            splice(text, old.ok_or_else(|| shape(path, key))?, value)
+        }
+        Some(Item::Table(table)) if has_header(table) => {
+            let last = last_place(table).ok_or_else(|| shape(path, key))?;
+            let (indent, end) = (indent(text, last.start), end_of_line(text, last.end));
+            splice(text, end..end, &format!("\n{indent}{line}"))
+        }
+        _ => {
+            let names: Vec<_> = path.iter().map(|name| quoted(name)).collect();
+            let gap = match text {
+                "" => "",
+                _ if text.ends_with('\n') => "\n",
+                _ => "\n\n",
+            };
+            format!("{text}{gap}[{}]\n{line}\n", names.join("."))
+        }
+    };
+    // An inline table or dotted keys on the way there: TOML has no other line for the same table.
+    let whole = [path, &[key]].concat();
+    match parse(&after) {
+        Ok(document) if find(&document, &whole).is_some() => Ok(after),
+        _ => Err(shape(path, key)),
+    }
+}
+
+/// Removes the lines of what is at `path`, if it is there: a key, or a table with everything in it.
+///
+/// # Errors
+/// [`EditError`]; [`EditError::Shape`] for a part of an inline table.
+pub fn remove(text: &str, path: &[&str]) -> Result<String, EditError> {
+    let document = parse(text)?;
+    let Some((last, parents)) = path.split_last() else { return Ok(text.to_owned()) };
+    let Some(item) = find(&document, path) else { return Ok(text.to_owned()) };
+    let inline = |depth| find(&document, &parents[..depth]).is_some_and(Item::is_value);
+    let parent = find(&document, parents).and_then(Item::as_table_like);
+    let key = parent.and_then(|parent| parent.get_key_value(last)).map(|(key, _)| key);
+    let (false, Some(key)) = ((0..=parents.len()).any(inline), key) else {
+        return Err(shape(parents, last));
+    };
+    let mut places = Vec::new();
+    collect(key, item, &mut places);
+    let mut lines: Vec<_> = places.into_iter().map(|place| whole_lines(text, place)).collect();
+    lines.sort_by_key(|lines| lines.start);
+    let mut after = String::with_capacity(text.len());
+    let mut kept = 0;
+    for lines in lines {
+        // Keys of one line have it in common.
+        after.push_str(text.get(kept..lines.start).unwrap_or_default());
+        kept = kept.max(lines.end);
+    }
+    after.push_str(&text[kept..]);
+    Ok(after)
+}
+
+/// Removes `key`, if it is there, from the table at `path`. The header of a table in which nothing is left goes with
+/// it, unless it was there before.
+///
+/// # Errors
+/// [`EditError`].
+pub fn remove_key(text: &str, path: &[&str], key: &str, before: &str) -> Result<String, EditError> {
+    let after = remove(text, &[path, &[key]].concat())?;
+    let (document, before) = (parse(&after)?, parse(before)?);
+    let header = |document| {
+        let table = find(document, path).and_then(Item::as_table).filter(|table| has_header(table));
+        table.map(|table| (table.span(), last_place(table)))
+    };
+    match (header(&document), header(&before)) {
+        (Some((Some(place), last)), None) if after != text && last.as_ref() == Some(&place) => {
+            Ok(splice(&after, whole_lines(&after, place), ""))
+        }
+        _ => Ok(after),
+    }
+}
+
+/// Gives `key` the value that it had before, if it has `ours` now; without one it goes.
+///
+/// # Errors
+/// [`EditError`].
+pub fn restore(
+    text: &str,
+    path: &[&str],
+    key: &str,
+    ours: &str,
+    before: &str,
+) -> Result<String, EditError> {
+    let whole = [path, &[key]].concat();
+    if find(&parse(text)?, &whole).and_then(Item::as_str) != Some(ours) {
+        return Ok(text.to_owned());
+    }
+    match find(&parse(before)?, &whole).and_then(Item::as_str) {
+        Some(old) if old != ours => set(text, path, key, &string(old)),
+        _ => remove_key(text, path, key, before),
+    }
+}
+
+/// A string as TOML has it.
+pub fn string(text: &str) -> String {
+    // JSON's escapes are TOML's, but for DEL, which JSON leaves as it is.
+    serde_json::Value::from(text).to_string().replace('\u{7f}', "\\u007f")
+}
+
+fn quoted(key: &str) -> String {
+    let bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    if !key.is_empty() && key.chars().all(bare) { key.to_owned() } else { string(key) }
+}
+
+fn has_header(table: &Table) -> bool {
+    !table.is_implicit() && !table.is_dotted() && table.span().is_some()
+}
+
+/// The places of a table's header and its own keys, and of everything below.
+fn collect(key: &Key, item: &Item, places: &mut Vec<Range<usize>>) {
+    match item {
+        Item::Table(table) => table_places(table, true, places),
+        Item::ArrayOfTables(tables) => {
+            tables.iter().for_each(|table| table_places(table, true, places));
+        }
+        Item::Value(value) => {
+            let key = key.span().map(|key| key.start);
+            places.extend(key.zip(value.span()).map(|(start, value)| start..value.end));
+        }
+        Item::None => {}
+    }
+}
+
+fn table_places(table: &Table, deep: bool, places: &mut Vec<Range<usize>>) {
+    places.extend(table.span().filter(|_| has_header(table)));
+    for (name, item) in table {
+        let below = item.as_table().is_some_and(|table| !table.is_dotted());
+        if let Some((key, _)) = table.get_key_value(name).filter(|_| deep || !below) {
+            collect(key, item, places);
+        }
+    }
+}
+
+/// A table's last key, or its header.
+fn last_place(table: &Table) -> Option<Range<usize>> {
+    let mut places = Vec::new();
+    table_places(table, false, &mut places);
+    places.into_iter().max_by_key(|place| place.start)
+}
+
+fn splice(text: &str, place: Range<usize>, new: &str) -> String {
+    [&text[..place.start], new, &text[place.end..]].concat()
+}
+
+/// The lines of a place, with the empty one above a header.
+fn whole_lines(text: &str, place: Range<usize>) -> Range<usize> {
+    let mut start = start_of_line(text, place.start);
+    if text[place.start..].starts_with('[') {
+        let above = &text[..start];
+        start -= ["\n\n", "\r\n\r\n"]
+            .iter()
+            .find(|gap| above.ends_with(**gap))
+            .map_or(0, |gap| gap.len() / 2);
+    }
+    start..(end_of_line(text, place.end) + 1).min(text.len())
+}
+
+fn start_of_line(text: &str, at: usize) -> usize {
+    text[..at].rfind('\n').map_or(0, |newline| newline + 1)
+}
+
+fn end_of_line(text: &str, at: usize) -> usize {
+    text[at..].find('\n').map_or(text.len(), |newline| at + newline)
+}
+
+fn indent(text: &str, at: usize) -> &str {
+    let line = &text[start_of_line(text, at)..at];
+    &line[..line.len() - line.trim_start().len()]
+}
+
+fn shape(path: &[&str], key: &str) -> EditError {
+    let key = [path, &[key]].concat().join(".");
+    EditError::Shape { key, wanted: "in a table with lines of its own" }
+}
+
+#[cfg(test)]
+#[path = "toml_tests.rs"]
+mod tests;
