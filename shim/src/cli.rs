@@ -1,6 +1,7 @@
 //! The command line, with runc's spelling of every verb and flag.
 
 mod checkpoint;
+mod doctor;
 mod image;
 mod life;
 mod pool;
@@ -14,6 +15,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use checkpoint::{Checkpoint, Criu, Restore};
+pub use doctor::Doctor;
 pub use image::Image;
 pub use life::{Create, Delete, Format, Id, Kill, List, Run, Spec};
 pub use pool::{Pool, PoolCreate, PoolGrow};
@@ -125,6 +127,8 @@ pub enum Verb {
     },
     /// Show per image who shares it, what of it is in memory, what that saves, and how long starts take
     Top(Top),
+    /// Look whether kernel, tools, pool, labels and engines are as they should be, and say how to mend what is not
+    Doctor(Doctor),
     /// Finish or undo what processes that died have left half-done in the pool
     Gc {
         /// Only say what would be done
@@ -163,6 +167,7 @@ impl Verb {
             Self::Image(_) => "image",
             Self::Status { .. } => "status",
             Self::Top(_) => "top",
+            Self::Doctor(_) => "doctor",
             Self::Gc { .. } => "gc",
         }
     }
@@ -184,7 +189,7 @@ impl Verb {
             Self::Checkpoint(args) => Some(&args.id),
             Self::Restore(args) => Some(&args.id),
             Self::List(_) | Self::Spec(_) | Self::Features | Self::Pool(_) | Self::Image(_) => None,
-            Self::Status { .. } | Self::Top(_) | Self::Gc { .. } => None,
+            Self::Status { .. } | Self::Top(_) | Self::Doctor(_) | Self::Gc { .. } => None,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What an administrator asks and does; nothing here is in a container's path.
 
+pub mod doctor;
 pub mod gc;
 pub mod image;
 pub mod pool;

@@ -110,9 +110,12 @@ pub fn of(dialect: Dialect, verb: &Verb) -> Result<Vec<OsString>, &'static str> 
         Verb::Restore(args) => restore(new("restore"), args),
         Verb::Features => new("features"),
         Verb::List(_) | Verb::Spec(_) => return Err("a verb of sharedroot's own"),
-        Verb::Pool(_) | Verb::Image(_) | Verb::Status { .. } | Verb::Top(_) | Verb::Gc { .. } => {
-            return Err("a verb of sharedroot's own");
-        }
+        Verb::Pool(_)
+        | Verb::Image(_)
+        | Verb::Status { .. }
+        | Verb::Top(_)
+        | Verb::Gc { .. }
+        | Verb::Doctor(_) => return Err("a verb of sharedroot's own"),
     };
     words.unknown.map_or(Ok(words.words), Err)
 }
