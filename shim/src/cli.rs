@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod config;
+mod doctor;
 mod image;
 mod install;
 mod life;
@@ -18,6 +19,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use checkpoint::{Checkpoint, Criu, Restore};
 pub use config::Config;
+pub use doctor::Doctor;
 pub use image::Image;
 pub use install::{Edit, Install, Target, Uninstall};
 pub use life::{Create, Delete, Format, Id, Kill, List, Run, Spec};
@@ -140,6 +142,8 @@ pub enum Verb {
     Install(Install),
     /// Take it out of there again
     Uninstall(Uninstall),
+    /// Look whether kernel, tools, pool, labels and engines are as they should be, and say how to mend what is not
+    Doctor(Doctor),
     /// Finish or undo what processes that died have left half-done in the pool
     Gc {
         /// Only say what would be done
@@ -182,6 +186,7 @@ impl Verb {
             Self::Config(_) => "config",
             Self::Install(_) => "install",
             Self::Uninstall(_) => "uninstall",
+            Self::Doctor(_) => "doctor",
             Self::Gc { .. } => "gc",
         }
     }
@@ -204,7 +209,7 @@ impl Verb {
             Self::Restore(args) => Some(&args.id),
             Self::List(_) | Self::Spec(_) | Self::Features | Self::Pool(_) | Self::Image(_) => None,
             Self::Status { .. } | Self::Top(_) | Self::Metrics(_) | Self::Config(_) => None,
-            Self::Install(_) | Self::Uninstall(_) | Self::Gc { .. } => None,
+            Self::Doctor(_) | Self::Install(_) | Self::Uninstall(_) | Self::Gc { .. } => None,
         }
     }
 }

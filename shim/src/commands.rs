@@ -35,6 +35,10 @@ pub fn run(cli: Cli) -> Result<u8, LifecycleError> {
     if !matches!(verb, Verb::Spec(_) | Verb::Features) {
         privilege::root_of_the_host()?;
     }
+    if let Verb::Doctor(args) = &verb {
+        // A configuration that cannot be read is one of its findings.
+        return admin::doctor::doctor(&global, args);
+    }
     let config = Config::load(&global.config)?;
     if let Some(id) = verb.container() {
         let name = verb.name();

@@ -17,6 +17,7 @@
 //! | `tree.rs` | a whole tree as lines, and an image as overlay shows it |
 //! | `runtime.rs` | an OCI runtime called directly |
 //! | `docker.rs` | containers and images of a real Docker |
+//! | `doctor.rs` | `sharedroot doctor`, and its remedy pasted |
 //! | `selinux.rs` | labels, enforcing and permissive, and what the policy denied |
 //! | `view.rs` | a base that can be written, for what only SELinux denies |
 //! | `bench/` | times of many rounds and their targets, for the benchmarks |
@@ -29,6 +30,7 @@ pub mod census;
 pub mod command;
 pub mod daemon;
 pub mod docker;
+pub mod doctor;
 pub mod driver;
 pub mod kernel_view;
 pub mod lab;

@@ -1,6 +1,7 @@
 //! What an administrator asks and does; nothing here is in a container's path.
 
 pub mod config;
+pub mod doctor;
 pub mod gc;
 pub mod image;
 pub mod install;

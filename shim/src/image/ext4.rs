@@ -23,7 +23,7 @@ use super::tree::BLOCK;
 use super::{BaseKey, MakeError, Tree, Usage};
 
 /// Where e2fsprogs is; never the caller's PATH.
-const PLACES: [&str; 4] = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"];
+pub const PLACES: [&str; 4] = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"];
 
 /// What Linux 4.x and e2fsprogs 1.43 know. Without `resize_inode`: a base never grows in place
 /// beyond its group descriptors. Without `orphan_file`, which older kernels refuse. `sparse_super2`

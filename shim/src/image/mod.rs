@@ -42,7 +42,7 @@ use std::path::{Path, PathBuf};
 
 pub use doubt::Doubt;
 pub use error::MakeError;
-pub use ext4::{JOURNAL_BLOCKS, check_filesystem, make_filesystem};
+pub use ext4::{JOURNAL_BLOCKS, PLACES, check_filesystem, make_filesystem};
 pub use import::{Digest, ImportError, Importable};
 pub use init::InitFiles;
 pub use key::{BaseKey, ChainId, KeyError, Owner};

@@ -1,0 +1,124 @@
+//! One check: what was found, how bad it is, and what mends it. As a line, and for programs.
+
+use serde_json::{Value, json};
+
+/// How bad it is, from good to bad.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// As it should be.
+    Ok,
+    /// It works, but not as well as it could, or not for long.
+    Warning,
+    /// Containers fail, or nothing is shared.
+    Problem,
+}
+
+impl Severity {
+    /// The word for it, and its colour (ECMA-48: SGR).
+    fn word_and_colour(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Ok => ("ok", "\x1b[32m"),
+            Self::Warning => ("warning", "\x1b[33m"),
+            Self::Problem => ("problem", "\x1b[1;31m"),
+        }
+    }
+
+    /// The exit status of a look at which this is the worst.
+    #[must_use]
+    pub fn status(self) -> u8 {
+        match self {
+            Self::Ok => 0,
+            Self::Warning => 1,
+            Self::Problem => 2,
+        }
+    }
+}
+
+/// What was looked at and found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// What was looked at; no two checks have the same.
+    pub name: &'static str,
+    /// How bad it is.
+    pub severity: Severity,
+    /// What was found, one line.
+    found: String,
+    /// A command that can be pasted, or what to do where no command does it. All but what is well has one.
+    remedy: Option<String>,
+}
+
+impl Check {
+    /// All is well.
+    #[must_use]
+    pub fn ok(name: &'static str, found: impl AsRef<str>) -> Self {
+        Self { name, severity: Severity::Ok, found: one_line(found.as_ref()), remedy: None }
+    }
+
+    /// It could be better.
+    #[must_use]
+    pub fn warning(name: &'static str, found: impl AsRef<str>, remedy: impl Into<String>) -> Self {
+        let remedy = Some(remedy.into());
+        Self { severity: Severity::Warning, remedy, ..Self::ok(name, found) }
+    }
+
+    /// It must be mended.
+    #[must_use]
+    pub fn problem(name: &'static str, found: impl AsRef<str>, remedy: impl Into<String>) -> Self {
+        Self { severity: Severity::Problem, ..Self::warning(name, found, remedy) }
+    }
+
+    /// For people.
+    #[must_use]
+    pub fn line(&self, coloured: bool) -> String {
+        const PLAIN: &str = "\x1b[0m";
+        let (word, colour) = self.severity.word_and_colour();
+        let (colour, plain) = if coloured { (colour, PLAIN) } else { ("", "") };
+        let (name, found) = (self.name, &self.found);
+        let remedy = self.remedy.iter().map(|remedy| format!("; remedy: {remedy}"));
+        format!("{colour}{word:<8}{plain} {name:<14} {found}{}", remedy.collect::<String>())
+    }
+
+    /// For programs.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        json!({
+            "name": self.name,
+            "severity": self.severity.word_and_colour().0,
+            "found": self.found,
+            "remedy": self.remedy,
+        })
+    }
+}
+
+/// The words of others on one line, and with nothing in them that a terminal would obey.
+fn one_line(text: &str) -> String {
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let joined = lines.collect::<Vec<_>>().join("; ");
+    joined.replace(|c: char| c.is_control(), "?")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_check_is_one_line() {
+        let ok = Check::ok("pool", "default");
+        assert_eq!(ok.line(false), "ok       pool           default");
+        assert_eq!(ok.line(true), "\x1b[32mok      \x1b[0m pool           default");
+        assert_eq!(ok.to_json()["remedy"], Value::Null);
+        let problem = Check::problem("configuration", "line 1:\n  \x1b[2Jwrong\n", "mend it");
+        let line = "problem  configuration  line 1:; ?[2Jwrong; remedy: mend it";
+        assert_eq!(problem.line(false), line);
+        assert_eq!(problem.to_json()["severity"], "problem");
+        assert_eq!(problem.to_json()["remedy"], "mend it");
+    }
+
+    #[test]
+    fn the_worst_gives_the_exit_status() {
+        let all = [Severity::Problem, Severity::Ok, Severity::Warning];
+        assert_eq!(all.into_iter().max().map(Severity::status), Some(2));
+        assert_eq!(Severity::Ok.status(), 0);
+        assert_eq!(Severity::Warning.status(), 1);
+    }
+}

@@ -1,0 +1,173 @@
+//! What the configuration files of Docker, containerd and podman say of runtimes and of where images are kept.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde_json::Value as Json;
+use toml::{Table, Value};
+
+/// What matters here.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Said {
+    /// Runtimes that are sharedroot, by their names: the places where the program may be, the first that exists counts.
+    pub runtimes: BTreeMap<String, Vec<PathBuf>>,
+    /// How images are kept, as the file calls it.
+    pub storage: Option<String>,
+    /// Where Docker keeps them.
+    pub data_root: Option<PathBuf>,
+}
+
+impl Said {
+    /// What a file adds that is read after this one.
+    pub fn and(mut self, later: Self) -> Self {
+        self.runtimes.extend(later.runtimes);
+        Self {
+            runtimes: self.runtimes,
+            storage: later.storage.or(self.storage),
+            data_root: later.data_root.or(self.data_root),
+        }
+    }
+}
+
+/// sharedroot by the name of the program or that of the runtime: a script in its place may be called anything.
+fn add(runtimes: &mut BTreeMap<String, Vec<PathBuf>>, name: &str, places: Vec<PathBuf>) {
+    let is_ours = |place: &PathBuf| {
+        place.file_name().is_some_and(|file| file.to_string_lossy().starts_with("sharedroot"))
+    };
+    if name.starts_with("sharedroot") || places.iter().any(is_ours) {
+        runtimes.insert(name.to_owned(), places);
+    }
+}
+
+/// Docker's daemon.json.
+///
+/// # Errors
+/// The parser's words.
+pub fn docker(text: &str) -> Result<Said, String> {
+    // dockerd takes an empty file.
+    if text.trim().is_empty() {
+        return Ok(Said::default());
+    }
+    let daemon: Json = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let mut runtimes = BTreeMap::new();
+    for (name, runtime) in daemon["runtimes"].as_object().into_iter().flatten() {
+        // Others are of a containerd shim of their own.
+        if let Some(path) = runtime["path"].as_str() {
+            add(&mut runtimes, name, vec![path.into()]);
+        }
+    }
+    let containerd = daemon["features"]["containerd-snapshotter"] == true;
+    let driver = daemon["storage-driver"].as_str().map(str::to_owned);
+    let storage = driver.or(containerd.then(|| "overlayfs".to_owned()));
+    Ok(Said { runtimes, storage, data_root: daemon["data-root"].as_str().map(PathBuf::from) })
+}
+
+/// containerd's config.toml of any version: the plugins' names differ, the keys do not.
+///
+/// # Errors
+/// The parser's words.
+pub fn containerd(text: &str) -> Result<Said, String> {
+    let mut said = Said::default();
+    for plugin in table(text)?.get("plugins").and_then(Value::as_table).into_iter().flatten() {
+        walk(plugin.0, plugin.1, &mut said);
+    }
+    Ok(said)
+}
+
+/// Looks for `runtimes.NAME.options.BinaryName` and `snapshotter`, at any depth.
+fn walk(name: &str, value: &Value, said: &mut Said) {
+    let Some(table) = value.as_table() else { return };
+    if let Some(program) = text_at(table, &["options", "BinaryName"]) {
+        add(&mut said.runtimes, name, vec![program.into()]);
+    }
+    if let Some(snapshotter) = text_at(table, &["snapshotter"]).filter(|text| !text.is_empty()) {
+        said.storage = Some(snapshotter.to_owned());
+    }
+    table.iter().for_each(|(name, value)| walk(name, value, said));
+}
+
+/// podman's containers.conf and storage.conf: they have no key in common.
+///
+/// # Errors
+/// The parser's words.
+pub fn podman(text: &str) -> Result<Said, String> {
+    let mut runtimes = BTreeMap::new();
+    let file = table(text)?;
+    let known = file.get("engine").and_then(|engine| engine.get("runtimes")?.as_table());
+    for (name, places) in known.into_iter().flatten() {
+        let places = places.as_array().into_iter().flatten().filter_map(Value::as_str);
+        add(&mut runtimes, name, places.map(PathBuf::from).collect());
+    }
+    let storage = text_at(&file, &["storage", "driver"]).filter(|driver| !driver.is_empty());
+    Ok(Said { runtimes, storage: storage.map(str::to_owned), data_root: None })
+}
+
+fn table(text: &str) -> Result<Table, String> {
+    text.parse::<Table>().map_err(|error| {
+        let text = error.to_string();
+        format!("{}: {}", text.lines().next().unwrap_or_default(), error.message())
+    })
+}
+
+fn text_at<'t>(table: &'t Table, path: &[&str]) -> Option<&'t str> {
+    let (last, way) = path.split_last()?;
+    let inner = way.iter().try_fold(table, |table, key| table.get(*key)?.as_table())?;
+    inner.get(*last)?.as_str()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(runtimes: &[(&str, &str)], storage: Option<&str>) -> Said {
+        let runtimes = runtimes.iter().map(|(name, path)| ((*name).to_owned(), vec![path.into()]));
+        Said { runtimes: runtimes.collect(), storage: storage.map(str::to_owned), data_root: None }
+    }
+
+    #[test]
+    fn docker_names_its_runtimes() {
+        let text = r#"{ "storage-driver": "overlay2", "runtimes": {
+            "sharedroot": { "path": "/usr/local/bin/sharedroot" }, "fast": { "path": "/opt/sharedroot-crun" },
+            "crun": { "path": "/usr/bin/crun" }, "kata": { "runtimeType": "io.containerd.kata.v2" } } }"#;
+        let runtimes =
+            [("sharedroot", "/usr/local/bin/sharedroot"), ("fast", "/opt/sharedroot-crun")];
+        assert_eq!(docker(text), Ok(said(&runtimes, Some("overlay2"))));
+        assert_eq!(docker(" \n"), Ok(Said::default()));
+        assert_eq!(docker("{}"), Ok(Said::default()));
+        let features = r#"{ "features": { "containerd-snapshotter": true }, "data-root": "/d" }"#;
+        let found = docker(features).unwrap();
+        assert_eq!(found.storage.as_deref(), Some("overlayfs"));
+        assert_eq!(found.data_root, Some("/d".into()));
+        assert!(docker("{ \"runtimes\": ").unwrap_err().contains("line 1"));
+    }
+
+    #[test]
+    fn containerd_has_them_in_both_versions_of_its_file() {
+        for plugin in
+            ["io.containerd.grpc.v1.cri\".containerd", "io.containerd.cri.v1.runtime\".containerd"]
+        {
+            let text = format!(
+                "version = 2\n[plugins.\"{plugin}]\nsnapshotter = \"native\"\n\
+                 [plugins.\"{plugin}.runtimes.mine]\nruntime_type = \"io.containerd.runc.v2\"\n\
+                 [plugins.\"{plugin}.runtimes.mine.options]\nBinaryName = \"/usr/bin/sharedroot\"\n\
+                 [plugins.\"{plugin}.runtimes.runc.options]\nBinaryName = \"/usr/bin/runc\"\n"
+            );
+            let expected = said(&[("mine", "/usr/bin/sharedroot")], Some("native"));
+            assert_eq!(containerd(&text), Ok(expected));
+        }
+        assert_eq!(containerd("disabled_plugins = [\"cri\"]\n"), Ok(Said::default()));
+        assert!(containerd("[plugins\n").unwrap_err().contains("line 1"));
+    }
+
+    #[test]
+    fn podman_has_a_list_of_places_and_later_files_count() {
+        let first = "[engine.runtimes]\nsharedroot = [\"/a/sharedroot\", \"/b\"]\ncrun = [\"/usr/bin/crun\"]\n";
+        let first = podman(first).unwrap();
+        assert_eq!(first.runtimes["sharedroot"], [PathBuf::from("/a/sharedroot"), "/b".into()]);
+        let second = podman("[engine.runtimes]\nsharedroot = [\"/c\"]\n").unwrap();
+        let third = podman("[storage]\ndriver = \"vfs\"\n").unwrap();
+        assert_eq!(first.and(second).and(third), said(&[("sharedroot", "/c")], Some("vfs")));
+        assert_eq!(podman(""), Ok(Said::default()));
+        assert!(podman("[engine]\nruntimes = 1\n").is_ok_and(|said| said.runtimes.is_empty()));
+    }
+}

@@ -1,0 +1,124 @@
+//! What the configuration says, or the defaults where it says nothing that can be used; and two questions to any host.
+
+use std::path::{Path, PathBuf};
+
+use super::check::Check;
+use crate::cli::Global;
+use crate::config::{Config, ConfigError};
+use crate::engine::Choice;
+use crate::lifecycle::{LifecycleError, choice};
+use crate::log::chain;
+use crate::rootfs::Storage;
+
+/// Where every check looks.
+#[derive(Debug)]
+pub struct Host {
+    /// The pool and the bases.
+    pub storage: Storage,
+    /// The file that says so.
+    pub config_file: PathBuf,
+}
+
+impl Host {
+    /// Reads the configuration, and says what is wrong with it.
+    ///
+    /// # Errors
+    /// [`LifecycleError`] if even the defaults cannot be used.
+    pub fn read(global: &Global) -> Result<(Self, Vec<Check>), LifecycleError> {
+        let file = &global.config;
+        let shown = file.display();
+        let aside = format!("mv {shown} {shown}.broken (then the defaults count), or mend it");
+        let broken = |why: String| Check::problem("configuration", why, aside.as_str());
+        let (config, read) = match Config::load(file) {
+            Ok(config) if file.exists() => (config, Check::ok("configuration", shown.to_string())),
+            Ok(config) => {
+                (config, Check::ok("configuration", format!("no {shown}: the defaults count")))
+            }
+            Err(error @ ConfigError::Variable { .. }) => {
+                let remedy =
+                    "the environment of whoever calls the runtime, not the file, is to be mended";
+                (Config::default(), Check::problem("configuration", error.to_string(), remedy))
+            }
+            Err(error) => (Config::default(), broken(words(&error))),
+        };
+        let (storage, read) = match Storage::of(&config) {
+            Ok(storage) => (storage, read),
+            Err(error) => {
+                let why = format!("{shown}: {}", chain(&error));
+                (Storage::of(&Config::default())?, broken(why))
+            }
+        };
+        let engine = match choice(global, &config) {
+            Ok(Choice::Libcontainer) => Check::ok("engine", "libcontainer, the embedded one"),
+            Ok(Choice::Delegate(program)) => Check::ok("engine", program.path.to_string_lossy()),
+            Err(error) => {
+                let remedy = format!("engine = \"libcontainer\" in {shown}");
+                Check::problem("engine", chain(&error), remedy)
+            }
+        };
+        Ok((Self { storage, config_file: file.clone() }, vec![read, engine]))
+    }
+}
+
+/// What is wrong and where, without the picture of it that takes several lines.
+fn words(error: &ConfigError) -> String {
+    match error {
+        ConfigError::Parse { path, source } => {
+            let text = source.to_string();
+            let place = text.lines().next().unwrap_or_default();
+            format!("{}: {place}: {}", path.display(), source.message())
+        }
+        other => other.to_string(),
+    }
+}
+
+/// The program of that name in the first of these directories that has it.
+#[must_use]
+pub fn program(name: &str, places: &[&str]) -> Option<PathBuf> {
+    places.iter().map(|place| Path::new(place).join(name)).find(|path| path.is_file())
+}
+
+/// The command that installs a package here.
+#[must_use]
+pub fn install(debian: &str, fedora: &str) -> String {
+    let has = |name: &str| program(name, &["/usr/bin"]).is_some();
+    install_by(has, debian, fedora)
+}
+
+fn install_by(has: impl Fn(&str) -> bool, debian: &str, fedora: &str) -> String {
+    if has("dnf") {
+        format!("dnf install {fedora}")
+    } else if has("zypper") {
+        format!("zypper install {debian}")
+    } else {
+        format!("apt install {debian}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Layers;
+
+    #[test]
+    fn a_package_is_installed_by_the_hosts_own_command() {
+        for (there, command) in [
+            ("dnf", "dnf install theirs"),
+            ("zypper", "zypper install ours"),
+            ("apt-get", "apt install ours"),
+            ("", "apt install ours"),
+        ] {
+            assert_eq!(install_by(|name| name == there, "ours", "theirs"), command);
+        }
+    }
+
+    #[test]
+    fn a_broken_file_is_named_with_the_line_of_the_mistake() {
+        let text = "[base]\nsize = \"x\"\n".to_owned();
+        let layers = Layers::of(Path::new("/c.toml"), text, |_| None).unwrap();
+        let error = layers.config().unwrap_err();
+        let said = words(&error);
+        assert!(said.starts_with("/c.toml: TOML parse error at line 2, column "), "{said}");
+        assert!(said.ends_with("like 32G") && said.lines().count() == 1, "{said}");
+    }
+}

@@ -1,0 +1,133 @@
+//! What processes that died, and a host that went down, have left in the pool: what `gc` would do, by its dry run.
+//! Only of an active pool, for `gc` activates one.
+
+use sharedroot_dm::{Pool, Report};
+
+use super::check::Check;
+use super::host::Host;
+use super::pool::{Known, known};
+use crate::log::chain;
+use crate::rootfs::{Fate, RootfsError, Storage, delete_forgotten};
+
+/// Looks.
+pub fn look(host: &Host) -> Vec<Check> {
+    const NAME: &str = "leftovers";
+    vec![match known(host) {
+        Ok(Known::NotMade) => Check::ok(NAME, "none: there is no pool"),
+        Ok(Known::NotUsed | Known::Inactive) => {
+            Check::ok(NAME, "not looked for in an inactive pool; its next use cleans up")
+        }
+        Ok(Known::Active(pool)) => match Found::by_dry_run(&host.storage, &pool) {
+            Ok(found) => found.judged(),
+            Err(error) => Check::warning(NAME, chain(&error), "sharedroot gc"),
+        },
+        Err(why) => {
+            Check::warning(NAME, format!("not looked for: {why}"), "sharedroot gc --dry-run")
+        }
+    }]
+}
+
+/// What there is.
+#[derive(Debug, Default)]
+struct Found {
+    /// What store, pool and kernel disagree on.
+    report: Report,
+    /// Snapshots of containers that are gone.
+    gone: usize,
+    /// Snapshots whose container ended with the host and is still there.
+    kept: usize,
+    /// Scaffolds that no container has.
+    scaffolds: usize,
+    /// Bases whose image is gone, as after every `docker rmi`.
+    unwanted: usize,
+}
+
+impl Found {
+    fn by_dry_run(storage: &Storage, pool: &Pool) -> Result<Self, RootfsError> {
+        let report = pool.reconcile(true)?;
+        if report.untouched {
+            return Ok(Self { report, ..Self::default() });
+        }
+        let fates = delete_forgotten(storage, pool, true)?;
+        let gone = fates.iter().filter(|(_, fate)| *fate != Fate::Kept).count();
+        Ok(Self {
+            report,
+            gone,
+            kept: fates.len() - gone,
+            scaffolds: storage.take_down_forgotten(true)?.len(),
+            unwanted: storage.unwanted_bases(pool)?.len(),
+        })
+    }
+
+    fn judged(&self) -> Check {
+        const NAME: &str = "leftovers";
+        let report = &self.report;
+        let mut left = Vec::new();
+        if !report.is_clean() || !report.released.is_empty() {
+            left.push(report.to_string());
+        }
+        let counted = [
+            (self.gone, "snapshots of containers that are gone"),
+            (self.scaffolds, "scaffolds that no container has"),
+        ];
+        left.extend(counted.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")));
+        let found = left.join("; ");
+        if report.untouched || !report.lost.is_empty() {
+            return Check::problem(
+                NAME,
+                found,
+                "sharedroot gc --dry-run (where nothing of that is to be restored: sharedroot gc --force)",
+            );
+        }
+        if !left.is_empty() {
+            return Check::warning(NAME, found, "sharedroot gc");
+        }
+        let waiting = [
+            (report.waiting.len(), "deleted volumes are still in use"),
+            (self.kept, "snapshots wait for the next start of their containers"),
+            (self.unwanted, "bases of removed images wait for `sharedroot gc`"),
+        ];
+        let waiting =
+            waiting.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("; {n} {what}"));
+        Check::ok(NAME, format!("none{}", waiting.collect::<String>()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::check::Severity::{Ok as Good, Problem, Warning};
+    use super::*;
+
+    #[test]
+    fn only_what_died_is_left_over() {
+        let name = |text: &str| text.parse().unwrap();
+        let report = |report: Report| Found { report, ..Found::default() };
+        let none = Report::default;
+        for (found, severity, word) in [
+            (Found::default(), Good, "none"),
+            (Found { kept: 2, ..Found::default() }, Good, "2 snapshots wait"),
+            (Found { unwanted: 1, ..Found::default() }, Good, "1 bases of removed images"),
+            (report(Report { waiting: vec![name("v")], ..none() }), Good, "1 deleted volumes"),
+            (report(Report { in_work: vec![name("v")], ..none() }), Good, "none"),
+            (report(Report { undone: vec![name("v")], ..none() }), Warning, "v was half-made"),
+            (report(Report { released: vec![name("v")], ..none() }), Warning, "no longer is"),
+            (
+                report(Report { stray_devices: vec!["d".into()], ..none() }),
+                Warning,
+                "belonged to no",
+            ),
+            (Found { gone: 3, ..Found::default() }, Warning, "3 snapshots of containers"),
+            (Found { scaffolds: 1, ..Found::default() }, Warning, "1 scaffolds"),
+            (report(Report { lost: vec![name("v")], ..none() }), Problem, "no longer in the pool"),
+            (
+                report(Report { transaction: Some((9, 4)), untouched: true, ..none() }),
+                Problem,
+                "gc --force",
+            ),
+        ] {
+            let check = found.judged();
+            assert_eq!(check.severity, severity, "{found:?}");
+            assert!(check.line(false).contains(word), "{word}: {check:?}");
+        }
+    }
+}

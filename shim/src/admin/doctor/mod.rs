@@ -1,0 +1,135 @@
+//! `doctor`: whether all is well, one line for each check, with what mends it.
+//!
+//! Looking and judging are apart: what is found becomes a value, and a function without side effects judges it. Nothing
+//! is made, activated or changed; where a thing is not there, that is what was found.
+//!
+//! | file | its story |
+//! |---|---|
+//! | `check` | what was found, how bad it is, what mends it |
+//! | `host` | the configuration, or the defaults; which command installs a package |
+//! | `kernel` | version, dm-thin, overlay, loop, cgroups |
+//! | `tools` | the programs of other packages |
+//! | `pool` | the pool's health and how full it is |
+//! | `udev` | the rule that leaves the devices of containers alone |
+//! | `selinux` | policy and labels |
+//! | `engines` | whether Docker, containerd or podman know sharedroot |
+//! | `engine_files` | what their configuration files say |
+//! | `leftovers` | what `gc` would find |
+
+mod check;
+mod engine_files;
+mod engines;
+mod host;
+mod kernel;
+mod leftovers;
+mod pool;
+mod selinux;
+mod tools;
+mod udev;
+
+use std::io::{self, IsTerminal};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use check::{Check, Severity};
+use host::Host;
+
+use crate::cli::{Doctor, Global};
+use crate::lifecycle::LifecycleError;
+use crate::output::say;
+
+/// Checks of one kind, which come one after another.
+type Look = fn(&Host) -> Vec<Check>;
+
+/// All kinds, in the order in which they are printed.
+const KINDS: [(&str, Look); 7] = [
+    ("kernel", kernel::look),
+    ("tools", tools::look),
+    ("pool", pool::look),
+    ("udev", udev::look),
+    ("selinux", selinux::look),
+    ("engines", engines::look),
+    ("leftovers", leftovers::look),
+];
+
+/// How long all of it may take. A lock of a living process, or a file system that does not answer, must not hold this.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Looks at everything and prints it. The exit status: 0 where all is well, 1 for warnings, 2 for problems.
+///
+/// # Errors
+/// [`LifecycleError`] if not even the default configuration can be used.
+pub fn doctor(global: &Global, args: &Doctor) -> Result<u8, LifecycleError> {
+    let (host, mut checks) = Host::read(global)?;
+    checks.extend(gather(KINDS, &Arc::new(host), PATIENCE));
+    let worst = checks.iter().map(|check| check.severity).max().unwrap_or(Severity::Ok);
+    if args.json {
+        let checks: Vec<Value> = checks.iter().map(Check::to_json).collect();
+        say!("{:#}", json!({ "version": 1, "status": worst.status(), "checks": checks }));
+    } else {
+        let coloured = is_coloured();
+        checks.iter().for_each(|check| say!("{}", check.line(coloured)));
+    }
+    Ok(worst.status())
+}
+
+/// <https://no-color.org>: any value but an empty one.
+fn is_coloured() -> bool {
+    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    io::stdout().is_terminal() && !unwanted
+}
+
+/// What all kinds find at the same time. One that has no answer in time is left behind: this process ends soon, and
+/// takes its thread with it.
+fn gather<const N: usize>(
+    kinds: [(&'static str, Look); N],
+    host: &Arc<Host>,
+    patience: Duration,
+) -> Vec<Check> {
+    let end = Instant::now() + patience;
+    let looks = kinds.map(|(kind, look)| {
+        let ((sender, receiver), host) = (mpsc::channel(), Arc::clone(host));
+        thread::spawn(move || sender.send(look(&host)));
+        (kind, receiver)
+    });
+    let answer = |(kind, receiver): (_, Receiver<Vec<Check>>)| {
+        let left = end.saturating_duration_since(Instant::now());
+        receiver.recv_timeout(left).unwrap_or_else(|_| vec![no_answer(kind, patience)])
+    };
+    looks.into_iter().flat_map(answer).collect()
+}
+
+fn no_answer(kind: &'static str, patience: Duration) -> Check {
+    let found = format!(
+        "no answer within {} s: another process holds a lock, or a disk does not answer",
+        patience.as_secs()
+    );
+    Check::problem(kind, found, "ps -eo pid,stat,etime,args | grep sharedroot, then try again")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::rootfs::Storage;
+
+    #[test]
+    fn what_does_not_answer_holds_nothing_else() {
+        let stuck: Look = |_| {
+            thread::sleep(Duration::from_secs(600));
+            Vec::new()
+        };
+        let well: Look = |_| vec![Check::ok("well", "here")];
+        let host =
+            Host { storage: Storage::of(&Config::default()).unwrap(), config_file: "/none".into() };
+        let kinds = [("one", well), ("two", stuck), ("three", well)];
+        let checks = gather(kinds, &Arc::new(host), Duration::from_secs(1));
+        let severities: Vec<_> = checks.iter().map(|check| (check.name, check.severity)).collect();
+        let expected = [("well", Severity::Ok), ("two", Severity::Problem), ("well", Severity::Ok)];
+        assert_eq!(severities, expected);
+    }
+}
