@@ -218,6 +218,26 @@ impl Verb {
 mod tests {
     use super::*;
 
+    /// The doc comment of a verb's flags would take the place of the verb's own.
+    #[test]
+    fn the_help_of_a_verb_begins_with_what_the_verb_does() {
+        let help = |words: &[&str]| {
+            Cli::try_parse_from([&["sharedroot"], words].concat()).unwrap_err().to_string()
+        };
+        let whole = help(&["--help"]);
+        let list = whole.split("Commands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
+        let mut seen = 0;
+        for line in list.lines().filter(|line| line.starts_with("  ") && !line.starts_with("   ")) {
+            let (verb, does) = line.trim().split_once(' ').unwrap();
+            if verb != "help" {
+                let first = help(&[verb, "-h"]).lines().next().unwrap().to_owned();
+                assert!(first.starts_with(does.trim()), "{verb}: {first:?} is not {does:?}");
+                seen += 1;
+            }
+        }
+        assert!(seen > 20, "{seen} verbs in {list}");
+    }
+
     #[test]
     fn every_captured_command_line_parses() {
         let fixtures = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures");

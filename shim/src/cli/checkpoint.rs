@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-/// What `checkpoint` and `restore` have in common.
+// What `checkpoint` and `restore` have in common.
 #[derive(Debug, Args)]
 pub struct Criu {
     /// Directory of CRIU's image files
@@ -39,7 +39,7 @@ pub struct Criu {
     pub lazy_pages: bool,
 }
 
-/// `checkpoint`
+// `checkpoint`
 #[derive(Debug, Args)]
 pub struct Checkpoint {
     /// CRIU's.
@@ -64,7 +64,7 @@ pub struct Checkpoint {
     pub id: String,
 }
 
-/// `restore`
+// `restore`
 #[derive(Debug, Args)]
 pub struct Restore {
     /// CRIU's.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-/// `install`
+// `install`
 #[derive(Debug, Args)]
 pub struct Install {
     /// Whose configuration gets this program as a runtime
@@ -18,7 +18,7 @@ pub struct Install {
     pub edit: Edit,
 }
 
-/// `uninstall`
+// `uninstall`
 #[derive(Debug, Args)]
 pub struct Uninstall {
     /// Whose configuration gets rid of it
@@ -29,7 +29,7 @@ pub struct Uninstall {
     pub edit: Edit,
 }
 
-/// What both have.
+// What both have.
 #[derive(Debug, Args)]
 pub struct Edit {
     /// Only show what would be changed

@@ -4,14 +4,14 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-/// A verb with nothing but an ID.
+// A verb with nothing but an ID.
 #[derive(Debug, Args)]
 pub struct Id {
     /// Container ID
     pub id: String,
 }
 
-/// What `create` and `run` have in common.
+// What `create` and `run` have in common.
 #[derive(Debug, Args)]
 pub struct Create {
     /// The bundle directory
@@ -36,7 +36,7 @@ pub struct Create {
     pub id: String,
 }
 
-/// `run`
+// `run`
 #[derive(Debug, Args)]
 pub struct Run {
     /// As `create`.
@@ -50,7 +50,7 @@ pub struct Run {
     pub keep: bool,
 }
 
-/// `kill`
+// `kill`
 #[derive(Debug, Args)]
 pub struct Kill {
     /// All processes of the container
@@ -63,7 +63,7 @@ pub struct Kill {
     pub signal: String,
 }
 
-/// `delete`
+// `delete`
 #[derive(Debug, Args)]
 pub struct Delete {
     /// Kill it if it runs; that it does not exist is no error
@@ -93,7 +93,7 @@ impl Format {
     }
 }
 
-/// `list`
+// `list`
 #[derive(Debug, Args)]
 pub struct List {
     /// Output format
@@ -104,7 +104,7 @@ pub struct List {
     pub quiet: bool,
 }
 
-/// `spec`
+// `spec`
 #[derive(Debug, Args)]
 pub struct Spec {
     /// The bundle directory

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-/// `metrics`
+// `metrics`
 #[derive(Debug, Args)]
 pub struct Metrics {
     /// Replace this file at once, as node_exporter's textfile collector wants it, instead of printing

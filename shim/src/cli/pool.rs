@@ -59,7 +59,7 @@ pub enum Pool {
     },
 }
 
-/// `pool create`
+// `pool create`
 #[derive(Debug, Args)]
 pub struct PoolCreate {
     /// Size of the sparse data file, such as 32G
@@ -82,7 +82,7 @@ pub struct PoolCreate {
     pub json: bool,
 }
 
-/// `pool grow`
+// `pool grow`
 #[derive(Debug, Args)]
 pub struct PoolGrow {
     /// New size of the data file, such as 64G

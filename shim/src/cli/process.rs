@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::Format;
 
-/// `exec`
+// `exec`
 #[derive(Debug, Default, Args)]
 pub struct Exec {
     /// File with the process in OCI form
@@ -64,7 +64,7 @@ pub struct Exec {
     pub command: Vec<String>,
 }
 
-/// `ps`
+// `ps`
 #[derive(Debug, Args)]
 pub struct Ps {
     /// Output format

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-/// `update`
+// `update`
 #[derive(Debug, Args)]
 pub struct Update {
     /// File with LinuxResources as JSON, `-` for standard input
@@ -47,7 +47,7 @@ pub struct Update {
     pub id: String,
 }
 
-/// Limits that the embedded engine does not know.
+// Limits that the embedded engine does not know.
 #[derive(Debug, Default, PartialEq, Eq, Args)]
 pub struct Further {
     /// Microseconds of a period of the real-time scheduler; not with the embedded engine
@@ -70,7 +70,7 @@ pub struct Further {
     pub mem_bw_schema: Option<String>,
 }
 
-/// `events`
+// `events`
 #[derive(Debug, Args)]
 pub struct Events {
     /// Print once and end

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-/// `top`
+// `top`
 #[derive(Debug, Args)]
 pub struct Top {
     /// Show the table once; so it is where standard output is no terminal
