@@ -1,8 +1,13 @@
 #!/bin/sh
-# What the scripts of both packages have in common: hack/package puts this file before each of them. Nothing here starts a
-# pool, restarts a daemon or ends a container, and nothing that fails here leaves a package half installed.
+# What the scripts of both packages have in common: hack/package puts this file before each of them. Nothing here starts
+# a pool, restarts a daemon or ends a container, and nothing that fails here leaves a package half installed.
 set -e
 say() { echo "sharedroot: $*"; }
+
+start_timer() {   # not what it starts
+  [ -d /run/systemd/system ] && systemctl --quiet is-enabled sharedroot-gc.timer || return 0
+  systemctl start sharedroot-gc.timer || true
+}
 
 reload() {
   [ ! -d /run/systemd/system ] || systemctl daemon-reload || true
@@ -11,25 +16,23 @@ reload() {
 
 selinux_on() { command -v selinuxenabled >/dev/null && selinuxenabled; }
 
-relabel() {
-  for path in /usr/bin/sharedroot /var/lib/sharedroot /run/sharedroot; do
-    [ ! -e $path ] || restorecon -RF $path || true
-  done
-}
+# No test for them before: where the module is gone this script may not look at the pool's files; restorecon may.
+relabel() { restorecon -RFi /usr/bin/sharedroot /var/lib/sharedroot /run/sharedroot || true; }
 
 # Priority 200 is the packages': a module that an administrator has loaded by `make install` (400) stands above it.
 load_policy() {
   selinux_on || return 0
   policy=debian
   ! grep -qs container_runtime_exec_t /etc/selinux/*/contexts/files/file_contexts || policy=container-selinux
-  semodule -X 200 -i /usr/share/sharedroot/selinux/$policy/sharedroot.cil ||
-    say "the SELinux module was not loaded: see above, then configure the package again"
+  dir=/usr/share/sharedroot/selinux
+  semodule -X 200 -i $dir/$policy/sharedroot.cil -i $dir/sharedroot_package.cil ||
+    say "the SELinux modules were not loaded: see above, then configure the package again"
   relabel
 }
 
 unload_policy() {
   selinux_on && semodule -lfull | grep -q '^200 *sharedroot ' || return 0
-  semodule -X 200 -r sharedroot || say "semodule -X 200 -r sharedroot failed: see above"
+  semodule -X 200 -r sharedroot_package -r sharedroot || say "semodule -X 200 -r sharedroot failed: see above"
   relabel
 }
 
@@ -69,7 +72,6 @@ leave() {
 
 # When the program, its configuration and its units are gone, for good.
 forget() {
-  unload_policy
   rm -f /var/lib/systemd/timers/stamp-sharedroot-gc.timer
   if [ -n "$(containers)" ]; then
     say "/run/sharedroot is left, for the containers that are still there"
@@ -80,7 +82,8 @@ forget() {
   files=$(find /var/lib/sharedroot -type f 2>/dev/null || true)
   [ -z "$files" ] || {
     say "the pool's files are left:"; echo "$files" | sed 's/^/  /'
-    say "To remove them, install it again, 'sharedroot pool destroy --force', and purge it. Where the pool was on loop files:"
-    say "  rm -r /var/lib/sharedroot"
+    say "To remove them, install it again, 'sharedroot pool destroy --force', and purge it."
+    say "Where the pool was on loop files: rm -r /var/lib/sharedroot"
   }
+  unload_policy                                   # last: it lets this script see those files
 }

@@ -1,7 +1,7 @@
 //! The man pages and the shells' completions of the command line, for packages (`hack/package`).
 //!
-//! A feature and a program of their own: the runtime starts with every command of a container, and nothing of this is to
-//! be in it.
+//! A feature and a program of their own: the runtime starts with every command of a container, and nothing of this is
+//! to be in it.
 
 use std::fs;
 use std::io::{self, Error, ErrorKind};
@@ -13,8 +13,8 @@ use clap_mangen::Man;
 
 use crate::cli::Cli;
 
-/// Writes a page for the program and one for each verb, as `sharedroot-pool-grow.1`, and the completions of bash, zsh and
-/// fish, under the names that clap gives them, into the directory `dir`, which is made.
+/// Writes a page for the program and one for each verb, as `sharedroot-pool-grow.1`, and the completions of bash, zsh
+/// and fish, under the names that clap gives them, into the directory `dir`, which is made.
 ///
 /// # Errors
 /// The directory or a file cannot be written; the error names `dir`.
@@ -40,8 +40,8 @@ pub fn run() -> io::Result<()> {
     }
 }
 
-/// The whole command line. A verb is described as the list of verbs has it: its flags are added late (`defer`), and would
-/// put the description of their type over it.
+/// The whole command line. A verb is described as the list of verbs has it: its flags are added late (`defer`), and
+/// would put the description of their type over it.
 fn command() -> Command {
     let listed = Cli::command();
     let mut built = listed.clone().disable_help_subcommand(true);
