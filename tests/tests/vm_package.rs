@@ -1,7 +1,7 @@
-//! The packages of `hack/package` in a guest with systemd: installed, upgraded, removed and purged, with a container that
-//! goes on.
+//! The packages of `hack/package` in a guest with systemd: installed, upgraded, removed and purged, with a container
+//! that goes on.
 //!
-//! `RUNTIME` is the installed program; the lab's own is taken away first. The guest has no rpm; `hack/test` brings one along.
+//! `RUNTIME` is the installed program; the lab's own is taken away first. The guest has no rpm; `hack/test` brings one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, Metadata};
@@ -45,7 +45,8 @@ impl Machine {
         }
         // What systemd, dpkg and the test itself write while they work.
         let find =
-            "find / -xdev -not -path '/tmp/*' -not -path '/var/log/*' -not -path '/var/tmp/*' -not -path /var/lib/systemd/timers
+            "find / -xdev -not -path '/tmp/*' -not -path '/var/log/*' -not -path '/var/tmp/*' \
+                -not -path /var/lib/systemd/timers
             find /run /dev /var/lib/sharedroot /sys/fs/cgroup -iname '*sharedroot*'";
         let names = out(&["sh", "-c", find]).lines().map(str::to_owned).collect();
         Self { census: Census::take(), files, names }

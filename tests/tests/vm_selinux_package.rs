@@ -1,4 +1,4 @@
-//! The .deb of `hack/package` where SELinux enforces: the policy modules come and go with it, and let its scripts do their work.
+//! The .deb of `hack/package` where SELinux enforces: the policy modules come and go with it, and let its scripts work.
 
 use std::fs;
 use std::time::Duration;
@@ -8,8 +8,8 @@ use sharedroot_tests::lab::{RUN_DIR, STATE_DIR};
 use sharedroot_tests::pool::{has, is_active, pool};
 use sharedroot_tests::selinux::{Context, enforcing};
 
-/// Runs `words` as an administrator does, in a shell and with pipes: the domains of dpkg and semodule may not write to a
-/// test's files. The slow guest takes minutes to make a policy of its modules.
+/// Runs `words` as an administrator does, in a shell and with pipes: the domains of dpkg and semodule may not write to
+/// a test's files. The slow guest takes minutes to make a policy of its modules.
 #[track_caller]
 fn administer(words: &str) -> String {
     let line = format!("set -o pipefail; {words} < /dev/null 2>&1 | cat");
