@@ -1,7 +1,7 @@
 //! An OCI runtime whose read-only containers share one file system per image.
 //!
 //! A program, not a library: [`run`] is all that it offers, and `main.rs` is who calls it. With the feature `fuzz` the fuzz
-//! targets also see the parsers of what others wrote.
+//! targets also see the parsers of what others wrote, with the feature `pages` packages get the command line's man pages.
 
 // They panic where nobody reads; `output.rs` has what does not.
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
@@ -24,6 +24,8 @@ mod lifecycle;
 mod log;
 mod mount;
 mod output;
+#[cfg(feature = "pages")]
+pub mod pages;
 mod privilege;
 mod record;
 mod rootfs;
