@@ -66,15 +66,12 @@ impl Line {
 }
 
 fn text(lines: &[Line]) -> Vec<String> {
-    let value = |line: &Line| line.value.clone().unwrap_or("-".to_owned());
-    let widest = |width: fn(&str) -> usize, of: &dyn Fn(&Line) -> String| {
-        lines.iter().map(|line| width(&of(line))).max().unwrap_or_default()
-    };
-    let count = |text: &str| text.chars().count();
-    let (name, wide) = (widest(count, &|line| line.key.name.to_owned()), widest(count, &value));
-    let line =
-        |line: &Line| format!("{:<name$}  {:<wide$}  {}", line.key.name, value(line), line.origin);
-    lines.iter().map(line).collect()
+    let rows = lines
+        .iter()
+        .map(|Line { key, value, origin }| (key.name, value.as_deref().unwrap_or("-"), origin));
+    let name = rows.clone().map(|(name, ..)| name.len()).max().unwrap_or(0);
+    let value = rows.clone().map(|(_, value, _)| value.chars().count()).max().unwrap_or(0);
+    rows.map(|(key, said, origin)| format!("{key:<name$}  {said:<value$}  {origin}")).collect()
 }
 
 #[cfg(test)]
