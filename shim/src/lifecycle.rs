@@ -13,11 +13,11 @@ pub use create::Order;
 pub use error::LifecycleError;
 
 use crate::bundle::{BundleError, ContainerId, read_config};
-use crate::cli::{Delete, Global, Verb};
+use crate::cli::{Delete, Global, Id, Verb};
 use crate::config::Config;
 use crate::engine::{Choice, Delegate, Embedded, Engine, EngineError, VARIABLE, wait};
 use crate::record::{Place, Record, Rootfs, private_dir, state_of_delegates};
-use crate::rootfs::{Storage, release_private};
+use crate::rootfs::{Storage, release_private, save_so_far};
 use crate::starts::{self, Moment, Step};
 
 /// The engine that the command line, the environment and the configuration give to a new container.
@@ -192,6 +192,45 @@ impl Container {
         embedded.start()?;
         self.note(Step::Start, starts::began());
         Ok(())
+    }
+
+    /// `pause`. What a writable container has changed so far goes to its engine, which may have it paused to read that.
+    /// Where it cannot, the container runs on. Returns the exit status.
+    ///
+    /// # Errors
+    /// [`LifecycleError`].
+    pub fn pause(&self) -> Result<u8, LifecycleError> {
+        let id = || Id { id: self.id.to_string() };
+        match &self.engine {
+            Engine::Embedded(embedded) => embedded.pause()?,
+            Engine::Delegate(delegate) => match delegate.call(&Verb::Pause(id()), || {})? {
+                0 => {}
+                status => return Ok(status),
+            },
+        }
+        let _lock = self.place.wait()?;
+        let Some(Rootfs::Private { volume, mount_point, .. }) =
+            self.place.read()?.map(|record| record.rootfs)
+        else {
+            return Ok(0);
+        };
+        let name = |source| LifecycleError::Name { id: self.id.to_string(), source };
+        let saved = volume
+            .parse()
+            .map_err(name)
+            .and_then(|volume| Ok(save_so_far(&self.storage, &volume, &mount_point)?));
+        if saved.is_err() {
+            let resumed = match &self.engine {
+                Engine::Embedded(embedded) => embedded.resume().map_err(LifecycleError::from),
+                Engine::Delegate(delegate) => {
+                    delegate.call(&Verb::Resume(id()), || {}).map(drop).map_err(Into::into)
+                }
+            };
+            if let Err(error) = resumed {
+                tracing::warn!("{error}");
+            }
+        }
+        saved.map(|()| 0)
     }
 
     /// Takes note of how long a step took, for `sharedroot top`.

@@ -148,6 +148,19 @@ fn change(top: &Path) {
     fs::write(data("new-dir").join(std::ffi::OsStr::from_bytes(b"\xff\xfe \n")), "").unwrap();
 }
 
+/// Of what [`change`] changed, after the engine's layer has got it.
+fn change_again(top: &Path) {
+    let data = |name: &str| top.join("data").join(name);
+    fs::remove_file(data("sparse")).unwrap();
+    fs::remove_file(data("..data")).unwrap();
+    fs::create_dir(data("..data")).unwrap();
+    fs::write(data("delete"), "here again").unwrap();
+    fs::write(data("content"), "content of the image").unwrap();
+    fs::rename(data("new-dir"), data("moved")).unwrap();
+    fs::create_dir(data("new-dir")).unwrap();
+    fs::write(data("new-dir/only"), "this").unwrap();
+}
+
 fn sorted_diff(container: &Container) -> Lines {
     let lines = container.call("diff", &[]).ok();
     lines.lines().filter_map(|l| l.split_once(' ')).map(|(k, n)| (n.into(), k.into())).collect()
@@ -192,11 +205,17 @@ fn life(runtime: &str, image: &str, since: i64) -> BTreeMap<&'static str, Lines>
     let root = || PathBuf::from(format!("/proc/{}/root", container.pid()));
     change(&root());
     seen.insert("1 running, export", export(&container.id, since));
+    let committed = unique_name("committed");
+    container.call("commit", &[&committed]).ok();
+    let other = Container::run_with(runtime, &["--hostname=same", &committed, "sleep", "1000"]);
+    seen.insert("1 committed while it ran, running", export(&other.id, since));
+    drop(other);
+    docker(&["rmi", &committed]).ok();
+    change_again(&root());
     stop(&container);
     seen.insert("2 stopped, diff", sorted_diff(&container));
     seen.insert("2 stopped, layers", layers(&container, since));
     seen.insert("2 stopped, export", export(&container.id, since));
-    let committed = unique_name("committed");
     container.call("commit", &[&committed]).ok();
     let other = Container::run_with(runtime, &["--hostname=same", &committed, "sleep", "1000"]);
     seen.insert("3 committed, running", export(&other.id, since));

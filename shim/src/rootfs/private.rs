@@ -14,7 +14,7 @@ use super::{RootfsError, Storage, size};
 use crate::config::Size;
 use crate::image::Image;
 use crate::label::MountLabel;
-use crate::mount;
+use crate::mount::{self, Detached};
 use crate::record::{self, Record, Rootfs};
 
 /// What the names of snapshots begin with.
@@ -189,6 +189,45 @@ impl Storage {
     }
 }
 
+/// Writes what a container has changed so far into the engine's overlay below its root: engines pack a layer of it while
+/// the container is paused (`docker commit`), and look into the overlay's own directories.
+///
+/// # Errors
+/// [`RootfsError`]; the container's root is as it was.
+pub fn save_so_far(
+    storage: &Storage,
+    volume: &VolumeName,
+    mount_point: &Path,
+) -> Result<(), RootfsError> {
+    let Some(snapshot) = own_mount(storage, volume, mount_point)? else { return Ok(()) };
+    // The overlay can be reached where our mount is not above it.
+    let uncovered = mount::apart(|| {
+        mount::detach(mount_point)?;
+        overlay_at(mount_point)
+    })?;
+    let found = Mounts { snapshot: Some(snapshot), overlay: uncovered? };
+    if found.overlay.is_none() {
+        tracing::warn!("no overlay at {} takes what the container changed", mount_point.display());
+        return Ok(());
+    }
+    storage.save(&Pool::open(&storage.pool)?, volume, found).map(drop)
+}
+
+/// The snapshot's own mount at `mount_point`, if that is what is there: the overlay below it is the daemon's.
+fn own_mount(
+    storage: &Storage,
+    volume: &VolumeName,
+    mount_point: &Path,
+) -> Result<Option<Detached>, RootfsError> {
+    let Some((major, minor)) = mount::device_mounted_at(mount_point) else { return Ok(None) };
+    let name = format!("/sys/dev/block/{major}:{minor}/dm/name");
+    let ours = storage.pool.name.device_of(volume);
+    match std::fs::read_to_string(name) {
+        Ok(name) if name.trim_end() == ours => Ok(Some(mount::bind(mount_point)?)),
+        _ => Ok(None),
+    }
+}
+
 /// Takes the mount at `mount_point` away, writes what the container changed into the engine's overlay below it, and
 /// deletes the snapshot. What is gone already is no error.
 ///
@@ -203,15 +242,10 @@ pub fn release_private(
     mount_point: &Path,
 ) -> Result<(), RootfsError> {
     let mut found = Mounts::default();
-    if let Some((major, minor)) = mount::device_mounted_at(mount_point) {
-        // Only our own mount: the overlay below it is the daemon's.
-        let name = format!("/sys/dev/block/{major}:{minor}/dm/name");
-        let ours = storage.pool.name.device_of(volume);
-        if std::fs::read_to_string(name).is_ok_and(|name| name.trim_end() == ours) {
-            found.snapshot = Some(mount::bind(mount_point)?);
-            mount::detach(mount_point)?;
-            found.overlay = overlay_at(mount_point)?;
-        }
+    found.snapshot = own_mount(storage, volume, mount_point)?;
+    if found.snapshot.is_some() {
+        mount::detach(mount_point)?;
+        found.overlay = overlay_at(mount_point)?;
     }
     let Some(pool) = storage.pool_if_made()? else { return Ok(()) };
     let at = mount_point.display();

@@ -93,7 +93,11 @@ impl Storage {
         saved
     }
 
-    fn save(
+    /// The same for a snapshot that stays in use.
+    ///
+    /// # Errors
+    /// [`RootfsError`]; snapshot and note are as they were.
+    pub(super) fn save(
         &self,
         pool: &Pool,
         volume: &VolumeName,
