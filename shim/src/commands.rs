@@ -68,9 +68,7 @@ pub fn run(cli: Cli) -> Result<u8, LifecycleError> {
         Verb::Status { json } => admin::status::status(&Storage::of(&config)?, json)?,
         Verb::Top(args) => admin::top::top(&Storage::of(&config)?, &args)?,
         Verb::Metrics(args) => admin::metrics::metrics(&Storage::of(&config)?, &args)?,
-        Verb::Gc { dry_run, force } => {
-            admin::gc::collect(&Storage::of(&config)?, dry_run, force)?;
-        }
+        Verb::Gc(args) => admin::gc::collect(&Storage::of(&config)?, &args)?,
         Verb::Install(args) => admin::install::install(&config, &args)?,
         Verb::Uninstall(args) => admin::install::uninstall(&config, &args)?,
         Verb::Image(verb) => admin::image::run(&Storage::of(&config)?, verb)?,
@@ -118,6 +116,7 @@ fn make(id: &str, global: &Global, verb: &Verb, config: &Config) -> Result<u8, L
 fn steer(container: &Container, verb: Verb) -> Result<u8, LifecycleError> {
     match (verb, container.engine()) {
         (Verb::Delete(args), _) => container.delete(args.force),
+        (Verb::Pause(_), _) if container.has_private_rootfs() => container.pause(),
         (verb, Engine::Embedded(embedded)) => embedded::steer(container, embedded, verb),
         (verb, Engine::Delegate(delegate)) => delegated(container, delegate, verb),
     }

@@ -74,6 +74,19 @@ pub enum MakeError {
         /// The path inside the tree.
         path: PathBuf,
     },
+    /// ext4 has no room for the attributes of a file.
+    #[error(
+        "{path:?} has {bytes} bytes of extended attributes, and ext4 keeps at most {most} of one file: no base can be \
+         made of such an image"
+    )]
+    Attributes {
+        /// The path inside the tree.
+        path: PathBuf,
+        /// What its attributes take.
+        bytes: usize,
+        /// What there is.
+        most: usize,
+    },
     /// A program of e2fsprogs is not installed.
     #[error("{program} is in none of {places}: install e2fsprogs")]
     NoTool {

@@ -20,6 +20,7 @@ use rustix::fs::{FileType, MemfdFlags};
 
 use super::init::FIXED_TIME;
 use super::tree::BLOCK;
+use super::walk::Attributes;
 use super::{BaseKey, MakeError, Tree, Usage};
 
 /// Where e2fsprogs is; never the caller's PATH.
@@ -146,6 +147,10 @@ fn finish(device: &Path, tree: &Tree, usage: Usage) -> Result<(), MakeError> {
 /// file, because it is any bytes.
 fn set_attributes(tree: &Tree, script: &mut Vec<u8>) -> Result<(), MakeError> {
     for (at, (path, attributes)) in tree.attributes()?.iter().enumerate() {
+        let bytes = room_for(attributes);
+        if bytes > ATTRIBUTES {
+            return Err(MakeError::Attributes { path: path.clone(), bytes, most: ATTRIBUTES });
+        }
         for (of, (name, value)) in attributes.iter().enumerate() {
             let file = tree.scratch().join(format!("attribute-{at}-{of}"));
             fs::write(&file, value).map_err(|source| MakeError::Scratch {
@@ -170,6 +175,16 @@ fn set_attributes(tree: &Tree, script: &mut Vec<u8>) -> Result<(), MakeError> {
         }
     }
     Ok(())
+}
+
+/// The bytes that ext4 has for the attributes of one file: a block without its header and the end of its list
+/// (fs/ext4/xattr.h). The little that fits into an inode comes on top, and is not counted on.
+const ATTRIBUTES: usize = BLOCK as usize - 32 - 4;
+
+/// The bytes that these attributes take of that: for each an entry, its name and its value, in steps of four.
+fn room_for(attributes: &Attributes) -> usize {
+    let steps = |bytes: usize| bytes.next_multiple_of(4);
+    attributes.iter().map(|(name, value)| steps(16 + name.len()) + steps(value.len())).sum()
 }
 
 /// One word of a command of debugfs's, which is a line: quoted, and a quote twice (e2fsprogs, lib/ss/parse.c).

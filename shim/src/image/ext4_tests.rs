@@ -173,6 +173,29 @@ fn root_an_image_that_does_not_fit_is_refused_before_it_is_written() {
 }
 
 #[test]
+fn root_attributes_that_just_fit_and_more() {
+    need_root();
+    let dir = TestDir::new();
+    let file = dir.write("one/file", "x");
+    let set = |name: &str, length: usize| {
+        let value = vec![b'v'; length];
+        rustix::fs::setxattr(&file, name, &value, rustix::fs::XattrFlags::empty()).unwrap();
+    };
+    // 16 bytes of an entry and 6 of the name.
+    set("user.a", ATTRIBUTES - 24);
+    let device = dirty_device(&dir, "device", SIZE);
+    let make = || {
+        let tree = assemble(&image(vec![dir.dir("one")]), &dir.path().join("making")).unwrap();
+        make_filesystem(&tree, &key(), &device, SIZE)
+    };
+    make().unwrap();
+    // In the inode itself, where the test's file system is an ext4.
+    set("user.b", 1);
+    let error = make().unwrap_err();
+    assert!(matches!(error, MakeError::Attributes { bytes: 4088, .. }), "{error}");
+}
+
+#[test]
 fn root_a_failure_carries_the_programs_words() {
     need_root();
     let dir = TestDir::new();

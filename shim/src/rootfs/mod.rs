@@ -26,12 +26,15 @@ use std::path::{Path, PathBuf};
 use sharedroot_dm::{Backing, Bytes, Pool, PoolConfig, PoolName, VolumeName};
 
 pub use base_tree::BaseTree;
+pub use import::{Imported, Stage};
 pub use labels::Mislabelled;
 pub use links::refuse_links;
 pub use needs::{Needs, device_in_root};
 pub use over_proc::refuse_over_proc;
 pub use plan::{AnnotationError, Facts, Mode, Plan, plan, wanted_size};
-pub use private::{Fate, Place, delete_forgotten, prepare_private, release_private, volume_name};
+pub use private::{
+    Fate, Place, delete_forgotten, prepare_private, release_private, save_so_far, volume_name,
+};
 pub use scaffold::{NotAScaffold, ScaffoldName};
 pub use shared::prepare_shared;
 
@@ -281,7 +284,8 @@ impl RootfsError {
     pub fn leaves_as_given(&self) -> bool {
         match self {
             Self::Make { source, .. } => {
-                matches!(source, MakeError::TooLarge { .. } | MakeError::Unspeakable { .. })
+                use MakeError::{Attributes, TooLarge, Unspeakable};
+                matches!(source, TooLarge { .. } | Unspeakable { .. } | Attributes { .. })
             }
             Self::BringIn { source, .. } => source.source == rustix::io::Errno::NOSPC,
             Self::BeingMade { .. } | Self::Scaffold { .. } => true,
