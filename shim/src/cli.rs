@@ -3,6 +3,7 @@
 mod checkpoint;
 mod config;
 mod doctor;
+mod gc;
 mod image;
 mod install;
 mod life;
@@ -20,6 +21,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub use checkpoint::{Checkpoint, Criu, Restore};
 pub use config::Config;
 pub use doctor::Doctor;
+pub use gc::Gc;
 pub use image::Image;
 pub use install::{Edit, Install, Target, Uninstall};
 pub use life::{Create, Delete, Format, Id, Kill, List, Run, Spec};
@@ -145,15 +147,7 @@ pub enum Verb {
     /// Look whether kernel, tools, pool, labels and engines are as they should be, and say how to mend what is not
     Doctor(Doctor),
     /// Finish or undo what processes that died have left half-done in the pool
-    Gc {
-        /// Only say what would be done
-        #[arg(long)]
-        dry_run: bool,
-        /// Where the pool is not the one that the store knows, go on with the pool as it is: delete thin IDs that no
-        /// volume owns, forget volumes that the pool has lost
-        #[arg(long)]
-        force: bool,
-    },
+    Gc(Gc),
 }
 
 impl Verb {
@@ -187,7 +181,7 @@ impl Verb {
             Self::Install(_) => "install",
             Self::Uninstall(_) => "uninstall",
             Self::Doctor(_) => "doctor",
-            Self::Gc { .. } => "gc",
+            Self::Gc(_) => "gc",
         }
     }
 
@@ -209,7 +203,7 @@ impl Verb {
             Self::Restore(args) => Some(&args.id),
             Self::List(_) | Self::Spec(_) | Self::Features | Self::Pool(_) | Self::Image(_) => None,
             Self::Status { .. } | Self::Top(_) | Self::Metrics(_) | Self::Config(_) => None,
-            Self::Doctor(_) | Self::Install(_) | Self::Uninstall(_) | Self::Gc { .. } => None,
+            Self::Doctor(_) | Self::Install(_) | Self::Uninstall(_) | Self::Gc(_) => None,
         }
     }
 }

@@ -17,6 +17,7 @@
 //! | `tree.rs` | a whole tree as lines, and an image as overlay shows it |
 //! | `runtime.rs` | an OCI runtime called directly |
 //! | `docker.rs` | containers and images of a real Docker |
+//! | `documented.rs` | what `--json` prints, held against its documentation |
 //! | `doctor.rs` | `sharedroot doctor`, and its remedy pasted |
 //! | `selinux.rs` | labels, enforcing and permissive, and what the policy denied |
 //! | `view.rs` | a base that can be written, for what only SELinux denies |
@@ -31,6 +32,7 @@ pub mod command;
 pub mod daemon;
 pub mod docker;
 pub mod doctor;
+pub mod documented;
 pub mod driver;
 pub mod kernel_view;
 pub mod lab;

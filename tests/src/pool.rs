@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::census::Census;
 use crate::command::{Cmd, Output, out, run};
+use crate::documented;
 use crate::kernel_view::root_of;
 use crate::lab::{RUN_DIR, Replaced, STATE_DIR, TempDir, only_in_lab};
 use crate::runtime::Runtime;
@@ -35,7 +36,7 @@ pub fn refused(words: &[&str]) -> String {
 /// `pool status --json`
 #[track_caller]
 pub fn status() -> Value {
-    pool(&["status", "--json"]).json()
+    documented::json("pool status", &[])
 }
 
 /// Every word must be in the text.

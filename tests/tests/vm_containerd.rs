@@ -1,8 +1,8 @@
 //! containerd without Docker: its overlayfs snapshotter's layers identify the image.
 
-use serde_json::Value;
 use sharedroot_tests::census::Census;
 use sharedroot_tests::command::{Cmd, out, unique_name};
+use sharedroot_tests::documented::images;
 use sharedroot_tests::kernel_view::root_of;
 use sharedroot_tests::lab::{TempDir, wait_for};
 
@@ -57,10 +57,9 @@ fn vm_containers_of_containerd_share_one_base() {
         assert!(root.is_on_dm() && root.fstype == "ext4" && root.has("ro"), "{root:?}");
     }
     assert_eq!(roots[0].device, roots[1].device);
-    let list: Value =
-        serde_json::from_str(&out(&["sharedroot", "image", "list", "--json"])).unwrap();
+    let list = images();
     let users = |key: &str| list[0][key].as_array().map_or(0, Vec::len);
-    assert_eq!((list.as_array().map(Vec::len), users("shared_by")), (Some(1), 2), "{list}");
+    assert_eq!((list.len(), users("shared_by")), (1, 2), "{list:#?}");
     drop(tasks);
     wait_for("containerd has cleaned up", || {
         out(&["ctr", "task", "list", "-q"]).is_empty().then_some(())
@@ -72,15 +71,13 @@ fn vm_containers_of_containerd_share_one_base() {
 fn vm_a_base_in_use_stays_and_an_unused_one_goes() {
     import();
     let task = Task::new(&["--read-only"]);
-    let list: Value =
-        serde_json::from_str(&out(&["sharedroot", "image", "list", "--json"])).unwrap();
-    let key = list[0]["key"].as_str().expect("a key").to_owned();
+    let key = images()[0]["key"].as_str().expect("a key").to_owned();
     let refused = Cmd::new("sharedroot").args(&["image", "rm", &key]).run();
     assert_eq!(refused.status, 1);
     assert!(refused.stderr.contains(&task.0), "{refused}");
     drop(task);
     out(&["sharedroot", "image", "rm", &key[..12]]);
-    assert_eq!(out(&["sharedroot", "image", "list", "--json"]), "[]");
+    assert!(images().is_empty());
     // And the next container makes it anew.
     let again = Task::new(&["--read-only"]);
     assert!(root_of(again.pid()).is_on_dm());

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use sharedroot_tests::attack::bind;
 use sharedroot_tests::bundle::{Bundle, make_rootfs};
 use sharedroot_tests::command::{Cmd, unique_name};
+use sharedroot_tests::documented;
 use sharedroot_tests::driver::Layered;
 use sharedroot_tests::kernel_view::{mounts_of, root_of};
 use sharedroot_tests::lab::{RUN_DIR, TempDir, only_in_lab};
@@ -319,21 +320,23 @@ fn vm_top_shows_what_is_shared_and_how_long_starts_take() {
     assert_eq!((&image["resident_bytes"], &image["saved_bytes"]), (&json!(now[1]), &json!(0)));
 }
 
-/// The live table on a terminal of 30 columns.
+/// The live table on a terminal of 30 columns, until the key `q`.
 #[track_caller]
 fn drawn_again_and_again(dir: &TempDir, key: &str) {
     let screen = dir.0.join("screen");
     let script = format!(
-        "script -qfc 'stty cols 30 rows 50; exec sharedroot top --interval 1' {screen} & script=$!
-         until grep -aobF '[Hpool ' {screen} | sed 1d | grep -q .; do sleep 0.2; done
-         kill $script; wait $script || true",
+        "( until grep -aobF '[Hpool ' {screen} | sed 1d | grep -q .; do sleep 0.2; done; printf q; sleep 2 ) |
+         script -qfc 'stty cols 30 rows 50; before=$(stty -g); sharedroot top --interval 1; echo ended with $?
+             [ \"$(stty -g)\" = \"$before\" ] && echo as before' {screen}",
         screen = screen.display(),
     );
     Cmd::new("sh").args(&["-c", &script]).run().ok();
     let drawn = fs::read_to_string(screen).expect("read what was drawn");
+    assert!(drawn.contains("ended with 0") && drawn.contains("as before"), "{drawn:?}");
     let first = drawn.split("\u{1b}[H").nth(1).expect("a screen");
     let ends = ['\r', '\n'];
-    let lines: Vec<_> = first.split("\u{1b}[K").map(|line| line.trim_matches(ends)).collect();
+    let plain = first.replace("\u{1b}[1m", "").replace("\u{1b}[0m", "");
+    let lines: Vec<_> = plain.split("\u{1b}[K").map(|line| line.trim_matches(ends)).collect();
     let row = lines.iter().find(|line| line.starts_with(&key[..12]));
     let row = row.unwrap_or_else(|| panic!("no row: {drawn:?}"));
     assert_eq!(row.split_whitespace().nth(1), Some("3"), "{drawn:?}");
@@ -343,7 +346,7 @@ fn drawn_again_and_again(dir: &TempDir, key: &str) {
 /// `top --once --json`, and the only image of it that is such.
 #[track_caller]
 fn of_the_image(flags: &[&str], is_such: impl Fn(&Value) -> bool) -> (Value, Value) {
-    let look = Cmd::new("sharedroot").args(&["top", "--once", "--json"]).args(flags).run().json();
+    let look = documented::json("top", &[&["--once"], flags].concat());
     let images = look["images"].as_array().expect("a list").iter();
     let found: Vec<_> = images.filter(|image| is_such(image)).collect();
     let [image] = found[..] else { panic!("{} such images: {look:#}", found.len()) };

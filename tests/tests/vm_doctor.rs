@@ -9,6 +9,7 @@ use serde_json::Value;
 use sharedroot_tests::census::Census;
 use sharedroot_tests::command::out;
 use sharedroot_tests::doctor::{doctor, is_well, one_line, paste};
+use sharedroot_tests::documented::json;
 use sharedroot_tests::lab::{Replaced, TempDir};
 use sharedroot_tests::pool::{CONFIG, NoPool, is_active, pool, small_bases, status};
 use sharedroot_tests::runtime::Runtime;
@@ -65,10 +66,10 @@ fn vm_a_healthy_host_is_well_and_stays_as_it_is() {
     is_well();
     assert!(!Path::new("/run/sharedroot").exists());
 
-    let json = doctor(&["--json"]).json();
-    assert_eq!((&json["version"], &json["status"]), (&1.into(), &0.into()));
-    let checks = json["checks"].as_array().expect("a list");
-    assert!(checks.len() > 12, "{json:#}");
+    let found = json("doctor", &[]);
+    assert_eq!((&found["version"], &found["status"]), (&1.into(), &0.into()));
+    let checks = found["checks"].as_array().expect("a list");
+    assert!(checks.len() > 12, "{found:#}");
     for check in checks {
         assert_eq!((&check["severity"], &check["remedy"]), (&"ok".into(), &Value::Null), "{check}");
     }

@@ -9,6 +9,7 @@ use serde_json::Value;
 use sharedroot_tests::census::{pools, thin_ids};
 use sharedroot_tests::command::{Cmd, Output};
 use sharedroot_tests::docker::Container;
+use sharedroot_tests::documented::images;
 use sharedroot_tests::kernel_view::root_of;
 use sharedroot_tests::lab::{TempDir, only_in_lab};
 use sharedroot_tests::tree::{OverlayView, differences, list, seconds, without_daemons};
@@ -32,8 +33,7 @@ fn saved(name: &str) -> (TempDir, String) {
 
 /// The line of `image list --json` about a base.
 fn listed(key: &str) -> Option<Value> {
-    let list = image(&["list", "--json"]).json();
-    list.as_array().expect("a list").iter().find(|base| base["key"] == key).cloned()
+    images().into_iter().find(|base| base["key"] == key)
 }
 
 fn without_a_trace() {

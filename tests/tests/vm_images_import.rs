@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sharedroot_tests::census::{Census, pools, thin_ids};
 use sharedroot_tests::command::{Cmd, Output, out};
+use sharedroot_tests::documented::{self, check, images};
 use sharedroot_tests::lab::{Replaced, TempDir, only_in_lab};
 use sharedroot_tests::layout::{Layout, layer};
 use sharedroot_tests::pool::{CONFIG, Device, NoPool, has, pool};
@@ -41,9 +42,7 @@ fn two_layers(content: &str) -> [Vec<u8>; 2] {
 
 /// The keys of all bases.
 fn keys() -> Vec<String> {
-    let list = image(&["list", "--json"]).json();
-    let list = list.as_array().expect("a list").iter();
-    list.map(|base| base["key"].as_str().expect("a key").to_owned()).collect()
+    images().iter().map(|base| base["key"].as_str().expect("a key").to_owned()).collect()
 }
 
 #[test]
@@ -112,13 +111,15 @@ fn vm_every_form_of_an_image_is_the_same_base() {
     // A name moves, serves in place of the key, and is refused where it is none.
     image(&["import", layout.str(), "lab/forms:1"]).ok();
     let other = Layout::plain(&two_layers("another"));
-    let second = image(&["import", other.str(), "lab/forms:1"]).ok();
+    let imported = documented::json("image import", &[other.str(), "lab/forms:1"]);
+    assert_eq!((&imported["name"], &imported["was_there"]), (&"lab/forms:1".into(), &false.into()));
+    let second = imported["key"].as_str().expect("a key").to_owned();
     assert_ne!(second, key);
-    assert_eq!(image(&["inspect", "lab/forms:1"]).json()["key"], second.as_str());
-    has(&image(&["list"]).ok(), &["lab/forms:1", "lab/saved:2", "NAME", "USED"]);
+    assert_eq!(check("image inspect", image(&["inspect", "lab/forms:1"]))["key"], second.as_str());
+    has(&image(&["list"]).ok(), &["lab/forms:1", "lab/saved:2", "IMAGE", "USED"]);
     has(&image(&["import", layout.str(), "../up"]).fails(1), &["../up", "name"]);
     has(&image(&["verify", "no/such"]).fails(1), &["no/such", "image list"]);
-    image(&["rm", "lab/forms:1"]).ok();
+    assert_eq!(documented::json("image rm", &["lab/forms:1"])["key"], second.as_str());
     image(&["rm", &key[..12]]).ok();
     assert!(!Path::new("/var/lib/sharedroot/images.json").exists(), "names of no base are left");
 }
@@ -337,14 +338,14 @@ fn vm_a_killed_import_is_as_if_it_had_never_been() {
         child.wait().expect("wait for it");
         left_something += usize::from(Path::new("/var/lib/sharedroot/imports").exists());
         // A kill can come when everything is done.
-        let list = image(&["list", "--json"]).json();
-        if list.as_array().expect("a list").iter().any(|base| base["ready"] == true) {
+        if images().iter().any(|base| base["ready"] == true) {
             break;
         }
     }
     assert!(left_something > 0, "no import was killed while it worked");
     assert_eq!(image(&["import", layout.str()]).ok(), key);
     has(&image(&["verify", &key]).ok(), &["every file is as in what it was made from"]);
+    assert_eq!(documented::json("image verify", &[&key])["compared_with"], "source");
     image(&["rm", &key]).ok();
     before.nothing_left();
 

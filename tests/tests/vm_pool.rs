@@ -2,7 +2,9 @@
 
 use std::fs;
 
+use serde_json::Value;
 use sharedroot_tests::command::{out, unique_name};
+use sharedroot_tests::documented::{check, images};
 use sharedroot_tests::lab::TempDir;
 use sharedroot_tests::pool::{
     CONFIG, Device, METADATA, NoPool, has, is_active, pool, refused, runs, small_bases, status,
@@ -24,6 +26,12 @@ const KEYS: [&str; 11] = [
     "volumes",
 ];
 
+/// `sharedroot pool WORDS… --json`, which says how the pool is.
+#[track_caller]
+fn documented(words: &[&str]) -> Value {
+    check("pool status", pool(&[words, &["--json"]].concat()))
+}
+
 #[test]
 fn vm_status_has_the_same_keys_and_activates_nothing() {
     let no_pool = NoPool::at_first();
@@ -34,7 +42,7 @@ fn vm_status_has_the_same_keys_and_activates_nothing() {
     assert_eq!((&none["exists"], &none["active"]), (&false.into(), &false.into()));
     has(&pool(&["status"]).ok(), &["not made yet", "pool create"]);
 
-    let made = pool(&["create", "--loop-size", "192M", "--json"]).json();
+    let made = documented(&["create", "--loop-size", "192M"]);
     assert_eq!(made["data"]["total_bytes"], 192 << 20);
     has(&pool(&["status"]).ok(), &["default (rw)", "192 MiB"]);
     pool(&["deactivate"]).ok();
@@ -42,7 +50,7 @@ fn vm_status_has_the_same_keys_and_activates_nothing() {
     assert_eq!((&inactive["exists"], &inactive["active"]), (&true.into(), &false.into()));
     assert_eq!(inactive["metadata_path"], METADATA);
     has(&pool(&["status"]).ok(), &["inactive", METADATA]);
-    assert_eq!(out(&["sharedroot", "image", "list", "--json"]), "[]");
+    assert!(images().is_empty());
     assert!(!is_active(), "a look activates nothing");
     for value in [&none, &made, &inactive] {
         assert_eq!(keys(value), KEYS, "{value}");
@@ -144,11 +152,11 @@ fn vm_devices_are_taken_only_if_nobody_needs_them() {
     let one = ["create", "--force", "--data-dev", &data.node, "--metadata-dev", &data.node];
     has(&refused(&one), &[&data.node, "two devices"]);
 
-    let made = pool(&[&by_force[..], &["--json"]].concat()).json();
+    let made = documented(&by_force);
     assert_eq!(made["data_path"], *data.node);
     has(&refused(&["grow", "--data", "1G"]), &["devices", "without sizes"]);
     data.enlarge("512M");
-    let grown = pool(&["grow", "--json"]).json();
+    let grown = documented(&["grow"]);
     assert_eq!(grown["data"]["total_bytes"], 512 << 20);
 
     // It is found again although the configuration does not name it.
@@ -177,7 +185,7 @@ fn vm_grow_makes_a_loop_pool_larger() {
     assert_eq!(status()["data"]["total_bytes"], 192 << 20);
 
     has(&pool(&["grow"]).ok(), &["288 MiB"]);
-    let grown = pool(&["grow", "--data", "320M", "--metadata", "512M", "--json"]).json();
+    let grown = documented(&["grow", "--data", "320M", "--metadata", "512M"]);
     let total = |part: &str| grown[part]["total_bytes"].as_u64().expect("a size");
     assert_eq!((total("data"), total("metadata")), (320 << 20, 512 << 20));
     // An inactive pool grows too: it is activated.

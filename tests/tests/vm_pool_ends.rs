@@ -4,6 +4,7 @@ use std::fs;
 use std::thread;
 
 use sharedroot_tests::command::{out, unique_name};
+use sharedroot_tests::documented::json;
 use sharedroot_tests::pool::{
     METADATA, NoPool, has, is_active, pool, reboot, refused, runs, small_bases,
 };
@@ -46,11 +47,11 @@ fn vm_damaged_metadata_is_found_and_repaired() {
     let (runtime, image) = (Runtime::sharedroot(), Image::new());
     runs(&runtime, &image);
     has(&pool(&["check"]).ok(), &["default", "sound"]);
-    assert_eq!(pool(&["check", "--json"]).json()["sound"], true);
+    assert_eq!(json("pool check", &[])["sound"], true);
     has(&refused(&["repair"]), &["active", "pool deactivate"]);
 
     reboot();
-    assert_eq!(pool(&["check", "--json"]).json()["sound"], true);
+    assert_eq!(json("pool check", &[])["sound"], true);
     assert!(!is_active(), "check activates nothing");
     damage();
     let before = digest(METADATA);
@@ -65,12 +66,12 @@ fn vm_damaged_metadata_is_found_and_repaired() {
     assert!(!is_active());
     assert!(digest(METADATA) == before, "nobody has touched it");
 
-    let repaired = pool(&["repair", "--json"]).json();
+    let repaired = json("pool repair", &[]);
     let damaged = repaired["damaged_metadata"].as_str().expect("a path").to_owned();
     assert!(digest(&damaged) == before, "the damaged metadata is kept");
     pool(&["check"]).ok();
     pool(&["activate"]).ok();
-    out(&["sharedroot", "gc", "--dry-run"]);
+    json("gc", &["--dry-run"]);
     let output = runtime.cmd(&["run", "--bundle", bundle.str(), &id]).run();
     assert_eq!(output.ok(), image.name);
     runs(&runtime, &image);

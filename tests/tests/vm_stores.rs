@@ -8,17 +8,10 @@ use serde_json::{Value, json};
 use sharedroot_tests::bundle::Bundle;
 use sharedroot_tests::command::{Cmd, Output, out, unique_name};
 use sharedroot_tests::docker::{Container, FreshImage, docker, docker_run};
+use sharedroot_tests::documented::{self, images};
 use sharedroot_tests::kernel_view::root_of;
 use sharedroot_tests::lab::{RUN_DIR, Replaced, TempDir, only_in_lab, wait_for};
 use sharedroot_tests::runtime::Runtime;
-
-/// The bases, as `image list` says.
-#[track_caller]
-fn bases() -> Vec<Value> {
-    let list: Value =
-        serde_json::from_str(&out(&["sharedroot", "image", "list", "--json"])).expect("JSON");
-    list.as_array().expect("a list").clone()
-}
 
 /// The base that a record names.
 fn key_of(record: &Value) -> String {
@@ -126,7 +119,7 @@ impl Drop for Dockerd {
 }
 
 #[test]
-fn vm_dockers_containerd_store_shares_bases() {
+fn vm_dockers_containerd_store_shares_images() {
     let dockerd = Dockerd::new(true);
     let image = FreshImage::new();
     dockerd.load(image.name());
@@ -145,7 +138,7 @@ fn vm_dockers_containerd_store_shares_bases() {
     // The image that is pulled again is another one in this store; the old base goes.
     dockerd.docker(&["rm", "--force", &first, &second, &third]).ok();
     out(&["sharedroot", "gc"]);
-    let has = |key: &str| bases().iter().any(|base| base["key"] == key);
+    let has = |key: &str| images().iter().any(|base| base["key"] == key);
     assert!(has(&key_of(&record)), "the image is still there");
     dockerd.docker(&["rmi", image.name()]).ok();
     wait_for("containerd has removed the layers", || {
@@ -159,7 +152,7 @@ fn vm_dockers_containerd_store_shares_bases() {
 }
 
 #[test]
-fn vm_a_data_root_that_moves_keeps_its_bases() {
+fn vm_a_data_root_that_moves_keeps_its_images() {
     let mut dockerd = Dockerd::new(false);
     let image = FreshImage::new();
     dockerd.load(image.name());
@@ -193,7 +186,7 @@ fn vm_an_image_that_comes_back_has_its_base_again() {
     assert_eq!(container.exec(&["cat", "/etc/unique"]), name);
     drop(container);
     docker(&["image", "prune", "--force"]).ok();
-    let has = || bases().iter().any(|base| base["key"] == *key);
+    let has = || images().iter().any(|base| base["key"] == *key);
     let said = out(&["sharedroot", "gc", "--dry-run"]);
     assert!(said.contains(&format!("would delete the base {}", &key[..12])), "{said}");
     assert!(has(), "a dry run deletes nothing");
@@ -231,8 +224,7 @@ fn vm_a_base_that_is_being_made_is_waited_for_or_not() {
         assert_eq!(container.exec(&["cat", "/etc/unique"]), image.name());
         let status = out(&["sharedroot", "status"]);
         assert!(status.contains("1 as given") && status.contains("base.wait"), "{status}");
-        let status: Value =
-            serde_json::from_str(&out(&["sharedroot", "status", "--json"])).unwrap();
+        let status = documented::json("status", &[]);
         assert_eq!(status["containers"]["as_given"][0]["ids"][0], *container.id, "{status}");
     }
     drop(config);
@@ -250,7 +242,7 @@ fn vm_a_base_that_is_being_made_is_waited_for_or_not() {
         drop(lock);
         assert_eq!(waits.join().expect("a thread"), image_name);
     });
-    assert!(bases().iter().any(|base| base["key"] == *key));
+    assert!(images().iter().any(|base| base["key"] == *key));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::for_programs;
 use crate::cli::{Config as Verb, Global};
 use crate::config::{ConfigError, Key, Layers, Origin, default_file};
 use crate::output::say;
@@ -19,15 +20,11 @@ pub fn run(global: &Global, verb: &Verb) -> Result<(), ConfigError> {
             let lines = Key::all().iter().map(|key| Line::of(key, &layers, global));
             let lines = lines.collect::<Result<Vec<_>, _>>()?;
             if *json {
-                say!(
-                    "{:#}",
-                    json!({
-                        "version": 1,
-                        "file": global.config,
-                        "exists": global.config.exists(),
-                        "keys": lines.iter().map(Line::json).collect::<Vec<_>>(),
-                    })
-                );
+                for_programs(json!({
+                    "file": global.config,
+                    "exists": global.config.exists(),
+                    "keys": lines.iter().map(Line::json).collect::<Vec<_>>(),
+                }));
             } else {
                 text(&lines).iter().for_each(|line| say!("{line}"));
             }

@@ -1,8 +1,15 @@
 //! `gc`: what processes and reboots left half-done in the pool is finished or undone.
 
-use sharedroot_dm::Pool;
+use std::fmt;
 
+use serde_json::{Value, json};
+use sharedroot_dm::{Pool, Report};
+
+use super::for_programs;
+use super::progress::Progress;
+use crate::cli::Gc;
 use crate::lifecycle::LifecycleError;
+use crate::log::chain;
 use crate::output::say;
 use crate::record::private_dir;
 use crate::rootfs::{Fate, Mislabelled, RootfsError, Storage, delete_forgotten};
@@ -13,64 +20,193 @@ use crate::rootfs::{Fate, Mislabelled, RootfsError, Storage, delete_forgotten};
 ///
 /// # Errors
 /// [`LifecycleError`].
-pub fn collect(storage: &Storage, dry_run: bool, force: bool) -> Result<(), LifecycleError> {
+pub fn collect(storage: &Storage, args: &Gc) -> Result<(), LifecycleError> {
     private_dir(&storage.pool.run_dir)?;
-    if !dry_run {
-        for path in storage.sweep_imports() {
-            say!("removed {}: its import was killed", path.display());
-        }
-    }
-    if !Pool::exists(&storage.pool).map_err(RootfsError::from)? {
-        say!("pool {}: not made yet, nothing to do", storage.pool.name);
-        return Ok(());
-    }
-    let pool = Pool::open_to_reconcile(&storage.pool).map_err(RootfsError::from)?;
-    let reconcile = if force { Pool::reconcile_by_force } else { Pool::reconcile };
-    let report = reconcile(&pool, dry_run).map_err(RootfsError::from)?;
-    say!("{report}");
-    if report.untouched {
-        return Ok(());
-    }
-    let done = if dry_run { "would delete" } else { "deleted" };
-    for (volume, fate) in delete_forgotten(storage, &pool, dry_run)? {
-        match fate {
-            Fate::Gone => say!("{done} {volume}: its container is gone"),
-            Fate::Saved => {
-                say!("{done} {volume}: what its container changed is its engine's now")
-            }
-            Fate::Kept => say!(
-                "kept {volume}: its container ended with the host and is still there; its next start writes back what it changed"
-            ),
-        }
-    }
-    for (base, name) in storage.take_down_forgotten(dry_run)? {
-        let done = if dry_run { "would unmount" } else { "unmounted" };
-        say!("{done} the scaffold {name} of the base {}: no container has it", base.short());
-    }
-    unmount_mislabelled(storage, dry_run);
-    for key in storage.unwanted_bases(&pool)? {
-        if !dry_run && let Err(error) = storage.remove_base(&key) {
-            tracing::warn!("{error}");
-            continue;
-        }
-        say!("{done} the base {}: its image is gone", key.short());
+    let mut told = Told { dry_run: args.dry_run, json: args.json, items: Vec::new() };
+    let report = go_through(storage, args, &mut told)?;
+    if args.json {
+        for_programs(json!({
+            "dry_run": args.dry_run,
+            "pool": storage.pool.name.to_string(),
+            "reconciled": report.as_ref().map(report_json),
+            "items": told.items.iter().map(Item::to_json).collect::<Vec<_>>(),
+        }));
     }
     Ok(())
 }
 
+/// `None` where there is no pool.
+fn go_through(
+    storage: &Storage,
+    args: &Gc,
+    told: &mut Told,
+) -> Result<Option<Report>, LifecycleError> {
+    let dry_run = args.dry_run;
+    if !dry_run {
+        for path in storage.sweep_imports() {
+            let path = path.display().to_string();
+            told.item(Done::Removed, Kind::Import, (&path, &path), "its import was killed");
+        }
+    }
+    if !Pool::exists(&storage.pool).map_err(RootfsError::from)? {
+        told.say(format_args!("pool {}: not made yet, nothing to do", storage.pool.name));
+        return Ok(None);
+    }
+    let pool = Pool::open_to_reconcile(&storage.pool).map_err(RootfsError::from)?;
+    let reconcile = if args.force { Pool::reconcile_by_force } else { Pool::reconcile };
+    let report = Progress::during("comparing store, pool and kernel", || reconcile(&pool, dry_run))
+        .map_err(RootfsError::from)?;
+    told.say(format_args!("{report}"));
+    if report.untouched {
+        return Ok(Some(report));
+    }
+    let forgotten = Progress::during("writing back and deleting snapshots", || {
+        delete_forgotten(storage, &pool, dry_run)
+    })?;
+    for (volume, fate) in forgotten {
+        let (done, why) = match fate {
+            Fate::Gone => (Done::Deleted, "its container is gone"),
+            Fate::Saved => (Done::Deleted, "what its container changed is its engine's now"),
+            Fate::Kept => (
+                Done::Kept,
+                "its container ended with the host and is still there; its next start writes back what it changed",
+            ),
+        };
+        let name = volume.to_string();
+        told.item(done, Kind::Snapshot, (&name, &name), why);
+    }
+    for (base, name) in storage.take_down_forgotten(dry_run)? {
+        let text = format!("the scaffold {name} of the base {}", base.short());
+        let full = format!("{base}/{name}");
+        told.item(Done::Unmounted, Kind::Scaffold, (&full, &text), "no container has it");
+    }
+    unmount_mislabelled(storage, told);
+    for key in storage.unwanted_bases(&pool)? {
+        let remove = || Progress::during("deleting a base", || storage.remove_base(&key));
+        if !dry_run && let Err(error) = remove() {
+            tracing::warn!("{error}");
+            continue;
+        }
+        let text = format!("the base {}", key.short());
+        told.item(Done::Deleted, Kind::Base, (&key.to_string(), &text), "its image is gone");
+    }
+    Ok(Some(report))
+}
+
 /// A policy that names no shared label is no reason to leave the rest undone.
-fn unmount_mislabelled(storage: &Storage, dry_run: bool) {
-    match storage.unmount_mislabelled(dry_run) {
+fn unmount_mislabelled(storage: &Storage, told: &mut Told) {
+    match storage.unmount_mislabelled(told.dry_run) {
         Ok(bases) => {
             for Mislabelled { key, label, used } in bases {
-                let (short, done) =
-                    (key.short(), if dry_run { "would unmount" } else { "unmounted" });
-                match used {
-                    true => say!("kept the base {short} under {label}: containers have it"),
-                    false => say!("{done} the base {short}: it had the label {label}"),
+                let (full, text) = (key.to_string(), format!("the base {}", key.short()));
+                if used {
+                    let text = format!("{text} under {label}");
+                    told.item(Done::Kept, Kind::BaseMount, (&full, &text), "containers have it");
+                } else {
+                    let why = format!("it had the label {label}");
+                    told.item(Done::Unmounted, Kind::BaseMount, (&full, &text), &why);
                 }
             }
         }
         Err(error) => tracing::warn!("the labels of bases are as they were: {error}"),
     }
+}
+
+/// What has been told: a line at once for people, everything at the end for programs.
+struct Told {
+    dry_run: bool,
+    json: bool,
+    items: Vec<Item>,
+}
+
+impl Told {
+    fn say(&self, line: fmt::Arguments<'_>) {
+        if !self.json {
+            say!("{line}");
+        }
+    }
+
+    /// The full name is for programs, the other words for people.
+    fn item(&mut self, done: Done, kind: Kind, (name, text): (&str, &str), why: &str) {
+        let [would, now, _] = done.words();
+        self.say(format_args!("{} {text}: {why}", if self.dry_run { would } else { now }));
+        self.items.push(Item { done, kind, name: name.to_owned(), why: why.to_owned() });
+    }
+}
+
+/// One thing that was left.
+struct Item {
+    done: Done,
+    kind: Kind,
+    name: String,
+    why: String,
+}
+
+impl Item {
+    fn to_json(&self) -> Value {
+        let [_, _, done] = self.done.words();
+        json!({ "done": done, "kind": self.kind.word(), "name": self.name, "why": self.why })
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Done {
+    Deleted,
+    Unmounted,
+    Removed,
+    Kept,
+}
+
+impl Done {
+    /// Of a dry run, of the act, and for programs, which are told of a dry run once.
+    fn words(self) -> [&'static str; 3] {
+        match self {
+            Self::Deleted => ["would delete", "deleted", "deleted"],
+            Self::Unmounted => ["would unmount", "unmounted", "unmounted"],
+            Self::Removed => ["would remove", "removed", "removed"],
+            Self::Kept => ["kept", "kept", "kept"],
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Import,
+    Snapshot,
+    Scaffold,
+    BaseMount,
+    Base,
+}
+
+impl Kind {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Import => "import",
+            Self::Snapshot => "snapshot",
+            Self::Scaffold => "scaffold",
+            Self::BaseMount => "base_mount",
+            Self::Base => "base",
+        }
+    }
+}
+
+fn report_json(report: &Report) -> Value {
+    fn text<T: ToString>(all: &[T]) -> Vec<String> {
+        all.iter().map(T::to_string).collect()
+    }
+    let failed =
+        report.failed.iter().map(|(what, error)| json!({ "what": what, "why": chain(error) }));
+    json!({
+        "undone": text(&report.undone),
+        "finished": text(&report.finished),
+        "released": text(&report.released),
+        "waiting": text(&report.waiting),
+        "in_work": text(&report.in_work),
+        "stray_devices": report.stray_devices,
+        "stray_ids": text(&report.stray_ids),
+        "lost": text(&report.lost),
+        "transaction": report.transaction.map(|(pool, store)| json!({ "pool": pool, "store": store })),
+        "untouched": report.untouched,
+        "failed": failed.collect::<Vec<_>>(),
+    })
 }

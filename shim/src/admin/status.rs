@@ -1,14 +1,21 @@
-//! `status`: the pool, and what kind of root the containers have.
+//! `status`, on one screen: the pool, what kind of root the containers have, and the bases with their users.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::for_programs;
+use super::image::{self, Base};
 use super::pool::Figures;
+use super::screen::{Line, Screen};
 use crate::lifecycle::LifecycleError;
-use crate::output::say;
 use crate::record::{self, Record, Rootfs, private_dir};
 use crate::rootfs::{Mislabelled, RootfsError, Storage};
+
+/// So that all of it is one screen of 24 rows, and leaves room for a warning.
+const MOST_BASES: usize = 8;
+const MOST_REASONS: usize = 4;
 
 /// The containers by what became of their roots.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -50,8 +57,22 @@ impl Kinds {
         let [shared, private] = [self.shared, self.private];
         let mut lines =
             vec![format!("roots     {shared} shared, {private} private, {given} as given")];
-        for (why, ids) in &self.as_given {
-            lines.push(format!("as given  {}: {why}", ids.len()));
+        // Those of the most containers first, and each with a container to look at.
+        let mut reasons: Vec<_> = self.as_given.iter().collect();
+        reasons.sort_by_key(|(_, ids)| Reverse(ids.len()));
+        for (why, ids) in reasons.iter().take(MOST_REASONS) {
+            let one = ids.first().map_or("", |id| &id[..id.floor_char_boundary(12)]);
+            lines.push(format!(
+                "as given  {}: {why} ({one}{})",
+                ids.len(),
+                match ids.len() {
+                    1 => "",
+                    _ => ", …",
+                }
+            ));
+        }
+        if let Some(more) = reasons.len().checked_sub(MOST_REASONS).filter(|more| *more > 0) {
+            lines.push(format!("as given  {more} more reasons: `sharedroot status --json`"));
         }
         lines
     }
@@ -100,6 +121,20 @@ impl Labels {
     }
 }
 
+/// The bases of the most containers; none of no bases.
+fn base_lines(mut bases: Vec<Base>) -> Vec<Line> {
+    if bases.is_empty() {
+        return Vec::new();
+    }
+    bases.sort_by_key(|base| Reverse(base.users()));
+    let mut lines = vec![Line::plain("")];
+    lines.extend(image::list::lines(bases.iter().take(MOST_BASES)));
+    if let Some(more) = bases.len().checked_sub(MOST_BASES).filter(|more| *more > 0) {
+        lines.push(Line::plain(format!("{more} more: `sharedroot image list`")));
+    }
+    lines
+}
+
 /// Prints the status.
 ///
 /// # Errors
@@ -109,19 +144,23 @@ pub fn status(storage: &Storage, as_json: bool) -> Result<(), LifecycleError> {
     let figures = Figures::known(&storage.pool).map_err(RootfsError::from)?;
     let kinds: Kinds = record::all(&storage.pool.run_dir)?.into_iter().collect();
     let labels = Labels::of(storage);
+    let bases = image::bases(storage)?;
     if as_json {
-        let all = json!({
-            "version": 1,
+        let bases = bases.iter().map(|base| image::list::json(storage, base));
+        for_programs(json!({
             "pool": figures.to_json(),
             "containers": kinds.to_json(),
             "labels": labels.to_json(),
-        });
-        say!("{all:#}");
+            "images": bases.collect::<Vec<_>>(),
+        }));
         return Ok(());
     }
-    figures.print(false);
-    let lines = [kinds.lines(), labels.lines()].concat();
-    lines.iter().for_each(|line| say!("{line}"));
+    let screen = Screen::here();
+    let words = [labels.lines(), kinds.lines()].concat();
+    let mut lines = figures.lines(screen);
+    lines.extend(words.into_iter().map(Line::plain));
+    lines.extend(base_lines(bases));
+    screen.print(&lines);
     Ok(())
 }
 
@@ -171,8 +210,8 @@ mod tests {
         let kinds: Kinds = roots.into_iter().enumerate().map(record).collect();
         let lines = [
             "roots     1 shared, 1 private, 3 as given",
-            "as given  1: no layers",
-            "as given  2: podman",
+            "as given  2: podman (c2, …)",
+            "as given  1: no layers (c3)",
         ];
         assert_eq!(kinds.lines(), lines);
         let json = kinds.to_json();

@@ -18,6 +18,9 @@ pub enum Image {
         source: PathBuf,
         /// A name for the base, usable in place of its key; of several images in SOURCE, the one to import
         name: Option<String>,
+        /// For programs
+        #[arg(long)]
+        json: bool,
     },
     /// List the bases
     List {
@@ -34,11 +37,17 @@ pub enum Image {
     Rm {
         /// A name, a key, or the beginning of one that `image list` shows
         base: String,
+        /// For programs
+        #[arg(long)]
+        json: bool,
     },
     /// Compare a base, byte by byte, with what it was made from
     Verify {
         /// A name, a key, or the beginning of one that `image list` shows
         base: String,
+        /// For programs
+        #[arg(long)]
+        json: bool,
     },
     /// Write a base's files as a tar, the same for the same base
     Export {

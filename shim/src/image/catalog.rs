@@ -185,6 +185,11 @@ impl Catalog {
         self.bases.get(&key.to_string())
     }
 
+    /// What is known of all bases.
+    pub fn all_facts(&self) -> impl Iterator<Item = &Facts> {
+        self.bases.values()
+    }
+
     /// Gives a name to a base; it leaves the one that had it.
     pub fn name(&mut self, name: ImageName, key: &BaseKey) {
         self.names.insert(name, key.clone());

@@ -7,6 +7,7 @@
 //! | `overlay` | the image of any other overlay mount (containerd, CRI, podman) |
 //! | `mountinfo` | the text of `/proc/self/mountinfo`, and of overlay's options in it |
 //! | `source` | where an image was found, and whether it is still there |
+//! | `names` | what people and engines call an image |
 //! | `doubt` | why an image stays unidentified |
 //! | `init` | the files that an engine expects at the top of every root |
 //! | `tree` | the layers and the init files as one tree |
@@ -29,6 +30,7 @@ pub mod import;
 mod init;
 mod key;
 mod mountinfo;
+mod names;
 mod overlay;
 mod source;
 #[cfg(test)]
@@ -46,6 +48,7 @@ pub use ext4::{JOURNAL_BLOCKS, PLACES, check_filesystem, make_filesystem};
 pub use import::{Digest, ImportError, Importable};
 pub use init::InitFiles;
 pub use key::{BaseKey, ChainId, KeyError, Owner};
+pub use names::Names;
 pub use source::{Layer, Source};
 pub use tree::{Tree, Usage, assemble};
 pub use tree_digest::tree_digest;

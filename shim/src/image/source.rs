@@ -87,6 +87,12 @@ impl Layer {
         Ok(Self { path: path.to_owned(), inode: stat.stx_ino, birth })
     }
 
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Adds it to the digest that names a base.
     pub(super) fn add_to(&self, hash: &mut Sha256) {
         hash.update(self.path.as_os_str().as_bytes()); // no NUL in a path

@@ -13,19 +13,31 @@ use super::walk::{Found, WalkError, walk};
 
 /// Which files, of which type, owner, mode, device number, modification time in seconds, extended attributes and link
 /// target; which names are one file; and every byte. Of the top only what is in it, for what it is itself the base decides.
+/// `passed` hears how many bytes have been read.
 ///
 /// # Errors
 /// [`WalkError`].
-pub fn tree_digest(top: BorrowedFd<'_>) -> Result<Digest, WalkError> {
+pub fn tree_digest(top: BorrowedFd<'_>, mut passed: impl FnMut(u64)) -> Result<Digest, WalkError> {
     let mut hash = Sha256::new();
     hash.update("sharedroot tree 1\0");
     let mut buffer = vec![0; 256 << 10];
-    walk(top, |found| add(&mut hash, found, &mut buffer))?;
+    let mut read = 0;
+    walk(top, |found| {
+        add(&mut hash, found, &mut buffer, |count| {
+            read += count;
+            passed(read);
+        })
+    })?;
     Ok(Digest(hash.finalize().into()))
 }
 
 /// One record. Every part has its length or is a number, so that no two records are the same bytes.
-fn add(hash: &mut Sha256, found: Found, buffer: &mut [u8]) -> Result<(), WalkError> {
+fn add(
+    hash: &mut Sha256,
+    found: Found,
+    buffer: &mut [u8],
+    mut count: impl FnMut(u64),
+) -> Result<(), WalkError> {
     let mut text = |bytes: &[u8]| {
         hash.update((bytes.len() as u64).to_be_bytes());
         hash.update(bytes);
@@ -59,7 +71,10 @@ fn add(hash: &mut Sha256, found: Found, buffer: &mut [u8]) -> Result<(), WalkErr
         let failed = |source| WalkError { step: "read", path: found.path.clone(), source };
         match read.map_err(failed)? {
             0 => return Ok(()),
-            n => hash.update(&buffer[..n]),
+            n => {
+                hash.update(&buffer[..n]);
+                count(n as u64);
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use super::super::testing::{TestDir, need_root};
 use super::*;
 
 fn digest(path: &Path) -> Digest {
-    tree_digest(File::open(path).unwrap().as_fd()).unwrap()
+    tree_digest(File::open(path).unwrap().as_fd(), |_| ()).unwrap()
 }
 
 fn tree(at: &Path) {

@@ -20,40 +20,57 @@ pub struct Imported {
     pub was_there: bool,
 }
 
+/// How far an import is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// So many stored bytes of the layers have been read.
+    Unpack(u64),
+    /// The file system is made of them.
+    Make,
+    /// The files are read for their digest.
+    Digest,
+}
+
 impl Storage {
-    /// Makes the base of an image in an archive or a layout, unless it is there. `passed` hears how many stored bytes have
-    /// been read.
+    /// Makes the base of an image in an archive or a layout, unless it is there. `tell` hears how far it is.
     ///
     /// # Errors
     /// [`RootfsError`]; nothing is left of what was begun.
     pub fn import_image(
         &self,
         image: &Importable,
-        passed: impl FnMut(u64),
+        mut tell: impl FnMut(Stage),
     ) -> Result<Imported, RootfsError> {
         let key = image.key();
-        let unpack = |scratch: &Path| Ok(image.unpack(scratch, passed)?);
-        self.import(&key, unpack, |_| Ok(()))
+        let unpack = |scratch: &Path, tell: &mut dyn FnMut(Stage)| {
+            Ok(image.unpack(scratch, |passed| tell(Stage::Unpack(passed)))?)
+        };
+        self.import(&key, &mut tell, unpack, |_| Ok(()))
     }
 
     /// Makes the base of a directory that is a whole root.
     ///
     /// # Errors
     /// [`RootfsError`]; nothing is left of what was begun.
-    pub fn import_directory(&self, source: &Path) -> Result<Imported, RootfsError> {
+    pub fn import_directory(
+        &self,
+        source: &Path,
+        mut tell: impl FnMut(Stage),
+    ) -> Result<Imported, RootfsError> {
         let before = image::import::directory(source)?;
         let key = before.key.clone();
         let unchanged = |key: &BaseKey| match image::import::directory(source)?.key == *key {
             true => Ok(()),
             false => Err(ImportError::Changed { path: source.to_owned() }.into()),
         };
-        self.import(&key, |_| Ok(before), unchanged)
+        self.import(&key, &mut tell, |_, _| Ok(before), unchanged)
     }
 
     fn import(
         &self,
         key: &BaseKey,
-        layers: impl FnOnce(&Path) -> Result<Image, RootfsError>,
+        tell: &mut dyn FnMut(Stage),
+        layers: impl FnOnce(&Path, &mut dyn FnMut(Stage)) -> Result<Image, RootfsError>,
         still_good: impl FnOnce(&BaseKey) -> Result<(), RootfsError>,
     ) -> Result<Imported, RootfsError> {
         self.sweep_imports();
@@ -64,10 +81,12 @@ impl Storage {
             return Ok(Imported { key: key.clone(), was_there: true });
         }
         let unpacked = Scratch::make(self.imports().join(key.to_string()))?;
-        let image = layers(&unpacked.0)?;
+        let image = layers(&unpacked.0, tell)?;
+        tell(Stage::Make);
         let (volume, tree) = self.fill_base(&pool, &image)?;
         // Of what the base was made from: `image verify` then compares two things and not one with itself.
-        let digest = tree_digest(tree.root())?;
+        tell(Stage::Digest);
+        let digest = tree_digest(tree.root(), |_| ())?;
         drop(tree);
         still_good(key)?;
         let facts = Facts { tree: Some(TreeFacts::now(digest, true)), ..Facts::of(&image) };

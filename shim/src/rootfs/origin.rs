@@ -4,7 +4,7 @@ use sharedroot_dm::{Phase, Pool};
 
 use super::{RootfsError, Storage};
 use crate::image::catalog::{Catalog, Facts};
-use crate::image::{BaseKey, Image, Source};
+use crate::image::{BaseKey, Image, Names, Source};
 use crate::record;
 
 impl Storage {
@@ -14,6 +14,14 @@ impl Storage {
     /// [`RootfsError::Catalog`].
     pub fn catalog(&self) -> Result<Catalog, RootfsError> {
         Ok(Catalog::read(&self.pool.state_dir)?)
+    }
+
+    /// What people and engines call the bases' images.
+    ///
+    /// # Errors
+    /// [`RootfsError::Catalog`].
+    pub fn names(&self) -> Result<Names, RootfsError> {
+        Ok(Names::of(self.catalog()?))
     }
 
     /// Changes it.

@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use crate::admin::screen::Colour;
+
 /// How bad it is, from good to bad.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
@@ -14,12 +16,11 @@ pub enum Severity {
 }
 
 impl Severity {
-    /// The word for it, and its colour (ECMA-48: SGR).
-    fn word_and_colour(self) -> (&'static str, &'static str) {
+    fn word_and_colour(self) -> (&'static str, Colour) {
         match self {
-            Self::Ok => ("ok", "\x1b[32m"),
-            Self::Warning => ("warning", "\x1b[33m"),
-            Self::Problem => ("problem", "\x1b[1;31m"),
+            Self::Ok => ("ok", Colour::Green),
+            Self::Warning => ("warning", Colour::Yellow),
+            Self::Problem => ("problem", Colour::Red),
         }
     }
 
@@ -70,12 +71,12 @@ impl Check {
     /// For people.
     #[must_use]
     pub fn line(&self, coloured: bool) -> String {
-        const PLAIN: &str = "\x1b[0m";
         let (word, colour) = self.severity.word_and_colour();
-        let (colour, plain) = if coloured { (colour, PLAIN) } else { ("", "") };
+        let word = format!("{word:<8}");
+        let word = if coloured { colour.paint(&word) } else { word };
         let (name, found) = (self.name, &self.found);
         let remedy = self.remedy.iter().map(|remedy| format!("; remedy: {remedy}"));
-        format!("{colour}{word:<8}{plain} {name:<14} {found}{}", remedy.collect::<String>())
+        format!("{word} {name:<14} {found}{}", remedy.collect::<String>())
     }
 
     /// For programs.

@@ -27,7 +27,6 @@ mod selinux;
 mod tools;
 mod udev;
 
-use std::io::{self, IsTerminal};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
@@ -38,6 +37,8 @@ use serde_json::{Value, json};
 use check::{Check, Severity};
 use host::Host;
 
+use crate::admin::for_programs;
+use crate::admin::screen::Screen;
 use crate::cli::{Doctor, Global};
 use crate::lifecycle::LifecycleError;
 use crate::output::say;
@@ -69,18 +70,12 @@ pub fn doctor(global: &Global, args: &Doctor) -> Result<u8, LifecycleError> {
     let worst = checks.iter().map(|check| check.severity).max().unwrap_or(Severity::Ok);
     if args.json {
         let checks: Vec<Value> = checks.iter().map(Check::to_json).collect();
-        say!("{:#}", json!({ "version": 1, "status": worst.status(), "checks": checks }));
+        for_programs(json!({ "status": worst.status(), "checks": checks }));
     } else {
-        let coloured = is_coloured();
+        let coloured = Screen::here().coloured;
         checks.iter().for_each(|check| say!("{}", check.line(coloured)));
     }
     Ok(worst.status())
-}
-
-/// <https://no-color.org>: any value but an empty one.
-fn is_coloured() -> bool {
-    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    io::stdout().is_terminal() && !unwanted
 }
 
 /// What all kinds find at the same time. One that has no answer in time is left behind: this process ends soon, and

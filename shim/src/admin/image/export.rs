@@ -10,6 +10,7 @@ use rustix::fs::FileType;
 use tar::{Builder, EntryType, Header};
 
 use super::Base;
+use crate::admin::progress::Progress;
 use crate::image::walk::{Found, WalkError, walk};
 use crate::lifecycle::LifecycleError;
 use crate::output;
@@ -49,7 +50,8 @@ fn write_file(tree: &BaseTree, path: &Path) -> Result<(), ExportError> {
     let mut part = path.as_os_str().to_owned();
     part.push(format!(".{}.part", std::process::id()));
     let file = options.create_new(true).open(&part)?;
-    let written = write(tree, &file).and_then(|()| {
+    let progress = Progress::of_bytes("writing", tree.used().unwrap_or(0));
+    let written = write(tree, progress.of_writing(&file)).and_then(|()| {
         file.sync_all()?;
         Ok(std::fs::rename(&part, path)?)
     });

@@ -4,6 +4,8 @@ use serde_json::json;
 use sharedroot_dm::Phase;
 
 use super::Base;
+use crate::admin::for_programs;
+use crate::admin::progress::Progress;
 use crate::image::catalog::TreeFacts;
 use crate::image::{check_filesystem, tree_digest};
 use crate::lifecycle::LifecycleError;
@@ -26,7 +28,7 @@ pub fn inspect(storage: &Storage, base: &Base) -> Result<(), LifecycleError> {
         whole["used_bytes"] = json!(tree.used()?);
         whole["device"] = json!(tree.device());
     }
-    say!("{whole:#}");
+    for_programs(whole);
     Ok(())
 }
 
@@ -35,40 +37,50 @@ pub fn inspect(storage: &Storage, base: &Base) -> Result<(), LifecycleError> {
 ///
 /// # Errors
 /// [`LifecycleError`], [`RootfsError::Differs`] among them.
-pub fn verify(storage: &Storage, base: &Base) -> Result<(), LifecycleError> {
+pub fn verify(storage: &Storage, base: &Base, as_json: bool) -> Result<(), LifecycleError> {
     let key = &base.key;
     let tree = storage.open_base(key)?;
     let damaged = |source| RootfsError::Make { key: key.clone(), source };
+    let checking = Progress::begin("checking the file system");
     check_filesystem(tree.device()).map_err(damaged)?;
-    let found = tree_digest(tree.top()).map_err(RootfsError::from)?;
-    match base.facts.as_ref().and_then(|facts| facts.tree.as_ref()) {
+    drop(checking);
+    let reading = Progress::of_bytes("reading", tree.used()?);
+    let found =
+        tree_digest(tree.top(), |passed| reading.show(passed)).map_err(RootfsError::from)?;
+    drop(reading);
+    let facts = base.facts.as_ref();
+    let (proof, words) = match facts.and_then(|facts| facts.tree.as_ref()) {
         Some(tree) if tree.digest != found => {
             return Err(
                 RootfsError::Differs { key: key.clone(), expected: tree.digest, found }.into()
             );
         }
         Some(tree) if tree.from_source => {
-            say!("{key}: every file is as in what it was made from ({found})");
+            ("source", "every file is as in what it was made from".to_owned())
         }
         Some(TreeFacts { taken, .. }) => {
-            say!("{key}: every file is as when it was first verified, {taken} ({found})");
+            ("earlier", format!("every file is as when it was first verified, {taken}"))
         }
-        None if base.facts.is_none() => {
-            say!(
-                "{key}: the file system is sound; nothing is known of what it was made from ({found})"
-            );
-        }
+        None if facts.is_none() => (
+            "file_system",
+            "the file system is sound; nothing is known of what it was made from".to_owned(),
+        ),
         None => {
             storage.change_catalog(|catalog| {
                 if let Some(facts) = catalog.facts_mut(key) {
                     facts.tree = Some(TreeFacts::now(found, false));
                 }
             })?;
-            say!(
-                "{key}: the file system is sound; an engine's layers were not recorded when it was made, so its digest \
-                 was written down for the next time ({found})"
-            );
+            let words = "the file system is sound; an engine's layers were not recorded when it was made, so its digest \
+                         was written down for the next time";
+            ("file_system", words.to_owned())
         }
+    };
+    if as_json {
+        let digest = found.to_string();
+        for_programs(json!({ "key": key.to_string(), "digest": digest, "compared_with": proof }));
+    } else {
+        say!("{key}: {words} ({found})");
     }
     Ok(())
 }

@@ -3,53 +3,70 @@
 use serde_json::{Value, json};
 use sharedroot_dm::{Bytes, Phase};
 
-use super::Base;
+use super::{Base, called};
+use crate::admin::for_programs;
+use crate::admin::screen::{Column, Line, Screen, table};
 use crate::lifecycle::LifecycleError;
-use crate::output::say;
 use crate::rootfs::Storage;
 
-/// Prints every base: its key, names, size, state and containers.
+const COLUMNS: [Column; 7] = [
+    Column::Text("BASE"),
+    Column::Figure("SIZE"),
+    Column::Figure("USED"),
+    Column::Text("STATE"),
+    Column::Figure("SHARED"),
+    Column::Figure("PRIVATE"),
+    Column::Text("IMAGE"),
+];
+
+/// Prints every base: its key, size, state, containers and names.
 ///
 /// # Errors
 /// [`LifecycleError`].
 pub fn list(storage: &Storage, as_json: bool) -> Result<(), LifecycleError> {
     let bases = super::bases(storage)?;
     if as_json {
-        let list = bases.iter().map(|base| json(storage, base)).collect();
-        say!("{:#}", Value::Array(list));
-        return Ok(());
-    }
-    say!(
-        "{:<14}{:<10}{:<11}{:<11}{:<8}{:<9}NAME",
-        "BASE",
-        "SIZE",
-        "USED",
-        "STATE",
-        "SHARED",
-        "PRIVATE"
-    );
-    for base in &bases {
-        let state = match (base.volume.phase == Phase::Ready, base.mounted) {
-            (true, true) => "mounted",
-            (true, false) => "ready",
-            (false, _) => "unfinished",
-        };
-        let [short, size] = [base.key.short(), base.volume.size.to_string()];
-        let used = base.used.map_or("-".to_owned(), |used| Bytes(used).to_string());
-        let [shared, private] = [base.shared.len(), base.private.len()];
-        let names = base.names.join(", ");
-        let line =
-            format!("{short:<14}{size:<10}{used:<11}{state:<11}{shared:<8}{private:<9}{names}");
-        say!("{}", line.trim_end());
+        let images: Vec<_> = bases.iter().map(|base| json(storage, base)).collect();
+        for_programs(json!({ "images": images }));
+    } else {
+        Screen::here().print(&lines(&bases));
     }
     Ok(())
 }
 
+/// A table.
+#[must_use]
+pub fn lines<'b>(bases: impl IntoIterator<Item = &'b Base>) -> Vec<Line> {
+    let rows: Vec<_> = bases.into_iter().map(row).collect();
+    table(COLUMNS, &rows)
+}
+
+fn row(base: &Base) -> [String; COLUMNS.len()] {
+    let state = match (base.volume.phase == Phase::Ready, base.mounted) {
+        (true, true) => "mounted",
+        (true, false) => "ready",
+        (false, _) => "unfinished",
+    };
+    // A base without a name has its key in the first column already.
+    let nameless = base.names.is_empty() && base.tags.is_empty();
+    [
+        base.key.short(),
+        base.volume.size.to_string(),
+        base.used.map_or("-".to_owned(), |used| Bytes(used).to_string()),
+        state.to_owned(),
+        base.shared.len().to_string(),
+        base.private.len().to_string(),
+        if nameless { "-".to_owned() } else { called(&base.names, &base.tags, &base.key) },
+    ]
+}
+
 /// One base for programs.
-pub(super) fn json(storage: &Storage, base: &Base) -> Value {
+#[must_use]
+pub fn json(storage: &Storage, base: &Base) -> Value {
     json!({
         "key": base.key.to_string(),
         "names": base.names,
+        "tags": base.tags,
         "volume": base.volume.name.to_string(),
         "size_bytes": base.volume.size.0,
         // Known of a mounted base without activating it.

@@ -3,10 +3,12 @@
 mod export;
 mod import;
 mod inspect;
-mod list;
+pub mod list;
 
+use serde_json::json;
 use sharedroot_dm::{Phase, Pool, Volume};
 
+use super::for_programs;
 use crate::cli::Image;
 use crate::image::BaseKey;
 use crate::image::catalog::Facts;
@@ -21,13 +23,17 @@ use crate::rootfs::{RootfsError, Storage};
 /// [`LifecycleError`].
 pub fn run(storage: &Storage, verb: Image) -> Result<(), LifecycleError> {
     match verb {
-        Image::Import { source, name } => import::import(storage, &source, name.as_deref()),
+        Image::Import { source, name, json } => {
+            import::import(storage, &source, name.as_deref(), json)
+        }
         Image::List { json } => list::list(storage, json),
         Image::Inspect { base } => {
             inspect::inspect(storage, &find(storage, "image inspect", &base)?)
         }
-        Image::Rm { base } => remove(storage, &find(storage, "image rm", &base)?),
-        Image::Verify { base } => inspect::verify(storage, &find(storage, "image verify", &base)?),
+        Image::Rm { base, json } => remove(storage, &find(storage, "image rm", &base)?, json),
+        Image::Verify { base, json } => {
+            inspect::verify(storage, &find(storage, "image verify", &base)?, json)
+        }
         Image::Export { base, output } => {
             export::export(storage, &find(storage, "image export", &base)?, output.as_deref())
         }
@@ -36,9 +42,12 @@ pub fn run(storage: &Storage, verb: Image) -> Result<(), LifecycleError> {
 
 /// One base, what is known of it, and its users.
 #[derive(Debug)]
-struct Base {
+pub struct Base {
     key: BaseKey,
+    /// The names that were given to it.
     names: Vec<String>,
+    /// What its engine calls its image.
+    tags: Vec<String>,
     facts: Option<Facts>,
     volume: Volume,
     mounted: bool,
@@ -50,13 +59,38 @@ struct Base {
     private: Vec<String>,
 }
 
-fn bases(storage: &Storage) -> Result<Vec<Base>, LifecycleError> {
+impl Base {
+    /// How many containers use it.
+    #[must_use]
+    pub fn users(&self) -> usize {
+        self.shared.len() + self.private.len()
+    }
+}
+
+/// What people call a base, else the beginning of its key; what is too long for a table is cut.
+pub fn called(names: &[String], tags: &[String], key: &BaseKey) -> String {
+    const LONGEST: usize = 40;
+    let more = tags.iter().filter(|tag| !names.contains(tag));
+    let all: Vec<_> = names.iter().chain(more).map(String::as_str).collect();
+    let name = all.join(", ");
+    match name.chars().count() {
+        0 => key.short(),
+        1..=LONGEST => name,
+        _ => name.chars().take(LONGEST - 1).chain(['…']).collect(),
+    }
+}
+
+/// All bases.
+///
+/// # Errors
+/// [`LifecycleError`].
+pub fn bases(storage: &Storage) -> Result<Vec<Base>, LifecycleError> {
     private_dir(&storage.pool.run_dir)?;
     // The store knows the volumes of an inactive pool too.
     let Some(pool) = Pool::known(&storage.pool).map_err(RootfsError::from)? else {
         return Ok(Vec::new());
     };
-    let catalog = storage.catalog()?;
+    let called = storage.names()?;
     let mut bases = Vec::new();
     for volume in pool.volumes().map_err(RootfsError::from)? {
         let Some(key) = Storage::base_of(&volume.name) else { continue };
@@ -64,11 +98,11 @@ fn bases(storage: &Storage) -> Result<Vec<Base>, LifecycleError> {
         let mounted = mount::device_mounted_at(&at).is_some();
         let used = mounted.then(|| rustix::fs::statvfs(&at).ok()).flatten();
         let used = used.map(|stat| (stat.f_blocks - stat.f_bfree) * stat.f_frsize);
-        let names = catalog.names_of(&key).map(ToString::to_string).collect();
+        let (names, tags) = (called.given(&key), called.tags(&key));
         // What is known of a base that was there before says nothing of one that is being made.
-        let facts = catalog.facts(&key).filter(|_| volume.phase == Phase::Ready).cloned();
+        let facts = called.catalog().facts(&key).filter(|_| volume.phase == Phase::Ready).cloned();
         let (shared, private) = (Vec::new(), Vec::new());
-        bases.push(Base { key, names, facts, volume, mounted, used, shared, private });
+        bases.push(Base { key, names, tags, facts, volume, mounted, used, shared, private });
     }
     for record in record::all(&storage.pool.run_dir)? {
         let Some(base) = record.rootfs.base() else { continue };
@@ -80,18 +114,20 @@ fn bases(storage: &Storage) -> Result<Vec<Base>, LifecycleError> {
     Ok(bases)
 }
 
-/// The base of a name, or the one whose key begins so.
+/// The base of a name, the only one whose image its engine calls so, or the only one whose key begins so.
 fn find(storage: &Storage, verb: &'static str, text: &str) -> Result<Base, LifecycleError> {
     let mut all = bases(storage)?;
-    let named = all.iter().position(|base| base.names.iter().any(|name| name == text));
-    if let Some(at) = named {
-        return Ok(all.swap_remove(at));
-    }
-    let begins = |base: &Base| base.key.to_string().starts_with(text);
-    let mut found: Vec<_> = all.into_iter().filter(begins).collect();
-    match (found.pop(), found.is_empty()) {
-        (Some(one), true) => Ok(one),
-        _ => Err(LifecycleError::Argument {
+    let only = |is_it: &dyn Fn(&Base) -> bool| {
+        let mut found = all.iter().enumerate().filter(|(_, base)| is_it(base));
+        found.next().map(|(at, _)| at).filter(|_| found.next().is_none())
+    };
+    let has = |names: &[String]| names.iter().any(|name| name == text);
+    let found = only(&|base| has(&base.names))
+        .or_else(|| only(&|base| has(&base.tags)))
+        .or_else(|| only(&|base| base.key.to_string().starts_with(text)));
+    match found {
+        Some(at) => Ok(all.swap_remove(at)),
+        None => Err(LifecycleError::Argument {
             flag: verb,
             value: text.to_owned(),
             wanted: "give a name, or the beginning of exactly one key, that `sharedroot image list` shows",
@@ -99,9 +135,32 @@ fn find(storage: &Storage, verb: &'static str, text: &str) -> Result<Base, Lifec
     }
 }
 
-fn remove(storage: &Storage, base: &Base) -> Result<(), LifecycleError> {
+fn remove(storage: &Storage, base: &Base, as_json: bool) -> Result<(), LifecycleError> {
     if let Some(id) = base.shared.iter().chain(&base.private).next() {
         return Err(RootfsError::InUse { key: base.key.clone(), id: id.clone() }.into());
     }
-    Ok(storage.remove_base(&base.key)?)
+    storage.remove_base(&base.key)?;
+    if as_json {
+        for_programs(json!({ "key": base.key.to_string(), "removed": true }));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_name_is_cut() {
+        let key = crate::image::example().key;
+        let a_and_b = ["a".repeat(30), "b".repeat(30)];
+        assert_eq!(called(&a_and_b, &[], &key), format!("{}, bbbbbbb…", "a".repeat(30)));
+        assert_eq!(called(&["a".repeat(40)], &[], &key), "a".repeat(40));
+        let [mine, tag] = ["mine", "redis:7"].map(str::to_owned);
+        assert_eq!(
+            called(std::slice::from_ref(&mine), &[mine.clone(), tag], &key),
+            "mine, redis:7"
+        );
+        assert_eq!(called(&[], &[], &key), key.short());
+    }
 }

@@ -1,11 +1,12 @@
 //! How full the pool is, for people and for programs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use sharedroot_dm::{Backing, Blocks, Bytes, Error, Pool, PoolConfig, PoolName, PoolStatus};
 
-use crate::output::say;
+use crate::admin::for_programs;
+use crate::admin::screen::{Colour, Line, Screen};
 
 /// What is known of a pool, from none at all to a running one.
 #[derive(Debug)]
@@ -59,7 +60,12 @@ impl Figures {
 
     /// Prints them.
     pub fn print(&self, as_json: bool) {
-        if as_json { say!("{:#}", self.to_json()) } else { self.print_lines() }
+        if as_json {
+            for_programs(self.to_json());
+        } else {
+            let screen = Screen::here();
+            screen.print(&self.lines(screen));
+        }
     }
 
     /// The same keys whatever is known.
@@ -91,48 +97,58 @@ impl Figures {
         })
     }
 
-    /// The pool's name and how full it is, in one line.
+    /// The pool's name and how full it is, in one line after `head`.
     #[must_use]
-    pub fn fill(&self) -> String {
-        let status = self.made.as_ref().and_then(|made| made.status.as_ref());
-        let state = match (&self.made, status) {
-            (None, _) => "not made yet".to_owned(),
-            (_, None) => "inactive".to_owned(),
-            (_, Some(s)) => {
+    pub fn fill(&self, head: &str, screen: Screen) -> Line {
+        let name = &self.name;
+        let state = match &self.made {
+            None => "not made yet".to_owned(),
+            Some(Made { status: None, .. }) => "inactive".to_owned(),
+            Some(Made { status: Some(s), .. }) => {
                 let [data, metadata] = [part(s.data, s.block), part(s.metadata, s.metadata_block)];
-                format!("data {data}, metadata {metadata}")
+                let percent = [s.data, s.metadata].into_iter().flatten().map(Blocks::percent).max();
+                let bar = percent.map_or(String::new(), |percent| screen.bar(percent));
+                let text = format!("{head}{bar}{name}: data {data}, metadata {metadata}");
+                return Line { text, colour: percent.and_then(Colour::of_fill) };
             }
         };
-        format!("{}: {state}", self.name)
+        Line::plain(format!("{head}{name}: {state}"))
     }
 
-    fn print_lines(&self) {
+    /// For people.
+    #[must_use]
+    pub fn lines(&self, screen: Screen) -> Vec<Line> {
         let name = &self.name;
         let Some(made) = &self.made else {
             let by_container = if self.made_on_use { " or the first container" } else { "" };
-            say!(
+            return vec![Line::plain(format!(
                 "the pool {name} is not made yet; `sharedroot pool create`{by_container} makes it"
-            );
-            return;
+            ))];
         };
-        let (mode, data, metadata) = match &made.status {
-            None => ("inactive".to_owned(), String::new(), String::new()),
-            Some(s) => (
-                s.mode.to_string(),
-                part(s.data, s.block) + "  ",
-                part(s.metadata, s.metadata_block) + "  ",
-            ),
+        let mode = made.status.as_ref().map_or("inactive".to_owned(), |s| s.mode.to_string());
+        let fill = |what, blocks: Option<(Option<Blocks>, Bytes)>, path: &Path| {
+            let percent = blocks.and_then(|(blocks, _)| blocks).map(Blocks::percent);
+            let bar = percent.map_or(String::new(), |percent| screen.bar(percent));
+            let part = blocks.map_or(String::new(), |(blocks, block)| part(blocks, block) + "  ");
+            let text = format!("{what:<9} {bar}{part}{}", path.display());
+            Line { text, colour: percent.and_then(Colour::of_fill) }
         };
-        say!("pool      {name} ({mode})");
-        say!("data      {data}{}", made.data_path.display());
-        say!("metadata  {metadata}{}", made.metadata_path.display());
-        say!("volumes   {}", made.volumes);
+        let [data, metadata] = match &made.status {
+            None => [None, None],
+            Some(s) => [Some((s.data, s.block)), Some((s.metadata, s.metadata_block))],
+        };
+        let mut lines = vec![
+            Line::plain(format!("pool      {name} ({mode})")),
+            fill("data", data, &made.data_path),
+            fill("metadata", metadata, &made.metadata_path),
+            Line::plain(format!("volumes   {}", made.volumes)),
+        ];
         if made.status.as_ref().is_some_and(|status| status.needs_check) {
-            say!(
-                "the metadata needs a check: stop the containers, then `sharedroot pool \
-                 deactivate` and `sharedroot pool activate`"
-            );
+            let text = "the metadata needs a check: stop the containers, then `sharedroot pool \
+                        deactivate` and `sharedroot pool activate`";
+            lines.push(Line { text: text.to_owned(), colour: Some(Colour::Red) });
         }
+        lines
     }
 }
 

@@ -7,6 +7,8 @@ use std::path::Path;
 use serde_json::json;
 use sharedroot_dm::{Bytes, Pool};
 
+use super::for_programs;
+use super::progress::Progress;
 use crate::cli::{Pool as Verb, PoolCreate, PoolGrow};
 use crate::config::{Config, Media};
 use crate::output::say;
@@ -53,17 +55,14 @@ fn create(mut config: Config, args: PoolCreate) -> Result<(), RootfsError> {
         config.pool.media = Media::Loop(args.loop_size);
     }
     let storage = Storage::of(&config)?;
-    let made = if args.force {
-        Pool::create_overwriting(&storage.pool)
-    } else {
-        Pool::create(&storage.pool)
-    };
+    let make = if args.force { Pool::create_overwriting } else { Pool::create };
+    let made = Progress::during("making the pool", || make(&storage.pool));
     Figures::of(&made?)?.print(args.json);
     Ok(())
 }
 
 fn activate(storage: &Storage) -> Result<(), RootfsError> {
-    let pool = storage.active_pool()?;
+    let pool = Progress::during("checking and activating the pool", || storage.active_pool())?;
     say!("the pool {} is active", pool.name());
     Ok(())
 }
@@ -108,10 +107,10 @@ fn watch(storage: &Storage) -> Result<(), RootfsError> {
 
 fn check(storage: &Storage, as_json: bool) -> Result<(), RootfsError> {
     let pool = storage.known_pool()?;
-    pool.check()?;
+    Progress::during("checking the metadata", || pool.check())?;
     let name = pool.name();
     if as_json {
-        say!("{:#}", json!({ "pool": name.to_string(), "sound": true }));
+        for_programs(json!({ "pool": name.to_string(), "sound": true }));
     } else {
         say!("the metadata of the pool {name} is sound");
     }
@@ -120,10 +119,10 @@ fn check(storage: &Storage, as_json: bool) -> Result<(), RootfsError> {
 
 fn repair(storage: &Storage, as_json: bool) -> Result<(), RootfsError> {
     let pool = storage.known_pool()?;
-    let (name, damaged) = (pool.name(), pool.repair()?.damaged);
+    let repaired = Progress::during("repairing a copy of the metadata", || pool.repair())?;
+    let (name, damaged) = (pool.name(), repaired.damaged);
     if as_json {
-        let value = json!({ "pool": name.to_string(), "damaged_metadata": damaged });
-        say!("{value:#}");
+        for_programs(json!({ "pool": name.to_string(), "damaged_metadata": damaged }));
         return Ok(());
     }
     say!("the metadata of the pool {name} is repaired and sound");
@@ -149,7 +148,7 @@ fn destroy(storage: &Storage, force: bool) -> Result<(), RootfsError> {
         say!("metadata  {}", pool.metadata_path().display());
         return Err(RootfsError::NotForced { pool: name });
     }
-    storage.destroy(pool)?;
+    Progress::during("destroying the pool", || storage.destroy(pool))?;
     say!("the pool {name} is destroyed");
     Ok(())
 }

@@ -45,8 +45,10 @@ pub struct Look {
 pub struct Image {
     /// Its key.
     pub key: BaseKey,
-    /// What people call it.
+    /// The names that were given to it.
     pub names: Vec<String>,
+    /// What its engine calls its image.
+    pub tags: Vec<String>,
     /// Its containers.
     pub users: Users,
     /// Bytes of its files that are in memory.
@@ -82,7 +84,7 @@ impl<'s> Looker<'s> {
         let started = starts.keys().flatten();
         let keys: BTreeSet<_> =
             by_base.users.keys().chain(started).chain(&mounted).cloned().collect();
-        let catalog = storage.catalog()?;
+        let called = storage.names()?;
         let mut images = Vec::new();
         for key in keys {
             let users = by_base.users.get(&key).copied().unwrap_or_default();
@@ -91,9 +93,9 @@ impl<'s> Looker<'s> {
                 true => self.resident.bytes(&key, &storage.base_mount(&key)),
                 false => Err(Uncounted::NoContainer),
             };
-            let names = catalog.names_of(&key).map(ToString::to_string).collect();
+            let (names, tags) = (called.given(&key), called.tags(&key));
             let starts = starts.remove(&Some(key.clone())).unwrap_or_default();
-            images.push(Image { key, names, users, resident, starts });
+            images.push(Image { key, names, tags, users, resident, starts });
         }
         images.sort_by_key(|image| {
             std::cmp::Reverse((image.saved(), image.users.shared, image.users.private))
@@ -115,6 +117,7 @@ impl Image {
         json!({
             "key": self.key.to_string(),
             "names": self.names,
+            "tags": self.tags,
             "shared": self.users.shared,
             "private": self.users.private,
             "resident_bytes": self.resident.as_ref().ok(),
@@ -134,7 +137,6 @@ impl Look {
     /// The same keys whatever is known.
     pub fn to_json(&self) -> Value {
         json!({
-            "version": 1,
             "pool": self.pool.to_json(),
             "containers": {
                 "shared": self.users.shared,
@@ -174,6 +176,7 @@ impl Look {
         let mut image = |digit, names: &[&str], shared, private, resident| Image {
             key: key(digit),
             names: names.iter().map(ToString::to_string).collect(),
+            tags: Vec::new(),
             users: Users { shared, private },
             resident,
             starts: starts.remove(&Some(key(digit))).unwrap_or_default(),
@@ -212,7 +215,6 @@ mod tests {
     #[test]
     fn programs_get_the_same_keys_whatever_is_known() {
         let json = Look::example().to_json();
-        assert_eq!(json["version"], 1);
         assert_eq!(json["containers"], json!({ "shared": 4, "private": 3, "as_given": 1 }));
         assert_eq!(json["saved_bytes"], 10 << 20);
         assert_eq!(json["images"][0]["saved_bytes"], 10 << 20);

@@ -7,21 +7,26 @@
 //! | `latency` | how long starts took |
 //! | `look` | all of that at one moment, and for programs |
 //! | `table` | the same for people |
+//! | `keys` | what ends it |
 
+mod keys;
 mod latency;
 mod look;
 mod resident;
 mod table;
 mod users;
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::time::Duration;
 
+use keys::Keys;
 use look::Looker;
 
+use super::for_programs;
+use super::screen::{Line, Screen};
 use crate::cli::Top;
 use crate::lifecycle::LifecycleError;
-use crate::output::{self, say};
+use crate::output;
 use crate::record::private_dir;
 use crate::rootfs::Storage;
 
@@ -38,18 +43,26 @@ pub fn top(storage: &Storage, args: &Top) -> Result<(), LifecycleError> {
     private_dir(&storage.pool.run_dir)?;
     let mut looker = Looker::new(storage, args.all);
     if args.json {
-        say!("{:#}", looker.look()?.to_json());
+        for_programs(looker.look()?.to_json());
         return Ok(());
     }
-    if args.once || !io::stdout().is_terminal() {
-        table::lines(&looker.look()?).iter().for_each(|line| say!("{line}"));
+    let screen = Screen::here();
+    if args.once || !screen.terminal {
+        screen.print(&table::lines(&looker.look()?, screen));
         return Ok(());
     }
+    let (pace, input) = (Duration::from_secs(args.interval), io::stdin());
+    let keys = Keys::of(&input);
     while !output::is_lost() {
-        let lines = table::lines(&looker.look()?);
+        let lines = table::lines(&looker.look()?, screen);
         let mut out = io::stdout().lock();
-        output::wrote(out.write_all(screen(&lines, size()).as_bytes()).and_then(|()| out.flush()));
-        std::thread::sleep(Duration::from_secs(args.interval));
+        let drawn = draw(&lines, size(), screen);
+        output::wrote(out.write_all(drawn.as_bytes()).and_then(|()| out.flush()));
+        match &keys {
+            Some(keys) if keys.wait(pace) => break,
+            Some(_) => {}
+            None => std::thread::sleep(pace),
+        }
     }
     Ok(())
 }
@@ -62,10 +75,10 @@ fn size() -> (usize, usize) {
 }
 
 /// What draws these lines over the last ones, as far as there is room: the last row stays free for the cursor.
-fn screen(lines: &[String], (columns, rows): (usize, usize)) -> String {
+fn draw(lines: &[Line], (columns, rows): (usize, usize), screen: Screen) -> String {
     let mut text = HOME.to_owned();
     for line in lines.iter().take(rows.saturating_sub(1)) {
-        text.extend(line.chars().take(columns));
+        text.push_str(&line.cut(columns, screen));
         text.push_str(REST_OF_LINE);
         text.push_str("\r\n");
     }
@@ -79,12 +92,13 @@ mod tests {
 
     #[test]
     fn a_screen_is_cut_to_the_terminal() {
-        let lines = ["IMAGE  SHARED", "a      1", "b      2"].map(str::to_owned);
+        let lines = ["IMAGE  SHARED", "a      1", "b      2"].map(Line::plain);
+        let draw = |size| draw(&lines, size, Screen::NONE);
         let wide = "\x1b[HIMAGE  SHARED\x1b[K\r\na      1\x1b[K\r\nb      2\x1b[K\r\n\x1b[J";
-        assert_eq!(screen(&lines, (80, 24)), wide);
-        assert_eq!(screen(&lines, (usize::MAX, usize::MAX)), wide);
+        assert_eq!(draw((80, 24)), wide);
+        assert_eq!(draw((usize::MAX, usize::MAX)), wide);
         let cut = "\x1b[HIMAGE\x1b[K\r\na    \x1b[K\r\n\x1b[J";
-        assert_eq!(screen(&lines, (5, 3)), cut);
-        assert_eq!(screen(&lines, (5, 0)), "\x1b[H\x1b[J");
+        assert_eq!(draw((5, 3)), cut);
+        assert_eq!(draw((5, 0)), "\x1b[H\x1b[J");
     }
 }

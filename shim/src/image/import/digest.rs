@@ -28,7 +28,7 @@ impl Digest {
     }
 
     /// All 64 hexadecimal digits, without the algorithm.
-    pub(super) fn hex(&self) -> String {
+    pub(in crate::image) fn hex(&self) -> String {
         hex(&self.0)
     }
 }

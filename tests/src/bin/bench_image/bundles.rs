@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use serde_json::json;
 use sharedroot_tests::bundle::Bundle;
-use sharedroot_tests::command::{out, run, unique_name};
+use sharedroot_tests::command::{out, unique_name};
+use sharedroot_tests::documented::images;
 use sharedroot_tests::driver::Layered;
 use sharedroot_tests::runtime::Runtime;
 
@@ -51,8 +52,7 @@ impl Bundles {
 
     /// Deletes every base: the next container is an image's first.
     pub fn remove_bases(&self) {
-        let list = run(&["sharedroot", "image", "list", "--json"]).json();
-        for base in list.as_array().expect("a list") {
+        for base in images() {
             out(&["sharedroot", "image", "rm", base["key"].as_str().expect("a key")]);
         }
     }

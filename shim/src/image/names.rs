@@ -1,0 +1,210 @@
+//! What people and engines call an image: only to be shown, and to find a base by. No container's root depends on it.
+//!
+//! A base has the names that were given to it (`catalog.rs`), and those that its engine has for the image now:
+//!
+//! | engine | where it stands |
+//! |---|---|
+//! | Docker with a graph driver | `repositories.json` and `imagedb/` beside the layer database (moby: reference/store.go, image/fs.go) |
+//! | podman | `overlay-images/images.json` beside the layers (containers/storage: images.go) |
+//!
+//! containerd keeps names in a database of its own, which only containerd reads: its images have none here.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::catalog::Catalog;
+use super::{BaseKey, ChainId, Digest, Source};
+use crate::json;
+
+/// The names of all bases, as they are at one moment.
+#[derive(Debug, Default)]
+pub struct Names {
+    catalog: Catalog,
+    docker: BTreeMap<(PathBuf, ChainId), BTreeSet<String>>,
+    podman: BTreeMap<PathBuf, BTreeSet<String>>,
+}
+
+impl Names {
+    /// Asks the stores that the bases came from, each once. One that cannot be read gives no names.
+    #[must_use]
+    pub fn of(catalog: Catalog) -> Self {
+        let stores: BTreeSet<_> =
+            catalog.all_facts().filter_map(|facts| Store::of(&facts.source)).collect();
+        let mut names = Self { catalog, ..Self::default() };
+        for store in stores {
+            if let Err(error) = store.ask(&mut names) {
+                tracing::debug!("names of images: {store:?}: {error}");
+            }
+        }
+        names
+    }
+
+    /// What else is known of the bases.
+    #[must_use]
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// The names that were given to a base, in the order of their letters.
+    #[must_use]
+    pub fn given(&self, key: &BaseKey) -> Vec<String> {
+        self.catalog.names_of(key).map(ToString::to_string).collect()
+    }
+
+    /// What its engine calls its image now, in the order of their letters.
+    #[must_use]
+    pub fn tags(&self, key: &BaseKey) -> Vec<String> {
+        let Some(facts) = self.catalog.facts(key) else { return Vec::new() };
+        let found = match (Store::of(&facts.source), &facts.source, facts.chain_id) {
+            (Some(Store::Docker(store)), _, Some(chain)) => self.docker.get(&(store, chain)),
+            (_, Source::Overlay { layers }, _) => {
+                layers.first().and_then(|top| self.podman.get(top.path()))
+            }
+            _ => None,
+        };
+        found.into_iter().flatten().cloned().collect()
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Store {
+    /// `<docker-root>/image/overlay2`
+    Docker(PathBuf),
+    /// podman's `storage`, if it is one: containerd's snapshots have another form.
+    Podman(PathBuf),
+}
+
+impl Store {
+    fn of(source: &Source) -> Option<Self> {
+        let above = |path: &Path, names| path.ancestors().nth(names).map(Path::to_owned);
+        match source {
+            // …/layerdb/sha256/CHAIN
+            Source::Docker { layer } => above(layer, 3).map(Self::Docker),
+            // …/overlay/LAYER/diff
+            Source::Overlay { layers } => above(layers.first()?.path(), 3).map(Self::Podman),
+            Source::Import { .. } | Source::Base => None,
+        }
+    }
+
+    fn ask(&self, to: &mut Names) -> io::Result<()> {
+        match self {
+            Self::Docker(store) => {
+                let Repositories { all } = read(&store.join("repositories.json"))?;
+                // A reference by digest says nothing that a person would type.
+                let named = all.into_values().flatten().filter(|(name, _)| !name.contains('@'));
+                for (name, id) in named {
+                    let config = store.join("imagedb/content/sha256").join(id.hex());
+                    let Config { rootfs } = read(&config)?;
+                    let Some(chain) = ChainId::of_layers(&rootfs.diff_ids) else { continue };
+                    to.docker.entry((store.clone(), chain)).or_default().insert(name);
+                }
+            }
+            Self::Podman(store) => {
+                let images: Vec<PodmanImage> = read(&store.join("overlay-images/images.json"))?;
+                for PodmanImage { layer, names } in images {
+                    let top = store.join("overlay").join(layer).join("diff");
+                    to.podman.entry(top).or_default().extend(names);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn read<T: DeserializeOwned>(path: &Path) -> io::Result<T> {
+    json::parse(&json::read(File::open(path)?)?).map_err(io::Error::other)
+}
+
+/// Docker's `repositories.json`: repository, reference, image ID.
+#[derive(Deserialize)]
+struct Repositories {
+    #[serde(rename = "Repositories")]
+    all: BTreeMap<String, BTreeMap<String, Digest>>,
+}
+
+/// An image's configuration (image-spec: config.md).
+#[derive(Deserialize)]
+struct Config {
+    rootfs: RootFs,
+}
+
+#[derive(Deserialize)]
+struct RootFs {
+    #[serde(default)]
+    diff_ids: Vec<Digest>,
+}
+
+#[derive(Deserialize)]
+struct PodmanImage {
+    #[serde(default)]
+    layer: String,
+    #[serde(default)]
+    names: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::super::catalog::Facts;
+    use super::super::testing::TestDir;
+    use super::*;
+
+    fn facts(chain_id: Option<ChainId>, source: Source) -> Facts {
+        Facts { chain_id, source, made: "2026-01-01T00:00:00+00:00".to_owned(), tree: None }
+    }
+
+    #[test]
+    fn docker_names_an_image_by_the_chain_of_its_layers() {
+        let dir = TestDir::new();
+        let store = dir.dir("image").join("overlay2");
+        let (id, diff) = ("a1".repeat(32), "b2".repeat(32));
+        fs::create_dir_all(store.join("imagedb/content/sha256")).unwrap();
+        let config = format!(r#"{{"os":"linux","rootfs":{{"diff_ids":["sha256:{diff}"]}}}}"#);
+        fs::write(store.join("imagedb/content/sha256").join(&id), config).unwrap();
+        let names = ["redis:7", "redis:latest", &format!("redis@sha256:{id}")]
+            .map(|name| format!(r#""{name}":"sha256:{id}""#));
+        let text = format!(r#"{{"Repositories":{{"redis":{{{}}}}}}}"#, names.join(","));
+        fs::write(store.join("repositories.json"), text).unwrap();
+
+        let chain: ChainId = format!("sha256:{diff}").parse().unwrap();
+        let other: ChainId = format!("sha256:{id}").parse().unwrap();
+        let key = |chain: &ChainId| BaseKey::of_chain(chain, None);
+        let catalog = || {
+            let mut catalog = Catalog::default();
+            for chain in [chain, other] {
+                let layer = store.join("layerdb/sha256").join(chain.hex());
+                catalog.describe(&key(&chain), facts(Some(chain), Source::Docker { layer }));
+            }
+            catalog.name("mine".parse().unwrap(), &key(&chain));
+            catalog
+        };
+        let names = Names::of(catalog());
+        assert_eq!(names.tags(&key(&chain)), ["redis:7", "redis:latest"]);
+        assert_eq!(names.given(&key(&chain)), ["mine"]);
+        assert_eq!(names.tags(&key(&other)), [""; 0], "another image");
+        fs::remove_file(store.join("repositories.json")).unwrap();
+        assert_eq!(Names::of(catalog()).tags(&key(&chain)), [""; 0], "no store, no names");
+    }
+
+    #[test]
+    fn podman_names_an_image_by_its_topmost_layer() {
+        let dir = TestDir::new();
+        let storage = dir.dir("storage");
+        let layer = storage.join("overlay/f00/diff");
+        fs::create_dir_all(&layer).unwrap();
+        fs::create_dir(storage.join("overlay-images")).unwrap();
+        let text = r#"[{"id":"1","layer":"f00","names":["localhost/a:1"]},{"id":"2"}]"#;
+        fs::write(storage.join("overlay-images/images.json"), text).unwrap();
+        let layers = vec![super::super::Layer::at(&layer).unwrap()];
+        let key = super::super::example().key;
+        let mut catalog = Catalog::default();
+        catalog.describe(&key, facts(None, Source::Overlay { layers }));
+        assert_eq!(Names::of(catalog).tags(&key), ["localhost/a:1"]);
+    }
+}
