@@ -47,13 +47,19 @@ pub struct Cli {
 #[derive(Debug, Args)]
 pub struct Global {
     /// Directory of container state
-    #[arg(long, default_value = "/run/sharedroot/state")]
+    #[arg(long, default_value = "/run/sharedroot/state", value_name = "DIR")]
     pub root: PathBuf,
     /// File that errors are appended to
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     pub log: Option<PathBuf>,
-    /// Format of the log file
-    #[arg(long, value_enum, default_value = "text")]
+    /// Format of the log file, text or json
+    #[arg(
+        long,
+        value_enum,
+        hide_possible_values = true,
+        default_value = "text",
+        value_name = "FORMAT"
+    )]
     pub log_format: LogFormat,
     /// Log what is done, not only what goes wrong
     #[arg(long)]
@@ -61,15 +67,15 @@ pub struct Global {
     /// Let systemd manage the cgroups
     #[arg(long)]
     pub systemd_cgroup: bool,
-    /// The engine of new containers: libcontainer, crun, runc or an absolute path; the environment's
-    /// SHAREDROOT_ENGINE and the configuration's `engine` come after it
+    /// What runs new containers: libcontainer, crun, runc or an absolute path; above the environment's
+    /// SHAREDROOT_ENGINE and the configuration's `engine`
     #[arg(long, value_name = "ENGINE")]
     pub engine: Option<OsString>,
     /// Accepted for runc's callers; only "auto" and "false" are served
-    #[arg(long, value_parser = ["auto", "false"])]
+    #[arg(long, value_parser = ["auto", "false"], hide_possible_values = true, value_name = "VALUE")]
     pub rootless: Option<String>,
     /// The configuration file
-    #[arg(long, default_value = "/etc/sharedroot/config.toml")]
+    #[arg(long, default_value = "/etc/sharedroot/config.toml", value_name = "FILE")]
     pub config: PathBuf,
 }
 
@@ -119,7 +125,7 @@ pub enum Verb {
     Features,
     /// Save a container of the engine runc or crun by CRIU
     Checkpoint(Box<Checkpoint>),
-    /// Create a container of the engine runc or crun from what `checkpoint` saved
+    /// Create a container of the engine runc or crun as `checkpoint` saved it
     Restore(Box<Restore>),
     /// The thin pool that holds the bases and snapshots
     #[command(subcommand)]
@@ -127,24 +133,24 @@ pub enum Verb {
     /// The bases of images
     #[command(subcommand)]
     Image(Image),
-    /// Say how full the pool is, and which containers share a base, have a snapshot, or neither and why
+    /// Show on one screen the pool, the bases with their users, and the containers by their roots
     Status {
         /// For programs
         #[arg(long)]
         json: bool,
     },
-    /// Show per image who shares it, what of it is in memory, what that saves, and how long starts take
+    /// Show per image who shares it, what of it is in memory, and how long starts take
     Top(Top),
     /// Print the host's figures for Prometheus
     Metrics(Metrics),
     /// The configuration
     #[command(subcommand)]
     Config(Config),
-    /// Add this program as a runtime to the configuration of Docker, containerd or podman
+    /// Add this program to the configuration of Docker, containerd or podman
     Install(Install),
     /// Take it out of there again
     Uninstall(Uninstall),
-    /// Look whether kernel, tools, pool, labels and engines are as they should be, and say how to mend what is not
+    /// Look whether kernel, tools, pool, labels and engines are well, and say how to mend what is not
     Doctor(Doctor),
     /// Finish or undo what processes that died have left half-done in the pool
     Gc(Gc),
@@ -210,6 +216,8 @@ impl Verb {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
 
     /// The doc comment of a verb's flags would take the place of the verb's own.
@@ -230,6 +238,29 @@ mod tests {
             }
         }
         assert!(seen > 20, "{seen} verbs in {list}");
+    }
+
+    #[test]
+    fn every_help_is_one_screen() {
+        /// Rows and columns.
+        const SCREEN: (usize, usize) = (50, 100);
+        let mut seen = 0;
+        let mut pending = vec![vec!["sharedroot".to_owned()]];
+        while let Some(path) = pending.pop() {
+            let words = path.iter().map(String::as_str).chain(["--help"]);
+            let command = Cli::command().term_width(SCREEN.1);
+            let help = command.try_get_matches_from(words).unwrap_err().to_string();
+            let wide = help.lines().map(|line| line.chars().count()).max().unwrap_or(0);
+            let size = (help.lines().count(), wide);
+            assert!(size.0 <= SCREEN.0 && size.1 <= SCREEN.1, "{path:?}: {size:?}\n{help}");
+            seen += 1;
+            let list = help.split("Commands:\n").nth(1).unwrap_or_default();
+            let list = list.lines().take_while(|line| !line.is_empty());
+            let names = list.filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
+            let below = names.filter(|name| !name.is_empty() && *name != "help");
+            pending.extend(below.map(|name| [&path[..], &[name.to_owned()]].concat()));
+        }
+        assert!(seen > 40, "{seen} helps");
     }
 
     #[test]
@@ -257,7 +288,6 @@ mod tests {
 
     #[test]
     fn the_definition_is_consistent() {
-        use clap::CommandFactory;
         Cli::command().debug_assert();
     }
 }

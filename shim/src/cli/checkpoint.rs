@@ -8,10 +8,10 @@ use clap::Args;
 #[derive(Debug, Args)]
 pub struct Criu {
     /// Directory of CRIU's image files
-    #[arg(long)]
+    #[arg(long, value_name = "DIR")]
     pub image_path: Option<PathBuf>,
     /// Directory of CRIU's working files and logs
-    #[arg(long)]
+    #[arg(long, value_name = "DIR")]
     pub work_path: Option<PathBuf>,
     /// Allow open TCP connections
     #[arg(long)]
@@ -25,11 +25,11 @@ pub struct Criu {
     /// Handle file locks
     #[arg(long)]
     pub file_locks: bool,
-    /// soft, full, strict or ignore
-    #[arg(long)]
+    /// What becomes of cgroups: soft, full, strict or ignore
+    #[arg(long, value_name = "MODE")]
     pub manage_cgroups_mode: Option<String>,
     /// Namespaces whose properties are left out
-    #[arg(long)]
+    #[arg(long, value_name = "NAMESPACE")]
     pub empty_ns: Vec<String>,
     /// Deduplicate memory images
     #[arg(long)]
@@ -46,7 +46,7 @@ pub struct Checkpoint {
     #[command(flatten)]
     pub criu: Criu,
     /// Directory of the images of the last --pre-dump
-    #[arg(long)]
+    #[arg(long, value_name = "DIR")]
     pub parent_path: Option<PathBuf>,
     /// Let the container go on
     #[arg(long)]
@@ -55,10 +55,10 @@ pub struct Checkpoint {
     #[arg(long)]
     pub pre_dump: bool,
     /// Descriptor that is written to when --lazy-pages is ready
-    #[arg(long)]
+    #[arg(long, value_name = "FD")]
     pub status_fd: Option<i32>,
-    /// ADDRESS:PORT of the page server
-    #[arg(long)]
+    /// The page server
+    #[arg(long, value_name = "ADDRESS:PORT")]
     pub page_server: Option<String>,
     /// Container ID
     pub id: String,
@@ -71,13 +71,13 @@ pub struct Restore {
     #[command(flatten)]
     pub criu: Criu,
     /// The bundle directory
-    #[arg(short, long, default_value = ".")]
+    #[arg(short, long, default_value = ".", value_name = "DIR")]
     pub bundle: PathBuf,
     /// Unix socket that receives the terminal
-    #[arg(long)]
+    #[arg(long, value_name = "SOCKET")]
     pub console_socket: Option<PathBuf>,
     /// File that receives the process ID
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     pub pid_file: Option<PathBuf>,
     /// Return when the process runs
     #[arg(short, long)]
@@ -85,11 +85,11 @@ pub struct Restore {
     /// Enter the root with MS_MOVE and chroot
     #[arg(long)]
     pub no_pivot: bool,
-    /// Profile of the security module, TYPE:NAME
-    #[arg(long)]
+    /// Profile of the security module
+    #[arg(long, value_name = "TYPE:NAME")]
     pub lsm_profile: Option<String>,
     /// Label of the mounts
-    #[arg(long)]
+    #[arg(long, value_name = "LABEL")]
     pub lsm_mount_context: Option<String>,
     /// Container ID
     pub id: String,

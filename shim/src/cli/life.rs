@@ -15,16 +15,16 @@ pub struct Id {
 #[derive(Debug, Args)]
 pub struct Create {
     /// The bundle directory
-    #[arg(short, long, default_value = ".")]
+    #[arg(short, long, default_value = ".", value_name = "DIR")]
     pub bundle: PathBuf,
     /// Unix socket that receives the terminal
-    #[arg(long)]
+    #[arg(long, value_name = "SOCKET")]
     pub console_socket: Option<PathBuf>,
     /// File that receives the process ID
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     pub pid_file: Option<PathBuf>,
     /// Further descriptors to pass, from 3 on
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_name = "N")]
     pub preserve_fds: i32,
     /// Enter the root with MS_MOVE and chroot
     #[arg(long)]
@@ -96,8 +96,15 @@ impl Format {
 // `list`
 #[derive(Debug, Args)]
 pub struct List {
-    /// Output format
-    #[arg(short, long, value_enum, default_value = "table")]
+    /// How to print, table or json
+    #[arg(
+        short,
+        long,
+        value_enum,
+        hide_possible_values = true,
+        default_value = "table",
+        value_name = "FORMAT"
+    )]
     pub format: Format,
     /// IDs only
     #[arg(short, long)]
@@ -108,6 +115,6 @@ pub struct List {
 #[derive(Debug, Args)]
 pub struct Spec {
     /// The bundle directory
-    #[arg(short, long, default_value = ".")]
+    #[arg(short, long, default_value = ".", value_name = "DIR")]
     pub bundle: PathBuf,
 }

@@ -10,49 +10,49 @@ use super::Format;
 #[derive(Debug, Default, Args)]
 pub struct Exec {
     /// File with the process in OCI form
-    #[arg(short, long)]
+    #[arg(short, long, value_name = "FILE")]
     pub process: Option<PathBuf>,
     /// Return when the process runs
     #[arg(short, long)]
     pub detach: bool,
     /// File that receives the process ID
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     pub pid_file: Option<PathBuf>,
     /// Unix socket that receives the terminal
-    #[arg(long)]
+    #[arg(long, value_name = "SOCKET")]
     pub console_socket: Option<PathBuf>,
     /// Working directory
-    #[arg(long)]
+    #[arg(long, value_name = "DIR")]
     pub cwd: Option<PathBuf>,
-    /// NAME=VALUE
-    #[arg(short, long)]
+    /// Environment variable
+    #[arg(short, long, value_name = "NAME=VALUE")]
     pub env: Vec<String>,
     /// Give the process a terminal
     #[arg(short, long)]
     pub tty: bool,
-    /// UID[:GID]
-    #[arg(short, long)]
+    /// User and group by their numbers
+    #[arg(short, long, value_name = "UID[:GID]")]
     pub user: Option<String>,
     /// Further group IDs
-    #[arg(short = 'g', long)]
+    #[arg(short = 'g', long, value_name = "GID")]
     pub additional_gids: Vec<u32>,
     /// SELinux label of the process
-    #[arg(long)]
+    #[arg(long, value_name = "LABEL")]
     pub process_label: Option<String>,
     /// AppArmor profile of the process
-    #[arg(long)]
+    #[arg(long, value_name = "PROFILE")]
     pub apparmor: Option<String>,
     /// No privileges by execve
     #[arg(long)]
     pub no_new_privs: bool,
     /// Further capabilities
-    #[arg(short, long)]
+    #[arg(short, long, value_name = "CAP")]
     pub cap: Vec<String>,
     /// Further descriptors to pass, from 3 on
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_name = "N")]
     pub preserve_fds: i32,
-    /// A cgroup below the container's own, which must exist; the embedded engine knows cgroup v2's
-    #[arg(long)]
+    /// Cgroup below the container's own; it must exist
+    #[arg(long, value_name = "PATH")]
     pub cgroup: Vec<String>,
     /// Also in a paused container
     #[arg(long)]
@@ -67,8 +67,15 @@ pub struct Exec {
 // `ps`
 #[derive(Debug, Args)]
 pub struct Ps {
-    /// Output format
-    #[arg(short, long, value_enum, default_value = "table")]
+    /// How to print, table or json
+    #[arg(
+        short,
+        long,
+        value_enum,
+        hide_possible_values = true,
+        default_value = "table",
+        value_name = "FORMAT"
+    )]
     pub format: Format,
     /// Container ID
     pub id: String,

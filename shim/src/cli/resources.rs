@@ -8,37 +8,37 @@ use clap::Args;
 #[derive(Debug, Args)]
 pub struct Update {
     /// File with LinuxResources as JSON, `-` for standard input
-    #[arg(short, long)]
+    #[arg(short, long, value_name = "FILE")]
     pub resources: Option<PathBuf>,
     /// Memory limit in bytes
-    #[arg(long, allow_hyphen_values = true)]
+    #[arg(long, allow_hyphen_values = true, value_name = "BYTES")]
     pub memory: Option<i64>,
     /// Soft memory limit in bytes
-    #[arg(long, allow_hyphen_values = true)]
+    #[arg(long, allow_hyphen_values = true, value_name = "BYTES")]
     pub memory_reservation: Option<i64>,
     /// Memory and swap in bytes, -1 for no limit
-    #[arg(long, allow_hyphen_values = true)]
+    #[arg(long, allow_hyphen_values = true, value_name = "BYTES")]
     pub memory_swap: Option<i64>,
-    /// Relative weight
-    #[arg(long = "cpu-share", alias = "cpu-shares")]
+    /// Share of the CPU's time, 2 to 262144
+    #[arg(long = "cpu-share", alias = "cpu-shares", value_name = "WEIGHT")]
     pub cpu_shares: Option<u64>,
-    /// Microseconds of a period
-    #[arg(long, allow_hyphen_values = true)]
+    /// CPU time of a period
+    #[arg(long, allow_hyphen_values = true, value_name = "US")]
     pub cpu_quota: Option<i64>,
-    /// Microseconds
-    #[arg(long)]
+    /// Length of the period
+    #[arg(long, value_name = "US")]
     pub cpu_period: Option<u64>,
-    /// CPUs
-    #[arg(long)]
+    /// CPUs, as 0-3,7
+    #[arg(long, value_name = "LIST")]
     pub cpuset_cpus: Option<String>,
-    /// Memory nodes
-    #[arg(long)]
+    /// Memory nodes, as 0-1
+    #[arg(long, value_name = "LIST")]
     pub cpuset_mems: Option<String>,
     /// Number of processes, -1 for no limit
-    #[arg(long, allow_hyphen_values = true)]
+    #[arg(long, allow_hyphen_values = true, value_name = "N")]
     pub pids_limit: Option<i64>,
-    /// Relative weight
-    #[arg(long)]
+    /// Share of block I/O, 10 to 1000
+    #[arg(long, value_name = "WEIGHT")]
     pub blkio_weight: Option<u16>,
     /// Only with the engines runc and crun.
     #[command(flatten)]
@@ -50,23 +50,23 @@ pub struct Update {
 // Limits that the embedded engine does not know.
 #[derive(Debug, Default, PartialEq, Eq, Args)]
 pub struct Further {
-    /// Microseconds of a period of the real-time scheduler; not with the embedded engine
-    #[arg(long)]
+    /// Period of the real-time scheduler; not with the embedded engine
+    #[arg(long, value_name = "US")]
     pub cpu_rt_period: Option<u64>,
-    /// Microseconds of it; not with the embedded engine
-    #[arg(long, allow_hyphen_values = true)]
+    /// Real-time CPU time of a period; not with the embedded engine
+    #[arg(long, allow_hyphen_values = true, value_name = "US")]
     pub cpu_rt_runtime: Option<i64>,
-    /// Microseconds above the quota; only with the engine runc
-    #[arg(long)]
+    /// CPU time above the quota; only with the engine runc
+    #[arg(long, value_name = "US")]
     pub cpu_burst: Option<u64>,
     /// 1 for the scheduler's idle class; only with the engine runc
-    #[arg(long, allow_hyphen_values = true)]
+    #[arg(long, allow_hyphen_values = true, value_name = "0|1")]
     pub cpu_idle: Option<i64>,
-    /// Intel RDT's L3 cache schema; not with the embedded engine
-    #[arg(long)]
+    /// Intel RDT's L3 cache; not with the embedded engine
+    #[arg(long, value_name = "TEXT")]
     pub l3_cache_schema: Option<String>,
-    /// Intel RDT's memory bandwidth schema; not with the embedded engine
-    #[arg(long)]
+    /// Intel RDT's memory bandwidth; not with the embedded engine
+    #[arg(long, value_name = "TEXT")]
     pub mem_bw_schema: Option<String>,
 }
 
@@ -76,8 +76,8 @@ pub struct Events {
     /// Print once and end
     #[arg(long)]
     pub stats: bool,
-    /// Seconds between two prints, with or without the unit `s`
-    #[arg(long, default_value = "5s")]
+    /// Time between two prints, as 5s
+    #[arg(long, default_value = "5s", value_name = "SECONDS")]
     pub interval: String,
     /// Container ID
     pub id: String,
