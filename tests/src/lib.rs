@@ -12,6 +12,7 @@
 //! | `bundle.rs` | bundles made from the guest's static busybox |
 //! | `stack.rs` | an image without an engine, and bundles on it |
 //! | `pool.rs` | the pool made, taken away and looked at behind sharedroot's back |
+//! | `package.rs` | the packages, and a later version of one |
 //! | `driver.rs` | containers of Docker's overlay2 driver without Docker |
 //! | `layout.rs` | OCI layouts written by hand |
 //! | `tree.rs` | a whole tree as lines, and an image as overlay shows it |
@@ -37,6 +38,7 @@ pub mod driver;
 pub mod kernel_view;
 pub mod lab;
 pub mod layout;
+pub mod package;
 pub mod pool;
 pub mod runtime;
 pub mod selinux;

@@ -4,20 +4,19 @@
 //! `RUNTIME` is the installed program; the lab's own is taken away first. The guest has no rpm; `hack/test` brings one.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File, Metadata};
-use std::io::Write;
+use std::fs::{self, Metadata};
 use std::path::Path;
 
 use sharedroot_tests::census::Census;
 use sharedroot_tests::command::{Cmd, Output, out, run};
 use sharedroot_tests::kernel_view::root_of;
 use sharedroot_tests::lab::{STATE_DIR, TempDir, only_in_lab};
+use sharedroot_tests::package::{PROGRAM, built, later};
 use sharedroot_tests::pool::{has, is_active};
 use sharedroot_tests::runtime::Runtime;
 use sharedroot_tests::stack::Image;
 use sharedroot_tests::tree;
 
-const PROGRAM: &str = "/usr/bin/sharedroot";
 const CONFIG: &str = "/etc/sharedroot/config.toml";
 /// What a first installation says is next.
 const GREETING: [&str; 2] = ["sharedroot install docker", "sharedroot doctor"];
@@ -69,14 +68,6 @@ impl Machine {
     }
 }
 
-/// The package that `hack/test` has put beside the tests.
-fn built(kind: &str) -> String {
-    let packages = fs::read_dir("package").expect("the packages of hack/package").flatten();
-    let mut found = packages.filter(|f| f.path().extension().is_some_and(|e| e == kind));
-    let found = found.next().unwrap_or_else(|| panic!("no .{kind} in package"));
-    found.path().to_str().expect("a path of ASCII").to_owned()
-}
-
 /// dpkg, with the man pages and documents that the lab's root leaves out.
 fn dpkg(words: &[&str]) -> Output {
     let all = ["--path-include=/usr/share/man/*", "--path-include=/usr/share/doc/sharedroot*"];
@@ -87,17 +78,6 @@ fn dpkg(words: &[&str]) -> Output {
 fn said(output: Output) -> String {
     assert_eq!(output.status, 0, "{output}");
     format!("{}{}", output.stdout, output.stderr)
-}
-
-/// The package as a later version has it: another program (zeros at its end change nothing) and another number.
-fn later(of: &str, dir: &TempDir) -> String {
-    let (tree, package) = (format!("{}/tree", dir.str()), format!("{}/later.deb", dir.str()));
-    out(&["dpkg-deb", "--raw-extract", of, &tree]);
-    let program = File::options().append(true).open(format!("{tree}{PROGRAM}"));
-    program.expect("open the program").write_all(&[0; 64]).expect("append to it");
-    out(&["sed", "-i", "s/^Version: .*/&+later/", &format!("{tree}/DEBIAN/control")]);
-    out(&["dpkg-deb", "--build", &tree, &package]);
-    package
 }
 
 fn property(unit: &str, name: &str) -> String {

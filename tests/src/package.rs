@@ -1,0 +1,31 @@
+//! The packages of `hack/package`, as a test finds them in its guest.
+
+use std::fs::{self, File};
+use std::io::Write;
+
+use crate::command::out;
+use crate::lab::TempDir;
+
+/// The packages' program.
+pub const PROGRAM: &str = "/usr/bin/sharedroot";
+
+/// The package that `hack/test` has put beside the tests.
+#[track_caller]
+pub fn built(kind: &str) -> String {
+    let packages = fs::read_dir("package").expect("the packages of hack/package").flatten();
+    let mut found = packages.filter(|f| f.path().extension().is_some_and(|e| e == kind));
+    let found = found.next().unwrap_or_else(|| panic!("no .{kind} in package"));
+    found.path().to_str().expect("a path of ASCII").to_owned()
+}
+
+/// The package as a later version has it: another program (zeros at its end change nothing) and another number.
+#[track_caller]
+pub fn later(of: &str, dir: &TempDir) -> String {
+    let (tree, package) = (format!("{}/tree", dir.str()), format!("{}/later.deb", dir.str()));
+    out(&["dpkg-deb", "--raw-extract", of, &tree]);
+    let program = File::options().append(true).open(format!("{tree}{PROGRAM}"));
+    program.expect("open the program").write_all(&[0; 64]).expect("append to it");
+    out(&["sed", "-i", "s/^Version: .*/&+later/", &format!("{tree}/DEBIAN/control")]);
+    out(&["dpkg-deb", "--build", &tree, &package]);
+    package
+}
