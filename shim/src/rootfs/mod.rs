@@ -31,7 +31,9 @@ pub use links::refuse_links;
 pub use needs::{Needs, device_in_root};
 pub use over_proc::refuse_over_proc;
 pub use plan::{AnnotationError, Facts, Mode, Plan, plan, wanted_size};
-pub use private::{Fate, Place, delete_forgotten, prepare_private, release_private, volume_name};
+pub use private::{
+    Fate, Place, WrittenBack, delete_forgotten, prepare_private, release_private, volume_name,
+};
 pub use scaffold::{NotAScaffold, ScaffoldName};
 pub use shared::prepare_shared;
 
