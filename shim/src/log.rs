@@ -17,6 +17,7 @@
 //! Docker shows a user the `msg` of the last line whose `level` is `error`, so exactly one such
 //! line is written, by `run` in lib.rs.
 
+mod command_line;
 mod journal;
 mod step;
 

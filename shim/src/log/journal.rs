@@ -16,7 +16,7 @@ use std::sync::{Mutex, OnceLock};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, sendto, socket};
 use tracing::Level;
 
-use super::LONGEST;
+use super::{LONGEST, command_line};
 use crate::bundle::ContainerId;
 use crate::cli::Verb;
 
@@ -29,6 +29,8 @@ static COMMAND: OnceLock<Command> = OnceLock::new();
 struct Command {
     verb: &'static str,
     container: ContainerId,
+    /// The command line is not for the journal.
+    hide: bool,
     /// None once nobody listens.
     waiting: Mutex<Option<Vec<Message>>>,
 }
@@ -46,8 +48,10 @@ pub(super) fn begin(verb: &Verb) {
     }
     // An ID that is none could bring fields of its own.
     let Some(Ok(container)) = verb.container().map(ContainerId::parse) else { return };
+    // Engines give the process in a file; to hide a command line costs a few system calls.
+    let hide = matches!(verb, Verb::Exec(args) if args.process.is_none());
     let waiting = Mutex::new(Some(Vec::new()));
-    let _ = COMMAND.set(Command { verb: verb.name(), container, waiting });
+    let _ = COMMAND.set(Command { verb: verb.name(), container, hide, waiting });
 }
 
 /// Whether the journal is told of this command.
@@ -78,7 +82,10 @@ pub fn deliver() {
 }
 
 impl Command {
-    fn send(&self, messages: &[Message]) -> nix::Result<()> {
+    fn send(&self, messages: &[Message]) -> std::io::Result<()> {
+        if self.hide {
+            command_line::end_with(self.verb)?;
+        }
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let socket = socket(AddressFamily::Unix, SockType::Datagram, flags, None)?;
         let journald = UnixAddr::new(SOCKET)?;
@@ -87,7 +94,8 @@ impl Command {
             let sent =
                 sendto(socket.as_raw_fd(), fields.as_bytes(), &journald, MsgFlags::MSG_NOSIGNAL);
             sent.map(drop)
-        })
+        })?;
+        Ok(())
     }
 
     /// A line for each field. Not CONTAINER_ID_FULL: by that Docker's and podman's `logs` find what a container printed.
@@ -115,7 +123,7 @@ mod tests {
     #[test]
     fn no_message_brings_fields_of_its_own() {
         let container = ContainerId::parse("c1").unwrap();
-        let command = Command { verb: "kill", container, waiting: Mutex::default() };
+        let command = Command { verb: "kill", container, hide: false, waiting: Mutex::default() };
         let text = "a\nSHAREDROOT_CONTAINER=c2".to_owned();
         let fields = command.fields(&Message { level: Level::WARN, text });
         assert_eq!(
