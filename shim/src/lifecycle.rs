@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::engine::{Choice, Delegate, Embedded, Engine, EngineError, VARIABLE, wait};
 use crate::log::step;
 use crate::record::{Place, Record, Rootfs, private_dir, state_of_delegates};
-use crate::rootfs::{Storage, WrittenBack, release_private};
+use crate::rootfs::{Storage, release_private};
 use crate::starts::{self, Moment, Step};
 
 /// The engine that the command line, the environment and the configuration give to a new container.
@@ -110,11 +110,12 @@ impl Container {
         self.record.as_ref().is_some_and(|r| matches!(r.rootfs, Rootfs::Private { .. }))
     }
 
-    /// Unmakes the rootfs and the record. What is gone already is no error. Returns what became of the changes of a private
-    /// rootfs.
-    fn release(&self) -> Result<Option<WrittenBack>, LifecycleError> {
+    /// Unmakes the rootfs and the record. What is gone already is no error. Returns what there is to
+    /// tell, if there was anything.
+    fn release(&self) -> Result<Option<Deleted>, LifecycleError> {
         let _step = step("take the rootfs and the record away");
         let record = self.place.read()?;
+        let was_there = record.is_some();
         let mut written = None;
         if let Some(Record { rootfs: Rootfs::Private { volume, mount_point, .. }, id, .. }) =
             &record
@@ -130,7 +131,7 @@ impl Container {
         {
             tracing::warn!("{error}");
         }
-        Ok(written)
+        Ok(was_there.then_some(Deleted(written)))
     }
 
     /// `delete`: unmakes what `create` made, and nothing else. With `force` it succeeds also for
@@ -161,11 +162,9 @@ impl Container {
                 }
             }
         }
-        let had = self.place.read()?.is_some();
-        let written = self.release()?;
         // Docker calls it twice.
-        if had {
-            tell(format_args!("deleted: {}", Deleted(written)));
+        if let Some(deleted) = self.release()? {
+            tell(format_args!("deleted: {deleted}"));
         }
         Ok(0)
     }
