@@ -16,7 +16,8 @@ use crate::cli::{Cli, Create, Events, Format, Global, Run, Verb};
 use crate::config::Config;
 use crate::engine::{self, Choice, CreateOptions, Delegate, Dialect, Engine};
 use crate::features;
-use crate::lifecycle::{Container, LifecycleError, Order, choice};
+use crate::lifecycle::{Container, LifecycleError, Order, choice, tell};
+use crate::log::whole;
 use crate::output::{self, say};
 use crate::privilege;
 use crate::rootfs::Storage;
@@ -42,6 +43,7 @@ pub fn run(cli: Cli) -> Result<u8, LifecycleError> {
     let config = Config::load(&global.config)?;
     if let Some(id) = verb.container() {
         let name = verb.name();
+        let _whole = whole(name);
         let done = match &verb {
             Verb::Create(_) | Verb::Run(_) | Verb::Restore(_) => make(id, &global, &verb, &config),
             _ => {
@@ -99,6 +101,7 @@ fn make(id: &str, global: &Global, verb: &Verb, config: &Config) -> Result<u8, L
         Verb::Restore(args) => match (container.engine(), engine) {
             // After `checkpoint` and before `delete` the root is still as the processes left it.
             (Engine::Delegate(known), _) if container.has_private_rootfs() => {
+                tell(format_args!("restore: handed to {}", known.program().display()));
                 Ok(known.take_over(verb)?)
             }
             (_, Engine::Embedded(_)) => {
@@ -146,6 +149,12 @@ fn delegated(container: &Container, delegate: &Delegate, verb: Verb) -> Result<u
         }
         _ => {}
     }
+    let signal = match &verb {
+        Verb::Kill(args) => format!(" {}", args.signal),
+        _ => String::new(),
+    };
+    // Whether it succeeds only the engine's own log says.
+    tell(format_args!("{}{signal}: handed to {}", verb.name(), delegate.program().display()));
     Ok(delegate.take_over(&verb)?)
 }
 

@@ -1,4 +1,5 @@
-//! JSON that others wrote, as OCI's types; an error names the field.
+//! JSON that others wrote, as OCI's types; an error names the field, and does not say what is in it: it may be an
+//! environment, or what somebody put at its place.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -6,7 +7,6 @@ use std::io::{self, Read};
 use serde::de::DeserializeOwned;
 
 /// A text that is no JSON, or not of the form that is wanted.
-#[derive(Debug)]
 pub struct JsonError {
     /// The field, such as `process.args[0]`; empty where the text as a whole is wrong.
     field: String,
@@ -48,14 +48,30 @@ impl fmt::Display for JsonError {
         if !self.field.is_empty() {
             write!(f, "{}: ", self.field)?;
         }
-        self.source.fmt(f)
+        f.write_str(&without_value(&self.source.to_string()))
     }
 }
 
-impl std::error::Error for JsonError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.source)
+impl fmt::Debug for JsonError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "JsonError({self})")
     }
+}
+
+// Without a source, whose own words would quote the value.
+impl std::error::Error for JsonError {}
+
+/// The words of serde without the value that they quote: `invalid type: string "…", expected a sequence`.
+fn without_value(words: &str) -> String {
+    let shown = |kind: &str| {
+        let rest = words.strip_prefix(kind)?;
+        let quoted = rest.find(['"', '`'])?;
+        // The last one: the value may have such words, what is expected has none.
+        let expected = rest.rfind(", expected ").filter(|at| *at > quoted)?;
+        Some(format!("{kind}{}{}", rest[..quoted].trim_end(), &rest[expected..]))
+    };
+    let shown = shown("invalid type: ").or_else(|| shown("invalid value: "));
+    shown.unwrap_or_else(|| words.to_owned())
 }
 
 impl From<serde_json::Error> for JsonError {
@@ -82,6 +98,47 @@ mod tests {
         ] {
             let error = parse::<Spec>(text.as_bytes()).unwrap_err().to_string();
             assert!(error.starts_with(words), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn an_error_does_not_say_what_is_in_the_field() {
+        let config = |rest: &str| format!(r#"{{"ociVersion":"1.2.0",{rest}}}"#);
+        for (text, words) in [
+            (
+                config(r#""process":{"env":"S=7331"}"#),
+                "process.env: invalid type: string, expected",
+            ),
+            (
+                config(r#""process":{"env":["A=b",7331]}"#),
+                "process.env[1]: invalid type: integer, e",
+            ),
+            (
+                config(r#""process":{"args":[7331.5]}"#),
+                "process.args[0]: invalid type: floating point",
+            ),
+            (
+                config(r#""process":"\", expected 7331, expected ""#),
+                "process: invalid type: string, e",
+            ),
+            (
+                config(r#""annotations":{"a":7331}"#),
+                "annotations.a: invalid type: integer, expected",
+            ),
+            (
+                config(r#""annotations":"7331""#),
+                "annotations: invalid type: string, expected a map",
+            ),
+            (
+                config(r#""hooks":{"prestart":[{"path":"/h","env":"7331"}]}"#),
+                "hooks.prestart[0].env: in",
+            ),
+            (r#""7331""#.to_owned(), "invalid type: string, expected"),
+        ] {
+            let error = parse::<Spec>(text.as_bytes()).unwrap_err();
+            let said = format!("{error} {error:?} {}", crate::log::chain(&error));
+            assert!(said.starts_with(words) && said.contains("at line 1"), "{text}: {said}");
+            assert!(!said.contains("7331"), "{text}: {said}");
         }
     }
 }

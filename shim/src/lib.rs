@@ -45,15 +45,17 @@ pub fn run() -> ExitCode {
     }
     engine::seal_early();
     let cli = cli::Cli::parse();
-    if let Err(error) = log::start(&cli.global) {
+    if let Err(error) = log::start(&cli) {
         say_aside!("sharedroot: open the log file {:?}: {error}", cli.global.log);
         return ExitCode::FAILURE;
     }
-    match commands::run(cli) {
+    let code = match commands::run(cli) {
         Ok(status) => output::exit_code(status),
         Err(error) => {
             tracing::error!("{}", log::chain(&error));
             ExitCode::FAILURE
         }
-    }
+    };
+    log::deliver();
+    code
 }

@@ -2,6 +2,8 @@
 
 mod create;
 mod error;
+mod pause;
+mod story;
 
 use std::path::{Path, PathBuf};
 
@@ -11,13 +13,16 @@ use serde::Serialize;
 
 pub use create::Order;
 pub use error::LifecycleError;
+use story::GivenBack;
+pub use story::tell;
 
 use crate::bundle::{BundleError, ContainerId, read_config};
-use crate::cli::{Delete, Global, Id, Verb};
+use crate::cli::{Delete, Global, Verb};
 use crate::config::Config;
 use crate::engine::{Choice, Delegate, Embedded, Engine, EngineError, VARIABLE, wait};
+use crate::log::step;
 use crate::record::{Place, Record, Rootfs, private_dir, state_of_delegates};
-use crate::rootfs::{Storage, release_private, save_so_far};
+use crate::rootfs::{Storage, release_private};
 use crate::starts::{self, Moment, Step};
 
 /// The engine that the command line, the environment and the configuration give to a new container.
@@ -106,14 +111,19 @@ impl Container {
         self.record.as_ref().is_some_and(|r| matches!(r.rootfs, Rootfs::Private { .. }))
     }
 
-    /// Unmakes the rootfs and the record. What is gone already is no error.
-    fn release(&self) -> Result<(), LifecycleError> {
+    /// Unmakes the rootfs and the record. What is gone already is no error. Returns what there is to
+    /// tell, if there was anything.
+    fn release(&self) -> Result<Option<GivenBack>, LifecycleError> {
+        let _step = step("take the rootfs and the record away");
         let record = self.place.read()?;
+        let was_there = record.is_some();
+        let mut written = None;
         if let Some(Record { rootfs: Rootfs::Private { volume, mount_point, .. }, id, .. }) =
             &record
         {
             let name = |source| LifecycleError::Name { id: id.clone(), source };
-            release_private(&self.storage, &volume.parse().map_err(name)?, mount_point)?;
+            let volume = volume.parse().map_err(name)?;
+            written = Some(release_private(&self.storage, &volume, mount_point)?);
         }
         self.place.remove()?;
         // After the record, for it is a use of the scaffold. What is left `gc` takes away.
@@ -122,7 +132,7 @@ impl Container {
         {
             tracing::warn!("{error}");
         }
-        Ok(())
+        Ok(was_there.then_some(GivenBack(written)))
     }
 
     /// `delete`: unmakes what `create` made, and nothing else. With `force` it succeeds also for
@@ -135,9 +145,11 @@ impl Container {
     }
 
     fn delete_from(&self, engine: &Engine, force: bool) -> Result<u8, LifecycleError> {
+        let waits = step("wait for the container's lock");
         let _lock = self.place.wait()?;
+        drop(waits);
         match engine {
-            Engine::Embedded(embedded) => match embedded.delete(force) {
+            Engine::Embedded(embedded) => match engines(|| embedded.delete(force)) {
                 // A `create` or `delete` that was killed half-way leaves a record without a container.
                 Err(EngineError::NotFound { .. }) if force || self.place.read()?.is_some() => {}
                 deleted => deleted?,
@@ -145,13 +157,16 @@ impl Container {
             Engine::Delegate(delegate) => {
                 delegate.end_orphan();
                 let verb = Verb::Delete(Delete { force, id: self.id.to_string() });
-                let status = delegate.call(&verb, || {})?;
+                let status = engines(|| delegate.call(&verb, || {}))?;
                 if status != 0 {
                     return Ok(status);
                 }
             }
         }
-        self.release()?;
+        // Docker calls it twice.
+        if let Some(deleted) = self.release()? {
+            tell(format_args!("deleted: {deleted}"));
+        }
         Ok(0)
     }
 
@@ -172,11 +187,12 @@ impl Container {
         let started = embedded.start();
         if started.is_ok() {
             self.note(Step::Start, began);
+            tell(format_args!("started"));
         }
         if started.is_ok() && order.options.detach {
             return Ok(0);
         }
-        let status = started.and_then(|()| self.wait(embedded));
+        let status = started.and_then(|()| self.wait(self.init(embedded)?));
         if !keep && let Err(error) = self.delete_from(engine, true) {
             // What the container said comes first.
             tracing::warn!("{error}");
@@ -189,48 +205,10 @@ impl Container {
     /// # Errors
     /// [`LifecycleError`].
     pub fn start(&self, embedded: &Embedded) -> Result<(), LifecycleError> {
-        embedded.start()?;
+        engines(|| embedded.start())?;
         self.note(Step::Start, starts::began());
+        tell(format_args!("started"));
         Ok(())
-    }
-
-    /// `pause`. What a writable container has changed so far goes to its engine, which may have it paused to read that.
-    /// Where it cannot, the container runs on. Returns the exit status.
-    ///
-    /// # Errors
-    /// [`LifecycleError`].
-    pub fn pause(&self) -> Result<u8, LifecycleError> {
-        let id = || Id { id: self.id.to_string() };
-        match &self.engine {
-            Engine::Embedded(embedded) => embedded.pause()?,
-            Engine::Delegate(delegate) => match delegate.call(&Verb::Pause(id()), || {})? {
-                0 => {}
-                status => return Ok(status),
-            },
-        }
-        let _lock = self.place.wait()?;
-        let Some(Rootfs::Private { volume, mount_point, .. }) =
-            self.place.read()?.map(|record| record.rootfs)
-        else {
-            return Ok(0);
-        };
-        let name = |source| LifecycleError::Name { id: self.id.to_string(), source };
-        let saved = volume
-            .parse()
-            .map_err(name)
-            .and_then(|volume| Ok(save_so_far(&self.storage, &volume, &mount_point)?));
-        if saved.is_err() {
-            let resumed = match &self.engine {
-                Engine::Embedded(embedded) => embedded.resume().map_err(LifecycleError::from),
-                Engine::Delegate(delegate) => {
-                    delegate.call(&Verb::Resume(id()), || {}).map(drop).map_err(Into::into)
-                }
-            };
-            if let Err(error) = resumed {
-                tracing::warn!("{error}");
-            }
-        }
-        saved.map(|()| 0)
     }
 
     /// Takes note of how long a step took, for `sharedroot top`.
@@ -238,10 +216,19 @@ impl Container {
         starts::note(&self.storage.pool.run_dir, step, began, self.place.tag());
     }
 
-    fn wait(&self, embedded: &Embedded) -> Result<u8, EngineError> {
-        let wrong = |what: String| EngineError::Process { id: self.id.clone(), what };
-        let pid = embedded.load("run")?.pid().ok_or_else(|| wrong("it has no process".into()))?;
-        wait(Pid::from_raw(pid.as_raw())).map_err(|e| wrong(format!("wait: {e}")))
+    fn init(&self, embedded: &Embedded) -> Result<Pid, EngineError> {
+        let pid = embedded.load("run")?.pid().map(|pid| Pid::from_raw(pid.as_raw()));
+        let what = "it has no process".to_owned();
+        pid.ok_or_else(|| EngineError::Process { id: self.id.clone(), what })
+    }
+
+    /// Waits for a process of the container that is a child of this one, and returns its exit status.
+    ///
+    /// # Errors
+    /// [`EngineError::Process`].
+    pub fn wait(&self, pid: Pid) -> Result<u8, EngineError> {
+        let wrong = |e| EngineError::Process { id: self.id.clone(), what: format!("wait: {e}") };
+        wait(pid).map_err(wrong)
     }
 
     /// Writes `value` into a file of that name, beside the record. The caller removes it.
@@ -264,6 +251,12 @@ impl Container {
     pub fn spec(&self) -> Result<Spec, BundleError> {
         read_config(&self.place.dir().join("config.json"))
     }
+}
+
+/// What the engine does in it.
+fn engines<T>(does: impl FnOnce() -> T) -> T {
+    let _step = step("the engine");
+    does()
 }
 
 fn engine(

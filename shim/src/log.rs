@@ -1,7 +1,25 @@
-//! Where messages go: the log file that the caller named, in runc's form, and standard error.
+//! Where messages go: the log file that the caller named, in runc's form, standard error, and the journal.
+//!
+//! | message | log file | standard error | journal |
+//! |---|---|---|---|
+//! | error | yes | yes | yes |
+//! | warning | yes | without a log file | yes |
+//! | information | yes | with `--debug` and no log file | yes |
+//! | [`STORY`]: what happened to the container | with `--debug` | with `--debug` and no log file | yes |
+//! | [`ASIDE`]: information that is in the story | yes | with `--debug` and no log file | no |
+//! | debug, with the time of each step | with `--debug` | with `--debug` and no log file | with `--debug` |
+//! | the engine's: where in it, not what it says | with `--debug` | with `--debug` and no log file | no |
+//!
+//! The story is not in the log file, which an engine keeps in memory as long as the container lives, with a line for every
+//! health check then. The engine's own messages hold environments and arguments of a container, in whatever words; none of
+//! ours does, for they are all in this repository (`tests/tests/vm_journal.rs`).
 //!
 //! Docker shows a user the `msg` of the last line whose `level` is `error`, so exactly one such
 //! line is written, by `run` in lib.rs.
+
+mod command_line;
+mod journal;
+mod step;
 
 use std::fs::{File, OpenOptions};
 use std::io::{PipeReader, PipeWriter, Read, Write};
@@ -15,14 +33,23 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
-use crate::cli::{Global, LogFormat};
+pub use journal::deliver;
+pub use step::{step, whole};
+
+use crate::cli::{Cli, LogFormat};
 use crate::output::say_aside;
+
+/// The target of a message that tells what happened to the container of the command.
+pub const STORY: &str = "sharedroot::story";
+/// The target of a message that the story has, too.
+pub const ASIDE: &str = "sharedroot::aside";
 
 /// Starts logging for this process.
 ///
 /// # Errors
 /// The log file cannot be opened.
-pub fn start(global: &Global) -> std::io::Result<()> {
+pub fn start(cli: &Cli) -> std::io::Result<()> {
+    let global = &cli.global;
     let file = global.log.as_deref().map(open).transpose()?.map(Mutex::new);
     let (reader, writer) = std::io::pipe()?;
     for end in [std::os::fd::AsFd::as_fd(&reader), std::os::fd::AsFd::as_fd(&writer)] {
@@ -31,6 +58,7 @@ pub fn start(global: &Global) -> std::io::Result<()> {
     let lines =
         Lines { file, format: global.log_format, debug: global.debug, engine: Mutex::new(writer) };
     let _ = ENGINE_WORDS.set(Mutex::new(reader));
+    journal::begin(&cli.verb);
     // A second start in one process would be a mistake of ours; the first stays in force.
     let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(lines));
     Ok(())
@@ -63,14 +91,11 @@ struct Lines {
 
 impl<S: Subscriber> Layer<S> for Lines {
     fn enabled(&self, metadata: &tracing::Metadata<'_>, _: Context<'_, S>) -> bool {
+        let (level, ours) = (*metadata.level(), is_ours(metadata));
         // The engine logs and returns the same error; the returned one is reported.
-        let ours = metadata.target().starts_with("sharedroot");
-        if !ours && *metadata.level() == Level::ERROR {
-            return true;
-        }
-        // A person at a terminal is told what went wrong; the log file also what was decided.
-        let most = if self.file.is_some() { Level::INFO } else { Level::WARN };
-        self.debug || (ours && *metadata.level() <= most)
+        self.debug
+            || (!ours && level == Level::ERROR)
+            || (ours && (self.writes(metadata) || (journal::is_told() && level <= Level::INFO)))
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
@@ -78,36 +103,67 @@ impl<S: Subscriber> Layer<S> for Lines {
     }
 
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let metadata = event.metadata();
         let mut text = Text::default();
         event.record(&mut text);
-        let ours = event.metadata().target().starts_with("sharedroot");
-        if !ours && *event.metadata().level() == Level::ERROR {
-            if let Ok(mut engine) = self.engine.lock() {
-                let _ = engine.write_all(format!("{}\n", text.0.replace('\n', " ")).as_bytes());
-            }
-            if !self.debug {
-                return;
-            }
+        if !is_ours(metadata) {
+            self.engines(metadata, &text.0);
+            return;
         }
-        let level = match *event.metadata().level() {
-            Level::ERROR if ours => "error",
-            Level::WARN if ours => "warning",
-            Level::INFO if ours => "info",
-            _ => "debug",
-        };
-        let line = line(self.format, level, &text.0, &now());
+        if metadata.target() != ASIDE {
+            journal::keep(*metadata.level(), &text.0);
+        }
+        if self.writes(metadata) {
+            let level = match *metadata.level() {
+                Level::ERROR => "error",
+                Level::WARN => "warning",
+                Level::INFO => "info",
+                _ => "debug",
+            };
+            self.write(level, &text.0);
+        }
+    }
+}
+
+impl Lines {
+    /// Whether a message of ours goes to the log file, or to standard error where there is none.
+    fn writes(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        // A person at a terminal is told what went wrong; the log file also what was decided.
+        let most = if self.file.is_some() { Level::INFO } else { Level::WARN };
+        self.debug || (*metadata.level() <= most && metadata.target() != STORY)
+    }
+
+    /// What becomes of a message of the engine.
+    fn engines(&self, metadata: &tracing::Metadata<'_>, words: &str) {
+        if *metadata.level() == Level::ERROR
+            && let Ok(mut engine) = self.engine.lock()
+        {
+            let _ = engine.write_all(format!("{}\n", words.replace('\n', " ")).as_bytes());
+        }
+        if self.debug {
+            let line = metadata.line().unwrap_or_default();
+            self.write("debug", &format!("the engine is at line {line} of {}", metadata.target()));
+        }
+    }
+
+    fn write(&self, level: &str, text: &str) {
         match &self.file {
             Some(file) => {
+                let line = line(self.format, level, text, &now());
                 if let Ok(mut file) = file.lock() {
                     let _ = file.write_all(line.as_bytes());
                 }
                 if level == "error" {
-                    say_aside!("sharedroot: {}", text.0);
+                    say_aside!("sharedroot: {text}");
                 }
             }
-            None => say_aside!("sharedroot: {level}: {}", text.0),
+            None => say_aside!("sharedroot: {level}: {text}"),
         }
     }
+}
+
+fn is_ours(metadata: &tracing::Metadata<'_>) -> bool {
+    metadata.target().starts_with("sharedroot")
 }
 
 fn now() -> String {

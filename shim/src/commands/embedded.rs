@@ -9,7 +9,7 @@ use super::{print, process, read_error, repeat};
 use crate::cli::{Format, Further, Update, Verb};
 use crate::engine::{Embedded, Limits, Status, event, update};
 use crate::json;
-use crate::lifecycle::{Container, LifecycleError};
+use crate::lifecycle::{Container, LifecycleError, tell};
 use crate::output::say;
 
 /// Does what the verb says. Returns the exit status.
@@ -20,7 +20,11 @@ pub fn steer(container: &Container, embedded: &Embedded, verb: Verb) -> Result<u
     match verb {
         Verb::Start(_) => container.start(embedded)?,
         Verb::State(_) => print(&state(container, embedded)?),
-        Verb::Kill(args) => embedded.kill(&args.signal, args.all)?,
+        Verb::Kill(args) => {
+            embedded.kill(&args.signal, args.all)?;
+            let whom = if args.all { " to all its processes" } else { "" };
+            tell(format_args!("signal {}{whom}", args.signal));
+        }
         Verb::Exec(args) => {
             crate::engine::seal()?;
             return process::exec(container, embedded, *args);
@@ -29,9 +33,18 @@ pub fn steer(container: &Container, embedded: &Embedded, verb: Verb) -> Result<u
             say!("{}", json!(embedded.processes()?))
         }
         Verb::Ps(args) => process::table(&embedded.processes()?, &args.ps_options)?,
-        Verb::Pause(_) => embedded.pause()?,
-        Verb::Resume(_) => embedded.resume()?,
-        Verb::Update(args) => update(embedded, limits(&args)?)?,
+        Verb::Pause(_) => {
+            embedded.pause()?;
+            tell(format_args!("paused"));
+        }
+        Verb::Resume(_) => {
+            embedded.resume()?;
+            tell(format_args!("resumed"));
+        }
+        Verb::Update(args) => {
+            update(embedded, limits(&args)?)?;
+            tell(format_args!("limits updated"));
+        }
         Verb::Events(args) => {
             return repeat(&args, event(embedded)?, || Ok(Some(event(embedded)?)));
         }

@@ -11,7 +11,8 @@ use crate::cli::{Exec, Verb};
 use crate::engine::{Delegate, Embedded, EngineError, Tenant, Terminal, add_capabilities};
 use crate::forbidden;
 use crate::json;
-use crate::lifecycle::{Container, LifecycleError};
+use crate::lifecycle::{Container, LifecycleError, tell};
+use crate::log::step;
 use crate::output::say;
 
 /// `exec` on the embedded engine. Returns the exit status, 0 when detached.
@@ -30,6 +31,7 @@ pub fn exec(container: &Container, embedded: &Embedded, args: Exec) -> Result<u8
             });
         }
     };
+    let prepares = step("read the container's configuration, complete the process");
     if !embedded.exists() {
         return Err(EngineError::NotFound { id: container.id().clone() }.into());
     }
@@ -56,7 +58,13 @@ pub fn exec(container: &Container, embedded: &Embedded, args: Exec) -> Result<u8
         ignore_paused: args.ignore_paused,
         cgroup,
     };
-    Ok(embedded.exec(&spec, &Tenant::new(&spec, process)?, &terminal)?)
+    let tenant = Tenant::new(&spec, process)?;
+    drop(prepares);
+    let enters = step("the engine");
+    let pid = embedded.exec(&spec, &tenant, &terminal)?;
+    drop(enters);
+    tell(format_args!("exec: process {pid}"));
+    if terminal.detach { Ok(0) } else { Ok(container.wait(pid)?) }
 }
 
 /// `exec` on a delegate with a process file that says what runc makes of the flags. Returns the
@@ -86,6 +94,7 @@ pub fn exec_by_file(
         ignore_paused: args.ignore_paused,
         ..Exec::default()
     }));
+    tell(format_args!("exec: by {}", delegate.program().display()));
     let status = delegate.call(&verb, || {});
     let _ = std::fs::remove_file(file);
     Ok(Some(status?))

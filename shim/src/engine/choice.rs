@@ -130,6 +130,15 @@ pub enum Choice {
     Delegate(Program),
 }
 
+impl std::fmt::Display for Choice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Libcontainer => f.write_str("libcontainer"),
+            Self::Delegate(program) => program.path.display().fmt(f),
+        }
+    }
+}
+
 /// An OCI runtime on this host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Program {

@@ -1,5 +1,7 @@
 //! A new container of the embedded engine, and what the engine leaves out of it.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use libcontainer::container::Container;
@@ -75,6 +77,12 @@ impl Embedded {
             None => self.build(&engines, workload, options),
         };
         tracing::debug!("the engine is done");
+        // The engine keeps annotations and hooks there, readable by all, and the state root may be open to them.
+        let only_root = fs::Permissions::from_mode(0o700);
+        let built = built.and_then(|()| {
+            fs::set_permissions(self.dir(), only_root)
+                .map_err(|e| wrong(format!("protect {}: {e}", self.dir().display())))
+        });
         let made = built.and_then(|_| self.load("create")).and_then(|container| {
             self.complete(spec, &container, labels, volumes, options).inspect_err(|_| {
                 let _ = self.delete(true);
@@ -82,7 +90,7 @@ impl Embedded {
         });
         if made.is_err() && self.exists() {
             // The engine leaves its directory behind when it refuses before the first fork.
-            let _ = std::fs::remove_dir_all(self.dir());
+            let _ = fs::remove_dir_all(self.dir());
         }
         if let (Err(_), Some(place)) = (&made, &place) {
             place.remove();
@@ -102,8 +110,8 @@ impl Embedded {
     ) -> Result<(), EngineError> {
         // Another bundle than ours, where the filter is not the engine's to load.
         let bundle = self.bundle().join("engine");
-        std::fs::create_dir(&bundle)
-            .and_then(|()| std::fs::write(bundle.join("config.json"), serde_json::to_vec(spec)?))
+        fs::create_dir(&bundle)
+            .and_then(|()| fs::write(bundle.join("config.json"), serde_json::to_vec(spec)?))
             .map_err(|e| EngineError::Engine {
                 verb: "create",
                 id: self.id().clone(),
@@ -149,7 +157,7 @@ impl Embedded {
             self.hand_over_cgroup(pid, spec, process)?;
         }
         let started = started(pid).ok_or_else(|| wrong("its process has ended".to_owned()))?;
-        std::fs::write(self.bundle().join(STARTED), started)
+        fs::write(self.bundle().join(STARTED), started)
             .map_err(|e| wrong(format!("write {STARTED}: {e}")))
     }
 }

@@ -199,9 +199,7 @@ fn lend(process: &mut Process) -> Vec<caps::Capability> {
 }
 
 impl Embedded {
-    /// Runs `tenant` in the container.
-    ///
-    /// Returns the exit status of the process, 0 when detached.
+    /// Starts `tenant` in the container, a child of this process.
     ///
     /// # Errors
     /// [`EngineError`].
@@ -210,7 +208,7 @@ impl Embedded {
         spec: &Spec,
         tenant: &Tenant,
         terminal: &Terminal,
-    ) -> Result<u8, EngineError> {
+    ) -> Result<Pid, EngineError> {
         let container = self.load("exec")?;
         let paused = terminal.ignore_paused && container.status() == ContainerStatus::Paused;
         self.require("exec", &container, |container| container.can_exec() || paused)?;
@@ -248,7 +246,7 @@ impl Embedded {
             why: engine_words().unwrap_or_else(|| log::chain(&*why)),
         })?;
         session::give_terminal(pid.as_raw(), spec, &tenant.process);
-        if terminal.detach { Ok(0) } else { wait(pid).map_err(|e| wrong(format!("wait: {e}"))) }
+        Ok(pid)
     }
 }
 

@@ -106,9 +106,11 @@ impl<'a> Unborn<'a> {
         let (mut answers, mut answered) = channel::init_channel()?;
         let Some(pid) = fork(Some(self.place.descriptor()), self.pid_namespace())? else {
             let led = self.lead(&args, &mut says, &mut answered, &answers);
-            if let Err(why) = &led {
-                tracing::error!("{}", log::chain(&**why));
-                let _ = says.exec_failed(log::chain(&**why));
+            if let Err(why) = led.as_ref().map_err(|why| log::chain(&**why)) {
+                // Its parent reports it, but after `start` it has none of ours any more.
+                if says.exec_failed(why.clone()).is_err() {
+                    tracing::error!("{why}");
+                }
             }
             leave(led.is_err())
         };

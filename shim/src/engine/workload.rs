@@ -164,7 +164,7 @@ fn program(spec: &Spec) -> Result<(CString, Vec<CString>), String> {
     let env = process.env().as_deref().unwrap_or_default();
     let path = env.iter().rev().find_map(|e| e.strip_prefix("PATH=")).unwrap_or(DEFAULT_PATH);
     let found = find(name, path, process.cwd())?;
-    let text = |s: &str| CString::new(s).map_err(|_| format!("process.args: {s:?} has a NUL"));
+    let text = |s: &str| CString::new(s).map_err(|_| "process.args: one has a NUL".to_owned());
     let all = args.iter().map(|a| text(a)).collect::<Result<_, _>>()?;
     Ok((text(&found.to_string_lossy())?, all))
 }

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType, Process, Spec};
 
-use super::{Container, LifecycleError};
+use super::story::Created;
+use super::{Container, LifecycleError, engines, tell};
 use crate::bundle::{Bundle, ContainerId};
 use crate::cli::Verb;
 use crate::config::Size;
@@ -13,6 +14,7 @@ use crate::engine::{
     leads_out, normalise, refuse_others,
 };
 use crate::image;
+use crate::log::{ASIDE, step};
 use crate::record::{Lock, Record, RecordError, Rootfs};
 use crate::rootfs::{
     AnnotationError, Facts, Mode, Needs, Place, Plan, ScaffoldName, device_in_root, plan,
@@ -48,6 +50,7 @@ impl Container {
     /// # Errors
     /// [`LifecycleError`].
     pub fn create(&self, engine: &Engine, order: &Order<'_>) -> Result<u8, LifecycleError> {
+        let reads = step("load the bundle");
         let mut bundle = Bundle::load(order.bundle)?;
         let mode = Mode::of(|key| annotation(&bundle.spec, key), bundle.readonly)?;
         let size = wanted_size(|key| annotation(&bundle.spec, key))?;
@@ -59,17 +62,26 @@ impl Container {
                 (Labels::of(&bundle.spec)?, Volumes::default(), CallersHooks::default())
             }
         };
+        drop(reads);
         if self.engine.exists()? || engine.has_traces() {
             return Err(RecordError::Exists { id: self.id.clone() }.into());
         }
         let mut lock = self.claim()?;
         let made = self.make(&bundle, &needs, (mode, size), &labels, order);
         let base = made.as_ref().ok().and_then(|rootfs| rootfs.base()?.parse().ok());
-        let handed = made.and_then(|_| match engine {
-            Engine::Embedded(embedded) => {
-                self.embed(embedded, &mut bundle, &labels, &mut volumes, &hooks, order)
+        let readonly = bundle.readonly;
+        let handed = made.and_then(|rootfs| {
+            let story = Created { rootfs: &rootfs, readonly, engine: order.choice };
+            match engine {
+                Engine::Embedded(embedded) => {
+                    self.embed(embedded, &mut bundle, &labels, &mut volumes, &hooks, order)?;
+                    tell(format_args!("created: {story}"));
+                    Ok(Handed { status: 0, stays: true })
+                }
+                Engine::Delegate(delegate) => {
+                    self.delegate(delegate, order.verb, &mut lock, &story)
+                }
             }
-            Engine::Delegate(delegate) => self.delegate(delegate, order.verb, &mut lock),
         });
         if !handed.as_ref().is_ok_and(|handed| handed.stays) {
             self.undo();
@@ -135,6 +147,7 @@ impl Container {
         if !delegated {
             refuse_others(&bundle.spec, self.id.as_str())?;
         }
+        let finds = step("find the image");
         let plan = plan(Facts {
             readonly: bundle.readonly,
             mode,
@@ -145,6 +158,7 @@ impl Container {
                 .base_at(&bundle.root)
                 .map_or_else(|| image::identify(&bundle.root, self.id.as_str()), Ok),
         });
+        drop(finds);
         // The shared root is in a mount namespace of this process's own, from which nothing comes back. The embedded
         // engine's volumes were opened before it.
         let plan = match plan {
@@ -193,6 +207,7 @@ impl Container {
         (labels, size): (&Labels, Option<Size>),
         order: &Order<'_>,
     ) -> Result<Rootfs, LifecycleError> {
+        let _step = step("prepare the rootfs");
         Ok(match plan {
             Plan::Shared(image) => {
                 // The intent: nobody takes a base away that a record names, nor a scaffold.
@@ -230,6 +245,7 @@ impl Container {
         rootfs: Rootfs,
         order: &Order<'_>,
     ) -> Result<(), RecordError> {
+        let _step = step("write the record");
         self.place.write(&Record {
             id: self.id.to_string(),
             bundle: bundle.path.clone(),
@@ -248,11 +264,11 @@ impl Container {
         volumes: &mut Volumes,
         hooks: &CallersHooks,
         order: &Order<'_>,
-    ) -> Result<Handed, LifecycleError> {
+    ) -> Result<(), LifecycleError> {
         volumes.place(&bundle.root, &mut bundle.spec)?;
         self.scratch("config.json", &bundle.spec)?;
-        embedded.create(&bundle.spec, labels, volumes, hooks, &order.options)?;
-        Ok(Handed { status: 0, stays: true })
+        engines(|| embedded.create(&bundle.spec, labels, volumes, hooks, &order.options))?;
+        Ok(())
     }
 
     /// Hands over to a delegate, and waits for what comes of it.
@@ -261,6 +277,7 @@ impl Container {
         delegate: &Delegate,
         verb: &Verb,
         lock: &mut Lock,
+        story: &Created<'_>,
     ) -> Result<Handed, LifecycleError> {
         let (detach, keep) = match verb {
             Verb::Run(run) => (run.detach, run.keep),
@@ -269,10 +286,19 @@ impl Container {
         };
         // A foreground container lives as long as the call: others may exec and delete meanwhile.
         let status = if detach {
-            delegate.call_noted(verb)?
+            engines(|| delegate.call_noted(verb))?
         } else {
-            delegate.call(verb, || lock.let_go())?
+            delegate.call(verb, || {
+                lock.let_go();
+                tell(format_args!("run: {story}"));
+            })?
         };
+        if detach && status == 0 {
+            tell(format_args!(
+                "{}d: {story}",
+                if verb.name() == "run" { "create" } else { verb.name() }
+            ));
+        }
         if !self.place.regain(lock)? {
             // Somebody deleted it meanwhile, and the ID may be another container's by now.
             return Ok(Handed { status, stays: true });
@@ -293,7 +319,7 @@ impl Container {
 }
 
 fn as_given(id: &ContainerId, why: String) -> Rootfs {
-    tracing::info!("container {id} runs on the rootfs as given: {why}");
+    tracing::info!(target: ASIDE, "container {id} runs on the rootfs as given: {why}");
     Rootfs::AsGiven { why }
 }
 

@@ -12,6 +12,7 @@ use super::labels::context;
 use super::{RootfsError, Storage, file};
 use crate::image::{self, BaseKey, Image, Source, Tree};
 use crate::label::SharedLabel;
+use crate::log::step;
 use crate::mount::{self, Detached, Setting};
 use crate::record::private_dir;
 
@@ -75,17 +76,22 @@ impl Storage {
         if let Some(device) = mount::device_mounted_at(&at) {
             return Ok(MountedBase { key, at, device });
         }
+        let waits = step("wait for the base's lock");
         let _single_flight = self.lock_base_if_wanted(key)?;
+        drop(waits);
         if let Some(device) = mount::device_mounted_at(&at) {
             return Ok(MountedBase { key, at, device });
         }
         // Before a base is made that could not be mounted.
         let label = self.shared_label()?;
+        let opens = step("open the pool");
         let pool = Pool::open(&self.pool)?;
+        drop(opens);
         self.ensure_base(&pool, image)?;
         // The engine's store may have moved since it was made.
         self.note_origin(image)?;
         let name = Self::base_volume(&image.key)?;
+        let _step = step("activate and mount the base");
         let active = pool.activate(&name)?;
         let mounted = self.mount_base(key, &active.device, &at, label);
         if mounted.is_err()
@@ -108,6 +114,7 @@ impl Storage {
             return Err(RootfsError::BaseRemoved { key: image.key.clone() });
         }
         tracing::info!("making the base of {}", image.key);
+        let _step = step("make the base");
         self.note_origin(image)?;
         let (volume, _tree) = self.fill_base(pool, image)?;
         volume.seal()?;

@@ -33,7 +33,8 @@ pub use needs::{Needs, device_in_root};
 pub use over_proc::refuse_over_proc;
 pub use plan::{AnnotationError, Facts, Mode, Plan, plan, wanted_size};
 pub use private::{
-    Fate, Place, delete_forgotten, prepare_private, release_private, save_so_far, volume_name,
+    Fate, Place, WrittenBack, delete_forgotten, prepare_private, release_private, save_so_far,
+    volume_name,
 };
 pub use scaffold::{NotAScaffold, ScaffoldName};
 pub use shared::prepare_shared;

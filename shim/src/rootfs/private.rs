@@ -14,6 +14,7 @@ use super::{RootfsError, Storage, size};
 use crate::config::Size;
 use crate::image::Image;
 use crate::label::MountLabel;
+use crate::log::step;
 use crate::mount::{self, Detached};
 use crate::record::{self, Record, Rootfs};
 
@@ -62,7 +63,9 @@ pub fn prepare_private(
     // Without a label of its own it is as the engine's root is.
     let engines = label.is_none().then(|| label_at(root_path)).transpose()?.flatten();
     let label = label.or(engines.as_ref());
+    let opens = step("open the pool");
     let pool = Pool::open(&storage.pool)?;
+    drop(opens);
     storage.snapshot_base(&pool, image)?;
     let saved = clear_away(storage, &pool, image, place)?;
     if let Some(upper) = &image.upper {
@@ -71,11 +74,16 @@ pub fn prepare_private(
         storage.write_note(volume, &Note { id, root_path, upper, base, label })?;
     }
     let base = Storage::base_volume(&image.key)?;
+    let takes = step("take the snapshot");
     let snapshot = storage.with_room(&pool, || pool.snapshot(&base, volume))?;
+    drop(takes);
+    let mounts = step("mount the snapshot");
     let mounted = detached_snapshot(snapshot.device(), label.map(MountLabel::as_context))?;
+    drop(mounts);
     // Before the volume is kept: one that is there holds everything, or `delete` would remove from the engine's root
     // what never came into the snapshot.
     if let Some(upper) = image.upper.as_ref().filter(|upper| saved || !upper.empty) {
+        let _step = step("bring in what the engine's root holds over the image");
         storage.bring_in(id, &upper.path, root_path, &mounted)?;
     }
     if let Some(Size(wanted)) = size {
@@ -104,7 +112,9 @@ fn clear_away(
         if upper == Some(&note.upper) {
             tracing::warn!("container {id}: writing back what it changed before its last end");
             let found = Mounts { overlay: overlay_at(root_path)?, ..Mounts::default() };
-            saved = storage.save_changes(pool, volume, found)? == Changes::Saved;
+            saved = storage
+                .save_changes(pool, volume, found)
+                .map(|changes| matches!(changes, Changes::Saved(_)))?;
         }
         if !saved && !note.is_obsolete() {
             let (id, upper) = (id.to_owned(), note.upper);
@@ -161,7 +171,7 @@ pub fn delete_forgotten(
             Some(note) if !note.is_obsolete() => match dry_run {
                 true => Fate::Kept,
                 false => match storage.save_changes(pool, &name, Mounts::default()) {
-                    Ok(Changes::Saved) => Fate::Saved,
+                    Ok(Changes::Saved(_)) => Fate::Saved,
                     Ok(Changes::NowhereToGo) => Fate::Kept,
                     Err(RootfsError::Dm(error)) if is_full(&error) => Fate::Kept,
                     Err(error) => return Err(error),
@@ -189,6 +199,15 @@ impl Storage {
     }
 }
 
+/// What became of what a container changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WrittenBack {
+    /// So many changes were made in the engine's overlay.
+    Changes(u64),
+    /// They are in the snapshot only; a warning said why.
+    Kept,
+}
+
 /// Writes what a container has changed so far into the engine's overlay below its root: engines pack a layer of it while
 /// the container is paused (`docker commit`), and look into the overlay's own directories.
 ///
@@ -198,8 +217,10 @@ pub fn save_so_far(
     storage: &Storage,
     volume: &VolumeName,
     mount_point: &Path,
-) -> Result<(), RootfsError> {
-    let Some(snapshot) = own_mount(storage, volume, mount_point)? else { return Ok(()) };
+) -> Result<WrittenBack, RootfsError> {
+    let Some(snapshot) = own_mount(storage, volume, mount_point)? else {
+        return Ok(WrittenBack::Kept);
+    };
     // The overlay can be reached where our mount is not above it.
     let uncovered = mount::apart(|| {
         mount::detach(mount_point)?;
@@ -208,9 +229,12 @@ pub fn save_so_far(
     let found = Mounts { snapshot: Some(snapshot), overlay: uncovered? };
     if found.overlay.is_none() {
         tracing::warn!("no overlay at {} takes what the container changed", mount_point.display());
-        return Ok(());
+        return Ok(WrittenBack::Kept);
     }
-    storage.save(&Pool::open(&storage.pool)?, volume, found).map(drop)
+    Ok(match storage.save(&Pool::open(&storage.pool)?, volume, found)? {
+        Changes::Saved(changes) => WrittenBack::Changes(changes),
+        Changes::NowhereToGo => WrittenBack::Kept,
+    })
 }
 
 /// The snapshot's own mount at `mount_point`, if that is what is there: the overlay below it is the daemon's.
@@ -240,31 +264,35 @@ pub fn release_private(
     storage: &Storage,
     volume: &VolumeName,
     mount_point: &Path,
-) -> Result<(), RootfsError> {
+) -> Result<WrittenBack, RootfsError> {
+    let unmounts = step("take the mount away");
     let mut found = Mounts::default();
     found.snapshot = own_mount(storage, volume, mount_point)?;
     if found.snapshot.is_some() {
         mount::detach(mount_point)?;
         found.overlay = overlay_at(mount_point)?;
     }
-    let Some(pool) = storage.pool_if_made()? else { return Ok(()) };
+    drop(unmounts);
+    let Some(pool) = storage.pool_if_made()? else { return Ok(WrittenBack::Changes(0)) };
     let at = mount_point.display();
-    match storage.save_changes(&pool, volume, found) {
-        Ok(Changes::Saved) => {}
+    let changes = match storage.save_changes(&pool, volume, found) {
+        Ok(Changes::Saved(changes)) => changes,
         Ok(Changes::NowhereToGo) => {
             tracing::warn!(
                 "no overlay at {at} takes what the container changed: it stays in {volume} until the container's next start"
             );
-            return Ok(());
+            return Ok(WrittenBack::Kept);
         }
         // Whoever wants room must be able to delete containers.
         Err(RootfsError::Dm(error)) if is_full(&error) => {
             tracing::warn!("what the container at {at} changed stays in {volume}: {error}");
-            return Ok(());
+            return Ok(WrittenBack::Kept);
         }
         Err(error) => return Err(error),
-    }
+    };
+    let _step = step("delete the snapshot");
     // A mount that leaked into another mount namespace is no reason to keep the container: the log names it.
     pool.delete_when_idle(volume)?;
-    storage.remove_note(volume)
+    storage.remove_note(volume)?;
+    Ok(WrittenBack::Changes(changes))
 }

@@ -12,6 +12,7 @@ use super::skeleton::raise;
 use super::{RootfsError, Storage};
 use crate::image::{Image, Upper};
 use crate::label::MountLabel;
+use crate::log::step;
 use crate::mount::{self, Detached};
 use crate::record::RecordError;
 
@@ -45,12 +46,14 @@ pub fn prepare_shared(
             [] => (bound, None),
             missing => {
                 let intend = |name: &ScaffoldName| Ok(intend(name)?);
+                let _step = step("put the scaffold above the base");
                 let scaffold = storage.scaffold(&base, &bound, missing, intend);
                 let (root, name) = scaffold.map_err(base.cannot_carry(&missing[0].path))?;
                 (root, Some(name))
             }
         },
     };
+    let _step = step("bind the base in a mount namespace of this process");
     mount::enter_private_namespace()?;
     // Nothing to undo: the bind ends with the namespace.
     root.attach(root_path)?.keep();

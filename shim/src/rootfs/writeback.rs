@@ -15,6 +15,7 @@ use super::room::{make_room_for_replay, needs_replay};
 use super::{RootfsError, Storage, file};
 use crate::image::{self, changes};
 use crate::label::{MountLabel, enabled};
+use crate::log::step;
 use crate::mount::{self, Detached, Setting};
 
 /// The file system of a snapshot, mounted nowhere.
@@ -63,8 +64,8 @@ pub(super) struct Mounts {
 /// What became of a snapshot's changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Changes {
-    /// The engine has them, or wants none.
-    Saved,
+    /// The engine has them, so many, or wants none.
+    Saved(u64),
     /// The engine's overlay is not there to take them.
     NowhereToGo,
 }
@@ -85,7 +86,7 @@ impl Storage {
     ) -> Result<Changes, RootfsError> {
         let saved = self.save(pool, volume, found);
         // It waits for the next attempt, and so that `gc` sees that nobody uses it.
-        if !matches!(saved, Ok(Changes::Saved))
+        if !matches!(saved, Ok(Changes::Saved(_)))
             && let Err(error) = pool.deactivate(volume)
         {
             tracing::debug!("{error}");
@@ -106,7 +107,7 @@ impl Storage {
         if !pool.volume(volume)?.is_some_and(|volume| volume.phase == Phase::Ready)
             || self.read_note(volume)?.is_none()
         {
-            return Ok(Changes::Saved);
+            return Ok(Changes::Saved(0));
         }
         let device = pool.activate(volume)?.device;
         let locked = File::open(&device).map_err(file("open", &device))?;
@@ -114,14 +115,13 @@ impl Storage {
             .map_err(|(_, errno)| file("lock", &device)(errno.into()))?;
         // Another process may have done it while this one waited.
         let Some(note) = self.read_note(volume)?.filter(|note| !note.is_obsolete()) else {
-            return Ok(Changes::Saved);
+            return Ok(Changes::Saved(0));
         };
         let merged = found.overlay.map_or_else(|| overlay_of(&note), |overlay| Ok(Some(overlay)));
         let Some(merged) = merged? else { return Ok(Changes::NowhereToGo) };
         let label = note.label.as_deref().filter(|_| enabled());
         let snapshot = found.snapshot.map_or_else(|| ended_snapshot(pool, &device, label), Ok)?;
-        self.write_back(pool, volume, &note, &snapshot, &merged)?;
-        Ok(Changes::Saved)
+        self.write_back(pool, volume, &note, &snapshot, &merged).map(Changes::Saved)
     }
 
     fn write_back(
@@ -131,7 +131,8 @@ impl Storage {
         note: &Note,
         snapshot: &Detached,
         merged: &Detached,
-    ) -> Result<(), RootfsError> {
+    ) -> Result<u64, RootfsError> {
+        let _step = step("write the changes back");
         let key = note.base.parse().ok();
         let looked = std::cell::Cell::new(false);
         let base = || -> Option<OwnedFd> {
@@ -156,7 +157,7 @@ impl Storage {
             source,
         })?;
         tracing::debug!("{volume}: {} inodes looked at, {} changes", tally.seen, tally.changes);
-        Ok(())
+        Ok(tally.changes)
     }
 
     /// Makes what the engine's overlay holds over its image part of a new snapshot.

@@ -95,6 +95,12 @@ impl Delegate {
         self.program.dialect
     }
 
+    /// The program's path.
+    #[must_use]
+    pub fn program(&self) -> &Path {
+        &self.program.path
+    }
+
     /// Becomes the delegate; returns only on failure.
     ///
     /// # Errors
@@ -222,7 +228,12 @@ impl Delegate {
             verb: verb.name(),
             id: self.id.clone(),
             program: self.program.path.clone(),
-            answer: String::from_utf8_lossy(&text).chars().take(200).collect(),
+            // A state that was cut short has annotations in it.
+            answer: String::from_utf8_lossy(&text)
+                .chars()
+                .take_while(|c| *c != '{')
+                .take(200)
+                .collect(),
         })
     }
 

@@ -1,0 +1,51 @@
+//! The command line of this process without its end: journald keeps it with every message (`_CMDLINE`), and that of `exec`
+//! may have an environment and arguments of a container in it.
+
+use std::ffi::c_void;
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::ptr::NonNull;
+
+use rustix::process::{VirtualMemoryMapAddress, set_virtual_memory_map_address};
+
+/// Lets the kernel show this process's command line up to its first `word` only. Nothing moves in memory: what this process
+/// knows of its arguments stays.
+///
+/// # Errors
+/// Those of procfs and of prctl(2): PR_SET_MM takes CAP_SYS_RESOURCE.
+#[expect(unsafe_code, reason = "rustix has the call, as an unsafe function")]
+pub(super) fn end_with(word: &str) -> io::Result<()> {
+    let mut length = 0;
+    for argument in std::env::args_os() {
+        length += argument.as_bytes().len() + 1;
+        if argument == word {
+            break;
+        }
+    }
+    let end = begin(&fs::read_to_string("/proc/self/stat")?)
+        .and_then(|begin| NonNull::new((begin + length) as *mut c_void))
+        .ok_or(io::ErrorKind::InvalidData)?;
+    // SAFETY: the kernel uses this address to show the command line, and checks that it is in a mapping; no memory changes.
+    unsafe { set_virtual_memory_map_address(VirtualMemoryMapAddress::ArgEnd, Some(end)) }?;
+    Ok(())
+}
+
+/// Where the command line begins (proc_pid_stat(5), field 48).
+fn begin(stat: &str) -> Option<usize> {
+    // The second field is the command in parentheses, which may hold anything.
+    stat.rsplit_once(") ")?.1.split(' ').nth(45)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernels_text_is_understood() {
+        let stat = fs::read_to_string("/proc/self/stat").unwrap();
+        let begin = begin(&stat).unwrap();
+        assert!(begin > 1 << 16, "{stat}");
+        assert_eq!(super::begin("7 (a) b) S 1"), None);
+    }
+}

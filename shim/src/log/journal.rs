@@ -1,0 +1,142 @@
+//! What happened to a container, in the journal: `journalctl -t sharedroot SHAREDROOT_CONTAINER=ID`.
+//!
+//! Messages wait in memory until [`deliver`] is called, in the process of the command itself: at its end (`run` in lib.rs),
+//! and where it waits for a container or gives its place to another program (`lifecycle/story.rs`). Nobody calls it in the
+//! processes that enter a container, nor on the threads that join its mount namespace: `/run/systemd/journal/socket` is a
+//! path of the image's there, and whoever listens is the image's, too. What they have to say goes with their memory, and
+//! their parent says why they failed. So no socket is open either while a container is made.
+//!
+//! tracing-journald and its like connect at their start, send from whatever process has something to say, and wait for a
+//! journal that is busy. Here `state` and its like say nothing and pay nothing; others pay three system calls, of which one
+//! fails where there is no journald.
+
+use std::os::fd::AsRawFd;
+use std::sync::{Mutex, OnceLock};
+
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, sendto, socket};
+use tracing::Level;
+
+use super::{LONGEST, command_line};
+use crate::bundle::ContainerId;
+use crate::cli::Verb;
+
+/// Where journald takes datagrams, each with the fields of one message (systemd's JOURNAL_NATIVE_PROTOCOL).
+const SOCKET: &str = "/run/systemd/journal/socket";
+
+/// The command of this process, if the journal is told of it.
+static COMMAND: OnceLock<Command> = OnceLock::new();
+
+struct Command {
+    verb: &'static str,
+    container: ContainerId,
+    /// The command line is not for the journal.
+    hide: bool,
+    /// None once nobody listens.
+    waiting: Mutex<Option<Vec<Message>>>,
+}
+
+struct Message {
+    level: Level,
+    text: String,
+}
+
+/// Says which command this is. Only those that change something about a container have a story; engines ask for a state
+/// all the time.
+pub(super) fn begin(verb: &Verb) {
+    if matches!(verb, Verb::State(_) | Verb::Ps(_) | Verb::Events(_)) {
+        return;
+    }
+    // An ID that is none could bring fields of its own.
+    let Some(Ok(container)) = verb.container().map(ContainerId::parse) else { return };
+    // Engines give the process in a file; to hide a command line costs a few system calls.
+    let hide = matches!(verb, Verb::Exec(args) if args.process.is_none());
+    let waiting = Mutex::new(Some(Vec::new()));
+    let _ = COMMAND.set(Command { verb: verb.name(), container, hide, waiting });
+}
+
+/// Whether the journal is told of this command.
+pub(super) fn is_told() -> bool {
+    COMMAND.get().is_some()
+}
+
+/// Keeps a message until [`deliver`].
+pub(super) fn keep(level: Level, text: &str) {
+    let Some(command) = COMMAND.get() else { return };
+    if let Ok(mut waiting) = command.waiting.lock()
+        && let Some(waiting) = waiting.as_mut()
+    {
+        waiting.push(Message { level, text: text.to_owned() });
+    }
+}
+
+/// Sends what waits. A journal that is not there or does not answer is never a reason to fail or to wait.
+pub fn deliver() {
+    let Some(command) = COMMAND.get() else { return };
+    let Ok(mut waiting) = command.waiting.lock() else { return };
+    let Some(messages) = waiting.as_mut().map(std::mem::take).filter(|all| !all.is_empty()) else {
+        return;
+    };
+    if command.send(&messages).is_err() {
+        *waiting = None;
+    }
+}
+
+impl Command {
+    fn send(&self, messages: &[Message]) -> std::io::Result<()> {
+        if self.hide {
+            command_line::end_with(self.verb)?;
+        }
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let socket = socket(AddressFamily::Unix, SockType::Datagram, flags, None)?;
+        let journald = UnixAddr::new(SOCKET)?;
+        messages.iter().try_for_each(|message| {
+            let fields = self.fields(message);
+            let sent =
+                sendto(socket.as_raw_fd(), fields.as_bytes(), &journald, MsgFlags::MSG_NOSIGNAL);
+            sent.map(drop)
+        })?;
+        Ok(())
+    }
+
+    /// A line for each field. Not CONTAINER_ID_FULL: by that Docker's and podman's `logs` find what a container printed.
+    fn fields(&self, Message { level, text }: &Message) -> String {
+        let priority = match *level {
+            Level::ERROR => 3,
+            Level::WARN => 4,
+            Level::INFO => 6,
+            _ => 7,
+        };
+        let end = text.floor_char_boundary(LONGEST);
+        let text = text[..end].replace('\n', " ");
+        let (verb, id) = (self.verb, &self.container);
+        format!(
+            "MESSAGE={text}\nPRIORITY={priority}\nSYSLOG_IDENTIFIER=sharedroot\nSHAREDROOT_CONTAINER={id}\n\
+             SHAREDROOT_COMMAND={verb}\n"
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_message_brings_fields_of_its_own() {
+        let container = ContainerId::parse("c1").unwrap();
+        let command = Command { verb: "kill", container, hide: false, waiting: Mutex::default() };
+        let text = "a\nSHAREDROOT_CONTAINER=c2".to_owned();
+        let fields = command.fields(&Message { level: Level::WARN, text });
+        assert_eq!(
+            fields.lines().collect::<Vec<_>>(),
+            [
+                "MESSAGE=a SHAREDROOT_CONTAINER=c2",
+                "PRIORITY=4",
+                "SYSLOG_IDENTIFIER=sharedroot",
+                "SHAREDROOT_CONTAINER=c1",
+                "SHAREDROOT_COMMAND=kill",
+            ]
+        );
+        let long = Message { level: Level::ERROR, text: "ä".repeat(LONGEST) };
+        assert!(command.fields(&long).len() < LONGEST + 200);
+    }
+}

@@ -1,0 +1,411 @@
+//! What the journal and the log say of a container, and what neither says. The guest has systemd and Docker.
+
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use sharedroot_tests::bundle::Bundle;
+use sharedroot_tests::command::{Cmd, Output, out, run, unique_name};
+use sharedroot_tests::docker::Container;
+use sharedroot_tests::lab::{RUN_DIR, TempDir, wait_for};
+use sharedroot_tests::runtime::Runtime;
+use sharedroot_tests::stack::Image;
+
+const JOURNALD: &str = "/run/systemd/journal/socket";
+const UNTIL_TERM: &str = "touch /made; trap exit TERM; sleep 1000 & wait";
+
+/// The journal's messages about a container as docs/operation.md asks for them, the oldest first.
+#[track_caller]
+fn story(id: &str) -> Vec<Value> {
+    out(&["journalctl", "--sync"]);
+    let field = format!("SHAREDROOT_CONTAINER={id}");
+    let text = out(&["journalctl", "--quiet", "--output=json", "-t", "sharedroot", &field]);
+    text.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
+}
+
+/// That it is told in these words, each message by its priority and its beginning.
+#[track_caller]
+fn is_told(id: &str, wanted: &[(&str, &str)]) {
+    let told = story(id);
+    let pairs: Vec<_> = told.iter().map(|m| (text(m, "PRIORITY"), text(m, "MESSAGE"))).collect();
+    let alike = |((priority, message), (wanted, begins)): (&(&str, &str), &(&str, &str))| {
+        priority == wanted && message.starts_with(begins)
+    };
+    let all = pairs.len() == wanted.len() && pairs.iter().zip(wanted).all(alike);
+    assert!(all, "told is\n{pairs:#?}, wanted\n{wanted:#?}");
+}
+
+fn text<'a>(message: &'a Value, field: &str) -> &'a str {
+    message[field].as_str().unwrap_or_else(|| panic!("no {field}: {message}"))
+}
+
+#[test]
+fn vm_the_journal_tells_what_happened() {
+    let (runtime, image) = (Runtime::sharedroot(), Image::new());
+    let bundle = image.bundle(&runtime, false, &["sh", "-c", UNTIL_TERM]);
+    let container = runtime.start(&bundle);
+    wait_for("it has begun", || fs::exists(format!("{}/made", bundle.rootfs)).ok()?.then_some(()));
+    container.exec(&[], &["true"]).ok();
+    container.call("pause", &[]).ok();
+    container.call("resume", &[]).ok();
+    container.cmd("update", &["--pids-limit", "77"]).run().ok();
+    container.exec(&[], &["/no/such"]).fails(1);
+    container.call("kill", &["TERM"]).ok();
+    container.becomes("stopped");
+    container.call("delete", &[]).ok();
+    container.cmd("delete", &["--force"]).run().ok();
+    assert!(!container.exists());
+    is_told(
+        &container.id,
+        &[
+            // Its first container makes the base.
+            ("6", "making the base of "),
+            ("6", "created: its root is writable: it has the snapshot private-"),
+            ("6", "started"),
+            ("6", "exec: process "),
+            ("6", "paused"),
+            ("6", "resumed"),
+            ("6", "limits updated"),
+            (
+                "3",
+                &format!("exec {}: exec: \"/no/such\": stat /no/such: no such file", container.id),
+            ),
+            ("6", "signal TERM"),
+            ("6", "deleted: "),
+        ],
+    );
+    let last = story(&container.id).pop().expect("messages");
+    assert_eq!(text(&last, "SHAREDROOT_COMMAND"), "delete");
+    let message = text(&last, "MESSAGE");
+    assert!(message.ends_with("written back"), "{message}");
+}
+
+#[test]
+fn vm_the_journal_tells_why_the_root_is_as_given() {
+    let runtime = Runtime::sharedroot();
+    let container = runtime.create(&Bundle::new(&runtime, &["true"]));
+    is_told(&container.id, &[("6", "created: it runs on the rootfs as given: no overlay is mou")]);
+    // In the log file, too, where it always was; the rest is not.
+    let (bundle, dir) = (Bundle::new(&runtime, &["true"]), TempDir::new("log"));
+    let (log, id) = (format!("{}/log", dir.str()), unique_name("given"));
+    let words = ["--log", &log, "run", "--bundle", bundle.str(), &id];
+    runtime.cmd(&words).run().ok();
+    is_told(&id, &[("6", "created: "), ("6", "started"), ("6", "deleted: nothing to write back")]);
+    let text = fs::read_to_string(log).expect("read the log");
+    assert_eq!(text.lines().count(), 1, "{text}");
+    assert!(text.contains(&format!("container {id} runs on the rootfs as given")), "{text}");
+}
+
+/// Docker's journald driver finds a container's output by a field; ours is another.
+#[test]
+fn vm_dockers_logs_are_the_containers_own_words() {
+    const WORDS: &str =
+        "echo said; until [ -e /dev/shm/more ]; do sleep 0.1; done; echo more; sleep 1000";
+    let flags = ["--log-driver=journald", "--read-only", "busybox"];
+    let container = Container::run(&[&flags[..], &["sh", "-c", WORDS]].concat());
+    let logs = || container.call("logs", &[]).ok();
+    wait_for("it has said something", || (!logs().is_empty()).then_some(()));
+    container.exec(&["true"]);
+    let told = story(&container.id);
+    let told: Vec<_> = told.iter().map(|message| text(message, "MESSAGE")).collect();
+    let created = told.iter().position(|m| m.starts_with("created: its root is read-only: it sh"));
+    let rest = &told[created.unwrap_or_else(|| panic!("{told:?}")) + 1..];
+    assert!(rest[0] == "started" && rest[1].starts_with("exec: process"), "{told:?}");
+    assert_eq!(logs(), "said");
+    let fields = format!("MESSAGE=mistaken\nPRIORITY=6\nCONTAINER_ID_FULL={}\n", container.id);
+    Cmd::new("logger").arg("--journald").stdin(&fields).run().ok();
+    container.exec(&["touch", "/dev/shm/more"]);
+    wait_for("it has said more", || logs().ends_with("more").then_some(()));
+    assert_eq!(
+        logs(),
+        "said\nmistaken\nmore",
+        "what has Docker's field is taken for the container's"
+    );
+}
+
+/// In a container the path of the journal's socket is the image's.
+#[test]
+fn vm_a_container_gets_no_message() {
+    let runtime = Runtime::sharedroot();
+    let bundle = Bundle::new(&runtime, &["sleep", "1000"]);
+    let path = bundle.path().join("rootfs").join(&JOURNALD[1..]);
+    fs::create_dir_all(path.parent().expect("a parent")).expect("make a directory");
+    let listener = UnixDatagram::bind(&path).expect("listen");
+    listener.set_nonblocking(true).expect("set a flag");
+    let got = || match listener.recv(&mut [0; 4096]) {
+        Ok(size) => Some(size),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => None,
+        Err(error) => panic!("receive: {error}"),
+    };
+    UnixDatagram::unbound().expect("a socket").send_to(b"7", &path).expect("send");
+    assert_eq!(got(), Some(1), "it listens");
+
+    let container = runtime.start(&bundle);
+    container.exec(&[], &["true"]).ok();
+    container.exec(&[], &["/no/such"]).fails(1);
+    // Before `start`, and after it, when the container's first process alone knows.
+    bundle.edit(|config| config["process"]["args"] = json!(["/no/such"]));
+    let create = |id: &str| runtime.cmd(&["--debug", "create", "--bundle", bundle.str(), id]).run();
+    create(&unique_name("refused")).fails(1);
+    let program = bundle.path().join("rootfs/bin/garbage");
+    fs::write(&program, "\0").expect("write a program");
+    fs::set_permissions(program, fs::Permissions::from_mode(0o755)).expect("chmod a program");
+    bundle.edit(|config| config["process"]["args"] = json!(["/bin/garbage"]));
+    let garbage = runtime.container(unique_name("garbage"));
+    create(&garbage.id).ok();
+    garbage.call("start", &[]);
+    garbage.becomes("stopped");
+    assert_eq!(got(), None, "a container got a message");
+    assert!(story(&garbage.id).len() > 2, "the host's journal got them");
+}
+
+#[test]
+fn vm_a_journal_that_does_not_answer_holds_nobody_up() {
+    let runtime = Runtime::sharedroot();
+    let bundle = Bundle::new(&runtime, &["true"]);
+    let signal = |name| out(&["systemctl", "kill", "--signal", name, "systemd-journald.service"]);
+    signal("STOP");
+    // Each socket has a bound of its own, too.
+    let mut full = Vec::new();
+    loop {
+        let socket = UnixDatagram::unbound().expect("a socket");
+        socket.set_nonblocking(true).expect("set a flag");
+        if socket.send_to(b"MESSAGE=full\n", JOURNALD).is_err() {
+            break;
+        }
+        while socket.send_to(b"MESSAGE=full\n", JOURNALD).is_ok() {}
+        full.push(socket);
+    }
+    let id = unique_name("full");
+    let done = runtime.cmd(&["run", "--bundle", bundle.str(), &id]).run();
+    signal("CONT");
+    done.ok();
+    is_told(&id, &[]);
+}
+
+/// Commands with `--debug` and a log file, and all that is said of them.
+struct Said {
+    runtime: Runtime,
+    dir: TempDir,
+    /// What no word of it may have.
+    secret: String,
+    printed: String,
+}
+
+impl Said {
+    fn new() -> Self {
+        let (runtime, dir) = (Runtime::sharedroot(), TempDir::new("said"));
+        Self { runtime, dir, secret: unique_name("hunter2"), printed: String::new() }
+    }
+
+    fn log(&self) -> PathBuf {
+        self.dir.0.join("log")
+    }
+
+    #[track_caller]
+    fn call(&mut self, words: &[&str]) -> Output {
+        let log = self.log();
+        let flags = ["--debug", "--log", log.to_str().expect("ASCII"), "--log-format", "json"];
+        let output = self.runtime.cmd(&[&flags, words].concat()).run();
+        self.printed += &format!("{}{}", output.stdout, output.stderr);
+        output
+    }
+
+    /// A bundle with the secret wherever one may have one.
+    #[track_caller]
+    fn furnish(&self, bundle: &Bundle) {
+        let secret = &self.secret;
+        let hook = |path: &str| json!([{ "path": path, "args": ["true", secret], "env": [format!("HOOK={secret}")] }]);
+        bundle.edit(|config| {
+            let args = config["process"]["args"].as_array_mut().expect("args");
+            args.push(json!(secret));
+            let env = config["process"]["env"].as_array_mut().expect("an env");
+            env.push(json!(format!("SECRET={secret}")));
+            config["annotations"] = json!({ "org.example.token": secret });
+            for kind in ["prestart", "createRuntime", "createContainer", "poststart", "poststop"] {
+                config["hooks"][kind] = hook("/usr/bin/true");
+            }
+            config["hooks"]["startContainer"] = hook("/bin/true");
+        });
+    }
+
+    /// The log, after a look at all that was said.
+    #[track_caller]
+    fn has_no_secret(&self) -> String {
+        let log = fs::read_to_string(self.log()).expect("read the log");
+        out(&["journalctl", "--sync"]);
+        let journal = out(&["journalctl", "--quiet", "--all", "--output=export"]);
+        assert!(journal.contains("SHAREDROOT_COMMAND=create"), "the journal has our messages");
+        for (what, text) in [("log", &log), ("journal", &journal), ("output", &self.printed)] {
+            let line = text.lines().find(|line| line.contains(&self.secret));
+            assert!(line.is_none(), "the {what} has the secret: {line:?}");
+        }
+        log
+    }
+}
+
+#[test]
+fn vm_no_secret_is_said() {
+    let (mut said, image) = (Said::new(), Image::new());
+    let secret = said.secret.clone();
+    let env = format!("TOLD={secret}");
+    for readonly in [true, false] {
+        let bundle = image.bundle(&said.runtime, readonly, &["sh", "-c", "sleep 1000"]);
+        said.furnish(&bundle);
+        let id = unique_name("secret");
+        said.call(&["create", "--bundle", bundle.str(), &id]).ok();
+        only_root_reads(&said.secret, &[RUN_DIR, said.runtime.root()]);
+        said.call(&["start", &id]).ok();
+        said.call(&["exec", "--env", &env, &id, "true", &secret]).ok();
+        said.call(&["exec", "--env", &env, "--detach", &id, "true", &secret]);
+        let missing = said.call(&["exec", "--env", &env, &id, "/no/such", &secret]).fails(1);
+        assert!(missing.contains("/no/such"), "what it needs to say: {missing}");
+        let process = said.dir.0.join("process.json");
+        let words = json!({ "cwd": "/", "args": ["true", secret], "env": [env], "user": { "uid": 0, "gid": 0 } });
+        fs::write(&process, words.to_string()).expect("write a process");
+        said.call(&["exec", "--process", process.to_str().expect("ASCII"), &id]).ok();
+        fs::write(
+            &process,
+            words.to_string().replace(&format!("[\"{env}\"]"), &format!("\"{env}\"")),
+        )
+        .expect("write a process");
+        let wrong =
+            said.call(&["exec", "--process", process.to_str().expect("ASCII"), &id]).fails(1);
+        assert!(wrong.contains("env: invalid type: string, expected"), "{wrong}");
+        said.call(&["kill", &id, "KILL"]).ok();
+        wait_for("it has ended", || {
+            said.runtime.cmd(&["delete", &id]).run().status.eq(&0).then_some(())
+        });
+    }
+    let log = said.has_no_secret();
+    for word in ["the engine begins", "the engine is at line", "took", "\"msg\":\"exec: process"] {
+        assert!(log.contains(word), "{word:?} is not in the log:\n{log}");
+    }
+}
+
+/// Words that an error has, and the change of a configuration that is to blame.
+type Change<'a> = (&'a str, &'a dyn Fn(&mut Value));
+
+/// What fails says why, without what is near it.
+#[test]
+fn vm_no_secret_is_in_an_error() {
+    let mut said = Said::new();
+    let secret = said.secret.clone();
+    let changes: [Change<'_>; 11] = [
+        ("/no/such", &|c| c["process"]["args"][0] = json!("/no/such")),
+        ("process.env: invalid type: string", &|c| c["process"]["env"] = json!(secret)),
+        ("process.env[0]: invalid type: map", &|c| c["process"]["env"] = json!([{ "A": secret }])),
+        ("process.args: invalid type: string", &|c| c["process"]["args"] = json!(secret)),
+        ("process: invalid type: string", &|c| c["process"] = json!(secret)),
+        ("process.env", &|c| c["process"]["env"][0] = json!(format!("A={secret}\0"))),
+        ("process.args[1]", &|c| c["process"]["args"][1] = json!(format!("{secret}\0"))),
+        ("annotations: invalid type: string", &|c| c["annotations"] = json!(secret)),
+        ("hooks.poststop: invalid type", &|c| c["hooks"]["poststop"] = json!(secret)),
+        ("hook command exited with non-zero exit code: 1", &|c| {
+            c["hooks"]["prestart"][0]["path"] = json!("/usr/bin/false")
+        }),
+        ("/no/hook", &|c| c["hooks"]["createRuntime"][0]["path"] = json!("/no/hook")),
+    ];
+    for (word, change) in changes {
+        let bundle = Bundle::new(&said.runtime, &["true"]);
+        said.furnish(&bundle);
+        bundle.edit(change);
+        let _ = fs::remove_file(said.log());
+        let refused = said.call(&["create", "--bundle", bundle.str(), &unique_name("wrong")]);
+        assert_ne!(refused.status, 0, "{word}: {refused}");
+        let log = said.has_no_secret();
+        let errors: Vec<_> = log.lines().filter(|l| l.contains("\"level\":\"error\"")).collect();
+        assert_eq!(errors.len(), 1, "{word}: {log}");
+        assert!(errors[0].contains(word) || refused.stderr.contains(word), "{word}: {refused}");
+    }
+    let bundle = Bundle::new(&said.runtime, &["true"]);
+    said.furnish(&bundle);
+    let text = fs::read_to_string(bundle.config_path()).expect("read config.json");
+    let end = text.find(&secret).expect("the secret") + secret.len();
+    fs::write(bundle.config_path(), &text[..end]).expect("cut it short");
+    said.call(&["create", "--bundle", bundle.str(), "short"]).fails(1);
+    said.has_no_secret();
+}
+
+/// Files of the runtime have the secret, and nobody but root comes to one.
+#[track_caller]
+fn only_root_reads(secret: &str, dirs: &[&str]) {
+    let with =
+        [&["grep", "--recursive", "--files-with-matches", "--devices=skip", secret], dirs].concat();
+    let files = out(&with);
+    assert!(files.lines().count() >= 3, "the configuration, the state, the hooks: {files}");
+    for path in files.lines() {
+        let open = Path::new(path).ancestors().all(|part| {
+            let needed = if part == Path::new(path) { 0o044 } else { 0o011 };
+            let found = File::open(part).and_then(|f| f.metadata()).expect("look");
+            found.permissions().mode() & needed != 0
+        });
+        assert!(!open, "others can read {path}");
+    }
+    let nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+    let read = run(&[&nobody, &with[..]].concat());
+    assert_eq!(read.stdout, "", "{read}");
+}
+
+/// `--debug` says how long each step took; nothing does without.
+#[test]
+fn vm_the_steps_have_their_time() {
+    let (mut said, image) = (Said::new(), Image::new());
+    for (readonly, steps) in [
+        (
+            true,
+            &["make the base", "activate and mount the base", "bind the base in a mount names"][..],
+        ),
+        (false, &["take the snapshot", "mount the snapshot"]),
+    ] {
+        let bundle = image.bundle(&said.runtime, readonly, &["sleep", "1000"]);
+        let id = unique_name("steps");
+        let _ = fs::remove_file(said.log());
+        said.call(&["create", "--bundle", bundle.str(), &id]).ok();
+        let log = fs::read_to_string(said.log()).expect("read the log");
+        let all = [
+            "load the bundle",
+            "find the image",
+            "prepare the rootfs",
+            "write the record",
+            "the engine",
+            "create",
+        ];
+        for step in all.iter().chain(steps) {
+            assert!(took(&log, step) > 0.0, "{step}: {log}");
+        }
+        let parts = ["load the bundle", "find the image", "prepare the rootfs", "the engine"];
+        let sum: f64 = parts.iter().map(|step| took(&log, step)).sum();
+        assert!(sum <= took(&log, "create"), "the whole is more than its parts: {log}");
+        println!("{log}");
+        for (verb, steps) in
+            [("start", &["the engine"][..]), ("delete", &["take the rootfs and the record away"])]
+        {
+            let _ = fs::remove_file(said.log());
+            let words = if verb == "delete" { vec![verb, "--force", &id] } else { vec![verb, &id] };
+            said.call(&words).ok();
+            let log = fs::read_to_string(said.log()).expect("read the log");
+            steps.iter().chain(&[verb]).for_each(|step| assert!(took(&log, step) > 0.0, "{log}"));
+            println!("{log}");
+        }
+    }
+    let bundle = image.bundle(&said.runtime, true, &["true"]);
+    let log = said.log();
+    fs::remove_file(&log).expect("remove the log");
+    let words = ["--log", log.to_str().expect("ASCII"), "run", "--bundle", bundle.str(), "quiet"];
+    said.runtime.cmd(&words).run().ok();
+    assert_eq!(fs::read_to_string(log).expect("read the log"), "");
+}
+
+/// Milliseconds; 0 if the log does not know.
+fn took(log: &str, step: &str) -> f64 {
+    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let mut found = lines.filter_map(|line| {
+        let (time, what) = line["msg"].as_str()?.strip_prefix("took ")?.split_once(" ms: ")?;
+        what.starts_with(step).then(|| time.parse::<f64>().ok())?
+    });
+    found.next().unwrap_or(0.0)
+}
