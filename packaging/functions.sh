@@ -66,6 +66,7 @@ leave() {
   [ ! -d /run/systemd/system ] || systemctl stop sharedroot-pool.service || true
   case $(/usr/bin/sharedroot pool status 2>/dev/null || true) in
     '' | *'(inactive)'*) ;;
+    *'not made yet'*) rm -f /var/lib/sharedroot/store.db* ;;   # a store that knows no pool
     *) /usr/bin/sharedroot pool deactivate || true ;;
   esac
 }

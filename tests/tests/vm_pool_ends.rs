@@ -4,7 +4,8 @@ use std::fs;
 use std::thread;
 
 use sharedroot_tests::command::{out, unique_name};
-use sharedroot_tests::documented::json;
+use sharedroot_tests::documented::{images, json};
+use sharedroot_tests::lab::TempDir;
 use sharedroot_tests::pool::{
     METADATA, NoPool, has, is_active, pool, reboot, refused, runs, small_bases,
 };
@@ -88,6 +89,36 @@ fn vm_damaged_metadata_is_found_and_repaired() {
         fs::remove_file(format!("{METADATA}.damaged-{n}")).unwrap();
     }
     drop((bundle, image, runtime));
+    no_pool.again();
+}
+
+/// As docs/operation.md says.
+#[test]
+fn vm_a_copy_of_the_state_directory_is_the_pool() {
+    let no_pool = NoPool::at_first();
+    let _config = small_bases();
+    pool(&["create", "--loop-size", "192M"]).ok();
+    let (runtime, image) = (Runtime::sharedroot(), Image::new());
+    runs(&runtime, &image);
+    let keys = || images().iter().map(|base| base["key"].to_string()).collect::<Vec<_>>();
+    let (before, backup) = (keys(), TempDir::new("backup"));
+    pool(&["deactivate"]).ok();
+    let copy = |from: &str, to: &str| out(&["cp", "-a", "--sparse=always", from, to]);
+    copy("/var/lib/sharedroot/.", backup.str());
+    pool(&["destroy", "--force"]).ok();
+    assert_eq!(keys(), [""; 0]);
+    copy(&format!("{}/.", backup.str()), "/var/lib/sharedroot");
+    let activated = pool(&["activate"]);
+    assert!(!activated.stderr.contains("was not deactivated"), "{activated}");
+    pool(&["check"]).ok();
+    assert_eq!(keys(), before);
+    let gc = json("gc", &["--dry-run"]);
+    let lost = gc["reconciled"]["lost"].as_array().map(Vec::len);
+    assert_eq!((before.len(), lost), (1, Some(0)), "{gc:#}");
+    runs(&runtime, &image);
+    assert_eq!(keys(), before, "nothing was made anew");
+    pool(&["destroy", "--force"]).ok();
+    drop((image, runtime));
     no_pool.again();
 }
 

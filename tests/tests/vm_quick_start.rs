@@ -1,6 +1,7 @@
 //! The quick start, as a new user does it: every command of docs/quick-start.md, in its order, on a machine with the packages'
 //! program, Docker as systemd's service, and nothing of ours.
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use sharedroot_tests::census::Census;
@@ -55,7 +56,7 @@ fn vm_every_command_of_the_quick_start() {
     here(&package, "sharedroot_1.deb");
     let before = Census::take();
 
-    let (mut seen, mut installed) = (Vec::new(), 0);
+    let (mut seen, mut installed) = (BTreeSet::new(), 0);
     for command in commands() {
         if command == "hack/package" {
             continue;
@@ -75,7 +76,7 @@ fn vm_every_command_of_the_quick_start() {
         let said = format!("{}{}", output.stdout, output.stderr);
         for (_, words) in SAYS.iter().filter(|(of, _)| *of == command) {
             has(&said, words);
-            seen.push(command);
+            seen.insert(command);
         }
     }
     assert_eq!((installed, seen.len()), (2, SAYS.len()), "{seen:?}");
@@ -83,4 +84,5 @@ fn vm_every_command_of_the_quick_start() {
     for left in ["/usr/bin/sharedroot", "/etc/sharedroot", "/run/sharedroot"] {
         assert!(!fs::exists(left).expect("look"), "{left} is left");
     }
+    assert_eq!(out(&["find", "/var/lib/sharedroot", "-type", "f"]), "", "the pool was destroyed");
 }
