@@ -66,9 +66,12 @@ pub fn node() {
         fs::write(config, CONTAINERD).expect("write containerd's configuration");
         out(&["sharedroot", "install", "containerd"]);
         let text = fs::read_to_string(config).expect("read containerd's configuration");
-        let (before, ours) = text.split_once("runtimes.sharedroot]\n").expect("our entry");
-        fs::write(config, format!("{before}runtimes.sharedroot]\n{ANNOTATIONS}{ours}"))
-            .expect("write");
+        let class = include_str!("../../etc/kubernetes/runtimeclass.yaml");
+        let handler =
+            class.lines().find_map(|line| line.strip_prefix("handler: ")).expect("a handler");
+        let table = format!("runtimes.{handler}]\n");
+        let (before, ours) = text.split_once(&table).expect("the handler of the RuntimeClass");
+        fs::write(config, format!("{before}{table}{ANNOTATIONS}{ours}")).expect("write");
         out(&["systemctl", "start", "containerd"]);
         out(&["ctr", "--namespace=k8s.io", "images", "import", &tar]);
         wait_for("the CRI plugin knows the images", || {

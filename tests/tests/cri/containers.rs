@@ -70,7 +70,7 @@ fn vm_read_only_containers_share_and_writable_ones_have_a_snapshot_each() {
     }
     private[0].sh("echo mine > /etc/new");
     assert_eq!(private[0].sh("cat /etc/new"), "mine");
-    assert_eq!(private[1].sh("ls /etc/new 2>&1 || true").contains("No such file"), true);
+    assert_eq!(private[1].sh("ls -d /etc/new 2>/dev/null || echo none"), "none");
     one.end();
     other.end();
     before.nothing_left();
@@ -142,16 +142,11 @@ fn vm_a_pod_in_the_hosts_namespaces() {
             config["linux"]["security_context"]["namespace_options"] = options.clone()
         };
         let pod = Pod::new(handler, edit);
-        for container in [pod.run(true, edit), pod.run(false, edit)] {
-            for name in ["net", "pid", "ipc"] {
-                assert_eq!(
-                    namespace(container.pid(), name),
-                    namespace(1, name),
-                    "{handler}: {name}"
-                );
-            }
-            assert_eq!(root_of(container.pid()).is_on_dm(), handler == "sharedroot");
+        let pid = pod.run(true, edit).pid();
+        for name in ["net", "pid", "ipc"] {
+            assert_eq!(namespace(pid, name), namespace(1, name), "{handler}: {name}");
         }
+        assert_eq!(root_of(pid).is_on_dm(), handler == "sharedroot");
     }
 }
 

@@ -80,12 +80,10 @@ fn vm_a_privileged_pod_is_what_it_is_with_runc() {
     let pods = HANDLERS.map(|handler| {
         Pod::new(handler, |pod| pod["linux"]["security_context"]["privileged"] = true.into())
     });
-    for readonly in [true, false] {
-        let found = same(&pods, readonly, |context| {
-            context["privileged"] = true.into();
-            context.as_object_mut().expect("an object").remove("seccomp");
-        });
-        has(&found, &["Seccomp:\t0"]);
-        assert!(found.iter().any(|line| line.starts_with("CapEff:\t000001ff")), "{found:?}");
-    }
+    let found = same(&pods, false, |context| {
+        context["privileged"] = true.into();
+        context.as_object_mut().expect("an object").remove("seccomp");
+    });
+    has(&found, &["Seccomp:\t0"]);
+    assert!(found.iter().any(|line| line.starts_with("CapEff:\t000001ff")), "{found:?}");
 }
