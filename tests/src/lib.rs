@@ -10,6 +10,7 @@
 //! | `kernel_view.rs` | one process as the kernel shows it |
 //! | `attack.rs` | what an attacker has: an image under each kind of root, a racing process |
 //! | `bundle.rs` | bundles made from the guest's static busybox |
+//! | `cri.rs` | a node of Kubernetes without its kubelet, and its pods |
 //! | `stack.rs` | an image without an engine, and bundles on it |
 //! | `pool.rs` | the pool made, taken away and looked at behind sharedroot's back |
 //! | `package.rs` | the packages, and a later version of one |
@@ -30,6 +31,7 @@ pub mod bench;
 pub mod bundle;
 pub mod census;
 pub mod command;
+pub mod cri;
 pub mod daemon;
 pub mod docker;
 pub mod doctor;

@@ -91,6 +91,12 @@ fn vm_a_container_is_a_scope_of_its_slice() {
     wait_for("it has stopped", || {
         (systemd(&["state", &id]).json()["status"] == "stopped").then_some(())
     });
+    // systemd removes the cgroup, and containerd wants to know what is left in it; runc says null.
+    wait_for("its cgroup is gone", || {
+        (!fs::exists(format!("/sys/fs/cgroup/system.slice/{unit}")).expect("look")).then_some(())
+    });
+    let left = systemd(&["ps", "--format", "json", &id]).json();
+    assert!(left.as_array().is_none_or(Vec::is_empty), "{left}");
     systemd(&["delete", &id]).ok();
     wait_for("the unit is gone", || (property(&unit, "LoadState") == "not-found").then_some(()));
     assert!(!fs::exists(format!("/sys/fs/cgroup/system.slice/{unit}")).expect("look"));

@@ -5,7 +5,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use libcgroups::common::{
-    AnyCgroupManager, CgroupConfig, CgroupManager, ControllerOpt, FreezerState,
+    AnyCgroupManager, CgroupConfig, CgroupManager, ControllerOpt, FreezerState, WrappedIoError,
     create_cgroup_manager, get_all_pids,
 };
 use libcgroups::v2::devices::Devices;
@@ -46,13 +46,19 @@ impl Embedded {
         .map_err(|e| fail(e.into()))
     }
 
-    /// The process IDs of a container, as this process's namespace counts them.
+    /// The process IDs of a container, as this process's namespace counts them. None once it has stopped and its cgroup is
+    /// gone: systemd removes an empty scope on its own, and containerd asks whenever a container has ended.
     ///
     /// # Errors
     /// [`EngineError`].
     pub fn processes(&self) -> Result<Vec<i32>, EngineError> {
-        let pids = self.cgroup("ps")?.get_all_pids().map_err(self.cgroup_error("ps"))?;
-        Ok(pids.into_iter().map(|pid| pid.as_raw()).collect())
+        match self.cgroup("ps")?.get_all_pids() {
+            Ok(pids) => Ok(pids.into_iter().map(|pid| pid.as_raw()).collect()),
+            Err(e) if is_gone(&e) && self.load("ps")?.status() == ContainerStatus::Stopped => {
+                Ok(Vec::new())
+            }
+            Err(e) => Err(self.cgroup_error("ps")(e)),
+        }
     }
 
     /// Lets frozen processes go on.
@@ -183,6 +189,13 @@ impl Embedded {
         let id = self.id().clone();
         move |source| EngineError::Cgroup { verb, id, source: source.into() }
     }
+}
+
+/// Whether what was to be read is not there.
+fn is_gone(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| error.source())
+        .filter_map(|error| error.downcast_ref::<WrappedIoError>())
+        .any(|error| error.inner().kind() == std::io::ErrorKind::NotFound)
 }
 
 /// Refuses a cgroup in which other processes are, or which is frozen, as runc does since 1.2. An empty one is taken: a

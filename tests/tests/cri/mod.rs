@@ -1,0 +1,7 @@
+//! The stories of `vm_cri`, in one guest and on one containerd.
+
+mod containers;
+mod images;
+mod life;
+mod security;
+mod volumes;
