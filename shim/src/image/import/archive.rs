@@ -394,7 +394,9 @@ impl<R: Read> Archive<R> {
     }
 
     fn wrong(&self, what: impl ToString) -> TarError {
-        TarError::Header { at: self.at.saturating_sub(BLOCK as u64), what: what.to_string() }
+        // Some words quote the header, which may be any text.
+        let what = what.to_string().lines().next().unwrap_or_default().chars().take(100).collect();
+        TarError::Header { at: self.at.saturating_sub(BLOCK as u64), what }
     }
 }
 
