@@ -16,6 +16,7 @@
 //! | `layout.rs` | OCI layouts written by hand |
 //! | `tree.rs` | a whole tree as lines, and an image as overlay shows it |
 //! | `runtime.rs` | an OCI runtime called directly |
+//! | `said.rs` | all that commands said: their log, their streams, the journal |
 //! | `docker.rs` | containers and images of a real Docker |
 //! | `doctor.rs` | `sharedroot doctor`, and its remedy pasted |
 //! | `selinux.rs` | labels, enforcing and permissive, and what the policy denied |
@@ -37,6 +38,7 @@ pub mod lab;
 pub mod layout;
 pub mod pool;
 pub mod runtime;
+pub mod said;
 pub mod selinux;
 pub mod stack;
 pub mod tree;
