@@ -18,6 +18,7 @@
 //! | `layout.rs` | OCI layouts written by hand |
 //! | `tree.rs` | a whole tree as lines, and an image as overlay shows it |
 //! | `runtime.rs` | an OCI runtime called directly |
+//! | `said.rs` | all that commands said: their log, their streams, the journal |
 //! | `docker.rs` | containers and images of a real Docker |
 //! | `documented.rs` | what `--json` prints, held against its documentation |
 //! | `doctor.rs` | `sharedroot doctor`, and its remedy pasted |
@@ -43,6 +44,7 @@ pub mod layout;
 pub mod package;
 pub mod pool;
 pub mod runtime;
+pub mod said;
 pub mod selinux;
 pub mod stack;
 pub mod tree;

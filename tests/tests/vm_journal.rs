@@ -1,17 +1,18 @@
 //! What the journal and the log say of a container, and what neither says. The guest has systemd and Docker.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
-use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use sharedroot_tests::bundle::Bundle;
-use sharedroot_tests::command::{Cmd, Output, out, run, unique_name};
+use sharedroot_tests::command::{Cmd, out, unique_name};
 use sharedroot_tests::docker::Container;
 use sharedroot_tests::lab::{RUN_DIR, TempDir, wait_for};
 use sharedroot_tests::runtime::Runtime;
+use sharedroot_tests::said::{Said, only_root_reads, took};
 use sharedroot_tests::stack::Image;
 
 const JOURNALD: &str = "/run/systemd/journal/socket";
@@ -162,12 +163,32 @@ fn vm_a_container_gets_no_message() {
     assert!(story(&garbage.id).len() > 2, "the host's journal got them");
 }
 
+/// journald, which holds its socket and reads nothing. Dropping it lets journald go on.
+struct Stopped;
+
+impl Stopped {
+    #[track_caller]
+    fn new() -> Self {
+        Self::signal("STOP");
+        Self
+    }
+
+    fn signal(name: &str) {
+        out(&["systemctl", "kill", "--signal", name, "systemd-journald.service"]);
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        Self::signal("CONT");
+    }
+}
+
 #[test]
 fn vm_a_journal_that_does_not_answer_holds_nobody_up() {
     let runtime = Runtime::sharedroot();
     let bundle = Bundle::new(&runtime, &["true"]);
-    let signal = |name| out(&["systemctl", "kill", "--signal", name, "systemd-journald.service"]);
-    signal("STOP");
+    let stopped = Stopped::new();
     // Each socket has a bound of its own, too.
     let mut full = Vec::new();
     loop {
@@ -180,71 +201,10 @@ fn vm_a_journal_that_does_not_answer_holds_nobody_up() {
         full.push(socket);
     }
     let id = unique_name("full");
-    let done = runtime.cmd(&["run", "--bundle", bundle.str(), &id]).run();
-    signal("CONT");
-    done.ok();
+    let run = runtime.cmd(&["run", "--bundle", bundle.str(), &id]).limit(Duration::from_secs(30));
+    run.run().ok();
+    drop((stopped, full));
     is_told(&id, &[]);
-}
-
-/// Commands with `--debug` and a log file, and all that is said of them.
-struct Said {
-    runtime: Runtime,
-    dir: TempDir,
-    /// What no word of it may have.
-    secret: String,
-    printed: String,
-}
-
-impl Said {
-    fn new() -> Self {
-        let (runtime, dir) = (Runtime::sharedroot(), TempDir::new("said"));
-        Self { runtime, dir, secret: unique_name("hunter2"), printed: String::new() }
-    }
-
-    fn log(&self) -> PathBuf {
-        self.dir.0.join("log")
-    }
-
-    #[track_caller]
-    fn call(&mut self, words: &[&str]) -> Output {
-        let log = self.log();
-        let flags = ["--debug", "--log", log.to_str().expect("ASCII"), "--log-format", "json"];
-        let output = self.runtime.cmd(&[&flags, words].concat()).run();
-        self.printed += &format!("{}{}", output.stdout, output.stderr);
-        output
-    }
-
-    /// A bundle with the secret wherever one may have one.
-    #[track_caller]
-    fn furnish(&self, bundle: &Bundle) {
-        let secret = &self.secret;
-        let hook = |path: &str| json!([{ "path": path, "args": ["true", secret], "env": [format!("HOOK={secret}")] }]);
-        bundle.edit(|config| {
-            let args = config["process"]["args"].as_array_mut().expect("args");
-            args.push(json!(secret));
-            let env = config["process"]["env"].as_array_mut().expect("an env");
-            env.push(json!(format!("SECRET={secret}")));
-            config["annotations"] = json!({ "org.example.token": secret });
-            for kind in ["prestart", "createRuntime", "createContainer", "poststart", "poststop"] {
-                config["hooks"][kind] = hook("/usr/bin/true");
-            }
-            config["hooks"]["startContainer"] = hook("/bin/true");
-        });
-    }
-
-    /// The log, after a look at all that was said.
-    #[track_caller]
-    fn has_no_secret(&self) -> String {
-        let log = fs::read_to_string(self.log()).expect("read the log");
-        out(&["journalctl", "--sync"]);
-        let journal = out(&["journalctl", "--quiet", "--all", "--output=export"]);
-        assert!(journal.contains("SHAREDROOT_COMMAND=create"), "the journal has our messages");
-        for (what, text) in [("log", &log), ("journal", &journal), ("output", &self.printed)] {
-            let line = text.lines().find(|line| line.contains(&self.secret));
-            assert!(line.is_none(), "the {what} has the secret: {line:?}");
-        }
-        log
-    }
 }
 
 #[test]
@@ -330,26 +290,6 @@ fn vm_no_secret_is_in_an_error() {
     said.has_no_secret();
 }
 
-/// Files of the runtime have the secret, and nobody but root comes to one.
-#[track_caller]
-fn only_root_reads(secret: &str, dirs: &[&str]) {
-    let with =
-        [&["grep", "--recursive", "--files-with-matches", "--devices=skip", secret], dirs].concat();
-    let files = out(&with);
-    assert!(files.lines().count() >= 3, "the configuration, the state, the hooks: {files}");
-    for path in files.lines() {
-        let open = Path::new(path).ancestors().all(|part| {
-            let needed = if part == Path::new(path) { 0o044 } else { 0o011 };
-            let found = File::open(part).and_then(|f| f.metadata()).expect("look");
-            found.permissions().mode() & needed != 0
-        });
-        assert!(!open, "others can read {path}");
-    }
-    let nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
-    let read = run(&[&nobody, &with[..]].concat());
-    assert_eq!(read.stdout, "", "{read}");
-}
-
 /// `--debug` says how long each step took; nothing does without.
 #[test]
 fn vm_the_steps_have_their_time() {
@@ -398,14 +338,4 @@ fn vm_the_steps_have_their_time() {
     let words = ["--log", log.to_str().expect("ASCII"), "run", "--bundle", bundle.str(), "quiet"];
     said.runtime.cmd(&words).run().ok();
     assert_eq!(fs::read_to_string(log).expect("read the log"), "");
-}
-
-/// Milliseconds; 0 if the log does not know.
-fn took(log: &str, step: &str) -> f64 {
-    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let mut found = lines.filter_map(|line| {
-        let (time, what) = line["msg"].as_str()?.strip_prefix("took ")?.split_once(" ms: ")?;
-        what.starts_with(step).then(|| time.parse::<f64>().ok())?
-    });
-    found.next().unwrap_or(0.0)
 }
