@@ -68,7 +68,8 @@ fn check(container: &Container, volumes: &Volumes, case: &str) {
 fn vm_volumes_are_where_they_should() {
     for handler in HANDLERS {
         let pod = Pod::plain(handler);
-        for readonly in [true, false] {
+        // runc is here to prove the test.
+        for &readonly in if handler == "runc" { &[true][..] } else { &[true, false] } {
             let volumes = Volumes::new("red");
             let container = pod.run(readonly, |config| volumes.mount(config));
             check(&container, &volumes, &format!("{handler}, readonly {readonly}"));
