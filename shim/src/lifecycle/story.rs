@@ -59,8 +59,7 @@ pub struct GivenBack(
 impl Display for GivenBack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            None => f.write_str("nothing to write back"),
-            Some(WrittenBack::Changes(0)) => f.write_str("it had changed nothing"),
+            None | Some(WrittenBack::Changes(0)) => f.write_str("nothing to write back"),
             Some(WrittenBack::Changes(1)) => f.write_str("1 change was written back"),
             Some(WrittenBack::Changes(n)) => write!(f, "{n} changes were written back"),
             Some(WrittenBack::Kept) => f.write_str("what it changed stays in its snapshot"),
