@@ -78,4 +78,19 @@ fn vm_every_image_of_the_lab_is_what_overlay_shows() {
         assert_eq!(differences(&ours, &overlays), "", "{name}");
         println!("{name}: {} files are the same", found.len());
     }
+    shows_its_progress();
+}
+
+/// On a terminal work of more than a second has a line that is drawn again, and gone at the end: this image has a gigabyte.
+#[track_caller]
+fn shows_its_progress() {
+    let words = ["-qec", "sharedroot image verify lab/awkward", "/dev/null"];
+    let verify =
+        Cmd::new("script").args(&words).env("TERM", "xterm").limit(Duration::from_secs(300));
+    let seen = verify.run().ok();
+    assert!(seen.contains("reading [") && seen.contains(" of 1.0"), "{seen:?}");
+    let last = seen.rsplit(['\r', '\n']).find(|line| !line.is_empty()).expect("a line");
+    assert!(last.contains("every file is as in what it was made from"), "{seen:?}");
+    let piped = Cmd::new("sharedroot").args(&["image", "verify", "lab/pause"]).run();
+    assert!(piped.stderr.is_empty(), "{piped}");
 }
