@@ -67,7 +67,7 @@ fn vm_the_journal_tells_what_happened() {
             ("6", "created: its root is writable: it has the snapshot private-"),
             ("6", "started"),
             ("6", "exec: process "),
-            ("6", "paused: 1 change was written back"),
+            ("6", "paused: 2 changes were written back"),
             ("6", "resumed"),
             ("6", "limits updated"),
             (
