@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use sharedroot_tests::census::Census;
 use sharedroot_tests::command::out;
 use sharedroot_tests::cri::{NODE, POD, Pod};
+use sharedroot_tests::documented::images;
 use sharedroot_tests::kernel_view::root_of;
 
 use crate::HANDLERS;
@@ -18,10 +19,8 @@ fn namespace(pid: i32, name: &str) -> String {
 
 /// How many containers share the base that is mounted as this device.
 fn shared_by(id: &str) -> usize {
-    let list: Value =
-        serde_json::from_str(&out(&["sharedroot", "image", "list", "--json"])).expect("JSON");
-    let bases = list.as_array().expect("a list").iter();
-    let users = bases.filter_map(|base| base["shared_by"].as_array());
+    let bases = images();
+    let users = bases.iter().filter_map(|base| base["shared_by"].as_array());
     users.filter(|users| users.iter().any(|user| user.to_string().contains(id))).map(Vec::len).sum()
 }
 
