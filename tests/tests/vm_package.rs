@@ -91,8 +91,9 @@ fn everything_is_in_its_place() {
     let help = out(&[PROGRAM, "help"]);
     let verbs =
         help.lines().skip_while(|l| *l != "Commands:").skip(1).take_while(|l| !l.is_empty());
-    let verbs: Vec<&str> =
-        verbs.filter_map(|l| l.split_whitespace().next()).filter(|v| *v != "help").collect();
+    // What a verb does may go on in the next line.
+    let verbs = verbs.filter_map(|l| l.strip_prefix("  ")?.split(' ').next());
+    let verbs: Vec<&str> = verbs.filter(|v| !v.is_empty() && *v != "help").collect();
     assert!(verbs.len() > 20, "{verbs:?}");
     for verb in verbs.iter().copied().chain(["pool-grow", "image-import"]) {
         let page = out(&["zcat", &format!("/usr/share/man/man1/sharedroot-{verb}.1.gz")]);
