@@ -66,7 +66,6 @@ leave() {
   [ ! -d /run/systemd/system ] || systemctl stop sharedroot-pool.service || true
   case $(/usr/bin/sharedroot pool status 2>/dev/null || true) in
     '' | *'(inactive)'*) ;;
-    *'not made yet'*) rm -f /var/lib/sharedroot/store.db* ;;   # a store that knows no pool
     *) /usr/bin/sharedroot pool deactivate || true ;;
   esac
 }
@@ -84,7 +83,7 @@ forget() {
   [ -z "$files" ] || {
     say "the pool's files are left:"; echo "$files" | sed 's/^/  /'
     say "To remove them, install it again, 'sharedroot pool destroy --force', and purge it."
-    say "Where the pool was on loop files: rm -r /var/lib/sharedroot"
+    say "Where the pool was on loop files, or is destroyed already: rm -r /var/lib/sharedroot"
   }
   unload_policy                                   # last: it lets this script see those files
 }

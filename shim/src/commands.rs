@@ -153,8 +153,11 @@ fn delegated(container: &Container, delegate: &Delegate, verb: Verb) -> Result<u
         Verb::Kill(args) => format!(" {}", args.signal),
         _ => String::new(),
     };
-    // Whether it succeeds only the engine's own log says.
-    tell(format_args!("{}{signal}: handed to {}", verb.name(), delegate.program().display()));
+    // journald may look at the command line of this process when it is the engine's already, with all flags of an `exec`.
+    if !matches!(&verb, Verb::Exec(args) if args.process.is_none()) {
+        // Whether it succeeds only the engine's own log says.
+        tell(format_args!("{}{signal}: handed to {}", verb.name(), delegate.program().display()));
+    }
     Ok(delegate.take_over(&verb)?)
 }
 

@@ -24,13 +24,19 @@ impl Image {
         let rootfs = dir.0.join("rootfs");
         make_rootfs(&rootfs);
         let data = rootfs.join("data");
-        for below in ["keep/deep/er", "gone/with/all", "opaque/old", "to-file/below"] {
+        for below in
+            ["keep/deep/er", "gone/with/all", "opaque/old", "to-file/below", "away/sub", "old/sub"]
+        {
             fs::create_dir_all(data.join(below)).unwrap();
         }
         for file in [
             "keep/file",
             "keep/deep/er/file",
             "gone/with/all/file",
+            "away/file",
+            "away/sub/file",
+            "old/version",
+            "old/sub/file",
             "opaque/old/file",
             "opaque/file",
             "to-file/below/file",
@@ -89,6 +95,10 @@ fn change(top: &Path) {
     fs::write(data("new-dir/a/b/c"), "c").unwrap();
     fs::remove_file(data("delete")).unwrap();
     fs::remove_dir_all(data("gone")).unwrap();
+    move_to(&data("away"), &data("elsewhere"));
+    move_to(&data("old"), &data("old.bak"));
+    fs::create_dir(data("old")).unwrap();
+    fs::write(data("old/version"), "new").unwrap();
     fs::write(data("over.new"), "renamed over").unwrap();
     fs::rename(data("over.new"), data("over")).unwrap();
     fs::set_permissions(data("mode"), PermissionsExt::from_mode(0o4711)).unwrap();
@@ -148,9 +158,18 @@ fn change(top: &Path) {
     fs::write(data("new-dir").join(std::ffi::OsStr::from_bytes(b"\xff\xfe \n")), "").unwrap();
 }
 
+/// As mv(1) does it: overlay2 renames no directory of the image, and what was copied keeps its times.
+fn move_to(from: &Path, to: &Path) {
+    out(&["mv", "-T", from.to_str().unwrap(), to.to_str().unwrap()]);
+}
+
 /// Of what [`change`] changed, after the engine's layer has got it.
 fn change_again(top: &Path) {
     let data = |name: &str| top.join("data").join(name);
+    // Back at their places, as in the image, and not in what the engine has got.
+    move_to(&data("elsewhere"), &data("away"));
+    fs::remove_dir_all(data("old")).unwrap();
+    move_to(&data("old.bak"), &data("old"));
     fs::remove_file(data("sparse")).unwrap();
     fs::remove_file(data("..data")).unwrap();
     fs::create_dir(data("..data")).unwrap();

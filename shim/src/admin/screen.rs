@@ -56,10 +56,12 @@ impl Line {
         Self { text: text.into(), colour: None }
     }
 
-    /// The first `columns` characters as they go to a screen.
+    /// The first `columns` characters as they go to a screen. Names and reasons may be a stranger's: a terminal obeys nothing
+    /// of them.
     #[must_use]
     pub fn cut(&self, columns: usize, screen: Screen) -> String {
-        let text: String = self.text.chars().take(columns).collect();
+        let shown = |c: char| if c.is_control() { '?' } else { c };
+        let text: String = self.text.chars().take(columns).map(shown).collect();
         match self.colour {
             Some(colour) if screen.coloured => colour.paint(&text),
             _ => text,
@@ -151,6 +153,7 @@ mod tests {
             ["IMAGE          SHARED  NOTE", "redis               9  x", "a-longer-name      10"];
         assert_eq!(text, expected);
         assert_eq!(lines[0].cut(5, TERMINAL), "\x1b[1mIMAGE\x1b[0m", "the cut counts no colour");
+        assert_eq!(Line::plain("a\u{1b}[2J\u{9b}b").cut(usize::MAX, TERMINAL), "a?[2J?b");
     }
 
     #[test]

@@ -61,6 +61,9 @@ pub fn make_filesystem(
         return Err(MakeError::TooLarge { device: device.to_owned(), needs, size: size_bytes });
     }
 
+    // Before anything is written: an image that cannot be a base costs each of its containers no more than a walk.
+    let attributes = set_attributes(tree)?;
+
     let owner = tree.top().owner;
     // 16 blocks of 4 KiB are one thin block; otherwise mke2fs takes what the device reports.
     let extended = format!(
@@ -89,7 +92,7 @@ pub fn make_filesystem(
     // The tree has no path. As standard input it reaches the child, and no other child.
     mke2fs.run(device, File::from(top).into(), |output| output.status.success())?;
 
-    finish(device, tree, usage)
+    finish(device, tree, usage, &attributes)
 }
 
 /// debugfs reads a script by lines of BUFSIZ bytes, 8,192 with glibc; what is longer would be two commands.
@@ -103,7 +106,7 @@ const LOST_FOUND: u64 = 11;
 /// layers are on, and fixes the times that differ between hosts.
 ///
 /// debugfs ends with 0 whatever happens, so its words are read, and the result is looked at.
-fn finish(device: &Path, tree: &Tree, usage: Usage) -> Result<(), MakeError> {
+fn finish(device: &Path, tree: &Tree, usage: Usage, attributes: &[u8]) -> Result<(), MakeError> {
     let has_own = tree.has("lost+found");
     let mode = FileType::Directory.as_raw_mode() | tree.top().mode;
     // How much was written depends on the holes that a host's layers have.
@@ -112,7 +115,7 @@ fn finish(device: &Path, tree: &Tree, usage: Usage) -> Result<(), MakeError> {
         script.push_str("rmdir /lost+found\n");
     }
     let mut script = script.into_bytes();
-    set_attributes(tree, &mut script)?;
+    script.extend(attributes);
     // mke2fs numbers the files from the first free inode on, without a gap; `usage` counts the
     // top, too, which it made itself.
     let last = LOST_FOUND + usage.inodes - 1 - u64::from(has_own);
@@ -143,9 +146,10 @@ fn finish(device: &Path, tree: &Tree, usage: Usage) -> Result<(), MakeError> {
     })
 }
 
-/// Adds to a script of debugfs's what sets the extended attributes of `tree`. A value goes through a
+/// A script of debugfs's that sets the extended attributes of `tree`. A value goes through a
 /// file, because it is any bytes.
-fn set_attributes(tree: &Tree, script: &mut Vec<u8>) -> Result<(), MakeError> {
+fn set_attributes(tree: &Tree) -> Result<Vec<u8>, MakeError> {
+    let mut script = Vec::new();
     for (at, (path, attributes)) in tree.attributes()?.iter().enumerate() {
         let bytes = room_for(attributes);
         if bytes > ATTRIBUTES {
@@ -174,7 +178,7 @@ fn set_attributes(tree: &Tree, script: &mut Vec<u8>) -> Result<(), MakeError> {
             script.extend(line);
         }
     }
-    Ok(())
+    Ok(script)
 }
 
 /// The bytes that ext4 has for the attributes of one file: a block without its header and the end of its list

@@ -209,7 +209,7 @@ fn root_a_failure_carries_the_programs_words() {
         }
         other => panic!("{other:?}"),
     }
-    let error = finish(&dir.write("no-file-system", ""), &tree, tree.usage().unwrap());
+    let error = finish(&dir.write("no-file-system", ""), &tree, tree.usage().unwrap(), b"");
     let error = error.unwrap_err().to_string();
     assert!(error.contains("debugfs") && error.contains("no-file-system"), "{error}");
 }

@@ -99,7 +99,8 @@ impl Store {
                 let named = all.into_values().flatten().filter(|(name, _)| !name.contains('@'));
                 for (name, id) in named {
                     let config = store.join("imagedb/content/sha256").join(id.hex());
-                    let Config { rootfs } = read(&config)?;
+                    // One that is odd, or gone by now, hides no other.
+                    let Ok(Config { rootfs }) = read(&config) else { continue };
                     let Some(chain) = ChainId::of_layers(&rootfs.diff_ids) else { continue };
                     to.docker.entry((store.clone(), chain)).or_default().insert(name);
                 }

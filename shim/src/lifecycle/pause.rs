@@ -25,8 +25,10 @@ impl Container {
                 Ok(0)
             }
             Err(error) => {
-                if let Err(error) = self.freeze(false) {
-                    tracing::warn!("{error}");
+                match self.freeze(false) {
+                    Ok(0) => {}
+                    Ok(status) => tracing::warn!("it stays frozen: its engine ended with {status}"),
+                    Err(error) => tracing::warn!("it stays frozen: {error}"),
                 }
                 Err(error)
             }

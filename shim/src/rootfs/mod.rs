@@ -209,6 +209,15 @@ pub enum RootfsError {
         /// Where the changes belong.
         upper: PathBuf,
     },
+    /// A container that goes on has a root whose changes its engine cannot get.
+    #[error(
+        "give the engine what the container changed: its root and the engine's overlay below it are not mounted at \
+         {path}; stop it instead"
+    )]
+    NowhereToGo {
+        /// Where they should be.
+        path: PathBuf,
+    },
     /// A pool with users stays.
     #[error(
         "the pool {pool} is used by {}; stop and delete every container on it first \

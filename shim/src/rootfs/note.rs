@@ -30,6 +30,10 @@ pub struct Note {
     pub base: String,
     /// The snapshot's label, without which it cannot be mounted beside a mount that is left.
     pub label: Option<String>,
+    /// Changes went to the engine while the container went on, so what is as in the base need not be so in the engine's
+    /// overlay.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub given_back: bool,
 }
 
 impl Storage {
@@ -61,6 +65,23 @@ impl Storage {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(file("read the note", &path)(error)),
         }
+    }
+
+    /// Notes, for good, that changes go to the engine and the container goes on.
+    ///
+    /// # Errors
+    /// [`RootfsError::File`], [`RootfsError::Record`].
+    pub(super) fn note_giving_back(
+        &self,
+        volume: &VolumeName,
+        note: Note,
+    ) -> Result<(), RootfsError> {
+        if note.given_back {
+            return Ok(());
+        }
+        self.write_note(volume, &Note { given_back: true, ..note })?;
+        let dir = &self.pool.state_dir;
+        fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(file("sync", dir))
     }
 
     /// The volumes that have a note.
@@ -117,9 +138,15 @@ mod tests {
         fs::create_dir_all(&upper).unwrap();
         let label = Some("system_u:object_r:container_file_t:s0:c1,c2".to_owned());
         let (root_path, base) = (dir.join("overlay2/layer/merged"), "base".to_owned());
-        let note = Note { id: "c1".into(), root_path, upper: upper.clone(), base, label };
-        let text = serde_json::to_vec(&note).unwrap();
-        assert_eq!(serde_json::from_slice::<Note>(&text).unwrap(), note);
+        let (id, upper_of) = ("c1".to_owned(), upper.clone());
+        let note = Note { id, root_path, upper: upper_of, base, label, given_back: false };
+        for given_back in [false, true] {
+            let note = Note { given_back, ..note.clone() };
+            let text = serde_json::to_string(&note).unwrap();
+            assert_eq!(serde_json::from_str::<Note>(&text).unwrap(), note);
+            // A note of an earlier version has no such word.
+            assert_eq!(text.contains("given_back"), given_back);
+        }
 
         assert!(!note.is_obsolete());
         fs::remove_dir_all(dir.join("overlay2/layer")).unwrap();

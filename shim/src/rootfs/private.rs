@@ -71,7 +71,8 @@ pub fn prepare_private(
     if let Some(upper) = &image.upper {
         let (id, root_path, upper) = (id.to_owned(), root_path.to_owned(), upper.path.clone());
         let (base, label) = (image.key.to_string(), noted(label));
-        storage.write_note(volume, &Note { id, root_path, upper, base, label })?;
+        let given_back = false;
+        storage.write_note(volume, &Note { id, root_path, upper, base, label, given_back })?;
     }
     let base = Storage::base_volume(&image.key)?;
     let takes = step("take the snapshot");
@@ -218,23 +219,21 @@ pub fn save_so_far(
     volume: &VolumeName,
     mount_point: &Path,
 ) -> Result<WrittenBack, RootfsError> {
-    let Some(snapshot) = own_mount(storage, volume, mount_point)? else {
-        return Ok(WrittenBack::Kept);
-    };
+    // Without a note no engine wants anything.
+    let Some(note) = storage.read_note(volume)? else { return Ok(WrittenBack::Changes(0)) };
+    let nowhere = || RootfsError::NowhereToGo { path: mount_point.to_owned() };
+    let snapshot = own_mount(storage, volume, mount_point)?.ok_or_else(nowhere)?;
     // The overlay can be reached where our mount is not above it.
     let uncovered = mount::apart(|| {
         mount::detach(mount_point)?;
         overlay_at(mount_point)
     })?;
-    let found = Mounts { snapshot: Some(snapshot), overlay: uncovered? };
-    if found.overlay.is_none() {
-        tracing::warn!("no overlay at {} takes what the container changed", mount_point.display());
-        return Ok(WrittenBack::Kept);
+    let found = Mounts { snapshot: Some(snapshot), overlay: Some(uncovered?.ok_or_else(nowhere)?) };
+    storage.note_giving_back(volume, note)?;
+    match storage.save(&Pool::open(&storage.pool)?, volume, found)? {
+        Changes::Saved(changes) => Ok(WrittenBack::Changes(changes)),
+        Changes::NowhereToGo => Err(nowhere()),
     }
-    Ok(match storage.save(&Pool::open(&storage.pool)?, volume, found)? {
-        Changes::Saved(changes) => WrittenBack::Changes(changes),
-        Changes::NowhereToGo => WrittenBack::Kept,
-    })
 }
 
 /// The snapshot's own mount at `mount_point`, if that is what is there: the overlay below it is the daemon's.

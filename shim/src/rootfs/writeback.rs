@@ -136,6 +136,10 @@ impl Storage {
         let key = note.base.parse().ok();
         let looked = std::cell::Cell::new(false);
         let base = || -> Option<OwnedFd> {
+            // A directory that was away when the engine got changes is at its place again, and not in the engine's overlay.
+            if note.given_back {
+                return None;
+            }
             looked.set(true);
             match self.look_at_base(pool, key.as_ref()?) {
                 Ok(base) => base.map(OwnedFd::from),

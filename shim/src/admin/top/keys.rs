@@ -1,25 +1,36 @@
-//! The keys while the table is shown: any of `q`, Ctrl-C and Esc ends it, and the terminal is as before.
+//! The keys while nothing is done but waiting for the next look: `q`, Ctrl-C and Esc end the table.
 
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::termios::{self, LocalModes, OptionalActions, Termios};
 
 /// Ctrl-C and Esc, as a terminal sends them.
 const ENDS: [u8; 3] = [b'q', 3, 27];
 
-/// A terminal that gives each key at once and does not show it; as it was when this is dropped.
-pub struct Keys<'t> {
+/// Waits for so long, or until a key says that it is enough; returns whether one did. Where `input` is no terminal, or not
+/// this process's to change because it runs in the background, it only waits.
+pub fn wait(input: &impl AsFd, patience: Duration) -> bool {
+    match Raw::of(input.as_fd()) {
+        Some(raw) => raw.wait(patience),
+        None => {
+            std::thread::sleep(patience);
+            false
+        }
+    }
+}
+
+/// A terminal that gives each key at once and does not show it; as it was when this is dropped. While a look takes long it
+/// is as always, so that Ctrl-C ends it.
+struct Raw<'t> {
     terminal: BorrowedFd<'t>,
     before: Termios,
 }
 
-impl<'t> Keys<'t> {
-    /// Of standard input; none where that is no terminal, or not this process's to change: it runs in the background.
-    pub fn of(terminal: &'t impl AsFd) -> Option<Self> {
-        let terminal = terminal.as_fd();
+impl<'t> Raw<'t> {
+    fn of(terminal: BorrowedFd<'t>) -> Option<Self> {
         let before = termios::tcgetattr(terminal).ok()?;
         if termios::tcgetpgrp(terminal).ok()? != rustix::process::getpgrp() {
             return None;
@@ -31,37 +42,29 @@ impl<'t> Keys<'t> {
         Some(Self { terminal, before })
     }
 
-    /// Waits for so long, or until a key says that it is enough. Returns whether it did.
-    pub fn wait(&self, patience: Duration) -> bool {
+    fn wait(&self, patience: Duration) -> bool {
         let end = Instant::now() + patience;
         loop {
-            let left = end.saturating_duration_since(Instant::now());
-            let left = Timespec::try_from(left).ok();
+            let left = Timespec::try_from(end.saturating_duration_since(Instant::now())).ok();
             let mut asked = [PollFd::new(&self.terminal, PollFlags::IN)];
             match poll(&mut asked, left.as_ref()) {
                 Ok(0) => return false,
                 Ok(_) => {}
-                Err(rustix::io::Errno::INTR) => continue,
+                Err(Errno::INTR) => continue,
                 Err(_) => return true,
             }
             let mut keys = [0; 16];
             match rustix::io::read(self.terminal, &mut keys) {
-                // The terminal has gone.
-                Ok(0) => return true,
-                Ok(count) if keys[..count].iter().any(|key| ENDS.contains(key)) => return true,
-                Ok(_) => {}
-                Err(error) => {
-                    let again = io::Error::from(error).kind() == io::ErrorKind::Interrupted;
-                    if !again {
-                        return true;
-                    }
-                }
+                Ok(count) if count > 0 && !keys[..count].iter().any(|key| ENDS.contains(key)) => {}
+                Err(Errno::INTR) => {}
+                // A key, or the terminal has gone.
+                _ => return true,
             }
         }
     }
 }
 
-impl Drop for Keys<'_> {
+impl Drop for Raw<'_> {
     fn drop(&mut self) {
         let _ = termios::tcsetattr(self.terminal, OptionalActions::Now, &self.before);
     }

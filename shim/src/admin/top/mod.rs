@@ -19,7 +19,6 @@ mod users;
 use std::io::{self, Write};
 use std::time::Duration;
 
-use keys::Keys;
 use look::Looker;
 
 use super::for_programs;
@@ -52,16 +51,13 @@ pub fn top(storage: &Storage, args: &Top) -> Result<(), LifecycleError> {
         return Ok(());
     }
     let (pace, input) = (Duration::from_secs(args.interval), io::stdin());
-    let keys = Keys::of(&input);
     while !output::is_lost() {
         let lines = table::lines(&looker.look()?, screen);
         let mut out = io::stdout().lock();
         let drawn = draw(&lines, size(), screen);
         output::wrote(out.write_all(drawn.as_bytes()).and_then(|()| out.flush()));
-        match &keys {
-            Some(keys) if keys.wait(pace) => break,
-            Some(_) => {}
-            None => std::thread::sleep(pace),
+        if keys::wait(&input, pace) {
+            break;
         }
     }
     Ok(())

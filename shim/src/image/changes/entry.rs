@@ -16,7 +16,7 @@ use super::remove::remove;
 /// Makes `name` of the second directory what `node`, of the same name in the first, is; no
 /// directory. Returns whether anything was to do.
 pub(super) fn make(
-    (from, to): (BorrowedFd<'_>, BorrowedFd<'_>),
+    to: BorrowedFd<'_>,
     name: &CStr,
     node: &Node,
     links: &mut Links,
@@ -26,8 +26,7 @@ pub(super) fn make(
     if let Some(found) = look(to, name).map_err(doing("stat"))? {
         if kind(&found) == kind(&node.stat) {
             let other = Node::named(to, name).map_err(doing("open"))?;
-            let same =
-                same_content((from, to), name, node, &other, buffers).map_err(doing("compare"))?;
+            let same = same_content(node, &other, buffers).map_err(doing("compare"))?;
             // A file with several names is never written to: some of them may have to stay as they are.
             if other.stat.st_nlink > 1 {
                 let theirs = Attributes::of(&other).map_err(doing("read the attributes of"))?;
@@ -36,7 +35,7 @@ pub(super) fn make(
                 }
             } else if same || kind(&node.stat) == FileType::RegularFile {
                 if !same {
-                    rewrite((from, to), name, node, buffers).map_err(doing("write"))?;
+                    rewrite(to, name, node, buffers).map_err(doing("write"))?;
                 }
                 let given = attributes.give(&other).map_err(doing("set the attributes of"))?;
                 return Ok(given || !same);
@@ -44,7 +43,7 @@ pub(super) fn make(
         }
         remove(to, name).map_err(doing("replace"))?;
     }
-    if !create((from, to), name, node, buffers).map_err(doing("make"))? {
+    if !create(to, name, node, buffers).map_err(doing("make"))? {
         return Ok(false);
     }
     let made = Node::named(to, name).map_err(doing("open"))?;
@@ -84,18 +83,11 @@ pub(super) fn is_merged(upper: BorrowedFd<'_>, name: &CStr) -> Result<bool, Errn
     Ok(true)
 }
 
-fn same_content(
-    (from, to): (BorrowedFd<'_>, BorrowedFd<'_>),
-    name: &CStr,
-    node: &Node,
-    other: &Node,
-    buffers: &mut Buffers,
-) -> Result<bool, Errno> {
+fn same_content(node: &Node, other: &Node, buffers: &mut Buffers) -> Result<bool, Errno> {
     match kind(&node.stat) {
         FileType::RegularFile if node.stat.st_size != other.stat.st_size => Ok(false),
         FileType::RegularFile => {
-            let read = |dir| node::file(dir, name, OFlags::RDONLY);
-            buffers.same(read(from)?.as_fd(), read(to)?.as_fd(), size(node))
+            buffers.same(node.read()?.as_fd(), other.read()?.as_fd(), size(node))
         }
         FileType::Symlink => Ok(node.target()? == other.target()?),
         FileType::CharacterDevice | FileType::BlockDevice => {
@@ -107,19 +99,19 @@ fn same_content(
 
 /// Writes what differs into a file that is there.
 fn rewrite(
-    (from, to): (BorrowedFd<'_>, BorrowedFd<'_>),
+    to: BorrowedFd<'_>,
     name: &CStr,
     node: &Node,
     buffers: &mut Buffers,
 ) -> Result<(), Errno> {
-    let from = node::file(from, name, OFlags::RDONLY)?;
+    let from = node.read()?;
     let to = node::file(to, name, OFlags::RDWR)?;
     buffers.copy(from.as_fd(), to.as_fd(), size(node), false)
 }
 
 /// Makes what is not there; false for what no overlay takes.
 fn create(
-    (from, to): (BorrowedFd<'_>, BorrowedFd<'_>),
+    to: BorrowedFd<'_>,
     name: &CStr,
     node: &Node,
     buffers: &mut Buffers,
@@ -127,7 +119,7 @@ fn create(
     let private = Mode::from_raw_mode(0o600);
     match kind(&node.stat) {
         FileType::RegularFile => {
-            let source = node::file(from, name, OFlags::RDONLY)?;
+            let source = node.read()?;
             let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW;
             let made = rustix::fs::openat(to, name, flags | OFlags::CLOEXEC, private)?;
             buffers.copy(source.as_fd(), made.as_fd(), size(node), true)?;

@@ -87,6 +87,16 @@ impl Node {
         Ok(Self { fd, path: path.map_err(|_| Errno::INVAL)?, stat })
     }
 
+    /// The content of a regular file: of this inode, whatever has its name by now. A container that has ended, or stands
+    /// still, may have lent its directories to one that goes on.
+    pub(super) fn read(&self) -> Result<OwnedFd, Errno> {
+        if kind(&self.stat) != FileType::RegularFile {
+            return Err(Errno::INVAL);
+        }
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        rustix::fs::open(self.path(), flags, Mode::empty())
+    }
+
     /// A path for the calls that know no descriptors of this kind.
     pub(super) fn path(&self) -> &CStr {
         &self.path

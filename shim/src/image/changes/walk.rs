@@ -258,8 +258,7 @@ impl<'a> Walk<'a> {
             }
         }
         self.counterpart()?;
-        let dirs = (self.from.here(), self.to.here());
-        let changed = entry::make(dirs, name, &node, &mut self.links, &mut self.buffers)?;
+        let changed = entry::make(self.to.here(), name, &node, &mut self.links, &mut self.buffers)?;
         self.tally.changes += u64::from(changed);
         Ok(())
     }
