@@ -246,6 +246,23 @@ fn vm_no_secret_is_said() {
     }
 }
 
+/// journald looks at the command line of who sends, and an engine that takes our place has a command line of its own by then.
+#[test]
+fn vm_an_engines_exec_tells_no_secret() {
+    let (runtime, image) = (Runtime::with_engine("runc"), Image::new());
+    let secret = unique_name("hunter2");
+    let bundle = image.bundle(&runtime, true, &["sleep", "1000"]);
+    let container = runtime.start(&bundle);
+    let env = format!("TOLD={secret}");
+    (0..10).for_each(|_| drop(container.exec(&["--env", &env], &["true", &secret]).ok()));
+    container.call("kill", &["KILL"]).ok();
+    out(&["journalctl", "--sync"]);
+    let text = out(&["journalctl", "--quiet", "--output=json"]);
+    assert!(text.contains("handed to /usr/"), "what it is told of");
+    let line = text.lines().find(|line| line.contains(&secret));
+    assert!(line.is_none(), "{line:?}");
+}
+
 /// Words that an error has, and the change of a configuration that is to blame.
 type Change<'a> = (&'a str, &'a dyn Fn(&mut Value));
 
