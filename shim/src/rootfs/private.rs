@@ -265,8 +265,8 @@ pub fn release_private(
     mount_point: &Path,
 ) -> Result<WrittenBack, RootfsError> {
     let unmounts = step("take the mount away");
-    let mut found = Mounts::default();
-    found.snapshot = own_mount(storage, volume, mount_point)?;
+    let snapshot = own_mount(storage, volume, mount_point)?;
+    let mut found = Mounts { snapshot, overlay: None };
     if found.snapshot.is_some() {
         mount::detach(mount_point)?;
         found.overlay = overlay_at(mount_point)?;
