@@ -43,12 +43,14 @@ fn docker_of_systemd() {
     out(&["systemctl", "start", "docker"]);
 }
 
-/// What Docker, containerd and systemd keep by themselves.
+/// What Docker, containerd and systemd keep by themselves, and the store, which the package names when it goes.
 fn is_theirs(line: &str) -> bool {
     let (_, what) = line.split_once(": ").expect("how it differs, and what");
     let theirs = ["cgroup /sys/fs/cgroup/system.slice", "cgroup /sys/fs/cgroup/user.slice"];
     let files = ["file /run/containerd/", "file /run/docker/"];
-    theirs.iter().chain(&files).any(|begin| what.starts_with(begin)) && !what.contains("sharedroot")
+    let stores = what.starts_with("file /var/lib/sharedroot/store.db");
+    let known = theirs.iter().chain(&files).any(|begin| what.starts_with(begin));
+    stores || known && !what.contains("sharedroot")
 }
 
 #[test]
