@@ -62,9 +62,9 @@ impl Progress {
         Self { bar, drawer: Some((alive, drawer)) }
     }
 
-    /// So many bytes are done.
+    /// So many bytes are done; holes count, too, which the whole may leave out.
     pub fn show(&self, passed: u64) {
-        self.bar.set_position(passed);
+        self.bar.set_position(passed.min(self.bar.length().unwrap_or(passed)));
     }
 
     /// Counts what is written.
