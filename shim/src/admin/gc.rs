@@ -128,8 +128,8 @@ impl Told {
 
     /// The full name is for programs, the other words for people.
     fn item(&mut self, done: Done, kind: Kind, (name, text): (&str, &str), why: &str) {
-        let [would, now, _] = done.words();
-        self.say(format_args!("{} {text}: {why}", if self.dry_run { would } else { now }));
+        let (would, did) = done.words();
+        self.say(format_args!("{} {text}: {why}", if self.dry_run { would } else { did }));
         self.items.push(Item { done, kind, name: name.to_owned(), why: why.to_owned() });
     }
 }
@@ -144,8 +144,9 @@ struct Item {
 
 impl Item {
     fn to_json(&self) -> Value {
-        let [_, _, done] = self.done.words();
-        json!({ "done": done, "kind": self.kind.word(), "name": self.name, "why": self.why })
+        // Programs are told of a dry run once.
+        let (_, did) = self.done.words();
+        json!({ "done": did, "kind": self.kind.word(), "name": self.name, "why": self.why })
     }
 }
 
@@ -158,13 +159,13 @@ enum Done {
 }
 
 impl Done {
-    /// Of a dry run, of the act, and for programs, which are told of a dry run once.
-    fn words(self) -> [&'static str; 3] {
+    /// Of a dry run, and of the act.
+    fn words(self) -> (&'static str, &'static str) {
         match self {
-            Self::Deleted => ["would delete", "deleted", "deleted"],
-            Self::Unmounted => ["would unmount", "unmounted", "unmounted"],
-            Self::Removed => ["would remove", "removed", "removed"],
-            Self::Kept => ["kept", "kept", "kept"],
+            Self::Deleted => ("would delete", "deleted"),
+            Self::Unmounted => ("would unmount", "unmounted"),
+            Self::Removed => ("would remove", "removed"),
+            Self::Kept => ("kept", "kept"),
         }
     }
 }

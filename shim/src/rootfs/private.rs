@@ -113,9 +113,7 @@ fn clear_away(
         if upper == Some(&note.upper) {
             tracing::warn!("container {id}: writing back what it changed before its last end");
             let found = Mounts { overlay: overlay_at(root_path)?, ..Mounts::default() };
-            saved = storage
-                .save_changes(pool, volume, found)
-                .map(|changes| matches!(changes, Changes::Saved(_)))?;
+            saved = matches!(storage.save_changes(pool, volume, found)?, Changes::Saved(_));
         }
         if !saved && !note.is_obsolete() {
             let (id, upper) = (id.to_owned(), note.upper);
