@@ -24,11 +24,9 @@
 //! | `doctor.rs` | `sharedroot doctor`, and its remedy pasted |
 //! | `selinux.rs` | labels, enforcing and permissive, and what the policy denied |
 //! | `view.rs` | a base that can be written, for what only SELinux denies |
-//! | `bench/` | times of many rounds and their targets, for the benchmarks |
 //! | `daemon.rs` | the Docker daemon with more runtimes |
 
 pub mod attack;
-pub mod bench;
 pub mod bundle;
 pub mod census;
 pub mod command;

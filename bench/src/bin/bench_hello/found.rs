@@ -1,0 +1,71 @@
+//! Every single container, and figures of many.
+
+use serde::Serialize;
+use sharedroot_bench::Times;
+
+use crate::arm::Arm;
+use crate::hello::Hello;
+
+/// All that was found.
+#[derive(Debug)]
+pub struct Found {
+    pub firsts: Vec<First>,
+    pub hellos: Vec<Line>,
+}
+
+/// An image and its first container.
+#[derive(Debug, Serialize)]
+pub struct First {
+    pub image: &'static str,
+    /// As Docker tells it.
+    pub bytes: u64,
+    /// To its first useful work, with the base made.
+    pub ms: f64,
+}
+
+/// Another container.
+#[derive(Debug, Serialize)]
+pub struct Line {
+    pub image: &'static str,
+    pub arm: &'static str,
+    pub state: State,
+    pub round: usize,
+    #[serde(flatten)]
+    pub hello: Hello,
+}
+
+/// What is in memory of the image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Nothing; no base is mounted.
+    Cold,
+    /// What a cold container has left.
+    Warm,
+}
+
+impl Found {
+    pub fn first(&self, image: &str) -> &First {
+        self.firsts.iter().find(|first| first.image == image).expect("every image has one")
+    }
+
+    /// A figure of every container of an image and arm.
+    pub fn figures(&self, at: Place, figure: impl Fn(&Hello) -> f64) -> Times {
+        let (image, arm, state) = at;
+        let mut times = Times::default();
+        let lines = self
+            .hellos
+            .iter()
+            .filter(|line| (line.image, line.arm, line.state) == (image, arm.name(), state));
+        lines.for_each(|line| times.push(figure(&line.hello)));
+        times
+    }
+
+    /// Milliseconds to the first useful work.
+    pub fn times(&self, at: Place) -> Times {
+        self.figures(at, |hello| hello.ms)
+    }
+}
+
+/// Which containers.
+pub type Place = (&'static str, Arm, State);

@@ -1,0 +1,65 @@
+//! One container, from `docker run` to its first useful work.
+
+use std::collections::BTreeMap;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use serde::Serialize;
+use sharedroot_bench::disks::{Traffic, begin, traffic};
+use sharedroot_tests::command::out;
+use sharedroot_tests::docker::docker;
+
+use crate::arm::{Arm, creates};
+use crate::images::Image;
+
+/// What the pool's data is on, and its metadata.
+pub const DATA: &str = "data";
+pub const METADATA: &str = "metadata";
+/// What the layers lie on, with all that Docker keeps.
+pub const DOCKER: &str = "docker";
+/// What the pool's store is on.
+pub const STORE: &str = "store";
+/// What the guest's programs are on, those of Docker and the runtimes with them.
+pub const PROGRAMS: &str = "programs";
+
+const DISKS: [(&str, &str); 5] =
+    [(DATA, "ubdc"), (METADATA, "ubdd"), (DOCKER, "ubdb"), (STORE, "ubde"), (PROGRAMS, "ubda")];
+
+/// What was found of it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Hello {
+    pub ms: f64,
+    /// 512-byte sectors until then, by what the disk is for.
+    pub disks: BTreeMap<&'static str, Traffic>,
+    /// How often was looked whether the work is done.
+    looks: usize,
+}
+
+impl Hello {
+    /// KiB read from some disks.
+    pub fn read_kib(&self, roles: &[&str]) -> f64 {
+        roles.iter().map(|role| self.disks[role].read as f64 / 2.0).sum()
+    }
+}
+
+/// Makes the container, waits for its work, and takes it away, which is not on the clock.
+pub fn hello(image: &Image, arm: Arm) -> Hello {
+    assert!(!image.work.is_seen(), "{}: done before the container is made", image.name);
+    let before = creates().len();
+    let mut command = Command::new("docker");
+    command.args(["run", "--name=hello", "--network=host"]).args(arm.flags());
+    command.args(image.words(arm.readonly())).stdin(Stdio::null()).stdout(Stdio::piped());
+    // What the container before has left to be written must not be this one's time.
+    out(&["sync"]);
+    let disks = begin(&DISKS);
+    let start = Instant::now();
+    let mut docker_run = command.spawn().unwrap_or_else(|e| panic!("start {command:?}: {e}"));
+    let looks = image.work.wait(&mut docker_run);
+    let ms = start.elapsed().as_secs_f64() * 1e3;
+    let disks = traffic(&disks);
+    let status = docker_run.wait().expect("wait for docker run");
+    assert!(status.success(), "{command:?}: {status}");
+    docker(&["rm", "--force", "hello"]).ok();
+    arm.check(before);
+    Hello { ms, disks, looks }
+}
