@@ -1,5 +1,7 @@
 //! Pools whose metadata is checked, damaged, repaired or not theirs, against a real kernel. `hack/test` runs this binary as
 //! root in the lab.
+//!
+//! Guest: --no-docker
 
 #[path = "lab/devices.rs"]
 mod devices;

@@ -1,6 +1,8 @@
 //! The crate against SIGKILL, power cuts and lost writes, at every named step and at random moments.
 //!
 //! `hack/test` runs this binary as root in the lab; `docs/crash-tests.md` tells what each test does.
+//!
+//! Guest: --no-docker --pool device --limit 1800
 
 mod crash;
 
@@ -226,9 +228,9 @@ fn root_lost_writes_at_random_moments_are_recovered_from() {
     assert!(failures.is_empty(), "{chance}:\n{}", failures.join("\n"));
 }
 
-/// One boot of many: `hack/test.d/power-cut` starts it again until it comes to its end.
+/// One boot of many: `hack/test` boots one guest after another until it comes to its end.
 #[test]
-#[ignore = "hack/test.d/power-cut runs it, in one guest after another"]
+#[ignore = "hack/test runs it, in one guest after another"]
 fn power_cut_at_every_step() {
     let failures = power::boot(Path::new(DISK)).expect("a boot");
     assert!(failures.is_empty(), "{}", failures.join("\n"));

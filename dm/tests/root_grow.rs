@@ -1,4 +1,6 @@
 //! Pools that grow, against a real kernel. `hack/test` runs this binary as root in the lab.
+//!
+//! Guest: --no-docker
 
 #[path = "lab/devices.rs"]
 mod devices;

@@ -1,4 +1,6 @@
 //! A thin pool of LVM's taken over. `hack/test` runs this binary as root in the lab.
+//!
+//! Guest: --no-docker
 
 #[path = "lab/devices.rs"]
 mod devices;

@@ -1,6 +1,8 @@
 //! The crate against a real kernel. `hack/test` runs this binary as root in the lab.
 //!
 //! Directories: `SHAREDROOT_TEST_DIR`, by default `/var/lib/sharedroot-test`, on a file system that can punch holes.
+//!
+//! Guest: --no-docker
 
 mod lab;
 

@@ -1,4 +1,6 @@
 //! Store, pool and kernel brought apart and together again, against a real kernel. `hack/test` runs this as root in the lab.
+//!
+//! Guest: --no-docker
 
 mod lab;
 

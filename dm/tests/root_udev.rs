@@ -1,4 +1,6 @@
 //! The crate beside a running udevd, with our rule. `hack/test` runs this binary as root in the lab.
+//!
+//! Guest: --no-docker
 
 #[path = "lab/devices.rs"]
 mod devices;

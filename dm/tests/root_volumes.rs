@@ -1,5 +1,7 @@
 //! Volumes in use, growing, and the space and ids of deleted ones, against a real kernel. `hack/test` runs this as root in the
 //! lab.
+//!
+//! Guest: --no-docker
 
 mod lab;
 

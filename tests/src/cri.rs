@@ -51,7 +51,7 @@ pub fn node() {
     static READY: OnceLock<()> = OnceLock::new();
     READY.get_or_init(|| {
         only_in_lab();
-        fs::copy(CLIENT[0], CLIENT[1]).expect("copy the client; hack/test.d/compile makes it");
+        fs::copy(CLIENT[0], CLIENT[1]).expect("copy the client; hack/cri.d/build makes it");
         let (dir, config) = (TempDir::new("images"), "/etc/containerd/config.toml");
         let tar = format!("{}/tar", dir.str());
         out(&["docker", "save", "--output", &tar, "pause", "busybox"]);

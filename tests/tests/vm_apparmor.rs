@@ -1,4 +1,6 @@
 //! AppArmor profiles of containers, in a guest whose kernel enforces AppArmor and no SELinux.
+//!
+//! Guest: --no-docker --kernel-argument security=apparmor
 
 use std::fs;
 

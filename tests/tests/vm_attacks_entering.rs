@@ -1,5 +1,7 @@
 //! The process that is on its way into a container, and what the container's processes get of it: CVE-2016-9962, and
 //! the host's root through `/proc/PID/root`. Generic: `RUNTIME=runc` must pass too.
+//!
+//! Guest: --no-docker
 
 use std::fs;
 use std::path::Path;

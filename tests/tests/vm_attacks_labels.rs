@@ -1,5 +1,7 @@
 //! The SELinux label of an exec in a container whose root put something else in the place of procfs
 //! (CVE-2019-16884, CVE-2025-52881). In a guest where SELinux only records, so that the container may mount.
+//!
+//! Guest: --selinux permissive --no-docker
 
 use std::fs;
 

@@ -3,6 +3,8 @@
 //!
 //! The racing process is one that always wins: a createContainer hook, which runs when the devices are made and
 //! before the container's root is entered.
+//!
+//! Guest: --no-docker
 
 use std::fs;
 use std::os::unix::net::UnixListener;

@@ -1,5 +1,7 @@
 //! Mounts whose destination another process exchanges with a link, and images with links in their way
 //! (CVE-2021-30465, CVE-2024-45310). Generic: `RUNTIME=crun` must pass too.
+//!
+//! Guest: --no-docker
 
 use std::fs;
 use std::os::unix::fs::symlink;

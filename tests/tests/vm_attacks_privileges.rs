@@ -1,5 +1,7 @@
 //! Who a process is and what it may do: users of an exec (CVE-2026-30892), inheritable capabilities (CVE-2022-29162),
 //! and code of the image in the process that is on its way into a container. Generic: `RUNTIME=runc` must pass too.
+//!
+//! Guest: --no-docker
 
 use std::fs;
 use std::path::Path;

@@ -1,5 +1,7 @@
 //! Something else in the place of procfs (CVE-2019-16884, CVE-2023-28642, CVE-2025-52881). Generic, but crun lets a
 //! volume cover `/proc`. The label of an exec is in `vm_attacks_labels.rs`.
+//!
+//! Guest: --no-docker
 
 use std::fs;
 use std::os::unix::fs::symlink;

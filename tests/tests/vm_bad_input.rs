@@ -1,4 +1,6 @@
 //! What sharedroot refuses: the message names the field or path, the log's last line has it too, and nothing is left behind.
+//!
+//! Guest: --no-docker
 
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};

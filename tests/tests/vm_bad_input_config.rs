@@ -1,5 +1,7 @@
 //! A config.json with something wrong in it, or something unknown. What is accepted runs; what is refused is refused by its
 //! name, and leaves no process, cgroup, mount, device or directory. `RUNTIME=runc` compares the verdicts.
+//!
+//! Guest: --no-docker
 
 use std::fs;
 

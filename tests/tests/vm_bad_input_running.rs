@@ -1,5 +1,7 @@
 //! What `exec` and `update` refuse: the message has the reason, the container goes on as if nothing had been asked, and the
 //! refused process leaves nothing. Generic: `RUNTIME=runc` compares the verdicts.
+//!
+//! Guest: --no-docker
 
 use std::fs;
 use std::path::Path;

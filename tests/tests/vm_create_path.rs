@@ -1,5 +1,7 @@
 //! What `create` does, and does not do, for a container of an image whose base is mounted: seen by its system calls. What it
 //! takes note of, and what `top` makes of that.
+//!
+//! Guest: --selinux enforcing --boolean container_use_host_all_caps --limit 1200
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;

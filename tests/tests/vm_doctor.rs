@@ -1,4 +1,6 @@
 //! `sharedroot doctor`: a healthy host is well, each mishap is one line, and the remedy of that line mends it.
+//!
+//! Guest: --limit 800
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

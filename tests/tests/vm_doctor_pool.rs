@@ -1,4 +1,6 @@
 //! `sharedroot doctor` of a pool that is nearly full, of what processes that died have left in one, and of one that is locked.
+//!
+//! Guest: --limit 800
 
 use std::fs;
 use std::process::{Child, Command, Stdio};

@@ -1,4 +1,6 @@
 //! Which engine runs a container, and that every later command goes there.
+//!
+//! Guest: --no-docker
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};

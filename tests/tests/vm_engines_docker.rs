@@ -1,4 +1,6 @@
 //! Docker on sharedroot with another engine, which a script names. `vm_scaffold` has one by `"runtimeArgs"`.
+//!
+//! Guest: --selinux enforcing --boolean container_use_host_all_caps --limit 1200
 
 use sharedroot_tests::census::Census;
 use sharedroot_tests::command::run;

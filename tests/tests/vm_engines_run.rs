@@ -1,4 +1,6 @@
 //! A delegate between its caller and its container: signals, exit status, whose child the container is, environment, time.
+//!
+//! Guest: --no-docker
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -1,5 +1,7 @@
 //! The container's cgroup: whose it is, and what is in force there. Generic: `RUNTIME=runc` must pass too, but for what
 //! runc 1.1 only warns of.
+//!
+//! Guest: --no-docker
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;

@@ -1,5 +1,7 @@
 //! Parts of config.json that the embedded engine leaves out: honoured all the same, or refused by name. Generic:
 //! `RUNTIME=runc` must pass too, but for the tests of sharedroot's own.
+//!
+//! Guest: --no-docker
 
 use std::collections::BTreeSet;
 use std::fs;

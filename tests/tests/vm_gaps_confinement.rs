@@ -1,5 +1,7 @@
 //! How a process is confined, in `create` and in `exec`, where the embedded engine alone would leave a part out. Generic:
 //! `RUNTIME=runc` must pass too.
+//!
+//! Guest: --no-docker
 
 use std::fs;
 

@@ -1,5 +1,7 @@
 //! Which devices a container may use: those that a rule allows, and no container where nobody enforces the rules. Generic:
 //! `RUNTIME=runc` must pass too; crun leaves the cgroup of a failed container behind.
+//!
+//! Guest: --no-docker
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,7 @@
 //! What a process of a container has from its caller, its container and its own description. Generic: `RUNTIME=runc`
 //! must pass too, but for the tests of sharedroot's own.
+//!
+//! Guest: --no-docker
 
 use std::fs;
 

@@ -1,5 +1,7 @@
 //! What a process finds when it begins: its terminal, its signals, its network, and the agent that its filter asks. Generic:
 //! `RUNTIME=runc` must pass too.
+//!
+//! Guest: --no-docker
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;

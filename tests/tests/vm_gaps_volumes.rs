@@ -1,4 +1,6 @@
 //! How mounts travel between the host and a container's volumes. Generic: `RUNTIME=runc` must pass too.
+//!
+//! Guest: --no-docker
 
 use std::fs;
 

@@ -1,5 +1,7 @@
 //! The caller's hooks: what they are told, where they run, and what their failure does. Generic: `RUNTIME=runc` must pass
 //! too, but for the tests of sharedroot's own.
+//!
+//! Guest: --no-docker
 
 use std::fs;
 use std::path::{Path, PathBuf};

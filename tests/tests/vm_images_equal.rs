@@ -1,6 +1,9 @@
-//! Two machines make the same base of the same image, bit by bit. `hack/test.d/two-guests` boots two guests, one after
+//! Two machines make the same base of the same image, bit by bit. `hack/test` boots two guests, one after
 //! another, that share a directory: the first makes the bases from Docker's layers and writes their digests down, the second
 //! makes them by `image import` and compares.
+//!
+//! Guest: --limit 800
+//! Guest: --selinux permissive --limit 800
 
 use std::fs;
 use std::path::Path;
@@ -64,10 +67,7 @@ fn vm_two_machines_make_the_same_blocks() {
     match before {
         None => fs::write(FIRST, found.to_string()).expect("write for the second guest"),
         Some(before) => {
-            assert_ne!(
-                before["boot"], found["boot"],
-                "both were one guest: run it by hack/test.d/two-guests"
-            );
+            assert_ne!(before["boot"], found["boot"], "both were one guest: run it by hack/test");
             for image in ["debian", "nginx"] {
                 assert_eq!(before[image], found[image], "{image}");
             }

@@ -1,4 +1,6 @@
 //! `install` and `uninstall` as Docker, containerd and podman themselves see them.
+//!
+//! Guest: --limit 800
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};

@@ -1,4 +1,6 @@
 //! The OCI runtime's verbs, called directly. Generic: `RUNTIME=runc` must pass too, which proves the test.
+//!
+//! Guest: --no-docker --engine crun --engine runc
 
 use std::collections::BTreeSet;
 use std::fs;

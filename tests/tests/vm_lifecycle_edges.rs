@@ -1,4 +1,6 @@
 //! What happens at the edges of a container's life. Generic: `RUNTIME=runc` must pass too, but for the tests of sharedroot's own.
+//!
+//! Guest: --no-docker --engine crun --engine runc
 
 use std::fs;
 use std::io::ErrorKind;

@@ -1,4 +1,6 @@
 //! A host without loop devices, in a guest of its own.
+//!
+//! Guest: --limit 800
 
 use std::fs;
 

@@ -2,6 +2,8 @@
 //! that goes on.
 //!
 //! `RUNTIME` is the installed program; the lab's own is taken away first. The guest has no rpm; `hack/test` brings one.
+//!
+//! Guest: --systemd --no-docker --kernel-argument lsm=capability --env RUNTIME=/usr/bin/sharedroot --with packages --alone --limit 900
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, Metadata};
@@ -129,7 +131,11 @@ fn everything_is_in_its_place() {
 /// The machine before the package, without the lab's own program.
 fn before_a_package() -> Machine {
     only_in_lab();
-    assert_eq!(std::env::var("RUNTIME").as_deref(), Ok(PROGRAM), "hack/test.d/guest says so");
+    assert_eq!(
+        std::env::var("RUNTIME").as_deref(),
+        Ok(PROGRAM),
+        "this file's first comment says so"
+    );
     let lab = "/usr/local/bin/sharedroot";
     assert!(!fs::exists(lab).expect("look") || fs::remove_file(lab).is_ok());
     Machine::look()

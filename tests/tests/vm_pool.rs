@@ -1,4 +1,6 @@
 //! `sharedroot pool`: each verb in its good case, and what an administrator reads in the bad ones.
+//!
+//! Guest: --no-docker
 
 use std::fs;
 

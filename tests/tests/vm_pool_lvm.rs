@@ -1,4 +1,6 @@
 //! A thin pool that LVM makes, activates and grows, and that sharedroot fills.
+//!
+//! Guest: --no-docker
 
 use sharedroot_tests::command::{out, unique_name};
 use sharedroot_tests::lab::Replaced;

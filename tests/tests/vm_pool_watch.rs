@@ -1,4 +1,6 @@
 //! `sharedroot pool watch` while a container fills the pool.
+//!
+//! Guest: --no-docker
 
 use std::fs::{self, File};
 use std::process::{Child, Command, ExitStatus, Stdio};

@@ -1,5 +1,7 @@
 //! The quick start, as a new user does it: every command of docs/quick-start.md, in its order, on a machine with the packages'
 //! program, Docker as systemd's service, and nothing of ours.
+//!
+//! Guest: --systemd --kernel-argument lsm=capability --with packages --alone --limit 900
 
 use std::collections::BTreeSet;
 use std::fs;

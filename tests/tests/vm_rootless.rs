@@ -1,4 +1,6 @@
 //! Rootless use is refused, in one line that says what to do, before anything was done.
+//!
+//! Guest: --no-docker
 
 use sharedroot_tests::bundle::Bundle;
 use sharedroot_tests::census::Census;

@@ -1,6 +1,8 @@
 //! What keeps containers apart that share a file system, proved by denials: the same act is allowed where it belongs, denied
 //! elsewhere with its record in the kernel log, and succeeds there when SELinux only records. So every other guard is taken
 //! away first: the host hands the attacker the other's files as a volume, a writable view of the base, devices with their rules.
+//!
+//! Guest: --selinux enforcing --limit 900
 
 use std::fs;
 

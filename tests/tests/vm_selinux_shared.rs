@@ -1,5 +1,7 @@
 //! The label that bases share: where it comes from, what is refused, and what happens when it changes while they are mounted.
 //! In a guest where SELinux is enforcing.
+//!
+//! Guest: --selinux enforcing --limit 900
 
 use std::fs;
 

@@ -1,4 +1,6 @@
 //! Images of stores other than the daemon's usual one, and images that move, go and come back.
+//!
+//! Guest: --limit 800
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,6 @@
 //! A host with systemd: systemd's cgroup driver. Generic: passes with `RUNTIME=runc`, too.
+//!
+//! Guest: --systemd --alone --limit 900
 
 use std::fs;
 

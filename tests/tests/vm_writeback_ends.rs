@@ -1,4 +1,6 @@
 //! The ends of a writable container that are not smooth: a hostile tree, a killed `delete`, a full disk, a reboot; and its size.
+//!
+//! Guest: --no-docker
 
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, symlink};

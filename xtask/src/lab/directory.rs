@@ -1,0 +1,171 @@
+//! The directory that a guest shares with its host, at `/lab` there: settings and scripts go in, the status comes out.
+
+use std::fs::{self, File};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use super::options::{GuestOptions, Kernel};
+use crate::process::succeeds;
+
+/// Where `hack/lab build` puts what every guest needs.
+const LAB: &str = "target/lab";
+/// How long before its limit a guest prints what runs in it.
+const WARNING: Duration = Duration::from_secs(15);
+
+/// What one boot needs beyond the guest's options.
+#[derive(Debug)]
+pub struct Boot<'b> {
+    pub options: &'b GuestOptions,
+    /// What is run, and its arguments.
+    pub script: &'b Path,
+    pub arguments: &'b [String],
+    /// At `/share` in the guest, read-write.
+    pub share: Option<&'b Path>,
+    /// Disks that are there before and after; without it all are fresh.
+    pub disks: Option<&'b Path>,
+    /// The disk of `/var/lib/docker` instead of the lab's images.
+    pub docker_disk: Option<&'b Path>,
+    /// At `/usr/local/bin/sharedroot` in the guest.
+    pub program: Option<&'b Path>,
+    pub limit: Duration,
+}
+
+/// A directory of its own for one guest. Dropping it removes it.
+#[derive(Debug)]
+pub struct Directory {
+    path: PathBuf,
+}
+
+impl Directory {
+    pub fn make(boot: &Boot<'_>) -> Result<Self> {
+        boot.options.check()?;
+        let made = Command::new("mktemp")
+            .args(["--directory", "--tmpdir", "sharedroot-lab.XXXXXX"])
+            .env("TMPDIR", temporary(boot.options.mem)?)
+            .output()
+            .context("start mktemp")?;
+        ensure!(made.status.success(), "mktemp: {}", String::from_utf8_lossy(&made.stderr).trim());
+        let directory = Self { path: String::from_utf8(made.stdout)?.trim().into() };
+        directory.fill(boot).with_context(|| format!("fill {}", directory.path.display()))?;
+        Ok(directory)
+    }
+
+    fn fill(&self, boot: &Boot<'_>) -> Result<()> {
+        let lab = self.lab();
+        fs::create_dir(&lab)?;
+        for entry in fs::read_dir("hack/lab.d")? {
+            let name = entry?.file_name();
+            if name.to_string_lossy().starts_with("guest-") {
+                fs::copy(Path::new("hack/lab.d").join(&name), lab.join(&name))?;
+            }
+        }
+        let script = boot.script;
+        let copied = fs::copy(script, lab.join("script"));
+        copied.with_context(|| format!("copy {}", script.display()))?;
+        let name = script.file_name().context("a script has a name")?;
+        fs::write(lab.join("name"), name.as_encoded_bytes())?;
+        let arguments: String = boot.arguments.iter().map(|word| format!("{word}\0")).collect();
+        fs::write(lab.join("arguments"), arguments)?;
+        if let Some(share) = boot.share {
+            symlink(fs::canonicalize(share)?, lab.join("share"))?;
+        }
+        if let Some(program) = boot.program {
+            let copied = fs::copy(program, lab.join("sharedroot"));
+            copied.with_context(|| format!("copy {}: run hack/build first", program.display()))?;
+        }
+        let settings = self.settings(boot)?;
+        fs::write(lab.join("settings"), settings)?;
+        Ok(())
+    }
+
+    /// What the guest's scripts and the script that boots the guest read.
+    fn settings(&self, boot: &Boot<'_>) -> Result<String> {
+        let out = fs::canonicalize(LAB).context("target/lab: run hack/lab build")?;
+        let GuestOptions { selinux, booleans, no_docker, systemd, mem, pool, kernel, .. } =
+            boot.options;
+        let kernel = match kernel {
+            Some(kernel) => *kernel,
+            None => Kernel::chosen(&out)?,
+        };
+        let disks = match boot.disks {
+            Some(disks) => fs::canonicalize(disks)?,
+            None => self.path.clone(),
+        };
+        let docker_disk = match boot.docker_disk {
+            _ if *no_docker => "none".to_owned(),
+            Some(disk) => fs::canonicalize(disk)?.display().to_string(),
+            None => format!("{}/docker.cow,{}/docker.img", disks.display(), out.display()),
+        };
+        let yes = |is: bool| if is { "yes" } else { "no" };
+        let warn_after = boot.limit.checked_sub(WARNING).unwrap_or(boot.limit / 2).as_secs();
+        let words = [
+            ("selinux", selinux.to_string()),
+            ("booleans", booleans.join(" ")),
+            ("docker", yes(!no_docker).to_owned()),
+            ("systemd", yes(*systemd).to_owned()),
+            ("pool", pool.to_string()),
+            ("memory", format!("{mem}G")),
+            ("warn_after", warn_after.to_string()),
+            ("kernel", kernel.executable(&out).display().to_string()),
+            ("kernel_arguments", kernel.arguments(&boot.options.kernel_arguments).join(" ")),
+            ("disks", disks.display().to_string()),
+            ("docker_disk", docker_disk),
+            ("root_image", out.join("root.img").display().to_string()),
+        ];
+        Ok(words.into_iter().map(|(name, value)| format!("{name}='{value}'\n")).collect())
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What is `/lab` in the guest.
+    pub fn lab(&self) -> PathBuf {
+        self.path.join("lab")
+    }
+
+    /// The script's exit code, once the guest has written it.
+    pub fn status(&self) -> Option<u8> {
+        fs::read_to_string(self.lab().join("status")).ok()?.trim().parse().ok()
+    }
+
+    /// A new file for what the guest's kernel says. Those of earlier days go.
+    pub fn log() -> Result<(PathBuf, File)> {
+        let dir = Path::new(LAB).join("log");
+        fs::create_dir_all(&dir)?;
+        succeeds(
+            Command::new("find").arg(&dir).args(["-name", "*.log", "-mtime", "+1", "-delete"]),
+        )?;
+        for number in 0.. {
+            let path = dir.join(format!("{}-{number}.log", std::process::id()));
+            match File::create_new(&path) {
+                Ok(file) => return Ok((path, file)),
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error).context(format!("create {}", path.display())),
+            }
+        }
+        unreachable!("more numbers than files")
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.path) {
+            eprintln!("lab: remove {}: {error}", self.path.display());
+        }
+    }
+}
+
+/// Guest memory and disks are sparse files: in memory where there is room, for a disk flush there costs nothing.
+fn temporary(memory: u32) -> Result<PathBuf> {
+    if let Some(given) = std::env::var_os("TMPDIR") {
+        return Ok(given.into());
+    }
+    let shared = Path::new("/dev/shm");
+    let room = rustix::fs::statvfs(shared).map(|fs| (fs.f_bavail * fs.f_frsize) >> 30).unwrap_or(0);
+    Ok(if room >= u64::from(memory) + 4 { shared } else { Path::new("/var/tmp") }.into())
+}

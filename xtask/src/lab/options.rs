@@ -1,0 +1,169 @@
+//! What a guest can be given. The same words stand in the headers of the integration tests.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use clap::{Args, ValueEnum};
+
+/// A guest's hardware, daemons and security modules: guests with equal options are alike.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Args)]
+pub struct GuestOptions {
+    /// SELinux and the lab's policy
+    #[arg(long, value_enum, default_value = "off", value_name = "MODE")]
+    pub selinux: Selinux,
+    /// One of the policy's booleans is on; may be given more than once
+    #[arg(long = "boolean", value_name = "NAME")]
+    pub booleans: Vec<String>,
+    /// No containerd, no dockerd
+    #[arg(long)]
+    pub no_docker: bool,
+    /// systemd is the guest's init, and Docker uses its cgroup driver; not with SELinux
+    #[arg(long)]
+    pub systemd: bool,
+    /// The guest's memory in GiB
+    #[arg(long, default_value = "4", value_name = "GIB", value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub mem: u32,
+    /// device: /dev/ubdc (8 GiB) and /dev/ubdd (256 MiB) are empty and for a pool
+    #[arg(long, value_enum, default_value = "loop", value_name = "KIND")]
+    pub pool: Pool,
+    /// The kernel; the default is the one that `hack/lab build` found to work
+    #[arg(long, value_enum, value_name = "KERNEL")]
+    pub kernel: Option<Kernel>,
+    /// One more argument for the guest's kernel; may be given more than once
+    #[arg(long = "kernel-argument", value_name = "ARGUMENT")]
+    pub kernel_arguments: Vec<String>,
+}
+
+/// SELinux in the guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum)]
+pub enum Selinux {
+    /// The kernel is without it.
+    Off,
+    /// Denials are told, not made.
+    Permissive,
+    /// As on a host.
+    Enforcing,
+}
+
+/// What a pool is made on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum)]
+pub enum Pool {
+    /// Files on loop devices.
+    Loop,
+    /// Two empty block devices.
+    Device,
+}
+
+/// A User-Mode Linux of Debian's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum)]
+pub enum Kernel {
+    /// Testing's, with `seccomp=on`: half the processor time of the other.
+    Seccomp,
+    /// Trixie's, which traces its processes.
+    Ptrace,
+}
+
+impl Kernel {
+    /// The one that the lab's build chose.
+    pub fn chosen(lab: &Path) -> Result<Self> {
+        let path = lab.join("kernel");
+        let name = std::fs::read_to_string(&path)
+            .with_context(|| format!("read {}: run hack/lab build", path.display()))?;
+        Self::from_str(name.trim(), false)
+            .map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))
+    }
+
+    /// Its executable, made by the lab's build.
+    pub fn executable(self, lab: &Path) -> PathBuf {
+        lab.join(format!("linux-{self}"))
+    }
+
+    /// Its own arguments, and `more`.
+    pub fn arguments(self, more: &[String]) -> Vec<String> {
+        let own = match self {
+            Self::Seccomp => Some("seccomp=on".to_owned()),
+            Self::Ptrace => None,
+        };
+        own.into_iter().chain(more.iter().cloned()).collect()
+    }
+}
+
+impl fmt::Display for Kernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Seccomp => "seccomp",
+            Self::Ptrace => "ptrace",
+        })
+    }
+}
+
+impl fmt::Display for Selinux {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Off => "off",
+            Self::Permissive => "permissive",
+            Self::Enforcing => "enforcing",
+        })
+    }
+}
+
+impl fmt::Display for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Loop => "loop",
+            Self::Device => "device",
+        })
+    }
+}
+
+impl GuestOptions {
+    /// What clap cannot say.
+    pub fn check(&self) -> Result<()> {
+        ensure!(
+            !self.systemd || self.selinux == Selinux::Off,
+            "--systemd: the lab's policy has domains for its own init only, leave out --selinux"
+        );
+        // They stand in a file that the guest's shell reads.
+        for word in self.booleans.iter().chain(&self.kernel_arguments) {
+            let plain = |c: char| c.is_ascii_alphanumeric() || "_-.=,/:".contains(c);
+            ensure!(word.chars().all(plain), "not a word for the guest: {word:?}");
+        }
+        Ok(())
+    }
+}
+
+/// As a line of options, without those that have their default.
+impl fmt::Display for GuestOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut words = Vec::new();
+        if self.selinux != Selinux::Off {
+            words.push(format!("--selinux {}", self.selinux));
+        }
+        words.extend(self.booleans.iter().map(|name| format!("--boolean {name}")));
+        words.extend(self.no_docker.then(|| "--no-docker".to_owned()));
+        words.extend(self.systemd.then(|| "--systemd".to_owned()));
+        words.extend((self.mem != 4).then(|| format!("--mem {}", self.mem)));
+        words.extend((self.pool != Pool::Loop).then(|| format!("--pool {}", self.pool)));
+        words.extend(self.kernel.map(|kernel| format!("--kernel {kernel}")));
+        words.extend(self.kernel_arguments.iter().map(|a| format!("--kernel-argument {a}")));
+        f.write_str(if words.is_empty() { "Docker" } else { "" })?;
+        f.write_str(&words.join(" "))
+    }
+}
+
+/// As without a word on the command line.
+impl Default for GuestOptions {
+    fn default() -> Self {
+        Self {
+            selinux: Selinux::Off,
+            booleans: vec![],
+            no_docker: false,
+            systemd: false,
+            mem: 4,
+            pool: Pool::Loop,
+            kernel: None,
+            kernel_arguments: vec![],
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! `hack/lab run`: a script in a fresh guest, its streams and exit code as if it ran here.
+
+use std::io::{self, copy};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+
+use super::directory::Boot;
+use super::guest::{End, Guest};
+use super::options::GuestOptions;
+
+/// What `hack/build` makes without `--release`.
+pub const PROGRAM: &str = "target/debug/static/sharedroot";
+
+/// Exit code: the script's; 123: the script asked for a power cut; 124: the limit struck; 125: the guest's kernel broke.
+#[derive(Debug, Args)]
+pub struct Run {
+    #[command(flatten)]
+    pub guest: GuestOptions,
+    /// The disks live in DIR and are used again if they are there (docs/lab.md); without it all are fresh
+    #[arg(long, value_name = "DIR")]
+    disks: Option<PathBuf>,
+    /// DIR at /share, read-write, and SCRIPT's working directory
+    #[arg(long, value_name = "DIR")]
+    share: Option<PathBuf>,
+    /// Seconds until the guest is ended
+    #[arg(long, default_value = "600", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    limit: u64,
+    /// At /usr/local/bin/sharedroot in the guest; "none" for a guest without it
+    #[arg(long, default_value = PROGRAM, value_name = "FILE")]
+    program: PathBuf,
+    /// The disk of /var/lib/docker instead of the lab's images
+    #[arg(long, value_name = "FILE")]
+    docker_disk: Option<PathBuf>,
+    /// SCRIPT and its arguments
+    #[arg(required = true, trailing_var_arg = true, value_name = "SCRIPT")]
+    script: Vec<String>,
+}
+
+/// Runs it.
+pub fn run(options: &Run) -> Result<ExitCode> {
+    let (script, arguments) = options.script.split_first().expect("clap requires one");
+    for dir in [&options.disks, &options.share].into_iter().flatten() {
+        ensure!(dir.is_dir(), "lab: no such directory: {}", dir.display());
+    }
+    let mut guest = Guest::boot(&Boot {
+        options: &options.guest,
+        script: script.as_ref(),
+        arguments,
+        share: options.share.as_deref(),
+        disks: options.disks.as_deref(),
+        docker_disk: options.docker_disk.as_deref(),
+        program: Some(&*options.program).filter(|path| *path != "none"),
+        limit: Duration::from_secs(options.limit),
+    })?;
+    let (mut out, mut err) = guest.streams().context("the guest's streams")?;
+    let end = thread::scope(|scope| {
+        let relays = [
+            scope.spawn(move || copy(&mut out, &mut io::stdout().lock())),
+            scope.spawn(move || copy(&mut err, &mut io::stderr())),
+        ];
+        let end = guest.wait();
+        for relay in relays {
+            // A reader that has gone is no fault of the guest's.
+            let _ = relay.join();
+        }
+        end
+    })?;
+    match &end {
+        End::Status(0) | End::PowerCut => std::fs::remove_file(guest.log())?,
+        End::Status(_) => {}
+        End::Limit => eprintln!(
+            "lab: the guest reached the limit of {} s, and its kernel is well: what ran in it did not end",
+            options.limit
+        ),
+        End::Broken(why) => eprintln!("lab: the guest broke: {why}"),
+    }
+    match &end {
+        End::PowerCut => eprintln!("lab: the power was cut"),
+        End::Status(0) => {}
+        _ => eprintln!("lab: console of the guest: {}", guest.log().display()),
+    }
+    Ok(ExitCode::from(end.code()))
+}

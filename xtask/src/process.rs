@@ -1,0 +1,38 @@
+//! Commands of this machine.
+
+use std::fs::File;
+use std::path::Path;
+use std::process::{Command, ExitStatus, Stdio};
+
+use anyhow::{Context, Result, ensure};
+
+/// Runs a command that must succeed.
+pub fn succeeds(command: &mut Command) -> Result<()> {
+    let status = status(command)?;
+    ensure!(status.success(), "{} ended with {status}", line(command));
+    Ok(())
+}
+
+/// Runs a command to its end.
+pub fn status(command: &mut Command) -> Result<ExitStatus> {
+    command.status().with_context(|| format!("start {}", line(command)))
+}
+
+/// What a command that must succeed prints on its standard output, without the last newline.
+pub fn output(command: &mut Command) -> Result<String> {
+    let done = command.stderr(Stdio::inherit()).output();
+    let done = done.with_context(|| format!("start {}", line(command)))?;
+    ensure!(done.status.success(), "{} ended with {}", line(command), done.status);
+    Ok(String::from_utf8(done.stdout)?.trim_end().to_owned())
+}
+
+/// Runs a command to its end; all that it says goes to a file.
+pub fn logged(command: &mut Command, log: &Path) -> Result<ExitStatus> {
+    let file = File::create(log).with_context(|| format!("create {}", log.display()))?;
+    status(command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file))
+}
+
+/// The command line, for messages.
+pub fn line(command: &Command) -> String {
+    format!("{command:?}").replace('"', "")
+}

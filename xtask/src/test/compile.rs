@@ -1,0 +1,46 @@
+//! The integration tests' executables.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+
+use super::program::Program;
+
+/// Compiles the integration tests, and puts the executables into `dir` under their names. What cargo says goes to `log`. The
+/// failure points are in these only: the program itself is built apart.
+pub fn into(dir: &Path, programs: &[Program], log: impl Into<Stdio>) -> Result<()> {
+    let mut cargo = Command::new("cargo");
+    cargo.args(["test", "--no-run", "--tests", "--message-format", "json-render-diagnostics"]);
+    cargo.args(["-p", "sharedroot-dm", "-p", "sharedroot-tests"]);
+    cargo.args(["--features", "sharedroot-dm/failpoints"]);
+    let done = cargo.stdin(Stdio::null()).stderr(log).output().context("start cargo")?;
+    ensure!(done.status.success(), "cargo test --no-run ended with {}", done.status);
+    for line in String::from_utf8(done.stdout)?.lines() {
+        link(&serde_json::from_str(line)?, dir)?;
+    }
+    if let Some(missing) = programs.iter().find(|program| !dir.join(&program.file).exists()) {
+        bail!("cargo made no {}", missing.file);
+    }
+    Ok(())
+}
+
+/// A message of cargo's about an integration test. The crates' unit tests, which cargo builds too, run on this machine.
+fn link(message: &Value, dir: &Path) -> Result<()> {
+    let target = &message["target"];
+    let (Some(executable), Some(name)) = (message["executable"].as_str(), target["name"].as_str())
+    else {
+        return Ok(());
+    };
+    if target["kind"][0] != "test" {
+        return Ok(());
+    }
+    let to = dir.join(name);
+    let _ = fs::remove_file(&to);
+    if fs::hard_link(executable, &to).is_err() {
+        fs::copy(executable, &to).with_context(|| format!("copy {executable}"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,127 @@
+//! What a job was, what came of it, and how long each part took.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Result;
+
+/// What libtest says: `test result: ok. 3 passed; 0 failed; …`
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    pub passed: u64,
+    pub failed: u64,
+}
+
+impl Tally {
+    /// The sum of all results in a log; none if there is no result in it.
+    pub fn of(log: &str) -> Option<Self> {
+        let mut sum = None::<Self>;
+        for line in log.lines().filter_map(|line| line.strip_prefix("test result: ")) {
+            let before = |word: &str| {
+                let mut words = line.split([' ', ';']).filter(|word| !word.is_empty());
+                let at = words.clone().position(|found| found == word)?.checked_sub(1)?;
+                words.nth(at)?.parse::<u64>().ok()
+            };
+            let sum = sum.get_or_insert_default();
+            sum.passed += before("passed").unwrap_or(0);
+            sum.failed += before("failed").unwrap_or(1);
+        }
+        sum
+    }
+}
+
+/// A job that has ended.
+#[derive(Debug)]
+pub struct Done {
+    pub name: String,
+    pub boot: Duration,
+    pub test: Duration,
+    pub tally: Tally,
+    /// How it ended, where it did not end well.
+    pub fault: Option<String>,
+    /// What showed that a guest's kernel broke; the job was then begun again.
+    pub broken: Vec<String>,
+    /// On this machine, not in a guest.
+    pub here: bool,
+}
+
+impl Done {
+    /// Counts the results in the job's log. A job without a result, or that ended badly without a failed test, is a failure.
+    pub fn new(name: &str, log: &str, fault: Option<String>, wants_results: bool) -> Self {
+        let (mut tally, mut fault) = (Tally::of(log).unwrap_or_default(), fault);
+        if fault.is_none() && wants_results && Tally::of(log).is_none() {
+            fault = Some("it printed no result".to_owned());
+        }
+        if fault.is_none() && tally.failed > 0 {
+            fault = Some("a test failed".to_owned());
+        }
+        if fault.is_some() && tally.failed == 0 {
+            tally.failed = 1;
+        }
+        let (boot, test, broken) = (Duration::ZERO, Duration::ZERO, vec![]);
+        Self { name: name.to_owned(), boot, test, tally, fault, broken, here: false }
+    }
+
+    /// One line of its end.
+    pub fn line(&self) -> String {
+        let Self { name, boot, test, tally, fault, .. } = self;
+        let end = match fault {
+            Some(fault) => format!("FAILED: {fault}"),
+            None => "fine".to_owned(),
+        };
+        format!(
+            "== {name}: {end} ({} passed, {} failed; boot {} s, test {} s)",
+            tally.passed,
+            tally.failed,
+            boot.as_secs(),
+            test.as_secs()
+        )
+    }
+}
+
+/// Where logs are.
+#[derive(Debug, Clone)]
+pub struct Out(pub PathBuf);
+
+impl Out {
+    /// The log of a job.
+    pub fn log(&self, name: &str) -> PathBuf {
+        self.0.join(format!("{name}.log"))
+    }
+
+    /// What a log says.
+    pub fn read(&self, name: &str) -> Result<String> {
+        Ok(String::from_utf8_lossy(&fs::read(self.log(name))?).into_owned())
+    }
+
+    /// Moves the log of a guest that broke out of the way.
+    pub fn keep_broken(&self, name: &str) -> Result<()> {
+        Ok(fs::rename(self.log(name), self.0.join(format!("{name}.broken.log")))?)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_is_counted() {
+        let log = "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured\nx\n\
+                   test result: FAILED. 1 passed; 2 failed; 0 ignored\n";
+        assert_eq!(Tally::of(log), Some(Tally { passed: 4, failed: 2 }));
+        assert_eq!(Tally::of("test a ... ok\n"), None);
+    }
+
+    #[test]
+    fn nothing_said_is_a_failure() {
+        assert_eq!(Done::new("a", "", None, true).tally.failed, 1);
+        assert_eq!(Done::new("a", "", None, false).tally.failed, 0);
+        let ended = Done::new("a", "test result: ok. 3 passed; 0 failed\n", Some("1".into()), true);
+        assert_eq!((ended.tally.passed, ended.tally.failed), (3, 1));
+    }
+}

@@ -1,0 +1,156 @@
+//! Integration tests: what each says that it needs of a guest, and its executable.
+//!
+//! A test's file says so in lines of its first comment, with the words of `hack/lab run` and those of [`Needs`]:
+//!
+//! ```text
+//! //! Guest: --no-docker --limit 600
+//! ```
+//!
+//! With several such lines the test runs in that many guests, one after another, on one directory of its own.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::{Args, FromArgMatches};
+
+use super::extra::Extra;
+use crate::lab::GuestOptions;
+
+/// Where integration tests are.
+const FOLDERS: [&str; 2] = ["dm/tests", "tests/tests"];
+/// What a line of needs begins with.
+const MARK: &str = "//! Guest:";
+/// What a test takes by a first guess.
+const SECONDS: u64 = 4;
+
+/// What a test needs of its guest.
+#[derive(Debug, Clone, Args)]
+pub struct Needs {
+    #[command(flatten)]
+    pub guest: GuestOptions,
+    /// Seconds until the test is ended
+    #[arg(long, default_value = "600", value_parser = clap::value_parser!(u64).range(1..))]
+    limit: u64,
+    /// A guest that no other test has used, nor will
+    #[arg(long)]
+    pub alone: bool,
+    /// What must lie beside the test in its directory
+    #[arg(long, value_enum)]
+    pub with: Vec<Extra>,
+    /// NAME=VALUE in the test's environment
+    #[arg(long)]
+    pub env: Vec<String>,
+    /// Run also with sharedroot on this engine: what holds for the embedded engine holds for the others
+    #[arg(long)]
+    pub engine: Vec<String>,
+}
+
+impl Needs {
+    /// How long the test may run.
+    pub fn limit(&self) -> Duration {
+        Duration::from_secs(self.limit)
+    }
+
+    fn parse(words: &str) -> Result<Self> {
+        let command = Self::augment_args(clap::Command::new("Guest:").no_binary_name(true));
+        let found = command.try_get_matches_from(words.split_whitespace())?;
+        let needs = Self::from_arg_matches(&found)?;
+        needs.guest.check()?;
+        Ok(needs)
+    }
+}
+
+/// One test executable, with one runtime.
+#[derive(Debug, Clone)]
+pub struct Program {
+    /// The file's name without `.rs`, and `+ENGINE`.
+    pub name: String,
+    /// The executable's name in the shared directory.
+    pub file: String,
+    /// One for each guest.
+    pub needs: Vec<Needs>,
+    /// For the program's environment.
+    pub env: Vec<String>,
+    /// What showed, each time, that a guest of it broke.
+    pub broken: Vec<String>,
+    /// A guess, until it was measured.
+    pub expected: Duration,
+}
+
+/// The sources of integration tests by name.
+pub fn sources() -> Result<BTreeMap<String, PathBuf>> {
+    let mut found = BTreeMap::new();
+    for folder in FOLDERS {
+        for entry in fs::read_dir(folder).with_context(|| format!("list {folder}"))? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "rs") {
+                let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
+                found.insert(name, path);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// The programs of those names, or all. `runtime` is what the environment's RUNTIME says.
+pub fn programs(names: &[String], runtime: Option<&str>) -> Result<Vec<Program>> {
+    let sources = sources()?;
+    if let Some(unknown) = names.iter().find(|name| !sources.contains_key(*name)) {
+        bail!("there is no integration test {unknown}");
+    }
+    let mut programs = Vec::new();
+    for (name, path) in sources {
+        if !names.is_empty() && !names.contains(&name) {
+            continue;
+        }
+        let program = read(&name, &path).with_context(|| path.display().to_string())?;
+        // Whoever names a runtime wants that one only.
+        let engines = if runtime.is_none() { program.needs[0].engine.clone() } else { vec![] };
+        for engine in engines {
+            let mut other = program.clone();
+            other.name = format!("{name}+{engine}");
+            other.env.push(format!("RUNTIME=sharedroot+{engine}"));
+            programs.push(other);
+        }
+        programs.push(program);
+    }
+    for program in &mut programs {
+        program.env.extend(runtime.map(|runtime| format!("RUNTIME={runtime}")));
+    }
+    Ok(programs)
+}
+
+fn read(name: &str, path: &Path) -> Result<Program> {
+    let text = fs::read_to_string(path)?;
+    let head = text.lines().take_while(|line| line.starts_with("//!"));
+    let needs: Vec<_> =
+        head.filter_map(|line| line.strip_prefix(MARK)).map(Needs::parse).collect::<Result<_>>()?;
+    ensure!(!needs.is_empty(), "its first comment does not say what it needs: a line {MARK:?}");
+    let tests = text.lines().filter(|line| line.trim() == "#[test]").count().max(1);
+    Ok(Program {
+        name: name.to_owned(),
+        file: name.to_owned(),
+        env: needs[0].env.clone(),
+        needs,
+        broken: vec![],
+        expected: Duration::from_secs(tests as u64 * SECONDS),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn needs_are_the_words_of_the_lab() {
+        let needs = Needs::parse(" --selinux enforcing --boolean b --limit 900 --alone").unwrap();
+        assert_eq!(needs.guest.to_string(), "--selinux enforcing --boolean b");
+        assert_eq!((needs.limit(), needs.alone), (Duration::from_secs(900), true));
+        for wrong in ["--selinx off", "word", "--limit 0", "--systemd --selinux enforcing"] {
+            assert!(Needs::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! One guest that runs programs one after another.
+//!
+//! Inside is `hack/in-lab`: it asks for a program by a marked line of its output, finds the answer in a file of `/lab`, and
+//! tells the program's end by another marked line. Between two programs it takes away what the first has left.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result};
+
+use super::job::{Done, Out};
+use super::program::Program;
+use super::work::Kind;
+use crate::lab::{Boot, End, Guest, PROGRAM};
+
+/// Boot and daemons; it takes a guest some seconds.
+const TO_BOOT: Duration = Duration::from_secs(300);
+/// How often a guest is looked at.
+const LOOK: Duration = Duration::from_millis(50);
+/// How often a program is begun again whose guest's kernel broke.
+const TRIES: usize = 2;
+
+/// What a guest says.
+enum Said {
+    /// It has nothing to do.
+    Free,
+    /// The program ended with this status.
+    Ended(String),
+    /// Bytes for the program's log.
+    Text(Vec<u8>),
+}
+
+/// How one program's turn went.
+enum Turn {
+    Ended(String),
+    Guest(End),
+}
+
+/// Boots a guest of that kind, and has it run programs until there is none. `tell` gets each job that is done.
+pub fn serve(kind: &Kind, share: &Path, out: &Out, tell: &dyn Fn(Done)) -> Result<()> {
+    let mut session = Session::boot(kind, share)?;
+    let mut ready = session.until_free()?;
+    while let Some(program) = kind.take() {
+        let end = match ready.take() {
+            Some(end) => Turn::Guest(end),
+            None => session.run(&program, out)?,
+        };
+        let fault = match end {
+            Turn::Ended(status) => (status != "0").then(|| format!("exit code {status}")),
+            Turn::Guest(End::Broken(why)) => {
+                session.broke(&program, &why, kind, out, tell)?;
+                return Ok(());
+            }
+            Turn::Guest(End::Limit) => Some(format!(
+                "no end within {} s, the guest's kernel is well: see {}",
+                program.needs[0].limit().as_secs(),
+                session.guest.log().display()
+            )),
+            Turn::Guest(end) => Some(format!("the guest ended early: {end:?}")),
+        };
+        let is_well = fault.is_none();
+        let log = out.read(&program.name).unwrap_or_default();
+        let mut done = Done::new(&program.name, &log, fault, true);
+        done.boot = std::mem::take(&mut session.boot);
+        done.test = session.started.elapsed();
+        tell(done);
+        // Nobody knows what a failed test has left.
+        if !is_well || kind.alone {
+            return Ok(());
+        }
+        ready = session.until_free()?;
+    }
+    session.end()
+}
+
+struct Session {
+    guest: Guest,
+    said: Receiver<Said>,
+    mark: String,
+    turn: u32,
+    /// How long the boot took, until a job has told of it.
+    boot: Duration,
+    started: Instant,
+}
+
+impl Session {
+    fn boot(kind: &Kind, share: &Path) -> Result<Self> {
+        let started = Instant::now();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos();
+        let mark = format!("in-lab-{now:x}");
+        let mut guest = Guest::boot(&Boot {
+            options: &kind.options,
+            script: Path::new("hack/in-lab"),
+            arguments: std::slice::from_ref(&mark),
+            share: Some(share),
+            disks: None,
+            docker_disk: None,
+            program: Some(Path::new(PROGRAM)),
+            limit: TO_BOOT,
+        })?;
+        let (stdout, stderr) = guest.streams().context("the guest's streams")?;
+        let (tell, said) = channel();
+        let (also, own) = (tell.clone(), format!("{mark} "));
+        std::thread::spawn(move || relay(BufReader::new(stdout), &own, &tell));
+        std::thread::spawn(move || relay(BufReader::new(stderr), "", &also));
+        Ok(Self { guest, said, mark, turn: 0, boot: Duration::ZERO, started })
+    }
+
+    /// Waits until the guest asks for a program; its end, if that comes first.
+    fn until_free(&mut self) -> Result<Option<End>> {
+        let mut text = Vec::new();
+        let end = loop {
+            match self.said.recv_timeout(LOOK) {
+                Ok(Said::Free) => {
+                    if self.turn == 0 {
+                        self.boot = self.started.elapsed();
+                    }
+                    return Ok(None);
+                }
+                Ok(Said::Text(line)) => text.extend(line),
+                Ok(Said::Ended(_)) | Err(_) => {}
+            }
+            if let Some(end) = self.guest.look()? {
+                break end;
+            }
+        };
+        eprint!("{}", String::from_utf8_lossy(&text));
+        Ok(Some(end))
+    }
+
+    fn run(&mut self, program: &Program, out: &Out) -> Result<Turn> {
+        self.started = Instant::now();
+        self.turn += 1;
+        let limit = program.needs[0].limit();
+        self.guest.extend(limit);
+        let mut log = File::create(out.log(&program.name))?;
+        let warn_after = limit.checked_sub(Duration::from_secs(15)).unwrap_or(limit / 2).as_secs();
+        let words = [warn_after.to_string(), program.file.clone()];
+        let words: String =
+            words.iter().chain(&program.env).map(|word| format!("{word}\0")).collect();
+        self.hand(&words)?;
+        loop {
+            match self.said.recv_timeout(LOOK) {
+                Ok(Said::Text(line)) => log.write_all(&line)?,
+                Ok(Said::Ended(status)) => return Ok(Turn::Ended(status)),
+                Ok(Said::Free) => return Ok(Turn::Ended("a program was lost".to_owned())),
+                Err(RecvTimeoutError::Disconnected) => std::thread::sleep(LOOK),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            if let Some(end) = self.guest.look()? {
+                while let Ok(Said::Text(line)) = self.said.recv_timeout(LOOK) {
+                    log.write_all(&line)?;
+                }
+                writeln!(log, "{}: {end:?}; console: {}", self.mark, self.guest.log().display())?;
+                return Ok(Turn::Guest(end));
+            }
+        }
+    }
+
+    /// Puts the answer where the guest looks for it, whole.
+    fn hand(&self, words: &str) -> Result<()> {
+        let (lab, turn) = (self.guest.lab(), self.turn);
+        fs::write(lab.join(format!("next-{turn}.new")), words)?;
+        Ok(fs::rename(lab.join(format!("next-{turn}.new")), lab.join(format!("next-{turn}")))?)
+    }
+
+    /// A program whose guest's kernel broke gets another guest, once.
+    fn broke(
+        &mut self,
+        program: &Program,
+        why: &str,
+        kind: &Kind,
+        out: &Out,
+        tell: &dyn Fn(Done),
+    ) -> Result<()> {
+        let mut program = program.clone();
+        program.broken.push(why.to_owned());
+        println!("== {}: THE GUEST BROKE: {why}; {}", program.name, self.guest.log().display());
+        if program.broken.len() < TRIES {
+            let _ = out.keep_broken(&program.name);
+            kind.give_back(program);
+            return Ok(());
+        }
+        let log = out.read(&program.name).unwrap_or_default();
+        let mut done =
+            Done::new(&program.name, &log, Some(format!("the guest broke: {why}")), true);
+        done.broken = program.broken;
+        done.test = self.started.elapsed();
+        tell(done);
+        Ok(())
+    }
+
+    /// An empty answer: the guest powers off.
+    fn end(mut self) -> Result<()> {
+        self.turn += 1;
+        self.guest.extend(TO_BOOT);
+        self.hand("")?;
+        let end = self.guest.wait()?;
+        if end == End::Status(0) {
+            fs::remove_file(self.guest.log())?;
+        } else {
+            println!("== a guest did not power off well: {end:?}; {}", self.guest.log().display());
+        }
+        Ok(())
+    }
+}
+
+/// Tells what a guest writes, line by line. `mark` begins the lines of `hack/in-lab`.
+fn relay(mut from: impl BufRead, mark: &str, tell: &Sender<Said>) {
+    loop {
+        let mut line = Vec::new();
+        if !matches!(from.read_until(b'\n', &mut line), Ok(1..)) {
+            return;
+        }
+        let words = (!mark.is_empty()).then(|| line.strip_prefix(mark.as_bytes())).flatten();
+        let said = match words.map(|words| String::from_utf8_lossy(words).trim().to_owned()) {
+            None => Said::Text(line),
+            Some(words) => match words.split_once(' ') {
+                Some(("end", status)) => Said::Ended(status.to_owned()),
+                _ => Said::Free,
+            },
+        };
+        if tell.send(said).is_err() {
+            return;
+        }
+    }
+}

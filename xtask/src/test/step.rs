@@ -1,0 +1,45 @@
+//! A command on this machine that must succeed.
+
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::Result;
+
+use super::job::{Done, Out};
+use crate::process;
+
+/// A command line for the shell.
+#[derive(Debug, Clone, Copy)]
+pub struct Step {
+    name: &'static str,
+    command: &'static str,
+    wants_results: bool,
+}
+
+impl Step {
+    /// It succeeds or fails.
+    pub const fn new(name: &'static str, command: &'static str) -> Self {
+        Self { name, command, wants_results: false }
+    }
+
+    /// It prints libtest's results.
+    pub const fn of_tests(name: &'static str, command: &'static str) -> Self {
+        Self { name, command, wants_results: true }
+    }
+
+    /// Runs it; what it says goes to its log, and to standard output where it fails.
+    pub fn run(&self, out: &Out) -> Result<Done> {
+        let Self { name, command, wants_results } = self;
+        println!("== {name}: {command}");
+        let (started, log) = (Instant::now(), out.log(name));
+        let ended = process::logged(Command::new("sh").args(["-c", command]), &log)?;
+        let fault = (!ended.success()).then(|| ended.to_string());
+        let text = out.read(name)?;
+        if fault.is_some() {
+            print!("{text}");
+        }
+        let mut done = Done::new(name, &text, fault, *wants_results);
+        (done.test, done.here) = (started.elapsed(), true);
+        Ok(done)
+    }
+}

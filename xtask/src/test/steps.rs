@@ -1,0 +1,225 @@
+//! The whole run in order.
+//!
+//! The lab is made while the programs are compiled. Then the guests run, and beside them on this machine what needs no
+//! guest: lints, unit tests, packages.
+
+use std::fs;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::mpsc::{Sender, channel};
+use std::thread;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+
+use super::compile;
+use super::job::{Done, Out};
+use super::options::{Compile, One, Options};
+use super::program::{self, Program};
+use super::report::Report;
+use super::sequences::{self, Sequence};
+use super::served;
+use super::step::Step;
+use super::work::{Next, Work};
+use crate::lab::{End, Kernel};
+
+const OUT: &str = "target/test";
+/// The executables and what lies beside them; `/share` in the guests.
+const SHARE: &str = "target/test/share";
+/// A guest's memory, and what its disks take of the host's.
+const GUEST_GIB: u64 = 5;
+
+/// What needs no guest. Integration tests of `shim/tests` need none either.
+const HERE: [Step; 7] = [
+    Step::new("format", "cargo fmt --all --check"),
+    // Only the crash tests may be able to hold a process.
+    Step::new("no-failure-points", "! grep -q SHAREDROOT_HOLD_AT target/debug/static/sharedroot"),
+    Step::new("policy", "make -C selinux-policy check"),
+    Step::of_tests(
+        "unit-tests",
+        "cargo test --workspace --lib --bins --test printing --test config --test messages",
+    ),
+    Step::new(
+        "lints",
+        "cargo clippy --workspace --all-targets --features sharedroot-bench/plots,sharedroot/pages -- -D warnings",
+    ),
+    Step::new(
+        "lints-of-crash-tests",
+        "cargo clippy -p sharedroot-dm --all-targets --features failpoints -- -D warnings",
+    ),
+    Step::new("manifests", "hack/cri.d/manifests"),
+];
+
+/// What `--long` adds, after everything else.
+const LONG: [Step; 2] =
+    [Step::new("release-package", "hack/package"), Step::new("fuzz", "hack/fuzz")];
+
+/// `hack/test`
+pub fn run(options: Options) -> Result<ExitCode> {
+    let started = Instant::now();
+    let runtime = std::env::var("RUNTIME").ok();
+    let mut programs = program::programs(&options.names, runtime.as_deref())?;
+    let whole = options.names.is_empty();
+    let _ = fs::remove_dir_all(OUT);
+    fs::create_dir_all(SHARE)?;
+    let out = Out(OUT.into());
+
+    let mut report = Report::default();
+    for done in prepare(&programs, &out)? {
+        report.add(done);
+    }
+    if report.is_well() {
+        let mut sequences = Sequence::all(&mut programs, whole);
+        if runtime.is_some() {
+            sequences.retain(|sequence| matches!(sequence, Sequence::Guests(_)));
+        }
+        let slots = options.guests.map_or_else(slots, |guests| Ok(guests.into()))?;
+        let here: &[Step] = if whole { &HERE } else { &[] };
+        guests(Work::new(sequences, programs), slots, here, &out, &mut report)?;
+    }
+    if options.long {
+        for step in &LONG {
+            report.add(step.run(&out)?);
+        }
+    }
+    report.print(started.elapsed());
+    Ok(if report.is_well() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// One program, for `hack/conformance`.
+pub fn run_one(one: &One) -> Result<ExitCode> {
+    let runtime = std::env::var("RUNTIME").ok();
+    let programs = program::programs(std::slice::from_ref(&one.name), runtime.as_deref())?;
+    let program = programs.last().context("no such program")?;
+    fs::create_dir_all(&one.out)?;
+    let mut log = fs::File::create(Out(one.out.clone()).log(&one.name))?;
+    let mut end = sequences::once(&program.needs[0], program, &one.share, &mut log)?;
+    if let End::Broken(_) = end {
+        end = sequences::once(&program.needs[0], program, &one.share, &mut log)?;
+    }
+    Ok(ExitCode::from(end.code()))
+}
+
+/// The executables alone, for `hack/conformance` and `hack/crash`.
+pub fn run_compile(options: &Compile) -> Result<ExitCode> {
+    let programs = program::programs(&options.names, None)?;
+    fs::create_dir_all(&options.dir)?;
+    compile::into(&options.dir, &programs, std::io::stderr())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The lab and the executables, at the same time.
+fn prepare(programs: &[Program], out: &Out) -> Result<Vec<Done>> {
+    let lab = Step::new("lab", "hack/lab build");
+    let build = Step::new("build", "hack/build");
+    thread::scope(|scope| {
+        let lab = scope.spawn(|| lab.run(out));
+        let mut done = vec![build.run(out)?];
+        if done[0].fault.is_none() {
+            done.push(compile(programs, out)?);
+        }
+        done.push(lab.join().expect("the thread of the lab's build")?);
+        Ok(done)
+    })
+}
+
+/// The integration tests' executables into the shared directory.
+fn compile(programs: &[Program], out: &Out) -> Result<Done> {
+    let (name, started) = ("compile-tests", Instant::now());
+    println!("== {name}");
+    let log = out.log(name);
+    let compiled = compile::into(Path::new(SHARE), programs, fs::File::create(&log)?);
+    if compiled.is_err() {
+        print!("{}", out.read(name)?);
+    }
+    let mut done = Done::new(name, "", compiled.err().map(|error| format!("{error:#}")), false);
+    (done.test, done.here) = (started.elapsed(), true);
+    Ok(done)
+}
+
+/// A guest waits for the host a part of the time, so that there are more than processors: two for each with the kernel that
+/// is quicker, else one more.
+fn slots() -> Result<usize> {
+    let processors = thread::available_parallelism()?.get();
+    let wanted = match Kernel::chosen(Path::new("target/lab"))? {
+        Kernel::Seccomp => 2 * processors,
+        Kernel::Ptrace => processors + 1,
+    };
+    let text = fs::read_to_string("/proc/meminfo")?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    let fit = (kib.context("MemTotal in /proc/meminfo")? >> 20) / GUEST_GIB;
+    Ok(wanted.min(usize::try_from(fit)?).max(1))
+}
+
+/// What a slot or the thread of this machine tells.
+enum Told {
+    Done(Done),
+    Failed(anyhow::Error),
+}
+
+fn guests(work: Work, slots: usize, here: &[Step], out: &Out, report: &mut Report) -> Result<()> {
+    report.guests_begin(slots);
+    let (tell, told) = channel();
+    let failed = Mutex::new(None);
+    thread::scope(|scope| {
+        let beside = tell.clone();
+        scope.spawn(|| {
+            let beside = beside;
+            for extra in work.wanted() {
+                send(&beside, extra.step().run(out));
+                work.made(extra);
+            }
+            for step in here {
+                send(&beside, step.run(out));
+            }
+        });
+        for _ in 0..slots {
+            let tell = tell.clone();
+            let work = &work;
+            scope.spawn(move || slot(work, out, &tell));
+        }
+        drop(tell);
+        for told in told {
+            match told {
+                Told::Done(done) => report.add(done),
+                Told::Failed(error) => {
+                    println!("== hack/test itself failed: {error:#}");
+                    failed.lock().expect("one thread").get_or_insert(error);
+                }
+            }
+        }
+    });
+    report.guests_end();
+    match failed.into_inner().expect("one thread") {
+        Some(error) => bail!(error),
+        None => Ok(()),
+    }
+}
+
+fn send(tell: &Sender<Told>, done: Result<Done>) {
+    // The receiver lives as long as the scope of its senders.
+    let _ = tell.send(done.map_or_else(Told::Failed, Told::Done));
+}
+
+/// Does what is next until nothing is left.
+fn slot(work: &Work, out: &Out, tell: &Sender<Told>) {
+    let share = Path::new(SHARE);
+    while let Some(next) = work.next() {
+        match next {
+            Next::Sequence(sequence) => {
+                println!("== {} begins", sequence.name());
+                send(tell, sequence.run(share, out));
+            }
+            Next::Serve(kind) => {
+                let served = served::serve(&kind, share, out, &|done| send(tell, Ok(done)));
+                kind.guest_ended();
+                if let Err(error) = served {
+                    let _ = tell.send(Told::Failed(error));
+                    return;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! What is still to be done in guests, and what a free slot takes next.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::sleep;
+use std::time::Duration;
+
+use super::extra::Extra;
+use super::program::Program;
+use super::sequences::Sequence;
+use crate::lab::GuestOptions;
+
+/// A second guest for the same programs must have more than this to do: it has to boot.
+const WORTH_A_BOOT: Duration = Duration::from_secs(30);
+
+/// What a slot does next.
+#[derive(Debug)]
+pub enum Next {
+    /// A job of its own guests.
+    Sequence(Sequence),
+    /// A guest for these programs.
+    Serve(Arc<Kind>),
+}
+
+/// Programs whose guests are alike.
+#[derive(Debug)]
+pub struct Kind {
+    pub options: GuestOptions,
+    /// A guest runs one program only.
+    pub alone: bool,
+    queue: Mutex<Queue>,
+    made: Arc<Made>,
+}
+
+/// What lies beside the tests already.
+#[derive(Debug, Default)]
+struct Made(Mutex<Vec<Extra>>);
+
+impl Made {
+    fn has_all(&self, program: &Program) -> bool {
+        let made = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        program.needs.iter().flat_map(|needs| &needs.with).all(|extra| made.contains(extra))
+    }
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    programs: VecDeque<Program>,
+    guests: u32,
+}
+
+impl Kind {
+    /// The next program of a guest that is up.
+    pub fn take(&self) -> Option<Program> {
+        let mut queue = self.queue();
+        let at = queue.programs.iter().position(|program| self.made.has_all(program))?;
+        queue.programs.remove(at)
+    }
+
+    /// A program whose guest broke is for another guest.
+    pub fn give_back(&self, program: Program) {
+        self.queue().programs.push_front(program);
+    }
+
+    /// A guest of this kind has ended.
+    pub fn guest_ended(&self) {
+        self.queue().guests -= 1;
+    }
+
+    fn queue(&self) -> std::sync::MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is left for one more guest.
+    fn share(&self) -> Option<Duration> {
+        let queue = self.queue();
+        let ready = || queue.programs.iter().filter(|program| self.made.has_all(program));
+        let first = ready().next()?;
+        if self.alone {
+            // Each program has its guest; the longest comes first.
+            return Some(first.expected + WORTH_A_BOOT);
+        }
+        let left: Duration = ready().map(|program| program.expected).sum();
+        let share = left / (queue.guests + 1);
+        (queue.guests == 0 || share > WORTH_A_BOOT).then_some(share)
+    }
+}
+
+/// All that is left.
+#[derive(Debug, Default)]
+pub struct Work {
+    sequences: Mutex<VecDeque<Sequence>>,
+    kinds: Vec<Arc<Kind>>,
+    made: Arc<Made>,
+    wanted: Vec<Extra>,
+}
+
+impl Work {
+    /// Sequences come first, in their order: none can be shared out among guests.
+    pub fn new(sequences: Vec<Sequence>, mut programs: Vec<Program>) -> Self {
+        programs.sort_by_key(|program| std::cmp::Reverse(program.expected));
+        let mut kinds: Vec<Arc<Kind>> = Vec::new();
+        let (made, mut wanted) = (Arc::<Made>::default(), Vec::new());
+        for program in programs {
+            let needs = &program.needs[0];
+            wanted.extend(
+                needs
+                    .with
+                    .iter()
+                    .filter(|extra| !wanted.contains(*extra))
+                    .copied()
+                    .collect::<Vec<_>>(),
+            );
+            let alike =
+                |kind: &&Arc<Kind>| kind.options == needs.guest && kind.alone == needs.alone;
+            let kind = match kinds.iter().find(alike) {
+                Some(kind) => kind,
+                None => {
+                    let (options, alone) = (needs.guest.clone(), needs.alone);
+                    kinds.push(Arc::new(Kind {
+                        options,
+                        alone,
+                        queue: Mutex::default(),
+                        made: Arc::clone(&made),
+                    }));
+                    kinds.last().expect("a kind")
+                }
+            };
+            kind.queue().programs.push_back(program);
+        }
+        Self { sequences: Mutex::new(sequences.into()), kinds, made, wanted }
+    }
+
+    /// What must be made beside the tests.
+    pub fn wanted(&self) -> impl Iterator<Item = Extra> {
+        self.wanted.iter().copied()
+    }
+
+    /// That was made, or cannot be: the tests will tell.
+    pub fn made(&self, extra: Extra) {
+        self.made.0.lock().unwrap_or_else(PoisonError::into_inner).push(extra);
+    }
+
+    /// What a free slot does next; none when all is taken. Waits where all that is left waits for what is being made.
+    pub fn next(&self) -> Option<Next> {
+        loop {
+            if let Some(next) = self.ready() {
+                return Some(next);
+            }
+            if self
+                .kinds
+                .iter()
+                .all(|kind| kind.queue().programs.iter().all(|p| self.made.has_all(p)))
+            {
+                return None;
+            }
+            sleep(Duration::from_millis(500));
+        }
+    }
+
+    fn ready(&self) -> Option<Next> {
+        let mut sequences = self.sequences.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(sequence) = sequences.pop_front() {
+            return Some(Next::Sequence(sequence));
+        }
+        // Under the lock, so that two slots do not count each other's guest as none.
+        let shares = self.kinds.iter().filter_map(|kind| Some((kind.share()?, kind)));
+        let (_, kind) = shares.max_by_key(|(share, _)| *share)?;
+        kind.queue().guests += 1;
+        Some(Next::Serve(Arc::clone(kind)))
+    }
+}
