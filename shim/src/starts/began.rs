@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use rustix::time::{ClockId, clock_gettime};
+use nix::time::{ClockId, clock_gettime};
 
 /// A moment of this boot, by CLOCK_MONOTONIC: nobody sets it, and it stands still while the host sleeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,9 +19,10 @@ impl Moment {
     /// This moment.
     #[must_use]
     pub fn now() -> Self {
-        let now = clock_gettime(ClockId::Monotonic);
+        // By libc: rustix' own way panics where the kernel's vDSO has no getcpu, as that of User-Mode Linux since 7.0.
+        let now = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("a clock that every kernel has");
         let part = |number: i64| u64::try_from(number).unwrap_or(0);
-        Self { nanos: part(now.tv_sec) * 1_000_000_000 + part(now.tv_nsec) }
+        Self { nanos: part(now.tv_sec()) * 1_000_000_000 + part(now.tv_nsec()) }
     }
 
     /// How long after `earlier` it is; nothing if it is before.

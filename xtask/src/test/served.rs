@@ -42,20 +42,18 @@ enum Turn {
 /// Boots a guest of that kind, and has it run programs until there is none. `tell` gets each job that is done.
 pub fn serve(kind: &Kind, share: &Path, out: &Out, tell: &dyn Fn(Done)) -> Result<()> {
     let mut session = Session::boot(kind, share)?;
-    let mut ready = session.until_free()?;
-    while let Some(program) = kind.take() {
-        let end = match ready.take() {
-            Some(end) => Turn::Guest(end),
-            None => session.run(&program, out)?,
-        };
-        let fault = match end {
+    let mut before = None::<Program>;
+    loop {
+        if let Some(end) = session.until_free()? {
+            tell(session.lost(kind, before.as_ref(), &end));
+            return Ok(());
+        }
+        let Some(program) = kind.take() else { return session.end() };
+        let fault = match session.run(&program, out)? {
             Turn::Ended(status) => (status != "0").then(|| format!("exit code {status}")),
-            Turn::Guest(End::Broken(why)) => {
-                session.broke(&program, &why, kind, out, tell)?;
-                return Ok(());
-            }
+            Turn::Guest(End::Broken(why)) => return session.broke(program, why, kind, out, tell),
             Turn::Guest(End::Limit) => Some(format!(
-                "no end within {} s, the guest's kernel is well: see {}",
+                "no end within {} s, and the guest's kernel is well: see {}",
                 program.needs[0].limit().as_secs(),
                 session.guest.log().display()
             )),
@@ -63,17 +61,23 @@ pub fn serve(kind: &Kind, share: &Path, out: &Out, tell: &dyn Fn(Done)) -> Resul
         };
         let is_well = fault.is_none();
         let log = out.read(&program.name).unwrap_or_default();
+        if !is_well {
+            print!("{log}");
+        }
         let mut done = Done::new(&program.name, &log, fault, true);
         done.boot = std::mem::take(&mut session.boot);
         done.test = session.started.elapsed();
+        done.broken.clone_from(&program.broken);
         tell(done);
+        if kind.alone {
+            return session.end();
+        }
         // Nobody knows what a failed test has left.
-        if !is_well || kind.alone {
+        if !is_well {
             return Ok(());
         }
-        ready = session.until_free()?;
+        before = Some(program);
     }
-    session.end()
 }
 
 struct Session {
@@ -167,26 +171,39 @@ impl Session {
         Ok(fs::rename(lab.join(format!("next-{turn}.new")), lab.join(format!("next-{turn}")))?)
     }
 
+    /// A guest that ended while no program ran in it.
+    fn lost(&self, kind: &Kind, before: Option<&Program>, end: &End) -> Done {
+        let name = match before {
+            Some(program) => format!("what {} left", program.name),
+            None => format!("a guest with {}", kind.options),
+        };
+        Done::new(
+            &name,
+            "",
+            Some(format!("{end:?}; console: {}", self.guest.log().display())),
+            false,
+        )
+    }
+
     /// A program whose guest's kernel broke gets another guest, once.
     fn broke(
         &mut self,
-        program: &Program,
-        why: &str,
+        mut program: Program,
+        why: String,
         kind: &Kind,
         out: &Out,
         tell: &dyn Fn(Done),
     ) -> Result<()> {
-        let mut program = program.clone();
-        program.broken.push(why.to_owned());
         println!("== {}: THE GUEST BROKE: {why}; {}", program.name, self.guest.log().display());
+        let fault = format!("the guest broke: {why}");
+        program.broken.push(why);
         if program.broken.len() < TRIES {
-            let _ = out.keep_broken(&program.name);
+            out.keep_broken(&program.name)?;
             kind.give_back(program);
             return Ok(());
         }
         let log = out.read(&program.name).unwrap_or_default();
-        let mut done =
-            Done::new(&program.name, &log, Some(format!("the guest broke: {why}")), true);
+        let mut done = Done::new(&program.name, &log, Some(fault), true);
         done.broken = program.broken;
         done.test = self.started.elapsed();
         tell(done);
