@@ -1,6 +1,7 @@
 //! The durable table of pools and thin volumes: SQLite in `store.db`, because several processes write it and it must survive
 //! a power cut (WAL with `synchronous=FULL`: a commit is on the disk when it returns).
 
+use std::fmt;
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -72,6 +73,13 @@ impl Phase {
             Self::Ready => "ready",
             Self::Deleting => "deleting",
         }
+    }
+}
+
+/// The word that the store has for it.
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text())
     }
 }
 

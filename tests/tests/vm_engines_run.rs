@@ -24,6 +24,7 @@ fn run_and(runtime: &Runtime, engine: &str, bundle: &Bundle, then: &str) -> i32 
     let script = format!(
         "/usr/local/bin/sharedroot --root {root} --engine {engine} run --bundle {bundle} front > {out} & run=$!
          until grep -q ready {out}; do sleep 0.1; done
+         sleep 0.5 # runc catches signals by a thread that it starts beside the container
          {then}
          wait $run",
         root = runtime.root(),

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{CWD, FileType, Mode, XattrFlags};
 use serde_json::json;
 use sharedroot_tests::command::{out, run, unique_name};
+use sharedroot_tests::documented;
 use sharedroot_tests::lab::{only_in_lab, wait_for};
 use sharedroot_tests::pool::{has, reboot, small_bases};
 use sharedroot_tests::runtime::{Container, Runtime};
@@ -40,8 +41,10 @@ fn root(container: &Container<'_>) -> PathBuf {
 
 /// Snapshots that the pool has.
 fn snapshots() -> Vec<String> {
-    let list = out(&["sqlite3", "/var/lib/sharedroot/store.db", "SELECT name FROM volumes"]);
-    list.lines().filter(|name| name.starts_with("private-")).map(str::to_owned).collect()
+    let found = documented::json("pool inspect", &[]);
+    let names = found["volumes"].as_array().expect("a list").iter();
+    let names = names.map(|volume| volume["name"].as_str().expect("a name").to_owned());
+    names.filter(|name| name.starts_with("private-")).collect()
 }
 
 fn has_record(id: &str) -> bool {

@@ -28,6 +28,12 @@ pub enum Pool {
         #[arg(long)]
         json: bool,
     },
+    /// List the volumes that the store knows, half-made ones too; activates nothing
+    Inspect {
+        /// For programs
+        #[arg(long)]
+        json: bool,
+    },
     /// Make the pool larger while it is in use
     ///
     /// A pool on loop files gets the given sizes; without any its data grows by half. A pool on

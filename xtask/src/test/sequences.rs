@@ -53,6 +53,8 @@ impl Sequence {
         if whole {
             // The ratios of hack/bench density are not far beyond their targets.
             all.push(Self::Command { name: "density", words: &["hack/bench.d/density-check"] });
+            let words = &["cargo", "test", "--quiet", "-p", "xtask", "--test", "lab"];
+            all.push(Self::Command { name: "lab-ends", words });
         }
         while let Some(at) = programs.iter().position(|program| program.needs.len() > 1) {
             all.push(Self::Guests(programs.remove(at)));

@@ -1,6 +1,7 @@
 //! `pool`: what an administrator does with the thin pool.
 
 mod figures;
+mod inspect;
 
 use std::path::Path;
 
@@ -28,6 +29,7 @@ pub fn run(config: &Config, verb: Verb) -> Result<(), RootfsError> {
         Verb::Activate => activate(&storage()?),
         Verb::Deactivate => deactivate(&storage()?),
         Verb::Status { json } => status(&storage()?, json),
+        Verb::Inspect { json } => inspect::run(&storage()?.known_pool()?, json),
         Verb::Grow(args) => grow(&storage()?, &args),
         Verb::Watch => watch(&storage()?),
         Verb::Check { json } => check(&storage()?, json),
