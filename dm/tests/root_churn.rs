@@ -1,6 +1,6 @@
 //! Many processes on few names, killed at random, against a real kernel. `hack/test` runs this as root in the lab.
 //!
-//! Guest: --no-docker
+//! Guest: --no-docker --takes 60
 
 mod lab;
 

@@ -2,7 +2,7 @@
 //!
 //! `hack/test` runs this binary as root in the lab; `docs/crash-tests.md` tells what each test does.
 //!
-//! Guest: --no-docker --pool device --limit 1800
+//! Guest: --no-docker --pool device --limit 1800 --takes 400
 
 mod crash;
 

@@ -1,7 +1,7 @@
 //! Descriptors and working directories that lead out of a container (CVE-2024-21626). Generic, but crun keeps what its
 //! caller left open until execve(2).
 //!
-//! Guest: --no-docker
+//! Guest: --no-docker --takes 35
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, symlink};

@@ -1,7 +1,7 @@
 //! The runtime's own executable under attack from inside a container (CVE-2019-5736). Generic: `RUNTIME=runc` must
 //! pass too.
 //!
-//! Guest: --no-docker
+//! Guest: --no-docker --takes 26
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -1,6 +1,6 @@
 //! `sharedroot image`: what can be imported, what is refused by what name, and that neither leaves anything behind.
 //!
-//! Guest: --no-docker --limit 800
+//! Guest: --no-docker --limit 800 --takes 55
 
 use std::fs::{self, Permissions};
 use std::io::Read;

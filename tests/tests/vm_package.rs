@@ -3,7 +3,7 @@
 //!
 //! `RUNTIME` is the installed program; the lab's own is taken away first. The guest has no rpm; `hack/test` brings one.
 //!
-//! Guest: --systemd --no-docker --kernel-argument lsm=capability --env RUNTIME=/usr/bin/sharedroot --with packages --alone --limit 900
+//! Guest: --systemd --no-docker --kernel-argument lsm=capability --env RUNTIME=/usr/bin/sharedroot --with packages --alone --limit 900 --takes 60
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, Metadata};

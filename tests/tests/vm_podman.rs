@@ -1,6 +1,6 @@
 //! podman with `--runtime`. Generic: passes with `RUNTIME=runc`, too; what only ours does is asked of ours only.
 //!
-//! Guest: --no-docker
+//! Guest: --no-docker --takes 50
 
 use std::fs;
 

@@ -1,6 +1,6 @@
 //! A pool after an end that nobody planned: found by many at once, checked, repaired, given up.
 //!
-//! Guest: --no-docker
+//! Guest: --no-docker --takes 30
 
 use std::fs;
 use std::thread;

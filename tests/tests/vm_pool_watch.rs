@@ -1,6 +1,6 @@
 //! `sharedroot pool watch` while a container fills the pool.
 //!
-//! Guest: --no-docker
+//! Guest: --no-docker --takes 30
 
 use std::fs::{self, File};
 use std::process::{Child, Command, ExitStatus, Stdio};

@@ -1,6 +1,6 @@
 //! The .deb of `hack/package` where SELinux enforces: the policy modules come and go with it, and let its scripts work.
 //!
-//! Guest: --selinux enforcing --no-docker --with packages --alone --limit 1200
+//! Guest: --selinux enforcing --no-docker --with packages --alone --limit 1200 --takes 40
 
 use std::fs;
 use std::time::Duration;

@@ -190,6 +190,9 @@ fn source_of(container: &Container<'_>) -> String {
     rest.split(' ').nth(1).expect("a source").to_owned()
 }
 
+/// The newest version of a binary policy that Debian 13's secilc writes, and Debian 12's.
+const SECILC_KNOWS: u32 = 33;
+
 /// Another policy in the kernel, with files of its own. Dropping it loads the machine's again.
 struct OtherPolicy(Vec<Replaced>);
 
@@ -200,9 +203,11 @@ impl OtherPolicy {
         let dir = TempDir::new("policy");
         let path = |name: &str| dir.0.join(name).to_str().expect("a path of ASCII").to_owned();
         fs::write(path("source.cil"), SOURCE).expect("write a policy");
+        // The kernel may know a newer version than secilc; it loads older ones.
         let version = fs::read_to_string("/sys/fs/selinux/policyvers").expect("a version");
+        let version = version.trim().parse::<u32>().expect("a number").min(SECILC_KNOWS);
         let [source, binary, files] = ["source.cil", "policy", "files"].map(path);
-        out(&["secilc", "-c", &version, "-o", &binary, "-f", &files, &source]);
+        out(&["secilc", "-c", &version.to_string(), "-o", &binary, "-f", &files, &source]);
         let config = "SELINUX=enforcing\nSELINUXTYPE=without-containers\n";
         let contexts = "/etc/selinux/without-containers/contexts/lxc_contexts";
         let replaced = vec![

@@ -34,6 +34,9 @@ pub struct Needs {
     /// Seconds until the test is ended
     #[arg(long, default_value = "600", value_parser = clap::value_parser!(u64).range(1..))]
     limit: u64,
+    /// About how many seconds the test takes, where that is much: what takes long begins early
+    #[arg(long)]
+    takes: Option<u64>,
     /// A guest that no other test has used, nor will
     #[arg(long)]
     pub alone: bool,
@@ -130,13 +133,14 @@ fn read(name: &str, path: &Path) -> Result<Program> {
         head.filter_map(|line| line.strip_prefix(MARK)).map(Needs::parse).collect::<Result<_>>()?;
     ensure!(!needs.is_empty(), "its first comment does not say what it needs: a line {MARK:?}");
     let tests = text.lines().filter(|line| line.trim() == "#[test]").count().max(1);
+    let expected = Duration::from_secs(needs[0].takes.unwrap_or(tests as u64 * SECONDS));
     Ok(Program {
         name: name.to_owned(),
         file: name.to_owned(),
         env: needs[0].env.clone(),
         needs,
         broken: vec![],
-        expected: Duration::from_secs(tests as u64 * SECONDS),
+        expected,
     })
 }
 

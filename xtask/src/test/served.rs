@@ -69,11 +69,8 @@ pub fn serve(kind: &Kind, share: &Path, out: &Out, tell: &dyn Fn(Done)) -> Resul
         done.test = session.started.elapsed();
         done.broken.clone_from(&program.broken);
         tell(done);
-        if kind.alone {
-            return session.end();
-        }
-        // Nobody knows what a failed test has left.
-        if !is_well {
+        // Nobody knows what a failed test has left, and nobody uses the guest of a test that wants it alone.
+        if kind.alone || !is_well {
             return Ok(());
         }
         before = Some(program);
