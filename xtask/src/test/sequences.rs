@@ -111,7 +111,7 @@ fn power_cuts(
     fs::create_dir(&shared)?;
     fs::create_dir(&disks)?;
     fs::write(shared.join("part"), format!("{part}/{PARTS}\n"))?;
-    let mut log = File::create(out.log(name))?;
+    let mut log = new_log(&out.log(name))?;
     let options = GuestOptions {
         no_docker: true,
         mem: 1,
@@ -159,7 +159,7 @@ fn guests(
 ) -> Result<Option<String>> {
     let work = workplace(out, &program.name)?;
     fs::copy(share.join(&program.file), work.join(&program.file))?;
-    let mut log = File::create(out.log(&program.name))?;
+    let mut log = new_log(&out.log(&program.name))?;
     for (number, needs) in program.needs.iter().enumerate() {
         writeln!(log, "== guest {} of {}: {}", number + 1, program.needs.len(), needs.guest)?;
         let end = loop {
@@ -191,6 +191,14 @@ pub fn once(needs: &Needs, program: &Program, share: &Path, log: &mut File) -> R
         limit: needs.limit(),
     };
     run_logged(&boot, log)
+}
+
+/// An empty log to append to: two streams of a guest are relayed to it, and the place of the next byte must not depend on which
+/// of them began to wait first (splice(2) sets it when it returns).
+pub fn new_log(path: &Path) -> Result<File> {
+    let _ = fs::remove_file(path);
+    let file = File::options().append(true).create_new(true).open(path);
+    file.with_context(|| format!("create {}", path.display()))
 }
 
 /// Boots a guest whose streams go to a log.

@@ -93,7 +93,7 @@ pub fn run_one(one: &One) -> Result<ExitCode> {
     let programs = program::programs(std::slice::from_ref(&one.name), runtime.as_deref())?;
     let program = programs.last().context("no such program")?;
     fs::create_dir_all(&one.out)?;
-    let mut log = fs::File::create(Out(one.out.clone()).log(&one.name))?;
+    let mut log = sequences::new_log(&Out(one.out.clone()).log(&one.name))?;
     let mut end = sequences::once(&program.needs[0], program, &one.share, &mut log)?;
     if let End::Broken(_) = end {
         end = sequences::once(&program.needs[0], program, &one.share, &mut log)?;
