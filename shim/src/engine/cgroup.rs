@@ -118,7 +118,11 @@ impl Embedded {
     pub(super) fn remove_cgroup(&self, container: &mut Container) {
         let top = Path::new(TOP);
         let Ok(config) = container.spec() else { return };
-        if !top.join("cgroup.controllers").exists() {
+        if container.systemd() {
+            // The library would kill by numbers that it read before.
+            self.end_processes();
+            await_end(container);
+        } else if !top.join("cgroup.controllers").exists() {
             self.end_processes();
         } else if let Ok(path) = config.cgroup_path.strip_prefix("/")
             && path.file_name().is_some()
@@ -132,7 +136,7 @@ impl Embedded {
         }
     }
 
-    /// Kills what is in the cgroup of v1, and waits for it. A frozen process would not even die.
+    /// Kills what is in the cgroup of v1 or of a unit, and waits for it. A frozen process would not even die.
     fn end_processes(&self) {
         let Ok(cgroup) = self.cgroup("delete") else { return };
         let _ = cgroup.freeze(FreezerState::Thawed);
@@ -141,9 +145,10 @@ impl Embedded {
             && !pids.is_empty()
             && Instant::now() < end
         {
-            for pid in pids {
-                let _ = signal::send(pid.as_raw(), rustix::process::Signal::KILL);
-            }
+            drop(pids);
+            let list = || cgroup.get_all_pids().map(|all| all.iter().map(|p| p.as_raw()).collect());
+            let list = || list().map_err(|_| std::io::ErrorKind::NotFound.into());
+            let _ = signal::send_to_all(list, rustix::process::Signal::KILL, |e| e);
             sleep(PAUSE);
         }
     }
@@ -278,10 +283,11 @@ fn end(dir: &Path) {
     }
     // Before Linux 5.14 there is no such file.
     if std::fs::write(dir.join("cgroup.kill"), "1").is_err() {
-        let processes = std::fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
-        for pid in processes.lines().filter_map(|line| line.parse().ok()) {
-            let _ = signal::send(pid, rustix::process::Signal::KILL);
-        }
+        let list = || {
+            let processes = std::fs::read_to_string(dir.join("cgroup.procs"))?;
+            Ok(processes.lines().filter_map(|line| line.parse().ok()).collect())
+        };
+        let _ = signal::send_to_all(list, rustix::process::Signal::KILL, |e: std::io::Error| e);
     }
     remove(dir);
 }
@@ -303,7 +309,9 @@ pub(super) fn remove(dir: &Path) {
 /// [`EngineError`].
 pub fn event(engine: &Embedded) -> Result<Value, EngineError> {
     let pid = engine.load("events")?.pid().map(|pid| pid.as_raw());
-    let data = match pid.and_then(stats::unified) {
+    // The number is compared after the cgroup was read: it may be another process's by now.
+    let dir = pid.and_then(|pid| stats::unified(pid).filter(|_| engine.is_init(pid)));
+    let data = match dir {
         Some(dir) => stats::of_unified(&dir),
         None => {
             let cgroup = engine.cgroup("events")?;

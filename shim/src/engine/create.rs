@@ -10,6 +10,7 @@ use libcontainer::syscall::syscall::SyscallType;
 use oci_spec::runtime::Spec;
 
 use super::birth;
+use super::console::NamedConsole;
 use super::descriptors::close_inherited;
 use super::embedded::{STARTED, started};
 use super::first::{self, Unborn};
@@ -117,12 +118,15 @@ impl Embedded {
                 id: self.id().clone(),
                 why: format!("write {}: {e}", bundle.display()),
             })?;
+        let wrong = |why| EngineError::Engine { verb: "create", id: self.id().clone(), why };
+        let console = options.console_socket.as_deref().map(|s| NamedConsole::new(s, &bundle));
+        let console = console.transpose().map_err(|e| wrong(format!("make a socket: {e}")))?;
         let build = || {
             ContainerBuilder::new(self.id().to_string(), SyscallType::default())
                 .with_root_path(self.root())?
                 .with_executor(workload)
                 .with_pid_file(options.pid_file.as_ref())?
-                .with_console_socket(options.console_socket.as_ref())
+                .with_console_socket(console.as_ref().map(NamedConsole::path))
                 .with_preserved_fds(options.preserve_fds)
                 .as_init(&bundle)
                 .with_systemd(options.systemd_cgroup)
@@ -130,7 +134,14 @@ impl Embedded {
                 .with_no_pivot(options.no_pivot)
                 .build()
         };
-        build().map(|_| ()).map_err(self.fail("create"))
+        build().map_err(self.fail("create"))?;
+        match (console, spec.process()) {
+            (Some(console), Some(process)) => console
+                .hand_over(spec, process)
+                .map_err(|e| wrong(log::chain(&e)))
+                .inspect_err(|_| drop(self.delete(true))),
+            _ => Ok(()),
+        }
     }
 
     /// What the engine leaves out of `create`.
@@ -153,7 +164,6 @@ impl Embedded {
         volumes.settle(pid).map_err(|e| wrong(e.to_string()))?;
         loopback::set_up(spec, pid).map_err(|e| wrong(format!("set lo up: {e}")))?;
         if let Some(process) = spec.process() {
-            session::give_terminal(pid, spec, process);
             self.hand_over_cgroup(pid, spec, process)?;
         }
         let started = started(pid).ok_or_else(|| wrong("its process has ended".to_owned()))?;

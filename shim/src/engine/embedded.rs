@@ -1,9 +1,12 @@
 //! The embedded engine: libcontainer, told what to do and asked what is.
 
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use libcontainer::container::{Container, ContainerStatus};
 use libcontainer::error::LibcontainerError;
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::EngineError;
 use super::hooks::Later;
@@ -135,6 +138,27 @@ impl Embedded {
         Ok(container)
     }
 
+    /// The container's init process; `None` if it has ended. The descriptor is taken first and the number's owner is
+    /// compared afterwards, so that no later process of the number is meant.
+    ///
+    /// # Errors
+    /// pidfd_open(2)'s.
+    pub(super) fn hold(&self, container: &Container) -> std::io::Result<Option<OwnedFd>> {
+        let pid = container.pid().and_then(|pid| Pid::from_raw(pid.as_raw()));
+        let Some(pid) = pid else { return Ok(None) };
+        let held = match pidfd_open(pid, PidfdFlags::empty()) {
+            Err(Errno::SRCH) => return Ok(None),
+            held => held?,
+        };
+        Ok(self.is_init(pid.as_raw_nonzero().get()).then_some(held))
+    }
+
+    /// Whether `pid` is the number of the process that `create` made.
+    pub(super) fn is_init(&self, pid: i32) -> bool {
+        let known = std::fs::read_to_string(self.bundle.join(STARTED)).ok();
+        known.is_some() && started(pid) == known
+    }
+
     /// Runs the container's process.
     ///
     /// # Errors
@@ -213,14 +237,17 @@ impl Embedded {
         if !container.can_kill() && !all {
             return Err(EngineError::NotRunning { id: self.id.clone() });
         }
-        let init = container.pid().map_or(0, |pid| pid.as_raw());
-        let pids = if all { self.processes()? } else { vec![init] };
-        for pid in pids {
-            signal::send(pid, signal).map_err(|e| EngineError::Cgroup {
-                verb: "kill",
-                id: self.id.clone(),
-                source: e.into(),
-            })?;
+        let fail = |e: std::io::Error| EngineError::Cgroup {
+            verb: "kill",
+            id: self.id.clone(),
+            source: e.into(),
+        };
+        if all {
+            signal::send_to_all(|| self.processes(), signal, fail)?;
+        } else {
+            let init = self.hold(&container).map_err(fail)?;
+            let init = init.ok_or_else(|| EngineError::NotRunning { id: self.id.clone() })?;
+            signal::send(&init, signal).map_err(fail)?;
         }
         if signal == rustix::process::Signal::KILL && container.status() == ContainerStatus::Paused
         {

@@ -18,15 +18,14 @@ use libcontainer::process::args::{ContainerArgs, ContainerType};
 use libcontainer::process::channel;
 use libcontainer::process::cpu_affinity::set_cpuset_affinity_from_string;
 use libcontainer::process::init::container_init_process;
-use libcontainer::tty;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 use oci_spec::runtime::{Linux, LinuxNamespace, LinuxNamespaceType, Process, Spec};
-use rustix::process::{PidfdFlags, pidfd_open};
 
 use super::birth::{AS_SIBLING, Birthplace, fork, leave};
+use super::console::Console;
 use super::leading::{Why, arguments, settle};
 use super::workload::Workload;
 use crate::log;
@@ -39,6 +38,8 @@ const NEWTIME: CloneFlags = CloneFlags::from_bits_retain(0x80);
 pub struct Entry<'a> {
     /// What the engine knows of the container.
     pub container: Container,
+    /// Its init process.
+    pub init: &'a OwnedFd,
     /// The container's configuration.
     pub spec: &'a Spec,
     /// The process, completed.
@@ -58,29 +59,20 @@ pub struct Entry<'a> {
 }
 
 impl Entry<'_> {
-    /// Starts the process, a child of this one, with sockets in the directory `sockets`.
+    /// Starts the process, a child of this one, with a socket in the directory `sockets`.
     ///
     /// # Errors
     /// The step that failed, or what the engine says; no process is left.
     pub fn enter(mut self, sockets: &Path) -> Result<Pid, Why> {
-        let name = |what: &str| format!("exec-{}.{what}", std::process::id());
-        let (start, tty) = (sockets.join(name("start")), sockets.join(name("tty")));
-        let entered = self.enter_by(&start, &tty);
-        for socket in [start, tty] {
-            let _ = fs::remove_file(socket);
-        }
+        let name = format!("exec-{}.start", std::process::id());
+        let start = sockets.join(name);
+        let entered = self.enter_by(&start);
+        let _ = fs::remove_file(start);
         entered
     }
 
-    fn enter_by(&mut self, start: &Path, tty: &Path) -> Result<Pid, Why> {
-        let init = self.container.pid().map_or(0, |pid| pid.as_raw());
-        let init = rustix::process::Pid::from_raw(init).ok_or("the container has no process")?;
-        let init = pidfd_open(init, PidfdFlags::empty())?;
-        let console = self.console_socket.map(|socket| {
-            let (dir, name) = (tty.parent().unwrap_or(tty), tty.file_name().unwrap_or_default());
-            tty::setup_console_socket(dir, socket, &name.to_string_lossy())
-        });
-        let console = console.transpose()?;
+    fn enter_by(&mut self, start: &Path) -> Result<Pid, Why> {
+        let console = self.console_socket.map(Console::new).transpose()?;
         let (mut failure, fails) = io::pipe()?;
         let args = self.args(NotifyListener::new(start)?, console.as_ref(), &fails);
         let (mut says, mut said) = channel::main_channel()?;
@@ -90,9 +82,12 @@ impl Entry<'_> {
         let place = self.birthplace.as_ref().map(Birthplace::descriptor);
         let Some(guide) = fork(place, 0)? else {
             drop((told, failure));
-            leave(self.guide(&init, tells, fails, || {
-                container_init_process(&args, &mut says, &mut answered)
-            }))
+            leave(
+                console.as_ref().is_some_and(|console| console.close_ours().is_err())
+                    || self.guide(self.init, tells, fails, || {
+                        container_init_process(&args, &mut says, &mut answered)
+                    }),
+            )
         };
         drop((tells, fails));
         says.close()?;
@@ -105,8 +100,10 @@ impl Entry<'_> {
             Some(("-", why)) => return Err(why.into()),
             _ => return Err("it was killed on its way into the container".into()),
         };
-        let led =
-            said.wait_for_init_ready().map_err(Why::from).and_then(|()| self.let_go(pid, start));
+        let led = said
+            .wait_for_init_ready()
+            .map_err(Why::from)
+            .and_then(|()| self.let_go(pid, console, start));
         if led.is_err() {
             let _ = kill(pid, Signal::SIGKILL);
         }
@@ -124,9 +121,12 @@ impl Entry<'_> {
     }
 
     /// Has the process `pid`, which is ready, execute its program.
-    fn let_go(&self, pid: Pid, start: &Path) -> Result<(), Why> {
+    fn let_go(&self, pid: Pid, console: Option<Console<'_>>, start: &Path) -> Result<(), Why> {
         if self.birthplace.as_ref().is_some_and(|place| !place.holds(pid.as_raw())) {
             return Err("its process is not in its cgroup".into());
+        }
+        if let Some(console) = console {
+            console.hand_over(self.spec, self.process)?;
         }
         if let Some(file) = self.pid_file {
             let fail = |e| format!("write {}: {e}", file.display());
@@ -207,7 +207,7 @@ impl Entry<'_> {
     fn args(
         &self,
         start: NotifyListener,
-        tty: Option<&OwnedFd>,
+        console: Option<&Console<'_>>,
         fails: &PipeWriter,
     ) -> ContainerArgs {
         let personality = self.spec.linux().as_ref().and_then(|linux| linux.personality().clone());
@@ -216,7 +216,7 @@ impl Entry<'_> {
         let mut spec = self.spec.clone();
         spec.set_process(Some(self.process.clone())).set_linux(Some(linux));
         ContainerArgs {
-            console_socket: tty.map(AsRawFd::as_raw_fd),
+            console_socket: console.map(Console::engines),
             preserve_fds: self.preserve_fds,
             ..arguments(
                 ContainerType::TenantContainer { exec_notify_fd: fails.as_raw_fd() },

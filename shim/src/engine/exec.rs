@@ -221,6 +221,10 @@ impl Embedded {
             }
             _ => {}
         }
+        let init = self.hold(&container).map_err(|e| wrong(format!("open its process: {e}")))?;
+        let status = ContainerStatus::Stopped.into();
+        let init =
+            init.ok_or(EngineError::WrongStatus { verb: "exec", id: self.id().clone(), status })?;
         close_inherited(terminal.preserve_fds)
             .map_err(|e| wrong(format!("close what the caller left open: {e}")))?;
         self.join_containers_session(tenant.workload.label.as_ref())?;
@@ -231,6 +235,7 @@ impl Embedded {
         let cgroup = container.spec().map_err(self.fail("exec"))?.cgroup_path;
         let entry = Entry {
             container,
+            init: &init,
             spec,
             process: &tenant.process,
             workload: tenant.workload.clone(),
@@ -240,13 +245,11 @@ impl Embedded {
             pid_file: terminal.pid_file.as_deref(),
             preserve_fds: terminal.preserve_fds,
         };
-        let pid = entry.enter(&self.dir()).map_err(|why| EngineError::Engine {
+        entry.enter(&self.dir()).map_err(|why| EngineError::Engine {
             verb: "exec",
             id: self.id().clone(),
             why: engine_words().unwrap_or_else(|| log::chain(&*why)),
-        })?;
-        session::give_terminal(pid.as_raw(), spec, &tenant.process);
-        Ok(pid)
+        })
     }
 }
 

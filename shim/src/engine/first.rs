@@ -6,7 +6,6 @@
 //! process from there.
 
 use std::fs;
-use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -19,14 +18,15 @@ use libcontainer::process::args::{ContainerArgs, ContainerType};
 use libcontainer::process::channel::{self, InitReceiver, InitSender, MainReceiver, MainSender};
 use libcontainer::process::init::process::container_init_process;
 use libcontainer::syscall::syscall::create_syscall;
+use libcontainer::utils;
 use libcontainer::validator::Validator;
-use libcontainer::{tty, utils};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
 use nix::unistd::{Pid, close, geteuid};
 use oci_spec::runtime::{LinuxNamespaceType, Spec};
 
 use super::birth::{Birthplace, NEW_PID_NAMESPACE, fork, leave};
+use super::console::Console;
 use super::leading::{Why, arguments, settle};
 use super::workload::Workload;
 use super::{CreateOptions, Embedded};
@@ -97,15 +97,14 @@ impl<'a> Unborn<'a> {
     /// # Errors
     /// The step that failed; no process is left.
     pub fn bear(mut self) -> Result<(), Why> {
-        let socket = self.options.console_socket.as_ref();
-        let console = socket.map(|s| tty::setup_console_socket(&self.dir, s, "console-socket"));
-        let console = console.transpose()?;
+        let socket = self.options.console_socket.as_deref();
+        let console = socket.map(|callers| Console::new(callers)).transpose()?;
         self.limit()?;
         let args = self.args(console.as_ref())?;
         let (mut says, mut said) = channel::main_channel()?;
         let (mut answers, mut answered) = channel::init_channel()?;
         let Some(pid) = fork(Some(self.place.descriptor()), self.pid_namespace())? else {
-            let led = self.lead(&args, &mut says, &mut answered, &answers);
+            let led = self.lead(&args, console.as_ref(), &mut says, &mut answered, &answers);
             if let Err(why) = led.as_ref().map_err(|why| log::chain(&**why)) {
                 // Its parent reports it, but after `start` it has none of ours any more.
                 if says.exec_failed(why.clone()).is_err() {
@@ -116,7 +115,7 @@ impl<'a> Unborn<'a> {
         };
         says.close()?;
         answered.close()?;
-        let led = self.attend(pid, &mut said, &mut answers);
+        let led = self.attend(pid, console, &mut said, &mut answers);
         if led.is_err() {
             let _ = kill(pid, Signal::SIGKILL);
             waitpid(pid, None)?;
@@ -150,6 +149,7 @@ impl<'a> Unborn<'a> {
     fn lead(
         &self,
         args: &ContainerArgs,
+        console: Option<&Console<'_>>,
         says: &mut MainSender,
         answered: &mut InitReceiver,
         answers: &InitSender,
@@ -157,6 +157,7 @@ impl<'a> Unborn<'a> {
         // A directory of the host would lead the process out again (CVE-2024-21626).
         close(self.place.descriptor())?;
         answers.close()?;
+        console.map(Console::close_ours).transpose()?;
         let process = self.spec.process().as_ref().ok_or("process is missing")?;
         settle(process)?;
         Ok(container_init_process(args, says, answered)?)
@@ -166,6 +167,7 @@ impl<'a> Unborn<'a> {
     fn attend(
         &mut self,
         pid: Pid,
+        console: Option<Console<'_>>,
         said: &mut MainReceiver,
         answers: &mut InitSender,
     ) -> Result<(), Why> {
@@ -186,6 +188,9 @@ impl<'a> Unborn<'a> {
         }
         answers.close()?;
         said.wait_for_init_ready()?;
+        if let (Some(console), Some(process)) = (console, self.spec.process()) {
+            console.hand_over(&self.spec, process)?;
+        }
         Ok(self.container.set_status(ContainerStatus::Created).save()?)
     }
 
@@ -199,11 +204,11 @@ impl<'a> Unborn<'a> {
         }
     }
 
-    fn args(&self, console: Option<&OwnedFd>) -> Result<ContainerArgs, Why> {
+    fn args(&self, console: Option<&Console<'_>>) -> Result<ContainerArgs, Why> {
         let root = self.spec.root().as_ref().ok_or("root is missing")?;
         Ok(ContainerArgs {
             rootfs: fs::canonicalize(root.path())?,
-            console_socket: console.map(AsRawFd::as_raw_fd),
+            console_socket: console.map(Console::engines),
             preserve_fds: self.options.preserve_fds,
             container: Some(self.container.clone()),
             detached: self.options.detach,

@@ -22,6 +22,7 @@ mod birth;
 mod cgroup;
 mod choice;
 mod cleared;
+mod console;
 mod create;
 mod delegate;
 mod descriptors;

@@ -4,13 +4,11 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::{OpenOptionsExt, fchown};
-use std::path::Path;
+use std::os::unix::fs::fchown;
 
 use keyutils::{Keyring, Permission};
 use nix::unistd::setgroups;
 use oci_spec::runtime::{LinuxIdMapping, Process, Spec};
-use rustix::termios::{Winsize, tcsetwinsize};
 
 use super::{Embedded, EngineError, signal};
 use crate::label::ProcessLabel;
@@ -109,7 +107,7 @@ pub fn give_streams(spec: &Spec, process: &Process) {
 }
 
 /// A file that cannot change hands is left as it is, as runc leaves it.
-fn give(stream: BorrowedFd<'_>, uid: u32) {
+pub(super) fn give(stream: BorrowedFd<'_>, uid: u32) {
     let Ok(found) = rustix::fs::fstat(stream) else { return };
     let device = (rustix::fs::major(found.st_rdev), rustix::fs::minor(found.st_rdev));
     if found.st_uid != uid && device != NULL {
@@ -119,32 +117,6 @@ fn give(stream: BorrowedFd<'_>, uid: u32) {
 
 /// /dev/null, which is everybody's.
 const NULL: (u32, u32) = (1, 3);
-
-/// Gives the terminal that the process `pid` of a container has to its user, and the size that the
-/// configuration asks for. The engine does neither.
-///
-/// Where that fails the process may have ended by now, and its terminal with it.
-pub fn give_terminal(pid: i32, spec: &Spec, process: &Process) {
-    if process.terminal() != Some(true) {
-        return;
-    }
-    let path = Path::new("/proc").join(pid.to_string()).join("fd/0");
-    let flags = nix::fcntl::OFlag::O_NOCTTY.bits();
-    let Ok(terminal) = File::options().read(true).custom_flags(flags).open(path) else { return };
-    if let Some(uid) = host_uid(spec, process.user().uid()) {
-        give(terminal.as_fd(), uid);
-    }
-    if let Some(size) = process.console_size() {
-        let cells = |n: u64| u16::try_from(n).unwrap_or(u16::MAX);
-        let (ws_row, ws_col) = (cells(size.height()), cells(size.width()));
-        if (ws_row, ws_col) != (0, 0)
-            && let Err(error) =
-                tcsetwinsize(&terminal, Winsize { ws_row, ws_col, ws_xpixel: 0, ws_ypixel: 0 })
-        {
-            tracing::warn!("process.consoleSize: {error}");
-        }
-    }
-}
 
 #[cfg(test)]
 mod tests {

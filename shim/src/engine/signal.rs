@@ -1,8 +1,13 @@
 //! Signals by name and number, real-time ones among them, which images of systemd stop by
 //! (`STOPSIGNAL SIGRTMIN+3`).
 
+use std::collections::HashSet;
+use std::io;
+use std::os::fd::OwnedFd;
+
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, sigaction};
-use rustix::process::{Pid, Signal};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 /// The first real-time signal that glibc leaves to programs.
 const RTMIN: i32 = 34;
@@ -50,20 +55,71 @@ pub fn handle_broken_pipes() -> nix::Result<()> {
 /// Sends `signal` to a process; that it is gone is no error.
 ///
 /// # Errors
-/// kill(2)'s.
-pub fn send(pid: i32, signal: Signal) -> std::io::Result<()> {
-    let Some(pid) = Pid::from_raw(pid).filter(|pid| pid.as_raw_nonzero().get() > 1) else {
-        return Ok(());
-    };
-    match rustix::process::kill_process(pid, signal) {
-        Err(rustix::io::Errno::SRCH) => Ok(()),
+/// pidfd_send_signal(2)'s.
+pub fn send(process: &OwnedFd, signal: Signal) -> io::Result<()> {
+    match pidfd_send_signal(process, signal) {
+        Err(Errno::SRCH) => Ok(()),
         sent => Ok(sent?),
     }
 }
 
+/// Descriptors that [`send_to_all`] has open at a time; a process may have 1024 of them.
+const AT_A_TIME: usize = 256;
+
+/// Sends `signal` to all processes that `list` names. It is asked again after each process is held by a descriptor: a
+/// number that it named before may be another's process by then.
+///
+/// # Errors
+/// Those of `list`; pidfd_send_signal(2)'s by `fail`.
+pub fn send_to_all<E>(
+    list: impl Fn() -> Result<Vec<i32>, E>,
+    signal: Signal,
+    fail: impl Fn(io::Error) -> E,
+) -> Result<(), E> {
+    for some in list()?.chunks(AT_A_TIME) {
+        let mut held = Vec::with_capacity(some.len());
+        for pid in some.iter().filter(|pid| **pid > 1) {
+            let Some(named) = Pid::from_raw(*pid) else { continue };
+            match pidfd_open(named, PidfdFlags::empty()) {
+                Err(Errno::SRCH) => {}
+                opened => held.push((*pid, opened.map_err(|e| fail(e.into()))?)),
+            }
+        }
+        let still: HashSet<i32> = list()?.into_iter().collect();
+        for (_, process) in held.iter().filter(|(pid, _)| still.contains(pid)) {
+            send(process, signal).map_err(&fail)?;
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use std::cell::Cell;
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::{Child, Command};
+
+    use super::*;
+
+    fn sleeper() -> Child {
+        Command::new("sleep").arg("1000").spawn().unwrap()
+    }
+
+    #[test]
+    fn who_is_not_named_again_gets_no_signal() {
+        let (mut mine, mut others) = (sleeper(), sleeper());
+        let pid = |child: &Child| i32::try_from(child.id()).unwrap();
+        let asked = Cell::new(0);
+        let list = || {
+            asked.set(asked.get() + 1);
+            let first = [pid(&mine), pid(&others)];
+            Ok::<_, io::Error>(first[..if asked.get() == 1 { 2 } else { 1 }].to_vec())
+        };
+        send_to_all(list, Signal::TERM, |e| e).unwrap();
+        assert_eq!(mine.wait().unwrap().signal(), Some(15));
+        others.kill().unwrap();
+        assert_eq!(others.wait().unwrap().signal(), Some(9));
+    }
 
     #[test]
     fn names_and_numbers_are_the_hosts() {

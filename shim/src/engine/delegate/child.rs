@@ -117,8 +117,9 @@ fn ended(child: Pid) -> io::Result<Option<u8>> {
 /// positive for signals of processes).
 fn forward(child: Pid, number: u32, code: i32) {
     let Some(signal) = signal::parse(&number.to_string()).filter(|_| code <= 0) else { return };
+    let Some(child) = rustix::process::Pid::from_raw(child.as_raw()) else { return };
     // It may have ended; its number is not given to another process before it is waited for.
-    let _ = signal::send(child.as_raw(), signal);
+    let _ = rustix::process::kill_process(child, signal);
 }
 
 #[cfg(test)]
