@@ -147,6 +147,11 @@ impl Container {
         if !delegated {
             refuse_others(&bundle.spec, self.id.as_str())?;
         }
+        let finds = step("look for what it changed before");
+        // Before the image is found: what is written back is part of what its upper directory holds.
+        let volume = volume_name(&self.root, self.id.as_str())?;
+        self.storage.settle(self.id.as_str(), &volume, &bundle.root)?;
+        drop(finds);
         let finds = step("find the image");
         let plan = plan(Facts {
             readonly: bundle.readonly,

@@ -3,6 +3,8 @@
 
 mod base;
 mod base_tree;
+mod earlier;
+mod forgotten;
 mod import;
 mod labels;
 mod landing;
@@ -26,16 +28,14 @@ use std::path::{Path, PathBuf};
 use sharedroot_dm::{Backing, Bytes, Pool, PoolConfig, PoolName, VolumeName};
 
 pub use base_tree::BaseTree;
+pub use forgotten::{Fate, delete_forgotten};
 pub use import::{Imported, Stage};
 pub use labels::Mislabelled;
 pub use links::refuse_links;
 pub use needs::{Needs, device_in_root};
 pub use over_proc::refuse_over_proc;
 pub use plan::{AnnotationError, Facts, Mode, Plan, plan, wanted_size};
-pub use private::{
-    Fate, Place, WrittenBack, delete_forgotten, prepare_private, release_private, save_so_far,
-    volume_name,
-};
+pub use private::{Place, WrittenBack, prepare_private, release_private, save_so_far, volume_name};
 pub use scaffold::{NotAScaffold, ScaffoldName};
 pub use shared::prepare_shared;
 
@@ -156,7 +156,7 @@ pub enum RootfsError {
     /// The changes of a container are not lost: they are in its snapshot.
     #[error(
         "write what container {id} changed back to its engine: {source}; nothing is lost: the changes are in the \
-         volume {volume}, and the next `delete` or start of the container, or `sharedroot gc`, writes them again"
+         volume {volume}, and the next `delete` or start of the container writes them again"
     )]
     WriteBack {
         /// The container.
@@ -196,10 +196,10 @@ pub enum RootfsError {
         /// What the image, and what the container held before, take.
         used: Bytes,
     },
-    /// Another container of the same ID was not cleaned up.
+    /// The changes of this container, or of another one of its ID, have no place to go to.
     #[error(
-        "the volume {volume} holds changes of an earlier container {id} that are not written back to {upper}: \
-         remove that container with its engine, then call `sharedroot gc`"
+        "the volume {volume} holds changes of an earlier container {id} that are not written back to {upper}, \
+         which is not known to be the upper directory of this one: remove that container with its engine, then call `sharedroot gc`"
     )]
     Unsaved {
         /// The container ID.

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
-use sharedroot_dm::{Bytes, Phase, Pool, Volume, VolumeName};
+use sharedroot_dm::{Bytes, Pool, VolumeName};
 
 use super::labels::label_at;
 use super::note::Note;
@@ -16,7 +16,6 @@ use crate::image::Image;
 use crate::label::MountLabel;
 use crate::log::step;
 use crate::mount::{self, Detached};
-use crate::record::{self, Record, Rootfs};
 
 /// What the names of snapshots begin with.
 pub(super) const PREFIX: &str = "private-";
@@ -67,7 +66,7 @@ pub fn prepare_private(
     let pool = Pool::open(&storage.pool)?;
     drop(opens);
     storage.snapshot_base(&pool, image)?;
-    let saved = clear_away(storage, &pool, image, place)?;
+    clear_away(storage, &pool, place)?;
     if let Some(upper) = &image.upper {
         let (id, root_path, upper) = (id.to_owned(), root_path.to_owned(), upper.path.clone());
         let (base, label) = (image.key.to_string(), noted(label));
@@ -83,7 +82,7 @@ pub fn prepare_private(
     drop(mounts);
     // Before the volume is kept: one that is there holds everything, or `delete` would remove from the engine's root
     // what never came into the snapshot.
-    if let Some(upper) = image.upper.as_ref().filter(|upper| saved || !upper.empty) {
+    if let Some(upper) = image.upper.as_ref().filter(|upper| !upper.empty) {
         let _step = step("bring in what the engine's root holds over the image");
         storage.bring_in(id, &upper.path, root_path, &mounted)?;
     }
@@ -96,106 +95,18 @@ pub fn prepare_private(
     Ok(())
 }
 
-/// Makes room for a snapshot. One of that name is of this very container, from before the host went down or of a `delete`
-/// that could not write back: it does so now. Or of another container of that ID. Returns whether that was done.
-fn clear_away(
-    storage: &Storage,
-    pool: &Pool,
-    image: &Image,
-    Place { id, volume, root_path, .. }: Place<'_>,
-) -> Result<bool, RootfsError> {
+/// Makes room for a snapshot: one of that name has nothing to give back, for [`Storage::settle`] came before.
+fn clear_away(storage: &Storage, pool: &Pool, place: Place<'_>) -> Result<(), RootfsError> {
+    let Place { id, volume, .. } = place;
     if pool.volume(volume)?.is_none() {
-        return Ok(false);
+        return Ok(());
     }
-    let mut saved = false;
-    if let Some(note) = storage.read_note(volume)? {
-        let upper = image.upper.as_ref().map(|upper| upper.path.as_path());
-        if upper == Some(&note.upper) {
-            tracing::warn!("container {id}: writing back what it changed before its last end");
-            let found = Mounts { overlay: overlay_at(root_path)?, ..Mounts::default() };
-            saved = matches!(storage.save_changes(pool, volume, found)?, Changes::Saved(_));
-        }
-        if !saved && !note.is_obsolete() {
-            let (id, upper) = (id.to_owned(), note.upper);
-            return Err(RootfsError::Unsaved { id, volume: volume.clone(), upper });
-        }
+    if let Some(note) = storage.read_note(volume)?.filter(|note| !note.is_obsolete()) {
+        let (id, upper) = (id.to_owned(), note.upper);
+        return Err(RootfsError::Unsaved { id, volume: volume.clone(), upper });
     }
     pool.delete_when_idle(volume)?;
-    storage.remove_note(volume)?;
-    Ok(saved)
-}
-
-/// What became of a snapshot that no record knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
-    /// Its container is gone for its engine, or it has nothing to give back: deleted.
-    Gone,
-    /// Its engine has its root mounted: what it changed was written back, then it was deleted.
-    Saved,
-    /// Its engine still has the container: it waits for its next start, or for room in the pool.
-    Kept,
-}
-
-/// Deletes the idle snapshots that no record knows, for a reboot takes the records and not the pool; but none with changes
-/// that its container's engine may still want. `dry_run` deletes and writes nothing.
-///
-/// # Errors
-/// The first [`RootfsError`] or [`RecordError`].
-pub fn delete_forgotten(
-    storage: &Storage,
-    pool: &Pool,
-    dry_run: bool,
-) -> Result<Vec<(VolumeName, Fate)>, RootfsError> {
-    // In this order, for a record is written before the note, and the note before the snapshot is taken.
-    let mut stale = storage.noted_volumes()?;
-    let volumes = pool.volumes()?;
-    stale.retain(|name| volumes.iter().all(|volume| volume.name != *name));
-    let idle =
-        |v: &Volume| v.name.as_ref().starts_with(PREFIX) && v.phase == Phase::Ready && !v.active;
-    let mut idle: Vec<_> = volumes.into_iter().filter(idle).map(|v| v.name).collect();
-    for record in record::all(&storage.pool.run_dir)? {
-        if let Rootfs::Private { volume, .. } = &record.rootfs
-            && !storage.is_left_over(&record)?
-        {
-            idle.retain(|name| name.as_ref() != volume);
-            stale.retain(|name| name.as_ref() != volume);
-        }
-    }
-    for name in stale.iter().filter(|_| !dry_run) {
-        storage.remove_note(name)?;
-    }
-    let mut fates = Vec::new();
-    for name in idle {
-        let fate = match storage.read_note(&name)? {
-            Some(note) if !note.is_obsolete() => match dry_run {
-                true => Fate::Kept,
-                false => match storage.save_changes(pool, &name, Mounts::default()) {
-                    Ok(Changes::Saved(_)) => Fate::Saved,
-                    Ok(Changes::NowhereToGo) => Fate::Kept,
-                    Err(RootfsError::Dm(error)) if is_full(&error) => Fate::Kept,
-                    Err(error) => return Err(error),
-                },
-            },
-            _ => Fate::Gone,
-        };
-        if !dry_run && fate != Fate::Kept {
-            pool.delete(&name)?;
-            let is_its = |record: &Record| matches!(&record.rootfs, Rootfs::Private { volume, .. } if name.as_ref() == volume);
-            record::forget(&storage.pool.run_dir, is_its)?;
-            storage.remove_note(&name)?;
-        }
-        fates.push((name, fate));
-    }
-    Ok(fates)
-}
-
-impl Storage {
-    /// Whether a record is of a container that its engine has removed, although its `delete` failed.
-    fn is_left_over(&self, record: &Record) -> Result<bool, RootfsError> {
-        let Rootfs::Private { volume, .. } = &record.rootfs else { return Ok(false) };
-        let note = volume.parse().map(|volume| self.read_note(&volume))?;
-        Ok(note?.is_some_and(|note| note.is_obsolete()))
-    }
+    storage.remove_note(volume)
 }
 
 /// What became of what a container changed.
