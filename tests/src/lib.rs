@@ -8,6 +8,7 @@
 //! | `lab.rs` | where a test may run; waiting; files that a test changes and puts back |
 //! | `census.rs` | what the host has, and what is left over of it |
 //! | `kernel_view.rs` | one process as the kernel shows it |
+//! | `kept.rs` | snapshots that outlive their container |
 //! | `attack.rs` | what an attacker has: an image under each kind of root, a racing process |
 //! | `bundle.rs` | bundles made from the guest's static busybox |
 //! | `cri.rs` | a node of Kubernetes without its kubelet, and its pods |
@@ -36,6 +37,7 @@ pub mod docker;
 pub mod doctor;
 pub mod documented;
 pub mod driver;
+pub mod kept;
 pub mod kernel_view;
 pub mod lab;
 pub mod layout;

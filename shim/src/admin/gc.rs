@@ -22,7 +22,8 @@ use crate::rootfs::{Fate, Mislabelled, RootfsError, Storage, delete_forgotten};
 /// [`LifecycleError`].
 pub fn collect(storage: &Storage, args: &Gc) -> Result<(), LifecycleError> {
     private_dir(&storage.pool.run_dir)?;
-    let mut told = Told { dry_run: args.dry_run, json: args.json, items: Vec::new() };
+    let mut told =
+        Told { dry_run: args.dry_run, json: args.json, items: Vec::new(), failed: Vec::new() };
     let report = go_through(storage, args, &mut told)?;
     if args.json {
         for_programs(json!({
@@ -32,7 +33,10 @@ pub fn collect(storage: &Storage, args: &Gc) -> Result<(), LifecycleError> {
             "items": told.items.iter().map(Item::to_json).collect::<Vec<_>>(),
         }));
     }
-    Ok(())
+    match told.failed.is_empty() {
+        true => Ok(()),
+        false => Err(LifecycleError::NotCollected { names: told.failed }),
+    }
 }
 
 /// `None` where there is no pool.
@@ -60,37 +64,71 @@ fn go_through(
     if report.untouched {
         return Ok(Some(report));
     }
-    let forgotten = Progress::during("writing back and deleting snapshots", || {
-        delete_forgotten(storage, &pool, dry_run)
-    })?;
+    delete_snapshots(storage, &pool, told);
+    take_scaffolds_down(storage, told);
+    unmount_mislabelled(storage, told);
+    delete_bases(storage, &pool, told);
+    Ok(Some(report))
+}
+
+fn delete_snapshots(storage: &Storage, pool: &Pool, told: &mut Told) {
+    let dry_run = told.dry_run;
+    let forgotten =
+        Progress::during("deleting snapshots", || delete_forgotten(storage, pool, dry_run));
+    let forgotten = forgotten.unwrap_or_else(|error| {
+        told.failed("the snapshots", &error);
+        Vec::new()
+    });
     for (volume, fate) in forgotten {
+        let name = volume.to_string();
         let (done, why) = match fate {
-            Fate::Gone => (Done::Deleted, "its container is gone"),
-            Fate::Saved => (Done::Deleted, "what its container changed is its engine's now"),
-            Fate::Kept => (
+            Ok(Fate::Gone) => (Done::Deleted, "its container is gone"),
+            Ok(Fate::Kept) => (
                 Done::Kept,
                 "its container ended with the host and is still there; its next start writes back what it changed",
             ),
+            Ok(Fate::Root) => (
+                Done::Kept,
+                "it holds what its engine's overlay cannot, and is the root of its container's next start",
+            ),
+            Err(error) => {
+                told.failed(&name, &error);
+                continue;
+            }
         };
-        let name = volume.to_string();
         told.item(done, Kind::Snapshot, (&name, &name), why);
     }
-    for (base, name) in storage.take_down_forgotten(dry_run)? {
-        let text = format!("the scaffold {name} of the base {}", base.short());
-        let full = format!("{base}/{name}");
-        told.item(Done::Unmounted, Kind::Scaffold, (&full, &text), "no container has it");
+}
+
+fn take_scaffolds_down(storage: &Storage, told: &mut Told) {
+    match storage.take_down_forgotten(told.dry_run) {
+        Ok(scaffolds) => {
+            for (base, name) in scaffolds {
+                let text = format!("the scaffold {name} of the base {}", base.short());
+                let full = format!("{base}/{name}");
+                told.item(Done::Unmounted, Kind::Scaffold, (&full, &text), "no container has it");
+            }
+        }
+        Err(error) => told.failed("the scaffolds", &error),
     }
-    unmount_mislabelled(storage, told);
-    for key in storage.unwanted_bases(&pool)? {
+}
+
+fn delete_bases(storage: &Storage, pool: &Pool, told: &mut Told) {
+    let unwanted = storage.unwanted_bases(pool).unwrap_or_else(|error| {
+        told.failed("the bases", &error);
+        Vec::new()
+    });
+    for key in unwanted {
         let remove = || Progress::during("deleting a base", || storage.remove_base(&key));
-        if !dry_run && let Err(error) = remove() {
-            tracing::warn!("{error}");
+        let text = format!("the base {}", key.short());
+        if !told.dry_run
+            && let Err(error) = remove()
+        {
+            told.failed(&text, &error);
             continue;
         }
-        let text = format!("the base {}", key.short());
         told.item(Done::Deleted, Kind::Base, (&key.to_string(), &text), "its image is gone");
     }
-    Ok(Some(report))
 }
 
 /// A policy that names no shared label is no reason to leave the rest undone.
@@ -117,6 +155,8 @@ struct Told {
     dry_run: bool,
     json: bool,
     items: Vec<Item>,
+    /// What could not be done, by name; the reasons were warned of.
+    failed: Vec<String>,
 }
 
 impl Told {
@@ -124,6 +164,12 @@ impl Told {
         if !self.json {
             say!("{line}");
         }
+    }
+
+    /// The rest goes on.
+    fn failed(&mut self, name: &str, error: &RootfsError) {
+        tracing::warn!("{name}: {}", chain(error));
+        self.failed.push(name.to_owned());
     }
 
     /// The full name is for programs, the other words for people.

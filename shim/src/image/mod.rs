@@ -139,6 +139,16 @@ pub fn identify(root_path: &Path, container_id: &str) -> Result<Image, Doubt> {
     }
 }
 
+/// The upper directory of the overlay that is mounted at `root_path`, as its options name it, whether or not its image can
+/// be told. None where that is not certain.
+#[must_use]
+pub fn upper_at(root_path: &Path) -> Option<PathBuf> {
+    let table = std::fs::read("/proc/self/mountinfo").ok()?;
+    let mount = mountinfo::topmost(&table, root_path)?;
+    let is_whole = mount.fstype == b"overlay" && mount.root == Path::new("/");
+    is_whole.then(|| mountinfo::Stack::parse(&mount.options))??.upper
+}
+
 /// An image for tests that need any.
 #[cfg(test)]
 pub(crate) fn example() -> Image {

@@ -93,6 +93,12 @@ pub enum LifecycleError {
         /// What is wrong with it.
         source: sharedroot_dm::NameError,
     },
+    /// The rest was collected.
+    #[error("gc left {}: a warning gave the reason of each; mend it, then call `sharedroot gc` again", .names.join(", "))]
+    NotCollected {
+        /// What was left.
+        names: Vec<String>,
+    },
     /// A file of the caller.
     #[error("{step} {path}: {source}")]
     File {

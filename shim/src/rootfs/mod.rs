@@ -3,6 +3,8 @@
 
 mod base;
 mod base_tree;
+mod earlier;
+mod forgotten;
 mod import;
 mod labels;
 mod landing;
@@ -26,16 +28,15 @@ use std::path::{Path, PathBuf};
 use sharedroot_dm::{Backing, Bytes, Pool, PoolConfig, PoolName, VolumeName};
 
 pub use base_tree::BaseTree;
+pub use earlier::Earlier;
+pub use forgotten::{Fate, delete_forgotten};
 pub use import::{Imported, Stage};
 pub use labels::Mislabelled;
 pub use links::refuse_links;
 pub use needs::{Needs, device_in_root};
 pub use over_proc::refuse_over_proc;
 pub use plan::{AnnotationError, Facts, Mode, Plan, plan, wanted_size};
-pub use private::{
-    Fate, Place, WrittenBack, delete_forgotten, prepare_private, release_private, save_so_far,
-    volume_name,
-};
+pub use private::{Place, WrittenBack, prepare_private, release_private, save_so_far, volume_name};
 pub use scaffold::{NotAScaffold, ScaffoldName};
 pub use shared::prepare_shared;
 
@@ -156,7 +157,7 @@ pub enum RootfsError {
     /// The changes of a container are not lost: they are in its snapshot.
     #[error(
         "write what container {id} changed back to its engine: {source}; nothing is lost: the changes are in the \
-         volume {volume}, and the next `delete` or start of the container, or `sharedroot gc`, writes them again"
+         volume {volume}, and the next `delete` or start of the container writes them again"
     )]
     WriteBack {
         /// The container.
@@ -196,10 +197,10 @@ pub enum RootfsError {
         /// What the image, and what the container held before, take.
         used: Bytes,
     },
-    /// Another container of the same ID was not cleaned up.
+    /// The changes of this container, or of another one of its ID, have no place to go to.
     #[error(
-        "the volume {volume} holds changes of an earlier container {id} that are not written back to {upper}: \
-         remove that container with its engine, then call `sharedroot gc`"
+        "the volume {volume} holds changes of an earlier container {id} that are not written back to {upper}, \
+         which is not known to be the upper directory of this one: remove that container with its engine, then call `sharedroot gc`"
     )]
     Unsaved {
         /// The container ID.
@@ -208,6 +209,64 @@ pub enum RootfsError {
         volume: VolumeName,
         /// Where the changes belong.
         upper: PathBuf,
+    },
+    /// What came into the engine's overlay after the container's last stop does not come into its snapshot.
+    #[error(
+        "bring what was written into the stopped container {id} into its snapshot {volume}: {source}; \
+         `sharedroot pool drop {volume}` gives the snapshot up"
+    )]
+    BringNewer {
+        /// The container.
+        id: String,
+        /// Its snapshot.
+        volume: VolumeName,
+        /// The step and its reason.
+        source: ChangeError,
+    },
+    /// Only a private root can be a snapshot.
+    #[error(
+        "the root of container {id} is its snapshot {volume}, which holds what its engine's overlay cannot ({first}), and it \
+         would get another root now ({why}): mend the reason, or give the snapshot up by `sharedroot pool drop {volume}`"
+    )]
+    OnlyInSnapshot {
+        /// The container.
+        id: String,
+        /// Its snapshot.
+        volume: VolumeName,
+        /// The first of what it holds.
+        first: String,
+        /// Why it would get another one.
+        why: String,
+    },
+    /// An administrator was quicker.
+    #[error(
+        "the snapshot {volume} of container {id} was deleted while the container was made; start it again"
+    )]
+    Dropped {
+        /// The container.
+        id: String,
+        /// The snapshot.
+        volume: VolumeName,
+    },
+    /// No container has such a snapshot.
+    #[error("{volume} is no snapshot of a container; `sharedroot pool inspect` lists them")]
+    NoSnapshot {
+        /// What was named.
+        volume: VolumeName,
+    },
+    /// An engine that packs a layer now would miss a part, and not know.
+    #[error(
+        "give the engine what container {id} changed: {count} of its files cannot be in the engine's overlay, and an image made \
+         now would lack them ({first}); keep them in a volume, or create the container with the annotation \
+         dev.sharedroot.mode=off"
+    )]
+    NotInOverlay {
+        /// The container.
+        id: String,
+        /// How many files.
+        count: u64,
+        /// The first of them.
+        first: String,
     },
     /// A container that goes on has a root whose changes its engine cannot get.
     #[error(

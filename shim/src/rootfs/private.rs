@@ -4,19 +4,20 @@
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
-use sharedroot_dm::{Bytes, Phase, Pool, Volume, VolumeName};
+use sharedroot_dm::{Bytes, Pool, VolumeName};
 
+use super::earlier::Earlier;
 use super::labels::label_at;
-use super::note::Note;
+use super::note::{Note, named};
 use super::room::is_full;
-use super::writeback::{Changes, Mounts, detached_snapshot, noted, overlay_at};
+use super::writeback::{Changes, Mounts, detached_snapshot, kept_snapshot, noted, overlay_at};
 use super::{RootfsError, Storage, size};
 use crate::config::Size;
 use crate::image::Image;
+use crate::image::changes::Tally;
 use crate::label::MountLabel;
 use crate::log::step;
 use crate::mount::{self, Detached};
-use crate::record::{self, Record, Rootfs};
 
 /// What the names of snapshots begin with.
 pub(super) const PREFIX: &str = "private-";
@@ -47,6 +48,8 @@ pub struct Place<'a> {
     pub label: Option<&'a MountLabel>,
     /// How much it may hold; no more than its base in any case.
     pub size: Option<Size>,
+    /// What an earlier start left.
+    pub earlier: &'a Earlier,
 }
 
 /// Takes a snapshot of the image's base, brings in what the engine's root holds over the image, and mounts it over
@@ -59,20 +62,24 @@ pub fn prepare_private(
     image: &Image,
     place: Place<'_>,
 ) -> Result<(), RootfsError> {
-    let Place { id, volume, root_path, label, size } = place;
+    let Place { id, volume, root_path, label, size, earlier } = place;
     // Without a label of its own it is as the engine's root is.
     let engines = label.is_none().then(|| label_at(root_path)).transpose()?.flatten();
     let label = label.or(engines.as_ref());
     let opens = step("open the pool");
     let pool = Pool::open(&storage.pool)?;
     drop(opens);
+    if let Earlier::Root(_) = earlier {
+        return go_on(storage, &pool, label, place);
+    }
     storage.snapshot_base(&pool, image)?;
-    let saved = clear_away(storage, &pool, image, place)?;
+    clear_away(storage, &pool, place)?;
     if let Some(upper) = &image.upper {
         let (id, root_path, upper) = (id.to_owned(), root_path.to_owned(), upper.path.clone());
         let (base, label) = (image.key.to_string(), noted(label));
-        let given_back = false;
-        storage.write_note(volume, &Note { id, root_path, upper, base, label, given_back })?;
+        let (given_back, only_here) = (false, None);
+        let note = Note { id, root_path, upper, base, label, given_back, only_here };
+        storage.write_note(volume, &note)?;
     }
     let base = Storage::base_volume(&image.key)?;
     let takes = step("take the snapshot");
@@ -83,7 +90,7 @@ pub fn prepare_private(
     drop(mounts);
     // Before the volume is kept: one that is there holds everything, or `delete` would remove from the engine's root
     // what never came into the snapshot.
-    if let Some(upper) = image.upper.as_ref().filter(|upper| saved || !upper.empty) {
+    if let Some(upper) = image.upper.as_ref().filter(|upper| !upper.empty) {
         let _step = step("bring in what the engine's root holds over the image");
         storage.bring_in(id, &upper.path, root_path, &mounted)?;
     }
@@ -96,106 +103,50 @@ pub fn prepare_private(
     Ok(())
 }
 
-/// Makes room for a snapshot. One of that name is of this very container, from before the host went down or of a `delete`
-/// that could not write back: it does so now. Or of another container of that ID. Returns whether that was done.
-fn clear_away(
+/// Mounts the snapshot of an earlier start over the root path, for it holds what the engine's overlay cannot; with what
+/// came into the overlay meanwhile.
+fn go_on(
     storage: &Storage,
     pool: &Pool,
-    image: &Image,
-    Place { id, volume, root_path, .. }: Place<'_>,
-) -> Result<bool, RootfsError> {
-    if pool.volume(volume)?.is_none() {
-        return Ok(false);
+    label: Option<&MountLabel>,
+    place: Place<'_>,
+) -> Result<(), RootfsError> {
+    let Place { id, volume, root_path, size, .. } = place;
+    let dropped = || RootfsError::Dropped { id: id.to_owned(), volume: volume.clone() };
+    let note = storage.read_note(volume)?.ok_or_else(dropped)?;
+    let Some(known) = pool.volume(volume)? else { return Err(dropped()) };
+    let since = note.only_here.as_ref().map(|only| only.since).ok_or_else(dropped)?;
+    let device = pool.activate(volume)?.device;
+    let mounted = kept_snapshot(pool, &device, label.map(MountLabel::as_context))?;
+    storage.bring_newer((id, volume), &note.upper, root_path, &mounted, since)?;
+    let note = Note {
+        root_path: root_path.to_owned(),
+        label: noted(label),
+        // The overlay got changes while the snapshot went on, and from now on the snapshot is newer.
+        given_back: true,
+        only_here: None,
+        ..note
+    };
+    storage.write_note(volume, &note)?;
+    if let Some(Size(wanted)) = size {
+        size::limit(&mounted, &device, known.size, Bytes(wanted))?;
     }
-    let mut saved = false;
-    if let Some(note) = storage.read_note(volume)? {
-        let upper = image.upper.as_ref().map(|upper| upper.path.as_path());
-        if upper == Some(&note.upper) {
-            tracing::warn!("container {id}: writing back what it changed before its last end");
-            let found = Mounts { overlay: overlay_at(root_path)?, ..Mounts::default() };
-            saved = matches!(storage.save_changes(pool, volume, found)?, Changes::Saved(_));
-        }
-        if !saved && !note.is_obsolete() {
-            let (id, upper) = (id.to_owned(), note.upper);
-            return Err(RootfsError::Unsaved { id, volume: volume.clone(), upper });
-        }
+    mounted.attach(root_path)?.keep();
+    Ok(())
+}
+
+/// Makes room for a snapshot: one of that name has nothing to give back, for [`Storage::settle`] came before.
+fn clear_away(storage: &Storage, pool: &Pool, place: Place<'_>) -> Result<(), RootfsError> {
+    let Place { id, volume, .. } = place;
+    if pool.volume(volume)?.is_none() {
+        return Ok(());
+    }
+    if let Some(note) = storage.read_note(volume)?.filter(|note| !note.is_obsolete()) {
+        let (id, upper) = (id.to_owned(), note.upper);
+        return Err(RootfsError::Unsaved { id, volume: volume.clone(), upper });
     }
     pool.delete_when_idle(volume)?;
-    storage.remove_note(volume)?;
-    Ok(saved)
-}
-
-/// What became of a snapshot that no record knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
-    /// Its container is gone for its engine, or it has nothing to give back: deleted.
-    Gone,
-    /// Its engine has its root mounted: what it changed was written back, then it was deleted.
-    Saved,
-    /// Its engine still has the container: it waits for its next start, or for room in the pool.
-    Kept,
-}
-
-/// Deletes the idle snapshots that no record knows, for a reboot takes the records and not the pool; but none with changes
-/// that its container's engine may still want. `dry_run` deletes and writes nothing.
-///
-/// # Errors
-/// The first [`RootfsError`] or [`RecordError`].
-pub fn delete_forgotten(
-    storage: &Storage,
-    pool: &Pool,
-    dry_run: bool,
-) -> Result<Vec<(VolumeName, Fate)>, RootfsError> {
-    // In this order, for a record is written before the note, and the note before the snapshot is taken.
-    let mut stale = storage.noted_volumes()?;
-    let volumes = pool.volumes()?;
-    stale.retain(|name| volumes.iter().all(|volume| volume.name != *name));
-    let idle =
-        |v: &Volume| v.name.as_ref().starts_with(PREFIX) && v.phase == Phase::Ready && !v.active;
-    let mut idle: Vec<_> = volumes.into_iter().filter(idle).map(|v| v.name).collect();
-    for record in record::all(&storage.pool.run_dir)? {
-        if let Rootfs::Private { volume, .. } = &record.rootfs
-            && !storage.is_left_over(&record)?
-        {
-            idle.retain(|name| name.as_ref() != volume);
-            stale.retain(|name| name.as_ref() != volume);
-        }
-    }
-    for name in stale.iter().filter(|_| !dry_run) {
-        storage.remove_note(name)?;
-    }
-    let mut fates = Vec::new();
-    for name in idle {
-        let fate = match storage.read_note(&name)? {
-            Some(note) if !note.is_obsolete() => match dry_run {
-                true => Fate::Kept,
-                false => match storage.save_changes(pool, &name, Mounts::default()) {
-                    Ok(Changes::Saved(_)) => Fate::Saved,
-                    Ok(Changes::NowhereToGo) => Fate::Kept,
-                    Err(RootfsError::Dm(error)) if is_full(&error) => Fate::Kept,
-                    Err(error) => return Err(error),
-                },
-            },
-            _ => Fate::Gone,
-        };
-        if !dry_run && fate != Fate::Kept {
-            pool.delete(&name)?;
-            let is_its = |record: &Record| matches!(&record.rootfs, Rootfs::Private { volume, .. } if name.as_ref() == volume);
-            record::forget(&storage.pool.run_dir, is_its)?;
-            storage.remove_note(&name)?;
-        }
-        fates.push((name, fate));
-    }
-    Ok(fates)
-}
-
-impl Storage {
-    /// Whether a record is of a container that its engine has removed, although its `delete` failed.
-    fn is_left_over(&self, record: &Record) -> Result<bool, RootfsError> {
-        let Rootfs::Private { volume, .. } = &record.rootfs else { return Ok(false) };
-        let note = volume.parse().map(|volume| self.read_note(&volume))?;
-        Ok(note?.is_some_and(|note| note.is_obsolete()))
-    }
+    storage.remove_note(volume)
 }
 
 /// What became of what a container changed.
@@ -203,6 +154,8 @@ impl Storage {
 pub enum WrittenBack {
     /// So many changes were made in the engine's overlay.
     Changes(u64),
+    /// The same, and so many files stay in the snapshot, for the overlay cannot hold them.
+    Partly(u64, u64),
     /// They are in the snapshot only; a warning said why.
     Kept,
 }
@@ -227,10 +180,14 @@ pub fn save_so_far(
         overlay_at(mount_point)
     })?;
     let found = Mounts { snapshot: Some(snapshot), overlay: Some(uncovered?.ok_or_else(nowhere)?) };
+    let id = note.id.clone();
     storage.note_giving_back(volume, note)?;
     match storage.save(&Pool::open(&storage.pool)?, volume, found)? {
-        Changes::Saved(changes) => Ok(WrittenBack::Changes(changes)),
-        Changes::NowhereToGo => Err(nowhere()),
+        Changes::Saved(Tally { left_out, .. }) if left_out.count > 0 => {
+            Err(RootfsError::NotInOverlay { id, count: left_out.count, first: named(&left_out) })
+        }
+        Changes::Saved(tally) => Ok(WrittenBack::Changes(tally.changes)),
+        Changes::Partly(_) | Changes::NowhereToGo => Err(nowhere()),
     }
 }
 
@@ -273,7 +230,11 @@ pub fn release_private(
     let Some(pool) = storage.pool_if_made()? else { return Ok(WrittenBack::Changes(0)) };
     let at = mount_point.display();
     let changes = match storage.save_changes(&pool, volume, found) {
-        Ok(Changes::Saved(changes)) => changes,
+        Ok(Changes::Saved(Tally { changes, left_out, .. })) if left_out.count > 0 => {
+            return Ok(WrittenBack::Partly(changes, left_out.count));
+        }
+        Ok(Changes::Saved(tally)) => tally.changes,
+        Ok(Changes::Partly(left_out)) => return Ok(WrittenBack::Partly(0, left_out)),
         Ok(Changes::NowhereToGo) => {
             tracing::warn!(
                 "no overlay at {at} takes what the container changed: it stays in {volume} until the container's next start"

@@ -49,11 +49,17 @@ impl Found {
             return Ok(Self { report, ..Self::default() });
         }
         let fates = delete_forgotten(storage, pool, true)?;
-        let gone = fates.iter().filter(|(_, fate)| *fate != Fate::Kept).count();
+        let count =
+            |wanted| fates.iter().filter(|(_, fate)| fate.as_ref().ok() == Some(&wanted)).count();
+        let (gone, kept) = (count(Fate::Gone), count(Fate::Kept) + count(Fate::Root));
+        // What fails is said in the words of the first.
+        if let Some(error) = fates.into_iter().find_map(|(_, fate)| fate.err()) {
+            return Err(error);
+        }
         Ok(Self {
             report,
             gone,
-            kept: fates.len() - gone,
+            kept,
             scaffolds: storage.take_down_forgotten(true)?.len(),
             unwanted: storage.unwanted_bases(pool)?.len(),
         })

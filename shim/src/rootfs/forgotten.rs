@@ -1,0 +1,100 @@
+//! The snapshots that no record knows: a reboot takes the records and not the pool.
+//!
+//! `gc` writes no changes back. An overlay can be written only where it is mounted, and whoever mounted it may be using it:
+//! a container may run on it as given, and then the snapshot is the older of the two. Only a start of the container itself
+//! knows that nothing runs, so only a start writes back (`earlier.rs`).
+
+use sharedroot_dm::{Phase, Pool, Volume, VolumeName};
+
+use super::private::PREFIX;
+use super::{RootfsError, Storage};
+use crate::record::{self, Record, Rootfs};
+
+/// What became of a snapshot that no record knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// Its container is gone for its engine, or it has nothing to give back: deleted.
+    Gone,
+    /// Its engine still has the container: it waits for its next start.
+    Kept,
+    /// The same, and it is the root of that start, for it holds what its engine's overlay cannot.
+    Root,
+}
+
+/// The fate of each snapshot, or why it has none.
+pub type Fates = Vec<(VolumeName, Result<Fate, RootfsError>)>;
+
+/// Deletes the idle snapshots that no record knows; but none with changes that its container's engine may still want.
+/// `dry_run` deletes nothing. One that fails is no reason to leave the others.
+///
+/// # Errors
+/// [`RootfsError`] if it cannot be told which those are.
+pub fn delete_forgotten(
+    storage: &Storage,
+    pool: &Pool,
+    dry_run: bool,
+) -> Result<Fates, RootfsError> {
+    // In this order, for a record is written before the note, and the note before the snapshot is taken.
+    let mut stale = storage.noted_volumes()?;
+    let volumes = pool.volumes()?;
+    stale.retain(|name| volumes.iter().all(|volume| volume.name != *name));
+    let idle =
+        |v: &Volume| v.name.as_ref().starts_with(PREFIX) && v.phase == Phase::Ready && !v.active;
+    let mut idle: Vec<_> = volumes.into_iter().filter(idle).map(|v| v.name).collect();
+    for record in record::all(&storage.pool.run_dir)? {
+        if let Rootfs::Private { volume, .. } = &record.rootfs
+            && !storage.is_left_over(volume)
+        {
+            idle.retain(|name| name.as_ref() != volume);
+            stale.retain(|name| name.as_ref() != volume);
+        }
+    }
+    let mut fates = Fates::new();
+    for name in stale.into_iter().filter(|_| !dry_run) {
+        if let Err(error) = storage.remove_note(&name) {
+            fates.push((name, Err(error)));
+        }
+    }
+    fates.extend(idle.into_iter().map(|name| {
+        let fate = storage.fate(pool, &name, dry_run);
+        (name, fate)
+    }));
+    Ok(fates)
+}
+
+impl Storage {
+    fn fate(&self, pool: &Pool, name: &VolumeName, dry_run: bool) -> Result<Fate, RootfsError> {
+        if let Some(note) = self.read_note(name)?.filter(|note| !note.is_obsolete()) {
+            return Ok(if note.only_here.is_some() { Fate::Root } else { Fate::Kept });
+        }
+        if !dry_run {
+            self.delete_with_note(pool, name)?;
+        }
+        Ok(Fate::Gone)
+    }
+
+    fn delete_with_note(&self, pool: &Pool, name: &VolumeName) -> Result<(), RootfsError> {
+        pool.delete(name)?;
+        let is_its = |record: &Record| matches!(&record.rootfs, Rootfs::Private { volume, .. } if name.as_ref() == volume);
+        record::forget(&self.pool.run_dir, is_its)?;
+        self.remove_note(name)
+    }
+
+    /// Deletes the snapshot of a container that has ended, with what only it holds.
+    ///
+    /// # Errors
+    /// [`RootfsError::NoSnapshot`]; [`RootfsError::Dm`] for one that is in use.
+    pub fn drop_snapshot(&self, pool: &Pool, name: &VolumeName) -> Result<(), RootfsError> {
+        if !name.as_ref().starts_with(PREFIX) || pool.volume(name)?.is_none() {
+            return Err(RootfsError::NoSnapshot { volume: name.clone() });
+        }
+        self.delete_with_note(pool, name)
+    }
+
+    /// Whether a record's snapshot is of a container that its engine has removed, although its `delete` failed. A note
+    /// that cannot be read leaves it to the record.
+    fn is_left_over(&self, volume: &str) -> bool {
+        let note = volume.parse().ok().and_then(|volume| self.read_note(&volume).ok().flatten());
+        note.is_some_and(|note| note.is_obsolete())
+    }
+}

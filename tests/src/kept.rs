@@ -1,0 +1,68 @@
+//! Snapshots that outlive their container, and the end of the host that leaves one.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::command::out;
+use crate::documented;
+use crate::lab::{STATE_DIR, wait_for};
+use crate::pool::reboot;
+use crate::runtime::{Container, Runtime};
+use crate::stack::Stacked;
+
+/// Snapshots that the pool has.
+#[track_caller]
+pub fn snapshots() -> Vec<String> {
+    let found = documented::json("pool inspect", &[]);
+    let names = found["volumes"].as_array().expect("a list").iter();
+    let names = names.map(|volume| volume["name"].as_str().expect("a name").to_owned());
+    names.filter(|name| name.starts_with("private-")).collect()
+}
+
+/// How many notes of snapshots there are.
+#[track_caller]
+pub fn notes() -> usize {
+    let names = fs::read_dir(STATE_DIR).expect("list the state directory");
+    let names = names.map(|entry| entry.expect("an entry").file_name());
+    names.filter(|name| name.to_str().is_some_and(|name| name.starts_with("private-"))).count()
+}
+
+/// No snapshot and no note.
+#[track_caller]
+pub fn nothing_is_kept() {
+    assert_eq!((snapshots(), notes()), (vec![], 0));
+}
+
+/// The container's root, as the host reaches it.
+#[track_caller]
+pub fn root(container: &Container<'_>) -> PathBuf {
+    format!("/proc/{}/root", container.pid()).into()
+}
+
+/// Ends the container's processes without the runtime, as the end of the host does.
+#[track_caller]
+pub fn end(container: &Container<'_>) {
+    let pid = container.pid().to_string();
+    out(&["kill", "-KILL", &pid]);
+    wait_for("the process is gone", || (!Path::new("/proc").join(&pid).exists()).then_some(()));
+}
+
+/// The host ends under a writable container that has written `text` into `/etc/unique`: one snapshot more is kept, and the
+/// overlay is not mounted.
+#[track_caller]
+pub fn go_down(runtime: &Runtime, bundle: &Stacked, id: &str, text: &str) {
+    let before = notes();
+    runtime.cmd(&["create", "--bundle", bundle.str(), id]).run().ok();
+    runtime.cmd(&["start", id]).run().ok();
+    let container = runtime.container(id.to_owned());
+    fs::write(root(&container).join("etc/unique"), text).expect("write into the container");
+    out(&["sync"]);
+    end(&container);
+    std::mem::forget(container);
+    out(&["umount", "--lazy", &bundle.rootfs]); // ours
+    bundle.unmount();
+    // `/run` goes with the host; a container that never ran has nothing there.
+    let _ = fs::remove_dir_all(Path::new(runtime.root()).join(id));
+    reboot();
+    assert_eq!((snapshots().len(), notes()), (before + 1, before + 1));
+}

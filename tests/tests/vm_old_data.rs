@@ -1,0 +1,147 @@
+//! Old data never goes over newer: what a container changed before the end of its host meets its next start, whatever root
+//! that one gets, and `gc`, which writes into nothing.
+//!
+//! Guest: --no-docker
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::json;
+use sharedroot_tests::command::{out, run, unique_name};
+use sharedroot_tests::kept::{go_down, notes, nothing_is_kept, root, snapshots};
+use sharedroot_tests::lab::{STATE_DIR, only_in_lab};
+use sharedroot_tests::pool::{has, small_bases};
+use sharedroot_tests::runtime::Runtime;
+use sharedroot_tests::stack::{Image, Stacked};
+
+fn shown(bundle: &Stacked) -> String {
+    fs::read_to_string(format!("{}/etc/unique", bundle.rootfs)).unwrap()
+}
+
+fn with_mode(bundle: &Stacked, mode: &str) {
+    bundle.edit(|config| config["annotations"]["dev.sharedroot.mode"] = json!(mode));
+}
+
+#[test]
+fn vm_a_start_has_what_was_kept_whatever_its_root_is() {
+    only_in_lab();
+    let _config = small_bases();
+    let (runtime, image) = (Runtime::sharedroot(), Image::new());
+    for (readonly, mode, kind) in
+        [(false, "off", "as_given"), (true, "off", "as_given"), (true, "shared", "shared")]
+    {
+        let (bundle, id) = (image.bundle(&runtime, readonly, &["sleep", "1000"]), unique_name("c"));
+        with_mode(&bundle, "private");
+        if readonly {
+            // A root that the container itself cannot write is written by `docker cp`, and by `go_down`.
+            bundle.edit(|config| config["root"]["readonly"] = json!(false));
+        }
+        go_down(&runtime, &bundle, &id, "kept");
+        bundle.mount();
+        bundle.edit(|config| config["root"]["readonly"] = json!(readonly));
+        with_mode(&bundle, mode);
+        let log = format!("{}/log", bundle.str());
+        let words = ["--log", &log, "create", "--bundle", bundle.str(), &id];
+        runtime.cmd(&words).run().ok();
+        runtime.cmd(&["start", &id]).run().ok();
+        let container = runtime.container(id.clone());
+        let record = sharedroot_tests::docker::record(&id);
+        assert_eq!(record["rootfs"]["kind"], kind, "{record:#}");
+        let seen = container.exec(&[], &["cat", "/etc/unique"]).ok();
+        assert_eq!(seen, "kept", "{kind}");
+        has(&fs::read_to_string(&log).unwrap(), &["writing back what it changed"]);
+        nothing_is_kept();
+        if !readonly {
+            // What the container writes from now on stays, whatever `gc` does.
+            fs::write(root(&container).join("etc/unique"), "newer").unwrap();
+            out(&["sharedroot", "gc"]);
+            assert_eq!(shown(&bundle), "newer");
+        }
+        container.call("delete", &["--force"]).ok();
+    }
+}
+
+/// A container on the rootfs as given, made by a runtime that did not ask for the snapshot.
+#[test]
+fn vm_gc_writes_into_no_overlay() {
+    only_in_lab();
+    let _config = small_bases();
+    let (runtime, image) = (Runtime::sharedroot(), Image::new());
+    let (bundle, id) = (image.bundle(&runtime, false, &["sleep", "1000"]), unique_name("c"));
+    go_down(&runtime, &bundle, &id, "old");
+    bundle.mount();
+    let top = Path::new(&bundle.rootfs);
+    fs::write(top.join("etc/unique"), "newer").unwrap();
+    fs::write(top.join("new"), "").unwrap();
+    let said = out(&["sharedroot", "gc"]);
+    has(&said, &["kept private-", "its next start writes back"]);
+    assert_eq!((shown(&bundle), top.join("new").exists()), ("newer".to_owned(), true), "{said}");
+    assert_eq!((snapshots().len(), notes()), (1, 1));
+    runtime.cmd(&["create", "--bundle", bundle.str(), &id]).run().ok();
+    runtime.cmd(&["delete", "--force", &id]).run().ok();
+    nothing_is_kept();
+}
+
+/// The overlay at the root path is not known to be the one that the changes belong to.
+#[test]
+fn vm_in_doubt_a_start_is_refused() {
+    only_in_lab();
+    let _config = small_bases();
+    let (runtime, image) = (Runtime::sharedroot(), Image::new());
+    let (bundle, id) = (image.bundle(&runtime, false, &["sleep", "1000"]), unique_name("c"));
+    go_down(&runtime, &bundle, &id, "kept");
+    for mode in ["off", "private"] {
+        let other = image.bundle(&runtime, false, &["sleep", "1000"]);
+        with_mode(&other, mode);
+        let said = runtime.cmd(&["create", "--bundle", other.str(), &id]).run().fails(1);
+        has(&said, &[&id, &snapshots()[0], &bundle.upper, "not known to be", "sharedroot gc"]);
+        assert_eq!(shown(&other), image.name, "nothing was written");
+        // Nor is anything known of a directory.
+        other.unmount();
+        out(&["mount", "--bind", image.top().to_str().unwrap(), &other.rootfs]);
+        runtime.cmd(&["create", "--bundle", other.str(), &id]).run().fails(1);
+    }
+    assert_eq!((snapshots().len(), notes()), (1, 1));
+    bundle.mount();
+    runtime.cmd(&["create", "--bundle", bundle.str(), &id]).run().ok();
+    assert_eq!(shown(&bundle), "kept");
+    runtime.cmd(&["delete", "--force", &id]).run().ok();
+    nothing_is_kept();
+}
+
+#[test]
+fn vm_gc_goes_on_after_a_snapshot_that_fails() {
+    only_in_lab();
+    let _config = small_bases();
+    let (runtime, image) = (Runtime::sharedroot(), Image::new());
+    let bundles = [(); 4].map(|()| image.bundle(&runtime, false, &["sleep", "1000"]));
+    for bundle in &bundles {
+        go_down(&runtime, bundle, &unique_name("c"), "kept");
+    }
+    let names = snapshots();
+    let note = |name: &str| Path::new(STATE_DIR).join(format!("{name}.json"));
+    let texts: Vec<_> = names.iter().map(|name| fs::read(note(name)).unwrap()).collect();
+    // In the order of `gc`: broken, gone, broken, gone.
+    for (at, name) in names.iter().enumerate() {
+        let mut text: serde_json::Value = serde_json::from_slice(&texts[at]).unwrap();
+        match at % 2 {
+            0 => text = json!("broken"),
+            _ => text["upper"] = json!(format!("{}.gone", text["upper"].as_str().unwrap())),
+        }
+        fs::write(note(name), text.to_string()).unwrap();
+    }
+    let said = run(&["sharedroot", "gc"]);
+    assert_eq!(said.status, 1, "{said}");
+    let error = said.stderr.lines().find(|line| line.starts_with("sharedroot: error:")).unwrap();
+    has(error, &[&names[0], &names[2], "sharedroot gc"]);
+    has(&said.stdout, &[&format!("deleted {}", names[1]), &format!("deleted {}", names[3])]);
+    assert_eq!(snapshots(), [&names[0][..], &names[2]], "the others are done");
+    for at in [0, 2] {
+        let mut text: serde_json::Value = serde_json::from_slice(&texts[at]).unwrap();
+        text["upper"] = json!(format!("{}.gone", text["upper"].as_str().unwrap()));
+        fs::write(note(&names[at]), text.to_string()).unwrap();
+    }
+    out(&["sharedroot", "gc"]);
+    nothing_is_kept();
+    bundles.iter().for_each(Stacked::mount);
+}
