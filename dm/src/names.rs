@@ -10,7 +10,8 @@ use std::str::FromStr;
 /// Longest pool name. With [`VOLUME_MAX`] the dm name stays below the kernel's `DM_NAME_LEN` of 128 bytes:
 /// 11 + 32 + 1 + 80.
 const POOL_MAX: usize = 32;
-/// Longest volume name: a 64-digit hash or container ID and a prefix.
+/// Longest volume name: a 64-digit hash or container ID and a prefix. Who makes names of longer parts shortens them
+/// first; the shim's `rootfs/base_name.rs` has a test for every one of its names.
 const VOLUME_MAX: usize = 80;
 
 /// Why a text is no name.

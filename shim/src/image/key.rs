@@ -96,7 +96,7 @@ impl Owner {
 ///
 /// A remapped daemon owns the same layers differently, so its base is another. Printed as 64
 /// hexadecimal digits, with `-uid.gid` appended where a mapping is; at most 86 of `[a-z0-9.-]`,
-/// so it can be part of a file name and of a device-mapper name.
+/// so it can be part of a file name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct BaseKey {
@@ -120,6 +120,24 @@ impl BaseKey {
     #[must_use]
     pub fn short(&self) -> String {
         hex(&self.digest[..6])
+    }
+
+    /// A shorter text for places that have too little room for [`Self::to_string`]: the digest in base 32, 52 characters, and
+    /// `-uid.gid` where a mapping is; at most 74 of `[a-z0-9.-]`.
+    #[must_use]
+    pub fn compact(&self) -> String {
+        let digest = base32(&self.digest);
+        self.mapping.map_or_else(|| digest.clone(), |mapping| format!("{digest}-{mapping}"))
+    }
+
+    /// Reads what [`Self::compact`] prints, and nothing else.
+    #[must_use]
+    pub fn of_compact(text: &str) -> Option<Self> {
+        let (digest, mapping) = match text.split_once('-') {
+            Some((digest, mapping)) => (digest, Some(Owner::parse(mapping)?)),
+            None => (text, None),
+        };
+        Some(Self { digest: unbase32(digest)?, mapping })
     }
 
     /// A UUID that depends on the key and on `purpose` only, so that every host makes the same.
@@ -197,6 +215,40 @@ pub(super) fn unhex(text: &str) -> Option<[u8; 32]> {
     Some(bytes)
 }
 
+/// The digits of base 32 (RFC 4648, section 6), in lower case.
+const BASE32: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+/// 256 bits by 5: the last digit has one of them, and four zeros.
+const BASE32_DIGITS: usize = 52;
+
+/// The bit of a digest, the first one the highest of the first byte; zero behind the end.
+fn bit(bytes: &[u8; 32], at: usize) -> u8 {
+    bytes.get(at / 8).map_or(0, |byte| byte >> (7 - at % 8) & 1)
+}
+
+fn base32(bytes: &[u8; 32]) -> String {
+    let digit = |at: usize| (at * 5..at * 5 + 5).fold(0, |value, at| value << 1 | bit(bytes, at));
+    (0..BASE32_DIGITS).map(|at| char::from(BASE32[usize::from(digit(at))])).collect()
+}
+
+/// 52 digits; upper case and a last digit with more than its one bit are refused, so that one value has one text.
+fn unbase32(text: &str) -> Option<[u8; 32]> {
+    if text.len() != BASE32_DIGITS {
+        return None;
+    }
+    let mut bytes = [0; 32];
+    for (at, digit) in text.bytes().enumerate() {
+        let value = BASE32.iter().position(|known| *known == digit)?;
+        for (at, bit) in (at * 5..).zip((0..5).rev().map(|shift| (value >> shift & 1) as u8)) {
+            match bytes.get_mut(at / 8) {
+                Some(byte) => *byte |= bit << (7 - at % 8),
+                None if bit == 0 => {}
+                None => return None,
+            }
+        }
+    }
+    Some(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -220,6 +272,19 @@ mod tests {
         ] {
             assert_eq!(bad.parse::<ChainId>(), Err(KeyError::ChainId(bad.clone())));
         }
+    }
+
+    #[test]
+    fn base_32_is_that_of_rfc_4648() {
+        // Section 10: "foobar" is MZXW6YTBOI.
+        let mut bytes = [0; 32];
+        bytes[..6].copy_from_slice(b"foobar");
+        assert!(base32(&bytes).starts_with("mzxw6ytboi"));
+        let text = base32(&[0xff; 32]);
+        assert_eq!(text, format!("{}q", "7".repeat(51)));
+        assert_eq!(unbase32(&text), Some([0xff; 32]));
+        assert_eq!(unbase32(&"7".repeat(52)), None, "more bits than a digest has");
+        assert_eq!(unbase32(&text.to_uppercase()), None);
     }
 
     #[test]
@@ -260,9 +325,19 @@ mod tests {
             let mapping = mapping.map(|(uid, gid)| Owner { uid, gid });
             let key = BaseKey::of_chain(&chain, mapping);
             let text = key.to_string();
-            prop_assert_eq!(text.parse(), Ok(key));
+            prop_assert_eq!(text.parse(), Ok(key.clone()));
             prop_assert!(text.len() < 90);
+            let compact = key.compact();
+            prop_assert!(compact.len() <= 74);
+            prop_assert_eq!(BaseKey::of_compact(&compact), Some(key));
             prop_assert!(text.chars().all(|c| matches!(c, 'a'..='z' | '0'..='9' | '.' | '-')));
+        }
+
+        #[test]
+        fn whatever_is_compact_prints_the_same(text in "[a-z2-7]{51}[aq](-[0-9]{1,3}\\.[0-9]{1,3})?|[a-z2-7]{52}") {
+            if let Some(key) = BaseKey::of_compact(&text) {
+                prop_assert_eq!(key.compact(), text);
+            }
         }
 
         #[test]
@@ -276,6 +351,7 @@ mod tests {
         fn nothing_panics(text: String) {
             let _ = text.parse::<BaseKey>();
             let _ = text.parse::<ChainId>();
+            let _ = BaseKey::of_compact(&text);
         }
     }
 }

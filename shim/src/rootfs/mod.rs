@@ -2,6 +2,7 @@
 //! The only place where thin volumes, mounts and labels meet.
 
 mod base;
+mod base_name;
 mod base_tree;
 mod earlier;
 mod forgotten;
@@ -364,9 +365,6 @@ impl RootfsError {
     }
 }
 
-/// What the names of bases' volumes begin with.
-const BASE: &str = "base-";
-
 /// Where things are and how bases are made; what the configuration says of storage.
 #[derive(Debug, Clone)]
 pub struct Storage {
@@ -435,13 +433,13 @@ impl Storage {
 
     /// The thin volume of the base of `key`.
     fn base_volume(key: &BaseKey) -> Result<VolumeName, RootfsError> {
-        Ok(format!("{BASE}{key}").parse()?)
+        Ok(base_name::volume_of(key)?)
     }
 
     /// The key of the base whose thin volume this is, if it is one.
     #[must_use]
     pub fn base_of(volume: &VolumeName) -> Option<BaseKey> {
-        volume.as_ref().strip_prefix(BASE)?.parse().ok()
+        base_name::key_of(volume)
     }
 }
 
