@@ -98,7 +98,7 @@ impl<'a> Unborn<'a> {
     /// The step that failed; no process is left.
     pub fn bear(mut self) -> Result<(), Why> {
         let socket = self.options.console_socket.as_deref();
-        let console = socket.map(|callers| Console::new(callers)).transpose()?;
+        let console = socket.map(Console::new).transpose()?;
         self.limit()?;
         let args = self.args(console.as_ref())?;
         let (mut says, mut said) = channel::main_channel()?;
