@@ -13,6 +13,10 @@ use crate::process::succeeds;
 
 /// Where `hack/lab build` puts what every guest needs.
 const LAB: &str = "target/lab";
+/// What the names of guests' directories begin with.
+const PREFIX: &str = "sharedroot-lab.";
+/// The number of the process that made a directory.
+const OWNER: &str = "owner";
 /// How long before its limit a guest prints what runs in it.
 const WARNING: Duration = Duration::from_secs(15);
 
@@ -43,9 +47,11 @@ pub struct Directory {
 impl Directory {
     pub fn make(boot: &Boot<'_>) -> Result<Self> {
         boot.options.check()?;
+        let above = temporary(boot.options.mem)?;
+        sweep(&above);
         let made = Command::new("mktemp")
-            .args(["--directory", "--tmpdir", "sharedroot-lab.XXXXXX"])
-            .env("TMPDIR", temporary(boot.options.mem)?)
+            .args(["--directory", "--tmpdir", &format!("{PREFIX}XXXXXX")])
+            .env("TMPDIR", &above)
             .output()
             .context("start mktemp")?;
         ensure!(made.status.success(), "mktemp: {}", String::from_utf8_lossy(&made.stderr).trim());
@@ -56,6 +62,7 @@ impl Directory {
 
     fn fill(&self, boot: &Boot<'_>) -> Result<()> {
         let lab = self.lab();
+        fs::write(self.path.join(OWNER), std::process::id().to_string())?;
         fs::create_dir(&lab)?;
         for entry in fs::read_dir("hack/lab.d")? {
             let name = entry?.file_name();
@@ -156,6 +163,19 @@ impl Drop for Directory {
     fn drop(&mut self) {
         if let Err(error) = fs::remove_dir_all(&self.path) {
             eprintln!("lab: remove {}: {error}", self.path.display());
+        }
+    }
+}
+
+/// Takes away the directories of processes that were killed: a guest's disks may be large.
+fn sweep(above: &Path) {
+    for entry in fs::read_dir(above).into_iter().flatten().flatten() {
+        if !entry.file_name().to_string_lossy().starts_with(PREFIX) {
+            continue;
+        }
+        let owner = fs::read_to_string(entry.path().join(OWNER));
+        if owner.is_ok_and(|pid| !Path::new("/proc").join(pid.trim()).exists()) {
+            let _ = fs::remove_dir_all(entry.path());
         }
     }
 }
