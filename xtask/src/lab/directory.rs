@@ -108,7 +108,6 @@ impl Directory {
             None => format!("{}/docker.cow,{}/docker.img", disks.display(), out.display()),
         };
         let yes = |is: bool| if is { "yes" } else { "no" };
-        let warn_after = boot.limit.checked_sub(WARNING).unwrap_or(boot.limit / 2).as_secs();
         let words = [
             ("selinux", selinux.to_string()),
             ("booleans", booleans.join(" ")),
@@ -116,7 +115,7 @@ impl Directory {
             ("systemd", yes(*systemd).to_owned()),
             ("pool", pool.to_string()),
             ("memory", format!("{mem}G")),
-            ("warn_after", warn_after.to_string()),
+            ("warn_after", warn_after(boot.limit).as_secs().to_string()),
             ("kernel", kernel.executable(&out).display().to_string()),
             ("kernel_arguments", kernel.arguments(&boot.options.kernel_arguments).join(" ")),
             ("disks", disks.display().to_string()),
@@ -165,6 +164,11 @@ impl Drop for Directory {
             eprintln!("lab: remove {}: {error}", self.path.display());
         }
     }
+}
+
+/// When a guest with this limit prints what runs in it: well before its end, and not before it is up.
+pub fn warn_after(limit: Duration) -> Duration {
+    if limit > 2 * WARNING { limit - WARNING } else { limit / 2 }
 }
 
 /// Takes away the directories of processes that were killed: a guest's disks may be large.

@@ -14,7 +14,7 @@ use anyhow::{Context, Result};
 use super::job::{Done, Out};
 use super::program::Program;
 use super::work::Kind;
-use crate::lab::{Boot, End, Guest, PROGRAM};
+use crate::lab::{Boot, End, Guest, PROGRAM, warn_after};
 
 /// Boot and daemons; it takes a guest some seconds.
 const TO_BOOT: Duration = Duration::from_secs(300);
@@ -138,8 +138,7 @@ impl Session {
         let limit = program.needs[0].limit();
         self.guest.extend(limit);
         let mut log = File::create(out.log(&program.name))?;
-        let warn_after = limit.checked_sub(Duration::from_secs(15)).unwrap_or(limit / 2).as_secs();
-        let words = [warn_after.to_string(), program.file.clone()];
+        let words = [warn_after(limit).as_secs().to_string(), program.file.clone()];
         let words: String =
             words.iter().chain(&program.env).map(|word| format!("{word}\0")).collect();
         self.hand(&words)?;
