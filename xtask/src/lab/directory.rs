@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use rustix::thread::CpuSet;
 
 use super::options::{GuestOptions, Kernel};
 use crate::process::succeeds;
@@ -36,7 +37,12 @@ pub struct Boot<'b> {
     /// At `/usr/local/bin/sharedroot` in the guest.
     pub program: Option<&'b Path>,
     pub limit: Duration,
+    /// Guests with the same number share a processor.
+    pub slot: usize,
 }
+
+/// What tells `hack/lab run` the slot of the job that calls it.
+pub const SLOT: &str = "SHAREDROOT_LAB_SLOT";
 
 /// A directory of its own for one guest. Dropping it removes it.
 #[derive(Debug)]
@@ -115,6 +121,7 @@ impl Directory {
             ("systemd", yes(*systemd).to_owned()),
             ("pool", pool.to_string()),
             ("memory", format!("{mem}G")),
+            ("processor", processor(boot.slot)?.to_string()),
             ("warn_after", warn_after(boot.limit).as_secs().to_string()),
             ("kernel", kernel.executable(&out).display().to_string()),
             ("kernel_arguments", kernel.arguments(&boot.options.kernel_arguments).join(" ")),
@@ -164,6 +171,15 @@ impl Drop for Directory {
             eprintln!("lab: remove {}: {error}", self.path.display());
         }
     }
+}
+
+/// The processor of a guest. A guest is one processor: its kernel and its processes wait for each other at each system call,
+/// and to wake one on another processor costs half as much again as the call.
+fn processor(slot: usize) -> Result<usize> {
+    let allowed = rustix::thread::sched_getaffinity(None)?;
+    let allowed: Vec<_> = (0..CpuSet::MAX_CPU).filter(|number| allowed.is_set(*number)).collect();
+    ensure!(!allowed.is_empty(), "no processor is allowed");
+    Ok(allowed[slot % allowed.len()])
 }
 
 /// When a guest with this limit prints what runs in it: well before its end, and not before it is up.

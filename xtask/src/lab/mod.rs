@@ -15,7 +15,7 @@ mod guest;
 mod options;
 mod run;
 
-pub use directory::{Boot, warn_after};
+pub use directory::{Boot, SLOT, warn_after};
 pub use guest::{End, Guest};
 pub use options::{GuestOptions, Kernel};
 pub use run::{PROGRAM, Run, run};

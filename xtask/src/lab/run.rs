@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 
-use super::directory::Boot;
+use super::directory::{Boot, SLOT};
 use super::guest::{End, Guest};
 use super::options::GuestOptions;
 
@@ -41,6 +41,14 @@ pub struct Run {
     script: Vec<String>,
 }
 
+/// The caller's slot, or one by chance.
+fn slot() -> Result<usize> {
+    match std::env::var(SLOT) {
+        Ok(slot) => slot.parse().with_context(|| format!("{SLOT}={slot}")),
+        Err(_) => Ok(std::process::id() as usize),
+    }
+}
+
 /// Runs it.
 pub fn run(options: &Run) -> Result<ExitCode> {
     let (script, arguments) = options.script.split_first().expect("clap requires one");
@@ -56,6 +64,7 @@ pub fn run(options: &Run) -> Result<ExitCode> {
         docker_disk: options.docker_disk.as_deref(),
         program: Some(&*options.program).filter(|path| *path != "none"),
         limit: Duration::from_secs(options.limit),
+        slot: slot()?,
     })?;
     let (mut out, mut err) = guest.streams().context("the guest's streams")?;
     let end = thread::scope(|scope| {

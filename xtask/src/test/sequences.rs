@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 
 use super::job::{Done, Out};
 use super::program::{Needs, Program};
-use crate::lab::{Boot, End, Guest, GuestOptions, Kernel, PROGRAM};
+use crate::lab::{Boot, End, Guest, GuestOptions, Kernel, PROGRAM, SLOT};
 use crate::process;
 
 /// The power cuts' boots are dealt to so many sequences.
@@ -71,15 +71,17 @@ impl Sequence {
     }
 
     /// Runs it to its end. `share` has the executables.
-    pub fn run(&self, share: &Path, out: &Out) -> Result<Done> {
+    pub fn run(&self, share: &Path, out: &Out, slot: usize) -> Result<Done> {
         let (name, started) = (self.name(), Instant::now());
         let mut broken = Vec::new();
         let fault = match self {
-            Self::PowerCuts { part } => power_cuts(*part, share, out, &name, &mut broken)?,
-            Self::Guests(program) => guests(program, share, out, &mut broken)?,
+            Self::PowerCuts { part } => power_cuts(*part, share, out, slot, &mut broken)?,
+            Self::Guests(program) => guests(program, share, out, slot, &mut broken)?,
             Self::Command { words, .. } => {
-                let ended =
-                    process::logged(Command::new(words[0]).args(&words[1..]), &out.log(&name))?;
+                let ended = process::logged(
+                    Command::new(words[0]).args(&words[1..]).env(SLOT, slot.to_string()),
+                    &out.log(&name),
+                )?;
                 (!ended.success()).then(|| ended.to_string())
             }
         };
@@ -103,9 +105,10 @@ fn power_cuts(
     part: usize,
     share: &Path,
     out: &Out,
-    name: &str,
+    slot: usize,
     broken: &mut Vec<String>,
 ) -> Result<Option<String>> {
+    let name = &Sequence::PowerCuts { part }.name();
     let work = workplace(out, name)?;
     let (shared, disks) = (work.join("share"), work.join("disks"));
     fs::create_dir(&shared)?;
@@ -134,6 +137,7 @@ fn power_cuts(
             docker_disk: None,
             program: None,
             limit: CUT_LIMIT,
+            slot,
         };
         match run_logged(&boot, &mut log)? {
             End::PowerCut => {}
@@ -155,6 +159,7 @@ fn guests(
     program: &Program,
     share: &Path,
     out: &Out,
+    slot: usize,
     broken: &mut Vec<String>,
 ) -> Result<Option<String>> {
     let work = workplace(out, &program.name)?;
@@ -163,7 +168,7 @@ fn guests(
     for (number, needs) in program.needs.iter().enumerate() {
         writeln!(log, "== guest {} of {}: {}", number + 1, program.needs.len(), needs.guest)?;
         let end = loop {
-            match once(needs, program, &work, &mut log)? {
+            match once(needs, program, &work, slot, &mut log)? {
                 End::Broken(why) if broken.len() < BROKEN => broken.push(why),
                 end => break end,
             }
@@ -177,7 +182,13 @@ fn guests(
 }
 
 /// A program in a guest of its own, which `hack/in-lab` runs once.
-pub fn once(needs: &Needs, program: &Program, share: &Path, log: &mut File) -> Result<End> {
+pub fn once(
+    needs: &Needs,
+    program: &Program,
+    share: &Path,
+    slot: usize,
+    log: &mut File,
+) -> Result<End> {
     let mut arguments = program.env.clone();
     arguments.push(program.file.clone());
     let boot = Boot {
@@ -189,6 +200,7 @@ pub fn once(needs: &Needs, program: &Program, share: &Path, log: &mut File) -> R
         docker_disk: None,
         program: Some(Path::new(PROGRAM)),
         limit: needs.limit(),
+        slot,
     };
     run_logged(&boot, log)
 }

@@ -40,8 +40,8 @@ enum Turn {
 }
 
 /// Boots a guest of that kind, and has it run programs until there is none. `tell` gets each job that is done.
-pub fn serve(kind: &Kind, share: &Path, out: &Out, tell: &dyn Fn(Done)) -> Result<()> {
-    let mut session = Session::boot(kind, share)?;
+pub fn serve(kind: &Kind, share: &Path, out: &Out, slot: usize, tell: &dyn Fn(Done)) -> Result<()> {
+    let mut session = Session::boot(kind, share, slot)?;
     let mut before = None::<Program>;
     loop {
         if let Some(end) = session.until_free()? {
@@ -88,7 +88,7 @@ struct Session {
 }
 
 impl Session {
-    fn boot(kind: &Kind, share: &Path) -> Result<Self> {
+    fn boot(kind: &Kind, share: &Path, slot: usize) -> Result<Self> {
         let started = Instant::now();
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos();
         let mark = format!("in-lab-{now:x}");
@@ -101,6 +101,7 @@ impl Session {
             docker_disk: None,
             program: Some(Path::new(PROGRAM)),
             limit: TO_BOOT,
+            slot,
         })?;
         let (stdout, stderr) = guest.streams().context("the guest's streams")?;
         let (tell, said) = channel();

@@ -94,9 +94,9 @@ pub fn run_one(one: &One) -> Result<ExitCode> {
     let program = programs.last().context("no such program")?;
     fs::create_dir_all(&one.out)?;
     let mut log = sequences::new_log(&Out(one.out.clone()).log(&one.name))?;
-    let mut end = sequences::once(&program.needs[0], program, &one.share, &mut log)?;
+    let mut end = sequences::once(&program.needs[0], program, &one.share, 0, &mut log)?;
     if let End::Broken(_) = end {
-        end = sequences::once(&program.needs[0], program, &one.share, &mut log)?;
+        end = sequences::once(&program.needs[0], program, &one.share, 0, &mut log)?;
     }
     Ok(ExitCode::from(end.code()))
 }
@@ -175,10 +175,10 @@ fn guests(work: Work, slots: usize, here: &[Step], out: &Out, report: &mut Repor
                 send(&beside, step.run(out));
             }
         });
-        for _ in 0..slots {
+        for number in 0..slots {
             let tell = tell.clone();
             let work = &work;
-            scope.spawn(move || slot(work, out, &tell));
+            scope.spawn(move || slot(number, work, out, &tell));
         }
         drop(tell);
         for told in told {
@@ -204,16 +204,16 @@ fn send(tell: &Sender<Told>, done: Result<Done>) {
 }
 
 /// Does what is next until nothing is left.
-fn slot(work: &Work, out: &Out, tell: &Sender<Told>) {
+fn slot(number: usize, work: &Work, out: &Out, tell: &Sender<Told>) {
     let share = Path::new(SHARE);
     while let Some(next) = work.next() {
         match next {
             Next::Sequence(sequence) => {
                 println!("== {} begins", sequence.name());
-                send(tell, sequence.run(share, out));
+                send(tell, sequence.run(share, out, number));
             }
             Next::Serve(kind) => {
-                let served = served::serve(&kind, share, out, &|done| send(tell, Ok(done)));
+                let served = served::serve(&kind, share, out, number, &|done| send(tell, Ok(done)));
                 kind.guest_ended();
                 if let Err(error) = served {
                     let _ = tell.send(Told::Failed(error));
