@@ -191,6 +191,12 @@ impl Verb {
         }
     }
 
+    /// The exit status of the verb where it fails. Callers of `exec` tell its failure from the program's by runc's 255.
+    #[must_use]
+    pub fn failed(&self) -> u8 {
+        if matches!(self, Self::Exec(_)) { 255 } else { 1 }
+    }
+
     /// The ID of the container that the verb is about, if it is about one.
     #[must_use]
     pub fn container(&self) -> Option<&str> {

@@ -49,11 +49,12 @@ pub fn run() -> ExitCode {
         say_aside!("sharedroot: open the log file {:?}: {error}", cli.global.log);
         return ExitCode::FAILURE;
     }
+    let failed = cli.verb.failed();
     let code = match commands::run(cli) {
         Ok(status) => output::exit_code(status),
         Err(error) => {
             tracing::error!("{}", log::chain(&error));
-            ExitCode::FAILURE
+            output::exit_code(failed)
         }
     };
     log::deliver();

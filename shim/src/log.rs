@@ -55,6 +55,7 @@ pub fn start(cli: &Cli) -> std::io::Result<()> {
     for end in [std::os::fd::AsFd::as_fd(&reader), std::os::fd::AsFd::as_fd(&writer)] {
         fcntl(end, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
     }
+    let _ = ENGINE_WRITER.set(writer.try_clone()?);
     let lines =
         Lines { file, format: global.log_format, debug: global.debug, engine: Mutex::new(writer) };
     let _ = ENGINE_WORDS.set(Mutex::new(reader));
@@ -73,6 +74,9 @@ fn open(path: &Path) -> std::io::Result<File> {
 /// container and can return no more than one word to their parent.
 static ENGINE_WORDS: OnceLock<Mutex<PipeReader>> = OnceLock::new();
 
+/// The other end of it.
+static ENGINE_WRITER: OnceLock<PipeWriter> = OnceLock::new();
+
 /// The first error that the engine logged, which is the deepest: it logs on the way up.
 #[must_use]
 pub fn engine_words() -> Option<String> {
@@ -80,6 +84,14 @@ pub fn engine_words() -> Option<String> {
     let read = ENGINE_WORDS.get()?.lock().ok()?.read(&mut text).ok()?;
     let first = text[..read].split(|byte| *byte == b'\n').next()?;
     Some(String::from_utf8_lossy(first).into_owned()).filter(|words| !words.is_empty())
+}
+
+/// Puts `words` in the place of what the engine logged, for whoever asks for [`engine_words`] next, in whatever process.
+pub fn explain(words: &str) {
+    while engine_words().is_some() {}
+    if let Some(mut writer) = ENGINE_WRITER.get() {
+        let _ = writer.write_all(format!("{}\n", words.replace('\n', " ")).as_bytes());
+    }
 }
 
 struct Lines {

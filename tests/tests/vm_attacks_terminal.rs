@@ -20,6 +20,24 @@ const KEPT: [&str; 2] = ["/etc/kept", "/data/kept"];
 /// Time for the program after its execve, in microseconds.
 const SLOW: &str = "inject=unlink,unlinkat:delay_enter=500000:delay_exit=500000";
 
+/// An exec and its process, which lives as long as somebody holds its terminal.
+struct Executed {
+    output: Output,
+    pid: i32,
+    _terminal: UnixListener,
+}
+
+impl Executed {
+    /// The means are real: another file is where the terminal was.
+    #[track_caller]
+    fn has_instead(&self, name: &str) {
+        wait_for(&format!("process {} has its {name}", self.pid), || {
+            let at = fs::read_link(format!("/proc/{}/fd/0", self.pid)).ok()?;
+            at.ends_with(name).then_some(())
+        });
+    }
+}
+
 struct Attack<'r> {
     runtime: &'r Runtime,
     target: &'r Target,
@@ -45,7 +63,7 @@ impl<'r> Attack<'r> {
     /// `exec` of a script of user 1000 with a terminal, where the runtime gets so slow after each program is executed that
     /// the script always comes first.
     #[track_caller]
-    fn exec(&self, script: &str) -> (Output, i32) {
+    fn exec(&self, script: &str) -> Executed {
         let at = |name: &str| self.dir.0.join(name).to_str().unwrap().to_owned();
         let (process, pid, socket) = (at("process.json"), at("pid"), at("socket"));
         let text = json!({
@@ -54,7 +72,7 @@ impl<'r> Attack<'r> {
         });
         fs::write(&process, text.to_string()).unwrap();
         let _ = (fs::remove_file(&socket), fs::remove_file(&pid));
-        let _listener = UnixListener::bind(&socket).unwrap();
+        let terminal = UnixListener::bind(&socket).unwrap();
         let exec = ["--root", self.runtime.root(), "exec", "--detach", "--pid-file", &pid];
         let more = ["--console-socket", &socket, "--process", &process, &self.container.id];
         let output = Cmd::new("strace")
@@ -65,7 +83,7 @@ impl<'r> Attack<'r> {
             .dir(Path::new("/"))
             .run();
         let pid = fs::read_to_string(&pid).ok().and_then(|pid| pid.trim().parse().ok());
-        (output, pid.unwrap_or(0))
+        Executed { output, pid: pid.unwrap_or(0), _terminal: terminal }
     }
 
     #[track_caller]
@@ -87,14 +105,10 @@ fn vm_no_file_becomes_the_users_for_being_where_the_terminal_was() {
     for target in targets(&runtime, &["sleep", "1000"], image) {
         let attack = Attack::on(&runtime, &target);
         for path in KEPT {
-            let (exec, pid) = attack.exec(&format!("exec 0<{path}"));
-            let what = format!("{path} on a root {}: {exec}", attack.target.kind);
-            assert_eq!(exec.status, 0, "{what}");
-            // The means are real: the file is where the terminal was.
-            wait_for("the program has its file", || {
-                let at = fs::read_link(format!("/proc/{pid}/fd/0")).ok()?;
-                at.ends_with("kept").then_some(())
-            });
+            let exec = attack.exec(&format!("exec 0<{path}"));
+            let what = format!("{path} on a root {}: {}", attack.target.kind, exec.output);
+            assert_eq!(exec.output.status, 0, "{what}");
+            exec.has_instead("kept");
             assert_eq!(attack.owners(), [0, 0], "{what}");
         }
         assert_eq!(fs::metadata(attack.volume.0.join("kept")).unwrap().uid(), 0);
@@ -107,11 +121,8 @@ fn vm_exec_does_not_wait_for_what_is_where_the_terminal_was() {
     let runtime = Runtime::of_env();
     for target in targets(&runtime, &["sleep", "1000"], image) {
         let attack = Attack::on(&runtime, &target);
-        let (exec, pid) = attack.exec("exec 3<>/data/fifo; exec 0</data/fifo; exec 3>&-");
-        assert_eq!(exec.status, 0, "on a root {}: {exec}", target.kind);
-        wait_for("the program has its FIFO", || {
-            let at = fs::read_link(format!("/proc/{pid}/fd/0")).ok()?;
-            at.ends_with("fifo").then_some(())
-        });
+        let exec = attack.exec("exec 3<>/data/fifo; exec 0</data/fifo; exec 3>&-");
+        assert_eq!(exec.output.status, 0, "on a root {}: {}", target.kind, exec.output);
+        exec.has_instead("fifo");
     }
 }

@@ -114,7 +114,11 @@ fn vm_exec_of_a_wrong_process() {
             ("NUL in args", process(|p| p["args"] = json!(["true", "\0"])), &["process.args"]),
             ("NUL in env", process(|p| p["env"] = json!(["A=\0"])), &["process.env"]),
             ("a relative cwd", process(|p| p["cwd"] = json!("tmp")), &["process.cwd"]),
-            ("no such cwd", process(|p| p["cwd"] = json!("/no/such")), &["chdir"]),
+            (
+                "no such cwd",
+                process(|p| p["cwd"] = json!("/no/such")),
+                &["chdir", "/no/such", "no such file"],
+            ),
             ("a uid of 33 bits", process(|p| p["user"]["uid"] = json!(1_u64 << 32)), &["user.uid"]),
             ("an unknown rlimit", process(|p| p["rlimits"] = json!([limit("X")])), &["rlimits[0]"]),
             (

@@ -319,7 +319,7 @@ fn vm_what_crun_or_the_embedded_engine_lacks_is_refused_with_a_remedy() {
     let bundle = Bundle::new(&crun, &SLEEP);
     let container = crun.start(&bundle);
     assert_eq!(container.exec(&["--additional-gids", "44"], &["id", "-G"]).ok(), "0 44");
-    let said = container.exec(&["--ignore-paused"], &["id"]).fails(1);
+    let said = container.exec(&["--ignore-paused"], &["id"]).fails(255);
     has(&said, &["crun", "--ignore-paused", "--engine runc"]);
     let said = container.cmd("update", &["--cpu-idle", "1"]).run().fails(1);
     has(&said, &["crun", "--cpu-idle", "--engine runc"]);
@@ -335,7 +335,7 @@ fn vm_what_crun_or_the_embedded_engine_lacks_is_refused_with_a_remedy() {
     {
         has(&embedded.cmd(words).run().fails(1), &[words[0], "--engine runc"]);
     }
-    let said = container.exec(&["--cgroup", "memory:sub"], &["id"]).fails(1);
+    let said = container.exec(&["--cgroup", "memory:sub"], &["id"]).fails(255);
     has(&said, &["--cgroup", "--engine runc"]);
     let said = container.cmd("update", &["--cpu-idle", "1"]).run().fails(1);
     has(&said, &["cpu_idle", "--engine runc"]);

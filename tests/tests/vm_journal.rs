@@ -55,7 +55,7 @@ fn vm_the_journal_tells_what_happened() {
     container.call("pause", &[]).ok();
     container.call("resume", &[]).ok();
     container.cmd("update", &["--pids-limit", "77"]).run().ok();
-    container.exec(&[], &["/no/such"]).fails(1);
+    container.exec(&[], &["/no/such"]).fails(255);
     container.call("kill", &["TERM"]).ok();
     container.becomes("stopped");
     container.call("delete", &[]).ok();
@@ -148,7 +148,7 @@ fn vm_a_container_gets_no_message() {
 
     let container = runtime.start(&bundle);
     container.exec(&[], &["true"]).ok();
-    container.exec(&[], &["/no/such"]).fails(1);
+    container.exec(&[], &["/no/such"]).fails(255);
     // Before `start`, and after it, when the container's first process alone knows.
     bundle.edit(|config| config["process"]["args"] = json!(["/no/such"]));
     let create = |id: &str| runtime.cmd(&["--debug", "create", "--bundle", bundle.str(), id]).run();
@@ -223,7 +223,7 @@ fn vm_no_secret_is_said() {
         said.call(&["start", &id]).ok();
         said.call(&["exec", "--env", &env, &id, "true", &secret]).ok();
         said.call(&["exec", "--env", &env, "--detach", &id, "true", &secret]);
-        let missing = said.call(&["exec", "--env", &env, &id, "/no/such", &secret]).fails(1);
+        let missing = said.call(&["exec", "--env", &env, &id, "/no/such", &secret]).fails(255);
         assert!(missing.contains("/no/such"), "what it needs to say: {missing}");
         let process = said.dir.0.join("process.json");
         let words = json!({ "cwd": "/", "args": ["true", secret], "env": [env], "user": { "uid": 0, "gid": 0 } });
@@ -235,7 +235,7 @@ fn vm_no_secret_is_said() {
         )
         .expect("write a process");
         let wrong =
-            said.call(&["exec", "--process", process.to_str().expect("ASCII"), &id]).fails(1);
+            said.call(&["exec", "--process", process.to_str().expect("ASCII"), &id]).fails(255);
         assert!(wrong.contains("env: invalid type: string, expected"), "{wrong}");
         said.call(&["kill", &id, "KILL"]).ok();
         wait_for("it has ended", || {

@@ -15,7 +15,8 @@ use super::descriptors::close_inherited;
 use super::embedded::{STARTED, started};
 use super::first::{self, Unborn};
 use super::hooks::CallersHooks;
-use super::normal::Labels;
+use super::leading::late_limit;
+use super::normal::{Labels, SpecError};
 use super::volumes::Volumes;
 use super::workload::Workload;
 use super::{Embedded, EngineError, filter, loopback, masks, session};
@@ -66,7 +67,9 @@ impl Embedded {
             .keep(self.bundle(), spec, self.id().as_str())
             .map_err(|e| wrong(format!("keep the hooks: {e}")))?;
         let mut engines = spec.clone();
-        workload.start.filter = filter::Late::take(&mut engines);
+        workload.start.filter = filter::Late::take(&mut engines).map_err(SpecError::from)?;
+        workload.first = true;
+        workload.limit = engines.process_mut().as_mut().and_then(late_limit);
         // `hack/bench runtime` reads these two lines.
         tracing::debug!("the engine begins");
         let simple = !options.systemd_cgroup && first::is_simple(spec);

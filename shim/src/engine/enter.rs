@@ -26,7 +26,7 @@ use oci_spec::runtime::{Linux, LinuxNamespace, LinuxNamespaceType, Process, Spec
 
 use super::birth::{AS_SIBLING, Birthplace, fork, leave};
 use super::console::Console;
-use super::leading::{Why, arguments, settle};
+use super::leading::{Why, arguments, reason, settle};
 use super::workload::Workload;
 use crate::log;
 
@@ -85,7 +85,11 @@ impl Entry<'_> {
             leave(
                 console.as_ref().is_some_and(|console| console.close_ours().is_err())
                     || self.guide(self.init, tells, fails, || {
-                        container_init_process(&args, &mut says, &mut answered)
+                        container_init_process(&args, &mut says, &mut answered).inspect_err(|why| {
+                            if let Some(words) = reason(self.process, why) {
+                                log::explain(&words);
+                            }
+                        })
                     }),
             )
         };

@@ -17,7 +17,9 @@ use oci_spec::runtime::{
 use super::birth;
 use super::descriptors::close_inherited;
 use super::enter::Entry;
+use super::leading::late_limit;
 use super::normal::{SpecError, normalise_process, refuse_no_user};
+use super::seccomp::Program;
 use super::workload::{LATE_CAPABILITIES, Workload};
 use super::{Embedded, EngineError, session};
 use crate::label::{self, LabelError, ProcessLabel};
@@ -72,12 +74,15 @@ impl Tenant {
             }
             text => text.as_deref().map(ProcessLabel::parse).transpose()?,
         };
-        let filter = spec.linux().as_ref().and_then(|l| l.seccomp().clone()).map(Box::new);
+        let filter = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
+        let filter = filter.map(Program::of).transpose()?;
         let lent = match filter {
             Some(_) if process.no_new_privileges() != Some(true) => lend(&mut process),
             _ => Vec::new(),
         };
-        Ok(Self { process, workload: Workload::new(label, filter, lent) })
+        let mut workload = Workload::new(label, filter, lent);
+        workload.limit = late_limit(&mut process);
+        Ok(Self { process, workload })
     }
 
     /// Whether the process wants a terminal.

@@ -27,7 +27,7 @@ use oci_spec::runtime::{LinuxNamespaceType, Spec};
 
 use super::birth::{Birthplace, NEW_PID_NAMESPACE, fork, leave};
 use super::console::Console;
-use super::leading::{Why, arguments, settle};
+use super::leading::{Why, arguments, reason, settle};
 use super::workload::Workload;
 use super::{CreateOptions, Embedded};
 use crate::log;
@@ -105,11 +105,8 @@ impl<'a> Unborn<'a> {
         let (mut answers, mut answered) = channel::init_channel()?;
         let Some(pid) = fork(Some(self.place.descriptor()), self.pid_namespace())? else {
             let led = self.lead(&args, console.as_ref(), &mut says, &mut answered, &answers);
-            if let Err(why) = led.as_ref().map_err(|why| log::chain(&**why)) {
-                // Its parent reports it, but after `start` it has none of ours any more.
-                if says.exec_failed(why.clone()).is_err() {
-                    tracing::error!("{why}");
-                }
+            if let Err(why) = &led {
+                self.report(&**why, &mut says);
             }
             leave(led.is_err())
         };
@@ -161,6 +158,20 @@ impl<'a> Unborn<'a> {
         let process = self.spec.process().as_ref().ok_or("process is missing")?;
         settle(process)?;
         Ok(container_init_process(args, says, answered)?)
+    }
+
+    /// In the first process: says why it failed.
+    fn report(&self, why: &(dyn std::error::Error + 'static), says: &mut MainSender) {
+        let process = self.spec.process().as_ref();
+        let failed = why.downcast_ref().zip(process);
+        let words = failed.and_then(|(why, process)| reason(process, why));
+        let told = says.exec_failed(words.clone().unwrap_or_else(|| log::chain(why)));
+        match (told, words) {
+            (Ok(()), Some(words)) => log::explain(&words),
+            (Ok(()), None) => {}
+            // After `start` it has no parent of ours any more.
+            (Err(_), _) => tracing::error!("{}", log::chain(why)),
+        }
     }
 
     /// Does for the first process what it cannot do itself, until it waits for `start`.

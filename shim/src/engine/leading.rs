@@ -1,15 +1,20 @@
 //! A process of ours before the engine's code leads it into a container: what `first` and `enter` have in common.
 
 use std::fs;
+use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
 
 use libcgroups::common::CgroupConfig;
 use libcontainer::notify_socket::NotifyListener;
 use libcontainer::process::args::{ContainerArgs, ContainerType};
+use libcontainer::process::init::error::InitProcessError;
 use libcontainer::syscall::syscall::{SyscallType, create_syscall};
+use libcontainer::workload::ExecutorError;
+use nix::errno::Errno;
 use nix::sys::prctl::set_dumpable;
-use oci_spec::runtime::{Process, Spec};
+use nix::unistd::chdir;
+use oci_spec::runtime::{PosixRlimit, PosixRlimitBuilder, PosixRlimitType, Process, Spec};
 
 use super::workload::Workload;
 
@@ -26,6 +31,52 @@ pub(super) fn settle(process: &Process) -> Result<(), Why> {
         create_syscall().set_rlimit(rlimit)?;
     }
     Ok(())
+}
+
+/// Descriptors that a process needs on its way to the program.
+const FILES: u64 = 64;
+
+/// Takes a limit of open files that the way to the program would not keep out of `process`: it is the program's, and set
+/// right before that is executed.
+pub(super) fn late_limit(process: &mut Process) -> Option<PosixRlimit> {
+    let mut late = None;
+    let mut rlimits = process.rlimits().clone();
+    for rlimit in rlimits.iter_mut().flatten() {
+        if rlimit.typ() == PosixRlimitType::RlimitNofile && rlimit.soft() < FILES {
+            late = Some(*rlimit);
+            let larger = PosixRlimitBuilder::default().typ(rlimit.typ()).soft(FILES);
+            let larger = larger.hard(rlimit.hard().max(FILES)).build();
+            *rlimit = larger.expect("each field has a default");
+        }
+    }
+    process.set_rlimits(rlimits);
+    late
+}
+
+/// Why the engine did not lead the process to its program, in runc's words, which Docker and podman look for. `None` where
+/// the engine's own are all that there is.
+pub(super) fn reason(process: &Process, why: &InitProcessError) -> Option<String> {
+    match why {
+        InitProcessError::Workload(ExecutorError::Execution(words)) => Some(words.to_string()),
+        // The engine says the number only. This process is where the engine left it, with the same rights.
+        InitProcessError::NixOther(number) => match chdir(process.cwd()) {
+            Err(again) if again as i32 == *number as i32 => {
+                let cwd = process.cwd().display();
+                Some(format!(
+                    "chdir to cwd (\"{cwd}\") set in config.json failed: {}",
+                    words(again)
+                ))
+            }
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// An error number as the C library and Go write it: "exec format error".
+pub(super) fn words(number: Errno) -> String {
+    let text = io::Error::from(number).to_string();
+    text.split(" (os error").next().unwrap_or_default().to_lowercase()
 }
 
 /// What the engine is told of it, without what only one kind of process has.

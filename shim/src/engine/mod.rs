@@ -45,6 +45,7 @@ mod refused;
 mod relay;
 mod resources;
 mod sealed;
+mod seccomp;
 mod session;
 mod signal;
 mod stats;

@@ -8,6 +8,7 @@ use oci_spec::runtime::{
     Capabilities, LinuxCapabilities, Mount, PosixRlimitBuilder, PosixRlimitType, Process, Spec,
 };
 
+use super::seccomp::SeccompError;
 use super::{propagation, refused, resources};
 use crate::label::{self, LabelError, MountLabel, ProcessLabel};
 
@@ -43,6 +44,9 @@ pub enum SpecError {
         /// As it is in config.json.
         path: PathBuf,
     },
+    /// A seccomp filter that cannot be made.
+    #[error(transparent)]
+    Seccomp(#[from] SeccompError),
     /// A label that is malformed or that nothing would enforce.
     #[error(transparent)]
     Label(#[from] LabelError),

@@ -11,18 +11,22 @@ use std::sync::OnceLock;
 
 use caps::{CapSet, Capability};
 use libcontainer::container::State;
-use libcontainer::seccomp::initialize_seccomp;
+use libcontainer::syscall::syscall::create_syscall;
 use libcontainer::workload::{
     Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError,
 };
 use nix::unistd::{AccessFlags, Pid, access, close, execve};
-use oci_spec::runtime::{Hook, LinuxSeccomp, Spec};
+use oci_spec::runtime::{Hook, PosixRlimit, Spec};
 
+use super::birth::leave;
 use super::filter::Late;
+use super::leading::words;
 use super::normal::UNKNOWN_HOME;
+use super::seccomp::Program;
 use super::{home, hooks};
 use crate::label::ProcessLabel;
 use crate::log;
+use crate::output::say_aside;
 
 /// Where programs are looked for if the process has no PATH.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -52,9 +56,13 @@ pub struct Workload {
     /// The SELinux label of the process.
     pub label: Option<ProcessLabel>,
     /// Of an `exec`: the container's filter, which the engine does not load for it.
-    pub filter: Option<Box<LinuxSeccomp>>,
+    pub filter: Option<Program>,
     /// Of an `exec`: capabilities that were lent for the filter and must go.
     pub lent: Vec<Capability>,
+    /// Whether it is the first process of a container.
+    pub first: bool,
+    /// A limit that comes last.
+    pub limit: Option<PosixRlimit>,
     /// Of a first process.
     pub start: AtStart,
     /// The environment that the engine made of the configuration's.
@@ -66,10 +74,10 @@ impl Workload {
     #[must_use]
     pub fn new(
         label: Option<ProcessLabel>,
-        filter: Option<Box<LinuxSeccomp>>,
+        filter: Option<Program>,
         lent: Vec<Capability>,
     ) -> Self {
-        Self { label, filter, lent, start: AtStart::default(), environment: OnceLock::new() }
+        Self { label, filter, lent, ..Self::default() }
     }
 
     /// The environment as the process gets it.
@@ -99,11 +107,17 @@ impl Workload {
         let environment = self.environment(uid)?;
         self.run_hooks(&environment)?;
         let (path, args) = program(spec)?;
-        let env = environment
-            .iter()
-            .map(|(name, value)| CString::new(format!("{name}={value}")))
+        let given = spec.process().as_ref().and_then(|process| process.env().as_deref());
+        let env = in_order(given.unwrap_or_default(), environment)
+            .into_iter()
+            .map(CString::new)
             .collect::<Result<Vec<_>, _>>()
             .map_err(|e| format!("process.env: {e}"))?;
+        if let Some(limit) = &self.limit {
+            create_syscall()
+                .set_rlimit(limit)
+                .map_err(|e| format!("process.rlimits: {:?}: {e}", limit.typ()))?;
+        }
         for lent in &self.lent {
             caps::drop(None, CapSet::Bounding, *lent)
                 .map_err(|e| format!("drop {lent} from the bounding set: {e}"))?;
@@ -112,14 +126,10 @@ impl Workload {
             // Last before execve. The lent capabilities end with it: they are no longer in the
             // bounding set, nor inheritable, nor ambient (capabilities(7), "Transformation of
             // capabilities during execve()").
-            match initialize_seccomp(filter) {
-                Ok(None) => {}
-                Ok(Some(_)) => return Err("a seccomp listener has no place in exec".into()),
-                Err(e) => return Err(format!("load the seccomp filter: {e}")),
-            }
+            filter.load()?;
         }
         let Err(error) = execve(&path, &args, &env);
-        Err(format!("exec {path:?}: {error}"))
+        Err(format!("exec {}: {}", path.to_string_lossy(), words(error)))
     }
 }
 
@@ -151,8 +161,31 @@ impl Executor for Workload {
         if let Some(executed) = &self.start.executed {
             hooks::tell(executed, &why);
         }
+        if self.first {
+            // After `start` nobody else hears it. As runc, it says so where its program would speak.
+            say_aside!("{why}");
+            leave(true);
+        }
         Err(ExecutorError::Execution(why.into()))
     }
+}
+
+/// The variables of `all` in the order in which the configuration gives them; one that is given twice is where it comes
+/// last, as with runc. Those that the engine added come after them.
+fn in_order(given: &[String], mut all: HashMap<String, String>) -> Vec<String> {
+    let mut ordered: Vec<String> = Vec::with_capacity(all.len());
+    for variable in given.iter().rev() {
+        let name = variable.split_once('=').map_or(variable.as_str(), |(name, _)| name);
+        if let Some((name, value)) = all.remove_entry(name) {
+            ordered.push(format!("{name}={value}"));
+        }
+    }
+    ordered.reverse();
+    let mut added: Vec<_> =
+        all.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
+    added.sort_unstable();
+    ordered.append(&mut added);
+    ordered
 }
 
 /// The program that execvp(3) would find, and its arguments. Errors are in the words that
@@ -191,6 +224,16 @@ fn find(name: &str, path: &str, cwd: &Path) -> Result<PathBuf, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_environment_keeps_its_order_and_the_last_one_wins() {
+        let given = ["B=1", "A=2", "C=x=y", "B=3", "D"].map(str::to_owned);
+        let all = [("B", "3"), ("A", "2"), ("C", "x=y"), ("D", ""), ("LISTEN_PID", "1")];
+        let more = [("LISTEN_FDS", "2")];
+        let all = all.into_iter().chain(more).map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
+        let ordered = ["A=2", "C=x=y", "B=3", "D=", "LISTEN_FDS=2", "LISTEN_PID=1"];
+        assert_eq!(in_order(&given, all), ordered);
+    }
 
     #[test]
     fn programs_are_found_as_a_shell_finds_them() {
