@@ -87,6 +87,10 @@ fn delete_snapshots(storage: &Storage, pool: &Pool, told: &mut Told) {
                 Done::Kept,
                 "its container ended with the host and is still there; its next start writes back what it changed",
             ),
+            Ok(Fate::Root) => (
+                Done::Kept,
+                "it holds what its engine's overlay cannot, and is the root of its container's next start",
+            ),
             Err(error) => {
                 told.failed(&name, &error);
                 continue;

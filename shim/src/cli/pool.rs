@@ -55,6 +55,14 @@ pub enum Pool {
         #[arg(long)]
         json: bool,
     },
+    /// Give up the snapshot of a container that has ended, with what only it holds
+    ///
+    /// The container's next start begins with what its engine has.
+    Drop {
+        /// As `gc`, `pool inspect` and the messages name it
+        #[arg(value_name = "VOLUME")]
+        volume: String,
+    },
     /// Delete the pool with every base and snapshot
     ///
     /// Refused while a container uses it.

@@ -17,8 +17,9 @@ use crate::image;
 use crate::log::{ASIDE, step};
 use crate::record::{Lock, Record, RecordError, Rootfs};
 use crate::rootfs::{
-    AnnotationError, Facts, Mode, Needs, Place, Plan, ScaffoldName, device_in_root, plan,
-    prepare_private, prepare_shared, refuse_links, refuse_over_proc, volume_name, wanted_size,
+    AnnotationError, Earlier, Facts, Mode, Needs, Place, Plan, RootfsError, ScaffoldName,
+    device_in_root, plan, prepare_private, prepare_shared, refuse_links, refuse_over_proc,
+    volume_name, wanted_size,
 };
 use crate::starts::{Step, began};
 
@@ -150,7 +151,7 @@ impl Container {
         let finds = step("look for what it changed before");
         // Before the image is found: what is written back is part of what its upper directory holds.
         let volume = volume_name(&self.root, self.id.as_str())?;
-        self.storage.settle(self.id.as_str(), &volume, &bundle.root)?;
+        let earlier = self.storage.settle(self.id.as_str(), &volume, &bundle.root)?;
         drop(finds);
         let finds = step("find the image");
         let plan = plan(Facts {
@@ -178,7 +179,11 @@ impl Container {
         if matches!((&plan, order.verb), (Plan::Private(_), Verb::Restore(_))) {
             return Err(LifecycleError::RootIsGone { id: self.id.clone() });
         }
-        let rootfs = match self.prepare(plan, bundle, needs, (labels, size), order) {
+        if let (Earlier::Root(first), Some(why)) = (&earlier, other_root(&plan)) {
+            let (id, first) = (self.id.to_string(), first.clone());
+            return Err(RootfsError::OnlyInSnapshot { id, volume, first, why }.into());
+        }
+        let rootfs = match self.prepare(plan, bundle, needs, (labels, size, &earlier), order) {
             Err(LifecycleError::Rootfs(error)) if error.leaves_as_given() => {
                 as_given(&self.id, error.to_string())
             }
@@ -209,7 +214,7 @@ impl Container {
         plan: Plan,
         bundle: &Bundle,
         needs: &Needs,
-        (labels, size): (&Labels, Option<Size>),
+        (labels, size, earlier): (&Labels, Option<Size>, &Earlier),
         order: &Order<'_>,
     ) -> Result<Rootfs, LifecycleError> {
         let _step = step("prepare the rootfs");
@@ -236,7 +241,8 @@ impl Container {
                 // The intent: from here on `delete` undoes what this process began.
                 self.write_record(bundle, rootfs.clone(), order)?;
                 let (id, label) = (self.id.as_str(), labels.mount.as_ref());
-                let place = Place { id, volume: &volume, root_path: &bundle.root, label, size };
+                let (volume, root_path) = (&volume, bundle.root.as_path());
+                let place = Place { id, volume, root_path, label, size, earlier };
                 prepare_private(&self.storage, &image, place)?;
                 rootfs
             }
@@ -320,6 +326,15 @@ impl Container {
         if let Err(error) = self.release() {
             tracing::warn!("undo create {}: {error}", self.id);
         }
+    }
+}
+
+/// Why it is no snapshot of the container's own.
+fn other_root(plan: &Plan) -> Option<String> {
+    match plan {
+        Plan::Private(_) => None,
+        Plan::Shared(_) => Some("it is read-only now".to_owned()),
+        Plan::AsGiven { why } => Some(why.clone()),
     }
 }
 

@@ -62,6 +62,10 @@ impl Display for GivenBack {
             None | Some(WrittenBack::Changes(0)) => f.write_str("nothing to write back"),
             Some(WrittenBack::Changes(1)) => f.write_str("1 change was written back"),
             Some(WrittenBack::Changes(n)) => write!(f, "{n} changes were written back"),
+            Some(WrittenBack::Partly(changes, left)) => write!(
+                f,
+                "{changes} changes were written back, and {left} files stay in its snapshot, which its engine's overlay cannot hold"
+            ),
             Some(WrittenBack::Kept) => f.write_str("what it changed stays in its snapshot"),
         }
     }

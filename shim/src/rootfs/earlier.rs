@@ -8,14 +8,24 @@ use std::path::Path;
 
 use sharedroot_dm::VolumeName;
 
-use super::note::Note;
+use super::note::{Note, named};
 use super::writeback::{Changes, Mounts, overlay_at};
 use super::{RootfsError, Storage};
 use crate::image;
 
+/// What an earlier start of a container left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Earlier {
+    /// Nothing that its engine has not.
+    Nothing,
+    /// A snapshot with what its engine's overlay cannot hold: the root of this start, too. The first of it, for people.
+    Root(String),
+}
+
 impl Storage {
     /// Writes what container `id` changed before its last end into the overlay at `root_path`, and deletes the snapshot
-    /// `volume` that held it. Nothing is done where there is no such snapshot.
+    /// `volume` that held it. Nothing is done where there is no such snapshot, and none is deleted that holds what the
+    /// overlay cannot.
     ///
     /// # Errors
     /// [`RootfsError::Unsaved`] if the snapshot holds changes of another upper directory than the one at `root_path`, or it
@@ -26,12 +36,12 @@ impl Storage {
         id: &str,
         volume: &VolumeName,
         root_path: &Path,
-    ) -> Result<(), RootfsError> {
+    ) -> Result<Earlier, RootfsError> {
         // One open(2) for a container that ended well.
-        let Some(note) = self.read_note(volume)? else { return Ok(()) };
-        let Some(pool) = self.pool_if_made()? else { return Ok(()) };
+        let Some(note) = self.read_note(volume)? else { return Ok(Earlier::Nothing) };
+        let Some(pool) = self.pool_if_made()? else { return Ok(Earlier::Nothing) };
         if pool.volume(volume)?.is_none() {
-            return Ok(());
+            return Ok(Earlier::Nothing);
         }
         if !note.is_obsolete() {
             let unsaved = || RootfsError::Unsaved {
@@ -42,15 +52,22 @@ impl Storage {
             if !note.is_of(root_path, id) {
                 return Err(unsaved());
             }
+            if let Some(only) = note.only_here {
+                return Ok(Earlier::Root(only.first));
+            }
             tracing::warn!("container {id}: writing back what it changed before its last end");
             let found = Mounts { overlay: overlay_at(root_path)?, ..Mounts::default() };
             match self.save_changes(&pool, volume, found)? {
+                Changes::Saved(tally) if tally.left_out.count > 0 => {
+                    return Ok(Earlier::Root(named(&tally.left_out)));
+                }
                 Changes::Saved(_) => {}
-                Changes::NowhereToGo => return Err(unsaved()),
+                Changes::Partly(_) | Changes::NowhereToGo => return Err(unsaved()),
             }
         }
         pool.delete_when_idle(volume)?;
-        self.remove_note(volume)
+        self.remove_note(volume)?;
+        Ok(Earlier::Nothing)
     }
 }
 

@@ -17,6 +17,8 @@ pub enum Fate {
     Gone,
     /// Its engine still has the container: it waits for its next start.
     Kept,
+    /// The same, and it is the root of that start, for it holds what its engine's overlay cannot.
+    Root,
 }
 
 /// The fate of each snapshot, or why it has none.
@@ -62,16 +64,31 @@ pub fn delete_forgotten(
 
 impl Storage {
     fn fate(&self, pool: &Pool, name: &VolumeName, dry_run: bool) -> Result<Fate, RootfsError> {
-        if self.read_note(name)?.is_some_and(|note| !note.is_obsolete()) {
-            return Ok(Fate::Kept);
+        if let Some(note) = self.read_note(name)?.filter(|note| !note.is_obsolete()) {
+            return Ok(if note.only_here.is_some() { Fate::Root } else { Fate::Kept });
         }
         if !dry_run {
-            pool.delete(name)?;
-            let is_its = |record: &Record| matches!(&record.rootfs, Rootfs::Private { volume, .. } if name.as_ref() == volume);
-            record::forget(&self.pool.run_dir, is_its)?;
-            self.remove_note(name)?;
+            self.delete_with_note(pool, name)?;
         }
         Ok(Fate::Gone)
+    }
+
+    fn delete_with_note(&self, pool: &Pool, name: &VolumeName) -> Result<(), RootfsError> {
+        pool.delete(name)?;
+        let is_its = |record: &Record| matches!(&record.rootfs, Rootfs::Private { volume, .. } if name.as_ref() == volume);
+        record::forget(&self.pool.run_dir, is_its)?;
+        self.remove_note(name)
+    }
+
+    /// Deletes the snapshot of a container that has ended, with what only it holds.
+    ///
+    /// # Errors
+    /// [`RootfsError::NoSnapshot`]; [`RootfsError::Dm`] for one that is in use.
+    pub fn drop_snapshot(&self, pool: &Pool, name: &VolumeName) -> Result<(), RootfsError> {
+        if !name.as_ref().starts_with(PREFIX) || pool.volume(name)?.is_none() {
+            return Err(RootfsError::NoSnapshot { volume: name.clone() });
+        }
+        self.delete_with_note(pool, name)
     }
 
     /// Whether a record's snapshot is of a container that its engine has removed, although its `delete` failed. A note

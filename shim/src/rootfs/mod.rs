@@ -28,6 +28,7 @@ use std::path::{Path, PathBuf};
 use sharedroot_dm::{Backing, Bytes, Pool, PoolConfig, PoolName, VolumeName};
 
 pub use base_tree::BaseTree;
+pub use earlier::Earlier;
 pub use forgotten::{Fate, delete_forgotten};
 pub use import::{Imported, Stage};
 pub use labels::Mislabelled;
@@ -208,6 +209,64 @@ pub enum RootfsError {
         volume: VolumeName,
         /// Where the changes belong.
         upper: PathBuf,
+    },
+    /// What came into the engine's overlay after the container's last stop does not come into its snapshot.
+    #[error(
+        "bring what was written into the stopped container {id} into its snapshot {volume}: {source}; \
+         `sharedroot pool drop {volume}` gives the snapshot up"
+    )]
+    BringNewer {
+        /// The container.
+        id: String,
+        /// Its snapshot.
+        volume: VolumeName,
+        /// The step and its reason.
+        source: ChangeError,
+    },
+    /// Only a private root can be a snapshot.
+    #[error(
+        "the root of container {id} is its snapshot {volume}, which holds what its engine's overlay cannot ({first}), and it \
+         would get another root now ({why}): mend the reason, or give the snapshot up by `sharedroot pool drop {volume}`"
+    )]
+    OnlyInSnapshot {
+        /// The container.
+        id: String,
+        /// Its snapshot.
+        volume: VolumeName,
+        /// The first of what it holds.
+        first: String,
+        /// Why it would get another one.
+        why: String,
+    },
+    /// An administrator was quicker.
+    #[error(
+        "the snapshot {volume} of container {id} was deleted while the container was made; start it again"
+    )]
+    Dropped {
+        /// The container.
+        id: String,
+        /// The snapshot.
+        volume: VolumeName,
+    },
+    /// No container has such a snapshot.
+    #[error("{volume} is no snapshot of a container; `sharedroot pool inspect` lists them")]
+    NoSnapshot {
+        /// What was named.
+        volume: VolumeName,
+    },
+    /// An engine that packs a layer now would miss a part, and not know.
+    #[error(
+        "give the engine what container {id} changed: {count} of its files cannot be in the engine's overlay, and an image made \
+         now would lack them ({first}); keep them in a volume, or create the container with the annotation \
+         dev.sharedroot.mode=off"
+    )]
+    NotInOverlay {
+        /// The container.
+        id: String,
+        /// How many files.
+        count: u64,
+        /// The first of them.
+        first: String,
     },
     /// A container that goes on has a root whose changes its engine cannot get.
     #[error(

@@ -8,12 +8,14 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 use sharedroot_dm::VolumeName;
 
 use super::private::PREFIX;
 use super::{RootfsError, Storage, file};
+use crate::image::changes::LeftOut;
 use crate::record::{self, private_dir};
 
 /// What is known of a private rootfs when its record is gone.
@@ -34,6 +36,39 @@ pub struct Note {
     /// overlay.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub given_back: bool,
+    /// What the engine's overlay could not take when the rest was written back: the snapshot is the container's root at its
+    /// next start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub only_here: Option<OnlyHere>,
+}
+
+/// What a snapshot holds and its engine's overlay cannot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OnlyHere {
+    /// How many files.
+    pub count: u64,
+    /// The first of them, for people.
+    pub first: String,
+    /// When the rest had been written back, in seconds and nanoseconds: what is newer in the overlay is not in the snapshot.
+    pub since: (i64, i64),
+}
+
+impl OnlyHere {
+    fn now(left_out: &LeftOut) -> Self {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        let since = (seconds, i64::from(now.subsec_nanos()));
+        Self { count: left_out.count, first: named(left_out), since }
+    }
+}
+
+/// The names and reasons that are known, in a line.
+pub(super) fn named(left_out: &LeftOut) -> String {
+    let mut text: Vec<_> = left_out.first.iter().map(ToString::to_string).collect();
+    let more = left_out.count - left_out.first.len() as u64;
+    text.extend((more > 0).then(|| format!("and {more} more")));
+    text.join("; ")
 }
 
 impl Storage {
@@ -67,6 +102,27 @@ impl Storage {
         }
     }
 
+    /// Notes that the snapshot is the container's root at its next start.
+    ///
+    /// # Errors
+    /// [`RootfsError::File`], [`RootfsError::Record`].
+    pub(super) fn note_left_out(
+        &self,
+        volume: &VolumeName,
+        left_out: &LeftOut,
+    ) -> Result<(), RootfsError> {
+        let Some(note) = self.read_note(volume)? else { return Ok(()) };
+        tracing::warn!(
+            "{} files of container {} cannot be in its engine's overlay: {}; they stay in {volume}, which is its root at its next \
+             start; `sharedroot pool drop {volume}` gives them up",
+            left_out.count,
+            note.id,
+            named(left_out)
+        );
+        let only_here = Some(OnlyHere::now(left_out));
+        self.write_note_for_good(volume, &Note { only_here, ..note })
+    }
+
     /// Notes, for good, that changes go to the engine and the container goes on.
     ///
     /// # Errors
@@ -79,7 +135,19 @@ impl Storage {
         if note.given_back {
             return Ok(());
         }
-        self.write_note(volume, &Note { given_back: true, ..note })?;
+        self.write_note_for_good(volume, &Note { given_back: true, ..note })
+    }
+
+    /// Writes the note, and brings its name to the disk: what it says decides which of two trees is the newer one.
+    ///
+    /// # Errors
+    /// [`RootfsError::File`], [`RootfsError::Record`].
+    pub(super) fn write_note_for_good(
+        &self,
+        volume: &VolumeName,
+        note: &Note,
+    ) -> Result<(), RootfsError> {
+        self.write_note(volume, note)?;
         let dir = &self.pool.state_dir;
         fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(file("sync", dir))
     }
@@ -139,7 +207,9 @@ mod tests {
         let label = Some("system_u:object_r:container_file_t:s0:c1,c2".to_owned());
         let (root_path, base) = (dir.join("overlay2/layer/merged"), "base".to_owned());
         let (id, upper_of) = ("c1".to_owned(), upper.clone());
-        let note = Note { id, root_path, upper: upper_of, base, label, given_back: false };
+        let only_here = None;
+        let note =
+            Note { id, root_path, upper: upper_of, base, label, given_back: false, only_here };
         for given_back in [false, true] {
             let note = Note { given_back, ..note.clone() };
             let text = serde_json::to_string(&note).unwrap();

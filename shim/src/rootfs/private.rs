@@ -6,13 +6,15 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 use sharedroot_dm::{Bytes, Pool, VolumeName};
 
+use super::earlier::Earlier;
 use super::labels::label_at;
-use super::note::Note;
+use super::note::{Note, named};
 use super::room::is_full;
-use super::writeback::{Changes, Mounts, detached_snapshot, noted, overlay_at};
+use super::writeback::{Changes, Mounts, detached_snapshot, kept_snapshot, noted, overlay_at};
 use super::{RootfsError, Storage, size};
 use crate::config::Size;
 use crate::image::Image;
+use crate::image::changes::Tally;
 use crate::label::MountLabel;
 use crate::log::step;
 use crate::mount::{self, Detached};
@@ -46,6 +48,8 @@ pub struct Place<'a> {
     pub label: Option<&'a MountLabel>,
     /// How much it may hold; no more than its base in any case.
     pub size: Option<Size>,
+    /// What an earlier start left.
+    pub earlier: &'a Earlier,
 }
 
 /// Takes a snapshot of the image's base, brings in what the engine's root holds over the image, and mounts it over
@@ -58,20 +62,24 @@ pub fn prepare_private(
     image: &Image,
     place: Place<'_>,
 ) -> Result<(), RootfsError> {
-    let Place { id, volume, root_path, label, size } = place;
+    let Place { id, volume, root_path, label, size, earlier } = place;
     // Without a label of its own it is as the engine's root is.
     let engines = label.is_none().then(|| label_at(root_path)).transpose()?.flatten();
     let label = label.or(engines.as_ref());
     let opens = step("open the pool");
     let pool = Pool::open(&storage.pool)?;
     drop(opens);
+    if let Earlier::Root(_) = earlier {
+        return go_on(storage, &pool, label, place);
+    }
     storage.snapshot_base(&pool, image)?;
     clear_away(storage, &pool, place)?;
     if let Some(upper) = &image.upper {
         let (id, root_path, upper) = (id.to_owned(), root_path.to_owned(), upper.path.clone());
         let (base, label) = (image.key.to_string(), noted(label));
-        let given_back = false;
-        storage.write_note(volume, &Note { id, root_path, upper, base, label, given_back })?;
+        let (given_back, only_here) = (false, None);
+        let note = Note { id, root_path, upper, base, label, given_back, only_here };
+        storage.write_note(volume, &note)?;
     }
     let base = Storage::base_volume(&image.key)?;
     let takes = step("take the snapshot");
@@ -95,6 +103,38 @@ pub fn prepare_private(
     Ok(())
 }
 
+/// Mounts the snapshot of an earlier start over the root path, for it holds what the engine's overlay cannot; with what
+/// came into the overlay meanwhile.
+fn go_on(
+    storage: &Storage,
+    pool: &Pool,
+    label: Option<&MountLabel>,
+    place: Place<'_>,
+) -> Result<(), RootfsError> {
+    let Place { id, volume, root_path, size, .. } = place;
+    let dropped = || RootfsError::Dropped { id: id.to_owned(), volume: volume.clone() };
+    let note = storage.read_note(volume)?.ok_or_else(dropped)?;
+    let Some(known) = pool.volume(volume)? else { return Err(dropped()) };
+    let since = note.only_here.as_ref().map(|only| only.since).ok_or_else(dropped)?;
+    let device = pool.activate(volume)?.device;
+    let mounted = kept_snapshot(pool, &device, label.map(MountLabel::as_context))?;
+    storage.bring_newer((id, volume), &note.upper, root_path, &mounted, since)?;
+    let note = Note {
+        root_path: root_path.to_owned(),
+        label: noted(label),
+        // The overlay got changes while the snapshot went on, and from now on the snapshot is newer.
+        given_back: true,
+        only_here: None,
+        ..note
+    };
+    storage.write_note_for_good(volume, &note)?;
+    if let Some(Size(wanted)) = size {
+        size::limit(&mounted, &device, known.size, Bytes(wanted))?;
+    }
+    mounted.attach(root_path)?.keep();
+    Ok(())
+}
+
 /// Makes room for a snapshot: one of that name has nothing to give back, for [`Storage::settle`] came before.
 fn clear_away(storage: &Storage, pool: &Pool, place: Place<'_>) -> Result<(), RootfsError> {
     let Place { id, volume, .. } = place;
@@ -114,6 +154,8 @@ fn clear_away(storage: &Storage, pool: &Pool, place: Place<'_>) -> Result<(), Ro
 pub enum WrittenBack {
     /// So many changes were made in the engine's overlay.
     Changes(u64),
+    /// The same, and so many files stay in the snapshot, for the overlay cannot hold them.
+    Partly(u64, u64),
     /// They are in the snapshot only; a warning said why.
     Kept,
 }
@@ -138,10 +180,14 @@ pub fn save_so_far(
         overlay_at(mount_point)
     })?;
     let found = Mounts { snapshot: Some(snapshot), overlay: Some(uncovered?.ok_or_else(nowhere)?) };
+    let id = note.id.clone();
     storage.note_giving_back(volume, note)?;
     match storage.save(&Pool::open(&storage.pool)?, volume, found)? {
-        Changes::Saved(changes) => Ok(WrittenBack::Changes(changes)),
-        Changes::NowhereToGo => Err(nowhere()),
+        Changes::Saved(Tally { left_out, .. }) if left_out.count > 0 => {
+            Err(RootfsError::NotInOverlay { id, count: left_out.count, first: named(&left_out) })
+        }
+        Changes::Saved(tally) => Ok(WrittenBack::Changes(tally.changes)),
+        Changes::Partly(_) | Changes::NowhereToGo => Err(nowhere()),
     }
 }
 
@@ -184,7 +230,11 @@ pub fn release_private(
     let Some(pool) = storage.pool_if_made()? else { return Ok(WrittenBack::Changes(0)) };
     let at = mount_point.display();
     let changes = match storage.save_changes(&pool, volume, found) {
-        Ok(Changes::Saved(changes)) => changes,
+        Ok(Changes::Saved(Tally { changes, left_out, .. })) if left_out.count > 0 => {
+            return Ok(WrittenBack::Partly(changes, left_out.count));
+        }
+        Ok(Changes::Saved(tally)) => tally.changes,
+        Ok(Changes::Partly(left_out)) => return Ok(WrittenBack::Partly(0, left_out)),
         Ok(Changes::NowhereToGo) => {
             tracing::warn!(
                 "no overlay at {at} takes what the container changed: it stays in {volume} until the container's next start"

@@ -13,7 +13,8 @@ use sharedroot_dm::{Phase, Pool, VolumeName};
 use super::note::Note;
 use super::room::{make_room_for_replay, needs_replay};
 use super::{RootfsError, Storage, file};
-use crate::image::{self, changes};
+use crate::image;
+use crate::image::changes::{self, Tally};
 use crate::label::{MountLabel, enabled};
 use crate::log::step;
 use crate::mount::{self, Detached, Setting};
@@ -26,6 +27,18 @@ pub(super) fn detached_snapshot(
     // An idle snapshot writes almost nothing, for the inode tables of a base are never initialised, and keeps little in memory:
     // by itself the kernel reads the maps of all block groups ahead, 12 KiB each.
     mount_snapshot(device, label, false, &["noinit_itable", "no_prefetch_block_bitmaps"])
+}
+
+/// The same of a container that has ended and starts again on it.
+pub(super) fn kept_snapshot(
+    pool: &Pool,
+    device: &Path,
+    label: Option<&str>,
+) -> Result<Detached, RootfsError> {
+    if needs_replay(device)? {
+        make_room_for_replay(pool)?;
+    }
+    detached_snapshot(device, label)
 }
 
 /// The same of a container that has ended, to be read.
@@ -62,10 +75,12 @@ pub(super) struct Mounts {
 }
 
 /// What became of a snapshot's changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Changes {
-    /// The engine has them, so many, or wants none.
-    Saved(u64),
+    /// The engine has them, or wants none.
+    Saved(Tally),
+    /// The engine got what its overlay can hold at an earlier attempt; so many files are in the snapshot only.
+    Partly(u64),
     /// The engine's overlay is not there to take them.
     NowhereToGo,
 }
@@ -73,6 +88,8 @@ pub(super) enum Changes {
 impl Storage {
     /// Writes the changes of `volume` into the overlay that its note names, if that is mounted now.
     /// `found` is what is known to be the container's.
+    ///
+    /// What the overlay cannot hold is named in the note: the snapshot is the container's root at its next start.
     ///
     /// Interrupted and done again it ends the same. One process at a time: another waits.
     ///
@@ -84,9 +101,20 @@ impl Storage {
         volume: &VolumeName,
         found: Mounts,
     ) -> Result<Changes, RootfsError> {
-        let saved = self.save(pool, volume, found);
-        // It waits for the next attempt, and so that `gc` sees that nobody uses it.
-        if !matches!(saved, Ok(Changes::Saved(_)))
+        // What came into the overlay since would be lost.
+        if let Some(only) = self.read_note(volume)?.and_then(|note| note.only_here) {
+            return Ok(Changes::Partly(only.count));
+        }
+        let saved = self.save(pool, volume, found).and_then(|saved| {
+            if let Changes::Saved(Tally { left_out, .. }) = &saved
+                && left_out.count > 0
+            {
+                self.note_left_out(volume, left_out)?;
+            }
+            Ok(saved)
+        });
+        // It waits for the next start, and so that `gc` sees that nobody uses it.
+        if !matches!(&saved, Ok(Changes::Saved(tally)) if tally.left_out.count == 0)
             && let Err(error) = pool.deactivate(volume)
         {
             tracing::debug!("{error}");
@@ -107,7 +135,7 @@ impl Storage {
         if !pool.volume(volume)?.is_some_and(|volume| volume.phase == Phase::Ready)
             || self.read_note(volume)?.is_none()
         {
-            return Ok(Changes::Saved(0));
+            return Ok(Changes::Saved(Tally::default()));
         }
         let device = pool.activate(volume)?.device;
         let locked = File::open(&device).map_err(file("open", &device))?;
@@ -115,7 +143,7 @@ impl Storage {
             .map_err(|(_, errno)| file("lock", &device)(errno.into()))?;
         // Another process may have done it while this one waited.
         let Some(note) = self.read_note(volume)?.filter(|note| !note.is_obsolete()) else {
-            return Ok(Changes::Saved(0));
+            return Ok(Changes::Saved(Tally::default()));
         };
         let merged = found.overlay.map_or_else(|| overlay_of(&note), |overlay| Ok(Some(overlay)));
         let Some(merged) = merged? else { return Ok(Changes::NowhereToGo) };
@@ -131,7 +159,7 @@ impl Storage {
         note: &Note,
         snapshot: &Detached,
         merged: &Detached,
-    ) -> Result<u64, RootfsError> {
+    ) -> Result<Tally, RootfsError> {
         let _step = step("write the changes back");
         let key = note.base.parse().ok();
         let looked = std::cell::Cell::new(false);
@@ -161,7 +189,30 @@ impl Storage {
             source,
         })?;
         tracing::debug!("{volume}: {} inodes looked at, {} changes", tally.seen, tally.changes);
-        Ok(tally.changes)
+        Ok(tally)
+    }
+
+    /// Makes what came into the engine's overlay since `since` part of a kept snapshot.
+    ///
+    /// # Errors
+    /// [`RootfsError`]; the whole can be begun anew.
+    pub(super) fn bring_newer(
+        &self,
+        (id, volume): (&str, &VolumeName),
+        upper: &Path,
+        root_path: &Path,
+        snapshot: &Detached,
+        since: (i64, i64),
+    ) -> Result<(), RootfsError> {
+        let merged = mount::bind(root_path)?;
+        let upper = File::open(upper).map_err(file("open", upper))?;
+        changes::bring_newer(upper.as_fd(), merged.as_fd(), snapshot.as_fd(), since)
+            .map(drop)
+            .map_err(|source| RootfsError::BringNewer {
+                id: id.to_owned(),
+                volume: volume.clone(),
+                source,
+            })
     }
 
     /// Makes what the engine's overlay holds over its image part of a new snapshot.

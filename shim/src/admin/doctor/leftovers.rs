@@ -51,7 +51,7 @@ impl Found {
         let fates = delete_forgotten(storage, pool, true)?;
         let count =
             |wanted| fates.iter().filter(|(_, fate)| fate.as_ref().ok() == Some(&wanted)).count();
-        let (gone, kept) = (count(Fate::Gone), count(Fate::Kept));
+        let (gone, kept) = (count(Fate::Gone), count(Fate::Kept) + count(Fate::Root));
         // What fails is said in the words of the first.
         if let Some(error) = fates.into_iter().find_map(|(_, fate)| fate.err()) {
             return Err(error);

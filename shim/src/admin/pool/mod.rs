@@ -34,6 +34,7 @@ pub fn run(config: &Config, verb: Verb) -> Result<(), RootfsError> {
         Verb::Watch => watch(&storage()?),
         Verb::Check { json } => check(&storage()?, json),
         Verb::Repair { json } => repair(&storage()?, json),
+        Verb::Drop { volume } => drop_snapshot(&storage()?, &volume),
         Verb::Destroy { force } => destroy(&storage()?, force),
     }
 }
@@ -133,6 +134,13 @@ fn repair(storage: &Storage, as_json: bool) -> Result<(), RootfsError> {
         "next: `sharedroot pool activate`, then `sharedroot gc --dry-run`, which says what the \
          pool holds; remove that file when nothing is missing"
     );
+    Ok(())
+}
+
+fn drop_snapshot(storage: &Storage, volume: &str) -> Result<(), RootfsError> {
+    let name = volume.parse()?;
+    storage.drop_snapshot(&storage.active_pool()?, &name)?;
+    say!("the snapshot {name} is deleted");
     Ok(())
 }
 

@@ -6,11 +6,15 @@ use std::ffi::{CStr, CString};
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, Stat, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
+use super::error::{Failed, doing};
 use super::node::{Node, kind};
 use crate::label;
 
 /// The most that the kernel gives of either: XATTR_LIST_MAX and XATTR_SIZE_MAX.
 const LARGEST: usize = 65_536;
+
+/// What the names of overlay's own attributes begin with.
+const OVERLAY: &[u8] = b"trusted.overlay.";
 
 /// The extended attributes that belong to the content of a root.
 type Xattrs = BTreeMap<CString, Vec<u8>>;
@@ -37,8 +41,18 @@ impl Attributes {
 
     /// Gives `to` the same, and returns whether anything was to do. The order is the kernel's: a
     /// change of owner takes set-uid bits and capabilities away, and everything but an attribute
-    /// changes no time that is set later.
-    pub(super) fn give(&self, to: &Node) -> Result<bool, Errno> {
+    /// changes no time that is set later. An extended attribute that `to` does not take keeps it from nothing else.
+    pub(super) fn give(&self, to: &Node) -> Result<bool, Failed> {
+        const STEP: &str = "set the attributes of";
+        let mut refused = None;
+        let changed = self.give_all(to, &mut refused).map_err(doing(STEP))?;
+        match refused {
+            Some(source) => Err(Failed { step: STEP, source, of_one_file: true }),
+            None => Ok(changed),
+        }
+    }
+
+    fn give_all(&self, to: &Node, refused: &mut Option<Errno>) -> Result<bool, Errno> {
         // Looked at anew: what was written since changed it.
         let now = rustix::fs::fstat(to)?;
         let is_link = kind(&now) == FileType::Symlink;
@@ -48,7 +62,7 @@ impl Attributes {
             rustix::fs::chownat(to, c"", Some(uid), Some(gid), AtFlags::EMPTY_PATH)?;
             changed = true;
         }
-        changed |= self.give_xattrs(to)?;
+        changed |= self.give_xattrs(to, refused)?;
         let now = rustix::fs::fstat(to)?;
         if !is_link && self.stat.st_mode != now.st_mode {
             rustix::fs::chmod(to.path(), Mode::from_raw_mode(self.stat.st_mode & 0o7777))?;
@@ -64,7 +78,7 @@ impl Attributes {
         Ok(changed)
     }
 
-    fn give_xattrs(&self, to: &Node) -> Result<bool, Errno> {
+    fn give_xattrs(&self, to: &Node, refused: &mut Option<Errno>) -> Result<bool, Errno> {
         let has = xattrs(to)?;
         if has == self.xattrs {
             return Ok(false);
@@ -82,11 +96,31 @@ impl Attributes {
                         "the engine's file system takes no attribute {name:?}: left out"
                     );
                 }
+                Err(errno) if is_refusal(to, errno) => *refused = Some(errno),
                 set => set?,
             }
         }
         Ok(true)
     }
+}
+
+/// Whether an attribute does not fit into the inode's own room. ext4 says the same of a full disk.
+fn is_refusal(to: &Node, errno: Errno) -> bool {
+    match errno {
+        Errno::NOSPC => {
+            let found = rustix::fs::fstatvfs(to);
+            found.is_ok_and(|found| found.f_bavail * found.f_frsize > 1 << 20)
+        }
+        Errno::TOOBIG | Errno::RANGE | Errno::PERM | Errno::INVAL | Errno::NAMETOOLONG => true,
+        _ => false,
+    }
+}
+
+/// Whether the inode has what only a layer of an overlay has: one that runs in the container uses it.
+pub(super) fn is_of_a_layer(node: &Node) -> Result<bool, Errno> {
+    let mut found = false;
+    names_of(node, |name| found |= name.to_bytes().starts_with(OVERLAY))?;
+    Ok(found)
 }
 
 fn owner(stat: &Stat) -> (u32, u32) {
@@ -103,19 +137,25 @@ fn same_time(from: &Stat, to: &Stat) -> bool {
     from == to.0 && (fraction == to.1 || fraction == 0)
 }
 
-fn xattrs(node: &Node) -> Result<Xattrs, Errno> {
+fn names_of(node: &Node, mut each: impl FnMut(&CStr)) -> Result<(), Errno> {
     let mut list = [0_u8; LARGEST];
     let length = match rustix::fs::listxattr(node.path(), &mut list[..]) {
         Err(Errno::OPNOTSUPP) => 0,
         listed => listed?,
     };
     let names = list[..length].split_inclusive(|byte| *byte == 0);
-    let names = names.filter_map(|name| CStr::from_bytes_with_nul(name).ok());
+    names.filter_map(|name| CStr::from_bytes_with_nul(name).ok()).for_each(&mut each);
+    Ok(())
+}
+
+fn xattrs(node: &Node) -> Result<Xattrs, Errno> {
+    let mut names = Vec::new();
+    names_of(node, |name| names.extend(is_content(name).then(|| name.to_owned())))?;
     let mut found = Xattrs::new();
     let mut value = Vec::new();
-    for name in names.filter(|name| is_content(name)) {
+    for name in &names {
         value.resize(LARGEST, 0);
-        match rustix::fs::getxattr(node.path(), name, &mut value[..]) {
+        match rustix::fs::getxattr(node.path(), name.as_c_str(), &mut value[..]) {
             Ok(length) => found.insert(name.to_owned(), value[..length].to_vec()),
             Err(Errno::NODATA | Errno::OPNOTSUPP) => None,
             Err(errno) => return Err(errno),
@@ -128,7 +168,7 @@ fn xattrs(node: &Node) -> Result<Xattrs, Errno> {
 /// and one that a container made up would be taken for overlay's.
 fn is_content(name: &CStr) -> bool {
     let name = name.to_bytes();
-    let is_overlays = name.starts_with(b"trusted.overlay.");
+    let is_overlays = name.starts_with(OVERLAY);
     let is_mounts = name == b"security.selinux" && label::enabled();
     !is_overlays && !is_mounts
 }

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::attributes::Attributes;
+use super::attributes::{Attributes, is_of_a_layer};
 use super::content::Buffers;
 use super::error::{Failed, doing};
 use super::links::Links;
@@ -37,18 +37,18 @@ pub(super) fn make(
                 if !same {
                     rewrite(to, name, node, buffers).map_err(doing("write"))?;
                 }
-                let given = attributes.give(&other).map_err(doing("set the attributes of"))?;
-                return Ok(given || !same);
+                return Ok(attributes.give(&other)? || !same);
             }
         }
         remove(to, name).map_err(doing("replace"))?;
     }
-    if !create(to, name, node, buffers).map_err(doing("make"))? {
-        return Ok(false);
+    if is_whiteout(node) {
+        return Err(Failed::not_in_an_overlay("make the device 0:0"));
     }
+    create(to, name, node, buffers).map_err(doing("make"))?;
     let made = Node::named(to, name).map_err(doing("open"))?;
-    attributes.give(&made).map_err(doing("set the attributes of"))?;
     links.claim(&made.stat, &node.stat);
+    attributes.give(&made)?;
     Ok(true)
 }
 
@@ -57,7 +57,21 @@ pub(super) fn finish_directory(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Resu
     let open = |dir| Node::directory(dir).map_err(doing("open"));
     let (from, to) = (open(from)?, open(to)?);
     let attributes = Attributes::of(&from).map_err(doing("read the attributes of"))?;
-    attributes.give(&to).map_err(doing("set the attributes of"))
+    attributes.give(&to)
+}
+
+/// Overlay's own sign for "removed", which nobody can make on an overlay (mknod(2) there is EPERM).
+fn is_whiteout(node: &Node) -> bool {
+    kind(&node.stat) == FileType::CharacterDevice && node.stat.st_rdev == 0
+}
+
+/// Fails for an inode that is part of a layer of a container's own overlay, whose attributes the engine's overlay would
+/// take for its own.
+pub(super) fn refuse_layer(node: &Node) -> Result<(), Failed> {
+    match is_of_a_layer(node).map_err(doing("read the attributes of"))? {
+        true => Err(Failed::not_in_an_overlay("set trusted.overlay attributes of")),
+        false => Ok(()),
+    }
 }
 
 /// Whether the overlay shows in this directory what it names, and otherwise the image's of the same
@@ -109,13 +123,13 @@ fn rewrite(
     buffers.copy(from.as_fd(), to.as_fd(), size(node), false)
 }
 
-/// Makes what is not there; false for what no overlay takes.
+/// Makes what is not there.
 fn create(
     to: BorrowedFd<'_>,
     name: &CStr,
     node: &Node,
     buffers: &mut Buffers,
-) -> Result<bool, Errno> {
+) -> Result<(), Errno> {
     let private = Mode::from_raw_mode(0o600);
     match kind(&node.stat) {
         FileType::RegularFile => {
@@ -125,14 +139,9 @@ fn create(
             buffers.copy(source.as_fd(), made.as_fd(), size(node), true)?;
         }
         FileType::Symlink => rustix::fs::symlinkat(node.target()?, to, name)?,
-        FileType::CharacterDevice if node.stat.st_rdev == 0 => {
-            // Overlay's own sign for "removed" (mknod(2) in it is EPERM), which no container on it can have.
-            tracing::warn!("the device 0:0 {name:?} of a container is left out");
-            return Ok(false);
-        }
         kind => rustix::fs::mknodat(to, name, kind, private, node.stat.st_rdev)?,
     }
-    Ok(true)
+    Ok(())
 }
 
 fn size(node: &Node) -> u64 {

@@ -24,15 +24,51 @@ impl ChangeError {
     }
 }
 
+/// What the second tree could not take while it got the rest.
+#[derive(Debug, Default)]
+pub struct LeftOut {
+    /// How many files.
+    pub count: u64,
+    /// The first of them, with the reasons.
+    pub first: Vec<ChangeError>,
+}
+
+impl LeftOut {
+    /// How many are named; a container can make as many as its root has room for.
+    const NAMED: usize = 3;
+
+    pub(super) fn add(&mut self, error: ChangeError) {
+        self.count += 1;
+        if self.first.len() < Self::NAMED {
+            self.first.push(error);
+        }
+    }
+}
+
 /// A step that failed, where the caller knows the path.
 #[derive(Debug)]
 pub(super) struct Failed {
     pub(super) step: &'static str,
     pub(super) source: Errno,
+    /// It is for the sake of this file; others may do.
+    pub(super) of_one_file: bool,
+}
+
+impl Failed {
+    /// What a container may have and an overlay may not.
+    pub(super) fn not_in_an_overlay(step: &'static str) -> Self {
+        Self { step, source: Errno::NOTSUP, of_one_file: true }
+    }
 }
 
 pub(super) fn doing(step: &'static str) -> impl FnOnce(Errno) -> Failed {
-    move |source| Failed { step, source }
+    // A full or broken disk, and want of memory or descriptors, are the host's and pass.
+    let is_hosts = |errno| {
+        use Errno as E;
+        [E::NOSPC, E::DQUOT, E::IO, E::ROFS, E::NOMEM, E::NFILE, E::MFILE, E::STALE]
+            .contains(&errno)
+    };
+    move |source| Failed { step, source, of_one_file: !is_hosts(source) }
 }
 
 /// How many names of a path an error shows; an image may nest directories without an end.

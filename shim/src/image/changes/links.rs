@@ -9,7 +9,7 @@ use rustix::fs::{AtFlags, Stat};
 
 use super::cursor::Cursor;
 use super::entry::finish_directory;
-use super::error::{ChangeError, Failed, doing, path};
+use super::error::{ChangeError, Failed, LeftOut, doing, path};
 use super::node::look;
 use super::remove::remove;
 
@@ -75,18 +75,28 @@ impl Links {
         self.all && *self.claims.entry((to.st_dev, to.st_ino)).or_insert(from.st_ino) == from.st_ino
     }
 
-    /// Makes the links; returns how many.
+    /// Makes the links; returns how many. Those that the second tree cannot take go into `left_out`, where there is one.
     pub(super) fn make(
         &self,
         from: BorrowedFd<'_>,
         to: BorrowedFd<'_>,
+        mut left_out: Option<&mut LeftOut>,
     ) -> Result<u64, ChangeError> {
         let mut made = 0;
         for group in self.groups.values() {
-            for _ in 0..ROUNDS {
+            for round in 1..=ROUNDS {
                 for name in &group.others {
-                    let linked = self.link(from, to, &group.first, name);
-                    made += u64::from(linked.map_err(|failed| self.error(failed, name))?);
+                    match self.link(from, to, &group.first, name) {
+                        Ok(linked) => made += u64::from(linked),
+                        Err(failed) => match &mut left_out {
+                            // The last round tells what is left.
+                            Some(left) if failed.of_one_file && round == ROUNDS => {
+                                left.add(self.error(failed, name));
+                            }
+                            Some(_) if failed.of_one_file => {}
+                            _ => return Err(self.error(failed, name)),
+                        },
+                    }
                 }
             }
         }

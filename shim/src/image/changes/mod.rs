@@ -8,6 +8,7 @@
 //! |---|---|---|---|
 //! | [`write_back`] | the snapshot | the overlay | every inode whose change time is not a base's |
 //! | [`bring_in`] | the overlay | the snapshot | every path that the upper directory names |
+//! | [`bring_newer`] | the overlay | a kept snapshot | the same, if it changed after the write-back |
 //!
 //! Each inode of a base has one fixed change time. A snapshot inherits it, every change of an inode
 //! sets it to the clock, and nothing in a container can set it. So one walk finds all changes, and
@@ -33,16 +34,18 @@ mod tests;
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-pub use error::ChangeError;
+pub use error::{ChangeError, LeftOut};
 use walk::{Find, Walk};
 
 /// What a walk did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Default)]
 pub struct Tally {
     /// Inodes of the first tree that were looked at.
     pub seen: u64,
     /// Changes made in the second tree.
     pub changes: u64,
+    /// What the engine's root cannot hold; only [`write_back`] leaves something out.
+    pub left_out: LeftOut,
 }
 
 /// Makes the engine's root, `merged`, hold what the container's `snapshot` holds, and brings it to
@@ -51,8 +54,12 @@ pub struct Tally {
 /// `base` opens the top of the base when it is needed, which is rare: it tells a directory that stayed
 /// at its place from one that was moved there. Without it such directories are compared file by file.
 ///
+/// What the engine's root cannot take, the container must not be able to stop its own end by: it is left out, and the rest
+/// goes on. The kinds are: a whiteout and what else belongs to a layer of a container's own overlay, an attribute that does
+/// not fit, more links than the file system takes.
+///
 /// # Errors
-/// [`ChangeError`]. What is done stays done, and the whole can be begun anew.
+/// [`ChangeError`] of a full or broken disk. What is done stays done, and the whole can be begun anew.
 pub fn write_back(
     snapshot: BorrowedFd<'_>,
     base: &dyn Fn() -> Option<OwnedFd>,
@@ -61,8 +68,7 @@ pub fn write_back(
     let tally = Walk::new(snapshot, merged, Find::Changed { base })?.run()?;
     if tally.changes > 0 {
         // A container's fsync(2) reached the snapshot's disk, and the snapshot goes.
-        let top = node::directory(merged, c".").map_err(ChangeError::at("open", "/"))?;
-        rustix::fs::syncfs(top).map_err(ChangeError::at("sync the file system of", "/"))?;
+        sync(merged)?;
     }
     Ok(tally)
 }
@@ -77,5 +83,29 @@ pub fn bring_in(
     merged: BorrowedFd<'_>,
     snapshot: BorrowedFd<'_>,
 ) -> Result<Tally, ChangeError> {
-    Walk::new(merged, snapshot, Find::Named { upper })?.run()
+    Walk::new(merged, snapshot, Find::Named { upper, since: None })?.run()
+}
+
+/// Brings into a kept `snapshot` what came into the engine's root after it was written back, as by `docker cp`: what
+/// `upper` names and has changed since. What only the snapshot holds stays.
+///
+/// # Errors
+/// [`ChangeError`]. The whole can be begun anew.
+pub fn bring_newer(
+    upper: BorrowedFd<'_>,
+    merged: BorrowedFd<'_>,
+    snapshot: BorrowedFd<'_>,
+    since: (i64, i64),
+) -> Result<Tally, ChangeError> {
+    let tally = Walk::new(merged, snapshot, Find::Named { upper, since: Some(since) })?.run()?;
+    if tally.changes > 0 {
+        // The next write-back takes the snapshot for the newer one, also after a power cut.
+        sync(snapshot)?;
+    }
+    Ok(tally)
+}
+
+fn sync(tree: BorrowedFd<'_>) -> Result<(), ChangeError> {
+    let top = node::directory(tree, c".").map_err(ChangeError::at("open", "/"))?;
+    rustix::fs::syncfs(top).map_err(ChangeError::at("sync the file system of", "/"))
 }

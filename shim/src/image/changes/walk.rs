@@ -22,8 +22,8 @@ use crate::image::init::FIXED_TIME;
 pub(super) enum Find<'a> {
     /// By the time of their last change; `base` tells which directories were moved.
     Changed { base: &'a dyn Fn() -> Option<OwnedFd> },
-    /// A directory has their names.
-    Named { upper: BorrowedFd<'a> },
+    /// A directory has their names; with `since` only what changed after that time, in seconds and nanoseconds.
+    Named { upper: BorrowedFd<'a>, since: Option<(i64, i64)> },
 }
 
 /// What is known of a directory that is visited.
@@ -44,6 +44,8 @@ struct Frame {
     below: Vec<(CString, Known)>,
     /// Its counterpart was looked at, and may have got other times by what was done in it.
     touched: bool,
+    /// Its counterpart keeps its own attributes.
+    keeps: bool,
     /// Its number among the places of links.
     place: Option<usize>,
 }
@@ -95,27 +97,61 @@ impl<'a> Walk<'a> {
                 Some((name, known)) => {
                     let down = self.from.down(&name).map_err(doing("open"));
                     self.way.push(name);
-                    down.map_err(|failed| self.error(failed, None))?;
-                    self.visit(known)?;
+                    match down {
+                        Ok(()) => self.visit(known)?,
+                        Err(failed) => {
+                            self.leave_out(failed, None)?;
+                            self.way.pop();
+                        }
+                    }
                 }
-                None => self.leave().map_err(|failed| self.error(failed, None))?,
+                None => {
+                    if let Err(failed) = self.finish() {
+                        self.leave_out(failed, None)?;
+                    }
+                    self.leave().map_err(|failed| self.error(failed, None))?;
+                }
             }
         }
-        self.tally.changes += self.links.make(self.tops.0, self.tops.1)?;
+        let left_out = self.leaves_out().then_some(&mut self.tally.left_out);
+        self.tally.changes += self.links.make(self.tops.0, self.tops.1, left_out)?;
         Ok(self.tally)
     }
 
     /// Goes through the directory at the end of the way, whose frame it adds.
     fn visit(&mut self, known: Known) -> Result<(), ChangeError> {
-        self.frames.push(Frame { below: Vec::new(), touched: false, place: None });
-        let (names, changed) = self.list(known).map_err(|failed| self.error(failed, None))?;
+        let keeps =
+            known == Known::Upper && matches!(self.find, Find::Named { since: Some(_), .. });
+        self.frames.push(Frame { below: Vec::new(), touched: false, keeps, place: None });
+        let (names, changed) = match self.list(known) {
+            Ok(listed) => listed,
+            Err(failed) => return self.leave_out(failed, None),
+        };
         for name in names {
             let done = match known {
                 Known::Upper => self.named(&name),
                 Known::Base | Known::Nothing => self.found(&name, known, changed),
             };
-            done.map_err(|failed| self.error(failed, Some(&name)))?;
+            if let Err(failed) = done {
+                self.leave_out(failed, Some(&name))?;
+            }
         }
+        Ok(())
+    }
+
+    /// Whether what the second tree cannot take keeps the rest from nothing.
+    fn leaves_out(&self) -> bool {
+        matches!(self.find, Find::Changed { .. })
+    }
+
+    /// Takes note of what failed, or fails.
+    fn leave_out(&mut self, failed: Failed, name: Option<&CStr>) -> Result<(), ChangeError> {
+        let goes_on = self.leaves_out() && failed.of_one_file;
+        let error = self.error(failed, name);
+        if !goes_on {
+            return Err(error);
+        }
+        self.tally.left_out.add(error);
         Ok(())
     }
 
@@ -175,7 +211,9 @@ impl<'a> Walk<'a> {
     /// One name of the upper directory.
     fn named(&mut self, name: &CStr) -> Result<(), Failed> {
         self.tally.seen += 1;
+        let newer = self.is_newer(name)?;
         match look(self.from.here(), name).map_err(doing("stat"))? {
+            None if !newer => Ok(()),
             None => {
                 let to = self.counterpart()?;
                 if look(to, name).map_err(doing("stat"))?.is_some() {
@@ -185,6 +223,9 @@ impl<'a> Walk<'a> {
                 Ok(())
             }
             Some(stat) if kind(&stat) == FileType::Directory => {
+                if let Find::Named { since: Some(_), .. } = self.find {
+                    return self.named_directory(name, newer);
+                }
                 self.directory(name)?;
                 let upper = self.guide().map_err(doing("open in the upper directory"))?;
                 let merged = upper.map_or(Ok(false), |upper| entry::is_merged(upper, name));
@@ -192,8 +233,32 @@ impl<'a> Walk<'a> {
                 self.push(name, if merged { Known::Upper } else { Known::Nothing });
                 Ok(())
             }
+            Some(_) if !newer => Ok(()),
             Some(_) => self.alike(name),
         }
+    }
+
+    /// A directory of the upper directory, with what is newer in it. One that the snapshot has keeps what only it can hold.
+    fn named_directory(&mut self, name: &CStr, newer: bool) -> Result<(), Failed> {
+        let found = look(self.counterpart()?, name).map_err(doing("stat"))?;
+        let is_there = found.is_some_and(|found| kind(&found) == FileType::Directory);
+        if is_there {
+            self.push(name, Known::Upper);
+        } else if newer {
+            self.directory(name)?;
+            self.push(name, Known::Nothing);
+        }
+        Ok(())
+    }
+
+    /// Whether the upper directory's file of this name is to be looked at.
+    fn is_newer(&mut self, name: &CStr) -> Result<bool, Failed> {
+        let Find::Named { since: Some(since), .. } = self.find else { return Ok(true) };
+        let upper = self.guide().map_err(doing("open in the upper directory"))?;
+        let found = upper.map_or(Ok(None), |upper| look(upper, name));
+        let found = found.map_err(doing("stat in the upper directory"))?;
+        let changed = |stat: Stat| (stat.st_ctime, i64::try_from(stat.st_ctime_nsec).unwrap_or(0));
+        Ok(found.is_some_and(|found| changed(found) > since))
     }
 
     fn push(&mut self, name: &CStr, known: Known) {
@@ -217,7 +282,7 @@ impl<'a> Walk<'a> {
         if self.guide.is_none() {
             let top = match self.find {
                 Find::Changed { base } => base(),
-                Find::Named { upper } => Some(rustix::io::fcntl_dupfd_cloexec(upper, 0)?),
+                Find::Named { upper, .. } => Some(rustix::io::fcntl_dupfd_cloexec(upper, 0)?),
             };
             self.guide = Some(top.map(Cursor::with_top).transpose()?);
         }
@@ -260,7 +325,11 @@ impl<'a> Walk<'a> {
         self.counterpart()?;
         let changed = entry::make(self.to.here(), name, &node, &mut self.links, &mut self.buffers)?;
         self.tally.changes += u64::from(changed);
-        Ok(())
+        self.refuse_layer(&node)
+    }
+
+    fn refuse_layer(&self, node: &Node) -> Result<(), Failed> {
+        if self.leaves_out() { entry::refuse_layer(node) } else { Ok(()) }
     }
 
     /// The number of the current directory among the places of links.
@@ -272,13 +341,19 @@ impl<'a> Walk<'a> {
         above
     }
 
-    /// Gives the directory its attributes, for all that changes its times is done, and goes up.
-    fn leave(&mut self) -> Result<(), Failed> {
-        if self.frames.last().is_some_and(|frame| frame.touched) {
-            let to = self.to.follow(self.way.iter()).map_err(doing("open the other tree's"))?;
-            let changed = entry::finish_directory(self.from.here(), to)?;
-            self.tally.changes += u64::from(changed);
+    /// Gives the directory its attributes, for all that changes its times is done.
+    fn finish(&mut self) -> Result<(), Failed> {
+        if !self.frames.last().is_some_and(|frame| frame.touched && !frame.keeps) {
+            return Ok(());
         }
+        let to = self.to.follow(self.way.iter()).map_err(doing("open the other tree's"))?;
+        let changed = entry::finish_directory(self.from.here(), to)?;
+        self.tally.changes += u64::from(changed);
+        self.refuse_layer(&Node::directory(self.from.here()).map_err(doing("open"))?)
+    }
+
+    /// Goes up.
+    fn leave(&mut self) -> Result<(), Failed> {
         self.frames.pop();
         if self.way.pop().is_some() {
             let depth = self.way.len();
