@@ -63,6 +63,8 @@ fn vm_a_hostile_tree_comes_back_as_it_is() {
     let sparse = File::create(top.join("sparse")).unwrap();
     sparse.set_len(1 << 40).unwrap();
     sparse.write_all_at(b"end", (1 << 40) - 3).unwrap();
+    // The snapshot is to be dropped below, and an open file would keep it in use.
+    drop(sparse);
     fs::create_dir(top.join("opaque")).unwrap();
     rustix::fs::setxattr(top.join("opaque"), "trusted.overlay.opaque", b"y", XattrFlags::empty())
         .unwrap();

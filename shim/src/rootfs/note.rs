@@ -119,7 +119,8 @@ impl Storage {
             note.id,
             named(left_out)
         );
-        self.write_note(volume, &Note { only_here: Some(OnlyHere::now(left_out)), ..note })
+        let only_here = Some(OnlyHere::now(left_out));
+        self.write_note_for_good(volume, &Note { only_here, ..note })
     }
 
     /// Notes, for good, that changes go to the engine and the container goes on.
@@ -134,7 +135,19 @@ impl Storage {
         if note.given_back {
             return Ok(());
         }
-        self.write_note(volume, &Note { given_back: true, ..note })?;
+        self.write_note_for_good(volume, &Note { given_back: true, ..note })
+    }
+
+    /// Writes the note, and brings its name to the disk: what it says decides which of two trees is the newer one.
+    ///
+    /// # Errors
+    /// [`RootfsError::File`], [`RootfsError::Record`].
+    pub(super) fn write_note_for_good(
+        &self,
+        volume: &VolumeName,
+        note: &Note,
+    ) -> Result<(), RootfsError> {
+        self.write_note(volume, note)?;
         let dir = &self.pool.state_dir;
         fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(file("sync", dir))
     }

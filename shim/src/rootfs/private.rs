@@ -127,7 +127,7 @@ fn go_on(
         only_here: None,
         ..note
     };
-    storage.write_note(volume, &note)?;
+    storage.write_note_for_good(volume, &note)?;
     if let Some(Size(wanted)) = size {
         size::limit(&mounted, &device, known.size, Bytes(wanted))?;
     }

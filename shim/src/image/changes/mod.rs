@@ -68,8 +68,7 @@ pub fn write_back(
     let tally = Walk::new(snapshot, merged, Find::Changed { base })?.run()?;
     if tally.changes > 0 {
         // A container's fsync(2) reached the snapshot's disk, and the snapshot goes.
-        let top = node::directory(merged, c".").map_err(ChangeError::at("open", "/"))?;
-        rustix::fs::syncfs(top).map_err(ChangeError::at("sync the file system of", "/"))?;
+        sync(merged)?;
     }
     Ok(tally)
 }
@@ -98,5 +97,15 @@ pub fn bring_newer(
     snapshot: BorrowedFd<'_>,
     since: (i64, i64),
 ) -> Result<Tally, ChangeError> {
-    Walk::new(merged, snapshot, Find::Named { upper, since: Some(since) })?.run()
+    let tally = Walk::new(merged, snapshot, Find::Named { upper, since: Some(since) })?.run()?;
+    if tally.changes > 0 {
+        // The next write-back takes the snapshot for the newer one, also after a power cut.
+        sync(snapshot)?;
+    }
+    Ok(tally)
+}
+
+fn sync(tree: BorrowedFd<'_>) -> Result<(), ChangeError> {
+    let top = node::directory(tree, c".").map_err(ChangeError::at("open", "/"))?;
+    rustix::fs::syncfs(top).map_err(ChangeError::at("sync the file system of", "/"))
 }
