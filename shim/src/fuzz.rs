@@ -10,6 +10,7 @@
 //! | [`mountinfo`] | the kernel's mount table, full of others' paths |
 //! | [`store`] | Docker's layer database, and records of ours |
 //! | [`tar`] | a layer of an image, from anybody |
+//! | [`archive`] | the file that `image import` is given, from anybody |
 //! | [`settings`] | config.toml and labels, from an administrator |
 
 mod config;
@@ -22,7 +23,7 @@ use oci_spec::runtime::LinuxResources;
 
 pub use crate::engine::process;
 pub use crate::image::fuzz::{mountinfo, store};
-pub use crate::image::import::fuzz::tar;
+pub use crate::image::import::fuzz::{archive, tar};
 pub use config::config;
 pub use words::{argv, settings};
 

@@ -23,6 +23,7 @@ mod label;
 mod lifecycle;
 mod log;
 mod mount;
+mod new_file;
 mod output;
 #[cfg(feature = "pages")]
 pub mod pages;

@@ -7,9 +7,9 @@
 mod place;
 
 use std::fs::{self, DirBuilder};
-use std::io::{self, Write};
+use std::io;
 use std::ops::ControlFlow;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -235,20 +235,6 @@ pub fn private_dir(dir: &Path) -> Result<(), RecordError> {
         return Err(RecordError::Unsafe { path: dir.to_owned(), owner, mode });
     }
     Ok(())
-}
-
-/// Gives the file at `path` a new text, whole or not at all: a killed process leaves the old one. The text is on the disk
-/// when this returns; the name is with the next write to the same file system that is.
-///
-/// # Errors
-/// What the operating system says.
-pub fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
-    let new = path.with_extension("new");
-    let mut options = fs::File::options();
-    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-    file.write_all(text)?;
-    file.sync_all()?;
-    fs::rename(&new, path)
 }
 
 fn file<'a>(step: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> RecordError + 'a {

@@ -5,7 +5,6 @@
 //! counter for a new beginning.
 
 use std::fmt::Write;
-use std::fs;
 use std::path::Path;
 
 use serde_json::Value;
@@ -14,6 +13,7 @@ use super::pool::Figures;
 use super::status::Kinds;
 use crate::cli::Metrics;
 use crate::lifecycle::LifecycleError;
+use crate::new_file::Output;
 use crate::output::say;
 use crate::record::{self, private_dir};
 use crate::rootfs::{RootfsError, Storage};
@@ -41,9 +41,8 @@ pub fn metrics(storage: &Storage, args: &Metrics) -> Result<(), LifecycleError> 
         return Ok(());
     };
     // A reader finds the file whole: the collector reads whenever it is asked.
-    let new = path.with_extension("new");
-    fs::write(&new, text).map_err(file("write", &new))?;
-    fs::rename(&new, path).map_err(file("put in place", path))
+    let written = Output::at(path, 0o644).and_then(|output| output.write(text.as_bytes()));
+    written.map_err(file("write", path))
 }
 
 /// The exposition.

@@ -17,7 +17,7 @@ use oci_spec::runtime::{
 use serde_json::{Value, json};
 
 use super::normal::SpecError;
-use super::{Embedded, EngineError, resources, session, signal, stats};
+use super::{Embedded, EngineError, cgroup_end, resources, session, signal, stats};
 use crate::bundle::read_config;
 use crate::cli::Update;
 use crate::{forbidden, json};
@@ -128,7 +128,7 @@ impl Embedded {
             && path.file_name().is_some()
         {
             let dir = top.join(path);
-            end(&dir);
+            cgroup_end::end(&dir);
             // A process leaves its cgroup a moment before it has ended, and the library would look for it there.
             if !dir.exists() {
                 await_end(container);
@@ -273,23 +273,6 @@ fn await_end(container: &mut Container) {
         }
         sleep(PAUSE);
     }
-}
-
-/// Kills what is in a cgroup and in those below it, and removes them, depth first.
-fn end(dir: &Path) {
-    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
-    for child in entries.filter(|e| e.file_type().is_ok_and(|t| t.is_dir())) {
-        end(&child.path());
-    }
-    // Before Linux 5.14 there is no such file.
-    if std::fs::write(dir.join("cgroup.kill"), "1").is_err() {
-        let list = || {
-            let processes = std::fs::read_to_string(dir.join("cgroup.procs"))?;
-            Ok(processes.lines().filter_map(|line| line.parse().ok()).collect())
-        };
-        let _ = signal::send_to_all(list, rustix::process::Signal::KILL, |e: std::io::Error| e);
-    }
-    remove(dir);
 }
 
 /// Removes one cgroup, whose processes are about to end.

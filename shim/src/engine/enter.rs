@@ -28,7 +28,7 @@ use super::birth::{AS_SIBLING, Birthplace, fork, leave};
 use super::console::Console;
 use super::leading::{Why, arguments, reason, settle};
 use super::workload::Workload;
-use crate::log;
+use crate::{log, new_file};
 
 /// `CLONE_NEWTIME` of `linux/sched.h`, which nix does not know.
 const NEWTIME: CloneFlags = CloneFlags::from_bits_retain(0x80);
@@ -134,7 +134,8 @@ impl Entry<'_> {
         }
         if let Some(file) = self.pid_file {
             let fail = |e| format!("write {}: {e}", file.display());
-            fs::write(file, pid.to_string()).map_err(fail)?;
+            // As runc does: whoever waits for the file finds it whole.
+            new_file::write(file, pid.to_string().as_bytes(), 0o644).map_err(fail)?;
         }
         Ok(NotifySocket::new(start).notify_container_start()?)
     }

@@ -30,7 +30,7 @@ use super::console::Console;
 use super::leading::{Why, arguments, reason, settle};
 use super::workload::Workload;
 use super::{CreateOptions, Embedded};
-use crate::log;
+use crate::{log, new_file};
 
 /// A container without processes.
 #[derive(Debug)]
@@ -187,7 +187,8 @@ impl<'a> Unborn<'a> {
         }
         if let Some(file) = &self.options.pid_file {
             let fail = |e| format!("write {}: {e}", file.display());
-            fs::write(file, pid.to_string()).map_err(fail)?;
+            // As runc does: whoever waits for the file finds it whole.
+            new_file::write(file, pid.to_string().as_bytes(), 0o644).map_err(fail)?;
         }
         self.container.set_creator(geteuid().as_raw()).set_pid(pid.as_raw());
         if let Some(hooks) = self.spec.hooks() {

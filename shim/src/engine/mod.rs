@@ -20,6 +20,7 @@
 
 mod birth;
 mod cgroup;
+mod cgroup_end;
 mod choice;
 mod cleared;
 mod console;

@@ -14,7 +14,8 @@ use crate::bundle::parse_config;
 
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 8] = [
+const TARGETS: [Target; 9] = [
+    ("archive", archive),
     ("argv", argv),
     ("config", super::config),
     ("mountinfo", mountinfo),

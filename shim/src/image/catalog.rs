@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::key::text_form;
 use super::{BaseKey, ChainId, Digest, Image, Source};
-use crate::record;
+use crate::new_file;
 
 /// A name that a base cannot have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -168,7 +168,7 @@ impl Catalog {
         }
         let text = serde_json::to_vec_pretty(&after).map_err(io::Error::from);
         let written = text.and_then(|text| {
-            record::replace(&path, &text)?;
+            new_file::write_durably(&path, &text)?;
             File::open(state_dir)?.sync_all()
         });
         written.map_err(failed("write", &path))

@@ -67,8 +67,8 @@ pub enum MakeError {
     },
     /// debugfs, which takes commands by lines, cannot be told of it.
     #[error(
-        "{path:?} has extended attributes, and its name or theirs holds control characters or is too long: no base \
-         can be made of such an image"
+        "{path:?} has extended attributes or a time after 2038, and its name or theirs holds control characters or is too \
+         long: no base can be made of such an image"
     )]
     Unspeakable {
         /// The path inside the tree.
@@ -86,6 +86,19 @@ pub enum MakeError {
         bytes: usize,
         /// What there is.
         most: usize,
+    },
+    /// More than what debugfs is told in a bearable time.
+    #[error(
+        "the image has more than {most} extended attributes and times after 2038, or more than {mib} MiB of them, {path:?} \
+         being one too many: no base is made of such an image"
+    )]
+    Special {
+        /// The path inside the tree.
+        path: PathBuf,
+        /// How many there may be.
+        most: usize,
+        /// How many MiB of paths, names and values.
+        mib: usize,
     },
     /// A program of e2fsprogs is not installed.
     #[error("{program} is in none of {places}: install e2fsprogs")]

@@ -10,6 +10,7 @@
 //! the journal is written out, so that is safe; but a writable mount of a snapshot needs
 //! `noinit_itable`, or the kernel starts to zero those tables.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Seek, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -146,39 +147,79 @@ fn finish(device: &Path, tree: &Tree, usage: Usage, attributes: &[u8]) -> Result
     })
 }
 
-/// A script of debugfs's that sets the extended attributes of `tree`. A value goes through a
-/// file, because it is any bytes.
+/// A script of debugfs's that sets the extended attributes of `tree`, and the times that mke2fs cannot.
 fn set_attributes(tree: &Tree) -> Result<Vec<u8>, MakeError> {
     let mut script = Vec::new();
-    for (at, (path, attributes)) in tree.attributes()?.iter().enumerate() {
+    let mut values = Values::default();
+    for (path, attributes) in tree.attributes()? {
         let bytes = room_for(attributes);
         if bytes > ATTRIBUTES {
             return Err(MakeError::Attributes { path: path.clone(), bytes, most: ATTRIBUTES });
         }
-        for (of, (name, value)) in attributes.iter().enumerate() {
-            let file = tree.scratch().join(format!("attribute-{at}-{of}"));
-            fs::write(&file, value).map_err(|source| MakeError::Scratch {
-                step: "write an attribute's value in the",
-                path: file.clone(),
-                source,
-            })?;
-            let words = [
-                b"ea_set -f ".to_vec(),
-                word(file.as_os_str().as_bytes(), path)?,
-                b" ".to_vec(),
-                word(&[b"/", path.as_os_str().as_bytes()].concat(), path)?,
-                b" ".to_vec(),
-                word(name, path)?,
-                b"\n".to_vec(),
-            ];
-            let line = words.concat();
-            if line.len() > LONGEST_LINE {
-                return Err(MakeError::Unspeakable { path: path.clone() });
-            }
-            script.extend(line);
+        for (name, value) in attributes {
+            let (file, name) = (file_word(path)?, word(name, path)?);
+            let short = short(value)
+                .map(|value| [b"ea_set ", &*file, b" ", &*name, b" ", &*value, b"\n"].concat());
+            let line = match short.filter(|line| line.len() <= LONGEST_LINE) {
+                Some(line) => line,
+                None => {
+                    let from = values.file_of(value, tree.scratch())?;
+                    let from = word(from.as_os_str().as_bytes(), path)?;
+                    [b"ea_set -f ", &*from, b" ", &*file, b" ", &*name, b"\n"].concat()
+                }
+            };
+            add_line(&mut script, line, path)?;
         }
     }
+    for (path, seconds) in tree.late()? {
+        let time = format!(" mtime @{seconds}\n").into_bytes();
+        add_line(&mut script, [&b"sif "[..], &file_word(path)?, &time].concat(), path)?;
+    }
     Ok(script)
+}
+
+fn add_line(script: &mut Vec<u8>, line: Vec<u8>, path: &Path) -> Result<(), MakeError> {
+    if line.len() > LONGEST_LINE {
+        return Err(MakeError::Unspeakable { path: path.to_owned() });
+    }
+    script.extend(line);
+    Ok(())
+}
+
+/// The longest value that is part of a command, where each byte takes four. What goes through a file has at least so many bytes
+/// with its path, so the bound of all bytes is one of the files, too.
+const SHORT: usize = 1900;
+
+/// A value as a word of a command: debugfs reads octal numbers in it as C does (debugfs/xattrs.c, `parse_c_string`). An empty
+/// word would be none.
+fn short(value: &[u8]) -> Option<Vec<u8>> {
+    let fits = (1..=SHORT).contains(&value.len());
+    fits.then(|| value.iter().flat_map(|byte| format!("\\{byte:03o}").into_bytes()).collect())
+}
+
+/// Values that go through files, each of which takes a page of `/run`: equal ones share a file.
+#[derive(Default)]
+struct Values<'t>(HashMap<&'t [u8], PathBuf>);
+
+impl<'t> Values<'t> {
+    fn file_of(&mut self, value: &'t [u8], scratch: &Path) -> Result<PathBuf, MakeError> {
+        if let Some(file) = self.0.get(value) {
+            return Ok(file.clone());
+        }
+        let file = scratch.join(format!("attribute-{}", self.0.len()));
+        fs::write(&file, value).map_err(|source| MakeError::Scratch {
+            step: "write an attribute's value in the",
+            path: file.clone(),
+            source,
+        })?;
+        self.0.insert(value, file.clone());
+        Ok(file)
+    }
+}
+
+/// A path of the tree as debugfs takes it.
+fn file_word(path: &Path) -> Result<Vec<u8>, MakeError> {
+    word(&[b"/", path.as_os_str().as_bytes()].concat(), path)
 }
 
 /// The bytes that ext4 has for the attributes of one file: a block without its header and the end of its list

@@ -4,6 +4,7 @@ use std::os::unix::fs::symlink;
 use super::super::testing::{TestDir, chain, image, need_root, shell};
 use super::super::{MakeError, assemble};
 use super::*;
+use crate::image::tree::MOST_SPECIAL;
 
 const SIZE: u64 = 256 << 20;
 
@@ -193,6 +194,68 @@ fn root_attributes_that_just_fit_and_more() {
     set("user.b", 1);
     let error = make().unwrap_err();
     assert!(matches!(error, MakeError::Attributes { bytes: 4088, .. }), "{error}");
+}
+
+#[test]
+fn root_times_after_2038_are_whole_seconds_and_not_cut() {
+    need_root();
+    let dir = TestDir::new();
+    let one = dir.dir("one");
+    shell(
+        r#"cd "$1"; mkdir -p d; touch 'd/q "u" f' d/same; ln -s nowhere d/link; ln 'd/q "u" f' d/linked
+           touch -d @2147483648 'd/q "u" f'; touch -h -d @4294967296 d/link; touch -d @2147483647.5 d/same
+           touch -d @10000000000 d"#,
+        &[&one],
+    );
+    let look = r#"stat -c "%n %.Y" d d/q* d/linked d/link d/same"#;
+    let said = make_and_look(&dir, vec![one], look);
+    for expected in [
+        "d 10000000000.000000000\n",
+        "d/q \"u\" f 2147483648.000000000\n",
+        "d/linked 2147483648.000000000\n",
+        "d/link 4294967296.000000000\n",
+        "d/same 2147483647.000000000\n",
+    ] {
+        assert!(said.contains(expected), "lacks {expected:?}:\n{said}");
+    }
+}
+
+#[test]
+fn root_many_attributes_take_little_and_more_are_refused() {
+    need_root();
+    let dir = TestDir::new();
+    let one = dir.dir("one");
+    let set = |name: &str, attribute: &str, value: &[u8]| {
+        let file = one.join(name);
+        fs::write(&file, "").unwrap();
+        rustix::fs::setxattr(&file, attribute, value, rustix::fs::XattrFlags::empty()).unwrap();
+    };
+    let tree = || assemble(&image(vec![one.clone()]), &dir.path().join("making")).unwrap();
+    let pages = |tree: &Tree| {
+        let names = fs::read_dir(tree.scratch()).unwrap().flatten();
+        names.filter(|e| e.file_name().to_string_lossy().starts_with("attribute-")).count()
+    };
+    // Small values take no page each, and equal ones share one.
+    (0..3000).for_each(|n| set(&format!("small-{n}"), "user.a", &[n as u8, 0, b'"', b'\\']));
+    (0..100).for_each(|n| set(&format!("large-{n}"), "user.a", &[b'v'; 2000]));
+    set("empty", "user.a", b"");
+    let made = tree();
+    set_attributes(&made).unwrap();
+    assert_eq!(pages(&made), 2);
+    let kept = made.attributes().unwrap().values().flatten().map(|(_, value)| value.capacity());
+    assert!(kept.sum::<usize>() < 4 << 20, "what is kept of a value is as long as the value");
+    drop(made);
+    let look = r#"getfattr -n user.a --only-values small-7 | od -An -tx1
+                  getfattr -n user.a --only-values large-7 | wc -c; getfattr -n user.a --only-values empty | wc -c"#;
+    assert_eq!(make_and_look(&dir, vec![one.clone()], look), " 07 00 22 5c\n2000\n0\n");
+
+    // At the bound, and one above it.
+    let there = 3101;
+    (there..MOST_SPECIAL).for_each(|n| set(&format!("more-{n}"), "user.a", b"x"));
+    assert!(set_attributes(&tree()).is_ok());
+    set("last", "user.a", b"x");
+    let error = tree().usage().unwrap_err();
+    assert!(matches!(error, MakeError::Special { .. }), "{error}");
 }
 
 #[test]

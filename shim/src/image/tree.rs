@@ -46,6 +46,33 @@ pub struct Usage {
 struct Count {
     usage: Usage,
     attributes: BTreeMap<PathBuf, Attributes>,
+    /// The seconds of what was last changed after 2038, which mke2fs cannot write down.
+    late: BTreeMap<PathBuf, i64>,
+}
+
+/// How many extended attributes and times after 2038 an image may have: each is a command of debugfs's, which looks through
+/// the directory for the name.
+pub(super) const MOST_SPECIAL: usize = 20_000;
+/// Bytes of their paths, names and values: they are in memory, in debugfs's commands and, if they are long, in files of `/run`.
+pub(super) const MOST_SPECIAL_BYTES: usize = 16 << 20;
+
+/// Counts what has a bound.
+#[derive(Default)]
+struct Special {
+    number: usize,
+    bytes: usize,
+}
+
+impl Special {
+    fn add(&mut self, path: &Path, more: usize) -> Result<(), MakeError> {
+        self.number += 1;
+        self.bytes = self.bytes.saturating_add(path.as_os_str().len()).saturating_add(more);
+        if self.number > MOST_SPECIAL || self.bytes > MOST_SPECIAL_BYTES {
+            let (most, mib) = (MOST_SPECIAL, MOST_SPECIAL_BYTES >> 20);
+            return Err(MakeError::Special { path: path.to_owned(), most, mib });
+        }
+        Ok(())
+    }
 }
 
 /// Merges the layers of `image` and adds its init files, with `scratch` to write to.
@@ -104,6 +131,11 @@ impl Tree {
         Ok(&self.count()?.attributes)
     }
 
+    /// The files that were last changed after 2038, and when.
+    pub(super) fn late(&self) -> Result<&BTreeMap<PathBuf, i64>, MakeError> {
+        Ok(&self.count()?.late)
+    }
+
     fn count(&self) -> Result<&Count, MakeError> {
         if let Some(count) = self.count.get() {
             return Ok(count);
@@ -124,7 +156,8 @@ impl Tree {
 /// table of descriptors is.
 fn count(root: BorrowedFd<'_>) -> Result<Count, MakeError> {
     let mut usage = Usage { bytes: BLOCK, inodes: 1 };
-    let mut attributes = BTreeMap::new();
+    let (mut attributes, mut late) = (BTreeMap::new(), BTreeMap::new());
+    let mut special = Special::default();
     let mut seen = HashSet::new();
     let mut directories = vec![PathBuf::from(".")];
     while let Some(path) = directories.pop() {
@@ -159,6 +192,13 @@ fn count(root: BorrowedFd<'_>) -> Result<Count, MakeError> {
                 step: "read the extended attributes of",
                 source,
             })?;
+            if stat.st_mtime > i64::from(i32::MAX) {
+                special.add(&path.join(name), 0)?;
+                late.insert(path.join(name), stat.st_mtime);
+            }
+            for (attribute, value) in &found {
+                special.add(&path.join(name), attribute.len() + value.len())?;
+            }
             if !found.is_empty() {
                 attributes.insert(path.join(name), found);
             }
@@ -167,7 +207,7 @@ fn count(root: BorrowedFd<'_>) -> Result<Count, MakeError> {
             usage.inodes += 1;
         }
     }
-    Ok(Count { usage, attributes })
+    Ok(Count { usage, attributes, late })
 }
 
 fn by_descriptor(dir: &OwnedFd) -> PathBuf {

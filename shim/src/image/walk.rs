@@ -155,19 +155,19 @@ pub(super) fn attributes_at(path: &Path, follow: bool) -> io::Result<Attributes>
         names.truncate(read);
     }
     let mut attributes = Attributes::new();
+    // Larger than any value that the kernel keeps (XATTR_SIZE_MAX).
+    let mut buffer = vec![0; if names.is_empty() { 0 } else { 64 << 10 }];
     for name in names.split(|&byte| byte == 0).filter(|name| !name.is_empty()) {
         if name == b"security.selinux" || name.starts_with(b"trusted.overlay.") {
             continue;
         }
         let os = OsStr::from_bytes(name);
-        // Larger than any value that the kernel keeps (XATTR_SIZE_MAX).
-        let mut value = vec![0; 64 << 10];
         let length = match follow {
-            true => rustix::fs::getxattr(path, os, &mut value)?,
-            false => rustix::fs::lgetxattr(path, os, &mut value)?,
+            true => rustix::fs::getxattr(path, os, &mut buffer[..])?,
+            false => rustix::fs::lgetxattr(path, os, &mut buffer[..])?,
         };
-        value.truncate(length);
-        attributes.push((name.to_vec(), value));
+        // A copy: what is kept is as long as the value, and not as the buffer.
+        attributes.push((name.to_vec(), buffer[..length].to_vec()));
     }
     attributes.sort_unstable();
     Ok(attributes)

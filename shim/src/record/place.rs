@@ -12,6 +12,7 @@ use nix::fcntl::{Flock, FlockArg};
 
 use super::{Record, RecordError, file, folder, hash, private_dir};
 use crate::bundle::ContainerId;
+use crate::new_file;
 
 /// Held while a container is made or unmade.
 #[derive(Debug)]
@@ -173,11 +174,9 @@ impl Place {
     /// [`RecordError::File`].
     pub fn write(&self, record: &Record) -> Result<(), RecordError> {
         let path = self.dir.join("record.json");
-        let new = self.dir.join("record.json.new");
         let text = serde_json::to_vec(record)
             .map_err(|source| RecordError::Parse { path: path.clone(), source })?;
-        fs::write(&new, text).map_err(file("write", &new))?;
-        fs::rename(&new, &path).map_err(file("rename to", &path))
+        new_file::write_own(&path, &text).map_err(file("write", &path))
     }
 
     /// Reads the record; `None` if there is none.

@@ -116,22 +116,24 @@ impl Storage {
         tracing::info!("making the base of {}", image.key);
         let _step = step("make the base");
         self.note_origin(image)?;
-        let (volume, _tree) = self.fill_base(pool, image)?;
+        let (volume, _tree) = self.fill_base(pool, image, |_| Ok(()))?;
         volume.seal()?;
         Ok(())
     }
 
-    /// The volume of the image's base with everything in it, and the tree that it was made from. The caller holds the base's
-    /// lock.
+    /// The volume of the image's base with everything in it, and the tree that it was made from. `has_room` hears before
+    /// anything is written how many bytes that is. The caller holds the base's lock.
     pub(super) fn fill_base<'p>(
         &self,
         pool: &'p Pool,
         image: &Image,
+        has_room: impl FnOnce(Bytes) -> Result<(), RootfsError>,
     ) -> Result<(NewVolume<'p>, Tree), RootfsError> {
         let fail = |source| RootfsError::Make { key: image.key.clone(), source };
         let scratch = self.pool.run_dir.join("making").join(image.key.to_string());
         let tree = image::assemble(image, &scratch).map_err(fail)?;
         let bytes = Bytes(tree.usage().map_err(fail)?.bytes);
+        has_room(bytes)?;
         self.with_room(pool, || pool.make_room(bytes))?;
         let volume = pool.create_volume(&Self::base_volume(&image.key)?, self.base_size)?;
         image::make_filesystem(&tree, &image.key, volume.device(), self.base_size.0)

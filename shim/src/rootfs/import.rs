@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use sharedroot_dm::{Phase, Pool};
+use sharedroot_dm::{Backing, Bytes, Phase, Pool};
 
 use super::{RootfsError, Storage, file};
 use crate::image::catalog::{Facts, TreeFacts};
@@ -83,7 +83,7 @@ impl Storage {
         let unpacked = Scratch::make(self.imports().join(key.to_string()))?;
         let image = layers(&unpacked.0, tell)?;
         tell(Stage::Make);
-        let (volume, tree) = self.fill_base(&pool, &image)?;
+        let (volume, tree) = self.fill_base(&pool, &image, |bytes| self.leaves_room(bytes))?;
         // Of what the base was made from: `image verify` then compares two things and not one with itself.
         tell(Stage::Digest);
         let digest = tree_digest(tree.root(), |_| ())?;
@@ -93,6 +93,21 @@ impl Storage {
         self.change_catalog(|catalog| catalog.describe(key, facts))?;
         volume.seal()?;
         Ok(Imported { key: key.clone(), was_there: false })
+    }
+
+    /// Whether `bytes` more in a pool on loop files leave the disk with as much as unpacking does. The files are sparse, so the
+    /// pool may be larger than what the disk has left.
+    fn leaves_room(&self, bytes: Bytes) -> Result<(), RootfsError> {
+        let Backing::Loop { .. } = self.pool.backing else { return Ok(()) };
+        let dir = &self.pool.state_dir;
+        let stat = rustix::fs::statvfs(dir)
+            .map_err(|errno| file("see how much room is left on", dir)(errno.into()))?;
+        let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+        if free >= bytes.0.saturating_add(image::import::RESERVE) {
+            return Ok(());
+        }
+        let (needed, free) = (bytes.0 >> 20, free >> 20);
+        Err(ImportError::Room { path: dir.clone(), needed, free }.into())
     }
 
     /// Where layers are unpacked: on the disk of the state directory, for an image may be larger than memory.

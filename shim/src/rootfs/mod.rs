@@ -354,8 +354,11 @@ impl RootfsError {
     pub fn leaves_as_given(&self) -> bool {
         match self {
             Self::Make { source, .. } => {
-                use MakeError::{Attributes, TooLarge, Unspeakable};
-                matches!(source, TooLarge { .. } | Unspeakable { .. } | Attributes { .. })
+                use MakeError::{Attributes, Special, TooLarge, Unspeakable};
+                matches!(
+                    source,
+                    TooLarge { .. } | Unspeakable { .. } | Attributes { .. } | Special { .. }
+                )
             }
             Self::BringIn { source, .. } => source.source == rustix::io::Errno::NOSPC,
             Self::BeingMade { .. } | Self::Scaffold { .. } => true,

@@ -16,7 +16,8 @@ use sharedroot_dm::VolumeName;
 use super::private::PREFIX;
 use super::{RootfsError, Storage, file};
 use crate::image::changes::LeftOut;
-use crate::record::{self, private_dir};
+use crate::new_file;
+use crate::record::private_dir;
 
 /// What is known of a private rootfs when its record is gone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,7 +85,7 @@ impl Storage {
         private_dir(&self.pool.state_dir)?;
         let path = self.note_path(volume);
         let text = serde_json::to_vec(note).map_err(io::Error::other);
-        text.and_then(|text| record::replace(&path, &text)).map_err(file("write", &path))
+        text.and_then(|text| new_file::write_durably(&path, &text)).map_err(file("write", &path))
     }
 
     /// The note of a snapshot; none if it has nothing to give back.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{Note, Step};
+use crate::new_file;
 
 /// Upper bounds of the classes of a [`Histogram`], in milliseconds.
 pub const BOUNDS: [u64; 11] = [5, 10, 20, 50, 100, 200, 500, 1_000, 5_000, 20_000, 60_000];
@@ -64,9 +65,7 @@ impl Totals {
     }
 
     pub(super) fn write(&self, path: &Path) -> io::Result<()> {
-        let new = path.with_extension("new");
-        fs::write(&new, serde_json::to_vec(self)?)?;
-        fs::rename(new, path)
+        new_file::write_own(path, &serde_json::to_vec(self)?)
     }
 }
 

@@ -1,9 +1,8 @@
 //! `image export`: a base's files as a tar, the same bytes for the same base on every host.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use rustix::fs::FileType;
@@ -13,6 +12,7 @@ use super::Base;
 use crate::admin::progress::Progress;
 use crate::image::walk::{Found, WalkError, walk};
 use crate::lifecycle::LifecycleError;
+use crate::new_file::Output;
 use crate::output;
 use crate::rootfs::{BaseTree, RootfsError, Storage};
 
@@ -41,24 +41,15 @@ pub fn export(storage: &Storage, base: &Base, output: Option<&Path>) -> Result<(
 
 /// Whole or not at all: what was there under the name stays until the tar is complete.
 fn write_file(tree: &BaseTree, path: &Path) -> Result<(), ExportError> {
-    let mut options = OpenOptions::new();
-    options.write(true).mode(0o600);
-    if std::fs::metadata(path).is_ok_and(|there| !there.is_file()) {
+    let new = match Output::at(path, 0o600)? {
         // A pipe or a device is nobody's to replace.
-        return write(tree, options.open(path)?);
-    }
-    let mut part = path.as_os_str().to_owned();
-    part.push(format!(".{}.part", std::process::id()));
-    let file = options.create_new(true).open(&part)?;
+        Output::Stream(stream) => return write(tree, stream),
+        Output::File(new) => new,
+    };
     let progress = Progress::of_bytes("writing", tree.used().unwrap_or(0));
-    let written = write(tree, progress.of_writing(&file)).and_then(|()| {
-        file.sync_all()?;
-        Ok(std::fs::rename(&part, path)?)
-    });
-    if written.is_err() {
-        let _ = std::fs::remove_file(&part);
-    }
-    written
+    write(tree, progress.of_writing(new.file()))?;
+    new.file().sync_all()?;
+    Ok(new.put()?)
 }
 
 /// Either side of a copy.

@@ -7,13 +7,14 @@
 use std::ffi::CStr;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::XattrFlags;
 use rustix::io::Errno;
 
 use super::error::InstallError;
+use crate::new_file::NewFile;
 
 /// A configuration as it was found.
 #[derive(Debug)]
@@ -57,13 +58,8 @@ impl ConfigFile {
         if self.text.is_none() && !dir.exists() {
             DirBuilder::new().mode(0o755).create(dir).map_err(failed("create", dir))?;
         }
-        let new = self.path.with_extension("sharedroot-new");
-        let written = self.write(&new, text).and_then(|()| fs::rename(&new, &self.path));
-        if written.is_err() {
-            // The first error is the one to tell.
-            let _ = fs::remove_file(&new);
-        }
-        written.and_then(|()| File::open(dir)?.sync_all()).map_err(failed("replace", &self.path))
+        let written = self.write(text).and_then(|()| File::open(dir)?.sync_all());
+        written.map_err(failed("replace", &self.path))
     }
 
     /// Removes it.
@@ -74,21 +70,21 @@ impl ConfigFile {
         fs::remove_file(&self.path).map_err(failed("remove", &self.path))
     }
 
-    fn write(&self, new: &Path, text: &str) -> io::Result<()> {
-        // One that a killed process left; whoever else writes here waits for our lock.
-        let _ = fs::remove_file(new);
-        let mut file = File::options().write(true).create_new(true).mode(0o600).open(new)?;
+    fn write(&self, text: &str) -> io::Result<()> {
+        let new = NewFile::beside(&self.path, 0o600)?;
+        let mut file = new.file();
         file.write_all(text.as_bytes())?;
         let mut mode = 0o644;
         if self.text.is_some() {
             let old = File::open(&self.path)?;
             let stat = old.metadata()?;
-            fchown(&file, Some(stat.uid()), Some(stat.gid()))?;
-            copy_attributes(&old, &file)?;
+            fchown(file, Some(stat.uid()), Some(stat.gid()))?;
+            copy_attributes(&old, file)?;
             mode = stat.mode() & 0o7777;
         }
         file.set_permissions(fs::Permissions::from_mode(mode))?;
-        file.sync_all()
+        file.sync_all()?;
+        new.put()
     }
 }
 

@@ -13,7 +13,7 @@ use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::record;
+use crate::new_file;
 
 /// The file cannot be read or replaced.
 #[derive(Debug, thiserror::Error)]
@@ -92,7 +92,7 @@ pub fn write(state_dir: &Path, receipts: &Receipts) -> Result<(), ReceiptError> 
     }
     let text = serde_json::to_vec_pretty(receipts).map_err(io::Error::from);
     let written = text.and_then(|text| {
-        record::replace(&path, &text)?;
+        new_file::write_durably(&path, &text)?;
         File::open(state_dir)?.sync_all()
     });
     written.map_err(failed("write", &path))

@@ -14,6 +14,8 @@ use super::pax::{Pax, Time};
 const BLOCK: usize = 512;
 /// The longest pax header or GNU name, as Go's archive/tar has it, and so Docker and containerd.
 const LONGEST_SPECIAL: u64 = 1 << 20;
+/// The longest file: what a kernel counts a place in a file with (`loff_t`). Places in the archive then never overflow.
+const LONGEST_FILE: u64 = i64::MAX as u64;
 /// The most pieces of one sparse file: 16 MiB of our memory.
 const MOST_PIECES: usize = 1 << 20;
 
@@ -102,9 +104,10 @@ impl<R: Read> Archive<R> {
         self.at
     }
 
-    /// Bytes of the current entry that are not read yet.
-    pub(super) fn unread(&self) -> u64 {
-        self.left
+    /// Where what is left of the current entry ends.
+    pub(super) fn end_of_entry(&self) -> u64 {
+        // Both together are less than LONGEST_FILE: `entry` sees to it.
+        self.at.saturating_add(self.left)
     }
 
     /// The next entry; what is left of the one before is passed over.
@@ -207,6 +210,9 @@ impl<R: Read> Archive<R> {
         }
         // As Go's archive/tar has it: only a file has content, whatever the size of another says.
         self.left = if kind == Kind::File { stored } else { 0 };
+        if self.at.checked_add(self.left).is_none_or(|end| end > LONGEST_FILE) {
+            return Err(self.wrong(format!("{stored} bytes, which no file can have")));
+        }
         let (size, pieces) = match kind {
             Kind::File => self.holes(header, stored, &mut pax)?,
             _ => (0, None),
@@ -234,6 +240,9 @@ impl<R: Read> Archive<R> {
         } else {
             return Ok((stored, None));
         };
+        if size > LONGEST_FILE {
+            return Err(self.wrong(format!("a sparse file of {size} bytes, which none can have")));
+        }
         let (mut end, mut total) = (0_u64, 0_u64);
         for &(offset, length) in &pieces {
             let fits = offset >= end && offset.checked_add(length).is_some_and(|end| end <= size);

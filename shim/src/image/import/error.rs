@@ -120,6 +120,19 @@ pub enum ImportError {
         /// Why it cannot be unpacked.
         source: UnpackError,
     },
+    /// The disk of a pool on loop files.
+    #[error(
+        "the base needs {needed} MiB of the pool: the file system of {path} has {free} MiB left, of which 256 stay free; \
+         make room there, or set pool.state_dir to a larger disk"
+    )]
+    Room {
+        /// The state directory.
+        path: PathBuf,
+        /// MiB of the image's files.
+        needed: u64,
+        /// MiB that are free.
+        free: u64,
+    },
     /// The place for unpacking.
     #[error("{step} {path}: {source}")]
     Scratch {

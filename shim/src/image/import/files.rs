@@ -12,7 +12,7 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use super::ImportError;
-use super::archive::{Archive, Kind};
+use super::archive::{Archive, Kind, TarError};
 use super::beneath::{self, clean, joined};
 
 /// The most files of a tar that are kept in mind; an image of 127 layers has some hundreds.
@@ -45,13 +45,13 @@ pub(super) struct Blob {
 impl Blob {
     /// Bytes that are left.
     pub(super) fn size(&self) -> u64 {
-        self.end - self.at
+        self.end.saturating_sub(self.at)
     }
 }
 
 impl Read for Blob {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let most = usize::try_from(self.end - self.at).unwrap_or(usize::MAX).min(buffer.len());
+        let most = usize::try_from(self.size()).unwrap_or(usize::MAX).min(buffer.len());
         let n = self.file.read_at(&mut buffer[..most], self.at)?;
         self.at += n as u64;
         Ok(n)
@@ -117,7 +117,15 @@ impl Files {
                 let found = "a tar of more files than any image's archive has";
                 return Err(ImportError::NoSource { path: path.to_owned(), found });
             }
-            at = offset + archive.unread().next_multiple_of(512);
+            let end = archive.end_of_entry();
+            if end > length {
+                let source = io::ErrorKind::UnexpectedEof.into();
+                return Err(wrong(TarError::Read { at: length, source }));
+            }
+            at = end.next_multiple_of(512);
+            if at >= length {
+                break; // perhaps within the last block, whose rest means nothing
+            }
         }
         Ok(Self::Tar { path: path.to_owned(), file, index })
     }
@@ -182,5 +190,60 @@ impl Files {
             return Err(failed(io::ErrorKind::UnexpectedEof.into()));
         }
         Ok(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::Write;
+
+    use tar::{EntryType, Header};
+
+    use super::*;
+
+    /// What `Files::open` says of a tar whose last header claims `size` bytes (GNU's base 256), with `content` behind it.
+    fn opened(size: u64, content: &[u8]) -> Result<Files, ImportError> {
+        let name = format!("sharedroot-files-{}-{size}-{}", std::process::id(), content.len());
+        let path = std::env::temp_dir().join(name);
+        let mut header = Header::new_gnu();
+        header.set_entry_type(EntryType::Regular);
+        header.as_old_mut().name[..4].copy_from_slice(b"file");
+        header.set_mode(0o644);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
+        header.set_size(0);
+        header.as_old_mut().size = [0; 12];
+        header.as_old_mut().size[0] = 0x80;
+        header.as_old_mut().size[4..].copy_from_slice(&size.to_be_bytes());
+        header.set_cksum();
+        let mut file = File::create(&path).unwrap();
+        file.write_all(header.as_bytes()).unwrap();
+        file.write_all(content).unwrap();
+        let files = Files::open(&path);
+        fs::remove_file(&path).unwrap();
+        files
+    }
+
+    #[test]
+    fn a_size_that_leads_back_is_refused() {
+        // The archive that never ended: 2^64 - 512 bytes and a header lead to the header itself.
+        for size in [u64::MAX, u64::MAX - 511, u64::MAX - 1023, 1 << 63, (1 << 63) - 512] {
+            let error = opened(size, &[0; 4096]).unwrap_err();
+            assert!(crate::log::chain(&error).contains("no file can have"), "{size}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_the_archive_has_not_all_of_is_an_error() {
+        for (size, there) in [(1 << 62, 4096), (513, 512), (1, 0)] {
+            let error = opened(size, &vec![b'x'; there]).unwrap_err();
+            assert!(matches!(error, ImportError::Source { .. }), "{size}: {error}");
+        }
+        for (size, there) in [(512, 512), (1, 1), (513, 513), (513, 1024)] {
+            let files = opened(size, &vec![b'x'; there]).unwrap();
+            assert_eq!(files.get("file").unwrap().size(), size);
+        }
     }
 }

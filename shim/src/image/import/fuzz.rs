@@ -1,10 +1,11 @@
-//! A layer's tar, as a fuzzer writes it.
+//! A layer's tar, and the archive of an image, as a fuzzer writes them.
 
 use std::fs;
 use std::io::Cursor;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::Importable;
 use super::archive::{Archive, Kind};
 use super::beneath::{Below, clean};
 use super::unpack::unpack;
@@ -30,8 +31,9 @@ pub fn tar(input: &[u8]) {
         assert!(clean(&entry.path).iter().all(|name| !matches!(*name, b"" | b"." | b"..")));
         let mut end = 0;
         for &(offset, length) in entry.pieces.iter().flatten() {
-            assert!(entry.kind == Kind::File && offset >= end && offset + length <= entry.size);
-            end = offset + length;
+            assert!(entry.kind == Kind::File && offset >= end);
+            end = offset.checked_add(length).expect("the end of a piece");
+            assert!(end <= entry.size);
         }
     }
     let place = Place::new();
@@ -44,12 +46,32 @@ pub fn tar(input: &[u8]) {
             Err(error) => says_something(&error),
         }
     }
-    let beside = fs::read(place.0.join("beside")).expect("the file beside the layers");
-    assert_eq!(beside, b"untouched");
-    let mut names: Vec<_> =
-        fs::read_dir(&place.0).expect("list").map(|e| e.expect("an entry").file_name()).collect();
-    names.sort();
-    assert_eq!(names, ["above", "below", "beside"]);
+    place.holds(&["above", "below", "beside"]);
+}
+
+/// The file that `image import` is given: an archive, searched, and its image unpacked.
+///
+/// # Panics
+/// Where a promise is broken.
+pub fn archive(input: &[u8]) {
+    let place = Place::new();
+    let source = place.0.join("source");
+    fs::write(&source, input).expect("write the archive");
+    let layers = place.0.join("layers");
+    fs::create_dir(&layers).expect("make a directory");
+    let unpacked = Importable::open(&source, None).and_then(|image| {
+        let Some(image) = image else { return Ok(()) };
+        let stored = image.stored_bytes()?;
+        let mut most = 0;
+        let unpacked = image.unpack(&layers, |passed| most = passed)?;
+        assert_eq!(most, stored, "what was read of the layers");
+        assert!(unpacked.layers.iter().all(|layer| layer.starts_with(&layers)));
+        Ok(())
+    });
+    if let Err(error) = unpacked {
+        says_something(&error);
+    }
+    place.holds(&["beside", "layers", "source"]);
 }
 
 /// A directory for two layers and for what they must not reach.
@@ -64,6 +86,16 @@ impl Place {
         fs::create_dir(&path).expect("make a directory");
         fs::write(path.join("beside"), "untouched").expect("write a file");
         Self(path)
+    }
+
+    /// Nothing but what has these names is there, and the file beside is as it was.
+    fn holds(&self, expected: &[&str]) {
+        let beside = fs::read(self.0.join("beside")).expect("the file beside the layers");
+        assert_eq!(beside, b"untouched");
+        let entries = fs::read_dir(&self.0).expect("list");
+        let mut names: Vec<_> = entries.map(|e| e.expect("an entry").file_name()).collect();
+        names.sort();
+        assert_eq!(names, expected);
     }
 }
 

@@ -40,6 +40,7 @@ use std::path::Path;
 pub use digest::Digest;
 pub use directory::directory;
 pub use error::ImportError;
+pub use unpack::RESERVE;
 
 use self::archive::Archive;
 use self::beneath::Below;
@@ -91,9 +92,10 @@ impl Importable {
     /// # Errors
     /// [`ImportError::Missing`].
     pub fn stored_bytes(&self) -> Result<u64, ImportError> {
-        let sizes =
-            self.contents.layers.iter().map(|layer| Ok(self.files.get(&layer.file)?.size()));
-        sizes.sum()
+        // One file may be named by every layer.
+        self.contents.layers.iter().try_fold(0_u64, |sum, layer| {
+            Ok(sum.saturating_add(self.files.get(&layer.file)?.size()))
+        })
     }
 
     /// Unpacks the layers into new directories of `scratch`, which exists and is empty. `passed` hears how many stored
@@ -106,14 +108,16 @@ impl Importable {
         scratch: &Path,
         mut passed: impl FnMut(u64),
     ) -> Result<Image, ImportError> {
-        let (mut below, mut before) = (Below::default(), 0);
+        let (mut below, mut before) = (Below::default(), 0_u64);
         for (n, layer) in self.contents.layers.iter().enumerate() {
             let directory = scratch.join(n.to_string());
             DirBuilder::new().mode(0o755).create(&directory).map_err(|source| {
                 ImportError::Scratch { step: "make", path: directory.clone(), source }
             })?;
-            before +=
-                self.unpack_layer(n, layer, &directory, &mut below, |n| passed(before + n))?;
+            let read = self.unpack_layer(n, layer, &directory, &mut below, |n| {
+                passed(before.saturating_add(n));
+            })?;
+            before = before.saturating_add(read);
         }
         Ok(Image {
             key: self.key(),

@@ -2,6 +2,9 @@
 
 use std::str::FromStr;
 
+/// The most attributes of one entry. ext4 has room for some 200 of a file, and each new one is compared with those before.
+const MOST_ATTRIBUTES: usize = 1000;
+
 /// A moment, since the epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Time {
@@ -41,6 +44,9 @@ impl Pax {
                 if !name.is_empty() && !name.contains(&0) {
                     pax.xattrs.retain(|(known, _)| known != name);
                     pax.xattrs.push((name.to_vec(), value.to_vec()));
+                    if pax.xattrs.len() > MOST_ATTRIBUTES {
+                        return Err(format!("more than {MOST_ATTRIBUTES} extended attributes"));
+                    }
                 }
                 continue;
             }
@@ -154,6 +160,17 @@ mod tests {
         for (key, bad) in [("uid", "-1"), ("gid", "4294967296"), ("size", "x"), ("mtime", "soon")] {
             assert!(Pax::parse(&line(key.as_bytes(), bad.as_bytes())).is_err(), "{key} {bad}");
         }
+    }
+
+    #[test]
+    fn attributes_of_one_entry_have_a_bound() {
+        let text = |count: usize| -> Vec<u8> {
+            (0..count)
+                .flat_map(|n| line(format!("SCHILY.xattr.user.{n}").as_bytes(), b""))
+                .collect()
+        };
+        assert_eq!(Pax::parse(&text(MOST_ATTRIBUTES)).unwrap().xattrs.len(), MOST_ATTRIBUTES);
+        assert!(Pax::parse(&text(MOST_ATTRIBUTES + 1)).unwrap_err().contains("more than 1000"));
     }
 
     proptest! {

@@ -57,10 +57,13 @@ pub enum UnpackError {
     },
 }
 
-/// What stays free on the disk, which may also hold the pool.
-const RESERVE: u64 = 256 << 20;
+/// Bytes that stay free on the disk, which may also hold the pool.
+pub const RESERVE: u64 = 256 << 20;
 /// After so many bytes the free room is looked at again.
-const LOOK_AFTER: u64 = 32 << 20;
+const LOOK_AFTER: u64 = 4 << 20;
+/// What a name can take of the disk besides content: a block of a directory, an inode, a block of attributes or of a link's
+/// target, a line of the file of times.
+const NAME: u64 = 16 << 10;
 /// Deeper directories are refused: nobody could remove them by ordinary means, for every level takes a descriptor.
 const DEEPEST: usize = 500;
 const BLOCK: usize = 4096;
@@ -125,6 +128,7 @@ impl Unpacker<'_> {
         archive: &mut Archive<R>,
         entry: &Entry,
     ) -> Result<(), UnpackError> {
+        self.room(entry, NAME)?;
         let names = clean(&entry.path);
         let Some((&name, above)) = names.split_last() else {
             // The root: its owner, mode and times are the base's own, whatever a layer says.
@@ -209,6 +213,7 @@ impl Unpacker<'_> {
                 Err(errno) => return Err(failed(entry, "open a directory above it")(errno)),
             }
             self.deep(entry, dir.as_fd())?;
+            self.room(entry, NAME)?;
             let mode = Mode::from_raw_mode(0o755);
             rustix::fs::mkdirat(&dir, os(name), mode)
                 .map_err(failed(entry, "make a directory above it"))?;
@@ -296,14 +301,15 @@ impl Unpacker<'_> {
         length: u64,
     ) -> Result<(), UnpackError> {
         const ZEROS: [u8; BLOCK] = [0; BLOCK];
-        let end = offset + length;
+        let end = offset.saturating_add(length);
         while offset < end {
             let most = usize::try_from(end - offset).unwrap_or(usize::MAX).min(self.buffer.len());
             let n = archive.read(&mut self.buffer[..most])?;
             if n == 0 {
                 return Err(senseless(entry, "has less content than it says"));
             }
-            self.room(n)?;
+            // A piece of a sparse file need not begin or end where a block does.
+            self.room(entry, (n as u64).saturating_add(2 * BLOCK as u64))?;
             let mut begin = 0;
             let mut done = 0;
             for block in self.buffer[..n].chunks(BLOCK) {
@@ -321,13 +327,14 @@ impl Unpacker<'_> {
         Ok(())
     }
 
-    /// Leaves room on the disk: containers of the same pool write there, too.
-    fn room(&mut self, bytes: usize) -> Result<(), UnpackError> {
-        match self.until_look.checked_sub(bytes as u64) {
+    /// Leaves room on the disk: containers of the same pool write there, too. `bytes` is at least what is taken next.
+    fn room(&mut self, entry: &Entry, bytes: u64) -> Result<(), UnpackError> {
+        match self.until_look.checked_sub(bytes) {
             Some(left) => self.until_look = left,
             None => {
                 self.until_look = LOOK_AFTER;
-                let free = beneath::free(self.root.as_fd()).unwrap_or(u64::MAX);
+                let free = beneath::free(self.root.as_fd())
+                    .map_err(failed(entry, "see how much room is left"))?;
                 if free < RESERVE + LOOK_AFTER {
                     return Err(UnpackError::Room { path: self.path.to_owned(), free: free >> 20 });
                 }

@@ -1,0 +1,299 @@
+//! A file that is written under a new name and then takes the place of the old one: a reader finds it whole, and nothing that
+//! stands under either name is followed or written to.
+//!
+//! The directory may be another user's (`metrics --output`, a pid file): a name that the user planted there, a link to a file
+//! of root's above all, is refused or replaced, never opened. What its owner can do in the directory afterwards, the owner
+//! could do before.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+/// How many names are tried: each that is taken was planted, or is left of a killed process that had our number.
+const TRIES: usize = 16;
+
+/// A file under a new name. Dropping it removes it; [`Self::put`] gives it the name that it is for.
+#[derive(Debug)]
+pub struct NewFile {
+    dir: OwnedFd,
+    /// Where it is now, and where it goes.
+    new: OsString,
+    name: OsString,
+    file: File,
+    placed: bool,
+}
+
+impl NewFile {
+    /// A new empty file beside `path`, with the permissions `mode` less the caller's umask.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn beside(path: &Path, mode: u32) -> io::Result<Self> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        for _ in 0..TRIES {
+            let count = COUNT.fetch_add(1, Ordering::Relaxed);
+            match Self::called(path, &format!(".{}-{count}.new", std::process::id()), mode) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                made => return made,
+            }
+        }
+        Err(io::ErrorKind::AlreadyExists.into())
+    }
+
+    /// A new empty file whose name is that of `path` and `suffix`.
+    fn called(path: &Path, suffix: &str, mode: u32) -> io::Result<Self> {
+        let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
+        let above = path.parent().filter(|above| !above.as_os_str().is_empty());
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let dir = rustix::fs::open(above.unwrap_or(Path::new(".")), flags, Mode::empty())?;
+        let mut new = name.clone();
+        new.push(suffix);
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+        let mode = Mode::from_raw_mode(mode);
+        let file = rustix::fs::openat(&dir, &new, flags | OFlags::CLOEXEC, mode)?;
+        Ok(Self { dir, new, name, file: file.into(), placed: false })
+    }
+
+    /// The file, to write to.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Gives the file its name; what had it is gone. The content should be synced before, if it is to survive a power cut.
+    ///
+    /// # Errors
+    /// What the operating system says; the new file is removed then.
+    pub fn put(mut self) -> io::Result<()> {
+        rustix::fs::renameat(&self.dir, &self.new, &self.dir, &self.name)?;
+        self.placed = true;
+        Ok(())
+    }
+}
+
+impl Drop for NewFile {
+    fn drop(&mut self) {
+        if !self.placed {
+            let _ = rustix::fs::unlinkat(&self.dir, &self.new, AtFlags::empty());
+        }
+    }
+}
+
+/// Gives the file at `path` a new text, whole or not at all: a killed process leaves the old one.
+///
+/// # Errors
+/// What the operating system says; the file is as it was.
+pub fn write(path: &Path, text: &[u8], mode: u32) -> io::Result<()> {
+    let new = NewFile::beside(path, mode)?;
+    new.file().write_all(text)?;
+    new.put()
+}
+
+/// The same in a directory of our own, and durable: the text is on the disk when this returns, the name with the next write to
+/// the same file system that is. The new name is always the same one, so that a killed process leaves at most one file. The
+/// caller holds the lock of what it writes.
+///
+/// # Errors
+/// What the operating system says; the file is as it was.
+pub fn write_durably(path: &Path, text: &[u8]) -> io::Result<()> {
+    let new = own(path)?;
+    new.file().write_all(text)?;
+    new.file().sync_all()?;
+    new.put()
+}
+
+/// The same without waiting for the disk: for what ends with the host's uptime.
+///
+/// # Errors
+/// What the operating system says; the file is as it was.
+pub fn write_own(path: &Path, text: &[u8]) -> io::Result<()> {
+    let new = own(path)?;
+    new.file().write_all(text)?;
+    new.put()
+}
+
+fn own(path: &Path) -> io::Result<NewFile> {
+    match NewFile::called(path, ".new", 0o600) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            // What a killed process left. unlink(2) follows no link.
+            let mut left = path.as_os_str().to_owned();
+            left.push(".new");
+            fs::remove_file(&left)?;
+            NewFile::called(path, ".new", 0o600)
+        }
+        made => made,
+    }
+}
+
+/// Where an administrator wants an output.
+#[derive(Debug)]
+pub enum Output {
+    /// A pipe or a device, such as `/dev/stdout`: nobody's to replace.
+    Stream(File),
+    /// A file, new or in place of an old one.
+    File(NewFile),
+}
+
+impl Output {
+    /// `--output PATH`. A link is followed where only root can have made it.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn at(path: &Path, mode: u32) -> io::Result<Self> {
+        let follow = match trusted(path)? {
+            true => OFlags::empty(),
+            false => OFlags::NOFOLLOW,
+        };
+        // Nothing happens to a device or a FIFO by this: it is not opened yet.
+        let found = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC | follow, Mode::empty());
+        let found = match found {
+            Err(Errno::NOENT) => return NewFile::beside(path, mode).map(Self::File),
+            found => found?,
+        };
+        let kind = FileType::from_raw_mode(rustix::fs::fstat(&found)?.st_mode);
+        match kind {
+            FileType::RegularFile | FileType::Symlink => {
+                NewFile::beside(path, mode).map(Self::File)
+            }
+            FileType::Directory => Err(io::ErrorKind::IsADirectory.into()),
+            _ => {
+                let same = PathBuf::from(format!("/proc/self/fd/{}", found.as_raw_fd()));
+                Ok(Self::Stream(File::options().write(true).open(same)?))
+            }
+        }
+    }
+
+    /// Writes a whole text.
+    ///
+    /// # Errors
+    /// What the operating system says; a file is as it was.
+    pub fn write(self, text: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Stream(mut stream) => stream.write_all(text),
+            Self::File(new) => {
+                new.file().write_all(text)?;
+                new.put()
+            }
+        }
+    }
+}
+
+/// Whether only root can make names in the directory of `path`.
+fn trusted(path: &Path) -> io::Result<bool> {
+    let above = path.parent().filter(|above| *above != OsStr::new(""));
+    let dir = fs::metadata(above.unwrap_or(Path::new(".")))?;
+    Ok(dir.uid() == 0 && dir.mode() & 0o022 == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    struct Dir(PathBuf);
+
+    impl Dir {
+        fn new(name: &str, mode: u32) -> Self {
+            let name = format!("sharedroot-new-file-{name}-{}", std::process::id());
+            let dir = std::env::temp_dir().join(name);
+            fs::create_dir(&dir).unwrap();
+            fs::set_permissions(&dir, fs::Permissions::from_mode(mode)).unwrap();
+            Self(dir)
+        }
+
+        fn names(&self) -> Vec<String> {
+            let entries = fs::read_dir(&self.0).unwrap().flatten();
+            let mut names: Vec<_> =
+                entries.map(|e| e.file_name().to_string_lossy().into_owned()).collect();
+            names.sort();
+            names
+        }
+    }
+
+    impl Drop for Dir {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    type Write = fn(&Path, &[u8]) -> io::Result<()>;
+
+    const WAYS: [(&str, Write); 4] = [
+        ("write", |path, text| write(path, text, 0o644)),
+        ("write_durably", write_durably),
+        ("write_own", write_own),
+        ("output", |path, text| Output::at(path, 0o644)?.write(text)),
+    ];
+
+    #[test]
+    fn no_planted_name_is_followed() {
+        for (way, write) in WAYS {
+            let dir = Dir::new(way, 0o777);
+            let victim = dir.0.join("victim");
+            fs::write(&victim, "root's own").unwrap();
+            let path = dir.0.join("figures.prom");
+            // Every name that was ever written to on the way, and some that could be guessed.
+            let pid = std::process::id();
+            for name in ["figures.prom", "figures.new", "figures.prom.new"] {
+                symlink(&victim, dir.0.join(name)).unwrap();
+            }
+            symlink(&victim, dir.0.join(format!("figures.prom.{pid}.part"))).unwrap();
+            for count in 0..5 {
+                let _ = symlink(&victim, dir.0.join(format!("figures.prom.{pid}-{count}.new")));
+            }
+            write(&path, b"figures").unwrap();
+            assert_eq!(fs::read_to_string(&victim).unwrap(), "root's own", "{way}");
+            assert!(fs::symlink_metadata(&path).unwrap().is_file(), "{way}: a link was kept");
+            assert_eq!(fs::read_to_string(&path).unwrap(), "figures", "{way}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_left_beside_it() {
+        for (way, write) in WAYS {
+            let dir = Dir::new(&format!("left-{way}"), 0o755);
+            let path = dir.0.join("file");
+            for text in ["one", "two"] {
+                write(&path, text.as_bytes()).unwrap();
+                assert_eq!(fs::read_to_string(&path).unwrap(), text, "{way}");
+            }
+            // A failure: nothing takes the place of a directory.
+            fs::create_dir(dir.0.join("directory")).unwrap();
+            assert!(write(&dir.0.join("directory"), b"x").is_err(), "{way}");
+            assert_eq!(dir.names(), ["directory", "file"], "{way}");
+        }
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_replaced() {
+        let dir = Dir::new("killed", 0o700);
+        fs::write(dir.0.join("record.json.new"), "half a rec").unwrap();
+        write_own(&dir.0.join("record.json"), b"a record").unwrap();
+        assert_eq!(dir.names(), ["record.json"]);
+    }
+
+    #[test]
+    fn a_pipe_is_written_to_and_a_planted_link_to_one_is_not() {
+        let dir = Dir::new("pipe", 0o755);
+        let pipe = dir.0.join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let reader = File::options().read(true).write(true).open(&pipe).unwrap();
+        Output::at(&pipe, 0o644).unwrap().write(b"figures").unwrap();
+        let mut read = [0; 7];
+        io::Read::read_exact(&mut &reader, &mut read).unwrap();
+        assert_eq!(&read, b"figures");
+
+        let others = Dir::new("others", 0o777);
+        let link = others.0.join("link");
+        symlink(&pipe, &link).unwrap();
+        assert!(matches!(Output::at(&link, 0o644).unwrap(), Output::File(_)));
+        assert_eq!(others.names(), ["link"]);
+    }
+}

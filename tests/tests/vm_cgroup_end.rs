@@ -1,0 +1,55 @@
+//! What a container made of its cgroup does not hold up its end. Generic: `RUNTIME=runc` must pass the flat one, too.
+//!
+//! Guest: --no-docker --limit 400
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use sharedroot_tests::bundle::Bundle;
+use sharedroot_tests::lab::wait_for;
+use sharedroot_tests::runtime::Runtime;
+
+/// A container that runs `script` in a cgroup of its own that it may divide, and then is removed by force. It says that it is
+/// done by a file of the name `done`.
+fn removed_after(script: &str) -> (Duration, bool) {
+    let runtime = Runtime::sharedroot();
+    let bundle = Bundle::new(&runtime, &["sh", "-c", script]);
+    bundle.edit(|config| {
+        let namespaces = config["linux"]["namespaces"].as_array_mut().expect("namespaces");
+        namespaces.retain(|namespace| namespace["type"] != "cgroup");
+        namespaces.push(json!({ "type": "cgroup" }));
+        let mounts = config["mounts"].as_array_mut().expect("mounts");
+        let cgroup = mounts.iter_mut().find(|m| m["destination"] == "/sys/fs/cgroup").expect("it");
+        cgroup["options"] = json!(["nosuid", "noexec", "nodev", "rw"]);
+    });
+    let container = runtime.create(&bundle);
+    let line = fs::read_to_string(format!("/proc/{}/cgroup", container.pid())).expect("read");
+    let dir = Path::new("/sys/fs/cgroup").join(line.trim().trim_start_matches("0::/"));
+    container.call("start", &[]).ok();
+    wait_for("it has divided its cgroup", || dir.join("done").exists().then_some(()));
+    let began = Instant::now();
+    container.call("delete", &["--force"]).ok();
+    (began.elapsed(), dir.exists())
+}
+
+#[test]
+fn vm_nested_cgroups_with_long_names_end_with_their_container() {
+    // 16 of 250 characters are more than a path can say; a process is in the deepest one.
+    let script = "n=$(printf '%0250d' 0); cd /sys/fs/cgroup; \
+                  for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do mkdir $n && cd -P $n || exit 1; done; \
+                  sleep 1000 & echo $! > cgroup.procs; mkdir /sys/fs/cgroup/done; exec sleep 1000";
+    let (took, left) = removed_after(script);
+    assert!(!left, "the cgroup is left");
+    assert!(took < Duration::from_secs(20), "{took:?}");
+}
+
+#[test]
+fn vm_many_cgroups_end_with_their_container() {
+    let script = "cd /sys/fs/cgroup; i=0; while [ $i -lt 500 ]; do mkdir c$i; i=$((i+1)); done; \
+                  mkdir done; exec sleep 1000";
+    let (took, left) = removed_after(script);
+    assert!(!left, "the cgroup is left");
+    assert!(took < Duration::from_secs(20), "{took:?}");
+}
