@@ -323,7 +323,7 @@ mod tests {
 
     #[test]
     fn what_a_process_leaves_out_is_the_containers() {
-        let extra = r#","oomScoreAdj":77,"rlimits":[{"type":"RLIMIT_NOFILE","hard":9,"soft":8}],
+        let extra = r#","oomScoreAdj":77,"rlimits":[{"type":"RLIMIT_NOFILE","hard":900,"soft":800}],
             "ioPriority":{"class":"IOPRIO_CLASS_IDLE","priority":0},
             "scheduler":{"policy":"SCHED_BATCH"},"execCPUAffinity":{"initial":"0","final":"0"}"#;
         let tenant = Tenant::new(&spec(extra), process()).unwrap();
@@ -339,6 +339,19 @@ mod tests {
         let mut own = process();
         own.set_oom_score_adj(Some(5));
         assert_eq!(Tenant::new(&spec(extra), own).unwrap().process.oom_score_adj(), Some(5));
+    }
+
+    #[test]
+    fn a_small_limit_of_open_files_comes_last() {
+        let files = |soft: u64| {
+            let text =
+                format!(r#","rlimits":[{{"type":"RLIMIT_NOFILE","hard":900,"soft":{soft}}}]"#);
+            let tenant = Tenant::new(&spec(&text), process()).unwrap();
+            let now = tenant.process.rlimits().as_ref().unwrap()[0];
+            (now.soft(), now.hard(), tenant.workload.limit.map(|last| (last.soft(), last.hard())))
+        };
+        assert_eq!(files(8), (64, 900, Some((8, 900))));
+        assert_eq!(files(64), (64, 900, None));
     }
 
     #[test]

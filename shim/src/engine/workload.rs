@@ -101,7 +101,7 @@ impl Workload {
         })
     }
 
-    /// Executes the user's program, and returns why it could not.
+    /// Executes the user's program, and returns why it did not come to that.
     fn execute(&self, spec: &Spec) -> Result<std::convert::Infallible, String> {
         let uid = spec.process().as_ref().map_or(0, |process| process.user().uid());
         let environment = self.environment(uid)?;
@@ -129,7 +129,17 @@ impl Workload {
             filter.load()?;
         }
         let Err(error) = execve(&path, &args, &env);
-        Err(format!("exec {}: {}", path.to_string_lossy(), words(error)))
+        self.end(&format!("exec {}: {}", path.to_string_lossy(), words(error)))
+    }
+
+    /// Ends a process that nobody waits for any more: as with runc its program could not begin, which it says where the
+    /// program would speak.
+    fn end(&self, why: &str) -> ! {
+        if let Some(executed) = &self.start.executed {
+            hooks::tell(executed, why);
+        }
+        say_aside!("{why}");
+        leave(true)
     }
 }
 
@@ -158,13 +168,8 @@ impl Executor for Workload {
 
     fn exec(&self, spec: &Spec) -> Result<(), ExecutorError> {
         let Err(why) = self.execute(spec);
-        if let Some(executed) = &self.start.executed {
-            hooks::tell(executed, &why);
-        }
         if self.first {
-            // After `start` nobody else hears it. As runc, it says so where its program would speak.
-            say_aside!("{why}");
-            leave(true);
+            self.end(&why);
         }
         Err(ExecutorError::Execution(why.into()))
     }
