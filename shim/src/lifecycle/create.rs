@@ -171,6 +171,11 @@ impl Container {
             Plan::Shared(_) if delegated && leads_out(&bundle.spec) => Plan::AsGiven {
                 why: "a volume of it is shared with the host, which another engine would bind elsewhere".to_owned(),
             },
+            Plan::Private(image) if image.source.is_docker() && image::live_restore() => Plan::AsGiven {
+                why: "Docker's daemon has live-restore on, and when it comes back under a running container it mounts its own \
+                      overlay over a snapshot"
+                    .to_owned(),
+            },
             Plan::Shared(_) if let Some(path) = device_in_root(&bundle.spec) => Plan::AsGiven {
                 why: format!("the device {} would be made in its root", path.display()),
             },
