@@ -6,6 +6,7 @@
 //! | `docker` | the image of a Docker container, from the daemon's own layer database |
 //! | `overlay` | the image of any other overlay mount (containerd, CRI, podman) |
 //! | `mountinfo` | the text of `/proc/self/mountinfo`, and of overlay's options in it |
+//! | `live_restore` | whether Docker's daemon may restart under running containers |
 //! | `source` | where an image was found, and whether it is still there |
 //! | `names` | what people and engines call an image |
 //! | `doubt` | why an image stays unidentified |
@@ -29,6 +30,7 @@ pub mod fuzz;
 pub mod import;
 mod init;
 mod key;
+mod live_restore;
 mod mountinfo;
 mod names;
 mod overlay;
@@ -48,6 +50,7 @@ pub use ext4::{JOURNAL_BLOCKS, PLACES, check_filesystem, make_filesystem};
 pub use import::{Digest, ImportError, Importable};
 pub use init::InitFiles;
 pub use key::{BaseKey, ChainId, KeyError, Owner};
+pub use live_restore::live_restore;
 pub use names::Names;
 pub use source::{Layer, Source};
 pub use tree::{Tree, Usage, assemble};

@@ -36,6 +36,12 @@ pub enum Source {
 }
 
 impl Source {
+    /// Whether Docker's overlay2 driver mounted the root.
+    #[must_use]
+    pub fn is_docker(&self) -> bool {
+        matches!(self, Self::Docker { .. })
+    }
+
     /// Whether the engine still has the image. A layer that came later to the same place is another.
     ///
     /// # Errors

@@ -153,29 +153,7 @@ impl Container {
         let volume = volume_name(&self.root, self.id.as_str())?;
         let earlier = self.storage.settle(self.id.as_str(), &volume, &bundle.root)?;
         drop(finds);
-        let finds = step("find the image");
-        let plan = plan(Facts {
-            readonly: bundle.readonly,
-            mode,
-            mapped_ids: has_id_mappings(&bundle.spec),
-            own_mounts: has_own_mounts(&bundle.spec),
-            image: self
-                .storage
-                .base_at(&bundle.root)
-                .map_or_else(|| image::identify(&bundle.root, self.id.as_str()), Ok),
-        });
-        drop(finds);
-        // The shared root is in a mount namespace of this process's own, from which nothing comes back. The embedded
-        // engine's volumes were opened before it.
-        let plan = match plan {
-            Plan::Shared(_) if delegated && leads_out(&bundle.spec) => Plan::AsGiven {
-                why: "a volume of it is shared with the host, which another engine would bind elsewhere".to_owned(),
-            },
-            Plan::Shared(_) if let Some(path) = device_in_root(&bundle.spec) => Plan::AsGiven {
-                why: format!("the device {} would be made in its root", path.display()),
-            },
-            plan => plan,
-        };
+        let plan = self.planned(bundle, mode, delegated);
         if matches!((&plan, order.verb), (Plan::Private(_), Verb::Restore(_))) {
             return Err(LifecycleError::RootIsGone { id: self.id.clone() });
         }
@@ -206,6 +184,38 @@ impl Container {
             self.write_record(bundle, rootfs.clone(), order)?;
         }
         Ok(rootfs)
+    }
+
+    /// Which root it is to have.
+    fn planned(&self, bundle: &Bundle, mode: Mode, delegated: bool) -> Plan {
+        let finds = step("find the image");
+        let plan = plan(Facts {
+            readonly: bundle.readonly,
+            mode,
+            mapped_ids: has_id_mappings(&bundle.spec),
+            own_mounts: has_own_mounts(&bundle.spec),
+            image: self
+                .storage
+                .base_at(&bundle.root)
+                .map_or_else(|| image::identify(&bundle.root, self.id.as_str()), Ok),
+        });
+        drop(finds);
+        // The shared root is in a mount namespace of this process's own, from which nothing comes back. The embedded
+        // engine's volumes were opened before it.
+        match plan {
+            Plan::Shared(_) if delegated && leads_out(&bundle.spec) => Plan::AsGiven {
+                why: "a volume of it is shared with the host, which another engine would bind elsewhere".to_owned(),
+            },
+            Plan::Private(image) if image.source.is_docker() && image::live_restore() => Plan::AsGiven {
+                why: "Docker's daemon has live-restore on, and when it comes back under a running container it mounts its own \
+                      overlay over a snapshot"
+                    .to_owned(),
+            },
+            Plan::Shared(_) if let Some(path) = device_in_root(&bundle.spec) => Plan::AsGiven {
+                why: format!("the device {} would be made in its root", path.display()),
+            },
+            plan => plan,
+        }
     }
 
     /// Makes the planned root. A record of the intent is written before anything is made.
