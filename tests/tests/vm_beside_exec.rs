@@ -22,7 +22,7 @@ const NONE: [(&str, &str); 4] = [
     ("/no/such", MISSING),
     ("no-such", "executable file not found in $PATH"),
     ("/file", "permission denied"),
-    ("/etc", "permission denied"),
+    ("/etc", "is a directory"),
 ];
 
 fn make_programs(root: &std::path::Path) {

@@ -216,6 +216,7 @@ fn find(name: &str, path: &str, cwd: &Path) -> Result<PathBuf, String> {
                 Err(format!("exec: {name:?}: stat {name}: no such file or directory"))
             }
             Err(e) => Err(format!("exec: {name:?}: {e}")),
+            Ok(found) if found.is_dir() => Err(format!("exec: {name:?}: is a directory")),
             Ok(_) if usable(&given) => Ok(given),
             Ok(_) => Err(format!("exec: {name:?}: permission denied")),
         };
@@ -249,6 +250,6 @@ mod tests {
         assert!(missing.contains("executable file not found in $PATH"));
         assert!(find("/no/such", "", root).unwrap_err().contains("no such file or directory"));
         assert!(find("/etc/passwd", "", root).unwrap_err().contains("permission denied"));
-        assert!(find("/etc", "", root).unwrap_err().contains("permission denied"));
+        assert!(find("/etc", "", root).unwrap_err().contains("is a directory"));
     }
 }
