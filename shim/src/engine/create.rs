@@ -15,10 +15,10 @@ use super::embedded::{STARTED, started};
 use super::first::{self, Unborn};
 use super::hooks::CallersHooks;
 use super::normal::Labels;
+use super::reason::reason;
 use super::volumes::Volumes;
 use super::workload::Workload;
-use super::{Embedded, EngineError, filter, loopback, masks, session};
-use crate::log::{self, engine_words};
+use super::{Embedded, EngineError, filter, loopback, masks, resources, session};
 
 /// How `create` is wanted.
 #[derive(Debug, Default)]
@@ -66,6 +66,13 @@ impl Embedded {
             .map_err(|e| wrong(format!("keep the hooks: {e}")))?;
         let mut engines = spec.clone();
         workload.start.filter = filter::Late::take(&mut engines);
+        if options.systemd_cgroup
+            && let Some(linux) = engines.linux_mut()
+            && let Some(resources) = linux.resources()
+        {
+            let told = resources::for_systemd(resources, None);
+            linux.set_resources(Some(told));
+        }
         // `hack/bench runtime` reads these two lines.
         tracing::debug!("the engine begins");
         let simple = !options.systemd_cgroup && first::is_simple(spec);
@@ -73,7 +80,7 @@ impl Embedded {
         let built = match &place {
             Some(place) => Unborn::new(self, engines, workload, place, options)
                 .and_then(Unborn::bear)
-                .map_err(|why| wrong(engine_words().unwrap_or_else(|| log::chain(&*why)))),
+                .map_err(|why| wrong(reason(&*why))),
             None => self.build(&engines, workload, options),
         };
         tracing::debug!("the engine is done");
@@ -144,7 +151,7 @@ impl Embedded {
     ) -> Result<(), EngineError> {
         let pid = container.pid().map_or(0, |pid| pid.as_raw());
         if options.systemd_cgroup {
-            self.restrict_devices(pid)?;
+            self.limit_new_scope(container, spec)?;
         }
         let wrong =
             |why: String| EngineError::Engine { verb: "create", id: self.id().clone(), why };

@@ -18,10 +18,10 @@ use super::birth;
 use super::descriptors::close_inherited;
 use super::enter::Entry;
 use super::normal::{SpecError, normalise_process, refuse_no_user};
+use super::reason::reason;
 use super::workload::{LATE_CAPABILITIES, Workload};
 use super::{Embedded, EngineError, session};
 use crate::label::{self, LabelError, ProcessLabel};
-use crate::log::{self, engine_words};
 
 /// What `exec` was asked for.
 #[derive(Debug)]
@@ -235,7 +235,7 @@ impl Embedded {
             process: &tenant.process,
             workload: tenant.workload.clone(),
             birthplace,
-            cgroup: below.map_or(cgroup.clone(), |below| cgroup.join(below)),
+            cgroup: below.unwrap_or(cgroup),
             console_socket: terminal.console_socket.as_deref(),
             pid_file: terminal.pid_file.as_deref(),
             preserve_fds: terminal.preserve_fds,
@@ -243,7 +243,7 @@ impl Embedded {
         let pid = entry.enter(&self.dir()).map_err(|why| EngineError::Engine {
             verb: "exec",
             id: self.id().clone(),
-            why: engine_words().unwrap_or_else(|| log::chain(&*why)),
+            why: reason(&*why),
         })?;
         session::give_terminal(pid.as_raw(), spec, &tenant.process);
         Ok(pid)
