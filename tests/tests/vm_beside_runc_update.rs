@@ -7,7 +7,7 @@
 use std::fs;
 
 use serde_json::{Value, json};
-use sharedroot_tests::beside::{beside_runc, in_words};
+use sharedroot_tests::beside::{RUNTIMES, beside_runc, in_words};
 use sharedroot_tests::bundle::Bundle;
 use sharedroot_tests::command::{Cmd, Output, unique_name};
 use sharedroot_tests::docker::Container;
@@ -78,20 +78,14 @@ fn limits(pid: i32) -> String {
     FILES.map(|file| format!("{file}={}", cgroup_file(pid, file))).join(" ")
 }
 
-/// The last part of an error, which says why.
-fn why(output: &Output) -> String {
-    output.stderr.trim().rsplit(": ").next().unwrap_or_default().to_owned()
-}
-
 #[test]
 fn vm_an_update_keeps_every_other_limit_in_every_order() {
     let steps = [
         json!({ "memory": { "limit": 209_715_200, "swap": 314_572_800 } }),
         json!({ "cpu": { "shares": 512 } }),
         json!({ "memory": { "reservation": 52_428_800 } }),
-        json!({ "cpu": { "quota": 20_000 } }),
+        json!({ "cpu": { "quota": 20_000, "period": 80_000 } }),
         json!({ "pids": { "limit": 50 } }),
-        json!({ "cpu": { "period": 50_000 } }),
         json!({ "memory": { "limit": 157_286_400 } }),
         json!({ "cpu": { "cpus": "0" } }),
         json!({ "memory": { "swap": -1 } }),
@@ -100,7 +94,6 @@ fn vm_an_update_keeps_every_other_limit_in_every_order() {
         json!({ "cpu": { "shares": 0, "quota": 0, "period": 0, "cpus": "", "mems": "" } }),
         json!({ "memory": { "limit": 0, "swap": 0, "reservation": 0 } }),
         json!({ "pids": { "limit": -1 } }),
-        json!({ "cpu": { "quota": -1 } }),
     ];
     // Each is once before and once after each other one.
     let forward: Vec<usize> = (0..steps.len()).collect();
@@ -131,13 +124,33 @@ fn vm_swap_is_as_with_runc() {
         json!({ "limit": -1 }),
     ] {
         let resources = json!({ "memory": memory });
-        let (_, _, said) = beside_runc(&resources.to_string(), |runtime| {
+        let both = RUNTIMES.map(|runtime| {
             let container = Direct::new(runtime);
             let updated = container.update(&resources);
-            in_words(&updated.stderr);
-            (updated.status == 0, container.limits(), why(&updated))
+            ((updated.status == 0, container.limits()), updated.stderr)
         });
-        println!("{memory}: {said}");
+        let [(runc, its), (ours, said)] = both;
+        assert_eq!(ours, runc, "{memory}: {said}\n{its}");
+        in_words(&said);
+        let why = said.trim().rsplit(": ").next().unwrap_or_default();
+        assert!(its.contains(why), "{memory}: {why:?} is not in: {its}");
+    }
+}
+
+/// runc 1.1 loses one of the two under systemd where the other is named alone; without systemd it does as here.
+#[test]
+fn vm_sharedroot_keeps_quota_and_period_apart() {
+    let container = Direct::new("sharedroot");
+    for (cpu, wanted) in [
+        (json!({ "quota": 20_000 }), "20000 80000"),
+        (json!({ "period": 50_000 }), "20000 50000"),
+        (json!({ "shares": 512 }), "20000 50000"),
+        (json!({ "quota": -1 }), "max 50000"),
+        (json!({ "quota": 7000, "period": 30_000 }), "7000 30000"),
+        (json!({ "shares": 2048 }), "7000 30000"),
+    ] {
+        container.update(&json!({ "cpu": cpu })).ok();
+        assert!(container.limits().contains(&format!("cpu.max={wanted} ")), "{cpu}: {wanted}");
     }
 }
 
@@ -156,10 +169,8 @@ fn vm_docker_update_is_as_with_runc() {
         "--pids-limit=-1",
     ];
     beside_runc("docker update", |runtime| {
-        let container = Container::run_with(
-            runtime,
-            &["--network=none", "--memory=150m", "busybox", "sleep", "1000"],
-        );
+        let container =
+            Container::run_with(runtime, &["--memory=150m", "busybox", "sleep", "1000"]);
         let one = |step: &&str| {
             let words: Vec<_> = step.split(' ').collect();
             let updated = container.with_flags("update", &words);
@@ -199,11 +210,11 @@ fn vm_exec_joins_a_container_that_divided_its_cgroup() {
     const DIVIDE: &str = "cd /sys/fs/cgroup && busybox mkdir own && echo 1 > own/cgroup.procs && \
                           echo +pids > cgroup.subtree_control && echo divided && sleep 1000";
     beside_runc("exec", |runtime| {
-        let flags = ["--network=none", "--privileged", "--cgroupns=private", "busybox", "sh", "-c"];
+        let flags = ["--privileged", "--cgroupns=private", "busybox", "sh", "-c"];
         let container = Container::run_with(runtime, &[&flags[..], &[DIVIDE]].concat());
         sharedroot_tests::lab::wait_for("it is divided", || {
             container.call("logs", &[]).stdout.contains("divided").then_some(())
         });
-        (container.exec(&["cat", "/proc/self/cgroup"]), limits(container.pid()))
+        container.exec(&["cat", "/proc/self/cgroup"])
     });
 }
