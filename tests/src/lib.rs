@@ -10,6 +10,7 @@
 //! | `kernel_view.rs` | one process as the kernel shows it |
 //! | `kept.rs` | snapshots that outlive their container |
 //! | `attack.rs` | what an attacker has: an image under each kind of root, a racing process |
+//! | `beside.rs` | the same with runc and with ours |
 //! | `bundle.rs` | bundles made from the guest's static busybox |
 //! | `cri.rs` | a node of Kubernetes without its kubelet, and its pods |
 //! | `stack.rs` | an image without an engine, and bundles on it |
@@ -28,6 +29,7 @@
 //! | `daemon.rs` | the Docker daemon with more runtimes |
 
 pub mod attack;
+pub mod beside;
 pub mod bundle;
 pub mod census;
 pub mod command;

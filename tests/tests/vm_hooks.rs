@@ -205,7 +205,10 @@ fn vm_sharedroot_runs_hooks_of_a_shared_root_on_the_host() {
     only_in_lab();
     let (runtime, image, dir) = (Runtime::sharedroot(), OfImage::new(), TempDir::new("hook"));
     let (bundle, mounted) = (image.bundle(&runtime), Mounted::new(&dir));
-    bundle.edit(|config| config["hooks"]["createRuntime"] = json!([mounted.hook()]));
+    bundle.edit(|config| {
+        config["hooks"]["createRuntime"] = json!([mounted.hook()]);
+        config["annotations"]["dev.sharedroot.mode"] = json!("shared");
+    });
     let container = runtime.container(image.id.clone());
     runtime.cmd(&["create", "--bundle", bundle.str(), &image.id]).run().ok();
     assert!(root_of(container.pid()).is_on_dm(), "the root is the image's base");

@@ -213,3 +213,13 @@ fn vm_podman_what_a_writable_root_holds_stays() {
     let run = ["run", "--rm", "--network=none", "localhost/committed", "cat"];
     assert_eq!(podman(&[&run[..], &["/etc/new", "/etc/newer"]].concat()).ok(), "kept\nsince");
 }
+
+/// Its file systems in memory for a systemd in the container have an empty option.
+#[test]
+fn vm_podman_for_systemd() {
+    for kind in KINDS {
+        let flags = [kind, &["--systemd=always"]].concat();
+        let said = busybox(&flags, &["sh", "-c", "grep -c ' /run tmpfs ' /proc/mounts"]);
+        assert_eq!(said.ok(), "1", "{kind:?}");
+    }
+}

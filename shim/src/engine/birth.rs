@@ -62,6 +62,14 @@ impl Birthplace {
         path.is_some_and(|path| Path::new(TOP).join(path) == self.dir)
     }
 
+    /// Whether the kernel killed somebody here because the limit of memory was reached.
+    #[must_use]
+    pub(super) fn ran_out_of_memory(&self) -> bool {
+        let events = fs::read_to_string(self.dir.join("memory.events")).unwrap_or_default();
+        let killed = events.lines().find_map(|line| line.strip_prefix("oom_kill "));
+        killed.is_some_and(|killed| killed != "0")
+    }
+
     /// Takes away what [`Self::make`] made, with the processes in it.
     pub fn remove(&self) {
         if self.made {

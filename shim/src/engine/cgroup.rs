@@ -8,7 +8,7 @@ use libcgroups::common::{
     AnyCgroupManager, CgroupConfig, CgroupManager, ControllerOpt, FreezerState, WrappedIoError,
     create_cgroup_manager, get_all_pids,
 };
-use libcgroups::v2::devices::Devices;
+use libcgroups::v2::manager::Manager;
 use libcontainer::container::{Container, ContainerStatus};
 use oci_spec::runtime::{
     LinuxBlockIo, LinuxCpu, LinuxDeviceCgroup, LinuxMemory, LinuxNamespaceType, LinuxPids,
@@ -66,13 +66,33 @@ impl Embedded {
         self.cgroup("kill")?.freeze(FreezerState::Thawed).map_err(self.cgroup_error("kill"))
     }
 
-    /// Applies the device rules of the configuration to the cgroup v2 of process `pid`, where
-    /// systemd manages it: the library does so only where it manages the cgroup itself.
-    pub(super) fn restrict_devices(&self, pid: i32) -> Result<(), EngineError> {
-        let Some(dir) = stats::unified(pid) else { return Ok(()) };
-        Devices::apply_devices(&dir, &self.device_rules("create")?).map_err(|e| {
-            EngineError::Cgroup { verb: "create", id: self.id().clone(), source: Box::new(e) }
-        })
+    /// Applies the limits and the device rules of `resources` to the cgroup v2 of the container, where systemd made it.
+    /// systemd rounds some and knows no others; runc writes them after it, too. The library does not.
+    fn limit_scope(
+        &self,
+        verb: &'static str,
+        container: &Container,
+        resources: &LinuxResources,
+    ) -> Result<(), EngineError> {
+        let Some(dir) = own_cgroup(container) else { return Ok(()) };
+        let path = dir.strip_prefix(TOP).unwrap_or(&dir).to_owned();
+        let fail = |source: Box<dyn std::error::Error + Send + Sync>| EngineError::Cgroup {
+            verb,
+            id: self.id().clone(),
+            source,
+        };
+        let scope = Manager::new(TOP.into(), path).map_err(|e| fail(e.into()))?;
+        scope.apply(&options(resources)).map_err(|e| fail(e.into()))
+    }
+
+    /// The same for a container that is being created.
+    pub(super) fn limit_new_scope(
+        &self,
+        container: &Container,
+        spec: &Spec,
+    ) -> Result<(), EngineError> {
+        let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
+        resources.map_or(Ok(()), |resources| self.limit_scope("create", container, resources))
     }
 
     /// Gives the cgroup of process `pid` to the user of `process`, where the container has a cgroup namespace of its own
@@ -156,7 +176,7 @@ impl Embedded {
     /// The cgroup below the container's own that an `exec` must join: the one that was asked for, or
     /// that of the init process where the container divided its cgroup among children. cgroup v2
     /// lets no process into a cgroup that hands controllers down (cgroups(7), "no internal
-    /// processes").
+    /// processes"). The path is absolute in the hierarchy, also where systemd made the container's own.
     ///
     /// # Errors
     /// [`EngineError::Process`] if the one that was asked for does not exist.
@@ -164,25 +184,24 @@ impl Embedded {
         &self,
         container: &Container,
         asked: Option<&str>,
-    ) -> Result<Option<String>, EngineError> {
-        let Some(own) = container.spec().ok().map(|config| config.cgroup_path) else {
-            return Ok(None);
-        };
-        let own = Path::new(TOP).join(own.strip_prefix("/").unwrap_or(&own));
+    ) -> Result<Option<PathBuf>, EngineError> {
+        let own = own_cgroup(container);
+        let in_hierarchy =
+            |dir: &Path| dir.strip_prefix(TOP).ok().map(|dir| Path::new("/").join(dir));
         if let Some(asked) = asked {
             let plain = Path::new(asked).components().all(|c| matches!(c, Component::Normal(_)));
-            if !plain || !(container.systemd() || own.join(asked).is_dir()) {
+            let dir = own.map(|own| own.join(asked)).filter(|dir| plain && dir.is_dir());
+            return dir.as_deref().and_then(in_hierarchy).map(Some).ok_or_else(|| {
                 let what = format!("--cgroup {asked}: there is no such cgroup in the container's");
-                return Err(EngineError::Process { id: self.id().clone(), what });
-            }
-            return Ok(Some(asked.to_owned()));
+                EngineError::Process { id: self.id().clone(), what }
+            });
         }
         let of_init = || {
+            let own = own?;
             let divided = std::fs::read(own.join("cgroup.subtree_control")).ok()?;
-            let divided = !container.systemd() && !divided.trim_ascii().is_empty();
+            let divided = !divided.trim_ascii().is_empty();
             let of_init = stats::unified(container.pid().filter(|_| divided)?.as_raw())?;
-            let below = of_init.strip_prefix(&own).ok()?;
-            (!below.as_os_str().is_empty()).then(|| below.to_string_lossy().into_owned())
+            (of_init != own && of_init.starts_with(&own)).then(|| in_hierarchy(&of_init))?
         };
         Ok(of_init())
     }
@@ -194,6 +213,27 @@ impl Embedded {
         let id = self.id().clone();
         move |source| EngineError::Cgroup { verb, id, source: source.into() }
     }
+}
+
+/// The directory of the container's own cgroup of version 2. systemd's is found by the name of the unit.
+fn own_cgroup(container: &Container) -> Option<PathBuf> {
+    let path = container.spec().ok()?.cgroup_path;
+    if !container.systemd() {
+        return Some(Path::new(TOP).join(path.strip_prefix("/").unwrap_or(&path)));
+    }
+    let unit = unit(path.to_str()?)?;
+    let of_init = stats::unified(container.pid()?.as_raw())?;
+    // The uppermost of that name: what the container makes lies below it.
+    let named =
+        of_init.ancestors().filter(|dir| dir.file_name().is_some_and(|name| *name == *unit));
+    named.last().map(Path::to_owned)
+}
+
+/// The unit of SLICE:PREFIX:NAME, as every engine names it.
+fn unit(path: &str) -> Option<String> {
+    let (rest, name) = path.rsplit_once(':')?;
+    let prefix = rest.rsplit_once(':').map_or(rest, |(_, prefix)| prefix);
+    Some(if name.ends_with(".slice") { name.to_owned() } else { format!("{prefix}-{name}.scope") })
 }
 
 /// Whether what was to be read is not there.
@@ -346,22 +386,55 @@ impl Limits {
     }
 }
 
-/// Applies new limits to a running container.
+/// Applies new limits to a running container. All others stay.
 ///
 /// # Errors
 /// [`EngineError`].
 pub fn update(engine: &Embedded, limits: Limits) -> Result<(), EngineError> {
     let mut resources = limits.0;
-    resources::complete(&mut resources)?;
+    resources::complete(&mut resources).map_err(|error| match error {
+        SpecError::Memory { why } => {
+            EngineError::Cgroup { verb: "update", id: engine.id().clone(), source: why.into() }
+        }
+        error => error.into(),
+    })?;
     // The library replaces the device program on each change; without rules it would allow none.
     if resources.devices().as_ref().is_none_or(Vec::is_empty) {
         resources.set_devices(engine.device_rules("update")?);
     }
-    let options = ControllerOpt {
-        resources: &resources,
-        disable_oom_killer: false,
-        oom_score_adj: None,
-        freezer_state: None,
-    };
-    engine.cgroup("update")?.apply(&options).map_err(engine.cgroup_error("update"))
+    let container = engine.load("update")?;
+    if !container.systemd() {
+        let cgroup = engine.cgroup("update")?;
+        return cgroup.apply(&options(&resources)).map_err(engine.cgroup_error("update"));
+    }
+    let now = own_cgroup(&container).map(|dir| std::fs::read_to_string(dir.join("cpu.max")));
+    let told = resources::for_systemd(&resources, now.transpose().ok().flatten().as_deref());
+    engine.cgroup("update")?.apply(&options(&told)).map_err(engine.cgroup_error("update"))?;
+    // With the quota and the period that stay: systemd wrote its own of both.
+    if let (Some(cpu), Some(told)) = (resources.cpu_mut(), told.cpu()) {
+        cpu.set_quota(told.quota()).set_period(told.period());
+    }
+    engine.limit_scope("update", &container, &resources)
+}
+
+/// Limits, and nothing else, for the library to apply.
+fn options(resources: &LinuxResources) -> ControllerOpt<'_> {
+    ControllerOpt { resources, disable_oom_killer: false, oom_score_adj: None, freezer_state: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_unit_is_named_as_engines_name_it() {
+        for (path, wanted) in [
+            ("system.slice:docker:0ab", "docker-0ab.scope"),
+            (":sharedroot:c", "sharedroot-c.scope"),
+            ("machine.slice:libpod:x.slice", "x.slice"),
+        ] {
+            assert_eq!(unit(path).as_deref(), Some(wanted), "{path}");
+        }
+        assert_eq!(unit("/a/b"), None);
+    }
 }

@@ -17,10 +17,11 @@ use super::first::{self, Unborn};
 use super::hooks::CallersHooks;
 use super::leading::late_limit;
 use super::normal::{Labels, SpecError};
+use super::reason::reason;
 use super::volumes::Volumes;
 use super::workload::Workload;
-use super::{Embedded, EngineError, filter, loopback, masks, session};
-use crate::log::{self, engine_words};
+use super::{Embedded, EngineError, filter, loopback, masks, resources, session};
+use crate::log;
 
 /// How `create` is wanted.
 #[derive(Debug, Default)]
@@ -70,6 +71,13 @@ impl Embedded {
         workload.start.filter = filter::Late::take(&mut engines).map_err(SpecError::from)?;
         workload.first = true;
         workload.limit = engines.process_mut().as_mut().and_then(late_limit);
+        if options.systemd_cgroup
+            && let Some(linux) = engines.linux_mut()
+            && let Some(resources) = linux.resources()
+        {
+            let told = resources::for_systemd(resources, None);
+            linux.set_resources(Some(told));
+        }
         // `hack/bench runtime` reads these two lines.
         tracing::debug!("the engine begins");
         let simple = !options.systemd_cgroup && first::is_simple(spec);
@@ -77,7 +85,7 @@ impl Embedded {
         let built = match &place {
             Some(place) => Unborn::new(self, engines, workload, place, options)
                 .and_then(Unborn::bear)
-                .map_err(|why| wrong(engine_words().unwrap_or_else(|| log::chain(&*why)))),
+                .map_err(|why| wrong(reason(&*why))),
             None => self.build(&engines, workload, options),
         };
         tracing::debug!("the engine is done");
@@ -158,7 +166,7 @@ impl Embedded {
     ) -> Result<(), EngineError> {
         let pid = container.pid().map_or(0, |pid| pid.as_raw());
         if options.systemd_cgroup {
-            self.restrict_devices(pid)?;
+            self.limit_new_scope(container, spec)?;
         }
         let wrong =
             |why: String| EngineError::Engine { verb: "create", id: self.id().clone(), why };

@@ -10,9 +10,9 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::EngineError;
 use super::hooks::Later;
+use super::reason::reason;
 use super::signal;
 use crate::bundle::ContainerId;
-use crate::log::{self, engine_words};
 
 /// The status of a container, in runc's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,11 +112,7 @@ impl Embedded {
         &self,
         verb: &'static str,
     ) -> impl Fn(LibcontainerError) -> EngineError + '_ {
-        move |source| EngineError::Engine {
-            verb,
-            id: self.id.clone(),
-            why: engine_words().unwrap_or_else(|| log::chain(&source)),
-        }
+        move |source| EngineError::Engine { verb, id: self.id.clone(), why: reason(&source) }
     }
 
     /// What the engine knows of the container.

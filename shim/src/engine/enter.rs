@@ -203,7 +203,8 @@ impl Entry<'_> {
     fn cgroup_config(&self) -> CgroupConfig {
         CgroupConfig {
             cgroup_path: self.cgroup.clone(),
-            systemd_cgroup: self.container.systemd(),
+            // systemd knows its units only, and no cgroup below one.
+            systemd_cgroup: self.container.systemd() && !self.cgroup.is_absolute(),
             container_name: self.container.id().to_owned(),
         }
     }

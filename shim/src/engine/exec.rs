@@ -19,11 +19,11 @@ use super::descriptors::close_inherited;
 use super::enter::Entry;
 use super::leading::late_limit;
 use super::normal::{SpecError, normalise_process, refuse_no_user};
+use super::reason::reason;
 use super::seccomp::Program;
 use super::workload::{LATE_CAPABILITIES, Workload};
 use super::{Embedded, EngineError, session};
 use crate::label::{self, LabelError, ProcessLabel};
-use crate::log::{self, engine_words};
 
 /// What `exec` was asked for.
 #[derive(Debug)]
@@ -245,7 +245,7 @@ impl Embedded {
             process: &tenant.process,
             workload: tenant.workload.clone(),
             birthplace,
-            cgroup: below.map_or(cgroup.clone(), |below| cgroup.join(below)),
+            cgroup: below.unwrap_or(cgroup),
             console_socket: terminal.console_socket.as_deref(),
             pid_file: terminal.pid_file.as_deref(),
             preserve_fds: terminal.preserve_fds,
@@ -253,7 +253,7 @@ impl Embedded {
         entry.enter(&self.dir()).map_err(|why| EngineError::Engine {
             verb: "exec",
             id: self.id().clone(),
-            why: engine_words().unwrap_or_else(|| log::chain(&*why)),
+            why: reason(&*why),
         })
     }
 }

@@ -27,6 +27,7 @@ use oci_spec::runtime::{LinuxNamespaceType, Spec};
 
 use super::birth::{Birthplace, NEW_PID_NAMESPACE, fork, leave};
 use super::console::Console;
+use super::hooks::heard;
 use super::leading::{Why, arguments, reason, settle};
 use super::workload::Workload;
 use super::{CreateOptions, Embedded};
@@ -116,6 +117,10 @@ impl<'a> Unborn<'a> {
         if led.is_err() {
             let _ = kill(pid, Signal::SIGKILL);
             waitpid(pid, None)?;
+            if self.place.ran_out_of_memory() {
+                // runc's words.
+                return Err("container init was OOM-killed (memory limit too low?)".into());
+            }
         }
         led
     }
@@ -194,7 +199,7 @@ impl<'a> Unborn<'a> {
         if let Some(hooks) = self.spec.hooks() {
             said.wait_for_hook_request()?;
             for hooks in [hooks.prestart(), hooks.create_runtime()] {
-                run_hooks(hooks.as_ref(), Some(&self.container.state), None, None, None)?;
+                heard(|| run_hooks(hooks.as_ref(), Some(&self.container.state), None, None, None))?;
             }
             answers.hook_done()?;
         }

@@ -7,8 +7,8 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read, Write};
-use std::os::fd::AsRawFd;
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -185,8 +185,62 @@ impl Later {
 pub struct HookFailed {
     kind: &'static str,
     path: PathBuf,
-    source: HookError,
+    source: Heard,
 }
+
+/// A hook's failure, with what the hook wrote to standard error: that is all that a user has who sees Docker's message only.
+#[derive(Debug, thiserror::Error)]
+#[error("{failed}{}{said}", if said.is_empty() { "" } else { ", stderr: " })]
+pub struct Heard {
+    failed: String,
+    said: String,
+}
+
+/// How much of that goes into a message: its end.
+const HEARD: usize = 1024;
+
+/// Runs hooks and listens to what they write to standard error, which gets all of it afterwards. Not for a process of the
+/// container: its filter is for its program.
+///
+/// # Errors
+/// [`Heard`].
+pub fn heard(hooks: impl FnOnce() -> Result<(), HookError>) -> Result<(), Heard> {
+    let Ok((own, mut ear)) = listen() else {
+        return hooks().map_err(|error| Heard::unheard(&error));
+    };
+    let ran = hooks();
+    let restored = nix::unistd::dup2_stderr(&own);
+    let _ = ear.rewind().and_then(|()| io::copy(&mut ear, &mut File::from(own)));
+    if let Err(error) = restored {
+        tracing::warn!("take standard error back from a hook: {error}");
+    }
+    ran.map_err(|error| {
+        let mut said = Vec::new();
+        let length = ear.metadata().map_or(0, |found| found.len());
+        let _ = ear
+            .seek(SeekFrom::Start(length.saturating_sub(HEARD as u64)))
+            .and_then(|_| ear.read_to_end(&mut said));
+        let said = String::from_utf8_lossy(&said).trim().replace('\n', " ");
+        Heard { said, ..Heard::unheard(&error) }
+    })
+}
+
+/// Puts a file in memory in the place of standard error; returns both.
+fn listen() -> io::Result<(OwnedFd, File)> {
+    let own = io::stderr().as_fd().try_clone_to_owned()?;
+    let ear = rustix::fs::memfd_create("hook", rustix::fs::MemfdFlags::CLOEXEC)?;
+    nix::unistd::dup2_stderr(&ear)?;
+    Ok((own, File::from(ear)))
+}
+
+impl Heard {
+    fn unheard(error: &HookError) -> Self {
+        Self { failed: log::chain(error), said: String::new() }
+    }
+}
+
+/// The kind of hook that runs in the container's first process.
+pub const START_CONTAINER: &str = "startContainer";
 
 /// Runs one hook. Without an environment of its own it has `environment`.
 ///
@@ -199,8 +253,13 @@ pub fn call(
     cwd: Option<&Path>,
     environment: Option<&HashMap<String, String>>,
 ) -> Result<(), HookFailed> {
-    run_hooks(Some(&vec![hook.clone()]), Some(state), cwd, None, environment)
-        .map_err(|source| HookFailed { kind, path: hook.path().clone(), source })
+    let run = || run_hooks(Some(&vec![hook.clone()]), Some(state), cwd, None, environment);
+    let ran = if kind == START_CONTAINER {
+        run().map_err(|error| Heard::unheard(&error))
+    } else {
+        heard(run)
+    };
+    ran.map_err(|source| HookFailed { kind, path: hook.path().clone(), source })
 }
 
 /// What becomes of the first process once it is told to start.
@@ -224,6 +283,22 @@ pub fn tell(executed: &File, why: &str) {
     // Nobody reads if `start` is gone.
     let mut end: &File = executed;
     let _ = end.write_all(why.as_bytes());
+}
+
+/// The first hook that may write into the root before the container starts. What a hook does is not known: those of these
+/// three kinds run while the root can be written, and the ones for GPUs make files there.
+#[must_use]
+pub fn may_write_root(spec: &Spec) -> Option<&Path> {
+    let hooks = spec.hooks().as_ref()?;
+    let kinds = [hooks.prestart(), hooks.create_runtime(), hooks.create_container()];
+    let mut all = kinds.into_iter().flatten().flatten();
+    all.find(|hook| !is_dockers(hook) && !is_nerdctls(hook)).map(|hook| hook.path().as_path())
+}
+
+/// Whether it is the hook of every container of nerdctl's, for its network: `nerdctl … internal oci-hook createRuntime`.
+fn is_nerdctls(hook: &Hook) -> bool {
+    let args = hook.args().as_deref().unwrap_or_default();
+    args.windows(2).any(|pair| pair == ["internal", "oci-hook"])
 }
 
 /// Whether it is the hook of every container of Docker's, which hands a network namespace to the daemon. It asks for the

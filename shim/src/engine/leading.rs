@@ -28,7 +28,9 @@ pub(super) fn settle(process: &Process) -> Result<(), Why> {
         fs::write("/proc/self/oom_score_adj", adjustment.to_string())?;
     }
     for rlimit in process.rlimits().iter().flatten() {
-        create_syscall().set_rlimit(rlimit)?;
+        create_syscall()
+            .set_rlimit(rlimit)
+            .map_err(|e| format!("process.rlimits: set {}: {e}", rlimit.typ()))?;
     }
     Ok(())
 }

@@ -21,7 +21,8 @@ pub const OPTION: &str = "tmpcopyup";
 
 /// Gives each file system in memory whose options say no mode that of the directory it lies over.
 ///
-/// What an earlier mount covers is not the image's.
+/// What an earlier mount covers is not the image's. One over no directory of the image has the kernel's mode, 1777, as with
+/// runc: `root` must not have the mount points yet that are made for the container.
 pub fn take_modes(mounts: &mut [Mount], root: &Path) {
     for index in 0..mounts.len() {
         let (earlier, rest) = mounts.split_at_mut(index);

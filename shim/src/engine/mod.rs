@@ -10,6 +10,7 @@
 //! | `exec.rs`, `enter.rs`, `workload.rs` | one more process; its way in; the last steps before the image's own code runs |
 //! | `filter.rs` | the seccomp filter of a first process, loaded when the engine is done |
 //! | `sealed.rs`, `descriptors.rs`, `home.rs` | our own executable, and what is open on the host, out of a container's reach; no code of the image in this process |
+//! | `reason.rs` | why the engine failed, without its structures |
 //! | `refused.rs`, `resources.rs` | what the engine would leave out: refused, completed |
 //! | `hooks.rs`, `relay.rs` | the caller's hooks: when they run, where, and what they are told |
 //! | `volumes.rs`, `propagation.rs`, `cleared.rs`, `memory.rs` | bind mounts of every propagation and flag, file systems in memory that begin with a copy |
@@ -42,6 +43,7 @@ mod masks;
 mod memory;
 mod normal;
 mod propagation;
+mod reason;
 mod refused;
 mod relay;
 mod resources;
@@ -62,7 +64,7 @@ pub use error::EngineError;
 #[cfg(any(test, feature = "fuzz"))]
 pub use exec::process;
 pub use exec::{Tenant, Terminal, add_capabilities, wait};
-pub use hooks::CallersHooks;
+pub use hooks::{CallersHooks, may_write_root};
 pub use normal::{Labels, SpecError, normalise};
 pub use propagation::leads_out;
 pub use relay::stand_in;

@@ -25,6 +25,12 @@ pub enum SpecError {
         /// What to do instead.
         remedy: &'static str,
     },
+    /// Limits of memory that do not go together.
+    #[error("linux.resources.memory: {why}")]
+    Memory {
+        /// In runc's words.
+        why: &'static str,
+    },
     /// Others are in the cgroup: limits, pause and kill of the container would be theirs, too.
     #[error(
         "linux.cgroupsPath: container's cgroup is not empty: {path} has the process {process}; end what is in \
@@ -274,8 +280,8 @@ fn normalise_mount(mount: &mut Mount, bundle: &Path, label: Option<&MountLabel>)
         mount.set_source(Some(absolute));
     }
     let mut options = mount.options().clone().unwrap_or_default();
-    // They change nothing, and the engine would hand them to the file system.
-    options.retain(|option| !matches!(&**option, "silent" | "loud"));
+    // They change nothing, and the engine would hand them to the file system. podman has an empty one.
+    options.retain(|option| !matches!(&**option, "" | "silent" | "loud"));
     for option in &mut options {
         // The engine knows these two with all mounts below only; here there are none below.
         if matches!(&**option, "nosymfollow" | "symfollow") {
@@ -286,9 +292,7 @@ fn normalise_mount(mount: &mut Mount, bundle: &Path, label: Option<&MountLabel>)
     if let Some(label) = label.filter(|_| own && bind.is_none()) {
         options.push(format!("context={}", label.as_context()));
     }
-    if !options.is_empty() {
-        mount.set_options(Some(options));
-    }
+    mount.set_options((!options.is_empty()).then_some(options));
 }
 
 #[cfg(test)]

@@ -6,7 +6,9 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use caps::{CapSet, Capability, has_cap};
-use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceType, LinuxResources};
+use oci_spec::runtime::{
+    LinuxCpu, LinuxDeviceCgroup, LinuxDeviceType, LinuxMemory, LinuxResources,
+};
 
 use super::normal::SpecError;
 
@@ -61,6 +63,9 @@ fn deny_devices(resources: &mut LinuxResources) {
 }
 
 fn complete_for(resources: &mut LinuxResources, unified: bool) -> Result<(), SpecError> {
+    if unified {
+        leave_out_zeros(resources);
+    }
     let mut files = resources.unified().clone().unwrap_or_default();
     let refuse = |field: &str, value: &str, remedy| SpecError::Unsupported {
         field: format!("linux.resources.{field}"),
@@ -75,6 +80,13 @@ fn complete_for(resources: &mut LinuxResources, unified: bool) -> Result<(), Spe
             && memory.limit() == memory.swap()
         {
             files.entry("memory.swap.max".to_owned()).or_insert("0".to_owned());
+        }
+        if unified {
+            check_swap(memory)?;
+            // The engine would want a limit of memory for it; runc wants none.
+            if (memory.limit(), memory.swap()) == (None, Some(UNLIMITED)) {
+                files.entry("memory.swap.max".to_owned()).or_insert("max".to_owned());
+            }
         }
         if !unified && memory.disable_oom_killer() == Some(true) {
             let remedy = "leave it out, or use a host with cgroup v2, where no runtime has it";
@@ -104,8 +116,106 @@ fn complete_for(resources: &mut LinuxResources, unified: bool) -> Result<(), Spe
         let remedy = "give the name of a file of the cgroup, such as memory.high";
         return Err(refuse("unified", &format!("{name:?}"), remedy));
     }
+    if unified
+        && let Some(memory) = resources.memory_mut()
+        && memory.limit().is_none()
+    {
+        memory.set_swap(None);
+    }
     resources.set_unified((!files.is_empty()).then_some(files).map(HashMap::from_iter));
     Ok(())
+}
+
+/// "No limit", where the configuration has a number.
+const UNLIMITED: i64 = -1;
+
+/// Takes the numbers away that stand for "not given", as runc reads them: an engine's `update` has all of them.
+fn leave_out_zeros(resources: &mut LinuxResources) {
+    if let Some(memory) = resources.memory_mut() {
+        let given = |number: Option<i64>| number.filter(|number| *number != 0);
+        memory.set_limit(given(memory.limit()));
+        memory.set_swap(given(memory.swap()));
+        memory.set_reservation(given(memory.reservation()));
+    }
+    if let Some(cpu) = resources.cpu_mut() {
+        cpu.set_shares(cpu.shares().filter(|shares| *shares != 0));
+        cpu.set_quota(cpu.quota().filter(|quota| *quota != 0));
+        cpu.set_period(cpu.period().filter(|period| *period != 0));
+        cpu.set_cpus(cpu.cpus().clone().filter(|cpus| !cpus.is_empty()));
+        cpu.set_mems(cpu.mems().clone().filter(|mems| !mems.is_empty()));
+    }
+}
+
+/// Memory and swap together, as the configuration has them, are to leave swap alone: cgroup v2 has that apart. The words are
+/// runc's.
+fn check_swap(memory: &LinuxMemory) -> Result<(), SpecError> {
+    let wrong = match (memory.limit(), memory.swap()) {
+        (_, Some(swap)) if swap < UNLIMITED => "invalid memory+swap value",
+        (Some(limit), _) if limit < UNLIMITED => "invalid memory value",
+        (None | Some(UNLIMITED), Some(1..)) => "unable to set swap limit without memory limit",
+        (Some(limit), Some(swap @ 1..)) if swap < limit => {
+            "memory+swap limit should be >= memory limit"
+        }
+        _ => return Ok(()),
+    };
+    Err(SpecError::Memory { why: wrong })
+}
+
+/// The limits in the words of the engine's way to systemd, which leaves out or misreads some. `cpu_max` is what the
+/// container has now in the file `cpu.max`: that way sets both of its numbers whenever it sets one of the processor.
+#[must_use]
+pub fn for_systemd(resources: &LinuxResources, cpu_max: Option<&str>) -> LinuxResources {
+    let mut told = resources.clone();
+    let mut files = told.unified().clone().unwrap_or_default();
+    let mut cpu = told.cpu().clone().unwrap_or_default();
+    if let Some((quota, period)) = files.remove("cpu.max").as_deref().map(numbers) {
+        cpu.set_quota(quota.or(cpu.quota()));
+        cpu.set_period(period.or(cpu.period()));
+    }
+    if told.cpu().is_some() || cpu != LinuxCpu::default() {
+        let (quota, period) = cpu_max.map(numbers).unwrap_or_default();
+        cpu.set_quota(cpu.quota().or(quota));
+        cpu.set_period(cpu.period().or(period));
+        told.set_cpu(Some(cpu));
+    }
+    if files.get("memory.swap.max").is_some_and(|most| most == "max")
+        && let Some(memory) = told.memory_mut()
+    {
+        memory.set_swap(memory.swap().or(Some(UNLIMITED)));
+    }
+    // It takes 0 for no limit, where a cgroup has 1.
+    if let Some(pids) = told.pids_mut().as_mut().filter(|pids| pids.limit() == 0) {
+        pids.set_limit(1);
+    }
+    files.retain(|name, _| OF_SYSTEMD.contains(&&**name));
+    for (name, value) in &mut files {
+        if value.trim() == "max" {
+            *value = if name == "pids.max" { "-1".to_owned() } else { u64::MAX.to_string() };
+        }
+    }
+    told.set_unified((!files.is_empty()).then_some(files));
+    told
+}
+
+/// The files by name that the engine's way to systemd reads as they are meant.
+const OF_SYSTEMD: [&str; 7] = [
+    "memory.min",
+    "memory.low",
+    "memory.high",
+    "memory.max",
+    "pids.max",
+    "cpuset.cpus",
+    "cpuset.mems",
+];
+
+/// Quota and period of a text of `cpu.max`; -1 for a quota that is none.
+fn numbers(cpu_max: &str) -> (Option<i64>, Option<u64>) {
+    let mut words = cpu_max.split_whitespace();
+    let quota = words.next().and_then(|quota| match quota {
+        "max" => Some(UNLIMITED),
+        quota => quota.parse().ok(),
+    });
+    (quota, words.next().and_then(|period| period.parse().ok()))
 }
 
 #[cfg(test)]
@@ -145,6 +255,58 @@ mod tests {
         assert_eq!(completed(more, true).unwrap().unified(), &None);
         let unlimited = r#"{"memory":{"limit":-1,"swap":-1}}"#;
         assert_eq!(completed(unlimited, true).unwrap().unified(), &None);
+    }
+
+    #[test]
+    fn swap_is_worked_out_as_runc_does_it() {
+        let swap = |memory: &str| {
+            completed(&format!(r#"{{"memory":{memory}}}"#), true).map(|resources| {
+                let memory = resources.memory().unwrap_or_default();
+                (memory.limit(), memory.swap(), file(&resources, "memory.swap.max"))
+            })
+        };
+        for alone in [r#"{"swap":1048576}"#, r#"{"limit":-1,"swap":1048576}"#] {
+            assert!(swap(alone).unwrap_err().contains("without memory limit"), "{alone}");
+        }
+        let less = swap(r#"{"limit":2097152,"swap":1048576}"#).unwrap_err();
+        assert!(less.contains("memory+swap limit should be >= memory limit"), "{less}");
+        let all = Some("max".to_owned());
+        assert_eq!(swap(r#"{"swap":-1}"#), Ok((None, None, all)));
+        assert_eq!(swap(r#"{"limit":1048576,"swap":-1}"#), Ok((Some(1 << 20), Some(-1), None)));
+        assert_eq!(swap(r#"{"limit":0,"swap":0,"reservation":0}"#), Ok((None, None, None)));
+        for wrong in [r#"{"limit":-2}"#, r#"{"swap":-2}"#] {
+            assert!(swap(wrong).unwrap_err().contains("invalid"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn systemd_is_told_what_stays() {
+        let told = |text: &str, cpu_max| for_systemd(&completed(text, true).unwrap(), cpu_max);
+        let cpu = |resources: &LinuxResources| {
+            resources.cpu().as_ref().map(|cpu| (cpu.quota(), cpu.period(), cpu.shares()))
+        };
+        let now = Some("50000 100000\n");
+        let both = (Some(50_000), Some(100_000));
+        for (text, wanted) in [
+            (r#"{"cpu":{"shares":512}}"#, (both.0, both.1, Some(512))),
+            (r#"{"cpu":{}}"#, (both.0, both.1, None)),
+            (r#"{"cpu":{"shares":0,"quota":0,"period":0}}"#, (both.0, both.1, None)),
+            (r#"{"cpu":{"period":20000}}"#, (both.0, Some(20_000), None)),
+            (r#"{"cpu":{"quota":-1}}"#, (Some(-1), both.1, None)),
+            (r#"{"unified":{"cpu.max":"max 30000"}}"#, (Some(-1), Some(30_000), None)),
+        ] {
+            assert_eq!(cpu(&told(text, now)), Some(wanted), "{text}");
+        }
+        assert_eq!(cpu(&told(r#"{"memory":{"limit":1048576}}"#, now)), None);
+        let unlimited = told(r#"{"memory":{"swap":-1}}"#, None);
+        assert_eq!(unlimited.memory().unwrap().swap(), Some(-1));
+        let files = r#"{"unified":{"memory.high":"max","pids.max":"max","cpu.weight":"5"}}"#;
+        let files = told(files, None);
+        assert_eq!(file(&files, "memory.high").unwrap(), u64::MAX.to_string());
+        assert_eq!(file(&files, "pids.max").unwrap(), "-1");
+        assert_eq!(file(&files, "cpu.weight"), None, "it would be taken for shares");
+        let none = told(r#"{"pids":{"limit":0}}"#, None);
+        assert_eq!(none.pids().as_ref().unwrap().limit(), 1);
     }
 
     #[test]

@@ -97,11 +97,12 @@ struct Prepared {
 
 impl Volumes {
     /// Opens what `spec` asks for and the engine leaves out, and makes `spec` name the prepared
-    /// mounts below `stage` instead.
+    /// mounts below `stage` instead. `root` is the image, before mount points are made in it: from it
+    /// `spec` learns what file systems in memory take over.
     ///
     /// # Errors
     /// [`VolumeError`]; nothing is placed yet, and all of it ends with this value.
-    pub fn open(spec: &mut Spec, stage: &Path) -> Result<Self, VolumeError> {
+    pub fn open(spec: &mut Spec, root: &Path, stage: &Path) -> Result<Self, VolumeError> {
         let plan = propagation::plan(spec)?;
         let mut volumes = Self { stage: stage.to_owned(), ..Self::default() };
         let mounts = spec.mounts().as_deref().unwrap_or_default();
@@ -147,6 +148,7 @@ impl Volumes {
             mount.set_source(Some(source));
             memory::as_bind(mount);
         }
+        memory::take_modes(spec.mounts_mut().as_deref_mut().unwrap_or_default(), root);
         Ok(volumes)
     }
 
@@ -164,13 +166,11 @@ impl Volumes {
     }
 
     /// Places the prepared mounts in a mount namespace of this process's own. `root` is the
-    /// container's root file system, complete; `spec` learns from it what file systems in memory
-    /// take over.
+    /// container's root file system, complete.
     ///
     /// # Errors
     /// [`VolumeError`]; nothing is left, for the namespace ends with this process.
-    pub fn place(&mut self, root: &Path, spec: &mut Spec) -> Result<(), VolumeError> {
-        memory::take_modes(spec.mounts_mut().as_deref_mut().unwrap_or_default(), root);
+    pub fn place(&mut self, root: &Path) -> Result<(), VolumeError> {
         if self.prepared.is_empty() {
             return Ok(());
         }

@@ -96,7 +96,7 @@ impl Workload {
         let Some(state) = &self.start.state else { return Ok(()) };
         let state = State { pid: Some(Pid::this().as_raw()), ..state.clone() };
         self.start.hooks.iter().try_for_each(|hook| {
-            hooks::call("startContainer", hook, &state, None, Some(environment))
+            hooks::call(hooks::START_CONTAINER, hook, &state, None, Some(environment))
                 .map_err(|failed| log::chain(&failed))
         })
     }

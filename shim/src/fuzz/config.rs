@@ -72,8 +72,14 @@ fn plan_keeps_its_word(spec: &Spec) {
                 continue;
             }
         };
-        let facts =
-            Facts { readonly, mode, mapped_ids: false, own_mounts: true, image: Ok(image()) };
+        let facts = Facts {
+            readonly,
+            mode,
+            mapped_ids: false,
+            own_mounts: true,
+            hook: None,
+            image: Ok(image()),
+        };
         match plan(facts) {
             Plan::Private(_) => assert!(!readonly || mode == Mode::Private),
             Plan::Shared(_) => assert!(readonly && mode != Mode::Private),

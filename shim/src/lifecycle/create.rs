@@ -1,6 +1,6 @@
 //! `create`, and what `run` and `restore` have in common with it: plan, record, prepare, hand over.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType, Process, Spec};
 
@@ -11,15 +11,15 @@ use crate::cli::Verb;
 use crate::config::Size;
 use crate::engine::{
     CallersHooks, Choice, CreateOptions, Delegate, Embedded, Engine, EngineError, Labels, Volumes,
-    leads_out, normalise, refuse_others,
+    leads_out, may_write_root, normalise, refuse_others,
 };
 use crate::image;
 use crate::log::{ASIDE, step};
 use crate::record::{Lock, Record, RecordError, Rootfs};
 use crate::rootfs::{
     AnnotationError, Earlier, Facts, Mode, Needs, Place, Plan, RootfsError, ScaffoldName,
-    device_in_root, plan, prepare_private, prepare_shared, refuse_links, refuse_over_proc,
-    volume_name, wanted_size,
+    device_in_root, lead_into_mounts, plan, prepare_private, prepare_shared, refuse_links,
+    refuse_over_proc, volume_name, wanted_size,
 };
 use crate::starts::{Step, began};
 
@@ -34,6 +34,14 @@ pub struct Order<'a> {
     pub verb: &'a Verb,
     /// The same for the embedded engine.
     pub options: CreateOptions,
+}
+
+/// What the configuration asks of the root.
+struct Asked {
+    mode: Mode,
+    size: Option<Size>,
+    /// The hook that may write into it.
+    hook: Option<PathBuf>,
 }
 
 /// What became of a container that was handed to its engine.
@@ -55,6 +63,8 @@ impl Container {
         let mut bundle = Bundle::load(order.bundle)?;
         let mode = Mode::of(|key| annotation(&bundle.spec, key), bundle.readonly)?;
         let size = wanted_size(|key| annotation(&bundle.spec, key))?;
+        let hook = may_write_root(&bundle.spec).map(Path::to_owned);
+        let asked = Asked { mode, size, hook };
         let needs = Needs::of(&bundle.spec, &bundle.path);
         let (labels, mut volumes, hooks) = match engine {
             Engine::Embedded(_) => self.adapt(&mut bundle, &order.options)?,
@@ -68,7 +78,7 @@ impl Container {
             return Err(RecordError::Exists { id: self.id.clone() }.into());
         }
         let mut lock = self.claim()?;
-        let made = self.make(&bundle, &needs, (mode, size), &labels, order);
+        let made = self.make(&bundle, &needs, &asked, &labels, order);
         let base = made.as_ref().ok().and_then(|rootfs| rootfs.base()?.parse().ok());
         let readonly = bundle.readonly;
         let handed = made.and_then(|rootfs| {
@@ -118,7 +128,9 @@ impl Container {
         let hooks = CallersHooks::take(&mut bundle.spec, &bundle.path).map_err(|source| {
             LifecycleError::File { step: "open", path: "/proc/self/ns/mnt".into(), source }
         })?;
-        Ok((labels, Volumes::open(&mut bundle.spec, &self.storage.volumes())?, hooks))
+        lead_into_mounts(&bundle.root, &mut bundle.spec)?;
+        let stage = self.storage.volumes();
+        Ok((labels, Volumes::open(&mut bundle.spec, &bundle.root, &stage)?, hooks))
     }
 
     /// Claims the ID, also over the record of a `create` or `delete` that died.
@@ -140,7 +152,7 @@ impl Container {
         &self,
         bundle: &Bundle,
         needs: &Needs,
-        (mode, size): (Mode, Option<Size>),
+        asked: &Asked,
         labels: &Labels,
         order: &Order<'_>,
     ) -> Result<Rootfs, LifecycleError> {
@@ -153,7 +165,7 @@ impl Container {
         let volume = volume_name(&self.root, self.id.as_str())?;
         let earlier = self.storage.settle(self.id.as_str(), &volume, &bundle.root)?;
         drop(finds);
-        let plan = self.planned(bundle, mode, delegated);
+        let plan = self.choose(bundle, asked, delegated);
         if matches!((&plan, order.verb), (Plan::Private(_), Verb::Restore(_))) {
             return Err(LifecycleError::RootIsGone { id: self.id.clone() });
         }
@@ -161,19 +173,21 @@ impl Container {
             let (id, first) = (self.id.to_string(), first.clone());
             return Err(RootfsError::OnlyInSnapshot { id, volume, first, why }.into());
         }
-        let rootfs = match self.prepare(plan, bundle, needs, (labels, size, &earlier), order) {
+        let rootfs = match self.prepare(plan, bundle, needs, (labels, asked.size, &earlier), order)
+        {
             Err(LifecycleError::Rootfs(error)) if error.leaves_as_given() => {
                 as_given(&self.id, error.to_string())
             }
             prepared => prepared?,
         };
-        if let (Rootfs::AsGiven { why }, Some(_), false) = (&rootfs, size, bundle.readonly) {
+        if let (Rootfs::AsGiven { why }, Some(_), false) = (&rootfs, asked.size, bundle.readonly) {
             return Err(AnnotationError::SizeAsGiven { why: why.clone() }.into());
         }
         // Delegates have their own ways around what the embedded engine would fall for.
         if !delegated {
             refuse_links(&bundle.root, &bundle.spec)?;
             refuse_over_proc(&bundle.root, &bundle.spec)?;
+            needs.check_kinds(&bundle.root)?;
         }
         if !matches!(rootfs, Rootfs::Shared { .. }) {
             needs.make_in(&bundle.root, !has_id_mappings(&bundle.spec))?;
@@ -186,20 +200,32 @@ impl Container {
         Ok(rootfs)
     }
 
-    /// Which root it is to have.
-    fn planned(&self, bundle: &Bundle, mode: Mode, delegated: bool) -> Plan {
+    /// Which root the container gets.
+    fn choose(&self, bundle: &Bundle, asked: &Asked, delegated: bool) -> Plan {
         let finds = step("find the image");
         let plan = plan(Facts {
             readonly: bundle.readonly,
-            mode,
+            mode: asked.mode,
             mapped_ids: has_id_mappings(&bundle.spec),
             own_mounts: has_own_mounts(&bundle.spec),
+            hook: asked.hook.as_deref(),
             image: self
                 .storage
                 .base_at(&bundle.root)
                 .map_or_else(|| image::identify(&bundle.root, self.id.as_str()), Ok),
         });
         drop(finds);
+        if let (Plan::Private(_), true, Mode::Auto, Some(hook)) =
+            (&plan, bundle.readonly, asked.mode, &asked.hook)
+        {
+            tracing::info!(
+                target: ASIDE,
+                "container {} has a root of its own: its hook {} may write into the root before it starts; if the hook \
+                 does not, the annotation dev.sharedroot.mode=shared shares the root",
+                self.id,
+                hook.display()
+            );
+        }
         // The shared root is in a mount namespace of this process's own, from which nothing comes back. The embedded
         // engine's volumes were opened before it.
         match plan {
@@ -286,7 +312,7 @@ impl Container {
         hooks: &CallersHooks,
         order: &Order<'_>,
     ) -> Result<(), LifecycleError> {
-        volumes.place(&bundle.root, &mut bundle.spec)?;
+        volumes.place(&bundle.root)?;
         self.scratch("config.json", &bundle.spec)?;
         engines(|| embedded.create(&bundle.spec, labels, volumes, hooks, &order.options))?;
         Ok(())

@@ -35,6 +35,34 @@ pub(super) fn landing(
     path: &Path,
     covered: impl Fn(&Path) -> bool,
 ) -> Option<PathBuf> {
+    match walk(top, path, covered) {
+        Walk::Ended(at) => Some(at),
+        Walk::Covered(_) => None,
+    }
+}
+
+/// Where `path` leads in a mount, if links of the image lead there: the place in the mount by names, as far as the image
+/// and `covered` know it. `None` where it leads elsewhere, or where the rest climbs.
+pub(super) fn behind_links(
+    top: impl AsFd,
+    path: &Path,
+    covered: impl Fn(&Path) -> bool,
+) -> Option<PathBuf> {
+    match walk(top, path, covered) {
+        Walk::Covered(at) if is_plain(&at) && at != path => Some(at),
+        _ => None,
+    }
+}
+
+/// How a way through the image ends.
+enum Walk {
+    /// At its end.
+    Ended(PathBuf),
+    /// In a place that is covered; with what is left of the way.
+    Covered(PathBuf),
+}
+
+fn walk(top: impl AsFd, path: &Path, covered: impl Fn(&Path) -> bool) -> Walk {
     let names = |path: &Path| path.components().rev().map(|c| c.as_os_str().to_owned()).collect();
     let (mut at, mut rest, mut links): (_, Vec<_>, _) = (PathBuf::from("/"), names(path), 0);
     while let Some(name) = rest.pop() {
@@ -56,13 +84,13 @@ pub(super) fn landing(
                     None => at = next,
                 }
                 if covered(&at) {
-                    return None;
+                    return Walk::Covered(rest.iter().rev().fold(at, |at, name| at.join(name)));
                 }
             }
             _ => {}
         }
     }
-    Some(at)
+    Walk::Ended(at)
 }
 
 /// The target of the link at `path`, whose directory has no links in it.

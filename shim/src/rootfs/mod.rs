@@ -4,6 +4,7 @@
 mod base;
 mod base_name;
 mod base_tree;
+mod destinations;
 mod earlier;
 mod forgotten;
 mod import;
@@ -29,6 +30,7 @@ use std::path::{Path, PathBuf};
 use sharedroot_dm::{Backing, Bytes, Pool, PoolConfig, PoolName, VolumeName};
 
 pub use base_tree::BaseTree;
+pub use destinations::lead_into_mounts;
 pub use earlier::Earlier;
 pub use forgotten::{Fate, delete_forgotten};
 pub use import::{Imported, Stage};
@@ -48,10 +50,29 @@ use crate::image::{BaseKey, Digest, ImportError, KeyError, MakeError, WalkError}
 use crate::label::{LabelError, SharedLabel};
 use crate::mount::MountError;
 use crate::record::RecordError;
+use needs::Kind;
 
 /// A root file system that could not be made or unmade.
 #[derive(Debug, thiserror::Error)]
 pub enum RootfsError {
+    /// A file on a directory, or a directory on a file. Docker takes "is a directory" for a program that cannot be executed.
+    #[error(
+        "mount {} at {}: not a directory: {}",
+        what.as_deref().unwrap_or(Path::new("a file system")).display(),
+        destination.display(),
+        match wanted {
+            Kind::File => "a file cannot be mounted on a directory",
+            Kind::Directory => "a directory cannot be mounted on a file",
+        }
+    )]
+    Kinds {
+        /// What is mounted, if it is the host's.
+        what: Option<PathBuf>,
+        /// As the configuration has it.
+        destination: PathBuf,
+        /// What the source is.
+        wanted: Kind,
+    },
     /// The pool or a volume.
     #[error(transparent)]
     Dm(#[from] sharedroot_dm::Error),

@@ -133,6 +133,33 @@ impl Needs {
         Ok(())
     }
 
+    /// That no file is to be mounted on a directory of the root, and no directory on a file: of the first the kernel says no
+    /// more than EINVAL. Docker tells the user what to look for where it reads "not a directory".
+    ///
+    /// # Errors
+    /// [`RootfsError::Kinds`], [`RootfsError::File`].
+    pub fn check_kinds(&self, root: &Path) -> Result<(), RootfsError> {
+        let top = File::open(root).map_err(file("open", root))?;
+        let mut mounted = Vec::<PathBuf>::new();
+        for need in self.0.split_last().map_or(&[][..], |(_, mounts)| mounts) {
+            let covered = |path: &Path| mounted.iter().any(|mount| path.starts_with(mount));
+            let Some(place) = landing(&top, &need.path, covered) else { continue };
+            if need.source.as_ref().is_some_and(|source| !source.exists()) {
+                // The engine says so.
+                continue;
+            }
+            let wanted = need.kind() == Kind::Directory;
+            let found = look_up(&top, &place).and_then(rustix::fs::fstat);
+            let found = found.map(|stat| FileType::from_raw_mode(stat.st_mode).is_dir());
+            if found.is_ok_and(|found| found != wanted) {
+                let (what, destination) = (need.source.clone(), need.path.clone());
+                return Err(RootfsError::Kinds { what, destination, wanted: need.kind() });
+            }
+            mounted.push(place);
+        }
+        Ok(())
+    }
+
     /// That what is to be started in is no file of the root.
     fn check_start(&self, root: &File) -> Result<(), RootfsError> {
         let Some((Need { path: start, .. }, mounts)) = self.0.split_last() else { return Ok(()) };
@@ -192,7 +219,7 @@ pub fn device_in_root(spec: &Spec) -> Option<&Path> {
 }
 
 /// As the engines see it.
-fn is_bind(mount: &Mount) -> bool {
+pub(super) fn is_bind(mount: &Mount) -> bool {
     let options = mount.options().as_deref().unwrap_or_default();
     mount.typ().as_deref() == Some("bind")
         || options.iter().any(|option| option == "bind" || option == "rbind")

@@ -1,5 +1,7 @@
 //! Which root file system a container gets: a function of facts, without acts.
 
+use std::path::Path;
+
 use crate::config::Size;
 use crate::image::{Doubt, Image, Source};
 
@@ -87,7 +89,7 @@ impl Mode {
 
 /// All that the plan depends on.
 #[derive(Debug)]
-pub struct Facts {
+pub struct Facts<'a> {
     /// `root.readonly`
     pub readonly: bool,
     /// The user's wish.
@@ -97,6 +99,8 @@ pub struct Facts {
     /// Whether the container gets a mount namespace of its own. In another, be it the host's, our bind is not to be seen,
     /// and nothing that is mounted there ends with the container.
     pub own_mounts: bool,
+    /// A hook that may write into the root before the container starts.
+    pub hook: Option<&'a Path>,
     /// The image, or why it is not known for certain.
     pub image: Result<Image, Doubt>,
 }
@@ -117,7 +121,7 @@ pub enum Plan {
 
 /// Decides.
 #[must_use]
-pub fn plan(facts: Facts) -> Plan {
+pub fn plan(facts: Facts<'_>) -> Plan {
     let as_given = |why: &str| Plan::AsGiven { why: why.to_owned() };
     match facts {
         Facts { mode: Mode::Off, .. } => as_given("the annotation dev.sharedroot.mode is off"),
@@ -126,6 +130,13 @@ pub fn plan(facts: Facts) -> Plan {
             as_given("the container has no mount namespace of its own")
         }
         Facts { image: Err(doubt), .. } => Plan::AsGiven { why: doubt.to_string() },
+        // The root of its own is read-only for the container, too, but not before it starts. Whoever knows that the hook
+        // writes nothing asks for `shared`.
+        Facts { image: Ok(image), readonly: true, mode: Mode::Auto, hook: Some(_), .. }
+            if !matches!(image.source, Source::Base) =>
+        {
+            Plan::Private(image)
+        }
         // What was written into the container before its start is put above the base.
         Facts { image: Ok(image), readonly: true, mode: Mode::Auto | Mode::Shared, .. } => {
             Plan::Shared(image)
@@ -177,6 +188,7 @@ mod tests {
             mode,
             mapped_ids,
             own_mounts: true,
+            hook: None,
             image: image(),
         };
         assert!(matches!(plan(facts(true, Mode::Auto, false)), Plan::Shared(_)));
@@ -194,6 +206,11 @@ mod tests {
             let hosts = Facts { own_mounts: false, ..facts(true, mode, false) };
             assert!(matches!(plan(hosts), Plan::AsGiven { .. }), "{mode:?}");
         }
+        let hooked = |mode| Facts { hook: Some(Path::new("/hook")), ..facts(true, mode, false) };
+        assert!(matches!(plan(hooked(Mode::Auto)), Plan::Private(_)));
+        assert!(matches!(plan(hooked(Mode::Shared)), Plan::Shared(_)));
+        let hooked = Facts { image: base(), ..hooked(Mode::Auto) };
+        assert!(matches!(plan(hooked), Plan::Shared(_)));
         let unknown = Facts { image: Err(Doubt::example()), ..facts(true, Mode::Auto, false) };
         assert!(matches!(plan(unknown), Plan::AsGiven { .. }));
     }

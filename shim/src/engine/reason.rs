@@ -1,0 +1,143 @@
+//! Why the engine failed, in words.
+//!
+//! It logs whole structures as Rust prints them for a programmer, keeps the system's reason from what it logs, and wraps what
+//! its first process says into a message of its own channel. Users read the words in Docker's error, and Docker looks in
+//! them for "not a directory".
+
+use std::error::Error;
+
+use crate::log::{self, engine_words};
+
+/// What is said of a process that is gone without a word.
+const GONE: &str = "its first process ended before it was ready";
+
+/// The most that is known of why the engine failed with `error`: what it logged first, which is closest to the cause, with
+/// the system's reason from what it returned.
+#[must_use]
+pub(super) fn reason(error: &(dyn Error + 'static)) -> String {
+    of(engine_words().as_deref(), &log::chain(error))
+}
+
+fn of(logged: Option<&str>, returned: &str) -> String {
+    let returned = plain(returned);
+    let Some(logged) = logged.map(plain) else { return returned };
+    if let Some(what) = mount(&logged) {
+        return format!("{what}: {}", cause(&returned));
+    }
+    // The fields of the log's line that are no message: `err=Nix(EPERM)`.
+    let fields = [" err=", " errno=", " error=", " ret="];
+    let message = fields.iter().fold(logged.as_str(), |text, field| {
+        text.split_once(field).map_or(text, |(message, _)| message)
+    });
+    match message {
+        dump if is_dump(dump) => returned,
+        whole if whole.len() == logged.len() => logged,
+        message => format!("{message}: {}", cause(&returned)),
+    }
+}
+
+/// Without the wrappings of the engine's channel.
+fn plain(text: &str) -> String {
+    for wrapping in ["ExecFailed(\"", "OtherError(\""] {
+        if let Some((_, inner)) = text.split_once(wrapping) {
+            return plain(&unquoted(inner));
+        }
+    }
+    if text.contains("failed to receive. ") {
+        return GONE.to_owned();
+    }
+    let wrappings = [
+        "exec process failed with error ",
+        "error in executing process : ",
+        "intermediate process error ",
+    ];
+    wrappings.iter().fold(text.to_owned(), |text, wrapping| text.replace(wrapping, ""))
+}
+
+/// Whether a structure of the engine's is in it.
+fn is_dump(text: &str) -> bool {
+    [" { ", "Some(", "Error(", "Nix("].iter().any(|mark| text.contains(mark))
+}
+
+/// Which mount failed, where the engine logged that: `failed to mount Mount { destination: "/d", … }: …`.
+fn mount(logged: &str) -> Option<String> {
+    let (_, dump) = logged.split_once("failed to mount Mount {")?;
+    let field = |name: &str| {
+        let (_, value) = dump.split_once(name)?;
+        Some(unquoted(value))
+    };
+    let destination = field("destination: \"")?;
+    let source = field("source: Some(\"").unwrap_or_default();
+    let is_memory = field("typ: Some(\"").is_some_and(|typ| typ == "tmpfs");
+    let options = dump.split_once("options: Some([").and_then(|(_, list)| list.split_once(']'));
+    let options = options.filter(|_| is_memory).map_or(String::new(), |(list, _)| {
+        let list = list.replace(['"', ' '], "");
+        format!(" with {list}")
+    });
+    Some(format!("mount {source:?} at {destination:?}{options}"))
+}
+
+/// The system's reason at the end of a chain, without the steps in general that lead to it.
+fn cause(chain: &str) -> &str {
+    let steps = ["failed to prepare rootfs: ", "syscall: ", "io error: ", "nix error: "];
+    let mut cause = chain;
+    for step in steps {
+        cause = cause.split_once(step).map_or(cause, |(_, rest)| rest);
+    }
+    cause
+}
+
+/// What stands before the closing quote of a text as Rust prints it.
+fn unquoted(text: &str) -> String {
+    let (mut plain, mut rest) = (String::new(), text.chars());
+    while let Some(next) = rest.next() {
+        match next {
+            '"' => break,
+            '\\' => match rest.next() {
+                Some('n') => plain.push(' '),
+                escaped => plain.extend(escaped),
+            },
+            other => plain.push(other),
+        }
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = r#"failed to mount Mount { destination: "/usr/bin", typ: Some("bind"), source: Some("/tmp/a \"b\""), options: Some(["rbind"]), uid_mappings: None, gid_mappings: None }: syscall"#;
+    const MEMORY: &str = r#"failed to mount Mount { destination: "/x", typ: Some("tmpfs"), source: Some("tmpfs"), options: Some(["nodev", "size=abc"]), uid_mappings: None }: syscall"#;
+
+    #[test]
+    fn a_mount_that_failed_is_named_with_the_systems_reason() {
+        let returned = "exec process failed with error error in executing process : failed to prepare rootfs: syscall: \
+                        ENOTDIR: Not a directory";
+        let said = of(Some(FILE), returned);
+        assert_eq!(said, r#"mount "/tmp/a \"b\"" at "/usr/bin": ENOTDIR: Not a directory"#);
+        let early = r#"received unexpected message: ExecFailed("failed to prepare rootfs: syscall: EINVAL: Invalid argument"), expected: HookRequest"#;
+        let said = of(Some(MEMORY), early);
+        assert_eq!(said, r#"mount "tmpfs" at "/x" with nodev,size=abc: EINVAL: Invalid argument"#);
+    }
+
+    #[test]
+    fn no_wrapping_and_no_structure_is_left() {
+        let said = of(None, r#"received unexpected message: ExecFailed("set \"x\""), expected: A"#);
+        assert_eq!(said, "set \"x\"");
+        let gone = r#"failed to receive. "waiting for init ready". BrokenChannel"#;
+        assert_eq!(of(None, gone), GONE);
+        let logged = r#"failed to remount path as readonly path="/x" err=Nix(EPERM)"#;
+        let said = of(Some(logged), "failed syscall: EPERM: Operation not permitted");
+        assert_eq!(
+            said,
+            "failed to remount path as readonly path=\"/x\": EPERM: Operation not permitted"
+        );
+        let dump = "failed to set rlimit rlimit=PosixRlimit { typ: RlimitNofile, hard: 9 }";
+        assert_eq!(
+            of(Some(dump), "EPERM: Operation not permitted"),
+            "EPERM: Operation not permitted"
+        );
+        assert_eq!(of(Some("in words"), "returned"), "in words");
+    }
+}

@@ -1,0 +1,98 @@
+//! Where mounts are made whose places are links of the image into other mounts of the container: `/etc/resolv.conf` leads to
+//! `/run/systemd/resolve/stub-resolv.conf`, and `/run` is a file system in memory.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use oci_spec::runtime::Spec;
+
+use super::landing::{behind_links, is_plain, landing, stands};
+use super::needs::is_bind;
+use super::{RootfsError, file};
+
+/// Has the destinations say where they land, if a link of the image leads them into an earlier mount: what the link names is
+/// missing there, and the engine makes nothing behind a link. Volumes and file systems in memory only; nothing lies over
+/// the kernel's own. `root` has the image's links.
+///
+/// # Errors
+/// [`RootfsError::File`].
+pub fn lead_into_mounts(root: &Path, spec: &mut Spec) -> Result<(), RootfsError> {
+    let top = File::open(root).map_err(file("open", root))?;
+    let mut mounted: Vec<(PathBuf, bool)> = Vec::new();
+    for mount in spec.mounts_mut().iter_mut().flatten() {
+        let destination = mount.destination().clone();
+        let over =
+            |path: &Path| mounted.iter().rfind(|(place, _)| path.starts_with(place)).cloned();
+        let open = is_bind(mount) || mount.typ().as_deref() == Some("tmpfs");
+        let covered = |path: &Path| over(path).is_some();
+        let plain = is_plain(&destination);
+        let place = if plain && (covered(&destination) || stands(&top, &destination)) {
+            destination
+        } else if let Some(path) = behind_links(&top, &destination, covered) {
+            if over(&path).is_some_and(|(_, open)| open) {
+                mount.set_destination(path.clone());
+            }
+            path
+        } else {
+            landing(&top, &destination, |_| false).unwrap_or(destination)
+        };
+        mounted.push((place, open));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::create_dir_all;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn links_lead_into_earlier_mounts_only() {
+        let root = std::env::temp_dir().join(format!("sharedroot-lead-{}", std::process::id()));
+        for dir in ["etc", "run/there", "var", "proc"] {
+            create_dir_all(root.join(dir)).unwrap();
+        }
+        for (target, link) in [
+            ("../run/a/b", "etc/conf"),
+            ("/run/lock", "var/lock"),
+            ("/run", "var/run"),
+            ("/run/x/../../etc/up", "etc/climbs"),
+            ("/proc/self/root/etc", "etc/magic"),
+            ("/nowhere", "etc/dangling"),
+        ] {
+            symlink(target, root.join(link)).unwrap();
+        }
+        let lead = |list: &[&str]| {
+            let mount = |at: &&str| match at.strip_prefix("proc:") {
+                Some(at) => serde_json::json!({"destination": at, "type": "proc"}),
+                None => serde_json::json!({"destination": at, "type": "tmpfs"}),
+            };
+            let mounts = list.iter().map(mount).collect::<Vec<_>>();
+            let spec = serde_json::json!({"ociVersion": "1.2.0", "mounts": mounts});
+            let mut spec = serde_json::from_value(spec).unwrap();
+            lead_into_mounts(&root, &mut spec).unwrap();
+            let mounts = spec.mounts().as_deref().unwrap_or_default();
+            let last = mounts.last().unwrap().destination();
+            last.to_str().unwrap().to_owned()
+        };
+        for (list, wanted) in [
+            (&["/run", "/etc/conf"][..], "/run/a/b"),
+            (&["/run", "/var/lock/l"], "/run/lock/l"),
+            (&["/run", "/var/run/new"], "/run/new"),
+            (&["/var/run", "/var/lock"], "/run/lock"),
+            (&["/var/lock", "/run/lock/below"], "/run/lock/below"),
+            // No earlier mount is on the way, so the place is made in the root.
+            (&["/etc/conf"], "/etc/conf"),
+            (&["/etc/conf", "/run"], "/run"),
+            (&["/srv", "/etc/dangling"], "/etc/dangling"),
+            // What climbs out of the mount again is the engine's, and nothing is led into the kernel's own.
+            (&["/run", "/etc/climbs"], "/etc/climbs"),
+            (&["proc:/proc", "/etc/magic"], "/etc/magic"),
+        ] {
+            assert_eq!(lead(list), wanted, "{list:?}");
+        }
+        std::fs::remove_dir_all(root).unwrap();
+    }
+}
