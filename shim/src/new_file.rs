@@ -6,10 +6,9 @@
 //! could do before.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -36,10 +35,16 @@ impl NewFile {
     /// # Errors
     /// What the operating system says.
     pub fn beside(path: &Path, mode: u32) -> io::Result<Self> {
+        let (dir, name) = place(path)?;
+        Self::new_name(&dir, &name, mode)
+    }
+
+    fn new_name(dir: &OwnedFd, name: &OsStr, mode: u32) -> io::Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         for _ in 0..TRIES {
             let count = COUNT.fetch_add(1, Ordering::Relaxed);
-            match Self::called(path, &format!(".{}-{count}.new", std::process::id()), mode) {
+            let suffix = format!(".{}-{count}.new", std::process::id());
+            match Self::called(dir, name, &suffix, mode) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 made => return made,
             }
@@ -47,17 +52,14 @@ impl NewFile {
         Err(io::ErrorKind::AlreadyExists.into())
     }
 
-    /// A new empty file whose name is that of `path` and `suffix`.
-    fn called(path: &Path, suffix: &str, mode: u32) -> io::Result<Self> {
-        let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
-        let above = path.parent().filter(|above| !above.as_os_str().is_empty());
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let dir = rustix::fs::open(above.unwrap_or(Path::new(".")), flags, Mode::empty())?;
-        let mut new = name.clone();
+    /// A new empty file in `dir` whose name is `name` and `suffix`.
+    fn called(dir: &OwnedFd, name: &OsStr, suffix: &str, mode: u32) -> io::Result<Self> {
+        let mut new = name.to_owned();
         new.push(suffix);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
         let mode = Mode::from_raw_mode(mode);
-        let file = rustix::fs::openat(&dir, &new, flags | OFlags::CLOEXEC, mode)?;
+        let file = rustix::fs::openat(dir, &new, flags | OFlags::CLOEXEC, mode)?;
+        let (dir, name) = (dir.try_clone()?, name.to_owned());
         Ok(Self { dir, new, name, file: file.into(), placed: false })
     }
 
@@ -119,16 +121,25 @@ pub fn write_own(path: &Path, text: &[u8]) -> io::Result<()> {
 }
 
 fn own(path: &Path) -> io::Result<NewFile> {
-    match NewFile::called(path, ".new", 0o600) {
+    let (dir, name) = place(path)?;
+    match NewFile::called(&dir, &name, ".new", 0o600) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             // What a killed process left. unlink(2) follows no link.
-            let mut left = path.as_os_str().to_owned();
+            let mut left = name.clone();
             left.push(".new");
-            fs::remove_file(&left)?;
-            NewFile::called(path, ".new", 0o600)
+            rustix::fs::unlinkat(&dir, &left, AtFlags::empty())?;
+            NewFile::called(&dir, &name, ".new", 0o600)
         }
         made => made,
     }
+}
+
+/// The directory of `path`, opened once for all that is done there, and the name in it.
+fn place(path: &Path) -> io::Result<(OwnedFd, OsString)> {
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
+    let above = path.parent().filter(|above| !above.as_os_str().is_empty());
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok((rustix::fs::open(above.unwrap_or(Path::new(".")), flags, Mode::empty())?, name))
 }
 
 /// Where an administrator wants an output.
@@ -141,30 +152,40 @@ pub enum Output {
 }
 
 impl Output {
-    /// `--output PATH`. A link is followed where only root can have made it.
+    /// `--output PATH`. A link is followed, and a pipe or a terminal of anybody's is taken, where only root can have put it
+    /// there (`/dev/stdout`). Elsewhere a link is replaced, and a pipe must be root's: its owner would read what is written.
+    /// No block device is written to.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// What the operating system says; ENXIO for a FIFO that nobody reads.
     pub fn at(path: &Path, mode: u32) -> io::Result<Self> {
-        let follow = match trusted(path)? {
-            true => OFlags::empty(),
-            false => OFlags::NOFOLLOW,
+        let (dir, name) = place(path)?;
+        let trusted = {
+            let above = rustix::fs::fstat(&dir)?;
+            above.st_uid == 0 && above.st_mode & 0o022 == 0
         };
+        let follow = if trusted { OFlags::empty() } else { OFlags::NOFOLLOW };
         // Nothing happens to a device or a FIFO by this: it is not opened yet.
-        let found = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC | follow, Mode::empty());
-        let found = match found {
-            Err(Errno::NOENT) => return NewFile::beside(path, mode).map(Self::File),
+        let flags = OFlags::PATH | OFlags::CLOEXEC | follow;
+        let found = match rustix::fs::openat(&dir, &name, flags, Mode::empty()) {
+            Err(Errno::NOENT) => return NewFile::new_name(&dir, &name, mode).map(Self::File),
             found => found?,
         };
-        let kind = FileType::from_raw_mode(rustix::fs::fstat(&found)?.st_mode);
-        match kind {
+        let is = rustix::fs::fstat(&found)?;
+        match FileType::from_raw_mode(is.st_mode) {
             FileType::RegularFile | FileType::Symlink => {
-                NewFile::beside(path, mode).map(Self::File)
+                NewFile::new_name(&dir, &name, mode).map(Self::File)
             }
             FileType::Directory => Err(io::ErrorKind::IsADirectory.into()),
+            FileType::BlockDevice => Err(io::ErrorKind::InvalidInput.into()),
+            _ if !trusted && is.st_uid != 0 => Err(io::ErrorKind::PermissionDenied.into()),
             _ => {
                 let same = PathBuf::from(format!("/proc/self/fd/{}", found.as_raw_fd()));
-                Ok(Self::Stream(File::options().write(true).open(same)?))
+                // Without a wait for a reader: the caller may hold locks.
+                let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+                let stream = rustix::fs::open(same, flags, Mode::empty())?;
+                rustix::fs::fcntl_setfl(&stream, OFlags::empty())?;
+                Ok(Self::Stream(stream.into()))
             }
         }
     }
@@ -184,15 +205,9 @@ impl Output {
     }
 }
 
-/// Whether only root can make names in the directory of `path`.
-fn trusted(path: &Path) -> io::Result<bool> {
-    let above = path.parent().filter(|above| *above != OsStr::new(""));
-    let dir = fs::metadata(above.unwrap_or(Path::new(".")))?;
-    Ok(dir.uid() == 0 && dir.mode() & 0o022 == 0)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;

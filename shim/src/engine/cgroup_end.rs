@@ -46,6 +46,10 @@ fn remove_below(top: OwnedFd, kill: bool, end: Instant) -> Result<(), Errno> {
     let mut here = top;
     let mut way: Vec<CString> = Vec::new();
     loop {
+        // Also on the way down: who is outside may make directories here for as long as we look.
+        if Instant::now() >= end {
+            return Err(Errno::TIMEDOUT);
+        }
         if kill {
             kill_all(&here);
         }
@@ -65,9 +69,6 @@ fn remove_below(top: OwnedFd, kill: bool, end: Instant) -> Result<(), Errno> {
                 Err(Errno::BUSY) if Instant::now() < busy.min(end) => sleep(PAUSE),
                 Err(errno) => return Err(errno),
             }
-        }
-        if Instant::now() >= end {
-            return Err(Errno::TIMEDOUT);
         }
     }
 }

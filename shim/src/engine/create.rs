@@ -21,7 +21,7 @@ use super::reason::reason;
 use super::volumes::Volumes;
 use super::workload::Workload;
 use super::{Embedded, EngineError, filter, loopback, masks, resources, session};
-use crate::log;
+use crate::{log, new_file};
 
 /// How `create` is wanted.
 #[derive(Debug, Default)]
@@ -136,7 +136,6 @@ impl Embedded {
             ContainerBuilder::new(self.id().to_string(), SyscallType::default())
                 .with_root_path(self.root())?
                 .with_executor(workload)
-                .with_pid_file(options.pid_file.as_ref())?
                 .with_console_socket(console.as_ref().map(NamedConsole::path))
                 .with_preserved_fds(options.preserve_fds)
                 .as_init(&bundle)
@@ -145,14 +144,20 @@ impl Embedded {
                 .with_no_pivot(options.no_pivot)
                 .build()
         };
-        build().map_err(self.fail("create"))?;
-        match (console, spec.process()) {
-            (Some(console), Some(process)) => console
-                .hand_over(spec, process)
-                .map_err(|e| wrong(log::chain(&e)))
-                .inspect_err(|_| drop(self.delete(true))),
+        let pid = build().map_err(self.fail("create"))?.pid();
+        let told = match (console, spec.process()) {
+            (Some(console), Some(process)) => {
+                console.hand_over(spec, process).map_err(|e| wrong(log::chain(&e)))
+            }
             _ => Ok(()),
-        }
+        };
+        // Not by the engine: it writes into what stands under that name, or is linked there.
+        let named = || match (&options.pid_file, pid) {
+            (Some(file), Some(pid)) => new_file::write(file, pid.to_string().as_bytes(), 0o644)
+                .map_err(|e| wrong(format!("write {}: {e}", file.display()))),
+            _ => Ok(()),
+        };
+        told.and_then(|()| named()).inspect_err(|_| drop(self.delete(true)))
     }
 
     /// What the engine leaves out of `create`.

@@ -143,7 +143,8 @@ impl Embedded {
         let pid = container.pid().and_then(|pid| Pid::from_raw(pid.as_raw()));
         let Some(pid) = pid else { return Ok(None) };
         let held = match pidfd_open(pid, PidfdFlags::empty()) {
-            Err(Errno::SRCH) => return Ok(None),
+            // INVAL: Linux before 6.15 says so of one that has ended and still names a session or a group.
+            Err(Errno::SRCH | Errno::INVAL) => return Ok(None),
             held => held?,
         };
         Ok(self.is_init(pid.as_raw_nonzero().get()).then_some(held))

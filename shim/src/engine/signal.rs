@@ -76,21 +76,27 @@ pub fn send_to_all<E>(
     signal: Signal,
     fail: impl Fn(io::Error) -> E,
 ) -> Result<(), E> {
+    // One that cannot be reached keeps none of the others alive.
+    let mut first = None;
     for some in list()?.chunks(AT_A_TIME) {
         let mut held = Vec::with_capacity(some.len());
         for pid in some.iter().filter(|pid| **pid > 1) {
             let Some(named) = Pid::from_raw(*pid) else { continue };
             match pidfd_open(named, PidfdFlags::empty()) {
-                Err(Errno::SRCH) => {}
-                opened => held.push((*pid, opened.map_err(|e| fail(e.into()))?)),
+                // INVAL: Linux before 6.15 says so of one that has ended and still names a session or a group.
+                Err(Errno::SRCH | Errno::INVAL) => {}
+                Err(error) => first = first.or(Some(error.into())),
+                Ok(process) => held.push((*pid, process)),
             }
         }
         let still: HashSet<i32> = list()?.into_iter().collect();
         for (_, process) in held.iter().filter(|(pid, _)| still.contains(pid)) {
-            send(process, signal).map_err(&fail)?;
+            if let Err(error) = send(process, signal) {
+                first = first.or(Some(error));
+            }
         }
     }
-    Ok(())
+    first.map_or(Ok(()), |error| Err(fail(error)))
 }
 
 #[cfg(test)]

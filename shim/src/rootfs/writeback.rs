@@ -101,11 +101,13 @@ impl Storage {
         volume: &VolumeName,
         found: Mounts,
     ) -> Result<Changes, RootfsError> {
-        // What came into the overlay since would be lost.
-        if let Some(only) = self.read_note(volume)?.and_then(|note| note.only_here) {
-            return Ok(Changes::Partly(only.count));
-        }
-        let saved = self.save(pool, volume, found).and_then(|saved| {
+        let only_here = self.read_note(volume)?.and_then(|note| note.only_here);
+        let saved = match only_here {
+            // What came into the overlay since would be lost.
+            Some(only) => Ok(Changes::Partly(only.count)),
+            None => self.save(pool, volume, found),
+        };
+        let saved = saved.and_then(|saved| {
             if let Changes::Saved(Tally { left_out, .. }) = &saved
                 && left_out.count > 0
             {

@@ -109,7 +109,7 @@ fn is_refusal(to: &Node, errno: Errno) -> bool {
     match errno {
         Errno::NOSPC => {
             let found = rustix::fs::fstatvfs(to);
-            found.is_ok_and(|found| found.f_bavail * found.f_frsize > 1 << 20)
+            found.is_ok_and(|found| found.f_bavail.saturating_mul(found.f_frsize) > 1 << 20)
         }
         Errno::TOOBIG | Errno::RANGE | Errno::PERM | Errno::INVAL | Errno::NAMETOOLONG => true,
         _ => false,

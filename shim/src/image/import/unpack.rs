@@ -128,7 +128,10 @@ impl Unpacker<'_> {
         archive: &mut Archive<R>,
         entry: &Entry,
     ) -> Result<(), UnpackError> {
-        self.room(entry, NAME)?;
+        // A file system that has room for large attributes gives each whole blocks.
+        let attributes =
+            entry.xattrs.iter().map(|(_, value)| (value.len() as u64).next_multiple_of(4096));
+        self.room(entry, NAME + attributes.sum::<u64>())?;
         let names = clean(&entry.path);
         let Some((&name, above)) = names.split_last() else {
             // The root: its owner, mode and times are the base's own, whatever a layer says.
