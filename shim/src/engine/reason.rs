@@ -24,6 +24,9 @@ fn of(logged: Option<&str>, returned: &str) -> String {
     if let Some(what) = mount(&logged) {
         return format!("{what}: {}", cause(&returned));
     }
+    if let Some(what) = namespace(&logged) {
+        return format!("{what}: {}", cause(&returned));
+    }
     // The fields of the log's line that are no message: `err=Nix(EPERM)`.
     let fields = [" err=", " errno=", " error=", " ret="];
     let message = fields.iter().fold(logged.as_str(), |text, field| {
@@ -75,6 +78,15 @@ fn mount(logged: &str) -> Option<String> {
         format!(" with {list}")
     });
     Some(format!("mount {source:?} at {destination:?}{options}"))
+}
+
+/// Which namespace could not be joined: `failed to set namespace err=… namespace=LinuxNamespace { typ: Ipc, path: Some("…") }`.
+fn namespace(logged: &str) -> Option<String> {
+    let (_, dump) = logged.split_once("failed to set namespace")?;
+    let (_, typ) = dump.split_once("typ: ")?;
+    let (_, path) = dump.split_once("path: Some(\"")?;
+    let typ = typ.split(',').next().unwrap_or_default();
+    Some(format!("join the {typ} namespace {:?}", unquoted(path)))
 }
 
 /// The system's reason at the end of a chain, without the steps in general that lead to it.
@@ -139,5 +151,8 @@ mod tests {
             "EPERM: Operation not permitted"
         );
         assert_eq!(of(Some("in words"), "returned"), "in words");
+        let logged = r#"failed to set namespace err=Nix(EINVAL) namespace=LinuxNamespace { typ: Ipc, path: Some("/proc/1/ns/net") }"#;
+        let said = of(Some(logged), "failed to set namespace: EINVAL: Invalid argument");
+        assert!(said.starts_with(r#"join the Ipc namespace "/proc/1/ns/net": "#), "{said}");
     }
 }
