@@ -169,7 +169,7 @@ impl<'a> Unborn<'a> {
     fn report(&self, why: &(dyn std::error::Error + 'static), says: &mut MainSender) {
         let process = self.spec.process().as_ref();
         let failed = why.downcast_ref().zip(process);
-        let words = failed.and_then(|(why, process)| reason(process, why));
+        let words = failed.and_then(|(why, process)| reason(process, true, why));
         let told = says.exec_failed(words.clone().unwrap_or_else(|| log::chain(why)));
         match (told, words) {
             (Ok(()), Some(words)) => log::explain(&words),

@@ -57,13 +57,21 @@ pub(super) fn late_limit(process: &mut Process) -> Option<PosixRlimit> {
 
 /// Why the engine did not lead the process to its program, in runc's words, which Docker and podman look for. `None` where
 /// the engine's own are all that there is.
-pub(super) fn reason(process: &Process, why: &InitProcessError) -> Option<String> {
+pub(super) fn reason(process: &Process, first: bool, why: &InitProcessError) -> Option<String> {
     match why {
         InitProcessError::Workload(ExecutorError::Execution(words)) => Some(words.to_string()),
         // The engine says the number only. This process is where the engine left it, with the same rights.
         InitProcessError::NixOther(number) => match chdir(process.cwd()) {
             Err(again) if again as i32 == *number as i32 => {
                 let cwd = process.cwd().display();
+                // The first process makes its directory: it is missing because it could not.
+                if first
+                    && again == Errno::ENOENT
+                    && let Err(error) = std::fs::create_dir_all(process.cwd())
+                {
+                    let why = error.raw_os_error().map_or(again, Errno::from_raw);
+                    return Some(format!("mkdir {cwd}: {}", words(why)));
+                }
                 Some(format!(
                     "chdir to cwd (\"{cwd}\") set in config.json failed: {}",
                     words(again)

@@ -19,6 +19,9 @@ use crate::mount::Setting;
 /// The option's name.
 pub const OPTION: &str = "tmpcopyup";
 
+/// The mode of directories that are made on the way to a mount.
+const MADE: u32 = 0o755;
+
 /// Gives each file system in memory whose options say no mode that of the directory it lies over.
 ///
 /// What an earlier mount covers is not the image's. One over no directory of the image has the kernel's mode, 1777, as with
@@ -36,13 +39,18 @@ pub fn take_modes(mounts: &mut [Mount], root: &Path) {
         {
             continue;
         }
-        if let Ok(found) = directory(root, mount.destination())
-            && let Ok(found) = rustix::fs::fstat(&found)
-        {
-            let mut options = options.to_vec();
-            options.push(format!("mode={:04o}", found.st_mode & 0o7777));
-            mount.set_options(Some(options));
-        }
+        let found = directory(root, mount.destination());
+        let mode = match found.ok().and_then(|found| rustix::fs::fstat(&found).ok()) {
+            Some(found) => found.st_mode & 0o7777,
+            // By then it is there: the way to the place of an earlier mount leads over it.
+            None if earlier.iter().any(|other| propagation::place(other).starts_with(&place)) => {
+                MADE
+            }
+            None => continue,
+        };
+        let mut options = options.to_vec();
+        options.push(format!("mode={mode:04o}"));
+        mount.set_options(Some(options));
     }
 }
 

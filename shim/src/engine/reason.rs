@@ -27,6 +27,9 @@ fn of(logged: Option<&str>, returned: &str) -> String {
     if let Some(what) = namespace(&logged) {
         return format!("{what}: {}", cause(&returned));
     }
+    if let Some(what) = profile(&logged) {
+        return format!("{what}: {}", cause(&returned));
+    }
     // The fields of the log's line that are no message: `err=Nix(EPERM)`.
     let fields = [" err=", " errno=", " error=", " ret="];
     let message = fields.iter().fold(logged.as_str(), |text, field| {
@@ -87,6 +90,13 @@ fn namespace(logged: &str) -> Option<String> {
     let (_, path) = dump.split_once("path: Some(\"")?;
     let typ = typ.split(',').next().unwrap_or_default();
     Some(format!("join the {typ} namespace {:?}", unquoted(path)))
+}
+
+/// Which AppArmor profile could not be applied: `failed to apply apparmor profile err=ActivateProfile { …, profile: "…" }`.
+fn profile(logged: &str) -> Option<String> {
+    let (_, dump) = logged.split_once("failed to apply apparmor profile")?;
+    let (_, name) = dump.split_once("profile: \"")?;
+    Some(format!("apply the AppArmor profile {:?}", unquoted(name)))
 }
 
 /// The system's reason at the end of a chain, without the steps in general that lead to it.
@@ -154,5 +164,8 @@ mod tests {
         let logged = r#"failed to set namespace err=Nix(EINVAL) namespace=LinuxNamespace { typ: Ipc, path: Some("/proc/1/ns/net") }"#;
         let said = of(Some(logged), "failed to set namespace: EINVAL: Invalid argument");
         assert!(said.starts_with(r#"join the Ipc namespace "/proc/1/ns/net": "#), "{said}");
+        let logged = r#"failed to apply apparmor profile err=ActivateProfile { path: "/p", profile: "none", source: Os { code: 2 } }"#;
+        let said = of(Some(logged), "failed apparmor: No such file or directory");
+        assert!(said.starts_with(r#"apply the AppArmor profile "none": "#), "{said}");
     }
 }
