@@ -47,6 +47,19 @@ pub fn end(container: &Container<'_>) {
     wait_for("the process is gone", || (!Path::new("/proc").join(&pid).exists()).then_some(()));
 }
 
+/// The host ends under a container, but for its engine's overlay.
+#[track_caller]
+pub fn host_ends(runtime: &Runtime, bundle: &Stacked, container: Container<'_>) {
+    out(&["sync"]);
+    end(&container);
+    let state = Path::new(runtime.root()).join(&container.id);
+    std::mem::forget(container);
+    out(&["umount", "--lazy", &bundle.rootfs]); // ours
+    // `/run` goes with the host; a container that never ran has nothing there.
+    let _ = fs::remove_dir_all(state);
+    reboot();
+}
+
 /// The host ends under a writable container that has written `text` into `/etc/unique`: one snapshot more is kept, and the
 /// overlay is not mounted.
 #[track_caller]
@@ -56,13 +69,7 @@ pub fn go_down(runtime: &Runtime, bundle: &Stacked, id: &str, text: &str) {
     runtime.cmd(&["start", id]).run().ok();
     let container = runtime.container(id.to_owned());
     fs::write(root(&container).join("etc/unique"), text).expect("write into the container");
-    out(&["sync"]);
-    end(&container);
-    std::mem::forget(container);
-    out(&["umount", "--lazy", &bundle.rootfs]); // ours
+    host_ends(runtime, bundle, container);
     bundle.unmount();
-    // `/run` goes with the host; a container that never ran has nothing there.
-    let _ = fs::remove_dir_all(Path::new(runtime.root()).join(id));
-    reboot();
     assert_eq!((snapshots().len(), notes()), (before + 1, before + 1));
 }

@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, FileType, Mode, XattrFlags};
 use serde_json::json;
 use sharedroot_tests::command::{out, unique_name};
-use sharedroot_tests::kept::{end, notes, nothing_is_kept, root, snapshots};
+use sharedroot_tests::kept::{host_ends, notes, nothing_is_kept, root, snapshots};
 use sharedroot_tests::lab::only_in_lab;
-use sharedroot_tests::pool::{has, reboot, small_bases};
+use sharedroot_tests::pool::{has, small_bases};
 use sharedroot_tests::runtime::{Container, Runtime};
 use sharedroot_tests::stack::{Image, Stacked};
 
@@ -127,12 +127,7 @@ fn vm_what_an_overlay_cannot_hold_is_there_at_the_next_start() {
 
     // The host ends: the snapshot is newer than what was written back.
     fs::write(top.join("zzz"), "newer").unwrap();
-    out(&["sync"]);
-    end(&container);
-    std::mem::forget(container);
-    out(&["umount", "--lazy", &bundle.rootfs]); // ours
-    let _ = fs::remove_dir_all(Path::new(runtime.root()).join(&id));
-    reboot();
+    host_ends(&runtime, &bundle, container);
     let (container, top) = starts(&runtime, &bundle, &id);
     assert_eq!(fs::read_to_string(top.join("zzz")).unwrap(), "newer");
     fs::write(top.join("zzz"), "zzz").unwrap();
@@ -204,15 +199,9 @@ fn vm_what_an_overlay_cannot_hold_survives_the_host_and_ends_with_its_container(
     container.call("delete", &["--force"]).ok();
     let kept = snapshots();
     assert_eq!(kept.len(), 1);
-    // As `go_down` does, on the snapshot that is kept.
     let (container, top) = starts(&runtime, &bundle, &id);
     fs::write(top.join("etc/unique"), "before the end").unwrap();
-    out(&["sync"]);
-    end(&container);
-    std::mem::forget(container);
-    out(&["umount", "--lazy", &bundle.rootfs]); // ours
-    let _ = fs::remove_dir_all(Path::new(runtime.root()).join(&id));
-    reboot();
+    host_ends(&runtime, &bundle, container);
     assert_eq!(snapshots(), kept);
     let (container, top) = starts(&runtime, &bundle, &id);
     assert_eq!(fs::read_to_string(top.join("etc/unique")).unwrap(), "before the end");

@@ -1,10 +1,11 @@
 //! A guest from its boot to its end.
 
 use std::fs;
+use std::io::{Write, copy};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
-use std::thread::sleep;
+use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -121,6 +122,23 @@ impl Guest {
             }
             sleep(LOOK);
         }
+    }
+
+    /// Waits for the end, and sends on meanwhile what the script writes.
+    pub fn relay(&mut self, mut out: impl Write + Send, mut err: impl Write + Send) -> Result<End> {
+        let (mut stdout, mut stderr) = self.streams().context("the guest's streams")?;
+        thread::scope(|scope| {
+            let relays = [
+                scope.spawn(move || copy(&mut stdout, &mut out)),
+                scope.spawn(move || copy(&mut stderr, &mut err)),
+            ];
+            let end = self.wait();
+            for relay in relays {
+                // A reader that has gone is no fault of the guest's.
+                let _ = relay.join();
+            }
+            end
+        })
     }
 
     /// SIGKILL to all of the guest's processes at once: its power is cut.

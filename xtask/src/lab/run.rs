@@ -1,9 +1,8 @@
 //! `hack/lab run`: a script in a fresh guest, its streams and exit code as if it ran here.
 
-use std::io::{self, copy};
+use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -66,19 +65,7 @@ pub fn run(options: &Run) -> Result<ExitCode> {
         limit: Duration::from_secs(options.limit),
         slot: slot()?,
     })?;
-    let (mut out, mut err) = guest.streams().context("the guest's streams")?;
-    let end = thread::scope(|scope| {
-        let relays = [
-            scope.spawn(move || copy(&mut out, &mut io::stdout().lock())),
-            scope.spawn(move || copy(&mut err, &mut io::stderr())),
-        ];
-        let end = guest.wait();
-        for relay in relays {
-            // A reader that has gone is no fault of the guest's.
-            let _ = relay.join();
-        }
-        end
-    })?;
+    let end = guest.relay(io::stdout(), io::stderr())?;
     match &end {
         End::Status(0) | End::PowerCut => std::fs::remove_file(guest.log())?,
         End::Status(_) => {}

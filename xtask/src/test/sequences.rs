@@ -1,7 +1,7 @@
 //! Jobs of more than one guest, or with a runner of their own.
 
 use std::fs::{self, File};
-use std::io::{Write, copy};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -216,19 +216,7 @@ pub fn new_log(path: &Path) -> Result<File> {
 /// Boots a guest whose streams go to a log.
 fn run_logged(boot: &Boot<'_>, log: &mut File) -> Result<End> {
     let mut guest = Guest::boot(boot)?;
-    let (mut stdout, mut stderr) = guest.streams().context("the guest's streams")?;
-    let (mut one, mut two) = (log.try_clone()?, log.try_clone()?);
-    let end = std::thread::scope(|scope| {
-        let relays = [
-            scope.spawn(move || copy(&mut stdout, &mut one)),
-            scope.spawn(move || copy(&mut stderr, &mut two)),
-        ];
-        let end = guest.wait();
-        for relay in relays {
-            let _ = relay.join();
-        }
-        end
-    })?;
+    let end = guest.relay(log.try_clone()?, log.try_clone()?)?;
     match &end {
         End::Status(0) | End::PowerCut => fs::remove_file(guest.log())?,
         end => writeln!(log, "== {end:?}; console of the guest: {}", guest.log().display())?,
