@@ -25,12 +25,13 @@ pub fn seen(output: &Output) -> (i32, String) {
 }
 
 /// What no message of ours may have: a structure as Rust prints it for a programmer, or the engine's own channel.
-const DUMPS: [&str; 8] = [
+const DUMPS: [&str; 9] = [
     "{ ",
     "Some(",
     "None",
     "Error(",
     "Failed(",
+    "Flags(",
     "failed to mount Mount",
     "received unexpected message",
     "failed to receive",

@@ -3,6 +3,7 @@
 //! Guest: --limit 800
 
 use std::fs;
+use std::os::unix::fs::symlink;
 
 use serde_json::{Value, json};
 use sharedroot_tests::beside::in_words;
@@ -37,6 +38,29 @@ fn vm_docker_says_why() {
             for word in words {
                 assert!(lower.contains(&word.to_lowercase()), "{word:?} is not in: {said}");
             }
+        }
+    }
+}
+
+#[test]
+fn vm_docker_says_why_there_is_no_directory_to_start_in() {
+    let dir = TempDir::new("start");
+    fs::write(dir.0.join("file"), "x").unwrap();
+    symlink("/v/nowhere", dir.0.join("dangling")).unwrap();
+    symlink("loop", dir.0.join("loop")).unwrap();
+    let volume = format!("--volume={}:/v", dir.str());
+    for (start, words) in
+        [("file", "not a directory"), ("dangling", "not a directory"), ("loop", "symbolic links")]
+    {
+        let start = format!("--workdir=/v/{start}");
+        for kind in KINDS {
+            let words_of = |runtime| {
+                docker_run(runtime, &[kind, &[&volume, &start, "busybox", "pwd"]].concat())
+            };
+            let (runcs, ours) = (words_of("runc"), words_of("sharedroot"));
+            assert_eq!(ours.status, runcs.status, "Docker's exit code for {start}: {ours}");
+            in_words(&ours.stderr);
+            assert!(ours.stderr.to_lowercase().contains(words), "{words:?} is not in: {ours}");
         }
     }
 }

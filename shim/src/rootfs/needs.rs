@@ -193,9 +193,16 @@ impl Needs {
         }
         let made = Root::open(source)
             .and_then(|volume| volume.mkdir_all(below, &Permissions::from_mode(0o755)));
-        made.map(drop).map_err(|e| {
-            file("make process.cwd in the volume", &source.join(below))(std::io::Error::other(e))
-        })
+        made.map(drop)
+            .map_err(|e| file("make process.cwd in the volume", &source.join(below))(in_words(e)))
+    }
+}
+
+/// The kernel's words where there are some: libpathrs adds structures as Rust prints them.
+fn in_words(error: pathrs::error::Error) -> std::io::Error {
+    match error.kind() {
+        pathrs::error::ErrorKind::OsError(Some(errno)) => std::io::Error::from_raw_os_error(errno),
+        _ => std::io::Error::other(error),
     }
 }
 
