@@ -62,6 +62,12 @@ pub fn start(cli: &Cli) -> std::io::Result<()> {
     journal::begin(&cli.verb);
     // A second start in one process would be a mistake of ours; the first stays in force.
     let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(lines));
+    // An engine shows its user the log file's last error, and no more of a panic than an exit code.
+    std::panic::set_hook(Box::new(|panic| {
+        tracing::error!(
+            "this is a fault of sharedroot or of a library in it, please report it: {panic}"
+        );
+    }));
     Ok(())
 }
 

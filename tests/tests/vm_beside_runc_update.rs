@@ -218,3 +218,33 @@ fn vm_exec_joins_a_container_that_divided_its_cgroup() {
         container.exec(&["cat", "/proc/self/cgroup"])
     });
 }
+
+/// The engine reckons with less than the kernel and runc do: where it would not get to the kernel's own refusal, we refuse.
+#[test]
+fn vm_numbers_at_their_ends() {
+    for resources in [
+        json!({ "cpu": { "cpus": "0" } }),
+        json!({ "cpu": { "cpus": "77" } }),
+        json!({ "cpu": { "cpus": "0-9999999999" } }),
+        json!({ "cpu": { "mems": "0" } }),
+        json!({ "cpu": { "quota": i64::MAX } }),
+        json!({ "cpu": { "quota": 50_000, "period": 0 } }),
+        json!({ "unified": { "cpu.max": "50000 0" } }),
+        json!({ "unified": { "cpuset.cpus": "20" } }),
+        json!({ "blockIO": { "weight": 500 } }),
+        json!({ "blockIO": { "weight": 65535 } }),
+        json!({ "memory": { "limit": i64::MAX, "swap": i64::MAX } }),
+        json!({ "pids": { "limit": i64::MAX } }),
+    ] {
+        let seen = RUNTIMES.map(|runtime| {
+            let direct = Direct::new(runtime);
+            let output = direct.update(&resources);
+            println!("{runtime} {resources}: {output}");
+            in_words(&output.stderr);
+            (output.status, direct.limits())
+        });
+        let [(runcs, _), (ours, _)] = &seen;
+        assert!(*ours == 0 || *ours == 1, "{resources}: no panic: {seen:?}");
+        assert_eq!(*ours == 0, *runcs == 0, "{resources}: runc's, ours: {seen:?}");
+    }
+}

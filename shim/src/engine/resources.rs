@@ -7,7 +7,7 @@ use std::path::Path;
 
 use caps::{CapSet, Capability, has_cap};
 use oci_spec::runtime::{
-    LinuxCpu, LinuxDeviceCgroup, LinuxDeviceType, LinuxMemory, LinuxResources,
+    LinuxBlockIo, LinuxCpu, LinuxDeviceCgroup, LinuxDeviceType, LinuxMemory, LinuxResources,
 };
 
 use super::normal::SpecError;
@@ -66,6 +66,7 @@ fn complete_for(resources: &mut LinuxResources, unified: bool) -> Result<(), Spe
     if unified {
         leave_out_zeros(resources);
     }
+    check_processors(resources)?;
     let mut files = resources.unified().clone().unwrap_or_default();
     let refuse = |field: &str, value: &str, remedy| SpecError::Unsupported {
         field: format!("linux.resources.{field}"),
@@ -92,6 +93,15 @@ fn complete_for(resources: &mut LinuxResources, unified: bool) -> Result<(), Spe
             let remedy = "leave it out, or use a host with cgroup v2, where no runtime has it";
             return Err(refuse("memory.disableOOMKiller", "true", remedy));
         }
+    }
+    // The engine's own arithmetic has 16 bits.
+    if unified
+        && let Some(block) = resources.block_io_mut()
+        && let Some(weight) = block.weight().filter(|weight| *weight != 0)
+    {
+        block.set_weight(None);
+        let (name, value) = weight_of_block_io(weight, has_bfq());
+        files.entry(name.to_owned()).or_insert(value.to_string());
     }
     for (device, limits) in resources.rdma().iter().flatten() {
         if !unified {
@@ -124,6 +134,66 @@ fn complete_for(resources: &mut LinuxResources, unified: bool) -> Result<(), Spe
     }
     resources.set_unified((!files.is_empty()).then_some(files).map(HashMap::from_iter));
     Ok(())
+}
+
+/// The file and the number for a weight of cgroup v1, as runc has them: that of BFQ where a kernel has it, else linear from
+/// 10…1000 to 1…10000.
+fn weight_of_block_io(weight: u16, bfq: bool) -> (&'static str, u64) {
+    match u64::from(weight) {
+        weight if bfq => ("io.bfq.weight", weight),
+        weight => ("io.weight", 1 + weight.saturating_sub(10) * 9999 / 990),
+    }
+}
+
+/// Whether a cgroup of this host has BFQ's weight. The root has none, and the container's is not there yet.
+fn has_bfq() -> bool {
+    let top = std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten();
+    top.into_iter().any(|entry| entry.path().join("io.bfq.weight").exists())
+}
+
+/// One more than the highest number of a processor or a memory node that any kernel has (NR_CPUS in its Kconfig).
+const PROCESSORS: u32 = 8192;
+
+/// The longest quota that the kernel takes, in microseconds (`max_bw_runtime_us` in kernel/sched/core.c).
+const LONGEST_QUOTA: i64 = 1 << 44;
+
+/// Refuses numbers with which the engine would not get to the kernel's own refusal: it makes a bit for each number below
+/// one, and multiplies a quota by a million.
+fn check_processors(resources: &LinuxResources) -> Result<(), SpecError> {
+    let cpu = resources.cpu().clone().unwrap_or_default();
+    let file = |name| resources.unified().as_ref()?.get(name).map(String::as_str);
+    let lists = [
+        ("cpu.cpus", cpu.cpus().as_deref()),
+        ("cpu.mems", cpu.mems().as_deref()),
+        ("unified.cpuset.cpus", file("cpuset.cpus")),
+        ("unified.cpuset.mems", file("cpuset.mems")),
+    ];
+    let refuse = |field: &str, value: &str, remedy| {
+        let (field, value) = (format!("linux.resources.{field}"), format!("{value:?}"));
+        Err(SpecError::Unsupported { field, value, remedy })
+    };
+    for (field, list) in lists {
+        let Some(list) = list else { continue };
+        if numbers_of(list).any(|number| number.is_none_or(|number| number >= PROCESSORS)) {
+            return refuse(
+                field,
+                list,
+                "give numbers below 8192, and ranges of them, such as 0-3,8",
+            );
+        }
+    }
+    match cpu.quota() {
+        Some(quota) if quota > LONGEST_QUOTA => {
+            refuse("cpu.quota", &quota.to_string(), "give at most 2^44 microseconds")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The numbers in a list such as `0-3,8`.
+fn numbers_of(list: &str) -> impl Iterator<Item = Option<u32>> {
+    let numbers = list.split([',', '-']).map(str::trim).filter(|number| !number.is_empty());
+    numbers.map(|number| number.parse().ok())
 }
 
 /// "No limit", where the configuration has a number.
@@ -178,6 +248,10 @@ pub fn for_systemd(resources: &LinuxResources, cpu_max: Option<&str>) -> LinuxRe
         cpu.set_period(cpu.period().or(period));
         told.set_cpu(Some(cpu));
     }
+    if let Some(cpu) = told.cpu_mut() {
+        cpu.set_cpus(cpu.cpus().as_deref().map(in_ranges));
+        cpu.set_mems(cpu.mems().as_deref().map(in_ranges));
+    }
     if files.get("memory.swap.max").is_some_and(|most| most == "max")
         && let Some(memory) = told.memory_mut()
     {
@@ -189,7 +263,9 @@ pub fn for_systemd(resources: &LinuxResources, cpu_max: Option<&str>) -> LinuxRe
     }
     files.retain(|name, _| OF_SYSTEMD.contains(&&**name));
     for (name, value) in &mut files {
-        if value.trim() == "max" {
+        if name.starts_with("cpuset.") {
+            *value = in_ranges(value);
+        } else if value.trim() == "max" {
             *value = if name == "pids.max" { "-1".to_owned() } else { u64::MAX.to_string() };
         }
     }
@@ -215,7 +291,19 @@ fn numbers(cpu_max: &str) -> (Option<i64>, Option<u64>) {
         "max" => Some(UNLIMITED),
         quota => quota.parse().ok(),
     });
-    (quota, words.next().and_then(|period| period.parse().ok()))
+    let quota = quota.filter(|quota| *quota <= LONGEST_QUOTA);
+    (quota, words.next().and_then(|period| period.parse().ok()).filter(|period| *period > 0))
+}
+
+/// A list of numbers with each as a range: the engine's way to systemd makes room for the bits of a range, and panics at a
+/// single number that is more than eight above the others.
+fn in_ranges(list: &str) -> String {
+    let parts = list.split(',').map(str::trim).filter(|part| !part.is_empty());
+    let ranges = parts.map(|part| match part.contains('-') {
+        true => part.to_owned(),
+        false => format!("{part}-{part}"),
+    });
+    ranges.collect::<Vec<_>>().join(",")
 }
 
 #[cfg(test)]
@@ -244,6 +332,35 @@ mod tests {
         assert_eq!(rules(&format!(r#"{{"devices":[{kmsg}]}}"#)), ["a *:* rwm", "c 1:11 r"]);
         let dockers = format!(r#"{{"devices":[{{"allow":false,"access":"rwm"}},{kmsg}]}}"#);
         assert_eq!(rules(&dockers), ["a *:* rwm", "c 1:11 r"]);
+    }
+
+    #[test]
+    fn no_number_is_too_large_for_the_engine() {
+        for (weight, wanted) in [(10, 1), (500, 4950), (1000, 10_000), (u16::MAX, 661_803)] {
+            assert_eq!(weight_of_block_io(weight, false), ("io.weight", wanted), "{weight}");
+            assert_eq!(weight_of_block_io(weight, true), ("io.bfq.weight", weight.into()));
+        }
+        let weight = completed(r#"{"blockIO":{"weight":500}}"#, true).unwrap();
+        assert_eq!(weight.block_io().as_ref().and_then(LinuxBlockIo::weight), None);
+        let processors = |list: &str| completed(&format!(r#"{{"cpu":{{"cpus":{list:?}}}}}"#), true);
+        for right in ["0", "0-3,8", " 1 , 7 ", "8191", "0-8191"] {
+            assert!(processors(right).is_ok(), "{right}");
+        }
+        for wrong in ["8192", "0-99999999999", "a", "1-b", "99999999999999999999999"] {
+            assert!(processors(wrong).unwrap_err().contains("linux.resources.cpu.cpus"), "{wrong}");
+        }
+        let file = completed(r#"{"unified":{"cpuset.cpus":"0-4294967294"}}"#, true).unwrap_err();
+        assert!(file.contains("unified.cpuset.cpus"), "{file}");
+        for quota in [LONGEST_QUOTA + 1, i64::MAX] {
+            let wrong = completed(&format!(r#"{{"cpu":{{"quota":{quota}}}}}"#), true);
+            assert!(wrong.unwrap_err().contains("cpu.quota"), "{quota}");
+        }
+        for wrong in ["1000 0", "9223372036854775807 1"] {
+            let (quota, period) = numbers(wrong);
+            let quota = u64::try_from(quota.unwrap_or(1)).unwrap();
+            assert!(quota.checked_mul(1_000_000).is_some() && period != Some(0), "{wrong}");
+        }
+        assert_eq!(in_ranges("20,3-4, 9"), "20-20,3-4,9-9");
     }
 
     #[test]
