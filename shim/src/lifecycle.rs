@@ -19,7 +19,7 @@ pub use story::tell;
 use crate::bundle::{BundleError, ContainerId, read_config};
 use crate::cli::{Delete, Global, Verb};
 use crate::config::Config;
-use crate::engine::{Choice, Delegate, Embedded, Engine, EngineError, VARIABLE, wait};
+use crate::engine::{Choice, Delegate, Embedded, Engine, EngineError, VARIABLE, attend};
 use crate::log::step;
 use crate::record::{Place, Record, Rootfs, private_dir, state_of_delegates};
 use crate::rootfs::{Storage, release_private};
@@ -222,13 +222,14 @@ impl Container {
         pid.ok_or_else(|| EngineError::Process { id: self.id.clone(), what })
     }
 
-    /// Waits for a process of the container that is a child of this one, and returns its exit status.
+    /// Waits for a process of the container that is a child of this one, and returns its exit status. It gets the signals that are
+    /// sent to this one meanwhile.
     ///
     /// # Errors
     /// [`EngineError::Process`].
     pub fn wait(&self, pid: Pid) -> Result<u8, EngineError> {
         let wrong = |e| EngineError::Process { id: self.id.clone(), what: format!("wait: {e}") };
-        wait(pid).map_err(wrong)
+        attend(pid).map_err(wrong)
     }
 
     /// Writes `value` into a file of that name, beside the record. The caller removes it.
