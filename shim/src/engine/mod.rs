@@ -16,6 +16,7 @@
 //! | `volumes.rs`, `propagation.rs`, `cleared.rs`, `memory.rs` | bind mounts of every propagation and flag, file systems in memory that begin with a copy |
 //! | `inside.rs`, `masks.rs`, `device_dirs.rs` | the mounts of a container that waits; the label of its masked directories; the mode of its devices' |
 //! | `birth.rs`, `first.rs`, `leading.rs` | a process that is born in the container's cgroup; a container's first process; what every process is first |
+//! | `notify.rs` | the caller's service manager learns that a container is ready |
 //! | `session.rs`, `loopback.rs` | keyring, streams and terminal of a process; its own network's first device |
 //! | `cgroup.rs`, `stats.rs`, `signal.rs` | limits, figures, signals |
 
@@ -43,6 +44,7 @@ mod loopback;
 mod masks;
 mod memory;
 mod normal;
+mod notify;
 mod propagation;
 mod reason;
 mod refused;
@@ -67,6 +69,7 @@ pub use exec::process;
 pub use exec::{Tenant, Terminal, add_capabilities};
 pub use hooks::{CallersHooks, may_write_root};
 pub use normal::{Labels, SpecError, normalise};
+pub use notify::{Relay, make as make_notify, offer as offer_notify};
 pub use propagation::leads_out;
 pub use relay::stand_in;
 pub use sealed::{SealError, seal, seal_early};
