@@ -53,7 +53,7 @@ pub fn look_at(spec: &Spec) -> Result<(), Forbidden> {
 /// # Errors
 /// [`Forbidden`] naming the field.
 pub fn look_at_process(prefix: &str, process: &Process) -> Result<(), Forbidden> {
-    if process.args().as_ref().and_then(|args| args.first()).is_none_or(String::is_empty) {
+    if process.args().as_ref().is_none_or(Vec::is_empty) {
         return forbidden(format!("{prefix}args"), "it is empty; its first element is the program");
     }
     if !process.cwd().is_absolute() {

@@ -19,7 +19,7 @@ pub use story::tell;
 use crate::bundle::{BundleError, ContainerId, read_config};
 use crate::cli::{Delete, Global, Verb};
 use crate::config::Config;
-use crate::engine::{Choice, Delegate, Embedded, Engine, EngineError, VARIABLE, wait};
+use crate::engine::{Choice, Delegate, Embedded, Engine, EngineError, Relay, VARIABLE, attend};
 use crate::log::step;
 use crate::record::{Place, Record, Rootfs, private_dir, state_of_delegates};
 use crate::rootfs::{Storage, release_private};
@@ -184,15 +184,25 @@ impl Container {
         // A delegate does all of it itself.
         let Engine::Embedded(embedded) = engine else { return Ok(status) };
         let began = Moment::now();
+        let relay = embedded.listen();
         let started = embedded.start();
         if started.is_ok() {
             self.note(Step::Start, began);
             tell(format_args!("started"));
         }
         if started.is_ok() && order.options.detach {
+            self.relay(embedded, relay);
             return Ok(0);
         }
-        let status = started.and_then(|()| self.wait(self.init(embedded)?));
+        let status = started.and_then(|()| {
+            let aside = relay.map(|relay| relay.run_aside(std::process::id()));
+            let status = self.wait(self.init(embedded)?);
+            let told = aside.map(|aside| aside.map(|thread| thread.join()));
+            if let Some(Err(error) | Ok(Ok(Err(error)))) = told {
+                tracing::warn!("run {}: NOTIFY_SOCKET: {error}", self.id);
+            }
+            status
+        });
         if !keep && let Err(error) = self.delete_from(engine, true) {
             // What the container said comes first.
             tracing::warn!("{error}");
@@ -205,10 +215,21 @@ impl Container {
     /// # Errors
     /// [`LifecycleError`].
     pub fn start(&self, embedded: &Embedded) -> Result<(), LifecycleError> {
+        let relay = embedded.listen();
         engines(|| embedded.start())?;
         self.note(Step::Start, starts::began());
         tell(format_args!("started"));
+        self.relay(embedded, relay);
         Ok(())
+    }
+
+    /// Waits until a container whose caller asked for it is ready, or has ended.
+    fn relay(&self, embedded: &Embedded, relay: Option<Relay>) {
+        let Some(relay) = relay else { return };
+        let init = self.init(embedded).ok().and_then(|init| u32::try_from(init.as_raw()).ok());
+        if let Some(Err(error)) = init.map(|init| relay.run(init)) {
+            tracing::warn!("start {}: NOTIFY_SOCKET: {error}", self.id);
+        }
     }
 
     /// Takes note of how long a step took, for `sharedroot top`.
@@ -222,13 +243,14 @@ impl Container {
         pid.ok_or_else(|| EngineError::Process { id: self.id.clone(), what })
     }
 
-    /// Waits for a process of the container that is a child of this one, and returns its exit status.
+    /// Waits for a process of the container that is a child of this one, and returns its exit status. It gets the signals that are
+    /// sent to this one meanwhile.
     ///
     /// # Errors
     /// [`EngineError::Process`].
     pub fn wait(&self, pid: Pid) -> Result<u8, EngineError> {
         let wrong = |e| EngineError::Process { id: self.id.clone(), what: format!("wait: {e}") };
-        wait(pid).map_err(wrong)
+        attend(pid).map_err(wrong)
     }
 
     /// Writes `value` into a file of that name, beside the record. The caller removes it.

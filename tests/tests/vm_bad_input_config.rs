@@ -130,7 +130,11 @@ fn vm_process_wrong() {
         ("process null", |c| c["process"] = json!(null), Refused(&["process"])),
         ("no args", |c| c["process"]["args"] = json!([]), Refused(&["process.args"])),
         ("args null", |c| c["process"]["args"] = json!(null), Refused(&["process.args"])),
-        ("an empty program", |c| c["process"]["args"] = json!([""]), Refused(&["process.args"])),
+        (
+            "an empty program",
+            |c| c["process"]["args"] = json!([""]),
+            Refused(&["executable file not found in $PATH"]),
+        ),
         ("no such program", |c| c["process"]["args"] = json!(["nope"]), Refused(&["nope"])),
         ("a directory as program", |c| c["process"]["args"] = json!(["/etc"]), Refused(&["/etc"])),
         ("args no list", |c| c["process"]["args"] = json!("true"), Refused(&["process.args"])),
@@ -373,7 +377,7 @@ fn vm_limits_and_filters_wrong() {
         (
             "an unknown setting",
             |c| c["linux"]["sysctl"] = json!({ "net.no.such": "1" }),
-            Refused(&["procfs"]),
+            Refused(&["open /proc/sys/net/no/such"]),
         ),
         (
             "a setting of the host",
@@ -383,7 +387,7 @@ fn vm_limits_and_filters_wrong() {
         (
             "a setting above its directory",
             |c| c["linux"]["sysctl"] = json!({ "net/../kernel/panic": "1" }),
-            Refused(&["procfs"]),
+            Refused(&["open /proc/sys/net"]),
         ),
         (
             "NUL in the host name",

@@ -108,7 +108,11 @@ fn vm_exec_of_a_wrong_process() {
                 &["input.json", "16 MiB"],
             ),
             ("no args", process(|p| p["args"] = json!([])), &["process.args"]),
-            ("an empty program", process(|p| p["args"] = json!([""])), &["process.args"]),
+            (
+                "an empty program",
+                process(|p| p["args"] = json!([""])),
+                &["executable file not found in $PATH"],
+            ),
             ("no such program", process(|p| p["args"] = json!(["nope"])), &["nope"]),
             ("args no list", process(|p| p["args"] = json!("true")), &["args"]),
             ("NUL in args", process(|p| p["args"] = json!(["true", "\0"])), &["process.args"]),

@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::path::Path;
 
 use serde_json::{Value, json};
 use sharedroot_tests::beside::in_words;
@@ -25,6 +26,11 @@ fn vm_docker_says_why() {
         ("--tmpfs=/etc/passwd".to_owned(), &["not a directory"]),
         ("--tmpfs=/x:size=abc".to_owned(), &["invalid argument", "size=abc"]),
         ("--ulimit=nofile=99999999999".to_owned(), &["rlimit", "not permitted"]),
+        (
+            "--sysctl=net.no.such=1".to_owned(),
+            &["open /proc/sys/net/no/such: no such file or directory"],
+        ),
+        ("--sysctl=net.ipv4.ip_forward=abc".to_owned(), &["invalid argument"]),
     ] {
         for kind in KINDS {
             let words_of = |runtime| {
@@ -103,12 +109,17 @@ fn vm_what_a_hook_says_is_in_the_message() {
     let hook = dir.0.join("hook");
     fs::write(&hook, "#!/bin/sh\necho driver not loaded >&2\nexit 3\n").unwrap();
     sharedroot_tests::command::out(&["chmod", "755", hook.to_str().unwrap()]);
-    for kind in ["prestart", "createRuntime", "poststart"] {
+    let kinds = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart"];
+    for kind in kinds {
         for (program, root) in
             [("runc", TempDir::new("root")), (runtime.program(), TempDir::new("root"))]
         {
             let bundle = Bundle::new(&runtime, &["sleep", "9"]);
-            bundle.edit(|config| config["hooks"] = json!({ kind: [{ "path": hook }] }));
+            // A startContainer hook is a program of the container's.
+            fs::copy(&hook, bundle.path().join("rootfs/bin/hook")).unwrap();
+            let path = if kind == "startContainer" { Path::new("/bin/hook") } else { &hook };
+            let before = json!({ "path": "/bin/sh", "args": ["sh", "-c", "echo before >&2"] });
+            bundle.edit(|config| config["hooks"] = json!({ kind: [before, { "path": path }] }));
             let log = bundle.path().join("log");
             let log = log.to_str().unwrap();
             let flags = ["--root", root.str(), "--log", log, "--log-format", "json"];
@@ -116,7 +127,19 @@ fn vm_what_a_hook_says_is_in_the_message() {
             let refused = Cmd::new(program).args(&[&flags[..], &run].concat()).run();
             assert_ne!(refused.status, 0, "{kind}: {refused}");
             let said = fs::read_to_string(log).unwrap();
-            assert!(said.contains("driver not loaded"), "{program} {kind}: {said}");
+            // runc's first process has no way to the log any more by the time of its own hooks.
+            if program == runtime.program() || kind != "startContainer" {
+                assert!(said.contains("driver not loaded"), "{program} {kind}: {said}");
+                assert!(
+                    refused.stderr.contains("driver not loaded"),
+                    "{program} {kind}: {refused}"
+                );
+            }
+            if program == runtime.program() {
+                assert!(!said.contains("before"), "of the hook that failed only: {said}");
+                assert!(refused.stderr.contains("before"), "all of it: {refused}");
+                in_words(&said);
+            }
         }
     }
 }

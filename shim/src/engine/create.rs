@@ -20,7 +20,7 @@ use super::normal::{Labels, SpecError};
 use super::reason::reason;
 use super::volumes::Volumes;
 use super::workload::Workload;
-use super::{Embedded, EngineError, filter, loopback, masks, resources, session};
+use super::{Embedded, EngineError, device_dirs, filter, loopback, masks, resources, session};
 use crate::{log, new_file};
 
 /// How `create` is wanted.
@@ -89,6 +89,13 @@ impl Embedded {
             None => self.build(&engines, workload, options),
         };
         tracing::debug!("the engine is done");
+        let said = hooks.repeat();
+        let built = built.map_err(|error| match (error, said) {
+            (EngineError::Engine { why, .. }, Some(said)) if why.contains("hooks") => {
+                wrong(format!("{why}, stderr: {said}"))
+            }
+            (error, _) => error,
+        });
         // The engine keeps annotations and hooks there, readable by all, and the state root may be open to them.
         let only_root = fs::Permissions::from_mode(0o700);
         let built = built.and_then(|()| {
@@ -177,6 +184,7 @@ impl Embedded {
             |why: String| EngineError::Engine { verb: "create", id: self.id().clone(), why };
         // Before the volumes travel further than they did when the engine made its masks.
         masks::label(spec, labels.mount.as_ref(), pid).map_err(|e| wrong(e.to_string()))?;
+        device_dirs::protect(spec, pid).map_err(|e| wrong(e.to_string()))?;
         volumes.settle(pid).map_err(|e| wrong(e.to_string()))?;
         loopback::set_up(spec, pid).map_err(|e| wrong(format!("set lo up: {e}")))?;
         if let Some(process) = spec.process() {

@@ -10,6 +10,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::EngineError;
 use super::hooks::Later;
+use super::notify::Relay;
 use super::reason::reason;
 use super::signal;
 use crate::bundle::ContainerId;
@@ -179,6 +180,25 @@ impl Embedded {
             // The specification has a container stopped whose hook fails.
             let _ = self.kill("KILL", false);
         })
+    }
+
+    /// Where the container's program will say that it is ready, before it runs. What keeps it from that is a warning: systemd's
+    /// own time-out ends a service that is never ready.
+    #[must_use]
+    pub fn listen(&self) -> Option<Relay> {
+        let opened = self.load("start").ok().and_then(|container| {
+            let init = self.hold(&container).transpose()?;
+            init.and_then(|init| Relay::open(&self.notify_dir(), init)).transpose()
+        });
+        opened.and_then(|opened| {
+            opened.map_err(|e| tracing::warn!("start {}: NOTIFY_SOCKET: {e}", self.id)).ok()
+        })
+    }
+
+    /// The directory that a container's program finds its socket in.
+    #[must_use]
+    pub fn notify_dir(&self) -> PathBuf {
+        self.bundle.join("notify")
     }
 
     /// The hooks that run after `create`.

@@ -86,7 +86,7 @@ impl Entry<'_> {
                 console.as_ref().is_some_and(|console| console.close_ours().is_err())
                     || self.guide(self.init, tells, fails, || {
                         container_init_process(&args, &mut says, &mut answered).inspect_err(|why| {
-                            if let Some(words) = reason(self.process, false, why) {
+                            if let Some(words) = reason(self.process, None, why) {
                                 log::explain(&words);
                             }
                         })

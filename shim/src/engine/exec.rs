@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use libcontainer::capabilities::CapabilityExt;
 use libcontainer::container::ContainerStatus;
-use nix::sys::wait::{WaitStatus, waitpid};
+use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 use oci_spec::runtime::{
     Capabilities, Capability as SpecCapability, LinuxNamespaceType, Process, Spec,
@@ -255,23 +255,6 @@ impl Embedded {
             id: self.id().clone(),
             why: reason(&*why),
         })
-    }
-}
-
-/// Waits for a child and returns its [`exit_status`].
-///
-/// # Errors
-/// waitpid(2)'s.
-pub fn wait(pid: Pid) -> nix::Result<u8> {
-    loop {
-        match waitpid(pid, None) {
-            Err(nix::errno::Errno::EINTR) => {}
-            ended => {
-                if let Some(status) = exit_status(ended?) {
-                    return Ok(status);
-                }
-            }
-        }
     }
 }
 

@@ -168,14 +168,17 @@ impl<'a> Unborn<'a> {
     /// In the first process: says why it failed.
     fn report(&self, why: &(dyn std::error::Error + 'static), says: &mut MainSender) {
         let process = self.spec.process().as_ref();
+        let sysctls = self.spec.linux().as_ref().and_then(|linux| linux.sysctl().clone());
+        let sysctls = sysctls.unwrap_or_default();
         let failed = why.downcast_ref().zip(process);
-        let words = failed.and_then(|(why, process)| reason(process, true, why));
-        let told = says.exec_failed(words.clone().unwrap_or_else(|| log::chain(why)));
-        match (told, words) {
-            (Ok(()), Some(words)) => log::explain(&words),
-            (Ok(()), None) => {}
+        let words = failed.and_then(|(why, process)| reason(process, Some(&sysctls), why));
+        // First, for whoever is told that it failed ends it at once.
+        if let Some(words) = &words {
+            log::explain(words);
+        }
+        if says.exec_failed(words.unwrap_or_else(|| log::chain(why))).is_err() {
             // After `start` it has no parent of ours any more.
-            (Err(_), _) => tracing::error!("{}", log::chain(why)),
+            tracing::error!("{}", log::chain(why));
         }
     }
 
@@ -198,8 +201,10 @@ impl<'a> Unborn<'a> {
         self.container.set_creator(geteuid().as_raw()).set_pid(pid.as_raw());
         if let Some(hooks) = self.spec.hooks() {
             said.wait_for_hook_request()?;
-            for hooks in [hooks.prestart(), hooks.create_runtime()] {
-                heard(|| run_hooks(hooks.as_ref(), Some(&self.container.state), None, None, None))?;
+            // One by one: what another said is no reason.
+            for hook in [hooks.prestart(), hooks.create_runtime()].into_iter().flatten().flatten() {
+                let (hook, state) = (vec![hook.clone()], Some(&self.container.state));
+                heard(|| run_hooks(Some(&hook), state, None, None, None))?;
             }
             answers.hook_done()?;
         }

@@ -35,6 +35,9 @@ const OWN_NAMESPACE: &str = "/proc/self/ns/mnt";
 pub struct CallersHooks {
     /// The mount namespace of the caller, for the hooks that run there.
     callers: Option<File>,
+    /// What `createContainer` hooks say, each in a file of its own: they run in the container's first process, and nobody else
+    /// is told more than that one failed.
+    said: Vec<File>,
     later: Option<Later>,
 }
 
@@ -53,33 +56,39 @@ impl CallersHooks {
     /// namespace.
     ///
     /// # Errors
-    /// That namespace cannot be opened.
+    /// That namespace cannot be opened, or a file in memory cannot be made.
     pub fn take(spec: &mut Spec, bundle: &Path) -> io::Result<Self> {
         let Some(mut hooks) = spec.hooks().clone() else { return Ok(Self::default()) };
         let any = |kind: &Option<Vec<Hook>>| kind.as_ref().is_some_and(|list| !list.is_empty());
-        let outside = any(hooks.prestart()) || any(hooks.create_runtime());
-        let early = outside || any(hooks.create_container());
-        let callers = outside.then(|| File::open(OWN_NAMESPACE)).transpose()?;
-        let path = callers.as_ref().map(|open| {
-            PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), open.as_raw_fd()))
-        });
-        let place = |kind: Option<Vec<Hook>>, place: Where<'_>| {
+        let before = any(hooks.prestart()) || any(hooks.create_runtime());
+        let early = before || any(hooks.create_container());
+        let callers = before.then(|| File::open(OWN_NAMESPACE)).transpose()?;
+        let path = callers.as_ref().map(own_path);
+        let outside = |kind: Option<Vec<Hook>>| {
+            let place = Where::Callers(path.as_deref().unwrap_or(Path::new("")));
             let stand_in = |hook: &Hook| match is_dockers(hook) {
                 true => hook.clone(),
                 false => relay::before(hook, bundle, place),
             };
             kind.map(|list| list.iter().map(stand_in).collect())
         };
-        let callers_place = Where::Callers(path.as_deref().unwrap_or(Path::new("")));
+        let inside = hooks.create_container_mut().take();
+        let said: Vec<_> =
+            inside.iter().flatten().map(|_| ear()).collect::<io::Result<Vec<_>>>()?;
+        let inside = inside.map(|list| {
+            let all = list.iter().zip(&said);
+            all.map(|(hook, ear)| relay::before(hook, bundle, Where::Containers(&own_path(ear))))
+                .collect()
+        });
         let mut engines = Hooks::default();
         engines
-            .set_prestart(place(hooks.prestart_mut().take(), callers_place))
-            .set_create_runtime(place(hooks.create_runtime_mut().take(), callers_place))
-            .set_create_container(place(hooks.create_container_mut().take(), Where::Containers));
+            .set_prestart(outside(hooks.prestart_mut().take()))
+            .set_create_runtime(outside(hooks.create_runtime_mut().take()))
+            .set_create_container(inside);
         spec.set_hooks(early.then_some(engines));
         let later = hooks != Hooks::default();
         let bundle = bundle.to_owned();
-        Ok(Self { callers, later: later.then_some(Later { bundle, early, hooks }) })
+        Ok(Self { callers, said, later: later.then_some(Later { bundle, early, hooks }) })
     }
 
     /// Keeps in `dir` what later verbs need, and gives what the container's first process does at its start.
@@ -97,11 +106,22 @@ impl CallersHooks {
             // Open for both, it waits for no reader.
             start.executed = Some(Rc::new(File::options().read(true).write(true).open(path)?));
             start.hooks = later.hooks.start_container().clone().unwrap_or_default();
+            // Made here: the filter of the container's program may forbid it there.
+            start.ear = (!start.hooks.is_empty()).then(ear).transpose()?.map(Rc::new);
             let mut state = State::new(id, ContainerStatus::Created, None, later.bundle.clone());
             state.annotations.clone_from(spec.annotations());
             start.state = Some(state);
         }
         Ok(start)
+    }
+
+    /// Says again what the `createContainer` hooks said, and returns the end of what the last of them said that began, which is
+    /// the one that failed if any did.
+    #[must_use]
+    pub fn repeat(&self) -> Option<String> {
+        let said = self.said.iter().map(|ear| repeat(ear, &mut io::stderr().lock()));
+        let mut all: Vec<_> = said.filter(|said| !said.is_empty()).collect();
+        all.pop()
     }
 
     /// Runs the `poststop` hooks of a container that could not be created, if hooks of `create` may have run before.
@@ -112,6 +132,11 @@ impl CallersHooks {
             later.after_end(&state);
         }
     }
+}
+
+/// This process's open file, for the processes that it starts.
+fn own_path(open: &File) -> PathBuf {
+    PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), open.as_raw_fd()))
 }
 
 impl Later {
@@ -156,14 +181,14 @@ impl Later {
     pub fn after_start(&self, state: &State) -> Result<(), HookFailed> {
         let state = self.told(state);
         let mut hooks = self.hooks.poststart().iter().flatten();
-        hooks.try_for_each(|hook| call("poststart", hook, &state, self.cwd(), None))
+        hooks.try_for_each(|hook| call("poststart", hook, &state, self.cwd()))
     }
 
     /// Runs the `poststop` hooks. One that fails is a warning, and the next one's turn comes.
     pub fn after_end(&self, state: &State) {
         let state = self.told(state);
         for hook in self.hooks.poststop().iter().flatten() {
-            if let Err(failed) = call("poststop", hook, &state, self.cwd(), None) {
+            if let Err(failed) = call("poststop", hook, &state, self.cwd()) {
                 tracing::warn!("{}", log::chain(&failed));
             }
         }
@@ -199,38 +224,54 @@ pub struct Heard {
 /// How much of that goes into a message: its end.
 const HEARD: usize = 1024;
 
-/// Runs hooks and listens to what they write to standard error, which gets all of it afterwards. Not for a process of the
-/// container: its filter is for its program.
+/// Runs hooks and listens to what they write to standard error, which gets all of it afterwards.
 ///
 /// # Errors
 /// [`Heard`].
 pub fn heard(hooks: impl FnOnce() -> Result<(), HookError>) -> Result<(), Heard> {
-    let Ok((own, mut ear)) = listen() else {
+    match ear() {
+        Ok(ear) => heard_by(&ear, hooks),
+        Err(_) => hooks().map_err(|error| Heard::unheard(&error)),
+    }
+}
+
+/// The same with a file that was made before, whatever is in it.
+fn heard_by(ear: &File, hooks: impl FnOnce() -> Result<(), HookError>) -> Result<(), Heard> {
+    let Ok(own) = listen(ear) else {
         return hooks().map_err(|error| Heard::unheard(&error));
     };
     let ran = hooks();
     let restored = nix::unistd::dup2_stderr(&own);
-    let _ = ear.rewind().and_then(|()| io::copy(&mut ear, &mut File::from(own)));
+    let said = repeat(ear, &mut File::from(own));
     if let Err(error) = restored {
         tracing::warn!("take standard error back from a hook: {error}");
     }
-    ran.map_err(|error| {
-        let mut said = Vec::new();
-        let length = ear.metadata().map_or(0, |found| found.len());
-        let _ = ear
-            .seek(SeekFrom::Start(length.saturating_sub(HEARD as u64)))
-            .and_then(|_| ear.read_to_end(&mut said));
-        let said = String::from_utf8_lossy(&said).trim().replace('\n', " ");
-        Heard { said, ..Heard::unheard(&error) }
-    })
+    ran.map_err(|error| Heard { said, ..Heard::unheard(&error) })
 }
 
-/// Puts a file in memory in the place of standard error; returns both.
-fn listen() -> io::Result<(OwnedFd, File)> {
+/// A file in memory for what a hook says.
+fn ear() -> io::Result<File> {
+    Ok(rustix::fs::memfd_create("hook", rustix::fs::MemfdFlags::CLOEXEC)?.into())
+}
+
+/// Puts an empty `ear` in the place of standard error, which is returned.
+fn listen(mut ear: &File) -> io::Result<OwnedFd> {
     let own = io::stderr().as_fd().try_clone_to_owned()?;
-    let ear = rustix::fs::memfd_create("hook", rustix::fs::MemfdFlags::CLOEXEC)?;
-    nix::unistd::dup2_stderr(&ear)?;
-    Ok((own, File::from(ear)))
+    ear.set_len(0)?;
+    ear.rewind()?;
+    nix::unistd::dup2_stderr(ear)?;
+    Ok(own)
+}
+
+/// Says all of it again, and returns its end in one line.
+fn repeat(mut ear: &File, to: &mut impl Write) -> String {
+    let _ = ear.rewind().and_then(|()| io::copy(&mut ear, to));
+    let mut said = Vec::new();
+    let length = ear.metadata().map_or(0, |found| found.len());
+    let _ = ear
+        .seek(SeekFrom::Start(length.saturating_sub(HEARD as u64)))
+        .and_then(|_| ear.read_to_end(&mut said));
+    String::from_utf8_lossy(&said).trim().replace('\n', " ")
 }
 
 impl Heard {
@@ -239,27 +280,37 @@ impl Heard {
     }
 }
 
-/// The kind of hook that runs in the container's first process.
-pub const START_CONTAINER: &str = "startContainer";
-
-/// Runs one hook. Without an environment of its own it has `environment`.
+/// Runs one hook.
 ///
 /// # Errors
 /// [`HookFailed`].
-pub fn call(
+fn call(
     kind: &'static str,
     hook: &Hook,
     state: &State,
     cwd: Option<&Path>,
-    environment: Option<&HashMap<String, String>>,
 ) -> Result<(), HookFailed> {
-    let run = || run_hooks(Some(&vec![hook.clone()]), Some(state), cwd, None, environment);
-    let ran = if kind == START_CONTAINER {
-        run().map_err(|error| Heard::unheard(&error))
-    } else {
-        heard(run)
-    };
+    let ran = heard(|| run_hooks(Some(&vec![hook.clone()]), Some(state), cwd, None, None));
     ran.map_err(|source| HookFailed { kind, path: hook.path().clone(), source })
+}
+
+/// Runs one `startContainer` hook, in the container's first process. Without an environment of its own it has `environment`.
+///
+/// # Errors
+/// [`HookFailed`].
+pub fn call_at_start(
+    hook: &Hook,
+    state: &State,
+    environment: &HashMap<String, String>,
+    ear: Option<&File>,
+) -> Result<(), HookFailed> {
+    let run = || run_hooks(Some(&vec![hook.clone()]), Some(state), None, None, Some(environment));
+    let ran = match ear {
+        Some(ear) => heard_by(ear, run),
+        None => run().map_err(|error| Heard::unheard(&error)),
+    };
+    let failed = |source| HookFailed { kind: "startContainer", path: hook.path().clone(), source };
+    ran.map_err(failed)
 }
 
 /// What becomes of the first process once it is told to start.

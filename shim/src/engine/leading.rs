@@ -1,5 +1,6 @@
 //! A process of ours before the engine's code leads it into a container: what `first` and `enter` have in common.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
@@ -56,9 +57,16 @@ pub(super) fn late_limit(process: &mut Process) -> Option<PosixRlimit> {
 }
 
 /// Why the engine did not lead the process to its program, in runc's words, which Docker and podman look for. `None` where
-/// the engine's own are all that there is.
-pub(super) fn reason(process: &Process, first: bool, why: &InitProcessError) -> Option<String> {
+/// the engine's own are all that there is. A first process has `sysctls`.
+pub(super) fn reason(
+    process: &Process,
+    sysctls: Option<&HashMap<String, String>>,
+    why: &InitProcessError,
+) -> Option<String> {
+    let first = sysctls.is_some();
     match why {
+        // The engine says how it looked for the file, and not which one it was.
+        InitProcessError::Pathrs(_) => unknown(sysctls?),
         InitProcessError::Workload(ExecutorError::Execution(words)) => Some(words.to_string()),
         // The engine says the number only. This process is where the engine left it, with the same rights.
         InitProcessError::NixOther(number) => match chdir(process.cwd()) {
@@ -81,6 +89,17 @@ pub(super) fn reason(process: &Process, first: bool, why: &InitProcessError) -> 
         },
         _ => None,
     }
+}
+
+/// The first sysctl that the kernel does not know, as seen in the container.
+fn unknown(sysctls: &HashMap<String, String>) -> Option<String> {
+    let path = |name: &String| format!("/proc/sys/{}", name.replace('.', "/"));
+    let mut all: Vec<_> = sysctls.keys().map(path).collect();
+    all.sort_unstable();
+    let is_missing = |path: &String| {
+        std::fs::symlink_metadata(path).is_err_and(|e| e.kind() == io::ErrorKind::NotFound)
+    };
+    all.into_iter().find(is_missing).map(|path| format!("open {path}: {}", words(Errno::ENOENT)))
 }
 
 /// An error number as the C library and Go write it: "exec format error".

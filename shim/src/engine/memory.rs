@@ -1,10 +1,10 @@
-//! File systems in memory over directories of the image: they have the directory's mode, and begin
-//! as a copy of it where `tmpcopyup` says so, which podman does for every `--tmpfs`. The engine does
-//! neither: it is told the mode, and gets a bind of the copy.
+//! File systems in memory over directories of the image: they have the directory's mode, begin as a copy of it where
+//! `tmpcopyup` says so, which podman does for every `--tmpfs`, and have the directory that the process starts in. The engine
+//! does none of it: it is told the mode, and gets a bind of what was made.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::process::Command;
 
 use libcontainer::syscall::linux::MountOption;
@@ -64,33 +64,79 @@ fn directory(root: &Path, path: &Path) -> nix::Result<OwnedFd> {
     openat2(&root, path, how)
 }
 
+/// What there is to be made in a file system in memory, before the container has it.
+#[derive(Debug)]
+pub struct Content {
+    /// A copy of the image's directory.
+    copy_up: Option<CopyUp>,
+    /// The directory that the process starts in, below the mount.
+    start: Option<PathBuf>,
+}
+
 /// What the options said of the directory itself, which the copy must not change.
 #[derive(Debug, Clone, Copy)]
-pub struct CopyUp {
+struct CopyUp {
     mode: bool,
     uid: bool,
     gid: bool,
 }
 
-/// The file system's own options, if the mount is in memory and begins as a copy.
-pub fn wanted(mount: &Mount) -> Option<(Vec<Setting<'_>>, CopyUp)> {
-    let options = mount.options().as_ref()?;
-    if mount.typ().as_deref() != Some("tmpfs") || !options.iter().any(|option| option == OPTION) {
+/// Whether the mount is in memory and begins as a copy.
+pub fn is_copy(mount: &Mount) -> bool {
+    let copies = mount.options().iter().flatten().any(|option| option == OPTION);
+    copies && mount.typ().as_deref() == Some("tmpfs")
+}
+
+/// The file system's own options, if the mount is in memory and something is to be made in it. `later` are the mounts after it,
+/// and `start` is where the process starts.
+pub fn wanted<'m>(
+    mount: &'m Mount,
+    later: &[Mount],
+    start: Option<&Path>,
+) -> Option<(Vec<Setting<'m>>, Content)> {
+    if mount.typ().as_deref() != Some("tmpfs") || propagation::bind(mount).is_some() {
         return None;
     }
-    let settings: Vec<_> = options
-        .iter()
-        .filter(|option| is_data(option))
-        .map(|option| match option.split_once('=') {
-            Some((key, value)) => Setting::Value(key, value),
-            None => Setting::Flag(option),
-        })
-        .collect();
+    let options = mount.options().as_deref().unwrap_or_default();
     let given = |wanted: &str| {
         options.iter().any(|option| option.split_once('=').is_some_and(|(key, _)| key == wanted))
     };
-    let copy_up = CopyUp { mode: given("mode"), uid: given("uid"), gid: given("gid") };
-    Some((settings, copy_up))
+    let copy_up = is_copy(mount).then(|| CopyUp {
+        mode: given("mode"),
+        uid: given("uid"),
+        gid: given("gid"),
+    });
+    let start = start.and_then(|start| below(mount, later, start));
+    if copy_up.is_none() && start.is_none() {
+        return None;
+    }
+    let name = mount.source().as_deref().and_then(Path::to_str).unwrap_or("tmpfs");
+    let data = options.iter().filter(|option| is_data(option)).map(|option| {
+        match option.split_once('=') {
+            Some((key, value)) => Setting::Value(key, value),
+            None => Setting::Flag(option),
+        }
+    });
+    let settings = std::iter::once(Setting::Value("source", name)).chain(data).collect();
+    Some((settings, Content { copy_up, start }))
+}
+
+/// Where the process starts below the mount, if no later mount covers that, and the mount is not `/dev`, in which the engine
+/// makes devices.
+fn below(mount: &Mount, later: &[Mount], start: &Path) -> Option<PathBuf> {
+    if start.components().any(|part| part == Component::ParentDir) {
+        return None;
+    }
+    let parts = start.components().filter(|part| matches!(part, Component::Normal(_)));
+    let start: PathBuf = parts.collect();
+    let place = propagation::place(mount);
+    if later.iter().any(|later| start.starts_with(propagation::place(later)))
+        || place == Path::new("dev")
+    {
+        return None;
+    }
+    let below = start.strip_prefix(place).ok()?;
+    (!below.as_os_str().is_empty()).then(|| below.to_owned())
 }
 
 /// Whether the option is the file system's and not the mount's.
@@ -102,20 +148,32 @@ fn is_data(option: &str) -> bool {
 
 /// Turns a mount for which [`wanted`] said so into the bind of the one that was made.
 pub fn as_bind(mount: &mut Mount) {
-    if wanted(mount).is_none() {
-        return;
-    }
     let mut options = mount.options().clone().unwrap_or_default();
     options.retain(|option| option != OPTION && !is_data(option));
     options.push("bind".to_owned());
     mount.set_typ(Some("bind".to_owned())).set_options(Some(options));
 }
 
+impl Content {
+    /// Makes it in the new file system at `into`, which goes over `destination` of `root`.
+    ///
+    /// No process of the container runs yet, and no link of the image is followed out of the file system.
+    pub fn make(&self, root: &Path, destination: &Path, into: &Path) -> Result<(), String> {
+        if let Some(copy_up) = self.copy_up {
+            copy_up.fill(root, destination, into)?;
+        }
+        let Some(start) = &self.start else { return Ok(()) };
+        let made = pathrs::Root::open(into)
+            .and_then(|top| top.mkdir_all(start, &std::fs::Permissions::from_mode(MADE)));
+        made.map(drop).map_err(|e| format!("make process.cwd in it: {e}"))
+    }
+}
+
 impl CopyUp {
     /// Copies what `root` has at `destination` into the new file system at `into`.
     ///
     /// No process of the container runs yet, and the image's links are followed below `root` only.
-    pub fn fill(self, root: &Path, destination: &Path, into: &Path) -> Result<(), String> {
+    fn fill(self, root: &Path, destination: &Path, into: &Path) -> Result<(), String> {
         let text = |what: &str, error: &dyn std::fmt::Display| format!("{what}: {error}");
         let from = match directory(root, destination) {
             Err(nix::errno::Errno::ENOENT) => return Ok(()),
@@ -155,10 +213,12 @@ mod tests {
         let text = r#"{"destination":"/run","type":"tmpfs","source":"tmpfs",
             "options":["rw","nosuid","rprivate","rro","size=64m","mode=0755","tmpcopyup","noswap"]}"#;
         let mut mount: Mount = serde_json::from_str(text).unwrap();
-        let (settings, copy_up) = wanted(&mount).unwrap();
+        let (settings, content) = wanted(&mount, &[], None).unwrap();
+        let copy_up = content.copy_up.unwrap();
         assert!(matches!(
             settings[..],
             [
+                Setting::Value("source", "tmpfs"),
                 Setting::Value("size", "64m"),
                 Setting::Value("mode", "0755"),
                 Setting::Flag("noswap")
@@ -169,6 +229,27 @@ mod tests {
         assert_eq!(mount.typ().as_deref(), Some("bind"));
         let options = mount.options().clone().unwrap();
         assert_eq!(options, ["rw", "nosuid", "rprivate", "rro", "bind"]);
-        assert!(wanted(&mount).is_none());
+        assert!(wanted(&mount, &[], None).is_none());
+    }
+    #[test]
+    fn the_start_is_made_in_the_last_mount_that_has_it() {
+        let mount = |at: &str, more: &str| -> Mount {
+            let text = format!(r#"{{"destination":"{at}","type":"tmpfs","source":"tmpfs"{more}}}"#);
+            serde_json::from_str(&text).unwrap()
+        };
+        let start = |at: &str, later: &[Mount], start: &str| {
+            let mount = mount(at, "");
+            wanted(&mount, later, Some(Path::new(start)))?.1.start
+        };
+        assert_eq!(start("/x", &[], "/x/a/b").as_deref(), Some(Path::new("a/b")));
+        assert_eq!(start("/x/", &[mount("/y", "")], "/x/./a").as_deref(), Some(Path::new("a")));
+        assert_eq!(start("/x", &[mount("/x/a", "")], "/x/a/b"), None, "another mount's");
+        let others =
+            [("/x", "/x"), ("/x", "/"), ("/x", "/xy"), ("/dev", "/dev/a"), ("/x", "/x/../etc")];
+        for (at, cwd) in others {
+            assert_eq!(start(at, &[], cwd), None, "{at} {cwd}");
+        }
+        let bind = mount("/x", r#","options":["bind"]"#);
+        assert!(wanted(&bind, &[], Some(Path::new("/x/a"))).is_none());
     }
 }

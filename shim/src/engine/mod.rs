@@ -14,8 +14,9 @@
 //! | `refused.rs`, `resources.rs` | what the engine would leave out: refused, completed |
 //! | `hooks.rs`, `relay.rs` | the caller's hooks: when they run, where, and what they are told |
 //! | `volumes.rs`, `propagation.rs`, `cleared.rs`, `memory.rs` | bind mounts of every propagation and flag, file systems in memory that begin with a copy |
-//! | `inside.rs`, `masks.rs` | the mounts of a container that waits; the label of its masked directories |
+//! | `inside.rs`, `masks.rs`, `device_dirs.rs` | the mounts of a container that waits; the label of its masked directories; the mode of its devices' |
 //! | `birth.rs`, `first.rs`, `leading.rs` | a process that is born in the container's cgroup; a container's first process; what every process is first |
+//! | `notify.rs` | the caller's service manager learns that a container is ready |
 //! | `session.rs`, `loopback.rs` | keyring, streams and terminal of a process; its own network's first device |
 //! | `cgroup.rs`, `stats.rs`, `signal.rs` | limits, figures, signals |
 
@@ -28,6 +29,7 @@ mod console;
 mod create;
 mod delegate;
 mod descriptors;
+mod device_dirs;
 mod embedded;
 mod enter;
 mod error;
@@ -42,6 +44,7 @@ mod loopback;
 mod masks;
 mod memory;
 mod normal;
+mod notify;
 mod propagation;
 mod reason;
 mod refused;
@@ -58,14 +61,15 @@ mod workload;
 pub use cgroup::{Limits, event, refuse_others, update};
 pub use choice::{Choice, ChoiceError, Dialect, VARIABLE};
 pub use create::CreateOptions;
-pub use delegate::{Delegate, DelegateError, features};
+pub use delegate::{Delegate, DelegateError, attend, features};
 pub use embedded::{Embedded, Status};
 pub use error::EngineError;
 #[cfg(any(test, feature = "fuzz"))]
 pub use exec::process;
-pub use exec::{Tenant, Terminal, add_capabilities, wait};
+pub use exec::{Tenant, Terminal, add_capabilities};
 pub use hooks::{CallersHooks, may_write_root};
 pub use normal::{Labels, SpecError, normalise};
+pub use notify::{Relay, make as make_notify, offer as offer_notify};
 pub use propagation::leads_out;
 pub use relay::stand_in;
 pub use sealed::{SealError, seal, seal_early};

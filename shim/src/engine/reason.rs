@@ -19,7 +19,7 @@ pub(super) fn reason(error: &(dyn Error + 'static)) -> String {
 }
 
 fn of(logged: Option<&str>, returned: &str) -> String {
-    let returned = plain(returned);
+    let returned = undumped(plain(returned));
     let Some(logged) = logged.map(plain) else { return returned };
     if let Some(what) = mount(&logged) {
         return format!("{what}: {}", cause(&returned));
@@ -31,7 +31,7 @@ fn of(logged: Option<&str>, returned: &str) -> String {
         return format!("{what}: {}", cause(&returned));
     }
     // The fields of the log's line that are no message: `err=Nix(EPERM)`.
-    let fields = [" err=", " errno=", " error=", " ret="];
+    let fields = [" err=", " errno=", " error=", " ret=", " e="];
     let message = fields.iter().fold(logged.as_str(), |text, field| {
         text.split_once(field).map_or(text, |(message, _)| message)
     });
@@ -60,9 +60,20 @@ fn plain(text: &str) -> String {
     wrappings.iter().fold(text.to_owned(), |text, wrapping| text.replace(wrapping, ""))
 }
 
+/// Without the steps of a chain that are structures: what was done in general before the first of them, and the cause.
+fn undumped(text: String) -> String {
+    let Some(mark) = DUMPS.iter().filter_map(|mark| text.find(mark)).min() else { return text };
+    let before = text[..mark].rsplit_once(": ").map_or("", |(before, _)| before);
+    let cause = text.rsplit(": ").next().filter(|cause| !is_dump(cause)).unwrap_or_default();
+    [before, cause].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": ")
+}
+
+/// What a structure has when Rust prints it for a programmer.
+const DUMPS: [&str; 4] = [" { ", "Some(", "Error(", "Nix("];
+
 /// Whether a structure of the engine's is in it.
 fn is_dump(text: &str) -> bool {
-    [" { ", "Some(", "Error(", "Nix("].iter().any(|mark| text.contains(mark))
+    DUMPS.iter().any(|mark| text.contains(mark))
 }
 
 /// Which mount failed, where the engine logged that: `failed to mount Mount { destination: "/d", … }: …`.
@@ -161,6 +172,9 @@ mod tests {
             "EPERM: Operation not permitted"
         );
         assert_eq!(of(Some("in words"), "returned"), "in words");
+        let procfs = r#"open procfs: openat2([42]</proc>, "sys/net/no", { flags: O_PATH, mode: 0 }, 24): No such file"#;
+        assert_eq!(of(None, procfs), "open procfs: No such file");
+        assert_eq!(of(None, "broken: Other { source: Some(3) }"), "broken");
         let logged = r#"failed to set namespace err=Nix(EINVAL) namespace=LinuxNamespace { typ: Ipc, path: Some("/proc/1/ns/net") }"#;
         let said = of(Some(logged), "failed to set namespace: EINVAL: Invalid argument");
         assert!(said.starts_with(r#"join the Ipc namespace "/proc/1/ns/net": "#), "{said}");

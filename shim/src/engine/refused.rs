@@ -69,7 +69,7 @@ fn check_mount(index: usize, mount: &Mount, mapped: bool) -> Result<(), SpecErro
         }
     }
     let owned = options.iter().find(|o| o.starts_with("uid=") || o.starts_with("gid="));
-    if let Some(owned) = owned.filter(|_| mapped && memory::wanted(mount).is_some()) {
+    if let Some(owned) = owned.filter(|_| mapped && memory::is_copy(mount)) {
         return refuse(owned, "leave it out; tmpcopyup takes the image's owner");
     }
     Ok(())

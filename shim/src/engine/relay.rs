@@ -27,8 +27,8 @@ const PROGRAM: &str = "/proc/self/exe";
 pub enum Where<'a> {
     /// Those of who called `create`; the path leads to the mount namespace.
     Callers(&'a Path),
-    /// The container's.
-    Containers,
+    /// The container's; the path leads to the file for what the hook writes to standard error.
+    Containers(&'a Path),
 }
 
 /// A hook could not be executed.
@@ -44,11 +44,11 @@ enum RelayError {
 #[must_use]
 pub fn before(hook: &Hook, bundle: &Path, place: Where<'_>) -> Hook {
     let text = |path: &Path| path.to_string_lossy().into_owned();
-    let namespace = match place {
-        Where::Callers(namespace) => text(namespace),
-        Where::Containers => String::new(),
+    let (namespace, ear) = match place {
+        Where::Callers(namespace) => (text(namespace), String::new()),
+        Where::Containers(ear) => (String::new(), text(ear)),
     };
-    let mut args = vec![NAME.to_owned(), text(bundle), namespace, text(hook.path())];
+    let mut args = vec![NAME.to_owned(), text(bundle), namespace, ear, text(hook.path())];
     let own = hook.args().clone().filter(|own| !own.is_empty());
     args.extend(own.unwrap_or_else(|| vec![text(hook.path())]));
     let mut relay = hook.clone();
@@ -69,7 +69,7 @@ pub fn stand_in() -> Option<ExitCode> {
 }
 
 fn execute(args: &[OsString]) -> Result<std::convert::Infallible, RelayError> {
-    let [_, bundle, namespace, path, name, rest @ ..] = args else {
+    let [_, bundle, namespace, ear, path, name, rest @ ..] = args else {
         return Err(RelayError::Arguments(args.len()));
     };
     let fail = |step| {
@@ -90,7 +90,13 @@ fn execute(args: &[OsString]) -> Result<std::convert::Infallible, RelayError> {
         std::env::set_current_dir(bundle).map_err(fail("enter the bundle"))?;
     }
     let stdin = filled(state.to_string().as_bytes()).map_err(fail("pass the state on"))?;
-    let error = Command::new(path).arg0(name).args(rest).stdin(stdin).exec();
+    let mut hook = Command::new(path);
+    hook.arg0(name).args(rest).stdin(stdin);
+    // A process in a user namespace of its own may not open it, and speaks for itself.
+    if let Ok(ear) = File::options().append(true).open(ear) {
+        hook.stderr(ear);
+    }
+    let error = hook.exec();
     Err(fail("execute")(error))
 }
 
@@ -125,11 +131,12 @@ mod tests {
         )
         .unwrap();
         let relay = before(&hook, Path::new("/b"), Where::Callers(Path::new("/proc/1/fd/3")));
-        let args = [NAME, "/b", "/proc/1/fd/3", "/bin/h", "name", "a"];
+        let args = [NAME, "/b", "/proc/1/fd/3", "", "/bin/h", "name", "a"];
         assert_eq!(relay.args().as_deref(), Some(&args.map(str::to_owned)[..]));
         assert_eq!((relay.env(), relay.timeout()), (hook.env(), hook.timeout()));
         let bare: Hook = serde_json::from_str(r#"{"path":"/bin/h","args":[]}"#).unwrap();
-        let relay = before(&bare, Path::new("/b"), Where::Containers);
+        let relay = before(&bare, Path::new("/b"), Where::Containers(Path::new("/proc/1/fd/4")));
+        assert_eq!(relay.args().as_ref().unwrap()[2..4], ["", "/proc/1/fd/4"]);
         assert_eq!(relay.args().as_ref().unwrap().last().unwrap(), "/bin/h", "as a shell names it");
     }
 

@@ -3,12 +3,15 @@
 //! they are, so they are put right in this process before the engine clones it.
 
 use std::fs::File;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::fchown;
+use std::os::unix::fs::{OpenOptionsExt, fchown};
 
 use keyutils::{Keyring, Permission};
 use nix::unistd::setgroups;
 use oci_spec::runtime::{LinuxIdMapping, Process, Spec};
+use rustix::fs::{FileType, OFlags};
+use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 
 use super::{Embedded, EngineError, signal};
 use crate::label::ProcessLabel;
@@ -117,6 +120,45 @@ pub(super) fn give(stream: BorrowedFd<'_>, uid: u32) {
 
 /// /dev/null, which is everybody's.
 const NULL: (u32, u32) = (1, 3);
+
+fn is_null(stream: BorrowedFd<'_>) -> bool {
+    rustix::fs::fstat(stream).is_ok_and(|found| {
+        let device = (rustix::fs::major(found.st_rdev), rustix::fs::minor(found.st_rdev));
+        FileType::from_raw_mode(found.st_mode) == FileType::CharacterDevice && device == NULL
+    })
+}
+
+/// Opens the streams of a first process that are /dev/null for reading and writing, inside the container. The engine has put
+/// the container's own device there by then, opened for reading: a program whose output goes to /dev/null could not write.
+///
+/// A device that the container's user may not open stays as the engine opened it.
+///
+/// # Errors
+/// dup2(2)'s.
+pub(super) fn open_null_for_writing() -> io::Result<()> {
+    let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
+    let [input, output, error] = [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()].map(is_null);
+    if !(input || output || error) {
+        return Ok(());
+    }
+    // For both also a FIFO opens at once, should another container have put one there: of that nothing is kept.
+    let mut open = File::options();
+    open.read(true).write(true).custom_flags(OFlags::NOCTTY.bits().cast_signed());
+    let Ok(null) = open.open("/dev/null") else { return Ok(()) };
+    if !is_null(null.as_fd()) {
+        return Ok(());
+    }
+    if input {
+        dup2_stdin(&null)?;
+    }
+    if output {
+        dup2_stdout(&null)?;
+    }
+    if error {
+        dup2_stderr(&null)?;
+    }
+    Ok(())
+}
 
 #[cfg(test)]
 mod tests {

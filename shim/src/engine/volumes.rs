@@ -1,5 +1,5 @@
 //! Bind mounts that must be made before the engine makes the container: those whose propagation
-//! or flags it leaves out, and file systems in memory that begin as a copy of the image's directory.
+//! or flags it leaves out, and file systems in memory in which something is made before the container has them.
 //!
 //! Each is a detached mount, opened while this process is still in the host's mount namespace, so
 //! that a shared one stays the host's peer. Then the process gets a mount namespace of its own, in
@@ -18,7 +18,7 @@ use oci_spec::runtime::{Mount, Spec};
 
 use super::cleared;
 use super::inside::{self, InsideError};
-use super::memory::{self, CopyUp};
+use super::memory::{self, Content};
 use super::normal::SpecError;
 use super::propagation::{self, Kind, Propagation};
 use crate::mount::{self, Detached, MountError, Setting};
@@ -65,9 +65,9 @@ pub enum VolumeError {
         /// The library's words.
         why: String,
     },
-    /// The image's directory could not be copied into memory.
-    #[error("mounts[{index}].options (tmpcopyup): copy the image's {destination}: {why}")]
-    CopyUp {
+    /// A file system in memory could not be filled: with the image's directory, or that in which the process starts.
+    #[error("mounts[{index}] ({destination}): fill the file system in memory: {why}")]
+    Fill {
         /// Which of the configuration's mounts.
         index: usize,
         /// Its destination.
@@ -92,7 +92,7 @@ struct Prepared {
     index: usize,
     destination: PathBuf,
     mount: Detached,
-    copy_up: Option<CopyUp>,
+    content: Option<Content>,
 }
 
 impl Volumes {
@@ -104,6 +104,11 @@ impl Volumes {
     /// [`VolumeError`]; nothing is placed yet, and all of it ends with this value.
     pub fn open(spec: &mut Spec, root: &Path, stage: &Path) -> Result<Self, VolumeError> {
         let plan = propagation::plan(spec)?;
+        memory::take_modes(spec.mounts_mut().as_deref_mut().unwrap_or_default(), root);
+        let mapped = spec.linux().as_ref().is_some_and(|linux| linux.uid_mappings().is_some());
+        // In a user namespace a file system of ours belongs to nobody.
+        let start =
+            spec.process().as_ref().filter(|_| !mapped).map(|process| process.cwd().as_path());
         let mut volumes = Self { stage: stage.to_owned(), ..Self::default() };
         let mounts = spec.mounts().as_deref().unwrap_or_default();
         let mut sources = Vec::new();
@@ -133,9 +138,9 @@ impl Volumes {
             sources.push(volumes.add(index, mount, bound, None));
         }
         for (index, mount) in mounts.iter().enumerate() {
-            if let Some((settings, copy_up)) = memory::wanted(mount) {
+            if let Some((settings, content)) = memory::wanted(mount, &mounts[index + 1..], start) {
                 let made = mount::tmpfs(&settings).map_err(in_mount(index, mount))?;
-                sources.push(volumes.add(index, mount, made, Some(copy_up)));
+                sources.push(volumes.add(index, mount, made, Some(content)));
             }
         }
         let then_root = plan.then_root.map(|kind| Propagation { kind, recursive: false });
@@ -146,9 +151,10 @@ impl Volumes {
         for (index, source) in sources {
             let mount = &mut spec.mounts_mut().as_mut().expect("the mount was among them")[index];
             mount.set_source(Some(source));
-            memory::as_bind(mount);
+            if propagation::bind(mount).is_none() {
+                memory::as_bind(mount);
+            }
         }
-        memory::take_modes(spec.mounts_mut().as_deref_mut().unwrap_or_default(), root);
         Ok(volumes)
     }
 
@@ -157,11 +163,11 @@ impl Volumes {
         index: usize,
         mount: &Mount,
         bound: Detached,
-        copy_up: Option<CopyUp>,
+        content: Option<Content>,
     ) -> (usize, PathBuf) {
         let path = self.stage.join(index.to_string());
         let destination = mount.destination().clone();
-        self.prepared.push(Prepared { index, destination, mount: bound, copy_up });
+        self.prepared.push(Prepared { index, destination, mount: bound, content });
         (index, path)
     }
 
@@ -179,7 +185,7 @@ impl Volumes {
         mount::enter_private_namespace()?;
         // In a user namespace the engine looks from outside of our own directories' reach.
         mount::tmpfs(&[Setting::Value("mode", "0711")])?.attach(&self.stage)?.keep();
-        for Prepared { index, destination, mount, copy_up } in self.prepared.drain(..) {
+        for Prepared { index, destination, mount, content } in self.prepared.drain(..) {
             let path = self.stage.join(index.to_string());
             let made = if mount.is_directory() {
                 std::fs::create_dir(&path)
@@ -193,8 +199,8 @@ impl Volumes {
                 source,
             })?;
             placed.keep();
-            if let Some(copy_up) = copy_up {
-                copy_up.fill(root, &destination, &path).map_err(|why| VolumeError::CopyUp {
+            if let Some(content) = content {
+                content.make(root, &destination, &path).map_err(|why| VolumeError::Fill {
                     index,
                     destination,
                     why,

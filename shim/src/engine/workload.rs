@@ -23,7 +23,7 @@ use super::filter::Late;
 use super::leading::words;
 use super::normal::UNKNOWN_HOME;
 use super::seccomp::Program;
-use super::{home, hooks};
+use super::{home, hooks, session};
 use crate::label::ProcessLabel;
 use crate::log;
 use crate::output::say_aside;
@@ -46,6 +46,8 @@ pub struct AtStart {
     pub executed: Option<Rc<File>>,
     /// The `startContainer` hooks.
     pub hooks: Vec<Hook>,
+    /// Takes what they say.
+    pub ear: Option<Rc<File>>,
     /// What they are told.
     pub state: Option<State>,
 }
@@ -96,7 +98,7 @@ impl Workload {
         let Some(state) = &self.start.state else { return Ok(()) };
         let state = State { pid: Some(Pid::this().as_raw()), ..state.clone() };
         self.start.hooks.iter().try_for_each(|hook| {
-            hooks::call(hooks::START_CONTAINER, hook, &state, None, Some(environment))
+            hooks::call_at_start(hook, &state, environment, self.start.ear.as_deref())
                 .map_err(|failed| log::chain(&failed))
         })
     }
@@ -149,6 +151,10 @@ impl Executor for Workload {
         let refused = ExecutorValidationError::ArgValidationError;
         if let Some(open) = self.start.close {
             close(open).map_err(|e| refused(format!("close what belongs to the host: {e}")))?;
+        }
+        if self.first {
+            session::open_null_for_writing()
+                .map_err(|e| refused(format!("open /dev/null for its streams: {e}")))?;
         }
         program(spec).map_err(refused)?;
         if let Some(label) = &self.label {
@@ -221,10 +227,23 @@ fn find(name: &str, path: &str, cwd: &Path) -> Result<PathBuf, String> {
             Ok(_) => Err(format!("exec: {name:?}: permission denied")),
         };
     }
-    path.split(':')
-        .map(|dir| cwd.join(dir).join(name))
-        .find(|candidate| usable(candidate))
-        .ok_or_else(|| format!("exec: {name:?}: executable file not found in $PATH"))
+    let missing = || format!("exec: {name:?}: executable file not found in $PATH");
+    // The directory itself, and a PATH that is empty, name no program.
+    if name.is_empty() || path.is_empty() {
+        return Err(missing());
+    }
+    let (dir, found) = path
+        .split(':')
+        .map(|dir| (dir, cwd.join(dir).join(name)))
+        .find(|(_, candidate)| usable(candidate))
+        .ok_or_else(missing)?;
+    // Whoever can write where the process starts would choose its program; Go's LookPath, and so runc, refuses it, too.
+    if !dir.starts_with('/') {
+        return Err(format!(
+            "exec: {name:?}: cannot run executable found relative to current directory"
+        ));
+    }
+    Ok(found)
 }
 
 #[cfg(test)]
@@ -251,5 +270,15 @@ mod tests {
         assert!(find("/no/such", "", root).unwrap_err().contains("no such file or directory"));
         assert!(find("/etc/passwd", "", root).unwrap_err().contains("permission denied"));
         assert!(find("/etc", "", root).unwrap_err().contains("is a directory"));
+        for (name, path) in [("sh", ""), ("", "/bin"), ("", "")] {
+            let missing = find(name, path, Path::new("/bin")).unwrap_err();
+            assert!(missing.contains("executable file not found in $PATH"), "{name} {path}");
+        }
+        for path in ["bin:/bin", "", ":/bin", ".:/bin", "/nowhere:."] {
+            let cwd = Path::new(if path == "bin:/bin" { "/" } else { "/bin" });
+            let relative = find("sh", path, cwd).unwrap_err();
+            let words = if path.is_empty() { "not found" } else { "relative to current directory" };
+            assert!(relative.contains(words), "{path}: {relative}");
+        }
     }
 }

@@ -11,7 +11,7 @@ use crate::cli::Verb;
 use crate::config::Size;
 use crate::engine::{
     CallersHooks, Choice, CreateOptions, Delegate, Embedded, Engine, EngineError, Labels, Volumes,
-    leads_out, may_write_root, normalise, refuse_others,
+    leads_out, make_notify, may_write_root, normalise, offer_notify, refuse_others,
 };
 use crate::image;
 use crate::log::{ASIDE, step};
@@ -65,19 +65,23 @@ impl Container {
         let size = wanted_size(|key| annotation(&bundle.spec, key))?;
         let hook = may_write_root(&bundle.spec).map(Path::to_owned);
         let asked = Asked { mode, size, hook };
+        if let Engine::Embedded(embedded) = engine {
+            offer_notify(&mut bundle.spec, &embedded.notify_dir());
+        }
         let needs = Needs::of(&bundle.spec, &bundle.path);
-        let (labels, mut volumes, hooks) = match engine {
-            Engine::Embedded(_) => self.adapt(&mut bundle, &order.options)?,
-            // It reads the caller's own configuration and does with it as it always does.
-            Engine::Delegate(_) => {
-                (Labels::of(&bundle.spec)?, Volumes::default(), CallersHooks::default())
-            }
-        };
-        drop(reads);
         if self.engine.exists()? || engine.has_traces() {
             return Err(RecordError::Exists { id: self.id.clone() }.into());
         }
         let mut lock = self.claim()?;
+        let adapted = match engine {
+            Engine::Embedded(embedded) => self.adapt(embedded, &mut bundle, &order.options),
+            // It reads the caller's own configuration and does with it as it always does.
+            Engine::Delegate(_) => Labels::of(&bundle.spec)
+                .map(|labels| (labels, Volumes::default(), CallersHooks::default()))
+                .map_err(LifecycleError::from),
+        };
+        let (labels, mut volumes, hooks) = adapted.inspect_err(|_| self.undo())?;
+        drop(reads);
         let made = self.make(&bundle, &needs, &asked, &labels, order);
         let base = made.as_ref().ok().and_then(|rootfs| rootfs.base()?.parse().ok());
         let readonly = bundle.readonly;
@@ -117,10 +121,16 @@ impl Container {
     /// this process may leave the host's mount namespace when it makes the root.
     fn adapt(
         &self,
+        embedded: &Embedded,
         bundle: &mut Bundle,
         options: &CreateOptions,
     ) -> Result<(Labels, Volumes, CallersHooks), LifecycleError> {
-        let systemd = options.systemd_cgroup;
+        let (systemd, notify) = (options.systemd_cgroup, embedded.notify_dir());
+        make_notify(&notify).map_err(|source| LifecycleError::File {
+            step: "create",
+            path: notify,
+            source,
+        })?;
         let labels = normalise(&mut bundle.spec, &bundle.path, self.id.as_str(), systemd)?;
         if wants_terminal(&bundle.spec) && options.console_socket.is_none() {
             return Err(EngineError::Console.into());

@@ -1,4 +1,4 @@
-//! A delegate as a child of ours: signals sent to us reach it, and its exit status becomes ours.
+//! A child of ours, a delegate or a process of a container: signals sent to us reach it, and its exit status becomes ours.
 //!
 //! We are no subreaper, so the container's init process is adopted by whom it would have been
 //! without us, such as containerd's shim.
@@ -33,14 +33,11 @@ const PATIENCE_MS: u8 = 10;
 /// The child cannot be started or waited for.
 pub fn run(program: &Path, words: &[OsString], settled: impl FnMut(Pid) -> bool) -> io::Result<u8> {
     // Blocked before the child exists, so that none comes in between; the child starts without
-    // the block. Job control stops and continues us as it does the child.
-    let mut forwarded = SigSet::all();
-    for own in [Signal::SIGTSTP, Signal::SIGTTIN, Signal::SIGTTOU, Signal::SIGCONT] {
-        forwarded.remove(own);
-    }
+    // the block.
+    let forwarded = forwarded();
     let before = forwarded.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
     let status = start(program, words, &before).and_then(|child| {
-        watch(child, &forwarded, settled).inspect_err(|_| {
+        watch(child, &forwarded, Whose::Group, settled).inspect_err(|_| {
             // Whom nobody watches must not go on: what it was to work on is undone.
             let _ = nix::sys::signal::kill(child, Signal::SIGKILL);
             let _ = waitpid(child, None);
@@ -50,14 +47,58 @@ pub fn run(program: &Path, words: &[OsString], settled: impl FnMut(Pid) -> bool)
     status
 }
 
-fn watch(child: Pid, forwarded: &SigSet, mut settled: impl FnMut(Pid) -> bool) -> io::Result<u8> {
+/// Waits for a process of a container, which is a child of this process and has a session of its own: it gets what is sent to us,
+/// from now on, also by a terminal.
+///
+/// # Errors
+/// It cannot be waited for.
+pub fn attend(child: Pid) -> io::Result<u8> {
+    let mut forwarded = forwarded();
+    // These tell of us, of our children and of our terminal.
+    for own in [Signal::SIGCHLD, Signal::SIGPIPE, Signal::SIGWINCH, Signal::SIGURG] {
+        forwarded.remove(own);
+    }
+    let before = forwarded.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+    let status = watch(child, &forwarded, Whose::Own, |_| true);
+    before.thread_set_mask()?;
+    status
+}
+
+/// What a child gets from us, if it is sent to us. Job control stops and continues us, and a child of our group by itself.
+fn forwarded() -> SigSet {
+    let mut forwarded = SigSet::all();
+    for own in [Signal::SIGTSTP, Signal::SIGTTIN, Signal::SIGTTOU, Signal::SIGCONT] {
+        forwarded.remove(own);
+    }
+    forwarded
+}
+
+/// Which session and group a child has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    /// Ours: what the kernel sends to us, it sends to the child.
+    Group,
+    /// Its own.
+    Own,
+}
+
+fn watch(
+    child: Pid,
+    forwarded: &SigSet,
+    whose: Whose,
+    mut settled: impl FnMut(Pid) -> bool,
+) -> io::Result<u8> {
     let end = pidfd(child)?;
     let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
     let signals = SignalFd::with_flags(forwarded, flags)?;
     let mut asking = true;
     loop {
         while let Some(signal) = signals.read_signal()? {
-            forward(child, signal.ssi_signo, signal.ssi_code);
+            // A terminal's Ctrl-C goes to the whole foreground process group, and so to the child too (sigaction(2): `si_code` is
+            // not positive for signals of processes).
+            if whose == Whose::Own || signal.ssi_code <= 0 {
+                forward(child, signal.ssi_signo);
+            }
         }
         if let Some(status) = ended(child)? {
             return Ok(status);
@@ -112,11 +153,9 @@ fn ended(child: Pid) -> io::Result<Option<u8>> {
     }
 }
 
-/// Sends on what a process sent to us. What the kernel sends, a terminal's Ctrl-C say, it sends to
-/// the whole foreground process group, and so to the child too (sigaction(2): `si_code` is not
-/// positive for signals of processes).
-fn forward(child: Pid, number: u32, code: i32) {
-    let Some(signal) = signal::parse(&number.to_string()).filter(|_| code <= 0) else { return };
+/// Sends on what was sent to us.
+fn forward(child: Pid, number: u32) {
+    let Some(signal) = signal::parse(&number.to_string()) else { return };
     let Some(child) = rustix::process::Pid::from_raw(child.as_raw()) else { return };
     // It may have ended; its number is not given to another process before it is waited for.
     let _ = rustix::process::kill_process(child, signal);
@@ -141,6 +180,15 @@ mod tests {
     #[test]
     fn the_child_starts_without_our_block() {
         assert_eq!(shell("grep -q '^SigBlk:.*[1-9a-f]' /proc/self/status"), 1);
+    }
+
+    #[test]
+    fn the_status_of_a_process_of_a_container_is_ours() {
+        for (script, status) in [("exit 42", 42), ("kill -KILL $$", 137)] {
+            let words = ["-c".into(), script.into()];
+            let child = start(Path::new("/bin/sh"), &words, &SigSet::empty()).unwrap();
+            assert_eq!(attend(child).unwrap(), status);
+        }
     }
 
     #[test]

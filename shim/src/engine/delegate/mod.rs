@@ -8,6 +8,8 @@ mod child;
 mod orphan;
 mod words;
 
+pub use child::attend;
+
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};

@@ -1,0 +1,161 @@
+//! `docker run` with the options of its manual that reach a runtime, with runc and with ours on both kinds of root: exit code,
+//! output, and what a container sees of itself.
+//!
+//! Guest: --limit 1500
+
+use std::fs;
+
+use sharedroot_tests::beside::beside_runc;
+use sharedroot_tests::docker::{KINDS, docker_run};
+use sharedroot_tests::lab::TempDir;
+
+/// What a process sees of itself. Of each mount: place, options, propagation, kind and options of its file system; of `/` none
+/// but whether it may be written, for ours is another file system; sysfs itself is writable where runc's is not, below a mount
+/// that is read-only with both.
+const LOOK: &str = r#"
+    id; pwd; umask; env | grep -v '^HOSTNAME=' | sort; hostname
+    grep -E '^(Uid|Gid|Groups|Cap|NoNew|Seccomp:|Sig(Blk|Ign|Cgt)|Cpus_allowed:)' /proc/self/status
+    cat /proc/self/limits /proc/self/cgroup /proc/self/oom_score_adj
+    cat /proc/sys/kernel/shmmax /proc/sys/fs/mqueue/msg_max /proc/sys/net/ipv4/ip_forward
+    cd /sys/fs/cgroup && grep . cpu.max pids.max memory.max memory.low memory.swap.max cpuset.cpus 2>&1
+    ls -lAn /dev /dev/*/ | sed -E 's/ [A-Z][a-z]{2} +[0-9]+ +[0-9:]+ / /; /^total/d; / k?core -> /d'
+    ls -ldn / /proc /x /x/y 2>&1 | sed -E 's/ +[0-9]+ [A-Z][a-z]{2} +[0-9]+ +[0-9:]+ / /'
+    sed -E 's/^[0-9]+ [0-9]+ [0-9:]+ //; s/(master|shared):[0-9]+ //g; s/^\/ \/ (r.),.*/\/ \1/;
+            s/(- sysfs sysfs) r./\1/; s/[0-9a-f]{64}/ID/g; s/ - (ext4|overlay) .*//' /proc/self/mountinfo
+    : > /written && echo written; : > /x/written && echo written in x; rm -f /written /x/written
+    readlink /proc/self/fd/0 /proc/self/fd/1 | sed 's/[0-9][0-9]*/N/'"#;
+
+/// One line with both runtimes on both kinds of root. `@` stands for a directory of the host.
+#[track_caller]
+fn same(flags: &[&str], command: &[&str]) {
+    let dir = TempDir::new("options");
+    let sub = dir.0.join("sub");
+    fs::write(dir.0.join("file"), "A=1\n").unwrap();
+    let flags: Vec<_> = flags.iter().map(|flag| flag.replace('@', dir.str())).collect();
+    for kind in KINDS {
+        let what = format!("{kind:?} {flags:?} {command:?}");
+        let (status, _) = beside_runc(&what, |runtime| {
+            // What the other runtime made in it is nothing to find.
+            let _ = fs::remove_dir_all(&sub);
+            fs::create_dir(&sub).unwrap();
+            let flags: Vec<_> = flags.iter().map(String::as_str).collect();
+            let output = docker_run(runtime, &[kind, &flags, command].concat());
+            if output.status != 0 {
+                println!("{runtime}: {}", output.stderr);
+            }
+            (output.status, output.stdout)
+        });
+        println!("{what}: {status}");
+    }
+}
+
+#[track_caller]
+fn looks(flags: &[&str]) {
+    same(&[&["--hostname=same"], flags].concat(), &["busybox", "sh", "-c", LOOK]);
+}
+
+#[test]
+fn vm_what_a_process_is() {
+    looks(&[]);
+    looks(&[
+        "--user=1000:5",
+        "--group-add=29",
+        "--workdir=/x/y",
+        "--init",
+        "--cap-drop=ALL",
+        "--cap-add=NET_BIND_SERVICE",
+        "--security-opt=no-new-privileges",
+        "--oom-score-adj=500",
+        "--ulimit=nofile=100:200",
+        "--ulimit=nproc=77",
+        "--ulimit=stack=1000000:2000000",
+        "--ulimit=rtprio=3",
+        "--ulimit=core=0",
+        "--sysctl=kernel.shmmax=1234567",
+        "--sysctl=fs.mqueue.msg_max=20",
+        "--sysctl=net/ipv4/ip_forward=1",
+        "--shm-size=1m",
+        "--domainname=domain",
+        "--env-file=@/file",
+        "--env=B= x y",
+    ]);
+    looks(&["--privileged", "--ipc=shareable", "--pids-limit=20", "--cpus=0.5", "--memory=64m"]);
+    looks(&["--tty", "--user=65534", "--cap-add=ALL", "--security-opt=seccomp=unconfined"]);
+    looks(&[
+        "--security-opt=systempaths=unconfined",
+        "--cgroupns=host",
+        "--ipc=host",
+        "--pid=host",
+    ]);
+}
+
+#[test]
+fn vm_where_a_process_finds_things() {
+    looks(&[
+        "--tmpfs=/x:size=1m,mode=1777,uid=5,gid=7,exec,suid,dev",
+        "--tmpfs=/t1:ro,noexec,nosuid,nodev,noatime",
+        "--tmpfs=/t2:nr_inodes=10,relatime,rw,strictatime,nodiratime",
+        "--tmpfs=/dev/x",
+        "--mount=type=tmpfs,dst=/t3,tmpfs-size=1m,tmpfs-mode=1700",
+        "--mount=type=tmpfs,dst=/t4,readonly",
+    ]);
+    looks(&[
+        "--mount=type=bind,src=@/sub,dst=/x,readonly",
+        "--mount=type=bind,src=@/sub,dst=/b1,bind-recursive=disabled",
+        "--mount=type=bind,src=@/sub,dst=/b2,bind-recursive=writable,readonly",
+        "--mount=type=bind,src=@/sub,dst=/b3,bind-recursive=readonly,readonly,bind-propagation=rprivate",
+        "--volume=@/file:/dev/file",
+        "--volume=@/sub:/dev/sub",
+        "--volume=/sys/fs/cgroup:/b4:ro",
+    ]);
+    looks(&["--mount=type=volume,dst=/x,volume-nocopy", "--volume=/b1", "--volume=@/sub:/b2:ro,z"]);
+    looks(&["--device=/dev/zero:/dev/dir/deep/node", "--device=/dev/full:/dev/other:r"]);
+    looks(&["--volume=@/sub:/x", "--device=/dev/zero:/dev/sub/node", "--volume=@/sub:/dev/sub"]);
+}
+
+#[test]
+fn vm_where_a_process_starts() {
+    let here = &["busybox", "sh", "-c", "pwd; pwd -P; ls -ldn . | cut -c1-10"];
+    same(&["--workdir=/x/y/z"], here);
+    same(&["--workdir=/x/new", "--tmpfs=/x"], here);
+    same(&["--workdir=/x/new/deep", "--tmpfs=/x:ro,size=1m", "--user=1000"], here);
+    same(&["--workdir=/x/sub/new", "--tmpfs=/x", "--volume=@/sub:/x/sub"], here);
+    same(&["--workdir=/x/sub/new", "--tmpfs=/x", "--tmpfs=/x/sub:mode=700", "--user=1000"], here);
+    same(&["--workdir=/x/new", "--volume=@/sub:/x"], here);
+    same(&["--workdir=/etc/passwd"], here);
+    same(&["--workdir=/etc/passwd/x"], here);
+    same(&["--workdir=/proc/self/fd/3"], here);
+    same(&["--workdir=/x", "--volume=@/file:/x"], here);
+}
+
+/// An empty or relative PATH names no program: who can write where the process starts would choose it.
+#[test]
+fn vm_which_program_is_executed() {
+    let program = &["busybox", "ls", "-d", "/"];
+    same(&["--workdir=/bin", "--env=PATH="], program);
+    same(&["--workdir=/", "--env=PATH=bin"], program);
+    same(&["--workdir=/bin", "--env=PATH=.:/bin"], program);
+    same(&["--workdir=/bin", "--env=PATH=/nowhere:"], program);
+    same(&["--workdir=/", "--env=PATH=/nowhere:/bin"], program);
+    same(&["--workdir=/bin"], &["busybox", "./ls", "-d", "/"]);
+    same(&[], &["busybox", ""]);
+    same(&["--entrypoint=/etc"], &["busybox"]);
+    same(&["--entrypoint=/etc/passwd"], &["busybox"]);
+    same(&["--user=nosuch"], program);
+    same(&["--env=HOME=", "--user=1000"], &["busybox", "sh", "-c", "echo $HOME"]);
+}
+
+#[test]
+fn vm_how_a_container_ends() {
+    same(&[], &["busybox", "sh", "-c", "kill -9 $$; exit 3"]);
+    same(&["--init"], &["busybox", "sh", "-c", "kill -SEGV $$"]);
+    same(&["--pids-limit=1", "--user=1000"], &["busybox", "true"]);
+    same(&["--sysctl=net.no.such=1"], &["busybox", "true"]);
+    same(&["--sysctl=kernel.msgmax=abc"], &["busybox", "true"]);
+    same(&["--tmpfs=/x:nosuch"], &["busybox", "true"]);
+    same(&["--tmpfs=/proc/x"], &["busybox", "true"]);
+    same(&["--volume=@/sub:/proc/x"], &["busybox", "true"]);
+    same(&["--volume=/proc:/proc"], &["busybox", "true"]);
+    same(&["--cpuset-cpus=7"], &["busybox", "true"]);
+    same(&["--cpu-quota=999"], &["busybox", "true"]);
+}
