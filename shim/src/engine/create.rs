@@ -95,7 +95,7 @@ impl Embedded {
             fs::set_permissions(self.dir(), only_root)
                 .map_err(|e| wrong(format!("protect {}: {e}", self.dir().display())))
         });
-        let made = built.and_then(|_| self.load("create")).and_then(|container| {
+        let made = built.and_then(|()| self.load_new()).and_then(|container| {
             self.complete(spec, &container, labels, volumes, options).inspect_err(|_| {
                 let _ = self.delete(true);
             })
@@ -170,11 +170,16 @@ impl Embedded {
         options: &CreateOptions,
     ) -> Result<(), EngineError> {
         let pid = container.pid().map_or(0, |pid| pid.as_raw());
-        if options.systemd_cgroup {
-            self.limit_new_scope(container, spec)?;
-        }
         let wrong =
             |why: String| EngineError::Engine { verb: "create", id: self.id().clone(), why };
+        // First, for without it every later command takes the process for another's.
+        let started = started(pid).ok_or_else(|| wrong("its process has ended".to_owned()))?;
+        fs::write(self.bundle().join(STARTED), started)
+            .map_err(|e| wrong(format!("write {STARTED}: {e}")))?;
+        if options.systemd_cgroup {
+            self.record_cgroup(container).map_err(|e| wrong(format!("record its cgroup: {e}")))?;
+            self.limit_new_scope(container, spec)?;
+        }
         // Before the volumes travel further than they did when the engine made its masks.
         masks::label(spec, labels.mount.as_ref(), pid).map_err(|e| wrong(e.to_string()))?;
         volumes.settle(pid).map_err(|e| wrong(e.to_string()))?;
@@ -182,8 +187,6 @@ impl Embedded {
         if let Some(process) = spec.process() {
             self.hand_over_cgroup(pid, spec, process)?;
         }
-        let started = started(pid).ok_or_else(|| wrong("its process has ended".to_owned()))?;
-        fs::write(self.bundle().join(STARTED), started)
-            .map_err(|e| wrong(format!("write {STARTED}: {e}")))
+        Ok(())
     }
 }
