@@ -215,7 +215,7 @@ impl Embedded {
 
     /// The directory of the container's own cgroup of version 2. systemd's is the recorded one, or found by the name of the
     /// unit: the container can move its init process deeper than /proc/PID/cgroup says.
-    fn own_cgroup(&self, container: &Container) -> Option<PathBuf> {
+    pub(super) fn own_cgroup(&self, container: &Container) -> Option<PathBuf> {
         let path = container.spec().ok()?.cgroup_path;
         if !container.systemd() {
             let dir = Path::new(TOP).join(path.strip_prefix("/").unwrap_or(&path));

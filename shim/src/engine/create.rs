@@ -180,6 +180,10 @@ impl Embedded {
             self.record_cgroup(container).map_err(|e| wrong(format!("record its cgroup: {e}")))?;
             self.limit_new_scope(container, spec)?;
         }
+        if let Some(root) = spec.root() {
+            let cgroup = self.own_cgroup(container);
+            volumes.fill(root.path(), cgroup.as_deref()).map_err(|e| wrong(e.to_string()))?;
+        }
         // Before the volumes travel further than they did when the engine made its masks.
         masks::label(spec, labels.mount.as_ref(), pid).map_err(|e| wrong(e.to_string()))?;
         volumes.settle(pid).map_err(|e| wrong(e.to_string()))?;

@@ -2,8 +2,10 @@
 //! as a copy of it where `tmpcopyup` says so, which podman does for every `--tmpfs`. The engine does
 //! neither: it is told the mode, and gets a bind of the copy.
 
+use std::fs::Metadata;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -70,6 +72,8 @@ pub struct CopyUp {
     mode: bool,
     uid: bool,
     gid: bool,
+    /// A later mount lies in it, so the engine needs its names.
+    mounts_below: bool,
 }
 
 /// The file system's own options, if the mount is in memory and begins as a copy.
@@ -89,7 +93,8 @@ pub fn wanted(mount: &Mount) -> Option<(Vec<Setting<'_>>, CopyUp)> {
     let given = |wanted: &str| {
         options.iter().any(|option| option.split_once('=').is_some_and(|(key, _)| key == wanted))
     };
-    let copy_up = CopyUp { mode: given("mode"), uid: given("uid"), gid: given("gid") };
+    let copy_up =
+        CopyUp { mode: given("mode"), uid: given("uid"), gid: given("gid"), mounts_below: false };
     Some((settings, copy_up))
 }
 
@@ -111,19 +116,65 @@ pub fn as_bind(mount: &mut Mount) {
     mount.set_typ(Some("bind".to_owned())).set_options(Some(options));
 }
 
+/// A file system in memory that has the names of the image's directory, and not the content of its files yet.
+#[derive(Debug)]
+pub struct Shape {
+    copy_up: CopyUp,
+    /// The directory as it was made.
+    made: Metadata,
+    into: PathBuf,
+}
+
 impl CopyUp {
-    /// Copies what `root` has at `destination` into the new file system at `into`.
+    /// Whether a later mount lies in it.
+    pub fn with_mounts_below(self, mounts_below: bool) -> Self {
+        Self { mounts_below, ..self }
+    }
+
+    /// Copies what `root` has at `destination` into the new file system at `into`, without the content of files: the memory
+    /// of that is the container's ([`Shape::fill`]), and the engine makes mounts between the names meanwhile. Nothing is
+    /// copied yet where no mount lies below. `None` if the image has no such directory.
     ///
     /// No process of the container runs yet, and the image's links are followed below `root` only.
-    pub fn fill(self, root: &Path, destination: &Path, into: &Path) -> Result<(), String> {
-        let text = |what: &str, error: &dyn std::fmt::Display| format!("{what}: {error}");
+    pub fn shape(
+        self,
+        root: &Path,
+        destination: &Path,
+        into: &Path,
+    ) -> Result<Option<Shape>, String> {
         let from = match directory(root, destination) {
-            Err(nix::errno::Errno::ENOENT) => return Ok(()),
+            Err(nix::errno::Errno::ENOENT) => return Ok(None),
             opened => opened.map_err(|e| text("open it", &e))?,
         };
         let made = into.metadata().map_err(|e| text("stat the copy", &e))?;
+        let shape = Shape { copy_up: self, made, into: into.to_owned() };
+        if self.mounts_below {
+            shape.copy(&from, Command::new("cp").arg("--attributes-only"))?;
+        }
+        Ok(Some(shape))
+    }
+}
+
+impl Shape {
+    /// Copies the content of the files as a process of the container's cgroup, if that is known, so that the memory which they take is
+    /// the container's and has its limit, as with runc.
+    pub fn fill(
+        &self,
+        root: &Path,
+        destination: &Path,
+        cgroup: Option<&Path>,
+    ) -> Result<(), String> {
+        let from = directory(root, destination).map_err(|e| text("open it", &e))?;
+        let Some(cgroup) = cgroup else { return self.copy(&from, &mut Command::new("cp")) };
+        // A process that is there already is moved, whatever `pids.max` says; the kernel takes 0 for who writes it.
+        let join = "echo 0 > \"$0/cgroup.procs\" && exec cp \"$@\"";
+        self.copy(&from, Command::new("sh").args(["-c", join]).arg(cgroup))
+    }
+
+    fn copy(&self, from: &OwnedFd, command: &mut Command) -> Result<(), String> {
         let from = PathBuf::from(format!("/proc/{}/fd/{}/.", std::process::id(), from.as_raw_fd()));
-        let copied = Command::new("cp")
+        let into = &self.into;
+        let copied = command
             .args(["--recursive", "--no-dereference", "--no-target-directory"])
             .args(["--preserve=mode,ownership,timestamps,links", "--one-file-system", "--"])
             .args([&from, into])
@@ -131,19 +182,26 @@ impl CopyUp {
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             .output()
             .map_err(|e| text("run cp", &e))?;
-        if !copied.status.success() {
-            return Err(String::from_utf8_lossy(&copied.stderr).trim().to_owned());
+        match copied.status.signal() {
+            Some(9) => return Err("it takes more memory than the container may have".to_owned()),
+            _ if copied.status.success() => {}
+            _ => return Err(String::from_utf8_lossy(&copied.stderr).trim().to_owned()),
         }
-        if self.uid || self.gid {
-            let (uid, gid) = (self.uid.then(|| made.uid()), self.gid.then(|| made.gid()));
+        let (given, made) = (self.copy_up, &self.made);
+        if given.uid || given.gid {
+            let (uid, gid) = (given.uid.then(|| made.uid()), given.gid.then(|| made.gid()));
             chown(into, uid, gid).map_err(|e| text("chown the copy", &e))?;
         }
-        if self.mode {
+        if given.mode {
             let mode = std::fs::Permissions::from_mode(made.mode() & 0o7777);
             std::fs::set_permissions(into, mode).map_err(|e| text("chmod the copy", &e))?;
         }
         Ok(())
     }
+}
+
+fn text(what: &str, error: &dyn std::fmt::Display) -> String {
+    format!("{what}: {error}")
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use oci_spec::runtime::{Mount, Spec};
 
 use super::cleared;
 use super::inside::{self, InsideError};
-use super::memory::{self, CopyUp};
+use super::memory::{self, CopyUp, Shape};
 use super::normal::SpecError;
 use super::propagation::{self, Kind, Propagation};
 use crate::mount::{self, Detached, MountError, Setting};
@@ -83,6 +83,8 @@ pub struct Volumes {
     /// The directory where the engine finds them.
     stage: PathBuf,
     prepared: Vec<Prepared>,
+    /// Placed, and without the content of their files yet.
+    shapes: Vec<Filling>,
     /// What is left to do once the container is made: by destination.
     settle: Vec<(PathBuf, Propagation)>,
 }
@@ -93,6 +95,13 @@ struct Prepared {
     destination: PathBuf,
     mount: Detached,
     copy_up: Option<CopyUp>,
+}
+
+#[derive(Debug)]
+struct Filling {
+    index: usize,
+    destination: PathBuf,
+    shape: Shape,
 }
 
 impl Volumes {
@@ -135,6 +144,10 @@ impl Volumes {
         for (index, mount) in mounts.iter().enumerate() {
             if let Some((settings, copy_up)) = memory::wanted(mount) {
                 let made = mount::tmpfs(&settings).map_err(in_mount(index, mount))?;
+                let at = propagation::place(mount);
+                let below = mounts[index + 1..].iter().map(propagation::place);
+                let copy_up = copy_up
+                    .with_mounts_below(below.into_iter().any(|other| other.starts_with(&at)));
                 sources.push(volumes.add(index, mount, made, Some(copy_up)));
             }
         }
@@ -194,14 +207,31 @@ impl Volumes {
             })?;
             placed.keep();
             if let Some(copy_up) = copy_up {
-                copy_up.fill(root, &destination, &path).map_err(|why| VolumeError::CopyUp {
+                let shape = copy_up.shape(root, &destination, &path);
+                let shape = shape.map_err(|why| VolumeError::CopyUp {
                     index,
-                    destination,
+                    destination: destination.clone(),
                     why,
                 })?;
+                self.shapes.extend(shape.map(|shape| Filling { index, destination, shape }));
             }
         }
         Ok(())
+    }
+
+    /// Copies the content of files of the image into file systems in memory, in the container's cgroup. `root` is the
+    /// same as before.
+    ///
+    /// # Errors
+    /// [`VolumeError::CopyUp`].
+    pub fn fill(&self, root: &Path, cgroup: Option<&Path>) -> Result<(), VolumeError> {
+        self.shapes.iter().try_for_each(|Filling { index, destination, shape }| {
+            shape.fill(root, destination, cgroup).map_err(|why| VolumeError::CopyUp {
+                index: *index,
+                destination: destination.clone(),
+                why,
+            })
+        })
     }
 
     /// Gives the mounts of the container whose waiting init process is `pid` the propagation that
