@@ -12,6 +12,7 @@ use oci_spec::runtime::Spec;
 use super::birth;
 use super::console::NamedConsole;
 use super::descriptors::close_inherited;
+use super::dev;
 use super::embedded::{STARTED, started};
 use super::first::{self, Unborn};
 use super::hooks::CallersHooks;
@@ -68,6 +69,7 @@ impl Embedded {
             .keep(self.bundle(), spec, self.id().as_str())
             .map_err(|e| wrong(format!("keep the hooks: {e}")))?;
         let mut engines = spec.clone();
+        dev::cover(&mut engines);
         workload.start.filter = filter::Late::take(&mut engines).map_err(SpecError::from)?;
         workload.first = true;
         workload.limit = engines.process_mut().as_mut().and_then(late_limit);
@@ -179,6 +181,9 @@ impl Embedded {
         if options.systemd_cgroup {
             self.record_cgroup(container).map_err(|e| wrong(format!("record its cgroup: {e}")))?;
             self.limit_new_scope(container, spec)?;
+        }
+        if dev::volume(spec).is_some() {
+            dev::uncover(spec, pid).map_err(|e| wrong(e.to_string()))?;
         }
         if let Some(root) = spec.root() {
             let cgroup = self.own_cgroup(container);

@@ -28,6 +28,7 @@ mod console;
 mod create;
 mod delegate;
 mod descriptors;
+mod dev;
 mod embedded;
 mod enter;
 mod error;
