@@ -121,13 +121,16 @@ fn vm_devices_do_not_lead_out() {
         fs::create_dir(volume.0.join("sub")).unwrap();
         bundle.edit(|config| {
             sharedroot_tests::attack::bind(config, volume.str(), "/dev/volume");
-            config["linux"]["devices"][0]["path"] = json!("/dev/volume/sub/zero");
         });
-        let container = runtime.container(unique_name("device"));
-        let output = runtime.cmd(&["create", "--bundle", bundle.str(), &container.id]).run();
-        if runtime.is_sharedroot() {
-            assert!(output.stderr.contains("linux.devices[0]"), "{}: {output}", bundle.kind);
-            assert_eq!(listing(&volume.0.join("sub")), [] as [String; 0], "{}", bundle.kind);
+        for path in ["/dev/volume/sub/zero", "/dev/volume/zero"] {
+            bundle.edit(|config| config["linux"]["devices"][0]["path"] = json!(path));
+            let container = runtime.container(unique_name("device"));
+            let output = runtime.cmd(&["create", "--bundle", bundle.str(), &container.id]).run();
+            if runtime.is_sharedroot() {
+                assert!(output.stderr.contains("linux.devices[0]"), "{}: {output}", bundle.kind);
+                assert_eq!(listing(&volume.0.join("sub")), [] as [String; 0], "{}", bundle.kind);
+                assert_eq!(listing(&volume.0).len(), 1, "{}", bundle.kind);
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Guest: --systemd --alone --limit 900
 
 use std::fs;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use sharedroot_tests::attack::allow;
@@ -102,6 +103,44 @@ fn vm_a_container_is_a_scope_of_its_slice() {
     systemd(&["delete", &id]).ok();
     wait_for("the unit is gone", || (property(&unit, "LoadState") == "not-found").then_some(()));
     assert!(!fs::exists(format!("/sys/fs/cgroup/system.slice/{unit}")).expect("look"));
+}
+
+/// What the container made below its scope is deeper than a path can say, and its processes are in the deepest cgroup. Ours
+/// alone: runc goes by path.
+#[test]
+fn vm_sharedroot_ends_cgroups_deeper_than_any_path() {
+    const DIVIDE: &str = "n=$(printf '%0250d' 0); cd /sys/fs/cgroup; \
+        for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do mkdir $n && cd -P $n || exit 1; done; \
+        sleep 1000 & echo $! > cgroup.procs; echo $$ > cgroup.procs; mkdir /sys/fs/cgroup/done; exec sleep 1000";
+    let runtime = Runtime::sharedroot();
+    let bundle = Bundle::new(&runtime, &["sh", "-c", DIVIDE]);
+    let id = unique_name("scope");
+    bundle.edit(|config| {
+        config["linux"]["cgroupsPath"] = json!(format!("system.slice:lab:{id}"));
+        let namespaces = config["linux"]["namespaces"].as_array_mut().expect("namespaces");
+        namespaces.retain(|namespace| namespace["type"] != "cgroup");
+        namespaces.push(json!({ "type": "cgroup" }));
+        let mounts = config["mounts"].as_array_mut().expect("mounts");
+        let cgroup = mounts.iter_mut().find(|m| m["destination"] == "/sys/fs/cgroup").expect("it");
+        cgroup["options"] = json!(["nosuid", "noexec", "nodev", "rw"]);
+    });
+    let systemd = |words: &[&str]| runtime.cmd(&[&["--systemd-cgroup"], words].concat()).run();
+    systemd(&["create", "--bundle", bundle.str(), &id]).ok();
+    systemd(&["start", &id]).ok();
+    let scope = format!("/sys/fs/cgroup/system.slice/lab-{id}.scope");
+    wait_for("it has divided its cgroup", || {
+        fs::exists(format!("{scope}/done")).expect("look").then_some(())
+    });
+    let processes = || systemd(&["ps", "--format", "json", &id]).json();
+    wait_for("both are there", || (processes().as_array()?.len() == 2).then_some(()));
+    systemd(&["kill", "--all", &id, "KILL"]).ok();
+    wait_for("it has stopped", || {
+        (systemd(&["state", &id]).json()["status"] == "stopped").then_some(())
+    });
+    let began = Instant::now();
+    systemd(&["delete", "--force", &id]).ok();
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    wait_for("its cgroup is gone", || (!fs::exists(&scope).expect("look")).then_some(()));
 }
 
 /// systemd makes the cgroup; what may be opened in it is the configuration's word.

@@ -1,5 +1,7 @@
 //! The container's cgroup: its processes, its figures, its limits.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -24,6 +26,9 @@ use crate::{forbidden, json};
 
 /// Where the hierarchies are.
 const TOP: &str = "/sys/fs/cgroup";
+
+/// The file beside the configuration that names the cgroup that systemd made for the container.
+const CGROUP: &str = "init-cgroup";
 
 /// How long a killed process may take to end.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -52,6 +57,11 @@ impl Embedded {
     /// # Errors
     /// [`EngineError`].
     pub fn processes(&self) -> Result<Vec<i32>, EngineError> {
+        if let Some(dir) = self.own_cgroup(&self.load("ps")?)
+            && let Ok(pids) = cgroup_end::processes(&dir)
+        {
+            return Ok(pids);
+        }
         match self.cgroup("ps")?.get_all_pids() {
             Ok(pids) => Ok(pids.into_iter().map(|pid| pid.as_raw()).collect()),
             Err(e) if is_gone(&e) && self.load("ps")?.status() == ContainerStatus::Stopped => {
@@ -74,7 +84,7 @@ impl Embedded {
         container: &Container,
         resources: &LinuxResources,
     ) -> Result<(), EngineError> {
-        let Some(dir) = own_cgroup(container) else { return Ok(()) };
+        let Some(dir) = self.own_cgroup(container) else { return Ok(()) };
         let path = dir.strip_prefix(TOP).unwrap_or(&dir).to_owned();
         let fail = |source: Box<dyn std::error::Error + Send + Sync>| EngineError::Cgroup {
             verb,
@@ -135,24 +145,21 @@ impl Embedded {
     /// Ends every process of the container. On cgroup v2 its cgroup goes, too, with those that the container made below:
     /// the library waits a tenth of a second for it, which a busy host does not keep, and removes none below. What
     /// cannot be removed makes the library's removal fail, which is reported.
-    pub(super) fn remove_cgroup(&self, container: &mut Container) {
+    pub(super) fn remove_cgroup(&self, container: &Container) {
         let top = Path::new(TOP);
         let Ok(config) = container.spec() else { return };
         if container.systemd() {
-            // The library would kill by numbers that it read before.
-            self.end_processes();
-            await_end(container);
+            // The unit's own directory is systemd's, which would remove what is below by path.
+            match self.own_cgroup(container) {
+                Some(dir) => cgroup_end::end_below(&dir),
+                None => self.end_processes(),
+            }
         } else if !top.join("cgroup.controllers").exists() {
             self.end_processes();
         } else if let Ok(path) = config.cgroup_path.strip_prefix("/")
             && path.file_name().is_some()
         {
-            let dir = top.join(path);
-            cgroup_end::end(&dir);
-            // A process leaves its cgroup a moment before it has ended, and the library would look for it there.
-            if !dir.exists() {
-                await_end(container);
-            }
+            cgroup_end::end(&top.join(path));
         }
     }
 
@@ -185,7 +192,7 @@ impl Embedded {
         container: &Container,
         asked: Option<&str>,
     ) -> Result<Option<PathBuf>, EngineError> {
-        let own = own_cgroup(container);
+        let own = self.own_cgroup(container);
         let in_hierarchy =
             |dir: &Path| dir.strip_prefix(TOP).ok().map(|dir| Path::new("/").join(dir));
         if let Some(asked) = asked {
@@ -206,6 +213,29 @@ impl Embedded {
         Ok(of_init())
     }
 
+    /// The directory of the container's own cgroup of version 2. systemd's is the recorded one, or found by the name of the
+    /// unit: the container can move its init process deeper than /proc/PID/cgroup says.
+    pub(super) fn own_cgroup(&self, container: &Container) -> Option<PathBuf> {
+        let path = container.spec().ok()?.cgroup_path;
+        if !container.systemd() {
+            let dir = Path::new(TOP).join(path.strip_prefix("/").unwrap_or(&path));
+            return Path::new(TOP).join("cgroup.controllers").exists().then_some(dir);
+        }
+        if let Ok(recorded) = std::fs::read(self.bundle().join(CGROUP)) {
+            return Some(OsString::from_vec(recorded).into());
+        }
+        cgroup_of_unit(&unit(path.to_str()?)?, container.pid()?.as_raw())
+    }
+
+    /// Takes note of the unit's cgroup, while the container's program does not run yet.
+    pub(super) fn record_cgroup(&self, container: &Container) -> std::io::Result<()> {
+        match self.own_cgroup(container) {
+            Some(dir) => std::fs::write(self.bundle().join(CGROUP), dir.as_os_str().as_bytes()),
+            // cgroup v1.
+            None => Ok(()),
+        }
+    }
+
     fn cgroup_error(
         &self,
         verb: &'static str,
@@ -215,15 +245,9 @@ impl Embedded {
     }
 }
 
-/// The directory of the container's own cgroup of version 2. systemd's is found by the name of the unit.
-fn own_cgroup(container: &Container) -> Option<PathBuf> {
-    let path = container.spec().ok()?.cgroup_path;
-    if !container.systemd() {
-        return Some(Path::new(TOP).join(path.strip_prefix("/").unwrap_or(&path)));
-    }
-    let unit = unit(path.to_str()?)?;
-    let of_init = stats::unified(container.pid()?.as_raw())?;
-    // The uppermost of that name: what the container makes lies below it.
+/// The uppermost cgroup of that unit's name over process `pid`: what the container makes lies below it.
+fn cgroup_of_unit(unit: &str, pid: i32) -> Option<PathBuf> {
+    let of_init = stats::unified(pid)?;
     let named =
         of_init.ancestors().filter(|dir| dir.file_name().is_some_and(|name| *name == *unit));
     named.last().map(Path::to_owned)
@@ -265,8 +289,10 @@ pub fn refuse_others(spec: &Spec, id: &str) -> Result<(), SpecError> {
         return Err(SpecError::CgroupFrozen { path });
     }
     // What cannot be read the engine cannot use either, and says so.
-    match get_all_pids(&dir).unwrap_or_default().first() {
-        Some(process) => Err(SpecError::CgroupInUse { path, process: process.as_raw() }),
+    let v1 = || get_all_pids(&dir).map(|all| all.iter().map(|pid| pid.as_raw()).collect());
+    let all = cgroup_end::processes(&dir).or_else(|_| v1());
+    match all.unwrap_or_default().first().copied() {
+        Some(process) => Err(SpecError::CgroupInUse { path, process }),
         None => Ok(()),
     }
 }
@@ -299,20 +325,6 @@ fn has_own_cgroups(spec: &Spec) -> bool {
         cgroups && !mount.options().iter().flatten().any(|option| option == "ro")
     };
     own && spec.mounts().iter().flatten().any(writable)
-}
-
-/// Waits for the init process, which has been killed.
-fn await_end(container: &mut Container) {
-    let end = Instant::now() + PATIENCE;
-    while Instant::now() < end {
-        // An error, if it goes while the library looks at it.
-        if container.refresh_status().is_ok() && container.status() == ContainerStatus::Stopped {
-            // So that it is not looked for again.
-            container.set_pid(i32::MAX);
-            return;
-        }
-        sleep(PAUSE);
-    }
 }
 
 /// Removes one cgroup, whose processes are about to end.
@@ -407,7 +419,7 @@ pub fn update(engine: &Embedded, limits: Limits) -> Result<(), EngineError> {
         let cgroup = engine.cgroup("update")?;
         return cgroup.apply(&options(&resources)).map_err(engine.cgroup_error("update"));
     }
-    let now = own_cgroup(&container).map(|dir| std::fs::read_to_string(dir.join("cpu.max")));
+    let now = engine.own_cgroup(&container).map(|dir| std::fs::read_to_string(dir.join("cpu.max")));
     let told = resources::for_systemd(&resources, now.transpose().ok().flatten().as_deref());
     engine.cgroup("update")?.apply(&options(&told)).map_err(engine.cgroup_error("update"))?;
     // With the quota and the period that stay: systemd wrote its own of both.

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, Dir, DirEntry, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::signal;
@@ -22,20 +22,75 @@ const LONGEST: Duration = Duration::from_secs(20);
 /// How long killed processes may take to leave one cgroup.
 const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(10);
+/// How directories are opened.
+const DIRECTORY: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// Kills what is in a cgroup and in those below it, and removes them, depth first.
 pub(super) fn end(dir: &Path) {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let Ok(top) = rustix::fs::open(dir, flags, Mode::empty()) else { return };
-    // It kills those below, too, also processes that are just being made (admin-guide/cgroup-v2.rst, "cgroup.kill").
-    let killed = write(&top, "cgroup.kill", "1");
     let end = Instant::now() + LONGEST;
-    if remove_below(top, !killed, end).is_ok() {
+    if end_all_below(dir, end).is_ok() {
         while Instant::now() < end {
             match std::fs::remove_dir(dir) {
                 Err(e) if e.kind() == std::io::ErrorKind::ResourceBusy => sleep(PAUSE),
                 _ => break,
             }
+        }
+    }
+}
+
+/// The same, but for the cgroup itself, which waits for whoever made it.
+pub(super) fn end_below(dir: &Path) {
+    let _ = end_all_below(dir, Instant::now() + LONGEST);
+}
+
+fn end_all_below(dir: &Path, end: Instant) -> Result<(), Errno> {
+    let top = rustix::fs::open(dir, DIRECTORY, Mode::empty())?;
+    // It kills those below, too, also processes that are just being made (admin-guide/cgroup-v2.rst, "cgroup.kill").
+    let killed = write(&top, "cgroup.kill", "1");
+    remove_below(top, !killed, end)
+}
+
+/// The processes in a cgroup of version 2 and in those below it, as this process's namespace counts them. What goes meanwhile is
+/// no error.
+///
+/// # Errors
+/// open(2)'s of the cgroup; [`Errno::TIMEDOUT`] if whoever may divide it does so faster than it is read.
+pub(super) fn processes(dir: &Path) -> Result<Vec<i32>, Errno> {
+    let end = Instant::now() + LONGEST;
+    let mut here = rustix::fs::open(dir, DIRECTORY, Mode::empty())?;
+    let mut found = Vec::new();
+    // A cgroup costs the kernel more memory than its name costs here.
+    let mut below = vec![look_into(&here, &mut found)?];
+    while let Some(names) = below.last_mut() {
+        if Instant::now() >= end {
+            return Err(Errno::TIMEDOUT);
+        }
+        let Some(name) = names.pop() else {
+            below.pop();
+            if !below.is_empty() {
+                here = rustix::fs::openat(&here, "..", DIRECTORY, Mode::empty())?;
+            }
+            continue;
+        };
+        match rustix::fs::openat(&here, &name, DIRECTORY, Mode::empty()) {
+            Err(Errno::NOENT) => {}
+            opened => {
+                here = opened?;
+                below.push(look_into(&here, &mut found)?);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Adds the processes of one cgroup; returns the names below it.
+fn look_into(dir: &OwnedFd, found: &mut Vec<i32>) -> Result<Vec<CString>, Errno> {
+    found.extend(listed(dir).map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))?);
+    match Dir::read_from(dir) {
+        Err(Errno::NOENT) => Ok(Vec::new()),
+        entries => {
+            entries?.filter_map(|entry| entry.map(|entry| directory(&entry)).transpose()).collect()
         }
     }
 }
@@ -54,14 +109,12 @@ fn remove_below(top: OwnedFd, kill: bool, end: Instant) -> Result<(), Errno> {
             kill_all(&here);
         }
         if let Some(name) = first_below(&here)? {
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            here = rustix::fs::openat(&here, &name, flags, Mode::empty())?;
+            here = rustix::fs::openat(&here, &name, DIRECTORY, Mode::empty())?;
             way.push(name);
             continue;
         }
         let Some(name) = way.pop() else { return Ok(()) };
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        here = rustix::fs::openat(&here, "..", flags, Mode::empty())?;
+        here = rustix::fs::openat(&here, "..", DIRECTORY, Mode::empty())?;
         let busy = Instant::now() + PATIENCE;
         loop {
             match rustix::fs::unlinkat(&here, &name, AtFlags::REMOVEDIR) {
@@ -76,26 +129,38 @@ fn remove_below(top: OwnedFd, kill: bool, end: Instant) -> Result<(), Errno> {
 /// One directory in `dir`: after its end the next one is the first.
 fn first_below(dir: &OwnedFd) -> Result<Option<CString>, Errno> {
     for entry in Dir::read_from(dir)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        let itself = matches!(name.to_bytes(), b"." | b"..");
-        if entry.file_type() == FileType::Directory && !itself {
-            return Ok(Some(name.to_owned()));
+        if let Some(name) = directory(&entry?) {
+            return Ok(Some(name));
         }
     }
     Ok(None)
 }
 
+/// The name of a directory that lies below.
+fn directory(entry: &DirEntry) -> Option<CString> {
+    let itself = matches!(entry.file_name().to_bytes(), b"." | b"..");
+    (entry.file_type() == FileType::Directory && !itself).then(|| entry.file_name().to_owned())
+}
+
 /// By pidfds that are compared with a second reading: a number may be another process's by then.
 fn kill_all(dir: &OwnedFd) {
-    let list = || {
-        let mut processes = String::new();
-        if let Some(mut file) = open(dir, "cgroup.procs", OFlags::RDONLY) {
-            file.read_to_string(&mut processes)?;
+    let _ = signal::send_to_all(|| listed(dir), rustix::process::Signal::KILL, |e| e);
+}
+
+/// The processes in one cgroup. One that is gone has none, and none has them itself where they are threads' (cgroups(7),
+/// "threaded").
+fn listed(dir: &OwnedFd) -> std::io::Result<Vec<i32>> {
+    let mut processes = String::new();
+    if let Some(mut file) = open(dir, "cgroup.procs", OFlags::RDONLY) {
+        match file.read_to_string(&mut processes) {
+            Err(e)
+                if [Errno::NODEV, Errno::OPNOTSUPP]
+                    .map(Some)
+                    .contains(&Errno::from_io_error(&e)) => {}
+            read => drop(read?),
         }
-        Ok(processes.lines().filter_map(|line| line.parse().ok()).collect())
-    };
-    let _ = signal::send_to_all(list, rustix::process::Signal::KILL, |e: std::io::Error| e);
+    }
+    Ok(processes.lines().filter_map(|line| line.parse().ok()).collect())
 }
 
 fn write(dir: &OwnedFd, name: &str, text: &str) -> bool {

@@ -12,6 +12,7 @@ use oci_spec::runtime::Spec;
 use super::birth;
 use super::console::NamedConsole;
 use super::descriptors::close_inherited;
+use super::dev;
 use super::embedded::{STARTED, started};
 use super::first::{self, Unborn};
 use super::hooks::CallersHooks;
@@ -68,6 +69,7 @@ impl Embedded {
             .keep(self.bundle(), spec, self.id().as_str())
             .map_err(|e| wrong(format!("keep the hooks: {e}")))?;
         let mut engines = spec.clone();
+        dev::cover(&mut engines);
         workload.start.filter = filter::Late::take(&mut engines).map_err(SpecError::from)?;
         workload.first = true;
         workload.limit = engines.process_mut().as_mut().and_then(late_limit);
@@ -102,7 +104,7 @@ impl Embedded {
             fs::set_permissions(self.dir(), only_root)
                 .map_err(|e| wrong(format!("protect {}: {e}", self.dir().display())))
         });
-        let made = built.and_then(|_| self.load("create")).and_then(|container| {
+        let made = built.and_then(|()| self.load_new()).and_then(|container| {
             self.complete(spec, &container, labels, volumes, options).inspect_err(|_| {
                 let _ = self.delete(true);
             })
@@ -177,11 +179,23 @@ impl Embedded {
         options: &CreateOptions,
     ) -> Result<(), EngineError> {
         let pid = container.pid().map_or(0, |pid| pid.as_raw());
-        if options.systemd_cgroup {
-            self.limit_new_scope(container, spec)?;
-        }
         let wrong =
             |why: String| EngineError::Engine { verb: "create", id: self.id().clone(), why };
+        // First, for without it every later command takes the process for another's.
+        let started = started(pid).ok_or_else(|| wrong("its process has ended".to_owned()))?;
+        fs::write(self.bundle().join(STARTED), started)
+            .map_err(|e| wrong(format!("write {STARTED}: {e}")))?;
+        if options.systemd_cgroup {
+            self.record_cgroup(container).map_err(|e| wrong(format!("record its cgroup: {e}")))?;
+            self.limit_new_scope(container, spec)?;
+        }
+        if dev::volume(spec).is_some() {
+            dev::uncover(spec, pid).map_err(|e| wrong(e.to_string()))?;
+        }
+        if let Some(root) = spec.root() {
+            let cgroup = self.own_cgroup(container);
+            volumes.fill(root.path(), cgroup.as_deref()).map_err(|e| wrong(e.to_string()))?;
+        }
         // Before the volumes travel further than they did when the engine made its masks.
         masks::label(spec, labels.mount.as_ref(), pid).map_err(|e| wrong(e.to_string()))?;
         device_dirs::protect(spec, pid).map_err(|e| wrong(e.to_string()))?;
@@ -190,8 +204,6 @@ impl Embedded {
         if let Some(process) = spec.process() {
             self.hand_over_cgroup(pid, spec, process)?;
         }
-        let started = started(pid).ok_or_else(|| wrong("its process has ended".to_owned()))?;
-        fs::write(self.bundle().join(STARTED), started)
-            .map_err(|e| wrong(format!("write {STARTED}: {e}")))
+        Ok(())
     }
 }

@@ -2,6 +2,7 @@
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use libcontainer::container::{Container, ContainerStatus};
 use libcontainer::error::LibcontainerError;
@@ -65,6 +66,14 @@ pub(super) fn started(pid: i32) -> Option<String> {
     stat.rsplit_once(") ")?.1.split_whitespace().nth(19).map(str::to_owned)
 }
 
+/// How long a killed process may take to end.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Makes a container one without a process: no process has this number (proc_sys_kernel(5), `pid_max`).
+fn forget(container: &mut Container) {
+    container.set_pid(i32::MAX).set_status(ContainerStatus::Stopped);
+}
+
 /// One container of one state root.
 #[derive(Debug)]
 pub struct Embedded {
@@ -125,14 +134,22 @@ impl Embedded {
             return Err(EngineError::NotFound { id: self.id.clone() });
         }
         let mut container = Container::load(self.dir()).map_err(self.fail(verb))?;
-        let pid = container.pid().map_or(0, |pid| pid.as_raw());
-        if let Ok(known) = std::fs::read_to_string(self.bundle.join(STARTED))
-            && started(pid).is_some_and(|now| now != known)
-        {
-            // The number belongs to another process by now, which is none of ours.
-            container.set_pid(i32::MAX).set_status(ContainerStatus::Stopped);
+        let known = std::fs::read_to_string(self.bundle.join(STARTED)).ok();
+        let is_others = container.pid().is_some_and(|pid| match started(pid.as_raw()) {
+            Some(now) => known.is_none_or(|known| now != known),
+            None => false,
+        });
+        if is_others {
+            // The number belongs to another process by now, which is none of ours; or nobody knows, because `create` died
+            // before it said when its process started.
+            forget(&mut container);
         }
         Ok(container)
+    }
+
+    /// The container that this process has just made: nobody waited for its process yet, so its number is no other's.
+    pub(super) fn load_new(&self) -> Result<Container, EngineError> {
+        Container::load(self.dir()).map_err(self.fail("create"))
     }
 
     /// The container's init process; `None` if it has ended. The descriptor is taken first and the number's owner is
@@ -274,6 +291,22 @@ impl Embedded {
         Ok(())
     }
 
+    /// Kills the init process if it is outside of the container's cgroup, and waits for its end.
+    fn end_init(&self, container: &Container) -> Result<(), EngineError> {
+        let fail = |why: String| EngineError::Engine { verb: "delete", id: self.id.clone(), why };
+        let held = self.hold(container).map_err(|e| fail(format!("open its process: {e}")))?;
+        let Some(init) = held else { return Ok(()) };
+        signal::send(&init, rustix::process::Signal::KILL)
+            .map_err(|e| fail(format!("kill its process: {e}")))?;
+        match signal::await_end(&init, PATIENCE) {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                Err(fail(format!("its process does not end within {PATIENCE:?} after SIGKILL")))
+            }
+            Err(e) => Err(fail(format!("wait for its process: {e}"))),
+        }
+    }
+
     /// Removes the container.
     ///
     /// # Errors
@@ -287,17 +320,16 @@ impl Embedded {
             }
             loaded => loaded?,
         };
-        if force || container.can_delete() {
-            self.remove_cgroup(&mut container);
-        }
-        container.delete(force).map_err(|source| match source {
-            LibcontainerError::IncorrectStatus(status) => EngineError::WrongStatus {
-                verb: "delete",
-                id: self.id.clone(),
-                status: status.into(),
-            },
-            source => self.fail("delete")(source),
-        })?;
+        let may = |container: &Container| {
+            force
+                || matches!(container.status(), ContainerStatus::Stopped | ContainerStatus::Created)
+        };
+        self.require("delete", &container, may)?;
+        self.remove_cgroup(&container);
+        self.end_init(&container)?;
+        // The library would signal what it takes for running by number.
+        forget(&mut container);
+        container.delete(force).map_err(self.fail("delete"))?;
         if let Some(later) = self.later("delete")? {
             later.after_end(&container.state);
         }

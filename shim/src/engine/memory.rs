@@ -2,8 +2,10 @@
 //! `tmpcopyup` says so, which podman does for every `--tmpfs`, and have the directory that the process starts in. The engine
 //! does none of it: it is told the mode, and gets a bind of what was made.
 
+use std::fs::Metadata;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Component, Path, PathBuf};
 use std::process::Command;
 
@@ -79,6 +81,8 @@ struct CopyUp {
     mode: bool,
     uid: bool,
     gid: bool,
+    /// A later mount or the directory to start in lies in it: its names are needed before the content.
+    names_first: bool,
 }
 
 /// Whether the mount is in memory and begins as a copy.
@@ -101,12 +105,15 @@ pub fn wanted<'m>(
     let given = |wanted: &str| {
         options.iter().any(|option| option.split_once('=').is_some_and(|(key, _)| key == wanted))
     };
+    let at = propagation::place(mount);
+    let start = start.and_then(|start| below(mount, later, start));
     let copy_up = is_copy(mount).then(|| CopyUp {
         mode: given("mode"),
         uid: given("uid"),
         gid: given("gid"),
+        names_first: start.is_some()
+            || later.iter().any(|later| propagation::place(later).starts_with(&at)),
     });
-    let start = start.and_then(|start| below(mount, later, start));
     if copy_up.is_none() && start.is_none() {
         return None;
     }
@@ -155,33 +162,73 @@ pub fn as_bind(mount: &mut Mount) {
 }
 
 impl Content {
-    /// Makes it in the new file system at `into`, which goes over `destination` of `root`.
+    /// Makes it in the new file system at `into`, which goes over `destination` of `root`. What it returns is to be filled.
     ///
     /// No process of the container runs yet, and no link of the image is followed out of the file system.
-    pub fn make(&self, root: &Path, destination: &Path, into: &Path) -> Result<(), String> {
-        if let Some(copy_up) = self.copy_up {
-            copy_up.fill(root, destination, into)?;
-        }
-        let Some(start) = &self.start else { return Ok(()) };
+    pub fn make(
+        &self,
+        root: &Path,
+        destination: &Path,
+        into: &Path,
+    ) -> Result<Option<Shape>, String> {
+        let shape = self.copy_up.map(|copy_up| copy_up.shape(root, destination, into));
+        let shape = shape.transpose()?.flatten();
+        let Some(start) = &self.start else { return Ok(shape) };
         let made = pathrs::Root::open(into)
             .and_then(|top| top.mkdir_all(start, &std::fs::Permissions::from_mode(MADE)));
-        made.map(drop).map_err(|e| format!("make process.cwd in it: {e}"))
+        made.map(|_| shape).map_err(|e| format!("make process.cwd in it: {e}"))
     }
 }
 
+/// A file system in memory that has the names of the image's directory, and not the content of its files yet.
+#[derive(Debug)]
+pub struct Shape {
+    copy_up: CopyUp,
+    /// The directory as it was made.
+    made: Metadata,
+    into: PathBuf,
+}
+
 impl CopyUp {
-    /// Copies what `root` has at `destination` into the new file system at `into`.
+    /// Copies what `root` has at `destination` into the new file system at `into`, without the content of files: the memory
+    /// of that is the container's ([`Shape::fill`]), and the engine makes mounts between the names meanwhile. Nothing is
+    /// copied yet where nobody needs the names. `None` if the image has no such directory.
     ///
     /// No process of the container runs yet, and the image's links are followed below `root` only.
-    fn fill(self, root: &Path, destination: &Path, into: &Path) -> Result<(), String> {
-        let text = |what: &str, error: &dyn std::fmt::Display| format!("{what}: {error}");
+    fn shape(self, root: &Path, destination: &Path, into: &Path) -> Result<Option<Shape>, String> {
         let from = match directory(root, destination) {
-            Err(nix::errno::Errno::ENOENT) => return Ok(()),
+            Err(nix::errno::Errno::ENOENT) => return Ok(None),
             opened => opened.map_err(|e| text("open it", &e))?,
         };
         let made = into.metadata().map_err(|e| text("stat the copy", &e))?;
+        let shape = Shape { copy_up: self, made, into: into.to_owned() };
+        if self.names_first {
+            shape.copy(&from, Command::new("cp").arg("--attributes-only"))?;
+        }
+        Ok(Some(shape))
+    }
+}
+
+impl Shape {
+    /// Copies the content of the files as a process of the container's cgroup, if that is known, so that the memory which they take is
+    /// the container's and has its limit, as with runc.
+    pub fn fill(
+        &self,
+        root: &Path,
+        destination: &Path,
+        cgroup: Option<&Path>,
+    ) -> Result<(), String> {
+        let from = directory(root, destination).map_err(|e| text("open it", &e))?;
+        let Some(cgroup) = cgroup else { return self.copy(&from, &mut Command::new("cp")) };
+        // A process that is there already is moved, whatever `pids.max` says; the kernel takes 0 for who writes it.
+        let join = "echo 0 > \"$0/cgroup.procs\" && exec cp \"$@\"";
+        self.copy(&from, Command::new("sh").args(["-c", join]).arg(cgroup))
+    }
+
+    fn copy(&self, from: &OwnedFd, command: &mut Command) -> Result<(), String> {
         let from = PathBuf::from(format!("/proc/{}/fd/{}/.", std::process::id(), from.as_raw_fd()));
-        let copied = Command::new("cp")
+        let into = &self.into;
+        let copied = command
             .args(["--recursive", "--no-dereference", "--no-target-directory"])
             .args(["--preserve=mode,ownership,timestamps,links", "--one-file-system", "--"])
             .args([&from, into])
@@ -189,19 +236,26 @@ impl CopyUp {
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             .output()
             .map_err(|e| text("run cp", &e))?;
-        if !copied.status.success() {
-            return Err(String::from_utf8_lossy(&copied.stderr).trim().to_owned());
+        match copied.status.signal() {
+            Some(9) => return Err("it takes more memory than the container may have".to_owned()),
+            _ if copied.status.success() => {}
+            _ => return Err(String::from_utf8_lossy(&copied.stderr).trim().to_owned()),
         }
-        if self.uid || self.gid {
-            let (uid, gid) = (self.uid.then(|| made.uid()), self.gid.then(|| made.gid()));
+        let (given, made) = (self.copy_up, &self.made);
+        if given.uid || given.gid {
+            let (uid, gid) = (given.uid.then(|| made.uid()), given.gid.then(|| made.gid()));
             chown(into, uid, gid).map_err(|e| text("chown the copy", &e))?;
         }
-        if self.mode {
+        if given.mode {
             let mode = std::fs::Permissions::from_mode(made.mode() & 0o7777);
             std::fs::set_permissions(into, mode).map_err(|e| text("chmod the copy", &e))?;
         }
         Ok(())
     }
+}
+
+fn text(what: &str, error: &dyn std::fmt::Display) -> String {
+    format!("{what}: {error}")
 }
 
 #[cfg(test)]

@@ -29,6 +29,7 @@ mod console;
 mod create;
 mod delegate;
 mod descriptors;
+mod dev;
 mod device_dirs;
 mod embedded;
 mod enter;

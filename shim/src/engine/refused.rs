@@ -4,7 +4,7 @@
 use oci_spec::runtime::{LinuxNamespaceType, Mount, Spec};
 
 use super::normal::SpecError;
-use super::{memory, propagation};
+use super::{dev, memory, propagation};
 
 /// Options of a file system's superblock that the engine takes for the mount's and drops.
 const OF_THE_SUPERBLOCK: [&str; 3] = ["sync", "dirsync", "mand"];
@@ -29,7 +29,24 @@ pub fn check(spec: &Spec) -> Result<(), SpecError> {
     for (index, mount) in spec.mounts().iter().flatten().enumerate() {
         check_mount(index, mount, mapped)?;
     }
-    Ok(())
+    check_dev(spec)
+}
+
+/// A mount that is made at a shared volume, and taken away again, would be made on the host.
+fn check_dev(spec: &Spec) -> Result<(), SpecError> {
+    let Some((index, mount)) = dev::volume(spec) else { return Ok(()) };
+    let root = spec.linux().as_ref().and_then(|linux| linux.rootfs_propagation().as_deref());
+    let own = mount.options().iter().flatten().map(String::as_str);
+    let kinds = ["private", "slave", "shared", "unbindable"];
+    let mut own = own.filter(|option| kinds.contains(&option.trim_start_matches('r')));
+    match own.next_back().or(root) {
+        Some(kind @ ("shared" | "rshared")) => Err(refusal(
+            format!("mounts[{index}].options ({})", mount.destination().display()),
+            format!("a volume at /dev that is {kind}"),
+            "make it rslave or rprivate, or run this container with runc or crun",
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn refusal(field: impl Into<String>, value: String, remedy: &'static str) -> SpecError {
@@ -119,6 +136,24 @@ mod tests {
         let owned = r#""type":"tmpfs","options":["tmpcopyup","uid=5"]"#;
         refused(owned, user, &["uid=5"]);
         assert_eq!(checked(owned, "{}"), Ok(()));
+    }
+
+    #[test]
+    fn a_shared_volume_at_dev_is_refused() {
+        for (options, root, refused) in [
+            (r#""rbind","rshared""#, "rprivate", true),
+            (r#""rbind""#, "shared", true),
+            (r#""rbind","rprivate""#, "rshared", false),
+            (r#""rbind","shared","rslave""#, "rslave", false),
+            (r#""bind""#, "private", false),
+        ] {
+            let text = format!(
+                r#"{{"ociVersion":"1.2.0","mounts":[{{"destination":"/dev","source":"/dev","options":[{options}]}}],
+                    "linux":{{"rootfsPropagation":"{root}"}}}}"#
+            );
+            let said = check(&serde_json::from_str(&text).unwrap());
+            assert_eq!(said.is_err(), refused, "{options} {root}: {said:?}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use caps::{CapSet, Capability, has_cap};
 use oci_spec::runtime::{
-    LinuxBlockIo, LinuxCpu, LinuxDeviceCgroup, LinuxDeviceType, LinuxMemory, LinuxResources,
+    LinuxCpu, LinuxDeviceCgroup, LinuxDeviceType, LinuxMemory, LinuxResources,
 };
 
 use super::normal::SpecError;
@@ -341,7 +341,10 @@ mod tests {
             assert_eq!(weight_of_block_io(weight, true), ("io.bfq.weight", weight.into()));
         }
         let weight = completed(r#"{"blockIO":{"weight":500}}"#, true).unwrap();
-        assert_eq!(weight.block_io().as_ref().and_then(LinuxBlockIo::weight), None);
+        assert_eq!(
+            weight.block_io().as_ref().and_then(oci_spec::runtime::LinuxBlockIo::weight),
+            None
+        );
         let processors = |list: &str| completed(&format!(r#"{{"cpu":{{"cpus":{list:?}}}}}"#), true);
         for right in ["0", "0-3,8", " 1 , 7 ", "8191", "0-8191"] {
             assert!(processors(right).is_ok(), "{right}");

@@ -4,8 +4,10 @@
 use std::collections::HashSet;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, sigaction};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
@@ -60,6 +62,22 @@ pub fn send(process: &OwnedFd, signal: Signal) -> io::Result<()> {
     match pidfd_send_signal(process, signal) {
         Err(Errno::SRCH) => Ok(()),
         sent => Ok(sent?),
+    }
+}
+
+/// Waits for the end of a process, at most so long; whether it has ended.
+///
+/// # Errors
+/// poll(2)'s.
+pub fn await_end(process: &OwnedFd, longest: Duration) -> io::Result<bool> {
+    let end = Instant::now() + longest;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        let left = Timespec::try_from(left).map_err(io::Error::other)?;
+        match poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&left)) {
+            Err(Errno::INTR) => {}
+            ended => return Ok(ended? > 0),
+        }
     }
 }
 

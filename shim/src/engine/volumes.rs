@@ -18,7 +18,7 @@ use oci_spec::runtime::{Mount, Spec};
 
 use super::cleared;
 use super::inside::{self, InsideError};
-use super::memory::{self, Content};
+use super::memory::{self, Content, Shape};
 use super::normal::SpecError;
 use super::propagation::{self, Kind, Propagation};
 use crate::mount::{self, Detached, MountError, Setting};
@@ -83,6 +83,8 @@ pub struct Volumes {
     /// The directory where the engine finds them.
     stage: PathBuf,
     prepared: Vec<Prepared>,
+    /// Placed, and without the content of their files yet.
+    shapes: Vec<Filling>,
     /// What is left to do once the container is made: by destination.
     settle: Vec<(PathBuf, Propagation)>,
 }
@@ -93,6 +95,13 @@ struct Prepared {
     destination: PathBuf,
     mount: Detached,
     content: Option<Content>,
+}
+
+#[derive(Debug)]
+struct Filling {
+    index: usize,
+    destination: PathBuf,
+    shape: Shape,
 }
 
 impl Volumes {
@@ -200,14 +209,31 @@ impl Volumes {
             })?;
             placed.keep();
             if let Some(content) = content {
-                content.make(root, &destination, &path).map_err(|why| VolumeError::Fill {
+                let shape = content.make(root, &destination, &path);
+                let shape = shape.map_err(|why| VolumeError::Fill {
                     index,
-                    destination,
+                    destination: destination.clone(),
                     why,
                 })?;
+                self.shapes.extend(shape.map(|shape| Filling { index, destination, shape }));
             }
         }
         Ok(())
+    }
+
+    /// Copies the content of files of the image into file systems in memory, in the container's cgroup. `root` is the
+    /// same as before.
+    ///
+    /// # Errors
+    /// [`VolumeError::Fill`].
+    pub fn fill(&self, root: &Path, cgroup: Option<&Path>) -> Result<(), VolumeError> {
+        self.shapes.iter().try_for_each(|Filling { index, destination, shape }| {
+            shape.fill(root, destination, cgroup).map_err(|why| VolumeError::Fill {
+                index: *index,
+                destination: destination.clone(),
+                why,
+            })
+        })
     }
 
     /// Gives the mounts of the container whose waiting init process is `pid` the propagation that

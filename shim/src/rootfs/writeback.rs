@@ -8,6 +8,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use nix::fcntl::{Flock, FlockArg};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use sharedroot_dm::{Phase, Pool, VolumeName};
 
 use super::note::Note;
@@ -179,7 +181,8 @@ impl Storage {
                 }
             }
         };
-        let written = changes::write_back(snapshot.as_fd(), &base, merged.as_fd());
+        let spill = || self.spill();
+        let written = changes::write_back(snapshot.as_fd(), &base, merged.as_fd(), &spill);
         if let (Some(key), true) = (&key, looked.get())
             && let Err(error) = self.look_away(pool, key)
         {
@@ -192,6 +195,12 @@ impl Storage {
         })?;
         tracing::debug!("{volume}: {} inodes looked at, {} changes", tally.seen, tally.changes);
         Ok(tally)
+    }
+
+    /// A file without a name, for what a walk does not keep in memory: on the disk, and not below `/run`.
+    fn spill(&self) -> Result<OwnedFd, Errno> {
+        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+        rustix::fs::open(&self.pool.state_dir, flags, Mode::RUSR | Mode::WUSR)
     }
 
     /// Makes what came into the engine's overlay since `since` part of a kept snapshot.
@@ -208,7 +217,8 @@ impl Storage {
     ) -> Result<(), RootfsError> {
         let merged = mount::bind(root_path)?;
         let upper = File::open(upper).map_err(file("open", upper))?;
-        changes::bring_newer(upper.as_fd(), merged.as_fd(), snapshot.as_fd(), since)
+        let spill = || self.spill();
+        changes::bring_newer(upper.as_fd(), merged.as_fd(), snapshot.as_fd(), since, &spill)
             .map(drop)
             .map_err(|source| RootfsError::BringNewer {
                 id: id.to_owned(),
@@ -230,7 +240,8 @@ impl Storage {
     ) -> Result<(), RootfsError> {
         let merged = mount::bind(root_path)?;
         let upper = File::open(upper).map_err(file("open", upper))?;
-        changes::bring_in(upper.as_fd(), merged.as_fd(), snapshot.as_fd())
+        let spill = || self.spill();
+        changes::bring_in(upper.as_fd(), merged.as_fd(), snapshot.as_fd(), &spill)
             .map(drop)
             .map_err(|source| RootfsError::BringIn { id: id.to_owned(), source })
     }

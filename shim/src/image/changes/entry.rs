@@ -11,6 +11,7 @@ use super::content::Buffers;
 use super::error::{Failed, doing};
 use super::links::Links;
 use super::node::{self, Node, kind, look};
+use super::pending::Pending;
 use super::remove::remove;
 
 /// Makes `name` of the second directory what `node`, of the same name in the first, is; no
@@ -20,7 +21,7 @@ pub(super) fn make(
     name: &CStr,
     node: &Node,
     links: &mut Links,
-    buffers: &mut Buffers,
+    (buffers, pending): (&mut Buffers, &mut Pending<'_>),
 ) -> Result<bool, Failed> {
     let attributes = Attributes::of(node).map_err(doing("read the attributes of"))?;
     if let Some(found) = look(to, name).map_err(doing("stat"))? {
@@ -40,14 +41,13 @@ pub(super) fn make(
                 return Ok(attributes.give(&other)? || !same);
             }
         }
-        remove(to, name).map_err(doing("replace"))?;
+        remove(to, name, pending).map_err(doing("replace"))?;
     }
     if is_whiteout(node) {
         return Err(Failed::not_in_an_overlay("make the device 0:0"));
     }
     create(to, name, node, buffers).map_err(doing("make"))?;
     let made = Node::named(to, name).map_err(doing("open"))?;
-    links.claim(&made.stat, &node.stat);
     attributes.give(&made)?;
     Ok(true)
 }

@@ -1,44 +1,75 @@
-//! Files with several names: the first is made, the others become links of it when all is there.
+//! Files with several names: the first name is made, each other becomes a link of it when the walk comes to it.
+//!
+//! A name costs no memory, for a container makes a name by one system call. What is kept, a file and a directory, costs it an
+//! inode, and has a bound.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::ffi::CStr;
+use std::os::fd::BorrowedFd;
 
 use rustix::fs::{AtFlags, Stat};
+use rustix::io::Errno;
 
 use super::cursor::Cursor;
-use super::entry::finish_directory;
-use super::error::{ChangeError, Failed, LeftOut, doing, path};
+use super::error::{Failed, doing};
 use super::node::look;
+use super::pending::Pending;
 use super::remove::remove;
 
-/// A name in a directory.
-type Name = (usize, CString);
+/// How many files with several names a walk keeps in memory, and how many directories of such names. With names of 255 bytes
+/// both take 160 MiB, with usual ones a fifth.
+pub(super) const KEPT: usize = 1 << 18;
 
-/// The names of one file.
+/// How many directories are opened on the way to first names, for each link on average: a container can have made each link far
+/// from the first name, and a way of a thousand steps.
+const STEPS: u64 = 64;
+/// So many more for all together.
+const MORE_STEPS: u64 = 1 << 20;
+
+/// What is known of a file with several names.
 #[derive(Debug)]
-struct Group {
-    first: Name,
-    others: Vec<Name>,
+struct File {
+    place: usize,
+    /// Its first name.
+    name: Box<CStr>,
+    /// Another name was found to be its link already.
+    had_link: bool,
 }
+
+/// A number of a file that is its own while the walk lasts.
+type Inode = (u64, u64);
 
 #[derive(Debug)]
 pub(super) struct Links {
     /// Every name of a file is looked at. Otherwise one with several names in the second tree, not all of which are looked
     /// at, can stand for none of the first.
     all: bool,
+    bound: usize,
     /// By the inode of the first tree.
-    groups: HashMap<u64, Group>,
+    files: HashMap<Inode, File>,
     /// Which inode of the first tree one of the second tree with several names stands for.
-    claims: HashMap<(u64, u64), u64>,
+    claims: HashMap<Inode, Inode>,
     /// Directories that hold such names: the one above, and the name. A path would cost its length each.
-    places: Vec<(usize, CString)>,
+    places: Vec<(usize, Box<CStr>)>,
+    /// The directory of the last first name in the second tree, and the places on the way to it.
+    there: Option<(Vec<usize>, Cursor)>,
+    /// Directories that may still be opened.
+    steps: u64,
 }
 
-/// Making a link copies an image's file up, and its other names are then no links of it any more: a
-/// second round finds those.
-const ROUNDS: usize = 2;
+/// What became of a name that is to be a link.
+pub(super) enum Linked {
+    /// It was made.
+    Made {
+        /// Another name had been found to be a link before.
+        after_another: bool,
+    },
+    /// It is one.
+    WasOne,
+    /// The first name is not there, and somebody has said why.
+    NoFirst,
+}
 
 impl Links {
     /// The place that is the top.
@@ -46,107 +77,129 @@ impl Links {
 
     /// None yet; `all` if the walk looks at every name of a file that has changed.
     pub(super) fn new(all: bool) -> Self {
-        Self { all, groups: HashMap::new(), claims: HashMap::new(), places: Vec::new() }
+        Self::bounded(all, KEPT, MORE_STEPS)
+    }
+
+    pub(super) fn bounded(all: bool, bound: usize, steps: u64) -> Self {
+        let (files, claims, places) = (HashMap::new(), HashMap::new(), Vec::new());
+        Self { all, bound, files, claims, places, there: None, steps }
     }
 
     /// The number of the directory `name` in the directory `above`.
-    pub(super) fn add_place(&mut self, above: usize, name: &CStr) -> usize {
-        self.places.push((above, name.to_owned()));
-        self.places.len()
+    pub(super) fn add_place(&mut self, above: usize, name: &CStr) -> Result<usize, Failed> {
+        if self.places.len() >= self.bound {
+            return Err(too_many("keep, beside 262,144 other directories with links, that of"));
+        }
+        self.places.push((above, name.into()));
+        Ok(self.places.len())
     }
 
     /// Takes note of a name of a file with several names; true if it is the first of them.
-    pub(super) fn is_first(&mut self, inode: u64, place: usize, name: &CStr) -> bool {
-        let name = (place, name.to_owned());
-        match self.groups.entry(inode) {
-            Entry::Vacant(group) => {
-                group.insert(Group { first: name, others: Vec::new() });
-                true
-            }
-            Entry::Occupied(mut group) => {
-                group.get_mut().others.push(name);
-                false
-            }
-        }
-    }
-
-    /// Whether the inode `to` may stand for `from`: no other one has it already.
-    pub(super) fn claim(&mut self, to: &Stat, from: &Stat) -> bool {
-        self.all && *self.claims.entry((to.st_dev, to.st_ino)).or_insert(from.st_ino) == from.st_ino
-    }
-
-    /// Makes the links; returns how many. Those that the second tree cannot take go into `left_out`, where there is one.
-    pub(super) fn make(
-        &self,
-        from: BorrowedFd<'_>,
-        to: BorrowedFd<'_>,
-        mut left_out: Option<&mut LeftOut>,
-    ) -> Result<u64, ChangeError> {
-        let mut made = 0;
-        for group in self.groups.values() {
-            for round in 1..=ROUNDS {
-                for name in &group.others {
-                    match self.link(from, to, &group.first, name) {
-                        Ok(linked) => made += u64::from(linked),
-                        Err(failed) => match &mut left_out {
-                            // The last round tells what is left.
-                            Some(left) if failed.of_one_file && round == ROUNDS => {
-                                left.add(self.error(failed, name));
-                            }
-                            Some(_) if failed.of_one_file => {}
-                            _ => return Err(self.error(failed, name)),
-                        },
-                    }
-                }
-            }
-        }
-        Ok(made)
-    }
-
-    fn link(
-        &self,
-        from: BorrowedFd<'_>,
-        to: BorrowedFd<'_>,
-        first: &Name,
-        name: &Name,
+    pub(super) fn is_first(
+        &mut self,
+        file: &Stat,
+        place: usize,
+        name: &CStr,
     ) -> Result<bool, Failed> {
-        let open = |top, place| {
-            let way = self.way(place);
-            let mut cursor = Cursor::at_top(top)?;
-            cursor.follow(way.iter())?;
-            Ok(cursor)
-        };
-        let there = open(to, first.0).map_err(doing("open the directory of another name of"))?;
-        let here = open(to, name.0).map_err(doing("open the directory of"))?;
-        let found = |dir: &Cursor, name| look(dir.here(), name).map_err(doing("stat"));
-        let Some(target) = found(&there, &first.1)? else { return Ok(false) };
-        if let Some(old) = found(&here, &name.1)? {
-            if (old.st_dev, old.st_ino) == (target.st_dev, target.st_ino) {
-                return Ok(false);
+        let full = self.files.len() >= self.bound;
+        match self.files.entry(inode(file)) {
+            Entry::Vacant(_) if full => {
+                Err(too_many("keep, beside 262,144 other files with several names, that of"))
             }
-            remove(here.here(), &name.1).map_err(doing("replace"))?;
+            Entry::Vacant(new) => {
+                new.insert(File { place, name: name.into(), had_link: false });
+                Ok(true)
+            }
+            // A directory may list a name twice while it changes.
+            Entry::Occupied(known) => Ok((known.get().place, &*known.get().name) == (place, name)),
         }
-        let linked =
-            rustix::fs::linkat(there.here(), &first.1, here.here(), &name.1, AtFlags::empty());
-        linked.map_err(doing("link"))?;
-        let source = open(from, name.0).map_err(doing("open the directory of"))?;
-        finish_directory(source.here().as_fd(), here.here())?;
-        Ok(true)
     }
 
-    fn way(&self, mut place: usize) -> Vec<CString> {
+    /// Whether the inode `to` may stand for `from`: no other one has it already. Where too many do it may not, and is replaced.
+    pub(super) fn claim(&mut self, to: &Stat, from: &Stat) -> bool {
+        let full = self.claims.len() >= self.bound;
+        match self.claims.entry(inode(to)) {
+            _ if !self.all => false,
+            Entry::Vacant(_) if full => false,
+            Entry::Vacant(new) => *new.insert(inode(from)) == inode(from),
+            Entry::Occupied(known) => *known.get() == inode(from),
+        }
+    }
+
+    /// Makes `name` in the directory `here` of the second tree, whose top is `to`, a link of the first name of `file`.
+    pub(super) fn link(
+        &mut self,
+        file: &Stat,
+        to: BorrowedFd<'_>,
+        (here, name): (BorrowedFd<'_>, &CStr),
+        pending: &mut Pending<'_>,
+    ) -> Result<Linked, Failed> {
+        let Some(known) = self.files.get(&inode(file)) else { return Ok(Linked::NoFirst) };
+        let place = known.place;
+        self.go_to(place, to)?;
+        let (Some((_, there)), Some(known)) = (&self.there, self.files.get_mut(&inode(file)))
+        else {
+            return Ok(Linked::NoFirst);
+        };
+        let stat = |dir, name| look(dir, name).map_err(doing("stat"));
+        let Some(target) = stat(there.here(), &known.name)? else { return Ok(Linked::NoFirst) };
+        if let Some(old) = stat(here, name)? {
+            if inode(&old) == inode(&target) {
+                known.had_link = true;
+                return Ok(Linked::WasOne);
+            }
+            remove(here, name, pending).map_err(doing("replace"))?;
+        }
+        let linked = rustix::fs::linkat(there.here(), &*known.name, here, name, AtFlags::empty());
+        linked.map_err(doing("link"))?;
+        Ok(Linked::Made { after_another: known.had_link })
+    }
+
+    /// Moves to a place in the second tree: up to where the ways part, and down.
+    fn go_to(&mut self, place: usize, to: BorrowedFd<'_>) -> Result<(), Failed> {
+        self.steps += STEPS;
+        if self.there.as_ref().is_some_and(|(way, _)| way.last().copied().unwrap_or(0) == place) {
+            return Ok(());
+        }
+        let way = self.way(place);
+        let (before, mut cursor) = match self.there.take() {
+            Some(there) => there,
+            None => (Vec::new(), Cursor::at_top(to).map_err(doing("open the top of"))?),
+        };
+        let common = before.iter().zip(&way).take_while(|(a, b)| a == b).count();
+        let steps = (before.len() - common + way.len()) as u64;
+        // At the start all is carried over or nothing: there time is the container's own.
+        match self.steps.checked_sub(steps) {
+            Some(rest) => self.steps = rest,
+            None if self.all => return Err(too_many("go the long way to another name of")),
+            None => {}
+        }
+        let open = doing("open the directory of another name of");
+        let moved = cursor.up_to(common).and_then(|()| {
+            let names = way.iter().skip(common).filter_map(|place| self.places.get(place - 1));
+            names.map(|(_, name)| name).try_for_each(|name| cursor.down(name))
+        });
+        moved.map_err(open)?;
+        self.there = Some((way, cursor));
+        Ok(())
+    }
+
+    /// The places on the way from the top to a place.
+    fn way(&self, mut place: usize) -> Vec<usize> {
         let mut way = Vec::new();
-        while let Some((above, name)) = place.checked_sub(1).and_then(|at| self.places.get(at)) {
-            way.push(name.clone());
+        while let Some((above, _)) = place.checked_sub(1).and_then(|at| self.places.get(at)) {
+            way.push(place);
             place = *above;
         }
         way.reverse();
         way
     }
+}
 
-    fn error(&self, failed: Failed, (place, name): &Name) -> ChangeError {
-        let way = self.way(*place);
-        let names: Vec<_> = way.iter().chain([name]).map(|name| name.as_bytes()).collect();
-        ChangeError { step: failed.step, path: path(names.into_iter()), source: failed.source }
-    }
+fn inode(stat: &Stat) -> Inode {
+    (stat.st_dev, stat.st_ino)
+}
+
+fn too_many(step: &'static str) -> Failed {
+    Failed { step, source: Errno::NOBUFS, of_one_file: true }
 }

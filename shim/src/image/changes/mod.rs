@@ -26,6 +26,7 @@ mod entry;
 mod error;
 mod links;
 mod node;
+mod pending;
 mod remove;
 mod walk;
 
@@ -35,6 +36,7 @@ mod tests;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 pub use error::{ChangeError, LeftOut};
+pub use pending::Spill;
 use walk::{Find, Walk};
 
 /// What a walk did.
@@ -46,6 +48,9 @@ pub struct Tally {
     pub changes: u64,
     /// What the engine's root cannot hold; only [`write_back`] leaves something out.
     pub left_out: LeftOut,
+    /// A link was made after another name of the same file had been found to be one: an overlay copies an image's file up for
+    /// a link, and its other names are then no links of it any more.
+    again: bool,
 }
 
 /// Makes the engine's root, `merged`, hold what the container's `snapshot` holds, and brings it to
@@ -56,7 +61,9 @@ pub struct Tally {
 ///
 /// What the engine's root cannot take, the container must not be able to stop its own end by: it is left out, and the rest
 /// goes on. The kinds are: a whiteout and what else belongs to a layer of a container's own overlay, an attribute that does
-/// not fit, more links than the file system takes.
+/// not fit, more links than the file system takes, and what is beyond the bounds of [`links`] and [`walk`].
+///
+/// `spill` opens a file for names that wait, where there are more than memory should hold.
 ///
 /// # Errors
 /// [`ChangeError`] of a full or broken disk. What is done stays done, and the whole can be begun anew.
@@ -64,8 +71,15 @@ pub fn write_back(
     snapshot: BorrowedFd<'_>,
     base: &dyn Fn() -> Option<OwnedFd>,
     merged: BorrowedFd<'_>,
+    spill: Spill<'_>,
 ) -> Result<Tally, ChangeError> {
-    let tally = Walk::new(snapshot, merged, Find::Changed { base })?.run()?;
+    let walk = || Walk::new(snapshot, merged, Find::Changed { base }, spill)?.run();
+    let mut tally = walk()?;
+    if tally.again {
+        let first = tally.changes;
+        tally = walk()?;
+        tally.changes += first;
+    }
     if tally.changes > 0 {
         // A container's fsync(2) reached the snapshot's disk, and the snapshot goes.
         sync(merged)?;
@@ -82,8 +96,9 @@ pub fn bring_in(
     upper: BorrowedFd<'_>,
     merged: BorrowedFd<'_>,
     snapshot: BorrowedFd<'_>,
+    spill: Spill<'_>,
 ) -> Result<Tally, ChangeError> {
-    Walk::new(merged, snapshot, Find::Named { upper, since: None })?.run()
+    Walk::new(merged, snapshot, Find::Named { upper, since: None }, spill)?.run()
 }
 
 /// Brings into a kept `snapshot` what came into the engine's root after it was written back, as by `docker cp`: what
@@ -96,8 +111,10 @@ pub fn bring_newer(
     merged: BorrowedFd<'_>,
     snapshot: BorrowedFd<'_>,
     since: (i64, i64),
+    spill: Spill<'_>,
 ) -> Result<Tally, ChangeError> {
-    let tally = Walk::new(merged, snapshot, Find::Named { upper, since: Some(since) })?.run()?;
+    let find = Find::Named { upper, since: Some(since) };
+    let tally = Walk::new(merged, snapshot, find, spill)?.run()?;
     if tally.changes > 0 {
         // The next write-back takes the snapshot for the newer one, also after a power cut.
         sync(snapshot)?;

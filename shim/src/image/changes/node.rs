@@ -47,16 +47,27 @@ pub(super) fn kind(stat: &Stat) -> FileType {
     FileType::from_raw_mode(stat.st_mode)
 }
 
-/// The names in a directory, in no order.
-pub(super) fn names(dir: BorrowedFd<'_>) -> Result<Vec<CString>, Errno> {
-    let mut names = Vec::new();
-    for entry in rustix::fs::Dir::read_from(dir)? {
-        let entry = entry?;
-        if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
-            names.push(entry.file_name().to_owned());
-        }
+/// The names in a directory, in no order and one after another: a container can make more of them than memory has room for.
+///
+/// Names that are removed meanwhile keep none of the others away (readdir(3p)).
+#[derive(Debug)]
+pub(super) struct Names(rustix::fs::Dir);
+
+/// Reads the names of a directory.
+pub(super) fn names(dir: BorrowedFd<'_>) -> Result<Names, Errno> {
+    Ok(Names(rustix::fs::Dir::read_from(dir)?))
+}
+
+impl Iterator for Names {
+    type Item = Result<CString, Errno>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let is_one = |name: &CStr| !matches!(name.to_bytes(), b"." | b"..");
+        self.0.find_map(|entry| match entry {
+            Ok(entry) => is_one(entry.file_name()).then(|| Ok(entry.file_name().to_owned())),
+            Err(errno) => Some(Err(errno)),
+        })
     }
-    Ok(names)
 }
 
 /// An inode of any type, by a descriptor that opens nothing: a device stays untouched, a FIFO does

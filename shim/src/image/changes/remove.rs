@@ -1,4 +1,4 @@
-//! A tree taken away, however deep it is.
+//! A tree taken away, however deep and wide it is.
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -7,19 +7,36 @@ use rustix::fs::{AtFlags, FileType};
 use rustix::io::Errno;
 
 use super::node::{above, directory, kind, look, names};
+use super::pending::Pending;
 
-/// Removes `name` and all below it. What is gone already is no error.
-pub(super) fn remove(dir: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
+/// Removes `name` and all below it. What is gone already is no error. Names wait above those that `pending` has.
+pub(super) fn remove(
+    dir: BorrowedFd<'_>,
+    name: &CStr,
+    pending: &mut Pending<'_>,
+) -> Result<(), Errno> {
     if unlink(dir, name)? {
         return Ok(());
     }
-    // The way from `dir` down to `here`, each with the directories that it still holds.
+    let height = pending.height();
+    let removed = remove_directory(dir, name, pending);
+    removed.and(pending.lower(height))
+}
+
+fn remove_directory(
+    dir: BorrowedFd<'_>,
+    name: &CStr,
+    pending: &mut Pending<'_>,
+) -> Result<(), Errno> {
+    // The way from `dir` down to `here`, each with the number of directories that it still holds.
     let mut here = directory(dir, name)?;
-    let mut way = vec![(name.to_owned(), empty(here.as_fd())?)];
+    let mut way: Vec<(CString, u64)> = vec![(name.to_owned(), empty(here.as_fd(), pending)?)];
     while let Some((_, below)) = way.last_mut() {
-        if let Some(next) = below.pop() {
+        if *below > 0 {
+            *below -= 1;
+            let (next, _) = pending.pop()?.ok_or(Errno::IO)?;
             here = directory(here.as_fd(), &next)?;
-            let below = empty(here.as_fd())?;
+            let below = empty(here.as_fd(), pending)?;
             way.push((next, below));
         } else if let Some((done, _)) = way.pop() {
             here = above(here.as_fd())?;
@@ -29,12 +46,14 @@ pub(super) fn remove(dir: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Removes what is no directory, and returns the names of what is one.
-fn empty(dir: BorrowedFd<'_>) -> Result<Vec<CString>, Errno> {
-    let mut below = Vec::new();
+/// Removes what is no directory. The names of directories it adds to `pending`; returns how many.
+fn empty(dir: BorrowedFd<'_>, pending: &mut Pending<'_>) -> Result<u64, Errno> {
+    let mut below = 0;
     for name in names(dir)? {
+        let name = name?;
         if !unlink(dir, &name)? {
-            below.push(name);
+            pending.push(&name, 0)?;
+            below += 1;
         }
     }
     Ok(below)

@@ -11,7 +11,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use proptest::prelude::*;
 use rustix::fs::{AtFlags, CWD, Mode, Timespec, Timestamps, XattrFlags};
 
+use super::pending::Pending;
 use super::*;
+
+fn spill() -> Result<OwnedFd, rustix::io::Errno> {
+    let flags = rustix::fs::OFlags::TMPFILE | rustix::fs::OFlags::RDWR;
+    rustix::fs::open(std::env::temp_dir(), flags, Mode::RUSR)
+}
 
 /// A directory of its own with two trees. Dropping it removes it.
 struct Trees(PathBuf);
@@ -42,8 +48,9 @@ impl Trees {
     /// Makes the second like the first, which a second walk must find done.
     fn carry(&self) -> Tally {
         let (from, to) = (File::open(self.from()).unwrap(), File::open(self.to()).unwrap());
-        let walk =
-            || write_back(from.as_fd(), &|| None, to.as_fd()).unwrap_or_else(|e| panic!("{e}"));
+        let walk = || {
+            write_back(from.as_fd(), &|| None, to.as_fd(), &spill).unwrap_or_else(|e| panic!("{e}"))
+        };
         let tally = walk();
         assert_eq!(walk().changes, 0, "of a second walk");
         tally
@@ -54,7 +61,7 @@ impl Drop for Trees {
     fn drop(&mut self) {
         let top = File::open(std::env::temp_dir()).unwrap();
         let name = CString::new(self.0.file_name().unwrap().as_bytes()).unwrap();
-        remove::remove(top.as_fd(), &name).unwrap();
+        remove::remove(top.as_fd(), &name, &mut Pending::new(&spill)).unwrap();
     }
 }
 
@@ -209,24 +216,27 @@ fn holes_stay_holes_and_only_what_differs_is_written() {
     assert!(stat.blocks() < 64, "{} blocks", stat.blocks());
 }
 
+/// So many directories in one another, with a file in the last one.
+fn deep(top: &Path, depth: usize) {
+    let mut here: OwnedFd = File::open(top).unwrap().into();
+    for _ in 0..depth {
+        rustix::fs::mkdirat(&here, "directory", Mode::from_raw_mode(0o700)).unwrap();
+        here = node::directory(here.as_fd(), c"directory").unwrap();
+    }
+    let flags = rustix::fs::OFlags::CREATE | rustix::fs::OFlags::WRONLY;
+    let file = rustix::fs::openat(&here, "f", flags, Mode::from_raw_mode(0o600)).unwrap();
+    rustix::io::write(file, b"there").unwrap();
+}
+
 #[test]
 fn a_tree_deeper_than_any_path() {
     let trees = Trees::new();
-    let deep = |top: PathBuf, text: &str| {
-        let mut here: std::os::fd::OwnedFd = File::open(top).unwrap().into();
-        for _ in 0..5000 {
-            rustix::fs::mkdirat(&here, "directory", Mode::from_raw_mode(0o700)).unwrap();
-            here = node::directory(here.as_fd(), c"directory").unwrap();
-        }
-        let flags = rustix::fs::OFlags::CREATE | rustix::fs::OFlags::WRONLY;
-        let file = rustix::fs::openat(&here, "f", flags, Mode::from_raw_mode(0o600)).unwrap();
-        rustix::io::write(file, text.as_bytes()).unwrap();
-    };
-    deep(trees.from(), "there");
-    assert!(trees.carry().changes >= 5001);
+    deep(&trees.from(), 4000);
+    assert!(trees.carry().changes >= 4001);
     fs::create_dir(trees.from().join("to")).unwrap();
     // And away again.
-    remove::remove(File::open(trees.from()).unwrap().as_fd(), c"directory").unwrap();
+    let from = File::open(trees.from()).unwrap();
+    remove::remove(from.as_fd(), c"directory", &mut Pending::new(&spill)).unwrap();
     trees.carry();
     assert!(!trees.to().join("directory").exists());
 }
@@ -241,4 +251,81 @@ fn an_error_names_step_and_path_and_shortens_long_ones() {
     assert_eq!(short.as_os_str().as_bytes(), b"/a/\xff");
     let error = ChangeError { step: "make", path: short, source: rustix::io::Errno::NOSPC };
     assert!(error.to_string().starts_with("make /a/"), "{error}");
+}
+
+#[test]
+fn what_is_deeper_than_the_bound_is_left_out_and_the_rest_is_not() {
+    let trees = Trees::new();
+    deep(&trees.from(), walk::DEPTH);
+    assert_eq!(trees.carry().left_out.count, 0);
+    fs::create_dir(trees.from().join("deeper")).unwrap();
+    deep(&trees.from().join("deeper"), walk::DEPTH);
+    fs::write(trees.from().join("zzz"), "").unwrap();
+    let left_out = trees.carry().left_out;
+    assert_eq!(left_out.count, 1);
+    let said = left_out.first[0].to_string();
+    assert!(
+        said.starts_with("go deeper than 4,096 directories, into /deeper/directory/"),
+        "{said}"
+    );
+    assert!(trees.to().join("zzz").exists());
+}
+
+/// Two names each of so many files, in a directory each.
+fn linked(trees: &Trees, files: usize) {
+    for n in 0..files {
+        let dir = trees.from().join(n.to_string());
+        fs::create_dir(&dir).unwrap();
+        fs::write(dir.join("a"), "").unwrap();
+        fs::hard_link(dir.join("a"), dir.join("b")).unwrap();
+    }
+}
+
+fn carry_bounded(trees: &Trees, (bound, steps): (usize, u64)) -> Tally {
+    let (from, to) = (File::open(trees.from()).unwrap(), File::open(trees.to()).unwrap());
+    let find = walk::Find::Changed { base: &|| None };
+    let walk = Walk::new(from.as_fd(), to.as_fd(), find, &spill).unwrap();
+    walk.bounded(bound, steps).run().unwrap()
+}
+
+#[test]
+fn more_files_with_several_names_than_the_bound_are_left_out() {
+    let trees = Trees::new();
+    linked(&trees, 5);
+    assert_eq!(carry_bounded(&trees, (5, 1000)).left_out.count, 0);
+    assert_eq!(show(&trees.to()), show(&trees.from()));
+    fs::remove_dir_all(trees.to()).unwrap();
+    fs::create_dir(trees.to()).unwrap();
+    let left_out = carry_bounded(&trees, (4, 1000)).left_out;
+    assert_eq!(left_out.count, 2, "names of one of five files");
+    assert!(
+        left_out.first[0].to_string().starts_with("keep, beside 262,144 other"),
+        "{left_out:?}"
+    );
+    assert_eq!(fs::read_dir(trees.to()).unwrap().count(), 5);
+}
+
+/// First names in two places far from each other, and links of one and the other in turn.
+#[test]
+fn links_that_would_take_too_many_steps_are_left_out() {
+    let trees = Trees::new();
+    let far = ["d"; 100].join("/");
+    for side in ["a", "b"] {
+        fs::create_dir_all(trees.from().join(side).join(&far)).unwrap();
+        (0..40)
+            .for_each(|n| fs::write(trees.from().join(format!("{side}/{far}/{n}")), "").unwrap());
+    }
+    fs::create_dir(trees.from().join("c")).unwrap();
+    for n in 0..40 {
+        for side in ["a", "b"] {
+            let file = trees.from().join(format!("{side}/{far}/{n}"));
+            fs::hard_link(file, trees.from().join(format!("c/{n}{side}"))).unwrap();
+        }
+    }
+    let left_out = carry_bounded(&trees, (1000, 10)).left_out;
+    assert!((20..80).contains(&left_out.count), "{left_out:?}");
+    let said = left_out.first[0].to_string();
+    assert!(said.starts_with("go the long way to another name of /"), "{said}");
+    let tally = trees.carry();
+    assert_eq!((tally.left_out.count, show(&trees.to())), (0, show(&trees.from())));
 }

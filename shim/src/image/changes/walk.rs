@@ -1,6 +1,5 @@
 //! The walk: which directories are visited, and what in them is made alike.
 
-use std::collections::HashSet;
 use std::ffi::{CStr, CString};
 use std::os::fd::{BorrowedFd, OwnedFd};
 
@@ -12,10 +11,14 @@ use super::content::Buffers;
 use super::cursor::Cursor;
 use super::entry;
 use super::error::{ChangeError, Failed, doing, path};
-use super::links::Links;
-use super::node::{Node, kind, look, names};
+use super::links::{Linked, Links};
+use super::node::{Names, Node, kind, look, names};
+use super::pending::{Pending, Spill};
 use super::remove::remove;
 use crate::image::init::FIXED_TIME;
+
+/// How many directories in one another a walk goes down: each costs it a name in memory. What is deeper is left out.
+pub(super) const DEPTH: usize = 4096;
 
 /// How changes are found.
 #[derive(Clone, Copy)]
@@ -28,6 +31,7 @@ pub(super) enum Find<'a> {
 
 /// What is known of a directory that is visited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
 enum Known {
     /// It is the base's own at its place: whatever in it has the fixed time is as it was.
     Base,
@@ -37,11 +41,20 @@ enum Known {
     Nothing,
 }
 
+impl Known {
+    fn of(mark: u8) -> Self {
+        [Self::Base, Self::Upper]
+            .into_iter()
+            .find(|known| *known as u8 == mark)
+            .unwrap_or(Self::Nothing)
+    }
+}
+
 /// A directory on the way from the top to the current one.
 #[derive(Debug)]
 struct Frame {
-    /// The directories in it that are still to be visited.
-    below: Vec<(CString, Known)>,
+    /// How many directories in it are still to be visited: the last ones that are pending.
+    below: u64,
     /// Its counterpart was looked at, and may have got other times by what was done in it.
     touched: bool,
     /// Its counterpart keeps its own attributes.
@@ -51,7 +64,7 @@ struct Frame {
 }
 
 pub(super) struct Walk<'a> {
-    tops: (BorrowedFd<'a>, BorrowedFd<'a>),
+    to_top: BorrowedFd<'a>,
     from: Cursor,
     to: Cursor,
     find: Find<'a>,
@@ -60,6 +73,7 @@ pub(super) struct Walk<'a> {
     /// The names of the frames, without the first.
     way: Vec<CString>,
     frames: Vec<Frame>,
+    pending: Pending<'a>,
     links: Links,
     buffers: Buffers,
     tally: Tally,
@@ -70,20 +84,29 @@ impl<'a> Walk<'a> {
         from: BorrowedFd<'a>,
         to: BorrowedFd<'a>,
         find: Find<'a>,
+        spill: Spill<'a>,
     ) -> Result<Self, ChangeError> {
         let cursor = |top| Cursor::at_top(top).map_err(ChangeError::at("open", "/"));
         Ok(Self {
-            tops: (from, to),
+            to_top: to,
             from: cursor(from)?,
             to: cursor(to)?,
             find,
             guide: None,
             way: Vec::new(),
             frames: Vec::new(),
+            pending: Pending::new(spill),
             links: Links::new(matches!(find, Find::Changed { .. })),
             buffers: Buffers::default(),
             tally: Tally::default(),
         })
+    }
+
+    /// With other bounds of [`Links`].
+    #[cfg(test)]
+    pub(super) fn bounded(mut self, bound: usize, steps: u64) -> Self {
+        self.links = Links::bounded(true, bound, steps);
+        self
     }
 
     pub(super) fn run(mut self) -> Result<Tally, ChangeError> {
@@ -92,8 +115,8 @@ impl<'a> Walk<'a> {
             Find::Named { .. } => Known::Upper,
         };
         self.visit(known)?;
-        while let Some(frame) = self.frames.last_mut() {
-            match frame.below.pop() {
+        while !self.frames.is_empty() {
+            match self.next().map_err(|failed| self.error(failed, None))? {
                 Some((name, known)) => {
                     let down = self.from.down(&name).map_err(doing("open"));
                     self.way.push(name);
@@ -113,21 +136,37 @@ impl<'a> Walk<'a> {
                 }
             }
         }
-        let left_out = self.leaves_out().then_some(&mut self.tally.left_out);
-        self.tally.changes += self.links.make(self.tops.0, self.tops.1, left_out)?;
         Ok(self.tally)
+    }
+
+    /// The next directory to visit in the current one.
+    fn next(&mut self) -> Result<Option<(CString, Known)>, Failed> {
+        let Some(frame) = self.frames.last_mut().filter(|frame| frame.below > 0) else {
+            return Ok(None);
+        };
+        frame.below -= 1;
+        let next = self.pending.pop().map_err(doing("read the names below"))?;
+        Ok(next.map(|(name, mark)| (name, Known::of(mark))))
     }
 
     /// Goes through the directory at the end of the way, whose frame it adds.
     fn visit(&mut self, known: Known) -> Result<(), ChangeError> {
         let keeps =
             known == Known::Upper && matches!(self.find, Find::Named { since: Some(_), .. });
-        self.frames.push(Frame { below: Vec::new(), touched: false, keeps, place: None });
-        let (names, changed) = match self.list(known) {
-            Ok(listed) => listed,
-            Err(failed) => return self.leave_out(failed, None),
-        };
+        self.frames.push(Frame { below: 0, touched: false, keeps, place: None });
+        match self.list(known) {
+            Ok(Some((names, changed))) => self.visit_all(names, known, changed),
+            Ok(None) => Ok(()),
+            Err(failed) => self.leave_out(failed, None),
+        }
+    }
+
+    fn visit_all(&mut self, names: Names, known: Known, changed: bool) -> Result<(), ChangeError> {
         for name in names {
+            let name = match name.map_err(doing("list")) {
+                Ok(name) => name,
+                Err(failed) => return self.leave_out(failed, None),
+            };
             let done = match known {
                 Known::Upper => self.named(&name),
                 Known::Base | Known::Nothing => self.found(&name, known, changed),
@@ -156,35 +195,35 @@ impl<'a> Walk<'a> {
     }
 
     /// The names to look at, and whether there may be other names now than in the base.
-    fn list(&mut self, known: Known) -> Result<(Vec<CString>, bool), Failed> {
+    fn list(&mut self, known: Known) -> Result<Option<(Names, bool)>, Failed> {
         if known == Known::Upper {
             let upper = self.guide().map_err(doing("open in the upper directory"))?;
             let names =
                 upper.map(names).transpose().map_err(doing("list the upper directory's"))?;
             self.counterpart()?;
-            return Ok((names.unwrap_or_default(), true));
+            return Ok(names.map(|names| (names, true)));
         }
         let from = self.from.here();
         let stat = rustix::fs::fstat(from).map_err(doing("stat"))?;
         let changed = known == Known::Nothing || !is_fixed(&stat);
-        let names = names(from).map_err(doing("list"))?;
         if changed {
-            self.remove_others(&names)?;
+            self.remove_others()?;
         }
-        Ok((names, changed))
+        let names = names(self.from.here()).map_err(doing("list"))?;
+        Ok(Some((names, changed)))
     }
 
     /// Removes what the counterpart has and this directory has not.
-    fn remove_others(&mut self, kept: &[CString]) -> Result<(), Failed> {
-        let to = self.counterpart()?;
-        let others = names(to).map_err(doing("list the engine's"))?;
-        let kept: HashSet<&CStr> = kept.iter().map(CString::as_c_str).collect();
-        let mut gone = 0;
-        for name in others.iter().filter(|name| !kept.contains(name.as_c_str())) {
-            remove(to, name).map_err(doing("remove a file of"))?;
-            gone += 1;
+    fn remove_others(&mut self) -> Result<(), Failed> {
+        self.counterpart()?;
+        let to = self.to.here();
+        for name in names(to).map_err(doing("list the engine's"))? {
+            let name = name.map_err(doing("list the engine's"))?;
+            if look(self.from.here(), &name).map_err(doing("stat"))?.is_none() {
+                remove(to, &name, &mut self.pending).map_err(doing("remove a file of"))?;
+                self.tally.changes += 1;
+            }
         }
-        self.tally.changes += gone;
         Ok(())
     }
 
@@ -196,7 +235,7 @@ impl<'a> Walk<'a> {
         self.tally.seen += 1;
         let as_it_was = known == Known::Base && is_fixed(&stat);
         if kind(&stat) != FileType::Directory {
-            return if as_it_was { Ok(()) } else { self.alike(name) };
+            return if as_it_was { Ok(()) } else { self.alike(name, &stat) };
         }
         // A rename changes an inode's time, so one with the fixed time is where it was.
         let stayed =
@@ -204,8 +243,7 @@ impl<'a> Walk<'a> {
         if !as_it_was {
             self.directory(name)?;
         }
-        self.push(name, if stayed { Known::Base } else { Known::Nothing });
-        Ok(())
+        self.push(name, if stayed { Known::Base } else { Known::Nothing })
     }
 
     /// One name of the upper directory.
@@ -215,9 +253,10 @@ impl<'a> Walk<'a> {
         match look(self.from.here(), name).map_err(doing("stat"))? {
             None if !newer => Ok(()),
             None => {
-                let to = self.counterpart()?;
+                self.counterpart()?;
+                let to = self.to.here();
                 if look(to, name).map_err(doing("stat"))?.is_some() {
-                    remove(to, name).map_err(doing("remove"))?;
+                    remove(to, name, &mut self.pending).map_err(doing("remove"))?;
                     self.tally.changes += 1;
                 }
                 Ok(())
@@ -230,11 +269,10 @@ impl<'a> Walk<'a> {
                 let upper = self.guide().map_err(doing("open in the upper directory"))?;
                 let merged = upper.map_or(Ok(false), |upper| entry::is_merged(upper, name));
                 let merged = merged.map_err(doing("read the attributes of"))?;
-                self.push(name, if merged { Known::Upper } else { Known::Nothing });
-                Ok(())
+                self.push(name, if merged { Known::Upper } else { Known::Nothing })
             }
             Some(_) if !newer => Ok(()),
-            Some(_) => self.alike(name),
+            Some(stat) => self.alike(name, &stat),
         }
     }
 
@@ -243,10 +281,11 @@ impl<'a> Walk<'a> {
         let found = look(self.counterpart()?, name).map_err(doing("stat"))?;
         let is_there = found.is_some_and(|found| kind(&found) == FileType::Directory);
         if is_there {
-            self.push(name, Known::Upper);
-        } else if newer {
+            return self.push(name, Known::Upper);
+        }
+        if newer {
             self.directory(name)?;
-            self.push(name, Known::Nothing);
+            self.push(name, Known::Nothing)?;
         }
         Ok(())
     }
@@ -261,10 +300,17 @@ impl<'a> Walk<'a> {
         Ok(found.is_some_and(|found| changed(found) > since))
     }
 
-    fn push(&mut self, name: &CStr, known: Known) {
-        if let Some(frame) = self.frames.last_mut() {
-            frame.below.push((name.to_owned(), known));
+    /// Has a directory visited later.
+    fn push(&mut self, name: &CStr, known: Known) -> Result<(), Failed> {
+        if self.way.len() >= DEPTH {
+            let step = "go deeper than 4,096 directories, into";
+            return Err(Failed { step, source: Errno::NAMETOOLONG, of_one_file: true });
         }
+        self.pending.push(name, known as u8).map_err(doing("take note of"))?;
+        if let Some(frame) = self.frames.last_mut() {
+            frame.below += 1;
+        }
+        Ok(())
     }
 
     /// Whether the base has the same directory under this name.
@@ -300,10 +346,11 @@ impl<'a> Walk<'a> {
 
     /// Makes sure that the other tree has a directory of this name; its attributes come when it is left.
     fn directory(&mut self, name: &CStr) -> Result<(), Failed> {
-        let to = self.counterpart()?;
+        self.counterpart()?;
+        let to = self.to.here();
         match look(to, name).map_err(doing("stat"))? {
             Some(found) if kind(&found) == FileType::Directory => return Ok(()),
-            Some(_) => remove(to, name).map_err(doing("replace"))?,
+            Some(_) => remove(to, name, &mut self.pending).map_err(doing("replace"))?,
             None => {}
         }
         let private = Mode::from_raw_mode(0o700);
@@ -313,19 +360,32 @@ impl<'a> Walk<'a> {
     }
 
     /// Makes what is no directory alike.
-    fn alike(&mut self, name: &CStr) -> Result<(), Failed> {
-        let node = Node::named(self.from.here(), name).map_err(doing("open"))?;
-        if node.stat.st_nlink > 1 {
-            let place = self.place();
-            if !self.links.is_first(node.stat.st_ino, place, name) {
-                // Its other names become links when all is there.
-                return Ok(());
+    fn alike(&mut self, name: &CStr, found: &Stat) -> Result<(), Failed> {
+        if found.st_nlink > 1 {
+            let place = self.place()?;
+            if !self.links.is_first(found, place, name)? {
+                return self.link(name, found);
             }
         }
+        let node = Node::named(self.from.here(), name).map_err(doing("open"))?;
         self.counterpart()?;
-        let changed = entry::make(self.to.here(), name, &node, &mut self.links, &mut self.buffers)?;
+        let help = (&mut self.buffers, &mut self.pending);
+        let changed = entry::make(self.to.here(), name, &node, &mut self.links, help)?;
         self.tally.changes += u64::from(changed);
         self.refuse_layer(&node)
+    }
+
+    /// Makes another name of a file a link of its first.
+    fn link(&mut self, name: &CStr, found: &Stat) -> Result<(), Failed> {
+        self.counterpart()?;
+        let place = (self.to.here(), name);
+        if let Linked::Made { after_another } =
+            self.links.link(found, self.to_top, place, &mut self.pending)?
+        {
+            self.tally.changes += 1;
+            self.tally.again |= after_another;
+        }
+        Ok(())
     }
 
     fn refuse_layer(&self, node: &Node) -> Result<(), Failed> {
@@ -333,12 +393,18 @@ impl<'a> Walk<'a> {
     }
 
     /// The number of the current directory among the places of links.
-    fn place(&mut self) -> usize {
+    fn place(&mut self) -> Result<usize, Failed> {
+        // The first frame is the top's. Mostly the last one has a place.
+        let known = self.frames.iter().skip(1).rposition(|frame| frame.place.is_some());
+        let from = known.unwrap_or(0);
         let mut above = Links::TOP;
-        for (frame, name) in self.frames.iter_mut().skip(1).zip(&self.way) {
-            above = *frame.place.get_or_insert_with(|| self.links.add_place(above, name));
+        for (frame, name) in self.frames.iter_mut().skip(1).zip(&self.way).skip(from) {
+            above = match frame.place {
+                Some(place) => place,
+                None => *frame.place.insert(self.links.add_place(above, name)?),
+            };
         }
-        above
+        Ok(above)
     }
 
     /// Gives the directory its attributes, for all that changes its times is done.

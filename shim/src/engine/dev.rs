@@ -1,0 +1,196 @@
+//! A volume at `/dev`, which may be the host's own: nothing is made in it, as with runc (`needsSetupDev` in its
+//! libcontainer/rootfs_linux.go).
+//!
+//! The engine always makes devices, links and a ptmx in `/dev`, by path and before the root is changed. In a volume a link that
+//! somebody else put there meanwhile would lead chown(2) to a file of the host. So the engine gets an empty file system
+//! in memory over the volume. When the engine is done, that is taken away again, and what was mounted in it goes into the volume.
+
+use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path, PathBuf};
+
+use nix::fcntl::OFlag;
+use oci_spec::runtime::{Mount, Spec};
+use rustix::fs::{FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::inside::{self, Inside, InsideError};
+use super::propagation;
+use crate::mount::{self, Detached, MountError};
+
+const DEV: &str = "/dev";
+const PTS: &str = "/dev/pts";
+
+/// A volume at `/dev` that could not be given to the container.
+#[derive(Debug, thiserror::Error)]
+pub enum DevError {
+    /// The container's mount namespace.
+    #[error("uncover the volume at /dev: {0}")]
+    Enter(#[from] InsideError),
+    /// The cover, or a mount in it.
+    #[error("uncover the volume at /dev: {0}")]
+    Mount(#[from] MountError),
+    /// A mount point in the volume.
+    #[error("make the mount point {path} in the volume at /dev: {source}")]
+    Place {
+        /// The path in the container.
+        path: PathBuf,
+        /// The operating system's reason.
+        source: Errno,
+    },
+}
+
+/// The mount that the container has at `/dev`, if that is a volume.
+pub fn volume(spec: &Spec) -> Option<(usize, &Mount)> {
+    let mut mounts = spec.mounts().as_deref().unwrap_or_default().iter().enumerate();
+    let last = mounts.rfind(|(_, mount)| propagation::place(mount) == Path::new("dev"));
+    last.filter(|(_, mount)| propagation::bind(mount).is_some())
+}
+
+/// Has the engine make its devices over the volume.
+pub fn cover(spec: &mut Spec) {
+    let Some((index, dev)) = volume(spec) else { return };
+    let mut cover = vec![mount("tmpfs", DEV, "tmpfs", &["nosuid", "mode=755"])];
+    let places = || spec.mounts().iter().flatten().skip(index + 1).map(propagation::place);
+    let terminal = spec.process().as_ref().is_some_and(|process| process.terminal() == Some(true));
+    if terminal && !places().any(|place| place == Path::new("dev/pts")) {
+        // Where the engine's ptmx leads. Docker mounts nothing below a volume at /dev: the host's has its own pts.
+        cover.push(match dev.source().as_deref().is_some_and(is_hosts) {
+            true => mount("bind", PTS, PTS, &["bind"]),
+            false => mount("devpts", PTS, "devpts", &["newinstance", "ptmxmode=0666", "mode=0620"]),
+        });
+    }
+    if let Some(mounts) = spec.mounts_mut() {
+        mounts.splice(index + 1..index + 1, cover);
+    }
+}
+
+fn mount(typ: &str, at: &str, source: &str, options: &[&str]) -> Mount {
+    let mut mount = Mount::default();
+    mount.set_destination(at.into()).set_typ(Some(typ.to_owned())).set_source(Some(source.into()));
+    mount.set_options(Some(options.iter().map(|option| (*option).to_owned()).collect()));
+    mount
+}
+
+/// Whether a directory is the host's `/dev`.
+fn is_hosts(source: &Path) -> bool {
+    let of = |path: &Path| std::fs::metadata(path).map(|found| (found.dev(), found.ino())).ok();
+    of(source).is_some_and(|found| Some(found) == of(Path::new(DEV)))
+}
+
+/// Takes the cover away in the container whose waiting init process is `pid`, and puts what was mounted in it into the volume:
+/// mounts of the configuration `spec`, and the terminal.
+///
+/// # Errors
+/// [`DevError`].
+pub fn uncover(spec: &Spec, pid: i32) -> Result<(), DevError> {
+    let below = below(spec);
+    inside::enter(pid, |inside| {
+        let mut moved: Vec<(&Path, Detached)> = Vec::new();
+        for path in below.iter().filter(|path| mount::device_mounted_at(path).is_some()) {
+            moved.push((path, mount::bind_volume(path, true)?));
+        }
+        mount::detach(Path::new(DEV))?;
+        for (path, mount) in moved {
+            let place = place(inside, path, mount.is_directory())
+                .map_err(|source| DevError::Place { path: path.to_owned(), source })?;
+            mount.cover(&place, path)?;
+        }
+        Ok(())
+    })?
+}
+
+/// What is mounted in `/dev`, each without what lies in it again.
+fn below(spec: &Spec) -> Vec<PathBuf> {
+    let after = volume(spec).map_or(0, |(index, _)| index + 1);
+    let later = spec.mounts().iter().flatten().skip(after).map(propagation::place);
+    let mut found: Vec<PathBuf> = Vec::new();
+    for place in later.chain([PathBuf::from("dev/console")]) {
+        let place = Path::new("/").join(place);
+        let is_new = !found.iter().any(|other| place.starts_with(other));
+        if is_new && place.starts_with(DEV) && place != Path::new(DEV) {
+            found.push(place);
+        }
+    }
+    found
+}
+
+/// Opens the place of a mount in the volume, one name after another and following no link; what is missing is made.
+fn place(inside: &Inside, path: &Path, is_directory: bool) -> Result<OwnedFd, Errno> {
+    let top = inside.open(Path::new(DEV), OFlag::O_DIRECTORY);
+    let mut here = top.map_err(|errno| Errno::from_raw_os_error(errno as i32))?;
+    let names: Vec<&OsStr> = path
+        .strip_prefix(DEV)
+        .unwrap_or(path)
+        .components()
+        .filter_map(|part| if let Component::Normal(name) = part { Some(name) } else { None })
+        .collect();
+    for (at, name) in names.iter().enumerate() {
+        let directory = is_directory || at + 1 < names.len();
+        let open = || {
+            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            rustix::fs::openat(&here, *name, flags, Mode::empty())
+        };
+        let next = match open() {
+            Err(Errno::NOENT) => {
+                make(&here, name, directory)?;
+                open()?
+            }
+            opened => opened?,
+        };
+        let kind = FileType::from_raw_mode(rustix::fs::fstat(&next)?.st_mode);
+        if kind == FileType::Symlink {
+            return Err(Errno::LOOP);
+        }
+        here = next;
+    }
+    Ok(here)
+}
+
+fn make(dir: &OwnedFd, name: &OsStr, directory: bool) -> Result<(), Errno> {
+    if directory {
+        return rustix::fs::mkdirat(dir, name, Mode::from_raw_mode(0o755));
+    }
+    rustix::fs::mknodat(dir, name, FileType::RegularFile, Mode::from_raw_mode(0o644), 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(mounts: &str) -> Spec {
+        serde_json::from_str(&format!(r#"{{"ociVersion":"1.2.0","mounts":[{mounts}]}}"#)).unwrap()
+    }
+
+    #[test]
+    fn only_a_volume_at_dev_itself_is_covered() {
+        let bind =
+            |at: &str| format!(r#"{{"destination":"{at}","source":"/v","options":["rbind"]}}"#);
+        let memory = r#"{"destination":"/dev","type":"tmpfs","source":"tmpfs"}"#;
+        for mounts in [memory.to_owned(), bind("/dev/a"), format!("{},{memory}", bind("/dev"))] {
+            let mut covered = spec(&mounts);
+            cover(&mut covered);
+            assert_eq!(covered, spec(&mounts));
+        }
+        for at in ["/dev", "/dev/", "/./dev"] {
+            let pts = r#"{"destination":"/dev/pts","type":"devpts","source":"devpts"}"#;
+            let mut covered = spec(&format!("{memory},{},{pts},{}", bind(at), bind("/dev/pts/x")));
+            cover(&mut covered);
+            let mounts = covered.mounts().as_ref().unwrap();
+            assert_eq!((mounts[2].typ().as_deref(), mounts.len()), (Some("tmpfs"), 5));
+            let terminal = r#""process":{"terminal":true,"cwd":"/","user":{"uid":0,"gid":0}}"#;
+            let text = format!(r#"{{"ociVersion":"1.2.0",{terminal},"mounts":[{}]}}"#, bind(at));
+            let mut covered: Spec = serde_json::from_str(&text).unwrap();
+            cover(&mut covered);
+            let pts = covered.mounts().as_ref().unwrap().last().unwrap().clone();
+            assert_eq!(
+                (pts.destination().as_path(), pts.typ().as_deref()),
+                (Path::new(PTS), Some("devpts"))
+            );
+            let pts = r#"{"destination":"/dev/pts","type":"devpts","source":"devpts"}"#;
+            let below = below(&spec(&format!("{},{pts},{}", bind(at), bind("/dev/pts/x"))));
+            assert_eq!(below, [Path::new("/dev/pts"), Path::new("/dev/console")]);
+        }
+    }
+}
