@@ -66,6 +66,26 @@ pub enum MakeError {
         size: u64,
     },
     /// debugfs, which takes commands by lines, cannot be told of it.
+    /// The superblock of a base's file system cannot be read.
+    #[error("read the superblock of {device}: {source}")]
+    Superblock {
+        /// The device.
+        device: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The files of a file system do not fit into a smaller one.
+    #[error(
+        "the files on {device} need {needs} bytes with their file system's own, and not {size}"
+    )]
+    NotSoSmall {
+        /// The device.
+        device: PathBuf,
+        /// What its files and the file system take, in bytes.
+        needs: u64,
+        /// What is wanted, in bytes.
+        size: u64,
+    },
     #[error(
         "{path:?} has extended attributes or a time after 2038, and its name or theirs holds control characters or is too \
          long: no base can be made of such an image"

@@ -81,7 +81,8 @@ pub fn make_filesystem(
     mke2fs.command.args(["-O", FEATURES, "-E", &extended]);
     mke2fs.command.args(["-b", &BLOCK.to_string(), "-I", &INODE_SIZE.to_string()]);
     mke2fs.command.args(["-N", &inodes.to_string(), "-m", "0"]);
-    mke2fs.command.args(["-J", &format!("size={JOURNAL_MIB}")]);
+    // At the front, or a snapshot that is made smaller would have to move it.
+    mke2fs.command.args(["-J", &format!("size={JOURNAL_MIB},location=0")]);
     mke2fs.command.args(["-U", &key.uuid("file system"), "-o", "Linux"]);
     mke2fs.command.args(["-d", "/proc/self/fd/0"]).arg(device);
     mke2fs.command.arg((size_bytes / BLOCK).to_string());
@@ -270,13 +271,13 @@ fn inode_count(usage: Usage, size_bytes: u64) -> u64 {
 }
 
 /// A program of e2fsprogs with nothing of the caller's environment.
-struct Tool {
+pub(super) struct Tool {
     program: PathBuf,
-    command: Command,
+    pub(super) command: Command,
 }
 
 impl Tool {
-    fn find(program: &'static str) -> Result<Self, MakeError> {
+    pub(super) fn find(program: &'static str) -> Result<Self, MakeError> {
         let program = PLACES
             .iter()
             .map(|place| Path::new(place).join(program))
@@ -288,7 +289,12 @@ impl Tool {
         Ok(Self { program, command })
     }
 
-    fn run(
+    fn output(&mut self, stdin: Stdio) -> Result<Output, MakeError> {
+        let child = self.command.stdin(stdin).spawn().and_then(|child| child.wait_with_output());
+        child.map_err(|source| MakeError::Start { program: self.program.clone(), source })
+    }
+
+    pub(super) fn run(
         mut self,
         device: &Path,
         stdin: Stdio,

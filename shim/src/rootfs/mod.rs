@@ -216,8 +216,33 @@ pub enum RootfsError {
     SizeBelowImage {
         /// What is wanted.
         wanted: Bytes,
-        /// What the image, and what the container held before, take.
-        used: Bytes,
+        /// What a file system of the image's files takes.
+        needs: Bytes,
+    },
+    /// The snapshot cannot be made smaller.
+    #[error(
+        "annotations[\"dev.sharedroot.size\"]: make the snapshot {volume} as small as {wanted}: {source}"
+    )]
+    Fit {
+        /// The snapshot.
+        volume: VolumeName,
+        /// What is wanted.
+        wanted: Bytes,
+        /// The step and its reason.
+        source: MakeError,
+    },
+    /// What a container wrote into is not made smaller.
+    #[error(
+        "annotations[\"dev.sharedroot.size\"]: the snapshot {volume} that the container goes on with has {kept}, more than \
+         {wanted}: leave the annotation as it was, or give the snapshot up with `sharedroot pool drop {volume}`"
+    )]
+    SizeOfKept {
+        /// The snapshot.
+        volume: VolumeName,
+        /// Its size.
+        kept: Bytes,
+        /// What is wanted.
+        wanted: Bytes,
     },
     /// The changes of this container, or of another one of its ID, have no place to go to.
     #[error(

@@ -1,0 +1,83 @@
+use std::fs;
+use std::path::PathBuf;
+
+use super::super::testing::{TestDir, chain, image, need_root, shell};
+use super::super::{BaseKey, assemble, make_filesystem};
+use super::*;
+
+const MIB: u64 = 1 << 20;
+
+/// A base of `size` bytes with so many files of `length` bytes.
+fn base(dir: &TestDir, size: u64, files: usize, length: usize) -> PathBuf {
+    let one = dir.dir("one/many");
+    // Bytes that differ, so that a block at the wrong place is seen.
+    (0..files).for_each(|n| fs::write(one.join(n.to_string()), vec![n as u8; length]).unwrap());
+    let tree = assemble(&image(vec![dir.dir("one")]), &dir.path().join("making")).unwrap();
+    let device = dir.write("device", "");
+    fs::File::options().write(true).open(&device).unwrap().set_len(size).unwrap();
+    make_filesystem(&tree, &BaseKey::of_chain(&chain('a'), None), &device, size).unwrap();
+    device
+}
+
+fn copy(dir: &TestDir, device: &Path) -> PathBuf {
+    let snapshot = dir.path().join("snapshot");
+    shell("cp --sparse=always \"$1\" \"$2\"", &[device, &snapshot]);
+    snapshot
+}
+
+/// The file system alone, on a device that ends where it does: without an error, writable, with all that the layer holds.
+fn is_whole(dir: &TestDir, device: &Path, size: u64) {
+    let file = fs::File::options().write(true).open(device).unwrap();
+    file.set_len(size / 65536 * 65536).unwrap();
+    shell("e2fsck -fn \"$1\" 2>&1", &[device]);
+    shell(
+        r#"unshare -m sh -euc 'mount -o noinit_itable,loop "$1" "$2"; diff -r "$3" "$2/many"; echo x > "$2/new"; umount "$2"' sh "$@"
+           e2fsck -fn "$1" 2>&1"#,
+        &[device, &dir.dir("mnt"), &dir.dir("one/many")],
+    );
+}
+
+#[test]
+fn root_a_file_system_shrinks_to_the_smallest_size_and_not_below() {
+    need_root();
+    // By its blocks in one group, in several, by the number of its files; and with hardly anything in it.
+    for (size, files, length) in [(1024, 3, 300), (3000, 300, 700_000), (1024, 20_000, 0)] {
+        let dir = TestDir::new();
+        let device = base(&dir, size * MIB, files, length);
+        let least = Layout::read(&device).unwrap().smallest() * BLOCK;
+        for wanted in [least, least + 5 * 65536 + 77, (least + 200 * MIB).min(size * MIB - 65536)] {
+            let snapshot = copy(&dir, &device);
+            shrink_filesystem(&snapshot, wanted)
+                .unwrap_or_else(|e| panic!("{files} {wanted}: {e}"));
+            let layout = Layout::read(&snapshot).unwrap();
+            assert!(layout.blocks * BLOCK <= wanted && layout.blocks * BLOCK + 4 * MIB > wanted);
+            is_whole(&dir, &snapshot, wanted.next_multiple_of(65536));
+        }
+        let error = shrink_filesystem(&copy(&dir, &device), least - 1).unwrap_err();
+        assert!(matches!(error, MakeError::NotSoSmall { needs, .. } if needs == least), "{error}");
+    }
+}
+
+#[test]
+fn root_little_is_written_for_it() {
+    need_root();
+    let dir = TestDir::new();
+    let device = base(&dir, 10 << 30, 200, 70_000);
+    let snapshot = copy(&dir, &device);
+    shrink_filesystem(&snapshot, 200 * MIB).unwrap();
+    let differ = shell(
+        "cmp -l \"$1\" \"$2\" | awk '{print int($1 / 65536)}' | uniq | wc -l",
+        &[&device, &snapshot],
+    );
+    let blocks: u64 = differ.trim().parse().unwrap();
+    assert!((1..=6).contains(&blocks), "{blocks} blocks of the pool");
+}
+
+#[test]
+fn what_is_no_base_is_refused() {
+    assert_eq!(Layout::parse(&[0; 1024]), None);
+    assert_eq!(Layout::parse(&[0xff; 1024]), None);
+    let dir = TestDir::new();
+    let error = shrink_filesystem(&dir.write("short", "x"), MIB).unwrap_err();
+    assert!(matches!(error, MakeError::Superblock { .. }), "{error}");
+}
