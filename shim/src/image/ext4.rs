@@ -97,7 +97,10 @@ pub fn make_filesystem(
     finish(device, tree, usage, &attributes)
 }
 
-/// debugfs reads a script by lines of BUFSIZ bytes, 8,192 with glibc; what is longer would be two commands.
+/// debugfs reads a script by lines of BUFSIZ bytes (debugfs/debugfs.c, `source_file`), and what is longer would be two
+/// commands, the second of which an image writes. With any C library BUFSIZ is at least this much: musl has 1,024.
+const SURE_LINE: usize = 1000;
+/// With glibc BUFSIZ is 8,192.
 const LONGEST_LINE: usize = 8000;
 
 /// The inode of `lost+found`, the first that a file system gives away.
@@ -150,7 +153,7 @@ fn finish(device: &Path, tree: &Tree, usage: Usage, attributes: &[u8]) -> Result
 
 /// A script of debugfs's that sets the extended attributes of `tree`, and the times that mke2fs cannot.
 fn set_attributes(tree: &Tree) -> Result<Vec<u8>, MakeError> {
-    let mut script = Vec::new();
+    let mut script = Script::default();
     let mut values = Values::default();
     for (path, attributes) in tree.attributes()? {
         let bytes = room_for(attributes);
@@ -161,30 +164,70 @@ fn set_attributes(tree: &Tree) -> Result<Vec<u8>, MakeError> {
             let (file, name) = (file_word(path)?, word(name, path)?);
             let short = short(value)
                 .map(|value| [b"ea_set ", &*file, b" ", &*name, b" ", &*value, b"\n"].concat());
-            let line = match short.filter(|line| line.len() <= LONGEST_LINE) {
-                Some(line) => line,
-                None => {
+            let line = match short {
+                Some(line) if script.takes(&line)? => line,
+                _ => {
                     let from = values.file_of(value, tree.scratch())?;
                     let from = word(from.as_os_str().as_bytes(), path)?;
                     [b"ea_set -f ", &*from, b" ", &*file, b" ", &*name, b"\n"].concat()
                 }
             };
-            add_line(&mut script, line, path)?;
+            script.add(line, path)?;
         }
     }
     for (path, seconds) in tree.late()? {
         let time = format!(" mtime @{seconds}\n").into_bytes();
-        add_line(&mut script, [&b"sif "[..], &file_word(path)?, &time].concat(), path)?;
+        script.add([&b"sif "[..], &file_word(path)?, &time].concat(), path)?;
     }
-    Ok(script)
+    Ok(script.text)
 }
 
-fn add_line(script: &mut Vec<u8>, line: Vec<u8>, path: &Path) -> Result<(), MakeError> {
-    if line.len() > LONGEST_LINE {
-        return Err(MakeError::Unspeakable { path: path.to_owned() });
+/// Lines for debugfs, none of which it reads as two.
+#[derive(Default)]
+struct Script {
+    text: Vec<u8>,
+    /// Asked of this host's debugfs when a line is long enough to matter.
+    longest: Option<usize>,
+}
+
+impl Script {
+    fn takes(&mut self, line: &[u8]) -> Result<bool, MakeError> {
+        if line.len() <= SURE_LINE {
+            return Ok(true);
+        }
+        let longest = match self.longest {
+            Some(longest) => longest,
+            None if reads_lines_of(LONGEST_LINE)? => LONGEST_LINE,
+            None => SURE_LINE,
+        };
+        self.longest = Some(longest);
+        Ok(line.len() <= longest)
     }
-    script.extend(line);
-    Ok(())
+
+    fn add(&mut self, line: Vec<u8>, path: &Path) -> Result<(), MakeError> {
+        if !self.takes(&line)? {
+            return Err(MakeError::Unspeakable { path: path.to_owned() });
+        }
+        self.text.extend(line);
+        Ok(())
+    }
+}
+
+/// Whether this host's debugfs reads a line of so many bytes as one: of a comment that is too long, the rest would be a command,
+/// and none that there is.
+fn reads_lines_of(length: usize) -> Result<bool, MakeError> {
+    let comment = [&b"#"[..], &b"x".repeat(length.saturating_sub(2)), b"\n"].concat();
+    let script = anonymous_file(&comment).map_err(|source| MakeError::Scratch {
+        step: "write a script for debugfs in place of a",
+        path: "memfd".into(),
+        source,
+    })?;
+    let mut debugfs = Tool::find("debugfs")?;
+    debugfs.command.args(["-f", "-"]);
+    let said = debugfs.output(script.into())?.stderr;
+    Ok(said
+        .split(|byte| *byte == b'\n')
+        .all(|line| line.is_empty() || line.starts_with(b"debugfs ")))
 }
 
 /// The longest value that is part of a command, where each byte takes four. What goes through a file has at least so many bytes
@@ -300,9 +343,7 @@ impl Tool {
         stdin: Stdio,
         succeeded: impl FnOnce(&Output) -> bool,
     ) -> Result<(), MakeError> {
-        let child = self.command.stdin(stdin).spawn().and_then(|child| child.wait_with_output());
-        let output =
-            child.map_err(|source| MakeError::Start { program: self.program.clone(), source })?;
+        let output = self.output(stdin)?;
         if succeeded(&output) {
             return Ok(());
         }

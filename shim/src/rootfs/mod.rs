@@ -210,8 +210,8 @@ pub enum RootfsError {
     },
     /// The image alone is larger.
     #[error(
-        "annotations[\"dev.sharedroot.size\"]: {wanted} is less than the {used} that the container holds already: \
-         give it more"
+        "annotations[\"dev.sharedroot.size\"]: {wanted} is less than the {needs} that the image takes, with the number of its \
+         files and the file system's own: give it more"
     )]
     SizeBelowImage {
         /// What is wanted.
@@ -400,10 +400,15 @@ impl RootfsError {
     pub fn leaves_as_given(&self) -> bool {
         match self {
             Self::Make { source, .. } => {
-                use MakeError::{Attributes, Special, TooLarge, Unspeakable};
+                use MakeError::{Attributes, LongPath, Special, Time, TooLarge, Unspeakable};
                 matches!(
                     source,
-                    TooLarge { .. } | Unspeakable { .. } | Attributes { .. } | Special { .. }
+                    TooLarge { .. }
+                        | Unspeakable { .. }
+                        | Attributes { .. }
+                        | Special { .. }
+                        | LongPath { .. }
+                        | Time { .. }
                 )
             }
             Self::BringIn { source, .. } => source.source == rustix::io::Errno::NOSPC,
