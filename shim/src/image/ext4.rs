@@ -34,7 +34,7 @@ pub const PLACES: [&str; 4] = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"];
 const FEATURES: &str = "none,has_journal,ext_attr,dir_index,filetype,extent,64bit,flex_bg,\
     sparse_super2,large_file,huge_file,dir_nlink,extra_isize,metadata_csum";
 
-const INODE_SIZE: u64 = 256;
+pub(super) const INODE_SIZE: u64 = 256;
 /// The smallest that ext4 takes.
 const JOURNAL_MIB: u64 = 4;
 /// How many blocks of a base's file system the journal has.

@@ -1,8 +1,8 @@
 //! The file system of a fresh snapshot, made smaller before its first mount: a container's size bounds its device, and so what
 //! the container can take of the pool.
 //!
-//! `resize2fs` reads what `ext4` made, and nothing that a container wrote. A base's files and its journal lie at the front, so
-//! mostly group descriptors and bitmaps change: some 200 KiB of the pool. Of a base whose journal is in the middle resize2fs
+//! resize2fs reads what `ext4` made, and nothing that a container wrote. A base's files and its journal lie at the front, so
+//! mostly group descriptors and bitmaps change, in a few blocks of the pool. Of a base whose journal is in the middle resize2fs
 //! moves that, too.
 
 use std::fs::File;
@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use super::MakeError;
-use super::ext4::Tool;
+use super::ext4::{INODE_SIZE, Tool};
 use super::tree::BLOCK;
 
 /// What resize2fs wants in a last group besides the group's own tables (e2fsprogs, resize/resize2fs.c, `adjust_fs_info`).
@@ -83,8 +83,10 @@ impl Layout {
         };
         let sound = superblock[0x38..0x3A] == MAGIC
             && number(0x18) == u64::from(BLOCK.ilog2()) - 10
-            && group_blocks > 0
-            && group_inodes > 0
+            && (1..1 << 40).contains(&layout.blocks)
+            && group_blocks == 8 * BLOCK
+            && (1..=8 * BLOCK).contains(&group_inodes)
+            && inode_size == INODE_SIZE
             && layout.flex <= 1 << 16
             && layout.free_blocks <= layout.blocks
             && layout.free_inodes <= layout.inodes;

@@ -74,6 +74,33 @@ fn root_little_is_written_for_it() {
 }
 
 #[test]
+fn no_number_of_a_superblock_is_too_large_to_count_with() {
+    let mut sound = [0; 1024];
+    let mut put = |at: usize, number: u32| sound[at..at + 4].copy_from_slice(&number.to_le_bytes());
+    // 1 GiB, half of it free.
+    let [blocks, inodes] = [1 << 18, 1 << 16];
+    put(0x0, inodes);
+    put(0x4, blocks);
+    put(0xC, blocks / 2);
+    put(0x10, inodes / 2);
+    put(0x18, 2);
+    put(0x20, 1 << 15);
+    put(0x28, 1 << 13);
+    put(0x38, 0xEF53);
+    put(0x58, 256);
+    put(0x174, 4);
+    let smallest = |superblock: &[u8; 1024]| Layout::parse(superblock).map(Layout::smallest);
+    assert!(smallest(&sound).is_some_and(|least| (1 << 17..1 << 18).contains(&least)));
+    for at in (0..1024).step_by(4) {
+        for number in [0, 1, 0x7fff_ffff, u32::MAX] {
+            let mut other = sound;
+            other[at..at + 4].copy_from_slice(&u32::to_le_bytes(number));
+            let _ = smallest(&other);
+        }
+    }
+}
+
+#[test]
 fn what_is_no_base_is_refused() {
     assert_eq!(Layout::parse(&[0; 1024]), None);
     assert_eq!(Layout::parse(&[0xff; 1024]), None);
