@@ -64,7 +64,7 @@ const LONGEST_PATH: usize = 2000;
 
 /// The seconds that ext4 keeps of a time in an inode of 256 bytes: 34 bits from 1901 to 2446
 /// (Documentation/filesystems/ext4/inodes.rst, "Inode Timestamps").
-const TIMES: RangeInclusive<i64> = i32::MIN as i64..=(1 << 34) - (1 << 31) - 1;
+pub(super) const TIMES: RangeInclusive<i64> = i32::MIN as i64..=(1 << 34) - (1 << 31) - 1;
 
 /// Counts what has a bound.
 #[derive(Default)]
