@@ -187,6 +187,33 @@ impl NewVolume<'_> {
         self.active.as_ref().expect("a volume leaves `make` active")
     }
 
+    /// The largest size within `size` that a volume can have.
+    pub fn whole_blocks_within(&self, size: Bytes) -> Bytes {
+        size.round_down(self.pool.block)
+    }
+
+    /// Makes the device smaller, to `size` in whole blocks: that is all that the volume can ever take of the pool. Nobody uses
+    /// the device, and what is beyond is lost.
+    ///
+    /// The store gets the size with [`keep`](Self::keep) or [`seal`](Self::seal).
+    ///
+    /// # Errors
+    /// [`Error::Size`] if the volume is smaller already; [`Error::Activate`] if the kernel refuses.
+    pub fn shrink(&mut self, size: Bytes) -> Result<(), Error> {
+        let size = self.pool.whole_blocks(&self.row.name, size)?;
+        if size > self.row.size {
+            return Err(Error::Size { volume: self.row.name.clone(), size });
+        }
+        let row = VolumeRow { size, ..self.row.clone() };
+        let _turn = self.pool.lock()?;
+        let table = row.table(self.pool.running()?.0.number);
+        let device = self.pool.label_of(&row).name;
+        let reloaded = self.pool.kernel.reload(&device, &table, Access::ReadWrite);
+        reloaded.map_err(|source| self.pool.inactive(&row, source))?;
+        self.row = row;
+        Ok(())
+    }
+
     /// Brings what was written to the disk, deactivates the volume and marks it as finished for ever: from now on it is
     /// activated read-only and may be an origin.
     ///
@@ -212,7 +239,10 @@ impl NewVolume<'_> {
 
     fn commit(mut self, sealed: bool) -> Result<ActiveVolume, Error> {
         let (pool, name) = (&self.pool.config.name, &self.row.name);
-        self.pool.store.write(|w| w.set_phase(pool, name, Phase::Ready, sealed))?;
+        self.pool.store.write(|w| {
+            w.set_size(pool, name, self.row.size)?;
+            w.set_phase(pool, name, Phase::Ready, sealed)
+        })?;
         step(if sealed { "volume sealed" } else { "volume kept" });
         self.lock = None;
         let device = PathBuf::from(self.device());

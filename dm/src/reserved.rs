@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 
 use crate::error::Error;
 use crate::lock::Lock;
-use crate::names::ThinId;
+use crate::names::{ThinId, VolumeName};
 use crate::pool::Pool;
 use crate::status::StatusLine;
 use crate::tools::{self, ToolError};
+use crate::units::Bytes;
 
 /// A reserved metadata snapshot. A pool has one at most; dropping it releases it.
 #[derive(Debug)]
@@ -76,6 +77,39 @@ impl Pool {
         let wrong =
             |text: &str| Error::WrongId { name: self.config.name.clone(), text: text.to_owned() };
         list.lines().map(|line| id(line).ok_or_else(|| wrong(line))).collect()
+    }
+
+    /// What each volume takes of the active pool's data for itself alone: blocks that it shares with no other.
+    ///
+    /// Reads all mappings of the pool, while it is in use.
+    ///
+    /// # Errors
+    /// [`Error::ListIds`], or the store cannot be read.
+    pub fn own_bytes(&self) -> Result<BTreeMap<VolumeName, Bytes>, Error> {
+        let failed = |source| Error::ListIds { name: self.config.name.clone(), source };
+        let reader = self.reader()?;
+        let reserved = {
+            let _turn = self.lock()?;
+            self.reserve_metadata(&reader)?
+        };
+        let list = reserved
+            .run("thin_ls", &["--no-headers", "--format", "DEV,EXCLUSIVE_BLOCKS"])
+            .map_err(failed)?;
+        drop(reserved);
+        let number = |word: Option<&str>| word?.parse::<u64>().ok();
+        let mut own = BTreeMap::new();
+        for line in list.lines() {
+            let mut words = line.split_whitespace();
+            let (Some(id), Some(blocks)) = (number(words.next()), number(words.next())) else {
+                return Err(Error::WrongId {
+                    name: self.config.name.clone(),
+                    text: line.to_owned(),
+                });
+            };
+            own.insert(id, Bytes(blocks.saturating_mul(self.block.0)));
+        }
+        let rows = self.store.volumes(&self.config.name)?.into_iter();
+        Ok(rows.filter_map(|row| Some((row.name, *own.get(&row.id.get().into())?))).collect())
     }
 
     /// The metadata device of the active pool, whoever made it: sysfs names the device of a number.

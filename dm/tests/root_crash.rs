@@ -57,7 +57,7 @@ const LEAST: &[(&str, &[&str])] = &[
     ),
     ("activate base", &["device created", "table loaded", "device started"]),
     (
-        "snapshot, write, keep",
+        "snapshot, shrink, write, keep",
         &[
             "intent recorded",
             "transaction set",
@@ -65,6 +65,8 @@ const LEAST: &[(&str, &[&str])] = &[
             "device created",
             "table loaded",
             "device started",
+            "new table loaded",
+            "new table in use",
         ],
     ),
     (

@@ -336,7 +336,7 @@ fn vm_a_size_is_hard() {
         said
     };
     has(&refused(&sized("2G", false, &[])), &["2 GiB", "1 GiB", "base.size", "image rm"]);
-    has(&refused(&sized("1M", false, &[])), &["1 MiB", "MiB that the container holds"]);
+    has(&refused(&sized("1M", false, &[])), &["1 MiB", "MiB that the image takes"]);
     has(&refused(&sized("5X", false, &[])), &["dev.sharedroot.size", "5X"]);
     let off = sized("64M", false, &[("dev.sharedroot.mode", "off")]);
     has(&refused(&off), &["dev.sharedroot.size", "as given", "dev.sharedroot.mode is off"]);

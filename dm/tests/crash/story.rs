@@ -24,7 +24,7 @@ pub(crate) const STORY: &[Operation] = &[
     Operation { name: "create pool again", act: create_pool },
     Operation { name: "make base", act: make_base },
     Operation { name: "activate base", act: activate_base },
-    Operation { name: "snapshot, write, keep", act: snapshot_one },
+    Operation { name: "snapshot, shrink, write, keep", act: snapshot_one },
     Operation { name: "snapshot of an active origin", act: snapshot_two },
     Operation { name: "deactivate", act: deactivate_two },
     Operation { name: "delete", act: delete_two },
@@ -222,7 +222,9 @@ fn snapshot_one(site: &Site) -> Result<(), Failed> {
     site.unmount();
     let pool = Pool::open(&site.config)?;
     if !ready(&pool, "one")? {
-        let new = pool.snapshot(&volume("base"), &volume("one"))?;
+        let mut new = pool.snapshot(&volume("base"), &volume("one"))?;
+        tool("resize2fs", &["-f", new.device().to_str().expect("text"), "12M"])?;
+        new.shrink(Bytes::mib(12))?;
         mounted(site, new.device(), false, write_marker)?;
         new.keep()?;
     }

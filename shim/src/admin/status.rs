@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
+use sharedroot_dm::{Bytes, Pool, Volume};
 
 use super::for_programs;
 use super::image::{self, Base};
@@ -14,8 +15,9 @@ use crate::record::{self, Record, Rootfs, private_dir};
 use crate::rootfs::{Mislabelled, RootfsError, Storage};
 
 /// So that all of it is one screen of 24 rows, and leaves room for a warning.
-const MOST_BASES: usize = 8;
+const MOST_BASES: usize = 6;
 const MOST_REASONS: usize = 4;
+const MOST_ROOTS: usize = 2;
 
 /// The containers by what became of their roots.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -73,6 +75,61 @@ impl Kinds {
         }
         if let Some(more) = reasons.len().checked_sub(MOST_REASONS).filter(|more| *more > 0) {
             lines.push(format!("as given  {more} more reasons: `sharedroot status --json`"));
+        }
+        lines
+    }
+}
+
+/// A container's own root: what it may take of the pool, and what it takes.
+#[derive(Debug, PartialEq, Eq)]
+struct Private {
+    id: String,
+    /// The size of its snapshot.
+    limit: Bytes,
+    /// None where the pool cannot be read.
+    used: Option<Bytes>,
+}
+
+impl Private {
+    /// The private roots of `records`, the largest first.
+    fn of(storage: &Storage, records: &[Record]) -> Result<Vec<Self>, RootfsError> {
+        let volume = |record: &Record| match &record.rootfs {
+            Rootfs::Private { volume, .. } => Some((record.id.clone(), volume.clone())),
+            _ => None,
+        };
+        let named: Vec<_> = records.iter().filter_map(volume).collect();
+        let Some(pool) = Pool::known(&storage.pool)?.filter(|_| !named.is_empty()) else {
+            return Ok(Vec::new());
+        };
+        let used = pool.own_bytes().unwrap_or_else(|error| {
+            tracing::debug!("what each root takes of the pool: {error}");
+            BTreeMap::new()
+        });
+        let sizes = pool.volumes()?.into_iter().map(|volume| (volume.name.to_string(), volume));
+        let sizes: BTreeMap<_, _> = sizes.collect();
+        let known = |(id, volume): (String, String)| {
+            let Volume { name, size, .. } = sizes.get(&volume)?;
+            Some(Self { id, limit: *size, used: used.get(name).copied() })
+        };
+        let mut found: Vec<_> = named.into_iter().filter_map(known).collect();
+        found.sort_by_key(|root| Reverse(root.used));
+        Ok(found)
+    }
+
+    fn to_json(&self) -> Value {
+        let used = self.used.map(|used| used.0);
+        json!({ "id": self.id, "limit_bytes": self.limit.0, "used_bytes": used })
+    }
+
+    fn lines(roots: &[Self]) -> Vec<String> {
+        let line = |root: &Self| {
+            let id = &root.id[..root.id.floor_char_boundary(12)];
+            let used = root.used.map_or("an unknown part".to_owned(), |used| used.to_string());
+            format!("root      {id}: {used} of at most {}", root.limit)
+        };
+        let mut lines: Vec<_> = roots.iter().take(MOST_ROOTS).map(line).collect();
+        if let Some(more) = roots.len().checked_sub(MOST_ROOTS).filter(|more| *more > 0) {
+            lines.push(format!("root      {more} more: `sharedroot status --json`"));
         }
         lines
     }
@@ -142,7 +199,9 @@ fn base_lines(mut bases: Vec<Base>) -> Vec<Line> {
 pub fn status(storage: &Storage, as_json: bool) -> Result<(), LifecycleError> {
     private_dir(&storage.pool.run_dir)?;
     let figures = Figures::known(&storage.pool).map_err(RootfsError::from)?;
-    let kinds: Kinds = record::all(&storage.pool.run_dir)?.into_iter().collect();
+    let records = record::all(&storage.pool.run_dir)?;
+    let private = Private::of(storage, &records)?;
+    let kinds: Kinds = records.into_iter().collect();
     let labels = Labels::of(storage);
     let bases = image::bases(storage)?;
     if as_json {
@@ -150,13 +209,14 @@ pub fn status(storage: &Storage, as_json: bool) -> Result<(), LifecycleError> {
         for_programs(json!({
             "pool": figures.to_json(),
             "containers": kinds.to_json(),
+            "private_roots": private.iter().map(Private::to_json).collect::<Vec<_>>(),
             "labels": labels.to_json(),
             "images": bases.collect::<Vec<_>>(),
         }));
         return Ok(());
     }
     let screen = Screen::here();
-    let words = [labels.lines(), kinds.lines()].concat();
+    let words = [labels.lines(), kinds.lines(), Private::lines(&private)].concat();
     let mut lines = figures.lines(screen);
     lines.extend(words.into_iter().map(Line::plain));
     lines.extend(base_lines(bases));
@@ -188,6 +248,21 @@ mod tests {
         assert_eq!(none.to_json(), json!({ "shared": null, "refused": "why", "others": [] }));
         let off = Labels { shared: None, others: Vec::new() };
         assert_eq!(off.lines(), [""; 0]);
+    }
+
+    #[test]
+    fn the_largest_roots_are_named_with_their_limits() {
+        let root = |id: &str, used| Private { id: id.to_owned(), limit: Bytes::mib(64), used };
+        let mut roots = vec![root("c-of-a-long-name", Some(Bytes::mib(3))), root("d", None)];
+        let first = ["root      c-of-a-long-: 3 MiB of at most 64 MiB"];
+        assert_eq!(Private::lines(&roots)[..1], first);
+        assert_eq!(Private::lines(&roots)[1], "root      d: an unknown part of at most 64 MiB");
+        assert_eq!(
+            roots[0].to_json(),
+            json!({ "id": "c-of-a-long-name", "limit_bytes": 64 << 20, "used_bytes": 3 << 20 })
+        );
+        roots.extend([root("e", None), root("f", None)]);
+        assert_eq!(Private::lines(&roots)[2], "root      2 more: `sharedroot status --json`");
     }
 
     #[test]

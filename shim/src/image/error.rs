@@ -1,7 +1,8 @@
 //! Why a base cannot be made.
 
 use std::io;
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 use crate::mount::MountError;
 
@@ -65,6 +66,26 @@ pub enum MakeError {
         /// What the device has, in bytes.
         size: u64,
     },
+    /// The superblock of a base's file system cannot be read.
+    #[error("read the superblock of {device}: {source}")]
+    Superblock {
+        /// The device.
+        device: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The files of a file system do not fit into a smaller one.
+    #[error(
+        "the files on {device} need {needs} bytes with their file system's own, and not {size}"
+    )]
+    NotSoSmall {
+        /// The device.
+        device: PathBuf,
+        /// What its files and the file system take, in bytes.
+        needs: u64,
+        /// What is wanted, in bytes.
+        size: u64,
+    },
     /// debugfs, which takes commands by lines, cannot be told of it.
     #[error(
         "{path:?} has extended attributes or a time after 2038, and its name or theirs holds control characters or is too \
@@ -86,6 +107,28 @@ pub enum MakeError {
         bytes: usize,
         /// What there is.
         most: usize,
+    },
+    /// mke2fs takes no path of any length.
+    #[error(
+        "the image has a path of more than {most} bytes, {:?}…: no base is made of such an image",
+        Path::new(std::ffi::OsStr::from_bytes(&path.as_os_str().as_bytes()[..path.as_os_str().len().min(64)]))
+    )]
+    LongPath {
+        /// The path inside the tree.
+        path: PathBuf,
+        /// How many bytes it may have.
+        most: usize,
+    },
+    /// ext4 cannot hold when a file was changed.
+    #[error(
+        "{path:?} was last changed {seconds} s after 1970, and ext4 keeps times from 1901 to 2446: no base can be made of such \
+         an image"
+    )]
+    Time {
+        /// The path inside the tree.
+        path: PathBuf,
+        /// When.
+        seconds: i64,
     },
     /// More than what debugfs is told in a bearable time.
     #[error(

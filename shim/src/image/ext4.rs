@@ -34,7 +34,7 @@ pub const PLACES: [&str; 4] = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"];
 const FEATURES: &str = "none,has_journal,ext_attr,dir_index,filetype,extent,64bit,flex_bg,\
     sparse_super2,large_file,huge_file,dir_nlink,extra_isize,metadata_csum";
 
-const INODE_SIZE: u64 = 256;
+pub(super) const INODE_SIZE: u64 = 256;
 /// The smallest that ext4 takes.
 const JOURNAL_MIB: u64 = 4;
 /// How many blocks of a base's file system the journal has.
@@ -81,7 +81,8 @@ pub fn make_filesystem(
     mke2fs.command.args(["-O", FEATURES, "-E", &extended]);
     mke2fs.command.args(["-b", &BLOCK.to_string(), "-I", &INODE_SIZE.to_string()]);
     mke2fs.command.args(["-N", &inodes.to_string(), "-m", "0"]);
-    mke2fs.command.args(["-J", &format!("size={JOURNAL_MIB}")]);
+    // At the front, or a snapshot that is made smaller would have to move it.
+    mke2fs.command.args(["-J", &format!("size={JOURNAL_MIB},location=0")]);
     mke2fs.command.args(["-U", &key.uuid("file system"), "-o", "Linux"]);
     mke2fs.command.args(["-d", "/proc/self/fd/0"]).arg(device);
     mke2fs.command.arg((size_bytes / BLOCK).to_string());
@@ -96,7 +97,10 @@ pub fn make_filesystem(
     finish(device, tree, usage, &attributes)
 }
 
-/// debugfs reads a script by lines of BUFSIZ bytes, 8,192 with glibc; what is longer would be two commands.
+/// debugfs reads a script by lines of BUFSIZ bytes (debugfs/debugfs.c, `source_file`), and what is longer would be two
+/// commands, the second of which an image writes. With any C library BUFSIZ is at least this much: musl has 1,024.
+const SURE_LINE: usize = 1000;
+/// With glibc BUFSIZ is 8,192.
 const LONGEST_LINE: usize = 8000;
 
 /// The inode of `lost+found`, the first that a file system gives away.
@@ -149,7 +153,7 @@ fn finish(device: &Path, tree: &Tree, usage: Usage, attributes: &[u8]) -> Result
 
 /// A script of debugfs's that sets the extended attributes of `tree`, and the times that mke2fs cannot.
 fn set_attributes(tree: &Tree) -> Result<Vec<u8>, MakeError> {
-    let mut script = Vec::new();
+    let mut script = Script::default();
     let mut values = Values::default();
     for (path, attributes) in tree.attributes()? {
         let bytes = room_for(attributes);
@@ -160,30 +164,70 @@ fn set_attributes(tree: &Tree) -> Result<Vec<u8>, MakeError> {
             let (file, name) = (file_word(path)?, word(name, path)?);
             let short = short(value)
                 .map(|value| [b"ea_set ", &*file, b" ", &*name, b" ", &*value, b"\n"].concat());
-            let line = match short.filter(|line| line.len() <= LONGEST_LINE) {
-                Some(line) => line,
-                None => {
+            let line = match short {
+                Some(line) if script.takes(&line)? => line,
+                _ => {
                     let from = values.file_of(value, tree.scratch())?;
                     let from = word(from.as_os_str().as_bytes(), path)?;
                     [b"ea_set -f ", &*from, b" ", &*file, b" ", &*name, b"\n"].concat()
                 }
             };
-            add_line(&mut script, line, path)?;
+            script.add(line, path)?;
         }
     }
     for (path, seconds) in tree.late()? {
         let time = format!(" mtime @{seconds}\n").into_bytes();
-        add_line(&mut script, [&b"sif "[..], &file_word(path)?, &time].concat(), path)?;
+        script.add([&b"sif "[..], &file_word(path)?, &time].concat(), path)?;
     }
-    Ok(script)
+    Ok(script.text)
 }
 
-fn add_line(script: &mut Vec<u8>, line: Vec<u8>, path: &Path) -> Result<(), MakeError> {
-    if line.len() > LONGEST_LINE {
-        return Err(MakeError::Unspeakable { path: path.to_owned() });
+/// Lines for debugfs, none of which it reads as two.
+#[derive(Default)]
+struct Script {
+    text: Vec<u8>,
+    /// Asked of this host's debugfs when a line is long enough to matter.
+    longest: Option<usize>,
+}
+
+impl Script {
+    fn takes(&mut self, line: &[u8]) -> Result<bool, MakeError> {
+        if line.len() <= SURE_LINE {
+            return Ok(true);
+        }
+        let longest = match self.longest {
+            Some(longest) => longest,
+            None if reads_lines_of(LONGEST_LINE)? => LONGEST_LINE,
+            None => SURE_LINE,
+        };
+        self.longest = Some(longest);
+        Ok(line.len() <= longest)
     }
-    script.extend(line);
-    Ok(())
+
+    fn add(&mut self, line: Vec<u8>, path: &Path) -> Result<(), MakeError> {
+        if !self.takes(&line)? {
+            return Err(MakeError::Unspeakable { path: path.to_owned() });
+        }
+        self.text.extend(line);
+        Ok(())
+    }
+}
+
+/// Whether this host's debugfs reads a line of so many bytes as one: of a comment that is too long, the rest would be a command,
+/// and none that there is.
+fn reads_lines_of(length: usize) -> Result<bool, MakeError> {
+    let comment = [&b"#"[..], &b"x".repeat(length.saturating_sub(2)), b"\n"].concat();
+    let script = anonymous_file(&comment).map_err(|source| MakeError::Scratch {
+        step: "write a script for debugfs in place of a",
+        path: "memfd".into(),
+        source,
+    })?;
+    let mut debugfs = Tool::find("debugfs")?;
+    debugfs.command.args(["-f", "-"]);
+    let said = debugfs.output(script.into())?.stderr;
+    Ok(said
+        .split(|byte| *byte == b'\n')
+        .all(|line| line.is_empty() || line.starts_with(b"debugfs ")))
 }
 
 /// The longest value that is part of a command, where each byte takes four. What goes through a file has at least so many bytes
@@ -270,13 +314,13 @@ fn inode_count(usage: Usage, size_bytes: u64) -> u64 {
 }
 
 /// A program of e2fsprogs with nothing of the caller's environment.
-struct Tool {
+pub(super) struct Tool {
     program: PathBuf,
-    command: Command,
+    pub(super) command: Command,
 }
 
 impl Tool {
-    fn find(program: &'static str) -> Result<Self, MakeError> {
+    pub(super) fn find(program: &'static str) -> Result<Self, MakeError> {
         let program = PLACES
             .iter()
             .map(|place| Path::new(place).join(program))
@@ -288,15 +332,18 @@ impl Tool {
         Ok(Self { program, command })
     }
 
-    fn run(
+    fn output(&mut self, stdin: Stdio) -> Result<Output, MakeError> {
+        let child = self.command.stdin(stdin).spawn().and_then(|child| child.wait_with_output());
+        child.map_err(|source| MakeError::Start { program: self.program.clone(), source })
+    }
+
+    pub(super) fn run(
         mut self,
         device: &Path,
         stdin: Stdio,
         succeeded: impl FnOnce(&Output) -> bool,
     ) -> Result<(), MakeError> {
-        let child = self.command.stdin(stdin).spawn().and_then(|child| child.wait_with_output());
-        let output =
-            child.map_err(|source| MakeError::Start { program: self.program.clone(), source })?;
+        let output = self.output(stdin)?;
         if succeeded(&output) {
             return Ok(());
         }

@@ -7,6 +7,8 @@ use super::*;
 use crate::image::tree::MOST_SPECIAL;
 
 const SIZE: u64 = 256 << 20;
+/// For many file systems in one test.
+const SMALL: u64 = 32 << 20;
 
 /// A plain file as the device, full of what an earlier volume left there.
 fn dirty_device(dir: &TestDir, name: &str, size: u64) -> PathBuf {
@@ -218,6 +220,94 @@ fn root_times_after_2038_are_whole_seconds_and_not_cut() {
     ] {
         assert!(said.contains(expected), "lacks {expected:?}:\n{said}");
     }
+}
+
+/// A tmpfs keeps any time.
+fn with_time(dir: &TestDir, seconds: i64) -> Result<String, MakeError> {
+    let one = dir.dir("one");
+    shell("mount -t tmpfs tmpfs \"$1\"; touch \"$1/file\"", &[&one]);
+    let text = seconds.to_string();
+    shell("touch -d @\"$2\" \"$1\"", &[&one.join("file"), Path::new(&text)]);
+    let device = dirty_device(dir, "device", SMALL);
+    let made = assemble(&image(vec![one.clone()]), &dir.path().join("making"))
+        .and_then(|tree| make_filesystem(&tree, &key(), &device, SMALL));
+    shell("umount \"$1\"", &[&one]);
+    let look =
+        r#"unshare -m sh -euc 'mount -o ro,noload,loop "$1" "$2"; stat -c %Y "$2/file"' sh "$@""#;
+    made.map(|()| shell(look, &[&device, &dir.dir("mnt")]).trim().to_owned())
+}
+
+#[test]
+fn root_times_are_kept_or_refused_at_both_ends_of_what_ext4_holds() {
+    need_root();
+    let dir = TestDir::new();
+    for seconds in [-(1 << 31), -1, 0, (1 << 31) - 1, 1 << 31, (1 << 34) - (1 << 31) - 1] {
+        assert_eq!(with_time(&dir, seconds).unwrap(), seconds.to_string());
+    }
+    for seconds in [-(1_i64 << 31) - 1, (1 << 34) - (1 << 31), i64::MIN / 4, i64::MAX / 4] {
+        let error = with_time(&dir, seconds).unwrap_err();
+        assert!(
+            matches!(error, MakeError::Time { seconds: said, .. } if said == seconds),
+            "{error}"
+        );
+    }
+}
+
+/// A directory with so many bytes of path below the top, made without a path that the kernel would refuse.
+fn deep(top: &Path, bytes: usize) {
+    use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
+    let open = |at: std::os::fd::BorrowedFd<'_>, name: &Path| {
+        openat(at, name, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).unwrap()
+    };
+    let mut at = open(CWD, top);
+    let mut left = bytes;
+    while left > 4 {
+        mkdirat(&at, "d", Mode::RWXU).unwrap();
+        at = open(std::os::fd::AsFd::as_fd(&at), Path::new("d"));
+        left -= 2;
+    }
+    mkdirat(&at, "0".repeat(left - 1), Mode::RWXU).unwrap();
+    rustix::fs::fsetxattr(&at, "user.x", b"y", rustix::fs::XattrFlags::empty()).unwrap();
+}
+
+/// mke2fs 1.47 writes past its buffer at a path of 2,040 bytes, and calls itself for each directory: a small stack must do.
+#[test]
+fn root_a_deep_tree_is_made_on_a_small_stack_and_a_deeper_one_is_refused() {
+    need_root();
+    let dir = TestDir::new();
+    let one = dir.dir("one");
+    deep(&one, 2000);
+    let device = dirty_device(&dir, "device", SMALL);
+    let make = || {
+        let tree = assemble(&image(vec![one.clone()]), &dir.path().join("making")).unwrap();
+        make_filesystem(&tree, &key(), &device, SMALL)
+    };
+    shell("prlimit --pid $PPID --stack=1048576:", &[]);
+    let made = make();
+    shell("prlimit --pid $PPID --stack=8388608:", &[]);
+    made.unwrap();
+    shell("e2fsck -fn \"$1\" 2>&1", &[&device]);
+    for bytes in [2001, 2039, 2040, 2041, 3000] {
+        let _ = fs::remove_dir_all(&one);
+        dir.dir("one");
+        deep(&one, bytes);
+        let error = make().unwrap_err();
+        assert!(matches!(error, MakeError::LongPath { .. }), "{error}");
+        assert!(error.to_string().len() < 300, "{error}");
+    }
+}
+
+#[test]
+fn how_long_a_line_debugfs_reads_is_asked_of_it() {
+    assert!(reads_lines_of(SURE_LINE).unwrap());
+    assert!(reads_lines_of(LONGEST_LINE).unwrap());
+    // One byte is for the end of the text.
+    assert!(!reads_lines_of(8193).unwrap());
+    let mut script = Script { longest: Some(SURE_LINE), ..Script::default() };
+    assert!(script.takes(&[b'x'; SURE_LINE]).unwrap());
+    assert!(!script.takes(&[b'x'; SURE_LINE + 1]).unwrap());
+    let long = script.add(vec![b'x'; SURE_LINE + 1], Path::new("a")).unwrap_err();
+    assert!(matches!(long, MakeError::Unspeakable { .. }), "{long}");
 }
 
 #[test]

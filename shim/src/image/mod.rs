@@ -14,6 +14,7 @@
 //! | `tree` | the layers and the init files as one tree |
 //! | `import` | images from outside of any engine |
 //! | `ext4` | the file system of a base, made from that tree |
+//! | `shrink` | the file system of a snapshot that gets a size |
 //! | `walk`, `tree_digest` | a whole tree in one order; its digest |
 //! | `catalog` | names of bases and where they came from |
 //! | `error` | why a base cannot be made |
@@ -34,6 +35,7 @@ mod live_restore;
 mod mountinfo;
 mod names;
 mod overlay;
+mod shrink;
 mod source;
 #[cfg(test)]
 mod testing;
@@ -52,6 +54,7 @@ pub use init::InitFiles;
 pub use key::{BaseKey, ChainId, KeyError, Owner};
 pub use live_restore::live_restore;
 pub use names::Names;
+pub use shrink::shrink_filesystem;
 pub use source::{Layer, Source};
 pub use tree::{Tree, Usage, assemble};
 pub use tree_digest::tree_digest;

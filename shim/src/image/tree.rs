@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
+use std::ops::RangeInclusive;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
@@ -55,6 +56,15 @@ struct Count {
 pub(super) const MOST_SPECIAL: usize = 20_000;
 /// Bytes of their paths, names and values: they are in memory, in debugfs's commands and, if they are long, in files of `/run`.
 pub(super) const MOST_SPECIAL_BYTES: usize = 16 << 20;
+
+/// The bytes of a path that a base takes. mke2fs (e2fsprogs 1.43 to 1.47) keeps the path of the file it is at in a buffer, and
+/// writes one byte past the buffer's end at a path of 2,040 bytes: `path_append` in misc/create_inode.c counts the `/` and
+/// not the end of the text. It also calls itself for each directory below another.
+const LONGEST_PATH: usize = 2000;
+
+/// The seconds that ext4 keeps of a time in an inode of 256 bytes: 34 bits from 1901 to 2446
+/// (Documentation/filesystems/ext4/inodes.rst, "Inode Timestamps").
+pub(super) const TIMES: RangeInclusive<i64> = i32::MIN as i64..=(1 << 34) - (1 << 31) - 1;
 
 /// Counts what has a bound.
 #[derive(Default)]
@@ -186,6 +196,7 @@ fn count(root: BorrowedFd<'_>) -> Result<Count, MakeError> {
             }
             let allocated = u64::try_from(stat.st_blocks).unwrap_or(0) * 512;
             let name = OsStr::from_bytes(name.to_bytes());
+            bounded(&path.join(name), stat.st_mtime)?;
             let found = walk::attributes_at(&by_descriptor(&dir).join(name), false);
             let found = found.map_err(|source| MakeError::Walk {
                 path: path.join(name),
@@ -208,6 +219,19 @@ fn count(root: BorrowedFd<'_>) -> Result<Count, MakeError> {
         }
     }
     Ok(Count { usage, attributes, late })
+}
+
+/// A file that mke2fs and ext4 take as it is.
+fn bounded(path: &Path, seconds: i64) -> Result<(), MakeError> {
+    let path = path.strip_prefix(".").unwrap_or(path);
+    // With the `/` at its beginning.
+    if path.as_os_str().len() >= LONGEST_PATH {
+        return Err(MakeError::LongPath { path: path.to_owned(), most: LONGEST_PATH });
+    }
+    if !TIMES.contains(&seconds) {
+        return Err(MakeError::Time { path: path.to_owned(), seconds });
+    }
+    Ok(())
 }
 
 fn by_descriptor(dir: &OwnedFd) -> PathBuf {

@@ -210,14 +210,39 @@ pub enum RootfsError {
     },
     /// The image alone is larger.
     #[error(
-        "annotations[\"dev.sharedroot.size\"]: {wanted} is less than the {used} that the container holds already: \
-         give it more"
+        "annotations[\"dev.sharedroot.size\"]: {wanted} is less than the {needs} that the image takes, with the number of its \
+         files and the file system's own: give it more"
     )]
     SizeBelowImage {
         /// What is wanted.
         wanted: Bytes,
-        /// What the image, and what the container held before, take.
-        used: Bytes,
+        /// What a file system of the image's files takes.
+        needs: Bytes,
+    },
+    /// The snapshot cannot be made smaller.
+    #[error(
+        "annotations[\"dev.sharedroot.size\"]: make the snapshot {volume} as small as {wanted}: {source}"
+    )]
+    Fit {
+        /// The snapshot.
+        volume: VolumeName,
+        /// What is wanted.
+        wanted: Bytes,
+        /// The step and its reason.
+        source: MakeError,
+    },
+    /// What a container wrote into is not made smaller.
+    #[error(
+        "annotations[\"dev.sharedroot.size\"]: the snapshot {volume} that the container goes on with has {kept}, more than \
+         {wanted}: leave the annotation as it was, or give the snapshot up with `sharedroot pool drop {volume}`"
+    )]
+    SizeOfKept {
+        /// The snapshot.
+        volume: VolumeName,
+        /// Its size.
+        kept: Bytes,
+        /// What is wanted.
+        wanted: Bytes,
     },
     /// The changes of this container, or of another one of its ID, have no place to go to.
     #[error(
@@ -375,10 +400,15 @@ impl RootfsError {
     pub fn leaves_as_given(&self) -> bool {
         match self {
             Self::Make { source, .. } => {
-                use MakeError::{Attributes, Special, TooLarge, Unspeakable};
+                use MakeError::{Attributes, LongPath, Special, Time, TooLarge, Unspeakable};
                 matches!(
                     source,
-                    TooLarge { .. } | Unspeakable { .. } | Attributes { .. } | Special { .. }
+                    TooLarge { .. }
+                        | Unspeakable { .. }
+                        | Attributes { .. }
+                        | Special { .. }
+                        | LongPath { .. }
+                        | Time { .. }
                 )
             }
             Self::BringIn { source, .. } => source.source == rustix::io::Errno::NOSPC,

@@ -83,8 +83,12 @@ pub fn prepare_private(
     }
     let base = Storage::base_volume(&image.key)?;
     let takes = step("take the snapshot");
-    let snapshot = storage.with_room(&pool, || pool.snapshot(&base, volume))?;
+    let mut snapshot = storage.with_room(&pool, || pool.snapshot(&base, volume))?;
     drop(takes);
+    if let Some(Size(wanted)) = size {
+        let _step = step("make the snapshot as small as the container may have it");
+        size::fit(&mut snapshot, Bytes(wanted))?;
+    }
     let mounts = step("mount the snapshot");
     let mounted = detached_snapshot(snapshot.device(), label.map(MountLabel::as_context))?;
     drop(mounts);
@@ -93,9 +97,6 @@ pub fn prepare_private(
     if let Some(upper) = image.upper.as_ref().filter(|upper| !upper.empty) {
         let _step = step("bring in what the engine's root holds over the image");
         storage.bring_in(id, &upper.path, root_path, &mounted)?;
-    }
-    if let Some(Size(wanted)) = size {
-        size::limit(&mounted, snapshot.device(), snapshot.size(), Bytes(wanted))?;
     }
     let mounted = mounted.attach(root_path)?;
     snapshot.keep()?;
@@ -116,6 +117,9 @@ fn go_on(
     let note = storage.read_note(volume)?.ok_or_else(dropped)?;
     let Some(known) = pool.volume(volume)? else { return Err(dropped()) };
     let since = note.only_here.as_ref().map(|only| only.since).ok_or_else(dropped)?;
+    if let Some(Size(wanted)) = size {
+        size::check_kept(volume, known.size, Bytes(wanted))?;
+    }
     let device = pool.activate(volume)?.device;
     let mounted = kept_snapshot(pool, &device, label.map(MountLabel::as_context))?;
     storage.bring_newer((id, volume), &note.upper, root_path, &mounted, since)?;
@@ -128,9 +132,6 @@ fn go_on(
         ..note
     };
     storage.write_note_for_good(volume, &note)?;
-    if let Some(Size(wanted)) = size {
-        size::limit(&mounted, &device, known.size, Bytes(wanted))?;
-    }
     mounted.attach(root_path)?.keep();
     Ok(())
 }

@@ -1,46 +1,48 @@
-//! The hard size of a private rootfs: ext4 keeps so many clusters in reserve that no more than the
-//! size can be used.
+//! The hard size of a private rootfs: a file system and a device of that size, so that the container can take no more of the
+//! pool.
 //!
-//! `reserved_clusters` (Documentation/ABI/testing/sysfs-fs-ext4) is honoured for root, too, and `df`
-//! leaves it out of what is available. It lives with the mount: nothing is written to the volume, which
-//! would take a block of the pool for each container.
+//! A limit of the file system alone, such as ext4's `reserved_clusters`, is none of the pool: ext4 gives a deleted file's
+//! blocks to nobody for a while and takes others, all over the device, and a block of the pool stays the volume's while 4 KiB
+//! of it are in use.
 
-use std::fs;
-use std::os::fd::AsFd;
-use std::path::Path;
+use sharedroot_dm::{Bytes, NewVolume, VolumeName};
 
-use sharedroot_dm::Bytes;
+use super::RootfsError;
+use crate::image::{self, MakeError};
 
-use super::{RootfsError, file};
-use crate::mount::Detached;
-
-/// Lets the file system of a snapshot hold `wanted` bytes in all, its image's included.
+/// Makes a fresh snapshot and the file system on it as large as `wanted`, in whole blocks of the pool. Nobody has mounted it.
 ///
 /// # Errors
-/// [`RootfsError::SizeAboveBase`], [`RootfsError::SizeBelowImage`], [`RootfsError::File`].
-pub(super) fn limit(
-    mounted: &Detached,
-    device: &Path,
-    volume: Bytes,
+/// [`RootfsError::SizeAboveBase`], [`RootfsError::SizeBelowImage`], or what failed; the snapshot is then of no use.
+pub(super) fn fit(snapshot: &mut NewVolume<'_>, wanted: Bytes) -> Result<(), RootfsError> {
+    let base = snapshot.size();
+    if wanted > base {
+        return Err(RootfsError::SizeAboveBase { wanted, base });
+    }
+    let size = snapshot.whole_blocks_within(wanted);
+    if size == base {
+        return Ok(());
+    }
+    image::shrink_filesystem(snapshot.device(), size.0).map_err(|source| match source {
+        MakeError::NotSoSmall { needs, .. } => {
+            RootfsError::SizeBelowImage { wanted, needs: Bytes(needs) }
+        }
+        source => RootfsError::Fit { volume: snapshot.name().clone(), wanted, source },
+    })?;
+    Ok(snapshot.shrink(size)?)
+}
+
+/// The snapshot of an earlier start keeps its size: its file system was a container's.
+///
+/// # Errors
+/// [`RootfsError::SizeOfKept`] if it is larger than wanted.
+pub(super) fn check_kept(
+    volume: &VolumeName,
+    kept: Bytes,
     wanted: Bytes,
 ) -> Result<(), RootfsError> {
-    if wanted > volume {
-        return Err(RootfsError::SizeAboveBase { wanted, base: volume });
+    match kept > wanted {
+        true => Err(RootfsError::SizeOfKept { volume: volume.clone(), kept, wanted }),
+        false => Ok(()),
     }
-    let name = device.file_name().unwrap_or_default();
-    let knob = Path::new("/sys/fs/ext4").join(name).join("reserved_clusters");
-    let stat = rustix::fs::fstatvfs(mounted.as_fd())
-        .map_err(|errno| file("measure the file system of", device)(errno.into()))?;
-    let used = Bytes((stat.f_blocks - stat.f_bfree) * stat.f_frsize);
-    let Some(more) = wanted.0.checked_sub(used.0) else {
-        return Err(RootfsError::SizeBelowImage { wanted, used });
-    };
-    // A cluster of a base is a block.
-    let reserved = stat.f_bfree.saturating_sub(more / stat.f_frsize);
-    let now = fs::read_to_string(&knob).map_err(file("read", &knob))?;
-    let kernels_own = now.trim().parse().unwrap_or(0);
-    if reserved > kernels_own {
-        fs::write(&knob, reserved.to_string()).map_err(file("write", &knob))?;
-    }
-    Ok(())
 }

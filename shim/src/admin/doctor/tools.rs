@@ -21,7 +21,10 @@ pub fn look(_: &Host) -> Vec<Check> {
     };
     let version = program("mke2fs", &PLACES).map(|mke2fs| said_version(&mke2fs));
     vec![
-        e2fsprogs(&missing(&["mke2fs", "debugfs"]), version.unwrap_or_default().as_deref()),
+        e2fsprogs(
+            &missing(&["mke2fs", "debugfs", "resize2fs"]),
+            version.unwrap_or_default().as_deref(),
+        ),
         thin_tools(&missing(&THIN)),
         fincore(program("fincore", &FINCORE).map(|fincore| counts(&fincore))),
     ]

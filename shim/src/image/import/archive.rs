@@ -9,6 +9,7 @@ use std::io::{self, Read};
 use tar::{EntryType, GnuExtSparseHeader, Header};
 
 use super::pax::{Pax, Time};
+use crate::image::tree::TIMES;
 
 /// tar's own unit.
 const BLOCK: usize = 512;
@@ -202,6 +203,12 @@ impl<R: Read> Archive<R> {
                 Time { seconds: seconds.cast_signed(), nanoseconds: 0 }
             }
         };
+        if !TIMES.contains(&mtime.seconds) {
+            return Err(self.wrong(format!(
+                "a time {} s after 1970, and ext4 keeps those from 1901 to 2446",
+                mtime.seconds
+            )));
+        }
         let mode = header.mode().map_err(|error| self.wrong(error))? & 0o7777;
         for name in [Some(&path), target(&kind)].into_iter().flatten() {
             if name.contains(&0) {

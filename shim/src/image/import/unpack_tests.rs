@@ -291,6 +291,21 @@ fn root_a_directory_without_a_header_is_the_one_below() {
 }
 
 #[test]
+fn root_a_time_that_ext4_would_cut_is_refused() {
+    let at = |seconds: i64| {
+        let mtime = record(b"mtime", seconds.to_string().as_bytes());
+        vec![Tar::new().pax(&mtime).file("file", "").bytes()]
+    };
+    for seconds in [-(1 << 31), (1 << 34) - (1 << 31) - 1] {
+        unpacked(&at(seconds));
+    }
+    for seconds in [i64::MIN, -(1 << 31) - 1, (1 << 34) - (1 << 31), i64::MAX] {
+        let error = Unpacked::error(&at(seconds));
+        assert!(error.contains(&format!("a time {seconds} s after 1970")), "{error}");
+    }
+}
+
+#[test]
 fn root_a_directory_of_100_000_names_and_too_many_levels() {
     let mut tar = Tar::new();
     for n in 0..100_000 {
