@@ -42,8 +42,10 @@ impl Trees {
     /// Makes the second like the first, which a second walk must find done.
     fn carry(&self) -> Tally {
         let (from, to) = (File::open(self.from()).unwrap(), File::open(self.to()).unwrap());
-        let walk =
-            || write_back(from.as_fd(), &|| None, to.as_fd()).unwrap_or_else(|e| panic!("{e}"));
+        let walk = || {
+            write_back(from.as_fd(), (&|| None, &Moved::default()), to.as_fd())
+                .unwrap_or_else(|e| panic!("{e}"))
+        };
         let tally = walk();
         assert_eq!(walk().changes, 0, "of a second walk");
         tally
