@@ -160,7 +160,7 @@ fn go_on(
     }
     drop(merged);
     if let Some(Size(wanted)) = size {
-        size::limit(&mounted, &device, known.size, Bytes(wanted))?;
+        size::limit_kept(id, &mounted, &device, known.size, Bytes(wanted))?;
     }
     mounted.attach(root_path)?.keep();
     Ok(())

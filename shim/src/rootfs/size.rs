@@ -44,3 +44,26 @@ pub(super) fn limit(
     }
     Ok(())
 }
+
+/// The same for a snapshot that its container had before. One that holds more by now, as after `docker cp` into the stopped
+/// container, may hold what it holds, and no more: its container must be able to start and to remove something.
+///
+/// # Errors
+/// [`RootfsError::SizeAboveBase`], [`RootfsError::File`].
+pub(super) fn limit_kept(
+    id: &str,
+    mounted: &Detached,
+    device: &Path,
+    volume: Bytes,
+    wanted: Bytes,
+) -> Result<(), RootfsError> {
+    match limit(mounted, device, volume, wanted) {
+        Err(RootfsError::SizeBelowImage { used, .. }) => {
+            tracing::warn!(
+                "container {id} holds {used}, and its size is {wanted}: it can write again when it holds less than {used}"
+            );
+            limit(mounted, device, volume, used.min(volume))
+        }
+        limited => limited,
+    }
+}
