@@ -200,6 +200,50 @@ pub fn layers(layers: &[&Path], options: &[Setting<'_>]) -> Result<Detached, Mou
     make("overlay", what, &all, attributes)
 }
 
+/// What a layer's `trusted.overlay` attributes could ask for, and here means nothing.
+const NOTHING_FOLLOWED: [Setting<'_>; 3] = [
+    Setting::Value("redirect_dir", "nofollow"),
+    Setting::Value("metacopy", "off"),
+    Setting::Value("index", "off"),
+];
+
+/// The directory `upper` as an overlay that shows it and nothing else; `work` is its scratch directory, and `lower` is empty,
+/// for an overlay needs one. `source` is what the mount table calls it.
+///
+/// # Errors
+/// [`MountError::Make`] with the kernel's own words.
+pub fn upper_alone(
+    [upper, work, lower]: [&Path; 3],
+    source: &str,
+    options: &[Setting<'_>],
+) -> Result<Detached, MountError> {
+    let mut all = vec![
+        Setting::Value("source", source),
+        Setting::Path("lowerdir+", lower),
+        Setting::Path("upperdir", upper),
+        Setting::Path("workdir", work),
+    ];
+    all.extend_from_slice(&NOTHING_FOLLOWED);
+    all.extend_from_slice(options);
+    make("overlay", upper, &all, MountAttrFlags::MOUNT_ATTR_NOATIME)
+}
+
+/// The same to be read, of a file system that is read-only.
+///
+/// # Errors
+/// [`MountError::Make`] with the kernel's own words.
+pub fn upper_to_read(
+    [upper, lower]: [&Path; 2],
+    options: &[Setting<'_>],
+) -> Result<Detached, MountError> {
+    let mut all = vec![Setting::Path("lowerdir+", upper), Setting::Path("lowerdir+", lower)];
+    all.extend_from_slice(&NOTHING_FOLLOWED);
+    all.push(Setting::Flag("ro"));
+    all.extend_from_slice(options);
+    let attributes = MountAttrFlags::MOUNT_ATTR_NOATIME | MountAttrFlags::MOUNT_ATTR_RDONLY;
+    make("overlay", upper, &all, attributes)
+}
+
 /// A bind of the mount at `path`, without what is mounted below it.
 ///
 /// # Errors

@@ -218,3 +218,75 @@ fn vm_what_an_overlay_cannot_hold_survives_the_host_and_ends_with_its_container(
     fs::rename(&aside, store).unwrap();
     bundle.mount();
 }
+
+/// A store that is backed up by hard links, and a file there that has as many as ext4 takes, but for one.
+#[test]
+fn vm_more_links_than_the_engines_file_system_takes_stay_in_the_snapshot() {
+    /// EXT4_LINK_MAX
+    const MOST: usize = 65_000;
+    only_in_lab();
+    let _config = small_bases();
+    let (runtime, image) = (Runtime::sharedroot(), Image::new());
+    let (bundle, id) = (image.bundle(&runtime, false, &["sleep", "1000"]), unique_name("c"));
+    let store = Ext4::below(&bundle);
+    let engine = Path::new(&bundle.rootfs);
+    fs::write(engine.join("many"), "many").unwrap();
+    let (file, backup) =
+        (Path::new(&bundle.upper).join("many"), Path::new(&store.0).join("backup"));
+    fs::create_dir(&backup).unwrap();
+    for n in 2..MOST {
+        fs::hard_link(&file, backup.join(n.to_string())).unwrap();
+    }
+    let (container, top) = starts(&runtime, &bundle, &id);
+    let links = ["links/a", "links/b", "links/c"];
+    fs::create_dir(top.join("links")).unwrap();
+    for name in links {
+        fs::hard_link(top.join("many"), top.join(name)).unwrap();
+    }
+    fs::write(top.join("later"), "later").unwrap();
+    let said = container.call("pause", &[]).fails(1);
+    has(&said, &["2 of its files", "link /links/", "Too many links"]);
+    let said = container.call("delete", &["--force"]);
+    assert_eq!(said.status, 0, "{said}");
+    has(&said.stderr, &["2 files", "Too many links", &snapshots()[0]]);
+    // The rest was written.
+    assert_eq!(fs::read_to_string(engine.join("later")).unwrap(), "later");
+    assert_eq!(fs::read_dir(engine.join("links")).unwrap().count(), 1);
+
+    let (container, top) = starts(&runtime, &bundle, &id);
+    let inode = |name: &str| fs::metadata(top.join(name)).unwrap().ino();
+    links.iter().for_each(|name| assert_eq!(inode(name), inode("many"), "{name}"));
+    for name in &links[1..] {
+        fs::remove_file(top.join(name)).unwrap();
+    }
+    container.call("delete", &["--force"]).ok();
+    nothing_is_kept();
+}
+
+/// The snapshot has its hard size, and is all that holds the container's files.
+#[test]
+fn vm_a_kept_snapshot_that_is_full_is_kept_when_a_copy_does_not_fit() {
+    only_in_lab();
+    let _config = small_bases();
+    let (runtime, image) = (Runtime::sharedroot(), Image::new());
+    let (bundle, id) = (image.bundle(&runtime, false, &["sleep", "1000"]), unique_name("c"));
+    bundle.edit(|config| config["annotations"]["dev.sharedroot.size"] = json!("32M"));
+    let (container, top) = starts(&runtime, &bundle, &id);
+    let mode = Mode::from_raw_mode(0o600);
+    rustix::fs::mknodat(CWD, top.join("gone"), FileType::CharacterDevice, mode, 0).unwrap();
+    fs::write(top.join("most"), vec![1; 12 << 20]).unwrap();
+    container.call("delete", &["--force"]).ok();
+    let copied = Path::new(&bundle.rootfs).join("copied");
+    fs::write(&copied, vec![2; 24 << 20]).unwrap();
+
+    let said = runtime.cmd(&["create", "--bundle", bundle.str(), &id]).run();
+    assert_ne!(said.status, 0, "{said}");
+    has(&said.stderr, &[&id, "copied", "No space left", "pool drop"]);
+    fs::remove_file(&copied).unwrap();
+    let (container, top) = starts(&runtime, &bundle, &id);
+    assert_eq!(fs::metadata(top.join("most")).unwrap().len(), 12 << 20);
+    assert!(!top.join("copied").exists(), "a part of a file that did not fit");
+    fs::remove_file(top.join("gone")).unwrap();
+    container.call("delete", &["--force"]).ok();
+    nothing_is_kept();
+}

@@ -5,8 +5,9 @@
 
 use std::fs;
 
-use sharedroot_tests::command::{out, run};
+use sharedroot_tests::command::{Output, out, run};
 use sharedroot_tests::docker::Container;
+use sharedroot_tests::kept::nothing_is_kept;
 use sharedroot_tests::lab::{only_in_lab, wait_for};
 
 /// The daemon that runs now.
@@ -30,16 +31,40 @@ fn restart(signal: &str) {
     wait_for("the daemon answers", || (run(&["docker", "version"]).status == 0).then_some(()));
 }
 
+/// `docker diff`, in an order of its own.
+fn all_differences(id: &str) -> Output {
+    let mut output = run(&["docker", "diff", id]);
+    let mut lines: Vec<_> = output.stdout.lines().collect();
+    lines.sort_unstable();
+    output.stdout = lines.join("\n");
+    output
+}
+
+/// The same without what Docker puts into each container itself: of a running one it compares times, and a base's files have
+/// those of no host.
+fn differences(id: &str) -> Output {
+    let of_docker = ["/.dockerenv", "/etc/mtab", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf"];
+    let of_docker = |line: &&str| {
+        let path = line.split(' ').nth(1).unwrap_or_default();
+        of_docker.contains(&path) || path == "/etc" || path.starts_with("/dev")
+    };
+    let output = all_differences(id);
+    let lines: Vec<_> = output.stdout.lines().filter(|line| !of_docker(line)).collect();
+    Output { stdout: lines.join("\n"), ..output }
+}
+
 /// What a user sees of the container, by one line for each command.
 fn seen(container: &Container) -> Vec<String> {
     let mut lines = Vec::new();
-    let mut see = |what: &str, output: sharedroot_tests::command::Output| {
+    let mut see = |what: &str, output: Output| {
         let text = output.stdout.replace(&container.id, "ID");
         lines.push(format!("{what}: {} {}", output.status, text.trim()));
     };
     let id = &container.id;
     let file = "/tmp/live-restore";
     see("top", run(&["docker", "exec", id, "stat", "-c", "%a:%u", "/"]));
+    see("whiteout", run(&["docker", "exec", id, "mknod", "/gone", "c", "0", "0"]));
+    see("moved", run(&["docker", "exec", id, "mv", "/usr/share/menu", "/moved"]));
     see("exec", run(&["docker", "exec", id, "sh", "-c", "echo second >> /data; cat /data"]));
     see("user", run(&["docker", "exec", "-u", "33", id, "cat", "/data"]));
     let _ = fs::remove_file(file);
@@ -47,6 +72,9 @@ fn seen(container: &Container) -> Vec<String> {
     see("is", run(&["cat", file]));
     see("cp in", run(&["docker", "cp", "--quiet", file, &format!("{id}:/copied")]));
     see("has", run(&["docker", "exec", id, "cat", "/copied"]));
+    see("diff", differences(id));
+    see("pause", run(&["docker", "pause", id]));
+    see("unpause", run(&["docker", "unpause", id]));
     let image = format!("committed-{}", &id[..12]);
     let committed = run(&["docker", "commit", id, &image]).status;
     assert_eq!(committed, 0, "commit");
@@ -58,11 +86,12 @@ fn seen(container: &Container) -> Vec<String> {
         &image,
         "sh",
         "-c",
-        "cat /data /copied; ls -d /made",
+        "cat /data /copied; ls -d /made /moved /usr/share/menu",
     ];
     see("image", run(&words));
     run(&["docker", "rmi", "--force", &image]);
     see("stop", run(&["docker", "stop", "-t", "0", id]));
+    see("ended", all_differences(id));
     see("start", run(&["docker", "start", id]));
     see(
         "again",
@@ -86,8 +115,10 @@ fn vm_a_daemon_that_restarts_sees_the_root_that_the_container_has() {
     // An upgrade, and a crash.
     restart("-TERM");
     restart("-KILL");
-    // Why its root is as given, for who asks.
-    let why = ours.record()["rootfs"]["why"].as_str().unwrap_or_default().to_owned();
-    assert!(why.contains("live-restore"), "{why}");
+    let rootfs = &ours.record()["rootfs"];
+    let volume = rootfs["volume"].as_str().unwrap_or_default().to_owned();
+    assert!(volume.starts_with("private-"), "{rootfs}");
     assert_eq!(seen(&ours), seen(&theirs));
+    drop(ours);
+    nothing_is_kept();
 }

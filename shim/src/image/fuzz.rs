@@ -55,7 +55,9 @@ fn line(mount: &Mount) -> Vec<u8> {
     }
     line.extend_from_slice(b"rw shared:1 - ");
     escape(&mount.fstype, b" \t\n\\", &mut line);
-    line.extend_from_slice(b" none ");
+    line.push(b' ');
+    escape(&mount.source, b" \t\n\\#", &mut line);
+    line.push(b' ');
     line.extend_from_slice(&mount.options);
     line
 }

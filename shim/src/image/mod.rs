@@ -155,6 +155,14 @@ pub fn upper_at(root_path: &Path) -> Option<PathBuf> {
     is_whole.then(|| mountinfo::Stack::parse(&mount.options))??.upper
 }
 
+/// Whether what is mounted at `path` is an overlay that its mounter called `source`.
+#[must_use]
+pub fn is_overlay_of(path: &Path, source: &str) -> bool {
+    let Ok(table) = std::fs::read("/proc/self/mountinfo") else { return false };
+    mountinfo::topmost(&table, path)
+        .is_some_and(|mount| mount.fstype == b"overlay" && mount.source == source.as_bytes())
+}
+
 /// An image for tests that need any.
 #[cfg(test)]
 pub(crate) fn example() -> Image {

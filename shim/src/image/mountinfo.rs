@@ -14,6 +14,8 @@ pub(super) struct Mount {
     pub(super) root: PathBuf,
     pub(super) point: PathBuf,
     pub(super) fstype: Vec<u8>,
+    /// What the mounter called it: a device, or any word.
+    pub(super) source: Vec<u8>,
     /// The superblock's options, escapes and all.
     pub(super) options: Vec<u8>,
 }
@@ -31,9 +33,9 @@ impl Mount {
         let point = path(unescape_octal(fields.next()?)?);
         fields.by_ref().find(|&field| field == b"-")?;
         let fstype = unescape_octal(fields.next()?)?;
-        let _source = fields.next()?;
+        let source = unescape_octal(fields.next()?)?;
         let options = fields.next()?.to_owned();
-        Some(Self { id, parent, root, point, fstype, options })
+        Some(Self { id, parent, root, point, fstype, source, options })
     }
 }
 
@@ -164,7 +166,7 @@ mod tests {
         let mount = Mount::parse(line).unwrap();
         assert_eq!((mount.id, mount.parent), (42, 29));
         assert_eq!(mount.point, Path::new("/a b\\c"));
-        assert_eq!(mount.fstype, b"overlay");
+        assert_eq!((&*mount.fstype, &*mount.source), (&b"overlay"[..], &b"overlay"[..]));
         assert_eq!(mount.options, b"rw,lowerdir=/x");
         let no_tags = b"1 0 8:1 /sub / rw - ext4 /dev/root rw";
         assert_eq!(Mount::parse(no_tags).unwrap().root, Path::new("/sub"));

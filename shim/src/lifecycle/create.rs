@@ -242,11 +242,6 @@ impl Container {
             Plan::Shared(_) if delegated && leads_out(&bundle.spec) => Plan::AsGiven {
                 why: "a volume of it is shared with the host, which another engine would bind elsewhere".to_owned(),
             },
-            Plan::Private(image) if image.source.is_docker() && image::live_restore() => Plan::AsGiven {
-                why: "Docker's daemon has live-restore on, and when it comes back under a running container it mounts its own \
-                      overlay over a snapshot"
-                    .to_owned(),
-            },
             Plan::Shared(_) if let Some(path) = device_in_root(&bundle.spec) => Plan::AsGiven {
                 why: format!("the device {} would be made in its root", path.display()),
             },
@@ -288,7 +283,9 @@ impl Container {
                 self.write_record(bundle, rootfs.clone(), order)?;
                 let (id, label) = (self.id.as_str(), labels.mount.as_ref());
                 let (volume, root_path) = (&volume, bundle.root.as_path());
-                let place = Place { id, volume, root_path, label, size, earlier };
+                let overlay = (image.source.is_docker() && image::live_restore())
+                    .then_some("Docker's daemon has live-restore on, and knows an overlay only");
+                let place = Place { id, volume, root_path, label, size, earlier, overlay };
                 prepare_private(&self.storage, &image, place)?;
                 rootfs
             }

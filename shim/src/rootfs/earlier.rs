@@ -38,11 +38,20 @@ impl Storage {
         root_path: &Path,
     ) -> Result<Earlier, RootfsError> {
         // One open(2) for a container that ended well.
-        let Some(note) = self.read_note(volume)? else { return Ok(Earlier::Nothing) };
-        let Some(pool) = self.pool_if_made()? else { return Ok(Earlier::Nothing) };
-        if pool.volume(volume)?.is_none() {
+        let Some(mut note) = self.read_note(volume)? else { return Ok(Earlier::Nothing) };
+        let pool = self.pool_if_made()?;
+        let known = pool.as_ref().map(|pool| pool.volume(volume)).transpose()?.flatten();
+        let (Some(pool), Some(_)) = (pool, known) else {
+            // The pool went with its snapshots. What the overlay lacks is nowhere.
+            if note.notice.is_some()
+                && note.is_of(root_path, id)
+                && let Some(merged) = overlay_at(root_path)?
+            {
+                Self::take_notice(&mut note, merged)?;
+                self.write_note(volume, &note)?;
+            }
             return Ok(Earlier::Nothing);
-        }
+        };
         if !note.is_obsolete() {
             let unsaved = || RootfsError::Unsaved {
                 id: id.to_owned(),

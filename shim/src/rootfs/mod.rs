@@ -13,8 +13,10 @@ mod landing;
 mod links;
 mod needs;
 mod note;
+mod notice;
 mod origin;
 mod over_proc;
+mod overlaid;
 mod plan;
 mod pool;
 mod private;
@@ -285,6 +287,12 @@ pub enum RootfsError {
         /// Why it would get another one.
         why: String,
     },
+    /// The image has a name that ours would be.
+    #[error("make {name} in the snapshot's file system: the image has that name")]
+    NameTaken {
+        /// The name, at the top.
+        name: &'static str,
+    },
     /// An administrator was quicker.
     #[error(
         "the snapshot {volume} of container {id} was deleted while the container was made; start it again"
@@ -412,7 +420,7 @@ impl RootfsError {
                 )
             }
             Self::BringIn { source, .. } => source.source == rustix::io::Errno::NOSPC,
-            Self::BeingMade { .. } | Self::Scaffold { .. } => true,
+            Self::BeingMade { .. } | Self::Scaffold { .. } | Self::NameTaken { .. } => true,
             Self::NoSharedLabel(_) | Self::OtherLabel { .. } => true,
             _ => false,
         }

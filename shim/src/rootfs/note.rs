@@ -37,6 +37,12 @@ pub struct Note {
     /// overlay.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub given_back: bool,
+    /// The snapshot's tree is the upper directory of an overlay (`overlaid.rs`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub overlaid: bool,
+    /// The name of the notice in the engine's overlay, if there is one (`notice.rs`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notice: Option<String>,
     /// What the engine's overlay could not take when the rest was written back: the snapshot is the container's root at its
     /// next start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -168,11 +174,18 @@ impl Storage {
         Ok(noted)
     }
 
-    /// Removes the note; that it is gone is no error.
+    /// Removes the note, and the notice that it names; that they are gone is no error.
     ///
     /// # Errors
     /// [`RootfsError::File`].
     pub(super) fn remove_note(&self, volume: &VolumeName) -> Result<(), RootfsError> {
+        let noticed = |note: &Note| note.notice.is_some() && !note.is_obsolete();
+        if let Some(mut note) = self.read_note(volume)?.filter(noticed) {
+            // The overlay is mounted while its container starts or runs only, and nobody gives up its snapshot then.
+            let upper = note.upper.clone();
+            let tree = fs::File::open(&upper).map_err(file("open", &upper))?;
+            Self::take_notice(&mut note, tree)?;
+        }
         let path = self.note_path(volume);
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -208,9 +221,17 @@ mod tests {
         let label = Some("system_u:object_r:container_file_t:s0:c1,c2".to_owned());
         let (root_path, base) = (dir.join("overlay2/layer/merged"), "base".to_owned());
         let (id, upper_of) = ("c1".to_owned(), upper.clone());
-        let only_here = None;
-        let note =
-            Note { id, root_path, upper: upper_of, base, label, given_back: false, only_here };
+        let note = Note {
+            id,
+            root_path,
+            upper: upper_of,
+            base,
+            label,
+            given_back: false,
+            overlaid: false,
+            notice: None,
+            only_here: None,
+        };
         for given_back in [false, true] {
             let note = Note { given_back, ..note.clone() };
             let text = serde_json::to_string(&note).unwrap();

@@ -13,8 +13,8 @@ use super::room::is_full;
 use super::writeback::{Changes, Mounts, detached_snapshot, kept_snapshot, noted, overlay_at};
 use super::{RootfsError, Storage, size};
 use crate::config::Size;
-use crate::image::Image;
 use crate::image::changes::Tally;
+use crate::image::{self, Image};
 use crate::label::MountLabel;
 use crate::log::step;
 use crate::mount::{self, Detached};
@@ -50,6 +50,8 @@ pub struct Place<'a> {
     pub size: Option<Size>,
     /// What an earlier start left.
     pub earlier: &'a Earlier,
+    /// Why its engine knows the root as an overlay only, if it does.
+    pub overlay: Option<&'static str>,
 }
 
 /// Takes a snapshot of the image's base, brings in what the engine's root holds over the image, and mounts it over
@@ -62,7 +64,7 @@ pub fn prepare_private(
     image: &Image,
     place: Place<'_>,
 ) -> Result<(), RootfsError> {
-    let Place { id, volume, root_path, label, size, earlier } = place;
+    let Place { id, volume, root_path, label, size, earlier, overlay } = place;
     // Without a label of its own it is as the engine's root is.
     let engines = label.is_none().then(|| label_at(root_path)).transpose()?.flatten();
     let label = label.or(engines.as_ref());
@@ -77,8 +79,18 @@ pub fn prepare_private(
     if let Some(upper) = &image.upper {
         let (id, root_path, upper) = (id.to_owned(), root_path.to_owned(), upper.path.clone());
         let (base, label) = (image.key.to_string(), noted(label));
-        let (given_back, only_here) = (false, None);
-        let note = Note { id, root_path, upper, base, label, given_back, only_here };
+        let (given_back, overlaid, only_here) = (false, overlay.is_some(), None);
+        let note = Note {
+            id,
+            root_path,
+            upper,
+            base,
+            label,
+            given_back,
+            overlaid,
+            notice: None,
+            only_here,
+        };
         storage.write_note(volume, &note)?;
     }
     let base = Storage::base_volume(&image.key)?;
@@ -91,6 +103,10 @@ pub fn prepare_private(
     }
     let mounts = step("mount the snapshot");
     let mounted = detached_snapshot(snapshot.device(), label.map(MountLabel::as_context))?;
+    let mounted = match overlay {
+        Some(_) => storage.overlay_of_new(mounted, volume, label)?,
+        None => mounted,
+    };
     drop(mounts);
     // Before the volume is kept: one that is there holds everything, or `delete` would remove from the engine's root
     // what never came into the snapshot.
@@ -112,18 +128,28 @@ fn go_on(
     label: Option<&MountLabel>,
     place: Place<'_>,
 ) -> Result<(), RootfsError> {
-    let Place { id, volume, root_path, size, .. } = place;
+    let Place { id, volume, root_path, size, overlay, .. } = place;
     let dropped = || RootfsError::Dropped { id: id.to_owned(), volume: volume.clone() };
-    let note = storage.read_note(volume)?.ok_or_else(dropped)?;
+    let mut note = storage.read_note(volume)?.ok_or_else(dropped)?;
     let Some(known) = pool.volume(volume)? else { return Err(dropped()) };
-    let since = note.only_here.as_ref().map(|only| only.since).ok_or_else(dropped)?;
+    let only_here = note.only_here.clone().ok_or_else(dropped)?;
+    let since = only_here.since;
+    if let (Some(why), false) = (overlay, note.overlaid) {
+        // What it holds and an overlay cannot would mean something else in one.
+        let (id, volume, first) = (id.to_owned(), volume.clone(), only_here.first);
+        return Err(RootfsError::OnlyInSnapshot { id, volume, first, why: why.to_owned() });
+    }
     if let Some(Size(wanted)) = size {
         size::check_kept(volume, known.size, Bytes(wanted))?;
     }
     let device = pool.activate(volume)?.device;
     let mounted = kept_snapshot(pool, &device, label.map(MountLabel::as_context))?;
-    storage.bring_newer((id, volume), &note.upper, root_path, &mounted, since)?;
-    let note = Note {
+    let mounted = storage.as_it_was(mounted, volume, &note)?.ok_or_else(dropped)?;
+    let merged = mount::bind(root_path)?;
+    let was_noticed = note.notice.is_some();
+    Storage::take_notice(&mut note, &merged)?;
+    storage.bring_newer((id, volume), &note.upper, &merged, &mounted, since)?;
+    let mut note = Note {
         root_path: root_path.to_owned(),
         label: noted(label),
         // The overlay got changes while the snapshot went on, and from now on the snapshot is newer.
@@ -131,7 +157,12 @@ fn go_on(
         only_here: None,
         ..note
     };
-    storage.write_note_for_good(volume, &note)?;
+    match was_noticed {
+        // Until a write-back leaves nothing out: an engine can make an image without a pause.
+        true => storage.put_notice(volume, &mut note, &merged)?,
+        false => storage.write_note_for_good(volume, &note)?,
+    }
+    drop(merged);
     mounted.attach(root_path)?.keep();
     Ok(())
 }
@@ -192,7 +223,8 @@ pub fn save_so_far(
     }
 }
 
-/// The snapshot's own mount at `mount_point`, if that is what is there: the overlay below it is the daemon's.
+/// The snapshot's own mount at `mount_point`, or the overlay of it, if that is what is there: the overlay below it is the
+/// daemon's.
 fn own_mount(
     storage: &Storage,
     volume: &VolumeName,
@@ -203,6 +235,7 @@ fn own_mount(
     let ours = storage.pool.name.device_of(volume);
     match std::fs::read_to_string(name) {
         Ok(name) if name.trim_end() == ours => Ok(Some(mount::bind(mount_point)?)),
+        _ if image::is_overlay_of(mount_point, &ours) => Ok(Some(mount::bind(mount_point)?)),
         _ => Ok(None),
     }
 }

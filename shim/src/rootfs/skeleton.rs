@@ -81,7 +81,7 @@ fn inside(top: &Path, path: &Path) -> PathBuf {
 }
 
 /// Owner, mode, attributes and times of a directory.
-fn copy(from: &File, to: &File) -> std::io::Result<()> {
+pub(super) fn copy(from: &File, to: &File) -> std::io::Result<()> {
     let found = from.metadata()?;
     fchown(to, Some(found.uid()), Some(found.gid()))?;
     to.set_permissions(found.permissions())?;

@@ -13,10 +13,11 @@ use rustix::io::Errno;
 use sharedroot_dm::{Phase, Pool, VolumeName};
 
 use super::note::Note;
+use super::overlaid::moved;
 use super::room::{make_room_for_replay, needs_replay};
 use super::{RootfsError, Storage, file};
 use crate::image;
-use crate::image::changes::{self, Tally};
+use crate::image::changes::{self, Moved, Tally};
 use crate::label::{MountLabel, enabled};
 use crate::log::step;
 use crate::mount::{self, Detached, Setting};
@@ -146,14 +147,36 @@ impl Storage {
         let _turn = Flock::lock(locked, FlockArg::LockExclusive)
             .map_err(|(_, errno)| file("lock", &device)(errno.into()))?;
         // Another process may have done it while this one waited.
-        let Some(note) = self.read_note(volume)?.filter(|note| !note.is_obsolete()) else {
+        let Some(mut note) = self.read_note(volume)?.filter(|note| !note.is_obsolete()) else {
             return Ok(Changes::Saved(Tally::default()));
         };
         let merged = found.overlay.map_or_else(|| overlay_of(&note), |overlay| Ok(Some(overlay)));
         let Some(merged) = merged? else { return Ok(Changes::NowhereToGo) };
         let label = note.label.as_deref().filter(|_| enabled());
-        let snapshot = found.snapshot.map_or_else(|| ended_snapshot(pool, &device, label), Ok)?;
-        self.write_back(pool, volume, &note, &snapshot, &merged).map(Changes::Saved)
+        let (snapshot, moved) = match found.snapshot {
+            Some(mounted) if note.overlaid => {
+                // Beside the overlay of it.
+                (mounted, moved(detached_snapshot(&device, label)?)?)
+            }
+            Some(mounted) => (mounted, Moved::default()),
+            None => {
+                let ended = ended_snapshot(pool, &device, label)?;
+                let moved = if note.overlaid { moved(&ended)? } else { Moved::default() };
+                match self.as_it_was(ended, volume, &note)? {
+                    Some(mounted) => (mounted, moved),
+                    None => return Ok(Changes::Saved(Tally::default())),
+                }
+            }
+        };
+        let was_noticed = note.notice.is_some();
+        Self::take_notice(&mut note, &merged)?;
+        let tally = self.write_back(pool, volume, &note, (&snapshot, &moved), &merged)?;
+        if tally.left_out.count > 0 {
+            self.put_notice(volume, &mut note, &merged)?;
+        } else if was_noticed {
+            self.write_note_for_good(volume, &note)?;
+        }
+        Ok(Changes::Saved(tally))
     }
 
     fn write_back(
@@ -161,7 +184,7 @@ impl Storage {
         pool: &Pool,
         volume: &VolumeName,
         note: &Note,
-        snapshot: &Detached,
+        (snapshot, moved): (&Detached, &Moved),
         merged: &Detached,
     ) -> Result<Tally, RootfsError> {
         let _step = step("write the changes back");
@@ -182,7 +205,8 @@ impl Storage {
             }
         };
         let spill = || self.spill();
-        let written = changes::write_back(snapshot.as_fd(), &base, merged.as_fd(), &spill);
+        let (from, to) = (snapshot.as_fd(), merged.as_fd());
+        let written = changes::write_back(from, (&base, moved), to, &spill);
         if let (Some(key), true) = (&key, looked.get())
             && let Err(error) = self.look_away(pool, key)
         {
@@ -211,11 +235,10 @@ impl Storage {
         &self,
         (id, volume): (&str, &VolumeName),
         upper: &Path,
-        root_path: &Path,
+        merged: &Detached,
         snapshot: &Detached,
         since: (i64, i64),
     ) -> Result<(), RootfsError> {
-        let merged = mount::bind(root_path)?;
         let upper = File::open(upper).map_err(file("open", upper))?;
         let spill = || self.spill();
         changes::bring_newer(upper.as_fd(), merged.as_fd(), snapshot.as_fd(), since, &spill)

@@ -25,6 +25,7 @@ mod cursor;
 mod entry;
 mod error;
 mod links;
+mod moved;
 mod node;
 mod pending;
 mod remove;
@@ -36,6 +37,7 @@ mod tests;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 pub use error::{ChangeError, LeftOut};
+pub use moved::Moved;
 pub use pending::Spill;
 use walk::{Find, Walk};
 
@@ -59,6 +61,8 @@ pub struct Tally {
 /// `base` opens the top of the base when it is needed, which is rare: it tells a directory that stayed
 /// at its place from one that was moved there. Without it such directories are compared file by file.
 ///
+/// `moved` changed when the snapshot was new, and is as in the base all the same.
+///
 /// What the engine's root cannot take, the container must not be able to stop its own end by: it is left out, and the rest
 /// goes on. The kinds are: a whiteout and what else belongs to a layer of a container's own overlay, an attribute that does
 /// not fit, more links than the file system takes, and what is beyond the bounds of [`links`] and [`walk`].
@@ -69,11 +73,11 @@ pub struct Tally {
 /// [`ChangeError`] of a full or broken disk. What is done stays done, and the whole can be begun anew.
 pub fn write_back(
     snapshot: BorrowedFd<'_>,
-    base: &dyn Fn() -> Option<OwnedFd>,
+    (base, moved): (&dyn Fn() -> Option<OwnedFd>, &Moved),
     merged: BorrowedFd<'_>,
     spill: Spill<'_>,
 ) -> Result<Tally, ChangeError> {
-    let walk = || Walk::new(snapshot, merged, Find::Changed { base }, spill)?.run();
+    let walk = || Walk::new(snapshot, merged, Find::Changed { base, moved }, spill)?.run();
     let mut tally = walk()?;
     if tally.again {
         let first = tally.changes;

@@ -12,6 +12,7 @@ use super::cursor::Cursor;
 use super::entry;
 use super::error::{ChangeError, Failed, doing, path};
 use super::links::{Linked, Links};
+use super::moved::Moved;
 use super::node::{Names, Node, kind, look, names};
 use super::pending::{Pending, Spill};
 use super::remove::remove;
@@ -24,7 +25,8 @@ pub(super) const DEPTH: usize = 4096;
 #[derive(Clone, Copy)]
 pub(super) enum Find<'a> {
     /// By the time of their last change; `base` tells which directories were moved.
-    Changed { base: &'a dyn Fn() -> Option<OwnedFd> },
+    /// What was moved before the container began has another time.
+    Changed { base: &'a dyn Fn() -> Option<OwnedFd>, moved: &'a Moved },
     /// A directory has their names; with `since` only what changed after that time, in seconds and nanoseconds.
     Named { upper: BorrowedFd<'a>, since: Option<(i64, i64)> },
 }
@@ -205,7 +207,7 @@ impl<'a> Walk<'a> {
         }
         let from = self.from.here();
         let stat = rustix::fs::fstat(from).map_err(doing("stat"))?;
-        let changed = known == Known::Nothing || !is_fixed(&stat);
+        let changed = known == Known::Nothing || !self.is_as_made(&stat);
         if changed {
             self.remove_others()?;
         }
@@ -233,7 +235,7 @@ impl<'a> Walk<'a> {
             return Ok(());
         };
         self.tally.seen += 1;
-        let as_it_was = known == Known::Base && is_fixed(&stat);
+        let as_it_was = known == Known::Base && self.is_as_made(&stat);
         if kind(&stat) != FileType::Directory {
             return if as_it_was { Ok(()) } else { self.alike(name, &stat) };
         }
@@ -313,6 +315,11 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
+    /// Whether the inode has the time of a base's, or the one that its move gave it.
+    fn is_as_made(&self, stat: &Stat) -> bool {
+        is_fixed(stat) || matches!(self.find, Find::Changed { moved, .. } if moved.has(stat))
+    }
+
     /// Whether the base has the same directory under this name.
     fn base_has(&mut self, name: &CStr, stat: &Stat) -> Result<bool, Failed> {
         let base = self.guide().map_err(doing("open in the base"))?;
@@ -327,7 +334,7 @@ impl<'a> Walk<'a> {
     fn guide(&mut self) -> Result<Option<BorrowedFd<'_>>, Errno> {
         if self.guide.is_none() {
             let top = match self.find {
-                Find::Changed { base } => base(),
+                Find::Changed { base, .. } => base(),
                 Find::Named { upper, .. } => Some(rustix::io::fcntl_dupfd_cloexec(upper, 0)?),
             };
             self.guide = Some(top.map(Cursor::with_top).transpose()?);

@@ -1,0 +1,147 @@
+//! A notice to whoever reads an engine's overlay: it lacks files that only the snapshot has.
+//!
+//! `docker cp`, `export`, `diff` and `commit` of a stopped container call no runtime, and `docker commit` of a running one
+//! goes on where its pause failed. So the overlay itself tells. At its top there is a directory whose name is the message, and
+//! in it one file, `.wh.`. Whoever unpacks a layer of it takes that file for the sign that the directory itself is removed,
+//! and fails, because the directory is there (moby: pkg/archive, `overlayWhiteoutConverter.ConvertRead`; containers/storage
+//! and containerd have the same). So no image is made, and the engine's error has the message.
+//!
+//! It is never in the container's root. The note has its name before it is made, so it is never taken for a file of the
+//! container, and it goes before anything is written back or brought into a snapshot.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+use std::time::SystemTime;
+
+use rustix::fs::{AtFlags, Dir, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+use sharedroot_dm::VolumeName;
+
+use super::note::Note;
+use super::{RootfsError, Storage, file};
+
+/// What engines take for the sign that the directory which holds it is removed.
+const REMOVED: &str = ".wh.";
+
+impl Storage {
+    /// Puts a notice into the overlay `merged` of the container of `note`, which gets its name.
+    ///
+    /// # Errors
+    /// [`RootfsError::File`], [`RootfsError::Record`].
+    pub(super) fn put_notice(
+        &self,
+        volume: &VolumeName,
+        note: &mut Note,
+        merged: impl AsFd,
+    ) -> Result<(), RootfsError> {
+        let mut name = format!(
+            "sharedroot: this tree lacks files that are only in the snapshot {volume} of its container"
+        );
+        loop {
+            note.notice = Some(name.clone());
+            self.write_note_for_good(volume, note)?;
+            match put(merged.as_fd(), &name) {
+                Ok(()) => return Ok(()),
+                // The container has a file of that name.
+                Err(Errno::EXIST) => name = another(&name),
+                Err(errno) => return Err(failed("make", note, &name)(errno)),
+            }
+        }
+    }
+
+    /// Takes the notice of `note` away from its overlay, seen through `tree`: the overlay, or its upper directory.
+    ///
+    /// # Errors
+    /// [`RootfsError::File`].
+    pub(super) fn take_notice(note: &mut Note, tree: impl AsFd) -> Result<(), RootfsError> {
+        let Some(name) = note.notice.take() else { return Ok(()) };
+        take(tree.as_fd(), &name).map_err(failed("remove", note, &name))
+    }
+}
+
+fn failed<'a>(
+    step: &'static str,
+    note: &'a Note,
+    name: &'a str,
+) -> impl FnOnce(Errno) -> RootfsError + 'a {
+    move |errno| file(step, &note.root_path.join(name))(errno.into())
+}
+
+/// A longer name; the clock makes one that nobody knows before.
+fn another(name: &str) -> String {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let first = name.split_once(" (").map_or(name, |(first, _)| first);
+    format!("{first} ({})", now.as_nanos())
+}
+
+fn put(top: BorrowedFd<'_>, name: &str) -> Result<(), Errno> {
+    let mode = Mode::from_raw_mode(0o755);
+    rustix::fs::mkdirat(top, name, mode)?;
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(open(top, name)?, REMOVED, flags, Mode::from_raw_mode(0o600)).map(drop)
+}
+
+/// Removes the directory if it holds nothing but what [`put`] made. Anything else is somebody's.
+fn take(top: BorrowedFd<'_>, name: &str) -> Result<(), Errno> {
+    let dir = match open(top, name) {
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(()),
+        dir => dir?,
+    };
+    let mut names = Vec::<CString>::new();
+    for entry in Dir::read_from(&dir)? {
+        let entry = entry?;
+        if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
+            names.push(entry.file_name().to_owned());
+        }
+    }
+    match names.as_slice() {
+        [] => {}
+        [only] if only.as_bytes() == REMOVED.as_bytes() => {
+            rustix::fs::unlinkat(&dir, REMOVED, AtFlags::empty())?;
+        }
+        _ => return Ok(()),
+    }
+    rustix::fs::unlinkat(top, name, AtFlags::REMOVEDIR)
+}
+
+fn open(top: BorrowedFd<'_>, name: &str) -> Result<std::os::fd::OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+    rustix::fs::openat2(top, Path::new(name), flags, Mode::empty(), resolve)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+
+    use super::*;
+
+    #[test]
+    fn a_notice_goes_and_nothing_else_does() {
+        let dir = std::env::temp_dir().join(format!("sharedroot-notice-{}", std::process::id()));
+        fs::create_dir(&dir).unwrap();
+        let top = File::open(&dir).unwrap();
+        put(top.as_fd(), "notice").unwrap();
+        assert_eq!(put(top.as_fd(), "notice"), Err(Errno::EXIST));
+        take(top.as_fd(), "notice").unwrap();
+        take(top.as_fd(), "notice").unwrap();
+        assert!(!dir.join("notice").exists());
+        // One that was begun.
+        fs::create_dir(dir.join("notice")).unwrap();
+        take(top.as_fd(), "notice").unwrap();
+        // What became somebody's, and what never was a notice.
+        put(top.as_fd(), "notice").unwrap();
+        fs::write(dir.join("notice/copied"), "").unwrap();
+        fs::write(dir.join("file"), "").unwrap();
+        std::os::unix::fs::symlink("notice", dir.join("link")).unwrap();
+        for name in ["notice", "file", "link"] {
+            take(top.as_fd(), name).unwrap();
+            assert!(fs::symlink_metadata(dir.join(name)).is_ok(), "{name}");
+        }
+        assert!(dir.join("notice/.wh.").exists());
+        fs::remove_dir_all(&dir).unwrap();
+        let (one, two) = (another("a name"), another("a name (5)"));
+        assert!(one.starts_with("a name (") && two.starts_with("a name (") && !two.contains("(5)"));
+    }
+}
