@@ -48,3 +48,24 @@ fn vm_output_that_goes_to_null_can_be_written() {
         }
     }
 }
+
+/// A unit with a socket of systemd's (sd_listen_fds(3)): its descriptors are the program's, from 3 on, and no others.
+#[test]
+fn vm_sockets_of_systemd_reach_the_program() {
+    let runtime = Runtime::of_env();
+    let said = TempDir::new("said");
+    let (first, second, other) = (said.0.join("1"), said.0.join("2"), said.0.join("3"));
+    for (path, text) in [(&first, "first"), (&second, "second"), (&other, "other")] {
+        fs::write(path, text).unwrap();
+    }
+    let look = "echo $LISTEN_FDS $LISTEN_PID; cat <&3; echo; cat <&4; echo; cat <&5 || echo none";
+    for target in targets(&runtime, &["sh", "-c", look], |_| {}) {
+        let run =
+            "exec 3< \"$1\" 4< \"$2\" 5< \"$3\"; shift 3; LISTEN_FDS=2 LISTEN_PID=$$ exec \"$@\"";
+        let [first, second, other] = [&first, &second, &other].map(|path| path.to_str().unwrap());
+        let words = ["-c", run, "sh", first, second, other, runtime.program()];
+        let more = ["--root", runtime.root(), "run", "--bundle", target.str()];
+        let cmd = Cmd::new("sh").args(&words).args(&more).arg(&unique_name("activated"));
+        assert_eq!(cmd.run().ok(), "2 1\nfirst\nsecond\nnone", "{}", target.kind);
+    }
+}

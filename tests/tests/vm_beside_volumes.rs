@@ -1,0 +1,84 @@
+//! Volumes of Docker's beside runc: a part of one, and a hundred and fifty of them.
+//!
+//! Guest: --limit 800
+
+use std::fs;
+
+use sharedroot_tests::beside::{beside_runc, seen};
+use sharedroot_tests::command::unique_name;
+use sharedroot_tests::docker::{KINDS, docker, docker_run};
+use sharedroot_tests::lab::TempDir;
+
+/// A volume of Docker's. Dropping it removes it.
+struct Volume(String);
+
+impl Volume {
+    #[track_caller]
+    fn new() -> Self {
+        let name = unique_name("volume");
+        docker(&["volume", "create", &name]).ok();
+        Self(name)
+    }
+}
+
+impl Drop for Volume {
+    fn drop(&mut self) {
+        docker(&["volume", "rm", "--force", &self.0]);
+    }
+}
+
+/// Kubernetes' `subPath` and Docker's `volume-subpath` are binds of a descriptor below the engine's own directory.
+#[test]
+fn vm_a_part_of_a_volume() {
+    let volume = Volume::new();
+    let whole = format!("--volume={}:/whole", volume.0);
+    let fill = "mkdir -p /whole/a/b; echo text > /whole/a/b/file; ln -s /etc /whole/link";
+    docker_run("runc", &[&whole, "busybox", "sh", "-c", fill]).ok();
+    let part = |of: &str, more: &str| {
+        format!("--mount=type=volume,src={},dst=/part,volume-subpath={of}{more}", volume.0)
+    };
+    for (flag, good) in [
+        (part("a", ""), true),
+        (part("a/b", ",readonly"), true),
+        (part("a/b/file", ""), true),
+        (part("link", ""), false),
+        (part("none", ""), false),
+        (part("../..", ""), false),
+    ] {
+        let look =
+            "cat /part /part/file /part/b/file 2>/dev/null; ls /part; : > /part/new && echo new";
+        for kind in KINDS {
+            let words = [kind, &[&flag, "busybox", "sh", "-c", look]].concat();
+            let what = format!("{kind:?} {flag}");
+            let (status, said) = beside_runc(&what, |runtime| {
+                let found = seen(&docker_run(runtime, &words));
+                docker_run(
+                    "runc",
+                    &[&whole, "busybox", "rm", "-f", "/whole/a/new", "/whole/a/b/new"],
+                );
+                found
+            });
+            println!("{what}: {status} {said}");
+            assert_eq!(said.contains("text"), good, "{what}: {said}");
+        }
+    }
+}
+
+#[test]
+fn vm_a_hundred_and_fifty_volumes() {
+    let dir = TempDir::new("volumes");
+    let mut flags = Vec::new();
+    for n in 0..150 {
+        let (host, access) = (dir.0.join(n.to_string()), if n % 2 == 0 { ":ro" } else { "" });
+        fs::create_dir(&host).unwrap();
+        fs::write(host.join("file"), format!("{n}\n")).unwrap();
+        flags.push(format!("--volume={}:/v/{}/{n}{access}", host.display(), n % 7));
+    }
+    let flags: Vec<_> = flags.iter().map(String::as_str).collect();
+    let look = "cat /v/*/*/file | sort -n | uniq | wc -l; grep -c ' /v/' /proc/mounts";
+    for kind in KINDS {
+        let words = [kind, &flags, &["busybox", "sh", "-c", look]].concat();
+        let found = beside_runc(&format!("{kind:?}"), |runtime| seen(&docker_run(runtime, &words)));
+        assert_eq!(found, (0, "150\n150\n".to_owned()), "{kind:?}");
+    }
+}
