@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::{Mount, Spec};
+use oci_spec::runtime::{Capability, Mount, Spec};
 use pathrs::Root;
 use pathrs::flags::OpenFlags;
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, openat2};
@@ -18,7 +18,12 @@ use super::{RootfsError, file};
 /// What must be there before the container's mounts are made, in their order: a later one can lie in an
 /// earlier one. The last is the directory that the process starts in.
 #[derive(Debug)]
-pub struct Needs(Vec<Need>);
+pub struct Needs {
+    all: Vec<Need>,
+    /// The container has CAP_SYS_ADMIN, with which it can shut the file system of its root down (`EXT4_IOC_SHUTDOWN` of ext4(5)):
+    /// that must not be a base, which others have, too.
+    administers: bool,
+}
 
 #[derive(Debug)]
 struct Need {
@@ -65,7 +70,19 @@ impl Needs {
         let start = spec.process().as_ref().map(|process| process.cwd().clone());
         let path = start.unwrap_or_else(|| PathBuf::from("/"));
         needs.push(Need { path, source: None, writable: false });
-        Self(needs)
+        let capabilities =
+            spec.process().as_ref().and_then(|process| process.capabilities().as_ref());
+        let administers = capabilities.is_some_and(|sets| {
+            let sets = [sets.bounding(), sets.permitted(), sets.effective()];
+            sets.into_iter().flatten().any(|set| set.contains(&Capability::SysAdmin))
+        });
+        Self { all: needs, administers }
+    }
+
+    /// Whether the root must be an overlay also where nothing is missing: no ioctl(2) of a file system passes one.
+    #[must_use]
+    pub fn overlay(&self) -> bool {
+        self.administers
     }
 
     /// What `root` lacks, sorted. What lies in a mount is the mount's matter.
@@ -81,7 +98,7 @@ impl Needs {
     /// The same in the order of the needs, each with its place among them.
     fn lacking(&self, root: impl AsFd) -> Vec<(usize, Missing)> {
         let (mut mounted, mut missing) = (Vec::<PathBuf>::new(), Vec::new());
-        for (index, need) in self.0.iter().enumerate() {
+        for (index, need) in self.all.iter().enumerate() {
             let covered = |path: &Path| mounted.iter().any(|mount| path.starts_with(mount));
             if covered(&need.path) && is_plain(&need.path) {
                 continue;
@@ -109,7 +126,7 @@ impl Needs {
         let top = File::open(root).map_err(file("open", root))?;
         self.check_start(&top)?;
         let mut missing = self.lacking(&top);
-        missing.retain(|(index, _)| mount_points || index + 1 == self.0.len());
+        missing.retain(|(index, _)| mount_points || index + 1 == self.all.len());
         if missing.is_empty() {
             return Ok(());
         }
@@ -141,7 +158,7 @@ impl Needs {
     pub fn check_kinds(&self, root: &Path) -> Result<(), RootfsError> {
         let top = File::open(root).map_err(file("open", root))?;
         let mut mounted = Vec::<PathBuf>::new();
-        for need in self.0.split_last().map_or(&[][..], |(_, mounts)| mounts) {
+        for need in self.all.split_last().map_or(&[][..], |(_, mounts)| mounts) {
             let covered = |path: &Path| mounted.iter().any(|mount| path.starts_with(mount));
             let Some(place) = landing(&top, &need.path, covered) else { continue };
             if need.source.as_ref().is_some_and(|source| !source.exists()) {
@@ -162,7 +179,7 @@ impl Needs {
 
     /// That what is to be started in is no file of the root.
     fn check_start(&self, root: &File) -> Result<(), RootfsError> {
-        let Some((Need { path: start, .. }, mounts)) = self.0.split_last() else { return Ok(()) };
+        let Some((Need { path: start, .. }, mounts)) = self.all.split_last() else { return Ok(()) };
         if mounts.iter().any(|mount| start.starts_with(&mount.path)) {
             return Ok(());
         }
@@ -180,7 +197,7 @@ impl Needs {
     /// # Errors
     /// [`RootfsError::File`].
     pub fn make_start_in_volume(&self) -> Result<(), RootfsError> {
-        let Some((Need { path: start, .. }, mounts)) = self.0.split_last() else { return Ok(()) };
+        let Some((Need { path: start, .. }, mounts)) = self.all.split_last() else { return Ok(()) };
         let covers = |mount: &&Need| start.starts_with(&mount.path);
         let Some(Need { path, source: Some(source), writable: true }) =
             mounts.iter().rfind(covers).filter(|_| is_plain(start))

@@ -43,12 +43,13 @@ pub fn prepare_shared(
             (storage.with_upper(&base, path, needs, label).map_err(base.cannot_carry(path))?, None)
         }
         _ => match needs.missing(&bound).as_slice() {
-            [] => (bound, None),
+            [] if !needs.overlay() => (bound, None),
             missing => {
                 let intend = |name: &ScaffoldName| Ok(intend(name)?);
                 let _step = step("put the scaffold above the base");
+                let first = missing.first().map_or(Path::new("/"), |missing| &missing.path);
                 let scaffold = storage.scaffold(&base, &bound, missing, intend);
-                let (root, name) = scaffold.map_err(base.cannot_carry(&missing[0].path))?;
+                let (root, name) = scaffold.map_err(base.cannot_carry(first))?;
                 (root, Some(name))
             }
         },
