@@ -86,6 +86,7 @@ fn vm_a_missing_tool_is_a_problem() {
     for (program, severity, name, package) in [
         ("/usr/sbin/thin_check", "problem", "thin-tools", "thin-provisioning-tools"),
         ("/usr/sbin/debugfs", "problem", "e2fsprogs", "e2fsprogs"),
+        ("/usr/sbin/resize2fs", "problem", "e2fsprogs", "e2fsprogs"),
         ("/usr/bin/fincore", "warning", "fincore", "util-linux-extra"),
     ] {
         let away = Away::new(program);
