@@ -25,9 +25,9 @@ mod cursor;
 mod entry;
 mod error;
 mod links;
-mod moved;
 mod node;
 mod remove;
+mod times;
 mod walk;
 
 #[cfg(test)]
@@ -36,7 +36,8 @@ mod tests;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 pub use error::{ChangeError, LeftOut};
-pub use moved::Moved;
+pub use times::Times;
+pub use walk::Since;
 use walk::{Find, Walk};
 
 /// What a walk did.
@@ -66,7 +67,7 @@ pub struct Tally {
 /// [`ChangeError`] of a full or broken disk. What is done stays done, and the whole can be begun anew.
 pub fn write_back(
     snapshot: BorrowedFd<'_>,
-    (base, moved): (&dyn Fn() -> Option<OwnedFd>, &Moved),
+    (base, moved): (&dyn Fn() -> Option<OwnedFd>, &Times),
     merged: BorrowedFd<'_>,
 ) -> Result<Tally, ChangeError> {
     let tally = Walk::new(snapshot, merged, Find::Changed { base, moved })?.run()?;
@@ -99,7 +100,7 @@ pub fn bring_newer(
     upper: BorrowedFd<'_>,
     merged: BorrowedFd<'_>,
     snapshot: BorrowedFd<'_>,
-    since: (i64, i64),
+    since: Since<'_>,
 ) -> Result<Tally, ChangeError> {
     let tally = Walk::new(merged, snapshot, Find::Named { upper, since: Some(since) })?.run()?;
     if tally.changes > 0 {

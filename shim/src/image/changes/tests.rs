@@ -43,7 +43,7 @@ impl Trees {
     fn carry(&self) -> Tally {
         let (from, to) = (File::open(self.from()).unwrap(), File::open(self.to()).unwrap());
         let walk = || {
-            write_back(from.as_fd(), (&|| None, &Moved::default()), to.as_fd())
+            write_back(from.as_fd(), (&|| None, &Times::default()), to.as_fd())
                 .unwrap_or_else(|e| panic!("{e}"))
         };
         let tally = walk();
