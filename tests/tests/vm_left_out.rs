@@ -290,3 +290,47 @@ fn vm_a_kept_snapshot_that_is_full_is_kept_when_a_copy_does_not_fit() {
     container.call("delete", &["--force"]).ok();
     nothing_is_kept();
 }
+
+/// The host's clock, an hour back. Dropping it puts it right.
+struct SetBack;
+
+impl SetBack {
+    fn new() -> Self {
+        out(&["date", "--set", "1 hour ago"]);
+        Self
+    }
+}
+
+impl Drop for SetBack {
+    fn drop(&mut self) {
+        out(&["date", "--set", "1 hour"]);
+    }
+}
+
+#[test]
+fn vm_a_copy_under_a_clock_that_was_set_back_is_seen() {
+    only_in_lab();
+    let _config = small_bases();
+    let (runtime, image) = (Runtime::sharedroot(), Image::new());
+    let (bundle, id) = (image.bundle(&runtime, false, &["sleep", "1000"]), unique_name("c"));
+    let (container, top) = starts(&runtime, &bundle, &id);
+    let mode = Mode::from_raw_mode(0o600);
+    rustix::fs::mknodat(CWD, top.join("gone"), FileType::CharacterDevice, mode, 0).unwrap();
+    fs::create_dir(top.join("dir")).unwrap();
+    fs::write(top.join("dir/kept"), "kept").unwrap();
+    container.call("delete", &["--force"]).ok();
+    let engine = Path::new(&bundle.rootfs);
+    let back = SetBack::new();
+    fs::write(engine.join("etc/unique"), "copied over").unwrap();
+    fs::write(engine.join("dir/copied"), "copied").unwrap();
+    drop(back);
+    let (container, top) = starts(&runtime, &bundle, &id);
+    for (file, text) in
+        [("etc/unique", "copied over"), ("dir/copied", "copied"), ("dir/kept", "kept")]
+    {
+        assert_eq!(fs::read_to_string(top.join(file)).unwrap(), text);
+    }
+    fs::remove_file(top.join("gone")).unwrap();
+    container.call("delete", &["--force"]).ok();
+    nothing_is_kept();
+}

@@ -219,6 +219,29 @@ fn vm_it_survives_the_host_and_keeps_what_does_not_fit() {
     nothing_is_kept();
 }
 
+/// The host ends before the tree of a new snapshot has moved: nothing of the container reached the disk either.
+#[test]
+fn vm_a_snapshot_that_was_not_ready_gives_nothing_back() {
+    only_in_lab();
+    let (_config, _daemon) = (small_bases(), live_restore());
+    let (runtime, store) = (Runtime::sharedroot(), Store::new(0x88fe, |_| {}));
+    let ours = store.container(&runtime);
+    fs::write(Path::new(ours.merged()).join("earlier"), "earlier").unwrap();
+    let (container, _) = ours.starts(&runtime);
+    let beside = TempDir::new("beside");
+    let name = format!("sharedroot-default-{}", snapshots()[0]);
+    let device = out(&["dmsetup", "info", "-c", "--noheadings", "-o", "blkdevname", &name]);
+    out(&["mount", &format!("/dev/{}", device.trim()), beside.str()]);
+    fs::remove_dir(beside.0.join(".sharedroot-lower")).unwrap();
+    out(&["umount", beside.str()]);
+    ours.host_ends(&runtime, container);
+    let (container, top) = ours.starts(&runtime);
+    assert_eq!(fs::read_to_string(top.join("earlier")).unwrap(), "earlier");
+    assert_eq!(fs::read_to_string(top.join("data/keep/file")).unwrap(), "data/keep/file");
+    container.call("delete", &["--force"]).ok();
+    nothing_is_kept();
+}
+
 /// The notices in a tree of the engine's.
 fn noticed(tree: &Path) -> Vec<String> {
     let names = fs::read_dir(tree).unwrap().map(|entry| entry.unwrap().file_name());

@@ -153,6 +153,31 @@ fn vm_dockers_containerd_store_shares_images() {
     assert_eq!(dockerd.docker(&unique).ok(), image.name(), "{record}");
 }
 
+/// containerd reads the upper directory, too, and unpacks what it made of it.
+#[test]
+fn vm_no_image_of_the_containerd_store_lacks_what_only_the_snapshot_holds() {
+    let dockerd = Dockerd::new(true);
+    let image = FreshImage::new();
+    dockerd.load(image.name());
+    let (id, _) = dockerd.run(&[], image.name());
+    let pid = dockerd.docker(&["inspect", "--format", "{{.State.Pid}}", &id]).ok();
+    let gone = format!("/proc/{pid}/root/gone");
+    out(&["mknod", &gone, "c", "0", "0"]);
+    let commit = || dockerd.docker(&["commit", &id, "committed"]);
+    // Running, where the pause fails and Docker does not heed that, and stopped.
+    let fails = || {
+        let said = commit().fails(1);
+        assert!(said.contains("invalid whiteout name: .wh."), "{said}");
+    };
+    fails();
+    dockerd.docker(&["stop", "--time=0", &id]).ok();
+    fails();
+    let differs = dockerd.docker(&["diff", &id]).ok();
+    assert!(differs.contains("A /sharedroot: this tree lacks files"), "{differs}");
+    dockerd.docker(&["rm", "--force", &id]).ok();
+    out(&["sharedroot", "gc"]);
+}
+
 #[test]
 fn vm_a_data_root_that_moves_keeps_its_images() {
     let mut dockerd = Dockerd::new(false);

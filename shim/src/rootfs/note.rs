@@ -7,6 +7,7 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -15,7 +16,7 @@ use sharedroot_dm::VolumeName;
 
 use super::private::PREFIX;
 use super::{RootfsError, Storage, file};
-use crate::image::changes::LeftOut;
+use crate::image::changes::{LeftOut, Times};
 use crate::new_file;
 use crate::record::private_dir;
 
@@ -126,8 +127,32 @@ impl Storage {
             note.id,
             named(left_out)
         );
+        self.write_times(volume, &note)?;
         let only_here = Some(OnlyHere::now(left_out));
         self.write_note_for_good(volume, &Note { only_here, ..note })
+    }
+
+    fn times_path(&self, volume: &VolumeName) -> PathBuf {
+        self.pool.state_dir.join(format!("times-{volume}"))
+    }
+
+    /// Keeps the change times of the engine's upper directory: what has another one at the next start came there meanwhile.
+    /// Without them, which is where there are too many, the clock has to tell.
+    fn write_times(&self, volume: &VolumeName, note: &Note) -> Result<(), RootfsError> {
+        let path = self.times_path(volume);
+        let upper = fs::File::open(&note.upper).map_err(file("open", &note.upper))?;
+        let times = Times::below(upper.as_fd())
+            .map_err(|errno| file("look at what is in", &note.upper)(errno.into()))?;
+        match times {
+            Some(times) => new_file::write_durably(&path, &times.write().concat())
+                .map_err(file("write", &path)),
+            None => remove(&path),
+        }
+    }
+
+    /// Those that were kept, if they can be read.
+    pub(super) fn times_of(&self, volume: &VolumeName) -> Option<Times> {
+        fs::read(self.times_path(volume)).ok().map(|bytes| Times::read(&bytes))
     }
 
     /// Notes, for good, that changes go to the engine and the container goes on.
@@ -186,13 +211,15 @@ impl Storage {
             let tree = fs::File::open(&upper).map_err(file("open", &upper))?;
             Self::take_notice(&mut note, tree)?;
         }
-        let path = self.note_path(volume);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(file("remove", &path)(error))
-            }
-            _ => Ok(()),
-        }
+        remove(&self.times_path(volume))?;
+        remove(&self.note_path(volume))
+    }
+}
+
+fn remove(path: &Path) -> Result<(), RootfsError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(file("remove", path)(error)),
+        _ => Ok(()),
     }
 }
 

@@ -4,7 +4,8 @@
 //! goes on where its pause failed. So the overlay itself tells. At its top there is a directory whose name is the message, and
 //! in it one file, `.wh.`. Whoever unpacks a layer of it takes that file for the sign that the directory itself is removed,
 //! and fails, because the directory is there (moby: pkg/archive, `overlayWhiteoutConverter.ConvertRead`; containers/storage
-//! and containerd have the same). So no image is made, and the engine's error has the message.
+//! has the same; containerd refuses the name: core/archive, `applyNaive`). So no image is made. Docker's error has the
+//! message; those of podman and containerd have not, but their `diff` has.
 //!
 //! It is never in the container's root. The note has its name before it is made, so it is never taken for a file of the
 //! container, and it goes before anything is written back or brought into a snapshot.

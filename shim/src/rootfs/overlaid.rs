@@ -29,7 +29,7 @@ use super::labels::context;
 use super::note::Note;
 use super::skeleton::copy;
 use super::{RootfsError, Storage, file};
-use crate::image::changes::Moved;
+use crate::image::changes::Times;
 use crate::label::{MountLabel, enabled};
 use crate::mount::{self, Detached, Setting};
 
@@ -113,10 +113,10 @@ fn is_read_only(snapshot: &Detached) -> Result<bool, RootfsError> {
 ///
 /// # Errors
 /// [`RootfsError::File`].
-pub(super) fn moved(top: impl AsFd) -> Result<Moved, RootfsError> {
+pub(super) fn moved(top: impl AsFd) -> Result<Times, RootfsError> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let work = match rustix::fs::openat(top, WORK, flags, Mode::empty()) {
-        Err(Errno::NOENT) => return Ok(Moved::default()),
+        Err(Errno::NOENT) => return Ok(Times::default()),
         work => work.map_err(at("open", WORK))?,
     };
     let mut bytes = [0; MOST_MOVED];
@@ -124,13 +124,13 @@ pub(super) fn moved(top: impl AsFd) -> Result<Moved, RootfsError> {
         Err(Errno::NODATA) => 0,
         length => length.map_err(at("read what is set on", WORK))?,
     };
-    Ok(Moved::read(&bytes[..length]))
+    Ok(Times::read(&bytes[..length]))
 }
 
 /// Takes note of the change times that the move gave to `tree` and to what is in it. A change of a container is later, for it
 /// has not begun.
 fn note_moved(tree: &File, top: &File) -> Result<(), RootfsError> {
-    let mut moved = Moved::default();
+    let mut moved = Times::default();
     let stat = |name: &CStr| rustix::fs::statat(tree, name, AtFlags::SYMLINK_NOFOLLOW);
     moved.add(&stat(c".").map_err(at("stat", TREE))?);
     for entry in Dir::read_from(tree).map_err(at("list", TREE))? {
@@ -140,7 +140,7 @@ fn note_moved(tree: &File, top: &File) -> Result<(), RootfsError> {
         }
     }
     let bytes: Vec<_> =
-        moved.write().into_iter().take(MOST_MOVED / Moved::LENGTH).flatten().collect();
+        moved.write().into_iter().take(MOST_MOVED / Times::LENGTH).flatten().collect();
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let work = rustix::fs::openat(top, WORK, flags, Mode::empty()).map_err(at("open", WORK))?;
     rustix::fs::fsetxattr(work, MOVED, &bytes, XattrFlags::CREATE)

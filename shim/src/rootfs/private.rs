@@ -13,7 +13,7 @@ use super::room::is_full;
 use super::writeback::{Changes, Mounts, detached_snapshot, kept_snapshot, noted, overlay_at};
 use super::{RootfsError, Storage, size};
 use crate::config::Size;
-use crate::image::changes::Tally;
+use crate::image::changes::{Since, Tally};
 use crate::image::{self, Image};
 use crate::label::MountLabel;
 use crate::log::step;
@@ -133,7 +133,8 @@ fn go_on(
     let mut note = storage.read_note(volume)?.ok_or_else(dropped)?;
     let Some(known) = pool.volume(volume)? else { return Err(dropped()) };
     let only_here = note.only_here.clone().ok_or_else(dropped)?;
-    let since = only_here.since;
+    let times = storage.times_of(volume);
+    let since = Since { time: only_here.since, times: times.as_ref() };
     if let (Some(why), false) = (overlay, note.overlaid) {
         // What it holds and an overlay cannot would mean something else in one.
         let (id, volume, first) = (id.to_owned(), volume.clone(), only_here.first);

@@ -17,7 +17,7 @@ use super::overlaid::moved;
 use super::room::{make_room_for_replay, needs_replay};
 use super::{RootfsError, Storage, file};
 use crate::image;
-use crate::image::changes::{self, Moved, Tally};
+use crate::image::changes::{self, Since, Tally, Times};
 use crate::label::{MountLabel, enabled};
 use crate::log::step;
 use crate::mount::{self, Detached, Setting};
@@ -158,10 +158,10 @@ impl Storage {
                 // Beside the overlay of it.
                 (mounted, moved(detached_snapshot(&device, label)?)?)
             }
-            Some(mounted) => (mounted, Moved::default()),
+            Some(mounted) => (mounted, Times::default()),
             None => {
                 let ended = ended_snapshot(pool, &device, label)?;
-                let moved = if note.overlaid { moved(&ended)? } else { Moved::default() };
+                let moved = if note.overlaid { moved(&ended)? } else { Times::default() };
                 match self.as_it_was(ended, volume, &note)? {
                     Some(mounted) => (mounted, moved),
                     None => return Ok(Changes::Saved(Tally::default())),
@@ -184,7 +184,7 @@ impl Storage {
         pool: &Pool,
         volume: &VolumeName,
         note: &Note,
-        (snapshot, moved): (&Detached, &Moved),
+        (snapshot, moved): (&Detached, &Times),
         merged: &Detached,
     ) -> Result<Tally, RootfsError> {
         let _step = step("write the changes back");
@@ -237,7 +237,7 @@ impl Storage {
         upper: &Path,
         merged: &Detached,
         snapshot: &Detached,
-        since: (i64, i64),
+        since: Since<'_>,
     ) -> Result<(), RootfsError> {
         let upper = File::open(upper).map_err(file("open", upper))?;
         let spill = || self.spill();

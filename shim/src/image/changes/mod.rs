@@ -25,10 +25,10 @@ mod cursor;
 mod entry;
 mod error;
 mod links;
-mod moved;
 mod node;
 mod pending;
 mod remove;
+mod times;
 mod walk;
 
 #[cfg(test)]
@@ -37,8 +37,9 @@ mod tests;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 pub use error::{ChangeError, LeftOut};
-pub use moved::Moved;
 pub use pending::Spill;
+pub use times::Times;
+pub use walk::Since;
 use walk::{Find, Walk};
 
 /// What a walk did.
@@ -73,7 +74,7 @@ pub struct Tally {
 /// [`ChangeError`] of a full or broken disk. What is done stays done, and the whole can be begun anew.
 pub fn write_back(
     snapshot: BorrowedFd<'_>,
-    (base, moved): (&dyn Fn() -> Option<OwnedFd>, &Moved),
+    (base, moved): (&dyn Fn() -> Option<OwnedFd>, &Times),
     merged: BorrowedFd<'_>,
     spill: Spill<'_>,
 ) -> Result<Tally, ChangeError> {
@@ -114,7 +115,7 @@ pub fn bring_newer(
     upper: BorrowedFd<'_>,
     merged: BorrowedFd<'_>,
     snapshot: BorrowedFd<'_>,
-    since: (i64, i64),
+    since: Since<'_>,
     spill: Spill<'_>,
 ) -> Result<Tally, ChangeError> {
     let find = Find::Named { upper, since: Some(since) };

@@ -12,10 +12,10 @@ use super::cursor::Cursor;
 use super::entry;
 use super::error::{ChangeError, Failed, doing, path};
 use super::links::{Linked, Links};
-use super::moved::Moved;
 use super::node::{Names, Node, kind, look, names};
 use super::pending::{Pending, Spill};
 use super::remove::remove;
+use super::times::Times;
 use crate::image::init::FIXED_TIME;
 
 /// How many directories in one another a walk goes down: each costs it a name in memory. What is deeper is left out.
@@ -26,9 +26,18 @@ pub(super) const DEPTH: usize = 4096;
 pub(super) enum Find<'a> {
     /// By the time of their last change; `base` tells which directories were moved.
     /// What was moved before the container began has another time.
-    Changed { base: &'a dyn Fn() -> Option<OwnedFd>, moved: &'a Moved },
-    /// A directory has their names; with `since` only what changed after that time, in seconds and nanoseconds.
-    Named { upper: BorrowedFd<'a>, since: Option<(i64, i64)> },
+    Changed { base: &'a dyn Fn() -> Option<OwnedFd>, moved: &'a Times },
+    /// A directory has their names; with `since` only what changed after that.
+    Named { upper: BorrowedFd<'a>, since: Option<Since<'a>> },
+}
+
+/// What is older than a write-back.
+#[derive(Debug, Clone, Copy)]
+pub struct Since<'a> {
+    /// Its end by the clock, in seconds and nanoseconds.
+    pub time: (i64, i64),
+    /// The change times that the upper directory had at its end, if they are known. A clock can be set.
+    pub times: Option<&'a Times>,
 }
 
 /// What is known of a directory that is visited.
@@ -299,7 +308,10 @@ impl<'a> Walk<'a> {
         let found = upper.map_or(Ok(None), |upper| look(upper, name));
         let found = found.map_err(doing("stat in the upper directory"))?;
         let changed = |stat: Stat| (stat.st_ctime, i64::try_from(stat.st_ctime_nsec).unwrap_or(0));
-        Ok(found.is_some_and(|found| changed(found) > since))
+        Ok(found.is_some_and(|found| match since.times {
+            Some(times) => !times.has(&found),
+            None => changed(found) > since.time,
+        }))
     }
 
     /// Has a directory visited later.

@@ -1,0 +1,145 @@
+//! The change times of inodes, by which a later look knows what has changed since. They are compared for equality: a clock that
+//! somebody sets makes no later change look like an earlier one.
+
+use std::collections::HashMap;
+
+use rustix::fs::{FileType, Stat};
+
+use std::ffi::CString;
+use std::os::fd::BorrowedFd;
+
+use rustix::io::Errno;
+
+use super::cursor::Cursor;
+use super::node::{kind, look, names};
+
+/// How many are kept at most: 6 MiB on the disk.
+const MOST: usize = 1 << 18;
+
+/// The change time of each, by inode. One that has another time now, or is none of them, has changed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Times(HashMap<u64, (i64, i64)>);
+
+impl Times {
+    /// The length of one of them on the disk.
+    pub const LENGTH: usize = 24;
+
+    /// Adds one.
+    pub fn add(&mut self, stat: &Stat) {
+        self.0.insert(stat.st_ino, changed(stat));
+    }
+
+    /// Whether the inode is one of them, and as it was.
+    pub(super) fn has(&self, stat: &Stat) -> bool {
+        self.0.get(&stat.st_ino) == Some(&changed(stat))
+    }
+
+    /// Those of all that is below `top`. None if there is more than a bound.
+    ///
+    /// # Errors
+    /// What the file system gives.
+    pub fn below(top: BorrowedFd<'_>) -> Result<Option<Self>, Errno> {
+        let (mut times, mut cursor) = (Self::default(), Cursor::at_top(top)?);
+        // The directories that are still to be visited, of each one on the way.
+        let mut way: Vec<Vec<CString>> = vec![times.add_all(&cursor)?];
+        while let Some(below) = way.last_mut() {
+            if times.0.len() > MOST {
+                return Ok(None);
+            }
+            match below.pop() {
+                Some(name) => {
+                    cursor.down(&name)?;
+                    way.push(times.add_all(&cursor)?);
+                }
+                None => {
+                    way.pop();
+                    cursor.up_to(way.len().saturating_sub(1))?;
+                }
+            }
+        }
+        Ok(Some(times))
+    }
+
+    /// Adds what is in a directory; returns the directories among it.
+    fn add_all(&mut self, dir: &Cursor) -> Result<Vec<CString>, Errno> {
+        let mut below = Vec::new();
+        for name in names(dir.here())? {
+            let name = name?;
+            if self.0.len() > MOST {
+                break;
+            }
+            let Some(stat) = look(dir.here(), &name)? else { continue };
+            self.add(&stat);
+            if kind(&stat) == FileType::Directory {
+                below.push(name);
+            }
+        }
+        Ok(below)
+    }
+
+    /// For the disk: inode, seconds and nanoseconds of each.
+    #[must_use]
+    pub fn write(&self) -> Vec<[u8; Self::LENGTH]> {
+        let bytes = |(inode, (seconds, nanoseconds)): (&u64, &(i64, i64))| {
+            let mut bytes = [0; Self::LENGTH];
+            bytes[..8].copy_from_slice(&inode.to_le_bytes());
+            bytes[8..16].copy_from_slice(&seconds.to_le_bytes());
+            bytes[16..].copy_from_slice(&nanoseconds.to_le_bytes());
+            bytes
+        };
+        self.0.iter().map(bytes).collect()
+    }
+
+    /// From the disk.
+    #[must_use]
+    pub fn read(bytes: &[u8]) -> Self {
+        let word = |bytes: &[u8]| <[u8; 8]>::try_from(bytes).map(u64::from_le_bytes).ok();
+        let one = |bytes: &[u8]| {
+            let time = (word(&bytes[8..16])?.cast_signed(), word(&bytes[16..])?.cast_signed());
+            Some((word(&bytes[..8])?, time))
+        };
+        Self(bytes.chunks_exact(Self::LENGTH).filter_map(one).collect())
+    }
+}
+
+fn changed(stat: &Stat) -> (i64, i64) {
+    (stat.st_ctime, i64::try_from(stat.st_ctime_nsec).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tree_that_changed_is_told_whatever_the_clock_says() {
+        use std::os::fd::AsFd;
+        let dir = std::env::temp_dir().join(format!("sharedroot-times-{}", std::process::id()));
+        std::fs::create_dir_all(dir.join("a/b/c")).unwrap();
+        std::fs::write(dir.join("a/b/file"), "").unwrap();
+        let top = std::fs::File::open(&dir).unwrap();
+        let times = Times::below(top.as_fd()).unwrap().unwrap();
+        let stat = |path: &str| rustix::fs::stat(dir.join(path)).unwrap();
+        assert!(["a", "a/b", "a/b/c", "a/b/file"].iter().all(|path| times.has(&stat(path))));
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        std::fs::write(dir.join("a/b/c/new"), "").unwrap();
+        assert!(
+            times.has(&stat("a/b")) && !times.has(&stat("a/b/c")) && !times.has(&stat("a/b/c/new"))
+        );
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn it_reads_back() {
+        let mut moved = Times::default();
+        for path in ["/", "/proc", "/usr"] {
+            moved.add(&rustix::fs::stat(path).unwrap());
+        }
+        let bytes = moved.write().concat();
+        assert_eq!(Times::read(&bytes), moved);
+        let stat = rustix::fs::stat("/usr").unwrap();
+        assert!(moved.has(&stat));
+        let mut later = stat;
+        later.st_ctime_nsec += 1;
+        assert!(!moved.has(&later) && !Times::default().has(&stat));
+    }
+}
