@@ -24,6 +24,7 @@ mod content;
 mod cursor;
 mod entry;
 mod error;
+mod frame;
 mod links;
 mod node;
 mod pending;
@@ -36,8 +37,9 @@ mod tests;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 pub use error::{ChangeError, LeftOut};
+use frame::Find;
 pub use pending::Spill;
-use walk::{Find, Walk};
+use walk::Walk;
 
 /// What a walk did.
 #[derive(Debug, Default)]
