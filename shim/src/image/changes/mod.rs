@@ -24,6 +24,7 @@ mod content;
 mod cursor;
 mod entry;
 mod error;
+mod frame;
 mod links;
 mod node;
 mod pending;
@@ -37,10 +38,11 @@ mod tests;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 pub use error::{ChangeError, LeftOut};
+use frame::Find;
+pub use frame::Since;
 pub use pending::Spill;
 pub use times::Times;
-pub use walk::Since;
-use walk::{Find, Walk};
+use walk::Walk;
 
 /// What a walk did.
 #[derive(Debug, Default)]

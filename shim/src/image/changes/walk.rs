@@ -1,7 +1,7 @@
 //! The walk: which directories are visited, and what in them is made alike.
 
 use std::ffi::{CStr, CString};
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 
 use rustix::fs::{FileType, Mode, Stat};
 use rustix::io::Errno;
@@ -11,68 +11,15 @@ use super::content::Buffers;
 use super::cursor::Cursor;
 use super::entry;
 use super::error::{ChangeError, Failed, doing, path};
+use super::frame::{Find, Frame, Known};
 use super::links::{Linked, Links};
 use super::node::{Names, Node, kind, look, names};
 use super::pending::{Pending, Spill};
 use super::remove::remove;
-use super::times::Times;
 use crate::image::init::FIXED_TIME;
 
 /// How many directories in one another a walk goes down: each costs it a name in memory. What is deeper is left out.
 pub(super) const DEPTH: usize = 4096;
-
-/// How changes are found.
-#[derive(Clone, Copy)]
-pub(super) enum Find<'a> {
-    /// By the time of their last change; `base` tells which directories were moved.
-    /// What was moved before the container began has another time.
-    Changed { base: &'a dyn Fn() -> Option<OwnedFd>, moved: &'a Times },
-    /// A directory has their names; with `since` only what changed after that.
-    Named { upper: BorrowedFd<'a>, since: Option<Since<'a>> },
-}
-
-/// What is older than a write-back.
-#[derive(Debug, Clone, Copy)]
-pub struct Since<'a> {
-    /// Its end by the clock, in seconds and nanoseconds.
-    pub time: (i64, i64),
-    /// The change times that the upper directory had at its end, if they are known. A clock can be set.
-    pub times: Option<&'a Times>,
-}
-
-/// What is known of a directory that is visited.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-enum Known {
-    /// It is the base's own at its place: whatever in it has the fixed time is as it was.
-    Base,
-    /// What differs in it has a name in the upper directory.
-    Upper,
-    /// Nothing: all of it is compared.
-    Nothing,
-}
-
-impl Known {
-    fn of(mark: u8) -> Self {
-        [Self::Base, Self::Upper]
-            .into_iter()
-            .find(|known| *known as u8 == mark)
-            .unwrap_or(Self::Nothing)
-    }
-}
-
-/// A directory on the way from the top to the current one.
-#[derive(Debug)]
-struct Frame {
-    /// How many directories in it are still to be visited: the last ones that are pending.
-    below: u64,
-    /// Its counterpart was looked at, and may have got other times by what was done in it.
-    touched: bool,
-    /// Its counterpart keeps its own attributes.
-    keeps: bool,
-    /// Its number among the places of links.
-    place: Option<usize>,
-}
 
 pub(super) struct Walk<'a> {
     to_top: BorrowedFd<'a>,
