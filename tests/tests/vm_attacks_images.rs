@@ -116,21 +116,25 @@ fn vm_devices_do_not_lead_out() {
         let container = runtime.container(unique_name("device"));
         let output = runtime.cmd(&["create", "--bundle", bundle.str(), &container.id]).run();
         aim.untouched(&format!("{}: {output}", bundle.kind));
-        // Others can exchange what lies in a volume: nothing is made there.
+        // Somebody else may have put links into a volume.
         let volume = TempDir::new("volume");
         fs::create_dir(volume.0.join("sub")).unwrap();
+        symlink(aim.path(), volume.0.join("link")).unwrap();
+        symlink(aim.relative(), volume.0.join("relative")).unwrap();
         bundle.edit(|config| {
             sharedroot_tests::attack::bind(config, volume.str(), "/dev/volume");
         });
-        for path in ["/dev/volume/sub/zero", "/dev/volume/zero"] {
-            bundle.edit(|config| config["linux"]["devices"][0]["path"] = json!(path));
+        for path in ["link/zero", "relative/zero", "link", "sub/zero", "zero"] {
+            let at = json!(format!("/dev/volume/{path}"));
+            bundle.edit(|config| config["linux"]["devices"][0]["path"] = at);
             let container = runtime.container(unique_name("device"));
             let output = runtime.cmd(&["create", "--bundle", bundle.str(), &container.id]).run();
-            if runtime.is_sharedroot() {
-                assert!(output.stderr.contains("linux.devices[0]"), "{}: {output}", bundle.kind);
-                assert_eq!(listing(&volume.0.join("sub")), [] as [String; 0], "{}", bundle.kind);
-                assert_eq!(listing(&volume.0).len(), 1, "{}", bundle.kind);
-            }
+            aim.untouched(&format!("{} {path}: {output}", bundle.kind));
+            println!("{} {path}: {output}", bundle.kind);
+        }
+        for path in ["sub/zero", "zero"] {
+            let made = rustix::fs::lstat(volume.0.join(path)).expect("a device in the volume");
+            assert_eq!(made.st_rdev, rustix::fs::makedev(1, 5), "{} {path}", bundle.kind);
         }
     }
 }

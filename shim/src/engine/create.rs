@@ -13,6 +13,7 @@ use super::birth;
 use super::console::NamedConsole;
 use super::descriptors::close_inherited;
 use super::dev;
+use super::devices::Devices;
 use super::embedded::{STARTED, started};
 use super::first::{self, Unborn};
 use super::hooks::CallersHooks;
@@ -70,6 +71,10 @@ impl Embedded {
             .map_err(|e| wrong(format!("keep the hooks: {e}")))?;
         let mut engines = spec.clone();
         dev::cover(&mut engines);
+        let devices = Devices::take(&mut engines);
+        if let Some(root) = spec.root() {
+            devices.make_in_root(root.path()).map_err(|e| wrong(e.to_string()))?;
+        }
         workload.start.filter = filter::Late::take(&mut engines).map_err(SpecError::from)?;
         workload.first = true;
         workload.limit = engines.process_mut().as_mut().and_then(late_limit);
@@ -105,9 +110,11 @@ impl Embedded {
                 .map_err(|e| wrong(format!("protect {}: {e}", self.dir().display())))
         });
         let made = built.and_then(|()| self.load_new()).and_then(|container| {
-            self.complete(spec, &container, labels, volumes, options).inspect_err(|_| {
-                let _ = self.delete(true);
-            })
+            self.complete(spec, &container, labels, (volumes, &devices), options).inspect_err(
+                |_| {
+                    let _ = self.delete(true);
+                },
+            )
         });
         if made.is_err() && self.exists() {
             // The engine leaves its directory behind when it refuses before the first fork.
@@ -175,7 +182,7 @@ impl Embedded {
         spec: &Spec,
         container: &Container,
         labels: &Labels,
-        volumes: &Volumes,
+        (volumes, devices): (&Volumes, &Devices),
         options: &CreateOptions,
     ) -> Result<(), EngineError> {
         let pid = container.pid().map_or(0, |pid| pid.as_raw());
@@ -198,6 +205,7 @@ impl Embedded {
         }
         // Before the volumes travel further than they did when the engine made its masks.
         masks::label(spec, labels.mount.as_ref(), pid).map_err(|e| wrong(e.to_string()))?;
+        devices.make(pid).map_err(|e| wrong(e.to_string()))?;
         device_dirs::protect(spec, pid).map_err(|e| wrong(e.to_string()))?;
         volumes.settle(pid).map_err(|e| wrong(e.to_string()))?;
         loopback::set_up(spec, pid).map_err(|e| wrong(format!("set lo up: {e}")))?;

@@ -33,7 +33,29 @@ pub fn enter<T: Send>(pid: i32, act: impl FnOnce(&Inside) -> T + Send) -> Result
     })
 }
 
+/// The same below the directory `root`, in this process's mount namespace.
+///
+/// # Errors
+/// [`InsideError`]; then nothing was done.
+pub fn below<T: Send>(
+    root: &Path,
+    act: impl FnOnce(&Inside) -> T + Send,
+) -> Result<T, InsideError> {
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| Inside::below(root).map(|inside| act(&inside)));
+        thread.join().expect("a panic ends the process")
+    })
+}
+
 impl Inside {
+    fn below(root: &Path) -> Result<Self, InsideError> {
+        unshare(CloneFlags::CLONE_FS)
+            .map_err(|e| failed("leave the directory for", root)(e.into()))?;
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let top = open(root, flags, Mode::empty()).map_err(|e| failed("open", root)(e.into()))?;
+        Ok(Self(top))
+    }
+
     fn of(pid: i32) -> Result<Self, InsideError> {
         let path = PathBuf::from(format!("/proc/{pid}/ns/mnt"));
         let namespace = File::open(&path).map_err(failed("open", &path))?;

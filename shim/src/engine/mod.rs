@@ -14,7 +14,7 @@
 //! | `refused.rs`, `resources.rs` | what the engine would leave out: refused, completed |
 //! | `hooks.rs`, `relay.rs` | the caller's hooks: when they run, where, and what they are told |
 //! | `volumes.rs`, `propagation.rs`, `cleared.rs`, `memory.rs` | bind mounts of every propagation and flag, file systems in memory that begin with a copy |
-//! | `inside.rs`, `masks.rs`, `device_dirs.rs` | the mounts of a container that waits; the label of its masked directories; the mode of its devices' |
+//! | `inside.rs`, `masks.rs`, `device_dirs.rs`, `devices.rs` | the mounts of a container that waits; the label of its masked directories; the mode of its devices' directories; devices that the engine does not make |
 //! | `birth.rs`, `first.rs`, `leading.rs` | a process that is born in the container's cgroup; a container's first process; what every process is first |
 //! | `notify.rs` | the caller's service manager learns that a container is ready |
 //! | `session.rs`, `loopback.rs` | keyring, streams and terminal of a process; its own network's first device |
@@ -31,6 +31,7 @@ mod delegate;
 mod descriptors;
 mod dev;
 mod device_dirs;
+mod devices;
 mod embedded;
 mod enter;
 mod error;

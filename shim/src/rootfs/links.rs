@@ -1,33 +1,27 @@
 //! What the engine would do outside of the root, because of a link of the image or of a volume.
 //!
 //! libcontainer places mounts by descriptor, but makes the links of `/dev` (and, on cgroup v1, those
-//! of the controllers) by path and device nodes by a path that it checked before. So where such a
-//! path can lead out of the root, the container is refused (CVE-2026-41579, CVE-2026-47766;
-//! CVE-2024-45310 for devices).
+//! of the controllers) by path. So where such a path can lead out of the root, the container is refused
+//! (CVE-2026-41579, CVE-2026-47766). Devices in a volume are not the library's (`engine/devices.rs`).
 
 use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use oci_spec::runtime::{LinuxDevice, Mount, Spec};
+use oci_spec::runtime::Spec;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::{RootfsError, file};
 
-/// Refuses a root in which the engine would follow a link on its way to `/dev` or to a cgroup mount, and devices
-/// that lie in a volume, where somebody else may put a link meanwhile.
+/// Refuses a root in which the engine would follow a link on its way to `/dev` or to a cgroup mount.
 ///
 /// `root` must be what the container gets, with everything mounted over it.
 ///
 /// # Errors
-/// [`RootfsError::Link`], [`RootfsError::DeviceInVolume`], [`RootfsError::File`].
+/// [`RootfsError::Link`], [`RootfsError::File`].
 pub fn refuse_links(root: &Path, spec: &Spec) -> Result<(), RootfsError> {
     let mounts = spec.mounts().as_deref().unwrap_or_default();
-    let devices = spec.linux().as_ref().and_then(|linux| linux.devices().as_deref());
-    if let Some(error) = device_in_volume(devices.unwrap_or_default(), mounts) {
-        return Err(error);
-    }
     let top = File::open(root).map_err(file("open", root))?;
     let cgroups = mounts.iter().filter(|mount| mount.typ().as_deref() == Some("cgroup"));
     let by_path = cgroups.map(|mount| mount.destination().as_path());
@@ -42,30 +36,6 @@ pub fn refuse_links(root: &Path, spec: &Spec) -> Result<(), RootfsError> {
         }
     }
     Ok(())
-}
-
-/// The first device whose node would be made in a directory of a bind mount.
-fn device_in_volume(devices: &[LinuxDevice], mounts: &[Mount]) -> Option<RootfsError> {
-    let volumes: Vec<&PathBuf> = mounts
-        .iter()
-        .filter(|mount| {
-            let options = mount.options().as_deref().unwrap_or_default();
-            let bind = options.iter().any(|option| option == "bind" || option == "rbind");
-            // In one at `/dev` the engine makes nothing (`engine/dev.rs`).
-            bind && mount.destination().components().ne(Path::new("/dev").components())
-        })
-        .map(Mount::destination)
-        .collect();
-    devices.iter().enumerate().find_map(|(at, device)| {
-        let parent = device.path().parent()?;
-        // Also in the top of a volume: the engine gives the node away by its path, and chown(2) follows a link.
-        let volume = volumes.iter().find(|volume| parent.starts_with(volume))?;
-        Some(RootfsError::DeviceInVolume {
-            at,
-            path: device.path().clone(),
-            volume: (*volume).clone(),
-        })
-    })
 }
 
 #[cfg(test)]
@@ -91,24 +61,5 @@ mod tests {
         let refused = refuse_links(&root, &plain).unwrap_err().to_string();
         assert!(refused.contains("/dev"), "{refused}");
         std::fs::remove_dir_all(root).unwrap();
-    }
-
-    #[test]
-    fn a_device_in_a_volume_is_refused() {
-        let with = |destination: &str, options: &str| {
-            let spec = spec(&format!(
-                r#""mounts":[{{"destination":"{destination}","source":"/v","options":["{options}"]}}],
-                   "linux":{{"devices":[{{"path":"/dev/a/b","type":"c","major":1,"minor":3}}]}}"#
-            ));
-            let devices = spec.linux().as_ref().unwrap().devices().clone().unwrap();
-            device_in_volume(&devices, spec.mounts().as_ref().unwrap()).map(|e| e.to_string())
-        };
-        assert!(with("/dev/a", "rbind").unwrap().starts_with("linux.devices[0]"));
-        assert!(with("/", "bind").is_some());
-        for at in ["/dev", "/dev/"] {
-            assert_eq!(with(at, "bind"), None, "nothing is made there");
-        }
-        assert_eq!(with("/dev", "nosuid"), None, "a tmpfs is the container's own");
-        assert_eq!(with("/dev/ab", "bind"), None);
     }
 }

@@ -359,19 +359,6 @@ pub enum RootfsError {
         /// The path in the container.
         path: PathBuf,
     },
-    /// Others who use the volume could lead the node to another place.
-    #[error(
-        "linux.devices[{at}].path: {path} lies in the volume mounted at {volume}; \
-         give the device a path outside of every volume"
-    )]
-    DeviceInVolume {
-        /// Which device.
-        at: usize,
-        /// The path of its node in the container.
-        path: PathBuf,
-        /// The mount it lies in.
-        volume: PathBuf,
-    },
     /// What the kernel and the runtime take for procfs would be something else.
     #[error(
         "mounts[{at}].destination: {destination} would cover {lands} in the container; \

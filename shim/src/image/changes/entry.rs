@@ -3,7 +3,7 @@
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::attributes::{Attributes, is_of_a_layer};
@@ -136,7 +136,11 @@ fn create(
             let source = node.read()?;
             let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW;
             let made = rustix::fs::openat(to, name, flags | OFlags::CLOEXEC, private)?;
-            buffers.copy(source.as_fd(), made.as_fd(), size(node), true)?;
+            let copied = buffers.copy(source.as_fd(), made.as_fd(), size(node), true);
+            // Of a file that does not fit nobody wants a part.
+            copied.inspect_err(|_| {
+                let _ = rustix::fs::unlinkat(to, name, AtFlags::empty());
+            })?;
         }
         FileType::Symlink => rustix::fs::symlinkat(node.target()?, to, name)?,
         kind => rustix::fs::mknodat(to, name, kind, private, node.stat.st_rdev)?,

@@ -1,0 +1,206 @@
+//! Devices that the engine would not make: it knows `/dev` only, and fails where something is already. These are made in the
+//! container that waits for its start, as runc makes them.
+//!
+//! Another container may write where they lie, in a volume. So nothing is done by a path that could change: a node is looked at
+//! again before it is given away.
+
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::OFlag;
+use oci_spec::runtime::{LinuxDevice, LinuxDeviceType, LinuxNamespaceType, Spec};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid, makedev};
+use rustix::io::Errno;
+
+use super::inside::{self, Inside, InsideError};
+use super::propagation;
+
+/// A device that could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum DeviceError {
+    /// The container's mount namespace, or its root.
+    #[error("make devices: {0}")]
+    Enter(#[from] InsideError),
+    /// One of them.
+    #[error("linux.devices: make {path}: {source}")]
+    Make {
+        /// In the container.
+        path: PathBuf,
+        /// The operating system's reason.
+        source: io::Error,
+    },
+}
+
+/// Those that the engine does not make.
+#[derive(Debug, Default)]
+pub struct Devices {
+    /// In a mount of the container.
+    mounted: Vec<LinuxDevice>,
+    /// In its root, where that is read-only when the container waits.
+    in_root: Vec<LinuxDevice>,
+}
+
+impl Devices {
+    /// Takes them from the configuration for the engine. With a user namespace nobody could make any.
+    pub fn take(spec: &mut Spec) -> Self {
+        let readonly = spec.root().as_ref().is_some_and(|root| root.readonly() == Some(true));
+        let mut places: Vec<_> = spec.mounts().iter().flatten().map(propagation::place).collect();
+        places.reverse();
+        let mut taken = Self::default();
+        let Some(linux) = spec.linux_mut() else { return taken };
+        let namespaces = linux.namespaces().iter().flatten();
+        if namespaces.into_iter().any(|one| one.typ() == LinuxNamespaceType::User) {
+            return taken;
+        }
+        let mut seen = HashSet::new();
+        let mut engines = linux.devices().clone().unwrap_or_default();
+        engines.retain(|device| {
+            let path = device.path().strip_prefix("/").unwrap_or(device.path());
+            if !seen.insert(path.to_owned()) {
+                return false;
+            }
+            let mount = places.iter().find(|place| path.starts_with(place));
+            match mount {
+                Some(mount) if mount == Path::new("dev") => return true,
+                None if path.starts_with("dev") => return true,
+                None if readonly => taken.in_root.push(device.clone()),
+                _ => taken.mounted.push(device.clone()),
+            }
+            false
+        });
+        linux.set_devices(Some(engines));
+        taken
+    }
+
+    /// Makes those in a read-only root, at `root`, before it is one.
+    ///
+    /// # Errors
+    /// [`DeviceError`].
+    pub fn make_in_root(&self, root: &Path) -> Result<(), DeviceError> {
+        if self.in_root.is_empty() {
+            return Ok(());
+        }
+        inside::below(root, |top| make_all(top, &self.in_root))?
+    }
+
+    /// Makes the others in the container whose waiting init process is `pid`.
+    ///
+    /// # Errors
+    /// [`DeviceError`].
+    pub fn make(&self, pid: i32) -> Result<(), DeviceError> {
+        if self.mounted.is_empty() {
+            return Ok(());
+        }
+        inside::enter(pid, |top| make_all(top, &self.mounted))?
+    }
+}
+
+/// On a thread with a umask of its own.
+fn make_all(top: &Inside, devices: &[LinuxDevice]) -> Result<(), DeviceError> {
+    rustix::process::umask(Mode::empty());
+    devices.iter().try_for_each(|device| {
+        let path = device.path().clone();
+        make(top, device).map_err(|source| DeviceError::Make { path, source })
+    })
+}
+
+/// What is there already stays, as with runc.
+fn make(top: &Inside, device: &LinuxDevice) -> io::Result<()> {
+    let path = device.path();
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(Errno::ISDIR.into());
+    };
+    let kind = match device.typ() {
+        LinuxDeviceType::B => FileType::BlockDevice,
+        LinuxDeviceType::P => FileType::Fifo,
+        LinuxDeviceType::C | LinuxDeviceType::U | LinuxDeviceType::A => FileType::CharacterDevice,
+    };
+    let number = |number: i64| u32::try_from(number).map_err(|_| io::Error::from(Errno::INVAL));
+    let number = match kind {
+        FileType::Fifo => 0,
+        _ => makedev(number(device.major())?, number(device.minor())?),
+    };
+    let mode = Mode::from_raw_mode(device.file_mode().unwrap_or(0o666) & 0o7777);
+    let dir = directory(top, parent)?;
+    match rustix::fs::mknodat(&dir, name, kind, mode, number) {
+        Err(Errno::EXIST) => return Ok(()),
+        made => made?,
+    }
+    give(&dir, name, (kind, number), (device.uid().unwrap_or(0), device.gid().unwrap_or(0)))
+}
+
+/// Gives the node to its owner, if it is still the one that was made.
+fn give(
+    dir: &OwnedFd,
+    name: &OsStr,
+    made: (FileType, u64),
+    (uid, gid): (u32, u32),
+) -> io::Result<()> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let node = rustix::fs::openat(dir, name, flags, Mode::empty())?;
+    let stat = rustix::fs::fstat(&node)?;
+    if (FileType::from_raw_mode(stat.st_mode), stat.st_rdev) != made {
+        return Err(Errno::STALE.into());
+    }
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    Ok(rustix::fs::chownat(&node, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH)?)
+}
+
+/// Opens a directory of the container, and makes what is missing on the way.
+fn directory(top: &Inside, path: &Path) -> io::Result<OwnedFd> {
+    let mut ways: Vec<_> = path.ancestors().collect();
+    ways.reverse();
+    let mut here = top.open(Path::new("/"), OFlag::O_DIRECTORY)?;
+    for way in ways {
+        let open = || top.open(way, OFlag::O_DIRECTORY);
+        here = match (open(), way.file_name()) {
+            (Err(nix::Error::ENOENT), Some(name)) => {
+                rustix::fs::mkdirat(&here, name, Mode::from_raw_mode(0o755))?;
+                open()?
+            }
+            (opened, _) => opened?,
+        };
+    }
+    Ok(here)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_engine_makes_what_lies_in_dev_and_is_not_there_yet() {
+        let taken = |readonly: bool, namespaces: &str| {
+            let text = format!(
+                r#"{{"ociVersion":"1.2.0","root":{{"path":"/r","readonly":{readonly}}},"mounts":[
+                    {{"destination":"/dev","type":"tmpfs","source":"tmpfs"}},
+                    {{"destination":"/dev/pts","type":"devpts","source":"devpts"}},
+                    {{"destination":"/v","source":"/v","options":["rbind"]}}],"linux":{{"namespaces":[{namespaces}],"devices":[
+                    {{"path":"/dev/a","type":"c","major":1,"minor":3}},
+                    {{"path":"/dev/a","type":"c","major":1,"minor":5}},
+                    {{"path":"/dev/net/tun","type":"c","major":1,"minor":3}},
+                    {{"path":"/dev/pts/9","type":"c","major":1,"minor":3}},
+                    {{"path":"/v/x","type":"c","major":1,"minor":3}},
+                    {{"path":"/etc/x","type":"c","major":1,"minor":3}}]}}}}"#
+            );
+            let mut spec: Spec = serde_json::from_str(&text).unwrap();
+            let taken = Devices::take(&mut spec);
+            let paths = |devices: &[LinuxDevice]| {
+                devices.iter().map(|one| one.path().display().to_string()).collect::<Vec<_>>()
+            };
+            let engines = spec.linux().as_ref().unwrap().devices().clone().unwrap();
+            [paths(&engines), paths(&taken.mounted), paths(&taken.in_root)]
+        };
+        let [engines, mounted, in_root] = taken(true, "");
+        assert_eq!(engines, ["/dev/a", "/dev/net/tun"]);
+        assert_eq!(
+            (mounted, in_root),
+            (vec!["/dev/pts/9".into(), "/v/x".into()], vec!["/etc/x".into()])
+        );
+        assert_eq!(taken(false, "")[1], ["/dev/pts/9", "/v/x", "/etc/x"]);
+        assert_eq!(taken(true, r#"{"type":"user"}"#)[0].len(), 6);
+    }
+}
