@@ -2,7 +2,7 @@
 //! directory is the snapshot's own tree. It changes as a plain snapshot does, survives the host, keeps what the engine's
 //! overlay cannot hold, has its hard size, and nothing in it leads the overlay anywhere.
 //!
-//! Guest: --no-docker
+//! Guest: --selinux permissive --no-docker
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -19,6 +19,9 @@ use sharedroot_tests::lab::{Replaced, TempDir, only_in_lab};
 use sharedroot_tests::pool::{has, pool, reboot, small_bases};
 use sharedroot_tests::runtime::{Container, Runtime};
 use sharedroot_tests::tree::{differences, list, seconds};
+
+/// The label of each container's root.
+const LABEL: &str = "system_u:object_r:container_file_t:s0:c1,c2";
 
 /// What the daemon with `live-restore` reads.
 #[track_caller]
@@ -76,7 +79,10 @@ impl Store {
         let id = unique_name("c");
         let overlay = self.image.unmounted(&id);
         let bundle = Bundle::new(runtime, &["sleep", "1000"]);
-        bundle.edit(|config| config["root"] = json!({ "path": overlay.merged }));
+        bundle.edit(|config| {
+            config["root"] = json!({ "path": overlay.merged });
+            config["linux"]["mountLabel"] = json!(LABEL);
+        });
         let driven = Driven { bundle, overlay, id };
         driven.mount();
         driven
@@ -177,6 +183,10 @@ fn vm_it_changes_as_a_plain_snapshot_does() {
         entries.filter(|name| name.to_str().is_some_and(|name| name.contains("sharedroot")));
     assert_eq!(hidden.count(), 0);
     change(&top);
+    for file in ["", "new", "data/keep/file"] {
+        let label = out(&["stat", "--format=%C", top.join(file).to_str().unwrap()]);
+        assert_eq!(label, LABEL, "{file}");
+    }
     // The host sees what the container sees, and both can write.
     fs::write(Path::new(ours.merged()).join("data/copied"), "copied").unwrap();
     assert_eq!(fs::read_to_string(top.join("data/copied")).unwrap(), "copied");
@@ -231,7 +241,9 @@ fn vm_a_snapshot_that_was_not_ready_gives_nothing_back() {
     let beside = TempDir::new("beside");
     let name = format!("sharedroot-default-{}", snapshots()[0]);
     let device = out(&["dmsetup", "info", "-c", "--noheadings", "-o", "blkdevname", &name]);
-    out(&["mount", &format!("/dev/{}", device.trim()), beside.str()]);
+    // One file system has one label.
+    let label = format!("context=\"{LABEL}\"");
+    out(&["mount", "-o", &label, &format!("/dev/{}", device.trim()), beside.str()]);
     fs::remove_dir(beside.0.join(".sharedroot-lower")).unwrap();
     out(&["umount", beside.str()]);
     ours.host_ends(&runtime, container);

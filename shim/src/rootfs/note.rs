@@ -205,11 +205,22 @@ impl Storage {
     /// [`RootfsError::File`].
     pub(super) fn remove_note(&self, volume: &VolumeName) -> Result<(), RootfsError> {
         let noticed = |note: &Note| note.notice.is_some() && !note.is_obsolete();
-        if let Some(mut note) = self.read_note(volume)?.filter(noticed) {
+        // One that cannot be read goes, too.
+        if let Some(mut note) = self.read_note(volume).unwrap_or(None).filter(noticed) {
             // The overlay is mounted while its container starts or runs only, and nobody gives up its snapshot then.
             let upper = note.upper.clone();
-            let tree = fs::File::open(&upper).map_err(file("open", &upper))?;
-            Self::take_notice(&mut note, tree)?;
+            match fs::File::open(&upper) {
+                Ok(tree) => Self::take_notice(&mut note, tree)?,
+                // The engine's store is not mounted.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    tracing::warn!(
+                        "a notice of container {} stays in {}",
+                        note.id,
+                        upper.display()
+                    );
+                }
+                Err(error) => return Err(file("open", &upper)(error)),
+            }
         }
         remove(&self.times_path(volume))?;
         remove(&self.note_path(volume))
