@@ -23,7 +23,7 @@ const LOOK: &str = r#"{
     sed -E 's/^[0-9]+ [0-9]+ [0-9:]+ //; s/(master|shared):[0-9]+ //g; s/^\/ \/ (r.),.*/\/ \1/;
             s/(- sysfs sysfs) r./\1/; s/[0-9a-f]{64}/ID/g; s/ - (ext4|overlay) .*//' /proc/self/mountinfo | sort
     for dir in / /x/; do (: > ${dir}written) 2>&1 && echo written in $dir && rm ${dir}written; done
-    readlink /proc/self/fd/0 /proc/self/fd/2 | sed 's/[0-9][0-9]*/N/'
+    for n in 0 2; do readlink /proc/self/fd/$n; done | sed 's/[0-9][0-9]*/N/'
     } | sed -E 's/[0-9a-f]{64}/ID/g; / (dm-|loop)[0-9]+$/d'"#;
 
 /// One line with both runtimes, on each of these kinds of root; returns how it ended. `@` stands for a directory of the host.

@@ -9,7 +9,7 @@ use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::syscall::syscall::SyscallType;
 use oci_spec::runtime::Spec;
 
-use super::birth;
+use super::birth::{self, Birthplace};
 use super::console::NamedConsole;
 use super::descriptors::close_inherited;
 use super::dev;
@@ -89,20 +89,8 @@ impl Embedded {
         tracing::debug!("the engine begins");
         let simple = !options.systemd_cgroup && first::is_simple(spec);
         let place = simple.then(|| birth::of_new(spec)).flatten();
-        let built = match &place {
-            Some(place) => Unborn::new(self, engines, workload, place, options)
-                .and_then(Unborn::bear)
-                .map_err(|why| wrong(reason(&*why))),
-            None => self.build(&engines, workload, options),
-        };
+        let built = self.begin(engines, workload, place.as_ref(), hooks, options);
         tracing::debug!("the engine is done");
-        let said = hooks.repeat();
-        let built = built.map_err(|error| match (error, said) {
-            (EngineError::Engine { why, .. }, Some(said)) if why.contains("hooks") => {
-                wrong(format!("{why}, stderr: {said}"))
-            }
-            (error, _) => error,
-        });
         // The engine keeps annotations and hooks there, readable by all, and the state root may be open to them.
         let only_root = fs::Permissions::from_mode(0o700);
         let built = built.and_then(|()| {
@@ -127,6 +115,31 @@ impl Embedded {
             hooks.undo(spec, self.id().as_str());
         }
         made
+    }
+
+    /// Has the engine make it, on the shorter way where there is a place to be born in.
+    fn begin(
+        &self,
+        spec: Spec,
+        workload: Workload,
+        place: Option<&Birthplace>,
+        hooks: &CallersHooks,
+        options: &CreateOptions,
+    ) -> Result<(), EngineError> {
+        let wrong = |why| EngineError::Engine { verb: "create", id: self.id().clone(), why };
+        let built = match place {
+            Some(place) => Unborn::new(self, spec, workload, place, options)
+                .and_then(Unborn::bear)
+                .map_err(|why| wrong(reason(&*why))),
+            None => self.build(&spec, workload, options),
+        };
+        let said = hooks.repeat();
+        built.map_err(|error| match (error, said) {
+            (EngineError::Engine { why, .. }, Some(said)) if why.contains("hooks") => {
+                wrong(format!("{why}, stderr: {said}"))
+            }
+            (error, _) => error,
+        })
     }
 
     /// The engine's own way, which is longer.

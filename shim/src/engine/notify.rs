@@ -1,7 +1,7 @@
 //! A container tells the caller's service manager that it is ready (sd_notify(3)), as with runc.
 //!
-//! `create` binds a directory of ours at `/run/notify` of the container, where `start` makes a socket. What arrives there is the
-//! container's, and goes to nobody: of `READY=1` alone the service manager is told, in our words, and which process is the
+//! `create` binds a directory of ours at `/run/notify` of the container, where `start` makes a socket. What arrives there is
+//! the container's, and goes to nobody: of `READY=1` alone the service manager is told, in our words, and which process is the
 //! service's main one. Until then `start` and `run` wait, because systemd takes a unit for failed whose process ends before
 //! it is ready.
 

@@ -47,8 +47,8 @@ pub fn run(program: &Path, words: &[OsString], settled: impl FnMut(Pid) -> bool)
     status
 }
 
-/// Waits for a process of a container, which is a child of this process and has a session of its own: it gets what is sent to us,
-/// from now on, also by a terminal.
+/// Waits for a process of a container, which is a child of this process and has a session of its own: it gets what is sent
+/// to us from now on, also by a terminal.
 ///
 /// # Errors
 /// It cannot be waited for.
