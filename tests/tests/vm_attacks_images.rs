@@ -130,7 +130,6 @@ fn vm_devices_do_not_lead_out() {
             let container = runtime.container(unique_name("device"));
             let output = runtime.cmd(&["create", "--bundle", bundle.str(), &container.id]).run();
             aim.untouched(&format!("{} {path}: {output}", bundle.kind));
-            println!("{} {path}: {output}", bundle.kind);
         }
         for path in ["sub/zero", "zero"] {
             let made = rustix::fs::lstat(volume.0.join(path)).expect("a device in the volume");

@@ -41,7 +41,27 @@ pub struct Devices {
     mounted: Vec<LinuxDevice>,
     /// In its root, where that is read-only when the container waits.
     in_root: Vec<LinuxDevice>,
+    dev_is_mounted: bool,
 }
+
+/// The links that the engine makes in `/dev`.
+const LINKS: [(&str, &str); 5] = [
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+    ("kcore", "/proc/kcore"),
+];
+
+/// The devices that it makes unasked: all are characters.
+const NODES: [(&str, u32, u32); 6] = [
+    ("null", 1, 3),
+    ("zero", 1, 5),
+    ("full", 1, 7),
+    ("random", 1, 8),
+    ("urandom", 1, 9),
+    ("tty", 5, 0),
+];
 
 impl Devices {
     /// Takes them from the configuration for the engine. With a user namespace nobody could make any.
@@ -49,7 +69,9 @@ impl Devices {
         let readonly = spec.root().as_ref().is_some_and(|root| root.readonly() == Some(true));
         let mut places: Vec<_> = spec.mounts().iter().flatten().map(propagation::place).collect();
         places.reverse();
-        let mut taken = Self::default();
+        let dev = Path::new("dev");
+        let mut taken =
+            Self { dev_is_mounted: places.iter().any(|place| place == dev), ..Self::default() };
         let Some(linux) = spec.linux_mut() else { return taken };
         let namespaces = linux.namespaces().iter().flatten();
         if namespaces.into_iter().any(|one| one.typ() == LinuxNamespaceType::User) {
@@ -64,8 +86,8 @@ impl Devices {
             }
             let mount = places.iter().find(|place| path.starts_with(place));
             match mount {
-                Some(mount) if mount == Path::new("dev") => return true,
-                None if path.starts_with("dev") => return true,
+                Some(mount) if mount == dev => return true,
+                None if path.starts_with(dev) => return true,
                 None if readonly => taken.in_root.push(device.clone()),
                 _ => taken.mounted.push(device.clone()),
             }
@@ -75,15 +97,21 @@ impl Devices {
         taken
     }
 
-    /// Makes those in a read-only root, at `root`, before it is one.
+    /// Makes those in a read-only root, at `root`, before it is one, and makes room for the engine's own in a `/dev` that is
+    /// no mount.
     ///
     /// # Errors
     /// [`DeviceError`].
     pub fn make_in_root(&self, root: &Path) -> Result<(), DeviceError> {
-        if self.in_root.is_empty() {
+        if self.in_root.is_empty() && self.dev_is_mounted {
             return Ok(());
         }
-        inside::below(root, |top| make_all(top, &self.in_root))?
+        inside::below(root, |top| {
+            if !self.dev_is_mounted {
+                make_room(top);
+            }
+            make_all(top, &self.in_root)
+        })?
     }
 
     /// Makes the others in the container whose waiting init process is `pid`.
@@ -95,6 +123,33 @@ impl Devices {
             return Ok(());
         }
         inside::enter(pid, |top| make_all(top, &self.mounted))?
+    }
+}
+
+/// Removes from the root's `/dev` what the engine is about to make again: a root that was used before has it, and the engine
+/// fails where something is. What is not the same stays.
+fn make_room(top: &Inside) {
+    let Ok(dev) = top.open(Path::new("/dev"), OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW) else {
+        return;
+    };
+    let remove = |name: &str| {
+        let _ = rustix::fs::unlinkat(&dev, name, AtFlags::empty());
+    };
+    for (name, target) in LINKS {
+        if rustix::fs::readlinkat(&dev, name, []).is_ok_and(|to| to.to_bytes() == target.as_bytes())
+        {
+            remove(name);
+        }
+    }
+    for (name, major, minor) in NODES {
+        let found = rustix::fs::statat(&dev, name, AtFlags::SYMLINK_NOFOLLOW);
+        let same = found.is_ok_and(|stat| {
+            FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
+                && stat.st_rdev == makedev(major, minor)
+        });
+        if same {
+            remove(name);
+        }
     }
 }
 

@@ -231,9 +231,14 @@ impl Need {
     }
 }
 
-/// A device whose node would be made in the root and not in a mount: that needs a root of the container's own.
+/// A device whose node would be made in the root and not in a mount, or the `/dev` that engines fill: that needs a root of the
+/// container's own.
 #[must_use]
 pub fn device_in_root(spec: &Spec) -> Option<&Path> {
+    let dev = Path::new("/dev");
+    if !spec.mounts().iter().flatten().any(|mount| mount.destination() == dev) {
+        return Some(dev);
+    }
     let devices = spec.linux().as_ref()?.devices().as_deref()?;
     let in_mount = |path: &Path| {
         let mut mounts = spec.mounts().iter().flatten();
