@@ -218,10 +218,10 @@ fn find(name: &str, path: &str, cwd: &Path) -> Result<PathBuf, String> {
     if name.contains('/') {
         let given = cwd.join(name);
         return match given.metadata() {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                Err(format!("exec: {name:?}: stat {name}: no such file or directory"))
+            Err(e) => {
+                let errno = nix::errno::Errno::from_raw(e.raw_os_error().unwrap_or_default());
+                Err(format!("exec: {name:?}: stat {name}: {}", words(errno)))
             }
-            Err(e) => Err(format!("exec: {name:?}: {e}")),
             Ok(found) if found.is_dir() => Err(format!("exec: {name:?}: is a directory")),
             Ok(_) if usable(&given) => Ok(given),
             Ok(_) => Err(format!("exec: {name:?}: permission denied")),
@@ -270,6 +270,8 @@ mod tests {
         assert!(find("/no/such", "", root).unwrap_err().contains("no such file or directory"));
         assert!(find("/etc/passwd", "", root).unwrap_err().contains("permission denied"));
         assert!(find("/etc", "", root).unwrap_err().contains("is a directory"));
+        let below_a_file = find("/etc/passwd/sh", "", root).unwrap_err();
+        assert!(below_a_file.ends_with("stat /etc/passwd/sh: not a directory"), "{below_a_file}");
         for (name, path) in [("sh", ""), ("", "/bin"), ("", "")] {
             let missing = find(name, path, Path::new("/bin")).unwrap_err();
             assert!(missing.contains("executable file not found in $PATH"), "{name} {path}");
