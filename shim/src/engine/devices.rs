@@ -1,8 +1,8 @@
-//! Devices that the engine would not make: it knows `/dev` only, and fails where something is already. These are made in the
-//! container that waits for its start, as runc makes them.
+//! The devices of the configuration, made in the container that waits for its start, as runc makes them. The engine would make
+//! those in `/dev` only, fail where something is already, and give each away by its path.
 //!
-//! Another container may write where they lie, in a volume. So nothing is done by a path that could change: a node is looked at
-//! again before it is given away.
+//! Another container may write where they lie, in a volume, or lead a volume over `/dev`. So nothing is done by a path that could
+//! change: a node is looked at again before it is given away.
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -15,6 +15,7 @@ use oci_spec::runtime::{LinuxDevice, LinuxDeviceType, LinuxNamespaceType, Spec};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid, makedev};
 use rustix::io::Errno;
 
+use super::dev;
 use super::inside::{self, Inside, InsideError};
 use super::propagation;
 
@@ -34,7 +35,7 @@ pub enum DeviceError {
     },
 }
 
-/// Those that the engine does not make.
+/// All that the configuration names; the engine makes its usual ones unasked.
 #[derive(Debug, Default)]
 pub struct Devices {
     /// In a mount of the container.
@@ -70,6 +71,8 @@ impl Devices {
         let mut places: Vec<_> = spec.mounts().iter().flatten().map(propagation::place).collect();
         places.reverse();
         let dev = Path::new("dev");
+        // Whoever mounts a volume there has the devices in it.
+        let is_volume = dev::volume(spec).is_some();
         let mut taken =
             Self { dev_is_mounted: places.iter().any(|place| place == dev), ..Self::default() };
         let Some(linux) = spec.linux_mut() else { return taken };
@@ -78,22 +81,19 @@ impl Devices {
             return taken;
         }
         let mut seen = HashSet::new();
-        let mut engines = linux.devices().clone().unwrap_or_default();
-        engines.retain(|device| {
+        for device in linux.devices().iter().flatten() {
             let path = device.path().strip_prefix("/").unwrap_or(device.path());
+            // Of two at one place the first one stays.
             if !seen.insert(path.to_owned()) {
-                return false;
+                continue;
             }
-            let mount = places.iter().find(|place| path.starts_with(place));
-            match mount {
-                Some(mount) if mount == dev => return true,
-                None if path.starts_with(dev) => return true,
+            match places.iter().find(|place| path.starts_with(place)) {
+                Some(mount) if mount == dev && is_volume => {}
                 None if readonly => taken.in_root.push(device.clone()),
                 _ => taken.mounted.push(device.clone()),
             }
-            false
-        });
-        linux.set_devices(Some(engines));
+        }
+        linux.set_devices(None);
         taken
     }
 
@@ -227,16 +227,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_engine_makes_what_lies_in_dev_and_is_not_there_yet() {
-        let taken = |readonly: bool, namespaces: &str| {
+    fn each_device_is_made_where_it_can_be() {
+        let taken = |readonly: bool, dev: &str, namespaces: &str| {
             let text = format!(
                 r#"{{"ociVersion":"1.2.0","root":{{"path":"/r","readonly":{readonly}}},"mounts":[
-                    {{"destination":"/dev","type":"tmpfs","source":"tmpfs"}},
+                    {{"destination":"/dev",{dev}}},
                     {{"destination":"/dev/pts","type":"devpts","source":"devpts"}},
                     {{"destination":"/v","source":"/v","options":["rbind"]}}],"linux":{{"namespaces":[{namespaces}],"devices":[
                     {{"path":"/dev/a","type":"c","major":1,"minor":3}},
                     {{"path":"/dev/a","type":"c","major":1,"minor":5}},
-                    {{"path":"/dev/net/tun","type":"c","major":1,"minor":3}},
                     {{"path":"/dev/pts/9","type":"c","major":1,"minor":3}},
                     {{"path":"/v/x","type":"c","major":1,"minor":3}},
                     {{"path":"/etc/x","type":"c","major":1,"minor":3}}]}}}}"#
@@ -246,16 +245,17 @@ mod tests {
             let paths = |devices: &[LinuxDevice]| {
                 devices.iter().map(|one| one.path().display().to_string()).collect::<Vec<_>>()
             };
-            let engines = spec.linux().as_ref().unwrap().devices().clone().unwrap();
+            let engines = spec.linux().as_ref().unwrap().devices().clone().unwrap_or_default();
             [paths(&engines), paths(&taken.mounted), paths(&taken.in_root)]
         };
-        let [engines, mounted, in_root] = taken(true, "");
-        assert_eq!(engines, ["/dev/a", "/dev/net/tun"]);
-        assert_eq!(
-            (mounted, in_root),
-            (vec!["/dev/pts/9".into(), "/v/x".into()], vec!["/etc/x".into()])
-        );
-        assert_eq!(taken(false, "")[1], ["/dev/pts/9", "/v/x", "/etc/x"]);
-        assert_eq!(taken(true, r#"{"type":"user"}"#)[0].len(), 6);
+        let memory = r#""type":"tmpfs","source":"tmpfs""#;
+        let [engines, mounted, in_root] = taken(true, memory, "");
+        assert!(engines.is_empty());
+        assert_eq!(mounted, ["/dev/a", "/dev/pts/9", "/v/x"]);
+        assert_eq!(in_root, ["/etc/x"]);
+        assert_eq!(taken(false, memory, "")[1], ["/dev/a", "/dev/pts/9", "/v/x", "/etc/x"]);
+        let volume = r#""source":"/dev","options":["rbind"]"#;
+        assert_eq!(taken(false, volume, "")[1], ["/dev/pts/9", "/v/x", "/etc/x"]);
+        assert_eq!(taken(true, memory, r#"{"type":"user"}"#)[0].len(), 5);
     }
 }

@@ -2,17 +2,23 @@
 //! `tmpcopyup` says so, which podman does for every `--tmpfs`, and have the directory that the process starts in. The engine
 //! does none of it: it is told the mode, and gets a bind of what was made.
 
+use std::ffi::OsStr;
 use std::fs::Metadata;
+use std::io::Read;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Component, Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitStatus, Stdio};
 
 use libcontainer::syscall::linux::MountOption;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::Mode;
 use oci_spec::runtime::Mount;
+use rustix::fs::{
+    AtFlags, FileType, Mode as FileMode, OFlags, mkdirat, openat, readlinkat, statat, symlinkat,
+};
+use rustix::io::Errno;
 
 use super::propagation;
 use crate::features::RECURSIVE;
@@ -76,13 +82,13 @@ pub struct Content {
 }
 
 /// What the options said of the directory itself, which the copy must not change.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct CopyUp {
     mode: bool,
     uid: bool,
     gid: bool,
-    /// A later mount or the directory to start in lies in it: its names are needed before the content.
-    names_first: bool,
+    /// The ways to later mounts in it, and to the directory to start in: their names are needed before the content.
+    ways: Vec<PathBuf>,
 }
 
 /// Whether the mount is in memory and begins as a copy.
@@ -107,12 +113,13 @@ pub fn wanted<'m>(
     };
     let at = propagation::place(mount);
     let start = start.and_then(|start| below(mount, later, start));
+    let ways = later.iter().map(propagation::place);
+    let ways = ways.filter_map(|place| place.strip_prefix(&at).map(Path::to_owned).ok());
     let copy_up = is_copy(mount).then(|| CopyUp {
         mode: given("mode"),
         uid: given("uid"),
         gid: given("gid"),
-        names_first: start.is_some()
-            || later.iter().any(|later| propagation::place(later).starts_with(&at)),
+        ways: ways.chain(start.clone()).collect(),
     });
     if copy_up.is_none() && start.is_none() {
         return None;
@@ -171,7 +178,7 @@ impl Content {
         destination: &Path,
         into: &Path,
     ) -> Result<Option<Shape>, String> {
-        let shape = self.copy_up.map(|copy_up| copy_up.shape(root, destination, into));
+        let shape = self.copy_up.clone().map(|copy_up| copy_up.shape(root, destination, into));
         let shape = shape.transpose()?.flatten();
         let Some(start) = &self.start else { return Ok(shape) };
         let made = pathrs::Root::open(into)
@@ -180,7 +187,7 @@ impl Content {
     }
 }
 
-/// A file system in memory that has the names of the image's directory, and not the content of its files yet.
+/// A file system in memory that is to be a copy of the image's directory, and has the directories that are needed before.
 #[derive(Debug)]
 pub struct Shape {
     copy_up: CopyUp,
@@ -190,9 +197,9 @@ pub struct Shape {
 }
 
 impl CopyUp {
-    /// Copies what `root` has at `destination` into the new file system at `into`, without the content of files: the memory
-    /// of that is the container's ([`Shape::fill`]), and the engine makes mounts between the names meanwhile. Nothing is
-    /// copied yet where nobody needs the names. `None` if the image has no such directory.
+    /// Makes the directories and links of what `root` has at `destination`, in the new file system at `into`, that the engine
+    /// needs for mounts, and no more: the memory of all others is the container's ([`Shape::fill`]). `None` if the image has no
+    /// such directory.
     ///
     /// No process of the container runs yet, and the image's links are followed below `root` only.
     fn shape(self, root: &Path, destination: &Path, into: &Path) -> Result<Option<Shape>, String> {
@@ -201,12 +208,40 @@ impl CopyUp {
             opened => opened.map_err(|e| text("open it", &e))?,
         };
         let made = into.metadata().map_err(|e| text("stat the copy", &e))?;
-        let shape = Shape { copy_up: self, made, into: into.to_owned() };
-        if self.names_first {
-            shape.copy(&from, Command::new("cp").arg("--attributes-only"))?;
+        for way in &self.ways {
+            copy_way(&from, into, way).map_err(|e| text("make the way to a mount in it", &e))?;
         }
-        Ok(Some(shape))
+        Ok(Some(Shape { copy_up: self, made, into: into.to_owned() }))
     }
+}
+
+/// Makes the directories on the way, up to one that the image has not. Their attributes come with the content.
+fn copy_way(from: &OwnedFd, into: &Path, way: &Path) -> Result<(), Errno> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let open = |dir: &OwnedFd, name: &OsStr| openat(dir, name, flags, FileMode::empty());
+    let mut from = open(from, OsStr::new("."))?;
+    let mut to = rustix::fs::open(into, flags, FileMode::empty())?;
+    let there = |made: Result<(), Errno>| match made {
+        Err(Errno::EXIST) => Ok(()),
+        made => made,
+    };
+    for name in way.iter() {
+        let stat = match statat(&from, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => return Ok(()),
+            found => found?,
+        };
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => {
+                there(mkdirat(&to, name, FileMode::from_raw_mode(MADE)))?;
+                (from, to) = (open(&from, name)?, open(&to, name)?);
+            }
+            FileType::Symlink => {
+                return there(symlinkat(readlinkat(&from, name, [])?, &to, name));
+            }
+            _ => return Ok(()),
+        }
+    }
+    Ok(())
 }
 
 impl Shape {
@@ -234,14 +269,16 @@ impl Shape {
             .args([&from, into])
             .env_clear()
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-            .output()
-            .map_err(|e| text("run cp", &e))?;
-        match copied.status.signal() {
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        let (ended, said) = first_words(copied).map_err(|e| text("run cp", &e))?;
+        match ended.signal() {
             Some(9) => return Err("it takes more memory than the container may have".to_owned()),
-            _ if copied.status.success() => {}
-            _ => return Err(String::from_utf8_lossy(&copied.stderr).trim().to_owned()),
+            _ if ended.success() => {}
+            _ => return Err(said),
         }
-        let (given, made) = (self.copy_up, &self.made);
+        let (given, made) = (&self.copy_up, &self.made);
         if given.uid || given.gid {
             let (uid, gid) = (given.uid.then(|| made.uid()), given.gid.then(|| made.gid()));
             chown(into, uid, gid).map_err(|e| text("chown the copy", &e))?;
@@ -252,6 +289,18 @@ impl Shape {
         }
         Ok(())
     }
+}
+
+/// Runs a program until it ends, or has said so much to standard error: it may have a line for each of many files.
+fn first_words(command: &mut Command) -> std::io::Result<(ExitStatus, String)> {
+    const ENOUGH: u64 = 2048;
+    let mut child = command.spawn()?;
+    let mut said = Vec::new();
+    if let Some(stderr) = child.stderr.take() {
+        // Whoever writes more gets EPIPE.
+        stderr.take(ENOUGH).read_to_end(&mut said)?;
+    }
+    Ok((child.wait()?, String::from_utf8_lossy(&said).trim().to_owned()))
 }
 
 fn text(what: &str, error: &dyn std::fmt::Display) -> String {

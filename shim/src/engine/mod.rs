@@ -73,6 +73,7 @@ pub use hooks::{CallersHooks, may_write_root};
 pub use normal::{Labels, SpecError, normalise};
 pub use notify::{Relay, make as make_notify, offer as offer_notify};
 pub use propagation::leads_out;
+pub use refused::check_dev;
 pub use relay::stand_in;
 pub use sealed::{SealError, seal, seal_early};
 pub use volumes::{VolumeError, Volumes};

@@ -1,7 +1,9 @@
 //! What the embedded engine would leave out in silence, refused by field. Errors of the engine's
 //! own that do not name a field are made here before it is asked.
 
-use oci_spec::runtime::{LinuxNamespaceType, Mount, Spec};
+use std::path::Path;
+
+use oci_spec::runtime::{Linux, LinuxNamespaceType, Mount, Spec};
 
 use super::normal::SpecError;
 use super::{dev, memory, propagation};
@@ -29,12 +31,29 @@ pub fn check(spec: &Spec) -> Result<(), SpecError> {
     for (index, mount) in spec.mounts().iter().flatten().enumerate() {
         check_mount(index, mount, mapped)?;
     }
-    check_dev(spec)
+    Ok(())
 }
 
-/// A mount that is made at a shared volume, and taken away again, would be made on the host.
-fn check_dev(spec: &Spec) -> Result<(), SpecError> {
+/// Refuses what cannot be honoured with a volume at `/dev`, also one that a link of the image led there: a mount that is made
+/// at a shared volume, and taken away again, would be made on the host; and what is masked there would be masked in the
+/// engine's cover.
+///
+/// # Errors
+/// [`SpecError`] naming the field and the way out.
+pub fn check_dev(spec: &Spec) -> Result<(), SpecError> {
     let Some((index, mount)) = dev::volume(spec) else { return Ok(()) };
+    let linux = spec.linux().as_ref();
+    let paths = |of: fn(&Linux) -> &Option<Vec<String>>| {
+        linux.iter().flat_map(move |linux| of(linux).iter().flatten())
+    };
+    let hidden = paths(Linux::masked_paths).map(|path| ("linux.maskedPaths", path));
+    let mut hidden =
+        hidden.chain(paths(Linux::readonly_paths).map(|path| ("linux.readonlyPaths", path)));
+    if let Some((field, path)) = hidden.find(|(_, path)| Path::new(path).starts_with("/dev")) {
+        let remedy =
+            "leave it out, or mount no volume at /dev, or run this container with runc or crun";
+        return Err(refusal(field, format!("{path:?} with a volume at /dev"), remedy));
+    }
     let root = spec.linux().as_ref().and_then(|linux| linux.rootfs_propagation().as_deref());
     let own = mount.options().iter().flatten().map(String::as_str);
     let kinds = ["private", "slave", "shared", "unbindable"];
@@ -151,8 +170,25 @@ mod tests {
                 r#"{{"ociVersion":"1.2.0","mounts":[{{"destination":"/dev","source":"/dev","options":[{options}]}}],
                     "linux":{{"rootfsPropagation":"{root}"}}}}"#
             );
-            let said = check(&serde_json::from_str(&text).unwrap());
+            let said = check_dev(&serde_json::from_str(&text).unwrap());
             assert_eq!(said.is_err(), refused, "{options} {root}: {said:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_masked_in_a_volume_at_dev() {
+        for (field, path, refused) in [
+            ("maskedPaths", "/dev/mem", true),
+            ("readonlyPaths", "/dev/x", true),
+            ("maskedPaths", "/proc/kcore", false),
+        ] {
+            let text = format!(
+                r#"{{"ociVersion":"1.2.0","mounts":[{{"destination":"/dev","source":"/dev","options":["rbind"]}}],
+                    "linux":{{"{field}":["{path}"]}}}}"#
+            );
+            let said = check_dev(&serde_json::from_str(&text).unwrap()).map_err(|e| e.to_string());
+            assert_eq!(said.is_err(), refused, "{said:?}");
+            assert!(said.is_ok() || said.unwrap_err().contains(field));
         }
     }
 

@@ -297,6 +297,36 @@ fn root_a_deep_tree_is_made_on_a_small_stack_and_a_deeper_one_is_refused() {
     }
 }
 
+/// mke2fs goes to each name, and makes a symbolic link anew for each.
+#[test]
+fn root_every_name_of_a_file_has_the_bound() {
+    need_root();
+    for is_link in [true, false] {
+        let dir = TestDir::new();
+        let one = dir.dir("one");
+        deep(&one, 1900);
+        let mut deepest = one.clone();
+        while let Some(entry) = fs::read_dir(&deepest).unwrap().next() {
+            deepest = entry.unwrap().path();
+        }
+        match is_link {
+            true => std::os::unix::fs::symlink("target", one.join("a")).unwrap(),
+            false => fs::write(one.join("a"), "a").unwrap(),
+        }
+        let device = dirty_device(&dir, "device", SMALL);
+        let tree = || assemble(&image(vec![one.clone()]), &dir.path().join("making")).unwrap();
+        let more = |length: usize| {
+            rustix::fs::link(one.join("a"), deepest.join("b".repeat(length))).unwrap();
+        };
+        more(98);
+        make_filesystem(&tree(), &key(), &device, SMALL).unwrap();
+        shell("e2fsck -fn \"$1\" 2>&1", &[&device]);
+        more(138);
+        let error = make_filesystem(&tree(), &key(), &device, SMALL).unwrap_err();
+        assert!(matches!(error, MakeError::LongPath { .. }), "{error}");
+    }
+}
+
 #[test]
 fn how_long_a_line_debugfs_reads_is_asked_of_it() {
     assert!(reads_lines_of(SURE_LINE).unwrap());

@@ -188,15 +188,20 @@ fn count(root: BorrowedFd<'_>) -> Result<Count, MakeError> {
             }
             let stat = rustix::fs::statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW)
                 .map_err(failed("stat a file of"))?;
-            let is_dir = FileType::from_raw_mode(stat.st_mode).is_dir();
+            let kind = FileType::from_raw_mode(stat.st_mode);
+            let is_dir = kind.is_dir();
+            let name = OsStr::from_bytes(name.to_bytes());
+            // mke2fs goes to every name of a file, and makes a symbolic link anew for each of its names.
+            bounded(&path.join(name), stat.st_mtime)?;
             if is_dir {
-                directories.push(path.join(OsStr::from_bytes(name.to_bytes())));
-            } else if stat.st_nlink > 1 && !seen.insert((stat.st_dev, stat.st_ino)) {
+                directories.push(path.join(name));
+            } else if !kind.is_symlink()
+                && stat.st_nlink > 1
+                && !seen.insert((stat.st_dev, stat.st_ino))
+            {
                 continue;
             }
             let allocated = u64::try_from(stat.st_blocks).unwrap_or(0) * 512;
-            let name = OsStr::from_bytes(name.to_bytes());
-            bounded(&path.join(name), stat.st_mtime)?;
             let found = walk::attributes_at(&by_descriptor(&dir).join(name), false);
             let found = found.map_err(|source| MakeError::Walk {
                 path: path.join(name),

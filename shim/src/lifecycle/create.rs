@@ -11,7 +11,7 @@ use crate::cli::Verb;
 use crate::config::Size;
 use crate::engine::{
     CallersHooks, Choice, CreateOptions, Delegate, Embedded, Engine, EngineError, Labels, Volumes,
-    leads_out, make_notify, may_write_root, normalise, offer_notify, refuse_others,
+    check_dev, leads_out, make_notify, may_write_root, normalise, offer_notify, refuse_others,
 };
 use crate::image;
 use crate::log::{ASIDE, step};
@@ -139,6 +139,7 @@ impl Container {
             LifecycleError::File { step: "open", path: "/proc/self/ns/mnt".into(), source }
         })?;
         lead_into_mounts(&bundle.root, &mut bundle.spec)?;
+        check_dev(&bundle.spec).map_err(EngineError::from)?;
         let stage = self.storage.volumes();
         Ok((labels, Volumes::open(&mut bundle.spec, &bundle.root, &stage)?, hooks))
     }

@@ -15,7 +15,7 @@ use super::{RootfsError, file};
 /// the kernel's own. `root` has the image's links.
 ///
 /// # Errors
-/// [`RootfsError::File`].
+/// [`RootfsError::File`]; [`RootfsError::Link`] for a place that leads to `/dev` in a way that is not followed here.
 pub fn lead_into_mounts(root: &Path, spec: &mut Spec) -> Result<(), RootfsError> {
     let top = File::open(root).map_err(file("open", root))?;
     let mut mounted: Vec<(PathBuf, bool)> = Vec::new();
@@ -36,6 +36,11 @@ pub fn lead_into_mounts(root: &Path, spec: &mut Spec) -> Result<(), RootfsError>
         } else {
             landing(&top, &destination, |_| false).unwrap_or(destination)
         };
+        // The engine would make devices in it, by path; at `/dev` by its own name it does not.
+        let dev = Path::new("/dev");
+        if place.starts_with(dev) && !mount.destination().starts_with(dev) {
+            return Err(RootfsError::Link { path: mount.destination().clone() });
+        }
         mounted.push((place, open));
     }
     Ok(())
@@ -51,7 +56,7 @@ mod tests {
     #[test]
     fn links_lead_into_earlier_mounts_only() {
         let root = std::env::temp_dir().join(format!("sharedroot-lead-{}", std::process::id()));
-        for dir in ["etc", "run/there", "var", "proc"] {
+        for dir in ["etc", "run/there", "var", "proc", "dev"] {
             create_dir_all(root.join(dir)).unwrap();
         }
         for (target, link) in [
@@ -60,6 +65,7 @@ mod tests {
             ("/run", "var/run"),
             ("/run/x/../../etc/up", "etc/climbs"),
             ("/proc/self/root/etc", "etc/magic"),
+            ("/dev/../dev", "etc/to-dev"),
             ("/nowhere", "etc/dangling"),
         ] {
             symlink(target, root.join(link)).unwrap();
@@ -72,7 +78,9 @@ mod tests {
             let mounts = list.iter().map(mount).collect::<Vec<_>>();
             let spec = serde_json::json!({"ociVersion": "1.2.0", "mounts": mounts});
             let mut spec = serde_json::from_value(spec).unwrap();
-            lead_into_mounts(&root, &mut spec).unwrap();
+            if let Err(error) = lead_into_mounts(&root, &mut spec) {
+                return error.to_string();
+            }
             let mounts = spec.mounts().as_deref().unwrap_or_default();
             let last = mounts.last().unwrap().destination();
             last.to_str().unwrap().to_owned()
@@ -93,6 +101,8 @@ mod tests {
         ] {
             assert_eq!(lead(list), wanted, "{list:?}");
         }
+        assert!(lead(&["/dev", "/etc/to-dev"]).contains("/etc/to-dev is a symbolic link"));
+        assert!(lead(&["/dev", "/etc/to-dev/below"]).contains("symbolic link"));
         std::fs::remove_dir_all(root).unwrap();
     }
 }

@@ -170,7 +170,16 @@ impl Storage {
         };
         let was_noticed = note.notice.is_some();
         Self::take_notice(&mut note, &merged)?;
-        let tally = self.write_back(pool, volume, &note, (&snapshot, &moved), &merged)?;
+        let written = self.write_back(pool, volume, &note, (&snapshot, &moved), &merged);
+        let tally = written.inspect_err(|_| {
+            // The engine's disk may be full: then what it shows lacks more than before.
+            if was_noticed && let Err(error) = self.put_notice(volume, &mut note, &merged) {
+                tracing::warn!(
+                    "the overlay at {} lacks files, and nothing there says so: {error}",
+                    note.root_path.display()
+                );
+            }
+        })?;
         if tally.left_out.count > 0 {
             self.put_notice(volume, &mut note, &merged)?;
         } else if was_noticed {
