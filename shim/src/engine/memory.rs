@@ -6,6 +6,7 @@ use std::ffi::OsStr;
 use std::fs::Metadata;
 use std::io::Read;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Component, Path, PathBuf};
@@ -209,14 +210,36 @@ impl CopyUp {
         };
         let made = into.metadata().map_err(|e| text("stat the copy", &e))?;
         for way in &self.ways {
-            copy_way(&from, into, way).map_err(|e| text("make the way to a mount in it", &e))?;
+            copy_way(&from, into, destination, way)
+                .map_err(|e| text("make the way to a mount in it", &e))?;
         }
         Ok(Some(Shape { copy_up: self, made, into: into.to_owned() }))
     }
 }
 
-/// Makes the directories on the way, up to one that the image has not. Their attributes come with the content.
-fn copy_way(from: &OwnedFd, into: &Path, way: &Path) -> Result<(), Errno> {
+/// Makes the directories and links on the way, up to one that the image has not; links lead on where they stay in the
+/// directory, which is the container's `destination`. The attributes come with the content.
+fn copy_way(from: &OwnedFd, into: &Path, destination: &Path, way: &Path) -> Result<(), Errno> {
+    let mut way = way.to_owned();
+    for _ in 0..MOST_LINKS {
+        match copy_to_link(from, into, destination, &way)? {
+            Some(behind) => way = behind,
+            None => break,
+        }
+    }
+    Ok(())
+}
+
+/// The kernel's bound (path_resolution(7)).
+const MOST_LINKS: usize = 40;
+
+/// Goes up to the first link on the way, and returns where that leads.
+fn copy_to_link(
+    from: &OwnedFd,
+    into: &Path,
+    destination: &Path,
+    way: &Path,
+) -> Result<Option<PathBuf>, Errno> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let open = |dir: &OwnedFd, name: &OsStr| openat(dir, name, flags, FileMode::empty());
     let mut from = open(from, OsStr::new("."))?;
@@ -225,23 +248,45 @@ fn copy_way(from: &OwnedFd, into: &Path, way: &Path) -> Result<(), Errno> {
         Err(Errno::EXIST) => Ok(()),
         made => made,
     };
-    for name in way.iter() {
+    let mut done = PathBuf::new();
+    let mut names = way.iter();
+    while let Some(name) = names.next() {
         let stat = match statat(&from, name, AtFlags::SYMLINK_NOFOLLOW) {
-            Err(Errno::NOENT) => return Ok(()),
+            Err(Errno::NOENT) => return Ok(None),
             found => found?,
         };
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => {
                 there(mkdirat(&to, name, FileMode::from_raw_mode(MADE)))?;
                 (from, to) = (open(&from, name)?, open(&to, name)?);
+                done.push(name);
             }
             FileType::Symlink => {
-                return there(symlinkat(readlinkat(&from, name, [])?, &to, name));
+                let target = readlinkat(&from, name, [])?;
+                there(symlinkat(&target, &to, name))?;
+                let target = Path::new(OsStr::from_bytes(target.as_bytes()));
+                return Ok(inside(&done, target, destination).map(|led| led.join(names.as_path())));
             }
-            _ => return Ok(()),
+            _ => return Ok(None),
         }
     }
-    Ok(())
+    Ok(None)
+}
+
+/// Where a link in the directory `at` leads, if that is below `destination` again.
+fn inside(at: &Path, target: &Path, destination: &Path) -> Option<PathBuf> {
+    let (mut led, target) = match target.is_absolute() {
+        true => (PathBuf::new(), target.strip_prefix(destination).ok()?),
+        false => (at.to_owned(), target),
+    };
+    for part in target.components() {
+        match part {
+            Component::Normal(name) => led.push(name),
+            Component::ParentDir if !led.pop() => return None,
+            _ => {}
+        }
+    }
+    Some(led)
 }
 
 impl Shape {
