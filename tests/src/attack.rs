@@ -82,6 +82,20 @@ pub fn bind(config: &mut Value, source: &str, destination: &str) {
     mounts.push(json!({ "destination": destination, "source": source, "type": "bind", "options": ["rbind"] }));
 }
 
+/// Gives the container a cgroup namespace and a mount of it that can be written: it may divide its cgroup.
+///
+/// # Panics
+/// If the configuration has no namespaces, or no mount of cgroups.
+#[track_caller]
+pub fn own_cgroup(config: &mut Value) {
+    let namespaces = config["linux"]["namespaces"].as_array_mut().expect("namespaces");
+    namespaces.retain(|namespace| namespace["type"] != "cgroup");
+    namespaces.push(json!({ "type": "cgroup" }));
+    let mounts = config["mounts"].as_array_mut().expect("mounts");
+    let cgroup = mounts.iter_mut().find(|m| m["destination"] == "/sys/fs/cgroup").expect("it");
+    cgroup["options"] = json!(["nosuid", "noexec", "nodev", "rw"]);
+}
+
 /// Adds capabilities to the sets in which a process has and keeps them.
 pub fn allow(config: &mut Value, capabilities: &[&str]) {
     for set in ["bounding", "effective", "permitted"] {

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use sharedroot_tests::attack::own_cgroup;
 use sharedroot_tests::bundle::Bundle;
 use sharedroot_tests::lab::wait_for;
 use sharedroot_tests::runtime::Runtime;
@@ -17,12 +17,7 @@ fn removed_after(script: &str) -> (Duration, bool) {
     let runtime = Runtime::sharedroot();
     let bundle = Bundle::new(&runtime, &["sh", "-c", script]);
     bundle.edit(|config| {
-        let namespaces = config["linux"]["namespaces"].as_array_mut().expect("namespaces");
-        namespaces.retain(|namespace| namespace["type"] != "cgroup");
-        namespaces.push(json!({ "type": "cgroup" }));
-        let mounts = config["mounts"].as_array_mut().expect("mounts");
-        let cgroup = mounts.iter_mut().find(|m| m["destination"] == "/sys/fs/cgroup").expect("it");
-        cgroup["options"] = json!(["nosuid", "noexec", "nodev", "rw"]);
+        own_cgroup(config);
     });
     let container = runtime.create(&bundle);
     let line = fs::read_to_string(format!("/proc/{}/cgroup", container.pid())).expect("read");

@@ -6,7 +6,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use sharedroot_tests::attack::allow;
+use sharedroot_tests::attack::{allow, own_cgroup};
 use sharedroot_tests::bundle::Bundle;
 use sharedroot_tests::command::{out, run, unique_name};
 use sharedroot_tests::docker::{Container, FreshImage, docker, docker_run, runtime};
@@ -117,12 +117,7 @@ fn vm_sharedroot_ends_cgroups_deeper_than_any_path() {
     let id = unique_name("scope");
     bundle.edit(|config| {
         config["linux"]["cgroupsPath"] = json!(format!("system.slice:lab:{id}"));
-        let namespaces = config["linux"]["namespaces"].as_array_mut().expect("namespaces");
-        namespaces.retain(|namespace| namespace["type"] != "cgroup");
-        namespaces.push(json!({ "type": "cgroup" }));
-        let mounts = config["mounts"].as_array_mut().expect("mounts");
-        let cgroup = mounts.iter_mut().find(|m| m["destination"] == "/sys/fs/cgroup").expect("it");
-        cgroup["options"] = json!(["nosuid", "noexec", "nodev", "rw"]);
+        own_cgroup(config);
     });
     let systemd = |words: &[&str]| runtime.cmd(&[&["--systemd-cgroup"], words].concat()).run();
     systemd(&["create", "--bundle", bundle.str(), &id]).ok();
