@@ -219,7 +219,9 @@ impl Embedded {
         // Before the volumes travel further than they did when the engine made its masks.
         masks::label(spec, labels.mount.as_ref(), pid).map_err(|e| wrong(e.to_string()))?;
         devices.make(pid).map_err(|e| wrong(e.to_string()))?;
-        device_dirs::protect(spec, pid).map_err(|e| wrong(e.to_string()))?;
+        if devices.left_to_engine {
+            device_dirs::protect(spec, pid).map_err(|e| wrong(e.to_string()))?;
+        }
         volumes.settle(pid).map_err(|e| wrong(e.to_string()))?;
         loopback::set_up(spec, pid).map_err(|e| wrong(format!("set lo up: {e}")))?;
         if let Some(process) = spec.process() {

@@ -1,4 +1,5 @@
-//! The directories of devices such as `/dev/net/tun`.
+//! The directories of devices such as `/dev/net/tun`, where the engine makes them: in a container with a user namespace. Those
+//! of others are made with the right mode (`devices.rs`).
 //!
 //! The engine makes them with its umask cleared, so that everybody in the container could exchange the devices in them. They
 //! get the mode that runc gives them, before the container's program runs.

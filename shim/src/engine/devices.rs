@@ -43,6 +43,8 @@ pub struct Devices {
     /// In its root, where that is read-only when the container waits.
     in_root: Vec<LinuxDevice>,
     dev_is_mounted: bool,
+    /// With a user namespace the engine binds the host's.
+    pub left_to_engine: bool,
 }
 
 /// The links that the engine makes in `/dev`.
@@ -78,6 +80,7 @@ impl Devices {
         let Some(linux) = spec.linux_mut() else { return taken };
         let namespaces = linux.namespaces().iter().flatten();
         if namespaces.into_iter().any(|one| one.typ() == LinuxNamespaceType::User) {
+            taken.left_to_engine = true;
             return taken;
         }
         let mut seen = HashSet::new();
