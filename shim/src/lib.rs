@@ -22,8 +22,6 @@ mod json;
 mod label;
 mod lifecycle;
 mod log;
-mod mount;
-mod new_file;
 mod output;
 #[cfg(feature = "pages")]
 pub mod pages;

@@ -17,7 +17,6 @@
 //! Docker shows a user the `msg` of the last line whose `level` is `error`, so exactly one such
 //! line is written, by `run` in lib.rs.
 
-mod command_line;
 mod journal;
 mod step;
 

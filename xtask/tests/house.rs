@@ -6,10 +6,11 @@ use std::process::Command;
 use std::{env, fs};
 
 /// What each crate of the workspace may use of the others, to build and to test.
-const HOUSE: [(&str, &[&str]); 5] = [
-    ("sharedroot", &["sharedroot-dm"]),
+const HOUSE: [(&str, &[&str]); 6] = [
+    ("sharedroot", &["sharedroot-dm", "sharedroot-sys"]),
     ("sharedroot-bench", &["sharedroot-dm", "sharedroot-tests"]),
     ("sharedroot-dm", &[]),
+    ("sharedroot-sys", &[]),
     ("sharedroot-tests", &[]),
     ("xtask", &[]),
 ];
@@ -35,14 +36,20 @@ const OF_DAEMONS: [&str; 17] = [
     "ureq",
 ];
 
+/// Where the programs' code is.
+const CODE: [&str; 3] = ["crates", "dm/src", "shim/src"];
+
 /// Files of the programs with `unsafe` in them: system calls that no crate wraps safely.
 const WITH_UNSAFE: [&str; 5] = [
+    "crates/sys/src/clone3.rs",
+    "crates/sys/src/command_line.rs",
+    "crates/sys/src/seccomp.rs",
+    "crates/sys/src/signal.rs",
     "dm/src/ioctl.rs",
-    "shim/src/engine/birth.rs",
-    "shim/src/engine/seccomp.rs",
-    "shim/src/engine/signal.rs",
-    "shim/src/log/command_line.rs",
 ];
+
+/// The one file that says to the kernel how a path of others is resolved.
+const RESOLVES: &str = "crates/sys/src/resolve.rs";
 
 fn cargo(words: &[&str]) -> String {
     let output = Command::new(env!("CARGO")).args(words).current_dir(top()).output().unwrap();
@@ -86,25 +93,39 @@ fn nothing_of_a_daemon_is_in_the_program_that_starts_for_every_command() {
 
 #[test]
 fn unsafe_is_where_it_was_reviewed() {
-    let mut found = BTreeSet::new();
-    for of in ["dm/src", "shim/src"] {
-        look(&top().join(of), &mut found);
-    }
-    assert_eq!(found, WITH_UNSAFE.map(str::to_owned).into());
+    assert_eq!(with_word("unsafe"), WITH_UNSAFE.map(str::to_owned).into());
 }
 
-/// Files below `dir` that have a line of code with the word.
-fn look(dir: &Path, found: &mut BTreeSet<String>) {
+#[test]
+fn paths_of_others_are_resolved_in_one_place() {
+    // openat2(2) takes one of these.
+    for word in ["ResolveFlags", "ResolveFlag", "open_how"] {
+        let mut found = with_word(word);
+        found.remove(RESOLVES);
+        assert!(found.is_empty(), "{word} outside of {RESOLVES}: {found:?}");
+    }
+}
+
+/// Files of the programs with the word in a line of code.
+fn with_word(word: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for dir in CODE {
+        look(&top().join(dir), word, &mut found);
+    }
+    found
+}
+
+fn look(dir: &Path, wanted: &str, found: &mut BTreeSet<String>) {
     for entry in fs::read_dir(dir).unwrap() {
         let path: PathBuf = entry.unwrap().path();
         if path.is_dir() {
-            look(&path, found);
+            look(&path, wanted, found);
         } else if path.extension().is_some_and(|of| of == "rs") {
             let text = fs::read_to_string(&path).unwrap();
             let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
             if code
                 .flat_map(|line| line.split(|c: char| !c.is_alphanumeric() && c != '_'))
-                .any(|word| word == "unsafe")
+                .any(|word| word == wanted)
             {
                 found.insert(path.strip_prefix(top()).unwrap().to_str().unwrap().to_owned());
             }

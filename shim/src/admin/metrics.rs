@@ -8,12 +8,12 @@ use std::fmt::Write;
 use std::path::Path;
 
 use serde_json::Value;
+use sharedroot_sys::new_file::Output;
 
 use super::pool::Figures;
 use super::status::Kinds;
 use crate::cli::Metrics;
 use crate::lifecycle::LifecycleError;
-use crate::new_file::Output;
 use crate::output::say;
 use crate::record::{self, private_dir};
 use crate::rootfs::{RootfsError, Storage};

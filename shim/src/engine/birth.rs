@@ -6,24 +6,15 @@
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Component, Path, PathBuf};
 
 use libcontainer::container::{Container, ContainerStatus};
-use nix::libc;
-use nix::unistd::Pid;
 use oci_spec::runtime::Spec;
 
 const TOP: &str = "/sys/fs/cgroup";
 /// The controllers that the engine knows how to set.
 const CONTROLLERS: [&str; 6] = ["cpu", "cpuset", "hugetlb", "io", "memory", "pids"];
-/// `CLONE_INTO_CGROUP` of `linux/sched.h` (Linux 5.7).
-const INTO_CGROUP: u64 = 1 << 33;
-/// `CLONE_PARENT` of `linux/sched.h`: a child of the caller's parent.
-pub(super) const AS_SIBLING: u64 = 0x8000;
-/// `CLONE_NEWPID` of `linux/sched.h`: the first of a new pid namespace.
-pub(super) const NEW_PID_NAMESPACE: u64 = 0x2000_0000;
-
 /// A cgroup that a process can be born in.
 #[derive(Debug)]
 pub struct Birthplace {
@@ -50,8 +41,8 @@ impl Birthplace {
     }
 
     /// The cgroup's directory.
-    pub(super) fn descriptor(&self) -> RawFd {
-        self.open.as_raw_fd()
+    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.open.as_fd()
     }
 
     /// Whether process `pid` is here. One that has ended by now is nowhere else.
@@ -126,33 +117,6 @@ fn enable_controllers(dir: &Path) {
     let has = |text: &str, name: &str| text.split_whitespace().any(|word| word == name);
     for name in CONTROLLERS.into_iter().filter(|name| has(&there, name) && !has(&on, name)) {
         let _ = fs::write(dir.join("cgroup.subtree_control"), format!("+{name}"));
-    }
-}
-
-/// A copy of this process, in the cgroup that `cgroup` is open on if there is one. `flags` is [`AS_SIBLING`],
-/// [`NEW_PID_NAMESPACE`] or 0. `None` in the child.
-#[expect(unsafe_code, reason = "no crate makes this call without unsafe")]
-pub(super) fn fork(cgroup: Option<RawFd>, flags: u64) -> io::Result<Option<Pid>> {
-    let args = libc::clone_args {
-        flags: flags | cgroup.map_or(0, |_| INTO_CGROUP),
-        // A sibling has its parent's (clone(2), CLONE_PARENT).
-        exit_signal: if flags == AS_SIBLING { 0 } else { libc::SIGCHLD as u64 },
-        cgroup: cgroup.unwrap_or(0) as u64,
-        pidfd: 0,
-        child_tid: 0,
-        parent_tid: 0,
-        stack: 0,
-        stack_size: 0,
-        tls: 0,
-        set_tid: 0,
-        set_tid_size: 0,
-    };
-    // SAFETY: without CLONE_VM and without a stack this is fork(2) (clone(2), "The clone3() system call"), and this
-    // process has one thread. The structure outlives the call.
-    match unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of_val(&args)) } {
-        -1 => Err(io::Error::last_os_error()),
-        0 => Ok(None),
-        pid => Ok(Some(Pid::from_raw(i32::try_from(pid).map_err(io::Error::other)?))),
     }
 }
 

@@ -8,6 +8,7 @@ use libcontainer::container::Container;
 use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::syscall::syscall::SyscallType;
 use oci_spec::runtime::Spec;
+use sharedroot_sys::new_file;
 
 use super::birth::{self, Birthplace};
 use super::console::NamedConsole;
@@ -23,7 +24,7 @@ use super::reason::reason;
 use super::volumes::Volumes;
 use super::workload::Workload;
 use super::{Embedded, EngineError, device_dirs, filter, loopback, masks, resources, session};
-use crate::{log, new_file};
+use crate::log;
 
 /// How `create` is wanted.
 #[derive(Debug, Default)]

@@ -10,14 +10,13 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
-use nix::fcntl::OFlag;
 use oci_spec::runtime::{Mount, Spec};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
+use sharedroot_sys::mount::{self, Detached, MountError};
 
 use super::inside::{self, Inside, InsideError};
 use super::propagation;
-use crate::mount::{self, Detached, MountError};
 
 const DEV: &str = "/dev";
 const PTS: &str = "/dev/pts";
@@ -118,8 +117,7 @@ fn below(spec: &Spec) -> Vec<PathBuf> {
 
 /// Opens the place of a mount in the volume, one name after another and following no link; what is missing is made.
 fn place(inside: &Inside, path: &Path, is_directory: bool) -> Result<OwnedFd, Errno> {
-    let top = inside.open(Path::new(DEV), OFlag::O_DIRECTORY);
-    let mut here = top.map_err(|errno| Errno::from_raw_os_error(errno as i32))?;
+    let mut here = inside.open(Path::new(DEV), OFlags::DIRECTORY)?;
     let names: Vec<&OsStr> = path
         .strip_prefix(DEV)
         .unwrap_or(path)

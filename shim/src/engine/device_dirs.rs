@@ -8,7 +8,6 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::OFlag;
 use oci_spec::runtime::Spec;
 use rustix::fs::{Mode, OFlags, fchmod, fstat, openat};
 
@@ -67,8 +66,8 @@ fn directories(spec: &Spec) -> BTreeSet<&Path> {
 
 /// One that the engine did not make is on another file system, or has another mode.
 fn close(inside: &Inside, path: &Path) -> io::Result<()> {
-    let dev = inside.open(Path::new("/dev"), OFlag::O_DIRECTORY)?;
-    let found = inside.open(path, OFlag::O_DIRECTORY)?;
+    let dev = inside.open(Path::new("/dev"), OFlags::DIRECTORY)?;
+    let found = inside.open(path, OFlags::DIRECTORY)?;
     let (dev, is) = (fstat(&dev)?, fstat(&found)?);
     if is.st_dev != dev.st_dev || is.st_mode & 0o7777 != OPEN {
         return Ok(());

@@ -10,7 +10,6 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::OFlag;
 use oci_spec::runtime::{LinuxDevice, LinuxDeviceType, LinuxNamespaceType, Spec};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid, makedev};
 use rustix::io::Errno;
@@ -132,7 +131,7 @@ impl Devices {
 /// Removes from the root's `/dev` what the engine is about to make again: a root that was used before has it, and the engine
 /// fails where something is. What is not the same stays.
 fn make_room(top: &Inside) {
-    let Ok(dev) = top.open(Path::new("/dev"), OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW) else {
+    let Ok(dev) = top.open(Path::new("/dev"), OFlags::DIRECTORY | OFlags::NOFOLLOW) else {
         return;
     };
     let remove = |name: &str| {
@@ -211,11 +210,11 @@ fn give(
 fn directory(top: &Inside, path: &Path) -> io::Result<OwnedFd> {
     let mut ways: Vec<_> = path.ancestors().collect();
     ways.reverse();
-    let mut here = top.open(Path::new("/"), OFlag::O_DIRECTORY)?;
+    let mut here = top.open(Path::new("/"), OFlags::DIRECTORY)?;
     for way in ways {
-        let open = || top.open(way, OFlag::O_DIRECTORY);
+        let open = || top.open(way, OFlags::DIRECTORY);
         here = match (open(), way.file_name()) {
-            (Err(nix::Error::ENOENT), Some(name)) => {
+            (Err(Errno::NOENT), Some(name)) => {
                 rustix::fs::mkdirat(&here, name, Mode::from_raw_mode(0o755))?;
                 open()?
             }

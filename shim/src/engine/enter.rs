@@ -23,12 +23,14 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 use oci_spec::runtime::{Linux, LinuxNamespace, LinuxNamespaceType, Process, Spec};
+use sharedroot_sys::clone3::{Relation, fork};
+use sharedroot_sys::new_file;
 
-use super::birth::{AS_SIBLING, Birthplace, fork, leave};
+use super::birth::{Birthplace, leave};
 use super::console::Console;
 use super::leading::{Why, arguments, reason, settle};
 use super::workload::Workload;
-use crate::{log, new_file};
+use crate::log;
 
 /// `CLONE_NEWTIME` of `linux/sched.h`, which nix does not know.
 const NEWTIME: CloneFlags = CloneFlags::from_bits_retain(0x80);
@@ -80,7 +82,7 @@ impl Entry<'_> {
         let (mut told, tells) = io::pipe()?;
 
         let place = self.birthplace.as_ref().map(Birthplace::descriptor);
-        let Some(guide) = fork(place, 0)? else {
+        let Some(guide) = fork(place, Relation::Child)? else {
             drop((told, failure));
             leave(
                 console.as_ref().is_some_and(|console| console.close_ours().is_err())
@@ -149,7 +151,7 @@ impl Entry<'_> {
         mut fails: PipeWriter,
         work: impl FnOnce() -> Result<(), E>,
     ) -> bool {
-        let joined = self.join(init).and_then(|()| Ok(fork(None, AS_SIBLING)?));
+        let joined = self.join(init).and_then(|()| Ok(fork(None, Relation::Sibling)?));
         let words = match joined {
             Ok(Some(pid)) => format!("+{pid}"),
             Ok(None) => {

@@ -6,6 +6,7 @@
 //! process from there.
 
 use std::fs;
+use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -24,14 +25,16 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
 use nix::unistd::{Pid, close, geteuid};
 use oci_spec::runtime::{LinuxNamespaceType, Spec};
+use sharedroot_sys::clone3::{Relation, fork};
+use sharedroot_sys::new_file;
 
-use super::birth::{Birthplace, NEW_PID_NAMESPACE, fork, leave};
+use super::birth::{Birthplace, leave};
 use super::console::Console;
 use super::hooks::heard;
 use super::leading::{Why, arguments, reason, settle};
 use super::workload::Workload;
 use super::{CreateOptions, Embedded};
-use crate::{log, new_file};
+use crate::log;
 
 /// A container without processes.
 #[derive(Debug)]
@@ -104,7 +107,7 @@ impl<'a> Unborn<'a> {
         let args = self.args(console.as_ref())?;
         let (mut says, mut said) = channel::main_channel()?;
         let (mut answers, mut answered) = channel::init_channel()?;
-        let Some(pid) = fork(Some(self.place.descriptor()), self.pid_namespace())? else {
+        let Some(pid) = fork(Some(self.place.descriptor()), self.relation())? else {
             let led = self.lead(&args, console.as_ref(), &mut says, &mut answered, &answers);
             if let Err(why) = &led {
                 self.report(&**why, &mut says);
@@ -157,7 +160,7 @@ impl<'a> Unborn<'a> {
         answers: &InitSender,
     ) -> Result<(), Why> {
         // A directory of the host would lead the process out again (CVE-2024-21626).
-        close(self.place.descriptor())?;
+        close(self.place.descriptor().as_raw_fd())?;
         answers.close()?;
         console.map(Console::close_ours).transpose()?;
         let process = self.spec.process().as_ref().ok_or("process is missing")?;
@@ -216,13 +219,13 @@ impl<'a> Unborn<'a> {
         Ok(self.container.set_status(ContainerStatus::Created).save()?)
     }
 
-    fn pid_namespace(&self) -> u64 {
+    fn relation(&self) -> Relation {
         let namespaces = self.spec.linux().as_ref().and_then(|linux| linux.namespaces().as_deref());
         let mut all = namespaces.unwrap_or_default().iter();
         if all.any(|namespace| namespace.typ() == LinuxNamespaceType::Pid) {
-            NEW_PID_NAMESPACE
+            Relation::InitOfNewPidNamespace
         } else {
-            0
+            Relation::Child
         }
     }
 

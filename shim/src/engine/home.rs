@@ -5,9 +5,9 @@
 //! has open on the host.
 
 use std::io::{BufRead, BufReader, Read};
-use std::path::Path;
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{FileType, Mode, OFlags};
+use sharedroot_sys::resolve::Resolve;
 
 /// No more of the file is read.
 const MOST: u64 = 1 << 20;
@@ -17,9 +17,9 @@ const MOST: u64 = 1 << 20;
 /// Called inside the container. The file is the image's: it may be a FIFO, or lead to one.
 #[must_use]
 pub fn of_user(uid: u32) -> String {
-    let passwd = Path::new("/etc/passwd");
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let home = rustix::fs::openat2(CWD, passwd, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS)
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let home = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+        .and_then(|top| Resolve::Root.open(top, "etc/passwd", flags))
         .ok()
         .filter(|file| {
             let stat = rustix::fs::fstat(file);

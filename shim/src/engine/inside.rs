@@ -4,9 +4,12 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
+use nix::fcntl::{OFlag, open};
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::stat::Mode;
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use sharedroot_sys::resolve::Resolve;
 
 /// A container's mount namespace that could not be entered.
 #[derive(Debug, thiserror::Error)]
@@ -72,11 +75,8 @@ impl Inside {
     ///
     /// # Errors
     /// openat2(2)'s.
-    pub fn open(&self, path: &Path, flags: OFlag) -> nix::Result<OwnedFd> {
-        let how = OpenHow::new()
-            .flags(OFlag::O_PATH | OFlag::O_CLOEXEC | flags)
-            .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-        openat2(&self.0, path, how)
+    pub fn open(&self, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
+        Resolve::Root.open(&self.0, path, OFlags::PATH | flags)
     }
 }
 

@@ -7,13 +7,13 @@
 
 use std::path::{Path, PathBuf};
 
-use nix::errno::Errno;
-use nix::fcntl::OFlag;
 use oci_spec::runtime::Spec;
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use sharedroot_sys::mount::{self, MountError, Setting};
 
 use super::inside::{self, Inside, InsideError};
 use crate::label::MountLabel;
-use crate::mount::{self, MountError, Setting};
 
 /// A mask without its label.
 #[derive(Debug, thiserror::Error)]
@@ -52,10 +52,10 @@ pub fn label(spec: &Spec, label: Option<&MountLabel>, pid: i32) -> Result<(), Ma
 }
 
 fn cover(inside: &Inside, path: &Path, label: &MountLabel) -> Result<(), MaskError> {
-    let directory = match inside.open(path, OFlag::O_DIRECTORY) {
+    let directory = match inside.open(path, OFlags::DIRECTORY) {
         Ok(directory) => directory,
         // A file's mask is the null device; of what is not there, the engine masks nothing.
-        Err(Errno::ENOTDIR | Errno::ENOENT | Errno::ELOOP) => return Ok(()),
+        Err(Errno::NOTDIR | Errno::NOENT | Errno::LOOP) => return Ok(()),
         Err(source) => return Err(MaskError::Open { path: path.to_owned(), source }),
     };
     mount::empty(&[Setting::Value("context", label.as_context())])

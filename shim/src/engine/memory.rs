@@ -13,17 +13,14 @@ use std::path::{Component, Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 
 use libcontainer::syscall::linux::MountOption;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
-use nix::sys::stat::Mode;
 use oci_spec::runtime::Mount;
-use rustix::fs::{
-    AtFlags, FileType, Mode as FileMode, OFlags, mkdirat, openat, readlinkat, statat, symlinkat,
-};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, mkdirat, openat, readlinkat, statat, symlinkat};
 use rustix::io::Errno;
+use sharedroot_sys::mount::Setting;
+use sharedroot_sys::resolve::Resolve;
 
 use super::propagation;
 use crate::features::RECURSIVE;
-use crate::mount::Setting;
 
 /// The option's name.
 pub const OPTION: &str = "tmpcopyup";
@@ -64,13 +61,10 @@ pub fn take_modes(mounts: &mut [Mount], root: &Path) {
 }
 
 /// Opens a directory of the image as the container would, its links followed below `root` only.
-fn directory(root: &Path, path: &Path) -> nix::Result<OwnedFd> {
-    let top = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let root = nix::fcntl::open(root, top, Mode::empty())?;
-    let how = OpenHow::new()
-        .flags(top)
-        .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-    openat2(&root, path, how)
+fn directory(root: &Path, path: &Path) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = rustix::fs::open(root, flags, Mode::empty())?;
+    Resolve::Root.open(&root, path, flags)
 }
 
 /// What there is to be made in a file system in memory, before the container has it.
@@ -205,7 +199,7 @@ impl CopyUp {
     /// No process of the container runs yet, and the image's links are followed below `root` only.
     fn shape(self, root: &Path, destination: &Path, into: &Path) -> Result<Option<Shape>, String> {
         let from = match directory(root, destination) {
-            Err(nix::errno::Errno::ENOENT) => return Ok(None),
+            Err(Errno::NOENT) => return Ok(None),
             opened => opened.map_err(|e| text("open it", &e))?,
         };
         let made = into.metadata().map_err(|e| text("stat the copy", &e))?;
@@ -241,9 +235,9 @@ fn copy_to_link(
     way: &Path,
 ) -> Result<Option<PathBuf>, Errno> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let open = |dir: &OwnedFd, name: &OsStr| openat(dir, name, flags, FileMode::empty());
+    let open = |dir: &OwnedFd, name: &OsStr| openat(dir, name, flags, Mode::empty());
     let mut from = open(from, OsStr::new("."))?;
-    let mut to = rustix::fs::open(into, flags, FileMode::empty())?;
+    let mut to = rustix::fs::open(into, flags, Mode::empty())?;
     let there = |made: Result<(), Errno>| match made {
         Err(Errno::EXIST) => Ok(()),
         made => made,
@@ -257,7 +251,7 @@ fn copy_to_link(
         };
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => {
-                there(mkdirat(&to, name, FileMode::from_raw_mode(MADE)))?;
+                there(mkdirat(&to, name, Mode::from_raw_mode(MADE)))?;
                 (from, to) = (open(&from, name)?, open(&to, name)?);
                 done.push(name);
             }

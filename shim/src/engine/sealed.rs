@@ -13,8 +13,8 @@ use std::path::Path;
 use libcontainer::syscall::linux::{AT_EMPTY_PATH, MOUNT_ATTR_RDONLY, MountAttr};
 use libcontainer::syscall::syscall::create_syscall;
 use nix::sys::statvfs::{FsFlags, fstatvfs};
+use sharedroot_sys::mount::{self, MountError};
 
-use crate::mount::{self, MountError};
 use crate::starts;
 
 /// The executable could not be sealed; the verb is refused.

@@ -70,7 +70,7 @@ impl Program {
     /// Why the kernel does not take it.
     pub fn load(&self) -> Result<(), String> {
         let count = self.instructions.len();
-        install(&self.instructions, self.flags)
+        sharedroot_sys::seccomp::load(&self.instructions, self.flags)
             .map_err(|e| format!("load the seccomp filter of {count} instructions: {e}"))
     }
 }
@@ -204,21 +204,5 @@ fn instruction(bytes: &[u8]) -> libc::sock_filter {
         jt: bytes[2],
         jf: bytes[3],
         k: u32::from_ne_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]),
-    }
-}
-
-#[expect(unsafe_code, reason = "no crate loads a filter without setting no_new_privs")]
-fn install(program: &[libc::sock_filter], flags: libc::c_ulong) -> io::Result<()> {
-    let len = u16::try_from(program.len()).map_err(io::Error::other)?;
-    // The kernel only reads it.
-    let filter = libc::sock_fprog { len, filter: program.as_ptr().cast_mut() };
-    // SAFETY: `filter` names `len` instructions of `program`; both outlive the call, which copies them.
-    let loaded = unsafe {
-        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const filter)
-    };
-    match loaded {
-        0 => Ok(()),
-        -1 => Err(io::Error::last_os_error()),
-        thread => Err(io::Error::other(format!("thread {thread} has another filter"))),
     }
 }

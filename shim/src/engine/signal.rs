@@ -6,19 +6,13 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, sigaction};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
-
-/// The first real-time signal that glibc leaves to programs.
-const RTMIN: i32 = 34;
-/// The last signal.
-const RTMAX: i32 = 64;
+use sharedroot_sys::signal::{RTMAX, RTMIN, of_number};
 
 /// Parses `KILL`, `SIGKILL`, `9`, `RTMIN+3`, `SIGRTMAX-1`.
 #[must_use]
-#[expect(unsafe_code, reason = "no crate makes a real-time signal from a number otherwise")]
 pub fn parse(text: &str) -> Option<Signal> {
     let name = text.to_ascii_uppercase();
     let name = name.strip_prefix("SIG").unwrap_or(&name);
@@ -32,26 +26,7 @@ pub fn parse(text: &str) -> Option<Signal> {
     } else {
         format!("SIG{name}").parse::<nix::sys::signal::Signal>().ok()? as i32
     };
-    if (RTMIN..=RTMAX).contains(&number) {
-        // SAFETY: in Linux' range, and not one of the two that libc keeps for itself (32, 33).
-        return Some(unsafe { Signal::from_raw_unchecked(number) });
-    }
-    Signal::from_named_raw(number)
-}
-
-/// Takes SIGPIPE with a handler that does nothing, for the container's processes.
-///
-/// Rust's runtime ignores it, and what is ignored stays so across execve(2): no program of the container would end when
-/// nobody reads what it writes. A handler ends with execve(2); until then a write still fails with EPIPE.
-///
-/// # Errors
-/// sigaction(2)'s.
-#[expect(unsafe_code, reason = "no crate sets a handler without unsafe")]
-pub fn handle_broken_pipes() -> nix::Result<()> {
-    extern "C" fn nothing(_: i32) {}
-    let action = SigAction::new(SigHandler::Handler(nothing), SaFlags::SA_RESTART, SigSet::empty());
-    // SAFETY: a handler that does nothing may run at any moment (signal-safety(7)).
-    unsafe { sigaction(nix::sys::signal::Signal::SIGPIPE, &action) }.map(drop)
+    of_number(number)
 }
 
 /// Sends `signal` to a process; that it is gone is no error.

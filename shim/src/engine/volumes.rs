@@ -12,16 +12,16 @@ use std::path::{Path, PathBuf};
 
 use libcontainer::syscall::linux::{AT_EMPTY_PATH, AT_RECURSIVE, MountAttr};
 use libcontainer::syscall::syscall::create_syscall;
-use nix::fcntl::OFlag;
 use nix::mount::MsFlags;
 use oci_spec::runtime::{Mount, Spec};
+use rustix::fs::OFlags;
+use sharedroot_sys::mount::{self, Detached, MountError, Setting};
 
 use super::cleared;
 use super::inside::{self, InsideError};
 use super::memory::{self, Content, Shape};
 use super::normal::SpecError;
 use super::propagation::{self, Kind, Propagation};
-use crate::mount::{self, Detached, MountError, Setting};
 
 /// A volume that could not be prepared.
 #[derive(Debug, thiserror::Error)]
@@ -248,7 +248,7 @@ impl Volumes {
         inside::enter(pid, |inside| {
             self.settle.iter().try_for_each(|(destination, step)| {
                 let mount = inside
-                    .open(destination, OFlag::empty())
+                    .open(destination, OFlags::empty())
                     .map_err(|e| failed("open the volume", destination)(e.into()))?;
                 propagate(mount.as_fd(), *step, destination)
             })

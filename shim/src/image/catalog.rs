@@ -13,10 +13,10 @@ use std::str::FromStr;
 
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
+use sharedroot_sys::new_file;
 
 use super::key::text_form;
 use super::{BaseKey, ChainId, Digest, Image, Source};
-use crate::new_file;
 
 /// A name that a base cannot have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -4,7 +4,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use crate::mount::MountError;
+use sharedroot_sys::mount::MountError;
 
 /// A step of making a base that failed, with what it was about.
 #[derive(Debug, thiserror::Error)]

@@ -1,8 +1,9 @@
 use std::os::unix::fs::{PermissionsExt, symlink};
 
+use sharedroot_sys::mount;
+
 use super::super::testing::{TestDir, need_root, shell};
 use super::*;
-use crate::mount;
 
 const TOP: Top = Top { owner: Owner::ROOT, mode: ROOT_MODE };
 

@@ -12,12 +12,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, Dir, FileType, OFlags};
 use rustix::io::Errno;
+use sharedroot_sys::mount::{self, Detached};
+use sharedroot_sys::resolve::Resolve;
 
 use super::walk::{self, Attributes};
 use super::{Image, MakeError, Top, init};
-use crate::mount::{self, Detached};
 
 /// The block size that [`Usage`] counts in, and that a base has.
 pub(super) const BLOCK: u64 = 4096;
@@ -244,9 +245,8 @@ fn by_descriptor(dir: &OwnedFd) -> PathBuf {
 }
 
 fn open_beneath(root: BorrowedFd<'_>, path: &Path) -> io::Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
-    Ok(rustix::fs::openat2(root, path, flags, Mode::empty(), resolve)?)
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+    Ok(Resolve::OneTree.open(root, path, flags)?)
 }
 
 /// The writable half of the overlay, removed with this value.

@@ -7,7 +7,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::fs::{Dir, FileType, OFlags, Stat};
+use sharedroot_sys::resolve::Resolve;
 
 /// Extended attributes, names and values, in the order of their names.
 pub type Attributes = Vec<(Vec<u8>, Vec<u8>)>;
@@ -174,9 +175,7 @@ pub(super) fn attributes_at(path: &Path, follow: bool) -> io::Result<Attributes>
 }
 
 fn open(top: BorrowedFd<'_>, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
-    let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
-    Ok(rustix::fs::openat2(top, path, flags, Mode::empty(), resolve)?)
+    Ok(Resolve::OneTree.open(top, path, flags | OFlags::NOFOLLOW)?)
 }
 
 fn failed(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> WalkError {

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
+use sharedroot_sys::new_file;
 
 use super::{Record, RecordError, file, folder, hash, private_dir};
 use crate::bundle::ContainerId;
-use crate::new_file;
 
 /// Held while a container is made or unmade.
 #[derive(Debug)]

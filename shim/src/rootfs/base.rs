@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use sharedroot_dm::{Bytes, NewVolume, Phase, Pool};
+use sharedroot_sys::mount::{self, Detached, Setting};
 
 use super::labels::context;
 use super::{RootfsError, Storage, file};
 use crate::image::{self, BaseKey, Image, Source, Tree};
 use crate::label::SharedLabel;
 use crate::log::step;
-use crate::mount::{self, Detached, Setting};
 use crate::record::private_dir;
 
 /// Options of every read-only mount of a base: never write, not even a journal's replay.

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::Flock;
 use rustix::fs::{Mode, OFlags};
 use sharedroot_dm::{Phase, Pool, VolumeName};
+use sharedroot_sys::mount::{self, Detached};
 
 use super::base::sealed;
 use super::{RootfsError, Storage, file};
 use crate::image::BaseKey;
-use crate::mount::{self, Detached};
 
 /// A base's tree, open for reading. The base is not removed as long as this value lives.
 #[derive(Debug)]

@@ -7,10 +7,11 @@
 
 use std::path::Path;
 
+use sharedroot_sys::mount::Setting;
+
 use super::{RootfsError, Storage};
 use crate::image::BaseKey;
 use crate::label::{self, MountLabel, SharedLabel};
-use crate::mount::Setting;
 use crate::record::{self, Record, Rootfs};
 
 /// The label of all that is in a file system; it belongs to the superblock.

@@ -9,7 +9,8 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+use rustix::fs::OFlags;
+use sharedroot_sys::resolve::Resolve;
 
 /// As in the kernel.
 const MOST_LINKS: usize = 40;
@@ -21,9 +22,7 @@ pub(super) fn is_plain(path: &Path) -> bool {
 
 /// Whether `path` is there by that very name, without a link on the way: then it leads nowhere else.
 pub(super) fn stands(top: impl AsFd, path: &Path) -> bool {
-    let flags = OFlags::PATH | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
-    is_plain(path) && openat2(top, path, flags, Mode::empty(), resolve).is_ok()
+    is_plain(path) && Resolve::RootWithoutLinks.open(top, path, OFlags::PATH).is_ok()
 }
 
 /// Resolves `path` below `top` into an absolute path without dots, and without links but those that have no end. It need not
@@ -95,8 +94,7 @@ fn walk(top: impl AsFd, path: &Path, covered: impl Fn(&Path) -> bool) -> Walk {
 
 /// The target of the link at `path`, whose directory has no links in it.
 fn link(top: impl AsFd, path: &Path) -> Option<PathBuf> {
-    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let open = openat2(top, path, flags, Mode::empty(), ResolveFlags::IN_ROOT).ok()?;
+    let open = Resolve::Root.open(top, path, OFlags::PATH | OFlags::NOFOLLOW).ok()?;
     let target = rustix::fs::readlinkat(open, "", Vec::new()).ok()?;
     Some(OsString::from_vec(target.into_bytes()).into())
 }

@@ -9,8 +9,9 @@ use std::io;
 use std::path::Path;
 
 use oci_spec::runtime::Spec;
-use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
+use sharedroot_sys::resolve::Resolve;
 
 use super::{RootfsError, file};
 
@@ -27,9 +28,7 @@ pub fn refuse_links(root: &Path, spec: &Spec) -> Result<(), RootfsError> {
     let by_path = cgroups.map(|mount| mount.destination().as_path());
     for path in by_path.chain([Path::new("/dev")]) {
         let below = path.strip_prefix("/").unwrap_or(path);
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-        let flags = OFlags::PATH | OFlags::CLOEXEC;
-        match rustix::fs::openat2(&top, below, flags, Mode::empty(), resolve) {
+        match Resolve::NoLinks.open(&top, below, OFlags::PATH) {
             Ok(_) | Err(Errno::NOENT | Errno::NOTDIR) => {}
             Err(Errno::LOOP) => return Err(RootfsError::Link { path: path.to_owned() }),
             Err(errno) => return Err(file("look up in the root:", path)(io::Error::from(errno))),

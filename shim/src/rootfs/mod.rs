@@ -44,13 +44,13 @@ pub use plan::{AnnotationError, Facts, Mode, Plan, plan, wanted_size};
 pub use private::{Place, WrittenBack, prepare_private, release_private, save_so_far, volume_name};
 pub use scaffold::{NotAScaffold, ScaffoldName};
 pub use shared::prepare_shared;
+use sharedroot_sys::mount::MountError;
 
 use crate::config::{Config, Media};
 use crate::image::catalog::CatalogError;
 use crate::image::changes::ChangeError;
 use crate::image::{BaseKey, Digest, ImportError, KeyError, MakeError, WalkError};
 use crate::label::{LabelError, SharedLabel};
-use crate::mount::MountError;
 use crate::record::RecordError;
 use needs::Kind;
 

@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use oci_spec::runtime::{Capability, Mount, Spec};
 use pathrs::Root;
 use pathrs::flags::OpenFlags;
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, openat2};
+use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
+use sharedroot_sys::resolve::Resolve;
 
 use super::landing::{is_plain, landing, stands};
 use super::{RootfsError, file};
@@ -260,8 +261,7 @@ fn lacks(root: impl AsFd, path: &Path) -> bool {
 }
 
 fn look_up(root: impl AsFd, path: &Path) -> Result<OwnedFd, Errno> {
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    openat2(root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)
+    Resolve::Root.open(root, path, OFlags::PATH)
 }
 
 #[cfg(test)]

@@ -13,11 +13,11 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 use sharedroot_dm::VolumeName;
+use sharedroot_sys::new_file;
 
 use super::private::PREFIX;
 use super::{RootfsError, Storage, file};
 use crate::image::changes::{LeftOut, Times};
-use crate::new_file;
 use crate::record::private_dir;
 
 /// What is known of a private rootfs when its record is gone.

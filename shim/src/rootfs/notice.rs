@@ -12,12 +12,12 @@
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::Path;
 use std::time::SystemTime;
 
-use rustix::fs::{AtFlags, Dir, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, Dir, Mode, OFlags};
 use rustix::io::Errno;
 use sharedroot_dm::VolumeName;
+use sharedroot_sys::resolve::Resolve;
 
 use super::note::Note;
 use super::{RootfsError, Storage, file};
@@ -107,9 +107,8 @@ fn take(top: BorrowedFd<'_>, name: &str) -> Result<(), Errno> {
 }
 
 fn open(top: BorrowedFd<'_>, name: &str) -> Result<std::os::fd::OwnedFd, Errno> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
-    rustix::fs::openat2(top, Path::new(name), flags, Mode::empty(), resolve)
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+    Resolve::OneTree.open(top, name, flags)
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ use std::path::Path;
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, XattrFlags};
 use rustix::io::Errno;
 use sharedroot_dm::VolumeName;
+use sharedroot_sys::mount::{self, Detached, Setting};
 
 use super::labels::context;
 use super::note::Note;
@@ -31,7 +32,6 @@ use super::skeleton::copy;
 use super::{RootfsError, Storage, file};
 use crate::image::changes::Times;
 use crate::label::{MountLabel, enabled};
-use crate::mount::{self, Detached, Setting};
 
 const TREE: &str = ".sharedroot-tree";
 const WORK: &str = ".sharedroot-work";

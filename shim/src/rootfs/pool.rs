@@ -1,11 +1,11 @@
 //! The pool as a whole: who uses it, and everything of ours that lies mounted on it taken away.
 
 use sharedroot_dm::{Error, Pool};
+use sharedroot_sys::mount;
 
 use super::scaffold::entries;
 use super::{RootfsError, Storage};
 use crate::image::BaseKey;
-use crate::mount;
 use crate::record::{self, Rootfs};
 
 impl Storage {

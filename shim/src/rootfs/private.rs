@@ -5,6 +5,7 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 use sharedroot_dm::{Bytes, Pool, VolumeName};
+use sharedroot_sys::mount::{self, Detached};
 
 use super::earlier::Earlier;
 use super::labels::label_at;
@@ -17,7 +18,6 @@ use crate::image::changes::{Since, Tally};
 use crate::image::{self, Image};
 use crate::label::MountLabel;
 use crate::log::step;
-use crate::mount::{self, Detached};
 
 /// What the names of snapshots begin with.
 pub(super) const PREFIX: &str = "private-";

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use sha2::{Digest, Sha256};
+use sharedroot_sys::mount::{self, Detached};
 
 use super::base::MountedBase;
 use super::labels::{context, label_at};
@@ -20,7 +21,6 @@ use super::needs::{Kind, Missing};
 use super::skeleton::raise;
 use super::{RootfsError, Storage, file};
 use crate::image::BaseKey;
-use crate::mount::{self, Detached};
 use crate::record::{self, Record, Rootfs};
 
 /// Tells the scaffolds of one base apart: a digest of what they add, as 32 hexadecimal digits.

@@ -4,6 +4,8 @@
 use std::os::fd::AsFd;
 use std::path::Path;
 
+use sharedroot_sys::mount::{self, Detached};
+
 use super::base::MountedBase;
 use super::labels::{context, label_at};
 use super::needs::Needs;
@@ -13,7 +15,6 @@ use super::{RootfsError, Storage};
 use crate::image::{Image, Upper};
 use crate::label::MountLabel;
 use crate::log::step;
-use crate::mount::{self, Detached};
 use crate::record::RecordError;
 
 /// Binds the image's base over `root_path` in a mount namespace of this process's own. Returns the name of the scaffold, if

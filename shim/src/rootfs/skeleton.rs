@@ -10,14 +10,13 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{
-    Mode, OFlags, ResolveFlags, XattrFlags, fgetxattr, flistxattr, fsetxattr, openat2,
-};
+use rustix::fs::{OFlags, XattrFlags, fgetxattr, flistxattr, fsetxattr};
 use rustix::io::Errno;
+use sharedroot_sys::mount::{self, Detached, Setting};
+use sharedroot_sys::resolve::Resolve;
 
 use super::needs::{Kind, Missing};
 use super::{RootfsError, file};
-use crate::mount::{self, Detached, Setting};
 
 /// Puts what is `missing` above `layers` (topmost first), whose merged tree is `below`. `place` is any directory outside of
 /// the layers; the host sees nothing of what is mounted there meanwhile.
@@ -61,9 +60,7 @@ fn fill(top: &Path, below: BorrowedFd<'_>, missing: &[Missing]) -> Result<(), Ro
         let flags = (OFlags::DIRECTORY | OFlags::NOFOLLOW).bits().cast_signed();
         let own = File::options().read(true).custom_flags(flags).open(&path);
         let own = own.map_err(file("open the mount point", &path))?;
-        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        match openat2(below, dir, flags, Mode::empty(), resolve) {
+        match Resolve::RootWithoutLinks.open(below, dir, OFlags::RDONLY | OFlags::DIRECTORY) {
             Ok(image) => {
                 copy(&File::from(image), &own).map_err(file("copy what is set on", dir))?
             }

@@ -11,6 +11,7 @@ use nix::fcntl::{Flock, FlockArg};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use sharedroot_dm::{Phase, Pool, VolumeName};
+use sharedroot_sys::mount::{self, Detached, Setting};
 
 use super::note::Note;
 use super::overlaid::moved;
@@ -20,7 +21,6 @@ use crate::image;
 use crate::image::changes::{self, Since, Tally, Times};
 use crate::label::{MountLabel, enabled};
 use crate::log::step;
-use crate::mount::{self, Detached, Setting};
 
 /// The file system of a snapshot, mounted nowhere.
 pub(super) fn detached_snapshot(

@@ -7,9 +7,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use sharedroot_sys::new_file;
 
 use super::{Note, Step};
-use crate::new_file;
 
 /// Upper bounds of the classes of a [`Histogram`], in milliseconds.
 pub const BOUNDS: [u64; 11] = [5, 10, 20, 50, 100, 200, 500, 1_000, 5_000, 20_000, 60_000];

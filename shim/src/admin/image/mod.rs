@@ -7,13 +7,13 @@ pub mod list;
 
 use serde_json::json;
 use sharedroot_dm::{Phase, Pool, Volume};
+use sharedroot_sys::mount;
 
 use super::for_programs;
 use crate::cli::Image;
 use crate::image::BaseKey;
 use crate::image::catalog::Facts;
 use crate::lifecycle::LifecycleError;
-use crate::mount;
 use crate::record::{self, Rootfs, private_dir};
 use crate::rootfs::{RootfsError, Storage};
 

@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::XattrFlags;
 use rustix::io::Errno;
+use sharedroot_sys::new_file::NewFile;
 
 use super::error::InstallError;
-use crate::new_file::NewFile;
 
 /// A configuration as it was found.
 #[derive(Debug)]

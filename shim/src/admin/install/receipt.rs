@@ -12,8 +12,7 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-
-use crate::new_file;
+use sharedroot_sys::new_file;
 
 /// The file cannot be read or replaced.
 #[derive(Debug, thiserror::Error)]

@@ -14,10 +14,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use rustix::fs::{Mode, OFlags};
+use sharedroot_sys::mount;
 
 use crate::image::BaseKey;
 use crate::image::walk::{Found, WalkError, walk};
-use crate::mount;
 
 /// Where util-linux is; never the caller's PATH.
 const PLACES: [&str; 2] = ["/usr/bin", "/bin"];

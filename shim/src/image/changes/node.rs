@@ -3,15 +3,12 @@
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
-
-/// No link, no other mount, nothing above.
-const ONE_STEP: ResolveFlags =
-    ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_XDEV);
+use sharedroot_sys::resolve::Resolve;
 
 fn open(dir: BorrowedFd<'_>, name: &CStr, flags: OFlags) -> Result<OwnedFd, Errno> {
-    rustix::fs::openat2(dir, name, flags | OFlags::CLOEXEC, Mode::empty(), ONE_STEP)
+    Resolve::OneTree.open(dir, name, flags)
 }
 
 /// A directory, to be read.

@@ -6,8 +6,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, StatxFlags};
+use rustix::fs::{AtFlags, FileType, OFlags, Stat, StatxFlags};
 use rustix::io::Errno;
+use sharedroot_sys::resolve::Resolve;
 
 /// What overlay takes for "nothing below here is to be seen".
 pub(super) const OPAQUE: &str = "trusted.overlay.opaque";
@@ -39,16 +40,12 @@ pub(super) fn os(name: &[u8]) -> &OsStr {
 
 /// Opens a directory of a tree. A link of the image leads where it would in a chroot of the tree.
 pub(super) fn directory(root: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
-    rustix::fs::openat2(root, path, flags, Mode::empty(), resolve)
+    Resolve::RootOfOneTree.open(root, path, OFlags::PATH | OFlags::DIRECTORY)
 }
 
 /// Opens what is at `path` itself, following no link at all.
 pub(super) fn exactly(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
-    let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
-    rustix::fs::openat2(root, path, flags, Mode::empty(), resolve)
+    Resolve::OneTree.open(root, path, flags | OFlags::NOFOLLOW)
 }
 
 /// What a directory has under a name, if anything.

@@ -15,7 +15,7 @@ use rustix::process::{VirtualMemoryMapAddress, set_virtual_memory_map_address};
 /// # Errors
 /// Those of procfs and of prctl(2): PR_SET_MM takes CAP_SYS_RESOURCE.
 #[expect(unsafe_code, reason = "rustix has the call, as an unsafe function")]
-pub(super) fn end_with(word: &str) -> io::Result<()> {
+pub fn end_with(word: &str) -> io::Result<()> {
     let mut length = 0;
     for argument in std::env::args_os() {
         length += argument.as_bytes().len() + 1;

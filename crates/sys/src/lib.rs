@@ -1,0 +1,21 @@
+//! System calls as the rest of sharedroot wants them. Nothing here knows of images, containers or pools.
+//!
+//! | module | story |
+//! |---|---|
+//! | [`mount`] | mounts that exist nowhere until they are attached |
+//! | [`resolve`] | paths of others, resolved below a root and nowhere else |
+//! | [`new_file`] | a file that takes the place of another, whole or not at all |
+//! | [`clone3`] | a copy of this process in another cgroup or PID namespace |
+//! | [`seccomp`] | a seccomp filter is loaded |
+//! | [`signal`] | what no crate does with signals without unsafe |
+//! | [`command_line`] | a part of this process's command line is hidden |
+//!
+//! All unsafe code of the programs is here, but two ioctls of `sharedroot-dm`. `hack/test` holds that.
+
+pub mod clone3;
+pub mod command_line;
+pub mod mount;
+pub mod new_file;
+pub mod resolve;
+pub mod seccomp;
+pub mod signal;

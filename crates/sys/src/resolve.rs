@@ -1,0 +1,115 @@
+//! Paths that others wrote, resolved by the kernel below a directory and nowhere else (openat2(2)).
+//!
+//! An image's symbolic link, a mount of a container and `..` must not lead out. Each way to treat them has a name here, so
+//! that a caller says what it wants and no caller makes up its own flags.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+use rustix::path::Arg;
+
+/// How a path is resolved below a directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resolve {
+    /// No link is followed: ELOOP. No `..` leads out, and no path is absolute: EXDEV. No mount is entered: EXDEV.
+    OneTree,
+    /// No link is followed: ELOOP. No `..` leads out, and no path is absolute: EXDEV. Mounts are entered.
+    NoLinks,
+    /// As if the directory were `/`, but no link is followed: ELOOP. Mounts are entered.
+    RootWithoutLinks,
+    /// As if the directory were `/`: what an absolute link or `..` names is below it. Mounts are entered. A magic link of
+    /// procfs, which could lead anywhere, fails: ELOOP.
+    Root,
+    /// As [`Self::Root`], and no mount is entered: EXDEV.
+    RootOfOneTree,
+}
+
+impl Resolve {
+    const fn flags(self) -> ResolveFlags {
+        let no_links = ResolveFlags::NO_SYMLINKS;
+        let root = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICLINKS);
+        match self {
+            Self::OneTree => ResolveFlags::BENEATH.union(no_links).union(ResolveFlags::NO_XDEV),
+            Self::NoLinks => ResolveFlags::BENEATH.union(no_links),
+            Self::RootWithoutLinks => ResolveFlags::IN_ROOT.union(no_links),
+            Self::Root => root,
+            Self::RootOfOneTree => root.union(ResolveFlags::NO_XDEV),
+        }
+    }
+
+    /// Opens `path` below `top`. The descriptor is closed by execve(2). Nothing is made: `flags` has no O_CREAT.
+    ///
+    /// # Errors
+    /// openat2(2)'s, those above among them.
+    pub fn open(self, top: impl AsFd, path: impl Arg, flags: OFlags) -> Result<OwnedFd, Errno> {
+        rustix::fs::openat2(top, path, flags | OFlags::CLOEXEC, Mode::empty(), self.flags())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+    use std::os::unix::fs::symlink;
+    use std::path::PathBuf;
+
+    use super::*;
+
+    /// What the path leads to below the directory, by the content of the file there.
+    fn led(how: Resolve, top: &File, path: &str) -> Result<String, Errno> {
+        use std::io::Read;
+        let mut text = String::new();
+        let file = how.open(top, path, OFlags::RDONLY)?;
+        File::from(file).read_to_string(&mut text).map_err(|_| Errno::ISDIR)?;
+        Ok(text)
+    }
+
+    #[test]
+    fn every_way_is_what_it_says() {
+        let dir: PathBuf =
+            std::env::temp_dir().join(format!("sharedroot-resolve-{}", std::process::id()));
+        let root = dir.join("root");
+        fs::create_dir_all(root.join("dir")).unwrap();
+        fs::write(dir.join("secret"), "outside").unwrap();
+        fs::write(root.join("secret"), "inside").unwrap();
+        fs::write(root.join("dir/file"), "file").unwrap();
+        symlink("/secret", root.join("absolute")).unwrap();
+        symlink("../../../secret", root.join("dir/climbs")).unwrap();
+        symlink("dir", root.join("link")).unwrap();
+        symlink("/proc", root.join("proc")).unwrap();
+
+        let top = File::open(&root).unwrap();
+        let (inside, file) = (|| Ok("inside".to_owned()), || Ok("file".to_owned()));
+        for (path, one_tree, no_links, without, in_root) in [
+            ("dir/file", file(), file(), file(), file()),
+            ("link/file", Err(Errno::LOOP), Err(Errno::LOOP), Err(Errno::LOOP), file()),
+            ("/dir/file", Err(Errno::XDEV), Err(Errno::XDEV), file(), file()),
+            ("../secret", Err(Errno::XDEV), Err(Errno::XDEV), inside(), inside()),
+            ("absolute", Err(Errno::LOOP), Err(Errno::LOOP), Err(Errno::LOOP), inside()),
+            ("dir/climbs", Err(Errno::LOOP), Err(Errno::LOOP), Err(Errno::LOOP), inside()),
+            // The link leads to itself below the root.
+            ("proc/x", Err(Errno::LOOP), Err(Errno::LOOP), Err(Errno::LOOP), Err(Errno::LOOP)),
+        ] {
+            assert_eq!(led(Resolve::OneTree, &top, path), one_tree, "{path}");
+            assert_eq!(led(Resolve::NoLinks, &top, path), no_links, "{path}");
+            assert_eq!(led(Resolve::RootWithoutLinks, &top, path), without, "{path}");
+            assert_eq!(led(Resolve::Root, &top, path), in_root, "{path}");
+            assert_eq!(led(Resolve::RootOfOneTree, &top, path), in_root, "{path}");
+        }
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn mounts_and_magic_links_are_told_apart() {
+        let top = File::open("/").unwrap();
+        let to = |how: Resolve, path: &str| how.open(&top, path, OFlags::PATH).map(drop);
+        // procfs is a mount of its own.
+        assert_eq!(to(Resolve::NoLinks, "proc/version"), Ok(()));
+        assert_eq!(to(Resolve::RootWithoutLinks, "proc/version"), Ok(()));
+        assert_eq!(to(Resolve::Root, "proc/version"), Ok(()));
+        assert_eq!(to(Resolve::OneTree, "proc/version"), Err(Errno::XDEV));
+        assert_eq!(to(Resolve::RootOfOneTree, "proc/version"), Err(Errno::XDEV));
+        let pid = std::process::id();
+        assert_eq!(to(Resolve::Root, &format!("proc/{pid}/exe")), Err(Errno::LOOP));
+    }
+}
