@@ -1,6 +1,8 @@
 //! A pool activated: first its metadata must be the store's and sound, then the kernel gets its table.
 
-use crate::error::{Error, chain};
+use sharedroot_sys::chain::chain;
+
+use crate::error::Error;
 use crate::failpoint::step;
 use crate::kernel::Access;
 use crate::lock::Lock;

@@ -6,8 +6,9 @@ use std::os::unix::fs::OpenOptionsExt;
 
 use nix::errno::Errno;
 use nix::libc::O_EXCL;
+use sharedroot_sys::chain::chain;
 
-use crate::error::{Error, chain};
+use crate::error::Error;
 use crate::failpoint::step;
 use crate::ioctl::discard;
 use crate::kernel::{Access, KernelError};

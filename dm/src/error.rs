@@ -303,14 +303,3 @@ pub enum Error {
     #[error("cannot delete the volume {volume} (thin id {id}) from the pool {pool}")]
     Delete { volume: VolumeName, id: ThinId, pool: PoolName, source: KernelError },
 }
-
-/// An error and its sources in one line, for a place that can only log it.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
-}

@@ -1,6 +1,8 @@
 //! A pool in the making. Intent, act, result: a row in phase creating stands in the store from before the first file until
 //! the pool runs.
 
+use sharedroot_sys::chain::chain;
+
 use crate::config::PoolConfig;
 use crate::error::Error;
 use crate::failpoint::step;
@@ -106,7 +108,7 @@ impl Pool {
         });
         if let Err(error) = made {
             if let Err(undo) = pool.unmake(&row) {
-                tracing::error!(pool = %name, error = %crate::error::chain(&undo), "a pool that could not be made leaves something behind");
+                tracing::error!(pool = %name, error = %chain(&undo), "a pool that could not be made leaves something behind");
             }
             return Err(error);
         }

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use crate::error::{Error, chain};
+use sharedroot_sys::chain::chain;
+
+use crate::error::Error;
 use crate::names::{ThinId, VolumeName};
 
 /// What [`Pool::reconcile`](crate::Pool::reconcile) found and did, or would do.

@@ -20,6 +20,7 @@ use std::error::Error;
 use std::path::PathBuf;
 
 use oci_spec::runtime::LinuxResources;
+use sharedroot_sys::chain::chain;
 
 pub use crate::engine::process;
 pub use crate::image::fuzz::{mountinfo, store};
@@ -28,7 +29,7 @@ pub use config::config;
 pub use words::{argv, settings};
 
 use crate::engine::Limits;
-use crate::{json, log};
+use crate::json;
 
 /// The text of `update --resources`.
 pub fn resources(text: &[u8]) {
@@ -42,7 +43,7 @@ pub fn resources(text: &[u8]) {
 
 /// An error is a message for a person: some words, and not too many.
 pub(crate) fn says_something(error: &dyn Error) {
-    let text = log::chain(error);
+    let text = chain(error);
     assert!(text.chars().any(char::is_alphabetic), "an error without words: {text:?}");
     assert!(text.len() <= 5000, "an error that nobody can read, {} bytes", text.len());
 }

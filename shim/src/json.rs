@@ -83,6 +83,7 @@ impl From<serde_json::Error> for JsonError {
 #[cfg(test)]
 mod tests {
     use oci_spec::runtime::Spec;
+    use sharedroot_sys::chain::chain;
 
     use super::*;
 
@@ -136,7 +137,7 @@ mod tests {
             (r#""7331""#.to_owned(), "invalid type: string, expected"),
         ] {
             let error = parse::<Spec>(text.as_bytes()).unwrap_err();
-            let said = format!("{error} {error:?} {}", crate::log::chain(&error));
+            let said = format!("{error} {error:?} {}", chain(&error));
             assert!(said.starts_with(words) && said.contains("at line 1"), "{text}: {said}");
             assert!(!said.contains("7331"), "{text}: {said}");
         }

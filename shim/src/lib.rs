@@ -34,6 +34,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use output::say_aside;
+use sharedroot_sys::chain::chain;
 
 /// Does what the command line of this process says, and reports what went wrong.
 #[must_use]
@@ -52,7 +53,7 @@ pub fn run() -> ExitCode {
     let code = match commands::run(cli) {
         Ok(status) => output::exit_code(status),
         Err(error) => {
-            tracing::error!("{}", log::chain(&error));
+            tracing::error!("{}", chain(&error));
             output::exit_code(failed)
         }
     };

@@ -7,7 +7,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-
 use sharedroot_tests::census::Census;
 use sharedroot_tests::command::out;
 use sharedroot_tests::doctor::{doctor, is_well, one_line, paste};

@@ -9,7 +9,7 @@ use std::{env, fs};
 const HOUSE: [(&str, &[&str]); 6] = [
     ("sharedroot", &["sharedroot-dm", "sharedroot-sys"]),
     ("sharedroot-bench", &["sharedroot-dm", "sharedroot-tests"]),
-    ("sharedroot-dm", &[]),
+    ("sharedroot-dm", &["sharedroot-sys"]),
     ("sharedroot-sys", &[]),
     ("sharedroot-tests", &[]),
     ("xtask", &[]),

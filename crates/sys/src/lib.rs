@@ -2,6 +2,7 @@
 //!
 //! | module | story |
 //! |---|---|
+//! | [`chain`] | an error and its causes in one line |
 //! | [`mount`] | mounts that exist nowhere until they are attached |
 //! | [`resolve`] | paths of others, resolved below a root and nowhere else |
 //! | [`new_file`] | a file that takes the place of another, whole or not at all |
@@ -12,6 +13,7 @@
 //!
 //! All unsafe code of the programs is here, but two ioctls of `sharedroot-dm`. `hack/test` holds that.
 
+pub mod chain;
 pub mod clone3;
 pub mod command_line;
 pub mod mount;

@@ -4,12 +4,12 @@ use std::fmt;
 
 use serde_json::{Value, json};
 use sharedroot_dm::{Pool, Report};
+use sharedroot_sys::chain::chain;
 
 use super::for_programs;
 use super::progress::Progress;
 use crate::cli::Gc;
 use crate::lifecycle::LifecycleError;
-use crate::log::chain;
 use crate::output::say;
 use crate::record::private_dir;
 use crate::rootfs::{Fate, Mislabelled, RootfsError, Storage, delete_forgotten};

@@ -139,6 +139,8 @@ impl Layers {
 
 #[cfg(test)]
 mod tests {
+    use sharedroot_sys::chain::chain;
+
     use super::*;
 
     fn layers(text: &str, variables: &'static [(&str, &str)]) -> Result<Layers, ConfigError> {
@@ -180,7 +182,7 @@ mod tests {
     fn a_mistake_is_told_with_its_place() {
         let told = |text: &str, variables| {
             let config = layers(text, variables).and_then(|layers| layers.config());
-            crate::log::chain(&config.unwrap_err())
+            chain(&config.unwrap_err())
         };
         let error = told("[pool]\nloopsize = \"1G\"\n", &[]);
         assert!(error.contains("/c: there is no key `pool.loopsize`"), "{error}");

@@ -8,6 +8,7 @@ use libcontainer::container::Container;
 use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::syscall::syscall::SyscallType;
 use oci_spec::runtime::Spec;
+use sharedroot_sys::chain::chain;
 use sharedroot_sys::new_file;
 
 use super::birth::{self, Birthplace};
@@ -24,7 +25,6 @@ use super::reason::reason;
 use super::volumes::Volumes;
 use super::workload::Workload;
 use super::{Embedded, EngineError, device_dirs, filter, loopback, masks, resources, session};
-use crate::log;
 
 /// How `create` is wanted.
 #[derive(Debug, Default)]
@@ -177,7 +177,7 @@ impl Embedded {
         let pid = build().map_err(self.fail("create"))?.pid();
         let told = match (console, spec.process()) {
             (Some(console), Some(process)) => {
-                console.hand_over(spec, process).map_err(|e| wrong(log::chain(&e)))
+                console.hand_over(spec, process).map_err(|e| wrong(chain(&e)))
             }
             _ => Ok(()),
         };

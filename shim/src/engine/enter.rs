@@ -23,6 +23,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 use oci_spec::runtime::{Linux, LinuxNamespace, LinuxNamespaceType, Process, Spec};
+use sharedroot_sys::chain::chain;
 use sharedroot_sys::clone3::{Relation, fork};
 use sharedroot_sys::new_file;
 
@@ -157,9 +158,9 @@ impl Entry<'_> {
             Ok(None) => {
                 drop(tells);
                 let Err(why) = work() else { return false };
-                return fails.write_all(log::chain(&why).as_bytes()).is_err();
+                return fails.write_all(chain(&why).as_bytes()).is_err();
             }
-            Err(why) => format!("-{}", log::chain(&*why)),
+            Err(why) => format!("-{}", chain(&*why)),
         };
         tells.write_all(words.as_bytes()).is_err()
     }

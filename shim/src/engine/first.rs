@@ -25,6 +25,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
 use nix::unistd::{Pid, close, geteuid};
 use oci_spec::runtime::{LinuxNamespaceType, Spec};
+use sharedroot_sys::chain::chain;
 use sharedroot_sys::clone3::{Relation, fork};
 use sharedroot_sys::new_file;
 
@@ -179,9 +180,9 @@ impl<'a> Unborn<'a> {
         if let Some(words) = &words {
             log::explain(words);
         }
-        if says.exec_failed(words.unwrap_or_else(|| log::chain(why))).is_err() {
+        if says.exec_failed(words.unwrap_or_else(|| chain(why))).is_err() {
             // After `start` it has no parent of ours any more.
-            tracing::error!("{}", log::chain(why));
+            tracing::error!("{}", chain(why));
         }
     }
 

@@ -19,10 +19,10 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::stat::Mode;
 use oci_spec::runtime::{Hook, Hooks, Spec};
 use serde::{Deserialize, Serialize};
+use sharedroot_sys::chain::chain;
 
 use super::relay::{self, Where};
 use super::workload::AtStart;
-use crate::log;
 
 /// The file beside the configuration with the hooks that run after `create`.
 const LATER: &str = "hooks.json";
@@ -189,7 +189,7 @@ impl Later {
         let state = self.told(state);
         for hook in self.hooks.poststop().iter().flatten() {
             if let Err(failed) = call("poststop", hook, &state, self.cwd()) {
-                tracing::warn!("{}", log::chain(&failed));
+                tracing::warn!("{}", chain(&failed));
             }
         }
     }
@@ -276,7 +276,7 @@ fn repeat(mut ear: &File, to: &mut impl Write) -> String {
 
 impl Heard {
     fn unheard(error: &HookError) -> Self {
-        Self { failed: log::chain(error), said: String::new() }
+        Self { failed: chain(error), said: String::new() }
     }
 }
 

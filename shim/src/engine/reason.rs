@@ -6,7 +6,9 @@
 
 use std::error::Error;
 
-use crate::log::{self, engine_words};
+use sharedroot_sys::chain::chain;
+
+use crate::log::engine_words;
 
 /// What is said of a process that is gone without a word.
 const GONE: &str = "its first process ended before it was ready";
@@ -15,7 +17,7 @@ const GONE: &str = "its first process ended before it was ready";
 /// the system's reason from what it returned.
 #[must_use]
 pub(super) fn reason(error: &(dyn Error + 'static)) -> String {
-    of(engine_words().as_deref(), &log::chain(error))
+    of(engine_words().as_deref(), &chain(error))
 }
 
 fn of(logged: Option<&str>, returned: &str) -> String {

@@ -13,8 +13,8 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::sched::{CloneFlags, setns};
 use oci_spec::runtime::Hook;
 use serde_json::{Value, json};
+use sharedroot_sys::chain::chain;
 
-use crate::log;
 use crate::output::say_aside;
 
 /// The name that this program has as a stand-in.
@@ -64,7 +64,7 @@ pub fn stand_in() -> Option<ExitCode> {
         return None;
     }
     let Err(error) = execute(&args);
-    say_aside!("sharedroot: error: {}", log::chain(&error));
+    say_aside!("sharedroot: error: {}", chain(&error));
     Some(ExitCode::FAILURE)
 }
 

@@ -17,6 +17,7 @@ use libcontainer::workload::{
 };
 use nix::unistd::{AccessFlags, Pid, access, close, execve};
 use oci_spec::runtime::{Hook, PosixRlimit, Spec};
+use sharedroot_sys::chain::chain;
 
 use super::birth::leave;
 use super::filter::Late;
@@ -25,7 +26,6 @@ use super::normal::UNKNOWN_HOME;
 use super::seccomp::Program;
 use super::{home, hooks, session};
 use crate::label::ProcessLabel;
-use crate::log;
 use crate::output::say_aside;
 
 /// Where programs are looked for if the process has no PATH.
@@ -99,7 +99,7 @@ impl Workload {
         let state = State { pid: Some(Pid::this().as_raw()), ..state.clone() };
         self.start.hooks.iter().try_for_each(|hook| {
             hooks::call_at_start(hook, &state, environment, self.start.ear.as_deref())
-                .map_err(|failed| log::chain(&failed))
+                .map_err(|failed| chain(&failed))
         })
     }
 

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::{RngSeed, TestError, TestRunner};
 use serde_json::{Value, json};
+use sharedroot_sys::chain::chain;
 
 use super::*;
 use crate::bundle::parse_config;
@@ -210,7 +211,7 @@ fn a_wrong_type_is_told_by_its_field() {
         *value = if value.is_boolean() { json!(7.5) } else { json!(true) };
         let text = spoiled.to_string();
         let Err(error) = parse_config(Path::new("config.json"), text.as_bytes()) else { continue };
-        let message = log::chain(&error);
+        let message = chain(&error);
         let field = place.trim_start_matches('/').trim_end_matches("/0").replace("/0/", "[0].");
         let field = field.replace("~1", "/").replace('/', ".");
         assert!(message.contains(&field), "{field} is not named: {message}");

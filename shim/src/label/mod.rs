@@ -14,11 +14,10 @@ use std::fmt;
 use std::path::Path;
 
 use selinux::{KernelSupport, SecurityContext};
+use sharedroot_sys::chain::chain;
 
 pub use error::LabelError;
 pub use shared::SharedLabel;
-
-use crate::log::chain;
 
 /// Splits `user:role:type:level`; a level may hold further colons (`s0:c1,c2`).
 fn parts<'a>(field: &'static str, label: &'a str) -> Result<[&'a str; 4], LabelError> {

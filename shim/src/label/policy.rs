@@ -3,9 +3,9 @@
 use std::ffi::CString;
 
 use selinux::{SecurityClass, SecurityContext};
+use sharedroot_sys::chain::chain;
 
 use super::LabelError;
-use crate::log::chain;
 
 /// Whether the loaded policy knows the context.
 ///

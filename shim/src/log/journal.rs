@@ -14,10 +14,10 @@ use std::os::fd::AsRawFd;
 use std::sync::{Mutex, OnceLock};
 
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, sendto, socket};
+use sharedroot_sys::chain::LONGEST;
 use sharedroot_sys::command_line;
 use tracing::Level;
 
-use super::LONGEST;
 use crate::bundle::ContainerId;
 use crate::cli::Verb;
 

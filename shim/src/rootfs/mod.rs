@@ -30,6 +30,7 @@ mod writeback;
 use std::path::{Path, PathBuf};
 
 use sharedroot_dm::{Backing, Bytes, Pool, PoolConfig, PoolName, VolumeName};
+use sharedroot_sys::mount::MountError;
 
 pub use base_tree::BaseTree;
 pub use destinations::lead_into_mounts;
@@ -44,7 +45,6 @@ pub use plan::{AnnotationError, Facts, Mode, Plan, plan, wanted_size};
 pub use private::{Place, WrittenBack, prepare_private, release_private, save_so_far, volume_name};
 pub use scaffold::{NotAScaffold, ScaffoldName};
 pub use shared::prepare_shared;
-use sharedroot_sys::mount::MountError;
 
 use crate::config::{Config, Media};
 use crate::image::catalog::CatalogError;

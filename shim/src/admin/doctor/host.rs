@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use sharedroot_sys::chain::chain;
+
 use super::check::Check;
 use crate::cli::Global;
 use crate::config::{Config, ConfigError};
 use crate::engine::Choice;
 use crate::lifecycle::{LifecycleError, choice};
-use crate::log::chain;
 use crate::rootfs::Storage;
 
 /// Where every check looks.

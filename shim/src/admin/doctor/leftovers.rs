@@ -2,11 +2,11 @@
 //! Only of an active pool, for `gc` activates one.
 
 use sharedroot_dm::{Pool, Report};
+use sharedroot_sys::chain::chain;
 
 use super::check::Check;
 use super::host::Host;
 use super::pool::{Known, known};
-use crate::log::chain;
 use crate::rootfs::{Fate, RootfsError, Storage, delete_forgotten};
 
 /// Looks.

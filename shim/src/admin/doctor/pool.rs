@@ -3,10 +3,10 @@
 use std::fs;
 
 use sharedroot_dm::{Backing, Blocks, Bytes, Pool, PoolMode, PoolName, PoolStatus};
+use sharedroot_sys::chain::chain;
 
 use super::check::Check;
 use super::host::Host;
-use crate::log::chain;
 
 /// In percent. From the second on new snapshots and bases are refused; see docs/operation.md, "A full pool".
 const NEARLY_FULL: u8 = 80;

@@ -200,6 +200,8 @@ mod tests {
 
     use tar::{EntryType, Header};
 
+    use sharedroot_sys::chain::chain;
+
     use super::*;
 
     /// What `Files::open` says of a tar whose last header claims `size` bytes (GNU's base 256), with `content` behind it.
@@ -231,7 +233,7 @@ mod tests {
         // The archive that never ended: 2^64 - 512 bytes and a header lead to the header itself.
         for size in [u64::MAX, u64::MAX - 511, u64::MAX - 1023, 1 << 63, (1 << 63) - 512] {
             let error = opened(size, &[0; 4096]).unwrap_err();
-            assert!(crate::log::chain(&error).contains("no file can have"), "{size}: {error}");
+            assert!(chain(&error).contains("no file can have"), "{size}: {error}");
         }
     }
 
