@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use crate::names::{LvmPool, PoolName};
+use sharedroot_format::PoolName;
+
+use crate::names::LvmPool;
 use crate::units::{Bytes, Percent};
 
 /// What a new pool is made on. A pool that exists already keeps what it was made on.

@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 
 use nix::errno::Errno;
 use nix::libc::O_EXCL;
+use sharedroot_format::VolumeName;
 use sharedroot_sys::chain::chain;
 
 use crate::error::Error;
@@ -14,7 +15,7 @@ use crate::ioctl::discard;
 use crate::kernel::{Access, KernelError};
 use crate::lock::Lock;
 use crate::media::Kind;
-use crate::names::{DmLabel, VolumeName};
+use crate::names::DmLabel;
 use crate::own_blocks::own_blocks;
 use crate::pool::Pool;
 use crate::store::{Phase, VolumeRow};
@@ -232,8 +233,11 @@ impl Pool {
 
     fn defer(&self, row: &VolumeRow) -> Result<Deleted, Error> {
         let (pool, name) = (&self.config.name, &row.name);
-        let deferred =
-            VolumeRow { name: VolumeName::deferred(row.id), phase: Phase::Deleting, ..row.clone() };
+        let deferred = VolumeRow {
+            name: VolumeName::deferred(row.id.get()),
+            phase: Phase::Deleting,
+            ..row.clone()
+        };
         // Nobody recovers the row under its new name before the device has it too.
         let _other = match *name == deferred.name {
             true => None,

@@ -3,8 +3,10 @@
 use std::io;
 use std::path::PathBuf;
 
+use sharedroot_format::{PoolName, VolumeName};
+
 use crate::kernel::KernelError;
-use crate::names::{PoolName, ThinId, VolumeName};
+use crate::names::ThinId;
 use crate::status::{PoolMode, StatusError};
 use crate::table::TableError;
 use crate::tools::ToolError;

@@ -5,7 +5,9 @@ use std::error::Error;
 use std::fmt::{Debug, Display};
 use std::str::FromStr;
 
-use crate::names::{DmLabel, LvmPool, PoolName, VolumeName};
+use sharedroot_format::{PoolName, VolumeName};
+
+use crate::names::{DmLabel, LvmPool};
 use crate::own_blocks::memory::Memory;
 use crate::signature;
 use crate::status::StatusLine;

@@ -18,9 +18,10 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc::{self, F_UNLCK, F_WRLCK, SEEK_SET};
 use nix::unistd::geteuid;
+use sharedroot_format::{PoolName, VolumeName};
 
 use crate::error::Error;
-use crate::names::{PoolName, VolumeName, fnv1a};
+use crate::names::fnv1a;
 
 /// How long a short holder (an activation, a probe of reconcile) is waited for before a volume counts as being made.
 const PATIENCE: Duration = Duration::from_secs(2);

@@ -4,13 +4,14 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
+use sharedroot_format::VolumeName;
 use sharedroot_sys::chain::chain;
 
 use crate::error::Error;
 use crate::failpoint::step;
 use crate::kernel::Access;
 use crate::lock::Lock;
-use crate::names::{ThinId, VolumeName};
+use crate::names::ThinId;
 use crate::pool::Pool;
 use crate::store::{Phase, VolumeRow};
 use crate::units::Bytes;

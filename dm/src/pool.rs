@@ -2,13 +2,15 @@
 
 use std::path::Path;
 
+use sharedroot_format::PoolName;
+
 use crate::config::{Backing, PoolConfig};
 use crate::error::Error;
 use crate::failpoint::step;
 use crate::kernel::{Device, Kernel};
 use crate::lock::{Lock, own_dir};
 use crate::media::{Kind, Media};
-use crate::names::{DmLabel, PoolName};
+use crate::names::DmLabel;
 use crate::pool_row::{PoolPhase, PoolRow};
 use crate::status::{PoolMode, PoolStatus, StatusLine};
 use crate::store::Store;

@@ -5,10 +5,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, Row, params};
+use sharedroot_format::PoolName;
 
 use crate::error::Error;
 use crate::media::{Kind, Media, Sizes};
-use crate::names::PoolName;
 use crate::store::{Store, Writer, failed};
 use crate::units::Bytes;
 

@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use sharedroot_format::VolumeName;
+
 use crate::delete::Deleted;
 use crate::error::Error;
 use crate::failpoint::step;
 use crate::lock::Lock;
-use crate::names::{DmLabel, ThinId, VolumeName};
+use crate::names::{DmLabel, ThinId};
 use crate::pool::Pool;
 use crate::report::Report;
 use crate::status::StatusLine;

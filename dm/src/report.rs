@@ -2,10 +2,11 @@
 
 use std::fmt;
 
+use sharedroot_format::VolumeName;
 use sharedroot_sys::chain::chain;
 
 use crate::error::Error;
-use crate::names::{ThinId, VolumeName};
+use crate::names::ThinId;
 
 /// What [`Pool::reconcile`](crate::Pool::reconcile) found and did, or would do.
 #[derive(Debug, Default)]

@@ -6,9 +6,11 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use sharedroot_format::VolumeName;
+
 use crate::error::Error;
 use crate::lock::Lock;
-use crate::names::{ThinId, VolumeName};
+use crate::names::ThinId;
 use crate::pool::Pool;
 use crate::status::StatusLine;
 use crate::tools::{self, ToolError};

@@ -6,7 +6,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use crate::names::PoolName;
+use sharedroot_format::PoolName;
+
 use crate::units::Bytes;
 
 /// dm-thin's metadata block, fixed in `THIN_METADATA_BLOCK_SIZE`.

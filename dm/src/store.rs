@@ -11,10 +11,11 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row, Transaction, TransactionBehavior, params};
+use sharedroot_format::{PoolName, VolumeName};
 
 use crate::error::Error;
 use crate::lock::Lock;
-use crate::names::{PoolName, ThinId, VolumeName};
+use crate::names::ThinId;
 use crate::units::Bytes;
 
 /// The schema that this program writes.
@@ -99,7 +100,7 @@ pub(crate) struct VolumeRow {
 impl VolumeRow {
     /// The row of a volume that was deleted while its device was in use: it has given its own name away.
     pub(crate) fn is_deferred(&self) -> bool {
-        self.phase == Phase::Deleting && self.name == VolumeName::deferred(self.id)
+        self.phase == Phase::Deleting && self.name == VolumeName::deferred(self.id.get())
     }
 }
 

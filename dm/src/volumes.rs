@@ -4,12 +4,13 @@ use std::fs;
 use std::path::PathBuf;
 
 use nix::errno::Errno;
+use sharedroot_format::VolumeName;
 
 use crate::error::Error;
 use crate::failpoint::step;
 use crate::kernel::{Access, DevNumber, Device, KernelError, Table};
 use crate::lock::Lock;
-use crate::names::{DmLabel, ThinId, VolumeName};
+use crate::names::{DmLabel, ThinId};
 use crate::pool::Pool;
 use crate::store::{Phase, VolumeRow};
 use crate::units::Bytes;

@@ -118,12 +118,8 @@ impl Container {
         let record = self.place.read()?;
         let was_there = record.is_some();
         let mut written = None;
-        if let Some(Record { rootfs: Rootfs::Private { volume, mount_point, .. }, id, .. }) =
-            &record
-        {
-            let name = |source| LifecycleError::Name { id: id.clone(), source };
-            let volume = volume.parse().map_err(name)?;
-            written = Some(release_private(&self.storage, &volume, mount_point)?);
+        if let Some(Record { rootfs: Rootfs::Private { volume, mount_point, .. }, .. }) = &record {
+            written = Some(release_private(&self.storage, volume, mount_point)?);
         }
         self.place.remove()?;
         // After the record, for it is a use of the scaffold. What is left `gc` takes away.

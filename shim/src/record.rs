@@ -6,6 +6,7 @@
 
 mod place;
 
+use sharedroot_format::{BaseKey, ScaffoldName, VolumeName};
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::ops::ControlFlow;
@@ -69,17 +70,17 @@ pub enum Rootfs {
     /// A read-only bind of the base, in the container's own mount namespace: nothing of it is to be undone.
     Shared {
         /// The base's key.
-        base: String,
+        base: BaseKey,
         /// The name of the scaffold above the base, if the container has one: its last user takes it away.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        scaffold: Option<String>,
+        scaffold: Option<ScaffoldName>,
     },
     /// A snapshot mounted over `root.path`.
     Private {
         /// The base's key.
-        base: String,
+        base: BaseKey,
         /// The thin volume of the snapshot.
-        volume: String,
+        volume: VolumeName,
         /// Where it is mounted.
         mount_point: PathBuf,
     },
@@ -93,7 +94,7 @@ pub enum Rootfs {
 impl Rootfs {
     /// The key of the base that it uses.
     #[must_use]
-    pub fn base(&self) -> Option<&str> {
+    pub fn base(&self) -> Option<&BaseKey> {
         match self {
             Self::Shared { base, .. } | Self::Private { base, .. } => Some(base),
             Self::AsGiven { .. } => None,
@@ -245,6 +246,8 @@ fn file<'a>(step: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Rec
 mod tests {
     use super::*;
 
+    const KEY: &str = "ab01ab01ab01ab01ab01ab01ab01ab01ab01ab01ab01ab01ab01ab01ab01ab01";
+
     #[test]
     fn a_record_is_claimed_once_and_reads_back() {
         let run = std::env::temp_dir().join(format!("sharedroot-record-{}", std::process::id()));
@@ -287,9 +290,10 @@ mod tests {
                       "rootfs":{"kind":"as_given","why":"test"}}"#;
         fs::write(place.dir().join("record.json"), old).unwrap();
         assert_eq!(place.read().unwrap().unwrap().engine, Choice::Libcontainer);
-        let old = old.replace(r#""as_given","why""#, r#""shared","base""#);
+        let old = old.replace(r#""as_given","why":"test""#, &format!(r#""shared","base":"{KEY}""#));
         fs::write(place.dir().join("record.json"), old).unwrap();
-        let shared = Rootfs::Shared { base: "test".to_owned(), scaffold: None };
+        let base: BaseKey = KEY.parse().unwrap();
+        let shared = Rootfs::Shared { base, scaffold: None };
         assert_eq!(place.read().unwrap().unwrap().rootfs, shared);
         assert!(any(&run, |record| record.rootfs == shared).unwrap());
         assert!(!any(&run, |record| record.id == "c2").unwrap());

@@ -16,10 +16,10 @@ use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
+use sharedroot_format::BaseKey;
+
 pub use began::{Moment, began, environment, handed_over};
 pub use totals::{BOUNDS, Histogram, Totals};
-
-use crate::image::BaseKey;
 
 /// The bound of each of the two files, in bytes: the lines of some 25,000 starts.
 const BOUND: u64 = 4 << 20;

@@ -1,5 +1,6 @@
 //! `status`, on one screen: the pool, what kind of root the containers have, and the bases with their users.
 
+use sharedroot_format::VolumeName;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
@@ -105,9 +106,9 @@ impl Private {
             tracing::debug!("what each root takes of the pool: {error}");
             BTreeMap::new()
         });
-        let sizes = pool.volumes()?.into_iter().map(|volume| (volume.name.to_string(), volume));
+        let sizes = pool.volumes()?.into_iter().map(|volume| (volume.name.clone(), volume));
         let sizes: BTreeMap<_, _> = sizes.collect();
-        let known = |(id, volume): (String, String)| {
+        let known = |(id, volume): (String, VolumeName)| {
             let Volume { name, size, .. } = sizes.get(&volume)?;
             Some(Self { id, limit: *size, used: used.get(name).copied() })
         };
@@ -268,9 +269,10 @@ mod tests {
     #[test]
     fn containers_are_counted_by_their_roots() {
         let given = |why: &str| Rootfs::AsGiven { why: why.into() };
+        let base = crate::image::example().key;
         let roots = [
-            Rootfs::Shared { base: "b".into(), scaffold: None },
-            Rootfs::Private { base: "b".into(), volume: "v".into(), mount_point: "/m".into() },
+            Rootfs::Shared { base: base.clone(), scaffold: None },
+            Rootfs::Private { base, volume: "v".parse().unwrap(), mount_point: "/m".into() },
             given("podman"),
             given("no layers"),
             given("podman"),

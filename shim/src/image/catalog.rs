@@ -13,10 +13,11 @@ use std::str::FromStr;
 
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
+use sharedroot_format::text_form;
+use sharedroot_format::{BaseKey, ChainId, Digest};
 use sharedroot_sys::new_file;
 
-use super::key::text_form;
-use super::{BaseKey, ChainId, Digest, Image, Source};
+use super::{Image, Source};
 
 /// A name that a base cannot have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

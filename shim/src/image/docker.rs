@@ -10,8 +10,10 @@ use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
+use sharedroot_format::{BaseKey, ChainId, Owner};
+
 use super::overlay::ROOT_MODE;
-use super::{BaseKey, ChainId, Doubt, Image, InitFiles, Owner, Source, Top, Upper};
+use super::{Doubt, Image, InitFiles, Source, Top, Upper};
 
 /// overlay's OVL_MAX_STACK; Docker itself stops at 127.
 const MAX_LAYERS: usize = 500;

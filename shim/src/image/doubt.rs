@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::KeyError;
+use sharedroot_format::KeyError;
 
 /// A reason to use a rootfs as given. Never an error of the container: one line for the log.
 #[derive(Debug, thiserror::Error)]

@@ -18,29 +18,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use rustix::fs::{FileType, MemfdFlags};
+use sharedroot_format::BaseKey;
+use sharedroot_format::base::{BLOCK, BYTES_PER_INODE, FEATURES, FIXED_TIME, INODE, JOURNAL_MIB};
 
-use super::init::FIXED_TIME;
-use super::tree::BLOCK;
 use super::walk::Attributes;
-use super::{BaseKey, MakeError, Tree, Usage};
+use super::{MakeError, Tree, Usage};
 
 /// Where e2fsprogs is; never the caller's PATH.
 pub const PLACES: [&str; 4] = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"];
-
-/// What Linux 4.x and e2fsprogs 1.43 know. Without `resize_inode`: a base never grows in place
-/// beyond its group descriptors. Without `orphan_file`, which older kernels refuse. `sparse_super2`
-/// for no superblock but the first: copies take a thin block each, keep what debugfs changes in the
-/// first, and nobody repairs a base.
-const FEATURES: &str = "none,has_journal,ext_attr,dir_index,filetype,extent,64bit,flex_bg,\
-    sparse_super2,large_file,huge_file,dir_nlink,extra_isize,metadata_csum";
-
-pub(super) const INODE_SIZE: u64 = 256;
-/// The smallest that ext4 takes.
-const JOURNAL_MIB: u64 = 4;
-/// How many blocks of a base's file system the journal has.
-pub const JOURNAL_BLOCKS: u64 = (JOURNAL_MIB << 20) / BLOCK;
-/// mke2fs's own ratio: one inode for so many bytes.
-const BYTES_PER_INODE: u64 = 16_384;
 
 /// Makes the file system of a base of `size_bytes` on `device`, with everything that `tree` holds.
 ///
@@ -57,7 +42,7 @@ pub fn make_filesystem(
 ) -> Result<(), MakeError> {
     let usage = tree.usage()?;
     let inodes = inode_count(usage, size_bytes);
-    let needs = usage.bytes + inodes * INODE_SIZE + (JOURNAL_MIB << 20);
+    let needs = usage.bytes + inodes * INODE + (JOURNAL_MIB << 20);
     if needs > size_bytes {
         return Err(MakeError::TooLarge { device: device.to_owned(), needs, size: size_bytes });
     }
@@ -79,7 +64,7 @@ pub fn make_filesystem(
     // is built in for "ext2". The features make it ext4.
     mke2fs.command.env("MKE2FS_CONFIG", "/dev/null").args(["-q", "-t", "ext2", "-T", "default"]);
     mke2fs.command.args(["-O", FEATURES, "-E", &extended]);
-    mke2fs.command.args(["-b", &BLOCK.to_string(), "-I", &INODE_SIZE.to_string()]);
+    mke2fs.command.args(["-b", &BLOCK.to_string(), "-I", &INODE.to_string()]);
     mke2fs.command.args(["-N", &inodes.to_string(), "-m", "0"]);
     // At the front, or a snapshot that is made smaller would have to move it.
     mke2fs.command.args(["-J", &format!("size={JOURNAL_MIB},location=0")]);

@@ -7,8 +7,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::{Component, Path, PathBuf};
 
+use sharedroot_format::{BaseKey, ChainId};
+
 use super::mountinfo::{Mount, Stack, topmost};
-use super::{BaseKey, ChainId, Image, docker, overlay};
+use super::{Image, docker, overlay};
 use crate::fuzz::says_something;
 use crate::record::Record;
 

@@ -16,9 +16,11 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
+use sharedroot_format::Owner;
+use sharedroot_format::base::FIXED_TIME;
 
+use super::MakeError;
 use super::overlay::ROOT_MODE;
-use super::{MakeError, Owner};
 
 /// Which files a base gets on top of its layers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -67,11 +69,6 @@ const AS_DOCKER: &[Entry] = &[
     Entry::Dir("etc", DOCKER_ETC),
     Entry::File(".dockerenv"),
 ];
-
-/// The time of whatever a base has and no layer gave it: one that every host can repeat.
-///
-/// A second after the epoch, because e2fsprogs takes zero for "not set".
-pub(super) const FIXED_TIME: i64 = 1;
 
 /// Makes the init files in the tree that `root` is the top of.
 pub(super) fn make(root: BorrowedFd<'_>, which: InitFiles, owner: Owner) -> Result<(), MakeError> {

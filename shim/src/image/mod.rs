@@ -2,7 +2,6 @@
 //!
 //! | file | story |
 //! |---|---|
-//! | `key` | the names: a chain ID, and the key of a base |
 //! | `docker` | the image of a Docker container, from the daemon's own layer database |
 //! | `overlay` | the image of any other overlay mount (containerd, CRI, podman) |
 //! | `mountinfo` | the text of `/proc/self/mountinfo`, and of overlay's options in it |
@@ -30,7 +29,6 @@ mod ext4;
 pub mod fuzz;
 pub mod import;
 mod init;
-mod key;
 mod live_restore;
 mod mountinfo;
 mod names;
@@ -46,12 +44,13 @@ pub mod walk;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use sharedroot_format::{BaseKey, ChainId, Owner};
+
 pub use doubt::Doubt;
 pub use error::MakeError;
-pub use ext4::{JOURNAL_BLOCKS, PLACES, check_filesystem, make_filesystem};
-pub use import::{Digest, ImportError, Importable};
+pub use ext4::{PLACES, check_filesystem, make_filesystem};
+pub use import::{ImportError, Importable};
 pub use init::InitFiles;
-pub use key::{BaseKey, ChainId, KeyError, Owner};
 pub use live_restore::live_restore;
 pub use names::Names;
 pub use shrink::shrink_filesystem;

@@ -16,9 +16,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use sharedroot_format::{BaseKey, ChainId, Digest};
 
+use super::Source;
 use super::catalog::Catalog;
-use super::{BaseKey, ChainId, Digest, Source};
 use crate::json;
 
 /// The names of all bases, as they are at one moment.

@@ -9,9 +9,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 use sha2::{Digest, Sha256};
+use sharedroot_format::{BaseKey, Owner};
 
 use super::mountinfo::{self, Stack};
-use super::{BaseKey, Doubt, Image, InitFiles, Layer, Owner, Source, Top, Upper, init};
+use super::{Doubt, Image, InitFiles, Layer, Source, Top, Upper, init};
 
 /// The mode that Docker and containerd give to every container's upper directory, and so to its `/`,
 /// whatever the image says.

@@ -11,9 +11,10 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::Stdio;
 
+use sharedroot_format::base::{BLOCK, INODE};
+
 use super::MakeError;
-use super::ext4::{INODE_SIZE, Tool};
-use super::tree::BLOCK;
+use super::ext4::Tool;
 
 /// What resize2fs wants in a last group besides the group's own tables (e2fsprogs, resize/resize2fs.c, `adjust_fs_info`).
 const LAST_GROUP: u64 = 50;
@@ -86,7 +87,7 @@ impl Layout {
             && (1..1 << 40).contains(&layout.blocks)
             && group_blocks == 8 * BLOCK
             && (1..=8 * BLOCK).contains(&group_inodes)
-            && inode_size == INODE_SIZE
+            && inode_size == INODE
             && layout.flex <= 1 << 16
             && layout.free_blocks <= layout.blocks
             && layout.free_inodes <= layout.inodes;

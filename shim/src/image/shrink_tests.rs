@@ -1,8 +1,10 @@
 use std::fs;
 use std::path::PathBuf;
 
+use sharedroot_format::BaseKey;
+
 use super::super::testing::{TestDir, chain, image, need_root, shell};
-use super::super::{BaseKey, assemble, make_filesystem};
+use super::super::{assemble, make_filesystem};
 use super::*;
 
 const MIB: u64 = 1 << 20;

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::{BaseKey, ChainId, Image, InitFiles, Owner, Source, Top};
+use sharedroot_format::{BaseKey, ChainId, Owner};
+
+use super::{Image, InitFiles, Source, Top};
 
 /// A directory of one test, removed with this value.
 pub(super) struct TestDir(PathBuf);

@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
-use std::ops::RangeInclusive;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
@@ -14,14 +13,12 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Dir, FileType, OFlags};
 use rustix::io::Errno;
+use sharedroot_format::base::{BLOCK, TIMES};
 use sharedroot_sys::mount::{self, Detached};
 use sharedroot_sys::resolve::Resolve;
 
 use super::walk::{self, Attributes};
 use super::{Image, MakeError, Top, init};
-
-/// The block size that [`Usage`] counts in, and that a base has.
-pub(super) const BLOCK: u64 = 4096;
 
 /// An image's layers and init files as one tree, mounted nowhere. It ends with this value.
 #[derive(Debug)]
@@ -62,10 +59,6 @@ pub(super) const MOST_SPECIAL_BYTES: usize = 16 << 20;
 /// writes one byte past the buffer's end at a path of 2,040 bytes: `path_append` in misc/create_inode.c counts the `/` and
 /// not the end of the text. It also calls itself for each directory below another.
 const LONGEST_PATH: usize = 2000;
-
-/// The seconds that ext4 keeps of a time in an inode of 256 bytes: 34 bits from 1901 to 2446
-/// (Documentation/filesystems/ext4/inodes.rst, "Inode Timestamps").
-pub(super) const TIMES: RangeInclusive<i64> = i32::MIN as i64..=(1 << 34) - (1 << 31) - 1;
 
 /// Counts what has a bound.
 #[derive(Default)]

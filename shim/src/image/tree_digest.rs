@@ -7,8 +7,8 @@ use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 
 use sha2::{Digest as _, Sha256};
+use sharedroot_format::Digest;
 
-use super::Digest;
 use super::walk::{Found, WalkError, walk};
 
 /// Which files, of which type, owner, mode, device number, modification time in seconds, extended attributes and link
@@ -28,7 +28,7 @@ pub fn tree_digest(top: BorrowedFd<'_>, mut passed: impl FnMut(u64)) -> Result<D
             passed(read);
         })
     })?;
-    Ok(Digest(hash.finalize().into()))
+    Ok(hash.into())
 }
 
 /// One record. Every part has its length or is a number, so that no two records are the same bytes.

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType, Process, Spec};
+use sharedroot_format::ScaffoldName;
+use sharedroot_format::VolumeName;
 
 use super::story::Created;
 use super::{Container, LifecycleError, engines, tell};
@@ -17,9 +19,9 @@ use crate::image;
 use crate::log::{ASIDE, step};
 use crate::record::{Lock, Record, RecordError, Rootfs};
 use crate::rootfs::{
-    AnnotationError, Earlier, Facts, Mode, Needs, Place, Plan, RootfsError, ScaffoldName,
-    device_in_root, lead_into_mounts, plan, prepare_private, prepare_shared, refuse_links,
-    refuse_over_proc, volume_name, wanted_size,
+    AnnotationError, Earlier, Facts, Mode, Needs, Place, Plan, RootfsError, device_in_root,
+    lead_into_mounts, plan, prepare_private, prepare_shared, refuse_links, refuse_over_proc,
+    wanted_size,
 };
 use crate::starts::{Step, began};
 
@@ -83,7 +85,7 @@ impl Container {
         let (labels, mut volumes, hooks) = adapted.inspect_err(|_| self.undo())?;
         drop(reads);
         let made = self.make(&bundle, &needs, &asked, &labels, order);
-        let base = made.as_ref().ok().and_then(|rootfs| rootfs.base()?.parse().ok());
+        let base = made.as_ref().ok().and_then(|rootfs| rootfs.base().cloned());
         let readonly = bundle.readonly;
         let handed = made.and_then(|rootfs| {
             let story = Created { rootfs: &rootfs, readonly, engine: order.choice };
@@ -173,7 +175,7 @@ impl Container {
         }
         let finds = step("look for what it changed before");
         // Before the image is found: what is written back is part of what its upper directory holds.
-        let volume = volume_name(&self.root, self.id.as_str())?;
+        let volume = VolumeName::of_snapshot(&self.root, self.id.as_str());
         let earlier = self.storage.settle(self.id.as_str(), &volume, &bundle.root)?;
         drop(finds);
         let plan = self.choose(bundle, asked, delegated);
@@ -264,8 +266,8 @@ impl Container {
             Plan::Shared(image) => {
                 // The intent: nobody takes a base away that a record names, nor a scaffold.
                 let rootfs = |scaffold: Option<&ScaffoldName>| Rootfs::Shared {
-                    base: image.key.to_string(),
-                    scaffold: scaffold.map(ToString::to_string),
+                    base: image.key.clone(),
+                    scaffold: scaffold.cloned(),
                 };
                 self.write_record(bundle, rootfs(None), order)?;
                 let intend = |name: &_| self.write_record(bundle, rootfs(Some(name)), order);
@@ -274,10 +276,10 @@ impl Container {
                 rootfs(scaffold.as_ref())
             }
             Plan::Private(image) => {
-                let volume = volume_name(&self.root, self.id.as_str())?;
+                let volume = VolumeName::of_snapshot(&self.root, self.id.as_str());
                 let rootfs = Rootfs::Private {
-                    base: image.key.to_string(),
-                    volume: volume.to_string(),
+                    base: image.key.clone(),
+                    volume: volume.clone(),
                     mount_point: bundle.root.clone(),
                 };
                 // The intent: from here on `delete` undoes what this process began.

@@ -85,14 +85,6 @@ pub enum LifecycleError {
     /// The runtime's own executable.
     #[error(transparent)]
     Seal(#[from] SealError),
-    /// A volume's name in a record.
-    #[error("volume name in the record of {id}: {source}")]
-    Name {
-        /// The container ID.
-        id: String,
-        /// What is wrong with it.
-        source: sharedroot_dm::NameError,
-    },
     /// The rest was collected.
     #[error("gc left {}: a warning gave the reason of each; mend it, then call `sharedroot gc` again", .names.join(", "))]
     NotCollected {

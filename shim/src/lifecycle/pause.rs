@@ -41,8 +41,6 @@ impl Container {
         let _lock = self.place.wait()?;
         let rootfs = self.place.read()?.map(|record| record.rootfs);
         let Some(Rootfs::Private { volume, mount_point, .. }) = rootfs else { return Ok(None) };
-        let name = |source| LifecycleError::Name { id: self.id.to_string(), source };
-        let volume = volume.parse().map_err(name)?;
         Ok(Some(save_so_far(&self.storage, &volume, &mount_point)?))
     }
 

@@ -73,6 +73,8 @@ impl Display for GivenBack {
 
 #[cfg(test)]
 mod tests {
+    use sharedroot_format::ScaffoldName;
+
     use super::*;
 
     #[test]
@@ -82,16 +84,17 @@ mod tests {
                 Created { rootfs: &rootfs, readonly, engine: &Choice::Libcontainer }.to_string();
             created.strip_suffix("; engine libcontainer").unwrap().to_owned()
         };
-        let (base, scaffold) = ("B".to_owned(), Some("S".to_owned()));
+        let base = crate::image::example().key;
+        let name = ScaffoldName::of_digest([0xab; 32]);
         assert_eq!(
-            told(Rootfs::Shared { base: base.clone(), scaffold }, true),
-            "its root is read-only: it shares the base B under the scaffold S"
+            told(Rootfs::Shared { base: base.clone(), scaffold: Some(name.clone()) }, true),
+            format!("its root is read-only: it shares the base {base} under the scaffold {name}")
         );
         let private = |readonly| {
-            let (volume, mount_point) = ("V".to_owned(), "/m".into());
+            let (volume, mount_point) = ("v".parse().unwrap(), "/m".into());
             told(Rootfs::Private { base: base.clone(), volume, mount_point }, readonly)
         };
-        let snapshot = "it has the snapshot V of the base B";
+        let snapshot = format!("it has the snapshot v of the base {base}");
         assert_eq!(private(false), format!("its root is writable: {snapshot}"));
         assert_eq!(private(true), format!("dev.sharedroot.mode is private: {snapshot}"));
         let why = "no store is known".to_owned();

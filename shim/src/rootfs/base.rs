@@ -7,11 +7,13 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use sharedroot_dm::{Bytes, NewVolume, Phase, Pool};
+use sharedroot_format::BaseKey;
+use sharedroot_format::VolumeName;
 use sharedroot_sys::mount::{self, Detached, Setting};
 
 use super::labels::context;
 use super::{RootfsError, Storage, file};
-use crate::image::{self, BaseKey, Image, Source, Tree};
+use crate::image::{self, Image, Source, Tree};
 use crate::label::SharedLabel;
 use crate::log::step;
 use crate::record::private_dir;
@@ -90,7 +92,7 @@ impl Storage {
         self.ensure_base(&pool, image)?;
         // The engine's store may have moved since it was made.
         self.note_origin(image)?;
-        let name = Self::base_volume(&image.key)?;
+        let name = VolumeName::of_base(&image.key);
         let _step = step("activate and mount the base");
         let active = pool.activate(&name)?;
         let mounted = self.mount_base(key, &active.device, &at, label);
@@ -106,7 +108,7 @@ impl Storage {
     /// Makes the sealed volume of the image's base unless it is there. The caller holds the
     /// base's lock.
     fn ensure_base(&self, pool: &Pool, image: &Image) -> Result<(), RootfsError> {
-        let name = Self::base_volume(&image.key)?;
+        let name = VolumeName::of_base(&image.key);
         if pool.volume(&name)?.is_some_and(|volume| volume.phase == Phase::Ready) {
             return Ok(());
         }
@@ -135,7 +137,7 @@ impl Storage {
         let bytes = Bytes(tree.usage().map_err(fail)?.bytes);
         has_room(bytes)?;
         self.with_room(pool, || pool.make_room(bytes))?;
-        let volume = pool.create_volume(&Self::base_volume(&image.key)?, self.base_size)?;
+        let volume = pool.create_volume(&VolumeName::of_base(&image.key), self.base_size)?;
         image::make_filesystem(&tree, &image.key, volume.device(), self.base_size.0)
             .map_err(fail)?;
         Ok((volume, tree))
@@ -143,7 +145,7 @@ impl Storage {
 
     /// The sealed base for a snapshot; it need not be mounted.
     pub(super) fn snapshot_base(&self, pool: &Pool, image: &Image) -> Result<(), RootfsError> {
-        let name = Self::base_volume(&image.key)?;
+        let name = VolumeName::of_base(&image.key);
         if pool.volume(&name)?.is_some_and(|volume| volume.phase == Phase::Ready) {
             return Ok(());
         }
@@ -165,7 +167,7 @@ impl Storage {
         if mount::device_mounted_at(&at).is_some() {
             return Ok(Some(mount::bind(&at)?));
         }
-        let name = Self::base_volume(key)?;
+        let name = VolumeName::of_base(key);
         if !pool.volume(&name)?.is_some_and(|volume| volume.phase == Phase::Ready) {
             return Ok(None);
         }
@@ -180,7 +182,7 @@ impl Storage {
     pub(super) fn look_away(&self, pool: &Pool, key: &BaseKey) -> Result<(), RootfsError> {
         let _single_flight = self.lock_base(key)?;
         if mount::device_mounted_at(&self.base_mount(key)).is_none() {
-            pool.deactivate(&Self::base_volume(key)?)?;
+            pool.deactivate(&VolumeName::of_base(key))?;
         }
         Ok(())
     }
@@ -193,7 +195,7 @@ impl Storage {
     pub fn remove_base(&self, key: &BaseKey) -> Result<(), RootfsError> {
         let _single_flight = self.lock_base(key)?;
         self.detach_base(key)?;
-        Pool::open(&self.pool)?.delete(&Self::base_volume(key)?)?;
+        Pool::open(&self.pool)?.delete(&VolumeName::of_base(key))?;
         self.change_catalog(|catalog| catalog.forget(key))
     }
 

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::Flock;
 use rustix::fs::{Mode, OFlags};
 use sharedroot_dm::{Phase, Pool, VolumeName};
+use sharedroot_format::BaseKey;
 use sharedroot_sys::mount::{self, Detached};
 
 use super::base::sealed;
 use super::{RootfsError, Storage, file};
-use crate::image::BaseKey;
 
 /// A base's tree, open for reading. The base is not removed as long as this value lives.
 #[derive(Debug)]
@@ -50,7 +50,7 @@ impl Storage {
     pub fn open_base(&self, key: &BaseKey) -> Result<BaseTree, RootfsError> {
         let lock = self.lock_base(key)?;
         let pool = self.active_pool()?;
-        let name = Self::base_volume(key)?;
+        let name = VolumeName::of_base(key);
         let ready = pool.volume(&name)?.filter(|volume| volume.phase == Phase::Ready);
         let before = ready.ok_or_else(|| RootfsError::NoBase { key: key.clone() })?.active;
         let device = pool.activate(&name)?.device;

@@ -6,7 +6,6 @@
 
 use sharedroot_dm::{Phase, Pool, Volume, VolumeName};
 
-use super::private::PREFIX;
 use super::{RootfsError, Storage};
 use crate::record::{self, Record, Rootfs};
 
@@ -38,15 +37,14 @@ pub fn delete_forgotten(
     let mut stale = storage.noted_volumes()?;
     let volumes = pool.volumes()?;
     stale.retain(|name| volumes.iter().all(|volume| volume.name != *name));
-    let idle =
-        |v: &Volume| v.name.as_ref().starts_with(PREFIX) && v.phase == Phase::Ready && !v.active;
+    let idle = |v: &Volume| v.name.is_snapshot() && v.phase == Phase::Ready && !v.active;
     let mut idle: Vec<_> = volumes.into_iter().filter(idle).map(|v| v.name).collect();
     for record in record::all(&storage.pool.run_dir)? {
         if let Rootfs::Private { volume, .. } = &record.rootfs
             && !storage.is_left_over(volume)
         {
-            idle.retain(|name| name.as_ref() != volume);
-            stale.retain(|name| name.as_ref() != volume);
+            idle.retain(|name| name != volume);
+            stale.retain(|name| name != volume);
         }
     }
     let mut fates = Fates::new();
@@ -75,7 +73,7 @@ impl Storage {
 
     fn delete_with_note(&self, pool: &Pool, name: &VolumeName) -> Result<(), RootfsError> {
         pool.delete(name)?;
-        let is_its = |record: &Record| matches!(&record.rootfs, Rootfs::Private { volume, .. } if name.as_ref() == volume);
+        let is_its = |record: &Record| matches!(&record.rootfs, Rootfs::Private { volume, .. } if name == volume);
         record::forget(&self.pool.run_dir, is_its)?;
         self.remove_note(name)
     }
@@ -85,7 +83,7 @@ impl Storage {
     /// # Errors
     /// [`RootfsError::NoSnapshot`]; [`RootfsError::Dm`] for one that is in use.
     pub fn drop_snapshot(&self, pool: &Pool, name: &VolumeName) -> Result<(), RootfsError> {
-        if !name.as_ref().starts_with(PREFIX) || pool.volume(name)?.is_none() {
+        if !name.is_snapshot() || pool.volume(name)?.is_none() {
             return Err(RootfsError::NoSnapshot { volume: name.clone() });
         }
         self.delete_with_note(pool, name)
@@ -93,8 +91,8 @@ impl Storage {
 
     /// Whether a record's snapshot is of a container that its engine has removed, although its `delete` failed. A note
     /// that cannot be read leaves it to the record.
-    fn is_left_over(&self, volume: &str) -> bool {
-        let note = volume.parse().ok().and_then(|volume| self.read_note(&volume).ok().flatten());
+    fn is_left_over(&self, volume: &VolumeName) -> bool {
+        let note = self.read_note(volume).ok().flatten();
         note.is_some_and(|note| note.is_obsolete())
     }
 }

@@ -6,10 +6,12 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use sharedroot_dm::{Backing, Bytes, Phase, Pool};
+use sharedroot_format::BaseKey;
+use sharedroot_format::VolumeName;
 
 use super::{RootfsError, Storage, file};
 use crate::image::catalog::{Facts, TreeFacts};
-use crate::image::{self, BaseKey, Image, ImportError, Importable, tree_digest};
+use crate::image::{self, Image, ImportError, Importable, tree_digest};
 
 /// What became of an import.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,7 +78,7 @@ impl Storage {
         self.sweep_imports();
         let pool = Pool::open(&self.pool)?;
         let _single_flight = self.lock_base(key)?;
-        let name = Self::base_volume(key)?;
+        let name = VolumeName::of_base(key);
         if pool.volume(&name)?.is_some_and(|volume| volume.phase == Phase::Ready) {
             return Ok(Imported { key: key.clone(), was_there: true });
         }

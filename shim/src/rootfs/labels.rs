@@ -7,10 +7,10 @@
 
 use std::path::Path;
 
+use sharedroot_format::BaseKey;
 use sharedroot_sys::mount::Setting;
 
 use super::{RootfsError, Storage};
-use crate::image::BaseKey;
 use crate::label::{self, MountLabel, SharedLabel};
 use crate::record::{self, Record, Rootfs};
 
@@ -93,9 +93,8 @@ impl Storage {
 
     /// Whether a container has the base's mount.
     pub(super) fn is_used(&self, key: &BaseKey) -> Result<bool, RootfsError> {
-        let key = key.to_string();
         let has =
-            |record: &Record| matches!(&record.rootfs, Rootfs::Shared { base, .. } if *base == key);
+            |record: &Record| matches!(&record.rootfs, Rootfs::Shared { base, .. } if base == key);
         Ok(record::any(&self.pool.run_dir, has)?)
     }
 }

@@ -2,7 +2,6 @@
 //! The only place where thin volumes, mounts and labels meet.
 
 mod base;
-mod base_name;
 mod base_tree;
 mod destinations;
 mod earlier;
@@ -30,6 +29,7 @@ mod writeback;
 use std::path::{Path, PathBuf};
 
 use sharedroot_dm::{Backing, Bytes, Pool, PoolConfig, PoolName, VolumeName};
+use sharedroot_format::{BaseKey, Digest};
 use sharedroot_sys::mount::MountError;
 
 pub use base_tree::BaseTree;
@@ -42,14 +42,13 @@ pub use links::refuse_links;
 pub use needs::{Needs, device_in_root};
 pub use over_proc::refuse_over_proc;
 pub use plan::{AnnotationError, Facts, Mode, Plan, plan, wanted_size};
-pub use private::{Place, WrittenBack, prepare_private, release_private, save_so_far, volume_name};
-pub use scaffold::{NotAScaffold, ScaffoldName};
+pub use private::{Place, WrittenBack, prepare_private, release_private, save_so_far};
 pub use shared::prepare_shared;
 
 use crate::config::{Config, Media};
 use crate::image::catalog::CatalogError;
 use crate::image::changes::ChangeError;
-use crate::image::{BaseKey, Digest, ImportError, KeyError, MakeError, WalkError};
+use crate::image::{ImportError, MakeError, WalkError};
 use crate::label::{LabelError, SharedLabel};
 use crate::record::RecordError;
 use needs::Kind;
@@ -158,12 +157,6 @@ pub enum RootfsError {
         /// The step and its reason.
         source: Box<RootfsError>,
     },
-    /// The name of a scaffold in a record.
-    #[error(transparent)]
-    ScaffoldName(#[from] NotAScaffold),
-    /// The key of a base in a record.
-    #[error(transparent)]
-    Key(#[from] KeyError),
     /// `image rm` came between.
     #[error("the base {key} was removed while a container was made from it; try again")]
     BaseRemoved {
@@ -478,17 +471,6 @@ impl Storage {
     /// [`RootfsError::Dm`].
     pub fn pool_if_made(&self) -> Result<Option<Pool>, RootfsError> {
         Ok(if Pool::exists(&self.pool)? { Some(Pool::open(&self.pool)?) } else { None })
-    }
-
-    /// The thin volume of the base of `key`.
-    fn base_volume(key: &BaseKey) -> Result<VolumeName, RootfsError> {
-        Ok(base_name::volume_of(key)?)
-    }
-
-    /// The key of the base whose thin volume this is, if it is one.
-    #[must_use]
-    pub fn base_of(volume: &VolumeName) -> Option<BaseKey> {
-        base_name::key_of(volume)
     }
 }
 

@@ -5,6 +5,7 @@
 //! snapshot is taken until its changes are the engine's. A snapshot without a note has nothing to
 //! give back.
 
+use sharedroot_format::BaseKey;
 use std::fs;
 use std::io;
 use std::os::fd::AsFd;
@@ -15,7 +16,6 @@ use serde::{Deserialize, Serialize};
 use sharedroot_dm::VolumeName;
 use sharedroot_sys::new_file;
 
-use super::private::PREFIX;
 use super::{RootfsError, Storage, file};
 use crate::image::changes::{LeftOut, Times};
 use crate::record::private_dir;
@@ -31,7 +31,7 @@ pub struct Note {
     /// The overlay's upper directory: this container's alone, also where an ID is used again.
     pub upper: PathBuf,
     /// The key of the base.
-    pub base: String,
+    pub base: BaseKey,
     /// The snapshot's label, without which it cannot be mounted beside a mount that is left.
     pub label: Option<String>,
     /// Changes went to the engine while the container went on, so what is as in the base need not be so in the engine's
@@ -193,8 +193,8 @@ impl Storage {
         let mut noted = Vec::new();
         for entry in fs::read_dir(dir).map_err(file("list", dir))? {
             let name = entry.map_err(file("list", dir))?.file_name();
-            let name = name.to_str().and_then(|name| name.strip_suffix(".json"));
-            noted.extend(name.filter(|n| n.starts_with(PREFIX)).and_then(|n| n.parse().ok()));
+            let name = name.to_str().and_then(|name| name.strip_suffix(".json")?.parse().ok());
+            noted.extend(name.filter(VolumeName::is_snapshot));
         }
         Ok(noted)
     }
@@ -257,7 +257,7 @@ mod tests {
         let upper = dir.join("overlay2/layer/diff");
         fs::create_dir_all(&upper).unwrap();
         let label = Some("system_u:object_r:container_file_t:s0:c1,c2".to_owned());
-        let (root_path, base) = (dir.join("overlay2/layer/merged"), "base".to_owned());
+        let (root_path, base) = (dir.join("overlay2/layer/merged"), crate::image::example().key);
         let (id, upper_of) = ("c1".to_owned(), upper.clone());
         let note = Note {
             id,

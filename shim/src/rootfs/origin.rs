@@ -1,10 +1,11 @@
 //! Where the bases came from, so that one whose image is gone can be told from one that is only not in use.
 
 use sharedroot_dm::{Phase, Pool};
+use sharedroot_format::BaseKey;
 
 use super::{RootfsError, Storage};
 use crate::image::catalog::{Catalog, Facts};
-use crate::image::{BaseKey, Image, Names, Source};
+use crate::image::{Image, Names, Source};
 use crate::record;
 
 impl Storage {
@@ -54,7 +55,7 @@ impl Storage {
         let catalog = self.catalog()?;
         let mut unwanted = Vec::new();
         for volume in pool.volumes()?.into_iter().filter(|v| v.phase == Phase::Ready) {
-            let Some(key) = Self::base_of(&volume.name) else { continue };
+            let Some(key) = volume.name.base() else { continue };
             if catalog.names_of(&key).next().is_some() {
                 continue;
             }
@@ -66,7 +67,7 @@ impl Storage {
         }
         // Read last: a container whose image was there a moment ago has its record by now.
         for record in record::all(&self.pool.run_dir)? {
-            unwanted.retain(|key| record.rootfs.base() != Some(key.to_string().as_str()));
+            unwanted.retain(|key| record.rootfs.base() != Some(key));
         }
         Ok(unwanted)
     }

@@ -1,11 +1,11 @@
 //! The pool as a whole: who uses it, and everything of ours that lies mounted on it taken away.
 
 use sharedroot_dm::{Error, Pool};
+use sharedroot_format::BaseKey;
 use sharedroot_sys::mount;
 
 use super::scaffold::entries;
 use super::{RootfsError, Storage};
-use crate::image::BaseKey;
 use crate::record::{self, Rootfs};
 
 impl Storage {
@@ -58,7 +58,7 @@ impl Storage {
             return Err(RootfsError::PoolInUse { pool: pool.name().clone(), containers });
         }
         for volume in pool.volumes()? {
-            if let Some(key) = Self::base_of(&volume.name) {
+            if let Some(key) = volume.name.base() {
                 self.unmount_base(&key)?;
             }
         }
@@ -77,10 +77,7 @@ impl Storage {
             self.remove_note(&volume.name)?;
         }
         self.change_catalog(|catalog| {
-            volumes
-                .iter()
-                .filter_map(|v| Self::base_of(&v.name))
-                .for_each(|key| catalog.forget(&key));
+            volumes.iter().filter_map(|v| v.name.base()).for_each(|key| catalog.forget(&key));
         })
     }
 }

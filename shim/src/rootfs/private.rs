@@ -3,7 +3,6 @@
 
 use std::path::Path;
 
-use sha2::{Digest, Sha256};
 use sharedroot_dm::{Bytes, Pool, VolumeName};
 use sharedroot_sys::mount::{self, Detached};
 
@@ -18,22 +17,6 @@ use crate::image::changes::{Since, Tally};
 use crate::image::{self, Image};
 use crate::label::MountLabel;
 use crate::log::step;
-
-/// What the names of snapshots begin with.
-pub(super) const PREFIX: &str = "private-";
-
-/// The name of the snapshot of container `id` of the state root `root`.
-///
-/// # Errors
-/// Never for what this makes; the type says so.
-pub fn volume_name(root: &Path, id: &str) -> Result<VolumeName, RootfsError> {
-    let mut hash = Sha256::new();
-    hash.update(root.as_os_str().as_encoded_bytes());
-    hash.update([0]);
-    hash.update(id.as_bytes());
-    let hex: String = hash.finalize().iter().take(16).map(|b| format!("{b:02x}")).collect();
-    Ok(format!("{PREFIX}{hex}").parse()?)
-}
 
 /// Where a private rootfs goes, and for whom.
 #[derive(Debug, Clone, Copy)]
@@ -78,7 +61,7 @@ pub fn prepare_private(
     clear_away(storage, &pool, place)?;
     if let Some(upper) = &image.upper {
         let (id, root_path, upper) = (id.to_owned(), root_path.to_owned(), upper.path.clone());
-        let (base, label) = (image.key.to_string(), noted(label));
+        let (base, label) = (image.key.clone(), noted(label));
         let (given_back, overlaid, only_here) = (false, overlay.is_some(), None);
         let note = Note {
             id,
@@ -93,7 +76,7 @@ pub fn prepare_private(
         };
         storage.write_note(volume, &note)?;
     }
-    let base = Storage::base_volume(&image.key)?;
+    let base = VolumeName::of_base(&image.key);
     let takes = step("take the snapshot");
     let mut snapshot = storage.with_room(&pool, || pool.snapshot(&base, volume))?;
     drop(takes);

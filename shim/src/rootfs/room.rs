@@ -5,9 +5,9 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use sharedroot_dm::{Bytes, Error, Pool, PoolMode};
+use sharedroot_format::base::JOURNAL_BLOCKS;
 
 use super::{RootfsError, Storage, file};
-use crate::image::JOURNAL_BLOCKS;
 
 /// Where the superblock of ext4 has the features that a kernel must know, and that the journal holds what is nowhere else
 /// (Documentation/filesystems/ext4/super.rst).

@@ -4,12 +4,12 @@
 use std::os::fd::AsFd;
 use std::path::Path;
 
+use sharedroot_format::ScaffoldName;
 use sharedroot_sys::mount::{self, Detached};
 
 use super::base::MountedBase;
 use super::labels::{context, label_at};
 use super::needs::Needs;
-use super::scaffold::ScaffoldName;
 use super::skeleton::raise;
 use super::{RootfsError, Storage};
 use crate::image::{Image, Upper};

@@ -197,7 +197,6 @@ impl Storage {
         merged: &Detached,
     ) -> Result<Tally, RootfsError> {
         let _step = step("write the changes back");
-        let key = note.base.parse().ok();
         let looked = std::cell::Cell::new(false);
         let base = || -> Option<OwnedFd> {
             // A directory that was away when the engine got changes is at its place again, and not in the engine's overlay.
@@ -205,7 +204,7 @@ impl Storage {
                 return None;
             }
             looked.set(true);
-            match self.look_at_base(pool, key.as_ref()?) {
+            match self.look_at_base(pool, &note.base) {
                 Ok(base) => base.map(OwnedFd::from),
                 Err(error) => {
                     tracing::debug!("comparing all of a directory: {error}");
@@ -216,8 +215,8 @@ impl Storage {
         let spill = || self.spill();
         let (from, to) = (snapshot.as_fd(), merged.as_fd());
         let written = changes::write_back(from, (&base, moved), to, &spill);
-        if let (Some(key), true) = (&key, looked.get())
-            && let Err(error) = self.look_away(pool, key)
+        if looked.get()
+            && let Err(error) = self.look_away(pool, &note.base)
         {
             tracing::debug!("{error}");
         }

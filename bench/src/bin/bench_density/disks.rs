@@ -1,6 +1,7 @@
 //! The lab's disks, by what they are for.
 
 use sharedroot_bench::disks;
+
 pub use sharedroot_bench::disks::{Disk, Traffic, traffic};
 
 /// What the pool's data is on.

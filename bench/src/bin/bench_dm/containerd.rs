@@ -4,14 +4,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use sharedroot_bench::Clock;
+use sharedroot_bench::Times;
 use sharedroot_tests::lab::wait_for;
 
 use crate::cycles::Arm;
 use crate::filesystem;
 use crate::mounts;
 use crate::place::{Place, text};
-use sharedroot_bench::Clock;
-use sharedroot_bench::Times;
 
 const POOL: &str = "bench-containerd";
 const SOCKET: &str = "/run/bench-containerd/containerd.sock";

@@ -1,12 +1,13 @@
 //! Phase 1: a private rootfs is made ready and taken away, over and over, the arms taking turns.
 
+use sharedroot_bench::Clock;
+use sharedroot_bench::Samples;
+
 use crate::filesystem;
 use crate::mounts::drop_caches;
 use crate::ours::{Opening, Ours};
 use crate::place::Place;
 use crate::raw::{Raw, Space};
-use sharedroot_bench::Clock;
-use sharedroot_bench::Samples;
 
 /// One way of making and deleting a mounted snapshot of a base.
 pub trait Arm {

@@ -2,6 +2,8 @@
 //! them cost?
 
 use serde_json::{Value, json};
+use sharedroot_bench::Clock;
+use sharedroot_bench::{Samples, TOTAL, Times};
 
 use crate::cycles::Arm;
 use crate::kernel::Used;
@@ -9,8 +11,6 @@ use crate::memory;
 use crate::mounts::drop_caches;
 use crate::ours::Ours;
 use crate::raw::Raw;
-use sharedroot_bench::Clock;
-use sharedroot_bench::{Samples, TOTAL, Times};
 
 /// How many snapshots at either end are compared.
 const END: usize = 100;

@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use sharedroot_bench::Clock;
 use sharedroot_dm::{Backing, Deleted, Pool, PoolConfig, VolumeName};
 
 use crate::cycles::Arm;
 use crate::filesystem;
 use crate::mounts;
 use crate::place::{BASE, BLOCK, DATA, METADATA, Place};
-use sharedroot_bench::Clock;
 
 /// How often the pool is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use sharedroot_bench::Clock;
+
 use crate::cycles::Arm;
 use crate::discard::discard;
 use crate::filesystem;
 use crate::kernel::Kernel;
 use crate::mounts;
 use crate::place::{BASE, Place, sectors};
-use sharedroot_bench::Clock;
 
 /// The thin id of the base; the snapshots have the ids above.
 const BASE_ID: u32 = 0;

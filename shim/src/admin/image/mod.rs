@@ -7,11 +7,11 @@ pub mod list;
 
 use serde_json::json;
 use sharedroot_dm::{Phase, Pool, Volume};
+use sharedroot_format::BaseKey;
 use sharedroot_sys::mount;
 
 use super::for_programs;
 use crate::cli::Image;
-use crate::image::BaseKey;
 use crate::image::catalog::Facts;
 use crate::lifecycle::LifecycleError;
 use crate::record::{self, Rootfs, private_dir};
@@ -93,7 +93,7 @@ pub fn bases(storage: &Storage) -> Result<Vec<Base>, LifecycleError> {
     let called = storage.names()?;
     let mut bases = Vec::new();
     for volume in pool.volumes().map_err(RootfsError::from)? {
-        let Some(key) = Storage::base_of(&volume.name) else { continue };
+        let Some(key) = volume.name.base() else { continue };
         let at = storage.base_mount(&key);
         let mounted = mount::device_mounted_at(&at).is_some();
         let used = mounted.then(|| rustix::fs::statvfs(&at).ok()).flatten();
@@ -106,7 +106,7 @@ pub fn bases(storage: &Storage) -> Result<Vec<Base>, LifecycleError> {
     }
     for record in record::all(&storage.pool.run_dir)? {
         let Some(base) = record.rootfs.base() else { continue };
-        if let Some(found) = bases.iter_mut().find(|b| b.key.to_string() == base) {
+        if let Some(found) = bases.iter_mut().find(|b| b.key == *base) {
             let shares = matches!(record.rootfs, Rootfs::Shared { .. });
             if shares { &mut found.shared } else { &mut found.private }.push(record.id);
         }

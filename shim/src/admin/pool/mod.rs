@@ -149,7 +149,7 @@ fn destroy(storage: &Storage, force: bool) -> Result<(), RootfsError> {
     let name = pool.name().clone();
     if !force {
         let volumes = pool.volumes()?;
-        let bases = volumes.iter().filter(|v| Storage::base_of(&v.name).is_some()).count();
+        let bases = volumes.iter().filter(|v| v.name.base().is_some()).count();
         let (all, snapshots) = (volumes.len(), volumes.len() - bases);
         say!("this would be lost:");
         say!("pool      {name}");

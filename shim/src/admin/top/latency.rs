@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use crate::image::BaseKey;
+use sharedroot_format::BaseKey;
+
 use crate::starts::{Note, Step};
 
 /// How long starts took.

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use sharedroot_format::BaseKey;
 
 use super::latency::{self, Latencies};
 use super::resident::{Resident, Uncounted};
 use super::users::{ByBase, Users};
 use crate::admin::pool::Figures;
-use crate::image::BaseKey;
 use crate::lifecycle::LifecycleError;
 use crate::rootfs::{RootfsError, Storage};
 use crate::starts::{self, Moment};

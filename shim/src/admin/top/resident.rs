@@ -14,9 +14,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use rustix::fs::{Mode, OFlags};
+use sharedroot_format::BaseKey;
 use sharedroot_sys::mount;
 
-use crate::image::BaseKey;
 use crate::image::walk::{Found, WalkError, walk};
 
 /// Where util-linux is; never the caller's PATH.

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::image::BaseKey;
+use sharedroot_format::BaseKey;
+
 use crate::record::{self, Record, RecordError, Rootfs};
 use crate::rootfs::Storage;
 
@@ -46,8 +47,7 @@ impl FromIterator<Record> for ByBase {
     fn from_iter<I: IntoIterator<Item = Record>>(records: I) -> Self {
         let mut found = Self::default();
         for record in records {
-            // Only a record that is broken has no key there.
-            let Some(key) = record.rootfs.base().and_then(|base| base.parse().ok()) else {
+            let Some(key) = record.rootfs.base().cloned() else {
                 found.as_given += 1;
                 continue;
             };
@@ -69,15 +69,15 @@ mod tests {
     #[test]
     fn containers_are_counted_by_base_and_kind() {
         let key = crate::image::example().key;
-        let (base, other) = (key.to_string(), "ab".repeat(32));
-        let shared = |base: &str| Rootfs::Shared { base: base.to_owned(), scaffold: None };
-        let private = |base: &str| Rootfs::Private {
-            base: base.to_owned(),
-            volume: "v".into(),
+        let other: BaseKey = "ab".repeat(32).parse().unwrap();
+        let shared = |base: &BaseKey| Rootfs::Shared { base: base.clone(), scaffold: None };
+        let private = |base: &BaseKey| Rootfs::Private {
+            base: base.clone(),
+            volume: "v".parse().unwrap(),
             mount_point: "/m".into(),
         };
         let given = Rootfs::AsGiven { why: "podman".into() };
-        let roots = [shared(&base), private(&base), shared(&base), private(&other), given];
+        let roots = [shared(&key), private(&key), shared(&key), private(&other), given];
         let found: ByBase = roots
             .into_iter()
             .map(|rootfs| Record {
@@ -89,7 +89,7 @@ mod tests {
             })
             .collect();
         assert_eq!(found.users[&key], Users { shared: 2, private: 1 });
-        assert_eq!(found.users[&other.parse().unwrap()], Users { shared: 0, private: 1 });
+        assert_eq!(found.users[&other], Users { shared: 0, private: 1 });
         assert_eq!((found.users.len(), found.as_given), (2, 1));
         assert_eq!(found.total(), Users { shared: 2, private: 2 });
     }

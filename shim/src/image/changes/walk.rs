@@ -5,6 +5,7 @@ use std::os::fd::BorrowedFd;
 
 use rustix::fs::{FileType, Mode, Stat};
 use rustix::io::Errno;
+use sharedroot_format::base::FIXED_TIME;
 
 use super::Tally;
 use super::content::Buffers;
@@ -16,7 +17,6 @@ use super::links::{Linked, Links};
 use super::node::{Names, Node, kind, look, names};
 use super::pending::{Pending, Spill};
 use super::remove::remove;
-use crate::image::init::FIXED_TIME;
 
 /// How many directories in one another a walk goes down: each costs it a name in memory. What is deeper is left out.
 pub(super) const DEPTH: usize = 4096;

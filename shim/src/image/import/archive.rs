@@ -6,10 +6,10 @@
 
 use std::io::{self, Read};
 
+use sharedroot_format::base::TIMES;
 use tar::{EntryType, GnuExtSparseHeader, Header};
 
 use super::pax::{Pax, Time};
-use crate::image::tree::TIMES;
 
 /// tar's own unit.
 const BLOCK: usize = 512;

@@ -1,11 +1,11 @@
 //! What a source has in it: one image's configuration and the blobs of its layers.
 
 use serde::Deserialize;
+use sharedroot_format::ChainId;
+use sharedroot_format::Digest;
 
-use super::digest::Digest;
 use super::files::Files;
 use super::{ImportError, index};
-use crate::image::ChainId;
 
 /// As many layers as Docker takes, and less than overlay does.
 const MOST_LAYERS: usize = 127;

@@ -5,10 +5,11 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
+use sharedroot_format::BaseKey;
 
 use super::{ImportError, beneath};
 use crate::image::walk::{WalkError, walk};
-use crate::image::{BaseKey, Image, InitFiles, Source, Top, tree_digest};
+use crate::image::{Image, InitFiles, Source, Top, tree_digest};
 
 /// The directory as an image of one layer. It is read as a whole, for its key is the digest of its tree.
 ///

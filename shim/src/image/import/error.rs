@@ -3,8 +3,9 @@
 use std::io;
 use std::path::PathBuf;
 
+use sharedroot_format::Digest;
+
 use super::archive::TarError;
-use super::digest::Digest;
 use super::unpack::UnpackError;
 
 /// A step of an import that failed, with what it was about. Nothing is left of it.

@@ -6,13 +6,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, XattrFlags};
 use rustix::io::Errno;
+use sharedroot_format::base::FIXED_TIME;
 
 use super::archive::Entry;
 use super::beneath::{self, OPAQUE, joined, os};
 use super::metadata::timestamps;
 use super::pax::Time;
 use super::unpack::{UnpackError, Unpacker, failed};
-use crate::image::init::FIXED_TIME;
 
 impl Unpacker<'_> {
     /// A name of the layers below that is gone. What this layer itself has under it stays (image-spec, layer.md, "Whiteouts").

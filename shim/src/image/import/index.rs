@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 
 use serde::Deserialize;
+use sharedroot_format::Digest;
 
 use super::ImportError;
 use super::contents::{check, json};
-use super::digest::Digest;
 use super::files::Files;
 
 /// An index in an index in an index: more is a circle, or bad will.

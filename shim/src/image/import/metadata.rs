@@ -5,12 +5,12 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags};
+use sharedroot_format::base::FIXED_TIME;
 
 use super::archive::{Entry, Kind};
 use super::beneath::{self, os};
 use super::pax::Time;
 use super::unpack::{Place, UnpackError, Unpacker, failed};
-use crate::image::init::FIXED_TIME;
 
 impl Unpacker<'_> {
     /// Owner, mode, attributes and time of what is no file.

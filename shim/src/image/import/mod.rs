@@ -16,7 +16,6 @@ mod archive;
 mod beneath;
 mod compression;
 mod contents;
-mod digest;
 mod directory;
 mod error;
 mod files;
@@ -37,7 +36,9 @@ use std::io::Read;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
-pub use digest::Digest;
+use sharedroot_format::BaseKey;
+use sharedroot_format::{Digest, Hashing};
+
 pub use directory::directory;
 pub use error::ImportError;
 pub use unpack::RESERVE;
@@ -46,9 +47,8 @@ use self::archive::Archive;
 use self::beneath::Below;
 use self::compression::Decoded;
 use self::contents::{Contents, Layer};
-use self::digest::Hashing;
 use self::files::Files;
-use super::{BaseKey, Image, InitFiles, Source, Top};
+use super::{Image, InitFiles, Source, Top};
 
 /// An image in a source: known, and not unpacked yet.
 #[derive(Debug)]

@@ -9,10 +9,10 @@ use std::path::Path;
 
 use rustix::fs::{AtFlags, Mode, OFlags, Timespec, Timestamps};
 use rustix::io::Errno;
+use sharedroot_format::base::FIXED_TIME;
 
 use super::beneath;
 use super::pax::Time;
-use crate::image::init::FIXED_TIME;
 
 /// A file without a name: length of the path, seconds, nanoseconds, path, again and again.
 pub(super) struct Times(BufWriter<File>);

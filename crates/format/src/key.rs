@@ -4,7 +4,10 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+use sha2::{Digest as _, Sha256};
+
+use crate::digits::{base32, hex, unbase32, unhex};
+use crate::text_form;
 
 /// A text that is no chain ID or no key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -30,9 +33,10 @@ impl ChainId {
     }
 
     /// The chain ID of a stack of layers, the lowest first; none of no layer (image-spec: config.md, "Layer ChainID").
-    pub(super) fn of_layers(diff_ids: &[super::Digest]) -> Option<Self> {
+    #[must_use]
+    pub fn of_layers(diff_ids: &[crate::Digest]) -> Option<Self> {
         let (lowest, above) = diff_ids.split_first()?;
-        let chain = |below: Self, diff_id: &super::Digest| {
+        let chain = |below: Self, diff_id: &crate::Digest| {
             Self(Sha256::digest(format!("{below} {diff_id}")).into())
         };
         Some(above.iter().fold(Self(lowest.0), chain))
@@ -85,7 +89,8 @@ impl fmt::Display for Owner {
 
 impl Owner {
     /// Reads `uid.gid`; anything but the one way to print it is nothing.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
         let (uid, gid) = text.split_once('.')?;
         let owner = Self { uid: uid.parse().ok()?, gid: gid.parse().ok()? };
         (owner.to_string() == text).then_some(owner)
@@ -112,8 +117,13 @@ impl BaseKey {
     }
 
     /// The key of an image that has no chain ID, from the digest of what tells it from others.
-    pub(super) fn of_digest(digest: [u8; 32]) -> Self {
-        Self { digest, mapping: None }
+    ///
+    /// It is hashed once more: the chain ID of one layer is the digest of bytes that the image's maker chose, and no layer is
+    /// as short as what is hashed here (a tar archive has whole blocks of 512 bytes), nor is a list of chain ID and diff ID.
+    #[must_use]
+    pub fn of_digest(digest: [u8; 32]) -> Self {
+        let hash = Sha256::new().chain_update(b"sharedroot base\0").chain_update(digest);
+        Self { digest: hash.finalize().into(), mapping: None }
     }
 
     /// The first 12 hexadecimal digits, for people.
@@ -141,7 +151,8 @@ impl BaseKey {
     }
 
     /// A UUID that depends on the key and on `purpose` only, so that every host makes the same.
-    pub(super) fn uuid(&self, purpose: &str) -> String {
+    #[must_use]
+    pub fn uuid(&self, purpose: &str) -> String {
         let mut hash = Sha256::new();
         hash.update(format!("sharedroot\0{purpose}\0{self}"));
         let mut id = <[u8; 32]>::from(hash.finalize());
@@ -173,81 +184,8 @@ impl FromStr for BaseKey {
     }
 }
 
-/// The two ways that serde takes; both go through the parser and the printer of the type.
-macro_rules! text_form {
-    ($type:ty) => {
-        impl TryFrom<String> for $type {
-            type Error = <Self as std::str::FromStr>::Err;
-            fn try_from(text: String) -> Result<Self, Self::Error> {
-                text.parse()
-            }
-        }
-        impl From<$type> for String {
-            fn from(value: $type) -> Self {
-                value.to_string()
-            }
-        }
-    };
-}
-pub(super) use text_form;
 text_form!(ChainId);
 text_form!(BaseKey);
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// 64 lower-case digits; upper case is refused, so that one value has one text.
-pub(super) fn unhex(text: &str) -> Option<[u8; 32]> {
-    let digit = |c: u8| match c {
-        b'0'..=b'9' => Some(c - b'0'),
-        b'a'..=b'f' => Some(c - b'a' + 10),
-        _ => None,
-    };
-    let mut bytes = [0; 32];
-    let text = text.as_bytes();
-    if text.len() != 64 {
-        return None;
-    }
-    for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
-        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
-    }
-    Some(bytes)
-}
-
-/// The digits of base 32 (RFC 4648, section 6), in lower case.
-const BASE32: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
-/// 256 bits by 5: the last digit has one of them, and four zeros.
-const BASE32_DIGITS: usize = 52;
-
-/// The bit of a digest, the first one the highest of the first byte; zero behind the end.
-fn bit(bytes: &[u8; 32], at: usize) -> u8 {
-    bytes.get(at / 8).map_or(0, |byte| byte >> (7 - at % 8) & 1)
-}
-
-fn base32(bytes: &[u8; 32]) -> String {
-    let digit = |at: usize| (at * 5..at * 5 + 5).fold(0, |value, at| value << 1 | bit(bytes, at));
-    (0..BASE32_DIGITS).map(|at| char::from(BASE32[usize::from(digit(at))])).collect()
-}
-
-/// 52 digits; upper case and a last digit with more than its one bit are refused, so that one value has one text.
-fn unbase32(text: &str) -> Option<[u8; 32]> {
-    if text.len() != BASE32_DIGITS {
-        return None;
-    }
-    let mut bytes = [0; 32];
-    for (at, digit) in text.bytes().enumerate() {
-        let value = BASE32.iter().position(|known| *known == digit)?;
-        for (at, bit) in (at * 5..).zip((0..5).rev().map(|shift| (value >> shift & 1) as u8)) {
-            match bytes.get_mut(at / 8) {
-                Some(byte) => *byte |= bit << (7 - at % 8),
-                None if bit == 0 => {}
-                None => return None,
-            }
-        }
-    }
-    Some(bytes)
-}
 
 #[cfg(test)]
 mod tests {
@@ -275,16 +213,12 @@ mod tests {
     }
 
     #[test]
-    fn base_32_is_that_of_rfc_4648() {
-        // Section 10: "foobar" is MZXW6YTBOI.
-        let mut bytes = [0; 32];
-        bytes[..6].copy_from_slice(b"foobar");
-        assert!(base32(&bytes).starts_with("mzxw6ytboi"));
-        let text = base32(&[0xff; 32]);
-        assert_eq!(text, format!("{}q", "7".repeat(51)));
-        assert_eq!(unbase32(&text), Some([0xff; 32]));
-        assert_eq!(unbase32(&"7".repeat(52)), None, "more bits than a digest has");
-        assert_eq!(unbase32(&text.to_uppercase()), None);
+    fn no_layer_has_the_key_of_an_image_without_a_chain_id() {
+        let chosen = Sha256::digest("what a layer's maker chose");
+        let layer: ChainId = format!("sha256:{}", hex(&chosen)).parse().unwrap();
+        let other = BaseKey::of_digest(chosen.into());
+        assert_ne!(BaseKey::of_chain(&layer, None), other);
+        assert_eq!(other, BaseKey::of_digest(chosen.into()));
     }
 
     #[test]

@@ -7,7 +7,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::image::key::{hex, text_form, unhex};
+use crate::digits::{hex, unhex};
+use crate::text_form;
 
 /// A text that is no digest that this program can check.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -19,17 +20,25 @@ pub struct DigestError(String);
 /// The image-spec also registers sha512, which no engine's images have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Digest(pub(in crate::image) [u8; 32]);
+pub struct Digest(pub(crate) [u8; 32]);
 
 impl Digest {
     /// Of bytes that are there.
-    pub(super) fn of(bytes: &[u8]) -> Self {
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
     }
 
     /// All 64 hexadecimal digits, without the algorithm.
-    pub(in crate::image) fn hex(&self) -> String {
+    #[must_use]
+    pub fn hex(&self) -> String {
         hex(&self.0)
+    }
+}
+
+impl From<Sha256> for Digest {
+    fn from(hash: Sha256) -> Self {
+        Self(hash.finalize().into())
     }
 }
 
@@ -53,20 +62,25 @@ impl FromStr for Digest {
 text_form!(Digest);
 
 /// Hashes what is read through it.
-pub(super) struct Hashing<R> {
+#[derive(Debug)]
+pub struct Hashing<R> {
     inner: R,
     hash: Sha256,
 }
 
 impl<R: Read> Hashing<R> {
-    pub(super) fn new(inner: R) -> Self {
+    /// Nothing is read yet.
+    pub fn new(inner: R) -> Self {
         Self { inner, hash: Sha256::new() }
     }
 
     /// Reads what is left, so that the digest is that of the whole.
-    pub(super) fn finish(mut self) -> io::Result<(R, Digest)> {
+    ///
+    /// # Errors
+    /// What reading gives.
+    pub fn finish(mut self) -> io::Result<(R, Digest)> {
         io::copy(&mut self, &mut io::sink())?;
-        Ok((self.inner, Digest(self.hash.finalize().into())))
+        Ok((self.inner, self.hash.into()))
     }
 }
 

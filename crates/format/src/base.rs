@@ -1,0 +1,37 @@
+//! The format of a base: an ext4 file system that every host and every version makes the same of the same image.
+//!
+//! A base that an earlier version made serves this one, by its key alone. So whatever of this changes what is on the device
+//! must change the keys of all bases, too: two formats are never under one key.
+
+use std::ops::RangeInclusive;
+
+/// What Linux 4.x and e2fsprogs 1.43 know. Without `resize_inode`: a base never grows in place
+/// beyond its group descriptors. Without `orphan_file`, which older kernels refuse. `sparse_super2`
+/// for no superblock but the first: copies take a thin block each, keep what debugfs changes in the
+/// first, and nobody repairs a base.
+pub const FEATURES: &str = "none,has_journal,ext_attr,dir_index,filetype,extent,64bit,flex_bg,\
+    sparse_super2,large_file,huge_file,dir_nlink,extra_isize,metadata_csum";
+
+/// Bytes of a block.
+pub const BLOCK: u64 = 4096;
+
+/// Bytes of an inode.
+pub const INODE: u64 = 256;
+
+/// Bytes of the file system for each inode: mke2fs's own ratio.
+pub const BYTES_PER_INODE: u64 = 16_384;
+
+/// The journal, in MiB; the smallest that ext4 takes.
+pub const JOURNAL_MIB: u64 = 4;
+
+/// How many blocks the journal has.
+pub const JOURNAL_BLOCKS: u64 = (JOURNAL_MIB << 20) / BLOCK;
+
+/// The time of whatever a base has and no layer gave it, in seconds: one that every host can repeat.
+///
+/// A second after the epoch, because e2fsprogs takes zero for "not set".
+pub const FIXED_TIME: i64 = 1;
+
+/// The seconds that ext4 keeps of a time in an inode of 256 bytes: 34 bits from 1901 to 2446
+/// (Documentation/filesystems/ext4/inodes.rst, "Inode Timestamps").
+pub const TIMES: RangeInclusive<i64> = i32::MIN as i64..=(1 << 34) - (1 << 31) - 1;

@@ -1,0 +1,25 @@
+//! What sharedroot writes to disks: names, keys, digests, and the format of a base. Pure: nothing here asks the kernel.
+//!
+//! | module | story |
+//! |---|---|
+//! | `names` | names of pools and volumes, short enough for device-mapper |
+//! | `key` | OCI's chain ID, and the key of a base |
+//! | `digest`, `digits` | digests of content, and how a digest is written |
+//! | `volumes` | the name of the volume of each base and of each container |
+//! | `scaffold` | the name of a scaffold |
+//! | [`base`] | the format of a base: what all hosts must agree on |
+//! | `text` | types that serde reads and writes as text |
+
+pub mod base;
+mod digest;
+mod digits;
+mod key;
+mod names;
+mod scaffold;
+mod text;
+mod volumes;
+
+pub use digest::{Digest, DigestError, Hashing};
+pub use key::{BaseKey, ChainId, KeyError, Owner};
+pub use names::{NameError, PoolName, VolumeName};
+pub use scaffold::{NotAScaffold, ScaffoldName};
