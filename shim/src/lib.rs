@@ -19,7 +19,6 @@ mod forbidden;
 pub mod fuzz;
 mod image;
 mod json;
-mod label;
 mod lifecycle;
 mod log;
 mod output;

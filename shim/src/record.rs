@@ -6,7 +6,6 @@
 
 mod place;
 
-use sharedroot_format::{BaseKey, ScaffoldName, VolumeName};
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::ops::ControlFlow;
@@ -15,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use sharedroot_format::{BaseKey, ScaffoldName, VolumeName};
 
 pub use place::{Lock, Place};
 

@@ -6,11 +6,12 @@ use std::process::Command;
 use std::{env, fs};
 
 /// What each crate of the workspace may use of the others, to build and to test.
-const HOUSE: [(&str, &[&str]); 7] = [
-    ("sharedroot", &["sharedroot-dm", "sharedroot-format", "sharedroot-sys"]),
+const HOUSE: [(&str, &[&str]); 8] = [
+    ("sharedroot", &["sharedroot-dm", "sharedroot-format", "sharedroot-label", "sharedroot-sys"]),
     ("sharedroot-bench", &["sharedroot-dm", "sharedroot-tests"]),
     ("sharedroot-dm", &["sharedroot-format", "sharedroot-sys"]),
     ("sharedroot-format", &[]),
+    ("sharedroot-label", &["sharedroot-sys"]),
     ("sharedroot-sys", &[]),
     ("sharedroot-tests", &[]),
     ("xtask", &[]),

@@ -1,11 +1,11 @@
 //! `status`, on one screen: the pool, what kind of root the containers have, and the bases with their users.
 
-use sharedroot_format::VolumeName;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use sharedroot_dm::{Bytes, Pool, Volume};
+use sharedroot_format::VolumeName;
 
 use super::for_programs;
 use super::image::{self, Base};
@@ -229,7 +229,7 @@ pub fn status(storage: &Storage, as_json: bool) -> Result<(), LifecycleError> {
 mod tests {
     use super::*;
     use crate::engine::Choice;
-    use crate::label::MountLabel;
+    use sharedroot_label::MountLabel;
 
     #[test]
     fn a_base_with_another_label_is_named_with_the_remedy() {

@@ -13,6 +13,7 @@ use nix::unistd::Pid;
 use oci_spec::runtime::{
     Capabilities, Capability as SpecCapability, LinuxNamespaceType, Process, Spec,
 };
+use sharedroot_label::{self as label, LabelError, ProcessLabel};
 
 use super::birth;
 use super::descriptors::close_inherited;
@@ -23,7 +24,6 @@ use super::reason::reason;
 use super::seccomp::Program;
 use super::workload::{LATE_CAPABILITIES, Workload};
 use super::{Embedded, EngineError, session};
-use crate::label::{self, LabelError, ProcessLabel};
 
 /// What `exec` was asked for.
 #[derive(Debug)]

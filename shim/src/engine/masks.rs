@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use oci_spec::runtime::Spec;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
+use sharedroot_label::MountLabel;
 use sharedroot_sys::mount::{self, MountError, Setting};
 
 use super::inside::{self, Inside, InsideError};
-use crate::label::MountLabel;
 
 /// A mask without its label.
 #[derive(Debug, thiserror::Error)]

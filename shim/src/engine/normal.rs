@@ -7,10 +7,10 @@ use nix::sys::resource::{Resource, getrlimit};
 use oci_spec::runtime::{
     Capabilities, LinuxCapabilities, Mount, PosixRlimitBuilder, PosixRlimitType, Process, Spec,
 };
+use sharedroot_label::{self as label, LabelError, MountLabel, ProcessLabel};
 
 use super::seccomp::SeccompError;
 use super::{propagation, refused, resources};
-use crate::label::{self, LabelError, MountLabel, ProcessLabel};
 
 /// A part of config.json that this engine cannot honour.
 #[derive(Debug, thiserror::Error)]

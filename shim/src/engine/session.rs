@@ -12,10 +12,10 @@ use nix::unistd::setgroups;
 use oci_spec::runtime::{LinuxIdMapping, Process, Spec};
 use rustix::fs::{FileType, OFlags};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
+use sharedroot_label::ProcessLabel;
 use sharedroot_sys::signal;
 
 use super::{Embedded, EngineError};
-use crate::label::ProcessLabel;
 
 /// The file beside the configuration that says that the container has no keyring of its own.
 const CALLERS_KEYRING: &str = "callers-keyring";

@@ -17,6 +17,7 @@ use libcontainer::workload::{
 };
 use nix::unistd::{AccessFlags, Pid, access, close, execve};
 use oci_spec::runtime::{Hook, PosixRlimit, Spec};
+use sharedroot_label::ProcessLabel;
 use sharedroot_sys::chain::chain;
 
 use super::birth::leave;
@@ -25,7 +26,6 @@ use super::leading::words;
 use super::normal::UNKNOWN_HOME;
 use super::seccomp::Program;
 use super::{home, hooks, session};
-use crate::label::ProcessLabel;
 use crate::output::say_aside;
 
 /// Where programs are looked for if the process has no PATH.

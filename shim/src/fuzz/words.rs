@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use clap::Parser;
+use sharedroot_label::{MountLabel, ProcessLabel, SharedLabel};
 
 use super::says_something;
 use crate::bundle::ContainerId;
 use crate::cli::Cli;
 use crate::config::{Layers, Size};
-use crate::label::{MountLabel, ProcessLabel, SharedLabel};
 use crate::rootfs::Storage;
 
 /// A command line, its words parted by line breaks.

@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
+use sharedroot_label::LabelError;
+
 use crate::admin::install::InstallError;
 use crate::bundle::{BundleError, ContainerId};
 use crate::config::ConfigError;
 use crate::engine::{ChoiceError, DelegateError, EngineError, SealError, SpecError, VolumeError};
-use crate::label::LabelError;
 use crate::privilege::PrivilegeError;
 use crate::record::RecordError;
 use crate::rootfs::{AnnotationError, RootfsError};

@@ -8,10 +8,10 @@
 use std::path::Path;
 
 use sharedroot_format::BaseKey;
+use sharedroot_label::{self as label, MountLabel, SharedLabel};
 use sharedroot_sys::mount::Setting;
 
 use super::{RootfsError, Storage};
-use crate::label::{self, MountLabel, SharedLabel};
 use crate::record::{self, Record, Rootfs};
 
 /// The label of all that is in a file system; it belongs to the superblock.

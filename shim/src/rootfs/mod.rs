@@ -30,6 +30,7 @@ use std::path::{Path, PathBuf};
 
 use sharedroot_dm::{Backing, Bytes, Pool, PoolConfig, PoolName, VolumeName};
 use sharedroot_format::{BaseKey, Digest};
+use sharedroot_label::{LabelError, SharedLabel};
 use sharedroot_sys::mount::MountError;
 
 pub use base_tree::BaseTree;
@@ -49,7 +50,6 @@ use crate::config::{Config, Media};
 use crate::image::catalog::CatalogError;
 use crate::image::changes::ChangeError;
 use crate::image::{ImportError, MakeError, WalkError};
-use crate::label::{LabelError, SharedLabel};
 use crate::record::RecordError;
 use needs::Kind;
 

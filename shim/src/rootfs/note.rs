@@ -5,7 +5,6 @@
 //! snapshot is taken until its changes are the engine's. A snapshot without a note has nothing to
 //! give back.
 
-use sharedroot_format::BaseKey;
 use std::fs;
 use std::io;
 use std::os::fd::AsFd;
@@ -14,6 +13,7 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 use sharedroot_dm::VolumeName;
+use sharedroot_format::BaseKey;
 use sharedroot_sys::new_file;
 
 use super::{RootfsError, Storage, file};

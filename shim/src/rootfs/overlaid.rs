@@ -24,6 +24,7 @@ use std::path::Path;
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, XattrFlags};
 use rustix::io::Errno;
 use sharedroot_dm::VolumeName;
+use sharedroot_label::{MountLabel, enabled};
 use sharedroot_sys::mount::{self, Detached, Setting};
 
 use super::labels::context;
@@ -31,7 +32,6 @@ use super::note::Note;
 use super::skeleton::copy;
 use super::{RootfsError, Storage, file};
 use crate::image::changes::Times;
-use crate::label::{MountLabel, enabled};
 
 const TREE: &str = ".sharedroot-tree";
 const WORK: &str = ".sharedroot-work";

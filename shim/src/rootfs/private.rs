@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use sharedroot_dm::{Bytes, Pool, VolumeName};
+use sharedroot_label::MountLabel;
 use sharedroot_sys::mount::{self, Detached};
 
 use super::earlier::Earlier;
@@ -15,7 +16,6 @@ use super::{RootfsError, Storage, size};
 use crate::config::Size;
 use crate::image::changes::{Since, Tally};
 use crate::image::{self, Image};
-use crate::label::MountLabel;
 use crate::log::step;
 
 /// Where a private rootfs goes, and for whom.

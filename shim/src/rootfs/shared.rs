@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use sharedroot_format::ScaffoldName;
+use sharedroot_label::MountLabel;
 use sharedroot_sys::mount::{self, Detached};
 
 use super::base::MountedBase;
@@ -13,7 +14,6 @@ use super::needs::Needs;
 use super::skeleton::raise;
 use super::{RootfsError, Storage};
 use crate::image::{Image, Upper};
-use crate::label::MountLabel;
 use crate::log::step;
 use crate::record::RecordError;
 

@@ -11,6 +11,7 @@ use nix::fcntl::{Flock, FlockArg};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use sharedroot_dm::{Phase, Pool, VolumeName};
+use sharedroot_label::{MountLabel, enabled};
 use sharedroot_sys::mount::{self, Detached, Setting};
 
 use super::note::Note;
@@ -19,7 +20,6 @@ use super::room::{make_room_for_replay, needs_replay};
 use super::{RootfsError, Storage, file};
 use crate::image;
 use crate::image::changes::{self, Since, Tally, Times};
-use crate::label::{MountLabel, enabled};
 use crate::log::step;
 
 /// The file system of a snapshot, mounted nowhere.

@@ -3,11 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use sharedroot_label::{self as label, MountLabel};
 use sharedroot_sys::chain::chain;
 
 use super::check::Check;
 use super::host::{Host, install};
-use crate::label::{self, MountLabel};
 use crate::rootfs::{Mislabelled, RootfsError};
 
 /// The types of our policy module (docs/selinux.md).

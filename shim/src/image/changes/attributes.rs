@@ -5,10 +5,10 @@ use std::ffi::{CStr, CString};
 
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, Stat, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
+use sharedroot_label as label;
 
 use super::error::{Failed, doing};
 use super::node::{Node, kind};
-use crate::label;
 
 /// The most that the kernel gives of either: XATTR_LIST_MAX and XATTR_SIZE_MAX.
 const LARGEST: usize = 65_536;
