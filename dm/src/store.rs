@@ -313,7 +313,7 @@ impl Writer<'_> {
             return Ok(ThinId::new(next));
         }
         let mut statement = self.tx.prepare_cached(IDS).map_err(fail)?;
-        let ids = statement.query_map([pool.as_ref()], |row| row.get(0)).map_err(fail)?;
+        let ids = statement.query_map([pool.as_ref()], |row| row.get::<_, u32>(0)).map_err(fail)?;
         for (free, id) in (0..=last.get()).zip(ids) {
             if free != id.map_err(fail)? {
                 return Ok(ThinId::new(free));

@@ -1,3 +1,6 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| sharedroot::fuzz::store(input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| {
+    sharedroot_image::fuzz::store(input);
+    sharedroot::fuzz::record(input);
+});

@@ -7,10 +7,10 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Component, Path, PathBuf};
 
 use oci_spec::runtime::Spec;
+use sharedroot_format::json::{self, JsonError};
 
 use crate::capabilities;
 use crate::forbidden::{self, Forbidden};
-use crate::json::{self, JsonError};
 
 /// What is wrong with a bundle or an ID. Every message names the file or the field.
 #[derive(Debug, thiserror::Error)]

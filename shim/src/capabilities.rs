@@ -5,8 +5,7 @@ use oci_spec::runtime::Capability;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-
-use crate::json::{self, JsonError};
+use sharedroot_format::json::{self, JsonError};
 
 /// Reads a text whose capability sets are at `place` (RFC 6901), without the capabilities that nobody knows.
 ///

@@ -7,29 +7,24 @@
 //! | [`process`] | the process of `exec`, from an engine |
 //! | [`resources`] | the new limits of `update`, from an engine |
 //! | [`argv`] | the command line, from an engine |
-//! | [`mountinfo`] | the kernel's mount table, full of others' paths |
-//! | [`store`] | Docker's layer database, and records of ours |
-//! | [`tar`] | a layer of an image, from anybody |
-//! | [`archive`] | the file that `image import` is given, from anybody |
+//! | [`record`] | a record, from us |
 //! | [`settings`] | config.toml and labels, from an administrator |
 
 mod config;
 mod words;
 
-use std::error::Error;
 use std::path::PathBuf;
 
 use oci_spec::runtime::LinuxResources;
-use sharedroot_sys::chain::chain;
+use sharedroot_format::json;
+use sharedroot_seeds::says_something;
 
 pub use crate::engine::process;
-pub use crate::image::fuzz::{mountinfo, store};
-pub use crate::image::import::fuzz::{archive, tar};
 pub use config::config;
 pub use words::{argv, settings};
 
 use crate::engine::Limits;
-use crate::json;
+use crate::record::Record;
 
 /// The text of `update --resources`.
 pub fn resources(text: &[u8]) {
@@ -41,11 +36,12 @@ pub fn resources(text: &[u8]) {
     assert_eq!(json::parse::<LinuxResources>(&written).expect("what we wrote"), limits);
 }
 
-/// An error is a message for a person: some words, and not too many.
-pub(crate) fn says_something(error: &dyn Error) {
-    let text = chain(error);
-    assert!(text.chars().any(char::is_alphabetic), "an error without words: {text:?}");
-    assert!(text.len() <= 5000, "an error that nobody can read, {} bytes", text.len());
+/// The text of a container's record.
+pub fn record(text: &[u8]) {
+    let Ok(record) = serde_json::from_slice::<Record>(text) else { return };
+    let written = serde_json::to_vec(&record).expect("a record can be written");
+    let again: Record = serde_json::from_slice(&written).expect("what we wrote");
+    assert_eq!((again.id, again.rootfs), (record.id, record.rootfs));
 }
 
 #[cfg(test)]

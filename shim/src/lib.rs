@@ -17,8 +17,6 @@ mod features;
 mod forbidden;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
-mod image;
-mod json;
 mod lifecycle;
 mod log;
 mod output;
@@ -28,6 +26,8 @@ mod privilege;
 mod record;
 mod rootfs;
 mod starts;
+#[cfg(test)]
+mod testing;
 
 use std::process::ExitCode;
 

@@ -6,12 +6,27 @@ use std::process::Command;
 use std::{env, fs};
 
 /// What each crate of the workspace may use of the others, to build and to test.
-const HOUSE: [(&str, &[&str]); 8] = [
-    ("sharedroot", &["sharedroot-dm", "sharedroot-format", "sharedroot-label", "sharedroot-sys"]),
+const HOUSE: [(&str, &[&str]); 10] = [
+    (
+        "sharedroot",
+        &[
+            "sharedroot-dm",
+            "sharedroot-format",
+            "sharedroot-image",
+            "sharedroot-label",
+            "sharedroot-seeds",
+            "sharedroot-sys",
+        ],
+    ),
     ("sharedroot-bench", &["sharedroot-dm", "sharedroot-tests"]),
     ("sharedroot-dm", &["sharedroot-format", "sharedroot-sys"]),
-    ("sharedroot-format", &[]),
+    ("sharedroot-format", &["sharedroot-sys"]),
+    (
+        "sharedroot-image",
+        &["sharedroot-format", "sharedroot-label", "sharedroot-seeds", "sharedroot-sys"],
+    ),
     ("sharedroot-label", &["sharedroot-sys"]),
+    ("sharedroot-seeds", &["sharedroot-sys"]),
     ("sharedroot-sys", &[]),
     ("sharedroot-tests", &[]),
     ("xtask", &[]),

@@ -8,11 +8,13 @@
 //! | `volumes` | the name of the volume of each base and of each container |
 //! | `scaffold` | the name of a scaffold |
 //! | [`base`] | the format of a base: what all hosts must agree on |
+//! | [`json`] | JSON that others wrote |
 //! | `text` | types that serde reads and writes as text |
 
 pub mod base;
 mod digest;
 mod digits;
+pub mod json;
 mod key;
 mod names;
 mod scaffold;

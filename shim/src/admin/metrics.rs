@@ -143,7 +143,7 @@ mod tests {
             took: Duration::from_millis(millis),
             container: "-".to_owned(),
         };
-        let base = Some(crate::image::example().key);
+        let base = Some(crate::testing::key());
         let mut totals = Totals::default();
         totals.extend([
             note(Step::Create(base.clone()), 7),

@@ -234,11 +234,8 @@ mod tests {
     #[test]
     fn a_base_with_another_label_is_named_with_the_remedy() {
         let label = |text: &str| MountLabel::parse(text).unwrap();
-        let base = |used| Mislabelled {
-            key: crate::image::example().key,
-            label: label("u:r:old_t:s0"),
-            used,
-        };
+        let base =
+            |used| Mislabelled { key: crate::testing::key(), label: label("u:r:old_t:s0"), used };
         let shared = Some(Ok("u:r:new_t:s0".to_owned()));
         let lines = Labels { shared, others: vec![base(true), base(false)] }.lines();
         assert_eq!(lines[0], "label     u:r:new_t:s0");
@@ -269,7 +266,7 @@ mod tests {
     #[test]
     fn containers_are_counted_by_their_roots() {
         let given = |why: &str| Rootfs::AsGiven { why: why.into() };
-        let base = crate::image::example().key;
+        let base = crate::testing::key();
         let roots = [
             Rootfs::Shared { base: base.clone(), scaffold: None },
             Rootfs::Private { base, volume: "v".parse().unwrap(), mount_point: "/m".into() },

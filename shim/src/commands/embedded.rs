@@ -4,11 +4,11 @@ use std::fs::File;
 use std::path::Path;
 
 use serde_json::{Value, json};
+use sharedroot_format::json;
 
 use super::{print, process, read_error, repeat};
 use crate::cli::{Format, Further, Update, Verb};
 use crate::engine::{Embedded, Limits, Status, event, update};
-use crate::json;
 use crate::lifecycle::{Container, LifecycleError, tell};
 use crate::output::say;
 

@@ -3,6 +3,7 @@
 use std::fs::File;
 
 use oci_spec::runtime::{Process, Spec};
+use sharedroot_format::json;
 
 use super::read_error;
 use crate::bundle::read_config;
@@ -10,7 +11,6 @@ use crate::capabilities;
 use crate::cli::{Exec, Verb};
 use crate::engine::{Delegate, Embedded, EngineError, Tenant, Terminal, add_capabilities};
 use crate::forbidden;
-use crate::json;
 use crate::lifecycle::{Container, LifecycleError, tell};
 use crate::log::step;
 use crate::output::say;

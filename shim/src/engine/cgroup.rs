@@ -17,12 +17,13 @@ use oci_spec::runtime::{
     LinuxResources, Mount, Process, Spec,
 };
 use serde_json::{Value, json};
+use sharedroot_format::json;
 
 use super::normal::SpecError;
 use super::{Embedded, EngineError, cgroup_end, resources, session, signal, stats};
 use crate::bundle::read_config;
 use crate::cli::Update;
-use crate::{forbidden, json};
+use crate::forbidden;
 
 /// Where the hierarchies are.
 const TOP: &str = "/sys/fs/cgroup";

@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
+use sharedroot_format::json::JsonError;
+
 use super::Status;
 use super::hooks::HookFailed;
 use super::normal::SpecError;
 use crate::bundle::ContainerId;
 use crate::forbidden::Forbidden;
-use crate::json::JsonError;
 
 /// A verb of the engine that failed on a container.
 #[derive(Debug, thiserror::Error)]

@@ -1,7 +1,9 @@
 //! The process of `exec`, in containers that confine theirs in different ways.
 
+use sharedroot_format::json;
+use sharedroot_seeds::says_something;
+
 use super::*;
-use crate::{fuzz::says_something, json};
 
 /// The text of `exec --process`.
 ///

@@ -1,117 +1,31 @@
-//! The short form of the fuzzing: every seed, everything one step away from a captured configuration, and some hundred inputs
-//! that are seeds with damage. The same on every run. `hack/fuzz` does the rest.
+//! The short form of the fuzzing: seeds, seeds with damage, and everything one step away from a captured configuration.
 
-use std::fs;
 use std::path::Path;
 
-use proptest::prelude::*;
-use proptest::sample::Index;
-use proptest::test_runner::{RngSeed, TestError, TestRunner};
 use serde_json::{Value, json};
+use sharedroot_seeds::{Target, damaged_seeds, every_seed, files};
 use sharedroot_sys::chain::chain;
 
 use super::*;
 use crate::bundle::parse_config;
 
-type Target = (&'static str, fn(&[u8]));
-
-const TARGETS: [Target; 9] = [
-    ("archive", archive),
+const TARGETS: [Target; 6] = [
     ("argv", argv),
     ("config", super::config),
-    ("mountinfo", mountinfo),
     ("process", process),
     ("resources", resources),
     ("settings", settings),
-    ("store", store),
-    ("tar", tar),
+    ("store", record),
 ];
-
-fn files(dir: &str) -> Vec<(String, Vec<u8>)> {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(dir);
-    let list = fs::read_dir(&dir).unwrap_or_else(|e| panic!("list {}: {e}", dir.display()));
-    let mut files: Vec<_> = list.map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    files.iter().map(|path| (path.display().to_string(), fs::read(path).unwrap())).collect()
-}
-
-/// The seeds that lie in `fuzz/seeds`, and what engines wrote.
-fn seeds(target: &str) -> Vec<Vec<u8>> {
-    let mut seeds: Vec<_> =
-        files(&format!("fuzz/seeds/{target}")).into_iter().map(|(_, text)| text).collect();
-    for folder in ["trixie-docker26-plain", "trixie-docker26-selinux"] {
-        for (name, text) in files(&format!("tests/fixtures/{folder}")) {
-            match target {
-                "config" | "process" if name.ends_with(&format!(".{target}.json")) => {
-                    seeds.push(text);
-                }
-                "resources" if name.ends_with(".config.json") => {
-                    let config: Value = serde_json::from_slice(&text).unwrap();
-                    seeds.push(config["linux"]["resources"].to_string().into_bytes());
-                }
-                "argv" if name.ends_with(".argv") => seeds.push(words(&text)),
-                _ => {}
-            }
-        }
-    }
-    assert!(!seeds.is_empty(), "no seeds for {target}");
-    seeds
-}
-
-/// The command line in a captured file, a word a line.
-fn words(file: &[u8]) -> Vec<u8> {
-    let text = String::from_utf8_lossy(file);
-    let line = text.lines().next().unwrap().strip_prefix("argv: RUNTIME ").unwrap();
-    line.replace(' ', "\n").into_bytes()
-}
 
 #[test]
 fn every_seed_is_read_or_refused() {
-    for (name, target) in TARGETS {
-        seeds(name).iter().for_each(|seed| target(seed));
-    }
-}
-
-/// Cuts, flips, repeats and swaps a few bytes of a seed.
-fn damaged(seeds: Vec<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
-    let damage = (0..5_u8, any::<Index>(), any::<Index>(), any::<u8>());
-    let damages = proptest::collection::vec(damage, 1..6);
-    (proptest::sample::select(seeds), damages).prop_map(|(mut bytes, damages)| {
-        for (kind, at, to, byte) in damages {
-            if bytes.is_empty() {
-                bytes.push(byte);
-            }
-            let (a, b) = (at.index(bytes.len()), to.index(bytes.len()));
-            let (from, end) = (a.min(b), a.max(b).min(a.min(b) + 40));
-            match kind {
-                0 => bytes[a] = byte,
-                1 => bytes.insert(a, byte),
-                2 => drop(bytes.drain(from..end)),
-                3 => bytes.extend_from_within(from..end),
-                _ => bytes.swap(a, b),
-            }
-        }
-        bytes
-    })
+    every_seed(&TARGETS);
 }
 
 #[test]
 fn damaged_seeds_are_read_or_refused() {
-    for (name, target) in TARGETS {
-        let fixed = ProptestConfig {
-            cases: 200,
-            rng_seed: RngSeed::Fixed(27364),
-            failure_persistence: None,
-            ..ProptestConfig::default()
-        };
-        let run = TestRunner::new(fixed).run(&damaged(seeds(name)), |input| {
-            target(&input);
-            Ok(())
-        });
-        if let Err(TestError::Fail(why, input)) = run {
-            panic!("{name}: {why}: {}", String::from_utf8_lossy(&input));
-        }
-    }
+    damaged_seeds(&TARGETS);
 }
 
 /// The places in a JSON text, as pointers. Of an array only the first element counts: the others are like it.

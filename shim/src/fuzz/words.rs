@@ -4,8 +4,8 @@ use std::path::Path;
 
 use clap::Parser;
 use sharedroot_label::{MountLabel, ProcessLabel, SharedLabel};
+use sharedroot_seeds::says_something;
 
-use super::says_something;
 use crate::bundle::ContainerId;
 use crate::cli::Cli;
 use crate::config::{Layers, Size};

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType, Process, Spec};
 use sharedroot_format::ScaffoldName;
 use sharedroot_format::VolumeName;
+use sharedroot_image as image;
 
 use super::story::Created;
 use super::{Container, LifecycleError, engines, tell};
@@ -15,7 +16,6 @@ use crate::engine::{
     CallersHooks, Choice, CreateOptions, Delegate, Embedded, Engine, EngineError, Labels, Volumes,
     check_dev, leads_out, make_notify, may_write_root, normalise, offer_notify, refuse_others,
 };
-use crate::image;
 use crate::log::{ASIDE, step};
 use crate::record::{Lock, Record, RecordError, Rootfs};
 use crate::rootfs::{

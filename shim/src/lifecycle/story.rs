@@ -84,7 +84,7 @@ mod tests {
                 Created { rootfs: &rootfs, readonly, engine: &Choice::Libcontainer }.to_string();
             created.strip_suffix("; engine libcontainer").unwrap().to_owned()
         };
-        let base = crate::image::example().key;
+        let base = crate::testing::key();
         let name = ScaffoldName::of_digest([0xab; 32]);
         assert_eq!(
             told(Rootfs::Shared { base: base.clone(), scaffold: Some(name.clone()) }, true),

@@ -9,12 +9,12 @@ use nix::fcntl::{Flock, FlockArg};
 use sharedroot_dm::{Bytes, NewVolume, Phase, Pool};
 use sharedroot_format::BaseKey;
 use sharedroot_format::VolumeName;
+use sharedroot_image::{self as image, Image, Source, Tree};
 use sharedroot_label::SharedLabel;
 use sharedroot_sys::mount::{self, Detached, Setting};
 
 use super::labels::context;
 use super::{RootfsError, Storage, file};
-use crate::image::{self, Image, Source, Tree};
 use crate::log::step;
 use crate::record::private_dir;
 

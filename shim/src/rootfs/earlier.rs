@@ -7,11 +7,11 @@
 use std::path::Path;
 
 use sharedroot_dm::VolumeName;
+use sharedroot_image as image;
 
 use super::note::{Note, named};
 use super::writeback::{Changes, Mounts, overlay_at};
 use super::{RootfsError, Storage};
-use crate::image;
 
 /// What an earlier start of a container left.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -30,6 +30,9 @@ use std::path::{Path, PathBuf};
 
 use sharedroot_dm::{Backing, Bytes, Pool, PoolConfig, PoolName, VolumeName};
 use sharedroot_format::{BaseKey, Digest};
+use sharedroot_image::catalog::CatalogError;
+use sharedroot_image::changes::ChangeError;
+use sharedroot_image::{ImportError, MakeError, WalkError};
 use sharedroot_label::{LabelError, SharedLabel};
 use sharedroot_sys::mount::MountError;
 
@@ -47,9 +50,6 @@ pub use private::{Place, WrittenBack, prepare_private, release_private, save_so_
 pub use shared::prepare_shared;
 
 use crate::config::{Config, Media};
-use crate::image::catalog::CatalogError;
-use crate::image::changes::ChangeError;
-use crate::image::{ImportError, MakeError, WalkError};
 use crate::record::RecordError;
 use needs::Kind;
 

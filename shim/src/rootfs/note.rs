@@ -14,10 +14,10 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 use sharedroot_dm::VolumeName;
 use sharedroot_format::BaseKey;
+use sharedroot_image::changes::{LeftOut, Times};
 use sharedroot_sys::new_file;
 
 use super::{RootfsError, Storage, file};
-use crate::image::changes::{LeftOut, Times};
 use crate::record::private_dir;
 
 /// What is known of a private rootfs when its record is gone.
@@ -257,7 +257,7 @@ mod tests {
         let upper = dir.join("overlay2/layer/diff");
         fs::create_dir_all(&upper).unwrap();
         let label = Some("system_u:object_r:container_file_t:s0:c1,c2".to_owned());
-        let (root_path, base) = (dir.join("overlay2/layer/merged"), crate::image::example().key);
+        let (root_path, base) = (dir.join("overlay2/layer/merged"), crate::testing::key());
         let (id, upper_of) = ("c1".to_owned(), upper.clone());
         let note = Note {
             id,

@@ -2,10 +2,10 @@
 
 use sharedroot_dm::{Phase, Pool};
 use sharedroot_format::BaseKey;
+use sharedroot_image::catalog::{Catalog, Facts};
+use sharedroot_image::{Image, Names, Source};
 
 use super::{RootfsError, Storage};
-use crate::image::catalog::{Catalog, Facts};
-use crate::image::{Image, Names, Source};
 use crate::record;
 
 impl Storage {

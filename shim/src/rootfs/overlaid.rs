@@ -24,6 +24,7 @@ use std::path::Path;
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, XattrFlags};
 use rustix::io::Errno;
 use sharedroot_dm::VolumeName;
+use sharedroot_image::changes::Times;
 use sharedroot_label::{MountLabel, enabled};
 use sharedroot_sys::mount::{self, Detached, Setting};
 
@@ -31,7 +32,6 @@ use super::labels::context;
 use super::note::Note;
 use super::skeleton::copy;
 use super::{RootfsError, Storage, file};
-use crate::image::changes::Times;
 
 const TREE: &str = ".sharedroot-tree";
 const WORK: &str = ".sharedroot-work";

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
+use sharedroot_image::{Doubt, Image, Source};
+
 use crate::config::Size;
-use crate::image::{Doubt, Image, Source};
 
 /// The annotation that turns sharing off, or asks for a snapshot.
 const MODE: &str = "dev.sharedroot.mode";
@@ -181,8 +182,8 @@ mod tests {
 
     #[test]
     fn the_plan_follows_the_facts() {
-        let image = || Ok(crate::image::example());
-        let base = || Ok(Image::of_base(crate::image::example().key));
+        let image = || Ok(crate::testing::image());
+        let base = || Ok(Image::of_base(crate::testing::key()));
         let facts = |readonly, mode, mapped_ids| Facts {
             readonly,
             mode,
@@ -211,7 +212,8 @@ mod tests {
         assert!(matches!(plan(hooked(Mode::Shared)), Plan::Shared(_)));
         let hooked = Facts { image: base(), ..hooked(Mode::Auto) };
         assert!(matches!(plan(hooked), Plan::Shared(_)));
-        let unknown = Facts { image: Err(Doubt::example()), ..facts(true, Mode::Auto, false) };
+        let unknown =
+            Facts { image: Err(crate::testing::doubt()), ..facts(true, Mode::Auto, false) };
         assert!(matches!(plan(unknown), Plan::AsGiven { .. }));
     }
 }

@@ -4,6 +4,8 @@
 use std::path::Path;
 
 use sharedroot_dm::{Bytes, Pool, VolumeName};
+use sharedroot_image::changes::{Since, Tally};
+use sharedroot_image::{self as image, Image};
 use sharedroot_label::MountLabel;
 use sharedroot_sys::mount::{self, Detached};
 
@@ -14,8 +16,6 @@ use super::room::is_full;
 use super::writeback::{Changes, Mounts, detached_snapshot, kept_snapshot, noted, overlay_at};
 use super::{RootfsError, Storage, size};
 use crate::config::Size;
-use crate::image::changes::{Since, Tally};
-use crate::image::{self, Image};
 use crate::log::step;
 
 /// Where a private rootfs goes, and for whom.

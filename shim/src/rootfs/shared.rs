@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use sharedroot_format::ScaffoldName;
+use sharedroot_image::{Image, Upper};
 use sharedroot_label::MountLabel;
 use sharedroot_sys::mount::{self, Detached};
 
@@ -13,7 +14,6 @@ use super::labels::{context, label_at};
 use super::needs::Needs;
 use super::skeleton::raise;
 use super::{RootfsError, Storage};
-use crate::image::{Image, Upper};
 use crate::log::step;
 use crate::record::RecordError;
 

@@ -11,6 +11,8 @@ use nix::fcntl::{Flock, FlockArg};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use sharedroot_dm::{Phase, Pool, VolumeName};
+use sharedroot_image as image;
+use sharedroot_image::changes::{self, Since, Tally, Times};
 use sharedroot_label::{MountLabel, enabled};
 use sharedroot_sys::mount::{self, Detached, Setting};
 
@@ -18,8 +20,6 @@ use super::note::Note;
 use super::overlaid::moved;
 use super::room::{make_room_for_replay, needs_replay};
 use super::{RootfsError, Storage, file};
-use crate::image;
-use crate::image::changes::{self, Since, Tally, Times};
 use crate::log::step;
 
 /// The file system of a snapshot, mounted nowhere.

@@ -179,7 +179,7 @@ mod tests {
     #[test]
     fn a_base_in_use_keeps_its_label_until_then() {
         let base = |used| Mislabelled {
-            key: crate::image::example().key,
+            key: crate::testing::key(),
             label: MountLabel::parse("u:r:old_t:s0").unwrap(),
             used,
         };

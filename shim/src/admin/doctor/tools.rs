@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use sharedroot_image::PLACES;
+
 use super::check::Check;
 use super::host::{Host, install, program};
-use crate::image::PLACES;
 
 /// Also those that check and read a pool: dm/src/tools.rs looks there, too.
 const THIN: [&str; 3] = ["thin_check", "thin_ls", "thin_repair"];

@@ -6,12 +6,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rustix::fs::FileType;
+use sharedroot_image::walk::{Found, WalkError, walk};
 use sharedroot_sys::new_file::Output;
 use tar::{Builder, EntryType, Header};
 
 use super::Base;
 use crate::admin::progress::Progress;
-use crate::image::walk::{Found, WalkError, walk};
 use crate::lifecycle::LifecycleError;
 use crate::output;
 use crate::rootfs::{BaseTree, RootfsError, Storage};

@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use serde_json::json;
+use sharedroot_image::Importable;
+use sharedroot_image::catalog::ImageName;
 
 use crate::admin::for_programs;
 use crate::admin::progress::Progress;
-use crate::image::Importable;
-use crate::image::catalog::ImageName;
 use crate::lifecycle::LifecycleError;
 use crate::output::say;
 use crate::record::private_dir;

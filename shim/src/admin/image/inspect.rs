@@ -2,12 +2,12 @@
 
 use serde_json::json;
 use sharedroot_dm::Phase;
+use sharedroot_image::catalog::TreeFacts;
+use sharedroot_image::{check_filesystem, tree_digest};
 
 use super::Base;
 use crate::admin::for_programs;
 use crate::admin::progress::Progress;
-use crate::image::catalog::TreeFacts;
-use crate::image::{check_filesystem, tree_digest};
 use crate::lifecycle::LifecycleError;
 use crate::output::say;
 use crate::rootfs::{RootfsError, Storage};

@@ -8,11 +8,11 @@ pub mod list;
 use serde_json::json;
 use sharedroot_dm::{Phase, Pool, Volume};
 use sharedroot_format::BaseKey;
+use sharedroot_image::catalog::Facts;
 use sharedroot_sys::mount;
 
 use super::for_programs;
 use crate::cli::Image;
-use crate::image::catalog::Facts;
 use crate::lifecycle::LifecycleError;
 use crate::record::{self, Rootfs, private_dir};
 use crate::rootfs::{RootfsError, Storage};
@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn a_long_name_is_cut() {
-        let key = crate::image::example().key;
+        let key = crate::testing::key();
         let a_and_b = ["a".repeat(30), "b".repeat(30)];
         assert_eq!(called(&a_and_b, &[], &key), format!("{}, bbbbbbb…", "a".repeat(30)));
         assert_eq!(called(&["a".repeat(40)], &[], &key), "a".repeat(40));

@@ -63,7 +63,7 @@ mod tests {
 
     #[test]
     fn a_start_is_a_create_and_its_start() {
-        let base = Some(crate::image::example().key);
+        let base = Some(crate::testing::key());
         let create = |millis, container| note(Step::Create(base.clone()), millis, container);
         let start = |millis, container| note(Step::Start, millis, container);
         let found = by_base(vec![

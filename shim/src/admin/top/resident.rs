@@ -15,9 +15,8 @@ use std::process::{Command, Stdio};
 
 use rustix::fs::{Mode, OFlags};
 use sharedroot_format::BaseKey;
+use sharedroot_image::walk::{Found, WalkError, walk};
 use sharedroot_sys::mount;
-
-use crate::image::walk::{Found, WalkError, walk};
 
 /// Where util-linux is; never the caller's PATH.
 const PLACES: [&str; 2] = ["/usr/bin", "/bin"];

@@ -54,7 +54,7 @@ fn files_are_found_whatever_they_are_called() {
 
 #[test]
 fn what_is_no_mount_is_not_counted() {
-    let key = crate::image::example().key;
+    let key = crate::testing::key();
     let uncounted = Resident::default().bytes(&key, Path::new("/usr"));
     assert!(matches!(uncounted, Err(Uncounted::NotMounted)), "{uncounted:?}");
 }

@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn containers_are_counted_by_base_and_kind() {
-        let key = crate::image::example().key;
+        let key = crate::testing::key();
         let other: BaseKey = "ab".repeat(32).parse().unwrap();
         let shared = |base: &BaseKey| Rootfs::Shared { base: base.clone(), scaffold: None };
         let private = |base: &BaseKey| Rootfs::Private {

@@ -8,8 +8,8 @@ use sha2::{Digest as _, Sha256};
 use sharedroot_format::BaseKey;
 
 use super::{ImportError, beneath};
-use crate::image::walk::{WalkError, walk};
-use crate::image::{Image, InitFiles, Source, Top, tree_digest};
+use crate::walk::{WalkError, walk};
+use crate::{Image, InitFiles, Source, Top, tree_digest};
 
 /// The directory as an image of one layer. It is read as a whole, for its key is the digest of its tree.
 ///

@@ -130,7 +130,7 @@ fn root_as_many_layers_as_docker_allows() {
     let stacked = Stacked::new(dir, &names);
     let image = stacked.identify().unwrap();
     assert_eq!(image.layers.len(), 127);
-    let tree = crate::image::assemble(&image, &stacked.0.path().join("making")).unwrap();
+    let tree = crate::assemble(&image, &stacked.0.path().join("making")).unwrap();
     assert!((0..127).all(|at| tree.has(&format!("of-snapshots-{at}-fs"))));
 }
 

@@ -1,4 +1,12 @@
-//! The mount table and the engines' stores, as a fuzzer writes them.
+//! What the fuzz targets call: each function leads what others wrote through the code that reads it, and panics where what
+//! comes out breaks a promise. The crate in `fuzz/` throws bytes at them, the tests below the seeds and what is near them.
+//!
+//! | function | who wrote it |
+//! |---|---|
+//! | [`mountinfo`] | the kernel's mount table, full of others' paths |
+//! | [`store`] | Docker's layer database |
+//! | [`tar`] | a layer of an image, from anybody |
+//! | [`archive`] | the file that `image import` is given, from anybody |
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -8,11 +16,11 @@ use std::os::unix::fs::symlink;
 use std::path::{Component, Path, PathBuf};
 
 use sharedroot_format::{BaseKey, ChainId};
+use sharedroot_seeds::says_something;
 
+pub use super::import::fuzz::{archive, tar};
 use super::mountinfo::{Mount, Stack, topmost};
 use super::{Image, docker, overlay};
-use crate::fuzz::says_something;
-use crate::record::Record;
 
 /// The text of `/proc/self/mountinfo`.
 ///
@@ -74,12 +82,12 @@ fn escape(bytes: &[u8], special: &[u8], out: &mut Vec<u8>) {
 }
 
 /// Docker's files about one container and its layers, parted by NUL: mount-id, init-id, parent, lower, the target of the
-/// driver's links, then cache-id and parent of each layer from the topmost on. The whole is also taken for a record.
+/// driver's links, then cache-id and parent of each layer from the topmost on. The whole is also taken for a key.
 ///
 /// # Panics
 /// Where a promise is broken.
 pub fn store(text: &[u8]) {
-    record(text);
+    key(text);
     let parts: Vec<&[u8]> = text.split(|&byte| byte == 0).collect();
     thread_local!(static STORE: RefCell<Store> = RefCell::new(Store::new()));
     STORE.with_borrow_mut(|store| {
@@ -91,12 +99,7 @@ pub fn store(text: &[u8]) {
     });
 }
 
-fn record(text: &[u8]) {
-    if let Ok(record) = serde_json::from_slice::<Record>(text) {
-        let written = serde_json::to_vec(&record).expect("a record can be written");
-        let again: Record = serde_json::from_slice(&written).expect("what we wrote");
-        assert_eq!((again.id, again.rootfs), (record.id, record.rootfs));
-    }
+fn key(text: &[u8]) {
     let text = String::from_utf8_lossy(text);
     if let Ok(key) = text.parse::<BaseKey>() {
         assert_eq!(key.to_string(), text);
@@ -169,5 +172,25 @@ impl Store {
 impl Drop for Store {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(self.0.parent().unwrap_or(&self.0));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sharedroot_seeds::{Target, damaged_seeds, every_seed};
+
+    use super::*;
+
+    const TARGETS: [Target; 4] =
+        [("archive", archive), ("mountinfo", mountinfo), ("store", store), ("tar", tar)];
+
+    #[test]
+    fn every_seed_is_read_or_refused() {
+        every_seed(&TARGETS);
+    }
+
+    #[test]
+    fn damaged_seeds_are_read_or_refused() {
+        damaged_seeds(&TARGETS);
     }
 }

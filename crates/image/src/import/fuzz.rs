@@ -5,11 +5,12 @@ use std::io::Cursor;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use sharedroot_seeds::says_something;
+
 use super::Importable;
 use super::archive::{Archive, Kind};
 use super::beneath::{Below, clean};
 use super::unpack::unpack;
-use crate::fuzz::says_something;
 
 /// A tar of a layer: read entry by entry, then unpacked twice, the second time as a layer above itself.
 ///

@@ -106,11 +106,3 @@ pub enum Doubt {
         layer: PathBuf,
     },
 }
-
-#[cfg(test)]
-impl Doubt {
-    /// A doubt for tests that need any.
-    pub(crate) fn example() -> Self {
-        Self::NotADockerRootfs { root_path: "/bundle/rootfs".into() }
-    }
-}

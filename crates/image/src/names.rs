@@ -16,11 +16,11 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use sharedroot_format::json;
 use sharedroot_format::{BaseKey, ChainId, Digest};
 
 use super::Source;
 use super::catalog::Catalog;
-use crate::json;
 
 /// The names of all bases, as they are at one moment.
 #[derive(Debug, Default)]
@@ -204,7 +204,7 @@ mod tests {
         let text = r#"[{"id":"1","layer":"f00","names":["localhost/a:1"]},{"id":"2"}]"#;
         fs::write(storage.join("overlay-images/images.json"), text).unwrap();
         let layers = vec![super::super::Layer::at(&layer).unwrap()];
-        let key = super::super::example().key;
+        let key = BaseKey::of_chain(&super::super::testing::chain('a'), None);
         let mut catalog = Catalog::default();
         catalog.describe(&key, facts(None, Source::Overlay { layers }));
         assert_eq!(Names::of(catalog).tags(&key), ["localhost/a:1"]);

@@ -10,8 +10,8 @@ use tar::{Builder, EntryType, Header};
 use super::archive::Archive;
 use super::beneath::Below;
 use super::unpack::{UnpackError, unpack};
-use crate::image::testing::{TestDir, image, need_root};
-use crate::image::{Tree, assemble};
+use crate::testing::{TestDir, image, need_root};
+use crate::{Tree, assemble};
 
 /// A tar in the making.
 pub(super) struct Tar(Builder<Vec<u8>>);

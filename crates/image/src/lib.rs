@@ -161,9 +161,3 @@ pub fn is_overlay_of(path: &Path, source: &str) -> bool {
     mountinfo::topmost(&table, path)
         .is_some_and(|mount| mount.fstype == b"overlay" && mount.source == source.as_bytes())
 }
-
-/// An image for tests that need any.
-#[cfg(test)]
-pub(crate) fn example() -> Image {
-    testing::image(vec!["/layers/2/diff".into(), "/layers/1/diff".into()])
-}

@@ -4,7 +4,7 @@ use std::os::unix::fs::symlink;
 use super::super::testing::{TestDir, chain, image, need_root, shell};
 use super::super::{MakeError, assemble};
 use super::*;
-use crate::image::tree::MOST_SPECIAL;
+use crate::tree::MOST_SPECIAL;
 
 const SIZE: u64 = 256 << 20;
 /// For many file systems in one test.

@@ -1,0 +1,126 @@
+//! What the short form of the fuzzing shares, for the tests of each crate that reads what others wrote: every seed of
+//! `fuzz/seeds`, and some hundred inputs that are seeds with damage. The same on every run. `hack/fuzz` does the rest.
+
+use std::error::Error;
+use std::fs;
+use std::path::Path;
+
+use proptest::prelude::*;
+use proptest::sample::Index;
+use proptest::test_runner::{RngSeed, TestError, TestRunner};
+use serde_json::Value;
+use sharedroot_sys::chain::chain;
+
+/// A target's name, and what it does with an input.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// An error is a message for a person: some words, and not too many.
+///
+/// # Panics
+/// If it is not.
+pub fn says_something(error: &dyn Error) {
+    let text = chain(error);
+    assert!(text.chars().any(char::is_alphabetic), "an error without words: {text:?}");
+    assert!(text.len() <= 5000, "an error that nobody can read, {} bytes", text.len());
+}
+
+/// The names and contents of the files of a directory of the repository.
+///
+/// # Panics
+/// If they cannot be read.
+#[must_use]
+pub fn files(dir: &str) -> Vec<(String, Vec<u8>)> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(dir);
+    let list = fs::read_dir(&dir).unwrap_or_else(|e| panic!("list {}: {e}", dir.display()));
+    let mut files: Vec<_> = list.map(|entry| entry.expect("an entry").path()).collect();
+    files.sort();
+    files
+        .iter()
+        .map(|path| (path.display().to_string(), fs::read(path).expect("read a file")))
+        .collect()
+}
+
+/// The seeds that lie in `fuzz/seeds`, and what engines wrote.
+fn seeds(target: &str) -> Vec<Vec<u8>> {
+    let mut seeds: Vec<_> =
+        files(&format!("fuzz/seeds/{target}")).into_iter().map(|(_, text)| text).collect();
+    for folder in ["trixie-docker26-plain", "trixie-docker26-selinux"] {
+        for (name, text) in files(&format!("tests/fixtures/{folder}")) {
+            match target {
+                "config" | "process" if name.ends_with(&format!(".{target}.json")) => {
+                    seeds.push(text);
+                }
+                "resources" if name.ends_with(".config.json") => {
+                    let config: Value = serde_json::from_slice(&text).expect("a configuration");
+                    seeds.push(config["linux"]["resources"].to_string().into_bytes());
+                }
+                "argv" if name.ends_with(".argv") => seeds.push(words(&text)),
+                _ => {}
+            }
+        }
+    }
+    assert!(!seeds.is_empty(), "no seeds for {target}");
+    seeds
+}
+
+/// The command line in a captured file, a word a line.
+fn words(file: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(file);
+    let line = text.lines().next().and_then(|line| line.strip_prefix("argv: RUNTIME "));
+    line.expect("a command line").replace(' ', "\n").into_bytes()
+}
+
+/// Gives each target its seeds.
+///
+/// # Panics
+/// Where a target does.
+pub fn every_seed(targets: &[Target]) {
+    for (name, target) in targets {
+        seeds(name).iter().for_each(|seed| target(seed));
+    }
+}
+
+/// Cuts, flips, repeats and swaps a few bytes of a seed.
+fn damaged(seeds: Vec<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
+    let damage = (0..5_u8, any::<Index>(), any::<Index>(), any::<u8>());
+    let damages = proptest::collection::vec(damage, 1..6);
+    (proptest::sample::select(seeds), damages).prop_map(|(mut bytes, damages)| {
+        for (kind, at, to, byte) in damages {
+            if bytes.is_empty() {
+                bytes.push(byte);
+            }
+            let (a, b) = (at.index(bytes.len()), to.index(bytes.len()));
+            let (from, end) = (a.min(b), a.max(b).min(a.min(b) + 40));
+            match kind {
+                0 => bytes[a] = byte,
+                1 => bytes.insert(a, byte),
+                2 => drop(bytes.drain(from..end)),
+                3 => bytes.extend_from_within(from..end),
+                _ => bytes.swap(a, b),
+            }
+        }
+        bytes
+    })
+}
+
+/// Gives each target 200 damaged seeds.
+///
+/// # Panics
+/// Where a target does, with the input.
+pub fn damaged_seeds(targets: &[Target]) {
+    for (name, target) in targets {
+        let fixed = ProptestConfig {
+            cases: 200,
+            rng_seed: RngSeed::Fixed(27364),
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        };
+        let run = TestRunner::new(fixed).run(&damaged(seeds(name)), |input| {
+            target(&input);
+            Ok(())
+        });
+        if let Err(TestError::Fail(why, input)) = run {
+            panic!("{name}: {why}: {}", String::from_utf8_lossy(&input));
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! An image for tests that need any.
+
+use sharedroot_format::{BaseKey, ChainId};
+use sharedroot_image::{Doubt, Image, InitFiles, Source, Top};
+
+fn chain() -> ChainId {
+    format!("sha256:{}", "a".repeat(64)).parse().expect("a chain ID")
+}
+
+/// The key of its base.
+pub(crate) fn key() -> BaseKey {
+    BaseKey::of_chain(&chain(), None)
+}
+
+/// An image of two layers, as if Docker had named them.
+pub(crate) fn image() -> Image {
+    Image {
+        key: key(),
+        chain_id: Some(chain()),
+        layers: vec!["/layers/2/diff".into(), "/layers/1/diff".into()],
+        upper: None,
+        init: InitFiles::AsDocker,
+        top: Top::OF_DOCKER,
+        source: Source::Docker { layer: "/layerdb".into() },
+    }
+}
+
+/// Why there is none.
+pub(crate) fn doubt() -> Doubt {
+    Doubt::NotADockerRootfs { root_path: "/bundle/rootfs".into() }
+}
