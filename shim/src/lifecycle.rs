@@ -13,6 +13,7 @@ use serde::Serialize;
 
 pub use create::Order;
 pub use error::LifecycleError;
+use sharedroot_format::Lease;
 use story::GivenBack;
 pub use story::tell;
 
@@ -22,7 +23,7 @@ use crate::config::Config;
 use crate::engine::{Choice, Delegate, Embedded, Engine, EngineError, Relay, VARIABLE, attend};
 use crate::log::step;
 use crate::record::{Place, Record, Rootfs, private_dir, state_of_delegates};
-use crate::rootfs::{Storage, release_private};
+use crate::rootfs::{RootfsError, Storage, release_private};
 use crate::starts::{self, Moment, Step};
 
 /// The engine that the command line, the environment and the configuration give to a new container.
@@ -122,13 +123,36 @@ impl Container {
             written = Some(release_private(&self.storage, volume, mount_point)?);
         }
         self.place.remove()?;
-        // After the record, for it is a use of the scaffold. What is left `gc` takes away.
+        // After the record: what is left of leases and scaffolds `gc` takes away.
+        if let Some(record) = &record
+            && let Err(error) = self.give_lease_back(&record.rootfs)
+        {
+            tracing::warn!("{error}");
+        }
         if let Some(Record { rootfs: Rootfs::Shared { base, scaffold: Some(name) }, .. }) = record
             && let Err(error) = self.storage.release_scaffold(&base, &name)
         {
             tracing::warn!("{error}");
         }
         Ok(was_there.then_some(GivenBack(written)))
+    }
+
+    /// The lease that goes with a root.
+    fn lease(&self, rootfs: &Rootfs) -> Option<Lease> {
+        rootfs.lease(self.place.dir(), self.id.as_str())
+    }
+
+    fn take_lease(&self, rootfs: &Rootfs) -> Result<(), RootfsError> {
+        Ok(self.lease(rootfs).map_or(Ok(()), |lease| self.storage.leases().hold(&lease))?)
+    }
+
+    fn change_lease(&self, held: &Rootfs, rootfs: &Rootfs) -> Result<(), RootfsError> {
+        let Some((held, lease)) = self.lease(held).zip(self.lease(rootfs)) else { return Ok(()) };
+        Ok(self.storage.leases().change(&held, &lease)?)
+    }
+
+    fn give_lease_back(&self, rootfs: &Rootfs) -> Result<(), RootfsError> {
+        Ok(self.lease(rootfs).map_or(Ok(()), |lease| self.storage.leases().release(&lease))?)
     }
 
     /// `delete`: unmakes what `create` made, and nothing else. With `force` it succeeds also for

@@ -8,13 +8,12 @@ mod place;
 
 use std::fs::{self, DirBuilder};
 use std::io;
-use std::ops::ControlFlow;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use sharedroot_format::{BaseKey, ScaffoldName, VolumeName};
+use sharedroot_format::{BaseKey, Holder, Lease, ScaffoldName, Use, VolumeName};
 
 pub use place::{Lock, Place};
 
@@ -92,6 +91,26 @@ pub enum Rootfs {
 }
 
 impl Rootfs {
+    /// What it uses a base for.
+    fn base_use(&self) -> Option<(&BaseKey, Use)> {
+        match self {
+            Self::Shared { base, scaffold: None } => Some((base, Use::Shared)),
+            Self::Shared { base, scaffold: Some(name) } => {
+                Some((base, Use::Scaffold(name.clone())))
+            }
+            Self::Private { base, .. } => Some((base, Use::Private)),
+            Self::AsGiven { .. } => None,
+        }
+    }
+
+    /// The lease that goes with it, for the container `id` whose record is in `dir`.
+    #[must_use]
+    pub fn lease(&self, dir: &Path, id: &str) -> Option<Lease> {
+        let (base, what) = self.base_use()?;
+        let (base, holder) = (base.clone(), Holder::of_record(dir));
+        Some(Lease { base, what, holder, name: id.to_owned() })
+    }
+
     /// The key of the base that it uses.
     #[must_use]
     pub fn base(&self) -> Option<&BaseKey> {
@@ -141,23 +160,17 @@ pub fn state_of_delegates(run_dir: &Path, root: &Path) -> PathBuf {
 /// warning.
 pub fn all(run_dir: &Path) -> Result<Vec<Record>, RecordError> {
     let mut found = Vec::new();
-    visit(run_dir, |record| {
-        found.push(record);
-        ControlFlow::Continue(())
-    })?;
+    visit(run_dir, |_, record| found.push(record))?;
     Ok(found)
 }
 
-/// Whether one of the records is such; those after it are not read.
+/// The leases that the records of every container of every state root name.
 ///
 /// # Errors
 /// As [`all`].
-pub fn any(run_dir: &Path, is_such: impl Fn(&Record) -> bool) -> Result<bool, RecordError> {
-    let mut found = false;
-    visit(run_dir, |record| {
-        found = is_such(&record);
-        if found { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    })?;
+pub fn leases(run_dir: &Path) -> Result<Vec<Lease>, RecordError> {
+    let mut found = Vec::new();
+    visit(run_dir, |dir, record| found.extend(record.rootfs.lease(dir, &record.id)))?;
     Ok(found)
 }
 
@@ -167,35 +180,20 @@ pub fn any(run_dir: &Path, is_such: impl Fn(&Record) -> bool) -> Result<bool, Re
 /// As [`all`].
 pub fn forget(run_dir: &Path, is_such: impl Fn(&Record) -> bool) -> Result<(), RecordError> {
     let mut dirs = Vec::new();
-    visit_with_place(run_dir, |dir, record| {
+    visit(run_dir, |dir, record| {
         dirs.extend(is_such(&record).then(|| dir.to_owned()));
-        ControlFlow::Continue(())
     })?;
     dirs.iter().try_for_each(|dir| fs::remove_dir_all(dir).map_err(file("remove", dir)))
 }
 
-fn visit(
-    run_dir: &Path,
-    mut next: impl FnMut(Record) -> ControlFlow<()>,
-) -> Result<(), RecordError> {
-    visit_with_place(run_dir, |_, record| next(record))
-}
-
-fn visit_with_place(
-    run_dir: &Path,
-    mut next: impl FnMut(&Path, Record) -> ControlFlow<()>,
-) -> Result<(), RecordError> {
+fn visit(run_dir: &Path, mut next: impl FnMut(&Path, Record)) -> Result<(), RecordError> {
     let top = run_dir.join("containers");
     for folder in entries(&top)? {
         for dir in entries(&folder)? {
             let path = dir.join("record.json");
             match fs::read(&path) {
                 Ok(text) => match serde_json::from_slice(&text) {
-                    Ok(record) => {
-                        if next(&dir, record).is_break() {
-                            return Ok(());
-                        }
-                    }
+                    Ok(record) => next(&dir, record),
                     Err(source) => tracing::warn!("{}", RecordError::Parse { path, source }),
                 },
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
@@ -295,8 +293,8 @@ mod tests {
         let base: BaseKey = KEY.parse().unwrap();
         let shared = Rootfs::Shared { base, scaffold: None };
         assert_eq!(place.read().unwrap().unwrap().rootfs, shared);
-        assert!(any(&run, |record| record.rootfs == shared).unwrap());
-        assert!(!any(&run, |record| record.id == "c2").unwrap());
+        let lease = shared.lease(place.dir(), "c1").unwrap();
+        assert_eq!(leases(&run).unwrap(), [lease]);
         place.remove().unwrap();
         place.remove().unwrap();
         assert!(place.read().unwrap().is_none());

@@ -6,6 +6,7 @@
 //! | `key` | OCI's chain ID, and the key of a base |
 //! | `digest`, `digits` | digests of content, and how a digest is written |
 //! | `volumes` | the name of the volume of each base and of each container |
+//! | `lease` | who holds a lease of a base, and what for |
 //! | `scaffold` | the name of a scaffold |
 //! | [`base`] | the format of a base: what all hosts must agree on |
 //! | [`json`] | JSON that others wrote |
@@ -16,6 +17,7 @@ mod digest;
 mod digits;
 pub mod json;
 mod key;
+mod lease;
 mod names;
 mod scaffold;
 mod text;
@@ -23,5 +25,6 @@ mod volumes;
 
 pub use digest::{Digest, DigestError, Hashing};
 pub use key::{BaseKey, ChainId, KeyError, Owner};
+pub use lease::{Holder, Lease, NotAHolder, Use};
 pub use names::{NameError, PoolName, VolumeName};
 pub use scaffold::{NotAScaffold, ScaffoldName};

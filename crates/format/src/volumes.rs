@@ -40,7 +40,7 @@ impl VolumeName {
         (Self::of_base(&key) == *self).then_some(key)
     }
 
-    /// The snapshot of the container `id` of the state root `root`.
+    /// The snapshot of the container `id` of the state root `root` (runc's `--root`): an ID is unique in one state root only.
     #[must_use]
     pub fn of_snapshot(root: &Path, id: &str) -> Self {
         let mut hash = Sha256::new();

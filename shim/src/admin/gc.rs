@@ -65,6 +65,10 @@ fn go_through(
         return Ok(Some(report));
     }
     delete_snapshots(storage, &pool, told);
+    // Also where nothing is to be done: what follows asks them.
+    if let Err(error) = storage.reconcile_leases() {
+        told.failed("the leases", &error);
+    }
     take_scaffolds_down(storage, told);
     unmount_mislabelled(storage, told);
     delete_bases(storage, &pool, told);

@@ -208,7 +208,11 @@ impl Container {
         needs.make_start_in_volume()?;
         // The other two were recorded before they were made.
         if matches!(rootfs, Rootfs::AsGiven { .. }) {
+            let intended = self.place.read()?;
             self.write_record(bundle, rootfs.clone(), order)?;
+            if let Some(Record { rootfs: intended, .. }) = intended {
+                self.give_lease_back(&intended)?;
+            }
         }
         Ok(rootfs)
     }
@@ -270,7 +274,11 @@ impl Container {
                     scaffold: scaffold.cloned(),
                 };
                 self.write_record(bundle, rootfs(None), order)?;
-                let intend = |name: &_| self.write_record(bundle, rootfs(Some(name)), order);
+                self.take_lease(&rootfs(None))?;
+                let intend = |name: &_| {
+                    self.write_record(bundle, rootfs(Some(name)), order)?;
+                    self.change_lease(&rootfs(None), &rootfs(Some(name)))
+                };
                 let (root, label) = (&bundle.root, labels.mount.as_ref());
                 let scaffold = prepare_shared(&self.storage, &image, root, needs, label, intend)?;
                 rootfs(scaffold.as_ref())
@@ -284,6 +292,7 @@ impl Container {
                 };
                 // The intent: from here on `delete` undoes what this process began.
                 self.write_record(bundle, rootfs.clone(), order)?;
+                self.take_lease(&rootfs)?;
                 let (id, label) = (self.id.as_str(), labels.mount.as_ref());
                 let (volume, root_path) = (&volume, bundle.root.as_path());
                 let overlay = (image.source.is_docker() && image::live_restore())

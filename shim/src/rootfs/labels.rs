@@ -7,12 +7,11 @@
 
 use std::path::Path;
 
-use sharedroot_format::BaseKey;
+use sharedroot_format::{BaseKey, Use};
 use sharedroot_label::{self as label, MountLabel, SharedLabel};
 use sharedroot_sys::mount::Setting;
 
 use super::{RootfsError, Storage};
-use crate::record::{self, Record, Rootfs};
 
 /// The label of all that is in a file system; it belongs to the superblock.
 pub(super) fn context(label: &MountLabel) -> Setting<'_> {
@@ -93,8 +92,6 @@ impl Storage {
 
     /// Whether a container has the base's mount.
     pub(super) fn is_used(&self, key: &BaseKey) -> Result<bool, RootfsError> {
-        let has =
-            |record: &Record| matches!(&record.rootfs, Rootfs::Shared { base, .. } if base == key);
-        Ok(record::any(&self.pool.run_dir, has)?)
+        Ok(self.leases().of(key)?.iter().any(|lease| lease.what != Use::Private))
     }
 }

@@ -9,6 +9,7 @@ mod forgotten;
 mod import;
 mod labels;
 mod landing;
+mod leases;
 mod links;
 mod needs;
 mod note;
@@ -42,6 +43,7 @@ pub use earlier::Earlier;
 pub use forgotten::{Fate, delete_forgotten};
 pub use import::{Imported, Stage};
 pub use labels::Mislabelled;
+pub use leases::{LeaseError, Leases};
 pub use links::refuse_links;
 pub use needs::{Needs, device_in_root};
 pub use over_proc::refuse_over_proc;
@@ -50,7 +52,7 @@ pub use private::{Place, WrittenBack, prepare_private, release_private, save_so_
 pub use shared::prepare_shared;
 
 use crate::config::{Config, Media};
-use crate::record::RecordError;
+use crate::record::{self, RecordError};
 use needs::Kind;
 
 /// A root file system that could not be made or unmade.
@@ -368,6 +370,9 @@ pub enum RootfsError {
     /// The records of containers.
     #[error(transparent)]
     Record(#[from] RecordError),
+    /// Who uses a base.
+    #[error(transparent)]
+    Lease(#[from] LeaseError),
     /// A directory or lock of ours.
     #[error("{step} {path}: {source}")]
     File {
@@ -448,6 +453,21 @@ impl Storage {
             base_wait: config.base.wait,
             shared_label: shared_label.transpose().map_err(RootfsError::SharedLabel)?,
         })
+    }
+
+    /// Who uses which base.
+    #[must_use]
+    pub fn leases(&self) -> Leases {
+        Leases::below(&self.pool.run_dir)
+    }
+
+    /// Makes the leases those that the records name: after a `delete` that was killed, and for containers of a version
+    /// without leases.
+    ///
+    /// # Errors
+    /// [`RootfsError::Lease`], [`RootfsError::Record`].
+    pub fn reconcile_leases(&self) -> Result<(), RootfsError> {
+        self.leases().reconcile(|| Ok(record::leases(&self.pool.run_dir)?))
     }
 
     /// Where the base of `key` is mounted.

@@ -6,7 +6,6 @@ use sharedroot_image::catalog::{Catalog, Facts};
 use sharedroot_image::{Image, Names, Source};
 
 use super::{RootfsError, Storage};
-use crate::record;
 
 impl Storage {
     /// What is known of bases.
@@ -65,10 +64,9 @@ impl Storage {
                 Some(Ok(true)) | None => {}
             }
         }
-        // Read last: a container whose image was there a moment ago has its record by now.
-        for record in record::all(&self.pool.run_dir)? {
-            unwanted.retain(|key| record.rootfs.base() != Some(key));
-        }
+        // Read last: a container whose image was there a moment ago has its lease by now.
+        let leases = self.leases().all()?;
+        unwanted.retain(|key| leases.iter().all(|lease| lease.base != *key));
         Ok(unwanted)
     }
 }

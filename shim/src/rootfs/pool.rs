@@ -6,7 +6,6 @@ use sharedroot_sys::mount;
 
 use super::scaffold::entries;
 use super::{RootfsError, Storage};
-use crate::record::{self, Rootfs};
 
 impl Storage {
     /// The pool, active or not. Makes and activates nothing.
@@ -30,11 +29,10 @@ impl Storage {
         Error::NoPool { name, state_dir }.into()
     }
 
-    /// The containers that have a record with a root on the pool, running or not.
+    /// The containers that have a root on the pool, running or not.
     fn users(&self) -> Result<Vec<String>, RootfsError> {
-        let on_pool = |rootfs: &Rootfs| !matches!(rootfs, Rootfs::AsGiven { .. });
-        let records = record::all(&self.pool.run_dir)?.into_iter();
-        Ok(records.filter(|r| on_pool(&r.rootfs)).map(|r| r.id).collect())
+        self.reconcile_leases()?;
+        Ok(self.leases().all()?.into_iter().map(|lease| lease.name).collect())
     }
 
     /// The bases that are mounted, whoever uses them.

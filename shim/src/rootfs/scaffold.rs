@@ -1,7 +1,7 @@
 //! Scaffolds: read-only overlays that add missing mount points above a base.
 //!
 //! There is one for each base and set of missing mount points, mounted below the run directory and shared by all containers
-//! of that shape, whose records name it. Files are the base's own, and so is their page cache. The last container takes it
+//! of that shape, which have a lease of it. Files are the base's own, and so is their page cache. The last container takes it
 //! away. That needs no more care than this: a container that runs has a bind of its own, which stays.
 
 use std::fs::DirBuilder;
@@ -12,8 +12,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use sha2::{Digest, Sha256};
-use sharedroot_format::BaseKey;
-use sharedroot_format::ScaffoldName;
+use sharedroot_format::{BaseKey, ScaffoldName, Use};
 use sharedroot_sys::mount::{self, Detached};
 
 use super::base::MountedBase;
@@ -21,7 +20,6 @@ use super::labels::{context, label_at};
 use super::needs::{Kind, Missing};
 use super::skeleton::raise;
 use super::{RootfsError, Storage, file};
-use crate::record::{self, Record, Rootfs};
 
 /// The name of the scaffold that adds this: the same for the same set, whoever asks.
 fn name_of(missing: &[Missing]) -> ScaffoldName {
@@ -84,7 +82,7 @@ impl Storage {
         Ok((mount::bind(&at)?, name))
     }
 
-    /// Takes a scaffold away that a record named and no other one does.
+    /// Takes a scaffold away that nobody has a lease of any more.
     ///
     /// # Errors
     /// [`RootfsError`]; `gc` tries it again.
@@ -95,7 +93,7 @@ impl Storage {
         Ok(())
     }
 
-    /// Takes the scaffolds away that no record names: of a `delete` that died. Returns their names, each with its base;
+    /// Takes the scaffolds away that nobody has a lease of: of a `delete` that died. Returns their names, each with its base;
     /// `dry_run` takes none away.
     ///
     /// # Errors
@@ -121,14 +119,10 @@ impl Storage {
     }
 
     fn has_users(&self, key: &BaseKey, name: &ScaffoldName) -> Result<bool, RootfsError> {
-        let uses = |record: &Record| match &record.rootfs {
-            Rootfs::Shared { base, scaffold } => base == key && scaffold.as_ref() == Some(name),
-            _ => false,
-        };
-        Ok(record::any(&self.pool.run_dir, uses)?)
+        Ok(self.leases().any(key, &Use::Scaffold(name.clone()))?)
     }
 
-    /// The users are looked for again once nobody can mount it: a record is written before its scaffold is looked for.
+    /// The users are looked for again once nobody can mount it: a lease is held before its scaffold is looked for.
     fn take_down_unused(&self, key: &BaseKey, name: &ScaffoldName) -> Result<bool, RootfsError> {
         let _single_flight = self.lock_base(key)?;
         if self.has_users(key, name)? {

@@ -15,7 +15,6 @@ use super::needs::Needs;
 use super::skeleton::raise;
 use super::{RootfsError, Storage};
 use crate::log::step;
-use crate::record::RecordError;
 
 /// Binds the image's base over `root_path` in a mount namespace of this process's own. Returns the name of the scaffold, if
 /// it needs one.
@@ -31,7 +30,7 @@ pub fn prepare_shared(
     root_path: &Path,
     needs: &Needs,
     label: Option<&MountLabel>,
-    intend: impl FnOnce(&ScaffoldName) -> Result<(), RecordError>,
+    intend: impl FnOnce(&ScaffoldName) -> Result<(), RootfsError>,
 ) -> Result<Option<ScaffoldName>, RootfsError> {
     let base = storage.mounted_base(image)?;
     let bound = mount::bind(&base.at)?;
@@ -46,7 +45,6 @@ pub fn prepare_shared(
         _ => match needs.missing(&bound).as_slice() {
             [] if !needs.overlay() => (bound, None),
             missing => {
-                let intend = |name: &ScaffoldName| Ok(intend(name)?);
                 let _step = step("put the scaffold above the base");
                 let first = missing.first().map_or(Path::new("/"), |missing| &missing.path);
                 let scaffold = storage.scaffold(&base, &bound, missing, intend);

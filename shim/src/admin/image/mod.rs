@@ -7,14 +7,14 @@ pub mod list;
 
 use serde_json::json;
 use sharedroot_dm::{Phase, Pool, Volume};
-use sharedroot_format::BaseKey;
+use sharedroot_format::{BaseKey, Lease, Use};
 use sharedroot_image::catalog::Facts;
 use sharedroot_sys::mount;
 
 use super::for_programs;
 use crate::cli::Image;
 use crate::lifecycle::LifecycleError;
-use crate::record::{self, Rootfs, private_dir};
+use crate::record::private_dir;
 use crate::rootfs::{RootfsError, Storage};
 
 /// Does what the command line says.
@@ -104,11 +104,11 @@ pub fn bases(storage: &Storage) -> Result<Vec<Base>, LifecycleError> {
         let (shared, private) = (Vec::new(), Vec::new());
         bases.push(Base { key, names, tags, facts, volume, mounted, used, shared, private });
     }
-    for record in record::all(&storage.pool.run_dir)? {
-        let Some(base) = record.rootfs.base() else { continue };
-        if let Some(found) = bases.iter_mut().find(|b| b.key == *base) {
-            let shares = matches!(record.rootfs, Rootfs::Shared { .. });
-            if shares { &mut found.shared } else { &mut found.private }.push(record.id);
+    storage.reconcile_leases()?;
+    for Lease { base, what, name, .. } in storage.leases().all().map_err(RootfsError::from)? {
+        if let Some(found) = bases.iter_mut().find(|b| b.key == base) {
+            let private = what == Use::Private;
+            if private { &mut found.private } else { &mut found.shared }.push(name);
         }
     }
     Ok(bases)

@@ -1,0 +1,281 @@
+//! Leases: who uses a base, and how. One small file for each below the run directory, `lease/KEY/USE/HOLDER`, with the
+//! holder's name for people in it.
+//!
+//! Asking for one base's users reads one directory, however many containers the host has. A container has its lease before
+//! it has the base, and after its record says so: a lease without a record is of a `delete` that was killed, and
+//! [`Leases::reconcile`] takes it away. They end with the host's uptime, as mounts do; a snapshot needs no lease after that,
+//! for its blocks are its own.
+
+use std::fs::{self, DirBuilder};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use sharedroot_format::{BaseKey, Holder, Lease, Use};
+
+/// A lease that cannot be written or read.
+#[derive(Debug, thiserror::Error)]
+#[error("{step} {path}: {source}")]
+pub struct LeaseError {
+    step: &'static str,
+    path: PathBuf,
+    source: io::Error,
+}
+
+/// How often the directory of a use is made anew: its last user may take it away each time before it is used.
+const TRIES: usize = 100;
+
+/// All leases of one run directory.
+#[derive(Debug)]
+pub struct Leases(PathBuf);
+
+impl Leases {
+    /// Those below `run_dir`, which only root can write.
+    #[must_use]
+    pub fn below(run_dir: &Path) -> Self {
+        Self(run_dir.join("lease"))
+    }
+
+    fn path(&self, lease: &Lease) -> PathBuf {
+        let Lease { base, what, holder, .. } = lease;
+        self.0.join(base.to_string()).join(what.to_string()).join(holder.to_string())
+    }
+
+    /// Takes a lease; one that is held already stays.
+    ///
+    /// # Errors
+    /// [`LeaseError`].
+    pub fn hold(&self, lease: &Lease) -> Result<(), LeaseError> {
+        self.put(lease, |path| fs::write(path, &lease.name))
+    }
+
+    /// Makes a lease that is held another one of the same base and holder.
+    ///
+    /// # Errors
+    /// [`LeaseError`].
+    pub fn change(&self, held: &Lease, lease: &Lease) -> Result<(), LeaseError> {
+        let held = self.path(held);
+        self.put(lease, |path| fs::rename(&held, path))?;
+        let _where_it_was_the_last = held.parent().map(fs::remove_dir);
+        Ok(())
+    }
+
+    fn put(
+        &self,
+        lease: &Lease,
+        write: impl Fn(&Path) -> io::Result<()>,
+    ) -> Result<(), LeaseError> {
+        let path = self.path(lease);
+        let dir = path.parent().unwrap_or(&self.0);
+        let mut written = write(&path);
+        for _ in 0..TRIES {
+            match written {
+                Err(e) if e.kind() == ErrorKind::NotFound => {}
+                written => return written.map_err(failed("write", &path)),
+            }
+            match DirBuilder::new().recursive(true).mode(0o700).create(dir) {
+                Err(e) if e.kind() == ErrorKind::NotFound => {}
+                made => made.map_err(failed("create", dir))?,
+            }
+            written = write(&path);
+        }
+        written.map_err(failed("write", &path))
+    }
+
+    /// Gives a lease back; that it is gone is no error.
+    ///
+    /// # Errors
+    /// [`LeaseError`].
+    pub fn release(&self, lease: &Lease) -> Result<(), LeaseError> {
+        let path = self.path(lease);
+        match fs::remove_file(&path) {
+            Err(e) if e.kind() != ErrorKind::NotFound => return Err(failed("remove", &path)(e)),
+            _ => {}
+        }
+        // Where it was the last one.
+        let _of_use_and_base = path.ancestors().skip(1).take(2).try_for_each(fs::remove_dir);
+        Ok(())
+    }
+
+    /// Whether anybody uses the base for this.
+    ///
+    /// # Errors
+    /// [`LeaseError`].
+    pub fn any(&self, base: &BaseKey, what: &Use) -> Result<bool, LeaseError> {
+        let dir = self.0.join(base.to_string()).join(what.to_string());
+        Ok(!names::<Holder>(&dir)?.is_empty())
+    }
+
+    /// The leases of one base.
+    ///
+    /// # Errors
+    /// [`LeaseError`].
+    pub fn of(&self, base: &BaseKey) -> Result<Vec<Lease>, LeaseError> {
+        let of_base = self.0.join(base.to_string());
+        let mut found = Vec::new();
+        for what in names::<Use>(&of_base)? {
+            let of_use = of_base.join(what.to_string());
+            for holder in names::<Holder>(&of_use)? {
+                let path = of_use.join(holder.to_string());
+                match fs::read_to_string(&path) {
+                    // It was given back a moment ago.
+                    Err(e) if e.kind() == ErrorKind::NotFound => {}
+                    name => {
+                        let name = name.map_err(failed("read", &path))?;
+                        found.push(Lease { base: base.clone(), what: what.clone(), holder, name });
+                    }
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// All leases.
+    ///
+    /// # Errors
+    /// [`LeaseError`].
+    pub fn all(&self) -> Result<Vec<Lease>, LeaseError> {
+        let mut found = Vec::new();
+        for base in names(&self.0)? {
+            found.extend(self.of(&base)?);
+        }
+        Ok(found)
+    }
+
+    /// Makes the leases those that `wanted` names: it is called after they were read, so that a container which came
+    /// meanwhile keeps its own. A version without leases left none of its running containers.
+    ///
+    /// # Errors
+    /// [`LeaseError`], and those of `wanted`.
+    pub fn reconcile<E: From<LeaseError>>(
+        &self,
+        wanted: impl FnOnce() -> Result<Vec<Lease>, E>,
+    ) -> Result<(), E> {
+        let held = self.all()?;
+        let wanted = wanted()?;
+        for lease in held.iter().filter(|lease| !wanted.contains(lease)) {
+            self.release(lease)?;
+        }
+        for lease in wanted.iter().filter(|lease| !held.contains(lease)) {
+            self.hold(lease)?;
+        }
+        Ok(())
+    }
+}
+
+/// The names in a directory that are what they should be; none where it is not there.
+fn names<T: FromStr>(dir: &Path) -> Result<Vec<T>, LeaseError> {
+    let list = match fs::read_dir(dir) {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        list => list.map_err(failed("list", dir))?,
+    };
+    let mut found = Vec::new();
+    for entry in list {
+        let name = entry.map_err(failed("list", dir))?.file_name();
+        found.extend(name.to_str().and_then(|name| name.parse().ok()));
+    }
+    Ok(found)
+}
+
+fn failed(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> LeaseError {
+    let path = path.to_owned();
+    move |source| LeaseError { step, path, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use sharedroot_format::ScaffoldName;
+
+    use super::*;
+
+    struct Run(PathBuf);
+
+    impl Run {
+        fn new(name: &str) -> Self {
+            let dir = format!("sharedroot-leases-{name}-{}", std::process::id());
+            let dir = std::env::temp_dir().join(dir);
+            fs::create_dir(&dir).unwrap();
+            Self(dir)
+        }
+    }
+
+    impl Drop for Run {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn lease(id: &str, what: Use) -> Lease {
+        let holder = Holder::of_record(&Path::new("/run/sharedroot/containers/1").join(id));
+        Lease { base: crate::testing::key(), what, holder, name: id.to_owned() }
+    }
+
+    #[test]
+    fn a_base_has_users_until_the_last_one_goes() {
+        let run = Run::new("users");
+        let leases = Leases::below(&run.0);
+        let scaffold = Use::Scaffold(ScaffoldName::of_digest([1; 32]));
+        let (a, b) = (lease("a", Use::Shared), lease("b", Use::Shared));
+        let c = lease("c", scaffold.clone());
+        let key = &a.base;
+        assert!(!leases.any(key, &Use::Shared).unwrap());
+        for lease in [&a, &b, &c, &c] {
+            leases.hold(lease).unwrap();
+        }
+        assert_eq!(leases.of(key).unwrap().len(), 3);
+        leases.release(&a).unwrap();
+        assert!(leases.any(key, &Use::Shared).unwrap());
+        leases.release(&b).unwrap();
+        leases.release(&b).unwrap();
+        assert!(!leases.any(key, &Use::Shared).unwrap());
+        assert!(leases.any(key, &scaffold).unwrap());
+        assert_eq!(leases.all().unwrap(), std::slice::from_ref(&c));
+        let other = lease("c", Use::Shared);
+        leases.change(&c, &other).unwrap();
+        assert_eq!(leases.all().unwrap(), std::slice::from_ref(&other));
+        assert!(leases.change(&c, &other).is_err(), "it is not held");
+        leases.release(&other).unwrap();
+        assert_eq!(fs::read_dir(run.0.join("lease")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_a_killed_delete_left_goes_and_what_an_earlier_version_lacks_comes() {
+        let run = Run::new("reconcile");
+        let leases = Leases::below(&run.0);
+        let (stale, kept, old) =
+            (lease("stale", Use::Shared), lease("kept", Use::Shared), lease("old", Use::Private));
+        leases.hold(&stale).unwrap();
+        leases.hold(&kept).unwrap();
+        let came = lease("came", Use::Shared);
+        let wanted = || {
+            // Between the two looks.
+            leases.hold(&came)?;
+            Ok::<_, LeaseError>(vec![kept.clone(), old.clone()])
+        };
+        leases.reconcile(wanted).unwrap();
+        let mut names: Vec<_> = leases.all().unwrap().into_iter().map(|l| l.name).collect();
+        names.sort();
+        assert_eq!(names, ["came", "kept", "old"]);
+    }
+
+    #[test]
+    fn many_come_and_go_at_a_time() {
+        let run = Run::new("many");
+        let leases = Leases::below(&run.0);
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let leases = &leases;
+                scope.spawn(move || {
+                    for n in 0..200 {
+                        let lease = lease(&format!("{thread}-{n}"), Use::Shared);
+                        leases.hold(&lease).unwrap();
+                        assert!(leases.any(&lease.base, &Use::Shared).unwrap());
+                        leases.release(&lease).unwrap();
+                    }
+                });
+            }
+        });
+        assert!(leases.all().unwrap().is_empty());
+    }
+}
