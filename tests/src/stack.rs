@@ -108,3 +108,36 @@ impl Drop for Stacked {
         }
     }
 }
+
+/// The store of the engine on an ext4 of its own with small blocks, whose inodes have less room than a snapshot's. Dropping it
+/// unmounts.
+#[derive(Debug)]
+pub struct Ext4(pub String);
+
+impl Ext4 {
+    /// Puts it where the store of `bundle` was; `make` is for mke2fs(8), `options` for mount(8).
+    #[track_caller]
+    pub fn below(bundle: &Stacked, make: &[&str], options: &str) -> Self {
+        bundle.unmount();
+        let store = Path::new(&bundle.upper).parent().expect("the store");
+        let store = store.to_str().expect("a path of ASCII").to_owned();
+        let file = format!("{}/store.ext4", bundle.str());
+        out(&["truncate", "-s", "64M", &file]);
+        let words = ["mke2fs", "-q", "-t", "ext4", "-b", "1024"];
+        out(&[&words[..], make, &[&file]].concat());
+        out(&["mount", "-o", options, &file, &store]);
+        for name in ["fs", "work"] {
+            fs::create_dir(format!("{store}/{name}")).expect("make a directory");
+        }
+        let mode = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(&bundle.upper, mode).expect("chmod a layer");
+        bundle.mount();
+        Self(store)
+    }
+}
+
+impl Drop for Ext4 {
+    fn drop(&mut self) {
+        out(&["umount", "--lazy", &self.0]);
+    }
+}

@@ -14,33 +14,7 @@ use sharedroot_tests::kept::{host_ends, notes, nothing_is_kept, root, snapshots}
 use sharedroot_tests::lab::only_in_lab;
 use sharedroot_tests::pool::{has, small_bases};
 use sharedroot_tests::runtime::{Container, Runtime};
-use sharedroot_tests::stack::{Image, Stacked};
-
-/// The store of the engine on an ext4 of its own, whose inodes have less room than the snapshot's. Dropping it unmounts.
-struct Ext4(String);
-
-impl Ext4 {
-    fn below(bundle: &Stacked) -> Self {
-        bundle.unmount();
-        let store = Path::new(&bundle.upper).parent().unwrap().to_str().unwrap().to_owned();
-        let file = format!("{}/store.ext4", bundle.str());
-        out(&["truncate", "-s", "64M", &file]);
-        out(&["mke2fs", "-q", "-t", "ext4", "-b", "1024", &file]);
-        out(&["mount", "-o", "loop", &file, &store]);
-        for name in ["fs", "work"] {
-            fs::create_dir(format!("{store}/{name}")).unwrap();
-        }
-        rustix::fs::chmod(&bundle.upper, Mode::from_raw_mode(0o755)).unwrap();
-        bundle.mount();
-        Self(store)
-    }
-}
-
-impl Drop for Ext4 {
-    fn drop(&mut self) {
-        out(&["umount", "--lazy", &self.0]);
-    }
-}
+use sharedroot_tests::stack::{Ext4, Image, Stacked};
 
 /// Every attribute that ext4 has room for, as an unprivileged process can give to a directory of its own. Returns how many.
 fn fill(dir: &Path) -> usize {
@@ -101,7 +75,7 @@ fn vm_what_an_overlay_cannot_hold_is_there_at_the_next_start() {
     let _config = small_bases();
     let (runtime, image) = (Runtime::sharedroot(), Image::new());
     let (bundle, id) = (image.bundle(&runtime, false, &["sleep", "1000"]), unique_name("c"));
-    let _store = Ext4::below(&bundle);
+    let _store = Ext4::below(&bundle, &[], "loop");
     let engine = Path::new(&bundle.rootfs);
     let (container, top) = starts(&runtime, &bundle, &id);
     plant(&top);
@@ -148,7 +122,7 @@ fn vm_what_would_lack_it_is_refused_by_name() {
     let _config = small_bases();
     let (runtime, image) = (Runtime::sharedroot(), Image::new());
     let (bundle, id) = (image.bundle(&runtime, false, &["sleep", "1000"]), unique_name("c"));
-    let _store = Ext4::below(&bundle);
+    let _store = Ext4::below(&bundle, &[], "loop");
     let (container, top) = starts(&runtime, &bundle, &id);
     plant(&top);
     // `docker commit` pauses first.
@@ -228,7 +202,7 @@ fn vm_more_links_than_the_engines_file_system_takes_stay_in_the_snapshot() {
     let _config = small_bases();
     let (runtime, image) = (Runtime::sharedroot(), Image::new());
     let (bundle, id) = (image.bundle(&runtime, false, &["sleep", "1000"]), unique_name("c"));
-    let store = Ext4::below(&bundle);
+    let store = Ext4::below(&bundle, &[], "loop");
     let engine = Path::new(&bundle.rootfs);
     fs::write(engine.join("many"), "many").unwrap();
     let (file, backup) =

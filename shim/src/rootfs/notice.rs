@@ -30,7 +30,7 @@ impl Storage {
     ///
     /// # Errors
     /// [`RootfsError::File`], [`RootfsError::Record`].
-    pub(super) fn put_notice(
+    fn put_notice(
         &self,
         volume: &VolumeName,
         note: &mut Note,
@@ -39,6 +39,7 @@ impl Storage {
         let mut name = format!(
             "sharedroot: this tree lacks files that are only in the snapshot {volume} of its container"
         );
+        let mut tries = 16;
         loop {
             note.notice = Some(name.clone());
             self.write_note_for_good(volume, note)?;
@@ -46,8 +47,40 @@ impl Storage {
                 Ok(()) => return Ok(()),
                 // The container has a file of that name.
                 Err(Errno::EXIST) => name = another(&name),
+                // Where the index of a directory is full, most parts of it still have room for some names.
+                Err(Errno::NOSPC) if tries > 0 => {
+                    tries -= 1;
+                    name = another(&name);
+                }
                 Err(errno) => return Err(failed("make", note, &name)(errno)),
             }
+        }
+    }
+
+    /// The same after a write-back that left something out. Where the top has no room for a name, it was the container that
+    /// filled it: that keeps no container from its end, so a warning has to do.
+    ///
+    /// # Errors
+    /// [`RootfsError::File`], [`RootfsError::Record`].
+    pub(super) fn put_notice_or_warn(
+        &self,
+        volume: &VolumeName,
+        note: &mut Note,
+        merged: impl AsFd,
+    ) -> Result<(), RootfsError> {
+        let no_room = |error: &RootfsError| {
+            use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+            matches!(error, RootfsError::File { source, .. } if [StorageFull, QuotaExceeded].contains(&source.kind()))
+        };
+        match self.put_notice(volume, note, merged) {
+            Err(error) if no_room(&error) => {
+                tracing::warn!(
+                    "the overlay at {} lacks files, and nothing there says so: {error}",
+                    note.root_path.display()
+                );
+                Ok(())
+            }
+            put => put,
         }
     }
 
@@ -80,7 +113,11 @@ fn put(top: BorrowedFd<'_>, name: &str) -> Result<(), Errno> {
     let mode = Mode::from_raw_mode(0o755);
     rustix::fs::mkdirat(top, name, mode)?;
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::openat(open(top, name)?, REMOVED, flags, Mode::from_raw_mode(0o600)).map(drop)
+    let mode = Mode::from_raw_mode(0o600);
+    let made = open(top, name).and_then(|dir| rustix::fs::openat(dir, REMOVED, flags, mode));
+    made.map(drop).inspect_err(|_| {
+        let _ = rustix::fs::unlinkat(top, name, AtFlags::REMOVEDIR);
+    })
 }
 
 /// Removes the directory if it holds nothing but what [`put`] made. Anything else is somebody's.

@@ -143,7 +143,7 @@ fn go_on(
     };
     match was_noticed {
         // Until a write-back leaves nothing out: an engine can make an image without a pause.
-        true => storage.put_notice(volume, &mut note, &merged)?,
+        true => storage.put_notice_or_warn(volume, &mut note, &merged)?,
         false => storage.write_note_for_good(volume, &note)?,
     }
     drop(merged);

@@ -173,7 +173,7 @@ impl Storage {
         let written = self.write_back(pool, volume, &note, (&snapshot, &moved), &merged);
         let tally = written.inspect_err(|_| {
             // The engine's disk may be full: then what it shows lacks more than before.
-            if was_noticed && let Err(error) = self.put_notice(volume, &mut note, &merged) {
+            if was_noticed && let Err(error) = self.put_notice_or_warn(volume, &mut note, &merged) {
                 tracing::warn!(
                     "the overlay at {} lacks files, and nothing there says so: {error}",
                     note.root_path.display()
@@ -181,7 +181,7 @@ impl Storage {
             }
         })?;
         if tally.left_out.count > 0 {
-            self.put_notice(volume, &mut note, &merged)?;
+            self.put_notice_or_warn(volume, &mut note, &merged)?;
         } else if was_noticed {
             self.write_note_for_good(volume, &note)?;
         }
@@ -214,6 +214,8 @@ impl Storage {
         };
         let spill = || self.spill();
         let (from, to) = (snapshot.as_fd(), merged.as_fd());
+        let store = store_of(&note.upper);
+        let to = (to, store.as_ref().map_or(to, AsFd::as_fd));
         let written = changes::write_back(from, (&base, moved), to, &spill);
         if looked.get()
             && let Err(error) = self.look_away(pool, &note.base)
@@ -276,6 +278,16 @@ impl Storage {
             .map(drop)
             .map_err(|source| RootfsError::BringIn { id: id.to_owned(), source })
     }
+}
+
+/// A directory of the file system that has the upper directory, as high as an engine's store goes. An engine can limit one
+/// container's directories by a quota, and statvfs(3) there tells of the quota.
+fn store_of(upper: &Path) -> Option<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let device = rustix::fs::lstat(upper).ok()?.st_dev;
+    let open = |dir: &Path| rustix::fs::open(dir, flags, Mode::empty()).ok();
+    let is_same = |dir: &OwnedFd| rustix::fs::fstat(dir).is_ok_and(|found| found.st_dev == device);
+    upper.ancestors().take(3).filter_map(open).filter(is_same).last()
 }
 
 /// The container's overlay, if that is what its engine has mounted at the root path now.

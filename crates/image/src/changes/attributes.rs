@@ -47,7 +47,7 @@ impl Attributes {
         let mut refused = None;
         let changed = self.give_all(to, &mut refused).map_err(doing(STEP))?;
         match refused {
-            Some(source) => Err(Failed { step: STEP, source, of_one_file: true }),
+            Some(source) => Err(doing(STEP)(source)),
             None => Ok(changed),
         }
     }
@@ -96,7 +96,7 @@ impl Attributes {
                         "the engine's file system takes no attribute {name:?}: left out"
                     );
                 }
-                Err(errno) if is_refusal(to, errno) => *refused = Some(errno),
+                Err(errno) if is_refusal(errno) => *refused = Some(errno),
                 set => set?,
             }
         }
@@ -104,16 +104,10 @@ impl Attributes {
     }
 }
 
-/// Whether an attribute does not fit into the inode's own room. ext4 says the same of a full disk.
-fn is_refusal(to: &Node, errno: Errno) -> bool {
-    match errno {
-        Errno::NOSPC => {
-            let found = rustix::fs::fstatvfs(to);
-            found.is_ok_and(|found| found.f_bavail.saturating_mul(found.f_frsize) > 1 << 20)
-        }
-        Errno::TOOBIG | Errno::RANGE | Errno::PERM | Errno::INVAL | Errno::NAMETOOLONG => true,
-        _ => false,
-    }
+/// Whether an attribute does not fit into the inode's own room, or the disk is full: ext4 says the same of both.
+fn is_refusal(errno: Errno) -> bool {
+    use Errno as E;
+    [E::NOSPC, E::DQUOT, E::TOOBIG, E::RANGE, E::PERM, E::INVAL, E::NAMETOOLONG].contains(&errno)
 }
 
 /// Whether the inode has what only a layer of an overlay has: one that runs in the container uses it.

@@ -10,7 +10,7 @@ use super::attributes::{Attributes, is_of_a_layer};
 use super::content::Buffers;
 use super::error::{Failed, doing};
 use super::links::Links;
-use super::node::{self, Node, kind, look};
+use super::node::{self, Node, is_whiteout, kind, look};
 use super::pending::Pending;
 use super::remove::remove;
 
@@ -43,7 +43,7 @@ pub(super) fn make(
         }
         remove(to, name, pending).map_err(doing("replace"))?;
     }
-    if is_whiteout(node) {
+    if is_whiteout(&node.stat) {
         return Err(Failed::not_in_an_overlay("make the device 0:0"));
     }
     create(to, name, node, buffers).map_err(doing("make"))?;
@@ -58,11 +58,6 @@ pub(super) fn finish_directory(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Resu
     let (from, to) = (open(from)?, open(to)?);
     let attributes = Attributes::of(&from).map_err(doing("read the attributes of"))?;
     attributes.give(&to)
-}
-
-/// Overlay's own sign for "removed", which nobody can make on an overlay (mknod(2) there is EPERM).
-fn is_whiteout(node: &Node) -> bool {
-    kind(&node.stat) == FileType::CharacterDevice && node.stat.st_rdev == 0
 }
 
 /// Fails for an inode that is part of a layer of a container's own overlay, whose attributes the engine's overlay would

@@ -1,6 +1,7 @@
 //! Why a change could not be carried over.
 
 use std::ffi::OsStr;
+use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
@@ -50,25 +51,51 @@ impl LeftOut {
 pub(super) struct Failed {
     pub(super) step: &'static str,
     pub(super) source: Errno,
-    /// It is for the sake of this file; others may do.
-    pub(super) of_one_file: bool,
+    pub(super) of: Of,
+}
+
+/// What a failure is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Of {
+    /// This file: others may do.
+    File,
+    /// The host: its disk is broken, or it has no memory or descriptors. That passes.
+    Host,
+    /// Want of room. A full disk says so, and a file system with room says the same of one file: the index of its directory is
+    /// full, an attribute does not fit into its inode, a quota of its directory or of its owner is used up.
+    Room,
 }
 
 impl Failed {
     /// What a container may have and an overlay may not.
     pub(super) fn not_in_an_overlay(step: &'static str) -> Self {
-        Self { step, source: Errno::NOTSUP, of_one_file: true }
+        Self { step, source: Errno::NOTSUP, of: Of::File }
     }
 }
 
 pub(super) fn doing(step: &'static str) -> impl FnOnce(Errno) -> Failed {
-    // A full or broken disk, and want of memory or descriptors, are the host's and pass.
-    let is_hosts = |errno| {
-        use Errno as E;
-        [E::NOSPC, E::DQUOT, E::IO, E::ROFS, E::NOMEM, E::NFILE, E::MFILE, E::STALE]
-            .contains(&errno)
+    // All others are of the file, also what a broken inode gives (EUCLEAN): what its snapshot has alone is not lost.
+    let of = |errno| match errno {
+        Errno::NOSPC | Errno::DQUOT => Of::Room,
+        Errno::IO | Errno::ROFS | Errno::NOMEM | Errno::NFILE | Errno::MFILE | Errno::STALE => {
+            Of::Host
+        }
+        _ => Of::File,
     };
-    move |source| Failed { step, source, of_one_file: !is_hosts(source) }
+    move |source| Failed { step, source, of: of(source) }
+}
+
+/// What a directory, an attribute and a file system's own tables may take besides a file's content.
+const MORE_BYTES: u64 = 1 << 20;
+const MORE_INODES: u64 = 16;
+
+/// Whether the file system of `store` has room for so many bytes: what it refused then for want of room is of one file.
+pub(super) fn has_room(store: BorrowedFd<'_>, bytes: u64) -> bool {
+    rustix::fs::fstatvfs(store).is_ok_and(|found| {
+        // One that makes inodes as it needs them has no number of them.
+        let inodes = found.f_files == 0 || found.f_favail > MORE_INODES;
+        inodes && found.f_bavail.saturating_mul(found.f_frsize) > bytes.saturating_add(MORE_BYTES)
+    })
 }
 
 /// How many names of a path an error shows; an image may nest directories without an end.

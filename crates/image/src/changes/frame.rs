@@ -9,7 +9,8 @@ use super::times::Times;
 pub(super) enum Find<'a> {
     /// By the time of their last change; `base` tells which directories were moved.
     /// What was moved before the container began has another time.
-    Changed { base: &'a dyn Fn() -> Option<OwnedFd>, moved: &'a Times },
+    /// `store` is in the file system that takes them.
+    Changed { base: &'a dyn Fn() -> Option<OwnedFd>, moved: &'a Times, store: BorrowedFd<'a> },
     /// A directory has their names; with `since` only what changed after that.
     Named { upper: BorrowedFd<'a>, since: Option<Since<'a>> },
 }

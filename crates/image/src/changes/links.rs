@@ -12,7 +12,7 @@ use rustix::fs::{AtFlags, Stat};
 use rustix::io::Errno;
 
 use super::cursor::Cursor;
-use super::error::{Failed, doing};
+use super::error::{Failed, Of, doing};
 use super::node::look;
 use super::pending::Pending;
 use super::remove::remove;
@@ -201,5 +201,5 @@ fn inode(stat: &Stat) -> Inode {
 }
 
 fn too_many(step: &'static str) -> Failed {
-    Failed { step, source: Errno::NOBUFS, of_one_file: true }
+    Failed { step, source: Errno::NOBUFS, of: Of::File }
 }

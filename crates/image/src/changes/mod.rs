@@ -68,7 +68,10 @@ pub struct Tally {
 ///
 /// What the engine's root cannot take, the container must not be able to stop its own end by: it is left out, and the rest
 /// goes on. The kinds are: a whiteout and what else belongs to a layer of a container's own overlay, an attribute that does
-/// not fit, more links than the file system takes, and what is beyond the bounds of [`links`] and [`walk`].
+/// not fit, more links than the file system takes, a name for which a directory or a quota has no room while the disk has, and
+/// what is beyond the bounds of [`links`] and [`walk`].
+///
+/// `store` is a directory of the file system that holds `merged`, above what the engine limits by a quota for one container.
 ///
 /// `spill` opens a file for names that wait, where there are more than memory should hold.
 ///
@@ -77,10 +80,10 @@ pub struct Tally {
 pub fn write_back(
     snapshot: BorrowedFd<'_>,
     (base, moved): (&dyn Fn() -> Option<OwnedFd>, &Times),
-    merged: BorrowedFd<'_>,
+    (merged, store): (BorrowedFd<'_>, BorrowedFd<'_>),
     spill: Spill<'_>,
 ) -> Result<Tally, ChangeError> {
-    let walk = || Walk::new(snapshot, merged, Find::Changed { base, moved }, spill)?.run();
+    let walk = || Walk::new(snapshot, merged, Find::Changed { base, moved, store }, spill)?.run();
     let mut tally = walk()?;
     if tally.again {
         let first = tally.changes;

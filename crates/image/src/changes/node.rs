@@ -44,6 +44,11 @@ pub(super) fn kind(stat: &Stat) -> FileType {
     FileType::from_raw_mode(stat.st_mode)
 }
 
+/// Overlay's own sign for "removed", which nobody can make on an overlay (mknod(2) there is EPERM).
+pub(super) fn is_whiteout(stat: &Stat) -> bool {
+    kind(stat) == FileType::CharacterDevice && stat.st_rdev == 0
+}
+
 /// The names in a directory, in no order and one after another: a container can make more of them than memory has room for.
 ///
 /// Names that are removed meanwhile keep none of the others away (readdir(3p)).

@@ -24,6 +24,8 @@ pub(super) struct Pending<'a> {
     pieces: u64,
     piece: usize,
     spill: Spill<'a>,
+    /// The file failed: the disk is full or broken, and it is not the one that is written to.
+    failed: bool,
 }
 
 /// How high the stack was.
@@ -36,7 +38,7 @@ impl<'a> Pending<'a> {
     }
 
     fn with_piece(spill: Spill<'a>, piece: usize) -> Self {
-        Self { near: Vec::new(), far: None, pieces: 0, piece, spill }
+        Self { near: Vec::new(), far: None, pieces: 0, piece, spill, failed: false }
     }
 
     pub(super) fn push(&mut self, name: &CStr, mark: u8) -> Result<(), Errno> {
@@ -46,14 +48,14 @@ impl<'a> Pending<'a> {
         self.near.push(mark);
         self.near.extend_from_slice(&length.to_ne_bytes());
         while self.near.len() > 2 * self.piece {
-            self.put_away()?;
+            self.put_away().inspect_err(|_| self.failed = true)?;
         }
         Ok(())
     }
 
     pub(super) fn pop(&mut self) -> Result<Option<(CString, u8)>, Errno> {
         while self.near.len() < LONGEST && self.pieces > 0 {
-            self.bring_back()?;
+            self.bring_back().inspect_err(|_| self.failed = true)?;
         }
         let Some((rest, length)) = self.near.split_last_chunk() else { return Ok(None) };
         let length = usize::from(u16::from_ne_bytes(*length));
@@ -63,6 +65,11 @@ impl<'a> Pending<'a> {
         let name = CString::new(&rest[begin..begin + length]).map_err(|_| Errno::IO)?;
         self.near.truncate(begin);
         Ok(Some((name, mark)))
+    }
+
+    /// Whether names were lost with the file.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed
     }
 
     pub(super) fn height(&self) -> Height {

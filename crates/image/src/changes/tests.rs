@@ -49,7 +49,8 @@ impl Trees {
     fn carry(&self) -> Tally {
         let (from, to) = (File::open(self.from()).unwrap(), File::open(self.to()).unwrap());
         let walk = || {
-            write_back(from.as_fd(), (&|| None, &Times::default()), to.as_fd(), &spill)
+            let merged = (to.as_fd(), to.as_fd());
+            write_back(from.as_fd(), (&|| None, &Times::default()), merged, &spill)
                 .unwrap_or_else(|e| panic!("{e}"))
         };
         let tally = walk();
@@ -284,7 +285,7 @@ fn linked(trees: &Trees, files: usize) {
 
 fn carry_bounded(trees: &Trees, (bound, steps): (usize, u64)) -> Tally {
     let (from, to) = (File::open(trees.from()).unwrap(), File::open(trees.to()).unwrap());
-    let find = Find::Changed { base: &|| None, moved: &Times::default() };
+    let find = Find::Changed { base: &|| None, moved: &Times::default(), store: to.as_fd() };
     let walk = Walk::new(from.as_fd(), to.as_fd(), find, &spill).unwrap();
     walk.bounded(bound, steps).run().unwrap()
 }

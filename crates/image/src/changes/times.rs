@@ -5,18 +5,26 @@ use std::collections::HashMap;
 
 use rustix::fs::{FileType, Stat};
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::fd::BorrowedFd;
 
 use rustix::io::Errno;
+use sha2::{Digest, Sha256};
 
 use super::cursor::Cursor;
-use super::node::{kind, look, names};
+use super::node::{is_whiteout, kind, look, names};
 
 /// How many are kept at most: 6 MiB on the disk.
 const MOST: usize = 1 << 18;
 
+/// Stands for the time of a name that is removed.
+const REMOVED: (i64, i64) = (i64::MIN, i64::MIN);
+
 /// The change time of each, by inode. One that has another time now, or is none of them, has changed.
+///
+/// A change time is also of the names: it is another one as soon as an inode gets or loses a name. Overlay makes all whiteouts of
+/// a mount names of one inode (fs/overlayfs/dir.c, `ovl_whiteout`), and takes a name away at the next mount. So a removed name is
+/// known by its directory and itself, and a file with several names by all but that time.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Times(HashMap<u64, (i64, i64)>);
 
@@ -34,7 +42,25 @@ impl Times {
         self.0.get(&stat.st_ino) == Some(&changed(stat))
     }
 
-    /// Those of all that is below `top`. None if there is more than a bound.
+    /// Whether the name in an upper directory `dir` is as it was.
+    pub(super) fn has_name(&self, dir: &Stat, name: &CStr, stat: &Stat) -> bool {
+        if is_whiteout(stat) {
+            return self.0.get(&removed(dir.st_ino, name)) == Some(&REMOVED);
+        }
+        self.has(stat) || self.0.get(&stat.st_ino) == Some(&several(stat))
+    }
+
+    fn add_name(&mut self, dir: &Stat, name: &CStr, stat: &Stat) {
+        if is_whiteout(stat) {
+            self.0.insert(removed(dir.st_ino, name), REMOVED);
+        } else if stat.st_nlink > 1 && kind(stat) != FileType::Directory {
+            self.0.insert(stat.st_ino, several(stat));
+        } else {
+            self.add(stat);
+        }
+    }
+
+    /// Those of all that is below the upper directory `top`. None if there is more than a bound.
     ///
     /// # Errors
     /// What the file system gives.
@@ -63,13 +89,14 @@ impl Times {
     /// Adds what is in a directory; returns the directories among it.
     fn add_all(&mut self, dir: &Cursor) -> Result<Vec<CString>, Errno> {
         let mut below = Vec::new();
+        let above = rustix::fs::fstat(dir.here())?;
         for name in names(dir.here())? {
             let name = name?;
             if self.0.len() > MOST {
                 break;
             }
             let Some(stat) = look(dir.here(), &name)? else { continue };
-            self.add(&stat);
+            self.add_name(&above, &name, &stat);
             if kind(&stat) == FileType::Directory {
                 below.push(name);
             }
@@ -106,6 +133,28 @@ fn changed(stat: &Stat) -> (i64, i64) {
     (stat.st_ctime, i64::try_from(stat.st_ctime_nsec).unwrap_or(0))
 }
 
+/// A key for a removed name, which is no inode's number but by a chance of one in 2^64.
+fn removed(dir: u64, name: &CStr) -> u64 {
+    first(Sha256::new().chain_update(dir.to_le_bytes()).chain_update(name.to_bytes()))
+}
+
+/// What an inode has whatever its names are. Nanoseconds of a time are never negative.
+fn several(stat: &Stat) -> (i64, i64) {
+    let mut hash = Sha256::new();
+    let nanoseconds = i64::try_from(stat.st_mtime_nsec).unwrap_or(0);
+    for part in [nanoseconds, stat.st_size, stat.st_rdev.cast_signed()] {
+        hash.update(part.to_le_bytes());
+    }
+    for part in [stat.st_mode, stat.st_uid, stat.st_gid] {
+        hash.update(part.to_le_bytes());
+    }
+    (stat.st_mtime, first(hash).cast_signed() | i64::MIN)
+}
+
+fn first(hash: Sha256) -> u64 {
+    hash.finalize().iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,6 +174,34 @@ mod tests {
         assert!(
             times.has(&stat("a/b")) && !times.has(&stat("a/b/c")) && !times.has(&stat("a/b/c/new"))
         );
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn a_name_that_comes_or_goes_changes_no_other_name_of_its_file() {
+        use std::os::fd::AsFd;
+        let dir = std::env::temp_dir().join(format!("sharedroot-names-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        for name in ["a", "alone"] {
+            std::fs::write(dir.join(name), "text").unwrap();
+        }
+        ["b", "c"]
+            .iter()
+            .for_each(|name| std::fs::hard_link(dir.join("a"), dir.join(name)).unwrap());
+        let top = std::fs::File::open(&dir).unwrap();
+        let times = Times::read(&Times::below(top.as_fd()).unwrap().unwrap().write().concat());
+        let has = |name: &CStr| {
+            let stat = |at| rustix::fs::statat(&top, at, rustix::fs::AtFlags::SYMLINK_NOFOLLOW);
+            times.has_name(&stat(c".").unwrap(), name, &stat(name).unwrap())
+        };
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        std::fs::remove_file(dir.join("a")).unwrap();
+        assert!(has(c"b") && has(c"c") && has(c"alone"));
+        std::fs::remove_file(dir.join("c")).unwrap();
+        std::fs::hard_link(dir.join("alone"), dir.join("c")).unwrap();
+        assert!(has(c"b") && !has(c"c"), "another file");
+        std::fs::write(dir.join("b"), "TEXT").unwrap();
+        assert!(!has(c"b"), "another content");
         std::fs::remove_dir_all(dir).unwrap();
     }
 

@@ -11,10 +11,10 @@ use super::Tally;
 use super::content::Buffers;
 use super::cursor::Cursor;
 use super::entry;
-use super::error::{ChangeError, Failed, doing, path};
+use super::error::{ChangeError, Failed, Of, doing, has_room, path};
 use super::frame::{Find, Frame, Known};
 use super::links::{Linked, Links};
-use super::node::{Names, Node, kind, look, names};
+use super::node::{Names, Node, is_whiteout, kind, look, names};
 use super::pending::{Pending, Spill};
 use super::remove::remove;
 
@@ -141,9 +141,33 @@ impl<'a> Walk<'a> {
         matches!(self.find, Find::Changed { .. })
     }
 
+    /// Whether the rest can be done although this failed.
+    fn goes_on(&mut self, failed: &Failed, name: Option<&CStr>) -> bool {
+        let Find::Changed { store, .. } = self.find else { return false };
+        match failed.of {
+            Of::File => true,
+            Of::Host => false,
+            Of::Room => !self.pending.has_failed() && has_room(store, self.room_of(name)),
+        }
+    }
+
+    /// How many bytes a name takes at most: those of the file, and those of an image's file of that name, which an overlay
+    /// copies before any change.
+    fn room_of(&mut self, name: Option<&CStr>) -> u64 {
+        let Some(name) = name else { return 0 };
+        let blocks = |dir| {
+            let found = look(dir, name).ok().flatten();
+            found.map_or(0, |found| u64::try_from(found.st_blocks).unwrap_or(0))
+        };
+        let from = blocks(self.from.here());
+        let to = self.to.follow(self.way.iter()).map_or(0, blocks);
+        // Whatever the file system's blocks are (stat(3type)).
+        from.saturating_add(to).saturating_mul(512)
+    }
+
     /// Takes note of what failed, or fails.
     fn leave_out(&mut self, failed: Failed, name: Option<&CStr>) -> Result<(), ChangeError> {
-        let goes_on = self.leaves_out() && failed.of_one_file;
+        let goes_on = self.goes_on(&failed, name);
         let error = self.error(failed, name);
         if !goes_on {
             return Err(error);
@@ -173,16 +197,42 @@ impl<'a> Walk<'a> {
 
     /// Removes what the counterpart has and this directory has not.
     fn remove_others(&mut self) -> Result<(), Failed> {
-        self.counterpart()?;
-        let to = self.to.here();
+        let mut last = false;
+        loop {
+            let (removed, refused) = self.remove_some(last)?;
+            if !refused || last {
+                return Ok(());
+            }
+            // A whiteout takes a name, for which the others may have made room.
+            last = !removed;
+        }
+    }
+
+    /// Goes through the counterpart once, and returns whether some were removed and some refused; those the `last` time leaves out.
+    fn remove_some(&mut self, last: bool) -> Result<(bool, bool), Failed> {
+        let (mut removed, mut refused) = (false, false);
+        let to = self.counterpart()?;
         for name in names(to).map_err(doing("list the engine's"))? {
             let name = name.map_err(doing("list the engine's"))?;
-            if look(self.from.here(), &name).map_err(doing("stat"))?.is_none() {
-                remove(to, &name, &mut self.pending).map_err(doing("remove a file of"))?;
-                self.tally.changes += 1;
+            if look(self.from.here(), &name).map_err(doing("stat"))?.is_some() {
+                continue;
+            }
+            match remove(self.to.here(), &name, &mut self.pending).map_err(doing("remove")) {
+                Ok(()) => {
+                    removed = true;
+                    self.tally.changes += 1;
+                }
+                Err(failed) if self.goes_on(&failed, Some(&name)) => {
+                    refused = true;
+                    if last {
+                        let error = self.error(failed, Some(&name));
+                        self.tally.left_out.add(error);
+                    }
+                }
+                Err(failed) => return Err(failed),
             }
         }
-        Ok(())
+        Ok((removed, refused))
     }
 
     /// One name of a directory of the snapshot, or of one that is compared as a whole.
@@ -251,13 +301,16 @@ impl<'a> Walk<'a> {
     /// Whether the upper directory's file of this name is to be looked at.
     fn is_newer(&mut self, name: &CStr) -> Result<bool, Failed> {
         let Find::Named { since: Some(since), .. } = self.find else { return Ok(true) };
-        let upper = self.guide().map_err(doing("open in the upper directory"))?;
-        let found = upper.map_or(Ok(None), |upper| look(upper, name));
-        let found = found.map_err(doing("stat in the upper directory"))?;
+        let Some(upper) = self.guide().map_err(doing("open in the upper directory"))? else {
+            return Ok(false);
+        };
+        let stat = || Ok((look(upper, name)?, rustix::fs::fstat(upper)?));
+        let (found, dir) = stat().map_err(doing("stat in the upper directory"))?;
         let changed = |stat: Stat| (stat.st_ctime, i64::try_from(stat.st_ctime_nsec).unwrap_or(0));
         Ok(found.is_some_and(|found| match since.times {
-            Some(times) => !times.has(&found),
-            None => changed(found) > since.time,
+            Some(times) => !times.has_name(&dir, name, &found),
+            // The time of a whiteout says nothing: see there.
+            None => !is_whiteout(&found) && changed(found) > since.time,
         }))
     }
 
@@ -265,7 +318,7 @@ impl<'a> Walk<'a> {
     fn push(&mut self, name: &CStr, known: Known) -> Result<(), Failed> {
         if self.way.len() >= DEPTH {
             let step = "go deeper than 4,096 directories, into";
-            return Err(Failed { step, source: Errno::NAMETOOLONG, of_one_file: true });
+            return Err(Failed { step, source: Errno::NAMETOOLONG, of: Of::File });
         }
         self.pending.push(name, known as u8).map_err(doing("take note of"))?;
         if let Some(frame) = self.frames.last_mut() {

@@ -1,0 +1,182 @@
+//! A directory of the engine's file system takes no more names while the disk has room. A container that made such a directory
+//! ends and starts as any other, and only these names stay in its snapshot.
+//!
+//! Guest: --no-docker --limit 900
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::AtFlags;
+use sharedroot_tests::command::unique_name;
+use sharedroot_tests::kept::{notes, nothing_is_kept, root, snapshots};
+use sharedroot_tests::lab::only_in_lab;
+use sharedroot_tests::pool::{has, small_bases};
+use sharedroot_tests::runtime::{Container, Runtime};
+use sharedroot_tests::stack::{Ext4, Image, Stacked};
+
+fn starts<'r>(runtime: &'r Runtime, bundle: &Stacked, id: &str) -> (Container<'r>, PathBuf) {
+    runtime.cmd(&["create", "--bundle", bundle.str(), id]).run().ok();
+    runtime.cmd(&["start", id]).run().ok();
+    let container = runtime.container(id.to_owned());
+    let top = root(&container);
+    (container, top)
+}
+
+/// More than a directory of 8 KiB takes.
+const LONG: usize = 60;
+const SHORT: usize = 999;
+
+/// So many names of one file in a directory, each as long as a name can be.
+fn fill(dir: &Path, names: usize) {
+    fs::create_dir_all(dir).unwrap();
+    fs::write(dir.join("first"), "first").unwrap();
+    let dir = File::open(dir).unwrap();
+    for n in 0..names {
+        rustix::fs::linkat(&dir, "first", &dir, format!("{n:0255}"), AtFlags::empty()).unwrap();
+    }
+}
+
+/// The same, and short names for what is left of each block.
+fn stuff(dir: &Path) {
+    fill(dir, LONG);
+    (0..SHORT).for_each(|n| fs::write(dir.join(n.to_string()), "").unwrap());
+}
+
+fn empty(dir: &Path) {
+    (0..LONG).for_each(|n| fs::remove_file(dir.join(format!("{n:0255}"))).unwrap());
+    (0..SHORT).for_each(|n| fs::remove_file(dir.join(n.to_string())).unwrap());
+}
+
+fn count(dir: &Path) -> usize {
+    fs::read_dir(dir).unwrap().count()
+}
+
+/// ext4 with blocks of 1 KiB has two levels of an index, which end at some 20,000 long names.
+#[test]
+fn vm_a_full_index_of_a_directory_keeps_no_container_from_its_end() {
+    const NAMES: usize = 24_000;
+    only_in_lab();
+    let _config = small_bases();
+    let (runtime, image) = (Runtime::sharedroot(), Image::new());
+    let (bundle, id) = (image.bundle(&runtime, false, &["sleep", "1000"]), unique_name("c"));
+    let _store = Ext4::below(&bundle, &["-O", "^large_dir,dir_index"], "loop");
+    let engine = Path::new(&bundle.rootfs);
+    let (container, top) = starts(&runtime, &bundle, &id);
+    fill(&top.join("many"), NAMES);
+    fs::write(top.join("zzz"), "zzz").unwrap();
+    let said = container.call("delete", &["--force"]);
+    assert_eq!(said.status, 0, "{said}");
+    has(&said.stderr, &["link /many/", "No space left", &snapshots()[0]]);
+    assert_eq!(fs::read_to_string(engine.join("zzz")).unwrap(), "zzz");
+    let some = count(&engine.join("many"));
+    assert!((10_000..NAMES).contains(&some), "{some}");
+
+    let (container, top) = starts(&runtime, &bundle, &id);
+    assert_eq!(count(&top.join("many")), NAMES + 1);
+    fs::remove_dir_all(top.join("many")).unwrap();
+    container.call("delete", &["--force"]).ok();
+    nothing_is_kept();
+    assert!(!engine.join("many").exists());
+}
+
+/// Without an index the bound is an administrator's. A whiteout takes a name too, and so does the copy of an image's file.
+#[test]
+fn vm_what_a_full_directory_refuses_keeps_nothing_beside_it_from_the_engine() {
+    only_in_lab();
+    let _config = small_bases();
+    let (runtime, image) = (Runtime::sharedroot(), Image::new());
+    for name in ["removed", "changed"] {
+        fs::write(image.top().join("etc").join(name), "image").unwrap();
+    }
+    let (bundle, id) = (image.bundle(&runtime, false, &["sleep", "1000"]), unique_name("c"));
+    let _store = Ext4::below(&bundle, &["-O", "^dir_index"], "loop,max_dir_size_kb=8");
+    let engine = Path::new(&bundle.rootfs);
+    let (container, top) = starts(&runtime, &bundle, &id);
+    fs::create_dir(top.join("etc/below")).unwrap();
+    container.call("delete", &["--force"]).ok();
+    nothing_is_kept();
+    let (container, top) = starts(&runtime, &bundle, &id);
+    stuff(&top.join("etc"));
+    let all = count(&top.join("etc"));
+    container.call("delete", &["--force"]).ok();
+    assert_eq!((snapshots().len(), notes()), (1, 1));
+    assert!(engine.join("etc/removed").exists() && engine.join("etc/below").exists());
+
+    let (container, top) = starts(&runtime, &bundle, &id);
+    assert_eq!(count(&top.join("etc")), all);
+    fs::remove_file(top.join("etc/removed")).unwrap();
+    fs::write(top.join("etc/changed"), "changed").unwrap();
+    fs::write(top.join("etc/below/file"), "below").unwrap();
+    let said = container.call("delete", &["--force"]);
+    assert_eq!(said.status, 0, "{said}");
+    has(&said.stderr, &["remove /etc/removed", "No space left"]);
+    assert_eq!(fs::read_to_string(engine.join("etc/below/file")).unwrap(), "below");
+
+    let (container, top) = starts(&runtime, &bundle, &id);
+    assert!(!top.join("etc/removed").exists());
+    assert_eq!(fs::read_to_string(top.join("etc/changed")).unwrap(), "changed");
+    assert_eq!(fs::read_to_string(top.join("etc/below/file")).unwrap(), "below");
+    empty(&top.join("etc"));
+    container.call("delete", &["--force"]).ok();
+    nothing_is_kept();
+    assert_eq!(fs::read_to_string(engine.join("etc/changed")).unwrap(), "changed");
+    assert!(!engine.join("etc/removed").exists());
+}
+
+/// The top itself is full: nothing there can say that the overlay lacks files, and the container ends all the same.
+#[test]
+fn vm_a_full_top_keeps_no_container_from_its_end() {
+    only_in_lab();
+    let _config = small_bases();
+    let (runtime, image) = (Runtime::sharedroot(), Image::new());
+    let (bundle, id) = (image.bundle(&runtime, false, &["sleep", "1000"]), unique_name("c"));
+    let _store = Ext4::below(&bundle, &["-O", "^dir_index"], "loop,max_dir_size_kb=8");
+    for _ in 0..2 {
+        let (container, top) = starts(&runtime, &bundle, &id);
+        if !top.join("first").exists() {
+            stuff(&top);
+        }
+        let said = container.call("delete", &["--force"]);
+        assert_eq!(said.status, 0, "{said}");
+        has(&said.stderr, &["No space left", "nothing there says so", &snapshots()[0]]);
+    }
+    let (container, top) = starts(&runtime, &bundle, &id);
+    empty(&top);
+    container.call("delete", &["--force"]).ok();
+    nothing_is_kept();
+}
+
+/// A disk that is full is no directory that is full: what is written there is written again when it has room.
+#[test]
+fn vm_a_full_disk_still_keeps_everything_for_the_next_time() {
+    only_in_lab();
+    let _config = small_bases();
+    let (runtime, image) = (Runtime::sharedroot(), Image::new());
+    let (bundle, id) = (image.bundle(&runtime, false, &["sleep", "1000"]), unique_name("c"));
+    let store = Ext4::below(&bundle, &["-N", "400"], "loop");
+    let (engine, ballast) = (Path::new(&bundle.rootfs), Path::new(&store.0).join("ballast"));
+    // Without blocks for one file, and without inodes.
+    for (name, files, bytes) in [("large", 1, 40 << 20), ("inodes", 30, 1)] {
+        let (container, top) = starts(&runtime, &bundle, &id);
+        fs::create_dir(&ballast).unwrap();
+        match files {
+            1 => fs::write(ballast.join("large"), vec![1; 30 << 20]).unwrap(),
+            _ => {
+                let made = |n: &i32| File::create(ballast.join(n.to_string())).is_ok();
+                assert!((0..).take_while(made).count() > 300);
+            }
+        }
+        fs::create_dir(top.join(name)).unwrap();
+        for n in 0..files {
+            fs::write(top.join(name).join(n.to_string()), vec![2; bytes]).unwrap();
+        }
+        let said = container.call("delete", &["--force"]);
+        assert_ne!(said.status, 0, "{said}");
+        has(&said.stderr, &[name, "No space left", "writes them again"]);
+        fs::remove_dir_all(&ballast).unwrap();
+        container.call("delete", &["--force"]).ok();
+        nothing_is_kept();
+        assert_eq!(count(&engine.join(name)), files);
+        fs::remove_dir_all(engine.join(name)).unwrap();
+    }
+}
