@@ -4,12 +4,11 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::Path;
 
 use serde_json::{Value, json};
 use sharedroot_tests::beside::in_words;
 use sharedroot_tests::bundle::Bundle;
-use sharedroot_tests::command::{Cmd, unique_name};
+use sharedroot_tests::command::unique_name;
 use sharedroot_tests::docker::{KINDS, docker_run};
 use sharedroot_tests::lab::TempDir;
 use sharedroot_tests::runtime::Runtime;
@@ -99,47 +98,5 @@ fn vm_no_message_has_a_structure() {
         assert_ne!(refused.status, 0, "{at} {value}: {refused}");
         println!("{at} {value}: {}", refused.stderr);
         in_words(&refused.stderr);
-    }
-}
-
-/// NVIDIA's driver is not loaded: what the hook wrote is all that a user of Docker has.
-#[test]
-fn vm_what_a_hook_says_is_in_the_message() {
-    let (runtime, dir) = (Runtime::sharedroot(), TempDir::of_programs("hook"));
-    let hook = dir.0.join("hook");
-    fs::write(&hook, "#!/bin/sh\necho driver not loaded >&2\nexit 3\n").unwrap();
-    sharedroot_tests::command::out(&["chmod", "755", hook.to_str().unwrap()]);
-    let kinds = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart"];
-    for kind in kinds {
-        for (program, root) in
-            [("runc", TempDir::new("root")), (runtime.program(), TempDir::new("root"))]
-        {
-            let bundle = Bundle::new(&runtime, &["sleep", "9"]);
-            // A startContainer hook is a program of the container's.
-            fs::copy(&hook, bundle.path().join("rootfs/bin/hook")).unwrap();
-            let path = if kind == "startContainer" { Path::new("/bin/hook") } else { &hook };
-            let before = json!({ "path": "/bin/sh", "args": ["sh", "-c", "echo before >&2"] });
-            bundle.edit(|config| config["hooks"] = json!({ kind: [before, { "path": path }] }));
-            let log = bundle.path().join("log");
-            let log = log.to_str().unwrap();
-            let flags = ["--root", root.str(), "--log", log, "--log-format", "json"];
-            let run = ["run", "--bundle", bundle.str(), &unique_name("hook")];
-            let refused = Cmd::new(program).args(&[&flags[..], &run].concat()).run();
-            assert_ne!(refused.status, 0, "{kind}: {refused}");
-            let said = fs::read_to_string(log).unwrap();
-            // runc's first process has no way to the log any more by the time of its own hooks.
-            if program == runtime.program() || kind != "startContainer" {
-                assert!(said.contains("driver not loaded"), "{program} {kind}: {said}");
-                assert!(
-                    refused.stderr.contains("driver not loaded"),
-                    "{program} {kind}: {refused}"
-                );
-            }
-            if program == runtime.program() {
-                assert!(!said.contains("before"), "of the hook that failed only: {said}");
-                assert!(refused.stderr.contains("before"), "all of it: {refused}");
-                in_words(&said);
-            }
-        }
     }
 }

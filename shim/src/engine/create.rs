@@ -90,6 +90,8 @@ impl Embedded {
         tracing::debug!("the engine begins");
         let simple = !options.systemd_cgroup && first::is_simple(spec);
         let place = simple.then(|| birth::of_new(spec)).flatten();
+        // The engine's own way listens to no hook.
+        hooks.stand_in(&mut engines, place.is_some());
         let built = self.begin(engines, workload, place.as_ref(), hooks, options);
         tracing::debug!("the engine is done");
         // The engine keeps annotations and hooks there, readable by all, and the state root may be open to them.
@@ -136,7 +138,7 @@ impl Embedded {
         };
         let said = hooks.repeat();
         built.map_err(|error| match (error, said) {
-            (EngineError::Engine { why, .. }, Some(said)) if why.contains("hooks") => {
+            (EngineError::Engine { why, .. }, Some(said)) if why.contains("hook") => {
                 wrong(format!("{why}, stderr: {said}"))
             }
             (error, _) => error,

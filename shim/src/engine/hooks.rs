@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, ErrorKind, Read, Seek, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -35,9 +35,9 @@ const OWN_NAMESPACE: &str = "/proc/self/ns/mnt";
 pub struct CallersHooks {
     /// The mount namespace of the caller, for the hooks that run there.
     callers: Option<File>,
-    /// What `createContainer` hooks say, each in a file of its own: they run in the container's first process, and nobody else
-    /// is told more than that one failed.
-    said: Vec<File>,
+    /// What hooks say that the engine calls where nobody listens: each begins with [`relay::BEGAN`].
+    ear: Option<File>,
+    bundle: PathBuf,
     later: Option<Later>,
 }
 
@@ -63,32 +63,40 @@ impl CallersHooks {
         let before = any(hooks.prestart()) || any(hooks.create_runtime());
         let early = before || any(hooks.create_container());
         let callers = before.then(|| File::open(OWN_NAMESPACE)).transpose()?;
-        let path = callers.as_ref().map(own_path);
-        let outside = |kind: Option<Vec<Hook>>| {
-            let place = Where::Callers(path.as_deref().unwrap_or(Path::new("")));
-            let stand_in = |hook: &Hook| match is_dockers(hook) {
-                true => hook.clone(),
-                false => relay::before(hook, bundle, place),
-            };
-            kind.map(|list| list.iter().map(stand_in).collect())
-        };
-        let inside = hooks.create_container_mut().take();
-        let said: Vec<_> =
-            inside.iter().flatten().map(|_| ear()).collect::<io::Result<Vec<_>>>()?;
-        let inside = inside.map(|list| {
-            let all = list.iter().zip(&said);
-            all.map(|(hook, ear)| relay::before(hook, bundle, Where::Containers(&own_path(ear))))
-                .collect()
-        });
+        let ear = early.then(ear).transpose()?;
         let mut engines = Hooks::default();
         engines
-            .set_prestart(outside(hooks.prestart_mut().take()))
-            .set_create_runtime(outside(hooks.create_runtime_mut().take()))
-            .set_create_container(inside);
+            .set_prestart(hooks.prestart_mut().take())
+            .set_create_runtime(hooks.create_runtime_mut().take())
+            .set_create_container(hooks.create_container_mut().take());
         spec.set_hooks(early.then_some(engines));
         let later = hooks != Hooks::default();
         let bundle = bundle.to_owned();
-        Ok(Self { callers, said, later: later.then_some(Later { bundle, early, hooks }) })
+        let later = later.then(|| Later { bundle: bundle.clone(), early, hooks });
+        Ok(Self { callers, ear, bundle, later })
+    }
+
+    /// Puts a stand-in before each hook of the engine's. `listened` is whether who runs those of the caller's namespaces listens
+    /// to them; nobody listens to those of the container's.
+    pub fn stand_in(&self, engines: &mut Spec, listened: bool) {
+        let Some(hooks) = engines.hooks_mut() else { return };
+        let path = self.callers.as_ref().map(own_path).unwrap_or_default();
+        let ear = self.ear.as_ref().map(own_path).unwrap_or_default();
+        let outside = |hook: &Hook| match (listened, is_dockers(hook)) {
+            (true, true) => hook.clone(),
+            (true, false) => relay::before(hook, &self.bundle, Where::Callers(&path), None),
+            (false, _) => relay::before(hook, &self.bundle, Where::Callers(&path), Some(&ear)),
+        };
+        let inside = |hook: &Hook| relay::before(hook, &self.bundle, Where::Containers, Some(&ear));
+        for hook in hooks.prestart_mut().iter_mut().flatten() {
+            *hook = outside(hook);
+        }
+        for hook in hooks.create_runtime_mut().iter_mut().flatten() {
+            *hook = outside(hook);
+        }
+        for hook in hooks.create_container_mut().iter_mut().flatten() {
+            *hook = inside(hook);
+        }
     }
 
     /// Keeps in `dir` what later verbs need, and gives what the container's first process does at its start.
@@ -115,13 +123,12 @@ impl CallersHooks {
         Ok(start)
     }
 
-    /// Says again what the `createContainer` hooks said, and returns the end of what the last of them said that began, which is
+    /// Says again what hooks said to whom nobody listened, and returns the end of what the last of them said that began, which is
     /// the one that failed if any did.
     #[must_use]
     pub fn repeat(&self) -> Option<String> {
-        let said = self.said.iter().map(|ear| repeat(ear, &mut io::stderr().lock()));
-        let mut all: Vec<_> = said.filter(|said| !said.is_empty()).collect();
-        all.pop()
+        let said = repeat(self.ear.as_ref()?, &mut io::stderr().lock());
+        (!said.is_empty()).then_some(said)
     }
 
     /// Runs the `poststop` hooks of a container that could not be created, if hooks of `create` may have run before.
@@ -263,15 +270,21 @@ fn listen(mut ear: &File) -> io::Result<OwnedFd> {
     Ok(own)
 }
 
-/// Says all of it again, and returns its end in one line.
+/// Says all of it again, and returns in one line the end of what the last one said who began to speak.
 fn repeat(mut ear: &File, to: &mut impl Write) -> String {
-    let _ = ear.rewind().and_then(|()| io::copy(&mut ear, to));
+    let _ = ear.rewind();
+    let (mut ears, mut last) = (io::BufReader::new(ear), Vec::new());
     let mut said = Vec::new();
-    let length = ear.metadata().map_or(0, |found| found.len());
-    let _ = ear
-        .seek(SeekFrom::Start(length.saturating_sub(HEARD as u64)))
-        .and_then(|_| ear.read_to_end(&mut said));
-    String::from_utf8_lossy(&said).trim().replace('\n', " ")
+    while ears.read_until(relay::BEGAN, &mut said).is_ok_and(|read| read > 0) {
+        let other_began = said.pop_if(|end| *end == relay::BEGAN).is_some();
+        let _ = to.write_all(&said);
+        last = std::mem::take(&mut said);
+        if other_began {
+            last.clear();
+        }
+    }
+    let end = last.split_off(last.len().saturating_sub(HEARD));
+    String::from_utf8_lossy(&end).trim().replace('\n', " ")
 }
 
 impl Heard {

@@ -22,13 +22,16 @@ const NAME: &str = "sharedroot-hook";
 /// This program, whatever mount namespace it is looked for in before the root is changed.
 const PROGRAM: &str = "/proc/self/exe";
 
+/// What a stand-in writes first where a hook is listened to by a file, so that others may have spoken before.
+pub const BEGAN: u8 = 0;
+
 /// The namespaces that a hook runs in.
 #[derive(Debug, Clone, Copy)]
 pub enum Where<'a> {
     /// Those of who called `create`; the path leads to the mount namespace.
     Callers(&'a Path),
-    /// The container's; the path leads to the file for what the hook writes to standard error.
-    Containers(&'a Path),
+    /// The container's.
+    Containers,
 }
 
 /// A hook could not be executed.
@@ -40,14 +43,16 @@ enum RelayError {
     Arguments(usize),
 }
 
-/// The hook for the engine to run instead of `hook`.
+/// The hook for the engine to run instead of `hook`. `ear` leads to the file for what the hook writes to standard error, which
+/// stays what it is without one.
 #[must_use]
-pub fn before(hook: &Hook, bundle: &Path, place: Where<'_>) -> Hook {
+pub fn before(hook: &Hook, bundle: &Path, place: Where<'_>, ear: Option<&Path>) -> Hook {
     let text = |path: &Path| path.to_string_lossy().into_owned();
-    let (namespace, ear) = match place {
-        Where::Callers(namespace) => (text(namespace), String::new()),
-        Where::Containers(ear) => (String::new(), text(ear)),
+    let namespace = match place {
+        Where::Callers(namespace) => text(namespace),
+        Where::Containers => String::new(),
     };
+    let ear = ear.map(text).unwrap_or_default();
     let mut args = vec![NAME.to_owned(), text(bundle), namespace, ear, text(hook.path())];
     let own = hook.args().clone().filter(|own| !own.is_empty());
     args.extend(own.unwrap_or_else(|| vec![text(hook.path())]));
@@ -76,6 +81,11 @@ fn execute(args: &[OsString]) -> Result<std::convert::Infallible, RelayError> {
         let hook = PathBuf::from(path);
         move |source| RelayError::Step { step, hook, source }
     };
+    // A process in a user namespace of its own may not open it, and speaks for itself.
+    if let Ok(mut ear) = File::options().append(true).open(ear) {
+        ear.write_all(&[BEGAN]).map_err(fail("speak"))?;
+        nix::unistd::dup2_stderr(&ear).map_err(io::Error::from).map_err(fail("speak"))?;
+    }
     let mut text = String::new();
     io::stdin().read_to_string(&mut text).map_err(fail("read the state"))?;
     let mut state: Value =
@@ -90,13 +100,7 @@ fn execute(args: &[OsString]) -> Result<std::convert::Infallible, RelayError> {
         std::env::set_current_dir(bundle).map_err(fail("enter the bundle"))?;
     }
     let stdin = filled(state.to_string().as_bytes()).map_err(fail("pass the state on"))?;
-    let mut hook = Command::new(path);
-    hook.arg0(name).args(rest).stdin(stdin);
-    // A process in a user namespace of its own may not open it, and speaks for itself.
-    if let Ok(ear) = File::options().append(true).open(ear) {
-        hook.stderr(ear);
-    }
-    let error = hook.exec();
+    let error = Command::new(path).arg0(name).args(rest).stdin(stdin).exec();
     Err(fail("execute")(error))
 }
 
@@ -130,12 +134,13 @@ mod tests {
             r#"{"path":"/bin/h","args":["name","a"],"env":["A=b"],"timeout":7}"#,
         )
         .unwrap();
-        let relay = before(&hook, Path::new("/b"), Where::Callers(Path::new("/proc/1/fd/3")));
+        let relay = before(&hook, Path::new("/b"), Where::Callers(Path::new("/proc/1/fd/3")), None);
         let args = [NAME, "/b", "/proc/1/fd/3", "", "/bin/h", "name", "a"];
         assert_eq!(relay.args().as_deref(), Some(&args.map(str::to_owned)[..]));
         assert_eq!((relay.env(), relay.timeout()), (hook.env(), hook.timeout()));
         let bare: Hook = serde_json::from_str(r#"{"path":"/bin/h","args":[]}"#).unwrap();
-        let relay = before(&bare, Path::new("/b"), Where::Containers(Path::new("/proc/1/fd/4")));
+        let ear = Some(Path::new("/proc/1/fd/4"));
+        let relay = before(&bare, Path::new("/b"), Where::Containers, ear);
         assert_eq!(relay.args().as_ref().unwrap()[2..4], ["", "/proc/1/fd/4"]);
         assert_eq!(relay.args().as_ref().unwrap().last().unwrap(), "/bin/h", "as a shell names it");
     }
