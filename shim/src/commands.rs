@@ -20,7 +20,6 @@ use crate::lifecycle::{Container, LifecycleError, Order, choice, tell};
 use crate::log::whole;
 use crate::output::{self, say};
 use crate::privilege;
-use crate::rootfs::Storage;
 use crate::starts::{self, Step};
 
 /// Does what the command line says. Returns the exit status.
@@ -67,13 +66,13 @@ pub fn run(cli: Cli) -> Result<u8, LifecycleError> {
             }
         },
         Verb::Pool(verb) => admin::pool::run(&config, verb)?,
-        Verb::Status { json } => admin::status::status(&Storage::of(&config)?, json)?,
-        Verb::Top(args) => admin::top::top(&Storage::of(&config)?, &args)?,
-        Verb::Metrics(args) => admin::metrics::metrics(&Storage::of(&config)?, &args)?,
-        Verb::Gc(args) => admin::gc::collect(&Storage::of(&config)?, &args)?,
+        Verb::Status { json } => admin::status::status(&config.storage()?, json)?,
+        Verb::Top(args) => admin::top::top(&config.storage()?, &args)?,
+        Verb::Metrics(args) => admin::metrics::metrics(&config.storage()?, &args)?,
+        Verb::Gc(args) => admin::gc::collect(&config.storage()?, &args)?,
         Verb::Install(args) => admin::install::install(&config, &args)?,
         Verb::Uninstall(args) => admin::install::uninstall(&config, &args)?,
-        Verb::Image(verb) => admin::image::run(&Storage::of(&config)?, verb)?,
+        Verb::Image(verb) => admin::image::run(&config.storage()?, verb)?,
         // The others name a container.
         _ => {}
     }

@@ -2,6 +2,7 @@
 
 mod keys;
 mod layers;
+mod storage;
 
 use std::path::{Path, PathBuf};
 

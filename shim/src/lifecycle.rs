@@ -13,7 +13,10 @@ use serde::Serialize;
 
 pub use create::Order;
 pub use error::LifecycleError;
+use sharedroot_bases::{RootfsError, Storage, release_private};
 use sharedroot_format::Lease;
+use sharedroot_sys::private_dir::private_dir;
+use sharedroot_sys::step::step;
 use story::GivenBack;
 pub use story::tell;
 
@@ -21,9 +24,7 @@ use crate::bundle::{BundleError, ContainerId, read_config};
 use crate::cli::{Delete, Global, Verb};
 use crate::config::Config;
 use crate::engine::{Choice, Delegate, Embedded, Engine, EngineError, Relay, VARIABLE, attend};
-use crate::log::step;
-use crate::record::{Place, Record, Rootfs, private_dir, state_of_delegates};
-use crate::rootfs::{RootfsError, Storage, release_private};
+use crate::record::{Place, Record, Rootfs, state_of_delegates};
 use crate::starts::{self, Moment, Step};
 
 /// The engine that the command line, the environment and the configuration give to a new container.
@@ -65,7 +66,7 @@ impl Container {
             path: root.into(),
             source,
         })?;
-        let storage = Storage::of(config)?;
+        let storage = config.storage()?;
         let place = Place::of(run_dir, &root, &id);
         let delegates = state_of_delegates(run_dir, &root);
         let record = place.read()?;

@@ -18,7 +18,7 @@
 //! line is written, by `run` in lib.rs.
 
 mod journal;
-mod step;
+mod whole;
 
 use std::fs::{File, OpenOptions};
 use std::io::{PipeReader, PipeWriter, Read, Write};
@@ -33,7 +33,7 @@ use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 pub use journal::deliver;
-pub use step::{step, whole};
+pub use whole::whole;
 
 use crate::cli::{Cli, LogFormat};
 use crate::output::say_aside;

@@ -6,14 +6,15 @@
 
 mod place;
 
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use sharedroot_bases::{Containers, ContainersError};
 use sharedroot_format::{BaseKey, Holder, Lease, ScaffoldName, Use, VolumeName};
+use sharedroot_sys::private_dir::PrivateDirError;
 
 pub use place::{Lock, Place};
 
@@ -41,19 +42,9 @@ pub enum RecordError {
         /// What is wrong.
         source: serde_json::Error,
     },
-    /// Somebody else may write where only root should.
-    #[error(
-        "state directory {path} can be written by others (owner {owner}, mode {mode:04o}); \
-         make it root's own: chown root {path} && chmod 700 {path}"
-    )]
-    Unsafe {
-        /// The directory.
-        path: PathBuf,
-        /// Its owner.
-        owner: u32,
-        /// Its permission bits.
-        mode: u32,
-    },
+    /// A directory of ours.
+    #[error(transparent)]
+    PrivateDir(#[from] PrivateDirError),
     /// A container of that ID is there.
     #[error("container with ID {id} already exists; delete it first or choose another ID")]
     Exists {
@@ -168,17 +159,40 @@ pub fn all(run_dir: &Path) -> Result<Vec<Record>, RecordError> {
 ///
 /// # Errors
 /// As [`all`].
-pub fn leases(run_dir: &Path) -> Result<Vec<Lease>, RecordError> {
+fn leases(run_dir: &Path) -> Result<Vec<Lease>, RecordError> {
     let mut found = Vec::new();
     visit(run_dir, |dir, record| found.extend(record.rootfs.lease(dir, &record.id)))?;
     Ok(found)
 }
 
+/// The records of all containers, for those who take something away.
+#[derive(Debug)]
+pub struct Records<'a>(
+    /// The run directory.
+    pub &'a Path,
+);
+
+impl Containers for Records<'_> {
+    fn leases(&self) -> Result<Vec<Lease>, ContainersError> {
+        Ok(leases(self.0)?)
+    }
+
+    fn snapshots(&self) -> Result<Vec<VolumeName>, ContainersError> {
+        let volume = |record: Record| match record.rootfs {
+            Rootfs::Private { volume, .. } => Some(volume),
+            _ => None,
+        };
+        Ok(all(self.0)?.into_iter().filter_map(volume).collect())
+    }
+
+    fn forget(&self, snapshot: &VolumeName) -> Result<(), ContainersError> {
+        let names_it = |record: &Record| matches!(&record.rootfs, Rootfs::Private { volume, .. } if snapshot == volume);
+        Ok(forget(self.0, names_it)?)
+    }
+}
+
 /// Removes the records that are such: those of containers that nobody will delete any more.
-///
-/// # Errors
-/// As [`all`].
-pub fn forget(run_dir: &Path, is_such: impl Fn(&Record) -> bool) -> Result<(), RecordError> {
+fn forget(run_dir: &Path, is_such: impl Fn(&Record) -> bool) -> Result<(), RecordError> {
     let mut dirs = Vec::new();
     visit(run_dir, |dir, record| {
         dirs.extend(is_such(&record).then(|| dir.to_owned()));
@@ -221,21 +235,6 @@ fn hash(root: &Path) -> String {
     hash.iter().take(8).map(|b| format!("{b:02x}")).collect()
 }
 
-/// Makes `dir` (mode 0700) and its parents if they are missing, and refuses one that anybody but
-/// its owner, who must be this process's user, can write.
-///
-/// # Errors
-/// [`RecordError::File`], [`RecordError::Unsafe`].
-pub fn private_dir(dir: &Path) -> Result<(), RecordError> {
-    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(file("create", dir))?;
-    let found = fs::symlink_metadata(dir).map_err(file("stat", dir))?;
-    let (owner, mode) = (found.uid(), found.mode() & 0o7777);
-    if !found.is_dir() || owner != nix::unistd::geteuid().as_raw() || mode & 0o022 != 0 {
-        return Err(RecordError::Unsafe { path: dir.to_owned(), owner, mode });
-    }
-    Ok(())
-}
-
 fn file<'a>(step: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> RecordError + 'a {
     move |source| RecordError::File { step, path: path.to_owned(), source }
 }
@@ -249,7 +248,7 @@ mod tests {
     #[test]
     fn a_record_is_claimed_once_and_reads_back() {
         let run = std::env::temp_dir().join(format!("sharedroot-record-{}", std::process::id()));
-        private_dir(&run).unwrap();
+        sharedroot_sys::private_dir::private_dir(&run).unwrap();
         let id = ContainerId::parse("c1").unwrap();
         let place = Place::of(&run, Path::new("/run/moby"), &id);
         let other = Place::of(&run, Path::new("/run/k8s"), &id);
@@ -299,15 +298,5 @@ mod tests {
         place.remove().unwrap();
         assert!(place.read().unwrap().is_none());
         fs::remove_dir_all(run).unwrap();
-    }
-
-    #[test]
-    fn a_state_directory_that_others_can_write_is_refused() {
-        use std::os::unix::fs::PermissionsExt;
-        let dir = std::env::temp_dir().join(format!("sharedroot-open-{}", std::process::id()));
-        fs::create_dir(&dir).unwrap();
-        fs::set_permissions(&dir, fs::Permissions::from_mode(0o777)).unwrap();
-        assert!(matches!(private_dir(&dir), Err(RecordError::Unsafe { mode: 0o777, .. })));
-        fs::remove_dir(dir).unwrap();
     }
 }

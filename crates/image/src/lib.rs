@@ -7,7 +7,6 @@
 //! | `mountinfo` | the text of `/proc/self/mountinfo`, and of overlay's options in it |
 //! | `live_restore` | whether Docker's daemon may restart under running containers |
 //! | `source` | where an image was found, and whether it is still there |
-//! | `names` | what people and engines call an image |
 //! | `doubt` | why an image stays unidentified |
 //! | `init` | the files that an engine expects at the top of every root |
 //! | `tree` | the layers and the init files as one tree |
@@ -15,12 +14,8 @@
 //! | `ext4` | the file system of a base, made from that tree |
 //! | `shrink` | the file system of a snapshot that gets a size |
 //! | `walk`, `tree_digest` | a whole tree in one order; its digest |
-//! | `catalog` | names of bases and where they came from |
 //! | `error` | why a base cannot be made |
-//! | `changes` | what a container changed: from its snapshot to the engine, and back |
 
-pub mod catalog;
-pub mod changes;
 mod docker;
 mod doubt;
 mod error;
@@ -31,7 +26,6 @@ pub mod import;
 mod init;
 mod live_restore;
 mod mountinfo;
-mod names;
 mod overlay;
 mod shrink;
 mod source;
@@ -52,7 +46,6 @@ pub use ext4::{PLACES, check_filesystem, make_filesystem};
 pub use import::{ImportError, Importable};
 pub use init::InitFiles;
 pub use live_restore::live_restore;
-pub use names::Names;
 pub use shrink::shrink_filesystem;
 pub use source::{Layer, Source};
 pub use tree::{Tree, Usage, assemble};

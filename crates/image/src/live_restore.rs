@@ -4,7 +4,7 @@
 //! mounted there (moby: daemon/graphdriver/counter.go, `fsChecker`). A snapshot is ext4, so the daemon takes it for nothing,
 //! gives the directory there the mode 0700, which is the container's `/`, and mounts its own overlay over it (overlay2,
 //! `Get`); again for each `docker cp` and `diff`. Nothing but an overlay keeps it from that, and no runtime is called: so the
-//! container's root is one (`rootfs/overlaid.rs`).
+//! container's root is one (`bases/overlaid.rs`).
 
 use std::fs;
 use std::path::Path;

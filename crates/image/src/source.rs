@@ -82,7 +82,11 @@ pub struct Layer {
 }
 
 impl Layer {
-    pub(super) fn at(path: &Path) -> Result<Self, Doubt> {
+    /// The layer in a directory.
+    ///
+    /// # Errors
+    /// [`Doubt`] where it cannot be told from a later one of the same name.
+    pub fn at(path: &Path) -> Result<Self, Doubt> {
         let wanted = StatxFlags::INO | StatxFlags::BTIME;
         let stat = rustix::fs::statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, wanted)
             .map_err(|e| Doubt::LayerStore { path: path.to_owned(), source: e.into() })?;

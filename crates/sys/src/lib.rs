@@ -6,9 +6,11 @@
 //! | [`mount`] | mounts that exist nowhere until they are attached |
 //! | [`resolve`] | paths of others, resolved below a root and nowhere else |
 //! | [`new_file`] | a file that takes the place of another, whole or not at all |
+//! | [`private_dir`] | a directory that only root can write |
 //! | [`clone3`] | a copy of this process in another cgroup or PID namespace |
 //! | [`seccomp`] | a seccomp filter is loaded |
 //! | [`signal`] | what no crate does with signals without unsafe |
+//! | [`step`] | how long the steps of a command take |
 //! | [`command_line`] | a part of this process's command line is hidden |
 //!
 //! All unsafe code of the programs is here, but two ioctls of `sharedroot-dm`. `hack/test` holds that.
@@ -18,6 +20,8 @@ pub mod clone3;
 pub mod command_line;
 pub mod mount;
 pub mod new_file;
+pub mod private_dir;
 pub mod resolve;
 pub mod seccomp;
 pub mod signal;
+pub mod step;

@@ -3,16 +3,17 @@
 use std::fmt;
 
 use serde_json::{Value, json};
+use sharedroot_bases::{Fate, Mislabelled, RootfsError, Storage, delete_forgotten};
 use sharedroot_dm::{Pool, Report};
 use sharedroot_sys::chain::chain;
+use sharedroot_sys::private_dir::private_dir;
 
 use super::for_programs;
 use super::progress::Progress;
 use crate::cli::Gc;
 use crate::lifecycle::LifecycleError;
 use crate::output::say;
-use crate::record::private_dir;
-use crate::rootfs::{Fate, Mislabelled, RootfsError, Storage, delete_forgotten};
+use crate::record::Records;
 
 /// Makes store, pool and kernel agree, deletes the snapshots of containers that are gone, and
 /// prints what was done. Where the pool is not the one that the store knows, only `force` goes on,
@@ -66,7 +67,7 @@ fn go_through(
     }
     delete_snapshots(storage, &pool, told);
     // Also where nothing is to be done: what follows asks them.
-    if let Err(error) = storage.reconcile_leases() {
+    if let Err(error) = storage.reconcile_leases(&Records(&storage.pool.run_dir)) {
         told.failed("the leases", &error);
     }
     take_scaffolds_down(storage, told);
@@ -76,9 +77,10 @@ fn go_through(
 }
 
 fn delete_snapshots(storage: &Storage, pool: &Pool, told: &mut Told) {
-    let dry_run = told.dry_run;
-    let forgotten =
-        Progress::during("deleting snapshots", || delete_forgotten(storage, pool, dry_run));
+    let (dry_run, records) = (told.dry_run, Records(&storage.pool.run_dir));
+    let forgotten = Progress::during("deleting snapshots", || {
+        delete_forgotten(storage, pool, &records, dry_run)
+    });
     let forgotten = forgotten.unwrap_or_else(|error| {
         told.failed("the snapshots", &error);
         Vec::new()

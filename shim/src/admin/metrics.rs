@@ -8,15 +8,16 @@ use std::fmt::Write;
 use std::path::Path;
 
 use serde_json::Value;
+use sharedroot_bases::{RootfsError, Storage};
 use sharedroot_sys::new_file::Output;
+use sharedroot_sys::private_dir::private_dir;
 
 use super::pool::Figures;
 use super::status::Kinds;
 use crate::cli::Metrics;
 use crate::lifecycle::LifecycleError;
 use crate::output::say;
-use crate::record::{self, private_dir};
-use crate::rootfs::{RootfsError, Storage};
+use crate::record;
 use crate::starts::{self, BOUNDS, Histogram, Totals};
 
 /// Prints them, or puts them into a file.

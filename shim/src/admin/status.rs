@@ -4,16 +4,17 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
+use sharedroot_bases::{Mislabelled, RootfsError, Storage};
 use sharedroot_dm::{Bytes, Pool, Volume};
 use sharedroot_format::VolumeName;
+use sharedroot_sys::private_dir::private_dir;
 
 use super::for_programs;
 use super::image::{self, Base};
 use super::pool::Figures;
 use super::screen::{Line, Screen};
 use crate::lifecycle::LifecycleError;
-use crate::record::{self, Record, Rootfs, private_dir};
-use crate::rootfs::{Mislabelled, RootfsError, Storage};
+use crate::record::{self, Record, Rootfs};
 
 /// So that all of it is one screen of 24 rows, and leaves room for a warning.
 const MOST_BASES: usize = 6;

@@ -4,6 +4,7 @@ use std::fs::File;
 
 use oci_spec::runtime::{Process, Spec};
 use sharedroot_format::json;
+use sharedroot_sys::step::step;
 
 use super::read_error;
 use crate::bundle::read_config;
@@ -12,7 +13,6 @@ use crate::cli::{Exec, Verb};
 use crate::engine::{Delegate, Embedded, EngineError, Tenant, Terminal, add_capabilities};
 use crate::forbidden;
 use crate::lifecycle::{Container, LifecycleError, tell};
-use crate::log::step;
 use crate::output::say;
 
 /// `exec` on the embedded engine. Returns the exit status, 0 when detached.

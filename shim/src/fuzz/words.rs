@@ -9,7 +9,6 @@ use sharedroot_seeds::says_something;
 use crate::bundle::ContainerId;
 use crate::cli::Cli;
 use crate::config::{Layers, Size};
-use crate::rootfs::Storage;
 
 /// A command line, its words parted by line breaks.
 ///
@@ -46,7 +45,7 @@ pub fn settings(text: &[u8]) {
     let path = Path::new("/etc/sharedroot/config.toml");
     let layers = Layers::of(path, text.to_owned(), |_| None);
     match layers.and_then(|layers| layers.config()) {
-        Ok(config) => match Storage::of(&config) {
+        Ok(config) => match config.storage() {
             Ok(storage) => {
                 assert!(storage.base_size.0 > 0 && !storage.pool.name.as_ref().is_empty())
             }

@@ -3,9 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType, Process, Spec};
+use sharedroot_bases::{Earlier, Place, RootfsError, Wanted, prepare_private, prepare_shared};
+use sharedroot_dm::{Bytes, Pool};
 use sharedroot_format::ScaffoldName;
 use sharedroot_format::VolumeName;
 use sharedroot_image as image;
+use sharedroot_sys::mount;
+use sharedroot_sys::step::step;
 
 use super::story::Created;
 use super::{Container, LifecycleError, engines, tell};
@@ -16,12 +20,11 @@ use crate::engine::{
     CallersHooks, Choice, CreateOptions, Delegate, Embedded, Engine, EngineError, Labels, Volumes,
     check_dev, leads_out, make_notify, may_write_root, normalise, offer_notify, refuse_others,
 };
-use crate::log::{ASIDE, step};
+use crate::log::ASIDE;
 use crate::record::{Lock, Record, RecordError, Rootfs};
 use crate::rootfs::{
-    AnnotationError, Earlier, Facts, Mode, Needs, Place, Plan, RootfsError, device_in_root,
-    lead_into_mounts, plan, prepare_private, prepare_shared, refuse_links, refuse_over_proc,
-    wanted_size,
+    AnnotationError, Facts, Mode, Needs, Plan, device_in_root, lead_into_mounts, plan,
+    refuse_links, refuse_over_proc, wanted_size,
 };
 use crate::starts::{Step, began};
 
@@ -277,10 +280,17 @@ impl Container {
                 self.take_lease(&rootfs(None))?;
                 let intend = |name: &_| {
                     self.write_record(bundle, rootfs(Some(name)), order)?;
-                    self.change_lease(&rootfs(None), &rootfs(Some(name)))
+                    Ok(self.change_lease(&rootfs(None), &rootfs(Some(name)))?)
                 };
-                let (root, label) = (&bundle.root, labels.mount.as_ref());
-                let scaffold = prepare_shared(&self.storage, &image, root, needs, label, intend)?;
+                let wanted =
+                    Wanted { missing: &|root| needs.missing(root), overlay: needs.overlay() };
+                let label = labels.mount.as_ref();
+                let (root, scaffold) =
+                    prepare_shared(&self.storage, &image, &wanted, label, intend)?;
+                let _step = step("bind the base in a mount namespace of this process");
+                mount::enter_private_namespace()?;
+                // Nothing to undo: the bind ends with the namespace.
+                root.attach(&bundle.root)?.keep();
                 rootfs(scaffold.as_ref())
             }
             Plan::Private(image) => {
@@ -297,8 +307,12 @@ impl Container {
                 let (volume, root_path) = (&volume, bundle.root.as_path());
                 let overlay = (image.source.is_docker() && image::live_restore())
                     .then_some("Docker's daemon has live-restore on, and knows an overlay only");
+                let size = size.map(|size| Bytes(size.0));
                 let place = Place { id, volume, root_path, label, size, earlier, overlay };
-                prepare_private(&self.storage, &image, place)?;
+                let opens = step("open the pool");
+                let pool = Pool::open(&self.storage.pool).map_err(RootfsError::from)?;
+                drop(opens);
+                prepare_private(&self.storage, &pool, &image, place)?.attach(root_path)?;
                 rootfs
             }
             Plan::AsGiven { why } => as_given(&self.id, why),

@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
+use sharedroot_bases::RootfsError;
 use sharedroot_label::LabelError;
+use sharedroot_sys::mount::MountError;
+use sharedroot_sys::private_dir::PrivateDirError;
 
 use crate::admin::install::InstallError;
 use crate::bundle::{BundleError, ContainerId};
@@ -10,7 +13,7 @@ use crate::config::ConfigError;
 use crate::engine::{ChoiceError, DelegateError, EngineError, SealError, SpecError, VolumeError};
 use crate::privilege::PrivilegeError;
 use crate::record::RecordError;
-use crate::rootfs::{AnnotationError, RootfsError};
+use crate::rootfs::{AnnotationError, RootError};
 
 /// A verb that failed; the message says on what and why.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +50,15 @@ pub enum LifecycleError {
     /// The root file system.
     #[error(transparent)]
     Rootfs(#[from] RootfsError),
+    /// A root that does not go together with its configuration.
+    #[error(transparent)]
+    Root(#[from] RootError),
+    /// A directory of ours.
+    #[error(transparent)]
+    PrivateDir(#[from] PrivateDirError),
+    /// A mount.
+    #[error(transparent)]
+    Mount(#[from] MountError),
     /// The engine.
     #[error(transparent)]
     Engine(#[from] EngineError),

@@ -1,12 +1,13 @@
 //! `pause` of a writable container: engines pause one to pack a layer of what it changed (`docker commit`), and read that
 //! from their own directories, which have nothing of it while it runs.
 
+use sharedroot_bases::{WrittenBack, save_so_far};
+
 use super::story::{GivenBack, tell};
 use super::{Container, LifecycleError, engines};
 use crate::cli::{Id, Verb};
 use crate::engine::Engine;
 use crate::record::Rootfs;
-use crate::rootfs::{WrittenBack, save_so_far};
 
 impl Container {
     /// Freezes the container, then gives its engine what it has changed so far. Where that fails, the container runs on.

@@ -4,10 +4,11 @@
 
 use std::fmt::{self, Arguments, Display};
 
+use sharedroot_bases::WrittenBack;
+
 use crate::engine::Choice;
 use crate::log::{self, STORY};
 use crate::record::Rootfs;
-use crate::rootfs::WrittenBack;
 
 /// Tells it. The words are ours and the runtime's caller's; nothing of the container's environment, arguments, annotations
 /// or hooks may be in them.

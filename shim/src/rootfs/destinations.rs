@@ -6,17 +6,17 @@ use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::Spec;
 
+use super::error::{RootError, file};
 use super::landing::{behind_links, is_plain, landing, stands};
 use super::needs::is_bind;
-use super::{RootfsError, file};
 
 /// Has the destinations say where they land, if a link of the image leads them into an earlier mount: what the link names is
 /// missing there, and the engine makes nothing behind a link. Volumes and file systems in memory only; nothing lies over
 /// the kernel's own. `root` has the image's links.
 ///
 /// # Errors
-/// [`RootfsError::File`]; [`RootfsError::Link`] for a place that leads to `/dev` in a way that is not followed here.
-pub fn lead_into_mounts(root: &Path, spec: &mut Spec) -> Result<(), RootfsError> {
+/// [`RootError::File`]; [`RootError::Link`] for a place that leads to `/dev` in a way that is not followed here.
+pub fn lead_into_mounts(root: &Path, spec: &mut Spec) -> Result<(), RootError> {
     let top = File::open(root).map_err(file("open", root))?;
     let mut mounted: Vec<(PathBuf, bool)> = Vec::new();
     for mount in spec.mounts_mut().iter_mut().flatten() {
@@ -39,7 +39,7 @@ pub fn lead_into_mounts(root: &Path, spec: &mut Spec) -> Result<(), RootfsError>
         // The engine would make devices in it, by path; at `/dev` by its own name it does not.
         let dev = Path::new("/dev");
         if place.starts_with(dev) && !mount.destination().starts_with(dev) {
-            return Err(RootfsError::Link { path: mount.destination().clone() });
+            return Err(RootError::Link { path: mount.destination().clone() });
         }
         mounted.push((place, open));
     }

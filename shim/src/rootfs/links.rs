@@ -13,15 +13,15 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 use sharedroot_sys::resolve::Resolve;
 
-use super::{RootfsError, file};
+use super::error::{RootError, file};
 
 /// Refuses a root in which the engine would follow a link on its way to `/dev` or to a cgroup mount.
 ///
 /// `root` must be what the container gets, with everything mounted over it.
 ///
 /// # Errors
-/// [`RootfsError::Link`], [`RootfsError::File`].
-pub fn refuse_links(root: &Path, spec: &Spec) -> Result<(), RootfsError> {
+/// [`RootError::Link`], [`RootError::File`].
+pub fn refuse_links(root: &Path, spec: &Spec) -> Result<(), RootError> {
     let mounts = spec.mounts().as_deref().unwrap_or_default();
     let top = File::open(root).map_err(file("open", root))?;
     let cgroups = mounts.iter().filter(|mount| mount.typ().as_deref() == Some("cgroup"));
@@ -30,7 +30,7 @@ pub fn refuse_links(root: &Path, spec: &Spec) -> Result<(), RootfsError> {
         let below = path.strip_prefix("/").unwrap_or(path);
         match Resolve::NoLinks.open(&top, below, OFlags::PATH) {
             Ok(_) | Err(Errno::NOENT | Errno::NOTDIR) => {}
-            Err(Errno::LOOP) => return Err(RootfsError::Link { path: path.to_owned() }),
+            Err(Errno::LOOP) => return Err(RootError::Link { path: path.to_owned() }),
             Err(errno) => return Err(file("look up in the root:", path)(io::Error::from(errno))),
         }
     }

@@ -11,10 +11,11 @@ use pathrs::Root;
 use pathrs::flags::OpenFlags;
 use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
+use sharedroot_bases::{Kind, Missing};
 use sharedroot_sys::resolve::Resolve;
 
+use super::error::{RootError, file};
 use super::landing::{is_plain, landing, stands};
-use super::{RootfsError, file};
 
 /// What must be there before the container's mounts are made, in their order: a later one can lie in an
 /// earlier one. The last is the directory that the process starts in.
@@ -34,24 +35,6 @@ struct Need {
     source: Option<PathBuf>,
     /// Whether the mount, if it is one, may be written.
     writable: bool,
-}
-
-/// A path that a root lacks. No component of it is a link, a dot or two.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Missing {
-    /// Absolute, in the container.
-    pub path: PathBuf,
-    /// What is to be there.
-    pub kind: Kind,
-}
-
-/// What a mount point is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
-    /// For everything but a file.
-    Directory,
-    /// An empty file, for a bind of whatever is no directory.
-    File,
 }
 
 impl Needs {
@@ -122,8 +105,8 @@ impl Needs {
     /// directory to start in. Without `mount_points` only the latter: root of a user namespace makes its own.
     ///
     /// # Errors
-    /// [`RootfsError::File`].
-    pub fn make_in(&self, root: &Path, mount_points: bool) -> Result<(), RootfsError> {
+    /// [`RootError::File`].
+    pub fn make_in(&self, root: &Path, mount_points: bool) -> Result<(), RootError> {
         let top = File::open(root).map_err(file("open", root))?;
         self.check_start(&top)?;
         let mut missing = self.lacking(&top);
@@ -135,7 +118,7 @@ impl Needs {
             let path = path.to_owned();
             move |e| {
                 let source = std::io::Error::other(e);
-                RootfsError::File { step: "make the mount point or process.cwd", path, source }
+                RootError::File { step: "make the mount point or process.cwd", path, source }
             }
         };
         let opened = Root::open(root).map_err(fail(root))?;
@@ -155,8 +138,8 @@ impl Needs {
     /// more than EINVAL. Docker tells the user what to look for where it reads "not a directory".
     ///
     /// # Errors
-    /// [`RootfsError::Kinds`], [`RootfsError::File`].
-    pub fn check_kinds(&self, root: &Path) -> Result<(), RootfsError> {
+    /// [`RootError::Kinds`], [`RootError::File`].
+    pub fn check_kinds(&self, root: &Path) -> Result<(), RootError> {
         let top = File::open(root).map_err(file("open", root))?;
         let mut mounted = Vec::<PathBuf>::new();
         for need in self.all.split_last().map_or(&[][..], |(_, mounts)| mounts) {
@@ -171,7 +154,7 @@ impl Needs {
             let found = found.map(|stat| FileType::from_raw_mode(stat.st_mode).is_dir());
             if found.is_ok_and(|found| found != wanted) {
                 let (what, destination) = (need.source.clone(), need.path.clone());
-                return Err(RootfsError::Kinds { what, destination, wanted: need.kind() });
+                return Err(RootError::Kinds { what, destination, wanted: need.kind() });
             }
             mounted.push(place);
         }
@@ -179,7 +162,7 @@ impl Needs {
     }
 
     /// That what is to be started in is no file of the root.
-    fn check_start(&self, root: &File) -> Result<(), RootfsError> {
+    fn check_start(&self, root: &File) -> Result<(), RootError> {
         let Some((Need { path: start, .. }, mounts)) = self.all.split_last() else { return Ok(()) };
         if mounts.iter().any(|mount| start.starts_with(&mount.path)) {
             return Ok(());
@@ -196,8 +179,8 @@ impl Needs {
     /// Makes the directory to start in where that lies in a volume. In one that is read-only nobody can.
     ///
     /// # Errors
-    /// [`RootfsError::File`].
-    pub fn make_start_in_volume(&self) -> Result<(), RootfsError> {
+    /// [`RootError::File`].
+    pub fn make_start_in_volume(&self) -> Result<(), RootError> {
         let Some((Need { path: start, .. }, mounts)) = self.all.split_last() else { return Ok(()) };
         let covers = |mount: &&Need| start.starts_with(&mount.path);
         let Some(Need { path, source: Some(source), writable: true }) =

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use oci_spec::runtime::{Mount, Spec};
 use rustix::fs::PROC_SUPER_MAGIC;
 
+use super::error::{RootError, file};
 use super::landing::{landing, stands};
-use super::{RootfsError, file};
 
 /// Files of `/proc` that lxcfs and its like stand in for, as runc allows.
 const REPLACEABLE: [&str; 10] = [
@@ -31,8 +31,8 @@ const REPLACEABLE: [&str; 10] = [
 /// `root` must be what the container gets.
 ///
 /// # Errors
-/// [`RootfsError::OverProc`], [`RootfsError::File`].
-pub fn refuse_over_proc(root: &Path, spec: &Spec) -> Result<(), RootfsError> {
+/// [`RootError::OverProc`], [`RootError::File`].
+pub fn refuse_over_proc(root: &Path, spec: &Spec) -> Result<(), RootError> {
     let top = File::open(root).map_err(file("open", root))?;
     for (at, mount) in spec.mounts().iter().flatten().enumerate() {
         let destination = mount.destination();
@@ -47,7 +47,7 @@ pub fn refuse_over_proc(root: &Path, spec: &Spec) -> Result<(), RootfsError> {
             || REPLACEABLE.iter().any(|path| lands == Path::new(path));
         if !fine {
             let destination = destination.clone();
-            return Err(RootfsError::OverProc { at, destination, lands });
+            return Err(RootError::OverProc { at, destination, lands });
         }
     }
     Ok(())
@@ -107,7 +107,7 @@ mod tests {
             "/dangling/domainname",
             "/chain",
         ] {
-            assert!(matches!(bind(at, "/tmp"), Err(RootfsError::OverProc { .. })), "{at}");
+            assert!(matches!(bind(at, "/tmp"), Err(RootError::OverProc { .. })), "{at}");
         }
         assert!(with(r#"{"destination":"/proc","type":"tmpfs","source":"tmpfs"}"#).is_err());
         std::fs::remove_dir_all(root).unwrap();

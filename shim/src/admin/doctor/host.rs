@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use sharedroot_bases::Storage;
 use sharedroot_sys::chain::chain;
 
 use super::check::Check;
@@ -9,7 +10,6 @@ use crate::cli::Global;
 use crate::config::{Config, ConfigError};
 use crate::engine::Choice;
 use crate::lifecycle::{LifecycleError, choice};
-use crate::rootfs::Storage;
 
 /// Where every check looks.
 #[derive(Debug)]
@@ -42,11 +42,11 @@ impl Host {
             }
             Err(error) => (Config::default(), broken(words(&error))),
         };
-        let (storage, read) = match Storage::of(&config) {
+        let (storage, read) = match config.storage() {
             Ok(storage) => (storage, read),
             Err(error) => {
                 let why = format!("{shown}: {}", chain(&error));
-                (Storage::of(&Config::default())?, broken(why))
+                (Config::default().storage()?, broken(why))
             }
         };
         let engine = match choice(global, &config) {

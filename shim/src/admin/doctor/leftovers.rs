@@ -1,13 +1,14 @@
 //! What processes that died, and a host that went down, have left in the pool: what `gc` would do, by its dry run.
 //! Only of an active pool, for `gc` activates one.
 
+use sharedroot_bases::{Fate, RootfsError, Storage, delete_forgotten};
 use sharedroot_dm::{Pool, Report};
 use sharedroot_sys::chain::chain;
 
 use super::check::Check;
 use super::host::Host;
 use super::pool::{Known, known};
-use crate::rootfs::{Fate, RootfsError, Storage, delete_forgotten};
+use crate::record::Records;
 
 /// Looks.
 pub fn look(host: &Host) -> Vec<Check> {
@@ -48,7 +49,7 @@ impl Found {
         if report.untouched {
             return Ok(Self { report, ..Self::default() });
         }
-        let fates = delete_forgotten(storage, pool, true)?;
+        let fates = delete_forgotten(storage, pool, &Records(&storage.pool.run_dir), true)?;
         let count =
             |wanted| fates.iter().filter(|(_, fate)| fate.as_ref().ok() == Some(&wanted)).count();
         let (gone, kept) = (count(Fate::Gone), count(Fate::Kept) + count(Fate::Root));

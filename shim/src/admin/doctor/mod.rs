@@ -110,7 +110,6 @@ fn no_answer(kind: &'static str, patience: Duration) -> Check {
 mod tests {
     use super::*;
     use crate::config::Config;
-    use crate::rootfs::Storage;
 
     #[test]
     fn what_does_not_answer_holds_nothing_else() {
@@ -120,7 +119,7 @@ mod tests {
         };
         let well: Look = |_| vec![Check::ok("well", "here")];
         let host =
-            Host { storage: Storage::of(&Config::default()).unwrap(), config_file: "/none".into() };
+            Host { storage: Config::default().storage().unwrap(), config_file: "/none".into() };
         let kinds = [("one", well), ("two", stuck), ("three", well)];
         let checks = gather(kinds, &Arc::new(host), Duration::from_secs(1));
         let severities: Vec<_> = checks.iter().map(|check| (check.name, check.severity)).collect();

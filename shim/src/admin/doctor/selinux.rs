@@ -3,12 +3,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use sharedroot_bases::{Mislabelled, RootfsError};
 use sharedroot_label::{self as label, MountLabel};
 use sharedroot_sys::chain::chain;
 
 use super::check::Check;
 use super::host::{Host, install};
-use crate::rootfs::{Mislabelled, RootfsError};
 
 /// The types of our policy module (docs/selinux.md).
 const STATE: &str = "sharedroot_state_t";

@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rustix::fs::FileType;
+use sharedroot_bases::{BaseTree, RootfsError, Storage};
 use sharedroot_image::walk::{Found, WalkError, walk};
 use sharedroot_sys::new_file::Output;
 use tar::{Builder, EntryType, Header};
@@ -14,7 +15,6 @@ use super::Base;
 use crate::admin::progress::Progress;
 use crate::lifecycle::LifecycleError;
 use crate::output;
-use crate::rootfs::{BaseTree, RootfsError, Storage};
 
 /// Writes the tar to `output`, or to standard output, which must not be a terminal.
 ///

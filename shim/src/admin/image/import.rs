@@ -3,15 +3,15 @@
 use std::path::Path;
 
 use serde_json::json;
+use sharedroot_bases::catalog::ImageName;
+use sharedroot_bases::{Imported, RootfsError, Stage, Storage};
 use sharedroot_image::Importable;
-use sharedroot_image::catalog::ImageName;
+use sharedroot_sys::private_dir::private_dir;
 
 use crate::admin::for_programs;
 use crate::admin::progress::Progress;
 use crate::lifecycle::LifecycleError;
 use crate::output::say;
-use crate::record::private_dir;
-use crate::rootfs::{Imported, RootfsError, Stage, Storage};
 
 /// Makes the base of what `source` holds, gives it a name, and prints its key.
 ///

@@ -1,8 +1,9 @@
 //! `image inspect` and `image verify`: what a base is, and whether it is still what it was made from.
 
 use serde_json::json;
+use sharedroot_bases::catalog::TreeFacts;
+use sharedroot_bases::{RootfsError, Storage};
 use sharedroot_dm::Phase;
-use sharedroot_image::catalog::TreeFacts;
 use sharedroot_image::{check_filesystem, tree_digest};
 
 use super::Base;
@@ -10,7 +11,6 @@ use crate::admin::for_programs;
 use crate::admin::progress::Progress;
 use crate::lifecycle::LifecycleError;
 use crate::output::say;
-use crate::rootfs::{RootfsError, Storage};
 
 /// Prints everything that is known of a base.
 ///

@@ -1,13 +1,13 @@
 //! `image list`: the bases and who uses them.
 
 use serde_json::{Value, json};
+use sharedroot_bases::Storage;
 use sharedroot_dm::{Bytes, Phase};
 
 use super::{Base, called};
 use crate::admin::for_programs;
 use crate::admin::screen::{Column, Line, Screen, table};
 use crate::lifecycle::LifecycleError;
-use crate::rootfs::Storage;
 
 const COLUMNS: [Column; 7] = [
     Column::Text("BASE"),

@@ -6,16 +6,17 @@ mod inspect;
 pub mod list;
 
 use serde_json::json;
+use sharedroot_bases::catalog::Facts;
+use sharedroot_bases::{RootfsError, Storage};
 use sharedroot_dm::{Phase, Pool, Volume};
 use sharedroot_format::{BaseKey, Lease, Use};
-use sharedroot_image::catalog::Facts;
 use sharedroot_sys::mount;
+use sharedroot_sys::private_dir::private_dir;
 
 use super::for_programs;
 use crate::cli::Image;
 use crate::lifecycle::LifecycleError;
-use crate::record::private_dir;
-use crate::rootfs::{RootfsError, Storage};
+use crate::record::Records;
 
 /// Does what the command line says.
 ///
@@ -104,7 +105,7 @@ pub fn bases(storage: &Storage) -> Result<Vec<Base>, LifecycleError> {
         let (shared, private) = (Vec::new(), Vec::new());
         bases.push(Base { key, names, tags, facts, volume, mounted, used, shared, private });
     }
-    storage.reconcile_leases()?;
+    storage.reconcile_leases(&Records(&storage.pool.run_dir))?;
     for Lease { base, what, name, .. } in storage.leases().all().map_err(RootfsError::from)? {
         if let Some(found) = bases.iter_mut().find(|b| b.key == base) {
             let private = what == Use::Private;

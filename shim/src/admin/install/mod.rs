@@ -14,6 +14,7 @@ mod toml;
 
 use std::path::Path;
 
+use sharedroot_sys::private_dir::private_dir;
 use similar::TextDiff;
 
 pub use error::InstallError;
@@ -22,7 +23,6 @@ use crate::cli::{Edit, Install, Target, Uninstall};
 use crate::config::Config;
 use crate::lifecycle::LifecycleError;
 use crate::output::say;
-use crate::record::private_dir;
 use error::EditError;
 use file::ConfigFile;
 use receipt::Receipt;

@@ -1,11 +1,11 @@
 //! `pool inspect`: the volumes as the store knows them.
 
 use serde_json::{Value, json};
+use sharedroot_bases::RootfsError;
 use sharedroot_dm::{Pool, Volume};
 
 use crate::admin::for_programs;
 use crate::output::say;
-use crate::rootfs::RootfsError;
 
 /// Prints every volume of the pool.
 ///

@@ -6,15 +6,16 @@ mod inspect;
 use std::path::Path;
 
 use serde_json::json;
+use sharedroot_bases::{RootfsError, Storage};
 use sharedroot_dm::{Bytes, Pool};
+use sharedroot_sys::private_dir::private_dir;
 
 use super::for_programs;
 use super::progress::Progress;
 use crate::cli::{Pool as Verb, PoolCreate, PoolGrow};
 use crate::config::{Config, Media};
 use crate::output::say;
-use crate::record::private_dir;
-use crate::rootfs::{RootfsError, Storage};
+use crate::record::Records;
 pub use figures::Figures;
 
 /// Does what the command line says, and prints a short result.
@@ -23,7 +24,7 @@ pub use figures::Figures;
 /// [`RootfsError`].
 pub fn run(config: &Config, verb: Verb) -> Result<(), RootfsError> {
     private_dir(&config.pool.run_dir)?;
-    let storage = || Storage::of(config);
+    let storage = || config.storage();
     match verb {
         Verb::Create(args) => create(config.clone(), args),
         Verb::Activate => activate(&storage()?),
@@ -57,7 +58,7 @@ fn create(mut config: Config, args: PoolCreate) -> Result<(), RootfsError> {
     } else if args.loop_size.is_some() {
         config.pool.media = Media::Loop(args.loop_size);
     }
-    let storage = Storage::of(&config)?;
+    let storage = config.storage()?;
     let make = if args.force { Pool::create_overwriting } else { Pool::create };
     let made = Progress::during("making the pool", || make(&storage.pool));
     Figures::of(&made?)?.print(args.json);
@@ -72,7 +73,7 @@ fn activate(storage: &Storage) -> Result<(), RootfsError> {
 
 fn deactivate(storage: &Storage) -> Result<(), RootfsError> {
     let pool = storage.known_pool()?;
-    storage.vacate(&pool)?;
+    storage.vacate(&pool, &Records(&storage.pool.run_dir))?;
     let (name, node) = (pool.name().clone(), pool.data_path().to_owned());
     pool.shut_down()?;
     if storage.known_pool()?.is_active()? {
@@ -139,7 +140,7 @@ fn repair(storage: &Storage, as_json: bool) -> Result<(), RootfsError> {
 
 fn drop_snapshot(storage: &Storage, volume: &str) -> Result<(), RootfsError> {
     let name = volume.parse()?;
-    storage.drop_snapshot(&storage.active_pool()?, &name)?;
+    storage.drop_snapshot(&storage.active_pool()?, &name, &Records(&storage.pool.run_dir))?;
     say!("the snapshot {name} is deleted");
     Ok(())
 }
@@ -158,7 +159,9 @@ fn destroy(storage: &Storage, force: bool) -> Result<(), RootfsError> {
         say!("metadata  {}", pool.metadata_path().display());
         return Err(RootfsError::NotForced { pool: name });
     }
-    Progress::during("destroying the pool", || storage.destroy(pool))?;
+    Progress::during("destroying the pool", || {
+        storage.destroy(pool, &Records(&storage.pool.run_dir))
+    })?;
     say!("the pool {name} is destroyed");
     Ok(())
 }

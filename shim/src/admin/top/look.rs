@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use sharedroot_bases::{RootfsError, Storage};
 use sharedroot_format::BaseKey;
 
 use super::latency::{self, Latencies};
@@ -11,7 +12,6 @@ use super::resident::{Resident, Uncounted};
 use super::users::{ByBase, Users};
 use crate::admin::pool::Figures;
 use crate::lifecycle::LifecycleError;
-use crate::rootfs::{RootfsError, Storage};
 use crate::starts::{self, Moment};
 
 /// Starts are remembered for so long.

@@ -20,14 +20,14 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use look::Looker;
+use sharedroot_bases::Storage;
+use sharedroot_sys::private_dir::private_dir;
 
 use super::for_programs;
 use super::screen::{Line, Screen};
 use crate::cli::Top;
 use crate::lifecycle::LifecycleError;
 use crate::output;
-use crate::record::private_dir;
-use crate::rootfs::Storage;
 
 /// Moves to the upper left corner; what is left of a line; what is left of the screen (ECMA-48: CUP, EL, ED).
 const HOME: &str = "\x1b[H";

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use sharedroot_bases::Storage;
 use sharedroot_format::BaseKey;
 
 use crate::record::{self, Record, RecordError, Rootfs};
-use crate::rootfs::Storage;
 
 /// Containers of one base.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]

@@ -11,7 +11,8 @@ use sharedroot_format::{BaseKey, Use};
 use sharedroot_label::{self as label, MountLabel, SharedLabel};
 use sharedroot_sys::mount::Setting;
 
-use super::{RootfsError, Storage};
+use crate::error::RootfsError;
+use crate::storage::Storage;
 
 /// The label of all that is in a file system; it belongs to the superblock.
 pub(super) fn context(label: &MountLabel) -> Setting<'_> {

@@ -18,9 +18,9 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use sharedroot_format::json;
 use sharedroot_format::{BaseKey, ChainId, Digest};
+use sharedroot_image::Source;
 
-use super::Source;
-use super::catalog::Catalog;
+use crate::catalog::Catalog;
 
 /// The names of all bases, as they are at one moment.
 #[derive(Debug, Default)]
@@ -153,9 +153,10 @@ struct PodmanImage {
 mod tests {
     use std::fs;
 
-    use super::super::catalog::Facts;
-    use super::super::testing::TestDir;
+    use sharedroot_image::Layer;
+
     use super::*;
+    use crate::catalog::Facts;
 
     fn facts(chain_id: Option<ChainId>, source: Source) -> Facts {
         Facts { chain_id, source, made: "2026-01-01T00:00:00+00:00".to_owned(), tree: None }
@@ -163,8 +164,8 @@ mod tests {
 
     #[test]
     fn docker_names_an_image_by_the_chain_of_its_layers() {
-        let dir = TestDir::new();
-        let store = dir.dir("image").join("overlay2");
+        let dir = tempfile::tempdir().unwrap();
+        let store = dir.path().join("image/overlay2");
         let (id, diff) = ("a1".repeat(32), "b2".repeat(32));
         fs::create_dir_all(store.join("imagedb/content/sha256")).unwrap();
         let config = format!(r#"{{"os":"linux","rootfs":{{"diff_ids":["sha256:{diff}"]}}}}"#);
@@ -196,15 +197,15 @@ mod tests {
 
     #[test]
     fn podman_names_an_image_by_its_topmost_layer() {
-        let dir = TestDir::new();
-        let storage = dir.dir("storage");
+        let dir = tempfile::tempdir().unwrap();
+        let storage = dir.path().join("storage");
         let layer = storage.join("overlay/f00/diff");
         fs::create_dir_all(&layer).unwrap();
         fs::create_dir(storage.join("overlay-images")).unwrap();
         let text = r#"[{"id":"1","layer":"f00","names":["localhost/a:1"]},{"id":"2"}]"#;
         fs::write(storage.join("overlay-images/images.json"), text).unwrap();
-        let layers = vec![super::super::Layer::at(&layer).unwrap()];
-        let key = BaseKey::of_chain(&super::super::testing::chain('a'), None);
+        let layers = vec![Layer::at(&layer).unwrap()];
+        let key: BaseKey = "ab".repeat(32).parse().unwrap();
         let mut catalog = Catalog::default();
         catalog.describe(&key, facts(None, Source::Overlay { layers }));
         assert_eq!(Names::of(catalog).tags(&key), ["localhost/a:1"]);

@@ -15,9 +15,8 @@ use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 use sharedroot_format::text_form;
 use sharedroot_format::{BaseKey, ChainId, Digest};
+use sharedroot_image::{Image, Source};
 use sharedroot_sys::new_file;
-
-use super::{Image, Source};
 
 /// A name that a base cannot have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -215,27 +214,29 @@ impl Catalog {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{TestDir, chain};
+    use sharedroot_format::ChainId;
+
     use super::*;
 
     fn key(digit: char) -> BaseKey {
-        BaseKey::of_chain(&chain(digit), None)
+        let chain: ChainId = format!("sha256:{}", digit.to_string().repeat(64)).parse().unwrap();
+        BaseKey::of_chain(&chain, None)
     }
 
     #[test]
     fn a_name_is_of_one_base_and_moves() {
-        let dir = TestDir::new();
-        let (state, run) = (dir.dir("state"), dir.dir("run"));
+        let (state, run) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (state, run) = (state.path(), run.path());
         let name: ImageName = "debian:12".parse().unwrap();
-        let change = |f: &dyn Fn(&mut Catalog)| Catalog::change(&state, &run, |c| f(c)).unwrap();
+        let change = |f: &dyn Fn(&mut Catalog)| Catalog::change(state, run, |c| f(c)).unwrap();
         change(&|c| c.name(name.clone(), &key('a')));
         change(&|c| c.name(name.clone(), &key('b')));
-        let read = Catalog::read(&state).unwrap();
+        let read = Catalog::read(state).unwrap();
         assert_eq!(read.names_of(&key('b')).collect::<Vec<_>>(), [&name]);
         assert_eq!(read.names_of(&key('a')).count(), 0);
         change(&|c| c.forget(&key('b')));
-        assert_eq!(Catalog::read(&state).unwrap(), Catalog::default());
-        assert_eq!(fs::read_dir(&state).unwrap().count(), 0, "an empty catalog is no file");
+        assert_eq!(Catalog::read(state).unwrap(), Catalog::default());
+        assert_eq!(fs::read_dir(state).unwrap().count(), 0, "an empty catalog is no file");
     }
 
     #[test]

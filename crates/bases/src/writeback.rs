@@ -7,20 +7,21 @@ use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
+use crate::changes::{self, Since, Tally, Times};
 use nix::fcntl::{Flock, FlockArg};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use sharedroot_dm::{Phase, Pool, VolumeName};
 use sharedroot_image as image;
-use sharedroot_image::changes::{self, Since, Tally, Times};
 use sharedroot_label::{MountLabel, enabled};
 use sharedroot_sys::mount::{self, Detached, Setting};
+use sharedroot_sys::step::step;
 
 use super::note::Note;
 use super::overlaid::moved;
 use super::room::{make_room_for_replay, needs_replay};
-use super::{RootfsError, Storage, file};
-use crate::log::step;
+use crate::error::{RootfsError, file};
+use crate::storage::Storage;
 
 /// The file system of a snapshot, mounted nowhere.
 pub(super) fn detached_snapshot(

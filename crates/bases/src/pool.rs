@@ -5,7 +5,9 @@ use sharedroot_format::BaseKey;
 use sharedroot_sys::mount;
 
 use super::scaffold::entries;
-use super::{RootfsError, Storage};
+use crate::containers::Containers;
+use crate::error::RootfsError;
+use crate::storage::Storage;
 
 impl Storage {
     /// The pool, active or not. Makes and activates nothing.
@@ -30,8 +32,8 @@ impl Storage {
     }
 
     /// The containers that have a root on the pool, running or not.
-    fn users(&self) -> Result<Vec<String>, RootfsError> {
-        self.reconcile_leases()?;
+    fn users(&self, containers: &dyn Containers) -> Result<Vec<String>, RootfsError> {
+        self.reconcile_leases(containers)?;
         Ok(self.leases().all()?.into_iter().map(|lease| lease.name).collect())
     }
 
@@ -50,8 +52,8 @@ impl Storage {
     ///
     /// # Errors
     /// [`RootfsError::PoolInUse`]; then nothing has changed.
-    pub fn vacate(&self, pool: &Pool) -> Result<(), RootfsError> {
-        let containers = self.users()?;
+    pub fn vacate(&self, pool: &Pool, containers: &dyn Containers) -> Result<(), RootfsError> {
+        let containers = self.users(containers)?;
         if !containers.is_empty() {
             return Err(RootfsError::PoolInUse { pool: pool.name().clone(), containers });
         }
@@ -67,8 +69,8 @@ impl Storage {
     ///
     /// # Errors
     /// [`RootfsError::PoolInUse`], then nothing has changed; [`RootfsError::Dm`].
-    pub fn destroy(&self, pool: Pool) -> Result<(), RootfsError> {
-        self.vacate(&pool)?;
+    pub fn destroy(&self, pool: Pool, containers: &dyn Containers) -> Result<(), RootfsError> {
+        self.vacate(&pool, containers)?;
         let volumes = pool.volumes()?;
         pool.destroy()?;
         for volume in &volumes {

@@ -1,22 +1,24 @@
-//! The private rootfs: a snapshot of the base, mounted over `root.path` where the daemon sees it
-//! too, so that its own commands read what the container wrote.
+//! The root of a writable container: a snapshot of the base. It is mounted over `root.path` where the engine's daemon sees it,
+//! too, so that the daemon's own commands read what the container wrote.
 
 use std::path::Path;
 
-use sharedroot_dm::{Bytes, Pool, VolumeName};
-use sharedroot_image::changes::{Since, Tally};
+use sharedroot_dm::{Bytes, NewVolume, Pool, VolumeName};
 use sharedroot_image::{self as image, Image};
 use sharedroot_label::MountLabel;
 use sharedroot_sys::mount::{self, Detached};
+use sharedroot_sys::step::step;
+
+use crate::changes::{Since, Tally};
 
 use super::earlier::Earlier;
 use super::labels::label_at;
 use super::note::{Note, named};
 use super::room::is_full;
+use super::size;
 use super::writeback::{Changes, Mounts, detached_snapshot, kept_snapshot, noted, overlay_at};
-use super::{RootfsError, Storage, size};
-use crate::config::Size;
-use crate::log::step;
+use crate::error::RootfsError;
+use crate::storage::Storage;
 
 /// Where a private rootfs goes, and for whom.
 #[derive(Debug, Clone, Copy)]
@@ -30,35 +32,56 @@ pub struct Place<'a> {
     /// The label of all that is in it.
     pub label: Option<&'a MountLabel>,
     /// How much it may hold; no more than its base in any case.
-    pub size: Option<Size>,
+    pub size: Option<Bytes>,
     /// What an earlier start left.
     pub earlier: &'a Earlier,
     /// Why its engine knows the root as an overlay only, if it does.
     pub overlay: Option<&'static str>,
 }
 
-/// Takes a snapshot of the image's base, brings in what the engine's root holds over the image, and mounts it over
-/// `root_path`.
+/// A private root that is attached nowhere. A new snapshot goes with this value, unless it is attached.
+#[derive(Debug)]
+pub struct Private<'p> {
+    mounted: Detached,
+    new: Option<NewVolume<'p>>,
+}
+
+impl Private<'_> {
+    /// Attaches it over `root_path`, for good.
+    ///
+    /// # Errors
+    /// [`RootfsError`]; nothing is attached then.
+    pub fn attach(self, root_path: &Path) -> Result<(), RootfsError> {
+        let mounted = self.mounted.attach(root_path)?;
+        if let Some(snapshot) = self.new {
+            snapshot.keep()?;
+        }
+        mounted.keep();
+        Ok(())
+    }
+}
+
+/// Takes a snapshot of the image's base, and brings in what the engine's root holds over the image; or takes up the snapshot of
+/// an earlier start.
 ///
 /// # Errors
 /// [`RootfsError`]; what is left then, [`release_private`] takes away.
-pub fn prepare_private(
+pub fn prepare_private<'p>(
     storage: &Storage,
+    pool: &'p Pool,
     image: &Image,
     place: Place<'_>,
-) -> Result<(), RootfsError> {
+) -> Result<Private<'p>, RootfsError> {
     let Place { id, volume, root_path, label, size, earlier, overlay } = place;
     // Without a label of its own it is as the engine's root is.
     let engines = label.is_none().then(|| label_at(root_path)).transpose()?.flatten();
     let label = label.or(engines.as_ref());
-    let opens = step("open the pool");
-    let pool = Pool::open(&storage.pool)?;
-    drop(opens);
     if let Earlier::Root(_) = earlier {
-        return go_on(storage, &pool, label, place);
+        let mounted = go_on(storage, pool, label, place)?;
+        return Ok(Private { mounted, new: None });
     }
-    storage.snapshot_base(&pool, image)?;
-    clear_away(storage, &pool, place)?;
+    storage.snapshot_base(pool, image)?;
+    clear_away(storage, pool, place)?;
     if let Some(upper) = &image.upper {
         let (id, root_path, upper) = (id.to_owned(), root_path.to_owned(), upper.path.clone());
         let (base, label) = (image.key.clone(), noted(label));
@@ -78,11 +101,11 @@ pub fn prepare_private(
     }
     let base = VolumeName::of_base(&image.key);
     let takes = step("take the snapshot");
-    let mut snapshot = storage.with_room(&pool, || pool.snapshot(&base, volume))?;
+    let mut snapshot = storage.with_room(pool, || pool.snapshot(&base, volume))?;
     drop(takes);
-    if let Some(Size(wanted)) = size {
+    if let Some(wanted) = size {
         let _step = step("make the snapshot as small as the container may have it");
-        size::fit(&mut snapshot, Bytes(wanted))?;
+        size::fit(&mut snapshot, wanted)?;
     }
     let mounts = step("mount the snapshot");
     let mounted = detached_snapshot(snapshot.device(), label.map(MountLabel::as_context))?;
@@ -97,20 +120,17 @@ pub fn prepare_private(
         let _step = step("bring in what the engine's root holds over the image");
         storage.bring_in(id, &upper.path, root_path, &mounted)?;
     }
-    let mounted = mounted.attach(root_path)?;
-    snapshot.keep()?;
-    mounted.keep();
-    Ok(())
+    Ok(Private { mounted, new: Some(snapshot) })
 }
 
-/// Mounts the snapshot of an earlier start over the root path, for it holds what the engine's overlay cannot; with what
-/// came into the overlay meanwhile.
+/// The snapshot of an earlier start, for it holds what the engine's overlay cannot; with what came into the overlay
+/// meanwhile.
 fn go_on(
     storage: &Storage,
     pool: &Pool,
     label: Option<&MountLabel>,
     place: Place<'_>,
-) -> Result<(), RootfsError> {
+) -> Result<Detached, RootfsError> {
     let Place { id, volume, root_path, size, overlay, .. } = place;
     let dropped = || RootfsError::Dropped { id: id.to_owned(), volume: volume.clone() };
     let mut note = storage.read_note(volume)?.ok_or_else(dropped)?;
@@ -123,8 +143,8 @@ fn go_on(
         let (id, volume, first) = (id.to_owned(), volume.clone(), only_here.first);
         return Err(RootfsError::OnlyInSnapshot { id, volume, first, why: why.to_owned() });
     }
-    if let Some(Size(wanted)) = size {
-        size::check_kept(volume, known.size, Bytes(wanted))?;
+    if let Some(wanted) = size {
+        size::check_kept(volume, known.size, wanted)?;
     }
     let device = pool.activate(volume)?.device;
     let mounted = kept_snapshot(pool, &device, label.map(MountLabel::as_context))?;
@@ -146,9 +166,7 @@ fn go_on(
         true => storage.put_notice_or_warn(volume, &mut note, &merged)?,
         false => storage.write_note_for_good(volume, &note)?,
     }
-    drop(merged);
-    mounted.attach(root_path)?.keep();
-    Ok(())
+    Ok(mounted)
 }
 
 /// Makes room for a snapshot: one of that name has nothing to give back, for [`Storage::settle`] came before.

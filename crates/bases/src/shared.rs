@@ -1,49 +1,55 @@
-//! The shared rootfs: the base, bound read-only over `root.path` where only this container's
-//! processes see it; with what the base lacks put above it.
+//! The root of a read-only container: the base, with what it lacks put above it.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
 use sharedroot_format::ScaffoldName;
 use sharedroot_image::{Image, Upper};
 use sharedroot_label::MountLabel;
 use sharedroot_sys::mount::{self, Detached};
+use sharedroot_sys::step::step;
 
 use super::base::MountedBase;
 use super::labels::{context, label_at};
-use super::needs::Needs;
+use super::scaffold::Missing;
 use super::skeleton::raise;
-use super::{RootfsError, Storage};
-use crate::log::step;
+use crate::containers::ContainersError;
+use crate::error::RootfsError;
+use crate::storage::Storage;
 
-/// Binds the image's base over `root_path` in a mount namespace of this process's own. Returns the name of the scaffold, if
-/// it needs one.
+/// What must be in the root of one container, because nothing can be created there any more.
+pub struct Wanted<'a> {
+    /// What a root lacks, sorted.
+    pub missing: &'a dyn Fn(BorrowedFd<'_>) -> Vec<Missing>,
+    /// The root must be an overlay also where nothing is missing.
+    pub overlay: bool,
+}
+
+/// The image's base as a bind that is attached nowhere, or what is above it; with the name of the scaffold, if that is it.
 ///
-/// `needs` must exist in the root, because nothing can be created there any more. `intend` records that the container has a
-/// scaffold before it has it. `label` is for files of this container alone.
+/// `intend` records that the container has a scaffold before it has it. `label` is for files of this container alone.
 ///
 /// # Errors
-/// [`RootfsError`]; the host's mount table is as before, but for the base.
+/// [`RootfsError`]; the host's mount table is as before, but for the base and the scaffold.
 pub fn prepare_shared(
     storage: &Storage,
     image: &Image,
-    root_path: &Path,
-    needs: &Needs,
+    wanted: &Wanted<'_>,
     label: Option<&MountLabel>,
-    intend: impl FnOnce(&ScaffoldName) -> Result<(), RootfsError>,
-) -> Result<Option<ScaffoldName>, RootfsError> {
+    intend: impl FnOnce(&ScaffoldName) -> Result<(), ContainersError>,
+) -> Result<(Detached, Option<ScaffoldName>), RootfsError> {
     let base = storage.mounted_base(image)?;
     let bound = mount::bind(&base.at)?;
     if bound.device() != Some(base.device) {
         // Between the two calls an administrator removed the base: this is the bare mount point.
         return Err(base.removed());
     }
-    let (root, scaffold) = match &image.upper {
+    Ok(match &image.upper {
         Some(Upper { path, empty: false }) => {
-            (storage.with_upper(&base, path, needs, label).map_err(base.cannot_carry(path))?, None)
+            (storage.with_upper(&base, path, wanted, label).map_err(base.cannot_carry(path))?, None)
         }
-        _ => match needs.missing(&bound).as_slice() {
-            [] if !needs.overlay() => (bound, None),
+        _ => match (wanted.missing)(bound.as_fd()).as_slice() {
+            [] if !wanted.overlay => (bound, None),
             missing => {
                 let _step = step("put the scaffold above the base");
                 let first = missing.first().map_or(Path::new("/"), |missing| &missing.path);
@@ -52,12 +58,7 @@ pub fn prepare_shared(
                 (root, Some(name))
             }
         },
-    };
-    let _step = step("bind the base in a mount namespace of this process");
-    mount::enter_private_namespace()?;
-    // Nothing to undo: the bind ends with the namespace.
-    root.attach(root_path)?.keep();
-    Ok(scaffold)
+    })
 }
 
 impl Storage {
@@ -66,7 +67,7 @@ impl Storage {
         &self,
         base: &MountedBase<'_>,
         upper: &Path,
-        needs: &Needs,
+        wanted: &Wanted<'_>,
         label: Option<&MountLabel>,
     ) -> Result<Detached, RootfsError> {
         // The layers are given by path: until they are opened the base must stay there.
@@ -76,7 +77,7 @@ impl Storage {
         let options: Vec<_> = label.or(bases.as_ref()).map(context).into_iter().collect();
         let layers = [upper, base.at.as_path()];
         let merged = mount::layers(&layers, &options)?;
-        match needs.missing(&merged).as_slice() {
+        match (wanted.missing)(merged.as_fd()).as_slice() {
             [] => Ok(merged),
             missing => raise(&layers, merged.as_fd(), missing, &self.scaffolds(), &options),
         }

@@ -8,7 +8,7 @@
 use sharedroot_dm::{Bytes, NewVolume, VolumeName};
 use sharedroot_image::{self as image, MakeError};
 
-use super::RootfsError;
+use crate::error::RootfsError;
 
 /// Makes a fresh snapshot and the file system on it as large as `wanted`, in whole blocks of the pool. Nobody has mounted it.
 ///

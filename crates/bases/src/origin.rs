@@ -2,10 +2,13 @@
 
 use sharedroot_dm::{Phase, Pool};
 use sharedroot_format::BaseKey;
-use sharedroot_image::catalog::{Catalog, Facts};
-use sharedroot_image::{Image, Names, Source};
+use sharedroot_image::{Image, Source};
 
-use super::{RootfsError, Storage};
+use crate::catalog::{Catalog, Facts};
+use crate::names::Names;
+
+use crate::error::RootfsError;
+use crate::storage::Storage;
 
 impl Storage {
     /// What is known of bases.

@@ -21,17 +21,18 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
+use crate::changes::Times;
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, XattrFlags};
 use rustix::io::Errno;
 use sharedroot_dm::VolumeName;
-use sharedroot_image::changes::Times;
 use sharedroot_label::{MountLabel, enabled};
 use sharedroot_sys::mount::{self, Detached, Setting};
 
 use super::labels::context;
 use super::note::Note;
 use super::skeleton::copy;
-use super::{RootfsError, Storage, file};
+use crate::error::{RootfsError, file};
+use crate::storage::Storage;
 
 const TREE: &str = ".sharedroot-tree";
 const WORK: &str = ".sharedroot-work";

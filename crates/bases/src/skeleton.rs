@@ -15,8 +15,8 @@ use rustix::io::Errno;
 use sharedroot_sys::mount::{self, Detached, Setting};
 use sharedroot_sys::resolve::Resolve;
 
-use super::needs::{Kind, Missing};
-use super::{RootfsError, file};
+use super::scaffold::{Kind, Missing};
+use crate::error::{RootfsError, file};
 
 /// Puts what is `missing` above `layers` (topmost first), whose merged tree is `below`. `place` is any directory outside of
 /// the layers; the host sees nothing of what is mounted there meanwhile.

@@ -11,14 +11,15 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use crate::changes::{LeftOut, Times};
 use serde::{Deserialize, Serialize};
 use sharedroot_dm::VolumeName;
 use sharedroot_format::BaseKey;
-use sharedroot_image::changes::{LeftOut, Times};
 use sharedroot_sys::new_file;
+use sharedroot_sys::private_dir::private_dir;
 
-use super::{RootfsError, Storage, file};
-use crate::record::private_dir;
+use crate::error::{RootfsError, file};
+use crate::storage::Storage;
 
 /// What is known of a private rootfs when its record is gone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -257,7 +258,8 @@ mod tests {
         let upper = dir.join("overlay2/layer/diff");
         fs::create_dir_all(&upper).unwrap();
         let label = Some("system_u:object_r:container_file_t:s0:c1,c2".to_owned());
-        let (root_path, base) = (dir.join("overlay2/layer/merged"), crate::testing::key());
+        let (root_path, base) =
+            (dir.join("overlay2/layer/merged"), "ab".repeat(32).parse().unwrap());
         let (id, upper_of) = ("c1".to_owned(), upper.clone());
         let note = Note {
             id,

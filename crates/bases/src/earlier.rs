@@ -11,7 +11,8 @@ use sharedroot_image as image;
 
 use super::note::{Note, named};
 use super::writeback::{Changes, Mounts, overlay_at};
-use super::{RootfsError, Storage};
+use crate::error::RootfsError;
+use crate::storage::Storage;
 
 /// What an earlier start of a container left.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,7 +11,8 @@ use sharedroot_format::BaseKey;
 use sharedroot_sys::mount::{self, Detached};
 
 use super::base::sealed;
-use super::{RootfsError, Storage, file};
+use crate::error::{RootfsError, file};
+use crate::storage::Storage;
 
 /// A base's tree, open for reading. The base is not removed as long as this value lives.
 #[derive(Debug)]

@@ -20,7 +20,8 @@ use sharedroot_dm::VolumeName;
 use sharedroot_sys::resolve::Resolve;
 
 use super::note::Note;
-use super::{RootfsError, Storage, file};
+use crate::error::{RootfsError, file};
+use crate::storage::Storage;
 
 /// What engines take for the sign that the directory which holds it is removed.
 const REMOVED: &str = ".wh.";

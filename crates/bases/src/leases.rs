@@ -208,7 +208,7 @@ mod tests {
 
     fn lease(id: &str, what: Use) -> Lease {
         let holder = Holder::of_record(&Path::new("/run/sharedroot/containers/1").join(id));
-        Lease { base: crate::testing::key(), what, holder, name: id.to_owned() }
+        Lease { base: "ab".repeat(32).parse().unwrap(), what, holder, name: id.to_owned() }
     }
 
     #[test]

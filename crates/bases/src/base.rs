@@ -12,11 +12,12 @@ use sharedroot_format::VolumeName;
 use sharedroot_image::{self as image, Image, Source, Tree};
 use sharedroot_label::SharedLabel;
 use sharedroot_sys::mount::{self, Detached, Setting};
+use sharedroot_sys::private_dir::private_dir;
+use sharedroot_sys::step::step;
 
 use super::labels::context;
-use super::{RootfsError, Storage, file};
-use crate::log::step;
-use crate::record::private_dir;
+use crate::error::{RootfsError, file};
+use crate::storage::Storage;
 
 /// Options of every read-only mount of a base: never write, not even a journal's replay.
 const SEALED: [Setting<'static>; 1] = [Setting::Flag("noload")];
@@ -48,7 +49,7 @@ impl MountedBase<'_> {
     pub fn cannot_carry(&self, path: &Path) -> impl FnOnce(RootfsError) -> RootfsError {
         let (key, path) = (self.key.clone(), path.to_owned());
         move |error| match error {
-            RootfsError::BaseRemoved { .. } | RootfsError::Record(_) => error,
+            RootfsError::BaseRemoved { .. } | RootfsError::Containers(_) => error,
             source => RootfsError::Scaffold { key, path, source: Box::new(source) },
         }
     }

@@ -17,9 +17,28 @@ use sharedroot_sys::mount::{self, Detached};
 
 use super::base::MountedBase;
 use super::labels::{context, label_at};
-use super::needs::{Kind, Missing};
 use super::skeleton::raise;
-use super::{RootfsError, Storage, file};
+use crate::containers::ContainersError;
+use crate::error::{RootfsError, file};
+use crate::storage::Storage;
+
+/// A path that a root lacks. No component of it is a link, a dot or two.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Missing {
+    /// Absolute, in the container.
+    pub path: PathBuf,
+    /// What is to be there.
+    pub kind: Kind,
+}
+
+/// What a mount point is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// For everything but a file.
+    Directory,
+    /// An empty file, for a bind of whatever is no directory.
+    File,
+}
 
 /// The name of the scaffold that adds this: the same for the same set, whoever asks.
 fn name_of(missing: &[Missing]) -> ScaffoldName {
@@ -57,10 +76,10 @@ impl Storage {
         base: &MountedBase<'_>,
         below: &Detached,
         missing: &[Missing],
-        intend: impl FnOnce(&ScaffoldName) -> Result<(), RootfsError>,
+        intend: impl FnOnce(&ScaffoldName) -> Result<(), ContainersError>,
     ) -> Result<(Detached, ScaffoldName), RootfsError> {
         let name = name_of(missing);
-        intend(&name)?;
+        intend(&name).map_err(RootfsError::Containers)?;
         let at = self.scaffolds_of(base.key).join(name.to_string());
         if let Some(device) = mount::device_mounted_at(&at)
             && let Ok(bound) = mount::bind(&at)

@@ -8,10 +8,12 @@ use std::path::{Path, PathBuf};
 use sharedroot_dm::{Backing, Bytes, Phase, Pool};
 use sharedroot_format::BaseKey;
 use sharedroot_format::VolumeName;
-use sharedroot_image::catalog::{Facts, TreeFacts};
 use sharedroot_image::{self as image, Image, ImportError, Importable, tree_digest};
 
-use super::{RootfsError, Storage, file};
+use crate::catalog::{Facts, TreeFacts};
+
+use crate::error::{RootfsError, file};
+use crate::storage::Storage;
 
 /// What became of an import.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,7 +7,8 @@ use std::path::Path;
 use sharedroot_dm::{Bytes, Error, Pool, PoolMode};
 use sharedroot_format::base::JOURNAL_BLOCKS;
 
-use super::{RootfsError, Storage, file};
+use crate::error::{RootfsError, file};
+use crate::storage::Storage;
 
 /// Where the superblock of ext4 has the features that a kernel must know, and that the journal holds what is nowhere else
 /// (Documentation/filesystems/ext4/super.rst).

@@ -6,8 +6,9 @@
 
 use sharedroot_dm::{Phase, Pool, Volume, VolumeName};
 
-use super::{RootfsError, Storage};
-use crate::record::{self, Record, Rootfs};
+use crate::containers::Containers;
+use crate::error::RootfsError;
+use crate::storage::Storage;
 
 /// What became of a snapshot that no record knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +32,7 @@ pub type Fates = Vec<(VolumeName, Result<Fate, RootfsError>)>;
 pub fn delete_forgotten(
     storage: &Storage,
     pool: &Pool,
+    containers: &dyn Containers,
     dry_run: bool,
 ) -> Result<Fates, RootfsError> {
     // In this order, for a record is written before the note, and the note before the snapshot is taken.
@@ -39,12 +41,10 @@ pub fn delete_forgotten(
     stale.retain(|name| volumes.iter().all(|volume| volume.name != *name));
     let idle = |v: &Volume| v.name.is_snapshot() && v.phase == Phase::Ready && !v.active;
     let mut idle: Vec<_> = volumes.into_iter().filter(idle).map(|v| v.name).collect();
-    for record in record::all(&storage.pool.run_dir)? {
-        if let Rootfs::Private { volume, .. } = &record.rootfs
-            && !storage.is_left_over(volume)
-        {
-            idle.retain(|name| name != volume);
-            stale.retain(|name| name != volume);
+    for volume in containers.snapshots().map_err(RootfsError::Containers)? {
+        if !storage.is_left_over(&volume) {
+            idle.retain(|name| *name != volume);
+            stale.retain(|name| *name != volume);
         }
     }
     let mut fates = Fates::new();
@@ -54,27 +54,37 @@ pub fn delete_forgotten(
         }
     }
     fates.extend(idle.into_iter().map(|name| {
-        let fate = storage.fate(pool, &name, dry_run);
+        let fate = storage.fate(pool, &name, containers, dry_run);
         (name, fate)
     }));
     Ok(fates)
 }
 
 impl Storage {
-    fn fate(&self, pool: &Pool, name: &VolumeName, dry_run: bool) -> Result<Fate, RootfsError> {
+    fn fate(
+        &self,
+        pool: &Pool,
+        name: &VolumeName,
+        containers: &dyn Containers,
+        dry_run: bool,
+    ) -> Result<Fate, RootfsError> {
         if let Some(note) = self.read_note(name)?.filter(|note| !note.is_obsolete()) {
             return Ok(if note.only_here.is_some() { Fate::Root } else { Fate::Kept });
         }
         if !dry_run {
-            self.delete_with_note(pool, name)?;
+            self.delete_with_note(pool, name, containers)?;
         }
         Ok(Fate::Gone)
     }
 
-    fn delete_with_note(&self, pool: &Pool, name: &VolumeName) -> Result<(), RootfsError> {
+    fn delete_with_note(
+        &self,
+        pool: &Pool,
+        name: &VolumeName,
+        containers: &dyn Containers,
+    ) -> Result<(), RootfsError> {
         pool.delete(name)?;
-        let is_its = |record: &Record| matches!(&record.rootfs, Rootfs::Private { volume, .. } if name == volume);
-        record::forget(&self.pool.run_dir, is_its)?;
+        containers.forget(name).map_err(RootfsError::Containers)?;
         self.remove_note(name)
     }
 
@@ -82,11 +92,16 @@ impl Storage {
     ///
     /// # Errors
     /// [`RootfsError::NoSnapshot`]; [`RootfsError::Dm`] for one that is in use.
-    pub fn drop_snapshot(&self, pool: &Pool, name: &VolumeName) -> Result<(), RootfsError> {
+    pub fn drop_snapshot(
+        &self,
+        pool: &Pool,
+        name: &VolumeName,
+        containers: &dyn Containers,
+    ) -> Result<(), RootfsError> {
         if !name.is_snapshot() || pool.volume(name)?.is_none() {
             return Err(RootfsError::NoSnapshot { volume: name.clone() });
         }
-        self.delete_with_note(pool, name)
+        self.delete_with_note(pool, name, containers)
     }
 
     /// Whether a record's snapshot is of a container that its engine has removed, although its `delete` failed. A note

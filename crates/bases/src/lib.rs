@@ -1,0 +1,55 @@
+//! Bases, and what containers have of them: the only place where thin volumes, mounts and labels meet. Nothing here knows of
+//! a runtime's command line, of its engine or of its records.
+//!
+//! | module | story |
+//! |---|---|
+//! | `storage` | where things are |
+//! | `base`, `base_tree`, `import` | a base is made, mounted, read, removed |
+//! | `catalog`, `names`, `origin` | what bases are called, and where they came from |
+//! | `leases`, `containers` | who uses a base |
+//! | `shared`, `scaffold`, `skeleton` | the root of a read-only container |
+//! | `private`, `overlaid`, `size`, `room` | the root of a writable container: a snapshot |
+//! | `note`, `notice`, `earlier`, `writeback`, `changes`, `forgotten` | what a container changed, and what becomes of it |
+//! | `labels` | the label of bases and scaffolds |
+//! | `pool` | the pool as a whole |
+//! | `error` | why a root cannot be made or unmade |
+
+mod base;
+mod base_tree;
+pub mod catalog;
+pub mod changes;
+mod containers;
+mod earlier;
+mod error;
+mod forgotten;
+mod import;
+mod labels;
+mod leases;
+mod names;
+mod note;
+mod notice;
+mod origin;
+mod overlaid;
+mod pool;
+mod private;
+mod room;
+mod scaffold;
+mod shared;
+mod size;
+mod skeleton;
+mod storage;
+mod writeback;
+
+pub use base_tree::BaseTree;
+pub use containers::{Containers, ContainersError};
+pub use earlier::Earlier;
+pub use error::RootfsError;
+pub use forgotten::{Fate, delete_forgotten};
+pub use import::{Imported, Stage};
+pub use labels::Mislabelled;
+pub use leases::{LeaseError, Leases};
+pub use names::Names;
+pub use private::{Place, Private, WrittenBack, prepare_private, release_private, save_so_far};
+pub use scaffold::{Kind, Missing};
+pub use shared::{Wanted, prepare_shared};
+pub use storage::Storage;

@@ -1,0 +1,24 @@
+//! How long a command took as a whole, for `--debug`.
+
+use tracing::Level;
+
+use crate::starts::{Moment, began};
+
+/// A command that goes on until this is dropped, also by an error; then a message says how long it took.
+#[derive(Debug)]
+#[must_use = "the command ends when this is dropped"]
+pub struct Whole(Option<&'static str>);
+
+/// The whole of a command, from the begin of its process.
+pub fn whole(verb: &'static str) -> Whole {
+    Whole(tracing::enabled!(Level::DEBUG).then_some(verb))
+}
+
+impl Drop for Whole {
+    fn drop(&mut self) {
+        if let Some(verb) = self.0 {
+            let took = Moment::now().since(began()).as_secs_f64() * 1e3;
+            tracing::debug!("took {took:.3} ms: {verb}");
+        }
+    }
+}
