@@ -9,7 +9,7 @@ use nix::fcntl::{Flock, FlockArg};
 use sharedroot_dm::{Bytes, NewVolume, Phase, Pool};
 use sharedroot_format::BaseKey;
 use sharedroot_format::VolumeName;
-use sharedroot_image::{self as image, Image, Source, Tree};
+use sharedroot_image::{self as image, Image, MakeError, Source, Tree};
 use sharedroot_label::SharedLabel;
 use sharedroot_sys::mount::{self, Detached, Setting};
 use sharedroot_sys::private_dir::private_dir;
@@ -17,6 +17,7 @@ use sharedroot_sys::step::step;
 
 use super::labels::context;
 use crate::error::{RootfsError, file};
+use crate::not_shared::NotShared;
 use crate::storage::Storage;
 
 /// Options of every read-only mount of a base: never write, not even a journal's replay.
@@ -50,7 +51,7 @@ impl MountedBase<'_> {
         let (key, path) = (self.key.clone(), path.to_owned());
         move |error| match error {
             RootfsError::BaseRemoved { .. } | RootfsError::Containers(_) => error,
-            source => RootfsError::Scaffold { key, path, source: Box::new(source) },
+            source => NotShared::Scaffold { key, path, source: Box::new(source) }.into(),
         }
     }
 }
@@ -132,7 +133,13 @@ impl Storage {
         image: &Image,
         has_room: impl FnOnce(Bytes) -> Result<(), RootfsError>,
     ) -> Result<(NewVolume<'p>, Tree), RootfsError> {
-        let fail = |source| RootfsError::Make { key: image.key.clone(), source };
+        let fail = |source: MakeError| {
+            let key = image.key.clone();
+            match source.is_of_the_image() {
+                true => NotShared::Image { key, source }.into(),
+                false => RootfsError::Make { key, source },
+            }
+        };
         let scratch = self.pool.run_dir.join("making").join(image.key.to_string());
         let tree = image::assemble(image, &scratch).map_err(fail)?;
         let bytes = Bytes(tree.usage().map_err(fail)?.bytes);
@@ -244,7 +251,7 @@ impl Storage {
         if self.base_wait {
             return self.lock_base(key);
         }
-        self.try_lock_base(key)?.ok_or_else(|| RootfsError::BeingMade { key: key.clone() })
+        self.try_lock_base(key)?.ok_or_else(|| NotShared::BeingMade { key: key.clone() }.into())
     }
 
     fn open_lock(&self, key: &BaseKey) -> Result<(PathBuf, File), RootfsError> {
@@ -292,7 +299,7 @@ pub(super) fn sealed(
     options.extend(label.iter().map(|label| context(label.as_mount_label())));
     mount::block_device("ext4", device, true, &options).map_err(|source| match label {
         Some(label) if source.is_invalid() => {
-            RootfsError::OtherLabel { key: key.clone(), label, source }
+            NotShared::OtherLabel { key: key.clone(), label, source }.into()
         }
         _ => source.into(),
     })

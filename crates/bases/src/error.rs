@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use sharedroot_dm::{Bytes, PoolName, VolumeName};
 use sharedroot_format::{BaseKey, Digest};
 use sharedroot_image::{ImportError, MakeError, WalkError};
-use sharedroot_label::{LabelError, SharedLabel};
+use sharedroot_label::LabelError;
 use sharedroot_sys::mount::MountError;
 use sharedroot_sys::private_dir::PrivateDirError;
 
@@ -13,10 +13,14 @@ use crate::catalog::CatalogError;
 use crate::changes::ChangeError;
 use crate::containers::ContainersError;
 use crate::leases::LeaseError;
+use crate::not_shared::NotShared;
 
 /// A root file system that could not be made or unmade.
 #[derive(Debug, thiserror::Error)]
 pub enum RootfsError {
+    /// A reason to run on the rootfs as given, where only a base will do.
+    #[error(transparent)]
+    NotShared(#[from] NotShared),
     /// The pool or a volume.
     #[error(transparent)]
     Dm(#[from] sharedroot_dm::Error),
@@ -65,41 +69,9 @@ pub enum RootfsError {
     /// The shared label in the configuration.
     #[error("selinux.shared_label in the configuration: {0}")]
     SharedLabel(LabelError),
-    /// The policy names no shared label that can be used.
-    #[error("no base is shared: {0}")]
-    NoSharedLabel(LabelError),
     /// A label of a root that is in place.
     #[error(transparent)]
     Label(#[from] LabelError),
-    /// The file system is in use under another label, of which it can have one.
-    #[error(
-        "mount the base {key} with the shared label {label}: {source}; something left of an earlier mount may \
-         hold it under another label, which ends with the last process that sees that mount"
-    )]
-    OtherLabel {
-        /// The base.
-        key: BaseKey,
-        /// The shared label.
-        label: SharedLabel,
-        /// The kernel's words.
-        source: MountError,
-    },
-    /// Another container is making the base, and the configuration says not to wait.
-    #[error("another container is making the base {key}, and base.wait is false")]
-    BeingMade {
-        /// The base.
-        key: BaseKey,
-    },
-    /// What the base lacks could not be put above it.
-    #[error("put {path} above the base {key}: {source}")]
-    Scaffold {
-        /// The base.
-        key: BaseKey,
-        /// The first missing mount point, or the container's upper directory.
-        path: PathBuf,
-        /// The step and its reason.
-        source: Box<RootfsError>,
-    },
     /// `image rm` came between.
     #[error("the base {key} was removed while a container was made from it; try again")]
     BaseRemoved {
@@ -223,12 +195,6 @@ pub enum RootfsError {
         /// Why it would get another one.
         why: String,
     },
-    /// The image has a name that ours would be.
-    #[error("make {name} in the snapshot's file system: the image has that name")]
-    NameTaken {
-        /// The name, at the top.
-        name: &'static str,
-    },
     /// An administrator was quicker.
     #[error(
         "the snapshot {volume} of container {id} was deleted while the container was made; start it again"
@@ -305,33 +271,6 @@ pub enum RootfsError {
         /// The operating system's reason.
         source: std::io::Error,
     },
-}
-
-impl RootfsError {
-    /// Whether the container can run all the same, on the rootfs as given: the image, or what the
-    /// container holds over it, is larger than bases are, its base is being made, nothing can be put
-    /// above it, or the policy has no label for it.
-    #[must_use]
-    pub fn leaves_as_given(&self) -> bool {
-        match self {
-            Self::Make { source, .. } => {
-                use MakeError::{Attributes, LongPath, Special, Time, TooLarge, Unspeakable};
-                matches!(
-                    source,
-                    TooLarge { .. }
-                        | Unspeakable { .. }
-                        | Attributes { .. }
-                        | Special { .. }
-                        | LongPath { .. }
-                        | Time { .. }
-                )
-            }
-            Self::BringIn { source, .. } => source.source == rustix::io::Errno::NOSPC,
-            Self::BeingMade { .. } | Self::Scaffold { .. } | Self::NameTaken { .. } => true,
-            Self::NoSharedLabel(_) | Self::OtherLabel { .. } => true,
-            _ => false,
-        }
-    }
 }
 
 /// `container a`, or `the containers a, b and 3 more`.

@@ -12,6 +12,7 @@ use sharedroot_label::{self as label, MountLabel, SharedLabel};
 use sharedroot_sys::mount::Setting;
 
 use crate::error::RootfsError;
+use crate::not_shared::NotShared;
 use crate::storage::Storage;
 
 /// The label of all that is in a file system; it belongs to the superblock.
@@ -40,7 +41,7 @@ impl Storage {
     /// The label for new mounts of bases, where SELinux is on.
     ///
     /// # Errors
-    /// [`RootfsError::SharedLabel`] for what the administrator gave, [`RootfsError::NoSharedLabel`] for the policy's.
+    /// [`RootfsError::SharedLabel`] for what the administrator gave, [`NotShared::NoLabel`] for the policy's.
     pub fn shared_label(&self) -> Result<Option<SharedLabel>, RootfsError> {
         if !label::enabled() {
             return Ok(None);
@@ -48,7 +49,7 @@ impl Storage {
         let given = self.shared_label.as_ref();
         SharedLabel::choose(given).map(Some).map_err(match given {
             Some(_) => RootfsError::SharedLabel,
-            None => RootfsError::NoSharedLabel,
+            None => |error| NotShared::NoLabel(error).into(),
         })
     }
 
@@ -56,7 +57,7 @@ impl Storage {
     /// shares the base meanwhile.
     pub(super) fn label_for_a_look(&self) -> Result<Option<SharedLabel>, RootfsError> {
         match self.shared_label() {
-            Err(RootfsError::NoSharedLabel(_)) => Ok(None),
+            Err(RootfsError::NotShared(NotShared::NoLabel(_))) => Ok(None),
             label => label,
         }
     }

@@ -12,6 +12,7 @@
 //! | `note`, `notice`, `earlier`, `writeback`, `changes`, `forgotten` | what a container changed, and what becomes of it |
 //! | `labels` | the label of bases and scaffolds |
 //! | `pool` | the pool as a whole |
+//! | `not_shared` | why a container runs on the rootfs as given |
 //! | `error` | why a root cannot be made or unmade |
 
 mod base;
@@ -26,6 +27,7 @@ mod import;
 mod labels;
 mod leases;
 mod names;
+mod not_shared;
 mod note;
 mod notice;
 mod origin;
@@ -49,6 +51,7 @@ pub use import::{Imported, Stage};
 pub use labels::Mislabelled;
 pub use leases::{LeaseError, Leases};
 pub use names::Names;
+pub use not_shared::{NotShared, Prepared};
 pub use private::{Place, Private, WrittenBack, prepare_private, release_private, save_so_far};
 pub use scaffold::{Kind, Missing};
 pub use shared::{Wanted, prepare_shared};

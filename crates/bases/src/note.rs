@@ -11,12 +11,13 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use crate::changes::{LeftOut, Times};
-use serde::{Deserialize, Serialize};
 use sharedroot_dm::VolumeName;
 use sharedroot_format::BaseKey;
 use sharedroot_sys::new_file;
 use sharedroot_sys::private_dir::private_dir;
+
+use crate::changes::{LeftOut, Times};
+use serde::{Deserialize, Serialize};
 
 use crate::error::{RootfsError, file};
 use crate::storage::Storage;

@@ -21,17 +21,19 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
-use crate::changes::Times;
-use rustix::fs::{AtFlags, Dir, Mode, OFlags, XattrFlags};
-use rustix::io::Errno;
 use sharedroot_dm::VolumeName;
 use sharedroot_label::{MountLabel, enabled};
 use sharedroot_sys::mount::{self, Detached, Setting};
+
+use crate::changes::Times;
+use rustix::fs::{AtFlags, Dir, Mode, OFlags, XattrFlags};
+use rustix::io::Errno;
 
 use super::labels::context;
 use super::note::Note;
 use super::skeleton::copy;
 use crate::error::{RootfsError, file};
+use crate::not_shared::NotShared;
 use crate::storage::Storage;
 
 const TREE: &str = ".sharedroot-tree";
@@ -164,7 +166,7 @@ fn move_down(snapshot: &Detached) -> Result<(), RootfsError> {
         if let Some(name) =
             [TREE, WORK, LOWER].into_iter().find(|ours| name.to_bytes() == ours.as_bytes())
         {
-            return Err(RootfsError::NameTaken { name });
+            return Err(NotShared::NameTaken { name }.into());
         }
         if !matches!(name.to_bytes(), b"." | b"..") {
             names.push(name.to_owned());

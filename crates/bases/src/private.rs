@@ -18,6 +18,7 @@ use super::room::is_full;
 use super::size;
 use super::writeback::{Changes, Mounts, detached_snapshot, kept_snapshot, noted, overlay_at};
 use crate::error::RootfsError;
+use crate::not_shared::Prepared;
 use crate::storage::Storage;
 
 /// Where a private rootfs goes, and for whom.
@@ -67,6 +68,15 @@ impl Private<'_> {
 /// # Errors
 /// [`RootfsError`]; what is left then, [`release_private`] takes away.
 pub fn prepare_private<'p>(
+    storage: &Storage,
+    pool: &'p Pool,
+    image: &Image,
+    place: Place<'_>,
+) -> Result<Prepared<Private<'p>>, RootfsError> {
+    Prepared::of(prepare(storage, pool, image, place))
+}
+
+fn prepare<'p>(
     storage: &Storage,
     pool: &'p Pool,
     image: &Image,

@@ -15,6 +15,7 @@ use super::scaffold::Missing;
 use super::skeleton::raise;
 use crate::containers::ContainersError;
 use crate::error::RootfsError;
+use crate::not_shared::Prepared;
 use crate::storage::Storage;
 
 /// What must be in the root of one container, because nothing can be created there any more.
@@ -32,6 +33,16 @@ pub struct Wanted<'a> {
 /// # Errors
 /// [`RootfsError`]; the host's mount table is as before, but for the base and the scaffold.
 pub fn prepare_shared(
+    storage: &Storage,
+    image: &Image,
+    wanted: &Wanted<'_>,
+    label: Option<&MountLabel>,
+    intend: impl FnOnce(&ScaffoldName) -> Result<(), ContainersError>,
+) -> Result<Prepared<(Detached, Option<ScaffoldName>)>, RootfsError> {
+    Prepared::of(prepare(storage, image, wanted, label, intend))
+}
+
+fn prepare(
     storage: &Storage,
     image: &Image,
     wanted: &Wanted<'_>,

@@ -7,20 +7,22 @@ use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use crate::changes::{self, Since, Tally, Times};
-use nix::fcntl::{Flock, FlockArg};
-use rustix::fs::{Mode, OFlags};
-use rustix::io::Errno;
 use sharedroot_dm::{Phase, Pool, VolumeName};
 use sharedroot_image as image;
 use sharedroot_label::{MountLabel, enabled};
 use sharedroot_sys::mount::{self, Detached, Setting};
 use sharedroot_sys::step::step;
 
+use crate::changes::{self, Since, Tally, Times};
+use nix::fcntl::{Flock, FlockArg};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
 use super::note::Note;
 use super::overlaid::moved;
 use super::room::{make_room_for_replay, needs_replay};
 use crate::error::{RootfsError, file};
+use crate::not_shared::NotShared;
 use crate::storage::Storage;
 
 /// The file system of a snapshot, mounted nowhere.
@@ -277,7 +279,14 @@ impl Storage {
         let spill = || self.spill();
         changes::bring_in(upper.as_fd(), merged.as_fd(), snapshot.as_fd(), &spill)
             .map(drop)
-            .map_err(|source| RootfsError::BringIn { id: id.to_owned(), source })
+            .map_err(|source| {
+                let id = id.to_owned();
+                // It is larger than bases are.
+                match source.source == Errno::NOSPC {
+                    true => NotShared::BringIn { id, source }.into(),
+                    false => RootfsError::BringIn { id, source },
+                }
+            })
     }
 }
 

@@ -172,3 +172,20 @@ pub enum MakeError {
         stderr: String,
     },
 }
+
+impl MakeError {
+    /// Whether the reason is the image: it is larger than bases are, or has what a base cannot hold. Another try ends the same.
+    #[must_use]
+    pub fn is_of_the_image(&self) -> bool {
+        use MakeError::{Attributes, LongPath, Special, Time, TooLarge, Unspeakable};
+        matches!(
+            self,
+            TooLarge { .. }
+                | Unspeakable { .. }
+                | Attributes { .. }
+                | Special { .. }
+                | LongPath { .. }
+                | Time { .. }
+        )
+    }
+}

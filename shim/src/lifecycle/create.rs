@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType, Process, Spec};
-use sharedroot_bases::{Earlier, Place, RootfsError, Wanted, prepare_private, prepare_shared};
+use sharedroot_bases::{
+    Earlier, Place, Prepared, RootfsError, Wanted, prepare_private, prepare_shared,
+};
 use sharedroot_dm::{Bytes, Pool};
 use sharedroot_format::ScaffoldName;
 use sharedroot_format::VolumeName;
@@ -189,13 +191,7 @@ impl Container {
             let (id, first) = (self.id.to_string(), first.clone());
             return Err(RootfsError::OnlyInSnapshot { id, volume, first, why }.into());
         }
-        let rootfs = match self.prepare(plan, bundle, needs, (labels, asked.size, &earlier), order)
-        {
-            Err(LifecycleError::Rootfs(error)) if error.leaves_as_given() => {
-                as_given(&self.id, error.to_string())
-            }
-            prepared => prepared?,
-        };
+        let rootfs = self.prepare(plan, bundle, needs, (labels, asked.size, &earlier), order)?;
         if let (Rootfs::AsGiven { why }, Some(_), false) = (&rootfs, asked.size, bundle.readonly) {
             return Err(AnnotationError::SizeAsGiven { why: why.clone() }.into());
         }
@@ -285,8 +281,11 @@ impl Container {
                 let wanted =
                     Wanted { missing: &|root| needs.missing(root), overlay: needs.overlay() };
                 let label = labels.mount.as_ref();
-                let (root, scaffold) =
-                    prepare_shared(&self.storage, &image, &wanted, label, intend)?;
+                let prepared = prepare_shared(&self.storage, &image, &wanted, label, intend)?;
+                let (root, scaffold) = match prepared {
+                    Prepared::Root(root) => root,
+                    Prepared::NotShared(why) => return Ok(as_given(&self.id, why.to_string())),
+                };
                 let _step = step("bind the base in a mount namespace of this process");
                 mount::enter_private_namespace()?;
                 // Nothing to undo: the bind ends with the namespace.
@@ -312,7 +311,10 @@ impl Container {
                 let opens = step("open the pool");
                 let pool = Pool::open(&self.storage.pool).map_err(RootfsError::from)?;
                 drop(opens);
-                prepare_private(&self.storage, &pool, &image, place)?.attach(root_path)?;
+                match prepare_private(&self.storage, &pool, &image, place)? {
+                    Prepared::Root(root) => root.attach(root_path)?,
+                    Prepared::NotShared(why) => return Ok(as_given(&self.id, why.to_string())),
+                }
                 rootfs
             }
             Plan::AsGiven { why } => as_given(&self.id, why),
