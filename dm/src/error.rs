@@ -1,4 +1,5 @@
-//! What can fail, on what, and what to do about it.
+//! What can fail, and on what. What to do about it is a fact, too, where it is done with this crate: [`Remedy`]. The words of
+//! a remedy are those of who calls this crate.
 
 use std::io;
 use std::path::PathBuf;
@@ -47,7 +48,7 @@ pub enum Error {
     StoreValue { path: PathBuf, column: &'static str, value: String },
 
     /// There is no such pool and it is not to be made on the way.
-    #[error("there is no pool {name} in {}; make it with `sharedroot pool create`", state_dir.display())]
+    #[error("there is no pool {name} in {}", state_dir.display())]
     NoPool { name: PoolName, state_dir: PathBuf },
     /// The pool exists.
     #[error("the pool {name} exists already in {}", state_dir.display())]
@@ -67,7 +68,7 @@ pub enum Error {
     #[error("a pool cannot have blocks of {block}; take a multiple of 64 KiB up to 1 GiB")]
     BlockSize { block: Bytes },
     /// The file system has no room for a loop file.
-    #[error("{} of {free} free is too little for a pool in {}, {least} is the least; give the pool block devices with `sharedroot pool create --data-dev DEVICE --metadata-dev DEVICE`", Percent::new(80).expect("80 is a percentage"), path.display())]
+    #[error("{} of {free} free is too little for a pool in {}, {least} is the least; make room there", Percent::new(80).expect("80 is a percentage"), path.display())]
     NoRoom { path: PathBuf, free: Bytes, least: Bytes },
     /// A pool's file is there without a pool.
     #[error("{} exists, but the store knows no such pool; restore the store, or move the file away", path.display())]
@@ -76,9 +77,7 @@ pub enum Error {
     #[error("cannot {action} {}", path.display())]
     Media { action: &'static str, path: PathBuf, source: io::Error },
     /// No loop device can be had.
-    #[error(
-        "no loop device: {cause}; load the loop module (modprobe loop) or give the pool block devices with `sharedroot pool create --data-dev DEVICE --metadata-dev DEVICE`"
-    )]
+    #[error("no loop device: {cause}; load the loop module (modprobe loop)")]
     NoLoop { cause: io::Error },
     /// The path is no block device.
     #[error("{} is no block device", path.display())]
@@ -96,13 +95,13 @@ pub enum Error {
     #[error("{} cannot hold data and metadata of one pool; give two devices", path.display())]
     OneDevice { path: PathBuf },
     /// The metadata is another pool's.
-    #[error("{} holds the metadata of another pool ({found}); have devices been swapped or files replaced, or is the store from before the pool grew? Then see `sharedroot gc --dry-run`", path.display())]
+    #[error("{} holds the metadata of another pool ({found}); have devices been swapped or files replaced, or is the store from before the pool grew?", path.display())]
     ForeignMetadata { path: PathBuf, found: String },
     /// A file or device is smaller than what the pool uses of it.
     #[error("{} has {size} and the pool uses {recorded} of it; has the device been swapped or the file cut off? Make it as large as it was", path.display())]
     Shrunk { path: PathBuf, size: Bytes, recorded: Bytes },
     /// thin_check finds errors.
-    #[error("the metadata of the pool {name} in {} is damaged; run `sharedroot pool repair`, which works on a copy", metadata.display())]
+    #[error("the metadata of the pool {name} in {} is damaged", metadata.display())]
     Unsound { name: PoolName, metadata: PathBuf, source: ToolError },
     /// thin_check cannot be run.
     #[error("cannot check the metadata of the pool {name}")]
@@ -120,7 +119,7 @@ pub enum Error {
     #[error("cannot repair the metadata of the pool {name}; it is as it was")]
     Repair { name: PoolName, source: ToolError },
     /// The metadata of a pool in use is not to be replaced.
-    #[error("the pool {name} is active; deactivate it first with `sharedroot pool deactivate`")]
+    #[error("the pool {name} is active; deactivate it first")]
     RepairActive { name: PoolName },
     /// A size below the present one.
     #[error(
@@ -131,9 +130,7 @@ pub enum Error {
     #[error("{} cannot grow to {wanted}: {room} is what it may have, {} of its file system's free space; make room there, or use block devices", path.display(), Percent::new(80).expect("80 is a percentage"))]
     NoRoomToGrow { path: PathBuf, wanted: Bytes, room: Bytes },
     /// Devices have their own sizes.
-    #[error(
-        "the pool {name} lies on devices; enlarge them, then run `sharedroot pool grow` without sizes"
-    )]
+    #[error("the pool {name} lies on devices; enlarge them")]
     GrowDevices { name: PoolName },
     /// The pool did not take its new table.
     #[error("cannot give the pool {name} its new size; its next use tries again")]
@@ -173,7 +170,7 @@ pub enum Error {
     StatusLine { name: PoolName, source: StatusError },
     /// The pool is too full for another volume.
     #[error(
-        "the pool {name} is full: {used} of {total} {what} used in {}, the limit is {limit}; enlarge it with `sharedroot pool grow`, or delete containers, and unused bases with `sharedroot image rm`",
+        "the pool {name} is full: {used} of {total} {what} used in {}, the limit is {limit}",
         path.display()
     )]
     Full {
@@ -186,7 +183,7 @@ pub enum Error {
     },
     /// What is to be written does not fit.
     #[error(
-        "the pool {name} is too small for {more} more: {used} are used, it has or can have {most} in {}, and the limit is {limit}; enlarge it with `sharedroot pool grow`, or delete containers, and unused bases with `sharedroot image rm`",
+        "the pool {name} is too small for {more} more: {used} are used, it has or can have {most} in {}, and the limit is {limit}",
         path.display()
     )]
     TooSmall {
@@ -198,22 +195,18 @@ pub enum Error {
         path: PathBuf,
     },
     /// The kernel does not let the pool be changed.
-    #[error(
-        "the pool {name} cannot be changed, its mode is {mode}; stop its containers, then run `sharedroot pool deactivate` and `sharedroot pool activate`, which checks it"
-    )]
+    #[error("the pool {name} cannot be changed, its mode is {mode}")]
     Stuck { name: PoolName, mode: PoolMode },
     /// Pool and store do not belong together, or one of them is an older copy.
     #[error(
-        "the pool {name} is at transaction {kernel} and the store at {store}: one of them is an old copy, or something else changed the pool; see what it holds with `sharedroot gc --dry-run`, and go on with the pool as it is with `sharedroot gc --force`"
+        "the pool {name} is at transaction {kernel} and the store at {store}: one of them is an old copy, or something else changed the pool"
     )]
     Transaction { name: PoolName, kernel: u64, store: u64 },
     /// The pool did not take the next transaction id.
     #[error("cannot set the transaction id of the pool {name} from {from} to {to}")]
     SetTransaction { name: PoolName, from: u64, to: u64, source: KernelError },
     /// All 24 bits are in use.
-    #[error(
-        "the pool {name} has no thin id left; delete containers, and unused bases with `sharedroot image rm`"
-    )]
+    #[error("the pool {name} has no thin id left")]
     NoThinId { name: PoolName },
 
     /// The volume exists.
@@ -228,9 +221,7 @@ pub enum Error {
     )]
     Making { volume: VolumeName, pool: PoolName },
     /// The volume's maker or deleter died.
-    #[error(
-        "the volume {volume} of the pool {pool} is half-made or half-deleted; run `sharedroot gc`"
-    )]
+    #[error("the volume {volume} of the pool {pool} is half-made or half-deleted")]
     Unfinished { volume: VolumeName, pool: PoolName },
     /// The size is zero.
     #[error("the volume {volume} cannot have the size {size}")]
@@ -255,7 +246,7 @@ pub enum Error {
     Activate { volume: VolumeName, id: ThinId, pool: PoolName, source: KernelError },
     /// The pool has not the thin id of a complete volume.
     #[error(
-        "the pool {pool} has lost the volume {volume} (thin id {id}); perhaps the store is an older copy: see how they differ with `sharedroot gc --dry-run`, and go on with what the pool holds with `sharedroot gc --force`"
+        "the pool {pool} has lost the volume {volume} (thin id {id}); perhaps the store is an older copy"
     )]
     LostVolume { volume: VolumeName, id: ThinId, pool: PoolName, source: KernelError },
     /// The volume's device could not be looked up.
@@ -289,7 +280,7 @@ pub enum Error {
     Resize { volume: VolumeName, pool: PoolName, size: Bytes, source: KernelError },
     /// A dry run meets a metadata snapshot.
     #[error(
-        "the metadata snapshot of the pool {pool} is reserved, by a process that died or by another program; `sharedroot gc` without --dry-run releases it"
+        "the metadata snapshot of the pool {pool} is reserved, by a process that died or by another program"
     )]
     Reserved { pool: PoolName },
     /// The pool did not delete a thin id that no volume owns.
@@ -304,4 +295,52 @@ pub enum Error {
     /// The pool did not delete the volume.
     #[error("cannot delete the volume {volume} (thin id {id}) from the pool {pool}")]
     Delete { volume: VolumeName, id: ThinId, pool: PoolName, source: KernelError },
+}
+
+/// What a user does about an error, by means of this crate. What is done by other programs is in the message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remedy {
+    /// [`Pool::create`](crate::Pool::create).
+    CreatePool,
+    /// The same on block devices.
+    GiveDevices,
+    /// A dry run of [`Pool::reconcile`](crate::Pool::reconcile) tells what is wrong.
+    Compare,
+    /// The same; and [`Pool::reconcile_by_force`](crate::Pool::reconcile_by_force) goes on with the pool as it is.
+    CompareThenForce,
+    /// [`Pool::reconcile`](crate::Pool::reconcile).
+    Reconcile,
+    /// [`Pool::repair`](crate::Pool::repair), which works on a copy.
+    Repair,
+    /// [`Pool::deactivate`](crate::Pool::deactivate).
+    Deactivate,
+    /// Without users the pool is deactivated and opened again, which checks it.
+    ActivateAnew,
+    /// The pool takes the new size of its devices: [`Pool::grow`](crate::Pool::grow).
+    TakeNewSize,
+    /// The pool is made larger, or volumes are deleted.
+    MakeRoom,
+    /// Volumes are deleted.
+    DeleteVolumes,
+}
+
+impl Error {
+    /// What a user does about it, if that is done with this crate.
+    #[must_use]
+    pub fn remedy(&self) -> Option<Remedy> {
+        Some(match self {
+            Self::NoPool { .. } => Remedy::CreatePool,
+            Self::NoRoom { .. } | Self::NoLoop { .. } => Remedy::GiveDevices,
+            Self::ForeignMetadata { .. } => Remedy::Compare,
+            Self::Unsound { .. } => Remedy::Repair,
+            Self::RepairActive { .. } => Remedy::Deactivate,
+            Self::GrowDevices { .. } => Remedy::TakeNewSize,
+            Self::Full { .. } | Self::TooSmall { .. } => Remedy::MakeRoom,
+            Self::Stuck { .. } => Remedy::ActivateAnew,
+            Self::Transaction { .. } | Self::LostVolume { .. } => Remedy::CompareThenForce,
+            Self::NoThinId { .. } => Remedy::DeleteVolumes,
+            Self::Unfinished { .. } | Self::Reserved { .. } => Remedy::Reconcile,
+            _ => return None,
+        })
+    }
 }

@@ -212,7 +212,7 @@ impl Pool {
                 let low = !grown && (self.is_low(working.data) || self.is_low(working.metadata));
                 if low && !warned {
                     let [data, metadata] = [working.data.percent(), working.metadata.percent()];
-                    tracing::warn!(pool = %name, data, metadata, "the pool runs low (percent in use); see `sharedroot pool grow`");
+                    tracing::warn!(pool = %name, data, metadata, "the pool runs low (percent in use)");
                 }
                 warned = low;
             }

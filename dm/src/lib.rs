@@ -63,7 +63,7 @@ mod volumes;
 pub use check::Repaired;
 pub use config::{Backing, PoolConfig};
 pub use delete::Deleted;
-pub use error::Error;
+pub use error::{Error, Remedy};
 pub use kernel::KernelError;
 pub use names::{LvmPool, ThinId};
 pub use new_volume::NewVolume;

@@ -258,7 +258,7 @@ impl Drop for NewVolume<'_> {
         let Some(_lock) = self.lock.take() else { return };
         if let Err(error) = self.pool.erase_when_idle(&self.row) {
             let (volume, pool) = (&self.row.name, &self.pool.config.name);
-            tracing::warn!(%volume, %pool, error = %chain(&error), "a half-made volume stays behind; `sharedroot gc` deletes it");
+            tracing::warn!(%volume, %pool, error = %chain(&error), "a half-made volume stays behind until the pool is reconciled");
         }
     }
 }

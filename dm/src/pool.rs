@@ -285,7 +285,7 @@ impl Pool {
         let pool = Self::make_pool(config, kernel, store, false)?;
         tracing::warn!(
             pool = %config.name, data = %pool.media.data.display(),
-            "made a pool on loop files, which is slow; for a real device run `sharedroot pool create --data-dev DEVICE --metadata-dev DEVICE`"
+            "made a pool on loop files, which is slower than one on block devices"
         );
         Ok((pool, false))
     }

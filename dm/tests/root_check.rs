@@ -13,7 +13,7 @@ use std::path::Path;
 
 use devices::{Disk, Part};
 use lab::{Place, base, byte, loop_of, name, run};
-use sharedroot_dm::{Backing, Bytes, Error, Pool, PoolConfig};
+use sharedroot_dm::{Backing, Bytes, Error, Pool, PoolConfig, Remedy};
 
 /// What a reset of the machine does: devices and loop devices are gone, nobody has deactivated anything.
 fn reset(place: &Place) {
@@ -67,7 +67,7 @@ fn root_an_unclean_pool_is_checked_refused_and_repaired() {
     let damaged = fs::read(place.metadata()).expect("the metadata");
     let error = Pool::open(&place.config).expect_err("damaged");
     assert!(matches!(error, Error::Unsound { .. }), "{error}");
-    assert!(error.to_string().contains("sharedroot pool repair"), "{error}");
+    assert_eq!(error.remedy(), Some(Remedy::Repair));
     nothing_active(&place);
     assert!(fs::read(place.metadata()).expect("the metadata") == damaged, "nothing is changed");
 

@@ -14,6 +14,7 @@ use crate::changes::ChangeError;
 use crate::containers::ContainersError;
 use crate::leases::LeaseError;
 use crate::not_shared::NotShared;
+use crate::remedy::words;
 
 /// A root file system that could not be made or unmade.
 #[derive(Debug, thiserror::Error)]
@@ -22,7 +23,7 @@ pub enum RootfsError {
     #[error(transparent)]
     NotShared(#[from] NotShared),
     /// The pool or a volume.
-    #[error(transparent)]
+    #[error("{}{}", .0, words(.0))]
     Dm(#[from] sharedroot_dm::Error),
     /// A name from the configuration, the command line or of a volume.
     #[error(transparent)]

@@ -13,7 +13,7 @@
 //! | `labels` | the label of bases and scaffolds |
 //! | `pool` | the pool as a whole |
 //! | `not_shared` | why a container runs on the rootfs as given |
-//! | `error` | why a root cannot be made or unmade |
+//! | `error`, `remedy` | why a root cannot be made or unmade |
 
 mod base;
 mod base_tree;
@@ -34,6 +34,7 @@ mod origin;
 mod overlaid;
 mod pool;
 mod private;
+mod remedy;
 mod room;
 mod scaffold;
 mod shared;

@@ -61,10 +61,13 @@ fn go_through(
     let reconcile = if args.force { Pool::reconcile_by_force } else { Pool::reconcile };
     let report = Progress::during("comparing store, pool and kernel", || reconcile(&pool, dry_run))
         .map_err(RootfsError::from)?;
-    told.say(format_args!("{report}"));
     if report.untouched {
+        told.say(format_args!(
+            "{report}; restore the other, or go on with the pool as it is with `sharedroot gc --force`"
+        ));
         return Ok(Some(report));
     }
+    told.say(format_args!("{report}"));
     delete_snapshots(storage, &pool, told);
     // Also where nothing is to be done: what follows asks them.
     if let Err(error) = storage.reconcile_leases(&Records(&storage.pool.run_dir)) {

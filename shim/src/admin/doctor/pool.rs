@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use sharedroot_bases::RootfsError;
 use sharedroot_dm::{Backing, Blocks, Bytes, Pool, PoolMode, PoolName, PoolStatus};
 use sharedroot_sys::chain::chain;
 
@@ -37,7 +38,7 @@ pub fn known(host: &Host) -> Result<Known, String> {
         let made = config.state_dir.join(STORE).exists();
         return Ok(if made { Known::NotUsed } else { Known::NotMade });
     }
-    let words = |error: sharedroot_dm::Error| chain(&error);
+    let words = |error| chain(&RootfsError::from(error));
     match Pool::known(config).map_err(words)? {
         None => Ok(Known::NotMade),
         Some(pool) if pool.is_active().map_err(words)? => Ok(Known::Active(Box::new(pool))),
@@ -56,7 +57,7 @@ pub fn look(host: &Host) -> Vec<Check> {
         }
         Ok(Known::NotUsed) => return well("not used since the host started"),
         Ok(Known::Inactive) => return well("inactive; its first use activates it"),
-        Ok(Known::Active(pool)) => pool.status().map_err(|error| chain(&error)),
+        Ok(Known::Active(pool)) => pool.status().map_err(|error| chain(&RootfsError::from(error))),
         Err(why) => Err(why),
     };
     match status {

@@ -1,0 +1,29 @@
+//! The words for what a user does about an error of the pool: commands of `sharedroot`.
+
+use sharedroot_dm::{Error, Remedy};
+
+/// What follows the error's message, with a semicolon; nothing where there is nothing to say.
+pub(crate) fn words(error: &Error) -> &'static str {
+    let Some(remedy) = error.remedy() else { return "" };
+    match remedy {
+        Remedy::CreatePool => "; make it with `sharedroot pool create`",
+        Remedy::GiveDevices => {
+            "; or give the pool block devices with `sharedroot pool create --data-dev DEVICE --metadata-dev DEVICE`"
+        }
+        Remedy::Compare => "; see what differs with `sharedroot gc --dry-run`",
+        Remedy::CompareThenForce => {
+            "; see what differs with `sharedroot gc --dry-run`, and go on with the pool as it is with `sharedroot gc --force`"
+        }
+        Remedy::Reconcile => "; run `sharedroot gc`",
+        Remedy::Repair => "; run `sharedroot pool repair`, which works on a copy",
+        Remedy::Deactivate => " with `sharedroot pool deactivate`",
+        Remedy::ActivateAnew => {
+            "; stop its containers, then run `sharedroot pool deactivate` and `sharedroot pool activate`, which checks it"
+        }
+        Remedy::TakeNewSize => ", then run `sharedroot pool grow` without sizes",
+        Remedy::MakeRoom => {
+            "; enlarge it with `sharedroot pool grow`, or delete containers, and unused bases with `sharedroot image rm`"
+        }
+        Remedy::DeleteVolumes => "; delete containers, and unused bases with `sharedroot image rm`",
+    }
+}
