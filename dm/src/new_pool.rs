@@ -68,24 +68,7 @@ impl Pool {
             return Err(Error::BlockSize { block });
         }
         let DmLabel { name: device, uuid } = DmLabel::new_pool(name, &store.tag()?);
-        let found = kernel
-            .find(&device)
-            .map_err(|source| Error::PoolStatus { name: name.clone(), source })?;
-        if found.is_some() {
-            let volumes = kernel
-                .names()
-                .map_err(|source| Error::List { pool: name.clone(), source })?
-                .iter()
-                .filter(|device| DmLabel::volume_of(name, device).is_some())
-                .count();
-            let state_dir = config.state_dir.clone();
-            return Err(Error::UnknownPoolDevice {
-                name: name.clone(),
-                device,
-                volumes,
-                state_dir,
-            });
-        }
+        refuse_unknown_device(config, &kernel, device)?;
         let claims = media.claim(force)?;
 
         let row = PoolRow {
@@ -127,4 +110,25 @@ impl Pool {
         self.media.unmake(row.block, row.transaction_id)?;
         self.store.write(|w| w.drop_pool(name))
     }
+}
+
+/// Refuses a device of the new pool's name: a pool that the store does not know.
+fn refuse_unknown_device(
+    config: &PoolConfig,
+    kernel: &Kernel,
+    device: String,
+) -> Result<(), Error> {
+    let name = config.name.clone();
+    let found = kernel.find(&device);
+    if found.map_err(|source| Error::PoolStatus { name: name.clone(), source })?.is_none() {
+        return Ok(());
+    }
+    let volumes = kernel
+        .names()
+        .map_err(|source| Error::List { pool: name.clone(), source })?
+        .iter()
+        .filter(|device| DmLabel::volume_of(&name, device).is_some())
+        .count();
+    let state_dir = config.state_dir.clone();
+    Err(Error::UnknownPoolDevice { name, device, volumes, state_dir })
 }

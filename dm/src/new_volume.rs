@@ -7,6 +7,7 @@ use nix::errno::Errno;
 use sharedroot_format::VolumeName;
 use sharedroot_sys::chain::chain;
 
+use crate::change::Intent;
 use crate::error::Error;
 use crate::failpoint::step;
 use crate::kernel::Access;
@@ -109,30 +110,7 @@ impl Pool {
             None => self.act_making(intent, id, &format!("create_thin {id}")).and_then(|answer| {
                 answer.map_err(|source| Error::Create { volume, id, pool: pool.clone(), source })
             }),
-            Some(from) => self.still(&from).and_then(|suspended| {
-                let message = format!("create_snap {id} {}", from.id);
-                let answer = self.act_making(intent, id, &message);
-                let origin = from.name.clone();
-                let resumed = suspended.map_or(Ok(()), |suspended| {
-                    suspended.resume().inspect(|()| step("origin resumed"))
-                });
-                answer?.map_err(|source| match source.errno() {
-                    Some(Errno::ENODATA) => self.inactive(&from, source),
-                    _ => Error::Snapshot {
-                        origin: origin.clone(),
-                        volume,
-                        id,
-                        pool: pool.clone(),
-                        source,
-                    },
-                })?;
-                resumed.map_err(|source| Error::Freeze {
-                    action: "resume",
-                    origin,
-                    pool: pool.clone(),
-                    source,
-                })
-            }),
+            Some(from) => self.make_snapshot(intent, &from, (id, volume)),
         };
         let started = made.and_then(|()| {
             match self.kernel.create(&label, &table, Access::ReadWrite) {
@@ -149,6 +127,25 @@ impl Pool {
         };
         new.active = Some(ActiveVolume::from(&device));
         Ok(new)
+    }
+
+    /// Takes the snapshot, with its origin suspended if somebody may be writing it.
+    fn make_snapshot(
+        &self,
+        intent: Intent,
+        from: &VolumeRow,
+        (id, volume): (ThinId, VolumeName),
+    ) -> Result<(), Error> {
+        let suspended = self.still(from)?;
+        let answer = self.act_making(intent, id, &format!("create_snap {id} {}", from.id));
+        let (origin, pool) = (from.name.clone(), self.config.name.clone());
+        let resumed = suspended
+            .map_or(Ok(()), |suspended| suspended.resume().inspect(|()| step("origin resumed")));
+        answer?.map_err(|source| match source.errno() {
+            Some(Errno::ENODATA) => self.inactive(from, source),
+            _ => Error::Snapshot { origin: origin.clone(), volume, id, pool: pool.clone(), source },
+        })?;
+        resumed.map_err(|source| Error::Freeze { action: "resume", origin, pool, source })
     }
 
     /// Suspends an origin that somebody may be writing.

@@ -120,6 +120,7 @@ fn vm_unknown_things_that_are_no_error() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn vm_process_wrong() {
     judge(&[
         (
@@ -303,6 +304,7 @@ fn vm_namespaces_wrong() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn vm_limits_and_filters_wrong() {
     judge(&[
         ("no linux", |c| drop(c.as_object_mut().unwrap().remove("linux")), Refused(&["linux"])),

@@ -48,6 +48,7 @@ fn keys() -> Vec<String> {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one story, told in order")]
 fn vm_every_form_of_an_image_is_the_same_base() {
     let _config = small_bases();
     let layers = two_layers("every form");
@@ -192,6 +193,7 @@ fn vm_verify_finds_what_changed_and_export_is_what_was_imported() {
 
 /// An error that names what is wrong, and then the machine as before.
 #[test]
+#[expect(clippy::too_many_lines, reason = "one story, told in order")]
 fn vm_what_is_wrong_is_refused_and_leaves_nothing() {
     let _config = small_bases();
     image(&["rm", &image(&["import", Layout::plain(&two_layers("first")).str()]).ok()]).ok();

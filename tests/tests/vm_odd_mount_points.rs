@@ -159,6 +159,7 @@ fn vm_volumes_at_links_and_wrong_kinds_are_as_with_runc() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one story, told in order")]
 fn vm_bundles_with_odd_mounts_are_as_with_runc() {
     let image = Image::new();
     make_odd_paths(&image.top());

@@ -62,17 +62,35 @@ fn deny_devices(resources: &mut LinuxResources) {
     }
 }
 
+fn refuse(field: &str, value: &str, remedy: &'static str) -> SpecError {
+    let field = format!("linux.resources.{field}");
+    SpecError::Unsupported { field, value: value.to_owned(), remedy }
+}
+
+/// The line of `rdma.max`, which has one device.
+fn rdma(resources: &LinuxResources, unified: bool) -> Result<Option<String>, SpecError> {
+    let mut line = None;
+    for (device, limits) in resources.rdma().iter().flatten() {
+        if !unified {
+            return Err(refuse("rdma", &format!("{device:?}"), "use a host with cgroup v2"));
+        }
+        let number = |n: Option<u32>| n.map_or("max".to_owned(), |n| n.to_string());
+        let (handles, objects) = (number(limits.hca_handles()), number(limits.hca_objects()));
+        let new = format!("{device} hca_handle={handles} hca_object={objects}");
+        if line.replace(new).is_some() {
+            let remedy = "give limits for one device only";
+            return Err(refuse("rdma", "more than one device", remedy));
+        }
+    }
+    Ok(line)
+}
+
 fn complete_for(resources: &mut LinuxResources, unified: bool) -> Result<(), SpecError> {
     if unified {
         leave_out_zeros(resources);
     }
     check_processors(resources)?;
     let mut files = resources.unified().clone().unwrap_or_default();
-    let refuse = |field: &str, value: &str, remedy| SpecError::Unsupported {
-        field: format!("linux.resources.{field}"),
-        value: value.to_owned(),
-        remedy,
-    };
     if let Some(memory) = resources.memory() {
         // Memory and swap together are as much as memory alone: no swap. The engine takes the
         // difference of 0 for "not given".
@@ -103,18 +121,11 @@ fn complete_for(resources: &mut LinuxResources, unified: bool) -> Result<(), Spe
         let (name, value) = weight_of_block_io(weight, has_bfq());
         files.entry(name.to_owned()).or_insert(value.to_string());
     }
-    for (device, limits) in resources.rdma().iter().flatten() {
-        if !unified {
-            let remedy = "use a host with cgroup v2";
-            return Err(refuse("rdma", &format!("{device:?}"), remedy));
-        }
-        let number = |n: Option<u32>| n.map_or("max".to_owned(), |n| n.to_string());
-        let (handles, objects) = (number(limits.hca_handles()), number(limits.hca_objects()));
-        let line = format!("{device} hca_handle={handles} hca_object={objects}");
-        if files.insert("rdma.max".to_owned(), line).is_some() {
-            let remedy = "give limits for one device only";
-            return Err(refuse("rdma", "more than one device", remedy));
-        }
+    if let Some(line) = rdma(resources, unified)?
+        && files.insert("rdma.max".to_owned(), line).is_some()
+    {
+        let remedy = "give limits for one device only";
+        return Err(refuse("rdma", "more than one device", remedy));
     }
     if !files.is_empty() && !unified {
         let given = files.keys().next().cloned().unwrap_or_default();

@@ -48,6 +48,7 @@ fn short(figure: f64) -> String {
     if figure.abs() < 100.0 { format!("{figure:.2}") } else { format!("{figure:.0}") }
 }
 
+#[expect(clippy::too_many_lines, reason = "a page of text")]
 fn lines() -> Vec<Line> {
     let mut lines: Vec<Line> = vec![
         line("all creates and deletes", "s", |run| run.wall.create + run.wall.delete),

@@ -159,34 +159,10 @@ impl<R: Read> Archive<R> {
             pax.path.take().or(long_name).unwrap_or_else(|| header.path_bytes().into_owned());
         let link = pax.link.take().or(long_link);
         let link = link.or_else(|| header.link_name_bytes().map(|bytes| bytes.into_owned()));
+        let kind = self.kind(header, &path, link)?;
         let number = |value: io::Result<u64>| {
             let value = value.map_err(|error| self.wrong(error))?;
             u32::try_from(value).map_err(|_| self.wrong(format!("{value} is no user or group")))
-        };
-        let device = |of: io::Result<Option<u32>>| {
-            let of = of.map_err(|error| self.wrong(error))?;
-            of.ok_or_else(|| self.wrong("a device without numbers"))
-        };
-        let linked = || link.filter(|link| !link.is_empty());
-        let no_target = || self.wrong("a link to nothing");
-        let kind = match header.entry_type() {
-            // As V7 wrote directories.
-            EntryType::Regular if path.ends_with(b"/") => Kind::Directory,
-            EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => Kind::File,
-            EntryType::Directory => Kind::Directory,
-            EntryType::Link => Kind::HardLink(linked().ok_or_else(no_target)?),
-            EntryType::Symlink => Kind::Symlink(linked().ok_or_else(no_target)?),
-            EntryType::Char => {
-                Kind::Character(device(header.device_major())?, device(header.device_minor())?)
-            }
-            EntryType::Block => {
-                Kind::Block(device(header.device_major())?, device(header.device_minor())?)
-            }
-            EntryType::Fifo => Kind::Fifo,
-            other => {
-                let letter = char::from(other.as_byte()).escape_default();
-                return Err(self.wrong(format!("its type '{letter}' is not known")));
-            }
         };
         let (uid, gid) = match (pax.uid, pax.gid) {
             (Some(uid), Some(gid)) => (uid, gid),
@@ -226,6 +202,35 @@ impl<R: Read> Archive<R> {
         };
         let xattrs = pax.xattrs;
         Ok(Entry { path, kind, mode, uid, gid, mtime, xattrs, size, pieces })
+    }
+
+    /// What the entry is. `link` is the target that it names, if it names one.
+    fn kind(&self, header: &Header, path: &[u8], link: Option<Vec<u8>>) -> Result<Kind, TarError> {
+        let device = |of: io::Result<Option<u32>>| {
+            let of = of.map_err(|error| self.wrong(error))?;
+            of.ok_or_else(|| self.wrong("a device without numbers"))
+        };
+        let linked = || link.filter(|link| !link.is_empty());
+        let no_target = || self.wrong("a link to nothing");
+        Ok(match header.entry_type() {
+            // As V7 wrote directories.
+            EntryType::Regular if path.ends_with(b"/") => Kind::Directory,
+            EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => Kind::File,
+            EntryType::Directory => Kind::Directory,
+            EntryType::Link => Kind::HardLink(linked().ok_or_else(no_target)?),
+            EntryType::Symlink => Kind::Symlink(linked().ok_or_else(no_target)?),
+            EntryType::Char => {
+                Kind::Character(device(header.device_major())?, device(header.device_minor())?)
+            }
+            EntryType::Block => {
+                Kind::Block(device(header.device_major())?, device(header.device_minor())?)
+            }
+            EntryType::Fifo => Kind::Fifo,
+            other => {
+                let letter = char::from(other.as_byte()).escape_default();
+                return Err(self.wrong(format!("its type '{letter}' is not known")));
+            }
+        })
     }
 
     /// The length of a file, and where its stored bytes belong if it is sparse.

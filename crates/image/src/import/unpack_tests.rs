@@ -197,6 +197,7 @@ fn root_names_of_any_bytes_and_255_of_them() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn root_devices_fifos_owners_modes_times_and_attributes() {
     let device = |kind, name: &str, minor| {
         let mut header = Header::new_ustar();
@@ -328,6 +329,7 @@ fn root_a_directory_of_100_000_names_and_too_many_levels() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn root_sparse_files_of_every_form_and_holes_of_plain_ones() {
     const TIB: u64 = 1 << 40;
     let stat = |layers: &Unpacked, name: &str| {

@@ -134,17 +134,7 @@ fn entry<W: Write>(tar: &mut Builder<W>, found: Found) -> Result<(), ExportError
     }
     header.set_cksum();
     let to = tar.get_mut();
-    if !records.0.is_empty() {
-        let mut before = Header::new_ustar();
-        before.set_entry_type(EntryType::XHeader);
-        before.as_old_mut().name[..3].copy_from_slice(b"pax");
-        before.set_mode(0o644);
-        before.set_size(records.0.len() as u64);
-        before.set_cksum();
-        to.write_all(before.as_bytes())?;
-        to.write_all(&records.0)?;
-        pad(to, records.0.len() as u64)?;
-    }
+    records.write(to)?;
     to.write_all(header.as_bytes())?;
     if let Some(content) = found.content {
         let copied = io::copy(&mut io::Read::take(File::from(content), size), to)?;
@@ -167,6 +157,22 @@ fn pad(to: &mut impl Write, length: u64) -> io::Result<()> {
 struct Records(Vec<u8>);
 
 impl Records {
+    /// Writes the header that comes before the entry's own; nothing where there is no record.
+    fn write(&self, to: &mut impl Write) -> io::Result<()> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        let mut header = Header::new_ustar();
+        header.set_entry_type(EntryType::XHeader);
+        header.as_old_mut().name[..3].copy_from_slice(b"pax");
+        header.set_mode(0o644);
+        header.set_size(self.0.len() as u64);
+        header.set_cksum();
+        to.write_all(header.as_bytes())?;
+        to.write_all(&self.0)?;
+        pad(to, self.0.len() as u64)
+    }
+
     fn add(&mut self, key: &[u8], value: &[u8]) {
         // A record's length counts its own digits.
         let rest = key.len() + value.len() + 3;
