@@ -1,20 +1,17 @@
 //! The base of an image: made once, sealed, mounted once, whoever comes first.
 
-use std::fs::{DirBuilder, File, OpenOptions, Permissions};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::fs::{DirBuilder, Permissions};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
 use sharedroot_dm::{Bytes, NewVolume, Phase, Pool};
-use sharedroot_format::BaseKey;
-use sharedroot_format::VolumeName;
+use sharedroot_format::{BaseKey, VolumeName};
 use sharedroot_image::{self as image, Image, MakeError, Source, Tree};
 use sharedroot_label::SharedLabel;
 use sharedroot_sys::mount::{self, Detached, Setting};
-use sharedroot_sys::private_dir::private_dir;
 use sharedroot_sys::step::step;
 
+use super::base_lock::BaseLock;
 use super::labels::context;
 use crate::error::{RootfsError, file};
 use crate::not_shared::NotShared;
@@ -35,8 +32,8 @@ pub(super) struct MountedBase<'a> {
 }
 
 impl MountedBase<'_> {
-    /// That it is still there; it stays there while the caller holds its lock.
-    pub fn check(&self) -> Result<(), RootfsError> {
+    /// That it is still there, where it stays while it is locked.
+    pub fn check(&self, _stays: &BaseLock) -> Result<(), RootfsError> {
         let there = mount::device_mounted_at(&self.at) == Some(self.device);
         if there { Ok(()) } else { Err(self.removed()) }
     }
@@ -81,7 +78,7 @@ impl Storage {
             return Ok(MountedBase { key, at, device });
         }
         let waits = step("wait for the base's lock");
-        let _single_flight = self.lock_base_if_wanted(key)?;
+        let lock = self.lock_base_if_wanted(key)?;
         drop(waits);
         if let Some(device) = mount::device_mounted_at(&at) {
             return Ok(MountedBase { key, at, device });
@@ -91,13 +88,13 @@ impl Storage {
         let opens = step("open the pool");
         let pool = Pool::open(&self.pool)?;
         drop(opens);
-        self.ensure_base(&pool, image)?;
+        self.ensure_base(&lock, &pool, image)?;
         // The engine's store may have moved since it was made.
         self.note_origin(image)?;
         let name = VolumeName::of_base(&image.key);
         let _step = step("activate and mount the base");
         let active = pool.activate(&name)?;
-        let mounted = self.mount_base(key, &active.device, &at, label);
+        let mounted = self.mount_base(&lock, &active.device, &at, label);
         if mounted.is_err()
             && let Err(error) = pool.deactivate(&name)
         {
@@ -107,9 +104,8 @@ impl Storage {
         mounted.map(|()| MountedBase { key, at, device })
     }
 
-    /// Makes the sealed volume of the image's base unless it is there. The caller holds the
-    /// base's lock.
-    fn ensure_base(&self, pool: &Pool, image: &Image) -> Result<(), RootfsError> {
+    /// Makes the sealed volume of the image's base unless it is there.
+    fn ensure_base(&self, lock: &BaseLock, pool: &Pool, image: &Image) -> Result<(), RootfsError> {
         let name = VolumeName::of_base(&image.key);
         if pool.volume(&name)?.is_some_and(|volume| volume.phase == Phase::Ready) {
             return Ok(());
@@ -120,15 +116,16 @@ impl Storage {
         tracing::info!("making the base of {}", image.key);
         let _step = step("make the base");
         self.note_origin(image)?;
-        let (volume, _tree) = self.fill_base(pool, image, |_| Ok(()))?;
+        let (volume, _tree) = self.fill_base(lock, pool, image, |_| Ok(()))?;
         volume.seal()?;
         Ok(())
     }
 
     /// The volume of the image's base with everything in it, and the tree that it was made from. `has_room` hears before
-    /// anything is written how many bytes that is. The caller holds the base's lock.
+    /// anything is written how many bytes that is.
     pub(super) fn fill_base<'p>(
         &self,
+        _only_maker: &BaseLock,
         pool: &'p Pool,
         image: &Image,
         has_room: impl FnOnce(Bytes) -> Result<(), RootfsError>,
@@ -157,8 +154,8 @@ impl Storage {
         if pool.volume(&name)?.is_some_and(|volume| volume.phase == Phase::Ready) {
             return Ok(());
         }
-        let _single_flight = self.lock_base_if_wanted(&image.key)?;
-        self.ensure_base(pool, image)
+        let lock = self.lock_base_if_wanted(&image.key)?;
+        self.ensure_base(&lock, pool, image)
     }
 
     /// A mount of the base for one look, attached nowhere; [`Self::look_away`] is its end. `None` if there is no such base.
@@ -201,27 +198,26 @@ impl Storage {
     /// # Errors
     /// [`RootfsError`].
     pub fn remove_base(&self, key: &BaseKey) -> Result<(), RootfsError> {
-        let _single_flight = self.lock_base(key)?;
-        self.detach_base(key)?;
+        let lock = self.lock_base(key)?;
+        self.detach_base(&lock)?;
         Pool::open(&self.pool)?.delete(&VolumeName::of_base(key))?;
         self.change_catalog(|catalog| catalog.forget(key))
     }
 
     /// Unmounts a base that no record names; its volume stays.
     pub(super) fn unmount_base(&self, key: &BaseKey) -> Result<(), RootfsError> {
-        let _single_flight = self.lock_base(key)?;
-        self.detach_base(key)
+        self.detach_base(&self.lock_base(key)?)
     }
 
     /// The same, unless a record names it by now.
     pub(super) fn unmount_unused(&self, key: &BaseKey) -> Result<(), RootfsError> {
-        let _single_flight = self.lock_base(key)?;
-        if self.is_used(key)? { Ok(()) } else { self.detach_base(key) }
+        let lock = self.lock_base(key)?;
+        if self.is_used(key)? { Ok(()) } else { self.detach_base(&lock) }
     }
 
-    fn detach_base(&self, key: &BaseKey) -> Result<(), RootfsError> {
-        self.take_down_all(key)?;
-        let at = self.base_mount(key);
+    fn detach_base(&self, lock: &BaseLock) -> Result<(), RootfsError> {
+        self.take_down_all(lock)?;
+        let at = self.base_mount(lock.key());
         if mount::device_mounted_at(&at).is_some() {
             mount::detach(&at)?;
         }
@@ -229,50 +225,15 @@ impl Storage {
         Ok(())
     }
 
-    /// One process at a time makes and mounts the base of one image; the others wait here.
-    pub(super) fn lock_base(&self, key: &BaseKey) -> Result<Flock<File>, RootfsError> {
-        let (path, lock) = self.open_lock(key)?;
-        Flock::lock(lock, FlockArg::LockExclusive)
-            .map_err(|(_, errno)| file("lock", &path)(errno.into()))
-    }
-
-    /// The base's lock, or none if another process has it.
-    pub(super) fn try_lock_base(&self, key: &BaseKey) -> Result<Option<Flock<File>>, RootfsError> {
-        let (path, lock) = self.open_lock(key)?;
-        match Flock::lock(lock, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => Ok(Some(lock)),
-            Err((_, Errno::EWOULDBLOCK)) => Ok(None),
-            Err((_, errno)) => Err(file("lock", &path)(errno.into())),
-        }
-    }
-
-    /// The same for a container, which may have a root without the base.
-    fn lock_base_if_wanted(&self, key: &BaseKey) -> Result<Flock<File>, RootfsError> {
-        if self.base_wait {
-            return self.lock_base(key);
-        }
-        self.try_lock_base(key)?.ok_or_else(|| NotShared::BeingMade { key: key.clone() }.into())
-    }
-
-    fn open_lock(&self, key: &BaseKey) -> Result<(PathBuf, File), RootfsError> {
-        let dir = self.pool.run_dir.join("lock");
-        private_dir(&dir)?;
-        let path = dir.join(format!("base-{key}"));
-        let mut options = OpenOptions::new();
-        options.create(true).truncate(false).write(true).mode(0o600);
-        let lock = options.open(&path).map_err(file("open", &path))?;
-        Ok((path, lock))
-    }
-
     /// Mounts a sealed base at `at`, under the shared label where SELinux is on.
     fn mount_base(
         &self,
-        key: &BaseKey,
+        lock: &BaseLock,
         device: &Path,
         at: &Path,
         label: Option<SharedLabel>,
     ) -> Result<(), RootfsError> {
-        let sealed = sealed(key, device, label)?;
+        let sealed = sealed(lock.key(), device, label)?;
         DirBuilder::new().recursive(true).mode(0o700).create(at).map_err(file("create", at))?;
         // A base holds set-uid programs of strangers: on the host only root may come near it.
         for top in at.parent().into_iter().chain([&*self.scaffolds()]) {

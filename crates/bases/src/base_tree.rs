@@ -1,16 +1,15 @@
 //! A base's files, for who reads all of them: verification and export.
 
-use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::Flock;
 use rustix::fs::{Mode, OFlags};
 use sharedroot_dm::{Phase, Pool, VolumeName};
 use sharedroot_format::BaseKey;
 use sharedroot_sys::mount::{self, Detached};
 
 use super::base::sealed;
+use super::base_lock::BaseLock;
 use crate::error::{RootfsError, file};
 use crate::storage::Storage;
 
@@ -21,7 +20,7 @@ pub struct BaseTree {
     top: OwnedFd,
     _mount: Option<Detached>,
     active: Active,
-    _lock: Flock<File>,
+    _lock: BaseLock,
 }
 
 /// The base's device, deactivated with this value if it was activated for it.

@@ -11,7 +11,6 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 use sharedroot_format::text_form;
 use sharedroot_format::{BaseKey, ChainId, Digest};
@@ -154,8 +153,7 @@ impl Catalog {
         let mut options = OpenOptions::new();
         let file = options.create(true).truncate(false).write(true).mode(0o600).open(&lock);
         let file = file.map_err(failed("open", &lock))?;
-        let _turn = Flock::lock(file, FlockArg::LockExclusive)
-            .map_err(|(_, errno)| failed("lock", &lock)(errno.into()))?;
+        file.lock().map_err(failed("lock", &lock))?;
         let before = Self::read(state_dir)?;
         let mut after = Self::read(state_dir)?;
         change(&mut after);

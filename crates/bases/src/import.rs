@@ -79,7 +79,7 @@ impl Storage {
     ) -> Result<Imported, RootfsError> {
         self.sweep_imports();
         let pool = Pool::open(&self.pool)?;
-        let _single_flight = self.lock_base(key)?;
+        let lock = self.lock_base(key)?;
         let name = VolumeName::of_base(key);
         if pool.volume(&name)?.is_some_and(|volume| volume.phase == Phase::Ready) {
             return Ok(Imported { key: key.clone(), was_there: true });
@@ -87,7 +87,8 @@ impl Storage {
         let unpacked = Scratch::make(self.imports().join(key.to_string()))?;
         let image = layers(&unpacked.0, tell)?;
         tell(Stage::Make);
-        let (volume, tree) = self.fill_base(&pool, &image, |bytes| self.leaves_room(bytes))?;
+        let (volume, tree) =
+            self.fill_base(&lock, &pool, &image, |bytes| self.leaves_room(bytes))?;
         // Of what the base was made from: `image verify` then compares two things and not one with itself.
         tell(Stage::Digest);
         let digest = tree_digest(tree.root(), |_| ())?;

@@ -4,7 +4,7 @@
 //! | module | story |
 //! |---|---|
 //! | `storage` | where things are |
-//! | `base`, `base_tree`, `import` | a base is made, mounted, read, removed |
+//! | `base`, `base_lock`, `base_tree`, `import` | a base is made, mounted, read, removed |
 //! | `catalog`, `names`, `origin` | what bases are called, and where they came from |
 //! | `leases`, `containers` | who uses a base |
 //! | `shared`, `scaffold`, `skeleton` | the root of a read-only container |
@@ -16,6 +16,7 @@
 //! | `error`, `remedy` | why a root cannot be made or unmade |
 
 mod base;
+mod base_lock;
 mod base_tree;
 pub mod catalog;
 pub mod changes;

@@ -16,6 +16,7 @@ use sharedroot_format::{BaseKey, ScaffoldName, Use};
 use sharedroot_sys::mount::{self, Detached};
 
 use super::base::MountedBase;
+use super::base_lock::BaseLock;
 use super::labels::{context, label_at};
 use super::skeleton::raise;
 use crate::containers::ContainersError;
@@ -88,9 +89,9 @@ impl Storage {
             return Ok((bound, name));
         }
         // Nobody mounts or unmounts one of this base while we have its lock.
-        let _single_flight = self.lock_base(base.key)?;
+        let lock = self.lock_base(base.key)?;
         if mount::device_mounted_at(&at).is_none() {
-            base.check()?;
+            base.check(&lock)?;
             let label = label_at(&base.at)?;
             let options: Vec<_> = label.iter().map(context).collect();
             let raised = raise(&[&base.at], below.as_fd(), missing, &self.scaffolds(), &options)?;
@@ -143,16 +144,16 @@ impl Storage {
 
     /// The users are looked for again once nobody can mount it: a lease is held before its scaffold is looked for.
     fn take_down_unused(&self, key: &BaseKey, name: &ScaffoldName) -> Result<bool, RootfsError> {
-        let _single_flight = self.lock_base(key)?;
+        let lock = self.lock_base(key)?;
         if self.has_users(key, name)? {
             return Ok(false);
         }
-        self.take_down(key, name)?;
+        self.take_down(&lock, name)?;
         Ok(true)
     }
 
-    fn take_down(&self, key: &BaseKey, name: &ScaffoldName) -> Result<(), RootfsError> {
-        let of_base = self.scaffolds_of(key);
+    fn take_down(&self, lock: &BaseLock, name: &ScaffoldName) -> Result<(), RootfsError> {
+        let of_base = self.scaffolds_of(lock.key());
         let at = of_base.join(name.to_string());
         if mount::device_mounted_at(&at).is_some() {
             mount::detach(&at)?;
@@ -163,10 +164,10 @@ impl Storage {
         Ok(())
     }
 
-    /// Takes all scaffolds of a base away: while they are mounted its device is busy. The caller holds the base's lock.
-    pub(super) fn take_down_all(&self, key: &BaseKey) -> Result<(), RootfsError> {
-        for name in entries(&self.scaffolds_of(key))? {
-            self.take_down(key, &name)?;
+    /// Takes all scaffolds of a base away: while they are mounted its device is busy.
+    pub(super) fn take_down_all(&self, lock: &BaseLock) -> Result<(), RootfsError> {
+        for name in entries(&self.scaffolds_of(lock.key()))? {
+            self.take_down(lock, &name)?;
         }
         Ok(())
     }

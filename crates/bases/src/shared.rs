@@ -82,8 +82,8 @@ impl Storage {
         label: Option<&MountLabel>,
     ) -> Result<Detached, RootfsError> {
         // The layers are given by path: until they are opened the base must stay there.
-        let _stays = self.lock_base(base.key)?;
-        base.check()?;
+        let lock = self.lock_base(base.key)?;
+        base.check(&lock)?;
         let bases = label.is_none().then(|| label_at(&base.at)).transpose()?.flatten();
         let options: Vec<_> = label.or(bases.as_ref()).map(context).into_iter().collect();
         let layers = [upper, base.at.as_path()];

@@ -14,7 +14,6 @@ use sharedroot_sys::mount::{self, Detached, Setting};
 use sharedroot_sys::step::step;
 
 use crate::changes::{self, Since, Tally, Times};
-use nix::fcntl::{Flock, FlockArg};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
@@ -146,9 +145,8 @@ impl Storage {
             return Ok(Changes::Saved(Tally::default()));
         }
         let device = pool.activate(volume)?.device;
-        let locked = File::open(&device).map_err(file("open", &device))?;
-        let _turn = Flock::lock(locked, FlockArg::LockExclusive)
-            .map_err(|(_, errno)| file("lock", &device)(errno.into()))?;
+        let turn = File::open(&device).map_err(file("open", &device))?;
+        turn.lock().map_err(file("lock", &device))?;
         // Another process may have done it while this one waited.
         let Some(mut note) = self.read_note(volume)?.filter(|note| !note.is_obsolete()) else {
             return Ok(Changes::Saved(Tally::default()));

@@ -9,7 +9,6 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use sharedroot_sys::new_file;
@@ -51,13 +50,13 @@ pub type Receipts = BTreeMap<PathBuf, Receipt>;
 ///
 /// # Errors
 /// [`ReceiptError`].
-pub fn lock(run_dir: &Path) -> Result<Flock<File>, ReceiptError> {
+pub fn lock(run_dir: &Path) -> Result<File, ReceiptError> {
     let path = run_dir.join("lock-install");
     let mut options = File::options();
     let file = options.create(true).truncate(false).write(true).mode(0o600).open(&path);
     let file = file.map_err(failed("open", &path))?;
-    Flock::lock(file, FlockArg::LockExclusive)
-        .map_err(|(_, errno)| failed("lock", &path)(errno.into()))
+    file.lock().map_err(failed("lock", &path))?;
+    Ok(file)
 }
 
 /// What the file says now.
