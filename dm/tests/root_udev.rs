@@ -32,7 +32,7 @@ impl Udevd {
             .stderr(Stdio::null())
             .spawn()
             .expect("udevd");
-        let end = Instant::now() + Duration::from_secs(20);
+        let end = Instant::now() + Duration::from_secs(120);
         while !Path::new("/run/udev/control").exists() {
             assert!(Instant::now() < end, "udevd does not listen");
             std::thread::sleep(Duration::from_millis(20));

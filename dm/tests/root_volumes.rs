@@ -54,7 +54,7 @@ impl Drop for Leak {
 
 /// Waits until the kernel has removed the deferred device, which it does in its own time.
 fn wait_for_removal(place: &Place) {
-    let end = Instant::now() + Duration::from_secs(20);
+    let end = Instant::now() + Duration::from_secs(120);
     while place.dm_devices().len() > 1 && Instant::now() < end {
         std::thread::sleep(Duration::from_millis(50));
     }

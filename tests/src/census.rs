@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use crate::command::{out, run};
 use crate::kernel_view::mounts_of;
-use crate::lab::{RUN_DIR, STATE_DIR};
+use crate::lab::{RUN_DIR, STATE_DIR, wait_for};
 
-/// How long Docker's and containerd's own clean-up may go on after the command that began it.
-const SETTLING: Duration = Duration::from_secs(15);
+/// How long Docker's, containerd's and the kernel's own clean-up may go on after the command that began it.
+const SETTLING: Duration = Duration::from_secs(60);
 
 /// One look at the host: a set of lines, each saying what it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,20 +63,35 @@ impl Census {
     /// With the differences, if it does not.
     #[track_caller]
     pub fn nothing_left(&self) {
+        self.nothing_left_but(|_| false);
+    }
+
+    /// The same, whatever lines of [`Self::against`] are `passing`.
+    ///
+    /// # Panics
+    /// With the other differences, if there are some.
+    #[track_caller]
+    pub fn nothing_left_but(&self, passing: impl Fn(&str) -> bool) {
         let end = Instant::now() + SETTLING;
         loop {
-            let difference = Self::take().against(self);
-            if difference.is_empty() {
+            let left = Self::take().against(self);
+            let left: Vec<_> = left.lines().filter(|line| !passing(line)).collect();
+            if left.is_empty() {
                 return;
             }
-            assert!(Instant::now() < end, "the host is not as before:\n{difference}");
+            assert!(Instant::now() < end, "the host is not as before: {left:#?}");
             sleep(Duration::from_millis(200));
         }
     }
 }
 
 fn devices(seen: &mut BTreeSet<String>) {
-    let list = out(&["dmsetup", "info", "-c", "--noheadings", "-o", "name,uuid,attr"]);
+    // dmsetup asks for one device after another, and fails where somebody removes one meanwhile.
+    let ask = ["dmsetup", "info", "-c", "--noheadings", "-o", "name,uuid,attr"];
+    let list = wait_for("dmsetup lists the devices", || {
+        let said = run(&ask);
+        (said.status == 0).then_some(said.stdout)
+    });
     seen.extend(list.lines().filter(|l| *l != "No devices found").map(|l| format!("device {l}")));
 }
 

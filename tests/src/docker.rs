@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::bundle::make_rootfs;
 use crate::command::{Cmd, Output, out, run, unique_name};
+use crate::kernel_view::has_begun;
 use crate::lab::{RUN_DIR, TempDir, only_in_lab, wait_for};
 
 /// `docker WORDS…`
@@ -100,10 +101,26 @@ impl Container {
         docker(&["inspect", "--type=container", "--format", &format, &self.id]).ok()
     }
 
-    /// The init process on the host.
+    /// The init process on the host, which runs its own program by then; 0 if there is none.
     #[track_caller]
     pub fn pid(&self) -> i32 {
-        self.inspect(".State.Pid").parse().expect("a pid")
+        let pid = self.inspect(".State.Pid").parse().expect("a pid");
+        has_begun(pid);
+        pid
+    }
+
+    /// `docker stop` without time for the process, and what the runtime does at the end.
+    #[track_caller]
+    pub fn stop(&self) {
+        self.with_flags("stop", &["--time=0"]).ok();
+        self.is_released();
+    }
+
+    /// Waits until the runtime has done all of its `delete`: dockerd gives that two seconds, and calls the container stopped or
+    /// removed then, whether it is done or not.
+    #[track_caller]
+    pub fn is_released(&self) {
+        is_released(&self.id);
     }
 
     /// Waits until `docker inspect` says so.
@@ -137,6 +154,9 @@ impl Container {
 impl Drop for Container {
     fn drop(&mut self) {
         Cmd::new("docker").args(&["rm", "--force", "--volumes", &self.id]).run();
+        if !std::thread::panicking() {
+            self.is_released();
+        }
     }
 }
 
@@ -215,12 +235,25 @@ impl Drop for FreshImage {
 /// If there is not exactly one record.
 #[track_caller]
 pub fn record(id: &str) -> Value {
-    let roots = fs::read_dir(format!("{RUN_DIR}/containers")).expect("list the records");
-    let paths = roots.flatten().map(|root| root.path().join(id).join("record.json"));
-    let found: Vec<_> = paths.filter(|path| path.exists()).collect();
+    let found: Vec<_> =
+        directories(id).map(|dir| dir.join("record.json")).filter(|path| path.exists()).collect();
     assert_eq!(found.len(), 1, "records of {id}: {found:?}");
     let text = fs::read_to_string(&found[0]).expect("read a record");
     serde_json::from_str(&text).expect("a record is JSON")
+}
+
+/// See [`Container::is_released`]; of any engine's container.
+#[track_caller]
+pub fn is_released(id: &str) {
+    wait_for(&format!("sharedroot has released {id}"), || {
+        (!directories(id).any(|dir| dir.exists())).then_some(())
+    });
+}
+
+/// Where a container's record may be: below each state directory of a caller.
+fn directories(id: &str) -> impl Iterator<Item = PathBuf> {
+    let roots = fs::read_dir(format!("{RUN_DIR}/containers")).into_iter().flatten().flatten();
+    roots.map(move |root| root.path().join(id))
 }
 
 /// The flags of `docker run` for the two kinds of root.

@@ -3,6 +3,8 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
+use crate::lab::wait_for;
+
 /// A line of mountinfo.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount {
@@ -109,6 +111,31 @@ pub fn confinement(status: &str) -> Vec<String> {
 pub fn confinement_of(pid: i32) -> Vec<String> {
     let path = format!("/proc/{pid}/status");
     confinement(&fs::read_to_string(&path).unwrap_or_else(|e| panic!("read {path}: {e}")))
+}
+
+/// Waits until a process runs its own program: `start` of a runtime, and so an engine's, does not wait for execve(2). Until then
+/// the process has the runtime's name, label and descriptors.
+#[track_caller]
+pub fn has_begun(pid: i32) {
+    let of_runtime =
+        |name: &str| ["sharedroot", "runc", "crun", "/memfd:"].iter().any(|n| name.contains(n));
+    wait_for(&format!("process {pid} runs its own program"), || {
+        let program = fs::read_link(format!("/proc/{pid}/exe"));
+        (!program.is_ok_and(|path| of_runtime(&path.to_string_lossy()))).then_some(())
+    });
+}
+
+/// Waits until a process handles the signal and has a child: the shell of a script that begins with `trap` and a program in the
+/// background is at its `wait` then. User-Mode Linux panics where a signal cuts a fork short.
+#[track_caller]
+pub fn traps(pid: i32, signal: u32) {
+    wait_for(&format!("process {pid} handles signal {signal}"), || {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"))?;
+        let caught = u64::from_str_radix(caught.trim(), 16).ok()?;
+        let waits = cgroup_file(pid, "cgroup.procs").lines().count() > 1;
+        (caught & 1 << (signal - 1) != 0 && waits).then_some(())
+    });
 }
 
 /// A file of the process's cgroup (version 2).

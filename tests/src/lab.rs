@@ -37,6 +37,7 @@ pub fn only_in_lab() {
 #[track_caller]
 pub fn wait_for<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
     let end = Instant::now() + PATIENCE;
+    let mut nap = Duration::from_millis(1);
     loop {
         if let Some(value) = ready() {
             return value;
@@ -49,7 +50,8 @@ pub fn wait_for<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
             eprintln!("{}", run(&["sh", "-c", "dmesg | tail -n 60"]));
             panic!("not within {PATIENCE:?}: {what}");
         }
-        sleep(Duration::from_millis(50));
+        sleep(nap);
+        nap = (nap * 2).min(Duration::from_millis(50));
     }
 }
 

@@ -1,9 +1,12 @@
 //! An OCI runtime called directly: ours, on one of its engines, or runc to prove a test.
 
+use std::fs;
+
 use serde_json::Value;
 
 use crate::bundle::Bundle;
-use crate::command::{Cmd, Output, unique_name};
+use crate::command::{Cmd, Output, unique_name, unique_path};
+use crate::kernel_view::traps;
 use crate::lab::{TempDir, wait_for};
 
 /// Where the lab installs it.
@@ -94,16 +97,29 @@ impl Runtime {
     /// `create`, which must succeed.
     #[track_caller]
     pub fn create(&self, bundle: &Bundle) -> Container<'_> {
+        self.create_with(&[], bundle)
+    }
+
+    #[track_caller]
+    fn create_with(&self, flags: &[&str], bundle: &Bundle) -> Container<'_> {
         let container = Container { runtime: self, id: unique_name("c") };
-        self.cmd(&["create", "--bundle", bundle.str(), &container.id]).run().ok();
+        let words = ["create", "--bundle", bundle.str()];
+        self.cmd(&words).args(flags).arg(&container.id).run().ok();
         container
     }
 
-    /// `create` and `start`, which must succeed; the init process runs its own program then.
+    /// `create` and `start`, which must succeed; the init process runs its own program then, or has ended. `start` itself does
+    /// not wait for execve(2).
     #[track_caller]
     pub fn start(&self, bundle: &Bundle) -> Container<'_> {
-        let container = self.create(bundle);
+        let file = unique_path("pid");
+        let container = self.create_with(&["--pid-file", file.to_str().expect("ASCII")], bundle);
+        let pid = fs::read_to_string(&file).expect("read the pid file");
+        fs::remove_file(&file).expect("remove the pid file");
+        let command = || fs::read(format!("/proc/{}/cmdline", pid.trim())).unwrap_or_default();
+        let runtimes = command();
         container.call("start", &[]).ok();
+        wait_for("the init process runs its own program", || (command() != runtimes).then_some(()));
         container
     }
 }
@@ -152,6 +168,12 @@ impl Container<'_> {
         wait_for(&format!("container {} is {status}", self.id), || {
             (self.status() == status).then_some(())
         });
+    }
+
+    /// Waits until the init process handles the signal; see [`traps`].
+    #[track_caller]
+    pub fn traps(&self, signal: u32) {
+        traps(self.pid(), signal);
     }
 
     /// The init process on the host.

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use sharedroot_tests::bundle::Bundle;
 use sharedroot_tests::census::Census;
 use sharedroot_tests::kernel_view::cgroup_file;
-use sharedroot_tests::lab::TempDir;
+use sharedroot_tests::lab::{TempDir, wait_for};
 use sharedroot_tests::runtime::{Container, Runtime};
 
 /// The text of a file, and the words by which it is refused; none where it is accepted.
@@ -66,7 +66,9 @@ fn judge(verb: &str, flag: &str, rows: &[Row]) {
 fn goes_on(container: &Container<'_>, pid: i32) {
     assert_eq!(container.status(), "running");
     assert_eq!(container.pid(), pid);
-    assert_eq!(cgroup_file(pid, "cgroup.procs").trim(), pid.to_string(), "a process is left");
+    wait_for("no other process is left", || {
+        (cgroup_file(pid, "cgroup.procs").trim() == pid.to_string()).then_some(())
+    });
 }
 
 fn good(verb: &str) -> String {

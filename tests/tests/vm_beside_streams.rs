@@ -43,7 +43,10 @@ fn vm_output_that_goes_to_null_can_be_written() {
             let found = fs::read_to_string(&text).expect("what the program found");
             println!("{} {uid}: {found}", target.kind);
             assert_eq!(output.status, 0, "{}: {output}", target.kind);
-            assert_eq!(found, "out\nwritten\n2\n2\n2\n", "{} as {uid}", target.kind);
+            // In the foreground runc has pipes of its own.
+            let opened = if runtime.is_sharedroot() { "2\n2\n2" } else { "0\n1\n1" };
+            let wanted = format!("out\nwritten\n{opened}\n");
+            assert_eq!(found, wanted, "{} as {uid}", target.kind);
             fs::remove_file(&text).unwrap();
         }
     }

@@ -11,10 +11,14 @@ use sharedroot_tests::docker::{Container, KINDS, docker, docker_run};
 const LOOK: &str = "tty; [ -t 0 ] && [ -t 1 ] && [ -t 2 ] && echo all; echo to-tty > /dev/tty; stty -a | head -1
     ls -ln $(tty) | cut -d' ' -f1-4
     set -- $(cat /proc/$$/stat); [ $5 = $$ ] && [ $6 = $$ ] && [ $8 = $$ ] && echo leads; : < /dev/console; echo $?";
+/// Has job control bring a job of the background to the foreground: the job ends when it is there (proc_pid_stat(5): its group
+/// and the terminal's).
+const JOB: &str = "job() { for n in $(seq 600); do set -- $(cat /proc/$BASHPID/stat); [ $5 = $8 ] && return; sleep 0.1; done; }
+  job & fg; echo done";
 /// Each with a terminal of its own: without its session's a process has none, a user keeps the caller's.
 const COMMANDS: [&[&str]; 6] = [
     &["sh", "-c", LOOK],
-    &["bash", "-ic", "sleep 0.1 & fg; echo done"],
+    &["bash", "-ic", JOB],
     &["setsid", "--wait", "sh", "-c", "tty; echo x > /dev/tty; echo $?"],
     &["su", "-s", "/bin/sh", "www-data", "-c", "tty; id -un; echo x > /dev/tty; echo $?"],
     &["script", "-qec", "tty; echo in", "/dev/null"],
@@ -74,8 +78,10 @@ fn vm_what_a_killed_exec_leaves() {
             let words = [kind, &["busybox", "sleep", "1000"]].concat();
             let container = Container::run_with(runtime, &words);
             let line = format!(
-                "timeout --signal=KILL 4 script -qec 'docker exec -it {} sleep 777' /dev/null < /dev/null > /dev/null",
-                container.id
+                "script -qec 'docker exec -it {id} sleep 777' /dev/null < /dev/null > /dev/null & client=$!
+                until docker exec {id} ps -o args | grep -q '^sleep 777'; do sleep 0.2; done
+                kill -KILL $client; wait $client",
+                id = container.id
             );
             let killed = run(&["sh", "-c", &line]).status;
             let look = ["sh", "-c", "ps -o args | grep -c '^sleep'; ls /dev/pts"];

@@ -6,7 +6,7 @@ use std::fs;
 
 use sharedroot_tests::command::{Cmd, Output, out, run, unique_name};
 use sharedroot_tests::docker::runtime;
-use sharedroot_tests::kernel_view::{cgroup_file, confinement, confinement_of};
+use sharedroot_tests::kernel_view::{cgroup_file, confinement, confinement_of, traps};
 use sharedroot_tests::lab::{TempDir, only_in_lab, wait_for};
 
 const IMAGE: &str = "docker.io/library/busybox:latest";
@@ -86,11 +86,22 @@ fn vm_run_to_the_end_gives_the_exit_code() {
     import();
     for flags in [&["--read-only"][..], &[]] {
         let (program, name) = (program(), unique_name("ctr"));
+        // ctr closes the streams when it hears of the end, whether it has read all or not: so the end waits for that.
+        let dir = TempDir::new("streams");
+        let [stdout, stderr] = ["stdout", "stderr"].map(|name| dir.0.join(name));
+        let script = "trap 'exit 5' TERM; sleep 1000 & echo said; echo away >&2; wait";
         let words = ["run", "--rm", "--runc-binary", &program];
-        // ctr closes the streams when it hears of the end, whether it has read all or not.
-        let command = [IMAGE, &name, "sh", "-c", "echo said; echo away >&2; sleep 1; exit 5"];
-        let output = ctr(&[&words, flags, &command].concat());
-        assert_eq!((output.status, &*output.stdout, &*output.stderr), (5, "said\n", "away\n"));
+        let mut run = std::process::Command::new("ctr")
+            .args([&words, flags, &[IMAGE, &name, "sh", "-c", script]].concat())
+            .stdout(fs::File::create(&stdout).expect("create a file"))
+            .stderr(fs::File::create(&stderr).expect("create a file"))
+            .spawn()
+            .expect("start ctr");
+        let said = || [&stdout, &stderr].map(|file| fs::read_to_string(file).expect("read it"));
+        wait_for("it has said all", || (said() == ["said\n", "away\n"]).then_some(()));
+        ctr(&["task", "kill", "--signal", "SIGTERM", &name]).ok();
+        let ended = run.wait().expect("wait for ctr");
+        assert_eq!((ended.code(), said()), (Some(5), ["said\n", "away\n"].map(str::to_owned)));
     }
 }
 
@@ -114,11 +125,9 @@ fn vm_exec_is_inside_and_confined() {
 #[test]
 fn vm_kill_and_the_exit_code() {
     let task = Task::new(&[]);
-    // The shell needs a moment to set its trap: without one TERM does not reach a pid namespace's init.
-    wait_for("it has ended", || {
-        task.call("kill", &["--signal", "SIGTERM"], &[]);
-        (task.line()[2] == "STOPPED").then_some(())
-    });
+    traps(task.pid(), 15);
+    task.call("kill", &["--signal", "SIGTERM"], &[]).ok();
+    wait_for("it has ended", || (task.line()[2] == "STOPPED").then_some(()));
     let removed = task.call("rm", &[], &[]);
     assert!(removed.stderr.contains("exit code 7"), "{removed}");
 }

@@ -5,7 +5,7 @@
 
 use sharedroot_tests::command::{Output, run};
 use sharedroot_tests::docker::{Container, KINDS, asleep, busybox, docker, docker_run, runtime};
-use sharedroot_tests::lab::TempDir;
+use sharedroot_tests::lab::{TempDir, wait_for};
 
 /// The same of an image with more users and groups.
 #[track_caller]
@@ -187,7 +187,9 @@ fn vm_namespaces_of_another_container() {
         assert_ne!(namespace(&one, kind), namespace(&other, kind), "{kind}");
     }
     // They see each other's processes and shared memory, and exec is in the same namespaces.
-    assert!(second.exec(&["ps"]).matches("sleep 1000").count() == 2);
+    wait_for("both have begun", || {
+        (second.exec(&["ps"]).matches("sleep 1000").count() == 2).then_some(())
+    });
     first.exec(&["sh", "-c", "echo shared > /dev/shm/x"]);
     assert_eq!(second.exec(&["cat", "/dev/shm/x"]), "shared");
     second.call("kill", &[]).ok();
@@ -228,7 +230,7 @@ fn vm_two_containers_that_serve_each_other() {
     let first = Container::generic(&["--read-only", &mount, "busybox", "sh", "-c", server]);
     let network = format!("--network=container:{}", first.id);
     let runtime = format!("--runtime={}", runtime());
-    let client = "for n in 1 2 3 4 5 6 7 8 9; do wget -q -O - http://127.0.0.1:8080/index.html && break; sleep 1; done; cat /tmp/www/index.html";
+    let client = "for n in $(seq 60); do wget -q -O - http://127.0.0.1:8080/index.html && break; sleep 1; done; cat /tmp/www/index.html";
     let words = ["run", "--rm", &network, &runtime, &mount, "busybox", "sh", "-c", client];
     assert_eq!(docker(&words).ok(), "served\nserved");
     drop(first);

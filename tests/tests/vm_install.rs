@@ -48,13 +48,26 @@ fn docker_knows(known: bool) {
     });
 }
 
+/// dockerd with another configuration. Dropping it has dockerd read the lab's own again.
+struct Reconfigured(Option<Replaced>);
+
+impl Drop for Reconfigured {
+    fn drop(&mut self) {
+        self.0 = None;
+        reload();
+        if !std::thread::panicking() {
+            docker_knows(true);
+        }
+    }
+}
+
 /// The lab's own configuration without the runtime, as an administrator might have written it.
-fn without_it() -> (Replaced, String) {
+fn without_it() -> (Reconfigured, String) {
     let mut config: Value = serde_json::from_str(&text(DAEMON_JSON).expect("read")).expect("JSON");
     config["runtimes"] = json!({ "crun": { "path": "/usr/bin/crun" } });
     config["default-runtime"] = "crun".into();
     let before = format!("{config:#}\n").replace("  ", "\t");
-    let replaced = Replaced::with(DAEMON_JSON, &before);
+    let replaced = Reconfigured(Some(Replaced::with(DAEMON_JSON, &before)));
     fs::set_permissions(DAEMON_JSON, fs::Permissions::from_mode(0o640)).expect("chmod");
     reload();
     docker_knows(false);
@@ -95,7 +108,9 @@ fn vm_docker_gets_the_runtime_and_loses_it() {
     no_receipt_is_left();
     reload();
     docker_knows(false);
-    assert_eq!(docker_says("DefaultRuntime"), "\"crun\"");
+    wait_for("the default is what it was", || {
+        (docker_says("DefaultRuntime") == "\"crun\"").then_some(())
+    });
     let again = sharedroot(&["uninstall", "docker"]);
     assert!(again.starts_with("nothing to do: "), "{again}");
 }

@@ -49,7 +49,7 @@ fn vm_an_image_that_would_lack_files_is_not_made() {
         assert!(!seen.contains(NOTICE), "{seen}");
     }
 
-    container.call("stop", &["--time=0"]).ok();
+    container.stop();
     no_image_is_made(&container);
     has(&container.call("diff", &[]).ok(), &[&format!("A /{NOTICE}"), "A /kept"]);
     let archive =
@@ -65,7 +65,7 @@ fn vm_an_image_that_would_lack_files_is_not_made() {
     has(&said.fails(1), &[NOTICE]);
     container.exec(&["rm", "/gone"]);
     an_image_is_made(&container, "kept");
-    container.call("stop", &["--time=0"]).ok();
+    container.stop();
     nothing_is_kept();
     an_image_is_made(&container, "kept");
     let differs = container.call("diff", &[]).ok();
@@ -83,7 +83,7 @@ fn vm_a_name_like_the_notice_is_the_containers_own() {
     assert_eq!(container.exec(&["cat", &format!("{own}/.wh.")]), "own");
     container.call("restart", &["--time=0"]).ok();
     assert_eq!(container.exec(&["cat", &format!("{own}/.wh.")]), "own");
-    container.call("stop", &["--time=0"]).ok();
+    container.stop();
     // Given up by an administrator: what the engine has stays.
     pool(&["drop", &volume]).ok();
     container.call("start", &[]).ok();

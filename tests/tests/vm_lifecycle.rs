@@ -43,6 +43,7 @@ fn vm_create_start_kill_delete() {
     assert_ne!(container.call("delete", &[]).status, 0, "delete of a running container");
     assert_eq!(container.status(), "running");
 
+    container.traps(15);
     container.call("kill", &[]).ok();
     container.becomes("stopped");
     assert_ne!(container.call("exec", &["true"]).status, 0, "exec in a stopped container");

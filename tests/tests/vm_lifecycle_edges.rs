@@ -6,6 +6,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::process::Command;
 
 use serde_json::json;
 use sharedroot_tests::bundle::Bundle;
@@ -38,6 +39,7 @@ fn vm_real_time_signals_arrive() {
     let runtime = Runtime::of_env();
     let bundle = Bundle::new(&runtime, &UNTIL_37);
     let container = runtime.start(&bundle);
+    container.traps(37);
     container.call("kill", &["37"]).ok();
     container.becomes("stopped");
 }
@@ -120,6 +122,28 @@ fn vm_sharedroot_keeps_its_executable_out_of_reach() {
         (error != ErrorKind::ExecutableFileBusy).then_some(error)
     });
     assert_eq!(refused, ErrorKind::ReadOnlyFilesystem);
+}
+
+/// Ours alone: runc puts a new file in the place of the old one, where the embedded engine cuts its own to nothing first.
+#[test]
+fn vm_sharedroot_waits_for_a_state_that_is_being_written() {
+    let runtime = Runtime::sharedroot();
+    let bundle = Bundle::new(&runtime, &["sleep", "1000"]);
+    let container = runtime.start(&bundle);
+    let file = format!("{}/{}/state.json", runtime.root(), container.id);
+    let slow = ["-f", "-qq", "-o", "/dev/null", "-P", &file, "-e", "trace=write"];
+    let mut pause = Command::new("strace")
+        .args(slow)
+        .args(["-e", "inject=write:delay_enter=1500000", runtime.program()])
+        .args(["--root", runtime.root(), "pause", &container.id])
+        .spawn()
+        .expect("start strace");
+    wait_for("the state is being written", || {
+        (fs::metadata(&file).unwrap().len() == 0).then_some(())
+    });
+    assert_eq!(container.status(), "paused");
+    assert_eq!(runtime.cmd(&["list", "--quiet"]).run().ok(), container.id);
+    assert!(pause.wait().expect("wait for pause").success());
 }
 
 /// Ours alone, for it is about our own records.

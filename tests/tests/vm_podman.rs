@@ -112,6 +112,8 @@ fn vm_podman_exec_logs_and_stop() {
         container.exec(&["sh", "-c", "exit 9"]).fails(9);
         podman(&["stop", &container.0]).ok();
         assert_eq!(container.inspect(".State.ExitCode"), "7", "{kind:?}");
+        // conmon writes the log.
+        wait_for("the log has its end", || container.logs().contains("ended").then_some(()));
         assert_eq!(container.logs(), "begun\nended", "{kind:?}");
         podman(&["start", &container.0]).ok();
         assert_eq!(container.exec(&["echo", "again"]).ok(), "again", "{kind:?}");

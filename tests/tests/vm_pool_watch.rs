@@ -57,17 +57,21 @@ impl Drop for Watch {
     }
 }
 
-/// Has the container write so many times 8 MiB.
+/// Has the container write so many times 8 MiB, each as soon as the pool has room for it: how fast a watcher is on a busy machine
+/// is not asked here. Without one there would be none in the end.
 #[track_caller]
 fn fill(container: &Container<'_>, times: u32) {
-    let script = format!(
-        "for i in $(busybox seq {times}); do
-            busybox dd if=/dev/zero of=/tmp/$i bs=1M count=8 2>/dev/null && busybox sync || exit 1
-            sleep 0.1
-        done"
-    );
-    let filled = container.exec(&[], &["sh", "-c", &script]);
-    assert_eq!(filled.status, 0, "{filled}{}", status());
+    for time in 0..times {
+        wait_for("the pool has room for 8 MiB and what the file system needs besides", || {
+            let data = status()["data"].take();
+            let [total, used] =
+                ["total_bytes", "used_bytes"].map(|key| data[key].as_u64().expect("bytes"));
+            (used + (12 << 20) <= total).then_some(())
+        });
+        let write = format!("busybox dd if=/dev/zero of=/tmp/{time} bs=1M count=8 && busybox sync");
+        let filled = container.exec(&[], &["sh", "-c", &write]);
+        assert_eq!(filled.status, 0, "{filled}{}", status());
+    }
 }
 
 /// Has it write 1 MiB more.

@@ -92,7 +92,7 @@ fn vm_containers_that_lack_the_same_share_a_scaffold() {
     let third = read_only(image.name(), &[&volumes.dir("/etc/new.conf")]);
     assert_eq!(scaffolds().len(), 2, "a directory there is another set");
     drop((one, third));
-    assert_eq!(scaffolds(), mounted, "the other one has it");
+    assert_eq!(scaffolds(), mounted, "the other one has it, and the third's is gone");
     drop(other);
     before.nothing_left();
     assert_eq!(scaffolds(), []);

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use serde_json::{Value, json};
 use sharedroot_tests::bundle::Bundle;
 use sharedroot_tests::command::{Cmd, Output, out, unique_name};
-use sharedroot_tests::docker::{Container, FreshImage, docker, docker_run};
+use sharedroot_tests::docker::{Container, FreshImage, docker, docker_run, is_released};
 use sharedroot_tests::documented::{self, images};
 use sharedroot_tests::kernel_view::root_of;
 use sharedroot_tests::lab::{RUN_DIR, Replaced, TempDir, only_in_lab, wait_for};
@@ -171,6 +171,7 @@ fn vm_no_image_of_the_containerd_store_lacks_what_only_the_snapshot_holds() {
     };
     fails();
     dockerd.docker(&["stop", "--time=0", &id]).ok();
+    is_released(&id);
     fails();
     let differs = dockerd.docker(&["diff", &id]).ok();
     assert!(differs.contains("A /sharedroot: this tree lacks files"), "{differs}");

@@ -186,7 +186,7 @@ fn vm_a_killed_write_back_goes_on() {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let end = Instant::now() + Duration::from_secs(60);
+        let end = Instant::now() + Duration::from_secs(120);
         while there() < before + 500 && Instant::now() < end {
             sleep(Duration::from_millis(1));
         }
@@ -359,23 +359,24 @@ fn vm_an_unchanged_root_is_only_looked_at() {
             fs::write(top.join(format!("usr/{dir}/{file}")), "").unwrap();
         }
     }
+    // The least of three: on a busy machine the others are times of somebody else's work.
     let timed = |image: &Image| {
-        let bundle = writable(image, &runtime);
-        let container = runtime.start(&bundle);
-        let mut finds = vec![];
+        let (mut finds, mut deletes) = (vec![], vec![]);
         for _ in 0..3 {
+            let bundle = writable(image, &runtime);
+            let container = runtime.start(&bundle);
             let begun = Instant::now();
             let top = format!("{}/", root(&container).display());
             let lines = run(&["find", &top, "-xdev", "-ls"]).ok().lines().count();
             assert!(lines > 20, "{lines}");
             finds.push(begun.elapsed());
+            end(&container);
+            let begun = Instant::now();
+            container.call("delete", &["--force"]).ok();
+            deletes.push(begun.elapsed());
+            assert_eq!(fs::read_dir(&bundle.upper).unwrap().count(), 0, "nothing was copied up");
         }
-        end(&container);
-        let begun = Instant::now();
-        container.call("delete", &["--force"]).ok();
-        let delete = begun.elapsed();
-        assert_eq!(fs::read_dir(&bundle.upper).unwrap().count(), 0, "nothing was copied up");
-        (delete, finds.into_iter().min().unwrap())
+        (deletes.into_iter().min().unwrap(), finds.into_iter().min().unwrap())
     };
     let (small, _) = timed(&Image::new());
     let (large, find) = timed(&image);

@@ -138,13 +138,13 @@ impl Riot {
         Ok(Self { workers: workers.into(), said })
     }
 
-    /// Lets the workers work and does something at the end of `delay`, which is given what was said until then.
-    /// Returns what it returned, and for each worker what it said until its end.
+    /// Lets the workers work, does something at the end of `delay`, which is given what was heard until then, and kills them.
+    /// Returns what it returned, and what was heard until their ends: all that they said.
     fn during<T>(
         &mut self,
         delay: Duration,
         act: impl FnOnce(&Mutex<Heard>, &[i32]) -> Result<T, Failed>,
-    ) -> Result<T, Failed> {
+    ) -> Result<(T, Heard), Failed> {
         let groups: Vec<_> = self.workers.iter().map(Running::group).collect();
         let heard = Mutex::new(Heard { said: std::mem::take(&mut self.said), of: Vec::new() });
         let result = std::thread::scope(|scope| {
@@ -161,8 +161,7 @@ impl Riot {
             groups.iter().for_each(|group| signal(*group, nix::sys::signal::Signal::SIGKILL));
             result
         });
-        self.said = heard.into_inner().expect("not poisoned").said;
-        result
+        result.map(|result| (result, heard.into_inner().expect("not poisoned")))
     }
 
     /// The workers, all dead. One that has ended by itself has failed, and says why.
@@ -178,38 +177,37 @@ impl Riot {
     }
 
     fn killed_after(mut self, delay: Duration) -> Result<Said, Failed> {
-        self.during(delay, |_, _| Ok(()))?;
-        let said = std::mem::take(&mut self.said);
-        self.buried(false).map(|()| said)
+        let ((), heard) = self.during(delay, |_, _| Ok(()))?;
+        self.buried(false).map(|()| heard.said)
     }
 
     /// What was said before the disk began to lie holds; what was begun about then may or may not have happened.
     fn lied_to_after(mut self, delay: Duration, disk: &Flakey) -> Result<Said, Failed> {
-        let held = self.during(delay, |heard, _| {
-            let now = || heard.lock().expect("not poisoned");
-            let (mut held, before) = {
-                let heard = now();
+        let ((mut held, before), heard) = self.during(delay, |heard, _| {
+            let held = {
+                let heard = heard.lock().expect("not poisoned");
                 (heard.said.clone(), heard.of.len())
             };
             disk.lose()?;
-            // Until what was said before that has been heard.
+            // Some work on a disk that lies.
             std::thread::sleep(Duration::from_millis(100));
-            for name in &now().of[before..] {
-                held.insert(name.clone(), None);
-            }
             Ok(held)
         })?;
+        // Of what was heard later nobody knows whether it was said before.
+        for name in &heard.of[before..] {
+            held.insert(name.clone(), None);
+        }
         self.buried(true).map(|()| held)
     }
 
     /// The workers stand still, and are gone, before what they said is written down: nothing happens that is not known after
     /// the boot.
     fn cut_after(mut self, delay: Duration) -> Result<Said, Failed> {
-        self.during(delay, |heard, groups| {
+        let stop = |_: &Mutex<Heard>, groups: &[i32]| {
             groups.iter().for_each(|group| signal(*group, nix::sys::signal::Signal::SIGSTOP));
-            std::thread::sleep(Duration::from_millis(50));
-            Ok(heard.lock().expect("not poisoned").said.clone())
-        })
+            Ok(())
+        };
+        self.during(delay, stop).map(|((), heard)| heard.said)
     }
 }
 

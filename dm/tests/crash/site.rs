@@ -22,7 +22,7 @@ pub(crate) type Failed = Box<dyn std::error::Error>;
 
 /// Unmounts what may be in use for a moment: a child that another lane starts has all our open files until it runs its program.
 pub(crate) fn unmount(at: &Path) -> nix::Result<()> {
-    for _ in 0..100 {
+    for _ in 0..1000 {
         match umount(at) {
             Err(Errno::EBUSY) => sleep(Duration::from_millis(20)),
             done => return done,
@@ -152,7 +152,7 @@ impl Site {
             if left.is_empty() {
                 break;
             }
-            if attempt == 20 {
+            if attempt == 400 {
                 return Err(format!("cannot remove {}", left.join(" ")).into());
             }
             sleep(Duration::from_millis(50));

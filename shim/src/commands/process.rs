@@ -10,7 +10,7 @@ use super::read_error;
 use crate::bundle::read_config;
 use crate::capabilities;
 use crate::cli::{Exec, Verb};
-use crate::engine::{Delegate, Embedded, EngineError, Tenant, Terminal, add_capabilities};
+use crate::engine::{Delegate, Embedded, EngineError, Tenant, Terminal, add_capabilities, hold};
 use crate::forbidden;
 use crate::lifecycle::{Container, LifecycleError, tell};
 use crate::output::say;
@@ -61,6 +61,7 @@ pub fn exec(container: &Container, embedded: &Embedded, args: Exec) -> Result<u8
     let tenant = Tenant::new(&spec, process)?;
     drop(prepares);
     let enters = step("the engine");
+    let _held = (!terminal.detach).then(hold).transpose().map_err(|e| container.wrong(e))?;
     let pid = embedded.exec(&spec, &tenant, &terminal)?;
     drop(enters);
     tell(format_args!("exec: process {pid}"));

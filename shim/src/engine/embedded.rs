@@ -2,8 +2,10 @@
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
+use libcontainer::container::state::StateError;
 use libcontainer::container::{Container, ContainerStatus};
 use libcontainer::error::LibcontainerError;
 use rustix::io::Errno;
@@ -15,6 +17,7 @@ use super::notify::Relay;
 use super::reason::reason;
 use super::signal;
 use crate::bundle::ContainerId;
+use crate::log;
 
 /// The status of a container, in runc's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +71,26 @@ pub(super) fn started(pid: i32) -> Option<String> {
 
 /// How long a killed process may take to end.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long another command may take to write the engine's file of a container. The engine cuts it to nothing first.
+const WRITING: Duration = Duration::from_secs(5);
+
+/// What the engine's directory of a container says. A file that ends too early is being written by another command.
+fn read(dir: &Path) -> Result<Container, LibcontainerError> {
+    let end = Instant::now() + WRITING;
+    loop {
+        match Container::load(dir.to_owned()) {
+            Err(LibcontainerError::State(StateError::ParseStateFile { source, .. }))
+                if source.is_eof() && Instant::now() < end =>
+            {
+                // The engine has logged this as an error, which would be the reason of the next one.
+                while log::engine_words().is_some() {}
+                sleep(Duration::from_millis(5));
+            }
+            read => return read,
+        }
+    }
+}
 
 /// Makes a container one without a process: no process has this number (proc_sys_kernel(5), `pid_max`).
 fn forget(container: &mut Container) {
@@ -133,7 +156,7 @@ impl Embedded {
         if !self.exists() {
             return Err(EngineError::NotFound { id: self.id.clone() });
         }
-        let mut container = Container::load(self.dir()).map_err(self.fail(verb))?;
+        let mut container = read(&self.dir()).map_err(self.fail(verb))?;
         let known = std::fs::read_to_string(self.bundle.join(STARTED)).ok();
         let is_others = container.pid().is_some_and(|pid| match started(pid.as_raw()) {
             Some(now) => known.is_none_or(|known| now != known),
@@ -149,7 +172,7 @@ impl Embedded {
 
     /// The container that this process has just made: nobody waited for its process yet, so its number is no other's.
     pub(super) fn load_new(&self) -> Result<Container, EngineError> {
-        Container::load(self.dir()).map_err(self.fail("create"))
+        read(&self.dir()).map_err(self.fail("create"))
     }
 
     /// The container's init process; `None` if it has ended. The descriptor is taken first and the number's owner is

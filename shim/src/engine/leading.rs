@@ -17,14 +17,16 @@ use nix::sys::prctl::set_dumpable;
 use nix::unistd::chdir;
 use oci_spec::runtime::{PosixRlimit, PosixRlimitBuilder, PosixRlimitType, Process, Spec};
 
+use super::let_go;
 use super::workload::Workload;
 
 /// Any step that failed; the caller names the container.
 pub(super) type Why = Box<dyn std::error::Error>;
 
-/// Nobody in the container may look into it, and it has the limits of `process`.
+/// Nobody in the container may look into it, no signal waits because its caller wants it, and it has the limits of `process`.
 pub(super) fn settle(process: &Process) -> Result<(), Why> {
     set_dumpable(false)?;
+    let_go()?;
     if let Some(adjustment) = process.oom_score_adj() {
         fs::write("/proc/self/oom_score_adj", adjustment.to_string())?;
     }

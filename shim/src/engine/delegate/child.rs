@@ -8,6 +8,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn};
@@ -47,21 +48,59 @@ pub fn run(program: &Path, words: &[OsString], settled: impl FnMut(Pid) -> bool)
     status
 }
 
+/// The mask that this process had before [`hold`].
+static BEFORE: OnceLock<SigSet> = OnceLock::new();
+
+/// Signals that wait. Dropping this delivers them.
+#[derive(Debug)]
+pub struct Held(SigSet);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // A mask is only refused at an address that is none.
+        let _ = self.0.thread_set_mask();
+    }
+}
+
+/// Has all signals wait that [`attend`] will hand on. One that comes when the container's process has begun, and nobody attends
+/// it yet, would end us and leave that process without us.
+///
+/// # Errors
+/// pthread_sigmask(3)'s.
+pub fn hold() -> io::Result<Held> {
+    let before = handed_on().thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+    Ok(Held(*BEFORE.get_or_init(|| before)))
+}
+
+/// In a process that this one was cloned into: gives it the mask that was there before [`hold`].
+///
+/// # Errors
+/// pthread_sigmask(3)'s.
+pub fn let_go() -> io::Result<()> {
+    Ok(BEFORE.get().map_or(Ok(()), SigSet::thread_set_mask)?)
+}
+
 /// Waits for a process of a container, which is a child of this process and has a session of its own: it gets what is sent
 /// to us from now on, also by a terminal.
 ///
 /// # Errors
 /// It cannot be waited for.
 pub fn attend(child: Pid) -> io::Result<u8> {
+    let forwarded = handed_on();
+    let before = forwarded.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+    let status = watch(child, &forwarded, Whose::Own, |_| true);
+    before.thread_set_mask()?;
+    status
+}
+
+/// What a process of a container gets, which has a session of its own.
+fn handed_on() -> SigSet {
     let mut forwarded = forwarded();
     // These tell of us, of our children and of our terminal.
     for own in [Signal::SIGCHLD, Signal::SIGPIPE, Signal::SIGWINCH, Signal::SIGURG] {
         forwarded.remove(own);
     }
-    let before = forwarded.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
-    let status = watch(child, &forwarded, Whose::Own, |_| true);
-    before.thread_set_mask()?;
-    status
+    forwarded
 }
 
 /// What a child gets from us, if it is sent to us. Job control stops and continues us, and a child of our group by itself.
