@@ -40,8 +40,8 @@ impl Attributes {
     }
 
     /// Gives `to` the same, and returns whether anything was to do. The order is the kernel's: a
-    /// change of owner takes set-uid bits and capabilities away, and everything but an attribute
-    /// changes no time that is set later. An extended attribute that `to` does not take keeps it from nothing else.
+    /// change of owner takes set-uid bits and capabilities away, and nothing that comes after the time changes it. The mode
+    /// comes last: until then the file is known to be unfinished. An extended attribute that `to` does not take keeps it from nothing else.
     pub(super) fn give(&self, to: &Node) -> Result<bool, Failed> {
         const STEP: &str = "set the attributes of";
         let mut refused = None;
@@ -64,15 +64,15 @@ impl Attributes {
         }
         changed |= self.give_xattrs(to, refused)?;
         let now = rustix::fs::fstat(to)?;
-        if !is_link && self.stat.st_mode != now.st_mode {
-            rustix::fs::chmod(to.path(), Mode::from_raw_mode(self.stat.st_mode & 0o7777))?;
-            changed = true;
-        }
         if !same_time(&self.stat, &now) {
             let (seconds, nanoseconds) = modified(&self.stat);
             let time = Timespec { tv_sec: seconds, tv_nsec: nanoseconds };
             let times = Timestamps { last_access: time, last_modification: time };
             rustix::fs::utimensat(CWD, to.path(), &times, AtFlags::empty())?;
+            changed = true;
+        }
+        if !is_link && self.stat.st_mode != now.st_mode {
+            rustix::fs::chmod(to.path(), Mode::from_raw_mode(self.stat.st_mode & 0o7777))?;
             changed = true;
         }
         Ok(changed)
@@ -108,6 +108,13 @@ impl Attributes {
 fn is_refusal(errno: Errno) -> bool {
     use Errno as E;
     [E::NOSPC, E::DQUOT, E::TOOBIG, E::RANGE, E::PERM, E::INVAL, E::NAMETOOLONG].contains(&errno)
+}
+
+/// Whether a regular file got all that a write-back gives it, but perhaps for an extended attribute that did not fit.
+pub(super) fn is_finished(from: &Stat, to: &Stat) -> bool {
+    owner(from) == owner(to)
+        && (from.st_mode, from.st_size) == (to.st_mode, to.st_size)
+        && same_time(from, to)
 }
 
 /// Whether the inode has what only a layer of an overlay has: one that runs in the container uses it.

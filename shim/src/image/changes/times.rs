@@ -129,7 +129,8 @@ impl Times {
     }
 }
 
-fn changed(stat: &Stat) -> (i64, i64) {
+/// When it was changed, in seconds and nanoseconds.
+pub(super) fn changed(stat: &Stat) -> (i64, i64) {
     (stat.st_ctime, i64::try_from(stat.st_ctime_nsec).unwrap_or(0))
 }
 

@@ -11,11 +11,12 @@ use super::content::Buffers;
 use super::cursor::Cursor;
 use super::entry;
 use super::error::{ChangeError, Failed, Of, doing, has_room, path};
-use super::frame::{Find, Frame, Known};
+use super::frame::{Find, Frame, Known, Since};
 use super::links::{Linked, Links};
 use super::node::{Names, Node, is_whiteout, kind, look, names};
 use super::pending::{Pending, Spill};
 use super::remove::remove;
+use super::times::changed;
 use crate::image::init::FIXED_TIME;
 
 /// How many directories in one another a walk goes down: each costs it a name in memory. What is deeper is left out.
@@ -126,7 +127,7 @@ impl<'a> Walk<'a> {
                 Err(failed) => return self.leave_out(failed, None),
             };
             let done = match known {
-                Known::Upper => self.named(&name),
+                Known::Upper | Known::New => self.named(&name),
                 Known::Base | Known::Nothing => self.found(&name, known, changed),
             };
             if let Err(failed) = done {
@@ -178,7 +179,7 @@ impl<'a> Walk<'a> {
 
     /// The names to look at, and whether there may be other names now than in the base.
     fn list(&mut self, known: Known) -> Result<Option<(Names, bool)>, Failed> {
-        if known == Known::Upper {
+        if matches!(known, Known::Upper | Known::New) {
             let upper = self.guide().map_err(doing("open in the upper directory"))?;
             let names =
                 upper.map(names).transpose().map_err(doing("list the upper directory's"))?;
@@ -259,7 +260,7 @@ impl<'a> Walk<'a> {
         self.tally.seen += 1;
         let newer = self.is_newer(name)?;
         match look(self.from.here(), name).map_err(doing("stat"))? {
-            None if !newer => Ok(()),
+            None if !newer || self.is_unsaved() => Ok(()),
             None => {
                 self.counterpart()?;
                 let to = self.to.here();
@@ -279,7 +280,7 @@ impl<'a> Walk<'a> {
                 let merged = merged.map_err(doing("read the attributes of"))?;
                 self.push(name, if merged { Known::Upper } else { Known::Nothing })
             }
-            Some(_) if !newer => Ok(()),
+            Some(_) if !newer || self.is_own(name)? => Ok(()),
             Some(stat) => self.alike(name, &stat),
         }
     }
@@ -293,9 +294,42 @@ impl<'a> Walk<'a> {
         }
         if newer {
             self.directory(name)?;
-            self.push(name, Known::Nothing)?;
+            // What the container removed in an image's directory that was copied into stays away.
+            self.push(name, if self.is_unsaved() { Known::New } else { Known::Nothing })?;
         }
         Ok(())
+    }
+
+    /// Whether the snapshot has changes that the overlay has not, or not wholly.
+    fn is_unsaved(&self) -> bool {
+        matches!(self.find, Find::Named { since: Some(Since { unsaved: true, .. }), .. })
+    }
+
+    /// Whether the overlay's newer file is a write-back's own: all that it made and could not finish is in the snapshot. What is
+    /// not, and is older than the times that were kept, is noted: nobody can tell what that is.
+    fn is_own(&mut self, name: &CStr) -> Result<bool, Failed> {
+        let Find::Named { since: Some(since), upper: _ } = self.find else { return Ok(false) };
+        if !since.unsaved {
+            return Ok(false);
+        }
+        let to = self.counterpart()?;
+        if look(to, name).map_err(doing("stat"))?.is_some() {
+            let open = |dir| Node::named(dir, name).map_err(doing("open"));
+            let (found, wanted) = (open(self.from.here())?, open(self.to.here())?);
+            if entry::is_left_of(&found, &wanted).map_err(doing("compare"))? {
+                return Ok(true);
+            }
+        }
+        let upper = self.guide().map_err(doing("open in the upper directory"))?;
+        let found = upper.map_or(Ok(None), |upper| look(upper, name));
+        let found = found.map_err(doing("stat in the upper directory"))?;
+        if found.is_some_and(|found| changed(&found) < since.time) {
+            let names = self.way.iter().map(|name| name.as_bytes());
+            let names: Vec<_> = names.chain([name.to_bytes()]).collect();
+            self.tally.unclear.get_or_insert_with(|| path(names.into_iter()));
+            return Ok(true);
+        }
+        Ok(false)
     }
 
     /// Whether the upper directory's file of this name is to be looked at.
@@ -306,11 +340,10 @@ impl<'a> Walk<'a> {
         };
         let stat = || Ok((look(upper, name)?, rustix::fs::fstat(upper)?));
         let (found, dir) = stat().map_err(doing("stat in the upper directory"))?;
-        let changed = |stat: Stat| (stat.st_ctime, i64::try_from(stat.st_ctime_nsec).unwrap_or(0));
         Ok(found.is_some_and(|found| match since.times {
             Some(times) => !times.has_name(&dir, name, &found),
             // The time of a whiteout says nothing: see there.
-            None => !is_whiteout(&found) && changed(found) > since.time,
+            None => !is_whiteout(&found) && changed(&found) > since.time,
         }))
     }
 
