@@ -24,8 +24,10 @@ fn starts<'r>(runtime: &'r Runtime, bundle: &Stacked, id: &str) -> (Container<'r
 
 fn image() -> Image {
     let image = Image::new();
-    fs::create_dir_all(image.top().join("dir/gone")).unwrap();
-    for name in ["kept", "changed", "removed", "alone", "gone/a", "gone/b"] {
+    for name in ["gone", "deep/er/still"] {
+        fs::create_dir_all(image.top().join("dir").join(name)).unwrap();
+    }
+    for name in ["kept", "changed", "removed", "alone", "gone/a", "gone/b", "deep/er/still/file"] {
         fs::write(image.top().join("dir").join(name), "image").unwrap();
     }
     image
@@ -40,7 +42,9 @@ fn changes(top: &Path) {
     for name in ["removed", "alone"] {
         fs::remove_file(dir.join(name)).unwrap();
     }
-    fs::remove_dir_all(dir.join("gone")).unwrap();
+    for name in ["gone", "deep"] {
+        fs::remove_dir_all(dir.join(name)).unwrap();
+    }
     symlink("kept", dir.join("link")).unwrap();
 }
 
@@ -48,10 +52,14 @@ fn changes(top: &Path) {
 /// there is removed first.
 fn copies(engine: &Path) {
     let dir = engine.join("dir");
-    fs::create_dir_all(dir.join("gone")).unwrap();
-    fs::create_dir_all(dir.join("new")).unwrap();
+    let _ = fs::remove_dir_all(dir.join("new"));
+    for name in ["gone", "deep/er/still", "new/empty"] {
+        fs::create_dir_all(dir.join(name)).unwrap();
+    }
     fs::set_permissions(dir.join("new"), fs::Permissions::from_mode(0o705)).unwrap();
-    for name in ["new/file", "changed", "made over", "removed", "gone/c", "link"] {
+    let files =
+        ["new/file", "changed", "made over", "removed", "gone/c", "deep/er/still/new", "link"];
+    for name in files {
         let _ = fs::remove_file(dir.join(name));
         fs::write(dir.join(name), "copied").unwrap();
     }
@@ -144,6 +152,31 @@ fn vm_a_copy_after_a_write_back_that_failed_is_newer() {
     }
     container.call("delete", &["--force"]).ok();
     nothing_is_kept();
+}
+
+/// What a write-back leaves that ends in the middle of a removal, and of a change of attributes.
+#[test]
+fn vm_a_removal_that_was_cut_short_is_no_copy() {
+    only_in_lab();
+    let _config = small_bases();
+    let (runtime, image) = (Runtime::sharedroot(), image());
+    let (bundle, id) = (image.bundle(&runtime, false, &["sleep", "1000"]), unique_name("c"));
+    let engine = Path::new(&bundle.rootfs);
+    let (container, top) = starts(&runtime, &bundle, &id);
+    changes(&top);
+    std::os::unix::fs::chown(top.join("dir/kept"), Some(1), Some(2)).unwrap();
+    fs::set_permissions(top.join("dir/kept"), fs::Permissions::from_mode(0o640)).unwrap();
+    let wanted = shown(&top);
+    host_ends(&runtime, &bundle, container);
+    fs::remove_file(engine.join("dir/gone/a")).unwrap();
+    fs::remove_dir_all(engine.join("dir/deep/er/still")).unwrap();
+    std::os::unix::fs::chown(engine.join("dir/kept"), Some(1), Some(2)).unwrap();
+    fs::set_permissions(engine.join("dir/kept"), fs::Permissions::from_mode(0o1000)).unwrap();
+    let (container, top) = starts(&runtime, &bundle, &id);
+    assert_eq!(shown(&top), wanted);
+    container.call("delete", &["--force"]).ok();
+    nothing_is_kept();
+    assert_eq!(shown(engine), wanted);
 }
 
 /// `delete` is killed while it writes.

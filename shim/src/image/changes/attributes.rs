@@ -13,6 +13,10 @@ use crate::label;
 /// The most that the kernel gives of either: XATTR_LIST_MAX and XATTR_SIZE_MAX.
 const LARGEST: usize = 65_536;
 
+/// The mode of a regular file that is being made alike: nobody gives it to a file of theirs, and its own one is what the file
+/// gets last.
+pub(super) const UNFINISHED: Mode = Mode::SVTX;
+
 /// What the names of overlay's own attributes begin with.
 const OVERLAY: &[u8] = b"trusted.overlay.";
 
@@ -56,13 +60,19 @@ impl Attributes {
         // Looked at anew: what was written since changed it.
         let now = rustix::fs::fstat(to)?;
         let is_link = kind(&now) == FileType::Symlink;
+        let has = xattrs(to)?;
+        let same =
+            owner(&self.stat) == owner(&now) && same_time(&self.stat, &now) && has == self.xattrs;
+        if !same && kind(&now) == FileType::RegularFile {
+            rustix::fs::chmod(to.path(), UNFINISHED)?;
+        }
         let mut changed = false;
         if owner(&self.stat) != owner(&now) {
             let (uid, gid) = (Uid::from_raw(self.stat.st_uid), Gid::from_raw(self.stat.st_gid));
             rustix::fs::chownat(to, c"", Some(uid), Some(gid), AtFlags::EMPTY_PATH)?;
             changed = true;
         }
-        changed |= self.give_xattrs(to, refused)?;
+        changed |= self.give_xattrs(to, &has, refused)?;
         let now = rustix::fs::fstat(to)?;
         if !same_time(&self.stat, &now) {
             let (seconds, nanoseconds) = modified(&self.stat);
@@ -78,9 +88,13 @@ impl Attributes {
         Ok(changed)
     }
 
-    fn give_xattrs(&self, to: &Node, refused: &mut Option<Errno>) -> Result<bool, Errno> {
-        let has = xattrs(to)?;
-        if has == self.xattrs {
+    fn give_xattrs(
+        &self,
+        to: &Node,
+        has: &Xattrs,
+        refused: &mut Option<Errno>,
+    ) -> Result<bool, Errno> {
+        if *has == self.xattrs {
             return Ok(false);
         }
         for name in has.keys().filter(|name| !self.xattrs.contains_key(*name)) {

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::attributes::{Attributes, is_finished, is_of_a_layer};
+use super::attributes::{Attributes, UNFINISHED, is_finished, is_of_a_layer};
 use super::content::Buffers;
 use super::error::{Failed, doing};
 use super::links::Links;
@@ -105,10 +105,6 @@ fn same_content(node: &Node, other: &Node, buffers: &mut Buffers) -> Result<bool
         _ => Ok(true),
     }
 }
-
-/// The mode of a regular file whose content is being written: nobody gives it to a file of theirs. Its own one is what the file
-/// gets last.
-const UNFINISHED: Mode = Mode::SVTX;
 
 /// Whether a write-back that did not end can have left `found` where it was to make `wanted`. Its attributes come after its
 /// content, and its mode last of all: a file with `wanted`'s attributes was whole, although not all of it need have reached the

@@ -34,15 +34,17 @@ pub(super) enum Known {
     Base,
     /// What differs in it has a name in the upper directory.
     Upper,
-    /// The same, and the second tree had no such directory.
+    /// The same, and the second tree has no such directory.
     New,
+    /// The same, and it was made in the second tree.
+    Made,
     /// Nothing: all of it is compared.
     Nothing,
 }
 
 impl Known {
     pub(super) fn of(mark: u8) -> Self {
-        [Self::Base, Self::Upper, Self::New]
+        [Self::Base, Self::Upper, Self::New, Self::Made]
             .into_iter()
             .find(|known| *known as u8 == mark)
             .unwrap_or(Self::Nothing)

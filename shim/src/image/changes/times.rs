@@ -50,6 +50,11 @@ impl Times {
         self.has(stat) || self.0.get(&stat.st_ino) == Some(&several(stat))
     }
 
+    /// Whether the inode was there, whatever changed of it since.
+    pub(super) fn knows(&self, stat: &Stat) -> bool {
+        self.0.contains_key(&stat.st_ino)
+    }
+
     fn add_name(&mut self, dir: &Stat, name: &CStr, stat: &Stat) {
         if is_whiteout(stat) {
             self.0.insert(removed(dir.st_ino, name), REMOVED);

@@ -1,5 +1,7 @@
 //! The walk: which directories are visited, and what in them is made alike.
 
+mod copied;
+
 use std::ffi::{CStr, CString};
 use std::os::fd::BorrowedFd;
 
@@ -112,7 +114,8 @@ impl<'a> Walk<'a> {
     fn visit(&mut self, known: Known) -> Result<(), ChangeError> {
         let keeps =
             known == Known::Upper && matches!(self.find, Find::Named { since: Some(_), .. });
-        self.frames.push(Frame { below: 0, touched: false, keeps, place: None });
+        let touched = known == Known::Made;
+        self.frames.push(Frame { below: 0, touched, keeps, place: None });
         match self.list(known) {
             Ok(Some((names, changed))) => self.visit_all(names, known, changed),
             Ok(None) => Ok(()),
@@ -127,7 +130,7 @@ impl<'a> Walk<'a> {
                 Err(failed) => return self.leave_out(failed, None),
             };
             let done = match known {
-                Known::Upper | Known::New => self.named(&name),
+                Known::Upper | Known::New | Known::Made => self.named(&name),
                 Known::Base | Known::Nothing => self.found(&name, known, changed),
             };
             if let Err(failed) = done {
@@ -179,11 +182,13 @@ impl<'a> Walk<'a> {
 
     /// The names to look at, and whether there may be other names now than in the base.
     fn list(&mut self, known: Known) -> Result<Option<(Names, bool)>, Failed> {
-        if matches!(known, Known::Upper | Known::New) {
+        if matches!(known, Known::Upper | Known::New | Known::Made) {
             let upper = self.guide().map_err(doing("open in the upper directory"))?;
             let names =
                 upper.map(names).transpose().map_err(doing("list the upper directory's"))?;
-            self.counterpart()?;
+            if known != Known::New {
+                self.counterpart()?;
+            }
             return Ok(names.map(|names| (names, true)));
         }
         let from = self.from.here();
@@ -271,8 +276,12 @@ impl<'a> Walk<'a> {
                 Ok(())
             }
             Some(stat) if kind(&stat) == FileType::Directory => {
-                if let Find::Named { since: Some(_), .. } = self.find {
-                    return self.named_directory(name, newer);
+                match self.find {
+                    Find::Named { since: Some(Since { unsaved: true, .. }), .. } => {
+                        return self.copied_directory(name);
+                    }
+                    Find::Named { since: Some(_), .. } => return self.named_directory(name, newer),
+                    _ => {}
                 }
                 self.directory(name)?;
                 let upper = self.guide().map_err(doing("open in the upper directory"))?;
@@ -281,7 +290,10 @@ impl<'a> Walk<'a> {
                 self.push(name, if merged { Known::Upper } else { Known::Nothing })
             }
             Some(_) if !newer || self.is_own(name)? => Ok(()),
-            Some(stat) => self.alike(name, &stat),
+            Some(stat) => {
+                self.make_way()?;
+                self.alike(name, &stat)
+            }
         }
     }
 
@@ -294,42 +306,9 @@ impl<'a> Walk<'a> {
         }
         if newer {
             self.directory(name)?;
-            // What the container removed in an image's directory that was copied into stays away.
-            self.push(name, if self.is_unsaved() { Known::New } else { Known::Nothing })?;
+            self.push(name, Known::Nothing)?;
         }
         Ok(())
-    }
-
-    /// Whether the snapshot has changes that the overlay has not, or not wholly.
-    fn is_unsaved(&self) -> bool {
-        matches!(self.find, Find::Named { since: Some(Since { unsaved: true, .. }), .. })
-    }
-
-    /// Whether the overlay's newer file is a write-back's own: all that it made and could not finish is in the snapshot. What is
-    /// not, and is older than the times that were kept, is noted: nobody can tell what that is.
-    fn is_own(&mut self, name: &CStr) -> Result<bool, Failed> {
-        let Find::Named { since: Some(since), upper: _ } = self.find else { return Ok(false) };
-        if !since.unsaved {
-            return Ok(false);
-        }
-        let to = self.counterpart()?;
-        if look(to, name).map_err(doing("stat"))?.is_some() {
-            let open = |dir| Node::named(dir, name).map_err(doing("open"));
-            let (found, wanted) = (open(self.from.here())?, open(self.to.here())?);
-            if entry::is_left_of(&found, &wanted).map_err(doing("compare"))? {
-                return Ok(true);
-            }
-        }
-        let upper = self.guide().map_err(doing("open in the upper directory"))?;
-        let found = upper.map_or(Ok(None), |upper| look(upper, name));
-        let found = found.map_err(doing("stat in the upper directory"))?;
-        if found.is_some_and(|found| changed(&found) < since.time) {
-            let names = self.way.iter().map(|name| name.as_bytes());
-            let names: Vec<_> = names.chain([name.to_bytes()]).collect();
-            self.tally.unclear.get_or_insert_with(|| path(names.into_iter()));
-            return Ok(true);
-        }
-        Ok(false)
     }
 
     /// Whether the upper directory's file of this name is to be looked at.
@@ -399,16 +378,21 @@ impl<'a> Walk<'a> {
     /// Makes sure that the other tree has a directory of this name; its attributes come when it is left.
     fn directory(&mut self, name: &CStr) -> Result<(), Failed> {
         self.counterpart()?;
+        self.directory_here(name).map(drop)
+    }
+
+    /// The same where the second tree's cursor is, and whether it was made.
+    fn directory_here(&mut self, name: &CStr) -> Result<bool, Failed> {
         let to = self.to.here();
         match look(to, name).map_err(doing("stat"))? {
-            Some(found) if kind(&found) == FileType::Directory => return Ok(()),
+            Some(found) if kind(&found) == FileType::Directory => return Ok(false),
             Some(_) => remove(to, name, &mut self.pending).map_err(doing("replace"))?,
             None => {}
         }
         let private = Mode::from_raw_mode(0o700);
         rustix::fs::mkdirat(to, name, private).map_err(doing("make the directory"))?;
         self.tally.changes += 1;
-        Ok(())
+        Ok(true)
     }
 
     /// Makes what is no directory alike.
