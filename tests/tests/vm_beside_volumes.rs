@@ -1,10 +1,11 @@
-//! Volumes of Docker's beside runc: a part of one, and a hundred and fifty of them.
+//! Volumes of Docker's beside runc: a part of one, a hundred and fifty of them, and one whose link leads a mount astray.
 //!
 //! Guest: --limit 800
 
 use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 
-use sharedroot_tests::beside::{beside_runc, seen};
+use sharedroot_tests::beside::{RUNTIMES, beside_runc, seen};
 use sharedroot_tests::command::unique_name;
 use sharedroot_tests::docker::{KINDS, docker, docker_run};
 use sharedroot_tests::lab::TempDir;
@@ -80,5 +81,46 @@ fn vm_a_hundred_and_fifty_volumes() {
         let words = [kind, &flags, &["busybox", "sh", "-c", look]].concat();
         let found = beside_runc(&format!("{kind:?}"), |runtime| seen(&docker_run(runtime, &words)));
         assert_eq!(found, (0, "150\n150\n".to_owned()), "{kind:?}");
+    }
+}
+
+/// A volume whose link leads a mount in it over `/dev`: devices are made in what is mounted. With runc it is the same. A name that is
+/// there already is nobody's to give away: runc leaves it, and ours makes no container.
+#[test]
+fn vm_a_link_of_a_volume_that_leads_to_dev_gives_nothing_away() {
+    for kind in KINDS {
+        let both = RUNTIMES.map(|runtime| {
+            let dir = TempDir::new("led");
+            for name in ["a", "b", "c", "v"] {
+                fs::create_dir(dir.0.join(name)).unwrap();
+            }
+            symlink("/dev", dir.0.join("a/x")).unwrap();
+            symlink("/v/victim", dir.0.join("c/null")).unwrap();
+            let victim = dir.0.join("v/victim");
+            fs::write(&victim, "").unwrap();
+            chown(&victim, Some(1000), Some(1000)).unwrap();
+            fs::set_permissions(&victim, fs::Permissions::from_mode(0o4755)).unwrap();
+            let run = |over: &str| {
+                let volumes = [("v", "/v"), ("a", "/a"), (over, "/a/x")]
+                    .map(|(name, at)| format!("--volume={}/{name}:{at}", dir.str()));
+                let volumes = volumes.each_ref().map(String::as_str);
+                let look = "stat -c %F /dev/null; grep -c ' /dev ' /proc/mounts";
+                docker_run(runtime, &[kind, &volumes, &["busybox", "sh", "-c", look]].concat())
+            };
+            let empty = seen(&run("b"));
+            let mut names: Vec<_> = fs::read_dir(dir.0.join("b"))
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+                // The one difference of usual links (docs/gaps.md).
+                .filter(|name| !["core", "kcore"].contains(&name.as_str()))
+                .collect();
+            names.sort();
+            let taken = run("c").status;
+            let found = fs::metadata(&victim).unwrap();
+            assert_eq!((found.mode() & 0o7777, found.uid()), (0o4755, 1000), "{runtime} {kind:?}");
+            ((empty, names), taken)
+        });
+        let [(runc, 0), (ours, 125)] = both else { panic!("{kind:?}: {both:?}") };
+        assert_eq!(ours, runc, "{kind:?}");
     }
 }

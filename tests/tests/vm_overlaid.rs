@@ -216,8 +216,10 @@ fn vm_it_survives_the_host_and_keeps_what_does_not_fit() {
     change(&top);
     ours.host_ends(&runtime, container);
     assert_eq!((snapshots().len(), notes()), (1, 1));
+    fs::write(Path::new(ours.merged()).join("copied"), "copied").unwrap();
     let (container, top) = ours.starts(&runtime);
     assert_eq!(fs::read_to_string(top.join("new")).unwrap(), "new");
+    assert_eq!(fs::read_to_string(top.join("copied")).unwrap(), "copied");
     assert!(!top.join("data/moves").exists() && top.join("moved/below/file").exists());
 
     // A host that ends at once: whatever of the snapshot reached the disk, the next start works.

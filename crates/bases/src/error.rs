@@ -181,6 +181,23 @@ pub enum RootfsError {
         /// The step and its reason.
         source: ChangeError,
     },
+    /// Neither of two versions of a file is known to be the newer one.
+    #[error(
+        "tell whether {path} of container {id} in its engine's overlay is newer than in its snapshot {volume}: it is not what it was \
+         when the container began, and its change time is older: remove {} if the container's is to stand, or copy it into the \
+         container again if the engine's is; then start the container",
+        copy.display()
+    )]
+    Unclear {
+        /// The container.
+        id: String,
+        /// Its snapshot.
+        volume: VolumeName,
+        /// The path in the container.
+        path: PathBuf,
+        /// Where the engine has it.
+        copy: PathBuf,
+    },
     /// Only a private root can be a snapshot.
     #[error(
         "the root of container {id} is its snapshot {volume}, which holds what its engine's overlay cannot ({first}), and it \

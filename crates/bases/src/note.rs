@@ -50,6 +50,19 @@ pub struct Note {
     /// next start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub only_here: Option<OnlyHere>,
+    /// What the upper directory was like when the container began, or went on after a `pause`. None while that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upper_then: Option<UpperThen>,
+}
+
+/// The upper directory at a time when only the container's snapshot had changes that it had not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpperThen {
+    /// When, by the clock, in seconds and nanoseconds.
+    pub time: (i64, i64),
+    /// It had nothing. Otherwise its change times are beside the note.
+    pub empty: bool,
 }
 
 /// What a snapshot holds and its engine's overlay cannot.
@@ -66,11 +79,13 @@ pub struct OnlyHere {
 
 impl OnlyHere {
     fn now(left_out: &LeftOut) -> Self {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-        let since = (seconds, i64::from(now.subsec_nanos()));
-        Self { count: left_out.count, first: named(left_out), since }
+        Self { count: left_out.count, first: named(left_out), since: now() }
     }
+}
+
+fn now() -> (i64, i64) {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    (i64::try_from(now.as_secs()).unwrap_or(i64::MAX), i64::from(now.subsec_nanos()))
 }
 
 /// The names and reasons that are known, in a line.
@@ -129,7 +144,7 @@ impl Storage {
             note.id,
             named(left_out)
         );
-        self.write_times(volume, &note)?;
+        self.write_times(volume, &note.upper)?;
         let only_here = Some(OnlyHere::now(left_out));
         self.write_note_for_good(volume, &Note { only_here, ..note })
     }
@@ -140,16 +155,42 @@ impl Storage {
 
     /// Keeps the change times of the engine's upper directory: what has another one at the next start came there meanwhile.
     /// Without them, which is where there are too many, the clock has to tell.
-    fn write_times(&self, volume: &VolumeName, note: &Note) -> Result<(), RootfsError> {
+    fn write_times(&self, volume: &VolumeName, upper: &Path) -> Result<(), RootfsError> {
         let path = self.times_path(volume);
-        let upper = fs::File::open(&note.upper).map_err(file("open", &note.upper))?;
-        let times = Times::below(upper.as_fd())
-            .map_err(|errno| file("look at what is in", &note.upper)(errno.into()))?;
-        match times {
+        match times_below(upper)? {
             Some(times) => new_file::write_durably(&path, &times.write().concat())
                 .map_err(file("write", &path)),
             None => remove(&path),
         }
+    }
+
+    /// Keeps what the upper directory is like now, for the note, whose container is about to go on.
+    ///
+    /// # Errors
+    /// [`RootfsError::File`].
+    pub(super) fn keep_upper(
+        &self,
+        volume: &VolumeName,
+        upper: &Path,
+        empty: bool,
+    ) -> Result<UpperThen, RootfsError> {
+        // What is changed from here on is later.
+        let time = now();
+        if !empty {
+            self.write_times(volume, upper)?;
+        }
+        Ok(UpperThen { time, empty })
+    }
+
+    /// What [`Storage::keep_upper`] kept, with its time. None if it did not, or there is too much.
+    pub(super) fn upper_then(
+        &self,
+        volume: &VolumeName,
+        note: &Note,
+    ) -> Option<(Times, (i64, i64))> {
+        let then = note.upper_then?;
+        let times = if then.empty { Some(Times::default()) } else { self.times_of(volume) };
+        Some((times?, then.time))
     }
 
     /// Those that were kept, if they can be read.
@@ -157,7 +198,7 @@ impl Storage {
         fs::read(self.times_path(volume)).ok().map(|bytes| Times::read(&bytes))
     }
 
-    /// Notes, for good, that changes go to the engine and the container goes on.
+    /// Notes, for good, that changes go to the engine and the container goes on: the upper directory is not what it was.
     ///
     /// # Errors
     /// [`RootfsError::File`], [`RootfsError::Record`].
@@ -166,10 +207,10 @@ impl Storage {
         volume: &VolumeName,
         note: Note,
     ) -> Result<(), RootfsError> {
-        if note.given_back {
+        if note.given_back && note.upper_then.is_none() {
             return Ok(());
         }
-        self.write_note_for_good(volume, &Note { given_back: true, ..note })
+        self.write_note_for_good(volume, &Note { given_back: true, upper_then: None, ..note })
     }
 
     /// Writes the note, and brings its name to the disk: what it says decides which of two trees is the newer one.
@@ -229,6 +270,12 @@ impl Storage {
     }
 }
 
+/// The change times of all that is in an upper directory. None if there is too much.
+pub(super) fn times_below(upper: &Path) -> Result<Option<Times>, RootfsError> {
+    let top = fs::File::open(upper).map_err(file("open", upper))?;
+    Times::below(top.as_fd()).map_err(|errno| file("look at what is in", upper)(errno.into()))
+}
+
 fn remove(path: &Path) -> Result<(), RootfsError> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(file("remove", path)(error)),
@@ -272,6 +319,7 @@ mod tests {
             overlaid: false,
             notice: None,
             only_here: None,
+            upper_then: None,
         };
         for given_back in [false, true] {
             let note = Note { given_back, ..note.clone() };

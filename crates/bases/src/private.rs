@@ -92,10 +92,12 @@ fn prepare<'p>(
     }
     storage.snapshot_base(pool, image)?;
     clear_away(storage, pool, place)?;
-    if let Some(upper) = &image.upper {
-        let (id, root_path, upper) = (id.to_owned(), root_path.to_owned(), upper.path.clone());
+    if let Some(found) = &image.upper {
+        let (empty, upper) = (found.empty, found.path.clone());
+        let (id, root_path) = (id.to_owned(), root_path.to_owned());
         let (base, label) = (image.key.clone(), noted(label));
         let (given_back, overlaid, only_here) = (false, overlay.is_some(), None);
+        let upper_then = Some(storage.keep_upper(volume, &upper, empty)?);
         let note = Note {
             id,
             root_path,
@@ -106,6 +108,7 @@ fn prepare<'p>(
             overlaid,
             notice: None,
             only_here,
+            upper_then,
         };
         storage.write_note(volume, &note)?;
     }
@@ -147,7 +150,7 @@ fn go_on(
     let Some(known) = pool.volume(volume)? else { return Err(dropped()) };
     let only_here = note.only_here.clone().ok_or_else(dropped)?;
     let times = storage.times_of(volume);
-    let since = Since { time: only_here.since, times: times.as_ref() };
+    let since = Since { time: only_here.since, times: times.as_ref(), unsaved: false };
     if let (Some(why), false) = (overlay, note.overlaid) {
         // What it holds and an overlay cannot would mean something else in one.
         let (id, volume, first) = (id.to_owned(), volume.clone(), only_here.first);
@@ -163,9 +166,12 @@ fn go_on(
     let was_noticed = note.notice.is_some();
     Storage::take_notice(&mut note, &merged)?;
     storage.bring_newer((id, volume), &note.upper, &merged, &mounted, since)?;
+    // Before the note: with the older times what came already would be brought again.
+    let upper_then = Some(storage.keep_upper(volume, &note.upper, false)?);
     let mut note = Note {
         root_path: root_path.to_owned(),
         label: noted(label),
+        upper_then,
         // The overlay got changes while the snapshot went on, and from now on the snapshot is newer.
         given_back: true,
         only_here: None,
@@ -224,9 +230,14 @@ pub fn save_so_far(
         overlay_at(mount_point)
     })?;
     let found = Mounts { snapshot: Some(snapshot), overlay: Some(uncovered?.ok_or_else(nowhere)?) };
-    let id = note.id.clone();
+    let (id, upper) = (note.id.clone(), note.upper.clone());
     storage.note_giving_back(volume, note)?;
-    match storage.save(&Pool::open(&storage.pool)?, volume, found)? {
+    let saved = storage.save(&Pool::open(&storage.pool)?, volume, found);
+    if let Some(note) = storage.read_note(volume)? {
+        let upper_then = Some(storage.keep_upper(volume, &upper, false)?);
+        storage.write_note(volume, &Note { upper_then, ..note })?;
+    }
+    match saved? {
         Changes::Saved(Tally { left_out, .. }) if left_out.count > 0 => {
             Err(RootfsError::NotInOverlay { id, count: left_out.count, first: named(&left_out) })
         }

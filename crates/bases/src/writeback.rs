@@ -17,7 +17,7 @@ use crate::changes::{self, Since, Tally, Times};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use super::note::Note;
+use super::note::{Note, times_below};
 use super::overlaid::moved;
 use super::room::{make_room_for_replay, needs_replay};
 use crate::error::{RootfsError, file};
@@ -153,6 +153,11 @@ impl Storage {
         };
         let merged = found.overlay.map_or_else(|| overlay_of(&note), |overlay| Ok(Some(overlay)));
         let Some(merged) = merged? else { return Ok(Changes::NowhereToGo) };
+        let was_noticed = note.notice.is_some();
+        Self::take_notice(&mut note, &merged)?;
+        if found.snapshot.is_none() {
+            self.keep_copied((pool, &device), volume, &note, &merged)?;
+        }
         let label = note.label.as_deref().filter(|_| enabled());
         let (snapshot, moved) = match found.snapshot {
             Some(mounted) if note.overlaid => {
@@ -169,8 +174,6 @@ impl Storage {
                 }
             }
         };
-        let was_noticed = note.notice.is_some();
-        Self::take_notice(&mut note, &merged)?;
         let written = self.write_back(pool, volume, &note, (&snapshot, &moved), &merged);
         let tally = written.inspect_err(|_| {
             // The engine's disk may be full: then what it shows lacks more than before.
@@ -238,6 +241,35 @@ impl Storage {
         rustix::fs::open(&self.pool.state_dir, flags, Mode::RUSR | Mode::WUSR)
     }
 
+    /// Brings into the snapshot what came into the engine's overlay after the container's end, as by `docker cp` into a
+    /// container whose changes an earlier attempt could not write back, or whose host ended: that is newer than the snapshot.
+    ///
+    /// # Errors
+    /// [`RootfsError::Unclear`]; any other. The whole can be begun anew.
+    fn keep_copied(
+        &self,
+        (pool, device): (&Pool, &Path),
+        volume: &VolumeName,
+        note: &Note,
+        merged: &Detached,
+    ) -> Result<(), RootfsError> {
+        let Some((times, time)) = self.upper_then(volume, note) else {
+            tracing::warn!(
+                "whether something was copied into container {} after its end is not known; what the container changed stands",
+                note.id
+            );
+            return Ok(());
+        };
+        if times_below(&note.upper)?.is_some_and(|now| now == times) {
+            return Ok(());
+        }
+        let label = note.label.as_deref().filter(|_| enabled());
+        let mounted = kept_snapshot(pool, device, label)?;
+        let Some(snapshot) = self.as_it_was(mounted, volume, note)? else { return Ok(()) };
+        let since = Since { time, times: Some(&times), unsaved: true };
+        self.bring_newer((&note.id, volume), &note.upper, merged, &snapshot, since)
+    }
+
     /// Makes what came into the engine's overlay since `since` part of a kept snapshot.
     ///
     /// # Errors
@@ -250,15 +282,19 @@ impl Storage {
         snapshot: &Detached,
         since: Since<'_>,
     ) -> Result<(), RootfsError> {
-        let upper = File::open(upper).map_err(file("open", upper))?;
+        let top = File::open(upper).map_err(file("open", upper))?;
         let spill = || self.spill();
-        changes::bring_newer(upper.as_fd(), merged.as_fd(), snapshot.as_fd(), since, &spill)
-            .map(drop)
-            .map_err(|source| RootfsError::BringNewer {
-                id: id.to_owned(),
-                volume: volume.clone(),
-                source,
-            })
+        let (from, to) = (merged.as_fd(), snapshot.as_fd());
+        let brought = changes::bring_newer(top.as_fd(), from, to, since, &spill);
+        let (id, volume) = (id.to_owned(), volume.clone());
+        match brought {
+            Ok(Tally { unclear: Some(path), .. }) => {
+                let copy = upper.join(path.strip_prefix("/").unwrap_or(&path));
+                Err(RootfsError::Unclear { id, volume, path, copy })
+            }
+            Ok(_) => Ok(()),
+            Err(source) => Err(RootfsError::BringNewer { id, volume, source }),
+        }
     }
 
     /// Makes what the engine's overlay holds over its image part of a new snapshot.

@@ -13,6 +13,10 @@ use super::node::{Node, kind};
 /// The most that the kernel gives of either: XATTR_LIST_MAX and XATTR_SIZE_MAX.
 const LARGEST: usize = 65_536;
 
+/// The mode of a regular file that is being made alike: nobody gives it to a file of theirs, and its own one is what the file
+/// gets last.
+pub(super) const UNFINISHED: Mode = Mode::SVTX;
+
 /// What the names of overlay's own attributes begin with.
 const OVERLAY: &[u8] = b"trusted.overlay.";
 
@@ -40,8 +44,8 @@ impl Attributes {
     }
 
     /// Gives `to` the same, and returns whether anything was to do. The order is the kernel's: a
-    /// change of owner takes set-uid bits and capabilities away, and everything but an attribute
-    /// changes no time that is set later. An extended attribute that `to` does not take keeps it from nothing else.
+    /// change of owner takes set-uid bits and capabilities away, and nothing that comes after the time changes it. The mode
+    /// comes last: until then the file is known to be unfinished. An extended attribute that `to` does not take keeps it from nothing else.
     pub(super) fn give(&self, to: &Node) -> Result<bool, Failed> {
         const STEP: &str = "set the attributes of";
         let mut refused = None;
@@ -56,18 +60,20 @@ impl Attributes {
         // Looked at anew: what was written since changed it.
         let now = rustix::fs::fstat(to)?;
         let is_link = kind(&now) == FileType::Symlink;
+        let has = xattrs(to)?;
+        let same =
+            owner(&self.stat) == owner(&now) && same_time(&self.stat, &now) && has == self.xattrs;
+        if !same && kind(&now) == FileType::RegularFile {
+            rustix::fs::chmod(to.path(), UNFINISHED)?;
+        }
         let mut changed = false;
         if owner(&self.stat) != owner(&now) {
             let (uid, gid) = (Uid::from_raw(self.stat.st_uid), Gid::from_raw(self.stat.st_gid));
             rustix::fs::chownat(to, c"", Some(uid), Some(gid), AtFlags::EMPTY_PATH)?;
             changed = true;
         }
-        changed |= self.give_xattrs(to, refused)?;
+        changed |= self.give_xattrs(to, &has, refused)?;
         let now = rustix::fs::fstat(to)?;
-        if !is_link && self.stat.st_mode != now.st_mode {
-            rustix::fs::chmod(to.path(), Mode::from_raw_mode(self.stat.st_mode & 0o7777))?;
-            changed = true;
-        }
         if !same_time(&self.stat, &now) {
             let (seconds, nanoseconds) = modified(&self.stat);
             let time = Timespec { tv_sec: seconds, tv_nsec: nanoseconds };
@@ -75,12 +81,20 @@ impl Attributes {
             rustix::fs::utimensat(CWD, to.path(), &times, AtFlags::empty())?;
             changed = true;
         }
+        if !is_link && self.stat.st_mode != now.st_mode {
+            rustix::fs::chmod(to.path(), Mode::from_raw_mode(self.stat.st_mode & 0o7777))?;
+            changed = true;
+        }
         Ok(changed)
     }
 
-    fn give_xattrs(&self, to: &Node, refused: &mut Option<Errno>) -> Result<bool, Errno> {
-        let has = xattrs(to)?;
-        if has == self.xattrs {
+    fn give_xattrs(
+        &self,
+        to: &Node,
+        has: &Xattrs,
+        refused: &mut Option<Errno>,
+    ) -> Result<bool, Errno> {
+        if *has == self.xattrs {
             return Ok(false);
         }
         for name in has.keys().filter(|name| !self.xattrs.contains_key(*name)) {
@@ -108,6 +122,13 @@ impl Attributes {
 fn is_refusal(errno: Errno) -> bool {
     use Errno as E;
     [E::NOSPC, E::DQUOT, E::TOOBIG, E::RANGE, E::PERM, E::INVAL, E::NAMETOOLONG].contains(&errno)
+}
+
+/// Whether a regular file got all that a write-back gives it, but perhaps for an extended attribute that did not fit.
+pub(super) fn is_finished(from: &Stat, to: &Stat) -> bool {
+    owner(from) == owner(to)
+        && (from.st_mode, from.st_size) == (to.st_mode, to.st_size)
+        && same_time(from, to)
 }
 
 /// Whether the inode has what only a layer of an overlay has: one that runs in the container uses it.

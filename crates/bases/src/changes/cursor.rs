@@ -59,6 +59,11 @@ impl Cursor {
         Ok(())
     }
 
+    /// How many names the cursor is below the top.
+    pub(super) fn depth(&self) -> usize {
+        self.depth
+    }
+
     /// Where the cursor is.
     pub(super) fn here(&self) -> BorrowedFd<'_> {
         self.here.as_fd()

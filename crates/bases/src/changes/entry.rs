@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::attributes::{Attributes, is_of_a_layer};
+use super::attributes::{Attributes, UNFINISHED, is_finished, is_of_a_layer};
 use super::content::Buffers;
 use super::error::{Failed, doing};
 use super::links::Links;
@@ -106,6 +106,23 @@ fn same_content(node: &Node, other: &Node, buffers: &mut Buffers) -> Result<bool
     }
 }
 
+/// Whether a write-back that did not end can have left `found` where it was to make `wanted`. Its attributes come after its
+/// content, and its mode last of all: a file with `wanted`'s attributes was whole, although not all of it need have reached the
+/// disk before a power cut.
+pub(super) fn is_left_of(found: &Node, wanted: &Node) -> Result<bool, Errno> {
+    if kind(&found.stat) != kind(&wanted.stat) {
+        return Ok(false);
+    }
+    match kind(&found.stat) {
+        FileType::RegularFile => {
+            let is_unfinished = found.stat.st_mode & 0o7777 == UNFINISHED.as_raw_mode();
+            Ok(is_unfinished || is_finished(&wanted.stat, &found.stat))
+        }
+        FileType::Symlink => Ok(found.target()? == wanted.target()?),
+        _ => Ok(found.stat.st_rdev == wanted.stat.st_rdev),
+    }
+}
+
 /// Writes what differs into a file that is there.
 fn rewrite(
     to: BorrowedFd<'_>,
@@ -115,6 +132,7 @@ fn rewrite(
 ) -> Result<(), Errno> {
     let from = node.read()?;
     let to = node::file(to, name, OFlags::RDWR)?;
+    rustix::fs::fchmod(&to, UNFINISHED)?;
     buffers.copy(from.as_fd(), to.as_fd(), size(node), false)
 }
 
@@ -130,7 +148,7 @@ fn create(
         FileType::RegularFile => {
             let source = node.read()?;
             let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW;
-            let made = rustix::fs::openat(to, name, flags | OFlags::CLOEXEC, private)?;
+            let made = rustix::fs::openat(to, name, flags | OFlags::CLOEXEC, UNFINISHED)?;
             let copied = buffers.copy(source.as_fd(), made.as_fd(), size(node), true);
             // Of a file that does not fit nobody wants a part.
             copied.inspect_err(|_| {

@@ -22,6 +22,8 @@ pub struct Since<'a> {
     pub time: (i64, i64),
     /// The change times that the upper directory had at its end, if they are known. A clock can be set.
     pub times: Option<&'a Times>,
+    /// The snapshot has changed since, and a part of that may be in the overlay: a write-back did not end, or never began.
+    pub unsaved: bool,
 }
 
 /// What is known of a directory that is visited.
@@ -32,13 +34,17 @@ pub(super) enum Known {
     Base,
     /// What differs in it has a name in the upper directory.
     Upper,
+    /// The same, and the second tree has no such directory.
+    New,
+    /// The same, and it was made in the second tree.
+    Made,
     /// Nothing: all of it is compared.
     Nothing,
 }
 
 impl Known {
     pub(super) fn of(mark: u8) -> Self {
-        [Self::Base, Self::Upper]
+        [Self::Base, Self::Upper, Self::New, Self::Made]
             .into_iter()
             .find(|known| *known as u8 == mark)
             .unwrap_or(Self::Nothing)

@@ -36,6 +36,7 @@ mod walk;
 mod tests;
 
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 
 pub use error::{ChangeError, LeftOut};
 use frame::Find;
@@ -53,6 +54,8 @@ pub struct Tally {
     pub changes: u64,
     /// What the engine's root cannot hold; only [`write_back`] leaves something out.
     pub left_out: LeftOut,
+    /// The first file of which [`bring_newer`] cannot tell whether it is newer; it was not brought.
+    pub unclear: Option<PathBuf>,
     /// A link was made after another name of the same file had been found to be one: an overlay copies an image's file up for
     /// a link, and its other names are then no links of it any more.
     again: bool,
@@ -112,7 +115,8 @@ pub fn bring_in(
 }
 
 /// Brings into a kept `snapshot` what came into the engine's root after it was written back, as by `docker cp`: what
-/// `upper` names and has changed since. What only the snapshot holds stays.
+/// `upper` names and has changed since. What only the snapshot holds stays. Where the snapshot has changed since, too, what a
+/// write-back left is not taken for newer, and nothing is removed.
 ///
 /// # Errors
 /// [`ChangeError`]. The whole can be begun anew.

@@ -50,6 +50,11 @@ impl Times {
         self.has(stat) || self.0.get(&stat.st_ino) == Some(&several(stat))
     }
 
+    /// Whether the inode was there, whatever changed of it since.
+    pub(super) fn knows(&self, stat: &Stat) -> bool {
+        self.0.contains_key(&stat.st_ino)
+    }
+
     fn add_name(&mut self, dir: &Stat, name: &CStr, stat: &Stat) {
         if is_whiteout(stat) {
             self.0.insert(removed(dir.st_ino, name), REMOVED);
@@ -129,7 +134,8 @@ impl Times {
     }
 }
 
-fn changed(stat: &Stat) -> (i64, i64) {
+/// When it was changed, in seconds and nanoseconds.
+pub(super) fn changed(stat: &Stat) -> (i64, i64) {
     (stat.st_ctime, i64::try_from(stat.st_ctime_nsec).unwrap_or(0))
 }
 

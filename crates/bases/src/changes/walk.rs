@@ -1,5 +1,7 @@
 //! The walk: which directories are visited, and what in them is made alike.
 
+mod copied;
+
 use std::ffi::{CStr, CString};
 use std::os::fd::BorrowedFd;
 
@@ -12,11 +14,12 @@ use super::content::Buffers;
 use super::cursor::Cursor;
 use super::entry;
 use super::error::{ChangeError, Failed, Of, doing, has_room, path};
-use super::frame::{Find, Frame, Known};
+use super::frame::{Find, Frame, Known, Since};
 use super::links::{Linked, Links};
 use super::node::{Names, Node, is_whiteout, kind, look, names};
 use super::pending::{Pending, Spill};
 use super::remove::remove;
+use super::times::changed;
 
 /// How many directories in one another a walk goes down: each costs it a name in memory. What is deeper is left out.
 pub(super) const DEPTH: usize = 4096;
@@ -111,7 +114,8 @@ impl<'a> Walk<'a> {
     fn visit(&mut self, known: Known) -> Result<(), ChangeError> {
         let keeps =
             known == Known::Upper && matches!(self.find, Find::Named { since: Some(_), .. });
-        self.frames.push(Frame { below: 0, touched: false, keeps, place: None });
+        let touched = known == Known::Made;
+        self.frames.push(Frame { below: 0, touched, keeps, place: None });
         match self.list(known) {
             Ok(Some((names, changed))) => self.visit_all(names, known, changed),
             Ok(None) => Ok(()),
@@ -126,7 +130,7 @@ impl<'a> Walk<'a> {
                 Err(failed) => return self.leave_out(failed, None),
             };
             let done = match known {
-                Known::Upper => self.named(&name),
+                Known::Upper | Known::New | Known::Made => self.named(&name),
                 Known::Base | Known::Nothing => self.found(&name, known, changed),
             };
             if let Err(failed) = done {
@@ -178,11 +182,13 @@ impl<'a> Walk<'a> {
 
     /// The names to look at, and whether there may be other names now than in the base.
     fn list(&mut self, known: Known) -> Result<Option<(Names, bool)>, Failed> {
-        if known == Known::Upper {
+        if matches!(known, Known::Upper | Known::New | Known::Made) {
             let upper = self.guide().map_err(doing("open in the upper directory"))?;
             let names =
                 upper.map(names).transpose().map_err(doing("list the upper directory's"))?;
-            self.counterpart()?;
+            if known != Known::New {
+                self.counterpart()?;
+            }
             return Ok(names.map(|names| (names, true)));
         }
         let from = self.from.here();
@@ -259,7 +265,7 @@ impl<'a> Walk<'a> {
         self.tally.seen += 1;
         let newer = self.is_newer(name)?;
         match look(self.from.here(), name).map_err(doing("stat"))? {
-            None if !newer => Ok(()),
+            None if !newer || self.is_unsaved() => Ok(()),
             None => {
                 self.counterpart()?;
                 let to = self.to.here();
@@ -270,8 +276,12 @@ impl<'a> Walk<'a> {
                 Ok(())
             }
             Some(stat) if kind(&stat) == FileType::Directory => {
-                if let Find::Named { since: Some(_), .. } = self.find {
-                    return self.named_directory(name, newer);
+                match self.find {
+                    Find::Named { since: Some(Since { unsaved: true, .. }), .. } => {
+                        return self.copied_directory(name);
+                    }
+                    Find::Named { since: Some(_), .. } => return self.named_directory(name, newer),
+                    _ => {}
                 }
                 self.directory(name)?;
                 let upper = self.guide().map_err(doing("open in the upper directory"))?;
@@ -279,8 +289,11 @@ impl<'a> Walk<'a> {
                 let merged = merged.map_err(doing("read the attributes of"))?;
                 self.push(name, if merged { Known::Upper } else { Known::Nothing })
             }
-            Some(_) if !newer => Ok(()),
-            Some(stat) => self.alike(name, &stat),
+            Some(_) if !newer || self.is_own(name)? => Ok(()),
+            Some(stat) => {
+                self.make_way()?;
+                self.alike(name, &stat)
+            }
         }
     }
 
@@ -306,11 +319,10 @@ impl<'a> Walk<'a> {
         };
         let stat = || Ok((look(upper, name)?, rustix::fs::fstat(upper)?));
         let (found, dir) = stat().map_err(doing("stat in the upper directory"))?;
-        let changed = |stat: Stat| (stat.st_ctime, i64::try_from(stat.st_ctime_nsec).unwrap_or(0));
         Ok(found.is_some_and(|found| match since.times {
             Some(times) => !times.has_name(&dir, name, &found),
             // The time of a whiteout says nothing: see there.
-            None => !is_whiteout(&found) && changed(found) > since.time,
+            None => !is_whiteout(&found) && changed(&found) > since.time,
         }))
     }
 
@@ -366,16 +378,21 @@ impl<'a> Walk<'a> {
     /// Makes sure that the other tree has a directory of this name; its attributes come when it is left.
     fn directory(&mut self, name: &CStr) -> Result<(), Failed> {
         self.counterpart()?;
+        self.directory_here(name).map(drop)
+    }
+
+    /// The same where the second tree's cursor is, and whether it was made.
+    fn directory_here(&mut self, name: &CStr) -> Result<bool, Failed> {
         let to = self.to.here();
         match look(to, name).map_err(doing("stat"))? {
-            Some(found) if kind(&found) == FileType::Directory => return Ok(()),
+            Some(found) if kind(&found) == FileType::Directory => return Ok(false),
             Some(_) => remove(to, name, &mut self.pending).map_err(doing("replace"))?,
             None => {}
         }
         let private = Mode::from_raw_mode(0o700);
         rustix::fs::mkdirat(to, name, private).map_err(doing("make the directory"))?;
         self.tally.changes += 1;
-        Ok(())
+        Ok(true)
     }
 
     /// Makes what is no directory alike.
