@@ -7,12 +7,12 @@
 //! | `base`, `base_lock`, `base_tree`, `import` | a base is made, mounted, read, removed |
 //! | `catalog`, `names`, `origin` | what bases are called, and where they came from |
 //! | `leases`, `containers` | who uses a base |
-//! | `shared`, `scaffold`, `skeleton` | the root of a read-only container |
+//! | `shared`, `missing`, `scaffold`, `skeleton` | the root of a read-only container |
 //! | `private`, `overlaid`, `size`, `room` | the root of a writable container: a snapshot |
 //! | `note`, `notice`, `earlier`, `writeback`, `changes`, `forgotten` | what a container changed, and what becomes of it |
 //! | `labels` | the label of bases and scaffolds |
 //! | `pool` | the pool as a whole |
-//! | `not_shared` | why a container runs on the rootfs as given |
+//! | `prepared`, `not_shared` | why a container runs on the rootfs as given |
 //! | `error`, `remedy` | why a root cannot be made or unmade |
 
 mod base;
@@ -27,6 +27,7 @@ mod forgotten;
 mod import;
 mod labels;
 mod leases;
+mod missing;
 mod names;
 mod not_shared;
 mod note;
@@ -34,6 +35,7 @@ mod notice;
 mod origin;
 mod overlaid;
 mod pool;
+mod prepared;
 mod private;
 mod remedy;
 mod room;
@@ -52,9 +54,10 @@ pub use forgotten::{Fate, delete_forgotten};
 pub use import::{Imported, Stage};
 pub use labels::Mislabelled;
 pub use leases::{LeaseError, Leases};
+pub use missing::{Kind, Missing};
 pub use names::Names;
-pub use not_shared::{NotShared, Prepared};
+pub use not_shared::NotShared;
+pub use prepared::Prepared;
 pub use private::{Place, Private, WrittenBack, prepare_private, release_private, save_so_far};
-pub use scaffold::{Kind, Missing};
 pub use shared::{Wanted, prepare_shared};
 pub use storage::Storage;

@@ -2,6 +2,7 @@
 //!
 //! Each reason is made where it is known. Every other error fails the container.
 
+use std::error::Error;
 use std::path::PathBuf;
 
 use sharedroot_format::BaseKey;
@@ -10,27 +11,6 @@ use sharedroot_label::{LabelError, SharedLabel};
 use sharedroot_sys::mount::MountError;
 
 use crate::changes::ChangeError;
-use crate::error::RootfsError;
-
-/// What came of preparing a root.
-#[derive(Debug)]
-pub enum Prepared<T> {
-    /// A root.
-    Root(T),
-    /// None; the container can have the one that its engine gave.
-    NotShared(NotShared),
-}
-
-impl<T> Prepared<T> {
-    /// Tells a reason from a failure.
-    pub(crate) fn of(prepared: Result<T, RootfsError>) -> Result<Self, RootfsError> {
-        match prepared {
-            Ok(root) => Ok(Self::Root(root)),
-            Err(RootfsError::NotShared(why)) => Ok(Self::NotShared(why)),
-            Err(error) => Err(error),
-        }
-    }
-}
 
 /// The reason.
 #[derive(Debug, thiserror::Error)]
@@ -73,7 +53,7 @@ pub enum NotShared {
         /// The first missing mount point, or the container's upper directory.
         path: PathBuf,
         /// The step and its reason.
-        source: Box<RootfsError>,
+        source: Box<dyn Error + Send + Sync>,
     },
     /// What the container held when it was stopped is larger than a snapshot.
     #[error("bring what container {id} holds over its image into a snapshot: {source}")]

@@ -18,7 +18,7 @@ use super::room::is_full;
 use super::size;
 use super::writeback::{Changes, Mounts, detached_snapshot, kept_snapshot, noted, overlay_at};
 use crate::error::RootfsError;
-use crate::not_shared::Prepared;
+use crate::prepared::Prepared;
 use crate::storage::Storage;
 
 /// Where a private rootfs goes, and for whom.

@@ -18,28 +18,11 @@ use sharedroot_sys::mount::{self, Detached};
 use super::base::MountedBase;
 use super::base_lock::BaseLock;
 use super::labels::{context, label_at};
+use super::missing::{Kind, Missing};
 use super::skeleton::raise;
 use crate::containers::ContainersError;
 use crate::error::{RootfsError, file};
 use crate::storage::Storage;
-
-/// A path that a root lacks. No component of it is a link, a dot or two.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Missing {
-    /// Absolute, in the container.
-    pub path: PathBuf,
-    /// What is to be there.
-    pub kind: Kind,
-}
-
-/// What a mount point is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
-    /// For everything but a file.
-    Directory,
-    /// An empty file, for a bind of whatever is no directory.
-    File,
-}
 
 /// The name of the scaffold that adds this: the same for the same set, whoever asks.
 fn name_of(missing: &[Missing]) -> ScaffoldName {

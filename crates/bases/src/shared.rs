@@ -11,11 +11,11 @@ use sharedroot_sys::step::step;
 
 use super::base::MountedBase;
 use super::labels::{context, label_at};
-use super::scaffold::Missing;
+use super::missing::Missing;
 use super::skeleton::raise;
 use crate::containers::ContainersError;
 use crate::error::RootfsError;
-use crate::not_shared::Prepared;
+use crate::prepared::Prepared;
 use crate::storage::Storage;
 
 /// What must be in the root of one container, because nothing can be created there any more.

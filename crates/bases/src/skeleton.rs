@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use sharedroot_sys::mount::{self, Detached, Setting};
 use sharedroot_sys::resolve::Resolve;
 
-use super::scaffold::{Kind, Missing};
+use super::missing::{Kind, Missing};
 use crate::error::{RootfsError, file};
 
 /// Puts what is `missing` above `layers` (topmost first), whose merged tree is `below`. `place` is any directory outside of

@@ -12,8 +12,12 @@ use std::path::{Component, Path, PathBuf};
 
 use sharedroot_format::{BaseKey, ChainId, Owner};
 
-use super::overlay::ROOT_MODE;
-use super::{Doubt, Image, InitFiles, Source, Top, Upper};
+use super::top::ROOT_MODE;
+use crate::doubt::Doubt;
+use crate::image::{Image, Upper};
+use crate::init::InitFiles;
+use crate::source::Source;
+use crate::top::Top;
 
 /// overlay's OVL_MAX_STACK; Docker itself stops at 127.
 const MAX_LAYERS: usize = 500;

@@ -22,7 +22,8 @@ use sharedroot_format::BaseKey;
 use sharedroot_format::base::{BLOCK, BYTES_PER_INODE, FEATURES, FIXED_TIME, INODE, JOURNAL_MIB};
 
 use super::walk::Attributes;
-use super::{MakeError, Tree, Usage};
+use crate::error::MakeError;
+use crate::tree::{Tree, Usage};
 
 /// Where e2fsprogs is; never the caller's PATH.
 pub const PLACES: [&str; 4] = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"];

@@ -20,7 +20,8 @@ use sharedroot_seeds::says_something;
 
 pub use super::import::fuzz::{archive, tar};
 use super::mountinfo::{Mount, Stack, topmost};
-use super::{Image, docker, overlay};
+use super::{docker, overlay};
+use crate::image::Image;
 
 /// The text of `/proc/self/mountinfo`.
 ///

@@ -19,8 +19,8 @@ use rustix::io::Errno;
 use sharedroot_format::Owner;
 use sharedroot_format::base::FIXED_TIME;
 
-use super::MakeError;
-use super::overlay::ROOT_MODE;
+use super::top::ROOT_MODE;
+use crate::error::MakeError;
 
 /// Which files a base gets on top of its layers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

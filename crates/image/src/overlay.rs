@@ -5,18 +5,18 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 use sha2::{Digest, Sha256};
-use sharedroot_format::{BaseKey, Owner};
+use sharedroot_format::BaseKey;
 
+use super::init;
 use super::mountinfo::{self, Stack};
-use super::{Doubt, Image, InitFiles, Layer, Source, Top, Upper, init};
-
-/// The mode that Docker and containerd give to every container's upper directory, and so to its `/`,
-/// whatever the image says.
-pub(super) const ROOT_MODE: u32 = 0o755;
+use crate::doubt::Doubt;
+use crate::image::{Image, Upper};
+use crate::init::InitFiles;
+use crate::source::{Layer, Source};
+use crate::top::{ROOT_MODE, Top};
 
 pub(super) fn identify(root_path: &Path) -> Result<Image, Doubt> {
     let table_path = Path::new("/proc/self/mountinfo");
@@ -138,33 +138,6 @@ fn key(layers: &[Layer], init: InitFiles, top: Top) -> BaseKey {
     hash.update(format!("overlay\0{init:?}\0{}\0{:o}\0", top.owner, top.mode));
     layers.iter().for_each(|layer| layer.add_to(&mut hash));
     BaseKey::of_digest(hash.finalize().into())
-}
-
-impl Top {
-    /// What is there.
-    pub(super) fn of(path: &Path) -> Result<Self, Doubt> {
-        let stat = fs::symlink_metadata(path).map_err(|e| unreadable(path, e))?;
-        if !stat.is_dir() {
-            return Err(unreadable(path, io::ErrorKind::NotADirectory.into()));
-        }
-        let owner = Owner { uid: stat.uid(), gid: stat.gid() };
-        Ok(Self { owner, mode: stat.mode() & 0o7777 })
-    }
-
-    /// A directory that will be a container's `/` and is not as the base's will be is a doubt.
-    pub(super) fn agrees_with(self, path: &Path) -> Result<(), Doubt> {
-        let found = Self::of(path)?;
-        if found == self {
-            return Ok(());
-        }
-        let [found, expected] = [found, self].map(|top| top.to_string());
-        Err(Doubt::Disagree { path: path.to_owned(), found, expected })
-    }
-}
-
-pub(super) fn is_empty(directory: &Path) -> Result<bool, Doubt> {
-    let mut entries = fs::read_dir(directory).map_err(|e| unreadable(directory, e))?;
-    Ok(entries.next().is_none())
 }
 
 fn unreadable(path: &Path, source: io::Error) -> Doubt {

@@ -3,6 +3,8 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use sharedroot_sys::mount;
 
 use super::super::testing::{TestDir, need_root, shell};
+use sharedroot_format::Owner;
+
 use super::*;
 
 const TOP: Top = Top { owner: Owner::ROOT, mode: ROOT_MODE };

@@ -13,8 +13,8 @@ use std::process::Stdio;
 
 use sharedroot_format::base::{BLOCK, INODE};
 
-use super::MakeError;
 use super::ext4::Tool;
+use crate::error::MakeError;
 
 /// What resize2fs wants in a last group besides the group's own tables (e2fsprogs, resize/resize2fs.c, `adjust_fs_info`).
 const LAST_GROUP: u64 = 50;

@@ -9,7 +9,7 @@ use rustix::fs::{AtFlags, CWD, StatxFlags};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::Doubt;
+use crate::doubt::Doubt;
 
 /// Who told of an image, and what there is of it as long as it is there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

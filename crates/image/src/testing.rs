@@ -7,7 +7,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use sharedroot_format::{BaseKey, ChainId, Owner};
 
-use super::{Image, InitFiles, Source, Top};
+use crate::image::Image;
+use crate::init::InitFiles;
+use crate::source::Source;
+use crate::top::Top;
 
 /// A directory of one test, removed with this value.
 pub(super) struct TestDir(PathBuf);

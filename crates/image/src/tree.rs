@@ -17,8 +17,11 @@ use sharedroot_format::base::{BLOCK, TIMES};
 use sharedroot_sys::mount::{self, Detached};
 use sharedroot_sys::resolve::Resolve;
 
+use super::init;
 use super::walk::{self, Attributes};
-use super::{Image, MakeError, Top, init};
+use crate::error::MakeError;
+use crate::image::Image;
+use crate::top::Top;
 
 /// An image's layers and init files as one tree, mounted nowhere. It ends with this value.
 #[derive(Debug)]

@@ -20,7 +20,7 @@ fn root_the_layers_are_merged_and_not_written() {
     shell("chmod 700 \"$1\"; touch -d @77 \"$1/etc\"", &[&dir.dir("one")]);
     let scratch = dir.path().join("run/making/key");
     let mut merged = image(vec![dir.dir("two"), dir.dir("one")]);
-    merged.top.owner = super::super::Owner { uid: 3, gid: 4 };
+    merged.top.owner = sharedroot_format::Owner { uid: 3, gid: 4 };
 
     let tree = assemble(&merged, &scratch).unwrap();
     assert_eq!(fs::read_to_string(through(&tree, "file")).unwrap(), "two");

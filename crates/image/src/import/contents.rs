@@ -4,8 +4,9 @@ use serde::Deserialize;
 use sharedroot_format::ChainId;
 use sharedroot_format::Digest;
 
-use super::files::Files;
-use super::{ImportError, index};
+use super::error::ImportError;
+use super::files::{Files, check, json};
+use super::index;
 
 /// As many layers as Docker takes, and less than overlay does.
 const MOST_LAYERS: usize = 127;
@@ -122,32 +123,4 @@ impl Contents {
         let layers = layers.map(|((file, blob), diff_id)| Layer { file, blob, diff_id }).collect();
         Ok(Self { name, chain_id, layers })
     }
-}
-
-/// Reads JSON, naming the file if it is none.
-pub(super) fn json<'t, T: Deserialize<'t>>(
-    files: &Files,
-    name: &str,
-    text: &'t [u8],
-) -> Result<T, ImportError> {
-    serde_json::from_slice(text).map_err(|source| ImportError::Json {
-        path: files.path().to_owned(),
-        name: name.to_owned(),
-        source,
-    })
-}
-
-/// What is read must be what its name or its descriptor says.
-pub(super) fn check(
-    files: &Files,
-    name: &str,
-    text: &[u8],
-    expected: Digest,
-) -> Result<(), ImportError> {
-    let found = Digest::of(text);
-    if found == expected {
-        return Ok(());
-    }
-    let path = files.path().to_owned();
-    Err(ImportError::Digest { path, name: name.to_owned(), expected, found })
 }

@@ -7,9 +7,14 @@ use std::path::Path;
 use sha2::{Digest as _, Sha256};
 use sharedroot_format::BaseKey;
 
-use super::{ImportError, beneath};
+use super::beneath;
+use super::error::ImportError;
+use crate::image::Image;
+use crate::init::InitFiles;
+use crate::source::Source;
+use crate::top::Top;
+use crate::tree_digest;
 use crate::walk::{WalkError, walk};
-use crate::{Image, InitFiles, Source, Top, tree_digest};
 
 /// The directory as an image of one layer. It is read as a whole, for its key is the digest of its tree.
 ///

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use sharedroot_format::Digest;
 
 use super::archive::TarError;
-use super::unpack::UnpackError;
+use super::unpack_error::UnpackError;
 
 /// A step of an import that failed, with what it was about. Nothing is left of it.
 #[derive(Debug, thiserror::Error)]

@@ -10,10 +10,12 @@ use std::sync::Arc;
 
 use rustix::fs::OFlags;
 use rustix::io::Errno;
+use serde::Deserialize;
+use sharedroot_format::Digest;
 
-use super::ImportError;
 use super::archive::{Archive, Kind, TarError};
 use super::beneath::{self, clean, joined};
+use super::error::ImportError;
 
 /// The most files of a tar that are kept in mind; an image of 127 layers has some hundreds.
 const MOST_FILES: usize = 20_000;
@@ -191,6 +193,34 @@ impl Files {
         }
         Ok(text)
     }
+}
+
+/// Reads JSON, naming the file if it is none.
+pub(super) fn json<'t, T: Deserialize<'t>>(
+    files: &Files,
+    name: &str,
+    text: &'t [u8],
+) -> Result<T, ImportError> {
+    serde_json::from_slice(text).map_err(|source| ImportError::Json {
+        path: files.path().to_owned(),
+        name: name.to_owned(),
+        source,
+    })
+}
+
+/// What is read must be what its name or its descriptor says.
+pub(super) fn check(
+    files: &Files,
+    name: &str,
+    text: &[u8],
+    expected: Digest,
+) -> Result<(), ImportError> {
+    let found = Digest::of(text);
+    if found == expected {
+        return Ok(());
+    }
+    let path = files.path().to_owned();
+    Err(ImportError::Digest { path, name: name.to_owned(), expected, found })
 }
 
 #[cfg(test)]

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use sharedroot_seeds::says_something;
 
-use super::Importable;
 use super::archive::{Archive, Kind};
 use super::beneath::{Below, clean};
+use super::importable::Importable;
 use super::unpack::unpack;
 
 /// A tar of a layer: read entry by entry, then unpacked twice, the second time as a layer above itself.

@@ -12,7 +12,8 @@ use super::archive::Entry;
 use super::beneath::{self, OPAQUE, joined, os};
 use super::metadata::timestamps;
 use super::pax::Time;
-use super::unpack::{UnpackError, Unpacker, failed};
+use super::unpack::Unpacker;
+use super::unpack_error::{UnpackError, failed};
 
 impl Unpacker<'_> {
     /// A name of the layers below that is gone. What this layer itself has under it stays (image-spec, layer.md, "Whiteouts").

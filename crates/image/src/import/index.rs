@@ -5,9 +5,8 @@ use std::collections::HashMap;
 use serde::Deserialize;
 use sharedroot_format::Digest;
 
-use super::ImportError;
-use super::contents::{check, json};
-use super::files::Files;
+use super::error::ImportError;
+use super::files::{Files, check, json};
 
 /// An index in an index in an index: more is a circle, or bad will.
 const DEEPEST: usize = 4;

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{AtFlags, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags};
 use sharedroot_format::base::FIXED_TIME;
@@ -10,41 +10,28 @@ use sharedroot_format::base::FIXED_TIME;
 use super::archive::{Entry, Kind};
 use super::beneath::{self, os};
 use super::pax::Time;
-use super::unpack::{Place, UnpackError, Unpacker, failed};
+use super::unpack_error::{UnpackError, failed};
 
-impl Unpacker<'_> {
-    /// Owner, mode, attributes and time of what is no file.
-    pub(super) fn describe(&self, entry: &Entry, place: &Place<'_>) -> Result<(), UnpackError> {
-        let (uid, gid) = owner(entry);
-        rustix::fs::chownat(&place.dir, place.name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)
-            .map_err(failed(entry, "own it"))?;
-        if !matches!(entry.kind, Kind::Symlink(_)) {
-            // Made a moment ago by us, and so no link.
-            let mode = Mode::from_raw_mode(entry.mode);
-            rustix::fs::chmodat(&place.dir, place.name, mode, AtFlags::empty())
-                .map_err(failed(entry, "set its mode"))?;
-        }
-        for (name, value) in attributes(entry) {
-            let path = beneath::by_descriptor(place.dir.as_fd(), place.name);
-            rustix::fs::lsetxattr(&path, os(name), value, XattrFlags::empty())
-                .map_err(failed(entry, "set an extended attribute"))?;
-        }
-        let times = timestamps(entry.mtime);
-        rustix::fs::utimensat(&place.dir, place.name, &times, AtFlags::SYMLINK_NOFOLLOW)
-            .map_err(failed(entry, "set its time"))
+/// Gives what is no file its owner, mode, attributes and time.
+pub(super) fn describe(entry: &Entry, dir: &OwnedFd, name: &OsStr) -> Result<(), UnpackError> {
+    let (uid, gid) = owner(entry);
+    rustix::fs::chownat(dir, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)
+        .map_err(failed(entry, "own it"))?;
+    if !matches!(entry.kind, Kind::Symlink(_)) {
+        // Made a moment ago by us, and so no link.
+        let mode = Mode::from_raw_mode(entry.mode);
+        rustix::fs::chmodat(dir, name, mode, AtFlags::empty())
+            .map_err(failed(entry, "set its mode"))?;
     }
-
-    /// A directory's time changes with every name in it, so it is set again in the end.
-    pub(super) fn remember(
-        &mut self,
-        entry: &Entry,
-        dir: BorrowedFd<'_>,
-    ) -> Result<(), UnpackError> {
-        let place = beneath::place(self.path, dir).map_err(failed(entry, "find its place"))?;
-        self.times.add(&place, entry.mtime).map_err(failed(entry, "write its time down"))
+    for (attribute, value) in attributes(entry) {
+        let path = beneath::by_descriptor(dir.as_fd(), name);
+        rustix::fs::lsetxattr(&path, os(attribute), value, XattrFlags::empty())
+            .map_err(failed(entry, "set an extended attribute"))?;
     }
+    let times = timestamps(entry.mtime);
+    rustix::fs::utimensat(dir, name, &times, AtFlags::SYMLINK_NOFOLLOW)
+        .map_err(failed(entry, "set its time"))
 }
-
 pub(super) fn owner(entry: &Entry) -> (Option<Uid>, Option<Gid>) {
     (Some(Uid::from_raw(entry.uid)), Some(Gid::from_raw(entry.gid)))
 }

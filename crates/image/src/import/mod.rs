@@ -2,15 +2,16 @@
 //!
 //! | file | story |
 //! |---|---|
+//! | `importable` | an image in a source: looked into, unpacked |
 //! | `files` | the source's files by name, in a directory or in a tar |
 //! | `contents`, `index` | the one image in it: its configuration and its layers |
-//! | `digest`, `compression` | bytes checked and decompressed as they pass |
+//! | `compression` | bytes decompressed as they pass |
 //! | `archive`, `pax` | a layer's tar, entry by entry |
 //! | `unpack`, `beneath`, `times` | the entries as a layer's directory, never outside of it |
 //! | `metadata` | owner, mode, attributes and times of an entry |
 //! | `hidden`, `whiteouts` | what a layer hides of those below |
 //! | `directory` | a directory that is a root already |
-//! | `error` | why an image cannot be imported |
+//! | `error`, `unpack_error` | why an image cannot be imported |
 
 mod archive;
 mod beneath;
@@ -22,6 +23,7 @@ mod files;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
 mod hidden;
+mod importable;
 mod index;
 mod metadata;
 mod pax;
@@ -29,169 +31,10 @@ mod pax;
 mod testing;
 mod times;
 mod unpack;
+mod unpack_error;
 mod whiteouts;
-
-use std::fs::DirBuilder;
-use std::io::Read;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
-
-use sharedroot_format::BaseKey;
-use sharedroot_format::{Digest, Hashing};
 
 pub use directory::directory;
 pub use error::ImportError;
+pub use importable::Importable;
 pub use unpack::RESERVE;
-
-use self::archive::Archive;
-use self::beneath::Below;
-use self::compression::Decoded;
-use self::contents::{Contents, Layer};
-use self::files::Files;
-use super::{Image, InitFiles, Source, Top};
-
-/// An image in a source: known, and not unpacked yet.
-#[derive(Debug)]
-pub struct Importable {
-    files: Files,
-    contents: Contents,
-}
-
-impl Importable {
-    /// Looks into `source`; none if it is a directory that holds no image, and so may be a root itself. Of several images
-    /// `wanted` names the one.
-    ///
-    /// # Errors
-    /// [`ImportError`]; manifests and configuration have been checked against their digests.
-    pub fn open(source: &Path, wanted: Option<&str>) -> Result<Option<Self>, ImportError> {
-        let files = Files::open(source)?;
-        match (Contents::of(&files, wanted)?, &files) {
-            (Some(contents), _) => Ok(Some(Self { files, contents })),
-            (None, Files::Directory { .. }) => Ok(None),
-            (None, Files::Tar { path, .. }) => {
-                let found = "a tar without index.json and manifest.json";
-                Err(ImportError::NoSource { path: path.clone(), found })
-            }
-        }
-    }
-
-    /// What the source calls the image.
-    #[must_use]
-    pub fn name(&self) -> Option<&str> {
-        self.contents.name.as_deref()
-    }
-
-    /// The key of the base, the same as that of a container of Docker's.
-    #[must_use]
-    pub fn key(&self) -> BaseKey {
-        BaseKey::of_chain(&self.contents.chain_id, None)
-    }
-
-    /// Bytes of all layers, as they are stored.
-    ///
-    /// # Errors
-    /// [`ImportError::Missing`].
-    pub fn stored_bytes(&self) -> Result<u64, ImportError> {
-        // One file may be named by every layer.
-        self.contents.layers.iter().try_fold(0_u64, |sum, layer| {
-            Ok(sum.saturating_add(self.files.get(&layer.file)?.size()))
-        })
-    }
-
-    /// Unpacks the layers into new directories of `scratch`, which exists and is empty. `passed` hears how many stored
-    /// bytes have been read.
-    ///
-    /// # Errors
-    /// [`ImportError`]: a layer that is not what its digests say, or that cannot be unpacked.
-    pub fn unpack(
-        &self,
-        scratch: &Path,
-        mut passed: impl FnMut(u64),
-    ) -> Result<Image, ImportError> {
-        let (mut below, mut before) = (Below::default(), 0_u64);
-        for (n, layer) in self.contents.layers.iter().enumerate() {
-            let directory = scratch.join(n.to_string());
-            DirBuilder::new().mode(0o755).create(&directory).map_err(|source| {
-                ImportError::Scratch { step: "make", path: directory.clone(), source }
-            })?;
-            let read = self.unpack_layer(n, layer, &directory, &mut below, |n| {
-                passed(before.saturating_add(n));
-            })?;
-            before = before.saturating_add(read);
-        }
-        Ok(Image {
-            key: self.key(),
-            chain_id: Some(self.contents.chain_id),
-            layers: below.into_paths(),
-            upper: None,
-            init: InitFiles::AsDocker,
-            top: Top::OF_DOCKER,
-            source: Source::Import { path: self.files.path().to_owned() },
-        })
-    }
-
-    /// Unpacks one layer, and checks the digests of what was read and of what it held. Returns its stored size.
-    fn unpack_layer(
-        &self,
-        n: usize,
-        layer: &Layer,
-        directory: &Path,
-        below: &mut Below,
-        passed: impl FnMut(u64),
-    ) -> Result<u64, ImportError> {
-        let path = self.files.path().to_owned();
-        let blob = self.files.get(&layer.file)?;
-        let size = blob.size();
-        let stored = |source| ImportError::Open { path: path.join(&layer.file), source };
-        if let Some((_, expected)) = layer.blob
-            && expected != size
-        {
-            let name = layer.file.clone();
-            return Err(ImportError::Size { path, name, expected, found: size });
-        }
-        let mut archive = Archive::new(Hashing::new(
-            Decoded::new(Hashing::new(Counted { inner: blob, at: 0, passed })).map_err(stored)?,
-        ));
-        let unpacked = unpack::unpack(&mut archive, directory, below);
-        let root = unpacked.map_err(|source| ImportError::Layer {
-            path: path.clone(),
-            at: n + 1,
-            of: self.contents.layers.len(),
-            source,
-        })?;
-        // What follows the tar's end is part of the digests, too.
-        let (decoded, diff_id) = archive.into_stream().finish().map_err(stored)?;
-        let (_, digest) = decoded.into_raw().finish().map_err(stored)?;
-        let same = |what: &str, expected: Digest, found: Digest| {
-            let name = format!("layer {} of {} ({what})", n + 1, self.contents.layers.len());
-            let path = path.clone();
-            if expected == found {
-                Ok(())
-            } else {
-                Err(ImportError::Digest { path, name, expected, found })
-            }
-        };
-        if let Some((expected, _)) = layer.blob {
-            same("the blob", expected, digest)?;
-        }
-        same("its tar, the diff ID", layer.diff_id, diff_id)?;
-        below.push(directory.to_owned(), root);
-        Ok(size)
-    }
-}
-
-/// Tells how many bytes have been read.
-struct Counted<R, F> {
-    inner: R,
-    at: u64,
-    passed: F,
-}
-
-impl<R: Read, F: FnMut(u64)> Read for Counted<R, F> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let n = self.inner.read(buffer)?;
-        self.at += n as u64;
-        (self.passed)(self.at);
-        Ok(n)
-    }
-}

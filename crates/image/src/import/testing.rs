@@ -9,9 +9,11 @@ use tar::{Builder, EntryType, Header};
 
 use super::archive::Archive;
 use super::beneath::Below;
-use super::unpack::{UnpackError, unpack};
+use super::unpack::unpack;
+use super::unpack_error::UnpackError;
+use crate::assemble;
 use crate::testing::{TestDir, image, need_root};
-use crate::{Tree, assemble};
+use crate::tree::Tree;
 
 /// A tar in the making.
 pub(super) struct Tar(Builder<Vec<u8>>);

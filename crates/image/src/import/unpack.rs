@@ -15,47 +15,11 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, XattrFlags};
 use rustix::io::Errno;
 
-use super::archive::{Archive, Entry, Kind, TarError};
+use super::archive::{Archive, Entry, Kind};
 use super::beneath::{self, Below, clean, joined, os};
-use super::metadata::{attributes, described_as, implied, owner, timestamps};
+use super::metadata::{attributes, describe, described_as, implied, owner, timestamps};
 use super::times::Times;
-
-/// An entry that cannot be made, or no entry at all.
-#[derive(Debug, thiserror::Error)]
-pub enum UnpackError {
-    /// The tar.
-    #[error(transparent)]
-    Tar(#[from] TarError),
-    /// An entry.
-    #[error("entry {path:?}: {step}: {source}")]
-    Entry {
-        /// Its name, as the tar has it.
-        path: PathBuf,
-        /// What was tried.
-        step: &'static str,
-        /// Why it failed.
-        source: io::Error,
-    },
-    /// An entry that says what cannot be.
-    #[error("entry {path:?} {what}")]
-    Senseless {
-        /// Its name, as the tar has it.
-        path: PathBuf,
-        /// What is wrong with it.
-        what: String,
-    },
-    /// The disk.
-    #[error(
-        "unpacking needs more room: the file system of {path} has {free} MiB left, and so much stays free; make room \
-         there, or set pool.state_dir to a larger disk"
-    )]
-    Room {
-        /// The layer's directory.
-        path: PathBuf,
-        /// What it has.
-        free: u64,
-    },
-}
+use super::unpack_error::{UnpackError, failed};
 
 /// Bytes that stay free on the disk, which may also hold the pool.
 pub const RESERVE: u64 = 256 << 20;
@@ -109,20 +73,21 @@ pub(super) fn unpack<R: Read>(
     Ok(root)
 }
 
-/// A failed step of an entry.
-pub(super) fn failed<E: Into<io::Error>>(
-    entry: &Entry,
-    step: &'static str,
-) -> impl FnOnce(E) -> UnpackError {
-    let path = PathBuf::from(os(&entry.path));
-    move |source| UnpackError::Entry { path, step, source: source.into() }
-}
-
 fn senseless(entry: &Entry, what: impl Into<String>) -> UnpackError {
     UnpackError::Senseless { path: os(&entry.path).into(), what: what.into() }
 }
 
 impl Unpacker<'_> {
+    /// A directory's time changes with every name in it, so it is set again in the end.
+    pub(super) fn remember(
+        &mut self,
+        entry: &Entry,
+        dir: BorrowedFd<'_>,
+    ) -> Result<(), UnpackError> {
+        let place = beneath::place(self.path, dir).map_err(failed(entry, "find its place"))?;
+        self.times.add(&place, entry.mtime).map_err(failed(entry, "write its time down"))
+    }
+
     fn entry<R: Read>(
         &mut self,
         archive: &mut Archive<R>,
@@ -176,7 +141,7 @@ impl Unpacker<'_> {
                 self.node(entry, &place, FileType::BlockDevice, device)?;
             }
         }
-        self.describe(entry, &place)
+        describe(entry, &place.dir, place.name)
     }
 
     /// The directory of an entry, made where the tar has not described it.
@@ -229,7 +194,7 @@ impl Unpacker<'_> {
                 }
                 _ => implied(&names[..=n]),
             };
-            self.describe(&described, &made)?;
+            describe(&described, &made.dir, made.name)?;
             dir = beneath::exactly(made.dir.as_fd(), Path::new(made.name), OFlags::PATH)
                 .map_err(failed(entry, "open a directory above it"))?;
             self.remember(&described, dir.as_fd())?;
@@ -260,7 +225,7 @@ impl Unpacker<'_> {
         if hides {
             self.make_opaque(entry, dir.as_fd())?;
         }
-        self.describe(entry, place)?;
+        describe(entry, &place.dir, place.name)?;
         self.remember(entry, dir.as_fd())
     }
 

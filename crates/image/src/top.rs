@@ -1,0 +1,59 @@
+//! The attributes of a container's `/`.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::{fmt, fs, io};
+
+use sharedroot_format::Owner;
+
+use crate::doubt::Doubt;
+
+/// The mode that Docker and containerd give to every container's upper directory, and so to its `/`,
+/// whatever the image says.
+pub(super) const ROOT_MODE: u32 = 0o755;
+
+/// The attributes of a container's `/`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Top {
+    /// Its user and group.
+    pub owner: Owner,
+    /// Its permission bits.
+    pub mode: u32,
+}
+
+impl Top {
+    /// What Docker gives to every container of a store that is not remapped, whatever the image says.
+    pub const OF_DOCKER: Self = Self { owner: Owner::ROOT, mode: ROOT_MODE };
+}
+
+impl fmt::Display for Top {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a directory of mode {:o} of {}", self.mode, self.owner)
+    }
+}
+
+impl Top {
+    /// What is there.
+    pub(super) fn of(path: &Path) -> Result<Self, Doubt> {
+        let stat = fs::symlink_metadata(path).map_err(|e| unreadable(path, e))?;
+        if !stat.is_dir() {
+            return Err(unreadable(path, io::ErrorKind::NotADirectory.into()));
+        }
+        let owner = Owner { uid: stat.uid(), gid: stat.gid() };
+        Ok(Self { owner, mode: stat.mode() & 0o7777 })
+    }
+
+    /// A directory that will be a container's `/` and is not as the base's will be is a doubt.
+    pub(super) fn agrees_with(self, path: &Path) -> Result<(), Doubt> {
+        let found = Self::of(path)?;
+        if found == self {
+            return Ok(());
+        }
+        let [found, expected] = [found, self].map(|top| top.to_string());
+        Err(Doubt::Disagree { path: path.to_owned(), found, expected })
+    }
+}
+
+fn unreadable(path: &Path, source: io::Error) -> Doubt {
+    Doubt::LayerStore { path: path.to_owned(), source }
+}

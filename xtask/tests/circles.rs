@@ -1,0 +1,173 @@
+//! No module of the programs uses, in one or more steps, a module that uses it: each can be read, and cut out, after those it
+//! stands on.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Where the modules of each crate begin.
+const CRATES: [&str; 8] = [
+    "crates/bases/src",
+    "crates/format/src",
+    "crates/image/src",
+    "crates/label/src",
+    "crates/seeds/src",
+    "crates/sys/src",
+    "dm/src",
+    "shim/src",
+];
+
+/// A crate's modules by their paths (`import/files`), and what each uses. A `mod.rs` and a `lib.rs` are tables of contents:
+/// what is used through them is what they name.
+type Modules = BTreeMap<String, BTreeSet<String>>;
+
+fn files(dir: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files(&path, found);
+        } else if path.extension().is_some_and(|of| of == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// The module of a file; none for tests, and for what only gathers modules.
+fn module(root: &Path, file: &Path) -> Option<String> {
+    let path = file.strip_prefix(root).unwrap().with_extension("");
+    let name = path.file_name()?.to_str()?;
+    let gathers = ["lib", "main", "mod"].contains(&name);
+    let tests = name == "tests" || name == "testing" || name.ends_with("_tests");
+    (!gathers && !tests).then(|| path.to_str().unwrap().to_owned())
+}
+
+/// The code of a file without its tests and comments.
+fn code(file: &Path) -> String {
+    let text = fs::read_to_string(file).unwrap();
+    let text = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+    let lines = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Each path in the code that begins with `crate` or `super`, as its parts; a group in braces is several paths.
+fn paths(code: &str) -> Vec<Vec<String>> {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let mut found = Vec::new();
+    for head in ["crate::", "super::"] {
+        for (at, _) in code.match_indices(head) {
+            // The middle of `super::super::…`, or of another crate's path.
+            if code[..at].ends_with("::") || code[..at].ends_with(is_name) {
+                continue;
+            }
+            let (mut parts, mut rest) = (Vec::new(), &code[at..]);
+            loop {
+                let end = rest.find(|c| !is_name(c)).unwrap_or(rest.len());
+                parts.push(rest[..end].to_owned());
+                rest = &rest[end..];
+                match rest.strip_prefix("::") {
+                    Some(more) if more.starts_with(is_name) => rest = more,
+                    Some(more) if more.starts_with('{') => {
+                        let group = more[1..].split('}').next().unwrap();
+                        for item in group.split(',').map(str::trim).filter(|item| !item.is_empty())
+                        {
+                            let name: String = item.chars().take_while(|c| is_name(*c)).collect();
+                            found.push(parts.iter().cloned().chain([name]).collect());
+                        }
+                        break;
+                    }
+                    _ => {
+                        found.push(parts);
+                        break;
+                    }
+                }
+            }
+        }
+    }
+    found
+}
+
+/// The module that a path in `from` leads to.
+fn leads_to(modules: &BTreeSet<String>, from: &str, parts: &[String]) -> Option<String> {
+    let mut way: Vec<&str> = match parts[0].as_str() {
+        "crate" => Vec::new(),
+        _ => from.split('/').collect(),
+    };
+    for part in parts {
+        match part.as_str() {
+            "crate" | "self" => {}
+            "super" => drop(way.pop()),
+            name => way.push(name),
+        }
+    }
+    // The longest beginning of it that is a module.
+    (1..=way.len()).rev().map(|length| way[..length].join("/")).find(|path| modules.contains(path))
+}
+
+fn modules(root: &Path) -> Modules {
+    let mut all = Vec::new();
+    files(root, &mut all);
+    let named: Vec<_> =
+        all.iter().filter_map(|file| Some((module(root, file)?, file.clone()))).collect();
+    let names: BTreeSet<_> = named.iter().map(|(name, _)| name.clone()).collect();
+    let uses = |(name, file): (String, PathBuf)| {
+        let paths = paths(&code(&file));
+        let used = paths.iter().filter_map(|parts| leads_to(&names, &name, parts));
+        let used = used.filter(|used| *used != name).collect();
+        (name, used)
+    };
+    named.into_iter().map(uses).collect()
+}
+
+/// What is left when everything that uses nothing that is left is taken away again and again: circles, and who uses them.
+fn circles(mut modules: Modules) -> BTreeSet<String> {
+    loop {
+        let left: BTreeSet<_> = modules.keys().cloned().collect();
+        let before = modules.len();
+        modules.retain(|_, uses| uses.iter().any(|used| left.contains(used)));
+        if modules.len() == before {
+            break;
+        }
+    }
+    // Then the other way round: who is in no circle is used by nobody.
+    loop {
+        let used: BTreeSet<_> = modules.values().flatten().cloned().collect();
+        let before = modules.len();
+        modules.retain(|name, _| used.contains(name));
+        if modules.len() == before {
+            return modules.into_keys().collect();
+        }
+    }
+}
+
+#[test]
+fn the_house_has_no_circle() {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let mut found = BTreeMap::new();
+    for root in CRATES {
+        let modules = modules(&top.join(root));
+        assert!(!modules.is_empty() || root.ends_with("seeds/src"), "{root}");
+        let circles = circles(modules);
+        if !circles.is_empty() {
+            found.insert(root, circles);
+        }
+    }
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+#[test]
+fn a_circle_is_found() {
+    let of = |list: &[(&str, &[&str])]| -> Modules {
+        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        list.iter().map(|(name, uses)| ((*name).to_owned(), owned(uses))).collect()
+    };
+    let tree = of(&[("a", &["b", "c"]), ("b", &["c"]), ("c", &[])]);
+    assert!(circles(tree).is_empty());
+    let ring =
+        of(&[("top", &["a"]), ("a", &["b"]), ("b", &["c"]), ("c", &["a", "low"]), ("low", &[])]);
+    assert_eq!(circles(ring), ["a", "b", "c"].map(str::to_owned).into());
+    let uses = "use crate::a::{self, B};\nfn f() { super::super::c::d(); other_crate::e() }";
+    assert_eq!(
+        paths(uses).iter().map(|parts| parts.join("::")).collect::<Vec<_>>(),
+        ["crate::a::self", "crate::a::B", "super::super::c::d"]
+    );
+}
