@@ -19,7 +19,7 @@ use oci_spec::runtime::{
 use serde_json::{Value, json};
 use sharedroot_format::json;
 
-use super::normal::SpecError;
+use super::spec_error::SpecError;
 use super::{Embedded, EngineError, cgroup_end, resources, session, signal, stats};
 use crate::bundle::read_config;
 use crate::cli::Update;

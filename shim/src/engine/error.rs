@@ -6,7 +6,7 @@ use sharedroot_format::json::JsonError;
 
 use super::Status;
 use super::hooks::HookFailed;
-use super::normal::SpecError;
+use super::spec_error::SpecError;
 use crate::bundle::ContainerId;
 use crate::forbidden::Forbidden;
 

@@ -19,10 +19,12 @@ use super::birth;
 use super::descriptors::close_inherited;
 use super::enter::Entry;
 use super::leading::late_limit;
-use super::normal::{SpecError, normalise_process, refuse_no_user};
+use super::lent::{grant, lend_to_exec};
+use super::normal::{normalise_process, refuse_no_user};
 use super::reason::reason;
 use super::seccomp::Program;
-use super::workload::{LATE_CAPABILITIES, Workload};
+use super::spec_error::SpecError;
+use super::workload::Workload;
 use super::{Embedded, EngineError, session};
 
 /// What `exec` was asked for.
@@ -77,7 +79,7 @@ impl Tenant {
         let filter = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
         let filter = filter.map(Program::of).transpose()?;
         let lent = match filter {
-            Some(_) if process.no_new_privileges() != Some(true) => lend(&mut process),
+            Some(_) if process.no_new_privileges() != Some(true) => lend_to_exec(&mut process),
             _ => Vec::new(),
         };
         let mut workload = Workload::new(label, filter, lent);
@@ -180,29 +182,6 @@ pub fn add_capabilities(process: &mut Process, names: &[String]) -> Result<(), S
     Ok(())
 }
 
-/// Adds to what a process has and may have; inheritable and ambient capabilities stay as they are.
-pub(super) fn grant(process: &mut Process, more: &Capabilities) {
-    let mut sets = process.capabilities().clone().unwrap_or_default();
-    let add = |set: &Option<Capabilities>| {
-        Some(set.iter().flatten().chain(more).copied().collect::<Capabilities>())
-    };
-    sets.set_bounding(add(sets.bounding()));
-    sets.set_effective(add(sets.effective()));
-    sets.set_permitted(add(sets.permitted()));
-    process.set_capabilities(Some(sets));
-}
-
-/// Adds the capabilities that loading a filter needs; returns those that were not there.
-fn lend(process: &mut Process) -> Vec<caps::Capability> {
-    let bounding = process.capabilities().as_ref().and_then(|sets| sets.bounding().clone());
-    let bounding = bounding.unwrap_or_default();
-    grant(process, &LATE_CAPABILITIES.into_iter().map(SpecCapability::from_cap).collect());
-    LATE_CAPABILITIES
-        .into_iter()
-        .filter(|capability| !bounding.contains(&SpecCapability::from_cap(*capability)))
-        .collect()
-}
-
 impl Embedded {
     /// Starts `tenant` in the container, a child of this process.
     ///
@@ -277,6 +256,7 @@ pub use fuzz::process;
 
 #[cfg(test)]
 mod tests {
+    use super::super::lent::LATE_CAPABILITIES;
     use super::*;
 
     fn spec(extra: &str) -> Spec {

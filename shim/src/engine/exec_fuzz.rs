@@ -3,6 +3,7 @@
 use sharedroot_format::json;
 use sharedroot_seeds::says_something;
 
+use super::super::lent::LATE_CAPABILITIES;
 use super::*;
 
 /// The text of `exec --process`.

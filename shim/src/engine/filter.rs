@@ -7,15 +7,12 @@
 //! back, all of it before it waits for `start`.
 
 use caps::{CapSet, Capability};
-use libcontainer::capabilities::CapabilityExt;
 use oci_spec::runtime::{
-    Capability as SpecCapability, LinuxSeccomp, LinuxSeccompArg, LinuxSeccompArgBuilder,
-    LinuxSeccompOperator, Process, Spec,
+    LinuxSeccomp, LinuxSeccompArg, LinuxSeccompArgBuilder, LinuxSeccompOperator, Spec,
 };
 
-use super::exec::grant;
+use super::lent::lend_to_first;
 use super::seccomp::{Program, SeccompError};
-use super::workload::LATE_CAPABILITIES;
 
 /// A filter that is still to be loaded, and the capabilities that go with it.
 #[derive(Debug, Clone)]
@@ -45,7 +42,7 @@ impl Late {
         }
         let mut process = process;
         let privileged = process.no_new_privileges() != Some(true);
-        let lent = if privileged { lend(&mut process) } else { Vec::new() };
+        let lent = if privileged { lend_to_first(&mut process) } else { Vec::new() };
         spec.set_process(Some(process));
         Ok(Some(Self { filter: Program::of(&filter)?, lent }))
     }
@@ -83,27 +80,9 @@ fn in_the_engines_order(mut filter: LinuxSeccomp) -> LinuxSeccomp {
     filter
 }
 
-/// Adds the capabilities that loading a filter needs; returns those that were not there, in the order in which they must go:
-/// CAP_SETPCAP has to be effective while the bounding set shrinks.
-fn lend(process: &mut Process) -> Vec<(CapSet, Capability)> {
-    let given = process.capabilities().clone().unwrap_or_default();
-    grant(process, &LATE_CAPABILITIES.into_iter().map(SpecCapability::from_cap).collect());
-    let sets = [
-        (CapSet::Bounding, given.bounding()),
-        (CapSet::Effective, given.effective()),
-        (CapSet::Permitted, given.permitted()),
-    ];
-    let missing = |(set, given): (CapSet, &Option<_>)| {
-        let given: std::collections::HashSet<SpecCapability> = given.clone().unwrap_or_default();
-        let lent =
-            move |capability: &Capability| !given.contains(&SpecCapability::from_cap(*capability));
-        LATE_CAPABILITIES.into_iter().filter(lent).map(move |capability| (set, capability))
-    };
-    sets.into_iter().flat_map(missing).collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::lent::LATE_CAPABILITIES;
     use super::*;
 
     fn spec(process: &str, seccomp: &str) -> Spec {

@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, BufRead, ErrorKind, Read, Seek, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -21,8 +21,25 @@ use oci_spec::runtime::{Hook, Hooks, Spec};
 use serde::{Deserialize, Serialize};
 use sharedroot_sys::chain::chain;
 
+use super::filter::Late;
 use super::relay::{self, Where};
-use super::workload::AtStart;
+
+/// What the first process of a container does besides executing the user's program.
+#[derive(Debug, Clone, Default)]
+pub struct AtStart {
+    /// The filter, where the engine would load it too early.
+    pub filter: Option<Late>,
+    /// A descriptor that it inherited and that must not be there while it waits.
+    pub close: Option<RawFd>,
+    /// Closed by execve(2), and written to if there is none.
+    pub executed: Option<Rc<File>>,
+    /// The `startContainer` hooks.
+    pub hooks: Vec<Hook>,
+    /// Takes what they say.
+    pub ear: Option<Rc<File>>,
+    /// What they are told.
+    pub state: Option<State>,
+}
 
 /// The file beside the configuration with the hooks that run after `create`.
 const LATER: &str = "hooks.json";

@@ -18,6 +18,7 @@ use nix::unistd::chdir;
 use oci_spec::runtime::{PosixRlimit, PosixRlimitBuilder, PosixRlimitType, Process, Spec};
 
 use super::let_go;
+use super::reason::words;
 use super::workload::Workload;
 
 /// Any step that failed; the caller names the container.
@@ -102,12 +103,6 @@ fn unknown(sysctls: &HashMap<String, String>) -> Option<String> {
         std::fs::symlink_metadata(path).is_err_and(|e| e.kind() == io::ErrorKind::NotFound)
     };
     all.into_iter().find(is_missing).map(|path| format!("open {path}: {}", words(Errno::ENOENT)))
-}
-
-/// An error number as the C library and Go write it: "exec format error".
-pub(super) fn words(number: Errno) -> String {
-    let text = io::Error::from(number).to_string();
-    text.split(" (os error").next().unwrap_or_default().to_lowercase()
 }
 
 /// What the engine is told of it, without what only one kind of process has.

@@ -8,9 +8,9 @@
 //! | `delegate/` | another runtime, in its own words, with our root |
 //! | `normal.rs` | a configuration in words that the embedded engine understands |
 //! | `exec.rs`, `enter.rs`, `workload.rs` | one more process; its way in; the last steps before the image's own code runs |
-//! | `filter.rs` | the seccomp filter of a first process, loaded when the engine is done |
+//! | `filter.rs`, `lent.rs` | the seccomp filter of a first process, loaded when the engine is done; capabilities that are lent for that |
 //! | `sealed.rs`, `descriptors.rs`, `home.rs` | our own executable, and what is open on the host, out of a container's reach; no code of the image in this process |
-//! | `reason.rs` | why the engine failed, without its structures |
+//! | `reason.rs`, `spec_error.rs` | why the engine failed, without its structures; a field that cannot be honoured |
 //! | `refused.rs`, `resources.rs` | what the engine would leave out: refused, completed |
 //! | `hooks.rs`, `relay.rs` | the caller's hooks: when they run, where, and what they are told |
 //! | `volumes.rs`, `propagation.rs`, `cleared.rs`, `memory.rs` | bind mounts of every propagation and flag, file systems in memory that begin with a copy |
@@ -42,6 +42,7 @@ mod home;
 mod hooks;
 mod inside;
 mod leading;
+mod lent;
 mod loopback;
 mod masks;
 mod memory;
@@ -56,6 +57,7 @@ mod sealed;
 mod seccomp;
 mod session;
 mod signal;
+mod spec_error;
 mod stats;
 mod volumes;
 mod workload;
@@ -71,12 +73,13 @@ pub use error::EngineError;
 pub use exec::process;
 pub use exec::{Tenant, Terminal, add_capabilities};
 pub use hooks::{CallersHooks, may_write_root};
-pub use normal::{Labels, SpecError, normalise};
+pub use normal::{Labels, normalise};
 pub use notify::{Relay, make as make_notify, offer as offer_notify};
 pub use propagation::leads_out;
 pub use refused::check_dev;
 pub use relay::stand_in;
 pub use sealed::{SealError, seal, seal_early};
+pub use spec_error::SpecError;
 pub use volumes::{VolumeError, Volumes};
 
 /// The engine of one container.

@@ -11,7 +11,7 @@ use std::str::FromStr;
 
 use oci_spec::runtime::{Mount, Spec};
 
-use super::normal::SpecError;
+use super::spec_error::SpecError;
 
 /// A propagation type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -138,6 +138,12 @@ fn unquoted(text: &str) -> String {
     plain
 }
 
+/// An error number as the C library and Go write it: "exec format error".
+pub(super) fn words(number: nix::errno::Errno) -> String {
+    let text = std::io::Error::from(number).to_string();
+    text.split(" (os error").next().unwrap_or_default().to_lowercase()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

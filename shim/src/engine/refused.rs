@@ -5,7 +5,7 @@ use std::path::Path;
 
 use oci_spec::runtime::{Linux, LinuxNamespaceType, Mount, Spec};
 
-use super::normal::SpecError;
+use super::spec_error::SpecError;
 use super::{dev, memory, propagation};
 
 /// Options of a file system's superblock that the engine takes for the mount's and drops.

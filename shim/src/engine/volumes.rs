@@ -20,8 +20,8 @@ use sharedroot_sys::mount::{self, Detached, MountError, Setting};
 use super::cleared;
 use super::inside::{self, InsideError};
 use super::memory::{self, Content, Shape};
-use super::normal::SpecError;
 use super::propagation::{self, Kind, Propagation};
+use super::spec_error::SpecError;
 
 /// A volume that could not be prepared.
 #[derive(Debug, thiserror::Error)]

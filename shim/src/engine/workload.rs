@@ -3,10 +3,7 @@
 
 use std::collections::HashMap;
 use std::ffi::CString;
-use std::fs::File;
-use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 use std::sync::OnceLock;
 
 use caps::{CapSet, Capability};
@@ -16,41 +13,20 @@ use libcontainer::workload::{
     Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError,
 };
 use nix::unistd::{AccessFlags, Pid, access, close, execve};
-use oci_spec::runtime::{Hook, PosixRlimit, Spec};
+use oci_spec::runtime::{PosixRlimit, Spec};
 use sharedroot_label::ProcessLabel;
 use sharedroot_sys::chain::chain;
 
 use super::birth::leave;
-use super::filter::Late;
-use super::leading::words;
+use super::hooks::AtStart;
 use super::normal::UNKNOWN_HOME;
+use super::reason::words;
 use super::seccomp::Program;
 use super::{home, hooks, session};
 use crate::output::say_aside;
 
 /// Where programs are looked for if the process has no PATH.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-/// The capabilities an `exec` keeps until its filter is loaded: loading needs CAP_SYS_ADMIN
-/// (seccomp(2), without no_new_privs), taking capabilities out of the bounding set CAP_SETPCAP.
-pub const LATE_CAPABILITIES: [Capability; 2] = [Capability::CAP_SYS_ADMIN, Capability::CAP_SETPCAP];
-
-/// What the first process of a container does besides executing the user's program.
-#[derive(Debug, Clone, Default)]
-pub struct AtStart {
-    /// The filter, where the engine would load it too early.
-    pub filter: Option<Late>,
-    /// A descriptor that it inherited and that must not be there while it waits.
-    pub close: Option<RawFd>,
-    /// Closed by execve(2), and written to if there is none.
-    pub executed: Option<Rc<File>>,
-    /// The `startContainer` hooks.
-    pub hooks: Vec<Hook>,
-    /// Takes what they say.
-    pub ear: Option<Rc<File>>,
-    /// What they are told.
-    pub state: Option<State>,
-}
 
 /// How the process is confined beyond what the engine does.
 #[derive(Debug, Clone, Default)]
