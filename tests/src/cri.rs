@@ -19,7 +19,7 @@ pub const NODE: i32 = 2;
 /// What the containers run.
 pub const BUSYBOX: &str = "docker.io/library/busybox:latest";
 /// Ends with 7 on TERM. Nothing forks while a signal comes: User-Mode Linux panics where a fork is cut short by a signal.
-pub const UNTIL_TERM: [&str; 3] = ["sh", "-c", "trap 'exit 7' TERM; echo ready; sleep 1000 & wait"];
+pub const UNTIL_TERM: [&str; 3] = ["sh", "-c", "trap 'exit 7' TERM; sleep 1000 & echo ready; wait"];
 /// Beside the test's executable, and a copy: programs start slowly from there.
 const CLIENT: [&str; 2] = ["/share/client/cri", "/usr/local/bin/cri"];
 

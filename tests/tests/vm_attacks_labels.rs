@@ -10,6 +10,7 @@ use sharedroot_tests::attack::{allow, targets};
 use sharedroot_tests::bundle::Bundle;
 use sharedroot_tests::census::Census;
 use sharedroot_tests::command::unique_name;
+use sharedroot_tests::kernel_view::has_begun;
 use sharedroot_tests::lab::TempDir;
 use sharedroot_tests::runtime::Runtime;
 
@@ -90,7 +91,9 @@ fn vm_the_label_of_an_exec_is_not_swallowed() {
             // Either it is refused, or it runs under its label. In an unchanged container it runs.
             assert!(exec.status == 0 || attack != "none", "{what}: {exec}");
             if exec.status == 0 {
-                assert_eq!(label_of(&fs::read_to_string(&file).unwrap()), LABEL, "{what}: exec");
+                let pid = fs::read_to_string(&file).unwrap();
+                has_begun(pid.trim().parse().unwrap());
+                assert_eq!(label_of(&pid), LABEL, "{what}: exec");
             }
             let fake = container.exec(&[], &["cat", "/tmp/exec", "/proc/sys/kernel/domainname"]);
             assert!(!fake.stdout.contains("container_t"), "{what}: {fake}");

@@ -10,8 +10,9 @@ use sharedroot_tests::lab::RUN_DIR;
 use sharedroot_tests::runtime::Runtime;
 
 const FOREVER: [&str; 2] = ["sleep", "1000"];
-const UNTIL_SIGNAL: &str =
-    "trap 'exit 7' TERM; trap 'exit 8' 40; trap 'exit 9' INT; sleep 1000 & echo ready; wait";
+/// `exec` of runc ends when nobody has its streams any more, also if the process has ended.
+const UNTIL_SIGNAL: &str = "trap 'exit 7' TERM; trap 'exit 8' 40; trap 'exit 9' INT
+    sleep 1000 > /dev/null 2>&1 & echo ready; wait";
 
 /// `command` of the runtime in the background of a shell, which sends `signal` as soon as the process is ready, and ends as the
 /// command does. With a shell's job control, or the command would ignore INT. runc catches signals by a thread that it starts

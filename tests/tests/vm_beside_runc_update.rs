@@ -9,7 +9,7 @@ use std::fs;
 use serde_json::{Value, json};
 use sharedroot_tests::beside::{RUNTIMES, beside_runc, in_words};
 use sharedroot_tests::bundle::Bundle;
-use sharedroot_tests::command::{Cmd, Output, unique_name};
+use sharedroot_tests::command::{Cmd, Output, out, unique_name};
 use sharedroot_tests::docker::Container;
 use sharedroot_tests::kernel_view::cgroup_file;
 use sharedroot_tests::lab::TempDir;
@@ -73,8 +73,12 @@ fn has_systemd() -> bool {
     fs::read_to_string("/proc/1/comm").is_ok_and(|name| name.trim() == "systemd")
 }
 
+/// All limits of a process's cgroup. systemd writes what it was told when it comes to that, which it has done when it answers.
 #[track_caller]
 fn limits(pid: i32) -> String {
+    if has_systemd() {
+        out(&["systemctl", "show", "--property=Version"]);
+    }
     FILES.map(|file| format!("{file}={}", cgroup_file(pid, file))).join(" ")
 }
 

@@ -91,6 +91,7 @@ fn seen(container: &Container) -> Vec<String> {
     see("image", run(&words));
     run(&["docker", "rmi", "--force", &image]);
     see("stop", run(&["docker", "stop", "-t", "0", id]));
+    container.is_released();
     see("ended", all_differences(id));
     see("start", run(&["docker", "start", id]));
     see(

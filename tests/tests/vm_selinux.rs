@@ -111,7 +111,7 @@ fn vm_a_writable_root_has_the_containers_label() {
     container.exec(&["sh", "-c", "echo new > /etc/new"]);
     assert_eq!(label_of("/etc/new"), label);
     // Through the engine's root, which has the label, too, and back.
-    container.with_flags("stop", &["--time=0"]).ok();
+    container.stop();
     let diff = container.call("diff", &[]).ok();
     assert!(diff.lines().any(|line| line == "A /etc/new"), "{diff}");
     container.call("start", &[]).ok();

@@ -39,8 +39,14 @@ type Act = (&'static str, &'static str, &'static str);
 const READ: Act = ("exec 3< $at", "file", "read");
 const LIST: Act = ("exec 3< $at", "dir", "read");
 const APPEND: Act = ("exec 3>> $at", "file", "append");
-/// The runtime that starts this command has ended by then; until it has, nobody may write its executable (ETXTBSY).
-const APPEND_LATER: Act = ("sleep 1; exec 3>> $at", "file", "append");
+/// As long as the runtime that starts this command is at work, nobody may write its executable (ETXTBSY).
+const APPEND_LATER: Act = (
+    "while :; do said=$( (exec 3>> $at) 2>&1 ); code=$?
+        case $said in *busy*) sleep 0.2 ;; *) echo $said >&2; exit $code ;; esac
+    done",
+    "file",
+    "append",
+);
 const EXECUTE: Act = ("$at true", "file", "execute");
 // That a directory of another container is not read or searched is not recorded: Debian's policy has it as noise.
 const CHMOD: Act = ("chmod 777 $at", "dir", "setattr");
@@ -287,7 +293,7 @@ libc, IN_OPEN = ctypes.CDLL(None, use_errno=True), 0x20
 events = libc.inotify_init1(0)
 if libc.inotify_add_watch(events, sys.argv[1].encode(), IN_OPEN) < 0:
     sys.exit(os.strerror(ctypes.get_errno()))
-if len(sys.argv) == 2 and not select.select([events], [], [], 20)[0]:
+if len(sys.argv) == 2 and not select.select([events], [], [], 100)[0]:
     sys.exit('nobody opened it')";
 
 /// A base's inodes are one for all of its containers, and so are their events.

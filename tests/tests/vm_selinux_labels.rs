@@ -12,7 +12,7 @@ use sharedroot_tests::attack::targets;
 use sharedroot_tests::census::Census;
 use sharedroot_tests::command::{out, unique_name};
 use sharedroot_tests::docker::{Container, KINDS, docker_run};
-use sharedroot_tests::kernel_view::{mounts_of, root_of};
+use sharedroot_tests::kernel_view::{has_begun, mounts_of, root_of};
 use sharedroot_tests::lab::{TempDir, wait_for};
 use sharedroot_tests::pool::has;
 use sharedroot_tests::runtime::{Container as RuntimesContainer, Runtime};
@@ -26,6 +26,7 @@ fn started<'r>(runtime: &'r Runtime, bundle: &str) -> RuntimesContainer<'r> {
     let container = runtime.container(unique_name("c"));
     quietly(runtime, &["create", "--bundle", bundle, &container.id]);
     quietly(runtime, &["start", &container.id]);
+    has_begun(container.pid());
     container
 }
 
@@ -70,7 +71,9 @@ fn vm_a_bundles_labels_are_taken_as_they_are() {
             let exec = ["exec", "--detach", "--pid-file", pid_file, &container.id, "sleep", "1000"];
             quietly(&runtime, &exec);
             let exec = fs::read_to_string(pid_file).expect("a pid");
-            assert_eq!(Context::of_process(exec.trim().parse().expect("a pid")), process, "exec");
+            let exec = exec.trim().parse().expect("a pid");
+            has_begun(exec);
+            assert_eq!(Context::of_process(exec), process, "exec");
         }
     }
 }

@@ -216,10 +216,6 @@ fn layers(container: &Container, since: i64) -> Lines {
     lines
 }
 
-fn stop(container: &Container) {
-    container.with_flags("stop", &["--time=0"]).ok();
-}
-
 /// Everything that can be seen of a container that changed its files, step by step.
 fn life(runtime: &str, image: &str, since: i64) -> BTreeMap<&'static str, Lines> {
     let mut seen = BTreeMap::new();
@@ -234,14 +230,14 @@ fn life(runtime: &str, image: &str, since: i64) -> BTreeMap<&'static str, Lines>
     drop(other);
     docker(&["rmi", &committed]).ok();
     change_again(&root());
-    stop(&container);
+    container.stop();
     seen.insert("2 stopped, diff", sorted_diff(&container));
     seen.insert("2 stopped, layers", layers(&container, since));
     seen.insert("2 stopped, export", export(&container.id, since));
     container.call("commit", &[&committed]).ok();
     let other = Container::run_with(runtime, &["--hostname=same", &committed, "sleep", "1000"]);
     seen.insert("3 committed, running", export(&other.id, since));
-    stop(&other);
+    other.stop();
     seen.insert("3 committed, layers", layers(&other, since));
     drop(other);
     docker(&["rmi", &committed]).ok();
@@ -259,7 +255,7 @@ fn life(runtime: &str, image: &str, since: i64) -> BTreeMap<&'static str, Lines>
         container.with_flags("restart", &["--time=0"]).ok();
     }
     seen.insert("5 restarted, running", export(&container.id, since));
-    stop(&container);
+    container.stop();
     seen.insert("5 restarted, diff", sorted_diff(&container));
     seen.insert("5 restarted, layers", layers(&container, since));
     seen

@@ -38,7 +38,7 @@ fn vm_a_removed_images_base_is_gcs() {
     assert_eq!(unwanted(), 0);
     pod.end();
     cri(&["rmi", &image]).ok();
-    assert_eq!(unwanted(), 1);
+    wait_for("containerd has removed the layers", || (unwanted() == 1).then_some(()));
     out(&["sharedroot", "gc"]);
     assert_eq!(unwanted(), 0);
 }

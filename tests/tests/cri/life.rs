@@ -1,5 +1,6 @@
 //! A container's life: exec, log, figures, limits, its end; and containerd's restart meanwhile.
 
+use std::path::Path;
 use std::time::Instant;
 
 use serde_json::{Value, json};
@@ -118,6 +119,9 @@ fn vm_containers_outlive_containerd() {
     out(&["systemctl", "stop", "containerd"]);
     assert_ne!(Cmd::new("pgrep").args(&["-x", "containerd"]).run().status, 0);
     out(&["kill", "-KILL", &killed[0], &killed[1]]);
+    wait_for("their shims have heard of it", || {
+        (!killed.iter().any(|pid| Path::new("/proc").join(pid).exists())).then_some(())
+    });
     out(&["systemctl", "start", "containerd"]);
     answers();
     // containerd 1.7 forgets the code of who ended meanwhile, and says 255.
