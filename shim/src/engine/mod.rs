@@ -42,6 +42,7 @@ mod home;
 mod hooks;
 mod inside;
 mod leading;
+mod limits;
 mod loopback;
 mod masks;
 mod memory;
