@@ -59,7 +59,7 @@ pub fn look_at_process(prefix: &str, process: &Process) -> Result<(), Forbidden>
     if !process.cwd().is_absolute() {
         return forbidden(
             format!("{prefix}cwd"),
-            format!("{:?} is no absolute path", process.cwd()),
+            format!("{:?}: cwd must be an absolute path", process.cwd()),
         );
     }
     if let Some(score) = process.oom_score_adj().filter(|score| !(-1000..=1000).contains(score)) {

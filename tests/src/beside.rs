@@ -1,7 +1,12 @@
 //! The same with runc and with ours, in one guest: what differs is a fault of ours, or has its reason in the test.
 
-use std::fmt::Debug;
+use std::fmt::{Debug, Write};
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use std::thread;
 
+use crate::bundle::make_rootfs;
 use crate::command::Output;
 
 /// The control, and what is measured by it.
@@ -18,7 +23,80 @@ pub fn beside_runc<T: PartialEq + Debug>(what: &str, work: impl Fn(&str) -> T) -
     ours
 }
 
-/// How a command ended, and what it printed for others: the words of an error are each runtime's own.
+/// What a process sees of itself. Of each mount: place, options, propagation, kind and options of its file system; of `/` none
+/// but whether it may be written, for ours is another file system. Docker gives some in any order. sysfs itself is writable
+/// where runc's is not, below a mount that is read-only with both. The devices of the pool come and go.
+pub const LOOK: &str = r#"{
+    id; pwd; umask; env | grep -v '^HOSTNAME=' | sort; hostname
+    grep -E '^(Uid|Gid|Groups|Cap|NoNew|Seccomp:|Sig(Blk|Ign|Cgt)|Cpus_allowed:)' /proc/self/status
+    cat /proc/self/limits /proc/self/cgroup /proc/self/oom_score_adj
+    cat /proc/sys/kernel/shmmax /proc/sys/fs/mqueue/msg_max /proc/sys/net/ipv4/ip_forward
+    cd /sys/fs/cgroup && grep . cpu.max pids.max memory.max memory.low memory.swap.max cpuset.cpus 2>&1
+    ls -lAn /dev /dev/[!f]*/ | sed -E 's/ [A-Z][a-z]{2} +[0-9]+ +[0-9:]+ / /; /^total/d; / k?core -> /d'
+    ls -ldn / /proc /x /x/y 2>&1 | sed -E 's/ +[0-9]+ [A-Z][a-z]{2} +[0-9]+ +[0-9:]+ / /; s/ +[0-9]+//'
+    sed -E 's/^[0-9]+ [0-9]+ [0-9:]+ //; s/(master|shared):[0-9]+ //g; s/^\/ \/ (r.),.*/\/ \1/;
+            s/(- sysfs sysfs) r./\1/; s/[0-9a-f]{64}/ID/g; s/ - (ext4|overlay) .*//' /proc/self/mountinfo | sort
+    for dir in / /x/; do (: > ${dir}written) 2>&1 && echo written in $dir && rm ${dir}written; done
+    for n in 0 2; do readlink /proc/self/fd/$n; done | sed 's/[0-9][0-9]*/N/'
+    } | sed -E 's/[0-9a-f]{64}/ID/g; / (dm-|loop)[0-9]+$/d'"#;
+
+/// A root file system in which [`LOOK`] can be called, with users and groups.
+///
+/// # Panics
+/// If a file cannot be made.
+#[track_caller]
+pub fn make_rootfs_for_look(root: &Path) {
+    make_rootfs(root);
+    for program in PROGRAMS {
+        symlink("busybox", root.join("bin").join(program)).expect("make a link");
+    }
+    let group = "root:x:0:\ntty:x:5:user\nuser:x:1000:\nextra:x:77:user,root\n";
+    fs::write(root.join("etc/group"), group).expect("write group");
+    fs::write(root.join("file"), "").expect("write a file");
+    symlink("bin/../file", root.join("link")).expect("make a link");
+    fs::set_permissions(root.join("tmp"), PermissionsExt::from_mode(0o1777)).expect("chmod");
+}
+
+/// The programs that [`LOOK`] calls and [`make_rootfs`] has not made.
+const PROGRAMS: [&str; 10] =
+    ["head", "hostname", "mv", "readlink", "rm", "sed", "sort", "stty", "tty", "umask"];
+
+/// The rows of one runtime, in their order: what was done, and what was seen, as text.
+pub type Rows = Vec<(String, String)>;
+
+/// Does `work` with both runtimes at the same time. Each row must be equal.
+///
+/// # Panics
+/// With the lines of every row that differ.
+#[track_caller]
+pub fn rows_beside_runc(work: impl Fn(&'static str) -> Rows + Sync) {
+    let [runcs, ours] = thread::scope(|scope| {
+        RUNTIMES
+            .map(|runtime| scope.spawn(|| work(runtime)))
+            .map(|thread| thread.join().expect("the work of one runtime"))
+    });
+    let mut differs = String::new();
+    for ((what, of_runc), (_, of_ours)) in runcs.iter().zip(&ours) {
+        println!("{what}: {}", of_ours.lines().next().unwrap_or_default());
+        if of_runc != of_ours {
+            writeln!(differs, "{what}\n{}", difference(of_runc, of_ours)).expect("write text");
+        }
+    }
+    assert_eq!(runcs.len(), ours.len(), "the same rows");
+    assert!(differs.is_empty(), "< runc's, > ours:\n{differs}");
+}
+
+/// The lines that one text has and the other has not.
+fn difference(of_runc: &str, of_ours: &str) -> String {
+    let only = |mark: &str, one: &str, other: &str| -> String {
+        let lines = one.lines().filter(|line| !other.lines().any(|its| its == *line));
+        lines.map(|line| format!("  {mark} {line}\n")).collect()
+    };
+    let lines = only("<", of_runc, of_ours) + &only(">", of_ours, of_runc);
+    if lines.is_empty() { format!("  another order:\n{of_runc}\n{of_ours}") } else { lines }
+}
+
+/// How a command ended, and what it printed for others for others: the words of an error are each runtime's own.
 #[must_use]
 pub fn seen(output: &Output) -> (i32, String) {
     (output.status, output.stdout.clone())
@@ -45,4 +123,28 @@ const DUMPS: [&str; 9] = [
 pub fn in_words(said: &str) {
     let dump = DUMPS.iter().find(|dump| said.contains(**dump));
     assert!(dump.is_none(), "{dump:?} is in: {said}");
+}
+
+/// How a command ended, and all that it said, without what is another one's each time. Of an engine's message there is the
+/// reason only, which is its last part: the words before it are each runtime's own.
+#[must_use]
+pub fn told(output: &Output) -> String {
+    let Output { status, stdout, stderr, .. } = output;
+    let mut text = format!("ended with {status}\n");
+    for line in stdout.lines().chain(stderr.lines()) {
+        text += &reason(line.trim_end_matches('\r')).unwrap_or_else(|| line.to_owned());
+        text.push('\n');
+    }
+    text
+}
+
+/// What an engine's message ends with, if `line` is one.
+fn reason(line: &str) -> Option<String> {
+    let message =
+        ["OCI runtime", "Error response", "Error: ", "ctr: "].iter().any(|b| line.contains(b));
+    // Docker adds its own.
+    let line = line.split(": Are you trying").next()?.trim_end_matches(": unknown");
+    let line = line.split(": a file cannot be mounted").next()?;
+    let last = line.rsplit(": ").find(|part| !part.is_empty())?.split(" (os error").next()?;
+    message.then(|| format!("the reason: {}", last.to_lowercase()))
 }

@@ -184,12 +184,20 @@ impl FreshImage {
     /// The same with what `more` makes in the root file system.
     #[track_caller]
     pub fn made(more: impl FnOnce(&Path)) -> Self {
+        Self::empty(|rootfs| {
+            make_rootfs(rootfs);
+            more(rootfs);
+        })
+    }
+
+    /// Of what `make` makes in a directory that is not there yet, which has an `etc` then.
+    #[track_caller]
+    pub fn empty(make: impl FnOnce(&Path)) -> Self {
         only_in_lab();
         let (name, dir) = (unique_name("image"), TempDir::new("import"));
         let rootfs = dir.0.join("rootfs");
-        make_rootfs(&rootfs);
+        make(&rootfs);
         fs::write(rootfs.join("etc/unique"), &name).expect("write a file of the rootfs");
-        more(&rootfs);
         let tar = dir.0.join("rootfs.tar");
         let tar = tar.to_str().expect("a path of ASCII");
         out(&[

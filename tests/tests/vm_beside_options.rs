@@ -5,26 +5,9 @@
 
 use std::fs;
 
-use sharedroot_tests::beside::beside_runc;
+use sharedroot_tests::beside::{LOOK, beside_runc};
 use sharedroot_tests::docker::{KINDS, docker_run};
 use sharedroot_tests::lab::TempDir;
-
-/// What a process sees of itself. Of each mount: place, options, propagation, kind and options of its file system; of `/` none
-/// but whether it may be written, for ours is another file system. Docker gives some in any order. sysfs itself is writable
-/// where runc's is not, below a mount that is read-only with both. The devices of the pool come and go.
-const LOOK: &str = r#"{
-    id; pwd; umask; env | grep -v '^HOSTNAME=' | sort; hostname
-    grep -E '^(Uid|Gid|Groups|Cap|NoNew|Seccomp:|Sig(Blk|Ign|Cgt)|Cpus_allowed:)' /proc/self/status
-    cat /proc/self/limits /proc/self/cgroup /proc/self/oom_score_adj
-    cat /proc/sys/kernel/shmmax /proc/sys/fs/mqueue/msg_max /proc/sys/net/ipv4/ip_forward
-    cd /sys/fs/cgroup && grep . cpu.max pids.max memory.max memory.low memory.swap.max cpuset.cpus 2>&1
-    ls -lAn /dev /dev/[!f]*/ | sed -E 's/ [A-Z][a-z]{2} +[0-9]+ +[0-9:]+ / /; /^total/d; / k?core -> /d'
-    ls -ldn / /proc /x /x/y 2>&1 | sed -E 's/ +[0-9]+ [A-Z][a-z]{2} +[0-9]+ +[0-9:]+ / /; s/ +[0-9]+//'
-    sed -E 's/^[0-9]+ [0-9]+ [0-9:]+ //; s/(master|shared):[0-9]+ //g; s/^\/ \/ (r.),.*/\/ \1/;
-            s/(- sysfs sysfs) r./\1/; s/[0-9a-f]{64}/ID/g; s/ - (ext4|overlay) .*//' /proc/self/mountinfo | sort
-    for dir in / /x/; do (: > ${dir}written) 2>&1 && echo written in $dir && rm ${dir}written; done
-    for n in 0 2; do readlink /proc/self/fd/$n; done | sed 's/[0-9][0-9]*/N/'
-    } | sed -E 's/[0-9a-f]{64}/ID/g; / (dm-|loop)[0-9]+$/d'"#;
 
 /// One line with both runtimes, on each of these kinds of root; returns how it ended. `@` stands for a directory of the host.
 #[track_caller]

@@ -93,3 +93,52 @@ fn vm_a_name_like_the_notice_is_the_containers_own() {
     run(&["docker", "rm", "--force", &container.id]);
     nothing_is_kept();
 }
+
+/// A container of containerd's own; dropping it removes it.
+struct Task(String);
+
+impl Task {
+    #[track_caller]
+    fn run(script: &str) -> Self {
+        let (task, image) = (Self(unique_name("ctr")), "docker.io/library/busybox:latest");
+        out(&["sh", "-c", "docker save busybox | ctr image import -"]);
+        let words =
+            ["ctr", "run", "--detach", "--null-io", "--runc-binary", "/usr/local/bin/sharedroot"];
+        out(&[&words[..], &[image, &task.0, "sh", "-c", script]].concat());
+        task
+    }
+
+    /// The names in the layer that `ctr snapshots diff` makes of the container's snapshot.
+    #[track_caller]
+    fn diff(&self) -> String {
+        out(&["sh", "-c", &format!("ctr snapshots diff {} | tar --list --gzip --file -", self.0)])
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        run(&["ctr", "task", "rm", "--force", &self.0]);
+        run(&["ctr", "container", "rm", &self.0]);
+    }
+}
+
+/// containerd asks nobody before it makes a layer of a snapshot, and knows no pause for it.
+#[test]
+fn vm_a_layer_of_containerds_tells_it() {
+    let task = Task::run("echo kept > /kept; mknod /gone c 0 0; exec sleep 1000");
+    sharedroot_tests::lab::wait_for("it wrote", || {
+        let paused = run(&["ctr", "task", "pause", &task.0]);
+        // It had written nothing yet.
+        run(&["ctr", "task", "resume", &task.0]);
+        paused.stderr.contains("an image made now would lack them").then_some(())
+    });
+    has(&task.diff(), &[NOTICE, "kept"]);
+    run(&["ctr", "task", "kill", "--signal", "KILL", &task.0]).ok();
+    sharedroot_tests::lab::wait_for("it ended", || {
+        (run(&["ctr", "task", "rm", &task.0]).stderr.contains("exit code 137")).then_some(())
+    });
+    has(&task.diff(), &[NOTICE, "kept"]);
+    drop(task);
+    pool(&["drop", &snapshots()[0]]).ok();
+    nothing_is_kept();
+}

@@ -176,3 +176,32 @@ fn terminal(runtime: &Runtime, bundle: &Bundle) {
     let numbers: Vec<_> = found.lines().map(numbers).collect();
     assert!(numbers[0].starts_with("136,") && numbers[0] == numbers[1], "{found}");
 }
+
+/// In memory, as podman has it with `--read-only-tmpfs=false`, and a volume.
+#[test]
+fn vm_a_read_only_dev() {
+    let (runtime, volume) = (Runtime::of_env(), Volume::new());
+    // runc makes no mount points in a read-only volume.
+    for name in ["mqueue", "pts", "shm"] {
+        fs::create_dir(volume.dir.0.join(name)).expect("mkdir");
+    }
+    for in_memory in [true, false] {
+        let bundle = bundle(&runtime, volume.dir.str());
+        bundle.edit(|config| {
+            let dev = &mut config["mounts"][0];
+            if in_memory {
+                *dev = json!({ "destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid"] });
+            }
+            dev["options"].as_array_mut().expect("options").push(json!("ro"));
+        });
+        let container = runtime.start(&bundle);
+        let script =
+            "grep ' /dev ' /proc/mounts; echo x > /dev/null && echo null; touch /dev/x /dev/shm/x";
+        let seen = container.exec(&[], &["sh", "-c", script]).fails(1);
+        let line = seen.lines().find(|line| line.contains(" /dev ")).expect("a mount at /dev");
+        assert!(line.contains(" ro,"), "{in_memory}: {seen}");
+        assert!(seen.contains("null\n") && seen.contains("/dev/x: Read-only"), "{seen}");
+        assert!(!seen.contains("/dev/shm/x:"), "{seen}");
+    }
+    volume.is_as_it_was();
+}

@@ -25,7 +25,9 @@ use super::reason::reason;
 use super::spec_error::SpecError;
 use super::volumes::Volumes;
 use super::workload::Workload;
-use super::{Embedded, EngineError, device_dirs, filter, loopback, masks, resources, session};
+use super::{
+    Embedded, EngineError, device_dirs, filter, limits, loopback, masks, resources, session,
+};
 
 /// How `create` is wanted.
 #[derive(Debug, Default)]
@@ -80,6 +82,7 @@ impl Embedded {
         workload.start.filter = filter::Late::take(&mut engines).map_err(SpecError::from)?;
         workload.first = true;
         workload.limit = engines.process_mut().as_mut().and_then(late_limit);
+        limits::take(&mut engines);
         if options.systemd_cgroup
             && let Some(linux) = engines.linux_mut()
             && let Some(resources) = linux.resources()
@@ -226,6 +229,8 @@ impl Embedded {
         if devices.left_to_engine {
             device_dirs::protect(spec, pid).map_err(|e| wrong(e.to_string()))?;
         }
+        limits::set(spec, pid).map_err(wrong)?;
+        dev::protect(spec, pid).map_err(|e| wrong(e.to_string()))?;
         volumes.settle(pid).map_err(|e| wrong(e.to_string()))?;
         loopback::set_up(spec, pid).map_err(|e| wrong(format!("set lo up: {e}")))?;
         if let Some(process) = spec.process() {

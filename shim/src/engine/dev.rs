@@ -4,12 +4,16 @@
 //! The engine always makes devices, links and a ptmx in `/dev`, by path and before the root is changed. In a volume a link that
 //! somebody else put there meanwhile would lead chown(2) to a file of the host. So the engine gets an empty file system
 //! in memory over the volume. When the engine is done, that is taken away again, and what was mounted in it goes into the volume.
+//!
+//! A `/dev` that is to be read-only, in memory or a volume, the engine mounts writable for the same reason, and leaves it so.
 
 use std::ffi::OsStr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
+use libcontainer::syscall::linux::{AT_EMPTY_PATH, MOUNT_ATTR_RDONLY, MountAttr};
+use libcontainer::syscall::syscall::create_syscall;
 use oci_spec::runtime::{Mount, Spec};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -30,6 +34,9 @@ pub enum DevError {
     /// The cover, or a mount in it.
     #[error("uncover the volume at /dev: {0}")]
     Mount(#[from] MountError),
+    /// The mount at `/dev` stays writable.
+    #[error("make /dev read-only: {0}")]
+    ReadOnly(#[source] std::io::Error),
     /// A mount point in the volume.
     #[error("make the mount point {path} in the volume at /dev: {source}")]
     Place {
@@ -100,6 +107,43 @@ pub fn uncover(spec: &Spec, pid: i32) -> Result<(), DevError> {
     })?
 }
 
+/// Makes `/dev` read-only where its mount says so, in the container whose waiting init process is `pid` and has all that the
+/// engine makes there. As with runc that is the mount, not the file system.
+///
+/// # Errors
+/// [`DevError`].
+pub fn protect(spec: &Spec, pid: i32) -> Result<(), DevError> {
+    if !is_read_only(spec) {
+        return Ok(());
+    }
+    let change =
+        MountAttr { attr_set: MOUNT_ATTR_RDONLY, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    inside::enter(pid, |inside| {
+        let dev = inside.open(Path::new(DEV), OFlags::DIRECTORY).map_err(std::io::Error::from)?;
+        create_syscall()
+            .mount_setattr(
+                dev.as_fd(),
+                Path::new(""),
+                AT_EMPTY_PATH,
+                &change,
+                size_of::<MountAttr>(),
+            )
+            .map_err(std::io::Error::other)
+    })?
+    .map_err(DevError::ReadOnly)
+}
+
+/// Whether the last mount at `/dev` is to be read-only; of several options the last one counts.
+fn is_read_only(spec: &Spec) -> bool {
+    let mut mounts = spec.mounts().iter().flatten();
+    let dev = mounts.rfind(|mount| propagation::place(mount) == Path::new("dev"));
+    let options = dev.and_then(|dev| dev.options().as_deref()).unwrap_or_default();
+    options
+        .iter()
+        .rfind(|option| ["ro", "rw"].contains(&option.as_str()))
+        .is_some_and(|o| o == "ro")
+}
+
 /// What is mounted in `/dev`, each without what lies in it again.
 fn below(spec: &Spec) -> Vec<PathBuf> {
     let after = volume(spec).map_or(0, |(index, _)| index + 1);
@@ -159,6 +203,21 @@ mod tests {
 
     fn spec(mounts: &str) -> Spec {
         serde_json::from_str(&format!(r#"{{"ociVersion":"1.2.0","mounts":[{mounts}]}}"#)).unwrap()
+    }
+
+    #[test]
+    fn the_last_mount_at_dev_says_whether_it_is_read_only() {
+        let dev = |options: &str| format!(r#"{{"destination":"/dev","options":[{options}]}}"#);
+        for (mounts, is) in [
+            (dev(r#""nosuid","ro""#), true),
+            (dev(r#""ro","rw""#), false),
+            (dev(""), false),
+            (format!("{},{}", dev(r#""ro""#), dev("")), false),
+            (format!("{},{}", dev(""), dev(r#""rbind","ro""#)), true),
+            (r#"{"destination":"/dev/x","options":["ro"]}"#.to_owned(), false),
+        ] {
+            assert_eq!(is_read_only(&spec(&mounts)), is, "{mounts}");
+        }
     }
 
     #[test]

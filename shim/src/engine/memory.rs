@@ -36,16 +36,23 @@ pub fn take_modes(mounts: &mut [Mount], root: &Path) {
     for index in 0..mounts.len() {
         let (earlier, rest) = mounts.split_at_mut(index);
         let mount = &mut rest[0];
-        let options = mount.options().as_deref().unwrap_or_default();
         let place = propagation::place(mount);
         if mount.typ().as_deref() != Some("tmpfs")
             || propagation::bind(mount).is_some()
-            || options.iter().any(|option| option.starts_with("mode="))
             || earlier.iter().any(|other| place.starts_with(propagation::place(other)))
         {
             continue;
         }
         let found = directory(root, mount.destination());
+        let mut options = mount.options().clone().unwrap_or_default();
+        if matches!(found, Err(Errno::NOENT)) {
+            // The mount point that will be made is nothing to copy.
+            options.retain(|option| option != OPTION);
+            mount.set_options(Some(options.clone()));
+        }
+        if options.iter().any(|option| option.starts_with("mode=")) {
+            continue;
+        }
         let mode = match found.ok().and_then(|found| rustix::fs::fstat(&found).ok()) {
             Some(found) => found.st_mode & 0o7777,
             // By then it is there: the way to the place of an earlier mount leads over it.
@@ -54,7 +61,6 @@ pub fn take_modes(mounts: &mut [Mount], root: &Path) {
             }
             None => continue,
         };
-        let mut options = options.to_vec();
         options.push(format!("mode={mode:04o}"));
         mount.set_options(Some(options));
     }

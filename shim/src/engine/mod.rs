@@ -43,6 +43,7 @@ mod hooks;
 mod inside;
 mod leading;
 mod lent;
+mod limits;
 mod loopback;
 mod masks;
 mod memory;

@@ -22,6 +22,9 @@ pub(super) fn reason(error: &(dyn Error + 'static)) -> String {
 
 fn of(logged: Option<&str>, returned: &str) -> String {
     let returned = undumped(plain(returned));
+    if let Some(what) = controller(&returned) {
+        return what;
+    }
     let Some(logged) = logged.map(plain) else { return returned };
     if let Some(what) = mount(&logged) {
         return format!("{what}: {}", cause(&returned));
@@ -112,6 +115,14 @@ fn profile(logged: &str) -> Option<String> {
     Some(format!("apply the AppArmor profile {:?}", unquoted(name)))
 }
 
+/// Which controller of cgroups a file of `unified` wants and the host has not. Of the file that is missing there is no word:
+/// podman would take "no such file or directory" for a program that was not found.
+fn controller(returned: &str) -> Option<String> {
+    let (_, rest) = returned.split_once("subsystem ")?;
+    let (name, _) = rest.split_once(" is not available: ")?;
+    Some(format!("linux.resources.unified: controller {name:?} not available"))
+}
+
 /// The system's reason at the end of a chain, without the steps in general that lead to it.
 fn cause(chain: &str) -> &str {
     let steps = ["failed to prepare rootfs: ", "syscall: ", "io error: ", "nix error: "];
@@ -186,6 +197,11 @@ mod tests {
         let logged = r#"failed to set namespace err=Nix(EINVAL) namespace=LinuxNamespace { typ: Ipc, path: Some("/proc/1/ns/net") }"#;
         let said = of(Some(logged), "failed to set namespace: EINVAL: Invalid argument");
         assert!(said.starts_with(r#"join the Ipc namespace "/proc/1/ns/net": "#), "{said}");
+        let said = of(
+            None,
+            "subsystem no is not available: failed to open /c/no.such: No such file or directory (os error 2)",
+        );
+        assert_eq!(said, r#"linux.resources.unified: controller "no" not available"#);
         let logged = r#"failed to apply apparmor profile err=ActivateProfile { path: "/p", profile: "none", source: Os { code: 2 } }"#;
         let said = of(Some(logged), "failed apparmor: No such file or directory");
         assert!(said.starts_with(r#"apply the AppArmor profile "none": "#), "{said}");

@@ -1,5 +1,6 @@
 //! Bind mounts that must be made before the engine makes the container: those whose propagation
-//! or flags it leaves out, and file systems in memory in which something is made before the container has them.
+//! or flags it leaves out, those of a container with a user namespace, and file systems in memory in which something is made
+//! before the container has them.
 //!
 //! Each is a detached mount, opened while this process is still in the host's mount namespace, so
 //! that a shared one stays the host's peer. Then the process gets a mount namespace of its own, in
@@ -19,6 +20,7 @@ use sharedroot_sys::mount::{self, Detached, MountError, Setting};
 
 use super::cleared;
 use super::inside::{self, InsideError};
+use super::limits::has_user_namespace;
 use super::memory::{self, Content, Shape};
 use super::propagation::{self, Kind, Propagation};
 use super::spec_error::SpecError;
@@ -118,6 +120,7 @@ impl Volumes {
         // In a user namespace a file system of ours belongs to nobody.
         let start =
             spec.process().as_ref().filter(|_| !mapped).map(|process| process.cwd().as_path());
+        let outside = has_user_namespace(spec);
         let mut volumes = Self { stage: stage.to_owned(), ..Self::default() };
         let mounts = spec.mounts().as_deref().unwrap_or_default();
         let mut sources = Vec::new();
@@ -127,7 +130,8 @@ impl Volumes {
             };
             let steps = plan.volumes.iter().find(|volume| volume.index == index);
             let cleared = cleared::of(mount, source);
-            if steps.is_none() && cleared == 0 {
+            // From inside of a user namespace the engine would not reach a source in a directory of root's.
+            if steps.is_none() && cleared == 0 && !outside {
                 continue;
             }
             let bound = mount::bind_volume(source, recursive).map_err(in_mount(index, mount))?;

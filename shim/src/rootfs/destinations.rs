@@ -1,4 +1,4 @@
-//! Where mounts are made whose places are links of the image into other mounts of the container: `/etc/resolv.conf` leads to
+//! Where mounts and masks are made whose places are links of the image into other mounts of the container: `/etc/resolv.conf` leads to
 //! `/run/systemd/resolve/stub-resolv.conf`, and `/run` is a file system in memory.
 
 use std::fs::File;
@@ -43,7 +43,29 @@ pub fn lead_into_mounts(root: &Path, spec: &mut Spec) -> Result<(), RootError> {
         }
         mounted.push((place, open));
     }
+    let covered = |path: &Path| mounted.iter().any(|(place, _)| path.starts_with(place));
+    lead_masks(&top, spec, covered);
     Ok(())
+}
+
+/// Has the masked paths say which file they hide, where a link of the image leads there: the engine would cover the link, and
+/// leave the file in sight by its own name.
+fn lead_masks(top: &File, spec: &mut Spec, covered: impl Fn(&Path) -> bool) {
+    let Some(linux) = spec.linux_mut() else { return };
+    let mut masked = linux.masked_paths().clone().unwrap_or_default();
+    for path in &mut masked {
+        let given = Path::new(path);
+        if covered(given) || stands(top, given) {
+            continue;
+        }
+        let place = landing(top, given, &covered).or_else(|| behind_links(top, given, &covered));
+        if let Some(place) = place.as_deref().and_then(Path::to_str) {
+            *path = place.to_owned();
+        }
+    }
+    if !masked.is_empty() {
+        linux.set_masked_paths(Some(masked));
+    }
 }
 
 #[cfg(test)]
@@ -101,6 +123,12 @@ mod tests {
         ] {
             assert_eq!(lead(list), wanted, "{list:?}");
         }
+        let spec = serde_json::json!({"ociVersion": "1.2.0", "mounts": [{"destination": "/run", "type": "tmpfs"}],
+            "linux": {"maskedPaths": ["/etc/climbs", "/etc/conf", "/var/run", "/etc", "/run/x", "/no/such"]}});
+        let mut spec: Spec = serde_json::from_value(spec).unwrap();
+        lead_into_mounts(&root, &mut spec).unwrap();
+        let masked = spec.linux().as_ref().unwrap().masked_paths().as_deref().unwrap();
+        assert_eq!(masked, ["/etc/climbs", "/run/a/b", "/run", "/etc", "/run/x", "/no/such"]);
         assert!(lead(&["/dev", "/etc/to-dev"]).contains("/etc/to-dev is a symbolic link"));
         assert!(lead(&["/dev", "/etc/to-dev/below"]).contains("symbolic link"));
         std::fs::remove_dir_all(root).unwrap();
