@@ -92,26 +92,7 @@ fn prepare<'p>(
     }
     storage.snapshot_base(pool, image)?;
     clear_away(storage, pool, place)?;
-    if let Some(found) = &image.upper {
-        let (empty, upper) = (found.empty, found.path.clone());
-        let (id, root_path) = (id.to_owned(), root_path.to_owned());
-        let (base, label) = (image.key.clone(), noted(label));
-        let (given_back, overlaid, only_here) = (false, overlay.is_some(), None);
-        let upper_then = Some(storage.keep_upper(volume, &upper, empty)?);
-        let note = Note {
-            id,
-            root_path,
-            upper,
-            base,
-            label,
-            given_back,
-            overlaid,
-            notice: None,
-            only_here,
-            upper_then,
-        };
-        storage.write_note(volume, &note)?;
-    }
+    note_beginning(storage, image, label, place)?;
     let base = VolumeName::of_base(&image.key);
     let takes = step("take the snapshot");
     let mut snapshot = storage.with_room(pool, || pool.snapshot(&base, volume))?;
@@ -134,6 +115,29 @@ fn prepare<'p>(
         storage.bring_in(id, &upper.path, root_path, &mounted)?;
     }
     Ok(Private { mounted, new: Some(snapshot) })
+}
+
+/// Writes the note of a new snapshot, if its engine wants what changes.
+fn note_beginning(
+    storage: &Storage,
+    image: &Image,
+    label: Option<&MountLabel>,
+    Place { id, volume, root_path, overlay, .. }: Place<'_>,
+) -> Result<(), RootfsError> {
+    let Some(found) = &image.upper else { return Ok(()) };
+    let note = Note {
+        id: id.to_owned(),
+        root_path: root_path.to_owned(),
+        upper: found.path.clone(),
+        base: image.key.clone(),
+        label: noted(label),
+        given_back: false,
+        overlaid: overlay.is_some(),
+        notice: None,
+        only_here: None,
+        upper_then: Some(storage.keep_upper(volume, &found.path, found.empty)?),
+    };
+    storage.write_note(volume, &note)
 }
 
 /// The snapshot of an earlier start, for it holds what the engine's overlay cannot; with what came into the overlay

@@ -4,4 +4,5 @@ mod containers;
 mod images;
 mod life;
 mod security;
+mod sub_paths;
 mod volumes;
