@@ -190,12 +190,12 @@ impl Pool {
         }
     }
 
-    /// Waits for the kernel's events of the pool, and grows it or warns when it runs low. Returns when the pool is
-    /// deactivated.
+    /// Waits for the kernel's events of the pool, and grows it when it runs low. Returns when the pool is deactivated. `low` hears
+    /// what data and metadata have in use, in percent, when the pool runs low and did not grow.
     ///
     /// # Errors
     /// The kernel cannot be asked, or the pool cannot grow for another reason than a full file system.
-    pub fn watch(&self) -> Result<(), Error> {
+    pub fn watch(&self, mut low: impl FnMut(u8, u8)) -> Result<(), Error> {
         let name = &self.config.name;
         let failed = |source| Error::PoolStatus { name: name.clone(), source };
         let mut warned = false;
@@ -209,12 +209,11 @@ impl Pool {
             }
             if let StatusLine::Working(working) = self.status_line()? {
                 let grown = self.grow_if_low(&lock, &working)?;
-                let low = !grown && (self.is_low(working.data) || self.is_low(working.metadata));
-                if low && !warned {
-                    let [data, metadata] = [working.data.percent(), working.metadata.percent()];
-                    tracing::warn!(pool = %name, data, metadata, "the pool runs low (percent in use)");
+                let is_low = !grown && (self.is_low(working.data) || self.is_low(working.metadata));
+                if is_low && !warned {
+                    low(working.data.percent(), working.metadata.percent());
                 }
-                warned = low;
+                warned = is_low;
             }
             drop(lock);
             // A pool that could not grow gets no second event, and its file system may have room again.

@@ -191,7 +191,7 @@ fn root_the_watch_grows_a_pool_that_only_writers_fill() {
     let device = big(&pool);
     std::thread::scope(|scope| {
         let watcher = Pool::open(&place.config).expect("the pool");
-        let watch = scope.spawn(move || watcher.watch());
+        let watch = scope.spawn(move || watcher.watch(|_, _| ()));
         std::thread::sleep(Duration::from_millis(300));
         fill(&device, Bytes(0), Bytes::mib(120), b'w').expect("written");
         let end = Instant::now() + Duration::from_secs(120);

@@ -125,13 +125,13 @@ impl Container {
         if let Some(Record { rootfs: Rootfs::Private { volume, mount_point, .. }, .. }) = &record {
             written = Some(release_private(&self.storage, volume, mount_point)?);
         }
-        self.place.remove()?;
-        // After the record: what is left of leases and scaffolds `gc` takes away.
+        // Before the record, and its lock with it: then the ID may be another container's. What is left `gc` takes away.
         if let Some(record) = &record
             && let Err(error) = self.give_lease_back(&record.rootfs)
         {
             tracing::warn!("{error}");
         }
+        self.place.remove()?;
         if let Some(Record { rootfs: Rootfs::Shared { base, scaffold: Some(name) }, .. }) = record
             && let Err(error) = self.storage.release_scaffold(&base, &name)
         {
@@ -208,7 +208,7 @@ impl Container {
         let status = self.create(engine, order)?;
         // A delegate does all of it itself.
         let Engine::Embedded(embedded) = engine else { return Ok(status) };
-        let _held = (!order.options.detach).then(hold).transpose().map_err(|e| self.wrong(e))?;
+        let held = (!order.options.detach).then(hold).transpose().map_err(|e| self.wrong(e))?;
         let began = Moment::now();
         let relay = embedded.listen();
         let started = embedded.start();
@@ -229,6 +229,8 @@ impl Container {
             }
             status
         });
+        // No hook of the end has signals wait.
+        drop(held);
         if !keep && let Err(error) = self.delete_from(engine, true) {
             // What the container said comes first.
             tracing::warn!("{error}");

@@ -124,7 +124,10 @@ fn between_the_signals(container: &Container) -> u64 {
         [format!("--filter=container={}", container.id), "--filter=event=kill".to_owned()];
     let format = "--format={{.TimeNano}} {{.Actor.Attributes.signal}}";
     let words = ["events", "--since=0", "--until=0s", &filters[0], &filters[1], format];
-    let said = docker(&words).ok();
+    let said = wait_for("dockerd tells of the last signal", || {
+        let said = docker(&words).ok();
+        said.lines().any(|line| line.ends_with(" 9")).then_some(said)
+    });
     let sent: Vec<_> = said.lines().map(|line| line.split_once(' ').expect("two words")).collect();
     let time = |at: usize| sent[at].0.parse::<u64>().expect("a time") / 1_000_000;
     assert_eq!((sent[0].1, sent[sent.len() - 1].1), ("15", "9"), "{said}");

@@ -6,7 +6,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::AtFlags;
+use rustix::fs::{AtFlags, XattrFlags};
 use sharedroot_tests::command::unique_name;
 use sharedroot_tests::kept::{notes, nothing_is_kept, root, snapshots};
 use sharedroot_tests::lab::only_in_lab;
@@ -144,6 +144,35 @@ fn vm_a_full_top_keeps_no_container_from_its_end() {
     empty(&top);
     container.call("delete", &["--force"]).ok();
     nothing_is_kept();
+}
+
+/// An attribute takes none of the room that the file's content took.
+#[test]
+fn vm_an_attribute_that_does_not_fit_on_a_large_file_keeps_no_container_from_its_end() {
+    const SIZE: usize = 22 << 20;
+    only_in_lab();
+    let _config = small_bases();
+    let (runtime, image) = (Runtime::sharedroot(), Image::new());
+    let (bundle, id) = (image.bundle(&runtime, false, &["sleep", "1000"]), unique_name("c"));
+    // Its blocks are smaller than the attribute.
+    let _store = Ext4::below(&bundle, &[], "loop");
+    let engine = Path::new(&bundle.rootfs);
+    let (container, top) = starts(&runtime, &bundle, &id);
+    fs::write(top.join("large"), vec![4; SIZE]).unwrap();
+    rustix::fs::setxattr(top.join("large"), "user.large", &[b'x'; 3000], XattrFlags::empty())
+        .unwrap();
+    let said = container.call("delete", &["--force"]);
+    assert_eq!(said.status, 0, "{said}");
+    has(&said.stderr, &["set the attributes of /large", "No space left", &snapshots()[0]]);
+    assert_eq!(fs::metadata(engine.join("large")).unwrap().len(), SIZE as u64);
+
+    let (container, top) = starts(&runtime, &bundle, &id);
+    let mut value = [0_u8; 4000];
+    assert_eq!(rustix::fs::getxattr(top.join("large"), "user.large", &mut value[..]), Ok(3000));
+    fs::remove_file(top.join("large")).unwrap();
+    container.call("delete", &["--force"]).ok();
+    nothing_is_kept();
+    assert!(!engine.join("large").exists());
 }
 
 /// A disk that is full is no directory that is full: what is written there is written again when it has room.

@@ -50,14 +50,18 @@ impl Leases {
         self.put(lease, |path| fs::write(path, &lease.name))
     }
 
-    /// Makes a lease that is held another one of the same base and holder.
+    /// Makes a lease another one of the same base and holder. One that is not held, which [`Self::reconcile`] took between
+    /// two looks, is no error.
     ///
     /// # Errors
     /// [`LeaseError`].
     pub fn change(&self, held: &Lease, lease: &Lease) -> Result<(), LeaseError> {
-        let held = self.path(held);
-        self.put(lease, |path| fs::rename(&held, path))?;
-        let _where_it_was_the_last = held.parent().map(fs::remove_dir);
+        let path = self.path(held);
+        self.put(lease, |new| match path.exists() {
+            true => fs::rename(&path, new),
+            false => fs::write(new, &lease.name),
+        })?;
+        let _where_it_was_the_last = path.parent().map(fs::remove_dir);
         Ok(())
     }
 
@@ -143,22 +147,26 @@ impl Leases {
         Ok(found)
     }
 
-    /// Makes the leases those that `wanted` names: it is called after they were read, so that a container which came
-    /// meanwhile keeps its own. A version without leases left none of its running containers.
+    /// Makes the leases those that `wanted` names: it is called after they were read, and again before any is taken away, so
+    /// that a container which comes meanwhile keeps its own. A version without leases left none of its running containers.
     ///
     /// # Errors
     /// [`LeaseError`], and those of `wanted`.
     pub fn reconcile<E: From<LeaseError>>(
         &self,
-        wanted: impl FnOnce() -> Result<Vec<Lease>, E>,
+        wanted: impl Fn() -> Result<Vec<Lease>, E>,
     ) -> Result<(), E> {
         let held = self.all()?;
-        let wanted = wanted()?;
-        for lease in held.iter().filter(|lease| !wanted.contains(lease)) {
-            self.release(lease)?;
-        }
-        for lease in wanted.iter().filter(|lease| !held.contains(lease)) {
+        let named = wanted()?;
+        for lease in named.iter().filter(|lease| !held.contains(lease)) {
             self.hold(lease)?;
+        }
+        if held.iter().all(|lease| named.contains(lease)) {
+            return Ok(());
+        }
+        let again = wanted()?;
+        for lease in held.iter().filter(|lease| !named.contains(lease) && !again.contains(lease)) {
+            self.release(lease)?;
         }
         Ok(())
     }
@@ -234,7 +242,8 @@ mod tests {
         let other = lease("c", Use::Shared);
         leases.change(&c, &other).unwrap();
         assert_eq!(leases.all().unwrap(), std::slice::from_ref(&other));
-        assert!(leases.change(&c, &other).is_err(), "it is not held");
+        leases.change(&c, &other).unwrap();
+        assert_eq!(leases.all().unwrap(), std::slice::from_ref(&other), "although it was not held");
         leases.release(&other).unwrap();
         assert_eq!(fs::read_dir(run.0.join("lease")).unwrap().count(), 0);
     }

@@ -155,26 +155,7 @@ impl Storage {
         let Some(merged) = merged? else { return Ok(Changes::NowhereToGo) };
         let was_noticed = note.notice.is_some();
         Self::take_notice(&mut note, &merged)?;
-        if found.snapshot.is_none() {
-            self.keep_copied((pool, &device), volume, &note, &merged)?;
-        }
-        let label = note.label.as_deref().filter(|_| enabled());
-        let (snapshot, moved) = match found.snapshot {
-            Some(mounted) if note.overlaid => {
-                // Beside the overlay of it.
-                (mounted, moved(detached_snapshot(&device, label)?)?)
-            }
-            Some(mounted) => (mounted, Times::default()),
-            None => {
-                let ended = ended_snapshot(pool, &device, label)?;
-                let moved = if note.overlaid { moved(&ended)? } else { Times::default() };
-                match self.as_it_was(ended, volume, &note)? {
-                    Some(mounted) => (mounted, moved),
-                    None => return Ok(Changes::Saved(Tally::default())),
-                }
-            }
-        };
-        let written = self.write_back(pool, volume, &note, (&snapshot, &moved), &merged);
+        let written = self.write_all(pool, volume, &note, (&device, found.snapshot), &merged);
         let tally = written.inspect_err(|_| {
             // The engine's disk may be full: then what it shows lacks more than before.
             if was_noticed && let Err(error) = self.put_notice_or_warn(volume, &mut note, &merged) {
@@ -190,6 +171,35 @@ impl Storage {
             self.write_note_for_good(volume, &note)?;
         }
         Ok(Changes::Saved(tally))
+    }
+
+    /// Writes the changes of the snapshot on `device`, which is the container's root or has been.
+    fn write_all(
+        &self,
+        pool: &Pool,
+        volume: &VolumeName,
+        note: &Note,
+        (device, snapshot): (&Path, Option<Detached>),
+        merged: &Detached,
+    ) -> Result<Tally, RootfsError> {
+        let label = note.label.as_deref().filter(|_| enabled());
+        let (snapshot, moved) = match snapshot {
+            Some(mounted) if note.overlaid => {
+                // Beside the overlay of it.
+                (mounted, moved(detached_snapshot(device, label)?)?)
+            }
+            Some(mounted) => (mounted, Times::default()),
+            None => {
+                self.keep_copied((pool, device), volume, note, merged)?;
+                let ended = ended_snapshot(pool, device, label)?;
+                let moved = if note.overlaid { moved(&ended)? } else { Times::default() };
+                match self.as_it_was(ended, volume, note)? {
+                    Some(mounted) => (mounted, moved),
+                    None => return Ok(Tally::default()),
+                }
+            }
+        };
+        self.write_back(pool, volume, note, (&snapshot, &moved), merged)
     }
 
     fn write_back(

@@ -69,9 +69,10 @@ fn go_through(
     }
     told.say(format_args!("{report}"));
     delete_snapshots(storage, &pool, told);
-    // Also where nothing is to be done: what follows asks them.
+    // Also where nothing is to be done: what follows asks them, and takes nothing away that a container may use.
     if let Err(error) = storage.reconcile_leases(&Records(&storage.pool.run_dir)) {
         told.failed("the leases", &error);
+        return Ok(Some(report));
     }
     take_scaffolds_down(storage, told);
     unmount_mislabelled(storage, told);

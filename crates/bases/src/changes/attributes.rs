@@ -51,7 +51,7 @@ impl Attributes {
         let mut refused = None;
         let changed = self.give_all(to, &mut refused).map_err(doing(STEP))?;
         match refused {
-            Some(source) => Err(doing(STEP)(source)),
+            Some(source) => Err(doing(STEP)(source).without_content()),
             None => Ok(changed),
         }
     }
@@ -72,6 +72,8 @@ impl Attributes {
             rustix::fs::chownat(to, c"", Some(uid), Some(gid), AtFlags::EMPTY_PATH)?;
             changed = true;
         }
+        // Looked at anew: a change of owner took a capability away.
+        let has = if changed { xattrs(to)? } else { has };
         changed |= self.give_xattrs(to, &has, refused)?;
         let now = rustix::fs::fstat(to)?;
         if !same_time(&self.stat, &now) {
@@ -98,7 +100,10 @@ impl Attributes {
             return Ok(false);
         }
         for name in has.keys().filter(|name| !self.xattrs.contains_key(*name)) {
-            rustix::fs::removexattr(to.path(), name.as_c_str())?;
+            match rustix::fs::removexattr(to.path(), name.as_c_str()) {
+                Err(Errno::NODATA) => {}
+                removed => removed?,
+            }
         }
         for (name, value) in
             self.xattrs.iter().filter(|(name, value)| has.get(*name) != Some(value))

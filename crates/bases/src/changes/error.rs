@@ -64,9 +64,19 @@ pub(super) enum Of {
     /// Want of room. A full disk says so, and a file system with room says the same of one file: the index of its directory is
     /// full, an attribute does not fit into its inode, a quota of its directory or of its owner is used up.
     Room,
+    /// The same of what takes no content: an attribute, or a removal, which takes a name.
+    RoomForNoContent,
 }
 
 impl Failed {
+    /// What failed would have taken no content.
+    pub(super) fn without_content(self) -> Self {
+        match self.of {
+            Of::Room => Self { of: Of::RoomForNoContent, ..self },
+            _ => self,
+        }
+    }
+
     /// What a container may have and an overlay may not.
     pub(super) fn not_in_an_overlay(step: &'static str) -> Self {
         Self { step, source: Errno::NOTSUP, of: Of::File }

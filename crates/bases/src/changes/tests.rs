@@ -1,4 +1,4 @@
-//! One tree made like another, on the temporary file system: no overlay, no base, no privilege.
+//! One tree made like another, on the temporary file system: no overlay, no base.
 
 use std::ffi::CString;
 use std::fs::{self, File, Permissions};
@@ -328,4 +328,26 @@ fn links_that_would_take_too_many_steps_are_left_out() {
     assert!(said.starts_with("go the long way to another name of /"), "{said}");
     let tally = trees.carry();
     assert_eq!((tally.left_out.count, show(&trees.to())), (0, show(&trees.from())));
+}
+
+/// chown(2) takes a capability away, also where both files have one.
+#[test]
+fn a_capability_is_as_wanted_after_a_change_of_owner() {
+    // cap_net_raw=ep
+    const CAPABILITY: &[u8] = b"\x01\0\0\x02\0\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+    const NAME: &str = "security.capability";
+    for (wanted, there) in [(true, true), (false, true), (true, false)] {
+        let trees = Trees::new();
+        for (tree, owner, has) in [(trees.from(), 1, wanted), (trees.to(), 0, there)] {
+            let file = tree.join("program");
+            fs::write(&file, "program").unwrap();
+            std::os::unix::fs::chown(&file, Some(owner), None).expect("root runs the tests");
+            if has {
+                rustix::fs::setxattr(&file, NAME, CAPABILITY, XattrFlags::empty()).unwrap();
+            }
+        }
+        assert_eq!(trees.carry().left_out.count, 0);
+        let found = rustix::fs::getxattr(trees.to().join("program"), NAME, &mut [0_u8; 32][..]);
+        assert_eq!(found.is_ok(), wanted, "{wanted} {there}: {found:?}");
+    }
 }

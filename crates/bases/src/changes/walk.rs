@@ -152,6 +152,7 @@ impl<'a> Walk<'a> {
             Of::File => true,
             Of::Host => false,
             Of::Room => !self.pending.has_failed() && has_room(store, self.room_of(name)),
+            Of::RoomForNoContent => !self.pending.has_failed() && has_room(store, 0),
         }
     }
 
@@ -223,7 +224,8 @@ impl<'a> Walk<'a> {
             if look(self.from.here(), &name).map_err(doing("stat"))?.is_some() {
                 continue;
             }
-            match remove(self.to.here(), &name, &mut self.pending).map_err(doing("remove")) {
+            let gone = remove(self.to.here(), &name, &mut self.pending);
+            match gone.map_err(|errno| doing("remove")(errno).without_content()) {
                 Ok(()) => {
                     removed = true;
                     self.tally.changes += 1;

@@ -104,7 +104,9 @@ fn grow(storage: &Storage, args: &PoolGrow) -> Result<(), RootfsError> {
 fn watch(storage: &Storage) -> Result<(), RootfsError> {
     let pool = storage.active_pool()?;
     say!("watching the pool {}", pool.name());
-    pool.watch()?;
+    pool.watch(|data, metadata| {
+        tracing::warn!(pool = %pool.name(), data, metadata, "the pool runs low (percent in use); see `sharedroot pool grow`");
+    })?;
     say!("the pool {} was deactivated", pool.name());
     Ok(())
 }
