@@ -79,7 +79,8 @@ impl Leases {
                 written => return written.map_err(failed("write", &path)),
             }
             match DirBuilder::new().recursive(true).mode(0o700).create(dir) {
-                Err(e) if e.kind() == ErrorKind::NotFound => {}
+                // Somebody took one of them away meanwhile.
+                Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::AlreadyExists) => {}
                 made => made.map_err(failed("create", dir))?,
             }
             written = write(&path);
@@ -98,7 +99,7 @@ impl Leases {
             _ => {}
         }
         // Where it was the last one.
-        let _of_use_and_base = path.ancestors().skip(1).take(2).try_for_each(fs::remove_dir);
+        let _of_use_base_and_all = path.ancestors().skip(1).take(3).try_for_each(fs::remove_dir);
         Ok(())
     }
 
@@ -245,7 +246,7 @@ mod tests {
         leases.change(&c, &other).unwrap();
         assert_eq!(leases.all().unwrap(), std::slice::from_ref(&other), "although it was not held");
         leases.release(&other).unwrap();
-        assert_eq!(fs::read_dir(run.0.join("lease")).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(&run.0).unwrap().count(), 0);
     }
 
     #[test]
