@@ -4,6 +4,7 @@
 //! Guest: --limit 900 --takes 120
 
 use std::fs;
+use std::sync::{Mutex, PoisonError};
 
 use sharedroot_tests::beside::{LOOK, Rows, make_rootfs_for_look, rows_beside_runc, told};
 use sharedroot_tests::command::{Cmd, Output, out, unique_name};
@@ -56,6 +57,10 @@ fn run(runtime: &str, image: &Image, flags: &[&str], command: &[&str]) -> (Strin
     let volume = format!("type=bind,src={},dst=/out,options=rbind:rw", dir.str());
     let begin = ["run", "--rm", "--runc-binary", runtime, "--mount", &volume];
     let from = if rootfs { &place } else { &image.name };
+    // Two at once prepare the same snapshot for the mapped IDs, and one of them fails.
+    static MAPPED: Mutex<()> = Mutex::new(());
+    let mapped = flags.iter().any(|flag| flag.starts_with("--uidmap"));
+    let _turn = mapped.then(|| MAPPED.lock().unwrap_or_else(PoisonError::into_inner));
     let ended = ctr(&[&begin[..], &flags, &[from, &id], command].concat());
     // ctr closes the streams when it hears of the end, whether it has read all or not: what counts is in the volume.
     let output =
