@@ -4,13 +4,11 @@
 //! Guest: --no-docker
 
 use std::fs;
-use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use serde_json::json;
-use sharedroot_tests::attack::bind;
 use sharedroot_tests::command::{out, run, unique_name};
-use sharedroot_tests::kept::{go_down, host_ends, notes, nothing_is_kept, root, snapshots};
+use sharedroot_tests::kept::{go_down, notes, nothing_is_kept, root, snapshots};
 use sharedroot_tests::lab::{STATE_DIR, only_in_lab};
 use sharedroot_tests::pool::{has, small_bases};
 use sharedroot_tests::runtime::Runtime;
@@ -146,27 +144,4 @@ fn vm_gc_goes_on_after_a_snapshot_that_fails() {
     out(&["sharedroot", "gc"]);
     nothing_is_kept();
     bundles.iter().for_each(Stacked::mount);
-}
-
-/// The overlay of before the start has no such link: what a power cut left brings it.
-#[test]
-fn vm_a_link_that_is_written_back_leads_no_mount_to_dev() {
-    only_in_lab();
-    let _config = small_bases();
-    let (runtime, image) = (Runtime::sharedroot(), Image::new());
-    for mode in ["private", "off"] {
-        let (bundle, id) = (image.bundle(&runtime, false, &["sleep", "1000"]), unique_name("c"));
-        runtime.cmd(&["create", "--bundle", bundle.str(), &id]).run().ok();
-        runtime.cmd(&["start", &id]).run().ok();
-        let container = runtime.container(id.clone());
-        symlink("/dev", root(&container).join("elsewhere")).unwrap();
-        host_ends(&runtime, &bundle, container);
-        bundle.unmount();
-        bundle.mount();
-        with_mode(&bundle, mode);
-        bundle.edit(|config| bind(config, "/mnt", "/elsewhere"));
-        let said = runtime.cmd(&["create", "--bundle", bundle.str(), &id]).run().fails(1);
-        has(&said, &["/elsewhere", "symbolic link"]);
-        nothing_is_kept();
-    }
 }

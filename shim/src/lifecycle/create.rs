@@ -202,10 +202,6 @@ impl Container {
             needs.check_kinds(&bundle.root)?;
         }
         if !matches!(rootfs, Rootfs::Shared { .. }) {
-            // What was written back, or is in a kept snapshot, was not seen before.
-            if !delegated {
-                lead_into_mounts(&bundle.root, &mut bundle.spec.clone())?;
-            }
             needs.make_in(&bundle.root, !has_id_mappings(&bundle.spec))?;
         }
         needs.make_start_in_volume()?;
