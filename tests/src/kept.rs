@@ -39,6 +39,16 @@ pub fn root(container: &Container<'_>) -> PathBuf {
     format!("/proc/{}/root", container.pid()).into()
 }
 
+/// A container that runs, and its root.
+#[track_caller]
+pub fn starts<'r>(runtime: &'r Runtime, bundle: &Stacked, id: &str) -> (Container<'r>, PathBuf) {
+    runtime.cmd(&["create", "--bundle", bundle.str(), id]).run().ok();
+    runtime.cmd(&["start", id]).run().ok();
+    let container = runtime.container(id.to_owned());
+    let top = root(&container);
+    (container, top)
+}
+
 /// Ends the container's processes without the runtime, as the end of the host does.
 #[track_caller]
 pub fn end(container: &Container<'_>) {

@@ -5,22 +5,14 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use sharedroot_tests::command::{out, unique_name};
-use sharedroot_tests::kept::{host_ends, nothing_is_kept, root, snapshots};
+use sharedroot_tests::kept::{host_ends, nothing_is_kept, snapshots, starts};
 use sharedroot_tests::lab::{only_in_lab, wait_for};
 use sharedroot_tests::pool::{has, small_bases};
-use sharedroot_tests::runtime::{Container, Runtime};
-use sharedroot_tests::stack::{Ext4, Image, Stacked};
-
-fn starts<'r>(runtime: &'r Runtime, bundle: &Stacked, id: &str) -> (Container<'r>, PathBuf) {
-    runtime.cmd(&["create", "--bundle", bundle.str(), id]).run().ok();
-    runtime.cmd(&["start", id]).run().ok();
-    let container = runtime.container(id.to_owned());
-    let top = root(&container);
-    (container, top)
-}
+use sharedroot_tests::runtime::Runtime;
+use sharedroot_tests::stack::{Ext4, Image};
 
 fn image() -> Image {
     let image = Image::new();

@@ -5,16 +5,16 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::{CWD, FileType, Mode, XattrFlags};
 use serde_json::json;
 use sharedroot_tests::command::{out, unique_name};
-use sharedroot_tests::kept::{host_ends, notes, nothing_is_kept, root, snapshots};
+use sharedroot_tests::kept::{host_ends, notes, nothing_is_kept, snapshots, starts};
 use sharedroot_tests::lab::only_in_lab;
 use sharedroot_tests::pool::{has, small_bases};
-use sharedroot_tests::runtime::{Container, Runtime};
-use sharedroot_tests::stack::{Ext4, Image, Stacked};
+use sharedroot_tests::runtime::Runtime;
+use sharedroot_tests::stack::{Ext4, Image};
 
 /// Every attribute that ext4 has room for, as an unprivileged process can give to a directory of its own. Returns how many.
 fn fill(dir: &Path) -> usize {
@@ -59,14 +59,6 @@ fn the_rest(top: &Path) {
     for file in ["inner/kept", "inner/opaque/kept", "filled/kept", "kept", "zzz"] {
         assert_eq!(fs::read_to_string(top.join(file)).unwrap(), file);
     }
-}
-
-fn starts<'r>(runtime: &'r Runtime, bundle: &Stacked, id: &str) -> (Container<'r>, PathBuf) {
-    runtime.cmd(&["create", "--bundle", bundle.str(), id]).run().ok();
-    runtime.cmd(&["start", id]).run().ok();
-    let container = runtime.container(id.to_owned());
-    let top = root(&container);
-    (container, top)
 }
 
 #[test]

@@ -5,23 +5,15 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::{CWD, FileType, Mode, XattrFlags};
 use sharedroot_tests::command::unique_name;
-use sharedroot_tests::kept::{nothing_is_kept, root, snapshots};
+use sharedroot_tests::kept::{nothing_is_kept, snapshots, starts};
 use sharedroot_tests::lab::only_in_lab;
 use sharedroot_tests::pool::small_bases;
 use sharedroot_tests::runtime::{Container, Runtime};
 use sharedroot_tests::stack::{Ext4, Image, Stacked};
-
-fn starts<'r>(runtime: &'r Runtime, bundle: &Stacked, id: &str) -> (Container<'r>, PathBuf) {
-    runtime.cmd(&["create", "--bundle", bundle.str(), id]).run().ok();
-    runtime.cmd(&["start", id]).run().ok();
-    let container = runtime.container(id.to_owned());
-    let top = root(&container);
-    (container, top)
-}
 
 /// A stop as its engine makes it, which mounts the overlay anew for each copy and each start.
 fn stops(container: Container<'_>, bundle: &Stacked) {

@@ -4,23 +4,15 @@
 //! Guest: --no-docker --limit 900
 
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::{AtFlags, XattrFlags};
 use sharedroot_tests::command::unique_name;
-use sharedroot_tests::kept::{notes, nothing_is_kept, root, snapshots};
+use sharedroot_tests::kept::{notes, nothing_is_kept, snapshots, starts};
 use sharedroot_tests::lab::only_in_lab;
 use sharedroot_tests::pool::{has, small_bases};
-use sharedroot_tests::runtime::{Container, Runtime};
-use sharedroot_tests::stack::{Ext4, Image, Stacked};
-
-fn starts<'r>(runtime: &'r Runtime, bundle: &Stacked, id: &str) -> (Container<'r>, PathBuf) {
-    runtime.cmd(&["create", "--bundle", bundle.str(), id]).run().ok();
-    runtime.cmd(&["start", id]).run().ok();
-    let container = runtime.container(id.to_owned());
-    let top = root(&container);
-    (container, top)
-}
+use sharedroot_tests::runtime::Runtime;
+use sharedroot_tests::stack::{Ext4, Image};
 
 /// More than a directory of 8 KiB takes.
 const LONG: usize = 60;
