@@ -12,7 +12,7 @@ use sharedroot_format::json::{self, JsonError};
 use crate::capabilities;
 use crate::forbidden::{self, Forbidden};
 
-/// What is wrong with a bundle or an ID. Every message names the file or the field.
+/// What is wrong with a bundle. Every message names the file or the field.
 #[derive(Debug, thiserror::Error)]
 pub enum BundleError {
     /// The bundle directory or config.json cannot be read.
@@ -88,47 +88,6 @@ pub enum BundleError {
         /// The resolved path.
         path: PathBuf,
     },
-    /// An ID that is no file name.
-    #[error(
-        "container ID {id:?} is not valid: use 1 to {MAX_ID} of the characters A-Z a-z 0-9 _ + - ."
-    )]
-    Id {
-        /// The beginning of what was given.
-        id: String,
-    },
-}
-
-/// The longest ID; it becomes a file name with a suffix (NAME_MAX is 255).
-const MAX_ID: usize = 200;
-
-/// A container ID: a plain file name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ContainerId(String);
-
-impl ContainerId {
-    /// Checks the characters that runc allows.
-    ///
-    /// # Errors
-    /// [`BundleError::Id`].
-    pub fn parse(id: &str) -> Result<Self, BundleError> {
-        let plain = |c: char| c.is_ascii_alphanumeric() || "_+-.".contains(c);
-        if id.is_empty() || id.len() > MAX_ID || id == "." || id == ".." || !id.chars().all(plain) {
-            return Err(BundleError::Id { id: id.chars().take(64).collect() });
-        }
-        Ok(Self(id.to_owned()))
-    }
-
-    /// The ID as text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::fmt::Display for ContainerId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
 }
 
 /// A bundle whose configuration was read and whose root was checked.
@@ -290,16 +249,6 @@ mod tests {
         // Another mistake stays one, by its own words.
         let wrong = parse(config(r#""CAP_OF_THE_FUTURE""#, r#","rlimits":[{"type":"NONE"}]"#));
         assert!(matches!(wrong, Err(BundleError::Parse { .. })));
-    }
-
-    #[test]
-    fn ids_are_file_names() {
-        for id in ["", ".", "..", "a/b", "a b", "ä", "a\0", &"x".repeat(2000)] {
-            assert!(ContainerId::parse(id).is_err(), "{id:?}");
-        }
-        for id in ["x", "...", "a_b+c-d.e", &"f".repeat(64)] {
-            assert_eq!(ContainerId::parse(id).unwrap().as_str(), id);
-        }
     }
 
     #[test]

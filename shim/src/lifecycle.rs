@@ -14,13 +14,13 @@ use serde::Serialize;
 pub use create::Order;
 pub use error::LifecycleError;
 use sharedroot_bases::{RootfsError, Storage, release_private};
-use sharedroot_format::Lease;
+use sharedroot_format::{ContainerId, Lease};
 use sharedroot_sys::private_dir::private_dir;
 use sharedroot_sys::step::step;
 use story::GivenBack;
 pub use story::tell;
 
-use crate::bundle::{BundleError, ContainerId, read_config};
+use crate::bundle::{BundleError, read_config};
 use crate::cli::{Delete, Global, Verb};
 use crate::config::Config;
 use crate::engine::{
@@ -59,7 +59,7 @@ impl Container {
     /// # Errors
     /// [`LifecycleError`] naming the ID, the directory, or the engine if its program is gone.
     pub fn named(global: &Global, id: &str, config: &Config) -> Result<Self, LifecycleError> {
-        let id = ContainerId::parse(id)?;
+        let id: ContainerId = id.parse()?;
         let (run_dir, root) = (&config.pool.run_dir, &global.root);
         private_dir(run_dir)?;
         private_dir(root)?;

@@ -10,13 +10,13 @@ use libcontainer::container::{Container, ContainerStatus};
 use libcontainer::error::LibcontainerError;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use sharedroot_format::ContainerId;
 
 use super::EngineError;
 use super::hooks::Later;
 use super::notify::Relay;
 use super::reason::reason;
 use super::signal;
-use crate::bundle::ContainerId;
 use crate::log;
 
 /// The status of a container, in runc's words.

@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
+use sharedroot_format::ContainerId;
 use sharedroot_format::json::JsonError;
 
 use super::Status;
 use super::hooks::HookFailed;
 use super::spec_error::SpecError;
-use crate::bundle::ContainerId;
 use crate::forbidden::Forbidden;
 
 /// A verb of the engine that failed on a container.

@@ -7,15 +7,14 @@ use sharedroot_bases::{
     Earlier, Place, Prepared, RootfsError, Wanted, prepare_private, prepare_shared,
 };
 use sharedroot_dm::{Bytes, Pool};
-use sharedroot_format::ScaffoldName;
-use sharedroot_format::VolumeName;
+use sharedroot_format::{ContainerId, ScaffoldName, VolumeName};
 use sharedroot_image as image;
 use sharedroot_sys::mount;
 use sharedroot_sys::step::step;
 
 use super::story::Created;
 use super::{Container, LifecycleError, engines, tell};
-use crate::bundle::{Bundle, ContainerId};
+use crate::bundle::Bundle;
 use crate::cli::Verb;
 use crate::config::Size;
 use crate::engine::{

@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 
 use sharedroot_bases::RootfsError;
+use sharedroot_format::{ContainerId, NotAContainerId};
 use sharedroot_label::LabelError;
 use sharedroot_sys::mount::MountError;
 use sharedroot_sys::private_dir::PrivateDirError;
 
 use crate::admin::install::InstallError;
-use crate::bundle::{BundleError, ContainerId};
+use crate::bundle::BundleError;
 use crate::config::ConfigError;
 use crate::engine::{ChoiceError, DelegateError, EngineError, SealError, SpecError, VolumeError};
 use crate::privilege::PrivilegeError;
@@ -18,7 +19,10 @@ use crate::rootfs::{AnnotationError, RootError};
 /// A verb that failed; the message says on what and why.
 #[derive(Debug, thiserror::Error)]
 pub enum LifecycleError {
-    /// The bundle, its configuration or the ID.
+    /// The container ID.
+    #[error(transparent)]
+    Id(#[from] NotAContainerId),
+    /// The bundle and its configuration.
     #[error(transparent)]
     Bundle(#[from] BundleError),
     /// `/etc/sharedroot/config.toml`

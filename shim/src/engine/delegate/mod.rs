@@ -17,10 +17,10 @@ use std::process::{Command, Stdio};
 
 use nix::unistd::Pid;
 use serde_json::{Value, json};
+use sharedroot_format::ContainerId;
 
 use super::choice::{Dialect, Program};
 use super::stats;
-use crate::bundle::ContainerId;
 use crate::cli::{Delete, Format, Global, Id, Ps, Verb};
 use crate::starts;
 

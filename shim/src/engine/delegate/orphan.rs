@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
 use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use sharedroot_format::ContainerId;
 
-use crate::bundle::ContainerId;
 use crate::engine::embedded::started;
 
 /// How long a `create` may go on without its caller.
