@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use oci_spec::runtime::Spec;
 use serde_json::{Value, json};
+use sharedroot_sys::process_start::began;
 
 use crate::admin;
 use crate::cli::{Cli, Create, Events, Format, Global, Run, Verb};
@@ -51,7 +52,7 @@ pub fn run(cli: Cli) -> Result<u8, LifecycleError> {
         };
         if done.is_err() {
             let step = Step::Failed(name.to_owned());
-            starts::note(&config.pool.run_dir, step, starts::began(), "-".to_owned());
+            starts::note(&config.pool.run_dir, step, began(), "-".to_owned());
         }
         return done;
     }

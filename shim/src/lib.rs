@@ -32,13 +32,14 @@ mod testing;
 use std::process::ExitCode;
 
 use clap::Parser;
-use output::say_aside;
 use sharedroot_sys::chain::chain;
+use sharedroot_sys::process_start::began;
+use sharedroot_sys::say_aside;
 
 /// Does what the command line of this process says, and reports what went wrong.
 #[must_use]
 pub fn run() -> ExitCode {
-    starts::began();
+    began();
     if let Some(failed) = engine::stand_in() {
         return failed;
     }

@@ -16,6 +16,7 @@ pub use error::LifecycleError;
 use sharedroot_bases::{RootfsError, Storage, release_private};
 use sharedroot_format::{ContainerId, Lease};
 use sharedroot_sys::private_dir::private_dir;
+use sharedroot_sys::process_start::{Moment, began};
 use sharedroot_sys::step::step;
 use story::GivenBack;
 pub use story::tell;
@@ -27,7 +28,7 @@ use crate::engine::{
     Choice, Delegate, Embedded, Engine, EngineError, Relay, VARIABLE, attend, hold,
 };
 use crate::record::{Place, Record, Rootfs, state_of_delegates};
-use crate::starts::{self, Moment, Step};
+use crate::starts::{self, Step};
 
 /// The engine that the command line, the environment and the configuration give to a new container.
 ///
@@ -245,7 +246,7 @@ impl Container {
     pub fn start(&self, embedded: &Embedded) -> Result<(), LifecycleError> {
         let relay = embedded.listen();
         engines(|| embedded.start())?;
-        self.note(Step::Start, starts::began());
+        self.note(Step::Start, began());
         tell(format_args!("started"));
         self.relay(embedded, relay);
         Ok(())

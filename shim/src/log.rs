@@ -21,12 +21,11 @@ mod journal;
 mod whole;
 
 use std::fs::{File, OpenOptions};
-use std::io::{PipeReader, PipeWriter, Read, Write};
+use std::io::Write;
 use std::path::Path;
-use std::sync::{Mutex, OnceLock};
+use std::sync::Mutex;
 
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
-
+use sharedroot_sys::say_aside;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::LevelFilter;
@@ -36,7 +35,7 @@ pub use journal::deliver;
 pub use whole::whole;
 
 use crate::cli::{Cli, LogFormat};
-use crate::output::say_aside;
+use crate::engine::engine_log;
 
 /// The target of a message that tells what happened to the container of the command.
 pub const STORY: &str = "sharedroot::story";
@@ -46,18 +45,12 @@ pub const ASIDE: &str = "sharedroot::aside";
 /// Starts logging for this process.
 ///
 /// # Errors
-/// The log file cannot be opened.
+/// The log file cannot be opened, or there is no descriptor left for what the engine logs.
 pub fn start(cli: &Cli) -> std::io::Result<()> {
     let global = &cli.global;
     let file = global.log.as_deref().map(open).transpose()?.map(Mutex::new);
-    let (reader, writer) = std::io::pipe()?;
-    for end in [std::os::fd::AsFd::as_fd(&reader), std::os::fd::AsFd::as_fd(&writer)] {
-        fcntl(end, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-    }
-    let _ = ENGINE_WRITER.set(writer.try_clone()?);
-    let lines =
-        Lines { file, format: global.log_format, debug: global.debug, engine: Mutex::new(writer) };
-    let _ = ENGINE_WORDS.set(Mutex::new(reader));
+    engine_log::open()?;
+    let lines = Lines { file, format: global.log_format, debug: global.debug };
     journal::begin(&cli.verb);
     // A second start in one process would be a mistake of ours; the first stays in force.
     let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(lines));
@@ -75,32 +68,7 @@ fn open(path: &Path) -> std::io::Result<File> {
     OpenOptions::new().append(true).create(true).open(path)
 }
 
-/// What the engine logged as errors, also in the processes that it cloned: they set up the
-/// container and can return no more than one word to their parent.
-static ENGINE_WORDS: OnceLock<Mutex<PipeReader>> = OnceLock::new();
-
-/// The other end of it.
-static ENGINE_WRITER: OnceLock<PipeWriter> = OnceLock::new();
-
-/// The first error that the engine logged, which is the deepest: it logs on the way up.
-#[must_use]
-pub fn engine_words() -> Option<String> {
-    let mut text = [0_u8; 4096];
-    let read = ENGINE_WORDS.get()?.lock().ok()?.read(&mut text).ok()?;
-    let first = text[..read].split(|byte| *byte == b'\n').next()?;
-    Some(String::from_utf8_lossy(first).into_owned()).filter(|words| !words.is_empty())
-}
-
-/// Puts `words` in the place of what the engine logged, for whoever asks for [`engine_words`] next, in whatever process.
-pub fn explain(words: &str) {
-    while engine_words().is_some() {}
-    if let Some(mut writer) = ENGINE_WRITER.get() {
-        let _ = writer.write_all(format!("{}\n", words.replace('\n', " ")).as_bytes());
-    }
-}
-
 struct Lines {
-    engine: Mutex<PipeWriter>,
     file: Option<Mutex<File>>,
     format: LogFormat,
     debug: bool,
@@ -152,10 +120,8 @@ impl Lines {
 
     /// What becomes of a message of the engine.
     fn engines(&self, metadata: &tracing::Metadata<'_>, words: &str) {
-        if *metadata.level() == Level::ERROR
-            && let Ok(mut engine) = self.engine.lock()
-        {
-            let _ = engine.write_all(format!("{}\n", words.replace('\n', " ")).as_bytes());
+        if *metadata.level() == Level::ERROR {
+            engine_log::keep(words);
         }
         if self.debug {
             let line = metadata.line().unwrap_or_default();

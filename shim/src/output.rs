@@ -21,23 +21,13 @@ macro_rules! say {
     ($($text:tt)*) => { $crate::output::line(format_args!($($text)*)) };
 }
 
-/// Prints a line to standard error, formatted as by `eprintln!`. Where that fails nobody is left to be told.
-macro_rules! say_aside {
-    ($($text:tt)*) => { $crate::output::aside(format_args!($($text)*)) };
-}
-
-pub(crate) use {say, say_aside};
+pub(crate) use say;
 
 /// See [`say!`].
 pub fn line(text: Arguments<'_>) {
     if !is_lost() {
         wrote(writeln!(io::stdout(), "{text}"));
     }
-}
-
-/// See [`say_aside!`].
-pub fn aside(text: Arguments<'_>) {
-    let _ = writeln!(io::stderr(), "{text}");
 }
 
 /// Takes note of what became of other writing to standard output.

@@ -10,6 +10,8 @@
 //! | [`clone3`] | a copy of this process in another cgroup or PID namespace |
 //! | [`seccomp`] | a seccomp filter is loaded |
 //! | [`signal`] | what no crate does with signals without unsafe |
+//! | [`process_start`] | when this process began, and the environment that it passes on |
+//! | [`stderr`] | lines on standard error, also where nobody reads |
 //! | [`step`] | how long the steps of a command take |
 //! | [`command_line`] | a part of this process's command line is hidden |
 //!
@@ -21,7 +23,9 @@ pub mod command_line;
 pub mod mount;
 pub mod new_file;
 pub mod private_dir;
+pub mod process_start;
 pub mod resolve;
 pub mod seccomp;
 pub mod signal;
+pub mod stderr;
 pub mod step;

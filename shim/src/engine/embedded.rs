@@ -12,12 +12,10 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use sharedroot_format::ContainerId;
 
-use super::EngineError;
 use super::hooks::Later;
 use super::notify::Relay;
 use super::reason::reason;
-use super::signal;
-use crate::log;
+use super::{EngineError, engine_log, signal};
 
 /// The status of a container, in runc's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,7 +82,7 @@ fn read(dir: &Path) -> Result<Container, LibcontainerError> {
                 if source.is_eof() && Instant::now() < end =>
             {
                 // The engine has logged this as an error, which would be the reason of the next one.
-                while log::engine_words().is_some() {}
+                engine_log::forget();
                 sleep(Duration::from_millis(5));
             }
             // Its process ended between two looks of the engine's at it.

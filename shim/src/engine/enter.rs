@@ -29,9 +29,9 @@ use sharedroot_sys::new_file;
 
 use super::birth::{Birthplace, leave};
 use super::console::Console;
+use super::engine_log;
 use super::leading::{Why, arguments, reason, settle};
 use super::workload::Workload;
-use crate::log;
 
 /// `CLONE_NEWTIME` of `linux/sched.h`, which nix does not know.
 const NEWTIME: CloneFlags = CloneFlags::from_bits_retain(0x80);
@@ -90,7 +90,7 @@ impl Entry<'_> {
                     || self.guide(self.init, tells, fails, || {
                         container_init_process(&args, &mut says, &mut answered).inspect_err(|why| {
                             if let Some(words) = reason(self.process, None, why) {
-                                log::explain(&words);
+                                engine_log::explain(&words);
                             }
                         })
                     }),

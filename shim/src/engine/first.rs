@@ -34,8 +34,7 @@ use super::console::Console;
 use super::hooks::heard;
 use super::leading::{Why, arguments, reason, settle};
 use super::workload::Workload;
-use super::{CreateOptions, Embedded};
-use crate::log;
+use super::{CreateOptions, Embedded, engine_log};
 
 /// A container without processes.
 #[derive(Debug)]
@@ -178,7 +177,7 @@ impl<'a> Unborn<'a> {
         let words = failed.and_then(|(why, process)| reason(process, Some(&sysctls), why));
         // First, for whoever is told that it failed ends it at once.
         if let Some(words) = &words {
-            log::explain(words);
+            engine_log::explain(words);
         }
         if says.exec_failed(words.unwrap_or_else(|| chain(why))).is_err() {
             // After `start` it has no parent of ours any more.

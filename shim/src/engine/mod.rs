@@ -10,7 +10,7 @@
 //! | `exec.rs`, `enter.rs`, `workload.rs` | one more process; its way in; the last steps before the image's own code runs |
 //! | `filter.rs`, `lent.rs` | the seccomp filter of a first process, loaded when the engine is done; capabilities that are lent for that |
 //! | `sealed.rs`, `descriptors.rs`, `home.rs` | our own executable, and what is open on the host, out of a container's reach; no code of the image in this process |
-//! | `reason.rs`, `spec_error.rs` | why the engine failed, without its structures; a field that cannot be honoured |
+//! | `engine_log.rs`, `reason.rs`, `spec_error.rs` | what the engine logged; why it failed, without its structures; a field that cannot be honoured |
 //! | `refused.rs`, `resources.rs` | what the engine would leave out: refused, completed |
 //! | `hooks.rs`, `relay.rs` | the caller's hooks: when they run, where, and what they are told |
 //! | `volumes.rs`, `propagation.rs`, `cleared.rs`, `memory.rs` | bind mounts of every propagation and flag, file systems in memory that begin with a copy |
@@ -33,6 +33,7 @@ mod dev;
 mod device_dirs;
 mod devices;
 mod embedded;
+pub mod engine_log;
 mod enter;
 mod error;
 mod exec;

@@ -8,7 +8,7 @@ use std::error::Error;
 
 use sharedroot_sys::chain::chain;
 
-use crate::log::engine_words;
+use super::engine_log::first_error;
 
 /// What is said of a process that is gone without a word.
 const GONE: &str = "its first process ended before it was ready";
@@ -17,7 +17,7 @@ const GONE: &str = "its first process ended before it was ready";
 /// the system's reason from what it returned.
 #[must_use]
 pub(super) fn reason(error: &(dyn Error + 'static)) -> String {
-    of(engine_words().as_deref(), &chain(error))
+    of(first_error().as_deref(), &chain(error))
 }
 
 fn of(logged: Option<&str>, returned: &str) -> String {

@@ -14,8 +14,7 @@ use nix::sched::{CloneFlags, setns};
 use oci_spec::runtime::Hook;
 use serde_json::{Value, json};
 use sharedroot_sys::chain::chain;
-
-use crate::output::say_aside;
+use sharedroot_sys::say_aside;
 
 /// The name that this program has as a stand-in.
 const NAME: &str = "sharedroot-hook";

@@ -14,8 +14,7 @@ use libcontainer::syscall::linux::{AT_EMPTY_PATH, MOUNT_ATTR_RDONLY, MountAttr};
 use libcontainer::syscall::syscall::create_syscall;
 use nix::sys::statvfs::{FsFlags, fstatvfs};
 use sharedroot_sys::mount::{self, MountError};
-
-use crate::starts;
+use sharedroot_sys::process_start::{environment, handed_over};
 
 /// The executable could not be sealed; the verb is refused.
 #[derive(Debug, thiserror::Error)]
@@ -75,8 +74,8 @@ pub fn seal() -> Result<(), SealError> {
         })?;
     let text = |word: std::ffi::OsString| CString::new(word.into_vec()).unwrap_or_default();
     let args: Vec<_> = std::env::args_os().map(text).collect();
-    let env: Vec<_> = starts::environment()
-        .chain([starts::handed_over()])
+    let env: Vec<_> = environment()
+        .chain([handed_over()])
         .map(|(key, value)| {
             let mut pair = key;
             pair.push("=");

@@ -16,6 +16,7 @@ use nix::unistd::{AccessFlags, Pid, access, close, execve};
 use oci_spec::runtime::{PosixRlimit, Spec};
 use sharedroot_label::ProcessLabel;
 use sharedroot_sys::chain::chain;
+use sharedroot_sys::say_aside;
 
 use super::birth::leave;
 use super::hooks::AtStart;
@@ -23,7 +24,6 @@ use super::normal::UNKNOWN_HOME;
 use super::reason::words;
 use super::seccomp::Program;
 use super::{home, hooks, session};
-use crate::output::say_aside;
 
 /// Where programs are looked for if the process has no PATH.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";

@@ -10,6 +10,7 @@ use sharedroot_dm::{Bytes, Pool};
 use sharedroot_format::{ContainerId, ScaffoldName, VolumeName};
 use sharedroot_image as image;
 use sharedroot_sys::mount;
+use sharedroot_sys::process_start::began;
 use sharedroot_sys::step::step;
 
 use super::story::Created;
@@ -27,7 +28,7 @@ use crate::rootfs::{
     AnnotationError, Facts, Mode, Needs, Plan, device_in_root, lead_into_mounts, plan,
     refuse_links, refuse_over_proc, wanted_size,
 };
-use crate::starts::{Step, began};
+use crate::starts::Step;
 
 /// What `create`, `run` or `restore` was asked for.
 #[derive(Debug)]

@@ -1,8 +1,7 @@
 //! How long a command took as a whole, for `--debug`.
 
+use sharedroot_sys::process_start::{Moment, began};
 use tracing::Level;
-
-use crate::starts::{Moment, began};
 
 /// A command that goes on until this is dropped, also by an error; then a message says how long it took.
 #[derive(Debug)]

@@ -16,10 +16,10 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
+use sharedroot_sys::process_start::environment;
 
 use crate::engine::exec::exit_status;
 use crate::engine::signal;
-use crate::starts;
 
 /// How long to sleep before `settled` is asked again.
 const PATIENCE_MS: u8 = 10;
@@ -163,7 +163,7 @@ fn start(program: &Path, words: &[OsString], mask: &SigSet) -> io::Result<Pid> {
         key.push(value);
         text(key)
     };
-    let environment = starts::environment().map(pair).collect::<io::Result<Vec<_>>>()?;
+    let environment = environment().map(pair).collect::<io::Result<Vec<_>>>()?;
     let mut attributes = PosixSpawnAttr::init()?;
     attributes.set_sigmask(mask)?;
     // Ours is ignored since this program started.

@@ -18,11 +18,11 @@ use std::process::{Command, Stdio};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 use sharedroot_format::ContainerId;
+use sharedroot_sys::process_start::environment;
 
 use super::choice::{Dialect, Program};
 use super::stats;
 use crate::cli::{Delete, Format, Global, Id, Ps, Verb};
-use crate::starts;
 
 /// A delegate that could not be asked, or has no word for the question.
 #[derive(Debug, thiserror::Error)]
@@ -110,7 +110,7 @@ impl Delegate {
     pub fn take_over(&self, verb: &Verb) -> Result<u8, DelegateError> {
         let words = self.words(verb)?;
         let mut command = Command::new(&self.program.path);
-        command.args(&self.global).args(words).env_clear().envs(starts::environment());
+        command.args(&self.global).args(words).env_clear().envs(environment());
         let source = command.exec();
         Err(self.cannot_start(verb.name(), source))
     }
@@ -247,7 +247,7 @@ impl Delegate {
             .arg(root)
             .args(words::of(self.program.dialect, verb).map_err(self.unknown(verb))?)
             .env_clear()
-            .envs(starts::environment())
+            .envs(environment())
             .stdin(Stdio::null())
             .stderr(Stdio::null())
             .output()

@@ -1,8 +1,9 @@
-//! When this process began, also across its execution of itself (`engine/sealed.rs`).
+//! When this process began, also across its execution of itself, and the environment that it passes on.
 
 use std::ffi::OsString;
 use std::fmt;
 use std::num::ParseIntError;
+use std::ops::Add;
 use std::str::FromStr;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -25,10 +26,25 @@ impl Moment {
         Self { nanos: part(now.tv_sec()) * 1_000_000_000 + part(now.tv_nsec()) }
     }
 
+    /// That many nanoseconds after the boot.
+    #[must_use]
+    pub fn of_nanos(nanos: u64) -> Self {
+        Self { nanos }
+    }
+
     /// How long after `earlier` it is; nothing if it is before.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.nanos.saturating_sub(earlier.nanos))
+    }
+}
+
+impl Add<Duration> for Moment {
+    type Output = Self;
+
+    fn add(self, period: Duration) -> Self {
+        let nanos = u64::try_from(period.as_nanos()).unwrap_or(u64::MAX);
+        Self { nanos: self.nanos.saturating_add(nanos) }
     }
 }
 
@@ -69,6 +85,7 @@ fn told(text: &str, process: u32, now: Moment) -> Option<Moment> {
 }
 
 /// The variable for the same process after exec(2).
+#[must_use]
 pub fn handed_over() -> (OsString, OsString) {
     let value = format!("{} {}", std::process::id(), began());
     (VARIABLE.into(), value.into())
@@ -77,17 +94,6 @@ pub fn handed_over() -> (OsString, OsString) {
 /// The environment of this process as its caller gave it.
 pub fn environment() -> impl Iterator<Item = (OsString, OsString)> {
     std::env::vars_os().filter(|(key, _)| key != VARIABLE)
-}
-
-#[cfg(test)]
-impl Moment {
-    pub fn of_nanos(nanos: u64) -> Self {
-        Self { nanos }
-    }
-
-    pub fn after(self, period: Duration) -> Self {
-        Self { nanos: self.nanos + u64::try_from(period.as_nanos()).unwrap() + 1 }
-    }
 }
 
 #[cfg(test)]
