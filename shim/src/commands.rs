@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use sharedroot_sys::process_start::began;
 
 use crate::admin;
+use crate::argv;
 use crate::cli::{Cli, Create, Events, Format, Global, Run, Verb};
 use crate::config::Config;
 use crate::engine::{self, Choice, CreateOptions, Delegate, Dialect, Engine};
@@ -62,7 +63,7 @@ pub fn run(cli: Cli) -> Result<u8, LifecycleError> {
         Verb::Features => match choice(&global, &config)? {
             Choice::Libcontainer => print(&features::features()),
             Choice::Delegate(program) => {
-                let source = engine::features(&program);
+                let source = engine::exec_features(&program);
                 return Err(file_error("execute", &program.path, source));
             }
         },
@@ -102,7 +103,7 @@ fn make(id: &str, global: &Global, verb: &Verb, config: &Config) -> Result<u8, L
             // After `checkpoint` and before `delete` the root is still as the processes left it.
             (Engine::Delegate(known), _) if container.has_private_rootfs() => {
                 tell(format_args!("restore: handed to {}", known.program().display()));
-                Ok(known.take_over(verb)?)
+                Ok(known.take_over(&argv::of(known.dialect(), verb))?)
             }
             (_, Engine::Embedded(_)) => {
                 Err(LifecycleError::NoCriu { verb: verb.name(), id: container.id().clone() })
@@ -158,7 +159,7 @@ fn delegated(container: &Container, delegate: &Delegate, verb: Verb) -> Result<u
         // Whether it succeeds only the engine's own log says.
         tell(format_args!("{}{signal}: handed to {}", verb.name(), delegate.program().display()));
     }
-    Ok(delegate.take_over(&verb)?)
+    Ok(delegate.take_over(&argv::of(delegate.dialect(), &verb))?)
 }
 
 /// Prints events until there is no next one.

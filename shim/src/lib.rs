@@ -7,11 +7,13 @@
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
 mod admin;
+mod argv;
 mod bundle;
 mod capabilities;
 mod cli;
 mod commands;
 mod config;
+mod early;
 mod engine;
 mod features;
 mod forbidden;
@@ -43,7 +45,7 @@ pub fn run() -> ExitCode {
     if let Some(failed) = engine::stand_in() {
         return failed;
     }
-    engine::seal_early();
+    early::seal_early();
     let cli = cli::Cli::parse();
     if let Err(error) = log::start(&cli) {
         say_aside!("sharedroot: open the log file {:?}: {error}", cli.global.log);

@@ -21,8 +21,9 @@ use sharedroot_sys::step::step;
 use story::GivenBack;
 pub use story::tell;
 
+use crate::argv;
 use crate::bundle::{BundleError, read_config};
-use crate::cli::{Delete, Global, Verb};
+use crate::cli::Global;
 use crate::config::Config;
 use crate::engine::{
     Choice, Delegate, Embedded, Engine, EngineError, Relay, VARIABLE, attend, hold,
@@ -180,8 +181,7 @@ impl Container {
             },
             Engine::Delegate(delegate) => {
                 delegate.end_orphan();
-                let verb = Verb::Delete(Delete { force, id: self.id.to_string() });
-                let status = engines(|| delegate.call(&verb, || {}))?;
+                let status = engines(|| delegate.delete(force))?;
                 // crun fails where the `run` of the container deletes it at the same time.
                 let gone = force && !delegate.has_traces();
                 if status != 0 && !gone {
@@ -325,7 +325,7 @@ fn engine(
     match choice {
         Choice::Libcontainer => Engine::Embedded(Embedded::new(root, id, place.dir())),
         Choice::Delegate(program) => {
-            Engine::Delegate(Delegate::new(program, delegates, id, global))
+            Engine::Delegate(Delegate::new(program, delegates, id, argv::global(global)))
         }
     }
 }

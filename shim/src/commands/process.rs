@@ -7,6 +7,7 @@ use sharedroot_format::json;
 use sharedroot_sys::step::step;
 
 use super::read_error;
+use crate::argv;
 use crate::bundle::read_config;
 use crate::capabilities;
 use crate::cli::{Exec, Verb};
@@ -96,7 +97,7 @@ pub fn exec_by_file(
         ..Exec::default()
     }));
     tell(format_args!("exec: by {}", delegate.program().display()));
-    let status = delegate.call(&verb, || {});
+    let status = delegate.call(&argv::of(delegate.dialect(), &verb), || {});
     let _ = std::fs::remove_file(file);
     Ok(Some(status?))
 }

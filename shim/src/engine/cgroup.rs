@@ -13,8 +13,7 @@ use libcgroups::common::{
 use libcgroups::v2::manager::Manager;
 use libcontainer::container::{Container, ContainerStatus};
 use oci_spec::runtime::{
-    LinuxBlockIo, LinuxCpu, LinuxDeviceCgroup, LinuxMemory, LinuxNamespaceType, LinuxPids,
-    LinuxResources, Mount, Process, Spec,
+    LinuxDeviceCgroup, LinuxNamespaceType, LinuxResources, Mount, Process, Spec,
 };
 use serde_json::{Value, json};
 use sharedroot_format::json;
@@ -22,7 +21,6 @@ use sharedroot_format::json;
 use super::spec_error::SpecError;
 use super::{Embedded, EngineError, cgroup_end, resources, session, signal, stats};
 use crate::bundle::read_config;
-use crate::cli::Update;
 use crate::forbidden;
 
 /// Where the hierarchies are.
@@ -370,32 +368,16 @@ impl Limits {
         let resources: LinuxResources =
             json::parse(text).map_err(|source| EngineError::Resources { path, source })?;
         forbidden::look_for_nul(text, "", &resources)?;
-        forbidden::look_at_resources(&resources)?;
-        Ok(Self(resources))
+        Self::of(resources)
     }
 
-    /// From the flags of `update`.
-    #[must_use]
-    pub fn from_flags(flags: &Update) -> Self {
-        let mut memory = LinuxMemory::default();
-        memory.set_limit(flags.memory).set_reservation(flags.memory_reservation);
-        memory.set_swap(flags.memory_swap);
-        let mut cpu = LinuxCpu::default();
-        cpu.set_shares(flags.cpu_shares).set_quota(flags.cpu_quota).set_period(flags.cpu_period);
-        cpu.set_cpus(flags.cpuset_cpus.clone()).set_mems(flags.cpuset_mems.clone());
-        let mut resources = LinuxResources::default();
-        resources.set_devices(None).set_memory(Some(memory)).set_cpu(Some(cpu));
-        if let Some(limit) = flags.pids_limit {
-            let mut pids = LinuxPids::default();
-            pids.set_limit(limit);
-            resources.set_pids(Some(pids));
-        }
-        if let Some(weight) = flags.blkio_weight {
-            let mut block = LinuxBlockIo::default();
-            block.set_weight(Some(weight));
-            resources.set_block_io(Some(block));
-        }
-        Self(resources)
+    /// Limits in OCI's form.
+    ///
+    /// # Errors
+    /// [`EngineError::Forbidden`].
+    pub fn of(resources: LinuxResources) -> Result<Self, EngineError> {
+        forbidden::look_at_resources(&resources)?;
+        Ok(Self(resources))
     }
 }
 

@@ -68,7 +68,7 @@ pub use cgroup::{Limits, event, refuse_others, update};
 pub use choice::{Choice, ChoiceError, Dialect, VARIABLE};
 pub use create::CreateOptions;
 use delegate::let_go;
-pub use delegate::{Delegate, DelegateError, attend, features, hold};
+pub use delegate::{Argv, Delegate, DelegateError, attend, exec_features, hold};
 pub use embedded::{Embedded, Status};
 pub use error::EngineError;
 #[cfg(any(test, feature = "fuzz"))]
@@ -80,7 +80,7 @@ pub use notify::{Relay, make as make_notify, offer as offer_notify};
 pub use propagation::leads_out;
 pub use refused::check_dev;
 pub use relay::stand_in;
-pub use sealed::{SealError, seal, seal_early};
+pub use sealed::{SealError, seal};
 pub use spec_error::SpecError;
 pub use volumes::{VolumeError, Volumes};
 

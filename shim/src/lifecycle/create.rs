@@ -15,6 +15,7 @@ use sharedroot_sys::step::step;
 
 use super::story::Created;
 use super::{Container, LifecycleError, engines, tell};
+use crate::argv;
 use crate::bundle::Bundle;
 use crate::cli::Verb;
 use crate::config::Size;
@@ -366,11 +367,12 @@ impl Container {
             Verb::Restore(restore) => (restore.detach, false),
             _ => (true, false),
         };
+        let argv = argv::of(delegate.dialect(), verb);
         // A foreground container lives as long as the call: others may exec and delete meanwhile.
         let status = if detach {
-            engines(|| delegate.call_noted(verb))?
+            engines(|| delegate.call_noted(&argv))?
         } else {
-            delegate.call(verb, || {
+            delegate.call(&argv, || {
                 lock.let_go();
                 tell(format_args!("run: {story}"));
             })?

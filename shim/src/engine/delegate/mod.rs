@@ -4,10 +4,11 @@
 //! Where nothing is left for us to do afterwards the delegate takes the place of this process
 //! (execve). Where a failure must leave nothing behind it is a child, and we wait.
 
+mod argv;
 mod child;
 mod orphan;
-mod words;
 
+pub use argv::Argv;
 pub use child::{attend, hold, let_go};
 
 use std::ffi::OsString;
@@ -22,7 +23,6 @@ use sharedroot_sys::process_start::environment;
 
 use super::choice::{Dialect, Program};
 use super::stats;
-use crate::cli::{Delete, Format, Global, Id, Ps, Verb};
 
 /// A delegate that could not be asked, or has no word for the question.
 #[derive(Debug, thiserror::Error)]
@@ -75,20 +75,15 @@ pub struct Delegate {
     /// The delegate's own state directory, which it calls `--root`.
     state: PathBuf,
     id: ContainerId,
-    /// The flags before the verb.
-    global: Vec<OsString>,
+    /// The flags before the verb, but `--root`.
+    global: Argv,
 }
 
 impl Delegate {
     /// The container `id` in the delegate's state directory `state`; it need not exist.
     #[must_use]
-    pub fn new(program: &Program, state: &Path, id: &ContainerId, global: &Global) -> Self {
-        Self {
-            program: program.clone(),
-            state: state.to_owned(),
-            id: id.clone(),
-            global: words::global(global, state.as_os_str()),
-        }
+    pub fn new(program: &Program, state: &Path, id: &ContainerId, global: Argv) -> Self {
+        Self { program: program.clone(), state: state.to_owned(), id: id.clone(), global }
     }
 
     /// The command line that the delegate understands.
@@ -107,12 +102,11 @@ impl Delegate {
     ///
     /// # Errors
     /// [`DelegateError`].
-    pub fn take_over(&self, verb: &Verb) -> Result<u8, DelegateError> {
-        let words = self.words(verb)?;
+    pub fn take_over(&self, argv: &Argv) -> Result<u8, DelegateError> {
         let mut command = Command::new(&self.program.path);
-        command.args(&self.global).args(words).env_clear().envs(environment());
+        command.args(self.line(argv)?).env_clear().envs(environment());
         let source = command.exec();
-        Err(self.cannot_start(verb.name(), source))
+        Err(self.cannot_start(argv.verb(), source))
     }
 
     /// Runs the delegate to its end and returns its exit status; what went wrong it has said
@@ -120,9 +114,9 @@ impl Delegate {
     ///
     /// # Errors
     /// [`DelegateError`]; the delegate did not run.
-    pub fn call(&self, verb: &Verb, known: impl FnOnce()) -> Result<u8, DelegateError> {
+    pub fn call(&self, argv: &Argv, known: impl FnOnce()) -> Result<u8, DelegateError> {
         let mut known = Some(known);
-        self.run(verb, |_| {
+        self.run(argv, |_| {
             if self.has_traces()
                 && let Some(known) = known.take()
             {
@@ -137,22 +131,48 @@ impl Delegate {
     ///
     /// # Errors
     /// [`DelegateError`]; the delegate did not run.
-    pub fn call_noted(&self, verb: &Verb) -> Result<u8, DelegateError> {
+    pub fn call_noted(&self, argv: &Argv) -> Result<u8, DelegateError> {
         let mut note = None;
-        self.run(verb, |child| {
+        self.run(argv, |child| {
             match orphan::Note::of(&self.state, &self.id, child) {
                 Ok(noted) => note = Some(noted),
-                Err(error) => tracing::warn!("note {} of {}: {error}", verb.name(), self.id),
+                Err(error) => tracing::warn!("note {} of {}: {error}", argv.verb(), self.id),
             }
             true
         })
     }
 
-    fn run(&self, verb: &Verb, settled: impl FnMut(Pid) -> bool) -> Result<u8, DelegateError> {
-        let mut words = self.global.clone();
-        words.extend(self.words(verb)?);
-        child::run(&self.program.path, &words, settled)
-            .map_err(|source| self.cannot_start(verb.name(), source))
+    fn run(&self, argv: &Argv, settled: impl FnMut(Pid) -> bool) -> Result<u8, DelegateError> {
+        child::run(&self.program.path, &self.line(argv)?, settled)
+            .map_err(|source| self.cannot_start(argv.verb(), source))
+    }
+
+    /// Removes the container, and returns the exit status; what went wrong the delegate has said itself.
+    ///
+    /// # Errors
+    /// [`DelegateError`]; the delegate did not run.
+    pub fn delete(&self, force: bool) -> Result<u8, DelegateError> {
+        self.call(&self.delete_line(force), || {})
+    }
+
+    /// Freezes the container; returns the exit status, as [`Delegate::delete`] does.
+    ///
+    /// # Errors
+    /// [`DelegateError`]; the delegate did not run.
+    pub fn pause(&self) -> Result<u8, DelegateError> {
+        self.call(&self.argv("pause").id(self.id.as_str()), || {})
+    }
+
+    /// Thaws the container; returns the exit status, as [`Delegate::delete`] does.
+    ///
+    /// # Errors
+    /// [`DelegateError`]; the delegate did not run.
+    pub fn resume(&self) -> Result<u8, DelegateError> {
+        self.call(&self.argv("resume").id(self.id.as_str()), || {})
+    }
+
+    fn delete_line(&self, force: bool) -> Argv {
+        self.argv("delete").flag("--force", force).id(self.id.as_str())
     }
 
     /// Waits for a `create` of the delegate that outlived its caller, and ends it if need be.
@@ -185,8 +205,7 @@ impl Delegate {
 
     /// Removes whatever a failed verb left of the container in the delegate. Nothing is said.
     pub fn clear(&self) {
-        let delete = Verb::Delete(Delete { force: true, id: self.id.to_string() });
-        if let Err(error) = self.ask(&delete) {
+        if let Err(error) = self.ask(&self.delete_line(true)) {
             tracing::warn!("{error}");
         }
     }
@@ -196,7 +215,7 @@ impl Delegate {
     /// # Errors
     /// [`DelegateError`].
     pub fn state(&self) -> Result<Option<Value>, DelegateError> {
-        self.answer(&Verb::State(Id { id: self.id.to_string() }))
+        self.answer(&self.argv("state").id(self.id.as_str()))
     }
 
     /// The container's processes, as this process's namespace counts them.
@@ -204,8 +223,7 @@ impl Delegate {
     /// # Errors
     /// [`DelegateError`].
     pub fn processes(&self) -> Result<Option<Vec<i32>>, DelegateError> {
-        let ps = Ps { format: Format::Json, id: self.id.to_string(), ps_options: Vec::new() };
-        self.answer(&Verb::Ps(ps))
+        self.answer(&self.argv("ps").value("--format", Some("json")).id(self.id.as_str()))
     }
 
     /// One event of `events --stats` in runc's form, of a container whose delegate has no `events`.
@@ -223,11 +241,11 @@ impl Delegate {
 
     fn answer<T: serde::de::DeserializeOwned>(
         &self,
-        verb: &Verb,
+        argv: &Argv,
     ) -> Result<Option<T>, DelegateError> {
-        let Some(text) = self.ask(verb)? else { return Ok(None) };
+        let Some(text) = self.ask(argv)? else { return Ok(None) };
         serde_json::from_slice(&text).map(Some).map_err(|_| DelegateError::Answer {
-            verb: verb.name(),
+            verb: argv.verb(),
             id: self.id.clone(),
             program: self.program.path.clone(),
             // A state that was cut short has annotations in it.
@@ -240,27 +258,41 @@ impl Delegate {
     }
 
     /// What the delegate prints, without its log and its complaints; `None` if it fails.
-    fn ask(&self, verb: &Verb) -> Result<Option<Vec<u8>>, DelegateError> {
-        let mut root = OsString::from("--root=");
-        root.push(&self.state);
+    fn ask(&self, argv: &Argv) -> Result<Option<Vec<u8>>, DelegateError> {
         let output = Command::new(&self.program.path)
-            .arg(root)
-            .args(words::of(self.program.dialect, verb).map_err(self.unknown(verb))?)
+            .arg(self.root())
+            .args(argv.words().map_err(self.unknown(argv))?)
             .env_clear()
             .envs(environment())
             .stdin(Stdio::null())
             .stderr(Stdio::null())
             .output()
-            .map_err(|source| self.cannot_start(verb.name(), source))?;
+            .map_err(|source| self.cannot_start(argv.verb(), source))?;
         Ok(output.status.success().then_some(output.stdout))
     }
 
-    fn words(&self, verb: &Verb) -> Result<Vec<OsString>, DelegateError> {
-        words::of(self.program.dialect, verb).map_err(self.unknown(verb))
+    /// A command line of our own for the delegate.
+    fn argv(&self, verb: &'static str) -> Argv {
+        Argv::new(self.program.dialect, verb)
     }
 
-    fn unknown(&self, verb: &Verb) -> impl FnOnce(&'static str) -> DelegateError {
-        let (verb, id, program) = (verb.name(), self.id.clone(), self.program.path.clone());
+    /// All words of a command line that the delegate understands.
+    fn line(&self, argv: &Argv) -> Result<Vec<OsString>, DelegateError> {
+        let mut line = vec![self.root()];
+        for part in [&self.global, argv] {
+            line.extend_from_slice(part.words().map_err(self.unknown(argv))?);
+        }
+        Ok(line)
+    }
+
+    fn root(&self) -> OsString {
+        let mut root = OsString::from("--root=");
+        root.push(&self.state);
+        root
+    }
+
+    fn unknown(&self, argv: &Argv) -> impl FnOnce(&'static str) -> DelegateError {
+        let (verb, id, program) = (argv.verb(), self.id.clone(), self.program.path.clone());
         move |what| DelegateError::Unknown { verb, id, program, what }
     }
 
@@ -271,6 +303,38 @@ impl Delegate {
 }
 
 /// Becomes the engine of new containers to print what it supports; returns only on failure.
-pub fn features(program: &Program) -> std::io::Error {
+pub fn exec_features(program: &Program) -> std::io::Error {
     Command::new(&program.path).arg("features").exec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn delegate(dialect: Dialect) -> Delegate {
+        let program = Program { path: "/usr/bin/x".into(), dialect };
+        let global = Argv::before_the_verb().value("--log", Some("/l")).flag("--debug", true);
+        Delegate::new(&program, Path::new("/state"), &"c".parse().unwrap(), global)
+    }
+
+    #[test]
+    fn a_command_line_begins_with_the_delegates_own_state_directory() {
+        let delegate = delegate(Dialect::Crun);
+        let line = delegate.line(&delegate.delete_line(true)).unwrap();
+        assert_eq!(line, ["--root=/state", "--log=/l", "--debug", "delete", "--force", "--", "c"]);
+        let line = delegate.line(&delegate.delete_line(false)).unwrap();
+        assert_eq!(line[3..], ["delete", "--", "c"]);
+    }
+
+    #[test]
+    fn what_a_delegate_does_not_have_is_refused_before_it_is_called() {
+        let of = |dialect| {
+            let delegate = delegate(dialect);
+            let argv = delegate.argv("events").only_runc("events", true).only_runc("x", true);
+            delegate.line(&argv.id("c")).map_err(|error| error.to_string())
+        };
+        assert_eq!(of(Dialect::Runc).unwrap()[3..], ["events", "--", "c"]);
+        let refused = of(Dialect::Crun).unwrap_err();
+        assert!(refused.starts_with("events c: the engine /usr/bin/x has no events;"), "{refused}");
+    }
 }

@@ -1,95 +1,32 @@
 //! Our command line in the words of another runtime.
 //!
-//! Every value is joined to its flag and the container ID stands behind `--`, so that nothing a
-//! caller gives can become a flag of the delegate.
-
-use std::ffi::{OsStr, OsString};
+//! [`Argv`] sees to it that nothing a caller gives can become a flag of the delegate.
 
 use crate::cli::{
     Checkpoint, Create, Criu, Delete, Exec, Global, Kill, LogFormat, Ps, Restore, Run, Update, Verb,
 };
-use crate::engine::choice::Dialect;
+use crate::engine::{Argv, Dialect};
 
-/// A command line in the making.
-#[derive(Debug)]
-pub struct Words {
-    dialect: Dialect,
-    words: Vec<OsString>,
-    unknown: Option<&'static str>,
-}
-
-impl Words {
-    fn new(dialect: Dialect, verb: &str) -> Self {
-        Self { dialect, words: vec![verb.into()], unknown: None }
-    }
-
-    fn flag(mut self, name: &'static str, given: bool) -> Self {
-        if given {
-            self.words.push(name.into());
-        }
-        self
-    }
-
-    fn value(mut self, name: &'static str, value: Option<impl AsRef<OsStr>>) -> Self {
-        if let Some(value) = value {
-            let mut word = OsString::from(name);
-            word.push("=");
-            word.push(value);
-            self.words.push(word);
-        }
-        self
-    }
-
-    fn number(self, name: &'static str, value: Option<impl ToString>) -> Self {
-        self.value(name, value.map(|number| number.to_string()))
-    }
-
-    fn values<T: AsRef<OsStr>>(self, name: &'static str, values: &[T]) -> Self {
-        values.iter().fold(self, |words, value| words.value(name, Some(value)))
-    }
-
-    /// Notes a flag that crun does not have.
-    fn only_runc(mut self, name: &'static str, given: bool) -> Self {
-        if given && self.dialect == Dialect::Crun {
-            self.unknown = self.unknown.or(Some(name));
-        }
-        self
-    }
-
-    fn id(mut self, id: &str) -> Self {
-        self.words.extend(["--".into(), id.into()]);
-        self
-    }
-
-    fn rest<T: AsRef<OsStr>>(mut self, rest: &[T]) -> Self {
-        self.words.extend(rest.iter().map(|word| word.as_ref().to_owned()));
-        self
-    }
-}
-
-/// The flags before the verb, the state directory of the delegate among them.
-pub fn global(global: &Global, state: &OsStr) -> Vec<OsString> {
+/// The flags before the verb.
+#[must_use]
+pub fn global(global: &Global) -> Argv {
     let format = match global.log_format {
         LogFormat::Text => "text",
         LogFormat::Json => "json",
     };
-    Words { dialect: Dialect::Runc, words: Vec::new(), unknown: None }
-        .value("--root", Some(state))
+    Argv::before_the_verb()
         .value("--log", global.log.as_ref())
         .value("--log-format", Some(format))
         .flag("--debug", global.debug)
         .flag("--systemd-cgroup", global.systemd_cgroup)
         .value("--rootless", global.rootless.as_ref())
-        .words
 }
 
 /// The verb and everything after it.
-///
-/// # Errors
-/// The verb or flag that the dialect does not have.
-pub fn of(dialect: Dialect, verb: &Verb) -> Result<Vec<OsString>, &'static str> {
-    let new = |verb| Words::new(dialect, verb);
-    let words = match verb {
+#[must_use]
+pub fn of(dialect: Dialect, verb: &Verb) -> Argv {
+    let new = |verb| Argv::new(dialect, verb);
+    match verb {
         Verb::Create(args) => create(new("create"), args).id(&args.id),
         Verb::Run(args) => run(new("run"), args),
         Verb::Start(args) => new("start").id(&args.id),
@@ -110,13 +47,12 @@ pub fn of(dialect: Dialect, verb: &Verb) -> Result<Vec<OsString>, &'static str> 
         Verb::Restore(args) => restore(new("restore"), args),
         Verb::Features => new("features"),
         // All that is not about a container.
-        _ => return Err("a verb of sharedroot's own"),
-    };
-    words.unknown.map_or(Ok(words.words), Err)
+        _ => new(verb.name()).nowhere("a verb of sharedroot's own"),
+    }
 }
 
-fn create(words: Words, args: &Create) -> Words {
-    words
+fn create(argv: Argv, args: &Create) -> Argv {
+    argv
         .value("--bundle", Some(&args.bundle))
         .value("--console-socket", args.console_socket.as_ref())
         .value("--pid-file", args.pid_file.as_ref())
@@ -125,24 +61,24 @@ fn create(words: Words, args: &Create) -> Words {
         .flag("--no-new-keyring", args.no_new_keyring)
 }
 
-fn run(words: Words, args: &Run) -> Words {
-    create(words, &args.create)
+fn run(argv: Argv, args: &Run) -> Argv {
+    create(argv, &args.create)
         .flag("--detach", args.detach)
         .flag("--keep", args.keep)
         .id(&args.create.id)
 }
 
-fn kill(words: Words, args: &Kill) -> Words {
-    words.flag("--all", args.all).id(&args.id).rest(&[&args.signal])
+fn kill(argv: Argv, args: &Kill) -> Argv {
+    argv.flag("--all", args.all).id(&args.id).rest(&[&args.signal])
 }
 
-fn delete(words: Words, args: &Delete) -> Words {
-    words.flag("--force", args.force).id(&args.id)
+fn delete(argv: Argv, args: &Delete) -> Argv {
+    argv.flag("--force", args.force).id(&args.id)
 }
 
-fn exec(words: Words, args: &Exec) -> Words {
+fn exec(argv: Argv, args: &Exec) -> Argv {
     let gids: Vec<_> = args.additional_gids.iter().map(u32::to_string).collect();
-    words
+    argv
         .value("--process", args.process.as_ref())
         .flag("--detach", args.detach)
         .value("--pid-file", args.pid_file.as_ref())
@@ -164,16 +100,16 @@ fn exec(words: Words, args: &Exec) -> Words {
         .rest(&args.command)
 }
 
-fn ps(words: Words, args: &Ps) -> Words {
-    words
+fn ps(argv: Argv, args: &Ps) -> Argv {
+    argv
         .value("--format", Some(args.format.name()))
         .only_runc("options for ps(1)", !args.ps_options.is_empty())
         .id(&args.id)
         .rest(&args.ps_options)
 }
 
-fn update(words: Words, args: &Update) -> Words {
-    words
+fn update(argv: Argv, args: &Update) -> Argv {
+    argv
         .value("--resources", args.resources.as_ref())
         .number("--memory", args.memory)
         .number("--memory-reservation", args.memory_reservation)
@@ -196,8 +132,8 @@ fn update(words: Words, args: &Update) -> Words {
         .id(&args.id)
 }
 
-fn criu(words: Words, args: &Criu) -> Words {
-    words
+fn criu(argv: Argv, args: &Criu) -> Argv {
+    argv
         .value("--image-path", args.image_path.as_ref())
         .value("--work-path", args.work_path.as_ref())
         .flag("--tcp-established", args.tcp_established)
@@ -213,8 +149,8 @@ fn criu(words: Words, args: &Criu) -> Words {
         .only_runc("--lazy-pages", args.lazy_pages)
 }
 
-fn checkpoint(words: Words, args: &Checkpoint) -> Words {
-    criu(words, &args.criu)
+fn checkpoint(argv: Argv, args: &Checkpoint) -> Argv {
+    criu(argv, &args.criu)
         .value("--parent-path", args.parent_path.as_ref())
         .flag("--leave-running", args.leave_running)
         .flag("--pre-dump", args.pre_dump)
@@ -225,8 +161,8 @@ fn checkpoint(words: Words, args: &Checkpoint) -> Words {
         .id(&args.id)
 }
 
-fn restore(words: Words, args: &Restore) -> Words {
-    criu(words, &args.criu)
+fn restore(argv: Argv, args: &Restore) -> Argv {
+    criu(argv, &args.criu)
         .value("--bundle", Some(&args.bundle))
         .value("--console-socket", args.console_socket.as_ref())
         .value("--pid-file", args.pid_file.as_ref())
@@ -239,5 +175,5 @@ fn restore(words: Words, args: &Restore) -> Words {
 }
 
 #[cfg(test)]
-#[path = "words_tests.rs"]
+#[path = "argv_tests.rs"]
 mod tests;

@@ -1,5 +1,7 @@
 //! What becomes of our command lines.
 
+use std::ffi::OsString;
+
 use clap::Parser;
 
 use super::*;
@@ -9,10 +11,11 @@ use crate::cli::Cli;
 fn said(dialect: Dialect, line: &str) -> Result<String, &'static str> {
     let words = ["sharedroot"].into_iter().chain(line.split_whitespace());
     let cli = Cli::try_parse_from(words).unwrap();
-    let mut all = global(&cli.global, OsStr::new("/state"));
-    all.extend(of(dialect, &cli.verb)?);
+    let (global, argv) = (global(&cli.global), of(dialect, &cli.verb));
+    assert_eq!(argv.verb(), cli.verb.name());
+    let all = global.words()?.iter().chain(argv.words()?);
     let text = |word: &OsString| word.to_str().unwrap().to_owned();
-    Ok(all.iter().map(text).collect::<Vec<_>>().join(" "))
+    Ok(all.map(text).collect::<Vec<_>>().join(" "))
 }
 
 #[test]
@@ -21,39 +24,39 @@ fn every_flag_goes_through() {
         (
             "--root /r --log /l --log-format json --debug --systemd-cgroup create --bundle /b \
              --console-socket /s --pid-file /p --preserve-fds 2 --no-pivot --no-new-keyring c",
-            "--root=/state --log=/l --log-format=json --debug --systemd-cgroup create \
+            "--log=/l --log-format=json --debug --systemd-cgroup create \
              --bundle=/b --console-socket=/s --pid-file=/p --preserve-fds=2 --no-pivot \
              --no-new-keyring -- c",
         ),
         (
             "run -b /b -d --keep c",
-            "--root=/state --log-format=text run --bundle=/b --detach --keep -- c",
+            "--log-format=text run --bundle=/b --detach --keep -- c",
         ),
-        ("kill -a c", "--root=/state --log-format=text kill --all -- c TERM"),
-        ("kill c 9", "--root=/state --log-format=text kill -- c 9"),
-        ("delete -f c", "--root=/state --log-format=text delete --force -- c"),
+        ("kill -a c", "--log-format=text kill --all -- c TERM"),
+        ("kill c 9", "--log-format=text kill -- c 9"),
+        ("delete -f c", "--log-format=text delete --force -- c"),
         (
             "exec -e A=b=c -e D= -t -u 1:2 --cwd /x -c CAP_KILL --cgroup sub c sh -c -x",
-            "--root=/state --log-format=text exec --cwd=/x --env=A=b=c --env=D= --tty \
+            "--log-format=text exec --cwd=/x --env=A=b=c --env=D= --tty \
              --user=1:2 --cap=CAP_KILL --cgroup=sub -- c sh -c -x",
         ),
         (
             "exec -d -p /p.json --pid-file /pid c",
-            "--root=/state --log-format=text exec --process=/p.json --detach --pid-file=/pid \
+            "--log-format=text exec --process=/p.json --detach --pid-file=/pid \
              -- c",
         ),
         (
             "update -r - --memory-swap -1 --cpu-share 2 c",
-            "--root=/state --log-format=text update --resources=- --memory-swap=-1 \
+            "--log-format=text update --resources=- --memory-swap=-1 \
              --cpu-share=2 -- c",
         ),
         (
             "checkpoint --image-path /i --leave-running c",
-            "--root=/state --log-format=text checkpoint --image-path=/i --leave-running -- c",
+            "--log-format=text checkpoint --image-path=/i --leave-running -- c",
         ),
         (
             "restore -b /b -d --image-path /i c",
-            "--root=/state --log-format=text restore --image-path=/i --bundle=/b --detach -- c",
+            "--log-format=text restore --image-path=/i --bundle=/b --detach -- c",
         ),
     ] {
         for dialect in [Dialect::Runc, Dialect::Crun] {
