@@ -203,6 +203,10 @@ fn check_root(bundle: &Path, given: &Path) -> Result<PathBuf, BundleError> {
 }
 
 #[cfg(test)]
+#[path = "bundle_tests.rs"]
+mod fields;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -1,6 +1,8 @@
 //! What the short form of the fuzzing shares, for the tests of each crate that reads what others wrote: every seed of
 //! `fuzz/seeds`, and some hundred inputs that are seeds with damage. The same on every run. `hack/fuzz` does the rest.
 
+mod fields;
+
 use std::error::Error;
 use std::fs;
 use std::path::Path;
@@ -10,6 +12,8 @@ use proptest::sample::Index;
 use proptest::test_runner::{RngSeed, TestError, TestRunner};
 use serde_json::Value;
 use sharedroot_sys::chain::chain;
+
+pub use fields::{full_config, places, wrong_values};
 
 /// A target's name, and what it does with an input.
 pub type Target = (&'static str, fn(&[u8]));

@@ -39,6 +39,8 @@ mod error;
 mod exec;
 mod filter;
 mod first;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod home;
 mod hooks;
 mod inside;
@@ -71,8 +73,6 @@ use delegate::let_go;
 pub use delegate::{Argv, Delegate, DelegateError, attend, exec_features, hold};
 pub use embedded::{Embedded, Status};
 pub use error::EngineError;
-#[cfg(any(test, feature = "fuzz"))]
-pub use exec::process;
 pub use exec::{Tenant, Terminal, add_capabilities};
 pub use hooks::{CallersHooks, may_write_root};
 pub use normal::{Labels, normalise};
