@@ -2,10 +2,11 @@
 //!
 //! [`Argv`] sees to it that nothing a caller gives can become a flag of the delegate.
 
+use sharedroot_engine::{Argv, Dialect};
+
 use crate::cli::{
     Checkpoint, Create, Criu, Delete, Exec, Global, Kill, LogFormat, Ps, Restore, Run, Update, Verb,
 };
-use crate::engine::{Argv, Dialect};
 
 /// The flags before the verb.
 #[must_use]
@@ -52,8 +53,7 @@ pub fn of(dialect: Dialect, verb: &Verb) -> Argv {
 }
 
 fn create(argv: Argv, args: &Create) -> Argv {
-    argv
-        .value("--bundle", Some(&args.bundle))
+    argv.value("--bundle", Some(&args.bundle))
         .value("--console-socket", args.console_socket.as_ref())
         .value("--pid-file", args.pid_file.as_ref())
         .number("--preserve-fds", (args.preserve_fds != 0).then_some(args.preserve_fds))
@@ -78,8 +78,7 @@ fn delete(argv: Argv, args: &Delete) -> Argv {
 
 fn exec(argv: Argv, args: &Exec) -> Argv {
     let gids: Vec<_> = args.additional_gids.iter().map(u32::to_string).collect();
-    argv
-        .value("--process", args.process.as_ref())
+    argv.value("--process", args.process.as_ref())
         .flag("--detach", args.detach)
         .value("--pid-file", args.pid_file.as_ref())
         .value("--console-socket", args.console_socket.as_ref())
@@ -101,16 +100,14 @@ fn exec(argv: Argv, args: &Exec) -> Argv {
 }
 
 fn ps(argv: Argv, args: &Ps) -> Argv {
-    argv
-        .value("--format", Some(args.format.name()))
+    argv.value("--format", Some(args.format.name()))
         .only_runc("options for ps(1)", !args.ps_options.is_empty())
         .id(&args.id)
         .rest(&args.ps_options)
 }
 
 fn update(argv: Argv, args: &Update) -> Argv {
-    argv
-        .value("--resources", args.resources.as_ref())
+    argv.value("--resources", args.resources.as_ref())
         .number("--memory", args.memory)
         .number("--memory-reservation", args.memory_reservation)
         .number("--memory-swap", args.memory_swap)
@@ -133,8 +130,7 @@ fn update(argv: Argv, args: &Update) -> Argv {
 }
 
 fn criu(argv: Argv, args: &Criu) -> Argv {
-    argv
-        .value("--image-path", args.image_path.as_ref())
+    argv.value("--image-path", args.image_path.as_ref())
         .value("--work-path", args.work_path.as_ref())
         .flag("--tcp-established", args.tcp_established)
         .flag("--ext-unix-sk", args.ext_unix_sk)

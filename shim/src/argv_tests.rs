@@ -28,10 +28,7 @@ fn every_flag_goes_through() {
              --bundle=/b --console-socket=/s --pid-file=/p --preserve-fds=2 --no-pivot \
              --no-new-keyring -- c",
         ),
-        (
-            "run -b /b -d --keep c",
-            "--log-format=text run --bundle=/b --detach --keep -- c",
-        ),
+        ("run -b /b -d --keep c", "--log-format=text run --bundle=/b --detach --keep -- c"),
         ("kill -a c", "--log-format=text kill --all -- c TERM"),
         ("kill c 9", "--log-format=text kill -- c 9"),
         ("delete -f c", "--log-format=text delete --force -- c"),

@@ -10,14 +10,15 @@ use std::time::Duration;
 
 use oci_spec::runtime::Spec;
 use serde_json::{Value, json};
+use sharedroot_engine::{
+    Choice, CreateOptions, Delegate, Dialect, Engine, exec_features, features, seal,
+};
 use sharedroot_sys::process_start::began;
 
 use crate::admin;
 use crate::argv;
 use crate::cli::{Cli, Create, Events, Format, Global, Run, Verb};
 use crate::config::Config;
-use crate::engine::{self, Choice, CreateOptions, Delegate, Dialect, Engine};
-use crate::features;
 use crate::lifecycle::{Container, LifecycleError, Order, choice, tell};
 use crate::log::whole;
 use crate::output::{self, say};
@@ -61,9 +62,9 @@ pub fn run(cli: Cli) -> Result<u8, LifecycleError> {
         Verb::List(args) => list::list(&global, &config, &args)?,
         Verb::Spec(args) => write_spec(&args.bundle)?,
         Verb::Features => match choice(&global, &config)? {
-            Choice::Libcontainer => print(&features::features()),
+            Choice::Libcontainer => print(&features()),
             Choice::Delegate(program) => {
-                let source = engine::exec_features(&program);
+                let source = exec_features(&program);
                 return Err(file_error("execute", &program.path, source));
             }
         },
@@ -86,7 +87,7 @@ fn make(id: &str, global: &Global, verb: &Verb, config: &Config) -> Result<u8, L
     let choice = choice(global, config)?;
     // A delegate keeps its own executable out of the container's reach.
     if choice == Choice::Libcontainer && !matches!(verb, Verb::Restore(_)) {
-        engine::seal()?;
+        seal()?;
     }
     let container = Container::named(global, id, config)?;
     let engine = container.engine_of(&choice, global)?;

@@ -1,6 +1,6 @@
 //! What is done before the command line is parsed.
 
-use crate::engine::seal;
+use sharedroot_engine::seal;
 
 /// The verbs whose process enters a container, or one that it starts.
 const ENTERING: [&str; 3] = ["create", "exec", "run"];

@@ -8,15 +8,10 @@
 
 mod admin;
 mod argv;
-mod bundle;
-mod capabilities;
 mod cli;
 mod commands;
 mod config;
 mod early;
-mod engine;
-mod features;
-mod forbidden;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
 mod lifecycle;
@@ -34,6 +29,7 @@ mod testing;
 use std::process::ExitCode;
 
 use clap::Parser;
+use sharedroot_engine::stand_in;
 use sharedroot_sys::chain::chain;
 use sharedroot_sys::process_start::began;
 use sharedroot_sys::say_aside;
@@ -42,7 +38,7 @@ use sharedroot_sys::say_aside;
 #[must_use]
 pub fn run() -> ExitCode {
     began();
-    if let Some(failed) = engine::stand_in() {
+    if let Some(failed) = stand_in() {
         return failed;
     }
     early::seal_early();

@@ -10,6 +10,10 @@ use std::path::{Path, PathBuf};
 use nix::unistd::Pid;
 use oci_spec::runtime::Spec;
 use serde::Serialize;
+use sharedroot_engine::{
+    BundleError, Choice, Delegate, Embedded, Engine, EngineError, Relay, VARIABLE, attend, hold,
+    read_config,
+};
 
 pub use create::Order;
 pub use error::LifecycleError;
@@ -22,12 +26,8 @@ use story::GivenBack;
 pub use story::tell;
 
 use crate::argv;
-use crate::bundle::{BundleError, read_config};
 use crate::cli::Global;
 use crate::config::Config;
-use crate::engine::{
-    Choice, Delegate, Embedded, Engine, EngineError, Relay, VARIABLE, attend, hold,
-};
 use crate::record::{Place, Record, Rootfs, state_of_delegates};
 use crate::starts::{self, Step};
 

@@ -25,6 +25,7 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Mutex;
 
+use sharedroot_engine::engine_log;
 use sharedroot_sys::say_aside;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
@@ -35,7 +36,6 @@ pub use journal::deliver;
 pub use whole::whole;
 
 use crate::cli::{Cli, LogFormat};
-use crate::engine::engine_log;
 
 /// The target of a message that tells what happened to the container of the command.
 pub const STORY: &str = "sharedroot::story";

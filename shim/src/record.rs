@@ -13,12 +13,11 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use sharedroot_bases::{Containers, ContainersError};
+use sharedroot_engine::Choice;
 use sharedroot_format::{BaseKey, ContainerId, Holder, Lease, ScaffoldName, Use, VolumeName};
 use sharedroot_sys::private_dir::PrivateDirError;
 
 pub use place::{Lock, Place};
-
-use crate::engine::Choice;
 
 /// A record that cannot be written, read or trusted.
 #[derive(Debug, thiserror::Error)]

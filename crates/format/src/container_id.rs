@@ -8,7 +8,9 @@ const MAX_ID: usize = 200;
 
 /// An ID that is no file name.
 #[derive(Debug, thiserror::Error)]
-#[error("container ID {id:?} is not valid: use 1 to {MAX_ID} of the characters A-Z a-z 0-9 _ + - .")]
+#[error(
+    "container ID {id:?} is not valid: use 1 to {MAX_ID} of the characters A-Z a-z 0-9 _ + - ."
+)]
 pub struct NotAContainerId {
     /// The beginning of what was given.
     id: String,

@@ -5,11 +5,11 @@ use std::path::Path;
 
 use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxPids, LinuxResources};
 use serde_json::{Value, json};
+use sharedroot_engine::{Embedded, Limits, Status, event, seal, update};
 use sharedroot_format::json;
 
 use super::{print, process, read_error, repeat};
 use crate::cli::{Format, Further, Update, Verb};
-use crate::engine::{Embedded, Limits, Status, event, update};
 use crate::lifecycle::{Container, LifecycleError, tell};
 use crate::output::say;
 
@@ -27,7 +27,7 @@ pub fn steer(container: &Container, embedded: &Embedded, verb: Verb) -> Result<u
             tell(format_args!("signal {}{whom}", args.signal));
         }
         Verb::Exec(args) => {
-            crate::engine::seal()?;
+            seal()?;
             return process::exec(container, embedded, *args);
         }
         Verb::Ps(args) if args.format == Format::Json => {

@@ -3,16 +3,16 @@
 use std::fs::File;
 
 use oci_spec::runtime::{Process, Spec};
+use sharedroot_engine::{
+    Delegate, Embedded, EngineError, Tenant, Terminal, add_capabilities, capabilities, forbidden,
+    hold, read_config,
+};
 use sharedroot_format::json;
 use sharedroot_sys::step::step;
 
 use super::read_error;
 use crate::argv;
-use crate::bundle::read_config;
-use crate::capabilities;
 use crate::cli::{Exec, Verb};
-use crate::engine::{Delegate, Embedded, EngineError, Tenant, Terminal, add_capabilities, hold};
-use crate::forbidden;
 use crate::lifecycle::{Container, LifecycleError, tell};
 use crate::output::say;
 

@@ -7,6 +7,11 @@ use sharedroot_bases::{
     Earlier, Place, Prepared, RootfsError, Wanted, prepare_private, prepare_shared,
 };
 use sharedroot_dm::{Bytes, Pool};
+use sharedroot_engine::{
+    Bundle, CallersHooks, Choice, CreateOptions, Delegate, Embedded, Engine, EngineError, Labels,
+    Volumes, check_dev, leads_out, make_notify, may_write_root, normalise, offer_notify,
+    refuse_others,
+};
 use sharedroot_format::{ContainerId, ScaffoldName, VolumeName};
 use sharedroot_image as image;
 use sharedroot_sys::mount;
@@ -16,13 +21,8 @@ use sharedroot_sys::step::step;
 use super::story::Created;
 use super::{Container, LifecycleError, engines, tell};
 use crate::argv;
-use crate::bundle::Bundle;
 use crate::cli::Verb;
 use crate::config::Size;
-use crate::engine::{
-    CallersHooks, Choice, CreateOptions, Delegate, Embedded, Engine, EngineError, Labels, Volumes,
-    check_dev, leads_out, make_notify, may_write_root, normalise, offer_notify, refuse_others,
-};
 use crate::log::ASIDE;
 use crate::record::{Lock, Record, RecordError, Rootfs};
 use crate::rootfs::{

@@ -3,15 +3,16 @@
 use std::path::PathBuf;
 
 use sharedroot_bases::RootfsError;
+use sharedroot_engine::{
+    BundleError, ChoiceError, DelegateError, EngineError, SealError, SpecError, VolumeError,
+};
 use sharedroot_format::{ContainerId, NotAContainerId};
 use sharedroot_label::LabelError;
 use sharedroot_sys::mount::MountError;
 use sharedroot_sys::private_dir::PrivateDirError;
 
 use crate::admin::install::InstallError;
-use crate::bundle::BundleError;
 use crate::config::ConfigError;
-use crate::engine::{ChoiceError, DelegateError, EngineError, SealError, SpecError, VolumeError};
 use crate::privilege::PrivilegeError;
 use crate::record::RecordError;
 use crate::rootfs::{AnnotationError, RootError};

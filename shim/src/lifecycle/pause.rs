@@ -2,10 +2,10 @@
 //! from their own directories, which have nothing of it while it runs.
 
 use sharedroot_bases::{WrittenBack, save_so_far};
+use sharedroot_engine::Engine;
 
 use super::story::{GivenBack, tell};
 use super::{Container, LifecycleError, engines};
-use crate::engine::Engine;
 use crate::record::Rootfs;
 
 impl Container {

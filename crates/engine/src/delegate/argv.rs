@@ -5,7 +5,7 @@
 
 use std::ffi::{OsStr, OsString};
 
-use crate::engine::choice::Dialect;
+use crate::choice::Dialect;
 
 /// A verb of a delegate and what stands after it.
 #[derive(Debug)]

@@ -1,8 +1,12 @@
-//! What starts and steers a container's processes: the embedded libcontainer, or a delegate, which
-//! is another OCI runtime of this host.
+//! From a config.json and a root to running processes: the embedded libcontainer starts and steers them, or a delegate, which
+//! is another OCI runtime of this host. Nothing here knows of images and pools, or of the command line of the program.
+//!
+//! A program that uses the embedded engine calls [`stand_in`] before anything else: a hook's stand-in is the program itself.
 //!
 //! | file | its story |
 //! |---|---|
+//! | `bundle.rs`, `capabilities.rs`, `forbidden.rs` | a config.json, read and checked; capabilities that nobody knows; what the runtime-spec forbids |
+//! | `engine.rs`, `features.rs` | the engine of one container; what the embedded one supports |
 //! | `choice.rs` | which engine a new container gets, and whether its program is safe to run |
 //! | `embedded.rs`, `create.rs`, `error.rs` | libcontainer, told what to do and asked what is; a new container; what fails |
 //! | `delegate/` | another runtime, in its own words, with our root |
@@ -20,7 +24,12 @@
 //! | `session.rs`, `loopback.rs` | keyring, streams and terminal of a process; its own network's first device |
 //! | `cgroup.rs`, `stats.rs`, `signal.rs` | limits, figures, signals |
 
+// They panic where nobody reads; `say_aside!` does not.
+#![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
+
 mod birth;
+mod bundle;
+pub mod capabilities;
 mod cgroup;
 mod cgroup_end;
 mod choice;
@@ -33,12 +42,15 @@ mod dev;
 mod device_dirs;
 mod devices;
 mod embedded;
+mod engine;
 pub mod engine_log;
 mod enter;
 mod error;
 mod exec;
+mod features;
 mod filter;
 mod first;
+pub mod forbidden;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
 mod home;
@@ -66,14 +78,17 @@ mod stats;
 mod volumes;
 mod workload;
 
+pub use bundle::{Bundle, BundleError, parse_config, plain_root, read_config};
 pub use cgroup::{Limits, event, refuse_others, update};
-pub use choice::{Choice, ChoiceError, Dialect, VARIABLE};
+pub use choice::{Choice, ChoiceError, Dialect, Program, VARIABLE};
 pub use create::CreateOptions;
 use delegate::let_go;
 pub use delegate::{Argv, Delegate, DelegateError, attend, exec_features, hold};
 pub use embedded::{Embedded, Status};
+pub use engine::Engine;
 pub use error::EngineError;
 pub use exec::{Tenant, Terminal, add_capabilities};
+pub use features::features;
 pub use hooks::{CallersHooks, may_write_root};
 pub use normal::{Labels, normalise};
 pub use notify::{Relay, make as make_notify, offer as offer_notify};
@@ -83,34 +98,3 @@ pub use relay::stand_in;
 pub use sealed::{SealError, seal};
 pub use spec_error::SpecError;
 pub use volumes::{VolumeError, Volumes};
-
-/// The engine of one container.
-#[derive(Debug)]
-pub enum Engine {
-    /// libcontainer, in this process.
-    Embedded(Embedded),
-    /// Another OCI runtime.
-    Delegate(Delegate),
-}
-
-impl Engine {
-    /// Whether the engine has the container.
-    ///
-    /// # Errors
-    /// [`DelegateError`].
-    pub fn exists(&self) -> Result<bool, DelegateError> {
-        match self {
-            Self::Embedded(embedded) => Ok(embedded.exists()),
-            Self::Delegate(delegate) => delegate.exists(),
-        }
-    }
-
-    /// Whether the engine's state directory has anything of that ID. Asks nobody.
-    #[must_use]
-    pub fn has_traces(&self) -> bool {
-        match self {
-            Self::Embedded(embedded) => embedded.exists(),
-            Self::Delegate(delegate) => delegate.has_traces(),
-        }
-    }
-}

@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn every_captured_config_parses() {
-        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures");
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures");
         let mut seen = 0;
         for folder in std::fs::read_dir(fixtures).unwrap() {
             for file in std::fs::read_dir(folder.unwrap().path()).unwrap() {
