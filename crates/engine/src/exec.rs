@@ -4,7 +4,7 @@
 //! capabilities, all of root's. Both are mended here: the capabilities are completed from the
 //! container's configuration, and the filter is loaded by the workload right before execve.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use libcontainer::capabilities::CapabilityExt;
 use libcontainer::container::ContainerStatus;
@@ -13,6 +13,7 @@ use nix::unistd::Pid;
 use oci_spec::runtime::{
     Capabilities, Capability as SpecCapability, LinuxNamespaceType, Process, Spec,
 };
+use sharedroot_format::ContainerId;
 use sharedroot_label::{self as label, LabelError, ProcessLabel};
 
 use super::birth;
@@ -26,6 +27,7 @@ use super::seccomp::Program;
 use super::spec_error::SpecError;
 use super::workload::Workload;
 use super::{Embedded, EngineError, session};
+use crate::{capabilities, forbidden};
 
 /// What `exec` was asked for.
 #[derive(Debug)]
@@ -33,6 +35,19 @@ pub struct Tenant {
     /// The process, completed.
     process: Process,
     workload: Workload,
+}
+
+/// The text of a process in OCI's form.
+///
+/// # Errors
+/// [`EngineError::Process`] of the container `id`, with the path of the file; [`EngineError::Forbidden`].
+pub fn parse_process(id: &ContainerId, path: &Path, text: &[u8]) -> Result<Process, EngineError> {
+    let process = capabilities::parse(text, "/capabilities").map_err(|e| EngineError::Process {
+        id: id.clone(),
+        what: format!("{} is not a process: {e}", path.display()),
+    })?;
+    forbidden::look_for_nul(text, "process.", &process)?;
+    Ok(process)
 }
 
 /// How the caller is connected to the process.
@@ -56,8 +71,13 @@ impl Tenant {
     /// Completes `process` with what the container's own configuration says.
     ///
     /// # Errors
-    /// [`SpecError`] naming the field.
-    pub fn new(spec: &Spec, mut process: Process) -> Result<Self, SpecError> {
+    /// [`EngineError::Forbidden`] or [`EngineError::Limit`], naming the field.
+    pub fn new(spec: &Spec, process: Process) -> Result<Self, EngineError> {
+        forbidden::look_at_process("process.", &process)?;
+        Ok(Self::complete(spec, process)?)
+    }
+
+    fn complete(spec: &Spec, mut process: Process) -> Result<Self, SpecError> {
         refuse_no_user(&process)?;
         super::normal::refuse_no_apparmor(&process)?;
         refuse_user_namespace(spec)?;

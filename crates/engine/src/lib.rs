@@ -29,7 +29,7 @@
 
 mod birth;
 mod bundle;
-pub mod capabilities;
+mod capabilities;
 mod cgroup;
 mod cgroup_end;
 mod choice;
@@ -50,7 +50,7 @@ mod exec;
 mod features;
 mod filter;
 mod first;
-pub mod forbidden;
+mod forbidden;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
 mod home;
@@ -87,7 +87,7 @@ pub use delegate::{Argv, Delegate, DelegateError, attend, exec_features, hold};
 pub use embedded::{Embedded, Status};
 pub use engine::Engine;
 pub use error::EngineError;
-pub use exec::{Tenant, Terminal, add_capabilities};
+pub use exec::{Tenant, Terminal, add_capabilities, parse_process};
 pub use features::features;
 pub use hooks::{CallersHooks, may_write_root};
 pub use normal::{Labels, normalise};

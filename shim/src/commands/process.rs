@@ -4,8 +4,8 @@ use std::fs::File;
 
 use oci_spec::runtime::{Process, Spec};
 use sharedroot_engine::{
-    Delegate, Embedded, EngineError, Tenant, Terminal, add_capabilities, capabilities, forbidden,
-    hold, read_config,
+    Delegate, Embedded, EngineError, Tenant, Terminal, add_capabilities, hold, parse_process,
+    read_config,
 };
 use sharedroot_format::json;
 use sharedroot_sys::step::step;
@@ -40,17 +40,10 @@ pub fn exec(container: &Container, embedded: &Embedded, args: Exec) -> Result<u8
     let process = match &args.process {
         Some(path) => {
             let text = File::open(path).and_then(json::read).map_err(read_error(path))?;
-            let process =
-                capabilities::parse(&text, "/capabilities").map_err(|e| EngineError::Process {
-                    id: container.id().clone(),
-                    what: format!("{} is not a process: {e}", path.display()),
-                })?;
-            forbidden::look_for_nul(&text, "process.", &process).map_err(EngineError::from)?;
-            process
+            parse_process(container.id(), path, &text)?
         }
         None => process_of_flags(&spec, &args)?,
     };
-    forbidden::look_at_process("process.", &process).map_err(EngineError::from)?;
     let terminal = Terminal {
         pid_file: args.pid_file,
         console_socket: args.console_socket,
