@@ -39,7 +39,7 @@ pub fn keep(words: &str) {
 
 /// The first error that the engine logged, which is the deepest: it logs on the way up. Those after it are forgotten.
 #[must_use]
-pub(super) fn first_error() -> Option<String> {
+pub(crate) fn first_error() -> Option<String> {
     let mut text = [0_u8; 4096];
     let read = LOGGED.get()?.reader.lock().ok()?.read(&mut text).ok()?;
     let first = text[..read].split(|byte| *byte == b'\n').next()?;
@@ -47,12 +47,12 @@ pub(super) fn first_error() -> Option<String> {
 }
 
 /// Forgets what the engine logged.
-pub(super) fn forget() {
+pub(crate) fn forget() {
     while first_error().is_some() {}
 }
 
 /// Puts `words` in the place of what the engine logged, for whoever asks for [`first_error`] next, in whatever process.
-pub(super) fn explain(words: &str) {
+pub(crate) fn explain(words: &str) {
     forget();
     keep(words);
 }

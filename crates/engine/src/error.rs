@@ -6,9 +6,9 @@ use sharedroot_format::ContainerId;
 use sharedroot_format::json::JsonError;
 
 use super::Status;
-use super::hooks::HookFailed;
-use super::spec_error::SpecError;
-use crate::forbidden::Forbidden;
+use crate::hooks::callers::HookFailed;
+use crate::spec::error::SpecError;
+use crate::spec::forbidden::Forbidden;
 
 /// A verb of the engine that failed on a container.
 #[derive(Debug, thiserror::Error)]

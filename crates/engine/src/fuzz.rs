@@ -12,8 +12,8 @@ use oci_spec::runtime::LinuxResources;
 use sharedroot_format::json;
 use sharedroot_seeds::says_something;
 
-use super::cgroup::Limits;
-pub use super::exec::process;
+use crate::container::cgroup::Limits;
+pub use crate::embedded::exec::process;
 
 /// The text of `update --resources`.
 ///

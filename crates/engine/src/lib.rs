@@ -1,100 +1,65 @@
 //! From a config.json and a root to running processes: the embedded libcontainer starts and steers them, or a delegate, which
 //! is another OCI runtime of this host. Nothing here knows of images and pools, or of the command line of the program.
 //!
-//! A program that uses the embedded engine calls [`stand_in`] before anything else: a hook's stand-in is the program itself.
+//! A program that uses the embedded engine calls [`stand_in`] before anything else, for a hook's stand-in is the program
+//! itself; then [`engine_log::open`], and [`engine_log::keep`] for each error that libcontainer logs; and [`seal`] before it
+//! creates a container or enters one.
 //!
-//! | file | its story |
+//! | module | story |
 //! |---|---|
-//! | `bundle.rs`, `capabilities.rs`, `forbidden.rs` | a config.json, read and checked; capabilities that nobody knows; what the runtime-spec forbids |
-//! | `engine.rs`, `features.rs` | the engine of one container; what the embedded one supports |
-//! | `choice.rs` | which engine a new container gets, and whether its program is safe to run |
-//! | `embedded.rs`, `create.rs`, `error.rs` | libcontainer, told what to do and asked what is; a new container; what fails |
+//! | `engine` | the engine of one container, whichever it is |
+//! | `choice` | which engine a new container gets, and whether its program is safe to run |
+//! | `spec/` | config.json: read, checked, and put into words that libcontainer understands |
+//! | `embedded/` | libcontainer, told what to do and asked what is |
+//! | `process/` | the processes of a container: how each comes to be, up to the image's own code |
+//! | `mounts/` | mounts and devices that libcontainer does not make, or not as runc does |
+//! | `seccomp/` | the filter of a process, and when it is loaded |
+//! | `hooks/` | the caller's hooks: when they run, where, and what they are told |
+//! | `container/` | limits, figures and signals of a container that is there |
 //! | `delegate/` | another runtime, in its own words, with our root |
-//! | `normal.rs` | a configuration in words that the embedded engine understands |
-//! | `exec.rs`, `enter.rs`, `workload.rs` | one more process; its way in; the last steps before the image's own code runs |
-//! | `filter.rs`, `lent.rs` | the seccomp filter of a first process, loaded when the engine is done; capabilities that are lent for that |
-//! | `sealed.rs`, `descriptors.rs`, `home.rs` | our own executable, and what is open on the host, out of a container's reach; no code of the image in this process |
-//! | `engine_log.rs`, `reason.rs`, `spec_error.rs` | what the engine logged; why it failed, without its structures; a field that cannot be honoured |
-//! | `refused.rs`, `resources.rs` | what the engine would leave out: refused, completed |
-//! | `hooks.rs`, `relay.rs` | the caller's hooks: when they run, where, and what they are told |
-//! | `volumes.rs`, `propagation.rs`, `cleared.rs`, `memory.rs` | bind mounts of every propagation and flag, file systems in memory that begin with a copy |
-//! | `inside.rs`, `masks.rs`, `device_dirs.rs`, `devices.rs` | the mounts of a container that waits; the label of its masked directories; the mode of its devices' directories; devices that the engine does not make |
-//! | `birth.rs`, `first.rs`, `leading.rs` | a process that is born in the container's cgroup; a container's first process; what every process is first |
-//! | `notify.rs` | the caller's service manager learns that a container is ready |
-//! | `session.rs`, `loopback.rs` | keyring, streams and terminal of a process; its own network's first device |
-//! | `cgroup.rs`, `stats.rs`, `signal.rs` | limits, figures, signals |
+//! | `sealed` | our own executable, out of a container's reach |
+//! | [`engine_log`], `reason` | what libcontainer logged; why it failed, without its structures |
+//! | `features` | what the embedded engine supports |
+//! | `error` | what fails in the embedded engine |
 
 // They panic where nobody reads; `say_aside!` does not.
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
-mod birth;
-mod bundle;
-mod capabilities;
-mod cgroup;
-mod cgroup_end;
 mod choice;
-mod cleared;
-mod console;
-mod create;
+mod container;
 mod delegate;
-mod descriptors;
-mod dev;
-mod device_dirs;
-mod devices;
 mod embedded;
 mod engine;
 pub mod engine_log;
-mod enter;
 mod error;
-mod exec;
 mod features;
-mod filter;
-mod first;
-mod forbidden;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
-mod home;
 mod hooks;
-mod inside;
-mod leading;
-mod lent;
-mod limits;
-mod loopback;
-mod masks;
-mod memory;
-mod normal;
-mod notify;
-mod propagation;
+mod mounts;
+mod process;
 mod reason;
-mod refused;
-mod relay;
-mod resources;
 mod sealed;
 mod seccomp;
-mod session;
-mod signal;
-mod spec_error;
-mod stats;
-mod volumes;
-mod workload;
+mod spec;
 
-pub use bundle::{Bundle, BundleError, parse_config, plain_root, read_config};
-pub use cgroup::{Limits, event, refuse_others, update};
 pub use choice::{Choice, ChoiceError, Dialect, Program, VARIABLE};
-pub use create::CreateOptions;
-use delegate::let_go;
-pub use delegate::{Argv, Delegate, DelegateError, attend, exec_features, hold};
-pub use embedded::{Embedded, Status};
+pub use container::cgroup::{Limits, event, refuse_others, update};
+pub use delegate::{Argv, Delegate, DelegateError, exec_features};
+pub use embedded::container::{Embedded, Status};
+pub use embedded::create::CreateOptions;
+pub use embedded::exec::{Tenant, Terminal, add_capabilities, parse_process};
+pub use embedded::notify::{Relay, make as make_notify, offer as offer_notify};
 pub use engine::Engine;
 pub use error::EngineError;
-pub use exec::{Tenant, Terminal, add_capabilities, parse_process};
 pub use features::features;
-pub use hooks::{CallersHooks, may_write_root};
-pub use normal::{Labels, normalise};
-pub use notify::{Relay, make as make_notify, offer as offer_notify};
-pub use propagation::leads_out;
-pub use refused::check_dev;
-pub use relay::stand_in;
+pub use hooks::callers::{CallersHooks, may_write_root};
+pub use hooks::relay::stand_in;
+pub use mounts::propagation::leads_out;
+pub use mounts::volumes::{VolumeError, Volumes};
+pub use process::child::{attend, hold};
 pub use sealed::{SealError, seal};
-pub use spec_error::SpecError;
-pub use volumes::{VolumeError, Volumes};
+pub use spec::bundle::{Bundle, BundleError, parse_config, plain_root, read_config};
+pub use spec::error::SpecError;
+pub use spec::normal::{Labels, normalise};
+pub use spec::refused::check_dev;

@@ -16,7 +16,7 @@ const GONE: &str = "its first process ended before it was ready";
 /// The most that is known of why the engine failed with `error`: what it logged first, which is closest to the cause, with
 /// the system's reason from what it returned.
 #[must_use]
-pub(super) fn reason(error: &(dyn Error + 'static)) -> String {
+pub(crate) fn reason(error: &(dyn Error + 'static)) -> String {
     of(first_error().as_deref(), &chain(error))
 }
 
@@ -150,7 +150,7 @@ fn unquoted(text: &str) -> String {
 }
 
 /// An error number as the C library and Go write it: "exec format error".
-pub(super) fn words(number: nix::errno::Errno) -> String {
+pub(crate) fn words(number: nix::errno::Errno) -> String {
     let text = std::io::Error::from(number).to_string();
     text.split(" (os error").next().unwrap_or_default().to_lowercase()
 }

@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use sharedroot_format::ContainerId;
 
-use crate::embedded::started;
+use crate::embedded::container::started;
 
 /// How long a `create` may go on without its caller.
 const PATIENCE_MS: u16 = 10_000;

@@ -9,7 +9,7 @@ use nix::libc::{
 };
 use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompAction};
 
-use super::token;
+use super::arch::token;
 
 /// `offsetof(struct seccomp_data, nr)` and `arch` of `linux/seccomp.h`.
 const NUMBER: u32 = 0;

@@ -6,11 +6,11 @@ use oci_spec::runtime::{Capabilities, Capability as SpecCapability, Process};
 
 /// What a process keeps until its filter is loaded: loading needs CAP_SYS_ADMIN
 /// (seccomp(2), without no_new_privs), taking capabilities out of the bounding set CAP_SETPCAP.
-pub(super) const LATE_CAPABILITIES: [Capability; 2] =
+pub(crate) const LATE_CAPABILITIES: [Capability; 2] =
     [Capability::CAP_SYS_ADMIN, Capability::CAP_SETPCAP];
 
 /// Adds to what a process has and may have; inheritable and ambient capabilities stay as they are.
-pub(super) fn grant(process: &mut Process, more: &Capabilities) {
+pub(crate) fn grant(process: &mut Process, more: &Capabilities) {
     let mut sets = process.capabilities().clone().unwrap_or_default();
     let add = |set: &Option<Capabilities>| {
         Some(set.iter().flatten().chain(more).copied().collect::<Capabilities>())
@@ -22,7 +22,7 @@ pub(super) fn grant(process: &mut Process, more: &Capabilities) {
 }
 
 /// Adds the capabilities that loading a filter needs; returns those that were not there.
-pub(super) fn lend_to_exec(process: &mut Process) -> Vec<Capability> {
+pub(crate) fn lend_to_exec(process: &mut Process) -> Vec<Capability> {
     let bounding = process.capabilities().as_ref().and_then(|sets| sets.bounding().clone());
     let bounding = bounding.unwrap_or_default();
     grant(process, &LATE_CAPABILITIES.into_iter().map(SpecCapability::from_cap).collect());
@@ -34,7 +34,7 @@ pub(super) fn lend_to_exec(process: &mut Process) -> Vec<Capability> {
 
 /// Adds the capabilities that loading a filter needs; returns those that were not there, in the order in which they must go:
 /// CAP_SETPCAP has to be effective while the bounding set shrinks.
-pub(super) fn lend_to_first(process: &mut Process) -> Vec<(CapSet, Capability)> {
+pub(crate) fn lend_to_first(process: &mut Process) -> Vec<(CapSet, Capability)> {
     let given = process.capabilities().clone().unwrap_or_default();
     grant(process, &LATE_CAPABILITIES.into_iter().map(SpecCapability::from_cap).collect());
     let sets = [

@@ -15,7 +15,7 @@ use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 use sharedroot_label::ProcessLabel;
 use sharedroot_sys::signal;
 
-use super::{Embedded, EngineError};
+use crate::{Embedded, EngineError};
 
 /// The file beside the configuration that says that the container has no keyring of its own.
 const CALLERS_KEYRING: &str = "callers-keyring";
@@ -32,7 +32,7 @@ impl Embedded {
     ///
     /// # Errors
     /// [`EngineError::Process`].
-    pub(super) fn leave_callers_session(
+    pub(crate) fn leave_callers_session(
         &self,
         label: Option<&ProcessLabel>,
         keep_keyring: bool,
@@ -54,7 +54,7 @@ impl Embedded {
     ///
     /// # Errors
     /// [`EngineError::Process`].
-    pub(super) fn join_containers_session(
+    pub(crate) fn join_containers_session(
         &self,
         label: Option<&ProcessLabel>,
     ) -> Result<(), EngineError> {
@@ -81,7 +81,7 @@ impl Embedded {
 
 /// The user ID on this host of user `uid` in the container; `None` where only a joined user
 /// namespace knows.
-pub(super) fn host_uid(spec: &Spec, uid: u32) -> Option<u32> {
+pub(crate) fn host_uid(spec: &Spec, uid: u32) -> Option<u32> {
     let linux = spec.linux().as_ref()?;
     let mapped = linux
         .namespaces()
@@ -111,7 +111,7 @@ pub fn give_streams(spec: &Spec, process: &Process) {
 }
 
 /// A file that cannot change hands is left as it is, as runc leaves it.
-pub(super) fn give(stream: BorrowedFd<'_>, uid: u32) {
+pub(crate) fn give(stream: BorrowedFd<'_>, uid: u32) {
     let Ok(found) = rustix::fs::fstat(stream) else { return };
     let device = (rustix::fs::major(found.st_rdev), rustix::fs::minor(found.st_rdev));
     if found.st_uid != uid && device != NULL {
@@ -136,7 +136,7 @@ fn is_null(stream: BorrowedFd<'_>) -> bool {
 ///
 /// # Errors
 /// dup2(2)'s.
-pub(super) fn open_null_for_writing() -> io::Result<()> {
+pub(crate) fn open_null_for_writing() -> io::Result<()> {
     let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
     let [input, output, error] = [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()].map(is_null);
     if !(input || output || error) {

@@ -20,10 +20,10 @@ use sharedroot_sys::mount::{self, Detached, MountError, Setting};
 
 use super::cleared;
 use super::inside::{self, InsideError};
-use super::limits::has_user_namespace;
 use super::memory::{self, Content, Shape};
 use super::propagation::{self, Kind, Propagation};
-use super::spec_error::SpecError;
+use crate::process::limits::has_user_namespace;
+use crate::spec::error::SpecError;
 
 /// A volume that could not be prepared.
 #[derive(Debug, thiserror::Error)]

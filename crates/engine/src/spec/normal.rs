@@ -9,8 +9,9 @@ use oci_spec::runtime::{
 };
 use sharedroot_label::{self as label, LabelError, MountLabel, ProcessLabel};
 
-use super::spec_error::SpecError;
-use super::{propagation, refused, resources};
+use super::error::SpecError;
+use super::{refused, resources};
+use crate::mounts::propagation;
 
 /// File systems whose label is the policy's, as runc leaves it.
 const LABELLED_BY_POLICY: [&str; 6] = ["proc", "sysfs", "mqueue", "cgroup", "cgroup2", "bind"];

@@ -10,7 +10,7 @@ use oci_spec::runtime::{
     LinuxCpu, LinuxDeviceCgroup, LinuxDeviceType, LinuxMemory, LinuxResources,
 };
 
-use super::spec_error::SpecError;
+use super::error::SpecError;
 
 /// The limits for this host's cgroups, with the device rules that every container gets: without any limits the engine
 /// would leave those out, too.

@@ -21,8 +21,8 @@ use oci_spec::runtime::{Hook, Hooks, Spec};
 use serde::{Deserialize, Serialize};
 use sharedroot_sys::chain::chain;
 
-use super::filter::Late;
 use super::relay::{self, Where};
+use crate::seccomp::filter::Late;
 
 /// What the first process of a container does besides executing the user's program.
 #[derive(Debug, Clone, Default)]

@@ -41,7 +41,7 @@ impl Birthplace {
     }
 
     /// The cgroup's directory.
-    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
+    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
         self.open.as_fd()
     }
 
@@ -55,7 +55,7 @@ impl Birthplace {
 
     /// Whether the kernel killed somebody here because the limit of memory was reached.
     #[must_use]
-    pub(super) fn ran_out_of_memory(&self) -> bool {
+    pub(crate) fn ran_out_of_memory(&self) -> bool {
         let events = fs::read_to_string(self.dir.join("memory.events")).unwrap_or_default();
         let killed = events.lines().find_map(|line| line.strip_prefix("oom_kill "));
         killed.is_some_and(|killed| killed != "0")
@@ -65,7 +65,7 @@ impl Birthplace {
     pub fn remove(&self) {
         if self.made {
             let _ = fs::write(self.dir.join("cgroup.kill"), "1");
-            super::cgroup::remove(&self.dir);
+            crate::container::cgroup::remove(&self.dir);
         }
     }
 }
@@ -122,6 +122,6 @@ fn enable_controllers(dir: &Path) {
 
 /// The child's end: what it inherited is its parent's to undo, so nothing is dropped.
 #[expect(clippy::exit, reason = "a forked child must not return into its parent's work")]
-pub(super) fn leave(failed: bool) -> ! {
+pub(crate) fn leave(failed: bool) -> ! {
     std::process::exit(i32::from(failed))
 }

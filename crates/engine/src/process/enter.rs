@@ -29,9 +29,9 @@ use sharedroot_sys::new_file;
 
 use super::birth::{Birthplace, leave};
 use super::console::Console;
-use super::engine_log;
 use super::leading::{Why, arguments, reason, settle};
 use super::workload::Workload;
+use crate::engine_log;
 
 /// `CLONE_NEWTIME` of `linux/sched.h`, which nix does not know.
 const NEWTIME: CloneFlags = CloneFlags::from_bits_retain(0x80);

@@ -12,10 +12,11 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use sharedroot_format::ContainerId;
 
-use super::hooks::Later;
 use super::notify::Relay;
-use super::reason::reason;
-use super::{EngineError, engine_log, signal};
+use crate::container::signal;
+use crate::hooks::callers::Later;
+use crate::reason::reason;
+use crate::{EngineError, engine_log};
 
 /// The status of a container, in runc's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,11 +58,11 @@ impl From<ContainerStatus> for Status {
 }
 
 /// The file beside the configuration that says when the init process started.
-pub(super) const STARTED: &str = "init-started";
+pub(crate) const STARTED: &str = "init-started";
 
 /// When a process started, in clock ticks after boot (proc_pid_stat(5), field 22): with the number
 /// it tells a process from a later one. `None` if there is no such process.
-pub(super) fn started(pid: i32) -> Option<String> {
+pub(crate) fn started(pid: i32) -> Option<String> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The second field is the command in parentheses, which may hold anything.
     stat.rsplit_once(") ")?.1.split_whitespace().nth(19).map(str::to_owned)
@@ -121,17 +122,17 @@ impl Embedded {
     }
 
     /// The state root.
-    pub(super) fn root(&self) -> &Path {
+    pub(crate) fn root(&self) -> &Path {
         &self.root
     }
 
     /// Our own directory of this container.
-    pub(super) fn bundle(&self) -> &Path {
+    pub(crate) fn bundle(&self) -> &Path {
         &self.bundle
     }
 
     /// The engine's own directory of this container.
-    pub(super) fn dir(&self) -> PathBuf {
+    pub(crate) fn dir(&self) -> PathBuf {
         self.root.join(self.id.as_str())
     }
 
@@ -141,7 +142,7 @@ impl Embedded {
         self.dir().is_dir()
     }
 
-    pub(super) fn fail(
+    pub(crate) fn fail(
         &self,
         verb: &'static str,
     ) -> impl Fn(LibcontainerError) -> EngineError + '_ {
@@ -171,7 +172,7 @@ impl Embedded {
     }
 
     /// The container that this process has just made: nobody waited for its process yet, so its number is no other's.
-    pub(super) fn load_new(&self) -> Result<Container, EngineError> {
+    pub(crate) fn load_new(&self) -> Result<Container, EngineError> {
         read(&self.dir()).map_err(self.fail("create"))
     }
 
@@ -180,7 +181,7 @@ impl Embedded {
     ///
     /// # Errors
     /// pidfd_open(2)'s.
-    pub(super) fn hold(&self, container: &Container) -> std::io::Result<Option<OwnedFd>> {
+    pub(crate) fn hold(&self, container: &Container) -> std::io::Result<Option<OwnedFd>> {
         let pid = container.pid().and_then(|pid| Pid::from_raw(pid.as_raw()));
         let Some(pid) = pid else { return Ok(None) };
         let held = match pidfd_open(pid, PidfdFlags::empty()) {
@@ -192,7 +193,7 @@ impl Embedded {
     }
 
     /// Whether `pid` is the number of the process that `create` made.
-    pub(super) fn is_init(&self, pid: i32) -> bool {
+    pub(crate) fn is_init(&self, pid: i32) -> bool {
         let known = std::fs::read_to_string(self.bundle.join(STARTED)).ok();
         known.is_some() && started(pid) == known
     }
@@ -270,7 +271,7 @@ impl Embedded {
         container.resume().map_err(self.fail("resume"))
     }
 
-    pub(super) fn require(
+    pub(crate) fn require(
         &self,
         verb: &'static str,
         container: &Container,

@@ -9,8 +9,8 @@ use std::path::{Component, Path, PathBuf};
 use oci_spec::runtime::Spec;
 use sharedroot_format::json::{self, JsonError};
 
-use crate::capabilities;
-use crate::forbidden::{self, Forbidden};
+use super::capabilities;
+use super::forbidden::{self, Forbidden};
 
 /// What is wrong with a bundle. Every message names the file or the field.
 #[derive(Debug, thiserror::Error)]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use sharedroot_label::LabelError;
 
-use super::seccomp::SeccompError;
+use crate::seccomp::program::SeccompError;
 
 /// A part of config.json that this engine cannot honour.
 #[derive(Debug, thiserror::Error)]

@@ -18,8 +18,8 @@ use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 use sharedroot_sys::process_start::environment;
 
-use crate::exec::exit_status;
-use crate::signal;
+use crate::container::signal;
+use crate::embedded::exec::exit_status;
 
 /// How long to sleep before `settled` is asked again.
 const PATIENCE_MS: u8 = 10;

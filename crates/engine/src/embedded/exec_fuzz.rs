@@ -3,8 +3,8 @@
 use sharedroot_format::json;
 use sharedroot_seeds::says_something;
 
-use super::super::lent::LATE_CAPABILITIES;
 use super::*;
+use crate::seccomp::lent::LATE_CAPABILITIES;
 
 /// The text of `exec --process`.
 ///

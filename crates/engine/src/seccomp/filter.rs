@@ -1,5 +1,5 @@
 //! The seccomp filter of a first process, which this program loads and not the engine: the engine's own loading knows no
-//! ENOSYS for unknown calls ([`super::seccomp`]), and takes the two values of SCMP_CMP_MASKED_EQ for each other.
+//! ENOSYS for unknown calls ([`super::program`]), and takes the two values of SCMP_CMP_MASKED_EQ for each other.
 //!
 //! Without no_new_privs loading it needs CAP_SYS_ADMIN (seccomp(2)), so the engine loads it before it takes the
 //! capabilities away, and goes on under it: a filter that forbids what the engine does then, such as getcwd(2), forbids
@@ -12,7 +12,7 @@ use oci_spec::runtime::{
 };
 
 use super::lent::lend_to_first;
-use super::seccomp::{Program, SeccompError};
+use super::program::{Program, SeccompError};
 
 /// A filter that is still to be loaded, and the capabilities that go with it.
 #[derive(Debug, Clone)]
@@ -82,8 +82,8 @@ fn in_the_engines_order(mut filter: LinuxSeccomp) -> LinuxSeccomp {
 
 #[cfg(test)]
 mod tests {
-    use super::super::lent::LATE_CAPABILITIES;
     use super::*;
+    use crate::seccomp::lent::LATE_CAPABILITIES;
 
     fn spec(process: &str, seccomp: &str) -> Spec {
         let text = format!(

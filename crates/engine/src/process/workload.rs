@@ -19,11 +19,12 @@ use sharedroot_sys::chain::chain;
 use sharedroot_sys::say_aside;
 
 use super::birth::leave;
-use super::hooks::AtStart;
-use super::normal::UNKNOWN_HOME;
-use super::reason::words;
-use super::seccomp::Program;
-use super::{home, hooks, session};
+use super::{home, session};
+use crate::hooks::callers;
+use crate::hooks::callers::AtStart;
+use crate::reason::words;
+use crate::seccomp::program::Program;
+use crate::spec::normal::UNKNOWN_HOME;
 
 /// Where programs are looked for if the process has no PATH.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -74,7 +75,7 @@ impl Workload {
         let Some(state) = &self.start.state else { return Ok(()) };
         let state = State { pid: Some(Pid::this().as_raw()), ..state.clone() };
         self.start.hooks.iter().try_for_each(|hook| {
-            hooks::call_at_start(hook, &state, environment, self.start.ear.as_deref())
+            callers::call_at_start(hook, &state, environment, self.start.ear.as_deref())
                 .map_err(|failed| chain(&failed))
         })
     }
@@ -114,7 +115,7 @@ impl Workload {
     /// program would speak.
     fn end(&self, why: &str) -> ! {
         if let Some(executed) = &self.start.executed {
-            hooks::tell(executed, why);
+            callers::tell(executed, why);
         }
         say_aside!("{why}");
         leave(true)

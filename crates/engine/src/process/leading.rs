@@ -17,15 +17,15 @@ use nix::sys::prctl::set_dumpable;
 use nix::unistd::chdir;
 use oci_spec::runtime::{PosixRlimit, PosixRlimitBuilder, PosixRlimitType, Process, Spec};
 
-use super::let_go;
-use super::reason::words;
+use super::child::let_go;
 use super::workload::Workload;
+use crate::reason::words;
 
 /// Any step that failed; the caller names the container.
-pub(super) type Why = Box<dyn std::error::Error>;
+pub(crate) type Why = Box<dyn std::error::Error>;
 
 /// Nobody in the container may look into it, no signal waits because its caller wants it, and it has the limits of `process`.
-pub(super) fn settle(process: &Process) -> Result<(), Why> {
+pub(crate) fn settle(process: &Process) -> Result<(), Why> {
     set_dumpable(false)?;
     let_go()?;
     if let Some(adjustment) = process.oom_score_adj() {
@@ -44,7 +44,7 @@ const FILES: u64 = 64;
 
 /// Takes a limit of open files that the way to the program would not keep out of `process`: it is the program's, and set
 /// right before that is executed.
-pub(super) fn late_limit(process: &mut Process) -> Option<PosixRlimit> {
+pub(crate) fn late_limit(process: &mut Process) -> Option<PosixRlimit> {
     let mut late = None;
     let mut rlimits = process.rlimits().clone();
     for rlimit in rlimits.iter_mut().flatten() {
@@ -61,7 +61,7 @@ pub(super) fn late_limit(process: &mut Process) -> Option<PosixRlimit> {
 
 /// Why the engine did not lead the process to its program, in runc's words, which Docker and podman look for. `None` where
 /// the engine's own are all that there is. A first process has `sysctls`.
-pub(super) fn reason(
+pub(crate) fn reason(
     process: &Process,
     sysctls: Option<&HashMap<String, String>>,
     why: &InitProcessError,
@@ -106,7 +106,7 @@ fn unknown(sysctls: &HashMap<String, String>) -> Option<String> {
 }
 
 /// What the engine is told of it, without what only one kind of process has.
-pub(super) fn arguments(
+pub(crate) fn arguments(
     kind: ContainerType,
     spec: Rc<Spec>,
     start: NotifyListener,

@@ -16,18 +16,19 @@ use oci_spec::runtime::{
 use sharedroot_format::ContainerId;
 use sharedroot_label::{self as label, LabelError, ProcessLabel};
 
-use super::birth;
-use super::descriptors::close_inherited;
-use super::enter::Entry;
-use super::leading::late_limit;
-use super::lent::{grant, lend_to_exec};
-use super::normal::{normalise_process, refuse_no_user};
-use super::reason::reason;
-use super::seccomp::Program;
-use super::spec_error::SpecError;
-use super::workload::Workload;
-use super::{Embedded, EngineError, session};
-use crate::{capabilities, forbidden};
+use crate::process::birth;
+use crate::process::descriptors::close_inherited;
+use crate::process::enter::Entry;
+use crate::process::leading::late_limit;
+use crate::process::session;
+use crate::process::workload::Workload;
+use crate::reason::reason;
+use crate::seccomp::lent::{grant, lend_to_exec};
+use crate::seccomp::program::Program;
+use crate::spec::error::SpecError;
+use crate::spec::normal::{normalise_process, refuse_no_user};
+use crate::spec::{capabilities, forbidden};
+use crate::{Embedded, EngineError};
 
 /// What `exec` was asked for.
 #[derive(Debug)]
@@ -79,7 +80,7 @@ impl Tenant {
 
     fn complete(spec: &Spec, mut process: Process) -> Result<Self, SpecError> {
         refuse_no_user(&process)?;
-        super::normal::refuse_no_apparmor(&process)?;
+        crate::spec::normal::refuse_no_apparmor(&process)?;
         refuse_user_namespace(spec)?;
         check(spec, &process)?;
         if let Some(init) = spec.process() {
@@ -258,7 +259,7 @@ impl Embedded {
 }
 
 /// The exit status of a process that has ended; a signal becomes 128 and its number, as in a shell.
-pub(super) fn exit_status(ended: WaitStatus) -> Option<u8> {
+pub(crate) fn exit_status(ended: WaitStatus) -> Option<u8> {
     match ended {
         WaitStatus::Exited(_, code) => Some(u8::try_from(code & 0xff).unwrap_or(255)),
         WaitStatus::Signaled(_, signal, _) => {
@@ -276,8 +277,8 @@ pub use fuzz::process;
 
 #[cfg(test)]
 mod tests {
-    use super::super::lent::LATE_CAPABILITIES;
     use super::*;
+    use crate::seccomp::lent::LATE_CAPABILITIES;
 
     fn spec(extra: &str) -> Spec {
         serde_json::from_str(&format!(

@@ -27,7 +27,7 @@ const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// Kills what is in a cgroup and in those below it, and removes them, depth first.
-pub(super) fn end(dir: &Path) {
+pub(crate) fn end(dir: &Path) {
     let end = Instant::now() + LONGEST;
     if end_all_below(dir, end).is_ok() {
         while Instant::now() < end {
@@ -40,7 +40,7 @@ pub(super) fn end(dir: &Path) {
 }
 
 /// The same, but for the cgroup itself, which waits for whoever made it.
-pub(super) fn end_below(dir: &Path) {
+pub(crate) fn end_below(dir: &Path) {
     let _ = end_all_below(dir, Instant::now() + LONGEST);
 }
 
@@ -56,7 +56,7 @@ fn end_all_below(dir: &Path, end: Instant) -> Result<(), Errno> {
 ///
 /// # Errors
 /// open(2)'s of the cgroup; [`Errno::TIMEDOUT`] if whoever may divide it does so faster than it is read.
-pub(super) fn processes(dir: &Path) -> Result<Vec<i32>, Errno> {
+pub(crate) fn processes(dir: &Path) -> Result<Vec<i32>, Errno> {
     let end = Instant::now() + LONGEST;
     let mut here = rustix::fs::open(dir, DIRECTORY, Mode::empty())?;
     let mut found = Vec::new();

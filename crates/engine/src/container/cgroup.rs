@@ -18,10 +18,13 @@ use oci_spec::runtime::{
 use serde_json::{Value, json};
 use sharedroot_format::json;
 
-use super::spec_error::SpecError;
-use super::{Embedded, EngineError, cgroup_end, resources, session, signal, stats};
-use crate::bundle::read_config;
-use crate::forbidden;
+use super::{cgroup_end, signal, stats};
+use crate::process::session;
+use crate::spec::bundle::read_config;
+use crate::spec::error::SpecError;
+use crate::spec::forbidden;
+use crate::spec::resources;
+use crate::{Embedded, EngineError};
 
 /// Where the hierarchies are.
 const TOP: &str = "/sys/fs/cgroup";
@@ -71,7 +74,7 @@ impl Embedded {
     }
 
     /// Lets frozen processes go on.
-    pub(super) fn thaw(&self) -> Result<(), EngineError> {
+    pub(crate) fn thaw(&self) -> Result<(), EngineError> {
         self.cgroup("kill")?.freeze(FreezerState::Thawed).map_err(self.cgroup_error("kill"))
     }
 
@@ -95,7 +98,7 @@ impl Embedded {
     }
 
     /// The same for a container that is being created.
-    pub(super) fn limit_new_scope(
+    pub(crate) fn limit_new_scope(
         &self,
         container: &Container,
         spec: &Spec,
@@ -107,7 +110,7 @@ impl Embedded {
     /// Gives the cgroup of process `pid` to the user of `process`, where the container has a cgroup namespace of its own
     /// and may write to it (runtime-spec, config-linux.md, "Cgroup ownership"): that user may divide it, and not raise
     /// its limits.
-    pub(super) fn hand_over_cgroup(
+    pub(crate) fn hand_over_cgroup(
         &self,
         pid: i32,
         spec: &Spec,
@@ -144,7 +147,7 @@ impl Embedded {
     /// Ends every process of the container. On cgroup v2 its cgroup goes, too, with those that the container made below:
     /// the library waits a tenth of a second for it, which a busy host does not keep, and removes none below. What
     /// cannot be removed makes the library's removal fail, which is reported.
-    pub(super) fn remove_cgroup(&self, container: &Container) {
+    pub(crate) fn remove_cgroup(&self, container: &Container) {
         let top = Path::new(TOP);
         let Ok(config) = container.spec() else { return };
         if container.systemd() {
@@ -186,7 +189,7 @@ impl Embedded {
     ///
     /// # Errors
     /// [`EngineError::Process`] if the one that was asked for does not exist.
-    pub(super) fn sub_cgroup(
+    pub(crate) fn sub_cgroup(
         &self,
         container: &Container,
         asked: Option<&str>,
@@ -214,7 +217,7 @@ impl Embedded {
 
     /// The directory of the container's own cgroup of version 2. systemd's is the recorded one, or found by the name of the
     /// unit: the container can move its init process deeper than /proc/PID/cgroup says.
-    pub(super) fn own_cgroup(&self, container: &Container) -> Option<PathBuf> {
+    pub(crate) fn own_cgroup(&self, container: &Container) -> Option<PathBuf> {
         let path = container.spec().ok()?.cgroup_path;
         if !container.systemd() {
             let dir = Path::new(TOP).join(path.strip_prefix("/").unwrap_or(&path));
@@ -227,7 +230,7 @@ impl Embedded {
     }
 
     /// Takes note of the unit's cgroup, while the container's program does not run yet.
-    pub(super) fn record_cgroup(&self, container: &Container) -> std::io::Result<()> {
+    pub(crate) fn record_cgroup(&self, container: &Container) -> std::io::Result<()> {
         match self.own_cgroup(container) {
             Some(dir) => std::fs::write(self.bundle().join(CGROUP), dir.as_os_str().as_bytes()),
             // cgroup v1.
@@ -327,7 +330,7 @@ fn has_own_cgroups(spec: &Spec) -> bool {
 }
 
 /// Removes one cgroup, whose processes are about to end.
-pub(super) fn remove(dir: &Path) {
+pub(crate) fn remove(dir: &Path) {
     let end = Instant::now() + PATIENCE;
     while Instant::now() < end {
         match std::fs::remove_dir(dir) {

@@ -11,23 +11,25 @@ use oci_spec::runtime::Spec;
 use sharedroot_sys::chain::chain;
 use sharedroot_sys::new_file;
 
-use super::birth::{self, Birthplace};
-use super::console::NamedConsole;
-use super::descriptors::close_inherited;
-use super::dev;
-use super::devices::Devices;
-use super::embedded::{STARTED, started};
-use super::first::{self, Unborn};
-use super::hooks::CallersHooks;
-use super::leading::late_limit;
-use super::normal::Labels;
-use super::reason::reason;
-use super::spec_error::SpecError;
-use super::volumes::Volumes;
-use super::workload::Workload;
-use super::{
-    Embedded, EngineError, device_dirs, filter, limits, loopback, masks, resources, session,
-};
+use super::container::{STARTED, started};
+use crate::hooks::callers::CallersHooks;
+use crate::mounts::dev;
+use crate::mounts::devices::Devices;
+use crate::mounts::volumes::Volumes;
+use crate::mounts::{device_dirs, masks};
+use crate::process::birth::{self, Birthplace};
+use crate::process::console::NamedConsole;
+use crate::process::descriptors::close_inherited;
+use crate::process::first::{self, Unborn};
+use crate::process::leading::late_limit;
+use crate::process::workload::Workload;
+use crate::process::{limits, loopback, session};
+use crate::reason::reason;
+use crate::seccomp::filter;
+use crate::spec::error::SpecError;
+use crate::spec::normal::Labels;
+use crate::spec::resources;
+use crate::{Embedded, EngineError};
 
 /// How `create` is wanted.
 #[derive(Debug, Default)]

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use oci_spec::runtime::{Linux, LinuxNamespaceType, Mount, Spec};
 
-use super::spec_error::SpecError;
-use super::{dev, memory, propagation};
+use super::error::SpecError;
+use crate::mounts::{dev, memory, propagation};
 
 /// Options of a file system's superblock that the engine takes for the mount's and drops.
 const OF_THE_SUPERBLOCK: [&str; 3] = ["sync", "dirsync", "mand"];

@@ -31,10 +31,10 @@ use sharedroot_sys::new_file;
 
 use super::birth::{Birthplace, leave};
 use super::console::Console;
-use super::hooks::heard;
 use super::leading::{Why, arguments, reason, settle};
 use super::workload::Workload;
-use super::{CreateOptions, Embedded, engine_log};
+use crate::hooks::callers::heard;
+use crate::{CreateOptions, Embedded, engine_log};
 
 /// A container without processes.
 #[derive(Debug)]

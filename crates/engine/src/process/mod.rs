@@ -1,0 +1,26 @@
+//! The processes of a container: how each comes to be, and its last steps before the image's own code runs.
+//!
+//! | file | story |
+//! |---|---|
+//! | `birth` | a process that is born in the container's cgroup |
+//! | `first` | a container's first process |
+//! | `enter` | the way of one more process into a container |
+//! | `leading` | what every process is first |
+//! | `workload` | the last steps before the image's own code runs |
+//! | `session`, `console`, `loopback` | keyring, streams and terminal of a process; its own network's first device |
+//! | `limits` | resource limits, set from outside where the process may not |
+//! | `descriptors`, `home` | nothing that is open on the host is left to it; its home, without code of the image |
+//! | `child` | a child of ours, waited for: signals that are sent to us reach it |
+
+pub mod birth;
+pub mod child;
+pub mod console;
+pub mod descriptors;
+pub mod enter;
+pub mod first;
+pub mod home;
+pub mod leading;
+pub mod limits;
+pub mod loopback;
+pub mod session;
+pub mod workload;
