@@ -17,7 +17,7 @@ use crate::mounts::dev;
 use crate::mounts::devices::Devices;
 use crate::mounts::volumes::Volumes;
 use crate::mounts::{device_dirs, masks};
-use crate::process::birth::{self, Birthplace};
+use crate::process::clone3::{self, TargetCgroup};
 use crate::process::console::NamedConsole;
 use crate::process::descriptors::close_inherited;
 use crate::process::first::{self, Unborn};
@@ -95,7 +95,7 @@ impl Embedded {
         // `hack/bench runtime` reads these two lines.
         tracing::debug!("the engine begins");
         let simple = !options.systemd_cgroup && first::is_simple(spec);
-        let place = simple.then(|| birth::of_new(spec)).flatten();
+        let place = simple.then(|| clone3::of_new(spec)).flatten();
         // The engine's own way listens to no hook.
         hooks.stand_in(&mut engines, place.is_some());
         let built = self.begin(engines, workload, place.as_ref(), hooks, options);
@@ -131,7 +131,7 @@ impl Embedded {
         &self,
         spec: Spec,
         workload: Workload,
-        place: Option<&Birthplace>,
+        place: Option<&TargetCgroup>,
         hooks: &CallersHooks,
         options: &CreateOptions,
     ) -> Result<(), EngineError> {

@@ -16,7 +16,7 @@ use oci_spec::runtime::{
 use sharedroot_format::ContainerId;
 use sharedroot_label::{self as label, LabelError, ProcessLabel};
 
-use crate::process::birth;
+use crate::process::clone3;
 use crate::process::descriptors::close_inherited;
 use crate::process::enter::Entry;
 use crate::process::leading::late_limit;
@@ -236,7 +236,7 @@ impl Embedded {
         session::give_streams(spec, &tenant.process);
         let below = self.sub_cgroup(&container, terminal.cgroup.as_deref())?;
         // Nobody is born in a cgroup that hands controllers down.
-        let birthplace = birth::of_running(&container).filter(|_| below.is_none());
+        let birthplace = clone3::of_running(&container).filter(|_| below.is_none());
         let cgroup = container.spec().map_err(self.fail("exec"))?.cgroup_path;
         let entry = Entry {
             container,

@@ -27,7 +27,7 @@ use sharedroot_sys::chain::chain;
 use sharedroot_sys::clone3::{Relation, fork};
 use sharedroot_sys::new_file;
 
-use super::birth::{Birthplace, leave};
+use super::clone3::{TargetCgroup, leave};
 use super::console::Console;
 use super::leading::{Why, arguments, reason, settle};
 use super::workload::Workload;
@@ -50,7 +50,7 @@ pub struct Entry<'a> {
     /// How it is confined beyond what the engine does.
     pub workload: Workload,
     /// The cgroup to be born in; `None` to be moved to `cgroup`.
-    pub birthplace: Option<Birthplace>,
+    pub birthplace: Option<TargetCgroup>,
     /// The cgroup.
     pub cgroup: PathBuf,
     /// Socket that receives the terminal.
@@ -82,7 +82,7 @@ impl Entry<'_> {
         let (answers, mut answered) = channel::init_channel()?;
         let (mut told, tells) = io::pipe()?;
 
-        let place = self.birthplace.as_ref().map(Birthplace::descriptor);
+        let place = self.birthplace.as_ref().map(TargetCgroup::descriptor);
         let Some(guide) = fork(place, Relation::Child)? else {
             drop((told, failure));
             leave(

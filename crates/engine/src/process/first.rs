@@ -29,7 +29,7 @@ use sharedroot_sys::chain::chain;
 use sharedroot_sys::clone3::{Relation, fork};
 use sharedroot_sys::new_file;
 
-use super::birth::{Birthplace, leave};
+use super::clone3::{TargetCgroup, leave};
 use super::console::Console;
 use super::leading::{Why, arguments, reason, settle};
 use super::workload::Workload;
@@ -43,7 +43,7 @@ pub struct Unborn<'a> {
     container: Container,
     spec: Rc<Spec>,
     workload: Workload,
-    place: &'a Birthplace,
+    place: &'a TargetCgroup,
     options: &'a CreateOptions,
 }
 
@@ -71,7 +71,7 @@ impl<'a> Unborn<'a> {
         embedded: &Embedded,
         spec: Spec,
         workload: Workload,
-        place: &'a Birthplace,
+        place: &'a TargetCgroup,
         options: &'a CreateOptions,
     ) -> Result<Self, Why> {
         check(&spec)?;

@@ -2,7 +2,7 @@
 //!
 //! | file | story |
 //! |---|---|
-//! | `birth` | a process that is born in the container's cgroup |
+//! | `clone3` | a process that is born in the container's cgroup |
 //! | `first` | a container's first process |
 //! | `enter` | the way of one more process into a container |
 //! | `leading` | what every process is first |
@@ -12,8 +12,8 @@
 //! | `descriptors`, `home` | nothing that is open on the host is left to it; its home, without code of the image |
 //! | `child` | a child of ours, waited for: signals that are sent to us reach it |
 
-pub mod birth;
 pub mod child;
+pub mod clone3;
 pub mod console;
 pub mod descriptors;
 pub mod enter;

@@ -18,7 +18,7 @@ use sharedroot_label::ProcessLabel;
 use sharedroot_sys::chain::chain;
 use sharedroot_sys::say_aside;
 
-use super::birth::leave;
+use super::clone3::leave;
 use super::{home, session};
 use crate::hooks::callers;
 use crate::hooks::callers::AtStart;

@@ -17,14 +17,14 @@ const TOP: &str = "/sys/fs/cgroup";
 const CONTROLLERS: [&str; 6] = ["cpu", "cpuset", "hugetlb", "io", "memory", "pids"];
 /// A cgroup that a process can be born in.
 #[derive(Debug)]
-pub struct Birthplace {
+pub struct TargetCgroup {
     dir: PathBuf,
     open: File,
     /// Whether it was made here, and goes if nothing becomes of it.
     made: bool,
 }
 
-impl Birthplace {
+impl TargetCgroup {
     /// Makes the cgroup `path` as the engine makes it.
     fn make(path: &Path, dir: PathBuf) -> io::Result<Self> {
         let mut parent = PathBuf::from(TOP);
@@ -73,15 +73,15 @@ impl Birthplace {
 /// The cgroup of a new container; `None` if the engine is to make it by its own means, and to say why it cannot: cgroup
 /// v1, or no right to make it.
 #[must_use]
-pub fn of_new(spec: &Spec) -> Option<Birthplace> {
+pub fn of_new(spec: &Spec) -> Option<TargetCgroup> {
     let path = spec.linux().as_ref()?.cgroups_path().as_ref()?;
-    Birthplace::make(path, unified(path)?).ok()
+    TargetCgroup::make(path, unified(path)?).ok()
 }
 
 /// The cgroup of a container that runs. `None` where there is no room in it, and for a paused one: who is born in a frozen
 /// cgroup is frozen, and could not even refuse.
 #[must_use]
-pub fn of_running(container: &Container) -> Option<Birthplace> {
+pub fn of_running(container: &Container) -> Option<TargetCgroup> {
     if container.status() == ContainerStatus::Paused {
         return None;
     }
@@ -92,7 +92,7 @@ pub fn of_running(container: &Container) -> Option<Birthplace> {
         return None;
     }
     let open = File::open(&dir).ok()?;
-    Some(Birthplace { dir, open, made: false })
+    Some(TargetCgroup { dir, open, made: false })
 }
 
 /// Whether the processes of ours that are at work there could be too many or too large where the container's would not.
