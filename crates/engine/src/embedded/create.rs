@@ -20,7 +20,7 @@ use crate::mounts::{device_dirs, masks};
 use crate::process::clone3::{self, TargetCgroup};
 use crate::process::console::NamedConsole;
 use crate::process::descriptors::close_inherited;
-use crate::process::first::{self, Unborn};
+use crate::process::init_process::{self, InitProcess};
 use crate::process::leading::late_limit;
 use crate::process::workload::Workload;
 use crate::process::{limits, loopback, session};
@@ -94,7 +94,7 @@ impl Embedded {
         }
         // `hack/bench runtime` reads these two lines.
         tracing::debug!("the engine begins");
-        let simple = !options.systemd_cgroup && first::is_simple(spec);
+        let simple = !options.systemd_cgroup && init_process::is_simple(spec);
         let place = simple.then(|| clone3::of_new(spec)).flatten();
         // The engine's own way listens to no hook.
         hooks.stand_in(&mut engines, place.is_some());
@@ -137,8 +137,8 @@ impl Embedded {
     ) -> Result<(), EngineError> {
         let wrong = |why| EngineError::Engine { verb: "create", id: self.id().clone(), why };
         let built = match place {
-            Some(place) => Unborn::new(self, spec, workload, place, options)
-                .and_then(Unborn::bear)
+            Some(place) => InitProcess::new(self, spec, workload, place, options)
+                .and_then(InitProcess::bear)
                 .map_err(|why| wrong(reason(&*why))),
             None => self.build(&spec, workload, options),
         };

@@ -3,7 +3,7 @@
 //! | file | story |
 //! |---|---|
 //! | `clone3` | a process that is born in the container's cgroup |
-//! | `first` | a container's first process |
+//! | `init_process` | a container's first process |
 //! | `enter` | the way of one more process into a container |
 //! | `leading` | what every process is first |
 //! | `workload` | the last steps before the image's own code runs |
@@ -17,8 +17,8 @@ pub mod clone3;
 pub mod console;
 pub mod descriptors;
 pub mod enter;
-pub mod first;
 pub mod home;
+pub mod init_process;
 pub mod leading;
 pub mod limits;
 pub mod loopback;

@@ -38,7 +38,7 @@ use crate::{CreateOptions, Embedded, engine_log};
 
 /// A container without processes.
 #[derive(Debug)]
-pub struct Unborn<'a> {
+pub struct InitProcess<'a> {
     dir: PathBuf,
     container: Container,
     spec: Rc<Spec>,
@@ -62,7 +62,7 @@ pub fn is_simple(spec: &Spec) -> bool {
     plain && !agent && !devices && linux.intel_rdt().is_none()
 }
 
-impl<'a> Unborn<'a> {
+impl<'a> InitProcess<'a> {
     /// Checks `spec` as the engine does, and makes the engine's directory of the container.
     ///
     /// # Errors
