@@ -27,9 +27,9 @@ use sharedroot_sys::chain::chain;
 use sharedroot_sys::clone3::{Relation, fork};
 use sharedroot_sys::new_file;
 
+use super::child_setup::{Why, arguments, reason, settle};
 use super::clone3::{TargetCgroup, leave};
 use super::console::Console;
-use super::leading::{Why, arguments, reason, settle};
 use super::workload::Workload;
 use crate::engine_log;
 

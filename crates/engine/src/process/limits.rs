@@ -7,7 +7,7 @@
 use oci_spec::runtime::{LinuxNamespaceType, PosixRlimitType, Spec};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
-use super::leading::late_limit;
+use super::child_setup::late_limit;
 
 /// Takes the limits of a container with a user namespace out of what the engine is told.
 pub fn take(engines: &mut Spec) {

@@ -5,7 +5,7 @@
 //! | `clone3` | a process that is born in the container's cgroup |
 //! | `init_process` | a container's first process |
 //! | `enter` | the way of one more process into a container |
-//! | `leading` | what every process is first |
+//! | `child_setup` | what every process is first |
 //! | `workload` | the last steps before the image's own code runs |
 //! | `session`, `console`, `loopback` | keyring, streams and terminal of a process; its own network's first device |
 //! | `limits` | resource limits, set from outside where the process may not |
@@ -13,13 +13,13 @@
 //! | `child` | a child of ours, waited for: signals that are sent to us reach it |
 
 pub mod child;
+pub mod child_setup;
 pub mod clone3;
 pub mod console;
 pub mod descriptors;
 pub mod enter;
 pub mod home;
 pub mod init_process;
-pub mod leading;
 pub mod limits;
 pub mod loopback;
 pub mod session;
