@@ -19,7 +19,7 @@ use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use sharedroot_sys::mount::{self, Detached, MountError};
 
-use super::inside::{self, Inside, InsideError};
+use super::mount_ns::{self, Inside, MountNsError};
 use super::propagation;
 
 const DEV: &str = "/dev";
@@ -30,7 +30,7 @@ const PTS: &str = "/dev/pts";
 pub enum DevError {
     /// The container's mount namespace.
     #[error("uncover the volume at /dev: {0}")]
-    Enter(#[from] InsideError),
+    Enter(#[from] MountNsError),
     /// The cover, or a mount in it.
     #[error("uncover the volume at /dev: {0}")]
     Mount(#[from] MountError),
@@ -92,7 +92,7 @@ fn is_hosts(source: &Path) -> bool {
 /// [`DevError`].
 pub fn uncover(spec: &Spec, pid: i32) -> Result<(), DevError> {
     let below = below(spec);
-    inside::enter(pid, |inside| {
+    mount_ns::enter(pid, |inside| {
         let mut moved: Vec<(&Path, Detached)> = Vec::new();
         for path in below.iter().filter(|path| mount::device_mounted_at(path).is_some()) {
             moved.push((path, mount::bind_volume(path, true)?));
@@ -118,7 +118,7 @@ pub fn protect(spec: &Spec, pid: i32) -> Result<(), DevError> {
     }
     let change =
         MountAttr { attr_set: MOUNT_ATTR_RDONLY, attr_clr: 0, propagation: 0, userns_fd: 0 };
-    inside::enter(pid, |inside| {
+    mount_ns::enter(pid, |inside| {
         let dev = inside.open(Path::new(DEV), OFlags::DIRECTORY).map_err(std::io::Error::from)?;
         create_syscall()
             .mount_setattr(

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use oci_spec::runtime::Spec;
 use rustix::fs::{Mode, OFlags, fchmod, fstat, openat};
 
-use super::inside::{self, Inside, InsideError};
+use super::mount_ns::{self, Inside, MountNsError};
 use super::propagation::bind;
 
 /// A directory that stays open to everybody.
@@ -19,7 +19,7 @@ use super::propagation::bind;
 pub enum DirectoryError {
     /// The container's mount namespace.
     #[error("protect the directories of devices: {0}")]
-    Enter(#[from] InsideError),
+    Enter(#[from] MountNsError),
     /// One of them.
     #[error("linux.devices: chmod the container's {path}: {source}")]
     Change {
@@ -43,7 +43,7 @@ pub fn protect(spec: &Spec, pid: i32) -> Result<(), DirectoryError> {
     if all.is_empty() {
         return Ok(());
     }
-    inside::enter(pid, |inside| {
+    mount_ns::enter(pid, |inside| {
         all.into_iter().try_for_each(|path| {
             close(inside, path)
                 .map_err(|source| DirectoryError::Change { path: path.to_owned(), source })

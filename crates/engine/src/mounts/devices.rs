@@ -15,7 +15,7 @@ use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid, makedev};
 use rustix::io::Errno;
 
 use super::dev;
-use super::inside::{self, Inside, InsideError};
+use super::mount_ns::{self, Inside, MountNsError};
 use super::propagation;
 
 /// A device that could not be made.
@@ -23,7 +23,7 @@ use super::propagation;
 pub enum DeviceError {
     /// The container's mount namespace, or its root.
     #[error("make devices: {0}")]
-    Enter(#[from] InsideError),
+    Enter(#[from] MountNsError),
     /// One of them.
     #[error("linux.devices: make {path}: {source}")]
     Make {
@@ -108,7 +108,7 @@ impl Devices {
         if self.in_root.is_empty() && self.dev_is_mounted {
             return Ok(());
         }
-        inside::below(root, |top| {
+        mount_ns::below(root, |top| {
             if !self.dev_is_mounted {
                 make_room(top);
             }
@@ -124,7 +124,7 @@ impl Devices {
         if self.mounted.is_empty() {
             return Ok(());
         }
-        inside::enter(pid, |top| make_all(top, &self.mounted))?
+        mount_ns::enter(pid, |top| make_all(top, &self.mounted))?
     }
 }
 

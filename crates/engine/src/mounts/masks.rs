@@ -13,14 +13,14 @@ use rustix::io::Errno;
 use sharedroot_label::MountLabel;
 use sharedroot_sys::mount::{self, MountError, Setting};
 
-use super::inside::{self, Inside, InsideError};
+use super::mount_ns::{self, Inside, MountNsError};
 
 /// A mask without its label.
 #[derive(Debug, thiserror::Error)]
 pub enum MaskError {
     /// The container's mount namespace.
     #[error("label the masked directories: {0}")]
-    Enter(#[from] InsideError),
+    Enter(#[from] MountNsError),
     /// The masked directory.
     #[error("linux.maskedPaths: open the container's {path}: {source}")]
     Open {
@@ -46,7 +46,7 @@ pub enum MaskError {
 pub fn label(spec: &Spec, label: Option<&MountLabel>, pid: i32) -> Result<(), MaskError> {
     let masked = spec.linux().as_ref().and_then(|linux| linux.masked_paths().as_deref());
     let (Some(label), Some(masked @ [_, ..])) = (label, masked) else { return Ok(()) };
-    inside::enter(pid, |inside| {
+    mount_ns::enter(pid, |inside| {
         masked.iter().try_for_each(|path| cover(inside, Path::new(path), label))
     })?
 }

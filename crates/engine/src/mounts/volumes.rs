@@ -19,8 +19,8 @@ use rustix::fs::OFlags;
 use sharedroot_sys::mount::{self, Detached, MountError, Setting};
 
 use super::cleared;
-use super::inside::{self, InsideError};
 use super::memory::{self, Content, Shape};
+use super::mount_ns::{self, MountNsError};
 use super::propagation::{self, Kind, Propagation};
 use crate::process::limits::has_user_namespace;
 use crate::spec::error::SpecError;
@@ -46,7 +46,7 @@ pub enum VolumeError {
     Stage(#[from] MountError),
     /// The container's mount namespace.
     #[error("settle the volumes: {0}")]
-    Enter(#[from] InsideError),
+    Enter(#[from] MountNsError),
     /// A directory, file or descriptor on the way.
     #[error("{step} {path}: {source}")]
     Step {
@@ -249,7 +249,7 @@ impl Volumes {
         if self.settle.is_empty() {
             return Ok(());
         }
-        inside::enter(pid, |inside| {
+        mount_ns::enter(pid, |inside| {
             self.settle.iter().try_for_each(|(destination, step)| {
                 let mount = inside
                     .open(destination, OFlags::empty())

@@ -14,7 +14,7 @@ use sharedroot_sys::resolve::Resolve;
 /// A container's mount namespace that could not be entered.
 #[derive(Debug, thiserror::Error)]
 #[error("{step} {path}: {source}")]
-pub struct InsideError {
+pub struct MountNsError {
     step: &'static str,
     path: PathBuf,
     source: std::io::Error,
@@ -28,8 +28,8 @@ pub struct Inside(OwnedFd);
 /// where it is.
 ///
 /// # Errors
-/// [`InsideError`]; then nothing was done.
-pub fn enter<T: Send>(pid: i32, act: impl FnOnce(&Inside) -> T + Send) -> Result<T, InsideError> {
+/// [`MountNsError`]; then nothing was done.
+pub fn enter<T: Send>(pid: i32, act: impl FnOnce(&Inside) -> T + Send) -> Result<T, MountNsError> {
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| Inside::of(pid).map(|inside| act(&inside)));
         thread.join().expect("a panic ends the process")
@@ -39,11 +39,11 @@ pub fn enter<T: Send>(pid: i32, act: impl FnOnce(&Inside) -> T + Send) -> Result
 /// The same below the directory `root`, in this process's mount namespace.
 ///
 /// # Errors
-/// [`InsideError`]; then nothing was done.
+/// [`MountNsError`]; then nothing was done.
 pub fn below<T: Send>(
     root: &Path,
     act: impl FnOnce(&Inside) -> T + Send,
-) -> Result<T, InsideError> {
+) -> Result<T, MountNsError> {
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| Inside::below(root).map(|inside| act(&inside)));
         thread.join().expect("a panic ends the process")
@@ -51,7 +51,7 @@ pub fn below<T: Send>(
 }
 
 impl Inside {
-    fn below(root: &Path) -> Result<Self, InsideError> {
+    fn below(root: &Path) -> Result<Self, MountNsError> {
         unshare(CloneFlags::CLONE_FS)
             .map_err(|e| failed("leave the directory for", root)(e.into()))?;
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
@@ -59,7 +59,7 @@ impl Inside {
         Ok(Self(top))
     }
 
-    fn of(pid: i32) -> Result<Self, InsideError> {
+    fn of(pid: i32) -> Result<Self, MountNsError> {
         let path = PathBuf::from(format!("/proc/{pid}/ns/mnt"));
         let namespace = File::open(&path).map_err(failed("open", &path))?;
         unshare(CloneFlags::CLONE_FS)
@@ -80,7 +80,7 @@ impl Inside {
     }
 }
 
-fn failed(step: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> InsideError {
+fn failed(step: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> MountNsError {
     let path = path.to_owned();
-    move |source| InsideError { step, path, source }
+    move |source| MountNsError { step, path, source }
 }
