@@ -26,7 +26,7 @@ use crate::reason::reason;
 use crate::seccomp::lent::{grant, lend_to_exec};
 use crate::seccomp::program::Program;
 use crate::spec::error::SpecError;
-use crate::spec::normal::{normalise_process, refuse_no_user};
+use crate::spec::rewrite::{normalise_process, refuse_no_user};
 use crate::spec::{capabilities, forbidden};
 use crate::{Embedded, EngineError};
 
@@ -80,7 +80,7 @@ impl Tenant {
 
     fn complete(spec: &Spec, mut process: Process) -> Result<Self, SpecError> {
         refuse_no_user(&process)?;
-        crate::spec::normal::refuse_no_apparmor(&process)?;
+        crate::spec::rewrite::refuse_no_apparmor(&process)?;
         refuse_user_namespace(spec)?;
         check(spec, &process)?;
         if let Some(init) = spec.process() {

@@ -6,7 +6,7 @@
 //! | `capabilities` | capabilities that nobody knows |
 //! | `forbidden` | what the runtime-spec forbids |
 //! | `refused` | what the embedded engine would leave out: refused |
-//! | `normal` | a configuration in words that the embedded engine understands |
+//! | `rewrite` | a configuration in words that the embedded engine understands |
 //! | `resources` | limits, completed |
 //! | `error` | a field that cannot be honoured |
 
@@ -14,6 +14,6 @@ pub mod bundle;
 pub mod capabilities;
 pub mod error;
 pub mod forbidden;
-pub mod normal;
 pub mod refused;
 pub mod resources;
+pub mod rewrite;
