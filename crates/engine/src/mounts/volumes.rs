@@ -18,8 +18,8 @@ use oci_spec::runtime::{Mount, Spec};
 use rustix::fs::OFlags;
 use sharedroot_sys::mount::{self, Detached, MountError, Setting};
 
-use super::cleared;
 use super::memory::{self, Content, Shape};
+use super::mount_flags;
 use super::mount_ns::{self, MountNsError};
 use super::propagation::{self, Kind, Propagation};
 use crate::process::limits::has_user_namespace;
@@ -129,7 +129,7 @@ impl Volumes {
                 continue;
             };
             let steps = plan.volumes.iter().find(|volume| volume.index == index);
-            let cleared = cleared::of(mount, source);
+            let cleared = mount_flags::of(mount, source);
             // From inside of a user namespace the engine would not reach a source in a directory of root's.
             if steps.is_none() && cleared == 0 && !outside {
                 continue;
