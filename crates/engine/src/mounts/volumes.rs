@@ -18,10 +18,10 @@ use oci_spec::runtime::{Mount, Spec};
 use rustix::fs::OFlags;
 use sharedroot_sys::mount::{self, Detached, MountError, Setting};
 
-use super::memory::{self, Content, Shape};
 use super::mount_flags;
 use super::mount_ns::{self, MountNsError};
 use super::propagation::{self, Kind, Propagation};
+use super::tmpfs::{self, Content, Shape};
 use crate::process::limits::has_user_namespace;
 use crate::spec::error::SpecError;
 
@@ -115,7 +115,7 @@ impl Volumes {
     /// [`VolumeError`]; nothing is placed yet, and all of it ends with this value.
     pub fn open(spec: &mut Spec, root: &Path, stage: &Path) -> Result<Self, VolumeError> {
         let plan = propagation::plan(spec)?;
-        memory::take_modes(spec.mounts_mut().as_deref_mut().unwrap_or_default(), root);
+        tmpfs::take_modes(spec.mounts_mut().as_deref_mut().unwrap_or_default(), root);
         let mapped = spec.linux().as_ref().is_some_and(|linux| linux.uid_mappings().is_some());
         // In a user namespace a file system of ours belongs to nobody.
         let start =
@@ -151,7 +151,7 @@ impl Volumes {
             sources.push(volumes.add(index, mount, bound, None));
         }
         for (index, mount) in mounts.iter().enumerate() {
-            if let Some((settings, content)) = memory::wanted(mount, &mounts[index + 1..], start) {
+            if let Some((settings, content)) = tmpfs::wanted(mount, &mounts[index + 1..], start) {
                 let made = mount::tmpfs(&settings).map_err(in_mount(index, mount))?;
                 sources.push(volumes.add(index, mount, made, Some(content)));
             }
@@ -165,7 +165,7 @@ impl Volumes {
             let mount = &mut spec.mounts_mut().as_mut().expect("the mount was among them")[index];
             mount.set_source(Some(source));
             if propagation::bind(mount).is_none() {
-                memory::as_bind(mount);
+                tmpfs::as_bind(mount);
             }
         }
         Ok(volumes)

@@ -6,7 +6,7 @@ use std::path::Path;
 use oci_spec::runtime::{Linux, LinuxNamespaceType, Mount, Spec};
 
 use super::error::SpecError;
-use crate::mounts::{dev, memory, propagation};
+use crate::mounts::{dev, propagation, tmpfs};
 
 /// Options of a file system's superblock that the engine takes for the mount's and drops.
 const OF_THE_SUPERBLOCK: [&str; 3] = ["sync", "dirsync", "mand"];
@@ -105,7 +105,7 @@ fn check_mount(index: usize, mount: &Mount, mapped: bool) -> Result<(), SpecErro
         }
     }
     let owned = options.iter().find(|o| o.starts_with("uid=") || o.starts_with("gid="));
-    if let Some(owned) = owned.filter(|_| mapped && memory::is_copy(mount)) {
+    if let Some(owned) = owned.filter(|_| mapped && tmpfs::is_copy(mount)) {
         return refuse(owned, "leave it out; tmpcopyup takes the image's owner");
     }
     Ok(())
