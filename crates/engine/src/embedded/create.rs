@@ -16,7 +16,7 @@ use crate::hooks::callers::CallersHooks;
 use crate::mounts::dev;
 use crate::mounts::devices::Devices;
 use crate::mounts::volumes::Volumes;
-use crate::mounts::{device_dirs, masks};
+use crate::mounts::{device_dirs, masked_paths};
 use crate::process::child_setup::late_limit;
 use crate::process::clone3::{self, TargetCgroup};
 use crate::process::console::NamedConsole;
@@ -226,7 +226,7 @@ impl Embedded {
             volumes.fill(root.path(), cgroup.as_deref()).map_err(|e| wrong(e.to_string()))?;
         }
         // Before the volumes travel further than they did when the engine made its masks.
-        masks::label(spec, labels.mount.as_ref(), pid).map_err(|e| wrong(e.to_string()))?;
+        masked_paths::label(spec, labels.mount.as_ref(), pid).map_err(|e| wrong(e.to_string()))?;
         devices.make(pid).map_err(|e| wrong(e.to_string()))?;
         if devices.left_to_engine {
             device_dirs::protect(spec, pid).map_err(|e| wrong(e.to_string()))?;

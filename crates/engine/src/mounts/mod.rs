@@ -5,13 +5,13 @@
 //! | `volumes`, `propagation`, `mount_flags` | bind mounts of every propagation and flag |
 //! | `tmpfs` | file systems in memory that begin with a copy |
 //! | `mount_ns` | the mount namespace of a container that waits |
-//! | `masks` | the label of its masked directories |
+//! | `masked_paths` | the label of its masked directories |
 //! | `dev`, `device_dirs`, `devices` | a volume at `/dev`; the mode of devices' directories; devices that libcontainer does not make |
 
 pub mod dev;
 pub mod device_dirs;
 pub mod devices;
-pub mod masks;
+pub mod masked_paths;
 pub mod mount_flags;
 pub mod mount_ns;
 pub mod propagation;
