@@ -17,7 +17,7 @@
 //! | `hooks/` | the caller's hooks: when they run, where, and what they are told |
 //! | `container/` | limits, figures and signals of a container that is there |
 //! | `delegate/` | another runtime, in its own words, with our root |
-//! | `sealed` | our own executable, out of a container's reach |
+//! | `self_exe` | our own executable, out of a container's reach |
 //! | [`engine_log`], `reason` | what libcontainer logged; why it failed, without its structures |
 //! | `features` | what the embedded engine supports |
 //! | `error` | what fails in the embedded engine |
@@ -39,8 +39,8 @@ mod hooks;
 mod mounts;
 mod process;
 mod reason;
-mod sealed;
 mod seccomp;
+mod self_exe;
 mod spec;
 
 pub use choice::{Choice, ChoiceError, Dialect, Program, VARIABLE};
@@ -58,7 +58,7 @@ pub use hooks::relay::stand_in;
 pub use mounts::propagation::leads_out;
 pub use mounts::volumes::{VolumeError, Volumes};
 pub use process::child::{attend, hold};
-pub use sealed::{SealError, seal};
+pub use self_exe::{SealError, seal};
 pub use spec::bundle::{Bundle, BundleError, parse_config, plain_root, read_config};
 pub use spec::error::SpecError;
 pub use spec::refused::check_dev;
