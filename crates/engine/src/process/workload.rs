@@ -19,7 +19,7 @@ use sharedroot_sys::chain::chain;
 use sharedroot_sys::say_aside;
 
 use super::clone3::leave;
-use super::{home, session};
+use super::{passwd, session};
 use crate::hooks::callers;
 use crate::hooks::callers::AtStart;
 use crate::reason::words;
@@ -65,7 +65,7 @@ impl Workload {
         if let Some(home) = variables.get_mut("HOME")
             && format!("HOME={home}") == UNKNOWN_HOME
         {
-            *home = home::of_user(uid);
+            *home = passwd::of_user(uid);
         }
         Ok(variables)
     }
