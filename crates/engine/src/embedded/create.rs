@@ -20,7 +20,7 @@ use crate::mounts::{device_dirs, masked_paths};
 use crate::process::child_setup::late_limit;
 use crate::process::clone3::{self, TargetCgroup};
 use crate::process::console::NamedConsole;
-use crate::process::descriptors::close_inherited;
+use crate::process::inherited_fds::close_inherited;
 use crate::process::init_process::{self, InitProcess};
 use crate::process::workload::Workload;
 use crate::process::{limits, loopback, session};

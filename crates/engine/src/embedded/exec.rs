@@ -18,8 +18,8 @@ use sharedroot_label::{self as label, LabelError, ProcessLabel};
 
 use crate::process::child_setup::late_limit;
 use crate::process::clone3;
-use crate::process::descriptors::close_inherited;
 use crate::process::enter::Entry;
+use crate::process::inherited_fds::close_inherited;
 use crate::process::session;
 use crate::process::workload::Workload;
 use crate::reason::reason;

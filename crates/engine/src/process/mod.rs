@@ -9,15 +9,15 @@
 //! | `workload` | the last steps before the image's own code runs |
 //! | `session`, `console`, `loopback` | keyring, streams and terminal of a process; its own network's first device |
 //! | `limits` | resource limits, set from outside where the process may not |
-//! | `descriptors`, `passwd` | nothing that is open on the host is left to it; its home, without code of the image |
+//! | `inherited_fds`, `passwd` | nothing that is open on the host is left to it; its home, without code of the image |
 //! | `child` | a child of ours, waited for: signals that are sent to us reach it |
 
 pub mod child;
 pub mod child_setup;
 pub mod clone3;
 pub mod console;
-pub mod descriptors;
 pub mod enter;
+pub mod inherited_fds;
 pub mod init_process;
 pub mod limits;
 pub mod loopback;
