@@ -13,9 +13,9 @@ use sharedroot_sys::new_file;
 
 use super::container::{STARTED, started};
 use crate::hooks::callers::CallersHooks;
+use crate::mounts::bind_mounts::Volumes;
 use crate::mounts::dev;
 use crate::mounts::devices::Devices;
-use crate::mounts::volumes::Volumes;
 use crate::mounts::{device_dirs, masked_paths};
 use crate::process::child_setup::late_limit;
 use crate::process::clone3::{self, TargetCgroup};

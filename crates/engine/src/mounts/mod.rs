@@ -2,12 +2,13 @@
 //!
 //! | file | story |
 //! |---|---|
-//! | `volumes`, `propagation`, `mount_flags` | bind mounts of every propagation and flag |
+//! | `bind_mounts`, `propagation`, `mount_flags` | bind mounts of every propagation and flag |
 //! | `tmpfs` | file systems in memory that begin with a copy |
 //! | `mount_ns` | the mount namespace of a container that waits |
 //! | `masked_paths` | the label of its masked directories |
 //! | `dev`, `device_dirs`, `devices` | a volume at `/dev`; the mode of devices' directories; devices that libcontainer does not make |
 
+pub mod bind_mounts;
 pub mod dev;
 pub mod device_dirs;
 pub mod devices;
@@ -16,4 +17,3 @@ pub mod mount_flags;
 pub mod mount_ns;
 pub mod propagation;
 pub mod tmpfs;
-pub mod volumes;
