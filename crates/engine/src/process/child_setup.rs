@@ -18,7 +18,7 @@ use nix::unistd::chdir;
 use oci_spec::runtime::{PosixRlimit, PosixRlimitBuilder, PosixRlimitType, Process, Spec};
 
 use super::child::let_go;
-use super::workload::Workload;
+use super::executor::Workload;
 use crate::reason::words;
 
 /// Any step that failed; the caller names the container.

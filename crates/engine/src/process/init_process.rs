@@ -32,7 +32,7 @@ use sharedroot_sys::new_file;
 use super::child_setup::{Why, arguments, reason, settle};
 use super::clone3::{TargetCgroup, leave};
 use super::console::Console;
-use super::workload::Workload;
+use super::executor::Workload;
 use crate::hooks::callers::heard;
 use crate::{CreateOptions, Embedded, engine_log};
 

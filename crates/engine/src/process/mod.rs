@@ -6,7 +6,7 @@
 //! | `init_process` | a container's first process |
 //! | `enter` | the way of one more process into a container |
 //! | `child_setup` | what every process is first |
-//! | `workload` | the last steps before the image's own code runs |
+//! | `executor` | the last steps before the image's own code runs |
 //! | `session`, `console`, `loopback` | keyring, streams and terminal of a process; its own network's first device |
 //! | `limits` | resource limits, set from outside where the process may not |
 //! | `inherited_fds`, `passwd` | nothing that is open on the host is left to it; its home, without code of the image |
@@ -17,10 +17,10 @@ pub mod child_setup;
 pub mod clone3;
 pub mod console;
 pub mod enter;
+pub mod executor;
 pub mod inherited_fds;
 pub mod init_process;
 pub mod limits;
 pub mod loopback;
 pub mod passwd;
 pub mod session;
-pub mod workload;
