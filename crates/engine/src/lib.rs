@@ -54,7 +54,7 @@ pub use engine::Engine;
 pub use error::EngineError;
 pub use features::features;
 pub use hooks::callers::{CallersHooks, may_write_root};
-pub use hooks::relay::stand_in;
+pub use hooks::hook_relay::stand_in;
 pub use mounts::bind_mounts::{VolumeError, Volumes};
 pub use mounts::propagation::leads_out;
 pub use process::child::{attend, hold};

@@ -21,7 +21,7 @@ use oci_spec::runtime::{Hook, Hooks, Spec};
 use serde::{Deserialize, Serialize};
 use sharedroot_sys::chain::chain;
 
-use super::relay::{self, Where};
+use super::hook_relay::{self, Where};
 use crate::seccomp::filter::Late;
 
 /// What the first process of a container does besides executing the user's program.
@@ -52,7 +52,7 @@ const OWN_NAMESPACE: &str = "/proc/self/ns/mnt";
 pub struct CallersHooks {
     /// The mount namespace of the caller, for the hooks that run there.
     callers: Option<File>,
-    /// What hooks say that the engine calls where nobody listens: each begins with [`relay::BEGAN`].
+    /// What hooks say that the engine calls where nobody listens: each begins with [`hook_relay::BEGAN`].
     ear: Option<File>,
     bundle: PathBuf,
     later: Option<Later>,
@@ -101,10 +101,11 @@ impl CallersHooks {
         let ear = self.ear.as_ref().map(own_path).unwrap_or_default();
         let outside = |hook: &Hook| match (listened, is_dockers(hook)) {
             (true, true) => hook.clone(),
-            (true, false) => relay::before(hook, &self.bundle, Where::Callers(&path), None),
-            (false, _) => relay::before(hook, &self.bundle, Where::Callers(&path), Some(&ear)),
+            (true, false) => hook_relay::before(hook, &self.bundle, Where::Callers(&path), None),
+            (false, _) => hook_relay::before(hook, &self.bundle, Where::Callers(&path), Some(&ear)),
         };
-        let inside = |hook: &Hook| relay::before(hook, &self.bundle, Where::Containers, Some(&ear));
+        let inside =
+            |hook: &Hook| hook_relay::before(hook, &self.bundle, Where::Containers, Some(&ear));
         for hook in hooks.prestart_mut().iter_mut().flatten() {
             *hook = outside(hook);
         }
@@ -292,8 +293,8 @@ fn repeat(mut ear: &File, to: &mut impl Write) -> String {
     let _ = ear.rewind();
     let (mut ears, mut last) = (io::BufReader::new(ear), Vec::new());
     let mut said = Vec::new();
-    while ears.read_until(relay::BEGAN, &mut said).is_ok_and(|read| read > 0) {
-        let other_began = said.pop_if(|end| *end == relay::BEGAN).is_some();
+    while ears.read_until(hook_relay::BEGAN, &mut said).is_ok_and(|read| read > 0) {
+        let other_began = said.pop_if(|end| *end == hook_relay::BEGAN).is_some();
         let _ = to.write_all(&said);
         last = std::mem::take(&mut said);
         if other_began {

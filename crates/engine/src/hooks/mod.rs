@@ -3,7 +3,7 @@
 //! | file | story |
 //! |---|---|
 //! | `callers` | when they run, where, and what they are told |
-//! | `relay` | a hook's stand-in, which is this program |
+//! | `hook_relay` | a hook's stand-in, which is this program |
 
 pub mod callers;
-pub mod relay;
+pub mod hook_relay;
