@@ -126,7 +126,7 @@ impl Embedded {
         made
     }
 
-    /// Has the engine make it, on the shorter way where there is a place to be born in.
+    /// Has the engine make it, on the shorter way where its init process can be cloned into its cgroup.
     fn begin(
         &self,
         spec: Spec,
@@ -138,7 +138,7 @@ impl Embedded {
         let wrong = |why| EngineError::Engine { verb: "create", id: self.id().clone(), why };
         let built = match place {
             Some(place) => InitProcess::new(self, spec, workload, place, options)
-                .and_then(InitProcess::bear)
+                .and_then(InitProcess::spawn)
                 .map_err(|why| wrong(reason(&*why))),
             None => self.build(&spec, workload, options),
         };

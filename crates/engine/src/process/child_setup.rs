@@ -22,10 +22,10 @@ use super::executor::Workload;
 use crate::reason::words;
 
 /// Any step that failed; the caller names the container.
-pub(crate) type Why = Box<dyn std::error::Error>;
+pub(crate) type BoxError = Box<dyn std::error::Error>;
 
 /// Nobody in the container may look into it, no signal waits because its caller wants it, and it has the limits of `process`.
-pub(crate) fn settle(process: &Process) -> Result<(), Why> {
+pub(crate) fn harden_child(process: &Process) -> Result<(), BoxError> {
     set_dumpable(false)?;
     let_go()?;
     if let Some(adjustment) = process.oom_score_adj() {

@@ -1,4 +1,4 @@
-//! Where a process of a container is born: in its cgroup (cgroup v2 without systemd).
+//! clone3(2) puts a process of a container into its cgroup when it makes it (cgroup v2 without systemd).
 //!
 //! To move a process there by a write to `cgroup.procs` waits for an RCU grace period, 5 to 15 ms, most of a container's
 //! creation (cgroup_attach_lock() in the kernel's kernel/cgroup/cgroup.c). clone3(2) with CLONE_INTO_CGROUP waits for
@@ -15,7 +15,7 @@ use oci_spec::runtime::Spec;
 const TOP: &str = "/sys/fs/cgroup";
 /// The controllers that the engine knows how to set.
 const CONTROLLERS: [&str; 6] = ["cpu", "cpuset", "hugetlb", "io", "memory", "pids"];
-/// A cgroup that a process can be born in.
+/// A cgroup that a process can be cloned into.
 #[derive(Debug)]
 pub struct TargetCgroup {
     dir: PathBuf,

@@ -27,7 +27,7 @@ use sharedroot_sys::chain::chain;
 use sharedroot_sys::clone3::{Relation, fork};
 use sharedroot_sys::new_file;
 
-use super::child_setup::{Why, arguments, reason, settle};
+use super::child_setup::{BoxError, arguments, harden_child, reason};
 use super::clone3::{TargetCgroup, leave};
 use super::console::Console;
 use super::executor::Workload;
@@ -49,7 +49,7 @@ pub struct Entry<'a> {
     pub process: &'a Process,
     /// How it is confined beyond what the engine does.
     pub workload: Workload,
-    /// The cgroup to be born in; `None` to be moved to `cgroup`.
+    /// The cgroup to clone the process into; `None` to move the process to `cgroup`.
     pub birthplace: Option<TargetCgroup>,
     /// The cgroup.
     pub cgroup: PathBuf,
@@ -66,7 +66,7 @@ impl Entry<'_> {
     ///
     /// # Errors
     /// The step that failed, or what the engine says; no process is left.
-    pub fn enter(mut self, sockets: &Path) -> Result<Pid, Why> {
+    pub fn enter(mut self, sockets: &Path) -> Result<Pid, BoxError> {
         let name = format!("exec-{}.start", std::process::id());
         let start = sockets.join(name);
         let entered = self.enter_by(&start);
@@ -74,7 +74,7 @@ impl Entry<'_> {
         entered
     }
 
-    fn enter_by(&mut self, start: &Path) -> Result<Pid, Why> {
+    fn enter_by(&mut self, start: &Path) -> Result<Pid, BoxError> {
         let console = self.console_socket.map(Console::new).transpose()?;
         let (mut failure, fails) = io::pipe()?;
         let args = self.args(NotifyListener::new(start)?, console.as_ref(), &fails);
@@ -109,7 +109,7 @@ impl Entry<'_> {
         };
         let led = said
             .wait_for_init_ready()
-            .map_err(Why::from)
+            .map_err(BoxError::from)
             .and_then(|()| self.let_go(pid, console, start));
         if led.is_err() {
             let _ = kill(pid, Signal::SIGKILL);
@@ -128,7 +128,7 @@ impl Entry<'_> {
     }
 
     /// Has the process `pid`, which is ready, execute its program.
-    fn let_go(&self, pid: Pid, console: Option<Console<'_>>, start: &Path) -> Result<(), Why> {
+    fn let_go(&self, pid: Pid, console: Option<Console<'_>>, start: &Path) -> Result<(), BoxError> {
         if self.birthplace.as_ref().is_some_and(|place| !place.holds(pid.as_raw())) {
             return Err("its process is not in its cgroup".into());
         }
@@ -166,7 +166,7 @@ impl Entry<'_> {
     }
 
     /// Makes this process one of the container's, but that its number is still the host's.
-    fn join(&mut self, init: &OwnedFd) -> Result<(), Why> {
+    fn join(&mut self, init: &OwnedFd) -> Result<(), BoxError> {
         // A directory of the host would lead the process out again (CVE-2024-21626).
         let born = self.birthplace.take().is_some();
         let own = i32::try_from(std::process::id())?;
@@ -181,7 +181,7 @@ impl Entry<'_> {
         if let Some(cpus) = affinity.and_then(|affinity| affinity.cpu_affinity_final().as_ref()) {
             set_cpuset_affinity_from_string(own, cpus)?;
         }
-        settle(self.process)?;
+        harden_child(self.process)?;
         setns(init, self.namespaces())
             .map_err(|e| format!("join the container's namespaces: {e}"))?;
         Ok(())

@@ -1,4 +1,4 @@
-//! The first process of a container, born in its cgroup and its pid namespace.
+//! The init process of a container, cloned into its cgroup and its PID namespace.
 //!
 //! The engine's own way has two processes more: one that joins the cgroup, by a write to `cgroup.procs` that waits for an
 //! RCU grace period of 5 to 15 ms (cgroup_attach_lock() in the kernel's kernel/cgroup/cgroup.c), and that is the parent of
@@ -29,7 +29,7 @@ use sharedroot_sys::chain::chain;
 use sharedroot_sys::clone3::{Relation, fork};
 use sharedroot_sys::new_file;
 
-use super::child_setup::{Why, arguments, reason, settle};
+use super::child_setup::{BoxError, arguments, harden_child, reason};
 use super::clone3::{TargetCgroup, leave};
 use super::console::Console;
 use super::executor::Workload;
@@ -73,7 +73,7 @@ impl<'a> InitProcess<'a> {
         workload: Workload,
         place: &'a TargetCgroup,
         options: &'a CreateOptions,
-    ) -> Result<Self, Why> {
+    ) -> Result<Self, BoxError> {
         check(&spec)?;
         let terminal = spec.process().as_ref().and_then(|process| process.terminal());
         let wanted = options.detach && terminal == Some(true);
@@ -100,7 +100,7 @@ impl<'a> InitProcess<'a> {
     ///
     /// # Errors
     /// The step that failed; no process is left.
-    pub fn bear(mut self) -> Result<(), Why> {
+    pub fn spawn(mut self) -> Result<(), BoxError> {
         let socket = self.options.console_socket.as_deref();
         let console = socket.map(Console::new).transpose()?;
         self.limit()?;
@@ -129,7 +129,7 @@ impl<'a> InitProcess<'a> {
     }
 
     /// The limits of the cgroup, before anybody is in it.
-    fn limit(&self) -> Result<(), Why> {
+    fn limit(&self) -> Result<(), BoxError> {
         let Some(linux) = self.spec.linux() else { return Ok(()) };
         let Some(resources) = linux.resources() else { return Ok(()) };
         let limits = ControllerOpt {
@@ -158,13 +158,13 @@ impl<'a> InitProcess<'a> {
         says: &mut MainSender,
         answered: &mut InitReceiver,
         answers: &InitSender,
-    ) -> Result<(), Why> {
+    ) -> Result<(), BoxError> {
         // A directory of the host would lead the process out again (CVE-2024-21626).
         close(self.place.descriptor().as_raw_fd())?;
         answers.close()?;
         console.map(Console::close_ours).transpose()?;
         let process = self.spec.process().as_ref().ok_or("process is missing")?;
-        settle(process)?;
+        harden_child(process)?;
         Ok(container_init_process(args, says, answered)?)
     }
 
@@ -192,7 +192,7 @@ impl<'a> InitProcess<'a> {
         console: Option<Console<'_>>,
         said: &mut MainReceiver,
         answers: &mut InitSender,
-    ) -> Result<(), Why> {
+    ) -> Result<(), BoxError> {
         if !self.place.holds(pid.as_raw()) {
             return Err("its process is not in its cgroup".into());
         }
@@ -229,7 +229,7 @@ impl<'a> InitProcess<'a> {
         }
     }
 
-    fn args(&self, console: Option<&Console<'_>>) -> Result<ContainerArgs, Why> {
+    fn args(&self, console: Option<&Console<'_>>) -> Result<ContainerArgs, BoxError> {
         let root = self.spec.root().as_ref().ok_or("root is missing")?;
         Ok(ContainerArgs {
             rootfs: fs::canonicalize(root.path())?,
@@ -250,7 +250,7 @@ impl<'a> InitProcess<'a> {
 }
 
 /// The engine's own checks of a configuration.
-fn check(spec: &Spec) -> Result<(), Why> {
+fn check(spec: &Spec) -> Result<(), BoxError> {
     Validator::validate_spec(spec)?;
     if let Some(mounts) = spec.mounts() {
         utils::validate_mount_options(mounts)?;

@@ -2,8 +2,8 @@
 //!
 //! | file | story |
 //! |---|---|
-//! | `clone3` | a process that is born in the container's cgroup |
-//! | `init_process` | a container's first process |
+//! | `clone3` | the container's cgroup, into which a process is cloned |
+//! | `init_process` | a container's init process |
 //! | `enter` | the way of one more process into a container |
 //! | `child_setup` | what every process is first |
 //! | `executor` | the last steps before the image's own code runs |
