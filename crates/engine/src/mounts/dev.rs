@@ -19,7 +19,7 @@ use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use sharedroot_sys::mount::{self, Detached, MountError};
 
-use super::mount_ns::{self, Inside, MountNsError};
+use super::mount_ns::{self, MountNs, MountNsError};
 use super::propagation;
 
 const DEV: &str = "/dev";
@@ -160,7 +160,7 @@ fn below(spec: &Spec) -> Vec<PathBuf> {
 }
 
 /// Opens the place of a mount in the volume, one name after another and following no link; what is missing is made.
-fn place(inside: &Inside, path: &Path, is_directory: bool) -> Result<OwnedFd, Errno> {
+fn place(inside: &MountNs, path: &Path, is_directory: bool) -> Result<OwnedFd, Errno> {
     let mut here = inside.open(Path::new(DEV), OFlags::DIRECTORY)?;
     let names: Vec<&OsStr> = path
         .strip_prefix(DEV)

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use oci_spec::runtime::Spec;
 use rustix::fs::{Mode, OFlags, fchmod, fstat, openat};
 
-use super::mount_ns::{self, Inside, MountNsError};
+use super::mount_ns::{self, MountNs, MountNsError};
 use super::propagation::bind;
 
 /// A directory that stays open to everybody.
@@ -65,7 +65,7 @@ fn directories(spec: &Spec) -> BTreeSet<&Path> {
 }
 
 /// One that the engine did not make is on another file system, or has another mode.
-fn close(inside: &Inside, path: &Path) -> io::Result<()> {
+fn close(inside: &MountNs, path: &Path) -> io::Result<()> {
     let dev = inside.open(Path::new("/dev"), OFlags::DIRECTORY)?;
     let found = inside.open(path, OFlags::DIRECTORY)?;
     let (dev, is) = (fstat(&dev)?, fstat(&found)?);

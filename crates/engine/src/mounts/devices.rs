@@ -15,7 +15,7 @@ use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid, makedev};
 use rustix::io::Errno;
 
 use super::dev;
-use super::mount_ns::{self, Inside, MountNsError};
+use super::mount_ns::{self, MountNs, MountNsError};
 use super::propagation;
 
 /// A device that could not be made.
@@ -130,7 +130,7 @@ impl Devices {
 
 /// Removes from the root's `/dev` what the engine is about to make again: a root that was used before has it, and the engine
 /// fails where something is. What is not the same stays.
-fn make_room(top: &Inside) {
+fn make_room(top: &MountNs) {
     let Ok(dev) = top.open(Path::new("/dev"), OFlags::DIRECTORY | OFlags::NOFOLLOW) else {
         return;
     };
@@ -156,7 +156,7 @@ fn make_room(top: &Inside) {
 }
 
 /// On a thread with a umask of its own.
-fn make_all(top: &Inside, devices: &[LinuxDevice]) -> Result<(), DeviceError> {
+fn make_all(top: &MountNs, devices: &[LinuxDevice]) -> Result<(), DeviceError> {
     rustix::process::umask(Mode::empty());
     devices.iter().try_for_each(|device| {
         let path = device.path().clone();
@@ -165,7 +165,7 @@ fn make_all(top: &Inside, devices: &[LinuxDevice]) -> Result<(), DeviceError> {
 }
 
 /// What is there already stays, as with runc.
-fn make(top: &Inside, device: &LinuxDevice) -> io::Result<()> {
+fn make(top: &MountNs, device: &LinuxDevice) -> io::Result<()> {
     let path = device.path();
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(Errno::ISDIR.into());
@@ -207,7 +207,7 @@ fn give(
 }
 
 /// Opens a directory of the container, and makes what is missing on the way.
-fn directory(top: &Inside, path: &Path) -> io::Result<OwnedFd> {
+fn directory(top: &MountNs, path: &Path) -> io::Result<OwnedFd> {
     let mut ways: Vec<_> = path.ancestors().collect();
     ways.reverse();
     let mut here = top.open(Path::new("/"), OFlags::DIRECTORY)?;

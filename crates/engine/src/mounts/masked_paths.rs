@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use sharedroot_label::MountLabel;
 use sharedroot_sys::mount::{self, MountError, Setting};
 
-use super::mount_ns::{self, Inside, MountNsError};
+use super::mount_ns::{self, MountNs, MountNsError};
 
 /// A mask without its label.
 #[derive(Debug, thiserror::Error)]
@@ -51,7 +51,7 @@ pub fn label(spec: &Spec, label: Option<&MountLabel>, pid: i32) -> Result<(), Ma
     })?
 }
 
-fn cover(inside: &Inside, path: &Path, label: &MountLabel) -> Result<(), MaskError> {
+fn cover(inside: &MountNs, path: &Path, label: &MountLabel) -> Result<(), MaskError> {
     let directory = match inside.open(path, OFlags::DIRECTORY) {
         Ok(directory) => directory,
         // A file's mask is the null device; of what is not there, the engine masks nothing.

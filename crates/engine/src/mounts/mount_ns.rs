@@ -22,16 +22,16 @@ pub struct MountNsError {
 
 /// The root of a container, in whose mount namespace the current thread is.
 #[derive(Debug)]
-pub struct Inside(OwnedFd);
+pub struct MountNs(OwnedFd);
 
 /// Runs `act` in the mount namespace of the process `pid`, on a thread with its own root directory: this process stays
 /// where it is.
 ///
 /// # Errors
 /// [`MountNsError`]; then nothing was done.
-pub fn enter<T: Send>(pid: i32, act: impl FnOnce(&Inside) -> T + Send) -> Result<T, MountNsError> {
+pub fn enter<T: Send>(pid: i32, act: impl FnOnce(&MountNs) -> T + Send) -> Result<T, MountNsError> {
     std::thread::scope(|scope| {
-        let thread = scope.spawn(|| Inside::of(pid).map(|inside| act(&inside)));
+        let thread = scope.spawn(|| MountNs::of(pid).map(|inside| act(&inside)));
         thread.join().expect("a panic ends the process")
     })
 }
@@ -42,15 +42,15 @@ pub fn enter<T: Send>(pid: i32, act: impl FnOnce(&Inside) -> T + Send) -> Result
 /// [`MountNsError`]; then nothing was done.
 pub fn below<T: Send>(
     root: &Path,
-    act: impl FnOnce(&Inside) -> T + Send,
+    act: impl FnOnce(&MountNs) -> T + Send,
 ) -> Result<T, MountNsError> {
     std::thread::scope(|scope| {
-        let thread = scope.spawn(|| Inside::below(root).map(|inside| act(&inside)));
+        let thread = scope.spawn(|| MountNs::below(root).map(|inside| act(&inside)));
         thread.join().expect("a panic ends the process")
     })
 }
 
-impl Inside {
+impl MountNs {
     fn below(root: &Path) -> Result<Self, MountNsError> {
         unshare(CloneFlags::CLONE_FS)
             .map_err(|e| failed("leave the directory for", root)(e.into()))?;
