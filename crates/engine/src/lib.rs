@@ -55,7 +55,7 @@ pub use error::EngineError;
 pub use features::features;
 pub use hooks::callers::{CallersHooks, may_write_root};
 pub use hooks::hook_relay::stand_in;
-pub use mounts::bind_mounts::{VolumeError, Volumes};
+pub use mounts::bind_mounts::{BindMountError, BindMounts};
 pub use mounts::propagation::leads_out;
 pub use process::child::{attend, hold};
 pub use self_exe::{SealError, seal};

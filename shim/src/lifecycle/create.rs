@@ -8,9 +8,9 @@ use sharedroot_bases::{
 };
 use sharedroot_dm::{Bytes, Pool};
 use sharedroot_engine::{
-    Bundle, CallersHooks, Choice, CreateOptions, Delegate, Embedded, Engine, EngineError, Labels,
-    Volumes, check_dev, leads_out, make_notify, may_write_root, normalise, offer_notify,
-    refuse_others,
+    BindMounts, Bundle, CallersHooks, Choice, CreateOptions, Delegate, Embedded, Engine,
+    EngineError, Labels, check_dev, leads_out, make_notify, may_write_root, normalise,
+    offer_notify, refuse_others,
 };
 use sharedroot_format::{ContainerId, ScaffoldName, VolumeName};
 use sharedroot_image as image;
@@ -85,7 +85,7 @@ impl Container {
             Engine::Embedded(embedded) => self.adapt(embedded, &mut bundle, &order.options),
             // It reads the caller's own configuration and does with it as it always does.
             Engine::Delegate(_) => Labels::of(&bundle.spec)
-                .map(|labels| (labels, Volumes::default(), CallersHooks::default()))
+                .map(|labels| (labels, BindMounts::default(), CallersHooks::default()))
                 .map_err(LifecycleError::from),
         };
         let (labels, mut volumes, hooks) = adapted.inspect_err(|_| self.undo())?;
@@ -132,7 +132,7 @@ impl Container {
         embedded: &Embedded,
         bundle: &mut Bundle,
         options: &CreateOptions,
-    ) -> Result<(Labels, Volumes, CallersHooks), LifecycleError> {
+    ) -> Result<(Labels, BindMounts, CallersHooks), LifecycleError> {
         let (systemd, notify) = (options.systemd_cgroup, embedded.notify_dir());
         make_notify(&notify).map_err(|source| LifecycleError::File {
             step: "create",
@@ -149,7 +149,7 @@ impl Container {
         lead_into_mounts(&bundle.root, &mut bundle.spec)?;
         check_dev(&bundle.spec).map_err(EngineError::from)?;
         let stage = self.storage.volumes();
-        Ok((labels, Volumes::open(&mut bundle.spec, &bundle.root, &stage)?, hooks))
+        Ok((labels, BindMounts::open(&mut bundle.spec, &bundle.root, &stage)?, hooks))
     }
 
     /// Claims the ID, also over the record of a `create` or `delete` that died.
@@ -344,7 +344,7 @@ impl Container {
         embedded: &Embedded,
         bundle: &mut Bundle,
         labels: &Labels,
-        volumes: &mut Volumes,
+        volumes: &mut BindMounts,
         hooks: &CallersHooks,
         order: &Order<'_>,
     ) -> Result<(), LifecycleError> {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use sharedroot_bases::RootfsError;
 use sharedroot_engine::{
-    BundleError, ChoiceError, DelegateError, EngineError, SealError, SpecError, VolumeError,
+    BindMountError, BundleError, ChoiceError, DelegateError, EngineError, SealError, SpecError,
 };
 use sharedroot_format::{ContainerId, NotAContainerId};
 use sharedroot_label::LabelError;
@@ -34,7 +34,7 @@ pub enum LifecycleError {
     Spec(#[from] SpecError),
     /// A volume that cannot be prepared.
     #[error(transparent)]
-    Volume(#[from] VolumeError),
+    Volume(#[from] BindMountError),
     /// A label that cannot be honoured.
     #[error(transparent)]
     Label(#[from] LabelError),

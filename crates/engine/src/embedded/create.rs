@@ -13,7 +13,7 @@ use sharedroot_sys::new_file;
 
 use super::container::{STARTED, started};
 use crate::hooks::callers::CallersHooks;
-use crate::mounts::bind_mounts::Volumes;
+use crate::mounts::bind_mounts::BindMounts;
 use crate::mounts::dev;
 use crate::mounts::devices::Devices;
 use crate::mounts::{device_dirs, masked_paths};
@@ -59,7 +59,7 @@ impl Embedded {
         &self,
         spec: &Spec,
         labels: &Labels,
-        volumes: &Volumes,
+        volumes: &BindMounts,
         hooks: &CallersHooks,
         options: &CreateOptions,
     ) -> Result<(), EngineError> {
@@ -204,7 +204,7 @@ impl Embedded {
         spec: &Spec,
         container: &Container,
         labels: &Labels,
-        (volumes, devices): (&Volumes, &Devices),
+        (volumes, devices): (&BindMounts, &Devices),
         options: &CreateOptions,
     ) -> Result<(), EngineError> {
         let pid = container.pid().map_or(0, |pid| pid.as_raw());

@@ -27,7 +27,7 @@ use crate::spec::error::SpecError;
 
 /// A volume that could not be prepared.
 #[derive(Debug, thiserror::Error)]
-pub enum VolumeError {
+pub enum BindMountError {
     /// A field that cannot be honoured.
     #[error(transparent)]
     Spec(#[from] SpecError),
@@ -81,7 +81,7 @@ pub enum VolumeError {
 
 /// The volumes of a container that this process prepares; usually none.
 #[derive(Debug, Default)]
-pub struct Volumes {
+pub struct BindMounts {
     /// The directory where the engine finds them.
     stage: PathBuf,
     prepared: Vec<Prepared>,
@@ -106,14 +106,14 @@ struct Filling {
     shape: Shape,
 }
 
-impl Volumes {
+impl BindMounts {
     /// Opens what `spec` asks for and the engine leaves out, and makes `spec` name the prepared
     /// mounts below `stage` instead. `root` is the image, before mount points are made in it: from it
     /// `spec` learns what file systems in memory take over.
     ///
     /// # Errors
-    /// [`VolumeError`]; nothing is placed yet, and all of it ends with this value.
-    pub fn open(spec: &mut Spec, root: &Path, stage: &Path) -> Result<Self, VolumeError> {
+    /// [`BindMountError`]; nothing is placed yet, and all of it ends with this value.
+    pub fn open(spec: &mut Spec, root: &Path, stage: &Path) -> Result<Self, BindMountError> {
         let plan = propagation::plan(spec)?;
         tmpfs::take_modes(spec.mounts_mut().as_deref_mut().unwrap_or_default(), root);
         let mapped = spec.linux().as_ref().is_some_and(|linux| linux.uid_mappings().is_some());
@@ -188,8 +188,8 @@ impl Volumes {
     /// container's root file system, complete.
     ///
     /// # Errors
-    /// [`VolumeError`]; nothing is left, for the namespace ends with this process.
-    pub fn place(&mut self, root: &Path) -> Result<(), VolumeError> {
+    /// [`BindMountError`]; nothing is left, for the namespace ends with this process.
+    pub fn place(&mut self, root: &Path) -> Result<(), BindMountError> {
         if self.prepared.is_empty() {
             return Ok(());
         }
@@ -206,7 +206,7 @@ impl Volumes {
                 std::fs::File::create_new(&path).map(drop)
             };
             made.map_err(failed("make the mount point", &path))?;
-            let placed = mount.attach(&path).map_err(|source| VolumeError::Mount {
+            let placed = mount.attach(&path).map_err(|source| BindMountError::Mount {
                 index,
                 destination: destination.clone(),
                 source,
@@ -214,7 +214,7 @@ impl Volumes {
             placed.keep();
             if let Some(content) = content {
                 let shape = content.make(root, &destination, &path);
-                let shape = shape.map_err(|why| VolumeError::Fill {
+                let shape = shape.map_err(|why| BindMountError::Fill {
                     index,
                     destination: destination.clone(),
                     why,
@@ -229,10 +229,10 @@ impl Volumes {
     /// same as before.
     ///
     /// # Errors
-    /// [`VolumeError::Fill`].
-    pub fn fill(&self, root: &Path, cgroup: Option<&Path>) -> Result<(), VolumeError> {
+    /// [`BindMountError::Fill`].
+    pub fn fill(&self, root: &Path, cgroup: Option<&Path>) -> Result<(), BindMountError> {
         self.shapes.iter().try_for_each(|Filling { index, destination, shape }| {
-            shape.fill(root, destination, cgroup).map_err(|why| VolumeError::Fill {
+            shape.fill(root, destination, cgroup).map_err(|why| BindMountError::Fill {
                 index: *index,
                 destination: destination.clone(),
                 why,
@@ -244,8 +244,8 @@ impl Volumes {
     /// the engine could not.
     ///
     /// # Errors
-    /// [`VolumeError`].
-    pub fn settle(&self, pid: i32) -> Result<(), VolumeError> {
+    /// [`BindMountError`].
+    pub fn settle(&self, pid: i32) -> Result<(), BindMountError> {
         if self.settle.is_empty() {
             return Ok(());
         }
@@ -266,7 +266,7 @@ fn is_covered(mounts: &[Mount], index: usize) -> bool {
     mounts[index + 1..].iter().any(|later| own.starts_with(propagation::place(later)))
 }
 
-fn propagate(mount: BorrowedFd<'_>, step: Propagation, path: &Path) -> Result<(), VolumeError> {
+fn propagate(mount: BorrowedFd<'_>, step: Propagation, path: &Path) -> Result<(), BindMountError> {
     let kind = match step.kind {
         Kind::Private => MsFlags::MS_PRIVATE,
         Kind::Slave => MsFlags::MS_SLAVE,
@@ -277,7 +277,7 @@ fn propagate(mount: BorrowedFd<'_>, step: Propagation, path: &Path) -> Result<()
     let flags = AT_EMPTY_PATH | if step.recursive { AT_RECURSIVE } else { 0 };
     create_syscall()
         .mount_setattr(mount, Path::new(""), flags, &change, size_of::<MountAttr>())
-        .map_err(|e| VolumeError::Propagate {
+        .map_err(|e| BindMountError::Propagate {
             path: path.to_owned(),
             kind: step.kind,
             why: e.to_string(),
@@ -285,19 +285,19 @@ fn propagate(mount: BorrowedFd<'_>, step: Propagation, path: &Path) -> Result<()
 }
 
 /// Takes flags of the source's mount away from a bind of it; from none below.
-fn clear(mount: BorrowedFd<'_>, attributes: u64, path: &Path) -> Result<(), VolumeError> {
+fn clear(mount: BorrowedFd<'_>, attributes: u64, path: &Path) -> Result<(), BindMountError> {
     let change = MountAttr { attr_set: 0, attr_clr: attributes, propagation: 0, userns_fd: 0 };
     create_syscall()
         .mount_setattr(mount, Path::new(""), AT_EMPTY_PATH, &change, size_of::<MountAttr>())
         .map_err(|e| failed("change the flags of a bind of", path)(std::io::Error::other(e)))
 }
 
-fn in_mount(index: usize, mount: &Mount) -> impl FnOnce(MountError) -> VolumeError {
+fn in_mount(index: usize, mount: &Mount) -> impl FnOnce(MountError) -> BindMountError {
     let destination = mount.destination().clone();
-    move |source| VolumeError::Mount { index, destination, source }
+    move |source| BindMountError::Mount { index, destination, source }
 }
 
-fn failed(step: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> VolumeError {
+fn failed(step: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> BindMountError {
     let path = path.to_owned();
-    move |source| VolumeError::Step { step, path, source }
+    move |source| BindMountError::Step { step, path, source }
 }

@@ -1,5 +1,5 @@
 //! How mounts travel between the host and a container (mount_namespaces(7)), worked out as runc
-//! does it and put into what the engine understands. Pure; [`Volumes`](crate::Volumes) acts.
+//! does it and put into what the engine understands. Pure; [`BindMounts`](crate::BindMounts) acts.
 //!
 //! runc changes the propagation of the whole mount namespace (`linux.rootfsPropagation`, rslave if
 //! it is not given), makes each bind mount, and gives it the propagation among its own options.
