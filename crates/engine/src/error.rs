@@ -8,7 +8,7 @@ use sharedroot_format::json::JsonError;
 use super::Status;
 use crate::hooks::callers::HookFailed;
 use crate::spec::error::SpecError;
-use crate::spec::forbidden::Forbidden;
+use crate::spec::validate::forbidden::Forbidden;
 
 /// A verb of the engine that failed on a container.
 #[derive(Debug, thiserror::Error)]

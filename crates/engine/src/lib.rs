@@ -61,5 +61,5 @@ pub use process::child::{attend, hold};
 pub use self_exe::{SealError, seal};
 pub use spec::bundle::{Bundle, BundleError, parse_config, plain_root, read_config};
 pub use spec::error::SpecError;
-pub use spec::refused::check_dev;
 pub use spec::rewrite::{Labels, normalise};
+pub use spec::validate::unsupported::check_dev;

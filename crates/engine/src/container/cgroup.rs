@@ -22,8 +22,8 @@ use super::{cgroup_end, signal, stats};
 use crate::process::session;
 use crate::spec::bundle::read_config;
 use crate::spec::error::SpecError;
-use crate::spec::forbidden;
 use crate::spec::resources;
+use crate::spec::validate::forbidden;
 use crate::{Embedded, EngineError};
 
 /// Where the hierarchies are.

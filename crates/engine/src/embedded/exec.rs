@@ -25,9 +25,10 @@ use crate::process::session;
 use crate::reason::reason;
 use crate::seccomp::lent::{grant, lend_to_exec};
 use crate::seccomp::program::Program;
+use crate::spec::capabilities;
 use crate::spec::error::SpecError;
 use crate::spec::rewrite::{normalise_process, refuse_no_user};
-use crate::spec::{capabilities, forbidden};
+use crate::spec::validate::forbidden;
 use crate::{Embedded, EngineError};
 
 /// What `exec` was asked for.

@@ -78,8 +78,8 @@ pub fn of_new(spec: &Spec) -> Option<TargetCgroup> {
     TargetCgroup::make(path, unified(path)?).ok()
 }
 
-/// The cgroup of a container that runs. `None` where there is no room in it, and for a paused one: who is born in a frozen
-/// cgroup is frozen, and could not even refuse.
+/// The cgroup of a container that runs. `None` where there is no room in it, and for a paused container: a process that is
+/// cloned into a frozen cgroup never runs, and could not say why.
 #[must_use]
 pub fn of_running(container: &Container) -> Option<TargetCgroup> {
     if container.status() == ContainerStatus::Paused {

@@ -10,7 +10,7 @@ use oci_spec::runtime::Spec;
 use sharedroot_format::json::{self, JsonError};
 
 use super::capabilities;
-use super::forbidden::{self, Forbidden};
+use crate::spec::validate::forbidden::{self, Forbidden};
 
 /// What is wrong with a bundle. Every message names the file or the field.
 #[derive(Debug, thiserror::Error)]

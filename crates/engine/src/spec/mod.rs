@@ -4,8 +4,7 @@
 //! |---|---|
 //! | `bundle` | from a bundle directory to a checked configuration |
 //! | `capabilities` | capabilities that nobody knows |
-//! | `forbidden` | what the runtime-spec forbids |
-//! | `refused` | what the embedded engine would leave out: refused |
+//! | `validate/` | what a configuration may not say: what the runtime-spec forbids, what the engine would leave out |
 //! | `rewrite` | a configuration in words that the embedded engine understands |
 //! | `resources` | limits, completed |
 //! | `error` | a field that cannot be honoured |
@@ -13,7 +12,6 @@
 pub mod bundle;
 pub mod capabilities;
 pub mod error;
-pub mod forbidden;
-pub mod refused;
 pub mod resources;
 pub mod rewrite;
+pub mod validate;

@@ -10,8 +10,9 @@ use oci_spec::runtime::{
 use sharedroot_label::{self as label, LabelError, MountLabel, ProcessLabel};
 
 use super::error::SpecError;
-use super::{refused, resources};
+use super::resources;
 use crate::mounts::propagation;
+use crate::spec::validate::unsupported;
 
 /// File systems whose label is the policy's, as runc leaves it.
 const LABELLED_BY_POLICY: [&str; 6] = ["proc", "sysfs", "mqueue", "cgroup", "cgroup2", "bind"];
@@ -68,7 +69,7 @@ pub fn normalise(
     systemd_cgroup: bool,
 ) -> Result<Labels, SpecError> {
     let labels = Labels::of(spec)?;
-    refused::check(spec)?;
+    unsupported::check(spec)?;
     if let Some(process) = spec.process_mut() {
         refuse_no_user(process)?;
         refuse_no_apparmor(process)?;

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use oci_spec::runtime::{Linux, LinuxNamespaceType, Mount, Spec};
 
-use super::error::SpecError;
 use crate::mounts::{dev, propagation, tmpfs};
+use crate::spec::error::SpecError;
 
 /// Options of a file system's superblock that the engine takes for the mount's and drops.
 const OF_THE_SUPERBLOCK: [&str; 3] = ["sync", "dirsync", "mand"];
