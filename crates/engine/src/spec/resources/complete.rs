@@ -6,11 +6,10 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use caps::{CapSet, Capability, has_cap};
-use oci_spec::runtime::{
-    LinuxCpu, LinuxDeviceCgroup, LinuxDeviceType, LinuxMemory, LinuxResources,
-};
+use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceType, LinuxResources};
 
-use super::error::SpecError;
+use super::numbers::{UNLIMITED, check_processors, check_swap, leave_out_zeros};
+use crate::spec::error::SpecError;
 
 /// The limits for this host's cgroups, with the device rules that every container gets: without any limits the engine
 /// would leave those out, too.
@@ -162,171 +161,17 @@ fn has_bfq() -> bool {
     top.into_iter().any(|entry| entry.path().join("io.bfq.weight").exists())
 }
 
-/// One more than the highest number of a processor or a memory node that any kernel has (NR_CPUS in its Kconfig).
-const PROCESSORS: u32 = 8192;
-
-/// The longest quota that the kernel takes, in microseconds (`max_bw_runtime_us` in kernel/sched/core.c).
-const LONGEST_QUOTA: i64 = 1 << 44;
-
-/// Refuses numbers with which the engine would not get to the kernel's own refusal: it makes a bit for each number below
-/// one, and multiplies a quota by a million.
-fn check_processors(resources: &LinuxResources) -> Result<(), SpecError> {
-    let cpu = resources.cpu().clone().unwrap_or_default();
-    let file = |name| resources.unified().as_ref()?.get(name).map(String::as_str);
-    let lists = [
-        ("cpu.cpus", cpu.cpus().as_deref()),
-        ("cpu.mems", cpu.mems().as_deref()),
-        ("unified.cpuset.cpus", file("cpuset.cpus")),
-        ("unified.cpuset.mems", file("cpuset.mems")),
-    ];
-    let refuse = |field: &str, value: &str, remedy| {
-        let (field, value) = (format!("linux.resources.{field}"), format!("{value:?}"));
-        Err(SpecError::Unsupported { field, value, remedy })
-    };
-    for (field, list) in lists {
-        let Some(list) = list else { continue };
-        if numbers_of(list).any(|number| number.is_none_or(|number| number >= PROCESSORS)) {
-            return refuse(
-                field,
-                list,
-                "give numbers below 8192, and ranges of them, such as 0-3,8",
-            );
-        }
-    }
-    match cpu.quota() {
-        Some(quota) if quota > LONGEST_QUOTA => {
-            refuse("cpu.quota", &quota.to_string(), "give at most 2^44 microseconds")
-        }
-        _ => Ok(()),
-    }
-}
-
-/// The numbers in a list such as `0-3,8`.
-fn numbers_of(list: &str) -> impl Iterator<Item = Option<u32>> {
-    let numbers = list.split([',', '-']).map(str::trim).filter(|number| !number.is_empty());
-    numbers.map(|number| number.parse().ok())
-}
-
-/// "No limit", where the configuration has a number.
-const UNLIMITED: i64 = -1;
-
-/// Takes the numbers away that stand for "not given", as runc reads them: an engine's `update` has all of them.
-fn leave_out_zeros(resources: &mut LinuxResources) {
-    if let Some(memory) = resources.memory_mut() {
-        let given = |number: Option<i64>| number.filter(|number| *number != 0);
-        memory.set_limit(given(memory.limit()));
-        memory.set_swap(given(memory.swap()));
-        memory.set_reservation(given(memory.reservation()));
-    }
-    if let Some(cpu) = resources.cpu_mut() {
-        cpu.set_shares(cpu.shares().filter(|shares| *shares != 0));
-        cpu.set_quota(cpu.quota().filter(|quota| *quota != 0));
-        cpu.set_period(cpu.period().filter(|period| *period != 0));
-        cpu.set_cpus(cpu.cpus().clone().filter(|cpus| !cpus.is_empty()));
-        cpu.set_mems(cpu.mems().clone().filter(|mems| !mems.is_empty()));
-    }
-}
-
-/// Memory and swap together, as the configuration has them, are to leave swap alone: cgroup v2 has that apart. The words are
-/// runc's.
-fn check_swap(memory: &LinuxMemory) -> Result<(), SpecError> {
-    let wrong = match (memory.limit(), memory.swap()) {
-        (_, Some(swap)) if swap < UNLIMITED => "invalid memory+swap value",
-        (Some(limit), _) if limit < UNLIMITED => "invalid memory value",
-        (None | Some(UNLIMITED), Some(1..)) => "unable to set swap limit without memory limit",
-        (Some(limit), Some(swap @ 1..)) if swap < limit => {
-            "memory+swap limit should be >= memory limit"
-        }
-        _ => return Ok(()),
-    };
-    Err(SpecError::Memory { why: wrong })
-}
-
-/// The limits in the words of the engine's way to systemd, which leaves out or misreads some. `cpu_max` is what the
-/// container has now in the file `cpu.max`: that way sets both of its numbers whenever it sets one of the processor.
-#[must_use]
-pub fn for_systemd(resources: &LinuxResources, cpu_max: Option<&str>) -> LinuxResources {
-    let mut told = resources.clone();
-    let mut files = told.unified().clone().unwrap_or_default();
-    let mut cpu = told.cpu().clone().unwrap_or_default();
-    if let Some((quota, period)) = files.remove("cpu.max").as_deref().map(numbers) {
-        cpu.set_quota(quota.or(cpu.quota()));
-        cpu.set_period(period.or(cpu.period()));
-    }
-    if told.cpu().is_some() || cpu != LinuxCpu::default() {
-        let (quota, period) = cpu_max.map(numbers).unwrap_or_default();
-        cpu.set_quota(cpu.quota().or(quota));
-        cpu.set_period(cpu.period().or(period));
-        told.set_cpu(Some(cpu));
-    }
-    if let Some(cpu) = told.cpu_mut() {
-        cpu.set_cpus(cpu.cpus().as_deref().map(in_ranges));
-        cpu.set_mems(cpu.mems().as_deref().map(in_ranges));
-    }
-    if files.get("memory.swap.max").is_some_and(|most| most == "max")
-        && let Some(memory) = told.memory_mut()
-    {
-        memory.set_swap(memory.swap().or(Some(UNLIMITED)));
-    }
-    // It takes 0 for no limit, where a cgroup has 1.
-    if let Some(pids) = told.pids_mut().as_mut().filter(|pids| pids.limit() == 0) {
-        pids.set_limit(1);
-    }
-    files.retain(|name, _| OF_SYSTEMD.contains(&&**name));
-    for (name, value) in &mut files {
-        if name.starts_with("cpuset.") {
-            *value = in_ranges(value);
-        } else if value.trim() == "max" {
-            *value = if name == "pids.max" { "-1".to_owned() } else { u64::MAX.to_string() };
-        }
-    }
-    told.set_unified((!files.is_empty()).then_some(files));
-    told
-}
-
-/// The files by name that the engine's way to systemd reads as they are meant.
-const OF_SYSTEMD: [&str; 7] = [
-    "memory.min",
-    "memory.low",
-    "memory.high",
-    "memory.max",
-    "pids.max",
-    "cpuset.cpus",
-    "cpuset.mems",
-];
-
-/// Quota and period of a text of `cpu.max`; -1 for a quota that is none.
-fn numbers(cpu_max: &str) -> (Option<i64>, Option<u64>) {
-    let mut words = cpu_max.split_whitespace();
-    let quota = words.next().and_then(|quota| match quota {
-        "max" => Some(UNLIMITED),
-        quota => quota.parse().ok(),
-    });
-    let quota = quota.filter(|quota| *quota <= LONGEST_QUOTA);
-    (quota, words.next().and_then(|period| period.parse().ok()).filter(|period| *period > 0))
-}
-
-/// A list of numbers with each as a range: the engine's way to systemd makes room for the bits of a range, and panics at a
-/// single number that is more than eight above the others.
-fn in_ranges(list: &str) -> String {
-    let parts = list.split(',').map(str::trim).filter(|part| !part.is_empty());
-    let ranges = parts.map(|part| match part.contains('-') {
-        true => part.to_owned(),
-        false => format!("{part}-{part}"),
-    });
-    ranges.collect::<Vec<_>>().join(",")
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use super::super::numbers::LONGEST_QUOTA;
     use super::*;
 
-    fn completed(text: &str, unified: bool) -> Result<LinuxResources, String> {
+    pub fn completed(text: &str, unified: bool) -> Result<LinuxResources, String> {
         let mut resources: LinuxResources = serde_json::from_str(text).unwrap();
         complete_for(&mut resources, unified).map_err(|e| e.to_string()).map(|()| resources)
     }
 
-    fn file(resources: &LinuxResources, name: &str) -> Option<String> {
+    pub fn file(resources: &LinuxResources, name: &str) -> Option<String> {
         resources.unified().as_ref()?.get(name).cloned()
     }
 
@@ -346,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn no_number_is_too_large_for_the_engine() {
+    fn no_weight_is_too_large_for_the_engine() {
         for (weight, wanted) in [(10, 1), (500, 4950), (1000, 10_000), (u16::MAX, 661_803)] {
             assert_eq!(weight_of_block_io(weight, false), ("io.weight", wanted), "{weight}");
             assert_eq!(weight_of_block_io(weight, true), ("io.bfq.weight", weight.into()));
@@ -356,6 +201,10 @@ mod tests {
             weight.block_io().as_ref().and_then(oci_spec::runtime::LinuxBlockIo::weight),
             None
         );
+    }
+
+    #[test]
+    fn no_number_is_too_large_for_the_engine() {
         let processors = |list: &str| completed(&format!(r#"{{"cpu":{{"cpus":{list:?}}}}}"#), true);
         for right in ["0", "0-3,8", " 1 , 7 ", "8191", "0-8191"] {
             assert!(processors(right).is_ok(), "{right}");
@@ -369,12 +218,6 @@ mod tests {
             let wrong = completed(&format!(r#"{{"cpu":{{"quota":{quota}}}}}"#), true);
             assert!(wrong.unwrap_err().contains("cpu.quota"), "{quota}");
         }
-        for wrong in ["1000 0", "9223372036854775807 1"] {
-            let (quota, period) = numbers(wrong);
-            let quota = u64::try_from(quota.unwrap_or(1)).unwrap();
-            assert!(quota.checked_mul(1_000_000).is_some() && period != Some(0), "{wrong}");
-        }
-        assert_eq!(in_ranges("20,3-4, 9"), "20-20,3-4,9-9");
     }
 
     #[test]
@@ -408,36 +251,6 @@ mod tests {
         for wrong in [r#"{"limit":-2}"#, r#"{"swap":-2}"#] {
             assert!(swap(wrong).unwrap_err().contains("invalid"), "{wrong}");
         }
-    }
-
-    #[test]
-    fn systemd_is_told_what_stays() {
-        let told = |text: &str, cpu_max| for_systemd(&completed(text, true).unwrap(), cpu_max);
-        let cpu = |resources: &LinuxResources| {
-            resources.cpu().as_ref().map(|cpu| (cpu.quota(), cpu.period(), cpu.shares()))
-        };
-        let now = Some("50000 100000\n");
-        let both = (Some(50_000), Some(100_000));
-        for (text, wanted) in [
-            (r#"{"cpu":{"shares":512}}"#, (both.0, both.1, Some(512))),
-            (r#"{"cpu":{}}"#, (both.0, both.1, None)),
-            (r#"{"cpu":{"shares":0,"quota":0,"period":0}}"#, (both.0, both.1, None)),
-            (r#"{"cpu":{"period":20000}}"#, (both.0, Some(20_000), None)),
-            (r#"{"cpu":{"quota":-1}}"#, (Some(-1), both.1, None)),
-            (r#"{"unified":{"cpu.max":"max 30000"}}"#, (Some(-1), Some(30_000), None)),
-        ] {
-            assert_eq!(cpu(&told(text, now)), Some(wanted), "{text}");
-        }
-        assert_eq!(cpu(&told(r#"{"memory":{"limit":1048576}}"#, now)), None);
-        let unlimited = told(r#"{"memory":{"swap":-1}}"#, None);
-        assert_eq!(unlimited.memory().unwrap().swap(), Some(-1));
-        let files = r#"{"unified":{"memory.high":"max","pids.max":"max","cpu.weight":"5"}}"#;
-        let files = told(files, None);
-        assert_eq!(file(&files, "memory.high").unwrap(), u64::MAX.to_string());
-        assert_eq!(file(&files, "pids.max").unwrap(), "-1");
-        assert_eq!(file(&files, "cpu.weight"), None, "it would be taken for shares");
-        let none = told(r#"{"pids":{"limit":0}}"#, None);
-        assert_eq!(none.pids().as_ref().unwrap().limit(), 1);
     }
 
     #[test]
