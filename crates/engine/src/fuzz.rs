@@ -12,7 +12,7 @@ use oci_spec::runtime::LinuxResources;
 use sharedroot_format::json;
 use sharedroot_seeds::says_something;
 
-use crate::container::cgroup::Limits;
+use crate::container::update::Limits;
 pub use crate::embedded::exec::process;
 
 /// The text of `update --resources`.

@@ -44,7 +44,9 @@ mod self_exe;
 mod spec;
 
 pub use choice::{Choice, ChoiceError, Dialect, Program, VARIABLE};
-pub use container::cgroup::{Limits, event, refuse_others, update};
+pub use container::events::event;
+pub use container::in_use::refuse_others;
+pub use container::update::{Limits, update};
 pub use delegate::{Argv, Delegate, DelegateError, exec_features};
 pub use embedded::container::{Embedded, Status};
 pub use embedded::create::CreateOptions;
