@@ -13,7 +13,7 @@ use sharedroot_format::json;
 use sharedroot_seeds::says_something;
 
 use crate::container::update::Limits;
-pub use crate::embedded::exec::process;
+pub use crate::embedded::tenant::process;
 
 /// The text of `update --resources`.
 ///

@@ -27,8 +27,8 @@ use crate::process::{limits, loopback, session};
 use crate::reason::reason;
 use crate::seccomp::filter;
 use crate::spec::error::SpecError;
+use crate::spec::labels::Labels;
 use crate::spec::resources;
-use crate::spec::rewrite::Labels;
 use crate::{Embedded, EngineError};
 
 /// How `create` is wanted.

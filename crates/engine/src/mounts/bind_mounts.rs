@@ -21,7 +21,8 @@ use sharedroot_sys::mount::{self, Detached, MountError, Setting};
 use super::mount_flags;
 use super::mount_ns::{self, MountNsError};
 use super::propagation::{self, Kind, Propagation};
-use super::tmpfs::{self, Content, Shape};
+use super::tmpcopyup::Shape;
+use super::tmpfs::{self, Content};
 use crate::process::limits::has_user_namespace;
 use crate::spec::error::SpecError;
 

@@ -3,7 +3,8 @@
 //! | file | story |
 //! |---|---|
 //! | `bind_mounts`, `propagation`, `mount_flags` | bind mounts of every propagation and flag |
-//! | `tmpfs` | file systems in memory that begin with a copy |
+//! | `tmpfs` | file systems in memory, with the mode of what they lie over |
+//! | `tmpcopyup` | those that begin as a copy |
 //! | `mount_ns` | the mount namespace of a container that waits |
 //! | `masked_paths` | the label of its masked directories |
 //! | `dev`, `device_dirs`, `devices` | a volume at `/dev`; the mode of devices' directories; devices that libcontainer does not make |
@@ -16,4 +17,5 @@ pub mod masked_paths;
 pub mod mount_flags;
 pub mod mount_ns;
 pub mod propagation;
+pub mod tmpcopyup;
 pub mod tmpfs;

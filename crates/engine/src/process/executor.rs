@@ -24,7 +24,7 @@ use crate::hooks::callers;
 use crate::hooks::callers::AtStart;
 use crate::reason::words;
 use crate::seccomp::program::Program;
-use crate::spec::rewrite::UNKNOWN_HOME;
+use crate::spec::process::UNKNOWN_HOME;
 
 /// Where programs are looked for if the process has no PATH.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";

@@ -6,12 +6,16 @@
 //! | `capabilities` | capabilities that nobody knows |
 //! | `validate/` | what a configuration may not say: what the runtime-spec forbids, what the engine would leave out |
 //! | `rewrite` | a configuration in words that the embedded engine understands |
+//! | `process` | the process of a configuration, or of `exec`, as runc would start it |
+//! | `labels` | the SELinux labels of a configuration |
 //! | `resources` | limits, completed |
 //! | `error` | a field that cannot be honoured |
 
 pub mod bundle;
 pub mod capabilities;
 pub mod error;
+pub mod labels;
+pub mod process;
 pub mod resources;
 pub mod rewrite;
 pub mod validate;
