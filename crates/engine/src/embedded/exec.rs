@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use libcontainer::container::ContainerStatus;
-use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 use oci_spec::runtime::Spec;
 
@@ -84,16 +83,5 @@ impl Embedded {
             id: self.id().clone(),
             why: reason(&*why),
         })
-    }
-}
-
-/// The exit status of a process that has ended; a signal becomes 128 and its number, as in a shell.
-pub(crate) fn exit_status(ended: WaitStatus) -> Option<u8> {
-    match ended {
-        WaitStatus::Exited(_, code) => Some(u8::try_from(code & 0xff).unwrap_or(255)),
-        WaitStatus::Signaled(_, signal, _) => {
-            Some(128_u8.saturating_add(u8::try_from(signal as i32).unwrap_or(127)))
-        }
-        _ => None,
     }
 }

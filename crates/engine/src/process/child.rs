@@ -14,12 +14,11 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use sharedroot_sys::process_start::environment;
 
 use crate::container::signal;
-use crate::embedded::exec::exit_status;
 
 /// How long to sleep before `settled` is asked again.
 const PATIENCE_MS: u8 = 10;
@@ -189,6 +188,17 @@ fn ended(child: Pid) -> io::Result<Option<u8>> {
             Err(nix::Error::EINTR) => {}
             ended => return Ok(exit_status(ended?)),
         }
+    }
+}
+
+/// The exit status of a process that has ended; a signal becomes 128 and its number, as in a shell.
+fn exit_status(ended: WaitStatus) -> Option<u8> {
+    match ended {
+        WaitStatus::Exited(_, code) => Some(u8::try_from(code & 0xff).unwrap_or(255)),
+        WaitStatus::Signaled(_, signal, _) => {
+            Some(128_u8.saturating_add(u8::try_from(signal as i32).unwrap_or(127)))
+        }
+        _ => None,
     }
 }
 
