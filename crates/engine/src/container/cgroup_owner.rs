@@ -3,7 +3,7 @@
 use oci_spec::runtime::{LinuxNamespaceType, Mount, Process, Spec};
 
 use super::stats;
-use crate::process::session;
+use crate::spec::id_mappings::host_uid;
 use crate::{Embedded, EngineError};
 
 impl Embedded {
@@ -16,7 +16,7 @@ impl Embedded {
         spec: &Spec,
         process: &Process,
     ) -> Result<(), EngineError> {
-        let owner = session::host_uid(spec, process.user().uid()).filter(|uid| *uid != 0);
+        let owner = host_uid(spec, process.user().uid()).filter(|uid| *uid != 0);
         let (Some(uid), Some(dir)) = (owner.filter(|_| has_own_cgroups(spec)), stats::unified(pid))
         else {
             return Ok(());

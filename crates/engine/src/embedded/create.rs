@@ -23,7 +23,7 @@ use crate::process::console::NamedConsole;
 use crate::process::executor::Workload;
 use crate::process::inherited_fds::close_inherited;
 use crate::process::init_process::{self, InitProcess};
-use crate::process::{limits, loopback, session};
+use crate::process::{limits, loopback, stdio};
 use crate::reason::reason;
 use crate::seccomp::filter;
 use crate::spec::error::SpecError;
@@ -69,7 +69,7 @@ impl Embedded {
             .map_err(|e| wrong(format!("close what the caller left open: {e}")))?;
         self.leave_callers_session(labels.process.as_ref(), options.no_new_keyring)?;
         if let Some(process) = spec.process() {
-            session::give_streams(spec, process);
+            stdio::give_streams(spec, process);
         }
         let mut workload = Workload::new(labels.process.clone(), None, Vec::new());
         workload.start = hooks

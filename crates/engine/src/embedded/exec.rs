@@ -10,7 +10,7 @@ use super::tenant::Tenant;
 use crate::process::clone3;
 use crate::process::enter::Entry;
 use crate::process::inherited_fds::close_inherited;
-use crate::process::session;
+use crate::process::stdio;
 use crate::reason::reason;
 use crate::{Embedded, EngineError};
 
@@ -61,7 +61,7 @@ impl Embedded {
         close_inherited(terminal.preserve_fds)
             .map_err(|e| wrong(format!("close what the caller left open: {e}")))?;
         self.join_containers_session(tenant.workload.label.as_ref())?;
-        session::give_streams(spec, &tenant.process);
+        stdio::give_streams(spec, &tenant.process);
         let below = self.sub_cgroup(&container, terminal.cgroup.as_deref())?;
         // No process is cloned into a cgroup that hands controllers down.
         let birthplace = clone3::of_running(&container).filter(|_| below.is_none());

@@ -21,7 +21,8 @@ use rustix::net::{
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer};
 use rustix::termios::{Winsize, tcsetwinsize};
 
-use super::session;
+use super::stdio::give;
+use crate::spec::id_mappings::host_uid;
 
 /// The message that goes with a master, as runc sends it.
 const NAME: &[u8] = b"/dev/ptmx";
@@ -141,8 +142,8 @@ fn pass_on(
 fn settle(master: &OwnedFd, spec: &Spec, process: &Process) -> io::Result<()> {
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     let slave = ioctl_tiocgptpeer(master, flags)?;
-    if let Some(uid) = session::host_uid(spec, process.user().uid()) {
-        session::give(slave.as_fd(), uid);
+    if let Some(uid) = host_uid(spec, process.user().uid()) {
+        give(slave.as_fd(), uid);
     }
     if let Some(size) = process.console_size() {
         let cells = |n: u64| u16::try_from(n).unwrap_or(u16::MAX);

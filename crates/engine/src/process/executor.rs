@@ -19,7 +19,7 @@ use sharedroot_sys::chain::chain;
 use sharedroot_sys::say_aside;
 
 use super::clone3::leave;
-use super::{passwd, session};
+use super::{passwd, stdio};
 use crate::hooks::callers;
 use crate::hooks::callers::AtStart;
 use crate::reason::words;
@@ -130,7 +130,7 @@ impl Executor for Workload {
             close(open).map_err(|e| refused(format!("close what belongs to the host: {e}")))?;
         }
         if self.first {
-            session::open_null_for_writing()
+            stdio::open_null_for_writing()
                 .map_err(|e| refused(format!("open /dev/null for its streams: {e}")))?;
         }
         program(spec).map_err(refused)?;
