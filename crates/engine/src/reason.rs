@@ -1,7 +1,7 @@
 //! Why the engine failed, in words.
 //!
 //! It logs whole structures as Rust prints them for a programmer, keeps the system's reason from what it logs, and wraps what
-//! its first process says into a message of its own channel. Users read the words in Docker's error, and Docker looks in
+//! its init process says into a message of its own channel. Users read the words in Docker's error, and Docker looks in
 //! them for "not a directory".
 
 use std::error::Error;

@@ -64,7 +64,7 @@ impl Embedded {
         stdio::give_streams(spec, &tenant.process);
         let below = self.sub_cgroup(&container, terminal.cgroup.as_deref())?;
         // No process is cloned into a cgroup that hands controllers down.
-        let birthplace = clone3::of_running(&container).filter(|_| below.is_none());
+        let target_cgroup = clone3::of_running(&container).filter(|_| below.is_none());
         let cgroup = container.spec().map_err(self.fail("exec"))?.cgroup_path;
         let entry = Entry {
             container,
@@ -72,7 +72,7 @@ impl Embedded {
             spec,
             process: &tenant.process,
             workload: tenant.workload.clone(),
-            birthplace,
+            target_cgroup,
             cgroup: below.unwrap_or(cgroup),
             console_socket: terminal.console_socket.as_deref(),
             pid_file: terminal.pid_file.as_deref(),

@@ -60,7 +60,7 @@ pub(crate) fn late_limit(process: &mut Process) -> Option<PosixRlimit> {
 }
 
 /// Why the engine did not lead the process to its program, in runc's words, which Docker and podman look for. `None` where
-/// the engine's own are all that there is. A first process has `sysctls`.
+/// the engine's own are all that there is. An init process has `sysctls`.
 pub(crate) fn reason(
     process: &Process,
     sysctls: Option<&HashMap<String, String>>,
@@ -75,7 +75,7 @@ pub(crate) fn reason(
         InitProcessError::NixOther(number) => match chdir(process.cwd()) {
             Err(again) if again as i32 == *number as i32 => {
                 let cwd = process.cwd().display();
-                // The first process makes its directory: it is missing because it could not.
+                // The init process makes its directory: it is missing because it could not.
                 if first
                     && again == Errno::ENOENT
                     && let Err(error) = std::fs::create_dir_all(process.cwd())

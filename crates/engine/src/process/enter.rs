@@ -50,7 +50,7 @@ pub struct Entry<'a> {
     /// How it is confined beyond what the engine does.
     pub workload: Workload,
     /// The cgroup to clone the process into; `None` to move the process to `cgroup`.
-    pub birthplace: Option<TargetCgroup>,
+    pub target_cgroup: Option<TargetCgroup>,
     /// The cgroup.
     pub cgroup: PathBuf,
     /// Socket that receives the terminal.
@@ -82,7 +82,7 @@ impl Entry<'_> {
         let (answers, mut answered) = channel::init_channel()?;
         let (mut told, tells) = io::pipe()?;
 
-        let place = self.birthplace.as_ref().map(TargetCgroup::descriptor);
+        let place = self.target_cgroup.as_ref().map(TargetCgroup::descriptor);
         let Some(guide) = fork(place, Relation::Child)? else {
             drop((told, failure));
             leave(
@@ -129,7 +129,7 @@ impl Entry<'_> {
 
     /// Has the process `pid`, which is ready, execute its program.
     fn let_go(&self, pid: Pid, console: Option<Console<'_>>, start: &Path) -> Result<(), BoxError> {
-        if self.birthplace.as_ref().is_some_and(|place| !place.holds(pid.as_raw())) {
+        if self.target_cgroup.as_ref().is_some_and(|place| !place.holds(pid.as_raw())) {
             return Err("its process is not in its cgroup".into());
         }
         if let Some(console) = console {
@@ -168,14 +168,14 @@ impl Entry<'_> {
     /// Makes this process one of the container's, but that its number is still the host's.
     fn join(&mut self, init: &OwnedFd) -> Result<(), BoxError> {
         // A directory of the host would lead the process out again (CVE-2024-21626).
-        let born = self.birthplace.take().is_some();
+        let cloned_there = self.target_cgroup.take().is_some();
         let own = i32::try_from(std::process::id())?;
         let own = self.container.set_pid(own).pid().ok_or("a process has a number")?;
         let affinity = self.process.exec_cpu_affinity().as_ref();
         if let Some(cpus) = affinity.and_then(|affinity| affinity.initial().as_ref()) {
             set_cpuset_affinity_from_string(own, cpus)?;
         }
-        if !born {
+        if !cloned_there {
             create_cgroup_manager(self.cgroup_config())?.add_task(own)?;
         }
         if let Some(cpus) = affinity.and_then(|affinity| affinity.cpu_affinity_final().as_ref()) {

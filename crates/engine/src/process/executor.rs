@@ -38,11 +38,11 @@ pub struct Workload {
     pub filter: Option<Program>,
     /// Of an `exec`: capabilities that were lent for the filter and must go.
     pub lent: Vec<Capability>,
-    /// Whether it is the first process of a container.
+    /// Whether it is the init process of a container.
     pub first: bool,
     /// A limit that comes last.
     pub limit: Option<PosixRlimit>,
-    /// Of a first process.
+    /// Of an init process.
     pub start: AtStart,
     /// The environment that the engine made of the configuration's.
     environment: OnceLock<HashMap<String, String>>,
@@ -70,7 +70,7 @@ impl Workload {
         Ok(variables)
     }
 
-    /// Runs the hooks of a first process, in the environment that it gets.
+    /// Runs the hooks of an init process, in the environment that it gets.
     fn run_hooks(&self, environment: &HashMap<String, String>) -> Result<(), String> {
         let Some(state) = &self.start.state else { return Ok(()) };
         let state = State { pid: Some(Pid::this().as_raw()), ..state.clone() };

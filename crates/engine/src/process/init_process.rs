@@ -96,7 +96,7 @@ impl<'a> InitProcess<'a> {
         Ok(Self { dir, container, spec: Rc::new(spec), workload, place, options })
     }
 
-    /// Starts the first process, a child of this one, which waits for `start`.
+    /// Starts the init process, a child of this one, which waits for `start`.
     ///
     /// # Errors
     /// The step that failed; no process is left.
@@ -150,7 +150,7 @@ impl<'a> InitProcess<'a> {
         }
     }
 
-    /// In the first process: leaves the host behind. Returns only if that, or the user's program, fails.
+    /// In the init process: leaves the host behind. Returns only if that, or the user's program, fails.
     fn lead(
         &self,
         args: &ContainerArgs,
@@ -168,7 +168,7 @@ impl<'a> InitProcess<'a> {
         Ok(container_init_process(args, says, answered)?)
     }
 
-    /// In the first process: says why it failed.
+    /// In the init process: says why it failed.
     fn report(&self, why: &(dyn std::error::Error + 'static), says: &mut MainSender) {
         let process = self.spec.process().as_ref();
         let sysctls = self.spec.linux().as_ref().and_then(|linux| linux.sysctl().clone());
@@ -185,7 +185,7 @@ impl<'a> InitProcess<'a> {
         }
     }
 
-    /// Does for the first process what it cannot do itself, until it waits for `start`.
+    /// Does for the init process what it cannot do itself, until it waits for `start`.
     fn attend(
         &mut self,
         pid: Pid,

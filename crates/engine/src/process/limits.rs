@@ -1,4 +1,4 @@
-//! The limits of a first process in a user namespace.
+//! The limits of an init process in a user namespace.
 //!
 //! The engine sets them from inside of the user namespace, where nobody may raise one (getrlimit(2), CAP_SYS_RESOURCE in the
 //! initial user namespace): podman gives every container limits above its own. So they are set from outside, while the

@@ -43,7 +43,7 @@ fn is_null(stream: BorrowedFd<'_>) -> bool {
     })
 }
 
-/// Opens the streams of a first process that are /dev/null for reading and writing, inside the container. The engine has put
+/// Opens the streams of an init process that are /dev/null for reading and writing, inside the container. The engine has put
 /// the container's own device there by then, opened for reading: a program whose output goes to /dev/null could not write.
 ///
 /// A device that the container's user may not open stays as the engine opened it.

@@ -1,4 +1,4 @@
-//! The seccomp filter of a first process, which this program loads and not the engine: the engine's own loading knows no
+//! The seccomp filter of an init process, which this program loads and not the engine: the engine's own loading knows no
 //! ENOSYS for unknown calls ([`super::program`]), and takes the two values of SCMP_CMP_MASKED_EQ for each other.
 //!
 //! Without no_new_privs loading it needs CAP_SYS_ADMIN (seccomp(2)), so the engine loads it before it takes the

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `program`, `stub` | a filter as runc loads it: libseccomp's, with a stub before it |
 //! | `arch` | architectures in libseccomp's words |
-//! | `filter` | the filter of a first process, loaded when the engine is done |
+//! | `filter` | the filter of an init process, loaded when the engine is done |
 //! | `lent` | capabilities that are lent for that |
 
 mod arch;
