@@ -13,7 +13,7 @@
 //! | `volumes.rs` | volumes activated, grown, deactivated |
 //! | `delete.rs` | volumes deleted, now or when their last user is gone |
 //! | `reconcile.rs`, `report.rs` | what a process that died has left |
-//! | `change.rs` | intent, act: one change of a pool |
+//! | `transaction.rs` | intent, act: one change of a pool |
 //! | `store.rs`, `pool_row.rs`, `lock.rs` | the durable tables; the locks and their order |
 //! | `media.rs`, `signature.rs`, `superblock.rs`, `loopback.rs` | what a pool lies on |
 //! | `kernel.rs` | the device-mapper calls |
@@ -26,7 +26,6 @@
 #![deny(unsafe_code)]
 
 mod activate;
-mod change;
 mod check;
 mod config;
 mod delete;
@@ -56,6 +55,7 @@ mod store;
 mod superblock;
 mod table;
 mod tools;
+mod transaction;
 mod units;
 mod users;
 mod volumes;

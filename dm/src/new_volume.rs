@@ -7,7 +7,6 @@ use nix::errno::Errno;
 use sharedroot_format::VolumeName;
 use sharedroot_sys::chain::chain;
 
-use crate::change::Intent;
 use crate::error::Error;
 use crate::failpoint::step;
 use crate::kernel::Access;
@@ -15,6 +14,7 @@ use crate::lock::Lock;
 use crate::names::ThinId;
 use crate::pool::Pool;
 use crate::store::{Phase, VolumeRow};
+use crate::transaction::Intent;
 use crate::units::Bytes;
 use crate::volumes::ActiveVolume;
 
