@@ -10,13 +10,13 @@ use sharedroot_format::VolumeName;
 use sharedroot_sys::chain::chain;
 
 use crate::error::Error;
+use crate::exclusive_blocks::exclusive_blocks;
 use crate::failpoint::step;
 use crate::ioctl::discard;
 use crate::kernel::{Access, KernelError};
 use crate::lock::Lock;
 use crate::media::Kind;
 use crate::names::DmLabel;
-use crate::own_blocks::own_blocks;
 use crate::pool::Pool;
 use crate::store::{Phase, VolumeRow};
 use crate::units::Bytes;
@@ -190,7 +190,7 @@ impl Pool {
         let Some(origin) = origin else { return Ok(all) };
         // Or its last blocks are not on the disk yet.
         let committed = self.kernel.commit(&self.label.name).map_err(io::Error::other);
-        match committed.and_then(|()| own_blocks(&self.media.metadata, origin.id, row.id)) {
+        match committed.and_then(|()| exclusive_blocks(&self.media.metadata, origin.id, row.id)) {
             Ok(ranges) => {
                 let bytes = |blocks: u64| Bytes(blocks.saturating_mul(self.block.0));
                 Ok(ranges.iter().map(|r| (bytes(r.start), bytes(r.end - r.start))).collect())

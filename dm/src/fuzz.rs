@@ -7,8 +7,8 @@ use std::str::FromStr;
 
 use sharedroot_format::{PoolName, VolumeName};
 
+use crate::exclusive_blocks::memory::Memory;
 use crate::names::{DmLabel, LvmPool};
-use crate::own_blocks::memory::Memory;
 use crate::signature;
 use crate::status::StatusLine;
 use crate::superblock::Superblock;

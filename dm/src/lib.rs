@@ -18,7 +18,7 @@
 //! | `media.rs`, `signature.rs`, `superblock.rs`, `loopback.rs` | what a pool lies on |
 //! | `kernel.rs` | the device-mapper calls |
 //! | `users.rs` | who uses a device |
-//! | `own_blocks.rs`, `ioctl.rs` | which blocks a snapshot has of its own; blocks given back |
+//! | `exclusive_blocks.rs`, `ioctl.rs` | which blocks a snapshot has of its own; blocks given back |
 //! | `tools.rs` | thin_check and its siblings |
 //! | `failpoint.rs` | where the crash tests stop a process |
 //! | `fuzz.rs` | what the fuzz targets call |
@@ -30,6 +30,7 @@ mod check;
 mod config;
 mod delete;
 mod error;
+mod exclusive_blocks;
 mod failpoint;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
@@ -43,7 +44,6 @@ mod media;
 mod names;
 mod new_pool;
 mod new_volume;
-mod own_blocks;
 mod pool;
 mod pool_row;
 mod reconcile;

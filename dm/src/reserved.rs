@@ -87,7 +87,7 @@ impl Pool {
     ///
     /// # Errors
     /// [`Error::ListIds`], or the store cannot be read.
-    pub fn own_bytes(&self) -> Result<BTreeMap<VolumeName, Bytes>, Error> {
+    pub fn exclusive_bytes(&self) -> Result<BTreeMap<VolumeName, Bytes>, Error> {
         let failed = |source| Error::ListIds { name: self.config.name.clone(), source };
         let reader = self.reader()?;
         let reserved = {

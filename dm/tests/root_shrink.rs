@@ -48,7 +48,7 @@ fn root_a_snapshot_that_is_made_smaller_takes_no_more() {
     run("sync", &[]);
     let taken = used(&pool) - before;
     assert_eq!(taken, Bytes::mib(3).0 / Bytes::kib(64).0);
-    assert_eq!(pool.own_bytes().expect("read").get(&small), Some(&Bytes::mib(3)));
+    assert_eq!(pool.exclusive_bytes().expect("read").get(&small), Some(&Bytes::mib(3)));
 
     // Its size is the store's, across activations; and what is not kept is gone with all of it.
     new.keep().expect("kept");

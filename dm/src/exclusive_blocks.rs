@@ -47,7 +47,7 @@ impl Blocks for File {
 
 /// The ranges of blocks that `snapshot` was written to since it was taken from `origin`. Both are in the pool, nothing was ever
 /// written to the origin since, nobody uses the snapshot, and the pool has been committed.
-pub(crate) fn own_blocks(
+pub(crate) fn exclusive_blocks(
     metadata: &Path,
     origin: ThinId,
     snapshot: ThinId,
@@ -232,9 +232,9 @@ fn number_at(bytes: &[u8], at: usize) -> u64 {
 }
 
 #[cfg(any(test, feature = "fuzz"))]
-#[path = "own_blocks_memory.rs"]
+#[path = "exclusive_blocks_memory.rs"]
 pub(crate) mod memory;
 
 #[cfg(test)]
-#[path = "own_blocks_tests.rs"]
+#[path = "exclusive_blocks_tests.rs"]
 mod tests;
