@@ -29,7 +29,7 @@ impl Pool {
     pub fn check(&self) -> Result<(), Error> {
         let reader = self.reader()?;
         let checked = if self.find()?.is_some() {
-            self.reserve_metadata(&reader)?.run("thin_check", &[])
+            self.reserve_metadata_snapshot(&reader)?.run("thin_check", &[])
         } else if self.media.kind == Kind::Lvm {
             return Err(Error::LvmChecks { node: self.media.data.clone() });
         } else {

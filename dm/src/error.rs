@@ -282,7 +282,7 @@ pub enum Error {
     #[error(
         "the metadata snapshot of the pool {pool} is reserved, by a process that died or by another program"
     )]
-    Reserved { pool: PoolName },
+    SnapshotReserved { pool: PoolName },
     /// The pool did not delete a thin id that no volume owns.
     #[error("cannot delete the thin id {id}, which no volume owns, from the pool {pool}")]
     DeleteStray { id: ThinId, pool: PoolName, source: KernelError },
@@ -339,7 +339,7 @@ impl Error {
             Self::Stuck { .. } => Remedy::ActivateAnew,
             Self::Transaction { .. } | Self::LostVolume { .. } => Remedy::CompareThenForce,
             Self::NoThinId { .. } => Remedy::DeleteVolumes,
-            Self::Unfinished { .. } | Self::Reserved { .. } => Remedy::Reconcile,
+            Self::Unfinished { .. } | Self::SnapshotReserved { .. } => Remedy::Reconcile,
             _ => return None,
         })
     }

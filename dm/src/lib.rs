@@ -8,7 +8,7 @@
 //! | `new_pool.rs`, `lvm.rs` | a pool made, or taken over from LVM |
 //! | `activate.rs`, `check.rs` | activated, after a look at its metadata; checked, repaired |
 //! | `grow.rs` | made larger while it is in use |
-//! | `reserved.rs` | its metadata read while it is in use |
+//! | `metadata_snapshot.rs` | its metadata read while it is in use |
 //! | `new_volume.rs` | a volume in the making, kept or gone |
 //! | `volumes.rs` | volumes activated, grown, deactivated |
 //! | `delete.rs` | volumes deleted, now or when their last user is gone |
@@ -41,6 +41,7 @@ mod lock;
 mod loopback;
 mod lvm;
 mod media;
+mod metadata_snapshot;
 mod names;
 mod new_pool;
 mod new_volume;
@@ -48,7 +49,6 @@ mod pool;
 mod pool_row;
 mod reconcile;
 mod report;
-mod reserved;
 mod signature;
 mod status;
 mod store;

@@ -191,7 +191,7 @@ impl Pool {
     /// snapshot; one that a process that died has left is released first, which a dry run must not.
     fn ids_to_compare(&self, reader: &Lock, dry_run: bool) -> Result<BTreeMap<ThinId, u64>, Error> {
         if self.working()?.1.held_root.is_some() && dry_run {
-            return Err(Error::Reserved { pool: self.config.name.clone() });
+            return Err(Error::SnapshotReserved { pool: self.config.name.clone() });
         }
         self.thin_ids(reader)
     }

@@ -168,7 +168,7 @@ fn root_a_metadata_snapshot_of_a_dead_process_is_released() {
     };
     assert!(held());
     let report = pool.reconcile(true).expect("a dry run");
-    assert!(matches!(report.failed[..], [(_, Error::Reserved { .. })]), "{report}");
+    assert!(matches!(report.failed[..], [(_, Error::SnapshotReserved { .. })]), "{report}");
     assert!(held(), "a dry run changes nothing");
     let report = pool.reconcile(false).expect("reconciled");
     assert_eq!(report.stray_ids, ids(&[9]), "not what the old metadata snapshot shows: {report}");

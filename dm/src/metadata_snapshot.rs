@@ -19,13 +19,13 @@ use crate::units::Bytes;
 /// A reserved metadata snapshot. A pool has one at most; dropping it releases it.
 #[derive(Debug)]
 #[must_use]
-pub(crate) struct Reserved<'p> {
+pub(crate) struct MetadataSnapshot<'p> {
     pool: &'p Pool,
     node: PathBuf,
     turn: &'p Lock,
 }
 
-impl Reserved<'_> {
+impl MetadataSnapshot<'_> {
     /// Runs a tool of thin-provisioning-tools on the snapshot.
     pub(crate) fn run(&self, tool: &'static str, options: &[&str]) -> Result<String, ToolError> {
         let mut arguments: Vec<&OsStr> = vec!["--metadata-snap".as_ref()];
@@ -35,7 +35,7 @@ impl Reserved<'_> {
     }
 }
 
-impl Drop for Reserved<'_> {
+impl Drop for MetadataSnapshot<'_> {
     fn drop(&mut self) {
         if let Err(error) = self.pool.kernel.message(&self.pool.label, RELEASE) {
             tracing::warn!(pool = %self.pool.config.name, %error, "a metadata snapshot stays reserved; the next check releases it");
@@ -52,7 +52,10 @@ impl Pool {
     }
 
     /// Reserves the metadata as it is now.
-    pub(crate) fn reserve_metadata<'p>(&'p self, turn: &'p Lock) -> Result<Reserved<'p>, Error> {
+    pub(crate) fn reserve_metadata_snapshot<'p>(
+        &'p self,
+        turn: &'p Lock,
+    ) -> Result<MetadataSnapshot<'p>, Error> {
         let failed = |source| Error::ReserveMetadata { name: self.config.name.clone(), source };
         let message = |text| self.kernel.message(&self.label, text).map_err(failed);
         let node = self.metadata_node()?;
@@ -61,14 +64,14 @@ impl Pool {
             message(RELEASE)?;
         }
         message("reserve_metadata_snap")?;
-        Ok(Reserved { pool: self, node, turn })
+        Ok(MetadataSnapshot { pool: self, node, turn })
     }
 
     /// The thin ids that the pool really has, each with the pool's transaction that made it.
     pub(crate) fn thin_ids(&self, turn: &Lock) -> Result<BTreeMap<ThinId, u64>, Error> {
         let failed = |source| Error::ListIds { name: self.config.name.clone(), source };
         let list = self
-            .reserve_metadata(turn)?
+            .reserve_metadata_snapshot(turn)?
             .run("thin_ls", &["--no-headers", "--format", "DEV,TRANSACTION"])
             .map_err(failed)?;
         let id = |line: &str| {
@@ -90,14 +93,14 @@ impl Pool {
     pub fn exclusive_bytes(&self) -> Result<BTreeMap<VolumeName, Bytes>, Error> {
         let failed = |source| Error::ListIds { name: self.config.name.clone(), source };
         let reader = self.reader()?;
-        let reserved = {
+        let snapshot = {
             let _turn = self.lock()?;
-            self.reserve_metadata(&reader)?
+            self.reserve_metadata_snapshot(&reader)?
         };
-        let list = reserved
+        let list = snapshot
             .run("thin_ls", &["--no-headers", "--format", "DEV,EXCLUSIVE_BLOCKS"])
             .map_err(failed)?;
-        drop(reserved);
+        drop(snapshot);
         let number = |word: Option<&str>| word?.parse::<u64>().ok();
         let mut own = BTreeMap::new();
         for line in list.lines() {
