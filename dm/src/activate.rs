@@ -2,11 +2,11 @@
 
 use sharedroot_sys::chain::chain;
 
+use crate::backing::{BackingKind, Sizes};
 use crate::error::Error;
 use crate::failpoint::step;
 use crate::kernel::Access;
 use crate::lock::Lock;
-use crate::media::{Kind, Sizes};
 use crate::pool::Pool;
 use crate::pool_row::{PoolPhase, PoolRow};
 use crate::superblock::Superblock;
@@ -37,8 +37,8 @@ impl Pool {
                 }
                 return Ok(false);
             }
-            _ if self.media.kind == Kind::Lvm => {
-                return Err(Error::LvmInactive { node: self.media.data.clone() });
+            _ if self.backing.kind == BackingKind::Lvm => {
+                return Err(Error::LvmInactive { node: self.backing.data.clone() });
             }
             // Its maker died between creation and table.
             Some(_) => drop(self.kernel.remove(&self.label.name).map_err(failed)?),
@@ -53,7 +53,7 @@ impl Pool {
         }
         step("pool to be used");
         if row.phase == PoolPhase::Growing
-            && let Err(error) = self.media.extend(row.sizes)
+            && let Err(error) = self.backing.extend(row.sizes)
         {
             tracing::warn!(pool = %name, error = %chain(&error), "the pool's growth is given up");
             let data = Bytes(block.data_blocks * row.block.0);
@@ -69,9 +69,9 @@ impl Pool {
     /// Whether data and metadata are those that the store knows. The kernel would take a zeroed metadata device for a new
     /// pool and forget every volume, and another pool's metadata as they are. Changes nothing but `row`.
     fn agrees(&self, row: &mut PoolRow, any_transaction: bool) -> Result<Superblock, Error> {
-        let path = &self.media.metadata;
+        let path = &self.backing.metadata;
         let block = self.superblock_of(row)?;
-        let there = self.media.sizes()?;
+        let there = self.backing.sizes()?;
         if row.sizes == Sizes::default() {
             row.sizes = there;
         }
@@ -92,7 +92,7 @@ impl Pool {
         // A loop file that is to grow may still be short.
         if there.data < row.sizes.data && row.phase != PoolPhase::Growing {
             let (size, recorded) = (there.data, row.sizes.data);
-            return Err(Error::Shrunk { path: self.media.data.clone(), size, recorded });
+            return Err(Error::Shrunk { path: self.backing.data.clone(), size, recorded });
         }
         let (kernel, store) = (block.transaction_id, row.transaction_id);
         if !any_transaction && store != kernel && Some(store) != kernel.checked_add(1) {
@@ -103,10 +103,10 @@ impl Pool {
 
     /// Makes the pool's device.
     pub(crate) fn start_pool(&self, row: &PoolRow) -> Result<(), Error> {
-        let connected = self.media.connect()?;
+        let connected = self.backing.connect()?;
         let size = row.sizes.data.round_down(row.block);
         if size.0 == 0 {
-            return Err(Error::Small { path: self.media.data.clone(), size: row.sizes.data });
+            return Err(Error::Small { path: self.backing.data.clone(), size: row.sizes.data });
         }
         let blocks = size.0 / row.block.0;
         let limit = self.config.fill_limit;

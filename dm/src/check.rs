@@ -5,10 +5,10 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use crate::backing::{BackingKind, open_unclaimed};
 use crate::error::Error;
 use crate::failpoint::step;
 use crate::lock::Lock;
-use crate::media::{Kind, media, open_unclaimed};
 use crate::pool::Pool;
 use crate::pool_row::PoolRow;
 use crate::superblock::{self, Superblock};
@@ -30,11 +30,11 @@ impl Pool {
         let reader = self.reader()?;
         let checked = if self.find()?.is_some() {
             self.reserve_metadata_snapshot(&reader)?.run("thin_check", &[])
-        } else if self.media.kind == Kind::Lvm {
-            return Err(Error::LvmChecks { node: self.media.data.clone() });
+        } else if self.backing.kind == BackingKind::Lvm {
+            return Err(Error::LvmChecks { node: self.backing.data.clone() });
         } else {
             let lock = self.lock()?;
-            tools::run("thin_check", &[self.media.metadata.as_os_str()], lock.as_ref())
+            tools::run("thin_check", &[self.backing.metadata.as_os_str()], lock.as_ref())
         };
         let Err(source) = checked else { return Ok(()) };
         if matches!(source, ToolError::Said { .. }) {
@@ -45,7 +45,7 @@ impl Pool {
 
     /// Checks the metadata of an inactive pool, and clears the kernel's mark that it must be checked.
     pub(crate) fn check_inactive(&self, lock: &Lock) -> Result<(), Error> {
-        let arguments = ["--clear-needs-check-flag".as_ref(), self.media.metadata.as_os_str()];
+        let arguments = ["--clear-needs-check-flag".as_ref(), self.backing.metadata.as_os_str()];
         tools::run("thin_check", &arguments, lock.as_ref())
             .map(drop)
             .map_err(|source| self.unsound(source))
@@ -60,7 +60,7 @@ impl Pool {
     }
 
     fn unsound(&self, source: ToolError) -> Error {
-        let (name, metadata) = (self.config.name.clone(), self.media.metadata.clone());
+        let (name, metadata) = (self.config.name.clone(), self.backing.metadata.clone());
         match source {
             ToolError::Said { .. } => Error::Unsound { name, metadata, source },
             _ => Error::Check { name, source },
@@ -75,26 +75,26 @@ impl Pool {
     /// the pool's, and [`Error::Repair`] if thin_repair can make nothing sound of it; then the metadata is as it was.
     pub fn repair(&self) -> Result<Repaired, Error> {
         let lock = self.lock()?;
-        if self.media.kind == Kind::Lvm {
-            return Err(Error::LvmChecks { node: self.media.data.clone() });
+        if self.backing.kind == BackingKind::Lvm {
+            return Err(Error::LvmChecks { node: self.backing.data.clone() });
         }
         if self.find()?.is_some() {
             return Err(Error::RepairActive { name: self.config.name.clone() });
         }
         let row = self.suspect(&lock)?;
         let found = self.superblock_of(&row)?;
-        self.media.disconnect()?;
+        self.backing.disconnect()?;
         let damaged = (1..)
             .map(|n| self.beside(&format!("damaged-{n}")))
             .find(|path| !path.exists())
             .expect("numbers do not end");
-        let metadata = &self.media.metadata;
+        let metadata = &self.backing.metadata;
         let new = self.beside("repairing");
-        if self.media.kind == Kind::Loop {
+        if self.backing.kind == BackingKind::Loop {
             self.repair_into(&new, &lock)?;
-            fs::hard_link(metadata, &damaged).map_err(media("keep", metadata))?;
+            fs::hard_link(metadata, &damaged).map_err(Error::backing("keep", metadata))?;
             step("damaged metadata kept");
-            fs::rename(&new, metadata).map_err(media("replace", metadata))?;
+            fs::rename(&new, metadata).map_err(Error::backing("replace", metadata))?;
         } else {
             // A repair that was cut short while it overwrote the device must not read it again. The superblock is written
             // last: as long as it is the old one, the repaired copy that was made of it is the one to write.
@@ -103,29 +103,31 @@ impl Pool {
                 self.sound(&repaired, &lock)?;
             } else {
                 self.repair_into(&new, &lock)?;
-                copy_new(metadata, &damaged).map_err(media("copy", metadata))?;
+                copy_new(metadata, &damaged).map_err(Error::backing("copy", metadata))?;
                 step("damaged metadata kept");
-                fs::rename(&new, &repaired).map_err(media("rename", &new))?;
+                fs::rename(&new, &repaired).map_err(Error::backing("rename", &new))?;
             }
             // thin_repair claims the device, too, so it is ours from here on only.
             let mut device = open_unclaimed(metadata)?;
             if self.superblock_of(&row)? != found {
                 return Err(Error::RepairActive { name: self.config.name.clone() });
             }
-            write_over(&repaired, &mut device).map_err(media("write", metadata))?;
+            write_over(&repaired, &mut device).map_err(Error::backing("write", metadata))?;
             step("repaired copy written");
-            fs::remove_file(&repaired).map_err(media("remove", &repaired))?;
+            fs::remove_file(&repaired).map_err(Error::backing("remove", &repaired))?;
         }
         step("repaired copy in place");
         let state_dir = &self.config.state_dir;
-        File::open(state_dir).and_then(|dir| dir.sync_all()).map_err(media("sync", state_dir))?;
+        File::open(state_dir)
+            .and_then(|dir| dir.sync_all())
+            .map_err(Error::backing("sync", state_dir))?;
         Ok(Repaired { damaged })
     }
 
     /// The superblock, if it is one of the row's pool.
     pub(crate) fn superblock_of(&self, row: &PoolRow) -> Result<Superblock, Error> {
-        let path = &self.media.metadata;
-        let Some(found) = self.media.superblock()? else {
+        let path = &self.backing.metadata;
+        let Some(found) = self.backing.superblock()? else {
             return Err(Error::NotMetadata { path: path.clone() });
         };
         if found.block != row.block {
@@ -139,23 +141,25 @@ impl Pool {
         // Never the file of an earlier attempt: its thin_repair may still be writing there.
         match fs::remove_file(new) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(media("remove", new)(error));
+                return Err(Error::backing("remove", new)(error));
             }
             _ => {}
         }
-        let size = self.media.sizes()?.metadata;
+        let size = self.backing.sizes()?.metadata;
         let made = new_file(new)
             .and_then(|file| file.set_len(size.0))
-            .map_err(media("create", new))
+            .map_err(Error::backing("create", new))
             .and_then(|()| {
-                let metadata = self.media.metadata.as_os_str();
+                let metadata = self.backing.metadata.as_os_str();
                 let arguments = ["-i".as_ref(), metadata, "-o".as_ref(), new.as_os_str()];
                 tools::run("thin_repair", &arguments, lock.as_ref())
                     .map_err(|source| Error::Repair { name: self.config.name.clone(), source })
             })
             .and_then(|_| self.sound(new, lock))
             .and_then(|()| {
-                File::open(new).and_then(|file| file.sync_all()).map_err(media("flush", new))
+                File::open(new)
+                    .and_then(|file| file.sync_all())
+                    .map_err(Error::backing("flush", new))
             });
         if made.is_err() {
             let _ = fs::remove_file(new);

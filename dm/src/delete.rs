@@ -9,13 +9,13 @@ use nix::libc::O_EXCL;
 use sharedroot_format::VolumeName;
 use sharedroot_sys::chain::chain;
 
+use crate::backing::BackingKind;
 use crate::error::Error;
 use crate::exclusive_blocks::exclusive_blocks;
 use crate::failpoint::step;
 use crate::ioctl::discard;
 use crate::kernel::{Access, KernelError};
 use crate::lock::Lock;
-use crate::media::Kind;
 use crate::names::DmLabel;
 use crate::pool::Pool;
 use crate::store::{Phase, VolumeRow};
@@ -73,7 +73,7 @@ impl Pool {
         let turn = self.lock()?;
         self.wake_origin(row)?;
         self.intend_deletion(&turn, |w| w.set_phase(pool, name, Phase::Deleting, row.sealed))?;
-        if self.media.kind != Kind::Loop {
+        if self.backing.kind != BackingKind::Loop {
             return self.delete_id(row);
         }
         // A discard may take long, so others may change the pool meanwhile; this volume's row keeps its thin id.
@@ -91,7 +91,7 @@ impl Pool {
     /// make it again for the discard would double the time of a deletion.
     fn claim_idle(&self, row: &VolumeRow) -> Result<Option<File>, Error> {
         let label = self.label_of(row);
-        if self.media.kind != Kind::Loop {
+        if self.backing.kind != BackingKind::Loop {
             return Ok(None);
         }
         let Some(device) = self.find_device(&row.name, &label.name)? else { return Ok(None) };
@@ -190,7 +190,7 @@ impl Pool {
         let Some(origin) = origin else { return Ok(all) };
         // Or its last blocks are not on the disk yet.
         let committed = self.kernel.commit(&self.label.name).map_err(io::Error::other);
-        match committed.and_then(|()| exclusive_blocks(&self.media.metadata, origin.id, row.id)) {
+        match committed.and_then(|()| exclusive_blocks(&self.backing.metadata, origin.id, row.id)) {
             Ok(ranges) => {
                 let bytes = |blocks: u64| Bytes(blocks.saturating_mul(self.block.0));
                 Ok(ranges.iter().map(|r| (bytes(r.start), bytes(r.end - r.start))).collect())
@@ -203,7 +203,7 @@ impl Pool {
     }
 
     fn kept_below(&self, row: &VolumeRow, error: &dyn std::error::Error) {
-        let (volume, pool, data) = (&row.name, &self.config.name, self.media.data.display());
+        let (volume, pool, data) = (&row.name, &self.config.name, self.backing.data.display());
         tracing::warn!(%volume, %pool, %data, error = %chain(error), "the file keeps the blocks of a deleted volume; the pool uses them again");
     }
 

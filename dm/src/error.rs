@@ -2,7 +2,7 @@
 //! a remedy are those of who calls this crate.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use sharedroot_format::{PoolName, VolumeName};
 
@@ -75,7 +75,7 @@ pub enum Error {
     FileWithoutPool { path: PathBuf },
     /// A pool's file or device cannot be used.
     #[error("cannot {action} {}", path.display())]
-    Media { action: &'static str, path: PathBuf, source: io::Error },
+    Backing { action: &'static str, path: PathBuf, source: io::Error },
     /// No loop device can be had.
     #[error("no loop device: {cause}; load the loop module (modprobe loop)")]
     NoLoop { cause: io::Error },
@@ -342,5 +342,13 @@ impl Error {
             Self::Unfinished { .. } | Self::SnapshotReserved { .. } => Remedy::Reconcile,
             _ => return None,
         })
+    }
+}
+
+impl Error {
+    /// For `map_err`: an [`Error::Backing`].
+    pub(crate) fn backing(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Backing { action, path, source }
     }
 }

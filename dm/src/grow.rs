@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
+use crate::backing::{BackingKind, Sizes};
 use crate::error::Error;
 use crate::failpoint::step;
 use crate::kernel::Access;
 use crate::lock::Lock;
-use crate::media::{Kind, Sizes};
 use crate::pool::Pool;
 use crate::pool_row::{PoolPhase, PoolRow};
 use crate::status::{Blocks, PoolMode, PoolStatus, StatusLine, Working};
@@ -30,13 +30,13 @@ impl Pool {
     pub fn grow(&self, data: Option<Bytes>, metadata: Option<Bytes>) -> Result<(), Error> {
         let lock = self.lock()?;
         let row = self.made_row()?;
-        let sizes = match self.media.kind {
-            Kind::Lvm => return Err(Error::LvmGrows { node: self.media.data.clone() }),
-            Kind::Devices if data.or(metadata).is_some() => {
+        let sizes = match self.backing.kind {
+            BackingKind::Lvm => return Err(Error::LvmGrows { node: self.backing.data.clone() }),
+            BackingKind::Devices if data.or(metadata).is_some() => {
                 return Err(Error::GrowDevices { name: self.config.name.clone() });
             }
-            Kind::Devices => self.media.sizes()?,
-            Kind::Loop => {
+            BackingKind::Devices => self.backing.sizes()?,
+            BackingKind::Loop => {
                 let data = data.unwrap_or_else(|| match metadata {
                     Some(_) => row.sizes.data,
                     None => half_more(row.sizes.data),
@@ -63,10 +63,10 @@ impl Pool {
         }
         let size = |blocks: u64| Bytes(blocks.saturating_mul(self.block.0));
         let mut most = size(data.total);
-        if self.media.kind == Kind::Loop {
+        if self.backing.kind == BackingKind::Loop {
             let row = self.made_row()?;
             let least = size(self.config.fill_limit.whole_of(wanted + 1));
-            most = most.max(self.media.room()?.data.round_down(self.block));
+            most = most.max(self.backing.room()?.data.round_down(self.block));
             let grown = half_more(row.sizes.data).round_down(self.block).max(least).min(most);
             if fits(grown.0 / self.block.0) {
                 tracing::info!(pool = %self.config.name, data = %grown, %more, "the pool grows for what is to be written");
@@ -78,14 +78,14 @@ impl Pool {
         if self.is_low(blocks) {
             return Err(self.full("data", blocks));
         }
-        let (name, path) = (self.config.name.clone(), self.media.data.clone());
+        let (name, path) = (self.config.name.clone(), self.backing.data.clone());
         let (used, limit) = (size(data.used), self.config.fill_limit);
         Err(Error::TooSmall { name, more, used, most, limit, path })
     }
 
     /// Grows a loop pool whose data or metadata is above the limit, if its file system has room. True if it grew.
     pub(crate) fn grow_if_low(&self, lock: &Lock, working: &Working) -> Result<bool, Error> {
-        if self.media.kind != Kind::Loop {
+        if self.backing.kind != BackingKind::Loop {
             return Ok(false);
         }
         let (low_data, low_metadata) = (self.is_low(working.data), self.is_low(working.metadata));
@@ -94,7 +94,7 @@ impl Pool {
         }
         let row = self.made_row()?;
         let Sizes { mut data, mut metadata } = row.sizes;
-        let room = self.media.room()?;
+        let room = self.backing.room()?;
         if low_data {
             data = half_more(data).min(room.data).max(data);
         }
@@ -131,11 +131,11 @@ impl Pool {
             let metadata = row.sizes.metadata;
             return Err(Error::Shrink { name: name.clone(), data: least, metadata });
         }
-        if self.media.kind == Kind::Loop {
-            let (media, room) = (&self.media, self.media.room()?);
+        if self.backing.kind == BackingKind::Loop {
+            let (backing, room) = (&self.backing, self.backing.room()?);
             for (path, old, wanted, room) in [
-                (&media.data, row.sizes.data, sizes.data, room.data),
-                (&media.metadata, row.sizes.metadata, sizes.metadata, room.metadata),
+                (&backing.data, row.sizes.data, sizes.data, room.data),
+                (&backing.metadata, row.sizes.metadata, sizes.metadata, room.metadata),
             ] {
                 if wanted > old && wanted > room {
                     return Err(Error::NoRoomToGrow { path: path.clone(), wanted, room });
@@ -158,8 +158,8 @@ impl Pool {
     /// Gives the running pool the sizes of its row. The caller holds the pool's lock.
     pub(crate) fn finish_growth(&self, row: PoolRow) -> Result<(), Error> {
         let name = &self.config.name;
-        if self.media.kind == Kind::Loop {
-            self.media.extend(row.sizes)?;
+        if self.backing.kind == BackingKind::Loop {
+            self.backing.extend(row.sizes)?;
         }
         let failed = |source| Error::Grow { name: name.clone(), source };
         let (now, blocks) = (self.table()?, self.data_blocks()?);
@@ -224,8 +224,8 @@ impl Pool {
     /// The figures of an error about a pool that is too full.
     pub(crate) fn full(&self, what: &'static str, blocks: Blocks) -> Error {
         let (unit, path) = match what {
-            "data" => (self.block, &self.media.data),
-            _ => (PoolStatus::METADATA_BLOCK, &self.media.metadata),
+            "data" => (self.block, &self.backing.data),
+            _ => (PoolStatus::METADATA_BLOCK, &self.backing.metadata),
         };
         let size = |blocks: u64| Bytes(blocks.saturating_mul(unit.0));
         let limit: Percent = self.config.fill_limit;

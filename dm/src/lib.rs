@@ -15,7 +15,7 @@
 //! | `reconcile.rs`, `report.rs` | what a process that died has left |
 //! | `transaction.rs` | intent, act: one change of a pool |
 //! | `store.rs`, `pool_row.rs`, `lock.rs` | the durable tables; the locks and their order |
-//! | `media.rs`, `signature.rs`, `superblock.rs`, `loopback.rs` | what a pool lies on |
+//! | `backing.rs`, `signature.rs`, `superblock.rs`, `loopback.rs` | what a pool lies on |
 //! | `kernel.rs` | the device-mapper calls |
 //! | `users.rs` | who uses a device |
 //! | `exclusive_blocks.rs`, `ioctl.rs` | which blocks a snapshot has of its own; blocks given back |
@@ -26,6 +26,7 @@
 #![deny(unsafe_code)]
 
 mod activate;
+mod backing;
 mod check;
 mod config;
 mod delete;
@@ -40,7 +41,6 @@ mod kernel;
 mod lock;
 mod loopback;
 mod lvm;
-mod media;
 mod metadata_snapshot;
 mod names;
 mod new_pool;

@@ -43,8 +43,11 @@ impl Drop for Attached {
 
 /// Attaches `file`, or finds the loop device that has it since an earlier start that was cut short.
 pub(crate) fn attach(file: &Path) -> Result<Attached, Error> {
-    let failed =
-        |source| Error::Media { action: "attach to a loop device", path: file.to_owned(), source };
+    let failed = |source| Error::Backing {
+        action: "attach to a loop device",
+        path: file.to_owned(),
+        source,
+    };
     if let Some(node) = find(file).map_err(failed)? {
         return Ok(Attached { node, undo: false });
     }
@@ -71,7 +74,7 @@ pub(crate) fn attach(file: &Path) -> Result<Attached, Error> {
 
 /// Detaches `file` from its loop device, if it has one.
 pub(crate) fn detach(file: &Path) -> Result<(), Error> {
-    let failed = |source| Error::Media {
+    let failed = |source| Error::Backing {
         action: "detach from its loop device",
         path: file.to_owned(),
         source,
@@ -84,7 +87,7 @@ pub(crate) fn detach(file: &Path) -> Result<(), Error> {
 
 /// Tells the kernel that an attached file has another size now.
 pub(crate) fn measure_again(file: &Path) -> Result<(), Error> {
-    let failed = |source| Error::Media {
+    let failed = |source| Error::Backing {
         action: "tell the loop device the size of",
         path: file.to_owned(),
         source,

@@ -4,10 +4,10 @@
 //! (lvmthin(7) has it as a pool for other users; Docker's devicemapper driver used them so). As long as LVM has no volume in
 //! the pool its device is the thin-pool target itself; with one, LVM puts a linear device of that name over it.
 
+use crate::backing::{PoolBacking, Sizes};
 use crate::config::PoolConfig;
 use crate::error::Error;
 use crate::kernel::Kernel;
-use crate::media::{Media, Sizes};
 use crate::pool::Pool;
 use crate::pool_row::{PoolPhase, PoolRow};
 use crate::status::{PoolStatus, StatusLine};
@@ -21,15 +21,15 @@ impl Pool {
         config: &PoolConfig,
         kernel: Kernel,
         store: Store,
-        media: Media,
+        backing: PoolBacking,
     ) -> Result<Self, Error> {
         let name = &config.name;
         let failed = |source| Error::PoolStatus { name: name.clone(), source };
-        let node = media.data.clone();
+        let node = backing.data.clone();
         let row = PoolRow {
             phase: PoolPhase::Creating,
             uuid: String::new(),
-            media,
+            backing,
             block: config.block,
             sizes: Sizes::default(),
             transaction_id: 0,
@@ -78,7 +78,7 @@ impl Pool {
     pub(crate) fn release(&self) -> Result<(), Error> {
         let name = &self.config.name;
         if !self.is_active()? {
-            return Err(Error::LvmInactive { node: self.media.data.clone() });
+            return Err(Error::LvmInactive { node: self.backing.data.clone() });
         }
         for volume in self.store.volumes(name)? {
             self.deactivate(&volume.name)?;

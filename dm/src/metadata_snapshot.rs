@@ -120,7 +120,7 @@ impl Pool {
     /// The metadata device of the active pool, whoever made it: sysfs names the device of a number.
     fn metadata_node(&self) -> Result<PathBuf, Error> {
         let uevent = PathBuf::from(format!("/sys/dev/block/{}/uevent", self.table()?.metadata));
-        let failed = |source| Error::Media { action: "read", path: uevent.clone(), source };
+        let failed = |source| Error::Backing { action: "read", path: uevent.clone(), source };
         let text = fs::read_to_string(&uevent).map_err(failed)?;
         let name = text.lines().find_map(|line| line.strip_prefix("DEVNAME="));
         name.map(|name| Path::new("/dev").join(name))

@@ -3,11 +3,11 @@
 
 use sharedroot_sys::chain::chain;
 
+use crate::backing::{BackingKind, PoolBacking, Sizes};
 use crate::config::PoolConfig;
 use crate::error::Error;
 use crate::failpoint::step;
 use crate::kernel::Kernel;
-use crate::media::{Kind, Media, Sizes};
 use crate::names::DmLabel;
 use crate::pool::Pool;
 use crate::pool_row::{PoolPhase, PoolRow};
@@ -59,9 +59,9 @@ impl Pool {
             }
             None => (kernel, store),
         };
-        let media = Media::plan(config);
-        if media.kind == Kind::Lvm {
-            return Self::adopt(config, kernel, store, media);
+        let backing = PoolBacking::plan(config);
+        if backing.kind == BackingKind::Lvm {
+            return Self::adopt(config, kernel, store, backing);
         }
         let (least, most) = (Bytes::kib(64), Bytes::gib(1));
         if block < least || block > most || block.round_down(least) != block {
@@ -69,12 +69,12 @@ impl Pool {
         }
         let DmLabel { name: device, uuid } = DmLabel::new_pool(name, &store.tag()?);
         refuse_unknown_device(config, &kernel, device)?;
-        let claims = media.claim(force)?;
+        let claims = backing.claim(force)?;
 
         let row = PoolRow {
             phase: PoolPhase::Creating,
             uuid,
-            media,
+            backing,
             block,
             sizes: Sizes::default(),
             transaction_id: 0,
@@ -83,8 +83,8 @@ impl Pool {
         store.write(|w| w.put_pool(name, &row))?;
         step("pool intended");
         let pool = Self::of(config, kernel, store, row.clone());
-        let made = pool.media.make(&config.backing, claims, block).and_then(|()| {
-            let row = PoolRow { sizes: pool.media.sizes()?, ..row.clone() };
+        let made = pool.backing.make(&config.backing, claims, block).and_then(|()| {
+            let row = PoolRow { sizes: pool.backing.sizes()?, ..row.clone() };
             pool.start_pool(&row)?;
             step("pool made");
             pool.store.write(|w| w.put_pool(name, &PoolRow { phase: PoolPhase::Ready, ..row }))
@@ -107,7 +107,7 @@ impl Pool {
                 .remove(&self.label.name)
                 .map_err(|source| Error::DeactivatePool { name: name.clone(), source })?;
         }
-        self.media.unmake(row.block, row.transaction_id)?;
+        self.backing.unmake(row.block, row.transaction_id)?;
         self.store.write(|w| w.drop_pool(name))
     }
 }

@@ -4,12 +4,12 @@ use std::path::Path;
 
 use sharedroot_format::PoolName;
 
+use crate::backing::{BackingKind, PoolBacking};
 use crate::config::{Backing, PoolConfig};
 use crate::error::Error;
 use crate::failpoint::step;
 use crate::kernel::{Device, Kernel};
 use crate::lock::{Lock, own_dir};
-use crate::media::{Kind, Media};
 use crate::names::DmLabel;
 use crate::pool_row::{PoolPhase, PoolRow};
 use crate::status::{PoolMode, PoolStatus, StatusLine};
@@ -23,7 +23,7 @@ pub struct Pool {
     pub(crate) label: DmLabel,
     pub(crate) kernel: Kernel,
     pub(crate) store: Store,
-    pub(crate) media: Media,
+    pub(crate) backing: PoolBacking,
     pub(crate) block: Bytes,
 }
 
@@ -116,12 +116,12 @@ impl Pool {
 
     /// The file or device that holds the data; of a pool of LVM's its node.
     pub fn data_path(&self) -> &Path {
-        &self.media.data
+        &self.backing.data
     }
 
     /// The file or device that holds the metadata; of a pool of LVM's its node.
     pub fn metadata_path(&self) -> &Path {
-        &self.media.metadata
+        &self.backing.metadata
     }
 
     /// Whether the kernel has the pool.
@@ -147,9 +147,9 @@ impl Pool {
             metadata_block: PoolStatus::METADATA_BLOCK,
             transaction_id: None,
             volumes: self.store.volumes(&self.config.name)?.len() as u64,
-            data_path: self.media.data.clone(),
-            metadata_path: self.media.metadata.clone(),
-            on_loop: self.media.kind == Kind::Loop,
+            data_path: self.backing.data.clone(),
+            metadata_path: self.backing.metadata.clone(),
+            on_loop: self.backing.kind == BackingKind::Loop,
         };
         if let StatusLine::Working(working) = self.status_line()? {
             status.mode = working.mode;
@@ -178,7 +178,7 @@ impl Pool {
     /// A volume is in use, or the kernel refuses. Then the pool is still there.
     pub fn destroy(self) -> Result<(), Error> {
         let name = &self.config.name;
-        if self.media.kind == Kind::Lvm {
+        if self.backing.kind == BackingKind::Lvm {
             return self.release();
         }
         let _lock = self.lock()?;
@@ -200,8 +200,8 @@ impl Pool {
             };
             self.deactivate_row(&row)?;
         }
-        let Some(device) = self.find()?.filter(|_| self.media.kind != Kind::Lvm) else {
-            return self.media.disconnect();
+        let Some(device) = self.find()?.filter(|_| self.backing.kind != BackingKind::Lvm) else {
+            return self.backing.disconnect();
         };
         // A device whose maker died has no table, and no status.
         let sound =
@@ -210,7 +210,7 @@ impl Pool {
             .remove(&self.label.name)
             .map_err(|source| Error::DeactivatePool { name: name.clone(), source })?;
         step("pool deactivated");
-        self.media.disconnect()?;
+        self.backing.disconnect()?;
         step("loop devices detached");
         if sound && let Some(row) = self.store.pool(name)? {
             self.store.write(|w| w.put_pool(name, &PoolRow { clean: true, ..row }))?;
@@ -284,7 +284,7 @@ impl Pool {
         }
         let pool = Self::make_pool(config, kernel, store, false)?;
         tracing::warn!(
-            pool = %config.name, data = %pool.media.data.display(),
+            pool = %config.name, data = %pool.backing.data.display(),
             "made a pool on loop files, which is slower than one on block devices"
         );
         Ok((pool, false))
@@ -300,15 +300,22 @@ impl Pool {
     }
 
     pub(crate) fn of(config: &PoolConfig, kernel: Kernel, store: Store, row: PoolRow) -> Self {
-        let name = match row.media.kind {
-            Kind::Loop | Kind::Devices => DmLabel::pool_device(&config.name),
-            Kind::Lvm => {
-                let node = row.media.data.file_name().unwrap_or_default();
+        let name = match row.backing.kind {
+            BackingKind::Loop | BackingKind::Devices => DmLabel::pool_device(&config.name),
+            BackingKind::Lvm => {
+                let node = row.backing.data.file_name().unwrap_or_default();
                 node.to_string_lossy().into_owned()
             }
         };
         let label = DmLabel { name, uuid: row.uuid };
-        Self { config: config.clone(), label, kernel, store, media: row.media, block: row.block }
+        Self {
+            config: config.clone(),
+            label,
+            kernel,
+            store,
+            backing: row.backing,
+            block: row.block,
+        }
     }
 }
 

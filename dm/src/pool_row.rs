@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, Row, params};
 use sharedroot_format::PoolName;
 
+use crate::backing::{BackingKind, PoolBacking, Sizes};
 use crate::error::Error;
-use crate::media::{Kind, Media, Sizes};
 use crate::store::{Store, Writer, failed};
 use crate::units::Bytes;
 
@@ -29,9 +29,9 @@ pub(crate) struct PoolRow {
     pub(crate) phase: PoolPhase,
     /// The dm uuid of the pool's device.
     pub(crate) uuid: String,
-    pub(crate) media: Media,
+    pub(crate) backing: PoolBacking,
     pub(crate) block: Bytes,
-    /// What the pool uses of its media, whatever these have become.
+    /// What the pool uses of its backing, whatever these have become.
     pub(crate) sizes: Sizes,
     pub(crate) transaction_id: u64,
     /// The pool was deactivated; otherwise its metadata is checked before it is used again.
@@ -58,7 +58,7 @@ impl Writer<'_> {
     }
 
     pub(crate) fn put_pool(&self, pool: &PoolName, row: &PoolRow) -> Result<(), Error> {
-        let Media { kind, data, metadata } = &row.media;
+        let PoolBacking { kind, data, metadata } = &row.backing;
         self.run(
             "INSERT OR REPLACE INTO pools
              (name, phase, uuid, kind, data, metadata, block, data_size, metadata_size, transaction_id, clean)
@@ -107,8 +107,8 @@ fn read(connection: &Connection, path: &Path, pool: &PoolName) -> Result<Option<
     Ok(Some(PoolRow {
         phase: word(row, path, "phase", PoolPhase::parse)?,
         uuid: row.get("uuid").map_err(fail)?,
-        media: Media {
-            kind: word(row, path, "kind", Kind::parse)?,
+        backing: PoolBacking {
+            kind: word(row, path, "kind", BackingKind::parse)?,
             data: file("data").map_err(fail)?,
             metadata: file("metadata").map_err(fail)?,
         },
@@ -146,7 +146,7 @@ impl PoolPhase {
     }
 }
 
-impl Kind {
+impl BackingKind {
     fn text(self) -> &'static str {
         match self {
             Self::Loop => "loop",

@@ -1,6 +1,6 @@
 use super::*;
+use crate::backing::{BackingKind, PoolBacking, Sizes};
 use crate::lock::own_dir;
-use crate::media::{Kind, Media, Sizes};
 use crate::pool_row::{PoolPhase, PoolRow};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -15,11 +15,14 @@ fn dir(name: &str) -> PathBuf {
 }
 
 fn pool_row() -> PoolRow {
-    let media =
-        Media { kind: Kind::Loop, data: "/x/p.data".into(), metadata: "/x/p.metadata".into() };
+    let backing = PoolBacking {
+        kind: BackingKind::Loop,
+        data: "/x/p.data".into(),
+        metadata: "/x/p.metadata".into(),
+    };
     let sizes = Sizes { data: Bytes::gib(32), metadata: Bytes::mib(256) };
     let (phase, uuid, block) = (PoolPhase::Growing, "SHAREDROOT-p-pool-1".into(), Bytes::kib(64));
-    PoolRow { phase, uuid, media, block, sizes, transaction_id: 3, clean: true }
+    PoolRow { phase, uuid, backing, block, sizes, transaction_id: 3, clean: true }
 }
 
 fn volume(name: &str, id: u32) -> VolumeRow {
@@ -124,15 +127,16 @@ fn a_store_of_schema_1_is_brought_up() {
     for _ in 0..2 {
         let store = Store::open(&dir, &dir).expect("the store");
         let a = store.pool(&"a".parse().expect("a name")).expect("read").expect("a pool");
-        let media = Media { kind: Kind::Loop, data: "/a".into(), metadata: "/b".into() };
+        let backing =
+            PoolBacking { kind: BackingKind::Loop, data: "/a".into(), metadata: "/b".into() };
         let (uuid, block) = ("SHAREDROOT-a-pool".to_owned(), Bytes::kib(64));
         let (phase, sizes) = (PoolPhase::Ready, Sizes::default());
         assert_eq!(
             a,
-            PoolRow { phase, uuid, media, block, sizes, transaction_id: 7, clean: false }
+            PoolRow { phase, uuid, backing, block, sizes, transaction_id: 7, clean: false }
         );
         let b = store.pool(&"b".parse().expect("a name")).expect("read").expect("a pool");
-        assert_eq!((b.phase, b.media.kind), (PoolPhase::Creating, Kind::Devices));
+        assert_eq!((b.phase, b.backing.kind), (PoolPhase::Creating, BackingKind::Devices));
         let volumes = store.volumes(&"a".parse().expect("a name")).expect("read");
         assert_eq!((volumes.len(), volumes[0].made), (1, 0));
     }

@@ -25,7 +25,7 @@ const LEAST: Bytes = Bytes::gib(1);
 
 /// What a pool lies on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum BackingKind {
     /// Two sparse files of ours on loop devices.
     Loop,
     /// Two block devices.
@@ -36,13 +36,13 @@ pub(crate) enum Kind {
 
 /// Where a pool's data and metadata lie.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Media {
-    pub(crate) kind: Kind,
+pub(crate) struct PoolBacking {
+    pub(crate) kind: BackingKind,
     pub(crate) data: PathBuf,
     pub(crate) metadata: PathBuf,
 }
 
-/// What a pool uses of its media.
+/// What a pool uses of its backing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Sizes {
     pub(crate) data: Bytes,
@@ -64,19 +64,19 @@ impl Connected {
     }
 }
 
-impl Media {
+impl PoolBacking {
     /// Where a new pool will lie.
     pub(crate) fn plan(config: &PoolConfig) -> Self {
         let file = |end| config.state_dir.join(format!("{}.{end}", config.name));
         match &config.backing {
             Backing::Loop { .. } => {
-                Self { kind: Kind::Loop, data: file("data"), metadata: file("metadata") }
+                Self { kind: BackingKind::Loop, data: file("data"), metadata: file("metadata") }
             }
             Backing::Devices { data, metadata } => {
-                Self { kind: Kind::Devices, data: data.clone(), metadata: metadata.clone() }
+                Self { kind: BackingKind::Devices, data: data.clone(), metadata: metadata.clone() }
             }
             Backing::Lvm(pool) => {
-                Self { kind: Kind::Lvm, data: pool.node(), metadata: pool.node() }
+                Self { kind: BackingKind::Lvm, data: pool.node(), metadata: pool.node() }
             }
         }
     }
@@ -86,7 +86,7 @@ impl Media {
     pub(crate) fn claim(&self, force: bool) -> Result<Vec<File>, Error> {
         let mut claims = Vec::new();
         for path in [&self.data, &self.metadata] {
-            if self.kind == Kind::Loop {
+            if self.kind == BackingKind::Loop {
                 if path.exists() {
                     return Err(Error::FileWithoutPool { path: path.clone() });
                 }
@@ -94,13 +94,15 @@ impl Media {
             }
             // Before the claim, which the second name of the first device could not get.
             if let Some(first) = claims.first().map(File::metadata) {
-                let here = fs::metadata(path).map_err(media("look at", path))?;
-                if first.map_err(media("look at", &self.data))?.rdev() == here.rdev() {
+                let here = fs::metadata(path).map_err(Error::backing("look at", path))?;
+                if first.map_err(Error::backing("look at", &self.data))?.rdev() == here.rdev() {
                     return Err(Error::OneDevice { path: path.clone() });
                 }
             }
             let mut device = open_unclaimed(path)?;
-            if !force && let Some(found) = carried(&mut device).map_err(media("read", path))? {
+            if !force
+                && let Some(found) = carried(&mut device).map_err(Error::backing("read", path))?
+            {
                 return Err(Error::Signature { path: path.clone(), found });
             }
             claims.push(device);
@@ -108,7 +110,7 @@ impl Media {
         Ok(claims)
     }
 
-    /// Makes the files, or clears the devices' ends. The caller undoes it with [`Media::unmake`] if a later step fails.
+    /// Makes the files, or clears the devices' ends. The caller undoes it with [`PoolBacking::unmake`] if a later step fails.
     pub(crate) fn make(
         &self,
         backing: &Backing,
@@ -125,20 +127,20 @@ impl Media {
         }
         // What lay there must not be found again: not by us as metadata, not by a scan as a file system.
         for (device, path) in claims.iter_mut().zip([&self.data, &self.metadata]) {
-            clear_ends(device).map_err(media("clear the ends of", path))?;
+            clear_ends(device).map_err(Error::backing("clear the ends of", path))?;
         }
         Ok(())
     }
 
-    /// Takes back what [`Media::make`] did, as far as it came. Devices that carry no metadata of that block size and transaction
+    /// Takes back what [`PoolBacking::make`] did, as far as it came. Devices that carry no metadata of that block size and transaction
     /// are left alone: since a crash long ago something else may lie there by now.
     pub(crate) fn unmake(&self, block: Bytes, transaction: u64) -> Result<(), Error> {
         match self.kind {
-            Kind::Lvm => return Ok(()),
-            Kind::Loop => {}
-            Kind::Devices => {
+            BackingKind::Lvm => return Ok(()),
+            BackingKind::Loop => {}
+            BackingKind::Devices => {
                 let found = match self.superblock() {
-                    Err(Error::Media { source, .. })
+                    Err(Error::Backing { source, .. })
                         if source.kind() == io::ErrorKind::NotFound =>
                     {
                         None
@@ -154,18 +156,18 @@ impl Media {
                 // The metadata last: by it the rest is recognised.
                 for path in [&self.data, &self.metadata] {
                     let mut device = open_unclaimed(path)?;
-                    clear_ends(&mut device).map_err(media("clear the ends of", path))?;
+                    clear_ends(&mut device).map_err(Error::backing("clear the ends of", path))?;
                     step("device cleared");
                 }
                 return Ok(());
             }
         }
         for path in [&self.data, &self.metadata] {
-            match path.try_exists().map_err(media("look for", path))? {
+            match path.try_exists().map_err(Error::backing("look for", path))? {
                 true => loopback::detach(path)?,
                 false => continue,
             }
-            fs::remove_file(path).map_err(media("remove", path))?;
+            fs::remove_file(path).map_err(Error::backing("remove", path))?;
             step("file removed");
         }
         Ok(())
@@ -176,7 +178,7 @@ impl Media {
         let mut head = Vec::new();
         File::open(&self.metadata)
             .and_then(|file| file.take(superblock::BLOCK.0).read_to_end(&mut head))
-            .map_err(media("read", &self.metadata))?;
+            .map_err(Error::backing("read", &self.metadata))?;
         Ok(Superblock::parse(&head))
     }
 
@@ -184,7 +186,7 @@ impl Media {
     pub(crate) fn connect(&self) -> Result<Connected, Error> {
         let mut loops = Vec::new();
         let mut node = |path: &PathBuf| {
-            if self.kind != Kind::Loop {
+            if self.kind != BackingKind::Loop {
                 return Ok(path.clone());
             }
             let attached = loopback::attach(path)?;
@@ -200,7 +202,7 @@ impl Media {
 
     /// Detaches the loop files.
     pub(crate) fn disconnect(&self) -> Result<(), Error> {
-        if self.kind != Kind::Loop {
+        if self.kind != BackingKind::Loop {
             return Ok(());
         }
         loopback::detach(&self.data).and(loopback::detach(&self.metadata))
@@ -209,8 +211,10 @@ impl Media {
     /// The sizes of the files or devices as they are now.
     pub(crate) fn sizes(&self) -> Result<Sizes, Error> {
         let size = |path: &Path| match self.kind {
-            Kind::Loop => Ok(Bytes(fs::metadata(path).map_err(media("look at", path))?.len())),
-            Kind::Devices | Kind::Lvm => Ok(measure(path)?.1),
+            BackingKind::Loop => {
+                Ok(Bytes(fs::metadata(path).map_err(Error::backing("look at", path))?.len()))
+            }
+            BackingKind::Devices | BackingKind::Lvm => Ok(measure(path)?.1),
         };
         Ok(Sizes { data: size(&self.data)?, metadata: size(&self.metadata)? })
     }
@@ -218,8 +222,9 @@ impl Media {
     /// Makes loop files longer, and what the kernel knows of them. A file that is long enough stays as it is.
     pub(crate) fn extend(&self, sizes: Sizes) -> Result<(), Error> {
         for (path, size) in [(&self.data, sizes.data), (&self.metadata, sizes.metadata)] {
-            let file = OpenOptions::new().write(true).open(path).map_err(media("open", path))?;
-            let length = file.metadata().map_err(media("look at", path))?.len();
+            let file =
+                OpenOptions::new().write(true).open(path).map_err(Error::backing("open", path))?;
+            let length = file.metadata().map_err(Error::backing("look at", path))?.len();
             if length < size.0 {
                 if *path == self.metadata
                     && let Err(error) = allocate(&file, size, path)
@@ -230,7 +235,7 @@ impl Media {
                 }
                 file.set_len(size.0)
                     .and_then(|()| file.sync_all())
-                    .map_err(media("extend", path))?;
+                    .map_err(Error::backing("extend", path))?;
                 step("file extended");
             }
             loopback::measure_again(path)?;
@@ -242,28 +247,23 @@ impl Media {
     /// The most that the data file and the metadata file may have: what each has already and what is free, less a fifth.
     pub(crate) fn room(&self) -> Result<Sizes, Error> {
         let room = |path: &Path| {
-            let taken = fs::metadata(path).map_err(media("look at", path))?.blocks() * 512;
+            let taken = fs::metadata(path).map_err(Error::backing("look at", path))?.blocks() * 512;
             Ok(four_fifths(Bytes(free(path)?.0.saturating_add(taken))))
         };
         Ok(Sizes { data: room(&self.data)?, metadata: room(&self.metadata)? })
     }
 }
 
-pub(crate) fn media(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
-    let path = path.to_owned();
-    move |source| Error::Media { action, path, source }
-}
-
 /// Opens a block device that nobody has claimed: the kernel refuses O_EXCL for one that is mounted or part of another.
 pub(crate) fn open_unclaimed(path: &Path) -> Result<File, Error> {
-    let found = fs::metadata(path).map_err(media("look at", path))?;
+    let found = fs::metadata(path).map_err(Error::backing("look at", path))?;
     if !found.file_type().is_block_device() {
         return Err(Error::NotBlock { path: path.to_owned() });
     }
     OpenOptions::new().read(true).write(true).custom_flags(libc::O_EXCL).open(path).map_err(
         |source| match source.raw_os_error() == Some(Errno::EBUSY as i32) {
             true => Error::InUse { path: path.to_owned(), source },
-            false => Error::Media { action: "open", path: path.to_owned(), source },
+            false => Error::Backing { action: "open", path: path.to_owned(), source },
         },
     )
 }
@@ -303,7 +303,7 @@ fn allocate(file: &File, size: Bytes, path: &Path) -> Result<(), Error> {
     match fallocate(file, FallocateFlags::empty(), 0, size.0 as i64) {
         // The file system cannot; the file stays sparse.
         Ok(()) | Err(Errno::EOPNOTSUPP) => Ok(()),
-        Err(errno) => Err(media("allocate", path)(errno.into())),
+        Err(errno) => Err(Error::backing("allocate", path)(errno.into())),
     }
 }
 
@@ -324,8 +324,8 @@ fn bounded(file: &Path, wanted: Bytes) -> Result<Bytes, Error> {
 
 fn free(file: &Path) -> Result<Bytes, Error> {
     let dir = file.parent().unwrap_or(Path::new("/"));
-    let system =
-        statvfs(dir).map_err(|errno| media("measure the file system of", dir)(errno.into()))?;
+    let system = statvfs(dir)
+        .map_err(|errno| Error::backing("measure the file system of", dir)(errno.into()))?;
     Ok(Bytes(system.blocks_available().saturating_mul(system.fragment_size())))
 }
 
@@ -339,18 +339,18 @@ fn make_file(path: &Path, size: Bytes) -> Result<File, Error> {
         .create_new(true)
         .mode(0o600)
         .open(path)
-        .map_err(media("create", path))?;
-    file.set_len(size.0).and_then(|()| file.sync_all()).map_err(media("size", path))?;
+        .map_err(Error::backing("create", path))?;
+    file.set_len(size.0).and_then(|()| file.sync_all()).map_err(Error::backing("size", path))?;
     Ok(file)
 }
 
 fn measure(node: &Path) -> Result<(DevNumber, Bytes), Error> {
-    let mut device = File::open(node).map_err(media("open", node))?;
-    let found = device.metadata().map_err(media("look at", node))?;
+    let mut device = File::open(node).map_err(Error::backing("open", node))?;
+    let found = device.metadata().map_err(Error::backing("look at", node))?;
     if !found.file_type().is_block_device() {
         return Err(Error::NotBlock { path: node.to_owned() });
     }
     let number = DevNumber { major: major(found.rdev()) as u32, minor: minor(found.rdev()) as u32 };
-    let size = device.seek(SeekFrom::End(0)).map_err(media("measure", node))?;
+    let size = device.seek(SeekFrom::End(0)).map_err(Error::backing("measure", node))?;
     Ok((number, Bytes(size)))
 }
