@@ -27,7 +27,7 @@ impl Pool {
         match self.find()? {
             Some(device) if device.live => {
                 if device.suspended {
-                    self.kernel.resume(&self.label.name).map_err(failed)?;
+                    self.kernel.resume(&self.identity.name).map_err(failed)?;
                 }
                 if row.phase == PoolPhase::Growing
                     && let Err(error) = self.finish_growth(row)
@@ -41,7 +41,7 @@ impl Pool {
                 return Err(Error::LvmInactive { node: self.backing.data.clone() });
             }
             // Its maker died between creation and table.
-            Some(_) => drop(self.kernel.remove(&self.label.name).map_err(failed)?),
+            Some(_) => drop(self.kernel.remove(&self.identity.name).map_err(failed)?),
             None => {}
         }
         let block = self.agrees(&mut row, any_transaction)?;
@@ -112,7 +112,7 @@ impl Pool {
         let limit = self.config.fill_limit;
         let table = PoolTable::new(connected.metadata, connected.data, row.block, blocks, limit);
         self.kernel
-            .create(&self.label, &table.over(size), Access::ReadWrite)
+            .create(&self.identity, &table.over(size), Access::ReadWrite)
             .map_err(|source| Error::ActivatePool { name: self.config.name.clone(), source })?;
         connected.keep();
         Ok(())
@@ -123,7 +123,7 @@ impl Pool {
         let name = &self.config.name;
         let (_, params) = self
             .kernel
-            .table(&self.label.name)
+            .table(&self.identity.name)
             .map_err(|source| Error::PoolStatus { name: name.clone(), source })?;
         params.parse().map_err(|source| Error::PoolTable { name: name.clone(), source })
     }

@@ -16,7 +16,7 @@ use crate::failpoint::step;
 use crate::ioctl::discard;
 use crate::kernel::{Access, KernelError};
 use crate::lock::Lock;
-use crate::names::DmLabel;
+use crate::names::DmIdentity;
 use crate::pool::Pool;
 use crate::store::{Phase, VolumeRow};
 use crate::units::Bytes;
@@ -90,13 +90,13 @@ impl Pool {
     /// The volume's device, open and safe from mounts, if it is there, nobody uses it and it takes a discard: to remove it and
     /// make it again for the discard would double the time of a deletion.
     fn claim_idle(&self, row: &VolumeRow) -> Result<Option<File>, Error> {
-        let label = self.label_of(row);
+        let identity = self.identity_of(row);
         if self.backing.kind != BackingKind::Loop {
             return Ok(None);
         }
-        let Some(device) = self.find_device(&row.name, &label.name)? else { return Ok(None) };
+        let Some(device) = self.find_device(&row.name, &identity.name)? else { return Ok(None) };
         let usable = device.live && !device.suspended && device.access == Access::ReadWrite;
-        if device.open || device.uuid != label.uuid || !usable {
+        if device.open || device.uuid != identity.uuid || !usable {
             return Ok(None);
         }
         let claim = OpenOptions::new().write(true).custom_flags(O_EXCL).open(device.node());
@@ -108,7 +108,8 @@ impl Pool {
     fn wake_origin(&self, row: &VolumeRow) -> Result<(), Error> {
         let (Phase::Creating, Some(origin)) = (row.phase, &row.origin) else { return Ok(()) };
         let device = self.config.name.device_of(origin);
-        let ours = |uuid: &str| DmLabel::id_of(&self.config.name, &self.label.uuid, uuid).is_some();
+        let ours =
+            |uuid: &str| DmIdentity::id_of(&self.config.name, &self.identity.uuid, uuid).is_some();
         let found = self.find_device(origin, &device)?;
         if !found.is_some_and(|found| found.live && found.suspended && ours(&found.uuid)) {
             return Ok(());
@@ -122,7 +123,7 @@ impl Pool {
     /// The caller holds the pool's lock.
     fn delete_id(&self, row: &VolumeRow) -> Result<(), Error> {
         let (pool, name) = (&self.config.name, &row.name);
-        match self.kernel.message(&self.label, &format!("delete {}", row.id)) {
+        match self.kernel.message(&self.identity, &format!("delete {}", row.id)) {
             Ok(()) => {}
             // An earlier attempt came as far as here, or its maker died before the pool made it.
             Err(error) if error.errno() == Some(Errno::ENODATA) => {}
@@ -173,9 +174,10 @@ impl Pool {
     fn open_for_discard(&self, row: &VolumeRow) -> io::Result<File> {
         let _turn = self.lock().map_err(io::Error::other)?;
         let table = row.table(self.running().map_err(io::Error::other)?.0.number);
-        let device = self.kernel.create(&self.label_of(row), &table, Access::ReadWrite).map_err(
-            |error| error.errno().map_or_else(|| io::Error::other(error), io::Error::from),
-        )?;
+        let device =
+            self.kernel.create(&self.identity_of(row), &table, Access::ReadWrite).map_err(
+                |error| error.errno().map_or_else(|| io::Error::other(error), io::Error::from),
+            )?;
         OpenOptions::new().write(true).open(device.node())
     }
 
@@ -189,7 +191,7 @@ impl Pool {
         let origin = origin.filter(|o| o.phase == Phase::Ready && o.sealed && o.id < row.id);
         let Some(origin) = origin else { return Ok(all) };
         // Or its last blocks are not on the disk yet.
-        let committed = self.kernel.commit(&self.label.name).map_err(io::Error::other);
+        let committed = self.kernel.commit(&self.identity.name).map_err(io::Error::other);
         match committed.and_then(|()| exclusive_blocks(&self.backing.metadata, origin.id, row.id)) {
             Ok(ranges) => {
                 let bytes = |blocks: u64| Bytes(blocks.saturating_mul(self.block.0));
@@ -224,7 +226,7 @@ impl Pool {
 
     /// The kernel will remove the volume's device when its last user is gone, and he is not.
     pub(crate) fn awaits_its_users(&self, row: &VolumeRow) -> Result<bool, Error> {
-        let found = self.kernel.find_uuid(&self.label_of(row).uuid).map_err(|source| {
+        let found = self.kernel.find_uuid(&self.identity_of(row).uuid).map_err(|source| {
             let (volume, pool) = (row.name.clone(), self.config.name.clone());
             Error::Find { volume, pool, source }
         })?;
@@ -252,7 +254,7 @@ impl Pool {
         step("device renamed");
         let failed =
             |source| Error::Deactivate { volume: name.clone(), pool: pool.clone(), source };
-        let gone = self.kernel.remove_when_idle(&self.label_of(&deferred)).map_err(failed)?;
+        let gone = self.kernel.remove_when_idle(&self.identity_of(&deferred)).map_err(failed)?;
         step("removal deferred");
         if !gone {
             return Ok(Deleted::Deferred);
@@ -262,9 +264,11 @@ impl Pool {
 
     /// Gives the device of a row in phase deleting the row's name: a deferral that was cut short has left it the old one.
     fn follow(&self, row: &VolumeRow) -> Result<(), Error> {
-        let label = self.label_of(row);
-        let renamed = self.kernel.find_uuid(&label.uuid).and_then(|found| match found {
-            Some((found, _)) if found != label.name => self.kernel.rename(&found, &label.name),
+        let identity = self.identity_of(row);
+        let renamed = self.kernel.find_uuid(&identity.uuid).and_then(|found| match found {
+            Some((found, _)) if found != identity.name => {
+                self.kernel.rename(&found, &identity.name)
+            }
             _ => Ok(()),
         });
         renamed.map_err(|source: KernelError| Error::Deactivate {

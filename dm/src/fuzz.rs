@@ -8,7 +8,7 @@ use std::str::FromStr;
 use sharedroot_format::{PoolName, VolumeName};
 
 use crate::exclusive_blocks::memory::Memory;
-use crate::names::{DmLabel, LvmPool};
+use crate::names::{DmIdentity, LvmPool};
 use crate::signature;
 use crate::status::StatusLine;
 use crate::superblock::Superblock;
@@ -36,7 +36,7 @@ pub fn pool(bytes: &[u8]) {
         is_part_of_a_name(name.as_ref(), text);
     }
     let pool: PoolName = "default".parse().expect("a name");
-    if let Some(volume) = DmLabel::volume_of(&pool, text) {
+    if let Some(volume) = DmIdentity::volume_of(&pool, text) {
         assert_eq!(pool.device_of(&volume), text, "a device leads to one volume");
     }
 }

@@ -167,13 +167,13 @@ impl Pool {
         let over = |blocks| {
             let table = PoolTable::new(now.metadata, now.data, self.block, blocks, limit);
             let table = table.over(Bytes(blocks * self.block.0));
-            self.kernel.reload(&self.label.name, &table, Access::ReadWrite)
+            self.kernel.reload(&self.identity.name, &table, Access::ReadWrite)
         };
         // A table in use is taken anew: that is when the kernel looks at the size of the metadata device.
         if let Err(error) = over(row.sizes.data.0 / self.block.0).map_err(failed) {
             // The kernel swaps the tables before it tries the new size, and leaves the pool suspended if it refuses that.
             if let Err(back) = over(blocks) {
-                tracing::error!(pool = %name, %back, "the pool stays suspended; run `dmsetup resume {}`", self.label.name);
+                tracing::error!(pool = %name, %back, "the pool stays suspended; run `dmsetup resume {}`", self.identity.name);
             }
             return Err(error);
         }

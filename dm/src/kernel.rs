@@ -15,7 +15,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::failpoint::step;
-use crate::names::DmLabel;
+use crate::names::DmIdentity;
 
 /// Where udevd listens; the crate waits for udev if and only if it is there.
 const UDEV: &str = "/run/udev/control";
@@ -238,30 +238,30 @@ impl Kernel {
     /// Makes a device with one table and starts it. When a step fails nothing is left.
     pub(crate) fn create(
         &self,
-        label: &DmLabel,
+        identity: &DmIdentity,
         table: &Table,
         access: Access,
     ) -> Result<Device, KernelError> {
         let flags = access.flags();
-        let id = DevId::Name(name(&label.name));
+        let id = DevId::Name(name(&identity.name));
         self.0
-            .device_create(name(&label.name), Some(uuid(&label.uuid)), private(flags))
-            .map_err(failed("create", &label.name))?;
+            .device_create(name(&identity.name), Some(uuid(&identity.uuid)), private(flags))
+            .map_err(failed("create", &identity.name))?;
         step("device created");
 
         let lines = [(0, table.sectors, table.target.to_owned(), table.params.clone())];
         let started = self
             .0
             .table_load(&id, &lines, private(flags))
-            .map_err(failed("load", &label.name))
+            .map_err(failed("load", &identity.name))
             .inspect(|_| step("table loaded"))
-            .and_then(|_| self.resume(&label.name))
+            .and_then(|_| self.resume(&identity.name))
             .inspect(|_| step("device started"))
             .and_then(Device::with_node);
         if started.is_err()
-            && let Err(error) = self.remove(&label.name)
+            && let Err(error) = self.remove(&identity.name)
         {
-            tracing::warn!(device = label.name, %error, "a dm device that could not be started stays behind");
+            tracing::warn!(device = identity.name, %error, "a dm device that could not be started stays behind");
         }
         started
     }
@@ -288,9 +288,9 @@ impl Kernel {
         self.remove_by(&DevId::Name(name(device)), device)
     }
 
-    /// As [`remove`](Self::remove), but only the device that has the label's uuid, whatever its name.
-    pub(crate) fn remove_uuid(&self, label: &DmLabel) -> Result<bool, KernelError> {
-        self.remove_by(&DevId::Uuid(uuid(&label.uuid)), &label.name)
+    /// As [`remove`](Self::remove), but only the device that has the uuid of the identity, whatever its name.
+    pub(crate) fn remove_uuid(&self, identity: &DmIdentity) -> Result<bool, KernelError> {
+        self.remove_by(&DevId::Uuid(uuid(&identity.uuid)), &identity.name)
     }
 
     fn remove_by(&self, id: &DevId<'_>, device: &str) -> Result<bool, KernelError> {
@@ -304,10 +304,10 @@ impl Kernel {
 
     /// Removes a device at once if nobody has it open, and else when its last user is gone, whether this process still lives
     /// then or not. Returns whether it is gone already.
-    pub(crate) fn remove_when_idle(&self, label: &DmLabel) -> Result<bool, KernelError> {
+    pub(crate) fn remove_when_idle(&self, identity: &DmIdentity) -> Result<bool, KernelError> {
         let how = private(DmFlags::DM_DEFERRED_REMOVE);
-        let removed = self.0.device_remove(&DevId::Uuid(uuid(&label.uuid)), how);
-        match removed.map_err(failed("remove", &label.name)) {
+        let removed = self.0.device_remove(&DevId::Uuid(uuid(&identity.uuid)), how);
+        match removed.map_err(failed("remove", &identity.name)) {
             Ok(info) => Ok(!info.flags().contains(DmFlags::DM_DEFERRED_REMOVE)),
             Err(error) if error.errno() == Some(Errno::ENXIO) => Ok(true),
             Err(error) => Err(error),
@@ -331,13 +331,13 @@ impl Kernel {
             .map_err(failed("resume", device))
     }
 
-    /// Sends a message to the target of the device that has the label's uuid: another pool of its name gets none. Every message
+    /// Sends a message to the target of the device that has the uuid of the identity: another pool of its name gets none. Every message
     /// of a thin pool ends in a metadata commit.
-    pub(crate) fn message(&self, label: &DmLabel, text: &str) -> Result<(), KernelError> {
+    pub(crate) fn message(&self, identity: &DmIdentity, text: &str) -> Result<(), KernelError> {
         self.0
-            .target_msg(&DevId::Uuid(uuid(&label.uuid)), None, text)
+            .target_msg(&DevId::Uuid(uuid(&identity.uuid)), None, text)
             .map(drop)
-            .map_err(failed("message", &label.name))
+            .map_err(failed("message", &identity.name))
     }
 
     /// Brings a thin pool's metadata to the disk: what a plain status does before it answers (`pool_status` in dm-thin.c).

@@ -36,16 +36,16 @@ impl Pool {
             clean: false,
         };
         let mut pool = Self::of(config, kernel, store, row.clone());
-        let Some(device) = pool.kernel.find(&pool.label.name).map_err(failed)? else {
+        let Some(device) = pool.kernel.find(&pool.identity.name).map_err(failed)? else {
             return Err(Error::LvmInactive { node });
         };
-        let (target, params) = pool.kernel.table(&pool.label.name).map_err(failed)?;
+        let (target, params) = pool.kernel.table(&pool.identity.name).map_err(failed)?;
         if target != "thin-pool" || !device.uuid.starts_with("LVM-") {
             return Err(Error::LvmNotPool { node, target });
         }
         let table: PoolTable =
             params.parse().map_err(|source| Error::PoolTable { name: name.clone(), source })?;
-        pool.label.uuid.clone_from(&device.uuid);
+        pool.identity.uuid.clone_from(&device.uuid);
         let StatusLine::Working(working) = pool.status_line()? else {
             return Err(Error::LvmNotEmpty { node });
         };
@@ -93,7 +93,7 @@ impl Pool {
                 // As LVM made it, so that it can be adopted again.
                 let from = self.working()?.1.transaction_id;
                 let message = format!("set_transaction_id {from} 0");
-                self.kernel.message(&self.label, &message).map_err(|source| {
+                self.kernel.message(&self.identity, &message).map_err(|source| {
                     Error::SetTransaction { name: name.clone(), from, to: 0, source }
                 })?;
                 return self.store.write(|w| w.drop_pool(name));

@@ -37,7 +37,7 @@ impl MetadataSnapshot<'_> {
 
 impl Drop for MetadataSnapshot<'_> {
     fn drop(&mut self) {
-        if let Err(error) = self.pool.kernel.message(&self.pool.label, RELEASE) {
+        if let Err(error) = self.pool.kernel.message(&self.pool.identity, RELEASE) {
             tracing::warn!(pool = %self.pool.config.name, %error, "a metadata snapshot stays reserved; the next check releases it");
         }
     }
@@ -57,7 +57,7 @@ impl Pool {
         turn: &'p Lock,
     ) -> Result<MetadataSnapshot<'p>, Error> {
         let failed = |source| Error::ReserveMetadata { name: self.config.name.clone(), source };
-        let message = |text| self.kernel.message(&self.label, text).map_err(failed);
+        let message = |text| self.kernel.message(&self.identity, text).map_err(failed);
         let node = self.metadata_node()?;
         if matches!(self.status_line()?, StatusLine::Working(w) if w.held_root.is_some()) {
             // Its reader died.

@@ -87,7 +87,7 @@ pub(crate) fn fnv1a(texts: &[&str]) -> u64 {
 
 /// The name and uuid of one dm device of ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct DmLabel {
+pub(crate) struct DmIdentity {
     /// The name below `/dev/mapper`.
     pub(crate) name: String,
     /// The uuid. A volume's carries its pool's identity and the thin id, so that a stale device of a reused name and a device
@@ -95,7 +95,7 @@ pub(crate) struct DmLabel {
     pub(crate) uuid: String,
 }
 
-impl DmLabel {
+impl DmIdentity {
     /// The device of a new pool. The tag tells it from a pool of the same name in another store.
     pub(crate) fn new_pool(pool: &PoolName, tag: &str) -> Self {
         Self { name: Self::pool_device(pool), uuid: format!("SHAREDROOT-{pool}-pool-{tag}") }
@@ -141,8 +141,8 @@ mod tests {
     fn the_longest_names_fit_the_kernel() {
         let pool: PoolName = "p".repeat(32).parse().expect("a pool name");
         let volume: VolumeName = "v".repeat(80).parse().expect("a volume name");
-        let label = DmLabel::volume(&pool, "any", &volume, ThinId::MAX);
-        assert!(label.name.len() < 128 && label.uuid.len() < 129, "{label:?}");
+        let identity = DmIdentity::volume(&pool, "any", &volume, ThinId::MAX);
+        assert!(identity.name.len() < 128 && identity.uuid.len() < 129, "{identity:?}");
     }
 
     #[test]
@@ -175,10 +175,10 @@ mod tests {
             prop_assert_eq!(pool.to_string(), p);
             prop_assert_eq!(volume.to_string(), v);
             let id = ThinId::new(id).expect("24 bits");
-            let label = DmLabel::volume(&pool, &of, &volume, id);
-            prop_assert_eq!(DmLabel::volume_of(&pool, &label.name), Some(volume));
-            prop_assert_eq!(DmLabel::id_of(&pool, &of, &label.uuid), Some(id));
-            prop_assert_eq!(DmLabel::id_of(&pool, &format!("{of}x"), &label.uuid), None);
+            let identity = DmIdentity::volume(&pool, &of, &volume, id);
+            prop_assert_eq!(DmIdentity::volume_of(&pool, &identity.name), Some(volume));
+            prop_assert_eq!(DmIdentity::id_of(&pool, &of, &identity.uuid), Some(id));
+            prop_assert_eq!(DmIdentity::id_of(&pool, &format!("{of}x"), &identity.uuid), None);
         }
     }
 }

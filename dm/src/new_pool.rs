@@ -8,7 +8,7 @@ use crate::config::PoolConfig;
 use crate::error::Error;
 use crate::failpoint::step;
 use crate::kernel::Kernel;
-use crate::names::DmLabel;
+use crate::names::DmIdentity;
 use crate::pool::Pool;
 use crate::pool_row::{PoolPhase, PoolRow};
 use crate::store::Store;
@@ -67,7 +67,7 @@ impl Pool {
         if block < least || block > most || block.round_down(least) != block {
             return Err(Error::BlockSize { block });
         }
-        let DmLabel { name: device, uuid } = DmLabel::new_pool(name, &store.tag()?);
+        let DmIdentity { name: device, uuid } = DmIdentity::new_pool(name, &store.tag()?);
         refuse_unknown_device(config, &kernel, device)?;
         let claims = backing.claim(force)?;
 
@@ -104,7 +104,7 @@ impl Pool {
         let name = &self.config.name;
         if self.find()?.is_some() {
             self.kernel
-                .remove(&self.label.name)
+                .remove(&self.identity.name)
                 .map_err(|source| Error::DeactivatePool { name: name.clone(), source })?;
         }
         self.backing.unmake(row.block, row.transaction_id)?;
@@ -127,7 +127,7 @@ fn refuse_unknown_device(
         .names()
         .map_err(|source| Error::List { pool: name.clone(), source })?
         .iter()
-        .filter(|device| DmLabel::volume_of(&name, device).is_some())
+        .filter(|device| DmIdentity::volume_of(&name, device).is_some())
         .count();
     let state_dir = config.state_dir.clone();
     Err(Error::UnknownPoolDevice { name, device, volumes, state_dir })

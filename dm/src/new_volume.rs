@@ -88,7 +88,7 @@ impl Pool {
         let recorded = self.intend(&turn, |w, made| {
             let from = origin.map(|origin| {
                 let gone = || Error::NoVolume { volume: origin.clone(), pool: pool.clone() };
-                w.volume(pool, &self.label.uuid, origin)?
+                w.volume(pool, &self.identity.uuid, origin)?
                     .filter(|row| row.phase == Phase::Ready)
                     .ok_or_else(gone)
             });
@@ -102,7 +102,7 @@ impl Pool {
             Ok((from.transpose()?, row))
         });
         let (intent, (from, row)) = recorded?;
-        let (id, label, table) = (row.id, self.label_of(&row), row.table(intent.pool));
+        let (id, identity, table) = (row.id, self.identity_of(&row), row.table(intent.pool));
         let mut new = NewVolume { pool: self, row, active: None, lock: Some(lock) };
 
         let volume = name.clone();
@@ -113,7 +113,7 @@ impl Pool {
             Some(from) => self.make_snapshot(intent, &from, (id, volume)),
         };
         let started = made.and_then(|()| {
-            match self.kernel.create(&label, &table, Access::ReadWrite) {
+            match self.kernel.create(&identity, &table, Access::ReadWrite) {
                 // A device of this name is there.
                 Err(error) if error.errno() == Some(Errno::EBUSY) => Ok(None),
                 created => created.map(Some).map_err(|source| self.inactive(&new.row, source)),
@@ -153,7 +153,7 @@ impl Pool {
         if origin.sealed || self.device_of(origin)?.is_none() {
             return Ok(None);
         }
-        let device = self.label_of(origin).name;
+        let device = self.identity_of(origin).name;
         let (origin, pool) = (origin.name.clone(), self.config.name.clone());
         let suspended = self.kernel.suspend(&device).inspect(|_| step("origin suspended"));
         suspended.map(Some).map_err(|source| Error::Freeze {
@@ -206,7 +206,7 @@ impl NewVolume<'_> {
         let row = VolumeRow { size, ..self.row.clone() };
         let _turn = self.pool.lock()?;
         let table = row.table(self.pool.running()?.0.number);
-        let device = self.pool.label_of(&row).name;
+        let device = self.pool.identity_of(&row).name;
         let reloaded = self.pool.kernel.reload(&device, &table, Access::ReadWrite);
         reloaded.map_err(|source| self.pool.inactive(&row, source))?;
         self.row = row;

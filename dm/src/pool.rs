@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::failpoint::step;
 use crate::kernel::{Device, Kernel};
 use crate::lock::{Lock, own_dir};
-use crate::names::DmLabel;
+use crate::names::DmIdentity;
 use crate::pool_row::{PoolPhase, PoolRow};
 use crate::status::{PoolMode, PoolStatus, StatusLine};
 use crate::store::Store;
@@ -20,7 +20,7 @@ use crate::units::Bytes;
 #[derive(Debug)]
 pub struct Pool {
     pub(crate) config: PoolConfig,
-    pub(crate) label: DmLabel,
+    pub(crate) identity: DmIdentity,
     pub(crate) kernel: Kernel,
     pub(crate) store: Store,
     pub(crate) backing: PoolBacking,
@@ -207,7 +207,7 @@ impl Pool {
         let sound =
             device.live && matches!(self.status_line()?, StatusLine::Working(w) if !w.needs_check);
         self.kernel
-            .remove(&self.label.name)
+            .remove(&self.identity.name)
             .map_err(|source| Error::DeactivatePool { name: name.clone(), source })?;
         step("pool deactivated");
         self.backing.disconnect()?;
@@ -227,7 +227,7 @@ impl Pool {
         let name = &self.config.name;
         let found = self
             .kernel
-            .find(&self.label.name)
+            .find(&self.identity.name)
             .map_err(|source| Error::PoolStatus { name: name.clone(), source })?;
         found.map(|device| self.own(device)).transpose()
     }
@@ -241,7 +241,7 @@ impl Pool {
         let name = &self.config.name;
         let (device, line) = self
             .kernel
-            .status(&self.label.name)
+            .status(&self.identity.name)
             .map_err(|source| Error::PoolStatus { name: name.clone(), source })?;
         let device = self.own(device)?;
         let line =
@@ -250,11 +250,11 @@ impl Pool {
     }
 
     fn own(&self, device: Device) -> Result<Device, Error> {
-        match device.uuid == self.label.uuid {
+        match device.uuid == self.identity.uuid {
             true => Ok(device),
             false => Err(Error::ForeignDevice {
                 name: self.config.name.clone(),
-                device: self.label.name.clone(),
+                device: self.identity.name.clone(),
                 uuid: device.uuid,
             }),
         }
@@ -301,16 +301,16 @@ impl Pool {
 
     pub(crate) fn of(config: &PoolConfig, kernel: Kernel, store: Store, row: PoolRow) -> Self {
         let name = match row.backing.kind {
-            BackingKind::Loop | BackingKind::Devices => DmLabel::pool_device(&config.name),
+            BackingKind::Loop | BackingKind::Devices => DmIdentity::pool_device(&config.name),
             BackingKind::Lvm => {
                 let node = row.backing.data.file_name().unwrap_or_default();
                 node.to_string_lossy().into_owned()
             }
         };
-        let label = DmLabel { name, uuid: row.uuid };
+        let identity = DmIdentity { name, uuid: row.uuid };
         Self {
             config: config.clone(),
-            label,
+            identity,
             kernel,
             store,
             backing: row.backing,

@@ -8,7 +8,7 @@ use crate::delete::Deleted;
 use crate::error::Error;
 use crate::failpoint::step;
 use crate::lock::Lock;
-use crate::names::{DmLabel, ThinId};
+use crate::names::{DmIdentity, ThinId};
 use crate::pool::Pool;
 use crate::report::Report;
 use crate::status::StatusLine;
@@ -133,10 +133,12 @@ impl Pool {
         };
         let names: BTreeSet<_> = rows.iter().map(|row| row.name.clone()).collect();
         for device in devices {
-            let volume = DmLabel::volume_of(pool, &device).filter(|name| !names.contains(name));
+            let volume = DmIdentity::volume_of(pool, &device).filter(|name| !names.contains(name));
             let Some(volume) = volume else { continue };
             let Some(found) = self.find_device(&volume, &device)? else { continue };
-            let Some(id) = DmLabel::id_of(pool, &self.label.uuid, &found.uuid) else { continue };
+            let Some(id) = DmIdentity::id_of(pool, &self.identity.uuid, &found.uuid) else {
+                continue;
+            };
             if known(&rows, &volume, Some(id)) {
                 continue;
             }
@@ -147,10 +149,10 @@ impl Pool {
             if known(&rows, &volume, Some(id)) {
                 continue;
             }
-            let label = DmLabel { name: device, uuid: found.uuid };
-            match if dry_run { Ok(()) } else { self.remove_device(&volume, &label) } {
-                Ok(()) => report.stray_devices.push(label.name),
-                Err(error) => report.failed.push((label.name, error)),
+            let identity = DmIdentity { name: device, uuid: found.uuid };
+            match if dry_run { Ok(()) } else { self.remove_device(&volume, &identity) } {
+                Ok(()) => report.stray_devices.push(identity.name),
+                Err(error) => report.failed.push((identity.name, error)),
             }
             step("stray device removed");
         }
@@ -198,7 +200,7 @@ impl Pool {
 
     fn delete_stray(&self, turn: &Lock, id: ThinId) -> Result<(), Error> {
         self.intend_deletion(turn, |_| Ok(()))?;
-        let deleted = self.kernel.message(&self.label, &format!("delete {id}"));
+        let deleted = self.kernel.message(&self.identity, &format!("delete {id}"));
         step("stray id deleted");
         let pool = self.config.name.clone();
         deleted.map_err(|source| Error::DeleteStray { id, pool, source })

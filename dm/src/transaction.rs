@@ -66,7 +66,7 @@ impl Pool {
         let recorded = self.store.write(|w| {
             let store = w
                 .pool(name)?
-                .filter(|row| row.is_made() && row.uuid == self.label.uuid)
+                .filter(|row| row.is_made() && row.uuid == self.identity.uuid)
                 .ok_or_else(|| Error::NoPool {
                     name: name.clone(),
                     state_dir: self.config.state_dir.clone(),
@@ -89,11 +89,11 @@ impl Pool {
         message: &str,
     ) -> Result<Result<(), KernelError>, Error> {
         let Intent { from, to, .. } = intent;
-        self.kernel.message(&self.label, &format!("set_transaction_id {from} {to}")).map_err(
+        self.kernel.message(&self.identity, &format!("set_transaction_id {from} {to}")).map_err(
             |source| Error::SetTransaction { name: self.config.name.clone(), from, to, source },
         )?;
         step("transaction set");
-        let answer = self.kernel.message(&self.label, message);
+        let answer = self.kernel.message(&self.identity, message);
         step("pool changed");
         Ok(answer)
     }
@@ -111,8 +111,8 @@ impl Pool {
                 tracing::warn!(pool = %self.config.name, %id, "the pool holds a thin id that the store does not know; deleting it");
                 let again = self
                     .kernel
-                    .message(&self.label, &format!("delete {id}"))
-                    .and_then(|()| self.kernel.message(&self.label, message));
+                    .message(&self.identity, &format!("delete {id}"))
+                    .and_then(|()| self.kernel.message(&self.identity, message));
                 Ok(again)
             }
             answer => Ok(answer),

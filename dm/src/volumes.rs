@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::failpoint::step;
 use crate::kernel::{Access, DevNumber, Device, KernelError, Table};
 use crate::lock::Lock;
-use crate::names::{DmLabel, ThinId};
+use crate::names::{DmIdentity, ThinId};
 use crate::pool::Pool;
 use crate::store::{Phase, VolumeRow};
 use crate::units::Bytes;
@@ -176,11 +176,11 @@ impl Pool {
 
     /// The row of a volume of this very pool: another pool that was made under its name since is another.
     pub(crate) fn row(&self, name: &VolumeName) -> Result<Option<VolumeRow>, Error> {
-        self.store.volume(&self.config.name, &self.label.uuid, name)
+        self.store.volume(&self.config.name, &self.identity.uuid, name)
     }
 
-    pub(crate) fn label_of(&self, row: &VolumeRow) -> DmLabel {
-        DmLabel::volume(&self.config.name, &self.label.uuid, &row.name, row.id)
+    pub(crate) fn identity_of(&self, row: &VolumeRow) -> DmIdentity {
+        DmIdentity::volume(&self.config.name, &self.identity.uuid, &row.name, row.id)
     }
 
     /// The row of a volume that is complete.
@@ -198,14 +198,14 @@ impl Pool {
 
     /// The volume's device, if the kernel has it and it is this volume with the right access.
     pub(crate) fn device_of(&self, row: &VolumeRow) -> Result<Option<Device>, Error> {
-        let label = self.label_of(row);
-        let found = self.find_device(&row.name, &label.name)?;
+        let identity = self.identity_of(row);
+        let found = self.find_device(&row.name, &identity.name)?;
         // A sealed volume that is being deleted is writable for the discard.
         let read_only = row.sealed && row.phase == Phase::Ready;
         if found.as_ref().is_some_and(|d| {
-            d.uuid != label.uuid || (d.live && read_only && d.access == Access::ReadWrite)
+            d.uuid != identity.uuid || (d.live && read_only && d.access == Access::ReadWrite)
         }) {
-            return Err(Error::WrongDevice { volume: row.name.clone(), device: label.name });
+            return Err(Error::WrongDevice { volume: row.name.clone(), device: identity.name });
         }
         Ok(found)
     }
@@ -225,7 +225,7 @@ impl Pool {
     /// holds that one, and while a pool is suspended the kernel takes no table of a volume (EINVAL, "Unable to activate thin
     /// device while pool is suspended", `thin_ctr`).
     pub(crate) fn start(&self, row: &VolumeRow) -> Result<Device, Error> {
-        let label = self.label_of(row);
+        let identity = self.identity_of(row);
         match self.device_of(row)? {
             Some(device) if device.live && is_short(&device, row) => {
                 // A resize, now or by a process that died.
@@ -233,25 +233,27 @@ impl Pool {
                 let table = row.table(self.running()?.0.number);
                 let (volume, pool) = (row.name.clone(), self.config.name.clone());
                 self.kernel
-                    .reload(&label.name, &table, row.access())
+                    .reload(&identity.name, &table, row.access())
                     .map_err(|source| Error::Resize { volume, pool, size: row.size, source })?;
                 return Ok(device);
             }
             Some(device) if device.live => {
                 // A maker of a snapshot died while it held this origin.
                 if device.suspended {
-                    self.kernel.resume(&label.name).map_err(|source| self.inactive(row, source))?;
+                    self.kernel
+                        .resume(&identity.name)
+                        .map_err(|source| self.inactive(row, source))?;
                 }
                 return Ok(device);
             }
             Some(_) => {
-                self.kernel.remove_uuid(&label).map_err(|source| self.inactive(row, source))?;
+                self.kernel.remove_uuid(&identity).map_err(|source| self.inactive(row, source))?;
             }
             None => {}
         }
         let _turn = self.lock()?;
         let table = row.table(self.running()?.0.number);
-        let created = self.kernel.create(&label, &table, row.access());
+        let created = self.kernel.create(&identity, &table, row.access());
         created.map_err(|source| self.inactive(row, source))
     }
 
@@ -266,14 +268,18 @@ impl Pool {
 
     /// The caller holds the volume's lock.
     pub(crate) fn deactivate_row(&self, row: &VolumeRow) -> Result<(), Error> {
-        self.remove_device(&row.name, &self.label_of(row))
+        self.remove_device(&row.name, &self.identity_of(row))
     }
 
-    pub(crate) fn remove_device(&self, volume: &VolumeName, label: &DmLabel) -> Result<(), Error> {
-        let Err(source) = self.kernel.remove_uuid(label) else { return Ok(()) };
+    pub(crate) fn remove_device(
+        &self,
+        volume: &VolumeName,
+        identity: &DmIdentity,
+    ) -> Result<(), Error> {
+        let Err(source) = self.kernel.remove_uuid(identity) else { return Ok(()) };
         let (volume, pool) = (volume.clone(), self.config.name.clone());
         if source.errno() == Some(Errno::EBUSY)
-            && let Ok(Some((_, found))) = self.kernel.find_uuid(&label.uuid)
+            && let Ok(Some((_, found))) = self.kernel.find_uuid(&identity.uuid)
         {
             let users = Users::of(found.number);
             return Err(Error::Busy { volume, pool, device: found.node(), users, source });
