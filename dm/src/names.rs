@@ -106,14 +106,22 @@ impl DmIdentity {
         format!("sharedroot-{pool}")
     }
 
-    /// The device of a volume of the pool whose device has the uuid `of`.
-    pub(crate) fn volume(pool: &PoolName, of: &str, volume: &VolumeName, id: ThinId) -> Self {
-        Self { name: pool.device_of(volume), uuid: format!("{}{id}", Self::uuids(pool, of)) }
+    /// The device of a volume of the pool whose device has the uuid `pool_uuid`.
+    pub(crate) fn volume(
+        pool: &PoolName,
+        pool_uuid: &str,
+        volume: &VolumeName,
+        id: ThinId,
+    ) -> Self {
+        Self {
+            name: pool.device_of(volume),
+            uuid: format!("{}{id}", Self::volume_uuid_prefix(pool, pool_uuid)),
+        }
     }
 
     /// What the uuids of a pool's volumes begin with.
-    fn uuids(pool: &PoolName, of: &str) -> String {
-        format!("SHAREDROOT-{pool}-{:08x}-", fnv1a(&[of]) as u32)
+    fn volume_uuid_prefix(pool: &PoolName, pool_uuid: &str) -> String {
+        format!("SHAREDROOT-{pool}-{:08x}-", fnv1a(&[pool_uuid]) as u32)
     }
 
     /// The volume whose device is called `name`, if it is one of this pool.
@@ -125,9 +133,9 @@ impl DmIdentity {
             .ok()
     }
 
-    /// The thin id in a volume's uuid, if it is one of the pool whose device has the uuid `of`.
-    pub(crate) fn id_of(pool: &PoolName, of: &str, uuid: &str) -> Option<ThinId> {
-        ThinId::new(uuid.strip_prefix(&Self::uuids(pool, of))?.parse().ok()?)
+    /// The thin id in a volume's uuid, if it is one of the pool whose device has the uuid `pool_uuid`.
+    pub(crate) fn id_of(pool: &PoolName, pool_uuid: &str, uuid: &str) -> Option<ThinId> {
+        ThinId::new(uuid.strip_prefix(&Self::volume_uuid_prefix(pool, pool_uuid))?.parse().ok()?)
     }
 }
 

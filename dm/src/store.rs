@@ -194,14 +194,14 @@ impl Store {
         Ok(value)
     }
 
-    /// The row of a volume of the pool whose device has the uuid `of`, or none.
+    /// The row of a volume of the pool whose device has the uuid `pool_uuid`, or none.
     pub(crate) fn volume(
         &self,
         pool: &PoolName,
-        of: &str,
+        pool_uuid: &str,
         name: &VolumeName,
     ) -> Result<Option<VolumeRow>, Error> {
-        read_volume(&self.lock(), &self.path, [pool.as_ref(), of, name.as_ref()])
+        read_volume(&self.lock(), &self.path, [pool.as_ref(), pool_uuid, name.as_ref()])
     }
 
     /// All volumes of a pool by name.
@@ -248,10 +248,10 @@ impl Writer<'_> {
     pub(crate) fn volume(
         &self,
         pool: &PoolName,
-        of: &str,
+        pool_uuid: &str,
         name: &VolumeName,
     ) -> Result<Option<VolumeRow>, Error> {
-        read_volume(&self.tx, self.path, [pool.as_ref(), of, name.as_ref()])
+        read_volume(&self.tx, self.path, [pool.as_ref(), pool_uuid, name.as_ref()])
     }
 
     pub(crate) fn put_volume(&self, pool: &PoolName, row: &VolumeRow) -> Result<(), Error> {
