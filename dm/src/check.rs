@@ -27,9 +27,9 @@ impl Pool {
     /// # Errors
     /// [`Error::Unsound`] with what thin_check says; [`Error::LvmChecks`] for an inactive pool of LVM's.
     pub fn check(&self) -> Result<(), Error> {
-        let reader = self.reader()?;
+        let reader_lock = self.reader_lock()?;
         let checked = if self.find()?.is_some() {
-            self.reserve_metadata_snapshot(&reader)?.run("thin_check", &[])
+            self.reserve_metadata_snapshot(&reader_lock)?.run("thin_check", &[])
         } else if self.backing.kind == BackingKind::Lvm {
             return Err(Error::LvmChecks { node: self.backing.data.clone() });
         } else {

@@ -70,16 +70,16 @@ impl Pool {
             self.deactivate_row(row)?;
             step("volume deactivated");
         }
-        let turn = self.lock()?;
+        let pool_lock = self.lock()?;
         self.wake_origin(row)?;
-        self.intend_deletion(&turn, |w| w.set_phase(pool, name, Phase::Deleting, row.sealed))?;
+        self.intend_deletion(&pool_lock, |w| w.set_phase(pool, name, Phase::Deleting, row.sealed))?;
         if self.backing.kind != BackingKind::Loop {
             return self.delete_id(row);
         }
         // A discard may take long, so others may change the pool meanwhile; this volume's row keeps its thin id.
-        drop(turn);
+        drop(pool_lock);
         self.give_back(row, claimed)?;
-        let _turn = self.lock()?;
+        let _pool_lock = self.lock()?;
         // Not if the pool was destroyed meanwhile, and the volume with it.
         match self.row(name)? {
             Some(now) if now.id == row.id && now.phase == Phase::Deleting => self.delete_id(row),
@@ -172,7 +172,7 @@ impl Pool {
 
     /// Activates the volume writable, whatever it was, for a sealed volume takes no discard.
     fn open_for_discard(&self, row: &VolumeRow) -> io::Result<File> {
-        let _turn = self.lock().map_err(io::Error::other)?;
+        let _pool_lock = self.lock().map_err(io::Error::other)?;
         let table = row.table(self.running().map_err(io::Error::other)?.0.number);
         let device =
             self.kernel.create(&self.identity_of(row), &table, Access::ReadWrite).map_err(

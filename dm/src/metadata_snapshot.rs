@@ -22,7 +22,7 @@ use crate::units::Bytes;
 pub(crate) struct MetadataSnapshot<'p> {
     pool: &'p Pool,
     node: PathBuf,
-    turn: &'p Lock,
+    reader_lock: &'p Lock,
 }
 
 impl MetadataSnapshot<'_> {
@@ -31,7 +31,7 @@ impl MetadataSnapshot<'_> {
         let mut arguments: Vec<&OsStr> = vec!["--metadata-snap".as_ref()];
         arguments.extend(options.iter().map(OsStr::new));
         arguments.push(self.node.as_os_str());
-        tools::run(tool, &arguments, self.turn.as_ref())
+        tools::run(tool, &arguments, self.reader_lock.as_ref())
     }
 }
 
@@ -47,14 +47,14 @@ const RELEASE: &str = "release_metadata_snap";
 
 impl Pool {
     /// The turn of a reader of the metadata. It comes before the pool's lock, which a long reader must not hold.
-    pub(crate) fn reader(&self) -> Result<Lock, Error> {
+    pub(crate) fn reader_lock(&self) -> Result<Lock, Error> {
         Lock::reader(&self.config.run_dir, &self.config.name)
     }
 
     /// Reserves the metadata as it is now.
     pub(crate) fn reserve_metadata_snapshot<'p>(
         &'p self,
-        turn: &'p Lock,
+        reader_lock: &'p Lock,
     ) -> Result<MetadataSnapshot<'p>, Error> {
         let failed = |source| Error::ReserveMetadata { name: self.config.name.clone(), source };
         let message = |text| self.kernel.message(&self.identity, text).map_err(failed);
@@ -64,14 +64,14 @@ impl Pool {
             message(RELEASE)?;
         }
         message("reserve_metadata_snap")?;
-        Ok(MetadataSnapshot { pool: self, node, turn })
+        Ok(MetadataSnapshot { pool: self, node, reader_lock })
     }
 
     /// The thin ids that the pool really has, each with the pool's transaction that made it.
-    pub(crate) fn thin_ids(&self, turn: &Lock) -> Result<BTreeMap<ThinId, u64>, Error> {
+    pub(crate) fn thin_ids(&self, reader_lock: &Lock) -> Result<BTreeMap<ThinId, u64>, Error> {
         let failed = |source| Error::ListIds { name: self.config.name.clone(), source };
         let list = self
-            .reserve_metadata_snapshot(turn)?
+            .reserve_metadata_snapshot(reader_lock)?
             .run("thin_ls", &["--no-headers", "--format", "DEV,TRANSACTION"])
             .map_err(failed)?;
         let id = |line: &str| {
@@ -92,10 +92,10 @@ impl Pool {
     /// [`Error::ListIds`], or the store cannot be read.
     pub fn exclusive_bytes(&self) -> Result<BTreeMap<VolumeName, Bytes>, Error> {
         let failed = |source| Error::ListIds { name: self.config.name.clone(), source };
-        let reader = self.reader()?;
+        let reader_lock = self.reader_lock()?;
         let snapshot = {
-            let _turn = self.lock()?;
-            self.reserve_metadata_snapshot(&reader)?
+            let _pool_lock = self.lock()?;
+            self.reserve_metadata_snapshot(&reader_lock)?
         };
         let list = snapshot
             .run("thin_ls", &["--no-headers", "--format", "DEV,EXCLUSIVE_BLOCKS"])

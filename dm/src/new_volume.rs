@@ -84,8 +84,8 @@ impl Pool {
         origin: Option<&VolumeName>,
     ) -> Result<NewVolume<'_>, Error> {
         let pool = &self.config.name;
-        let turn = self.lock()?;
-        let recorded = self.intend(&turn, |w, made| {
+        let pool_lock = self.lock()?;
+        let recorded = self.intend(&pool_lock, |w, made| {
             let from = origin.map(|origin| {
                 let gone = || Error::NoVolume { volume: origin.clone(), pool: pool.clone() };
                 w.volume(pool, &self.identity.uuid, origin)?
@@ -120,7 +120,7 @@ impl Pool {
             }
         });
         // Before `new` can be dropped: its undoing takes the pool's lock.
-        drop(turn);
+        drop(pool_lock);
         let device = match started? {
             Some(device) => device,
             None => self.start(&new.row)?,
@@ -204,7 +204,7 @@ impl NewVolume<'_> {
             return Err(Error::Size { volume: self.row.name.clone(), size });
         }
         let row = VolumeRow { size, ..self.row.clone() };
-        let _turn = self.pool.lock()?;
+        let _pool_lock = self.pool.lock()?;
         let table = row.table(self.pool.running()?.0.number);
         let device = self.pool.identity_of(&row).name;
         let reloaded = self.pool.kernel.reload(&device, &table, Access::ReadWrite);

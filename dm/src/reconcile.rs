@@ -67,7 +67,7 @@ impl Pool {
     /// The pool's and the store's transaction ids, where they do not match. `take` makes the pool's the store's.
     fn differing_transactions(&self, take: bool) -> Result<Option<(u64, u64)>, Error> {
         let name = &self.config.name;
-        let _turn = self.lock()?;
+        let _pool_lock = self.lock()?;
         let (StatusLine::Working(working), Some(row)) =
             (self.status_line()?, self.store.pool(name)?)
         else {
@@ -163,9 +163,9 @@ impl Pool {
     /// under the pool's lock, so that no change of ours is half-way.
     fn compare_ids(&self, dry_run: bool, report: &mut Report) -> Result<(), Error> {
         let pool = &self.config.name;
-        let reader = self.reader()?;
-        let turn = self.lock()?;
-        let ids = match self.ids_to_compare(&reader, dry_run) {
+        let reader_lock = self.reader_lock()?;
+        let pool_lock = self.lock()?;
+        let ids = match self.ids_to_compare(&reader_lock, dry_run) {
             Ok(ids) => ids,
             Err(error) => {
                 report.failed.push((format!("pool {pool}"), error));
@@ -181,7 +181,7 @@ impl Pool {
         report.lost.extend(lost.into_iter().map(|row| row.name));
         let owned: BTreeSet<_> = owning.iter().map(|row| row.id).collect();
         for id in ids.keys().filter(|id| !owned.contains(id)) {
-            match if dry_run { Ok(()) } else { self.delete_stray(&turn, *id) } {
+            match if dry_run { Ok(()) } else { self.delete_stray(&pool_lock, *id) } {
                 Ok(()) => report.stray_ids.push(*id),
                 Err(error) => report.failed.push((format!("thin id {id}"), error)),
             }
@@ -191,15 +191,19 @@ impl Pool {
 
     /// The thin ids that the pool really has, and the transactions that made them. To read them takes the pool's only metadata
     /// snapshot; one that a process that died has left is released first, which a dry run must not.
-    fn ids_to_compare(&self, reader: &Lock, dry_run: bool) -> Result<BTreeMap<ThinId, u64>, Error> {
+    fn ids_to_compare(
+        &self,
+        reader_lock: &Lock,
+        dry_run: bool,
+    ) -> Result<BTreeMap<ThinId, u64>, Error> {
         if self.working()?.1.held_root.is_some() && dry_run {
             return Err(Error::SnapshotReserved { pool: self.config.name.clone() });
         }
-        self.thin_ids(reader)
+        self.thin_ids(reader_lock)
     }
 
-    fn delete_stray(&self, turn: &Lock, id: ThinId) -> Result<(), Error> {
-        self.intend_deletion(turn, |_| Ok(()))?;
+    fn delete_stray(&self, pool_lock: &Lock, id: ThinId) -> Result<(), Error> {
+        self.intend_deletion(pool_lock, |_| Ok(()))?;
         let deleted = self.kernel.message(&self.identity, &format!("delete {id}"));
         step("stray id deleted");
         let pool = self.config.name.clone();

@@ -142,7 +142,7 @@ impl Store {
         connection.pragma_update(None, "wal_autocheckpoint", WAL_PAGES).map_err(fail("set up"))?;
         if schema(&connection).map_err(fail("read"))? != SCHEMA {
             // The change to WAL does not wait for other openers, so they take turns.
-            let _turn = Lock::store(run_dir)?;
+            let _store_lock = Lock::store(run_dir)?;
             connection.pragma_update(None, "journal_mode", "WAL").map_err(fail("set up"))?;
             migrate(&mut connection, &path)?;
         }

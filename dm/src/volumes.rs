@@ -229,7 +229,7 @@ impl Pool {
         match self.device_of(row)? {
             Some(device) if device.live && is_short(&device, row) => {
                 // A resize, now or by a process that died.
-                let _turn = self.lock()?;
+                let _pool_lock = self.lock()?;
                 let table = row.table(self.running()?.0.number);
                 let (volume, pool) = (row.name.clone(), self.config.name.clone());
                 self.kernel
@@ -251,7 +251,7 @@ impl Pool {
             }
             None => {}
         }
-        let _turn = self.lock()?;
+        let _pool_lock = self.lock()?;
         let table = row.table(self.running()?.0.number);
         let created = self.kernel.create(&identity, &table, row.access());
         created.map_err(|source| self.inactive(row, source))
