@@ -65,20 +65,20 @@ impl Pool {
     /// Deactivates and deletes a volume in whatever phase it is. The caller holds the volume's lock.
     pub(crate) fn erase(&self, row: &VolumeRow) -> Result<(), Error> {
         let (pool, name) = (&self.config.name, &row.name);
-        let claimed = self.claim_idle(row)?;
+        let claimed = self.open_if_unused(row)?;
         if claimed.is_none() {
             self.deactivate_row(row)?;
             step("volume deactivated");
         }
         let pool_lock = self.lock()?;
-        self.wake_origin(row)?;
+        self.resume_origin(row)?;
         self.intend_deletion(&pool_lock, |w| w.set_phase(pool, name, Phase::Deleting, row.sealed))?;
         if self.backing.kind != BackingKind::Loop {
             return self.delete_id(row);
         }
         // A discard may take long, so others may change the pool meanwhile; this volume's row keeps its thin id.
         drop(pool_lock);
-        self.give_back(row, claimed)?;
+        self.discard_blocks(row, claimed)?;
         let _pool_lock = self.lock()?;
         // Not if the pool was destroyed meanwhile, and the volume with it.
         match self.row(name)? {
@@ -89,7 +89,7 @@ impl Pool {
 
     /// The volume's device, open and safe from mounts, if it is there, nobody uses it and it takes a discard: to remove it and
     /// make it again for the discard would double the time of a deletion.
-    fn claim_idle(&self, row: &VolumeRow) -> Result<Option<File>, Error> {
+    fn open_if_unused(&self, row: &VolumeRow) -> Result<Option<File>, Error> {
         let identity = self.identity_of(row);
         if self.backing.kind != BackingKind::Loop {
             return Ok(None);
@@ -105,7 +105,7 @@ impl Pool {
 
     /// Resumes the origin of a snapshot whose maker died while it held the origin still: I/O to it has hung since. The caller
     /// holds the pool's lock, and so no living maker holds an origin.
-    fn wake_origin(&self, row: &VolumeRow) -> Result<(), Error> {
+    fn resume_origin(&self, row: &VolumeRow) -> Result<(), Error> {
         let (Phase::Creating, Some(origin)) = (row.phase, &row.origin) else { return Ok(()) };
         let device = self.config.name.device_of(origin);
         let ours =
@@ -146,8 +146,8 @@ impl Pool {
     ///
     /// # Errors
     /// [`Error::Busy`]: somebody opened the device meanwhile.
-    fn give_back(&self, row: &VolumeRow, claimed: Option<File>) -> Result<(), Error> {
-        let ranges = self.only_its_own(row)?;
+    fn discard_blocks(&self, row: &VolumeRow, claimed: Option<File>) -> Result<(), Error> {
+        let ranges = self.exclusive_ranges(row)?;
         let active = claimed.is_some();
         if ranges.is_empty() && !active {
             return Ok(());
@@ -163,7 +163,7 @@ impl Pool {
                 if [Errno::EOPNOTSUPP, Errno::ENODATA]
                     .iter()
                     .any(|errno| error.raw_os_error() == Some(*errno as i32)) => {}
-            Err(error) => self.kept_below(row, &error),
+            Err(error) => self.warn_not_discarded(row, &error),
         }
         self.deactivate_row(row)?;
         step("volume deactivated");
@@ -184,7 +184,7 @@ impl Pool {
     /// Where the volume may have blocks that no other volume has, as offsets and lengths. Of a snapshot whose origin is there
     /// and sealed these are the blocks that were written since; of any other volume, all of it: when an origin is gone, its
     /// snapshots own what they shared with it.
-    fn only_its_own(&self, row: &VolumeRow) -> Result<Vec<(Bytes, Bytes)>, Error> {
+    fn exclusive_ranges(&self, row: &VolumeRow) -> Result<Vec<(Bytes, Bytes)>, Error> {
         let all = vec![(Bytes(0), row.size)];
         let origin = row.origin.as_ref().map(|origin| self.row(origin)).transpose()?.flatten();
         // Made before the snapshot, and not later under the same name: ids go up.
@@ -204,7 +204,7 @@ impl Pool {
         }
     }
 
-    fn kept_below(&self, row: &VolumeRow, error: &dyn std::error::Error) {
+    fn warn_not_discarded(&self, row: &VolumeRow, error: &dyn std::error::Error) {
         let (volume, pool, data) = (&row.name, &self.config.name, self.backing.data.display());
         tracing::warn!(%volume, %pool, %data, error = %chain(error), "the file keeps the blocks of a deleted volume; the pool uses them again");
     }
@@ -212,8 +212,8 @@ impl Pool {
     /// As [`erase`](Self::erase), but a volume in use only loses its name, so that another one can have it.
     pub(crate) fn erase_when_idle(&self, row: &VolumeRow) -> Result<Deleted, Error> {
         if row.phase == Phase::Deleting {
-            self.follow(row)?;
-            if self.awaits_its_users(row)? {
+            self.rename_device(row)?;
+            if self.removal_is_deferred(row)? {
                 return Ok(Deleted::Deferred);
             }
         }
@@ -221,11 +221,11 @@ impl Pool {
         let Error::Busy { users, .. } = &error else { return Err(error) };
         let (volume, pool) = (&row.name, &self.config.name);
         tracing::warn!(%volume, %pool, %users, "a deleted volume is still in use; it goes when its last user is gone");
-        self.defer(row)
+        self.defer_removal(row)
     }
 
     /// The kernel will remove the volume's device when its last user is gone, and he is not.
-    pub(crate) fn awaits_its_users(&self, row: &VolumeRow) -> Result<bool, Error> {
+    pub(crate) fn removal_is_deferred(&self, row: &VolumeRow) -> Result<bool, Error> {
         let found = self.kernel.find_uuid(&self.identity_of(row).uuid).map_err(|source| {
             let (volume, pool) = (row.name.clone(), self.config.name.clone());
             Error::Find { volume, pool, source }
@@ -233,7 +233,7 @@ impl Pool {
         Ok(found.is_some_and(|(_, device)| device.deferred))
     }
 
-    fn defer(&self, row: &VolumeRow) -> Result<Deleted, Error> {
+    fn defer_removal(&self, row: &VolumeRow) -> Result<Deleted, Error> {
         let (pool, name) = (&self.config.name, &row.name);
         let deferred = VolumeRow {
             name: VolumeName::deferred(row.id.get()),
@@ -250,7 +250,7 @@ impl Pool {
             w.put_volume(pool, &deferred)
         })?;
         step("deferral recorded");
-        self.follow(&deferred)?;
+        self.rename_device(&deferred)?;
         step("device renamed");
         let failed =
             |source| Error::Deactivate { volume: name.clone(), pool: pool.clone(), source };
@@ -263,7 +263,7 @@ impl Pool {
     }
 
     /// Gives the device of a row in phase deleting the row's name: a deferral that was cut short has left it the old one.
-    fn follow(&self, row: &VolumeRow) -> Result<(), Error> {
+    fn rename_device(&self, row: &VolumeRow) -> Result<(), Error> {
         let identity = self.identity_of(row);
         let renamed = self.kernel.find_uuid(&identity.uuid).and_then(|found| match found {
             Some((found, _)) if found != identity.name => {

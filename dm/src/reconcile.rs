@@ -87,7 +87,7 @@ impl Pool {
     fn recover(&self, dry_run: bool, report: &mut Report) -> Result<(), Error> {
         let (pool, run_dir) = (&self.config.name, &self.config.run_dir);
         for row in self.store.unfinished(pool)? {
-            if row.is_deferred() && self.awaits_its_users(&row)? {
+            if row.is_deferred() && self.removal_is_deferred(&row)? {
                 report.waiting.push(row.name);
                 continue;
             }
