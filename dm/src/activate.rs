@@ -44,7 +44,7 @@ impl Pool {
             Some(_) => drop(self.kernel.remove(&self.identity.name).map_err(failed)?),
             None => {}
         }
-        let block = self.agrees(&mut row, any_transaction)?;
+        let block = self.verify_backing(&mut row, any_transaction)?;
         let unclean = block.needs_check || !row.clean;
         if unclean {
             self.check_inactive(lock)?;
@@ -59,7 +59,7 @@ impl Pool {
             let data = Bytes(block.data_blocks * row.block.0);
             row.sizes = Sizes { data, metadata: block.metadata_size };
         }
-        self.start_pool(&row)?;
+        self.create_pool_device(&row)?;
         self.store.write(|w| {
             w.put_pool(name, &PoolRow { phase: PoolPhase::Ready, clean: false, ..row })
         })?;
@@ -68,7 +68,11 @@ impl Pool {
 
     /// Whether data and metadata are those that the store knows. The kernel would take a zeroed metadata device for a new
     /// pool and forget every volume, and another pool's metadata as they are. Changes nothing but `row`.
-    fn agrees(&self, row: &mut PoolRow, any_transaction: bool) -> Result<Superblock, Error> {
+    fn verify_backing(
+        &self,
+        row: &mut PoolRow,
+        any_transaction: bool,
+    ) -> Result<Superblock, Error> {
         let path = &self.backing.metadata;
         let block = self.superblock_of(row)?;
         let there = self.backing.sizes()?;
@@ -102,7 +106,7 @@ impl Pool {
     }
 
     /// Makes the pool's device.
-    pub(crate) fn start_pool(&self, row: &PoolRow) -> Result<(), Error> {
+    pub(crate) fn create_pool_device(&self, row: &PoolRow) -> Result<(), Error> {
         let connected = self.backing.connect()?;
         let size = row.sizes.data.round_down(row.block);
         if size.0 == 0 {

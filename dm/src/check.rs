@@ -38,9 +38,9 @@ impl Pool {
         };
         let Err(source) = checked else { return Ok(()) };
         if matches!(source, ToolError::Said { .. }) {
-            self.suspect(&self.lock()?)?;
+            self.mark_unclean(&self.lock()?)?;
         }
-        Err(self.unsound(source))
+        Err(self.check_error(source))
     }
 
     /// Checks the metadata of an inactive pool, and clears the kernel's mark that it must be checked.
@@ -48,18 +48,18 @@ impl Pool {
         let arguments = ["--clear-needs-check-flag".as_ref(), self.backing.metadata.as_os_str()];
         tools::run("thin_check", &arguments, lock.as_ref())
             .map(drop)
-            .map_err(|source| self.unsound(source))
+            .map_err(|source| self.check_error(source))
     }
 
     /// From now on the pool is checked before its next activation, however it was deactivated.
-    fn suspect(&self, _lock: &Lock) -> Result<PoolRow, Error> {
-        let row = PoolRow { clean: false, ..self.made_row()? };
+    fn mark_unclean(&self, _lock: &Lock) -> Result<PoolRow, Error> {
+        let row = PoolRow { clean: false, ..self.pool_row()? };
         self.store.write(|w| w.put_pool(&self.config.name, &row))?;
         step("pool suspected");
         Ok(row)
     }
 
-    fn unsound(&self, source: ToolError) -> Error {
+    fn check_error(&self, source: ToolError) -> Error {
         let (name, metadata) = (self.config.name.clone(), self.backing.metadata.clone());
         match source {
             ToolError::Said { .. } => Error::Unsound { name, metadata, source },
@@ -81,29 +81,29 @@ impl Pool {
         if self.find()?.is_some() {
             return Err(Error::RepairActive { name: self.config.name.clone() });
         }
-        let row = self.suspect(&lock)?;
+        let row = self.mark_unclean(&lock)?;
         let found = self.superblock_of(&row)?;
         self.backing.disconnect()?;
         let damaged = (1..)
-            .map(|n| self.beside(&format!("damaged-{n}")))
+            .map(|n| self.state_file(&format!("damaged-{n}")))
             .find(|path| !path.exists())
             .expect("numbers do not end");
         let metadata = &self.backing.metadata;
-        let new = self.beside("repairing");
+        let new = self.state_file("repairing");
         if self.backing.kind == BackingKind::Loop {
-            self.repair_into(&new, &lock)?;
+            self.repair_to_file(&new, &lock)?;
             fs::hard_link(metadata, &damaged).map_err(Error::backing("keep", metadata))?;
             step("damaged metadata kept");
             fs::rename(&new, metadata).map_err(Error::backing("replace", metadata))?;
         } else {
             // A repair that was cut short while it overwrote the device must not read it again. The superblock is written
             // last: as long as it is the old one, the repaired copy that was made of it is the one to write.
-            let repaired = self.beside(&format!("repaired-{:08x}", found.checksum));
+            let repaired = self.state_file(&format!("repaired-{:08x}", found.checksum));
             if repaired.exists() {
-                self.sound(&repaired, &lock)?;
+                self.check_copy(&repaired, &lock)?;
             } else {
-                self.repair_into(&new, &lock)?;
-                copy_new(metadata, &damaged).map_err(Error::backing("copy", metadata))?;
+                self.repair_to_file(&new, &lock)?;
+                copy_to_new_file(metadata, &damaged).map_err(Error::backing("copy", metadata))?;
                 step("damaged metadata kept");
                 fs::rename(&new, &repaired).map_err(Error::backing("rename", &new))?;
             }
@@ -112,7 +112,7 @@ impl Pool {
             if self.superblock_of(&row)? != found {
                 return Err(Error::RepairActive { name: self.config.name.clone() });
             }
-            write_over(&repaired, &mut device).map_err(Error::backing("write", metadata))?;
+            overwrite_device(&repaired, &mut device).map_err(Error::backing("write", metadata))?;
             step("repaired copy written");
             fs::remove_file(&repaired).map_err(Error::backing("remove", &repaired))?;
         }
@@ -137,7 +137,7 @@ impl Pool {
         Ok(found)
     }
 
-    fn repair_into(&self, new: &Path, lock: &Lock) -> Result<(), Error> {
+    fn repair_to_file(&self, new: &Path, lock: &Lock) -> Result<(), Error> {
         // Never the file of an earlier attempt: its thin_repair may still be writing there.
         match fs::remove_file(new) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -155,7 +155,7 @@ impl Pool {
                 tools::run("thin_repair", &arguments, lock.as_ref())
                     .map_err(|source| Error::Repair { name: self.config.name.clone(), source })
             })
-            .and_then(|_| self.sound(new, lock))
+            .and_then(|_| self.check_copy(new, lock))
             .and_then(|()| {
                 File::open(new)
                     .and_then(|file| file.sync_all())
@@ -167,13 +167,13 @@ impl Pool {
         made
     }
 
-    fn sound(&self, copy: &Path, lock: &Lock) -> Result<(), Error> {
+    fn check_copy(&self, copy: &Path, lock: &Lock) -> Result<(), Error> {
         tools::run("thin_check", &[copy.as_os_str()], lock.as_ref())
             .map(drop)
             .map_err(|source| Error::Repair { name: self.config.name.clone(), source })
     }
 
-    fn beside(&self, end: &str) -> PathBuf {
+    fn state_file(&self, end: &str) -> PathBuf {
         self.config.state_dir.join(format!("{}.metadata.{end}", self.config.name))
     }
 }
@@ -182,7 +182,7 @@ fn new_file(path: &Path) -> io::Result<File> {
     File::options().write(true).create_new(true).mode(0o600).open(path)
 }
 
-fn copy_new(from: &Path, to: &Path) -> io::Result<()> {
+fn copy_to_new_file(from: &Path, to: &Path) -> io::Result<()> {
     let mut target = new_file(to)?;
     let copied = io::copy(&mut File::open(from)?, &mut target).and_then(|_| target.sync_all());
     if copied.is_err() {
@@ -192,7 +192,7 @@ fn copy_new(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 /// Everything but the first block, and then the first.
-fn write_over(from: &Path, device: &mut File) -> io::Result<()> {
+fn overwrite_device(from: &Path, device: &mut File) -> io::Result<()> {
     let mut from = File::open(from)?;
     let mut first = [0; superblock::BLOCK.0 as usize];
     from.read_exact(&mut first)?;

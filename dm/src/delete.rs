@@ -117,7 +117,7 @@ impl Pool {
         let (origin, pool) = (origin.clone(), self.config.name.clone());
         tracing::warn!(%origin, %pool, "resuming what a process that died has suspended");
         let resumed = self.kernel.resume(&device).map(drop);
-        resumed.map_err(|source| Error::Freeze { action: "resume", origin, pool, source })
+        resumed.map_err(|source| Error::SuspendOrigin { action: "resume", origin, pool, source })
     }
 
     /// The caller holds the pool's lock.

@@ -240,7 +240,7 @@ pub enum Error {
     },
     /// The origin could not be suspended or resumed.
     #[error("cannot {action} {origin} around a snapshot in the pool {pool}")]
-    Freeze { action: &'static str, origin: VolumeName, pool: PoolName, source: KernelError },
+    SuspendOrigin { action: &'static str, origin: VolumeName, pool: PoolName, source: KernelError },
     /// The volume's device could not be made.
     #[error("cannot activate the volume {volume} (thin id {id}) of the pool {pool}")]
     Activate { volume: VolumeName, id: ThinId, pool: PoolName, source: KernelError },

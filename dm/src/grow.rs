@@ -29,7 +29,7 @@ impl Pool {
     /// Then nothing has changed.
     pub fn grow(&self, data: Option<Bytes>, metadata: Option<Bytes>) -> Result<(), Error> {
         let lock = self.lock()?;
-        let row = self.made_row()?;
+        let row = self.pool_row()?;
         let sizes = match self.backing.kind {
             BackingKind::Lvm => return Err(Error::LvmGrows { node: self.backing.data.clone() }),
             BackingKind::Devices if data.or(metadata).is_some() => {
@@ -64,7 +64,7 @@ impl Pool {
         let size = |blocks: u64| Bytes(blocks.saturating_mul(self.block.0));
         let mut most = size(data.total);
         if self.backing.kind == BackingKind::Loop {
-            let row = self.made_row()?;
+            let row = self.pool_row()?;
             let least = size(self.config.fill_limit.whole_of(wanted + 1));
             most = most.max(self.backing.room()?.data.round_down(self.block));
             let grown = half_more(row.sizes.data).round_down(self.block).max(least).min(most);
@@ -92,7 +92,7 @@ impl Pool {
         if !low_data && !low_metadata {
             return Ok(false);
         }
-        let row = self.made_row()?;
+        let row = self.pool_row()?;
         let Sizes { mut data, mut metadata } = row.sizes;
         let room = self.backing.room()?;
         if low_data {
@@ -114,7 +114,7 @@ impl Pool {
         blocks.used >= self.config.fill_limit.of(blocks.total).max(1)
     }
 
-    pub(crate) fn made_row(&self) -> Result<PoolRow, Error> {
+    pub(crate) fn pool_row(&self) -> Result<PoolRow, Error> {
         let (name, state_dir) = (&self.config.name, &self.config.state_dir);
         self.store
             .pool(name)?

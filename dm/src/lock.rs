@@ -131,7 +131,7 @@ impl Drop for Lock {
 
 /// Makes `dir` with mode 0700, or takes it as it is if it is ours and nobody else can write it: whoever writes there decides
 /// what root mounts.
-pub(crate) fn own_dir(dir: &Path) -> Result<(), Error> {
+pub(crate) fn private_dir(dir: &Path) -> Result<(), Error> {
     let failed = |source| Error::Directory { path: dir.to_owned(), source };
     match fs::metadata(dir) {
         Ok(found) => {
@@ -160,7 +160,7 @@ mod tests {
         let dir =
             std::env::temp_dir().join(format!("sharedroot-dm-lock-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&dir);
-        own_dir(&dir).expect("a directory");
+        private_dir(&dir).expect("a directory");
         dir
     }
 
@@ -209,7 +209,7 @@ mod tests {
     fn a_directory_that_others_can_write_is_refused() {
         let open = dir("open");
         fs::set_permissions(&open, fs::Permissions::from_mode(0o770)).expect("a mode");
-        assert!(matches!(own_dir(&open), Err(Error::OpenDirectory { mode: 0o770, .. })));
+        assert!(matches!(private_dir(&open), Err(Error::OpenDirectory { mode: 0o770, .. })));
         fs::remove_dir_all(open).expect("removed");
     }
 }

@@ -35,7 +35,7 @@ impl Pool {
             transaction_id: 0,
             clean: false,
         };
-        let mut pool = Self::of(config, kernel, store, row.clone());
+        let mut pool = Self::from_row(config, kernel, store, row.clone());
         let Some(device) = pool.kernel.find(&pool.identity.name).map_err(failed)? else {
             return Err(Error::LvmInactive { node });
         };
@@ -71,7 +71,7 @@ impl Pool {
         };
         pool.store.write(|w| w.put_pool(name, &row))?;
         let Self { kernel, store, .. } = pool;
-        Ok(Self::of(config, kernel, store, row))
+        Ok(Self::from_row(config, kernel, store, row))
     }
 
     /// Deletes every volume of ours and leaves the pool to LVM. Of volumes one of which is in use none is deleted.

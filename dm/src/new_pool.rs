@@ -53,7 +53,7 @@ impl Pool {
         let (name, block) = (&config.name, config.block);
         let (kernel, store) = match store.pool(name)? {
             Some(half) => {
-                let pool = Self::of(config, kernel, store, half.clone());
+                let pool = Self::from_row(config, kernel, store, half.clone());
                 pool.unmake(&half)?;
                 (pool.kernel, pool.store)
             }
@@ -82,10 +82,10 @@ impl Pool {
         };
         store.write(|w| w.put_pool(name, &row))?;
         step("pool intended");
-        let pool = Self::of(config, kernel, store, row.clone());
+        let pool = Self::from_row(config, kernel, store, row.clone());
         let made = pool.backing.make(&config.backing, claims, block).and_then(|()| {
             let row = PoolRow { sizes: pool.backing.sizes()?, ..row.clone() };
-            pool.start_pool(&row)?;
+            pool.create_pool_device(&row)?;
             step("pool made");
             pool.store.write(|w| w.put_pool(name, &PoolRow { phase: PoolPhase::Ready, ..row }))
         });

@@ -39,7 +39,7 @@ impl Pool {
     /// [`Error::Exists`], [`Error::Making`], and [`Error::Full`] if the pool is fuller than the configuration allows.
     pub fn create_volume(&self, name: &VolumeName, size: Bytes) -> Result<NewVolume<'_>, Error> {
         let size = self.whole_blocks(name, size)?;
-        let lock = self.claim(name)?;
+        let lock = self.lock_name(name)?;
         self.make(lock, name, size, None)
     }
 
@@ -52,7 +52,7 @@ impl Pool {
     /// As [`Pool::create_volume`], and as [`Pool::activate`] for the origin.
     pub fn snapshot(&self, origin: &VolumeName, name: &VolumeName) -> Result<NewVolume<'_>, Error> {
         let from = self.ready_row(origin)?;
-        let lock = self.claim(name)?;
+        let lock = self.lock_name(name)?;
         // Nobody may activate or delete an unsealed origin while it is looked at.
         let _origin = match from.sealed {
             true => None,
@@ -62,7 +62,7 @@ impl Pool {
     }
 
     /// Takes the name: its lock, without any row.
-    fn claim(&self, name: &VolumeName) -> Result<Lock, Error> {
+    fn lock_name(&self, name: &VolumeName) -> Result<Lock, Error> {
         let (volume, pool) = (name.clone(), self.config.name.clone());
         let lock = Lock::volume(&self.config.run_dir, &pool, name)?;
         match self.row(name)? {
@@ -116,14 +116,16 @@ impl Pool {
             match self.kernel.create(&identity, &table, Access::ReadWrite) {
                 // A device of this name is there.
                 Err(error) if error.errno() == Some(Errno::EBUSY) => Ok(None),
-                created => created.map(Some).map_err(|source| self.inactive(&new.row, source)),
+                created => {
+                    created.map(Some).map_err(|source| self.activation_error(&new.row, source))
+                }
             }
         });
         // Before `new` can be dropped: its undoing takes the pool's lock.
         drop(pool_lock);
         let device = match started? {
             Some(device) => device,
-            None => self.start(&new.row)?,
+            None => self.ensure_active(&new.row)?,
         };
         new.active = Some(ActiveVolume::from(&device));
         Ok(new)
@@ -136,27 +138,30 @@ impl Pool {
         from: &VolumeRow,
         (id, volume): (ThinId, VolumeName),
     ) -> Result<(), Error> {
-        let suspended = self.still(from)?;
+        let suspended = self.suspend_origin(from)?;
         let answer = self.act_making(intent, id, &format!("create_snap {id} {}", from.id));
         let (origin, pool) = (from.name.clone(), self.config.name.clone());
         let resumed = suspended
             .map_or(Ok(()), |suspended| suspended.resume().inspect(|()| step("origin resumed")));
         answer?.map_err(|source| match source.errno() {
-            Some(Errno::ENODATA) => self.inactive(from, source),
+            Some(Errno::ENODATA) => self.activation_error(from, source),
             _ => Error::Snapshot { origin: origin.clone(), volume, id, pool: pool.clone(), source },
         })?;
-        resumed.map_err(|source| Error::Freeze { action: "resume", origin, pool, source })
+        resumed.map_err(|source| Error::SuspendOrigin { action: "resume", origin, pool, source })
     }
 
     /// Suspends an origin that somebody may be writing.
-    fn still(&self, origin: &VolumeRow) -> Result<Option<crate::kernel::Suspended<'_>>, Error> {
+    fn suspend_origin(
+        &self,
+        origin: &VolumeRow,
+    ) -> Result<Option<crate::kernel::Suspended<'_>>, Error> {
         if origin.sealed || self.device_of(origin)?.is_none() {
             return Ok(None);
         }
         let device = self.identity_of(origin).name;
         let (origin, pool) = (origin.name.clone(), self.config.name.clone());
         let suspended = self.kernel.suspend(&device).inspect(|_| step("origin suspended"));
-        suspended.map(Some).map_err(|source| Error::Freeze {
+        suspended.map(Some).map_err(|source| Error::SuspendOrigin {
             action: "suspend",
             origin,
             pool,
@@ -208,7 +213,7 @@ impl NewVolume<'_> {
         let table = row.table(self.pool.running()?.0.number);
         let device = self.pool.identity_of(&row).name;
         let reloaded = self.pool.kernel.reload(&device, &table, Access::ReadWrite);
-        reloaded.map_err(|source| self.pool.inactive(&row, source))?;
+        reloaded.map_err(|source| self.pool.activation_error(&row, source))?;
         self.row = row;
         Ok(())
     }

@@ -9,7 +9,7 @@ use crate::config::{Backing, PoolConfig};
 use crate::error::Error;
 use crate::failpoint::step;
 use crate::kernel::{Device, Kernel};
-use crate::lock::{Lock, own_dir};
+use crate::lock::{Lock, private_dir};
 use crate::names::DmIdentity;
 use crate::pool_row::{PoolPhase, PoolRow};
 use crate::status::{PoolMode, PoolStatus, StatusLine};
@@ -85,14 +85,14 @@ impl Pool {
         if !Store::file(&config.state_dir).exists() {
             return Ok(None);
         }
-        own_dir(&config.state_dir)?;
-        own_dir(&config.run_dir)?;
+        private_dir(&config.state_dir)?;
+        private_dir(&config.run_dir)?;
         let store = Store::open(&config.state_dir, &config.run_dir)?;
         let Some(row) = store.pool(&config.name)?.filter(PoolRow::is_made) else {
             return Ok(None);
         };
         let phase = row.phase;
-        Ok(Some((Self::of(config, kernel()?, store, row), phase)))
+        Ok(Some((Self::from_row(config, kernel()?, store, row), phase)))
     }
 
     /// Whether the pool has been made, active or not. Makes and activates nothing.
@@ -103,8 +103,8 @@ impl Pool {
         if !Store::file(&config.state_dir).exists() {
             return Ok(false);
         }
-        own_dir(&config.state_dir)?;
-        own_dir(&config.run_dir)?;
+        private_dir(&config.state_dir)?;
+        private_dir(&config.run_dir)?;
         let row = Store::open(&config.state_dir, &config.run_dir)?.pool(&config.name)?;
         Ok(row.is_some_and(|row| row.is_made()))
     }
@@ -168,7 +168,7 @@ impl Pool {
     /// A volume is in use, or the kernel refuses.
     pub fn shut_down(self) -> Result<(), Error> {
         let _lock = self.lock()?;
-        self.stop()
+        self.deactivate_all()
     }
 
     /// Shuts the pool down and forgets it with all its volumes: loop files are removed, of devices the superblock is cleared,
@@ -182,7 +182,7 @@ impl Pool {
             return self.release();
         }
         let _lock = self.lock()?;
-        self.stop()?;
+        self.deactivate_all()?;
         let Some(row) = self.store.pool(name)? else { return Ok(()) };
         // From here on the pool is as one whose creation was cut short: the next `open` or `create` finishes its end.
         let row = PoolRow { phase: PoolPhase::Creating, ..row };
@@ -191,7 +191,7 @@ impl Pool {
         self.unmake(&row)
     }
 
-    fn stop(&self) -> Result<(), Error> {
+    fn deactivate_all(&self) -> Result<(), Error> {
         let name = &self.config.name;
         for row in self.store.volumes(name)? {
             // Its maker or deleter lives.
@@ -229,7 +229,7 @@ impl Pool {
             .kernel
             .find(&self.identity.name)
             .map_err(|source| Error::PoolStatus { name: name.clone(), source })?;
-        found.map(|device| self.own(device)).transpose()
+        found.map(|device| self.verify_uuid(device)).transpose()
     }
 
     pub(crate) fn status_line(&self) -> Result<StatusLine, Error> {
@@ -243,13 +243,13 @@ impl Pool {
             .kernel
             .status(&self.identity.name)
             .map_err(|source| Error::PoolStatus { name: name.clone(), source })?;
-        let device = self.own(device)?;
+        let device = self.verify_uuid(device)?;
         let line =
             line.parse().map_err(|source| Error::StatusLine { name: name.clone(), source })?;
         Ok((device, line))
     }
 
-    fn own(&self, device: Device) -> Result<Device, Error> {
+    fn verify_uuid(&self, device: Device) -> Result<Device, Error> {
         match device.uuid == self.identity.uuid {
             true => Ok(device),
             false => Err(Error::ForeignDevice {
@@ -271,12 +271,12 @@ impl Pool {
         let (kernel, store, lock) = Self::prepared(config)?;
         match store.pool(&config.name)? {
             Some(row) if row.is_made() => {
-                let pool = Self::of(config, kernel, store, row.clone());
+                let pool = Self::from_row(config, kernel, store, row.clone());
                 let unclean = pool.activate_row(&lock, row, any_transaction)?;
                 return Ok((pool, unclean));
             }
             Some(row) if !on_loop => {
-                Self::of(config, kernel, store, row.clone()).unmake(&row)?;
+                Self::from_row(config, kernel, store, row.clone()).unmake(&row)?;
                 return Err(no_pool());
             }
             None if !on_loop => return Err(no_pool()),
@@ -292,14 +292,19 @@ impl Pool {
 
     pub(crate) fn prepared(config: &PoolConfig) -> Result<(Kernel, Store, Lock), Error> {
         let kernel = kernel()?;
-        own_dir(&config.state_dir)?;
-        own_dir(&config.run_dir)?;
+        private_dir(&config.state_dir)?;
+        private_dir(&config.run_dir)?;
         let store = Store::open(&config.state_dir, &config.run_dir)?;
         let lock = Lock::pool(&config.run_dir, &config.name)?;
         Ok((kernel, store, lock))
     }
 
-    pub(crate) fn of(config: &PoolConfig, kernel: Kernel, store: Store, row: PoolRow) -> Self {
+    pub(crate) fn from_row(
+        config: &PoolConfig,
+        kernel: Kernel,
+        store: Store,
+        row: PoolRow,
+    ) -> Self {
         let name = match row.backing.kind {
             BackingKind::Loop | BackingKind::Devices => DmIdentity::pool_device(&config.name),
             BackingKind::Lvm => {

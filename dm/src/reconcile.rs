@@ -56,7 +56,7 @@ impl Pool {
             return Ok(report);
         }
         self.recover(dry_run, &mut report)?;
-        self.remove_strays(dry_run, &mut report)?;
+        self.remove_stray_devices(dry_run, &mut report)?;
         self.compare_ids(dry_run, &mut report)?;
         if force && !dry_run {
             self.forget_lost(&mut report)?;
@@ -122,7 +122,7 @@ impl Pool {
     }
 
     /// Removes the devices whose volume nobody knows, neither by name nor by thin id.
-    fn remove_strays(&self, dry_run: bool, report: &mut Report) -> Result<(), Error> {
+    fn remove_stray_devices(&self, dry_run: bool, report: &mut Report) -> Result<(), Error> {
         let pool = &self.config.name;
         let devices =
             self.kernel.names().map_err(|source| Error::List { pool: pool.clone(), source })?;
@@ -174,9 +174,10 @@ impl Pool {
         };
         let rows = self.store.volumes(pool)?;
         // An id that another transaction made is not the row's: the store is an older copy, and the id was given out anew.
-        let is_its = |row: &VolumeRow, made: u64| row.made == 0 || row.made == made;
+        let made_by_this_row = |row: &VolumeRow, made: u64| row.made == 0 || row.made == made;
         let (lost, owning): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| {
-            row.phase == Phase::Ready && !ids.get(&row.id).is_some_and(|made| is_its(row, *made))
+            row.phase == Phase::Ready
+                && !ids.get(&row.id).is_some_and(|made| made_by_this_row(row, *made))
         });
         report.lost.extend(lost.into_iter().map(|row| row.name));
         let owned: BTreeSet<_> = owning.iter().map(|row| row.id).collect();

@@ -1,6 +1,6 @@
 use super::*;
 use crate::backing::{BackingKind, PoolBacking, Sizes};
-use crate::lock::own_dir;
+use crate::lock::private_dir;
 use crate::pool_row::{PoolPhase, PoolRow};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -10,7 +10,7 @@ fn dir(name: &str) -> PathBuf {
     let dir =
         std::env::temp_dir().join(format!("sharedroot-dm-store-{name}-{}", std::process::id()));
     let _ = fs::remove_dir_all(&dir);
-    own_dir(&dir).expect("a directory");
+    private_dir(&dir).expect("a directory");
     dir
 }
 

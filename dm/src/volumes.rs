@@ -112,12 +112,12 @@ impl Pool {
         if let Ok(Some(device)) = self.device_of(&row)
             && device.live
             && !device.suspended
-            && !is_short(&device, &row)
+            && !device_is_shorter(&device, &row)
         {
             return Ok(ActiveVolume::from(&device));
         }
         let (_lock, row) = self.locked(name)?;
-        Ok(ActiveVolume::from(&self.start(&row)?))
+        Ok(ActiveVolume::from(&self.ensure_active(&row)?))
     }
 
     /// Removes the volume's device. A volume that is not active is left as it is.
@@ -150,7 +150,7 @@ impl Pool {
         step("size recorded");
         let row = VolumeRow { size, ..row };
         if self.device_of(&row)?.is_some_and(|device| device.live) {
-            self.start(&row)?;
+            self.ensure_active(&row)?;
         }
         Ok(size)
     }
@@ -224,10 +224,10 @@ impl Pool {
     /// Makes sure that the volume's device runs. The caller holds the volume's lock, and not the pool's: whoever grows the pool
     /// holds that one, and while a pool is suspended the kernel takes no table of a volume (EINVAL, "Unable to activate thin
     /// device while pool is suspended", `thin_ctr`).
-    pub(crate) fn start(&self, row: &VolumeRow) -> Result<Device, Error> {
+    pub(crate) fn ensure_active(&self, row: &VolumeRow) -> Result<Device, Error> {
         let identity = self.identity_of(row);
         match self.device_of(row)? {
-            Some(device) if device.live && is_short(&device, row) => {
+            Some(device) if device.live && device_is_shorter(&device, row) => {
                 // A resize, now or by a process that died.
                 let _pool_lock = self.lock()?;
                 let table = row.table(self.running()?.0.number);
@@ -242,23 +242,25 @@ impl Pool {
                 if device.suspended {
                     self.kernel
                         .resume(&identity.name)
-                        .map_err(|source| self.inactive(row, source))?;
+                        .map_err(|source| self.activation_error(row, source))?;
                 }
                 return Ok(device);
             }
             Some(_) => {
-                self.kernel.remove_uuid(&identity).map_err(|source| self.inactive(row, source))?;
+                self.kernel
+                    .remove_uuid(&identity)
+                    .map_err(|source| self.activation_error(row, source))?;
             }
             None => {}
         }
         let _pool_lock = self.lock()?;
         let table = row.table(self.running()?.0.number);
         let created = self.kernel.create(&identity, &table, row.access());
-        created.map_err(|source| self.inactive(row, source))
+        created.map_err(|source| self.activation_error(row, source))
     }
 
     /// Why a volume's device does not run.
-    pub(crate) fn inactive(&self, row: &VolumeRow, source: KernelError) -> Error {
+    pub(crate) fn activation_error(&self, row: &VolumeRow, source: KernelError) -> Error {
         let (volume, id, pool) = (row.name.clone(), row.id, self.config.name.clone());
         match source.errno() {
             Some(Errno::ENODATA) => Error::LostVolume { volume, id, pool, source },
@@ -290,7 +292,7 @@ impl Pool {
 
 /// Whether a device has less than its volume. Read from sysfs: a call of device-mapper's would take a lock that every user of
 /// device-mapper on the machine shares.
-fn is_short(device: &Device, row: &VolumeRow) -> bool {
+fn device_is_shorter(device: &Device, row: &VolumeRow) -> bool {
     if row.sealed {
         return false;
     }
