@@ -8,7 +8,7 @@ use crate::failpoint::step;
 use crate::kernel::Access;
 use crate::lock::Lock;
 use crate::pool::Pool;
-use crate::pool_row::{PoolPhase, PoolRow};
+use crate::store::{PoolPhase, PoolRow};
 use crate::superblock::Superblock;
 use crate::table::PoolTable;
 use crate::units::Bytes;

@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::failpoint::step;
 use crate::lock::Lock;
 use crate::pool::Pool;
-use crate::pool_row::PoolRow;
+use crate::store::PoolRow;
 use crate::superblock::{self, Superblock};
 use crate::tools::{self, ToolError};
 

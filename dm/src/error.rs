@@ -351,4 +351,10 @@ impl Error {
         let path = path.to_owned();
         move |source| Self::Backing { action, path, source }
     }
+
+    /// For `map_err`: an [`Error::Store`].
+    pub(crate) fn store(action: &'static str, path: &Path) -> impl FnOnce(rusqlite::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Store { action, path, source }
+    }
 }

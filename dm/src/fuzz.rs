@@ -7,9 +7,9 @@ use std::str::FromStr;
 
 use sharedroot_format::{PoolName, VolumeName};
 
+use crate::backing::signature;
 use crate::exclusive_blocks::memory::Memory;
 use crate::names::{DmIdentity, LvmPool};
-use crate::signature;
 use crate::status::StatusLine;
 use crate::superblock::Superblock;
 use crate::table::PoolTable;

@@ -9,8 +9,8 @@ use crate::failpoint::step;
 use crate::kernel::Access;
 use crate::lock::Lock;
 use crate::pool::Pool;
-use crate::pool_row::{PoolPhase, PoolRow};
 use crate::status::{Blocks, PoolMode, PoolStatus, StatusLine, Working};
+use crate::store::{PoolPhase, PoolRow};
 use crate::table::PoolTable;
 use crate::units::{Bytes, Percent};
 

@@ -9,9 +9,8 @@ use crate::config::PoolConfig;
 use crate::error::Error;
 use crate::kernel::Kernel;
 use crate::pool::Pool;
-use crate::pool_row::{PoolPhase, PoolRow};
 use crate::status::{PoolStatus, StatusLine};
-use crate::store::Store;
+use crate::store::{PoolPhase, PoolRow, Store};
 use crate::table::PoolTable;
 use crate::units::Bytes;
 

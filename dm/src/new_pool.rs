@@ -10,8 +10,7 @@ use crate::failpoint::step;
 use crate::kernel::Kernel;
 use crate::names::DmIdentity;
 use crate::pool::Pool;
-use crate::pool_row::{PoolPhase, PoolRow};
-use crate::store::Store;
+use crate::store::{PoolPhase, PoolRow, Store};
 use crate::units::Bytes;
 
 impl Pool {

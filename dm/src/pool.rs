@@ -11,9 +11,8 @@ use crate::failpoint::step;
 use crate::kernel::{Device, Kernel};
 use crate::lock::{Lock, private_dir};
 use crate::names::DmIdentity;
-use crate::pool_row::{PoolPhase, PoolRow};
 use crate::status::{PoolMode, PoolStatus, StatusLine};
-use crate::store::Store;
+use crate::store::{PoolPhase, PoolRow, Store};
 use crate::units::Bytes;
 
 /// A thin pool. Usable from many threads and many processes at once.

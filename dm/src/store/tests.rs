@@ -1,10 +1,19 @@
-use super::*;
-use crate::backing::{BackingKind, PoolBacking, Sizes};
-use crate::lock::private_dir;
-use crate::pool_row::{PoolPhase, PoolRow};
-use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::PathBuf;
+
+use proptest::prelude::*;
+use rusqlite::Connection;
+use sharedroot_format::{PoolName, VolumeName};
+
+use super::schema::{SCHEMA, STEPS};
+use super::volume_row::{HIGHEST_ID, IDS, UNFINISHED};
+use super::*;
+use crate::backing::{BackingKind, PoolBacking, Sizes};
+use crate::error::Error;
+use crate::lock::private_dir;
+use crate::names::ThinId;
+use crate::units::Bytes;
 
 fn dir(name: &str) -> PathBuf {
     let dir =

@@ -5,15 +5,13 @@
 //! Without udevd the crate does not wait for udev (it looks for `/run/udev/control`), and devtmpfs makes `/dev/dm-N`.
 
 use std::fmt;
-use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::path::Path;
 
-use devicemapper::{DM, DevId, DeviceInfo, DmError, DmFlags, DmName, DmOptions, DmUuid, errors};
+use devicemapper::{DM, DevId, DmFlags, DmName, DmOptions, DmUuid};
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use super::error::failed;
+use super::{Access, Device, KernelError, Table};
 use crate::failpoint::step;
 use crate::names::DmIdentity;
 
@@ -26,152 +24,8 @@ const UDEV_RULE: [&str; 3] = [
     "/etc/udev/rules.d/95-dm-notify.rules",
 ];
 
-/// A device-mapper call that failed.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum KernelError {
-    /// `/dev/mapper/control` cannot be opened.
-    #[error("no device-mapper: {cause}; run as root, and load the module (modprobe dm-thin-pool)")]
-    Control {
-        /// The crate's error.
-        cause: Box<DmError>,
-    },
-    /// udevd runs, but nothing would tell us that it is done.
-    #[error(
-        "udevd runs without the rules of device-mapper (95-dm-notify.rules); install the package that has dmsetup"
-    )]
-    UdevRule,
-    /// The kernel refused a call.
-    #[error("{call} {device}: {errno}")]
-    Refused {
-        /// The call, as dmsetup names it.
-        call: &'static str,
-        /// The dm device's name.
-        device: String,
-        /// The kernel's answer.
-        errno: Errno,
-    },
-    /// The crate failed before or after the call.
-    #[error("{call} {device}: {cause}")]
-    Library {
-        /// The call, as dmsetup names it.
-        call: &'static str,
-        /// The dm device's name.
-        device: String,
-        /// The crate's error.
-        cause: Box<DmError>,
-    },
-    /// The device's node did not appear.
-    #[error("{} did not appear within {seconds} s; is a devtmpfs mounted on /dev?", path.display())]
-    NoNode {
-        /// The node.
-        path: PathBuf,
-        /// How long it was waited for.
-        seconds: u64,
-    },
-}
-
-impl KernelError {
-    /// The kernel's answer, if it was the kernel that refused.
-    pub fn errno(&self) -> Option<Errno> {
-        match self {
-            Self::Refused { errno, .. } => Some(*errno),
-            _ => None,
-        }
-    }
-}
-
-fn failed(call: &'static str, device: &str) -> impl FnOnce(DmError) -> KernelError {
-    let device = device.to_owned();
-    move |error| match error {
-        DmError::Core(errors::Error::Ioctl(_, _, _, errno)) => {
-            KernelError::Refused { call, device, errno: *errno }
-        }
-        cause => KernelError::Library { call, device, cause: Box::new(cause) },
-    }
-}
-
-/// How a device may be used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Access {
-    /// Read and write.
-    ReadWrite,
-    /// Read-only at the dm level: no mount option of a privileged container makes it writable.
-    ReadOnly,
-}
-
-impl Access {
-    fn flags(self) -> DmFlags {
-        match self {
-            Self::ReadWrite => DmFlags::empty(),
-            Self::ReadOnly => DmFlags::DM_READONLY,
-        }
-    }
-}
-
-/// One line of a table, from sector 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Table {
-    pub(crate) sectors: u64,
-    pub(crate) target: &'static str,
-    pub(crate) params: String,
-}
-
-/// A block device's number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct DevNumber {
-    pub(crate) major: u32,
-    pub(crate) minor: u32,
-}
-
-impl fmt::Display for DevNumber {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.major, self.minor)
-    }
-}
-
-/// A dm device that the kernel has.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Device {
-    pub(crate) number: DevNumber,
-    pub(crate) uuid: String,
-    pub(crate) access: Access,
-    /// It has a table in use; a device of a maker that died early has none.
-    pub(crate) live: bool,
-    pub(crate) suspended: bool,
-    /// The kernel removes it when its last user is gone.
-    pub(crate) deferred: bool,
-    /// A process, a mount or another device has it open.
-    pub(crate) open: bool,
-}
-
-impl Device {
-    pub(crate) fn node(&self) -> PathBuf {
-        PathBuf::from(format!("/dev/dm-{}", self.number.minor))
-    }
-}
-
-impl From<DeviceInfo> for Device {
-    fn from(info: DeviceInfo) -> Self {
-        let flags = info.flags();
-        Self {
-            number: DevNumber { major: info.device().major, minor: info.device().minor },
-            uuid: info.uuid().map(ToString::to_string).unwrap_or_default(),
-            access: if flags.contains(DmFlags::DM_READONLY) {
-                Access::ReadOnly
-            } else {
-                Access::ReadWrite
-            },
-            live: flags.contains(DmFlags::DM_ACTIVE_PRESENT),
-            suspended: flags.contains(DmFlags::DM_SUSPEND),
-            deferred: flags.contains(DmFlags::DM_DEFERRED_REMOVE),
-            open: info.open_count() > 0,
-        }
-    }
-}
-
 /// The way to the kernel.
-pub(crate) struct Kernel(DM);
+pub(crate) struct Kernel(pub(super) DM);
 
 impl fmt::Debug for Kernel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -357,9 +211,7 @@ impl Kernel {
         let line = lines.into_iter().next().map(|(_, _, _, line)| line);
         Ok((info.into(), line.unwrap_or_default()))
     }
-}
 
-impl Kernel {
     /// The target and the parameters of a device's only table line.
     pub(crate) fn table(&self, device: &str) -> Result<(String, String), KernelError> {
         let id = DevId::Name(name(device));
@@ -369,46 +221,6 @@ impl Kernel {
             .map_err(failed("table", device))?;
         let line = lines.into_iter().next();
         Ok(line.map(|(_, _, target, params)| (target, params)).unwrap_or_default())
-    }
-
-    /// From now on an event of any dm device ends [`wait_for_event`](Self::wait_for_event).
-    pub(crate) fn arm_events(&self) -> Result<(), KernelError> {
-        self.0.arm_poll().map(drop).map_err(failed("arm poll", ""))
-    }
-
-    /// Waits for an event of any dm device since the last [`arm_events`](Self::arm_events), at most so long.
-    pub(crate) fn wait_for_event(&self, limit: Option<Duration>) -> Result<(), KernelError> {
-        let limit = limit.map_or(PollTimeout::NONE, |limit| {
-            PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX)
-        });
-        let mut wanted = [PollFd::new(self.0.file().as_fd(), PollFlags::POLLIN)];
-        loop {
-            match poll(&mut wanted, limit) {
-                Err(Errno::EINTR) => {}
-                Err(errno) => {
-                    return Err(KernelError::Refused {
-                        call: "poll",
-                        device: String::new(),
-                        errno,
-                    });
-                }
-                Ok(_) => return Ok(()),
-            }
-        }
-    }
-}
-
-impl Device {
-    fn with_node(self) -> Result<Self, KernelError> {
-        const PATIENCE: Duration = Duration::from_secs(5);
-        let (path, end) = (self.node(), Instant::now() + PATIENCE);
-        while !path.exists() {
-            if Instant::now() >= end {
-                return Err(KernelError::NoNode { path, seconds: PATIENCE.as_secs() });
-            }
-            sleep(Duration::from_millis(2));
-        }
-        Ok(self)
     }
 }
 

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, Row, params};
 use sharedroot_format::PoolName;
 
+use super::{Store, Writer};
 use crate::backing::{BackingKind, PoolBacking, Sizes};
 use crate::error::Error;
-use crate::store::{Store, Writer, failed};
+
 use crate::units::Bytes;
 
 /// How far a pool has come.
@@ -93,7 +94,7 @@ impl Writer<'_> {
 }
 
 fn read(connection: &Connection, path: &Path, pool: &PoolName) -> Result<Option<PoolRow>, Error> {
-    let fail = |source| failed("read", path)(source);
+    let fail = |source| Error::store("read", path)(source);
     let mut statement =
         connection.prepare_cached("SELECT * FROM pools WHERE name = ?1").map_err(fail)?;
     let mut rows = statement.query([pool.as_ref()]).map_err(fail)?;
@@ -128,7 +129,7 @@ fn word<T>(
     column: &'static str,
     parse: impl FnOnce(&str) -> Option<T>,
 ) -> Result<T, Error> {
-    let text: String = row.get(column).map_err(failed("read", path))?;
+    let text: String = row.get(column).map_err(Error::store("read", path))?;
     parse(&text).ok_or_else(|| Error::StoreValue { path: path.to_owned(), column, value: text })
 }
 
