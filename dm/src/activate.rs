@@ -7,21 +7,20 @@ use crate::error::Error;
 use crate::failpoint::step;
 use crate::kernel::Access;
 use crate::lock::Lock;
-use crate::pool::Pool;
+use crate::pool::{LastEnd, Pool, TransactionCheck};
 use crate::store::{PoolPhase, PoolRow};
 use crate::superblock::Superblock;
 use crate::table::PoolTable;
 use crate::units::Bytes;
 
 impl Pool {
-    /// Makes sure that the pool runs and has the sizes of its row. True if it was not deactivated at its last end, and has
-    /// been checked therefore. The caller holds the pool's lock.
+    /// Makes sure that the pool runs and has the sizes of its row. Returns how the pool's last use ended. The caller holds the pool's lock.
     pub(crate) fn activate_row(
         &self,
         lock: &Lock,
         mut row: PoolRow,
-        any_transaction: bool,
-    ) -> Result<bool, Error> {
+        check: TransactionCheck,
+    ) -> Result<LastEnd, Error> {
         let name = &self.config.name;
         let failed = |source| Error::ActivatePool { name: name.clone(), source };
         match self.find()? {
@@ -35,7 +34,7 @@ impl Pool {
                     // The pool works with the size it has.
                     tracing::warn!(pool = %name, error = %chain(&error), "the pool's growth is still unfinished");
                 }
-                return Ok(false);
+                return Ok(LastEnd::Clean);
             }
             _ if self.backing.kind == BackingKind::Lvm => {
                 return Err(Error::LvmInactive { node: self.backing.data.clone() });
@@ -44,9 +43,12 @@ impl Pool {
             Some(_) => drop(self.kernel.remove(&self.identity.name).map_err(failed)?),
             None => {}
         }
-        let block = self.verify_backing(&mut row, any_transaction)?;
-        let unclean = block.needs_check || !row.clean;
-        if unclean {
+        let block = self.verify_backing(&mut row, check)?;
+        let end = match row.clean && !block.needs_check {
+            true => LastEnd::Clean,
+            false => LastEnd::Unclean,
+        };
+        if end == LastEnd::Unclean {
             self.check_inactive(lock)?;
         } else {
             self.store.write(|w| w.put_pool(name, &PoolRow { clean: false, ..row.clone() }))?;
@@ -63,7 +65,7 @@ impl Pool {
         self.store.write(|w| {
             w.put_pool(name, &PoolRow { phase: PoolPhase::Ready, clean: false, ..row })
         })?;
-        Ok(unclean)
+        Ok(end)
     }
 
     /// Whether data and metadata are those that the store knows. The kernel would take a zeroed metadata device for a new
@@ -71,7 +73,7 @@ impl Pool {
     fn verify_backing(
         &self,
         row: &mut PoolRow,
-        any_transaction: bool,
+        check: TransactionCheck,
     ) -> Result<Superblock, Error> {
         let path = &self.backing.metadata;
         let block = self.superblock_of(row)?;
@@ -83,7 +85,7 @@ impl Pool {
         if block.data_blocks > known {
             let held = Bytes(block.data_blocks.saturating_mul(row.block.0));
             // A store from before a growth.
-            if !any_transaction || held > there.data {
+            if check == TransactionCheck::Required || held > there.data {
                 let found = format!("{} data blocks, not {known}", block.data_blocks);
                 return Err(Error::ForeignMetadata { path: path.clone(), found });
             }
@@ -99,7 +101,8 @@ impl Pool {
             return Err(Error::Shrunk { path: self.backing.data.clone(), size, recorded });
         }
         let (kernel, store) = (block.transaction_id, row.transaction_id);
-        if !any_transaction && store != kernel && Some(store) != kernel.checked_add(1) {
+        let matches = store == kernel || Some(store) == kernel.checked_add(1);
+        if check == TransactionCheck::Required && !matches {
             return Err(Error::Transaction { name: self.config.name.clone(), kernel, store });
         }
         Ok(block)

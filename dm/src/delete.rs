@@ -72,7 +72,7 @@ impl Pool {
         }
         let pool_lock = self.lock()?;
         self.resume_origin(row)?;
-        self.intend_deletion(&pool_lock, |w| w.set_phase(pool, name, Phase::Deleting, row.sealed))?;
+        self.intend_deletion(&pool_lock, |w| w.set_phase(pool, name, Phase::Deleting))?;
         if self.backing.kind != BackingKind::Loop {
             return self.delete_id(row);
         }

@@ -56,7 +56,7 @@ pub(crate) fn exclusive_blocks(
 }
 
 fn ranges(blocks: &impl Blocks, origin: ThinId, snapshot: ThinId) -> io::Result<Vec<Range<u64>>> {
-    let (shared, root, since) = 'read: {
+    let Trees { shared, root, since } = 'read: {
         for _ in 0..TRIES {
             let superblock = blocks.block(0)?;
             if superblock[MAGIC.0..MAGIC.0 + 8] != MAGIC.1 {
@@ -94,20 +94,29 @@ fn ranges(blocks: &impl Blocks, origin: ThinId, snapshot: ThinId) -> io::Result<
     Ok(own)
 }
 
-/// The nodes right below the inner ones of the origin's mappings, the root of the snapshot's, and the time it was taken.
+/// What the superblock and the trees of two volumes say.
+struct Trees {
+    /// The root and the leaves of the origin's mappings, and the nodes between them.
+    shared: BTreeSet<u64>,
+    /// The root of the snapshot's mappings.
+    root: u64,
+    /// The pool's time when the snapshot was taken.
+    since: u64,
+}
+
 fn trees(
     blocks: &impl Blocks,
     superblock: &Block,
     origin: ThinId,
     snapshot: ThinId,
-) -> io::Result<(BTreeSet<u64>, u64, u64)> {
+) -> io::Result<Trees> {
     let (mappings, details) = (number_at(superblock, MAPPINGS), number_at(superblock, DETAILS));
     let root = |id| find(blocks, mappings, id).and_then(|(node, index)| node.number(index));
     let (node, index) = find(blocks, details, snapshot)?;
     // `creation_time`, after two 64-bit fields. Not `snapshotted_time`: a snapshot of the snapshot moves that.
     let since = node.value(index, 24)?[16..20].try_into().expect("4 bytes");
     let origin = root(origin)?;
-    let mut known = BTreeSet::from([origin]);
+    let mut shared = BTreeSet::from([origin]);
     let mut height = 0;
     let mut below = origin;
     loop {
@@ -125,13 +134,14 @@ fn trees(
             let node = Node::read(blocks, number)?;
             for index in 0..node.entries {
                 let child = node.number(index)?;
-                once(&mut known, child)?;
+                once(&mut shared, child)?;
                 next.push(child);
             }
         }
         level = next;
     }
-    Ok((known, root(snapshot)?, u64::from(u32::from_le_bytes(since))))
+    let since = u64::from(u32::from_le_bytes(since));
+    Ok(Trees { shared, root: root(snapshot)?, since })
 }
 
 /// Remembers a node. In one tree a node has one parent: one that comes again would be visited as often as damaged metadata likes.

@@ -68,11 +68,11 @@ fn is_part_of_a_name(name: &str, text: &str) {
 pub fn metadata(damage: &[u8]) {
     let mut memory = Memory::new();
     let data = |time: u64| 99 << 24 | time;
-    let first = memory.numbers(true, &[(0, data(2)), (1, data(2))]);
-    let old = memory.numbers(true, &[(10, data(1)), (11, data(4))]);
-    let new = memory.numbers(true, &[(10, data(5)), (11, data(6)), (12, data(4))]);
-    let origin = memory.numbers(false, &[(0, first), (10, old)]);
-    let snapshot = memory.numbers(false, &[(0, first), (10, new)]);
+    let first = memory.leaf(&[(0, data(2)), (1, data(2))]);
+    let old = memory.leaf(&[(10, data(1)), (11, data(4))]);
+    let new = memory.leaf(&[(10, data(5)), (11, data(6)), (12, data(4))]);
+    let origin = memory.inner(&[(0, first), (10, old)]);
+    let snapshot = memory.inner(&[(0, first), (10, new)]);
     memory.finish(origin, snapshot);
     for piece in damage.chunks_exact(11) {
         let bytes = piece[3..].try_into().expect("8 bytes");

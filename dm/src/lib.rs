@@ -89,7 +89,7 @@ pub use new_volume::NewVolume;
 pub use pool::Pool;
 pub use remedy::Remedy;
 pub use repair::Repaired;
-pub use report::Report;
+pub use report::{Reconcile, Report, TransactionIds};
 pub use sharedroot_format::{NameError, PoolName, VolumeName};
 pub use status::{Blocks, PoolMode, PoolStatus, StatusError};
 pub use store::Phase;

@@ -3,7 +3,7 @@
 
 use sharedroot_sys::chain::chain;
 
-use crate::backing::{BackingKind, PoolBacking, Sizes};
+use crate::backing::{BackingKind, ExistingData, PoolBacking, Sizes};
 use crate::config::PoolConfig;
 use crate::error::Error;
 use crate::failpoint::step;
@@ -20,7 +20,7 @@ impl Pool {
     /// [`Error::PoolExists`]; [`Error::Signature`] or [`Error::InUse`] for a device that carries something or is in use.
     /// A failed creation leaves nothing behind.
     pub fn create(config: &PoolConfig) -> Result<Self, Error> {
-        Self::create_as(config, false)
+        Self::create_as(config, ExistingData::Refuse)
     }
 
     /// [`create`](Self::create) that overwrites devices that carry something. One that is in use is refused still.
@@ -28,17 +28,17 @@ impl Pool {
     /// # Errors
     /// As [`create`](Self::create), without [`Error::Signature`].
     pub fn create_overwriting(config: &PoolConfig) -> Result<Self, Error> {
-        Self::create_as(config, true)
+        Self::create_as(config, ExistingData::Overwrite)
     }
 
-    fn create_as(config: &PoolConfig, force: bool) -> Result<Self, Error> {
+    fn create_as(config: &PoolConfig, existing: ExistingData) -> Result<Self, Error> {
         let (kernel, store, _lock) = Self::prepared(config)?;
         match store.pool(&config.name)? {
             Some(row) if row.is_made() => Err(Error::PoolExists {
                 name: config.name.clone(),
                 state_dir: config.state_dir.clone(),
             }),
-            _ => Self::make_pool(config, kernel, store, force),
+            _ => Self::make_pool(config, kernel, store, existing),
         }
     }
 
@@ -47,7 +47,7 @@ impl Pool {
         config: &PoolConfig,
         kernel: Kernel,
         store: Store,
-        force: bool,
+        existing: ExistingData,
     ) -> Result<Self, Error> {
         let (name, block) = (&config.name, config.block);
         let (kernel, store) = match store.pool(name)? {
@@ -68,7 +68,7 @@ impl Pool {
         }
         let DmIdentity { name: device, uuid } = DmIdentity::new_pool(name, &store.tag()?);
         refuse_unknown_device(config, &kernel, device)?;
-        let claims = backing.claim(force)?;
+        let claims = backing.claim(existing)?;
 
         let row = PoolRow {
             phase: PoolPhase::Creating,

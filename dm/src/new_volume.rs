@@ -30,6 +30,13 @@ pub struct NewVolume<'p> {
     lock: Option<Lock>,
 }
 
+/// What a new volume becomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Committed {
+    Sealed,
+    Writable,
+}
+
 impl Pool {
     /// Makes an empty volume of `size`, rounded up to whole blocks, and activates it writable.
     ///
@@ -110,7 +117,7 @@ impl Pool {
             None => self.act_making(intent, id, &format!("create_thin {id}")).and_then(|answer| {
                 answer.map_err(|source| Error::Create { volume, id, pool: pool.clone(), source })
             }),
-            Some(from) => self.make_snapshot(intent, &from, (id, volume)),
+            Some(from) => self.make_snapshot(intent, &from, &new.row),
         };
         let started = made.and_then(|()| {
             match self.kernel.create(&identity, &table, Access::ReadWrite) {
@@ -136,8 +143,9 @@ impl Pool {
         &self,
         intent: Intent,
         from: &VolumeRow,
-        (id, volume): (ThinId, VolumeName),
+        snapshot: &VolumeRow,
     ) -> Result<(), Error> {
+        let (id, volume) = (snapshot.id, snapshot.name.clone());
         let suspended = self.suspend_origin(from)?;
         let answer = self.act_making(intent, id, &format!("create_snap {id} {}", from.id));
         let (origin, pool) = (from.name.clone(), self.config.name.clone());
@@ -230,7 +238,7 @@ impl NewVolume<'_> {
         step("volume flushed");
         self.pool.deactivate_row(&self.row)?;
         step("volume deactivated");
-        self.commit(true).map(drop)
+        self.commit(Committed::Sealed).map(drop)
     }
 
     /// Commits the volume and leaves it active and writable.
@@ -238,16 +246,22 @@ impl NewVolume<'_> {
     /// # Errors
     /// The store cannot be written. Then the volume is deleted.
     pub fn keep(self) -> Result<ActiveVolume, Error> {
-        self.commit(false)
+        self.commit(Committed::Writable)
     }
 
-    fn commit(mut self, sealed: bool) -> Result<ActiveVolume, Error> {
+    fn commit(mut self, committed: Committed) -> Result<ActiveVolume, Error> {
         let (pool, name) = (&self.pool.config.name, &self.row.name);
         self.pool.store.write(|w| {
             w.set_size(pool, name, self.row.size)?;
-            w.set_phase(pool, name, Phase::Ready, sealed)
+            if committed == Committed::Sealed {
+                w.set_sealed(pool, name)?;
+            }
+            w.set_phase(pool, name, Phase::Ready)
         })?;
-        step(if sealed { "volume sealed" } else { "volume kept" });
+        step(match committed {
+            Committed::Sealed => "volume sealed",
+            Committed::Writable => "volume kept",
+        });
         self.lock = None;
         let device = PathBuf::from(self.device());
         let ActiveVolume { major, minor, .. } = *self.active();

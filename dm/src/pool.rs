@@ -4,15 +4,34 @@ use std::path::Path;
 
 use sharedroot_format::PoolName;
 
-use crate::backing::{BackingKind, PoolBacking};
+use crate::backing::{BackingKind, ExistingData, PoolBacking};
 use crate::config::{Backing, PoolConfig};
 use crate::error::Error;
 use crate::kernel::{Device, Kernel};
 use crate::lock::{Lock, private_dir};
 use crate::names::DmIdentity;
+use crate::report::Reconcile;
 use crate::status::{PoolMode, PoolStatus, StatusLine};
 use crate::store::{PoolPhase, PoolRow, Store};
 use crate::units::Bytes;
+
+/// Whether the transaction ids of pool and store must match.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TransactionCheck {
+    /// A pool with another transaction id is refused.
+    Required,
+    /// Any transaction id is accepted, for [`Pool::reconcile`] to report.
+    Skipped,
+}
+
+/// How the last use of a pool ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LastEnd {
+    /// The pool was deactivated, or is active.
+    Clean,
+    /// The pool was not deactivated, so its metadata has been checked.
+    Unclean,
+}
 
 /// A thin pool. Usable from many threads and many processes at once.
 #[derive(Debug)]
@@ -35,7 +54,7 @@ impl Pool {
     /// [`Error::NoPool`] if there is none and the configuration names devices: those take [`Pool::create`].
     /// [`Error::Unsound`] if the check fails.
     pub fn open(config: &PoolConfig) -> Result<Self, Error> {
-        Self::open_as(config, false)
+        Self::open_as(config, TransactionCheck::Required)
     }
 
     /// [`open`](Self::open) for a pool whose transaction may not be the store's, so that
@@ -44,23 +63,23 @@ impl Pool {
     /// # Errors
     /// As [`open`](Self::open), without [`Error::Transaction`].
     pub fn open_to_reconcile(config: &PoolConfig) -> Result<Self, Error> {
-        Self::open_as(config, true)
+        Self::open_as(config, TransactionCheck::Skipped)
     }
 
-    fn open_as(config: &PoolConfig, any_transaction: bool) -> Result<Self, Error> {
+    fn open_as(config: &PoolConfig, check: TransactionCheck) -> Result<Self, Error> {
         let pool = match Self::known_row(config)? {
             Some((pool, PoolPhase::Ready)) if pool.is_active()? => pool,
             _ => {
-                let (pool, unclean) = Self::activated(config, any_transaction)?;
-                if unclean && !any_transaction {
-                    let report = pool.reconcile(false)?;
+                let (pool, end) = Self::activated(config, check)?;
+                if end == LastEnd::Unclean && check == TransactionCheck::Required {
+                    let report = pool.reconcile(Reconcile::Apply)?;
                     tracing::warn!(pool = %config.name, %report, "the pool was not deactivated; its metadata is sound");
                     return Ok(pool);
                 }
                 pool
             }
         };
-        if any_transaction {
+        if check == TransactionCheck::Skipped {
             // The caller's reconcile does that, or is a dry run.
             return Ok(pool);
         }
@@ -202,7 +221,7 @@ impl Pool {
     }
 
     /// Under the pool's lock: activates the pool, or makes it. Also says whether its last end was unclean.
-    fn activated(config: &PoolConfig, any_transaction: bool) -> Result<(Self, bool), Error> {
+    fn activated(config: &PoolConfig, check: TransactionCheck) -> Result<(Self, LastEnd), Error> {
         let on_loop = matches!(config.backing, Backing::Loop { .. });
         let no_pool =
             || Error::NoPool { name: config.name.clone(), state_dir: config.state_dir.clone() };
@@ -213,8 +232,8 @@ impl Pool {
         match store.pool(&config.name)? {
             Some(row) if row.is_made() => {
                 let pool = Self::from_row(config, kernel, store, row.clone());
-                let unclean = pool.activate_row(&lock, row, any_transaction)?;
-                return Ok((pool, unclean));
+                let end = pool.activate_row(&lock, row, check)?;
+                return Ok((pool, end));
             }
             Some(row) if !on_loop => {
                 Self::from_row(config, kernel, store, row.clone()).unmake(&row)?;
@@ -223,12 +242,12 @@ impl Pool {
             None if !on_loop => return Err(no_pool()),
             _ => {}
         }
-        let pool = Self::make_pool(config, kernel, store, false)?;
+        let pool = Self::make_pool(config, kernel, store, ExistingData::Refuse)?;
         tracing::warn!(
             pool = %config.name, data = %pool.backing.data.display(),
             "made a pool on loop files, which is slower than one on block devices"
         );
-        Ok((pool, false))
+        Ok((pool, LastEnd::Clean))
     }
 
     pub(crate) fn prepared(config: &PoolConfig) -> Result<(Kernel, Store, Lock), Error> {

@@ -10,9 +10,18 @@ use crate::failpoint::step;
 use crate::lock::Lock;
 use crate::names::{DmIdentity, ThinId};
 use crate::pool::Pool;
-use crate::report::Report;
+use crate::report::{Reconcile, Report, TransactionIds};
 use crate::status::StatusLine;
 use crate::store::{Phase, VolumeRow};
+
+/// What becomes of a store whose transaction id is not the pool's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mismatch {
+    /// It is reported, and nothing is changed.
+    Report,
+    /// The store gets the pool's transaction id.
+    TakePool,
+}
 
 impl Pool {
     /// Finishes or undoes what processes that died have left half-done, removes devices and thin ids of the pool that no volume
@@ -22,12 +31,12 @@ impl Pool {
     /// can tell a volume that was never made from one whose row was lost. Then nothing is changed and the report says how they
     /// differ; [`reconcile_by_force`](Self::reconcile_by_force) goes on.
     ///
-    /// With `dry_run` nothing is changed and the report says what would be.
+    /// With [`Reconcile::DryRun`] nothing is changed and the report says what would be.
     ///
     /// # Errors
     /// The store or the kernel cannot be read. What cannot be put right is in the report.
-    pub fn reconcile(&self, dry_run: bool) -> Result<Report, Error> {
-        self.compare(dry_run, false)
+    pub fn reconcile(&self, how: Reconcile) -> Result<Report, Error> {
+        self.compare(how, Mismatch::Report)
     }
 
     /// As [`reconcile`](Self::reconcile), and where the pool differs from the store, the pool as it is becomes the truth: its
@@ -35,37 +44,41 @@ impl Pool {
     ///
     /// # Errors
     /// As [`reconcile`](Self::reconcile).
-    pub fn reconcile_by_force(&self, dry_run: bool) -> Result<Report, Error> {
-        self.compare(dry_run, true)
+    pub fn reconcile_by_force(&self, how: Reconcile) -> Result<Report, Error> {
+        self.compare(how, Mismatch::TakePool)
     }
 
     /// The part of [`reconcile`](Self::reconcile) that [`open`](Self::open) does: one query when all is well, and one call of
     /// the kernel for each deleted volume that is still in use.
     pub(crate) fn recover_unfinished(&self) -> Result<Report, Error> {
         let mut report = Report::default();
-        self.recover(false, &mut report)?;
+        self.recover(Reconcile::Apply, &mut report)?;
         Ok(report)
     }
 
-    fn compare(&self, dry_run: bool, force: bool) -> Result<Report, Error> {
+    fn compare(&self, how: Reconcile, mismatch: Mismatch) -> Result<Report, Error> {
+        let dry_run = how == Reconcile::DryRun;
         let mut report = Report { dry_run, ..Report::default() };
-        report.transaction = self.differing_transactions(!dry_run && force)?;
-        if report.transaction.is_some() && !force {
+        // A dry run takes nothing.
+        let take = if dry_run { Mismatch::Report } else { mismatch };
+        report.transaction = self.compare_transactions(take)?;
+        if report.transaction.is_some() && mismatch == Mismatch::Report {
             report.untouched = true;
-            self.compare_ids(true, &mut report)?;
+            self.compare_ids(Reconcile::DryRun, &mut report)?;
             return Ok(report);
         }
-        self.recover(dry_run, &mut report)?;
-        self.remove_stray_devices(dry_run, &mut report)?;
-        self.compare_ids(dry_run, &mut report)?;
-        if force && !dry_run {
+        self.recover(how, &mut report)?;
+        self.remove_stray_devices(how, &mut report)?;
+        self.compare_ids(how, &mut report)?;
+        if mismatch == Mismatch::TakePool && !dry_run {
             self.forget_lost(&mut report)?;
         }
         Ok(report)
     }
 
-    /// The pool's and the store's transaction ids, where they do not match. `take` makes the pool's the store's.
-    fn differing_transactions(&self, take: bool) -> Result<Option<(u64, u64)>, Error> {
+    /// Returns the transaction ids of pool and store where they do not match. With [`Mismatch::TakePool`] the store then gets
+    /// the pool's.
+    fn compare_transactions(&self, mismatch: Mismatch) -> Result<Option<TransactionIds>, Error> {
         let name = &self.config.name;
         let _pool_lock = self.lock()?;
         let (StatusLine::Working(working), Some(row)) =
@@ -77,14 +90,14 @@ impl Pool {
         if store == kernel || Some(store) == kernel.checked_add(1) {
             return Ok(None);
         }
-        if take {
+        if mismatch == Mismatch::TakePool {
             self.store.write(|w| w.set_transaction_id(name, kernel))?;
             step("transaction taken");
         }
-        Ok(Some((kernel, store)))
+        Ok(Some(TransactionIds { pool: kernel, store }))
     }
 
-    fn recover(&self, dry_run: bool, report: &mut Report) -> Result<(), Error> {
+    fn recover(&self, how: Reconcile, report: &mut Report) -> Result<(), Error> {
         let (pool, run_dir) = (&self.config.name, &self.config.run_dir);
         for row in self.store.unfinished(pool)? {
             if row.is_deferred() && self.removal_is_deferred(&row)? {
@@ -99,7 +112,7 @@ impl Pool {
             let Some(row) = self.row(&row.name)?.filter(|row| row.phase != Phase::Ready) else {
                 continue;
             };
-            if !dry_run {
+            if how == Reconcile::Apply {
                 match self.erase_when_idle(&row) {
                     Ok(Deleted::Deferred) => {
                         report.waiting.push(row.name);
@@ -122,7 +135,7 @@ impl Pool {
     }
 
     /// Removes the devices whose volume nobody knows, neither by name nor by thin id.
-    fn remove_stray_devices(&self, dry_run: bool, report: &mut Report) -> Result<(), Error> {
+    fn remove_stray_devices(&self, how: Reconcile, report: &mut Report) -> Result<(), Error> {
         let pool = &self.config.name;
         let devices =
             self.kernel.names().map_err(|source| Error::List { pool: pool.clone(), source })?;
@@ -150,7 +163,11 @@ impl Pool {
                 continue;
             }
             let identity = DmIdentity { name: device, uuid: found.uuid };
-            match if dry_run { Ok(()) } else { self.remove_device(&volume, &identity) } {
+            let removed = match how {
+                Reconcile::DryRun => Ok(()),
+                Reconcile::Apply => self.remove_device(&volume, &identity),
+            };
+            match removed {
                 Ok(()) => report.stray_devices.push(identity.name),
                 Err(error) => report.failed.push((identity.name, error)),
             }
@@ -161,11 +178,11 @@ impl Pool {
 
     /// Deletes the thin ids of the pool that no row owns and names the complete volumes whose thin id the pool has not. All
     /// under the pool's lock, so that no change of ours is half-way.
-    fn compare_ids(&self, dry_run: bool, report: &mut Report) -> Result<(), Error> {
+    fn compare_ids(&self, how: Reconcile, report: &mut Report) -> Result<(), Error> {
         let pool = &self.config.name;
         let reader_lock = self.reader_lock()?;
         let pool_lock = self.lock()?;
-        let ids = match self.ids_to_compare(&reader_lock, dry_run) {
+        let ids = match self.ids_to_compare(&reader_lock, how) {
             Ok(ids) => ids,
             Err(error) => {
                 report.failed.push((format!("pool {pool}"), error));
@@ -182,7 +199,11 @@ impl Pool {
         report.lost.extend(lost.into_iter().map(|row| row.name));
         let owned: BTreeSet<_> = owning.iter().map(|row| row.id).collect();
         for id in ids.keys().filter(|id| !owned.contains(id)) {
-            match if dry_run { Ok(()) } else { self.delete_stray(&pool_lock, *id) } {
+            let deleted = match how {
+                Reconcile::DryRun => Ok(()),
+                Reconcile::Apply => self.delete_stray(&pool_lock, *id),
+            };
+            match deleted {
                 Ok(()) => report.stray_ids.push(*id),
                 Err(error) => report.failed.push((format!("thin id {id}"), error)),
             }
@@ -195,9 +216,9 @@ impl Pool {
     fn ids_to_compare(
         &self,
         reader_lock: &Lock,
-        dry_run: bool,
+        how: Reconcile,
     ) -> Result<BTreeMap<ThinId, u64>, Error> {
-        if self.working()?.1.held_root.is_some() && dry_run {
+        if self.working()?.1.held_root.is_some() && how == Reconcile::DryRun {
             return Err(Error::SnapshotReserved { pool: self.config.name.clone() });
         }
         self.thin_ids(reader_lock)

@@ -8,6 +8,24 @@ use sharedroot_sys::chain::chain;
 use crate::error::Error;
 use crate::names::ThinId;
 
+/// Whether [`Pool::reconcile`](crate::Pool::reconcile) changes anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reconcile {
+    /// Nothing is changed. The report says what would be.
+    DryRun,
+    /// What was found is put right.
+    Apply,
+}
+
+/// The transaction ids of a pool where they do not match.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TransactionIds {
+    /// The pool's, as the kernel says.
+    pub pool: u64,
+    /// The store's.
+    pub store: u64,
+}
+
 /// What [`Pool::reconcile`](crate::Pool::reconcile) found and did, or would do.
 #[derive(Debug, Default)]
 pub struct Report {
@@ -30,7 +48,7 @@ pub struct Report {
     /// Complete volumes whose thin id the pool does not have: their content is gone. Forgotten by force only.
     pub lost: Vec<VolumeName>,
     /// The pool's and the store's transaction ids, where they do not match.
-    pub transaction: Option<(u64, u64)>,
+    pub transaction: Option<TransactionIds>,
     /// Nothing was changed because the transaction ids do not match.
     pub untouched: bool,
     /// What could not be put right, and why. The next reconcile tries again.
@@ -53,8 +71,8 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut parts = Vec::new();
-        if let Some((kernel, store)) = self.transaction {
-            parts.push(format!("pool at transaction {kernel}, store at {store}"));
+        if let Some(TransactionIds { pool, store }) = self.transaction {
+            parts.push(format!("pool at transaction {pool}, store at {store}"));
         }
         let mut say = |names: Vec<String>, what: &str| {
             parts.extend(names.into_iter().map(|name| format!("{name} {what}")));
@@ -113,7 +131,7 @@ mod tests {
 
         let ids = (0..12).map(|id| ThinId::new(id).expect("24 bits")).collect();
         let report = Report {
-            transaction: Some((9, 4)),
+            transaction: Some(TransactionIds { pool: 9, store: 4 }),
             untouched: true,
             stray_ids: ids,
             ..Report::default()

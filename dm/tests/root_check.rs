@@ -13,7 +13,7 @@ use std::path::Path;
 
 use devices::{Disk, Part};
 use lab::{Place, base, byte, loop_of, name, run};
-use sharedroot_dm::{Backing, Bytes, Error, Pool, PoolConfig, Remedy};
+use sharedroot_dm::{Backing, Bytes, Error, Pool, PoolConfig, Reconcile, Remedy};
 
 /// What a reset of the machine does: devices and loop devices are gone, nobody has deactivated anything.
 fn reset(place: &Place) {
@@ -89,12 +89,12 @@ fn root_an_unclean_pool_is_checked_refused_and_repaired() {
     let pool = Pool::open(&place.config).expect("sound");
     assert_eq!(byte(&pool.activate(&name("base")).expect("active").device, Bytes(0)), b'a');
     // An older tree may lack the younger volume: then it is named, and forgotten only by force.
-    let lost = pool.reconcile(true).expect("compared").lost;
+    let lost = pool.reconcile(Reconcile::DryRun).expect("compared").lost;
     match pool.activate(&name("other")) {
         Ok(active) => assert_eq!(byte(&active.device, Bytes(0)), b'b'),
         Err(error) => assert_eq!(lost, [name("other")], "{error}"),
     }
-    pool.reconcile_by_force(false).expect("reconciled");
+    pool.reconcile_by_force(Reconcile::Apply).expect("reconciled");
     assert_eq!(pool.volume(&name("other")).expect("asked").is_none(), !lost.is_empty());
     assert!(matches!(pool.repair(), Err(Error::RepairActive { .. })));
 }

@@ -12,7 +12,7 @@ use std::process::Child;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use lab::{Place, base, byte, fill, line, name};
-use sharedroot_dm::{Bytes, Error, Phase, Pool, PoolConfig, VolumeName};
+use sharedroot_dm::{Bytes, Error, Phase, Pool, PoolConfig, Reconcile, VolumeName};
 
 const PROCESSES: usize = 32;
 /// Few, so that they collide.
@@ -76,7 +76,7 @@ fn root_thirty_two_processes_with_kills_leave_nothing_behind() {
     assert!(kills > 60 && done > 300, "too little to prove anything");
 
     let pool = Pool::open(&place.config).expect("opened");
-    let report = pool.reconcile(false).expect("reconciled");
+    let report = pool.reconcile(Reconcile::Apply).expect("reconciled");
     println!("reconcile: {report}");
     assert!(report.failed.is_empty() && report.lost.is_empty() && report.waiting.is_empty());
     assert!(report.stray_ids.is_empty() && report.stray_devices.is_empty(), "a leak: {report}");

@@ -17,7 +17,7 @@ use crash::random::Chance;
 use crash::site::{Failed, Site, chain, say};
 use crash::story::{STORY, held_at, tell};
 use crash::{note, power, recovered, riot, untroubled, worker};
-use sharedroot_dm::Pool;
+use sharedroot_dm::{Pool, Reconcile};
 
 /// The directory of the sites that need no disk of their own.
 const DISK: &str = "/var/lib/sharedroot/crash";
@@ -262,7 +262,7 @@ fn child_riot() {
 fn child_recovery() {
     let site = Site::of_child();
     let pool = Pool::open(&site.config).expect("the pool");
-    pool.reconcile(false).expect("reconciled");
+    pool.reconcile(Reconcile::Apply).expect("reconciled");
 }
 
 /// The story, in the process that is stopped or killed.

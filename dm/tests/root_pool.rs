@@ -14,7 +14,9 @@ use std::time::Duration;
 
 use lab::{Place, base, byte, fill, line, loop_of, name, run};
 use nix::errno::Errno;
-use sharedroot_dm::{Backing, Bytes, Deleted, Error, Phase, Pool, PoolMode};
+use sharedroot_dm::{
+    Backing, Bytes, Deleted, Error, Phase, Pool, PoolMode, Reconcile, TransactionIds,
+};
 
 #[test]
 fn root_a_pool_is_made_found_stopped_and_destroyed() {
@@ -194,7 +196,7 @@ fn root_a_killed_maker_is_undone_and_a_living_one_left_alone() {
     for again in ["reconcile", "make"] {
         let mut child = place.child("make");
         line(&mut child);
-        let report = pool.reconcile(false).expect("reconciled");
+        let report = pool.reconcile(Reconcile::Apply).expect("reconciled");
         assert_eq!(report.in_work, [name("half")], "its maker lives: {report}");
         let taken =
             pool.create_volume(&name("half"), Bytes::mib(16)).expect_err("somebody makes it");
@@ -202,12 +204,12 @@ fn root_a_killed_maker_is_undone_and_a_living_one_left_alone() {
         child.kill().expect("killed");
         child.wait().expect("dead");
 
-        let report = pool.reconcile(true).expect("a dry run");
+        let report = pool.reconcile(Reconcile::DryRun).expect("a dry run");
         assert_eq!(report.undone, [name("half")]);
         assert_eq!(place.thin_ids().len(), 2, "a dry run changes nothing");
         match again {
             "reconcile" => {
-                let report = pool.reconcile(false).expect("reconciled");
+                let report = pool.reconcile(Reconcile::Apply).expect("reconciled");
                 assert!(report.failed.is_empty() && report.undone == [name("half")], "{report}");
             }
             _ => drop(
@@ -217,7 +219,7 @@ fn root_a_killed_maker_is_undone_and_a_living_one_left_alone() {
         assert_eq!(place.thin_ids(), BTreeSet::from([0]));
         assert_eq!(place.dm_devices(), [place.device()]);
     }
-    assert!(pool.reconcile(false).expect("reconciled").is_clean());
+    assert!(pool.reconcile(Reconcile::Apply).expect("reconciled").is_clean());
 }
 
 #[test]
@@ -236,7 +238,7 @@ fn root_kills_at_any_moment_leak_nothing() {
         );
         child.kill().expect("killed");
         child.wait().expect("dead");
-        caught += u32::from(!pool.reconcile(true).expect("a dry run").is_clean());
+        caught += u32::from(!pool.reconcile(Reconcile::DryRun).expect("a dry run").is_clean());
         let pool = Pool::open(&place.config).expect("opened after a kill");
         let rows: BTreeSet<u32> =
             pool.volumes().expect("a list").iter().map(|volume| volume.id.get()).collect();
@@ -247,7 +249,7 @@ fn root_kills_at_any_moment_leak_nothing() {
         assert_eq!(place.thin_ids(), rows, "round {round}: the pool holds what the store knows");
         let active = pool.volumes().expect("a list").iter().filter(|volume| volume.active).count();
         assert_eq!(place.dm_devices().len(), active + 1, "round {round}: no stray device");
-        assert!(pool.reconcile(false).expect("reconciled").is_clean(), "round {round}");
+        assert!(pool.reconcile(Reconcile::Apply).expect("reconciled").is_clean(), "round {round}");
         // A loaded machine needs more rounds: what counts is that changes were hit.
         if caught >= 12 {
             println!("{caught} of {} kills came in the middle of a change", round + 1);
@@ -286,8 +288,8 @@ fn root_another_pools_metadata_and_another_writer_are_noticed() {
     message(&format!("set_transaction_id {at} {}", at + 5));
     let error = pool.snapshot(&name("base"), &name("snap")).expect_err("somebody changed the pool");
     assert!(matches!(error, Error::Transaction { .. }), "{error}");
-    let report = pool.reconcile_by_force(false).expect("reconciled");
-    assert_eq!(report.transaction, Some((at + 5, at)));
+    let report = pool.reconcile_by_force(Reconcile::Apply).expect("reconciled");
+    assert_eq!(report.transaction, Some(TransactionIds { pool: at + 5, store: at }));
     let snapshot =
         pool.snapshot(&name("base"), &name("snap")).expect("a snapshot").keep().expect("kept");
     assert_eq!(

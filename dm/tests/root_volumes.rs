@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use lab::{Place, base, byte, fill, name, run};
 use rusqlite::Connection;
-use sharedroot_dm::{Bytes, Deleted, Error, Pool, ThinId, User};
+use sharedroot_dm::{Bytes, Deleted, Error, Pool, Reconcile, ThinId, User};
 
 /// A process in a mount namespace of its own that has a device mounted: what a copied mount namespace does to a mount.
 struct Leak {
@@ -109,7 +109,7 @@ fn root_a_volume_mounted_elsewhere_is_deleted_when_its_user_is_gone() {
     assert_eq!(pool.delete(&leaky).expect("deleted"), Deleted::Deleted);
 
     let start = Instant::now();
-    let report = pool.reconcile(false).expect("reconciled");
+    let report = pool.reconcile(Reconcile::Apply).expect("reconciled");
     assert!(report.is_clean() && report.waiting == [rest.clone()], "{report}");
     drop(Pool::open(&place.config).expect("opened while it is in use"));
     println!("a deferred volume: reconcile and open took {:?}", start.elapsed());
@@ -121,7 +121,7 @@ fn root_a_volume_mounted_elsewhere_is_deleted_when_its_user_is_gone() {
     assert_eq!(pool.volumes().expect("a list"), []);
     assert_eq!(place.thin_ids(), BTreeSet::new());
     assert_eq!(pool.status().expect("a status").data.expect("figures").used, 0);
-    assert!(pool.reconcile(false).expect("reconciled").is_clean());
+    assert!(pool.reconcile(Reconcile::Apply).expect("reconciled").is_clean());
 }
 
 #[test]
@@ -135,13 +135,14 @@ fn root_a_deferral_that_was_cut_short_is_finished() {
     store
         .execute("UPDATE volumes SET name = 'deleted.0', phase = 'deleting'", [])
         .expect("changed");
-    let report = pool.reconcile(false).expect("reconciled");
+    let report = pool.reconcile(Reconcile::Apply).expect("reconciled");
     assert!(report.failed.is_empty() && report.waiting == [name("deleted.0")], "{report}");
     let device = format!("{}-deleted.0", place.device());
     assert_eq!(BTreeSet::from_iter(place.dm_devices()), BTreeSet::from([place.device(), device]));
     drop(open);
     wait_for_removal(&place);
-    let report = Pool::open(&place.config).expect("opened").reconcile(false).expect("reconciled");
+    let report =
+        Pool::open(&place.config).expect("opened").reconcile(Reconcile::Apply).expect("reconciled");
     assert!(report.is_clean(), "{report}");
     assert_eq!((place.thin_ids(), place.dm_devices()), (BTreeSet::new(), vec![place.device()]));
 }
@@ -354,5 +355,5 @@ fn root_an_origin_left_suspended_goes_on() {
     run("dmsetup", &["suspend", &format!("{}-origin", place.device())]);
     drop(Pool::open(&place.config).expect("opened"));
     fill(&device, Bytes(0), Bytes::kib(64), b'o').expect("its I/O goes on");
-    assert!(pool.reconcile(false).expect("reconciled").is_clean());
+    assert!(pool.reconcile(Reconcile::Apply).expect("reconciled").is_clean());
 }

@@ -13,10 +13,19 @@ use crate::failpoint::step;
 use crate::superblock::Superblock;
 use crate::units::Bytes;
 
+/// What becomes of data on a device that a new pool gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ExistingData {
+    /// The device is refused.
+    Refuse,
+    /// The data is overwritten.
+    Overwrite,
+}
+
 impl PoolBacking {
-    /// Refuses what must not be overwritten: with `force` only what somebody uses. Changes nothing. The devices stay claimed as
+    /// Refuses what must not be overwritten: with [`ExistingData::Overwrite`] only what somebody uses. Changes nothing. The devices stay claimed as
     /// long as the caller has them open.
-    pub(crate) fn claim(&self, force: bool) -> Result<Vec<File>, Error> {
+    pub(crate) fn claim(&self, existing: ExistingData) -> Result<Vec<File>, Error> {
         let mut claims = Vec::new();
         for path in [&self.data, &self.metadata] {
             if self.kind == BackingKind::Loop {
@@ -33,7 +42,7 @@ impl PoolBacking {
                 }
             }
             let mut device = open_unclaimed(path)?;
-            if !force
+            if existing == ExistingData::Refuse
                 && let Some(found) = carried(&mut device).map_err(Error::backing("read", path))?
             {
                 return Err(Error::Signature { path: path.clone(), found });

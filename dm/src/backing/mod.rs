@@ -18,4 +18,5 @@ mod place;
 pub(crate) mod signature;
 
 pub(crate) use devices::open_unclaimed;
+pub(crate) use make::ExistingData;
 pub(crate) use place::{BackingKind, PoolBacking, Sizes};

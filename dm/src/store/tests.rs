@@ -58,11 +58,12 @@ fn rows_come_back_as_they_went_in() {
             .write(|w| {
                 w.put_pool(&pool, &row)?;
                 w.put_volume(&pool, &volume("base", 0))?;
-                w.set_phase(&pool, &volume("base", 0).name, Phase::Ready, true)?;
+                w.set_sealed(&pool, &volume("base", 0).name)?;
+                w.set_phase(&pool, &volume("base", 0).name, Phase::Ready)?;
                 w.put_volume(&pool, &snapshot)
             })
             .expect("written");
-        let gone = store.write(|w| w.set_phase(&pool, &volume("no", 9).name, Phase::Ready, true));
+        let gone = store.write(|w| w.set_phase(&pool, &volume("no", 9).name, Phase::Ready));
         assert!(matches!(gone, Err(Error::NoVolume { .. })), "{gone:?}");
     }
     let store = Store::open(&dir, &dir).expect("the store again");

@@ -76,7 +76,7 @@ impl Store {
         pool_uuid: &str,
         name: &VolumeName,
     ) -> Result<Option<VolumeRow>, Error> {
-        read_volume(&self.lock(), &self.path, [pool.as_ref(), pool_uuid, name.as_ref()])
+        read_volume(&self.lock(), &self.path, pool, pool_uuid, name)
     }
 
     /// All volumes of a pool by name.
@@ -109,7 +109,7 @@ impl Writer<'_> {
         pool_uuid: &str,
         name: &VolumeName,
     ) -> Result<Option<VolumeRow>, Error> {
-        read_volume(&self.tx, self.path, [pool.as_ref(), pool_uuid, name.as_ref()])
+        read_volume(&self.tx, self.path, pool, pool_uuid, name)
     }
 
     pub(crate) fn put_volume(&self, pool: &PoolName, row: &VolumeRow) -> Result<(), Error> {
@@ -129,16 +129,22 @@ impl Writer<'_> {
         pool: &PoolName,
         name: &VolumeName,
         phase: Phase,
-        sealed: bool,
     ) -> Result<(), Error> {
         self.run(
-            "UPDATE volumes SET phase = ?3, sealed = ?4 WHERE pool = ?1 AND name = ?2",
-            params![pool.as_ref(), name.as_ref(), phase.text(), sealed],
+            "UPDATE volumes SET phase = ?3 WHERE pool = ?1 AND name = ?2",
+            [pool.as_ref(), name.as_ref(), phase.text()],
         )?;
         match self.tx.changes() {
             0 => Err(Error::NoVolume { volume: name.clone(), pool: pool.clone() }),
             _ => Ok(()),
         }
+    }
+
+    pub(crate) fn set_sealed(&self, pool: &PoolName, name: &VolumeName) -> Result<(), Error> {
+        self.run(
+            "UPDATE volumes SET sealed = 1 WHERE pool = ?1 AND name = ?2",
+            [pool.as_ref(), name.as_ref()],
+        )
     }
 
     pub(crate) fn drop_volume(&self, pool: &PoolName, name: &VolumeName) -> Result<(), Error> {
@@ -184,11 +190,13 @@ impl Writer<'_> {
 fn read_volume(
     connection: &Connection,
     path: &Path,
-    pool_uuid_name: [&str; 3],
+    pool: &PoolName,
+    pool_uuid: &str,
+    name: &VolumeName,
 ) -> Result<Option<VolumeRow>, Error> {
     let fail = |source| Error::store("read", path)(source);
     let mut statement = connection.prepare_cached(VOLUME).map_err(fail)?;
-    let mut rows = statement.query(pool_uuid_name).map_err(fail)?;
+    let mut rows = statement.query([pool.as_ref(), pool_uuid, name.as_ref()]).map_err(fail)?;
     rows.next().map_err(fail)?.map(|row| volume_row(row, path)).transpose()
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use sharedroot_dm::{Blocks, Pool};
+use sharedroot_dm::{Blocks, Pool, Reconcile};
 
 use crate::crash::site::{Failed, Site, chain, tool};
 use crate::crash::story;
@@ -18,7 +18,7 @@ impl Census {
     pub(crate) fn take(site: &Site) -> Result<Self, Failed> {
         let mut lines = Vec::new();
         let pool = Pool::open(&site.config)?;
-        let again = pool.reconcile(true)?;
+        let again = pool.reconcile(Reconcile::DryRun)?;
         lines.push(format!("reconcile would do: {again}"));
         for volume in pool.volumes()? {
             lines.push(format!("store: {volume:?}"));

@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use nix::mount::{MntFlags, umount2};
-use sharedroot_dm::{Phase, Pool};
+use sharedroot_dm::{Phase, Pool, Reconcile};
 
 use crate::crash::census;
 use crate::crash::flakey::Flakey;
@@ -257,11 +257,11 @@ fn unmount(site: &Site) {
 fn verify(site: &Site, said: &mut Said) -> Result<(), Failed> {
     unmount(site);
     let pool = Pool::open(&site.config)?;
-    let report = pool.reconcile(false)?;
+    let report = pool.reconcile(Reconcile::Apply)?;
     if !report.failed.is_empty() {
         return Err(format!("reconcile: {report}").into());
     }
-    let again = pool.reconcile(true)?;
+    let again = pool.reconcile(Reconcile::DryRun)?;
     if !again.is_clean() {
         return Err(format!("a second reconcile still finds: {again}").into());
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
-use sharedroot_dm::{Bytes, Error, Pool};
+use sharedroot_dm::{Bytes, Error, Pool, Reconcile};
 
 use crate::crash::random::Chance;
 use crate::crash::site::{Failed, Site};
@@ -45,7 +45,7 @@ pub(crate) fn work(mut site: Site, worker: &str, seed: u64, have: &str) -> Resul
         let there = have.contains(&name);
         match chance.below(16) {
             0 => pool = Pool::open(&site.config)?,
-            1 => drop(pool.reconcile(false)?),
+            1 => drop(pool.reconcile(Reconcile::Apply)?),
             2 => {
                 let total = pool.status()?.data.map_or(0, |data| data.total);
                 let next = Bytes((total << 16) + Bytes::mib(1).0);
