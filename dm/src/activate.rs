@@ -1,4 +1,4 @@
-//! A pool activated: first its metadata must be the store's and sound, then the kernel gets its table.
+//! A pool activated. First the metadata is compared with the store and checked, and then the kernel gets the pool's table.
 
 use sharedroot_sys::chain::chain;
 
@@ -14,7 +14,7 @@ use crate::table::PoolTable;
 use crate::units::Bytes;
 
 impl Pool {
-    /// Makes sure that the pool runs and has the sizes of its row. Returns how the pool's last use ended. The caller holds the pool's lock.
+    /// Activates the pool if it is not active, and gives it the sizes of its row. Returns how the pool's last use ended. The caller holds the pool's lock.
     pub(crate) fn activate_row(
         &self,
         lock: &Lock,
@@ -31,15 +31,15 @@ impl Pool {
                 if row.phase == PoolPhase::Growing
                     && let Err(error) = self.finish_growth(row)
                 {
-                    // The pool works with the size it has.
-                    tracing::warn!(pool = %name, error = %chain(&error), "the pool's growth is still unfinished");
+                    // The pool works with the size that it has.
+                    tracing::warn!(pool = %name, error = %chain(&error), "cannot finish growing the pool; the next use of the pool tries again");
                 }
                 return Ok(LastEnd::Clean);
             }
             _ if self.backing.kind == BackingKind::Lvm => {
                 return Err(Error::LvmInactive { node: self.backing.data.clone() });
             }
-            // Its maker died between creation and table.
+            // The process that created the device died before it loaded the table.
             Some(_) => drop(self.kernel.remove(&self.identity.name).map_err(failed)?),
             None => {}
         }
@@ -57,7 +57,7 @@ impl Pool {
         if row.phase == PoolPhase::Growing
             && let Err(error) = self.backing.extend(row.sizes)
         {
-            tracing::warn!(pool = %name, error = %chain(&error), "the pool's growth is given up");
+            tracing::warn!(pool = %name, error = %chain(&error), "cannot extend the pool's files; the pool keeps its old size");
             let data = Bytes(block.data_blocks * row.block.0);
             row.sizes = Sizes { data, metadata: block.metadata_size };
         }
@@ -68,8 +68,9 @@ impl Pool {
         Ok(end)
     }
 
-    /// Whether data and metadata are those that the store knows. The kernel would take a zeroed metadata device for a new
-    /// pool and forget every volume, and another pool's metadata as they are. Changes nothing but `row`.
+    /// Refuses data and metadata that are not the store's. The kernel would format a zeroed metadata device as a new pool, and
+    /// so lose every volume, and it would accept another pool's metadata. Changes only `row`: fills in sizes that the store does
+    /// not have.
     fn verify_backing(
         &self,
         row: &mut PoolRow,
@@ -84,7 +85,7 @@ impl Pool {
         let known = row.sizes.data.0 / row.block.0;
         if block.data_blocks > known {
             let held = Bytes(block.data_blocks.saturating_mul(row.block.0));
-            // A store from before a growth.
+            // The store is a copy from before the pool grew.
             if check == TransactionCheck::Required || held > there.data {
                 let found = format!("{} data blocks, not {known}", block.data_blocks);
                 return Err(Error::ForeignMetadata { path: path.clone(), found });
@@ -95,7 +96,7 @@ impl Pool {
             let (size, recorded) = (there.metadata, block.metadata_size);
             return Err(Error::Shrunk { path: path.clone(), size, recorded });
         }
-        // A loop file that is to grow may still be short.
+        // The loop file of a pool in phase growing may still be short.
         if there.data < row.sizes.data && row.phase != PoolPhase::Growing {
             let (size, recorded) = (there.data, row.sizes.data);
             return Err(Error::Shrunk { path: self.backing.data.clone(), size, recorded });
@@ -108,7 +109,7 @@ impl Pool {
         Ok(block)
     }
 
-    /// Makes the pool's device.
+    /// Creates the pool's device, with its loop files attached.
     pub(crate) fn create_pool_device(&self, row: &PoolRow) -> Result<(), Error> {
         let connected = self.backing.connect()?;
         let size = row.sizes.data.round_down(row.block);
@@ -125,7 +126,7 @@ impl Pool {
         Ok(())
     }
 
-    /// The table that the pool's device has in use.
+    /// The table in use of the pool's device.
     pub(crate) fn table(&self) -> Result<PoolTable, Error> {
         let name = &self.config.name;
         let (_, params) = self

@@ -10,10 +10,11 @@ use crate::superblock::Superblock;
 use crate::tools::{self, ToolError};
 
 impl Pool {
-    /// Checks the metadata with thin_check: of an active pool by a reserved metadata snapshot, while it is in use.
+    /// Checks the metadata with thin_check. The metadata of an active pool is read from a reserved metadata snapshot, so the pool
+    /// can be in use.
     ///
     /// # Errors
-    /// [`Error::Unsound`] with what thin_check says; [`Error::LvmChecks`] for an inactive pool of LVM's.
+    /// [`Error::DamagedMetadata`] with what thin_check printed; [`Error::LvmChecks`] for an inactive pool of LVM.
     pub fn check(&self) -> Result<(), Error> {
         let reader_lock = self.reader_lock()?;
         let checked = if self.find()?.is_some() {
@@ -31,7 +32,7 @@ impl Pool {
         Err(self.check_error(source))
     }
 
-    /// Checks the metadata of an inactive pool, and clears the kernel's mark that it must be checked.
+    /// Checks the metadata of an inactive pool, and clears the flag of the kernel that the metadata needs a check.
     pub(crate) fn check_inactive(&self, lock: &Lock) -> Result<(), Error> {
         let arguments = ["--clear-needs-check-flag".as_ref(), self.backing.metadata.as_os_str()];
         tools::run("thin_check", &arguments, lock.as_ref())
@@ -39,7 +40,7 @@ impl Pool {
             .map_err(|source| self.check_error(source))
     }
 
-    /// From now on the pool is checked before its next activation, however it was deactivated.
+    /// Makes the next activation check the metadata, even if the pool is deactivated before.
     pub(crate) fn mark_unclean(&self, _lock: &Lock) -> Result<PoolRow, Error> {
         let row = PoolRow { clean: false, ..self.pool_row()? };
         self.store.write(|w| w.put_pool(&self.config.name, &row))?;
@@ -50,12 +51,15 @@ impl Pool {
     fn check_error(&self, source: ToolError) -> Error {
         let (name, metadata) = (self.config.name.clone(), self.backing.metadata.clone());
         match source {
-            ToolError::Said { .. } => Error::Unsound { name, metadata, source },
+            ToolError::Said { .. } => Error::DamagedMetadata { name, metadata, source },
             _ => Error::Check { name, source },
         }
     }
 
-    /// The superblock, if it is one of the row's pool.
+    /// The superblock of the metadata.
+    ///
+    /// # Errors
+    /// [`Error::NotMetadata`], or [`Error::ForeignMetadata`] if the block size is not that of the row.
     pub(crate) fn superblock_of(&self, row: &PoolRow) -> Result<Superblock, Error> {
         let path = &self.backing.metadata;
         let Some(found) = self.backing.superblock()? else {

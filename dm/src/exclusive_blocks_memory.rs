@@ -1,4 +1,4 @@
-//! Metadata as the tests and the fuzz target build it.
+//! Metadata in memory, for the tests and the fuzz target.
 
 use super::*;
 
@@ -9,7 +9,7 @@ enum NodeKind {
     Leaf = 2,
 }
 
-/// Metadata in memory; a number without a block is beyond its end.
+/// Metadata in memory. A block number without a block is beyond the end.
 pub(crate) struct Memory(pub(super) Vec<Block>);
 
 impl Blocks for Memory {
@@ -26,7 +26,7 @@ impl Memory {
         Self(vec![superblock])
     }
 
-    /// A node of keys and values, each value of `size` bytes.
+    /// Adds a node with these keys and values; each value has `size` bytes. Returns the number of the node's block.
     fn node(&mut self, kind: NodeKind, entries: &[(u64, Vec<u8>)], size: usize) -> u64 {
         let (number, room) = (self.0.len() as u64, (BLOCK.0 as usize - 32) / (8 + size));
         let mut block = [0; BLOCK.0 as usize];
@@ -58,7 +58,7 @@ impl Memory {
         self.node(kind, &entries, 8)
     }
 
-    /// Completes the trees above the mappings of volumes 3 (the origin) and 7, which was taken at time 5.
+    /// Completes the trees above the mappings of the volumes 3, the origin, and 7, a snapshot that was taken at the time 5.
     pub(crate) fn finish(&mut self, origin: u64, snapshot: u64) {
         let mappings = self.leaf(&[(3, origin), (7, snapshot)]);
         let mut details = vec![0; 24];
@@ -74,7 +74,7 @@ impl Memory {
         ranges(self, id(3), id(7))
     }
 
-    /// Damages eight bytes at a multiple of eight, somewhere.
+    /// Overwrites eight bytes at a multiple of eight in any block.
     pub(crate) fn poke(&mut self, block: usize, at: usize, bytes: [u8; 8]) {
         let (block, at) = (block % self.0.len(), at % (BLOCK.0 as usize / 8) * 8);
         self.0[block][at..at + 8].copy_from_slice(&bytes);

@@ -2,7 +2,7 @@ use super::memory::Memory;
 use super::*;
 use proptest::prelude::*;
 
-/// A mapping to any data block, made at a time.
+/// A mapping to some data block that was made at `time`.
 fn at(time: u64) -> u64 {
     99 << 24 | time
 }
@@ -18,7 +18,7 @@ fn only_what_was_written_since_counts() {
     let snapshot = memory.inner(&[(0, first), (4, shared), (10, new)]);
     memory.finish(origin, snapshot);
     assert_eq!(memory.own().expect("ranges"), [10..13, 14..15]);
-    // A leaf in common is not even read.
+    // A shared leaf is not read.
     memory.0[shared as usize] = [0; BLOCK.0 as usize];
     assert_eq!(memory.own().expect("ranges"), [10..13, 14..15]);
 }
@@ -47,7 +47,7 @@ fn what_cannot_be_is_refused() {
 
 #[test]
 fn a_node_that_comes_again_is_damage() {
-    // Without a look at what was seen these trees have 200 to the power of 16 nodes.
+    // A walk that did not record the nodes it saw would visit 200 to the power of 16 nodes.
     let wide = |number: u64| (0..200).map(|key| (key, number)).collect::<Vec<_>>();
     let mut memory = Memory::new();
     let leaf = memory.leaf(&[(0, at(9))]);

@@ -1,8 +1,8 @@
-//! A thin pool that LVM made: taken over by name, activated and grown by LVM, filled by us alone.
+//! A thin pool that LVM created. LVM activates and grows the pool, and only this crate creates volumes in it.
 //!
-//! LVM leaves a pool without thin volumes of its own to whoever names it, and does not look at its transaction id then
-//! (lvmthin(7) has it as a pool for other users; Docker's devicemapper driver used them so). As long as LVM has no volume in
-//! the pool its device is the thin-pool target itself; with one, LVM puts a linear device of that name over it.
+//! If LVM has no thin volumes in a pool, LVM does not compare the pool's transaction id, so another program may use the pool
+//! (lvmthin(7); Docker's devicemapper driver did so). Then the device with the pool's name has the target thin-pool. As soon as
+//! LVM has a thin volume in the pool, the device with that name is a linear device over the pool.
 
 use crate::backing::{PoolBacking, Sizes};
 use crate::config::PoolConfig;
@@ -15,7 +15,7 @@ use crate::table::PoolTable;
 use crate::units::Bytes;
 
 impl Pool {
-    /// Takes over an active, empty thin pool of LVM's. The caller holds the pool's lock.
+    /// Adopts an active, empty thin pool of LVM. The caller holds the pool's lock.
     pub(crate) fn adopt(
         config: &PoolConfig,
         kernel: Kernel,
@@ -53,7 +53,7 @@ impl Pool {
         }
         if !table.features.iter().any(|feature| feature == "error_if_no_space") {
             tracing::warn!(
-                "when {} is full its writers hang for a minute; `lvchange --errorwhenfull y` makes them fail at once",
+                "when the pool {} is full, its writers hang for a minute; run `lvchange --errorwhenfull y` to make them fail at once",
                 node.display()
             );
         }
@@ -73,7 +73,7 @@ impl Pool {
         Ok(Self::from_row(config, kernel, store, row))
     }
 
-    /// Deletes every volume of ours and leaves the pool to LVM. Of volumes one of which is in use none is deleted.
+    /// Deletes all volumes of this crate, and leaves the pool to LVM. If one volume is in use, no volume is deleted.
     pub(crate) fn release(&self) -> Result<(), Error> {
         let name = &self.config.name;
         if !self.is_active()? {
@@ -87,9 +87,9 @@ impl Pool {
                 self.delete(&volume.name)?;
             }
             let _lock = self.lock()?;
-            // Another process may have made one meanwhile.
+            // Another process may have created a volume meanwhile.
             if self.store.volumes(name)?.is_empty() {
-                // As LVM made it, so that it can be adopted again.
+                // LVM created the pool with the transaction id 0. With this id the pool can be adopted again.
                 let from = self.working()?.1.transaction_id;
                 let message = format!("set_transaction_id {from} 0");
                 self.kernel.message(&self.identity, &message).map_err(|source| {

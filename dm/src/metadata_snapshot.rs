@@ -1,4 +1,4 @@
-//! A live pool's metadata, read while the pool is in use: a snapshot of it that the kernel reserves
+//! The metadata of an active pool, read while the pool is in use. The kernel reserves a snapshot of the metadata for that
 //! (thin-provisioning.rst, "reserve_metadata_snap").
 
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ use crate::status::StatusLine;
 use crate::tools::{self, ToolError};
 use crate::units::Bytes;
 
-/// A reserved metadata snapshot. A pool has one at most; dropping it releases it.
+/// A reserved metadata snapshot. A pool has at most one. Dropping this value releases the snapshot.
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct MetadataSnapshot<'p> {
@@ -38,7 +38,7 @@ impl MetadataSnapshot<'_> {
 impl Drop for MetadataSnapshot<'_> {
     fn drop(&mut self) {
         if let Err(error) = self.pool.kernel.message(&self.pool.identity, RELEASE) {
-            tracing::warn!(pool = %self.pool.config.name, %error, "a metadata snapshot stays reserved; the next check releases it");
+            tracing::warn!(pool = %self.pool.config.name, %error, "cannot release the metadata snapshot; the next check releases it");
         }
     }
 }
@@ -46,12 +46,14 @@ impl Drop for MetadataSnapshot<'_> {
 const RELEASE: &str = "release_metadata_snap";
 
 impl Pool {
-    /// The turn of a reader of the metadata. It comes before the pool's lock, which a long reader must not hold.
+    /// The lock of who reads the metadata. It is taken before the pool's lock, because reading is long and the pool's lock must
+    /// be held only shortly.
     pub(crate) fn reader_lock(&self) -> Result<Lock, Error> {
         Lock::reader(&self.config.run_dir, &self.config.name)
     }
 
-    /// Reserves the metadata as it is now.
+    /// Reserves a snapshot of the metadata as it is now. A snapshot that is reserved already is released first: the caller holds
+    /// the reader's lock, so its reader has died.
     pub(crate) fn reserve_metadata_snapshot<'p>(
         &'p self,
         reader_lock: &'p Lock,
@@ -60,14 +62,13 @@ impl Pool {
         let message = |text| self.kernel.message(&self.identity, text).map_err(failed);
         let node = self.metadata_node()?;
         if matches!(self.status_line()?, StatusLine::Working(w) if w.held_root.is_some()) {
-            // Its reader died.
             message(RELEASE)?;
         }
         message("reserve_metadata_snap")?;
         Ok(MetadataSnapshot { pool: self, node, reader_lock })
     }
 
-    /// The thin ids that the pool really has, each with the pool's transaction that made it.
+    /// The thin ids in the pool's metadata, each with the pool's transaction that created it.
     pub(crate) fn thin_ids(&self, reader_lock: &Lock) -> Result<BTreeMap<ThinId, u64>, Error> {
         let failed = |source| Error::ListIds { name: self.config.name.clone(), source };
         let list = self
@@ -84,9 +85,10 @@ impl Pool {
         list.lines().map(|line| id(line).ok_or_else(|| wrong(line))).collect()
     }
 
-    /// What each volume takes of the active pool's data for itself alone: blocks that it shares with no other.
+    /// The size of each volume's exclusive blocks: blocks that the volume shares with no other volume (thin_ls(8),
+    /// `EXCLUSIVE_BLOCKS`).
     ///
-    /// Reads all mappings of the pool, while it is in use.
+    /// The pool is active. This function reads all mappings of the pool, so it takes long for a large pool.
     ///
     /// # Errors
     /// [`Error::ListIds`], or the store cannot be read.
@@ -117,7 +119,7 @@ impl Pool {
         Ok(rows.filter_map(|row| Some((row.name, *own.get(&row.id.get().into())?))).collect())
     }
 
-    /// The metadata device of the active pool, whoever made it: sysfs names the device of a number.
+    /// The node of the active pool's metadata device. sysfs gives the name for the device number, whoever created the device.
     fn metadata_node(&self) -> Result<PathBuf, Error> {
         let uevent = PathBuf::from(format!("/sys/dev/block/{}/uevent", self.table()?.metadata));
         let failed = |source| Error::Backing { action: "read", path: uevent.clone(), source };

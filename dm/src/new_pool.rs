@@ -1,5 +1,5 @@
-//! A pool in the making. Intent, act, result: a row in phase creating stands in the store from before the first file until
-//! the pool runs.
+//! A new pool. Intent, act, result: the store has a row in phase creating from before the first file is created until the pool
+//! is active.
 
 use sharedroot_sys::chain::chain;
 
@@ -14,16 +14,16 @@ use crate::store::{PoolPhase, PoolRow, Store};
 use crate::units::Bytes;
 
 impl Pool {
-    /// Makes a pool.
+    /// Creates a pool and activates it.
     ///
     /// # Errors
-    /// [`Error::PoolExists`]; [`Error::Signature`] or [`Error::InUse`] for a device that carries something or is in use.
-    /// A failed creation leaves nothing behind.
+    /// [`Error::PoolExists`]; [`Error::Signature`] if a device contains data; [`Error::InUse`] if a device is in use. A failed
+    /// creation leaves nothing behind.
     pub fn create(config: &PoolConfig) -> Result<Self, Error> {
         Self::create_as(config, ExistingData::Refuse)
     }
 
-    /// [`create`](Self::create) that overwrites devices that carry something. One that is in use is refused still.
+    /// As [`create`](Self::create), but overwrites devices that contain data. A device in use is still refused.
     ///
     /// # Errors
     /// As [`create`](Self::create), without [`Error::Signature`].
@@ -42,7 +42,8 @@ impl Pool {
         }
     }
 
-    /// Makes a pool that the store does not know, or knows half-made. The caller holds the pool's lock.
+    /// Creates a pool. The store has no row of the pool, or a row in phase creating, whose remains are removed first. The caller
+    /// holds the pool's lock.
     pub(crate) fn make_pool(
         config: &PoolConfig,
         kernel: Kernel,
@@ -90,7 +91,7 @@ impl Pool {
         });
         if let Err(error) = made {
             if let Err(undo) = pool.unmake(&row) {
-                tracing::error!(pool = %name, error = %chain(&undo), "a pool that could not be made leaves something behind");
+                tracing::error!(pool = %name, error = %chain(&undo), "cannot remove what is left of a pool that could not be created; the next creation removes it");
             }
             return Err(error);
         }
@@ -98,7 +99,7 @@ impl Pool {
         Ok(pool)
     }
 
-    /// Takes back what a creation that failed or was cut short has made, and then its row.
+    /// Removes what a failed or interrupted creation has left, and then the pool's row.
     pub(crate) fn unmake(&self, row: &PoolRow) -> Result<(), Error> {
         let name = &self.config.name;
         if self.find()?.is_some() {
@@ -111,7 +112,7 @@ impl Pool {
     }
 }
 
-/// Refuses a device of the new pool's name: a pool that the store does not know.
+/// Refuses to create a pool while a device of its name is active: that device is a pool that the store does not know.
 fn refuse_unknown_device(
     config: &PoolConfig,
     kernel: &Kernel,

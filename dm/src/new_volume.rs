@@ -1,4 +1,4 @@
-//! A volume in the making: created or snapshotted, filled by the caller, and then kept or gone.
+//! A new volume: created or taken as a snapshot, filled by the caller, and then kept or deleted.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -18,19 +18,19 @@ use crate::transaction::Intent;
 use crate::units::Bytes;
 use crate::volumes::ActiveVolume;
 
-/// An active, writable volume that is gone when this value is dropped, unless [`seal`](Self::seal) or [`keep`](Self::keep)
-/// commits it. If the process dies, the next use of the pool deletes it.
+/// A new volume, active and writable. Dropping this value deletes the volume, unless [`seal`](Self::seal) or
+/// [`keep`](Self::keep) was called. If the process dies before, the next use of the pool deletes the volume.
 #[derive(Debug)]
 #[must_use]
 pub struct NewVolume<'p> {
     pool: &'p Pool,
     row: VolumeRow,
     active: Option<ActiveVolume>,
-    /// Held as long as this value lives: the volume has a living maker. None once the volume is committed.
+    /// Held as long as this value lives, to show that the process that creates the volume lives. `None` after the commit.
     lock: Option<Lock>,
 }
 
-/// What a new volume becomes.
+/// What a new volume is after its commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Committed {
     Sealed,
@@ -38,29 +38,29 @@ enum Committed {
 }
 
 impl Pool {
-    /// Makes an empty volume of `size`, rounded up to whole blocks, and activates it writable.
+    /// Creates an empty volume of `size`, rounded up to whole blocks, and activates it writable.
     ///
-    /// The remains of a maker of the same name that died are deleted first.
+    /// If a process died while it created or deleted a volume of this name, its remains are deleted first.
     ///
     /// # Errors
-    /// [`Error::Exists`], [`Error::Making`], and [`Error::Full`] if the pool is fuller than the configuration allows.
+    /// [`Error::Exists`]; [`Error::Making`]; [`Error::Full`] if the pool is fuller than the configuration allows.
     pub fn create_volume(&self, name: &VolumeName, size: Bytes) -> Result<NewVolume<'_>, Error> {
         let size = self.whole_blocks(name, size)?;
         let lock = self.lock_name(name)?;
         self.make(lock, name, size, None)
     }
 
-    /// Makes a snapshot of `origin`, of the origin's size, and activates it writable.
+    /// Takes a snapshot of `origin`, with the origin's size, and activates the snapshot writable.
     ///
-    /// An origin that is not sealed and is active is suspended meanwhile; otherwise the snapshot would be torn, and the kernel
-    /// does not watch over that (thin-provisioning.rst, "Internal snapshots").
+    /// An active origin that is not sealed is suspended meanwhile. Otherwise the snapshot would be inconsistent, and the kernel
+    /// does not prevent that (thin-provisioning.rst, "Internal snapshots").
     ///
     /// # Errors
     /// As [`Pool::create_volume`], and as [`Pool::activate`] for the origin.
     pub fn snapshot(&self, origin: &VolumeName, name: &VolumeName) -> Result<NewVolume<'_>, Error> {
         let from = self.ready_row(origin)?;
         let lock = self.lock_name(name)?;
-        // Nobody may activate or delete an unsealed origin while it is looked at.
+        // The lock keeps other processes from activating or deleting an unsealed origin meanwhile.
         let _origin = match from.sealed {
             true => None,
             false => Some(Lock::volume(&self.config.run_dir, &self.config.name, origin)?),
@@ -68,14 +68,14 @@ impl Pool {
         self.make(lock, name, from.size, Some(origin))
     }
 
-    /// Takes the name: its lock, without any row.
+    /// Takes the lock of a new volume's name, and makes sure that the store has no row of that name.
     fn lock_name(&self, name: &VolumeName) -> Result<Lock, Error> {
         let (volume, pool) = (name.clone(), self.config.name.clone());
         let lock = Lock::volume(&self.config.run_dir, &pool, name)?;
         match self.row(name)? {
             Some(row) if row.phase == Phase::Ready => return Err(Error::Exists { volume, pool }),
             Some(row) => {
-                tracing::warn!(%volume, %pool, phase = ?row.phase, "deleting what a process that died has left");
+                tracing::warn!(%volume, %pool, phase = ?row.phase, "deleting a volume that a process that died has left half created or half deleted");
                 self.erase_when_idle(&row)?;
             }
             None => {}
@@ -121,14 +121,14 @@ impl Pool {
         };
         let started = made.and_then(|()| {
             match self.kernel.create(&identity, &table, Access::ReadWrite) {
-                // A device of this name is there.
+                // A device of this name exists.
                 Err(error) if error.errno() == Some(Errno::EBUSY) => Ok(None),
                 created => {
                     created.map(Some).map_err(|source| self.activation_error(&new.row, source))
                 }
             }
         });
-        // Before `new` can be dropped: its undoing takes the pool's lock.
+        // Released before `new` can be dropped, because dropping `new` takes the pool's lock.
         drop(pool_lock);
         let device = match started? {
             Some(device) => device,
@@ -138,7 +138,7 @@ impl Pool {
         Ok(new)
     }
 
-    /// Takes the snapshot, with its origin suspended if somebody may be writing it.
+    /// Takes the snapshot. The origin is suspended meanwhile if somebody may write it.
     fn make_snapshot(
         &self,
         intent: Intent,
@@ -158,7 +158,7 @@ impl Pool {
         resumed.map_err(|source| Error::SuspendOrigin { action: "resume", origin, pool, source })
     }
 
-    /// Suspends an origin that somebody may be writing.
+    /// Suspends an origin that somebody may write.
     fn suspend_origin(
         &self,
         origin: &VolumeRow,
@@ -199,18 +199,18 @@ impl NewVolume<'_> {
         self.active.as_ref().expect("a volume leaves `make` active")
     }
 
-    /// The largest size within `size` that a volume can have.
+    /// `size` rounded down to whole blocks.
     pub fn whole_blocks_within(&self, size: Bytes) -> Bytes {
         size.round_down(self.pool.block)
     }
 
-    /// Makes the device smaller, to `size` in whole blocks: that is all that the volume can ever take of the pool. Nobody uses
-    /// the device, and what is beyond is lost.
+    /// Makes the volume smaller: to `size`, rounded up to whole blocks. After that the volume can never use more of the pool.
+    /// Nobody uses the device meanwhile, and data beyond the new size is lost.
     ///
-    /// The store gets the size with [`keep`](Self::keep) or [`seal`](Self::seal).
+    /// [`keep`](Self::keep) and [`seal`](Self::seal) write the size to the store.
     ///
     /// # Errors
-    /// [`Error::Size`] if the volume is smaller already; [`Error::Activate`] if the kernel refuses.
+    /// [`Error::Size`] if the volume is smaller than `size`; [`Error::Activate`] if the kernel refuses the table.
     pub fn shrink(&mut self, size: Bytes) -> Result<(), Error> {
         let size = self.pool.whole_blocks(&self.row.name, size)?;
         if size > self.row.size {
@@ -226,11 +226,11 @@ impl NewVolume<'_> {
         Ok(())
     }
 
-    /// Brings what was written to the disk, deactivates the volume and marks it as finished for ever: from now on it is
-    /// activated read-only and may be an origin.
+    /// Flushes the volume to the disk, deactivates it and seals it. A sealed volume never changes again: it is activated
+    /// read-only, and a snapshot of it needs no suspend.
     ///
     /// # Errors
-    /// What was written cannot be flushed, or the device is still in use. Then the volume is deleted.
+    /// [`Error::Flush`], or [`Error::Busy`] if the device is still in use. Then the volume is deleted.
     pub fn seal(self) -> Result<(), Error> {
         let (volume, pool) = (self.row.name.clone(), self.pool.config.name.clone());
         let flushed = File::open(self.device()).and_then(|device| device.sync_all());
@@ -274,7 +274,7 @@ impl Drop for NewVolume<'_> {
         let Some(_lock) = self.lock.take() else { return };
         if let Err(error) = self.pool.erase_when_idle(&self.row) {
             let (volume, pool) = (&self.row.name, &self.pool.config.name);
-            tracing::warn!(%volume, %pool, error = %chain(&error), "a half-made volume stays behind until the pool is reconciled");
+            tracing::warn!(%volume, %pool, error = %chain(&error), "cannot delete a half-created volume; the next use of the pool deletes it");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A pool: found, measured and taken down.
+//! A pool: opened, found in the kernel, asked for its status.
 
 use std::path::Path;
 
@@ -33,7 +33,7 @@ pub(crate) enum LastEnd {
     Unclean,
 }
 
-/// A thin pool. Usable from many threads and many processes at once.
+/// A thin pool. Many threads and many processes can use the same pool at once.
 #[derive(Debug)]
 pub struct Pool {
     pub(crate) config: PoolConfig,
@@ -45,20 +45,20 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// Finds the pool and activates it if the kernel has it not. With [`Backing::Loop`] it is made on first use.
+    /// Opens the pool. Activates the pool if it is not active. With [`Backing::Loop`] creates the pool if it does not exist.
     ///
-    /// One process activates or makes, the others wait for it. What processes that died have left half-done in the pool is
-    /// finished or undone on the way; a pool that was not deactivated is checked first.
+    /// One process activates or creates the pool, and the other processes wait. This function also finishes or undoes what
+    /// processes that died have left half done. A pool that was not deactivated is checked first.
     ///
     /// # Errors
-    /// [`Error::NoPool`] if there is none and the configuration names devices: those take [`Pool::create`].
-    /// [`Error::Unsound`] if the check fails.
+    /// [`Error::NoPool`] if the pool does not exist and the configuration names devices: create such a pool with
+    /// [`Pool::create`]. [`Error::DamagedMetadata`] if the check fails.
     pub fn open(config: &PoolConfig) -> Result<Self, Error> {
         Self::open_as(config, TransactionCheck::Required)
     }
 
-    /// [`open`](Self::open) for a pool whose transaction may not be the store's, so that
-    /// [`reconcile`](Self::reconcile) can say what it holds. Finishes and undoes nothing on the way.
+    /// As [`open`](Self::open), but accepts a pool whose transaction id is not the store's, so that
+    /// [`reconcile`](Self::reconcile) can report what differs. Does not finish or undo anything.
     ///
     /// # Errors
     /// As [`open`](Self::open), without [`Error::Transaction`].
@@ -73,24 +73,24 @@ impl Pool {
                 let (pool, end) = Self::activated(config, check)?;
                 if end == LastEnd::Unclean && check == TransactionCheck::Required {
                     let report = pool.reconcile(Reconcile::Apply)?;
-                    tracing::warn!(pool = %config.name, %report, "the pool was not deactivated; its metadata is sound");
+                    tracing::warn!(pool = %config.name, %report, "the pool was not deactivated; its metadata was checked and is sound");
                     return Ok(pool);
                 }
                 pool
             }
         };
         if check == TransactionCheck::Skipped {
-            // The caller's reconcile does that, or is a dry run.
+            // The caller calls `reconcile` next, perhaps as a dry run.
             return Ok(pool);
         }
         let report = pool.recover_unfinished()?;
         if !report.is_clean() {
-            tracing::warn!(pool = %config.name, %report, "the last end was unclean");
+            tracing::warn!(pool = %config.name, %report, "finished or undid what a process that died had left half done");
         }
         Ok(pool)
     }
 
-    /// The pool as the store knows it, active or not; none if there is none. Activates nothing.
+    /// The pool, active or not; `None` if the store does not know the pool. Activates nothing.
     ///
     /// # Errors
     /// The store cannot be read.
@@ -112,7 +112,7 @@ impl Pool {
         Ok(Some((Self::from_row(config, kernel()?, store, row), phase)))
     }
 
-    /// Whether the pool has been made, active or not. Makes and activates nothing.
+    /// Whether the pool exists, active or not. Creates and activates nothing.
     ///
     /// # Errors
     /// The store cannot be read.
@@ -131,28 +131,29 @@ impl Pool {
         &self.config.name
     }
 
-    /// The file or device that holds the data; of a pool of LVM's its node.
+    /// The file or device of the data. For a pool of LVM, the pool's node.
     pub fn data_path(&self) -> &Path {
         &self.backing.data
     }
 
-    /// The file or device that holds the metadata; of a pool of LVM's its node.
+    /// The file or device of the metadata. For a pool of LVM, the pool's node.
     pub fn metadata_path(&self) -> &Path {
         &self.backing.metadata
     }
 
-    /// Whether the kernel has the pool.
+    /// Whether the pool is active and not suspended.
     ///
     /// # Errors
-    /// The kernel cannot be asked, or [`Error::ForeignDevice`].
+    /// The kernel does not answer, or [`Error::ForeignDevice`].
     pub fn is_active(&self) -> Result<bool, Error> {
         Ok(self.find()?.is_some_and(|device| device.live && !device.suspended))
     }
 
-    /// The pool as the kernel and the store see it. Reads only; the figures may be one transaction old.
+    /// The pool's status in the kernel and the store. Changes nothing. The figures may be one transaction old, because the status
+    /// call does not commit the metadata.
     ///
     /// # Errors
-    /// The pool is not active, or its status line is not understood.
+    /// The pool is not active, or its status line cannot be parsed.
     pub fn status(&self) -> Result<PoolStatus, Error> {
         let mut status = PoolStatus {
             name: self.config.name.clone(),
@@ -182,7 +183,10 @@ impl Pool {
         Lock::pool(&self.config.run_dir, &self.config.name)
     }
 
-    /// The pool's device, if the kernel has it and it is this pool.
+    /// The pool's device; `None` if the pool is not active.
+    ///
+    /// # Errors
+    /// [`Error::ForeignDevice`] if the device belongs to another pool.
     pub(crate) fn find(&self) -> Result<Option<Device>, Error> {
         let name = &self.config.name;
         let found = self
@@ -196,7 +200,7 @@ impl Pool {
         self.running().map(|(_, line)| line)
     }
 
-    /// The pool's device and its status, from one call of the kernel.
+    /// The pool's device and its status line, from one call of the kernel.
     pub(crate) fn running(&self) -> Result<(Device, StatusLine), Error> {
         let name = &self.config.name;
         let (device, line) = self
@@ -220,7 +224,7 @@ impl Pool {
         }
     }
 
-    /// Under the pool's lock: activates the pool, or makes it. Also says whether its last end was unclean.
+    /// Activates the pool or creates it, under the pool's lock.
     fn activated(config: &PoolConfig, check: TransactionCheck) -> Result<(Self, LastEnd), Error> {
         let on_loop = matches!(config.backing, Backing::Loop { .. });
         let no_pool =
@@ -245,7 +249,7 @@ impl Pool {
         let pool = Self::make_pool(config, kernel, store, ExistingData::Refuse)?;
         tracing::warn!(
             pool = %config.name, data = %pool.backing.data.display(),
-            "made a pool on loop files, which is slower than one on block devices"
+            "created a pool on loop files, which is slower than a pool on block devices"
         );
         Ok((pool, LastEnd::Clean))
     }

@@ -1,4 +1,4 @@
-//! Makes store, pool and kernel agree after somebody died in the middle, or says how they differ.
+//! Store, pool and kernel made to agree after a process died within a change, or their differences reported.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,23 +24,21 @@ enum Mismatch {
 }
 
 impl Pool {
-    /// Finishes or undoes what processes that died have left half-done, removes devices and thin ids of the pool that no volume
-    /// owns, and names the volumes that the pool has lost. What a living process makes is left alone.
+    /// Finishes or undoes what processes that died have left half done, removes devices and thin ids of the pool that no volume
+    /// owns, and reports the volumes that the pool has lost. Volumes that a living process creates or deletes are not changed.
     ///
-    /// If pool and store disagree on the transaction, one of them is an old copy or somebody else changed the pool, and nobody
-    /// can tell a volume that was never made from one whose row was lost. Then nothing is changed and the report says how they
-    /// differ; [`reconcile_by_force`](Self::reconcile_by_force) goes on.
-    ///
-    /// With [`Reconcile::DryRun`] nothing is changed and the report says what would be.
+    /// If the transaction ids of pool and store do not match, one of the two is an old copy, or another program has changed the
+    /// pool. Then a volume that was never created looks like a volume whose row was lost, so nothing is changed and the report
+    /// says what differs. [`reconcile_by_force`](Self::reconcile_by_force) goes on in that case.
     ///
     /// # Errors
-    /// The store or the kernel cannot be read. What cannot be put right is in the report.
+    /// The store or the kernel cannot be read. What cannot be repaired is in the report.
     pub fn reconcile(&self, how: Reconcile) -> Result<Report, Error> {
         self.compare(how, Mismatch::Report)
     }
 
-    /// As [`reconcile`](Self::reconcile), and where the pool differs from the store, the pool as it is becomes the truth: its
-    /// transaction is taken, ids that no volume owns are deleted, volumes that it has lost are forgotten.
+    /// As [`reconcile`](Self::reconcile), but makes the store agree with the pool: the store gets the pool's transaction id, thin
+    /// ids that no volume owns are deleted, and the rows of volumes that the pool has lost are dropped.
     ///
     /// # Errors
     /// As [`reconcile`](Self::reconcile).
@@ -48,8 +46,8 @@ impl Pool {
         self.compare(how, Mismatch::TakePool)
     }
 
-    /// The part of [`reconcile`](Self::reconcile) that [`open`](Self::open) does: one query when all is well, and one call of
-    /// the kernel for each deleted volume that is still in use.
+    /// The part of [`reconcile`](Self::reconcile) that [`open`](Self::open) does. It costs one query if every volume is ready, and
+    /// one call of the kernel for each deleted volume that is still in use.
     pub(crate) fn recover_unfinished(&self) -> Result<Report, Error> {
         let mut report = Report::default();
         self.recover(Reconcile::Apply, &mut report)?;
@@ -108,7 +106,7 @@ impl Pool {
                 report.in_work.push(row.name);
                 continue;
             };
-            // Again under the lock: its maker may have come to the end in between.
+            // Read again under the lock: the process that created the volume may have finished meanwhile.
             let Some(row) = self.row(&row.name)?.filter(|row| row.phase != Phase::Ready) else {
                 continue;
             };
@@ -134,12 +132,12 @@ impl Pool {
         Ok(())
     }
 
-    /// Removes the devices whose volume nobody knows, neither by name nor by thin id.
+    /// Removes devices of this pool whose name and thin id no row has.
     fn remove_stray_devices(&self, how: Reconcile, report: &mut Report) -> Result<(), Error> {
         let pool = &self.config.name;
         let devices =
             self.kernel.names().map_err(|source| Error::List { pool: pool.clone(), source })?;
-        // Read after the devices: a row is written before its device is made.
+        // Read after the list of devices, because a row is written before its device is created.
         let mut rows = self.store.volumes(pool)?;
         let known = |rows: &[VolumeRow], name: &VolumeName, id: Option<ThinId>| {
             rows.iter().any(|row| row.name == *name || Some(row.id) == id)
@@ -176,8 +174,8 @@ impl Pool {
         Ok(())
     }
 
-    /// Deletes the thin ids of the pool that no row owns and names the complete volumes whose thin id the pool has not. All
-    /// under the pool's lock, so that no change of ours is half-way.
+    /// Deletes the thin ids of the pool that no row owns, and reports the complete volumes whose thin id the pool does not have.
+    /// Holds the pool's lock, so that no process is within a change.
     fn compare_ids(&self, how: Reconcile, report: &mut Report) -> Result<(), Error> {
         let pool = &self.config.name;
         let reader_lock = self.reader_lock()?;
@@ -190,7 +188,7 @@ impl Pool {
             }
         };
         let rows = self.store.volumes(pool)?;
-        // An id that another transaction made is not the row's: the store is an older copy, and the id was given out anew.
+        // If another transaction created the id, the id is not the row's: the store is an older copy, and the id was reused.
         let made_by_this_row = |row: &VolumeRow, made: u64| row.made == 0 || row.made == made;
         let (lost, owning): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| {
             row.phase == Phase::Ready
@@ -211,8 +209,11 @@ impl Pool {
         Ok(())
     }
 
-    /// The thin ids that the pool really has, and the transactions that made them. To read them takes the pool's only metadata
-    /// snapshot; one that a process that died has left is released first, which a dry run must not.
+    /// The thin ids in the pool's metadata, and the transactions that created them. Reading them needs the pool's only metadata
+    /// snapshot. A dry run must not release a snapshot that a process that died has left.
+    ///
+    /// # Errors
+    /// [`Error::SnapshotReserved`] in a dry run.
     fn ids_to_compare(
         &self,
         reader_lock: &Lock,

@@ -16,17 +16,17 @@ use crate::tools;
 /// What [`Pool::repair`] has done.
 #[derive(Debug)]
 pub struct Repaired {
-    /// The metadata as it was before, to be kept until everything is found to be there.
+    /// The damaged metadata. Keep this file until all volumes were found to be complete.
     pub damaged: PathBuf,
 }
 
 impl Pool {
-    /// Repairs the metadata of an inactive pool with thin_repair: into a new file, which is checked and then put in the place
-    /// of the old one. The old one is kept.
+    /// Repairs the metadata of an inactive pool with thin_repair. thin_repair writes a new file, and thin_check checks that file.
+    /// Then the new metadata replaces the damaged metadata, and a copy of the damaged metadata is kept.
     ///
     /// # Errors
     /// [`Error::RepairActive`], [`Error::LvmChecks`], [`Error::NotMetadata`] or [`Error::ForeignMetadata`] if the metadata is not
-    /// the pool's, and [`Error::Repair`] if thin_repair can make nothing sound of it; then the metadata is as it was.
+    /// the pool's, and [`Error::Repair`] if thin_repair cannot make sound metadata of it. Then the metadata was not changed.
     pub fn repair(&self) -> Result<Repaired, Error> {
         let lock = self.lock()?;
         if self.backing.kind == BackingKind::Lvm {
@@ -50,8 +50,9 @@ impl Pool {
             step("damaged metadata kept");
             fs::rename(&new, metadata).map_err(Error::backing("replace", metadata))?;
         } else {
-            // A repair that was cut short while it overwrote the device must not read it again. The superblock is written
-            // last: as long as it is the old one, the repaired copy that was made of it is the one to write.
+            // An interrupted repair may have overwritten a part of the device, so the next repair must not read the device. The
+            // superblock is written last. As long as the device has the old superblock, the repaired copy with that
+            // superblock's checksum in its name is the copy to write.
             let repaired = self.state_file(&format!("repaired-{:08x}", found.checksum));
             if repaired.exists() {
                 self.check_copy(&repaired, &lock)?;
@@ -61,7 +62,7 @@ impl Pool {
                 step("damaged metadata kept");
                 fs::rename(&new, &repaired).map_err(Error::backing("rename", &new))?;
             }
-            // thin_repair claims the device, too, so it is ours from here on only.
+            // Not opened before: thin_repair opens the device exclusively, too.
             let mut device = open_unclaimed(metadata)?;
             if self.superblock_of(&row)? != found {
                 return Err(Error::RepairActive { name: self.config.name.clone() });
@@ -79,7 +80,7 @@ impl Pool {
     }
 
     fn repair_to_file(&self, new: &Path, lock: &Lock) -> Result<(), Error> {
-        // Never the file of an earlier attempt: its thin_repair may still be writing there.
+        // Not the file of an earlier attempt: its thin_repair may still write to that file.
         match fs::remove_file(new) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(Error::backing("remove", new)(error));
@@ -132,7 +133,7 @@ fn copy_to_new_file(from: &Path, to: &Path) -> io::Result<()> {
     copied
 }
 
-/// Everything but the first block, and then the first.
+/// Writes everything except the superblock, and then the superblock.
 fn overwrite_device(from: &Path, device: &mut File) -> io::Result<()> {
     let mut from = File::open(from)?;
     let mut first = [0; superblock::BLOCK.0 as usize];

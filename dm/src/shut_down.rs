@@ -9,21 +9,21 @@ use crate::status::StatusLine;
 use crate::store::{PoolPhase, PoolRow};
 
 impl Pool {
-    /// Deactivates every volume and the pool and detaches its loop files. The pool and its volumes stay; [`Pool::open`]
-    /// brings them back. A pool of LVM's stays active.
+    /// Deactivates every volume and the pool, and detaches the pool's loop files. Nothing is deleted: [`Pool::open`] activates
+    /// the pool again. A pool of LVM stays active.
     ///
     /// # Errors
-    /// A volume is in use, or the kernel refuses.
+    /// [`Error::Busy`] if a volume is in use, [`Error::Making`] if a process creates or deletes one.
     pub fn shut_down(self) -> Result<(), Error> {
         let _lock = self.lock()?;
         self.deactivate_all()
     }
 
-    /// Shuts the pool down and forgets it with all its volumes: loop files are removed, of devices the superblock is cleared,
-    /// in a pool of LVM's our volumes are deleted.
+    /// Deactivates the pool and deletes it with all its volumes. Loop files are removed, and the ends of devices are cleared. In
+    /// a pool of LVM only the volumes of this crate are deleted.
     ///
     /// # Errors
-    /// A volume is in use, or the kernel refuses. Then the pool is still there.
+    /// As [`shut_down`](Self::shut_down). Then the pool still exists.
     pub fn destroy(self) -> Result<(), Error> {
         let name = &self.config.name;
         if self.backing.kind == BackingKind::Lvm {
@@ -32,7 +32,7 @@ impl Pool {
         let _lock = self.lock()?;
         self.deactivate_all()?;
         let Some(row) = self.store.pool(name)? else { return Ok(()) };
-        // From here on the pool is as one whose creation was cut short: the next `open` or `create` finishes its end.
+        // From here on the pool's row is that of an interrupted creation. So the next `open` or `create` finishes the deletion.
         let row = PoolRow { phase: PoolPhase::Creating, ..row };
         self.store.write(|w| w.drop_pool(name).and_then(|()| w.put_pool(name, &row)))?;
         step("end intended");
@@ -42,7 +42,7 @@ impl Pool {
     fn deactivate_all(&self) -> Result<(), Error> {
         let name = &self.config.name;
         for row in self.store.volumes(name)? {
-            // Its maker or deleter lives.
+            // Somebody holds the lock: a living process creates or deletes the volume.
             let Some(_lock) = Lock::try_volume(&self.config.run_dir, name, &row.name)? else {
                 return Err(Error::Making { volume: row.name, pool: name.clone() });
             };
@@ -51,7 +51,7 @@ impl Pool {
         let Some(device) = self.find()?.filter(|_| self.backing.kind != BackingKind::Lvm) else {
             return self.backing.disconnect();
         };
-        // A device whose maker died has no table, and no status.
+        // If the process that created the device died early, the device has no table and no status.
         let sound =
             device.live && matches!(self.status_line()?, StatusLine::Working(w) if !w.needs_check);
         self.kernel

@@ -17,7 +17,7 @@ impl VolumeRow {
         if self.sealed { Access::ReadOnly } else { Access::ReadWrite }
     }
 
-    /// The volume's table. What a volume consists of is said here and nowhere else.
+    /// The volume's table. No other function makes the table of a volume.
     pub(crate) fn table(&self, pool: DevNumber) -> Table {
         let params = format!("{pool} {}", self.id);
         Table { sectors: self.size.sectors(), target: "thin", params }
@@ -25,7 +25,10 @@ impl VolumeRow {
 }
 
 impl Pool {
-    /// The volume's device, if the kernel has it and it is this volume with the right access.
+    /// The volume's device; `None` if the volume is not active.
+    ///
+    /// # Errors
+    /// [`Error::WrongDevice`] if the device belongs to another volume, or is writable though the volume is sealed.
     pub(crate) fn device_of(&self, row: &VolumeRow) -> Result<Option<Device>, Error> {
         let identity = self.identity_of(row);
         let found = self.find_device(&row.name, &identity.name)?;
@@ -50,14 +53,16 @@ impl Pool {
         })
     }
 
-    /// Makes sure that the volume's device runs. The caller holds the volume's lock, and not the pool's: whoever grows the pool
-    /// holds that one, and while a pool is suspended the kernel takes no table of a volume (EINVAL, "Unable to activate thin
-    /// device while pool is suspended", `thin_ctr`).
+    /// Activates the volume if it is not active, resumes it if it is suspended, and makes its device larger if the row is larger.
+    ///
+    /// The caller holds the volume's lock and does not hold the pool's lock, which this function takes. The pool's lock keeps
+    /// another process from growing the pool meanwhile: while a pool is suspended, the kernel refuses the table of a volume
+    /// (EINVAL, "Unable to activate thin device while pool is suspended", `thin_ctr`).
     pub(crate) fn ensure_active(&self, row: &VolumeRow) -> Result<Device, Error> {
         let identity = self.identity_of(row);
         match self.device_of(row)? {
             Some(device) if device.live && device_is_shorter(&device, row) => {
-                // A resize, now or by a process that died.
+                // The volume is being resized, or a process that resized it has died.
                 let _pool_lock = self.lock()?;
                 let table = row.table(self.running()?.0.number);
                 let (volume, pool) = (row.name.clone(), self.config.name.clone());
@@ -67,7 +72,7 @@ impl Pool {
                 return Ok(device);
             }
             Some(device) if device.live => {
-                // A maker of a snapshot died while it held this origin.
+                // A process died while it took a snapshot of this volume, and left the volume suspended.
                 if device.suspended {
                     self.kernel
                         .resume(&identity.name)
@@ -88,7 +93,8 @@ impl Pool {
         created.map_err(|source| self.activation_error(row, source))
     }
 
-    /// Why a volume's device does not run.
+    /// The error for a volume that cannot be activated. ENODATA means that the pool does not have the thin id (`thin_ctr` in
+    /// dm-thin.c).
     pub(crate) fn activation_error(&self, row: &VolumeRow, source: KernelError) -> Error {
         let (volume, id, pool) = (row.name.clone(), row.id, self.config.name.clone());
         match source.errno() {
@@ -97,7 +103,7 @@ impl Pool {
         }
     }
 
-    /// The caller holds the volume's lock.
+    /// Removes the volume's device. The caller holds the volume's lock.
     pub(crate) fn deactivate_row(&self, row: &VolumeRow) -> Result<(), Error> {
         self.remove_device(&row.name, &self.identity_of(row))
     }
@@ -119,8 +125,8 @@ impl Pool {
     }
 }
 
-/// Whether a device has less than its volume. Read from sysfs: a call of device-mapper's would take a lock that every user of
-/// device-mapper on the machine shares.
+/// Whether a device is smaller than its volume. The size is read from sysfs: a call of device-mapper takes a lock that all users
+/// of device-mapper on the machine share.
 pub(crate) fn device_is_shorter(device: &Device, row: &VolumeRow) -> bool {
     if row.sealed {
         return false;

@@ -1,4 +1,4 @@
-//! Volumes of a pool: looked up, activated, grown, deactivated.
+//! Volumes of a pool: found, listed, activated, resized, deactivated.
 
 use std::path::PathBuf;
 
@@ -14,26 +14,26 @@ use crate::store::{Phase, VolumeRow};
 use crate::units::Bytes;
 use crate::volume_device::device_is_shorter;
 
-/// A volume as the store and the kernel see it.
+/// A volume in the store and the kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Volume {
-    /// Its name.
+    /// The volume's name.
     pub name: VolumeName,
-    /// Its number in the pool.
+    /// The volume's thin id in the pool.
     pub id: ThinId,
-    /// Its virtual size.
+    /// The size of the volume's device. The volume uses less of the pool while parts of it were never written.
     pub size: Bytes,
-    /// What it is a snapshot of. The origin may have been deleted since.
+    /// The volume that this one is a snapshot of. The origin may be deleted by now.
     pub origin: Option<VolumeName>,
-    /// How far it has come.
+    /// Whether the volume is complete, or being created or deleted.
     pub phase: Phase,
-    /// It never changes again: it is activated read-only and snapshots of it need no suspend.
+    /// The volume never changes again: it is activated read-only, and a snapshot of it needs no suspend.
     pub sealed: bool,
-    /// The kernel has a device of it.
+    /// The volume has a dm device.
     pub active: bool,
 }
 
-/// A volume's device.
+/// The dm device of an active volume.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ActiveVolume {
     /// `/dev/dm-N`
@@ -51,7 +51,7 @@ impl From<&Device> for ActiveVolume {
 }
 
 impl Pool {
-    /// The volume, or none.
+    /// The volume called `name`; `None` if there is none.
     ///
     /// # Errors
     /// The store or the kernel cannot be read.
@@ -60,7 +60,7 @@ impl Pool {
         while let Some(known) = row {
             match self.device_of(&known) {
                 Ok(device) => return Ok(Some(volume(known, device.is_some()))),
-                // Deleted, and perhaps made anew, since the row was read?
+                // Perhaps the volume was deleted, and created again, after the row was read.
                 Err(error) => match self.row(name)? {
                     Some(same) if same == known => return Err(error),
                     other => row = other,
@@ -70,7 +70,7 @@ impl Pool {
         Ok(None)
     }
 
-    /// All volumes by name, half-made ones too.
+    /// All volumes, ordered by name, with those that are being created or deleted.
     ///
     /// # Errors
     /// The store or the kernel cannot be read.
@@ -88,13 +88,14 @@ impl Pool {
             .collect())
     }
 
-    /// Makes the volume's device, read-only if the volume is sealed. A volume that is active already is left as it is.
+    /// Activates the volume: creates its dm device, read-only if the volume is sealed. An active volume is not changed.
     ///
     /// # Errors
-    /// [`Error::NoVolume`], [`Error::Unfinished`] or [`Error::Making`] if there is no complete volume of that name.
+    /// [`Error::NoVolume`]; [`Error::Unfinished`] or [`Error::Making`] if the volume is not complete; [`Error::LostVolume`].
     pub fn activate(&self, name: &VolumeName) -> Result<ActiveVolume, Error> {
         let row = self.ready_row(name)?;
-        // An error here may come of another volume that has the name by now; under the lock it is one.
+        // An error is ignored here, because it may come from another volume that has the name by now. It is reported under the
+        // lock.
         if let Ok(Some(device)) = self.device_of(&row)
             && device.live
             && !device.suspended
@@ -106,22 +107,23 @@ impl Pool {
         Ok(ActiveVolume::from(&self.ensure_active(&row)?))
     }
 
-    /// Removes the volume's device. A volume that is not active is left as it is.
+    /// Deactivates the volume: removes its dm device. An inactive volume is not changed.
     ///
     /// # Errors
-    /// [`Error::Busy`] if it is mounted or open.
+    /// [`Error::Busy`] if the volume is mounted or open.
     pub fn deactivate(&self, name: &VolumeName) -> Result<(), Error> {
         let _lock = Lock::volume(&self.config.run_dir, &self.config.name, name)?;
         self.row(name)?.map_or(Ok(()), |row| self.deactivate_row(&row))
     }
 
-    /// Grows a volume that is not sealed to `size`, rounded up to whole blocks, and returns its size. If it is active its device
-    /// grows at once, mounted or not.
+    /// Grows a volume to `size`, rounded up to whole blocks, and returns the new size. The device of an active volume grows at
+    /// once, also while the volume is mounted.
     ///
-    /// The store's size is the truth: if this process dies before the device has grown, the next activation does it.
+    /// The store gets the new size first. If this process dies before the device has grown, the next activation makes the device
+    /// larger.
     ///
     /// # Errors
-    /// [`Error::Sealed`], [`Error::Shrink`], and as [`Pool::activate`].
+    /// [`Error::Sealed`]; [`Error::ShrinkVolume`]; and the errors of [`Pool::activate`].
     pub fn resize(&self, name: &VolumeName, size: Bytes) -> Result<Bytes, Error> {
         let size = self.whole_blocks(name, size)?;
         let (_lock, row) = self.locked(name)?;
@@ -141,7 +143,10 @@ impl Pool {
         Ok(size)
     }
 
-    /// A size that a volume can have.
+    /// `size` rounded up to whole blocks.
+    ///
+    /// # Errors
+    /// [`Error::Size`] if the size is 0 or too large.
     pub(crate) fn whole_blocks(&self, name: &VolumeName, size: Bytes) -> Result<Bytes, Error> {
         if size.0 == 0 || size.0 > i64::MAX as u64 / 2 {
             return Err(Error::Size { volume: name.clone(), size });
@@ -160,7 +165,7 @@ impl Pool {
         }
     }
 
-    /// The row of a volume of this very pool: another pool that was made under its name since is another.
+    /// The row of a volume of this pool. A volume of a later pool with the same name is not returned.
     pub(crate) fn row(&self, name: &VolumeName) -> Result<Option<VolumeRow>, Error> {
         self.store.volume(&self.config.name, &self.identity.uuid, name)
     }

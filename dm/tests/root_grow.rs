@@ -216,7 +216,7 @@ fn root_devices_are_grown_by_their_owner() {
     fill(&big(&pool), Bytes(0), Bytes::mib(60), b'f').expect("written");
     let full = pool.create_volume(&name("more"), Bytes::mib(16)).expect_err("above 90 %");
     assert!(matches!(full, Error::Full { what: "data", .. }), "{full}");
-    assert!(full.to_string().contains("of 64 MiB data used"), "{full}");
+    assert!(full.to_string().contains("of 64 MiB for data in"), "{full}");
     assert_eq!(full.remedy(), Some(Remedy::MakeRoom));
 
     assert!(matches!(pool.grow(Some(Bytes::mib(128)), None), Err(Error::GrowDevices { .. })));

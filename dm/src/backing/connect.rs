@@ -1,4 +1,4 @@
-//! A pool's block devices: its loop files attached and detached.
+//! A pool's block devices. Loop files are attached to get them, and detached after use.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::failpoint::step;
 use crate::kernel::DevNumber;
 
-/// The block devices of a pool, loop devices attached. Dropping it detaches what was attached here.
+/// The block devices of a pool, with its loop files attached. Dropping this detaches the files that this value attached.
 #[derive(Debug)]
 pub(crate) struct Connected {
     pub(crate) data: DevNumber,
@@ -25,7 +25,7 @@ impl Connected {
 }
 
 impl PoolBacking {
-    /// Attaches the loop files.
+    /// The pool's block devices. Attaches loop files.
     pub(crate) fn connect(&self) -> Result<Connected, Error> {
         let mut loops = Vec::new();
         let mut node = |path: &PathBuf| {
@@ -43,7 +43,7 @@ impl PoolBacking {
         Ok(Connected { data, metadata, loops })
     }
 
-    /// Detaches the loop files.
+    /// Detaches loop files.
     pub(crate) fn disconnect(&self) -> Result<(), Error> {
         if self.kind != BackingKind::Loop {
             return Ok(());

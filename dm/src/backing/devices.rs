@@ -1,4 +1,4 @@
-//! Block devices: opened if nobody has claimed them, looked at, cleared, measured.
+//! Block devices: opened exclusively, searched for data, cleared, measured.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -14,7 +14,8 @@ use crate::error::Error;
 use crate::kernel::DevNumber;
 use crate::units::Bytes;
 
-/// Opens a block device that nobody has claimed: the kernel refuses O_EXCL for one that is mounted or part of another.
+/// Opens a block device exclusively. The kernel refuses O_EXCL for a device that is mounted or part of another device
+/// (open(2), EBUSY).
 pub(crate) fn open_unclaimed(path: &Path) -> Result<File, Error> {
     let found = fs::metadata(path).map_err(Error::backing("look at", path))?;
     if !found.file_type().is_block_device() {
@@ -28,7 +29,8 @@ pub(crate) fn open_unclaimed(path: &Path) -> Result<File, Error> {
     )
 }
 
-/// What a device carries, if anything: all that is known of begins in the first MiB or ends in the last.
+/// What a device contains; `None` if it is empty. Only the first and the last MiB are read: every known format begins in the
+/// first MiB or ends in the last.
 pub(super) fn carried(device: &mut File) -> io::Result<Option<&'static str>> {
     let mut known = None;
     for (from, length) in ends(device)? {
@@ -51,7 +53,7 @@ pub(super) fn clear_ends(device: &mut File) -> io::Result<()> {
     device.sync_all()
 }
 
-/// Offset and length of a device's first and last MiB.
+/// The offset and the length of a device's first and last MiB.
 fn ends(device: &mut File) -> io::Result<[(u64, usize); 2]> {
     let size = device.seek(SeekFrom::End(0))?;
     let length = size.min(signature::LOOK as u64);

@@ -1,4 +1,4 @@
-//! Loop files: made, made larger, and how large they may become.
+//! Loop files: created, extended, and how large they may become.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -13,11 +13,11 @@ use crate::error::Error;
 use crate::failpoint::step;
 use crate::units::{Bytes, Percent};
 
-/// Below this a loop file is not worth a pool, unless less was asked for.
+/// The smallest data file of a new pool, unless the configuration asks for less.
 const LEAST: Bytes = Bytes::gib(1);
 
 impl PoolBacking {
-    /// Makes loop files longer, and what the kernel knows of them. A file that is long enough stays as it is.
+    /// Extends the loop files, and tells the kernel the new sizes. A file that is long enough is not changed.
     pub(crate) fn extend(&self, sizes: Sizes) -> Result<(), Error> {
         for (path, size) in [(&self.data, sizes.data), (&self.metadata, sizes.metadata)] {
             let file =
@@ -27,7 +27,7 @@ impl PoolBacking {
                 if *path == self.metadata
                     && let Err(error) = allocate(&file, size, path)
                 {
-                    // What it got before the file system was full.
+                    // Gives back the blocks that the file got before the file system was full.
                     let _ = file.set_len(length);
                     return Err(error);
                 }
@@ -42,7 +42,8 @@ impl PoolBacking {
         Ok(())
     }
 
-    /// The most that the data file and the metadata file may have: what each has already and what is free, less a fifth.
+    /// The largest sizes that the data file and the metadata file may have: 80 % of the blocks that the file has and those that
+    /// are free.
     pub(crate) fn room(&self) -> Result<Sizes, Error> {
         let room = |path: &Path| {
             let taken = fs::metadata(path).map_err(Error::backing("look at", path))?.blocks() * 512;
@@ -63,16 +64,16 @@ pub(super) fn make_file(path: &Path, size: Bytes) -> Result<File, Error> {
     Ok(file)
 }
 
-/// Gives the metadata its room for good: a commit that finds the host's file system full would stop the pool.
+/// Allocates the blocks of the metadata file. A metadata commit that finds the host's file system full would stop the pool.
 pub(super) fn allocate(file: &File, size: Bytes, path: &Path) -> Result<(), Error> {
     match fallocate(file, FallocateFlags::empty(), 0, size.0 as i64) {
-        // The file system cannot; the file stays sparse.
+        // The file system cannot allocate blocks ahead, so the file stays sparse.
         Ok(()) | Err(Errno::EOPNOTSUPP) => Ok(()),
         Err(errno) => Err(Error::backing("allocate", path)(errno.into())),
     }
 }
 
-/// What may be taken of `wanted` without promising more than 80 % of what is free.
+/// The size of a new data file: `wanted`, or 80 % of the free space if that is less.
 pub(super) fn bounded(file: &Path, wanted: Bytes) -> Result<Bytes, Error> {
     let free = free(file)?;
     let room = four_fifths(free);
@@ -82,7 +83,7 @@ pub(super) fn bounded(file: &Path, wanted: Bytes) -> Result<Bytes, Error> {
         return Err(Error::NoRoom { path, free, least });
     }
     if room < wanted {
-        tracing::warn!(file = %file.display(), %wanted, taken = %room, "the file system has no room for more");
+        tracing::warn!(file = %file.display(), %wanted, taken = %room, "the loop file gets less than the configuration asks for: the file system has no room for more");
     }
     Ok(room.min(wanted))
 }

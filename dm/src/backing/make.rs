@@ -1,4 +1,4 @@
-//! A new pool's files and devices: claimed, made, and taken back.
+//! A new pool's files and devices: claimed, created, and removed when the creation fails.
 
 use std::fs::{self, File};
 use std::io;
@@ -13,7 +13,7 @@ use crate::failpoint::step;
 use crate::superblock::Superblock;
 use crate::units::Bytes;
 
-/// What becomes of data on a device that a new pool gets.
+/// What to do with data on a device that a new pool gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ExistingData {
     /// The device is refused.
@@ -23,8 +23,8 @@ pub(crate) enum ExistingData {
 }
 
 impl PoolBacking {
-    /// Refuses what must not be overwritten: with [`ExistingData::Overwrite`] only what somebody uses. Changes nothing. The devices stay claimed as
-    /// long as the caller has them open.
+    /// Claims the devices of a new pool. Refuses a device in use, an existing loop file, and, with [`ExistingData::Refuse`], a
+    /// device with data. Changes nothing. The devices stay claimed as long as the caller keeps the returned files open.
     pub(crate) fn claim(&self, existing: ExistingData) -> Result<Vec<File>, Error> {
         let mut claims = Vec::new();
         for path in [&self.data, &self.metadata] {
@@ -34,7 +34,7 @@ impl PoolBacking {
                 }
                 continue;
             }
-            // Before the claim, which the second name of the first device could not get.
+            // Compared before the claim: a second claim of the first device would fail as in use.
             if let Some(first) = claims.first().map(File::metadata) {
                 let here = fs::metadata(path).map_err(Error::backing("look at", path))?;
                 if first.map_err(Error::backing("look at", &self.data))?.rdev() == here.rdev() {
@@ -52,7 +52,8 @@ impl PoolBacking {
         Ok(claims)
     }
 
-    /// Makes the files, or clears the devices' ends. The caller undoes it with [`PoolBacking::unmake`] if a later step fails.
+    /// Creates the loop files, or clears the ends of the devices. If a later step fails, the caller calls
+    /// [`PoolBacking::unmake`].
     pub(crate) fn make(
         &self,
         backing: &Backing,
@@ -67,15 +68,15 @@ impl PoolBacking {
             step("metadata file made");
             return Ok(());
         }
-        // What lay there must not be found again: not by us as metadata, not by a scan as a file system.
+        // Old data must not be found again: neither as a pool's metadata, nor as a file system by a scan.
         for (device, path) in claims.iter_mut().zip([&self.data, &self.metadata]) {
             clear_ends(device).map_err(Error::backing("clear the ends of", path))?;
         }
         Ok(())
     }
 
-    /// Takes back what [`PoolBacking::make`] did, as far as it came. Devices that carry no metadata of that block size and transaction
-    /// are left alone: since a crash long ago something else may lie there by now.
+    /// Undoes what [`PoolBacking::make`] has done so far. Devices without metadata of this block size and transaction are not
+    /// changed: if the creation crashed long ago, the devices may hold something else by now.
     pub(crate) fn unmake(&self, block: Bytes, transaction: u64) -> Result<(), Error> {
         match self.kind {
             BackingKind::Lvm => return Ok(()),
@@ -95,7 +96,7 @@ impl PoolBacking {
                 if !found.as_ref().is_some_and(ours) {
                     return Ok(());
                 }
-                // The metadata last: by it the rest is recognised.
+                // The metadata device comes last, because a later attempt recognises the pool by its metadata.
                 for path in [&self.data, &self.metadata] {
                     let mut device = open_unclaimed(path)?;
                     clear_ends(&mut device).map_err(Error::backing("clear the ends of", path))?;

@@ -2,11 +2,11 @@
 //!
 //! | file | its story |
 //! |---|---|
-//! | `place.rs` | where data and metadata lie, and how much of it the pool uses |
-//! | `make.rs` | a new pool's files and devices: claimed, made, and taken back |
+//! | `place.rs` | where data and metadata are, and how much of both the pool uses |
+//! | `make.rs` | a new pool's files and devices: claimed, created, removed when the creation fails |
 //! | `connect.rs` | the block devices: loop files attached and detached |
-//! | `files.rs` | loop files made larger, and how large they may become |
-//! | `devices.rs`, `signature.rs` | block devices, and what must not be overwritten on them |
+//! | `files.rs` | loop files created and extended, and how large they may become |
+//! | `devices.rs`, `signature.rs` | block devices, and the data that must not be overwritten |
 //! | `loopback.rs` | loop devices |
 
 mod connect;

@@ -1,4 +1,4 @@
-//! Where a pool's data and metadata lie, and how much of it the pool uses.
+//! Where a pool's data and metadata are, and how much of both the pool uses.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -10,18 +10,18 @@ use crate::error::Error;
 use crate::superblock::{self, Superblock};
 use crate::units::Bytes;
 
-/// What a pool lies on.
+/// The kind of a pool's backing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BackingKind {
-    /// Two sparse files of ours on loop devices.
+    /// Two files of this crate, attached to loop devices.
     Loop,
     /// Two block devices.
     Devices,
-    /// A thin pool that LVM activates; data and metadata are its node.
+    /// A thin pool that LVM activates. The paths of data and metadata are both the pool's node.
     Lvm,
 }
 
-/// Where a pool's data and metadata lie.
+/// The files or devices of a pool's data and metadata.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PoolBacking {
     pub(crate) kind: BackingKind,
@@ -29,7 +29,7 @@ pub(crate) struct PoolBacking {
     pub(crate) metadata: PathBuf,
 }
 
-/// What a pool uses of its backing.
+/// How much of its data and metadata device a pool uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Sizes {
     pub(crate) data: Bytes,
@@ -37,7 +37,7 @@ pub(crate) struct Sizes {
 }
 
 impl PoolBacking {
-    /// Where a new pool will lie.
+    /// The backing that a new pool of this configuration gets.
     pub(crate) fn plan(config: &PoolConfig) -> Self {
         let file = |end| config.state_dir.join(format!("{}.{end}", config.name));
         match &config.backing {
@@ -53,7 +53,7 @@ impl PoolBacking {
         }
     }
 
-    /// What the metadata says of itself; none if it is no thin pool's.
+    /// The superblock of the metadata; `None` if the metadata is not that of a thin pool.
     pub(crate) fn superblock(&self) -> Result<Option<Superblock>, Error> {
         let mut head = Vec::new();
         File::open(&self.metadata)
@@ -62,7 +62,7 @@ impl PoolBacking {
         Ok(Superblock::parse(&head))
     }
 
-    /// The sizes of the files or devices as they are now.
+    /// The present sizes of the files or devices.
     pub(crate) fn sizes(&self) -> Result<Sizes, Error> {
         let size = |path: &Path| match self.kind {
             BackingKind::Loop => {

@@ -1,8 +1,9 @@
-//! The only file that speaks to device-mapper, through the crate's plain ioctl layer [`DM`].
+//! The ioctls of device-mapper, through [`DM`], the ioctl layer of the crate `devicemapper`.
 //!
-//! Not through its `ThinDev` and `ThinPoolDev`: they leak an id or leave an origin suspended when a step fails.
+//! This crate does not use `ThinDev` and `ThinPoolDev` of `devicemapper`: when a step fails, they leak a thin id or leave an
+//! origin suspended.
 //!
-//! Without udevd the crate does not wait for udev (it looks for `/run/udev/control`), and devtmpfs makes `/dev/dm-N`.
+//! `devicemapper` waits for udev if `/run/udev/control` exists. Without udevd devtmpfs makes `/dev/dm-N`.
 
 use std::fmt;
 use std::path::Path;
@@ -15,16 +16,17 @@ use super::{Access, Device, KernelError, Table};
 use crate::failpoint::step;
 use crate::names::DmIdentity;
 
-/// Where udevd listens; the crate waits for udev if and only if it is there.
+/// The socket of udevd. `devicemapper` waits for udev if and only if this file exists.
 const UDEV: &str = "/run/udev/control";
-/// The rule that ends the crate's wait, from the package that has `dmsetup`. The wait has no timeout, so it is looked for.
+/// The places of the udev rule that ends that wait. It comes with `dmsetup`. The wait has no timeout, so without the rule this
+/// crate refuses to work.
 const UDEV_RULE: [&str; 3] = [
     "/usr/lib/udev/rules.d/95-dm-notify.rules",
     "/lib/udev/rules.d/95-dm-notify.rules",
     "/etc/udev/rules.d/95-dm-notify.rules",
 ];
 
-/// The way to the kernel.
+/// An open `/dev/mapper/control`.
 pub(crate) struct Kernel(pub(super) DM);
 
 impl fmt::Debug for Kernel {
@@ -41,7 +43,7 @@ fn uuid(text: &str) -> &DmUuid {
     DmUuid::new(text).expect("names.rs keeps dm uuids short and plain")
 }
 
-/// Tells udev's rules that the device is ours alone: no scan for file systems, no links in `/dev/disk`.
+/// Options that tell udev's rules not to scan the device for file systems, and to make no links in `/dev/disk`.
 fn private(flags: DmFlags) -> DmOptions {
     DmOptions::private().set_flags(flags)
 }
@@ -54,7 +56,7 @@ impl Kernel {
         DM::new().map(Self).map_err(|error| KernelError::Control { cause: Box::new(error) })
     }
 
-    /// The device called `device`, or none.
+    /// The device called `device`; `None` if there is no such device.
     pub(crate) fn find(&self, device: &str) -> Result<Option<Device>, KernelError> {
         match self.0.device_info(&DevId::Name(name(device))).map_err(failed("info", device)) {
             Ok(info) => Ok(Some(info.into())),
@@ -63,7 +65,7 @@ impl Kernel {
         }
     }
 
-    /// The device that has this uuid, and its name, or none.
+    /// The name and the device that has this uuid; `None` if there is no such device.
     pub(crate) fn find_uuid(&self, id: &str) -> Result<Option<(String, Device)>, KernelError> {
         match self.0.device_info(&DevId::Uuid(uuid(id))).map_err(failed("info", id)) {
             Ok(info) => {
@@ -75,7 +77,7 @@ impl Kernel {
         }
     }
 
-    /// Gives a device another name; it may be in use.
+    /// Gives a device another name. The device may be in use.
     pub(crate) fn rename(&self, device: &str, to: &str) -> Result<(), KernelError> {
         self.0
             .device_rename(name(device), &DevId::Name(name(to)))
@@ -89,7 +91,7 @@ impl Kernel {
         Ok(list.into_iter().map(|(name, _, _)| name.to_string()).collect())
     }
 
-    /// Makes a device with one table and starts it. When a step fails nothing is left.
+    /// Creates a device with one table line and resumes it. When a step fails, the device is removed again.
     pub(crate) fn create(
         &self,
         identity: &DmIdentity,
@@ -115,13 +117,13 @@ impl Kernel {
         if started.is_err()
             && let Err(error) = self.remove(&identity.name)
         {
-            tracing::warn!(device = identity.name, %error, "a dm device that could not be started stays behind");
+            tracing::warn!(device = identity.name, %error, "cannot remove a dm device that could not be activated; remove it with `dmsetup remove`");
         }
         started
     }
 
-    /// Gives a running device another table, such as a longer one. The kernel swaps the two in one step, so a process that
-    /// dies in between leaves the old table in use.
+    /// Gives an active device another table, such as a longer one. The kernel exchanges the tables in one step. So if this
+    /// process dies before that step, the old table stays in use.
     pub(crate) fn reload(
         &self,
         device: &str,
@@ -137,12 +139,12 @@ impl Kernel {
         Ok(())
     }
 
-    /// Removes a device; `false` if there was none. The crate tries for 0.8 s while somebody has it open.
+    /// Removes a device. Returns `false` if there was no such device. While the device is open, `devicemapper` tries for 0.8 s.
     pub(crate) fn remove(&self, device: &str) -> Result<bool, KernelError> {
         self.remove_by(&DevId::Name(name(device)), device)
     }
 
-    /// As [`remove`](Self::remove), but only the device that has the uuid of the identity, whatever its name.
+    /// As [`remove`](Self::remove), but removes the device that has the uuid of the identity, whatever its name is.
     pub(crate) fn remove_uuid(&self, identity: &DmIdentity) -> Result<bool, KernelError> {
         self.remove_by(&DevId::Uuid(uuid(&identity.uuid)), &identity.name)
     }
@@ -156,8 +158,8 @@ impl Kernel {
         }
     }
 
-    /// Removes a device at once if nobody has it open, and else when its last user is gone, whether this process still lives
-    /// then or not. Returns whether it is gone already.
+    /// Removes a device at once if nobody has it open. If the device is open, the kernel removes it when its last user closes
+    /// it, also after this process has ended. Returns `true` if the device is removed already.
     pub(crate) fn remove_when_idle(&self, identity: &DmIdentity) -> Result<bool, KernelError> {
         let how = private(DmFlags::DM_DEFERRED_REMOVE);
         let removed = self.0.device_remove(&DevId::Uuid(uuid(&identity.uuid)), how);
@@ -168,7 +170,7 @@ impl Kernel {
         }
     }
 
-    /// Waits for the device's I/O, freezes its file system and holds new I/O back until the guard resumes it.
+    /// Suspends a device: freezes its file system, waits for its I/O, and holds new I/O back until the guard resumes it.
     pub(crate) fn suspend<'k>(&'k self, device: &str) -> Result<Suspended<'k>, KernelError> {
         let id = DevId::Name(name(device));
         self.0
@@ -185,8 +187,8 @@ impl Kernel {
             .map_err(failed("resume", device))
     }
 
-    /// Sends a message to the target of the device that has the uuid of the identity: another pool of its name gets none. Every message
-    /// of a thin pool ends in a metadata commit.
+    /// Sends a message to the target of the device that has the uuid of the identity, so that another pool with the same name
+    /// gets no message. After each message a thin pool commits its metadata.
     pub(crate) fn message(&self, identity: &DmIdentity, text: &str) -> Result<(), KernelError> {
         self.0
             .target_msg(&DevId::Uuid(uuid(&identity.uuid)), None, text)
@@ -194,12 +196,13 @@ impl Kernel {
             .map_err(failed("message", &identity.name))
     }
 
-    /// Brings a thin pool's metadata to the disk: what a plain status does before it answers (`pool_status` in dm-thin.c).
+    /// Makes a thin pool commit its metadata to the disk. A status call without `DM_NOFLUSH` does that (`pool_status` in
+    /// dm-thin.c).
     pub(crate) fn commit(&self, pool: &str) -> Result<(), KernelError> {
         self.status_with(pool, DmFlags::empty()).map(drop)
     }
 
-    /// A device and the status line of its only target, without the metadata commit that a plain status makes.
+    /// A device and the status line of its only target. `DM_NOFLUSH` spares the metadata commit.
     pub(crate) fn status(&self, device: &str) -> Result<(Device, String), KernelError> {
         self.status_with(device, DmFlags::DM_NOFLUSH)
     }
@@ -212,7 +215,7 @@ impl Kernel {
         Ok((info.into(), line.unwrap_or_default()))
     }
 
-    /// The target and the parameters of a device's only table line.
+    /// The target type and the parameters of a device's only table line.
     pub(crate) fn table(&self, device: &str) -> Result<(String, String), KernelError> {
         let id = DevId::Name(name(device));
         let (_, lines) = self
@@ -224,7 +227,7 @@ impl Kernel {
     }
 }
 
-/// A suspended device. Dropping it resumes; [`Suspended::resume`] also says whether that worked.
+/// A suspended device. Dropping it resumes the device; [`Suspended::resume`] also returns the error.
 #[must_use]
 pub(crate) struct Suspended<'k> {
     kernel: &'k Kernel,
@@ -245,7 +248,7 @@ impl Drop for Suspended<'_> {
             return;
         }
         if let Err(error) = self.kernel.resume(&self.device) {
-            tracing::error!(device = self.device, %error, "the device stays suspended; run `dmsetup resume {}`", self.device);
+            tracing::error!(device = self.device, %error, "cannot resume the device; run `dmsetup resume {}`", self.device);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A dm device and its table, as values.
+//! A dm device, its table and its access, as values.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use super::KernelError;
 pub(crate) enum Access {
     /// Read and write.
     ReadWrite,
-    /// Read-only at the dm level: no mount option of a privileged container makes it writable.
+    /// Read-only in device-mapper itself, so that no mount option of a privileged container makes the device writable.
     ReadOnly,
 }
 
@@ -27,7 +27,7 @@ impl Access {
     }
 }
 
-/// One line of a table, from sector 0.
+/// A table with one line, which begins at sector 0.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Table {
     pub(crate) sectors: u64,
@@ -35,7 +35,7 @@ pub(crate) struct Table {
     pub(crate) params: String,
 }
 
-/// A block device's number.
+/// The number of a block device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct DevNumber {
     pub(crate) major: u32,
@@ -48,18 +48,18 @@ impl fmt::Display for DevNumber {
     }
 }
 
-/// A dm device that the kernel has.
+/// A dm device of the kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Device {
     pub(crate) number: DevNumber,
     pub(crate) uuid: String,
     pub(crate) access: Access,
-    /// It has a table in use; a device of a maker that died early has none.
+    /// The device has a table in use. If the process that created the device died early, the device has none.
     pub(crate) live: bool,
     pub(crate) suspended: bool,
-    /// The kernel removes it when its last user is gone.
+    /// The kernel removes the device when its last user closes it.
     pub(crate) deferred: bool,
-    /// A process, a mount or another device has it open.
+    /// A process, a mount or another device has the device open.
     pub(crate) open: bool,
 }
 

@@ -15,9 +15,9 @@ pub enum KernelError {
         /// The crate's error.
         cause: Box<DmError>,
     },
-    /// udevd runs, but nothing would tell us that it is done.
+    /// udevd runs without the rule that ends the wait for it.
     #[error(
-        "udevd runs without the rules of device-mapper (95-dm-notify.rules); install the package that has dmsetup"
+        "cannot wait for udev: udevd runs without the rules of device-mapper (95-dm-notify.rules); install the package that has dmsetup"
     )]
     UdevRule,
     /// The kernel refused a call.
@@ -27,10 +27,10 @@ pub enum KernelError {
         call: &'static str,
         /// The dm device's name.
         device: String,
-        /// The kernel's answer.
+        /// The kernel's error number.
         errno: Errno,
     },
-    /// The crate failed before or after the call.
+    /// The crate `devicemapper` failed before or after the call.
     #[error("{call} {device}: {cause}")]
     Library {
         /// The call, as dmsetup names it.
@@ -40,18 +40,18 @@ pub enum KernelError {
         /// The crate's error.
         cause: Box<DmError>,
     },
-    /// The device's node did not appear.
+    /// The device's node did not appear in `/dev`.
     #[error("{} did not appear within {seconds} s; is a devtmpfs mounted on /dev?", path.display())]
     NoNode {
         /// The node.
         path: PathBuf,
-        /// How long it was waited for.
+        /// How long this crate waited for the node, in seconds.
         seconds: u64,
     },
 }
 
 impl KernelError {
-    /// The kernel's answer, if it was the kernel that refused.
+    /// The kernel's error number; `None` if the kernel did not refuse the call.
     pub fn errno(&self) -> Option<Errno> {
         match self {
             Self::Refused { errno, .. } => Some(*errno),

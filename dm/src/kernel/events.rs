@@ -10,12 +10,12 @@ use super::error::failed;
 use super::{Kernel, KernelError};
 
 impl Kernel {
-    /// From now on an event of any dm device ends [`wait_for_event`](Self::wait_for_event).
+    /// Arms [`wait_for_event`](Self::wait_for_event): from now on an event of any dm device ends that wait.
     pub(crate) fn arm_events(&self) -> Result<(), KernelError> {
         self.0.arm_poll().map(drop).map_err(failed("arm poll", ""))
     }
 
-    /// Waits for an event of any dm device since the last [`arm_events`](Self::arm_events), at most so long.
+    /// Waits until an event of any dm device has come since the last [`arm_events`](Self::arm_events), at most for `limit`.
     pub(crate) fn wait_for_event(&self, limit: Option<Duration>) -> Result<(), KernelError> {
         let limit = limit.map_or(PollTimeout::NONE, |limit| {
             PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX)

@@ -1,5 +1,7 @@
-//! The durable table of pools and thin volumes: SQLite in `store.db`, because several processes write it and it must survive
-//! a power cut (WAL with `synchronous=FULL`: a commit is on the disk when it returns).
+//! The store opened, read and written.
+//!
+//! The store is an SQLite database, because several processes write it and it must survive a power cut. With a WAL and
+//! `synchronous=FULL` a commit is on the disk when it returns (<https://sqlite.org/pragma.html#pragma_synchronous>).
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
@@ -14,10 +16,11 @@ use super::schema::{SCHEMA, migrate, schema};
 use crate::error::Error;
 use crate::lock::Lock;
 
-/// Writers are serialized by the pool's lock, so only another pool's writer or a checkpoint is ever waited for.
+/// How long a writer waits. The pool's lock serializes the writers of a pool, so a writer waits only for a writer of another
+/// pool or for a checkpoint.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// The length of the WAL at which a commit moves it into the database: some ten changes. That costs two fsyncs, and each opener
-/// that is alone reads what is there.
+/// The length of the WAL, in pages, at which a commit moves the WAL into the database: some ten changes. A move costs
+/// two fsyncs. An opener that is alone reads the whole WAL, so a long WAL costs time, too.
 const WAL_PAGES: i64 = 50;
 
 /// The open store.
@@ -33,7 +36,10 @@ impl Store {
         state_dir.join("store.db")
     }
 
-    /// Opens the store, makes it if it is not there, and brings an old one up to this program's schema.
+    /// Opens the store. Creates it if it does not exist, and migrates an older store to this program's schema.
+    ///
+    /// # Errors
+    /// [`Error::NewerStore`], or the store cannot be read or written.
     pub(crate) fn open(state_dir: &Path, run_dir: &Path) -> Result<Self, Error> {
         let path = Self::file(state_dir);
         let fail = |action| Error::store(action, &path);
@@ -49,15 +55,15 @@ impl Store {
         connection.busy_timeout(PATIENCE).map_err(fail("set up"))?;
         connection.pragma_update(None, "synchronous", "FULL").map_err(fail("set up"))?;
         connection.pragma_update(None, "foreign_keys", true).map_err(fail("set up"))?;
-        // Every runtime process opens the store for one change. If the last one to close it moved the WAL into the database and
-        // removed it, that would cost four fsyncs more than the change itself; the next opener reads a short WAL instead, as it
-        // does after a crash.
+        // Every runtime process opens the store for one change. By default the last process that closes the store moves the WAL
+        // into the database and removes the WAL, which costs four fsyncs more than the change. Without that, the next opener
+        // reads a short WAL, as after a crash.
         connection
             .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
             .map_err(fail("set up"))?;
         connection.pragma_update(None, "wal_autocheckpoint", WAL_PAGES).map_err(fail("set up"))?;
         if schema(&connection).map_err(fail("read"))? != SCHEMA {
-            // The change to WAL does not wait for other openers, so they take turns.
+            // SQLite's change to WAL does not wait for other openers, so a lock makes one opener wait for the other.
             let _store_lock = Lock::store(run_dir)?;
             connection.pragma_update(None, "journal_mode", "WAL").map_err(fail("set up"))?;
             migrate(&mut connection, &path)?;
@@ -66,11 +72,11 @@ impl Store {
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Connection> {
-        // A panic elsewhere rolls its transaction back; the connection stays sound.
+        // A panic in another thread has rolled its transaction back, so the connection can be used.
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs `body` in one write transaction: committed if it succeeds, rolled back if not.
+    /// Runs `body` in one write transaction of SQLite. Commits if `body` succeeds, and rolls back if not.
     pub(crate) fn write<T>(
         &self,
         body: impl FnOnce(&Writer<'_>) -> Result<T, Error>,
@@ -78,9 +84,9 @@ impl Store {
         self.write_to(&mut self.lock(), body)
     }
 
-    /// As [`write`](Self::write), but on the disk only with the next write: for what a power cut may take back, such as that a
-    /// deletion is done. It never gets there without the writes before it, nor they without it once another follows: they are
-    /// parts of one log.
+    /// As [`write`](Self::write), but commits without fsync. The rows are on the disk with the next synchronous commit; all
+    /// commits reach the disk in their order, because they are in one log. A power cut may take the last rows back, so use this
+    /// only for rows that a recovery writes again, such as the end of a deletion.
     pub(crate) fn write_late<T>(
         &self,
         body: impl FnOnce(&Writer<'_>) -> Result<T, Error>,
@@ -110,14 +116,14 @@ impl Store {
         Ok(value)
     }
 
-    /// Eight hexadecimal digits that no other pool has.
+    /// Eight random hexadecimal digits, for the uuid of a new pool.
     pub(crate) fn tag(&self) -> Result<String, Error> {
         let query = "SELECT lower(hex(randomblob(4)))";
         self.lock().query_row(query, [], |row| row.get(0)).map_err(Error::store("read", &self.path))
     }
 }
 
-/// One write transaction.
+/// One write transaction of SQLite.
 #[derive(Debug)]
 pub(crate) struct Writer<'s> {
     pub(crate) tx: Transaction<'s>,

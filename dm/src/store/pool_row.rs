@@ -13,41 +13,41 @@ use crate::error::Error;
 
 use crate::units::Bytes;
 
-/// How far a pool has come.
+/// The phase of a pool between its creation and its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PoolPhase {
-    /// Being made or destroyed: whoever did it is at it, or died.
+    /// A process creates or destroys the pool, or died while it did.
     Creating,
-    /// Complete.
+    /// The pool is complete.
     Ready,
-    /// Complete; it is to get the sizes of its row.
+    /// The pool is complete, and must still get the sizes of its row.
     Growing,
 }
 
-/// What the store knows of a pool.
+/// A pool's row in the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PoolRow {
     pub(crate) phase: PoolPhase,
-    /// The dm uuid of the pool's device.
+    /// The uuid of the pool's device.
     pub(crate) uuid: String,
     pub(crate) backing: PoolBacking,
     pub(crate) block: Bytes,
-    /// What the pool uses of its backing, whatever these have become.
+    /// How much of its backing the pool uses. The files or devices may be larger by now.
     pub(crate) sizes: Sizes,
     pub(crate) transaction_id: u64,
-    /// The pool was deactivated; otherwise its metadata is checked before it is used again.
+    /// The pool was deactivated. If it was not, its metadata is checked before the next activation.
     pub(crate) clean: bool,
 }
 
 impl PoolRow {
-    /// The pool exists, active or not.
+    /// Whether the pool is complete, active or not.
     pub(crate) fn is_made(&self) -> bool {
         self.phase != PoolPhase::Creating
     }
 }
 
 impl Store {
-    /// The pool's row, or none.
+    /// The pool's row; `None` if there is none.
     pub(crate) fn pool(&self, pool: &PoolName) -> Result<Option<PoolRow>, Error> {
         read(&self.lock(), &self.path, pool)
     }

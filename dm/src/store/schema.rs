@@ -1,4 +1,4 @@
-//! The tables of the store, and how an older store gets them.
+//! The tables of the store, and the migration of an older store.
 
 use std::path::Path;
 
@@ -6,9 +6,10 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use crate::error::Error;
 
-/// The schema that this program writes.
+/// The number of the schema that this program writes.
 pub(super) const SCHEMA: i64 = 2;
-/// Step `n` leads from schema `n` to `n + 1`. In a pool of schema 1 the sizes are not known: its next activation measures them.
+/// Step `n` migrates a store from schema `n` to schema `n + 1`. Schema 1 does not have the sizes of a pool, so the next
+/// activation of the pool measures them.
 pub(super) const STEPS: [&str; SCHEMA as usize] = ["
     CREATE TABLE pools (
         name TEXT PRIMARY KEY, phase TEXT NOT NULL, on_loop INTEGER NOT NULL, data BLOB NOT NULL, metadata BLOB NOT NULL,
@@ -31,9 +32,9 @@ pub(super) const STEPS: [&str; SCHEMA as usize] = ["
     ALTER TABLE volumes ADD COLUMN made INTEGER NOT NULL DEFAULT 0;
 "];
 
-/// The store's schema; 0 for an empty file.
+/// The number of the store's schema; 0 for an empty file.
 pub(super) fn schema(connection: &Connection) -> rusqlite::Result<i64> {
-    // Not `table_exists`: it answers from the connection's own copy of the schema, which another process may have outdated.
+    // Not `table_exists`: that function reads the connection's cached copy of the schema, which may be older than the file.
     let known =
         "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'meta')";
     if !connection.query_row(known, [], |row| row.get(0))? {

@@ -14,20 +14,21 @@ use crate::units::Bytes;
 
 const VOLUME: &str = "SELECT volumes.* FROM volumes JOIN pools ON pools.name = volumes.pool
     WHERE volumes.pool = ?1 AND pools.uuid = ?2 AND volumes.name = ?3";
-/// In order of the index on pool and thin id, like [`HIGHEST_ID`].
+/// Uses the index on pool and thin id, as [`HIGHEST_ID`] does.
 pub(super) const IDS: &str = "SELECT thin_id FROM volumes WHERE pool = ?1 ORDER BY thin_id";
 pub(super) const HIGHEST_ID: &str = "SELECT MAX(thin_id) FROM volumes WHERE pool = ?1";
-/// Its index holds nothing when all is well. Named, or the planner takes the primary key's for the order.
+/// The index `unfinished` is empty when every volume is ready. The query names the index, because the planner would take that of
+/// the primary key for the order.
 pub(super) const UNFINISHED: &str = "SELECT * FROM volumes INDEXED BY unfinished WHERE pool = ?1 AND phase <> 'ready' ORDER BY name";
 
-/// How far a volume has come.
+/// The phase of a volume between its creation and its deletion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// Being made: its maker fills it, or died.
+    /// A process creates and fills the volume, or died while it did.
     Creating,
-    /// Complete.
+    /// The volume is complete.
     Ready,
-    /// Being deleted: its deleter is at it, or died.
+    /// A process deletes the volume, or died while it did.
     Deleting,
 }
 
@@ -41,14 +42,14 @@ impl Phase {
     }
 }
 
-/// The word that the store has for it.
+/// Prints the word that the store has for the phase.
 impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.text())
     }
 }
 
-/// What the store knows of a volume.
+/// A volume's row in the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct VolumeRow {
     pub(crate) name: VolumeName,
@@ -57,19 +58,22 @@ pub(crate) struct VolumeRow {
     pub(crate) origin: Option<VolumeName>,
     pub(crate) phase: Phase,
     pub(crate) sealed: bool,
-    /// The pool's transaction that made it, which the pool's metadata have too; 0 if a store of schema 1 had it.
+    /// The pool's transaction that created the volume. The pool's metadata has the same number. 0 if the row comes from a store
+    /// of schema 1.
     pub(crate) made: u64,
 }
 
 impl VolumeRow {
-    /// The row of a volume that was deleted while its device was in use: it has given its own name away.
+    /// Whether the volume was deleted while its device was in use. Such a row has a name of its own, so that a new volume can
+    /// have the old name.
     pub(crate) fn is_deferred(&self) -> bool {
         self.phase == Phase::Deleting && self.name == VolumeName::deferred(self.id.get())
     }
 }
 
 impl Store {
-    /// The row of a volume of the pool whose device has the uuid `pool_uuid`, or none.
+    /// The row of a volume; `None` if there is none. `pool_uuid` is the uuid of the pool's device: the row of a volume of an
+    /// earlier pool with the same name is not returned.
     pub(crate) fn volume(
         &self,
         pool: &PoolName,
@@ -79,12 +83,12 @@ impl Store {
         read_volume(&self.lock(), &self.path, pool, pool_uuid, name)
     }
 
-    /// All volumes of a pool by name.
+    /// All volumes of a pool, ordered by name.
     pub(crate) fn volumes(&self, pool: &PoolName) -> Result<Vec<VolumeRow>, Error> {
         self.list("SELECT * FROM volumes WHERE pool = ?1 ORDER BY name", pool)
     }
 
-    /// The volumes of a pool that are not ready.
+    /// The volumes of a pool that are not ready, ordered by name.
     pub(crate) fn unfinished(&self, pool: &PoolName) -> Result<Vec<VolumeRow>, Error> {
         self.list(UNFINISHED, pool)
     }
@@ -166,8 +170,8 @@ impl Writer<'_> {
         )
     }
 
-    /// The thin id after the highest in use; when that was `last`, the lowest that no row of the pool has. So the many
-    /// snapshots of a long uptime cost one look into the index each, and ids in a log are seldom ambiguous.
+    /// The thin id for a new volume: the highest used id plus one. If `last` is in use, the lowest id that no row of the pool has;
+    /// `None` if there is no such id. So a new id costs one access to the index, and an id in a log seldom means two volumes.
     pub(crate) fn next_id(&self, pool: &PoolName, last: ThinId) -> Result<Option<ThinId>, Error> {
         let fail = |source| Error::store("read", self.path)(source);
         let highest: Option<u32> =

@@ -118,8 +118,8 @@ mod tests {
             (Found { unwanted: 1, ..Found::default() }, Good, "1 bases of removed images"),
             (report(Report { waiting: vec![name("v")], ..none() }), Good, "1 deleted volumes"),
             (report(Report { in_work: vec![name("v")], ..none() }), Good, "none"),
-            (report(Report { undone: vec![name("v")], ..none() }), Warning, "v was half-made"),
-            (report(Report { released: vec![name("v")], ..none() }), Warning, "no longer is"),
+            (report(Report { undone: vec![name("v")], ..none() }), Warning, "v was half created"),
+            (report(Report { released: vec![name("v")], ..none() }), Warning, "is not in use any more"),
             (
                 report(Report { stray_devices: vec!["d".into()], ..none() }),
                 Warning,
