@@ -39,7 +39,7 @@ impl Pool {
     /// # Errors
     /// [`Error::Busy`] if the volume is mounted or open; then nothing has changed.
     pub fn delete(&self, name: &VolumeName) -> Result<Deleted, Error> {
-        self.delete_by(name, |row| self.erase(row).map(|()| Deleted::Deleted))
+        self.delete_by(name, |row| self.delete_row(row).map(|()| Deleted::Deleted))
     }
 
     /// As [`delete`](Self::delete), but a volume in use is no error. Such a volume loses its name now. The kernel removes its
@@ -48,22 +48,22 @@ impl Pool {
     /// A typical user is a copy of a mount in another mount namespace.
     ///
     /// # Errors
-    /// [`Error::Making`], or the store cannot be written, or the kernel refuses.
+    /// [`Error::VolumeLocked`], or the store cannot be written, or the kernel refuses.
     pub fn delete_when_idle(&self, name: &VolumeName) -> Result<Deleted, Error> {
-        self.delete_by(name, |row| self.erase_when_idle(row))
+        self.delete_by(name, |row| self.delete_row_when_unused(row))
     }
 
     fn delete_by(
         &self,
         name: &VolumeName,
-        erase: impl FnOnce(&VolumeRow) -> Result<Deleted, Error>,
+        delete: impl FnOnce(&VolumeRow) -> Result<Deleted, Error>,
     ) -> Result<Deleted, Error> {
         let _lock = Lock::volume(&self.config.run_dir, &self.config.name, name)?;
-        self.row(name)?.map_or(Ok(Deleted::NotThere), |row| erase(&row))
+        self.row(name)?.map_or(Ok(Deleted::NotThere), |row| delete(&row))
     }
 
     /// Deactivates and deletes a volume in any phase. The caller holds the volume's lock.
-    pub(crate) fn erase(&self, row: &VolumeRow) -> Result<(), Error> {
+    pub(crate) fn delete_row(&self, row: &VolumeRow) -> Result<(), Error> {
         let (pool, name) = (&self.config.name, &row.name);
         let claimed = self.open_if_unused(row)?;
         if claimed.is_none() {
@@ -215,15 +215,15 @@ impl Pool {
         tracing::warn!(%volume, %pool, %data, error = %chain(error), "cannot discard the blocks of a deleted volume; the pool uses them again, but the file keeps them");
     }
 
-    /// As [`erase`](Self::erase), but a volume in use only loses its name, so that another volume can have the name.
-    pub(crate) fn erase_when_idle(&self, row: &VolumeRow) -> Result<Deleted, Error> {
+    /// As [`delete_row`](Self::delete_row), but a volume in use only loses its name, so that another volume can have the name.
+    pub(crate) fn delete_row_when_unused(&self, row: &VolumeRow) -> Result<Deleted, Error> {
         if row.phase == Phase::Deleting {
             self.rename_device(row)?;
             if self.removal_is_deferred(row)? {
                 return Ok(Deleted::Deferred);
             }
         }
-        let Err(error) = self.erase(row) else { return Ok(Deleted::Deleted) };
+        let Err(error) = self.delete_row(row) else { return Ok(Deleted::Deleted) };
         let Error::Busy { users, .. } = &error else { return Err(error) };
         let (volume, pool) = (&row.name, &self.config.name);
         tracing::warn!(%volume, %pool, %users, "a deleted volume is still in use; it is removed when its last user is gone");
@@ -265,7 +265,7 @@ impl Pool {
         if !gone {
             return Ok(Deleted::Deferred);
         }
-        self.erase(&deferred).map(|()| Deleted::Deleted)
+        self.delete_row(&deferred).map(|()| Deleted::Deleted)
     }
 
     /// Gives the device of a row in phase deleting the name of the row. After an interrupted deferral the device still has the old

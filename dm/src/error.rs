@@ -227,7 +227,7 @@ pub enum Error {
     #[error(
         "the volume {volume} of the pool {pool} is being created or deleted by another process; try again when that process has done it"
     )]
-    Making { volume: VolumeName, pool: PoolName },
+    VolumeLocked { volume: VolumeName, pool: PoolName },
     /// The process that created or deleted the volume died before it was done.
     #[error(
         "the volume {volume} of the pool {pool} is half created or half deleted: the process that did it died"

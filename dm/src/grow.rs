@@ -120,7 +120,7 @@ impl Pool {
         let (name, state_dir) = (&self.config.name, &self.config.state_dir);
         self.store
             .pool(name)?
-            .filter(PoolRow::is_made)
+            .filter(PoolRow::is_complete)
             .ok_or_else(|| Error::NoPool { name: name.clone(), state_dir: state_dir.clone() })
     }
 

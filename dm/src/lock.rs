@@ -74,7 +74,7 @@ impl Lock {
     /// A volume's lock. Waits up to [`PATIENCE`] for its holder.
     ///
     /// # Errors
-    /// [`Error::Making`] if another process holds the lock longer.
+    /// [`Error::VolumeLocked`] if another process holds the lock longer.
     pub(crate) fn volume(
         run_dir: &Path,
         pool: &PoolName,
@@ -86,7 +86,7 @@ impl Lock {
                 return Ok(lock);
             }
             if Instant::now() >= end {
-                return Err(Error::Making { volume: volume.clone(), pool: pool.clone() });
+                return Err(Error::VolumeLocked { volume: volume.clone(), pool: pool.clone() });
             }
             sleep(Duration::from_millis(5));
         }

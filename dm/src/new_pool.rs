@@ -34,17 +34,17 @@ impl Pool {
     fn create_as(config: &PoolConfig, existing: ExistingData) -> Result<Self, Error> {
         let (kernel, store, _lock) = Self::prepared(config)?;
         match store.pool(&config.name)? {
-            Some(row) if row.is_made() => Err(Error::PoolExists {
+            Some(row) if row.is_complete() => Err(Error::PoolExists {
                 name: config.name.clone(),
                 state_dir: config.state_dir.clone(),
             }),
-            _ => Self::make_pool(config, kernel, store, existing),
+            _ => Self::create_locked(config, kernel, store, existing),
         }
     }
 
     /// Creates a pool. The store has no row of the pool, or a row in phase creating, whose remains are removed first. The caller
     /// holds the pool's lock.
-    pub(crate) fn make_pool(
+    pub(crate) fn create_locked(
         config: &PoolConfig,
         kernel: Kernel,
         store: Store,
@@ -54,7 +54,7 @@ impl Pool {
         let (kernel, store) = match store.pool(name)? {
             Some(half) => {
                 let pool = Self::from_row(config, kernel, store, half.clone());
-                pool.unmake(&half)?;
+                pool.remove_half_created(&half)?;
                 (pool.kernel, pool.store)
             }
             None => (kernel, store),
@@ -83,14 +83,14 @@ impl Pool {
         store.write(|w| w.put_pool(name, &row))?;
         step("pool intended");
         let pool = Self::from_row(config, kernel, store, row.clone());
-        let made = pool.backing.make(&config.backing, claims, block).and_then(|()| {
+        let made = pool.backing.create(&config.backing, claims, block).and_then(|()| {
             let row = PoolRow { sizes: pool.backing.sizes()?, ..row.clone() };
             pool.create_pool_device(&row)?;
             step("pool made");
             pool.store.write(|w| w.put_pool(name, &PoolRow { phase: PoolPhase::Ready, ..row }))
         });
         if let Err(error) = made {
-            if let Err(undo) = pool.unmake(&row) {
+            if let Err(undo) = pool.remove_half_created(&row) {
                 tracing::error!(pool = %name, error = %chain(&undo), "cannot remove what is left of a pool that could not be created; the next creation removes it");
             }
             return Err(error);
@@ -100,14 +100,14 @@ impl Pool {
     }
 
     /// Removes what a failed or interrupted creation has left, and then the pool's row.
-    pub(crate) fn unmake(&self, row: &PoolRow) -> Result<(), Error> {
+    pub(crate) fn remove_half_created(&self, row: &PoolRow) -> Result<(), Error> {
         let name = &self.config.name;
         if self.find()?.is_some() {
             self.kernel
                 .remove(&self.identity.name)
                 .map_err(|source| Error::DeactivatePool { name: name.clone(), source })?;
         }
-        self.backing.unmake(row.block, row.transaction_id)?;
+        self.backing.remove(row.block, row.transaction_id)?;
         self.store.write(|w| w.drop_pool(name))
     }
 }

@@ -43,11 +43,11 @@ impl Pool {
     /// If a process died while it created or deleted a volume of this name, its remains are deleted first.
     ///
     /// # Errors
-    /// [`Error::Exists`]; [`Error::Making`]; [`Error::Full`] if the pool is fuller than the configuration allows.
+    /// [`Error::Exists`]; [`Error::VolumeLocked`]; [`Error::Full`] if the pool is fuller than the configuration allows.
     pub fn create_volume(&self, name: &VolumeName, size: Bytes) -> Result<NewVolume<'_>, Error> {
         let size = self.whole_blocks(name, size)?;
         let lock = self.lock_name(name)?;
-        self.make(lock, name, size, None)
+        self.create_or_snapshot(lock, name, size, None)
     }
 
     /// Takes a snapshot of `origin`, with the origin's size, and activates the snapshot writable.
@@ -65,7 +65,7 @@ impl Pool {
             true => None,
             false => Some(Lock::volume(&self.config.run_dir, &self.config.name, origin)?),
         };
-        self.make(lock, name, from.size, Some(origin))
+        self.create_or_snapshot(lock, name, from.size, Some(origin))
     }
 
     /// Takes the lock of a new volume's name, and makes sure that the store has no row of that name.
@@ -76,14 +76,14 @@ impl Pool {
             Some(row) if row.phase == Phase::Ready => return Err(Error::Exists { volume, pool }),
             Some(row) => {
                 tracing::warn!(%volume, %pool, phase = ?row.phase, "deleting a volume that a process that died has left half created or half deleted");
-                self.erase_when_idle(&row)?;
+                self.delete_row_when_unused(&row)?;
             }
             None => {}
         }
         Ok(lock)
     }
 
-    fn make(
+    fn create_or_snapshot(
         &self,
         lock: Lock,
         name: &VolumeName,
@@ -114,10 +114,17 @@ impl Pool {
 
         let volume = name.clone();
         let made = match from {
-            None => self.act_making(intent, id, &format!("create_thin {id}")).and_then(|answer| {
-                answer.map_err(|source| Error::Create { volume, id, pool: pool.clone(), source })
-            }),
-            Some(from) => self.make_snapshot(intent, &from, &new.row),
+            None => {
+                self.act_creating(intent, id, &format!("create_thin {id}")).and_then(|answer| {
+                    answer.map_err(|source| Error::Create {
+                        volume,
+                        id,
+                        pool: pool.clone(),
+                        source,
+                    })
+                })
+            }
+            Some(from) => self.take_snapshot(intent, &from, &new.row),
         };
         let started = made.and_then(|()| {
             match self.kernel.create(&identity, &table, Access::ReadWrite) {
@@ -139,7 +146,7 @@ impl Pool {
     }
 
     /// Takes the snapshot. The origin is suspended meanwhile if somebody may write it.
-    fn make_snapshot(
+    fn take_snapshot(
         &self,
         intent: Intent,
         from: &VolumeRow,
@@ -147,7 +154,7 @@ impl Pool {
     ) -> Result<(), Error> {
         let (id, volume) = (snapshot.id, snapshot.name.clone());
         let suspended = self.suspend_origin(from)?;
-        let answer = self.act_making(intent, id, &format!("create_snap {id} {}", from.id));
+        let answer = self.act_creating(intent, id, &format!("create_snap {id} {}", from.id));
         let (origin, pool) = (from.name.clone(), self.config.name.clone());
         let resumed = suspended
             .map_or(Ok(()), |suspended| suspended.resume().inspect(|()| step("origin resumed")));
@@ -196,7 +203,7 @@ impl NewVolume<'_> {
 
     /// The volume's device and its numbers.
     pub fn active(&self) -> &ActiveVolume {
-        self.active.as_ref().expect("a volume leaves `make` active")
+        self.active.as_ref().expect("a volume leaves `create_or_snapshot` active")
     }
 
     /// `size` rounded down to whole blocks.
@@ -272,7 +279,7 @@ impl NewVolume<'_> {
 impl Drop for NewVolume<'_> {
     fn drop(&mut self) {
         let Some(_lock) = self.lock.take() else { return };
-        if let Err(error) = self.pool.erase_when_idle(&self.row) {
+        if let Err(error) = self.pool.delete_row_when_unused(&self.row) {
             let (volume, pool) = (&self.row.name, &self.pool.config.name);
             tracing::warn!(%volume, %pool, error = %chain(&error), "cannot delete a half-created volume; the next use of the pool deletes it");
         }

@@ -105,7 +105,7 @@ impl Pool {
         private_dir(&config.state_dir)?;
         private_dir(&config.run_dir)?;
         let store = Store::open(&config.state_dir, &config.run_dir)?;
-        let Some(row) = store.pool(&config.name)?.filter(PoolRow::is_made) else {
+        let Some(row) = store.pool(&config.name)?.filter(PoolRow::is_complete) else {
             return Ok(None);
         };
         let phase = row.phase;
@@ -123,7 +123,7 @@ impl Pool {
         private_dir(&config.state_dir)?;
         private_dir(&config.run_dir)?;
         let row = Store::open(&config.state_dir, &config.run_dir)?.pool(&config.name)?;
-        Ok(row.is_some_and(|row| row.is_made()))
+        Ok(row.is_some_and(|row| row.is_complete()))
     }
 
     /// The pool's name.
@@ -234,19 +234,19 @@ impl Pool {
         }
         let (kernel, store, lock) = Self::prepared(config)?;
         match store.pool(&config.name)? {
-            Some(row) if row.is_made() => {
+            Some(row) if row.is_complete() => {
                 let pool = Self::from_row(config, kernel, store, row.clone());
                 let end = pool.activate_row(&lock, row, check)?;
                 return Ok((pool, end));
             }
             Some(row) if !on_loop => {
-                Self::from_row(config, kernel, store, row.clone()).unmake(&row)?;
+                Self::from_row(config, kernel, store, row.clone()).remove_half_created(&row)?;
                 return Err(no_pool());
             }
             None if !on_loop => return Err(no_pool()),
             _ => {}
         }
-        let pool = Self::make_pool(config, kernel, store, ExistingData::Refuse)?;
+        let pool = Self::create_locked(config, kernel, store, ExistingData::Refuse)?;
         tracing::warn!(
             pool = %config.name, data = %pool.backing.data.display(),
             "created a pool on loop files, which is slower than a pool on block devices"

@@ -111,7 +111,7 @@ impl Pool {
                 continue;
             };
             if how == Reconcile::Apply {
-                match self.erase_when_idle(&row) {
+                match self.delete_row_when_unused(&row) {
                     Ok(Deleted::Deferred) => {
                         report.waiting.push(row.name);
                         continue;
@@ -240,7 +240,7 @@ impl Pool {
             else {
                 continue;
             };
-            let erased = self.row(name)?.map_or(Ok(()), |row| self.erase(&row));
+            let erased = self.row(name)?.map_or(Ok(()), |row| self.delete_row(&row));
             step("lost volume forgotten");
             report.failed.extend(erased.err().map(|error| (name.to_string(), error)));
         }

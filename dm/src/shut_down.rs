@@ -13,7 +13,7 @@ impl Pool {
     /// the pool again. A pool of LVM stays active.
     ///
     /// # Errors
-    /// [`Error::Busy`] if a volume is in use, [`Error::Making`] if a process creates or deletes one.
+    /// [`Error::Busy`] if a volume is in use, [`Error::VolumeLocked`] if a process creates or deletes one.
     pub fn shut_down(self) -> Result<(), Error> {
         let _lock = self.lock()?;
         self.deactivate_all()
@@ -36,7 +36,7 @@ impl Pool {
         let row = PoolRow { phase: PoolPhase::Creating, ..row };
         self.store.write(|w| w.drop_pool(name).and_then(|()| w.put_pool(name, &row)))?;
         step("end intended");
-        self.unmake(&row)
+        self.remove_half_created(&row)
     }
 
     fn deactivate_all(&self) -> Result<(), Error> {
@@ -44,7 +44,7 @@ impl Pool {
         for row in self.store.volumes(name)? {
             // Somebody holds the lock: a living process creates or deletes the volume.
             let Some(_lock) = Lock::try_volume(&self.config.run_dir, name, &row.name)? else {
-                return Err(Error::Making { volume: row.name, pool: name.clone() });
+                return Err(Error::VolumeLocked { volume: row.name, pool: name.clone() });
             };
             self.deactivate_row(&row)?;
         }

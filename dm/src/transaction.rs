@@ -72,7 +72,7 @@ impl Pool {
         let recorded = self.store.write(|w| {
             let store = w
                 .pool(name)?
-                .filter(|row| row.is_made() && row.uuid == self.identity.uuid)
+                .filter(|row| row.is_complete() && row.uuid == self.identity.uuid)
                 .ok_or_else(|| Error::NoPool {
                     name: name.clone(),
                     state_dir: self.config.state_dir.clone(),
@@ -107,7 +107,7 @@ impl Pool {
 
     /// [`act`](Self::act) for a message that creates the thin id `id`. If the pool has this id already, the store is older than
     /// the pool, and no row owns the id. Then the id is deleted first.
-    pub(crate) fn act_making(
+    pub(crate) fn act_creating(
         &self,
         intent: Intent,
         id: ThinId,

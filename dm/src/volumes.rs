@@ -91,7 +91,7 @@ impl Pool {
     /// Activates the volume: creates its dm device, read-only if the volume is sealed. An active volume is not changed.
     ///
     /// # Errors
-    /// [`Error::NoVolume`]; [`Error::Unfinished`] or [`Error::Making`] if the volume is not complete; [`Error::LostVolume`].
+    /// [`Error::NoVolume`]; [`Error::Unfinished`] or [`Error::VolumeLocked`] if the volume is not complete; [`Error::LostVolume`].
     pub fn activate(&self, name: &VolumeName) -> Result<ActiveVolume, Error> {
         let row = self.ready_row(name)?;
         // An error is ignored here, because it may come from another volume that has the name by now. It is reported under the
@@ -180,7 +180,7 @@ impl Pool {
         match self.row(name)? {
             Some(row) if row.phase == Phase::Ready => Ok(row),
             Some(_) if Lock::try_volume(&self.config.run_dir, &pool, name)?.is_none() => {
-                Err(Error::Making { volume, pool })
+                Err(Error::VolumeLocked { volume, pool })
             }
             Some(_) => Err(Error::Unfinished { volume, pool }),
             None => Err(Error::NoVolume { volume, pool }),

@@ -171,7 +171,7 @@ fn expected(error: Error) -> Result<(), Error> {
     match error {
         Error::Exists { .. }
         | Error::NoVolume { .. }
-        | Error::Making { .. }
+        | Error::VolumeLocked { .. }
         | Error::Unfinished { .. }
         | Error::Busy { .. }
         | Error::Sealed { .. }

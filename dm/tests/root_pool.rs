@@ -174,7 +174,7 @@ fn root_a_dropped_volume_leaves_nothing() {
     let new = pool.create_volume(&name("new"), Bytes::mib(16)).expect("a volume");
     fill(new.device(), Bytes(0), Bytes::mib(1), b'x').expect("written");
     assert!(
-        matches!(pool.activate(&name("new")), Err(Error::Making { .. })),
+        matches!(pool.activate(&name("new")), Err(Error::VolumeLocked { .. })),
         "not before it is complete"
     );
     drop(new);
@@ -200,7 +200,7 @@ fn root_a_killed_maker_is_undone_and_a_living_one_left_alone() {
         assert_eq!(report.in_work, [name("half")], "its maker lives: {report}");
         let taken =
             pool.create_volume(&name("half"), Bytes::mib(16)).expect_err("somebody makes it");
-        assert!(matches!(taken, Error::Making { .. }), "{taken}");
+        assert!(matches!(taken, Error::VolumeLocked { .. }), "{taken}");
         child.kill().expect("killed");
         child.wait().expect("dead");
 

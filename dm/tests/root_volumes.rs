@@ -156,7 +156,7 @@ fn root_a_pool_is_not_stopped_under_a_volume_in_the_making() {
     for stopped in [other().shut_down(), other().destroy()] {
         let error = stopped.expect_err("its maker lives");
         assert!(
-            matches!(&error, Error::Making { volume, .. } if *volume == name("new")),
+            matches!(&error, Error::VolumeLocked { volume, .. } if *volume == name("new")),
             "{error}"
         );
     }

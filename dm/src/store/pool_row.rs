@@ -41,7 +41,7 @@ pub(crate) struct PoolRow {
 
 impl PoolRow {
     /// Whether the pool is complete, active or not.
-    pub(crate) fn is_made(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         self.phase != PoolPhase::Creating
     }
 }

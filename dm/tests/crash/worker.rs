@@ -89,7 +89,7 @@ pub(crate) fn mount_point(site: &Site, worker: &str) -> PathBuf {
 /// The common base may be in another worker's hands for longer than anybody waits.
 fn busy(result: Result<(), Error>) -> Result<(), Failed> {
     match result {
-        Ok(()) | Err(Error::Making { .. } | Error::Busy { .. }) => Ok(()),
+        Ok(()) | Err(Error::VolumeLocked { .. } | Error::Busy { .. }) => Ok(()),
         Err(error) => Err(error.into()),
     }
 }

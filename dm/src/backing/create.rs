@@ -53,8 +53,8 @@ impl PoolBacking {
     }
 
     /// Creates the loop files, or clears the ends of the devices. If a later step fails, the caller calls
-    /// [`PoolBacking::unmake`].
-    pub(crate) fn make(
+    /// [`PoolBacking::remove`].
+    pub(crate) fn create(
         &self,
         backing: &Backing,
         mut claims: Vec<File>,
@@ -75,9 +75,9 @@ impl PoolBacking {
         Ok(())
     }
 
-    /// Undoes what [`PoolBacking::make`] has done so far. Devices without metadata of this block size and transaction are not
+    /// Undoes what [`PoolBacking::create`] has done so far. Devices without metadata of this block size and transaction are not
     /// changed: if the creation crashed long ago, the devices may hold something else by now.
-    pub(crate) fn unmake(&self, block: Bytes, transaction: u64) -> Result<(), Error> {
+    pub(crate) fn remove(&self, block: Bytes, transaction: u64) -> Result<(), Error> {
         match self.kind {
             BackingKind::Lvm => return Ok(()),
             BackingKind::Loop => {}
