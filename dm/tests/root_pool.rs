@@ -87,7 +87,7 @@ fn root_a_base_is_read_only_and_its_snapshots_differ() {
         fill(&active.device, Bytes(0), Bytes::kib(64), b'x').expect_err("a base takes no write");
     let refused = Errno::from_raw(refused.raw_os_error().expect("an errno"));
     assert!(matches!(refused, Errno::EPERM | Errno::EROFS | Errno::EACCES), "{refused}");
-    // What a privileged container would try.
+    // A privileged container could try this.
     let node = active.device.to_str().expect("text").to_owned();
     let _ = std::process::Command::new("blockdev").args(["--setrw", &node]).output();
     assert!(fill(&active.device, Bytes(0), Bytes::kib(64), b'x').is_err(), "setrw does not help");
@@ -130,7 +130,8 @@ fn root_an_active_origin_is_held_still() {
     let new = pool.create_volume(&name("origin"), Bytes::mib(16)).expect("a volume");
     let origin = new.keep().expect("kept").device;
     fill(&origin, Bytes(0), Bytes::mib(1), b'o').expect("written");
-    // Still in the page cache, and the device stays open: only the suspend brings it to the pool before the snapshot.
+    // The data is still in the page cache, and the device stays open. So only the suspend writes it to the pool before the
+    // snapshot.
     let mut late = File::options().write(true).open(&origin).expect("open");
     late.write_all(&[b'l'; 4096]).expect("written");
     let new = pool.snapshot(&name("origin"), &name("snap")).expect("a snapshot");
@@ -250,7 +251,7 @@ fn root_kills_at_any_moment_leak_nothing() {
         let active = pool.volumes().expect("a list").iter().filter(|volume| volume.active).count();
         assert_eq!(place.dm_devices().len(), active + 1, "round {round}: no stray device");
         assert!(pool.reconcile(Reconcile::Apply).expect("reconciled").is_clean(), "round {round}");
-        // A loaded machine needs more rounds: what counts is that changes were hit.
+        // A busy machine needs more rounds until enough changes were interrupted.
         if caught >= 12 {
             println!("{caught} of {} kills came in the middle of a change", round + 1);
             break;
@@ -358,7 +359,7 @@ fn root_devices_in_use_are_refused() {
     Pool::create(&config).expect("the devices are free again").destroy().expect("destroyed");
 }
 
-/// What the processes that the tests above start do.
+/// The processes that the tests above start.
 #[test]
 #[ignore = "started by the other tests"]
 fn child() {

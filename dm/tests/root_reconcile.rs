@@ -1,4 +1,4 @@
-//! Store, pool and kernel brought apart and together again, against a real kernel. `hack/test` runs this as root in the lab.
+//! Store, pool and kernel that differ, and are made to agree again, against a real kernel. `hack/test` runs this as root in the lab.
 //!
 //! Guest: --no-docker
 
@@ -20,7 +20,7 @@ fn message(place: &Place, text: &str) {
     run("dmsetup", &["message", &place.device(), "0", text]);
 }
 
-/// All that a reconcile may change.
+/// Everything that a reconcile may change.
 type Everything = (Vec<Volume>, Option<u64>, i64, BTreeSet<u32>, BTreeSet<String>);
 
 fn everything(place: &Place, pool: &Pool) -> Everything {
@@ -49,7 +49,7 @@ fn root_ids_and_devices_that_nobody_owns_are_deleted() {
     let device = format!("{}-base", place.device());
     let uuid = run("dmsetup", &["info", "-c", "--noheadings", "-o", "uuid", &device]);
     let ours = uuid.trim().strip_suffix('0').expect("the thin id of the base");
-    // A device of another store's pool of this name.
+    // A device of a pool of the same name in another store.
     let foreign = format!("{}-foreign", place.device());
     let uuid = format!("SHAREDROOT-{}-00000000-77", place.config.name);
     run("dmsetup", &["create", &foreign, "--uuid", &uuid, "--table", "0 2048 error"]);
@@ -148,7 +148,7 @@ fn root_an_old_store_deletes_nothing() {
     ] {
         let report = report.expect("a report");
         assert!(report.transaction.is_some() && !report.is_clean(), "{report}");
-        // The row of `doomed` has the id that `later` was given, by another transaction.
+        // The row of `doomed` has the thin id that another transaction gave to `later`.
         let lost = vec![name("doomed")];
         assert_eq!((&report.stray_ids, &report.lost), (&ids(&[1, 2]), &lost), "{report}");
         assert_eq!(everything(&place, &pool), before);
