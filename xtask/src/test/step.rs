@@ -17,17 +17,17 @@ pub struct Step {
 }
 
 impl Step {
-    /// It succeeds or fails.
+    /// The exit code is the result.
     pub const fn new(name: &'static str, command: &'static str) -> Self {
         Self { name, command, wants_results: false }
     }
 
-    /// It prints libtest's results.
+    /// The command prints libtest's results.
     pub const fn of_tests(name: &'static str, command: &'static str) -> Self {
         Self { name, command, wants_results: true }
     }
 
-    /// Runs it; what it says goes to its log, and to standard output where it fails.
+    /// Runs the command. Its output goes to its log, and to stdout if it fails.
     pub fn run(&self, out: &Out) -> Result<Done> {
         let Self { name, command, wants_results } = self;
         println!("== {name}: {command}");
