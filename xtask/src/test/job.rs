@@ -31,6 +31,15 @@ impl Tally {
     }
 }
 
+/// What decides whether a job passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Passes {
+    /// The job must print libtest's results, and no test may fail.
+    ByResults,
+    /// The job must end well. It may print results.
+    ByExitCode,
+}
+
 /// A job that has ended.
 #[derive(Debug)]
 pub struct Done {
@@ -47,11 +56,10 @@ pub struct Done {
 }
 
 impl Done {
-    /// Counts the results in the job's log. A job without a result counts as a failure, and so does a job that failed without a
-    /// failed test.
-    pub fn new(name: &str, log: &str, fault: Option<String>, wants_results: bool) -> Self {
+    /// Counts the results in the job's log. A job that failed without a failed test counts as one failed test.
+    pub fn new(name: &str, log: &str, fault: Option<String>, passes: Passes) -> Self {
         let (mut tally, mut fault) = (Tally::of(log).unwrap_or_default(), fault);
-        if fault.is_none() && wants_results && Tally::of(log).is_none() {
+        if fault.is_none() && passes == Passes::ByResults && Tally::of(log).is_none() {
             fault = Some("it printed no result".to_owned());
         }
         if fault.is_none() && tally.failed > 0 {
@@ -120,9 +128,14 @@ mod tests {
 
     #[test]
     fn nothing_said_is_a_failure() {
-        assert_eq!(Done::new("a", "", None, true).tally.failed, 1);
-        assert_eq!(Done::new("a", "", None, false).tally.failed, 0);
-        let ended = Done::new("a", "test result: ok. 3 passed; 0 failed\n", Some("1".into()), true);
+        assert_eq!(Done::new("a", "", None, Passes::ByResults).tally.failed, 1);
+        assert_eq!(Done::new("a", "", None, Passes::ByExitCode).tally.failed, 0);
+        let ended = Done::new(
+            "a",
+            "test result: ok. 3 passed; 0 failed\n",
+            Some("1".into()),
+            Passes::ByResults,
+        );
         assert_eq!((ended.tally.passed, ended.tally.failed), (3, 1));
     }
 }

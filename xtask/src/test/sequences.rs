@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use super::job::{Done, Out};
+use super::job::{Done, Out, Passes};
 use super::program::{Needs, Program};
 use crate::lab::{Boot, End, Guest, GuestOptions, Kernel, PROGRAM, SLOT};
 use crate::process;
@@ -86,7 +86,7 @@ impl Sequence {
             }
         };
         let log = out.read(&name).unwrap_or_default();
-        let mut done = Done::new(&name, &log, fault, true);
+        let mut done = Done::new(&name, &log, fault, Passes::ByResults);
         done.test = started.elapsed();
         done.broken = broken;
         Ok(done)

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 
-use super::job::{Done, Out};
+use super::job::{Done, Out, Passes};
 use super::program::Program;
 use super::work::Kind;
 use crate::lab::{Boot, End, Guest, PROGRAM, warn_after};
@@ -20,7 +20,7 @@ use crate::lab::{Boot, End, Guest, PROGRAM, warn_after};
 const TO_BOOT: Duration = Duration::from_secs(300);
 /// How often a guest's state is checked.
 const LOOK: Duration = Duration::from_millis(50);
-/// How often a program starts again after its guest's kernel broke.
+/// How often a program is tried while its guests' kernels break.
 const TRIES: usize = 2;
 
 /// A message of a guest.
@@ -64,7 +64,7 @@ pub fn serve(kind: &Kind, share: &Path, out: &Out, slot: usize, tell: &dyn Fn(Do
         if !is_well {
             print!("{log}");
         }
-        let mut done = Done::new(&program.name, &log, fault, true);
+        let mut done = Done::new(&program.name, &log, fault, Passes::ByResults);
         done.boot = std::mem::take(&mut session.boot);
         done.test = session.started.elapsed();
         done.broken.clone_from(&program.broken);
@@ -178,7 +178,7 @@ impl Session {
             &name,
             "",
             Some(format!("{end:?}; console: {}", self.guest.log().display())),
-            false,
+            Passes::ByExitCode,
         )
     }
 
@@ -200,7 +200,7 @@ impl Session {
             return Ok(());
         }
         let log = out.read(&program.name).unwrap_or_default();
-        let mut done = Done::new(&program.name, &log, Some(fault), true);
+        let mut done = Done::new(&program.name, &log, Some(fault), Passes::ByResults);
         done.broken = program.broken;
         done.test = self.started.elapsed();
         tell(done);

@@ -14,7 +14,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 
 use super::compile;
-use super::job::{Done, Out};
+use super::job::{Done, Out, Passes};
 use super::options::{Compile, One, Options};
 use super::program::{self, Program};
 use super::report::Report;
@@ -133,7 +133,8 @@ fn compile(programs: &[Program], out: &Out) -> Result<Done> {
     if compiled.is_err() {
         print!("{}", out.read(name)?);
     }
-    let mut done = Done::new(name, "", compiled.err().map(|error| format!("{error:#}")), false);
+    let mut done =
+        Done::new(name, "", compiled.err().map(|error| format!("{error:#}")), Passes::ByExitCode);
     (done.test, done.here) = (started.elapsed(), true);
     Ok(done)
 }
