@@ -103,7 +103,7 @@ impl Private {
         let Some(pool) = Pool::known(&storage.pool)?.filter(|_| !named.is_empty()) else {
             return Ok(Vec::new());
         };
-        let used = pool.own_bytes().unwrap_or_else(|error| {
+        let used = pool.exclusive_bytes().unwrap_or_else(|error| {
             tracing::debug!("what each root takes of the pool: {error}");
             BTreeMap::new()
         });

@@ -1,12 +1,12 @@
-//! One change of a pool: intent, act; the caller records the result.
+//! One transaction of a pool: intent, act. The caller records the result.
 //!
-//! The intent (a row in phase creating, and the pool's next transaction id) is on the disk before the pool is touched. Then the
-//! pool takes the transaction id by compare-and-swap, and only then the change. So a pool that is not the store's (another copy
-//! of either, or another writer) refuses before anything is done to it, and after a crash every change that may have happened
-//! has a row.
+//! The intent is a row in phase creating, and the pool's next transaction id. It is on the disk before the pool changes. Then
+//! the pool gets the new transaction id by compare-and-swap (thin-provisioning.rst, "set_transaction_id"), and after that the
+//! change. So if pool and store do not belong together, because one is an older copy or another program writes the pool, the
+//! swap fails before anything has changed. After a crash every change that may have happened has a row.
 //!
-//! A deletion is checked in the same way, and spares the swap, which is a commit of the pool's metadata: a thin id gets another
-//! owner only by a creation, and that moves the transaction id.
+//! A deletion compares the transaction ids as well, but does not swap them, because a swap costs a commit of the pool's
+//! metadata. That is safe: only a creation gives a thin id a new owner, and a creation swaps.
 
 use nix::errno::Errno;
 
@@ -19,7 +19,7 @@ use crate::pool::Pool;
 use crate::status::{PoolMode, StatusLine, Working};
 use crate::store::Writer;
 
-/// A recorded intent: the pool, which is this device, is to go from one transaction to the next.
+/// A recorded intent: the pool with this device is to go from the transaction `from` to the transaction `to`.
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Intent {
@@ -29,8 +29,11 @@ pub(crate) struct Intent {
 }
 
 impl Pool {
-    /// Records an intent to make something, together with the pool's next transaction id, if there is room. The caller holds the
-    /// pool's lock until it has acted.
+    /// Records an intent to create something, together with the pool's next transaction id. The caller holds the pool's lock
+    /// until it has acted.
+    ///
+    /// # Errors
+    /// [`Error::Full`], [`Error::Stuck`], [`Error::Transaction`], or the store cannot be written.
     pub(crate) fn intend<T>(
         &self,
         lock: &Lock,
@@ -46,7 +49,10 @@ impl Pool {
         })
     }
 
-    /// Records an intent to delete something.
+    /// Records an intent to delete something. The caller holds the pool's lock until it has acted.
+    ///
+    /// # Errors
+    /// As [`intend`](Self::intend), without [`Error::Full`].
     pub(crate) fn intend_deletion<T>(
         &self,
         lock: &Lock,
@@ -55,8 +61,8 @@ impl Pool {
         self.record(self.changeable(lock)?.1.transaction_id, record)
     }
 
-    /// Writes to the store if it still has this pool, and is at the pool's transaction. While the lock was waited for the pool may
-    /// have been destroyed, and another made under its name.
+    /// Writes to the store, if the store still has this pool and the pool's transaction id. While this process waited for the
+    /// lock, another process may have destroyed the pool and created another pool with the same name.
     fn record<T>(
         &self,
         kernel: u64,
@@ -66,13 +72,13 @@ impl Pool {
         let recorded = self.store.write(|w| {
             let store = w
                 .pool(name)?
-                .filter(|row| row.is_made() && row.uuid == self.label.uuid)
+                .filter(|row| row.is_complete() && row.uuid == self.identity.uuid)
                 .ok_or_else(|| Error::NoPool {
                     name: name.clone(),
                     state_dir: self.config.state_dir.clone(),
                 })?
                 .transaction_id;
-            // The store is one ahead if the last writer died between its intent and its first message.
+            // The store is one transaction ahead if the last writer died between its intent and its first message.
             if store != kernel && Some(store) != kernel.checked_add(1) {
                 return Err(Error::Transaction { name: name.clone(), kernel, store });
             }
@@ -82,25 +88,26 @@ impl Pool {
         Ok(recorded)
     }
 
-    /// Moves the pool to the intent's transaction, then changes it. The outer error says that nothing was changed.
+    /// Moves the pool to the intent's transaction, and then sends `message`, which changes the pool. The outer error means that
+    /// nothing was changed; the inner result is the answer to `message`.
     pub(crate) fn act(
         &self,
         intent: Intent,
         message: &str,
     ) -> Result<Result<(), KernelError>, Error> {
         let Intent { from, to, .. } = intent;
-        self.kernel.message(&self.label, &format!("set_transaction_id {from} {to}")).map_err(
+        self.kernel.message(&self.identity, &format!("set_transaction_id {from} {to}")).map_err(
             |source| Error::SetTransaction { name: self.config.name.clone(), from, to, source },
         )?;
         step("transaction set");
-        let answer = self.kernel.message(&self.label, message);
+        let answer = self.kernel.message(&self.identity, message);
         step("pool changed");
         Ok(answer)
     }
 
-    /// [`act`](Self::act) for a message that makes `id`. A thin id of the pool that no row owns (the store is older than the
-    /// pool) is deleted first: the store just said that it is free.
-    pub(crate) fn act_making(
+    /// [`act`](Self::act) for a message that creates the thin id `id`. If the pool has this id already, the store is older than
+    /// the pool, and no row owns the id. Then the id is deleted first.
+    pub(crate) fn act_creating(
         &self,
         intent: Intent,
         id: ThinId,
@@ -108,20 +115,20 @@ impl Pool {
     ) -> Result<Result<(), KernelError>, Error> {
         match self.act(intent, message)? {
             Err(error) if error.errno() == Some(Errno::EEXIST) => {
-                tracing::warn!(pool = %self.config.name, %id, "the pool holds a thin id that the store does not know; deleting it");
+                tracing::warn!(pool = %self.config.name, %id, "the pool has a thin id that the store does not know; deleting the thin id");
                 let again = self
                     .kernel
-                    .message(&self.label, &format!("delete {id}"))
-                    .and_then(|()| self.kernel.message(&self.label, message));
+                    .message(&self.identity, &format!("delete {id}"))
+                    .and_then(|()| self.kernel.message(&self.identity, message));
                 Ok(again)
             }
             answer => Ok(answer),
         }
     }
 
-    /// [`working`](Self::working), after a growth where the pool has no metadata block left. The kernel shows such a pool as
-    /// read-only without a need for a check, and takes changes again once the metadata is larger (`maybe_resize_metadata_dev`
-    /// in dm-thin.c).
+    /// [`working`](Self::working), but a pool without a free metadata block grows first. The kernel shows such a pool as
+    /// read-only without `needs_check`, and allows changes again when the metadata is larger (`maybe_resize_metadata_dev` in
+    /// dm-thin.c).
     fn changeable(&self, lock: &Lock) -> Result<(Device, Working), Error> {
         let (device, line) = self.running()?;
         match &line {
@@ -139,7 +146,10 @@ impl Pool {
         }
     }
 
-    /// The pool's device and its figures, if the kernel lets the pool be changed.
+    /// The pool's device and its status.
+    ///
+    /// # Errors
+    /// [`Error::Stuck`] if the kernel does not let the pool be changed.
     pub(crate) fn working(&self) -> Result<(Device, Working), Error> {
         let (device, line) = self.running()?;
         self.usable(device, line)
@@ -156,7 +166,7 @@ impl Pool {
         }
     }
 
-    /// Refuses a pool that is too full; one on loop files grows first, if it can.
+    /// Refuses a pool that is too full. A pool on loop files grows first, if its file system has room.
     fn check_room(&self, lock: &Lock, working: Working) -> Result<Working, Error> {
         let working = match self.grow_if_low(lock, &working)? {
             true => self.working()?.1,

@@ -1,4 +1,4 @@
-//! The only file that speaks to loop devices, through the crate `loopdev-3`.
+//! Loop devices, through the crate `loopdev-3`. No other file uses loop devices.
 
 use std::fs::{self, File};
 use std::io;
@@ -12,10 +12,10 @@ use nix::errno::Errno;
 use crate::error::Error;
 use crate::ioctl::loop_backing;
 
-/// How often a loop device that another process takes first is tried again with the next.
+/// How many free loop devices are tried. Another process may take a free one first.
 const RACES: usize = 64;
 
-/// A file on a loop device. Dropping it detaches the file if it was attached here and not kept.
+/// A file on a loop device. Dropping this detaches the file, if this value attached the file and was not kept.
 #[derive(Debug)]
 pub(crate) struct Attached {
     /// `/dev/loopN`
@@ -36,29 +36,33 @@ impl Drop for Attached {
             return;
         }
         if let Err(error) = LoopDevice::open(&self.node).and_then(|device| device.detach()) {
-            tracing::warn!(device = %self.node.display(), %error, "a loop device stays attached; run `losetup -d` on it");
+            tracing::warn!(device = %self.node.display(), %error, "cannot detach a loop device; run `losetup -d` on it");
         }
     }
 }
 
-/// Attaches `file`, or finds the loop device that has it since an earlier start that was cut short.
+/// Attaches `file` to a loop device. If an earlier activation was interrupted, the file may be attached already; then its loop
+/// device is returned.
 pub(crate) fn attach(file: &Path) -> Result<Attached, Error> {
-    let failed =
-        |source| Error::Media { action: "attach to a loop device", path: file.to_owned(), source };
+    let failed = |source| Error::Backing {
+        action: "attach to a loop device",
+        path: file.to_owned(),
+        source,
+    };
     if let Some(node) = find(file).map_err(failed)? {
         return Ok(Attached { node, undo: false });
     }
     let control = LoopControl::open().map_err(|cause| Error::NoLoop { cause })?;
     for _ in 0..RACES {
         let device = control.next_free().map_err(|cause| Error::NoLoop { cause })?;
-        // No autoclear: the loop device must outlive this process, and dm alone would not keep it through a reload.
+        // Not with autoclear: the loop device must outlive this process, and while dm reloads a table nothing holds it open.
         match device.attach_file(file) {
             Ok(()) => {
                 let node = device.path().ok_or_else(|| failed(io::Error::other(Errno::ENODEV)))?;
                 let attached = Attached { node, undo: true };
-                // Without direct I/O every block is cached twice; some file systems (tmpfs) cannot do it.
+                // Without direct I/O every block is cached twice. Some file systems, such as tmpfs, have no direct I/O.
                 if let Err(error) = device.set_direct_io(true) {
-                    tracing::info!(file = %file.display(), %error, "no direct I/O; the host's page cache holds a second copy");
+                    tracing::info!(file = %file.display(), %error, "cannot use direct I/O for a loop file; the page cache holds its blocks twice");
                 }
                 return Ok(attached);
             }
@@ -69,9 +73,9 @@ pub(crate) fn attach(file: &Path) -> Result<Attached, Error> {
     Err(Error::NoLoop { cause: Errno::EBUSY.into() })
 }
 
-/// Detaches `file` from its loop device, if it has one.
+/// Detaches `file` from its loop device, if the file has one.
 pub(crate) fn detach(file: &Path) -> Result<(), Error> {
-    let failed = |source| Error::Media {
+    let failed = |source| Error::Backing {
         action: "detach from its loop device",
         path: file.to_owned(),
         source,
@@ -82,9 +86,9 @@ pub(crate) fn detach(file: &Path) -> Result<(), Error> {
     }
 }
 
-/// Tells the kernel that an attached file has another size now.
+/// Makes the kernel read the size of an attached file again.
 pub(crate) fn measure_again(file: &Path) -> Result<(), Error> {
-    let failed = |source| Error::Media {
+    let failed = |source| Error::Backing {
         action: "tell the loop device the size of",
         path: file.to_owned(),
         source,
@@ -97,8 +101,10 @@ pub(crate) fn measure_again(file: &Path) -> Result<(), Error> {
     }
 }
 
-/// The loop device of `file`. The kernel names every loop device's file in sysfs, but a path is one in a mount namespace: what
-/// counts is the inode. Nor is it ours if it goes with its last user, or begins elsewhere than the file.
+/// The loop device of `file`.
+///
+/// The kernel shows the path of every loop device's file in sysfs, but the path may be one of another mount namespace. So the
+/// inode is compared, too. A loop device with autoclear, or with an offset into the file, was not attached by this crate.
 fn find(file: &Path) -> io::Result<Option<PathBuf>> {
     let file = file.canonicalize()?;
     let inode = fs::metadata(&file)?;
@@ -113,7 +119,7 @@ fn find(file: &Path) -> io::Result<Option<PathBuf>> {
         if !entry.file_name().as_bytes().starts_with(b"loop") {
             continue;
         }
-        // Free loop devices have no such file.
+        // A free loop device has no `backing_file`.
         let Ok(mut backing) = fs::read(entry.path().join("loop/backing_file")) else { continue };
         if backing.last() == Some(&b'\n') {
             backing.pop();

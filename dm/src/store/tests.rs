@@ -1,25 +1,37 @@
-use super::*;
-use crate::lock::own_dir;
-use crate::media::{Kind, Media, Sizes};
-use crate::pool_row::{PoolPhase, PoolRow};
-use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::PathBuf;
+
+use proptest::prelude::*;
+use rusqlite::Connection;
+use sharedroot_format::{PoolName, VolumeName};
+
+use super::schema::{SCHEMA, STEPS};
+use super::volume_row::{HIGHEST_ID, IDS, UNFINISHED};
+use super::*;
+use crate::backing::{BackingKind, PoolBacking, Sizes};
+use crate::error::Error;
+use crate::lock::private_dir;
+use crate::names::ThinId;
+use crate::units::Bytes;
 
 fn dir(name: &str) -> PathBuf {
     let dir =
         std::env::temp_dir().join(format!("sharedroot-dm-store-{name}-{}", std::process::id()));
     let _ = fs::remove_dir_all(&dir);
-    own_dir(&dir).expect("a directory");
+    private_dir(&dir).expect("a directory");
     dir
 }
 
 fn pool_row() -> PoolRow {
-    let media =
-        Media { kind: Kind::Loop, data: "/x/p.data".into(), metadata: "/x/p.metadata".into() };
+    let backing = PoolBacking {
+        kind: BackingKind::Loop,
+        data: "/x/p.data".into(),
+        metadata: "/x/p.metadata".into(),
+    };
     let sizes = Sizes { data: Bytes::gib(32), metadata: Bytes::mib(256) };
     let (phase, uuid, block) = (PoolPhase::Growing, "SHAREDROOT-p-pool-1".into(), Bytes::kib(64));
-    PoolRow { phase, uuid, media, block, sizes, transaction_id: 3, clean: true }
+    PoolRow { phase, uuid, backing, block, sizes, transaction_id: 3, clean: true }
 }
 
 fn volume(name: &str, id: u32) -> VolumeRow {
@@ -46,11 +58,12 @@ fn rows_come_back_as_they_went_in() {
             .write(|w| {
                 w.put_pool(&pool, &row)?;
                 w.put_volume(&pool, &volume("base", 0))?;
-                w.set_phase(&pool, &volume("base", 0).name, Phase::Ready, true)?;
+                w.set_sealed(&pool, &volume("base", 0).name)?;
+                w.set_phase(&pool, &volume("base", 0).name, Phase::Ready)?;
                 w.put_volume(&pool, &snapshot)
             })
             .expect("written");
-        let gone = store.write(|w| w.set_phase(&pool, &volume("no", 9).name, Phase::Ready, true));
+        let gone = store.write(|w| w.set_phase(&pool, &volume("no", 9).name, Phase::Ready));
         assert!(matches!(gone, Err(Error::NoVolume { .. })), "{gone:?}");
     }
     let store = Store::open(&dir, &dir).expect("the store again");
@@ -124,15 +137,16 @@ fn a_store_of_schema_1_is_brought_up() {
     for _ in 0..2 {
         let store = Store::open(&dir, &dir).expect("the store");
         let a = store.pool(&"a".parse().expect("a name")).expect("read").expect("a pool");
-        let media = Media { kind: Kind::Loop, data: "/a".into(), metadata: "/b".into() };
+        let backing =
+            PoolBacking { kind: BackingKind::Loop, data: "/a".into(), metadata: "/b".into() };
         let (uuid, block) = ("SHAREDROOT-a-pool".to_owned(), Bytes::kib(64));
         let (phase, sizes) = (PoolPhase::Ready, Sizes::default());
         assert_eq!(
             a,
-            PoolRow { phase, uuid, media, block, sizes, transaction_id: 7, clean: false }
+            PoolRow { phase, uuid, backing, block, sizes, transaction_id: 7, clean: false }
         );
         let b = store.pool(&"b".parse().expect("a name")).expect("read").expect("a pool");
-        assert_eq!((b.phase, b.media.kind), (PoolPhase::Creating, Kind::Devices));
+        assert_eq!((b.phase, b.backing.kind), (PoolPhase::Creating, BackingKind::Devices));
         let volumes = store.volumes(&"a".parse().expect("a name")).expect("read");
         assert_eq!((volumes.len(), volumes[0].made), (1, 0));
     }

@@ -1,4 +1,4 @@
-//! A live pool's metadata, read while the pool is in use: a snapshot of it that the kernel reserves
+//! The metadata of an active pool, read while the pool is in use. The kernel reserves a snapshot of the metadata for that
 //! (thin-provisioning.rst, "reserve_metadata_snap").
 
 use std::collections::BTreeMap;
@@ -16,29 +16,29 @@ use crate::status::StatusLine;
 use crate::tools::{self, ToolError};
 use crate::units::Bytes;
 
-/// A reserved metadata snapshot. A pool has one at most; dropping it releases it.
+/// A reserved metadata snapshot. A pool has at most one. Dropping this value releases the snapshot.
 #[derive(Debug)]
 #[must_use]
-pub(crate) struct Reserved<'p> {
+pub(crate) struct MetadataSnapshot<'p> {
     pool: &'p Pool,
     node: PathBuf,
-    turn: &'p Lock,
+    reader_lock: &'p Lock,
 }
 
-impl Reserved<'_> {
+impl MetadataSnapshot<'_> {
     /// Runs a tool of thin-provisioning-tools on the snapshot.
     pub(crate) fn run(&self, tool: &'static str, options: &[&str]) -> Result<String, ToolError> {
         let mut arguments: Vec<&OsStr> = vec!["--metadata-snap".as_ref()];
         arguments.extend(options.iter().map(OsStr::new));
         arguments.push(self.node.as_os_str());
-        tools::run(tool, &arguments, self.turn.as_ref())
+        tools::run(tool, &arguments, self.reader_lock.as_ref())
     }
 }
 
-impl Drop for Reserved<'_> {
+impl Drop for MetadataSnapshot<'_> {
     fn drop(&mut self) {
-        if let Err(error) = self.pool.kernel.message(&self.pool.label, RELEASE) {
-            tracing::warn!(pool = %self.pool.config.name, %error, "a metadata snapshot stays reserved; the next check releases it");
+        if let Err(error) = self.pool.kernel.message(&self.pool.identity, RELEASE) {
+            tracing::warn!(pool = %self.pool.config.name, %error, "cannot release the metadata snapshot; the next check releases it");
         }
     }
 }
@@ -46,29 +46,33 @@ impl Drop for Reserved<'_> {
 const RELEASE: &str = "release_metadata_snap";
 
 impl Pool {
-    /// The turn of a reader of the metadata. It comes before the pool's lock, which a long reader must not hold.
-    pub(crate) fn reader(&self) -> Result<Lock, Error> {
+    /// The lock of who reads the metadata. It is taken before the pool's lock, because reading is long and the pool's lock must
+    /// be held only shortly.
+    pub(crate) fn reader_lock(&self) -> Result<Lock, Error> {
         Lock::reader(&self.config.run_dir, &self.config.name)
     }
 
-    /// Reserves the metadata as it is now.
-    pub(crate) fn reserve_metadata<'p>(&'p self, turn: &'p Lock) -> Result<Reserved<'p>, Error> {
+    /// Reserves a snapshot of the metadata as it is now. A snapshot that is reserved already is released first: the caller holds
+    /// the reader's lock, so its reader has died.
+    pub(crate) fn reserve_metadata_snapshot<'p>(
+        &'p self,
+        reader_lock: &'p Lock,
+    ) -> Result<MetadataSnapshot<'p>, Error> {
         let failed = |source| Error::ReserveMetadata { name: self.config.name.clone(), source };
-        let message = |text| self.kernel.message(&self.label, text).map_err(failed);
+        let message = |text| self.kernel.message(&self.identity, text).map_err(failed);
         let node = self.metadata_node()?;
         if matches!(self.status_line()?, StatusLine::Working(w) if w.held_root.is_some()) {
-            // Its reader died.
             message(RELEASE)?;
         }
         message("reserve_metadata_snap")?;
-        Ok(Reserved { pool: self, node, turn })
+        Ok(MetadataSnapshot { pool: self, node, reader_lock })
     }
 
-    /// The thin ids that the pool really has, each with the pool's transaction that made it.
-    pub(crate) fn thin_ids(&self, turn: &Lock) -> Result<BTreeMap<ThinId, u64>, Error> {
+    /// The thin ids in the pool's metadata, each with the pool's transaction that created it.
+    pub(crate) fn thin_ids(&self, reader_lock: &Lock) -> Result<BTreeMap<ThinId, u64>, Error> {
         let failed = |source| Error::ListIds { name: self.config.name.clone(), source };
         let list = self
-            .reserve_metadata(turn)?
+            .reserve_metadata_snapshot(reader_lock)?
             .run("thin_ls", &["--no-headers", "--format", "DEV,TRANSACTION"])
             .map_err(failed)?;
         let id = |line: &str| {
@@ -81,23 +85,24 @@ impl Pool {
         list.lines().map(|line| id(line).ok_or_else(|| wrong(line))).collect()
     }
 
-    /// What each volume takes of the active pool's data for itself alone: blocks that it shares with no other.
+    /// The size of each volume's exclusive blocks: blocks that the volume shares with no other volume (thin_ls(8),
+    /// `EXCLUSIVE_BLOCKS`).
     ///
-    /// Reads all mappings of the pool, while it is in use.
+    /// The pool is active. This function reads all mappings of the pool, so it takes long for a large pool.
     ///
     /// # Errors
     /// [`Error::ListIds`], or the store cannot be read.
-    pub fn own_bytes(&self) -> Result<BTreeMap<VolumeName, Bytes>, Error> {
+    pub fn exclusive_bytes(&self) -> Result<BTreeMap<VolumeName, Bytes>, Error> {
         let failed = |source| Error::ListIds { name: self.config.name.clone(), source };
-        let reader = self.reader()?;
-        let reserved = {
-            let _turn = self.lock()?;
-            self.reserve_metadata(&reader)?
+        let reader_lock = self.reader_lock()?;
+        let snapshot = {
+            let _pool_lock = self.lock()?;
+            self.reserve_metadata_snapshot(&reader_lock)?
         };
-        let list = reserved
+        let list = snapshot
             .run("thin_ls", &["--no-headers", "--format", "DEV,EXCLUSIVE_BLOCKS"])
             .map_err(failed)?;
-        drop(reserved);
+        drop(snapshot);
         let number = |word: Option<&str>| word?.parse::<u64>().ok();
         let mut own = BTreeMap::new();
         for line in list.lines() {
@@ -114,10 +119,10 @@ impl Pool {
         Ok(rows.filter_map(|row| Some((row.name, *own.get(&row.id.get().into())?))).collect())
     }
 
-    /// The metadata device of the active pool, whoever made it: sysfs names the device of a number.
+    /// The node of the active pool's metadata device. sysfs gives the name for the device number, whoever created the device.
     fn metadata_node(&self) -> Result<PathBuf, Error> {
         let uevent = PathBuf::from(format!("/sys/dev/block/{}/uevent", self.table()?.metadata));
-        let failed = |source| Error::Media { action: "read", path: uevent.clone(), source };
+        let failed = |source| Error::Backing { action: "read", path: uevent.clone(), source };
         let text = fs::read_to_string(&uevent).map_err(failed)?;
         let name = text.lines().find_map(|line| line.strip_prefix("DEVNAME="));
         name.map(|name| Path::new("/dev").join(name))

@@ -1,8 +1,15 @@
-//! Metadata as the tests and the fuzz target build it.
+//! Metadata in memory, for the tests and the fuzz target.
 
 use super::*;
 
-/// Metadata in memory; a number without a block is beyond its end.
+/// The flag of a node (`enum node_flags` in persistent-data/dm-btree-internal.h).
+#[derive(Debug, Clone, Copy)]
+enum NodeKind {
+    Inner = 1,
+    Leaf = 2,
+}
+
+/// Metadata in memory. A block number without a block is beyond the end.
 pub(crate) struct Memory(pub(super) Vec<Block>);
 
 impl Blocks for Memory {
@@ -19,12 +26,12 @@ impl Memory {
         Self(vec![superblock])
     }
 
-    /// A node of keys and values, each value of `size` bytes.
-    fn node(&mut self, leaf: bool, entries: &[(u64, Vec<u8>)], size: usize) -> u64 {
+    /// Adds a node with these keys and values; each value has `size` bytes. Returns the number of the node's block.
+    fn node(&mut self, kind: NodeKind, entries: &[(u64, Vec<u8>)], size: usize) -> u64 {
         let (number, room) = (self.0.len() as u64, (BLOCK.0 as usize - 32) / (8 + size));
         let mut block = [0; BLOCK.0 as usize];
         let mut put = |at: usize, bytes: &[u8]| block[at..at + bytes.len()].copy_from_slice(bytes);
-        put(4, &(1 + u32::from(leaf)).to_le_bytes());
+        put(4, &(kind as u32).to_le_bytes());
         put(8, &number.to_le_bytes());
         put(16, &(entries.len() as u32).to_le_bytes());
         put(20, &(room as u32).to_le_bytes());
@@ -37,19 +44,27 @@ impl Memory {
         number
     }
 
-    pub(crate) fn numbers(&mut self, leaf: bool, entries: &[(u64, u64)]) -> u64 {
-        let entries: Vec<_> =
-            entries.iter().map(|(key, value)| (*key, value.to_le_bytes().to_vec())).collect();
-        self.node(leaf, &entries, 8)
+    pub(crate) fn leaf(&mut self, entries: &[(u64, u64)]) -> u64 {
+        self.numbers(NodeKind::Leaf, entries)
     }
 
-    /// Completes the trees above the mappings of volumes 3 (the origin) and 7, which was taken at time 5.
+    pub(crate) fn inner(&mut self, entries: &[(u64, u64)]) -> u64 {
+        self.numbers(NodeKind::Inner, entries)
+    }
+
+    fn numbers(&mut self, kind: NodeKind, entries: &[(u64, u64)]) -> u64 {
+        let entries: Vec<_> =
+            entries.iter().map(|(key, value)| (*key, value.to_le_bytes().to_vec())).collect();
+        self.node(kind, &entries, 8)
+    }
+
+    /// Completes the trees above the mappings of the volumes 3, the origin, and 7, a snapshot that was taken at the time 5.
     pub(crate) fn finish(&mut self, origin: u64, snapshot: u64) {
-        let mappings = self.numbers(true, &[(3, origin), (7, snapshot)]);
+        let mappings = self.leaf(&[(3, origin), (7, snapshot)]);
         let mut details = vec![0; 24];
         details[16..20].copy_from_slice(&5_u32.to_le_bytes());
         details[20..].copy_from_slice(&8_u32.to_le_bytes());
-        let details = self.node(true, &[(3, details.clone()), (7, details)], 24);
+        let details = self.node(NodeKind::Leaf, &[(3, details.clone()), (7, details)], 24);
         self.0[0][MAPPINGS..MAPPINGS + 8].copy_from_slice(&mappings.to_le_bytes());
         self.0[0][DETAILS..DETAILS + 8].copy_from_slice(&details.to_le_bytes());
     }
@@ -59,7 +74,7 @@ impl Memory {
         ranges(self, id(3), id(7))
     }
 
-    /// Damages eight bytes at a multiple of eight, somewhere.
+    /// Overwrites eight bytes at a multiple of eight in any block.
     pub(crate) fn poke(&mut self, block: usize, at: usize, bytes: [u8; 8]) {
         let (block, at) = (block % self.0.len(), at % (BLOCK.0 as usize / 8) * 8);
         self.0[block][at..at + 8].copy_from_slice(&bytes);

@@ -1,13 +1,13 @@
-//! Which blocks a snapshot has of its own: read from the pool's metadata as it lies on the disk, without a call of the kernel.
+//! The exclusive blocks of a snapshot, read from the pool's metadata on the disk without a call of the kernel.
 //!
-//! A discard of a whole snapshot costs as much as its base has blocks (the kernel takes each shared one out of the snapshot's
-//! mappings, copying their tree), though an idle container owns a dozen. So [`Pool::delete`](crate::Pool::delete) discards only
-//! these.
+//! To discard a whole snapshot costs as much as its origin has blocks: the kernel removes each shared block from the snapshot's
+//! mappings, and copies their tree for that. But the snapshot of an idle container has only a dozen exclusive blocks. So
+//! [`Pool::delete`](crate::Pool::delete) discards only those.
 //!
-//! The pool is in use meanwhile. A tree's nodes are never changed in place while a committed superblock leads to them, so what
-//! was read between two equal reads of the superblock belongs together. The mappings of a volume that nobody writes stay
-//! as they are, whoever else shares them. And an error does no harm: what is discarded is a volume that is being deleted, and the
-//! kernel knows what it shares.
+//! The pool is in use meanwhile. The kernel never changes a node in place while a committed superblock leads to that node. So
+//! blocks that were read between two equal reads of the superblock belong together. The mappings of a volume do not change
+//! while nobody writes the volume. A wrong result does no harm: only a volume that is being deleted is discarded, and the kernel
+//! keeps the blocks that another volume shares.
 //!
 //! Layout, all little-endian: `struct thin_disk_superblock` and `struct disk_device_details` in dm-thin-metadata.c, `struct
 //! node_header` in persistent-data/dm-btree-internal.h.
@@ -24,15 +24,15 @@ use crate::superblock::{BLOCK, MAGIC};
 
 type Block = [u8; BLOCK.0 as usize];
 
-/// How often a superblock that changes under the reader is read again. Each commit of the pool changes it.
+/// How often the trees are read again because the superblock has changed. Each commit of the pool changes the superblock.
 const TRIES: usize = 16;
-/// A tree of 2^64 keys has fewer levels; more is a loop in damaged metadata.
+/// The largest depth of a tree. A tree of 2^64 keys has fewer levels, so a deeper one is a loop in damaged metadata.
 const DEEPEST: usize = 16;
-/// `DATA_MAPPING_ROOT`, `DEVICE_DETAILS_ROOT`: where in the superblock the two trees' roots stand.
+/// The offsets of the roots of two trees in the superblock: `data_mapping_root` and `device_details_root`.
 const MAPPINGS: usize = 320;
 const DETAILS: usize = 328;
 
-/// Blocks of metadata by their number; a test has them in memory.
+/// Reads blocks of metadata by their number. Tests have the blocks in memory.
 trait Blocks {
     fn block(&self, number: u64) -> io::Result<Block>;
 }
@@ -45,9 +45,14 @@ impl Blocks for File {
     }
 }
 
-/// The ranges of blocks that `snapshot` was written to since it was taken from `origin`. Both are in the pool, nothing was ever
-/// written to the origin since, nobody uses the snapshot, and the pool has been committed.
-pub(crate) fn own_blocks(
+/// The ranges of blocks of `snapshot` that were written since it was taken from `origin`.
+///
+/// Both volumes are in the pool, the origin was not written since, nobody uses the snapshot, and the pool has committed its
+/// metadata.
+///
+/// # Errors
+/// `ResourceBusy` if the pool commits too often, `InvalidData` if the metadata is damaged, `NotFound` if a volume is not in it.
+pub(crate) fn exclusive_blocks(
     metadata: &Path,
     origin: ThinId,
     snapshot: ThinId,
@@ -56,7 +61,7 @@ pub(crate) fn own_blocks(
 }
 
 fn ranges(blocks: &impl Blocks, origin: ThinId, snapshot: ThinId) -> io::Result<Vec<Range<u64>>> {
-    let (shared, root, since) = 'read: {
+    let Trees { shared, root, since } = 'read: {
         for _ in 0..TRIES {
             let superblock = blocks.block(0)?;
             if superblock[MAGIC.0..MAGIC.0 + 8] != MAGIC.1 {
@@ -69,7 +74,7 @@ fn ranges(blocks: &impl Blocks, origin: ThinId, snapshot: ThinId) -> io::Result<
         }
         return Err(io::ErrorKind::ResourceBusy.into());
     };
-    // What the snapshot's tree still has in common with its origin's needs no look.
+    // Nodes that the snapshot shares with its origin lead to no exclusive block.
     if shared.contains(&root) {
         return Ok(Vec::new());
     }
@@ -79,7 +84,7 @@ fn ranges(blocks: &impl Blocks, origin: ThinId, snapshot: ThinId) -> io::Result<
         Ok(match child {
             Child::Node(child) => !shared.contains(&child) && once(&mut seen, child)?,
             Child::Entry(index) => {
-                // A mapping is the data block and, in the low 24 bits, the time it was made: `unpack_block_time`.
+                // A mapping has the data block, and in its low 24 bits the time when it was made: `unpack_block_time`.
                 let (block, time) = (node.key(index), node.number(index)? & 0xff_ffff);
                 let end = block.checked_add(1).ok_or(io::ErrorKind::InvalidData)?;
                 match own.last_mut() {
@@ -94,20 +99,29 @@ fn ranges(blocks: &impl Blocks, origin: ThinId, snapshot: ThinId) -> io::Result<
     Ok(own)
 }
 
-/// The nodes right below the inner ones of the origin's mappings, the root of the snapshot's, and the time it was taken.
+/// What the superblock and the trees of two volumes say.
+struct Trees {
+    /// The root and the leaves of the origin's mappings, and the nodes between them.
+    shared: BTreeSet<u64>,
+    /// The root of the snapshot's mappings.
+    root: u64,
+    /// The pool's time when the snapshot was taken.
+    since: u64,
+}
+
 fn trees(
     blocks: &impl Blocks,
     superblock: &Block,
     origin: ThinId,
     snapshot: ThinId,
-) -> io::Result<(BTreeSet<u64>, u64, u64)> {
+) -> io::Result<Trees> {
     let (mappings, details) = (number_at(superblock, MAPPINGS), number_at(superblock, DETAILS));
     let root = |id| find(blocks, mappings, id).and_then(|(node, index)| node.number(index));
     let (node, index) = find(blocks, details, snapshot)?;
-    // `creation_time`, after two 64-bit fields. Not `snapshotted_time`: a snapshot of the snapshot moves that.
+    // The field `creation_time`, after two 64-bit fields. Not `snapshotted_time`, which a snapshot of the snapshot changes.
     let since = node.value(index, 24)?[16..20].try_into().expect("4 bytes");
     let origin = root(origin)?;
-    let mut known = BTreeSet::from([origin]);
+    let mut shared = BTreeSet::from([origin]);
     let mut height = 0;
     let mut below = origin;
     loop {
@@ -117,7 +131,7 @@ fn trees(
         }
         (height, below) = (height + 1, node.number(0)?);
     }
-    // All leaves of a tree are on one level, so they are known without being read.
+    // All leaves of a tree are on one level, so the numbers of the leaves are known without reading the leaves.
     let mut level = vec![origin];
     for _ in 0..height {
         let mut next = Vec::new();
@@ -125,29 +139,31 @@ fn trees(
             let node = Node::read(blocks, number)?;
             for index in 0..node.entries {
                 let child = node.number(index)?;
-                once(&mut known, child)?;
+                once(&mut shared, child)?;
                 next.push(child);
             }
         }
         level = next;
     }
-    Ok((known, root(snapshot)?, u64::from(u32::from_le_bytes(since))))
+    let since = u64::from(u32::from_le_bytes(since));
+    Ok(Trees { shared, root: root(snapshot)?, since })
 }
 
-/// Remembers a node. In one tree a node has one parent: one that comes again would be visited as often as damaged metadata likes.
+/// Records that a node was seen. A node has one parent in a tree, so a node that comes again is damage; without this check
+/// damaged metadata could make a walk endless.
 fn once(seen: &mut BTreeSet<u64>, node: u64) -> io::Result<bool> {
     if seen.insert(node) { Ok(true) } else { Err(io::ErrorKind::InvalidData.into()) }
 }
 
-/// What a walk meets.
+/// What a walk finds in a node.
 enum Child {
-    /// A node below; the visitor says whether to go there.
+    /// A node below. The visitor returns whether the walk goes there.
     Node(u64),
     /// An entry of a leaf.
     Entry(usize),
 }
 
-/// Visits a tree in the order of its keys.
+/// Walks a tree in the order of its keys. `deep` is the largest remaining depth.
 fn walk(
     blocks: &impl Blocks,
     number: u64,
@@ -169,13 +185,13 @@ fn walk(
     Ok(())
 }
 
-/// The leaf and the entry of an id.
+/// The leaf that has the key `id`, and the index of the key there.
 fn find(blocks: &impl Blocks, root: u64, id: ThinId) -> io::Result<(Node, usize)> {
     let key = u64::from(id.get());
     let mut number = root;
     for _ in 0..DEEPEST {
         let node = Node::read(blocks, number)?;
-        // The last entry whose key is not larger.
+        // The last entry whose key is not larger than the wanted key.
         let index = (0..node.entries).rev().find(|index| node.key(*index) <= key);
         let index = index.ok_or(io::ErrorKind::NotFound)?;
         if node.is_leaf() {
@@ -189,7 +205,7 @@ fn find(blocks: &impl Blocks, root: u64, id: ThinId) -> io::Result<(Node, usize)
     Err(io::ErrorKind::InvalidData.into())
 }
 
-/// One node of a tree: a header of 32 bytes, then room for the keys, then the values.
+/// A node of a tree: a header of 32 bytes, then the keys, then the values. `room` is the number of entries that fit.
 struct Node {
     block: Block,
     entries: usize,
@@ -208,7 +224,7 @@ impl Node {
         Ok(Self { block, entries, room })
     }
 
-    /// Flag 1 is an inner node's, 2 a leaf's.
+    /// An inner node has the flag 1, a leaf the flag 2.
     fn is_leaf(&self) -> bool {
         self.block[4] == 2
     }
@@ -232,9 +248,9 @@ fn number_at(bytes: &[u8], at: usize) -> u64 {
 }
 
 #[cfg(any(test, feature = "fuzz"))]
-#[path = "own_blocks_memory.rs"]
+#[path = "exclusive_blocks_memory.rs"]
 pub(crate) mod memory;
 
 #[cfg(test)]
-#[path = "own_blocks_tests.rs"]
+#[path = "exclusive_blocks_tests.rs"]
 mod tests;

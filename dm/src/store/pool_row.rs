@@ -7,46 +7,47 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, Row, params};
 use sharedroot_format::PoolName;
 
+use super::{Store, Writer};
+use crate::backing::{BackingKind, PoolBacking, Sizes};
 use crate::error::Error;
-use crate::media::{Kind, Media, Sizes};
-use crate::store::{Store, Writer, failed};
+
 use crate::units::Bytes;
 
-/// How far a pool has come.
+/// The phase of a pool between its creation and its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PoolPhase {
-    /// Being made or destroyed: whoever did it is at it, or died.
+    /// A process creates or destroys the pool, or died while it did.
     Creating,
-    /// Complete.
+    /// The pool is complete.
     Ready,
-    /// Complete; it is to get the sizes of its row.
+    /// The pool is complete, and must still get the sizes of its row.
     Growing,
 }
 
-/// What the store knows of a pool.
+/// A pool's row in the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PoolRow {
     pub(crate) phase: PoolPhase,
-    /// The dm uuid of the pool's device.
+    /// The uuid of the pool's device.
     pub(crate) uuid: String,
-    pub(crate) media: Media,
+    pub(crate) backing: PoolBacking,
     pub(crate) block: Bytes,
-    /// What the pool uses of its media, whatever these have become.
+    /// How much of its backing the pool uses. The files or devices may be larger by now.
     pub(crate) sizes: Sizes,
     pub(crate) transaction_id: u64,
-    /// The pool was deactivated; otherwise its metadata is checked before it is used again.
+    /// The pool was deactivated. If it was not, its metadata is checked before the next activation.
     pub(crate) clean: bool,
 }
 
 impl PoolRow {
-    /// The pool exists, active or not.
-    pub(crate) fn is_made(&self) -> bool {
+    /// Whether the pool is complete, active or not.
+    pub(crate) fn is_complete(&self) -> bool {
         self.phase != PoolPhase::Creating
     }
 }
 
 impl Store {
-    /// The pool's row, or none.
+    /// The pool's row; `None` if there is none.
     pub(crate) fn pool(&self, pool: &PoolName) -> Result<Option<PoolRow>, Error> {
         read(&self.lock(), &self.path, pool)
     }
@@ -58,7 +59,7 @@ impl Writer<'_> {
     }
 
     pub(crate) fn put_pool(&self, pool: &PoolName, row: &PoolRow) -> Result<(), Error> {
-        let Media { kind, data, metadata } = &row.media;
+        let PoolBacking { kind, data, metadata } = &row.backing;
         self.run(
             "INSERT OR REPLACE INTO pools
              (name, phase, uuid, kind, data, metadata, block, data_size, metadata_size, transaction_id, clean)
@@ -93,7 +94,7 @@ impl Writer<'_> {
 }
 
 fn read(connection: &Connection, path: &Path, pool: &PoolName) -> Result<Option<PoolRow>, Error> {
-    let fail = |source| failed("read", path)(source);
+    let fail = |source| Error::store("read", path)(source);
     let mut statement =
         connection.prepare_cached("SELECT * FROM pools WHERE name = ?1").map_err(fail)?;
     let mut rows = statement.query([pool.as_ref()]).map_err(fail)?;
@@ -107,8 +108,8 @@ fn read(connection: &Connection, path: &Path, pool: &PoolName) -> Result<Option<
     Ok(Some(PoolRow {
         phase: word(row, path, "phase", PoolPhase::parse)?,
         uuid: row.get("uuid").map_err(fail)?,
-        media: Media {
-            kind: word(row, path, "kind", Kind::parse)?,
+        backing: PoolBacking {
+            kind: word(row, path, "kind", BackingKind::parse)?,
             data: file("data").map_err(fail)?,
             metadata: file("metadata").map_err(fail)?,
         },
@@ -128,7 +129,7 @@ fn word<T>(
     column: &'static str,
     parse: impl FnOnce(&str) -> Option<T>,
 ) -> Result<T, Error> {
-    let text: String = row.get(column).map_err(failed("read", path))?;
+    let text: String = row.get(column).map_err(Error::store("read", path))?;
     parse(&text).ok_or_else(|| Error::StoreValue { path: path.to_owned(), column, value: text })
 }
 
@@ -146,7 +147,7 @@ impl PoolPhase {
     }
 }
 
-impl Kind {
+impl BackingKind {
     fn text(self) -> &'static str {
         match self {
             Self::Loop => "loop",

@@ -1,10 +1,10 @@
-//! Does a device carry something that must not be overwritten?
+//! What a device contains: the formats that a new pool must not overwrite.
 //!
-//! Offsets and magics are those of libblkid (util-linux, `libblkid/src/`).
+//! The offsets and magic numbers are those of libblkid (util-linux, `libblkid/src/`).
 
 use crate::superblock::MAGIC;
 
-/// How much of a device is looked at.
+/// How many bytes are read at the beginning and at the end of a device.
 pub(crate) const LOOK: usize = 1 << 20;
 
 const KNOWN: &[(usize, &[u8], &str)] = &[
@@ -32,11 +32,11 @@ const KNOWN: &[(usize, &[u8], &str)] = &[
     (4096, b"EFI PART", "a GPT partition table"),
     (0, b"dmvdo001", "a VDO volume"),
     (MAGIC.0, &MAGIC.1, "the metadata of a thin pool"),
-    // Last: boot sectors of many kinds end so.
+    // The last entry, because many kinds of boot sectors end with these bytes.
     (510, &[0x55, 0xaa], "a partition table or boot sector"),
 ];
 
-/// What the first [`LOOK`] bytes of a device say that it carries.
+/// The format that the first [`LOOK`] bytes of a device show; `None` if no known format begins so.
 pub(crate) fn found(head: &[u8]) -> Option<&'static str> {
     let at = |offset: usize, magic: &[u8]| head.get(offset..offset + magic.len()) == Some(magic);
     KNOWN
