@@ -26,7 +26,7 @@ use std::path::Path;
 use std::sync::{Mutex, OnceLock};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-
+use sharedroot_sys::chain::readable;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::LevelFilter;
@@ -127,8 +127,9 @@ impl<S: Subscriber> Layer<S> for Lines {
             self.engines(metadata, &text.0);
             return;
         }
+        let text = readable(&text.0);
         if metadata.target() != ASIDE {
-            journal::keep(*metadata.level(), &text.0);
+            journal::keep(*metadata.level(), &text);
         }
         if self.writes(metadata) {
             let level = match *metadata.level() {
@@ -137,7 +138,7 @@ impl<S: Subscriber> Layer<S> for Lines {
                 Level::INFO => "info",
                 _ => "debug",
             };
-            self.write(level, &text.0);
+            self.write(level, &text);
         }
     }
 }
@@ -222,5 +223,31 @@ mod tests {
         assert_eq!(value["msg"], "a \"quoted\"\nreason");
         assert_eq!(value["time"], "2026-01-02T03:04:05Z");
         assert_eq!(text.matches('\n').count(), 1);
+    }
+
+    #[test]
+    fn no_message_has_the_number_of_an_error() {
+        let (mut read, written) = std::io::pipe().unwrap();
+        let (_, engine) = std::io::pipe().unwrap();
+        let file = File::from(std::os::fd::OwnedFd::from(written));
+        let lines = Lines {
+            file: Some(Mutex::new(file)),
+            format: LogFormat::Json,
+            debug: false,
+            engine: Mutex::new(engine),
+        };
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(lines), || {
+            let error = std::io::Error::from_raw_os_error(2);
+            tracing::warn!("open /x: {error}");
+            tracing::error!(error = %error, "open /y");
+        });
+        let mut text = String::new();
+        read.read_to_string(&mut text).unwrap();
+        let said: Vec<_> = text
+            .lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["msg"].to_string())
+            .collect();
+        let missing = "No such file or directory";
+        assert_eq!(said, [format!("\"open /x: {missing}\""), format!("\"open /y error={missing}\"")]);
     }
 }

@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use std::sync::OnceLock;
 
 use nix::sys::signal::Signal;
+use sharedroot_sys::chain::readable;
 
 /// Why nothing is printed any more.
 static LOST: OnceLock<io::Error> = OnceLock::new();
@@ -37,7 +38,7 @@ pub fn line(text: Arguments<'_>) {
 
 /// See [`say_aside!`].
 pub fn aside(text: Arguments<'_>) {
-    let _ = writeln!(io::stderr(), "{text}");
+    let _ = writeln!(io::stderr(), "{}", readable(&text.to_string()));
 }
 
 /// Takes note of what became of other writing to standard output.
