@@ -248,6 +248,9 @@ mod tests {
             .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["msg"].to_string())
             .collect();
         let missing = "No such file or directory";
-        assert_eq!(said, [format!("\"open /x: {missing}\""), format!("\"open /y error={missing}\"")]);
+        assert_eq!(
+            said,
+            [format!("\"open /x: {missing}\""), format!("\"open /y error={missing}\"")]
+        );
     }
 }

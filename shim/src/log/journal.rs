@@ -85,7 +85,7 @@ pub fn deliver() {
 impl Command {
     fn send(&self, messages: &[Message]) -> std::io::Result<()> {
         if self.hide {
-            command_line::end_with(self.verb)?;
+            command_line::show_up_to(self.verb)?;
         }
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let socket = socket(AddressFamily::Unix, SockType::Datagram, flags, None)?;
