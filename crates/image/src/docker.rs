@@ -13,17 +13,17 @@ use std::path::{Component, Path, PathBuf};
 use sharedroot_format::{BaseKey, ChainId, Owner};
 
 use super::top::ROOT_MODE;
-use crate::doubt::Doubt;
 use crate::image::{Image, Upper};
 use crate::init::InitFiles;
 use crate::source::Source;
 use crate::top::Top;
+use crate::unidentified::Unidentified;
 
 /// overlay's OVL_MAX_STACK; Docker itself stops at 127.
 const MAX_LAYERS: usize = 500;
 
-pub(super) fn identify(root_path: &Path, container_id: &str) -> Result<Image, Doubt> {
-    let not_docker = || Doubt::NotADockerRootfs { root_path: root_path.to_owned() };
+pub(super) fn identify(root_path: &Path, container_id: &str) -> Result<Image, Unidentified> {
+    let not_docker = || Unidentified::NotADockerRootfs { root_path: root_path.to_owned() };
     let Place { docker_root, mount_id } = Place::of(root_path).ok_or_else(not_docker)?;
     let driver = docker_root.join("overlay2");
     let layerdb = docker_root.join("image/overlay2/layerdb");
@@ -32,7 +32,9 @@ pub(super) fn identify(root_path: &Path, container_id: &str) -> Result<Image, Do
     let mount_file = container.join("mount-id");
     match read_word(&mount_file) {
         Ok(found) => agree(&mount_file, found, mount_id)?,
-        Err(Doubt::LayerStore { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+        Err(Unidentified::LayerStore { source, .. })
+            if source.kind() == io::ErrorKind::NotFound =>
+        {
             return Err(not_docker());
         }
         Err(doubt) => return Err(doubt),
@@ -41,7 +43,7 @@ pub(super) fn identify(root_path: &Path, container_id: &str) -> Result<Image, Do
     agree(&container.join("init-id"), init_id.clone(), &format!("{mount_id}-init"))?;
     let chain_id = match read_chain_id(&container.join("parent"))? {
         Some(chain_id) => chain_id,
-        None => return Err(Doubt::NoLayers { container_id: container_id.to_owned() }),
+        None => return Err(Unidentified::NoLayers { container_id: container_id.to_owned() }),
     };
 
     let chained = read_chain(&layerdb, chain_id)?;
@@ -50,7 +52,7 @@ pub(super) fn identify(root_path: &Path, container_id: &str) -> Result<Image, Do
     if stacked != chained {
         let at = stacked.iter().zip(&chained).take_while(|(s, c)| s == c).count() + 1;
         let (stacked, chained) = (stacked.len(), chained.len());
-        return Err(Doubt::LayersDisagree { path: lower_file, stacked, chained, at });
+        return Err(Unidentified::LayersDisagree { path: lower_file, stacked, chained, at });
     }
 
     // Only the daemon writes the init layer, so its owner is the store's root user, whatever a
@@ -95,20 +97,20 @@ impl<'a> Place<'a> {
 }
 
 /// The cache IDs of an image's layers, topmost first, down the links of the layer database.
-fn read_chain(layerdb: &Path, top: ChainId) -> Result<Vec<String>, Doubt> {
+fn read_chain(layerdb: &Path, top: ChainId) -> Result<Vec<String>, Unidentified> {
     let mut cache_ids = Vec::new();
     let mut next = Some(top);
     while let Some(chain) = next {
         if cache_ids.len() == MAX_LAYERS {
             let path = layer_of(layerdb, &top);
-            return Err(Doubt::ChainTooLong { path, limit: MAX_LAYERS });
+            return Err(Unidentified::ChainTooLong { path, limit: MAX_LAYERS });
         }
         let layer = layer_of(layerdb, &chain);
         let file = layer.join("cache-id");
         let cache_id = read_word(&file)?;
         if !is_id(&cache_id) {
             let expected = "the name of a layer directory".to_owned();
-            return Err(Doubt::Disagree { path: file, found: cache_id, expected });
+            return Err(Unidentified::Disagree { path: file, found: cache_id, expected });
         }
         cache_ids.push(cache_id);
         next = read_chain_id(&layer.join("parent"))?;
@@ -122,12 +124,16 @@ fn layer_of(layerdb: &Path, chain: &ChainId) -> PathBuf {
 }
 
 /// The layers that the driver stacked for a container, topmost first, without the init layer.
-fn read_stack(driver: &Path, lower_file: &Path, init_id: &str) -> Result<Vec<String>, Doubt> {
+fn read_stack(
+    driver: &Path,
+    lower_file: &Path,
+    init_id: &str,
+) -> Result<Vec<String>, Unidentified> {
     let lower = read_word(lower_file)?;
     let mut ids = Vec::new();
     for link in lower.split(':') {
         let path = driver.join(link);
-        let malformed = |found: String, expected: &str| Doubt::Disagree {
+        let malformed = |found: String, expected: &str| Unidentified::Disagree {
             path: path.clone(),
             found,
             expected: expected.to_owned(),
@@ -159,14 +165,16 @@ fn is_id(text: &str) -> bool {
 }
 
 /// The chain ID in a `parent` file, or none where the chain ends: no file, or an empty one.
-fn read_chain_id(path: &Path) -> Result<Option<ChainId>, Doubt> {
+fn read_chain_id(path: &Path) -> Result<Option<ChainId>, Unidentified> {
     match read_word(path) {
         Ok(word) if word.is_empty() => Ok(None),
         Ok(word) => word
             .parse()
             .map(Some)
-            .map_err(|source| Doubt::ChainId { path: path.to_owned(), source }),
-        Err(Doubt::LayerStore { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            .map_err(|source| Unidentified::ChainId { path: path.to_owned(), source }),
+        Err(Unidentified::LayerStore { source, .. })
+            if source.kind() == io::ErrorKind::NotFound =>
+        {
             Ok(None)
         }
         Err(doubt) => Err(doubt),
@@ -174,20 +182,20 @@ fn read_chain_id(path: &Path) -> Result<Option<ChainId>, Doubt> {
 }
 
 /// A file that holds one word; moby trims, too.
-fn read_word(path: &Path) -> Result<String, Doubt> {
+fn read_word(path: &Path) -> Result<String, Unidentified> {
     let text = fs::read_to_string(path).map_err(|e| unreadable(path, e))?;
     Ok(text.trim().to_owned())
 }
 
-fn agree(path: &Path, found: String, expected: &str) -> Result<(), Doubt> {
+fn agree(path: &Path, found: String, expected: &str) -> Result<(), Unidentified> {
     if found == expected {
         return Ok(());
     }
-    Err(Doubt::Disagree { path: path.to_owned(), found, expected: expected.to_owned() })
+    Err(Unidentified::Disagree { path: path.to_owned(), found, expected: expected.to_owned() })
 }
 
-fn unreadable(path: &Path, source: io::Error) -> Doubt {
-    Doubt::LayerStore { path: path.to_owned(), source }
+fn unreadable(path: &Path, source: io::Error) -> Unidentified {
+    Unidentified::LayerStore { path: path.to_owned(), source }
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ impl Store {
         self.0.path().join(path)
     }
 
-    fn identify(&self) -> Result<Image, Doubt> {
+    fn identify(&self) -> Result<Image, Unidentified> {
         identify(&self.path("overlay2/m/merged"), CONTAINER)
     }
 }
@@ -126,7 +126,7 @@ fn a_chain_in_a_circle_ends() {
     let store = Store::new();
     let parent = format!("image/overlay2/layerdb/sha256/{}/parent", chain('1').hex());
     store.0.write(&parent, &chain('2').to_string());
-    assert!(matches!(store.identify(), Err(Doubt::ChainTooLong { .. })));
+    assert!(matches!(store.identify(), Err(Unidentified::ChainTooLong { .. })));
 }
 
 #[test]
@@ -142,7 +142,10 @@ fn only_dockers_own_layout_is_dockers() {
         ("/".into(), CONTAINER),
     ] {
         let found = identify(&root_path, container);
-        assert!(matches!(found, Err(Doubt::NotADockerRootfs { .. })), "{root_path:?} {found:?}");
+        assert!(
+            matches!(found, Err(Unidentified::NotADockerRootfs { .. })),
+            "{root_path:?} {found:?}"
+        );
     }
 }
 

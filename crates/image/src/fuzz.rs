@@ -150,7 +150,7 @@ impl Store {
         }
     }
 
-    fn identify(&self) -> Result<Image, super::Doubt> {
+    fn identify(&self) -> Result<Image, super::Unidentified> {
         docker::identify(&self.0.join("overlay2/m/merged"), "c")
     }
 

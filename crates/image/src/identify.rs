@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::doubt::Doubt;
 use crate::image::Image;
+use crate::unidentified::Unidentified;
 use crate::{docker, mountinfo, overlay};
 
 /// Finds the image below `root_path`, the rootfs that an engine prepared for `container_id`.
@@ -12,10 +12,10 @@ use crate::{docker, mountinfo, overlay};
 /// has. Whatever is not there is looked up in the mount table.
 ///
 /// # Errors
-/// A [`Doubt`], never fatal: the rootfs is to be used as given, and the doubt logged.
-pub fn identify(root_path: &Path, container_id: &str) -> Result<Image, Doubt> {
+/// A [`Unidentified`], never fatal: the rootfs is to be used as given, and the doubt logged.
+pub fn identify(root_path: &Path, container_id: &str) -> Result<Image, Unidentified> {
     match docker::identify(root_path, container_id) {
-        Err(Doubt::NotADockerRootfs { .. }) => overlay::identify(root_path),
+        Err(Unidentified::NotADockerRootfs { .. }) => overlay::identify(root_path),
         found_or_doubt => found_or_doubt,
     }
 }

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use sharedroot_format::{BaseKey, ChainId};
 
-use crate::doubt::Doubt;
 use crate::init::InitFiles;
 use crate::source::Source;
 use crate::top::Top;
+use crate::unidentified::Unidentified;
 
 /// An image as the layers that an engine stacked for one container.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,9 +39,9 @@ pub struct Upper {
 }
 
 impl Upper {
-    pub(crate) fn at(path: PathBuf) -> Result<Self, Doubt> {
+    pub(crate) fn at(path: PathBuf) -> Result<Self, Unidentified> {
         let entries = fs::read_dir(&path);
-        let unreadable = |source| Doubt::LayerStore { path: path.clone(), source };
+        let unreadable = |source| Unidentified::LayerStore { path: path.clone(), source };
         let empty = entries.map_err(unreadable)?.next().is_none();
         Ok(Self { path, empty })
     }

@@ -9,7 +9,7 @@
 //! | `mountinfo` | the text of `/proc/self/mountinfo`, and of overlay's options in it |
 //! | `live_restore` | whether Docker's daemon may restart under running containers |
 //! | `source` | where an image was found, and whether it is still there |
-//! | `doubt` | why an image stays unidentified |
+//! | `unidentified` | why an image stays unidentified |
 //! | `init` | the files that an engine expects at the top of every root |
 //! | `tree` | the layers and the init files as one tree |
 //! | `import` | images from outside of any engine |
@@ -19,7 +19,6 @@
 //! | `error` | why a base cannot be made |
 
 mod docker;
-mod doubt;
 mod error;
 mod ext4;
 #[cfg(any(test, feature = "fuzz"))]
@@ -38,9 +37,9 @@ mod testing;
 mod top;
 mod tree;
 mod tree_digest;
+mod unidentified;
 pub mod walk;
 
-pub use doubt::Doubt;
 pub use error::MakeError;
 pub use ext4::{PLACES, check_filesystem, make_filesystem};
 pub use identify::{identify, is_overlay_of, upper_at};
@@ -53,4 +52,5 @@ pub use source::{Layer, Source};
 pub use top::Top;
 pub use tree::{Tree, Usage, assemble};
 pub use tree_digest::tree_digest;
+pub use unidentified::Unidentified;
 pub use walk::WalkError;

@@ -12,31 +12,30 @@ use sharedroot_format::BaseKey;
 
 use super::init;
 use super::mountinfo::{self, Stack};
-use crate::doubt::Doubt;
 use crate::image::{Image, Upper};
 use crate::init::InitFiles;
 use crate::source::{Layer, Source};
 use crate::top::{ROOT_MODE, Top};
+use crate::unidentified::Unidentified;
 
-pub(super) fn identify(root_path: &Path) -> Result<Image, Doubt> {
+pub(super) fn identify(root_path: &Path) -> Result<Image, Unidentified> {
     let table_path = Path::new("/proc/self/mountinfo");
     let table = fs::read(table_path).map_err(|e| unreadable(table_path, e))?;
     let stack = stack_at(&table, root_path)?;
     let mut layers = Vec::with_capacity(stack.layers.len());
     for layer in &stack.layers {
-        let path = absolute(layer, stack.upper.as_deref()).ok_or_else(|| Doubt::RelativeLayer {
-            root_path: root_path.to_owned(),
-            layer: layer.clone(),
+        let path = absolute(layer, stack.upper.as_deref()).ok_or_else(|| {
+            Unidentified::RelativeLayer { root_path: root_path.to_owned(), layer: layer.clone() }
         })?;
         // podman stacks short links; what they lead to is the layer.
         layers.push(fs::canonicalize(&path).map_err(|e| unreadable(&path, e))?);
     }
     let Some(store) = layers.first().and_then(|top| Store::of(top)) else {
         let layer = layers.first().map_or_else(|| root_path.to_owned(), Clone::clone);
-        return Err(Doubt::NotALayer { layer });
+        return Err(Unidentified::NotALayer { layer });
     };
     if let Some(layer) = layers.iter().find(|layer| Store::of(layer) != Some(store)) {
-        return Err(Doubt::NotALayer { layer: layer.clone() });
+        return Err(Unidentified::NotALayer { layer: layer.clone() });
     }
 
     // An engine with an init layer makes a new one for each container. It adds exactly what a base
@@ -103,7 +102,7 @@ impl Store {
 
     /// What a container's `/` is on this topmost layer: the layer's owner owns it, its mode is
     /// containerd's own (snapshots/overlay, `prepareDirectory`) or the layer's (podman: `create`).
-    fn top(self, layer: &Path) -> Result<Top, Doubt> {
+    fn top(self, layer: &Path) -> Result<Top, Unidentified> {
         let found = Top::of(layer)?;
         Ok(match self {
             Self::Snapshots => Top { mode: ROOT_MODE, ..found },
@@ -113,8 +112,9 @@ impl Store {
 }
 
 /// The layers of the overlay that is mounted at `root_path`.
-pub(super) fn stack_at(table: &[u8], root_path: &Path) -> Result<Stack, Doubt> {
-    let none = |found: String| Doubt::NoOverlayAtRoot { root_path: root_path.to_owned(), found };
+pub(super) fn stack_at(table: &[u8], root_path: &Path) -> Result<Stack, Unidentified> {
+    let none =
+        |found: String| Unidentified::NoOverlayAtRoot { root_path: root_path.to_owned(), found };
     let mount = mountinfo::topmost(table, root_path)
         .ok_or_else(|| none("no mount has this mount point".to_owned()))?;
     if mount.fstype != b"overlay" {
@@ -126,9 +126,10 @@ pub(super) fn stack_at(table: &[u8], root_path: &Path) -> Result<Stack, Doubt> {
     let stack = Stack::parse(&mount.options)
         .ok_or_else(|| none("its options cannot be read".to_owned()))?;
     match stack.unusual.first() {
-        Some(option) => {
-            Err(Doubt::OverlayOption { root_path: root_path.to_owned(), option: option.clone() })
-        }
+        Some(option) => Err(Unidentified::OverlayOption {
+            root_path: root_path.to_owned(),
+            option: option.clone(),
+        }),
         None => Ok(stack),
     }
 }
@@ -140,8 +141,8 @@ fn key(layers: &[Layer], init: InitFiles, top: Top) -> BaseKey {
     BaseKey::of_digest(hash.finalize().into())
 }
 
-fn unreadable(path: &Path, source: io::Error) -> Doubt {
-    Doubt::LayerStore { path: path.to_owned(), source }
+fn unreadable(path: &Path, source: io::Error) -> Unidentified {
+    Unidentified::LayerStore { path: path.to_owned(), source }
 }
 
 #[cfg(test)]

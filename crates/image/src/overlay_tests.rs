@@ -45,7 +45,7 @@ impl Stacked {
         Self(dir)
     }
 
-    fn identify(&self) -> Result<Image, Doubt> {
+    fn identify(&self) -> Result<Image, Unidentified> {
         super::super::identify(&self.0.path().join("rootfs"), "any")
     }
 }
@@ -161,7 +161,7 @@ fn root_layers_that_a_real_mount_names_by_shortened_paths() {
 fn root_a_directory_that_is_no_engines_is_a_doubt() {
     need_root();
     let stacked = Stacked::new(TestDir::new(), &["tree"]);
-    assert!(matches!(stacked.identify(), Err(Doubt::NotALayer { .. })));
+    assert!(matches!(stacked.identify(), Err(Unidentified::NotALayer { .. })));
 }
 
 #[test]

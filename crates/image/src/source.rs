@@ -9,7 +9,7 @@ use rustix::fs::{AtFlags, CWD, StatxFlags};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::doubt::Doubt;
+use crate::unidentified::Unidentified;
 
 /// Who told of an image, and what there is of it as long as it is there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,8 +54,8 @@ impl Source {
                 for layer in layers {
                     match Layer::at(&layer.path) {
                         Ok(found) if found == *layer => {}
-                        Ok(_) | Err(Doubt::NoIdentity { .. }) => return Ok(false),
-                        Err(Doubt::LayerStore { source, .. }) => match source.kind() {
+                        Ok(_) | Err(Unidentified::NoIdentity { .. }) => return Ok(false),
+                        Err(Unidentified::LayerStore { source, .. }) => match source.kind() {
                             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
                                 return Ok(false);
                             }
@@ -85,13 +85,13 @@ impl Layer {
     /// The layer in a directory.
     ///
     /// # Errors
-    /// [`Doubt`] where it cannot be told from a later one of the same name.
-    pub fn at(path: &Path) -> Result<Self, Doubt> {
+    /// [`Unidentified`] where it cannot be told from a later one of the same name.
+    pub fn at(path: &Path) -> Result<Self, Unidentified> {
         let wanted = StatxFlags::INO | StatxFlags::BTIME;
         let stat = rustix::fs::statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, wanted)
-            .map_err(|e| Doubt::LayerStore { path: path.to_owned(), source: e.into() })?;
+            .map_err(|e| Unidentified::LayerStore { path: path.to_owned(), source: e.into() })?;
         if stat.stx_mask & wanted.bits() != wanted.bits() {
-            return Err(Doubt::NoIdentity { layer: path.to_owned() });
+            return Err(Unidentified::NoIdentity { layer: path.to_owned() });
         }
         let birth = (stat.stx_btime.tv_sec, stat.stx_btime.tv_nsec);
         Ok(Self { path: path.to_owned(), inode: stat.stx_ino, birth })

@@ -6,7 +6,7 @@ use std::{fmt, fs, io};
 
 use sharedroot_format::Owner;
 
-use crate::doubt::Doubt;
+use crate::unidentified::Unidentified;
 
 /// The mode that Docker and containerd give to every container's upper directory, and so to its `/`,
 /// whatever the image says.
@@ -34,7 +34,7 @@ impl fmt::Display for Top {
 
 impl Top {
     /// What is there.
-    pub(super) fn of(path: &Path) -> Result<Self, Doubt> {
+    pub(super) fn of(path: &Path) -> Result<Self, Unidentified> {
         let stat = fs::symlink_metadata(path).map_err(|e| unreadable(path, e))?;
         if !stat.is_dir() {
             return Err(unreadable(path, io::ErrorKind::NotADirectory.into()));
@@ -44,16 +44,16 @@ impl Top {
     }
 
     /// A directory that will be a container's `/` and is not as the base's will be is a doubt.
-    pub(super) fn agrees_with(self, path: &Path) -> Result<(), Doubt> {
+    pub(super) fn agrees_with(self, path: &Path) -> Result<(), Unidentified> {
         let found = Self::of(path)?;
         if found == self {
             return Ok(());
         }
         let [found, expected] = [found, self].map(|top| top.to_string());
-        Err(Doubt::Disagree { path: path.to_owned(), found, expected })
+        Err(Unidentified::Disagree { path: path.to_owned(), found, expected })
     }
 }
 
-fn unreadable(path: &Path, source: io::Error) -> Doubt {
-    Doubt::LayerStore { path: path.to_owned(), source }
+fn unreadable(path: &Path, source: io::Error) -> Unidentified {
+    Unidentified::LayerStore { path: path.to_owned(), source }
 }

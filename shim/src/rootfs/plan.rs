@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use sharedroot_image::{Doubt, Image, Source};
+use sharedroot_image::{Image, Source, Unidentified};
 
 use crate::config::Size;
 
@@ -103,7 +103,7 @@ pub struct Facts<'a> {
     /// A hook that may write into the root before the container starts.
     pub hook: Option<&'a Path>,
     /// The image, or why it is not known for certain.
-    pub image: Result<Image, Doubt>,
+    pub image: Result<Image, Unidentified>,
 }
 
 /// The root file system a container gets.

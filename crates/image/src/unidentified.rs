@@ -7,7 +7,7 @@ use sharedroot_format::KeyError;
 
 /// A reason to use a rootfs as given. Never an error of the container: one line for the log.
 #[derive(Debug, thiserror::Error)]
-pub enum Doubt {
+pub enum Unidentified {
     /// Docker's layer database does not know this rootfs.
     #[error("{root_path} is not the rootfs of a Docker container with the overlay2 driver")]
     NotADockerRootfs {
