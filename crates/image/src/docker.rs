@@ -14,7 +14,7 @@ use sharedroot_format::{BaseKey, ChainId, Owner};
 
 use super::top::ROOT_MODE;
 use crate::image::{Image, Upper};
-use crate::init::InitFiles;
+use crate::init_layer::InitFiles;
 use crate::source::Source;
 use crate::top::Top;
 use crate::unidentified::Unidentified;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use sharedroot_format::{BaseKey, ChainId};
 
-use crate::init::InitFiles;
+use crate::init_layer::InitFiles;
 use crate::source::Source;
 use crate::top::Top;
 use crate::unidentified::Unidentified;

@@ -10,7 +10,7 @@
 //! | `live_restore` | whether Docker's daemon may restart under running containers |
 //! | `source` | where an image was found, and whether it is still there |
 //! | `unidentified` | why an image stays unidentified |
-//! | `init` | the files that an engine expects at the top of every root |
+//! | `init_layer` | the files that an engine expects at the top of every root |
 //! | `tree` | the layers and the init files as one tree |
 //! | `import` | images from outside of any engine |
 //! | `ext4` | the file system of a base, made from that tree |
@@ -26,7 +26,7 @@ pub mod fuzz;
 mod identify;
 mod image;
 pub mod import;
-mod init;
+mod init_layer;
 mod live_restore;
 mod mountinfo;
 mod overlay;
@@ -45,7 +45,7 @@ pub use ext4::{PLACES, check_filesystem, make_filesystem};
 pub use identify::{identify, is_overlay_of, upper_at};
 pub use image::{Image, Upper};
 pub use import::{ImportError, Importable};
-pub use init::InitFiles;
+pub use init_layer::InitFiles;
 pub use live_restore::live_restore;
 pub use shrink::shrink_filesystem;
 pub use source::{Layer, Source};

@@ -10,10 +10,10 @@ use std::path::{Component, Path, PathBuf};
 use sha2::{Digest, Sha256};
 use sharedroot_format::BaseKey;
 
-use super::init;
+use super::init_layer;
 use super::mountinfo::{self, Stack};
 use crate::image::{Image, Upper};
-use crate::init::InitFiles;
+use crate::init_layer::InitFiles;
 use crate::source::{Layer, Source};
 use crate::top::{ROOT_MODE, Top};
 use crate::unidentified::Unidentified;
@@ -42,7 +42,7 @@ pub(super) fn identify(root_path: &Path) -> Result<Image, Unidentified> {
     // gets anyway, so it must not be part of the key.
     let mut init = InitFiles::MountPoints;
     if let [top, _, ..] = layers.as_slice()
-        && init::is_docker_init_layer(top).map_err(|e| unreadable(top, e))?
+        && init_layer::is_docker_init_layer(top).map_err(|e| unreadable(top, e))?
     {
         layers.remove(0);
         init = InitFiles::AsDocker;

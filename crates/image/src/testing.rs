@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use sharedroot_format::{BaseKey, ChainId, Owner};
 
 use crate::image::Image;
-use crate::init::InitFiles;
+use crate::init_layer::InitFiles;
 use crate::source::Source;
 use crate::top::Top;
 

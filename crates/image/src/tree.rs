@@ -17,7 +17,7 @@ use sharedroot_format::base::{BLOCK, TIMES};
 use sharedroot_sys::mount::{self, Detached};
 use sharedroot_sys::resolve::Resolve;
 
-use super::init;
+use super::init_layer;
 use super::walk::{self, Attributes};
 use crate::error::MakeError;
 use crate::image::Image;
@@ -104,7 +104,7 @@ pub fn assemble(image: &Image, scratch: &Path) -> Result<Tree, MakeError> {
         step: "open",
         source,
     })?;
-    init::make(root.as_fd(), image.init, image.top.owner)?;
+    init_layer::make(root.as_fd(), image.init, image.top.owner)?;
     Ok(Tree { root, _mount: mount, scratch, top: image.top, count: OnceCell::new() })
 }
 

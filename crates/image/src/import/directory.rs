@@ -10,7 +10,7 @@ use sharedroot_format::BaseKey;
 use super::beneath;
 use super::error::ImportError;
 use crate::image::Image;
-use crate::init::InitFiles;
+use crate::init_layer::InitFiles;
 use crate::source::Source;
 use crate::top::Top;
 use crate::tree_digest;

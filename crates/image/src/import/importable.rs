@@ -15,7 +15,7 @@ use super::error::ImportError;
 use super::files::Files;
 use super::unpack;
 use crate::image::Image;
-use crate::init::InitFiles;
+use crate::init_layer::InitFiles;
 use crate::source::Source;
 use crate::top::Top;
 

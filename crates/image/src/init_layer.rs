@@ -244,5 +244,5 @@ fn holds_only(dir: &Path, entries: &[Entry], owner: (u32, u32)) -> io::Result<bo
 }
 
 #[cfg(test)]
-#[path = "init_tests.rs"]
+#[path = "init_layer_tests.rs"]
 mod tests;
