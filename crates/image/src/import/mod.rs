@@ -9,7 +9,7 @@
 //! | `archive`, `pax` | a layer's tar, entry by entry |
 //! | `unpack`, `beneath`, `times` | the entries as a layer's directory, never outside of it |
 //! | `metadata` | owner, mode, attributes and times of an entry |
-//! | `hidden`, `whiteouts` | what a layer hides of those below |
+//! | `whiteout`, `opaque` | what a layer hides of the layers below it |
 //! | `directory` | a directory that is a root already |
 //! | `error`, `unpack_error` | why an image cannot be imported |
 
@@ -22,17 +22,17 @@ mod error;
 mod files;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
-mod hidden;
 mod importable;
 mod index;
 mod metadata;
+mod opaque;
 mod pax;
 #[cfg(test)]
 mod testing;
 mod times;
 mod unpack;
 mod unpack_error;
-mod whiteouts;
+mod whiteout;
 
 pub use directory::directory;
 pub use error::ImportError;

@@ -106,7 +106,7 @@ impl Unpacker<'_> {
             };
         };
         if name == b".wh..wh..opq" {
-            return self.hide_all_below(entry, above);
+            return self.mark_opaque(entry, above);
         }
         if name.starts_with(b".wh..wh.") {
             return Ok(()); // aufs's own files, which no other file system has
@@ -333,7 +333,7 @@ impl Unpacker<'_> {
         let found = match here {
             Some((_, stat)) if beneath::is_whiteout(&stat) => None,
             Some(found) => Some(found),
-            None if self.hidden_below(above).map_err(failed(entry, "look for its target"))? => None,
+            None if self.hides_lower(above).map_err(failed(entry, "look for its target"))? => None,
             None => self.below.find(&names).map_err(failed(entry, "look for its target"))?,
         };
         let (dir, stat) = found.ok_or_else(missing)?;

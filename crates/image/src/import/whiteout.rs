@@ -26,7 +26,7 @@ impl Unpacker<'_> {
         let names: Vec<&[u8]> = above.iter().copied().chain([name]).collect();
         let below = self.below.find(&names).map_err(failed(entry, "look for what it hides"))?;
         if below.is_none()
-            || self.hidden_below(above).map_err(failed(entry, "look for what it hides"))?
+            || self.hides_lower(above).map_err(failed(entry, "look for what it hides"))?
         {
             return Ok(());
         }
@@ -38,13 +38,13 @@ impl Unpacker<'_> {
                     .map_err(failed(entry, "make the whiteout"))?;
                 self.set_times_to_fixed(&dir, os(name)).map_err(failed(entry, "set its time"))
             }
-            Some(stat) if beneath::is_dir(&stat) => self.hide_all_below(entry, &names),
+            Some(stat) if beneath::is_dir(&stat) => self.mark_opaque(entry, &names),
             Some(_) => Ok(()),
         }
     }
 
     /// `.wh..wh..opq`: nothing that the layers below have in the directory is to be seen.
-    pub(super) fn hide_all_below(
+    pub(super) fn mark_opaque(
         &mut self,
         entry: &Entry,
         names: &[&[u8]],
@@ -67,11 +67,12 @@ impl Unpacker<'_> {
         rustix::fs::setxattr(&path, OPAQUE, b"y", XattrFlags::empty())
             .map_err(failed(entry, "mark the directory opaque"))?;
         // overlay shows the whiteouts of a directory that hides what is below it as the devices that they are.
-        super::whiteouts::remove(dir).map_err(failed(entry, "remove whiteouts that hide nothing"))
+        super::opaque::remove_whiteouts(dir)
+            .map_err(failed(entry, "remove whiteouts that hide nothing"))
     }
 
     /// Whether this layer itself hides what the layers below have at `names`.
-    pub(super) fn hidden_below(&self, names: &[&[u8]]) -> io::Result<bool> {
+    pub(super) fn hides_lower(&self, names: &[&[u8]]) -> io::Result<bool> {
         for n in 1..=names.len() {
             let path = joined(&names[..n]);
             match beneath::exactly(self.root.as_fd(), &path, OFlags::PATH) {

@@ -11,7 +11,7 @@ use rustix::fs::{AtFlags, Dir, OFlags};
 use super::beneath;
 
 /// Removes every whiteout in the tree below `top`.
-pub(super) fn remove(top: BorrowedFd<'_>) -> io::Result<()> {
+pub(super) fn remove_whiteouts(top: BorrowedFd<'_>) -> io::Result<()> {
     let mut directories = vec![PathBuf::from(".")];
     while let Some(path) = directories.pop() {
         let dir = beneath::exactly(top, &path, OFlags::RDONLY | OFlags::DIRECTORY)?;
