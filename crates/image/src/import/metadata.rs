@@ -13,7 +13,11 @@ use super::pax::Time;
 use super::unpack_error::{UnpackError, failed};
 
 /// Gives what is no file its owner, mode, attributes and time.
-pub(super) fn describe(entry: &Entry, dir: &OwnedFd, name: &OsStr) -> Result<(), UnpackError> {
+pub(super) fn apply_metadata(
+    entry: &Entry,
+    dir: &OwnedFd,
+    name: &OsStr,
+) -> Result<(), UnpackError> {
     let (uid, gid) = owner(entry);
     rustix::fs::chownat(dir, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)
         .map_err(failed(entry, "own it"))?;
@@ -55,7 +59,7 @@ pub(super) fn timestamps(mtime: Time) -> Timestamps {
 }
 
 /// A directory that neither this layer nor one below describes.
-pub(super) fn implied(names: &[&[u8]]) -> Entry {
+pub(super) fn implied_directory(names: &[&[u8]]) -> Entry {
     Entry {
         path: names.join(&b'/'),
         kind: Kind::Directory,
@@ -69,8 +73,8 @@ pub(super) fn implied(names: &[&[u8]]) -> Entry {
     }
 }
 
-/// A directory of a layer below, as a header would describe it.
-pub(super) fn described_as(
+/// A directory of a layer below, as a header would apply_metadata it.
+pub(super) fn directory_of_lower(
     parent: &OwnedFd,
     name: &OsStr,
     stat: &rustix::fs::Stat,
@@ -92,6 +96,6 @@ pub(super) fn described_as(
         gid: stat.st_gid,
         mtime: beneath::mtime(parent.as_fd(), name)?,
         xattrs,
-        ..implied(names)
+        ..implied_directory(names)
     })
 }

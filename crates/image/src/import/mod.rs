@@ -7,7 +7,7 @@
 //! | `contents`, `index` | the one image in it: its configuration and its layers |
 //! | `compression` | bytes decompressed as they pass |
 //! | `archive`, `pax` | a layer's tar, entry by entry |
-//! | `unpack`, `beneath`, `times` | the entries as a layer's directory, never outside of it |
+//! | `unpack`, `beneath`, `directory_times` | the entries as a layer's directory, never outside of it |
 //! | `metadata` | owner, mode, attributes and times of an entry |
 //! | `whiteout`, `opaque` | what a layer hides of the layers below it |
 //! | `directory` | a directory that is a root already |
@@ -18,6 +18,7 @@ mod beneath;
 mod compression;
 mod contents;
 mod directory;
+mod directory_times;
 mod error;
 mod files;
 #[cfg(any(test, feature = "fuzz"))]
@@ -29,7 +30,6 @@ mod opaque;
 mod pax;
 #[cfg(test)]
 mod testing;
-mod times;
 mod unpack;
 mod unpack_error;
 mod whiteout;

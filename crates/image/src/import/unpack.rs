@@ -17,8 +17,10 @@ use rustix::io::Errno;
 
 use super::archive::{Archive, Entry, Kind};
 use super::beneath::{self, Below, clean, joined, os};
-use super::metadata::{attributes, describe, described_as, implied, owner, timestamps};
-use super::times::Times;
+use super::directory_times::DirectoryTimes;
+use super::metadata::{
+    apply_metadata, attributes, directory_of_lower, implied_directory, owner, timestamps,
+};
 use super::unpack_error::{UnpackError, failed};
 
 /// Bytes that stay free on the disk, which may also hold the pool.
@@ -38,7 +40,7 @@ pub(super) struct Unpacker<'a> {
     pub(super) root: OwnedFd,
     pub(super) path: &'a Path,
     pub(super) below: &'a mut Below,
-    pub(super) times: Times,
+    pub(super) times: DirectoryTimes,
     /// The directory of the last entry: most tars go through one directory after another.
     last: Option<(PathBuf, OwnedFd)>,
     buffer: Vec<u8>,
@@ -62,7 +64,8 @@ pub(super) fn unpack<R: Read>(
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let root = rustix::fs::open(path, flags, Mode::empty())
         .map_err(|errno| failed("open the layer's directory")(errno.into()))?;
-    let times = Times::in_directory(root.as_fd()).map_err(failed("make a file for times"))?;
+    let times =
+        DirectoryTimes::in_directory(root.as_fd()).map_err(failed("make a file for times"))?;
     let buffer = vec![0; 256 << 10];
     let mut unpacker = Unpacker { root, path, below, times, last: None, buffer, until_look: 0 };
     while let Some(entry) = archive.next()? {
@@ -141,7 +144,7 @@ impl Unpacker<'_> {
                 self.node(entry, &place, FileType::BlockDevice, device)?;
             }
         }
-        describe(entry, &place.dir, place.name)
+        apply_metadata(entry, &place.dir, place.name)
     }
 
     /// The directory of an entry, made where the tar has not described it.
@@ -189,12 +192,12 @@ impl Unpacker<'_> {
             let made = Place { dir, name: os(name) };
             let described = match below {
                 Some((parent, stat)) if beneath::is_dir(&stat) => {
-                    described_as(&parent, os(name), &stat, &names[..=n])
+                    directory_of_lower(&parent, os(name), &stat, &names[..=n])
                         .map_err(failed(entry, "copy a directory above it"))?
                 }
-                _ => implied(&names[..=n]),
+                _ => implied_directory(&names[..=n]),
             };
-            describe(&described, &made.dir, made.name)?;
+            apply_metadata(&described, &made.dir, made.name)?;
             dir = beneath::exactly(made.dir.as_fd(), Path::new(made.name), OFlags::PATH)
                 .map_err(failed(entry, "open a directory above it"))?;
             self.remember(&described, dir.as_fd())?;
@@ -225,7 +228,7 @@ impl Unpacker<'_> {
         if hides {
             self.make_opaque(entry, dir.as_fd())?;
         }
-        describe(entry, &place.dir, place.name)?;
+        apply_metadata(entry, &place.dir, place.name)?;
         self.remember(entry, dir.as_fd())
     }
 

@@ -15,9 +15,9 @@ use super::beneath;
 use super::pax::Time;
 
 /// A file without a name: length of the path, seconds, nanoseconds, path, again and again.
-pub(super) struct Times(BufWriter<File>);
+pub(super) struct DirectoryTimes(BufWriter<File>);
 
-impl Times {
+impl DirectoryTimes {
     /// On the file system of `dir`.
     pub(super) fn in_directory(dir: BorrowedFd<'_>) -> io::Result<Self> {
         let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
