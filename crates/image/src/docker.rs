@@ -24,7 +24,7 @@ const MAX_LAYERS: usize = 500;
 
 pub(super) fn identify(root_path: &Path, container_id: &str) -> Result<Image, Unidentified> {
     let not_docker = || Unidentified::NotADockerRootfs { root_path: root_path.to_owned() };
-    let Place { docker_root, mount_id } = Place::of(root_path).ok_or_else(not_docker)?;
+    let RootfsPath { docker_root, mount_id } = RootfsPath::of(root_path).ok_or_else(not_docker)?;
     let driver = docker_root.join("overlay2");
     let layerdb = docker_root.join("image/overlay2/layerdb");
     let container = layerdb.join("mounts").join(container_id);
@@ -78,12 +78,12 @@ pub(super) fn identify(root_path: &Path, container_id: &str) -> Result<Image, Un
 
 /// The parts of `<docker-root>/overlay2/<mount-id>/merged`.
 #[derive(Debug, PartialEq, Eq)]
-struct Place<'a> {
+struct RootfsPath<'a> {
     docker_root: &'a Path,
     mount_id: &'a str,
 }
 
-impl<'a> Place<'a> {
+impl<'a> RootfsPath<'a> {
     fn of(root_path: &'a Path) -> Option<Self> {
         let merged = root_path.file_name()?;
         let mount = root_path.parent()?;

@@ -78,7 +78,7 @@ pub enum MakeError {
     #[error(
         "the files on {device} need {needs} bytes with their file system's own, and not {size}"
     )]
-    NotSoSmall {
+    FilesDoNotFit {
         /// The device.
         device: PathBuf,
         /// What its files and the file system take, in bytes.
@@ -91,7 +91,7 @@ pub enum MakeError {
         "{path:?} has extended attributes or a time after 2038, and its name or theirs holds control characters or is too \
          long: no base can be made of such an image"
     )]
-    Unspeakable {
+    NotForDebugfs {
         /// The path inside the tree.
         path: PathBuf,
     },
@@ -177,11 +177,11 @@ impl MakeError {
     /// Whether the reason is the image: it is larger than bases are, or has what a base cannot hold. Another try ends the same.
     #[must_use]
     pub fn is_of_the_image(&self) -> bool {
-        use MakeError::{Attributes, LongPath, Special, Time, TooLarge, Unspeakable};
+        use MakeError::{Attributes, LongPath, NotForDebugfs, Special, Time, TooLarge};
         matches!(
             self,
             TooLarge { .. }
-                | Unspeakable { .. }
+                | NotForDebugfs { .. }
                 | Attributes { .. }
                 | Special { .. }
                 | LongPath { .. }

@@ -192,7 +192,7 @@ impl Script {
 
     fn add(&mut self, line: Vec<u8>, path: &Path) -> Result<(), MakeError> {
         if !self.takes(&line)? {
-            return Err(MakeError::Unspeakable { path: path.to_owned() });
+            return Err(MakeError::NotForDebugfs { path: path.to_owned() });
         }
         self.text.extend(line);
         Ok(())
@@ -265,7 +265,7 @@ fn room_for(attributes: &Attributes) -> usize {
 /// One word of a command of debugfs's, which is a line: quoted, and a quote twice (e2fsprogs, lib/ss/parse.c).
 fn word(text: &[u8], path: &Path) -> Result<Vec<u8>, MakeError> {
     if text.iter().any(u8::is_ascii_control) {
-        return Err(MakeError::Unspeakable { path: path.to_owned() });
+        return Err(MakeError::NotForDebugfs { path: path.to_owned() });
     }
     let mut quoted = vec![b'"'];
     for &byte in text {

@@ -337,7 +337,7 @@ fn how_long_a_line_debugfs_reads_is_asked_of_it() {
     assert!(script.takes(&[b'x'; SURE_LINE]).unwrap());
     assert!(!script.takes(&[b'x'; SURE_LINE + 1]).unwrap());
     let long = script.add(vec![b'x'; SURE_LINE + 1], Path::new("a")).unwrap_err();
-    assert!(matches!(long, MakeError::Unspeakable { .. }), "{long}");
+    assert!(matches!(long, MakeError::NotForDebugfs { .. }), "{long}");
 }
 
 #[test]

@@ -32,13 +32,13 @@ pub enum InitFiles {
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Entry {
-    Dir(&'static str, &'static [Entry]),
+enum InitFile {
+    Dir(&'static str, &'static [InitFile]),
     File(&'static str),
     Link(&'static str, &'static str),
 }
 
-impl Entry {
+impl InitFile {
     fn name(&self) -> &'static str {
         match self {
             Self::Dir(name, _) | Self::File(name) | Self::Link(name, _) => name,
@@ -46,28 +46,30 @@ impl Entry {
     }
 }
 
-const DEV: &[Entry] = &[Entry::Dir("pts", &[]), Entry::Dir("shm", &[]), Entry::File("console")];
-const ETC: &[Entry] = &[Entry::File("resolv.conf"), Entry::File("hosts"), Entry::File("hostname")];
-const DOCKER_ETC: &[Entry] = &[
-    Entry::File("resolv.conf"),
-    Entry::File("hosts"),
-    Entry::File("hostname"),
-    Entry::Link("mtab", "/proc/mounts"),
+const DEV: &[InitFile] =
+    &[InitFile::Dir("pts", &[]), InitFile::Dir("shm", &[]), InitFile::File("console")];
+const ETC: &[InitFile] =
+    &[InitFile::File("resolv.conf"), InitFile::File("hosts"), InitFile::File("hostname")];
+const DOCKER_ETC: &[InitFile] = &[
+    InitFile::File("resolv.conf"),
+    InitFile::File("hosts"),
+    InitFile::File("hostname"),
+    InitFile::Link("mtab", "/proc/mounts"),
 ];
 // containerd's and podman's own defaults also mount on /run.
-const MOUNT_POINTS: &[Entry] = &[
-    Entry::Dir("run", &[]),
-    Entry::Dir("dev", DEV),
-    Entry::Dir("proc", &[]),
-    Entry::Dir("sys", &[]),
-    Entry::Dir("etc", ETC),
+const MOUNT_POINTS: &[InitFile] = &[
+    InitFile::Dir("run", &[]),
+    InitFile::Dir("dev", DEV),
+    InitFile::Dir("proc", &[]),
+    InitFile::Dir("sys", &[]),
+    InitFile::Dir("etc", ETC),
 ];
-const AS_DOCKER: &[Entry] = &[
-    Entry::Dir("dev", DEV),
-    Entry::Dir("proc", &[]),
-    Entry::Dir("sys", &[]),
-    Entry::Dir("etc", DOCKER_ETC),
-    Entry::File(".dockerenv"),
+const AS_DOCKER: &[InitFile] = &[
+    InitFile::Dir("dev", DEV),
+    InitFile::Dir("proc", &[]),
+    InitFile::Dir("sys", &[]),
+    InitFile::Dir("etc", DOCKER_ETC),
+    InitFile::File(".dockerenv"),
 ];
 
 /// Makes the init files in the tree that `root` is the top of.
@@ -88,14 +90,14 @@ impl Maker {
         &self,
         dir: BorrowedFd<'_>,
         path: &Path,
-        entries: &[Entry],
+        entries: &[InitFile],
         times: Timestamps,
     ) -> Result<(), MakeError> {
         for entry in entries {
             match *entry {
-                Entry::Dir(name, below) => self.directory(dir, &path.join(name), name, below)?,
-                Entry::File(name) => self.file(dir, &path.join(name), name)?,
-                Entry::Link(name, target) => self.link(dir, &path.join(name), name, target)?,
+                InitFile::Dir(name, below) => self.directory(dir, &path.join(name), name, below)?,
+                InitFile::File(name) => self.file(dir, &path.join(name), name)?,
+                InitFile::Link(name, target) => self.link(dir, &path.join(name), name, target)?,
             }
         }
         rustix::fs::futimens(dir, &times).map_err(failed("set the times of", path))
@@ -106,7 +108,7 @@ impl Maker {
         parent: BorrowedFd<'_>,
         path: &Path,
         name: &str,
-        below: &[Entry],
+        below: &[InitFile],
     ) -> Result<(), MakeError> {
         match open_directory(parent, name) {
             Ok(_) if below.is_empty() => return Ok(()),
@@ -219,7 +221,7 @@ pub(super) fn is_docker_init_layer(layer: &Path) -> io::Result<bool> {
     holds_only(layer, AS_DOCKER, (stat.uid(), stat.gid()))
 }
 
-fn holds_only(dir: &Path, entries: &[Entry], owner: (u32, u32)) -> io::Result<bool> {
+fn holds_only(dir: &Path, entries: &[InitFile], owner: (u32, u32)) -> io::Result<bool> {
     for found in fs::read_dir(dir)? {
         let found = found?;
         let stat = found.metadata()?; // of the entry itself, not of a link's target
@@ -228,11 +230,11 @@ fn holds_only(dir: &Path, entries: &[Entry], owner: (u32, u32)) -> io::Result<bo
             return Ok(false);
         };
         let same = match entry {
-            Entry::Dir(_, below) => stat.is_dir() && holds_only(&found.path(), below, owner)?,
-            Entry::File(_) => {
+            InitFile::Dir(_, below) => stat.is_dir() && holds_only(&found.path(), below, owner)?,
+            InitFile::File(_) => {
                 owned && stat.is_file() && stat.len() == 0 && stat.mode() & 0o7777 == ROOT_MODE
             }
-            Entry::Link(_, target) => {
+            InitFile::Link(_, target) => {
                 owned && stat.is_symlink() && fs::read_link(found.path())? == Path::new(target)
             }
         };

@@ -26,12 +26,16 @@ const DESCRIPTOR: u64 = 64;
 /// Makes the file system on `device` as large as `size_bytes`, less what is no whole block. Nobody has mounted it.
 ///
 /// # Errors
-/// [`MakeError::NotSoSmall`] if its files do not fit; or what failed of resize2fs. The device then holds nothing of use.
+/// [`MakeError::FilesDoNotFit`] if its files do not fit; or what failed of resize2fs. The device then holds nothing of use.
 pub fn shrink_filesystem(device: &Path, size_bytes: u64) -> Result<(), MakeError> {
     let read = |source| MakeError::Superblock { device: device.to_owned(), source };
     let needs = Layout::read(device).map_err(read)?.smallest().saturating_mul(BLOCK);
     if size_bytes < needs {
-        return Err(MakeError::NotSoSmall { device: device.to_owned(), needs, size: size_bytes });
+        return Err(MakeError::FilesDoNotFit {
+            device: device.to_owned(),
+            needs,
+            size: size_bytes,
+        });
     }
     let mut resize2fs = Tool::find("resize2fs")?;
     // By force: its own idea of the smallest size is far too large for a file system with tables of many groups in the first.

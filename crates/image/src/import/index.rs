@@ -13,7 +13,7 @@ const DEEPEST: usize = 4;
 
 /// One manifest's image.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct ResolvedManifest {
     pub(super) name: Option<String>,
     pub(super) config: Vec<u8>,
     /// File, digest and size, the lowest first.
@@ -90,7 +90,10 @@ impl Descriptor {
 }
 
 /// The image of a layout; of several `wanted` names the one, and of several platforms it is the host's.
-pub(super) fn resolve(files: &Files, wanted: Option<&str>) -> Result<Found, ImportError> {
+pub(super) fn resolve(
+    files: &Files,
+    wanted: Option<&str>,
+) -> Result<ResolvedManifest, ImportError> {
     let text = files.text("index.json")?;
     let mut document: Document = json(files, "index.json", &text)?;
     let mut name = None;
@@ -104,7 +107,7 @@ pub(super) fn resolve(files: &Files, wanted: Option<&str>) -> Result<Found, Impo
     let unusable = |what: &str| ImportError::Image { path: files.path().into(), what: what.into() };
     let config = document.config.ok_or_else(|| unusable("its index leads to no manifest"))?;
     let layers = document.layers.iter().map(|layer| (layer.file(), layer.digest, layer.size));
-    Ok(Found { name, config: config.text(files)?, layers: layers.collect() })
+    Ok(ResolvedManifest { name, config: config.text(files)?, layers: layers.collect() })
 }
 
 fn choose<'d>(

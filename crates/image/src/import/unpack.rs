@@ -48,7 +48,7 @@ pub(super) struct Unpacker<'a> {
 }
 
 /// An entry's place: an open directory of the layer and a name in it.
-pub(super) struct Place<'n> {
+pub(super) struct Location<'n> {
     pub(super) dir: OwnedFd,
     pub(super) name: &'n OsStr,
 }
@@ -76,8 +76,8 @@ pub(super) fn unpack<R: Read>(
     Ok(root)
 }
 
-fn senseless(entry: &Entry, what: impl Into<String>) -> UnpackError {
-    UnpackError::Senseless { path: os(&entry.path).into(), what: what.into() }
+fn invalid(entry: &Entry, what: impl Into<String>) -> UnpackError {
+    UnpackError::Invalid { path: os(&entry.path).into(), what: what.into() }
 }
 
 impl Unpacker<'_> {
@@ -105,7 +105,7 @@ impl Unpacker<'_> {
             // The root: its owner, mode and times are the base's own, whatever a layer says.
             return match entry.kind {
                 Kind::Directory => Ok(()),
-                _ => Err(senseless(entry, "is the root, and no directory")),
+                _ => Err(invalid(entry, "is the root, and no directory")),
             };
         };
         if name == b".wh..wh..opq" {
@@ -116,7 +116,7 @@ impl Unpacker<'_> {
         }
         if let Some(gone) = name.strip_prefix(WHITEOUT) {
             return match gone {
-                b"" | b"." | b".." => Err(senseless(entry, "is a whiteout of no name")),
+                b"" | b"." | b".." => Err(invalid(entry, "is a whiteout of no name")),
                 gone => self.whiteout(entry, above, gone),
             };
         }
@@ -124,7 +124,7 @@ impl Unpacker<'_> {
             return self.whiteout(entry, above, name); // what it is in every engine's layer
         }
         let dir = self.parent(entry, above)?;
-        let place = Place { dir, name: os(name) };
+        let place = Location { dir, name: os(name) };
         match &entry.kind {
             Kind::Directory => return self.directory(entry, &place),
             Kind::HardLink(target) => return self.hard_link(entry, &place, target),
@@ -189,7 +189,7 @@ impl Unpacker<'_> {
             rustix::fs::mkdirat(&dir, os(name), mode)
                 .map_err(failed(entry, "make a directory above it"))?;
             let below = self.below.find(&names[..=n]).map_err(failed(entry, "look below it"))?;
-            let made = Place { dir, name: os(name) };
+            let made = Location { dir, name: os(name) };
             let described = match below {
                 Some((parent, stat)) if beneath::is_dir(&stat) => {
                     directory_of_lower(&parent, os(name), &stat, &names[..=n])
@@ -205,7 +205,7 @@ impl Unpacker<'_> {
         Ok(dir)
     }
 
-    fn directory(&mut self, entry: &Entry, place: &Place<'_>) -> Result<(), UnpackError> {
+    fn directory(&mut self, entry: &Entry, place: &Location<'_>) -> Result<(), UnpackError> {
         self.deep(entry, place.dir.as_fd())?;
         let mode = Mode::from_raw_mode(0o700);
         let mut hides = false;
@@ -236,7 +236,7 @@ impl Unpacker<'_> {
         &mut self,
         archive: &mut Archive<R>,
         entry: &Entry,
-        place: &Place<'_>,
+        place: &Location<'_>,
     ) -> Result<(), UnpackError> {
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW;
         let file = self.make(entry, place, "make the file", |place| {
@@ -277,7 +277,7 @@ impl Unpacker<'_> {
             let most = usize::try_from(end - offset).unwrap_or(usize::MAX).min(self.buffer.len());
             let n = archive.read(&mut self.buffer[..most])?;
             if n == 0 {
-                return Err(senseless(entry, "has less content than it says"));
+                return Err(invalid(entry, "has less content than it says"));
             }
             // A piece of a sparse file need not begin or end where a block does.
             self.room(entry, (n as u64).saturating_add(2 * BLOCK as u64))?;
@@ -317,13 +317,13 @@ impl Unpacker<'_> {
     fn hard_link(
         &mut self,
         entry: &Entry,
-        place: &Place<'_>,
+        place: &Location<'_>,
         target: &[u8],
     ) -> Result<(), UnpackError> {
         let names = clean(target);
         let missing = || {
             let target = PathBuf::from(os(target));
-            senseless(entry, format!("is a hard link to {target:?}, which no layer up to here has"))
+            invalid(entry, format!("is a hard link to {target:?}, which no layer up to here has"))
         };
         let Some((&last, above)) = names.split_last() else { return Err(missing()) };
         let here = match beneath::directory(self.root.as_fd(), &joined(above)) {
@@ -341,7 +341,7 @@ impl Unpacker<'_> {
         };
         let (dir, stat) = found.ok_or_else(missing)?;
         if beneath::is_dir(&stat) {
-            return Err(senseless(entry, "is a hard link to a directory"));
+            return Err(invalid(entry, "is a hard link to a directory"));
         }
         let there = beneath::look(&place.dir, place.name)
             .map_err(failed(entry, "look at what is there"))?;
@@ -360,7 +360,7 @@ impl Unpacker<'_> {
     fn node(
         &mut self,
         entry: &Entry,
-        place: &Place<'_>,
+        place: &Location<'_>,
         kind: FileType,
         device: u64,
     ) -> Result<(), UnpackError> {
@@ -374,9 +374,9 @@ impl Unpacker<'_> {
     fn make<T>(
         &mut self,
         entry: &Entry,
-        place: &Place<'_>,
+        place: &Location<'_>,
         step: &'static str,
-        act: impl Fn(&Place<'_>) -> Result<T, Errno>,
+        act: impl Fn(&Location<'_>) -> Result<T, Errno>,
     ) -> Result<T, UnpackError> {
         let made = match act(place) {
             Err(Errno::EXIST) => {
@@ -389,7 +389,7 @@ impl Unpacker<'_> {
     }
 
     /// Takes away what this layer has under a name: the last entry of a name wins.
-    fn remove(&mut self, entry: &Entry, place: &Place<'_>) -> Result<(), UnpackError> {
+    fn remove(&mut self, entry: &Entry, place: &Location<'_>) -> Result<(), UnpackError> {
         // The directory of the next entry may be another one now.
         self.last = None;
         match rustix::fs::unlinkat(&place.dir, place.name, AtFlags::empty()) {
@@ -404,7 +404,7 @@ impl Unpacker<'_> {
     fn deep(&self, entry: &Entry, dir: BorrowedFd<'_>) -> Result<(), UnpackError> {
         let place = beneath::place(self.path, dir).map_err(failed(entry, "find its place"))?;
         if place.components().count() > DEEPEST {
-            return Err(senseless(entry, format!("is nested deeper than {DEEPEST} directories")));
+            return Err(invalid(entry, format!("is nested deeper than {DEEPEST} directories")));
         }
         Ok(())
     }

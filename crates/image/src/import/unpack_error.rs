@@ -24,7 +24,7 @@ pub enum UnpackError {
     },
     /// An entry that says what cannot be.
     #[error("entry {path:?} {what}")]
-    Senseless {
+    Invalid {
         /// Its name, as the tar has it.
         path: PathBuf,
         /// What is wrong with it.
