@@ -19,7 +19,7 @@ use sharedroot_format::{BaseKey, ChainId};
 use sharedroot_seeds::says_something;
 
 pub use super::import::fuzz::{archive, tar};
-use super::mountinfo::{Mount, Stack, topmost};
+use super::mountinfo::{Mount, OverlayOptions, topmost};
 use super::{docker, overlay};
 use crate::image::Image;
 
@@ -48,13 +48,13 @@ pub fn mountinfo(table: &[u8]) {
 
 /// The layers of an overlay, one by one, are the same layers.
 fn stack(options: &[u8]) {
-    let Some(stack) = Stack::parse(options) else { return };
+    let Some(stack) = OverlayOptions::parse(options) else { return };
     let mut again = b"rw".to_vec();
     for layer in &stack.layers {
         again.extend_from_slice(b",lowerdir+=");
         escape(layer.as_os_str().as_bytes(), b", \t\n\\", &mut again);
     }
-    assert_eq!(Stack::parse(&again).map(|again| again.layers), Some(stack.layers));
+    assert_eq!(OverlayOptions::parse(&again).map(|again| again.layers), Some(stack.layers));
 }
 
 /// As the kernel prints it.

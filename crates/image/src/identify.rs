@@ -27,7 +27,7 @@ pub fn upper_at(root_path: &Path) -> Option<PathBuf> {
     let table = std::fs::read("/proc/self/mountinfo").ok()?;
     let mount = mountinfo::topmost(&table, root_path)?;
     let is_whole = mount.fstype == b"overlay" && mount.root == Path::new("/");
-    is_whole.then(|| mountinfo::Stack::parse(&mount.options))??.upper
+    is_whole.then(|| mountinfo::OverlayOptions::parse(&mount.options))??.upper
 }
 
 /// Whether what is mounted at `path` is an overlay that its mounter called `source`.

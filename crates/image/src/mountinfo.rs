@@ -54,7 +54,7 @@ pub(super) fn topmost(table: &[u8], point: &Path) -> Option<Mount> {
 
 /// What the options of an overlay say about its layers.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Stack {
+pub(super) struct OverlayOptions {
     /// Topmost first.
     pub(super) layers: Vec<PathBuf>,
     pub(super) upper: Option<PathBuf>,
@@ -62,7 +62,7 @@ pub(super) struct Stack {
     pub(super) unusual: Vec<String>,
 }
 
-impl Stack {
+impl OverlayOptions {
     /// Reads the superblock's options of an overlay.
     ///
     /// `lowerdir=` is one list as mount(8) was given it, `lowerdir+=` one path each as it is.
@@ -200,7 +200,7 @@ mod tests {
             (b"rw,lowerdir=/a,upperdir=/u\\134x", &["/a"], None, 1),
         ];
         for (text, layers, upper, unusual) in table {
-            let stack = Stack::parse(text).unwrap();
+            let stack = OverlayOptions::parse(text).unwrap();
             assert_eq!(stack.layers, layers.iter().map(PathBuf::from).collect::<Vec<_>>());
             assert_eq!(stack.upper, upper.map(PathBuf::from));
             assert_eq!(stack.unusual.len(), unusual, "{stack:?}");
@@ -239,14 +239,14 @@ mod tests {
                 text.extend_from_slice(b",lowerdir=");
                 text.extend(escape(&quoted, b", \t\n\\"));
             }
-            let stack = Stack::parse(&text).unwrap();
+            let stack = OverlayOptions::parse(&text).unwrap();
             prop_assert_eq!(stack.layers, paths.into_iter().map(path).collect::<Vec<_>>());
         }
 
         #[test]
         fn nothing_panics(bytes: Vec<u8>) {
             let _ = Mount::parse(&bytes);
-            let _ = Stack::parse(&bytes);
+            let _ = OverlayOptions::parse(&bytes);
             let _ = topmost(&bytes, Path::new("/"));
         }
     }

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use sharedroot_format::BaseKey;
 
 use super::init_layer;
-use super::mountinfo::{self, Stack};
+use super::mountinfo::{self, OverlayOptions};
 use crate::image::{Image, Upper};
 use crate::init_layer::InitFiles;
 use crate::source::{Layer, Source};
@@ -30,11 +30,11 @@ pub(super) fn identify(root_path: &Path) -> Result<Image, Unidentified> {
         // podman stacks short links; what they lead to is the layer.
         layers.push(fs::canonicalize(&path).map_err(|e| unreadable(&path, e))?);
     }
-    let Some(store) = layers.first().and_then(|top| Store::of(top)) else {
+    let Some(store) = layers.first().and_then(|top| StoreLayout::of(top)) else {
         let layer = layers.first().map_or_else(|| root_path.to_owned(), Clone::clone);
         return Err(Unidentified::NotALayer { layer });
     };
-    if let Some(layer) = layers.iter().find(|layer| Store::of(layer) != Some(store)) {
+    if let Some(layer) = layers.iter().find(|layer| StoreLayout::of(layer) != Some(store)) {
         return Err(Unidentified::NotALayer { layer: layer.clone() });
     }
 
@@ -83,14 +83,14 @@ fn absolute(layer: &Path, upper: Option<&Path>) -> Option<PathBuf> {
 /// Whose directory a layer is in. Engines never change a layer once it is complete; the key of a base
 /// is made of such directories' identities, not of what they hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Store {
+enum StoreLayout {
     /// `snapshots/ID/fs`: containerd.
     Snapshots,
     /// `overlay/ID/diff`: podman. `overlay2/ID/diff`: Docker.
     Overlay,
 }
 
-impl Store {
+impl StoreLayout {
     fn of(layer: &Path) -> Option<Self> {
         let mut names = layer.iter().rev().map(|name| name.to_str().unwrap_or_default());
         match (names.next()?, names.nth(1)?) {
@@ -112,7 +112,7 @@ impl Store {
 }
 
 /// The layers of the overlay that is mounted at `root_path`.
-pub(super) fn stack_at(table: &[u8], root_path: &Path) -> Result<Stack, Unidentified> {
+pub(super) fn stack_at(table: &[u8], root_path: &Path) -> Result<OverlayOptions, Unidentified> {
     let none =
         |found: String| Unidentified::NoOverlayAtRoot { root_path: root_path.to_owned(), found };
     let mount = mountinfo::topmost(table, root_path)
@@ -123,7 +123,7 @@ pub(super) fn stack_at(table: &[u8], root_path: &Path) -> Result<Stack, Unidenti
     if mount.root != Path::new("/") {
         return Err(none(format!("the mount is of {} in an overlay", mount.root.display())));
     }
-    let stack = Stack::parse(&mount.options)
+    let stack = OverlayOptions::parse(&mount.options)
         .ok_or_else(|| none("its options cannot be read".to_owned()))?;
     match stack.unusual.first() {
         Some(option) => Err(Unidentified::OverlayOption {
