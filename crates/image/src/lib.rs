@@ -48,7 +48,7 @@ pub use import::{ImportError, Importable};
 pub use init_layer::InitFiles;
 pub use live_restore::live_restore;
 pub use shrink::shrink_filesystem;
-pub use source::{Layer, Source};
+pub use source::{LayerIdentity, Source};
 pub use top::Top;
 pub use tree::{Tree, Usage, assemble};
 pub use tree_digest::tree_digest;

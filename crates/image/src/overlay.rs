@@ -14,7 +14,7 @@ use super::init_layer;
 use super::mountinfo::{self, OverlayOptions};
 use crate::image::{Image, Upper};
 use crate::init_layer::InitFiles;
-use crate::source::{Layer, Source};
+use crate::source::{LayerIdentity, Source};
 use crate::top::{ROOT_MODE, Top};
 use crate::unidentified::Unidentified;
 
@@ -54,7 +54,8 @@ pub(super) fn identify(root_path: &Path) -> Result<Image, Unidentified> {
     if let Some(Upper { path, empty: true }) = &upper {
         top.agrees_with(path)?;
     }
-    let identities = layers.iter().map(|layer| Layer::at(layer)).collect::<Result<Vec<_>, _>>()?;
+    let identities =
+        layers.iter().map(|layer| LayerIdentity::at(layer)).collect::<Result<Vec<_>, _>>()?;
     Ok(Image {
         key: key(&identities, init, top),
         chain_id: None,
@@ -134,7 +135,7 @@ pub(super) fn stack_at(table: &[u8], root_path: &Path) -> Result<OverlayOptions,
     }
 }
 
-fn key(layers: &[Layer], init: InitFiles, top: Top) -> BaseKey {
+fn key(layers: &[LayerIdentity], init: InitFiles, top: Top) -> BaseKey {
     let mut hash = Sha256::new();
     hash.update(format!("overlay\0{init:?}\0{}\0{:o}\0", top.owner, top.mode));
     layers.iter().for_each(|layer| layer.add_to(&mut hash));

@@ -170,7 +170,7 @@ fn root_a_later_directory_of_the_same_name_is_another_image() {
     let dir = TestDir::new();
     let (one, two) = (dir.dir("one"), dir.dir("two"));
     let key = |paths: [&PathBuf; 2], init| {
-        let layers = paths.map(|path| Layer::at(path).unwrap());
+        let layers = paths.map(|path| LayerIdentity::at(path).unwrap());
         (super::key(&layers, init, TOP), Source::Overlay { layers: layers.into() })
     };
     let (before, source) = key([&two, &one], InitFiles::MountPoints);

@@ -23,7 +23,7 @@ pub enum Source {
     /// The overlay mount at a bundle's root path.
     Overlay {
         /// The layer directories, topmost first.
-        layers: Vec<Layer>,
+        layers: Vec<LayerIdentity>,
     },
     /// What `image import` read; it may be gone since.
     Import {
@@ -52,7 +52,7 @@ impl Source {
             Self::Docker { layer } => fs::exists(layer.join("cache-id")),
             Self::Overlay { layers } => {
                 for layer in layers {
-                    match Layer::at(&layer.path) {
+                    match LayerIdentity::at(&layer.path) {
                         Ok(found) if found == *layer => {}
                         Ok(_) | Err(Unidentified::NoIdentity { .. }) => return Ok(false),
                         Err(Unidentified::LayerStore { source, .. }) => match source.kind() {
@@ -74,14 +74,14 @@ impl Source {
 ///
 /// Not the device number: it changes over a reboot, and the same image would get a second base.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Layer {
+pub struct LayerIdentity {
     path: PathBuf,
     inode: u64,
     /// Seconds and nanoseconds.
     birth: (i64, u32),
 }
 
-impl Layer {
+impl LayerIdentity {
     /// The layer in a directory.
     ///
     /// # Errors
