@@ -23,10 +23,10 @@ const NUMBER: &str = " (os error ";
 /// ```
 #[must_use]
 pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
+    let mut text = readable(&error.to_string());
     let mut cause = error.source();
     while let Some(error) = cause {
-        let words = error.to_string();
+        let words = readable(&error.to_string());
         if !text.contains(&words) {
             text = format!("{text}: {words}");
         }
@@ -94,6 +94,14 @@ mod tests {
     #[error("io error")]
     struct General(#[source] io::Error);
 
+    /// An error that has the words of its source already, without the number.
+    #[derive(Debug, thiserror::Error)]
+    #[error("open /x: {name}")]
+    struct Named {
+        name: nix::errno::Errno,
+        source: io::Error,
+    }
+
     #[test]
     fn a_terminal_obeys_nothing_of_an_error() {
         let error = io::Error::other("read \u{1b}[2Ja\r\u{9b}31m:\n  | ^");
@@ -110,6 +118,8 @@ mod tests {
         assert_eq!(chain(&General(missing())), "No such file or directory");
         let nested = io::Error::other(General(missing()));
         assert_eq!(chain(&nested), "No such file or directory");
+        let named = Named { name: nix::errno::Errno::ENOENT, source: missing() };
+        assert_eq!(chain(&named), "open /x: ENOENT: No such file or directory");
     }
 
     #[test]
