@@ -1,10 +1,9 @@
 //! The image of a Docker container, from the daemon's own layer database.
 //!
-//! `<docker-root>/overlay2/<mount-id>/merged` is the rootfs,
-//! `<docker-root>/image/overlay2/layerdb/mounts/<container>/` tells its mount and its image's chain
-//! ID, and `…/layerdb/sha256/<chain>/` one link of that chain (moby: layer/filestore.go,
-//! daemon/graphdriver/overlay2). The driver's own list of lower directories, which is what the
-//! container sees, must agree link by link. No mount table is read.
+//! The rootfs is `<docker-root>/overlay2/<mount-id>/merged`. The directory
+//! `<docker-root>/image/overlay2/layerdb/mounts/<container>/` has the mount ID and the chain ID of the image, and
+//! `…/layerdb/sha256/<chain>/` has one layer of that chain (moby: layer/filestore.go, daemon/graphdriver/overlay2). The container
+//! sees the driver's list of lower directories, so this list must agree with the chain, layer by layer. No mount table is read.
 
 use std::fs;
 use std::io;
@@ -19,7 +18,7 @@ use crate::source::Source;
 use crate::top::Top;
 use crate::unidentified::Unidentified;
 
-/// overlay's OVL_MAX_STACK; Docker itself stops at 127.
+/// The most layers of a chain: overlay's OVL_MAX_STACK. Docker itself makes at most 127.
 const MAX_LAYERS: usize = 500;
 
 pub(super) fn identify(root_path: &Path, container_id: &str) -> Result<Image, Unidentified> {
@@ -37,7 +36,7 @@ pub(super) fn identify(root_path: &Path, container_id: &str) -> Result<Image, Un
         {
             return Err(not_docker());
         }
-        Err(doubt) => return Err(doubt),
+        Err(unidentified) => return Err(unidentified),
     }
     let init_id = read_word(&container.join("init-id"))?;
     agree(&container.join("init-id"), init_id.clone(), &format!("{mount_id}-init"))?;
@@ -55,8 +54,8 @@ pub(super) fn identify(root_path: &Path, container_id: &str) -> Result<Image, Un
         return Err(Unidentified::LayersDisagree { path: lower_file, stacked, chained, at });
     }
 
-    // Only the daemon writes the init layer, so its owner is the store's root user, whatever a
-    // container did to its own root directory.
+    // Only the daemon writes the init layer, so its owner is the root user of the store. A container may have changed the owner
+    // of its own root directory.
     let init = driver.join(&init_id).join("diff");
     let top = Top { mode: ROOT_MODE, ..Top::of(&init)? };
     top.agrees_with(&init)?;
@@ -76,7 +75,7 @@ pub(super) fn identify(root_path: &Path, container_id: &str) -> Result<Image, Un
     })
 }
 
-/// The parts of `<docker-root>/overlay2/<mount-id>/merged`.
+/// The parts of a path `<docker-root>/overlay2/<mount-id>/merged`.
 #[derive(Debug, PartialEq, Eq)]
 struct RootfsPath<'a> {
     docker_root: &'a Path,
@@ -96,7 +95,7 @@ impl<'a> RootfsPath<'a> {
     }
 }
 
-/// The cache IDs of an image's layers, topmost first, down the links of the layer database.
+/// Reads the cache IDs of the layers of an image, topmost first, from the layer database.
 fn read_chain(layerdb: &Path, top: ChainId) -> Result<Vec<String>, Unidentified> {
     let mut cache_ids = Vec::new();
     let mut next = Some(top);
@@ -118,12 +117,12 @@ fn read_chain(layerdb: &Path, top: ChainId) -> Result<Vec<String>, Unidentified>
     Ok(cache_ids)
 }
 
-/// The database's directory of the layer on top of a chain.
+/// The directory in the database of the topmost layer of a chain.
 fn layer_of(layerdb: &Path, chain: &ChainId) -> PathBuf {
     layerdb.join("sha256").join(chain.hex())
 }
 
-/// The layers that the driver stacked for a container, topmost first, without the init layer.
+/// Reads the layers that the driver stacked for a container, topmost first, without the init layer.
 fn read_stack(
     driver: &Path,
     lower_file: &Path,
@@ -153,18 +152,18 @@ fn read_stack(
     Ok(ids)
 }
 
-/// The layer in the target of one of the driver's short links, `../<layer>/diff`.
+/// The layer in the target `../<layer>/diff` of a short link of the driver's.
 fn layer_of_link(target: &str) -> Option<&str> {
     target.strip_prefix("../")?.strip_suffix("/diff").filter(|id| is_id(id))
 }
 
-/// One component of a path, of the letters that Docker uses in the names of its own directories.
+/// Whether the text is one component of a path, with the characters that Docker uses for its own directories.
 fn is_id(text: &str) -> bool {
     let letter = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     !text.is_empty() && text.chars().all(letter) && !text.starts_with('.')
 }
 
-/// The chain ID in a `parent` file, or none where the chain ends: no file, or an empty one.
+/// Reads the chain ID in a file `parent`. None at the end of the chain: there is no file, or an empty one.
 fn read_chain_id(path: &Path) -> Result<Option<ChainId>, Unidentified> {
     match read_word(path) {
         Ok(word) if word.is_empty() => Ok(None),
@@ -177,16 +176,17 @@ fn read_chain_id(path: &Path) -> Result<Option<ChainId>, Unidentified> {
         {
             Ok(None)
         }
-        Err(doubt) => Err(doubt),
+        Err(unidentified) => Err(unidentified),
     }
 }
 
-/// A file that holds one word; moby trims, too.
+/// Reads a file that holds one word. Like moby, this ignores white space around the word.
 fn read_word(path: &Path) -> Result<String, Unidentified> {
     let text = fs::read_to_string(path).map_err(|e| unreadable(path, e))?;
     Ok(text.trim().to_owned())
 }
 
+/// Checks what a file says against another record.
 fn agree(path: &Path, found: String, expected: &str) -> Result<(), Unidentified> {
     if found == expected {
         return Ok(());

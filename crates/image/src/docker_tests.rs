@@ -75,11 +75,11 @@ fn root_a_remapped_store_has_its_own_bases() {
     assert_eq!(image.top.owner, Owner { uid: 165_536, gid: 165_537 });
 }
 
-/// What is done to a good store, and how the doubt begins or what it contains.
+/// What is done to a good store, and the words that the error has.
 type Spoil = (fn(&Store), &'static str);
 
 #[test]
-fn any_contradiction_is_a_doubt() {
+fn any_contradiction_leaves_the_image_unidentified() {
     fn put(store: &Store, path: &str, text: &str) {
         store.0.write(path, text);
     }
@@ -115,9 +115,9 @@ fn any_contradiction_is_a_doubt() {
     for (spoil, expected) in table {
         let store = Store::new();
         spoil(&store);
-        let doubt = store.identify().expect_err(expected).to_string();
-        assert!(doubt.contains(expected), "{doubt:?} lacks {expected:?}");
-        assert!(!doubt.contains('\n'), "{doubt:?}");
+        let unidentified = store.identify().expect_err(expected).to_string();
+        assert!(unidentified.contains(expected), "{unidentified:?} lacks {expected:?}");
+        assert!(!unidentified.contains('\n'), "{unidentified:?}");
     }
 }
 

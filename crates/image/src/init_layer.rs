@@ -1,12 +1,12 @@
-//! The files that an engine expects at the top of every root, so that nothing is made in a base
-//! later.
+//! The init layer: the files that an engine expects at the top of every root. A base has them, so that nothing must be made in
+//! a base later.
 //!
-//! Docker makes them in a layer of its own between image and container (moby:
-//! daemon/initlayer/setup_unix.go). It unlinks each component of each path first, so a file or a
-//! symlink of the image there is gone, and then makes what is missing; only directories stay.
+//! Docker makes these files in a layer of its own between image and container (moby: daemon/initlayer/setup_unix.go). It first
+//! unlinks each component of each path, which removes a file or a symbolic link of the image and keeps a directory. Then it
+//! makes what is missing.
 //!
-//! An image is hostile: every step opens one component, without following it, in a directory that
-//! is already open. So there is no way out of the tree, whatever links it holds.
+//! An image may be hostile. So each step opens one component of a path, in a directory that is open already, and follows no
+//! symbolic link: no link of the image leads out of the tree.
 
 use std::fs;
 use std::io;
@@ -22,12 +22,12 @@ use sharedroot_format::base::FIXED_TIME;
 use super::top::ROOT_MODE;
 use crate::error::MakeError;
 
-/// Which files a base gets on top of its layers.
+/// Which files a base gets above the layers of the image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum InitFiles {
-    /// What Docker's own init layer makes, and as it makes it.
+    /// The files of Docker's init layer, which replace files and symbolic links of the image.
     AsDocker,
-    /// The usual mount points, where the image has nothing; what it has stays as it is.
+    /// The usual mount points, where the image has no file of the name.
     MountPoints,
 }
 
@@ -56,7 +56,7 @@ const DOCKER_ETC: &[InitFile] = &[
     InitFile::File("hostname"),
     InitFile::Link("mtab", "/proc/mounts"),
 ];
-// containerd's and podman's own defaults also mount on /run.
+// The default configurations of containerd and podman mount on /run, too.
 const MOUNT_POINTS: &[InitFile] = &[
     InitFile::Dir("run", &[]),
     InitFile::Dir("dev", DEV),
@@ -72,7 +72,7 @@ const AS_DOCKER: &[InitFile] = &[
     InitFile::File(".dockerenv"),
 ];
 
-/// Makes the init files in the tree that `root` is the top of.
+/// Makes the init files in the tree below the directory `root`.
 pub(super) fn make(root: BorrowedFd<'_>, which: InitFiles, owner: Owner) -> Result<(), MakeError> {
     let maker = Maker { replace: which == InitFiles::AsDocker, owner };
     let entries = if maker.replace { AS_DOCKER } else { MOUNT_POINTS };
@@ -85,7 +85,7 @@ struct Maker {
 }
 
 impl Maker {
-    /// Makes `entries` in `dir`, and gives it `times` afterwards: those it had, or fixed ones.
+    /// Makes `entries` in `dir`. Then sets the times of `dir`: those that it had before, or fixed ones.
     fn fill(
         &self,
         dir: BorrowedFd<'_>,
@@ -173,7 +173,7 @@ impl Maker {
             .map_err(failed("set the times of", path))
     }
 
-    /// unlink(2) as Docker calls it: never a directory, and nothing there is well.
+    /// Removes a name as Docker does: never a directory, and a missing name is no error.
     fn unlink(&self, parent: BorrowedFd<'_>, path: &Path, name: &str) -> Result<(), MakeError> {
         match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT | Errno::ISDIR) => Ok(()),
@@ -181,7 +181,7 @@ impl Maker {
         }
     }
 
-    /// The owner, and the mode again: the one given at creation went through the umask.
+    /// Sets the owner and the mode. The umask has changed the mode that was given at creation.
     fn own(&self, fd: BorrowedFd<'_>, path: &Path) -> Result<(), MakeError> {
         let (uid, gid) = self.ids();
         rustix::fs::fchown(fd, uid, gid).map_err(failed("own", path))?;
@@ -209,10 +209,8 @@ fn failed(step: &'static str, path: &Path) -> impl FnOnce(Errno) -> MakeError {
     move |errno| MakeError::Init { path, step, source: errno.into() }
 }
 
-/// Whether a layer is the one that Docker puts between an image and a container.
-///
-/// It holds `.dockerenv`, which is always made anew, and nothing that [`make`] would not make, so
-/// a base made from the layers below it lacks nothing.
+/// Whether a layer is Docker's init layer: it has `.dockerenv`, which Docker always makes, and nothing that [`make`] does not
+/// make. So a base that is made from the layers below it lacks nothing.
 pub(super) fn is_docker_init_layer(layer: &Path) -> io::Result<bool> {
     let stat = match fs::symlink_metadata(layer.join(".dockerenv")) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
@@ -224,7 +222,7 @@ pub(super) fn is_docker_init_layer(layer: &Path) -> io::Result<bool> {
 fn holds_only(dir: &Path, entries: &[InitFile], owner: (u32, u32)) -> io::Result<bool> {
     for found in fs::read_dir(dir)? {
         let found = found?;
-        let stat = found.metadata()?; // of the entry itself, not of a link's target
+        let stat = found.metadata()?; // a symbolic link is not followed
         let owned = (stat.uid(), stat.gid()) == owner;
         let Some(entry) = entries.iter().find(|entry| found.file_name() == entry.name()) else {
             return Ok(false);

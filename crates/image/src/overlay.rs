@@ -1,7 +1,7 @@
 //! The image of any overlay mount (containerd, CRI, podman), from the mount table.
 //!
-//! There is no chain ID here, so the base's key is made from what tells these layer directories
-//! from all others, past and future: path, inode number and birth time of each.
+//! The mount table has no chain ID. So the key of the base is made from the path, the inode number and the birth time of each
+//! layer directory: together they tell it from all others, past and future.
 
 use std::fs;
 use std::io;
@@ -27,7 +27,7 @@ pub(super) fn identify(root_path: &Path) -> Result<Image, Unidentified> {
         let path = absolute(layer, stack.upper.as_deref()).ok_or_else(|| {
             Unidentified::RelativeLayer { root_path: root_path.to_owned(), layer: layer.clone() }
         })?;
-        // podman stacks short links; what they lead to is the layer.
+        // podman mounts short symbolic links, which lead to the layers.
         layers.push(fs::canonicalize(&path).map_err(|e| unreadable(&path, e))?);
     }
     let Some(store) = layers.first().and_then(|top| StoreLayout::of(top)) else {
@@ -38,8 +38,8 @@ pub(super) fn identify(root_path: &Path) -> Result<Image, Unidentified> {
         return Err(Unidentified::NotALayer { layer: layer.clone() });
     }
 
-    // An engine with an init layer makes a new one for each container. It adds exactly what a base
-    // gets anyway, so it must not be part of the key.
+    // An engine with an init layer makes a new one for each container. A base gets the same files in any case, so the init layer
+    // must not be part of the key.
     let mut init = InitFiles::MountPoints;
     if let [top, _, ..] = layers.as_slice()
         && init_layer::is_docker_init_layer(top).map_err(|e| unreadable(top, e))?
@@ -50,7 +50,7 @@ pub(super) fn identify(root_path: &Path) -> Result<Image, Unidentified> {
 
     let top = store.top(&layers[0])?;
     let upper = stack.upper.map(Upper::at).transpose()?;
-    // Only the engine has been at an empty one.
+    // No container has written to an empty upper directory, so its attributes are the engine's.
     if let Some(Upper { path, empty: true }) = &upper {
         top.agrees_with(path)?;
     }
@@ -67,11 +67,11 @@ pub(super) fn identify(root_path: &Path) -> Result<Image, Unidentified> {
     })
 }
 
-/// A layer's path as the engine meant it.
+/// The absolute path of a layer; none if it cannot be known.
 ///
-/// Where the list of layers would not fit into a page, the engines mount from the directory that holds
-/// all of them and name them from there (containerd: core/mount, `compactLowerdirOption`; podman:
-/// storage/drivers/overlay). The upper directory, which is never shortened, is in the same one.
+/// If the list of layers would not fit into a page, an engine mounts from the directory that holds all layers, and names them
+/// relative to this directory (containerd: core/mount, `compactLowerdirOption`; podman: storage/drivers/overlay). The path of
+/// the upper directory, in the same directory, is always absolute.
 fn absolute(layer: &Path, upper: Option<&Path>) -> Option<PathBuf> {
     if layer.is_absolute() {
         return Some(layer.to_owned());
@@ -81,8 +81,8 @@ fn absolute(layer: &Path, upper: Option<&Path>) -> Option<PathBuf> {
     plain.then(|| store.join(layer))
 }
 
-/// Whose directory a layer is in. Engines never change a layer once it is complete; the key of a base
-/// is made of such directories' identities, not of what they hold.
+/// The store that has a layer, by the form of the layer's path. An engine never changes a complete layer in its store. So the
+/// key of a base can be made from the identity of layer directories instead of their content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum StoreLayout {
     /// `snapshots/ID/fs`: containerd.
@@ -101,8 +101,8 @@ impl StoreLayout {
         }
     }
 
-    /// What a container's `/` is on this topmost layer: the layer's owner owns it, its mode is
-    /// containerd's own (snapshots/overlay, `prepareDirectory`) or the layer's (podman: `create`).
+    /// The attributes of a container's `/` above this topmost layer. The owner is that of the layer. The mode is one for all
+    /// containers (containerd: snapshots/overlay, `prepareDirectory`) or that of the layer (podman: `create`).
     fn top(self, layer: &Path) -> Result<Top, Unidentified> {
         let found = Top::of(layer)?;
         Ok(match self {
@@ -112,7 +112,7 @@ impl StoreLayout {
     }
 }
 
-/// The layers of the overlay that is mounted at `root_path`.
+/// The options of the overlay that is mounted at `root_path`.
 pub(super) fn stack_at(table: &[u8], root_path: &Path) -> Result<OverlayOptions, Unidentified> {
     let none =
         |found: String| Unidentified::NoOverlayAtRoot { root_path: root_path.to_owned(), found };

@@ -27,8 +27,9 @@ fn what_is_at_a_root_path() {
             Some("the overlay at /x has the option \"userxattr\", which changes what layers mean"),
         ),
     ] {
-        let doubt = stack_at(table, Path::new(path)).err().map(|doubt| doubt.to_string());
-        assert_eq!(doubt.as_deref(), expected);
+        let unidentified =
+            stack_at(table, Path::new(path)).err().map(|unidentified| unidentified.to_string());
+        assert_eq!(unidentified.as_deref(), expected);
     }
 }
 
@@ -158,7 +159,7 @@ fn root_layers_that_a_real_mount_names_by_shortened_paths() {
 }
 
 #[test]
-fn root_a_directory_that_is_no_engines_is_a_doubt() {
+fn root_a_directory_that_of_no_engine_is_no_layer() {
     need_root();
     let stacked = Stacked::new(TestDir::new(), &["tree"]);
     assert!(matches!(stacked.identify(), Err(Unidentified::NotALayer { .. })));
