@@ -26,6 +26,6 @@ pub(crate) fn image() -> Image {
 }
 
 /// Why there is none.
-pub(crate) fn doubt() -> Unidentified {
+pub(crate) fn unidentified() -> Unidentified {
     Unidentified::NotADockerRootfs { root_path: "/bundle/rootfs".into() }
 }

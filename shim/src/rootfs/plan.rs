@@ -130,7 +130,7 @@ pub fn plan(facts: Facts<'_>) -> Plan {
         Facts { own_mounts: false, .. } => {
             as_given("the container has no mount namespace of its own")
         }
-        Facts { image: Err(doubt), .. } => Plan::AsGiven { why: doubt.to_string() },
+        Facts { image: Err(unidentified), .. } => Plan::AsGiven { why: unidentified.to_string() },
         // The root of its own is read-only for the container, too, but not before it starts. Whoever knows that the hook
         // writes nothing asks for `shared`.
         Facts { image: Ok(image), readonly: true, mode: Mode::Auto, hook: Some(_), .. }
@@ -213,7 +213,7 @@ mod tests {
         let hooked = Facts { image: base(), ..hooked(Mode::Auto) };
         assert!(matches!(plan(hooked), Plan::Shared(_)));
         let unknown =
-            Facts { image: Err(crate::testing::doubt()), ..facts(true, Mode::Auto, false) };
+            Facts { image: Err(crate::testing::unidentified()), ..facts(true, Mode::Auto, false) };
         assert!(matches!(plan(unknown), Plan::AsGiven { .. }));
     }
 }
