@@ -1,4 +1,5 @@
-//! The times of directories, kept until a layer is complete: on the disk, for a layer may have millions of them.
+//! The times of the directories of a layer, noted until the layer is complete. They are in a file: a layer may have millions of
+//! directories.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -12,20 +13,20 @@ use rustix::io::Errno;
 use sharedroot_format::base::FIXED_TIME;
 
 use super::beneath;
-use super::pax::Time;
+use super::tar_stream::Time;
 
-/// A file without a name: length of the path, seconds, nanoseconds, path, again and again.
-pub(super) struct Times(BufWriter<File>);
+/// A file without a name. For each directory it has the length of the path, the seconds, the nanoseconds and the path.
+pub(super) struct DirectoryTimes(BufWriter<File>);
 
-impl Times {
-    /// On the file system of `dir`.
+impl DirectoryTimes {
+    /// Makes the file, on the file system of `dir`.
     pub(super) fn in_directory(dir: BorrowedFd<'_>) -> io::Result<Self> {
         let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
         let file = rustix::fs::openat(dir, ".", flags, Mode::from_raw_mode(0o600))?;
         Ok(Self(BufWriter::new(file.into())))
     }
 
-    /// Notes the time of the directory at `path`; a later note of the same path wins.
+    /// Notes the time of the directory at `path`. A later call with the same path wins.
     pub(super) fn add(&mut self, path: &Path, time: Time) -> io::Result<()> {
         let path = path.as_os_str().as_bytes();
         let length = u32::try_from(path.len()).map_err(io::Error::other)?;
@@ -35,7 +36,7 @@ impl Times {
         self.0.write_all(path)
     }
 
-    /// Sets them all in the tree that `root` is the top of.
+    /// Sets all times in the tree below `root`.
     pub(super) fn set_all(self, root: BorrowedFd<'_>) -> io::Result<()> {
         let mut file = self.0.into_inner()?;
         file.rewind()?;
@@ -56,7 +57,7 @@ impl Times {
             };
             let fixed = Timespec { tv_sec: FIXED_TIME, tv_nsec: 0 };
             let times = Timestamps { last_access: fixed, last_modification: time };
-            // A later entry may have put something else there.
+            // A later entry may have replaced the directory.
             let path = Path::new(OsStr::from_bytes(&path));
             match beneath::exactly(root, path, OFlags::PATH | OFlags::DIRECTORY) {
                 Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}

@@ -1,4 +1,4 @@
-//! Whiteouts of a directory that hides what is below it anyway.
+//! Whiteouts in an opaque directory: they hide nothing, because the directory hides all.
 
 use std::ffi::OsStr;
 use std::io;
@@ -10,8 +10,8 @@ use rustix::fs::{AtFlags, Dir, OFlags};
 
 use super::beneath;
 
-/// Removes every whiteout in the tree below `top`.
-pub(super) fn remove(top: BorrowedFd<'_>) -> io::Result<()> {
+/// Removes every whiteout in the tree below the directory `top`.
+pub(super) fn remove_whiteouts(top: BorrowedFd<'_>) -> io::Result<()> {
     let mut directories = vec![PathBuf::from(".")];
     while let Some(path) = directories.pop() {
         let dir = beneath::exactly(top, &path, OFlags::RDONLY | OFlags::DIRECTORY)?;

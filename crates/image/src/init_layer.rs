@@ -1,12 +1,12 @@
-//! The files that an engine expects at the top of every root, so that nothing is made in a base
-//! later.
+//! The init layer: the files that an engine expects at the top of every root. A base has them, so that nothing must be made in
+//! a base later.
 //!
-//! Docker makes them in a layer of its own between image and container (moby:
-//! daemon/initlayer/setup_unix.go). It unlinks each component of each path first, so a file or a
-//! symlink of the image there is gone, and then makes what is missing; only directories stay.
+//! Docker makes these files in a layer of its own between image and container (moby: daemon/initlayer/setup_unix.go). It first
+//! unlinks each component of each path, which removes a file or a symbolic link of the image and keeps a directory. Then it
+//! makes what is missing.
 //!
-//! An image is hostile: every step opens one component, without following it, in a directory that
-//! is already open. So there is no way out of the tree, whatever links it holds.
+//! An image may be hostile. So each step opens one component of a path, in a directory that is open already, and follows no
+//! symbolic link: no link of the image leads out of the tree.
 
 use std::fs;
 use std::io;
@@ -22,23 +22,23 @@ use sharedroot_format::base::FIXED_TIME;
 use super::top::ROOT_MODE;
 use crate::error::MakeError;
 
-/// Which files a base gets on top of its layers.
+/// Which files a base gets above the layers of the image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum InitFiles {
-    /// What Docker's own init layer makes, and as it makes it.
+    /// The files of Docker's init layer, which replace files and symbolic links of the image.
     AsDocker,
-    /// The usual mount points, where the image has nothing; what it has stays as it is.
+    /// The usual mount points, where the image has no file of the name.
     MountPoints,
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Entry {
-    Dir(&'static str, &'static [Entry]),
+enum InitFile {
+    Dir(&'static str, &'static [InitFile]),
     File(&'static str),
     Link(&'static str, &'static str),
 }
 
-impl Entry {
+impl InitFile {
     fn name(&self) -> &'static str {
         match self {
             Self::Dir(name, _) | Self::File(name) | Self::Link(name, _) => name,
@@ -46,31 +46,33 @@ impl Entry {
     }
 }
 
-const DEV: &[Entry] = &[Entry::Dir("pts", &[]), Entry::Dir("shm", &[]), Entry::File("console")];
-const ETC: &[Entry] = &[Entry::File("resolv.conf"), Entry::File("hosts"), Entry::File("hostname")];
-const DOCKER_ETC: &[Entry] = &[
-    Entry::File("resolv.conf"),
-    Entry::File("hosts"),
-    Entry::File("hostname"),
-    Entry::Link("mtab", "/proc/mounts"),
+const DEV: &[InitFile] =
+    &[InitFile::Dir("pts", &[]), InitFile::Dir("shm", &[]), InitFile::File("console")];
+const ETC: &[InitFile] =
+    &[InitFile::File("resolv.conf"), InitFile::File("hosts"), InitFile::File("hostname")];
+const DOCKER_ETC: &[InitFile] = &[
+    InitFile::File("resolv.conf"),
+    InitFile::File("hosts"),
+    InitFile::File("hostname"),
+    InitFile::Link("mtab", "/proc/mounts"),
 ];
-// containerd's and podman's own defaults also mount on /run.
-const MOUNT_POINTS: &[Entry] = &[
-    Entry::Dir("run", &[]),
-    Entry::Dir("dev", DEV),
-    Entry::Dir("proc", &[]),
-    Entry::Dir("sys", &[]),
-    Entry::Dir("etc", ETC),
+// The default configurations of containerd and podman mount on /run, too.
+const MOUNT_POINTS: &[InitFile] = &[
+    InitFile::Dir("run", &[]),
+    InitFile::Dir("dev", DEV),
+    InitFile::Dir("proc", &[]),
+    InitFile::Dir("sys", &[]),
+    InitFile::Dir("etc", ETC),
 ];
-const AS_DOCKER: &[Entry] = &[
-    Entry::Dir("dev", DEV),
-    Entry::Dir("proc", &[]),
-    Entry::Dir("sys", &[]),
-    Entry::Dir("etc", DOCKER_ETC),
-    Entry::File(".dockerenv"),
+const AS_DOCKER: &[InitFile] = &[
+    InitFile::Dir("dev", DEV),
+    InitFile::Dir("proc", &[]),
+    InitFile::Dir("sys", &[]),
+    InitFile::Dir("etc", DOCKER_ETC),
+    InitFile::File(".dockerenv"),
 ];
 
-/// Makes the init files in the tree that `root` is the top of.
+/// Makes the init files in the tree below the directory `root`.
 pub(super) fn make(root: BorrowedFd<'_>, which: InitFiles, owner: Owner) -> Result<(), MakeError> {
     let maker = Maker { replace: which == InitFiles::AsDocker, owner };
     let entries = if maker.replace { AS_DOCKER } else { MOUNT_POINTS };
@@ -83,19 +85,19 @@ struct Maker {
 }
 
 impl Maker {
-    /// Makes `entries` in `dir`, and gives it `times` afterwards: those it had, or fixed ones.
+    /// Makes `entries` in `dir`. Then sets the times of `dir`: those that it had before, or fixed ones.
     fn fill(
         &self,
         dir: BorrowedFd<'_>,
         path: &Path,
-        entries: &[Entry],
+        entries: &[InitFile],
         times: Timestamps,
     ) -> Result<(), MakeError> {
         for entry in entries {
             match *entry {
-                Entry::Dir(name, below) => self.directory(dir, &path.join(name), name, below)?,
-                Entry::File(name) => self.file(dir, &path.join(name), name)?,
-                Entry::Link(name, target) => self.link(dir, &path.join(name), name, target)?,
+                InitFile::Dir(name, below) => self.directory(dir, &path.join(name), name, below)?,
+                InitFile::File(name) => self.file(dir, &path.join(name), name)?,
+                InitFile::Link(name, target) => self.link(dir, &path.join(name), name, target)?,
             }
         }
         rustix::fs::futimens(dir, &times).map_err(failed("set the times of", path))
@@ -106,7 +108,7 @@ impl Maker {
         parent: BorrowedFd<'_>,
         path: &Path,
         name: &str,
-        below: &[Entry],
+        below: &[InitFile],
     ) -> Result<(), MakeError> {
         match open_directory(parent, name) {
             Ok(_) if below.is_empty() => return Ok(()),
@@ -171,7 +173,7 @@ impl Maker {
             .map_err(failed("set the times of", path))
     }
 
-    /// unlink(2) as Docker calls it: never a directory, and nothing there is well.
+    /// Removes a name as Docker does: never a directory, and a missing name is no error.
     fn unlink(&self, parent: BorrowedFd<'_>, path: &Path, name: &str) -> Result<(), MakeError> {
         match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT | Errno::ISDIR) => Ok(()),
@@ -179,7 +181,7 @@ impl Maker {
         }
     }
 
-    /// The owner, and the mode again: the one given at creation went through the umask.
+    /// Sets the owner and the mode. The umask has changed the mode that was given at creation.
     fn own(&self, fd: BorrowedFd<'_>, path: &Path) -> Result<(), MakeError> {
         let (uid, gid) = self.ids();
         rustix::fs::fchown(fd, uid, gid).map_err(failed("own", path))?;
@@ -207,10 +209,8 @@ fn failed(step: &'static str, path: &Path) -> impl FnOnce(Errno) -> MakeError {
     move |errno| MakeError::Init { path, step, source: errno.into() }
 }
 
-/// Whether a layer is the one that Docker puts between an image and a container.
-///
-/// It holds `.dockerenv`, which is always made anew, and nothing that [`make`] would not make, so
-/// a base made from the layers below it lacks nothing.
+/// Whether a layer is Docker's init layer: it has `.dockerenv`, which Docker always makes, and nothing that [`make`] does not
+/// make. So a base that is made from the layers below it lacks nothing.
 pub(super) fn is_docker_init_layer(layer: &Path) -> io::Result<bool> {
     let stat = match fs::symlink_metadata(layer.join(".dockerenv")) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
@@ -219,20 +219,20 @@ pub(super) fn is_docker_init_layer(layer: &Path) -> io::Result<bool> {
     holds_only(layer, AS_DOCKER, (stat.uid(), stat.gid()))
 }
 
-fn holds_only(dir: &Path, entries: &[Entry], owner: (u32, u32)) -> io::Result<bool> {
+fn holds_only(dir: &Path, entries: &[InitFile], owner: (u32, u32)) -> io::Result<bool> {
     for found in fs::read_dir(dir)? {
         let found = found?;
-        let stat = found.metadata()?; // of the entry itself, not of a link's target
+        let stat = found.metadata()?; // a symbolic link is not followed
         let owned = (stat.uid(), stat.gid()) == owner;
         let Some(entry) = entries.iter().find(|entry| found.file_name() == entry.name()) else {
             return Ok(false);
         };
         let same = match entry {
-            Entry::Dir(_, below) => stat.is_dir() && holds_only(&found.path(), below, owner)?,
-            Entry::File(_) => {
+            InitFile::Dir(_, below) => stat.is_dir() && holds_only(&found.path(), below, owner)?,
+            InitFile::File(_) => {
                 owned && stat.is_file() && stat.len() == 0 && stat.mode() & 0o7777 == ROOT_MODE
             }
-            Entry::Link(_, target) => {
+            InitFile::Link(_, target) => {
                 owned && stat.is_symlink() && fs::read_link(found.path())? == Path::new(target)
             }
         };
@@ -244,5 +244,5 @@ fn holds_only(dir: &Path, entries: &[Entry], owner: (u32, u32)) -> io::Result<bo
 }
 
 #[cfg(test)]
-#[path = "init_tests.rs"]
+#[path = "init_layer_tests.rs"]
 mod tests;

@@ -1,16 +1,26 @@
-//! The records of a pax header: `LENGTH KEY=VALUE\n`, any bytes in a value (POSIX, pax(1), "pax Extended Header").
+//! The records of a pax header: `LENGTH KEY=VALUE\n`, with any bytes in the value (POSIX, pax(1), "pax Extended Header").
 
 use std::str::FromStr;
 
-/// The most attributes of one entry. ext4 has room for some 200 of a file, and each new one is compared with those before.
+/// The most extended attributes of one entry. ext4 has room for some 200 of a file. The parser compares each new attribute with
+/// all before it.
 const MOST_ATTRIBUTES: usize = 1000;
 
-/// A moment, since the epoch.
+/// A time since the epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Time {
-    pub(super) seconds: i64,
-    /// Forward from the second, also before the epoch.
-    pub(super) nanoseconds: u32,
+pub(in crate::import) struct Time {
+    pub(in crate::import) seconds: i64,
+    /// Added to the seconds, also before the epoch.
+    pub(in crate::import) nanoseconds: u32,
+}
+
+/// A part of a sparse file that is stored; the rest of the file are holes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::import) struct Extent {
+    /// Where it begins in the file, in bytes.
+    pub(in crate::import) offset: u64,
+    /// How many bytes it has.
+    pub(in crate::import) length: u64,
 }
 
 /// What a pax header says of the entry behind it.
@@ -25,19 +35,19 @@ pub(super) struct Pax {
     pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
     pub(super) sparse_major: Option<u64>,
     pub(super) real_size: Option<u64>,
-    /// A sparse file's map of the forms 0.0 and 0.1.
-    pub(super) pieces: Option<Vec<(u64, u64)>>,
+    /// The map of a sparse file, of the forms 0.0 and 0.1.
+    pub(super) extents: Option<Vec<Extent>>,
 }
 
 impl Pax {
-    /// Reads all records. A later one of the same key wins; an empty value is as if there were none.
+    /// Reads all records. Of two records with one key the later wins. An empty value takes the key away.
     pub(super) fn parse(mut text: &[u8]) -> Result<Self, String> {
         let mut pax = Self::default();
         let mut sparse_name = None;
-        let mut open_piece = None;
+        let mut next_offset = None;
         while !text.is_empty() {
             let (key, value, rest) =
-                record(text).ok_or_else(|| "a pax record that is none".to_owned())?;
+                record(text).ok_or_else(|| "a pax record is malformed".to_owned())?;
             text = rest;
             let set = (!value.is_empty()).then_some(value);
             if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
@@ -60,12 +70,14 @@ impl Pax {
                 b"GNU.sparse.major" => pax.sparse_major = number(key, set)?,
                 b"GNU.sparse.name" => sparse_name = set.map(<[u8]>::to_vec),
                 b"GNU.sparse.size" | b"GNU.sparse.realsize" => pax.real_size = number(key, set)?,
-                b"GNU.sparse.map" => pax.pieces = set.map(map).transpose()?,
-                b"GNU.sparse.offset" => open_piece = number(key, set)?,
+                b"GNU.sparse.map" => pax.extents = set.map(map).transpose()?,
+                b"GNU.sparse.offset" => next_offset = number(key, set)?,
                 b"GNU.sparse.numbytes" => {
-                    let piece = open_piece.take().zip(number(key, set)?);
-                    let piece = piece.ok_or("a piece of a sparse file without an offset")?;
-                    pax.pieces.get_or_insert_default().push(piece);
+                    let (offset, length) = next_offset
+                        .take()
+                        .zip(number(key, set)?)
+                        .ok_or("an extent of a sparse file without an offset")?;
+                    pax.extents.get_or_insert_default().push(Extent { offset, length });
                 }
                 _ => {}
             }
@@ -75,7 +87,7 @@ impl Pax {
     }
 }
 
-/// The first record and what is behind it.
+/// Splits the key and the value of the first record from the text behind the record.
 fn record(text: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     let space = text.iter().take(21).position(|&byte| byte == b' ')?;
     let length: usize = std::str::from_utf8(&text[..space]).ok()?.parse().ok()?;
@@ -96,7 +108,7 @@ fn number<T: FromStr>(key: &[u8], value: Option<&[u8]>) -> Result<Option<T>, Str
         .transpose()
 }
 
-/// `12`, `-12.5`, `12.123456789`; digits beyond nanoseconds are dropped.
+/// Reads `12`, `-12.5` or `12.123456789`; drops the digits beyond nanoseconds.
 fn time(text: &[u8]) -> Result<Time, String> {
     let parse = || {
         let text = std::str::from_utf8(text).ok()?;
@@ -113,16 +125,17 @@ fn time(text: &[u8]) -> Result<Time, String> {
             Time { seconds, nanoseconds }
         })
     };
-    parse().ok_or_else(|| "mtime is no time in a pax record".to_owned())
+    parse().ok_or_else(|| "the mtime of a pax record is no time".to_owned())
 }
 
-/// `offset,length,offset,length`
-fn map(text: &[u8]) -> Result<Vec<(u64, u64)>, String> {
+/// Reads `offset,length,offset,length,…`.
+fn map(text: &[u8]) -> Result<Vec<Extent>, String> {
     let parse = |text: &[u8]| -> Option<u64> { std::str::from_utf8(text).ok()?.parse().ok() };
     let numbers: Option<Vec<u64>> = text.split(|&byte| byte == b',').map(parse).collect();
     let numbers = numbers.filter(|numbers| numbers.len() % 2 == 0);
     let numbers = numbers.ok_or("a sparse file whose map is no list of pairs")?;
-    Ok(numbers.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect())
+    let extent = |pair: &[u64]| Extent { offset: pair[0], length: pair[1] };
+    Ok(numbers.chunks_exact(2).map(extent).collect())
 }
 
 #[cfg(test)]
