@@ -6,16 +6,16 @@
 //! | warning | yes | without a log file | yes |
 //! | information | yes | with `--debug` and no log file | yes |
 //! | [`STORY`]: what happened to the container | with `--debug` | with `--debug` and no log file | yes |
-//! | [`ASIDE`]: information that is in the story | yes | with `--debug` and no log file | no |
+//! | [`ASIDE`]: information that a story message has, too | yes | with `--debug` and no log file | no |
 //! | debug, with the time of each step | with `--debug` | with `--debug` and no log file | with `--debug` |
-//! | the engine's: where in it, not what it says | with `--debug` | with `--debug` and no log file | no |
+//! | the engine's message: its place in the engine's source, not its text | with `--debug` | with `--debug` and no log file | no |
 //!
-//! The story is not in the log file, which an engine keeps in memory as long as the container lives, with a line for every
-//! health check then. The engine's own messages hold environments and arguments of a container, in whatever words; none of
-//! ours does, for they are all in this repository (`tests/tests/vm_journal.rs`).
+//! Story messages are not in the log file: an engine keeps the log file in memory as long as the container lives, and it would
+//! have a line for every health check. The text of an engine's message may have the environment and the arguments of a
+//! container in it, so it is never written. No message of this program has them: all are in this repository, and
+//! `tests/tests/vm_journal.rs` checks them.
 //!
-//! Docker shows a user the `msg` of the last line whose `level` is `error`, so exactly one such
-//! line is written, by `run` in lib.rs.
+//! Docker shows the `msg` of the last line whose `level` is `error`. So exactly one such line is written, by `run` in lib.rs.
 
 mod journal;
 mod whole;
@@ -26,6 +26,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use sharedroot_engine::engine_log;
+use sharedroot_sys::chain::readable;
 use sharedroot_sys::say_aside;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
@@ -39,7 +40,7 @@ use crate::cli::{Cli, LogFormat};
 
 /// The target of a message that tells what happened to the container of the command.
 pub const STORY: &str = "sharedroot::story";
-/// The target of a message that the story has, too.
+/// The target of a message whose information a story message has, too.
 pub const ASIDE: &str = "sharedroot::aside";
 
 /// Starts logging for this process.
@@ -52,9 +53,9 @@ pub fn start(cli: &Cli) -> std::io::Result<()> {
     engine_log::open()?;
     let lines = Lines { file, format: global.log_format, debug: global.debug };
     journal::begin(&cli.verb);
-    // A second start in one process would be a mistake of ours; the first stays in force.
+    // A second call in one process would be a mistake in this program. The first call stays in force.
     let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(lines));
-    // An engine shows its user the log file's last error, and no more of a panic than an exit code.
+    // An engine shows its user the last error in the log file. Of a panic it would show the exit code only.
     std::panic::set_hook(Box::new(|panic| {
         tracing::error!(
             "this is a fault of sharedroot or of a library in it, please report it: {panic}"
@@ -63,7 +64,7 @@ pub fn start(cli: &Cli) -> std::io::Result<()> {
     Ok(())
 }
 
-/// A regular file, or the FIFO that containerd's shim made.
+/// Opens a regular file, or the FIFO that containerd's shim has made.
 fn open(path: &Path) -> std::io::Result<File> {
     OpenOptions::new().append(true).create(true).open(path)
 }
@@ -77,7 +78,7 @@ struct Lines {
 impl<S: Subscriber> Layer<S> for Lines {
     fn enabled(&self, metadata: &tracing::Metadata<'_>, _: Context<'_, S>) -> bool {
         let (level, ours) = (*metadata.level(), is_ours(metadata));
-        // The engine logs and returns the same error; the returned one is reported.
+        // The engine logs each error that it returns. The returned error is reported.
         self.debug
             || (!ours && level == Level::ERROR)
             || (ours && (self.writes(metadata) || (journal::is_told() && level <= Level::INFO)))
@@ -95,8 +96,9 @@ impl<S: Subscriber> Layer<S> for Lines {
             self.engines(metadata, &text.0);
             return;
         }
+        let text = readable(&text.0);
         if metadata.target() != ASIDE {
-            journal::keep(*metadata.level(), &text.0);
+            journal::keep(*metadata.level(), &text);
         }
         if self.writes(metadata) {
             let level = match *metadata.level() {
@@ -105,20 +107,20 @@ impl<S: Subscriber> Layer<S> for Lines {
                 Level::INFO => "info",
                 _ => "debug",
             };
-            self.write(level, &text.0);
+            self.write(level, &text);
         }
     }
 }
 
 impl Lines {
-    /// Whether a message of ours goes to the log file, or to standard error where there is none.
+    /// Whether a message of this program goes to the log file, or to standard error if there is no log file.
     fn writes(&self, metadata: &tracing::Metadata<'_>) -> bool {
-        // A person at a terminal is told what went wrong; the log file also what was decided.
+        // A terminal gets what went wrong. The log file also gets what was decided.
         let most = if self.file.is_some() { Level::INFO } else { Level::WARN };
         self.debug || (*metadata.level() <= most && metadata.target() != STORY)
     }
 
-    /// What becomes of a message of the engine.
+    /// Handles a message of the engine.
     fn engines(&self, metadata: &tracing::Metadata<'_>, words: &str) {
         if *metadata.level() == Level::ERROR {
             engine_log::keep(words);
@@ -162,7 +164,7 @@ fn line(format: LogFormat, level: &str, msg: &str, time: &str) -> String {
     }
 }
 
-/// The message, and the fields after it.
+/// The text of a message, and the fields of the message after the text.
 #[derive(Default)]
 struct Text(String);
 
@@ -178,6 +180,8 @@ impl Visit for Text {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+
     use super::*;
 
     #[test]
@@ -188,5 +192,28 @@ mod tests {
         assert_eq!(value["msg"], "a \"quoted\"\nreason");
         assert_eq!(value["time"], "2026-01-02T03:04:05Z");
         assert_eq!(text.matches('\n').count(), 1);
+    }
+
+    #[test]
+    fn no_message_has_the_number_of_an_error() {
+        let (mut read, written) = std::io::pipe().unwrap();
+        let file = File::from(std::os::fd::OwnedFd::from(written));
+        let lines = Lines { file: Some(Mutex::new(file)), format: LogFormat::Json, debug: false };
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(lines), || {
+            let error = std::io::Error::from_raw_os_error(2);
+            tracing::warn!("open /x: {error}");
+            tracing::error!(error = %error, "open /y");
+        });
+        let mut text = String::new();
+        read.read_to_string(&mut text).unwrap();
+        let said: Vec<_> = text
+            .lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["msg"].to_string())
+            .collect();
+        let missing = "No such file or directory";
+        assert_eq!(
+            said,
+            [format!("\"open /x: {missing}\""), format!("\"open /y error={missing}\"")]
+        );
     }
 }

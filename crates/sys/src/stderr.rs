@@ -1,9 +1,11 @@
-//! Lines on standard error. `eprintln!` panics where nobody reads, in the midst of what the process does.
+//! Lines on standard error. `eprintln!` would panic if nobody reads them, in the middle of the work.
 
 use std::fmt::Arguments;
 use std::io::{self, Write};
 
-/// Prints a line to standard error, formatted as by `eprintln!`. Where that fails nobody is left to be told.
+use crate::chain::readable;
+
+/// Prints a line to standard error, formatted as by `eprintln!`. If this fails, there is no other place for the line.
 #[macro_export]
 macro_rules! say_aside {
     ($($text:tt)*) => { $crate::stderr::line(format_args!($($text)*)) };
@@ -11,5 +13,5 @@ macro_rules! say_aside {
 
 /// See [`say_aside!`](crate::say_aside).
 pub fn line(text: Arguments<'_>) {
-    let _ = writeln!(io::stderr(), "{text}");
+    let _ = writeln!(io::stderr(), "{}", readable(&text.to_string()));
 }

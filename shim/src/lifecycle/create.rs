@@ -14,6 +14,7 @@ use sharedroot_engine::{
 };
 use sharedroot_format::{ContainerId, ScaffoldName, VolumeName};
 use sharedroot_image as image;
+use sharedroot_sys::chain::readable;
 use sharedroot_sys::mount;
 use sharedroot_sys::process_start::began;
 use sharedroot_sys::step::step;
@@ -412,6 +413,7 @@ fn other_root(plan: &Plan) -> Option<String> {
 }
 
 fn as_given(id: &ContainerId, why: String) -> Rootfs {
+    let why = readable(&why);
     tracing::info!(target: ASIDE, "container {id} runs on the rootfs as given: {why}");
     Rootfs::AsGiven { why }
 }
