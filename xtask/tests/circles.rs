@@ -6,8 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The folders of the crates' modules.
-const CRATES: [&str; 8] = [
+const CRATES: [&str; 9] = [
     "crates/bases/src",
+    "crates/engine/src",
     "crates/format/src",
     "crates/image/src",
     "crates/label/src",

@@ -6,12 +6,13 @@ use std::process::Command;
 use std::{env, fs};
 
 /// The crates of the workspace that each crate may use, to build and to test.
-const HOUSE: [(&str, &[&str]); 11] = [
+const HOUSE: [(&str, &[&str]); 12] = [
     (
         "sharedroot",
         &[
             "sharedroot-bases",
             "sharedroot-dm",
+            "sharedroot-engine",
             "sharedroot-format",
             "sharedroot-image",
             "sharedroot-label",
@@ -31,6 +32,10 @@ const HOUSE: [(&str, &[&str]); 11] = [
     ),
     ("sharedroot-bench", &["sharedroot-dm", "sharedroot-tests"]),
     ("sharedroot-dm", &["sharedroot-format", "sharedroot-sys"]),
+    (
+        "sharedroot-engine",
+        &["sharedroot-format", "sharedroot-label", "sharedroot-seeds", "sharedroot-sys"],
+    ),
     ("sharedroot-format", &["sharedroot-sys"]),
     ("sharedroot-image", &["sharedroot-format", "sharedroot-seeds", "sharedroot-sys"]),
     ("sharedroot-label", &["sharedroot-sys"]),

@@ -9,7 +9,7 @@ use sharedroot_bench::{Clock, Samples};
 
 use crate::runtime::{AS_GIVEN, Arms, Runtime, SHARED, call, wait};
 
-/// The lines, by their beginnings (`shim/src/engine/embedded.rs`).
+/// The lines, by their beginnings (`crates/engine/src/embedded/container.rs`).
 const MARKS: [&str; 2] = ["the engine begins", "the engine is done"];
 
 /// Times our two arms in turn.
