@@ -119,7 +119,11 @@ mod tests {
             (report(Report { waiting: vec![name("v")], ..none() }), Good, "1 deleted volumes"),
             (report(Report { in_work: vec![name("v")], ..none() }), Good, "none"),
             (report(Report { undone: vec![name("v")], ..none() }), Warning, "v was half created"),
-            (report(Report { released: vec![name("v")], ..none() }), Warning, "is not in use any more"),
+            (
+                report(Report { released: vec![name("v")], ..none() }),
+                Warning,
+                "is not in use any more",
+            ),
             (
                 report(Report { stray_devices: vec!["d".into()], ..none() }),
                 Warning,
