@@ -16,7 +16,8 @@ const NAMESPACES: u64 = (libc::CLONE_NEWNS
 /// `CLONE_INTO_CGROUP` of `linux/sched.h`; libc's constant is 32 bits wide.
 const INTO_CGROUP: u64 = 1 << 33;
 
-/// Clones this process into new namespaces and into `cgroup`. Returns the child's process ID in the parent, and `None` in the child.
+/// Clones this process into new namespaces and into `cgroup`. Returns the child's process ID in the parent, and `None` in the
+/// child.
 pub(super) fn into_container(cgroup: BorrowedFd<'_>) -> Option<Pid> {
     let args = libc::clone_args {
         flags: NAMESPACES | INTO_CGROUP,

@@ -1,6 +1,6 @@
-//! The floor: the system calls that no runtime can leave out for this configuration, in one process. These are mkdir of the cgroup,
-//! clone3 into namespaces and cgroup, the mounts and devices, pivot_root, execve, wait, rmdir. The floor has no state, no
-//! capabilities, no seccomp, and no second or third process of a command.
+//! The floor: the system calls that no runtime can leave out for this configuration, in one process. These are mkdir of the
+//! cgroup, clone3 into namespaces and cgroup, the mounts and devices, pivot_root, execve, wait, rmdir. The floor has no state,
+//! no capabilities, no seccomp, and no second or third process of a command.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};

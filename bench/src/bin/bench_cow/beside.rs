@@ -1,7 +1,7 @@
 //! The second daemon: Docker with its btrfs driver, configured as the lab's own otherwise.
 //!
-//! Only the driver's directory is on btrfs, as the driver allows. Everything else that a daemon writes for a container is on the same
-//! ext4 as that of the other daemon, so that btrfs has only roots.
+//! Only the driver's directory is on btrfs, as the driver allows. Everything else that a daemon writes for a container is on
+//! the same ext4 as that of the other daemon, so that btrfs has only roots.
 
 use std::fs::{self, File};
 use std::process::{Child, Command, Stdio};

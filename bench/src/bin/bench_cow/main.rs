@@ -1,5 +1,5 @@
-//! `hack/bench cow`: containers that write a little, and images committed from them, on roots of sharedroot, on overlay2 and on Docker's
-//! btrfs driver. docs/cow.md says what is measured.
+//! `hack/bench cow`: containers that write a little, and images committed from them, on roots of sharedroot, on overlay2 and on
+//! Docker's btrfs driver. docs/cow.md says what is measured.
 //!
 //! The arms take turns, round by round, in one guest: ours and overlay2 in the lab's own Docker, btrfs in a second
 //! daemon. A failure panics with its reason, because a benchmark

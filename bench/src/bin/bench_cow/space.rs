@@ -100,7 +100,8 @@ fn directories(arm: &Arm, kind: &str, names: &[String]) -> Vec<PathBuf> {
     uppers.lines().flat_map(of).filter(|dir| dir.exists()).collect()
 }
 
-/// The space of a tree: blocks of files are data; blocks of directories, and inodes, are metadata. Leaves out other file systems.
+/// The space of a tree: blocks of files are data; blocks of directories, and inodes, are metadata. Leaves out other file
+/// systems.
 fn walk(dir: &Path) -> Space {
     let device = fs::symlink_metadata(dir).expect("look at a layer").dev();
     let (mut space, mut todo) = (Space::default(), vec![dir.to_owned()]);

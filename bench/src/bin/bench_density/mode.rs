@@ -54,8 +54,8 @@ impl Mode {
         !matches!(self, Self::Private)
     }
 
-    /// Whether the engine mounts an overlay for each pod. A root of sharedroot needs no overlay, because sharedroot finds the image in
-    /// the engine's layer database.
+    /// Whether the engine mounts an overlay for each pod. A root of sharedroot needs no overlay, because sharedroot finds the
+    /// image in the engine's layer database.
     pub const fn has_mount(self) -> bool {
         !matches!(self, Self::Shared | Self::Private | Self::Plain)
     }

@@ -22,8 +22,8 @@ pub struct Pages {
 }
 
 impl Pages {
-    /// Counts the pages of the roots of all pods, as the pods see them, and of the layers, because the pages of an overlay's file belong
-    /// to the layer.
+    /// Counts the pages of the roots of all pods, as the pods see them, and of the layers, because the pages of an overlay's
+    /// file belong to the layer.
     pub fn of(pods: &dyn Pods, running: usize) -> Self {
         let mut found = Self { inodes: 0, resident: 0, one_copy: 0 };
         let images = pods.layers().len();
@@ -62,7 +62,8 @@ fn files(root: &Path) -> Vec<PathBuf> {
     list.lines().map(PathBuf::from).collect()
 }
 
-/// The pages in memory of each file. The column EVICTED_PAGES makes fincore use cachestat(2) or fail, because mincore(2) sees less.
+/// The pages in memory of each file. The column EVICTED_PAGES makes fincore use cachestat(2) or fail, because mincore(2) sees
+/// less.
 fn resident<'p>(paths: impl Iterator<Item = &'p PathBuf>) -> Vec<u64> {
     let mut words = vec!["fincore", "--noheadings", "--output", "PAGES,EVICTED_PAGES"];
     words.extend(paths.map(|path| path.to_str().expect("a path of ASCII")));

@@ -110,8 +110,8 @@ impl Run {
     }
 }
 
-/// Waits until every pod runs the image's program, because `start` returns before the program is read, and until the kernel has freed
-/// what the commands have left.
+/// Waits until every pod runs the image's program, because `start` returns before the program is read, and until the kernel has
+/// freed what the commands have left.
 fn settle(pods: &dyn Pods, running: usize) {
     for pod in 0..running {
         let comm = format!("/proc/{}/comm", pods.pid(pod));

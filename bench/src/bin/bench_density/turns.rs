@@ -10,8 +10,8 @@ use crate::pods::{CREATE, DELETE, Pods};
 pub struct Turns(pub Samples);
 
 impl Turns {
-    /// Creates `number` pods of each mode, and then deletes them. The order changes, so that no mode always follows the slowest one. The
-    /// floor, which leaves no pod, takes part while pods are created.
+    /// Creates `number` pods of each mode, and then deletes them. The order changes, so that no mode always follows the slowest
+    /// one. The floor, which leaves no pod, takes part while pods are created.
     pub fn of(arms: &[(Mode, Box<dyn Pods + '_>)], floor: &Floor, number: usize) -> Self {
         let mut samples = Samples::default();
         for operation in [CREATE, DELETE] {

@@ -52,8 +52,8 @@ pub fn run(arms: &mut [&mut dyn Arm], rounds: usize) -> Samples {
     samples
 }
 
-/// Runs cycles of one arm, so that strace shows the system calls of one cycle. Failed opens of `/bench/begin` and `/bench/end` mark
-/// the beginning and the end in strace's log.
+/// Runs cycles of one arm, so that strace shows the system calls of one cycle. Failed opens of `/bench/begin` and `/bench/end`
+/// mark the beginning and the end in strace's log.
 pub fn trace(arm: &str, rounds: usize) {
     let place = Place::new();
     let tree = filesystem::tree(&place);

@@ -15,8 +15,8 @@ pub fn tree(place: &Place) -> PathBuf {
     tree
 }
 
-/// Makes the file system of a base as `crates/image/src/ext4.rs` does, with the same features, sizes and extended options, and without
-/// mke2fs.conf. The times of files and of lost+found, which the runtime sets afterwards, do not change the figures.
+/// Makes the file system of a base as `crates/image/src/ext4.rs` does, with the same features, sizes and extended options, and
+/// without mke2fs.conf. The times of files and of lost+found, which the runtime sets afterwards, do not change the figures.
 pub fn make_as_we_do(device: &Path, tree: &Path) {
     let inodes = (BASE.0 / 16384).to_string();
     let blocks = (BASE.0 / 4096).to_string();

@@ -1,5 +1,5 @@
-//! Phase 3: the data that an idle writable container writes to the pool, beside a container with the settings of Docker's devmapper
-//! driver. Both run on the raw arm's pool, one after another.
+//! Phase 3: the data that an idle writable container writes to the pool, beside a container with the settings of Docker's
+//! devmapper driver. Both run on the raw arm's pool, one after another.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};

@@ -43,8 +43,8 @@ impl Arm {
         }
     }
 
-    /// Checks the roots of the containers that sharedroot created after the first `before` ones. Panics if a root is not this arm's: in
-    /// doubt sharedroot does not share, which would be another arm.
+    /// Checks the roots of the containers that sharedroot created after the first `before` ones. Panics if a root is not this
+    /// arm's: in doubt sharedroot does not share, which would be another arm.
     pub fn check(self, before: usize) {
         let bases: Vec<bool> =
             creates()[before..].iter().map(|line| !line.ends_with(" -")).collect();

@@ -18,7 +18,8 @@ pub enum Work {
     Runs(&'static str),
 }
 
-/// The time between two checks. A check is a few system calls of 20 to 35 µs in the lab, so it takes little time from the container.
+/// The time between two checks. A check is a few system calls of 20 to 35 µs in the lab, so it takes little time from the
+/// container.
 const PAUSE: Duration = Duration::from_millis(5);
 const PATIENCE: Duration = Duration::from_secs(120);
 

@@ -27,8 +27,8 @@ pub fn first_containers(options: &Options) -> Found {
     Found { firsts, hellos: Vec::new() }
 }
 
-/// Runs the rounds. In every round each arm has one cold container and then its warm containers. The order changes, so that no arm
-/// always follows the slowest one.
+/// Runs the rounds. In every round each arm has one cold container and then its warm containers. The order changes, so that no
+/// arm always follows the slowest one.
 pub fn of(image: &'static Image, options: &Options) -> Vec<Line> {
     let mut lines = Vec::new();
     for round in 0..options.rounds {

@@ -1,5 +1,5 @@
-//! The cost of a container of an image beside a container that does not share: a second `create`, the first write to a large file, and
-//! the `delete` of a root with many files in which nothing was changed.
+//! The cost of a container of an image beside a container that does not share: a second `create`, the first write to a large
+//! file, and the `delete` of a root with many files in which nothing was changed.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;

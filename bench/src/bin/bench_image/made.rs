@@ -1,5 +1,5 @@
-//! A base made in two ways, and the tars extracted. All three arms end with all data on the pool: sealing a base flushes it, and the
-//! extracted tree is unmounted.
+//! A base made in two ways, and the tars extracted. All three arms end with all data on the pool: sealing a base flushes it,
+//! and the extracted tree is unmounted.
 
 use std::cell::Cell;
 

@@ -1,5 +1,5 @@
-//! `hack/bench runtime`: the time and the memory of sharedroot's commands, beside those of crun and runc and beside the system calls
-//! that no runtime can leave out. docs/benchmarks.md says what is measured.
+//! `hack/bench runtime`: the time and the memory of sharedroot's commands, beside those of crun and runc and beside the system
+//! calls that no runtime can leave out. docs/benchmarks.md says what is measured.
 //!
 //! The arms take turns, round by round, in one mount namespace with the cgroup v2 hierarchy only. A failure panics with
 //! its reason, because a benchmark that goes on after an error measures something else.

@@ -1,5 +1,5 @@
-//! sharedroot's own part of `create`: the time from the start of the process to the call of the engine, and from the engine's return to
-//! the end. `--debug` writes a line before and after the engine.
+//! sharedroot's own part of `create`: the time from the start of the process to the call of the engine, and from the engine's
+//! return to the end. `--debug` writes a line before and after the engine.
 
 use std::fs;
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -1,8 +1,8 @@
 //! The peak memory of the largest process of each command.
 //!
-//! The kernel keeps one maximum of all children that were waited for (getrusage(2), RUSAGE_CHILDREN), so each command runs as the child
-//! of a process of its own. The maximum of a child begins with the memory that its parent had before execve. So that parent must be
-//! small, and no figure is smaller than the parent's memory.
+//! The kernel keeps one maximum of all children that were waited for (getrusage(2), RUSAGE_CHILDREN), so each command runs as
+//! the child of a process of its own. The maximum of a child begins with the memory that its parent had before execve. So that
+//! parent must be small, and no figure is smaller than the parent's memory.
 
 use nix::sys::resource::{UsageWho, getrusage};
 use sharedroot_tests::command::Cmd;

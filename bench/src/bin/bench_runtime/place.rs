@@ -88,8 +88,8 @@ impl Drop for Place {
     }
 }
 
-/// Whether this process may raise its limit of locked memory, as libcgroups does before it loads a device program. If root lacks
-/// CAP_SYS_RESOURCE, the containers of all runtimes run without `linux.resources`.
+/// Whether this process may raise its limit of locked memory, as libcgroups does before it loads a device program. If root
+/// lacks CAP_SYS_RESOURCE, the containers of all runtimes run without `linux.resources`.
 pub fn may_lock_memory() -> bool {
     const WANTED: u64 = 128 << 20;
     setrlimit(Resource::RLIMIT_MEMLOCK, WANTED, WANTED).is_ok()

@@ -2,8 +2,8 @@
 //!
 //!     plot_density RUN.json DIRECTORY FONT.ttf
 //!
-//! The pictures can be read without colours: every mode has its own marker and shade. The font gives the sizes of texts, and the letters
-//! of the PNG.
+//! The pictures can be read without colours: every mode has its own marker and shade. The font gives the sizes of texts, and
+//! the letters of the PNG.
 //!
 //! | file | its story |
 //! |---|---|
