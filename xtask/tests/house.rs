@@ -1,4 +1,5 @@
-//! Which crate may use which, and what may be in each crate. Without this test, a review would have to check it at every change.
+//! Which crate may use which, and what may be in each crate. Without this test, a review would have to check it at every
+//! change.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -45,8 +46,8 @@ const HOUSE: [(&str, &[&str]); 12] = [
     ("xtask", &[]),
 ];
 
-/// Crates for async runtimes, TLS and RPC. `sharedroot` must not link them, because it starts for every command of every container,
-/// and each byte of its file costs time.
+/// Crates for async runtimes, TLS and RPC. `sharedroot` must not link them, because it starts for every command of every
+/// container, and each byte of its file costs time.
 const OF_DAEMONS: [&str; 17] = [
     "async-executor",
     "async-std",
