@@ -55,13 +55,13 @@ struct Count {
 /// How many extended attributes and times after 2038 an image may have. Each is a command for debugfs, which searches the
 /// directory for the name.
 pub(super) const MOST_SPECIAL: usize = 20_000;
-/// How many bytes their paths, names and values may have. They are in memory, in the commands for debugfs, and in files in `/run`
-/// if they are long.
+/// How many bytes their paths, names and values may have. They are in memory, in the commands for debugfs, and in files in
+/// `/run` if they are long.
 pub(super) const MOST_SPECIAL_BYTES: usize = 16 << 20;
 
-/// The longest path of a base, in bytes. mke2fs (e2fsprogs 1.43 to 1.47) keeps the path of the current file in a buffer, and at a
-/// path of 2,040 bytes it writes one byte past the end of the buffer: `path_append` in misc/create_inode.c counts the `/`, but
-/// not the end of the text. mke2fs also calls itself for each directory in another.
+/// The longest path of a base, in bytes. mke2fs (e2fsprogs 1.43 to 1.47) keeps the path of the current file in a buffer, and
+/// at a path of 2,040 bytes it writes one byte past the end of the buffer: `path_append` in misc/create_inode.c counts the
+/// `/`, but not the end of the text. mke2fs also calls itself for each directory in another.
 const LONGEST_PATH: usize = 2000;
 
 /// Counts the extended attributes and late times, which have a bound.
@@ -128,7 +128,8 @@ impl Tree {
     /// Counts the files of the tree. A second call repeats the result without another walk.
     ///
     /// # Errors
-    /// [`MakeError::Walk`]; [`MakeError::LongPath`], [`MakeError::Time`] and [`MakeError::Special`] if a base cannot hold a file.
+    /// [`MakeError::Walk`]; [`MakeError::LongPath`], [`MakeError::Time`] and [`MakeError::Special`] if a base cannot hold a
+    /// file.
     pub fn usage(&self) -> Result<Usage, MakeError> {
         Ok(self.count()?.usage)
     }
