@@ -4,11 +4,10 @@
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsStr;
-use std::fs::{self, DirBuilder, Permissions};
+use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Dir, FileType, OFlags};
@@ -21,6 +20,7 @@ use super::init_layer;
 use super::walk::{self, Attributes, LastLink};
 use crate::error::MakeError;
 use crate::image::Image;
+use crate::scratch::Scratch;
 use crate::top::Top;
 
 /// The layers and init files of an image as one tree, which is in no mount table. It ends with this value.
@@ -154,7 +154,7 @@ impl Tree {
 
     /// The scratch directory of this image.
     pub(super) fn scratch(&self) -> &Path {
-        &self.scratch.0
+        self.scratch.path()
     }
 }
 
@@ -244,61 +244,6 @@ fn by_descriptor(dir: &OwnedFd) -> PathBuf {
 fn open_beneath(root: BorrowedFd<'_>, path: &Path) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
     Ok(Resolve::OneTree.open(root, path, flags)?)
-}
-
-/// The scratch directory with the upper and the work directory of the overlay. It is removed with this value.
-#[derive(Debug)]
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn make(path: &Path, top: Top) -> Result<Self, MakeError> {
-        let failed = |step| move |source| MakeError::Scratch { step, path: path.into(), source };
-        match fs::remove_dir_all(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(failed("remove the old scratch directory")(error));
-            }
-            _ => {}
-        }
-        let private = |recursive| {
-            let mut builder = DirBuilder::new();
-            builder.mode(0o700).recursive(recursive);
-            builder
-        };
-        if let Some(parent) = path.parent() {
-            private(true)
-                .create(parent)
-                .map_err(failed("make the parent of the scratch directory"))?;
-        }
-        private(false).create(path).map_err(failed("make the scratch directory"))?;
-        let scratch = Self(path.to_owned());
-        private(false)
-            .create(scratch.work())
-            .map_err(failed("make work/ in the scratch directory"))?;
-        private(false)
-            .create(scratch.upper())
-            .map_err(failed("make upper/ in the scratch directory"))?;
-        // The root of the overlay has the mode and the owner of its upper directory, not those of a layer.
-        chown(scratch.upper(), Some(top.owner.uid), Some(top.owner.gid))
-            .and_then(|()| fs::set_permissions(scratch.upper(), Permissions::from_mode(top.mode)))
-            .map_err(failed("set owner and mode of upper/ in the scratch directory"))?;
-        Ok(scratch)
-    }
-
-    fn upper(&self) -> PathBuf {
-        self.0.join("upper")
-    }
-
-    fn work(&self) -> PathBuf {
-        self.0.join("work")
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.0) {
-            tracing::warn!("remove the scratch directory {}: {error}", self.0.display());
-        }
-    }
 }
 
 #[cfg(test)]
