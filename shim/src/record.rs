@@ -1,8 +1,7 @@
 //! The record of one container: what `create` made, so that `delete` removes exactly that.
 //!
-//! `/run/sharedroot/containers/<state root>/<ID>/` holds `record.json` and the `config.json` that
-//! the engine reads. `create` writes it before it makes anything. So the `delete --force` that every caller sends undoes a killed
-//! `create`.
+//! `/run/sharedroot/containers/<state root>/<ID>/` holds `record.json` and the `config.json` that the engine reads. `create`
+//! writes it before it makes anything. So the `delete --force` that every caller sends undoes a killed `create`.
 
 mod place;
 
@@ -59,7 +58,8 @@ pub enum Rootfs {
     Shared {
         /// The base's key.
         base: BaseKey,
-        /// The name of the scaffold above the base, if the container has one. The last container that uses a scaffold removes it.
+        /// The name of the scaffold above the base, if the container has one. The last container that uses a scaffold removes
+        /// it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         scaffold: Option<ScaffoldName>,
     },
@@ -135,8 +135,8 @@ pub fn ids(run_dir: &Path, root: &Path) -> Result<Vec<String>, RecordError> {
     Ok(entries(&folder(run_dir, root))?.into_iter().filter_map(name).collect())
 }
 
-/// The state root of the delegates, for one state root of this program. It is apart from that of the embedded engine, so that no
-/// engine takes the directory of another for its own.
+/// The state root of the delegates, for one state root of this program. It is apart from that of the embedded engine, so that
+/// no engine takes the directory of another for its own.
 #[must_use]
 pub fn state_of_delegates(run_dir: &Path, root: &Path) -> PathBuf {
     run_dir.join("delegates").join(hash(root))

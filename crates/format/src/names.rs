@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::text_form;
 
-/// The longest name of a pool, in bytes. With [`VOLUME_MAX`] a dm name has 11 + 32 + 1 + 80 bytes, and the kernel's `DM_NAME_LEN`
-/// is 128.
+/// The longest name of a pool, in bytes. With [`VOLUME_MAX`] a dm name has 11 + 32 + 1 + 80 bytes, and the kernel's
+/// `DM_NAME_LEN` is 128.
 const POOL_MAX: usize = 32;
 /// The longest name of a volume, in bytes. `volumes.rs` makes names of longer parts fit.
 pub(crate) const VOLUME_MAX: usize = 80;

@@ -41,8 +41,8 @@ impl VolumeName {
         (Self::of_base(&key) == *self).then_some(key)
     }
 
-    /// The snapshot of the container `id` in the state root `root` (runc's `--root`). A container ID is unique in its state root
-    /// only.
+    /// The snapshot of the container `id` in the state root `root` (runc's `--root`). A container ID is unique in its state
+    /// root only.
     #[must_use]
     pub fn of_snapshot(root: &Path, id: &str) -> Self {
         let mut hash = Sha256::new();

@@ -101,12 +101,12 @@ fn reads_lines_of(length: usize) -> Result<bool, MakeError> {
         .all(|line| line.is_empty() || line.starts_with(b"debugfs ")))
 }
 
-/// The longest value, in bytes, that is part of a command, where each byte takes four. A longer value goes through a file. So the
-/// bound of all bytes of an image (`tree::MOST_SPECIAL_BYTES`) bounds the number of these files, too.
+/// The longest value, in bytes, that is part of a command, where each byte takes four. A longer value goes through a file. So
+/// the bound of all bytes of an image (`tree::MOST_SPECIAL_BYTES`) bounds the number of these files, too.
 const SHORT: usize = 1900;
 
-/// A value as a word of a command, in octal numbers, which debugfs reads as C does (debugfs/xattrs.c, `parse_c_string`). None for
-/// a value that is too long, and for an empty one, which would be no word.
+/// A value as a word of a command, in octal numbers, which debugfs reads as C does (debugfs/xattrs.c, `parse_c_string`). None
+/// for a value that is too long, and for an empty one, which would be no word.
 fn short(value: &[u8]) -> Option<Vec<u8>> {
     let fits = (1..=SHORT).contains(&value.len());
     fits.then(|| value.iter().flat_map(|byte| format!("\\{byte:03o}").into_bytes()).collect())

@@ -2,8 +2,9 @@
 //!
 //! The rootfs is `<docker-root>/overlay2/<mount-id>/merged`. The directory
 //! `<docker-root>/image/overlay2/layerdb/mounts/<container>/` has the mount ID and the chain ID of the image, and
-//! `…/layerdb/sha256/<chain>/` has one layer of that chain (moby: layer/filestore.go, daemon/graphdriver/overlay2). The container
-//! sees the driver's list of lower directories, so this list must agree with the chain, layer by layer. No mount table is read.
+//! `…/layerdb/sha256/<chain>/` has one layer of that chain (moby: layer/filestore.go, daemon/graphdriver/overlay2). The
+//! container sees the driver's list of lower directories, so this list must agree with the chain, layer by layer. No mount
+//! table is read.
 
 use std::fs;
 use std::io;

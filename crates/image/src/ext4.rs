@@ -6,8 +6,8 @@
 //! and of access) are overwritten.
 //!
 //! Blocks of the device that were never written may hold old data: a thin pool may skip the zeroing of blocks. This is safe,
-//! because ext4 never reads an inode table beyond its high-water mark nor a free block, and mke2fs writes the journal. A writable
-//! mount of a snapshot needs the option `noinit_itable`, or the kernel begins to zero these tables.
+//! because ext4 never reads an inode table beyond its high-water mark nor a free block, and mke2fs writes the journal. A
+//! writable mount of a snapshot needs the option `noinit_itable`, or the kernel begins to zero these tables.
 
 use std::fs::File;
 use std::path::Path;
@@ -27,8 +27,8 @@ use crate::tree::{Tree, Usage};
 /// The file system has a directory `lost+found` only if the image has one.
 ///
 /// # Errors
-/// [`MakeError::TooLarge`]; the other variants name what the base cannot hold, or the program of e2fsprogs that failed, with its
-/// words. After an error the device holds nothing of use.
+/// [`MakeError::TooLarge`]; the other variants name what the base cannot hold, or the program of e2fsprogs that failed, with
+/// its words. After an error the device holds nothing of use.
 pub fn make_filesystem(
     tree: &Tree,
     key: &BaseKey,

@@ -20,8 +20,8 @@ pub fn identify(root_path: &Path, container_id: &str) -> Result<Image, Unidentif
     }
 }
 
-/// The upper directory of the overlay that is mounted at `root_path`, from the options of the mount. The image need not be known.
-/// None if the upper directory is not certain.
+/// The upper directory of the overlay that is mounted at `root_path`, from the options of the mount. The image need not be
+/// known. None if the upper directory is not certain.
 #[must_use]
 pub fn upper_at(root_path: &Path) -> Option<PathBuf> {
     let table = std::fs::read("/proc/self/mountinfo").ok()?;

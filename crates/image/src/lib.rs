@@ -11,7 +11,7 @@
 //! | `source` | where an image was found, and whether it is still there |
 //! | `unidentified` | why an image stays unidentified |
 //! | `init_layer` | the files that an engine expects at the top of every root |
-//! | `tree` | the layers and the init files as one tree |
+//! | `tree`, `scratch` | the layers and the init files as one tree; the directory that it writes to |
 //! | `import` | images that no engine has |
 //! | `ext4`, `debugfs`, `e2fsprogs` | the file system of a base, made from that tree |
 //! | `shrink` | the file system of a snapshot, made smaller |
@@ -45,6 +45,7 @@ mod init_layer;
 mod live_restore;
 mod mountinfo;
 mod overlay;
+mod scratch;
 mod shrink;
 mod source;
 #[cfg(test)]

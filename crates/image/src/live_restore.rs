@@ -1,10 +1,10 @@
 //! Whether Docker's daemon may restart under running containers (its option `live-restore`).
 //!
-//! When such a daemon starts, it checks for each running container that the root is mounted: it calls statfs(2) and looks for an
-//! overlay (moby: daemon/graphdriver/counter.go, `fsChecker`). The file system of a snapshot is ext4, which the daemon does not
-//! take for a mounted root. It sets the mode of the directory, which is the container's `/`, to 0700, and mounts its own overlay
-//! over the directory (overlay2, `Get`). It does so again for each `docker cp` and `docker diff`. The daemon calls no runtime
-//! for this, and only an overlay prevents it. So under such a daemon the root of a container is an overlay
+//! When such a daemon starts, it checks for each running container that the root is mounted: it calls statfs(2) and looks for
+//! an overlay (moby: daemon/graphdriver/counter.go, `fsChecker`). The file system of a snapshot is ext4, which the daemon does
+//! not take for a mounted root. It sets the mode of the directory, which is the container's `/`, to 0700, and mounts its own
+//! overlay over the directory (overlay2, `Get`). It does so again for each `docker cp` and `docker diff`. The daemon calls no
+//! runtime for this, and only an overlay prevents it. So under such a daemon the root of a container is an overlay
 //! (`bases/overlaid.rs`).
 
 use std::fs;

@@ -38,8 +38,8 @@ pub(super) fn identify(root_path: &Path) -> Result<Image, Unidentified> {
         return Err(Unidentified::NotALayer { layer: layer.clone() });
     }
 
-    // An engine with an init layer makes a new one for each container. A base gets the same files in any case, so the init layer
-    // must not be part of the key.
+    // An engine with an init layer makes a new one for each container. A base gets the same files in any case, so the init
+    // layer must not be part of the key.
     let mut init = InitFiles::MountPoints;
     if let [top, _, ..] = layers.as_slice()
         && init_layer::is_docker_init_layer(top).map_err(|e| unreadable(top, e))?

@@ -41,8 +41,8 @@ pub fn shrink_filesystem(device: &Path, size_bytes: u64) -> Result<(), MakeError
         });
     }
     let mut resize2fs = Tool::find("resize2fs")?;
-    // `-f`, because resize2fs computes a smallest size that is far too large for a file system with the tables of many groups in
-    // the first group.
+    // `-f`, because resize2fs computes a smallest size that is far too large for a file system with the tables of many groups
+    // in the first group.
     resize2fs.command.arg("-f").arg(device).arg((size_bytes / BLOCK).to_string());
     resize2fs.run(device, Stdio::null(), |output| output.status.success())
 }

@@ -4,11 +4,10 @@
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsStr;
-use std::fs::{self, DirBuilder, Permissions};
+use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Dir, FileType, OFlags};
@@ -21,6 +20,7 @@ use super::init_layer;
 use super::walk::{self, Attributes, LastLink};
 use crate::error::MakeError;
 use crate::image::Image;
+use crate::scratch::Scratch;
 use crate::top::Top;
 
 /// The layers and init files of an image as one tree, which is in no mount table. It ends with this value.
@@ -55,13 +55,13 @@ struct Count {
 /// How many extended attributes and times after 2038 an image may have. Each is a command for debugfs, which searches the
 /// directory for the name.
 pub(super) const MOST_SPECIAL: usize = 20_000;
-/// How many bytes their paths, names and values may have. They are in memory, in the commands for debugfs, and in files in `/run`
-/// if they are long.
+/// How many bytes their paths, names and values may have. They are in memory, in the commands for debugfs, and in files in
+/// `/run` if they are long.
 pub(super) const MOST_SPECIAL_BYTES: usize = 16 << 20;
 
-/// The longest path of a base, in bytes. mke2fs (e2fsprogs 1.43 to 1.47) keeps the path of the current file in a buffer, and at a
-/// path of 2,040 bytes it writes one byte past the end of the buffer: `path_append` in misc/create_inode.c counts the `/`, but
-/// not the end of the text. mke2fs also calls itself for each directory in another.
+/// The longest path of a base, in bytes. mke2fs (e2fsprogs 1.43 to 1.47) keeps the path of the current file in a buffer, and
+/// at a path of 2,040 bytes it writes one byte past the end of the buffer: `path_append` in misc/create_inode.c counts the
+/// `/`, but not the end of the text. mke2fs also calls itself for each directory in another.
 const LONGEST_PATH: usize = 2000;
 
 /// Counts the extended attributes and late times, which have a bound.
@@ -128,7 +128,8 @@ impl Tree {
     /// Counts the files of the tree. A second call repeats the result without another walk.
     ///
     /// # Errors
-    /// [`MakeError::Walk`]; [`MakeError::LongPath`], [`MakeError::Time`] and [`MakeError::Special`] if a base cannot hold a file.
+    /// [`MakeError::Walk`]; [`MakeError::LongPath`], [`MakeError::Time`] and [`MakeError::Special`] if a base cannot hold a
+    /// file.
     pub fn usage(&self) -> Result<Usage, MakeError> {
         Ok(self.count()?.usage)
     }
@@ -153,7 +154,7 @@ impl Tree {
 
     /// The scratch directory of this image.
     pub(super) fn scratch(&self) -> &Path {
-        &self.scratch.0
+        self.scratch.path()
     }
 }
 
@@ -243,61 +244,6 @@ fn by_descriptor(dir: &OwnedFd) -> PathBuf {
 fn open_beneath(root: BorrowedFd<'_>, path: &Path) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
     Ok(Resolve::OneTree.open(root, path, flags)?)
-}
-
-/// The scratch directory with the upper and the work directory of the overlay. It is removed with this value.
-#[derive(Debug)]
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn make(path: &Path, top: Top) -> Result<Self, MakeError> {
-        let failed = |step| move |source| MakeError::Scratch { step, path: path.into(), source };
-        match fs::remove_dir_all(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(failed("remove the old scratch directory")(error));
-            }
-            _ => {}
-        }
-        let private = |recursive| {
-            let mut builder = DirBuilder::new();
-            builder.mode(0o700).recursive(recursive);
-            builder
-        };
-        if let Some(parent) = path.parent() {
-            private(true)
-                .create(parent)
-                .map_err(failed("make the parent of the scratch directory"))?;
-        }
-        private(false).create(path).map_err(failed("make the scratch directory"))?;
-        let scratch = Self(path.to_owned());
-        private(false)
-            .create(scratch.work())
-            .map_err(failed("make work/ in the scratch directory"))?;
-        private(false)
-            .create(scratch.upper())
-            .map_err(failed("make upper/ in the scratch directory"))?;
-        // The root of the overlay has the mode and the owner of its upper directory, not those of a layer.
-        chown(scratch.upper(), Some(top.owner.uid), Some(top.owner.gid))
-            .and_then(|()| fs::set_permissions(scratch.upper(), Permissions::from_mode(top.mode)))
-            .map_err(failed("set owner and mode of upper/ in the scratch directory"))?;
-        Ok(scratch)
-    }
-
-    fn upper(&self) -> PathBuf {
-        self.0.join("upper")
-    }
-
-    fn work(&self) -> PathBuf {
-        self.0.join("work")
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.0) {
-            tracing::warn!("remove the scratch directory {}: {error}", self.0.display());
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! The digest of a whole tree. Two trees have one digest if no program in a container can tell them apart, except by the times of
-//! change and of access, which a copy cannot keep.
+//! The digest of a whole tree. Two trees have one digest if no program in a container can tell them apart, except by the times
+//! of change and of access, which a copy cannot keep.
 
 use std::fs::File;
 use std::io::Read;
@@ -33,8 +33,8 @@ pub fn tree_digest(top: BorrowedFd<'_>, mut passed: impl FnMut(u64)) -> Result<D
     Ok(hash.into())
 }
 
-/// Adds the record of one file. Each part of a record begins with its length or is a number, so no two different records have the
-/// same bytes.
+/// Adds the record of one file. Each part of a record begins with its length or is a number, so no two different records have
+/// the same bytes.
 fn add(
     hash: &mut Sha256,
     found: Found,

@@ -20,7 +20,8 @@ const PROCESS: &str = "process";
 pub struct Contexts(Vec<(PathBuf, Result<String, String>)>);
 
 impl Contexts {
-    /// Reads the files of this host. A file that cannot be read has no entry, and the error for a missing entry names the reason.
+    /// Reads the files of this host. A file that cannot be read has no entry, and the error for a missing entry names the
+    /// reason.
     #[must_use]
     pub fn of_host() -> Self {
         let of_policy = selinux::path::lxc_contexts().map(Path::to_owned);

@@ -1,5 +1,5 @@
-//! Every key of the configuration: its meaning, its default, its variable. The commented default file and `config show` are made
-//! from this.
+//! Every key of the configuration: its meaning, its default, its variable. The commented default file and `config show` are
+//! made from this.
 
 use std::fmt::Write;
 

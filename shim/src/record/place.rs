@@ -1,4 +1,5 @@
-//! The directory of the record of one container, and the lock of the container: commands that create or delete it do not overlap.
+//! The directory of the record of one container, and the lock of the container: commands that create or delete it do not
+//! overlap.
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
@@ -73,7 +74,8 @@ impl Place {
         hash(&self.dir)
     }
 
-    /// Claims the container ID. Exactly one of several concurrent `create`s gets it, and a `delete` waits while the lock is held.
+    /// Claims the container ID. Exactly one of several concurrent `create`s gets it, and a `delete` waits while the lock is
+    /// held.
     ///
     /// # Errors
     /// [`RecordError::Exists`] or [`RecordError::File`].
@@ -103,9 +105,9 @@ impl Place {
         self.dir.join("lock")
     }
 
-    /// Locks the container, so that commands that create or delete it do not overlap. The result has no lock file if there is no
-    /// record, or if another process keeps the lock for longer than `patience`: a killed `create` may have left that process, and
-    /// a `delete` must end it.
+    /// Locks the container, so that commands that create or delete it do not overlap. The result has no lock file if there is
+    /// no record, or if another process keeps the lock for longer than `patience`: a killed `create` may have left that
+    /// process, and a `delete` must end it.
     ///
     /// # Errors
     /// [`RecordError::File`].

@@ -1,7 +1,7 @@
 //! Decompresses a layer: plain, gzip or zstd, which its first bytes tell.
 //!
-//! The media type is not used: engines write `tar+gzip` for plain archives and the other way round. containerd and Docker look at
-//! the bytes, too.
+//! The media type is not used: engines write `tar+gzip` for plain archives and the other way round. containerd and Docker look
+//! at the bytes, too.
 
 use std::io::{self, BufRead, BufReader, Read};
 

@@ -28,8 +28,9 @@ pub struct Importable {
 }
 
 impl Importable {
-    /// Opens the image in `source`. Checks the manifests and the configuration against their digests. Of several images `wanted`
-    /// names one. None if `source` is a directory without an image: it may be a root file system (see [`super::directory`]).
+    /// Opens the image in `source`. Checks the manifests and the configuration against their digests. Of several images
+    /// `wanted` names one. None if `source` is a directory without an image: it may be a root file system (see
+    /// [`super::directory`]).
     ///
     /// # Errors
     /// [`ImportError`].
