@@ -1,7 +1,7 @@
 //! The end of a container's cgroup, which the container may have divided: into many, and deeper than a path can say.
 //!
-//! Nothing here goes by a path below the container's own cgroup: directories are opened from their parent's descriptor, one at a
-//! time, so neither names nor depth have a bound of ours. Time has one, whatever the container has made.
+//! Nothing here goes by a path below the container's own cgroup: directories are opened from their parent's descriptor,
+//! one at a time, so neither names nor depth have a bound of ours. Time has one, whatever the container has made.
 
 use std::ffi::CString;
 use std::fs::File;
@@ -51,8 +51,8 @@ fn end_all_below(dir: &Path, end: Instant) -> Result<(), Errno> {
     remove_below(top, !killed, end)
 }
 
-/// The processes in a cgroup of version 2 and in those below it, as this process's namespace counts them. What goes meanwhile is
-/// no error.
+/// The processes in a cgroup of version 2 and in those below it, as this process's namespace counts them. What goes
+/// meanwhile is no error.
 ///
 /// # Errors
 /// open(2)'s of the cgroup; [`Errno::TIMEDOUT`] if whoever may divide it does so faster than it is read.
@@ -95,8 +95,8 @@ fn look_into(dir: &OwnedFd, found: &mut Vec<i32>) -> Result<Vec<CString>, Errno>
     }
 }
 
-/// Removes every directory below `top`, the deepest first. With `kill` the processes of each are killed one by one: before Linux
-/// 5.14 no file does it.
+/// Removes every directory below `top`, the deepest first. With `kill` the processes of each are killed one by one:
+/// before Linux 5.14 no file does it.
 fn remove_below(top: OwnedFd, kill: bool, end: Instant) -> Result<(), Errno> {
     let mut here = top;
     let mut way: Vec<CString> = Vec::new();

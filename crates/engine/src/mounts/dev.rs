@@ -3,7 +3,8 @@
 //!
 //! The engine always makes devices, links and a ptmx in `/dev`, by path and before the root is changed. In a volume a link that
 //! somebody else put there meanwhile would lead chown(2) to a file of the host. So the engine gets an empty file system
-//! in memory over the volume. When the engine is done, that is taken away again, and what was mounted in it goes into the volume.
+//! in memory over the volume. When the engine is done, that is taken away again, and what was mounted in it goes into
+//! the volume.
 //!
 //! A `/dev` that is to be read-only, in memory or a volume, the engine mounts writable for the same reason, and leaves it so.
 

@@ -1,8 +1,8 @@
 //! The devices of the configuration, made in the container that waits for its start, as runc makes them. The engine would make
 //! those in `/dev` only, fail where something is already, and give each away by its path.
 //!
-//! Another container may write where they lie, in a volume, or lead a volume over `/dev`. So nothing is done by a path that could
-//! change: a node is looked at again before it is given away.
+//! Another container may write where they lie, in a volume, or lead a volume over `/dev`. So nothing is done by a path
+//! that could change: a node is looked at again before it is given away.
 
 use std::collections::HashSet;
 use std::ffi::OsStr;

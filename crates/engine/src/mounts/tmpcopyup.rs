@@ -144,8 +144,8 @@ fn inside(at: &Path, target: &Path, destination: &Path) -> Option<PathBuf> {
 }
 
 impl Shape {
-    /// Copies the content of the files as a process of the container's cgroup, if that is known, so that the memory which they take is
-    /// the container's and has its limit, as with runc.
+    /// Copies the content of the files as a process of the container's cgroup, if that is known, so that the memory
+    /// which they take is the container's and has its limit, as with runc.
     pub fn fill(
         &self,
         root: &Path,

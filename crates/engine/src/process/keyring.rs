@@ -22,7 +22,8 @@ fn permissions() -> Permission {
 }
 
 impl Embedded {
-    /// Leaves the caller's groups and session keyring, and what this program ignores. `label` is the process's, for the keyring.
+    /// Leaves the caller's groups and session keyring, and what this program ignores. `label` is the process's, for the
+    /// keyring.
     ///
     /// # Errors
     /// [`EngineError::Process`].
