@@ -51,12 +51,8 @@ impl Tasks {
             }
             self.stop(&target);
         }
-        if is_deleted
-            && self
-                .containers
-                .get(id)
-                .is_some_and(|container| container.init.state == State::Stopped)
-        {
+        // A result that is still to come must find its own container, not one that was made later under the same ID.
+        if is_deleted && self.containers.get(id).is_some_and(Container::is_at_rest) {
             self.remove(id);
         }
     }
@@ -137,6 +133,12 @@ impl Rest {
 }
 
 impl Container {
+    /// Whether the init process has ended, and nothing is done to an exec.
+    fn is_at_rest(&self) -> bool {
+        self.init.state == State::Stopped
+            && self.execs.values().all(|exec| exec.process.doing.is_none())
+    }
+
     /// What must be done to the rest, once.
     fn rest(&mut self) -> Vec<Rest> {
         let mut rest = Vec::new();

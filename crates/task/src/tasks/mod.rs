@@ -33,6 +33,13 @@ mod refusal;
 mod results;
 mod rules;
 
+#[cfg(test)]
+mod history_tests;
+#[cfg(test)]
+mod order_tests;
+#[cfg(test)]
+mod table_tests;
+
 pub use container::{Exit, Pids, State};
 pub use effect::{Effect, Job, Outcome, Reach, Target, Ticket, Work};
 pub use machine::Tasks;

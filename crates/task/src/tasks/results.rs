@@ -113,12 +113,16 @@ impl Tasks {
         match &target.exec {
             Some(exec) => {
                 let container = self.containers.get_mut(&target.container);
-                let exec = container.and_then(|container| container.execs.remove(exec));
-                if let Some(exec) = exec {
-                    let answer = exec.process.delete_response();
-                    self.reply(&target.container, ticket, Ok(Answer::Delete(answer)));
-                    self.abandon(exec.process, target.exec.as_ref());
+                let found = container.and_then(|container| container.execs.remove(exec));
+                let answer = match &found {
+                    Some(exec) => Ok(Answer::Delete(exec.process.delete_response())),
+                    None => Err(Refusal::NoExec(exec.to_string())),
+                };
+                self.reply(&target.container, ticket, answer);
+                if let Some(found) = found {
+                    self.abandon(found.process, Some(exec));
                 }
+                self.settle(&target.container);
             }
             None => {
                 if let Some(container) = self.containers.get_mut(&target.container) {
