@@ -1,10 +1,11 @@
 //! A call: refused, answered, queued behind what is done to its process, or made into work.
 
 use super::container::{Doing, Exec, Process, State, Streams};
-use super::effect::{Reach, Target, Ticket, Work};
+use super::effect::Work;
 use super::machine::Tasks;
 use super::refusal::Refusal;
 use super::rules;
+use super::target::{Reach, Target, Ticket};
 use crate::messages::event::TaskExecAdded;
 use crate::messages::task::*;
 use crate::{Answer, Call, Event, Id, Method};

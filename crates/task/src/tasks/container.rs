@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::effect::Ticket;
+use super::target::Ticket;
 use crate::messages::Timestamp;
 use crate::messages::task::{self, ExecProcessRequest};
 use crate::{Call, Id};

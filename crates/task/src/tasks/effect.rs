@@ -2,42 +2,16 @@
 
 use super::container::Pids;
 use super::refusal::Refusal;
+use super::target::{Reach, Target, Ticket};
 use crate::messages::Any;
 use crate::messages::task::{
     CheckpointTaskRequest, CreateTaskRequest, ExecProcessRequest, UpdateTaskRequest,
 };
 use crate::{Answer, Event, Id};
 
-/// Where an answer goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Ticket {
-    /// The connection, by a number that is never used again.
-    pub connection: u64,
-    /// The stream on it.
-    pub stream: u32,
-}
-
 /// Work under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Job(pub(super) u64);
-
-/// A process of a container.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Target {
-    /// The container.
-    pub container: Id,
-    /// The exec; none for the init process.
-    pub exec: Option<Id>,
-}
-
-/// Whom a signal is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reach {
-    /// The process.
-    Process,
-    /// Every process of the container.
-    Container,
-}
 
 /// Something to do, in this order.
 #[derive(Debug, Clone, PartialEq)]

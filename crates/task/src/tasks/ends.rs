@@ -3,9 +3,10 @@
 use std::mem;
 
 use super::container::{Container, Exit, Pids, Process, State};
-use super::effect::{Effect, Reach, Target, Work};
+use super::effect::{Effect, Work};
 use super::machine::Tasks;
 use super::refusal::Refusal;
+use super::target::{Reach, Target};
 use crate::messages::event::{TaskDelete, TaskExit};
 use crate::{Answer, Event, Id};
 

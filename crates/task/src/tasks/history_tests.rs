@@ -7,9 +7,10 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::container::{Exit, Pids};
-use super::effect::{Effect, Job, Outcome, Reach, Target, Ticket, Work};
+use super::effect::{Effect, Job, Outcome, Work};
 use super::machine::Tasks;
 use super::refusal::Refusal;
+use super::target::{Reach, Target, Ticket};
 use crate::messages::task::*;
 use crate::messages::{Any, Timestamp};
 use crate::{Answer, Call, Code, Event, Id, Method};

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
 
 use super::container::{Container, Exit};
-use super::effect::{Effect, Job, Target, Ticket, Work};
+use super::effect::{Effect, Job, Work};
 use super::refusal::Refusal;
+use super::target::{Target, Ticket};
 use crate::messages::event::TaskOOM;
 use crate::{Answer, Call, Event, Id};
 

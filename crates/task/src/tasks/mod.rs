@@ -22,6 +22,7 @@
 //! | `container` | a container, its processes and what they are in |
 //! | `rules` | which call is allowed in which state |
 //! | `effect` | what the machine wants done |
+//! | `target` | who waits for an answer, and which process is meant |
 //! | `refusal` | how a call fails |
 
 mod calls;
@@ -32,6 +33,7 @@ mod machine;
 mod refusal;
 mod results;
 mod rules;
+mod target;
 
 #[cfg(test)]
 mod history_tests;
@@ -41,6 +43,7 @@ mod order_tests;
 mod table_tests;
 
 pub use container::{Exit, Pids, State};
-pub use effect::{Effect, Job, Outcome, Reach, Target, Ticket, Work};
+pub use effect::{Effect, Job, Outcome, Work};
 pub use machine::Tasks;
 pub use refusal::Refusal;
+pub use target::{Reach, Target, Ticket};

@@ -1,9 +1,10 @@
 //! The order of events, answers and work: cases by name.
 
 use super::container::{Exit, Pids};
-use super::effect::{Effect, Outcome, Reach, Work};
+use super::effect::{Effect, Outcome, Work};
 use super::refusal::Refusal;
 use super::table_tests::{Driver, job};
+use super::target::Reach;
 use crate::messages::Timestamp;
 use crate::messages::task::WaitResponse;
 use crate::{Answer, Code, Method};

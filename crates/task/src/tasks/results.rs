@@ -1,9 +1,10 @@
 //! The result of work.
 
 use super::container::{Container, Pids, Process, State, Streams};
-use super::effect::{Effect, Job, Outcome, Target, Ticket, Work};
+use super::effect::{Effect, Job, Outcome, Work};
 use super::machine::{Running, Tasks};
 use super::refusal::Refusal;
+use super::target::{Target, Ticket};
 use crate::messages::Any;
 use crate::messages::event::*;
 use crate::messages::options::runc::ProcessDetails;

@@ -1,9 +1,10 @@
 //! Every call in every state, and what it gets: the whole table, to be read beside the Go shim's source.
 
 use super::container::{Exit, Pids};
-use super::effect::{Effect, Job, Outcome, Ticket};
+use super::effect::{Effect, Job, Outcome};
 use super::machine::Tasks;
 use super::refusal::Refusal;
+use super::target::Ticket;
 use crate::messages::task::*;
 use crate::messages::{Any, Timestamp};
 use crate::{Answer, Call, Code, Event, Method};
