@@ -131,6 +131,7 @@ fn a_container_that_never_ran_is_gone_only_after_its_end() {
     driver.send(Method::Exec, "e1");
     driver.send(Method::Wait, "e1");
     assert_eq!(driver.complete(Method::Delete, "", Outcome::Done), []);
+    assert_eq!(order(&driver.send(Method::Start, "e1")), ["refusal"]);
     let effects = driver.tasks.ended(7, END);
     assert_eq!(order(&effects), ["/tasks/exit", "/tasks/delete", "answer", "refusal"]);
     assert!(driver.tasks.is_empty());
