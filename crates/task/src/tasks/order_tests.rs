@@ -51,11 +51,23 @@ fn an_end_before_the_start_is_told_comes_after_the_start() {
     assert_eq!(driver.tasks.ended(9, END), []);
     let effects = driver.tasks.done(start, Outcome::Started { pid: 9 });
     assert_eq!(order(&effects), ["/tasks/exec-started", "answer", "/tasks/exit"]);
-    // A process of nobody, while nothing is started, is forgotten: the number may be an exec's later.
+}
+
+#[test]
+fn an_end_of_nobody_is_forgotten_with_the_last_start() {
+    let mut driver = running(Pids::Own);
+    // While nothing is started, and while another process is.
     assert_eq!(driver.tasks.ended(10, END), []);
-    driver.send(Method::Exec, "e3");
-    let effects = driver.complete(Method::Start, "e3", Outcome::Started { pid: 10 });
-    assert_eq!(order(&effects), ["/tasks/exec-started", "answer"]);
+    driver.send(Method::Exec, "e2");
+    let start = job(&driver.send(Method::Start, "e2"));
+    assert_eq!(driver.tasks.ended(11, END), []);
+    driver.tasks.done(start, Outcome::Started { pid: 9 });
+    // The numbers come again.
+    for (exec, pid) in [("e3", 10), ("e4", 11)] {
+        driver.send(Method::Exec, exec);
+        let effects = driver.complete(Method::Start, exec, Outcome::Started { pid });
+        assert_eq!(order(&effects), ["/tasks/exec-started", "answer"]);
+    }
 }
 
 #[test]
