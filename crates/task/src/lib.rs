@@ -10,6 +10,7 @@
 //! | `tasks` | containers and execs as a state machine |
 //! | [`start`] | the command line of a shim's program, its standard input, and what it prints |
 //! | `code`, `id` | how a call fails, and what names containerd gives |
+//! | `fuzz.rs` | what the fuzz target calls |
 //!
 //! One container from its `Create` to its end, without the sockets:
 //!
@@ -39,6 +40,8 @@ mod code;
 mod event;
 #[cfg(test)]
 mod field_tests;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod id;
 pub mod messages;
 mod queue;

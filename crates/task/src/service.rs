@@ -51,6 +51,14 @@ macro_rules! methods {
                 }
             }
 
+            /// The request, as it goes over the wire.
+            #[must_use]
+            pub fn payload(&self) -> Vec<u8> {
+                match self {
+                    $(Self::$method(request) => request.encode_to_vec()),+
+                }
+            }
+
             fn decode(method: Method, payload: &[u8]) -> Result<Self, prost::DecodeError> {
                 Ok(match method {
                     $(Method::$method => Self::$method($request::decode(payload)?)),+
