@@ -1,5 +1,5 @@
-//! What the fuzz target calls: what containerd writes to a shim, led through the code that reads it. The crate in `fuzz/` throws
-//! bytes at it, the tests below the seeds and what is near them.
+//! What the fuzz target calls: what containerd writes to a shim goes through the code that reads it. The crate in `fuzz/` gives
+//! random bytes, the tests below give the seeds and damaged seeds.
 
 use std::collections::{BTreeMap, BTreeSet};
 

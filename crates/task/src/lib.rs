@@ -1,5 +1,6 @@
-//! containerd's shim as data: what a shim is told and answers, and what it must do. No system calls, no threads, no runtime: bytes
-//! and ends of processes in, bytes and work to do out. The program around it holds the sockets and does the work.
+//! containerd's shim as data: what a shim is told, what it answers and what it must do. There are no system calls, no threads
+//! and no async runtime. Bytes and ends of processes go in; bytes and work to do come out. The program that uses this crate
+//! holds the sockets and does the work.
 //!
 //! | module | story |
 //! |---|---|

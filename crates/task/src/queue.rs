@@ -12,8 +12,8 @@ pub const MAX_EVENTS: usize = 1 << 16;
 /// How often an event is sent again that containerd refuses, as by the Go shim (`shim/publisher.go`).
 pub const MAX_TRIES: u32 = 5;
 
-/// Events of one containerd namespace. One is under way at a time: containerd serves the calls of a connection side by side, and
-/// two events that are under way together may change places.
+/// Events of one containerd namespace. One event is under way at a time: containerd serves the calls of a connection side by
+/// side, so two events that are under way together may change places.
 #[derive(Debug)]
 pub struct Queue {
     namespace: Id,

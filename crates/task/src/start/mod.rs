@@ -1,5 +1,5 @@
-//! The shim's program as containerd executes it: once with `start` for each container, once with `delete` for each that is gone,
-//! and (2.x) with `-info` for each runtime. Parsed and printed here, done elsewhere.
+//! The shim's program as containerd executes it: with `start` once for each container, with `delete` once for each container
+//! that is gone, and (2.x) with `-info` for each runtime. This module parses and prints only.
 //!
 //! | module | story |
 //! |---|---|

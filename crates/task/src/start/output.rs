@@ -1,5 +1,5 @@
-//! What is printed. containerd reads standard output and standard error as one and to their end, so nothing else may be printed,
-//! and no process that stays may keep them.
+//! What is printed. containerd reads standard output and standard error together and to their end. So nothing else may be
+//! printed, and a process that stays must not keep them.
 
 use prost::Message;
 

@@ -158,7 +158,10 @@ impl World {
 
     fn reap(&mut self, pid: u32) {
         self.dead.remove(&pid).unwrap();
-        let is_untold = |(_, outcome): &(Work, Outcome)| matches!(outcome, Outcome::Created { pid: of, .. } | Outcome::Started { pid: of } if *of == pid);
+        let is_untold = |(_, outcome): &(Work, Outcome)| match outcome {
+            Outcome::Created { pid: of, .. } | Outcome::Started { pid: of } => *of == pid,
+            _ => false,
+        };
         if self.done.values().any(is_untold) {
             self.unknown.insert(pid);
         }

@@ -53,8 +53,9 @@ impl Tasks {
         self.take_effects()
     }
 
-    /// A child of the shim has ended. Tell no ends of the shim's helpers: an unknown process may be one whose start has not been
-    /// told yet.
+    /// A child of the shim has ended. Do not tell the ends of the shim's helpers: an unknown process may be one whose start
+    /// has not been told yet. Its end is kept while such work is under way. If the kernel gives the number again within that
+    /// time, the first end is taken for the second process, as in the Go shim.
     pub fn ended(&mut self, pid: u32, exit: Exit) -> Vec<Effect> {
         self.take_end(pid, exit);
         self.take_effects()

@@ -1,4 +1,4 @@
-//! ttrpc, as containerd speaks it (`containerd/ttrpc`, PROTOCOL.md and channel.go): frames with a header of 10 bytes on a stream.
+//! ttrpc, as containerd speaks it (`containerd/ttrpc`, PROTOCOL.md and channel.go): frames with a header of 10 bytes.
 //!
 //! | module | story |
 //! |---|---|

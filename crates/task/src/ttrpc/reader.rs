@@ -120,10 +120,17 @@ mod tests {
         assert!(!reader.is_between_frames());
     }
 
+    /// Stream, kind, flags and payload.
+    type Parts = (u32, u8, u8, Vec<u8>);
+
+    fn parts() -> impl Strategy<Value = Parts> {
+        (any::<u32>(), any::<u8>(), any::<u8>(), prop::collection::vec(any::<u8>(), 0..50))
+    }
+
     proptest! {
         #[test]
         fn frames_are_the_same_however_the_bytes_come(
-            frames in prop::collection::vec((any::<u32>(), any::<u8>(), any::<u8>(), prop::collection::vec(any::<u8>(), 0..50)), 0..8),
+            frames in prop::collection::vec(parts(), 0..8),
             pieces in prop::collection::vec(1..40_usize, 1..30),
         ) {
             let frames: Vec<_> = frames

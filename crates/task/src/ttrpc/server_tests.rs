@@ -129,7 +129,7 @@ fn an_answer_above_the_bound_becomes_an_error() {
     let mut server = Server::default();
     server.receive(&call(1));
     server.answer(1, Ok(vec![0; MAX_PAYLOAD]));
-    assert!(!server.wants_input() || server.output().len() < MAX_PAYLOAD);
+    assert!(server.output().len() < 1000);
     assert_eq!(answers(&mut server)[0].1, Code::ResourceExhausted as i32);
 }
 
