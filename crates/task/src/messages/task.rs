@@ -37,7 +37,7 @@ pub enum Status {
     Pausing = 5,
 }
 
-/// A process of a container; an exec has [`ProcessDetails`](super::options::ProcessDetails) as its `info`.
+/// A process of a container; an exec has [`ProcessDetails`](super::options::runc::ProcessDetails) as its `info`.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct ProcessInfo {
     #[prost(uint32, tag = "1")]

@@ -12,6 +12,10 @@
 //!   status is 255, containerd's "unknown", where the Go shim says 0.
 //! - A `Wait` for an exec that is deleted unstarted is refused. In the Go shim such a `Wait` never ends.
 //! - A restore from a checkpoint is refused with `Unimplemented`.
+//! - A request without its specification or resources, and a number that is no signal or no size, is refused with
+//!   `InvalidArgument`. The Go shim panics, fails with `Unknown`, or cuts the number.
+//! - A container whose `Create` is under way is not there for other calls, as in 2.x, and keeps the shim from ending. In 1.7
+//!   all calls wait for every `Create`.
 //!
 //! | module | story |
 //! |---|---|
