@@ -99,8 +99,8 @@ mod tests {
         reader.push(&header.encode());
         assert_eq!(all(&mut reader), [Received::TooLong(header)]);
         assert!(!reader.is_between_frames());
-        for _ in 0..4 {
-            reader.push(&vec![7; 1 << 20]);
+        for _ in 0..2 {
+            reader.push(&vec![7; 2 << 20]);
             assert_eq!(all(&mut reader), []);
             assert_eq!(reader.held(), 0);
         }
@@ -109,6 +109,19 @@ mod tests {
         reader.push(&rest);
         assert_eq!(all(&mut reader), [Received::Frame(frame(7, b"next"))]);
         assert!(reader.is_between_frames());
+    }
+
+    #[test]
+    fn the_longest_frame_is_a_frame_and_one_byte_more_is_not() {
+        let mut bytes = Vec::new();
+        let longest = frame(1, &vec![7; MAX_PAYLOAD]);
+        longest.encode(&mut bytes).unwrap();
+        let length = MAX_PAYLOAD as u32 + 1;
+        let header = Header { length, stream: 3, kind: Kind::Request, flags: 0 };
+        bytes.extend(header.encode());
+        let mut reader = Reader::default();
+        reader.push(&bytes);
+        assert_eq!(all(&mut reader), [Received::Frame(longest), Received::TooLong(header)]);
     }
 
     #[test]
