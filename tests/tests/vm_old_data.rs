@@ -4,12 +4,14 @@
 //! Guest: --no-docker
 
 use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use serde_json::json;
+use sharedroot_tests::attack::bind;
 use sharedroot_tests::command::{out, run, unique_name};
-use sharedroot_tests::kept::{go_down, notes, nothing_is_kept, root, snapshots};
-use sharedroot_tests::lab::{STATE_DIR, only_in_lab};
+use sharedroot_tests::kept::{go_down, host_ends, notes, nothing_is_kept, root, snapshots, starts};
+use sharedroot_tests::lab::{STATE_DIR, TempDir, only_in_lab};
 use sharedroot_tests::pool::{has, small_bases};
 use sharedroot_tests::runtime::Runtime;
 use sharedroot_tests::stack::{Image, Stacked};
@@ -58,6 +60,87 @@ fn vm_a_start_has_what_was_kept_whatever_its_root_is() {
             assert_eq!(shown(&bundle), "newer");
         }
         container.call("delete", &["--force"]).ok();
+    }
+}
+
+/// The three kinds of root that the start after the end of the host can have: read-only or not, and `dev.sharedroot.mode`.
+const KINDS: [(bool, &str); 3] = [(false, "private"), (false, "off"), (true, "shared")];
+
+/// A container that has a root of its own, whose host ends when `change` was done in it. The next start has the kind of root that
+/// is wanted.
+#[track_caller]
+fn ends_with(
+    runtime: &Runtime,
+    image: &Image,
+    (readonly, mode): (bool, &str),
+    change: impl FnOnce(&Path),
+) -> (Stacked, String) {
+    let (bundle, id) = (image.bundle(runtime, false, &["sleep", "1000"]), unique_name("c"));
+    with_mode(&bundle, "private");
+    let (container, top) = starts(runtime, &bundle, &id);
+    change(&top);
+    host_ends(runtime, &bundle, container);
+    bundle.unmount();
+    bundle.mount();
+    with_mode(&bundle, mode);
+    bundle.edit(|config| config["root"]["readonly"] = json!(readonly));
+    (bundle, id)
+}
+
+/// The engine's overlay has the link when the start has written it back, and not when the start begins.
+#[test]
+fn vm_no_link_of_the_last_run_leads_a_volume_over_dev() {
+    only_in_lab();
+    let _config = small_bases();
+    let (runtime, image) = (Runtime::sharedroot(), Image::new());
+    for (kind, target) in KINDS.into_iter().zip(["/dev", "../dev/./", "/dev/shm/.."]) {
+        let volume = TempDir::new("volume");
+        let (bundle, id) = ends_with(&runtime, &image, kind, |top| {
+            symlink(target, top.join("elsewhere")).unwrap();
+        });
+        bundle.edit(|config| bind(config, volume.str(), "/elsewhere"));
+        let said = runtime.cmd(&["create", "--bundle", bundle.str(), &id]).run().fails(1);
+        has(&said, &["/elsewhere", "symbolic link"]);
+        nothing_is_kept();
+        assert_eq!(
+            fs::read_link(Path::new(&bundle.rootfs).join("elsewhere")).unwrap(),
+            Path::new(target)
+        );
+        assert!(!runtime.container(id).exists(), "{kind:?}");
+        assert_eq!(fs::read_dir(&volume.0).unwrap().count(), 0, "{kind:?}: nothing is made in it");
+    }
+}
+
+/// Where mounts and masks are made, and which mode a file system in memory has, the root says that the container gets.
+#[test]
+fn vm_a_start_looks_at_what_it_brings() {
+    only_in_lab();
+    let _config = small_bases();
+    let (runtime, image) = (Runtime::sharedroot(), Image::new());
+    fs::create_dir(image.top().join("memory")).unwrap();
+    for kind in KINDS {
+        let volume = TempDir::new("volume");
+        fs::write(volume.0.join("file"), "volume").unwrap();
+        let (bundle, id) = ends_with(&runtime, &image, kind, |top| {
+            symlink("/memory/inside", top.join("leads")).unwrap();
+            symlink("etc/secret", top.join("masked")).unwrap();
+            fs::write(top.join("etc/secret"), "secret").unwrap();
+            fs::set_permissions(top.join("memory"), fs::Permissions::from_mode(0o710)).unwrap();
+        });
+        bundle.edit(|config| {
+            let memory = json!({ "destination": "/memory", "type": "tmpfs", "source": "tmpfs" });
+            config["mounts"].as_array_mut().unwrap().push(memory);
+            bind(config, volume.str(), "/leads");
+            config["linux"]["maskedPaths"] = json!(["/masked"]);
+        });
+        let (container, top) = starts(&runtime, &bundle, &id);
+        let see = |script: &str| container.exec(&[], &["sh", "-c", script]).ok();
+        assert_eq!(see("cat /memory/inside/file"), "volume", "{kind:?}");
+        assert_eq!(see("cat /etc/secret"), "", "{kind:?}");
+        let mode = fs::metadata(top.join("memory")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o710, "{kind:?}");
+        container.call("delete", &["--force"]).ok();
+        nothing_is_kept();
     }
 }
 
