@@ -9,10 +9,12 @@ use std::path::Path;
 
 use serde_json::json;
 use sharedroot_tests::attack::bind;
-use sharedroot_tests::command::{out, run, unique_name};
-use sharedroot_tests::kept::{go_down, host_ends, notes, nothing_is_kept, root, snapshots, starts};
+use sharedroot_tests::command::{Cmd, out, run, unique_name};
+use sharedroot_tests::kept::{
+    files, go_down, host_ends, notes, nothing_is_kept, root, snapshots, starts,
+};
 use sharedroot_tests::lab::{STATE_DIR, TempDir, only_in_lab};
-use sharedroot_tests::pool::{has, small_bases};
+use sharedroot_tests::pool::{has, reboot, small_bases};
 use sharedroot_tests::runtime::Runtime;
 use sharedroot_tests::stack::{Image, Stacked};
 
@@ -188,6 +190,55 @@ fn vm_in_doubt_a_start_is_refused() {
     bundle.mount();
     runtime.cmd(&["create", "--bundle", bundle.str(), &id]).run().ok();
     assert_eq!(shown(&bundle), "kept");
+    runtime.cmd(&["delete", "--force", &id]).run().ok();
+    nothing_is_kept();
+}
+
+/// A `create` that is killed when the change times are written and the note is not leaves files that belong to no snapshot.
+#[test]
+fn vm_gc_takes_away_what_a_killed_create_wrote() {
+    only_in_lab();
+    let _config = small_bases();
+    let (runtime, image) = (Runtime::sharedroot(), Image::new());
+    let bundle = || {
+        let bundle = image.bundle(&runtime, false, &["sleep", "1000"]);
+        // What a stopped container holds over its image.
+        fs::write(Path::new(&bundle.rootfs).join("engines"), "engine's").unwrap();
+        bundle
+    };
+    let (kept, id) = (bundle(), unique_name("kept"));
+    go_down(&runtime, &kept, &id, "kept");
+    let of_kept = files();
+    assert_eq!(of_kept.len(), 2, "a note and its times: {of_kept:?}");
+
+    let (killed, other) = (bundle(), unique_name("killed"));
+    // Once, for the base: then the first two files that come to the disk are these.
+    runtime.cmd(&["create", "--bundle", killed.str(), &other]).run().ok();
+    runtime.cmd(&["delete", "--force", &other]).run().ok();
+    assert_eq!(files(), of_kept);
+    let strace = Cmd::new("strace").args(&["-D", "-qq", "-o", "/dev/null"]);
+    let strace = strace.args(&["-e", "inject=fsync:signal=KILL:when=2", runtime.program()]);
+    let words = ["--root", runtime.root(), "create", "--bundle", killed.str(), &other];
+    assert_ne!(strace.args(&words).run().status, 0);
+    let mut left = files();
+    left.retain(|name| !of_kept.contains(name));
+    let ends: Vec<_> =
+        left.iter().map(|name| (name.ends_with(".json.new"), name.starts_with("times-"))).collect();
+    assert_eq!(ends, [(true, false), (false, true)], "{left:?}");
+    assert_eq!(snapshots().len(), 1);
+
+    // Its record is there: they are the container's own to take away.
+    out(&["sharedroot", "gc"]);
+    assert_eq!(files().len(), 4);
+    reboot();
+    out(&["sharedroot", "gc", "--dry-run"]);
+    assert_eq!(files().len(), 4);
+    out(&["sharedroot", "gc"]);
+    assert_eq!(files(), of_kept);
+
+    kept.mount();
+    runtime.cmd(&["create", "--bundle", kept.str(), &id]).run().ok();
+    assert_eq!(shown(&kept), "kept");
     runtime.cmd(&["delete", "--force", &id]).run().ok();
     nothing_is_kept();
 }
