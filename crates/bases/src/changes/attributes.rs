@@ -9,6 +9,7 @@ use sharedroot_label as label;
 
 use super::error::{Failed, doing};
 use super::node::{Node, kind};
+use super::part::MARK;
 
 /// The most that the kernel gives of either: XATTR_LIST_MAX and XATTR_SIZE_MAX.
 const LARGEST: usize = 65_536;
@@ -32,7 +33,10 @@ pub(super) struct Attributes {
 
 impl Attributes {
     pub(super) fn of(node: &Node) -> Result<Self, Errno> {
-        Ok(Self { stat: node.stat, xattrs: xattrs(node)? })
+        let mut xattrs = xattrs(node)?;
+        // A whole file is made of what has it.
+        xattrs.remove(MARK);
+        Ok(Self { stat: node.stat, xattrs })
     }
 
     /// Whether `to` has the same.
