@@ -1,4 +1,4 @@
-//! What no crate does with signals without unsafe: a real-time signal by its number, and a handler.
+//! What no crate does with signals without unsafe: a real-time signal by its number, a set as text, and a handler.
 
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, sigaction};
 use rustix::process::Signal;
@@ -19,6 +19,33 @@ pub fn of_number(number: i32) -> Option<Signal> {
     Signal::from_named_raw(number)
 }
 
+/// The numbers of the signals in `set`, with commas between them. Without any it is `0`, which is no signal.
+#[must_use]
+#[expect(unsafe_code, reason = "no crate asks a set for a real-time signal")]
+pub fn to_text(set: &SigSet) -> String {
+    // SAFETY: a set that is made and a number that signals can have: nothing is written.
+    let has = |number: &i32| unsafe { libc::sigismember(set.as_ref(), *number) } == 1;
+    let numbers: Vec<_> = (1..=RTMAX).filter(has).map(|number| number.to_string()).collect();
+    if numbers.is_empty() { "0".to_owned() } else { numbers.join(",") }
+}
+
+/// The set that [`to_text`] told; `None` for any other text.
+#[must_use]
+#[expect(unsafe_code, reason = "no crate puts a real-time signal into a set")]
+pub fn of_text(text: &str) -> Option<SigSet> {
+    let mut set: libc::sigset_t = *SigSet::empty().as_ref();
+    for number in text.split(',') {
+        match number.parse().ok()? {
+            0 => {}
+            // SAFETY: a set that is made; what is no signal is refused.
+            number if unsafe { libc::sigaddset(&raw mut set, number) } == 0 => {}
+            _ => return None,
+        }
+    }
+    // SAFETY: made by sigemptyset(3) and sigaddset(3) only.
+    Some(unsafe { SigSet::from_sigset_t_unchecked(set) })
+}
+
 /// Takes SIGPIPE with a handler that does nothing, for the container's processes.
 ///
 /// Rust's runtime ignores it, and what is ignored stays so across execve(2): no program of the container would end when
@@ -32,4 +59,20 @@ pub fn handle_broken_pipes() -> nix::Result<()> {
     let action = SigAction::new(SigHandler::Handler(nothing), SaFlags::SA_RESTART, SigSet::empty());
     // SAFETY: a handler that does nothing may run at any moment (signal-safety(7)).
     unsafe { sigaction(nix::sys::signal::Signal::SIGPIPE, &action) }.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_is_read_as_it_was_told() {
+        for text in ["0", "1", "2,15", "10,34,64", "1,2,3,31,40,63"] {
+            assert_eq!(to_text(&of_text(text).unwrap()), text);
+        }
+        assert_eq!(of_text(&to_text(&SigSet::all())), Some(SigSet::all()));
+        for wrong in ["", "x", "65", "-1", "1,", "1 2"] {
+            assert!(of_text(wrong).is_none(), "{wrong}");
+        }
+    }
 }

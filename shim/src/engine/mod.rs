@@ -66,8 +66,8 @@ mod workload;
 pub use cgroup::{Limits, event, refuse_others, update};
 pub use choice::{Choice, ChoiceError, Dialect, VARIABLE};
 pub use create::CreateOptions;
-use delegate::let_go;
 pub use delegate::{Delegate, DelegateError, attend, features, hold};
+use delegate::{callers_mask, let_go};
 pub use embedded::{Embedded, Status};
 pub use error::EngineError;
 #[cfg(any(test, feature = "fuzz"))]

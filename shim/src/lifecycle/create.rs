@@ -159,6 +159,7 @@ impl Container {
         let hooks = CallersHooks::take(&mut bundle.spec, &bundle.path).map_err(|source| {
             LifecycleError::File { step: "open", path: "/proc/self/ns/mnt".into(), source }
         })?;
+        embedded.take_callers(&hooks);
         Ok((labels, hooks))
     }
 

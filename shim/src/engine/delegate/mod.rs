@@ -8,7 +8,7 @@ mod child;
 mod orphan;
 mod words;
 
-pub use child::{attend, hold, let_go};
+pub use child::{attend, callers_mask, hold, let_go};
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
