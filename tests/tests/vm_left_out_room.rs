@@ -184,6 +184,7 @@ fn vm_a_file_that_is_left_out_keeps_its_mode_and_is_no_copy() {
         File::options()
             .write(true)
             .create(true)
+            .truncate(false)
             .open(top.join(name))
             .unwrap()
             .set_len(size)

@@ -1,7 +1,8 @@
 //! What no crate does with signals without unsafe: a real-time signal by its number, a set as text, and a handler.
 
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, sigaction};
-use rustix::process::Signal;
+use std::io::Read;
+
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
 /// The first real-time signal that glibc leaves to programs.
 pub const RTMIN: i32 = 34;
@@ -11,12 +12,12 @@ pub const RTMAX: i32 = 64;
 /// The signal of that number, also a real-time one. None for 0, for 32 and 33, which libc keeps for itself, and above 64.
 #[must_use]
 #[expect(unsafe_code, reason = "no crate makes a real-time signal from a number otherwise")]
-pub fn of_number(number: i32) -> Option<Signal> {
+pub fn of_number(number: i32) -> Option<rustix::process::Signal> {
     if (RTMIN..=RTMAX).contains(&number) {
         // SAFETY: in Linux' range, and not one of the two that libc keeps for itself (32, 33).
-        return Some(unsafe { Signal::from_raw_unchecked(number) });
+        return Some(unsafe { rustix::process::Signal::from_raw_unchecked(number) });
     }
-    Signal::from_named_raw(number)
+    rustix::process::Signal::from_named_raw(number)
 }
 
 /// The numbers of the signals in `set`, with commas between them. Without any it is `0`, which is no signal.
@@ -46,19 +47,31 @@ pub fn of_text(text: &str) -> Option<SigSet> {
     Some(unsafe { SigSet::from_sigset_t_unchecked(set) })
 }
 
-/// Takes SIGPIPE with a handler that does nothing, for the container's processes.
+/// Takes every signal that is ignored with a handler that does nothing, for the programs that this process executes.
 ///
-/// Rust's runtime ignores it, and what is ignored stays so across execve(2): no program of the container would end when
-/// nobody reads what it writes. A handler ends with execve(2); until then a write still fails with EPIPE.
+/// What is ignored stays so across execve(2): Rust's runtime ignores SIGPIPE, and no program of a container would end when nobody
+/// reads what it writes; a shell's job in the background ignores SIGINT. A handler ends with execve(2). Until then a write still
+/// fails with EPIPE, and nothing else ends this process either.
 ///
 /// # Errors
-/// sigaction(2)'s.
+/// What the operating system says of `/proc/self/status`, or sigaction(2).
 #[expect(unsafe_code, reason = "no crate sets a handler without unsafe")]
-pub fn handle_broken_pipes() -> nix::Result<()> {
+pub fn handle_ignored() -> std::io::Result<()> {
     extern "C" fn nothing(_: i32) {}
     let action = SigAction::new(SigHandler::Handler(nothing), SaFlags::SA_RESTART, SigSet::empty());
-    // SAFETY: a handler that does nothing may run at any moment (signal-safety(7)).
-    unsafe { sigaction(nix::sys::signal::Signal::SIGPIPE, &action) }.map(drop)
+    // The kernel makes all of it for the first read(2).
+    let mut status = [0; 4096];
+    let length = std::fs::File::open("/proc/self/status")?.read(&mut status)?;
+    let status = String::from_utf8_lossy(&status[..length]);
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|text| u64::from_str_radix(text.trim(), 16).ok());
+    let ignored = ignored.ok_or(std::io::ErrorKind::InvalidData)?;
+    // Real-time signals have no other names, and are nobody's to ignore by habit.
+    for signal in Signal::iterator().filter(|signal| ignored >> (*signal as i32 - 1) & 1 == 1) {
+        // SAFETY: a handler that does nothing may run at any moment (signal-safety(7)).
+        unsafe { sigaction(signal, &action) }?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

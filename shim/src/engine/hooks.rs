@@ -20,6 +20,7 @@ use nix::sys::stat::Mode;
 use oci_spec::runtime::{Hook, Hooks, Spec};
 use serde::{Deserialize, Serialize};
 use sharedroot_sys::chain::chain;
+use sharedroot_sys::signal;
 
 use super::callers_mask;
 use super::filter::Late;
@@ -242,6 +243,12 @@ impl Later {
             }
             None => hook.clone(),
         };
+        if let Err(error) = signal::handle_ignored() {
+            tracing::warn!(
+                "{kind} hook {}: it ignores what its caller ignores: {error}",
+                hook.path().display()
+            );
+        }
         let ran = heard(|| run_hooks(Some(&vec![run]), Some(state), self.cwd(), None, None));
         ran.map_err(|source| HookFailed { kind, path: hook.path().clone(), source })
     }
