@@ -24,7 +24,7 @@ pub(super) fn fit(snapshot: &mut NewVolume<'_>, wanted: Bytes) -> Result<(), Roo
         return Ok(());
     }
     image::shrink_filesystem(snapshot.device(), size.0).map_err(|source| match source {
-        MakeError::NotSoSmall { needs, .. } => {
+        MakeError::FilesDoNotFit { needs, .. } => {
             RootfsError::SizeBelowImage { wanted, needs: Bytes(needs) }
         }
         source => RootfsError::Fit { volume: snapshot.name().clone(), wanted, source },

@@ -10,7 +10,7 @@ use std::path::Path;
 use sharedroot_dm::{Phase, Pool, VolumeName};
 use sharedroot_image as image;
 use sharedroot_label::{MountLabel, enabled};
-use sharedroot_sys::mount::{self, Detached, Setting};
+use sharedroot_sys::mount::{self, Access, Detached, Setting};
 use sharedroot_sys::step::step;
 
 use crate::changes::{self, Since, Tally, Times};
@@ -31,7 +31,12 @@ pub(super) fn detached_snapshot(
 ) -> Result<Detached, RootfsError> {
     // An idle snapshot writes almost nothing, for the inode tables of a base are never initialised, and keeps little in memory:
     // by itself the kernel reads the maps of all block groups ahead, 12 KiB each.
-    mount_snapshot(device, label, false, &["noinit_itable", "no_prefetch_block_bitmaps"])
+    mount_snapshot(
+        device,
+        label,
+        Access::ReadWrite,
+        &["noinit_itable", "no_prefetch_block_bitmaps"],
+    )
 }
 
 /// The same of a container that has ended and starts again on it.
@@ -53,7 +58,7 @@ fn ended_snapshot(
     label: Option<&str>,
 ) -> Result<Detached, RootfsError> {
     if !needs_replay(device)? {
-        return mount_snapshot(device, label, true, &["noload"]);
+        return mount_snapshot(device, label, Access::ReadOnly, &["noload"]);
     }
     make_room_for_replay(pool)?;
     detached_snapshot(device, label)
@@ -62,12 +67,12 @@ fn ended_snapshot(
 fn mount_snapshot(
     device: &Path,
     label: Option<&str>,
-    read_only: bool,
+    access: Access,
     flags: &[&'static str],
 ) -> Result<Detached, RootfsError> {
     let mut options: Vec<_> = flags.iter().map(|flag| Setting::Flag(flag)).collect();
     options.extend(label.map(|label| Setting::Value("context", label)));
-    Ok(mount::block_device("ext4", device, read_only, &options)?)
+    Ok(mount::block_device("ext4", device, access, &options)?)
 }
 
 /// What is known to be a container's, if it is mounted.

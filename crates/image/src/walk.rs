@@ -1,4 +1,4 @@
-//! A whole tree, file by file, in one order on every host, for its digest and its archive.
+//! A walk over a whole tree, file by file, in one order on every host, for its digest and its archive.
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
@@ -10,23 +10,23 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Dir, FileType, OFlags, Stat};
 use sharedroot_sys::resolve::Resolve;
 
-/// Extended attributes, names and values, in the order of their names.
+/// The names and values of extended attributes, in the order of the names.
 pub type Attributes = Vec<(Vec<u8>, Vec<u8>)>;
 
-/// A file of a tree.
+/// A file that a walk has found.
 #[derive(Debug)]
 pub struct Found {
-    /// Below the top, which is `.` itself.
+    /// The path below the top; the path of the top is `.`.
     pub path: PathBuf,
-    /// What stat(2) says.
+    /// The attributes of the file (stat(2)); a symbolic link is not followed.
     pub stat: Stat,
-    /// Extended attributes by name; not the label, which is the mount's, and nothing of overlay's.
+    /// The extended attributes, without the SELinux label, which is that of the mount, and without those of overlay.
     pub attributes: Attributes,
-    /// Where a symbolic link leads.
+    /// The target of a symbolic link.
     pub target: Option<Vec<u8>>,
-    /// An earlier path of the same file.
+    /// The path at which the walk has found this file before, under another name.
     pub same_as: Option<PathBuf>,
-    /// The content of a regular file without an earlier path.
+    /// The open content of a regular file that the walk has not found before.
     pub content: Option<OwnedFd>,
 }
 
@@ -42,19 +42,19 @@ impl Found {
 #[derive(Debug, thiserror::Error)]
 #[error("{step} {path:?}: {source}")]
 pub struct WalkError {
-    /// What was tried.
+    /// The operation.
     pub step: &'static str,
     /// The path below the top.
     pub path: PathBuf,
-    /// Why.
+    /// The error of the system.
     pub source: io::Error,
 }
 
-/// Shows every file of the tree to `see`, a directory before what is in it, names in the order of their bytes. It follows
-/// no link and leaves neither the tree nor its mount.
+/// Calls `see` for every file of the tree below the directory `top`: for a directory before the files in it, and in the order
+/// of the bytes of the names. Follows no symbolic link, and leaves neither the tree nor its mount.
 ///
 /// # Errors
-/// [`WalkError`] as any error that `see` has.
+/// [`WalkError`] if a file cannot be read; any error of `see`, which ends the walk.
 pub fn walk<E: From<WalkError>>(
     top: BorrowedFd<'_>,
     mut see: impl FnMut(Found) -> Result<(), E>,
@@ -65,7 +65,7 @@ pub fn walk<E: From<WalkError>>(
         let mut found = look(top, path)?;
         if found.kind().is_dir() {
             let mut names = names(top, &found.path)?;
-            names.sort_unstable_by(|a, b| b.cmp(a)); // the first is taken from the end
+            names.sort_unstable_by(|a, b| b.cmp(a)); // descending: the next path is taken from the end
             let below = |name: OsString| match found.path.as_os_str() == "." {
                 true => PathBuf::from(name),
                 false => found.path.join(name),
@@ -118,7 +118,7 @@ fn names(top: BorrowedFd<'_>, path: &Path) -> Result<Vec<OsString>, WalkError> {
     read().map_err(failed("read", path))
 }
 
-/// The attributes of a file, reached through its parent's descriptor: links have some, too.
+/// Reads the extended attributes of a file. A symbolic link may have some, and is reached through the descriptor of its parent.
 fn attributes(
     top: BorrowedFd<'_>,
     path: &Path,
@@ -137,37 +137,45 @@ fn attributes(
     } else {
         PathBuf::from(format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd()))
     };
-    // A link of the image is the last component, and not followed; the descriptor's own link is.
-    attributes_at(&by_path, !kind.is_symlink())
+    // The last component is a symbolic link of the image, which is not followed, or the magic link of the descriptor, which is.
+    let last = if kind.is_symlink() { LastLink::NotFollowed } else { LastLink::Followed };
+    attributes_at(&by_path, last)
 }
 
-/// The attributes of what is at `path`, but its label, which is the mount's, and overlay's own.
-pub(super) fn attributes_at(path: &Path, follow: bool) -> io::Result<Attributes> {
-    let length = match follow {
-        true => rustix::fs::listxattr_query(path)?,
-        false => rustix::fs::llistxattr_query(path)?,
+/// What happens to a symbolic link at the end of a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LastLink {
+    Followed,
+    NotFollowed,
+}
+
+/// Reads the extended attributes of the file at `path`, without the SELinux label and those of overlay.
+pub(super) fn attributes_at(path: &Path, last: LastLink) -> io::Result<Attributes> {
+    let length = match last {
+        LastLink::Followed => rustix::fs::listxattr_query(path)?,
+        LastLink::NotFollowed => rustix::fs::llistxattr_query(path)?,
     };
     let mut names = vec![0; length];
     if length > 0 {
-        let read = match follow {
-            true => rustix::fs::listxattr(path, &mut names)?,
-            false => rustix::fs::llistxattr(path, &mut names)?,
+        let read = match last {
+            LastLink::Followed => rustix::fs::listxattr(path, &mut names)?,
+            LastLink::NotFollowed => rustix::fs::llistxattr(path, &mut names)?,
         };
         names.truncate(read);
     }
     let mut attributes = Attributes::new();
-    // Larger than any value that the kernel keeps (XATTR_SIZE_MAX).
+    // The kernel keeps no larger value (XATTR_SIZE_MAX).
     let mut buffer = vec![0; if names.is_empty() { 0 } else { 64 << 10 }];
     for name in names.split(|&byte| byte == 0).filter(|name| !name.is_empty()) {
         if name == b"security.selinux" || name.starts_with(b"trusted.overlay.") {
             continue;
         }
         let os = OsStr::from_bytes(name);
-        let length = match follow {
-            true => rustix::fs::getxattr(path, os, &mut buffer[..])?,
-            false => rustix::fs::lgetxattr(path, os, &mut buffer[..])?,
+        let length = match last {
+            LastLink::Followed => rustix::fs::getxattr(path, os, &mut buffer[..])?,
+            LastLink::NotFollowed => rustix::fs::lgetxattr(path, os, &mut buffer[..])?,
         };
-        // A copy: what is kept is as long as the value, and not as the buffer.
+        // The copy is as long as the value. The buffer is longer.
         attributes.push((name.to_vec(), buffer[..length].to_vec()));
     }
     attributes.sort_unstable();

@@ -1,4 +1,4 @@
-//! What no crate does with signals without unsafe: a real-time signal by its number, a set as text, and a handler.
+//! Signals: a real-time signal by its number, a set as text, and a handler. No crate does these things without unsafe code.
 
 use std::io::Read;
 
@@ -9,12 +9,12 @@ pub const RTMIN: i32 = 34;
 /// The last signal.
 pub const RTMAX: i32 = 64;
 
-/// The signal of that number, also a real-time one. None for 0, for 32 and 33, which libc keeps for itself, and above 64.
+/// The signal with this number. None for 0, for numbers above 64, and for 32 and 33, which libc keeps for itself.
 #[must_use]
 #[expect(unsafe_code, reason = "no crate makes a real-time signal from a number otherwise")]
 pub fn of_number(number: i32) -> Option<rustix::process::Signal> {
     if (RTMIN..=RTMAX).contains(&number) {
-        // SAFETY: in Linux' range, and not one of the two that libc keeps for itself (32, 33).
+        // SAFETY: the number is a signal of Linux, and none of the two that libc keeps for itself (32, 33).
         return Some(unsafe { rustix::process::Signal::from_raw_unchecked(number) });
     }
     rustix::process::Signal::from_named_raw(number)

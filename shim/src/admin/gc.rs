@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::{Value, json};
 use sharedroot_bases::{Fate, Mislabelled, RootfsError, Storage, delete_forgotten};
-use sharedroot_dm::{Pool, Report};
+use sharedroot_dm::{Pool, Reconcile, Report};
 use sharedroot_sys::chain::chain;
 use sharedroot_sys::private_dir::private_dir;
 
@@ -59,7 +59,8 @@ fn go_through(
     }
     let pool = Pool::open_to_reconcile(&storage.pool).map_err(RootfsError::from)?;
     let reconcile = if args.force { Pool::reconcile_by_force } else { Pool::reconcile };
-    let report = Progress::during("comparing store, pool and kernel", || reconcile(&pool, dry_run))
+    let how = if dry_run { Reconcile::DryRun } else { Reconcile::Apply };
+    let report = Progress::during("comparing store, pool and kernel", || reconcile(&pool, how))
         .map_err(RootfsError::from)?;
     if report.untouched {
         told.say(format_args!(
@@ -262,7 +263,7 @@ fn report_json(report: &Report) -> Value {
         "stray_devices": report.stray_devices,
         "stray_ids": text(&report.stray_ids),
         "lost": text(&report.lost),
-        "transaction": report.transaction.map(|(pool, store)| json!({ "pool": pool, "store": store })),
+        "transaction": report.transaction.map(|ids| json!({ "pool": ids.pool, "store": ids.store })),
         "untouched": report.untouched,
         "failed": failed.collect::<Vec<_>>(),
     })

@@ -1,10 +1,11 @@
-//! Every key: what it means, its default, its variable. The commented default file and `config show` are made of this.
+//! Every key of the configuration: its meaning, its default, its variable. The commented default file and `config show` are made
+//! from this.
 
 use std::fmt::Write;
 
 use toml::{Table, Value};
 
-/// What a value is.
+/// The type of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A text.
@@ -16,15 +17,15 @@ pub enum Kind {
 /// A key of the configuration.
 #[derive(Debug)]
 pub struct Key {
-    /// `section.key`, or `key` above every section.
+    /// `section.key`, or `key` for a key that stands above all sections.
     pub name: &'static str,
-    /// What stands for it where it is left out, as TOML; `None` where nothing does.
+    /// The default, as TOML; `None` for a key without a default.
     pub default: Option<&'static str>,
-    /// A value as it may be written.
+    /// An example of a value, as TOML.
     pub example: &'static str,
-    /// What a value is.
+    /// The type of its values.
     pub kind: Kind,
-    /// What it means, in sentences.
+    /// The meaning of the key, in sentences.
     pub meaning: &'static str,
 }
 
@@ -34,8 +35,8 @@ const KEYS: &[Key] = &[
         default: Some("\"libcontainer\""),
         example: "\"crun\"",
         kind: Kind::Text,
-        meaning: "What starts the processes of new containers: libcontainer (embedded), crun, runc, or the absolute path of \
-                  another OCI runtime. The flag --engine stands above it.",
+        meaning: "What starts the processes of new containers: libcontainer (embedded), crun, runc, or the absolute \
+                  path of another OCI runtime. The flag --engine wins over this key.",
     },
     Key {
         name: "pool.name",
@@ -49,96 +50,99 @@ const KEYS: &[Key] = &[
         default: Some("\"/var/lib/sharedroot\""),
         example: "\"/var/lib/sharedroot\"",
         kind: Kind::Text,
-        meaning: "The store, and the pool's loop files. Root's own; it outlives a reboot.",
+        meaning: "The store, and the loop files of the pool. Only root may write there, and the directory must survive \
+                  a reboot.",
     },
     Key {
         name: "pool.run_dir",
         default: Some("\"/run/sharedroot\""),
         example: "\"/run/sharedroot\"",
         kind: Kind::Text,
-        meaning: "Locks, mount points of bases and scaffolds, records of containers. Gone with a reboot.",
+        meaning: "Locks, mount points of bases and scaffolds, records of containers. Their life ends with a reboot, \
+                  so the directory belongs in /run.",
     },
     Key {
         name: "pool.loop_size",
         default: None,
         example: "\"32G\"",
         kind: Kind::Text,
-        meaning: "The size of the file for data when a pool on loop files is made; without it 32G, at most 80 % of what is \
-                  free. One kind of pool: loop_size, or data_dev and metadata_dev, or lvm.",
+        meaning: "The size of the file for data, when a pool on loop files is made. Without this key the size is 32G, \
+                  or 80 % of the free space if that is less. Give the keys of one kind of pool: loop_size, or data_dev \
+                  and metadata_dev, or lvm.",
     },
     Key {
         name: "pool.data_dev",
         default: None,
         example: "\"/dev/vg/sr-data\"",
         kind: Kind::Text,
-        meaning: "The block device for data, by a name that a reboot does not change. With metadata_dev.",
+        meaning: "The block device for data, by a name that a reboot does not change. It needs metadata_dev.",
     },
     Key {
         name: "pool.metadata_dev",
         default: None,
         example: "\"/dev/vg/sr-meta\"",
         kind: Kind::Text,
-        meaning: "The block device for metadata. With data_dev.",
+        meaning: "The block device for metadata. It needs data_dev.",
     },
     Key {
         name: "pool.lvm",
         default: None,
         example: "\"vg/sharedroot\"",
         kind: Kind::Text,
-        meaning: "A thin pool of LVM, VG/LV, that nobody else uses.",
+        meaning: "A thin pool of LVM, VG/LV, that no other program uses.",
     },
     Key {
         name: "base.size",
         default: Some("\"10G\""),
         example: "\"10G\"",
         kind: Kind::Text,
-        meaning: "The size of a base's file system, and so of every private rootfs. The annotation dev.sharedroot.size makes \
-                  one smaller.",
+        meaning: "The size of the file system of a base, and so of every private rootfs. The annotation \
+                  dev.sharedroot.size makes a private rootfs smaller.",
     },
     Key {
         name: "base.wait",
         default: Some("true"),
         example: "true",
         kind: Kind::Truth,
-        meaning: "Whether a container waits while another one makes the base of its image; if not it runs on the rootfs as \
-                  given.",
+        meaning: "Whether a container waits while another container makes the base of its image. If not, the container \
+                  runs on the rootfs as given.",
     },
     Key {
         name: "selinux.shared_label",
         default: None,
         example: "\"system_u:object_r:container_ro_file_t:s0\"",
         kind: Kind::Text,
-        meaning: "The label of bases where SELinux is on, instead of the one that the policy names: without categories, of a \
-                  type that containers may read and not write.",
+        meaning: "The label of bases on a host with SELinux, in the place of the label that the policy names. It has \
+                  no categories, and its type is one that containers may read and not write.",
     },
 ];
 
 impl Key {
-    /// All of them, in the order of the default file.
+    /// All keys, in the order of the default file.
     #[must_use]
     pub fn all() -> &'static [Self] {
         KEYS
     }
 
-    /// The key that is written so.
+    /// The key with this name.
     #[must_use]
     pub fn named(name: &str) -> Option<&'static Self> {
         KEYS.iter().find(|key| key.name == name)
     }
 
-    /// The environment's variable that stands above the file.
+    /// The variable of the environment that wins over the file.
     #[must_use]
     pub fn variable(&self) -> String {
         format!("SHAREDROOT_{}", self.name.replace('.', "_").to_ascii_uppercase())
     }
 
-    /// The section, if it is in one, and the name in it.
+    /// The section, if the key is in one, and the name in the section.
     #[must_use]
     pub fn parts(&self) -> (Option<&'static str>, &'static str) {
         self.name.split_once('.').map_or((None, self.name), |(section, name)| (Some(section), name))
     }
 
-    /// What a file says of it.
+    /// The value that a file has for the key.
     #[must_use]
     pub fn of<'t>(&self, table: &'t Table) -> Option<&'t Value> {
         match self.parts() {
@@ -148,7 +152,7 @@ impl Key {
     }
 }
 
-/// A key of a file that is none of ours, and the one that was probably meant.
+/// An unknown key of a file, and the existing key that is most like it.
 #[must_use]
 pub fn unknown(table: &Table) -> Option<(String, &'static str)> {
     let found = table.iter().flat_map(|(name, value)| match value {
@@ -156,7 +160,7 @@ pub fn unknown(table: &Table) -> Option<(String, &'static str)> {
         _ => vec![name.clone()],
     });
     let name = found.into_iter().find(|name| Key::named(name).is_none())?;
-    // A key may also stand in the wrong section, or in none.
+    // An existing key may stand in the wrong section, or in none.
     let likeness = |known: &str| {
         let last = |name: &str| name.rsplit('.').next().unwrap_or_default().to_owned();
         let whole = strsim::jaro_winkler(known, &name);
@@ -166,16 +170,16 @@ pub fn unknown(table: &Table) -> Option<(String, &'static str)> {
     nearest.map(|nearest| (name, nearest.name))
 }
 
-/// The longest line of the default file.
+/// The longest line of the default file, in characters.
 const WIDTH: usize = 100;
 
-/// A file in which every key stands with its meaning, as a comment: the same as no file at all.
+/// The default file: every key with its meaning, all in comments. It has the effect of no file.
 #[must_use]
 pub fn default_file() -> String {
     let mut text = "\
-# The configuration of sharedroot. Every key stands here, commented out; what is left out has its
-# default. The environment stands above this file: SHAREDROOT_POOL_NAME above pool.name, and so on.
-# `sharedroot config show` says what is in force, and from where.
+# The configuration of sharedroot. Every key is here, in a comment. A key that is not set has its
+# default. A variable of the environment wins over this file: SHAREDROOT_POOL_NAME over pool.name.
+# `sharedroot config show` prints the values in force, and where each comes from.
 "
     .to_owned();
     let mut section = None;
@@ -205,7 +209,7 @@ mod tests {
     use super::*;
     use crate::config::Config;
 
-    /// The default file with `wanted` of its values no longer comments.
+    /// The default file, where the values that `wanted` chooses are no comments.
     fn with(wanted: impl Fn(&Key) -> bool) -> String {
         let mut text = default_file();
         for key in KEYS.iter().filter(|key| wanted(key)) {

@@ -10,7 +10,7 @@ impl Config {
     /// Where bases and snapshots are, and how they are made.
     ///
     /// # Errors
-    /// [`RootfsError::Name`] for a name that cannot be part of a device name, or is none of LVM's;
+    /// [`RootfsError::Name`] for a name that cannot be part of a device name, or that is no name of a thin pool of LVM;
     /// [`RootfsError::SharedLabel`] for a label that is malformed or has categories.
     pub fn storage(&self) -> Result<Storage, RootfsError> {
         let pool = &self.pool;

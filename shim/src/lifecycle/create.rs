@@ -7,28 +7,30 @@ use sharedroot_bases::{
     Earlier, Place, Prepared, RootfsError, Wanted, prepare_private, prepare_shared,
 };
 use sharedroot_dm::{Bytes, Pool};
-use sharedroot_format::ScaffoldName;
-use sharedroot_format::VolumeName;
+use sharedroot_engine::{
+    BindMounts, Bundle, CallersHooks, Choice, CreateOptions, Delegate, Embedded, Engine,
+    EngineError, Labels, check_dev, leads_out, make_notify, may_write_root, normalise,
+    offer_notify, refuse_others,
+};
+use sharedroot_format::{ContainerId, ScaffoldName, VolumeName};
 use sharedroot_image as image;
+use sharedroot_sys::chain::readable;
 use sharedroot_sys::mount;
+use sharedroot_sys::process_start::began;
 use sharedroot_sys::step::step;
 
 use super::story::Created;
 use super::{Container, LifecycleError, engines, tell};
-use crate::bundle::{Bundle, ContainerId};
+use crate::argv;
 use crate::cli::Verb;
 use crate::config::Size;
-use crate::engine::{
-    CallersHooks, Choice, CreateOptions, Delegate, Embedded, Engine, EngineError, Labels, Volumes,
-    check_dev, leads_out, make_notify, may_write_root, normalise, offer_notify, refuse_others,
-};
 use crate::log::ASIDE;
 use crate::record::{Lock, Record, RecordError, Rootfs};
 use crate::rootfs::{
     AnnotationError, Facts, Mode, Needs, Plan, device_in_root, lead_into_mounts, places, plan,
     refuse_links, refuse_over_proc, wanted_size,
 };
-use crate::starts::{Step, began};
+use crate::starts::Step;
 
 /// What `create`, `run` or `restore` was asked for.
 #[derive(Debug)]
@@ -55,7 +57,7 @@ struct Asked {
 struct Made {
     rootfs: Rootfs,
     /// A delegate opens its own.
-    volumes: Volumes,
+    volumes: BindMounts,
 }
 
 /// What an earlier start left, and what it may have changed.
@@ -169,11 +171,11 @@ impl Container {
         &self,
         bundle: &mut Bundle,
         before: &[PathBuf],
-    ) -> Result<Volumes, LifecycleError> {
+    ) -> Result<BindMounts, LifecycleError> {
         lead_into_mounts(&bundle.root, &mut bundle.spec, before)?;
         check_dev(&bundle.spec).map_err(EngineError::from)?;
         let stage = self.storage.volumes();
-        Ok(Volumes::open(&mut bundle.spec, &bundle.root, &stage)?)
+        Ok(BindMounts::open(&mut bundle.spec, &bundle.root, &stage)?)
     }
 
     /// Claims the ID, also over the record of a `create` or `delete` that died.
@@ -216,7 +218,7 @@ impl Container {
         }
         // A shared root is in a mount namespace of this process's own, where a volume would be no peer of the host's any more;
         // what its image's links are, the engine's root says, too. Any other is looked at itself.
-        let (mut volumes, first) = (Volumes::default(), matches!(plan, Plan::Shared(_)));
+        let (mut volumes, first) = (BindMounts::default(), matches!(plan, Plan::Shared(_)));
         if !delegated && first {
             volumes = self.open_volumes(bundle, &places)?;
         }
@@ -394,7 +396,7 @@ impl Container {
         embedded: &Embedded,
         bundle: &mut Bundle,
         labels: &Labels,
-        volumes: &mut Volumes,
+        volumes: &mut BindMounts,
         hooks: &CallersHooks,
         order: &Order<'_>,
     ) -> Result<(), LifecycleError> {
@@ -417,11 +419,12 @@ impl Container {
             Verb::Restore(restore) => (restore.detach, false),
             _ => (true, false),
         };
+        let argv = argv::of(delegate.dialect(), verb);
         // A foreground container lives as long as the call: others may exec and delete meanwhile.
         let status = if detach {
-            engines(|| delegate.call_noted(verb))?
+            engines(|| delegate.call_noted(&argv))?
         } else {
-            delegate.call(verb, || {
+            delegate.call(&argv, || {
                 lock.let_go();
                 tell(format_args!("run: {story}"));
             })?
@@ -461,6 +464,7 @@ fn other_root(plan: &Plan) -> Option<String> {
 }
 
 fn as_given(id: &ContainerId, why: String) -> Rootfs {
+    let why = readable(&why);
     tracing::info!(target: ASIDE, "container {id} runs on the rootfs as given: {why}");
     Rootfs::AsGiven { why }
 }

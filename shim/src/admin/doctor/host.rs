@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use sharedroot_bases::Storage;
+use sharedroot_engine::Choice;
 use sharedroot_sys::chain::chain;
 
 use super::check::Check;
 use crate::cli::Global;
 use crate::config::{Config, ConfigError};
-use crate::engine::Choice;
 use crate::lifecycle::{LifecycleError, choice};
 
 /// Where every check looks.
@@ -38,7 +38,7 @@ impl Host {
             Err(error @ ConfigError::Variable { .. }) => {
                 let remedy =
                     "the environment of whoever calls the runtime, not the file, is to be mended";
-                (Config::default(), Check::problem("configuration", error.to_string(), remedy))
+                (Config::default(), Check::problem("configuration", chain(&error), remedy))
             }
             Err(error) => (Config::default(), broken(words(&error))),
         };

@@ -2,7 +2,7 @@
 //! Only of an active pool, for `gc` activates one.
 
 use sharedroot_bases::{Fate, RootfsError, Storage, delete_forgotten};
-use sharedroot_dm::{Pool, Report};
+use sharedroot_dm::{Pool, Reconcile, Report};
 use sharedroot_sys::chain::chain;
 
 use super::check::Check;
@@ -45,7 +45,7 @@ struct Found {
 
 impl Found {
     fn by_dry_run(storage: &Storage, pool: &Pool) -> Result<Self, RootfsError> {
-        let report = pool.reconcile(true)?;
+        let report = pool.reconcile(Reconcile::DryRun)?;
         if report.untouched {
             return Ok(Self { report, ..Self::default() });
         }
@@ -102,6 +102,8 @@ impl Found {
 
 #[cfg(test)]
 mod tests {
+    use sharedroot_dm::TransactionIds;
+
     use super::super::check::Severity::{Ok as Good, Problem, Warning};
     use super::*;
 
@@ -116,8 +118,12 @@ mod tests {
             (Found { unwanted: 1, ..Found::default() }, Good, "1 bases of removed images"),
             (report(Report { waiting: vec![name("v")], ..none() }), Good, "1 deleted volumes"),
             (report(Report { in_work: vec![name("v")], ..none() }), Good, "none"),
-            (report(Report { undone: vec![name("v")], ..none() }), Warning, "v was half-made"),
-            (report(Report { released: vec![name("v")], ..none() }), Warning, "no longer is"),
+            (report(Report { undone: vec![name("v")], ..none() }), Warning, "v was half created"),
+            (
+                report(Report { released: vec![name("v")], ..none() }),
+                Warning,
+                "is not in use any more",
+            ),
             (
                 report(Report { stray_devices: vec!["d".into()], ..none() }),
                 Warning,
@@ -127,7 +133,11 @@ mod tests {
             (Found { scaffolds: 1, ..Found::default() }, Warning, "1 scaffolds"),
             (report(Report { lost: vec![name("v")], ..none() }), Problem, "no longer in the pool"),
             (
-                report(Report { transaction: Some((9, 4)), untouched: true, ..none() }),
+                report(Report {
+                    transaction: Some(TransactionIds { pool: 9, store: 4 }),
+                    untouched: true,
+                    ..none()
+                }),
                 Problem,
                 "gc --force",
             ),
