@@ -9,7 +9,6 @@ use sharedroot_label as label;
 
 use super::error::{Failed, doing};
 use super::node::{Node, kind};
-use super::part::MARK;
 
 /// The most that the kernel gives of either: XATTR_LIST_MAX and XATTR_SIZE_MAX.
 const LARGEST: usize = 65_536;
@@ -17,6 +16,9 @@ const LARGEST: usize = 65_536;
 /// The mode of a regular file that is being made alike: nobody gives it to a file of theirs, and its own one is what the file
 /// gets last.
 pub(super) const UNFINISHED: Mode = Mode::SVTX;
+
+/// The attribute of a part of a file that was left out. Its value is the modification time of the part (`part.rs`).
+pub(super) const MARK: &CStr = c"trusted.sharedroot.part";
 
 /// What the names of overlay's own attributes begin with.
 const OVERLAY: &[u8] = b"trusted.overlay.";

@@ -10,11 +10,8 @@ use std::os::fd::BorrowedFd;
 use rustix::fs::{FileType, Mode, Stat, XattrFlags};
 use rustix::io::Errno;
 
-use super::attributes::UNFINISHED;
+use super::attributes::{MARK, UNFINISHED};
 use super::node::{Node, kind};
-
-/// The attribute; its value is the time of the last change of the content.
-pub(super) const MARK: &CStr = c"trusted.sharedroot.part";
 
 const LENGTH: usize = size_of::<i64>() * 2;
 
