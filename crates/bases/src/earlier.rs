@@ -23,7 +23,20 @@ pub enum Earlier {
     Root(String),
 }
 
+/// What is noted of an earlier start's snapshot: something of it may be in no other place.
+#[derive(Debug)]
+pub struct Kept(Note);
+
 impl Storage {
+    /// Looks for what an earlier start left in the snapshot `volume`.
+    ///
+    /// # Errors
+    /// [`RootfsError::File`].
+    pub fn kept(&self, volume: &VolumeName) -> Result<Option<Kept>, RootfsError> {
+        // One open(2) for a container that ended well.
+        Ok(self.read_note(volume)?.map(Kept))
+    }
+
     /// Writes what container `id` changed before its last end into the overlay at `root_path`, and deletes the snapshot
     /// `volume` that held it. Nothing is done where there is no such snapshot, and none is deleted that holds what the
     /// overlay cannot.
@@ -37,9 +50,8 @@ impl Storage {
         id: &str,
         volume: &VolumeName,
         root_path: &Path,
+        Kept(mut note): Kept,
     ) -> Result<Earlier, RootfsError> {
-        // One open(2) for a container that ended well.
-        let Some(mut note) = self.read_note(volume)? else { return Ok(Earlier::Nothing) };
         let pool = self.pool_if_made()?;
         let known = pool.as_ref().map(|pool| pool.volume(volume)).transpose()?.flatten();
         let (Some(pool), Some(_)) = (pool, known) else {

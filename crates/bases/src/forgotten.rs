@@ -35,8 +35,8 @@ pub fn delete_forgotten(
     containers: &dyn Containers,
     dry_run: bool,
 ) -> Result<Fates, RootfsError> {
-    // In this order, for a record is written before the note, and the note before the snapshot is taken.
-    let mut stale = storage.noted_volumes()?;
+    // In this order, for a record is written before the note and what comes with it, and these before the snapshot is taken.
+    let mut stale = storage.volumes_with_files()?;
     let volumes = pool.volumes()?;
     stale.retain(|name| volumes.iter().all(|volume| volume.name != *name));
     let idle = |v: &Volume| v.name.is_snapshot() && v.phase == Phase::Ready && !v.active;
@@ -49,7 +49,7 @@ pub fn delete_forgotten(
     }
     let mut fates = Fates::new();
     for name in stale.into_iter().filter(|_| !dry_run) {
-        if let Err(error) = storage.remove_note(&name) {
+        if let Err(error) = storage.remove_files(&name) {
             fates.push((name, Err(error)));
         }
     }

@@ -48,7 +48,7 @@ mod writeback;
 
 pub use base_tree::BaseTree;
 pub use containers::{Containers, ContainersError};
-pub use earlier::Earlier;
+pub use earlier::{Earlier, Kept};
 pub use error::RootfsError;
 pub use forgotten::{Fate, delete_forgotten};
 pub use import::{Imported, Stage};

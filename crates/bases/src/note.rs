@@ -13,7 +13,7 @@ use std::time::SystemTime;
 
 use sharedroot_dm::VolumeName;
 use sharedroot_format::BaseKey;
-use sharedroot_sys::new_file;
+use sharedroot_sys::new_file::{self, BEGUN};
 use sharedroot_sys::private_dir::private_dir;
 
 use crate::changes::{LeftOut, Times};
@@ -21,6 +21,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{RootfsError, file};
 use crate::storage::Storage;
+
+/// What follows the volume in the name of its note.
+const NOTE: &str = ".json";
+/// What comes before it in the name of the file with the change times of its upper directory.
+const TIMES: &str = "times-";
 
 /// What is known of a private rootfs when its record is gone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,7 +103,7 @@ pub(super) fn named(left_out: &LeftOut) -> String {
 
 impl Storage {
     fn note_path(&self, volume: &VolumeName) -> PathBuf {
-        self.pool.state_dir.join(format!("{volume}.json"))
+        self.pool.state_dir.join(format!("{volume}{NOTE}"))
     }
 
     /// Writes the note, whole or not at all. The store's next write brings the name to the disk, too.
@@ -150,7 +155,7 @@ impl Storage {
     }
 
     fn times_path(&self, volume: &VolumeName) -> PathBuf {
-        self.pool.state_dir.join(format!("times-{volume}"))
+        self.pool.state_dir.join(format!("{TIMES}{volume}"))
     }
 
     /// Keeps the change times of the engine's upper directory: what has another one at the next start came there meanwhile.
@@ -232,14 +237,49 @@ impl Storage {
     /// # Errors
     /// [`RootfsError::File`].
     pub(super) fn noted_volumes(&self) -> Result<Vec<VolumeName>, RootfsError> {
+        self.volumes_by(|name| name.strip_suffix(NOTE))
+    }
+
+    /// The volumes that have a file beside the store, also one that was begun only: a note, or change times, which are written
+    /// before the note is.
+    ///
+    /// # Errors
+    /// [`RootfsError::File`].
+    pub(super) fn volumes_with_files(&self) -> Result<Vec<VolumeName>, RootfsError> {
+        let mut found = self.volumes_by(|name| {
+            let name = name.strip_suffix(BEGUN).unwrap_or(name);
+            name.strip_prefix(TIMES).or_else(|| name.strip_suffix(NOTE))
+        })?;
+        found.sort_unstable();
+        found.dedup();
+        Ok(found)
+    }
+
+    fn volumes_by(
+        &self,
+        volume: impl Fn(&str) -> Option<&str>,
+    ) -> Result<Vec<VolumeName>, RootfsError> {
         let dir = &self.pool.state_dir;
-        let mut noted = Vec::new();
+        let mut found = Vec::new();
         for entry in fs::read_dir(dir).map_err(file("list", dir))? {
             let name = entry.map_err(file("list", dir))?.file_name();
-            let name = name.to_str().and_then(|name| name.strip_suffix(".json")?.parse().ok());
-            noted.extend(name.filter(VolumeName::is_snapshot));
+            let name = name.to_str().and_then(|name| volume(name)?.parse().ok());
+            found.extend(name.filter(VolumeName::is_snapshot));
         }
-        Ok(noted)
+        Ok(found)
+    }
+
+    /// Removes what a killed process left of a volume whose note and times are gone, or were never whole.
+    ///
+    /// # Errors
+    /// [`RootfsError::File`].
+    pub(super) fn remove_files(&self, volume: &VolumeName) -> Result<(), RootfsError> {
+        for path in [self.times_path(volume), self.note_path(volume)] {
+            let mut begun = path.into_os_string();
+            begun.push(BEGUN);
+            remove(Path::new(&begun))?;
+        }
+        self.remove_note(volume)
     }
 
     /// Removes the note, and the notice that it names; that they are gone is no error.

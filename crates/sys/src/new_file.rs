@@ -18,6 +18,9 @@ use rustix::io::Errno;
 /// How many names are tried: each that is taken was planted, or is left of a killed process that had our number.
 const TRIES: usize = 16;
 
+/// What follows the name of a file in a directory of our own while its new text is written: a killed process leaves it.
+pub const BEGUN: &str = ".new";
+
 /// A file under a new name. Dropping it removes it; [`Self::put`] gives it the name that it is for.
 #[derive(Debug)]
 pub struct NewFile {
@@ -122,13 +125,13 @@ pub fn write_own(path: &Path, text: &[u8]) -> io::Result<()> {
 
 fn own(path: &Path) -> io::Result<NewFile> {
     let (dir, name) = place(path)?;
-    match NewFile::called(&dir, &name, ".new", 0o600) {
+    match NewFile::called(&dir, &name, BEGUN, 0o600) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             // What a killed process left. unlink(2) follows no link.
             let mut left = name.clone();
-            left.push(".new");
+            left.push(BEGUN);
             rustix::fs::unlinkat(&dir, &left, AtFlags::empty())?;
-            NewFile::called(&dir, &name, ".new", 0o600)
+            NewFile::called(&dir, &name, BEGUN, 0o600)
         }
         made => made,
     }

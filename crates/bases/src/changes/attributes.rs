@@ -17,6 +17,9 @@ const LARGEST: usize = 65_536;
 /// gets last.
 pub(super) const UNFINISHED: Mode = Mode::SVTX;
 
+/// The attribute of a part of a file that was left out. Its value is the modification time of the part (`part.rs`).
+pub(super) const MARK: &CStr = c"trusted.sharedroot.part";
+
 /// What the names of overlay's own attributes begin with.
 const OVERLAY: &[u8] = b"trusted.overlay.";
 
@@ -32,7 +35,10 @@ pub(super) struct Attributes {
 
 impl Attributes {
     pub(super) fn of(node: &Node) -> Result<Self, Errno> {
-        Ok(Self { stat: node.stat, xattrs: xattrs(node)? })
+        let mut xattrs = xattrs(node)?;
+        // A whole file is made of what has it.
+        xattrs.remove(MARK);
+        Ok(Self { stat: node.stat, xattrs })
     }
 
     /// Whether `to` has the same.

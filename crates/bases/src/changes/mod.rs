@@ -27,6 +27,7 @@ mod error;
 mod frame;
 mod links;
 mod node;
+mod part;
 mod pending;
 mod remove;
 mod times;

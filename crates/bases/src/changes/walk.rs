@@ -17,6 +17,7 @@ use super::error::{ChangeError, Failed, Of, doing, has_room, path};
 use super::frame::{Find, Frame, Known, Since};
 use super::links::{Linked, Links};
 use super::node::{Names, Node, is_whiteout, kind, look, names};
+use super::part;
 use super::pending::{Pending, Spill};
 use super::remove::remove;
 use super::times::changed;
@@ -172,10 +173,16 @@ impl<'a> Walk<'a> {
 
     /// Takes note of what failed, or fails.
     fn leave_out(&mut self, failed: Failed, name: Option<&CStr>) -> Result<(), ChangeError> {
-        let goes_on = self.goes_on(&failed, name);
+        let (goes_on, part) = (self.goes_on(&failed, name), failed.part);
         let error = self.error(failed, name);
         if !goes_on {
             return Err(error);
+        }
+        if let (Some(mode), Some(name)) = (part, name)
+            && let Ok(to) = self.to.follow(self.way.iter())
+            && let Err(errno) = part::show(to, name, mode)
+        {
+            tracing::debug!("{error}: what is there keeps its mode: {errno}");
         }
         self.tally.left_out.add(error);
         Ok(())
@@ -332,7 +339,8 @@ impl<'a> Walk<'a> {
     fn push(&mut self, name: &CStr, known: Known) -> Result<(), Failed> {
         if self.way.len() >= DEPTH {
             let step = "go deeper than 4,096 directories, into";
-            return Err(Failed { step, source: Errno::NAMETOOLONG, of: Of::File });
+            let (source, of) = (Errno::NAMETOOLONG, Of::File);
+            return Err(Failed { step, source, of, part: None });
         }
         self.pending.push(name, known as u8).map_err(doing("take note of"))?;
         if let Some(frame) = self.frames.last_mut() {

@@ -71,6 +71,12 @@ pub fn hold() -> io::Result<Held> {
     Ok(Held(*BEFORE.get_or_init(|| before)))
 }
 
+/// The mask that this process's caller gave it, once [`hold`] was called.
+#[must_use]
+pub fn callers_mask() -> Option<&'static SigSet> {
+    BEFORE.get()
+}
+
 /// In a process that this one was cloned into: gives it the mask that was there before [`hold`].
 ///
 /// # Errors

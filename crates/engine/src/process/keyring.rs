@@ -35,7 +35,7 @@ impl Embedded {
         let wrong = |what: String| EngineError::Process { id: self.id().clone(), what };
         // The engine sets the groups that the process has, and those of the caller if it has none.
         setgroups(&[]).map_err(|e| wrong(format!("leave the caller's groups: {e}")))?;
-        signal::handle_broken_pipes().map_err(|e| wrong(format!("handle SIGPIPE: {e}")))?;
+        signal::handle_ignored().map_err(|e| wrong(format!("handle what is ignored: {e}")))?;
         let mark = self.bundle().join(CALLERS_KEYRING);
         if keep_keyring {
             return File::create(&mark)
