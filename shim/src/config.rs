@@ -1,8 +1,8 @@
 //! `/etc/sharedroot/config.toml` and the environment above it: every key has a default, an unknown key is an error.
 
+mod bases;
 mod keys;
 mod layers;
-mod storage;
 
 use std::path::{Path, PathBuf};
 

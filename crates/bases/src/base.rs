@@ -13,9 +13,9 @@ use sharedroot_sys::step::step;
 
 use super::base_lock::BaseLock;
 use super::labels::context;
+use crate::bases::Bases;
 use crate::error::{RootfsError, file};
 use crate::not_shared::NotShared;
-use crate::storage::Storage;
 
 /// Options of every read-only mount of a base: never write, not even a journal's replay.
 const SEALED: [Setting<'static>; 1] = [Setting::Flag("noload")];
@@ -53,7 +53,7 @@ impl MountedBase<'_> {
     }
 }
 
-impl Storage {
+impl Bases {
     /// The base whose own mount is at `root_path`: a bundle may name it as its root.
     #[must_use]
     pub fn base_at(&self, root_path: &Path) -> Option<Image> {

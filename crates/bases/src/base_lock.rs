@@ -9,9 +9,9 @@ use std::path::PathBuf;
 use sharedroot_format::BaseKey;
 use sharedroot_sys::private_dir::private_dir;
 
+use crate::bases::Bases;
 use crate::error::{RootfsError, file};
 use crate::not_shared::NotShared;
-use crate::storage::Storage;
 
 /// A base's lock, held until it is dropped.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ impl BaseLock {
     }
 }
 
-impl Storage {
+impl Bases {
     /// Waits for the lock.
     pub(crate) fn lock_base(&self, key: &BaseKey) -> Result<BaseLock, RootfsError> {
         let (path, lock) = self.open_lock(key)?;

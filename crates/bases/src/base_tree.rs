@@ -10,8 +10,8 @@ use sharedroot_sys::mount::{self, Detached};
 
 use super::base::sealed;
 use super::base_lock::BaseLock;
+use crate::bases::Bases;
 use crate::error::{RootfsError, file};
-use crate::storage::Storage;
 
 /// A base's tree, open for reading. The base is not removed as long as this value lives.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ impl Drop for Active {
     }
 }
 
-impl Storage {
+impl Bases {
     /// Opens a base where it is mounted, or mounts it where nobody else sees it.
     ///
     /// # Errors

@@ -11,8 +11,8 @@ use sharedroot_image as image;
 
 use super::note::{Note, named};
 use super::writeback::{Changes, Mounts, overlay_at};
+use crate::bases::Bases;
 use crate::error::RootfsError;
-use crate::storage::Storage;
 
 /// What an earlier start of a container left.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub enum Earlier {
     Root(String),
 }
 
-impl Storage {
+impl Bases {
     /// Writes what container `id` changed before its last end into the overlay at `root_path`, and deletes the snapshot
     /// `volume` that held it. Nothing is done where there is no such snapshot, and none is deleted that holds what the
     /// overlay cannot.

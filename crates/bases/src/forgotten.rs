@@ -6,9 +6,9 @@
 
 use sharedroot_dm::{Phase, Pool, Volume, VolumeName};
 
+use crate::bases::Bases;
 use crate::containers::Containers;
 use crate::error::RootfsError;
-use crate::storage::Storage;
 
 /// What became of a snapshot that no record knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,37 +30,37 @@ pub type Fates = Vec<(VolumeName, Result<Fate, RootfsError>)>;
 /// # Errors
 /// [`RootfsError`] if it cannot be told which those are.
 pub fn delete_forgotten(
-    storage: &Storage,
+    bases: &Bases,
     pool: &Pool,
     containers: &dyn Containers,
     dry_run: bool,
 ) -> Result<Fates, RootfsError> {
     // In this order, for a record is written before the note, and the note before the snapshot is taken.
-    let mut stale = storage.noted_volumes()?;
+    let mut stale = bases.noted_volumes()?;
     let volumes = pool.volumes()?;
     stale.retain(|name| volumes.iter().all(|volume| volume.name != *name));
     let idle = |v: &Volume| v.name.is_snapshot() && v.phase == Phase::Ready && !v.active;
     let mut idle: Vec<_> = volumes.into_iter().filter(idle).map(|v| v.name).collect();
     for volume in containers.snapshots().map_err(RootfsError::Containers)? {
-        if !storage.is_left_over(&volume) {
+        if !bases.is_left_over(&volume) {
             idle.retain(|name| *name != volume);
             stale.retain(|name| *name != volume);
         }
     }
     let mut fates = Fates::new();
     for name in stale.into_iter().filter(|_| !dry_run) {
-        if let Err(error) = storage.remove_note(&name) {
+        if let Err(error) = bases.remove_note(&name) {
             fates.push((name, Err(error)));
         }
     }
     fates.extend(idle.into_iter().map(|name| {
-        let fate = storage.fate(pool, &name, containers, dry_run);
+        let fate = bases.fate(pool, &name, containers, dry_run);
         (name, fate)
     }));
     Ok(fates)
 }
 
-impl Storage {
+impl Bases {
     fn fate(
         &self,
         pool: &Pool,

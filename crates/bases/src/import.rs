@@ -12,8 +12,8 @@ use sharedroot_image::{self as image, Image, ImportError, Importable, tree_diges
 
 use crate::catalog::{Facts, TreeFacts};
 
+use crate::bases::Bases;
 use crate::error::{RootfsError, file};
-use crate::storage::Storage;
 
 /// What became of an import.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub enum Stage {
     Digest,
 }
 
-impl Storage {
+impl Bases {
     /// Makes the base of an image in an archive or a layout, unless it is there. `tell` hears how far it is.
     ///
     /// # Errors

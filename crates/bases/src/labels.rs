@@ -11,9 +11,9 @@ use sharedroot_format::{BaseKey, Use};
 use sharedroot_label::{self as label, MountLabel, SharedLabel};
 use sharedroot_sys::mount::Setting;
 
+use crate::bases::Bases;
 use crate::error::RootfsError;
 use crate::not_shared::NotShared;
-use crate::storage::Storage;
 
 /// The label of all that is in a file system; it belongs to the superblock.
 pub(super) fn context(label: &MountLabel) -> Setting<'_> {
@@ -37,7 +37,7 @@ pub struct Mislabelled {
     pub used: bool,
 }
 
-impl Storage {
+impl Bases {
     /// The label for new mounts of bases, where SELinux is on.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 //!
 //! | module | story |
 //! |---|---|
-//! | `storage` | where things are |
+//! | `bases` | where things are |
 //! | `base`, `base_lock`, `base_tree`, `import` | a base is made, mounted, read, removed |
 //! | `catalog`, `names`, `origin` | what bases are called, and where they came from |
 //! | `leases`, `containers` | who uses a base |
@@ -18,6 +18,7 @@
 mod base;
 mod base_lock;
 mod base_tree;
+mod bases;
 pub mod catalog;
 pub mod changes;
 mod containers;
@@ -43,10 +44,10 @@ mod scaffold;
 mod shared;
 mod size;
 mod skeleton;
-mod storage;
 mod writeback;
 
 pub use base_tree::BaseTree;
+pub use bases::Bases;
 pub use containers::{Containers, ContainersError};
 pub use earlier::Earlier;
 pub use error::RootfsError;
@@ -60,4 +61,3 @@ pub use not_shared::NotShared;
 pub use prepared::Prepared;
 pub use private::{Place, Private, WrittenBack, prepare_private, release_private, save_so_far};
 pub use shared::{Wanted, prepare_shared};
-pub use storage::Storage;

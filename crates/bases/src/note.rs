@@ -19,8 +19,8 @@ use sharedroot_sys::private_dir::private_dir;
 use crate::changes::{LeftOut, Times};
 use serde::{Deserialize, Serialize};
 
+use crate::bases::Bases;
 use crate::error::{RootfsError, file};
-use crate::storage::Storage;
 
 /// What is known of a private rootfs when its record is gone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,7 +96,7 @@ pub(super) fn named(left_out: &LeftOut) -> String {
     text.join("; ")
 }
 
-impl Storage {
+impl Bases {
     fn note_path(&self, volume: &VolumeName) -> PathBuf {
         self.pool.state_dir.join(format!("{volume}.json"))
     }
@@ -182,7 +182,7 @@ impl Storage {
         Ok(UpperThen { time, empty })
     }
 
-    /// What [`Storage::keep_upper`] kept, with its time. None if it did not, or there is too much.
+    /// What [`Bases::keep_upper`] kept, with its time. None if it did not, or there is too much.
     pub(super) fn upper_then(
         &self,
         volume: &VolumeName,

@@ -20,13 +20,13 @@ use sharedroot_dm::VolumeName;
 use sharedroot_sys::resolve::Resolve;
 
 use super::note::Note;
+use crate::bases::Bases;
 use crate::error::{RootfsError, file};
-use crate::storage::Storage;
 
 /// What engines take for the sign that the directory which holds it is removed.
 const REMOVED: &str = ".wh.";
 
-impl Storage {
+impl Bases {
     /// Puts a notice into the overlay `merged` of the container of `note`, which gets its name.
     ///
     /// # Errors

@@ -7,10 +7,10 @@ use sharedroot_image::{Image, Source};
 use crate::catalog::{Catalog, Facts};
 use crate::names::Names;
 
+use crate::bases::Bases;
 use crate::error::RootfsError;
-use crate::storage::Storage;
 
-impl Storage {
+impl Bases {
     /// What is known of bases.
     ///
     /// # Errors

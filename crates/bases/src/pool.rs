@@ -5,11 +5,11 @@ use sharedroot_format::BaseKey;
 use sharedroot_sys::mount;
 
 use super::scaffold::entries;
+use crate::bases::Bases;
 use crate::containers::Containers;
 use crate::error::RootfsError;
-use crate::storage::Storage;
 
-impl Storage {
+impl Bases {
     /// The pool, active or not. Makes and activates nothing.
     ///
     /// # Errors

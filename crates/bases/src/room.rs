@@ -7,8 +7,8 @@ use std::path::Path;
 use sharedroot_dm::{Bytes, Error, Pool, PoolMode};
 use sharedroot_format::base::JOURNAL_BLOCKS;
 
+use crate::bases::Bases;
 use crate::error::{RootfsError, file};
-use crate::storage::Storage;
 
 /// Where the superblock of ext4 has the features that a kernel must know, and that the journal holds what is nowhere else
 /// (Documentation/filesystems/ext4/super.rst).
@@ -47,7 +47,7 @@ pub(super) fn is_full(error: &Error) -> bool {
     matches!(error, Error::Full { .. } | Error::TooSmall { .. })
 }
 
-impl Storage {
+impl Bases {
     /// Does what takes room, once more if the pool had none and some could be made.
     ///
     /// # Errors

@@ -20,9 +20,9 @@ use super::base_lock::BaseLock;
 use super::labels::{context, label_at};
 use super::missing::{Kind, Missing};
 use super::skeleton::raise;
+use crate::bases::Bases;
 use crate::containers::ContainersError;
 use crate::error::{RootfsError, file};
-use crate::storage::Storage;
 
 /// The name of the scaffold that adds this: the same for the same set, whoever asks.
 fn name_of(missing: &[Missing]) -> ScaffoldName {
@@ -38,7 +38,7 @@ fn name_of(missing: &[Missing]) -> ScaffoldName {
     ScaffoldName::of_digest(hash.finalize().into())
 }
 
-impl Storage {
+impl Bases {
     /// The directory of all scaffolds.
     pub(super) fn scaffolds(&self) -> PathBuf {
         self.pool.run_dir.join("scaffold")

@@ -20,9 +20,9 @@ use rustix::io::Errno;
 use super::note::{Note, times_below};
 use super::overlaid::moved;
 use super::room::{make_room_for_replay, needs_replay};
+use crate::bases::Bases;
 use crate::error::{RootfsError, file};
 use crate::not_shared::NotShared;
-use crate::storage::Storage;
 
 /// The file system of a snapshot, mounted nowhere.
 pub(super) fn detached_snapshot(
@@ -90,7 +90,7 @@ pub(super) enum Changes {
     NowhereToGo,
 }
 
-impl Storage {
+impl Bases {
     /// Writes the changes of `volume` into the overlay that its note names, if that is mounted now.
     /// `found` is what is known to be the container's.
     ///

@@ -147,7 +147,7 @@ impl Container {
         })?;
         lead_into_mounts(&bundle.root, &mut bundle.spec)?;
         check_dev(&bundle.spec).map_err(EngineError::from)?;
-        let stage = self.storage.volumes();
+        let stage = self.bases.volumes();
         Ok((labels, Volumes::open(&mut bundle.spec, &bundle.root, &stage)?, hooks))
     }
 
@@ -181,7 +181,7 @@ impl Container {
         let finds = step("look for what it changed before");
         // Before the image is found: what is written back is part of what its upper directory holds.
         let volume = VolumeName::of_snapshot(&self.root, self.id.as_str());
-        let earlier = self.storage.settle(self.id.as_str(), &volume, &bundle.root)?;
+        let earlier = self.bases.settle(self.id.as_str(), &volume, &bundle.root)?;
         drop(finds);
         let plan = self.choose(bundle, asked, delegated);
         if matches!((&plan, order.verb), (Plan::Private(_), Verb::Restore(_))) {
@@ -226,7 +226,7 @@ impl Container {
             own_mounts: has_own_mounts(&bundle.spec),
             hook: asked.hook.as_deref(),
             image: self
-                .storage
+                .bases
                 .base_at(&bundle.root)
                 .map_or_else(|| image::identify(&bundle.root, self.id.as_str()), Ok),
         });
@@ -281,7 +281,7 @@ impl Container {
                 let wanted =
                     Wanted { missing: &|root| needs.missing(root), overlay: needs.overlay() };
                 let label = labels.mount.as_ref();
-                let prepared = prepare_shared(&self.storage, &image, &wanted, label, intend)?;
+                let prepared = prepare_shared(&self.bases, &image, &wanted, label, intend)?;
                 let (root, scaffold) = match prepared {
                     Prepared::Root(root) => root,
                     Prepared::NotShared(why) => return Ok(as_given(&self.id, why.to_string())),
@@ -309,9 +309,9 @@ impl Container {
                 let size = size.map(|size| Bytes(size.0));
                 let place = Place { id, volume, root_path, label, size, earlier, overlay };
                 let opens = step("open the pool");
-                let pool = Pool::open(&self.storage.pool).map_err(RootfsError::from)?;
+                let pool = Pool::open(&self.bases.pool).map_err(RootfsError::from)?;
                 drop(opens);
-                match prepare_private(&self.storage, &pool, &image, place)? {
+                match prepare_private(&self.bases, &pool, &image, place)? {
                     Prepared::Root(root) => root.attach(root_path)?,
                     Prepared::NotShared(why) => return Ok(as_given(&self.id, why.to_string())),
                 }

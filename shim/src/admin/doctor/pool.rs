@@ -33,7 +33,7 @@ pub enum Known {
 /// # Errors
 /// In words.
 pub fn known(host: &Host) -> Result<Known, String> {
-    let config = &host.storage.pool;
+    let config = &host.bases.pool;
     if !config.run_dir.exists() {
         let made = config.state_dir.join(STORE).exists();
         return Ok(if made { Known::NotUsed } else { Known::NotMade });
@@ -48,7 +48,7 @@ pub fn known(host: &Host) -> Result<Known, String> {
 
 /// Looks.
 pub fn look(host: &Host) -> Vec<Check> {
-    let config = &host.storage.pool;
+    let config = &host.bases.pool;
     let name = &config.name;
     let well = |found: &str| vec![Check::ok("pool", format!("{name}: {found}"))];
     let status = match known(host) {
@@ -74,7 +74,7 @@ pub fn look(host: &Host) -> Vec<Check> {
 
 /// A state directory that is a file system of its own has a lost+found.
 fn is_empty(host: &Host) -> bool {
-    let entries = fs::read_dir(&host.storage.pool.state_dir).into_iter().flatten().flatten();
+    let entries = fs::read_dir(&host.bases.pool.state_dir).into_iter().flatten().flatten();
     entries.filter(|entry| entry.path().extension().is_some_and(|end| end == "data")).count() == 0
 }
 

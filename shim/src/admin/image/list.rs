@@ -1,7 +1,7 @@
 //! `image list`: the bases and who uses them.
 
 use serde_json::{Value, json};
-use sharedroot_bases::Storage;
+use sharedroot_bases::Bases;
 use sharedroot_dm::{Bytes, Phase};
 
 use super::{Base, called};
@@ -23,13 +23,13 @@ const COLUMNS: [Column; 7] = [
 ///
 /// # Errors
 /// [`LifecycleError`].
-pub fn list(storage: &Storage, as_json: bool) -> Result<(), LifecycleError> {
-    let bases = super::bases(storage)?;
+pub fn list(bases: &Bases, as_json: bool) -> Result<(), LifecycleError> {
+    let all = super::all(bases)?;
     if as_json {
-        let images: Vec<_> = bases.iter().map(|base| json(storage, base)).collect();
+        let images: Vec<_> = all.iter().map(|base| json(bases, base)).collect();
         for_programs(json!({ "images": images }));
     } else {
-        Screen::here().print(&lines(&bases));
+        Screen::here().print(&lines(&all));
     }
     Ok(())
 }
@@ -62,7 +62,7 @@ fn row(base: &Base) -> [String; COLUMNS.len()] {
 
 /// One base for programs.
 #[must_use]
-pub fn json(storage: &Storage, base: &Base) -> Value {
+pub fn json(bases: &Bases, base: &Base) -> Value {
     json!({
         "key": base.key.to_string(),
         "names": base.names,
@@ -73,7 +73,7 @@ pub fn json(storage: &Storage, base: &Base) -> Value {
         "used_bytes": base.used,
         "ready": base.volume.phase == Phase::Ready,
         "mounted": base.mounted,
-        "mount_point": storage.base_mount(&base.key),
+        "mount_point": bases.base_mount(&base.key),
         "shared_by": base.shared,
         "snapshots_of": base.private,
     })

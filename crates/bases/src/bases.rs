@@ -10,9 +10,9 @@ use crate::containers::Containers;
 use crate::error::RootfsError;
 use crate::leases::Leases;
 
-/// Where things are and how bases are made; what the configuration says of storage.
+/// Where things are and how bases are made; what the configuration says of bases.
 #[derive(Debug, Clone)]
-pub struct Storage {
+pub struct Bases {
     /// The thin pool.
     pub pool: PoolConfig,
     /// Size of a base's file system.
@@ -23,7 +23,7 @@ pub struct Storage {
     pub shared_label: Option<SharedLabel>,
 }
 
-impl Storage {
+impl Bases {
     /// Who uses which base.
     #[must_use]
     pub fn leases(&self) -> Leases {

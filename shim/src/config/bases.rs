@@ -1,6 +1,6 @@
-//! What the configuration says of storage.
+//! What the configuration says of bases.
 
-use sharedroot_bases::{RootfsError, Storage};
+use sharedroot_bases::{Bases, RootfsError};
 use sharedroot_dm::{Backing, Bytes, PoolConfig, PoolName};
 use sharedroot_label::SharedLabel;
 
@@ -12,7 +12,7 @@ impl Config {
     /// # Errors
     /// [`RootfsError::Name`] for a name that cannot be part of a device name, or is none of LVM's;
     /// [`RootfsError::SharedLabel`] for a label that is malformed or has categories.
-    pub fn storage(&self) -> Result<Storage, RootfsError> {
+    pub fn bases(&self) -> Result<Bases, RootfsError> {
         let pool = &self.pool;
         let backing = match (&pool.media, Backing::default_loop()) {
             (Media::Loop(Some(size)), Backing::Loop { metadata, .. }) => {
@@ -28,7 +28,7 @@ impl Config {
         let on_loop = PoolConfig::on_loop(name, pool.state_dir.clone(), pool.run_dir.clone());
         let pool = PoolConfig { backing, ..on_loop };
         let shared_label = self.selinux.shared_label.as_deref().map(SharedLabel::parse);
-        Ok(Storage {
+        Ok(Bases {
             pool,
             base_size: Bytes(self.base.size.0),
             base_wait: self.base.wait,
