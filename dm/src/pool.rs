@@ -50,27 +50,60 @@ impl Pool {
     }
 
     fn open_as(config: &PoolConfig, any_transaction: bool) -> Result<Self, Error> {
-        let pool = match Self::known_row(config)? {
-            Some((pool, PoolPhase::Ready)) if pool.is_active()? => pool,
-            _ => {
-                let (pool, unclean) = Self::activated(config, any_transaction)?;
-                if unclean && !any_transaction {
-                    let report = pool.reconcile(false)?;
-                    tracing::warn!(pool = %config.name, %report, "the pool was not deactivated; its metadata is sound");
-                    return Ok(pool);
-                }
-                pool
-            }
+        let (pool, unclean) = match Self::known_row(config)? {
+            Some((pool, PoolPhase::Ready)) if pool.is_active()? => (pool, false),
+            _ => Self::activated(config, any_transaction)?,
         };
-        if any_transaction {
-            // The caller's reconcile does that, or is a dry run.
-            return Ok(pool);
-        }
-        let report = pool.recover_unfinished()?;
-        if !report.is_clean() {
-            tracing::warn!(pool = %config.name, %report, "the last end was unclean");
+        // Otherwise the caller's reconcile does that, or is a dry run.
+        if !any_transaction {
+            pool.finish_or_undo(unclean)?;
         }
         Ok(pool)
+    }
+
+    /// Activates a pool that was only [`known`](Self::known), as [`open`](Self::open) does.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open); [`Error::NoPool`] if the pool was destroyed since.
+    pub fn begin_use(&self) -> Result<(), Error> {
+        let unclean = self.begin(false)?;
+        self.finish_or_undo(unclean)
+    }
+
+    /// Activates a pool that was only [`known`](Self::known), as [`open_to_reconcile`](Self::open_to_reconcile) does.
+    ///
+    /// # Errors
+    /// As [`open_to_reconcile`](Self::open_to_reconcile); [`Error::NoPool`] if the pool was destroyed since.
+    pub fn begin_to_reconcile(&self) -> Result<(), Error> {
+        self.begin(true).map(drop)
+    }
+
+    /// Says whether the pool's last end was unclean.
+    fn begin(&self, any_transaction: bool) -> Result<bool, Error> {
+        let PoolConfig { name, state_dir, .. } = &self.config;
+        let same = |row: &PoolRow| row.is_made() && row.uuid == self.label.uuid;
+        let row = || Ok::<_, Error>(self.store.pool(name)?.filter(same));
+        if row()?.is_some_and(|row| row.phase == PoolPhase::Ready) && self.is_active()? {
+            return Ok(false);
+        }
+        let lock = self.lock()?;
+        let gone = || Error::NoPool { name: name.clone(), state_dir: state_dir.clone() };
+        self.activate_row(&lock, row()?.ok_or_else(gone)?, any_transaction)
+    }
+
+    /// Finishes or undoes what processes that died have left half-done.
+    fn finish_or_undo(&self, unclean: bool) -> Result<(), Error> {
+        let pool = &self.config.name;
+        if unclean {
+            let report = self.reconcile(false)?;
+            tracing::warn!(%pool, %report, "the pool was not deactivated; its metadata is sound");
+            return Ok(());
+        }
+        let report = self.recover_unfinished()?;
+        if !report.is_clean() {
+            tracing::warn!(%pool, %report, "the last end was unclean");
+        }
+        Ok(())
     }
 
     /// The pool as the store knows it, active or not; none if there is none. Activates nothing.
@@ -122,6 +155,11 @@ impl Pool {
     /// The file or device that holds the metadata; of a pool of LVM's its node.
     pub fn metadata_path(&self) -> &Path {
         &self.media.metadata
+    }
+
+    /// Whether the pool is one of LVM's, which LVM activates and deactivates.
+    pub fn is_of_lvm(&self) -> bool {
+        self.media.kind == Kind::Lvm
     }
 
     /// Whether the kernel has the pool.

@@ -52,6 +52,13 @@ impl From<&Device> for ActiveVolume {
     }
 }
 
+impl Volume {
+    /// Whether it is complete: its maker has kept or sealed it, and nobody deletes it.
+    pub fn is_ready(&self) -> bool {
+        self.phase == Phase::Ready
+    }
+}
+
 impl VolumeRow {
     fn access(&self) -> Access {
         if self.sealed { Access::ReadOnly } else { Access::ReadWrite }
@@ -82,6 +89,14 @@ impl Pool {
             }
         }
         Ok(None)
+    }
+
+    /// The volume if it is complete, or none.
+    ///
+    /// # Errors
+    /// The store or the kernel cannot be read.
+    pub fn ready(&self, name: &VolumeName) -> Result<Option<Volume>, Error> {
+        Ok(self.volume(name)?.filter(Volume::is_ready))
     }
 
     /// All volumes by name, half-made ones too.
