@@ -262,7 +262,7 @@ impl Container {
 
     /// Takes note of how long a step took, for `sharedroot top`.
     fn note(&self, step: Step, began: Moment) {
-        starts::note(&self.bases.pool.run_dir, step, began, self.place.tag());
+        starts::note(self.bases.run_dir(), step, began, self.place.tag());
     }
 
     fn init(&self, embedded: &Embedded) -> Result<Pid, EngineError> {

@@ -41,7 +41,7 @@ impl Bases {
         // One open(2) for a container that ended well.
         let Some(mut note) = self.read_note(volume)? else { return Ok(Earlier::Nothing) };
         let pool = self.pool_if_made()?;
-        let known = pool.as_ref().map(|pool| pool.volume(volume)).transpose()?.flatten();
+        let known = pool.map(|pool| pool.volume(volume)).transpose()?.flatten();
         let (Some(pool), Some(_)) = (pool, known) else {
             // The pool went with its snapshots. What the overlay lacks is nowhere.
             if note.notice.is_some()
@@ -67,7 +67,7 @@ impl Bases {
             }
             tracing::warn!("container {id}: writing back what it changed before its last end");
             let found = Mounts { overlay: overlay_at(root_path)?, ..Mounts::default() };
-            match self.save_changes(&pool, volume, found)? {
+            match self.save_changes(volume, found)? {
                 Changes::Saved(tally) if tally.left_out.count > 0 => {
                     return Ok(Earlier::Root(named(&tally.left_out)));
                 }

@@ -4,7 +4,7 @@
 //! a container may run on it as given, and then the snapshot is the older of the two. Only a start of the container itself
 //! knows that nothing runs, so only a start writes back (`earlier.rs`).
 
-use sharedroot_dm::{Phase, Pool, Volume, VolumeName};
+use sharedroot_dm::{Volume, VolumeName};
 
 use crate::bases::Bases;
 use crate::containers::Containers;
@@ -31,15 +31,14 @@ pub type Fates = Vec<(VolumeName, Result<Fate, RootfsError>)>;
 /// [`RootfsError`] if it cannot be told which those are.
 pub fn delete_forgotten(
     bases: &Bases,
-    pool: &Pool,
     containers: &dyn Containers,
     dry_run: bool,
 ) -> Result<Fates, RootfsError> {
     // In this order, for a record is written before the note, and the note before the snapshot is taken.
     let mut stale = bases.noted_volumes()?;
-    let volumes = pool.volumes()?;
+    let volumes = bases.known_pool()?.volumes()?;
     stale.retain(|name| volumes.iter().all(|volume| volume.name != *name));
-    let idle = |v: &Volume| v.name.is_snapshot() && v.phase == Phase::Ready && !v.active;
+    let idle = |v: &Volume| v.name.is_snapshot() && v.is_ready() && !v.active;
     let mut idle: Vec<_> = volumes.into_iter().filter(idle).map(|v| v.name).collect();
     for volume in containers.snapshots().map_err(RootfsError::Containers)? {
         if !bases.is_left_over(&volume) {
@@ -54,7 +53,7 @@ pub fn delete_forgotten(
         }
     }
     fates.extend(idle.into_iter().map(|name| {
-        let fate = bases.fate(pool, &name, containers, dry_run);
+        let fate = bases.fate(&name, containers, dry_run);
         (name, fate)
     }));
     Ok(fates)
@@ -63,7 +62,6 @@ pub fn delete_forgotten(
 impl Bases {
     fn fate(
         &self,
-        pool: &Pool,
         name: &VolumeName,
         containers: &dyn Containers,
         dry_run: bool,
@@ -72,18 +70,17 @@ impl Bases {
             return Ok(if note.only_here.is_some() { Fate::Root } else { Fate::Kept });
         }
         if !dry_run {
-            self.delete_with_note(pool, name, containers)?;
+            self.delete_with_note(name, containers)?;
         }
         Ok(Fate::Gone)
     }
 
     fn delete_with_note(
         &self,
-        pool: &Pool,
         name: &VolumeName,
         containers: &dyn Containers,
     ) -> Result<(), RootfsError> {
-        pool.delete(name)?;
+        self.active_pool()?.delete(name)?;
         containers.forget(name).map_err(RootfsError::Containers)?;
         self.remove_note(name)
     }
@@ -94,14 +91,13 @@ impl Bases {
     /// [`RootfsError::NoSnapshot`]; [`RootfsError::Dm`] for one that is in use.
     pub fn drop_snapshot(
         &self,
-        pool: &Pool,
         name: &VolumeName,
         containers: &dyn Containers,
     ) -> Result<(), RootfsError> {
-        if !name.is_snapshot() || pool.volume(name)?.is_none() {
+        if !name.is_snapshot() || self.active_pool()?.volume(name)?.is_none() {
             return Err(RootfsError::NoSnapshot { volume: name.clone() });
         }
-        self.delete_with_note(pool, name, containers)
+        self.delete_with_note(name, containers)
     }
 
     /// Whether a record's snapshot is of a container that its engine has removed, although its `delete` failed. A note

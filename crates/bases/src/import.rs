@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use sharedroot_dm::{Backing, Bytes, Phase, Pool};
+use sharedroot_dm::{Backing, Bytes};
 use sharedroot_format::BaseKey;
 use sharedroot_format::VolumeName;
 use sharedroot_image::{self as image, Image, ImportError, Importable, tree_digest};
@@ -78,17 +78,16 @@ impl Bases {
         still_good: impl FnOnce(&BaseKey) -> Result<(), RootfsError>,
     ) -> Result<Imported, RootfsError> {
         self.sweep_imports();
-        let pool = Pool::open(&self.pool)?;
+        // Before the base's lock, under which nobody waits for a pool to be made.
+        let pool = self.pool()?;
         let lock = self.lock_base(key)?;
-        let name = VolumeName::of_base(key);
-        if pool.volume(&name)?.is_some_and(|volume| volume.phase == Phase::Ready) {
+        if pool.ready(&VolumeName::of_base(key))?.is_some() {
             return Ok(Imported { key: key.clone(), was_there: true });
         }
         let unpacked = Scratch::make(self.imports().join(key.to_string()))?;
         let image = layers(&unpacked.0, tell)?;
         tell(Stage::Make);
-        let (volume, tree) =
-            self.fill_base(&lock, &pool, &image, |bytes| self.leaves_room(bytes))?;
+        let (volume, tree) = self.fill_base(&lock, &image, |bytes| self.leaves_room(bytes))?;
         // Of what the base was made from: `image verify` then compares two things and not one with itself.
         tell(Stage::Digest);
         let digest = tree_digest(tree.root(), |_| ())?;
@@ -103,8 +102,8 @@ impl Bases {
     /// Whether `bytes` more in a pool on loop files leave the disk with as much as unpacking does. The files are sparse, so the
     /// pool may be larger than what the disk has left.
     fn leaves_room(&self, bytes: Bytes) -> Result<(), RootfsError> {
-        let Backing::Loop { .. } = self.pool.backing else { return Ok(()) };
-        let dir = &self.pool.state_dir;
+        let Backing::Loop { .. } = self.config().pool.backing else { return Ok(()) };
+        let dir = self.state_dir();
         let stat = rustix::fs::statvfs(dir)
             .map_err(|errno| file("see how much room is left on", dir)(errno.into()))?;
         let free = stat.f_bavail.saturating_mul(stat.f_frsize);
@@ -112,12 +111,12 @@ impl Bases {
             return Ok(());
         }
         let (needed, free) = (bytes.0 >> 20, free >> 20);
-        Err(ImportError::Room { path: dir.clone(), needed, free }.into())
+        Err(ImportError::Room { path: dir.to_owned(), needed, free }.into())
     }
 
     /// Where layers are unpacked: on the disk of the state directory, for an image may be larger than memory.
     fn imports(&self) -> PathBuf {
-        self.pool.state_dir.join("imports")
+        self.state_dir().join("imports")
     }
 
     /// Removes what killed imports have left. An import that runs holds its base's lock.

@@ -46,7 +46,7 @@ impl Bases {
         if !label::enabled() {
             return Ok(None);
         }
-        let given = self.shared_label.as_ref();
+        let given = self.config().shared_label.as_ref();
         SharedLabel::choose(given).map(Some).map_err(match given {
             Some(_) => RootfsError::SharedLabel,
             None => |error| NotShared::NoLabel(error).into(),

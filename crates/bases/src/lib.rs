@@ -3,7 +3,7 @@
 //!
 //! | module | story |
 //! |---|---|
-//! | `bases` | where things are |
+//! | `config`, `bases` | what a configuration says of bases; where they are, and their pool, opened once |
 //! | `base`, `base_lock`, `base_tree`, `import` | a base is made, mounted, read, removed |
 //! | `catalog`, `names`, `origin` | what bases are called, and where they came from |
 //! | `leases`, `containers` | who uses a base |
@@ -21,6 +21,7 @@ mod base_tree;
 mod bases;
 pub mod catalog;
 pub mod changes;
+mod config;
 mod containers;
 mod earlier;
 mod error;
@@ -48,6 +49,7 @@ mod writeback;
 
 pub use base_tree::BaseTree;
 pub use bases::Bases;
+pub use config::Config;
 pub use containers::{Containers, ContainersError};
 pub use earlier::Earlier;
 pub use error::RootfsError;

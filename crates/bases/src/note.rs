@@ -98,7 +98,7 @@ pub(super) fn named(left_out: &LeftOut) -> String {
 
 impl Bases {
     fn note_path(&self, volume: &VolumeName) -> PathBuf {
-        self.pool.state_dir.join(format!("{volume}.json"))
+        self.state_dir().join(format!("{volume}.json"))
     }
 
     /// Writes the note, whole or not at all. The store's next write brings the name to the disk, too.
@@ -106,7 +106,7 @@ impl Bases {
     /// # Errors
     /// [`RootfsError::File`], [`RootfsError::Record`].
     pub(super) fn write_note(&self, volume: &VolumeName, note: &Note) -> Result<(), RootfsError> {
-        private_dir(&self.pool.state_dir)?;
+        private_dir(self.state_dir())?;
         let path = self.note_path(volume);
         let text = serde_json::to_vec(note).map_err(io::Error::other);
         text.and_then(|text| new_file::write_durably(&path, &text)).map_err(file("write", &path))
@@ -150,7 +150,7 @@ impl Bases {
     }
 
     fn times_path(&self, volume: &VolumeName) -> PathBuf {
-        self.pool.state_dir.join(format!("times-{volume}"))
+        self.state_dir().join(format!("times-{volume}"))
     }
 
     /// Keeps the change times of the engine's upper directory: what has another one at the next start came there meanwhile.
@@ -223,7 +223,7 @@ impl Bases {
         note: &Note,
     ) -> Result<(), RootfsError> {
         self.write_note(volume, note)?;
-        let dir = &self.pool.state_dir;
+        let dir = self.state_dir();
         fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(file("sync", dir))
     }
 
@@ -232,7 +232,7 @@ impl Bases {
     /// # Errors
     /// [`RootfsError::File`].
     pub(super) fn noted_volumes(&self) -> Result<Vec<VolumeName>, RootfsError> {
-        let dir = &self.pool.state_dir;
+        let dir = self.state_dir();
         let mut noted = Vec::new();
         for entry in fs::read_dir(dir).map_err(file("list", dir))? {
             let name = entry.map_err(file("list", dir))?.file_name();

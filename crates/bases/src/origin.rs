@@ -1,6 +1,6 @@
 //! Where the bases came from, so that one whose image is gone can be told from one that is only not in use.
 
-use sharedroot_dm::{Phase, Pool};
+use sharedroot_dm::Volume;
 use sharedroot_format::BaseKey;
 use sharedroot_image::{Image, Source};
 
@@ -16,7 +16,7 @@ impl Bases {
     /// # Errors
     /// [`RootfsError::Catalog`].
     pub fn catalog(&self) -> Result<Catalog, RootfsError> {
-        Ok(Catalog::read(&self.pool.state_dir)?)
+        Ok(Catalog::read(self.state_dir())?)
     }
 
     /// What people and engines call the bases' images.
@@ -32,7 +32,7 @@ impl Bases {
     /// # Errors
     /// [`RootfsError::Catalog`].
     pub fn change_catalog(&self, change: impl FnOnce(&mut Catalog)) -> Result<(), RootfsError> {
-        Ok(Catalog::change(&self.pool.state_dir, &self.pool.run_dir, change)?)
+        Ok(Catalog::change(self.state_dir(), self.run_dir(), change)?)
     }
 
     /// Notes where `image` is now: its engine's store may have moved since its base was made. What was imported stays so.
@@ -53,10 +53,10 @@ impl Bases {
     ///
     /// # Errors
     /// [`RootfsError`].
-    pub fn unwanted_bases(&self, pool: &Pool) -> Result<Vec<BaseKey>, RootfsError> {
+    pub fn unwanted_bases(&self) -> Result<Vec<BaseKey>, RootfsError> {
         let catalog = self.catalog()?;
         let mut unwanted = Vec::new();
-        for volume in pool.volumes()?.into_iter().filter(|v| v.phase == Phase::Ready) {
+        for volume in self.known_pool()?.volumes()?.into_iter().filter(Volume::is_ready) {
             let Some(key) = volume.name.base() else { continue };
             if catalog.names_of(&key).next().is_some() {
                 continue;

@@ -91,10 +91,10 @@ impl Bases {
         volume: &VolumeName,
         options: &[Setting<'_>],
     ) -> Result<Detached, RootfsError> {
-        let place = self.pool.run_dir.join("snapshot");
+        let place = self.run_dir().join("snapshot");
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&place);
         made.map_err(file("create", &place))?;
-        let source = self.pool.name.device_of(volume);
+        let source = self.config().pool.name.device_of(volume);
         let [tree, work, lower] = [TREE, WORK, LOWER].map(|name| place.join(name));
         mount::apart(|| {
             let read_only = is_read_only(&snapshot)?;

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use sharedroot_dm::{Bytes, NewVolume, Pool, VolumeName};
+use sharedroot_dm::{Bytes, NewVolume, VolumeName};
 use sharedroot_image::{self as image, Image};
 use sharedroot_label::MountLabel;
 use sharedroot_sys::mount::{self, Detached};
@@ -16,7 +16,7 @@ use super::labels::label_at;
 use super::note::{Note, named};
 use super::room::is_full;
 use super::size;
-use super::writeback::{Changes, Mounts, detached_snapshot, kept_snapshot, noted, overlay_at};
+use super::writeback::{Changes, Mounts, detached_snapshot, noted, overlay_at};
 use crate::bases::Bases;
 use crate::error::RootfsError;
 use crate::prepared::Prepared;
@@ -67,35 +67,33 @@ impl Private<'_> {
 ///
 /// # Errors
 /// [`RootfsError`]; what is left then, [`release_private`] takes away.
-pub fn prepare_private<'p>(
-    bases: &Bases,
-    pool: &'p Pool,
+pub fn prepare_private<'b>(
+    bases: &'b Bases,
     image: &Image,
     place: Place<'_>,
-) -> Result<Prepared<Private<'p>>, RootfsError> {
-    Prepared::of(prepare(bases, pool, image, place))
+) -> Result<Prepared<Private<'b>>, RootfsError> {
+    Prepared::of(prepare(bases, image, place))
 }
 
-fn prepare<'p>(
-    bases: &Bases,
-    pool: &'p Pool,
+fn prepare<'b>(
+    bases: &'b Bases,
     image: &Image,
     place: Place<'_>,
-) -> Result<Private<'p>, RootfsError> {
+) -> Result<Private<'b>, RootfsError> {
     let Place { id, volume, root_path, label, size, earlier, overlay } = place;
     // Without a label of its own it is as the engine's root is.
     let engines = label.is_none().then(|| label_at(root_path)).transpose()?.flatten();
     let label = label.or(engines.as_ref());
     if let Earlier::Root(_) = earlier {
-        let mounted = go_on(bases, pool, label, place)?;
+        let mounted = go_on(bases, label, place)?;
         return Ok(Private { mounted, new: None });
     }
-    bases.snapshot_base(pool, image)?;
-    clear_away(bases, pool, place)?;
+    bases.snapshot_base(image)?;
+    clear_away(bases, place)?;
     note_beginning(bases, image, label, place)?;
     let base = VolumeName::of_base(&image.key);
     let takes = step("take the snapshot");
-    let mut snapshot = bases.with_room(pool, || pool.snapshot(&base, volume))?;
+    let mut snapshot = bases.with_room(|pool| pool.snapshot(&base, volume))?;
     drop(takes);
     if let Some(wanted) = size {
         let _step = step("make the snapshot as small as the container may have it");
@@ -144,14 +142,13 @@ fn note_beginning(
 /// meanwhile.
 fn go_on(
     bases: &Bases,
-    pool: &Pool,
     label: Option<&MountLabel>,
     place: Place<'_>,
 ) -> Result<Detached, RootfsError> {
     let Place { id, volume, root_path, size, overlay, .. } = place;
     let dropped = || RootfsError::Dropped { id: id.to_owned(), volume: volume.clone() };
     let mut note = bases.read_note(volume)?.ok_or_else(dropped)?;
-    let Some(known) = pool.volume(volume)? else { return Err(dropped()) };
+    let Some(known) = bases.pool()?.volume(volume)? else { return Err(dropped()) };
     let only_here = note.only_here.clone().ok_or_else(dropped)?;
     let times = bases.times_of(volume);
     let since = Since { time: only_here.since, times: times.as_ref(), unsaved: false };
@@ -163,8 +160,8 @@ fn go_on(
     if let Some(wanted) = size {
         size::check_kept(volume, known.size, wanted)?;
     }
-    let device = pool.activate(volume)?.device;
-    let mounted = kept_snapshot(pool, &device, label.map(MountLabel::as_context))?;
+    let device = bases.pool()?.activate(volume)?.device;
+    let mounted = bases.kept_snapshot(&device, label.map(MountLabel::as_context))?;
     let mounted = bases.as_it_was(mounted, volume, &note)?.ok_or_else(dropped)?;
     let merged = mount::bind(root_path)?;
     let was_noticed = note.notice.is_some();
@@ -190,8 +187,9 @@ fn go_on(
 }
 
 /// Makes room for a snapshot: one of that name has nothing to give back, for [`Bases::settle`] came before.
-fn clear_away(bases: &Bases, pool: &Pool, place: Place<'_>) -> Result<(), RootfsError> {
+fn clear_away(bases: &Bases, place: Place<'_>) -> Result<(), RootfsError> {
     let Place { id, volume, .. } = place;
+    let pool = bases.pool()?;
     if pool.volume(volume)?.is_none() {
         return Ok(());
     }
@@ -236,7 +234,7 @@ pub fn save_so_far(
     let found = Mounts { snapshot: Some(snapshot), overlay: Some(uncovered?.ok_or_else(nowhere)?) };
     let (id, upper) = (note.id.clone(), note.upper.clone());
     bases.note_giving_back(volume, note)?;
-    let saved = bases.save(&Pool::open(&bases.pool)?, volume, found);
+    let saved = bases.save(volume, found);
     if let Some(note) = bases.read_note(volume)? {
         let upper_then = Some(bases.keep_upper(volume, &upper, false)?);
         bases.write_note(volume, &Note { upper_then, ..note })?;
@@ -259,7 +257,7 @@ fn own_mount(
 ) -> Result<Option<Detached>, RootfsError> {
     let Some((major, minor)) = mount::device_mounted_at(mount_point) else { return Ok(None) };
     let name = format!("/sys/dev/block/{major}:{minor}/dm/name");
-    let ours = bases.pool.name.device_of(volume);
+    let ours = bases.config().pool.name.device_of(volume);
     match std::fs::read_to_string(name) {
         Ok(name) if name.trim_end() == ours => Ok(Some(mount::bind(mount_point)?)),
         _ if image::is_overlay_of(mount_point, &ours) => Ok(Some(mount::bind(mount_point)?)),
@@ -290,7 +288,7 @@ pub fn release_private(
     drop(unmounts);
     let Some(pool) = bases.pool_if_made()? else { return Ok(WrittenBack::Changes(0)) };
     let at = mount_point.display();
-    let changes = match bases.save_changes(&pool, volume, found) {
+    let changes = match bases.save_changes(volume, found) {
         Ok(Changes::Saved(Tally { changes, left_out, .. })) if left_out.count > 0 => {
             return Ok(WrittenBack::Partly(changes, left_out.count));
         }

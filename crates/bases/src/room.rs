@@ -52,25 +52,25 @@ impl Bases {
     ///
     /// # Errors
     /// [`RootfsError`].
-    pub(super) fn with_room<T>(
-        &self,
-        pool: &Pool,
-        act: impl Fn() -> Result<T, Error>,
+    pub(super) fn with_room<'b, T>(
+        &'b self,
+        act: impl Fn(&'b Pool) -> Result<T, Error>,
     ) -> Result<T, RootfsError> {
-        match act() {
-            Err(error) if is_full(&error) && self.reclaim(pool)? => Ok(act()?),
+        let pool = self.pool()?;
+        match act(pool) {
+            Err(error) if is_full(&error) && self.reclaim()? => Ok(act(pool)?),
             done => Ok(done?),
         }
     }
 
     /// Deletes the snapshots whose changes waited for room until nobody wanted them any more. True if there were any.
-    fn reclaim(&self, pool: &Pool) -> Result<bool, RootfsError> {
+    fn reclaim(&self) -> Result<bool, RootfsError> {
         let mut any = false;
         for name in self.noted_volumes()? {
             if !self.read_note(&name)?.is_some_and(|note| note.is_obsolete()) {
                 continue;
             }
-            match pool.delete(&name) {
+            match self.pool()?.delete(&name) {
                 Ok(_) => {
                     self.remove_note(&name)?;
                     any = true;

@@ -41,7 +41,7 @@ fn name_of(missing: &[Missing]) -> ScaffoldName {
 impl Bases {
     /// The directory of all scaffolds.
     pub(super) fn scaffolds(&self) -> PathBuf {
-        self.pool.run_dir.join("scaffold")
+        self.run_dir().join("scaffold")
     }
 
     fn scaffolds_of(&self, key: &BaseKey) -> PathBuf {

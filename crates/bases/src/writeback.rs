@@ -7,7 +7,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use sharedroot_dm::{Phase, Pool, VolumeName};
+use sharedroot_dm::VolumeName;
 use sharedroot_image as image;
 use sharedroot_label::{MountLabel, enabled};
 use sharedroot_sys::mount::{self, Detached, Setting};
@@ -34,29 +34,27 @@ pub(super) fn detached_snapshot(
     mount_snapshot(device, label, false, &["noinit_itable", "no_prefetch_block_bitmaps"])
 }
 
-/// The same of a container that has ended and starts again on it.
-pub(super) fn kept_snapshot(
-    pool: &Pool,
-    device: &Path,
-    label: Option<&str>,
-) -> Result<Detached, RootfsError> {
-    if needs_replay(device)? {
-        make_room_for_replay(pool)?;
+impl Bases {
+    /// The same of a container that has ended and starts again on it.
+    pub(super) fn kept_snapshot(
+        &self,
+        device: &Path,
+        label: Option<&str>,
+    ) -> Result<Detached, RootfsError> {
+        if needs_replay(device)? {
+            make_room_for_replay(self.pool()?)?;
+        }
+        detached_snapshot(device, label)
     }
-    detached_snapshot(device, label)
-}
 
-/// The same of a container that has ended, to be read.
-fn ended_snapshot(
-    pool: &Pool,
-    device: &Path,
-    label: Option<&str>,
-) -> Result<Detached, RootfsError> {
-    if !needs_replay(device)? {
-        return mount_snapshot(device, label, true, &["noload"]);
+    /// The same of a container that has ended, to be read.
+    fn ended_snapshot(&self, device: &Path, label: Option<&str>) -> Result<Detached, RootfsError> {
+        if !needs_replay(device)? {
+            return mount_snapshot(device, label, true, &["noload"]);
+        }
+        make_room_for_replay(self.pool()?)?;
+        detached_snapshot(device, label)
     }
-    make_room_for_replay(pool)?;
-    detached_snapshot(device, label)
 }
 
 fn mount_snapshot(
@@ -102,7 +100,6 @@ impl Bases {
     /// [`RootfsError`]; snapshot and note are as they were.
     pub(super) fn save_changes(
         &self,
-        pool: &Pool,
         volume: &VolumeName,
         found: Mounts,
     ) -> Result<Changes, RootfsError> {
@@ -110,7 +107,7 @@ impl Bases {
         let saved = match only_here {
             // What came into the overlay since would be lost.
             Some(only) => Ok(Changes::Partly(only.count)),
-            None => self.save(pool, volume, found),
+            None => self.save(volume, found),
         };
         let saved = saved.and_then(|saved| {
             if let Changes::Saved(Tally { left_out, .. }) = &saved
@@ -122,7 +119,7 @@ impl Bases {
         });
         // It waits for the next start, and so that `gc` sees that nobody uses it.
         if !matches!(&saved, Ok(Changes::Saved(tally)) if tally.left_out.count == 0)
-            && let Err(error) = pool.deactivate(volume)
+            && let Err(error) = self.pool()?.deactivate(volume)
         {
             tracing::debug!("{error}");
         }
@@ -133,15 +130,9 @@ impl Bases {
     ///
     /// # Errors
     /// [`RootfsError`]; snapshot and note are as they were.
-    pub(super) fn save(
-        &self,
-        pool: &Pool,
-        volume: &VolumeName,
-        found: Mounts,
-    ) -> Result<Changes, RootfsError> {
-        if !pool.volume(volume)?.is_some_and(|volume| volume.phase == Phase::Ready)
-            || self.read_note(volume)?.is_none()
-        {
+    pub(super) fn save(&self, volume: &VolumeName, found: Mounts) -> Result<Changes, RootfsError> {
+        let pool = self.pool()?;
+        if pool.ready(volume)?.is_none() || self.read_note(volume)?.is_none() {
             return Ok(Changes::Saved(Tally::default()));
         }
         let device = pool.activate(volume)?.device;
@@ -155,7 +146,7 @@ impl Bases {
         let Some(merged) = merged? else { return Ok(Changes::NowhereToGo) };
         let was_noticed = note.notice.is_some();
         Self::take_notice(&mut note, &merged)?;
-        let written = self.write_all(pool, volume, &note, (&device, found.snapshot), &merged);
+        let written = self.write_all(volume, &note, (&device, found.snapshot), &merged);
         let tally = written.inspect_err(|_| {
             // The engine's disk may be full: then what it shows lacks more than before.
             if was_noticed && let Err(error) = self.put_notice_or_warn(volume, &mut note, &merged) {
@@ -176,7 +167,6 @@ impl Bases {
     /// Writes the changes of the snapshot on `device`, which is the container's root or has been.
     fn write_all(
         &self,
-        pool: &Pool,
         volume: &VolumeName,
         note: &Note,
         (device, snapshot): (&Path, Option<Detached>),
@@ -190,8 +180,8 @@ impl Bases {
             }
             Some(mounted) => (mounted, Times::default()),
             None => {
-                self.keep_copied((pool, device), volume, note, merged)?;
-                let ended = ended_snapshot(pool, device, label)?;
+                self.keep_copied(device, volume, note, merged)?;
+                let ended = self.ended_snapshot(device, label)?;
                 let moved = if note.overlaid { moved(&ended)? } else { Times::default() };
                 match self.as_it_was(ended, volume, note)? {
                     Some(mounted) => (mounted, moved),
@@ -199,12 +189,11 @@ impl Bases {
                 }
             }
         };
-        self.write_back(pool, volume, note, (&snapshot, &moved), merged)
+        self.write_back(volume, note, (&snapshot, &moved), merged)
     }
 
     fn write_back(
         &self,
-        pool: &Pool,
         volume: &VolumeName,
         note: &Note,
         (snapshot, moved): (&Detached, &Times),
@@ -218,7 +207,7 @@ impl Bases {
                 return None;
             }
             looked.set(true);
-            match self.look_at_base(pool, &note.base) {
+            match self.look_at_base(&note.base) {
                 Ok(base) => base.map(OwnedFd::from),
                 Err(error) => {
                     tracing::debug!("comparing all of a directory: {error}");
@@ -232,7 +221,7 @@ impl Bases {
         let to = (to, store.as_ref().map_or(to, AsFd::as_fd));
         let written = changes::write_back(from, (&base, moved), to, &spill);
         if looked.get()
-            && let Err(error) = self.look_away(pool, &note.base)
+            && let Err(error) = self.look_away(&note.base)
         {
             tracing::debug!("{error}");
         }
@@ -248,7 +237,7 @@ impl Bases {
     /// A file without a name, for what a walk does not keep in memory: on the disk, and not below `/run`.
     fn spill(&self) -> Result<OwnedFd, Errno> {
         let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-        rustix::fs::open(&self.pool.state_dir, flags, Mode::RUSR | Mode::WUSR)
+        rustix::fs::open(self.state_dir(), flags, Mode::RUSR | Mode::WUSR)
     }
 
     /// Brings into the snapshot what came into the engine's overlay after the container's end, as by `docker cp` into a
@@ -258,7 +247,7 @@ impl Bases {
     /// [`RootfsError::Unclear`]; any other. The whole can be begun anew.
     fn keep_copied(
         &self,
-        (pool, device): (&Pool, &Path),
+        device: &Path,
         volume: &VolumeName,
         note: &Note,
         merged: &Detached,
@@ -274,7 +263,7 @@ impl Bases {
             return Ok(());
         }
         let label = note.label.as_deref().filter(|_| enabled());
-        let mounted = kept_snapshot(pool, device, label)?;
+        let mounted = self.kept_snapshot(device, label)?;
         let Some(snapshot) = self.as_it_was(mounted, volume, note)? else { return Ok(()) };
         let since = Since { time, times: Some(&times), unsaved: true };
         self.bring_newer((&note.id, volume), &note.upper, merged, &snapshot, since)

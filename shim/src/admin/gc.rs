@@ -22,14 +22,14 @@ use crate::record::Records;
 /// # Errors
 /// [`LifecycleError`].
 pub fn collect(bases: &Bases, args: &Gc) -> Result<(), LifecycleError> {
-    private_dir(&bases.pool.run_dir)?;
+    private_dir(bases.run_dir())?;
     let mut told =
         Told { dry_run: args.dry_run, json: args.json, items: Vec::new(), failed: Vec::new() };
     let report = go_through(bases, args, &mut told)?;
     if args.json {
         for_programs(json!({
             "dry_run": args.dry_run,
-            "pool": bases.pool.name.to_string(),
+            "pool": bases.config().pool.name.to_string(),
             "reconciled": report.as_ref().map(report_json),
             "items": told.items.iter().map(Item::to_json).collect::<Vec<_>>(),
         }));
@@ -49,13 +49,13 @@ fn go_through(bases: &Bases, args: &Gc, told: &mut Told) -> Result<Option<Report
             told.item(Done::Removed, Kind::Import, (&path, &path), "its import was killed");
         }
     }
-    if !Pool::exists(&bases.pool).map_err(RootfsError::from)? {
-        told.say(format_args!("pool {}: not made yet, nothing to do", bases.pool.name));
+    let Some(pool) = bases.pool_to_reconcile()? else {
+        let name = &bases.config().pool.name;
+        told.say(format_args!("pool {name}: not made yet, nothing to do"));
         return Ok(None);
-    }
-    let pool = Pool::open_to_reconcile(&bases.pool).map_err(RootfsError::from)?;
+    };
     let reconcile = if args.force { Pool::reconcile_by_force } else { Pool::reconcile };
-    let report = Progress::during("comparing store, pool and kernel", || reconcile(&pool, dry_run))
+    let report = Progress::during("comparing store, pool and kernel", || reconcile(pool, dry_run))
         .map_err(RootfsError::from)?;
     if report.untouched {
         told.say(format_args!(
@@ -64,22 +64,22 @@ fn go_through(bases: &Bases, args: &Gc, told: &mut Told) -> Result<Option<Report
         return Ok(Some(report));
     }
     told.say(format_args!("{report}"));
-    delete_snapshots(bases, &pool, told);
+    delete_snapshots(bases, told);
     // Also where nothing is to be done: what follows asks them, and takes nothing away that a container may use.
-    if let Err(error) = bases.reconcile_leases(&Records(&bases.pool.run_dir)) {
+    if let Err(error) = bases.reconcile_leases(&Records(bases.run_dir())) {
         told.failed("the leases", &error);
         return Ok(Some(report));
     }
     take_scaffolds_down(bases, told);
     unmount_mislabelled(bases, told);
-    delete_bases(bases, &pool, told);
+    delete_bases(bases, told);
     Ok(Some(report))
 }
 
-fn delete_snapshots(bases: &Bases, pool: &Pool, told: &mut Told) {
-    let (dry_run, records) = (told.dry_run, Records(&bases.pool.run_dir));
+fn delete_snapshots(bases: &Bases, told: &mut Told) {
+    let (dry_run, records) = (told.dry_run, Records(bases.run_dir()));
     let forgotten =
-        Progress::during("deleting snapshots", || delete_forgotten(bases, pool, &records, dry_run));
+        Progress::during("deleting snapshots", || delete_forgotten(bases, &records, dry_run));
     let forgotten = forgotten.unwrap_or_else(|error| {
         told.failed("the snapshots", &error);
         Vec::new()
@@ -118,8 +118,8 @@ fn take_scaffolds_down(bases: &Bases, told: &mut Told) {
     }
 }
 
-fn delete_bases(bases: &Bases, pool: &Pool, told: &mut Told) {
-    let unwanted = bases.unwanted_bases(pool).unwrap_or_else(|error| {
+fn delete_bases(bases: &Bases, told: &mut Told) {
+    let unwanted = bases.unwanted_bases().unwrap_or_else(|error| {
         told.failed("the bases", &error);
         Vec::new()
     });

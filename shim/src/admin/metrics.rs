@@ -8,7 +8,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use serde_json::Value;
-use sharedroot_bases::{Bases, RootfsError};
+use sharedroot_bases::Bases;
 use sharedroot_sys::new_file::Output;
 use sharedroot_sys::private_dir::private_dir;
 
@@ -25,13 +25,13 @@ use crate::starts::{self, BOUNDS, Histogram, Totals};
 /// # Errors
 /// [`LifecycleError`].
 pub fn metrics(bases: &Bases, args: &Metrics) -> Result<(), LifecycleError> {
-    let run_dir = &bases.pool.run_dir;
+    let run_dir = bases.run_dir();
     private_dir(run_dir)?;
     let file = |step, path: &Path| {
         let path = path.to_owned();
         move |source| LifecycleError::File { step, path, source }
     };
-    let pool = Figures::known(&bases.pool).map_err(RootfsError::from)?.to_json();
+    let pool = Figures::known(bases)?.to_json();
     let kinds = record::all(run_dir)?.into_iter().collect();
     let mounted = bases.mounted_bases()?.len();
     let totals =

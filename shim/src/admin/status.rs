@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use sharedroot_bases::{Bases, Mislabelled, RootfsError};
-use sharedroot_dm::{Bytes, Pool, Volume};
+use sharedroot_dm::{Bytes, Volume};
 use sharedroot_format::VolumeName;
 use sharedroot_sys::private_dir::private_dir;
 
@@ -100,7 +100,7 @@ impl Private {
             _ => None,
         };
         let named: Vec<_> = records.iter().filter_map(volume).collect();
-        let Some(pool) = Pool::known(&bases.pool)?.filter(|_| !named.is_empty()) else {
+        let Some(pool) = bases.known_pool_if_made()?.filter(|_| !named.is_empty()) else {
             return Ok(Vec::new());
         };
         let used = pool.own_bytes().unwrap_or_else(|error| {
@@ -199,9 +199,9 @@ fn base_lines(mut bases: Vec<Base>) -> Vec<Line> {
 /// # Errors
 /// [`LifecycleError`].
 pub fn status(bases: &Bases, as_json: bool) -> Result<(), LifecycleError> {
-    private_dir(&bases.pool.run_dir)?;
-    let figures = Figures::known(&bases.pool).map_err(RootfsError::from)?;
-    let records = record::all(&bases.pool.run_dir)?;
+    private_dir(bases.run_dir())?;
+    let figures = Figures::known(bases)?;
+    let records = record::all(bases.run_dir())?;
     let private = Private::of(bases, &records)?;
     let kinds: Kinds = records.into_iter().collect();
     let labels = Labels::of(bases);

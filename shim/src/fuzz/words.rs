@@ -47,7 +47,8 @@ pub fn settings(text: &[u8]) {
     match layers.and_then(|layers| layers.config()) {
         Ok(config) => match config.bases() {
             Ok(bases) => {
-                assert!(bases.base_size.0 > 0 && !bases.pool.name.as_ref().is_empty())
+                let said = bases.config();
+                assert!(said.base_size.0 > 0 && !said.pool.name.as_ref().is_empty())
             }
             Err(error) => says_something(&error),
         },

@@ -6,7 +6,7 @@ use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType, Process, Spec};
 use sharedroot_bases::{
     Earlier, Place, Prepared, RootfsError, Wanted, prepare_private, prepare_shared,
 };
-use sharedroot_dm::{Bytes, Pool};
+use sharedroot_dm::Bytes;
 use sharedroot_format::ScaffoldName;
 use sharedroot_format::VolumeName;
 use sharedroot_image as image;
@@ -308,10 +308,7 @@ impl Container {
                     .then_some("Docker's daemon has live-restore on, and knows an overlay only");
                 let size = size.map(|size| Bytes(size.0));
                 let place = Place { id, volume, root_path, label, size, earlier, overlay };
-                let opens = step("open the pool");
-                let pool = Pool::open(&self.bases.pool).map_err(RootfsError::from)?;
-                drop(opens);
-                match prepare_private(&self.bases, &pool, &image, place)? {
+                match prepare_private(&self.bases, &image, place)? {
                     Prepared::Root(root) => root.attach(root_path)?,
                     Prepared::NotShared(why) => return Ok(as_given(&self.id, why.to_string())),
                 }

@@ -2,7 +2,7 @@
 //! Only of an active pool, for `gc` activates one.
 
 use sharedroot_bases::{Bases, Fate, RootfsError, delete_forgotten};
-use sharedroot_dm::{Pool, Report};
+use sharedroot_dm::Report;
 use sharedroot_sys::chain::chain;
 
 use super::check::Check;
@@ -18,7 +18,7 @@ pub fn look(host: &Host) -> Vec<Check> {
         Ok(Known::NotUsed | Known::Inactive) => {
             Check::ok(NAME, "not looked for in an inactive pool; its next use cleans up")
         }
-        Ok(Known::Active(pool)) => match Found::by_dry_run(&host.bases, &pool) {
+        Ok(Known::Active(_)) => match Found::by_dry_run(&host.bases) {
             Ok(found) => found.judged(),
             Err(error) => Check::warning(NAME, chain(&error), "sharedroot gc"),
         },
@@ -44,12 +44,12 @@ struct Found {
 }
 
 impl Found {
-    fn by_dry_run(bases: &Bases, pool: &Pool) -> Result<Self, RootfsError> {
-        let report = pool.reconcile(true)?;
+    fn by_dry_run(bases: &Bases) -> Result<Self, RootfsError> {
+        let report = bases.known_pool()?.reconcile(true)?;
         if report.untouched {
             return Ok(Self { report, ..Self::default() });
         }
-        let fates = delete_forgotten(bases, pool, &Records(&bases.pool.run_dir), true)?;
+        let fates = delete_forgotten(bases, &Records(bases.run_dir()), true)?;
         let count =
             |wanted| fates.iter().filter(|(_, fate)| fate.as_ref().ok() == Some(&wanted)).count();
         let (gone, kept) = (count(Fate::Gone), count(Fate::Kept) + count(Fate::Root));
@@ -62,7 +62,7 @@ impl Found {
             gone,
             kept,
             scaffolds: bases.take_down_forgotten(true)?.len(),
-            unwanted: bases.unwanted_bases(pool)?.len(),
+            unwanted: bases.unwanted_bases()?.len(),
         })
     }
 

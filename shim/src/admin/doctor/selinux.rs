@@ -74,7 +74,7 @@ impl File {
 }
 
 fn files(host: &Host) -> Vec<File> {
-    let pool = &host.bases.pool;
+    let pool = &host.bases.config().pool;
     let mut all = vec![(pool.state_dir.clone(), STATE), (pool.run_dir.clone(), RUNTIME)];
     all.extend(PROGRAMS.map(|path| (path.into(), PROGRAM)));
     all.retain(|(path, _)| path.exists());

@@ -23,7 +23,7 @@ pub fn import(
     name: Option<&str>,
     as_json: bool,
 ) -> Result<(), LifecycleError> {
-    private_dir(&bases.pool.run_dir)?;
+    private_dir(bases.run_dir())?;
     let given: Option<ImageName> = name.map(str::parse).transpose().map_err(|_| {
         let wanted = "a name of an image: letters, digits and . _ - / : @, at most 255";
         LifecycleError::Argument { flag: "image import", value: name.unwrap_or("").into(), wanted }

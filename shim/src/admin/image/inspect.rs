@@ -3,7 +3,6 @@
 use serde_json::json;
 use sharedroot_bases::catalog::TreeFacts;
 use sharedroot_bases::{Bases, RootfsError};
-use sharedroot_dm::Phase;
 use sharedroot_image::{check_filesystem, tree_digest};
 
 use super::Base;
@@ -23,7 +22,7 @@ pub fn inspect(bases: &Bases, base: &Base) -> Result<(), LifecycleError> {
     whole["source"] = json!(facts.map(|facts| &facts.source));
     whole["made"] = json!(facts.map(|facts| &facts.made));
     whole["tree"] = json!(facts.and_then(|facts| facts.tree.as_ref()));
-    if base.volume.phase == Phase::Ready {
+    if base.volume.is_ready() {
         let tree = bases.open_base(&base.key)?;
         whole["used_bytes"] = json!(tree.used()?);
         whole["device"] = json!(tree.device());

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use sharedroot_bases::Bases;
-use sharedroot_dm::{Bytes, Phase};
+use sharedroot_dm::Bytes;
 
 use super::{Base, called};
 use crate::admin::for_programs;
@@ -42,7 +42,7 @@ pub fn lines<'b>(bases: impl IntoIterator<Item = &'b Base>) -> Vec<Line> {
 }
 
 fn row(base: &Base) -> [String; COLUMNS.len()] {
-    let state = match (base.volume.phase == Phase::Ready, base.mounted) {
+    let state = match (base.volume.is_ready(), base.mounted) {
         (true, true) => "mounted",
         (true, false) => "ready",
         (false, _) => "unfinished",
@@ -71,7 +71,7 @@ pub fn json(bases: &Bases, base: &Base) -> Value {
         "size_bytes": base.volume.size.0,
         // Known of a mounted base without activating it.
         "used_bytes": base.used,
-        "ready": base.volume.phase == Phase::Ready,
+        "ready": base.volume.is_ready(),
         "mounted": base.mounted,
         "mount_point": bases.base_mount(&base.key),
         "shared_by": base.shared,

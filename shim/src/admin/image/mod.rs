@@ -8,7 +8,7 @@ pub mod list;
 use serde_json::json;
 use sharedroot_bases::catalog::Facts;
 use sharedroot_bases::{Bases, RootfsError};
-use sharedroot_dm::{Phase, Pool, Volume};
+use sharedroot_dm::Volume;
 use sharedroot_format::{BaseKey, Lease, Use};
 use sharedroot_sys::mount;
 use sharedroot_sys::private_dir::private_dir;
@@ -84,9 +84,9 @@ pub fn called(names: &[String], tags: &[String], key: &BaseKey) -> String {
 /// # Errors
 /// [`LifecycleError`].
 pub fn all(bases: &Bases) -> Result<Vec<Base>, LifecycleError> {
-    private_dir(&bases.pool.run_dir)?;
+    private_dir(bases.run_dir())?;
     // The store knows the volumes of an inactive pool too.
-    let Some(pool) = Pool::known(&bases.pool).map_err(RootfsError::from)? else {
+    let Some(pool) = bases.known_pool_if_made()? else {
         return Ok(Vec::new());
     };
     let called = bases.names()?;
@@ -99,11 +99,11 @@ pub fn all(bases: &Bases) -> Result<Vec<Base>, LifecycleError> {
         let used = used.map(|stat| (stat.f_blocks - stat.f_bfree) * stat.f_frsize);
         let (names, tags) = (called.given(&key), called.tags(&key));
         // What is known of a base that was there before says nothing of one that is being made.
-        let facts = called.catalog().facts(&key).filter(|_| volume.phase == Phase::Ready).cloned();
+        let facts = called.catalog().facts(&key).filter(|_| volume.is_ready()).cloned();
         let (shared, private) = (Vec::new(), Vec::new());
         all.push(Base { key, names, tags, facts, volume, mounted, used, shared, private });
     }
-    bases.reconcile_leases(&Records(&bases.pool.run_dir))?;
+    bases.reconcile_leases(&Records(bases.run_dir()))?;
     for Lease { base, what, name, .. } in bases.leases().all().map_err(RootfsError::from)? {
         if let Some(found) = all.iter_mut().find(|b| b.key == base) {
             let private = what == Use::Private;

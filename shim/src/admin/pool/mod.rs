@@ -28,15 +28,15 @@ pub fn run(config: &Config, verb: Verb) -> Result<(), RootfsError> {
     match verb {
         Verb::Create(args) => create(config.clone(), args),
         Verb::Activate => activate(&bases()?),
-        Verb::Deactivate => deactivate(&bases()?),
+        Verb::Deactivate => deactivate(bases()?),
         Verb::Status { json } => status(&bases()?, json),
-        Verb::Inspect { json } => inspect::run(&bases()?.known_pool()?, json),
+        Verb::Inspect { json } => inspect::run(bases()?.known_pool()?, json),
         Verb::Grow(args) => grow(&bases()?, &args),
         Verb::Watch => watch(&bases()?),
         Verb::Check { json } => check(&bases()?, json),
         Verb::Repair { json } => repair(&bases()?, json),
         Verb::Drop { volume } => drop_snapshot(&bases()?, &volume),
-        Verb::Destroy { force } => destroy(&bases()?, force),
+        Verb::Destroy { force } => destroy(bases()?, force),
     }
 }
 
@@ -60,7 +60,7 @@ fn create(mut config: Config, args: PoolCreate) -> Result<(), RootfsError> {
     }
     let bases = config.bases()?;
     let make = if args.force { Pool::create_overwriting } else { Pool::create };
-    let made = Progress::during("making the pool", || make(&bases.pool));
+    let made = Progress::during("making the pool", || make(&bases.config().pool));
     Figures::of(&made?)?.print(args.json);
     Ok(())
 }
@@ -71,12 +71,13 @@ fn activate(bases: &Bases) -> Result<(), RootfsError> {
     Ok(())
 }
 
-fn deactivate(bases: &Bases) -> Result<(), RootfsError> {
+fn deactivate(bases: Bases) -> Result<(), RootfsError> {
     let pool = bases.known_pool()?;
-    bases.vacate(&pool, &Records(&bases.pool.run_dir))?;
     let (name, node) = (pool.name().clone(), pool.data_path().to_owned());
-    pool.shut_down()?;
-    if bases.known_pool()?.is_active()? {
+    let stays_active = pool.is_of_lvm() && pool.is_active()?;
+    let run_dir = bases.run_dir().to_owned();
+    bases.deactivate(&Records(&run_dir))?;
+    if stays_active {
         say!(
             "the volumes of the pool {name} are inactive; the pool itself is LVM's: `lvchange \
              --activate n {}` deactivates it",
@@ -89,7 +90,7 @@ fn deactivate(bases: &Bases) -> Result<(), RootfsError> {
 }
 
 fn status(bases: &Bases, as_json: bool) -> Result<(), RootfsError> {
-    Figures::known(&bases.pool)?.print(as_json);
+    Figures::known(bases)?.print(as_json);
     Ok(())
 }
 
@@ -97,7 +98,7 @@ fn grow(bases: &Bases, args: &PoolGrow) -> Result<(), RootfsError> {
     let pool = bases.active_pool()?;
     let [data, metadata] = [args.data, args.metadata].map(|size| size.map(|size| Bytes(size.0)));
     pool.grow(data, metadata)?;
-    Figures::of(&pool)?.print(args.json);
+    Figures::of(pool)?.print(args.json);
     Ok(())
 }
 
@@ -142,12 +143,12 @@ fn repair(bases: &Bases, as_json: bool) -> Result<(), RootfsError> {
 
 fn drop_snapshot(bases: &Bases, volume: &str) -> Result<(), RootfsError> {
     let name = volume.parse()?;
-    bases.drop_snapshot(&bases.active_pool()?, &name, &Records(&bases.pool.run_dir))?;
+    bases.drop_snapshot(&name, &Records(bases.run_dir()))?;
     say!("the snapshot {name} is deleted");
     Ok(())
 }
 
-fn destroy(bases: &Bases, force: bool) -> Result<(), RootfsError> {
+fn destroy(bases: Bases, force: bool) -> Result<(), RootfsError> {
     let pool = bases.known_pool()?;
     let name = pool.name().clone();
     if !force {
@@ -161,7 +162,8 @@ fn destroy(bases: &Bases, force: bool) -> Result<(), RootfsError> {
         say!("metadata  {}", pool.metadata_path().display());
         return Err(RootfsError::NotForced { pool: name });
     }
-    Progress::during("destroying the pool", || bases.destroy(pool, &Records(&bases.pool.run_dir)))?;
+    let run_dir = bases.run_dir().to_owned();
+    Progress::during("destroying the pool", || bases.destroy(&Records(&run_dir)))?;
     say!("the pool {name} is destroyed");
     Ok(())
 }

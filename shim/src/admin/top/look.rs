@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use sharedroot_bases::{Bases, RootfsError};
+use sharedroot_bases::{Bases, Config};
 use sharedroot_format::BaseKey;
 
 use super::latency::{self, Latencies};
@@ -20,7 +20,7 @@ const PERIOD: Duration = Duration::from_secs(3600);
 /// Looks, and keeps between two looks what does not change.
 #[derive(Debug)]
 pub struct Looker<'s> {
-    bases: &'s Bases,
+    config: &'s Config,
     all: bool,
     resident: Resident,
 }
@@ -59,8 +59,8 @@ pub struct Image {
 
 impl<'s> Looker<'s> {
     /// `all`: also at mounted bases without a container.
-    pub fn new(bases: &'s Bases, all: bool) -> Self {
-        Self { bases, all, resident: Resident::default() }
+    pub fn new(config: &'s Config, all: bool) -> Self {
+        Self { config, all, resident: Resident::default() }
     }
 
     /// Looks at bases with containers, and at those on which there was a start.
@@ -68,14 +68,15 @@ impl<'s> Looker<'s> {
     /// # Errors
     /// [`LifecycleError`].
     pub fn look(&mut self) -> Result<Look, LifecycleError> {
-        let bases = self.bases;
-        let run_dir = &bases.pool.run_dir;
-        let pool = Figures::known(&bases.pool).map_err(RootfsError::from)?;
-        let by_base = ByBase::now(bases)?;
+        // The pool may be destroyed and made anew between two looks.
+        let bases = Bases::new(self.config.clone());
+        let run_dir = bases.run_dir();
+        let pool = Figures::known(&bases)?;
+        let by_base = ByBase::now(&bases)?;
         let notes = starts::of_the_last(run_dir, PERIOD, Moment::now());
         let notes = notes.map_err(|source| LifecycleError::File {
             step: "read the notes of starts in",
-            path: run_dir.clone(),
+            path: run_dir.to_owned(),
             source,
         })?;
         let mut starts = latency::by_base(notes);

@@ -39,8 +39,8 @@ const REST_OF_SCREEN: &str = "\x1b[J";
 /// # Errors
 /// [`LifecycleError`].
 pub fn top(bases: &Bases, args: &Top) -> Result<(), LifecycleError> {
-    private_dir(&bases.pool.run_dir)?;
-    let mut looker = Looker::new(bases, args.all);
+    private_dir(bases.run_dir())?;
+    let mut looker = Looker::new(bases.config(), args.all);
     if args.json {
         for_programs(looker.look()?.to_json());
         return Ok(());

@@ -31,7 +31,7 @@ impl ByBase {
     /// # Errors
     /// [`RecordError`].
     pub fn now(bases: &Bases) -> Result<Self, RecordError> {
-        Ok(record::all(&bases.pool.run_dir)?.into_iter().collect())
+        Ok(record::all(bases.run_dir())?.into_iter().collect())
     }
 
     /// All of them, by the kind of their root.
