@@ -89,10 +89,7 @@ pub fn write(state_dir: &Path, receipts: &Receipts) -> Result<(), ReceiptError> 
         };
     }
     let text = serde_json::to_vec_pretty(receipts).map_err(io::Error::from);
-    let written = text.and_then(|text| {
-        new_file::write_durably(&path, &text)?;
-        File::open(state_dir)?.sync_all()
-    });
+    let written = text.and_then(|text| new_file::write_durably(&path, &text));
     written.map_err(failed("write", &path))
 }
 
