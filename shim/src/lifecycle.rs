@@ -133,7 +133,7 @@ impl Container {
         }
         self.place.remove()?;
         if let Some(Record { rootfs: Rootfs::Shared { base, scaffold: Some(name) }, .. }) = record
-            && let Err(error) = self.bases.release_scaffold(&base, &name)
+            && let Err(error) = self.bases.scaffolds().release(&base, &name)
         {
             tracing::warn!("{error}");
         }

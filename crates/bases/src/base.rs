@@ -84,11 +84,11 @@ impl Bases {
             return Ok(MountedBase { key, at, device });
         }
         // Before a base is made that could not be mounted.
-        let label = self.shared_label()?;
+        let label = self.labels().shared()?;
         let pool = self.pool()?;
         self.ensure_base(&lock, image)?;
         // The engine's store may have moved since it was made.
-        self.note_origin(image)?;
+        self.catalog().note_origin(image)?;
         let name = VolumeName::of_base(&image.key);
         let _step = step("activate and mount the base");
         let active = pool.activate(&name)?;
@@ -112,7 +112,7 @@ impl Bases {
         }
         tracing::info!("making the base of {}", image.key);
         let _step = step("make the base");
-        self.note_origin(image)?;
+        self.catalog().note_origin(image)?;
         let (volume, _tree) = self.fill_base(lock, image, |_| Ok(()))?;
         volume.seal()?;
         Ok(())
@@ -168,7 +168,7 @@ impl Bases {
         if pool.ready(&name)?.is_none() {
             return Ok(None);
         }
-        let label = self.label_for_a_look()?;
+        let label = self.labels().for_a_look()?;
         sealed(key, &pool.activate(&name)?.device, label).map(Some)
     }
 
@@ -193,7 +193,7 @@ impl Bases {
         let lock = self.lock_base(key)?;
         self.detach_base(&lock)?;
         self.pool()?.delete(&VolumeName::of_base(key))?;
-        self.change_catalog(|catalog| catalog.forget(key))
+        Ok(self.catalog().change(|catalog| catalog.forget(key))?)
     }
 
     /// Unmounts a base that no record names; its volume stays.
@@ -204,11 +204,11 @@ impl Bases {
     /// The same, unless a record names it by now.
     pub(super) fn unmount_unused(&self, key: &BaseKey) -> Result<(), RootfsError> {
         let lock = self.lock_base(key)?;
-        if self.is_used(key)? { Ok(()) } else { self.detach_base(&lock) }
+        if self.leases().any_mount(key)? { Ok(()) } else { self.detach_base(&lock) }
     }
 
     fn detach_base(&self, lock: &BaseLock) -> Result<(), RootfsError> {
-        self.take_down_all(lock)?;
+        self.scaffolds().take_down_all(lock)?;
         let at = self.base_mount(lock.key());
         if mount::device_mounted_at(&at).is_some() {
             mount::detach(&at)?;
@@ -228,7 +228,7 @@ impl Bases {
         let sealed = sealed(lock.key(), device, label)?;
         DirBuilder::new().recursive(true).mode(0o700).create(at).map_err(file("create", at))?;
         // A base holds set-uid programs of strangers: on the host only root may come near it.
-        for top in at.parent().into_iter().chain([&*self.scaffolds()]) {
+        for top in at.parent().into_iter().chain([&*self.scaffolds().dir()]) {
             DirBuilder::new()
                 .recursive(true)
                 .mode(0o700)

@@ -63,7 +63,7 @@ impl Bases {
         };
         let mount = match mount::device_mounted_at(&at) {
             Some(_) => None,
-            None => Some(sealed(key, &active.device, self.label_for_a_look()?)?),
+            None => Some(sealed(key, &active.device, self.labels().for_a_look()?)?),
         };
         let top = match &mount {
             Some(mount) => open(mount.as_fd(), Path::new("."))?,

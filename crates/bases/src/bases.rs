@@ -13,6 +13,7 @@ use sharedroot_dm::{Error, Pool};
 use sharedroot_format::BaseKey;
 use sharedroot_sys::step::step;
 
+use crate::catalog_file::CatalogFile;
 use crate::config::Config;
 use crate::error::RootfsError;
 use crate::leases::Leases;
@@ -61,6 +62,12 @@ impl Bases {
     #[must_use]
     pub fn leases(&self) -> Leases {
         Leases::below(self.run_dir())
+    }
+
+    /// What is known of bases beyond their volumes.
+    #[must_use]
+    pub fn catalog(&self) -> CatalogFile<'_> {
+        CatalogFile::of(self.state_dir(), self.run_dir())
     }
 
     /// Where the base of `key` is mounted.

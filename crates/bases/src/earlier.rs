@@ -10,6 +10,7 @@ use sharedroot_dm::VolumeName;
 use sharedroot_image as image;
 
 use super::note::{Note, named};
+use super::notice::take_notice;
 use super::writeback::{Changes, Mounts, overlay_at};
 use crate::bases::Bases;
 use crate::error::RootfsError;
@@ -39,7 +40,7 @@ impl Bases {
         root_path: &Path,
     ) -> Result<Earlier, RootfsError> {
         // One open(2) for a container that ended well.
-        let Some(mut note) = self.read_note(volume)? else { return Ok(Earlier::Nothing) };
+        let Some(mut note) = self.notes().read(volume)? else { return Ok(Earlier::Nothing) };
         let pool = self.pool_if_made()?;
         let known = pool.map(|pool| pool.volume(volume)).transpose()?.flatten();
         let (Some(pool), Some(_)) = (pool, known) else {
@@ -48,8 +49,8 @@ impl Bases {
                 && note.is_of(root_path, id)
                 && let Some(merged) = overlay_at(root_path)?
             {
-                Self::take_notice(&mut note, merged)?;
-                self.write_note(volume, &note)?;
+                take_notice(&mut note, merged)?;
+                self.notes().write(volume, &note)?;
             }
             return Ok(Earlier::Nothing);
         };
@@ -76,7 +77,7 @@ impl Bases {
             }
         }
         pool.delete_when_idle(volume)?;
-        self.remove_note(volume)?;
+        self.notes().remove(volume)?;
         Ok(Earlier::Nothing)
     }
 }

@@ -9,7 +9,7 @@ use sharedroot_label::LabelError;
 use sharedroot_sys::mount::MountError;
 use sharedroot_sys::private_dir::PrivateDirError;
 
-use crate::catalog::CatalogError;
+use crate::catalog_file::CatalogError;
 use crate::changes::ChangeError;
 use crate::containers::ContainersError;
 use crate::leases::LeaseError;

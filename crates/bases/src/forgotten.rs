@@ -9,6 +9,7 @@ use sharedroot_dm::{Volume, VolumeName};
 use crate::bases::Bases;
 use crate::containers::Containers;
 use crate::error::RootfsError;
+use crate::sweep::Sweep;
 
 /// What became of a snapshot that no record knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,17 +26,17 @@ pub enum Fate {
 pub type Fates = Vec<(VolumeName, Result<Fate, RootfsError>)>;
 
 /// Deletes the idle snapshots that no record knows; but none with changes that its container's engine may still want.
-/// `dry_run` deletes nothing. One that fails is no reason to leave the others.
+/// One that fails is no reason to leave the others.
 ///
 /// # Errors
 /// [`RootfsError`] if it cannot be told which those are.
 pub fn delete_forgotten(
     bases: &Bases,
     containers: &dyn Containers,
-    dry_run: bool,
+    sweep: Sweep,
 ) -> Result<Fates, RootfsError> {
     // In this order, for a record is written before the note, and the note before the snapshot is taken.
-    let mut stale = bases.noted_volumes()?;
+    let mut stale = bases.notes().volumes()?;
     let volumes = bases.known_pool()?.volumes()?;
     stale.retain(|name| volumes.iter().all(|volume| volume.name != *name));
     let idle = |v: &Volume| v.name.is_snapshot() && v.is_ready() && !v.active;
@@ -47,13 +48,13 @@ pub fn delete_forgotten(
         }
     }
     let mut fates = Fates::new();
-    for name in stale.into_iter().filter(|_| !dry_run) {
-        if let Err(error) = bases.remove_note(&name) {
+    for name in stale.into_iter().filter(|_| sweep == Sweep::Act) {
+        if let Err(error) = bases.notes().remove(&name) {
             fates.push((name, Err(error)));
         }
     }
     fates.extend(idle.into_iter().map(|name| {
-        let fate = bases.fate(&name, containers, dry_run);
+        let fate = bases.fate(&name, containers, sweep);
         (name, fate)
     }));
     Ok(fates)
@@ -64,12 +65,12 @@ impl Bases {
         &self,
         name: &VolumeName,
         containers: &dyn Containers,
-        dry_run: bool,
+        sweep: Sweep,
     ) -> Result<Fate, RootfsError> {
-        if let Some(note) = self.read_note(name)?.filter(|note| !note.is_obsolete()) {
+        if let Some(note) = self.notes().read(name)?.filter(|note| !note.is_obsolete()) {
             return Ok(if note.only_here.is_some() { Fate::Root } else { Fate::Kept });
         }
-        if !dry_run {
+        if sweep == Sweep::Act {
             self.delete_with_note(name, containers)?;
         }
         Ok(Fate::Gone)
@@ -82,7 +83,7 @@ impl Bases {
     ) -> Result<(), RootfsError> {
         self.active_pool()?.delete(name)?;
         containers.forget(name).map_err(RootfsError::Containers)?;
-        self.remove_note(name)
+        self.notes().remove(name)
     }
 
     /// Deletes the snapshot of a container that has ended, with what only it holds.
@@ -103,7 +104,7 @@ impl Bases {
     /// Whether a record's snapshot is of a container that its engine has removed, although its `delete` failed. A note
     /// that cannot be read leaves it to the record.
     fn is_left_over(&self, volume: &VolumeName) -> bool {
-        let note = self.read_note(volume).ok().flatten();
+        let note = self.notes().read(volume).ok().flatten();
         note.is_some_and(|note| note.is_obsolete())
     }
 }

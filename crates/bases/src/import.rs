@@ -35,12 +35,24 @@ pub enum Stage {
     Digest,
 }
 
+/// The images that come from outside of any engine.
+#[derive(Debug, Clone, Copy)]
+pub struct Imports<'b>(&'b Bases);
+
 impl Bases {
+    /// Images that come from outside of any engine.
+    #[must_use]
+    pub fn imports(&self) -> Imports<'_> {
+        Imports(self)
+    }
+}
+
+impl Imports<'_> {
     /// Makes the base of an image in an archive or a layout, unless it is there. `tell` hears how far it is.
     ///
     /// # Errors
     /// [`RootfsError`]; nothing is left of what was begun.
-    pub fn import_image(
+    pub fn image(
         &self,
         image: &Importable,
         mut tell: impl FnMut(Stage),
@@ -56,7 +68,7 @@ impl Bases {
     ///
     /// # Errors
     /// [`RootfsError`]; nothing is left of what was begun.
-    pub fn import_directory(
+    pub fn directory(
         &self,
         source: &Path,
         mut tell: impl FnMut(Stage),
@@ -77,24 +89,24 @@ impl Bases {
         layers: impl FnOnce(&Path, &mut dyn FnMut(Stage)) -> Result<Image, RootfsError>,
         still_good: impl FnOnce(&BaseKey) -> Result<(), RootfsError>,
     ) -> Result<Imported, RootfsError> {
-        self.sweep_imports();
+        self.sweep();
         // Before the base's lock, under which nobody waits for a pool to be made.
-        let pool = self.pool()?;
-        let lock = self.lock_base(key)?;
+        let pool = self.0.pool()?;
+        let lock = self.0.lock_base(key)?;
         if pool.ready(&VolumeName::of_base(key))?.is_some() {
             return Ok(Imported { key: key.clone(), was_there: true });
         }
-        let unpacked = Scratch::make(self.imports().join(key.to_string()))?;
+        let unpacked = Scratch::make(self.dir().join(key.to_string()))?;
         let image = layers(&unpacked.0, tell)?;
         tell(Stage::Make);
-        let (volume, tree) = self.fill_base(&lock, &image, |bytes| self.leaves_room(bytes))?;
+        let (volume, tree) = self.0.fill_base(&lock, &image, |bytes| self.leaves_room(bytes))?;
         // Of what the base was made from: `image verify` then compares two things and not one with itself.
         tell(Stage::Digest);
         let digest = tree_digest(tree.root(), |_| ())?;
         drop(tree);
         still_good(key)?;
         let facts = Facts { tree: Some(TreeFacts::now(digest, true)), ..Facts::of(&image) };
-        self.change_catalog(|catalog| catalog.describe(key, facts))?;
+        self.0.catalog().change(|catalog| catalog.describe(key, facts))?;
         volume.seal()?;
         Ok(Imported { key: key.clone(), was_there: false })
     }
@@ -102,8 +114,8 @@ impl Bases {
     /// Whether `bytes` more in a pool on loop files leave the disk with as much as unpacking does. The files are sparse, so the
     /// pool may be larger than what the disk has left.
     fn leaves_room(&self, bytes: Bytes) -> Result<(), RootfsError> {
-        let Backing::Loop { .. } = self.config().pool.backing else { return Ok(()) };
-        let dir = self.state_dir();
+        let Backing::Loop { .. } = self.0.config().pool.backing else { return Ok(()) };
+        let dir = self.0.state_dir();
         let stat = rustix::fs::statvfs(dir)
             .map_err(|errno| file("see how much room is left on", dir)(errno.into()))?;
         let free = stat.f_bavail.saturating_mul(stat.f_frsize);
@@ -115,24 +127,24 @@ impl Bases {
     }
 
     /// Where layers are unpacked: on the disk of the state directory, for an image may be larger than memory.
-    fn imports(&self) -> PathBuf {
-        self.state_dir().join("imports")
+    fn dir(&self) -> PathBuf {
+        self.0.state_dir().join("imports")
     }
 
     /// Removes what killed imports have left. An import that runs holds its base's lock.
-    pub fn sweep_imports(&self) -> Vec<PathBuf> {
+    pub fn sweep(&self) -> Vec<PathBuf> {
         let mut removed = Vec::new();
-        let Ok(entries) = fs::read_dir(self.imports()) else { return removed };
+        let Ok(entries) = fs::read_dir(self.dir()) else { return removed };
         for entry in entries.flatten() {
             let key = entry.file_name().to_str().and_then(|name| name.parse::<BaseKey>().ok());
-            if let Some(Ok(Some(_nobodys))) = key.map(|key| self.try_lock_base(&key)) {
+            if let Some(Ok(Some(_nobodys))) = key.map(|key| self.0.try_lock_base(&key)) {
                 match fs::remove_dir_all(entry.path()) {
                     Ok(()) => removed.push(entry.path()),
                     Err(error) => tracing::warn!("remove {}: {error}", entry.path().display()),
                 }
             }
         }
-        let _ = fs::remove_dir(self.imports());
+        let _ = fs::remove_dir(self.dir());
         removed
     }
 }

@@ -112,6 +112,14 @@ impl Leases {
         Ok(!names::<Holder>(&dir)?.is_empty())
     }
 
+    /// Whether anybody uses the base's mount. A snapshot has blocks of its own, and does not.
+    ///
+    /// # Errors
+    /// [`LeaseError`].
+    pub fn any_mount(&self, base: &BaseKey) -> Result<bool, LeaseError> {
+        Ok(self.of(base)?.iter().any(|lease| lease.what != Use::Private))
+    }
+
     /// The leases of one base.
     ///
     /// # Errors

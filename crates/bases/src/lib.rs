@@ -5,13 +5,13 @@
 //! |---|---|
 //! | `config`, `bases` | what a configuration says of bases; where they are, and their pool, opened once |
 //! | `base`, `base_lock`, `base_tree`, `import` | a base is made, mounted, read, removed |
-//! | `catalog`, `names`, `origin` | what bases are called, and where they came from |
+//! | `catalog`, `catalog_file`, `names`, `unwanted` | what bases are called, where they came from, and which nobody wants |
 //! | `leases`, `containers` | who uses a base |
 //! | `shared`, `missing`, `scaffold`, `skeleton` | the root of a read-only container |
 //! | `private`, `overlaid`, `size`, `room` | the root of a writable container: a snapshot |
-//! | `note`, `notice`, `earlier`, `writeback`, `changes`, `forgotten` | what a container changed, and what becomes of it |
+//! | `note`, `notes`, `notice`, `earlier`, `writeback`, `changes`, `forgotten` | what a container changed, and what becomes of it |
 //! | `labels` | the label of bases and scaffolds |
-//! | `pool` | the pool as a whole |
+//! | `pool`, `sweep` | the pool as a whole; whether what is left over goes |
 //! | `prepared`, `not_shared` | why a container runs on the rootfs as given |
 //! | `error`, `remedy` | why a root cannot be made or unmade |
 
@@ -20,6 +20,7 @@ mod base_lock;
 mod base_tree;
 mod bases;
 pub mod catalog;
+mod catalog_file;
 pub mod changes;
 mod config;
 mod containers;
@@ -33,8 +34,8 @@ mod missing;
 mod names;
 mod not_shared;
 mod note;
+mod notes;
 mod notice;
-mod origin;
 mod overlaid;
 mod pool;
 mod prepared;
@@ -45,21 +46,26 @@ mod scaffold;
 mod shared;
 mod size;
 mod skeleton;
+mod sweep;
+mod unwanted;
 mod writeback;
 
 pub use base_tree::BaseTree;
 pub use bases::Bases;
+pub use catalog_file::{CatalogError, CatalogFile};
 pub use config::Config;
 pub use containers::{Containers, ContainersError};
 pub use earlier::Earlier;
 pub use error::RootfsError;
 pub use forgotten::{Fate, delete_forgotten};
-pub use import::{Imported, Stage};
-pub use labels::Mislabelled;
+pub use import::{Imported, Imports, Stage};
+pub use labels::{Labels, Mislabelled};
 pub use leases::{LeaseError, Leases};
 pub use missing::{Kind, Missing};
 pub use names::Names;
 pub use not_shared::NotShared;
 pub use prepared::Prepared;
 pub use private::{Place, Private, WrittenBack, prepare_private, release_private, save_so_far};
+pub use scaffold::Scaffolds;
 pub use shared::{Wanted, prepare_shared};
+pub use sweep::Sweep;

@@ -16,86 +16,24 @@ use std::time::SystemTime;
 
 use rustix::fs::{AtFlags, Dir, Mode, OFlags};
 use rustix::io::Errno;
-use sharedroot_dm::VolumeName;
 use sharedroot_sys::resolve::Resolve;
 
 use super::note::Note;
-use crate::bases::Bases;
 use crate::error::{RootfsError, file};
 
 /// What engines take for the sign that the directory which holds it is removed.
 const REMOVED: &str = ".wh.";
 
-impl Bases {
-    /// Puts a notice into the overlay `merged` of the container of `note`, which gets its name.
-    ///
-    /// # Errors
-    /// [`RootfsError::File`], [`RootfsError::Record`].
-    fn put_notice(
-        &self,
-        volume: &VolumeName,
-        note: &mut Note,
-        merged: impl AsFd,
-    ) -> Result<(), RootfsError> {
-        let mut name = format!(
-            "sharedroot: this tree lacks files that are only in the snapshot {volume} of its container"
-        );
-        let mut tries = 16;
-        loop {
-            note.notice = Some(name.clone());
-            self.write_note_for_good(volume, note)?;
-            match put(merged.as_fd(), &name) {
-                Ok(()) => return Ok(()),
-                // The container has a file of that name.
-                Err(Errno::EXIST) => name = another(&name),
-                // Where the index of a directory is full, most parts of it still have room for some names.
-                Err(Errno::NOSPC) if tries > 0 => {
-                    tries -= 1;
-                    name = another(&name);
-                }
-                Err(errno) => return Err(failed("make", note, &name)(errno)),
-            }
-        }
-    }
-
-    /// The same after a write-back that left something out. Where the top has no room for a name, it was the container that
-    /// filled it: that keeps no container from its end, so a warning has to do.
-    ///
-    /// # Errors
-    /// [`RootfsError::File`], [`RootfsError::Record`].
-    pub(super) fn put_notice_or_warn(
-        &self,
-        volume: &VolumeName,
-        note: &mut Note,
-        merged: impl AsFd,
-    ) -> Result<(), RootfsError> {
-        let no_room = |error: &RootfsError| {
-            use std::io::ErrorKind::{QuotaExceeded, StorageFull};
-            matches!(error, RootfsError::File { source, .. } if [StorageFull, QuotaExceeded].contains(&source.kind()))
-        };
-        match self.put_notice(volume, note, merged) {
-            Err(error) if no_room(&error) => {
-                tracing::warn!(
-                    "the overlay at {} lacks files, and nothing there says so: {error}",
-                    note.root_path.display()
-                );
-                Ok(())
-            }
-            put => put,
-        }
-    }
-
-    /// Takes the notice of `note` away from its overlay, seen through `tree`: the overlay, or its upper directory.
-    ///
-    /// # Errors
-    /// [`RootfsError::File`].
-    pub(super) fn take_notice(note: &mut Note, tree: impl AsFd) -> Result<(), RootfsError> {
-        let Some(name) = note.notice.take() else { return Ok(()) };
-        take(tree.as_fd(), &name).map_err(failed("remove", note, &name))
-    }
+/// Takes the notice of `note` away from its overlay, seen through `tree`: the overlay, or its upper directory.
+///
+/// # Errors
+/// [`RootfsError::File`].
+pub(crate) fn take_notice(note: &mut Note, tree: impl AsFd) -> Result<(), RootfsError> {
+    let Some(name) = note.notice.take() else { return Ok(()) };
+    take(tree.as_fd(), &name).map_err(failed("remove", note, &name))
 }
 
-fn failed<'a>(
+pub(crate) fn failed<'a>(
     step: &'static str,
     note: &'a Note,
     name: &'a str,
@@ -104,13 +42,14 @@ fn failed<'a>(
 }
 
 /// A longer name; the clock makes one that nobody knows before.
-fn another(name: &str) -> String {
+pub(crate) fn another(name: &str) -> String {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let first = name.split_once(" (").map_or(name, |(first, _)| first);
     format!("{first} ({})", now.as_nanos())
 }
 
-fn put(top: BorrowedFd<'_>, name: &str) -> Result<(), Errno> {
+/// Makes a notice of this name at the top of an overlay.
+pub(crate) fn put(top: BorrowedFd<'_>, name: &str) -> Result<(), Errno> {
     let mode = Mode::from_raw_mode(0o755);
     rustix::fs::mkdirat(top, name, mode)?;
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;

@@ -5,8 +5,10 @@ use sharedroot_sys::mount;
 
 use super::scaffold::entries;
 use crate::bases::Bases;
+use crate::catalog_file::CatalogFile;
 use crate::containers::Containers;
 use crate::error::RootfsError;
+use crate::notes::Notes;
 
 impl Bases {
     /// Makes the leases those that the records name: after a `delete` that was killed, and for containers of a version
@@ -66,13 +68,14 @@ impl Bases {
     pub fn destroy(self, containers: &dyn Containers) -> Result<(), RootfsError> {
         self.vacate(containers)?;
         let volumes = self.known_pool()?.volumes()?;
-        let without_pool = Self::new(self.config().clone());
+        let config = self.config().clone();
         self.into_known_pool()?.destroy()?;
         for volume in &volumes {
-            without_pool.remove_note(&volume.name)?;
+            Notes::below(&config.pool.state_dir).remove(&volume.name)?;
         }
-        without_pool.change_catalog(|catalog| {
+        CatalogFile::of(&config.pool.state_dir, &config.pool.run_dir).change(|catalog| {
             volumes.iter().filter_map(|v| v.name.base()).for_each(|key| catalog.forget(&key));
-        })
+        })?;
+        Ok(())
     }
 }

@@ -14,6 +14,7 @@ use crate::changes::{Since, Tally};
 use super::earlier::Earlier;
 use super::labels::label_at;
 use super::note::{Note, named};
+use super::notice::take_notice;
 use super::room::is_full;
 use super::size;
 use super::writeback::{Changes, Mounts, detached_snapshot, noted, overlay_at};
@@ -133,9 +134,9 @@ fn note_beginning(
         overlaid: overlay.is_some(),
         notice: None,
         only_here: None,
-        upper_then: Some(bases.keep_upper(volume, &found.path, found.empty)?),
+        upper_then: Some(bases.notes().keep_upper(volume, &found.path, found.empty)?),
     };
-    bases.write_note(volume, &note)
+    bases.notes().write(volume, &note)
 }
 
 /// The snapshot of an earlier start, for it holds what the engine's overlay cannot; with what came into the overlay
@@ -147,10 +148,10 @@ fn go_on(
 ) -> Result<Detached, RootfsError> {
     let Place { id, volume, root_path, size, overlay, .. } = place;
     let dropped = || RootfsError::Dropped { id: id.to_owned(), volume: volume.clone() };
-    let mut note = bases.read_note(volume)?.ok_or_else(dropped)?;
+    let mut note = bases.notes().read(volume)?.ok_or_else(dropped)?;
     let Some(known) = bases.pool()?.volume(volume)? else { return Err(dropped()) };
     let only_here = note.only_here.clone().ok_or_else(dropped)?;
-    let times = bases.times_of(volume);
+    let times = bases.notes().times_of(volume);
     let since = Since { time: only_here.since, times: times.as_ref(), unsaved: false };
     if let (Some(why), false) = (overlay, note.overlaid) {
         // What it holds and an overlay cannot would mean something else in one.
@@ -165,10 +166,10 @@ fn go_on(
     let mounted = bases.as_it_was(mounted, volume, &note)?.ok_or_else(dropped)?;
     let merged = mount::bind(root_path)?;
     let was_noticed = note.notice.is_some();
-    Bases::take_notice(&mut note, &merged)?;
+    take_notice(&mut note, &merged)?;
     bases.bring_newer((id, volume), &note.upper, &merged, &mounted, since)?;
     // Before the note: with the older times what came already would be brought again.
-    let upper_then = Some(bases.keep_upper(volume, &note.upper, false)?);
+    let upper_then = Some(bases.notes().keep_upper(volume, &note.upper, false)?);
     let mut note = Note {
         root_path: root_path.to_owned(),
         label: noted(label),
@@ -180,8 +181,8 @@ fn go_on(
     };
     match was_noticed {
         // Until a write-back leaves nothing out: an engine can make an image without a pause.
-        true => bases.put_notice_or_warn(volume, &mut note, &merged)?,
-        false => bases.write_note_for_good(volume, &note)?,
+        true => bases.notes().put_notice_or_warn(volume, &mut note, &merged)?,
+        false => bases.notes().write(volume, &note)?,
     }
     Ok(mounted)
 }
@@ -193,12 +194,12 @@ fn clear_away(bases: &Bases, place: Place<'_>) -> Result<(), RootfsError> {
     if pool.volume(volume)?.is_none() {
         return Ok(());
     }
-    if let Some(note) = bases.read_note(volume)?.filter(|note| !note.is_obsolete()) {
+    if let Some(note) = bases.notes().read(volume)?.filter(|note| !note.is_obsolete()) {
         let (id, upper) = (id.to_owned(), note.upper);
         return Err(RootfsError::Unsaved { id, volume: volume.clone(), upper });
     }
     pool.delete_when_idle(volume)?;
-    bases.remove_note(volume)
+    bases.notes().remove(volume)
 }
 
 /// What became of what a container changed.
@@ -223,7 +224,7 @@ pub fn save_so_far(
     mount_point: &Path,
 ) -> Result<WrittenBack, RootfsError> {
     // Without a note no engine wants anything.
-    let Some(note) = bases.read_note(volume)? else { return Ok(WrittenBack::Changes(0)) };
+    let Some(note) = bases.notes().read(volume)? else { return Ok(WrittenBack::Changes(0)) };
     let nowhere = || RootfsError::NowhereToGo { path: mount_point.to_owned() };
     let snapshot = own_mount(bases, volume, mount_point)?.ok_or_else(nowhere)?;
     // The overlay can be reached where our mount is not above it.
@@ -233,11 +234,11 @@ pub fn save_so_far(
     })?;
     let found = Mounts { snapshot: Some(snapshot), overlay: Some(uncovered?.ok_or_else(nowhere)?) };
     let (id, upper) = (note.id.clone(), note.upper.clone());
-    bases.note_giving_back(volume, note)?;
+    bases.notes().write_giving_back(volume, note)?;
     let saved = bases.save(volume, found);
-    if let Some(note) = bases.read_note(volume)? {
-        let upper_then = Some(bases.keep_upper(volume, &upper, false)?);
-        bases.write_note(volume, &Note { upper_then, ..note })?;
+    if let Some(note) = bases.notes().read(volume)? {
+        let upper_then = Some(bases.notes().keep_upper(volume, &upper, false)?);
+        bases.notes().write(volume, &Note { upper_then, ..note })?;
     }
     match saved? {
         Changes::Saved(Tally { left_out, .. }) if left_out.count > 0 => {
@@ -310,6 +311,6 @@ pub fn release_private(
     let _step = step("delete the snapshot");
     // A mount that leaked into another mount namespace is no reason to keep the container: the log names it.
     pool.delete_when_idle(volume)?;
-    bases.remove_note(volume)?;
+    bases.notes().remove(volume)?;
     Ok(WrittenBack::Changes(changes))
 }

@@ -66,13 +66,13 @@ impl Bases {
     /// Deletes the snapshots whose changes waited for room until nobody wanted them any more. True if there were any.
     fn reclaim(&self) -> Result<bool, RootfsError> {
         let mut any = false;
-        for name in self.noted_volumes()? {
-            if !self.read_note(&name)?.is_some_and(|note| note.is_obsolete()) {
+        for name in self.notes().volumes()? {
+            if !self.notes().read(&name)?.is_some_and(|note| note.is_obsolete()) {
                 continue;
             }
             match self.pool()?.delete(&name) {
                 Ok(_) => {
-                    self.remove_note(&name)?;
+                    self.notes().remove(&name)?;
                     any = true;
                 }
                 Err(error) => tracing::debug!("{error}"),

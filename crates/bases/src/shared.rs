@@ -64,7 +64,7 @@ fn prepare(
             missing => {
                 let _step = step("put the scaffold above the base");
                 let first = missing.first().map_or(Path::new("/"), |missing| &missing.path);
-                let scaffold = bases.scaffold(&base, &bound, missing, intend);
+                let scaffold = bases.scaffolds().above(&base, &bound, missing, intend);
                 let (root, name) = scaffold.map_err(base.cannot_carry(first))?;
                 (root, Some(name))
             }
@@ -90,7 +90,7 @@ impl Bases {
         let merged = mount::layers(&layers, &options)?;
         match (wanted.missing)(merged.as_fd()).as_slice() {
             [] => Ok(merged),
-            missing => raise(&layers, merged.as_fd(), missing, &self.scaffolds(), &options),
+            missing => raise(&layers, merged.as_fd(), missing, &self.scaffolds().dir(), &options),
         }
     }
 }

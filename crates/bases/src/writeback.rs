@@ -17,7 +17,9 @@ use crate::changes::{self, Since, Tally, Times};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use super::note::{Note, times_below};
+use super::note::Note;
+use super::notes::times_below;
+use super::notice::take_notice;
 use super::overlaid::moved;
 use super::room::{make_room_for_replay, needs_replay};
 use crate::bases::Bases;
@@ -103,7 +105,7 @@ impl Bases {
         volume: &VolumeName,
         found: Mounts,
     ) -> Result<Changes, RootfsError> {
-        let only_here = self.read_note(volume)?.and_then(|note| note.only_here);
+        let only_here = self.notes().read(volume)?.and_then(|note| note.only_here);
         let saved = match only_here {
             // What came into the overlay since would be lost.
             Some(only) => Ok(Changes::Partly(only.count)),
@@ -113,7 +115,7 @@ impl Bases {
             if let Changes::Saved(Tally { left_out, .. }) = &saved
                 && left_out.count > 0
             {
-                self.note_left_out(volume, left_out)?;
+                self.notes().write_left_out(volume, left_out)?;
             }
             Ok(saved)
         });
@@ -132,24 +134,26 @@ impl Bases {
     /// [`RootfsError`]; snapshot and note are as they were.
     pub(super) fn save(&self, volume: &VolumeName, found: Mounts) -> Result<Changes, RootfsError> {
         let pool = self.pool()?;
-        if pool.ready(volume)?.is_none() || self.read_note(volume)?.is_none() {
+        if pool.ready(volume)?.is_none() || self.notes().read(volume)?.is_none() {
             return Ok(Changes::Saved(Tally::default()));
         }
         let device = pool.activate(volume)?.device;
         let turn = File::open(&device).map_err(file("open", &device))?;
         turn.lock().map_err(file("lock", &device))?;
         // Another process may have done it while this one waited.
-        let Some(mut note) = self.read_note(volume)?.filter(|note| !note.is_obsolete()) else {
+        let Some(mut note) = self.notes().read(volume)?.filter(|note| !note.is_obsolete()) else {
             return Ok(Changes::Saved(Tally::default()));
         };
         let merged = found.overlay.map_or_else(|| overlay_of(&note), |overlay| Ok(Some(overlay)));
         let Some(merged) = merged? else { return Ok(Changes::NowhereToGo) };
         let was_noticed = note.notice.is_some();
-        Self::take_notice(&mut note, &merged)?;
+        take_notice(&mut note, &merged)?;
         let written = self.write_all(volume, &note, (&device, found.snapshot), &merged);
         let tally = written.inspect_err(|_| {
             // The engine's disk may be full: then what it shows lacks more than before.
-            if was_noticed && let Err(error) = self.put_notice_or_warn(volume, &mut note, &merged) {
+            if was_noticed
+                && let Err(error) = self.notes().put_notice_or_warn(volume, &mut note, &merged)
+            {
                 tracing::warn!(
                     "the overlay at {} lacks files, and nothing there says so: {error}",
                     note.root_path.display()
@@ -157,9 +161,9 @@ impl Bases {
             }
         })?;
         if tally.left_out.count > 0 {
-            self.put_notice_or_warn(volume, &mut note, &merged)?;
+            self.notes().put_notice_or_warn(volume, &mut note, &merged)?;
         } else if was_noticed {
-            self.write_note_for_good(volume, &note)?;
+            self.notes().write(volume, &note)?;
         }
         Ok(Changes::Saved(tally))
     }
@@ -252,7 +256,7 @@ impl Bases {
         note: &Note,
         merged: &Detached,
     ) -> Result<(), RootfsError> {
-        let Some((times, time)) = self.upper_then(volume, note) else {
+        let Some((times, time)) = self.notes().upper_then(volume, note) else {
             tracing::warn!(
                 "whether something was copied into container {} after its end is not known; what the container changed stands",
                 note.id

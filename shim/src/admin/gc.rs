@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde_json::{Value, json};
-use sharedroot_bases::{Bases, Fate, Mislabelled, RootfsError, delete_forgotten};
+use sharedroot_bases::{Bases, Fate, Mislabelled, RootfsError, Sweep, delete_forgotten};
 use sharedroot_dm::{Pool, Report};
 use sharedroot_sys::chain::chain;
 use sharedroot_sys::private_dir::private_dir;
@@ -44,7 +44,7 @@ pub fn collect(bases: &Bases, args: &Gc) -> Result<(), LifecycleError> {
 fn go_through(bases: &Bases, args: &Gc, told: &mut Told) -> Result<Option<Report>, LifecycleError> {
     let dry_run = args.dry_run;
     if !dry_run {
-        for path in bases.sweep_imports() {
+        for path in bases.imports().sweep() {
             let path = path.display().to_string();
             told.item(Done::Removed, Kind::Import, (&path, &path), "its import was killed");
         }
@@ -77,9 +77,9 @@ fn go_through(bases: &Bases, args: &Gc, told: &mut Told) -> Result<Option<Report
 }
 
 fn delete_snapshots(bases: &Bases, told: &mut Told) {
-    let (dry_run, records) = (told.dry_run, Records(bases.run_dir()));
+    let (sweep, records) = (told.sweep(), Records(bases.run_dir()));
     let forgotten =
-        Progress::during("deleting snapshots", || delete_forgotten(bases, &records, dry_run));
+        Progress::during("deleting snapshots", || delete_forgotten(bases, &records, sweep));
     let forgotten = forgotten.unwrap_or_else(|error| {
         told.failed("the snapshots", &error);
         Vec::new()
@@ -106,7 +106,7 @@ fn delete_snapshots(bases: &Bases, told: &mut Told) {
 }
 
 fn take_scaffolds_down(bases: &Bases, told: &mut Told) {
-    match bases.take_down_forgotten(told.dry_run) {
+    match bases.scaffolds().take_down_forgotten(told.sweep()) {
         Ok(scaffolds) => {
             for (base, name) in scaffolds {
                 let text = format!("the scaffold {name} of the base {}", base.short());
@@ -138,7 +138,7 @@ fn delete_bases(bases: &Bases, told: &mut Told) {
 
 /// A policy that names no shared label is no reason to leave the rest undone.
 fn unmount_mislabelled(bases: &Bases, told: &mut Told) {
-    match bases.unmount_mislabelled(told.dry_run) {
+    match bases.labels().unmount_mislabelled(told.sweep()) {
         Ok(bases) => {
             for Mislabelled { key, label, used } in bases {
                 let (full, text) = (key.to_string(), format!("the base {}", key.short()));
@@ -165,6 +165,10 @@ struct Told {
 }
 
 impl Told {
+    fn sweep(&self) -> Sweep {
+        if self.dry_run { Sweep::DryRun } else { Sweep::Act }
+    }
+
     fn say(&self, line: fmt::Arguments<'_>) {
         if !self.json {
             say!("{line}");

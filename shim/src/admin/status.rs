@@ -147,9 +147,9 @@ struct Labels {
 
 impl Labels {
     fn of(bases: &Bases) -> Self {
-        let label = bases.shared_label().map(|label| label.map(|label| label.to_string()));
+        let label = bases.labels().shared().map(|label| label.map(|label| label.to_string()));
         let shared = label.map_err(|error| error.to_string()).transpose();
-        let others = bases.mislabelled().unwrap_or_default();
+        let others = bases.labels().mislabelled().unwrap_or_default();
         Self { shared, others }
     }
 

@@ -1,7 +1,7 @@
 //! What processes that died, and a host that went down, have left in the pool: what `gc` would do, by its dry run.
 //! Only of an active pool, for `gc` activates one.
 
-use sharedroot_bases::{Bases, Fate, RootfsError, delete_forgotten};
+use sharedroot_bases::{Bases, Fate, RootfsError, Sweep, delete_forgotten};
 use sharedroot_dm::Report;
 use sharedroot_sys::chain::chain;
 
@@ -49,7 +49,7 @@ impl Found {
         if report.untouched {
             return Ok(Self { report, ..Self::default() });
         }
-        let fates = delete_forgotten(bases, &Records(bases.run_dir()), true)?;
+        let fates = delete_forgotten(bases, &Records(bases.run_dir()), Sweep::DryRun)?;
         let count =
             |wanted| fates.iter().filter(|(_, fate)| fate.as_ref().ok() == Some(&wanted)).count();
         let (gone, kept) = (count(Fate::Gone), count(Fate::Kept) + count(Fate::Root));
@@ -61,7 +61,7 @@ impl Found {
             report,
             gone,
             kept,
-            scaffolds: bases.take_down_forgotten(true)?.len(),
+            scaffolds: bases.scaffolds().take_down_forgotten(Sweep::DryRun)?.len(),
             unwanted: bases.unwanted_bases()?.len(),
         })
     }

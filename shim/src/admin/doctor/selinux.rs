@@ -33,11 +33,11 @@ pub fn look(host: &Host) -> Vec<Check> {
         checks.push(labels(&files(host), enforces));
     }
     let bases = &host.bases;
-    let shared = bases.shared_label().map(|label| label.map(|label| label.to_string()));
+    let shared = bases.labels().shared().map(|label| label.map(|label| label.to_string()));
     let is_usable = shared.is_ok();
     checks.push(shared_label(shared.map(Option::unwrap_or_default), host));
     if is_usable {
-        checks.push(match bases.mislabelled() {
+        checks.push(match bases.labels().mislabelled() {
             Ok(bases) => base_labels(&bases),
             Err(error) => Check::warning("base-labels", chain(&error), "sharedroot status"),
         });

@@ -32,15 +32,16 @@ pub fn import(
     let imported = match &image {
         Some(image) => {
             let stored = image.stored_bytes().map_err(RootfsError::from)?;
-            bases.import_image(image, shown(Progress::of_bytes("unpacking", stored)))?
+            bases.imports().image(image, shown(Progress::of_bytes("unpacking", stored)))?
         }
-        None => bases.import_directory(source, shown(Progress::begin("reading")))?,
+        None => bases.imports().directory(source, shown(Progress::begin("reading")))?,
     };
     // The source's own name is a wish: one that is none is not taken.
     let own = image.as_ref().and_then(|image| image.name()?.parse().ok());
     let name = given.or(own);
     if let Some(name) = &name {
-        bases.change_catalog(|catalog| catalog.name(name.clone(), &imported.key))?;
+        let named = bases.catalog().change(|catalog| catalog.name(name.clone(), &imported.key));
+        named.map_err(RootfsError::from)?;
     }
     let Imported { key, was_there } = imported;
     if as_json {

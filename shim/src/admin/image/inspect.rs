@@ -65,11 +65,12 @@ pub fn verify(bases: &Bases, base: &Base, as_json: bool) -> Result<(), Lifecycle
             "the file system is sound; nothing is known of what it was made from".to_owned(),
         ),
         None => {
-            bases.change_catalog(|catalog| {
+            let noted = bases.catalog().change(|catalog| {
                 if let Some(facts) = catalog.facts_mut(key) {
                     facts.tree = Some(TreeFacts::now(found, false));
                 }
-            })?;
+            });
+            noted.map_err(RootfsError::from)?;
             let words = "the file system is sound; an engine's layers were not recorded when it was made, so its digest \
                          was written down for the next time";
             ("file_system", words.to_owned())

@@ -89,7 +89,7 @@ pub fn all(bases: &Bases) -> Result<Vec<Base>, LifecycleError> {
     let Some(pool) = bases.known_pool_if_made()? else {
         return Ok(Vec::new());
     };
-    let called = bases.names()?;
+    let called = bases.catalog().names().map_err(RootfsError::from)?;
     let mut all = Vec::new();
     for volume in pool.volumes().map_err(RootfsError::from)? {
         let Some(key) = volume.name.base() else { continue };

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use sharedroot_bases::{Bases, Config};
+use sharedroot_bases::{Bases, Config, RootfsError};
 use sharedroot_format::BaseKey;
 
 use super::latency::{self, Latencies};
@@ -85,7 +85,7 @@ impl<'s> Looker<'s> {
         let started = starts.keys().flatten();
         let keys: BTreeSet<_> =
             by_base.users.keys().chain(started).chain(&mounted).cloned().collect();
-        let called = bases.names()?;
+        let called = bases.catalog().names().map_err(RootfsError::from)?;
         let mut images = Vec::new();
         for key in keys {
             let users = by_base.users.get(&key).copied().unwrap_or_default();
