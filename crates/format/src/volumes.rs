@@ -2,12 +2,13 @@
 //!
 //! | what | volume |
 //! |---|---|
-//! | a base whose key fits | `base-` and the key as it prints: 64 hexadecimal digits, perhaps `-uid.gid` |
+//! | a base whose key fits | `base-` and the key as it prints: 64 hexadecimal digits, perhaps `fN-` before them and `-uid.gid` after |
 //! | a base whose key does not: both numbers of the mapping are long | `base-`, the digest in base 32 (RFC 4648, lower case: 52 characters), `-uid.gid` |
+//! | the same of another format than the first | `base-`, `fN-`, the digest in base 32, `-`, uid and gid with 8 hexadecimal digits each, a dot between them |
 //! | the snapshot of a container | `private-` and 32 hexadecimal digits of a digest of the state root and the ID |
 //!
-//! The longest is 5 + 52 + 1 + 21 = 79 characters; a volume's name may have 80. Every name of a base that an earlier version
-//! made is of the first form: it could not make a longer one.
+//! The longest is 5 + 5 + 52 + 1 + 17 = 80 characters, and a volume's name may have 80. Every name of a base that was made before
+//! formats had numbers (`base.rs`) leads back to a key of the first format.
 
 use std::path::Path;
 
@@ -105,8 +106,10 @@ mod tests {
             // Half of them are of few digests, so that keys differ by their mapping only.
             digest in prop_oneof!["[0-9a-f]{64}", "[01]0{63}"],
             mapping in proptest::option::of((number(), number())),
+            format in 1..=255_u8,
         ) -> BaseKey {
-            key(&digest, mapping)
+            let prefix = if format == 1 { String::new() } else { format!("f{format}-") };
+            format!("{prefix}{}", key(&digest, mapping)).parse().unwrap()
         }
     }
 
@@ -126,7 +129,7 @@ mod tests {
 
         #[test]
         fn a_volume_is_of_one_base_and_by_one_name(
-            name in "(base-)?[0-9a-f]{64}(-[0-9]{1,7}\\.[0-9]{1,7})?|base-[a-z2-7]{52}-[0-9]{1,10}\\.[0-9]{1,10}"
+            name in "(base-)?(f[0-9]{1,3}-)?[0-9a-f]{64}(-[0-9]{1,7}\\.[0-9]{1,7})?|base-(f[0-9]{1,3}-)?[a-z2-7]{52}-([0-9]{1,10}\\.[0-9]{1,10}|[0-9a-f]{8}\\.[0-9a-f]{8})"
         ) {
             if let Ok(name) = name.parse::<VolumeName>()
                 && let Some(key) = name.base()
