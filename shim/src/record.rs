@@ -287,13 +287,22 @@ mod tests {
                       "rootfs":{"kind":"as_given","why":"test"}}"#;
         fs::write(place.dir().join("record.json"), old).unwrap();
         assert_eq!(place.read().unwrap().unwrap().engine, Choice::Libcontainer);
-        let old = old.replace(r#""as_given","why":"test""#, &format!(r#""shared","base":"{KEY}""#));
-        fs::write(place.dir().join("record.json"), old).unwrap();
+        let shared = format!(r#""shared","base":"{KEY}""#);
+        let old_shared = old.replace(r#""as_given","why":"test""#, &shared);
+        fs::write(place.dir().join("record.json"), &old_shared).unwrap();
         let base: BaseKey = KEY.parse().unwrap();
         let shared = Rootfs::Shared { base, scaffold: None };
         assert_eq!(place.read().unwrap().unwrap().rootfs, shared);
         let lease = shared.lease(place.dir(), "c1").unwrap();
-        assert_eq!(leases(&run).unwrap(), [lease]);
+        assert_eq!(leases(&run).unwrap(), std::slice::from_ref(&lease));
+        // A base of another format is another base.
+        let other = old_shared.replace(KEY, &format!("f2-{KEY}"));
+        fs::write(place.dir().join("record.json"), other).unwrap();
+        let other = place.read().unwrap().unwrap().rootfs.lease(place.dir(), "c1").unwrap();
+        assert_eq!(
+            (other.base.to_string(), other.base == lease.base),
+            (format!("f2-{KEY}"), false)
+        );
         place.remove().unwrap();
         place.remove().unwrap();
         assert!(place.read().unwrap().is_none());

@@ -118,10 +118,11 @@ fn vm_each_command_of_an_administrator_opens_the_pool_once() {
 /// The key of the base of an image that ran.
 #[track_caller]
 fn key_of(image: &Image) -> String {
-    let listed = documented::json("image list", &[]);
-    let images = listed["images"].as_array().expect("a list").iter();
     let layer = image.top().to_str().expect("ASCII").to_owned();
-    let is_its = |base: &&Value| base["source"].to_string().contains(&layer);
-    let base = images.clone().find(is_its).unwrap_or_else(|| panic!("no base: {listed:#}"));
-    base["key"].as_str().expect("a key").to_owned()
+    let keys: Vec<_> = documented::images().iter().map(|base| base["key"].clone()).collect();
+    let inspected =
+        |key: &Value| documented::json("image inspect", &[key.as_str().expect("a key")]);
+    let is_its = |key: &&Value| inspected(key)["source"].to_string().contains(&layer);
+    let key = keys.iter().find(is_its).unwrap_or_else(|| panic!("none of {keys:?}"));
+    key.as_str().expect("a key").to_owned()
 }

@@ -118,4 +118,36 @@ mod tests {
         assert_eq!(file.read().unwrap(), Catalog::default());
         assert_eq!(fs::read_dir(state.path()).unwrap().count(), 0);
     }
+
+    /// As a version without formats has written it.
+    const OLD: &str = r#"{
+        "names": { "debian:12": "KEY" },
+        "bases": { "KEY": {
+            "chain_id": "sha256:KEY",
+            "source": { "store": "import", "path": "/root/debian.tar" },
+            "made": "2026-07-01T10:00:00+02:00"
+        } }
+    }"#;
+
+    #[test]
+    fn a_catalog_without_formats_is_read_and_one_of_another_format_is_kept_apart() {
+        let (state, run) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let file = CatalogFile::of(state.path(), run.path());
+        let digits = "ab".repeat(32);
+        let (key, other) = (digits.parse().unwrap(), format!("f2-{digits}").parse().unwrap());
+        fs::write(file.path(), OLD.replace("KEY", &digits)).unwrap();
+        let old = file.read().unwrap();
+        assert_eq!((old.names_of(&key).count(), old.names_of(&other).count()), (1, 0));
+        assert!(old.facts(&other).is_none());
+        let known = old.facts(&key).cloned().unwrap();
+        file.change(|catalog| catalog.describe(&other, known)).unwrap();
+        file.change(|catalog| catalog.forget(&key)).unwrap();
+        let left = file.read().unwrap();
+        assert!(left.facts(&key).is_none() && left.facts(&other).is_some());
+        assert!(fs::read_to_string(file.path()).unwrap().contains("\"f2-abab"));
+        // What is no key is no catalog: nothing of it is lost by a change.
+        fs::write(file.path(), OLD.replace("KEY", "f1-00")).unwrap();
+        assert!(file.change(|catalog| catalog.forget(&key)).is_err());
+        assert!(fs::read_to_string(file.path()).unwrap().contains("f1-00"));
+    }
 }

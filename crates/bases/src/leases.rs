@@ -278,6 +278,24 @@ mod tests {
     }
 
     #[test]
+    fn bases_of_two_formats_have_leases_of_their_own() {
+        let run = Run::new("formats");
+        let leases = Leases::below(&run.0);
+        let one = lease("one", Use::Shared);
+        // As a version without formats has written it, and one with another format.
+        let old = run.0.join("lease").join(one.base.to_string()).join("shared");
+        fs::create_dir_all(&old).unwrap();
+        fs::write(old.join(one.holder.to_string()), "one").unwrap();
+        let other = Lease { base: format!("f2-{}", one.base).parse().unwrap(), ..one.clone() };
+        assert_eq!(leases.all().unwrap(), std::slice::from_ref(&one));
+        assert!(!leases.any_mount(&other.base).unwrap());
+        leases.hold(&other).unwrap();
+        leases.release(&one).unwrap();
+        assert!(!leases.any_mount(&one.base).unwrap() && leases.any_mount(&other.base).unwrap());
+        assert_eq!(leases.all().unwrap(), [other]);
+    }
+
+    #[test]
     fn many_come_and_go_at_a_time() {
         let run = Run::new("many");
         let leases = Leases::below(&run.0);
