@@ -8,7 +8,7 @@ use sharedroot_dm::{Bytes, NewVolume};
 use sharedroot_format::{BaseKey, VolumeName};
 use sharedroot_image::{self as image, Image, MakeError, Source, Tree};
 use sharedroot_label::SharedLabel;
-use sharedroot_sys::mount::{self, Detached, Setting};
+use sharedroot_sys::mount::{self, Access, Detached, Setting};
 use sharedroot_sys::step::step;
 
 use super::base_lock::BaseLock;
@@ -250,7 +250,7 @@ pub(super) fn sealed(
 ) -> Result<Detached, RootfsError> {
     let mut options = SEALED.to_vec();
     options.extend(label.iter().map(|label| context(label.as_mount_label())));
-    mount::block_device("ext4", device, true, &options).map_err(|source| match label {
+    mount::block_device("ext4", device, Access::ReadOnly, &options).map_err(|source| match label {
         Some(label) if source.is_invalid() => {
             NotShared::OtherLabel { key: key.clone(), label, source }.into()
         }

@@ -6,14 +6,14 @@
 //! | `config`, `bases` | what a configuration says of bases; where they are, and their pool, opened once |
 //! | `base`, `base_lock`, `base_tree`, `import` | a base is made, mounted, read, removed |
 //! | `catalog`, `catalog_file`, `names`, `unwanted` | what bases are called, where they came from, and which nobody wants |
-//! | `leases`, `containers` | who uses a base |
+//! | `leases`, `entries`, `containers` | who uses a base |
 //! | `shared`, `missing`, `scaffold`, `skeleton` | the root of a read-only container |
-//! | `private`, `overlaid`, `size`, `room` | the root of a writable container: a snapshot |
-//! | `note`, `notes`, `notice`, `earlier`, `writeback`, `changes`, `forgotten` | what a container changed, and what becomes of it |
+//! | `private`, `snapshot_mount`, `overlaid`, `size`, `room` | the root of a writable container: a snapshot |
+//! | `note`, `notes`, `notice`, `earlier`, `release`, `writeback`, `exchange`, `changes`, `forgotten` | what a container changed, and what becomes of it |
 //! | `labels` | the label of bases and scaffolds |
 //! | `pool`, `sweep` | the pool as a whole; whether what is left over goes |
 //! | `prepared`, `not_shared` | why a container runs on the rootfs as given |
-//! | `error`, `remedy` | why a root cannot be made or unmade |
+//! | `error`, `size_error`, `remedy` | why a root cannot be made or unmade |
 
 mod base;
 mod base_lock;
@@ -25,7 +25,9 @@ pub mod changes;
 mod config;
 mod containers;
 mod earlier;
+mod entries;
 mod error;
+mod exchange;
 mod forgotten;
 mod import;
 mod labels;
@@ -40,12 +42,15 @@ mod overlaid;
 mod pool;
 mod prepared;
 mod private;
+mod release;
 mod remedy;
 mod room;
 mod scaffold;
 mod shared;
 mod size;
+mod size_error;
 mod skeleton;
+mod snapshot_mount;
 mod sweep;
 mod unwanted;
 mod writeback;
@@ -65,7 +70,9 @@ pub use missing::{Kind, Missing};
 pub use names::Names;
 pub use not_shared::NotShared;
 pub use prepared::Prepared;
-pub use private::{Place, Private, WrittenBack, prepare_private, release_private, save_so_far};
+pub use private::{Place, Private, prepare_private};
+pub use release::{WrittenBack, release_private, save_so_far};
 pub use scaffold::Scaffolds;
 pub use shared::{Wanted, prepare_shared};
+pub use size_error::SizeError;
 pub use sweep::Sweep;

@@ -103,7 +103,8 @@ mod tests {
 
     #[test]
     fn a_note_reads_back_and_knows_when_nobody_wants_the_changes() {
-        let dir = std::env::temp_dir().join(format!("sharedroot-note-{}", std::process::id()));
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
         let upper = dir.join("overlay2/layer/diff");
         fs::create_dir_all(&upper).unwrap();
         let label = Some("system_u:object_r:container_file_t:s0:c1,c2".to_owned());
@@ -136,6 +137,5 @@ mod tests {
         // A store that is not mounted says nothing of its containers.
         fs::remove_dir(dir.join("overlay2")).unwrap();
         assert!(!note.is_obsolete());
-        fs::remove_dir(dir).unwrap();
     }
 }

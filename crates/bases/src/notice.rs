@@ -96,9 +96,9 @@ mod tests {
 
     #[test]
     fn a_notice_goes_and_nothing_else_does() {
-        let dir = std::env::temp_dir().join(format!("sharedroot-notice-{}", std::process::id()));
-        fs::create_dir(&dir).unwrap();
-        let top = File::open(&dir).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        let top = File::open(dir).unwrap();
         put(top.as_fd(), "notice").unwrap();
         assert_eq!(put(top.as_fd(), "notice"), Err(Errno::EXIST));
         take(top.as_fd(), "notice").unwrap();
@@ -117,7 +117,6 @@ mod tests {
             assert!(fs::symlink_metadata(dir.join(name)).is_ok(), "{name}");
         }
         assert!(dir.join("notice/.wh.").exists());
-        fs::remove_dir_all(&dir).unwrap();
         let (one, two) = (another("a name"), another("a name (5)"));
         assert!(one.starts_with("a name (") && two.starts_with("a name (") && !two.contains("(5)"));
     }

@@ -3,11 +3,11 @@
 use sharedroot_format::BaseKey;
 use sharedroot_sys::mount;
 
-use super::scaffold::entries;
 use crate::bases::Bases;
 use crate::catalog_file::CatalogFile;
 use crate::containers::Containers;
-use crate::error::RootfsError;
+use crate::entries::entries;
+use crate::error::{RootfsError, file};
 use crate::notes::Notes;
 
 impl Bases {
@@ -31,7 +31,8 @@ impl Bases {
     /// # Errors
     /// [`RootfsError::File`].
     pub fn mounted_bases(&self) -> Result<Vec<BaseKey>, RootfsError> {
-        let mut keys = entries::<BaseKey>(&self.run_dir().join("base"))?;
+        let dir = self.run_dir().join("base");
+        let mut keys = entries::<BaseKey>(&dir).map_err(file("list", &dir))?;
         keys.retain(|key| mount::device_mounted_at(&self.base_mount(key)).is_some());
         Ok(keys)
     }

@@ -90,8 +90,8 @@ mod tests {
 
     #[test]
     fn a_file_system_says_whether_its_journal_must_be_replayed() {
-        let name = format!("sharedroot-replay-{}", std::process::id());
-        let image = std::env::temp_dir().join(name);
+        let dir = tempfile::tempdir().unwrap();
+        let image = dir.path().join("image");
         File::create(&image).unwrap().set_len(8 << 20).unwrap();
         let run = |program: &str, words: &[&str]| {
             let done = Command::new(program).args(words).arg(&image).status().unwrap();

@@ -8,7 +8,7 @@ use std::fs::DirBuilder;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use sha2::{Digest, Sha256};
@@ -22,6 +22,7 @@ use super::missing::{Kind, Missing};
 use super::skeleton::raise;
 use crate::bases::Bases;
 use crate::containers::ContainersError;
+use crate::entries::entries;
 use crate::error::{RootfsError, file};
 use crate::sweep::Sweep;
 
@@ -118,8 +119,8 @@ impl Scaffolds<'_> {
         sweep: Sweep,
     ) -> Result<Vec<(BaseKey, ScaffoldName)>, RootfsError> {
         let mut forgotten = Vec::new();
-        for key in entries::<BaseKey>(&self.dir())? {
-            for name in entries(&self.dir_of(&key))? {
+        for key in listed::<BaseKey>(&self.dir())? {
+            for name in listed(&self.dir_of(&key))? {
                 let taken = match sweep {
                     Sweep::DryRun => !self.has_users(&key, &name)?,
                     Sweep::Act => self.take_down_unused(&key, &name)?,
@@ -160,21 +161,15 @@ impl Scaffolds<'_> {
 
     /// Takes all scaffolds of a base away: while they are mounted its device is busy.
     pub(super) fn take_down_all(&self, lock: &BaseLock) -> Result<(), RootfsError> {
-        for name in entries(&self.dir_of(lock.key()))? {
+        for name in listed(&self.dir_of(lock.key()))? {
             self.take_down(lock, &name)?;
         }
         Ok(())
     }
 }
 
-/// The names in a directory of ours; none where it is not there.
-pub(super) fn entries<T: FromStr>(dir: &std::path::Path) -> Result<Vec<T>, RootfsError> {
-    let list = match std::fs::read_dir(dir) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        list => list.map_err(file("list", dir))?,
-    };
-    let names = list.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    Ok(names.collect())
+fn listed<T: FromStr>(dir: &Path) -> Result<Vec<T>, RootfsError> {
+    entries(dir).map_err(file("list", dir))
 }
 
 #[cfg(test)]

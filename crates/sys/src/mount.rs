@@ -147,21 +147,28 @@ fn kernel_words(context: BorrowedFd<'_>) -> String {
     words
 }
 
-/// The file system on a block device.
-///
-/// `read_only` is the superblock's and the mount's. Access times are never written.
+/// Whether a file system can be written: its superblock, and with it its mount.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// It cannot.
+    ReadOnly,
+    /// It can.
+    ReadWrite,
+}
+
+/// The file system on a block device. Access times are never written.
 ///
 /// # Errors
 /// [`MountError::Make`] with the kernel's own words.
 pub fn block_device(
     fstype: &'static str,
     device: &Path,
-    read_only: bool,
+    access: Access,
     options: &[Setting<'_>],
 ) -> Result<Detached, MountError> {
     let mut all = vec![Setting::Path("source", device)];
     let mut attributes = MountAttrFlags::MOUNT_ATTR_NOATIME;
-    if read_only {
+    if access == Access::ReadOnly {
         all.push(Setting::Flag("ro"));
         attributes |= MountAttrFlags::MOUNT_ATTR_RDONLY;
     }
