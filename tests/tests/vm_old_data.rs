@@ -184,7 +184,8 @@ fn vm_a_base_of_another_format_is_kept_apart() {
     // What another version wrote of it is read, and a base of this version's format is made beside it.
     assert_eq!(base_of_a_container(&runtime, &image), key);
     for (key, mounted) in [(&key, true), (&other, false)] {
-        let found = documented::json("image inspect", &[key]);
+        let found = run(&["sharedroot", "image", "inspect", key]);
+        let found = documented::check("image inspect", found);
         assert_eq!((&found["key"], &found["mounted"]), (&json!(key), &json!(mounted)), "{found:#}");
         assert!(found["source"].is_object() && found["ready"] == true, "{found:#}");
     }

@@ -120,8 +120,10 @@ fn vm_each_command_of_an_administrator_opens_the_pool_once() {
 fn key_of(image: &Image) -> String {
     let layer = image.top().to_str().expect("ASCII").to_owned();
     let keys: Vec<_> = documented::images().iter().map(|base| base["key"].clone()).collect();
-    let inspected =
-        |key: &Value| documented::json("image inspect", &[key.as_str().expect("a key")]);
+    let inspected = |key: &Value| {
+        let words = ["image", "inspect", key.as_str().expect("a key")];
+        documented::check("image inspect", Cmd::new("sharedroot").args(&words).run())
+    };
     let is_its = |key: &&Value| inspected(key)["source"].to_string().contains(&layer);
     let key = keys.iter().find(is_its).unwrap_or_else(|| panic!("none of {keys:?}"));
     key.as_str().expect("a key").to_owned()
