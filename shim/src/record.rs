@@ -11,9 +11,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use sharedroot_bases::{Containers, ContainersError};
-use sharedroot_format::{BaseKey, Holder, Lease, ScaffoldName, Use, VolumeName};
+use sharedroot_format::{BaseKey, Digest, Holder, Lease, ScaffoldName, Use, VolumeName};
 use sharedroot_sys::private_dir::PrivateDirError;
 
 pub use place::{Lock, Place};
@@ -231,8 +230,9 @@ fn folder(run_dir: &Path, root: &Path) -> PathBuf {
 }
 
 fn hash(root: &Path) -> String {
-    let hash = Sha256::digest(root.as_os_str().as_encoded_bytes());
-    hash.iter().take(8).map(|b| format!("{b:02x}")).collect()
+    let mut digits = Digest::of(root.as_os_str().as_encoded_bytes()).hex();
+    digits.truncate(16);
+    digits
 }
 
 fn file<'a>(step: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> RecordError + 'a {
