@@ -6,6 +6,8 @@
 //! | [`mount`] | mounts that exist nowhere until they are attached |
 //! | [`resolve`] | paths of others, resolved below a root and nowhere else |
 //! | [`new_file`] | a file that takes the place of another, whole or not at all |
+//! | [`by_descriptor`] | paths for the calls that take no descriptor |
+//! | [`xattr`] | extended attributes of a file: names and values |
 //! | [`private_dir`] | a directory that only root can write |
 //! | [`clone3`] | a copy of this process in another cgroup or PID namespace |
 //! | [`seccomp`] | a seccomp filter is loaded |
@@ -15,6 +17,7 @@
 //!
 //! All unsafe code of the programs is here, but two ioctls of `sharedroot-dm`. `hack/test` holds that.
 
+pub mod by_descriptor;
 pub mod chain;
 pub mod clone3;
 pub mod command_line;
@@ -25,3 +28,4 @@ pub mod resolve;
 pub mod seccomp;
 pub mod signal;
 pub mod step;
+pub mod xattr;

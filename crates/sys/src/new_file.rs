@@ -8,12 +8,14 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
+
+use crate::by_descriptor::by_descriptor;
 
 /// How many names are tried: each that is taken was planted, or is left of a killed process that had our number.
 const TRIES: usize = 16;
@@ -204,7 +206,7 @@ impl Output {
             FileType::BlockDevice => Err(io::ErrorKind::InvalidInput.into()),
             _ if !trusted && is.st_uid != 0 => Err(io::ErrorKind::PermissionDenied.into()),
             _ => {
-                let same = PathBuf::from(format!("/proc/self/fd/{}", found.as_raw_fd()));
+                let same = by_descriptor(&found);
                 // Without a wait for a reader: the caller may hold locks.
                 let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
                 let stream = rustix::fs::open(same, flags, Mode::empty())?;
@@ -233,6 +235,7 @@ impl Output {
 mod tests {
     use std::fs;
     use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::path::PathBuf;
 
     use super::*;
 

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, FileType, OFlags, Stat, StatxFlags};
 use rustix::io::Errno;
 use sharedroot_sys::resolve::Resolve;
+use sharedroot_sys::xattr::Of;
 
 /// What overlay takes for "nothing below here is to be seen".
 pub(super) const OPAQUE: &str = "trusted.overlay.opaque";
@@ -59,14 +60,12 @@ pub(super) fn look(dir: impl AsFd, name: &OsStr) -> Result<Option<Stat>, Errno> 
 
 /// A path by which calls that take none of a descriptor reach a file in an open directory.
 pub(super) fn by_descriptor(dir: BorrowedFd<'_>, name: &OsStr) -> PathBuf {
-    use std::os::fd::AsRawFd;
-    Path::new("/proc/self/fd").join(dir.as_raw_fd().to_string()).join(name)
+    sharedroot_sys::by_descriptor::by_descriptor(dir).join(name)
 }
 
 /// Where an open directory is below `root`, with every link on the way resolved.
 pub(super) fn place(root: &Path, dir: BorrowedFd<'_>) -> io::Result<PathBuf> {
-    use std::os::fd::AsRawFd;
-    let at = std::fs::read_link(format!("/proc/self/fd/{}", dir.as_raw_fd()))?;
+    let at = std::fs::read_link(sharedroot_sys::by_descriptor::by_descriptor(dir))?;
     let below = at.strip_prefix(root).map_err(io::Error::other)?;
     Ok(if below.as_os_str().is_empty() { ".".into() } else { below.to_owned() })
 }
@@ -170,7 +169,6 @@ pub(super) fn mtime(dir: BorrowedFd<'_>, name: &OsStr) -> io::Result<super::pax:
 
 /// Whether a file has an attribute that overlay would heed.
 pub(super) fn has_overlay_mark(path: &Path) -> bool {
-    let mut names = vec![0_u8; 64 << 10];
-    let length = rustix::fs::llistxattr(path, &mut names).unwrap_or(0);
-    names[..length].split(|&byte| byte == 0).any(|name| name.starts_with(b"trusted.overlay."))
+    let names = Of::Link(path).names().unwrap_or_default();
+    names.iter().any(|name| name.to_bytes().starts_with(b"trusted.overlay."))
 }
