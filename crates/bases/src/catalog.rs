@@ -82,10 +82,16 @@ impl Facts {
 }
 
 impl TreeFacts {
-    /// Of a digest that is taken now.
+    /// Of a digest that is taken now, of what the base is made from.
     #[must_use]
-    pub fn now(digest: Digest, from_source: bool) -> Self {
-        Self { digest, taken: now(), from_source }
+    pub fn of_source(digest: Digest) -> Self {
+        Self { digest, taken: now(), from_source: true }
+    }
+
+    /// Of a digest that is taken now, of the base itself.
+    #[must_use]
+    pub fn of_base(digest: Digest) -> Self {
+        Self { digest, taken: now(), from_source: false }
     }
 }
 

@@ -105,7 +105,7 @@ impl Imports<'_> {
         let digest = tree_digest(tree.root(), |_| ())?;
         drop(tree);
         still_good(key)?;
-        let facts = Facts { tree: Some(TreeFacts::now(digest, true)), ..Facts::of(&image) };
+        let facts = Facts { tree: Some(TreeFacts::of_source(digest)), ..Facts::of(&image) };
         self.0.catalog().change(|catalog| catalog.describe(key, facts))?;
         volume.seal()?;
         Ok(Imported { key: key.clone(), was_there: false })

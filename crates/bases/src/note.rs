@@ -53,6 +53,13 @@ pub struct UpperThen {
     pub empty: bool,
 }
 
+impl UpperThen {
+    /// Of an upper directory that has nothing now.
+    pub(super) fn empty() -> Self {
+        Self { time: now(), empty: true }
+    }
+}
+
 /// What a snapshot holds and its engine's overlay cannot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -117,14 +117,11 @@ impl<'b> Notes<'b> {
         &self,
         volume: &VolumeName,
         upper: &Path,
-        empty: bool,
     ) -> Result<UpperThen, RootfsError> {
         // What is changed from here on is later.
         let time = now();
-        if !empty {
-            self.write_times(volume, upper)?;
-        }
-        Ok(UpperThen { time, empty })
+        self.write_times(volume, upper)?;
+        Ok(UpperThen { time, empty: false })
     }
 
     /// What [`Self::keep_upper`] kept, with its time. None if it did not, or there is too much.

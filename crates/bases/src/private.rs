@@ -13,7 +13,7 @@ use crate::changes::Since;
 
 use super::earlier::Earlier;
 use super::labels::label_at;
-use super::note::Note;
+use super::note::{Note, UpperThen};
 use super::notice::take_notice;
 use super::size;
 use super::snapshot_mount::detached_snapshot;
@@ -125,6 +125,10 @@ fn note_beginning(
     Place { id, volume, root_path, overlay, .. }: Place<'_>,
 ) -> Result<(), RootfsError> {
     let Some(found) = &image.upper else { return Ok(()) };
+    let upper_then = match found.empty {
+        true => UpperThen::empty(),
+        false => bases.notes().keep_upper(volume, &found.path)?,
+    };
     let note = Note {
         id: id.to_owned(),
         root_path: root_path.to_owned(),
@@ -135,7 +139,7 @@ fn note_beginning(
         overlaid: overlay.is_some(),
         notice: None,
         only_here: None,
-        upper_then: Some(bases.notes().keep_upper(volume, &found.path, found.empty)?),
+        upper_then: Some(upper_then),
     };
     bases.notes().write(volume, &note)
 }
@@ -170,7 +174,7 @@ fn go_on(
     take_notice(&mut note, &merged)?;
     Exchange { bases, volume, note: &note, merged: &merged }.bring_newer(&mounted, since)?;
     // Before the note: with the older times what came already would be brought again.
-    let upper_then = Some(bases.notes().keep_upper(volume, &note.upper, false)?);
+    let upper_then = Some(bases.notes().keep_upper(volume, &note.upper)?);
     let mut note = Note {
         root_path: root_path.to_owned(),
         label: noted(label),

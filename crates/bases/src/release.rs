@@ -49,7 +49,7 @@ pub fn save_so_far(
     bases.notes().write_giving_back(volume, note)?;
     let saved = bases.save(volume, found);
     if let Some(note) = bases.notes().read(volume)? {
-        let upper_then = Some(bases.notes().keep_upper(volume, &upper, false)?);
+        let upper_then = Some(bases.notes().keep_upper(volume, &upper)?);
         bases.notes().write(volume, &Note { upper_then, ..note })?;
     }
     match saved? {

@@ -67,7 +67,7 @@ pub fn verify(bases: &Bases, base: &Base, as_json: bool) -> Result<(), Lifecycle
         None => {
             let noted = bases.catalog().change(|catalog| {
                 if let Some(facts) = catalog.facts_mut(key) {
-                    facts.tree = Some(TreeFacts::now(found, false));
+                    facts.tree = Some(TreeFacts::of_base(found));
                 }
             });
             noted.map_err(RootfsError::from)?;
