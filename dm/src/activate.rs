@@ -1,85 +1,92 @@
-//! A pool activated: first its metadata must be the store's and sound, then the kernel gets its table.
+//! A pool activated. First the metadata is compared with the store and checked, and then the kernel gets the pool's table.
 
 use sharedroot_sys::chain::chain;
 
+use crate::backing::{BackingKind, Sizes};
 use crate::error::Error;
 use crate::failpoint::step;
 use crate::kernel::Access;
 use crate::lock::Lock;
-use crate::media::{Kind, Sizes};
-use crate::pool::Pool;
-use crate::pool_row::{PoolPhase, PoolRow};
+use crate::pool::{LastEnd, Pool, TransactionCheck};
+use crate::store::{PoolPhase, PoolRow};
 use crate::superblock::Superblock;
 use crate::table::PoolTable;
 use crate::units::Bytes;
 
 impl Pool {
-    /// Makes sure that the pool runs and has the sizes of its row. True if it was not deactivated at its last end, and has
-    /// been checked therefore. The caller holds the pool's lock.
+    /// Activates the pool if it is not active, and gives it the sizes of its row. Returns how the pool's last use ended. The caller holds the pool's lock.
     pub(crate) fn activate_row(
         &self,
         lock: &Lock,
         mut row: PoolRow,
-        any_transaction: bool,
-    ) -> Result<bool, Error> {
+        check: TransactionCheck,
+    ) -> Result<LastEnd, Error> {
         let name = &self.config.name;
         let failed = |source| Error::ActivatePool { name: name.clone(), source };
         match self.find()? {
             Some(device) if device.live => {
                 if device.suspended {
-                    self.kernel.resume(&self.label.name).map_err(failed)?;
+                    self.kernel.resume(&self.identity.name).map_err(failed)?;
                 }
                 if row.phase == PoolPhase::Growing
                     && let Err(error) = self.finish_growth(row)
                 {
-                    // The pool works with the size it has.
-                    tracing::warn!(pool = %name, error = %chain(&error), "the pool's growth is still unfinished");
+                    // The pool works with the size that it has.
+                    tracing::warn!(pool = %name, error = %chain(&error), "cannot finish growing the pool; the next use of the pool tries again");
                 }
-                return Ok(false);
+                return Ok(LastEnd::Clean);
             }
-            _ if self.media.kind == Kind::Lvm => {
-                return Err(Error::LvmInactive { node: self.media.data.clone() });
+            _ if self.backing.kind == BackingKind::Lvm => {
+                return Err(Error::LvmInactive { node: self.backing.data.clone() });
             }
-            // Its maker died between creation and table.
-            Some(_) => drop(self.kernel.remove(&self.label.name).map_err(failed)?),
+            // The process that created the device died before it loaded the table.
+            Some(_) => drop(self.kernel.remove(&self.identity.name).map_err(failed)?),
             None => {}
         }
-        let block = self.agrees(&mut row, any_transaction)?;
-        let unclean = block.needs_check || !row.clean;
-        if unclean {
+        let block = self.verify_backing(&mut row, check)?;
+        let end = match row.clean && !block.needs_check {
+            true => LastEnd::Clean,
+            false => LastEnd::Unclean,
+        };
+        if end == LastEnd::Unclean {
             self.check_inactive(lock)?;
         } else {
             self.store.write(|w| w.put_pool(name, &PoolRow { clean: false, ..row.clone() }))?;
         }
         step("pool to be used");
         if row.phase == PoolPhase::Growing
-            && let Err(error) = self.media.extend(row.sizes)
+            && let Err(error) = self.backing.extend(row.sizes)
         {
-            tracing::warn!(pool = %name, error = %chain(&error), "the pool's growth is given up");
+            tracing::warn!(pool = %name, error = %chain(&error), "cannot extend the pool's files; the pool keeps its old size");
             let data = Bytes(block.data_blocks * row.block.0);
             row.sizes = Sizes { data, metadata: block.metadata_size };
         }
-        self.start_pool(&row)?;
+        self.create_pool_device(&row)?;
         self.store.write(|w| {
             w.put_pool(name, &PoolRow { phase: PoolPhase::Ready, clean: false, ..row })
         })?;
-        Ok(unclean)
+        Ok(end)
     }
 
-    /// Whether data and metadata are those that the store knows. The kernel would take a zeroed metadata device for a new
-    /// pool and forget every volume, and another pool's metadata as they are. Changes nothing but `row`.
-    fn agrees(&self, row: &mut PoolRow, any_transaction: bool) -> Result<Superblock, Error> {
-        let path = &self.media.metadata;
+    /// Refuses data and metadata that are not the store's. The kernel would format a zeroed metadata device as a new pool, and
+    /// so lose every volume, and it would accept another pool's metadata. Changes only `row`: fills in sizes that the store does
+    /// not have.
+    fn verify_backing(
+        &self,
+        row: &mut PoolRow,
+        check: TransactionCheck,
+    ) -> Result<Superblock, Error> {
+        let path = &self.backing.metadata;
         let block = self.superblock_of(row)?;
-        let there = self.media.sizes()?;
+        let there = self.backing.sizes()?;
         if row.sizes == Sizes::default() {
             row.sizes = there;
         }
         let known = row.sizes.data.0 / row.block.0;
         if block.data_blocks > known {
             let held = Bytes(block.data_blocks.saturating_mul(row.block.0));
-            // A store from before a growth.
-            if !any_transaction || held > there.data {
+            // The store is a copy from before the pool grew.
+            if check == TransactionCheck::Required || held > there.data {
                 let found = format!("{} data blocks, not {known}", block.data_blocks);
                 return Err(Error::ForeignMetadata { path: path.clone(), found });
             }
@@ -89,41 +96,42 @@ impl Pool {
             let (size, recorded) = (there.metadata, block.metadata_size);
             return Err(Error::Shrunk { path: path.clone(), size, recorded });
         }
-        // A loop file that is to grow may still be short.
+        // The loop file of a pool in phase growing may still be short.
         if there.data < row.sizes.data && row.phase != PoolPhase::Growing {
             let (size, recorded) = (there.data, row.sizes.data);
-            return Err(Error::Shrunk { path: self.media.data.clone(), size, recorded });
+            return Err(Error::Shrunk { path: self.backing.data.clone(), size, recorded });
         }
         let (kernel, store) = (block.transaction_id, row.transaction_id);
-        if !any_transaction && store != kernel && Some(store) != kernel.checked_add(1) {
+        let matches = store == kernel || Some(store) == kernel.checked_add(1);
+        if check == TransactionCheck::Required && !matches {
             return Err(Error::Transaction { name: self.config.name.clone(), kernel, store });
         }
         Ok(block)
     }
 
-    /// Makes the pool's device.
-    pub(crate) fn start_pool(&self, row: &PoolRow) -> Result<(), Error> {
-        let connected = self.media.connect()?;
+    /// Creates the pool's device, with its loop files attached.
+    pub(crate) fn create_pool_device(&self, row: &PoolRow) -> Result<(), Error> {
+        let connected = self.backing.connect()?;
         let size = row.sizes.data.round_down(row.block);
         if size.0 == 0 {
-            return Err(Error::Small { path: self.media.data.clone(), size: row.sizes.data });
+            return Err(Error::Small { path: self.backing.data.clone(), size: row.sizes.data });
         }
         let blocks = size.0 / row.block.0;
         let limit = self.config.fill_limit;
         let table = PoolTable::new(connected.metadata, connected.data, row.block, blocks, limit);
         self.kernel
-            .create(&self.label, &table.over(size), Access::ReadWrite)
+            .create(&self.identity, &table.over(size), Access::ReadWrite)
             .map_err(|source| Error::ActivatePool { name: self.config.name.clone(), source })?;
         connected.keep();
         Ok(())
     }
 
-    /// The table that the pool's device has in use.
+    /// The table in use of the pool's device.
     pub(crate) fn table(&self) -> Result<PoolTable, Error> {
         let name = &self.config.name;
         let (_, params) = self
             .kernel
-            .table(&self.label.name)
+            .table(&self.identity.name)
             .map_err(|source| Error::PoolStatus { name: name.clone(), source })?;
         params.parse().map_err(|source| Error::PoolTable { name: name.clone(), source })
     }

@@ -1,131 +1,68 @@
-//! A pool's metadata checked and repaired, by thin_check and thin_repair.
+//! A pool's metadata checked, by thin_check.
 
-use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
-
+use crate::backing::BackingKind;
 use crate::error::Error;
 use crate::failpoint::step;
 use crate::lock::Lock;
-use crate::media::{Kind, media, open_unclaimed};
 use crate::pool::Pool;
-use crate::pool_row::PoolRow;
-use crate::superblock::{self, Superblock};
+use crate::store::PoolRow;
+use crate::superblock::Superblock;
 use crate::tools::{self, ToolError};
 
-/// What [`Pool::repair`] has done.
-#[derive(Debug)]
-pub struct Repaired {
-    /// The metadata as it was before, to be kept until everything is found to be there.
-    pub damaged: PathBuf,
-}
-
 impl Pool {
-    /// Checks the metadata with thin_check: of an active pool by a reserved metadata snapshot, while it is in use.
+    /// Checks the metadata with thin_check. The metadata of an active pool is read from a reserved metadata snapshot, so the pool
+    /// can be in use.
     ///
     /// # Errors
-    /// [`Error::Unsound`] with what thin_check says; [`Error::LvmChecks`] for an inactive pool of LVM's.
+    /// [`Error::DamagedMetadata`] with what thin_check printed; [`Error::LvmChecks`] for an inactive pool of LVM.
     pub fn check(&self) -> Result<(), Error> {
-        let reader = self.reader()?;
+        let reader_lock = self.reader_lock()?;
         let checked = if self.find()?.is_some() {
-            self.reserve_metadata(&reader)?.run("thin_check", &[])
-        } else if self.media.kind == Kind::Lvm {
-            return Err(Error::LvmChecks { node: self.media.data.clone() });
+            self.reserve_metadata_snapshot(&reader_lock)?.run("thin_check", &[])
+        } else if self.backing.kind == BackingKind::Lvm {
+            return Err(Error::LvmChecks { node: self.backing.data.clone() });
         } else {
             let lock = self.lock()?;
-            tools::run("thin_check", &[self.media.metadata.as_os_str()], lock.as_ref())
+            tools::run("thin_check", &[self.backing.metadata.as_os_str()], lock.as_ref())
         };
         let Err(source) = checked else { return Ok(()) };
         if matches!(source, ToolError::Said { .. }) {
-            self.suspect(&self.lock()?)?;
+            self.mark_unclean(&self.lock()?)?;
         }
-        Err(self.unsound(source))
+        Err(self.check_error(source))
     }
 
-    /// Checks the metadata of an inactive pool, and clears the kernel's mark that it must be checked.
+    /// Checks the metadata of an inactive pool, and clears the flag of the kernel that the metadata needs a check.
     pub(crate) fn check_inactive(&self, lock: &Lock) -> Result<(), Error> {
-        let arguments = ["--clear-needs-check-flag".as_ref(), self.media.metadata.as_os_str()];
+        let arguments = ["--clear-needs-check-flag".as_ref(), self.backing.metadata.as_os_str()];
         tools::run("thin_check", &arguments, lock.as_ref())
             .map(drop)
-            .map_err(|source| self.unsound(source))
+            .map_err(|source| self.check_error(source))
     }
 
-    /// From now on the pool is checked before its next activation, however it was deactivated.
-    fn suspect(&self, _lock: &Lock) -> Result<PoolRow, Error> {
-        let row = PoolRow { clean: false, ..self.made_row()? };
+    /// Makes the next activation check the metadata, even if the pool is deactivated before.
+    pub(crate) fn mark_unclean(&self, _lock: &Lock) -> Result<PoolRow, Error> {
+        let row = PoolRow { clean: false, ..self.pool_row()? };
         self.store.write(|w| w.put_pool(&self.config.name, &row))?;
         step("pool suspected");
         Ok(row)
     }
 
-    fn unsound(&self, source: ToolError) -> Error {
-        let (name, metadata) = (self.config.name.clone(), self.media.metadata.clone());
+    fn check_error(&self, source: ToolError) -> Error {
+        let (name, metadata) = (self.config.name.clone(), self.backing.metadata.clone());
         match source {
-            ToolError::Said { .. } => Error::Unsound { name, metadata, source },
+            ToolError::Said { .. } => Error::DamagedMetadata { name, metadata, source },
             _ => Error::Check { name, source },
         }
     }
 
-    /// Repairs the metadata of an inactive pool with thin_repair: into a new file, which is checked and then put in the place
-    /// of the old one. The old one is kept.
+    /// The superblock of the metadata.
     ///
     /// # Errors
-    /// [`Error::RepairActive`], [`Error::LvmChecks`], [`Error::NotMetadata`] or [`Error::ForeignMetadata`] if the metadata is not
-    /// the pool's, and [`Error::Repair`] if thin_repair can make nothing sound of it; then the metadata is as it was.
-    pub fn repair(&self) -> Result<Repaired, Error> {
-        let lock = self.lock()?;
-        if self.media.kind == Kind::Lvm {
-            return Err(Error::LvmChecks { node: self.media.data.clone() });
-        }
-        if self.find()?.is_some() {
-            return Err(Error::RepairActive { name: self.config.name.clone() });
-        }
-        let row = self.suspect(&lock)?;
-        let found = self.superblock_of(&row)?;
-        self.media.disconnect()?;
-        let damaged = (1..)
-            .map(|n| self.beside(&format!("damaged-{n}")))
-            .find(|path| !path.exists())
-            .expect("numbers do not end");
-        let metadata = &self.media.metadata;
-        let new = self.beside("repairing");
-        if self.media.kind == Kind::Loop {
-            self.repair_into(&new, &lock)?;
-            fs::hard_link(metadata, &damaged).map_err(media("keep", metadata))?;
-            step("damaged metadata kept");
-            fs::rename(&new, metadata).map_err(media("replace", metadata))?;
-        } else {
-            // A repair that was cut short while it overwrote the device must not read it again. The superblock is written
-            // last: as long as it is the old one, the repaired copy that was made of it is the one to write.
-            let repaired = self.beside(&format!("repaired-{:08x}", found.checksum));
-            if repaired.exists() {
-                self.sound(&repaired, &lock)?;
-            } else {
-                self.repair_into(&new, &lock)?;
-                copy_new(metadata, &damaged).map_err(media("copy", metadata))?;
-                step("damaged metadata kept");
-                fs::rename(&new, &repaired).map_err(media("rename", &new))?;
-            }
-            // thin_repair claims the device, too, so it is ours from here on only.
-            let mut device = open_unclaimed(metadata)?;
-            if self.superblock_of(&row)? != found {
-                return Err(Error::RepairActive { name: self.config.name.clone() });
-            }
-            write_over(&repaired, &mut device).map_err(media("write", metadata))?;
-            step("repaired copy written");
-            fs::remove_file(&repaired).map_err(media("remove", &repaired))?;
-        }
-        step("repaired copy in place");
-        let state_dir = &self.config.state_dir;
-        File::open(state_dir).and_then(|dir| dir.sync_all()).map_err(media("sync", state_dir))?;
-        Ok(Repaired { damaged })
-    }
-
-    /// The superblock, if it is one of the row's pool.
+    /// [`Error::NotMetadata`], or [`Error::ForeignMetadata`] if the block size is not that of the row.
     pub(crate) fn superblock_of(&self, row: &PoolRow) -> Result<Superblock, Error> {
-        let path = &self.media.metadata;
-        let Some(found) = self.media.superblock()? else {
+        let path = &self.backing.metadata;
+        let Some(found) = self.backing.superblock()? else {
             return Err(Error::NotMetadata { path: path.clone() });
         };
         if found.block != row.block {
@@ -134,69 +71,4 @@ impl Pool {
         }
         Ok(found)
     }
-
-    fn repair_into(&self, new: &Path, lock: &Lock) -> Result<(), Error> {
-        // Never the file of an earlier attempt: its thin_repair may still be writing there.
-        match fs::remove_file(new) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(media("remove", new)(error));
-            }
-            _ => {}
-        }
-        let size = self.media.sizes()?.metadata;
-        let made = new_file(new)
-            .and_then(|file| file.set_len(size.0))
-            .map_err(media("create", new))
-            .and_then(|()| {
-                let metadata = self.media.metadata.as_os_str();
-                let arguments = ["-i".as_ref(), metadata, "-o".as_ref(), new.as_os_str()];
-                tools::run("thin_repair", &arguments, lock.as_ref())
-                    .map_err(|source| Error::Repair { name: self.config.name.clone(), source })
-            })
-            .and_then(|_| self.sound(new, lock))
-            .and_then(|()| {
-                File::open(new).and_then(|file| file.sync_all()).map_err(media("flush", new))
-            });
-        if made.is_err() {
-            let _ = fs::remove_file(new);
-        }
-        made
-    }
-
-    fn sound(&self, copy: &Path, lock: &Lock) -> Result<(), Error> {
-        tools::run("thin_check", &[copy.as_os_str()], lock.as_ref())
-            .map(drop)
-            .map_err(|source| Error::Repair { name: self.config.name.clone(), source })
-    }
-
-    fn beside(&self, end: &str) -> PathBuf {
-        self.config.state_dir.join(format!("{}.metadata.{end}", self.config.name))
-    }
-}
-
-fn new_file(path: &Path) -> io::Result<File> {
-    File::options().write(true).create_new(true).mode(0o600).open(path)
-}
-
-fn copy_new(from: &Path, to: &Path) -> io::Result<()> {
-    let mut target = new_file(to)?;
-    let copied = io::copy(&mut File::open(from)?, &mut target).and_then(|_| target.sync_all());
-    if copied.is_err() {
-        let _ = fs::remove_file(to);
-    }
-    copied
-}
-
-/// Everything but the first block, and then the first.
-fn write_over(from: &Path, device: &mut File) -> io::Result<()> {
-    let mut from = File::open(from)?;
-    let mut first = [0; superblock::BLOCK.0 as usize];
-    from.read_exact(&mut first)?;
-    device.seek(SeekFrom::Start(superblock::BLOCK.0))?;
-    io::copy(&mut from, device)?;
-    device.sync_all()?;
-    step("repaired copy half written");
-    device.seek(SeekFrom::Start(0))?;
-    device.write_all(&first)?;
-    device.sync_all()
 }

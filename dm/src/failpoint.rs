@@ -1,9 +1,9 @@
-//! Named steps of a change at which a test stops this process, to kill it or to cut the power there.
+//! Named steps of a change. A test stops the process at a step, and then kills the process or cuts the power.
 //!
-//! Compiled in with the feature `failpoints` only, which nothing but the crash tests turns on. `SHAREDROOT_HOLD_AT=trace`
-//! prints every step that is reached; a number holds the process at the step of that number, counted from 0.
+//! The steps are compiled in with the feature `failpoints`, which only the crash tests enable. `SHAREDROOT_HOLD_AT=trace`
+//! prints every step that the process reaches. A number holds the process at the step of that number, counted from 0.
 
-/// The process has come to this step.
+/// The process reaches this step.
 #[cfg(feature = "failpoints")]
 pub(crate) fn step(name: &'static str) {
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,6 +22,6 @@ pub(crate) fn step(name: &'static str) {
     }
 }
 
-/// The process has come to this step.
+/// Does nothing without the feature.
 #[cfg(not(feature = "failpoints"))]
 pub(crate) const fn step(_name: &'static str) {}

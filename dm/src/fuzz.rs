@@ -1,5 +1,6 @@
-//! What the fuzz targets call: each function leads what others wrote through the code that reads it, and panics where what
-//! comes out breaks a promise. The crate in `fuzz/` throws bytes at them, the tests below the seeds and what is near them.
+//! The functions that the fuzz targets call. Each function passes input of others to the code that parses it, and panics if the
+//! result breaks a promise of that code. The targets in `fuzz/` give random bytes. The tests below give the seeds, and damaged
+//! seeds.
 
 use std::error::Error;
 use std::fmt::{Debug, Display};
@@ -7,17 +8,17 @@ use std::str::FromStr;
 
 use sharedroot_format::{PoolName, VolumeName};
 
-use crate::names::{DmLabel, LvmPool};
-use crate::own_blocks::memory::Memory;
-use crate::signature;
+use crate::backing::signature;
+use crate::exclusive_blocks::memory::Memory;
+use crate::names::{DmIdentity, LvmPool};
 use crate::status::StatusLine;
 use crate::superblock::Superblock;
 use crate::table::PoolTable;
 
-/// What the kernel says of a pool, the names that an administrator gives, and the head of a device.
+/// Parses the kernel's lines about a pool, the names that an administrator gives, and the first bytes of a device.
 ///
 /// # Panics
-/// Where a promise is broken.
+/// If the code breaks a promise.
 pub fn pool(bytes: &[u8]) {
     let superblock = Superblock::parse(bytes);
     assert!(superblock.is_none() || signature::found(bytes).is_some(), "metadata is something");
@@ -36,12 +37,12 @@ pub fn pool(bytes: &[u8]) {
         is_part_of_a_name(name.as_ref(), text);
     }
     let pool: PoolName = "default".parse().expect("a name");
-    if let Some(volume) = DmLabel::volume_of(&pool, text) {
+    if let Some(volume) = DmIdentity::volume_of(&pool, text) {
         assert_eq!(pool.device_of(&volume), text, "a device leads to one volume");
     }
 }
 
-/// What a text says can be said again; what cannot be read is told with words.
+/// Parses a text. A parsed value must print as a text that parses to the same value, and an error must have words.
 fn round_trip<T: FromStr<Err: Error> + Display + PartialEq + Debug>(text: &str) -> Option<T> {
     match text.parse::<T>() {
         Ok(value) => {
@@ -61,18 +62,19 @@ fn is_part_of_a_name(name: &str, text: &str) {
     assert!(!name.contains(['/', '\0', ' ', '\n']), "{name:?}");
 }
 
-/// Damage to a pool's metadata, in pieces of 11 bytes: which block, where in it, and eight bytes for there.
+/// Damages a pool's metadata and reads its exclusive blocks. Each 11 bytes of `damage` are the number of a block, an offset in the
+/// block (2 bytes), and the 8 bytes to write there.
 ///
 /// # Panics
-/// Where a promise is broken.
+/// If the code breaks a promise.
 pub fn metadata(damage: &[u8]) {
     let mut memory = Memory::new();
     let data = |time: u64| 99 << 24 | time;
-    let first = memory.numbers(true, &[(0, data(2)), (1, data(2))]);
-    let old = memory.numbers(true, &[(10, data(1)), (11, data(4))]);
-    let new = memory.numbers(true, &[(10, data(5)), (11, data(6)), (12, data(4))]);
-    let origin = memory.numbers(false, &[(0, first), (10, old)]);
-    let snapshot = memory.numbers(false, &[(0, first), (10, new)]);
+    let first = memory.leaf(&[(0, data(2)), (1, data(2))]);
+    let old = memory.leaf(&[(10, data(1)), (11, data(4))]);
+    let new = memory.leaf(&[(10, data(5)), (11, data(6)), (12, data(4))]);
+    let origin = memory.inner(&[(0, first), (10, old)]);
+    let snapshot = memory.inner(&[(0, first), (10, new)]);
     memory.finish(origin, snapshot);
     for piece in damage.chunks_exact(11) {
         let bytes = piece[3..].try_into().expect("8 bytes");
@@ -109,7 +111,7 @@ mod tests {
         seeds("metadata").iter().for_each(|seed| metadata(seed));
     }
 
-    /// The same on every run; `hack/fuzz` does the rest.
+    /// The damage is the same on every run, so that a failure can be repeated. `hack/fuzz` tries random damage.
     #[test]
     fn damaged_seeds_are_read_or_refused() {
         let damage = proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6);

@@ -1,4 +1,4 @@
-//! The only unsafe code of the crate: two ioctls for which no crate has a safe call.
+//! The only unsafe code of this crate: two ioctls that no crate wraps safely.
 #![allow(unsafe_code)]
 
 use std::fs::File;
@@ -13,23 +13,29 @@ nix::ioctl_read_bad!(loop_get_status64, 0x4c05, [u64; LOOP_INFO64]);
 /// `struct loop_info64` has 232 bytes, and begins with `lo_device` and `lo_inode` (include/uapi/linux/loop.h).
 const LOOP_INFO64: usize = 232 / 8;
 
-/// Tells a block device, open for writing, that nobody needs these bytes any more.
+/// Discards `length` bytes of a block device. `device` is open for writing.
 ///
-/// fallocate(2) with FALLOC_FL_PUNCH_HOLE is no replacement: it must leave zeroes, which dm-thin cannot promise, so the kernel
-/// refuses it there or writes them (`blkdev_fallocate` in block/fops.c).
+/// fallocate(2) with FALLOC_FL_PUNCH_HOLE cannot do it: that call must leave zeroes. dm-thin does not promise zeroes, so the
+/// kernel refuses the call or writes the zeroes (`blkdev_fallocate` in block/fops.c).
+///
+/// # Errors
+/// EOPNOTSUPP if the device takes no discard, ENOTTY if `device` is not a block device.
 pub(crate) fn discard(device: &File, from: Bytes, length: Bytes) -> io::Result<()> {
     let range = [from.0, length.0];
     // SAFETY: the descriptor is open as long as `device` is borrowed; the kernel reads the two numbers at `range`
-    // (blk_ioctl_discard in block/ioctl.c) and keeps no pointer. Of any other file than a block device it fails with ENOTTY.
+    // (blk_ioctl_discard in block/ioctl.c) and keeps no pointer. On a file that is not a block device the call fails with ENOTTY.
     unsafe { blkdiscard(device.as_raw_fd(), &range) }?;
     Ok(())
 }
 
-/// The device and the inode of the file that a loop device has.
+/// The device number and the inode number of a loop device's file.
+///
+/// # Errors
+/// ENXIO if no file is attached, ENOTTY if `device` is not a loop device.
 pub(crate) fn loop_backing(device: &File) -> io::Result<(u64, u64)> {
     let mut info = [0; LOOP_INFO64];
     // SAFETY: the descriptor is open as long as `device` is borrowed; the kernel writes 232 bytes to `info`, which has them
-    // (loop_get_status64 in drivers/block/loop.c), and keeps no pointer. Of any other file it fails with ENOTTY.
+    // (loop_get_status64 in drivers/block/loop.c), and keeps no pointer. On any other file the call fails with ENOTTY.
     unsafe { loop_get_status64(device.as_raw_fd(), &mut info) }?;
     Ok((info[0], info[1]))
 }

@@ -1,11 +1,11 @@
-//! The locks between processes, and the directories they and the store lie in.
+//! The locks between processes, and the directories of the locks and the store.
 //!
-//! Order, always from the left: a volume's lock, its origin's lock, the reader's turn, the pool's lock, the store's write
-//! transaction.
-//! * A volume's lock says that somebody makes, activates or deletes it. A maker holds it as long as it fills the volume, and
-//!   the kernel lets go of it when the maker dies: that is how [`reconcile`](crate::Pool::reconcile) tells a volume that is
-//!   being made from a half-made one.
-//! * The pool's lock is held for one change (some milliseconds), never while a caller fills a volume.
+//! A process takes locks in this order only: a volume's lock, its origin's lock, the lock of who reads the metadata, the pool's
+//! lock, the store's write transaction.
+//! * A process holds a volume's lock while it creates, activates or deletes the volume, and also while it fills a new volume.
+//!   The kernel releases the lock when the process dies. So [`reconcile`](crate::Pool::reconcile) knows a volume that is being
+//!   created from a half-created one.
+//! * A process holds the pool's lock for one change, which takes some milliseconds, and never while a caller fills a volume.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
@@ -23,11 +23,13 @@ use sharedroot_format::{PoolName, VolumeName};
 use crate::error::Error;
 use crate::names::fnv1a;
 
-/// How long a short holder (an activation, a probe of reconcile) is waited for before a volume counts as being made.
+/// How long to wait for a volume's lock. An activation and a reconcile hold it shortly. Who holds it longer creates or deletes
+/// the volume.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// One byte of a file, locked for one open file description (fcntl_locking(2)): threads exclude each other as processes do, and
-/// a process that dies lets go. The file stays empty and is never removed. Dropping this unlocks.
+/// A lock on one byte of a file, owned by an open file description (fcntl_locking(2)). So threads exclude each other as
+/// processes do, and the kernel releases the lock of a process that dies. The file stays empty and is never removed. Dropping
+/// this value releases the lock.
 #[derive(Debug)]
 pub(crate) struct Lock {
     file: File,
@@ -35,23 +37,24 @@ pub(crate) struct Lock {
 }
 
 impl Lock {
-    /// The pool's lock; waits for its holder.
+    /// The pool's lock. Waits until its holder releases it.
     pub(crate) fn pool(run_dir: &Path, pool: &PoolName) -> Result<Self, Error> {
         Self::wait(run_dir.join(format!("pool-{pool}.lock")))
     }
 
-    /// The lock of whoever reads a live pool's metadata, from its reserved snapshot; waits for its holder.
+    /// The lock of who reads the metadata of an active pool from the reserved metadata snapshot. Waits until its holder releases
+    /// it.
     pub(crate) fn reader(run_dir: &Path, pool: &PoolName) -> Result<Self, Error> {
         Self::wait(run_dir.join(format!("pool-{pool}.reader.lock")))
     }
 
-    /// The lock of everybody who makes or migrates the store.
+    /// The lock of who creates or migrates the store. Waits until its holder releases it.
     pub(crate) fn store(run_dir: &Path) -> Result<Self, Error> {
         Self::wait(run_dir.join("store.lock"))
     }
 
-    /// A volume's lock if nobody holds it, or none. All volumes share one file, so that none is left behind; that two of them
-    /// share a byte of it is as good as impossible, and they would only wait for each other.
+    /// A volume's lock; `None` if somebody holds it. All volumes share one file, so that no file of a deleted volume is left. The
+    /// byte is a hash of 63 bits. Two volumes with the same byte would only wait for each other.
     pub(crate) fn try_volume(
         run_dir: &Path,
         pool: &PoolName,
@@ -68,10 +71,10 @@ impl Lock {
         }
     }
 
-    /// A volume's lock; waits a little for a short holder.
+    /// A volume's lock. Waits up to [`PATIENCE`] for its holder.
     ///
     /// # Errors
-    /// [`Error::Making`] if another process keeps it.
+    /// [`Error::VolumeLocked`] if another process holds the lock longer.
     pub(crate) fn volume(
         run_dir: &Path,
         pool: &PoolName,
@@ -83,7 +86,7 @@ impl Lock {
                 return Ok(lock);
             }
             if Instant::now() >= end {
-                return Err(Error::Making { volume: volume.clone(), pool: pool.clone() });
+                return Err(Error::VolumeLocked { volume: volume.clone(), pool: pool.clone() });
             }
             sleep(Duration::from_millis(5));
         }
@@ -122,16 +125,20 @@ impl AsRef<File> for Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Closing the file is not enough: another thread's child has it open too until it runs its program.
+        // Closing the file does not release the lock while a child of another thread still has the file open, between fork and
+        // exec.
         if let Err(errno) = fcntl(&self.file, FcntlArg::F_OFD_SETLK(&self.range(F_UNLCK))) {
-            tracing::debug!(%errno, "a lock goes when its file is closed");
+            tracing::debug!(%errno, "cannot release a lock; it is released when its file is closed");
         }
     }
 }
 
-/// Makes `dir` with mode 0700, or takes it as it is if it is ours and nobody else can write it: whoever writes there decides
-/// what root mounts.
-pub(crate) fn own_dir(dir: &Path) -> Result<(), Error> {
+/// Creates `dir` with mode 0700. An existing directory must be owned by this process's user, and nobody else may write it,
+/// because its files decide what root mounts.
+///
+/// # Errors
+/// [`Error::OpenDirectory`] if somebody else owns the directory or can write it.
+pub(crate) fn private_dir(dir: &Path) -> Result<(), Error> {
     let failed = |source| Error::Directory { path: dir.to_owned(), source };
     match fs::metadata(dir) {
         Ok(found) => {
@@ -160,7 +167,7 @@ mod tests {
         let dir =
             std::env::temp_dir().join(format!("sharedroot-dm-lock-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&dir);
-        own_dir(&dir).expect("a directory");
+        private_dir(&dir).expect("a directory");
         dir
     }
 
@@ -174,7 +181,7 @@ mod tests {
         let others: Vec<VolumeName> =
             (0..999).map(|n| format!("v{n}").parse().expect("a name")).collect();
         let held: Vec<_> = others.iter().map(|volume| free(volume).expect("its own")).collect();
-        // A copy of the descriptor, as a child has it between fork and exec.
+        // A copy of the descriptor, such as a child has between fork and exec.
         let copy = first.file.try_clone().expect("a copy");
         drop((first, held));
         assert!(free(&volume).is_some(), "free though {copy:?} is open");
@@ -209,7 +216,7 @@ mod tests {
     fn a_directory_that_others_can_write_is_refused() {
         let open = dir("open");
         fs::set_permissions(&open, fs::Permissions::from_mode(0o770)).expect("a mode");
-        assert!(matches!(own_dir(&open), Err(Error::OpenDirectory { mode: 0o770, .. })));
+        assert!(matches!(private_dir(&open), Err(Error::OpenDirectory { mode: 0o770, .. })));
         fs::remove_dir_all(open).expect("removed");
     }
 }

@@ -1,51 +1,50 @@
-//! A thin pool that LVM made: taken over by name, activated and grown by LVM, filled by us alone.
+//! A thin pool that LVM created. LVM activates and grows the pool, and only this crate creates volumes in it.
 //!
-//! LVM leaves a pool without thin volumes of its own to whoever names it, and does not look at its transaction id then
-//! (lvmthin(7) has it as a pool for other users; Docker's devicemapper driver used them so). As long as LVM has no volume in
-//! the pool its device is the thin-pool target itself; with one, LVM puts a linear device of that name over it.
+//! If LVM has no thin volumes in a pool, LVM does not compare the pool's transaction id, so another program may use the pool
+//! (lvmthin(7); Docker's devicemapper driver did so). Then the device with the pool's name has the target thin-pool. As soon as
+//! LVM has a thin volume in the pool, the device with that name is a linear device over the pool.
 
+use crate::backing::{PoolBacking, Sizes};
 use crate::config::PoolConfig;
 use crate::error::Error;
 use crate::kernel::Kernel;
-use crate::media::{Media, Sizes};
 use crate::pool::Pool;
-use crate::pool_row::{PoolPhase, PoolRow};
 use crate::status::{PoolStatus, StatusLine};
-use crate::store::Store;
+use crate::store::{PoolPhase, PoolRow, Store};
 use crate::table::PoolTable;
 use crate::units::Bytes;
 
 impl Pool {
-    /// Takes over an active, empty thin pool of LVM's. The caller holds the pool's lock.
+    /// Adopts an active, empty thin pool of LVM. The caller holds the pool's lock.
     pub(crate) fn adopt(
         config: &PoolConfig,
         kernel: Kernel,
         store: Store,
-        media: Media,
+        backing: PoolBacking,
     ) -> Result<Self, Error> {
         let name = &config.name;
         let failed = |source| Error::PoolStatus { name: name.clone(), source };
-        let node = media.data.clone();
+        let node = backing.data.clone();
         let row = PoolRow {
             phase: PoolPhase::Creating,
             uuid: String::new(),
-            media,
+            backing,
             block: config.block,
             sizes: Sizes::default(),
             transaction_id: 0,
             clean: false,
         };
-        let mut pool = Self::of(config, kernel, store, row.clone());
-        let Some(device) = pool.kernel.find(&pool.label.name).map_err(failed)? else {
+        let mut pool = Self::from_row(config, kernel, store, row.clone());
+        let Some(device) = pool.kernel.find(&pool.identity.name).map_err(failed)? else {
             return Err(Error::LvmInactive { node });
         };
-        let (target, params) = pool.kernel.table(&pool.label.name).map_err(failed)?;
+        let (target, params) = pool.kernel.table(&pool.identity.name).map_err(failed)?;
         if target != "thin-pool" || !device.uuid.starts_with("LVM-") {
             return Err(Error::LvmNotPool { node, target });
         }
         let table: PoolTable =
             params.parse().map_err(|source| Error::PoolTable { name: name.clone(), source })?;
-        pool.label.uuid.clone_from(&device.uuid);
+        pool.identity.uuid.clone_from(&device.uuid);
         let StatusLine::Working(working) = pool.status_line()? else {
             return Err(Error::LvmNotEmpty { node });
         };
@@ -54,7 +53,7 @@ impl Pool {
         }
         if !table.features.iter().any(|feature| feature == "error_if_no_space") {
             tracing::warn!(
-                "when {} is full its writers hang for a minute; `lvchange --errorwhenfull y` makes them fail at once",
+                "when the pool {} is full, its writers hang for a minute; run `lvchange --errorwhenfull y` to make them fail at once",
                 node.display()
             );
         }
@@ -71,14 +70,14 @@ impl Pool {
         };
         pool.store.write(|w| w.put_pool(name, &row))?;
         let Self { kernel, store, .. } = pool;
-        Ok(Self::of(config, kernel, store, row))
+        Ok(Self::from_row(config, kernel, store, row))
     }
 
-    /// Deletes every volume of ours and leaves the pool to LVM. Of volumes one of which is in use none is deleted.
+    /// Deletes all volumes of this crate, and leaves the pool to LVM. If one volume is in use, no volume is deleted.
     pub(crate) fn release(&self) -> Result<(), Error> {
         let name = &self.config.name;
         if !self.is_active()? {
-            return Err(Error::LvmInactive { node: self.media.data.clone() });
+            return Err(Error::LvmInactive { node: self.backing.data.clone() });
         }
         for volume in self.store.volumes(name)? {
             self.deactivate(&volume.name)?;
@@ -88,12 +87,12 @@ impl Pool {
                 self.delete(&volume.name)?;
             }
             let _lock = self.lock()?;
-            // Another process may have made one meanwhile.
+            // Another process may have created a volume meanwhile.
             if self.store.volumes(name)?.is_empty() {
-                // As LVM made it, so that it can be adopted again.
+                // LVM created the pool with the transaction id 0. With this id the pool can be adopted again.
                 let from = self.working()?.1.transaction_id;
                 let message = format!("set_transaction_id {from} 0");
-                self.kernel.message(&self.label, &message).map_err(|source| {
+                self.kernel.message(&self.identity, &message).map_err(|source| {
                     Error::SetTransaction { name: name.clone(), from, to: 0, source }
                 })?;
                 return self.store.write(|w| w.drop_pool(name));

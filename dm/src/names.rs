@@ -1,7 +1,7 @@
-//! What a pool and its volumes are called in the kernel: built here and nowhere else.
+//! The names and uuids of a pool and its volumes in the kernel. Only this file builds them.
 //!
-//! A pool `p` is the dm device `sharedroot-p`, its volume `v` is `sharedroot-p-v`. The uuids begin with `SHAREDROOT-`, so
-//! one udev rule can match all of them (`ENV{DM_UUID}=="SHAREDROOT-*"`) and leave them unscanned.
+//! The dm device of a pool `p` is `sharedroot-p`, and that of its volume `v` is `sharedroot-p-v`. All uuids begin with
+//! `SHAREDROOT-`, so one udev rule (`ENV{DM_UUID}=="SHAREDROOT-*"`) keeps udev from scanning these devices.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use sharedroot_format::{NameError, PoolName, VolumeName};
 
-/// The number of a thin volume inside its pool. dm-thin keeps 24 bits of it (`MAX_DEV_ID` in dm-thin-metadata).
+/// The thin id of a volume: its number inside its pool, of 24 bits (`MAX_DEV_ID` in dm-thin-metadata).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ThinId(u32);
 
@@ -22,7 +22,7 @@ impl ThinId {
         if id <= Self::MAX.0 { Some(Self(id)) } else { None }
     }
 
-    /// The number.
+    /// The id as a number.
     pub const fn get(self) -> u32 {
         self.0
     }
@@ -34,7 +34,7 @@ impl fmt::Display for ThinId {
     }
 }
 
-/// A thin pool of LVM: `VG/LV`.
+/// The name of a thin pool of LVM: `VG/LV`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LvmPool {
     group: Box<str>,
@@ -42,7 +42,7 @@ pub struct LvmPool {
 }
 
 impl LvmPool {
-    /// The dm name that LVM gives the pool: hyphens are doubled, and one joins the two names (lvm(8), `dm_build_dm_name`).
+    /// The dm name that LVM gives the pool: VG and LV with doubled hyphens, joined by one hyphen (lvm(8), `dm_build_dm_name`).
     pub(crate) fn dm_name(&self) -> String {
         format!("{}-{}", self.group.replace('-', "--"), self.volume.replace('-', "--"))
     }
@@ -77,7 +77,7 @@ impl fmt::Display for LvmPool {
     }
 }
 
-/// The hash FNV-1a of some texts, one after the other: the same on every machine and in every version.
+/// The hash FNV-1a of the concatenated texts. The hash must never change, because it is part of uuids and lock offsets.
 pub(crate) fn fnv1a(texts: &[&str]) -> u64 {
     let bytes = texts.iter().flat_map(|text| text.bytes());
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
@@ -85,38 +85,46 @@ pub(crate) fn fnv1a(texts: &[&str]) -> u64 {
     })
 }
 
-/// The name and uuid of one dm device of ours.
+/// The name and the uuid of a dm device of this crate.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct DmLabel {
+pub(crate) struct DmIdentity {
     /// The name below `/dev/mapper`.
     pub(crate) name: String,
-    /// The uuid. A volume's carries its pool's identity and the thin id, so that a stale device of a reused name and a device
-    /// of another store's pool are told apart.
+    /// The uuid. A volume's uuid contains a hash of its pool's uuid, and its thin id. So it differs from the uuid of a stale
+    /// device with the same name, and from that of a device of another store's pool.
     pub(crate) uuid: String,
 }
 
-impl DmLabel {
-    /// The device of a new pool. The tag tells it from a pool of the same name in another store.
+impl DmIdentity {
+    /// The identity of a new pool's device. The tag makes it differ from a pool of the same name in another store.
     pub(crate) fn new_pool(pool: &PoolName, tag: &str) -> Self {
         Self { name: Self::pool_device(pool), uuid: format!("SHAREDROOT-{pool}-pool-{tag}") }
     }
 
-    /// The name of a pool's device, other than one of LVM's.
+    /// The name of a pool's device, unless LVM made the pool.
     pub(crate) fn pool_device(pool: &PoolName) -> String {
         format!("sharedroot-{pool}")
     }
 
-    /// The device of a volume of the pool whose device has the uuid `of`.
-    pub(crate) fn volume(pool: &PoolName, of: &str, volume: &VolumeName, id: ThinId) -> Self {
-        Self { name: pool.device_of(volume), uuid: format!("{}{id}", Self::uuids(pool, of)) }
+    /// The identity of a volume's device. `pool_uuid` is the uuid of the pool's device.
+    pub(crate) fn volume(
+        pool: &PoolName,
+        pool_uuid: &str,
+        volume: &VolumeName,
+        id: ThinId,
+    ) -> Self {
+        Self {
+            name: pool.device_of(volume),
+            uuid: format!("{}{id}", Self::volume_uuid_prefix(pool, pool_uuid)),
+        }
     }
 
-    /// What the uuids of a pool's volumes begin with.
-    fn uuids(pool: &PoolName, of: &str) -> String {
-        format!("SHAREDROOT-{pool}-{:08x}-", fnv1a(&[of]) as u32)
+    /// The first part of the uuids of a pool's volumes.
+    fn volume_uuid_prefix(pool: &PoolName, pool_uuid: &str) -> String {
+        format!("SHAREDROOT-{pool}-{:08x}-", fnv1a(&[pool_uuid]) as u32)
     }
 
-    /// The volume whose device is called `name`, if it is one of this pool.
+    /// The volume whose device is called `name`; `None` if that is not the name of a volume of the pool.
     pub(crate) fn volume_of(pool: &PoolName, name: &str) -> Option<VolumeName> {
         name.strip_prefix("sharedroot-")?
             .strip_prefix(pool.as_ref())?
@@ -125,9 +133,9 @@ impl DmLabel {
             .ok()
     }
 
-    /// The thin id in a volume's uuid, if it is one of the pool whose device has the uuid `of`.
-    pub(crate) fn id_of(pool: &PoolName, of: &str, uuid: &str) -> Option<ThinId> {
-        ThinId::new(uuid.strip_prefix(&Self::uuids(pool, of))?.parse().ok()?)
+    /// The thin id in a volume's uuid; `None` if the volume is not in the pool whose device has the uuid `pool_uuid`.
+    pub(crate) fn id_of(pool: &PoolName, pool_uuid: &str, uuid: &str) -> Option<ThinId> {
+        ThinId::new(uuid.strip_prefix(&Self::volume_uuid_prefix(pool, pool_uuid))?.parse().ok()?)
     }
 }
 
@@ -141,8 +149,8 @@ mod tests {
     fn the_longest_names_fit_the_kernel() {
         let pool: PoolName = "p".repeat(32).parse().expect("a pool name");
         let volume: VolumeName = "v".repeat(80).parse().expect("a volume name");
-        let label = DmLabel::volume(&pool, "any", &volume, ThinId::MAX);
-        assert!(label.name.len() < 128 && label.uuid.len() < 129, "{label:?}");
+        let identity = DmIdentity::volume(&pool, "any", &volume, ThinId::MAX);
+        assert!(identity.name.len() < 128 && identity.uuid.len() < 129, "{identity:?}");
     }
 
     #[test]
@@ -175,10 +183,10 @@ mod tests {
             prop_assert_eq!(pool.to_string(), p);
             prop_assert_eq!(volume.to_string(), v);
             let id = ThinId::new(id).expect("24 bits");
-            let label = DmLabel::volume(&pool, &of, &volume, id);
-            prop_assert_eq!(DmLabel::volume_of(&pool, &label.name), Some(volume));
-            prop_assert_eq!(DmLabel::id_of(&pool, &of, &label.uuid), Some(id));
-            prop_assert_eq!(DmLabel::id_of(&pool, &format!("{of}x"), &label.uuid), None);
+            let identity = DmIdentity::volume(&pool, &of, &volume, id);
+            prop_assert_eq!(DmIdentity::volume_of(&pool, &identity.name), Some(volume));
+            prop_assert_eq!(DmIdentity::id_of(&pool, &of, &identity.uuid), Some(id));
+            prop_assert_eq!(DmIdentity::id_of(&pool, &format!("{of}x"), &identity.uuid), None);
         }
     }
 }

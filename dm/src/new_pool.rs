@@ -1,80 +1,80 @@
-//! A pool in the making. Intent, act, result: a row in phase creating stands in the store from before the first file until
-//! the pool runs.
+//! A new pool. Intent, act, result: the store has a row in phase creating from before the first file is created until the pool
+//! is active.
 
 use sharedroot_sys::chain::chain;
 
+use crate::backing::{BackingKind, ExistingData, PoolBacking, Sizes};
 use crate::config::PoolConfig;
 use crate::error::Error;
 use crate::failpoint::step;
 use crate::kernel::Kernel;
-use crate::media::{Kind, Media, Sizes};
-use crate::names::DmLabel;
+use crate::names::DmIdentity;
 use crate::pool::Pool;
-use crate::pool_row::{PoolPhase, PoolRow};
-use crate::store::Store;
+use crate::store::{PoolPhase, PoolRow, Store};
 use crate::units::Bytes;
 
 impl Pool {
-    /// Makes a pool.
+    /// Creates a pool and activates it.
     ///
     /// # Errors
-    /// [`Error::PoolExists`]; [`Error::Signature`] or [`Error::InUse`] for a device that carries something or is in use.
-    /// A failed creation leaves nothing behind.
+    /// [`Error::PoolExists`]; [`Error::Signature`] if a device contains data; [`Error::InUse`] if a device is in use. A failed
+    /// creation leaves nothing behind.
     pub fn create(config: &PoolConfig) -> Result<Self, Error> {
-        Self::create_as(config, false)
+        Self::create_as(config, ExistingData::Refuse)
     }
 
-    /// [`create`](Self::create) that overwrites devices that carry something. One that is in use is refused still.
+    /// As [`create`](Self::create), but overwrites devices that contain data. A device in use is still refused.
     ///
     /// # Errors
     /// As [`create`](Self::create), without [`Error::Signature`].
     pub fn create_overwriting(config: &PoolConfig) -> Result<Self, Error> {
-        Self::create_as(config, true)
+        Self::create_as(config, ExistingData::Overwrite)
     }
 
-    fn create_as(config: &PoolConfig, force: bool) -> Result<Self, Error> {
+    fn create_as(config: &PoolConfig, existing: ExistingData) -> Result<Self, Error> {
         let (kernel, store, _lock) = Self::prepared(config)?;
         match store.pool(&config.name)? {
-            Some(row) if row.is_made() => Err(Error::PoolExists {
+            Some(row) if row.is_complete() => Err(Error::PoolExists {
                 name: config.name.clone(),
                 state_dir: config.state_dir.clone(),
             }),
-            _ => Self::make_pool(config, kernel, store, force),
+            _ => Self::create_locked(config, kernel, store, existing),
         }
     }
 
-    /// Makes a pool that the store does not know, or knows half-made. The caller holds the pool's lock.
-    pub(crate) fn make_pool(
+    /// Creates a pool. The store has no row of the pool, or a row in phase creating, whose remains are removed first. The caller
+    /// holds the pool's lock.
+    pub(crate) fn create_locked(
         config: &PoolConfig,
         kernel: Kernel,
         store: Store,
-        force: bool,
+        existing: ExistingData,
     ) -> Result<Self, Error> {
         let (name, block) = (&config.name, config.block);
         let (kernel, store) = match store.pool(name)? {
             Some(half) => {
-                let pool = Self::of(config, kernel, store, half.clone());
-                pool.unmake(&half)?;
+                let pool = Self::from_row(config, kernel, store, half.clone());
+                pool.remove_half_created(&half)?;
                 (pool.kernel, pool.store)
             }
             None => (kernel, store),
         };
-        let media = Media::plan(config);
-        if media.kind == Kind::Lvm {
-            return Self::adopt(config, kernel, store, media);
+        let backing = PoolBacking::plan(config);
+        if backing.kind == BackingKind::Lvm {
+            return Self::adopt(config, kernel, store, backing);
         }
         let (least, most) = (Bytes::kib(64), Bytes::gib(1));
         if block < least || block > most || block.round_down(least) != block {
             return Err(Error::BlockSize { block });
         }
-        let DmLabel { name: device, uuid } = DmLabel::new_pool(name, &store.tag()?);
+        let DmIdentity { name: device, uuid } = DmIdentity::new_pool(name, &store.tag()?);
         refuse_unknown_device(config, &kernel, device)?;
-        let claims = media.claim(force)?;
+        let claims = backing.claim(existing)?;
 
         let row = PoolRow {
             phase: PoolPhase::Creating,
             uuid,
-            media,
+            backing,
             block,
             sizes: Sizes::default(),
             transaction_id: 0,
@@ -82,16 +82,16 @@ impl Pool {
         };
         store.write(|w| w.put_pool(name, &row))?;
         step("pool intended");
-        let pool = Self::of(config, kernel, store, row.clone());
-        let made = pool.media.make(&config.backing, claims, block).and_then(|()| {
-            let row = PoolRow { sizes: pool.media.sizes()?, ..row.clone() };
-            pool.start_pool(&row)?;
+        let pool = Self::from_row(config, kernel, store, row.clone());
+        let made = pool.backing.create(&config.backing, claims, block).and_then(|()| {
+            let row = PoolRow { sizes: pool.backing.sizes()?, ..row.clone() };
+            pool.create_pool_device(&row)?;
             step("pool made");
             pool.store.write(|w| w.put_pool(name, &PoolRow { phase: PoolPhase::Ready, ..row }))
         });
         if let Err(error) = made {
-            if let Err(undo) = pool.unmake(&row) {
-                tracing::error!(pool = %name, error = %chain(&undo), "a pool that could not be made leaves something behind");
+            if let Err(undo) = pool.remove_half_created(&row) {
+                tracing::error!(pool = %name, error = %chain(&undo), "cannot remove what is left of a pool that could not be created; the next creation removes it");
             }
             return Err(error);
         }
@@ -99,20 +99,20 @@ impl Pool {
         Ok(pool)
     }
 
-    /// Takes back what a creation that failed or was cut short has made, and then its row.
-    pub(crate) fn unmake(&self, row: &PoolRow) -> Result<(), Error> {
+    /// Removes what a failed or interrupted creation has left, and then the pool's row.
+    pub(crate) fn remove_half_created(&self, row: &PoolRow) -> Result<(), Error> {
         let name = &self.config.name;
         if self.find()?.is_some() {
             self.kernel
-                .remove(&self.label.name)
+                .remove(&self.identity.name)
                 .map_err(|source| Error::DeactivatePool { name: name.clone(), source })?;
         }
-        self.media.unmake(row.block, row.transaction_id)?;
+        self.backing.remove(row.block, row.transaction_id)?;
         self.store.write(|w| w.drop_pool(name))
     }
 }
 
-/// Refuses a device of the new pool's name: a pool that the store does not know.
+/// Refuses to create a pool while a device of its name is active: that device is a pool that the store does not know.
 fn refuse_unknown_device(
     config: &PoolConfig,
     kernel: &Kernel,
@@ -127,7 +127,7 @@ fn refuse_unknown_device(
         .names()
         .map_err(|source| Error::List { pool: name.clone(), source })?
         .iter()
-        .filter(|device| DmLabel::volume_of(&name, device).is_some())
+        .filter(|device| DmIdentity::volume_of(&name, device).is_some())
         .count();
     let state_dir = config.state_dir.clone();
     Err(Error::UnknownPoolDevice { name, device, volumes, state_dir })

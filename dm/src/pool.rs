@@ -1,112 +1,128 @@
-//! A pool: found, measured and taken down.
+//! A pool: opened, found in the kernel, asked for its status.
 
 use std::path::Path;
 
 use sharedroot_format::PoolName;
 
+use crate::backing::{BackingKind, ExistingData, PoolBacking};
 use crate::config::{Backing, PoolConfig};
 use crate::error::Error;
-use crate::failpoint::step;
 use crate::kernel::{Device, Kernel};
-use crate::lock::{Lock, own_dir};
-use crate::media::{Kind, Media};
-use crate::names::DmLabel;
-use crate::pool_row::{PoolPhase, PoolRow};
+use crate::lock::{Lock, private_dir};
+use crate::names::DmIdentity;
+use crate::report::Reconcile;
 use crate::status::{PoolMode, PoolStatus, StatusLine};
-use crate::store::Store;
+use crate::store::{PoolPhase, PoolRow, Store};
 use crate::units::Bytes;
 
-/// A thin pool. Usable from many threads and many processes at once.
+/// Whether the transaction ids of pool and store must match.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TransactionCheck {
+    /// A pool with another transaction id is refused.
+    Required,
+    /// Any transaction id is accepted, for [`Pool::reconcile`] to report.
+    Skipped,
+}
+
+/// How the last use of a pool ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LastEnd {
+    /// The pool was deactivated, or is active.
+    Clean,
+    /// The pool was not deactivated, so its metadata has been checked.
+    Unclean,
+}
+
+/// A thin pool. Many threads and many processes can use the same pool at once.
 #[derive(Debug)]
 pub struct Pool {
     pub(crate) config: PoolConfig,
-    pub(crate) label: DmLabel,
+    pub(crate) identity: DmIdentity,
     pub(crate) kernel: Kernel,
     pub(crate) store: Store,
-    pub(crate) media: Media,
+    pub(crate) backing: PoolBacking,
     pub(crate) block: Bytes,
 }
 
 impl Pool {
-    /// Finds the pool and activates it if the kernel has it not. With [`Backing::Loop`] it is made on first use.
+    /// Opens the pool. Activates the pool if it is not active. With [`Backing::Loop`] creates the pool if it does not exist.
     ///
-    /// One process activates or makes, the others wait for it. What processes that died have left half-done in the pool is
-    /// finished or undone on the way; a pool that was not deactivated is checked first.
+    /// One process activates or creates the pool, and the other processes wait. This function also finishes or undoes what
+    /// processes that died have left half done. A pool that was not deactivated is checked first.
     ///
     /// # Errors
-    /// [`Error::NoPool`] if there is none and the configuration names devices: those take [`Pool::create`].
-    /// [`Error::Unsound`] if the check fails.
+    /// [`Error::NoPool`] if the pool does not exist and the configuration names devices: create such a pool with
+    /// [`Pool::create`]. [`Error::DamagedMetadata`] if the check fails.
     pub fn open(config: &PoolConfig) -> Result<Self, Error> {
-        Self::open_as(config, false)
+        Self::open_as(config, TransactionCheck::Required)
     }
 
-    /// [`open`](Self::open) for a pool whose transaction may not be the store's, so that
-    /// [`reconcile`](Self::reconcile) can say what it holds. Finishes and undoes nothing on the way.
+    /// As [`open`](Self::open), but accepts a pool whose transaction id is not the store's, so that
+    /// [`reconcile`](Self::reconcile) can report what differs. Does not finish or undo anything.
     ///
     /// # Errors
     /// As [`open`](Self::open), without [`Error::Transaction`].
     pub fn open_to_reconcile(config: &PoolConfig) -> Result<Self, Error> {
-        Self::open_as(config, true)
+        Self::open_as(config, TransactionCheck::Skipped)
     }
 
-    fn open_as(config: &PoolConfig, any_transaction: bool) -> Result<Self, Error> {
-        let (pool, unclean) = match Self::known_row(config)? {
-            Some((pool, PoolPhase::Ready)) if pool.is_active()? => (pool, false),
-            _ => Self::activated(config, any_transaction)?,
+    fn open_as(config: &PoolConfig, check: TransactionCheck) -> Result<Self, Error> {
+        let (pool, end) = match Self::known_row(config)? {
+            Some((pool, PoolPhase::Ready)) if pool.is_active()? => (pool, LastEnd::Clean),
+            _ => Self::activated(config, check)?,
         };
-        // Otherwise the caller's reconcile does that, or is a dry run.
-        if !any_transaction {
-            pool.finish_or_undo(unclean)?;
+        // Otherwise the caller calls `reconcile` next, perhaps as a dry run.
+        if check == TransactionCheck::Required {
+            pool.finish_or_undo(end)?;
         }
         Ok(pool)
     }
 
-    /// Activates a pool that was only [`known`](Self::known), as [`open`](Self::open) does.
+    /// Activates a pool that is [`known`](Self::known), as [`open`](Self::open) does.
     ///
     /// # Errors
     /// As [`open`](Self::open); [`Error::NoPool`] if the pool was destroyed since.
     pub fn begin_use(&self) -> Result<(), Error> {
-        let unclean = self.begin(false)?;
-        self.finish_or_undo(unclean)
+        let end = self.begin(TransactionCheck::Required)?;
+        self.finish_or_undo(end)
     }
 
-    /// Activates a pool that was only [`known`](Self::known), as [`open_to_reconcile`](Self::open_to_reconcile) does.
+    /// Activates a pool that is [`known`](Self::known), as [`open_to_reconcile`](Self::open_to_reconcile) does.
     ///
     /// # Errors
     /// As [`open_to_reconcile`](Self::open_to_reconcile); [`Error::NoPool`] if the pool was destroyed since.
     pub fn begin_to_reconcile(&self) -> Result<(), Error> {
-        self.begin(true).map(drop)
+        self.begin(TransactionCheck::Skipped).map(drop)
     }
 
-    /// Says whether the pool's last end was unclean.
-    fn begin(&self, any_transaction: bool) -> Result<bool, Error> {
+    fn begin(&self, check: TransactionCheck) -> Result<LastEnd, Error> {
         let PoolConfig { name, state_dir, .. } = &self.config;
-        let same = |row: &PoolRow| row.is_made() && row.uuid == self.label.uuid;
+        let same = |row: &PoolRow| row.is_complete() && row.uuid == self.identity.uuid;
         let row = || Ok::<_, Error>(self.store.pool(name)?.filter(same));
         if row()?.is_some_and(|row| row.phase == PoolPhase::Ready) && self.is_active()? {
-            return Ok(false);
+            return Ok(LastEnd::Clean);
         }
         let lock = self.lock()?;
         let gone = || Error::NoPool { name: name.clone(), state_dir: state_dir.clone() };
-        self.activate_row(&lock, row()?.ok_or_else(gone)?, any_transaction)
+        self.activate_row(&lock, row()?.ok_or_else(gone)?, check)
     }
 
-    /// Finishes or undoes what processes that died have left half-done.
-    fn finish_or_undo(&self, unclean: bool) -> Result<(), Error> {
+    /// Finishes or undoes what processes that died have left half done.
+    fn finish_or_undo(&self, end: LastEnd) -> Result<(), Error> {
         let pool = &self.config.name;
-        if unclean {
-            let report = self.reconcile(false)?;
-            tracing::warn!(%pool, %report, "the pool was not deactivated; its metadata is sound");
+        if end == LastEnd::Unclean {
+            let report = self.reconcile(Reconcile::Apply)?;
+            tracing::warn!(%pool, %report, "the pool was not deactivated; its metadata was checked and is sound");
             return Ok(());
         }
         let report = self.recover_unfinished()?;
         if !report.is_clean() {
-            tracing::warn!(%pool, %report, "the last end was unclean");
+            tracing::warn!(%pool, %report, "finished or undid what a process that died had left half done");
         }
         Ok(())
     }
 
-    /// The pool as the store knows it, active or not; none if there is none. Activates nothing.
+    /// The pool, active or not; `None` if the store does not know the pool. Activates nothing.
     ///
     /// # Errors
     /// The store cannot be read.
@@ -118,17 +134,17 @@ impl Pool {
         if !Store::file(&config.state_dir).exists() {
             return Ok(None);
         }
-        own_dir(&config.state_dir)?;
-        own_dir(&config.run_dir)?;
+        private_dir(&config.state_dir)?;
+        private_dir(&config.run_dir)?;
         let store = Store::open(&config.state_dir, &config.run_dir)?;
-        let Some(row) = store.pool(&config.name)?.filter(PoolRow::is_made) else {
+        let Some(row) = store.pool(&config.name)?.filter(PoolRow::is_complete) else {
             return Ok(None);
         };
         let phase = row.phase;
-        Ok(Some((Self::of(config, kernel()?, store, row), phase)))
+        Ok(Some((Self::from_row(config, kernel()?, store, row), phase)))
     }
 
-    /// Whether the pool has been made, active or not. Makes and activates nothing.
+    /// Whether the pool exists, active or not. Creates and activates nothing.
     ///
     /// # Errors
     /// The store cannot be read.
@@ -136,10 +152,10 @@ impl Pool {
         if !Store::file(&config.state_dir).exists() {
             return Ok(false);
         }
-        own_dir(&config.state_dir)?;
-        own_dir(&config.run_dir)?;
+        private_dir(&config.state_dir)?;
+        private_dir(&config.run_dir)?;
         let row = Store::open(&config.state_dir, &config.run_dir)?.pool(&config.name)?;
-        Ok(row.is_some_and(|row| row.is_made()))
+        Ok(row.is_some_and(|row| row.is_complete()))
     }
 
     /// The pool's name.
@@ -147,33 +163,34 @@ impl Pool {
         &self.config.name
     }
 
-    /// The file or device that holds the data; of a pool of LVM's its node.
+    /// The file or device of the data. For a pool of LVM, the pool's node.
     pub fn data_path(&self) -> &Path {
-        &self.media.data
+        &self.backing.data
     }
 
-    /// The file or device that holds the metadata; of a pool of LVM's its node.
+    /// The file or device of the metadata. For a pool of LVM, the pool's node.
     pub fn metadata_path(&self) -> &Path {
-        &self.media.metadata
+        &self.backing.metadata
     }
 
-    /// Whether the pool is one of LVM's, which LVM activates and deactivates.
+    /// Whether the pool is one of LVM, which LVM activates and deactivates.
     pub fn is_of_lvm(&self) -> bool {
-        self.media.kind == Kind::Lvm
+        self.backing.kind == BackingKind::Lvm
     }
 
-    /// Whether the kernel has the pool.
+    /// Whether the pool is active and not suspended.
     ///
     /// # Errors
-    /// The kernel cannot be asked, or [`Error::ForeignDevice`].
+    /// The kernel does not answer, or [`Error::ForeignDevice`].
     pub fn is_active(&self) -> Result<bool, Error> {
         Ok(self.find()?.is_some_and(|device| device.live && !device.suspended))
     }
 
-    /// The pool as the kernel and the store see it. Reads only; the figures may be one transaction old.
+    /// The pool's status in the kernel and the store. Changes nothing. The figures may be one transaction old, because the status
+    /// call does not commit the metadata.
     ///
     /// # Errors
-    /// The pool is not active, or its status line is not understood.
+    /// The pool is not active, or its status line cannot be parsed.
     pub fn status(&self) -> Result<PoolStatus, Error> {
         let mut status = PoolStatus {
             name: self.config.name.clone(),
@@ -185,9 +202,9 @@ impl Pool {
             metadata_block: PoolStatus::METADATA_BLOCK,
             transaction_id: None,
             volumes: self.store.volumes(&self.config.name)?.len() as u64,
-            data_path: self.media.data.clone(),
-            metadata_path: self.media.metadata.clone(),
-            on_loop: self.media.kind == Kind::Loop,
+            data_path: self.backing.data.clone(),
+            metadata_path: self.backing.metadata.clone(),
+            on_loop: self.backing.kind == BackingKind::Loop,
         };
         if let StatusLine::Working(working) = self.status_line()? {
             status.mode = working.mode;
@@ -199,107 +216,53 @@ impl Pool {
         Ok(status)
     }
 
-    /// Deactivates every volume and the pool and detaches its loop files. The pool and its volumes stay; [`Pool::open`]
-    /// brings them back. A pool of LVM's stays active.
-    ///
-    /// # Errors
-    /// A volume is in use, or the kernel refuses.
-    pub fn shut_down(self) -> Result<(), Error> {
-        let _lock = self.lock()?;
-        self.stop()
-    }
-
-    /// Shuts the pool down and forgets it with all its volumes: loop files are removed, of devices the superblock is cleared,
-    /// in a pool of LVM's our volumes are deleted.
-    ///
-    /// # Errors
-    /// A volume is in use, or the kernel refuses. Then the pool is still there.
-    pub fn destroy(self) -> Result<(), Error> {
-        let name = &self.config.name;
-        if self.media.kind == Kind::Lvm {
-            return self.release();
-        }
-        let _lock = self.lock()?;
-        self.stop()?;
-        let Some(row) = self.store.pool(name)? else { return Ok(()) };
-        // From here on the pool is as one whose creation was cut short: the next `open` or `create` finishes its end.
-        let row = PoolRow { phase: PoolPhase::Creating, ..row };
-        self.store.write(|w| w.drop_pool(name).and_then(|()| w.put_pool(name, &row)))?;
-        step("end intended");
-        self.unmake(&row)
-    }
-
-    fn stop(&self) -> Result<(), Error> {
-        let name = &self.config.name;
-        for row in self.store.volumes(name)? {
-            // Its maker or deleter lives.
-            let Some(_lock) = Lock::try_volume(&self.config.run_dir, name, &row.name)? else {
-                return Err(Error::Making { volume: row.name, pool: name.clone() });
-            };
-            self.deactivate_row(&row)?;
-        }
-        let Some(device) = self.find()?.filter(|_| self.media.kind != Kind::Lvm) else {
-            return self.media.disconnect();
-        };
-        // A device whose maker died has no table, and no status.
-        let sound =
-            device.live && matches!(self.status_line()?, StatusLine::Working(w) if !w.needs_check);
-        self.kernel
-            .remove(&self.label.name)
-            .map_err(|source| Error::DeactivatePool { name: name.clone(), source })?;
-        step("pool deactivated");
-        self.media.disconnect()?;
-        step("loop devices detached");
-        if sound && let Some(row) = self.store.pool(name)? {
-            self.store.write(|w| w.put_pool(name, &PoolRow { clean: true, ..row }))?;
-        }
-        Ok(())
-    }
-
     pub(crate) fn lock(&self) -> Result<Lock, Error> {
         Lock::pool(&self.config.run_dir, &self.config.name)
     }
 
-    /// The pool's device, if the kernel has it and it is this pool.
+    /// The pool's device; `None` if the pool is not active.
+    ///
+    /// # Errors
+    /// [`Error::ForeignDevice`] if the device belongs to another pool.
     pub(crate) fn find(&self) -> Result<Option<Device>, Error> {
         let name = &self.config.name;
         let found = self
             .kernel
-            .find(&self.label.name)
+            .find(&self.identity.name)
             .map_err(|source| Error::PoolStatus { name: name.clone(), source })?;
-        found.map(|device| self.own(device)).transpose()
+        found.map(|device| self.verify_uuid(device)).transpose()
     }
 
     pub(crate) fn status_line(&self) -> Result<StatusLine, Error> {
         self.running().map(|(_, line)| line)
     }
 
-    /// The pool's device and its status, from one call of the kernel.
+    /// The pool's device and its status line, from one call of the kernel.
     pub(crate) fn running(&self) -> Result<(Device, StatusLine), Error> {
         let name = &self.config.name;
         let (device, line) = self
             .kernel
-            .status(&self.label.name)
+            .status(&self.identity.name)
             .map_err(|source| Error::PoolStatus { name: name.clone(), source })?;
-        let device = self.own(device)?;
+        let device = self.verify_uuid(device)?;
         let line =
             line.parse().map_err(|source| Error::StatusLine { name: name.clone(), source })?;
         Ok((device, line))
     }
 
-    fn own(&self, device: Device) -> Result<Device, Error> {
-        match device.uuid == self.label.uuid {
+    fn verify_uuid(&self, device: Device) -> Result<Device, Error> {
+        match device.uuid == self.identity.uuid {
             true => Ok(device),
             false => Err(Error::ForeignDevice {
                 name: self.config.name.clone(),
-                device: self.label.name.clone(),
+                device: self.identity.name.clone(),
                 uuid: device.uuid,
             }),
         }
     }
 
-    /// Under the pool's lock: activates the pool, or makes it. Also says whether its last end was unclean.
-    fn activated(config: &PoolConfig, any_transaction: bool) -> Result<(Self, bool), Error> {
+    /// Activates the pool or creates it, under the pool's lock.
+    fn activated(config: &PoolConfig, check: TransactionCheck) -> Result<(Self, LastEnd), Error> {
         let on_loop = matches!(config.backing, Backing::Loop { .. });
         let no_pool =
             || Error::NoPool { name: config.name.clone(), state_dir: config.state_dir.clone() };
@@ -308,45 +271,57 @@ impl Pool {
         }
         let (kernel, store, lock) = Self::prepared(config)?;
         match store.pool(&config.name)? {
-            Some(row) if row.is_made() => {
-                let pool = Self::of(config, kernel, store, row.clone());
-                let unclean = pool.activate_row(&lock, row, any_transaction)?;
-                return Ok((pool, unclean));
+            Some(row) if row.is_complete() => {
+                let pool = Self::from_row(config, kernel, store, row.clone());
+                let end = pool.activate_row(&lock, row, check)?;
+                return Ok((pool, end));
             }
             Some(row) if !on_loop => {
-                Self::of(config, kernel, store, row.clone()).unmake(&row)?;
+                Self::from_row(config, kernel, store, row.clone()).remove_half_created(&row)?;
                 return Err(no_pool());
             }
             None if !on_loop => return Err(no_pool()),
             _ => {}
         }
-        let pool = Self::make_pool(config, kernel, store, false)?;
+        let pool = Self::create_locked(config, kernel, store, ExistingData::Refuse)?;
         tracing::warn!(
-            pool = %config.name, data = %pool.media.data.display(),
-            "made a pool on loop files, which is slower than one on block devices"
+            pool = %config.name, data = %pool.backing.data.display(),
+            "created a pool on loop files, which is slower than a pool on block devices"
         );
-        Ok((pool, false))
+        Ok((pool, LastEnd::Clean))
     }
 
     pub(crate) fn prepared(config: &PoolConfig) -> Result<(Kernel, Store, Lock), Error> {
         let kernel = kernel()?;
-        own_dir(&config.state_dir)?;
-        own_dir(&config.run_dir)?;
+        private_dir(&config.state_dir)?;
+        private_dir(&config.run_dir)?;
         let store = Store::open(&config.state_dir, &config.run_dir)?;
         let lock = Lock::pool(&config.run_dir, &config.name)?;
         Ok((kernel, store, lock))
     }
 
-    pub(crate) fn of(config: &PoolConfig, kernel: Kernel, store: Store, row: PoolRow) -> Self {
-        let name = match row.media.kind {
-            Kind::Loop | Kind::Devices => DmLabel::pool_device(&config.name),
-            Kind::Lvm => {
-                let node = row.media.data.file_name().unwrap_or_default();
+    pub(crate) fn from_row(
+        config: &PoolConfig,
+        kernel: Kernel,
+        store: Store,
+        row: PoolRow,
+    ) -> Self {
+        let name = match row.backing.kind {
+            BackingKind::Loop | BackingKind::Devices => DmIdentity::pool_device(&config.name),
+            BackingKind::Lvm => {
+                let node = row.backing.data.file_name().unwrap_or_default();
                 node.to_string_lossy().into_owned()
             }
         };
-        let label = DmLabel { name, uuid: row.uuid };
-        Self { config: config.clone(), label, kernel, store, media: row.media, block: row.block }
+        let identity = DmIdentity { name, uuid: row.uuid };
+        Self {
+            config: config.clone(),
+            identity,
+            kernel,
+            store,
+            backing: row.backing,
+            block: row.block,
+        }
     }
 }
 

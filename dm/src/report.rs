@@ -1,4 +1,4 @@
-//! What [`Pool::reconcile`](crate::Pool::reconcile) found.
+//! The report of [`Pool::reconcile`](crate::Pool::reconcile).
 
 use std::fmt;
 
@@ -8,37 +8,56 @@ use sharedroot_sys::chain::chain;
 use crate::error::Error;
 use crate::names::ThinId;
 
-/// What [`Pool::reconcile`](crate::Pool::reconcile) found and did, or would do.
+/// Whether [`Pool::reconcile`](crate::Pool::reconcile) changes anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reconcile {
+    /// Nothing is changed. The report says what would be.
+    DryRun,
+    /// What was found is repaired.
+    Apply,
+}
+
+/// The transaction ids of a pool where they do not match.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TransactionIds {
+    /// The pool's, as the kernel says.
+    pub pool: u64,
+    /// The store's.
+    pub store: u64,
+}
+
+/// What [`Pool::reconcile`](crate::Pool::reconcile) found and did. After a dry run: what it would do.
 #[derive(Debug, Default)]
 pub struct Report {
-    /// Nothing was changed because nothing was to be.
+    /// The reconcile was a dry run, so nothing was changed.
     pub dry_run: bool,
-    /// Half-made volumes whose maker is dead: deleted.
+    /// Half-created volumes whose process has died. They are deleted.
     pub undone: Vec<VolumeName>,
-    /// Half-deleted volumes whose deleter is dead: deleted.
+    /// Half-deleted volumes whose process has died. They are deleted.
     pub finished: Vec<VolumeName>,
-    /// Volumes that were deleted while in use and are no longer used: the rest of them is deleted.
+    /// Volumes that were deleted while they were in use, and are not in use any more. The rest of them is deleted.
     pub released: Vec<VolumeName>,
-    /// Volumes that were deleted while in use and still are: left to their users.
+    /// Volumes that were deleted while they were in use, and are still in use. They are not changed.
     pub waiting: Vec<VolumeName>,
-    /// Volumes that a living process is making or deleting: left alone.
+    /// Volumes that a living process creates or deletes. They are not changed.
     pub in_work: Vec<VolumeName>,
-    /// Devices of the pool without a volume in the store: removed.
+    /// Devices of the pool that no volume in the store owns. They are removed.
     pub stray_devices: Vec<String>,
-    /// Thin ids of the pool without a volume in the store: deleted.
+    /// Thin ids of the pool that no volume in the store owns. They are deleted.
     pub stray_ids: Vec<ThinId>,
-    /// Complete volumes whose thin id the pool does not have: their content is gone. Forgotten by force only.
+    /// Complete volumes whose thin id the pool does not have, so that their content is lost. Only
+    /// [`Pool::reconcile_by_force`](crate::Pool::reconcile_by_force) drops their rows.
     pub lost: Vec<VolumeName>,
-    /// The pool's and the store's transaction ids, where they do not match.
-    pub transaction: Option<(u64, u64)>,
-    /// Nothing was changed because the transaction ids do not match.
+    /// The transaction ids of pool and store, if they do not match.
+    pub transaction: Option<TransactionIds>,
+    /// Nothing was changed, because the transaction ids do not match.
     pub untouched: bool,
-    /// What could not be put right, and why. The next reconcile tries again.
+    /// What could not be repaired, and why. The next reconcile tries again.
     pub failed: Vec<(String, Error)>,
 }
 
 impl Report {
-    /// Everything agreed. Volumes that were deleted while in use are no disagreement.
+    /// Whether store, pool and kernel agree. Volumes that were deleted while they were in use do not count as a difference.
     pub fn is_clean(&self) -> bool {
         self.undone.is_empty()
             && self.finished.is_empty()
@@ -53,24 +72,24 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut parts = Vec::new();
-        if let Some((kernel, store)) = self.transaction {
-            parts.push(format!("pool at transaction {kernel}, store at {store}"));
+        if let Some(TransactionIds { pool, store }) = self.transaction {
+            parts.push(format!("pool at transaction {pool}, store at {store}"));
         }
         let mut say = |names: Vec<String>, what: &str| {
             parts.extend(names.into_iter().map(|name| format!("{name} {what}")));
         };
-        say(text(&self.undone), "was half-made");
-        say(text(&self.finished), "was half-deleted");
-        say(text(&self.released), "was in use when it was deleted, and no longer is");
+        say(text(&self.undone), "was half created");
+        say(text(&self.finished), "was half deleted");
+        say(text(&self.released), "was in use when it was deleted, and is not in use any more");
         say(text(&self.waiting), "is deleted and still in use");
         say(self.stray_devices.clone(), "belonged to no volume");
-        // An old store lacks many: a few tell the story.
+        // An old store lacks many volumes, so only the first are named.
         say(few(&self.stray_ids, "thin id"), "of the pool belonged to no volume");
         say(few(&self.lost, "volume"), "is no longer in the pool");
         parts.extend(
             self.failed
                 .iter()
-                .map(|(what, error)| format!("{what} cannot be put right: {}", chain(error))),
+                .map(|(what, error)| format!("{what} cannot be repaired: {}", chain(error))),
         );
         if parts.is_empty() {
             parts.push("store, pool and kernel agree".into());
@@ -88,7 +107,7 @@ fn text<T: ToString>(items: &[T]) -> Vec<String> {
     items.iter().map(T::to_string).collect()
 }
 
-/// The first of many things, each with its kind, and how many more there are.
+/// The first items, each with its kind, and the number of the others.
 fn few<T: ToString>(items: &[T], kind: &str) -> Vec<String> {
     const NAMED: usize = 10;
     let mut named: Vec<_> =
@@ -113,7 +132,7 @@ mod tests {
 
         let ids = (0..12).map(|id| ThinId::new(id).expect("24 bits")).collect();
         let report = Report {
-            transaction: Some((9, 4)),
+            transaction: Some(TransactionIds { pool: 9, store: 4 }),
             untouched: true,
             stray_ids: ids,
             ..Report::default()

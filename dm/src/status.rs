@@ -1,4 +1,4 @@
-//! The kernel's status line of a thin pool, and what an administrator wants to know of a pool.
+//! The kernel's status line of a thin pool, and the figures of a pool for an administrator.
 //!
 //! Format: `Documentation/admin-guide/device-mapper/thin-provisioning.rst`, "Status", and `pool_status()` in dm-thin.c.
 
@@ -13,16 +13,16 @@ use crate::units::Bytes;
 /// dm-thin's metadata block, fixed in `THIN_METADATA_BLOCK_SIZE`.
 const METADATA_BLOCK: Bytes = Bytes::kib(4);
 
-/// What a pool can do at present.
+/// The mode of a pool: what the kernel allows. `Display` prints the kernel's word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PoolMode {
-    /// All is well.
+    /// Volumes can be read, written, created and deleted.
     ReadWrite,
-    /// The metadata cannot be changed any more: no volume can be made, written to a new block, or deleted.
+    /// The metadata cannot be changed: no volume can be created or deleted, and no new block can be written.
     ReadOnly,
-    /// No free data block is left; writes to new blocks fail.
+    /// No data block is free: writes to new blocks fail.
     OutOfDataSpace,
-    /// The kernel gave up the pool; every I/O fails.
+    /// The kernel gave up the pool: every read and write fails.
     Fail,
 }
 
@@ -37,7 +37,7 @@ impl fmt::Display for PoolMode {
     }
 }
 
-/// Blocks in use and in all.
+/// Used blocks and all blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Blocks {
     /// Blocks in use.
@@ -47,7 +47,7 @@ pub struct Blocks {
 }
 
 impl Blocks {
-    /// The share in use, 0 to 100, rounded up so that a nearly full pool never looks less full than it is.
+    /// The used share in percent, 0 to 100. It is rounded up, so that a nearly full pool does not look less full than it is.
     pub fn percent(self) -> u8 {
         if self.total == 0 {
             return 100;
@@ -62,13 +62,13 @@ impl fmt::Display for Blocks {
     }
 }
 
-/// A working pool's status line, field by field.
+/// The fields of a working pool's status line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Working {
     pub(crate) transaction_id: u64,
     pub(crate) metadata: Blocks,
     pub(crate) data: Blocks,
-    /// The block of the metadata snapshot that `reserve_metadata_snap` holds.
+    /// The metadata block of the reserved metadata snapshot, if one is reserved.
     pub(crate) held_root: Option<u64>,
     pub(crate) mode: PoolMode,
     pub(crate) discard: String,
@@ -82,11 +82,11 @@ pub(crate) struct Working {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum StatusLine {
     Working(Working),
-    /// The kernel prints `Fail` for a pool that it gave up and `Error` where it could not read the figures.
+    /// The kernel prints `Fail` for a pool that it gave up, and `Error` where it could not read the figures.
     Broken(&'static str),
 }
 
-/// A status line that does not look like the kernel's.
+/// A status line that cannot be parsed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the kernel's thin-pool status {line:?} has no valid field {field:?}")]
 pub struct StatusError {
@@ -178,21 +178,21 @@ impl fmt::Display for StatusLine {
 pub struct PoolStatus {
     /// The pool.
     pub name: PoolName,
-    /// What the pool can do.
+    /// What the kernel allows.
     pub mode: PoolMode,
-    /// The kernel met a metadata error: `thin_check` must run before the pool is written again.
+    /// The kernel found an error in the metadata. thin_check must run before the pool is written again.
     pub needs_check: bool,
-    /// Data blocks of [`block`](Self::block) bytes; none where the kernel gave up the pool.
+    /// Data blocks of [`block`](Self::block) bytes each; `None` if the kernel gave up the pool.
     pub data: Option<Blocks>,
-    /// Metadata blocks of [`metadata_block`](Self::metadata_block) bytes.
+    /// Metadata blocks of [`metadata_block`](Self::metadata_block) bytes each; `None` if the kernel gave up the pool.
     pub metadata: Option<Blocks>,
     /// The size of a data block.
     pub block: Bytes,
     /// The size of a metadata block.
     pub metadata_block: Bytes,
-    /// The pool's transaction id; none where the kernel gave up the pool.
+    /// The pool's transaction id; `None` if the kernel gave up the pool.
     pub transaction_id: Option<u64>,
-    /// Volumes in the store, half-made ones too.
+    /// The number of volumes in the store, with those that are being created or deleted.
     pub volumes: u64,
     /// The file or device that holds the data.
     pub data_path: PathBuf,

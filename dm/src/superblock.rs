@@ -1,34 +1,34 @@
-//! The first block of a pool's metadata, read only: is this the metadata that the store speaks of?
+//! The first block of a pool's metadata, which is only read: is this the metadata of the pool in the store?
 //!
 //! Layout: `struct thin_disk_superblock` in dm-thin-metadata.c and `struct disk_sm_root` in dm-space-map-common.h, all
-//! little-endian. Whether the rest is sound is for thin_check to say.
+//! little-endian. thin_check checks the rest of the metadata.
 
 use crate::units::Bytes;
 
-/// `THIN_METADATA_BLOCK_SIZE`, the length of the superblock and of every other metadata block. dm-thin formats the metadata
-/// if and only if the first one is zero.
+/// `THIN_METADATA_BLOCK_SIZE`: the size of the superblock and of every other metadata block. dm-thin formats the metadata if
+/// and only if the first block is zero.
 pub(crate) const BLOCK: Bytes = Bytes::kib(4);
-/// Where `magic` stands, and `THIN_SUPERBLOCK_MAGIC`.
+/// The offset of the field `magic`, and its value `THIN_SUPERBLOCK_MAGIC`.
 pub(crate) const MAGIC: (usize, [u8; 8]) = (32, 27_022_010_u64.to_le_bytes());
 
 /// What a superblock says of its pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Superblock {
-    /// The block's own checksum: another one after every commit.
+    /// The checksum of the superblock. It changes with every commit.
     pub(crate) checksum: u32,
-    /// The kernel met an error and wants thin_check to run (`THIN_METADATA_NEEDS_CHECK_FLAG`).
+    /// The kernel found an error, so thin_check must run (`THIN_METADATA_NEEDS_CHECK_FLAG`).
     pub(crate) needs_check: bool,
     pub(crate) transaction_id: u64,
-    /// The pool's data block.
+    /// The size of a data block.
     pub(crate) block: Bytes,
-    /// The data blocks that the pool knew when it was last in use.
+    /// The number of data blocks that the pool had when it was last active.
     pub(crate) data_blocks: u64,
-    /// The metadata device's size when the pool was last in use.
+    /// The size of the metadata device when the pool was last active.
     pub(crate) metadata_size: Bytes,
 }
 
 impl Superblock {
-    /// None if the block carries no thin pool's magic, or is cut off.
+    /// `None` if the block does not have the magic of a thin pool, or is too short.
     pub(crate) fn parse(block: &[u8]) -> Option<Self> {
         let field = |at: usize| {
             block

@@ -1,4 +1,4 @@
-//! The table line of a thin pool, as text for the kernel and as the kernel prints it.
+//! The table line of a thin pool, printed for the kernel and parsed from it.
 //!
 //! Format: `Documentation/admin-guide/device-mapper/thin-provisioning.rst`, "thin-pool", and `pool_ctr()` in dm-thin.c.
 
@@ -8,18 +8,18 @@ use std::str::FromStr;
 use crate::kernel::{DevNumber, Table};
 use crate::units::{Bytes, Percent};
 
-/// A pool's table. What is not said here has the kernel's default, such as discards that are passed down.
+/// A pool's table. A feature that is not listed has the kernel's default: discards, for example, are passed down.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PoolTable {
     pub(crate) metadata: DevNumber,
     pub(crate) data: DevNumber,
     pub(crate) block: Bytes,
-    /// With fewer free data blocks than this the kernel raises an event.
+    /// The kernel raises an event when fewer data blocks than this are free.
     pub(crate) low_water: u64,
     pub(crate) features: Vec<String>,
 }
 
-/// A line that is no thin pool's.
+/// A line that is not the table line of a thin pool.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the thin-pool table {line:?} has no valid field {field:?}")]
 pub struct TableError {
@@ -30,11 +30,11 @@ pub struct TableError {
 }
 
 impl PoolTable {
-    /// The table of a pool of ours.
+    /// The table of a pool that this crate creates.
     ///
-    /// Blocks are not zeroed: they are whole parts of files that mke2fs writes, and zeroing them first would double the
-    /// writes. A volume shows an earlier volume's blocks only where it is written in part, and only root reads a volume as a
-    /// device. A pool without a free block answers at once, instead of letting writers hang.
+    /// The kernel does not zero new blocks (`skip_block_zeroing`): mke2fs writes whole blocks, and zeroing first would double
+    /// the writes. So a block that a volume wrote only in part shows an earlier volume's data, but only to who reads the
+    /// device, which is root. A pool without a free block fails writes at once (`error_if_no_space`), so that no writer hangs.
     pub(crate) fn new(
         metadata: DevNumber,
         data: DevNumber,
@@ -46,7 +46,7 @@ impl PoolTable {
         Self { metadata, data, block, low_water: blocks - fill_limit.of(blocks), features }
     }
 
-    /// The table over `size` of the data device.
+    /// The table that covers `size` of the data device.
     pub(crate) fn over(&self, size: Bytes) -> Table {
         Table { sectors: size.sectors(), target: "thin-pool", params: self.to_string() }
     }

@@ -1,4 +1,5 @@
-//! thin-provisioning-tools, run as programs: the format of a pool's metadata is the kernel's and theirs.
+//! thin-provisioning-tools, run as programs. The format of a pool's metadata belongs to the kernel and to these tools, so this
+//! crate does not check or repair it itself.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -6,10 +7,10 @@ use std::io;
 use std::path::Path;
 use std::process::Command;
 
-/// Where tools are; never the caller's PATH.
+/// The directories of the tools. The PATH of the caller is never used, because the tools run as root.
 const PLACES: [&str; 4] = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"];
 
-/// A tool that could not be run, or that said no.
+/// A tool that could not be run, or that failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ToolError {
@@ -39,8 +40,11 @@ pub enum ToolError {
 
 /// Runs a tool to its end and returns what it printed.
 ///
-/// As its standard input the tool gets the lock that the caller holds: if the caller is killed, the lock is held until the tool,
-/// too, has come to its end, so that nobody uses the metadata that it still writes.
+/// The tool gets the caller's lock as its standard input. So a lock whose holder is killed stays held until the tool has ended,
+/// and nobody uses metadata that the tool still writes.
+///
+/// # Errors
+/// The tool is not installed, cannot be started, or fails; then the error has what the tool printed.
 pub(crate) fn run(
     tool: &'static str,
     arguments: &[&OsStr],

@@ -1,8 +1,8 @@
-//! Sizes and shares as types: a count of bytes is never taken for a count of sectors or blocks.
+//! Sizes and percentages as types, so that nobody takes a number of bytes for a number of sectors or blocks.
 
 use std::fmt;
 
-/// Bytes in one device-mapper sector, whatever the device's own sector size is.
+/// Bytes in a sector of device-mapper, whatever sector size the device has.
 const SECTOR: u64 = 512;
 
 /// A size in bytes.
@@ -25,7 +25,7 @@ impl Bytes {
         Self(n << 30)
     }
 
-    /// Whole sectors of 512 bytes; a remainder is dropped.
+    /// The number of whole sectors of 512 bytes, rounded down.
     pub(crate) const fn sectors(self) -> u64 {
         self.0 / SECTOR
     }
@@ -57,7 +57,7 @@ impl fmt::Display for Bytes {
     }
 }
 
-/// A share of a whole, 1 to 100.
+/// A percentage, 1 to 100.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Percent(u8);
 
@@ -80,7 +80,7 @@ impl Percent {
         (u128::from(whole) * u128::from(self.0) / 100) as u64
     }
 
-    /// The least whole of which `self` is at least `part`.
+    /// The smallest whole whose `self` percent are at least `part`.
     pub(crate) fn whole_of(self, part: u64) -> u64 {
         u64::try_from((u128::from(part) * 100).div_ceil(u128::from(self.0))).unwrap_or(u64::MAX)
     }

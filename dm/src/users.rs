@@ -1,4 +1,4 @@
-//! Who uses a block device: for the message of an error, and on no other path, for it reads every process.
+//! Who uses a block device. Used only for the message of an error, because it reads the files of every process.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -17,31 +17,31 @@ const NAMED: usize = 4;
 /// One user of a block device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum User {
-    /// It is mounted in this process's mount namespace.
+    /// The device is mounted in this process's mount namespace.
     Mount {
-        /// The first process of the namespace.
+        /// The first process that was found in the namespace.
         process: Process,
-        /// Where, as that process sees it.
+        /// The mount point, as that process sees it.
         at: PathBuf,
     },
-    /// This process has the device, or a file, directory or root on it, open.
+    /// This process has the device open, or a file on it, or its working directory or root is on it.
     Open {
         /// The process.
         process: Process,
     },
-    /// Another block device lies on it.
+    /// Another block device lies on the device.
     Device {
         /// The other device's dm name, or its kernel name.
         name: String,
     },
 }
 
-/// A process by its command and its id in our pid namespace.
+/// A process: its command, and its ID in this process's PID namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Process {
     /// The command's name, at most 15 bytes.
     pub command: String,
-    /// The process id.
+    /// The process ID.
     pub pid: u32,
 }
 
@@ -61,7 +61,7 @@ impl fmt::Display for User {
     }
 }
 
-/// The users of a block device that were found.
+/// The users of a block device. `Display` names the first four of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Users(pub Vec<User>);
 
@@ -82,8 +82,8 @@ impl fmt::Display for Users {
 }
 
 impl Users {
-    /// Looks for the users of a device. What vanishes meanwhile, or may not be read, is left out: it explains an error that
-    /// has happened already.
+    /// Finds the users of a device. Processes that end meanwhile, and files that cannot be read, are left out: the result only
+    /// explains an error that has happened already.
     pub(crate) fn of(device: DevNumber) -> Self {
         let mut users = holders(device);
         let mut namespaces = BTreeSet::new();
@@ -121,15 +121,15 @@ fn entries(dir: &str) -> impl Iterator<Item = OsString> {
     fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.file_name())
 }
 
-/// Whether a process holds the device open, or something on its file system: that alone keeps a mount alive that was
-/// detached lazily and is in no mount table any more.
+/// Whether a process has the device or a file on its file system open. A mount that was detached lazily is in no mount table,
+/// and such a process keeps it alive.
 fn has_open(process: &Path, device: DevNumber) -> bool {
     let on_it = |link: PathBuf| {
-        // What has no path (a pipe, a socket) is on no device.
+        // A pipe or a socket has no path, and is on no device.
         if !fs::read_link(&link).is_ok_and(|target| target.is_absolute()) {
             return false;
         }
-        // Without asking the server of a network file system, which may not answer.
+        // STATX_DONT_SYNC does not ask the server of a network file system, which may not answer.
         statx(CWD, &link, AtFlags::STATX_DONT_SYNC, StatxFlags::TYPE).is_ok_and(|found| {
             let on = DevNumber { major: found.stx_dev_major, minor: found.stx_dev_minor };
             let is = DevNumber { major: found.stx_rdev_major, minor: found.stx_rdev_minor };
@@ -141,8 +141,8 @@ fn has_open(process: &Path, device: DevNumber) -> bool {
     open || ["cwd", "root"].into_iter().any(|link| on_it(process.join(link)))
 }
 
-/// The mount points of a device in the text of a mountinfo file (proc_pid_mountinfo(5)): of each line the third field is the
-/// device, the fifth the mount point.
+/// The mount points of a device in a mountinfo file. In each line the third field is the device, and the fifth field is the
+/// mount point (proc_pid_mountinfo(5)).
 fn mounted_at(mountinfo: &[u8], device: DevNumber) -> Vec<PathBuf> {
     let device = device.to_string();
     mountinfo
@@ -155,7 +155,7 @@ fn mounted_at(mountinfo: &[u8], device: DevNumber) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Undoes the kernel's escapes of blanks, line ends and backslashes: a backslash and three octal digits.
+/// Replaces the kernel's escapes of blanks, line ends and backslashes, each a backslash and three octal digits.
 fn unescaped(field: &[u8]) -> PathBuf {
     let mut path = Vec::with_capacity(field.len());
     let mut rest = field;
@@ -234,7 +234,7 @@ mod tests {
         Removed(path)
     }
 
-    /// What the kernel does (`mangle_path` with " \t\n\\").
+    /// Escapes as the kernel does (`mangle_path` with " \t\n\\").
     fn escaped(path: &[u8]) -> Vec<u8> {
         let escape = |byte: &u8| match byte {
             b' ' | b'\t' | b'\n' | b'\\' => format!("\\{byte:03o}").into_bytes(),

@@ -1,4 +1,4 @@
-//! Pools whose metadata is checked, damaged, repaired or not theirs, against a real kernel. `hack/test` runs this binary as
+//! Metadata that is checked, damaged, repaired, or that of another pool, against a real kernel. `hack/test` runs this binary as
 //! root in the lab.
 //!
 //! Guest: --no-docker
@@ -13,9 +13,9 @@ use std::path::Path;
 
 use devices::{Disk, Part};
 use lab::{Place, base, byte, loop_of, name, run};
-use sharedroot_dm::{Backing, Bytes, Error, Pool, PoolConfig, Remedy};
+use sharedroot_dm::{Backing, Bytes, Error, Pool, PoolConfig, Reconcile, Remedy};
 
-/// What a reset of the machine does: devices and loop devices are gone, nobody has deactivated anything.
+/// Does what a reset of the machine does: removes devices and loop devices, and deactivates nothing.
 fn reset(place: &Place) {
     for device in place.dm_devices().iter().rev() {
         run("dmsetup", &["remove", "--retry", device]);
@@ -66,18 +66,18 @@ fn root_an_unclean_pool_is_checked_refused_and_repaired() {
     damage(&place.metadata(), details_root(&place.metadata()));
     let damaged = fs::read(place.metadata()).expect("the metadata");
     let error = Pool::open(&place.config).expect_err("damaged");
-    assert!(matches!(error, Error::Unsound { .. }), "{error}");
+    assert!(matches!(error, Error::DamagedMetadata { .. }), "{error}");
     assert_eq!(error.remedy(), Some(Remedy::Repair));
     nothing_active(&place);
     assert!(fs::read(place.metadata()).expect("the metadata") == damaged, "nothing is changed");
 
     let pool = Pool::known(&place.config).expect("asked").expect("known");
-    assert!(matches!(pool.check(), Err(Error::Unsound { .. })));
+    assert!(matches!(pool.check(), Err(Error::DamagedMetadata { .. })));
     match pool.repair() {
         Ok(repaired) => {
             assert!(fs::read(repaired.damaged).expect("kept") == damaged, "the old one is kept");
         }
-        // thin_repair may find no root to start from. Then nothing has changed.
+        // thin_repair may not find a root to start from. Then it has changed nothing.
         Err(error) => {
             assert!(matches!(error, Error::Repair { .. }), "{error}");
             assert!(fs::read(place.metadata()).expect("the metadata") == damaged);
@@ -88,18 +88,18 @@ fn root_an_unclean_pool_is_checked_refused_and_repaired() {
     drop(pool);
     let pool = Pool::open(&place.config).expect("sound");
     assert_eq!(byte(&pool.activate(&name("base")).expect("active").device, Bytes(0)), b'a');
-    // An older tree may lack the younger volume: then it is named, and forgotten only by force.
-    let lost = pool.reconcile(true).expect("compared").lost;
+    // thin_repair may find an older tree without the younger volume. Then that volume is reported, and only force drops its row.
+    let lost = pool.reconcile(Reconcile::DryRun).expect("compared").lost;
     match pool.activate(&name("other")) {
         Ok(active) => assert_eq!(byte(&active.device, Bytes(0)), b'b'),
         Err(error) => assert_eq!(lost, [name("other")], "{error}"),
     }
-    pool.reconcile_by_force(false).expect("reconciled");
+    pool.reconcile_by_force(Reconcile::Apply).expect("reconciled");
     assert_eq!(pool.volume(&name("other")).expect("asked").is_none(), !lost.is_empty());
     assert!(matches!(pool.repair(), Err(Error::RepairActive { .. })));
 }
 
-/// A bitmap of the space maps can be made anew from the trees, so here thin_repair must succeed.
+/// thin_repair can make the bitmap of a space map from the trees, so here it must succeed.
 #[test]
 fn root_a_lost_space_map_is_repaired() {
     let place = Place::new("bitmap");
@@ -114,12 +114,12 @@ fn root_a_lost_space_map_is_repaired() {
 
     let pool = Pool::known(&place.config).expect("asked").expect("known");
     let error = pool.check().expect_err("a bitmap is lost");
-    assert!(matches!(error, Error::Unsound { .. }), "{error}");
-    // It was deactivated cleanly, and is refused all the same.
+    assert!(matches!(error, Error::DamagedMetadata { .. }), "{error}");
+    // The pool was deactivated cleanly, and is refused nevertheless.
     let error = Pool::open(&place.config).expect_err("known to be damaged");
-    assert!(matches!(error, Error::Unsound { .. }), "{error}");
+    assert!(matches!(error, Error::DamagedMetadata { .. }), "{error}");
     nothing_active(&place);
-    // What an earlier repair left when it was killed.
+    // The file that an earlier repair left when it was killed.
     fs::write(place.metadata().with_extension("metadata.repairing"), "rubbish").expect("written");
     let repaired = pool.repair().expect("repaired");
     assert!(repaired.damaged.exists());
@@ -146,7 +146,7 @@ fn root_damaged_devices_are_repaired_too() {
     File::open(&metadata.node).and_then(|f| f.read_exact_at(&mut root, 80)).expect("a superblock");
     damage(&metadata.node, u64::from_le_bytes(root));
     let pool = Pool::known(&config).expect("asked").expect("known");
-    assert!(matches!(pool.check(), Err(Error::Unsound { .. })));
+    assert!(matches!(pool.check(), Err(Error::DamagedMetadata { .. })));
     let repaired = pool.repair().expect("repaired");
     assert_eq!(fs::metadata(&repaired.damaged).expect("kept").len(), Bytes::mib(8).0);
     drop(pool);
@@ -155,7 +155,7 @@ fn root_damaged_devices_are_repaired_too() {
     pool.destroy().expect("destroyed");
 }
 
-/// The repaired copy goes onto the device in place, so a power cut can leave the device half old and half new.
+/// The repaired copy is written over the device, so a power cut can leave the device half old and half new.
 #[test]
 fn root_a_repair_that_was_cut_short_is_finished_on_its_device_only() {
     let place = Place::new("halfway");
@@ -177,13 +177,13 @@ fn root_a_repair_that_was_cut_short_is_finished_on_its_device_only() {
     let text = copy.to_str().expect("text");
     File::create(&copy).and_then(|file| file.set_len(8 << 20)).expect("a file");
     run("thin_repair", &["-i", metadata.text(), "-o", text]);
-    // Everything behind the superblock up to the middle is new, the rest old and worse than before.
+    // The device is new from behind the superblock up to its middle. The rest is old, and damaged further.
     let new = fs::read(&copy).expect("the copy");
     let old = File::options().write(true).open(&metadata.node).expect("the device");
     old.write_all_at(&new[4096..64 << 10], 4096).expect("half written");
     (16..40).for_each(|number| damage(&metadata.node, number));
 
-    // The name leads to another device by now.
+    // By now the name leads to another device.
     let other = Disk::new("half-other", Bytes::mib(8));
     run("mke2fs", &["-q", "-t", "ext4", other.text()]);
     let before = fs::read(&other.node).expect("read");
@@ -294,7 +294,7 @@ fn root_swapped_devices_are_refused() {
     let pool = Pool::create(&devices(&a, &b)).expect("a pool");
     base(&pool, "base", b'a');
     pool.shut_down().expect("stopped");
-    // The names now lead to the other device each, as after a boot that found the disks in another order.
+    // Each name now leads to the other device, as after a boot that found the disks in another order.
     let (a_name, b_name) = (a.node(), b.node());
     let rename = |from: &Path, to: &str| {
         run("dmsetup", &["rename", from.file_name().and_then(|n| n.to_str()).expect("text"), to])
@@ -326,7 +326,7 @@ fn root_a_device_that_carries_something_is_taken_only_by_force_and_never_in_use(
     run("mke2fs", &["-q", "-t", "ext4", data.text()]);
     let error = Pool::create(&config).expect_err("a file system is there");
     assert!(matches!(error, Error::Signature { found: "an ext file system", .. }), "{error}");
-    assert!(error.to_string().contains("--force"), "{error}");
+    assert_eq!(error.remedy(), Some(Remedy::Overwrite));
     let at = place.config.state_dir.join("mnt");
     fs::create_dir_all(&at).expect("a directory");
     run("mount", &[data.text(), at.to_str().expect("text")]);
@@ -335,7 +335,7 @@ fn root_a_device_that_carries_something_is_taken_only_by_force_and_never_in_use(
         assert!(matches!(error, Error::InUse { .. }), "{error}");
     }
     run("umount", &[at.to_str().expect("text")]);
-    // Nobody can know every magic.
+    // Data without a known magic number is refused, too.
     let last = File::options().write(true).open(&metadata.node).expect("open");
     last.write_all_at(b"bluestore block device", Bytes::mib(8).0 - 4096).expect("written");
     run("wipefs", &["--all", "--quiet", data.text()]);
@@ -366,7 +366,7 @@ fn root_a_name_that_another_store_or_program_has_is_refused() {
     let pool = Pool::open(&place.config).expect("a pool");
     base(&pool, "base", b'a');
     pool.activate(&name("base")).expect("active");
-    // The store is lost while the pool lives.
+    // The store is lost while the pool is active.
     let (state, aside) = (&place.config.state_dir, place.config.state_dir.with_extension("aside"));
     drop(pool);
     fs::create_dir(&aside).expect("a directory");
@@ -383,7 +383,7 @@ fn root_a_name_that_another_store_or_program_has_is_refused() {
     assert!(text.contains("1 volumes") && text.contains("restore the store"), "{text}");
     assert_eq!(place.thin_ids().len(), 1, "nothing is adopted and nothing deleted");
 
-    // Another store makes a pool of the same name: it is not this one.
+    // Another store creates a pool with the same name. That pool is not this one.
     run("dmsetup", &["remove", &format!("{device}-base")]);
     reset(&place);
     for file in [place.data(), place.metadata()] {

@@ -1,4 +1,4 @@
-//! Many processes on few names, killed at random, against a real kernel. `hack/test` runs this as root in the lab.
+//! Many processes use few names, and are killed at random, against a real kernel. `hack/test` runs this as root in the lab.
 //!
 //! Guest: --no-docker --takes 60
 
@@ -12,14 +12,14 @@ use std::process::Child;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use lab::{Place, base, byte, fill, line, name};
-use sharedroot_dm::{Bytes, Error, Phase, Pool, PoolConfig, VolumeName};
+use sharedroot_dm::{Bytes, Error, Phase, Pool, PoolConfig, Reconcile, VolumeName};
 
 const PROCESSES: usize = 32;
-/// Few, so that they collide.
+/// Few names, so that the processes use the same names.
 const NAMES: u64 = 12;
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// xorshift64*: the same seed, the same choices.
+/// Random numbers of xorshift64*. The same seed gives the same choices.
 struct Dice(u64);
 
 impl Dice {
@@ -76,7 +76,7 @@ fn root_thirty_two_processes_with_kills_leave_nothing_behind() {
     assert!(kills > 60 && done > 300, "too little to prove anything");
 
     let pool = Pool::open(&place.config).expect("opened");
-    let report = pool.reconcile(false).expect("reconciled");
+    let report = pool.reconcile(Reconcile::Apply).expect("reconciled");
     println!("reconcile: {report}");
     assert!(report.failed.is_empty() && report.lost.is_empty() && report.waiting.is_empty());
     assert!(report.stray_ids.is_empty() && report.stray_devices.is_empty(), "a leak: {report}");
@@ -92,7 +92,7 @@ fn root_thirty_two_processes_with_kills_leave_nothing_behind() {
     assert_eq!(data.used, 0, "every block is back");
 }
 
-/// Store, pool and kernel hold the same volumes.
+/// Checks that store, pool and kernel have the same volumes.
 fn agree(place: &Place, pool: &Pool) {
     let volumes = pool.volumes().expect("a list");
     assert!(volumes.iter().all(|volume| volume.phase == Phase::Ready), "{volumes:?}");
@@ -105,7 +105,7 @@ fn agree(place: &Place, pool: &Pool) {
     assert_eq!(BTreeSet::from_iter(place.dm_devices()), devices);
 }
 
-/// A file of one byte for each operation that came to its end.
+/// A file with one byte for each completed operation.
 fn operations(config: &PoolConfig) -> PathBuf {
     config.run_dir.join("operations")
 }
@@ -121,7 +121,7 @@ fn last_words(child: &mut Child) -> String {
     words
 }
 
-/// What the processes that the test above starts do.
+/// The processes that the test above starts.
 #[test]
 #[ignore = "started by the other tests"]
 fn child() {
@@ -131,7 +131,7 @@ fn child() {
     let mut operations =
         File::options().create(true).append(true).open(operations(&config)).expect("a file");
     while !config.run_dir.join("stop").exists() {
-        // As the runtime does: each of its processes opens the pool anew.
+        // Each process of the runtime opens the pool, so this one does, too.
         let pool = Pool::open(&config).expect("the pool");
         for _ in 0..4 {
             let volume = name(&format!("v{}", dice.roll(NAMES)));
@@ -147,7 +147,7 @@ fn act_at_random(pool: &Pool, volume: &VolumeName, dice: &mut Dice) -> Result<()
     match dice.roll(12) {
         0..3 => {
             let new = pool.snapshot(&name("base"), volume)?;
-            // Its own blocks; what cannot be written (a full pool) is not what this is about.
+            // Gives the volume exclusive blocks. A write may fail in a full pool, which is no failure of this test.
             let _ = fill(new.device(), Bytes::kib(64 * dice.roll(32)), Bytes::kib(64), b's');
             new.keep().map(drop)
         }
@@ -166,12 +166,12 @@ fn act_at_random(pool: &Pool, volume: &VolumeName, dice: &mut Dice) -> Result<()
     }
 }
 
-/// What comes of many on one name is no fault.
+/// Errors that are expected when many processes use the same names.
 fn expected(error: Error) -> Result<(), Error> {
     match error {
         Error::Exists { .. }
         | Error::NoVolume { .. }
-        | Error::Making { .. }
+        | Error::VolumeLocked { .. }
         | Error::Unfinished { .. }
         | Error::Busy { .. }
         | Error::Sealed { .. }

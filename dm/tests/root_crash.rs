@@ -1,6 +1,6 @@
 //! The crate against SIGKILL, power cuts and lost writes, at every named step and at random moments.
 //!
-//! `hack/test` runs this binary as root in the lab; `docs/crash-tests.md` tells what each test does.
+//! `hack/test` runs this binary as root in the lab; `docs/crash-tests.md` says what each test does.
 //!
 //! Guest: --no-docker --pool device --limit 1800 --takes 400
 
@@ -17,18 +17,18 @@ use crash::random::Chance;
 use crash::site::{Failed, Site, chain, say};
 use crash::story::{STORY, held_at, tell};
 use crash::{note, power, recovered, riot, untroubled, worker};
-use sharedroot_dm::Pool;
+use sharedroot_dm::{Pool, Reconcile};
 
-/// The directory of the sites that need no disk of their own.
+/// The directory of the sites without a disk of their own.
 const DISK: &str = "/var/lib/sharedroot/crash";
 
-/// How many sites are at work at a time.
+/// How many sites work at a time.
 const LANES: usize = 3;
 
-/// How many random moments `hack/test` tries; `hack/crash` tries on.
+/// How many random moments `hack/test` tries. `hack/crash` tries more.
 const MOMENTS: usize = 12;
 
-/// The steps that each operation has at least, so that none vanishes unnoticed.
+/// The steps that each operation has at least. A step that is removed by mistake fails the test.
 const LEAST: &[(&str, &[&str])] = &[
     (
         "create pool",
@@ -133,8 +133,8 @@ fn root_lost_writes_at_every_step_are_recovered_from() {
     in_lanes("lost writes");
 }
 
-/// Shares the steps among some sites at a time, for each waits most of the time: for a tool, or for the kernel. Each is a
-/// process: a thread's children would hold the other threads' locks and files between fork and exec.
+/// Gives the steps to several sites at a time, because a site mostly waits for a tool or for the kernel. Each site is a process:
+/// a child of a thread would hold the locks and files of other threads between fork and exec.
 fn in_lanes(what: &str) {
     let started = Instant::now();
     let lane = |number: usize| {
@@ -145,7 +145,7 @@ fn in_lanes(what: &str) {
             .spawn()
             .expect("a lane");
         let lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
-        // Without the harness's own, which `hack/test` would count.
+        // Without the lines of the test harness, which `hack/test` would count as tests.
         lines
             .map_while(Result::ok)
             .filter(|line| !line.starts_with("test "))
@@ -204,7 +204,7 @@ fn lost_writes(lane: usize) -> Result<Vec<String>, Failed> {
     disk.end(&site)?;
     let mut failures = Vec::new();
     for step in steps.iter().skip(lane).step_by(LANES) {
-        // Every fifth with another process that goes on, on a disk that lies to it.
+        // In every fifth round another process goes on meanwhile, on a disk that loses its writes.
         let differences = disk.at_step(step, &expected, step.number % 5 == 0)?;
         note(&mut failures, &format!("writes lost from {step} on"), &differences);
     }
@@ -217,7 +217,7 @@ fn root_lost_writes_at_random_moments_are_recovered_from() {
     let site = disk.fresh().expect("a file system");
     let started = Instant::now();
     let (_, expected) = untroubled(&site).expect("an untroubled run");
-    // The census is most of it.
+    // The census takes most of the time.
     let longest = started.elapsed() / 3;
     disk.end(&site).expect("ended");
     let (mut failures, mut chance) = (Vec::new(), Chance::from_clock());
@@ -230,7 +230,7 @@ fn root_lost_writes_at_random_moments_are_recovered_from() {
     assert!(failures.is_empty(), "{chance}:\n{}", failures.join("\n"));
 }
 
-/// One boot of many: `hack/test` boots one guest after another until it comes to its end.
+/// One boot of many. `hack/test` boots one guest after another until a boot reaches the end of the sequence.
 #[test]
 #[ignore = "hack/test runs it, in one guest after another"]
 fn power_cut_at_every_step() {
@@ -256,16 +256,16 @@ fn child_riot() {
         .unwrap_or_else(|error| panic!("{}", chain(error.as_ref())));
 }
 
-/// Only what the next command does first.
+/// Opens the pool, as the next command does first.
 #[test]
 #[ignore = "started by the other tests"]
 fn child_recovery() {
     let site = Site::of_child();
     let pool = Pool::open(&site.config).expect("the pool");
-    pool.reconcile(false).expect("reconciled");
+    pool.reconcile(Reconcile::Apply).expect("reconciled");
 }
 
-/// The story, in the process that is stopped or killed.
+/// Runs the story. This is the process that is stopped or killed.
 #[test]
 #[ignore = "started by the other tests"]
 fn child_story() {

@@ -70,7 +70,7 @@ fn root_a_full_pool_works_again_once_it_has_grown() {
     assert_eq!(pool.status().expect("a status").mode, PoolMode::OutOfDataSpace);
     let started = Instant::now();
     fill(&device, Bytes::mib(140), Bytes::mib(1), b'f').expect_err("at once");
-    // The kernel has them wait for a minute otherwise (no_space_timeout).
+    // Without `error_if_no_space` the kernel lets writers wait for a minute (no_space_timeout).
     assert!(started.elapsed() < Duration::from_secs(40), "a full pool does not let writers hang");
 
     pool.grow(Some(Bytes::mib(256)), Some(Bytes::mib(16))).expect("grown");
@@ -103,7 +103,7 @@ fn root_a_pool_does_not_shrink_and_takes_no_more_than_its_file_system_has() {
     assert_eq!(total(&pool), Bytes::mib(192));
 }
 
-/// The kernel swaps the tables before it finds the new one too small, and would leave the pool suspended.
+/// The kernel exchanges the tables before it finds the new table too small, and would leave the pool suspended.
 #[test]
 fn root_a_store_from_before_a_growth_does_not_make_the_pool_smaller() {
     let place = Place::new("older");
@@ -131,7 +131,7 @@ fn root_metadata_grows_before_a_volume_is_refused() {
     place.config.backing = Backing::Loop { data: Bytes::gib(1), metadata: Bytes::kib(512) };
     let pool = Pool::open(&place.config).expect("a pool");
     let before = metadata_total(&pool);
-    // Each volume that is written has a tree of its own.
+    // Each volume that is written has a tree of its own in the metadata.
     for number in 0..200 {
         let new =
             pool.create_volume(&name(&format!("v{number}")), Bytes::mib(1)).expect("a volume");
@@ -145,7 +145,7 @@ fn root_metadata_grows_before_a_volume_is_refused() {
     panic!("200 volumes did not fill {before} of metadata: {:?}", pool.status());
 }
 
-/// Writers alone can use up the metadata. The kernel then stops every change, and with many writes in flight gives the pool up.
+/// Writers alone can use up the metadata. Then the kernel refuses every change. With many writes in flight it gives up the pool.
 #[test]
 fn root_a_pool_without_metadata_works_again_without_a_reboot() {
     let mut place = Place::new("nometa");
@@ -216,7 +216,7 @@ fn root_devices_are_grown_by_their_owner() {
     fill(&big(&pool), Bytes(0), Bytes::mib(60), b'f').expect("written");
     let full = pool.create_volume(&name("more"), Bytes::mib(16)).expect_err("above 90 %");
     assert!(matches!(full, Error::Full { what: "data", .. }), "{full}");
-    assert!(full.to_string().contains("of 64 MiB data used"), "{full}");
+    assert!(full.to_string().contains("of 64 MiB for data in"), "{full}");
     assert_eq!(full.remedy(), Some(Remedy::MakeRoom));
 
     assert!(matches!(pool.grow(Some(Bytes::mib(128)), None), Err(Error::GrowDevices { .. })));
@@ -263,14 +263,14 @@ fn root_a_full_file_system_below_is_said() {
     let pool = Pool::open(&place.config).expect("a pool");
     let device = big(&pool);
     fill(&device, Bytes(0), Bytes::mib(90), b'f').expect("written");
-    // What is left is filled: nobody may take it from the pool's file, but it cannot grow either.
+    // Fill the rest of the file system. The pool's file keeps its blocks, but cannot grow.
     let mut file = fs::File::create(state.join("other")).expect("a file");
     while file.write_all(&[1; 1 << 20]).is_ok() {}
     // The store needs some pages.
     let length = file.metadata().expect("a file").len();
     file.set_len(length - (4 << 20)).expect("shorter");
     drop(file);
-    // Until the journal's next commit the freed blocks are nobody's.
+    // The freed blocks can be used only after the next commit of the journal.
     run("sync", &[]);
     let full = pool.create_volume(&name("more"), Bytes::mib(16)).expect_err("no room to grow");
     assert!(matches!(full, Error::Full { what: "data", .. }), "{full}");

@@ -1,4 +1,4 @@
-//! A thin pool of LVM's taken over. `hack/test` runs this binary as root in the lab.
+//! A thin pool of LVM, adopted. `hack/test` runs this binary as root in the lab.
 //!
 //! Guest: --no-docker
 
@@ -10,7 +10,7 @@ use devices::Disk;
 use lab::{Place, base, byte, fill, name, run};
 use sharedroot_dm::{Backing, Bytes, Error, Pool, PoolConfig};
 
-/// LVM without its daemons: no udevd runs here.
+/// Runs LVM without its daemons and without udev, because no udevd runs here.
 fn lvm(arguments: &[&str]) -> String {
     let config =
         "activation { udev_sync=0 udev_rules=0 monitoring=0 } devices { use_devicesfile=0 }";
@@ -77,7 +77,7 @@ fn root_a_pool_of_lvm_is_adopted_used_and_given_back() {
     assert!(matches!(pool.repair(), Err(Error::LvmChecks { .. })));
     pool.check().expect("a live pool is checked by its snapshot");
 
-    // LVM grows it under us.
+    // LVM grows the pool while it is in use.
     let before = status.data.expect("figures").total;
     lvm(&["lvextend", "-L", "+64M", &lv]);
     assert!(pool.status().expect("a status").data.expect("figures").total > before);
@@ -85,7 +85,7 @@ fn root_a_pool_of_lvm_is_adopted_used_and_given_back() {
     pool.shut_down().expect("our volumes are deactivated");
     assert_eq!(place.dm_devices(), Vec::<String>::new());
 
-    // As at a boot: LVM takes the pool down and up again, whatever transaction it is at.
+    // As at a boot: LVM deactivates and activates the pool, whatever its transaction id is.
     lvm(&["lvchange", "-an", &lv]);
     let error = Pool::open(&config).expect_err("LVM has not activated it");
     assert!(error.to_string().contains("lvchange --activate y"), "{error}");

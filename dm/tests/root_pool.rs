@@ -14,7 +14,9 @@ use std::time::Duration;
 
 use lab::{Place, base, byte, fill, line, loop_of, name, run};
 use nix::errno::Errno;
-use sharedroot_dm::{Backing, Bytes, Deleted, Error, Phase, Pool, PoolMode};
+use sharedroot_dm::{
+    Backing, Bytes, Deleted, Error, Phase, Pool, PoolMode, Reconcile, TransactionIds,
+};
 
 #[test]
 fn root_a_pool_is_made_found_stopped_and_destroyed() {
@@ -66,7 +68,7 @@ fn root_a_known_pool_is_taken_into_use_and_one_that_is_gone_is_not() {
     pool.shut_down().expect("stopped");
     let reconciled = known();
     reconciled.begin_to_reconcile().expect("in use");
-    assert!(reconciled.reconcile(true).expect("compared").is_clean());
+    assert!(reconciled.reconcile(Reconcile::DryRun).expect("compared").is_clean());
     reconciled.destroy().expect("destroyed");
     // Nor is a new pool of that name the one that was known.
     let _new = Pool::open(&place.config).expect("a pool");
@@ -109,7 +111,7 @@ fn root_a_base_is_read_only_and_its_snapshots_differ() {
         fill(&active.device, Bytes(0), Bytes::kib(64), b'x').expect_err("a base takes no write");
     let refused = Errno::from_raw(refused.raw_os_error().expect("an errno"));
     assert!(matches!(refused, Errno::EPERM | Errno::EROFS | Errno::EACCES), "{refused}");
-    // What a privileged container would try.
+    // A privileged container could try this.
     let node = active.device.to_str().expect("text").to_owned();
     let _ = std::process::Command::new("blockdev").args(["--setrw", &node]).output();
     assert!(fill(&active.device, Bytes(0), Bytes::kib(64), b'x').is_err(), "setrw does not help");
@@ -152,7 +154,8 @@ fn root_an_active_origin_is_held_still() {
     let new = pool.create_volume(&name("origin"), Bytes::mib(16)).expect("a volume");
     let origin = new.keep().expect("kept").device;
     fill(&origin, Bytes(0), Bytes::mib(1), b'o').expect("written");
-    // Still in the page cache, and the device stays open: only the suspend brings it to the pool before the snapshot.
+    // The data is still in the page cache, and the device stays open. So only the suspend writes it to the pool before the
+    // snapshot.
     let mut late = File::options().write(true).open(&origin).expect("open");
     late.write_all(&[b'l'; 4096]).expect("written");
     let new = pool.snapshot(&name("origin"), &name("snap")).expect("a snapshot");
@@ -196,7 +199,7 @@ fn root_a_dropped_volume_leaves_nothing() {
     let new = pool.create_volume(&name("new"), Bytes::mib(16)).expect("a volume");
     fill(new.device(), Bytes(0), Bytes::mib(1), b'x').expect("written");
     assert!(
-        matches!(pool.activate(&name("new")), Err(Error::Making { .. })),
+        matches!(pool.activate(&name("new")), Err(Error::VolumeLocked { .. })),
         "not before it is complete"
     );
     drop(new);
@@ -218,20 +221,20 @@ fn root_a_killed_maker_is_undone_and_a_living_one_left_alone() {
     for again in ["reconcile", "make"] {
         let mut child = place.child("make");
         line(&mut child);
-        let report = pool.reconcile(false).expect("reconciled");
+        let report = pool.reconcile(Reconcile::Apply).expect("reconciled");
         assert_eq!(report.in_work, [name("half")], "its maker lives: {report}");
         let taken =
             pool.create_volume(&name("half"), Bytes::mib(16)).expect_err("somebody makes it");
-        assert!(matches!(taken, Error::Making { .. }), "{taken}");
+        assert!(matches!(taken, Error::VolumeLocked { .. }), "{taken}");
         child.kill().expect("killed");
         child.wait().expect("dead");
 
-        let report = pool.reconcile(true).expect("a dry run");
+        let report = pool.reconcile(Reconcile::DryRun).expect("a dry run");
         assert_eq!(report.undone, [name("half")]);
         assert_eq!(place.thin_ids().len(), 2, "a dry run changes nothing");
         match again {
             "reconcile" => {
-                let report = pool.reconcile(false).expect("reconciled");
+                let report = pool.reconcile(Reconcile::Apply).expect("reconciled");
                 assert!(report.failed.is_empty() && report.undone == [name("half")], "{report}");
             }
             _ => drop(
@@ -241,7 +244,7 @@ fn root_a_killed_maker_is_undone_and_a_living_one_left_alone() {
         assert_eq!(place.thin_ids(), BTreeSet::from([0]));
         assert_eq!(place.dm_devices(), [place.device()]);
     }
-    assert!(pool.reconcile(false).expect("reconciled").is_clean());
+    assert!(pool.reconcile(Reconcile::Apply).expect("reconciled").is_clean());
 }
 
 #[test]
@@ -260,7 +263,7 @@ fn root_kills_at_any_moment_leak_nothing() {
         );
         child.kill().expect("killed");
         child.wait().expect("dead");
-        caught += u32::from(!pool.reconcile(true).expect("a dry run").is_clean());
+        caught += u32::from(!pool.reconcile(Reconcile::DryRun).expect("a dry run").is_clean());
         let pool = Pool::open(&place.config).expect("opened after a kill");
         let rows: BTreeSet<u32> =
             pool.volumes().expect("a list").iter().map(|volume| volume.id.get()).collect();
@@ -271,8 +274,8 @@ fn root_kills_at_any_moment_leak_nothing() {
         assert_eq!(place.thin_ids(), rows, "round {round}: the pool holds what the store knows");
         let active = pool.volumes().expect("a list").iter().filter(|volume| volume.active).count();
         assert_eq!(place.dm_devices().len(), active + 1, "round {round}: no stray device");
-        assert!(pool.reconcile(false).expect("reconciled").is_clean(), "round {round}");
-        // A loaded machine needs more rounds: what counts is that changes were hit.
+        assert!(pool.reconcile(Reconcile::Apply).expect("reconciled").is_clean(), "round {round}");
+        // A busy machine needs more rounds until enough changes were interrupted.
         if caught >= 12 {
             println!("{caught} of {} kills came in the middle of a change", round + 1);
             break;
@@ -310,8 +313,8 @@ fn root_another_pools_metadata_and_another_writer_are_noticed() {
     message(&format!("set_transaction_id {at} {}", at + 5));
     let error = pool.snapshot(&name("base"), &name("snap")).expect_err("somebody changed the pool");
     assert!(matches!(error, Error::Transaction { .. }), "{error}");
-    let report = pool.reconcile_by_force(false).expect("reconciled");
-    assert_eq!(report.transaction, Some((at + 5, at)));
+    let report = pool.reconcile_by_force(Reconcile::Apply).expect("reconciled");
+    assert_eq!(report.transaction, Some(TransactionIds { pool: at + 5, store: at }));
     let snapshot =
         pool.snapshot(&name("base"), &name("snap")).expect("a snapshot").keep().expect("kept");
     assert_eq!(
@@ -380,7 +383,7 @@ fn root_devices_in_use_are_refused() {
     Pool::create(&config).expect("the devices are free again").destroy().expect("destroyed");
 }
 
-/// What the processes that the tests above start do.
+/// The processes that the tests above start.
 #[test]
 #[ignore = "started by the other tests"]
 fn child() {

@@ -1,4 +1,4 @@
-//! Store, pool and kernel brought apart and together again, against a real kernel. `hack/test` runs this as root in the lab.
+//! Store, pool and kernel that differ, and are made to agree again, against a real kernel. `hack/test` runs this as root in the lab.
 //!
 //! Guest: --no-docker
 
@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use lab::{Place, base, name, run};
 use rusqlite::Connection;
-use sharedroot_dm::{Bytes, Error, Pool, Remedy, ThinId, Volume};
+use sharedroot_dm::{Bytes, Error, Pool, Reconcile, Remedy, ThinId, Volume};
 
 fn store(place: &Place) -> Connection {
     Connection::open(place.config.state_dir.join("store.db")).expect("the store")
@@ -20,7 +20,7 @@ fn message(place: &Place, text: &str) {
     run("dmsetup", &["message", &place.device(), "0", text]);
 }
 
-/// All that a reconcile may change.
+/// Everything that a reconcile may change.
 type Everything = (Vec<Volume>, Option<u64>, i64, BTreeSet<u32>, BTreeSet<String>);
 
 fn everything(place: &Place, pool: &Pool) -> Everything {
@@ -49,7 +49,7 @@ fn root_ids_and_devices_that_nobody_owns_are_deleted() {
     let device = format!("{}-base", place.device());
     let uuid = run("dmsetup", &["info", "-c", "--noheadings", "-o", "uuid", &device]);
     let ours = uuid.trim().strip_suffix('0').expect("the thin id of the base");
-    // A device of another store's pool of this name.
+    // A device of a pool of the same name in another store.
     let foreign = format!("{}-foreign", place.device());
     let uuid = format!("SHAREDROOT-{}-00000000-77", place.config.name);
     run("dmsetup", &["create", &foreign, "--uuid", &uuid, "--table", "0 2048 error"]);
@@ -62,12 +62,12 @@ fn root_ids_and_devices_that_nobody_owns_are_deleted() {
     run("dmsetup", &["create", &stray, "--uuid", &format!("{ours}77"), "--table", &table]);
 
     let before = everything(&place, &pool);
-    let report = pool.reconcile(true).expect("a dry run");
+    let report = pool.reconcile(Reconcile::DryRun).expect("a dry run");
     assert_eq!((&report.stray_ids, &report.stray_devices), (&ids(&[5, 77]), &vec![stray.clone()]));
     assert!(report.to_string().ends_with("nothing was changed"), "{report}");
     assert_eq!(everything(&place, &pool), before, "a dry run changes nothing");
 
-    let report = pool.reconcile(false).expect("reconciled");
+    let report = pool.reconcile(Reconcile::Apply).expect("reconciled");
     assert!(report.failed.is_empty(), "{report}");
     assert_eq!((report.stray_ids, report.stray_devices), (ids(&[5, 77]), vec![stray]));
     let unchanged = || {
@@ -75,7 +75,7 @@ fn root_ids_and_devices_that_nobody_owns_are_deleted() {
         assert_eq!((&volumes, &ids, &devices), (&clean.0, &clean.3, &clean.4));
     };
     unchanged();
-    assert!(pool.reconcile(false).expect("reconciled").is_clean());
+    assert!(pool.reconcile(Reconcile::Apply).expect("reconciled").is_clean());
 
     let taken = pool.create_volume(&name("foreign"), Bytes::mib(16)).expect_err("a foreign device");
     assert!(matches!(taken, Error::WrongDevice { .. }), "{taken}");
@@ -96,17 +96,21 @@ fn root_a_volume_that_the_pool_has_lost_is_named_and_forgotten_by_force_only() {
         assert_eq!(error.remedy(), Some(Remedy::CompareThenForce));
     }
     let before = everything(&place, &pool);
-    for report in [pool.reconcile(true), pool.reconcile_by_force(true), pool.reconcile(false)] {
+    for report in [
+        pool.reconcile(Reconcile::DryRun),
+        pool.reconcile_by_force(Reconcile::DryRun),
+        pool.reconcile(Reconcile::Apply),
+    ] {
         let report = report.expect("a report");
         assert!(!report.is_clean() && report.lost == [name("lost")], "{report}");
         assert!(report.to_string().contains("volume lost is no longer in the pool"), "{report}");
         assert_eq!(everything(&place, &pool), before);
     }
-    let report = pool.reconcile_by_force(false).expect("reconciled");
+    let report = pool.reconcile_by_force(Reconcile::Apply).expect("reconciled");
     assert!(report.lost == [name("lost")] && report.failed.is_empty(), "{report}");
     let left: Vec<_> = pool.volumes().expect("a list").into_iter().map(|v| v.name).collect();
     assert_eq!(left, [name("kept")]);
-    assert!(pool.reconcile(false).expect("reconciled").is_clean());
+    assert!(pool.reconcile(Reconcile::Apply).expect("reconciled").is_clean());
     base(&pool, "lost", b'c');
 }
 
@@ -137,21 +141,25 @@ fn root_an_old_store_deletes_nothing() {
     assert_eq!(error.remedy(), Some(Remedy::CompareThenForce));
     let before = everything(&place, &pool);
     assert_eq!(before.3, BTreeSet::from([0, 1, 2]));
-    for report in [pool.reconcile(true), pool.reconcile(false), pool.reconcile_by_force(true)] {
+    for report in [
+        pool.reconcile(Reconcile::DryRun),
+        pool.reconcile(Reconcile::Apply),
+        pool.reconcile_by_force(Reconcile::DryRun),
+    ] {
         let report = report.expect("a report");
         assert!(report.transaction.is_some() && !report.is_clean(), "{report}");
-        // The row of `doomed` has the id that `later` was given, by another transaction.
+        // The row of `doomed` has the thin id that another transaction gave to `later`.
         let lost = vec![name("doomed")];
         assert_eq!((&report.stray_ids, &report.lost), (&ids(&[1, 2]), &lost), "{report}");
         assert_eq!(everything(&place, &pool), before);
     }
-    let report = pool.reconcile(false).expect("a report");
+    let report = pool.reconcile(Reconcile::Apply).expect("a report");
     assert!(report.untouched && report.to_string().ends_with("nothing was changed"), "{report}");
 
-    let report = pool.reconcile_by_force(false).expect("reconciled");
+    let report = pool.reconcile_by_force(Reconcile::Apply).expect("reconciled");
     assert!(report.failed.is_empty() && !report.untouched, "{report}");
     assert_eq!(place.thin_ids(), BTreeSet::from([0]));
-    assert!(pool.reconcile(false).expect("reconciled").is_clean());
+    assert!(pool.reconcile(Reconcile::Apply).expect("reconciled").is_clean());
     pool.snapshot(&name("base"), &name("x")).expect("a snapshot").keep().expect("kept");
 }
 
@@ -167,10 +175,10 @@ fn root_a_metadata_snapshot_of_a_dead_process_is_released() {
         line.split_whitespace().nth(6) != Some("-")
     };
     assert!(held());
-    let report = pool.reconcile(true).expect("a dry run");
-    assert!(matches!(report.failed[..], [(_, Error::Reserved { .. })]), "{report}");
+    let report = pool.reconcile(Reconcile::DryRun).expect("a dry run");
+    assert!(matches!(report.failed[..], [(_, Error::SnapshotReserved { .. })]), "{report}");
     assert!(held(), "a dry run changes nothing");
-    let report = pool.reconcile(false).expect("reconciled");
+    let report = pool.reconcile(Reconcile::Apply).expect("reconciled");
     assert_eq!(report.stray_ids, ids(&[9]), "not what the old metadata snapshot shows: {report}");
     assert!(!held() && report.failed.is_empty(), "{report}");
 }
@@ -190,7 +198,7 @@ fn root_a_thousand_live_volumes_are_reconciled() {
     message(&place, "create_thin 5000");
     for stray in [Some(5000), None] {
         let start = Instant::now();
-        let report = pool.reconcile(false).expect("reconciled");
+        let report = pool.reconcile(Reconcile::Apply).expect("reconciled");
         println!("reconcile with 1000 live volumes: {:?}", start.elapsed());
         let found: Vec<_> = report.stray_ids.iter().map(|id| id.get()).collect();
         assert_eq!(found, Vec::from_iter(stray), "{report}");

@@ -1,4 +1,4 @@
-//! A snapshot that gets a smaller size while it is made, against a real kernel: the pool gives it no more than that.
+//! A new snapshot that gets a smaller size, against a real kernel: the snapshot cannot use more of the pool than that size.
 //!
 //! Guest: --no-docker
 
@@ -38,7 +38,7 @@ fn root_a_snapshot_that_is_made_smaller_takes_no_more() {
     assert_eq!((size(new.device()), new.size()), (Bytes::mib(3).0, Bytes::mib(3)));
     assert_eq!(byte(new.device(), Bytes(0)), b'a', "its content stays");
 
-    // Every byte of it, and nothing beyond.
+    // Every byte of the snapshot can be written, and no byte beyond.
     let before = used(&pool);
     fill(new.device(), Bytes(0), Bytes::mib(3), b's').expect("written");
     let mut device = fs::OpenOptions::new().append(true).open(new.device()).expect("open");
@@ -48,9 +48,9 @@ fn root_a_snapshot_that_is_made_smaller_takes_no_more() {
     run("sync", &[]);
     let taken = used(&pool) - before;
     assert_eq!(taken, Bytes::mib(3).0 / Bytes::kib(64).0);
-    assert_eq!(pool.own_bytes().expect("read").get(&small), Some(&Bytes::mib(3)));
+    assert_eq!(pool.exclusive_bytes().expect("read").get(&small), Some(&Bytes::mib(3)));
 
-    // Its size is the store's, across activations; and what is not kept is gone with all of it.
+    // The store has the size, so it stays across activations. A new volume that is not kept is deleted completely.
     new.keep().expect("kept");
     assert_eq!(pool.volume(&small).expect("asked").expect("there").size, Bytes::mib(3));
     pool.deactivate(&small).expect("inactive");

@@ -1,4 +1,4 @@
-//! The crate beside a running udevd, with our rule. `hack/test` runs this binary as root in the lab.
+//! The crate beside a running udevd, with the rule of this project. `hack/test` runs this binary as root in the lab.
 //!
 //! Guest: --no-docker
 
@@ -16,7 +16,7 @@ use sharedroot_dm::{Bytes, Pool};
 
 const RULE: &str = "/run/udev/rules.d/56-dm-sharedroot.rules";
 
-/// A running udevd, which ends with this value.
+/// A running udevd. Dropping this value ends it.
 struct Udevd(Child);
 
 impl Udevd {
@@ -45,7 +45,7 @@ impl Drop for Udevd {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
-        // Whoever finds the socket would wait for an answer.
+        // Removed, because a process that finds the socket would wait for an answer.
         let _ = fs::remove_file("/run/udev/control");
         let _ = fs::remove_file(RULE);
     }
@@ -55,7 +55,7 @@ fn properties(device: &Path) -> String {
     run("udevadm", &["info", "--query=property", device.to_str().expect("text")])
 }
 
-/// What an administrator may do with a device, whose dmsetup knows nothing of our flags.
+/// Resumes a device with dmsetup, as an administrator may do. dmsetup does not set the udev flags of this crate.
 fn by_hand(device: &Path) -> String {
     for verb in ["suspend", "resume"] {
         let mut dmsetup = Command::new("dmsetup");
@@ -107,7 +107,7 @@ fn root_udev_leaves_our_devices_unscanned() {
     assert!(!left.contains("0x0d4d"), "a semaphore of udev's cookies is left: {left}");
 }
 
-/// Without the rule the test above would pass for another reason: the device is scanned then.
+/// Without the rule udev scans the device. This proves that the test above passes because of the rule.
 #[test]
 fn root_without_the_rule_udev_scans() {
     let place = Place::new("noudev");

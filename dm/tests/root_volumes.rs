@@ -1,5 +1,4 @@
-//! Volumes in use, growing, and the space and ids of deleted ones, against a real kernel. `hack/test` runs this as root in the
-//! lab.
+//! Volumes that are in use, that grow, or that are deleted, against a real kernel. `hack/test` runs this as root in the lab.
 //!
 //! Guest: --no-docker
 
@@ -15,9 +14,9 @@ use std::time::{Duration, Instant};
 
 use lab::{Place, base, byte, fill, name, run};
 use rusqlite::Connection;
-use sharedroot_dm::{Bytes, Deleted, Error, Pool, ThinId, User};
+use sharedroot_dm::{Bytes, Deleted, Error, Pool, Reconcile, ThinId, User};
 
-/// A process in a mount namespace of its own that has a device mounted: what a copied mount namespace does to a mount.
+/// A process that has a device mounted in a mount namespace of its own, such as a copy of the host's mount namespace.
 struct Leak {
     child: Child,
     at: PathBuf,
@@ -52,7 +51,7 @@ impl Drop for Leak {
     }
 }
 
-/// Waits until the kernel has removed the deferred device, which it does in its own time.
+/// Waits until the kernel has removed the device, which it does from a work queue.
 fn wait_for_removal(place: &Place) {
     let end = Instant::now() + Duration::from_secs(120);
     while place.dm_devices().len() > 1 && Instant::now() < end {
@@ -67,7 +66,7 @@ fn size(device: &Path) -> u64 {
     run("blockdev", &["--getsize64", device]).trim().parse().expect("a size")
 }
 
-/// What a file takes of its file system, in bytes.
+/// The size of a file's blocks in its file system, in bytes.
 fn taken(file: &Path) -> u64 {
     File::open(file).and_then(|file| file.sync_all()).expect("on the disk");
     fs::metadata(file).expect("a file").blocks() * 512
@@ -101,7 +100,7 @@ fn root_a_volume_mounted_elsewhere_is_deleted_when_its_user_is_gone() {
     assert_eq!(pool.delete_when_idle(&leaky).expect("asked"), Deleted::NotThere, "a second time");
     let rest = name("deleted.0");
     assert_eq!(pool.delete_when_idle(&rest).expect("asked"), Deleted::Deferred);
-    // The name is free for another volume, which has nothing to do with the old one.
+    // The name is free for another volume, which shares nothing with the old one.
     let new = pool.create_volume(&leaky, Bytes::mib(16)).expect("the name is free");
     let other = new.keep().expect("kept").device;
     fill(&other, Bytes(0), Bytes::mib(1), b'n').expect("written");
@@ -109,7 +108,7 @@ fn root_a_volume_mounted_elsewhere_is_deleted_when_its_user_is_gone() {
     assert_eq!(pool.delete(&leaky).expect("deleted"), Deleted::Deleted);
 
     let start = Instant::now();
-    let report = pool.reconcile(false).expect("reconciled");
+    let report = pool.reconcile(Reconcile::Apply).expect("reconciled");
     assert!(report.is_clean() && report.waiting == [rest.clone()], "{report}");
     drop(Pool::open(&place.config).expect("opened while it is in use"));
     println!("a deferred volume: reconcile and open took {:?}", start.elapsed());
@@ -121,7 +120,7 @@ fn root_a_volume_mounted_elsewhere_is_deleted_when_its_user_is_gone() {
     assert_eq!(pool.volumes().expect("a list"), []);
     assert_eq!(place.thin_ids(), BTreeSet::new());
     assert_eq!(pool.status().expect("a status").data.expect("figures").used, 0);
-    assert!(pool.reconcile(false).expect("reconciled").is_clean());
+    assert!(pool.reconcile(Reconcile::Apply).expect("reconciled").is_clean());
 }
 
 #[test]
@@ -130,18 +129,19 @@ fn root_a_deferral_that_was_cut_short_is_finished() {
     let pool = Pool::open(&place.config).expect("a pool");
     let new = pool.create_volume(&name("cut"), Bytes::mib(16)).expect("a volume");
     let open = File::open(new.keep().expect("kept").device).expect("open");
-    // Killed after the row had its new name, and before the device had it.
+    // The process was killed after the row had its new name, and before the device had that name.
     let store = Connection::open(place.config.state_dir.join("store.db")).expect("the store");
     store
         .execute("UPDATE volumes SET name = 'deleted.0', phase = 'deleting'", [])
         .expect("changed");
-    let report = pool.reconcile(false).expect("reconciled");
+    let report = pool.reconcile(Reconcile::Apply).expect("reconciled");
     assert!(report.failed.is_empty() && report.waiting == [name("deleted.0")], "{report}");
     let device = format!("{}-deleted.0", place.device());
     assert_eq!(BTreeSet::from_iter(place.dm_devices()), BTreeSet::from([place.device(), device]));
     drop(open);
     wait_for_removal(&place);
-    let report = Pool::open(&place.config).expect("opened").reconcile(false).expect("reconciled");
+    let report =
+        Pool::open(&place.config).expect("opened").reconcile(Reconcile::Apply).expect("reconciled");
     assert!(report.is_clean(), "{report}");
     assert_eq!((place.thin_ids(), place.dm_devices()), (BTreeSet::new(), vec![place.device()]));
 }
@@ -155,7 +155,7 @@ fn root_a_pool_is_not_stopped_under_a_volume_in_the_making() {
     for stopped in [other().shut_down(), other().destroy()] {
         let error = stopped.expect_err("its maker lives");
         assert!(
-            matches!(&error, Error::Making { volume, .. } if *volume == name("new")),
+            matches!(&error, Error::VolumeLocked { volume, .. } if *volume == name("new")),
             "{error}"
         );
     }
@@ -163,7 +163,7 @@ fn root_a_pool_is_not_stopped_under_a_volume_in_the_making() {
     fill(&device, Bytes(0), Bytes::mib(1), b'n').expect("its device is there");
     other().destroy().expect("destroyed");
 
-    // A handle of the pool that was, beside another pool of its name.
+    // A handle of a pool that was destroyed, while another pool of the same name exists.
     let anew = Pool::open(&place.config).expect("another pool");
     base(&anew, "new", b'a');
     anew.activate(&name("new")).expect("active");
@@ -251,7 +251,7 @@ fn root_a_volume_grows_and_never_shrinks() {
     assert_eq!(size(&device), Bytes::mib(48).0, "inactive");
     assert_eq!(byte(&device, Bytes(Bytes::mib(32).0 - 1)), b'w');
 
-    // A resize that was killed before the device: the store says the truth.
+    // The process was killed after it wrote the new size to the store, and before it resized the device.
     let store = Connection::open(place.config.state_dir.join("store.db")).expect("the store");
     store.execute("UPDATE volumes SET size = ?1", [Bytes::mib(64).0 as i64]).expect("changed");
     let device = pool.activate(&volume).expect("active").device;
@@ -346,7 +346,7 @@ fn root_an_origin_left_suspended_goes_on() {
     let pool = Pool::open(&place.config).expect("a pool");
     let new = pool.create_volume(&name("origin"), Bytes::mib(16)).expect("a volume");
     let device = new.keep().expect("kept").device;
-    // Its snapshot's maker was killed between suspend and resume.
+    // The process that took a snapshot of this volume was killed between suspend and resume.
     let store = Connection::open(place.config.state_dir.join("store.db")).expect("the store");
     let half =
         "INSERT INTO volumes SELECT pool, 'half', 1, size, name, 'creating', 0, 0 FROM volumes";
@@ -354,5 +354,5 @@ fn root_an_origin_left_suspended_goes_on() {
     run("dmsetup", &["suspend", &format!("{}-origin", place.device())]);
     drop(Pool::open(&place.config).expect("opened"));
     fill(&device, Bytes(0), Bytes::kib(64), b'o').expect("its I/O goes on");
-    assert!(pool.reconcile(false).expect("reconciled").is_clean());
+    assert!(pool.reconcile(Reconcile::Apply).expect("reconciled").is_clean());
 }

@@ -1,4 +1,5 @@
-//! `/etc/sharedroot/config.toml` and the environment above it: every key has a default, an unknown key is an error.
+//! The configuration: `/etc/sharedroot/config.toml`, and variables of the environment that win over it. Every key has a
+//! default. An unknown key is an error.
 
 mod bases;
 mod keys;
@@ -14,7 +15,7 @@ pub use layers::{Layers, Origin};
 /// The configuration file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// It is there but cannot be read.
+    /// The file exists and cannot be read.
     #[error("read the configuration {path}: {source}")]
     Read {
         /// The file.
@@ -22,7 +23,7 @@ pub enum ConfigError {
         /// The operating system's reason.
         source: std::io::Error,
     },
-    /// It is not TOML, or has a key or value that is not known.
+    /// The file is not TOML, or has an unknown key or a wrong value.
     #[error("configuration {path}: {source}")]
     Parse {
         /// The file.
@@ -30,7 +31,7 @@ pub enum ConfigError {
         /// What and where.
         source: Box<toml::de::Error>,
     },
-    /// A key that is none of ours.
+    /// The file has a key that does not exist.
     #[error(
         "configuration {path}: there is no key `{key}`; the nearest one is `{nearest}` (`sharedroot config default` explains all)"
     )]
@@ -39,24 +40,24 @@ pub enum ConfigError {
         path: PathBuf,
         /// The key.
         key: String,
-        /// What was probably meant.
+        /// The existing key that is most like it.
         nearest: &'static str,
     },
-    /// A variable of the environment whose value cannot be that of its key.
+    /// The value of a variable of the environment is no value of its key.
     #[error(
-        "{variable}: {value:?} is not a value of `{key}`; write one like {example}, or unset it"
+        "{variable}: {value:?} is not a value of `{key}`; write a value such as {example}, or unset the variable"
     )]
     Variable {
         /// The variable.
         variable: String,
-        /// Its value.
+        /// The value of the variable.
         value: std::ffi::OsString,
-        /// The key that it stands for.
+        /// The key that the variable sets.
         key: &'static str,
-        /// A right one.
+        /// A value that would be right.
         example: &'static str,
     },
-    /// The file and the environment together make no configuration.
+    /// The file is right alone, and wrong together with the environment.
     #[error("configuration {path} with {variables}: {source}")]
     Together {
         /// The file.
@@ -101,11 +102,11 @@ impl std::str::FromStr for Size {
     }
 }
 
-/// The whole file.
+/// The whole configuration.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// `engine`: what runs new containers, unless the command line or the environment says it.
+    /// `engine`: what starts the processes of new containers, unless the command line or the environment names it.
     pub engine: Option<String>,
     /// `[pool]`
     pub pool: Pool,
@@ -119,20 +120,20 @@ pub struct Config {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "PoolKeys")]
 pub struct Pool {
-    /// The pool's name in device names.
+    /// The name of the pool, which is a part of device names.
     pub name: String,
-    /// Loop files and the store.
+    /// The state directory: loop files and the store.
     pub state_dir: PathBuf,
-    /// Locks, mount points of bases, records.
+    /// The run directory: locks, mount points of bases, records.
     pub run_dir: PathBuf,
-    /// What the pool is made on.
+    /// What the pool is made of.
     pub media: Media,
 }
 
-/// What a pool is made on.
+/// What a pool is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Media {
-    /// Sparse files, the one for data of this size; made on first use.
+    /// Sparse files, made on first use. The file for data has this size.
     Loop(Option<Size>),
     /// Two block devices.
     Devices {
@@ -156,7 +157,7 @@ impl Default for Pool {
     }
 }
 
-/// `[pool]` as it is written.
+/// `[pool]` as the file has it.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PoolKeys {
@@ -200,9 +201,9 @@ impl TryFrom<PoolKeys> for Pool {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Base {
-    /// Size of a base's file system, and so of every private rootfs.
+    /// The size of the file system of a base, and so of every private rootfs.
     pub size: Size,
-    /// Whether a container waits for a base that another one is making; else it gets the rootfs as given.
+    /// Whether a container waits for a base that another container is making. If not, it runs on the rootfs as given.
     pub wait: bool,
 }
 
@@ -212,16 +213,16 @@ impl Default for Base {
     }
 }
 
-/// `[selinux]`: labels where SELinux is on.
+/// `[selinux]`: labels on hosts with SELinux.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Selinux {
-    /// The label of bases, instead of the one that the policy names.
+    /// The label of bases. Without this key the policy names the label.
     pub shared_label: Option<String>,
 }
 
 impl Config {
-    /// Reads the file, one that does not exist stands for the defaults, and what the environment says instead.
+    /// Reads the file and the environment. A file that does not exist is no error: the defaults count.
     ///
     /// # Errors
     /// [`ConfigError`].

@@ -6,16 +6,16 @@
 //! | warning | yes | without a log file | yes |
 //! | information | yes | with `--debug` and no log file | yes |
 //! | [`STORY`]: what happened to the container | with `--debug` | with `--debug` and no log file | yes |
-//! | [`ASIDE`]: information that is in the story | yes | with `--debug` and no log file | no |
+//! | [`ASIDE`]: information that a story message has, too | yes | with `--debug` and no log file | no |
 //! | debug, with the time of each step | with `--debug` | with `--debug` and no log file | with `--debug` |
-//! | the engine's: where in it, not what it says | with `--debug` | with `--debug` and no log file | no |
+//! | the engine's message: its place in the engine's source, not its text | with `--debug` | with `--debug` and no log file | no |
 //!
-//! The story is not in the log file, which an engine keeps in memory as long as the container lives, with a line for every
-//! health check then. The engine's own messages hold environments and arguments of a container, in whatever words; none of
-//! ours does, for they are all in this repository (`tests/tests/vm_journal.rs`).
+//! Story messages are not in the log file: an engine keeps the log file in memory as long as the container lives, and it would
+//! have a line for every health check. The text of an engine's message may have the environment and the arguments of a
+//! container in it, so it is never written. No message of this program has them: all are in this repository, and
+//! `tests/tests/vm_journal.rs` checks them.
 //!
-//! Docker shows a user the `msg` of the last line whose `level` is `error`, so exactly one such
-//! line is written, by `run` in lib.rs.
+//! Docker shows the `msg` of the last line whose `level` is `error`. So exactly one such line is written, by `run` in lib.rs.
 
 mod journal;
 mod whole;
@@ -26,7 +26,7 @@ use std::path::Path;
 use std::sync::{Mutex, OnceLock};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-
+use sharedroot_sys::chain::readable;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::LevelFilter;
@@ -40,7 +40,7 @@ use crate::output::say_aside;
 
 /// The target of a message that tells what happened to the container of the command.
 pub const STORY: &str = "sharedroot::story";
-/// The target of a message that the story has, too.
+/// The target of a message whose information a story message has, too.
 pub const ASIDE: &str = "sharedroot::aside";
 
 /// Starts logging for this process.
@@ -59,9 +59,9 @@ pub fn start(cli: &Cli) -> std::io::Result<()> {
         Lines { file, format: global.log_format, debug: global.debug, engine: Mutex::new(writer) };
     let _ = ENGINE_WORDS.set(Mutex::new(reader));
     journal::begin(&cli.verb);
-    // A second start in one process would be a mistake of ours; the first stays in force.
+    // A second call in one process would be a mistake in this program. The first call stays in force.
     let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(lines));
-    // An engine shows its user the log file's last error, and no more of a panic than an exit code.
+    // An engine shows its user the last error in the log file. Of a panic it would show the exit code only.
     std::panic::set_hook(Box::new(|panic| {
         tracing::error!(
             "this is a fault of sharedroot or of a library in it, please report it: {panic}"
@@ -70,19 +70,19 @@ pub fn start(cli: &Cli) -> std::io::Result<()> {
     Ok(())
 }
 
-/// A regular file, or the FIFO that containerd's shim made.
+/// Opens a regular file, or the FIFO that containerd's shim has made.
 fn open(path: &Path) -> std::io::Result<File> {
     OpenOptions::new().append(true).create(true).open(path)
 }
 
-/// What the engine logged as errors, also in the processes that it cloned: they set up the
-/// container and can return no more than one word to their parent.
+/// The reading end of a pipe with what the engine logged as errors. The processes that it cloned write to the pipe, too: they
+/// set up the container, and cannot return a text to their parent in another way.
 static ENGINE_WORDS: OnceLock<Mutex<PipeReader>> = OnceLock::new();
 
-/// The other end of it.
+/// The writing end of the pipe.
 static ENGINE_WRITER: OnceLock<PipeWriter> = OnceLock::new();
 
-/// The first error that the engine logged, which is the deepest: it logs on the way up.
+/// The first error that the engine logged. The first is the closest to the cause: each caller in the engine logs the error again.
 #[must_use]
 pub fn engine_words() -> Option<String> {
     let mut text = [0_u8; 4096];
@@ -91,7 +91,7 @@ pub fn engine_words() -> Option<String> {
     Some(String::from_utf8_lossy(first).into_owned()).filter(|words| !words.is_empty())
 }
 
-/// Puts `words` in the place of what the engine logged, for whoever asks for [`engine_words`] next, in whatever process.
+/// Replaces what the engine logged by `words`. The next call of [`engine_words`] returns them, also in another process.
 pub fn explain(words: &str) {
     while engine_words().is_some() {}
     if let Some(mut writer) = ENGINE_WRITER.get() {
@@ -109,7 +109,7 @@ struct Lines {
 impl<S: Subscriber> Layer<S> for Lines {
     fn enabled(&self, metadata: &tracing::Metadata<'_>, _: Context<'_, S>) -> bool {
         let (level, ours) = (*metadata.level(), is_ours(metadata));
-        // The engine logs and returns the same error; the returned one is reported.
+        // The engine logs each error that it returns. The returned error is reported.
         self.debug
             || (!ours && level == Level::ERROR)
             || (ours && (self.writes(metadata) || (journal::is_told() && level <= Level::INFO)))
@@ -127,8 +127,9 @@ impl<S: Subscriber> Layer<S> for Lines {
             self.engines(metadata, &text.0);
             return;
         }
+        let text = readable(&text.0);
         if metadata.target() != ASIDE {
-            journal::keep(*metadata.level(), &text.0);
+            journal::keep(*metadata.level(), &text);
         }
         if self.writes(metadata) {
             let level = match *metadata.level() {
@@ -137,20 +138,20 @@ impl<S: Subscriber> Layer<S> for Lines {
                 Level::INFO => "info",
                 _ => "debug",
             };
-            self.write(level, &text.0);
+            self.write(level, &text);
         }
     }
 }
 
 impl Lines {
-    /// Whether a message of ours goes to the log file, or to standard error where there is none.
+    /// Whether a message of this program goes to the log file, or to standard error if there is no log file.
     fn writes(&self, metadata: &tracing::Metadata<'_>) -> bool {
-        // A person at a terminal is told what went wrong; the log file also what was decided.
+        // A terminal gets what went wrong. The log file also gets what was decided.
         let most = if self.file.is_some() { Level::INFO } else { Level::WARN };
         self.debug || (*metadata.level() <= most && metadata.target() != STORY)
     }
 
-    /// What becomes of a message of the engine.
+    /// Handles a message of the engine.
     fn engines(&self, metadata: &tracing::Metadata<'_>, words: &str) {
         if *metadata.level() == Level::ERROR
             && let Ok(mut engine) = self.engine.lock()
@@ -196,7 +197,7 @@ fn line(format: LogFormat, level: &str, msg: &str, time: &str) -> String {
     }
 }
 
-/// The message, and the fields after it.
+/// The text of a message, and the fields of the message after the text.
 #[derive(Default)]
 struct Text(String);
 
@@ -222,5 +223,34 @@ mod tests {
         assert_eq!(value["msg"], "a \"quoted\"\nreason");
         assert_eq!(value["time"], "2026-01-02T03:04:05Z");
         assert_eq!(text.matches('\n').count(), 1);
+    }
+
+    #[test]
+    fn no_message_has_the_number_of_an_error() {
+        let (mut read, written) = std::io::pipe().unwrap();
+        let (_, engine) = std::io::pipe().unwrap();
+        let file = File::from(std::os::fd::OwnedFd::from(written));
+        let lines = Lines {
+            file: Some(Mutex::new(file)),
+            format: LogFormat::Json,
+            debug: false,
+            engine: Mutex::new(engine),
+        };
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(lines), || {
+            let error = std::io::Error::from_raw_os_error(2);
+            tracing::warn!("open /x: {error}");
+            tracing::error!(error = %error, "open /y");
+        });
+        let mut text = String::new();
+        read.read_to_string(&mut text).unwrap();
+        let said: Vec<_> = text
+            .lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["msg"].to_string())
+            .collect();
+        let missing = "No such file or directory";
+        assert_eq!(
+            said,
+            [format!("\"open /x: {missing}\""), format!("\"open /y error={missing}\"")]
+        );
     }
 }

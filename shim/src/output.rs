@@ -1,10 +1,11 @@
 //! What a command prints for its caller.
 //!
-//! The caller may read no further (`sharedroot status | head -1`), or have no room for it. `println!` would panic then, in
-//! the midst of what the command does. A command that prints with [`say!`] does its work to the end; that somebody does
-//! not know of it, its exit status says.
+//! The reader of standard output may end early (`sharedroot status | head -1`), or its disk may be full. `println!` would
+//! panic then, in the middle of the work. A command that prints with [`say!`] does its work to the end, and its exit status
+//! says that output was lost.
 //!
-//! SIGPIPE is left as it is, ignored: it would end a command between two steps, and containers would inherit it.
+//! SIGPIPE stays ignored, as Rust's runtime sets it. The default action would end a command between two steps, and containers
+//! would inherit it.
 
 use std::fmt::Arguments;
 use std::io::{self, ErrorKind, Write};
@@ -12,8 +13,9 @@ use std::process::ExitCode;
 use std::sync::OnceLock;
 
 use nix::sys::signal::Signal;
+use sharedroot_sys::chain::readable;
 
-/// Why nothing is printed any more.
+/// The first error of standard output, after which nothing is printed.
 static LOST: OnceLock<io::Error> = OnceLock::new();
 
 /// Prints a line to standard output, formatted as by `println!`.
@@ -21,7 +23,7 @@ macro_rules! say {
     ($($text:tt)*) => { $crate::output::line(format_args!($($text)*)) };
 }
 
-/// Prints a line to standard error, formatted as by `eprintln!`. Where that fails nobody is left to be told.
+/// Prints a line to standard error, formatted as by `eprintln!`. If this fails, there is no other place for the line.
 macro_rules! say_aside {
     ($($text:tt)*) => { $crate::output::aside(format_args!($($text)*)) };
 }
@@ -37,24 +39,24 @@ pub fn line(text: Arguments<'_>) {
 
 /// See [`say_aside!`].
 pub fn aside(text: Arguments<'_>) {
-    let _ = writeln!(io::stderr(), "{text}");
+    let _ = writeln!(io::stderr(), "{}", readable(&text.to_string()));
 }
 
-/// Takes note of what became of other writing to standard output.
+/// Notes the result of a write to standard output that another function made.
 pub fn wrote(result: io::Result<()>) {
     if let Err(error) = result {
         let _ = LOST.set(error);
     }
 }
 
-/// Whether nobody gets what is printed, so that a command which does nothing else can end.
+/// Whether standard output has failed. A command that does nothing but print can end then.
 #[must_use]
 pub fn is_lost() -> bool {
     LOST.get().is_some()
 }
 
-/// How this process ends after a command with that exit status. If its reader has gone, as if by SIGPIPE: in silence, with
-/// the status that a shell gives to a program that this signal ended.
+/// The exit code of this process after a command with the exit status `status`. If the reader of standard output has gone, it
+/// is the code that a shell gives to a program that SIGPIPE ended, and nothing is reported.
 #[must_use]
 pub fn exit_code(status: u8) -> ExitCode {
     match LOST.get() {

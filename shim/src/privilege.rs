@@ -1,16 +1,16 @@
-//! Who may call the runtime: root of the host.
+//! Only root of the host may call the runtime.
 //!
-//! Thin volumes, mounts that many containers share and device rules belong to the host's user namespace. A runtime that ran
-//! rootless would share nothing, so it says so before it has done anything.
+//! Thin volumes, shared mounts and device rules belong to the user namespace of the host. A rootless runtime could share
+//! nothing, so this program refuses to run rootless before it does anything.
 
 use std::io;
 
 use nix::unistd::{Uid, geteuid};
 
-/// The caller is somebody else.
+/// The caller is not root of the host.
 #[derive(Debug, thiserror::Error)]
 pub enum PrivilegeError {
-    /// An ordinary user.
+    /// The caller is an ordinary user.
     #[error(
         "sharedroot works as root only, and was called by user {uid}: call it as root, or use runc or crun for rootless containers"
     )]
@@ -18,20 +18,20 @@ pub enum PrivilegeError {
         /// The effective user ID.
         uid: Uid,
     },
-    /// Root of a user namespace, such as a rootless engine makes.
+    /// The caller is root of another user namespace, such as a rootless engine makes.
     #[error(
         "sharedroot works in the host's user namespace only, and was called inside another one: call it as root of the host, or use runc or crun for rootless containers"
     )]
     UserNamespace,
-    /// It cannot be told.
+    /// The user namespace of the caller cannot be determined.
     #[error("read /proc/self/uid_map: {0}")]
     Unknown(#[from] io::Error),
 }
 
-/// Whether this process is root of the host.
+/// Checks that this process is root of the host.
 ///
 /// # Errors
-/// [`PrivilegeError`], which names the way out.
+/// [`PrivilegeError`], whose message says what to do.
 pub fn root_of_the_host() -> Result<(), PrivilegeError> {
     let uid = geteuid();
     if !uid.is_root() {
@@ -43,7 +43,7 @@ pub fn root_of_the_host() -> Result<(), PrivilegeError> {
     Ok(())
 }
 
-/// user_namespaces(7): in the initial one every user ID there is is mapped to itself.
+/// Whether this is the map of the initial user namespace, which maps every user ID to itself (user_namespaces(7)).
 fn is_initial(uid_map: &str) -> bool {
     uid_map.split_whitespace().eq(["0", "0", "4294967295"])
 }

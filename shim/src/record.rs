@@ -1,8 +1,8 @@
-//! The record of one container: what `create` made, so that `delete` unmakes exactly that.
+//! The record of one container: what `create` made, so that `delete` removes exactly that.
 //!
 //! `/run/sharedroot/containers/<state root>/<ID>/` holds `record.json` and the `config.json` that
-//! the engine reads. It is written before anything is made, so a killed `create` is undone by
-//! the `delete --force` that every caller sends.
+//! the engine reads. `create` writes it before it makes anything. So the `delete --force` that every caller sends undoes a killed
+//! `create`.
 
 mod place;
 
@@ -26,9 +26,9 @@ pub enum RecordError {
     /// A system call on one path failed.
     #[error("{step} {path}: {source}")]
     File {
-        /// What was tried.
+        /// The operation.
         step: &'static str,
-        /// On what.
+        /// The file or directory.
         path: PathBuf,
         /// The operating system's reason.
         source: io::Error,
@@ -38,13 +38,13 @@ pub enum RecordError {
     Parse {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// What is wrong with the text.
         source: serde_json::Error,
     },
-    /// A directory of ours.
+    /// A directory of this program cannot be used.
     #[error(transparent)]
     PrivateDir(#[from] PrivateDirError),
-    /// A container of that ID is there.
+    /// There is a container with this ID.
     #[error("container with ID {id} already exists; delete it first or choose another ID")]
     Exists {
         /// The container ID.
@@ -52,15 +52,15 @@ pub enum RecordError {
     },
 }
 
-/// Which root file system a container got, and what there is to undo.
+/// Which root file system a container got, and what must be undone when it is deleted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Rootfs {
-    /// A read-only bind of the base, in the container's own mount namespace: nothing of it is to be undone.
+    /// A read-only bind of the base, in the container's own mount namespace. The bind ends with the namespace.
     Shared {
         /// The base's key.
         base: BaseKey,
-        /// The name of the scaffold above the base, if the container has one: its last user takes it away.
+        /// The name of the scaffold above the base, if the container has one. The last container that uses a scaffold removes it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         scaffold: Option<ScaffoldName>,
     },
@@ -70,18 +70,18 @@ pub enum Rootfs {
         base: BaseKey,
         /// The thin volume of the snapshot.
         volume: VolumeName,
-        /// Where it is mounted.
+        /// Where the snapshot is mounted.
         mount_point: PathBuf,
     },
-    /// What the engine gave; nothing to undo.
+    /// The rootfs as the caller gave it. There is nothing to undo.
     AsGiven {
-        /// The reason, for people.
+        /// The reason, for messages.
         why: String,
     },
 }
 
 impl Rootfs {
-    /// What it uses a base for.
+    /// How the container uses a base, if it uses one.
     fn base_use(&self) -> Option<(&BaseKey, Use)> {
         match self {
             Self::Shared { base, scaffold: None } => Some((base, Use::Shared)),
@@ -93,7 +93,7 @@ impl Rootfs {
         }
     }
 
-    /// The lease that goes with it, for the container `id` whose record is in `dir`.
+    /// The lease of the base, if the container uses one; the record of the container `id` is in the directory `dir`.
     #[must_use]
     pub fn lease(&self, dir: &Path, id: &str) -> Option<Lease> {
         let (base, what) = self.base_use()?;
@@ -101,7 +101,7 @@ impl Rootfs {
         Some(Lease { base, what, holder, name: id.to_owned() })
     }
 
-    /// The key of the base that it uses.
+    /// The key of the base that the container uses.
     #[must_use]
     pub fn base(&self) -> Option<&BaseKey> {
         match self {
@@ -111,17 +111,17 @@ impl Rootfs {
     }
 }
 
-/// The facts of one container that the engine does not keep.
+/// What is known of a container and not kept by its engine.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Record {
     /// The container ID.
     pub id: String,
     /// The caller's bundle.
     pub bundle: PathBuf,
-    /// What runs it; every later command goes there.
+    /// The engine that created the container. Every later command uses the same engine.
     #[serde(default)]
     pub engine: Choice,
-    /// The root as the caller sees it.
+    /// The path of the root, as the caller sees it.
     pub root_path: PathBuf,
     /// What `create` made.
     pub rootfs: Rootfs,
@@ -136,8 +136,8 @@ pub fn ids(run_dir: &Path, root: &Path) -> Result<Vec<String>, RecordError> {
     Ok(entries(&folder(run_dir, root))?.into_iter().filter_map(name).collect())
 }
 
-/// Where the delegates keep their containers of one state root: apart from the embedded engine's,
-/// so that neither takes the other's directories for its own.
+/// The state root of the delegates, for one state root of this program. It is apart from that of the embedded engine, so that no
+/// engine takes the directory of another for its own.
 #[must_use]
 pub fn state_of_delegates(run_dir: &Path, root: &Path) -> PathBuf {
     run_dir.join("delegates").join(hash(root))
@@ -146,8 +146,7 @@ pub fn state_of_delegates(run_dir: &Path, root: &Path) -> PathBuf {
 /// The records of every container of every state root.
 ///
 /// # Errors
-/// [`RecordError`] of the first file that cannot be read. One that is no record is left out with a
-/// warning.
+/// [`RecordError`] of the first file that cannot be read. A file that is no record is left out with a warning.
 pub fn all(run_dir: &Path) -> Result<Vec<Record>, RecordError> {
     let mut found = Vec::new();
     visit(run_dir, |_, record| found.push(record))?;
@@ -157,14 +156,14 @@ pub fn all(run_dir: &Path) -> Result<Vec<Record>, RecordError> {
 /// The leases that the records of every container of every state root name.
 ///
 /// # Errors
-/// As [`all`].
+/// The errors of [`all`].
 fn leases(run_dir: &Path) -> Result<Vec<Lease>, RecordError> {
     let mut found = Vec::new();
     visit(run_dir, |dir, record| found.extend(record.rootfs.lease(dir, &record.id)))?;
     Ok(found)
 }
 
-/// The records of all containers, for those who take something away.
+/// The records of all containers, for commands that remove something.
 #[derive(Debug)]
 pub struct Records<'a>(
     /// The run directory.
@@ -190,7 +189,7 @@ impl Containers for Records<'_> {
     }
 }
 
-/// Removes the records that are such: those of containers that nobody will delete any more.
+/// Removes the records that `is_such` chooses: those of containers that no caller will delete.
 fn forget(run_dir: &Path, is_such: impl Fn(&Record) -> bool) -> Result<(), RecordError> {
     let mut dirs = Vec::new();
     visit(run_dir, |dir, record| {
@@ -282,7 +281,7 @@ mod tests {
         assert_eq!(all(&run).unwrap().len(), 1);
         assert_eq!(ids(&run, Path::new("/run/moby")).unwrap(), ["c1"]);
         assert_eq!(ids(&run, Path::new("/run/none")).unwrap(), [""; 0]);
-        // What a version without engines wrote is the embedded engine's.
+        // A version without the field `engine` had the embedded engine only.
         let old = r#"{"id":"c1","bundle":"/b","root_path":"/r",
                       "rootfs":{"kind":"as_given","why":"test"}}"#;
         fs::write(place.dir().join("record.json"), old).unwrap();

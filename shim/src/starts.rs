@@ -1,9 +1,9 @@
-//! How long starts take, and what failed: a line for each in a file of the run directory, for `sharedroot top` and
+//! How long starts take, and which commands failed: one line for each, in a file in the run directory, for `sharedroot top` and
 //! `sharedroot metrics`.
 //!
-//! Each is one write(2) to a file that is open for appending, so the lines of thousands of processes do not mix, and nobody
-//! waits for a lock. Nothing depends on them: one that cannot be written is left out. When the file has grown beyond a bound
-//! it becomes the old one, and of the one that was old only the sums are kept.
+//! A line is written by one write(2) to a file that is open for appending. So the lines of many processes do not mix, and no
+//! process waits for a lock. Nothing depends on the lines: a line that cannot be written is left out. When the file grows
+//! beyond a bound, it becomes the old file, and of the old file before it only the sums are kept.
 
 mod began;
 mod totals;
@@ -24,33 +24,33 @@ pub use totals::{BOUNDS, Histogram, Totals};
 /// The bound of each of the two files, in bytes: the lines of some 25,000 starts.
 const BOUND: u64 = 4 << 20;
 
-/// What was done for a container, and how long it took from the begin of its process.
+/// What a command did for a container, and how long it took from the beginning of its process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Note {
-    /// What was done.
+    /// What the command did.
     pub step: Step,
-    /// When it was done.
+    /// When the command ended.
     pub at: Moment,
-    /// How long it took.
+    /// How long the command took.
     pub took: Duration,
-    /// Which container, as [`Place::tag`](crate::record::Place::tag) has it: a `create` and its `start` have the same.
+    /// The container, as [`Place::tag`](crate::record::Place::tag) names it. A `create` and the `start` after it have one tag.
     pub container: String,
 }
 
-/// What was done for a container.
+/// What a command did for a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// `create`, on this base or on the rootfs as given; its `start` comes later.
+    /// `create` of a container on this base, or on the rootfs as given. A `start` follows.
     Create(Option<BaseKey>),
-    /// The same on an engine whose `start` nobody sees: it takes the place of our process.
+    /// `create` with an engine whose `start` this program does not see, because the engine replaces this process.
     Whole(Option<BaseKey>),
     /// `start`.
     Start,
-    /// A command of this verb failed.
+    /// The command with this verb failed.
     Failed(String),
 }
 
-/// A line that is none of ours.
+/// The line is no note of a start.
 #[derive(Debug, thiserror::Error)]
 #[error("no note of a start: {0:?}")]
 pub struct NotANote(String);
@@ -93,12 +93,12 @@ impl FromStr for Note {
     }
 }
 
-/// Takes note of what was done until now and began at `began`. Never a reason to fail.
+/// Writes a note of a command that began at `began` and has ended now. A note that cannot be written is no error.
 pub fn note(run_dir: &Path, step: Step, began: Moment, container: String) {
     let at = Moment::now();
     let note = Note { step, at, took: at.since(began), container };
     if let Err(error) = append(run_dir, &format!("{note}\n"), BOUND) {
-        tracing::debug!("take note of how long it took: {error}");
+        tracing::debug!("write the note of a start: {error}");
     }
 }
 
@@ -106,26 +106,26 @@ fn append(run_dir: &Path, line: &str, bound: u64) -> io::Result<()> {
     let path = run_dir.join("starts");
     let mut file = File::options().append(true).create(true).mode(0o600).open(&path)?;
     file.write_all(line.as_bytes())?;
-    // Where this line ends, whoever has written since: exactly one line crosses each bound.
+    // The end of this line, not of the file: exactly one line crosses each bound.
     let end = file.stream_position()?;
     if end / bound > (end.saturating_sub(line.len() as u64)) / bound {
         let _turn = turn(run_dir)?;
         let inode = |found: io::Result<fs::Metadata>| found.map(|found| found.ino()).ok();
         if inode(fs::metadata(&path)) != inode(file.metadata()) {
-            // Another one was at the bound, too, and had its turn first.
+            // Another process was at the bound, too, and has replaced the files already.
             return Ok(());
         }
         let old = run_dir.join("starts.old");
         let mut totals = Totals::read(&run_dir.join("starts.sum"));
         totals.extend(notes(&old)?);
-        // A process that is killed between these two counts the old ones twice.
+        // If the process is killed between these two steps, the old notes are counted twice.
         totals.write(&run_dir.join("starts.sum"))?;
         fs::rename(&path, old)?;
     }
     Ok(())
 }
 
-/// Nobody else sums up while this is held.
+/// The lock of the process that sums up.
 fn turn(run_dir: &Path) -> io::Result<File> {
     let path = run_dir.join("starts.lock");
     let file = File::options().append(true).create(true).mode(0o600).open(path)?;
@@ -133,21 +133,21 @@ fn turn(run_dir: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// The notes of a file; none if it is not there.
+/// The notes in a file; none if there is no file.
 fn notes(path: &Path) -> io::Result<Vec<Note>> {
     let text = match fs::read(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         read => read?,
     };
-    // A line that was cut by a full disk spoils itself and the next.
+    // A full disk may have cut a line. This line and the next are lost then.
     let lines = text.split(|byte| *byte == b'\n').filter_map(|line| str::from_utf8(line).ok());
     Ok(lines.filter_map(|line| line.parse().ok()).collect())
 }
 
-/// What all notes since the host booted sum up to.
+/// The sums of all notes since the host booted.
 ///
 /// # Errors
-/// A file that is there cannot be read.
+/// A file exists and cannot be read.
 pub fn since_boot(run_dir: &Path) -> io::Result<Totals> {
     let _turn = turn(run_dir)?;
     let mut totals = Totals::read(&run_dir.join("starts.sum"));
@@ -157,11 +157,11 @@ pub fn since_boot(run_dir: &Path) -> io::Result<Totals> {
     Ok(totals)
 }
 
-/// The notes of the last `period` before `now`, in the order in which they were written. Where more than the bound was
-/// written in it, the last of them.
+/// The notes of the last `period` before `now`, in the order in which they were written. If more than the bound was written in
+/// this period, only the last notes.
 ///
 /// # Errors
-/// A file that is there cannot be read.
+/// A file exists and cannot be read.
 pub fn of_the_last(run_dir: &Path, period: Duration, now: Moment) -> io::Result<Vec<Note>> {
     let mut found = Vec::new();
     for name in ["starts.old", "starts"] {

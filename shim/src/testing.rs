@@ -1,7 +1,7 @@
 //! An image for tests that need any.
 
 use sharedroot_format::{BaseKey, ChainId};
-use sharedroot_image::{Doubt, Image, InitFiles, Source, Top};
+use sharedroot_image::{Image, InitFiles, Source, Top, Unidentified};
 
 fn chain() -> ChainId {
     format!("sha256:{}", "a".repeat(64)).parse().expect("a chain ID")
@@ -26,6 +26,6 @@ pub(crate) fn image() -> Image {
 }
 
 /// Why there is none.
-pub(crate) fn doubt() -> Doubt {
-    Doubt::NotADockerRootfs { root_path: "/bundle/rootfs".into() }
+pub(crate) fn unidentified() -> Unidentified {
+    Unidentified::NotADockerRootfs { root_path: "/bundle/rootfs".into() }
 }

@@ -1,5 +1,5 @@
-//! What an attacker has: an image of his own, under each kind of root that a container can get, and a process that
-//! exchanges a directory and a link as fast as it can.
+//! The means of an attacker: an own image under each kind of root that a container can get, and a process that exchanges a directory
+//! and a link as fast as possible.
 
 use std::fs;
 use std::io::Write;
@@ -19,7 +19,7 @@ use crate::lab::RUN_DIR;
 use crate::runtime::{Container, Runtime};
 use crate::stack::{Image, Stacked};
 
-/// A bundle on a root that the attacker made.
+/// A bundle with a root that the attacker made.
 #[derive(Debug)]
 pub struct Target {
     /// `as given`, `private` or `shared`, for messages.
@@ -45,7 +45,7 @@ impl Deref for Target {
     }
 }
 
-/// One bundle for each kind of root. `change` makes the attacker's changes in the image's directory.
+/// Makes one bundle for each kind of root. `change` makes the attacker's changes in the image's directory.
 #[track_caller]
 pub fn targets(runtime: &Runtime, command: &[&str], change: impl Fn(&Path)) -> Vec<Target> {
     let given = Bundle::new(runtime, command);
@@ -62,13 +62,13 @@ pub fn targets(runtime: &Runtime, command: &[&str], change: impl Fn(&Path)) -> V
 }
 
 impl Target {
-    /// `create` and `start`, which must succeed, on a root of the kind that is meant.
+    /// `create` and `start`, which must succeed. Checks that the root is of the bundle's kind.
     #[track_caller]
     pub fn start<'r>(&self, runtime: &'r Runtime) -> Container<'r> {
         let container = runtime.start(self);
         if runtime.is_sharedroot() {
             let root = root_of(container.pid());
-            // With CAP_SYS_ADMIN a base is below an overlay.
+            // A container with CAP_SYS_ADMIN gets an overlay over the base.
             let on_dm = root.is_on_dm() || root.super_options.contains(RUN_DIR);
             assert_eq!(on_dm, self.kind != "as given", "{}", self.kind);
         }
@@ -82,7 +82,7 @@ pub fn bind(config: &mut Value, source: &str, destination: &str) {
     mounts.push(json!({ "destination": destination, "source": source, "type": "bind", "options": ["rbind"] }));
 }
 
-/// Gives the container a cgroup namespace and a mount of it that can be written: it may divide its cgroup.
+/// Gives the container a cgroup namespace and a writable mount of its cgroup, so that the container can make cgroups in it.
 ///
 /// # Panics
 /// If the configuration has no namespaces, or no mount of cgroups.
@@ -112,7 +112,7 @@ pub fn script(path: &Path, text: &str) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("chmod a program");
 }
 
-/// The names in a directory, and what they are; for a comparison.
+/// The names in a directory with their file types, for a comparison.
 #[track_caller]
 pub fn listing(dir: &Path) -> Vec<String> {
     let list = fs::read_dir(dir).unwrap_or_else(|e| panic!("list {}: {e}", dir.display()));
@@ -124,12 +124,12 @@ pub fn listing(dir: &Path) -> Vec<String> {
     all
 }
 
-/// Says something that is seen also of a test that passes.
+/// Prints a text that is shown even if the test passes.
 pub fn report(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
-/// A process that exchanges a directory and a link to another one until it is dropped.
+/// A process that exchanges a directory and a link to another directory, until this value is dropped.
 #[derive(Debug)]
 pub struct Swapper {
     stop: Arc<AtomicBool>,
@@ -139,7 +139,7 @@ pub struct Swapper {
 }
 
 impl Swapper {
-    /// Exchanges the directory `dir` with a link to `outside` that is made beside it.
+    /// Exchanges the directory `dir` with a link to `outside`, which is made beside `dir`.
     #[track_caller]
     pub fn start(dir: &Path, outside: &Path) -> Self {
         let link = dir.with_extension("link");
@@ -159,7 +159,7 @@ impl Swapper {
         Self { stop, swaps, thread: Some(thread), link }
     }
 
-    /// How often it did.
+    /// How often the process has exchanged them.
     pub fn swaps(&self) -> u64 {
         self.swaps.load(Ordering::Relaxed)
     }

@@ -1,4 +1,4 @@
-//! The same with runc and with ours, in one guest: what differs is a fault of ours, or has its reason in the test.
+//! The same work with runc and with sharedroot, in one guest. A difference is a fault of sharedroot, or the test gives its reason.
 
 use std::fmt::{Debug, Write};
 use std::fs;
@@ -9,13 +9,13 @@ use std::thread;
 use crate::bundle::make_rootfs;
 use crate::command::Output;
 
-/// The control, and what is measured by it.
+/// The runtime to compare with, and the runtime under test.
 pub const RUNTIMES: [&str; 2] = ["runc", "sharedroot"];
 
-/// Does `work` with each runtime, by its name for Docker and in PATH. What it returns must be equal, and is returned.
+/// Does `work` with each runtime. The runtime's name is the one for Docker and in PATH. The results must be equal. Returns the result.
 ///
 /// # Panics
-/// If it is not, with both.
+/// If the results differ; the message has both.
 #[track_caller]
 pub fn beside_runc<T: PartialEq + Debug>(what: &str, work: impl Fn(&str) -> T) -> T {
     let [runc, ours] = RUNTIMES.map(work);
@@ -23,9 +23,10 @@ pub fn beside_runc<T: PartialEq + Debug>(what: &str, work: impl Fn(&str) -> T) -
     ours
 }
 
-/// What a process sees of itself. Of each mount: place, options, propagation, kind and options of its file system; of `/` none
-/// but whether it may be written, for ours is another file system. Docker gives some in any order. sysfs itself is writable
-/// where runc's is not, below a mount that is read-only with both. The devices of the pool come and go.
+/// Shell code that prints what a process sees of itself. For each mount: its path, options, propagation, and the type and options of
+/// its file system. For `/` only whether it is writable, because sharedroot's root is another file system. Sorted, because Docker
+/// gives some mounts in any order. The superblock of sysfs is writable with sharedroot and not with runc, but its mount is read-only
+/// with both. The devices of the pool come and go.
 pub const LOOK: &str = r#"{
     id; pwd; umask; env | grep -v '^HOSTNAME=' | sort; hostname
     grep -E '^(Uid|Gid|Groups|Cap|NoNew|Seccomp:|Sig(Blk|Ign|Cgt)|Cpus_allowed:)' /proc/self/status
@@ -40,7 +41,7 @@ pub const LOOK: &str = r#"{
     for n in 0 2; do readlink /proc/self/fd/$n; done | sed 's/[0-9][0-9]*/N/'
     } | sed -E 's/[0-9a-f]{64}/ID/g; / (dm-|loop)[0-9]+$/d'"#;
 
-/// A root file system in which [`LOOK`] can be called, with users and groups.
+/// Makes a root file system in which [`LOOK`] can run, with users and groups.
 ///
 /// # Panics
 /// If a file cannot be made.
@@ -57,17 +58,17 @@ pub fn make_rootfs_for_look(root: &Path) {
     fs::set_permissions(root.join("tmp"), PermissionsExt::from_mode(0o1777)).expect("chmod");
 }
 
-/// The programs that [`LOOK`] calls and [`make_rootfs`] has not made.
+/// The programs that [`LOOK`] calls, except those that [`make_rootfs`] makes.
 const PROGRAMS: [&str; 10] =
     ["head", "hostname", "mv", "readlink", "rm", "sed", "sort", "stty", "tty", "umask"];
 
-/// The rows of one runtime, in their order: what was done, and what was seen, as text.
+/// The rows of one runtime, in their order: what was done, and what was found, as text.
 pub type Rows = Vec<(String, String)>;
 
-/// Does `work` with both runtimes at the same time. Each row must be equal.
+/// Does `work` with both runtimes at the same time. The rows must be equal.
 ///
 /// # Panics
-/// With the lines of every row that differ.
+/// If rows differ; the message has the lines that differ.
 #[track_caller]
 pub fn rows_beside_runc(work: impl Fn(&'static str) -> Rows + Sync) {
     let [runcs, ours] = thread::scope(|scope| {
@@ -86,7 +87,7 @@ pub fn rows_beside_runc(work: impl Fn(&'static str) -> Rows + Sync) {
     assert!(differs.is_empty(), "< runc's, > ours:\n{differs}");
 }
 
-/// The lines that one text has and the other has not.
+/// The lines that only one of the texts has.
 fn difference(of_runc: &str, of_ours: &str) -> String {
     let only = |mark: &str, one: &str, other: &str| -> String {
         let lines = one.lines().filter(|line| !other.lines().any(|its| its == *line));
@@ -96,13 +97,13 @@ fn difference(of_runc: &str, of_ours: &str) -> String {
     if lines.is_empty() { format!("  another order:\n{of_runc}\n{of_ours}") } else { lines }
 }
 
-/// How a command ended, and what it printed for others for others: the words of an error are each runtime's own.
+/// How a command ended, and its standard output. The words of an error differ between runtimes, so stderr is left out.
 #[must_use]
 pub fn seen(output: &Output) -> (i32, String) {
     (output.status, output.stdout.clone())
 }
 
-/// What no message of ours may have: a structure as Rust prints it for a programmer, or the engine's own channel.
+/// Words that no message of sharedroot may contain: structures in Rust's debug format, and the internal channel of the engine.
 const DUMPS: [&str; 9] = [
     "{ ",
     "Some(",
@@ -115,18 +116,18 @@ const DUMPS: [&str; 9] = [
     "failed to receive",
 ];
 
-/// Looks for dumps in what ours said.
+/// Checks that the output of sharedroot contains none of these words.
 ///
 /// # Panics
-/// If there is one.
+/// If the output contains one.
 #[track_caller]
 pub fn in_words(said: &str) {
     let dump = DUMPS.iter().find(|dump| said.contains(**dump));
     assert!(dump.is_none(), "{dump:?} is in: {said}");
 }
 
-/// How a command ended, and all that it said, without what is another one's each time. Of an engine's message there is the
-/// reason only, which is its last part: the words before it are each runtime's own.
+/// How a command ended, and its output, without what differs in each run. Only the last part of an engine's message is kept, which is
+/// the reason. The words before the reason differ between runtimes.
 #[must_use]
 pub fn told(output: &Output) -> String {
     let Output { status, stdout, stderr, .. } = output;
@@ -138,11 +139,11 @@ pub fn told(output: &Output) -> String {
     text
 }
 
-/// What an engine's message ends with, if `line` is one.
+/// The last part of an engine's message; `None` if `line` is not one.
 fn reason(line: &str) -> Option<String> {
     let message =
         ["OCI runtime", "Error response", "Error: ", "ctr: "].iter().any(|b| line.contains(b));
-    // Docker adds its own.
+    // Docker adds words of its own.
     let line = line.split(": Are you trying").next()?.trim_end_matches(": unknown");
     let line = line.split(": a file cannot be mounted").next()?;
     let last = line.rsplit(": ").find(|part| !part.is_empty())?.split(" (os error").next()?;

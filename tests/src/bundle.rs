@@ -1,4 +1,4 @@
-//! Bundles made from the guest's static busybox, for a runtime that is called directly.
+//! Bundles with the guest's static busybox, for a runtime that is called directly.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::lab::TempDir;
 use crate::runtime::Runtime;
 
-/// Static, so it runs on a root file system with nothing else.
+/// The path of busybox. It is static, so it runs on a root file system without libraries.
 const BUSYBOX: &str = "/bin/busybox";
 /// The programs that tests call by name.
 const APPLETS: [&str; 14] = [
@@ -17,7 +17,7 @@ const APPLETS: [&str; 14] = [
     "true", "wc",
 ];
 
-/// A directory with a rootfs and a config.json. Dropping it removes it.
+/// A directory with a rootfs and a config.json. Dropping this value removes the directory.
 #[derive(Debug)]
 pub struct Bundle {
     dir: TempDir,
@@ -37,17 +37,17 @@ impl Bundle {
         bundle
     }
 
-    /// Its directory.
+    /// The bundle's directory.
     pub fn path(&self) -> &Path {
         &self.dir.0
     }
 
-    /// Its directory as text.
+    /// The bundle's directory as text.
     pub fn str(&self) -> &str {
         self.dir.str()
     }
 
-    /// Its configuration.
+    /// The bundle's configuration.
     pub fn config_path(&self) -> PathBuf {
         self.path().join("config.json")
     }
@@ -62,7 +62,7 @@ impl Bundle {
         fs::write(&path, config.to_string()).expect("write config.json");
     }
 
-    /// A seccomp filter that lets everything pass but mkdir, which fails with ENOSYS, so that its effect can be seen.
+    /// Adds a seccomp filter that allows everything except mkdir, which fails with ENOSYS, so that a test can see the filter's effect.
     #[track_caller]
     pub fn forbid_mkdir(&self) {
         self.edit(|config| {
@@ -75,7 +75,7 @@ impl Bundle {
     }
 }
 
-/// Busybox under the names of its programs, and the mount points that every container needs.
+/// Makes links from the names of programs to busybox, and the mount points that every container needs.
 #[track_caller]
 pub fn make_rootfs(rootfs: &Path) {
     for dir in ["bin", "dev", "etc", "proc", "sys", "tmp"] {

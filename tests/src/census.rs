@@ -1,6 +1,6 @@
-//! What the host has of all that a container runtime makes, and what is left over of it.
+//! Everything on the host that a container runtime may make, and what is left over.
 //!
-//! The kernel and the directories are asked, never sharedroot: it is the one that is tested.
+//! A census asks the kernel and reads directories. It never asks sharedroot, because sharedroot is under test.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -13,18 +13,18 @@ use crate::command::{out, run};
 use crate::kernel_view::mounts_of;
 use crate::lab::{RUN_DIR, STATE_DIR, wait_for};
 
-/// How long Docker's, containerd's and the kernel's own clean-up may go on after the command that began it.
+/// How long the clean-up of Docker, containerd and the kernel may take after the command that began it.
 const SETTLING: Duration = Duration::from_secs(60);
 
-/// One look at the host: a set of lines, each saying what it is.
+/// The state of the host at one moment: a set of lines, each of which begins with its kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Census(BTreeSet<String>);
 
 impl Census {
-    /// Looks.
+    /// Takes a census.
     ///
     /// # Panics
-    /// Where device-mapper cannot be asked.
+    /// If device-mapper does not answer.
     #[track_caller]
     pub fn take() -> Self {
         crate::lab::only_in_lab();
@@ -50,26 +50,26 @@ impl Census {
         self.0.iter().filter(|line| line.starts_with(kind)).cloned().collect()
     }
 
-    /// What is more and what is less than `before`, a line each.
+    /// The differences to `before`, a line for each line that is new or missing.
     pub fn against(&self, before: &Self) -> String {
         let more = self.0.difference(&before.0).map(|line| format!("left over: {line}\n"));
         let less = before.0.difference(&self.0).map(|line| format!("missing: {line}\n"));
         more.chain(less).collect()
     }
 
-    /// The host must come to look as it did at this census.
+    /// Waits until the host is as it was at this census.
     ///
     /// # Panics
-    /// With the differences, if it does not.
+    /// If it does not become so; the message has the differences.
     #[track_caller]
     pub fn nothing_left(&self) {
         self.nothing_left_but(|_| false);
     }
 
-    /// The same, whatever lines of [`Self::against`] are `passing`.
+    /// Waits until the host is as it was at this census, except for lines of [`Self::against`] that are `passing`.
     ///
     /// # Panics
-    /// With the other differences, if there are some.
+    /// If there are other differences; the message has them.
     #[track_caller]
     pub fn nothing_left_but(&self, passing: impl Fn(&str) -> bool) {
         let end = Instant::now() + SETTLING;
@@ -86,7 +86,7 @@ impl Census {
 }
 
 fn devices(seen: &mut BTreeSet<String>) {
-    // dmsetup asks for one device after another, and fails where somebody removes one meanwhile.
+    // dmsetup asks for one device after another, and fails if a device is removed meanwhile.
     let ask = ["dmsetup", "info", "-c", "--noheadings", "-o", "name,uuid,attr"];
     let list = wait_for("dmsetup lists the devices", || {
         let said = run(&ask);
@@ -116,7 +116,7 @@ pub fn pools() -> Vec<String> {
     names.filter(|name| name.starts_with("sharedroot-")).map(str::to_owned).collect()
 }
 
-/// The thin ids of a live pool, from a snapshot of its metadata.
+/// The thin ids of an active pool, from a snapshot of its metadata.
 #[track_caller]
 pub fn thin_ids(pool: &str) -> Vec<String> {
     // "0 SECTORS thin-pool METADATA DATA ..."
@@ -132,8 +132,8 @@ pub fn thin_ids(pool: &str) -> Vec<String> {
     ids.ok().split_whitespace().map(str::to_owned).collect()
 }
 
-/// Names below `dir` on its own file system. A runtime's locks and notes and the store's working files come and go
-/// as they like.
+/// Names below `dir` on the file system of `dir`. Without the locks and notes of a runtime, and the working files of the store, which
+/// come and go at any time.
 fn files(dir: &Path, seen: &mut BTreeSet<String>) {
     let Ok(top) = fs::symlink_metadata(dir) else { return };
     let Ok(entries) = fs::read_dir(dir) else { return };
@@ -143,10 +143,10 @@ fn files(dir: &Path, seen: &mut BTreeSet<String>) {
         let name = path.to_str().unwrap_or_default();
         let passing = [".lock", "-wal", "-shm"].iter().any(|end| name.ends_with(end))
             || name.starts_with("/run/sharedroot/lock")
-            // How long starts took: of the host, not of a container or a pool.
+            // The file of start times belongs to the host, and not to a container or a pool.
             || name.starts_with("/run/sharedroot/starts")
             || name.starts_with("/run/docker/netns/")
-            // containerd's shims share a socket directory with names of their own making.
+            // containerd's shims share a socket directory, with random names.
             || name.starts_with("/run/containerd/s/");
         if passing {
             continue;
@@ -158,8 +158,8 @@ fn files(dir: &Path, seen: &mut BTreeSet<String>) {
     }
 }
 
-/// Runtimes at work, and processes that are in a pid namespace of their own: by program and number of it, because a container
-/// that was started again has other pids.
+/// Running runtimes, and processes in other PID namespaces: each program with the number of its processes. Not their PIDs, because a
+/// container that was started again has other PIDs.
 fn processes(seen: &mut BTreeSet<String>) {
     let here = fs::read_link("/proc/self/ns/pid").expect("our pid namespace");
     let mut count = BTreeMap::<String, usize>::new();

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// Generous, because the guest is slow: it only has to be shorter than the guest's own limit.
+/// The default time limit of a command. It is long because the guest is slow, and shorter than the guest's limit.
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// A command to be run.
@@ -74,19 +74,20 @@ impl Cmd {
         self
     }
 
-    /// What the command reads; nothing by default.
+    /// The command's standard input; empty by default.
     pub fn stdin(mut self, text: &str) -> Self {
         self.stdin = Some(text.to_owned());
         self
     }
 
-    /// How long it may take.
+    /// The command's time limit.
     pub fn limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
         self
     }
 
-    /// Runs it. The three streams are files, not pipes: a container that inherits them and lives on would keep a pipe open.
+    /// Runs the command. Its three streams are files and not pipes, because a container that inherits a pipe and lives on would keep
+    /// the pipe open.
     #[track_caller]
     pub fn run(mut self) -> Output {
         let line = format!("{:?}", self.command).replace('"', "");
@@ -117,30 +118,30 @@ impl Cmd {
 }
 
 impl Output {
-    /// Its standard output without the final newline.
+    /// The command's standard output without the final newline.
     ///
     /// # Panics
-    /// With everything it said, if it failed.
+    /// If the command failed; the message has all its output.
     #[track_caller]
     pub fn ok(self) -> String {
         assert_eq!(self.status, 0, "{self}");
         self.stdout.trim_end_matches(['\n', '\r']).to_owned()
     }
 
-    /// Everything it said, on both streams.
+    /// The command's output on both streams.
     ///
     /// # Panics
-    /// If it ended with another status.
+    /// If the command ended with another status.
     #[track_caller]
     pub fn fails(self, status: i32) -> String {
         assert_eq!(self.status, status, "this was to end with {status}: {self}");
         format!("{}{}", self.stdout, self.stderr)
     }
 
-    /// Its standard output as JSON.
+    /// The command's standard output as JSON.
     ///
     /// # Panics
-    /// If it failed or printed something else.
+    /// If the command failed or printed something else.
     #[track_caller]
     pub fn json(self) -> serde_json::Value {
         let line = self.line.clone();

@@ -1,5 +1,5 @@
-//! A node of Kubernetes without its kubelet: containerd as systemd's service, with its CRI plugin, and pods as a kubelet asks for
-//! them. The client is `hack/cri.d`, which speaks crictl's language and is not crictl.
+//! A Kubernetes node without its kubelet: containerd as a service of systemd, with its CRI plugin, and pods as a kubelet creates them.
+//! The client is `hack/cri.d`, which takes the same commands as crictl.
 
 use std::fs;
 use std::sync::OnceLock;
@@ -9,21 +9,22 @@ use serde_json::{Value, json};
 use crate::command::{Cmd, Output, out, unique_name};
 use crate::lab::{TempDir, only_in_lab, wait_for};
 
-/// `NamespaceMode` of the API: whose namespace a container has.
+/// `NamespaceMode` of the API: the owner of a container's namespace. This is the pod.
 pub const POD: i32 = 0;
-/// See [`POD`].
+/// See [`POD`]: the container.
 pub const CONTAINER: i32 = 1;
-/// See [`POD`]: the host's.
+/// See [`POD`]: the host.
 pub const NODE: i32 = 2;
 
-/// What the containers run.
+/// The image of the containers.
 pub const BUSYBOX: &str = "docker.io/library/busybox:latest";
-/// Ends with 7 on TERM. Nothing forks while a signal comes: User-Mode Linux panics where a fork is cut short by a signal.
+/// A command that ends with 7 on TERM. It does not fork while a signal comes, because User-Mode Linux panics if a signal interrupts a
+/// fork.
 pub const UNTIL_TERM: [&str; 3] = ["sh", "-c", "trap 'exit 7' TERM; sleep 1000 & echo ready; wait"];
-/// Beside the test's executable, and a copy: programs start slowly from there.
+/// The client beside the test's executable, and its copy. Programs start slowly from the shared directory.
 const CLIENT: [&str; 2] = ["/share/client/cri", "/usr/local/bin/cri"];
 
-/// Debian's file, and what a node adds: the pause image, kubelet's usual cgroup driver.
+/// Debian's configuration, and what a node adds: the pause image, and kubelet's default cgroup driver.
 const CONTAINERD: &str = r#"version = 2
 
 [plugins."io.containerd.grpc.v1.cri"]
@@ -39,13 +40,13 @@ runtime_type = "io.containerd.runc.v2"
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
 SystemdCgroup = true
 "#;
-/// What docs/kubernetes.md has an administrator add, so that pods may choose.
+/// The configuration that docs/kubernetes.md tells an administrator to add, so that pods can choose the runtime.
 const ANNOTATIONS: &str = "pod_annotations = [\"dev.sharedroot.*\"]\n";
-/// Bridged, without iptables.
+/// The network's configuration: a bridge, without iptables.
 const NETWORK: &str = r#"{"cniVersion": "0.4.0", "name": "lab", "plugins": [{"type": "bridge", "bridge": "cri0",
     "isGateway": true, "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.99.0.0/24"}]]}}]}"#;
 
-/// Makes the guest a node, once.
+/// Makes the guest a node, if it is not one.
 #[track_caller]
 pub fn node() {
     static READY: OnceLock<()> = OnceLock::new();
@@ -55,7 +56,7 @@ pub fn node() {
         let (dir, config) = (TempDir::new("images"), "/etc/containerd/config.toml");
         let tar = format!("{}/tar", dir.str());
         out(&["docker", "save", "--output", &tar, "pause", "busybox"]);
-        // The lab's own, which are no services.
+        // The daemons of the lab, which are not services.
         for daemon in ["dockerd", "containerd"] {
             out(&["pkill", "-x", daemon]);
             wait_for("a daemon has ended", || {
@@ -90,24 +91,24 @@ pub fn cri(words: &[&str]) -> Output {
     Cmd::new(CLIENT[1]).args(words).run()
 }
 
-/// A pod. Dropping it stops and removes it, with its containers.
+/// A pod. Dropping this value stops and removes the pod with its containers.
 #[derive(Debug)]
 pub struct Pod {
     /// The sandbox's ID.
     pub id: String,
-    /// Its files: what was asked for, the containers' logs, and what a test mounts.
+    /// The pod's files: its configuration, the logs of the containers, and files that a test mounts.
     pub dir: TempDir,
     slice: String,
 }
 
 impl Pod {
-    /// By the runtime handler, as `edit` leaves its configuration.
+    /// Runs a pod with the runtime handler, and with the configuration that `edit` changes.
     #[track_caller]
     pub fn new(handler: &str, edit: impl FnOnce(&mut Value)) -> Self {
         node();
         let (name, dir) = (unique_name("pod"), TempDir::new("pod"));
         let slice = format!("kubepods-{}.slice", name.replace('-', "_"));
-        // A kubelet's: processes of their own in each container, and a slice of its own.
+        // As a kubelet does: a PID namespace for each container, and a slice for the pod.
         let mut config = json!({
             "metadata": {"name": name, "uid": name, "namespace": "default", "attempt": 0},
             "log_directory": dir.str(), "annotations": {},
@@ -121,13 +122,13 @@ impl Pod {
         Self { id, dir, slice }
     }
 
-    /// With `hostNetwork: true`, for a network takes longer to make than all the rest of a pod.
+    /// Runs a pod with `hostNetwork: true`, because a network takes longer to make than the rest of a pod.
     #[track_caller]
     pub fn plain(handler: &str) -> Self {
         Self::new(handler, |_| ())
     }
 
-    /// With a network and a name of its own.
+    /// Runs a pod with a network and a hostname.
     #[track_caller]
     pub fn networked(handler: &str) -> Self {
         Self::new(handler, |config| {
@@ -142,13 +143,13 @@ impl Pod {
         cri(&["inspectp", &self.id]).json()
     }
 
-    /// The pause process.
+    /// The PID of the pause process.
     #[track_caller]
     pub fn pid(&self) -> i32 {
         number(&self.inspect()["info"]["pid"])
     }
 
-    /// A container that is not started yet, of busybox, as `edit` leaves its configuration.
+    /// Creates a container of busybox, with the configuration that `edit` changes. Does not start it.
     #[track_caller]
     pub fn create(&self, edit: impl FnOnce(&mut Value)) -> Container {
         let name = unique_name("container");
@@ -165,7 +166,7 @@ impl Pod {
         Container { id }
     }
 
-    /// A container that runs, read-only or writable, as `edit` leaves its configuration.
+    /// Starts a container, read-only or writable, with the configuration that `edit` changes.
     #[track_caller]
     pub fn run(&self, readonly: bool, edit: impl FnOnce(&mut Value)) -> Container {
         let container = self.create(|config| {
@@ -176,7 +177,7 @@ impl Pod {
         container
     }
 
-    /// Stops and removes it, which must succeed.
+    /// Stops and removes the pod, which must succeed.
     #[track_caller]
     pub fn end(mut self) {
         let id = std::mem::take(&mut self.id);
@@ -191,15 +192,15 @@ impl Drop for Pod {
         for verb in ["stopp", "rmp"].iter().filter(|_| !self.id.is_empty()) {
             cri(&[verb, &self.id]);
         }
-        // The slice is a kubelet's own work.
+        // A kubelet removes the slice itself.
         Cmd::new("systemctl").args(&["stop", &self.slice]).run();
     }
 }
 
-/// A container of a pod, which removes it.
+/// A container of a pod. The pod removes it.
 #[derive(Debug)]
 pub struct Container {
-    /// Its ID.
+    /// The container's ID.
     pub id: String,
 }
 
@@ -210,7 +211,7 @@ impl Container {
         cri(&[&["exec", "-s", &self.id], command].concat())
     }
 
-    /// A shell's output.
+    /// The output of a shell command in the container.
     #[track_caller]
     pub fn sh(&self, script: &str) -> String {
         self.exec(&["sh", "-c", script]).ok()
@@ -222,13 +223,13 @@ impl Container {
         cri(&["inspect", &self.id]).json()
     }
 
-    /// Its process.
+    /// The PID of the container's init process.
     #[track_caller]
     pub fn pid(&self) -> i32 {
         number(&self.inspect()["info"]["pid"])
     }
 
-    /// Waits until it says that it is ready: a shell has set its trap by then.
+    /// Waits until the container prints that it is ready, which it does after its shell has set a trap.
     #[track_caller]
     pub fn is_ready(self) -> Self {
         wait_for("the container is ready", || {
@@ -237,7 +238,7 @@ impl Container {
         self
     }
 
-    /// Waits for its end; the exit code and the reason.
+    /// Waits for the container's end, and returns the exit code and the reason.
     #[track_caller]
     pub fn end(&self) -> (i32, String) {
         wait_for("the container has ended", || {

@@ -21,7 +21,7 @@ pub struct Wrapper {
 }
 
 impl Wrapper {
-    /// `before_create` is shell, run before `create` only, with the bundle's path in `$bundle`.
+    /// A runtime that runs the shell code `before_create` before `create`, with the bundle's path in `$bundle`.
     #[track_caller]
     pub fn new(before_create: &str) -> Self {
         Self::script(&format!(
@@ -30,8 +30,8 @@ impl Wrapper {
         ))
     }
 
-    /// sharedroot with arguments, where SELinux enforces: dockerd writes a script of its own for `runtimeArgs`, into its
-    /// state directory, and by the policy whatever it executes there leaves its domain.
+    /// sharedroot with arguments, where SELinux enforces. For `runtimeArgs` dockerd would write a script into its state directory,
+    /// and by the policy a program that dockerd executes there leaves dockerd's domain.
     #[track_caller]
     pub fn by_script(arguments: &[&str]) -> Self {
         Self::script(&format!("exec /usr/local/bin/sharedroot {} \"$@\"\n", arguments.join(" ")))
@@ -56,7 +56,7 @@ impl Wrapper {
         Self::known(unique_name("arguments"), &description, TempDir::new("arguments"))
     }
 
-    /// Tells dockerd of a runtime.
+    /// Adds a runtime to dockerd's configuration.
     #[track_caller]
     fn known(name: String, description: &Value, dir: TempDir) -> Self {
         let text = fs::read_to_string(CONFIG).expect("read daemon.json");
@@ -81,7 +81,7 @@ fn runtimes() -> String {
     docker(&["info", "--format", "{{json .Runtimes}}"]).ok()
 }
 
-/// dockerd reads its runtimes anew on SIGHUP.
+/// Makes dockerd read its runtimes again, by SIGHUP.
 fn reload() {
     for entry in fs::read_dir("/proc").expect("list /proc").flatten() {
         let comm = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();

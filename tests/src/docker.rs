@@ -17,12 +17,12 @@ pub fn docker(words: &[&str]) -> Output {
     Cmd::new("docker").args(words).run()
 }
 
-/// The runtime that a generic test is about: its name for Docker is in `RUNTIME`; without it, sharedroot.
+/// The runtime that a generic test runs with: Docker's name for the runtime in `RUNTIME`, or sharedroot.
 pub fn runtime() -> String {
     std::env::var("RUNTIME").unwrap_or_else(|_| "sharedroot".to_owned())
 }
 
-/// `docker run --rm` under a runtime, to its end.
+/// Runs `docker run --rm` with a runtime, and waits for its end.
 #[track_caller]
 pub fn docker_run(runtime: &str, words: &[&str]) -> Output {
     only_in_lab();
@@ -30,7 +30,7 @@ pub fn docker_run(runtime: &str, words: &[&str]) -> Output {
     Cmd::new("docker").args(&["run", "--rm", "--network=none", &runtime]).args(words).run()
 }
 
-/// A container. Dropping it removes it by force.
+/// A container. Dropping this value removes the container by force.
 #[derive(Debug)]
 pub struct Container {
     /// The full ID.
@@ -56,7 +56,7 @@ impl Container {
         Self::from("create", "sharedroot", words)
     }
 
-    /// `docker run --detach` under the runtime that the test is about.
+    /// `docker run --detach` under the runtime of a generic test.
     #[track_caller]
     pub fn generic(words: &[&str]) -> Self {
         Self::run_with(&runtime(), words)
@@ -65,7 +65,7 @@ impl Container {
     #[track_caller]
     fn from(verb: &str, runtime: &str, words: &[&str]) -> Self {
         only_in_lab();
-        // The guard must know the container also when it could be created but not started.
+        // The guard must know the container even if it was created and could not be started.
         let (name, runtime) = (unique_name("d"), format!("--runtime={runtime}"));
         let mut cmd = Cmd::new("docker").args(&[verb, "--network=none", "--name", &name, &runtime]);
         if verb == "run" {
@@ -101,7 +101,7 @@ impl Container {
         docker(&["inspect", "--type=container", "--format", &format, &self.id]).ok()
     }
 
-    /// The init process on the host, which runs its own program by then; 0 if there is none.
+    /// The PID of the init process on the host, after the process runs its own program; 0 if there is none.
     #[track_caller]
     pub fn pid(&self) -> i32 {
         let pid = self.inspect(".State.Pid").parse().expect("a pid");
@@ -109,15 +109,15 @@ impl Container {
         pid
     }
 
-    /// `docker stop` without time for the process, and what the runtime does at the end.
+    /// `docker stop` with a timeout of 0, and waits until the runtime has deleted the container.
     #[track_caller]
     pub fn stop(&self) {
         self.with_flags("stop", &["--time=0"]).ok();
         self.is_released();
     }
 
-    /// Waits until the runtime has done all of its `delete`: dockerd gives that two seconds, and calls the container stopped or
-    /// removed then, whether it is done or not.
+    /// Waits until the runtime's `delete` has ended. dockerd waits two seconds for `delete`, and then calls the container stopped or
+    /// removed, even if `delete` still runs.
     #[track_caller]
     pub fn is_released(&self) {
         is_released(&self.id);
@@ -131,7 +131,7 @@ impl Container {
         });
     }
 
-    /// What sharedroot recorded of the running container.
+    /// The record that sharedroot has of the running container.
     ///
     /// # Panics
     /// If there is not exactly one record.
@@ -140,7 +140,7 @@ impl Container {
         record(&self.id)
     }
 
-    /// What the runtime wrote into the log that containerd's shim gave it.
+    /// The log that containerd's shim gave the runtime.
     #[track_caller]
     pub fn runtime_log(&self) -> String {
         let name = format!("*/{}/log.json", self.id);
@@ -160,18 +160,18 @@ impl Drop for Container {
     }
 }
 
-/// An image that no test made before: busybox and one file. Dropping it removes it.
+/// A new image: busybox and one file. Dropping this value removes the image.
 #[derive(Debug)]
 pub struct FreshImage(pub String);
 
 impl FreshImage {
-    /// One layer, by `docker import`.
+    /// Makes an image with one layer, by `docker import`.
     #[track_caller]
     pub fn new() -> Self {
         Self::with("/etc/unique", "")
     }
 
-    /// The same with a file of the given text more.
+    /// As [`new`](Self::new), with one more file of the given text.
     #[track_caller]
     pub fn with(path: &str, text: &str) -> Self {
         Self::made(|rootfs| {
@@ -181,7 +181,7 @@ impl FreshImage {
         })
     }
 
-    /// The same with what `more` makes in the root file system.
+    /// As [`new`](Self::new), with the files that `more` makes in the root file system.
     #[track_caller]
     pub fn made(more: impl FnOnce(&Path)) -> Self {
         Self::empty(|rootfs| {
@@ -190,7 +190,7 @@ impl FreshImage {
         })
     }
 
-    /// Of what `make` makes in a directory that is not there yet, which has an `etc` then.
+    /// Makes an image of the tree that `make` makes. `make` gets a path that does not exist, and must make an `etc` in it.
     #[track_caller]
     pub fn empty(make: impl FnOnce(&Path)) -> Self {
         only_in_lab();
@@ -218,7 +218,7 @@ impl FreshImage {
         &self.0
     }
 
-    /// The directory of its only layer.
+    /// The directory of the image's only layer.
     #[track_caller]
     pub fn layer_dir(&self) -> PathBuf {
         docker(&["inspect", "--format", "{{.GraphDriver.Data.UpperDir}}", &self.0]).ok().into()
@@ -237,7 +237,7 @@ impl Drop for FreshImage {
     }
 }
 
-/// What `create` recorded of the container `id`.
+/// The record that `create` wrote of the container `id`.
 ///
 /// # Panics
 /// If there is not exactly one record.
@@ -250,7 +250,7 @@ pub fn record(id: &str) -> Value {
     serde_json::from_str(&text).expect("a record is JSON")
 }
 
-/// See [`Container::is_released`]; of any engine's container.
+/// As [`Container::is_released`], for a container of any engine.
 #[track_caller]
 pub fn is_released(id: &str) {
     wait_for(&format!("sharedroot has released {id}"), || {
@@ -258,7 +258,7 @@ pub fn is_released(id: &str) {
     });
 }
 
-/// Where a container's record may be: below each state directory of a caller.
+/// The paths where a container's record may be: in each caller's state directory.
 fn directories(id: &str) -> impl Iterator<Item = PathBuf> {
     let roots = fs::read_dir(format!("{RUN_DIR}/containers")).into_iter().flatten().flatten();
     roots.map(move |root| root.path().join(id))

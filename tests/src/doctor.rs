@@ -1,4 +1,4 @@
-//! `sharedroot doctor` as an administrator has it: all is well, or one line that is not, and its remedy pasted.
+//! `sharedroot doctor` as an administrator uses it: every line is `ok`, or one line is not, and its remedy is run.
 
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ pub fn doctor(words: &[&str]) -> Output {
     Cmd::new("sharedroot").arg("doctor").args(words).limit(Duration::from_secs(60)).run()
 }
 
-/// Nothing but `ok`.
+/// Checks that every line is `ok`.
 #[track_caller]
 pub fn is_well() {
     let said = doctor(&[]).ok();
     assert!(said.lines().all(|line| line.starts_with("ok ")), "{said}");
 }
 
-/// Exactly one line is not `ok`, and it is this one; the rest of the line, and its remedy.
+/// Checks that exactly one line is not `ok`, and that it is this line. Returns the rest of the line, and its remedy.
 #[track_caller]
 pub fn one_line(severity: &str, name: &str) -> (String, String) {
     let status = if severity == "problem" { 2 } else { 1 };
@@ -34,7 +34,7 @@ pub fn one_line(severity: &str, name: &str) -> (String, String) {
     (found.trim().to_owned(), remedy.to_owned())
 }
 
-/// As an administrator pastes it.
+/// Runs a remedy, as an administrator pastes it.
 #[track_caller]
 pub fn paste(remedy: &str) {
     out(&["bash", "-ec", remedy]);

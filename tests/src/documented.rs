@@ -1,5 +1,4 @@
-//! What `--json` prints is what docs/json.md says: every key that is printed is there, with its type, and every key that is
-//! there is printed.
+//! `--json` prints what docs/json.md says: every printed key is documented with its type, and every documented key is printed.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +8,7 @@ use crate::command::{Cmd, Output};
 
 const DOCS: &str = include_str!("../../docs/json.md");
 
-/// Calls `sharedroot VERB WORDS… --json`, which must succeed, and holds what it prints against the section `VERB`.
+/// Runs `sharedroot VERB WORDS… --json`, which must succeed, and compares its output with the section `VERB`.
 #[track_caller]
 pub fn json(verb: &str, words: &[&str]) -> Value {
     let verbs: Vec<&str> = verb.split(' ').collect();
@@ -23,7 +22,7 @@ pub fn images() -> Vec<Value> {
     json("image list", &[])["images"].as_array().expect("a list").clone()
 }
 
-/// Holds what `sharedroot VERB` has printed against the section `VERB`.
+/// Compares the output of `sharedroot VERB` with the section `VERB`.
 #[track_caller]
 pub fn check(verb: &str, output: Output) -> Value {
     let value = output.json();
@@ -44,7 +43,7 @@ fn section(verb: &str) -> Section {
         let cells: Vec<_> = line.split('|').map(str::trim).collect();
         let (path, types) = (cells[1].trim_matches('`'), cells[2]);
         found.insert(path.to_owned(), types.split(" or ").map(str::to_owned).collect());
-        // "object: pool status" has what that section has, but for the version.
+        // "object: pool status" has the keys of that section, except `version`.
         if let Some((_, of)) = types.split_once(": ") {
             let of = of.trim_end_matches(" or null");
             let below = section(of.split('[').next().expect("split yields one").trim());
@@ -63,11 +62,11 @@ fn section(verb: &str) -> Section {
     found
 }
 
-/// What is printed and not documented, and the other way round.
+/// The keys that are printed and not documented, or documented and not printed.
 fn differences(value: &Value, section: &Section) -> Vec<String> {
     let (mut wrong, mut seen) = (Vec::new(), Vec::new());
     compare(value, "", section, &mut wrong, &mut seen);
-    // Nothing is known of what an empty list or null would hold.
+    // The keys below an empty list or a null are unknown.
     let hidden = |path: &str| {
         seen.iter().any(|(above, empty)| *empty && path.starts_with(above) && path != above)
     };
@@ -78,7 +77,7 @@ fn differences(value: &Value, section: &Section) -> Vec<String> {
     wrong
 }
 
-/// Whether a row such as `source.*` stands for it.
+/// Whether a row such as `source.*` documents the path.
 fn any_below(path: &str, section: &Section) -> bool {
     let above = path.rsplit_once('.').map(|(above, _)| format!("{above}.*"));
     above.is_some_and(|above| section.contains_key(&above))

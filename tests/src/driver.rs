@@ -9,7 +9,7 @@ use crate::command::out;
 /// The chain ID of the image, which names its base.
 const CHAIN: &str = "5ba5eba11005eedfacade5ba5eba11005eedfacade5ba5eba11005eedfacade0";
 
-/// One image of one layer below a Docker root of its own.
+/// One image with one layer, below a Docker root for one test.
 #[derive(Debug)]
 pub struct Layered {
     docker: PathBuf,
@@ -19,17 +19,17 @@ pub struct Layered {
 /// The overlay that the driver makes for a container, not yet mounted.
 #[derive(Debug)]
 pub struct Overlay {
-    /// Where it goes: the rootfs that the runtime is told of.
+    /// The overlay's mount point, which is the rootfs for the runtime.
     pub merged: PathBuf,
-    /// Its options for mount(2).
+    /// The overlay's options for mount(2).
     pub options: String,
-    /// The directories that the driver and the daemon made for it; `merged` is in the first.
+    /// The directories that the driver and the daemon make for a container. `merged` is in the first one.
     pub dirs: [PathBuf; 3],
     link: PathBuf,
 }
 
 impl Overlay {
-    /// Removes what was made for it; it must not be mounted.
+    /// Removes the container's directories. The overlay must not be mounted.
     #[track_caller]
     pub fn remove(&self) {
         self.dirs.iter().for_each(|dir| fs::remove_dir_all(dir).expect("remove a directory"));
@@ -38,13 +38,13 @@ impl Overlay {
 }
 
 impl Layered {
-    /// The image below `docker`; `fill` makes what its layer holds.
+    /// An image below `docker`. `fill` makes the content of its layer.
     #[track_caller]
     pub fn new(docker: PathBuf, fill: impl FnOnce(&Path)) -> Self {
         Self::with_chain(docker, CHAIN.to_owned(), fill)
     }
 
-    /// The same with a chain ID of its own, so that several images can be told apart.
+    /// An image with the given chain ID, for tests with several images.
     #[track_caller]
     pub fn numbered(docker: PathBuf, number: usize, fill: impl FnOnce(&Path)) -> Self {
         let chain = format!("{number:016x}{}", &CHAIN[16..]);
@@ -65,7 +65,7 @@ impl Layered {
         image
     }
 
-    /// The directory of its only layer.
+    /// The directory of the image's only layer.
     pub fn layer(&self) -> PathBuf {
         self.driver("layer/diff")
     }
@@ -78,7 +78,7 @@ impl Layered {
         self.docker.join("image/overlay2/layerdb").join(path)
     }
 
-    /// The root of container `id`: its layers in the driver, its line in the database, its mounted overlay.
+    /// Makes the root of the container `id`: its layers in the driver, its line in the database, its mounted overlay.
     #[track_caller]
     pub fn container(&self, id: &str) -> PathBuf {
         let Overlay { merged, options, .. } = self.unmounted(id);
@@ -86,7 +86,7 @@ impl Layered {
         merged
     }
 
-    /// The same without the mount.
+    /// Makes the root of the container `id` as [`container`](Self::container) does, but does not mount the overlay.
     #[track_caller]
     pub fn unmounted(&self, id: &str) -> Overlay {
         let (mount, init) = (format!("m-{id}"), format!("m-{id}-init"));
@@ -119,7 +119,7 @@ impl Layered {
         Overlay { merged, options, dirs: [self.driver(&mount), self.driver(&init), entry], link }
     }
 
-    /// Mounts the image's only layer, a plain directory, where the runtime looks for the image's base.
+    /// Mounts the image's only layer at the path where the runtime looks for the image's base.
     #[track_caller]
     pub fn mount_base(&self, run_dir: &Path) {
         let at = run_dir.join("base").join(&self.chain_id);

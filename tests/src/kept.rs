@@ -1,4 +1,4 @@
-//! Snapshots that outlive their container, and the end of the host that leaves one.
+//! Snapshots that outlive their container, and an end of the host that leaves such a snapshot.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use crate::pool::reboot;
 use crate::runtime::{Container, Runtime};
 use crate::stack::Stacked;
 
-/// Snapshots that the pool has.
+/// The snapshots in the pool.
 #[track_caller]
 pub fn snapshots() -> Vec<String> {
     let found = documented::json("pool inspect", &[]);
@@ -19,7 +19,7 @@ pub fn snapshots() -> Vec<String> {
     names.filter(|name| name.starts_with("private-")).collect()
 }
 
-/// How many notes of snapshots there are.
+/// The number of notes of snapshots.
 #[track_caller]
 pub fn notes() -> usize {
     let names = fs::read_dir(STATE_DIR).expect("list the state directory");
@@ -27,13 +27,13 @@ pub fn notes() -> usize {
     names.filter(|name| name.to_str().is_some_and(|name| name.starts_with("private-"))).count()
 }
 
-/// No snapshot and no note.
+/// Checks that there is no snapshot and no note.
 #[track_caller]
 pub fn nothing_is_kept() {
     assert_eq!((snapshots(), notes()), (vec![], 0));
 }
 
-/// The container's root, as the host reaches it.
+/// The path of the container's root for the host.
 #[track_caller]
 pub fn root(container: &Container<'_>) -> PathBuf {
     format!("/proc/{}/root", container.pid()).into()
@@ -49,7 +49,7 @@ pub fn starts<'r>(runtime: &'r Runtime, bundle: &Stacked, id: &str) -> (Containe
     (container, top)
 }
 
-/// Ends the container's processes without the runtime, as the end of the host does.
+/// Kills the container's processes without the runtime, as the end of the host does.
 #[track_caller]
 pub fn end(container: &Container<'_>) {
     let pid = container.pid().to_string();
@@ -57,7 +57,7 @@ pub fn end(container: &Container<'_>) {
     wait_for("the process is gone", || (!Path::new("/proc").join(&pid).exists()).then_some(()));
 }
 
-/// The host ends under a container, but for its engine's overlay.
+/// Does what the end of the host does to a container, and leaves the engine's overlay mounted.
 #[track_caller]
 pub fn host_ends(runtime: &Runtime, bundle: &Stacked, container: Container<'_>) {
     out(&["sync"]);
@@ -65,13 +65,13 @@ pub fn host_ends(runtime: &Runtime, bundle: &Stacked, container: Container<'_>) 
     let state = Path::new(runtime.root()).join(&container.id);
     std::mem::forget(container);
     out(&["umount", "--lazy", &bundle.rootfs]); // ours
-    // `/run` goes with the host; a container that never ran has nothing there.
+    // `/run` is empty after a reboot. A container that never ran has no file there.
     let _ = fs::remove_dir_all(state);
     reboot();
 }
 
-/// The host ends under a writable container that has written `text` into `/etc/unique`: one snapshot more is kept, and the
-/// overlay is not mounted.
+/// Does what the end of the host does to a writable container that has written `text` to `/etc/unique`. After that one more snapshot
+/// is kept, and the overlay is not mounted.
 #[track_caller]
 pub fn go_down(runtime: &Runtime, bundle: &Stacked, id: &str, text: &str) {
     let before = notes();

@@ -1,4 +1,4 @@
-//! One process as the kernel shows it.
+//! One process as the kernel shows it in /proc.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -12,13 +12,13 @@ pub struct Mount {
     pub device: String,
     /// The directory of the file system that is mounted.
     pub root: String,
-    /// Where.
+    /// The mount point.
     pub at: String,
     /// The mount's own options.
     pub options: String,
     /// The file system's type.
     pub fstype: String,
-    /// The device or what stands for it.
+    /// The device, or the word that the file system has instead.
     pub source: String,
     /// The superblock's options.
     pub super_options: String,
@@ -57,12 +57,12 @@ impl Mount {
         self.options.split(',').chain(self.super_options.split(',')).any(|o| o == option)
     }
 
-    /// Whether it is a device of device-mapper.
+    /// Whether the mount's device is a device of device-mapper.
     pub fn is_on_dm(&self) -> bool {
         fs::exists(format!("/sys/dev/block/{}/dm", self.device)).unwrap_or(false)
     }
 
-    /// 512-byte sectors that were read from its device since it exists.
+    /// The number of sectors of 512 bytes that were read from the mount's device since the device exists.
     #[track_caller]
     pub fn sectors_read(&self) -> u64 {
         let path = format!("/sys/dev/block/{}/stat", self.device);
@@ -87,7 +87,7 @@ pub fn identity(pid: i32, path: &str) -> (u64, u64) {
     (found.dev(), found.ino())
 }
 
-/// The lines of a `/proc/PID/status` that say what the process may do.
+/// The lines of a `/proc/PID/status` about the process's privileges.
 pub fn confinement(status: &str) -> Vec<String> {
     const FIELDS: [&str; 10] = [
         "Uid",
@@ -106,15 +106,15 @@ pub fn confinement(status: &str) -> Vec<String> {
     status.lines().filter(|line| field(line)).map(|line| line.trim_end().to_owned()).collect()
 }
 
-/// The same of a live process.
+/// The lines of a process's `/proc/PID/status` about its privileges.
 #[track_caller]
 pub fn confinement_of(pid: i32) -> Vec<String> {
     let path = format!("/proc/{pid}/status");
     confinement(&fs::read_to_string(&path).unwrap_or_else(|e| panic!("read {path}: {e}")))
 }
 
-/// Waits until a process runs its own program: `start` of a runtime, and so an engine's, does not wait for execve(2). Until then
-/// the process has the runtime's name, label and descriptors.
+/// Waits until a process runs its own program, because `start` of a runtime does not wait for execve(2). Before execve the process has
+/// the name, the label and the descriptors of the runtime.
 #[track_caller]
 pub fn has_begun(pid: i32) {
     let of_runtime =
@@ -125,8 +125,8 @@ pub fn has_begun(pid: i32) {
     });
 }
 
-/// Waits until a process handles the signal and has a child: the shell of a script that begins with `trap` and a program in the
-/// background is at its `wait` then. User-Mode Linux panics where a signal cuts a fork short.
+/// Waits until a process handles the signal and has a child. Then a shell script that begins with `trap` and a program in the background
+/// has reached its `wait`. User-Mode Linux panics if a signal interrupts a fork.
 #[track_caller]
 pub fn traps(pid: i32, signal: u32) {
     wait_for(&format!("process {pid} handles signal {signal}"), || {

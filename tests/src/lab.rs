@@ -1,4 +1,4 @@
-//! Where a test may run; waiting; files that a test changes and puts back.
+//! Where a test may run; waiting; files that a test changes and restores.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -8,19 +8,20 @@ use std::time::{Duration, Instant};
 
 use crate::command::run;
 
-/// How long something may take that the kernel or a daemon does on its own. A container at its memory limit may thrash for
-/// long before the kernel ends a process of it.
+/// How long the kernel or a daemon may take for work of its own. A container at its memory limit may thrash for long before the
+/// kernel kills one of its processes.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The runtime's own directories, which only a throw-away machine may lend to a test.
+/// The runtime's state directory. Tests use it, so they run only on a throw-away machine.
 pub const STATE_DIR: &str = "/var/lib/sharedroot";
 /// See [`STATE_DIR`].
 pub const RUN_DIR: &str = "/run/sharedroot";
 
-/// Every test's first line: they take whole directories, daemons and modules of the machine, so only a guest of the lab will do.
+/// Checks that the test runs in a guest of the lab. This is the first line of every test, because tests use whole directories,
+/// daemons and modules of the machine.
 ///
 /// # Panics
-/// Everywhere else, naming the script to run.
+/// On every other machine; the message names the script to run.
 #[track_caller]
 pub fn only_in_lab() {
     let lab = std::env::var_os("SHAREDROOT_LAB_POOL").is_some();
@@ -30,10 +31,11 @@ pub fn only_in_lab() {
     );
 }
 
-/// Asks until `ready` gives something.
+/// Calls `ready` until it returns a value.
 ///
 /// # Panics
-/// If it never does, naming `what`. What the machine does then is printed before: later nobody sees it.
+/// If `ready` does not return a value in time; the message has `what`. The state of the machine is printed before, because later
+/// it is gone.
 #[track_caller]
 pub fn wait_for<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
     let end = Instant::now() + PATIENCE;
@@ -55,7 +57,7 @@ pub fn wait_for<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// A file with other contents for a while. Dropping it puts the old ones back.
+/// A file with other content. Dropping this value restores the old content.
 #[derive(Debug)]
 pub struct Replaced {
     path: PathBuf,
@@ -63,7 +65,7 @@ pub struct Replaced {
 }
 
 impl Replaced {
-    /// Writes `text` into `path`, which need not exist.
+    /// Writes `text` to `path`, which may not exist.
     #[track_caller]
     pub fn with(path: impl AsRef<Path>, text: &str) -> Self {
         let path = path.as_ref().to_owned();
@@ -90,7 +92,7 @@ impl Drop for Replaced {
     }
 }
 
-/// A directory of its own. Dropping it removes it.
+/// A directory for one test. Dropping this value removes the directory.
 #[derive(Debug)]
 pub struct TempDir(pub PathBuf);
 
@@ -100,7 +102,7 @@ impl TempDir {
         Self::at(crate::command::unique_path(what))
     }
 
-    /// An empty directory where programs are: what a daemon may execute without a change of its SELinux domain.
+    /// An empty directory beside programs. A daemon executes files there without a change of its SELinux domain.
     pub fn of_programs(what: &str) -> Self {
         Self::at(Path::new("/usr/local/bin").join(crate::command::unique_name(what)))
     }
@@ -110,7 +112,7 @@ impl TempDir {
         Self(path)
     }
 
-    /// Its path as text.
+    /// The directory's path as text.
     pub fn str(&self) -> &str {
         self.0.to_str().expect("a path of ASCII")
     }

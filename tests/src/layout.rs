@@ -1,4 +1,4 @@
-//! OCI layouts written by hand, so that a test can say anything in them.
+//! OCI layouts written by a test, so that their content can be anything.
 
 use std::fs;
 use std::path::PathBuf;
@@ -9,11 +9,11 @@ use tar::{Builder, EntryType, Header};
 
 use crate::lab::TempDir;
 
-/// A layout in a directory of its own.
+/// A layout in a directory for one test.
 #[derive(Debug)]
 pub struct Layout {
     dir: TempDir,
-    /// The digests of its layers' blobs, without the algorithm.
+    /// The digests of the layers' blobs, without the algorithm.
     pub layers: Vec<String>,
 }
 
@@ -43,7 +43,7 @@ pub fn layer(entries: &[(EntryType, &str, &str, &[u8])]) -> Vec<u8> {
 }
 
 impl Layout {
-    /// Of layers as their blobs are stored and as the tars that they hold.
+    /// A layout with these layers: each one as its stored blob, and as the tar in that blob.
     #[track_caller]
     pub fn new(layers: &[(Vec<u8>, Vec<u8>)]) -> Self {
         let mut layout = Self { dir: TempDir::new("layout"), layers: Vec::new() };
@@ -66,7 +66,7 @@ impl Layout {
         layout
     }
 
-    /// Layers that are not compressed.
+    /// A layout with layers that are not compressed.
     #[track_caller]
     pub fn plain(layers: &[Vec<u8>]) -> Self {
         Self::new(&layers.iter().map(|tar| (tar.clone(), tar.clone())).collect::<Vec<_>>())
@@ -92,7 +92,7 @@ impl Layout {
         serde_json::from_str::<Value>(&index).expect("JSON")["manifests"][0].clone()
     }
 
-    /// Stores a blob; its descriptor.
+    /// Stores a blob, and returns its descriptor.
     pub fn blob(&self, bytes: &[u8], media_type: &str) -> Value {
         let digest = digest(bytes);
         let name = digest.trim_start_matches("sha256:");
@@ -100,12 +100,12 @@ impl Layout {
         json!({"mediaType": media_type, "digest": digest, "size": bytes.len()})
     }
 
-    /// A file in it.
+    /// The path of a file in the layout.
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.0.join(name)
     }
 
-    /// Its directory.
+    /// The layout's directory.
     pub fn str(&self) -> &str {
         self.dir.str()
     }

@@ -1,31 +1,31 @@
-//! Black-box tests of sharedroot: what they need to run commands, containers and Docker, and to see what is left over.
+//! The library of the black-box tests: it runs commands, containers and Docker, and finds what is left over.
 //!
-//! The tests are in `tests/`; `hack/test` runs them inside the lab's guests. One that runs elsewhere fails and says so.
+//! The tests are in `tests/`. `hack/test` runs them in guests of the lab. A test on another machine fails and says so.
 //!
 //! | file | its story |
 //! |---|---|
 //! | `command.rs` | a command with its output, its status and a time limit |
-//! | `lab.rs` | where a test may run; waiting; files that a test changes and puts back |
-//! | `census.rs` | what the host has, and what is left over of it |
+//! | `lab.rs` | where a test may run; waiting; files that a test changes and restores |
+//! | `census.rs` | everything on the host that a runtime may make, and what is left over |
 //! | `kernel_view.rs` | one process as the kernel shows it |
 //! | `kept.rs` | snapshots that outlive their container |
-//! | `attack.rs` | what an attacker has: an image under each kind of root, a racing process |
-//! | `beside.rs` | the same with runc and with ours |
+//! | `attack.rs` | the means of an attacker: an image under each kind of root, a racing process |
+//! | `beside.rs` | the same work with runc and with sharedroot, compared |
 //! | `bundle.rs` | bundles made from the guest's static busybox |
 //! | `cri.rs` | a node of Kubernetes without its kubelet, and its pods |
 //! | `stack.rs` | an image without an engine, and bundles on it |
-//! | `pool.rs` | the pool made, taken away and looked at behind sharedroot's back |
+//! | `pool.rs` | the pool, checked and removed without sharedroot |
 //! | `package.rs` | the packages, and a later version of one |
 //! | `driver.rs` | containers of Docker's overlay2 driver without Docker |
-//! | `layout.rs` | OCI layouts written by hand |
+//! | `layout.rs` | OCI layouts written by a test |
 //! | `tree.rs` | a whole tree as lines, and an image as overlay shows it |
 //! | `runtime.rs` | an OCI runtime called directly |
-//! | `said.rs` | all that commands said: their log, their streams, the journal |
+//! | `said.rs` | everything that commands write: to their log, their streams, the journal |
 //! | `docker.rs` | containers and images of a real Docker |
-//! | `documented.rs` | what `--json` prints, held against its documentation |
-//! | `doctor.rs` | `sharedroot doctor`, and its remedy pasted |
+//! | `documented.rs` | the output of `--json`, compared with its documentation |
+//! | `doctor.rs` | `sharedroot doctor`, and its remedy run |
 //! | `selinux.rs` | labels, enforcing and permissive, and what the policy denied |
-//! | `view.rs` | a base that can be written, for what only SELinux denies |
+//! | `view.rs` | a base that can be written, so that only SELinux denies access |
 //! | `daemon.rs` | the Docker daemon with more runtimes |
 
 pub mod attack;

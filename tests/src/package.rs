@@ -6,10 +6,10 @@ use std::io::Write;
 use crate::command::out;
 use crate::lab::TempDir;
 
-/// The packages' program.
+/// The program that the packages install.
 pub const PROGRAM: &str = "/usr/bin/sharedroot";
 
-/// The package that `hack/test` has put beside the tests.
+/// The package that `hack/test` has copied beside the tests.
 #[track_caller]
 pub fn built(kind: &str) -> String {
     let packages = fs::read_dir("package").expect("the packages of hack/package").flatten();
@@ -18,7 +18,7 @@ pub fn built(kind: &str) -> String {
     found.path().to_str().expect("a path of ASCII").to_owned()
 }
 
-/// The package as a later version has it: another program (zeros at its end change nothing) and another number.
+/// A later version of the package: its program differs by zeros at the end, which change nothing, and its version number is larger.
 #[track_caller]
 pub fn later(of: &str, dir: &TempDir) -> String {
     let (tree, package) = (format!("{}/tree", dir.str()), format!("{}/later.deb", dir.str()));

@@ -1,4 +1,4 @@
-//! The pool looked at and taken away behind sharedroot's back, and block devices to make one on.
+//! The pool, checked and removed without sharedroot, and block devices for a pool.
 
 use std::fs;
 use std::path::Path;
@@ -24,7 +24,7 @@ pub fn pool(words: &[&str]) -> Output {
     Cmd::new("sharedroot").arg("pool").args(words).run()
 }
 
-/// `sharedroot pool WORDS…` must fail; what it said on standard error.
+/// Runs `sharedroot pool WORDS…`, which must fail, and returns its standard error.
 #[track_caller]
 pub fn refused(words: &[&str]) -> String {
     let output = pool(words);
@@ -39,7 +39,7 @@ pub fn status() -> Value {
     documented::json("pool status", &[])
 }
 
-/// Every word must be in the text.
+/// Checks that every word is in the text.
 #[track_caller]
 pub fn has(text: &str, words: &[&str]) {
     for word in words {
@@ -47,7 +47,7 @@ pub fn has(text: &str, words: &[&str]) {
     }
 }
 
-/// Whether the kernel has the pool.
+/// Whether the pool is active.
 pub fn is_active() -> bool {
     run(&["dmsetup", "status", "sharedroot-default"]).status == 0
 }
@@ -58,7 +58,7 @@ pub fn small_bases() -> Replaced {
     Replaced::with(CONFIG, "[base]\nsize = \"1G\"\n")
 }
 
-/// Runs the image once, which must work, on the pool.
+/// Runs a container of the image on the pool, which must succeed.
 #[track_caller]
 pub fn runs(runtime: &Runtime, image: &Image) {
     for readonly in [true, false] {
@@ -69,8 +69,8 @@ pub fn runs(runtime: &Runtime, image: &Image) {
     }
 }
 
-/// What a reboot takes: devices, loop devices, mounts of bases and `/run/sharedroot`. The pool's metadata is whole, but
-/// sharedroot did not see it go.
+/// Removes everything that a reboot removes: devices, loop devices, mounts of bases and `/run/sharedroot`. The pool's metadata is
+/// sound, but sharedroot has not deactivated the pool.
 #[track_caller]
 pub fn reboot() {
     only_in_lab();
@@ -88,12 +88,12 @@ pub fn reboot() {
     out(&["sh", "-c", script]);
 }
 
-/// The machine without a pool, for one test.
+/// The machine without a pool, at the beginning and at the end of a test.
 #[derive(Debug)]
 pub struct NoPool(Census);
 
 impl NoPool {
-    /// Takes away what an earlier test may have left.
+    /// Removes what an earlier test may have left.
     #[track_caller]
     pub fn at_first() -> Self {
         reboot();
@@ -105,10 +105,10 @@ impl NoPool {
         Self(Census::take())
     }
 
-    /// The pool must be gone, and everything with it but the store and empty directories.
+    /// Checks that the pool is gone, with everything except the store and empty directories.
     ///
     /// # Panics
-    /// With what is left over.
+    /// If something is left; the message names it.
     #[track_caller]
     pub fn again(self) {
         let store = format!("left over: file {STATE_DIR}/store");
@@ -123,7 +123,7 @@ impl NoPool {
     }
 }
 
-/// An empty block device: a file on a loop device. Dropping it takes both away.
+/// An empty block device: a file on a loop device. Dropping this value removes both.
 #[derive(Debug)]
 pub struct Device {
     /// `/dev/loopN`
@@ -132,7 +132,7 @@ pub struct Device {
 }
 
 impl Device {
-    /// `size` as truncate(1) takes it.
+    /// A device of `size`, in the form that truncate(1) takes.
     #[track_caller]
     pub fn new(size: &str) -> Self {
         let dir = TempDir::new("device");
@@ -141,7 +141,7 @@ impl Device {
         Self { node: out(&["losetup", "--find", "--show", &file]), file: dir }
     }
 
-    /// Makes it larger.
+    /// Makes the device larger.
     #[track_caller]
     pub fn enlarge(&self, size: &str) {
         out(&["truncate", "-s", size, &format!("{}/file", self.file.str())]);

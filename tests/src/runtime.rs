@@ -1,4 +1,4 @@
-//! An OCI runtime called directly: ours, on one of its engines, or runc to prove a test.
+//! An OCI runtime called directly: sharedroot with one of its engines, or another runtime to prove a test.
 
 use std::fs;
 
@@ -9,14 +9,14 @@ use crate::command::{Cmd, Output, unique_name, unique_path};
 use crate::kernel_view::traps;
 use crate::lab::{TempDir, wait_for};
 
-/// Where the lab installs it.
+/// The path of sharedroot in the lab.
 const SHAREDROOT: &str = "/usr/local/bin/sharedroot";
 
 /// A runtime with a state directory of its own.
 #[derive(Debug)]
 pub struct Runtime {
     program: String,
-    /// Its flag `--engine`.
+    /// The value of sharedroot's flag `--engine`.
     engine: Option<String>,
     root: TempDir,
 }
@@ -34,7 +34,7 @@ impl Runtime {
         }
     }
 
-    /// Always sharedroot.
+    /// sharedroot, whatever `RUNTIME` says.
     #[track_caller]
     pub fn sharedroot() -> Self {
         Self::new(SHAREDROOT, None)
@@ -58,22 +58,22 @@ impl Runtime {
         &self.program
     }
 
-    /// Whether it is the one of this repository, and not another that proves a test.
+    /// Whether the runtime is sharedroot, and not another runtime that proves a test.
     pub fn is_sharedroot(&self) -> bool {
         self.program.ends_with("/sharedroot")
     }
 
-    /// Its state directory.
+    /// The runtime's state directory.
     pub fn root(&self) -> &str {
         self.root.str()
     }
 
-    /// A command of it on its state directory.
+    /// A command of the runtime with its state directory.
     pub fn cmd(&self, words: &[&str]) -> Cmd {
         self.cmd_with_engine(self.engine.as_deref(), words)
     }
 
-    /// The same with another `--engine` than the runtime's, or none.
+    /// A command of the runtime with another `--engine`, or without the flag.
     pub fn cmd_with_engine(&self, engine: Option<&str>, words: &[&str]) -> Cmd {
         let cmd = Cmd::new(&self.program).args(&["--root", self.root.str()]);
         let cmd = match engine {
@@ -83,13 +83,13 @@ impl Runtime {
         cmd.args(words)
     }
 
-    /// Its `--version`.
+    /// The output of `--version`.
     #[track_caller]
     pub fn version(&self) -> String {
         Cmd::new(&self.program).arg("--version").run().ok()
     }
 
-    /// The container of an ID that a command given to the runtime by hand may have made.
+    /// The container with this ID, which a command of the test may have created.
     pub fn container(&self, id: String) -> Container<'_> {
         Container { runtime: self, id }
     }
@@ -108,7 +108,7 @@ impl Runtime {
         container
     }
 
-    /// `create` and `start`, which must succeed; the init process runs its own program then, or has ended. `start` itself does
+    /// `create` and `start`, which must succeed. Waits until the init process runs its own program or has ended, because `start` does
     /// not wait for execve(2).
     #[track_caller]
     pub fn start(&self, bundle: &Bundle) -> Container<'_> {
@@ -124,7 +124,7 @@ impl Runtime {
     }
 }
 
-/// A container that `create` made. Dropping it deletes it by force.
+/// A container after `create`. Dropping this value deletes the container by force.
 #[derive(Debug)]
 pub struct Container<'r> {
     runtime: &'r Runtime,
@@ -162,7 +162,7 @@ impl Container<'_> {
         self.state()["status"].as_str().expect("a status").to_owned()
     }
 
-    /// Waits until `state` says so.
+    /// Waits until `state` prints this status.
     #[track_caller]
     pub fn becomes(&self, status: &str) {
         wait_for(&format!("container {} is {status}", self.id), || {
@@ -176,7 +176,7 @@ impl Container<'_> {
         traps(self.pid(), signal);
     }
 
-    /// The init process on the host.
+    /// The PID of the init process on the host.
     #[track_caller]
     pub fn pid(&self) -> i32 {
         let pid = self.state()["pid"].as_i64().expect("a pid");

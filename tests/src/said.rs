@@ -1,4 +1,4 @@
-//! Commands with `--debug` and a log file, and all that is said of them: in that log, on their streams, in the journal.
+//! Commands with `--debug` and a log file, and everything that they write: to that log, to their streams, to the journal.
 
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
@@ -11,14 +11,14 @@ use crate::command::{Output, out, run, unique_name};
 use crate::lab::TempDir;
 use crate::runtime::Runtime;
 
-/// What commands on a state directory of their own said.
+/// Everything that the commands with one state directory have written.
 #[derive(Debug)]
 pub struct Said {
-    /// Whose commands they are.
+    /// The runtime of the commands.
     pub runtime: Runtime,
-    /// For files of the test.
+    /// A directory for files of the test.
     pub dir: TempDir,
-    /// What no word of it may have.
+    /// The secret, which no output may contain.
     pub secret: String,
     printed: String,
 }
@@ -30,19 +30,19 @@ impl Default for Said {
 }
 
 impl Said {
-    /// Nothing yet.
+    /// No command has run yet.
     #[track_caller]
     pub fn new() -> Self {
         let (runtime, dir) = (Runtime::sharedroot(), TempDir::new("said"));
         Self { runtime, dir, secret: unique_name("hunter2"), printed: String::new() }
     }
 
-    /// The log file, which need not exist.
+    /// The path of the log file, which may not exist yet.
     pub fn log(&self) -> PathBuf {
         self.dir.0.join("log")
     }
 
-    /// A command of the runtime, whatever becomes of it.
+    /// Runs a command of the runtime, which may fail.
     #[track_caller]
     pub fn call(&mut self, words: &[&str]) -> Output {
         let log = self.log();
@@ -52,7 +52,7 @@ impl Said {
         output
     }
 
-    /// A bundle with the secret wherever one may have one.
+    /// A bundle with the secret in every place where a bundle may have one.
     #[track_caller]
     pub fn furnish(&self, bundle: &Bundle) {
         let secret = &self.secret;
@@ -70,7 +70,7 @@ impl Said {
         });
     }
 
-    /// The log, after a look at all that was said.
+    /// The log. Checks first that no output contains the secret.
     #[track_caller]
     pub fn has_no_secret(&self) -> String {
         let log = fs::read_to_string(self.log()).expect("read the log");
@@ -85,10 +85,10 @@ impl Said {
     }
 }
 
-/// Files of the runtime have the secret, and nobody but root comes to one.
+/// Checks that some files of the runtime contain the secret, and that only root can read them.
 ///
 /// # Panics
-/// If somebody does, or where there are no such files.
+/// If somebody else can read them, or if there are no such files.
 #[track_caller]
 pub fn only_root_reads(secret: &str, dirs: &[&str]) {
     let with =
@@ -108,7 +108,7 @@ pub fn only_root_reads(secret: &str, dirs: &[&str]) {
     assert_eq!(read.stdout, "", "{read}");
 }
 
-/// How long a step took by the log, in milliseconds; 0 if the log does not know.
+/// How long a step took according to the log, in milliseconds; 0 if the log does not say.
 pub fn took(log: &str, step: &str) -> f64 {
     let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let mut found = lines.filter_map(|line| {

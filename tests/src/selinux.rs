@@ -1,4 +1,4 @@
-//! SELinux's part in a test: labels here; in `selinux/denials.rs` what the policy denies, and the mode for a while.
+//! SELinux in a test: labels. `selinux/denials.rs` has denials, and SELinux's mode.
 
 use std::fmt;
 use std::fs;
@@ -12,15 +12,15 @@ mod denials;
 
 pub use denials::{Avc, Denial, denials, only_selinux_denies, permissive};
 
-/// The label that bases share, as Debian's policy names it.
+/// The label of bases, which Debian's policy defines.
 pub const SHARED: &str = "system_u:object_r:container_ro_file_t:s0";
 
 const ENFORCE: &str = "/sys/fs/selinux/enforce";
 
-/// The first line of a test that needs SELinux to enforce.
+/// Checks that SELinux enforces. This is the first line of a test that needs it.
 ///
 /// # Panics
-/// Where it does not.
+/// If SELinux does not enforce.
 #[track_caller]
 pub fn enforcing() {
     only_in_lab();
@@ -56,58 +56,58 @@ impl PartialEq<&str> for Context {
 }
 
 impl Context {
-    /// Reads one.
+    /// Parses a label.
     ///
     /// # Panics
-    /// If it is none.
+    /// If the text is not a label.
     #[track_caller]
     pub fn new(text: &str) -> Self {
         text.parse().unwrap_or_else(|e| panic!("{e}"))
     }
 
-    /// That of a file of the host, or of a container below `/proc/PID/root`.
+    /// The label of a file of the host, or of a container's file below `/proc/PID/root`.
     #[track_caller]
     pub fn of_file(path: &str) -> Self {
         Self::new(&out(&["stat", "--format=%C", path]))
     }
 
-    /// That of a file as the process sees it.
+    /// The label of a file as the process sees it.
     #[track_caller]
     pub fn seen_by(pid: i32, path: &str) -> Self {
         Self::of_file(&format!("/proc/{pid}/root{path}"))
     }
 
-    /// That of a container's file, as the container sees it.
+    /// The label of a container's file, as the container sees it.
     #[track_caller]
     pub fn in_container(container: &Container, path: &str) -> Self {
         Self::seen_by(container.pid(), path)
     }
 
-    /// That of a process of the host, or of a container.
+    /// The label of a process.
     #[track_caller]
     pub fn of_process(pid: i32) -> Self {
         let path = format!("/proc/{pid}/attr/current");
         Self::new(&fs::read_to_string(&path).unwrap_or_else(|e| panic!("read {path}: {e}")))
     }
 
-    /// What Docker chose for the container's processes.
+    /// The process label that Docker chose for the container.
     #[track_caller]
     pub fn of_processes(container: &Container) -> Self {
         Self::new(&container.inspect(".ProcessLabel"))
     }
 
-    /// What Docker chose for the container's own files.
+    /// The mount label that Docker chose for the container.
     #[track_caller]
     pub fn of_mounts(container: &Container) -> Self {
         Self::new(&container.inspect(".MountLabel"))
     }
 
-    /// Such as `container_t`.
+    /// The type, such as `container_t`.
     pub fn kind(&self) -> &str {
         self.0.split(':').nth(2).unwrap_or_default()
     }
 
-    /// Such as `s0:c1,c2`.
+    /// The level, such as `s0:c1,c2`.
     pub fn level(&self) -> &str {
         self.0.splitn(4, ':').nth(3).unwrap_or_default()
     }

@@ -1,4 +1,4 @@
-//! An image without an engine: a layer directory where containerd's snapshotter would keep it, and bundles on overlays of it.
+//! An image without an engine: a layer directory at a path of containerd's snapshotter, and bundles on overlays of that layer.
 
 use std::fs;
 use std::ops::Deref;
@@ -12,11 +12,11 @@ use crate::command::{out, run, unique_name};
 use crate::lab::TempDir;
 use crate::runtime::Runtime;
 
-/// An image of one layer, with a name of its own in `/etc/unique`.
+/// An image with one layer, and a unique text in `/etc/unique`.
 #[derive(Debug)]
 pub struct Image {
     dir: TempDir,
-    /// What `/etc/unique` holds.
+    /// The text in `/etc/unique`.
     pub name: String,
 }
 
@@ -27,7 +27,7 @@ impl Default for Image {
 }
 
 impl Image {
-    /// Makes it.
+    /// Makes the image.
     #[track_caller]
     pub fn new() -> Self {
         let image = Self { dir: TempDir::new("image"), name: unique_name("image") };
@@ -37,13 +37,13 @@ impl Image {
         image
     }
 
-    /// The directory of its only layer, for changes before the first bundle.
+    /// The directory of the image's only layer, for changes before the first bundle.
     #[track_caller]
     pub fn top(&self) -> PathBuf {
         self.layer("1").into()
     }
 
-    /// A directory where an engine keeps a layer; a runtime trusts no other.
+    /// The directory of a layer in an engine's store. A runtime trusts no other directory.
     fn layer(&self, id: &str) -> String {
         let path = self.dir.0.join("snapshots").join(id).join("fs");
         fs::create_dir_all(&path).expect("make a layer");
@@ -67,25 +67,25 @@ impl Image {
     }
 }
 
-/// A bundle on an overlay. Dropping it unmounts and removes it; its container must be gone by then.
+/// A bundle on an overlay. Dropping this value unmounts and removes the bundle. Its container must be deleted before.
 #[derive(Debug)]
 pub struct Stacked {
     bundle: Bundle,
-    /// Where the overlay is mounted.
+    /// The overlay's mount point.
     pub rootfs: String,
-    /// What takes the overlay's changes.
+    /// The overlay's upper directory.
     pub upper: String,
     options: String,
 }
 
 impl Stacked {
-    /// Mounts the overlay, as its engine does before each start.
+    /// Mounts the overlay, as an engine does before each start.
     #[track_caller]
     pub fn mount(&self) {
         out(&["mount", "-t", "overlay", "overlay", "-o", &self.options, &self.rootfs]);
     }
 
-    /// Unmounts it, as its engine does after each stop.
+    /// Unmounts the overlay, as an engine does after each stop.
     #[track_caller]
     pub fn unmount(&self) {
         out(&["umount", &self.rootfs]);
@@ -109,13 +109,13 @@ impl Drop for Stacked {
     }
 }
 
-/// The store of the engine on an ext4 of its own with small blocks, whose inodes have less room than a snapshot's. Dropping it
-/// unmounts.
+/// The engine's store on an ext4 file system with small blocks, whose inodes have less room than those of a snapshot. Dropping this
+/// value unmounts the file system.
 #[derive(Debug)]
 pub struct Ext4(pub String);
 
 impl Ext4 {
-    /// Puts it where the store of `bundle` was; `make` is for mke2fs(8), `options` for mount(8).
+    /// Mounts the file system over the store of `bundle`. `make` has options of mke2fs(8), and `options` those of mount(8).
     #[track_caller]
     pub fn below(bundle: &Stacked, make: &[&str], options: &str) -> Self {
         bundle.unmount();

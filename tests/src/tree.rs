@@ -1,4 +1,4 @@
-//! A whole tree as lines, one a file, with everything that a program could see of it.
+//! A whole tree as lines, one for each file, with everything that a program can see of the file.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{self, File, Metadata};
@@ -13,7 +13,7 @@ use crate::command::{Cmd, run};
 use crate::docker::docker;
 use crate::lab::TempDir;
 
-/// The files that a daemon puts over every image, and that a base has in its own way.
+/// The files that a daemon puts over every image. A base has its own ones.
 const DAEMONS: [&str; 11] = [
     ".dockerenv",
     "dev",
@@ -28,14 +28,14 @@ const DAEMONS: [&str; 11] = [
     "sys",
 ];
 
-/// A name, and what it is.
+/// A path, and its line.
 pub type Lines = BTreeMap<String, String>;
 
-/// A line for each path below `top` but `left_out`: type and mode, owner, time as `time` shows it, device, attributes, link
-/// target, size and SHA-256, and which names are one file.
+/// A line for each path below `top`, except `left_out`: type and mode, owner, time in the form of `time`, device, attributes, link
+/// target, size and SHA-256, and all names of a file with several names.
 ///
 /// # Panics
-/// Where something cannot be read.
+/// If something cannot be read.
 #[track_caller]
 pub fn list(top: &Path, time: impl Fn(&Metadata) -> String, left_out: &[&str]) -> Lines {
     let (mut lines, mut links) = (Lines::new(), HashMap::new());
@@ -69,12 +69,12 @@ pub fn list(top: &Path, time: impl Fn(&Metadata) -> String, left_out: &[&str]) -
     lines
 }
 
-/// A time to the second: that is all that a base has.
+/// A time in seconds, because a base has no fractions of a second.
 pub fn seconds(stat: &Metadata) -> String {
     stat.mtime().to_string()
 }
 
-/// A time to the nanosecond; from `since` on (seconds) it is "new".
+/// A time in nanoseconds; "new" if it is `since` (in seconds) or later.
 pub fn exact_until(since: i64) -> impl Fn(&Metadata) -> String {
     move |stat| match stat.mtime() >= since {
         true => "new".to_owned(),
@@ -99,7 +99,7 @@ fn content(path: &Path, stat: &Metadata) -> String {
 /// The SHA-256 of a file or of a block device.
 ///
 /// # Panics
-/// If it cannot be read.
+/// If the file cannot be read.
 #[track_caller]
 pub fn sha256(path: &Path) -> [u8; 32] {
     let failed = |error| panic!("read {}: {error}", path.display());
@@ -133,7 +133,7 @@ fn attributes(path: &Path) -> String {
     found.concat()
 }
 
-/// What differs between two lists.
+/// The differences between two lists.
 pub fn differences(ours: &Lines, other: &Lines) -> String {
     let mut text = String::new();
     for (name, line) in ours {
@@ -149,7 +149,7 @@ pub fn differences(ours: &Lines, other: &Lines) -> String {
     text
 }
 
-/// The lines of a base without what a daemon makes over every image; `/etc` is that where `image` has none.
+/// The lines of a base without the files that a daemon makes over every image. `/etc` is such a file if `image` has none.
 pub fn without_daemons(mut lines: Lines, image: &Lines) -> Lines {
     lines.retain(|name, _| {
         let made = name == "etc" && !image.contains_key(name);
@@ -158,14 +158,14 @@ pub fn without_daemons(mut lines: Lines, image: &Lines) -> Lines {
     lines
 }
 
-/// The layers of one of Docker's images as overlay shows them, mounted nowhere else. Dropping it unmounts.
+/// The layers of a Docker image in an overlay mount for one test. Dropping this value unmounts it.
 #[derive(Debug)]
 pub struct OverlayView {
     dir: TempDir,
 }
 
 impl OverlayView {
-    /// Of the image's layers in the daemon's store.
+    /// Mounts the image's layers in the daemon's store.
     #[track_caller]
     pub fn of(image: &str) -> Self {
         let dir = TempDir::new("view");
@@ -176,18 +176,18 @@ impl OverlayView {
         let (top, empty) = (dir.0.join("top"), dir.0.join("empty"));
         fs::create_dir(&top).expect("make a directory");
         fs::create_dir(&empty).expect("make a directory");
-        // overlay wants two layers at least.
+        // overlay needs at least two layers.
         let layers =
             [empty.to_str().expect("ASCII").to_owned(), part("UpperDir"), part("LowerDir")];
         let layers: Vec<_> = layers.into_iter().filter(|layer| !layer.is_empty()).collect();
         let options = format!("ro,lowerdir={}", layers.join(":"));
-        // fsconfig(2) takes no option of more than 256 bytes, mount(2) a whole page.
+        // fsconfig(2) takes options of at most 256 bytes. mount(2) takes a whole page.
         let mount = ["-t", "overlay", "overlay", "-o", &options, top.to_str().expect("ASCII")];
         Cmd::new("mount").args(&mount).env("LIBMOUNT_FORCE_MOUNT2", "always").run().ok();
         Self { dir }
     }
 
-    /// Where it is mounted.
+    /// The overlay's mount point.
     pub fn top(&self) -> PathBuf {
         self.dir.0.join("top")
     }

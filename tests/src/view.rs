@@ -1,4 +1,4 @@
-//! A base with the guards taken away that deny before SELinux does.
+//! A base that can be written, so that only SELinux denies access to it.
 
 use std::fs;
 
@@ -9,23 +9,23 @@ use crate::lab::TempDir;
 use crate::selinux::Context;
 
 const POOL: &str = "sharedroot-default";
-/// The largest that there is: the pool's owner begins with the smallest.
+/// The largest thin id. sharedroot uses the smallest ids first.
 const THIN_ID: &str = "16777215";
 
-/// A writable snapshot of a container's base, made behind the pool's back. Dropping it takes it away.
+/// A writable snapshot of a container's base, taken without sharedroot. Dropping this value deletes the snapshot.
 #[derive(Debug)]
 pub struct View {
     at: TempDir,
     device: String,
 }
 
-/// dmsetup as the test itself: its own domain may not write into the test's files.
+/// Runs dmsetup in the test's domain, because dmsetup's own domain may not write the test's files.
 fn dmsetup(words: &[&str]) -> crate::command::Output {
     run(&[&["runcon", "--type=unconfined_t", "dmsetup"], words].concat())
 }
 
 impl View {
-    /// Mounts it with the label.
+    /// Takes the snapshot and mounts it with the label.
     #[track_caller]
     pub fn of(container: &Container, label: &Context) -> Self {
         let (base, device) = (root_of(container.pid()).device, unique_name("view"));
@@ -43,7 +43,7 @@ impl View {
         view
     }
 
-    /// Where it is mounted.
+    /// The snapshot's mount point.
     pub fn path(&self) -> &str {
         self.at.str()
     }

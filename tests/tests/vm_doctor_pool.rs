@@ -23,7 +23,7 @@ fn vm_what_died_is_left_over_until_gc() {
         VALUES ('default', 'half-made', 4711, 1048576, 'creating', 0, 0);";
     let steps: [(&[&str], &str); 2] = [
         (&["dmsetup", "message", device, "0", "create_thin 77"], "thin id 77 of the pool"),
-        (&["sqlite3", store, half_made], "half-made was half-made"),
+        (&["sqlite3", store, half_made], "half-made was half created"),
     ];
     for (command, word) in steps {
         out(command);

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::process::{output, succeeds};
 
 const OUT: &str = "target/bench";
-/// Figures are of what users get.
+/// The measured program, built as users get it.
 const PROGRAM: &str = "target/release/sharedroot";
 const FONT: &str = "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf";
 
@@ -20,15 +20,15 @@ const FONT: &str = "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf";
 pub struct Options {
     #[arg(value_enum)]
     what: What,
-    /// runtime: in a guest of the lab, where bases lie on device-mapper, instead of on this machine
+    /// runtime: measure in a guest of the lab, where bases lie on device-mapper, instead of on this machine
     #[arg(long)]
     lab: bool,
-    /// For the benchmark itself; `--help` prints them
+    /// Options of the benchmark itself; `--help` prints them
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "OPTION")]
     options: Vec<String>,
 }
 
-/// What is measured.
+/// The benchmarks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum What {
     /// Snapshots, in one guest [--rounds 200] [--snapshots 1000] [--idle SECONDS] [--no-containerd]
@@ -62,7 +62,7 @@ impl What {
     }
 }
 
-/// Builds what is needed, runs the benchmark and keeps its figures.
+/// Builds the programs, runs the benchmark and keeps its figures.
 pub fn run(options: &Options) -> Result<ExitCode> {
     let Options { what, lab, options } = options;
     let name = what.name();
@@ -80,7 +80,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         succeeds(Command::new("hack/lab").arg("build"))?;
     }
     fs::create_dir_all(OUT)?;
-    // The guest of `dm` needs no runtime: the benchmark has the crate in it.
+    // The guest of `dm` needs no runtime, because the benchmark links the crate.
     if *what != What::Dm {
         succeeds(Command::new("hack/build").arg("--release"))?;
     }
@@ -113,7 +113,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// One guest of the lab for a benchmark; its figures.
+/// Runs a benchmark in a guest of the lab, and returns its figures.
 fn guest(what: What, script: &str, options: &[String]) -> Result<Value> {
     let docker = options.windows(2).any(|pair| pair == ["--via", "docker"]);
     let words: &[&str] = match what {
@@ -141,7 +141,7 @@ fn taken(path: &Path) -> Result<Value> {
     Ok(serde_json::from_str(&text)?)
 }
 
-/// Writes the figures, with when, of what and on what they were taken.
+/// Writes the figures, with the time, the commit and the machine.
 fn keep(name: &str, found: Value, before: &str) -> Result<()> {
     let now = output(Command::new("date").args(["--utc", "+%Y%m%d-%H%M%S"]))?;
     let commit = output(Command::new("git").args(["describe", "--always", "--dirty"]))?;

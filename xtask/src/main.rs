@@ -1,9 +1,9 @@
-//! What `hack/` runs where a script would be longer than a screen. `hack/xtask` builds and starts it.
+//! The tasks of `hack/` that need more than a short script. `hack/xtask` builds and starts this program.
 //!
 //! | folder | its story |
 //! |---|---|
-//! | `lab/` | one guest of the lab: its options, its boot, its end, and what its kernel says where it broke |
-//! | `test/` | `hack/test`: steps on this machine, programs in guests, and what took how long |
+//! | `lab/` | one guest of the lab: its options, its boot, its end, and whether its kernel broke |
+//! | `test/` | `hack/test`: steps on this machine, programs in guests, and the report |
 //! | `bench.rs` | `hack/bench`: one benchmark, and the file of its figures |
 mod bench;
 mod lab;

@@ -1,4 +1,4 @@
-//! Commands of this machine.
+//! Commands on this machine.
 
 use std::fs::File;
 use std::path::Path;
@@ -26,7 +26,7 @@ pub fn output(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8(done.stdout)?.trim_end().to_owned())
 }
 
-/// Runs a command to its end; all that it says goes to a file.
+/// Runs a command to its end. Its output goes to a file.
 pub fn logged(command: &mut Command, log: &Path) -> Result<ExitStatus> {
     let file = File::create(log).with_context(|| format!("create {}", log.display()))?;
     status(command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file))

@@ -1,11 +1,11 @@
-//! No module of the programs uses, in one or more steps, a module that uses it: each can be read, and cut out, after those it
-//! stands on.
+//! No module of the programs uses, directly or through others, a module that uses it. So each module can be read, and moved, after
+//! the modules that it uses.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Where the modules of each crate begin.
+/// The folders of the crates' modules.
 const CRATES: [&str; 8] = [
     "crates/bases/src",
     "crates/format/src",
@@ -17,8 +17,8 @@ const CRATES: [&str; 8] = [
     "shim/src",
 ];
 
-/// A crate's modules by their paths (`import/files`), and what each uses. A `mod.rs` and a `lib.rs` are tables of contents:
-/// what is used through them is what they name.
+/// A crate's modules by their paths (`import/files`), and the modules that each one uses. A `mod.rs` and a `lib.rs` are tables of
+/// contents, and do not count as modules.
 type Modules = BTreeMap<String, BTreeSet<String>>;
 
 fn files(dir: &Path, found: &mut Vec<PathBuf>) {
@@ -32,7 +32,7 @@ fn files(dir: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The module of a file; none for tests, and for what only gathers modules.
+/// The module of a file; `None` for tests, and for tables of contents.
 fn module(root: &Path, file: &Path) -> Option<String> {
     let path = file.strip_prefix(root).unwrap().with_extension("");
     let name = path.file_name()?.to_str()?;
@@ -86,7 +86,7 @@ fn paths(code: &str) -> Vec<Vec<String>> {
     found
 }
 
-/// The module that a path in `from` leads to.
+/// The module that a path in the module `from` names.
 fn leads_to(modules: &BTreeSet<String>, from: &str, parts: &[String]) -> Option<String> {
     let mut way: Vec<&str> = match parts[0].as_str() {
         "crate" => Vec::new(),
@@ -99,7 +99,7 @@ fn leads_to(modules: &BTreeSet<String>, from: &str, parts: &[String]) -> Option<
             name => way.push(name),
         }
     }
-    // The longest beginning of it that is a module.
+    // The longest beginning of the path that is a module.
     (1..=way.len()).rev().map(|length| way[..length].join("/")).find(|path| modules.contains(path))
 }
 
@@ -118,7 +118,8 @@ fn modules(root: &Path) -> Modules {
     named.into_iter().map(uses).collect()
 }
 
-/// What is left when everything that uses nothing that is left is taken away again and again: circles, and who uses them.
+/// The modules in circles. Modules that use no remaining module are removed again and again, until only circles and their users
+/// remain.
 fn circles(mut modules: Modules) -> BTreeSet<String> {
     loop {
         let left: BTreeSet<_> = modules.keys().cloned().collect();
@@ -128,7 +129,7 @@ fn circles(mut modules: Modules) -> BTreeSet<String> {
             break;
         }
     }
-    // Then the other way round: who is in no circle is used by nobody.
+    // Then modules that no remaining module uses are removed, until only circles remain.
     loop {
         let used: BTreeSet<_> = modules.values().flatten().cloned().collect();
         let before = modules.len();

@@ -1,11 +1,11 @@
-//! How the crates stand to one another, and what may be in each: what a review would have to look for at every change.
+//! Which crate may use which, and what may be in each crate. Without this test, a review would have to check it at every change.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-/// What each crate of the workspace may use of the others, to build and to test.
+/// The crates of the workspace that each crate may use, to build and to test.
 const HOUSE: [(&str, &[&str]); 11] = [
     (
         "sharedroot",
@@ -40,7 +40,8 @@ const HOUSE: [(&str, &[&str]); 11] = [
     ("xtask", &[]),
 ];
 
-/// Runtimes, TLS and RPC: a program that starts for every command of every container pays for each byte of its file.
+/// Crates for async runtimes, TLS and RPC. `sharedroot` must not link them, because it starts for every command of every container,
+/// and each byte of its file costs time.
 const OF_DAEMONS: [&str; 17] = [
     "async-executor",
     "async-std",
@@ -61,10 +62,10 @@ const OF_DAEMONS: [&str; 17] = [
     "ureq",
 ];
 
-/// Where the programs' code is.
+/// The folders of the programs' code.
 const CODE: [&str; 3] = ["crates", "dm/src", "shim/src"];
 
-/// Files of the programs with `unsafe` in them: system calls that no crate wraps safely.
+/// The files of the programs that may have `unsafe`, for system calls that no crate wraps safely.
 const WITH_UNSAFE: [&str; 5] = [
     "crates/sys/src/clone3.rs",
     "crates/sys/src/command_line.rs",
@@ -73,7 +74,7 @@ const WITH_UNSAFE: [&str; 5] = [
     "dm/src/ioctl.rs",
 ];
 
-/// The one file that says to the kernel how a path of others is resolved.
+/// The only file that sets the kernel's flags for the resolution of a path.
 const RESOLVES: &str = "crates/sys/src/resolve.rs";
 
 fn cargo(words: &[&str]) -> String {

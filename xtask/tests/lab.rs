@@ -1,13 +1,13 @@
-//! How a guest ends is told by evidence: a script that hangs, a kernel that panics, and one that answers no more.
+//! Evidence decides how a guest ended: with a script that hangs, a kernel that panics, and a kernel that does not answer.
 //!
-//! `hack/test` runs this when the lab is made. It boots guests itself.
+//! `hack/test` runs this after the lab is built. The test boots guests itself.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-/// A directory of its own; the guest's own directory is in it.
+/// A directory for one test. The guest's directory is in it.
 struct Place(PathBuf);
 
 impl Place {
@@ -17,7 +17,7 @@ impl Place {
         Self(path)
     }
 
-    /// `hack/lab run` of that script, with `seconds` as its limit.
+    /// Runs `hack/lab run` with that script, and `seconds` as its limit.
     fn command(&self, script: &str, seconds: u32) -> Command {
         let path = self.0.join("script");
         fs::write(&path, script).unwrap();
@@ -34,13 +34,13 @@ impl Place {
             &limit,
         ]);
         command.arg("--share").arg(&self.0).arg(&path);
-        // No test of a crate is started where the repository is.
+        // cargo starts a test in the crate's folder, and not in the repository's.
         command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap());
         command.env("TMPDIR", &self.0);
         command
     }
 
-    /// The guest's main process, once the script has said that it runs.
+    /// Waits until the script has printed that it runs, and returns the guest's main process.
     fn main_process(&self) -> String {
         let end = Instant::now() + Duration::from_secs(60);
         while !self.0.join("up").exists() {
@@ -59,13 +59,13 @@ impl Drop for Place {
     }
 }
 
-/// The exit code and all that was said.
+/// The exit code and the output.
 fn said(output: &Output) -> (Option<i32>, String) {
     let text = [&output.stdout[..], &output.stderr].concat();
     (output.status.code(), String::from_utf8_lossy(&text).into_owned())
 }
 
-/// What was kept of the guest's kernel.
+/// The log of the guest's kernel.
 fn console(text: &str) -> String {
     let path = text.lines().find_map(|line| line.strip_prefix("lab: console of the guest: "));
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
@@ -88,7 +88,7 @@ fn a_script_that_hangs_is_no_fault_of_the_kernel() {
     assert_eq!(code, Some(124), "{text}");
     assert!(text.starts_with("begun\n") && text.contains("its kernel is well"), "{text}");
     let console = console(&text);
-    // The guest's own list of processes, and what its kernel and this machine say of it.
+    // The guest's list of its processes, and the evidence from its kernel and from this machine.
     for word in ["sleep 999", "lab: sysrq t", "lab: ticks of the guest's main process"] {
         assert!(console.contains(word), "{word} is not in {console}");
     }

@@ -4,12 +4,11 @@
 //! a container may run on it as given, and then the snapshot is the older of the two. Only a start of the container itself
 //! knows that nothing runs, so only a start writes back (`earlier.rs`).
 
-use sharedroot_dm::{Volume, VolumeName};
+use sharedroot_dm::{Reconcile, Volume, VolumeName};
 
 use crate::bases::Bases;
 use crate::containers::Containers;
 use crate::error::RootfsError;
-use crate::sweep::Sweep;
 
 /// What became of a snapshot that no record knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +32,7 @@ pub type Fates = Vec<(VolumeName, Result<Fate, RootfsError>)>;
 pub fn delete_forgotten(
     bases: &Bases,
     containers: &dyn Containers,
-    sweep: Sweep,
+    how: Reconcile,
 ) -> Result<Fates, RootfsError> {
     // In this order, for a record is written before the note, and the note before the snapshot is taken.
     let mut stale = bases.notes().volumes()?;
@@ -48,13 +47,13 @@ pub fn delete_forgotten(
         }
     }
     let mut fates = Fates::new();
-    for name in stale.into_iter().filter(|_| sweep == Sweep::Act) {
+    for name in stale.into_iter().filter(|_| how == Reconcile::Apply) {
         if let Err(error) = bases.notes().remove(&name) {
             fates.push((name, Err(error)));
         }
     }
     fates.extend(idle.into_iter().map(|name| {
-        let fate = bases.fate(&name, containers, sweep);
+        let fate = bases.fate(&name, containers, how);
         (name, fate)
     }));
     Ok(fates)
@@ -65,12 +64,12 @@ impl Bases {
         &self,
         name: &VolumeName,
         containers: &dyn Containers,
-        sweep: Sweep,
+        how: Reconcile,
     ) -> Result<Fate, RootfsError> {
         if let Some(note) = self.notes().read(name)?.filter(|note| !note.is_obsolete()) {
             return Ok(if note.only_here.is_some() { Fate::Root } else { Fate::Kept });
         }
-        if sweep == Sweep::Act {
+        if how == Reconcile::Apply {
             self.delete_with_note(name, containers)?;
         }
         Ok(Fate::Gone)

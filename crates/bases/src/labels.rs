@@ -7,6 +7,7 @@
 
 use std::path::Path;
 
+use sharedroot_dm::Reconcile;
 use sharedroot_format::BaseKey;
 use sharedroot_label::{self as label, MountLabel, SharedLabel};
 use sharedroot_sys::mount::Setting;
@@ -14,7 +15,6 @@ use sharedroot_sys::mount::Setting;
 use crate::bases::Bases;
 use crate::error::RootfsError;
 use crate::not_shared::NotShared;
-use crate::sweep::Sweep;
 
 /// The label of all that is in a file system; it belongs to the superblock.
 pub(super) fn context(label: &MountLabel) -> Setting<'_> {
@@ -97,9 +97,9 @@ impl Labels<'_> {
     ///
     /// # Errors
     /// The first [`RootfsError`].
-    pub fn unmount_mislabelled(&self, sweep: Sweep) -> Result<Vec<Mislabelled>, RootfsError> {
+    pub fn unmount_mislabelled(&self, how: Reconcile) -> Result<Vec<Mislabelled>, RootfsError> {
         let all = self.mislabelled()?;
-        for base in all.iter().filter(|base| !base.used && sweep == Sweep::Act) {
+        for base in all.iter().filter(|base| !base.used && how == Reconcile::Apply) {
             self.0.unmount_unused(&base.key)?;
         }
         Ok(all)

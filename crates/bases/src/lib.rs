@@ -11,7 +11,7 @@
 //! | `private`, `snapshot_mount`, `overlaid`, `size`, `room` | the root of a writable container: a snapshot |
 //! | `note`, `notes`, `notice`, `earlier`, `release`, `writeback`, `exchange`, `changes`, `forgotten` | what a container changed, and what becomes of it |
 //! | `labels` | the label of bases and scaffolds |
-//! | `pool`, `sweep` | the pool as a whole; whether what is left over goes |
+//! | `pool` | the pool as a whole |
 //! | `prepared`, `not_shared` | why a container runs on the rootfs as given |
 //! | `error`, `size_error`, `remedy` | why a root cannot be made or unmade |
 
@@ -51,7 +51,6 @@ mod size;
 mod size_error;
 mod skeleton;
 mod snapshot_mount;
-mod sweep;
 mod unwanted;
 mod writeback;
 
@@ -75,4 +74,3 @@ pub use release::{WrittenBack, release_private, save_so_far};
 pub use scaffold::Scaffolds;
 pub use shared::{Wanted, prepare_shared};
 pub use size_error::SizeError;
-pub use sweep::Sweep;

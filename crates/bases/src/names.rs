@@ -153,7 +153,7 @@ struct PodmanImage {
 mod tests {
     use std::fs;
 
-    use sharedroot_image::Layer;
+    use sharedroot_image::LayerIdentity;
 
     use super::*;
     use crate::catalog::Facts;
@@ -204,7 +204,7 @@ mod tests {
         fs::create_dir(storage.join("overlay-images")).unwrap();
         let text = r#"[{"id":"1","layer":"f00","names":["localhost/a:1"]},{"id":"2"}]"#;
         fs::write(storage.join("overlay-images/images.json"), text).unwrap();
-        let layers = vec![Layer::at(&layer).unwrap()];
+        let layers = vec![LayerIdentity::at(&layer).unwrap()];
         let key: BaseKey = "ab".repeat(32).parse().unwrap();
         let mut catalog = Catalog::default();
         catalog.describe(&key, facts(None, Source::Overlay { layers }));

@@ -23,7 +23,7 @@ use std::path::Path;
 
 use sharedroot_dm::VolumeName;
 use sharedroot_label::{MountLabel, enabled};
-use sharedroot_sys::mount::{self, Detached, Setting};
+use sharedroot_sys::mount::{self, Detached, Setting, UpperDirs};
 
 use crate::changes::Times;
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, XattrFlags};
@@ -100,8 +100,11 @@ impl Bases {
             let read_only = is_read_only(&snapshot)?;
             snapshot.attach(&place)?.keep();
             Ok(match read_only {
-                true => mount::upper_to_read([&tree, &lower], options)?,
-                false => mount::upper_alone([&tree, &work, &lower], &source, options)?,
+                true => mount::upper_read_only(&tree, &lower, options)?,
+                false => {
+                    let dirs = UpperDirs { upper: &tree, work: &work, lower: &lower };
+                    mount::upper_alone(dirs, &source, options)?
+                }
             })
         })?
     }

@@ -10,6 +10,9 @@ pub(crate) fn words(error: &Error) -> &'static str {
         Remedy::GiveDevices => {
             "; or give the pool block devices with `sharedroot pool create --data-dev DEVICE --metadata-dev DEVICE`"
         }
+        Remedy::Overwrite => {
+            "; if nobody needs it, create the pool with `sharedroot pool create --force`"
+        }
         Remedy::Compare => "; see what differs with `sharedroot gc --dry-run`",
         Remedy::CompareThenForce => {
             "; see what differs with `sharedroot gc --dry-run`, and go on with the pool as it is with `sharedroot gc --force`"

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use sha2::{Digest, Sha256};
+use sharedroot_dm::Reconcile;
 use sharedroot_format::{BaseKey, ScaffoldName, Use};
 use sharedroot_sys::mount::{self, Detached};
 
@@ -24,7 +25,6 @@ use crate::bases::Bases;
 use crate::containers::ContainersError;
 use crate::entries::entries;
 use crate::error::{RootfsError, file};
-use crate::sweep::Sweep;
 
 /// The name of the scaffold that adds this: the same for the same set, whoever asks.
 fn name_of(missing: &[Missing]) -> ScaffoldName {
@@ -116,14 +116,14 @@ impl Scaffolds<'_> {
     /// The first [`RootfsError`].
     pub fn take_down_forgotten(
         &self,
-        sweep: Sweep,
+        how: Reconcile,
     ) -> Result<Vec<(BaseKey, ScaffoldName)>, RootfsError> {
         let mut forgotten = Vec::new();
         for key in listed::<BaseKey>(&self.dir())? {
             for name in listed(&self.dir_of(&key))? {
-                let taken = match sweep {
-                    Sweep::DryRun => !self.has_users(&key, &name)?,
-                    Sweep::Act => self.take_down_unused(&key, &name)?,
+                let taken = match how {
+                    Reconcile::DryRun => !self.has_users(&key, &name)?,
+                    Reconcile::Apply => self.take_down_unused(&key, &name)?,
                 };
                 if taken {
                     forgotten.push((key.clone(), name));

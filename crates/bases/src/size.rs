@@ -25,7 +25,7 @@ pub(super) fn fit(snapshot: &mut NewVolume<'_>, wanted: Bytes) -> Result<(), Roo
         return Ok(());
     }
     image::shrink_filesystem(snapshot.device(), size.0).map_err(|source| match source {
-        MakeError::NotSoSmall { needs, .. } => {
+        MakeError::FilesDoNotFit { needs, .. } => {
             SizeError::BelowImage { wanted, needs: Bytes(needs) }
         }
         source => SizeError::Fit { volume: snapshot.name().clone(), wanted, source },

@@ -1,4 +1,4 @@
-//! Digests, and bytes that are hashed as they pass.
+//! The digest of some content, and a reader that computes it.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -10,26 +10,35 @@ use sha2::{Digest as _, Sha256};
 use crate::digits::{hex, unhex};
 use crate::text_form;
 
-/// A text that is no digest that this program can check.
+/// The text is no digest that this program can check.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not a digest that can be checked (sha256: and 64 lower-case hexadecimal digits)")]
 pub struct DigestError(String);
 
-/// The SHA-256 of some content, `sha256:` and 64 hexadecimal digits.
+/// The SHA-256 of some content. As text: `sha256:` and 64 hexadecimal digits in lower case (image-spec, descriptor.md,
+/// "Digests").
 ///
-/// The image-spec also registers sha512, which no engine's images have.
+/// The image-spec also registers sha512, but no engine uses it for its images.
+///
+/// ```
+/// use sharedroot_format::Digest;
+///
+/// let digest = Digest::of(b"content");
+/// assert_eq!(digest.to_string().parse(), Ok(digest));
+/// assert!("sha512:00".parse::<Digest>().is_err());
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Digest(pub(crate) [u8; 32]);
 
 impl Digest {
-    /// Of bytes that are there.
+    /// The digest of these bytes.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
     }
 
-    /// All 64 hexadecimal digits, without the algorithm.
+    /// The 64 hexadecimal digits, without the name of the algorithm.
     #[must_use]
     pub fn hex(&self) -> String {
         hex(&self.0)
@@ -61,7 +70,7 @@ impl FromStr for Digest {
 
 text_form!(Digest);
 
-/// Hashes what is read through it.
+/// A reader that computes the digest of what is read through it.
 #[derive(Debug)]
 pub struct Hashing<R> {
     inner: R,
@@ -69,15 +78,15 @@ pub struct Hashing<R> {
 }
 
 impl<R: Read> Hashing<R> {
-    /// Nothing is read yet.
+    /// Wraps `inner`, of which nothing is hashed yet.
     pub fn new(inner: R) -> Self {
         Self { inner, hash: Sha256::new() }
     }
 
-    /// Reads what is left, so that the digest is that of the whole.
+    /// Reads the rest of `inner`. Returns it with the digest of everything that was read.
     ///
     /// # Errors
-    /// What reading gives.
+    /// The error of reading.
     pub fn finish(mut self) -> io::Result<(R, Digest)> {
         io::copy(&mut self, &mut io::sink())?;
         Ok((self.inner, self.hash.into()))

@@ -1,11 +1,13 @@
-//! Digests as digits. One value has one text: upper case, padding and bits that a digest does not have are refused.
+//! Digests as text. One digest has one text: upper case, padding and more bits than a digest has are refused.
 
 use data_encoding::{BASE32_NOPAD, HEXLOWER};
 
+/// Base 16 in lower case.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     HEXLOWER.encode(bytes)
 }
 
+/// Undoes [`hex`]; none for any other text.
 pub(crate) fn unhex(text: &str) -> Option<[u8; 32]> {
     HEXLOWER.decode(text.as_bytes()).ok()?.try_into().ok()
 }
@@ -15,6 +17,7 @@ pub(crate) fn base32(bytes: &[u8; 32]) -> String {
     BASE32_NOPAD.encode(bytes).to_ascii_lowercase()
 }
 
+/// Undoes [`base32`]; none for any other text.
 pub(crate) fn unbase32(text: &str) -> Option<[u8; 32]> {
     if text.bytes().any(|digit| digit.is_ascii_uppercase()) {
         return None;

@@ -1,40 +1,40 @@
-//! JSON that others wrote, as OCI's types; an error names the field, and does not say what is in it: it may be an
-//! environment, or what somebody put at its place.
+//! JSON that others wrote, parsed into OCI's types. An error names the field, and never the value: the value may be a secret
+//! of an environment.
 
 use std::fmt;
 use std::io::{self, Read};
 
 use serde::de::DeserializeOwned;
 
-/// A text that is no JSON, or not of the form that is wanted.
+/// The text is no JSON, or JSON of another form.
 pub struct JsonError {
-    /// The field, such as `process.args[0]`; empty where the text as a whole is wrong.
+    /// The field, such as `process.args[0]`; empty if the text as a whole is wrong.
     field: String,
     source: serde_json::Error,
 }
 
-/// A text is at most this large, in bytes; the largest real one has some hundred kB.
+/// The largest text that is read, in bytes. The largest real configuration has some hundred kB.
 const MOST: u64 = 16 << 20;
 
-/// Reads the text of a file, a pipe or a terminal.
+/// Reads the whole text of a file, a pipe or a terminal.
 ///
 /// # Errors
-/// What reading gives; [`io::ErrorKind::FileTooLarge`] beyond 16 MiB.
+/// The error of reading; [`io::ErrorKind::FileTooLarge`] for more than 16 MiB.
 pub fn read(from: impl Read) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
     from.take(MOST + 1).read_to_end(&mut text)?;
     if text.len() as u64 > MOST {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 16 MiB"));
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "the text is larger than 16 MiB"));
     }
     Ok(text)
 }
 
-/// Understands a whole text.
+/// Parses a whole text.
 ///
 /// # Errors
 /// [`JsonError`].
 pub fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, JsonError> {
-    // Read again where it fails, because keeping track of the field costs time.
+    // To keep track of the field costs time, so only a text that is wrong is parsed once more for it.
     serde_json::from_slice(text).map_err(|source| {
         let mut again = serde_json::Deserializer::from_slice(text);
         let found = serde_path_to_error::deserialize::<_, T>(&mut again).err();
@@ -58,15 +58,15 @@ impl fmt::Debug for JsonError {
     }
 }
 
-// Without a source, whose own words would quote the value.
+// There is no source: its own words would quote the value.
 impl std::error::Error for JsonError {}
 
-/// The words of serde without the value that they quote: `invalid type: string "…", expected a sequence`.
+/// Removes the value from the words of serde, `invalid type: string "…", expected a sequence`.
 fn without_value(words: &str) -> String {
     let shown = |kind: &str| {
         let rest = words.strip_prefix(kind)?;
         let quoted = rest.find(['"', '`'])?;
-        // The last one: the value may have such words, what is expected has none.
+        // The last `, expected ` is serde's: the value may have such words in it, and the expected type has not.
         let expected = rest.rfind(", expected ").filter(|at| *at > quoted)?;
         Some(format!("{kind}{}{}", rest[..quoted].trim_end(), &rest[expected..]))
     };

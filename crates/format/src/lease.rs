@@ -1,4 +1,4 @@
-//! Who holds a lease of a base, and what for.
+//! A lease of a base: who uses the base, and how.
 
 use std::fmt;
 use std::path::Path;
@@ -9,25 +9,25 @@ use sha2::{Digest as _, Sha256};
 use crate::digits::hex;
 use crate::{BaseKey, NotAScaffold, ScaffoldName};
 
-/// That one holder uses one base.
+/// One holder uses one base. `gc` and `image rm` keep a base that has a lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
     /// The base.
     pub base: BaseKey,
-    /// What for.
+    /// How the holder uses the base.
     pub what: Use,
-    /// Who.
+    /// The container that uses the base.
     pub holder: Holder,
-    /// Who, for people: the container ID.
+    /// The container ID, for messages.
     pub name: String,
 }
 
-/// One container, by the directory of its record: 32 hexadecimal digits of a digest.
+/// A container that holds a lease: 32 hexadecimal digits of the digest of the path of its record.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Holder(String);
 
 impl Holder {
-    /// Of the container whose record is in `dir`.
+    /// The container whose record is in the directory `dir`.
     #[must_use]
     pub fn of_record(dir: &Path) -> Self {
         Self(hex(&Sha256::digest(dir.as_os_str().as_encoded_bytes())[..16]))
@@ -40,7 +40,7 @@ impl fmt::Display for Holder {
     }
 }
 
-/// A text that is no holder.
+/// The text is no holder of a lease.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is no holder of a lease (32 lower-case hexadecimal digits)")]
 pub struct NotAHolder(String);
@@ -49,13 +49,13 @@ impl FromStr for Holder {
     type Err = NotAHolder;
 
     fn from_str(text: &str) -> Result<Self, NotAHolder> {
-        // The same form.
+        // Holders and scaffolds have names of one form.
         let name: Result<ScaffoldName, _> = text.parse();
         name.map(|name| Self(name.to_string())).map_err(|_| NotAHolder(text.to_owned()))
     }
 }
 
-/// What a base is used for.
+/// How a container uses a base.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Use {
     /// A container runs on the base itself.

@@ -1,16 +1,25 @@
-//! What sharedroot writes to disks: names, keys, digests, and the format of a base. Pure: nothing here asks the kernel.
+//! What sharedroot writes to disks: names, keys, digests, and the format of a base. Nothing here makes a system call.
 //!
 //! | module | story |
 //! |---|---|
 //! | `names` | names of pools and volumes, short enough for device-mapper |
 //! | `key` | OCI's chain ID, and the key of a base |
-//! | `digest`, `digits` | digests of content, and how a digest is written |
-//! | `volumes` | the name of the volume of each base and of each container |
-//! | `lease` | who holds a lease of a base, and what for |
+//! | `digest`, `digits` | digests of content, and digests as text |
+//! | `volumes` | the names of the volumes of bases and snapshots |
+//! | `lease` | a lease of a base: who uses the base, and how |
 //! | `scaffold` | the name of a scaffold |
-//! | [`base`] | the format of a base: what all hosts must agree on |
-//! | [`json`] | JSON that others wrote |
+//! | [`base`] | the format of a base, on which all hosts must agree |
+//! | [`json`] | JSON that others wrote, and errors that quote no value |
 //! | `text` | types that serde reads and writes as text |
+//!
+//! ```
+//! use sharedroot_format::{BaseKey, ChainId, VolumeName};
+//!
+//! let chain: ChainId = format!("sha256:{}", "ab".repeat(32)).parse()?;
+//! let key = BaseKey::of_chain(&chain, None);
+//! assert_eq!(VolumeName::of_base(&key).base(), Some(key));
+//! # Ok::<(), sharedroot_format::KeyError>(())
+//! ```
 
 pub mod base;
 mod digest;

@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::text_form;
 
-/// Longest pool name. With [`VOLUME_MAX`] the dm name stays below the kernel's `DM_NAME_LEN` of 128 bytes:
-/// 11 + 32 + 1 + 80.
+/// The longest name of a pool, in bytes. With [`VOLUME_MAX`] a dm name has 11 + 32 + 1 + 80 bytes, and the kernel's `DM_NAME_LEN`
+/// is 128.
 const POOL_MAX: usize = 32;
-/// Longest volume name. What is made of longer parts is made shorter in `base_volume.rs`.
+/// The longest name of a volume, in bytes. `volumes.rs` makes names of longer parts fit.
 pub(crate) const VOLUME_MAX: usize = 80;
 
-/// Why a text is no name.
+/// Why a text is no name of a pool or volume.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NameError {
@@ -23,17 +23,17 @@ pub enum NameError {
         /// `pool` or `volume`.
         kind: &'static str,
     },
-    /// The text is longer than a dm name has room for.
+    /// The text is too long for a dm name.
     #[error("the {kind} name {text:?} has {} bytes, and {max} is the most", text.len())]
     Long {
         /// `pool` or `volume`.
         kind: &'static str,
         /// The rejected text.
         text: String,
-        /// The most bytes a name may have.
+        /// The most bytes that a name may have.
         max: usize,
     },
-    /// The text does not name a thin pool of LVM.
+    /// The text is no name of a thin pool of LVM.
     #[error("{text:?} is no thin pool of LVM; write VG/LV, as `lvs` shows the names")]
     Lvm {
         /// The rejected text.
@@ -53,8 +53,18 @@ pub enum NameError {
 
 /// The name of a thin pool: 1 to 32 of `[a-z0-9._]`, the first a letter or digit.
 ///
-/// No hyphen: it ends the pool's part of a volume's dm name, so that pool `a` with volume `b-c` and pool `a-b` with
-/// volume `c` can never be one device.
+/// A name has no hyphen, because a hyphen ends the pool's part of a dm name. So the volume `b-c` of a pool `a` never has the
+/// device of the volume `c` of a pool `a-b`.
+///
+/// ```
+/// use sharedroot_format::{PoolName, VolumeName};
+///
+/// let pool: PoolName = "data".parse()?;
+/// let volume: VolumeName = "private-1".parse()?;
+/// assert_eq!(pool.device_of(&volume), "sharedroot-data-private-1");
+/// assert!("da-ta".parse::<PoolName>().is_err());
+/// # Ok::<(), sharedroot_format::NameError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PoolName(Box<str>);
 
@@ -64,40 +74,59 @@ pub struct PoolName(Box<str>);
 pub struct VolumeName(pub(crate) Box<str>);
 
 impl VolumeName {
-    /// What a volume is called that was deleted while its device was in use, by its thin id.
+    /// The name of a volume that was deleted while its device was in use, by its thin id.
     #[must_use]
     pub fn deferred(thin_id: u32) -> Self {
         Self(format!("deleted.{thin_id}").into())
     }
 }
 
-fn check(kind: &'static str, text: &str, max: usize, hyphen: bool) -> Result<Box<str>, NameError> {
-    if text.is_empty() {
-        return Err(NameError::Empty { kind });
+/// What the names of one kind may have.
+struct Rule {
+    /// `pool` or `volume`.
+    kind: &'static str,
+    /// The most bytes.
+    max: usize,
+    /// The characters beside letters and digits.
+    marks: &'static [u8],
+    /// All characters, in words.
+    allowed: &'static str,
+}
+
+const POOL: Rule =
+    Rule { kind: "pool", max: POOL_MAX, marks: b"._", allowed: "a-z, 0-9, '.', '_'" };
+const VOLUME: Rule =
+    Rule { kind: "volume", max: VOLUME_MAX, marks: b"._-", allowed: "a-z, 0-9, '.', '_', '-'" };
+
+impl Rule {
+    fn check(&self, text: &str) -> Result<Box<str>, NameError> {
+        let Self { kind, max, marks, allowed } = *self;
+        if text.is_empty() {
+            return Err(NameError::Empty { kind });
+        }
+        if text.len() > max {
+            return Err(NameError::Long { kind, text: text.to_owned(), max });
+        }
+        let plain = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
+        let fits = |c: u8| plain(c) || marks.contains(&c);
+        if !text.bytes().all(fits) || !text.bytes().next().is_some_and(plain) {
+            return Err(NameError::Character { kind, text: text.to_owned(), allowed });
+        }
+        Ok(text.into())
     }
-    if text.len() > max {
-        return Err(NameError::Long { kind, text: text.to_owned(), max });
-    }
-    let plain = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
-    let allowed = |c: u8| plain(c) || c == b'.' || c == b'_' || (hyphen && c == b'-');
-    if !text.bytes().all(allowed) || !text.bytes().next().is_some_and(plain) {
-        let allowed = if hyphen { "a-z, 0-9, '.', '_', '-'" } else { "a-z, 0-9, '.', '_'" };
-        return Err(NameError::Character { kind, text: text.to_owned(), allowed });
-    }
-    Ok(text.into())
 }
 
 impl FromStr for PoolName {
     type Err = NameError;
     fn from_str(text: &str) -> Result<Self, NameError> {
-        check("pool", text, POOL_MAX, false).map(Self)
+        POOL.check(text).map(Self)
     }
 }
 
 impl FromStr for VolumeName {
     type Err = NameError;
     fn from_str(text: &str) -> Result<Self, NameError> {
-        check("volume", text, VOLUME_MAX, true).map(Self)
+        VOLUME.check(text).map(Self)
     }
 }
 
@@ -128,8 +157,8 @@ impl AsRef<str> for VolumeName {
 }
 
 impl PoolName {
-    /// The device-mapper name of one of the pool's volumes while it is active, as in `/dev/mapper`: by it a mounted
-    /// device is recognised without the store.
+    /// The device-mapper name of an active volume of this pool, as in `/dev/mapper`. By this name a mounted device is
+    /// recognised without the store.
     #[must_use]
     pub fn device_of(&self, volume: &VolumeName) -> String {
         format!("sharedroot-{self}-{volume}")

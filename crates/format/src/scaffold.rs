@@ -1,4 +1,4 @@
-//! The name of a scaffold.
+//! The name of a scaffold: a read-only overlay that adds missing mount points above a base.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,18 +8,18 @@ use serde::{Deserialize, Serialize};
 use crate::digits::hex;
 use crate::text_form;
 
-/// Tells the scaffolds of one base apart: a digest of what they add, as 32 hexadecimal digits.
+/// The name of a scaffold, unique among the scaffolds of one base: 32 hexadecimal digits of the digest of what it adds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ScaffoldName(String);
 
-/// A text that is no name of a scaffold.
+/// The text is no name of a scaffold.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is no scaffold's name (32 lower-case hexadecimal digits)")]
 pub struct NotAScaffold(String);
 
 impl ScaffoldName {
-    /// From a SHA-256 of what the scaffold adds.
+    /// The name of the scaffold; `digest` is the SHA-256 of what it adds.
     #[must_use]
     pub fn of_digest(digest: [u8; 32]) -> Self {
         Self(hex(&digest[..16]))

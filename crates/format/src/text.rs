@@ -1,6 +1,7 @@
-//! Types that serde reads and writes as text.
+//! Types that serde reads and writes as text, through their own parser and printer.
 
-/// What `#[serde(try_from = "String", into = "String")]` takes: both go through the parser and the printer of the type.
+/// Implements what `#[serde(try_from = "String", into = "String")]` needs, by `FromStr` and `Display` of the type. So no value
+/// comes from a file that the parser would refuse.
 #[macro_export]
 macro_rules! text_form {
     ($type:ty) => {

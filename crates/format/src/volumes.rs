@@ -1,14 +1,15 @@
-//! The names of thin volumes: each leads back to what it holds, and is never too long for device-mapper.
+//! The names of the thin volumes of bases and snapshots. The name of a base's volume leads back to the key of the base. No
+//! name is too long for device-mapper.
 //!
 //! | what | volume |
 //! |---|---|
-//! | a base whose key fits | `base-` and the key as it prints: 64 hexadecimal digits, perhaps `fN-` before them and `-uid.gid` after |
-//! | a base whose key does not: both numbers of the mapping are long | `base-`, the digest in base 32 (RFC 4648, lower case: 52 characters), `-uid.gid` |
-//! | the same of another format than the first | `base-`, `fN-`, the digest in base 32, `-`, uid and gid with 8 hexadecimal digits each, a dot between them |
-//! | the snapshot of a container | `private-` and 32 hexadecimal digits of a digest of the state root and the ID |
+//! | a base whose key fits | `base-` and the text of the key: 64 hexadecimal digits, with `fN-` before them for another format than the first, and `-uid.gid` after them for a mapping |
+//! | a base of the first format whose key does not fit: both numbers of the mapping are long | `base-`, the digest in base 32 (RFC 4648, lower case: 52 characters), `-uid.gid` |
+//! | a base of another format whose key does not fit | `base-fN-`, the digest in base 32, `-uid.gid` with 8 hexadecimal digits for each number |
+//! | the snapshot of a container | `private-` and 32 hexadecimal digits of the digest of the state root and the container ID |
 //!
-//! The longest is 5 + 5 + 52 + 1 + 17 = 80 characters, and a volume's name may have 80. Every name of a base that was made before
-//! formats had numbers (`base.rs`) leads back to a key of the first format.
+//! The longest name has 5 + 5 + 52 + 1 + 17 = 80 characters, and a volume's name may have 80. Every name of a base that a version
+//! without numbers of formats made (`base.rs`) leads back to a key of the first format.
 
 use std::path::Path;
 
@@ -18,9 +19,9 @@ use crate::digits::hex;
 use crate::names::VOLUME_MAX;
 use crate::{BaseKey, VolumeName};
 
-/// What the names of bases' volumes begin with.
+/// The beginning of the name of a base's volume.
 const BASE: &str = "base-";
-/// What the names of snapshots begin with.
+/// The beginning of the name of a snapshot.
 const SNAPSHOT: &str = "private-";
 
 impl VolumeName {
@@ -32,16 +33,17 @@ impl VolumeName {
         Self(if fits { name } else { format!("{BASE}{}", key.compact()) }.into())
     }
 
-    /// The key of the base whose thin volume this is, if it is one.
+    /// The key of the base that this volume holds; none if the name is not that of a base's volume.
     #[must_use]
     pub fn base(&self) -> Option<BaseKey> {
         let text = self.as_ref().strip_prefix(BASE)?;
         let key = text.parse().ok().or_else(|| BaseKey::of_compact(text))?;
-        // One base has one volume.
+        // A base has one volume, so the other form of a name is nobody's.
         (Self::of_base(&key) == *self).then_some(key)
     }
 
-    /// The snapshot of the container `id` of the state root `root` (runc's `--root`): an ID is unique in one state root only.
+    /// The snapshot of the container `id` in the state root `root` (runc's `--root`). A container ID is unique in its state root
+    /// only.
     #[must_use]
     pub fn of_snapshot(root: &Path, id: &str) -> Self {
         let mut hash = Sha256::new();
@@ -51,7 +53,7 @@ impl VolumeName {
         Self(format!("{SNAPSHOT}{}", hex(&hash.finalize()[..16])).into())
     }
 
-    /// Whether it is named as the snapshot of a container.
+    /// Whether the name is that of a snapshot.
     #[must_use]
     pub fn is_snapshot(&self) -> bool {
         self.as_ref().starts_with(SNAPSHOT)
@@ -103,7 +105,7 @@ mod tests {
 
     prop_compose! {
         fn any_key()(
-            // Half of them are of few digests, so that keys differ by their mapping only.
+            // Half of the keys have one of few digests, so that keys differ by their mapping only.
             digest in prop_oneof!["[0-9a-f]{64}", "[01]0{63}"],
             mapping in proptest::option::of((number(), number())),
             format in 1..=255_u8,

@@ -1,10 +1,9 @@
 //! The image of a Docker container, from the daemon's own layer database.
 //!
-//! `<docker-root>/overlay2/<mount-id>/merged` is the rootfs,
-//! `<docker-root>/image/overlay2/layerdb/mounts/<container>/` tells its mount and its image's chain
-//! ID, and `…/layerdb/sha256/<chain>/` one link of that chain (moby: layer/filestore.go,
-//! daemon/graphdriver/overlay2). The driver's own list of lower directories, which is what the
-//! container sees, must agree link by link. No mount table is read.
+//! The rootfs is `<docker-root>/overlay2/<mount-id>/merged`. The directory
+//! `<docker-root>/image/overlay2/layerdb/mounts/<container>/` has the mount ID and the chain ID of the image, and
+//! `…/layerdb/sha256/<chain>/` has one layer of that chain (moby: layer/filestore.go, daemon/graphdriver/overlay2). The container
+//! sees the driver's list of lower directories, so this list must agree with the chain, layer by layer. No mount table is read.
 
 use std::fs;
 use std::io;
@@ -13,18 +12,18 @@ use std::path::{Component, Path, PathBuf};
 use sharedroot_format::{BaseKey, ChainId, Owner};
 
 use super::top::ROOT_MODE;
-use crate::doubt::Doubt;
 use crate::image::{Image, Upper};
-use crate::init::InitFiles;
+use crate::init_layer::InitFiles;
 use crate::source::Source;
 use crate::top::Top;
+use crate::unidentified::Unidentified;
 
-/// overlay's OVL_MAX_STACK; Docker itself stops at 127.
+/// The most layers of a chain: overlay's OVL_MAX_STACK. Docker itself makes at most 127.
 const MAX_LAYERS: usize = 500;
 
-pub(super) fn identify(root_path: &Path, container_id: &str) -> Result<Image, Doubt> {
-    let not_docker = || Doubt::NotADockerRootfs { root_path: root_path.to_owned() };
-    let Place { docker_root, mount_id } = Place::of(root_path).ok_or_else(not_docker)?;
+pub(super) fn identify(root_path: &Path, container_id: &str) -> Result<Image, Unidentified> {
+    let not_docker = || Unidentified::NotADockerRootfs { root_path: root_path.to_owned() };
+    let RootfsPath { docker_root, mount_id } = RootfsPath::of(root_path).ok_or_else(not_docker)?;
     let driver = docker_root.join("overlay2");
     let layerdb = docker_root.join("image/overlay2/layerdb");
     let container = layerdb.join("mounts").join(container_id);
@@ -32,16 +31,18 @@ pub(super) fn identify(root_path: &Path, container_id: &str) -> Result<Image, Do
     let mount_file = container.join("mount-id");
     match read_word(&mount_file) {
         Ok(found) => agree(&mount_file, found, mount_id)?,
-        Err(Doubt::LayerStore { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+        Err(Unidentified::LayerStore { source, .. })
+            if source.kind() == io::ErrorKind::NotFound =>
+        {
             return Err(not_docker());
         }
-        Err(doubt) => return Err(doubt),
+        Err(unidentified) => return Err(unidentified),
     }
     let init_id = read_word(&container.join("init-id"))?;
     agree(&container.join("init-id"), init_id.clone(), &format!("{mount_id}-init"))?;
     let chain_id = match read_chain_id(&container.join("parent"))? {
         Some(chain_id) => chain_id,
-        None => return Err(Doubt::NoLayers { container_id: container_id.to_owned() }),
+        None => return Err(Unidentified::NoLayers { container_id: container_id.to_owned() }),
     };
 
     let chained = read_chain(&layerdb, chain_id)?;
@@ -50,11 +51,11 @@ pub(super) fn identify(root_path: &Path, container_id: &str) -> Result<Image, Do
     if stacked != chained {
         let at = stacked.iter().zip(&chained).take_while(|(s, c)| s == c).count() + 1;
         let (stacked, chained) = (stacked.len(), chained.len());
-        return Err(Doubt::LayersDisagree { path: lower_file, stacked, chained, at });
+        return Err(Unidentified::LayersDisagree { path: lower_file, stacked, chained, at });
     }
 
-    // Only the daemon writes the init layer, so its owner is the store's root user, whatever a
-    // container did to its own root directory.
+    // Only the daemon writes the init layer, so its owner is the root user of the store. A container may have changed the owner
+    // of its own root directory.
     let init = driver.join(&init_id).join("diff");
     let top = Top { mode: ROOT_MODE, ..Top::of(&init)? };
     top.agrees_with(&init)?;
@@ -74,14 +75,14 @@ pub(super) fn identify(root_path: &Path, container_id: &str) -> Result<Image, Do
     })
 }
 
-/// The parts of `<docker-root>/overlay2/<mount-id>/merged`.
+/// The parts of a path `<docker-root>/overlay2/<mount-id>/merged`.
 #[derive(Debug, PartialEq, Eq)]
-struct Place<'a> {
+struct RootfsPath<'a> {
     docker_root: &'a Path,
     mount_id: &'a str,
 }
 
-impl<'a> Place<'a> {
+impl<'a> RootfsPath<'a> {
     fn of(root_path: &'a Path) -> Option<Self> {
         let merged = root_path.file_name()?;
         let mount = root_path.parent()?;
@@ -94,21 +95,21 @@ impl<'a> Place<'a> {
     }
 }
 
-/// The cache IDs of an image's layers, topmost first, down the links of the layer database.
-fn read_chain(layerdb: &Path, top: ChainId) -> Result<Vec<String>, Doubt> {
+/// Reads the cache IDs of the layers of an image, topmost first, from the layer database.
+fn read_chain(layerdb: &Path, top: ChainId) -> Result<Vec<String>, Unidentified> {
     let mut cache_ids = Vec::new();
     let mut next = Some(top);
     while let Some(chain) = next {
         if cache_ids.len() == MAX_LAYERS {
             let path = layer_of(layerdb, &top);
-            return Err(Doubt::ChainTooLong { path, limit: MAX_LAYERS });
+            return Err(Unidentified::ChainTooLong { path, limit: MAX_LAYERS });
         }
         let layer = layer_of(layerdb, &chain);
         let file = layer.join("cache-id");
         let cache_id = read_word(&file)?;
         if !is_id(&cache_id) {
             let expected = "the name of a layer directory".to_owned();
-            return Err(Doubt::Disagree { path: file, found: cache_id, expected });
+            return Err(Unidentified::Disagree { path: file, found: cache_id, expected });
         }
         cache_ids.push(cache_id);
         next = read_chain_id(&layer.join("parent"))?;
@@ -116,18 +117,22 @@ fn read_chain(layerdb: &Path, top: ChainId) -> Result<Vec<String>, Doubt> {
     Ok(cache_ids)
 }
 
-/// The database's directory of the layer on top of a chain.
+/// The directory in the database of the topmost layer of a chain.
 fn layer_of(layerdb: &Path, chain: &ChainId) -> PathBuf {
     layerdb.join("sha256").join(chain.hex())
 }
 
-/// The layers that the driver stacked for a container, topmost first, without the init layer.
-fn read_stack(driver: &Path, lower_file: &Path, init_id: &str) -> Result<Vec<String>, Doubt> {
+/// Reads the layers that the driver stacked for a container, topmost first, without the init layer.
+fn read_stack(
+    driver: &Path,
+    lower_file: &Path,
+    init_id: &str,
+) -> Result<Vec<String>, Unidentified> {
     let lower = read_word(lower_file)?;
     let mut ids = Vec::new();
     for link in lower.split(':') {
         let path = driver.join(link);
-        let malformed = |found: String, expected: &str| Doubt::Disagree {
+        let malformed = |found: String, expected: &str| Unidentified::Disagree {
             path: path.clone(),
             found,
             expected: expected.to_owned(),
@@ -147,47 +152,50 @@ fn read_stack(driver: &Path, lower_file: &Path, init_id: &str) -> Result<Vec<Str
     Ok(ids)
 }
 
-/// The layer in the target of one of the driver's short links, `../<layer>/diff`.
+/// The layer in the target `../<layer>/diff` of a short link of the driver's.
 fn layer_of_link(target: &str) -> Option<&str> {
     target.strip_prefix("../")?.strip_suffix("/diff").filter(|id| is_id(id))
 }
 
-/// One component of a path, of the letters that Docker uses in the names of its own directories.
+/// Whether the text is one component of a path, with the characters that Docker uses for its own directories.
 fn is_id(text: &str) -> bool {
     let letter = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     !text.is_empty() && text.chars().all(letter) && !text.starts_with('.')
 }
 
-/// The chain ID in a `parent` file, or none where the chain ends: no file, or an empty one.
-fn read_chain_id(path: &Path) -> Result<Option<ChainId>, Doubt> {
+/// Reads the chain ID in a file `parent`. None at the end of the chain: there is no file, or an empty one.
+fn read_chain_id(path: &Path) -> Result<Option<ChainId>, Unidentified> {
     match read_word(path) {
         Ok(word) if word.is_empty() => Ok(None),
         Ok(word) => word
             .parse()
             .map(Some)
-            .map_err(|source| Doubt::ChainId { path: path.to_owned(), source }),
-        Err(Doubt::LayerStore { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            .map_err(|source| Unidentified::ChainId { path: path.to_owned(), source }),
+        Err(Unidentified::LayerStore { source, .. })
+            if source.kind() == io::ErrorKind::NotFound =>
+        {
             Ok(None)
         }
-        Err(doubt) => Err(doubt),
+        Err(unidentified) => Err(unidentified),
     }
 }
 
-/// A file that holds one word; moby trims, too.
-fn read_word(path: &Path) -> Result<String, Doubt> {
+/// Reads a file that holds one word. Like moby, this ignores white space around the word.
+fn read_word(path: &Path) -> Result<String, Unidentified> {
     let text = fs::read_to_string(path).map_err(|e| unreadable(path, e))?;
     Ok(text.trim().to_owned())
 }
 
-fn agree(path: &Path, found: String, expected: &str) -> Result<(), Doubt> {
+/// Checks what a file says against another record.
+fn agree(path: &Path, found: String, expected: &str) -> Result<(), Unidentified> {
     if found == expected {
         return Ok(());
     }
-    Err(Doubt::Disagree { path: path.to_owned(), found, expected: expected.to_owned() })
+    Err(Unidentified::Disagree { path: path.to_owned(), found, expected: expected.to_owned() })
 }
 
-fn unreadable(path: &Path, source: io::Error) -> Doubt {
-    Doubt::LayerStore { path: path.to_owned(), source }
+fn unreadable(path: &Path, source: io::Error) -> Unidentified {
+    Unidentified::LayerStore { path: path.to_owned(), source }
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ impl Store {
         self.0.path().join(path)
     }
 
-    fn identify(&self) -> Result<Image, Doubt> {
+    fn identify(&self) -> Result<Image, Unidentified> {
         identify(&self.path("overlay2/m/merged"), CONTAINER)
     }
 }
@@ -75,11 +75,11 @@ fn root_a_remapped_store_has_its_own_bases() {
     assert_eq!(image.top.owner, Owner { uid: 165_536, gid: 165_537 });
 }
 
-/// What is done to a good store, and how the doubt begins or what it contains.
+/// What is done to a good store, and the words that the error has.
 type Spoil = (fn(&Store), &'static str);
 
 #[test]
-fn any_contradiction_is_a_doubt() {
+fn any_contradiction_leaves_the_image_unidentified() {
     fn put(store: &Store, path: &str, text: &str) {
         store.0.write(path, text);
     }
@@ -115,9 +115,9 @@ fn any_contradiction_is_a_doubt() {
     for (spoil, expected) in table {
         let store = Store::new();
         spoil(&store);
-        let doubt = store.identify().expect_err(expected).to_string();
-        assert!(doubt.contains(expected), "{doubt:?} lacks {expected:?}");
-        assert!(!doubt.contains('\n'), "{doubt:?}");
+        let unidentified = store.identify().expect_err(expected).to_string();
+        assert!(unidentified.contains(expected), "{unidentified:?} lacks {expected:?}");
+        assert!(!unidentified.contains('\n'), "{unidentified:?}");
     }
 }
 
@@ -126,7 +126,7 @@ fn a_chain_in_a_circle_ends() {
     let store = Store::new();
     let parent = format!("image/overlay2/layerdb/sha256/{}/parent", chain('1').hex());
     store.0.write(&parent, &chain('2').to_string());
-    assert!(matches!(store.identify(), Err(Doubt::ChainTooLong { .. })));
+    assert!(matches!(store.identify(), Err(Unidentified::ChainTooLong { .. })));
 }
 
 #[test]
@@ -142,7 +142,10 @@ fn only_dockers_own_layout_is_dockers() {
         ("/".into(), CONTAINER),
     ] {
         let found = identify(&root_path, container);
-        assert!(matches!(found, Err(Doubt::NotADockerRootfs { .. })), "{root_path:?} {found:?}");
+        assert!(
+            matches!(found, Err(Unidentified::NotADockerRootfs { .. })),
+            "{root_path:?} {found:?}"
+        );
     }
 }
 

@@ -11,23 +11,23 @@ use sharedroot_sys::mount::MountError;
 pub enum MakeError {
     /// A layer directory of the image cannot be used.
     #[error(
-        "layer {path} is missing ({source}): the image is damaged; remove it (`docker rmi`) and \
-         pull it again"
+        "layer {path} is missing ({source}): the image is damaged; remove the image (`docker rmi`) \
+         and pull it again"
     )]
     Layer {
         /// The layer directory.
         path: PathBuf,
-        /// Why.
+        /// The error of the system.
         source: io::Error,
     },
-    /// The scratch directory cannot be used.
-    #[error("{step} scratch directory {path}: {source}")]
+    /// A file or directory for scratch cannot be used.
+    #[error("{step} {path}: {source}")]
     Scratch {
-        /// What was tried.
+        /// The operation, with the kind of the file.
         step: &'static str,
-        /// The directory.
+        /// The file or directory.
         path: PathBuf,
-        /// Why.
+        /// The error of the system.
         source: io::Error,
     },
     /// The layers cannot be merged.
@@ -38,9 +38,9 @@ pub enum MakeError {
     Init {
         /// The path inside the tree.
         path: PathBuf,
-        /// What was tried.
+        /// The operation.
         step: &'static str,
-        /// Why.
+        /// The error of the system.
         source: io::Error,
     },
     /// The tree cannot be read.
@@ -48,20 +48,20 @@ pub enum MakeError {
     Walk {
         /// The path inside the tree.
         path: PathBuf,
-        /// What was tried.
+        /// The operation.
         step: &'static str,
-        /// Why.
+        /// The error of the system.
         source: io::Error,
     },
     /// The image does not fit.
     #[error(
-        "the image needs {needs} bytes with its file system's own, but {device} has {size} bytes: \
-         make bases larger"
+        "the image needs {needs} bytes with the metadata of its file system, but {device} has {size} \
+         bytes: make bases larger"
     )]
     TooLarge {
         /// The device.
         device: PathBuf,
-        /// What the tree and the file system take, in bytes.
+        /// What the files and the metadata of the file system take, in bytes.
         needs: u64,
         /// What the device has, in bytes.
         size: u64,
@@ -71,27 +71,27 @@ pub enum MakeError {
     Superblock {
         /// The device.
         device: PathBuf,
-        /// Why.
+        /// The error of the system.
         source: io::Error,
     },
     /// The files of a file system do not fit into a smaller one.
     #[error(
-        "the files on {device} need {needs} bytes with their file system's own, and not {size}"
+        "shrink the file system on {device} to {size} bytes: its files need {needs} bytes with its metadata"
     )]
-    NotSoSmall {
+    FilesDoNotFit {
         /// The device.
         device: PathBuf,
-        /// What its files and the file system take, in bytes.
+        /// What the files and the metadata of the file system take, in bytes.
         needs: u64,
-        /// What is wanted, in bytes.
+        /// The size that was asked for, in bytes.
         size: u64,
     },
-    /// debugfs, which takes commands by lines, cannot be told of it.
+    /// debugfs takes commands by lines, and a line cannot have this path or attribute.
     #[error(
-        "{path:?} has extended attributes or a time after 2038, and its name or theirs holds control characters or is too \
-         long: no base can be made of such an image"
+        "{path:?} has extended attributes or a time after 2038, and its path or the name of an attribute has control \
+         characters or is too long: no base can be made of such an image"
     )]
-    Unspeakable {
+    NotForDebugfs {
         /// The path inside the tree.
         path: PathBuf,
     },
@@ -103,12 +103,12 @@ pub enum MakeError {
     Attributes {
         /// The path inside the tree.
         path: PathBuf,
-        /// What its attributes take.
+        /// What the attributes take, in bytes.
         bytes: usize,
-        /// What there is.
+        /// What ext4 has for them, in bytes.
         most: usize,
     },
-    /// mke2fs takes no path of any length.
+    /// The path is longer than mke2fs takes.
     #[error(
         "the image has a path of more than {most} bytes, {:?}…: no base is made of such an image",
         Path::new(std::ffi::OsStr::from_bytes(&path.as_os_str().as_bytes()[..path.as_os_str().len().min(64)]))
@@ -116,10 +116,10 @@ pub enum MakeError {
     LongPath {
         /// The path inside the tree.
         path: PathBuf,
-        /// How many bytes it may have.
+        /// How many bytes a path may have.
         most: usize,
     },
-    /// ext4 cannot hold when a file was changed.
+    /// The time of a file is outside of what ext4 keeps.
     #[error(
         "{path:?} was last changed {seconds} s after 1970, and ext4 keeps times from 1901 to 2446: no base can be made of such \
          an image"
@@ -127,20 +127,20 @@ pub enum MakeError {
     Time {
         /// The path inside the tree.
         path: PathBuf,
-        /// When.
+        /// The time of the last change, in seconds since 1970.
         seconds: i64,
     },
-    /// More than what debugfs is told in a bearable time.
+    /// There are more attributes and late times than debugfs sets in a reasonable time.
     #[error(
-        "the image has more than {most} extended attributes and times after 2038, or more than {mib} MiB of them, {path:?} \
-         being one too many: no base is made of such an image"
+        "the image has more than {most} extended attributes and times after 2038, or more than {mib} MiB of them; {path:?} \
+         is beyond this bound: no base is made of such an image"
     )]
     Special {
         /// The path inside the tree.
         path: PathBuf,
-        /// How many there may be.
+        /// How many attributes and times there may be.
         most: usize,
-        /// How many MiB of paths, names and values.
+        /// How many MiB of paths, names and values there may be.
         mib: usize,
     },
     /// A program of e2fsprogs is not installed.
@@ -156,7 +156,7 @@ pub enum MakeError {
     Start {
         /// The program.
         program: PathBuf,
-        /// Why.
+        /// The error of the system.
         source: io::Error,
     },
     /// A program failed.
@@ -166,22 +166,22 @@ pub enum MakeError {
         program: PathBuf,
         /// The device.
         device: PathBuf,
-        /// How it ended.
+        /// The exit code or signal.
         status: String,
-        /// The first lines of what it said.
+        /// The first lines that the program wrote to standard error.
         stderr: String,
     },
 }
 
 impl MakeError {
-    /// Whether the reason is the image: it is larger than bases are, or has what a base cannot hold. Another try ends the same.
+    /// Whether the reason is the image: it is larger than a base, or has what a base cannot hold. Another try would fail, too.
     #[must_use]
     pub fn is_of_the_image(&self) -> bool {
-        use MakeError::{Attributes, LongPath, Special, Time, TooLarge, Unspeakable};
+        use MakeError::{Attributes, LongPath, NotForDebugfs, Special, Time, TooLarge};
         matches!(
             self,
             TooLarge { .. }
-                | Unspeakable { .. }
+                | NotForDebugfs { .. }
                 | Attributes { .. }
                 | Special { .. }
                 | LongPath { .. }

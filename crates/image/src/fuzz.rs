@@ -1,12 +1,12 @@
-//! What the fuzz targets call: each function leads what others wrote through the code that reads it, and panics where what
-//! comes out breaks a promise. The crate in `fuzz/` throws bytes at them, the tests below the seeds and what is near them.
+//! The fuzz targets of this crate. Each function gives an input to the code that reads what others wrote, and panics if the
+//! result breaks a rule. The crate in `fuzz/` calls them with any bytes, the tests below with seeds and damaged seeds.
 //!
 //! | function | who wrote it |
 //! |---|---|
-//! | [`mountinfo`] | the kernel's mount table, full of others' paths |
-//! | [`store`] | Docker's layer database |
-//! | [`tar`] | a layer of an image, from anybody |
-//! | [`archive`] | the file that `image import` is given, from anybody |
+//! | [`mountinfo`] | the kernel; the paths in the mount table are from anybody |
+//! | [`store`] | Docker, in its layer database |
+//! | [`tar`] | anybody: a layer of an image |
+//! | [`archive`] | anybody: the file that `image import` reads |
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -19,14 +19,14 @@ use sharedroot_format::{BaseKey, ChainId};
 use sharedroot_seeds::says_something;
 
 pub use super::import::fuzz::{archive, tar};
-use super::mountinfo::{Mount, Stack, topmost};
+use super::mountinfo::{Mount, OverlayOptions, topmost};
 use super::{docker, overlay};
 use crate::image::Image;
 
 /// The text of `/proc/self/mountinfo`.
 ///
 /// # Panics
-/// Where a promise is broken.
+/// If a rule is broken.
 pub fn mountinfo(table: &[u8]) {
     let mounts: Vec<Mount> = table.split(|&byte| byte == b'\n').filter_map(Mount::parse).collect();
     let mut at: HashMap<&Path, usize> = HashMap::new();
@@ -41,23 +41,23 @@ pub fn mountinfo(table: &[u8]) {
         assert!(top.is_none_or(|top| top.point == point));
         match overlay::stack_at(table, point) {
             Ok(stack) => assert!(stack.unusual.is_empty(), "{stack:?}"),
-            Err(doubt) => says_something(&doubt),
+            Err(unidentified) => says_something(&unidentified),
         }
     }
 }
 
-/// The layers of an overlay, one by one, are the same layers.
+/// The layers of an overlay, printed one by one and parsed again, are the same layers.
 fn stack(options: &[u8]) {
-    let Some(stack) = Stack::parse(options) else { return };
+    let Some(stack) = OverlayOptions::parse(options) else { return };
     let mut again = b"rw".to_vec();
     for layer in &stack.layers {
         again.extend_from_slice(b",lowerdir+=");
         escape(layer.as_os_str().as_bytes(), b", \t\n\\", &mut again);
     }
-    assert_eq!(Stack::parse(&again).map(|again| again.layers), Some(stack.layers));
+    assert_eq!(OverlayOptions::parse(&again).map(|again| again.layers), Some(stack.layers));
 }
 
-/// As the kernel prints it.
+/// The line of a mount, as the kernel prints it.
 fn line(mount: &Mount) -> Vec<u8> {
     let mut line = format!("{} {} 0:1 ", mount.id, mount.parent).into_bytes();
     for path in [&mount.root, &mount.point] {
@@ -82,11 +82,11 @@ fn escape(bytes: &[u8], special: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// Docker's files about one container and its layers, parted by NUL: mount-id, init-id, parent, lower, the target of the
-/// driver's links, then cache-id and parent of each layer from the topmost on. The whole is also taken for a key.
+/// Docker's files about one container and its layers, separated by NUL: mount-id, init-id, parent, lower, the targets of the
+/// driver's links, then cache-id and parent of each layer, the topmost first. The whole text is also parsed as a key.
 ///
 /// # Panics
-/// Where a promise is broken.
+/// If a rule is broken.
 pub fn store(text: &[u8]) {
     key(text);
     let parts: Vec<&[u8]> = text.split(|&byte| byte == 0).collect();
@@ -95,7 +95,7 @@ pub fn store(text: &[u8]) {
         store.fill(&parts);
         match store.identify() {
             Ok(image) => store.holds(&image),
-            Err(doubt) => says_something(&doubt),
+            Err(unidentified) => says_something(&unidentified),
         }
     });
 }
@@ -150,11 +150,11 @@ impl Store {
         }
     }
 
-    fn identify(&self) -> Result<Image, super::Doubt> {
+    fn identify(&self) -> Result<Image, super::Unidentified> {
         docker::identify(&self.0.join("overlay2/m/merged"), "c")
     }
 
-    /// Whatever the files say, no path leads out of the driver's directory.
+    /// Checks that no path of the image leads out of the driver's directory.
     fn holds(&self, image: &Image) {
         let driver = self.0.join("overlay2");
         assert!(!image.layers.is_empty());

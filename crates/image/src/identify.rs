@@ -1,36 +1,36 @@
-//! Which image is this? Asked of the engines' own files, and of the mount table.
+//! Finds the image of a rootfs, in the engines' own files and in the mount table.
 
 use std::path::{Path, PathBuf};
 
-use crate::doubt::Doubt;
 use crate::image::Image;
+use crate::unidentified::Unidentified;
 use crate::{docker, mountinfo, overlay};
 
-/// Finds the image below `root_path`, the rootfs that an engine prepared for `container_id`.
+/// Finds the image of the rootfs `root_path`, which an engine prepared for the container `container_id`.
 ///
-/// Docker's layer database is asked first, because it costs the same however many mounts the host
-/// has. Whatever is not there is looked up in the mount table.
+/// This reads Docker's layer database first, because its cost does not grow with the number of mounts of the host. If the
+/// database does not have the rootfs, this reads the mount table.
 ///
 /// # Errors
-/// A [`Doubt`], never fatal: the rootfs is to be used as given, and the doubt logged.
-pub fn identify(root_path: &Path, container_id: &str) -> Result<Image, Doubt> {
+/// [`Unidentified`] is no failure of the container: it runs on the rootfs as given, and the log has the reason.
+pub fn identify(root_path: &Path, container_id: &str) -> Result<Image, Unidentified> {
     match docker::identify(root_path, container_id) {
-        Err(Doubt::NotADockerRootfs { .. }) => overlay::identify(root_path),
-        found_or_doubt => found_or_doubt,
+        Err(Unidentified::NotADockerRootfs { .. }) => overlay::identify(root_path),
+        identified => identified,
     }
 }
 
-/// The upper directory of the overlay that is mounted at `root_path`, as its options name it, whether or not its image can
-/// be told. None where that is not certain.
+/// The upper directory of the overlay that is mounted at `root_path`, from the options of the mount. The image need not be known.
+/// None if the upper directory is not certain.
 #[must_use]
 pub fn upper_at(root_path: &Path) -> Option<PathBuf> {
     let table = std::fs::read("/proc/self/mountinfo").ok()?;
     let mount = mountinfo::topmost(&table, root_path)?;
     let is_whole = mount.fstype == b"overlay" && mount.root == Path::new("/");
-    is_whole.then(|| mountinfo::Stack::parse(&mount.options))??.upper
+    is_whole.then(|| mountinfo::OverlayOptions::parse(&mount.options))??.upper
 }
 
-/// Whether what is mounted at `path` is an overlay that its mounter called `source`.
+/// Whether an overlay with the name `source` in the mount table is mounted at `path`.
 #[must_use]
 pub fn is_overlay_of(path: &Path, source: &str) -> bool {
     let Ok(table) = std::fs::read("/proc/self/mountinfo") else { return false };

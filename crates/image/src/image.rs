@@ -1,54 +1,54 @@
-//! An image, as far as one container tells of it.
+//! An image, as it is known from one container.
 
 use std::fs;
 use std::path::PathBuf;
 
 use sharedroot_format::{BaseKey, ChainId};
 
-use crate::doubt::Doubt;
-use crate::init::InitFiles;
+use crate::init_layer::InitFiles;
 use crate::source::Source;
 use crate::top::Top;
+use crate::unidentified::Unidentified;
 
-/// An image as the layers that an engine stacked for one container.
+/// An image: the layers that an engine stacked for one container, and what the container adds to them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
-    /// Names the base; equal keys mean equal bases.
+    /// The key of the base. Equal keys mean equal bases.
     pub key: BaseKey,
-    /// The chain ID, where the engine tells it.
+    /// The chain ID, if the engine has recorded it.
     pub chain_id: Option<ChainId>,
-    /// The layer directories, topmost first, absolute, without the engine's init layer.
+    /// The absolute paths of the layer directories, topmost first, without the engine's init layer.
     pub layers: Vec<PathBuf>,
-    /// The container's own upper directory.
+    /// The upper directory of the container.
     pub upper: Option<Upper>,
-    /// What the engine puts on top of the layers, and so the base too.
+    /// The files that the engine adds above the layers, and so the base has, too.
     pub init: InitFiles,
-    /// The container's `/`. Its owner, who is the container's root user on the host, owns the init files, too.
+    /// The attributes of the container's `/`. Its owner is the container's root user on the host, who owns the init files, too.
     pub top: Top,
-    /// Who told.
+    /// Where the image was found.
     pub source: Source,
 }
 
-/// The directory that takes what a container writes over its image.
+/// The upper directory of a container's overlay: it takes what the container writes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Upper {
     /// The directory.
     pub path: PathBuf,
-    /// Whether it holds nothing: the container is the image, and no more.
+    /// Whether the directory is empty: the container has changed nothing of its image.
     pub empty: bool,
 }
 
 impl Upper {
-    pub(crate) fn at(path: PathBuf) -> Result<Self, Doubt> {
+    pub(crate) fn at(path: PathBuf) -> Result<Self, Unidentified> {
         let entries = fs::read_dir(&path);
-        let unreadable = |source| Doubt::LayerStore { path: path.clone(), source };
+        let unreadable = |source| Unidentified::LayerStore { path: path.clone(), source };
         let empty = entries.map_err(unreadable)?.next().is_none();
         Ok(Self { path, empty })
     }
 }
 
 impl Image {
-    /// What is known of the base `key`, whatever it was made from.
+    /// The image of the base `key`, of which nothing else is known.
     #[must_use]
     pub fn of_base(key: BaseKey) -> Self {
         Self {

@@ -1,25 +1,39 @@
-//! Which image is this, and what its base holds.
+//! From a rootfs to its image, and from the image to the file system of a base.
 //!
 //! | file | story |
 //! |---|---|
-//! | `image`, `top` | an image, as far as one container tells of it; the attributes of its `/` |
-//! | `identify` | which image is this? |
+//! | `image`, `top` | an image, as it is known from one container; the attributes of its `/` |
+//! | `identify` | the image of a rootfs |
 //! | `docker` | the image of a Docker container, from the daemon's own layer database |
 //! | `overlay` | the image of any other overlay mount (containerd, CRI, podman) |
-//! | `mountinfo` | the text of `/proc/self/mountinfo`, and of overlay's options in it |
+//! | `mountinfo` | the text of `/proc/self/mountinfo`, and the options of overlays in it |
 //! | `live_restore` | whether Docker's daemon may restart under running containers |
 //! | `source` | where an image was found, and whether it is still there |
-//! | `doubt` | why an image stays unidentified |
-//! | `init` | the files that an engine expects at the top of every root |
+//! | `unidentified` | why an image stays unidentified |
+//! | `init_layer` | the files that an engine expects at the top of every root |
 //! | `tree` | the layers and the init files as one tree |
-//! | `import` | images from outside of any engine |
-//! | `ext4` | the file system of a base, made from that tree |
-//! | `shrink` | the file system of a snapshot that gets a size |
-//! | `walk`, `tree_digest` | a whole tree in one order; its digest |
+//! | `import` | images that no engine has |
+//! | `ext4`, `debugfs`, `e2fsprogs` | the file system of a base, made from that tree |
+//! | `shrink` | the file system of a snapshot, made smaller |
+//! | `walk`, `tree_digest` | a walk over a whole tree, and the digest of the tree |
 //! | `error` | why a base cannot be made |
+//!
+//! ```no_run
+//! # use std::path::Path;
+//! use sharedroot_image::{assemble, identify, make_filesystem};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let rootfs = Path::new("/var/lib/docker/overlay2/ID/merged");
+//! let image = identify(rootfs, "CONTAINER")?;
+//! let tree = assemble(&image, Path::new("/run/sharedroot/making"))?;
+//! make_filesystem(&tree, &image.key, Path::new("/dev/mapper/base"), 10 << 30)?;
+//! # Ok(())
+//! # }
+//! ```
 
+mod debugfs;
 mod docker;
-mod doubt;
+mod e2fsprogs;
 mod error;
 mod ext4;
 #[cfg(any(test, feature = "fuzz"))]
@@ -27,7 +41,7 @@ pub mod fuzz;
 mod identify;
 mod image;
 pub mod import;
-mod init;
+mod init_layer;
 mod live_restore;
 mod mountinfo;
 mod overlay;
@@ -38,19 +52,21 @@ mod testing;
 mod top;
 mod tree;
 mod tree_digest;
+mod unidentified;
 pub mod walk;
 
-pub use doubt::Doubt;
+pub use e2fsprogs::PLACES;
 pub use error::MakeError;
-pub use ext4::{PLACES, check_filesystem, make_filesystem};
+pub use ext4::{check_filesystem, make_filesystem};
 pub use identify::{identify, is_overlay_of, upper_at};
 pub use image::{Image, Upper};
 pub use import::{ImportError, Importable};
-pub use init::InitFiles;
+pub use init_layer::InitFiles;
 pub use live_restore::live_restore;
 pub use shrink::shrink_filesystem;
-pub use source::{Layer, Source};
+pub use source::{LayerIdentity, Source};
 pub use top::Top;
 pub use tree::{Tree, Usage, assemble};
 pub use tree_digest::tree_digest;
+pub use unidentified::Unidentified;
 pub use walk::WalkError;

@@ -1,20 +1,21 @@
 //! Whether Docker's daemon may restart under running containers (its option `live-restore`).
 //!
-//! Such a daemon asks of each running container whether its root is mounted, and asks it by statfs(2): whether an overlay is
-//! mounted there (moby: daemon/graphdriver/counter.go, `fsChecker`). A snapshot is ext4, so the daemon takes it for nothing,
-//! gives the directory there the mode 0700, which is the container's `/`, and mounts its own overlay over it (overlay2,
-//! `Get`); again for each `docker cp` and `diff`. Nothing but an overlay keeps it from that, and no runtime is called: so the
-//! container's root is one (`bases/overlaid.rs`).
+//! When such a daemon starts, it checks for each running container that the root is mounted: it calls statfs(2) and looks for an
+//! overlay (moby: daemon/graphdriver/counter.go, `fsChecker`). The file system of a snapshot is ext4, which the daemon does not
+//! take for a mounted root. It sets the mode of the directory, which is the container's `/`, to 0700, and mounts its own overlay
+//! over the directory (overlay2, `Get`). It does so again for each `docker cp` and `docker diff`. The daemon calls no runtime
+//! for this, and only an overlay prevents it. So under such a daemon the root of a container is an overlay
+//! (`bases/overlaid.rs`).
 
 use std::fs;
 use std::path::Path;
 
-/// Where the daemon says which process it is.
+/// The file with the PID of the daemon.
 const PID_FILE: &str = "/run/docker.pid";
-/// Its configuration, if its command line names no other.
+/// The configuration of the daemon, if its command line names no other file.
 const CONFIG: &str = "/etc/docker/daemon.json";
 
-/// Whether the host's Docker daemon is set so now.
+/// Whether the Docker daemon of this host has `live-restore` on, by its command line or by its configuration file.
 #[must_use]
 pub fn live_restore() -> bool {
     let pid = fs::read_to_string(PID_FILE).ok().and_then(|text| text.trim().parse::<u32>().ok());
@@ -22,7 +23,7 @@ pub fn live_restore() -> bool {
     is_set(&line.unwrap_or_default(), |path| fs::read(path).ok())
 }
 
-/// The daemon refuses to start where flag and file both say it.
+/// Whether the command line `line` or the configuration has the option. The daemon does not start if both have it.
 fn is_set(line: &[u8], read: impl Fn(&Path) -> Option<Vec<u8>>) -> bool {
     let words: Vec<_> = line.split(|&byte| byte == 0).map(String::from_utf8_lossy).collect();
     let mut config = CONFIG;

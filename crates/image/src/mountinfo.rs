@@ -1,22 +1,22 @@
-//! The text of `/proc/self/mountinfo`, and of overlay's options in it (proc(5); fs/overlayfs/
-//! params.c and super.c). Bytes throughout: a path need not be UTF-8.
+//! The text of `/proc/self/mountinfo`, and the options of overlays in it (proc_pid_mountinfo(5); fs/overlayfs/params.c and
+//! super.c). All texts are bytes: a path need not be UTF-8.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-/// One mount, as far as it matters here.
+/// One mount: the fields of its line that this crate needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Mount {
     pub(super) id: u64,
     pub(super) parent: u64,
-    /// What part of the file system is mounted; `/` unless it is a bind of a directory in it.
+    /// The directory of the file system that is mounted; `/` unless the mount is a bind of another directory.
     pub(super) root: PathBuf,
     pub(super) point: PathBuf,
     pub(super) fstype: Vec<u8>,
-    /// What the mounter called it: a device, or any word.
+    /// The name that the process gave that mounted it: a device, or any word.
     pub(super) source: Vec<u8>,
-    /// The superblock's options, escapes and all.
+    /// The options of the superblock, still escaped.
     pub(super) options: Vec<u8>,
 }
 
@@ -39,33 +39,33 @@ impl Mount {
     }
 }
 
-/// The mount that a path walk ends on at `point`: of several there, the one no other lies on.
+/// The mount that the kernel finds at the path `point`: of several mounts there, the one that no other covers.
 pub(super) fn topmost(table: &[u8], point: &Path) -> Option<Mount> {
     let here: Vec<_> = table
         .split(|&b| b == b'\n')
         .filter_map(Mount::parse)
         .filter(|mount| mount.point == point)
         .collect();
-    // The root of all mounts is its own parent.
+    // The parent of the root mount is the root mount.
     let on = |other: &Mount, mount: &Mount| other.parent == mount.id && other.id != mount.id;
     let covered = |mount: &Mount| here.iter().any(|other| on(other, mount));
     here.iter().rfind(|mount| !covered(mount)).cloned()
 }
 
-/// What the options of an overlay say about its layers.
+/// The layers of an overlay, from its options.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Stack {
+pub(super) struct OverlayOptions {
     /// Topmost first.
     pub(super) layers: Vec<PathBuf>,
     pub(super) upper: Option<PathBuf>,
-    /// Options under which the layers mean something else than in an overlay without them.
+    /// Options that change the meaning of the layers.
     pub(super) unusual: Vec<String>,
 }
 
-impl Stack {
-    /// Reads the superblock's options of an overlay.
+impl OverlayOptions {
+    /// Reads the options of the superblock of an overlay.
     ///
-    /// `lowerdir=` is one list as mount(8) was given it, `lowerdir+=` one path each as it is.
+    /// `lowerdir=` is a list with colons and escapes. `lowerdir+=` is one path, without escapes.
     pub(super) fn parse(options: &[u8]) -> Option<Self> {
         let mut stack = Self::default();
         for option in options.split(|&b| b == b',') {
@@ -78,7 +78,7 @@ impl Stack {
                     None => stack.unusual.push("lowerdir=…::…".to_owned()),
                 },
                 b"lowerdir+" => stack.layers.push(path(value)),
-                // Kernels differ on whether a backslash here is an escape (ovl_unescape).
+                // In some versions of the kernel a backslash is an escape here, in others not (ovl_unescape).
                 b"upperdir" if value.contains(&b'\\') => {
                     stack.unusual.push("upperdir=…\\…".to_owned());
                 }
@@ -94,9 +94,8 @@ impl Stack {
     }
 }
 
-/// The paths of a `lowerdir=` list: a colon parts them, a backslash takes the next byte as it is.
-///
-/// None for a list with data-only layers, which two colons begin.
+/// Splits the list of `lowerdir=` at its colons. A backslash takes the next byte literally. None for a list with data-only
+/// layers, which begin with two colons.
 fn split_layers(list: &[u8]) -> Option<Vec<PathBuf>> {
     let mut layers = vec![Vec::new()];
     let mut bytes = list.iter().copied();
@@ -110,7 +109,7 @@ fn split_layers(list: &[u8]) -> Option<Vec<PathBuf>> {
     layers.into_iter().map(|layer| (!layer.is_empty()).then(|| path(layer))).collect()
 }
 
-/// Undoes the kernel's `seq_escape`: a backslash and three octal digits are one byte.
+/// Undoes the kernel's `seq_escape`: a backslash with three octal digits is one byte.
 fn unescape_octal(text: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text;
@@ -200,7 +199,7 @@ mod tests {
             (b"rw,lowerdir=/a,upperdir=/u\\134x", &["/a"], None, 1),
         ];
         for (text, layers, upper, unusual) in table {
-            let stack = Stack::parse(text).unwrap();
+            let stack = OverlayOptions::parse(text).unwrap();
             assert_eq!(stack.layers, layers.iter().map(PathBuf::from).collect::<Vec<_>>());
             assert_eq!(stack.upper, upper.map(PathBuf::from));
             assert_eq!(stack.unusual.len(), unusual, "{stack:?}");
@@ -239,14 +238,14 @@ mod tests {
                 text.extend_from_slice(b",lowerdir=");
                 text.extend(escape(&quoted, b", \t\n\\"));
             }
-            let stack = Stack::parse(&text).unwrap();
+            let stack = OverlayOptions::parse(&text).unwrap();
             prop_assert_eq!(stack.layers, paths.into_iter().map(path).collect::<Vec<_>>());
         }
 
         #[test]
         fn nothing_panics(bytes: Vec<u8>) {
             let _ = Mount::parse(&bytes);
-            let _ = Stack::parse(&bytes);
+            let _ = OverlayOptions::parse(&bytes);
             let _ = topmost(&bytes, Path::new("/"));
         }
     }

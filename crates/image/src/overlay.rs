@@ -1,7 +1,7 @@
 //! The image of any overlay mount (containerd, CRI, podman), from the mount table.
 //!
-//! There is no chain ID here, so the base's key is made from what tells these layer directories
-//! from all others, past and future: path, inode number and birth time of each.
+//! The mount table has no chain ID. So the key of the base is made from the path, the inode number and the birth time of each
+//! layer directory: together they tell it from all others, past and future.
 
 use std::fs;
 use std::io;
@@ -10,40 +10,39 @@ use std::path::{Component, Path, PathBuf};
 use sha2::{Digest, Sha256};
 use sharedroot_format::BaseKey;
 
-use super::init;
-use super::mountinfo::{self, Stack};
-use crate::doubt::Doubt;
+use super::init_layer;
+use super::mountinfo::{self, OverlayOptions};
 use crate::image::{Image, Upper};
-use crate::init::InitFiles;
-use crate::source::{Layer, Source};
+use crate::init_layer::InitFiles;
+use crate::source::{LayerIdentity, Source};
 use crate::top::{ROOT_MODE, Top};
+use crate::unidentified::Unidentified;
 
-pub(super) fn identify(root_path: &Path) -> Result<Image, Doubt> {
+pub(super) fn identify(root_path: &Path) -> Result<Image, Unidentified> {
     let table_path = Path::new("/proc/self/mountinfo");
     let table = fs::read(table_path).map_err(|e| unreadable(table_path, e))?;
     let stack = stack_at(&table, root_path)?;
     let mut layers = Vec::with_capacity(stack.layers.len());
     for layer in &stack.layers {
-        let path = absolute(layer, stack.upper.as_deref()).ok_or_else(|| Doubt::RelativeLayer {
-            root_path: root_path.to_owned(),
-            layer: layer.clone(),
+        let path = absolute(layer, stack.upper.as_deref()).ok_or_else(|| {
+            Unidentified::RelativeLayer { root_path: root_path.to_owned(), layer: layer.clone() }
         })?;
-        // podman stacks short links; what they lead to is the layer.
+        // podman mounts short symbolic links, which lead to the layers.
         layers.push(fs::canonicalize(&path).map_err(|e| unreadable(&path, e))?);
     }
-    let Some(store) = layers.first().and_then(|top| Store::of(top)) else {
+    let Some(store) = layers.first().and_then(|top| StoreLayout::of(top)) else {
         let layer = layers.first().map_or_else(|| root_path.to_owned(), Clone::clone);
-        return Err(Doubt::NotALayer { layer });
+        return Err(Unidentified::NotALayer { layer });
     };
-    if let Some(layer) = layers.iter().find(|layer| Store::of(layer) != Some(store)) {
-        return Err(Doubt::NotALayer { layer: layer.clone() });
+    if let Some(layer) = layers.iter().find(|layer| StoreLayout::of(layer) != Some(store)) {
+        return Err(Unidentified::NotALayer { layer: layer.clone() });
     }
 
-    // An engine with an init layer makes a new one for each container. It adds exactly what a base
-    // gets anyway, so it must not be part of the key.
+    // An engine with an init layer makes a new one for each container. A base gets the same files in any case, so the init layer
+    // must not be part of the key.
     let mut init = InitFiles::MountPoints;
     if let [top, _, ..] = layers.as_slice()
-        && init::is_docker_init_layer(top).map_err(|e| unreadable(top, e))?
+        && init_layer::is_docker_init_layer(top).map_err(|e| unreadable(top, e))?
     {
         layers.remove(0);
         init = InitFiles::AsDocker;
@@ -51,11 +50,12 @@ pub(super) fn identify(root_path: &Path) -> Result<Image, Doubt> {
 
     let top = store.top(&layers[0])?;
     let upper = stack.upper.map(Upper::at).transpose()?;
-    // Only the engine has been at an empty one.
+    // No container has written to an empty upper directory, so its attributes are the engine's.
     if let Some(Upper { path, empty: true }) = &upper {
         top.agrees_with(path)?;
     }
-    let identities = layers.iter().map(|layer| Layer::at(layer)).collect::<Result<Vec<_>, _>>()?;
+    let identities =
+        layers.iter().map(|layer| LayerIdentity::at(layer)).collect::<Result<Vec<_>, _>>()?;
     Ok(Image {
         key: key(&identities, init, top),
         chain_id: None,
@@ -67,11 +67,11 @@ pub(super) fn identify(root_path: &Path) -> Result<Image, Doubt> {
     })
 }
 
-/// A layer's path as the engine meant it.
+/// The absolute path of a layer; none if it cannot be known.
 ///
-/// Where the list of layers would not fit into a page, the engines mount from the directory that holds
-/// all of them and name them from there (containerd: core/mount, `compactLowerdirOption`; podman:
-/// storage/drivers/overlay). The upper directory, which is never shortened, is in the same one.
+/// If the list of layers would not fit into a page, an engine mounts from the directory that holds all layers, and names them
+/// relative to this directory (containerd: core/mount, `compactLowerdirOption`; podman: storage/drivers/overlay). The path of
+/// the upper directory, in the same directory, is always absolute.
 fn absolute(layer: &Path, upper: Option<&Path>) -> Option<PathBuf> {
     if layer.is_absolute() {
         return Some(layer.to_owned());
@@ -81,17 +81,17 @@ fn absolute(layer: &Path, upper: Option<&Path>) -> Option<PathBuf> {
     plain.then(|| store.join(layer))
 }
 
-/// Whose directory a layer is in. Engines never change a layer once it is complete; the key of a base
-/// is made of such directories' identities, not of what they hold.
+/// The store that has a layer, by the form of the layer's path. An engine never changes a complete layer in its store. So the
+/// key of a base can be made from the identity of layer directories instead of their content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Store {
+enum StoreLayout {
     /// `snapshots/ID/fs`: containerd.
     Snapshots,
     /// `overlay/ID/diff`: podman. `overlay2/ID/diff`: Docker.
     Overlay,
 }
 
-impl Store {
+impl StoreLayout {
     fn of(layer: &Path) -> Option<Self> {
         let mut names = layer.iter().rev().map(|name| name.to_str().unwrap_or_default());
         match (names.next()?, names.nth(1)?) {
@@ -101,9 +101,9 @@ impl Store {
         }
     }
 
-    /// What a container's `/` is on this topmost layer: the layer's owner owns it, its mode is
-    /// containerd's own (snapshots/overlay, `prepareDirectory`) or the layer's (podman: `create`).
-    fn top(self, layer: &Path) -> Result<Top, Doubt> {
+    /// The attributes of a container's `/` above this topmost layer. The owner is that of the layer. The mode is one for all
+    /// containers (containerd: snapshots/overlay, `prepareDirectory`) or that of the layer (podman: `create`).
+    fn top(self, layer: &Path) -> Result<Top, Unidentified> {
         let found = Top::of(layer)?;
         Ok(match self {
             Self::Snapshots => Top { mode: ROOT_MODE, ..found },
@@ -112,9 +112,10 @@ impl Store {
     }
 }
 
-/// The layers of the overlay that is mounted at `root_path`.
-pub(super) fn stack_at(table: &[u8], root_path: &Path) -> Result<Stack, Doubt> {
-    let none = |found: String| Doubt::NoOverlayAtRoot { root_path: root_path.to_owned(), found };
+/// The options of the overlay that is mounted at `root_path`.
+pub(super) fn stack_at(table: &[u8], root_path: &Path) -> Result<OverlayOptions, Unidentified> {
+    let none =
+        |found: String| Unidentified::NoOverlayAtRoot { root_path: root_path.to_owned(), found };
     let mount = mountinfo::topmost(table, root_path)
         .ok_or_else(|| none("no mount has this mount point".to_owned()))?;
     if mount.fstype != b"overlay" {
@@ -123,25 +124,26 @@ pub(super) fn stack_at(table: &[u8], root_path: &Path) -> Result<Stack, Doubt> {
     if mount.root != Path::new("/") {
         return Err(none(format!("the mount is of {} in an overlay", mount.root.display())));
     }
-    let stack = Stack::parse(&mount.options)
+    let stack = OverlayOptions::parse(&mount.options)
         .ok_or_else(|| none("its options cannot be read".to_owned()))?;
     match stack.unusual.first() {
-        Some(option) => {
-            Err(Doubt::OverlayOption { root_path: root_path.to_owned(), option: option.clone() })
-        }
+        Some(option) => Err(Unidentified::OverlayOption {
+            root_path: root_path.to_owned(),
+            option: option.clone(),
+        }),
         None => Ok(stack),
     }
 }
 
-fn key(layers: &[Layer], init: InitFiles, top: Top) -> BaseKey {
+fn key(layers: &[LayerIdentity], init: InitFiles, top: Top) -> BaseKey {
     let mut hash = Sha256::new();
     hash.update(format!("overlay\0{init:?}\0{}\0{:o}\0", top.owner, top.mode));
     layers.iter().for_each(|layer| layer.add_to(&mut hash));
     BaseKey::of_digest(hash.finalize().into())
 }
 
-fn unreadable(path: &Path, source: io::Error) -> Doubt {
-    Doubt::LayerStore { path: path.to_owned(), source }
+fn unreadable(path: &Path, source: io::Error) -> Unidentified {
+    Unidentified::LayerStore { path: path.to_owned(), source }
 }
 
 #[cfg(test)]

@@ -27,8 +27,9 @@ fn what_is_at_a_root_path() {
             Some("the overlay at /x has the option \"userxattr\", which changes what layers mean"),
         ),
     ] {
-        let doubt = stack_at(table, Path::new(path)).err().map(|doubt| doubt.to_string());
-        assert_eq!(doubt.as_deref(), expected);
+        let unidentified =
+            stack_at(table, Path::new(path)).err().map(|unidentified| unidentified.to_string());
+        assert_eq!(unidentified.as_deref(), expected);
     }
 }
 
@@ -45,7 +46,7 @@ impl Stacked {
         Self(dir)
     }
 
-    fn identify(&self) -> Result<Image, Doubt> {
+    fn identify(&self) -> Result<Image, Unidentified> {
         super::super::identify(&self.0.path().join("rootfs"), "any")
     }
 }
@@ -158,10 +159,10 @@ fn root_layers_that_a_real_mount_names_by_shortened_paths() {
 }
 
 #[test]
-fn root_a_directory_that_is_no_engines_is_a_doubt() {
+fn root_a_directory_that_of_no_engine_is_no_layer() {
     need_root();
     let stacked = Stacked::new(TestDir::new(), &["tree"]);
-    assert!(matches!(stacked.identify(), Err(Doubt::NotALayer { .. })));
+    assert!(matches!(stacked.identify(), Err(Unidentified::NotALayer { .. })));
 }
 
 #[test]
@@ -170,7 +171,7 @@ fn root_a_later_directory_of_the_same_name_is_another_image() {
     let dir = TestDir::new();
     let (one, two) = (dir.dir("one"), dir.dir("two"));
     let key = |paths: [&PathBuf; 2], init| {
-        let layers = paths.map(|path| Layer::at(path).unwrap());
+        let layers = paths.map(|path| LayerIdentity::at(path).unwrap());
         (super::key(&layers, init, TOP), Source::Overlay { layers: layers.into() })
     };
     let (before, source) = key([&two, &one], InitFiles::MountPoints);

@@ -1,9 +1,9 @@
-//! The file system of a fresh snapshot, made smaller before its first mount: a container's size bounds its device, and so what
-//! the container can take of the pool.
+//! Shrinks the file system of a new snapshot before its first mount. The size of a container bounds its device, and so what the
+//! container can take of the pool.
 //!
-//! resize2fs reads what `ext4` made, and nothing that a container wrote. A base's files and its journal lie at the front, so
-//! mostly group descriptors and bitmaps change, in a few blocks of the pool. Of a base whose journal is in the middle resize2fs
-//! moves that, too.
+//! resize2fs reads what the module `ext4` made, and nothing that a container wrote. The files of a base and its journal lie at
+//! the front, so resize2fs changes little more than group descriptors and bitmaps, in a few blocks of the pool. If an earlier
+//! version made the base, its journal may lie in the middle, and resize2fs moves the journal.
 
 use std::fs::File;
 use std::io;
@@ -13,33 +13,41 @@ use std::process::Stdio;
 
 use sharedroot_format::base::{BLOCK, INODE};
 
-use super::ext4::Tool;
+use super::e2fsprogs::Tool;
 use crate::error::MakeError;
 
-/// What resize2fs wants in a last group besides the group's own tables (e2fsprogs, resize/resize2fs.c, `adjust_fs_info`).
+/// The blocks that resize2fs needs in the last group, beside the group's tables (e2fsprogs, resize/resize2fs.c,
+/// `adjust_fs_info`).
 const LAST_GROUP: u64 = 50;
-/// Blocks that a shrunken file system has over what its files take: for maps of blocks that are moved, and for a first change.
+/// The blocks that a shrunken file system has beside those of its files: for the maps of blocks that are moved, and for a first
+/// change.
 const SPARE: u64 = 64;
-/// Bytes of a group descriptor with the feature `64bit`.
+/// The size of a group descriptor with the feature `64bit`, in bytes.
 const DESCRIPTOR: u64 = 64;
 
-/// Makes the file system on `device` as large as `size_bytes`, less what is no whole block. Nobody has mounted it.
+/// Shrinks the file system on `device` to `size_bytes`, rounded down to whole blocks. It must not be mounted.
 ///
 /// # Errors
-/// [`MakeError::NotSoSmall`] if its files do not fit; or what failed of resize2fs. The device then holds nothing of use.
+/// [`MakeError::FilesDoNotFit`] if the files do not fit, and nothing has changed. [`MakeError::Superblock`];
+/// [`MakeError::Tool`] with resize2fs's own words, and the device holds nothing of use.
 pub fn shrink_filesystem(device: &Path, size_bytes: u64) -> Result<(), MakeError> {
     let read = |source| MakeError::Superblock { device: device.to_owned(), source };
     let needs = Layout::read(device).map_err(read)?.smallest().saturating_mul(BLOCK);
     if size_bytes < needs {
-        return Err(MakeError::NotSoSmall { device: device.to_owned(), needs, size: size_bytes });
+        return Err(MakeError::FilesDoNotFit {
+            device: device.to_owned(),
+            needs,
+            size: size_bytes,
+        });
     }
     let mut resize2fs = Tool::find("resize2fs")?;
-    // By force: its own idea of the smallest size is far too large for a file system with tables of many groups in the first.
+    // `-f`, because resize2fs computes a smallest size that is far too large for a file system with the tables of many groups in
+    // the first group.
     resize2fs.command.arg("-f").arg(device).arg((size_bytes / BLOCK).to_string());
     resize2fs.run(device, Stdio::null(), |output| output.status.success())
 }
 
-/// What a base's superblock says of its layout (Documentation/filesystems/ext4/super.rst).
+/// The layout of a base's file system, from its superblock (Documentation/filesystems/ext4/super.rst).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Layout {
     blocks: u64,
@@ -48,9 +56,9 @@ struct Layout {
     free_inodes: u64,
     group_blocks: u64,
     group_inodes: u64,
-    /// How many groups have their tables side by side, at the front of the first of them.
+    /// How many groups have their tables together, at the front of the first of these groups.
     flex: u64,
-    /// Blocks of a group's inode table.
+    /// How many blocks the inode table of a group has.
     table: u64,
 }
 
@@ -59,11 +67,11 @@ impl Layout {
         let mut superblock = [0; 1024];
         File::open(device)?.read_exact_at(&mut superblock, 1024)?;
         Self::parse(&superblock).ok_or_else(|| {
-            io::Error::new(io::ErrorKind::InvalidData, "not the file system of a base")
+            io::Error::new(io::ErrorKind::InvalidData, "it is not the file system of a base")
         })
     }
 
-    /// None of what [`super::make_filesystem`] never makes.
+    /// Reads a superblock; none if [`super::make_filesystem`] never makes such a one.
     fn parse(superblock: &[u8; 1024]) -> Option<Self> {
         const MAGIC: [u8; 2] = [0x53, 0xEF];
         let number = |at: usize| {
@@ -98,14 +106,14 @@ impl Layout {
         self.blocks.div_ceil(self.group_blocks)
     }
 
-    /// What is in the first so many groups besides files: the superblock and the descriptors, and two bitmaps and an inode
-    /// table for each group whose tables are there. resize2fs moves nothing into a table that it gives up.
+    /// How many blocks of the first `groups` groups are not for files: the superblock, the descriptors, and two bitmaps and an
+    /// inode table for each group whose tables are there. resize2fs moves no file into a table that it gives up.
     fn tables(self, groups: u64) -> u64 {
         let there = groups.next_multiple_of(self.flex).min(self.groups());
         1 + (self.groups() * DESCRIPTOR).div_ceil(BLOCK) + there * (self.table + 2)
     }
 
-    /// The blocks of the smallest file system that takes these files, by their blocks and by their number.
+    /// How many blocks the smallest file system has that takes these files, by their blocks and by their number.
     fn smallest(self) -> u64 {
         let all = self.groups();
         let files = (self.blocks - self.free_blocks).saturating_sub(self.tables(all)) + SPARE;

@@ -56,7 +56,10 @@ fn root_a_file_system_shrinks_to_the_smallest_size_and_not_below() {
             is_whole(&dir, &snapshot, wanted.next_multiple_of(65536));
         }
         let error = shrink_filesystem(&copy(&dir, &device), least - 1).unwrap_err();
-        assert!(matches!(error, MakeError::NotSoSmall { needs, .. } if needs == least), "{error}");
+        assert!(
+            matches!(error, MakeError::FilesDoNotFit { needs, .. } if needs == least),
+            "{error}"
+        );
     }
 }
 

@@ -1,4 +1,4 @@
-//! Where an image was found, which also tells whether its engine still has it.
+//! Where an image was found, and whether its engine still has it.
 
 use std::fs;
 use std::io;
@@ -9,59 +9,58 @@ use rustix::fs::{AtFlags, CWD, StatxFlags};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::doubt::Doubt;
+use crate::unidentified::Unidentified;
 
-/// Who told of an image, and what there is of it as long as it is there.
+/// Where an image was found, with what exists as long as the engine has the image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "store", rename_all = "snake_case")]
 pub enum Source {
     /// The layer database of a Docker daemon with the overlay2 graph driver.
     Docker {
-        /// The database's directory of the topmost layer, `…/layerdb/sha256/CHAIN`.
+        /// The directory in the database of the topmost layer, `…/layerdb/sha256/CHAIN`.
         layer: PathBuf,
     },
     /// The overlay mount at a bundle's root path.
     Overlay {
         /// The layer directories, topmost first.
-        layers: Vec<Layer>,
+        layers: Vec<LayerIdentity>,
     },
-    /// What `image import` read; it may be gone since.
+    /// What `image import` read. It may be removed by now.
     Import {
         /// The archive or directory.
         path: PathBuf,
     },
-    /// A base that is there already and is itself the bundle's root. It is known by its mount only, so
-    /// nothing is ever made from it.
+    /// A base that exists and is the root of the bundle. Only its mount is known, so nothing is ever made from this image.
     Base,
 }
 
 impl Source {
-    /// Whether Docker's overlay2 driver mounted the root.
+    /// Whether the image was found in Docker's layer database.
     #[must_use]
     pub fn is_docker(&self) -> bool {
         matches!(self, Self::Docker { .. })
     }
 
-    /// Whether the engine still has the image. A layer that came later to the same place is another.
+    /// Whether the engine still has the image. A new layer at the path of an old one is another layer.
     ///
     /// # Errors
-    /// What reading gives, except that there is nothing.
+    /// The error of reading the store. A file that does not exist is no error: the engine has removed the image.
     pub fn is_there(&self) -> io::Result<bool> {
         match self {
             Self::Base | Self::Import { .. } => Ok(true),
             Self::Docker { layer } => fs::exists(layer.join("cache-id")),
             Self::Overlay { layers } => {
                 for layer in layers {
-                    match Layer::at(&layer.path) {
+                    match LayerIdentity::at(&layer.path) {
                         Ok(found) if found == *layer => {}
-                        Ok(_) | Err(Doubt::NoIdentity { .. }) => return Ok(false),
-                        Err(Doubt::LayerStore { source, .. }) => match source.kind() {
+                        Ok(_) | Err(Unidentified::NoIdentity { .. }) => return Ok(false),
+                        Err(Unidentified::LayerStore { source, .. }) => match source.kind() {
                             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
                                 return Ok(false);
                             }
                             _ => return Err(source),
                         },
-                        Err(doubt) => return Err(io::Error::other(doubt)),
+                        Err(unidentified) => return Err(io::Error::other(unidentified)),
                     }
                 }
                 Ok(true)
@@ -70,40 +69,40 @@ impl Source {
     }
 }
 
-/// What tells a layer directory from all others, past and future.
+/// What tells a layer directory from all others, past and future: path, inode number and birth time.
 ///
-/// Not the device number: it changes over a reboot, and the same image would get a second base.
+/// The device number is no part of it: a device may have another number after a reboot, and an image would get a second base.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Layer {
+pub struct LayerIdentity {
     path: PathBuf,
     inode: u64,
-    /// Seconds and nanoseconds.
+    /// When the directory was made: seconds and nanoseconds since 1970.
     birth: (i64, u32),
 }
 
-impl Layer {
-    /// The layer in a directory.
+impl LayerIdentity {
+    /// The identity of the layer in the directory `path`.
     ///
     /// # Errors
-    /// [`Doubt`] where it cannot be told from a later one of the same name.
-    pub fn at(path: &Path) -> Result<Self, Doubt> {
+    /// [`Unidentified::NoIdentity`] if the file system keeps no birth times; [`Unidentified::LayerStore`].
+    pub fn at(path: &Path) -> Result<Self, Unidentified> {
         let wanted = StatxFlags::INO | StatxFlags::BTIME;
         let stat = rustix::fs::statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, wanted)
-            .map_err(|e| Doubt::LayerStore { path: path.to_owned(), source: e.into() })?;
+            .map_err(|e| Unidentified::LayerStore { path: path.to_owned(), source: e.into() })?;
         if stat.stx_mask & wanted.bits() != wanted.bits() {
-            return Err(Doubt::NoIdentity { layer: path.to_owned() });
+            return Err(Unidentified::NoIdentity { layer: path.to_owned() });
         }
         let birth = (stat.stx_btime.tv_sec, stat.stx_btime.tv_nsec);
         Ok(Self { path: path.to_owned(), inode: stat.stx_ino, birth })
     }
 
-    /// Where it is.
+    /// The path of the layer directory.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Adds it to the digest that names a base.
+    /// Adds the identity to the digest that becomes the key of a base.
     pub(super) fn add_to(&self, hash: &mut Sha256) {
         hash.update(self.path.as_os_str().as_bytes()); // no NUL in a path
         let (seconds, nanoseconds) = self.birth;

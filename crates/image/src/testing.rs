@@ -1,4 +1,4 @@
-//! What the tests of this folder share.
+//! What the tests of this crate share.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,10 +7,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use sharedroot_format::{BaseKey, ChainId, Owner};
 
+use crate::ext4::make_filesystem;
 use crate::image::Image;
-use crate::init::InitFiles;
+use crate::init_layer::InitFiles;
 use crate::source::Source;
 use crate::top::Top;
+use crate::tree::assemble;
 
 /// A directory of one test, removed with this value.
 pub(super) struct TestDir(PathBuf);
@@ -38,7 +40,7 @@ impl TestDir {
         path
     }
 
-    /// Makes a directory, and those above it.
+    /// Makes a directory and its parents.
     pub(super) fn dir(&self, path: &str) -> PathBuf {
         let path = self.0.join(path);
         fs::create_dir_all(&path).unwrap();
@@ -52,7 +54,7 @@ impl Drop for TestDir {
     }
 }
 
-/// For a test that mounts: not being root is a failure, not a skip.
+/// Checks that a test that mounts runs as root. Without root the test fails; it is never skipped.
 pub(super) fn need_root() {
     assert!(nix::unistd::geteuid().is_root(), "this test mounts; run it with hack/test");
 }
@@ -61,7 +63,7 @@ pub(super) fn chain(digit: char) -> ChainId {
     format!("sha256:{}", digit.to_string().repeat(64)).parse().unwrap()
 }
 
-/// An image of these layers, as if Docker had named them.
+/// An image with these layers, as found in Docker's layer database.
 pub(super) fn image(layers: Vec<PathBuf>) -> Image {
     Image {
         key: BaseKey::of_chain(&chain('a'), None),
@@ -74,11 +76,48 @@ pub(super) fn image(layers: Vec<PathBuf>) -> Image {
     }
 }
 
-/// Runs a shell script, which must succeed; its standard output.
+/// Runs a shell script, which must succeed. Returns its standard output.
 pub(super) fn shell(script: &str, args: &[&Path]) -> String {
     let output = Command::new("sh").args(["-euc", script, "sh"]).args(args).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{script}\n{text}{error}");
     text
+}
+
+/// The size of a test's file system, in bytes.
+pub(super) const SIZE: u64 = 256 << 20;
+/// The size where a test makes many file systems, in bytes.
+pub(super) const SMALL: u64 = 32 << 20;
+
+/// Makes a regular file that serves as the device, full of the data of an earlier volume.
+pub(super) fn dirty_device(dir: &TestDir, name: &str, size: u64) -> PathBuf {
+    let device = dir.path().join(name);
+    let pattern = [0xAA_u8, 0x5B, 0xF3, 0x01].repeat(1 << 18);
+    let mut content = Vec::new();
+    while (content.len() as u64) < size.min(SIZE) {
+        content.extend_from_slice(&pattern);
+    }
+    fs::write(&device, content).unwrap();
+    fs::File::options().write(true).open(&device).unwrap().set_len(size).unwrap();
+    device
+}
+
+pub(super) fn key() -> BaseKey {
+    BaseKey::of_chain(&chain('a'), None)
+}
+
+/// Makes a base of these layers, checks it, mounts it read-only and runs a script in it.
+pub(super) fn make_and_look(dir: &TestDir, layers: Vec<PathBuf>, script: &str) -> String {
+    let device = dirty_device(dir, "device", SIZE);
+    let mut image = image(layers);
+    image.top.mode = 0o1705;
+    let tree = assemble(&image, &dir.path().join("making")).unwrap();
+    make_filesystem(&tree, &key(), &device, SIZE).unwrap();
+    shell("e2fsck -fn \"$1\" 2>&1", &[&device]);
+    let at = dir.dir("mnt");
+    let script = format!(
+        "exec 2>&1; unshare -m sh -euc 'mount -o ro,noload,loop \"$1\" \"$2\"; cd \"$2\"; {script}' sh \"$1\" \"$2\""
+    );
+    shell(&script, &[&device, &at])
 }

@@ -6,23 +6,23 @@ use std::{fmt, fs, io};
 
 use sharedroot_format::Owner;
 
-use crate::doubt::Doubt;
+use crate::unidentified::Unidentified;
 
-/// The mode that Docker and containerd give to every container's upper directory, and so to its `/`,
-/// whatever the image says.
+/// The mode that Docker and containerd give to the upper directory of every container, and so to its `/`. The image has no
+/// influence.
 pub(super) const ROOT_MODE: u32 = 0o755;
 
 /// The attributes of a container's `/`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Top {
-    /// Its user and group.
+    /// The user and the group that own it.
     pub owner: Owner,
-    /// Its permission bits.
+    /// The permission bits.
     pub mode: u32,
 }
 
 impl Top {
-    /// What Docker gives to every container of a store that is not remapped, whatever the image says.
+    /// The attributes that Docker gives to the `/` of every container of a store without user remapping.
     pub const OF_DOCKER: Self = Self { owner: Owner::ROOT, mode: ROOT_MODE };
 }
 
@@ -33,8 +33,8 @@ impl fmt::Display for Top {
 }
 
 impl Top {
-    /// What is there.
-    pub(super) fn of(path: &Path) -> Result<Self, Doubt> {
+    /// The attributes of the directory at `path`.
+    pub(super) fn of(path: &Path) -> Result<Self, Unidentified> {
         let stat = fs::symlink_metadata(path).map_err(|e| unreadable(path, e))?;
         if !stat.is_dir() {
             return Err(unreadable(path, io::ErrorKind::NotADirectory.into()));
@@ -43,17 +43,17 @@ impl Top {
         Ok(Self { owner, mode: stat.mode() & 0o7777 })
     }
 
-    /// A directory that will be a container's `/` and is not as the base's will be is a doubt.
-    pub(super) fn agrees_with(self, path: &Path) -> Result<(), Doubt> {
+    /// Checks that the directory, which will be a container's `/`, has the attributes that the base will have.
+    pub(super) fn agrees_with(self, path: &Path) -> Result<(), Unidentified> {
         let found = Self::of(path)?;
         if found == self {
             return Ok(());
         }
         let [found, expected] = [found, self].map(|top| top.to_string());
-        Err(Doubt::Disagree { path: path.to_owned(), found, expected })
+        Err(Unidentified::Disagree { path: path.to_owned(), found, expected })
     }
 }
 
-fn unreadable(path: &Path, source: io::Error) -> Doubt {
-    Doubt::LayerStore { path: path.to_owned(), source }
+fn unreadable(path: &Path, source: io::Error) -> Unidentified {
+    Unidentified::LayerStore { path: path.to_owned(), source }
 }

@@ -1,5 +1,5 @@
-//! The merged tree that becomes a base: an image's layers as a detached overlay, with the init
-//! files in a scratch upper directory. Nothing is ever written to a layer.
+//! The merged tree that becomes a base: the layers of an image as a detached overlay, with the init files in a scratch upper
+//! directory. Nothing is ever written to a layer.
 
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashSet};
@@ -19,16 +19,16 @@ use sharedroot_sys::mount::{self, Detached};
 use sharedroot_sys::resolve::Resolve;
 use sharedroot_sys::xattr::Of;
 
-use super::init;
+use super::init_layer;
 use super::walk::{self, Attributes};
 use crate::error::MakeError;
 use crate::image::Image;
 use crate::top::Top;
 
-/// An image's layers and init files as one tree, mounted nowhere. It ends with this value.
+/// The layers and init files of an image as one tree, which is in no mount table. It ends with this value.
 #[derive(Debug)]
 pub struct Tree {
-    // Released from the top: the descriptor, the mount, then the directory below it.
+    // Released in this order: the descriptor, the mount, then the scratch directory of the mount.
     root: OwnedFd,
     _mount: Detached,
     scratch: Scratch,
@@ -36,36 +36,37 @@ pub struct Tree {
     count: OnceCell<Count>,
 }
 
-/// What a tree takes in a file system, without that file system's own needs.
+/// What the files of a tree take in a file system, without the metadata of the file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Usage {
-    /// Bytes, in whole blocks of 4 KiB; holes take none.
+    /// Bytes of content, in whole blocks of 4 KiB; holes take none.
     pub bytes: u64,
-    /// Files and directories; several names of one file are one.
+    /// The number of files and directories. Several names of one file count as one.
     pub inodes: u64,
 }
 
-/// What one walk over the tree tells.
+/// What one walk over the tree finds.
 #[derive(Debug)]
 struct Count {
     usage: Usage,
     attributes: BTreeMap<PathBuf, Attributes>,
-    /// The seconds of what was last changed after 2038, which mke2fs cannot write down.
+    /// The times after 2038, in seconds since 1970, which mke2fs cannot write.
     late: BTreeMap<PathBuf, i64>,
 }
 
-/// How many extended attributes and times after 2038 an image may have: each is a command of debugfs's, which looks through
-/// the directory for the name.
+/// How many extended attributes and times after 2038 an image may have. Each is a command for debugfs, which searches the
+/// directory for the name.
 pub(super) const MOST_SPECIAL: usize = 20_000;
-/// Bytes of their paths, names and values: they are in memory, in debugfs's commands and, if they are long, in files of `/run`.
+/// How many bytes their paths, names and values may have. They are in memory, in the commands for debugfs, and in files in `/run`
+/// if they are long.
 pub(super) const MOST_SPECIAL_BYTES: usize = 16 << 20;
 
-/// The bytes of a path that a base takes. mke2fs (e2fsprogs 1.43 to 1.47) keeps the path of the file it is at in a buffer, and
-/// writes one byte past the buffer's end at a path of 2,040 bytes: `path_append` in misc/create_inode.c counts the `/` and
-/// not the end of the text. It also calls itself for each directory below another.
+/// The longest path of a base, in bytes. mke2fs (e2fsprogs 1.43 to 1.47) keeps the path of the current file in a buffer, and at a
+/// path of 2,040 bytes it writes one byte past the end of the buffer: `path_append` in misc/create_inode.c counts the `/`, but
+/// not the end of the text. mke2fs also calls itself for each directory in another.
 const LONGEST_PATH: usize = 2000;
 
-/// Counts what has a bound.
+/// Counts the extended attributes and late times, which have a bound.
 #[derive(Default)]
 struct Special {
     number: usize,
@@ -84,13 +85,12 @@ impl Special {
     }
 }
 
-/// Merges the layers of `image` and adds its init files, with `scratch` to write to.
+/// Merges the layers of `image`, and adds the init files in the scratch directory `scratch`.
 ///
-/// `scratch` is made, and must be this image's alone: what a killed predecessor left there is
-/// removed first.
+/// This makes `scratch`, which must be of this image alone: it first removes what a killed process left there.
 ///
 /// # Errors
-/// [`MakeError::Layer`] for a damaged image, or what failed of the scratch, the mount, the files.
+/// [`MakeError::Layer`] for a damaged image; [`MakeError::Scratch`], [`MakeError::Mount`], [`MakeError::Init`].
 pub fn assemble(image: &Image, scratch: &Path) -> Result<Tree, MakeError> {
     for layer in &image.layers {
         let bad = |source| MakeError::Layer { path: layer.clone(), source };
@@ -106,41 +106,41 @@ pub fn assemble(image: &Image, scratch: &Path) -> Result<Tree, MakeError> {
         step: "open",
         source,
     })?;
-    init::make(root.as_fd(), image.init, image.top.owner)?;
+    init_layer::make(root.as_fd(), image.init, image.top.owner)?;
     Ok(Tree { root, _mount: mount, scratch, top: image.top, count: OnceCell::new() })
 }
 
 impl Tree {
-    /// The top of the tree, open for reading.
+    /// The root of the tree, open for reading.
     #[must_use]
     pub fn root(&self) -> BorrowedFd<'_> {
         self.root.as_fd()
     }
 
-    /// The attributes of its top.
+    /// The attributes of the root of the tree.
     pub(super) fn top(&self) -> Top {
         self.top
     }
 
-    /// Whether the image itself has `name` at its top.
+    /// Whether the tree has the name `name` in its root.
     pub(super) fn has(&self, name: &str) -> bool {
         rustix::fs::statat(&self.root, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
     }
 
-    /// Counts the tree, once; a second call repeats the answer.
+    /// Counts the files of the tree. A second call repeats the result without another walk.
     ///
     /// # Errors
-    /// [`MakeError::Walk`].
+    /// [`MakeError::Walk`]; [`MakeError::LongPath`], [`MakeError::Time`] and [`MakeError::Special`] if a base cannot hold a file.
     pub fn usage(&self) -> Result<Usage, MakeError> {
         Ok(self.count()?.usage)
     }
 
-    /// The files that have extended attributes, by their paths below the top.
+    /// The extended attributes of the files, by the paths of the files below the root.
     pub(super) fn attributes(&self) -> Result<&BTreeMap<PathBuf, Attributes>, MakeError> {
         Ok(&self.count()?.attributes)
     }
 
-    /// The files that were last changed after 2038, and when.
+    /// The times of the files that were last changed after 2038, in seconds since 1970.
     pub(super) fn late(&self) -> Result<&BTreeMap<PathBuf, i64>, MakeError> {
         Ok(&self.count()?.late)
     }
@@ -153,16 +153,16 @@ impl Tree {
         Ok(self.count.get_or_init(|| count))
     }
 
-    /// A directory of this image's own for what is made of it.
+    /// The scratch directory of this image.
     pub(super) fn scratch(&self) -> &Path {
         &self.scratch.0
     }
 }
 
-/// One walk that follows no link and leaves neither the tree nor its mount.
+/// Walks over the tree. Follows no symbolic link, and leaves neither the tree nor its mount.
 ///
-/// A list of paths instead of a recursion: an image may nest directories deeper than a stack or a
-/// table of descriptors is.
+/// This keeps a list of paths and calls itself never: an image may nest directories deeper than the stack, or the table of
+/// descriptors, allows.
 fn count(root: BorrowedFd<'_>) -> Result<Count, MakeError> {
     let mut usage = Usage { bytes: BLOCK, inodes: 1 };
     let (mut attributes, mut late) = (BTreeMap::new(), BTreeMap::new());
@@ -190,7 +190,7 @@ fn count(root: BorrowedFd<'_>) -> Result<Count, MakeError> {
             let kind = FileType::from_raw_mode(stat.st_mode);
             let is_dir = kind.is_dir();
             let name = OsStr::from_bytes(name.to_bytes());
-            // mke2fs goes to every name of a file, and makes a symbolic link anew for each of its names.
+            // mke2fs visits every name of a file, and makes a new symbolic link for each name of a symbolic link.
             bounded(&path.join(name), stat.st_mtime)?;
             if is_dir {
                 directories.push(path.join(name));
@@ -217,7 +217,7 @@ fn count(root: BorrowedFd<'_>) -> Result<Count, MakeError> {
             if !found.is_empty() {
                 attributes.insert(path.join(name), found);
             }
-            // A directory takes a block even where the layers' file system needs none for it.
+            // A directory takes a block, also if it takes none in the file system of the layers.
             usage.bytes += allocated.max(u64::from(is_dir)).next_multiple_of(BLOCK);
             usage.inodes += 1;
         }
@@ -225,7 +225,7 @@ fn count(root: BorrowedFd<'_>) -> Result<Count, MakeError> {
     Ok(Count { usage, attributes, late })
 }
 
-/// A file that mke2fs and ext4 take as it is.
+/// Checks that mke2fs and ext4 take the path and the time of a file.
 fn bounded(path: &Path, seconds: i64) -> Result<(), MakeError> {
     let path = path.strip_prefix(".").unwrap_or(path);
     // With the `/` at its beginning.
@@ -243,7 +243,7 @@ fn open_beneath(root: BorrowedFd<'_>, path: &Path) -> io::Result<OwnedFd> {
     Ok(Resolve::OneTree.open(root, path, flags)?)
 }
 
-/// The writable half of the overlay, removed with this value.
+/// The scratch directory with the upper and the work directory of the overlay. It is removed with this value.
 #[derive(Debug)]
 struct Scratch(PathBuf);
 
@@ -252,7 +252,7 @@ impl Scratch {
         let failed = |step| move |source| MakeError::Scratch { step, path: path.into(), source };
         match fs::remove_dir_all(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(failed("remove the old")(error));
+                return Err(failed("remove the old scratch directory")(error));
             }
             _ => {}
         }
@@ -262,16 +262,22 @@ impl Scratch {
             builder
         };
         if let Some(parent) = path.parent() {
-            private(true).create(parent).map_err(failed("make the parent of"))?;
+            private(true)
+                .create(parent)
+                .map_err(failed("make the parent of the scratch directory"))?;
         }
-        private(false).create(path).map_err(failed("make"))?;
+        private(false).create(path).map_err(failed("make the scratch directory"))?;
         let scratch = Self(path.to_owned());
-        private(false).create(scratch.work()).map_err(failed("make work/ in"))?;
-        private(false).create(scratch.upper()).map_err(failed("make upper/ in"))?;
-        // The merged root has the mode and owner of this directory, whatever the layers say.
+        private(false)
+            .create(scratch.work())
+            .map_err(failed("make work/ in the scratch directory"))?;
+        private(false)
+            .create(scratch.upper())
+            .map_err(failed("make upper/ in the scratch directory"))?;
+        // The root of the overlay has the mode and the owner of its upper directory, not those of a layer.
         chown(scratch.upper(), Some(top.owner.uid), Some(top.owner.gid))
             .and_then(|()| fs::set_permissions(scratch.upper(), Permissions::from_mode(top.mode)))
-            .map_err(failed("prepare upper/ in"))?;
+            .map_err(failed("set owner and mode of upper/ in the scratch directory"))?;
         Ok(scratch)
     }
 

@@ -1,5 +1,5 @@
-//! The digest of a whole tree: equal for two trees that no program in a container could tell apart, but for times of change
-//! and access, which a copy cannot keep.
+//! The digest of a whole tree. Two trees have one digest if no program in a container can tell them apart, except by the times of
+//! change and of access, which a copy cannot keep.
 
 use std::fs::File;
 use std::io::Read;
@@ -11,9 +11,11 @@ use sharedroot_format::Digest;
 
 use super::walk::{Found, WalkError, walk};
 
-/// Which files, of which type, owner, mode, device number, modification time in seconds, extended attributes and link
-/// target; which names are one file; and every byte. Of the top only what is in it, for what it is itself the base decides.
-/// `passed` hears how many bytes have been read.
+/// Computes the digest of the tree below the directory `top`. Calls `passed` with the number of bytes that have been read.
+///
+/// The digest is made of the type, owner, mode, device number, extended attributes and link target of each file, of its time of
+/// modification in seconds, of every byte of content, and of which names are one file. The attributes of `top` itself are no
+/// part of it: a base has its own.
 ///
 /// # Errors
 /// [`WalkError`].
@@ -31,7 +33,8 @@ pub fn tree_digest(top: BorrowedFd<'_>, mut passed: impl FnMut(u64)) -> Result<D
     Ok(hash.into())
 }
 
-/// One record. Every part has its length or is a number, so that no two records are the same bytes.
+/// Adds the record of one file. Each part of a record begins with its length or is a number, so no two different records have the
+/// same bytes.
 fn add(
     hash: &mut Sha256,
     found: Found,
@@ -54,8 +57,8 @@ fn add(
     let stat = &found.stat;
     let kind = found.kind();
     let device = if kind.is_block_device() || kind.is_char_device() { stat.st_rdev } else { 0 };
-    // Engines cut what is smaller than a second off when they write a layer's tar, and a base has none of it: the host that
-    // built an image still has it on its disk, and a host that pulled the image never had it.
+    // Only whole seconds count. An engine drops the parts of a second when it writes the tar of a layer: the host that built an
+    // image has them on its disk, and a host that pulled the image never had them. A base has none.
     let (mode, time) = (stat.st_mode, stat.st_mtime);
     text(format!("{mode:o} {} {} {time} {device}", stat.st_uid, stat.st_gid).as_bytes());
     for (name, value) in &found.attributes {

@@ -1,4 +1,4 @@
-//! A whole tree, file by file, in one order on every host, for its digest and its archive.
+//! A walk over a whole tree, file by file, in one order on every host, for its digest and its archive.
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
@@ -13,23 +13,23 @@ use sharedroot_sys::by_descriptor::by_descriptor;
 use sharedroot_sys::resolve::Resolve;
 use sharedroot_sys::xattr::Of;
 
-/// Extended attributes, names and values, in the order of their names.
+/// The names and values of extended attributes, in the order of the names.
 pub type Attributes = Vec<(Vec<u8>, Vec<u8>)>;
 
-/// A file of a tree.
+/// A file that a walk has found.
 #[derive(Debug)]
 pub struct Found {
-    /// Below the top, which is `.` itself.
+    /// The path below the top; the path of the top is `.`.
     pub path: PathBuf,
-    /// What stat(2) says.
+    /// The attributes of the file (stat(2)); a symbolic link is not followed.
     pub stat: Stat,
-    /// Extended attributes by name; not the label, which is the mount's, and nothing of overlay's.
+    /// The extended attributes, without the SELinux label, which is that of the mount, and without those of overlay.
     pub attributes: Attributes,
-    /// Where a symbolic link leads.
+    /// The target of a symbolic link.
     pub target: Option<Vec<u8>>,
-    /// An earlier path of the same file.
+    /// The path at which the walk has found this file before, under another name.
     pub same_as: Option<PathBuf>,
-    /// The content of a regular file without an earlier path.
+    /// The open content of a regular file that the walk has not found before.
     pub content: Option<OwnedFd>,
 }
 
@@ -45,19 +45,19 @@ impl Found {
 #[derive(Debug, thiserror::Error)]
 #[error("{step} {path:?}: {source}")]
 pub struct WalkError {
-    /// What was tried.
+    /// The operation.
     pub step: &'static str,
     /// The path below the top.
     pub path: PathBuf,
-    /// Why.
+    /// The error of the system.
     pub source: io::Error,
 }
 
-/// Shows every file of the tree to `see`, a directory before what is in it, names in the order of their bytes. It follows
-/// no link and leaves neither the tree nor its mount.
+/// Calls `see` for every file of the tree below the directory `top`: for a directory before the files in it, and in the order
+/// of the bytes of the names. Follows no symbolic link, and leaves neither the tree nor its mount.
 ///
 /// # Errors
-/// [`WalkError`] as any error that `see` has.
+/// [`WalkError`] if a file cannot be read; any error of `see`, which ends the walk.
 pub fn walk<E: From<WalkError>>(
     top: BorrowedFd<'_>,
     mut see: impl FnMut(Found) -> Result<(), E>,
@@ -68,7 +68,7 @@ pub fn walk<E: From<WalkError>>(
         let mut found = look(top, path)?;
         if found.kind().is_dir() {
             let mut names = names(top, &found.path)?;
-            names.sort_unstable_by(|a, b| b.cmp(a)); // the first is taken from the end
+            names.sort_unstable_by(|a, b| b.cmp(a)); // descending: the next path is taken from the end
             let below = |name: OsString| match found.path.as_os_str() == "." {
                 true => PathBuf::from(name),
                 false => found.path.join(name),
@@ -121,7 +121,7 @@ fn names(top: BorrowedFd<'_>, path: &Path) -> Result<Vec<OsString>, WalkError> {
     read().map_err(failed("read", path))
 }
 
-/// The attributes of a file, reached through its parent's descriptor: links have some, too.
+/// Reads the extended attributes of a file. A symbolic link may have some, and is reached through the descriptor of its parent.
 fn attributes(
     top: BorrowedFd<'_>,
     path: &Path,

@@ -1,24 +1,26 @@
-//! What the policy's own files say of containers: lxc_contexts(5), and the file of the same form that containers' own
-//! policy brings for podman, Docker and CRI-O.
+//! What the files of the policy say of containers: lxc_contexts(5), and a file of the same form that the package
+//! container-selinux has for podman, Docker and CRI-O.
 
 use std::path::{Path, PathBuf};
 
+use sharedroot_sys::chain::chain;
+
 use super::LabelError;
 
-/// Of container-selinux, where the engines look, too.
+/// The file of container-selinux, which the engines read, too.
 const OF_CONTAINERS: &str = "/usr/share/containers/selinux/contexts";
 
 /// The key of the label of read-only content that containers share.
 const RO_FILE: &str = "ro_file";
-/// The key of the label of containers' processes.
+/// The key of the label of the processes of containers.
 const PROCESS: &str = "process";
 
-/// The files' text, the policy's first.
+/// The text of both files, that of the policy first; the reason in the place of a file that cannot be read.
 #[derive(Debug)]
 pub struct Contexts(Vec<(PathBuf, Result<String, String>)>);
 
 impl Contexts {
-    /// Reads the files of this host. One that cannot be read says nothing.
+    /// Reads the files of this host. A file that cannot be read has no entry, and the error for a missing entry names the reason.
     #[must_use]
     pub fn of_host() -> Self {
         let of_policy = selinux::path::lxc_contexts().map(Path::to_owned);
@@ -26,7 +28,7 @@ impl Contexts {
         Self(files.map(|path| (path.clone(), read(&path))).into())
     }
 
-    /// `ro_file`
+    /// The label of read-only content that containers share: the entry `ro_file`.
     ///
     /// # Errors
     /// [`LabelError::NoEntry`].
@@ -34,7 +36,7 @@ impl Contexts {
         self.entry(RO_FILE)
     }
 
-    /// `process`
+    /// The label of the processes of containers: the entry `process`.
     ///
     /// # Errors
     /// [`LabelError::NoEntry`].
@@ -56,10 +58,10 @@ impl Contexts {
 }
 
 fn read(path: &Path) -> Result<String, String> {
-    std::fs::read_to_string(path).map_err(|error| error.to_string())
+    std::fs::read_to_string(path).map_err(|error| chain(&error))
 }
 
-/// The value of `KEY = "…"`.
+/// The value of the line `KEY = "…"`.
 fn value<'a>(text: &'a str, wanted: &str) -> Option<&'a str> {
     text.lines().find_map(|line| {
         let (key, value) = line.split_once('=')?;
@@ -72,7 +74,7 @@ fn value<'a>(text: &'a str, wanted: &str) -> Option<&'a str> {
 mod tests {
     use super::*;
 
-    /// As Debian 12 and 13 have it.
+    /// The file of Debian 12 and 13.
     const DEBIAN: &str = "process = \"system_u:system_r:container_t:s0\"\n\
         content = \"system_u:object_r:virt_var_lib_t:s0\"\n\
         file = \"system_u:object_r:container_file_t:s0\"\n\

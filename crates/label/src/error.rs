@@ -1,73 +1,73 @@
-//! What is wrong with a label.
+//! What is wrong with a label, or with the question for one.
 
 use super::ProcessLabel;
 
-/// A label that cannot be used, or could not be set.
+/// A label that cannot be used, read or set.
 #[derive(Debug, thiserror::Error)]
 pub enum LabelError {
-    /// Not `user:role:type:level`.
+    /// The text is not `user:role:type:level`.
     #[error("{field}: {label:?} is not an SELinux context (user:role:type:level)")]
     Syntax {
-        /// Where it was given.
+        /// The field or option that gives the label.
         field: &'static str,
-        /// What was given.
+        /// The label, as it was given.
         label: String,
     },
-    /// A label for many containers may not name the categories of one.
+    /// The label for many containers has the categories of one container.
     #[error(
         "shared label {label:?} has categories or a range, so other containers could not read the base; \
          give one without, such as system_u:object_r:container_ro_file_t:s0"
     )]
     Categories {
-        /// What was given.
+        /// The label, as it was given.
         label: String,
     },
-    /// As with runc: a label that nothing would enforce is an error.
+    /// A label is given on a host where nothing would enforce it. This is an error of runc's, too.
     #[error("{field}: {label:?} is given, but SELinux is not enabled on this host")]
     Disabled {
-        /// Where it was given.
+        /// The field or option that gives the label.
         field: &'static str,
-        /// What was given.
+        /// The label, as it was given.
         label: String,
     },
-    /// The policy's own files do not say which label read-only content has, or containers' processes.
+    /// The files of the policy do not say which label read-only content has, or which the processes of containers have.
     #[error(
         "no label of containers: there is no entry `{key}` in {looked}; install a policy that knows \
          containers (selinux-policy-default of Debian 13, container-selinux)"
     )]
     NoEntry {
-        /// The key.
+        /// The key that no file has.
         key: &'static str,
-        /// The files, and what is wrong with them.
+        /// The files, each with the reason if it cannot be read.
         looked: String,
     },
-    /// The loaded policy does not know the context.
+    /// The loaded policy does not know the label, or did not answer.
     #[error(
         "{field}: the loaded SELinux policy does not know {label:?} (raw, as `id -Z` shows it without mcstransd), \
          or may not be asked (the domain of this process needs security check_context; see selinux-policy/)"
     )]
     Unknown {
-        /// Where it was given.
+        /// The field or option that gives the label.
         field: &'static str,
-        /// What was given.
+        /// The label, as it was given.
         label: String,
     },
-    /// The loaded policy gave no answer.
+    /// The loaded policy did not say what is allowed.
     #[error(
         "ask the loaded SELinux policy what {process} may do with a {class} of {label}: {why} (the domain of this \
          process needs security compute_av and to read /sys/fs/selinux/class; see selinux-policy/)"
     )]
     Ask {
-        /// The label of containers' processes.
+        /// The label of the processes of containers.
         process: String,
-        /// The object's label.
+        /// The label of the object.
         label: String,
         /// The object class.
         class: &'static str,
-        /// The library's words.
+        /// The words of libselinux.
         why: String,
     },
-    /// Containers could change what other containers read, or talk through it.
+    /// Containers could change what other containers read, or exchange data through it.
     #[error(
         "shared label {label}: the loaded policy lets containers ({process}) {permission} a {class} of it, so it does \
          not keep them apart; give one that they may only read, such as system_u:object_r:container_ro_file_t:s0"
@@ -75,14 +75,14 @@ pub enum LabelError {
     Writable {
         /// The shared label.
         label: String,
-        /// The label of containers' processes.
+        /// The label of the processes of containers.
         process: String,
         /// The object class.
         class: &'static str,
-        /// The first permission that it should not have.
+        /// The first permission that containers have and should not have.
         permission: &'static str,
     },
-    /// No program could be run from a base.
+    /// Containers could run no program from a base.
     #[error(
         "shared label {label}: the loaded policy does not let containers ({process}) {permission} a {class} of it, so none could \
          run from a base; give one that they may read and execute, such as system_u:object_r:container_ro_file_t:s0"
@@ -90,19 +90,19 @@ pub enum LabelError {
     Unusable {
         /// The shared label.
         label: String,
-        /// The label of containers' processes.
+        /// The label of the processes of containers.
         process: String,
         /// The object class.
         class: &'static str,
-        /// The first permission that is missing.
+        /// The first permission that containers need and do not have.
         permission: &'static str,
     },
-    /// A file of which the label cannot be read.
+    /// The label of a file cannot be read.
     #[error("read the label of {path}: {why}")]
     OfFile {
         /// The file.
         path: std::path::PathBuf,
-        /// The library's words.
+        /// The words of libselinux or of the kernel.
         why: String,
     },
     /// The kernel did not take the label for new keyrings.
@@ -110,7 +110,7 @@ pub enum LabelError {
     Keyring {
         /// The label.
         label: String,
-        /// The library's or kernel's words.
+        /// The words of libselinux or of the kernel.
         why: String,
     },
     /// The kernel did not take the label for the next execve.
@@ -118,7 +118,7 @@ pub enum LabelError {
     SetExec {
         /// The process label.
         label: ProcessLabel,
-        /// The library's or kernel's words.
+        /// The words of libpathrs or of the kernel.
         why: String,
     },
 }

@@ -1,8 +1,29 @@
-//! SELinux labels as types: what may be shared, what a container's own files carry, what its
-//! process runs as. No other module spells a label as a bare string.
+//! SELinux labels as types. No other crate holds a label as a plain string.
 //!
-//! Labels are raw, as the kernel reads them and as runc and crun write them: a level that mcstransd(8) translates
-//! (`SystemLow`) is one that the policy does not know.
+//! | type | what has the label |
+//! |---|---|
+//! | [`SharedLabel`] | a base, which many containers read |
+//! | [`MountLabel`] | the files of one container (`linux.mountLabel`) |
+//! | [`ProcessLabel`] | the process of one container (`process.selinuxLabel`) |
+//!
+//! | file | story |
+//! |---|---|
+//! | `shared` | the label of bases: chosen, and checked against the loaded policy |
+//! | `process` | a process label set for the next execve(2) and for new keyrings |
+//! | `contexts` | what the files of the policy say of containers |
+//! | `policy` | questions to the loaded policy |
+//! | `error` | what is wrong with a label |
+//!
+//! Labels are raw, as the kernel reads them and as runc and crun write them. The policy does not know a level that mcstransd(8)
+//! has translated (`SystemLow`).
+//!
+//! ```
+//! use sharedroot_label::{LabelError, SharedLabel};
+//!
+//! assert!(SharedLabel::parse("system_u:object_r:container_ro_file_t:s0").is_ok());
+//! let of_one_container = SharedLabel::parse("system_u:object_r:container_file_t:s0:c1,c2");
+//! assert!(matches!(of_one_container, Err(LabelError::Categories { .. })));
+//! ```
 
 mod contexts;
 mod error;
@@ -19,7 +40,7 @@ use sharedroot_sys::chain::chain;
 pub use error::LabelError;
 pub use shared::SharedLabel;
 
-/// Splits `user:role:type:level`; a level may hold further colons (`s0:c1,c2`).
+/// Splits `user:role:type:level`. A level may have colons in it (`s0:c1,c2`).
 fn parts<'a>(field: &'static str, label: &'a str) -> Result<[&'a str; 4], LabelError> {
     let syntax = || LabelError::Syntax { field, label: label.to_owned() };
     let found: Vec<&str> = label.splitn(4, ':').collect();
@@ -32,7 +53,7 @@ fn parts<'a>(field: &'static str, label: &'a str) -> Result<[&'a str; 4], LabelE
     }
 }
 
-/// A label that one field of config.json gives, as a type that no other field's is taken for.
+/// Makes a type for the label of one field of config.json, so that no label is taken for that of another field.
 macro_rules! label {
     ($(#[$doc:meta])* $name:ident, $field:literal) => {
         $(#[$doc])*
@@ -40,7 +61,7 @@ macro_rules! label {
         pub struct $name(String);
 
         impl $name {
-            /// Checks the form of a context.
+            /// Checks the form `user:role:type:level`. Does not ask the policy.
             ///
             /// # Errors
             /// [`LabelError::Syntax`].
@@ -49,12 +70,12 @@ macro_rules! label {
                 Ok(Self(label.to_owned()))
             }
 
-            /// Whether the loaded policy knows it.
+            /// Asks the loaded policy whether it knows the label.
             ///
             /// # Errors
             /// [`LabelError::Unknown`].
             pub fn known(&self) -> Result<(), LabelError> {
-                policy::known($field, &self.0)
+                policy::check_context($field, &self.0)
             }
         }
 
@@ -67,39 +88,40 @@ macro_rules! label {
 }
 
 label!(
-    /// What the files of one container carry.
+    /// The label of the files of one container.
     MountLabel,
     "linux.mountLabel"
 );
 label!(
-    /// What the container's process runs as.
+    /// The label that the process of a container runs with.
     ProcessLabel,
     "process.selinuxLabel"
 );
 
 impl MountLabel {
-    /// The label that the file at `path`, no link, has now: for the root of a mount with a label that is the mount's.
+    /// Reads the label of the file at `path`; a symbolic link is not followed. At the root of a mount with the option `context`
+    /// this is the label of the whole mount.
     ///
     /// # Errors
-    /// [`LabelError::OfFile`], also for a file without one; [`LabelError::Syntax`].
+    /// [`LabelError::OfFile`], also for a file without a label; [`LabelError::Syntax`].
     pub fn of_file(path: &Path) -> Result<Self, LabelError> {
         let fail = |why: String| LabelError::OfFile { path: path.to_owned(), why };
         let found = SecurityContext::of_path(path, false, true).map_err(|e| fail(chain(&e)))?;
         let text = found.as_ref().map(SecurityContext::to_c_string).transpose();
         match text.map_err(|e| fail(chain(&e)))?.flatten() {
             Some(text) => Self::parse(&text.to_string_lossy()),
-            None => Err(fail("it has none".to_owned())),
+            None => Err(fail("the file has no label".to_owned())),
         }
     }
 
-    /// The value of the mount option `context`.
+    /// The label as the value of the mount option `context`.
     #[must_use]
     pub fn as_context(&self) -> &str {
         &self.0
     }
 }
 
-/// Whether the running kernel enforces or at least records labels.
+/// Whether SELinux is enabled in the running kernel, enforcing or permissive.
 #[must_use]
 pub fn enabled() -> bool {
     selinux::kernel_support() != KernelSupport::Unsupported

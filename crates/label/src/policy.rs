@@ -1,4 +1,4 @@
-//! Questions to the loaded policy. The kernel answers them from what it enforces, also where it only records.
+//! Questions to the loaded policy. The kernel answers them from the policy, in permissive mode, too.
 
 use std::ffi::CString;
 
@@ -7,11 +7,11 @@ use sharedroot_sys::chain::chain;
 
 use super::LabelError;
 
-/// Whether the loaded policy knows the context.
+/// Checks that the loaded policy knows the label (`security check_context`).
 ///
 /// # Errors
-/// [`LabelError::Unknown`], also where this process may not ask.
-pub fn known(field: &'static str, label: &str) -> Result<(), LabelError> {
+/// [`LabelError::Unknown`], also if this process may not ask.
+pub fn check_context(field: &'static str, label: &str) -> Result<(), LabelError> {
     let unknown = || LabelError::Unknown { field, label: label.to_owned() };
     let text = CString::new(label).map_err(|_| unknown())?;
     match SecurityContext::from_c_str(&text, true).check() {
@@ -20,25 +20,25 @@ pub fn known(field: &'static str, label: &str) -> Result<(), LabelError> {
     }
 }
 
-/// The loaded policy's answer.
+/// What the loaded policy allows and denies (`security compute_av`).
 #[derive(Debug)]
-pub struct Answer {
-    /// What is allowed.
+pub struct AccessDecision {
+    /// The permissions that are allowed.
     pub allowed: Vec<&'static str>,
-    /// What is denied. A permission that the policy does not define is in neither.
+    /// The permissions that are denied. A permission that the policy does not define is in neither list.
     pub denied: Vec<&'static str>,
 }
 
-/// What `process` may do with an object of the class and label, of some permissions.
+/// Asks which of `permissions` a process with the label `process` has for an object of this class and label.
 ///
 /// # Errors
 /// [`LabelError::Ask`].
-pub fn ask(
+pub fn compute_access(
     process: &str,
     label: &str,
     class: &'static str,
     permissions: &[&'static str],
-) -> Result<Answer, LabelError> {
+) -> Result<AccessDecision, LabelError> {
     let fail = |why: String| {
         let (process, label) = (process.to_owned(), label.to_owned());
         LabelError::Ask { process, label, class, why }
@@ -48,7 +48,7 @@ pub fn ask(
     let bits: Vec<_> = permissions.iter().filter_map(bit).collect();
     let all = bits.iter().fold(0, |all, (_, bit)| all | bit);
     let [Ok(process), Ok(object)] = [process, label].map(CString::new) else {
-        return Err(fail("a label has a NUL".to_owned()));
+        return Err(fail("a label has a NUL byte in it".to_owned()));
     };
     let decision = SecurityContext::from_c_str(&process, true)
         .query_access_decision(&SecurityContext::from_c_str(&object, true), number, all)
@@ -56,5 +56,5 @@ pub fn ask(
     let (allowed, denied): (Vec<_>, Vec<_>) =
         bits.iter().partition(|(_, bit)| decision.allowed & bit != 0);
     let names = |bits: Vec<&(&'static str, _)>| bits.iter().map(|(name, _)| *name).collect();
-    Ok(Answer { allowed: names(allowed), denied: names(denied) })
+    Ok(AccessDecision { allowed: names(allowed), denied: names(denied) })
 }

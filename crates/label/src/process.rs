@@ -1,4 +1,4 @@
-//! The label of a process, set for what it executes next and for the keyrings that it makes.
+//! The label of a process: set for the program that it executes next, and for the keyrings that it makes.
 
 use std::ffi::CString;
 use std::io::Write;
@@ -10,14 +10,14 @@ use selinux::SecurityContext;
 use super::{LabelError, ProcessLabel};
 
 impl ProcessLabel {
-    /// Makes the next execve of this thread run under the label.
+    /// Sets the label for the next execve(2) of this thread.
     ///
-    /// Called inside the container, where `/proc` may be anything: a directory of the image, or a procfs on parts of
-    /// which the container mounted something that swallows the label or sends it elsewhere (CVE-2019-16884,
-    /// CVE-2025-52881). libpathrs opens the file of a procfs of its own, or without crossing a mount.
+    /// The caller is inside the container, where `/proc` may be a directory of the image, or a procfs with mounts of the
+    /// container on it that discard the label or write it elsewhere (CVE-2019-16884, CVE-2025-52881). libpathrs opens the file
+    /// in a procfs of its own, or without crossing a mount.
     ///
     /// # Errors
-    /// [`LabelError::SetExec`]; the caller must not go on to execve.
+    /// [`LabelError::SetExec`]. The caller must not call execve(2) then.
     pub fn set_for_exec(&self) -> Result<(), LabelError> {
         let fail = |why: String| LabelError::SetExec { label: self.clone(), why };
         let procfs = ProcfsHandle::new().map_err(|e| fail(e.to_string()))?;
@@ -27,7 +27,7 @@ impl ProcessLabel {
         attribute.write_all(self.0.as_bytes()).map_err(|e| fail(e.to_string()))
     }
 
-    /// Makes the keyrings that this thread makes next carry the label.
+    /// Sets the label of the keyrings that this thread makes next.
     ///
     /// # Errors
     /// [`LabelError::Keyring`].
@@ -39,7 +39,7 @@ impl ProcessLabel {
             .map_err(|e| fail(e.to_string()))
     }
 
-    /// Makes later keyrings carry the label that the policy gives them.
+    /// Undoes [`Self::set_for_keyrings`]: the policy chooses the label of later keyrings.
     ///
     /// # Errors
     /// [`LabelError::Keyring`].

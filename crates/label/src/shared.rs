@@ -1,18 +1,20 @@
-//! The shared label: one that every container may read and none may write, or bases are not shared.
+//! The label of bases: every container may read it, and none may write it. Without such a label no base is shared.
 
 use std::fmt;
 
 use super::contexts::Contexts;
-use super::policy::{ask, known};
+use super::policy::{check_context, compute_access};
 use super::{LabelError, MountLabel, parts};
 
-/// What a base carries: a label without categories, which every container may read.
+/// The label of a base: without categories, so that every container may read the base.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SharedLabel(MountLabel);
 
-/// What a container must not do with what others read. A base cannot be written in any case, but a label that lets
-/// containers write is that of somebody's own files; and through a pipe of a base they could talk.
-const CHANGES: [(&str, &[&str]); 7] = [
+/// The permissions that containers must not have for files that other containers read.
+///
+/// A base is read-only in any case. But a label that containers may write is the label of somebody's own files, and containers
+/// could exchange data through a FIFO of a base.
+const FORBIDDEN: [(&str, &[&str]); 7] = [
     ("file", &["write", "append", "create", "setattr", "unlink", "rename", "link", "relabelfrom"]),
     (
         "dir",
@@ -34,15 +36,15 @@ const CHANGES: [(&str, &[&str]); 7] = [
     ("blk_file", &["write"]),
 ];
 
-/// What a container needs of its root.
-const USES: [(&str, &[&str]); 3] = [
+/// The permissions that a container needs for the files of its root.
+const NEEDED: [(&str, &[&str]); 3] = [
     ("dir", &["getattr", "open", "read", "search"]),
     ("file", &["getattr", "open", "read", "map", "execute", "entrypoint"]),
     ("lnk_file", &["read"]),
 ];
 
 impl SharedLabel {
-    /// Checks that the label has one level and no categories.
+    /// Checks that the label has one level and no categories. Does not ask the policy.
     ///
     /// # Errors
     /// [`LabelError::Syntax`], [`LabelError::Categories`].
@@ -54,37 +56,42 @@ impl SharedLabel {
         Ok(Self(MountLabel(label.to_owned())))
     }
 
-    /// The label for new mounts of bases: what the administrator gave, else the policy's own for read-only content that
-    /// containers share. The loaded policy must know it, let containers run from it, and not let them change it.
+    /// Chooses the label for new mounts of bases: `given` by the administrator, or else the label that the policy's files have
+    /// for read-only content that containers share.
     ///
-    /// This reads files and asks the kernel a dozen times: it is for the first container of an image.
+    /// This reads files and asks the kernel some ten times, so only the first container of an image calls it.
     ///
     /// # Errors
-    /// [`LabelError`].
+    /// [`LabelError`] if the loaded policy does not know the label, lets containers change files with it, or does not let them
+    /// run programs from it.
     pub fn choose(given: Option<&Self>) -> Result<Self, LabelError> {
         let contexts = Contexts::of_host();
         let label = match given {
             Some(given) => given.clone(),
             None => Self::parse(contexts.ro_file()?)?,
         };
-        known("shared label", label.0.as_context())?;
+        check_context("shared label", label.0.as_context())?;
         let process = contexts.process()?;
-        known("label of containers' processes", process)?;
+        check_context("label of containers' processes", process)?;
         label.check(process)?;
         Ok(label)
     }
 
-    /// Asks the loaded policy what processes of that label may do with it.
+    /// Asks the loaded policy what processes with the label `process` may do with files of this label.
     fn check(&self, process: &str) -> Result<(), LabelError> {
         let (label, process_label) = (self.0.to_string(), process.to_owned());
-        for (class, changes) in CHANGES {
-            if let Some(permission) = ask(process, &label, class, changes)?.allowed.first() {
+        for (class, permissions) in FORBIDDEN {
+            if let Some(permission) =
+                compute_access(process, &label, class, permissions)?.allowed.first()
+            {
                 let process = process_label;
                 return Err(LabelError::Writable { label, process, class, permission });
             }
         }
-        for (class, uses) in USES {
-            if let Some(permission) = ask(process, &label, class, uses)?.denied.first() {
+        for (class, permissions) in NEEDED {
+            if let Some(permission) =
+                compute_access(process, &label, class, permissions)?.denied.first()
+            {
                 let process = process_label;
                 return Err(LabelError::Unusable { label, process, class, permission });
             }
@@ -92,7 +99,7 @@ impl SharedLabel {
         Ok(())
     }
 
-    /// The same label as a mount option's value.
+    /// The label as that of a mount.
     #[must_use]
     pub fn as_mount_label(&self) -> &MountLabel {
         &self.0

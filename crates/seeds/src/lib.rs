@@ -1,5 +1,7 @@
-//! What the short form of the fuzzing shares, for the tests of each crate that reads what others wrote: every seed of
-//! `fuzz/seeds`, and some hundred inputs that are seeds with damage. The same on every run. `hack/fuzz` does the rest.
+//! Short fuzzing, for the tests of each crate that reads what others wrote.
+//!
+//! A test gives each of its targets every seed of `fuzz/seeds`, and then 200 seeds with damage. The damage is the same on every
+//! run. `hack/fuzz` runs the same targets with coverage-guided inputs.
 
 use std::error::Error;
 use std::fs;
@@ -11,23 +13,23 @@ use proptest::test_runner::{RngSeed, TestError, TestRunner};
 use serde_json::Value;
 use sharedroot_sys::chain::chain;
 
-/// A target's name, and what it does with an input.
+/// The name of a target, and the function that gets an input.
 pub type Target = (&'static str, fn(&[u8]));
 
-/// An error is a message for a person: some words, and not too many.
+/// Checks that an error is a message for a person: words, and not too many.
 ///
 /// # Panics
-/// If it is not.
+/// If the error has no words, or more than 5,000 bytes.
 pub fn says_something(error: &dyn Error) {
     let text = chain(error);
     assert!(text.chars().any(char::is_alphabetic), "an error without words: {text:?}");
     assert!(text.len() <= 5000, "an error that nobody can read, {} bytes", text.len());
 }
 
-/// The names and contents of the files of a directory of the repository.
+/// The names and contents of the files in a directory of the repository, in the order of their names.
 ///
 /// # Panics
-/// If they cannot be read.
+/// If a file cannot be read.
 #[must_use]
 pub fn files(dir: &str) -> Vec<(String, Vec<u8>)> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(dir);
@@ -40,7 +42,7 @@ pub fn files(dir: &str) -> Vec<(String, Vec<u8>)> {
         .collect()
 }
 
-/// The seeds that lie in `fuzz/seeds`, and what engines wrote.
+/// The seeds of a target: those in `fuzz/seeds`, and the files of engines in `tests/fixtures`.
 fn seeds(target: &str) -> Vec<Vec<u8>> {
     let mut seeds: Vec<_> =
         files(&format!("fuzz/seeds/{target}")).into_iter().map(|(_, text)| text).collect();
@@ -63,24 +65,24 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
     seeds
 }
 
-/// The command line in a captured file, a word a line.
+/// The command line in a captured file, one word in each line.
 fn words(file: &[u8]) -> Vec<u8> {
     let text = String::from_utf8_lossy(file);
     let line = text.lines().next().and_then(|line| line.strip_prefix("argv: RUNTIME "));
     line.expect("a command line").replace(' ', "\n").into_bytes()
 }
 
-/// Gives each target its seeds.
+/// Gives each target all of its seeds.
 ///
 /// # Panics
-/// Where a target does.
+/// If a target panics.
 pub fn every_seed(targets: &[Target]) {
     for (name, target) in targets {
         seeds(name).iter().for_each(|seed| target(seed));
     }
 }
 
-/// Cuts, flips, repeats and swaps a few bytes of a seed.
+/// Seeds of which a few bytes are changed, inserted, cut, repeated or swapped.
 fn damaged(seeds: Vec<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
     let damage = (0..5_u8, any::<Index>(), any::<Index>(), any::<u8>());
     let damages = proptest::collection::vec(damage, 1..6);
@@ -106,7 +108,7 @@ fn damaged(seeds: Vec<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
 /// Gives each target 200 damaged seeds.
 ///
 /// # Panics
-/// Where a target does, with the input.
+/// If a target panics, with the input.
 pub fn damaged_seeds(targets: &[Target]) {
     for (name, target) in targets {
         let fixed = ProptestConfig {

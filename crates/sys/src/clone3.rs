@@ -1,4 +1,4 @@
-//! A copy of this process, made by clone3(2) where fork(2) cannot say where it begins.
+//! A child of this process by clone3(2), for what fork(2) cannot do: begin in another cgroup or PID namespace, or be a sibling.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -13,7 +13,7 @@ const PARENT: u64 = 0x8000;
 /// `CLONE_NEWPID` of `linux/sched.h`.
 const NEWPID: u64 = 0x2000_0000;
 
-/// How the copy is related to this process.
+/// How the new process is related to this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Relation {
     /// A child of this process.
@@ -24,12 +24,13 @@ pub enum Relation {
     InitOfNewPidNamespace,
 }
 
-/// A copy of this process, in the cgroup that `cgroup` is open on if there is one. `None` in the copy.
+/// Copies this process, as fork(2) does. Returns the PID of the new process, and `None` in the new process.
 ///
-/// This process must have one thread: the copy has no other.
+/// The new process begins in the cgroup whose directory `cgroup` is open on; without `cgroup` in the cgroup of this process.
+/// This process must have one thread: the new process has the calling thread only.
 ///
 /// # Errors
-/// clone3(2)'s.
+/// The error of clone3(2).
 #[expect(unsafe_code, reason = "no crate makes this call without unsafe")]
 pub fn fork(cgroup: Option<BorrowedFd<'_>>, relation: Relation) -> io::Result<Option<Pid>> {
     let flags = match relation {
@@ -39,7 +40,7 @@ pub fn fork(cgroup: Option<BorrowedFd<'_>>, relation: Relation) -> io::Result<Op
     };
     let args = libc::clone_args {
         flags: flags | cgroup.map_or(0, |_| INTO_CGROUP),
-        // A sibling has its parent's (clone(2), CLONE_PARENT).
+        // A sibling sends the signal that this process sends at its end (clone(2), CLONE_PARENT).
         exit_signal: if relation == Relation::Sibling { 0 } else { libc::SIGCHLD as u64 },
         cgroup: cgroup.map_or(0, |cgroup| cgroup.as_raw_fd() as u64),
         pidfd: 0,

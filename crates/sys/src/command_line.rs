@@ -1,5 +1,7 @@
-//! The command line of this process without its end: journald keeps it with every message (`_CMDLINE`), and that of `exec`
-//! may have an environment and arguments of a container in it.
+//! The command line of this process as others see it, without its end.
+//!
+//! journald keeps the command line with every message (`_CMDLINE`), and the command line of `exec` may have an environment and
+//! arguments of a container in it.
 
 use std::ffi::c_void;
 use std::fs;
@@ -9,13 +11,14 @@ use std::ptr::NonNull;
 
 use rustix::process::{VirtualMemoryMapAddress, set_virtual_memory_map_address};
 
-/// Lets the kernel show this process's command line up to its first `word` only. Nothing moves in memory: what this process
-/// knows of its arguments stays.
+/// Lets the kernel show the command line of this process (`/proc/PID/cmdline`) up to the first argument that is `word`.
+///
+/// No memory changes: this process still has all of its arguments.
 ///
 /// # Errors
-/// Those of procfs and of prctl(2): PR_SET_MM takes CAP_SYS_RESOURCE.
+/// The errors of procfs and of prctl(2): PR_SET_MM needs CAP_SYS_RESOURCE.
 #[expect(unsafe_code, reason = "rustix has the call, as an unsafe function")]
-pub fn end_with(word: &str) -> io::Result<()> {
+pub fn show_up_to(word: &str) -> io::Result<()> {
     let mut length = 0;
     for argument in std::env::args_os() {
         length += argument.as_bytes().len() + 1;
@@ -26,14 +29,14 @@ pub fn end_with(word: &str) -> io::Result<()> {
     let end = begin(&fs::read_to_string("/proc/self/stat")?)
         .and_then(|begin| NonNull::new((begin + length) as *mut c_void))
         .ok_or(io::ErrorKind::InvalidData)?;
-    // SAFETY: the kernel uses this address to show the command line, and checks that it is in a mapping; no memory changes.
+    // SAFETY: the kernel uses the address to show the command line, and checks that it is in a mapping. No memory changes.
     unsafe { set_virtual_memory_map_address(VirtualMemoryMapAddress::ArgEnd, Some(end)) }?;
     Ok(())
 }
 
-/// Where the command line begins (proc_pid_stat(5), field 48).
+/// The address of the command line (proc_pid_stat(5), field 48).
 fn begin(stat: &str) -> Option<usize> {
-    // The second field is the command in parentheses, which may hold anything.
+    // The second field is the name of the program in parentheses, which may have spaces and parentheses in it.
     stat.rsplit_once(") ")?.1.split(' ').nth(45)?.parse().ok()
 }
 

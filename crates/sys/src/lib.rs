@@ -1,21 +1,22 @@
-//! System calls as the rest of sharedroot wants them. Nothing here knows of images, containers or pools.
+//! System calls as the crates of sharedroot need them. Nothing here knows images, containers or pools.
 //!
 //! | module | story |
 //! |---|---|
-//! | [`chain`] | an error and its causes in one line |
-//! | [`mount`] | mounts that exist nowhere until they are attached |
-//! | [`resolve`] | paths of others, resolved below a root and nowhere else |
-//! | [`new_file`] | a file that takes the place of another, whole or not at all |
-//! | [`by_descriptor`] | paths for the calls that take no descriptor |
+//! | [`chain`] | an error and its causes in one line, for a person |
+//! | [`mount`] | mounts that are in no mount table until they are attached |
+//! | [`resolve`] | paths that others wrote, resolved below a root and never outside of it |
+//! | [`new_file`] | a file that replaces another one, whole or not at all |
+//! | [`by_descriptor`] | paths for the system calls that take no descriptor |
 //! | [`xattr`] | extended attributes of a file: names and values |
 //! | [`private_dir`] | a directory that only root can write |
-//! | [`clone3`] | a copy of this process in another cgroup or PID namespace |
-//! | [`seccomp`] | a seccomp filter is loaded |
-//! | [`signal`] | what no crate does with signals without unsafe |
+//! | [`clone3`] | a child of this process in another cgroup or PID namespace |
+//! | [`seccomp`] | loading a seccomp filter |
+//! | [`signal`] | real-time signals by their number, a handler for SIGPIPE |
 //! | [`step`] | how long the steps of a command take |
-//! | [`command_line`] | a part of this process's command line is hidden |
+//! | [`command_line`] | how much of its command line this process shows |
 //!
-//! All unsafe code of the programs is here, but two ioctls of `sharedroot-dm`. `hack/test` holds that.
+//! All unsafe code of the programs is in this crate, except two ioctls of `sharedroot-dm`. The test `xtask/tests/house.rs`
+//! holds this rule.
 
 pub mod by_descriptor;
 pub mod chain;

@@ -1,43 +1,43 @@
-//! A directory that only this process's user can write.
+//! A directory that only the user of this process can write.
 
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-/// Why there is none.
+/// Why there is no such directory.
 #[derive(Debug, thiserror::Error)]
 pub enum PrivateDirError {
     /// A system call failed.
     #[error("{step} {path}: {source}")]
     File {
-        /// What was tried.
+        /// The operation that failed.
         step: &'static str,
-        /// On what.
+        /// The directory.
         path: PathBuf,
         /// The operating system's reason.
         source: io::Error,
     },
-    /// Somebody else may write where only root should.
+    /// Another user may write where only root should.
     #[error(
         "state directory {path} can be written by others (owner {owner}, mode {mode:04o}); \
-         make it root's own: chown root {path} && chmod 700 {path}"
+         give it to root alone: chown root {path} && chmod 700 {path}"
     )]
     Unsafe {
         /// The directory.
         path: PathBuf,
-        /// Its owner.
+        /// The user ID of the owner.
         owner: u32,
-        /// Its permission bits.
+        /// The permission bits.
         mode: u32,
     },
 }
 
-/// Makes `dir` (mode 0700) and its parents if they are missing, and refuses one that anybody but
-/// its owner, who must be this process's user, can write.
+/// Makes the directory `dir` (mode 0700) and its parents where they are missing.
 ///
 /// # Errors
-/// [`PrivateDirError`].
+/// [`PrivateDirError::Unsafe`] if `dir` is no directory, if its owner is not the user of this process, or if its mode lets
+/// anybody but the owner write; [`PrivateDirError::File`].
 pub fn private_dir(dir: &Path) -> Result<(), PrivateDirError> {
     let file = |step| {
         let path = dir.to_owned();

@@ -1,7 +1,19 @@
-//! Paths that others wrote, resolved by the kernel below a directory and nowhere else (openat2(2)).
+//! Paths that others wrote, resolved by the kernel below a directory and never outside of it (openat2(2)).
 //!
-//! An image's symbolic link, a mount of a container and `..` must not lead out. Each way to treat them has a name here, so
-//! that a caller says what it wants and no caller makes up its own flags.
+//! A symbolic link of an image, a mount of a container and `..` must not lead out of the directory. [`Resolve`] has a name for
+//! each way to treat them: a caller names what it needs, and no caller chooses flags of its own.
+//!
+//! ```
+//! # use rustix::fs::OFlags;
+//! use sharedroot_sys::resolve::Resolve;
+//!
+//! # fn main() -> std::io::Result<()> {
+//! let top = std::fs::File::open("/usr")?;
+//! assert!(Resolve::NoLinks.open(&top, "bin", OFlags::PATH).is_ok());
+//! assert!(Resolve::NoLinks.open(&top, "../etc", OFlags::PATH).is_err());
+//! # Ok(())
+//! # }
+//! ```
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -12,16 +24,17 @@ use rustix::path::Arg;
 /// How a path is resolved below a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Resolve {
-    /// No link is followed: ELOOP. No `..` leads out, and no path is absolute: EXDEV. No mount is entered: EXDEV.
+    /// Fails at a symbolic link (ELOOP), at an absolute path, at a `..` that leads out, and at a mount (EXDEV).
     OneTree,
-    /// No link is followed: ELOOP. No `..` leads out, and no path is absolute: EXDEV. Mounts are entered.
+    /// Fails at a symbolic link (ELOOP), at an absolute path and at a `..` that leads out (EXDEV). Enters mounts.
     NoLinks,
-    /// As if the directory were `/`, but no link is followed: ELOOP. Mounts are entered.
+    /// Takes the directory for `/`: an absolute path begins there, and `..` stops there. Fails at a symbolic link (ELOOP).
+    /// Enters mounts.
     RootWithoutLinks,
-    /// As if the directory were `/`: what an absolute link or `..` names is below it. Mounts are entered. A magic link of
-    /// procfs, which could lead anywhere, fails: ELOOP.
+    /// Takes the directory for `/`: an absolute path or symbolic link begins there, and `..` stops there. Enters mounts. Fails
+    /// at a magic link of procfs, which could lead anywhere (ELOOP).
     Root,
-    /// As [`Self::Root`], and no mount is entered: EXDEV.
+    /// Resolves as [`Self::Root`], and fails at a mount (EXDEV).
     RootOfOneTree,
 }
 
@@ -38,10 +51,10 @@ impl Resolve {
         }
     }
 
-    /// Opens `path` below `top`. The descriptor is closed by execve(2). Nothing is made: `flags` has no O_CREAT.
+    /// Opens `path` below the directory `top`, with O_CLOEXEC. `flags` has no O_CREAT: this creates nothing.
     ///
     /// # Errors
-    /// openat2(2)'s, those above among them.
+    /// The errors of openat2(2), with those that each variant of [`Resolve`] names.
     pub fn open(self, top: impl AsFd, path: impl Arg, flags: OFlags) -> Result<OwnedFd, Errno> {
         rustix::fs::openat2(top, path, flags | OFlags::CLOEXEC, Mode::empty(), self.flags())
     }
@@ -55,7 +68,7 @@ mod tests {
 
     use super::*;
 
-    /// What the path leads to below the directory, by the content of the file there.
+    /// The content of the file that the path leads to.
     fn led(how: Resolve, top: &File, path: &str) -> Result<String, Errno> {
         use std::io::Read;
         let mut text = String::new();

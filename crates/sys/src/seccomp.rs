@@ -1,17 +1,18 @@
-//! Loading of a seccomp filter.
+//! Loads a seccomp filter.
 
 use std::io;
 
 use nix::libc;
 
-/// Loads `program` for this thread, with `flags` (SECCOMP_FILTER_FLAG_… of seccomp(2)) and without setting no_new_privs.
+/// Loads the filter `program` for this thread and leaves no_new_privs as it is. `flags` are SECCOMP_FILTER_FLAG_… of
+/// seccomp(2).
 ///
 /// # Errors
-/// seccomp(2)'s; with SECCOMP_FILTER_FLAG_TSYNC also that a thread has another filter.
+/// The errors of seccomp(2). With SECCOMP_FILTER_FLAG_TSYNC it is an error, too, that another thread has another filter.
 #[expect(unsafe_code, reason = "no crate loads a filter without setting no_new_privs")]
 pub fn load(program: &[libc::sock_filter], flags: libc::c_ulong) -> io::Result<()> {
     let len = u16::try_from(program.len()).map_err(io::Error::other)?;
-    // The kernel only reads it.
+    // The kernel reads the program and does not write it.
     let filter = libc::sock_fprog { len, filter: program.as_ptr().cast_mut() };
     // SAFETY: `filter` names `len` instructions of `program`; both outlive the call, which copies them.
     let loaded = unsafe {

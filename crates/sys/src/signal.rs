@@ -1,4 +1,4 @@
-//! What no crate does with signals without unsafe: a real-time signal by its number, and a handler.
+//! Signals: a real-time signal by its number, and a handler. No crate does these two things without unsafe code.
 
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, sigaction};
 use rustix::process::Signal;
@@ -8,24 +8,25 @@ pub const RTMIN: i32 = 34;
 /// The last signal.
 pub const RTMAX: i32 = 64;
 
-/// The signal of that number, also a real-time one. None for 0, for 32 and 33, which libc keeps for itself, and above 64.
+/// The signal with this number. None for 0, for numbers above 64, and for 32 and 33, which libc keeps for itself.
 #[must_use]
 #[expect(unsafe_code, reason = "no crate makes a real-time signal from a number otherwise")]
 pub fn of_number(number: i32) -> Option<Signal> {
     if (RTMIN..=RTMAX).contains(&number) {
-        // SAFETY: in Linux' range, and not one of the two that libc keeps for itself (32, 33).
+        // SAFETY: the number is a signal of Linux, and none of the two that libc keeps for itself (32, 33).
         return Some(unsafe { Signal::from_raw_unchecked(number) });
     }
     Signal::from_named_raw(number)
 }
 
-/// Takes SIGPIPE with a handler that does nothing, for the container's processes.
+/// Handles SIGPIPE by a function that does nothing, so that the programs of a container get the default action.
 ///
-/// Rust's runtime ignores it, and what is ignored stays so across execve(2): no program of the container would end when
-/// nobody reads what it writes. A handler ends with execve(2); until then a write still fails with EPIPE.
+/// Rust's runtime ignores SIGPIPE, and an ignored signal stays ignored across execve(2): a program of the container would
+/// not end when its reader has gone. A handler becomes the default action at execve(2). Until then a write to a pipe without
+/// a reader fails with EPIPE, as before.
 ///
 /// # Errors
-/// sigaction(2)'s.
+/// The errors of sigaction(2).
 #[expect(unsafe_code, reason = "no crate sets a handler without unsafe")]
 pub fn handle_broken_pipes() -> nix::Result<()> {
     extern "C" fn nothing(_: i32) {}

@@ -1,15 +1,15 @@
-//! How long the steps of a command take, for who wants messages of the level debug.
+//! How long the steps of a command take, as messages of the level debug.
 
 use std::time::Instant;
 
 use tracing::Level;
 
-/// A step that goes on until this is dropped, also by an error; then a message says how long it took.
+/// A step of a command. When this value is dropped, also because the step failed, a message says how long the step took.
 #[derive(Debug)]
 #[must_use = "the step ends when this is dropped"]
 pub struct Step(Option<(&'static str, Instant)>);
 
-/// Begins a step. Without the level debug not even the clock is read.
+/// Begins the step `what`. Where messages of the level debug are off, this does not even read the clock.
 pub fn step(what: &'static str) -> Step {
     Step(tracing::enabled!(Level::DEBUG).then(|| (what, Instant::now())))
 }

@@ -1,10 +1,10 @@
-//! Everything that a pool's life leaves in kernel, store and directories, in lines that two runs can be compared by.
+//! Everything that the story leaves in the kernel, the store and the directories, as lines, so that two runs can be compared.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use sharedroot_dm::{Blocks, Pool};
+use sharedroot_dm::{Blocks, Pool, Reconcile};
 
 use crate::crash::site::{Failed, Site, chain, tool};
 use crate::crash::story;
@@ -14,18 +14,18 @@ use crate::crash::story;
 pub(crate) struct Census(pub(crate) Vec<String>);
 
 impl Census {
-    /// Takes the census of the story's end: with the pool active, then, after a shutdown, of what lies on the disk.
+    /// Takes the census at the end of the story: first with the pool active, and then, after a shutdown, of the disk.
     pub(crate) fn take(site: &Site) -> Result<Self, Failed> {
         let mut lines = Vec::new();
         let pool = Pool::open(&site.config)?;
-        let again = pool.reconcile(true)?;
+        let again = pool.reconcile(Reconcile::DryRun)?;
         lines.push(format!("reconcile would do: {again}"));
         for volume in pool.volumes()? {
             lines.push(format!("store: {volume:?}"));
         }
         let status = pool.status()?;
-        // Not how many blocks are used: that may be one transaction old. What each volume maps, and that nothing is leaked,
-        // is read from the metadata below.
+        // Not the number of used blocks, which may be one transaction old. The mappings of each volume are read from the
+        // metadata below, and so are leaked blocks.
         let total = |blocks: Option<Blocks>| blocks.map(|blocks| blocks.total);
         let (data, meta) = (total(status.data), total(status.metadata));
         lines.push(format!(
@@ -50,7 +50,7 @@ impl Census {
         Ok(Self(lines))
     }
 
-    /// What this one has and `expected` has not, and the other way round; empty if they are equal.
+    /// The lines that only this census has, and the lines that only `expected` has. Empty if both are equal.
     pub(crate) fn differences(&self, expected: &Self) -> Vec<String> {
         let more = self.0.iter().filter(|line| !expected.0.contains(line));
         let less = expected.0.iter().filter(|line| !self.0.contains(line));
@@ -60,12 +60,12 @@ impl Census {
     }
 }
 
-/// The metadata of a stopped pool: thin_check's word (leaked blocks are an error), and every thin id.
+/// The metadata of a stopped pool: what thin_check says, for which leaked blocks are an error, and every thin id.
 pub(crate) fn metadata(site: &Site) -> Result<Vec<String>, Failed> {
     let file = site.metadata();
     let file = file.to_str().expect("text");
     tool("thin_check", &["--quiet", file])?;
-    // Not thin_ls: it takes half a second to count, however little there is.
+    // Not thin_ls, which takes half a second to count even a few blocks.
     let dump = tool("thin_dump", &[file])?;
     let devices = dump.lines().filter_map(|line| line.trim().strip_prefix("<device "));
     let line = |line: &str| {
@@ -98,8 +98,7 @@ pub(crate) fn kernel(site: &Site, when: &str, lines: &mut Vec<String>) -> Result
     Ok(())
 }
 
-/// A row of devices without the eight digits by which a pool of the same name that is made anew, and its volumes, have
-/// other uuids.
+/// A line about a device without the eight digits that differ between two pools of the same name, and their volumes.
 fn without_marker(row: &str) -> String {
     let is_marker = |part: &str| part.len() == 8 && part.bytes().all(|b| b.is_ascii_hexdigit());
     let parts = row.split_inclusive(['-', ':']).map(|part| {
@@ -109,7 +108,7 @@ fn without_marker(row: &str) -> String {
     parts.collect()
 }
 
-/// A table without the device numbers, which depend on what else the machine has.
+/// A table without the device numbers, which depend on the other devices of the machine.
 fn table(line: &str) -> String {
     let number = |word: &str| {
         word.split_once(':').is_some_and(|(major, minor)| {
@@ -124,7 +123,7 @@ fn table(line: &str) -> String {
 pub(crate) fn files(dir: &Path, when: &str, lines: &mut Vec<String>) -> Result<(), Failed> {
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();
-        // Whoever makes the store leaves it, so it is there or not after a reboot.
+        // The process that creates the store leaves this file, so the file may be there or not after a reboot.
         if path.ends_with("store.lock") {
             continue;
         }
@@ -142,7 +141,7 @@ pub(crate) fn files(dir: &Path, when: &str, lines: &mut Vec<String>) -> Result<(
     Ok(())
 }
 
-/// A file's size; of the store's only that it has one: how many pages SQLite has taken and freed is its own affair.
+/// A file's size. For a file of the store only whether it is empty: the number of its pages depends on SQLite.
 fn size(path: &Path, bytes: u64) -> String {
     match path.file_name().and_then(|name| name.to_str()) {
         Some(name) if name.starts_with("store.db") => "the store's".to_owned(),

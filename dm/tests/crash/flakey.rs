@@ -1,5 +1,5 @@
-//! A disk that loses every write from one moment on, as a volatile cache does when the power goes. The whole state directory
-//! lies on it, store and loop files, so that what is left is one moment of all of them.
+//! A disk that loses every write from one moment on, as a volatile cache does when the power fails. The whole state directory
+//! lies on this disk, with store and loop files, so that all of them are left as they were at the same moment.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +12,7 @@ use crate::crash::recovered;
 use crate::crash::site::{Failed, Site, tool, unmount};
 use crate::crash::story::{STORY, Step, after_reboot, held_at};
 
-/// Enough for the story's pool, which may take 80 % of what is free.
+/// Enough for the pool of the story, which may take 80 % of the free space.
 const SECTORS: u64 = 400 << 11;
 
 /// The disk and the file system on it.
@@ -20,13 +20,13 @@ pub(crate) struct Flakey {
     /// The pool's and the dm device's name.
     name: String,
     below: String,
-    /// The first sector below.
+    /// The first sector of this disk on the lab's spare disk.
     start: u64,
     mount: PathBuf,
 }
 
 impl Flakey {
-    /// Takes a part of the lab's spare disk.
+    /// Uses a part of the lab's spare disk.
     pub(crate) fn new(lane: usize) -> Result<Self, Failed> {
         let below =
             std::env::var("LAB_DATA_DEV").map_err(|_| "needs `hack/lab run --pool device`")?;
@@ -70,14 +70,15 @@ impl Flakey {
         Ok(Site::new(&self.name, &self.mount))
     }
 
-    /// From now on every write is lost. Nothing is flushed before: neither the file system is frozen nor I/O waited for.
+    /// Makes the disk lose every write from now on. Nothing is flushed before: the file system is not frozen, and no I/O is waited
+    /// for.
     pub(crate) fn lose(&self) -> Result<(), Failed> {
         tool("dmsetup", &["load", &self.name, "--table", &self.table("loses")])?;
         tool("dmsetup", &["suspend", "--nolockfs", "--noflush", &self.name])?;
         tool("dmsetup", &["resume", &self.name]).map(drop)
     }
 
-    /// The power comes back: everything in memory is gone, and the disk keeps what is written again.
+    /// Brings the power back: everything in memory is lost, and the disk keeps new writes again.
     pub(crate) fn restart(&self, site: &Site) -> Result<(), Failed> {
         site.detach()?;
         self.release()?;
@@ -87,7 +88,7 @@ impl Flakey {
         self.attach(&self.connect()?)
     }
 
-    /// Ends the site and its file system, which must be whole.
+    /// Removes the site and its file system, which must be sound.
     pub(crate) fn end(&self, site: &Site) -> Result<(), Failed> {
         site.detach()?;
         unmount(&self.mount)
@@ -96,7 +97,7 @@ impl Flakey {
         tool("dmsetup", &["remove", "--retry", &self.name]).map(drop)
     }
 
-    /// Loses all writes from `step` on. With `go_on` another process tells the story to its end meanwhile, in vain.
+    /// Loses all writes from `step` on. With `go_on` another process runs the story to its end meanwhile, and those writes are lost.
     pub(crate) fn at_step(
         &self,
         step: &Step,
@@ -108,7 +109,7 @@ impl Flakey {
         self.lose()?;
         child.kill();
         if go_on {
-            // Whatever it comes to: the disk lies to it.
+            // The result does not matter, because the disk loses the writes of this process.
             let _ = site.child("child_story", &[]).end();
         }
         self.restart(&site)?;
@@ -117,7 +118,8 @@ impl Flakey {
         Ok(differences)
     }
 
-    /// Loses all writes `delay` after the story's begin; its process goes on. Also returns the operation that it was in.
+    /// Loses all writes from `delay` after the story's beginning on, while the story's process goes on. Also returns the operation
+    /// that the process was in.
     pub(crate) fn after(
         &self,
         delay: Duration,
@@ -135,7 +137,7 @@ impl Flakey {
                 }
             });
             std::thread::sleep(delay);
-            // What was done before the writes were lost must be there.
+            // What was done before the writes were lost must exist.
             let operation = done.load(Ordering::SeqCst);
             let lost = self.lose();
             reader.join().expect("the reader of the child's lines");

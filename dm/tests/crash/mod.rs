@@ -2,13 +2,13 @@
 //!
 //! | file | its story |
 //! |---|---|
-//! | `site.rs` | a pool of a test's own, its processes, its end |
-//! | `story.rs` | the operations, and the steps that they are made of |
-//! | `census.rs` | everything that is left, to be compared |
+//! | `site.rs` | a pool for one test, its processes, its end |
+//! | `story.rs` | the operations, and their steps |
+//! | `census.rs` | everything that the story leaves, to be compared |
 //! | `flakey.rs` | a disk that loses its writes |
 //! | `power.rs` | power cuts, one boot after another |
-//! | `random.rs` | chance, from a seed |
-//! | `worker.rs`, `riot.rs` | processes that do what chance says, and what must be there after their end |
+//! | `random.rs` | random numbers, from a seed |
+//! | `worker.rs`, `riot.rs` | processes that do random operations, and what must exist after their end |
 
 pub(crate) mod census;
 pub(crate) mod flakey;
@@ -23,7 +23,7 @@ use census::Census;
 use site::{Failed, Site, chain, say};
 use story::Step;
 
-/// An untroubled run: the steps, and what it leaves.
+/// An undisturbed run: the steps, and what they leave.
 pub(crate) fn untroubled(site: &Site) -> Result<(Vec<Step>, Census), Failed> {
     site.clear()?;
     let steps = story::trace(site)?;
@@ -31,7 +31,7 @@ pub(crate) fn untroubled(site: &Site) -> Result<(Vec<Step>, Census), Failed> {
     Ok((steps, census))
 }
 
-/// The next command after a crash, the rest of the story, and the census of its end: what differs from an untroubled run.
+/// Runs the next command after a crash, and the rest of the story. Returns what differs from an undisturbed run.
 pub(crate) fn recovered(site: &Site, from: usize, expected: &Census) -> Vec<String> {
     let census = story::tell(site, from, |_| ()).and_then(|()| Census::take(site));
     match census {
@@ -40,7 +40,7 @@ pub(crate) fn recovered(site: &Site, from: usize, expected: &Census) -> Vec<Stri
     }
 }
 
-/// Says how one crash went, and keeps what went wrong.
+/// Prints the result of one crash, and keeps the failures.
 pub(crate) fn note(failures: &mut Vec<String>, what: &str, differences: &[String]) {
     match differences {
         [] => say(&format!("{what}: recovered")),

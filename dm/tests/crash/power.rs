@@ -1,7 +1,7 @@
-//! A power cut at every step. Each boot proves what the last cut left to be recoverable, and cuts at its next step.
+//! A power cut at every step. Each boot proves that what the last cut left can be recovered, and cuts at the next step.
 //!
-//! What is to survive the cut but is no part of the test lies in the directory on the host that the lab shares, which is this
-//! process's working directory: `part` ("0/2": the first of two sequences), `steps`, `expected`, `at`, `failures`.
+//! Files that must survive the cut but are no part of the test are in the directory of the host that the lab shares. That is the
+//! working directory of this process: `part` ("0/2": the first of two sequences), `steps`, `expected`, `at`, `failures`.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -13,10 +13,10 @@ use crate::crash::site::{Failed, Site, say};
 use crate::crash::story::{Step, after_reboot, held_at};
 use crate::crash::{note, recovered, untroubled};
 
-/// What tells `hack/lab run` to kill the guest.
+/// The file that makes `hack/lab run` kill the guest.
 const CUT: &str = "/lab/power-cut";
 
-/// Writes a file on the host and waits until the host has it: the guest caches even those.
+/// Writes a file on the host and waits until the host has its content, because the guest caches these files, too.
 pub(crate) fn tell_host(file: &str, text: &str) -> Result<(), Failed> {
     let mut file = File::create(file)?;
     file.write_all(text.as_bytes())?;
@@ -27,7 +27,7 @@ pub(crate) fn told(file: &str) -> Result<String, Failed> {
     fs::read_to_string(file).map_err(|error| format!("{file}: {error}").into())
 }
 
-/// Does not return: the machine is about to be gone.
+/// Cuts the power. Does not return.
 pub(crate) fn cut() -> ! {
     File::create(CUT).expect("the lab runs this with --disks");
     std::thread::sleep(Duration::from_secs(60));
@@ -63,13 +63,13 @@ pub(crate) fn boot(disk: &Path) -> Result<Vec<String>, Failed> {
     next(&site, &steps, number + parts)
 }
 
-/// Goes to the step `number` and cuts, or has come to the end and returns what failed.
+/// Runs to the step `number` and cuts the power. If there is no such step, returns what failed.
 fn next(site: &Site, steps: &[Step], number: usize) -> Result<Vec<String>, Failed> {
     site.clear()?;
     let Some(step) = steps.get(number) else {
         return Ok(told("failures")?.lines().map(str::to_owned).collect());
     };
-    // So that what is lost is the story's, not the clearing away before it.
+    // Synced, so that the cut loses writes of the story and not those of the clean-up before.
     nix::unistd::sync();
     let (_held, operation) = held_at(site, step)?;
     tell_host("at", &format!("{number} {operation}"))?;

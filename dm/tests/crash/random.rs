@@ -1,9 +1,9 @@
-//! Chance, from a seed.
+//! Random numbers, from a seed.
 
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Numbers of splitmix64: the same seed gives the same numbers.
+/// Random numbers of splitmix64. The same seed gives the same numbers.
 #[derive(Debug, Clone)]
 pub(crate) struct Chance {
     seed: u64,
@@ -15,7 +15,7 @@ impl Chance {
         Self { seed, state: seed }
     }
 
-    /// A seed that is another one each time.
+    /// A seed that differs each time.
     pub(crate) fn from_clock() -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
         Self::new(now.as_nanos() as u64)
@@ -29,12 +29,12 @@ impl Chance {
         mixed ^ (mixed >> 31)
     }
 
-    /// From 0 to below `limit`.
+    /// A number from 0 to below `limit`.
     pub(crate) fn below(&mut self, limit: u64) -> u64 {
         self.number() % limit
     }
 
-    /// From 0 to below 1.
+    /// A number from 0 to below 1.
     pub(crate) fn fraction(&mut self) -> f64 {
         (self.number() >> 11) as f64 / (1_u64 << 53) as f64
     }

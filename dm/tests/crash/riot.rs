@@ -1,5 +1,5 @@
-//! Several processes at work, killed, cut off or lied to at random; then what they said they had done must be there, what they
-//! were at may be, and nothing else.
+//! Several processes work, and at random moments they are killed, lose their power or their writes. After that, every change that
+//! a process reported as done must exist. A change that a process had begun may exist. Nothing else may exist.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use nix::mount::{MntFlags, umount2};
-use sharedroot_dm::{Phase, Pool};
+use sharedroot_dm::{Phase, Pool, Reconcile};
 
 use crate::crash::census;
 use crate::crash::flakey::Flakey;
@@ -20,17 +20,17 @@ use crate::crash::worker::{self, BASE, mount_point};
 
 const WORKERS: [&str; 3] = ["a", "b", "c"];
 
-/// What the workers said of their volumes: true for there, none for a change that was not said to be done.
+/// What the workers reported of their volumes: true if a volume exists, `None` if a change was begun and not reported as done.
 type Said = BTreeMap<String, Option<bool>>;
 
-/// What the workers said, and the volumes of which they said it, one after another.
+/// What the workers reported, and the volumes of each report in their order.
 #[derive(Default)]
 struct Heard {
     said: Said,
     of: Vec<String>,
 }
 
-/// One boot: what the last one left, then rounds until `seconds` are over, then perhaps a power cut.
+/// One boot: checks what the last boot left, runs rounds until `seconds` are over, and then perhaps cuts the power.
 pub(crate) fn boot(disk: &Path) -> Result<(), Failed> {
     let order = told("order")?;
     let mut words = order.split_whitespace().map(str::parse::<u64>);
@@ -39,7 +39,7 @@ pub(crate) fn boot(disk: &Path) -> Result<(), Failed> {
     else {
         return Err(format!("order is {order:?}, not SEED BOOT SECONDS").into());
     };
-    // Each boot is to be told from the seed alone, whatever the boots before it came to.
+    // Each boot must depend on the seed alone, and not on the boots before.
     let mut chance = Chance::new(Chance::new(seed).number().wrapping_add(boot));
     let (site, end) = (Site::new("riot", disk), Instant::now() + Duration::from_secs(seconds));
     let mut said = Said::new();
@@ -88,7 +88,7 @@ pub(crate) fn boot(disk: &Path) -> Result<(), Failed> {
     Ok(())
 }
 
-/// A round on a disk of its own that loses its writes at some moment.
+/// A round on a disk of its own that loses its writes from some moment on.
 fn lies(chance: &mut Chance, delay: Duration) -> Result<(), Failed> {
     let disk = Flakey::new(0)?;
     let site = disk.fresh()?;
@@ -100,7 +100,7 @@ fn lies(chance: &mut Chance, delay: Duration) -> Result<(), Failed> {
     disk.end(&site)
 }
 
-/// A process that only recovers, killed at a step of the recovery if that has so many.
+/// Starts a process that only recovers, and kills it at a step of the recovery, if the recovery has so many steps.
 fn kill_recovery(site: &Site, step: u64) -> Result<(), Failed> {
     unmount(site);
     let mut child = site.child("child_recovery", &[("SHAREDROOT_HOLD_AT", &step.to_string())]);
@@ -138,8 +138,8 @@ impl Riot {
         Ok(Self { workers: workers.into(), said })
     }
 
-    /// Lets the workers work, does something at the end of `delay`, which is given what was heard until then, and kills them.
-    /// Returns what it returned, and what was heard until their ends: all that they said.
+    /// Lets the workers work for `delay`, then calls `act` with their reports until then, and kills the workers. Returns what `act`
+    /// returned, and all reports of the workers.
     fn during<T>(
         &mut self,
         delay: Duration,
@@ -164,7 +164,7 @@ impl Riot {
         result.map(|result| (result, heard.into_inner().expect("not poisoned")))
     }
 
-    /// The workers, all dead. One that has ended by itself has failed, and says why.
+    /// Waits for the end of the workers. A worker that has ended by itself has failed, and its error is returned.
     fn buried(self, may_fail: bool) -> Result<(), Failed> {
         for worker in self.workers {
             if let Some(why) = worker.reap()?
@@ -181,7 +181,7 @@ impl Riot {
         self.buried(false).map(|()| heard.said)
     }
 
-    /// What was said before the disk began to lie holds; what was begun about then may or may not have happened.
+    /// What was reported before the disk lost writes must exist. A change that was begun about then may exist.
     fn lied_to_after(mut self, delay: Duration, disk: &Flakey) -> Result<Said, Failed> {
         let ((mut held, before), heard) = self.during(delay, |heard, _| {
             let held = {
@@ -189,18 +189,18 @@ impl Riot {
                 (heard.said.clone(), heard.of.len())
             };
             disk.lose()?;
-            // Some work on a disk that lies.
+            // Let the workers work for a while on a disk that loses writes.
             std::thread::sleep(Duration::from_millis(100));
             Ok(held)
         })?;
-        // Of what was heard later nobody knows whether it was said before.
+        // A later report may have been written before the disk lost writes, or after that.
         for name in &heard.of[before..] {
             held.insert(name.clone(), None);
         }
         self.buried(true).map(|()| held)
     }
 
-    /// The workers stand still, and are gone, before what they said is written down: nothing happens that is not known after
+    /// Stops the workers, and kills them, before their reports are written to the host. So nothing happens that is not known after
     /// the boot.
     fn cut_after(mut self, delay: Duration) -> Result<Said, Failed> {
         let stop = |_: &Mutex<Heard>, groups: &[i32]| {
@@ -253,15 +253,15 @@ fn unmount(site: &Site) {
     }
 }
 
-/// The next command, and then everything must agree with what was said. What was open is settled in `said`.
+/// Runs the next command, and then checks everything against the reports. `said` gets the result of changes that were only begun.
 fn verify(site: &Site, said: &mut Said) -> Result<(), Failed> {
     unmount(site);
     let pool = Pool::open(&site.config)?;
-    let report = pool.reconcile(false)?;
+    let report = pool.reconcile(Reconcile::Apply)?;
     if !report.failed.is_empty() {
         return Err(format!("reconcile: {report}").into());
     }
-    let again = pool.reconcile(true)?;
+    let again = pool.reconcile(Reconcile::DryRun)?;
     if !again.is_clean() {
         return Err(format!("a second reconcile still finds: {again}").into());
     }

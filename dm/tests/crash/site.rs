@@ -1,4 +1,4 @@
-//! A pool of a crash test's own: its directories, its processes, its end.
+//! The pool of one crash test: its directories, its processes, its end.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -17,10 +17,11 @@ use sharedroot_dm::{Backing, Bytes, PoolConfig};
 
 use crate::crash::story;
 
-/// An error of a step of a test, with its sources in one line.
+/// An error in a test, with its sources in one line.
 pub(crate) type Failed = Box<dyn std::error::Error>;
 
-/// Unmounts what may be in use for a moment: a child that another lane starts has all our open files until it runs its program.
+/// Unmounts a file system that may be in use for a moment: a child that another lane starts has all open files of this process
+/// until it runs its program.
 pub(crate) fn unmount(at: &Path) -> nix::Result<()> {
     for _ in 0..1000 {
         match umount(at) {
@@ -31,7 +32,7 @@ pub(crate) fn unmount(at: &Path) -> nix::Result<()> {
     umount(at)
 }
 
-/// Prints past libtest's capture: what a crash test proves is worth reading when it passes, too.
+/// Prints in spite of libtest's capture, because the results of a crash test are worth reading when the test passes, too.
 pub(crate) fn say(text: &str) {
     let mut out = std::io::stdout();
     let _ = writeln!(out, "{text}").and_then(|()| out.flush());
@@ -48,7 +49,7 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Runs a tool and returns what it printed; what it said is in the error.
+/// Runs a tool and returns what it printed. The error has what it printed to stderr.
 pub(crate) fn tool(program: &str, arguments: &[&str]) -> Result<String, Failed> {
     let output = Command::new(program).args(arguments).stdin(Stdio::null()).output()?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
@@ -59,19 +60,19 @@ pub(crate) fn tool(program: &str, arguments: &[&str]) -> Result<String, Failed> 
     Err(format!("{program} {}: {}: {out} {err}", arguments.join(" "), output.status).into())
 }
 
-/// Where a crash test's pool is.
+/// The place of a crash test's pool.
 pub(crate) struct Site {
     pub(crate) config: PoolConfig,
-    /// Holds the state directory; may be a file system of its own.
+    /// Contains the state directory. May be a file system of its own.
     pub(crate) disk: PathBuf,
-    /// Where the story mounts a volume.
+    /// The mount point of the story's volumes.
     pub(crate) mount: PathBuf,
-    /// What the story puts into a base.
+    /// The tree that the story copies into a base.
     pub(crate) content: PathBuf,
 }
 
 impl Site {
-    /// The directories of the pool `pool`, whose state lies in `disk`. Makes them.
+    /// Creates the directories of the pool `pool`, whose state is in `disk`.
     pub(crate) fn new(pool: &str, disk: &Path) -> Self {
         let usable = nix::unistd::geteuid().is_root() && Path::new("/dev/mapper/control").exists();
         assert!(usable, "needs root and device-mapper: run it with `hack/test`");
@@ -98,7 +99,7 @@ impl Site {
         self.config.state_dir.join(format!("{}.metadata", self.config.name))
     }
 
-    /// A process of this binary that runs the test function `act`. It leads a group with what it starts.
+    /// A process of this binary that runs the test function `act`. It leads a process group with the processes that it starts.
     pub(crate) fn child(&self, act: &str, settings: &[(&str, &str)]) -> Running {
         let mut child = Command::new(std::env::current_exe().expect("this binary"))
             .args(["--exact", act, "--ignored", "--nocapture", "--test-threads=1"])
@@ -115,19 +116,19 @@ impl Site {
         Running { child, lines }
     }
 
-    /// The site that a child's environment speaks of.
+    /// The site that a child's environment names.
     pub(crate) fn of_child() -> Self {
         let get = |name| std::env::var(name).expect("only Site::child starts a child");
         println!(); // The harness has begun a line.
         Self::new(&get("TEST_POOL"), Path::new(&get("TEST_DISK")))
     }
 
-    /// Takes the mount away that a killed story left, as the runtime's own clean-up does.
+    /// Removes the mount that a killed story left, as the runtime does.
     pub(crate) fn unmount(&self) {
         while unmount(&self.mount).is_ok() {}
     }
 
-    /// Everything gone, by hand: a step that failed may have left anything.
+    /// Removes everything without the crate under test, because a step that failed may have left anything.
     pub(crate) fn clear(&self) -> Result<(), Failed> {
         self.detach()?;
         for dir in [&self.config.state_dir, &self.config.run_dir] {
@@ -138,13 +139,13 @@ impl Site {
         Ok(())
     }
 
-    /// Takes the kernel's part away: mounts, dm devices, loop devices. The files stay.
+    /// Removes mounts, dm devices and loop devices. The files stay.
     pub(crate) fn detach(&self) -> Result<(), Failed> {
         self.unmount();
         let mut left = self.dm_names()?;
         for attempt in 0.. {
             for device in &left {
-                // A suspended device would hold its opener, and itself, for ever.
+                // Resumed first: who opens a suspended device waits for ever.
                 let _ = tool("dmsetup", &["resume", device]);
                 let _ = tool("dmsetup", &["remove", device]);
             }
@@ -164,7 +165,7 @@ impl Site {
         Ok(())
     }
 
-    /// The dm devices of this pool, the pool's own last.
+    /// The dm devices of this pool. The pool's own device is the last.
     pub(crate) fn dm_names(&self) -> Result<Vec<String>, Failed> {
         let pool = format!("sharedroot-{}", self.config.name);
         let volume = format!("{pool}-");
@@ -179,7 +180,7 @@ impl Site {
         Ok(names)
     }
 
-    /// The loop devices whose files are ours, deleted ones too: node, file, and how.
+    /// The loop devices of this site's files, also of deleted files: node, file, and options.
     pub(crate) fn loops(&self) -> Result<Vec<String>, Failed> {
         let columns = "NAME,BACK-FILE,AUTOCLEAR,RO,SIZELIMIT,OFFSET";
         let list = tool("losetup", &["--list", "--noheadings", "--raw", "--output", columns])?;
@@ -195,26 +196,26 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// The next line, or none when the child has ended.
+    /// The next line; `None` if the child has ended.
     pub(crate) fn line(&mut self) -> Option<String> {
         let mut line = String::new();
         let read = self.lines.read_line(&mut line).expect("the child's output");
         (read > 0).then(|| line.trim_end().to_owned())
     }
 
-    /// SIGKILL to the child and what it started, at once.
+    /// Sends SIGKILL to the child and the processes that it started.
     pub(crate) fn kill(mut self) {
         let group = Pid::from_raw(i32::try_from(self.child.id()).expect("a process id"));
         let _ = killpg(group, Signal::SIGKILL);
         self.child.wait().expect("dead");
     }
 
-    /// The process group of the child and what it started.
+    /// The process group of the child and the processes that it started.
     pub(crate) fn group(&self) -> i32 {
         i32::try_from(self.child.id()).expect("a process id")
     }
 
-    /// Waits for the end of a child that was killed. One that ended by itself says why.
+    /// Waits for the end of a child that was killed. If the child ended by itself, the error has its stderr.
     pub(crate) fn reap(self) -> Result<Option<String>, Failed> {
         let output = self.child.wait_with_output()?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();

@@ -1,4 +1,5 @@
-//! The life of a pool in operations, each of which can be asked for again after its process died in the middle of it.
+//! The story: the operations of a pool from its creation to its end. Each operation can run again after its process died within
+//! that operation.
 
 use std::ffi::OsString;
 use std::fs;
@@ -17,7 +18,7 @@ pub(crate) struct Operation {
     act: fn(&Site) -> Result<(), Failed>,
 }
 
-/// What the child does, in this order. Each operation finds the pool anew, as each call of the runtime does.
+/// The operations of the child, in this order. Each operation opens the pool, as each call of the runtime does.
 pub(crate) const STORY: &[Operation] = &[
     Operation { name: "create pool", act: create_pool },
     Operation { name: "destroy pool", act: destroy_pool },
@@ -35,7 +36,7 @@ pub(crate) const STORY: &[Operation] = &[
     Operation { name: REOPEN, act: reopen },
 ];
 
-/// The operation that brings everything back that a reboot takes.
+/// The operation that restores everything that a reboot removes.
 const REOPEN: &str = "activate pool and volumes";
 
 const FILE: &str = "known";
@@ -45,7 +46,7 @@ pub(crate) fn volume(text: &str) -> VolumeName {
     text.parse().expect("a volume name")
 }
 
-/// The number of the operation that must come again after a reboot, if `from` would leave it out.
+/// The number of the operation that must run again after a reboot, if `from` is behind it.
 pub(crate) fn after_reboot(from: usize) -> usize {
     let reopen = STORY.iter().position(|operation| operation.name == REOPEN);
     from.min(reopen.expect("it is part of the story"))
@@ -92,7 +93,7 @@ impl Step {
     }
 }
 
-/// The steps of the whole story, from a child that runs it untroubled.
+/// The steps of the whole story, from a child that runs undisturbed.
 pub(crate) fn trace(site: &Site) -> Result<Vec<Step>, Failed> {
     let mut child = site.child("child_story", &[("SHAREDROOT_HOLD_AT", "trace")]);
     let (mut steps, mut at) = (Vec::new(), 0);
@@ -112,7 +113,7 @@ pub(crate) fn trace(site: &Site) -> Result<Vec<Step>, Failed> {
     Ok(steps)
 }
 
-/// A child stopped at `step`, and the number of the operation that it is in.
+/// A child that is stopped at `step`, and the number of the operation that the child is in.
 pub(crate) fn held_at(site: &Site, step: &Step) -> Result<(Running, usize), Failed> {
     let mut child = site.child("child_story", &[("SHAREDROOT_HOLD_AT", &step.number.to_string())]);
     let mut at = 0;
@@ -131,7 +132,7 @@ pub(crate) fn held_at(site: &Site, step: &Step) -> Result<(Running, usize), Fail
     Err(format!("{step} was not reached").into())
 }
 
-/// What a base holds.
+/// The content of a base.
 pub(crate) fn write_content(dir: &Path) -> std::io::Result<()> {
     fs::write(dir.join(FILE), content())
 }
@@ -142,14 +143,14 @@ fn content() -> Vec<u8> {
 
 fn create_pool(site: &Site) -> Result<(), Failed> {
     match Pool::create(&site.config) {
-        // Its last maker came as far as this.
+        // The process that died has completed this operation.
         Ok(_) | Err(Error::PoolExists { .. }) => Ok(()),
         Err(error) => Err(error.into()),
     }
 }
 
 fn destroy_pool(site: &Site) -> Result<(), Failed> {
-    // What a half-destroyed pool leaves is the next creation's to clear away.
+    // The next creation removes what a half-destroyed pool leaves.
     if Pool::exists(&site.config)? {
         Pool::open(&site.config)?.destroy()?;
     }
@@ -160,7 +161,7 @@ fn ready(pool: &Pool, name: &str) -> Result<bool, Error> {
     Ok(pool.volume(&volume(name))?.is_some_and(|volume| volume.phase == Phase::Ready))
 }
 
-/// A file system on a new volume, from the same tree with the same identity each time.
+/// Makes a file system on a new volume, each time of the same tree and with the same UUID.
 pub(crate) fn fill_base(site: &Site, device: &Path) -> Result<(), Failed> {
     let seed = "5eed5eed-5eed-5eed-5eed-5eed5eed5eed";
     let mut options =
@@ -195,7 +196,7 @@ fn activate_base(site: &Site) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Mounts a volume's file system, does something in it and unmounts it.
+/// Mounts a volume's file system, runs `act` in it, and unmounts it.
 pub(crate) fn mounted<T>(
     site: &Site,
     device: &Path,
@@ -213,7 +214,7 @@ pub(crate) fn mounted<T>(
     value
 }
 
-/// Writes the file that tells a snapshot from its base.
+/// Writes the file that makes a snapshot differ from its base.
 pub(crate) fn write_marker(root: &Path) -> Result<(), Failed> {
     Ok(fs::write(root.join(WRITTEN), WRITTEN)?)
 }
@@ -249,7 +250,8 @@ fn delete_two(site: &Site) -> Result<(), Failed> {
     Ok(())
 }
 
-/// The volume loses its name at once, and the rest when it is unmounted and the pool is used again.
+/// Deletes a mounted volume. The volume loses its name at once. The rest is deleted when the volume is unmounted and the pool is
+/// used again.
 fn delete_in_use(site: &Site) -> Result<(), Failed> {
     site.unmount();
     let pool = Pool::open(&site.config)?;
@@ -261,7 +263,7 @@ fn delete_in_use(site: &Site) -> Result<(), Failed> {
         Deleted::Deferred => Ok(()),
         other => Err(format!("a mounted volume is {other:?}").into()),
     })?;
-    // The kernel removes the device a moment later, from a work queue; the steps are to be the same in each run.
+    // The kernel removes the device a moment later, from a work queue. Wait, so that each run has the same steps.
     let end = Instant::now() + Duration::from_secs(60);
     while site.dm_names()?.iter().any(|name| name.contains("deleted.")) && Instant::now() < end {
         std::thread::sleep(Duration::from_millis(10));
@@ -290,7 +292,7 @@ fn reopen(site: &Site) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Looks into the base, and into a snapshot that the story wrote: the error says what is not there.
+/// Checks the content of the base, and of a snapshot that the story wrote. The error says what is missing.
 pub(crate) fn check_content(site: &Site, device: &Path, snapshot: bool) -> Result<(), Failed> {
     tool("e2fsck", &["-fn", device.to_str().expect("text")])?;
     mounted(site, device, true, |root| {

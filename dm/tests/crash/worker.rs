@@ -1,10 +1,10 @@
-//! One of several processes that do whatever chance says, with volumes of their own and one base in common.
+//! One of several processes that do random operations, with volumes of their own and one common base.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
-use sharedroot_dm::{Bytes, Error, Pool};
+use sharedroot_dm::{Bytes, Error, Pool, Reconcile};
 
 use crate::crash::random::Chance;
 use crate::crash::site::{Failed, Site};
@@ -14,10 +14,10 @@ use crate::crash::story::{fill_base, mounted, volume, write_marker};
 pub(crate) const BASE: &str = "base";
 /// How many names a worker has.
 const NAMES: u64 = 4;
-/// A pool that chance grows stays below this.
+/// The largest size to which a random growth makes the pool.
 const MOST: Bytes = Bytes::mib(256);
 
-/// Makes the common base, if it is not there.
+/// Creates the common base, if it does not exist.
 pub(crate) fn make_base(site: &Site) -> Result<(), Failed> {
     let pool = Pool::open(&site.config)?;
     if pool.volume(&volume(BASE))?.is_none() {
@@ -33,7 +33,8 @@ pub(crate) fn names(worker: &str) -> Vec<String> {
     (0..NAMES).map(|number| format!("{worker}-{number}")).collect()
 }
 
-/// Works until it is killed. Before each change of a volume it says `will`, after it `did`, and `not` if the pool was full.
+/// Works until it is killed. Prints `will` before each change of a volume, and after the change `did`, or `not` if the pool was
+/// full.
 pub(crate) fn work(mut site: Site, worker: &str, seed: u64, have: &str) -> Result<(), Failed> {
     let mut chance = Chance::new(seed);
     let mut have: BTreeSet<String> = have.split_whitespace().map(str::to_owned).collect();
@@ -45,13 +46,13 @@ pub(crate) fn work(mut site: Site, worker: &str, seed: u64, have: &str) -> Resul
         let there = have.contains(&name);
         match chance.below(16) {
             0 => pool = Pool::open(&site.config)?,
-            1 => drop(pool.reconcile(false)?),
+            1 => drop(pool.reconcile(Reconcile::Apply)?),
             2 => {
                 let total = pool.status()?.data.map_or(0, |data| data.total);
                 let next = Bytes((total << 16) + Bytes::mib(1).0);
                 if next < MOST {
                     match pool.grow(Some(next), None) {
-                        // Another worker was faster.
+                        // `Shrink`: another worker has grown the pool meanwhile.
                         Ok(()) | Err(Error::Shrink { .. }) => {}
                         Err(error) => return Err(error.into()),
                     }
@@ -81,20 +82,20 @@ pub(crate) fn work(mut site: Site, worker: &str, seed: u64, have: &str) -> Resul
     }
 }
 
-/// Where a worker mounts.
+/// The mount point of a worker.
 pub(crate) fn mount_point(site: &Site, worker: &str) -> PathBuf {
     site.mount.with_file_name(format!("mount-{worker}"))
 }
 
-/// The common base may be in another worker's hands for longer than anybody waits.
+/// Another worker may use the common base for longer than this crate waits for a lock.
 fn busy(result: Result<(), Error>) -> Result<(), Failed> {
     match result {
-        Ok(()) | Err(Error::Making { .. } | Error::Busy { .. }) => Ok(()),
+        Ok(()) | Err(Error::VolumeLocked { .. } | Error::Busy { .. }) => Ok(()),
         Err(error) => Err(error.into()),
     }
 }
 
-/// A volume of its own or a snapshot of the base; false if the pool is full, or the volume was given up on the way.
+/// Creates a volume or a snapshot of the base. Returns false if the pool is full, or the volume was dropped on the way.
 fn make(
     site: &Site,
     pool: &Pool,

@@ -1,5 +1,5 @@
-//! Block devices of a test's own: sparse files on loop devices, with linear dm devices over them where they are to be cut
-//! off or enlarged.
+//! Block devices for one test: sparse files on loop devices, with linear dm devices over them if they must be truncated or
+//! enlarged.
 #![allow(dead_code, reason = "every test binary uses a part of it")]
 
 use std::fs::File;
@@ -10,7 +10,7 @@ use sharedroot_dm::Bytes;
 
 use super::run;
 
-/// A sparse file on a loop device, detached and removed when dropped.
+/// A sparse file on a loop device. Dropping this value detaches and removes the file.
 pub(crate) struct Disk {
     file: PathBuf,
     pub(crate) node: PathBuf,

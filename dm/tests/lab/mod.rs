@@ -1,4 +1,4 @@
-//! A pool of a test's own, in a directory of its own, and what the test needs to look behind the crate's back.
+//! A pool for one test, in a directory of its own, and functions that check the result without the crate under test.
 #![allow(dead_code, reason = "every test binary uses a part of it")]
 
 use std::collections::BTreeSet;
@@ -10,14 +10,14 @@ use std::process::{Child, Command, Stdio};
 
 use sharedroot_dm::{Backing, Bytes, Pool, PoolConfig, VolumeName};
 
-/// A configuration whose pool and directories are gone when the value is dropped.
+/// A configuration. Dropping this value removes its pool and its directories.
 pub(crate) struct Place {
     pub(crate) config: PoolConfig,
     root: PathBuf,
 }
 
 impl Place {
-    /// Directories and a pool name of the test's own. Nothing is made in the kernel yet.
+    /// Directories and a pool name for one test. Nothing is created in the kernel yet.
     pub(crate) fn new(test: &str) -> Self {
         privileged();
         let base = std::env::var_os("SHAREDROOT_TEST_DIR")
@@ -55,7 +55,7 @@ impl Place {
             .expect("a child")
     }
 
-    /// The configuration that a child's environment speaks of, and what it is to do.
+    /// The configuration that a child's environment names, and what the child must do.
     pub(crate) fn of_child() -> (PoolConfig, String) {
         let get = |name| std::env::var(name).expect("only Place::child starts a child");
         (config(&get("TEST_POOL"), Path::new(&get("TEST_ROOT"))), get("TEST_ACT"))
@@ -63,7 +63,7 @@ impl Place {
 
     /// The names of all dm devices of this pool.
     pub(crate) fn dm_devices(&self) -> Vec<String> {
-        // Not `dmsetup info`: it asks for each device, and fails if another test removes one meanwhile.
+        // Not `dmsetup info`, which asks for each device, and fails if another test removes a device meanwhile.
         let list = run("dmsetup", &["ls"]);
         let device = self.device();
         let ours = |name: &&str| {
@@ -76,7 +76,7 @@ impl Place {
             .collect()
     }
 
-    /// The thin ids that the pool's metadata really holds, read from a metadata snapshot of the live pool.
+    /// The thin ids in the pool's metadata, read from a metadata snapshot of the active pool.
     pub(crate) fn thin_ids(&self) -> BTreeSet<u32> {
         let device = self.device();
         let node = loop_of(&self.metadata()).expect("the metadata is on a loop device");
@@ -89,7 +89,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        // By hand, for a failed test may have left anything.
+        // Without the crate under test, because a failed test may have left anything.
         for _ in 0..2 {
             for device in self.dm_devices().iter().rev() {
                 let _ = Command::new("dmsetup").args(["remove", "--retry", device]).output();
@@ -111,7 +111,8 @@ fn config(pool: &str, root: &Path) -> PoolConfig {
     config
 }
 
-/// Fails, never skips: a test that did not run must not be green. The node may be there without the kernel's part.
+/// Fails if device-mapper does not work. A test that is skipped would look like a test that passed. The node may exist without
+/// device-mapper in the kernel.
 fn privileged() {
     let usable = nix::unistd::geteuid().is_root() && File::open("/dev/mapper/control").is_ok();
     assert!(usable, "needs root and device-mapper: run it with `hack/test`");
@@ -143,7 +144,7 @@ pub(crate) fn loop_of(file: &Path) -> Option<String> {
     nodes.split_whitespace().next().map(str::to_owned)
 }
 
-/// Writes `byte` over a part of a device and brings it to the disk.
+/// Writes `byte` over a part of a device, and flushes the device.
 pub(crate) fn fill(device: &Path, offset: Bytes, length: Bytes, byte: u8) -> std::io::Result<()> {
     let mut file = OpenOptions::new().write(true).open(device)?;
     std::io::Seek::seek(&mut file, std::io::SeekFrom::Start(offset.0))?;
@@ -163,7 +164,7 @@ pub(crate) fn byte(device: &Path, offset: Bytes) -> u8 {
     one[0]
 }
 
-/// A sealed volume with `byte` over its first MiB.
+/// Creates a sealed volume whose first MiB is full of `byte`.
 pub(crate) fn base(pool: &Pool, volume: &str, byte: u8) {
     let new = pool.create_volume(&name(volume), Bytes::mib(16)).expect("a volume");
     fill(new.device(), Bytes(0), Bytes::mib(1), byte).expect("filled");

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use serde_json::{Value, json};
-use sharedroot_bases::{Bases, Fate, Mislabelled, RootfsError, Sweep, delete_forgotten};
-use sharedroot_dm::{Pool, Report};
+use sharedroot_bases::{Bases, Fate, Mislabelled, RootfsError, delete_forgotten};
+use sharedroot_dm::{Pool, Reconcile, Report};
 use sharedroot_sys::chain::chain;
 use sharedroot_sys::private_dir::private_dir;
 
@@ -55,7 +55,8 @@ fn go_through(bases: &Bases, args: &Gc, told: &mut Told) -> Result<Option<Report
         return Ok(None);
     };
     let reconcile = if args.force { Pool::reconcile_by_force } else { Pool::reconcile };
-    let report = Progress::during("comparing store, pool and kernel", || reconcile(pool, dry_run))
+    let how = told.how();
+    let report = Progress::during("comparing store, pool and kernel", || reconcile(pool, how))
         .map_err(RootfsError::from)?;
     if report.untouched {
         told.say(format_args!(
@@ -77,9 +78,9 @@ fn go_through(bases: &Bases, args: &Gc, told: &mut Told) -> Result<Option<Report
 }
 
 fn delete_snapshots(bases: &Bases, told: &mut Told) {
-    let (sweep, records) = (told.sweep(), Records(bases.run_dir()));
+    let (how, records) = (told.how(), Records(bases.run_dir()));
     let forgotten =
-        Progress::during("deleting snapshots", || delete_forgotten(bases, &records, sweep));
+        Progress::during("deleting snapshots", || delete_forgotten(bases, &records, how));
     let forgotten = forgotten.unwrap_or_else(|error| {
         told.failed("the snapshots", &error);
         Vec::new()
@@ -106,7 +107,7 @@ fn delete_snapshots(bases: &Bases, told: &mut Told) {
 }
 
 fn take_scaffolds_down(bases: &Bases, told: &mut Told) {
-    match bases.scaffolds().take_down_forgotten(told.sweep()) {
+    match bases.scaffolds().take_down_forgotten(told.how()) {
         Ok(scaffolds) => {
             for (base, name) in scaffolds {
                 let text = format!("the scaffold {name} of the base {}", base.short());
@@ -138,7 +139,7 @@ fn delete_bases(bases: &Bases, told: &mut Told) {
 
 /// A policy that names no shared label is no reason to leave the rest undone.
 fn unmount_mislabelled(bases: &Bases, told: &mut Told) {
-    match bases.labels().unmount_mislabelled(told.sweep()) {
+    match bases.labels().unmount_mislabelled(told.how()) {
         Ok(bases) => {
             for Mislabelled { key, label, used } in bases {
                 let (full, text) = (key.to_string(), format!("the base {}", key.short()));
@@ -165,8 +166,8 @@ struct Told {
 }
 
 impl Told {
-    fn sweep(&self) -> Sweep {
-        if self.dry_run { Sweep::DryRun } else { Sweep::Act }
+    fn how(&self) -> Reconcile {
+        if self.dry_run { Reconcile::DryRun } else { Reconcile::Apply }
     }
 
     fn say(&self, line: fmt::Arguments<'_>) {
@@ -261,7 +262,7 @@ fn report_json(report: &Report) -> Value {
         "stray_devices": report.stray_devices,
         "stray_ids": text(&report.stray_ids),
         "lost": text(&report.lost),
-        "transaction": report.transaction.map(|(pool, store)| json!({ "pool": pool, "store": store })),
+        "transaction": report.transaction.map(|ids| json!({ "pool": ids.pool, "store": ids.store })),
         "untouched": report.untouched,
         "failed": failed.collect::<Vec<_>>(),
     })

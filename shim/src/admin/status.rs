@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use sharedroot_bases::{Bases, Mislabelled, RootfsError};
 use sharedroot_dm::{Bytes, Volume};
 use sharedroot_format::VolumeName;
+use sharedroot_sys::chain::chain;
 use sharedroot_sys::private_dir::private_dir;
 
 use super::for_programs;
@@ -103,7 +104,7 @@ impl Private {
         let Some(pool) = bases.known_pool_if_made()?.filter(|_| !named.is_empty()) else {
             return Ok(Vec::new());
         };
-        let used = pool.own_bytes().unwrap_or_else(|error| {
+        let used = pool.exclusive_bytes().unwrap_or_else(|error| {
             tracing::debug!("what each root takes of the pool: {error}");
             BTreeMap::new()
         });
@@ -148,7 +149,7 @@ struct Labels {
 impl Labels {
     fn of(bases: &Bases) -> Self {
         let label = bases.labels().shared().map(|label| label.map(|label| label.to_string()));
-        let shared = label.map_err(|error| error.to_string()).transpose();
+        let shared = label.map_err(|error| chain(&error)).transpose();
         let others = bases.labels().mislabelled().unwrap_or_default();
         Self { shared, others }
     }

@@ -10,7 +10,7 @@ impl Config {
     /// The bases, of which nothing is opened yet.
     ///
     /// # Errors
-    /// [`RootfsError::Name`] for a name that cannot be part of a device name, or is none of LVM's;
+    /// [`RootfsError::Name`] for a name that cannot be part of a device name, or that is no name of a thin pool of LVM;
     /// [`RootfsError::SharedLabel`] for a label that is malformed or has categories.
     pub fn bases(&self) -> Result<Bases, RootfsError> {
         let pool = &self.pool;

@@ -1,10 +1,11 @@
-//! Every key: what it means, its default, its variable. The commented default file and `config show` are made of this.
+//! Every key of the configuration: its meaning, its default, its variable. The commented default file and `config show` are made
+//! from this.
 
 use std::fmt::Write;
 
 use toml::{Table, Value};
 
-/// What a value is.
+/// The type of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A text.
@@ -16,15 +17,15 @@ pub enum Kind {
 /// A key of the configuration.
 #[derive(Debug)]
 pub struct Key {
-    /// `section.key`, or `key` above every section.
+    /// `section.key`, or `key` for a key that stands above all sections.
     pub name: &'static str,
-    /// What stands for it where it is left out, as TOML; `None` where nothing does.
+    /// The default, as TOML; `None` for a key without a default.
     pub default: Option<&'static str>,
-    /// A value as it may be written.
+    /// An example of a value, as TOML.
     pub example: &'static str,
-    /// What a value is.
+    /// The type of its values.
     pub kind: Kind,
-    /// What it means, in sentences.
+    /// The meaning of the key, in sentences.
     pub meaning: &'static str,
 }
 
@@ -114,31 +115,31 @@ const KEYS: &[Key] = &[
 ];
 
 impl Key {
-    /// All of them, in the order of the default file.
+    /// All keys, in the order of the default file.
     #[must_use]
     pub fn all() -> &'static [Self] {
         KEYS
     }
 
-    /// The key that is written so.
+    /// The key with this name.
     #[must_use]
     pub fn named(name: &str) -> Option<&'static Self> {
         KEYS.iter().find(|key| key.name == name)
     }
 
-    /// The environment's variable that stands above the file.
+    /// The variable of the environment that wins over the file.
     #[must_use]
     pub fn variable(&self) -> String {
         format!("SHAREDROOT_{}", self.name.replace('.', "_").to_ascii_uppercase())
     }
 
-    /// The section, if it is in one, and the name in it.
+    /// The section, if the key is in one, and the name in the section.
     #[must_use]
     pub fn parts(&self) -> (Option<&'static str>, &'static str) {
         self.name.split_once('.').map_or((None, self.name), |(section, name)| (Some(section), name))
     }
 
-    /// What a file says of it.
+    /// The value that a file has for the key.
     #[must_use]
     pub fn of<'t>(&self, table: &'t Table) -> Option<&'t Value> {
         match self.parts() {
@@ -148,7 +149,7 @@ impl Key {
     }
 }
 
-/// A key of a file that is none of ours, and the one that was probably meant.
+/// An unknown key of a file, and the existing key that is most like it.
 #[must_use]
 pub fn unknown(table: &Table) -> Option<(String, &'static str)> {
     let found = table.iter().flat_map(|(name, value)| match value {
@@ -156,7 +157,7 @@ pub fn unknown(table: &Table) -> Option<(String, &'static str)> {
         _ => vec![name.clone()],
     });
     let name = found.into_iter().find(|name| Key::named(name).is_none())?;
-    // A key may also stand in the wrong section, or in none.
+    // An existing key may stand in the wrong section, or in none.
     let likeness = |known: &str| {
         let last = |name: &str| name.rsplit('.').next().unwrap_or_default().to_owned();
         let whole = strsim::jaro_winkler(known, &name);
@@ -166,10 +167,10 @@ pub fn unknown(table: &Table) -> Option<(String, &'static str)> {
     nearest.map(|nearest| (name, nearest.name))
 }
 
-/// The longest line of the default file.
+/// The longest line of the default file, in characters.
 const WIDTH: usize = 100;
 
-/// A file in which every key stands with its meaning, as a comment: the same as no file at all.
+/// The default file: every key with its meaning, all in comments. It has the effect of no file.
 #[must_use]
 pub fn default_file() -> String {
     let mut text = "\
@@ -205,7 +206,7 @@ mod tests {
     use super::*;
     use crate::config::Config;
 
-    /// The default file with `wanted` of its values no longer comments.
+    /// The default file, where the values that `wanted` chooses are no comments.
     fn with(wanted: impl Fn(&Key) -> bool) -> String {
         let mut text = default_file();
         for key in KEYS.iter().filter(|key| wanted(key)) {

@@ -1,4 +1,4 @@
-//! Where a value comes from: the default, the file, or the environment above both.
+//! Where a value comes from: the environment, or else the file, or else the default.
 
 use std::ffi::OsString;
 use std::io::ErrorKind;
@@ -9,7 +9,7 @@ use toml::{Table, Value};
 use super::keys::{Kind, unknown};
 use super::{Config, ConfigError, Key};
 
-/// A file and the environment.
+/// The file and the environment.
 #[derive(Debug)]
 pub struct Layers {
     path: PathBuf,
@@ -17,10 +17,10 @@ pub struct Layers {
     environment: Vec<(&'static Key, Value)>,
 }
 
-/// Who said it.
+/// Where a value comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
-    /// Nobody.
+    /// Neither the environment nor the file has the key.
     Default,
     /// The file.
     File,
@@ -29,7 +29,7 @@ pub enum Origin {
 }
 
 impl Layers {
-    /// The file at `path`, which need not exist, and what `variable` says of the environment.
+    /// Reads the file at `path`, which need not exist. `variable` returns the value of a variable of the environment.
     ///
     /// # Errors
     /// [`ConfigError::Read`], [`ConfigError::Variable`].
@@ -44,7 +44,7 @@ impl Layers {
         Self::of(path, text, variable)
     }
 
-    /// The same with the text of the file.
+    /// Takes `text` for the content of the file, and the environment as [`Self::read`] does.
     ///
     /// # Errors
     /// [`ConfigError::Variable`].
@@ -55,7 +55,7 @@ impl Layers {
     ) -> Result<Self, ConfigError> {
         let mut environment = Vec::new();
         for key in Key::all() {
-            // An empty variable is one that somebody did not want.
+            // An empty variable has the effect of no variable.
             let said = variable(&key.variable()).filter(|value| !value.is_empty());
             let Some(value) = said else { continue };
             let parsed = value.to_str().and_then(|text| match key.kind {
@@ -78,7 +78,7 @@ impl Layers {
     /// # Errors
     /// [`ConfigError`].
     pub fn config(&self) -> Result<Config, ConfigError> {
-        // Which engine is chosen, and who said so, is told by `engine/choice.rs`, which reads its variable itself.
+        // `engine/choice.rs` reads the variable of the engine itself, and reports where the choice comes from.
         let above: Vec<_> =
             self.environment.iter().filter(|(key, _)| key.name != "engine").collect();
         if above.is_empty() {
@@ -91,7 +91,7 @@ impl Layers {
                 Some(section) => table.entry(section).or_insert(Value::Table(Table::new())),
                 None => continue,
             };
-            // One that is no section is the file's mistake, and told below.
+            // If the name is no section in the file, the parser below reports it.
             if let Value::Table(section) = section {
                 section.insert(name.to_owned(), value.clone());
             }
@@ -103,10 +103,10 @@ impl Layers {
         })
     }
 
-    /// What is in force for a key, as TOML, and who said it. `None` where nothing stands for it.
+    /// The value in force of a key, as TOML, and where it comes from. `None` if the key has no value.
     ///
     /// # Errors
-    /// The file is not TOML, or has unknown keys.
+    /// [`ConfigError`] if the file is not TOML, or has unknown keys.
     pub fn value(&self, key: &Key) -> Result<(Option<String>, Origin), ConfigError> {
         let table = self.table()?;
         let said = self.environment.iter().find(|(of, _)| of.name == key.name);
@@ -127,7 +127,7 @@ impl Layers {
         }
     }
 
-    /// Why the file is refused: a key that nobody knows has a better message than the parser's.
+    /// The error of a file that is refused. For an unknown key it has a better message than that of the parser.
     fn not_ours(&self, source: toml::de::Error) -> ConfigError {
         let path = self.path.clone();
         match self.text.parse().ok().as_ref().and_then(unknown) {

@@ -17,7 +17,7 @@ use libcontainer::syscall::syscall::create_syscall;
 use oci_spec::runtime::{Mount, Spec};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
-use sharedroot_sys::mount::{self, Detached, MountError};
+use sharedroot_sys::mount::{self, Detached, MountError, Submounts};
 
 use super::inside::{self, Inside, InsideError};
 use super::propagation;
@@ -95,7 +95,7 @@ pub fn uncover(spec: &Spec, pid: i32) -> Result<(), DevError> {
     inside::enter(pid, |inside| {
         let mut moved: Vec<(&Path, Detached)> = Vec::new();
         for path in below.iter().filter(|path| mount::device_mounted_at(path).is_some()) {
-            moved.push((path, mount::bind_volume(path, true)?));
+            moved.push((path, mount::bind_volume(path, Submounts::Included)?));
         }
         mount::detach(Path::new(DEV))?;
         for (path, mount) in moved {

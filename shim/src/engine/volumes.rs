@@ -16,7 +16,7 @@ use libcontainer::syscall::syscall::create_syscall;
 use nix::mount::MsFlags;
 use oci_spec::runtime::{Mount, Spec};
 use rustix::fs::OFlags;
-use sharedroot_sys::mount::{self, Detached, MountError, Setting};
+use sharedroot_sys::mount::{self, Detached, MountError, Setting, Submounts};
 
 use super::cleared;
 use super::inside::{self, InsideError};
@@ -134,7 +134,8 @@ impl Volumes {
             if steps.is_none() && cleared == 0 && !outside {
                 continue;
             }
-            let bound = mount::bind_volume(source, recursive).map_err(in_mount(index, mount))?;
+            let submounts = if recursive { Submounts::Included } else { Submounts::LeftOut };
+            let bound = mount::bind_volume(source, submounts).map_err(in_mount(index, mount))?;
             if cleared != 0 {
                 clear(bound.as_fd(), cleared, source)?;
             }

@@ -10,6 +10,7 @@ use sharedroot_dm::Bytes;
 use sharedroot_format::ScaffoldName;
 use sharedroot_format::VolumeName;
 use sharedroot_image as image;
+use sharedroot_sys::chain::readable;
 use sharedroot_sys::mount;
 use sharedroot_sys::step::step;
 
@@ -407,6 +408,7 @@ fn other_root(plan: &Plan) -> Option<String> {
 }
 
 fn as_given(id: &ContainerId, why: String) -> Rootfs {
+    let why = readable(&why);
     tracing::info!(target: ASIDE, "container {id} runs on the rootfs as given: {why}");
     Rootfs::AsGiven { why }
 }

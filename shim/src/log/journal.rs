@@ -1,14 +1,15 @@
 //! What happened to a container, in the journal: `journalctl -t sharedroot SHAREDROOT_CONTAINER=ID`.
 //!
-//! Messages wait in memory until [`deliver`] is called, in the process of the command itself: at its end (`run` in lib.rs),
-//! and where it waits for a container or gives its place to another program (`lifecycle/story.rs`). Nobody calls it in the
-//! processes that enter a container, nor on the threads that join its mount namespace: `/run/systemd/journal/socket` is a
-//! path of the image's there, and whoever listens is the image's, too. What they have to say goes with their memory, and
-//! their parent says why they failed. So no socket is open either while a container is made.
+//! Messages wait in memory until [`deliver`] is called in the process of the command itself: at its end (`run` in lib.rs),
+//! before it waits for a container, and before it executes another program (`lifecycle/story.rs`). It is never called in a
+//! process that enters a container, nor on a thread that joins a container's mount namespace: there
+//! `/run/systemd/journal/socket` is a path of the image, and a program of the image may listen. The messages of such a process
+//! end with its memory, and its parent reports why it failed. For this reason, too, no socket is open while a container is
+//! made.
 //!
-//! tracing-journald and its like connect at their start, send from whatever process has something to say, and wait for a
-//! journal that is busy. Here `state` and its like say nothing and pay nothing; others pay three system calls, of which one
-//! fails where there is no journald.
+//! tracing-journald and similar crates connect at their start, send from any process, and wait for a busy journal. Here
+//! `state` and other commands that change nothing send nothing and cost nothing. The others cost three system calls, of which
+//! one fails on a host without journald.
 
 use std::os::fd::AsRawFd;
 use std::sync::{Mutex, OnceLock};
@@ -24,15 +25,15 @@ use crate::cli::Verb;
 /// Where journald takes datagrams, each with the fields of one message (systemd's JOURNAL_NATIVE_PROTOCOL).
 const SOCKET: &str = "/run/systemd/journal/socket";
 
-/// The command of this process, if the journal is told of it.
+/// The command of this process, if its messages go to the journal.
 static COMMAND: OnceLock<Command> = OnceLock::new();
 
 struct Command {
     verb: &'static str,
     container: ContainerId,
-    /// The command line is not for the journal.
+    /// Whether the journal must not have the command line.
     hide: bool,
-    /// None once nobody listens.
+    /// None after a journal did not answer.
     waiting: Mutex<Option<Vec<Message>>>,
 }
 
@@ -41,21 +42,21 @@ struct Message {
     text: String,
 }
 
-/// Says which command this is. Only those that change something about a container have a story; engines ask for a state
+/// Says which command this is. Only the messages of commands that change a container go to the journal: engines call `state`
 /// all the time.
 pub(super) fn begin(verb: &Verb) {
     if matches!(verb, Verb::State(_) | Verb::Ps(_) | Verb::Events(_)) {
         return;
     }
-    // An ID that is none could bring fields of its own.
+    // An invalid ID could add fields to the message.
     let Some(Ok(container)) = verb.container().map(ContainerId::parse) else { return };
-    // Engines give the process in a file; to hide a command line costs a few system calls.
+    // Engines give the process in a file, which hides its command line; to hide it here costs a few system calls.
     let hide = matches!(verb, Verb::Exec(args) if args.process.is_none());
     let waiting = Mutex::new(Some(Vec::new()));
     let _ = COMMAND.set(Command { verb: verb.name(), container, hide, waiting });
 }
 
-/// Whether the journal is told of this command.
+/// Whether the messages of this command go to the journal.
 pub(super) fn is_told() -> bool {
     COMMAND.get().is_some()
 }
@@ -70,7 +71,7 @@ pub(super) fn keep(level: Level, text: &str) {
     }
 }
 
-/// Sends what waits. A journal that is not there or does not answer is never a reason to fail or to wait.
+/// Sends the messages that wait. If there is no journal, or if it does not answer, this neither fails nor waits.
 pub fn deliver() {
     let Some(command) = COMMAND.get() else { return };
     let Ok(mut waiting) = command.waiting.lock() else { return };
@@ -85,7 +86,7 @@ pub fn deliver() {
 impl Command {
     fn send(&self, messages: &[Message]) -> std::io::Result<()> {
         if self.hide {
-            command_line::end_with(self.verb)?;
+            command_line::show_up_to(self.verb)?;
         }
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let socket = socket(AddressFamily::Unix, SockType::Datagram, flags, None)?;
@@ -99,7 +100,8 @@ impl Command {
         Ok(())
     }
 
-    /// A line for each field. Not CONTAINER_ID_FULL: by that Docker's and podman's `logs` find what a container printed.
+    /// One line for each field. The field is not CONTAINER_ID_FULL, by which `docker logs` and `podman logs` find what a
+    /// container printed.
     fn fields(&self, Message { level, text }: &Message) -> String {
         let priority = match *level {
             Level::ERROR => 3,

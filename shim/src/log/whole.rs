@@ -1,15 +1,15 @@
-//! How long a command took as a whole, for `--debug`.
+//! How long a whole command took, for `--debug`.
 
 use tracing::Level;
 
 use crate::starts::{Moment, began};
 
-/// A command that goes on until this is dropped, also by an error; then a message says how long it took.
+/// A command. When this value is dropped, also because the command failed, a message says how long the command took.
 #[derive(Debug)]
 #[must_use = "the command ends when this is dropped"]
 pub struct Whole(Option<&'static str>);
 
-/// The whole of a command, from the begin of its process.
+/// The command of this process, from the beginning of the process.
 pub fn whole(verb: &'static str) -> Whole {
     Whole(tracing::enabled!(Level::DEBUG).then_some(verb))
 }

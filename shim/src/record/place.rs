@@ -1,5 +1,4 @@
-//! The directory of one container's record, and its lock: verbs that make and unmake one container
-//! do not overlap.
+//! The directory of the record of one container, and the lock of the container: commands that create or delete it do not overlap.
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
@@ -15,22 +14,22 @@ use sharedroot_sys::private_dir::private_dir;
 use super::{Record, RecordError, file, folder, hash};
 use crate::bundle::ContainerId;
 
-/// Held while a container is made or unmade.
+/// The lock of a container, held while it is created or deleted.
 #[derive(Debug)]
 #[must_use = "dropping it lets others go on"]
 pub struct Lock(Held);
 
 #[derive(Debug)]
 enum Held {
-    /// There was nothing to lock, or somebody does not let go of it.
+    /// There is no record, or another process keeps the lock.
     Nothing,
     Locked(Flock<File>),
-    /// The file, to know it again.
+    /// The lock file after its release, to recognise it.
     LetGo(File),
 }
 
 impl Lock {
-    /// Lets others go on; [`Place::regain`] takes the lock again.
+    /// Releases the lock. [`Place::regain`] takes it again.
     pub fn let_go(&mut self) {
         self.0 = match std::mem::replace(&mut self.0, Held::Nothing) {
             Held::Locked(lock) => {
@@ -47,7 +46,7 @@ impl From<Option<Flock<File>>> for Lock {
     }
 }
 
-/// The directory of one container's record.
+/// The directory of the record of one container.
 #[derive(Debug)]
 pub struct Place {
     dir: PathBuf,
@@ -55,27 +54,26 @@ pub struct Place {
 }
 
 impl Place {
-    /// The place for container `id` of the state root `root` (runc's `--root`). IDs are unique
-    /// within one state root only.
+    /// The place of the container `id` in the state root `root` (runc's `--root`). A container ID is unique in its state root
+    /// only.
     #[must_use]
     pub fn of(run_dir: &Path, root: &Path, id: &ContainerId) -> Self {
         Self { dir: folder(run_dir, root).join(id.as_str()), id: id.clone() }
     }
 
-    /// The bundle directory that the engine reads.
+    /// The bundle that the engine reads.
     #[must_use]
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// A short word for the container, of which every state root has its own.
+    /// A short name of the container, different in each state root.
     #[must_use]
     pub fn tag(&self) -> String {
         hash(&self.dir)
     }
 
-    /// Claims the ID: exactly one of several concurrent `create`s gets it, and a `delete` waits
-    /// for it while the lock is held.
+    /// Claims the container ID. Exactly one of several concurrent `create`s gets it, and a `delete` waits while the lock is held.
     ///
     /// # Errors
     /// [`RecordError::Exists`] or [`RecordError::File`].
@@ -85,7 +83,7 @@ impl Place {
         match DirBuilder::new().mode(0o700).create(&self.dir) {
             Ok(()) => {
                 let lock = self.lock(Duration::ZERO)?;
-                // Between the two calls another `create` may have taken it for abandoned.
+                // Between the two calls another `create` may have taken the directory for abandoned.
                 if lock.as_ref().is_some_and(|lock| self.is(lock)) {
                     Ok(lock.into())
                 } else {
@@ -99,15 +97,15 @@ impl Place {
         }
     }
 
-    /// A file and not the directory: the engine's processes inherit it, and a directory would lead
-    /// an image's program out of its container (`/proc/self/fd/N/..`, CVE-2024-21626).
+    /// The lock is on a file, not on the directory, because the engine's processes inherit its descriptor. A descriptor of a
+    /// directory would lead a program of the image out of its container (`/proc/self/fd/N/..`, CVE-2024-21626).
     fn lock_file(&self) -> PathBuf {
         self.dir.join("lock")
     }
 
-    /// The lock of one container, so that its verbs that make and unmake do not overlap. `None` in
-    /// it if there is no record, or if its holder does not let go in `patience`: the holder may be
-    /// a process that a killed `create` left behind, and a `delete` must end it.
+    /// Locks the container, so that commands that create or delete it do not overlap. The result has no lock file if there is no
+    /// record, or if another process keeps the lock for longer than `patience`: a killed `create` may have left that process, and
+    /// a `delete` must end it.
     ///
     /// # Errors
     /// [`RecordError::File`].
@@ -139,8 +137,8 @@ impl Place {
         self.lock(Duration::from_secs(10)).map(Lock::from)
     }
 
-    /// Takes a lock again that was let go; false if the container was deleted meanwhile, and the
-    /// place may be another container's by now.
+    /// Takes a released lock again. Returns false if the container was deleted meanwhile: another container may have the place
+    /// by now.
     ///
     /// # Errors
     /// [`RecordError::File`].
@@ -155,13 +153,13 @@ impl Place {
         Ok(true)
     }
 
-    /// Whether the lock is still that of the directory: another container's has another one.
+    /// Whether the lock file is still that of the directory. The directory of another container has another file.
     fn is(&self, lock: &File) -> bool {
         let found = fs::metadata(self.lock_file());
         lock.metadata().is_ok_and(|open| found.is_ok_and(|found| found.ino() == open.ino()))
     }
 
-    /// Whether the record is of a `create` or `delete` that died: nobody holds its lock.
+    /// Whether the record was left by a `create` or `delete` that was killed: no process holds the lock.
     ///
     /// # Errors
     /// [`RecordError::File`].
@@ -169,7 +167,7 @@ impl Place {
         self.lock(Duration::ZERO).map(|lock| lock.is_some())
     }
 
-    /// Writes the record whole or not at all.
+    /// Writes the record, whole or not at all.
     ///
     /// # Errors
     /// [`RecordError::File`].
@@ -195,14 +193,14 @@ impl Place {
         }
     }
 
-    /// Removes the record; that it is gone already is no error.
+    /// Removes the record. A missing record is no error.
     ///
     /// # Errors
     /// [`RecordError::File`].
     pub fn remove(&self) -> Result<(), RecordError> {
         loop {
             match fs::remove_dir_all(&self.dir) {
-                // Somebody who waits for the lock has made its file again.
+                // A process that waits for the lock has made the lock file again.
                 Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => {}
                 Err(e) if e.kind() != io::ErrorKind::NotFound => {
                     return Err(file("remove", &self.dir)(e));

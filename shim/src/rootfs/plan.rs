@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use sharedroot_image::{Doubt, Image, Source};
+use sharedroot_image::{Image, Source, Unidentified};
 
 use crate::config::Size;
 
@@ -103,7 +103,7 @@ pub struct Facts<'a> {
     /// A hook that may write into the root before the container starts.
     pub hook: Option<&'a Path>,
     /// The image, or why it is not known for certain.
-    pub image: Result<Image, Doubt>,
+    pub image: Result<Image, Unidentified>,
 }
 
 /// The root file system a container gets.
@@ -130,7 +130,7 @@ pub fn plan(facts: Facts<'_>) -> Plan {
         Facts { own_mounts: false, .. } => {
             as_given("the container has no mount namespace of its own")
         }
-        Facts { image: Err(doubt), .. } => Plan::AsGiven { why: doubt.to_string() },
+        Facts { image: Err(unidentified), .. } => Plan::AsGiven { why: unidentified.to_string() },
         // The root of its own is read-only for the container, too, but not before it starts. Whoever knows that the hook
         // writes nothing asks for `shared`.
         Facts { image: Ok(image), readonly: true, mode: Mode::Auto, hook: Some(_), .. }
@@ -213,7 +213,7 @@ mod tests {
         let hooked = Facts { image: base(), ..hooked(Mode::Auto) };
         assert!(matches!(plan(hooked), Plan::Shared(_)));
         let unknown =
-            Facts { image: Err(crate::testing::doubt()), ..facts(true, Mode::Auto, false) };
+            Facts { image: Err(crate::testing::unidentified()), ..facts(true, Mode::Auto, false) };
         assert!(matches!(plan(unknown), Plan::AsGiven { .. }));
     }
 }

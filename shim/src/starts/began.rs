@@ -1,4 +1,4 @@
-//! When this process began, also across its execution of itself (`engine/sealed.rs`).
+//! When this process began, also if it has executed itself once more since (`engine/sealed.rs`).
 
 use std::ffi::OsString;
 use std::fmt;
@@ -9,23 +9,23 @@ use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 
-/// A moment of this boot, by CLOCK_MONOTONIC: nobody sets it, and it stands still while the host sleeps.
+/// A time since the host booted, by CLOCK_MONOTONIC. No program sets this clock, and it stands still while the host sleeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment {
     nanos: u64,
 }
 
 impl Moment {
-    /// This moment.
+    /// The present time.
     #[must_use]
     pub fn now() -> Self {
-        // By libc: rustix' own way panics where the kernel's vDSO has no getcpu, as that of User-Mode Linux since 7.0.
+        // This uses libc: rustix's own call panics if the kernel's vDSO has no getcpu, as in User-Mode Linux since 7.0.
         let now = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("a clock that every kernel has");
         let part = |number: i64| u64::try_from(number).unwrap_or(0);
         Self { nanos: part(now.tv_sec()) * 1_000_000_000 + part(now.tv_nsec()) }
     }
 
-    /// How long after `earlier` it is; nothing if it is before.
+    /// How much later than `earlier` this is; zero if it is before `earlier`.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.nanos.saturating_sub(earlier.nanos))
@@ -47,11 +47,11 @@ impl FromStr for Moment {
     }
 }
 
-/// What a process that executes itself anew tells itself: its number, and when it began. By the number a child that inherits
-/// it knows that it is not meant.
+/// The variable by which a process that executes itself tells its PID and when it began. A child that inherits the variable
+/// sees by the PID that the variable is not for the child.
 const VARIABLE: &str = "SHAREDROOT_BEGAN";
 
-/// When this process began, or rather first asked, which is the first thing that it does.
+/// When this process began: the time of the first call of this function, which is the first thing that the process does.
 pub fn began() -> Moment {
     static BEGAN: OnceLock<Moment> = OnceLock::new();
     *BEGAN.get_or_init(|| {
@@ -61,20 +61,20 @@ pub fn began() -> Moment {
     })
 }
 
-/// What `text` says to the process of that number.
+/// The time in `text`, if `text` is for the process with this PID.
 fn told(text: &str, process: u32, now: Moment) -> Option<Moment> {
     let (to, began) = text.split_once(' ')?;
     let began = began.parse().ok().filter(|began| *began <= now)?;
     (to.parse() == Ok(process)).then_some(began)
 }
 
-/// The variable for the same process after exec(2).
+/// The variable that this process passes to itself across execve(2).
 pub fn handed_over() -> (OsString, OsString) {
     let value = format!("{} {}", std::process::id(), began());
     (VARIABLE.into(), value.into())
 }
 
-/// The environment of this process as its caller gave it.
+/// The environment of this process, as its caller gave it.
 pub fn environment() -> impl Iterator<Item = (OsString, OsString)> {
     std::env::vars_os().filter(|(key, _)| key != VARIABLE)
 }

@@ -1,4 +1,4 @@
-//! What the notes sum up to since the host booted, also those that are no longer kept: for `sharedroot metrics`.
+//! The sums of all notes since the host booted, with those that are no longer kept, for `sharedroot metrics`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,13 +11,14 @@ use sharedroot_sys::new_file;
 
 use super::{Note, Step};
 
-/// Upper bounds of the classes of a [`Histogram`], in milliseconds.
+/// The upper bounds of the classes of a [`Histogram`], in milliseconds.
 pub const BOUNDS: [u64; 11] = [5, 10, 20, 50, 100, 200, 500, 1_000, 5_000, 20_000, 60_000];
 
-/// How often something took how long.
+/// How often something took how long, in classes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Histogram {
-    /// How often it took no longer than each of [`BOUNDS`] and longer than the one before; at last, longer than all.
+    /// For each of [`BOUNDS`] how often it took no longer than this bound and longer than the bound before. The last number
+    /// counts what took longer than all bounds.
     counts: [u64; BOUNDS.len() + 1],
     micros: u64,
 }
@@ -29,7 +30,7 @@ impl Histogram {
         self.micros += u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
     }
 
-    /// How often it took no longer than each of [`BOUNDS`], and at last how often at all.
+    /// For each of [`BOUNDS`] how often it took no longer than this bound. The last number counts all.
     pub fn cumulated(&self) -> impl Iterator<Item = u64> {
         self.counts.iter().scan(0, |sum, count| {
             *sum += count;
@@ -37,14 +38,14 @@ impl Histogram {
         })
     }
 
-    /// How long all of them took together.
+    /// How long all of them took together, in total.
     #[must_use]
     pub fn sum(&self) -> Duration {
         Duration::from_micros(self.micros)
     }
 }
 
-/// All of a host's notes.
+/// The sums of all notes of a host.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Totals {
     /// `create` on bases.
@@ -53,12 +54,12 @@ pub struct Totals {
     pub as_given: Histogram,
     /// `start`.
     pub started: Histogram,
-    /// Commands that failed, by their verb.
+    /// How many commands failed, by their verb.
     pub failed: BTreeMap<String, u64>,
 }
 
 impl Totals {
-    /// What an earlier process summed up; nothing if it cannot be read, as after an update that sums otherwise.
+    /// The sums that an earlier process wrote; zeros if they cannot be read, as after an update with another format.
     pub(super) fn read(path: &Path) -> Self {
         let text = fs::read(path).unwrap_or_default();
         serde_json::from_slice(&text).unwrap_or_default()

@@ -1,7 +1,7 @@
 //! What the policy denies.
 //!
-//! A test that provokes denials does so inside [`denials`] or [`only_selinux_denies`], which read the kernel's records of
-//! them and clear its log. So whatever is in the log at a guest's end was denied where nobody expected it.
+//! A test that provokes denials calls [`denials`] or [`only_selinux_denies`] for that. Both read the kernel's records of the
+//! denials and clear the kernel log. So every denial that is in the log at the end of a guest is unexpected.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -11,7 +11,7 @@ use super::{Context, ENFORCE, enforcing};
 use crate::command::{Output, out, run, unique_name};
 use crate::lab::{TempDir, wait_for};
 
-/// SELinux that records and lets everything through, until this is dropped.
+/// SELinux in permissive mode, which records denials and allows the access, until this value is dropped.
 #[derive(Debug)]
 struct Permissive(());
 
@@ -27,7 +27,7 @@ impl Permissive {
 
 impl Drop for Permissive {
     fn drop(&mut self) {
-        // Without this the tests after it would prove nothing; `enforcing` tells them so.
+        // If this fails, the tests after this one would prove nothing. `enforcing` makes them fail.
         if let Err(error) = fs::write(ENFORCE, "1") {
             eprintln!("write {ENFORCE}: {error}");
         }
@@ -37,27 +37,27 @@ impl Drop for Permissive {
 /// One record of the access vector cache: what the policy did not allow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Avc {
-    /// Who was to do it.
+    /// The label of the process.
     pub source: Context,
-    /// To what.
+    /// The label of the object.
     pub target: Context,
-    /// What kind of object that is.
+    /// The class of the object.
     pub class: String,
-    /// What was to be done.
+    /// The permissions that were denied.
     pub permissions: Vec<String>,
-    /// It was done in spite of it, because SELinux only recorded.
+    /// The access was allowed, because SELinux was permissive.
     pub permissive: bool,
     /// The name of the process.
     pub command: Option<String>,
-    /// Where the object is, or only its name, if the kernel knew.
+    /// The path of the object, or only its name, if the kernel knew it.
     pub object: Option<String>,
 }
 
 impl FromStr for Avc {
     type Err = String;
 
-    /// A line of the kernel log (security/selinux/avc.c, `avc_audit_pre_callback` and `avc_audit_post_callback`). No value
-    /// has a blank in it: the kernel writes such a text in hexadecimal digits.
+    /// Parses a line of the kernel log (security/selinux/avc.c, `avc_audit_pre_callback` and `avc_audit_post_callback`). No value
+    /// contains a blank, because the kernel writes such a text in hexadecimal digits.
     fn from_str(line: &str) -> Result<Self, String> {
         let wrong = |what: &str| format!("no {what} in the record: {line}");
         let (_, record) = line.split_once("avc:  denied  { ").ok_or_else(|| wrong("denial"))?;
@@ -79,16 +79,16 @@ impl FromStr for Avc {
     }
 }
 
-/// What the policy is to deny.
+/// A denial that a test expects.
 #[derive(Debug, Clone, Copy)]
 pub struct Denial<'a> {
-    /// To whom.
+    /// The label of the process.
     pub source: &'a Context,
-    /// On what.
+    /// The label of the object.
     pub target: &'a Context,
-    /// What kind of object that is.
+    /// The class of the object.
     pub class: &'a str,
-    /// What of it.
+    /// The permission that is denied.
     pub permission: &'a str,
 }
 
@@ -100,8 +100,8 @@ impl Denial<'_> {
     }
 }
 
-/// Proves that SELinux, and nothing else, stands in the way of `attack`: with SELinux enforcing it fails, and what was denied
-/// is `wanted` and only that; with SELinux permissive it succeeds.
+/// Proves that SELinux, and nothing else, prevents `attack`. With SELinux enforcing the attack fails, and the denials are exactly
+/// `wanted`. With SELinux permissive the attack succeeds.
 ///
 /// # Panics
 /// With what was otherwise.
@@ -116,8 +116,9 @@ pub fn only_selinux_denies(wanted: Denial<'_>, attack: impl Fn() -> Output) {
     assert_eq!(output.status, 0, "not only SELinux denies {wanted:?}: {output}");
 }
 
-/// What comes of `act` when SELinux only records. Its records are not looked at: a check that the kernel makes in silence
-/// first (capabilities when memory is counted, for one) takes the place of the recorded one.
+/// Runs `act` with SELinux permissive, and returns its result. The records of denials are not returned, because they are not complete:
+/// if the kernel first makes a check without a record, such as that of a capability when it counts memory, the later check of the same
+/// permission has no record either.
 #[track_caller]
 pub fn permissive<T>(act: impl FnOnce() -> T) -> T {
     let both = || {
@@ -127,10 +128,10 @@ pub fn permissive<T>(act: impl FnOnce() -> T) -> T {
     denials(both).0
 }
 
-/// What the policy denied, on the whole machine, while `act` ran. The kernel log is empty afterwards.
+/// What the policy denied on the whole machine while `act` ran. Clears the kernel log.
 ///
 /// # Panics
-/// If something was denied before, for nobody would hear of it any more.
+/// If something was denied before, because that record would be lost.
 #[track_caller]
 pub fn denials<T>(act: impl FnOnce() -> T) -> (T, Vec<Avc>) {
     let before = Log::now().0;
@@ -140,7 +141,7 @@ pub fn denials<T>(act: impl FnOnce() -> T) -> (T, Vec<Avc>) {
     (done, Log::settled().0)
 }
 
-/// The kernel log is cleared when this is dropped, also by a panic: the test has failed then.
+/// Dropping this value clears the kernel log, also in a panic, because the test has failed then.
 struct Cleared;
 
 impl Drop for Cleared {
@@ -159,8 +160,8 @@ impl Log {
         Self(records.map(|line| line.parse().unwrap_or_else(|e| panic!("{e}"))).collect())
     }
 
-    /// All that was denied until now. A kernel thread writes the records, in their order but later; so one of our own is
-    /// waited for: an execve that a container's domain has no right to.
+    /// All denials until now. A kernel thread writes the records later, in their order. So this function provokes a denial, an
+    /// execve that a container's domain must not do, and waits for its record.
     #[track_caller]
     fn settled() -> Self {
         let dir = TempDir::new("fence");

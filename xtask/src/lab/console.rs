@@ -1,5 +1,5 @@
-//! UML's management console: a socket at which the guest's kernel answers from an interrupt, whatever its processes do
-//! (arch/um/drivers/mconsole.h in the kernel).
+//! UML's management console: a socket on which the guest's kernel answers. The kernel answers in an interrupt, so it answers
+//! whatever its processes do (arch/um/drivers/mconsole.h in the kernel).
 
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
@@ -9,9 +9,9 @@ use anyhow::{Context, Result, ensure};
 
 const MAGIC: u32 = 0xcafe_babe;
 const VERSION: u32 = 2;
-/// Of a request's or a reply's text.
+/// The size of the text of a request or a reply.
 const TEXT: usize = 512;
-/// The kernel answers within milliseconds where it is well.
+/// How long to wait for an answer. A kernel without a fault answers within milliseconds.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The console of one guest.
@@ -21,7 +21,7 @@ pub struct Console {
 }
 
 impl Console {
-    /// `dir` is the guest's directory, of which the console's own is `uml/`.
+    /// Opens the console of the guest with the directory `dir`. The console's files are in `uml/` there.
     pub fn open(dir: &Path) -> Result<Self> {
         let own = dir.join("asks");
         let _ = std::fs::remove_file(&own);
@@ -33,7 +33,7 @@ impl Console {
         Ok(Self { socket })
     }
 
-    /// What the kernel answers to a command such as `version` or `sysrq w`.
+    /// The kernel's answer to a command such as `version` or `sysrq w`.
     pub fn ask(&self, command: &str) -> Result<String> {
         ensure!(command.len() < TEXT, "a command of at most {TEXT} bytes");
         let length = u32::try_from(command.len())?;
@@ -44,7 +44,7 @@ impl Console {
         self.socket.send(&request).with_context(|| format!("ask {command:?}"))?;
         let mut answer = String::new();
         loop {
-            // error, whether more follows, length, text
+            // The fields: error, whether more follows, length, text.
             let mut reply = [0; 12 + TEXT];
             let got = self.socket.recv(&mut reply).context("no answer")?;
             ensure!(got >= 12, "an answer of {got} bytes");

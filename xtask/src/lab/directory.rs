@@ -1,4 +1,5 @@
-//! The directory that a guest shares with its host, at `/lab` there: settings and scripts go in, the status comes out.
+//! The directory that a guest shares with its host. In the guest it is `/lab`. It brings settings and scripts to the guest, and
+//! the status back.
 
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
@@ -12,39 +13,39 @@ use rustix::thread::CpuSet;
 use super::options::{GuestOptions, Kernel};
 use crate::process::succeeds;
 
-/// Where `hack/lab build` puts what every guest needs.
+/// The directory in which `hack/lab build` puts the files that every guest needs.
 const LAB: &str = "target/lab";
-/// What the names of guests' directories begin with.
+/// The beginning of the names of guests' directories.
 const PREFIX: &str = "sharedroot-lab.";
-/// The number of the process that made a directory.
+/// The file with the ID of the process that created a directory.
 const OWNER: &str = "owner";
-/// How long before its limit a guest prints what runs in it.
+/// How long before its limit a guest prints its processes.
 const WARNING: Duration = Duration::from_secs(15);
 
 /// What one boot needs beyond the guest's options.
 #[derive(Debug)]
 pub struct Boot<'b> {
     pub options: &'b GuestOptions,
-    /// What is run, and its arguments.
+    /// The script to run, and its arguments.
     pub script: &'b Path,
     pub arguments: &'b [String],
-    /// At `/share` in the guest, read-write.
+    /// The directory that is `/share` in the guest, read-write.
     pub share: Option<&'b Path>,
-    /// Disks that are there before and after; without it all are fresh.
+    /// The directory of disks that are kept after the boot. Without it all disks are fresh.
     pub disks: Option<&'b Path>,
-    /// The disk of `/var/lib/docker` instead of the lab's images.
+    /// The disk for `/var/lib/docker`, instead of the lab's images.
     pub docker_disk: Option<&'b Path>,
-    /// At `/usr/local/bin/sharedroot` in the guest.
+    /// The program that is `/usr/local/bin/sharedroot` in the guest.
     pub program: Option<&'b Path>,
     pub limit: Duration,
     /// Guests with the same number share a processor.
     pub slot: usize,
 }
 
-/// What tells `hack/lab run` the slot of the job that calls it.
+/// The variable that tells `hack/lab run` the slot of the job that calls it.
 pub const SLOT: &str = "SHAREDROOT_LAB_SLOT";
 
-/// A directory of its own for one guest. Dropping it removes it.
+/// The directory of one guest. Dropping this value removes the directory.
 #[derive(Debug)]
 pub struct Directory {
     path: PathBuf,
@@ -95,7 +96,7 @@ impl Directory {
         Ok(())
     }
 
-    /// What the guest's scripts and the script that boots the guest read.
+    /// The settings that the guest's scripts and the script that boots the guest read.
     fn settings(&self, boot: &Boot<'_>) -> Result<String> {
         let out = fs::canonicalize(LAB).context("target/lab: run hack/lab build")?;
         let GuestOptions { selinux, booleans, no_docker, systemd, mem, pool, kernel, .. } =
@@ -136,17 +137,17 @@ impl Directory {
         &self.path
     }
 
-    /// What is `/lab` in the guest.
+    /// The directory that is `/lab` in the guest.
     pub fn lab(&self) -> PathBuf {
         self.path.join("lab")
     }
 
-    /// The script's exit code, once the guest has written it.
+    /// The script's exit code; `None` if the guest has not written it yet.
     pub fn status(&self) -> Option<u8> {
         fs::read_to_string(self.lab().join("status")).ok()?.trim().parse().ok()
     }
 
-    /// A new file for what the guest's kernel says. Those of earlier days go.
+    /// A new file for the log of the guest's kernel. Removes logs of earlier days.
     pub fn log() -> Result<(PathBuf, File)> {
         let dir = Path::new(LAB).join("log");
         fs::create_dir_all(&dir)?;
@@ -173,8 +174,8 @@ impl Drop for Directory {
     }
 }
 
-/// The processor of a guest. A guest is one processor: its kernel and its processes wait for each other at each system call,
-/// and to wake one on another processor costs half as much again as the call.
+/// The processor of a guest. All of a guest runs on one processor: its kernel and its processes wait for each other at each
+/// system call, and waking a process on another processor makes the call half as long again.
 fn processor(slot: usize) -> Result<usize> {
     let allowed = rustix::thread::sched_getaffinity(None)?;
     let allowed: Vec<_> = (0..CpuSet::MAX_CPU).filter(|number| allowed.is_set(*number)).collect();
@@ -182,12 +183,12 @@ fn processor(slot: usize) -> Result<usize> {
     Ok(allowed[slot % allowed.len()])
 }
 
-/// When a guest with this limit prints what runs in it: well before its end, and not before it is up.
+/// The time after which a guest with this limit prints its processes: well before the limit, and not before the guest is up.
 pub fn warn_after(limit: Duration) -> Duration {
     if limit > 2 * WARNING { limit - WARNING } else { limit / 2 }
 }
 
-/// Takes away the directories of processes that were killed: a guest's disks may be large.
+/// Removes the directories of processes that were killed, because a guest's disks may be large.
 fn sweep(above: &Path) {
     for entry in fs::read_dir(above).into_iter().flatten().flatten() {
         if !entry.file_name().to_string_lossy().starts_with(PREFIX) {
@@ -200,7 +201,8 @@ fn sweep(above: &Path) {
     }
 }
 
-/// Guest memory and disks are sparse files: in memory where there is room, for a disk flush there costs nothing.
+/// The directory for the memory and the disks of guests, which are sparse files. It is in memory if there is room, because a
+/// disk flush costs nothing there.
 fn temporary(memory: u32) -> Result<PathBuf> {
     if let Some(given) = std::env::var_os("TMPDIR") {
         return Ok(given.into());

@@ -1,4 +1,4 @@
-//! Whether a guest's kernel broke, or what ran in the guest: told by what the kernel says, never by a second try.
+//! Whether a guest's kernel broke, or the script in the guest failed. The kernel's log and its answers decide, never a second try.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::console::Console;
 
-/// How lines of a kernel begin that found a fault of its own. Daemons write to the same console.
+/// The beginnings of log lines of a kernel that found a fault in itself. Daemons write to the same console.
 const FAULTS: [&str; 7] = [
     "Kernel panic",
     "BUG: ",
@@ -23,13 +23,13 @@ const FAULTS: [&str; 7] = [
 /// The kernel of a guest that reached its limit.
 #[derive(Debug)]
 pub enum Kernel {
-    /// It answers, and has found no fault of its own.
+    /// The kernel answers, and has found no fault in itself.
     Well,
-    /// What shows that it is not.
+    /// The kernel broke. The text is the evidence.
     Broken(String),
 }
 
-/// Of a guest that ended before its script did.
+/// The evidence of a guest that ended before its script did.
 pub fn of_ended(log: &Path) -> String {
     match fault(log) {
         Some(line) => format!("its kernel said {line:?}"),
@@ -37,7 +37,7 @@ pub fn of_ended(log: &Path) -> String {
     }
 }
 
-/// Of a guest that still runs: the kernel's own state and the host's view of the guest are added to `log`.
+/// Asks the kernel of a guest that still runs. Adds the kernel's state and the host's view of the guest to `log`.
 pub fn of_running(dir: &Path, log: &Path) -> Kernel {
     let mut found = String::new();
     let answer = ask(dir, &mut found);
@@ -53,8 +53,8 @@ pub fn of_running(dir: &Path, log: &Path) -> Kernel {
     }
 }
 
-/// Asks the kernel for its version, and to say which tasks wait, which run, and how much memory there is: that goes to its
-/// own log. The last answer shows that it could.
+/// Makes the kernel write to its log which tasks wait, which tasks run, and how much memory is free. An answer to the last
+/// command shows that the kernel still works.
 fn ask(dir: &Path, found: &mut String) -> anyhow::Result<()> {
     let console = Console::open(dir)?;
     for command in ["version", "sysrq m", "sysrq w", "sysrq t", "version"] {
@@ -64,13 +64,13 @@ fn ask(dir: &Path, found: &mut String) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The guest's main process on this machine: what it waits for, and whether it burns time.
+/// The state of the guest's main process on this machine: what it waits for, and how much processor time it uses.
 fn seen_from_outside(dir: &Path) -> String {
     let Ok(pid) = fs::read_to_string(dir.join("uml/pid")) else {
         return "lab: the guest has no process number\n".to_owned();
     };
     let read = |name: &str| fs::read_to_string(format!("/proc/{}/{name}", pid.trim()));
-    // Fields 14 and 15 of proc_pid_stat(5), counted after the name, which may hold spaces.
+    // The fields 14 and 15 of proc_pid_stat(5), counted after the name, which may contain spaces.
     let ticks = || -> Option<u64> {
         let stat = read("stat").ok()?;
         let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
@@ -87,7 +87,7 @@ fn seen_from_outside(dir: &Path) -> String {
     seen
 }
 
-/// The first line of the kernel's log that tells of a fault.
+/// The first line of the kernel's log that reports a fault.
 fn fault(log: &Path) -> Option<String> {
     let text = fs::read(log).ok()?;
     let text = String::from_utf8_lossy(&text);

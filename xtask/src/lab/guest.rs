@@ -14,10 +14,10 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use super::directory::{Boot, Directory};
 use super::evidence::{self, Kernel};
 
-/// How long a power-cut request may wait.
+/// How often a request for a power cut is looked for.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// A running guest. Dropping it ends it.
+/// A running guest. Dropping this value ends the guest.
 #[derive(Debug)]
 pub struct Guest {
     directory: Directory,
@@ -34,9 +34,9 @@ pub enum End {
     Status(u8),
     /// The script asked for a power cut.
     PowerCut,
-    /// The limit struck while the kernel was well: what ran in the guest did not end.
+    /// The guest reached its limit and its kernel has no fault: the script did not end.
     Limit,
-    /// The kernel broke, with what shows it: it said that it panicked, or it answers no more.
+    /// The kernel broke: it logged a fault, or it does not answer. The text is the evidence.
     Broken(String),
 }
 
@@ -53,41 +53,42 @@ impl End {
 }
 
 impl Guest {
-    /// Boots a guest. The limit counts from here; [`Guest::extend`] sets another.
+    /// Boots a guest. The limit counts from now. [`Guest::extend`] sets another limit.
     pub fn boot(boot: &Boot<'_>) -> Result<Self> {
         let directory = Directory::make(boot)?;
         let (log, file) = Directory::log()?;
         drop(file);
         let mut command = Command::new("hack/lab.d/boot");
         command.arg(directory.path()).arg(&log);
-        // The guest writes to pipes, never to the caller's files: it would leave them in non-blocking mode.
+        // The guest writes to pipes, because it would leave the caller's files in non-blocking mode.
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let child = command.process_group(0).spawn().context("start hack/lab.d/boot")?;
         let deadline = Instant::now() + boot.limit;
         Ok(Self { directory, child, log, deadline, may_cut: boot.disks.is_some() })
     }
 
-    /// What the script writes, once.
+    /// The script's stdout and stderr; `None` on a second call.
     pub fn streams(&mut self) -> Option<(ChildStdout, ChildStderr)> {
         self.child.stdout.take().zip(self.child.stderr.take())
     }
 
-    /// What is `/lab` in the guest.
+    /// The directory that is `/lab` in the guest.
     pub fn lab(&self) -> PathBuf {
         self.directory.lab()
     }
 
-    /// What the guest's kernel says, and what is found out about it.
+    /// The log of the guest's kernel, with the evidence that was added.
     pub fn log(&self) -> &Path {
         &self.log
     }
 
-    /// The limit counts from now.
+    /// Sets the limit, which counts from now.
     pub fn extend(&mut self, limit: Duration) {
         self.deadline = Instant::now() + limit;
     }
 
-    /// Looks whether the guest has ended; ends it where its limit struck or its script wants a power cut.
+    /// Returns how the guest ended; `None` if it still runs. Ends the guest if it has reached its limit, or if its script asks for a
+    /// power cut.
     pub fn look(&mut self) -> Result<Option<End>> {
         if self.may_cut && self.directory.lab().join("power-cut").exists() {
             self.kill();
@@ -124,7 +125,7 @@ impl Guest {
         }
     }
 
-    /// Waits for the end, and sends on meanwhile what the script writes.
+    /// Waits for the end, and copies the script's output to this process's stdout and stderr meanwhile.
     pub fn relay(&mut self, mut out: impl Write + Send, mut err: impl Write + Send) -> Result<End> {
         let (mut stdout, mut stderr) = self.streams().context("the guest's streams")?;
         thread::scope(|scope| {
@@ -134,20 +135,20 @@ impl Guest {
             ];
             let end = self.wait();
             for relay in relays {
-                // A reader that has gone is no fault of the guest's.
+                // The caller may close its stdout or stderr early, which is no failure of the guest.
                 let _ = relay.join();
             }
             end
         })
     }
 
-    /// SIGKILL to all of the guest's processes at once: its power is cut.
+    /// Cuts the guest's power: sends SIGKILL to all processes of the guest at once.
     fn kill(&mut self) {
         let own = Pid::from_child(&self.child);
         let pid = fs::read_to_string(self.directory.path().join("uml/pid"));
         let main = pid.ok().and_then(|text| Pid::from_raw(text.trim().parse().ok()?));
         for group in [Some(own), main].into_iter().flatten() {
-            // A group that is gone is what is wanted.
+            // The processes have ended already.
             let _ = kill_process_group(group, Signal::KILL);
         }
         let _ = self.child.wait();

@@ -2,11 +2,11 @@
 //!
 //! | file | its story |
 //! |---|---|
-//! | `options.rs` | what a guest can be given, as `hack/lab run` takes it |
-//! | `directory.rs` | the directory that a guest shares with its host: settings in, status out |
+//! | `options.rs` | the options of a guest, as `hack/lab run` takes them |
+//! | `directory.rs` | the directory that a guest shares with its host |
 //! | `guest.rs` | a guest from its boot to its end |
-//! | `evidence.rs` | what the kernel of a guest says that has not ended |
-//! | `console.rs` | UML's management console, by which the kernel is asked |
+//! | `evidence.rs` | whether the kernel of a guest broke |
+//! | `console.rs` | UML's management console, on which the kernel answers |
 //! | `run.rs` | `hack/lab run` |
 mod console;
 mod directory;

@@ -1,4 +1,4 @@
-//! What a guest can be given. The same words stand in the headers of the integration tests.
+//! The options of a guest. The first comments of the integration tests have these options as well.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 
-/// A guest's hardware, daemons and security modules: guests with equal options are alike.
+/// A guest's hardware, daemons and security modules. A test can run in any guest with equal options.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Args)]
 pub struct GuestOptions {
     /// SELinux and the lab's policy
@@ -38,15 +38,15 @@ pub struct GuestOptions {
 /// SELinux in the guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum)]
 pub enum Selinux {
-    /// The kernel is without it.
+    /// The kernel runs without SELinux.
     Off,
-    /// Denials are told, not made.
+    /// The kernel logs denials, and allows the access.
     Permissive,
-    /// As on a host.
+    /// The kernel denies what the policy does not allow.
     Enforcing,
 }
 
-/// What a pool is made on.
+/// The backing of the guest's pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum)]
 pub enum Pool {
     /// Files on loop devices.
@@ -55,17 +55,17 @@ pub enum Pool {
     Device,
 }
 
-/// A User-Mode Linux of Debian's.
+/// A User-Mode Linux kernel of Debian.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum)]
 pub enum Kernel {
-    /// Testing's, with `seccomp=on`: half the processor time of the other.
+    /// The kernel of Debian testing, with `seccomp=on`. It needs half the processor time of the other kernel.
     Seccomp,
-    /// Trixie's, which traces its processes.
+    /// The kernel of Debian 13, which traces its processes.
     Ptrace,
 }
 
 impl Kernel {
-    /// The one that the lab's build chose.
+    /// The kernel that the lab's build chose.
     pub fn chosen(lab: &Path) -> Result<Self> {
         let path = lab.join("kernel");
         let name = std::fs::read_to_string(&path)
@@ -74,12 +74,12 @@ impl Kernel {
             .map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))
     }
 
-    /// Its executable, made by the lab's build.
+    /// The kernel's executable, which the lab's build makes.
     pub fn executable(self, lab: &Path) -> PathBuf {
         lab.join(format!("linux-{self}"))
     }
 
-    /// Its own arguments, and `more`.
+    /// The arguments of this kernel, and `more`.
     pub fn arguments(self, more: &[String]) -> Vec<String> {
         let own = match self {
             Self::Seccomp => Some("seccomp=on".to_owned()),
@@ -118,13 +118,13 @@ impl fmt::Display for Pool {
 }
 
 impl GuestOptions {
-    /// What clap cannot say.
+    /// Checks what clap cannot check.
     pub fn check(&self) -> Result<()> {
         ensure!(
             !self.systemd || self.selinux == Selinux::Off,
             "--systemd: the lab's policy has domains for its own init only, leave out --selinux"
         );
-        // They stand in a file that the guest's shell reads.
+        // The words go into a file that the guest's shell reads.
         for word in self.booleans.iter().chain(&self.kernel_arguments) {
             let plain = |c: char| c.is_ascii_alphanumeric() || "_-.=,/:".contains(c);
             ensure!(word.chars().all(plain), "not a word for the guest: {word:?}");
@@ -133,7 +133,7 @@ impl GuestOptions {
     }
 }
 
-/// As a line of options, without those that have their default.
+/// Prints the options as a line, without the options that have their default.
 impl fmt::Display for GuestOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut words = Vec::new();
@@ -152,7 +152,7 @@ impl fmt::Display for GuestOptions {
     }
 }
 
-/// As without a word on the command line.
+/// The options of an empty command line.
 impl Default for GuestOptions {
     fn default() -> Self {
         Self {

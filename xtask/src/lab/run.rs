@@ -1,4 +1,4 @@
-//! `hack/lab run`: a script in a fresh guest, its streams and exit code as if it ran here.
+//! `hack/lab run`: runs a script in a fresh guest. The script's streams and exit code are those of the command.
 
 use std::io;
 use std::path::PathBuf;
@@ -12,27 +12,27 @@ use super::directory::{Boot, SLOT};
 use super::guest::{End, Guest};
 use super::options::GuestOptions;
 
-/// What `hack/build` makes without `--release`.
+/// The program that `hack/build` makes without `--release`.
 pub const PROGRAM: &str = "target/debug/static/sharedroot";
 
-/// Exit code: the script's; 123: the script asked for a power cut; 124: the limit struck; 125: the guest's kernel broke.
+/// Exit code: the script's; 123: the script asked for a power cut; 124: the guest reached its limit; 125: the guest's kernel broke.
 #[derive(Debug, Args)]
 pub struct Run {
     #[command(flatten)]
     pub guest: GuestOptions,
-    /// The disks live in DIR and are used again if they are there (docs/lab.md); without it all are fresh
+    /// Keep the disks in DIR, and use them again if they exist (docs/lab.md); without it all disks are fresh
     #[arg(long, value_name = "DIR")]
     disks: Option<PathBuf>,
-    /// DIR at /share, read-write, and SCRIPT's working directory
+    /// Show DIR at /share in the guest, read-write; it is SCRIPT's working directory
     #[arg(long, value_name = "DIR")]
     share: Option<PathBuf>,
-    /// Seconds until the guest is ended
+    /// End the guest after SECONDS
     #[arg(long, default_value = "600", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     limit: u64,
-    /// At /usr/local/bin/sharedroot in the guest; "none" for a guest without it
+    /// Put FILE at /usr/local/bin/sharedroot in the guest; "none" for a guest without it
     #[arg(long, default_value = PROGRAM, value_name = "FILE")]
     program: PathBuf,
-    /// The disk of /var/lib/docker instead of the lab's images
+    /// Use this disk for /var/lib/docker instead of the lab's images
     #[arg(long, value_name = "FILE")]
     docker_disk: Option<PathBuf>,
     /// SCRIPT and its arguments
@@ -40,7 +40,7 @@ pub struct Run {
     script: Vec<String>,
 }
 
-/// The caller's slot, or one by chance.
+/// The caller's slot, or a random slot.
 fn slot() -> Result<usize> {
     match std::env::var(SLOT) {
         Ok(slot) => slot.parse().with_context(|| format!("{SLOT}={slot}")),
@@ -48,7 +48,7 @@ fn slot() -> Result<usize> {
     }
 }
 
-/// Runs it.
+/// Runs the script, and returns the exit code.
 pub fn run(options: &Run) -> Result<ExitCode> {
     let (script, arguments) = options.script.split_first().expect("clap requires one");
     for dir in [&options.disks, &options.share].into_iter().flatten() {

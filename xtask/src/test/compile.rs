@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use super::program::Program;
 
-/// Compiles the integration tests, and puts the executables into `dir` under their names. What cargo says goes to `log`. The
-/// failure points are in these only: the program itself is built apart.
+/// Compiles the integration tests, and copies the executables to `dir` under their names. The output of cargo goes to `log`. Only
+/// these executables have the failure points; the program itself is built by another command.
 pub fn into(dir: &Path, programs: &[Program], log: impl Into<Stdio>) -> Result<()> {
     let mut cargo = Command::new("cargo");
     cargo.args(["test", "--no-run", "--tests", "--message-format", "json-render-diagnostics"]);
@@ -27,7 +27,8 @@ pub fn into(dir: &Path, programs: &[Program], log: impl Into<Stdio>) -> Result<(
     Ok(())
 }
 
-/// A message of cargo's about an integration test. The crates' unit tests, which cargo builds too, run on this machine.
+/// Handles a message of cargo about an integration test. cargo builds the unit tests of the crates, too, but those run on this
+/// machine.
 fn link(message: &Value, dir: &Path) -> Result<()> {
     let target = &message["target"];
     let (Some(executable), Some(name)) = (message["executable"].as_str(), target["name"].as_str())

@@ -1,10 +1,10 @@
-//! What must lie beside some tests in the shared directory, and is made while other tests run.
+//! Files that some tests need in the shared directory. They are made while other tests run.
 
 use clap::ValueEnum;
 
 use super::step::Step;
 
-/// What a test names by `--with`.
+/// The files that a test names by `--with`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Extra {
     /// The packages of this tree, and rpm.
@@ -14,7 +14,7 @@ pub enum Extra {
 }
 
 impl Extra {
-    /// How it is made.
+    /// The command that makes the files.
     pub fn step(self) -> Step {
         match self {
             Self::Packages => Step::new("packages", "hack/test.d/packages target/test/share"),

@@ -1,4 +1,4 @@
-//! What a job was, what came of it, and how long each part took.
+//! A job: its name, its result, and how long each part took.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-/// What libtest says: `test result: ok. 3 passed; 0 failed; …`
+/// The counts in libtest's lines `test result: ok. 3 passed; 0 failed; …`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
     pub passed: u64,
@@ -14,7 +14,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// The sum of all results in a log; none if there is no result in it.
+    /// The sum of all results in a log; `None` if the log has no result.
     pub fn of(log: &str) -> Option<Self> {
         let mut sum = None::<Self>;
         for line in log.lines().filter_map(|line| line.strip_prefix("test result: ")) {
@@ -31,6 +31,15 @@ impl Tally {
     }
 }
 
+/// What decides whether a job passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Passes {
+    /// The job must print libtest's results, and no test may fail.
+    ByResults,
+    /// The job must end well. It may print results.
+    ByExitCode,
+}
+
 /// A job that has ended.
 #[derive(Debug)]
 pub struct Done {
@@ -38,19 +47,19 @@ pub struct Done {
     pub boot: Duration,
     pub test: Duration,
     pub tally: Tally,
-    /// How it ended, where it did not end well.
+    /// How the job failed; `None` if it did not.
     pub fault: Option<String>,
-    /// What showed that a guest's kernel broke; the job was then begun again.
+    /// The evidence that a guest's kernel broke. The job then started again.
     pub broken: Vec<String>,
-    /// On this machine, not in a guest.
+    /// Whether the job ran on this machine, and not in a guest.
     pub here: bool,
 }
 
 impl Done {
-    /// Counts the results in the job's log. A job without a result, or that ended badly without a failed test, is a failure.
-    pub fn new(name: &str, log: &str, fault: Option<String>, wants_results: bool) -> Self {
+    /// Counts the results in the job's log. A job that failed without a failed test counts as one failed test.
+    pub fn new(name: &str, log: &str, fault: Option<String>, passes: Passes) -> Self {
         let (mut tally, mut fault) = (Tally::of(log).unwrap_or_default(), fault);
-        if fault.is_none() && wants_results && Tally::of(log).is_none() {
+        if fault.is_none() && passes == Passes::ByResults && Tally::of(log).is_none() {
             fault = Some("it printed no result".to_owned());
         }
         if fault.is_none() && tally.failed > 0 {
@@ -63,7 +72,7 @@ impl Done {
         Self { name: name.to_owned(), boot, test, tally, fault, broken, here: false }
     }
 
-    /// One line of its end.
+    /// One line about the job's end.
     pub fn line(&self) -> String {
         let Self { name, boot, test, tally, fault, .. } = self;
         let end = match fault {
@@ -80,7 +89,7 @@ impl Done {
     }
 }
 
-/// Where logs are.
+/// The directory of the logs.
 #[derive(Debug, Clone)]
 pub struct Out(pub PathBuf);
 
@@ -90,12 +99,12 @@ impl Out {
         self.0.join(format!("{name}.log"))
     }
 
-    /// What a log says.
+    /// The text of a log.
     pub fn read(&self, name: &str) -> Result<String> {
         Ok(String::from_utf8_lossy(&fs::read(self.log(name))?).into_owned())
     }
 
-    /// Moves the log of a guest that broke out of the way.
+    /// Renames the log of a job whose guest broke, so that the next run has a new log.
     pub fn keep_broken(&self, name: &str) -> Result<()> {
         Ok(fs::rename(self.log(name), self.0.join(format!("{name}.broken.log")))?)
     }
@@ -119,9 +128,14 @@ mod tests {
 
     #[test]
     fn nothing_said_is_a_failure() {
-        assert_eq!(Done::new("a", "", None, true).tally.failed, 1);
-        assert_eq!(Done::new("a", "", None, false).tally.failed, 0);
-        let ended = Done::new("a", "test result: ok. 3 passed; 0 failed\n", Some("1".into()), true);
+        assert_eq!(Done::new("a", "", None, Passes::ByResults).tally.failed, 1);
+        assert_eq!(Done::new("a", "", None, Passes::ByExitCode).tally.failed, 0);
+        let ended = Done::new(
+            "a",
+            "test result: ok. 3 passed; 0 failed\n",
+            Some("1".into()),
+            Passes::ByResults,
+        );
         assert_eq!((ended.tally.passed, ended.tally.failed), (3, 1));
     }
 }

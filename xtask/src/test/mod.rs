@@ -3,15 +3,15 @@
 //! | file | its story |
 //! |---|---|
 //! | `options.rs` | the command line |
-//! | `steps.rs` | the whole run in order: what is built, what runs where, what is told at the end |
+//! | `steps.rs` | the steps of a run, in order |
 //! | `compile.rs` | the executables of the integration tests |
 //! | `step.rs` | a command on this machine |
-//! | `program.rs` | integration tests: what each says that it needs, and its executable |
-//! | `extra.rs` | what some tests want beside them, made while others run |
-//! | `work.rs` | what is still to be done in guests, and what a free slot takes next |
+//! | `program.rs` | integration tests: what each needs of its guest, and its executable |
+//! | `extra.rs` | files that some tests need, made while other tests run |
+//! | `work.rs` | the remaining work in guests, and what a free slot does next |
 //! | `served.rs` | one guest that runs programs one after another |
-//! | `sequences.rs` | jobs of more than one guest: power cuts, bases made twice, suites with a runner of their own |
-//! | `job.rs` | what a job was, what came of it, and how long each part took |
+//! | `sequences.rs` | jobs with more than one guest: power cuts, bases made twice, suites that boot guests themselves |
+//! | `job.rs` | a job: its name, its result, and how long each part took |
 //! | `report.rs` | the counts and the longest jobs |
 mod compile;
 mod extra;

@@ -4,16 +4,16 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-/// `RUNTIME` in the environment reaches the guests: `RUNTIME=runc hack/test vm_lifecycle` proves that test.
+/// The guests get `RUNTIME` of the environment: `RUNTIME=runc hack/test vm_lifecycle` shows that this test is right.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// Everything, also what takes long: every fuzz target for 30 s, the release build and its packages
+    /// Run everything, also what takes long: every fuzz target for 30 s, the release build and its packages
     #[arg(long, conflicts_with = "names")]
     pub long: bool,
-    /// Guests at once; the default follows processors and memory
+    /// Run N guests at once; the default depends on processors and memory
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
     pub guests: Option<u8>,
-    /// Only these integration tests: files of dm/tests and tests/tests, without .rs
+    /// Run only these integration tests: files of dm/tests and tests/tests, without .rs
     #[arg(value_name = "NAME")]
     pub names: Vec<String>,
 }
@@ -21,19 +21,19 @@ pub struct Options {
 /// One integration test, already compiled.
 #[derive(Debug, Args)]
 pub struct One {
-    /// Where the executables are
+    /// The directory of the executables
     pub share: PathBuf,
-    /// Its name
+    /// The test's name
     pub name: String,
-    /// Where its log goes, as NAME.log
+    /// The directory of its log, NAME.log
     pub out: PathBuf,
 }
 
 /// The integration tests' executables.
 #[derive(Debug, Args)]
 pub struct Compile {
-    /// Where they go
+    /// The directory of the executables
     pub dir: PathBuf,
-    /// Which must be there; the default is all
+    /// The tests that are needed; the default is all
     pub names: Vec<String>,
 }

@@ -1,12 +1,12 @@
-//! Integration tests: what each says that it needs of a guest, and its executable.
+//! Integration tests: what each test needs of its guest, and its executable.
 //!
-//! A test's file says so in lines of its first comment, with the words of `hack/lab run` and those of [`Needs`]:
+//! The first comment of a test's file has lines with these needs, as options of `hack/lab run` and of [`Needs`]:
 //!
 //! ```text
 //! //! Guest: --no-docker --limit 600
 //! ```
 //!
-//! With several such lines the test runs in that many guests, one after another, on one directory of its own.
+//! With several such lines the test runs in that many guests, one after another, with one shared directory.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,11 +19,11 @@ use clap::{Args, FromArgMatches};
 use super::extra::Extra;
 use crate::lab::GuestOptions;
 
-/// Where integration tests are.
+/// The folders of the integration tests.
 const FOLDERS: [&str; 2] = ["dm/tests", "tests/tests"];
-/// What a line of needs begins with.
+/// The beginning of a line of needs.
 const MARK: &str = "//! Guest:";
-/// What a test takes by a first guess.
+/// How long a test takes if its needs do not say.
 const SECONDS: u64 = 4;
 
 /// What a test needs of its guest.
@@ -31,22 +31,22 @@ const SECONDS: u64 = 4;
 pub struct Needs {
     #[command(flatten)]
     pub guest: GuestOptions,
-    /// Seconds until the test is ended
+    /// End the test after SECONDS
     #[arg(long, default_value = "600", value_parser = clap::value_parser!(u64).range(1..))]
     limit: u64,
-    /// About how many seconds the test takes, where that is much: what takes long begins early
+    /// About how many seconds a long test takes; longer tests begin earlier
     #[arg(long)]
     takes: Option<u64>,
-    /// A guest that no other test has used, nor will
+    /// Run the test in a guest that no other test uses
     #[arg(long)]
     pub alone: bool,
-    /// What must lie beside the test in its directory
+    /// Files that the test needs in its directory
     #[arg(long, value_enum)]
     pub with: Vec<Extra>,
-    /// NAME=VALUE in the test's environment
+    /// Set NAME=VALUE in the test's environment
     #[arg(long)]
     pub env: Vec<String>,
-    /// Run also with sharedroot on this engine: what holds for the embedded engine holds for the others
+    /// Run the test also with sharedroot on this engine, because other engines must behave as the embedded one
     #[arg(long)]
     pub engine: Vec<String>,
 }
@@ -73,13 +73,13 @@ pub struct Program {
     pub name: String,
     /// The executable's name in the shared directory.
     pub file: String,
-    /// One for each guest.
+    /// The needs of each guest.
     pub needs: Vec<Needs>,
-    /// For the program's environment.
+    /// Variables for the program's environment.
     pub env: Vec<String>,
-    /// What showed, each time, that a guest of it broke.
+    /// The evidence, for each guest of the program that broke.
     pub broken: Vec<String>,
-    /// A guess, until it was measured.
+    /// How long the program takes: a guess, until it was measured.
     pub expected: Duration,
 }
 
@@ -98,7 +98,7 @@ pub fn sources() -> Result<BTreeMap<String, PathBuf>> {
     Ok(found)
 }
 
-/// The programs of those names, or all. `runtime` is what the environment's RUNTIME says.
+/// The programs with these names, or all programs. `runtime` is the value of RUNTIME in the environment.
 pub fn programs(names: &[String], runtime: Option<&str>) -> Result<Vec<Program>> {
     let sources = sources()?;
     if let Some(unknown) = names.iter().find(|name| !sources.contains_key(*name)) {
@@ -110,7 +110,7 @@ pub fn programs(names: &[String], runtime: Option<&str>) -> Result<Vec<Program>>
             continue;
         }
         let program = read(&name, &path).with_context(|| path.display().to_string())?;
-        // Whoever names a runtime wants that one only.
+        // With a RUNTIME the tests run with that runtime only.
         let engines = if runtime.is_none() { program.needs[0].engine.clone() } else { vec![] };
         for engine in engines {
             let mut other = program.clone();
@@ -131,7 +131,10 @@ fn read(name: &str, path: &Path) -> Result<Program> {
     let head = text.lines().take_while(|line| line.starts_with("//!"));
     let needs: Vec<_> =
         head.filter_map(|line| line.strip_prefix(MARK)).map(Needs::parse).collect::<Result<_>>()?;
-    ensure!(!needs.is_empty(), "its first comment does not say what it needs: a line {MARK:?}");
+    ensure!(
+        !needs.is_empty(),
+        "the first comment has no line {MARK:?}, which says what the test needs of its guest"
+    );
     let tests = text.lines().filter(|line| line.trim() == "#[test]").count().max(1);
     let expected = Duration::from_secs(needs[0].takes.unwrap_or(tests as u64 * SECONDS));
     Ok(Program {

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use super::job::Done;
 
-/// So many jobs are named.
+/// How many jobs are named.
 const LONGEST: usize = 20;
 
-/// All that was done.
+/// All jobs of the run.
 #[derive(Debug, Default)]
 pub struct Report {
     done: Vec<Done>,
@@ -45,12 +45,12 @@ impl Report {
         }
     }
 
-    /// Whether everything holds.
+    /// Whether every job passed.
     pub fn is_well(&self) -> bool {
         self.done.iter().all(|done| done.fault.is_none())
     }
 
-    /// Prints it; the last line is the one that counts.
+    /// Prints the report. The last line has the counts.
     pub fn print(&self, took: Duration) {
         for done in self.done.iter().filter(|done| !done.broken.is_empty()) {
             for why in &done.broken {
@@ -115,7 +115,7 @@ impl Processors {
         let text = fs::read_to_string("/proc/stat").ok()?;
         let words = text.lines().next()?.split_whitespace().skip(1).take(8);
         let ticks: Vec<u64> = words.map(str::parse).collect::<Result<_, _>>().ok()?;
-        // user nice system idle iowait irq softirq steal
+        // The fields: user nice system idle iowait irq softirq steal.
         Some(Self { idle: ticks.get(3)? + ticks.get(4)?, all: ticks.iter().sum() })
     }
 

@@ -1,4 +1,4 @@
-//! Jobs of more than one guest, or with a runner of their own.
+//! Jobs with more than one guest, or with a command that boots guests itself.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -8,35 +8,35 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use super::job::{Done, Out};
+use super::job::{Done, Out, Passes};
 use super::program::{Needs, Program};
 use crate::lab::{Boot, End, Guest, GuestOptions, Kernel, PROGRAM, SLOT};
 use crate::process;
 
-/// The power cuts' boots are dealt to so many sequences.
+/// The number of sequences into which the power cuts are divided.
 const PARTS: usize = 4;
-/// Of one boot of theirs.
+/// The limit of one boot of a power-cut sequence.
 const CUT_LIMIT: Duration = Duration::from_secs(120);
-/// So many guests of a sequence may break by themselves.
+/// How many guests of a sequence may break by themselves.
 const BROKEN: usize = 2;
 
-/// A job that takes a slot for itself.
+/// A job that needs a slot for itself.
 #[derive(Debug)]
 pub enum Sequence {
-    /// Boots on the same disks; each proves what the last power cut left, and cuts at its next step.
+    /// Boots on the same disks. Each boot checks what the last power cut left, and cuts the power at the next step.
     PowerCuts { part: usize },
-    /// The same program in several guests, which share a directory of its own.
+    /// The same program in several guests, one after another, with one shared directory.
     Guests(Program),
-    /// A command of this machine that boots guests itself.
+    /// A command on this machine that boots guests itself.
     Command { name: &'static str, words: &'static [&'static str] },
 }
 
 impl Sequence {
-    /// Those of a whole run, the longest first. The programs of several guests are taken out of `programs`.
+    /// The sequences of a run, the longest first. Takes programs with several guests out of `programs`.
     pub fn all(programs: &mut Vec<Program>, whole: bool) -> Vec<Self> {
         let mut all = Vec::new();
         if whole {
-            // Whatever the validation suite has passed once it passes again.
+            // Every test of the validation suite that passed before must pass.
             let words = &[
                 "hack/conformance",
                 "--check",
@@ -51,7 +51,7 @@ impl Sequence {
             all.extend((0..PARTS).map(|part| Self::PowerCuts { part }));
         }
         if whole {
-            // The ratios of hack/bench density are not far beyond their targets.
+            // The ratios of hack/bench density must not be far beyond their targets.
             all.push(Self::Command { name: "density", words: &["hack/bench.d/density-check"] });
             let words = &["cargo", "test", "--quiet", "-p", "xtask", "--test", "lab"];
             all.push(Self::Command { name: "lab-ends", words });
@@ -70,7 +70,7 @@ impl Sequence {
         }
     }
 
-    /// Runs it to its end. `share` has the executables.
+    /// Runs the sequence to its end. `share` has the executables.
     pub fn run(&self, share: &Path, out: &Out, slot: usize) -> Result<Done> {
         let (name, started) = (self.name(), Instant::now());
         let mut broken = Vec::new();
@@ -86,14 +86,14 @@ impl Sequence {
             }
         };
         let log = out.read(&name).unwrap_or_default();
-        let mut done = Done::new(&name, &log, fault, true);
+        let mut done = Done::new(&name, &log, fault, Passes::ByResults);
         done.test = started.elapsed();
         done.broken = broken;
         Ok(done)
     }
 }
 
-/// A directory in which a sequence works. It stays where the sequence failed: it has the disks.
+/// A directory for a sequence. It is kept if the sequence fails, because the disks are in it.
 fn workplace(out: &Out, name: &str) -> Result<PathBuf> {
     let work = out.path().join(format!("{name}.work"));
     let _ = fs::remove_dir_all(&work);
@@ -118,7 +118,7 @@ fn power_cuts(
     let options = GuestOptions {
         no_docker: true,
         mem: 1,
-        // What holds with one kernel holds with the other.
+        // One of the sequences runs with the other kernel.
         kernel: (part == 0).then_some(Kernel::Ptrace),
         ..GuestOptions::default()
     };
@@ -141,7 +141,7 @@ fn power_cuts(
         };
         match run_logged(&boot, &mut log)? {
             End::PowerCut => {}
-            // The disks are as after one more cut.
+            // The guest broke by itself. Its disks are as after one more power cut.
             End::Broken(why) if broken.len() < BROKEN => broken.push(why),
             end => break end,
         }
@@ -154,7 +154,7 @@ fn power_cuts(
     Ok(Some(format!("boot {boots} of {name}: {end:?}; the disks are kept: {}", work.display())))
 }
 
-/// The program's guests one after another.
+/// Runs a program in its guests, one after another.
 fn guests(
     program: &Program,
     share: &Path,
@@ -181,7 +181,7 @@ fn guests(
     Ok(None)
 }
 
-/// A program in a guest of its own, which `hack/in-lab` runs once.
+/// Runs a program once with `hack/in-lab`, in a guest of its own.
 pub fn once(
     needs: &Needs,
     program: &Program,
@@ -205,15 +205,15 @@ pub fn once(
     run_logged(&boot, log)
 }
 
-/// An empty log to append to: two streams of a guest are relayed to it, and the place of the next byte must not depend on which
-/// of them began to wait first (splice(2) sets it when it returns).
+/// An empty log, opened to append. Two streams of a guest are copied to it, and splice(2) sets the file offset only when it
+/// returns, so without O_APPEND one stream would overwrite the other.
 pub fn new_log(path: &Path) -> Result<File> {
     let _ = fs::remove_file(path);
     let file = File::options().append(true).create_new(true).open(path);
     file.with_context(|| format!("create {}", path.display()))
 }
 
-/// Boots a guest whose streams go to a log.
+/// Boots a guest whose output goes to a log.
 fn run_logged(boot: &Boot<'_>, log: &mut File) -> Result<End> {
     let mut guest = Guest::boot(boot)?;
     let end = guest.relay(log.try_clone()?, log.try_clone()?)?;

@@ -1,7 +1,7 @@
 //! One guest that runs programs one after another.
 //!
-//! Inside is `hack/in-lab`: it asks for a program by a marked line of its output, finds the answer in a file of `/lab`, and
-//! tells the program's end by another marked line. Between two programs it takes away what the first has left.
+//! `hack/in-lab` runs in the guest. It asks for a program by a marked line in its output, reads the answer from a file in `/lab`,
+//! and reports the program's end by another marked line. Between two programs it removes what the first program has left.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
@@ -11,35 +11,35 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 
-use super::job::{Done, Out};
+use super::job::{Done, Out, Passes};
 use super::program::Program;
 use super::work::Kind;
 use crate::lab::{Boot, End, Guest, PROGRAM, warn_after};
 
-/// Boot and daemons; it takes a guest some seconds.
+/// The limit for the boot and the start of the daemons, which take some seconds.
 const TO_BOOT: Duration = Duration::from_secs(300);
-/// How often a guest is looked at.
+/// How often a guest's state is checked.
 const LOOK: Duration = Duration::from_millis(50);
-/// How often a program is begun again whose guest's kernel broke.
+/// How often a program is tried while its guests' kernels break.
 const TRIES: usize = 2;
 
-/// What a guest says.
+/// A message of a guest.
 enum Said {
-    /// It has nothing to do.
+    /// The guest has nothing to do.
     Free,
     /// The program ended with this status.
     Ended(String),
-    /// Bytes for the program's log.
+    /// Output for the program's log.
     Text(Vec<u8>),
 }
 
-/// How one program's turn went.
+/// How the run of one program ended.
 enum Turn {
     Ended(String),
     Guest(End),
 }
 
-/// Boots a guest of that kind, and has it run programs until there is none. `tell` gets each job that is done.
+/// Boots a guest of this kind, and makes it run programs until none is left. `tell` gets each job that has ended.
 pub fn serve(kind: &Kind, share: &Path, out: &Out, slot: usize, tell: &dyn Fn(Done)) -> Result<()> {
     let mut session = Session::boot(kind, share, slot)?;
     let mut before = None::<Program>;
@@ -64,12 +64,12 @@ pub fn serve(kind: &Kind, share: &Path, out: &Out, slot: usize, tell: &dyn Fn(Do
         if !is_well {
             print!("{log}");
         }
-        let mut done = Done::new(&program.name, &log, fault, true);
+        let mut done = Done::new(&program.name, &log, fault, Passes::ByResults);
         done.boot = std::mem::take(&mut session.boot);
         done.test = session.started.elapsed();
         done.broken.clone_from(&program.broken);
         tell(done);
-        // Nobody knows what a failed test has left, and nobody uses the guest of a test that wants it alone.
+        // A failed test may have left anything, and a test with `--alone` does not share its guest.
         if kind.alone || !is_well {
             return Ok(());
         }
@@ -82,7 +82,7 @@ struct Session {
     said: Receiver<Said>,
     mark: String,
     turn: u32,
-    /// How long the boot took, until a job has told of it.
+    /// How long the boot took; taken by the first job.
     boot: Duration,
     started: Instant,
 }
@@ -111,7 +111,7 @@ impl Session {
         Ok(Self { guest, said, mark, turn: 0, boot: Duration::ZERO, started })
     }
 
-    /// Waits until the guest asks for a program; its end, if that comes first.
+    /// Waits until the guest asks for a program. Returns the guest's end if the guest ends first.
     fn until_free(&mut self) -> Result<Option<End>> {
         let mut text = Vec::new();
         let end = loop {
@@ -161,14 +161,14 @@ impl Session {
         }
     }
 
-    /// Puts the answer where the guest looks for it, whole.
+    /// Writes the answer to the file that the guest reads. The file is renamed into place, so the guest never reads a part of it.
     fn hand(&self, words: &str) -> Result<()> {
         let (lab, turn) = (self.guest.lab(), self.turn);
         fs::write(lab.join(format!("next-{turn}.new")), words)?;
         Ok(fs::rename(lab.join(format!("next-{turn}.new")), lab.join(format!("next-{turn}")))?)
     }
 
-    /// A guest that ended while no program ran in it.
+    /// Handles the end of a guest while no program runs in it.
     fn lost(&self, kind: &Kind, before: Option<&Program>, end: &End) -> Done {
         let name = match before {
             Some(program) => format!("what {} left", program.name),
@@ -178,11 +178,11 @@ impl Session {
             &name,
             "",
             Some(format!("{end:?}; console: {}", self.guest.log().display())),
-            false,
+            Passes::ByExitCode,
         )
     }
 
-    /// A program whose guest's kernel broke gets another guest, once.
+    /// Gives a program whose guest's kernel broke to another guest, once.
     fn broke(
         &mut self,
         mut program: Program,
@@ -200,14 +200,14 @@ impl Session {
             return Ok(());
         }
         let log = out.read(&program.name).unwrap_or_default();
-        let mut done = Done::new(&program.name, &log, Some(fault), true);
+        let mut done = Done::new(&program.name, &log, Some(fault), Passes::ByResults);
         done.broken = program.broken;
         done.test = self.started.elapsed();
         tell(done);
         Ok(())
     }
 
-    /// An empty answer: the guest powers off.
+    /// Gives an empty answer, after which the guest powers off.
     fn end(mut self) -> Result<()> {
         self.turn += 1;
         self.guest.extend(TO_BOOT);
@@ -222,7 +222,7 @@ impl Session {
     }
 }
 
-/// Tells what a guest writes, line by line. `mark` begins the lines of `hack/in-lab`.
+/// Sends the guest's output on, line by line. The lines of `hack/in-lab` begin with `mark`.
 fn relay(mut from: impl BufRead, mark: &str, tell: &Sender<Said>) {
     loop {
         let mut line = Vec::new();

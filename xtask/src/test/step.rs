@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use super::job::{Done, Out};
+use super::job::{Done, Out, Passes};
 use crate::process;
 
 /// A command line for the shell.
@@ -13,23 +13,23 @@ use crate::process;
 pub struct Step {
     name: &'static str,
     command: &'static str,
-    wants_results: bool,
+    passes: Passes,
 }
 
 impl Step {
-    /// It succeeds or fails.
+    /// The exit code is the result.
     pub const fn new(name: &'static str, command: &'static str) -> Self {
-        Self { name, command, wants_results: false }
+        Self { name, command, passes: Passes::ByExitCode }
     }
 
-    /// It prints libtest's results.
+    /// The command prints libtest's results.
     pub const fn of_tests(name: &'static str, command: &'static str) -> Self {
-        Self { name, command, wants_results: true }
+        Self { name, command, passes: Passes::ByResults }
     }
 
-    /// Runs it; what it says goes to its log, and to standard output where it fails.
+    /// Runs the command. Its output goes to its log, and to stdout if it fails.
     pub fn run(&self, out: &Out) -> Result<Done> {
-        let Self { name, command, wants_results } = self;
+        let Self { name, command, passes } = self;
         println!("== {name}: {command}");
         let (started, log) = (Instant::now(), out.log(name));
         let ended = process::logged(Command::new("sh").args(["-c", command]), &log)?;
@@ -38,7 +38,7 @@ impl Step {
         if fault.is_some() {
             print!("{text}");
         }
-        let mut done = Done::new(name, &text, fault, *wants_results);
+        let mut done = Done::new(name, &text, fault, *passes);
         (done.test, done.here) = (started.elapsed(), true);
         Ok(done)
     }

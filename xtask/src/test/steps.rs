@@ -1,7 +1,7 @@
-//! The whole run in order.
+//! The steps of a run, in order.
 //!
-//! The lab is made while the programs are compiled. Then the guests run, and beside them on this machine what needs no
-//! guest: lints, unit tests, packages.
+//! The lab is built while the programs are compiled. Then the guests run. Meanwhile lints, unit tests and packages, which need no
+//! guest, run on this machine.
 
 use std::fs;
 use std::path::Path;
@@ -14,7 +14,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 
 use super::compile;
-use super::job::{Done, Out};
+use super::job::{Done, Out, Passes};
 use super::options::{Compile, One, Options};
 use super::program::{self, Program};
 use super::report::Report;
@@ -25,15 +25,15 @@ use super::work::{Next, Work};
 use crate::lab::{End, Kernel};
 
 const OUT: &str = "target/test";
-/// The executables and what lies beside them; `/share` in the guests.
+/// The directory of the executables and the extra files. In the guests it is `/share`.
 const SHARE: &str = "target/test/share";
-/// A guest's memory, and what its disks take of the host's.
+/// The host's memory that a guest and its disks need, in GiB.
 const GUEST_GIB: u64 = 5;
 
-/// What needs no guest. Integration tests of `shim/tests` need none either.
+/// The steps without a guest. The integration tests of `shim/tests` need no guest either.
 const HERE: [Step; 7] = [
     Step::new("format", "cargo fmt --all --check"),
-    // Only the crash tests may be able to hold a process.
+    // Only the crash tests may have failure points, which can hold a process.
     Step::new("no-failure-points", "! grep -q SHAREDROOT_HOLD_AT target/debug/static/sharedroot"),
     Step::new("policy", "make -C selinux-policy check"),
     Step::of_tests(
@@ -51,11 +51,11 @@ const HERE: [Step; 7] = [
     Step::new("manifests", "hack/cri.d/manifests"),
 ];
 
-/// What `--long` adds, after everything else.
+/// The steps that `--long` adds at the end.
 const LONG: [Step; 2] =
     [Step::new("release-package", "hack/package"), Step::new("fuzz", "hack/fuzz")];
 
-/// `hack/test`
+/// Runs `hack/test`.
 pub fn run(options: Options) -> Result<ExitCode> {
     let started = Instant::now();
     let runtime = std::env::var("RUNTIME").ok();
@@ -87,7 +87,7 @@ pub fn run(options: Options) -> Result<ExitCode> {
     Ok(if report.is_well() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// One program, for `hack/conformance`.
+/// Runs one program, for `hack/conformance`.
 pub fn run_one(one: &One) -> Result<ExitCode> {
     let runtime = std::env::var("RUNTIME").ok();
     let programs = program::programs(std::slice::from_ref(&one.name), runtime.as_deref())?;
@@ -101,7 +101,7 @@ pub fn run_one(one: &One) -> Result<ExitCode> {
     Ok(ExitCode::from(end.code()))
 }
 
-/// The executables alone, for `hack/conformance` and `hack/crash`.
+/// Compiles the executables, for `hack/conformance` and `hack/crash`.
 pub fn run_compile(options: &Compile) -> Result<ExitCode> {
     let programs = program::programs(&options.names, None)?;
     fs::create_dir_all(&options.dir)?;
@@ -109,7 +109,7 @@ pub fn run_compile(options: &Compile) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The lab and the executables, at the same time.
+/// Builds the lab and compiles the executables, at the same time.
 fn prepare(programs: &[Program], out: &Out) -> Result<Vec<Done>> {
     let lab = Step::new("lab", "hack/lab build");
     let build = Step::new("build", "hack/build");
@@ -124,7 +124,7 @@ fn prepare(programs: &[Program], out: &Out) -> Result<Vec<Done>> {
     })
 }
 
-/// The integration tests' executables into the shared directory.
+/// Compiles the integration tests into the shared directory.
 fn compile(programs: &[Program], out: &Out) -> Result<Done> {
     let (name, started) = ("compile-tests", Instant::now());
     println!("== {name}");
@@ -133,13 +133,14 @@ fn compile(programs: &[Program], out: &Out) -> Result<Done> {
     if compiled.is_err() {
         print!("{}", out.read(name)?);
     }
-    let mut done = Done::new(name, "", compiled.err().map(|error| format!("{error:#}")), false);
+    let mut done =
+        Done::new(name, "", compiled.err().map(|error| format!("{error:#}")), Passes::ByExitCode);
     (done.test, done.here) = (started.elapsed(), true);
     Ok(done)
 }
 
-/// A guest waits for the host a part of the time, so that there are more than processors: two for each with the kernel that
-/// is quicker, else one more.
+/// The number of guests at once. A guest waits for the host a part of the time, so there are more guests than processors: twice as
+/// many with the faster kernel, else one more.
 fn slots() -> Result<usize> {
     let processors = thread::available_parallelism()?.get();
     let wanted = match Kernel::chosen(Path::new("target/lab"))? {
@@ -153,7 +154,7 @@ fn slots() -> Result<usize> {
     Ok(wanted.min(usize::try_from(fit)?).max(1))
 }
 
-/// What a slot or the thread of this machine tells.
+/// A message of a slot, or of the thread that runs the steps on this machine.
 enum Told {
     Done(Done),
     Failed(anyhow::Error),
@@ -199,11 +200,11 @@ fn guests(work: Work, slots: usize, here: &[Step], out: &Out, report: &mut Repor
 }
 
 fn send(tell: &Sender<Told>, done: Result<Done>) {
-    // The receiver lives as long as the scope of its senders.
+    // The receiver lives longer than its senders.
     let _ = tell.send(done.map_or_else(Told::Failed, Told::Done));
 }
 
-/// Does what is next until nothing is left.
+/// Does the next work until no work is left.
 fn slot(number: usize, work: &Work, out: &Out, tell: &Sender<Told>) {
     let share = Path::new(SHARE);
     while let Some(next) = work.next() {

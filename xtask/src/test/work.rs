@@ -1,4 +1,4 @@
-//! What is still to be done in guests, and what a free slot takes next.
+//! The remaining work in guests, and what a free slot does next.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,19 +10,19 @@ use super::program::Program;
 use super::sequences::Sequence;
 use crate::lab::GuestOptions;
 
-/// A second guest for the same programs must have more than this to do: it has to boot.
+/// A second guest for the same programs must have more work than this, because it has to boot.
 const WORTH_A_BOOT: Duration = Duration::from_secs(30);
 
 /// What a slot does next.
 #[derive(Debug)]
 pub enum Next {
-    /// A job of its own guests.
+    /// A job with guests of its own.
     Sequence(Sequence),
     /// A guest for these programs.
     Serve(Arc<Kind>),
 }
 
-/// Programs whose guests are alike.
+/// Programs with equal options of the guest.
 #[derive(Debug)]
 pub struct Kind {
     pub options: GuestOptions,
@@ -32,7 +32,7 @@ pub struct Kind {
     made: Arc<Made>,
 }
 
-/// What lies beside the tests already.
+/// The extra files that exist already.
 #[derive(Debug, Default)]
 struct Made(Mutex<Vec<Extra>>);
 
@@ -50,19 +50,19 @@ struct Queue {
 }
 
 impl Kind {
-    /// The next program of a guest that is up.
+    /// The next program for a running guest.
     pub fn take(&self) -> Option<Program> {
         let mut queue = self.queue();
         let at = queue.programs.iter().position(|program| self.made.has_all(program))?;
         queue.programs.remove(at)
     }
 
-    /// A program whose guest broke is for another guest.
+    /// Gives back a program whose guest broke, for another guest.
     pub fn give_back(&self, program: Program) {
         self.queue().programs.push_front(program);
     }
 
-    /// A guest of this kind has ended.
+    /// Counts a guest of this kind as ended.
     pub fn guest_ended(&self) {
         self.queue().guests -= 1;
     }
@@ -71,13 +71,13 @@ impl Kind {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is left for one more guest.
+    /// The work that is left for one more guest.
     fn share(&self) -> Option<Duration> {
         let queue = self.queue();
         let ready = || queue.programs.iter().filter(|program| self.made.has_all(program));
         let first = ready().next()?;
         if self.alone {
-            // Each program has its guest; the longest comes first.
+            // Each program has a guest of its own. The longest program comes first.
             return Some(first.expected + WORTH_A_BOOT);
         }
         let left: Duration = ready().map(|program| program.expected).sum();
@@ -86,7 +86,7 @@ impl Kind {
     }
 }
 
-/// All that is left.
+/// All remaining work.
 #[derive(Debug, Default)]
 pub struct Work {
     sequences: Mutex<VecDeque<Sequence>>,
@@ -96,7 +96,7 @@ pub struct Work {
 }
 
 impl Work {
-    /// Sequences come first, in their order: none can be shared out among guests.
+    /// Sequences come first, in their order, because a sequence cannot be divided among guests.
     pub fn new(sequences: Vec<Sequence>, mut programs: Vec<Program>) -> Self {
         programs.sort_by_key(|program| std::cmp::Reverse(program.expected));
         let mut kinds: Vec<Arc<Kind>> = Vec::new();
@@ -131,17 +131,17 @@ impl Work {
         Self { sequences: Mutex::new(sequences.into()), kinds, made, wanted }
     }
 
-    /// What must be made beside the tests.
+    /// The extra files that the tests need.
     pub fn wanted(&self) -> impl Iterator<Item = Extra> {
         self.wanted.iter().copied()
     }
 
-    /// That was made, or cannot be: the tests will tell.
+    /// Marks an extra as made. If it could not be made, the tests that need it fail.
     pub fn made(&self, extra: Extra) {
         self.made.0.lock().unwrap_or_else(PoisonError::into_inner).push(extra);
     }
 
-    /// What a free slot does next; none when all is taken. Waits where all that is left waits for what is being made.
+    /// What a free slot does next; `None` if no work is left. Waits if all remaining programs need an extra that is being made.
     pub fn next(&self) -> Option<Next> {
         loop {
             if let Some(next) = self.ready() {
@@ -163,7 +163,7 @@ impl Work {
         if let Some(sequence) = sequences.pop_front() {
             return Some(Next::Sequence(sequence));
         }
-        // Under the lock, so that two slots do not count each other's guest as none.
+        // Counted under the lock, so that each of two slots sees the other's guest.
         let shares = self.kinds.iter().filter_map(|kind| Some((kind.share()?, kind)));
         let (_, kind) = shares.max_by_key(|(share, _)| *share)?;
         kind.queue().guests += 1;

@@ -89,7 +89,8 @@ fn time_reconcile(ours: &Ours) -> Times {
     let mut times = Times::default();
     for _ in 0..10 {
         let mut clock = Clock::default();
-        let report = clock.step("reconcile", || ours.opened().reconcile(false));
+        let report =
+            clock.step("reconcile", || ours.opened().reconcile(sharedroot_dm::Reconcile::Apply));
         let report = report.expect("reconcile");
         assert!(report.is_clean(), "nothing is to be reconciled: {report}");
         times.push(clock.total());

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use sharedroot_dm::Pool;
+use sharedroot_dm::{Pool, Reconcile};
 use sharedroot_tests::command::Cmd;
 
 use crate::ours;
@@ -21,7 +21,7 @@ pub fn print_own_peak(state: &Path) {
     let name = "peak".parse().expect("a volume name");
     pool.snapshot(&ours::base(), &name).expect("take a snapshot").keep().expect("keep it");
     pool.volumes().expect("list the volumes");
-    pool.reconcile(false).expect("reconcile");
+    pool.reconcile(Reconcile::Apply).expect("reconcile");
     pool.delete(&name).expect("delete the snapshot");
     drop(pool);
     let status = std::fs::read_to_string("/proc/self/status").expect("read our own status");

@@ -1,7 +1,7 @@
-//! A layer's blob as the tar that it holds: plain, gzip or zstd, told by its first bytes.
+//! Decompresses a layer: plain, gzip or zstd, which its first bytes tell.
 //!
-//! The media type is not asked: engines write `tar+gzip` on plain archives and the other way round, and containerd
-//! and Docker look at the bytes, too.
+//! The media type is not used: engines write `tar+gzip` for plain archives and the other way round. containerd and Docker look at
+//! the bytes, too.
 
 use std::io::{self, BufRead, BufReader, Read};
 
@@ -9,10 +9,11 @@ use flate2::bufread::MultiGzDecoder;
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
-/// What passes at a time between disk, hash and decoder.
+/// How many bytes pass at a time between disk, hash and decoder.
 const BUFFER: usize = 256 << 10;
 
-/// A window of zstd that is larger than what `zstd -19` makes is refused: it would be our memory.
+/// The largest window of zstd, in bytes; `zstd -19` makes no larger one. The window is in this process's memory, and a layer
+/// names its size.
 const LARGEST_WINDOW: u64 = 128 << 20;
 
 /// A stream that is decompressed while it is read.
@@ -35,7 +36,7 @@ impl<R: Read> Decoded<R> {
         })
     }
 
-    /// The compressed stream, with what the decoder did not want still in it.
+    /// The compressed stream, with the bytes that the decoder left in it.
     pub(super) fn into_raw(self) -> R {
         match self {
             Self::Plain(raw) => raw.into_inner(),
@@ -55,7 +56,7 @@ impl<R: Read> Read for Decoded<R> {
     }
 }
 
-/// All frames of a zstd stream, one after another (RFC 8878, section 3: frames and skippable frames).
+/// A reader of all frames of a zstd stream, one after another (RFC 8878, section 3: frames and skippable frames).
 pub(super) struct Zstd<R> {
     source: R,
     decoder: FrameDecoder,
@@ -69,7 +70,7 @@ impl<R: BufRead> Zstd<R> {
         Self { source, decoder, in_frame: false }
     }
 
-    /// Begins the next frame; false at the end of the stream.
+    /// Begins the next frame. Returns false at the end of the stream.
     fn next_frame(&mut self) -> io::Result<bool> {
         while !self.source.fill_buf()?.is_empty() {
             match self.decoder.reset(&mut self.source) {
@@ -167,7 +168,7 @@ mod tests {
         let middle = wrong.len() / 2;
         wrong[middle] ^= 0x55;
         assert!(decoded(&wrong).is_err());
-        // A window that would be 2 GiB of our memory (RFC 8878, section 3.1.1.1.2).
+        // A window that would take 2 GiB of memory (RFC 8878, section 3.1.1.1.2).
         let greedy = [0x28, 0xb5, 0x2f, 0xfd, 0x00, 21 << 3, 1, 0, 0];
         assert!(decoded(&greedy).unwrap_err().to_string().contains("indow"));
     }

@@ -1,4 +1,4 @@
-//! What a source has in it: one image's configuration and the blobs of its layers.
+//! The image in a source: its configuration, and the files of its layers.
 
 use serde::Deserialize;
 use sharedroot_format::ChainId;
@@ -6,15 +6,15 @@ use sharedroot_format::Digest;
 
 use super::error::ImportError;
 use super::files::{Files, check, json};
-use super::index;
+use super::index::{self, LayerFile};
 
-/// As many layers as Docker takes, and less than overlay does.
+/// The most layers of an image: Docker's own bound, which is below that of overlay.
 const MOST_LAYERS: usize = 127;
 
 /// One image of a source.
 #[derive(Debug)]
 pub(super) struct Contents {
-    /// What the source calls it, if it has one name.
+    /// The name of the image in the source, if it has exactly one.
     pub(super) name: Option<String>,
     pub(super) chain_id: ChainId,
     /// The lowest first.
@@ -25,14 +25,12 @@ pub(super) struct Contents {
 #[derive(Debug)]
 pub(super) struct Layer {
     /// The file in the source.
-    pub(super) file: String,
-    /// The digest and size of that file, where a manifest says them.
-    pub(super) blob: Option<(Digest, u64)>,
-    /// The digest of the tar that it holds.
+    pub(super) blob: LayerFile,
+    /// The digest of the tar in the file.
     pub(super) diff_id: Digest,
 }
 
-/// What a configuration says of layers.
+/// What the configuration of an image says of its layers.
 #[derive(Debug, Deserialize)]
 struct Config {
     rootfs: RootFs,
@@ -56,15 +54,13 @@ struct Saved {
 }
 
 impl Contents {
-    /// The image of an OCI layout or of a `docker save` archive; none if the source is neither. Of several images `wanted`
-    /// names the one.
+    /// Finds the image of an OCI layout or of an archive of `docker save`; none if the source is neither. Of several images
+    /// `wanted` names one.
     pub(super) fn of(files: &Files, wanted: Option<&str>) -> Result<Option<Self>, ImportError> {
-        // An archive of Docker 25 and later is both; the layout has more digests in it.
+        // An archive of Docker 25 and later is both. The layout has more digests to check.
         if files.find("oci-layout")?.is_some() && files.find("index.json")?.is_some() {
             let found = index::resolve(files, wanted)?;
-            let layers = found.layers.into_iter();
-            let layers = layers.map(|(file, digest, size)| (file, Some((digest, size)))).collect();
-            return Self::new(files, found.name, &found.config, layers).map(Some);
+            return Self::new(files, found.name, &found.config, found.layers).map(Some);
         }
         if files.find("manifest.json")?.is_none() {
             return Ok(None);
@@ -81,7 +77,7 @@ impl Contents {
             })?,
         };
         let config = files.text(&one.config)?;
-        // Its name is its digest: `HEX.json`, and `blobs/sha256/HEX` since Docker 25.
+        // The name of the configuration has its digest: `HEX.json`, and `blobs/sha256/HEX` since Docker 25.
         let file = one.config.rsplit('/').next().unwrap_or_default();
         let digest = format!("sha256:{}", file.trim_end_matches(".json"));
         if let Ok(expected) = digest.parse() {
@@ -91,7 +87,8 @@ impl Contents {
             [name] => Some(name.clone()),
             _ => None,
         };
-        let layers = one.layers.iter().map(|file| (file.clone(), None)).collect();
+        let layer = |file: &String| LayerFile { file: file.clone(), expected: None };
+        let layers = one.layers.iter().map(layer).collect();
         Self::new(files, name, &config, layers).map(Some)
     }
 
@@ -99,7 +96,7 @@ impl Contents {
         files: &Files,
         name: Option<String>,
         config: &[u8],
-        layers: Vec<(String, Option<(Digest, u64)>)>,
+        layers: Vec<LayerFile>,
     ) -> Result<Self, ImportError> {
         let Config { rootfs: RootFs { kind, diff_ids } } =
             json(files, "its configuration", config)?;
@@ -120,7 +117,7 @@ impl Contents {
         let chain_id =
             ChainId::of_layers(&diff_ids).ok_or_else(|| unusable("it has no layers".into()))?;
         let layers = layers.into_iter().zip(diff_ids);
-        let layers = layers.map(|((file, blob), diff_id)| Layer { file, blob, diff_id }).collect();
+        let layers = layers.map(|(blob, diff_id)| Layer { blob, diff_id }).collect();
         Ok(Self { name, chain_id, layers })
     }
 }

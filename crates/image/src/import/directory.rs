@@ -1,4 +1,4 @@
-//! A directory that is a whole root file system: its base is named by what is in it.
+//! A directory that is a whole root file system. The key of its base is made from its content.
 
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -10,16 +10,16 @@ use sharedroot_format::BaseKey;
 use super::beneath;
 use super::error::ImportError;
 use crate::image::Image;
-use crate::init::InitFiles;
+use crate::init_layer::InitFiles;
 use crate::source::Source;
 use crate::top::Top;
 use crate::tree_digest;
 use crate::walk::{WalkError, walk};
 
-/// The directory as an image of one layer. It is read as a whole, for its key is the digest of its tree.
+/// Takes the directory for an image of one layer. Reads the whole tree: the key is made from its digest.
 ///
 /// # Errors
-/// [`ImportError::Open`]; [`ImportError::Layered`] for a directory that is a layer and no whole tree.
+/// [`ImportError::Open`]; [`ImportError::Layered`] if the directory is a layer of an engine and no whole root file system.
 pub fn directory(path: &Path) -> Result<Image, ImportError> {
     let failed = |source| ImportError::Open { path: path.to_owned(), source };
     let path = path.canonicalize().map_err(failed)?;

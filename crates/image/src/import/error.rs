@@ -5,13 +5,13 @@ use std::path::PathBuf;
 
 use sharedroot_format::Digest;
 
-use super::archive::TarError;
+use super::tar_stream::TarError;
 use super::unpack_error::UnpackError;
 
-/// A step of an import that failed, with what it was about. Nothing is left of it.
+/// A step of an import that failed, with what it was about. Nothing is left of the import.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
-    /// A file of the source.
+    /// A file of the source cannot be read.
     #[error("read {path}: {source}")]
     Open {
         /// The file.
@@ -19,17 +19,17 @@ pub enum ImportError {
         /// Why.
         source: io::Error,
     },
-    /// Nothing that could hold an image.
+    /// The source is of a kind that holds no image.
     #[error(
         "{path} is {found}; an OCI layout, an archive of `docker save` or a directory can be imported"
     )]
     NoSource {
-        /// What was given.
+        /// The source.
         path: PathBuf,
-        /// What it is.
+        /// What the source is.
         found: &'static str,
     },
-    /// The archive itself.
+    /// The archive is no tar.
     #[error("{path} is no archive of an image: {source}")]
     Source {
         /// The archive.
@@ -37,71 +37,71 @@ pub enum ImportError {
         /// Why.
         source: TarError,
     },
-    /// A file that another one names.
-    #[error("{path} has no file {name}: it is incomplete; save the image again")]
+    /// The source lacks a file that another file names.
+    #[error("{path} has no file {name}: the source is incomplete; save the image again")]
     Missing {
         /// The source.
         path: PathBuf,
         /// The file in it.
         name: String,
     },
-    /// A manifest, index or configuration.
+    /// A manifest, an index or a configuration is no JSON, or of another form.
     #[error("{name} of {path}: {source}")]
     Json {
         /// The source.
         path: PathBuf,
         /// The file in it.
         name: String,
-        /// What is wrong with it.
+        /// What is wrong with the file.
         source: serde_json::Error,
     },
-    /// Not what its digest says.
+    /// A file or a layer has another digest than its descriptor says.
     #[error(
-        "{name} of {path} has the digest {found}, and {expected} was expected: it is damaged; save the image again"
+        "{name} of {path} has the digest {found}, and {expected} was expected: the image is damaged; save it again"
     )]
     Digest {
         /// The source.
         path: PathBuf,
         /// The file in it, or the layer.
         name: String,
-        /// What names it.
+        /// The digest in the descriptor or in the configuration.
         expected: Digest,
-        /// What it is.
+        /// The digest of the content.
         found: Digest,
     },
-    /// Not as long as its descriptor says.
+    /// A file has another size than its descriptor says.
     #[error(
-        "{name} of {path} has {found} bytes, and {expected} were expected: it is damaged; save the image again"
+        "{name} of {path} has {found} bytes, and {expected} were expected: the image is damaged; save it again"
     )]
     Size {
         /// The source.
         path: PathBuf,
         /// The file in it.
         name: String,
-        /// What its descriptor says.
+        /// The size in the descriptor, in bytes.
         expected: u64,
-        /// What it has.
+        /// The size of the file, in bytes.
         found: u64,
     },
-    /// An image for other machines.
+    /// The source has images for other platforms only.
     #[error("{path} has no image for {wanted}, but for {}", .there.join(", "))]
     Platform {
         /// The source.
         path: PathBuf,
-        /// This host.
+        /// The platform of this host.
         wanted: String,
-        /// What there is.
+        /// The platforms of the images.
         there: Vec<String>,
     },
-    /// More than one image.
+    /// The source has more than one image, and no name chooses one.
     #[error("{path} holds several images; give the name of one of them: {}", .images.join(", "))]
     Several {
         /// The source.
         path: PathBuf,
-        /// Their names.
+        /// The names of the images.
         images: Vec<String>,
     },
-    /// An image that cannot be one.
+    /// The image contradicts itself, or has no layers.
     #[error("the image in {path} cannot be used: {what}")]
     Image {
         /// The source.
@@ -109,19 +109,19 @@ pub enum ImportError {
         /// Why.
         what: String,
     },
-    /// A layer.
+    /// A layer cannot be unpacked.
     #[error("layer {at} of {of} of {path}: {source}")]
     Layer {
         /// The source.
         path: PathBuf,
-        /// Which, from the lowest, from 1.
+        /// The number of the layer; the lowest is 1.
         at: usize,
-        /// How many there are.
+        /// How many layers the image has.
         of: usize,
-        /// Why it cannot be unpacked.
+        /// Why.
         source: UnpackError,
     },
-    /// The disk of a pool on loop files.
+    /// The disk with the loop files of the pool has no room for the base.
     #[error(
         "the base needs {needed} MiB of the pool: the file system of {path} has {free} MiB left, of which 256 stay free; \
          make room there, or set pool.state_dir to a larger disk"
@@ -129,30 +129,31 @@ pub enum ImportError {
     Room {
         /// The state directory.
         path: PathBuf,
-        /// MiB of the image's files.
+        /// MiB that the files of the image take.
         needed: u64,
         /// MiB that are free.
         free: u64,
     },
-    /// The place for unpacking.
+    /// The directory for unpacking cannot be used.
     #[error("{step} {path}: {source}")]
     Scratch {
-        /// What was tried.
+        /// The operation.
         step: &'static str,
         /// The directory.
         path: PathBuf,
         /// Why.
         source: io::Error,
     },
-    /// A directory that another process writes.
-    #[error("{path} changed while it was read; import it when nobody writes to it")]
+    /// The directory has changed during the import.
+    #[error("{path} changed while it was read; import the directory when no process writes to it")]
     Changed {
         /// The directory.
         path: PathBuf,
     },
-    /// A directory with what only overlay understands.
+    /// The directory has whiteouts or attributes of overlay's.
     #[error(
-        "{path} in the directory is a mark of overlay's ({mark}): it is a layer and no whole tree; import the image it is of"
+        "{path} in the directory has a mark of overlay's ({mark}): the directory is a layer and no whole root file system; \
+         import the image of this layer"
     )]
     Layered {
         /// The file.

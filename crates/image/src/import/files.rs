@@ -1,4 +1,4 @@
-//! The files of a source, by name: those of a directory, or of a tar that is searched once.
+//! The files of a source by their names: those of a directory, or of a tar, which is searched once.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -13,23 +13,23 @@ use rustix::io::Errno;
 use serde::Deserialize;
 use sharedroot_format::Digest;
 
-use super::archive::{Archive, Kind, TarError};
 use super::beneath::{self, clean, joined};
 use super::error::ImportError;
+use super::tar_stream::{Archive, EntryKind, TarError};
 
-/// The most files of a tar that are kept in mind; an image of 127 layers has some hundreds.
+/// The most files of a tar whose names are kept in memory. An image of 127 layers has some hundreds.
 const MOST_FILES: usize = 20_000;
-/// The largest text (a manifest, a configuration) that is read; registries take 4 MiB.
+/// The largest text (a manifest, a configuration) that is read, in bytes: the bound of registries.
 const LARGEST_TEXT: u64 = 4 << 20;
 
-/// Where the blobs of an image are.
+/// The source of an image: a directory or a tar.
 #[derive(Debug)]
 pub(super) enum Files {
     Directory { path: PathBuf, root: File },
     Tar { path: PathBuf, file: Arc<File>, index: HashMap<PathBuf, Stored> },
 }
 
-/// What a tar has under a name.
+/// What a tar has under a name: a file at a place in the tar, or a link to another name.
 #[derive(Debug, Clone)]
 pub(super) enum Stored {
     At { offset: u64, size: u64 },
@@ -45,7 +45,7 @@ pub(super) struct Blob {
 }
 
 impl Blob {
-    /// Bytes that are left.
+    /// How many bytes are still to be read.
     pub(super) fn size(&self) -> u64 {
         self.end.saturating_sub(self.at)
     }
@@ -61,10 +61,10 @@ impl Read for Blob {
 }
 
 impl Files {
-    /// Opens a directory, or a tar and looks for its files.
+    /// Opens a directory, or opens a tar and searches it for its files.
     pub(super) fn open(path: &Path) -> Result<Self, ImportError> {
         let failed = |source| ImportError::Open { path: path.to_owned(), source };
-        // Nothing that blocks is waited for: a FIFO is no source.
+        // With O_NONBLOCK the open does not wait for a writer of a FIFO. A FIFO is no source.
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = rustix::fs::open(path, flags, rustix::fs::Mode::empty())
             .map_err(|errno| failed(errno.into()))?;
@@ -101,15 +101,15 @@ impl Files {
             let names = clean(&entry.path);
             let offset = archive.position();
             let stored = match &entry.kind {
-                Kind::File if entry.pieces.is_none() => {
+                EntryKind::File if entry.extents.is_none() => {
                     Some(Stored::At { offset, size: entry.size })
                 }
-                Kind::Symlink(target) => {
+                EntryKind::Symlink(target) => {
                     let above = &names[..names.len().saturating_sub(1)];
                     let target = [&above.join(&b'/'), target.as_slice()].join(&b'/');
                     Some(Stored::Link(joined(&clean(&target))))
                 }
-                Kind::HardLink(target) => Some(Stored::Link(joined(&clean(target)))),
+                EntryKind::HardLink(target) => Some(Stored::Link(joined(&clean(target)))),
                 _ => None,
             };
             if let Some(stored) = stored {
@@ -126,7 +126,7 @@ impl Files {
             }
             at = end.next_multiple_of(512);
             if at >= length {
-                break; // perhaps within the last block, whose rest means nothing
+                break; // perhaps in the last block, of which a part may be missing
             }
         }
         Ok(Self::Tar { path: path.to_owned(), file, index })
@@ -137,7 +137,7 @@ impl Files {
         path
     }
 
-    /// The file, or none.
+    /// The file with this name; none if there is no such file.
     pub(super) fn find(&self, name: &str) -> Result<Option<Blob>, ImportError> {
         let names = clean(name.as_bytes());
         let name = joined(&names);
@@ -157,7 +157,7 @@ impl Files {
             }
             Self::Tar { file, index, .. } => {
                 let found = match index.get(&name) {
-                    // Older versions of `docker save` store equal layers once.
+                    // Older versions of `docker save` store equal layers once, and links to it.
                     Some(Stored::Link(target)) => index.get(target),
                     found => found,
                 };
@@ -173,18 +173,23 @@ impl Files {
         }
     }
 
-    /// The file, which must be there.
+    /// The file with this name.
+    ///
+    /// # Errors
+    /// [`ImportError::Missing`].
     pub(super) fn get(&self, name: &str) -> Result<Blob, ImportError> {
         let missing = || ImportError::Missing { path: self.path().to_owned(), name: name.into() };
         self.find(name)?.ok_or_else(missing)
     }
 
-    /// The whole of a file that is small.
+    /// The whole content of a small file.
     pub(super) fn text(&self, name: &str) -> Result<Vec<u8>, ImportError> {
         let blob = self.get(name)?;
         let failed = |source| ImportError::Open { path: self.path().join(name), source };
         if blob.size() > LARGEST_TEXT {
-            return Err(failed(io::Error::other("it is larger than 4 MiB, which no manifest is")));
+            return Err(failed(io::Error::other(
+                "the file is larger than 4 MiB, and no manifest is",
+            )));
         }
         let (size, mut text) = (blob.size(), Vec::new());
         blob.take(LARGEST_TEXT).read_to_end(&mut text).map_err(failed)?;
@@ -195,7 +200,7 @@ impl Files {
     }
 }
 
-/// Reads JSON, naming the file if it is none.
+/// Parses JSON; the error names the file.
 pub(super) fn json<'t, T: Deserialize<'t>>(
     files: &Files,
     name: &str,
@@ -208,7 +213,7 @@ pub(super) fn json<'t, T: Deserialize<'t>>(
     })
 }
 
-/// What is read must be what its name or its descriptor says.
+/// Checks the text of a file against the digest that its name or its descriptor says.
 pub(super) fn check(
     files: &Files,
     name: &str,

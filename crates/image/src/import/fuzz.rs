@@ -1,4 +1,4 @@
-//! A layer's tar, and the archive of an image, as a fuzzer writes them.
+//! The fuzz targets for the tar of a layer and the archive of an image.
 
 use std::fs;
 use std::io::Cursor;
@@ -7,15 +7,16 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use sharedroot_seeds::says_something;
 
-use super::archive::{Archive, Kind};
-use super::beneath::{Below, clean};
+use super::beneath::clean;
 use super::importable::Importable;
+use super::lower_layers::LowerLayers;
+use super::tar_stream::{Archive, EntryKind};
 use super::unpack::unpack;
 
-/// A tar of a layer: read entry by entry, then unpacked twice, the second time as a layer above itself.
+/// The tar of a layer: read entry by entry, then unpacked twice, the second time as a layer above itself.
 ///
 /// # Panics
-/// Where a promise is broken, of which the first is that nothing outside of the layer's directory is touched.
+/// If a rule is broken. The first rule: nothing outside of the layer's directory changes.
 pub fn tar(input: &[u8]) {
     let mut archive = Archive::new(Cursor::new(input));
     loop {
@@ -31,14 +32,14 @@ pub fn tar(input: &[u8]) {
         assert!(!entry.path.contains(&0));
         assert!(clean(&entry.path).iter().all(|name| !matches!(*name, b"" | b"." | b"..")));
         let mut end = 0;
-        for &(offset, length) in entry.pieces.iter().flatten() {
-            assert!(entry.kind == Kind::File && offset >= end);
-            end = offset.checked_add(length).expect("the end of a piece");
+        for extent in entry.extents.iter().flatten() {
+            assert!(entry.kind == EntryKind::File && extent.offset >= end);
+            end = extent.offset.checked_add(extent.length).expect("the end of an extent");
             assert!(end <= entry.size);
         }
     }
     let place = Place::new();
-    let mut below = Below::default();
+    let mut below = LowerLayers::default();
     for name in ["below", "above"] {
         let path = place.0.join(name);
         fs::create_dir(&path).expect("make a directory");
@@ -50,10 +51,10 @@ pub fn tar(input: &[u8]) {
     place.holds(&["above", "below", "beside"]);
 }
 
-/// The file that `image import` is given: an archive, searched, and its image unpacked.
+/// The file that `image import` reads: an archive, which is searched, and its image unpacked.
 ///
 /// # Panics
-/// Where a promise is broken.
+/// If a rule is broken.
 pub fn archive(input: &[u8]) {
     let place = Place::new();
     let source = place.0.join("source");
@@ -75,7 +76,7 @@ pub fn archive(input: &[u8]) {
     place.holds(&["beside", "layers", "source"]);
 }
 
-/// A directory for two layers and for what they must not reach.
+/// A directory for two layers, with a file that they must not reach.
 struct Place(PathBuf);
 
 impl Place {
@@ -89,7 +90,7 @@ impl Place {
         Self(path)
     }
 
-    /// Nothing but what has these names is there, and the file beside is as it was.
+    /// Checks that the directory has exactly these names, and that the file is unchanged.
     fn holds(&self, expected: &[&str]) {
         let beside = fs::read(self.0.join("beside")).expect("the file beside the layers");
         assert_eq!(beside, b"untouched");

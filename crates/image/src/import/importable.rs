@@ -1,4 +1,4 @@
-//! An image in a source: looked into, then unpacked.
+//! An image in a source: opened, then unpacked.
 
 use std::fs::DirBuilder;
 use std::io::Read;
@@ -7,19 +7,20 @@ use std::path::Path;
 
 use sharedroot_format::{BaseKey, Digest, Hashing};
 
-use super::archive::Archive;
-use super::beneath::Below;
 use super::compression::Decoded;
 use super::contents::{Contents, Layer};
 use super::error::ImportError;
 use super::files::Files;
+use super::index::LayerFile;
+use super::lower_layers::LowerLayers;
+use super::tar_stream::Archive;
 use super::unpack;
 use crate::image::Image;
-use crate::init::InitFiles;
+use crate::init_layer::InitFiles;
 use crate::source::Source;
 use crate::top::Top;
 
-/// An image in a source: known, and not unpacked yet.
+/// An image in a source, whose layers are not unpacked yet.
 #[derive(Debug)]
 pub struct Importable {
     files: Files,
@@ -27,11 +28,11 @@ pub struct Importable {
 }
 
 impl Importable {
-    /// Looks into `source`; none if it is a directory that holds no image, and so may be a root itself. Of several images
-    /// `wanted` names the one.
+    /// Opens the image in `source`. Checks the manifests and the configuration against their digests. Of several images `wanted`
+    /// names one. None if `source` is a directory without an image: it may be a root file system (see [`super::directory`]).
     ///
     /// # Errors
-    /// [`ImportError`]; manifests and configuration have been checked against their digests.
+    /// [`ImportError`].
     pub fn open(source: &Path, wanted: Option<&str>) -> Result<Option<Self>, ImportError> {
         let files = Files::open(source)?;
         match (Contents::of(&files, wanted)?, &files) {
@@ -44,40 +45,40 @@ impl Importable {
         }
     }
 
-    /// What the source calls the image.
+    /// The name of the image in the source, if it has exactly one.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         self.contents.name.as_deref()
     }
 
-    /// The key of the base, the same as that of a container of Docker's.
+    /// The key of the base: that of the image's containers under Docker, too.
     #[must_use]
     pub fn key(&self) -> BaseKey {
         BaseKey::of_chain(&self.contents.chain_id, None)
     }
 
-    /// Bytes of all layers, as they are stored.
+    /// The size of all layers as they are stored, in bytes.
     ///
     /// # Errors
     /// [`ImportError::Missing`].
     pub fn stored_bytes(&self) -> Result<u64, ImportError> {
-        // One file may be named by every layer.
+        // Every layer may name one file, so the sum may be larger than the source.
         self.contents.layers.iter().try_fold(0_u64, |sum, layer| {
-            Ok(sum.saturating_add(self.files.get(&layer.file)?.size()))
+            Ok(sum.saturating_add(self.files.get(&layer.blob.file)?.size()))
         })
     }
 
-    /// Unpacks the layers into new directories of `scratch`, which exists and is empty. `passed` hears how many stored
-    /// bytes have been read.
+    /// Unpacks the layers into new directories in the empty directory `scratch`. Calls `passed` with the number of stored bytes
+    /// that have been read.
     ///
     /// # Errors
-    /// [`ImportError`]: a layer that is not what its digests say, or that cannot be unpacked.
+    /// [`ImportError`] if a layer has another digest, or cannot be unpacked.
     pub fn unpack(
         &self,
         scratch: &Path,
         mut passed: impl FnMut(u64),
     ) -> Result<Image, ImportError> {
-        let (mut below, mut before) = (Below::default(), 0_u64);
+        let (mut below, mut before) = (LowerLayers::default(), 0_u64);
         for (n, layer) in self.contents.layers.iter().enumerate() {
             let directory = scratch.join(n.to_string());
             DirBuilder::new().mode(0o755).create(&directory).map_err(|source| {
@@ -99,23 +100,24 @@ impl Importable {
         })
     }
 
-    /// Unpacks one layer, and checks the digests of what was read and of what it held. Returns its stored size.
+    /// Unpacks one layer. Checks the digests of the stored bytes and of the tar in them. Returns the size of the stored bytes.
     fn unpack_layer(
         &self,
         n: usize,
         layer: &Layer,
         directory: &Path,
-        below: &mut Below,
+        below: &mut LowerLayers,
         passed: impl FnMut(u64),
     ) -> Result<u64, ImportError> {
         let path = self.files.path().to_owned();
-        let blob = self.files.get(&layer.file)?;
+        let LayerFile { file, expected } = &layer.blob;
+        let blob = self.files.get(file)?;
         let size = blob.size();
-        let stored = |source| ImportError::Open { path: path.join(&layer.file), source };
-        if let Some((_, expected)) = layer.blob
-            && expected != size
+        let stored = |source| ImportError::Open { path: path.join(file), source };
+        if let Some(expected) = expected
+            && expected.size != size
         {
-            let name = layer.file.clone();
+            let (name, expected) = (file.clone(), expected.size);
             return Err(ImportError::Size { path, name, expected, found: size });
         }
         let mut archive = Archive::new(Hashing::new(
@@ -128,7 +130,7 @@ impl Importable {
             of: self.contents.layers.len(),
             source,
         })?;
-        // What follows the tar's end is part of the digests, too.
+        // Bytes behind the end of the tar belong to the digests, too.
         let (decoded, diff_id) = archive.into_stream().finish().map_err(stored)?;
         let (_, digest) = decoded.into_raw().finish().map_err(stored)?;
         let same = |what: &str, expected: Digest, found: Digest| {
@@ -140,8 +142,8 @@ impl Importable {
                 Err(ImportError::Digest { path, name, expected, found })
             }
         };
-        if let Some((expected, _)) = layer.blob {
-            same("the blob", expected, digest)?;
+        if let Some(expected) = expected {
+            same("the blob", expected.digest, digest)?;
         }
         same("its tar, the diff ID", layer.diff_id, diff_id)?;
         below.push(directory.to_owned(), root);
@@ -149,7 +151,7 @@ impl Importable {
     }
 }
 
-/// Tells how many bytes have been read.
+/// A reader that calls `passed` with the number of bytes that have been read.
 struct Counted<R, F> {
     inner: R,
     at: u64,

@@ -1,4 +1,5 @@
-//! An OCI layout: from index.json over perhaps more indexes to one manifest (image-spec: image-layout.md, image-index.md).
+//! An OCI layout: index.json leads to one manifest, directly or through more indexes (image-spec: image-layout.md,
+//! image-index.md).
 
 use std::collections::HashMap;
 
@@ -8,16 +9,33 @@ use sharedroot_format::Digest;
 use super::error::ImportError;
 use super::files::{Files, check, json};
 
-/// An index in an index in an index: more is a circle, or bad will.
+/// How many indexes may lead to a manifest, one in another. More would be a circle, or an attack.
 const DEEPEST: usize = 4;
 
-/// One manifest's image.
+/// What one manifest says of its image.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct ResolvedManifest {
     pub(super) name: Option<String>,
     pub(super) config: Vec<u8>,
-    /// File, digest and size, the lowest first.
-    pub(super) layers: Vec<(String, Digest, u64)>,
+    /// The lowest first.
+    pub(super) layers: Vec<LayerFile>,
+}
+
+/// The file of a layer in the source.
+#[derive(Debug)]
+pub(super) struct LayerFile {
+    /// The name of the file in the source.
+    pub(super) file: String,
+    /// What a manifest says of the file; none where no manifest names it.
+    pub(super) expected: Option<Expected>,
+}
+
+/// What a manifest says of a file.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Expected {
+    pub(super) digest: Digest,
+    /// In bytes.
+    pub(super) size: u64,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -39,7 +57,7 @@ struct Platform {
     variant: Option<String>,
 }
 
-/// An index or a manifest: the one has `manifests`, the other `config` and `layers`.
+/// An index, which has `manifests`, or a manifest, which has `config` and `layers`.
 #[derive(Debug, Deserialize)]
 struct Document {
     #[serde(default)]
@@ -55,7 +73,7 @@ impl Descriptor {
         format!("blobs/sha256/{}", self.digest.hex())
     }
 
-    /// What containerd and Docker, or the image-spec, call it.
+    /// The name of the image, in the annotation of containerd and Docker or in that of the image-spec.
     fn name(&self) -> Option<&str> {
         let annotations = self.annotations.as_ref()?;
         let keys = ["io.containerd.image.name", "org.opencontainers.image.ref.name"];
@@ -89,8 +107,11 @@ impl Descriptor {
     }
 }
 
-/// The image of a layout; of several `wanted` names the one, and of several platforms it is the host's.
-pub(super) fn resolve(files: &Files, wanted: Option<&str>) -> Result<Found, ImportError> {
+/// Finds the image of a layout. Of several images `wanted` names one; of several platforms that of the host is taken.
+pub(super) fn resolve(
+    files: &Files,
+    wanted: Option<&str>,
+) -> Result<ResolvedManifest, ImportError> {
     let text = files.text("index.json")?;
     let mut document: Document = json(files, "index.json", &text)?;
     let mut name = None;
@@ -103,8 +124,11 @@ pub(super) fn resolve(files: &Files, wanted: Option<&str>) -> Result<Found, Impo
     }
     let unusable = |what: &str| ImportError::Image { path: files.path().into(), what: what.into() };
     let config = document.config.ok_or_else(|| unusable("its index leads to no manifest"))?;
-    let layers = document.layers.iter().map(|layer| (layer.file(), layer.digest, layer.size));
-    Ok(Found { name, config: config.text(files)?, layers: layers.collect() })
+    let layers = document.layers.iter().map(|layer| {
+        let expected = Expected { digest: layer.digest, size: layer.size };
+        LayerFile { file: layer.file(), expected: Some(expected) }
+    });
+    Ok(ResolvedManifest { name, config: config.text(files)?, layers: layers.collect() })
 }
 
 fn choose<'d>(
@@ -123,7 +147,7 @@ fn choose<'d>(
             there: manifests.iter().map(Descriptor::platform).take(20).collect(),
         }),
         ([one], _) | (_, [one, ..]) => Ok(one),
-        // One image under several names, or for several variants of the architecture.
+        // Several names of one image, or several variants of the architecture.
         (several, _) if several.iter().all(|m| m.digest == several[0].digest) => Ok(several[0]),
         (several, _) if several.iter().all(|m| m.platform.is_some() && m.name().is_none()) => {
             Ok(several[0])
@@ -135,7 +159,7 @@ fn choose<'d>(
     }
 }
 
-/// The host's architecture by Go's names, which the image-spec takes.
+/// The architecture of the host, by the names of Go, which the image-spec uses.
 fn architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",

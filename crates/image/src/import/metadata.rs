@@ -1,4 +1,4 @@
-//! Owner, mode, extended attributes and times of what a layer has.
+//! Owner, mode, extended attributes and times of the files of a layer.
 
 use std::ffi::OsStr;
 use std::io;
@@ -9,18 +9,22 @@ use rustix::io::Errno;
 use sharedroot_format::base::FIXED_TIME;
 use sharedroot_sys::xattr::Of;
 
-use super::archive::{Entry, Kind};
 use super::beneath::{self, os};
-use super::pax::Time;
+use super::tar_stream::Time;
+use super::tar_stream::{Entry, EntryKind};
 use super::unpack_error::{UnpackError, failed};
 
-/// Gives what is no file its owner, mode, attributes and time.
-pub(super) fn describe(entry: &Entry, dir: &OwnedFd, name: &OsStr) -> Result<(), UnpackError> {
+/// Sets the owner, mode, extended attributes and time of a file that is not a regular one.
+pub(super) fn apply_metadata(
+    entry: &Entry,
+    dir: &OwnedFd,
+    name: &OsStr,
+) -> Result<(), UnpackError> {
     let (uid, gid) = owner(entry);
     rustix::fs::chownat(dir, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)
         .map_err(failed(entry, "own it"))?;
-    if !matches!(entry.kind, Kind::Symlink(_)) {
-        // Made a moment ago by us, and so no link.
+    if !matches!(entry.kind, EntryKind::Symlink(_)) {
+        // This process has just made the file, so it is no symbolic link.
         let mode = Mode::from_raw_mode(entry.mode);
         rustix::fs::chmodat(dir, name, mode, AtFlags::empty())
             .map_err(failed(entry, "set its mode"))?;
@@ -34,12 +38,14 @@ pub(super) fn describe(entry: &Entry, dir: &OwnedFd, name: &OsStr) -> Result<(),
     rustix::fs::utimensat(dir, name, &times, AtFlags::SYMLINK_NOFOLLOW)
         .map_err(failed(entry, "set its time"))
 }
+
+/// The owner of the entry, for chown(2).
 pub(super) fn owner(entry: &Entry) -> (Option<Uid>, Option<Gid>) {
     (Some(Uid::from_raw(entry.uid)), Some(Gid::from_raw(entry.gid)))
 }
 
-/// The attributes that a layer may bring. overlay's own are commands to the kernel (where else to look for a file's content),
-/// and the label of a base is its mount's.
+/// The attributes that a layer may set. Attributes of overlay's are left out: they tell the kernel to look elsewhere for the
+/// content of a file. The SELinux label is left out: a base has the label of its mount.
 pub(super) fn attributes(entry: &Entry) -> impl Iterator<Item = &(Vec<u8>, Vec<u8>)> {
     entry.xattrs.iter().filter(|(name, _)| {
         let ours = name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.");
@@ -47,6 +53,7 @@ pub(super) fn attributes(entry: &Entry) -> impl Iterator<Item = &(Vec<u8>, Vec<u
     })
 }
 
+/// The times of a file for utimensat(2): the layer's time of modification, and a fixed time of access.
 pub(super) fn timestamps(mtime: Time) -> Timestamps {
     let time =
         |seconds, nanoseconds: u32| Timespec { tv_sec: seconds, tv_nsec: nanoseconds.into() };
@@ -56,23 +63,23 @@ pub(super) fn timestamps(mtime: Time) -> Timestamps {
     }
 }
 
-/// A directory that neither this layer nor one below describes.
-pub(super) fn implied(names: &[&[u8]]) -> Entry {
+/// The entry of a directory that no layer describes: owned by root, mode 0755.
+pub(super) fn implied_directory(names: &[&[u8]]) -> Entry {
     Entry {
         path: names.join(&b'/'),
-        kind: Kind::Directory,
+        kind: EntryKind::Directory,
         mode: 0o755,
         uid: 0,
         gid: 0,
         mtime: Time { seconds: FIXED_TIME, nanoseconds: 0 },
         xattrs: Vec::new(),
         size: 0,
-        pieces: None,
+        extents: None,
     }
 }
 
-/// A directory of a layer below, as a header would describe it.
-pub(super) fn described_as(
+/// The entry of a directory that a lower layer has, with that layer's metadata.
+pub(super) fn directory_of_lower(
     parent: &OwnedFd,
     name: &OsStr,
     stat: &rustix::fs::Stat,
@@ -90,6 +97,6 @@ pub(super) fn described_as(
         gid: stat.st_gid,
         mtime: beneath::mtime(parent.as_fd(), name)?,
         xattrs,
-        ..implied(names)
+        ..implied_directory(names)
     })
 }

@@ -1,40 +1,44 @@
-//! Images from outside of any engine: an OCI layout, an archive of `docker save`, a directory.
+//! Images that no engine has: an OCI layout, an archive of `docker save`, a directory.
 //!
 //! | file | story |
 //! |---|---|
-//! | `importable` | an image in a source: looked into, unpacked |
-//! | `files` | the source's files by name, in a directory or in a tar |
-//! | `contents`, `index` | the one image in it: its configuration and its layers |
-//! | `compression` | bytes decompressed as they pass |
-//! | `archive`, `pax` | a layer's tar, entry by entry |
-//! | `unpack`, `beneath`, `times` | the entries as a layer's directory, never outside of it |
-//! | `metadata` | owner, mode, attributes and times of an entry |
-//! | `hidden`, `whiteouts` | what a layer hides of those below |
-//! | `directory` | a directory that is a root already |
+//! | `importable` | an image in a source: opened, then unpacked |
+//! | `files` | the files of the source by their names, in a directory or in a tar |
+//! | `contents`, `index` | the one image in the source: its configuration and its layers |
+//! | `compression` | bytes that are decompressed while they are read |
+//! | `tar_stream` | the tar of a layer, entry by entry |
+//! | `unpack`, `regular_file`, `hard_link` | the entries of a layer, made as files |
+//! | `unpacker`, `beneath` | the directory of the layer, which no entry leaves |
+//! | `whiteout`, `opaque`, `lower_layers` | what a layer hides of the layers below it |
+//! | `metadata`, `directory_times` | owner, mode, attributes and times of an entry |
+//! | `directory` | a directory that is a whole root file system |
 //! | `error`, `unpack_error` | why an image cannot be imported |
 
-mod archive;
 mod beneath;
 mod compression;
 mod contents;
 mod directory;
+mod directory_times;
 mod error;
 mod files;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
-mod hidden;
+mod hard_link;
 mod importable;
 mod index;
+mod lower_layers;
 mod metadata;
-mod pax;
+mod opaque;
+mod regular_file;
+mod tar_stream;
 #[cfg(test)]
 mod testing;
-mod times;
 mod unpack;
 mod unpack_error;
-mod whiteouts;
+mod unpacker;
+mod whiteout;
 
 pub use directory::directory;
 pub use error::ImportError;
 pub use importable::Importable;
-pub use unpack::RESERVE;
+pub use unpacker::RESERVE;

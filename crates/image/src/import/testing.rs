@@ -1,4 +1,4 @@
-//! Layers for tests: tars as anybody may write them, unpacked and merged as overlay shows them.
+//! Layers for tests: tars with any content, unpacked and merged by an overlay.
 
 use std::fs;
 use std::io::Cursor;
@@ -7,15 +7,15 @@ use std::path::{Path, PathBuf};
 
 use tar::{Builder, EntryType, Header};
 
-use super::archive::Archive;
-use super::beneath::Below;
+use super::lower_layers::LowerLayers;
+use super::tar_stream::Archive;
 use super::unpack::unpack;
 use super::unpack_error::UnpackError;
 use crate::assemble;
 use crate::testing::{TestDir, image, need_root};
 use crate::tree::Tree;
 
-/// A tar in the making.
+/// Builds a tar.
 pub(super) struct Tar(Builder<Vec<u8>>);
 
 impl Tar {
@@ -23,7 +23,7 @@ impl Tar {
         Self(Builder::new(Vec::new()))
     }
 
-    /// An entry under a name that nobody checks.
+    /// Adds an entry. Its name is not checked.
     pub(super) fn raw(mut self, kind: EntryType, name: &[u8], link: &[u8], content: &[u8]) -> Self {
         let mut header = Header::new_ustar();
         header.set_entry_type(kind);
@@ -49,7 +49,7 @@ impl Tar {
         self
     }
 
-    /// A pax header for the next entry.
+    /// Adds a pax header for the next entry.
     pub(super) fn pax(mut self, records: &[u8]) -> Self {
         let mut header = Header::new_ustar();
         header.set_entry_type(EntryType::XHeader);
@@ -92,25 +92,25 @@ pub(super) fn record(key: &[u8], value: &[u8]) -> Vec<u8> {
     [length.to_string().as_bytes(), b" ", key, b"=", value, b"\n"].concat()
 }
 
-/// Layers, unpacked, and a sentinel beside them that no layer may reach.
+/// Unpacked layers, beside a file that no layer may reach.
 pub(super) struct Unpacked {
     pub(super) dir: TestDir,
     layers: Vec<PathBuf>,
 }
 
-/// The layers as overlay shows them.
+/// The merged layers, as overlay shows them.
 pub(super) struct Merged {
     _tree: Tree,
     top: OwnedFd,
 }
 
 impl Unpacked {
-    /// The lowest layer first. Also after an error nothing has been touched outside.
+    /// Unpacks the layers, the lowest first. Checks that nothing outside of them has changed, also after an error.
     pub(super) fn of(tars: &[Vec<u8>]) -> Result<Self, UnpackError> {
         need_root();
         let dir = TestDir::new();
         let sentinel = dir.write("outside/sentinel", "untouched");
-        let mut below = Below::default();
+        let mut below = LowerLayers::default();
         let unpacked = tars.iter().enumerate().try_for_each(|(n, tar)| {
             let path = dir.dir(&n.to_string());
             let mut archive = Archive::new(Cursor::new(tar));
@@ -137,7 +137,7 @@ impl Unpacked {
         Merged { _tree: tree, top }
     }
 
-    /// What an import of these layers says, which must fail.
+    /// The error of unpacking these layers, which must fail.
     pub(super) fn error(tars: &[Vec<u8>]) -> String {
         match Self::of(tars) {
             Err(error) => error.to_string(),
@@ -160,7 +160,7 @@ impl Merged {
         fs::symlink_metadata(self.path(name)).is_ok()
     }
 
-    /// The names in a directory, without the daemon's own at the top.
+    /// The names in a directory, without the init files at the top.
     pub(super) fn names(&self, name: &str) -> Vec<String> {
         let daemons = [".dockerenv", "dev", "etc", "proc", "sys"];
         let entries = fs::read_dir(self.path(name)).unwrap().flatten();

@@ -3,51 +3,56 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::archive::{Entry, TarError};
 use super::beneath::os;
+use super::tar_stream::{Entry, TarError};
 
-/// An entry that cannot be made, or no entry at all.
+/// What failed of a layer.
 #[derive(Debug, thiserror::Error)]
 pub enum UnpackError {
-    /// The tar.
+    /// The tar cannot be read.
     #[error(transparent)]
     Tar(#[from] TarError),
-    /// An entry.
+    /// A step of an entry failed.
     #[error("entry {path:?}: {step}: {source}")]
     Entry {
-        /// Its name, as the tar has it.
+        /// The name of the entry, as the tar has it.
         path: PathBuf,
-        /// What was tried.
+        /// The step that failed.
         step: &'static str,
-        /// Why it failed.
+        /// The error of the system.
         source: io::Error,
     },
-    /// An entry that says what cannot be.
+    /// An entry contradicts itself or the layers.
     #[error("entry {path:?} {what}")]
-    Senseless {
-        /// Its name, as the tar has it.
+    Invalid {
+        /// The name of the entry, as the tar has it.
         path: PathBuf,
-        /// What is wrong with it.
+        /// What is wrong, as the rest of a sentence that begins with the entry.
         what: String,
     },
-    /// The disk.
+    /// The disk would have less than [`super::RESERVE`] free.
     #[error(
-        "unpacking needs more room: the file system of {path} has {free} MiB left, and so much stays free; make room \
+        "unpacking needs more room: the file system of {path} has {free} MiB left, of which 256 stay free; make room \
          there, or set pool.state_dir to a larger disk"
     )]
     Room {
-        /// The layer's directory.
+        /// The directory of the layer.
         path: PathBuf,
-        /// What it has.
+        /// MiB that are free.
         free: u64,
     },
 }
 
-/// A failed step of an entry.
+/// Makes the error of a step of an entry.
 pub(super) fn failed<E: Into<io::Error>>(
     entry: &Entry,
     step: &'static str,
 ) -> impl FnOnce(E) -> UnpackError {
     let path = PathBuf::from(os(&entry.path));
     move |source| UnpackError::Entry { path, step, source: source.into() }
+}
+
+/// Makes the error of an entry that contradicts itself or the layers.
+pub(super) fn invalid(entry: &Entry, what: impl Into<String>) -> UnpackError {
+    UnpackError::Invalid { path: os(&entry.path).into(), what: what.into() }
 }

@@ -5,6 +5,8 @@ use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use sharedroot_sys::chain::chain;
+
 use super::check::Check;
 use super::engine_files::{self, Said};
 use super::host::{Host, program};
@@ -123,7 +125,7 @@ impl Engine {
         let read = |path: &PathBuf| match fs::read_to_string(path) {
             Ok(text) => parse(&text),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(Said::default()),
-            Err(error) => Err(error.to_string()),
+            Err(error) => Err(chain(&error)),
         };
         let said = files.iter().try_fold(Said::default(), |before, path| {
             Ok(before.and(read(path).map_err(|why| (path.clone(), why))?))

@@ -38,7 +38,7 @@ impl Host {
             Err(error @ ConfigError::Variable { .. }) => {
                 let remedy =
                     "the environment of whoever calls the runtime, not the file, is to be mended";
-                (Config::default(), Check::problem("configuration", error.to_string(), remedy))
+                (Config::default(), Check::problem("configuration", chain(&error), remedy))
             }
             Err(error) => (Config::default(), broken(words(&error))),
         };

@@ -1,8 +1,8 @@
 //! What processes that died, and a host that went down, have left in the pool: what `gc` would do, by its dry run.
 //! Only of an active pool, for `gc` activates one.
 
-use sharedroot_bases::{Bases, Fate, RootfsError, Sweep, delete_forgotten};
-use sharedroot_dm::Report;
+use sharedroot_bases::{Bases, Fate, RootfsError, delete_forgotten};
+use sharedroot_dm::{Reconcile, Report};
 use sharedroot_sys::chain::chain;
 
 use super::check::Check;
@@ -45,11 +45,11 @@ struct Found {
 
 impl Found {
     fn by_dry_run(bases: &Bases) -> Result<Self, RootfsError> {
-        let report = bases.known_pool()?.reconcile(true)?;
+        let report = bases.known_pool()?.reconcile(Reconcile::DryRun)?;
         if report.untouched {
             return Ok(Self { report, ..Self::default() });
         }
-        let fates = delete_forgotten(bases, &Records(bases.run_dir()), Sweep::DryRun)?;
+        let fates = delete_forgotten(bases, &Records(bases.run_dir()), Reconcile::DryRun)?;
         let count =
             |wanted| fates.iter().filter(|(_, fate)| fate.as_ref().ok() == Some(&wanted)).count();
         let (gone, kept) = (count(Fate::Gone), count(Fate::Kept) + count(Fate::Root));
@@ -61,7 +61,7 @@ impl Found {
             report,
             gone,
             kept,
-            scaffolds: bases.scaffolds().take_down_forgotten(Sweep::DryRun)?.len(),
+            scaffolds: bases.scaffolds().take_down_forgotten(Reconcile::DryRun)?.len(),
             unwanted: bases.unwanted_bases()?.len(),
         })
     }
@@ -102,6 +102,8 @@ impl Found {
 
 #[cfg(test)]
 mod tests {
+    use sharedroot_dm::TransactionIds;
+
     use super::super::check::Severity::{Ok as Good, Problem, Warning};
     use super::*;
 
@@ -116,8 +118,12 @@ mod tests {
             (Found { unwanted: 1, ..Found::default() }, Good, "1 bases of removed images"),
             (report(Report { waiting: vec![name("v")], ..none() }), Good, "1 deleted volumes"),
             (report(Report { in_work: vec![name("v")], ..none() }), Good, "none"),
-            (report(Report { undone: vec![name("v")], ..none() }), Warning, "v was half-made"),
-            (report(Report { released: vec![name("v")], ..none() }), Warning, "no longer is"),
+            (report(Report { undone: vec![name("v")], ..none() }), Warning, "v was half created"),
+            (
+                report(Report { released: vec![name("v")], ..none() }),
+                Warning,
+                "is not in use any more",
+            ),
             (
                 report(Report { stray_devices: vec!["d".into()], ..none() }),
                 Warning,
@@ -127,7 +133,11 @@ mod tests {
             (Found { scaffolds: 1, ..Found::default() }, Warning, "1 scaffolds"),
             (report(Report { lost: vec![name("v")], ..none() }), Problem, "no longer in the pool"),
             (
-                report(Report { transaction: Some((9, 4)), untouched: true, ..none() }),
+                report(Report {
+                    transaction: Some(TransactionIds { pool: 9, store: 4 }),
+                    untouched: true,
+                    ..none()
+                }),
                 Problem,
                 "gc --force",
             ),

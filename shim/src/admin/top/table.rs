@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use sharedroot_dm::Bytes;
+use sharedroot_sys::chain::chain;
 
 use super::latency::Latencies;
 use super::look::{Image, Look};
@@ -33,7 +34,7 @@ pub fn lines(look: &Look, screen: Screen) -> Vec<Line> {
     // What an administrator can mend; one reason will do.
     let reason = |image: &Image| match &image.resident {
         Ok(_) | Err(Uncounted::NotMounted | Uncounted::NoContainer) => None,
-        Err(error) => Some(format!("not counted: {}: {error}", image.key.short())),
+        Err(error) => Some(format!("not counted: {}: {}", image.key.short(), chain(error))),
     };
     lines.extend(look.images.iter().find_map(reason).map(Line::plain));
     lines.push(Line::plain(""));

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::outcome::Run;
 
-/// The file and what is in it.
+/// The file and its runs.
 #[derive(Debug)]
 pub struct Book {
     path: PathBuf,
@@ -14,7 +14,7 @@ pub struct Book {
 }
 
 impl Book {
-    /// Reads it; a file that is not there is an empty book.
+    /// Reads the file. If it does not exist, the book is empty.
     pub fn open(path: &Path) -> Self {
         let runs = match fs::read_to_string(path) {
             Ok(text) => serde_json::from_str(&text)
@@ -30,12 +30,13 @@ impl Book {
         &self.runs
     }
 
-    /// The run that stands for the same suite, runtime and machine.
+    /// The run of the same suite, runtime and machine.
     pub fn known(&self, of: &Run) -> Option<&Run> {
         self.runs.iter().find(|run| run.key() == of.key())
     }
 
-    /// Puts a run in the place of an older one, and writes the file: a line a test, so that a change can be read in a diff.
+    /// Replaces an older run of the same suite, runtime and machine, and writes the file. Each test has one line, so that a diff shows
+    /// each change.
     pub fn enter(&mut self, run: Run) {
         self.runs.retain(|old| old.key() != run.key());
         self.runs.push(run);

@@ -1,4 +1,4 @@
-//! Running one suite with one runtime in one place, from outside of that place.
+//! One suite run with one runtime on one machine, from outside of that machine.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -12,16 +12,16 @@ use crate::place::Place;
 use crate::runtime::Runtime;
 use crate::suites::Suite;
 
-/// Where the executables and programs are that a guest gets, and where logs go.
+/// The directories of the executables for a guest, and of the logs.
 #[derive(Debug)]
 pub struct Dirs<'d> {
-    /// This program, the test executables, `validation/`.
+    /// Has this program, the test executables, and `validation/`.
     pub share: &'d Path,
     pub logs: &'d Path,
 }
 
 impl Dirs<'_> {
-    /// Runs the suite; what it says goes to a log, too.
+    /// Runs the suite. Its output goes to a log, too.
     pub fn run(&self, suite: Suite, place: Place, runtime: &Runtime) -> Run {
         let mut run = Run {
             place: place.name().to_owned(),
@@ -40,7 +40,7 @@ impl Dirs<'_> {
         run
     }
 
-    /// A process of this program in that place says what is there, and runs the validation suite.
+    /// Starts this program on that machine, which prints the versions there, and runs the validation suite.
     fn inside(&self, suite: Suite, place: Place, runtime: &Runtime) -> (Vec<String>, Vec<Test>) {
         let name = format!("{}.{}.{}", suite.name, runtime.name(), place.name());
         let json = self.logs.join(format!("{name}.json"));
@@ -64,7 +64,7 @@ impl Dirs<'_> {
             command.status().unwrap_or_else(|e| panic!("start {}: {e}", words[0]))
         };
         let mut status = run();
-        // The guest's kernel broke, by what it said of itself.
+        // The guest's kernel broke, according to its log.
         if place == Place::Lab && matches!(status.code(), Some(125)) {
             eprintln!("{name}: the guest broke ({status}), booting once more");
             status = run();
@@ -74,7 +74,7 @@ impl Dirs<'_> {
         serde_json::from_str(&found).unwrap_or_else(|e| panic!("{}: {e}", json.display()))
     }
 
-    /// A test executable in a guest of its own, as `hack/test` runs it.
+    /// Runs a test executable in a guest of its own, as `hack/test` does.
     fn in_guest(&self, name: &str, runtime: &Runtime) -> Vec<Test> {
         let logs = self.logs.join(runtime.name());
         fs::create_dir_all(&logs).expect("make a directory for logs");

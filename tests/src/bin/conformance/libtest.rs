@@ -1,8 +1,8 @@
-//! What a Rust test executable prints.
+//! The output of a Rust test executable.
 
 use crate::outcome::{Test, Verdict, one_line};
 
-/// The tests of a log, in its order. An executable that ended before its `test result:` line is one more, a failed one.
+/// The tests in a log, in their order. If the executable ended before its `test result:` line, one more test counts as failed.
 pub fn parse(executable: &str, log: &str) -> Vec<Test> {
     let mut tests = Vec::new();
     for line in log.lines() {
@@ -32,7 +32,7 @@ fn reason(name: &str, log: &str) -> String {
     let block = block.split("\n---- ").next().unwrap_or(block);
     let message = block.split_once("panicked at ").and_then(|(_, rest)| rest.split_once('\n'));
     let lines = message.map_or(block, |(_, message)| message);
-    // An assertion of equality says what it is about in its first line and its two values in the next ones.
+    // An assertion of equality has its message in the first line, and its two values in the next lines.
     let after =
         |line: &str| line.is_empty() || line.starts_with("note: ") || line == "stack backtrace:";
     let lines = lines.lines().take_while(|line| !after(line));

@@ -1,16 +1,16 @@
-//! `hack/conformance`: what sharedroot, runc and crun make of the same suites on the same machine.
+//! `hack/conformance`: the results of sharedroot, runc and crun with the same suites on the same machine.
 //!
-//! It drives the suites from outside, and is also the program inside of the machine. docs/conformance.md is what it
-//! writes; docs/conformance.json beside it holds every result, so that a later run can tell what was lost.
+//! This program starts the suites from outside, and also runs on the machine itself. It writes docs/conformance.md, and every result
+//! to docs/conformance.json, so that a later run can find lost results.
 //!
 //! | file | its story |
 //! |---|---|
 //! | `options.rs` | the command line |
-//! | `suites.rs`, `runtime.rs`, `place.rs` | what is run, with what, where |
-//! | `drive.rs` | one suite, seen from outside of the machine |
+//! | `suites.rs`, `runtime.rs`, `place.rs` | the suites, the runtimes, the machines |
+//! | `drive.rs` | one suite run from outside of the machine |
 //! | `validation.rs` | the validation suite's programs, on the machine |
-//! | `tap.rs`, `libtest.rs` | what programs and test executables print |
-//! | `outcome.rs`, `book.rs`, `table.rs` | results, kept and shown |
+//! | `tap.rs`, `libtest.rs` | the output of programs and test executables |
+//! | `outcome.rs`, `book.rs`, `table.rs` | results, kept and printed |
 mod book;
 mod drive;
 mod libtest;
@@ -32,7 +32,7 @@ use drive::Dirs;
 use options::{Options, Task};
 use outcome::{Run, Verdict};
 
-/// What stands above the tables.
+/// The text above the tables.
 const HEAD: &str = include_str!("head.md");
 
 fn main() -> ExitCode {
@@ -52,7 +52,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// In the repository's directory, where `hack/conformance` went.
+/// Runs in the repository's directory, where `hack/conformance` starts it.
 fn drive(options: &Options) -> ExitCode {
     let dirs = Dirs {
         share: Path::new("target/conformance/share"),
@@ -85,11 +85,11 @@ fn drive(options: &Options) -> ExitCode {
         println!("passed before and does not any more: {test}");
     }
     if options.check {
-        // As a test executable says it, for hack/test.
+        // The form of a test executable's result, for hack/test.
         let word = if lost.is_empty() { "ok" } else { "FAILED" };
         println!("test result: {word}. {kept} passed; {} failed", lost.len());
     }
-    // A check that compared nothing has found nothing out.
+    // A check that compared no test is a failure.
     if lost.is_empty() && (kept > 0 || !options.check) {
         ExitCode::SUCCESS
     } else {
@@ -97,7 +97,7 @@ fn drive(options: &Options) -> ExitCode {
     }
 }
 
-/// After every run, because a later one may fail; and without any, for the table's own sake.
+/// Writes the table. Called after every run, because a later run may fail, and once without a run.
 fn publish(book: &Book) {
     let text = table::markdown(HEAD, book.runs());
     fs::write("docs/conformance.md", text).expect("write docs/conformance.md");

@@ -1,4 +1,4 @@
-//! The command line, as `hack/conformance` passes it on.
+//! The command line, which `hack/conformance` passes on.
 
 use std::path::PathBuf;
 
@@ -6,12 +6,12 @@ use crate::place::Place;
 use crate::runtime::{DEFAULT, Runtime};
 use crate::suites::{ALL, Suite};
 
-/// What this process is for.
+/// The task of this process.
 #[derive(Debug)]
 pub enum Task {
-    /// Run suites, enter the results into the book, write the table.
+    /// Run suites, add the results to the book, write the table.
     Drive(Options),
-    /// Be on the machine: print its versions and the results of the validation suite as JSON.
+    /// Run on the machine: print its versions and the results of the validation suite as JSON.
     Inside { suite: Suite, runtime: Runtime, share: PathBuf },
 }
 
@@ -21,7 +21,7 @@ pub struct Options {
     pub places: Vec<Place>,
     pub suites: Vec<Suite>,
     pub runtimes: Vec<Runtime>,
-    /// Change nothing; fail where a test that is known to pass does not.
+    /// Change nothing; fail if a test that has passed before does not pass.
     pub check: bool,
 }
 

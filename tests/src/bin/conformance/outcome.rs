@@ -1,16 +1,16 @@
-//! What one run of one suite found. It is kept as JSON, so that a later run can be compared with it.
+//! The results of one run of one suite. They are kept as JSON, to compare a later run with them.
 
 use serde::{Deserialize, Serialize};
 
-/// One suite, one runtime, one machine.
+/// The results of one suite with one runtime on one machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Run {
     pub place: String,
     pub suite: String,
     pub runtime: String,
-    /// The day, in UTC.
+    /// The day of the run, in UTC.
     pub date: String,
-    /// Lines such as `runc version 1.1.15`: the kernel, the runtime, what else took part.
+    /// The versions of the kernel, the runtime and other programs, as lines such as `runc version 1.1.15`.
     pub versions: Vec<String>,
     pub tests: Vec<Test>,
 }
@@ -20,7 +20,7 @@ pub struct Run {
 pub struct Test {
     pub name: String,
     pub verdict: Verdict,
-    /// Why it did not pass; empty where it did.
+    /// Why the test did not pass; empty if it passed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub why: Vec<String>,
 }
@@ -35,22 +35,22 @@ pub enum Verdict {
 }
 
 impl Run {
-    /// Runs of the same suite of the same runtime on the same machine stand for each other.
+    /// The machine, the suite and the runtime. A run replaces an older run with the same key.
     pub fn key(&self) -> (&str, &str, &str) {
         (&self.place, &self.suite, &self.runtime)
     }
 
-    /// How many tests ended so.
+    /// The number of tests with this result.
     pub fn count(&self, verdict: Verdict) -> usize {
         self.tests.iter().filter(|test| test.verdict == verdict).count()
     }
 
-    /// How the test of that name ended, if there was one.
+    /// The result of the test with this name; `None` if there is no such test.
     pub fn verdict(&self, name: &str) -> Option<Verdict> {
         self.tests.iter().find(|test| test.name == name).map(|test| test.verdict)
     }
 
-    /// Tests that passed in `known` and do not pass any more, and those that are not there any more.
+    /// Tests that passed in `known`, and now do not pass or do not exist.
     pub fn lost(&self, known: &Self) -> Vec<String> {
         let passed = known.tests.iter().filter(|test| test.verdict == Verdict::Passed);
         passed
@@ -63,7 +63,7 @@ impl Run {
     }
 }
 
-/// One line of text for a table: the first of `text`, cut where it gets long, without what differs from run to run.
+/// One line for a table: the first line of `text`, without words that differ in each run, and truncated if it is long.
 pub fn one_line(text: &str) -> String {
     const LONGEST: usize = 240;
     let line = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
@@ -75,7 +75,7 @@ pub fn one_line(text: &str) -> String {
     }
 }
 
-/// A word with `ID` in the place of a container's random ID and `BUNDLE` in that of its random directory.
+/// Replaces a container's random ID in a word by `ID`, and its random directory by `BUNDLE`.
 fn without_ids(word: &str) -> String {
     let uuid = |part: &str| {
         part.len() == 36

@@ -8,7 +8,7 @@ use sharedroot_tests::command::{Cmd, run};
 use crate::runtime::Runtime;
 use crate::suites::Suite;
 
-/// Where a suite runs.
+/// The machine that a suite runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
     /// A guest of the lab: cgroup v2, device-mapper.
@@ -18,7 +18,7 @@ pub enum Place {
 }
 
 impl Place {
-    /// Its name in the table.
+    /// The machine's name in the table.
     pub fn name(self) -> &'static str {
         match self {
             Self::Lab => "lab",
@@ -27,11 +27,11 @@ impl Place {
     }
 }
 
-/// What there is on the machine that this process runs on, a line each. `validation` is the validation suite's directory.
+/// The versions on the machine that this process runs on, a line each. `validation` is the directory of the validation suite.
 pub fn versions(suite: Suite, runtime: &Runtime, validation: &Path) -> Vec<String> {
     let kernel =
         fs::read_to_string("/proc/sys/kernel/osrelease").expect("read the kernel's release");
-    // What follows the version is the name that whoever built it gave it.
+    // The words behind the version are a name that the builder chose.
     let kernel = kernel.trim().split('-').next().unwrap_or_default();
     let kernel = format!("Linux {kernel} with {}", cgroup_version());
     let mut versions = vec![kernel, runtime.version()];
@@ -42,7 +42,7 @@ pub fn versions(suite: Suite, runtime: &Runtime, validation: &Path) -> Vec<Strin
     versions
 }
 
-/// Which hierarchies there are; what a controller can do depends on it.
+/// The cgroup hierarchies, which decide what a controller can do.
 fn cgroup_version() -> &'static str {
     let kind = run(&["stat", "--file-system", "--format=%T", "/sys/fs/cgroup"]).ok();
     if kind == "cgroup2fs" { "cgroup v2" } else { "cgroup v1" }

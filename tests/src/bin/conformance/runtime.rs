@@ -2,11 +2,11 @@
 
 use sharedroot_tests::command::run;
 
-/// A runtime by the name that the lab's Docker has for it.
+/// A runtime, by the name that the lab's Docker has for the runtime.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Runtime(String);
 
-/// What a run without `--runtime` compares.
+/// The runtimes of a run without `--runtime`.
 pub const DEFAULT: [&str; 3] = ["sharedroot", "runc", "crun"];
 
 impl Runtime {
@@ -16,18 +16,18 @@ impl Runtime {
         known.contains(&name).then(|| Self(name.to_owned()))
     }
 
-    /// Its name.
+    /// The runtime's name.
     pub fn name(&self) -> &str {
         &self.0
     }
 
-    /// Whether it is ours.
+    /// Whether the runtime is sharedroot, with any engine.
     pub fn is_ours(&self) -> bool {
         self.0.starts_with("sharedroot")
     }
 
-    /// The program with the words that come before any verb. In the lab every name is a program; elsewhere `SHAREDROOT` is
-    /// the path of ours.
+    /// The program, and the words before a verb. In the lab every name is a program. On another machine `SHAREDROOT` is the path of
+    /// sharedroot.
     pub fn command(&self) -> Vec<String> {
         let Some(ours) = std::env::var("SHAREDROOT").ok().filter(|_| self.is_ours()) else {
             return vec![self.0.clone()];
@@ -36,7 +36,7 @@ impl Runtime {
         [ours].into_iter().chain(engine).collect()
     }
 
-    /// The first line of its `--version`.
+    /// The first line that the runtime prints with `--version`.
     pub fn version(&self) -> String {
         let command = self.command();
         let said = run(&[&command[0], "--version"]).ok();

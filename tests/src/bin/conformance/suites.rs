@@ -1,4 +1,4 @@
-//! What there is to run.
+//! The suites.
 
 use crate::place::Place;
 
@@ -6,9 +6,9 @@ use crate::place::Place;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Suite {
     pub name: &'static str,
-    /// The executables of `tests/tests`; none for the validation suite, which has programs of its own.
+    /// The executables of `tests/tests`. Empty for the validation suite, which has programs of its own.
     pub executables: &'static [&'static str],
-    /// Says the version of what drives the runtime; the results depend on it.
+    /// Prints the version of the engine that calls the runtime, because the results depend on the engine.
     pub version: &'static [&'static str],
 }
 
@@ -41,12 +41,12 @@ pub const ALL: [Suite; 6] = [
 ];
 
 impl Suite {
-    /// The suite of that name.
+    /// The suite with this name.
     pub fn parse(name: &str) -> Option<Self> {
         ALL.into_iter().find(|suite| suite.name == name)
     }
 
-    /// Whether it can run there: the tests of this project take daemons and devices that only a guest can lend.
+    /// Whether the suite can run on that machine. The tests of this project use daemons and devices, so they run in a guest only.
     pub fn runs_at(self, place: Place) -> bool {
         place == Place::Lab || self.executables.is_empty()
     }

@@ -1,4 +1,4 @@
-//! The Markdown that a reader sees.
+//! The results as Markdown.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -7,7 +7,7 @@ use crate::outcome::{Run, Test, Verdict};
 
 const OURS: &str = "sharedroot";
 
-/// One table per machine, then what ours does not pass.
+/// One table per machine, and then the tests that sharedroot does not pass.
 pub fn markdown(head: &str, runs: &[Run]) -> String {
     let mut text = head.to_owned();
     let mut places: Vec<&str> = runs.iter().map(|run| &*run.place).collect();
@@ -50,7 +50,7 @@ fn counts(runs: &[&Run]) -> String {
     text
 }
 
-/// The versions, each once, with the days on which the suites ran.
+/// The versions, each one once, with the days on which the suites ran.
 fn versions(runs: &[&Run]) -> String {
     let mut days: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for run in runs {
@@ -66,7 +66,7 @@ fn versions(runs: &[&Run]) -> String {
     format!("{}.\n", list.collect::<Vec<_>>().join("; "))
 }
 
-/// Every test that ours fails or skips, with the reason and with what the others do.
+/// Every test that sharedroot fails or skips, with the reason, and with the results of the other runtimes.
 fn failures(runs: &[&Run]) -> String {
     let mut text = String::new();
     for ours in runs.iter().filter(|run| run.runtime.starts_with(OURS)) {
@@ -102,12 +102,12 @@ fn cell(test: &Test) -> String {
     if test.why.len() > MOST {
         why += &format!("; {} more", test.why.len() - MOST);
     }
-    // A table's cell ends at a bar; the rest is text of others and not markup.
+    // A bar would end the cell of the table. The text comes from others, so it must not become markup.
     let why = why.replace('|', "\\|").replace('<', "&lt;");
     format!("{}: {why}", word(test.verdict))
 }
 
-/// A reason that is the same needs no second telling.
+/// A reason that equals the one before is not printed again.
 fn same(ours: &Test, other: &Test) -> String {
     if other.verdict == Verdict::Passed {
         return "passed".to_owned();

@@ -4,15 +4,15 @@ use serde_json::Value;
 
 use crate::outcome::{Test, Verdict, one_line};
 
-/// What one program printed.
+/// The output of one program.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Tap {
     pub assertions: Vec<Assertion>,
-    /// Sum of the plans: a program can print what a second one, inside of the container, printed.
+    /// The sum of the plans. A program can print the output of a second program in the container, with a plan of its own.
     planned: Option<usize>,
     bail_out: Option<String>,
-    /// A block that belongs to no result and has an error: how this suite's programs report one of their own. Without an
-    /// error it only repeats what the container printed.
+    /// A block with an error that belongs to no result: the programs of this suite report their own errors so. A block without an error
+    /// only repeats the output of the container.
     loose: Option<String>,
 }
 
@@ -22,12 +22,12 @@ pub struct Assertion {
     ok: bool,
     skipped: bool,
     text: String,
-    /// Of the block, which is JSON in this suite.
+    /// The content of the block, which is JSON in this suite.
     detail: String,
 }
 
 impl Tap {
-    /// Lines of another kind are diagnostics.
+    /// Parses the output. Other lines are diagnostics, and are ignored.
     pub fn parse(text: &str) -> Self {
         let mut tap = Self::default();
         let mut block: Option<String> = None;
@@ -66,8 +66,8 @@ impl Tap {
         }
     }
 
-    /// The program's verdict, with every reason. Some programs print results only where something is wrong: exit code 0
-    /// and no word are good.
+    /// The result of the program, with every reason. Some programs print only failed results, so the exit code 0 without any result
+    /// is a success.
     pub fn verdict(&self, name: &str, status: i32, stderr: &str) -> Test {
         let mut why: Vec<String> = self
             .assertions
@@ -98,7 +98,7 @@ impl Tap {
     }
 }
 
-/// A headline with the runtime's own words, or a list of errors, below it; without the specification's address.
+/// The first line, with the runtime's message or the list of errors below it, without the URL of the specification.
 fn joined(text: &str) -> String {
     let lines = text.lines().map(str::trim);
     lines.filter(|l| !l.is_empty() && !l.starts_with("Refer to:")).collect::<Vec<_>>().join(": ")
@@ -130,7 +130,7 @@ impl Assertion {
     }
 }
 
-/// The error in a block, or whatever it says.
+/// The error in a block, or the whole block.
 fn detail(block: &str) -> String {
     let Ok(Value::Object(fields)) = serde_json::from_str(block) else { return one_line(block) };
     let text = |name: &str| fields.get(name).and_then(Value::as_str).map(|t| one_line(&joined(t)));

@@ -1,7 +1,7 @@
 //! The programs of the OCI runtime-tools validation suite, one after another, on the machine that this process runs on.
 //!
-//! A program calls `RUNTIME` and says what it saw as TAP. It needs `runtimetest` and the tar file of a root file system in
-//! its working directory. What a failed program leaves behind would fail the next one, so it is removed.
+//! A program calls `RUNTIME` and prints its results as TAP. It needs `runtimetest` and the tar file of a root file system in its
+//! working directory. Anything that a failed program leaves would fail the next program, so it is removed.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -14,14 +14,14 @@ use crate::outcome::{Test, Verdict, one_line};
 use crate::runtime::Runtime;
 use crate::tap::Tap;
 
-/// Longer than any program needs: the slowest waits some ten seconds in all.
+/// The time limit of a program. The slowest program waits some ten seconds in all.
 const LIMIT_SECONDS: &str = "90";
 /// The cgroups that the programs name (runtime-tools, cgroups/cgroups.go).
 const CGROUPS: [&str; 2] = ["cgrouptest", "testdir/cgrouptest/container"];
 
 /// Runs every program of `dir`, in the order of their names.
 pub fn run_all(dir: &Path, runtime: &Runtime) -> Vec<Test> {
-    // Not where the suite lies: that can be a file system of the host, which carries no labels and is slow to run from.
+    // Not in the suite's directory, which may be on a file system of the host, without SELinux labels and slow.
     let here = TempDir::new("validation");
     let copied = run(&["cp", "-a", &format!("{}/.", dir.display()), here.str()]);
     copied.ok();
@@ -46,8 +46,8 @@ pub fn run_all(dir: &Path, runtime: &Runtime) -> Vec<Test> {
 }
 
 fn run_one(dir: &Path, name: &str, wrapper: &Wrapper) -> Test {
-    // Some containers share their mounts with the host, as they were told to. This host is a mount namespace that looks like
-    // one, where every mount is shared, and that ends with the program.
+    // Some configurations share mounts with the host. So each program gets a mount namespace with shared mounts as its host, which
+    // ends with the program.
     const HOST: &str = "mount --make-rshared / && exec \"$@\"";
     let temp = dir.join("tmp");
     fs::create_dir_all(&temp).expect("make a directory");
@@ -65,8 +65,8 @@ fn run_one(dir: &Path, name: &str, wrapper: &Wrapper) -> Test {
     test
 }
 
-/// A script in the runtime's place: the runtime gets a state directory that can be emptied, and its last error is kept,
-/// because programs say no more of it than its exit code. `create` is left alone: its streams are the container's.
+/// A script that calls the runtime. It gives the runtime a state directory that can be emptied, and keeps the runtime's last error,
+/// because the programs print only its exit code. The streams of `create` are not changed, because the container inherits them.
 struct Wrapper {
     path: String,
     root: String,
@@ -86,7 +86,7 @@ impl Wrapper {
         Self { path, root }
     }
 
-    /// `VERB: message` of the last call that failed.
+    /// The message of the last call that failed, as `VERB: message`.
     fn last_error(&self) -> Option<String> {
         let said = fs::read_to_string(format!("{}.error", self.path)).ok()?;
         let (verb, message) = said.split_once('\n')?;
@@ -113,7 +113,7 @@ impl Wrapper {
                 &format!("*/{name}"),
             ]);
             for dir in found.stdout.lines() {
-                // Fails where a process of a broken container lives on; the next program will say so.
+                // Fails if a process of a broken container still lives. Then the next program fails, too.
                 let _ = fs::remove_dir(dir);
             }
         }

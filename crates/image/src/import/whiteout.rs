@@ -1,0 +1,106 @@
+//! What a layer hides of the layers below it: whiteouts and opaque directories (image-spec, layer.md, "Whiteouts").
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, XattrFlags};
+use rustix::io::Errno;
+use sharedroot_format::base::FIXED_TIME;
+
+use super::beneath::{self, OPAQUE, joined, os};
+use super::metadata::timestamps;
+use super::tar_stream::Entry;
+use super::tar_stream::Time;
+use super::unpack_error::{UnpackError, failed};
+use super::unpacker::Unpacker;
+
+impl Unpacker<'_> {
+    /// Hides a name of the lower layers. What this layer itself has under the name stays.
+    pub(super) fn whiteout(
+        &mut self,
+        entry: &Entry,
+        above: &[&[u8]],
+        name: &[u8],
+    ) -> Result<(), UnpackError> {
+        let names: Vec<&[u8]> = above.iter().copied().chain([name]).collect();
+        let below =
+            self.lower.find(&names).map_err(failed(entry, "look for the name that it hides"))?;
+        if below.is_none()
+            || self.hides_lower(above).map_err(failed(entry, "look for the name that it hides"))?
+        {
+            return Ok(());
+        }
+        let dir = self.parent(entry, above)?;
+        match beneath::look(&dir, os(name))
+            .map_err(failed(entry, "look at the file that it hides"))?
+        {
+            None => {
+                let mode = Mode::empty();
+                rustix::fs::mknodat(&dir, os(name), FileType::CharacterDevice, mode, 0)
+                    .map_err(failed(entry, "make the whiteout"))?;
+                self.set_times_to_fixed(&dir, os(name)).map_err(failed(entry, "set its time"))
+            }
+            Some(stat) if beneath::is_dir(&stat) => self.mark_opaque(entry, &names),
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// Hides everything that the lower layers have in a directory (`.wh..wh..opq`).
+    pub(super) fn mark_opaque(
+        &mut self,
+        entry: &Entry,
+        names: &[&[u8]],
+    ) -> Result<(), UnpackError> {
+        if names.is_empty() {
+            // The root of an overlay cannot be opaque, so the lower layers are left out of the overlay.
+            self.lower.clear();
+            return Ok(());
+        }
+        let dir = self.parent(entry, names)?;
+        self.make_opaque(entry, dir.as_fd())
+    }
+
+    /// Makes an open directory opaque.
+    pub(super) fn make_opaque(
+        &mut self,
+        entry: &Entry,
+        dir: BorrowedFd<'_>,
+    ) -> Result<(), UnpackError> {
+        let path = beneath::by_descriptor(dir, OsStr::new("."));
+        rustix::fs::setxattr(&path, OPAQUE, b"y", XattrFlags::empty())
+            .map_err(failed(entry, "mark the directory opaque"))?;
+        // In an opaque directory overlay shows whiteouts as character devices.
+        super::opaque::remove_whiteouts(dir)
+            .map_err(failed(entry, "remove whiteouts that hide nothing"))
+    }
+
+    /// Whether this layer hides what the lower layers have at the path `names`.
+    pub(super) fn hides_lower(&self, names: &[&[u8]]) -> io::Result<bool> {
+        for n in 1..=names.len() {
+            let path = joined(&names[..n]);
+            match beneath::exactly(self.root.as_fd(), &path, OFlags::PATH) {
+                Ok(fd) => {
+                    let stat = rustix::fs::fstat(&fd)?;
+                    if !beneath::is_dir(&stat) || beneath::is_opaque(fd.as_fd())? {
+                        return Ok(true);
+                    }
+                }
+                Err(Errno::NOENT) => return Ok(false),
+                Err(Errno::NOTDIR | Errno::LOOP) => return Ok(true),
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        Ok(false)
+    }
+
+    /// Sets fixed times, which every host can repeat.
+    pub(super) fn set_times_to_fixed(&self, dir: &OwnedFd, name: &OsStr) -> Result<(), Errno> {
+        let times = timestamps(Time { seconds: FIXED_TIME, nanoseconds: 0 });
+        rustix::fs::utimensat(dir, name, &times, AtFlags::SYMLINK_NOFOLLOW)
+    }
+}
+
+#[cfg(test)]
+#[path = "whiteout_tests.rs"]
+mod tests;

@@ -1,0 +1,73 @@
+//! What the image-spec says of whiteouts and opaque directories.
+
+use super::super::testing::{Tar, Unpacked};
+
+fn unpacked(tars: &[Vec<u8>]) -> Unpacked {
+    Unpacked::of(tars).unwrap()
+}
+
+#[test]
+fn root_whiteouts_hide_what_is_below_and_nothing_else() {
+    let below = Tar::new().file("a", "").file("b", "").file("dir/x", "old").file("dir/y", "old");
+    let below = below.file("keep/x", "old").bytes();
+    let above = Tar::new()
+        .file(".wh.a", "")
+        .file(".wh.nothing", "")
+        .file("no/such/.wh.place", "")
+        .file("b", "new")
+        .file(".wh.b", "") // of the layers below only
+        .file("dir/x", "new")
+        .file("dir/.wh..wh..opq", "")
+        .file(".wh..wh.plnk", "aufs's own")
+        .bytes();
+    let layers = unpacked(&[below, above]);
+    let tree = layers.merged();
+    assert_eq!(tree.names("."), ["b", "dir", "keep"]);
+    assert_eq!((tree.read("b"), tree.read("dir/x")), ("new".into(), "new".into()));
+    assert_eq!(tree.names("dir"), ["x"]);
+    assert_eq!(tree.names("keep"), ["x"]);
+    for bad in [".wh.", ".wh..", ".wh..."] {
+        let error = Unpacked::error(&[Tar::new().file(bad, "").bytes()]);
+        assert!(error.contains("a whiteout without a name"), "{bad}: {error}");
+    }
+}
+
+/// overlay shows a whiteout that hides nothing as the device that it is: there must be none.
+#[test]
+fn root_whiteouts_in_opaque_directories_are_never_seen() {
+    let below = || Tar::new().file("dir/x", "").file("dir/deep/y", "").file("other", "").bytes();
+    let orders = [
+        Tar::new()
+            .dir("dir")
+            .file("dir/.wh.x", "")
+            .file("dir/deep/.wh.y", "")
+            .file("dir/.wh..wh..opq", ""),
+        Tar::new()
+            .dir("dir")
+            .file("dir/.wh..wh..opq", "")
+            .file("dir/.wh.x", "")
+            .file("dir/deep/.wh.y", ""),
+        Tar::new().file(".wh.dir", "").dir("dir").file("dir/.wh.x", "").dir("dir/deep"),
+        Tar::new().dir("dir").dir("dir/deep").file("dir/deep/.wh.y", "").file(".wh.dir", ""),
+    ];
+    for above in orders {
+        let layers = unpacked(&[below(), above.bytes()]);
+        let tree = layers.merged();
+        let names = tree.names("dir");
+        assert!(names.is_empty() || names == ["deep"], "{names:?}");
+        for name in names {
+            assert!(tree.names(&format!("dir/{name}")).is_empty());
+        }
+        assert!(tree.has("other"));
+    }
+    // A directory of the lowest layer has nothing below it that could be hidden.
+    let layers = unpacked(&[Tar::new().file("dir/.wh.x", "").file("dir/z", "").bytes()]);
+    assert_eq!(layers.merged().names("dir"), ["z"]);
+}
+
+#[test]
+fn root_the_root_can_hide_all_layers_below() {
+    let above = Tar::new().file("new", "").file(".wh..wh..opq", "").bytes();
+    let layers = unpacked(&[Tar::new().file("old", "").bytes(), above]);
+    assert_eq!(layers.merged().names("."), ["new"]);
+}
