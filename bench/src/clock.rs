@@ -17,7 +17,7 @@ impl Clock {
         value
     }
 
-    /// A step that something else timed.
+    /// Adds a step that was timed elsewhere.
     pub fn add(&mut self, name: &'static str, milliseconds: f64) {
         self.steps.push((name, milliseconds));
     }
@@ -28,7 +28,7 @@ impl Clock {
         &self.steps
     }
 
-    /// Their sum: what the caller does between two steps does not count.
+    /// The sum of the steps. The caller's time between two steps does not count.
     #[must_use]
     pub fn total(&self) -> f64 {
         self.steps.iter().map(|(_, time)| time).sum()

@@ -1,4 +1,4 @@
-//! clone3(2) into namespaces and a cgroup at once: the only unsafe code, because no crate makes this call.
+//! clone3(2) into namespaces and a cgroup at once. This file has unsafe code, because no crate makes this call.
 #![allow(unsafe_code)]
 
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -16,7 +16,7 @@ const NAMESPACES: u64 = (libc::CLONE_NEWNS
 /// `CLONE_INTO_CGROUP` of `linux/sched.h`; libc's constant is 32 bits wide.
 const INTO_CGROUP: u64 = 1 << 33;
 
-/// A copy of this process in namespaces of its own, born in `cgroup`. The process id for the parent, nothing for the
+/// Clones this process into new namespaces and into `cgroup`. Returns the child's process ID in the parent, and `None` in the
 /// child.
 pub(super) fn into_container(cgroup: BorrowedFd<'_>) -> Option<Pid> {
     let args = libc::clone_args {

@@ -1,11 +1,11 @@
-//! What was read from and written to the disks, by what they are for.
+//! Reads from and writes to the disks, by the role of each disk.
 
 use std::collections::BTreeMap;
 use std::fs;
 
 use serde::Serialize;
 
-/// A disk and what it had done when it was first looked at.
+/// A disk, and its counters at the beginning.
 #[derive(Debug)]
 pub struct Disk {
     role: &'static str,
@@ -17,25 +17,25 @@ pub struct Disk {
 /// Sectors of 512 bytes.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub struct Traffic {
-    /// By the kernel, reads ahead of what was asked for included.
+    /// Sectors that the kernel read, with read-ahead.
     pub read: u64,
-    /// To the disk; what still waits in memory is not in it.
+    /// Sectors that were written to the disk, without data that waits in memory.
     pub written: u64,
 }
 
-/// Disks, each a role and a name of the kernel's, seen for the first time.
+/// Takes the counters of disks, each with its role and its name in the kernel.
 ///
 /// # Panics
-/// If the machine has no such disk: then it is not the lab, or one without `--pool device`.
+/// If the machine has no such disk, because it is not a guest of the lab with `--pool device`.
 #[must_use]
 pub fn begin(disks: &[(&'static str, &'static str)]) -> Vec<Disk> {
     disks.iter().map(|&(role, name)| Disk { role, name, before: of(name) }).collect()
 }
 
-/// What each has done since, by role.
+/// The sectors read and written since then, by role.
 ///
 /// # Panics
-/// If one of them is gone.
+/// If a disk is gone.
 #[must_use]
 pub fn traffic(disks: &[Disk]) -> BTreeMap<&'static str, Traffic> {
     let since = |disk: &Disk| {

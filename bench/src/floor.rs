@@ -1,6 +1,6 @@
-//! The floor: what no runtime can leave out for this configuration, in one process that knows what it is going to do.
-//! mkdir of the cgroup, clone3 into namespaces and cgroup, the mounts and devices, pivot_root, execve, wait, rmdir. No
-//! state, no capabilities, no seccomp, no second or third process of a command.
+//! The floor: the system calls that no runtime can leave out for this configuration, in one process. These are mkdir of the
+//! cgroup, clone3 into namespaces and cgroup, the mounts and devices, pivot_root, execve, wait, rmdir. The floor has no state,
+//! no capabilities, no seccomp, and no second or third process of a command.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -25,7 +25,7 @@ use crate::clock::Clock;
 /// The steps of one container, in order.
 const STEPS: [&str; 6] = ["cgroup", "clone", "mounts", "pivot, masks", "exec, run, wait", "rmdir"];
 
-/// What the floor is filed under: as an arm, and its one operation.
+/// The name of the floor as an arm, and of its only operation.
 pub const FLOOR: &str = "floor";
 /// See [`FLOOR`].
 pub const CONTAINER: &str = "container";
@@ -38,13 +38,13 @@ pub struct Floor {
 }
 
 impl Floor {
-    /// The bundle's program must end by itself. `cgroup` is a directory of the cgroup v2 hierarchy that is not there yet.
+    /// The bundle's program must end by itself. `cgroup` is a path in the cgroup v2 hierarchy that does not exist yet.
     #[must_use]
     pub fn new(bundle: PathBuf, cgroup: PathBuf) -> Self {
         Self { bundle, cgroup }
     }
 
-    /// One container, by a process of its own, whose start and end do not count.
+    /// Runs one container, in a process of its own, whose start and end are not measured.
     ///
     /// # Panics
     /// If this program does not begin with [`run_if_asked`], or a step of the container fails.
@@ -62,7 +62,7 @@ impl Floor {
     }
 }
 
-/// Whether this process is for one container of [`Floor::container`]; then it has been made and has ended.
+/// Runs the container if this process was started by [`Floor::container`], and returns true in that case.
 #[must_use]
 pub fn run_if_asked() -> bool {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -74,7 +74,7 @@ pub fn run_if_asked() -> bool {
     asked
 }
 
-/// Makes and ends one container and prints the milliseconds of each step.
+/// Starts and ends one container, and prints the milliseconds of each step.
 fn run_once(bundle: &Path, cgroup: &Path) {
     let config = fs::read(bundle.join("config.json")).expect("read config.json");
     let config: Value = serde_json::from_slice(&config).expect("config.json is JSON");
@@ -91,7 +91,7 @@ fn run_once(bundle: &Path, cgroup: &Path) {
     };
     drop(tells);
     let mut text = String::new();
-    // Ends at execve, which closes the child's end.
+    // The read ends at execve, which closes the child's end of the pipe.
     told.read_to_string(&mut text).expect("read the child's times");
     let status = waitpid(Some(pid), WaitOptions::empty()).expect("wait").expect("it has ended").1;
     assert_eq!(status.exit_status(), Some(0), "the container");
@@ -105,7 +105,7 @@ fn run_once(bundle: &Path, cgroup: &Path) {
     marks.windows(2).for_each(|pair| print!("{:.4} ", pair[1] - pair[0]));
 }
 
-/// The container's own steps, until it is the program.
+/// The steps in the container, until it executes the program.
 fn inside(config: &Value, ms: impl Fn() -> f64, mut tells: impl Write) -> ! {
     let mut mark = || writeln!(tells, "{:.4}", ms()).expect("tell the time");
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();

@@ -1,13 +1,12 @@
-//! Benchmarks, run by `hack/bench`. This library is what they have in common: the times of many rounds, the floor below them, and the targets they are held
-//! against.
+//! Benchmarks, run by `hack/bench`. This library has their common parts: the times of many rounds, the floor, and the targets.
 //!
 //! | file | its story |
 //! |---|---|
 //! | `clock.rs` | one operation in steps |
 //! | `samples.rs` | the steps of many rounds |
 //! | `floor.rs`, `clone.rs` | the floor: the system calls of one container in one process |
-//! | `disks.rs` | what was read from the disks |
-//! | `targets.rs` | a figure, what it must be, and the tables |
+//! | `disks.rs` | reads from and writes to the disks |
+//! | `targets.rs` | figures with their targets, and the tables |
 
 mod clock;
 mod clone;

@@ -4,20 +4,20 @@ use serde_json::{Map, Value, json};
 
 use crate::clock::Clock;
 
-/// What the sum of an operation's steps is filed under, beside the steps.
+/// The name of the sum of an operation's steps.
 pub const TOTAL: &str = "total";
 
-/// Milliseconds of one step in every round.
+/// The milliseconds of one step in every round.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Times(Vec<f64>);
 
 impl Times {
-    /// One more round.
+    /// Adds a round.
     pub fn push(&mut self, time: f64) {
         self.0.push(time);
     }
 
-    /// How many rounds.
+    /// The number of rounds.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
@@ -29,7 +29,7 @@ impl Times {
         self.0.is_empty()
     }
 
-    /// By nearest rank, `part` of 1. Zero if nothing was measured.
+    /// The percentile `part` (0 to 1), by nearest rank. Zero if nothing was measured.
     #[must_use]
     pub fn quantile(&self, part: f64) -> f64 {
         let mut sorted = self.0.clone();
@@ -38,13 +38,13 @@ impl Times {
         sorted.get(rank.max(1) - 1).copied().unwrap_or(0.0)
     }
 
-    /// The middle one.
+    /// The median.
     #[must_use]
     pub fn median(&self) -> f64 {
         self.quantile(0.5)
     }
 
-    /// The 99th percentile; of fewer than 100 rounds the slowest.
+    /// The 99th percentile. With fewer than 100 rounds this is the slowest round.
     #[must_use]
     pub fn p99(&self) -> f64 {
         self.quantile(0.99)
@@ -57,14 +57,14 @@ impl Times {
     }
 }
 
-/// The times of each (arm, operation, step), in the order in which they first came.
+/// The times of each arm, operation and step, in the order in which they first came.
 #[derive(Debug, Default)]
 pub struct Samples(Vec<(Key, Times)>);
 
 type Key = (String, &'static str, &'static str);
 
 impl Samples {
-    /// Files an operation's steps and their sum.
+    /// Adds an operation's steps and their sum.
     pub fn file(&mut self, arm: &str, operation: &'static str, clock: &Clock) {
         for (step, time) in clock.steps() {
             self.times(arm, operation, step).push(*time);
@@ -81,7 +81,7 @@ impl Samples {
         &mut self.0[at].1
     }
 
-    /// The times of one step; none if the arm has no such step.
+    /// The times of one step; `None` if the arm has no such step.
     #[must_use]
     pub fn get(&self, arm: &str, operation: &str, step: &str) -> Option<&Times> {
         self.0
@@ -102,7 +102,7 @@ impl Samples {
         arms
     }
 
-    /// Every (operation, step) that some arm has; the sums last of their operation.
+    /// Every operation and step that some arm has. The sum is the last step of its operation.
     #[must_use]
     pub fn steps(&self) -> Vec<(&'static str, &'static str)> {
         let mut steps = Vec::new();
@@ -123,7 +123,7 @@ impl Samples {
         steps
     }
 
-    /// Every single time, by arm, operation and step.
+    /// Every time, by arm, operation and step.
     #[must_use]
     pub fn json(&self) -> Value {
         let mut arms = Map::new();

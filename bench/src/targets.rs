@@ -1,4 +1,4 @@
-//! What was found, as Markdown for people and as JSON for the next comparison.
+//! Figures and their targets, as Markdown for people and as JSON for the next comparison.
 
 use std::fmt::Write;
 
@@ -6,21 +6,21 @@ use serde_json::{Value, json};
 
 use crate::samples::Samples;
 
-/// A figure and what it must be.
+/// A figure and its target.
 #[derive(Debug)]
 pub struct Target {
-    /// Which figure.
+    /// The figure's name.
     pub what: String,
-    /// Its value, with what it was made of.
+    /// The figure's value, with the values that it was computed from.
     pub found: String,
-    /// What it must be.
+    /// The target.
     pub target: String,
-    /// Whether it is.
+    /// Whether the figure meets the target.
     pub met: bool,
 }
 
 impl Target {
-    /// A time of ours held against a peer's: at most `most` of it. Both in `unit`.
+    /// A time of sharedroot that must be at most `most` times the time of another program. Both are in `unit`.
     #[must_use]
     pub fn ratio(what: String, ours: f64, peer: f64, most: f64, unit: &str) -> Self {
         Self {
@@ -73,7 +73,7 @@ pub fn steps_table(title: &str, samples: &Samples) -> String {
     text
 }
 
-/// The machine as it says of itself.
+/// Facts about the machine.
 #[must_use]
 pub fn machine() -> Value {
     let line = |path: &str| {

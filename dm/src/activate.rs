@@ -14,7 +14,8 @@ use crate::table::PoolTable;
 use crate::units::Bytes;
 
 impl Pool {
-    /// Activates the pool if it is not active, and gives it the sizes of its row. Returns how the pool's last use ended. The caller holds the pool's lock.
+    /// Activates the pool if it is not active, and gives it the sizes of its row. Returns how the pool's last use ended. The
+    /// caller holds the pool's lock.
     pub(crate) fn activate_row(
         &self,
         lock: &Lock,
@@ -69,8 +70,8 @@ impl Pool {
     }
 
     /// Refuses data and metadata that are not the store's. The kernel would format a zeroed metadata device as a new pool, and
-    /// so lose every volume, and it would accept another pool's metadata. Changes only `row`: fills in sizes that the store does
-    /// not have.
+    /// so lose every volume, and it would accept another pool's metadata. Changes only `row`: fills in sizes that the store
+    /// does not have.
     fn verify_backing(
         &self,
         row: &mut PoolRow,

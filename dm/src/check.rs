@@ -10,8 +10,8 @@ use crate::superblock::Superblock;
 use crate::tools::{self, ToolError};
 
 impl Pool {
-    /// Checks the metadata with thin_check. The metadata of an active pool is read from a reserved metadata snapshot, so the pool
-    /// can be in use.
+    /// Checks the metadata with thin_check. The metadata of an active pool is read from a reserved metadata snapshot, so the
+    /// pool can be in use.
     ///
     /// # Errors
     /// [`Error::DamagedMetadata`] with what thin_check printed; [`Error::LvmChecks`] for an inactive pool of LVM.

@@ -43,7 +43,8 @@ impl Pool {
     }
 
     /// As [`delete`](Self::delete), but a volume in use is no error. Such a volume loses its name now. The kernel removes its
-    /// device when the last user has gone, and the next [`reconcile`](Self::reconcile) or [`open`](Self::open) deletes the rest.
+    /// device when the last user has gone, and the next [`reconcile`](Self::reconcile) or [`open`](Self::open) deletes the
+    /// rest.
     ///
     /// A typical user is a copy of a mount in another mount namespace.
     ///
@@ -76,7 +77,8 @@ impl Pool {
         if self.backing.kind != BackingKind::Loop {
             return self.delete_id(row);
         }
-        // A discard may take long, so the pool's lock is released for other changes. The volume's row keeps the thin id meanwhile.
+        // A discard may take long, so the pool's lock is released for other changes. The volume's row keeps the thin id
+        // meanwhile.
         drop(pool_lock);
         self.discard_blocks(row, claimed)?;
         let _pool_lock = self.lock()?;
@@ -87,11 +89,11 @@ impl Pool {
         }
     }
 
-    /// Opens the volume's device exclusively, so that nobody can mount it. `None` if the volume is not active, or its device is in
-    /// use or takes no discard.
+    /// Opens the volume's device exclusively, so that nobody can mount it. `None` if the volume is not active, or its device is
+    /// in use or takes no discard.
     ///
-    /// The open device is used for the discard: to remove the device and to create it again for the discard would double the time
-    /// of a deletion.
+    /// The open device is used for the discard: to remove the device and to create it again for the discard would double the
+    /// time of a deletion.
     fn open_if_unused(&self, row: &VolumeRow) -> Result<Option<File>, Error> {
         let identity = self.identity_of(row);
         if self.backing.kind != BackingKind::Loop {
@@ -106,8 +108,8 @@ impl Pool {
         Ok(claim.ok())
     }
 
-    /// Resumes the origin of a half-created snapshot, if the process that took the snapshot died while the origin was suspended.
-    /// I/O to such an origin hangs. The caller holds the pool's lock, so no living process has suspended an origin.
+    /// Resumes the origin of a half-created snapshot, if the process that took the snapshot died while the origin was
+    /// suspended. I/O to such an origin hangs. The caller holds the pool's lock, so no living process has suspended an origin.
     fn resume_origin(&self, row: &VolumeRow) -> Result<(), Error> {
         let (Phase::Creating, Some(origin)) = (row.phase, &row.origin) else { return Ok(()) };
         let device = self.config.name.device_of(origin);
@@ -144,10 +146,10 @@ impl Pool {
 
     /// Returns the volume's blocks to the file system of the pool's loop file.
     ///
-    /// When the kernel deletes a thin id, it frees the blocks in the pool, but does not discard them in the loop file. A discard of
-    /// the volume does both, and keeps the blocks that another volume shares (thin-provisioning.rst;
-    /// `process_prepared_discard_passdown_pt1` in dm-thin.c). If the discard fails, the pool still gets the blocks back, and only
-    /// the file keeps them.
+    /// When the kernel deletes a thin id, it frees the blocks in the pool, but does not discard them in the loop file. A
+    /// discard of the volume does both, and keeps the blocks that another volume shares (thin-provisioning.rst;
+    /// `process_prepared_discard_passdown_pt1` in dm-thin.c). If the discard fails, the pool still gets the blocks back, and
+    /// only the file keeps them.
     ///
     /// # Errors
     /// [`Error::Busy`] if somebody opened the device meanwhile.
@@ -163,8 +165,8 @@ impl Pool {
         step("blocks discarded");
         match discarded {
             Ok(()) => {}
-            // EOPNOTSUPP: the file system of the loop file cannot punch holes. ENODATA: the pool does not have the thin id, because
-            // the process that created the volume died before.
+            // EOPNOTSUPP: the file system of the loop file cannot punch holes. ENODATA: the pool does not have the thin id,
+            // because the process that created the volume died before.
             Err(error)
                 if [Errno::EOPNOTSUPP, Errno::ENODATA]
                     .iter()
@@ -187,9 +189,9 @@ impl Pool {
         OpenOptions::new().write(true).open(device.node())
     }
 
-    /// The offsets and lengths where the volume may have exclusive blocks. For a snapshot whose origin exists and is sealed, these
-    /// are the blocks that were written since it was taken. For any other volume this is the whole volume: after an origin is
-    /// deleted, the blocks that it shared with one snapshot belong to the snapshot alone.
+    /// The offsets and lengths where the volume may have exclusive blocks. For a snapshot whose origin exists and is sealed,
+    /// these are the blocks that were written since it was taken. For any other volume this is the whole volume: after an
+    /// origin is deleted, the blocks that it shared with one snapshot belong to the snapshot alone.
     fn exclusive_ranges(&self, row: &VolumeRow) -> Result<Vec<(Bytes, Bytes)>, Error> {
         let all = vec![(Bytes(0), row.size)];
         let origin = row.origin.as_ref().map(|origin| self.row(origin)).transpose()?.flatten();
@@ -268,8 +270,8 @@ impl Pool {
         self.delete_row(&deferred).map(|()| Deleted::Deleted)
     }
 
-    /// Gives the device of a row in phase deleting the name of the row. After an interrupted deferral the device still has the old
-    /// name.
+    /// Gives the device of a row in phase deleting the name of the row. After an interrupted deferral the device still has the
+    /// old name.
     fn rename_device(&self, row: &VolumeRow) -> Result<(), Error> {
         let identity = self.identity_of(row);
         let renamed = self.kernel.find_uuid(&identity.uuid).and_then(|found| match found {

@@ -150,16 +150,16 @@ pub enum Error {
     #[error("LVM has no active thin pool {}; activate it with `lvchange --activate y {}`", node.display(), node.display())]
     LvmInactive { node: PathBuf },
     /// The LVM volume is not a thin pool, or LVM has volumes in the pool.
-    #[error("cannot adopt {}: it is a {target} device, not a thin pool without volumes of LVM's; create one with `lvcreate --type thin-pool`", node.display())]
+    #[error("cannot adopt {}: it is a {target} device, and only a thin pool without volumes of LVM can be adopted; create one with `lvcreate --type thin-pool`", node.display())]
     LvmNotPool { node: PathBuf, target: String },
     /// The LVM pool has blocks in use, or had volumes.
     #[error("cannot adopt the thin pool {}: it is not empty; adopt one that nobody has used", node.display())]
     LvmNotEmpty { node: PathBuf },
     /// Only LVM grows a pool that LVM made.
-    #[error("cannot grow the thin pool {}: it is LVM's; grow it with `lvextend --size +SIZE {}`", node.display(), node.display())]
+    #[error("cannot grow the thin pool {}: LVM manages it; grow it with `lvextend --size +SIZE {}`", node.display(), node.display())]
     LvmGrows { node: PathBuf },
     /// Only LVM checks and repairs a pool that LVM made.
-    #[error("cannot check or repair the thin pool {}: it is LVM's, which checks it at each activation; repair it with `lvconvert --repair {}`", node.display(), node.display())]
+    #[error("cannot check or repair the thin pool {}: LVM manages it, and checks it at each activation; repair it with `lvconvert --repair {}`", node.display(), node.display())]
     LvmChecks { node: PathBuf },
     /// A device is too small for a pool.
     #[error("{} is too small for a pool: it has {size}; give a larger device", path.display())]
@@ -249,7 +249,7 @@ pub enum Error {
         source: KernelError,
     },
     /// The origin could not be suspended or resumed.
-    #[error("cannot {action} {origin} around a snapshot in the pool {pool}")]
+    #[error("cannot {action} the volume {origin} for a snapshot in the pool {pool}")]
     SuspendOrigin { action: &'static str, origin: VolumeName, pool: PoolName, source: KernelError },
     /// The volume's dm device could not be created.
     #[error("cannot activate the volume {volume} (thin id {id}) of the pool {pool}")]

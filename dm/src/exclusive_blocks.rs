@@ -6,8 +6,8 @@
 //!
 //! The pool is in use meanwhile. The kernel never changes a node in place while a committed superblock leads to that node. So
 //! blocks that were read between two equal reads of the superblock belong together. The mappings of a volume do not change
-//! while nobody writes the volume. A wrong result does no harm: only a volume that is being deleted is discarded, and the kernel
-//! keeps the blocks that another volume shares.
+//! while nobody writes the volume. A wrong result does no harm: only a volume that is being deleted is discarded, and the
+//! kernel keeps the blocks that another volume shares.
 //!
 //! Layout, all little-endian: `struct thin_disk_superblock` and `struct disk_device_details` in dm-thin-metadata.c, `struct
 //! node_header` in persistent-data/dm-btree-internal.h.

@@ -62,8 +62,8 @@ fn is_part_of_a_name(name: &str, text: &str) {
     assert!(!name.contains(['/', '\0', ' ', '\n']), "{name:?}");
 }
 
-/// Damages a pool's metadata and reads its exclusive blocks. Each 11 bytes of `damage` are the number of a block, an offset in the
-/// block (2 bytes), and the 8 bytes to write there.
+/// Damages a pool's metadata and reads its exclusive blocks. Each 11 bytes of `damage` are the number of a block, an offset in
+/// the block (2 bytes), and the 8 bytes to write there.
 ///
 /// # Panics
 /// If the code breaks a promise.

@@ -1,5 +1,5 @@
-//! A pool grows while it is in use. Intent, act, result: the store gets the new sizes before a file changes, so that the next use
-//! of the pool finishes an interrupted growth.
+//! A pool grows while it is in use. Intent, act, result: the store gets the new sizes before a file changes, so that the next
+//! use of the pool finishes an interrupted growth.
 
 use std::time::Duration;
 
@@ -22,12 +22,12 @@ const METADATA_MOST: Bytes = Bytes(Bytes::gib(16).0 - Bytes::mib(128).0);
 const LOW_AGAIN: Duration = Duration::from_secs(30);
 
 impl Pool {
-    /// Makes the pool larger. A pool on loop files grows to the given sizes. If no size is given, its data grows by half. A pool
-    /// on devices takes the sizes that its devices have now.
+    /// Makes the pool larger. A pool on loop files grows to the given sizes. If no size is given, its data grows by half. A
+    /// pool on devices takes the sizes that its devices have now.
     ///
     /// # Errors
-    /// [`Error::Shrink`]; [`Error::NoRoomToGrow`]; [`Error::GrowDevices`] for sizes of a pool on devices; [`Error::LvmGrows`] for
-    /// a pool of LVM. Then nothing has changed.
+    /// [`Error::Shrink`]; [`Error::NoRoomToGrow`]; [`Error::GrowDevices`] for sizes of a pool on devices; [`Error::LvmGrows`]
+    /// for a pool of LVM. Then nothing has changed.
     pub fn grow(&self, data: Option<Bytes>, metadata: Option<Bytes>) -> Result<(), Error> {
         let lock = self.lock()?;
         let row = self.pool_row()?;
@@ -49,8 +49,8 @@ impl Pool {
         self.grow_to(&lock, row, sizes)
     }
 
-    /// Makes sure that `more` bytes fit into the pool, and that the pool still accepts a new volume after that. If needed, a pool
-    /// on loop files grows, if its file system has room. Nothing is reserved: other writers use the same room meanwhile.
+    /// Makes sure that `more` bytes fit into the pool, and that the pool still accepts a new volume after that. If needed, a
+    /// pool on loop files grows, if its file system has room. Nothing is reserved: other writers use the same room meanwhile.
     ///
     /// # Errors
     /// [`Error::TooSmall`], or [`Error::Full`] if the pool accepts no new volume even without `more`. Then nothing has changed.
@@ -84,8 +84,8 @@ impl Pool {
         Err(Error::TooSmall { name, more, used, most, limit, path })
     }
 
-    /// Grows a pool on loop files whose data or metadata has reached the limit, if its file system has room. Returns `true` if the
-    /// pool grew.
+    /// Grows a pool on loop files whose data or metadata has reached the limit, if its file system has room. Returns `true` if
+    /// the pool grew.
     pub(crate) fn grow_if_low(&self, lock: &Lock, working: &Working) -> Result<bool, Error> {
         if self.backing.kind != BackingKind::Loop {
             return Ok(false);
@@ -174,8 +174,8 @@ impl Pool {
         };
         // The table is loaded again even if the data does not grow: the kernel reads the size of the metadata device only then.
         if let Err(error) = over(row.sizes.data.0 / self.block.0).map_err(failed) {
-            // The kernel exchanges the tables before it tries the new size. If it refuses the size, the pool stays suspended, so the
-            // old table is loaded again.
+            // The kernel exchanges the tables before it tries the new size. If it refuses the size, the pool stays suspended,
+            // so the old table is loaded again.
             if let Err(back) = over(blocks) {
                 tracing::error!(pool = %name, %back, "cannot resume the pool; run `dmsetup resume {}`", self.identity.name);
             }
@@ -194,8 +194,9 @@ impl Pool {
         }
     }
 
-    /// Waits for the kernel's events of the pool, and grows the pool when it runs low. Returns when the pool is deactivated. When
-    /// the pool runs low and does not grow, this function calls `low` with the used shares of data and metadata in percent.
+    /// Waits for the kernel's events of the pool, and grows the pool when it runs low. Returns when the pool is deactivated.
+    /// When the pool runs low and does not grow, this function calls `low` with the used shares of data and metadata in
+    /// percent.
     ///
     /// # Errors
     /// The kernel does not answer, or the pool cannot grow for another reason than a full file system.

@@ -23,7 +23,8 @@ const LOOP_INFO64: usize = 232 / 8;
 pub(crate) fn discard(device: &File, from: Bytes, length: Bytes) -> io::Result<()> {
     let range = [from.0, length.0];
     // SAFETY: the descriptor is open as long as `device` is borrowed; the kernel reads the two numbers at `range`
-    // (blk_ioctl_discard in block/ioctl.c) and keeps no pointer. On a file that is not a block device the call fails with ENOTTY.
+    // (blk_ioctl_discard in block/ioctl.c) and keeps no pointer. On a file that is not a block device the call fails with
+    // ENOTTY.
     unsafe { blkdiscard(device.as_raw_fd(), &range) }?;
     Ok(())
 }

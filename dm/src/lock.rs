@@ -42,8 +42,8 @@ impl Lock {
         Self::wait(run_dir.join(format!("pool-{pool}.lock")))
     }
 
-    /// The lock of who reads the metadata of an active pool from the reserved metadata snapshot. Waits until its holder releases
-    /// it.
+    /// The lock of who reads the metadata of an active pool from the reserved metadata snapshot. Waits until its holder
+    /// releases it.
     pub(crate) fn reader(run_dir: &Path, pool: &PoolName) -> Result<Self, Error> {
         Self::wait(run_dir.join(format!("pool-{pool}.reader.lock")))
     }
@@ -53,8 +53,8 @@ impl Lock {
         Self::wait(run_dir.join("store.lock"))
     }
 
-    /// A volume's lock; `None` if somebody holds it. All volumes share one file, so that no file of a deleted volume is left. The
-    /// byte is a hash of 63 bits. Two volumes with the same byte would only wait for each other.
+    /// A volume's lock; `None` if somebody holds it. All volumes share one file, so that no file of a deleted volume is left.
+    /// The byte is a hash of 63 bits. Two volumes with the same byte would only wait for each other.
     pub(crate) fn try_volume(
         run_dir: &Path,
         pool: &PoolName,

@@ -52,8 +52,8 @@ impl Pool {
         Lock::reader(&self.config.run_dir, &self.config.name)
     }
 
-    /// Reserves a snapshot of the metadata as it is now. A snapshot that is reserved already is released first: the caller holds
-    /// the reader's lock, so its reader has died.
+    /// Reserves a snapshot of the metadata as it is now. A snapshot that is reserved already is released first: the caller
+    /// holds the reader's lock, so its reader has died.
     pub(crate) fn reserve_metadata_snapshot<'p>(
         &'p self,
         reader_lock: &'p Lock,

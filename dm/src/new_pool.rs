@@ -42,8 +42,8 @@ impl Pool {
         }
     }
 
-    /// Creates a pool. The store has no row of the pool, or a row in phase creating, whose remains are removed first. The caller
-    /// holds the pool's lock.
+    /// Creates a pool. The store has no row of the pool, or a row in phase creating, whose remains are removed first. The
+    /// caller holds the pool's lock.
     pub(crate) fn create_locked(
         config: &PoolConfig,
         kernel: Kernel,

@@ -186,8 +186,8 @@ impl Pool {
         Ok(self.find()?.is_some_and(|device| device.live && !device.suspended))
     }
 
-    /// The pool's status in the kernel and the store. Changes nothing. The figures may be one transaction old, because the status
-    /// call does not commit the metadata.
+    /// The pool's status in the kernel and the store. Changes nothing. The figures may be one transaction old, because the
+    /// status call does not commit the metadata.
     ///
     /// # Errors
     /// The pool is not active, or its status line cannot be parsed.

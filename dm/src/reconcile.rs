@@ -37,8 +37,8 @@ impl Pool {
         self.compare(how, Mismatch::Report)
     }
 
-    /// As [`reconcile`](Self::reconcile), but makes the store agree with the pool: the store gets the pool's transaction id, thin
-    /// ids that no volume owns are deleted, and the rows of volumes that the pool has lost are dropped.
+    /// As [`reconcile`](Self::reconcile), but makes the store agree with the pool: the store gets the pool's transaction id,
+    /// thin ids that no volume owns are deleted, and the rows of volumes that the pool has lost are dropped.
     ///
     /// # Errors
     /// As [`reconcile`](Self::reconcile).
@@ -46,8 +46,8 @@ impl Pool {
         self.compare(how, Mismatch::TakePool)
     }
 
-    /// The part of [`reconcile`](Self::reconcile) that [`open`](Self::open) does. It costs one query if every volume is ready, and
-    /// one call of the kernel for each deleted volume that is still in use.
+    /// The part of [`reconcile`](Self::reconcile) that [`open`](Self::open) does. It costs one query if every volume is ready,
+    /// and one call of the kernel for each deleted volume that is still in use.
     pub(crate) fn recover_unfinished(&self) -> Result<Report, Error> {
         let mut report = Report::default();
         self.recover(Reconcile::Apply, &mut report)?;
@@ -174,8 +174,8 @@ impl Pool {
         Ok(())
     }
 
-    /// Deletes the thin ids of the pool that no row owns, and reports the complete volumes whose thin id the pool does not have.
-    /// Holds the pool's lock, so that no process is within a change.
+    /// Deletes the thin ids of the pool that no row owns, and reports the complete volumes whose thin id the pool does not
+    /// have. Holds the pool's lock, so that no process is within a change.
     fn compare_ids(&self, how: Reconcile, report: &mut Report) -> Result<(), Error> {
         let pool = &self.config.name;
         let reader_lock = self.reader_lock()?;

@@ -1,4 +1,5 @@
-//! What a user does about an error, as data. The caller of this crate has the words, because only the caller knows its commands.
+//! What a user does about an error, as data. The caller of this crate has the words, because only the caller knows its
+//! commands.
 
 use crate::error::Error;
 
@@ -13,8 +14,8 @@ pub enum Remedy {
     Overwrite,
     /// [`Pool::reconcile`](crate::Pool::reconcile) as a dry run, which says what differs.
     Compare,
-    /// [`Compare`](Self::Compare), and then [`Pool::reconcile_by_force`](crate::Pool::reconcile_by_force), which goes on with the
-    /// pool as it is.
+    /// [`Compare`](Self::Compare), and then [`Pool::reconcile_by_force`](crate::Pool::reconcile_by_force), which goes on with
+    /// the pool as it is.
     CompareThenForce,
     /// [`Pool::reconcile`](crate::Pool::reconcile).
     Reconcile,
@@ -22,8 +23,8 @@ pub enum Remedy {
     Repair,
     /// [`Pool::shut_down`](crate::Pool::shut_down).
     Deactivate,
-    /// [`Pool::shut_down`](crate::Pool::shut_down) once the pool has no users, and then [`Pool::open`](crate::Pool::open), which
-    /// checks the metadata.
+    /// [`Pool::shut_down`](crate::Pool::shut_down) once the pool has no users, and then [`Pool::open`](crate::Pool::open),
+    /// which checks the metadata.
     ActivateAnew,
     /// [`Pool::grow`](crate::Pool::grow) without sizes, which takes the sizes that the devices have now.
     TakeNewSize,

@@ -21,12 +21,13 @@ pub struct Repaired {
 }
 
 impl Pool {
-    /// Repairs the metadata of an inactive pool with thin_repair. thin_repair writes a new file, and thin_check checks that file.
-    /// Then the new metadata replaces the damaged metadata, and a copy of the damaged metadata is kept.
+    /// Repairs the metadata of an inactive pool with thin_repair. thin_repair writes a new file, and thin_check checks that
+    /// file. Then the new metadata replaces the damaged metadata, and a copy of the damaged metadata is kept.
     ///
     /// # Errors
-    /// [`Error::RepairActive`], [`Error::LvmChecks`], [`Error::NotMetadata`] or [`Error::ForeignMetadata`] if the metadata is not
-    /// the pool's, and [`Error::Repair`] if thin_repair cannot make sound metadata of it. Then the metadata was not changed.
+    /// [`Error::RepairActive`], [`Error::LvmChecks`], [`Error::NotMetadata`] or [`Error::ForeignMetadata`] if the metadata is
+    /// not the pool's, and [`Error::Repair`] if thin_repair cannot make sound metadata of it. Then the metadata was not
+    /// changed.
     pub fn repair(&self) -> Result<Repaired, Error> {
         let lock = self.lock()?;
         if self.backing.kind == BackingKind::Lvm {

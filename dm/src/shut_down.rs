@@ -19,8 +19,8 @@ impl Pool {
         self.deactivate_all()
     }
 
-    /// Deactivates the pool and deletes it with all its volumes. Loop files are removed, and the ends of devices are cleared. In
-    /// a pool of LVM only the volumes of this crate are deleted.
+    /// Deactivates the pool and deletes it with all its volumes. Loop files are removed, and the ends of devices are cleared.
+    /// In a pool of LVM only the volumes of this crate are deleted.
     ///
     /// # Errors
     /// As [`shut_down`](Self::shut_down). Then the pool still exists.

@@ -53,7 +53,8 @@ impl Pool {
         })
     }
 
-    /// Activates the volume if it is not active, resumes it if it is suspended, and makes its device larger if the row is larger.
+    /// Activates the volume if it is not active, resumes it if it is suspended, and makes its device larger if the row is
+    /// larger.
     ///
     /// The caller holds the volume's lock and does not hold the pool's lock, which this function takes. The pool's lock keeps
     /// another process from growing the pool meanwhile: while a pool is suspended, the kernel refuses the table of a volume
@@ -125,8 +126,8 @@ impl Pool {
     }
 }
 
-/// Whether a device is smaller than its volume. The size is read from sysfs: a call of device-mapper takes a lock that all users
-/// of device-mapper on the machine share.
+/// Whether a device is smaller than its volume. The size is read from sysfs: a call of device-mapper takes a lock that all
+/// users of device-mapper on the machine share.
 pub(crate) fn device_is_shorter(device: &Device, row: &VolumeRow) -> bool {
     if row.sealed {
         return false;

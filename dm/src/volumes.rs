@@ -106,7 +106,8 @@ impl Pool {
     /// Activates the volume: creates its dm device, read-only if the volume is sealed. An active volume is not changed.
     ///
     /// # Errors
-    /// [`Error::NoVolume`]; [`Error::Unfinished`] or [`Error::VolumeLocked`] if the volume is not complete; [`Error::LostVolume`].
+    /// [`Error::NoVolume`]; [`Error::Unfinished`] or [`Error::VolumeLocked`] if the volume is not complete;
+    /// [`Error::LostVolume`].
     pub fn activate(&self, name: &VolumeName) -> Result<ActiveVolume, Error> {
         let row = self.ready_row(name)?;
         // An error is ignored here, because it may come from another volume that has the name by now. It is reported under the
@@ -134,8 +135,8 @@ impl Pool {
     /// Grows a volume to `size`, rounded up to whole blocks, and returns the new size. The device of an active volume grows at
     /// once, also while the volume is mounted.
     ///
-    /// The store gets the new size first. If this process dies before the device has grown, the next activation makes the device
-    /// larger.
+    /// The store gets the new size first. If this process dies before the device has grown, the next activation makes the
+    /// device larger.
     ///
     /// # Errors
     /// [`Error::Sealed`]; [`Error::ShrinkVolume`]; and the errors of [`Pool::activate`].

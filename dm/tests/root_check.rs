@@ -88,7 +88,8 @@ fn root_an_unclean_pool_is_checked_refused_and_repaired() {
     drop(pool);
     let pool = Pool::open(&place.config).expect("sound");
     assert_eq!(byte(&pool.activate(&name("base")).expect("active").device, Bytes(0)), b'a');
-    // thin_repair may find an older tree without the younger volume. Then that volume is reported, and only force drops its row.
+    // thin_repair may find an older tree without the younger volume. Then that volume is reported, and only force drops its
+    // row.
     let lost = pool.reconcile(Reconcile::DryRun).expect("compared").lost;
     match pool.activate(&name("other")) {
         Ok(active) => assert_eq!(byte(&active.device, Bytes(0)), b'b'),

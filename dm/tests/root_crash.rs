@@ -133,8 +133,8 @@ fn root_lost_writes_at_every_step_are_recovered_from() {
     in_lanes("lost writes");
 }
 
-/// Gives the steps to several sites at a time, because a site mostly waits for a tool or for the kernel. Each site is a process:
-/// a child of a thread would hold the locks and files of other threads between fork and exec.
+/// Gives the steps to several sites at a time, because a site mostly waits for a tool or for the kernel. Each site is a
+/// process: a child of a thread would hold the locks and files of other threads between fork and exec.
 fn in_lanes(what: &str) {
     let started = Instant::now();
     let lane = |number: usize| {

@@ -145,7 +145,8 @@ fn root_metadata_grows_before_a_volume_is_refused() {
     panic!("200 volumes did not fill {before} of metadata: {:?}", pool.status());
 }
 
-/// Writers alone can use up the metadata. Then the kernel refuses every change. With many writes in flight it gives up the pool.
+/// Writers alone can use up the metadata. Then the kernel refuses every change. With many writes in flight it gives up the
+/// pool.
 #[test]
 fn root_a_pool_without_metadata_works_again_without_a_reboot() {
     let mut place = Place::new("nometa");

@@ -1,4 +1,5 @@
-//! Store, pool and kernel that differ, and are made to agree again, against a real kernel. `hack/test` runs this as root in the lab.
+//! Store, pool and kernel that differ, and are made to agree again, against a real kernel. `hack/test` runs this as root in the
+//! lab.
 //!
 //! Guest: --no-docker
 

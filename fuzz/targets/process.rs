@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| sharedroot::fuzz::process(input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| sharedroot_engine::fuzz::process(input));

@@ -1,5 +1,5 @@
 // Package tap writes results in the Test Anything Protocol, version 13. The validation suite imports it under the name of
-// a package that Debian does not have; it offers what the suite calls and nothing else.
+// a package that Debian does not have. It has only the functions that the suite calls.
 package tap
 
 import (
@@ -14,10 +14,10 @@ type T struct {
 	todo  bool
 }
 
-// New begins with nothing; every program calls Header before its first result.
+// New makes a T without results. Every program calls Header before its first result.
 func New() *T { return &T{} }
 
-// Header announces the version, and the number of results where it is known.
+// Header prints the version, and the number of results if it is known.
 func (t *T) Header(planned int) {
 	fmt.Println("TAP version 13")
 	if planned > 0 {
@@ -25,10 +25,10 @@ func (t *T) Header(planned int) {
 	}
 }
 
-// AutoPlan says at the end how many results there were.
+// AutoPlan prints the number of results at the end.
 func (t *T) AutoPlan() { fmt.Printf("1..%d\n", t.count) }
 
-// Ok is a result.
+// Ok prints a result.
 func (t *T) Ok(passed bool, what string) {
 	word := "ok"
 	if !passed {
@@ -37,13 +37,13 @@ func (t *T) Ok(passed bool, what string) {
 	t.result(word, what)
 }
 
-// Pass is a good result.
+// Pass prints a good result.
 func (t *T) Pass(what string) { t.Ok(true, what) }
 
-// Fail is a bad one.
+// Fail prints a bad result.
 func (t *T) Fail(what string) { t.Ok(false, what) }
 
-// Skip stands for results that there cannot be here.
+// Skip prints results of checks that are not possible here.
 func (t *T) Skip(count int, why string) {
 	for ; count > 0; count-- {
 		t.count++
@@ -51,26 +51,26 @@ func (t *T) Skip(count int, why string) {
 	}
 }
 
-// Todo makes a value whose next result is about something that is not expected to work yet.
+// Todo makes a value whose results are not expected to be good yet.
 func (t *T) Todo() *Expected { return &Expected{t} }
 
 // Expected is the value that Todo makes.
 type Expected struct{ t *T }
 
-// Ok is a result that may be bad.
+// Ok prints a result that may be bad.
 func (e *Expected) Ok(passed bool, what string) {
 	e.t.todo = true
 	e.t.Ok(passed, what)
 	e.t.todo = false
 }
 
-// Pass is a good result.
+// Pass prints a good result.
 func (e *Expected) Pass(what string) { e.Ok(true, what) }
 
-// Fail is a bad one.
+// Fail prints a bad result.
 func (e *Expected) Fail(what string) { e.Ok(false, what) }
 
-// Diagnostic is for people.
+// Diagnostic prints a comment for people.
 func (t *T) Diagnostic(text string) {
 	for _, line := range strings.Split(text, "\n") {
 		fmt.Println("# " + line)
@@ -82,7 +82,7 @@ func (t *T) Diagnosticf(format string, values ...interface{}) {
 	t.Diagnostic(fmt.Sprintf(format, values...))
 }
 
-// YAML is the block that belongs to the last result. JSON is YAML.
+// YAML prints the block of the last result, as JSON, which is YAML, too.
 func (t *T) YAML(value interface{}) error {
 	text, err := json.MarshalIndent(value, "  ", "  ")
 	if err != nil {

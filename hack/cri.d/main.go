@@ -1,4 +1,4 @@
-// A client of the Container Runtime Interface with crictl's words; README.md tells why it is there.
+// A client of the Container Runtime Interface with crictl's commands. README.md says why it exists.
 package main
 
 import (
@@ -15,17 +15,17 @@ import (
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// A guest of the lab is slow; a call that takes longer hangs.
+// The time limit of a call. It is long because a guest of the lab is slow.
 const limit = 100 * time.Second
 
-// client is one connection and the time of one command.
+// client is one connection with the time limit of one command.
 type client struct {
 	cri.RuntimeServiceClient
 	images cri.ImageServiceClient
 	ctx    context.Context
 }
 
-// exit ends the command with the status of what it started.
+// exit ends the command with the exit code of the process that it started.
 type exit int
 
 func (e exit) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
@@ -77,7 +77,7 @@ func load(path string, into interface{}) error {
 	}
 	defer file.Close()
 	decoder := json.NewDecoder(file)
-	// Not as crictl: a misspelled field would make a test that tests nothing.
+	// Unlike crictl, refuse an unknown field: a misspelled field would make a test that tests nothing.
 	decoder.DisallowUnknownFields()
 	return decoder.Decode(into)
 }
@@ -93,7 +93,7 @@ func show(answer proto.Message, err error) error {
 	return err
 }
 
-// showStatus prints a status with what the runtime tells in JSON of its own beside it.
+// showStatus prints a status, and the additional JSON of the runtime.
 func showStatus(status proto.Message, info map[string]string) error {
 	marshaler := jsonpb.Marshaler{EmitDefaults: true}
 	text, err := marshaler.MarshalToString(status)

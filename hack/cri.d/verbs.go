@@ -9,7 +9,7 @@ import (
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// One call each, but for exec and logs, which do with the answer what crictl does.
+// Each command is one call. exec and logs handle the answer as crictl does.
 var verbs = map[string]func(*client, []string) error{
 	"version": func(c *client, words []string) error {
 		return show(c.Version(c.ctx, &cri.VersionRequest{}))
@@ -133,7 +133,7 @@ func create(c *client, words []string) error {
 	return err
 }
 
-// execSync is `crictl exec -s`. What kubectl's exec uses, a stream over HTTP, is not here.
+// execSync is `crictl exec -s`. This client does not have the stream over HTTP that kubectl's exec uses.
 func execSync(c *client, words []string) error {
 	flags := noFlags()
 	sync := flags.Bool("s", false, "run the command synchronously")

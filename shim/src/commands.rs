@@ -10,12 +10,15 @@ use std::time::Duration;
 
 use oci_spec::runtime::Spec;
 use serde_json::{Value, json};
+use sharedroot_engine::{
+    Choice, CreateOptions, Delegate, Dialect, Engine, exec_features, features, seal,
+};
+use sharedroot_sys::process_start::began;
 
 use crate::admin;
+use crate::argv;
 use crate::cli::{Cli, Create, Events, Format, Global, Run, Verb};
 use crate::config::Config;
-use crate::engine::{self, Choice, CreateOptions, Delegate, Dialect, Engine};
-use crate::features;
 use crate::lifecycle::{Container, LifecycleError, Order, choice, tell};
 use crate::log::whole;
 use crate::output::{self, say};
@@ -51,7 +54,7 @@ pub fn run(cli: Cli) -> Result<u8, LifecycleError> {
         };
         if done.is_err() {
             let step = Step::Failed(name.to_owned());
-            starts::note(&config.pool.run_dir, step, starts::began(), "-".to_owned());
+            starts::note(&config.pool.run_dir, step, began(), "-".to_owned());
         }
         return done;
     }
@@ -59,9 +62,9 @@ pub fn run(cli: Cli) -> Result<u8, LifecycleError> {
         Verb::List(args) => list::list(&global, &config, &args)?,
         Verb::Spec(args) => write_spec(&args.bundle)?,
         Verb::Features => match choice(&global, &config)? {
-            Choice::Libcontainer => print(&features::features()),
+            Choice::Libcontainer => print(&features()),
             Choice::Delegate(program) => {
-                let source = engine::features(&program);
+                let source = exec_features(&program);
                 return Err(file_error("execute", &program.path, source));
             }
         },
@@ -84,7 +87,7 @@ fn make(id: &str, global: &Global, verb: &Verb, config: &Config) -> Result<u8, L
     let choice = choice(global, config)?;
     // A delegate keeps its own executable out of the container's reach.
     if choice == Choice::Libcontainer && !matches!(verb, Verb::Restore(_)) {
-        engine::seal()?;
+        seal()?;
     }
     let container = Container::named(global, id, config)?;
     let engine = container.engine_of(&choice, global)?;
@@ -101,7 +104,7 @@ fn make(id: &str, global: &Global, verb: &Verb, config: &Config) -> Result<u8, L
             // After `checkpoint` and before `delete` the root is still as the processes left it.
             (Engine::Delegate(known), _) if container.has_private_rootfs() => {
                 tell(format_args!("restore: handed to {}", known.program().display()));
-                Ok(known.take_over(verb)?)
+                Ok(known.take_over(&argv::of(known.dialect(), verb))?)
             }
             (_, Engine::Embedded(_)) => {
                 Err(LifecycleError::NoCriu { verb: verb.name(), id: container.id().clone() })
@@ -157,7 +160,7 @@ fn delegated(container: &Container, delegate: &Delegate, verb: Verb) -> Result<u
         // Whether it succeeds only the engine's own log says.
         tell(format_args!("{}{signal}: handed to {}", verb.name(), delegate.program().display()));
     }
-    Ok(delegate.take_over(&verb)?)
+    Ok(delegate.take_over(&argv::of(delegate.dialect(), &verb))?)
 }
 
 /// Prints events until there is no next one.

@@ -4,8 +4,6 @@
 //! | function | who wrote it |
 //! |---|---|
 //! | [`config`] | config.json, from an engine |
-//! | [`process`] | the process of `exec`, from an engine |
-//! | [`resources`] | the new limits of `update`, from an engine |
 //! | [`argv`] | the command line, from an engine |
 //! | [`record`] | a record, from us |
 //! | [`settings`] | config.toml and labels, from an administrator |
@@ -13,28 +11,10 @@
 mod config;
 mod words;
 
-use std::path::PathBuf;
-
-use oci_spec::runtime::LinuxResources;
-use sharedroot_format::json;
-use sharedroot_seeds::says_something;
-
-pub use crate::engine::process;
 pub use config::config;
 pub use words::{argv, settings};
 
-use crate::engine::Limits;
 use crate::record::Record;
-
-/// The text of `update --resources`.
-pub fn resources(text: &[u8]) {
-    if let Err(error) = Limits::parse(PathBuf::from("limits.json"), text) {
-        return says_something(&error);
-    }
-    let limits: LinuxResources = json::parse(text).expect("what was read once");
-    let written = serde_json::to_vec(&limits).expect("limits can be written");
-    assert_eq!(json::parse::<LinuxResources>(&written).expect("what we wrote"), limits);
-}
 
 /// The text of a container's record.
 pub fn record(text: &[u8]) {

@@ -7,14 +7,11 @@
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
 mod admin;
-mod bundle;
-mod capabilities;
+mod argv;
 mod cli;
 mod commands;
 mod config;
-mod engine;
-mod features;
-mod forbidden;
+mod early;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
 mod lifecycle;
@@ -32,17 +29,19 @@ mod testing;
 use std::process::ExitCode;
 
 use clap::Parser;
-use output::say_aside;
+use sharedroot_engine::stand_in;
 use sharedroot_sys::chain::chain;
+use sharedroot_sys::process_start::began;
+use sharedroot_sys::say_aside;
 
 /// Does what the command line of this process says, and reports what went wrong.
 #[must_use]
 pub fn run() -> ExitCode {
-    starts::began();
-    if let Some(failed) = engine::stand_in() {
+    began();
+    if let Some(failed) = stand_in() {
         return failed;
     }
-    engine::seal_early();
+    early::seal_early();
     let cli = cli::Cli::parse();
     if let Err(error) = log::start(&cli) {
         say_aside!("sharedroot: open the log file {:?}: {error}", cli.global.log);

@@ -10,24 +10,26 @@ use std::path::{Path, PathBuf};
 use nix::unistd::Pid;
 use oci_spec::runtime::Spec;
 use serde::Serialize;
+use sharedroot_engine::{
+    BundleError, Choice, Delegate, Embedded, Engine, EngineError, Relay, VARIABLE, attend, hold,
+    read_config,
+};
 
 pub use create::Order;
 pub use error::LifecycleError;
 use sharedroot_bases::{Bases, RootfsError, release_private};
-use sharedroot_format::Lease;
+use sharedroot_format::{ContainerId, Lease};
 use sharedroot_sys::private_dir::private_dir;
+use sharedroot_sys::process_start::{Moment, began};
 use sharedroot_sys::step::step;
 use story::GivenBack;
 pub use story::tell;
 
-use crate::bundle::{BundleError, ContainerId, read_config};
-use crate::cli::{Delete, Global, Verb};
+use crate::argv;
+use crate::cli::Global;
 use crate::config::Config;
-use crate::engine::{
-    Choice, Delegate, Embedded, Engine, EngineError, Relay, VARIABLE, attend, hold,
-};
 use crate::record::{Place, Record, Rootfs, state_of_delegates};
-use crate::starts::{self, Moment, Step};
+use crate::starts::{self, Step};
 
 /// The engine that the command line, the environment and the configuration give to a new container.
 ///
@@ -59,7 +61,7 @@ impl Container {
     /// # Errors
     /// [`LifecycleError`] naming the ID, the directory, or the engine if its program is gone.
     pub fn named(global: &Global, id: &str, config: &Config) -> Result<Self, LifecycleError> {
-        let id = ContainerId::parse(id)?;
+        let id: ContainerId = id.parse()?;
         let (run_dir, root) = (&config.pool.run_dir, &global.root);
         private_dir(run_dir)?;
         private_dir(root)?;
@@ -179,8 +181,7 @@ impl Container {
             },
             Engine::Delegate(delegate) => {
                 delegate.end_orphan();
-                let verb = Verb::Delete(Delete { force, id: self.id.to_string() });
-                let status = engines(|| delegate.call(&verb, || {}))?;
+                let status = engines(|| delegate.delete(force))?;
                 // crun fails where the `run` of the container deletes it at the same time.
                 let gone = force && !delegate.has_traces();
                 if status != 0 && !gone {
@@ -245,7 +246,7 @@ impl Container {
     pub fn start(&self, embedded: &Embedded) -> Result<(), LifecycleError> {
         let relay = embedded.listen();
         engines(|| embedded.start())?;
-        self.note(Step::Start, starts::began());
+        self.note(Step::Start, began());
         tell(format_args!("started"));
         self.relay(embedded, relay);
         Ok(())
@@ -324,7 +325,7 @@ fn engine(
     match choice {
         Choice::Libcontainer => Engine::Embedded(Embedded::new(root, id, place.dir())),
         Choice::Delegate(program) => {
-            Engine::Delegate(Delegate::new(program, delegates, id, global))
+            Engine::Delegate(Delegate::new(program, delegates, id, argv::global(global)))
         }
     }
 }

@@ -21,12 +21,13 @@ mod journal;
 mod whole;
 
 use std::fs::{File, OpenOptions};
-use std::io::{PipeReader, PipeWriter, Read, Write};
+use std::io::Write;
 use std::path::Path;
-use std::sync::{Mutex, OnceLock};
+use std::sync::Mutex;
 
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use sharedroot_engine::engine_log;
 use sharedroot_sys::chain::readable;
+use sharedroot_sys::say_aside;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::LevelFilter;
@@ -36,7 +37,6 @@ pub use journal::deliver;
 pub use whole::whole;
 
 use crate::cli::{Cli, LogFormat};
-use crate::output::say_aside;
 
 /// The target of a message that tells what happened to the container of the command.
 pub const STORY: &str = "sharedroot::story";
@@ -46,18 +46,12 @@ pub const ASIDE: &str = "sharedroot::aside";
 /// Starts logging for this process.
 ///
 /// # Errors
-/// The log file cannot be opened.
+/// The log file cannot be opened, or there is no descriptor left for what the engine logs.
 pub fn start(cli: &Cli) -> std::io::Result<()> {
     let global = &cli.global;
     let file = global.log.as_deref().map(open).transpose()?.map(Mutex::new);
-    let (reader, writer) = std::io::pipe()?;
-    for end in [std::os::fd::AsFd::as_fd(&reader), std::os::fd::AsFd::as_fd(&writer)] {
-        fcntl(end, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-    }
-    let _ = ENGINE_WRITER.set(writer.try_clone()?);
-    let lines =
-        Lines { file, format: global.log_format, debug: global.debug, engine: Mutex::new(writer) };
-    let _ = ENGINE_WORDS.set(Mutex::new(reader));
+    engine_log::open()?;
+    let lines = Lines { file, format: global.log_format, debug: global.debug };
     journal::begin(&cli.verb);
     // A second call in one process would be a mistake in this program. The first call stays in force.
     let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(lines));
@@ -75,32 +69,7 @@ fn open(path: &Path) -> std::io::Result<File> {
     OpenOptions::new().append(true).create(true).open(path)
 }
 
-/// The reading end of a pipe with what the engine logged as errors. The processes that it cloned write to the pipe, too: they
-/// set up the container, and cannot return a text to their parent in another way.
-static ENGINE_WORDS: OnceLock<Mutex<PipeReader>> = OnceLock::new();
-
-/// The writing end of the pipe.
-static ENGINE_WRITER: OnceLock<PipeWriter> = OnceLock::new();
-
-/// The first error that the engine logged. The first is the closest to the cause: each caller in the engine logs the error again.
-#[must_use]
-pub fn engine_words() -> Option<String> {
-    let mut text = [0_u8; 4096];
-    let read = ENGINE_WORDS.get()?.lock().ok()?.read(&mut text).ok()?;
-    let first = text[..read].split(|byte| *byte == b'\n').next()?;
-    Some(String::from_utf8_lossy(first).into_owned()).filter(|words| !words.is_empty())
-}
-
-/// Replaces what the engine logged by `words`. The next call of [`engine_words`] returns them, also in another process.
-pub fn explain(words: &str) {
-    while engine_words().is_some() {}
-    if let Some(mut writer) = ENGINE_WRITER.get() {
-        let _ = writer.write_all(format!("{}\n", words.replace('\n', " ")).as_bytes());
-    }
-}
-
 struct Lines {
-    engine: Mutex<PipeWriter>,
     file: Option<Mutex<File>>,
     format: LogFormat,
     debug: bool,
@@ -153,10 +122,8 @@ impl Lines {
 
     /// Handles a message of the engine.
     fn engines(&self, metadata: &tracing::Metadata<'_>, words: &str) {
-        if *metadata.level() == Level::ERROR
-            && let Ok(mut engine) = self.engine.lock()
-        {
-            let _ = engine.write_all(format!("{}\n", words.replace('\n', " ")).as_bytes());
+        if *metadata.level() == Level::ERROR {
+            engine_log::keep(words);
         }
         if self.debug {
             let line = metadata.line().unwrap_or_default();
@@ -213,6 +180,8 @@ impl Visit for Text {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+
     use super::*;
 
     #[test]
@@ -228,14 +197,8 @@ mod tests {
     #[test]
     fn no_message_has_the_number_of_an_error() {
         let (mut read, written) = std::io::pipe().unwrap();
-        let (_, engine) = std::io::pipe().unwrap();
         let file = File::from(std::os::fd::OwnedFd::from(written));
-        let lines = Lines {
-            file: Some(Mutex::new(file)),
-            format: LogFormat::Json,
-            debug: false,
-            engine: Mutex::new(engine),
-        };
+        let lines = Lines { file: Some(Mutex::new(file)), format: LogFormat::Json, debug: false };
         tracing::subscriber::with_default(tracing_subscriber::registry().with(lines), || {
             let error = std::io::Error::from_raw_os_error(2);
             tracing::warn!("open /x: {error}");

@@ -13,7 +13,6 @@ use std::process::ExitCode;
 use std::sync::OnceLock;
 
 use nix::sys::signal::Signal;
-use sharedroot_sys::chain::readable;
 
 /// The first error of standard output, after which nothing is printed.
 static LOST: OnceLock<io::Error> = OnceLock::new();
@@ -23,23 +22,13 @@ macro_rules! say {
     ($($text:tt)*) => { $crate::output::line(format_args!($($text)*)) };
 }
 
-/// Prints a line to standard error, formatted as by `eprintln!`. If this fails, there is no other place for the line.
-macro_rules! say_aside {
-    ($($text:tt)*) => { $crate::output::aside(format_args!($($text)*)) };
-}
-
-pub(crate) use {say, say_aside};
+pub(crate) use say;
 
 /// See [`say!`].
 pub fn line(text: Arguments<'_>) {
     if !is_lost() {
         wrote(writeln!(io::stdout(), "{text}"));
     }
-}
-
-/// See [`say_aside!`].
-pub fn aside(text: Arguments<'_>) {
-    let _ = writeln!(io::stderr(), "{}", readable(&text.to_string()));
 }
 
 /// Notes the result of a write to standard output that another function made.

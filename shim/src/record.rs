@@ -12,13 +12,13 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sharedroot_bases::{Containers, ContainersError};
-use sharedroot_format::{BaseKey, Digest, Holder, Lease, ScaffoldName, Use, VolumeName};
+use sharedroot_engine::Choice;
+use sharedroot_format::{
+    BaseKey, ContainerId, Digest, Holder, Lease, ScaffoldName, Use, VolumeName,
+};
 use sharedroot_sys::private_dir::PrivateDirError;
 
 pub use place::{Lock, Place};
-
-use crate::bundle::ContainerId;
-use crate::engine::Choice;
 
 /// A record that cannot be written, read or trusted.
 #[derive(Debug, thiserror::Error)]
@@ -248,7 +248,7 @@ mod tests {
     fn a_record_is_claimed_once_and_reads_back() {
         let run = std::env::temp_dir().join(format!("sharedroot-record-{}", std::process::id()));
         sharedroot_sys::private_dir::private_dir(&run).unwrap();
-        let id = ContainerId::parse("c1").unwrap();
+        let id = "c1".parse().unwrap();
         let place = Place::of(&run, Path::new("/run/moby"), &id);
         let other = Place::of(&run, Path::new("/run/k8s"), &id);
         let lock = place.claim().unwrap();

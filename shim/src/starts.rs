@@ -5,7 +5,6 @@
 //! process waits for a lock. Nothing depends on the lines: a line that cannot be written is left out. When the file grows
 //! beyond a bound, it becomes the old file, and of the old file before it only the sums are kept.
 
-mod began;
 mod totals;
 
 use std::fmt;
@@ -17,8 +16,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use sharedroot_format::BaseKey;
+use sharedroot_sys::process_start::Moment;
 
-pub use began::{Moment, began, environment, handed_over};
 pub use totals::{BOUNDS, Histogram, Totals};
 
 /// The bound of each of the two files, in bytes: the lines of some 25,000 starts.
@@ -260,7 +259,7 @@ mod tests {
         assert_eq!(found.len(), 2);
         assert_eq!((&found[0].step, &found[1].step), (&Step::Create(Some(key())), &Step::Start));
         assert!(found[0].at <= found[1].at);
-        let later = now.after(hour);
+        let later = now + hour + Duration::from_nanos(1);
         assert_eq!(of_the_last(&dir.0, hour, later).unwrap(), [], "an hour later they are old");
         let mode = fs::metadata(dir.0.join("starts")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);

@@ -1,5 +1,5 @@
-//! The means of an attacker: an own image under each kind of root that a container can get, and a process that exchanges a directory
-//! and a link as fast as possible.
+//! The means of an attacker: an own image under each kind of root that a container can get, and a process that exchanges a
+//! directory and a link as fast as possible.
 
 use std::fs;
 use std::io::Write;

@@ -1,4 +1,5 @@
-//! The same work with runc and with sharedroot, in one guest. A difference is a fault of sharedroot, or the test gives its reason.
+//! The same work with runc and with sharedroot, in one guest. A difference is a fault of sharedroot, or the test gives its
+//! reason.
 
 use std::fmt::{Debug, Write};
 use std::fs;
@@ -12,7 +13,8 @@ use crate::command::Output;
 /// The runtime to compare with, and the runtime under test.
 pub const RUNTIMES: [&str; 2] = ["runc", "sharedroot"];
 
-/// Does `work` with each runtime. The runtime's name is the one for Docker and in PATH. The results must be equal. Returns the result.
+/// Does `work` with each runtime. The runtime's name is the one for Docker and in PATH. The results must be equal. Returns the
+/// result.
 ///
 /// # Panics
 /// If the results differ; the message has both.
@@ -23,10 +25,10 @@ pub fn beside_runc<T: PartialEq + Debug>(what: &str, work: impl Fn(&str) -> T) -
     ours
 }
 
-/// Shell code that prints what a process sees of itself. For each mount: its path, options, propagation, and the type and options of
-/// its file system. For `/` only whether it is writable, because sharedroot's root is another file system. Sorted, because Docker
-/// gives some mounts in any order. The superblock of sysfs is writable with sharedroot and not with runc, but its mount is read-only
-/// with both. The devices of the pool come and go.
+/// Shell code that prints what a process sees of itself. For each mount: its path, options, propagation, and the type and
+/// options of its file system. For `/` only whether it is writable, because sharedroot's root is another file system. Sorted,
+/// because Docker gives some mounts in any order. The superblock of sysfs is writable with sharedroot and not with runc, but
+/// its mount is read-only with both. The devices of the pool come and go.
 pub const LOOK: &str = r#"{
     id; pwd; umask; env | grep -v '^HOSTNAME=' | sort; hostname
     grep -E '^(Uid|Gid|Groups|Cap|NoNew|Seccomp:|Sig(Blk|Ign|Cgt)|Cpus_allowed:)' /proc/self/status
@@ -126,8 +128,8 @@ pub fn in_words(said: &str) {
     assert!(dump.is_none(), "{dump:?} is in: {said}");
 }
 
-/// How a command ended, and its output, without what differs in each run. Only the last part of an engine's message is kept, which is
-/// the reason. The words before the reason differ between runtimes.
+/// How a command ended, and its output, without what differs in each run. Only the last part of an engine's message is kept,
+/// which is the reason. The words before the reason differ between runtimes.
 #[must_use]
 pub fn told(output: &Output) -> String {
     let Output { status, stdout, stderr, .. } = output;

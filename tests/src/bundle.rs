@@ -62,7 +62,8 @@ impl Bundle {
         fs::write(&path, config.to_string()).expect("write config.json");
     }
 
-    /// Adds a seccomp filter that allows everything except mkdir, which fails with ENOSYS, so that a test can see the filter's effect.
+    /// Adds a seccomp filter that allows everything except mkdir, which fails with ENOSYS, so that a test can see the filter's
+    /// effect.
     #[track_caller]
     pub fn forbid_mkdir(&self) {
         self.edit(|config| {

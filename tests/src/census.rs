@@ -132,8 +132,8 @@ pub fn thin_ids(pool: &str) -> Vec<String> {
     ids.ok().split_whitespace().map(str::to_owned).collect()
 }
 
-/// Names below `dir` on the file system of `dir`. Without the locks and notes of a runtime, and the working files of the store, which
-/// come and go at any time.
+/// Names below `dir` on the file system of `dir`. Without the locks and notes of a runtime, and the working files of the store,
+/// which come and go at any time.
 fn files(dir: &Path, seen: &mut BTreeSet<String>) {
     let Ok(top) = fs::symlink_metadata(dir) else { return };
     let Ok(entries) = fs::read_dir(dir) else { return };
@@ -158,8 +158,8 @@ fn files(dir: &Path, seen: &mut BTreeSet<String>) {
     }
 }
 
-/// Running runtimes, and processes in other PID namespaces: each program with the number of its processes. Not their PIDs, because a
-/// container that was started again has other PIDs.
+/// Running runtimes, and processes in other PID namespaces: each program with the number of its processes. Not their PIDs,
+/// because a container that was started again has other PIDs.
 fn processes(seen: &mut BTreeSet<String>) {
     let here = fs::read_link("/proc/self/ns/pid").expect("our pid namespace");
     let mut count = BTreeMap::<String, usize>::new();

@@ -86,8 +86,8 @@ impl Cmd {
         self
     }
 
-    /// Runs the command. Its three streams are files and not pipes, because a container that inherits a pipe and lives on would keep
-    /// the pipe open.
+    /// Runs the command. Its three streams are files and not pipes, because a container that inherits a pipe and lives on would
+    /// keep the pipe open.
     #[track_caller]
     pub fn run(mut self) -> Output {
         let line = format!("{:?}", self.command).replace('"', "");

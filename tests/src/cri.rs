@@ -1,5 +1,5 @@
-//! A Kubernetes node without its kubelet: containerd as a service of systemd, with its CRI plugin, and pods as a kubelet creates them.
-//! The client is `hack/cri.d`, which takes the same commands as crictl.
+//! A Kubernetes node without its kubelet: containerd as a service of systemd, with its CRI plugin, and pods as a kubelet
+//! creates them. The client is `hack/cri.d`, which takes the same commands as crictl.
 
 use std::fs;
 use std::sync::OnceLock;
@@ -18,8 +18,8 @@ pub const NODE: i32 = 2;
 
 /// The image of the containers.
 pub const BUSYBOX: &str = "docker.io/library/busybox:latest";
-/// A command that ends with 7 on TERM. It does not fork while a signal comes, because User-Mode Linux panics if a signal interrupts a
-/// fork.
+/// A command that ends with 7 on TERM. It does not fork while a signal comes, because User-Mode Linux panics if a signal
+/// interrupts a fork.
 pub const UNTIL_TERM: [&str; 3] = ["sh", "-c", "trap 'exit 7' TERM; sleep 1000 & echo ready; wait"];
 /// The client beside the test's executable, and its copy. Programs start slowly from the shared directory.
 const CLIENT: [&str; 2] = ["/share/client/cri", "/usr/local/bin/cri"];

@@ -30,8 +30,8 @@ impl Wrapper {
         ))
     }
 
-    /// sharedroot with arguments, where SELinux enforces. For `runtimeArgs` dockerd would write a script into its state directory,
-    /// and by the policy a program that dockerd executes there leaves dockerd's domain.
+    /// sharedroot with arguments, where SELinux enforces. For `runtimeArgs` dockerd would write a script into its state
+    /// directory, and by the policy a program that dockerd executes there leaves dockerd's domain.
     #[track_caller]
     pub fn by_script(arguments: &[&str]) -> Self {
         Self::script(&format!("exec /usr/local/bin/sharedroot {} \"$@\"\n", arguments.join(" ")))

@@ -116,8 +116,8 @@ impl Container {
         self.is_released();
     }
 
-    /// Waits until the runtime's `delete` has ended. dockerd waits two seconds for `delete`, and then calls the container stopped or
-    /// removed, even if `delete` still runs.
+    /// Waits until the runtime's `delete` has ended. dockerd waits two seconds for `delete`, and then calls the container
+    /// stopped or removed, even if `delete` still runs.
     #[track_caller]
     pub fn is_released(&self) {
         is_released(&self.id);

@@ -70,8 +70,8 @@ pub fn host_ends(runtime: &Runtime, bundle: &Stacked, container: Container<'_>) 
     reboot();
 }
 
-/// Does what the end of the host does to a writable container that has written `text` to `/etc/unique`. After that one more snapshot
-/// is kept, and the overlay is not mounted.
+/// Does what the end of the host does to a writable container that has written `text` to `/etc/unique`. After that one more
+/// snapshot is kept, and the overlay is not mounted.
 #[track_caller]
 pub fn go_down(runtime: &Runtime, bundle: &Stacked, id: &str, text: &str) {
     let before = notes();

@@ -113,8 +113,8 @@ pub fn confinement_of(pid: i32) -> Vec<String> {
     confinement(&fs::read_to_string(&path).unwrap_or_else(|e| panic!("read {path}: {e}")))
 }
 
-/// Waits until a process runs its own program, because `start` of a runtime does not wait for execve(2). Before execve the process has
-/// the name, the label and the descriptors of the runtime.
+/// Waits until a process runs its own program, because `start` of a runtime does not wait for execve(2). Before execve the
+/// process has the name, the label and the descriptors of the runtime.
 #[track_caller]
 pub fn has_begun(pid: i32) {
     let of_runtime =
@@ -125,8 +125,8 @@ pub fn has_begun(pid: i32) {
     });
 }
 
-/// Waits until a process handles the signal and has a child. Then a shell script that begins with `trap` and a program in the background
-/// has reached its `wait`. User-Mode Linux panics if a signal interrupts a fork.
+/// Waits until a process handles the signal and has a child. Then a shell script that begins with `trap` and a program in the
+/// background has reached its `wait`. User-Mode Linux panics if a signal interrupts a fork.
 #[track_caller]
 pub fn traps(pid: i32, signal: u32) {
     wait_for(&format!("process {pid} handles signal {signal}"), || {

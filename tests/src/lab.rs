@@ -34,8 +34,8 @@ pub fn only_in_lab() {
 /// Calls `ready` until it returns a value.
 ///
 /// # Panics
-/// If `ready` does not return a value in time; the message has `what`. The state of the machine is printed before, because later
-/// it is gone.
+/// If `ready` does not return a value in time; the message has `what`. The state of the machine is printed before, because
+/// later it is gone.
 #[track_caller]
 pub fn wait_for<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
     let end = Instant::now() + PATIENCE;

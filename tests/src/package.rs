@@ -18,7 +18,8 @@ pub fn built(kind: &str) -> String {
     found.path().to_str().expect("a path of ASCII").to_owned()
 }
 
-/// A later version of the package: its program differs by zeros at the end, which change nothing, and its version number is larger.
+/// A later version of the package: its program differs by zeros at the end, which change nothing, and its version number is
+/// larger.
 #[track_caller]
 pub fn later(of: &str, dir: &TempDir) -> String {
     let (tree, package) = (format!("{}/tree", dir.str()), format!("{}/later.deb", dir.str()));

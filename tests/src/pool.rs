@@ -69,8 +69,8 @@ pub fn runs(runtime: &Runtime, image: &Image) {
     }
 }
 
-/// Removes everything that a reboot removes: devices, loop devices, mounts of bases and `/run/sharedroot`. The pool's metadata is
-/// sound, but sharedroot has not deactivated the pool.
+/// Removes everything that a reboot removes: devices, loop devices, mounts of bases and `/run/sharedroot`. The pool's metadata
+/// is sound, but sharedroot has not deactivated the pool.
 #[track_caller]
 pub fn reboot() {
     only_in_lab();

@@ -108,8 +108,8 @@ impl Runtime {
         container
     }
 
-    /// `create` and `start`, which must succeed. Waits until the init process runs its own program or has ended, because `start` does
-    /// not wait for execve(2).
+    /// `create` and `start`, which must succeed. Waits until the init process runs its own program or has ended, because
+    /// `start` does not wait for execve(2).
     #[track_caller]
     pub fn start(&self, bundle: &Bundle) -> Container<'_> {
         let file = unique_path("pid");

@@ -109,8 +109,8 @@ impl Drop for Stacked {
     }
 }
 
-/// The engine's store on an ext4 file system with small blocks, whose inodes have less room than those of a snapshot. Dropping this
-/// value unmounts the file system.
+/// The engine's store on an ext4 file system with small blocks, whose inodes have less room than those of a snapshot. Dropping
+/// this value unmounts the file system.
 #[derive(Debug)]
 pub struct Ext4(pub String);
 

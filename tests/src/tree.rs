@@ -31,8 +31,8 @@ const DAEMONS: [&str; 11] = [
 /// A path, and its line.
 pub type Lines = BTreeMap<String, String>;
 
-/// A line for each path below `top`, except `left_out`: type and mode, owner, time in the form of `time`, device, attributes, link
-/// target, size and SHA-256, and all names of a file with several names.
+/// A line for each path below `top`, except `left_out`: type and mode, owner, time in the form of `time`, device, attributes,
+/// link target, size and SHA-256, and all names of a file with several names.
 ///
 /// # Panics
 /// If something cannot be read.

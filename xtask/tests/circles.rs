@@ -1,13 +1,14 @@
-//! No module of the programs uses, directly or through others, a module that uses it. So each module can be read, and moved, after
-//! the modules that it uses.
+//! No module of the programs uses, directly or through others, a module that uses it. So each module can be read, and moved,
+//! after the modules that it uses.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The folders of the crates' modules.
-const CRATES: [&str; 8] = [
+const CRATES: [&str; 9] = [
     "crates/bases/src",
+    "crates/engine/src",
     "crates/format/src",
     "crates/image/src",
     "crates/label/src",
@@ -17,8 +18,8 @@ const CRATES: [&str; 8] = [
     "shim/src",
 ];
 
-/// A crate's modules by their paths (`import/files`), and the modules that each one uses. A `mod.rs` and a `lib.rs` are tables of
-/// contents, and do not count as modules.
+/// A crate's modules by their paths (`import/files`), and the modules that each one uses. A `mod.rs` and a `lib.rs` are tables
+/// of contents, and do not count as modules.
 type Modules = BTreeMap<String, BTreeSet<String>>;
 
 fn files(dir: &Path, found: &mut Vec<PathBuf>) {

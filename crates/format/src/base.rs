@@ -5,7 +5,7 @@
 //!
 //! | format | what it is | how its keys and volumes are written |
 //! |---|---|---|
-//! | 1 | what this module says, and the files of `image::init`; all that was made before formats had numbers | without a number |
+//! | 1 | what this module says, and the files of `image::init_layer`; all that was made before formats had numbers | without a number |
 //! | N, from 2 to 255 | of a later version | with `fN-` before the rest |
 
 use std::fmt;

@@ -5,6 +5,7 @@
 //! | `names` | names of pools and volumes, short enough for device-mapper |
 //! | `key` | OCI's chain ID, and the key of a base |
 //! | `digest`, `digits` | digests of content, and digests as text |
+//! | `container_id` | the ID of a container, which is a file name |
 //! | `volumes` | the names of the volumes of bases and snapshots |
 //! | `lease` | a lease of a base: who uses the base, and how |
 //! | `scaffold` | the name of a scaffold |
@@ -22,6 +23,7 @@
 //! ```
 
 pub mod base;
+mod container_id;
 mod digest;
 mod digits;
 pub mod json;
@@ -32,6 +34,7 @@ mod scaffold;
 mod text;
 mod volumes;
 
+pub use container_id::{ContainerId, NotAContainerId};
 pub use digest::{Digest, DigestError, Hashing};
 pub use key::{BaseKey, ChainId, KeyError, Owner};
 pub use lease::{Holder, Lease, NotAHolder, Use};

@@ -38,7 +38,7 @@ impl VolumeName {
     pub fn base(&self) -> Option<BaseKey> {
         let text = self.as_ref().strip_prefix(BASE)?;
         let key = text.parse().ok().or_else(|| BaseKey::of_compact(text))?;
-        // A base has one volume, so the other form of a name is nobody's.
+        // A base has one volume, so the other form of its name is no name of a base.
         (Self::of_base(&key) == *self).then_some(key)
     }
 

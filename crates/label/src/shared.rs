@@ -12,8 +12,8 @@ pub struct SharedLabel(MountLabel);
 
 /// The permissions that containers must not have for files that other containers read.
 ///
-/// A base is read-only in any case. But a label that containers may write is the label of somebody's own files, and containers
-/// could exchange data through a FIFO of a base.
+/// A base is read-only in any case. But a label that containers may write is a label for the files of single containers, and
+/// containers could exchange data through a FIFO of a base.
 const FORBIDDEN: [(&str, &[&str]); 7] = [
     ("file", &["write", "append", "create", "setattr", "unlink", "rename", "link", "relabelfrom"]),
     (

@@ -3,6 +3,8 @@
 //! A test gives each of its targets every seed of `fuzz/seeds`, and then 200 seeds with damage. The damage is the same on every
 //! run. `hack/fuzz` runs the same targets with coverage-guided inputs.
 
+mod fields;
+
 use std::error::Error;
 use std::fs;
 use std::path::Path;
@@ -12,6 +14,8 @@ use proptest::sample::Index;
 use proptest::test_runner::{RngSeed, TestError, TestRunner};
 use serde_json::Value;
 use sharedroot_sys::chain::chain;
+
+pub use fields::{full_config, places, wrong_values};
 
 /// The name of a target, and the function that gets an input.
 pub type Target = (&'static str, fn(&[u8]));

@@ -12,6 +12,8 @@
 //! | [`clone3`] | a child of this process in another cgroup or PID namespace |
 //! | [`seccomp`] | loading a seccomp filter |
 //! | [`signal`] | real-time signals by their number, a handler for SIGPIPE |
+//! | [`process_start`] | when this process began, and the environment that it passes on |
+//! | [`stderr`] | lines on standard error, also where nobody reads |
 //! | [`step`] | how long the steps of a command take |
 //! | [`command_line`] | how much of its command line this process shows |
 //!
@@ -25,8 +27,10 @@ pub mod command_line;
 pub mod mount;
 pub mod new_file;
 pub mod private_dir;
+pub mod process_start;
 pub mod resolve;
 pub mod seccomp;
 pub mod signal;
+pub mod stderr;
 pub mod step;
 pub mod xattr;

@@ -70,8 +70,8 @@ impl Flakey {
         Ok(Site::new(&self.name, &self.mount))
     }
 
-    /// Makes the disk lose every write from now on. Nothing is flushed before: the file system is not frozen, and no I/O is waited
-    /// for.
+    /// Makes the disk lose every write from now on. Nothing is flushed before: the file system is not frozen, and no I/O is
+    /// waited for.
     pub(crate) fn lose(&self) -> Result<(), Failed> {
         tool("dmsetup", &["load", &self.name, "--table", &self.table("loses")])?;
         tool("dmsetup", &["suspend", "--nolockfs", "--noflush", &self.name])?;
@@ -97,7 +97,8 @@ impl Flakey {
         tool("dmsetup", &["remove", "--retry", &self.name]).map(drop)
     }
 
-    /// Loses all writes from `step` on. With `go_on` another process runs the story to its end meanwhile, and those writes are lost.
+    /// Loses all writes from `step` on. With `go_on` another process runs the story to its end meanwhile, and those writes are
+    /// lost.
     pub(crate) fn at_step(
         &self,
         step: &Step,
@@ -118,8 +119,8 @@ impl Flakey {
         Ok(differences)
     }
 
-    /// Loses all writes from `delay` after the story's beginning on, while the story's process goes on. Also returns the operation
-    /// that the process was in.
+    /// Loses all writes from `delay` after the story's beginning on, while the story's process goes on. Also returns the
+    /// operation that the process was in.
     pub(crate) fn after(
         &self,
         delay: Duration,

@@ -1,7 +1,7 @@
 //! A power cut at every step. Each boot proves that what the last cut left can be recovered, and cuts at the next step.
 //!
-//! Files that must survive the cut but are no part of the test are in the directory of the host that the lab shares. That is the
-//! working directory of this process: `part` ("0/2": the first of two sequences), `steps`, `expected`, `at`, `failures`.
+//! Files that must survive the cut but are no part of the test are in the directory of the host that the lab shares. That is
+//! the working directory of this process: `part` ("0/2": the first of two sequences), `steps`, `expected`, `at`, `failures`.
 
 use std::fs::{self, File};
 use std::io::Write;

@@ -1,5 +1,5 @@
-//! Several processes work, and at random moments they are killed, lose their power or their writes. After that, every change that
-//! a process reported as done must exist. A change that a process had begun may exist. Nothing else may exist.
+//! Several processes work, and at random moments they are killed, lose their power or their writes. After that, every change
+//! that a process reported as done must exist. A change that a process had begun may exist. Nothing else may exist.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -138,8 +138,8 @@ impl Riot {
         Ok(Self { workers: workers.into(), said })
     }
 
-    /// Lets the workers work for `delay`, then calls `act` with their reports until then, and kills the workers. Returns what `act`
-    /// returned, and all reports of the workers.
+    /// Lets the workers work for `delay`, then calls `act` with their reports until then, and kills the workers. Returns what
+    /// `act` returned, and all reports of the workers.
     fn during<T>(
         &mut self,
         delay: Duration,
@@ -200,8 +200,8 @@ impl Riot {
         self.buried(true).map(|()| held)
     }
 
-    /// Stops the workers, and kills them, before their reports are written to the host. So nothing happens that is not known after
-    /// the boot.
+    /// Stops the workers, and kills them, before their reports are written to the host. So nothing happens that is not known
+    /// after the boot.
     fn cut_after(mut self, delay: Duration) -> Result<Said, Failed> {
         let stop = |_: &Mutex<Heard>, groups: &[i32]| {
             groups.iter().for_each(|group| signal(*group, nix::sys::signal::Signal::SIGSTOP));
@@ -253,7 +253,8 @@ fn unmount(site: &Site) {
     }
 }
 
-/// Runs the next command, and then checks everything against the reports. `said` gets the result of changes that were only begun.
+/// Runs the next command, and then checks everything against the reports. `said` gets the result of changes that were only
+/// begun.
 fn verify(site: &Site, said: &mut Said) -> Result<(), Failed> {
     unmount(site);
     let pool = Pool::open(&site.config)?;

@@ -250,8 +250,8 @@ fn delete_two(site: &Site) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Deletes a mounted volume. The volume loses its name at once. The rest is deleted when the volume is unmounted and the pool is
-/// used again.
+/// Deletes a mounted volume. The volume loses its name at once. The rest is deleted when the volume is unmounted and the pool
+/// is used again.
 fn delete_in_use(site: &Site) -> Result<(), Failed> {
     site.unmount();
     let pool = Pool::open(&site.config)?;

@@ -133,9 +133,10 @@ mod tests {
     use std::time::Duration;
 
     use serde_json::json;
+    use sharedroot_sys::process_start::Moment;
 
     use super::*;
-    use crate::starts::{Moment, Note, Step};
+    use crate::starts::{Note, Step};
 
     fn totals() -> Totals {
         let note = |step, millis| Note {

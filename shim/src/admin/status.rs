@@ -230,7 +230,7 @@ pub fn status(bases: &Bases, as_json: bool) -> Result<(), LifecycleError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::Choice;
+    use sharedroot_engine::Choice;
     use sharedroot_label::MountLabel;
 
     #[test]

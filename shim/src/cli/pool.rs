@@ -28,7 +28,7 @@ pub enum Pool {
         #[arg(long)]
         json: bool,
     },
-    /// List the volumes that the store knows, half-made ones too; activates nothing
+    /// List the volumes that the store knows, half-created volumes too; activates nothing
     Inspect {
         /// For programs
         #[arg(long)]

@@ -3,12 +3,13 @@
 use std::fs::File;
 use std::path::Path;
 
+use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxPids, LinuxResources};
 use serde_json::{Value, json};
+use sharedroot_engine::{Embedded, Limits, Status, event, seal, update};
 use sharedroot_format::json;
 
 use super::{print, process, read_error, repeat};
 use crate::cli::{Format, Further, Update, Verb};
-use crate::engine::{Embedded, Limits, Status, event, update};
 use crate::lifecycle::{Container, LifecycleError, tell};
 use crate::output::say;
 
@@ -26,7 +27,7 @@ pub fn steer(container: &Container, embedded: &Embedded, verb: Verb) -> Result<u
             tell(format_args!("signal {}{whom}", args.signal));
         }
         Verb::Exec(args) => {
-            crate::engine::seal()?;
+            seal()?;
             return process::exec(container, embedded, *args);
         }
         Verb::Ps(args) if args.format == Format::Json => {
@@ -91,11 +92,34 @@ fn limits(args: &Update) -> Result<Limits, LifecycleError> {
                      runc or --engine crun",
         });
     }
-    let Some(path) = &args.resources else { return Ok(Limits::from_flags(args)) };
+    let Some(path) = &args.resources else { return Ok(Limits::of(of_flags(args))?) };
     let text = if path == Path::new("-") {
         json::read(std::io::stdin()).map_err(read_error("standard input"))?
     } else {
         File::open(path).and_then(json::read).map_err(read_error(path))?
     };
     Ok(Limits::parse(path.clone(), &text)?)
+}
+
+/// The limits that the flags of `update` give.
+fn of_flags(flags: &Update) -> LinuxResources {
+    let mut memory = LinuxMemory::default();
+    memory.set_limit(flags.memory).set_reservation(flags.memory_reservation);
+    memory.set_swap(flags.memory_swap);
+    let mut cpu = LinuxCpu::default();
+    cpu.set_shares(flags.cpu_shares).set_quota(flags.cpu_quota).set_period(flags.cpu_period);
+    cpu.set_cpus(flags.cpuset_cpus.clone()).set_mems(flags.cpuset_mems.clone());
+    let mut resources = LinuxResources::default();
+    resources.set_devices(None).set_memory(Some(memory)).set_cpu(Some(cpu));
+    if let Some(limit) = flags.pids_limit {
+        let mut pids = LinuxPids::default();
+        pids.set_limit(limit);
+        resources.set_pids(Some(pids));
+    }
+    if let Some(weight) = flags.blkio_weight {
+        let mut block = LinuxBlockIo::default();
+        block.set_weight(Some(weight));
+        resources.set_block_io(Some(block));
+    }
+    resources
 }

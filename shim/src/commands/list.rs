@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
+use sharedroot_engine::Engine;
 
 use super::{embedded, read_error};
 use crate::cli::{Format, Global, List};
 use crate::config::Config;
-use crate::engine::Engine;
 use crate::lifecycle::{Container, LifecycleError};
 use crate::output::say;
 use crate::record;

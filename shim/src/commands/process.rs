@@ -3,15 +3,16 @@
 use std::fs::File;
 
 use oci_spec::runtime::{Process, Spec};
+use sharedroot_engine::{
+    Delegate, Embedded, EngineError, Tenant, Terminal, add_capabilities, hold, parse_process,
+    read_config,
+};
 use sharedroot_format::json;
 use sharedroot_sys::step::step;
 
 use super::read_error;
-use crate::bundle::read_config;
-use crate::capabilities;
+use crate::argv;
 use crate::cli::{Exec, Verb};
-use crate::engine::{Delegate, Embedded, EngineError, Tenant, Terminal, add_capabilities, hold};
-use crate::forbidden;
 use crate::lifecycle::{Container, LifecycleError, tell};
 use crate::output::say;
 
@@ -39,17 +40,10 @@ pub fn exec(container: &Container, embedded: &Embedded, args: Exec) -> Result<u8
     let process = match &args.process {
         Some(path) => {
             let text = File::open(path).and_then(json::read).map_err(read_error(path))?;
-            let process =
-                capabilities::parse(&text, "/capabilities").map_err(|e| EngineError::Process {
-                    id: container.id().clone(),
-                    what: format!("{} is not a process: {e}", path.display()),
-                })?;
-            forbidden::look_for_nul(&text, "process.", &process).map_err(EngineError::from)?;
-            process
+            parse_process(container.id(), path, &text)?
         }
         None => process_of_flags(&spec, &args)?,
     };
-    forbidden::look_at_process("process.", &process).map_err(EngineError::from)?;
     let terminal = Terminal {
         pid_file: args.pid_file,
         console_socket: args.console_socket,
@@ -96,7 +90,7 @@ pub fn exec_by_file(
         ..Exec::default()
     }));
     tell(format_args!("exec: by {}", delegate.program().display()));
-    let status = delegate.call(&verb, || {});
+    let status = delegate.call(&argv::of(delegate.dialect(), &verb), || {});
     let _ = std::fs::remove_file(file);
     Ok(Some(status?))
 }

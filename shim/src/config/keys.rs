@@ -35,8 +35,8 @@ const KEYS: &[Key] = &[
         default: Some("\"libcontainer\""),
         example: "\"crun\"",
         kind: Kind::Text,
-        meaning: "What starts the processes of new containers: libcontainer (embedded), crun, runc, or the absolute path of \
-                  another OCI runtime. The flag --engine stands above it.",
+        meaning: "What starts the processes of new containers: libcontainer (embedded), crun, runc, or the absolute \
+                  path of another OCI runtime. The flag --engine wins over this key.",
     },
     Key {
         name: "pool.name",
@@ -50,67 +50,70 @@ const KEYS: &[Key] = &[
         default: Some("\"/var/lib/sharedroot\""),
         example: "\"/var/lib/sharedroot\"",
         kind: Kind::Text,
-        meaning: "The store, and the pool's loop files. Root's own; it outlives a reboot.",
+        meaning: "The store, and the loop files of the pool. Only root may write there, and the directory must survive \
+                  a reboot.",
     },
     Key {
         name: "pool.run_dir",
         default: Some("\"/run/sharedroot\""),
         example: "\"/run/sharedroot\"",
         kind: Kind::Text,
-        meaning: "Locks, mount points of bases and scaffolds, records of containers. Gone with a reboot.",
+        meaning: "Locks, mount points of bases and scaffolds, records of containers. Their life ends with a reboot, \
+                  so the directory belongs in /run.",
     },
     Key {
         name: "pool.loop_size",
         default: None,
         example: "\"32G\"",
         kind: Kind::Text,
-        meaning: "The size of the file for data when a pool on loop files is made; without it 32G, at most 80 % of what is \
-                  free. One kind of pool: loop_size, or data_dev and metadata_dev, or lvm.",
+        meaning: "The size of the file for data, when a pool on loop files is made. Without this key the size is 32G, \
+                  or 80 % of the free space if that is less. Give the keys of one kind of pool: loop_size, or data_dev \
+                  and metadata_dev, or lvm.",
     },
     Key {
         name: "pool.data_dev",
         default: None,
         example: "\"/dev/vg/sr-data\"",
         kind: Kind::Text,
-        meaning: "The block device for data, by a name that a reboot does not change. With metadata_dev.",
+        meaning: "The block device for data, by a name that a reboot does not change. It needs metadata_dev.",
     },
     Key {
         name: "pool.metadata_dev",
         default: None,
         example: "\"/dev/vg/sr-meta\"",
         kind: Kind::Text,
-        meaning: "The block device for metadata. With data_dev.",
+        meaning: "The block device for metadata. It needs data_dev.",
     },
     Key {
         name: "pool.lvm",
         default: None,
         example: "\"vg/sharedroot\"",
         kind: Kind::Text,
-        meaning: "A thin pool of LVM, VG/LV, that nobody else uses.",
+        meaning: "A thin pool of LVM, VG/LV, that no other program uses.",
     },
     Key {
         name: "base.size",
         default: Some("\"10G\""),
         example: "\"10G\"",
         kind: Kind::Text,
-        meaning: "The size of a base's file system, and so of every private rootfs. The annotation dev.sharedroot.size makes \
-                  one smaller.",
+        meaning: "The size of the file system of a base, and so of every private rootfs. The annotation \
+                  dev.sharedroot.size makes a private rootfs smaller.",
     },
     Key {
         name: "base.wait",
         default: Some("true"),
         example: "true",
         kind: Kind::Truth,
-        meaning: "Whether a container waits while another one makes the base of its image; if not it runs on the rootfs as \
-                  given.",
+        meaning: "Whether a container waits while another container makes the base of its image. If not, the container \
+                  runs on the rootfs as given.",
     },
     Key {
         name: "selinux.shared_label",
         default: None,
         example: "\"system_u:object_r:container_ro_file_t:s0\"",
         kind: Kind::Text,
-        meaning: "The label of bases where SELinux is on, instead of the one that the policy names: without categories, of a \
-                  type that containers may read and not write.",
+        meaning: "The label of bases on a host with SELinux, in the place of the label that the policy names. It has \
+                  no categories, and its type is one that containers may read and not write.",
     },
 ];
 
@@ -174,9 +177,9 @@ const WIDTH: usize = 100;
 #[must_use]
 pub fn default_file() -> String {
     let mut text = "\
-# The configuration of sharedroot. Every key stands here, commented out; what is left out has its
-# default. The environment stands above this file: SHAREDROOT_POOL_NAME above pool.name, and so on.
-# `sharedroot config show` says what is in force, and from where.
+# The configuration of sharedroot. Every key is here, in a comment. A key that is not set has its
+# default. A variable of the environment wins over this file: SHAREDROOT_POOL_NAME over pool.name.
+# `sharedroot config show` prints the values in force, and where each comes from.
 "
     .to_owned();
     let mut section = None;

@@ -5,12 +5,11 @@ use std::path::{Component, Path};
 
 use libcontainer::validator::Validator;
 use oci_spec::runtime::Spec;
+use sharedroot_engine::{normalise, parse_config, plain_root};
 use sharedroot_format::{BaseKey, ChainId, Owner};
 use sharedroot_image::{Image, InitFiles, Source, Top};
 use sharedroot_seeds::says_something;
 
-use crate::bundle::{parse_config, plain_root};
-use crate::engine::normalise;
 use crate::rootfs::{Facts, Mode, Needs, Plan, plan};
 
 /// The text of config.json.

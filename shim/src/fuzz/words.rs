@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use clap::Parser;
+use sharedroot_format::ContainerId;
 use sharedroot_label::{MountLabel, ProcessLabel, SharedLabel};
 use sharedroot_seeds::says_something;
 
-use crate::bundle::ContainerId;
 use crate::cli::Cli;
 use crate::config::{Layers, Size};
 
@@ -21,7 +21,7 @@ pub fn argv(text: &[u8]) {
         assert!(!error.to_string().is_empty());
     }
     for word in words {
-        match ContainerId::parse(word) {
+        match word.parse::<ContainerId>() {
             Ok(id) => {
                 assert_eq!(id.as_str(), word);
                 assert!(

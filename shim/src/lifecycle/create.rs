@@ -7,29 +7,30 @@ use sharedroot_bases::{
     Earlier, Place, Prepared, RootfsError, Wanted, prepare_private, prepare_shared,
 };
 use sharedroot_dm::Bytes;
-use sharedroot_format::ScaffoldName;
-use sharedroot_format::VolumeName;
+use sharedroot_engine::{
+    BindMounts, Bundle, CallersHooks, Choice, CreateOptions, Delegate, Embedded, Engine,
+    EngineError, Labels, check_dev, leads_out, make_notify, may_write_root, normalise,
+    offer_notify, refuse_others,
+};
+use sharedroot_format::{ContainerId, ScaffoldName, VolumeName};
 use sharedroot_image as image;
 use sharedroot_sys::chain::readable;
 use sharedroot_sys::mount;
+use sharedroot_sys::process_start::began;
 use sharedroot_sys::step::step;
 
 use super::story::Created;
 use super::{Container, LifecycleError, engines, tell};
-use crate::bundle::{Bundle, ContainerId};
+use crate::argv;
 use crate::cli::Verb;
 use crate::config::Size;
-use crate::engine::{
-    CallersHooks, Choice, CreateOptions, Delegate, Embedded, Engine, EngineError, Labels, Volumes,
-    check_dev, leads_out, make_notify, may_write_root, normalise, offer_notify, refuse_others,
-};
 use crate::log::ASIDE;
 use crate::record::{Lock, Record, RecordError, Rootfs};
 use crate::rootfs::{
     AnnotationError, Facts, Mode, Needs, Plan, device_in_root, lead_into_mounts, plan,
     refuse_links, refuse_over_proc, wanted_size,
 };
-use crate::starts::{Step, began};
+use crate::starts::Step;
 
 /// What `create`, `run` or `restore` was asked for.
 #[derive(Debug)]
@@ -85,7 +86,7 @@ impl Container {
             Engine::Embedded(embedded) => self.adapt(embedded, &mut bundle, &order.options),
             // It reads the caller's own configuration and does with it as it always does.
             Engine::Delegate(_) => Labels::of(&bundle.spec)
-                .map(|labels| (labels, Volumes::default(), CallersHooks::default()))
+                .map(|labels| (labels, BindMounts::default(), CallersHooks::default()))
                 .map_err(LifecycleError::from),
         };
         let (labels, mut volumes, hooks) = adapted.inspect_err(|_| self.undo())?;
@@ -132,7 +133,7 @@ impl Container {
         embedded: &Embedded,
         bundle: &mut Bundle,
         options: &CreateOptions,
-    ) -> Result<(Labels, Volumes, CallersHooks), LifecycleError> {
+    ) -> Result<(Labels, BindMounts, CallersHooks), LifecycleError> {
         let (systemd, notify) = (options.systemd_cgroup, embedded.notify_dir());
         make_notify(&notify).map_err(|source| LifecycleError::File {
             step: "create",
@@ -149,7 +150,7 @@ impl Container {
         lead_into_mounts(&bundle.root, &mut bundle.spec)?;
         check_dev(&bundle.spec).map_err(EngineError::from)?;
         let stage = self.bases.volumes();
-        Ok((labels, Volumes::open(&mut bundle.spec, &bundle.root, &stage)?, hooks))
+        Ok((labels, BindMounts::open(&mut bundle.spec, &bundle.root, &stage)?, hooks))
     }
 
     /// Claims the ID, also over the record of a `create` or `delete` that died.
@@ -341,7 +342,7 @@ impl Container {
         embedded: &Embedded,
         bundle: &mut Bundle,
         labels: &Labels,
-        volumes: &mut Volumes,
+        volumes: &mut BindMounts,
         hooks: &CallersHooks,
         order: &Order<'_>,
     ) -> Result<(), LifecycleError> {
@@ -364,11 +365,12 @@ impl Container {
             Verb::Restore(restore) => (restore.detach, false),
             _ => (true, false),
         };
+        let argv = argv::of(delegate.dialect(), verb);
         // A foreground container lives as long as the call: others may exec and delete meanwhile.
         let status = if detach {
-            engines(|| delegate.call_noted(verb))?
+            engines(|| delegate.call_noted(&argv))?
         } else {
-            delegate.call(verb, || {
+            delegate.call(&argv, || {
                 lock.let_go();
                 tell(format_args!("run: {story}"));
             })?

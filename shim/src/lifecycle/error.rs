@@ -3,14 +3,16 @@
 use std::path::PathBuf;
 
 use sharedroot_bases::RootfsError;
+use sharedroot_engine::{
+    BindMountError, BundleError, ChoiceError, DelegateError, EngineError, SealError, SpecError,
+};
+use sharedroot_format::{ContainerId, NotAContainerId};
 use sharedroot_label::LabelError;
 use sharedroot_sys::mount::MountError;
 use sharedroot_sys::private_dir::PrivateDirError;
 
 use crate::admin::install::InstallError;
-use crate::bundle::{BundleError, ContainerId};
 use crate::config::ConfigError;
-use crate::engine::{ChoiceError, DelegateError, EngineError, SealError, SpecError, VolumeError};
 use crate::privilege::PrivilegeError;
 use crate::record::RecordError;
 use crate::rootfs::{AnnotationError, RootError};
@@ -18,7 +20,10 @@ use crate::rootfs::{AnnotationError, RootError};
 /// A verb that failed; the message says on what and why.
 #[derive(Debug, thiserror::Error)]
 pub enum LifecycleError {
-    /// The bundle, its configuration or the ID.
+    /// The container ID.
+    #[error(transparent)]
+    Id(#[from] NotAContainerId),
+    /// The bundle and its configuration.
     #[error(transparent)]
     Bundle(#[from] BundleError),
     /// `/etc/sharedroot/config.toml`
@@ -29,7 +34,7 @@ pub enum LifecycleError {
     Spec(#[from] SpecError),
     /// A volume that cannot be prepared.
     #[error(transparent)]
-    Volume(#[from] VolumeError),
+    Volume(#[from] BindMountError),
     /// A label that cannot be honoured.
     #[error(transparent)]
     Label(#[from] LabelError),

@@ -2,11 +2,10 @@
 //! from their own directories, which have nothing of it while it runs.
 
 use sharedroot_bases::{WrittenBack, save_so_far};
+use sharedroot_engine::Engine;
 
 use super::story::{GivenBack, tell};
 use super::{Container, LifecycleError, engines};
-use crate::cli::{Id, Verb};
-use crate::engine::Engine;
 use crate::record::Rootfs;
 
 impl Container {
@@ -49,11 +48,8 @@ impl Container {
         match &self.engine {
             Engine::Embedded(embedded) if frozen => embedded.pause()?,
             Engine::Embedded(embedded) => embedded.resume()?,
-            Engine::Delegate(delegate) => {
-                let id = Id { id: self.id.to_string() };
-                let verb = if frozen { Verb::Pause(id) } else { Verb::Resume(id) };
-                return Ok(delegate.call(&verb, || {})?);
-            }
+            Engine::Delegate(delegate) if frozen => return Ok(delegate.pause()?),
+            Engine::Delegate(delegate) => return Ok(delegate.resume()?),
         }
         Ok(0)
     }

@@ -5,8 +5,8 @@
 use std::fmt::{self, Arguments, Display};
 
 use sharedroot_bases::WrittenBack;
+use sharedroot_engine::Choice;
 
-use crate::engine::Choice;
 use crate::log::{self, STORY};
 use crate::record::Rootfs;
 

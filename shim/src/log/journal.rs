@@ -15,11 +15,11 @@ use std::os::fd::AsRawFd;
 use std::sync::{Mutex, OnceLock};
 
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, sendto, socket};
+use sharedroot_format::ContainerId;
 use sharedroot_sys::chain::LONGEST;
 use sharedroot_sys::command_line;
 use tracing::Level;
 
-use crate::bundle::ContainerId;
 use crate::cli::Verb;
 
 /// Where journald takes datagrams, each with the fields of one message (systemd's JOURNAL_NATIVE_PROTOCOL).
@@ -49,7 +49,7 @@ pub(super) fn begin(verb: &Verb) {
         return;
     }
     // An invalid ID could add fields to the message.
-    let Some(Ok(container)) = verb.container().map(ContainerId::parse) else { return };
+    let Some(Ok(container)) = verb.container().map(str::parse) else { return };
     // Engines give the process in a file, which hides its command line; to hide it here costs a few system calls.
     let hide = matches!(verb, Verb::Exec(args) if args.process.is_none());
     let waiting = Mutex::new(Some(Vec::new()));
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn no_message_brings_fields_of_its_own() {
-        let container = ContainerId::parse("c1").unwrap();
+        let container = "c1".parse().unwrap();
         let command = Command { verb: "kill", container, hide: false, waiting: Mutex::default() };
         let text = "a\nSHAREDROOT_CONTAINER=c2".to_owned();
         let fields = command.fields(&Message { level: Level::WARN, text });

@@ -1,8 +1,7 @@
 //! How long a whole command took, for `--debug`.
 
+use sharedroot_sys::process_start::{Moment, began};
 use tracing::Level;
-
-use crate::starts::{Moment, began};
 
 /// A command. When this value is dropped, also because the command failed, a message says how long the command took.
 #[derive(Debug)]

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
+use sharedroot_format::ContainerId;
 use sharedroot_sys::new_file;
 use sharedroot_sys::private_dir::private_dir;
 
 use super::{Record, RecordError, file, folder, hash};
-use crate::bundle::ContainerId;
 
 /// The lock of a container, held while it is created or deleted.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 //!
 //! libcontainer places mounts by descriptor, but makes the links of `/dev` (and, on cgroup v1, those
 //! of the controllers) by path. So where such a path can lead out of the root, the container is refused
-//! (CVE-2026-41579, CVE-2026-47766). Devices in a volume are not the library's (`engine/devices.rs`).
+//! (CVE-2026-41579, CVE-2026-47766). Devices in a volume are not the library's (`engine/mounts/devices.rs`).
 
 use std::fs::File;
 use std::io;

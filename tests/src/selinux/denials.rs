@@ -56,8 +56,8 @@ pub struct Avc {
 impl FromStr for Avc {
     type Err = String;
 
-    /// Parses a line of the kernel log (security/selinux/avc.c, `avc_audit_pre_callback` and `avc_audit_post_callback`). No value
-    /// contains a blank, because the kernel writes such a text in hexadecimal digits.
+    /// Parses a line of the kernel log (security/selinux/avc.c, `avc_audit_pre_callback` and `avc_audit_post_callback`). No
+    /// value contains a blank, because the kernel writes such a text in hexadecimal digits.
     fn from_str(line: &str) -> Result<Self, String> {
         let wrong = |what: &str| format!("no {what} in the record: {line}");
         let (_, record) = line.split_once("avc:  denied  { ").ok_or_else(|| wrong("denial"))?;
@@ -100,7 +100,8 @@ impl Denial<'_> {
     }
 }
 
-/// Proves that SELinux, and nothing else, prevents `attack`. With SELinux enforcing the attack fails, and the denials are exactly
+/// Proves that SELinux, and nothing else, prevents `attack`. With SELinux enforcing the attack fails, and the denials are
+/// exactly
 /// `wanted`. With SELinux permissive the attack succeeds.
 ///
 /// # Panics
@@ -116,9 +117,9 @@ pub fn only_selinux_denies(wanted: Denial<'_>, attack: impl Fn() -> Output) {
     assert_eq!(output.status, 0, "not only SELinux denies {wanted:?}: {output}");
 }
 
-/// Runs `act` with SELinux permissive, and returns its result. The records of denials are not returned, because they are not complete:
-/// if the kernel first makes a check without a record, such as that of a capability when it counts memory, the later check of the same
-/// permission has no record either.
+/// Runs `act` with SELinux permissive, and returns its result. The records of denials are not returned, because they are not
+/// complete: if the kernel first makes a check without a record, such as that of a capability when it counts memory, the later
+/// check of the same permission has no record either.
 #[track_caller]
 pub fn permissive<T>(act: impl FnOnce() -> T) -> T {
     let both = || {

@@ -1,4 +1,5 @@
-//! Whether a guest's kernel broke, or the script in the guest failed. The kernel's log and its answers decide, never a second try.
+//! Whether a guest's kernel broke, or the script in the guest failed. The kernel's log and its answers decide, never a second
+//! try.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};

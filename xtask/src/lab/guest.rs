@@ -87,8 +87,8 @@ impl Guest {
         self.deadline = Instant::now() + limit;
     }
 
-    /// Returns how the guest ended; `None` if it still runs. Ends the guest if it has reached its limit, or if its script asks for a
-    /// power cut.
+    /// Returns how the guest ended; `None` if it still runs. Ends the guest if it has reached its limit, or if its script asks
+    /// for a power cut.
     pub fn look(&mut self) -> Result<Option<End>> {
         if self.may_cut && self.directory.lab().join("power-cut").exists() {
             self.kill();

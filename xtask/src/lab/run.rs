@@ -15,7 +15,8 @@ use super::options::GuestOptions;
 /// The program that `hack/build` makes without `--release`.
 pub const PROGRAM: &str = "target/debug/static/sharedroot";
 
-/// Exit code: the script's; 123: the script asked for a power cut; 124: the guest reached its limit; 125: the guest's kernel broke.
+/// Exit code: the script's; 123: the script asked for a power cut; 124: the guest reached its limit; 125: the guest's kernel
+/// broke.
 #[derive(Debug, Args)]
 pub struct Run {
     #[command(flatten)]

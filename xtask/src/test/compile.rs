@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use super::program::Program;
 
-/// Compiles the integration tests, and copies the executables to `dir` under their names. The output of cargo goes to `log`. Only
-/// these executables have the failure points; the program itself is built by another command.
+/// Compiles the integration tests, and copies the executables to `dir` under their names. The output of cargo goes to `log`.
+/// Only these executables have the failure points; the program itself is built by another command.
 pub fn into(dir: &Path, programs: &[Program], log: impl Into<Stdio>) -> Result<()> {
     let mut cargo = Command::new("cargo");
     cargo.args(["test", "--no-run", "--tests", "--message-format", "json-render-diagnostics"]);

@@ -1,7 +1,8 @@
 //! One guest that runs programs one after another.
 //!
-//! `hack/in-lab` runs in the guest. It asks for a program by a marked line in its output, reads the answer from a file in `/lab`,
-//! and reports the program's end by another marked line. Between two programs it removes what the first program has left.
+//! `hack/in-lab` runs in the guest. It asks for a program by a marked line in its output, reads the answer from a file in
+//! `/lab`, and reports the program's end by another marked line. Between two programs it removes what the first program has
+//! left.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
@@ -161,7 +162,8 @@ impl Session {
         }
     }
 
-    /// Writes the answer to the file that the guest reads. The file is renamed into place, so the guest never reads a part of it.
+    /// Writes the answer to the file that the guest reads. The file is renamed into place, so the guest never reads a part of
+    /// it.
     fn hand(&self, words: &str) -> Result<()> {
         let (lab, turn) = (self.guest.lab(), self.turn);
         fs::write(lab.join(format!("next-{turn}.new")), words)?;

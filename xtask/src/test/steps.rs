@@ -1,7 +1,7 @@
 //! The steps of a run, in order.
 //!
-//! The lab is built while the programs are compiled. Then the guests run. Meanwhile lints, unit tests and packages, which need no
-//! guest, run on this machine.
+//! The lab is built while the programs are compiled. Then the guests run. Meanwhile lints, unit tests and packages, which need
+//! no guest, run on this machine.
 
 use std::fs;
 use std::path::Path;
@@ -139,8 +139,8 @@ fn compile(programs: &[Program], out: &Out) -> Result<Done> {
     Ok(done)
 }
 
-/// The number of guests at once. A guest waits for the host a part of the time, so there are more guests than processors: twice as
-/// many with the faster kernel, else one more.
+/// The number of guests at once. A guest waits for the host a part of the time, so there are more guests than processors: twice
+/// as many with the faster kernel, else one more.
 fn slots() -> Result<usize> {
     let processors = thread::available_parallelism()?.get();
     let wanted = match Kernel::chosen(Path::new("target/lab"))? {

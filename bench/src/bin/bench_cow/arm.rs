@@ -2,13 +2,13 @@
 
 use sharedroot_tests::command::Cmd;
 
-/// What all containers are of at first.
+/// The image of the first containers.
 pub const BUSYBOX: &str = "busybox";
 /// Bytes that each container writes.
 pub const WRITTEN: i64 = 64 << 10;
-/// Random, so that nothing can be stored as a hole; on the disk before the container goes on.
+/// The command that writes random data, which cannot be stored as a hole, and flushes it to the disk.
 const WRITE: &str = "dd if=/dev/urandom of=/written bs=65536 count=1 conv=fsync 2> /dev/null";
-/// What every `docker` takes, whatever it is asked: a call that only asks the daemon for its version.
+/// The operation whose time every `docker` command includes: a call that only asks the daemon for its version.
 pub const CALL: &str = "docker version";
 /// The root as the engine gives it.
 const AS_GIVEN: &str = "--annotation=dev.sharedroot.mode=off";
@@ -22,7 +22,7 @@ pub struct Arm {
     pub flags: Vec<String>,
 }
 
-/// What keeps the changes of a container.
+/// The storage of a container's changes.
 pub enum Driver {
     /// A thin snapshot above Docker's overlay2.
     Pool,
@@ -43,7 +43,7 @@ pub fn flags_of_peer(runtime: &str) -> Vec<String> {
 }
 
 impl Arm {
-    /// Without a host it is of the lab's own daemon.
+    /// An arm. Without a host it uses the lab's own daemon.
     pub fn new(
         name: &'static str,
         driver: Driver,
@@ -53,7 +53,7 @@ impl Arm {
         Self { name, driver, host, flags }
     }
 
-    /// `docker WORDS…`, which must succeed; what it printed.
+    /// Runs `docker WORDS…`, which must succeed, and returns its output.
     pub fn docker(&self, words: &[&str]) -> String {
         let host = self.host.iter().flat_map(|host| ["--host", host]);
         Cmd::new("docker").args(&host.collect::<Vec<_>>()).args(words).run().ok()
@@ -77,13 +77,13 @@ impl Arm {
         self.docker(&words);
     }
 
-    /// A name that no other arm's container has, for some share a daemon.
+    /// A container name that no other arm uses, because some arms share a daemon.
     pub fn name_of(&self, what: &str, number: usize) -> String {
         format!("{}-{what}-{number}", self.name)
     }
 }
 
-/// The arms in the order of a round: none is always the one after the slowest.
+/// The arms in the order of a round. The order changes, so that no arm always follows the slowest one.
 pub fn in_turn(arms: &[Arm], round: usize) -> Vec<&Arm> {
     let mut order: Vec<_> = arms.iter().collect();
     order.rotate_left(round % arms.len());

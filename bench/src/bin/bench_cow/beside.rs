@@ -1,7 +1,7 @@
 //! The second daemon: Docker with its btrfs driver, configured as the lab's own otherwise.
 //!
-//! Only the driver's directory is on btrfs, which the driver allows for. Everything else that a daemon writes for a
-//! container lies on the same ext4 as the other daemon's, so that what btrfs holds is roots and nothing else.
+//! Only the driver's directory is on btrfs, as the driver allows. Everything else that a daemon writes for a container is on
+//! the same ext4 as that of the other daemon, so that btrfs has only roots.
 
 use std::fs::{self, File};
 use std::process::{Child, Command, Stdio};
@@ -11,10 +11,10 @@ use sharedroot_tests::command::{out, run};
 use sharedroot_tests::docker::docker;
 use sharedroot_tests::lab::{TempDir, wait_for};
 
-/// On the disk of the lab's own Docker.
+/// The daemon's directory, on the disk of the lab's own Docker.
 const DATA_ROOT: &str = "/var/lib/docker/beside";
 
-/// The daemon. Dropping it ends it; its disk is thrown away with the guest.
+/// The daemon. Dropping this value ends the daemon. Its disk ends with the guest.
 pub struct Beside {
     dir: TempDir,
     process: Child,
@@ -64,17 +64,17 @@ impl Beside {
         });
     }
 
-    /// For `docker --host`.
+    /// The address for `docker --host`.
     pub fn host(&self) -> String {
         format!("unix://{}/socket", self.dir.str())
     }
 
-    /// Where the driver's file system is mounted.
+    /// The mount point of the driver's file system.
     pub fn driver(&self) -> String {
         format!("{DATA_ROOT}/btrfs")
     }
 
-    /// Brings an image of the lab's daemon here.
+    /// Copies an image from the lab's daemon to this daemon.
     pub fn load(&self, image: &str) {
         let tar = format!("{}/image.tar", self.dir.str());
         docker(&["save", "--output", &tar, image]).ok();

@@ -7,15 +7,15 @@ use crate::arm::{Arm, in_turn};
 use crate::shots::{settled, shot};
 use crate::space::Look;
 
-/// What a commit is filed under.
+/// The name of the operation.
 pub const COMMIT: &str = "commit";
 
-/// What the images of each arm take.
+/// The space of the images of each arm.
 pub struct Commits {
     pub looks: Vec<Committed>,
 }
 
-/// Of one arm.
+/// The figures of one arm.
 #[derive(Serialize)]
 pub struct Committed {
     before: Look,
@@ -30,7 +30,7 @@ impl Committed {
 }
 
 impl Commits {
-    /// One of every container, for one alone would tell little of the time.
+    /// Commits every container, because one commit would say little about the time.
     pub fn make(arms: &[Arm], number: usize, samples: &mut Samples) -> Self {
         let look = |names: &dyn Fn(&Arm) -> Vec<String>| -> Vec<Look> {
             arms.iter().map(|arm| Look::at(arm, &[], &names(arm))).collect()
@@ -56,7 +56,7 @@ fn name(arm: &Arm, number: usize) -> String {
     arm.name_of("image", number)
 }
 
-/// The image that containers are made of again.
+/// The image for further containers.
 pub fn image_of(arm: &Arm) -> String {
     name(arm, 0)
 }

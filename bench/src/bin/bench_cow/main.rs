@@ -1,8 +1,9 @@
-//! `hack/bench cow`: containers that write a little, and images committed from them, on roots of ours, on overlay2 and
-//! on Docker's btrfs driver. docs/cow.md says what is measured.
+//! `hack/bench cow`: containers that write a little, and images committed from them, on roots of sharedroot, on overlay2 and on
+//! Docker's btrfs driver. docs/cow.md says what is measured.
 //!
 //! The arms take turns, round by round, in one guest: ours and overlay2 in the lab's own Docker, btrfs in a second
-//! daemon. What fails panics with its reason: a benchmark that goes on after an error measures something else.
+//! daemon. A failure panics with its reason, because a benchmark
+//! that goes on after an error measures something else.
 //!
 //! | file | its story |
 //! |---|---|
@@ -10,11 +11,11 @@
 //! | `disks.rs` | the pool, and the disk that btrfs is on |
 //! | `beside.rs` | the second daemon |
 //! | `arm.rs` | a way to keep containers' roots, and `docker` for it |
-//! | `space.rs` | what an arm's containers and images take |
+//! | `space.rs` | the space that an arm's containers and images use |
 //! | `shots.rs` | containers that write and end |
 //! | `commit.rs` | images made from them |
 //! | `standing.rs` | containers that are only created, and that write and wait |
-//! | `table.rs` | what was found |
+//! | `table.rs` | the figures |
 mod arm;
 mod beside;
 mod commit;
@@ -47,7 +48,7 @@ fn main() {
         Arm::new("overlay2", Driver::Overlay2, None, peer.clone()),
         Arm::new("btrfs", Driver::Btrfs { mounted: beside.driver() }, Some(beside.host()), peer),
     ];
-    // The first container of all pays for the programs' way from the disk, and is nobody's.
+    // The first container reads the programs from the disk, and counts for no arm.
     arms.iter().for_each(Arm::warm);
 
     let mut samples = Samples::default();

@@ -1,4 +1,4 @@
-//! The command line, as `hack/bench` passes it on.
+//! The command line, which `hack/bench` passes on.
 
 use std::path::PathBuf;
 
@@ -26,7 +26,7 @@ const USAGE: &str =
     "bench_cow [--rounds N] [--pool loop|device] [--runtime runc|crun|sharedroot] [--json FILE]";
 
 impl Options {
-    /// Panics with the usage for anything unknown.
+    /// Parses the command line. Panics with the usage for an unknown option.
     pub fn parse(mut words: impl Iterator<Item = String>) -> Self {
         let mut options =
             Self { rounds: 10, pool: Pool::Loop, runtime: "runc".to_owned(), json: None };
@@ -55,7 +55,7 @@ impl Options {
         options
     }
 
-    /// What a reader of the figures must know.
+    /// The options that a reader of the figures must know.
     pub fn json(&self) -> Value {
         let pool = if self.pool == Pool::Loop { "loop" } else { "device" };
         json!({"rounds": self.rounds, "pool": pool, "runtime": self.runtime})

@@ -8,10 +8,10 @@ use crate::arm::{Arm, BUSYBOX, CALL, in_turn};
 use crate::commit::image_of;
 use crate::space::Look;
 
-/// What containers of one image are filed under.
+/// A set of containers of one image, and the names of the operations with them.
 #[derive(Clone, Copy)]
 pub struct Set {
-    /// In their names.
+    /// A part of the containers' names.
     name: &'static str,
     pub run: &'static str,
     pub rm: &'static str,
@@ -22,34 +22,34 @@ pub const OF_THE_IMAGE: Set =
     Set { name: "shot", run: "run", rm: "rm", image: |_| BUSYBOX.to_owned() };
 pub const OF_THE_COMMIT: Set =
     Set { name: "again", run: "run of the commit", rm: "rm of the commit's", image: image_of };
-/// Of the image, gone with its end.
+/// The operation `docker run --rm` of the image.
 pub const RUN_RM: &str = "run --rm";
 
-/// The containers of one set, and what each arm's take.
+/// The containers of one set, and the space that each arm uses.
 pub struct Shots {
     set: Set,
     rounds: usize,
     pub looks: Vec<Looks>,
 }
 
-/// Of one arm.
+/// The figures of one arm.
 #[derive(Serialize)]
 pub struct Looks {
     before: Look,
-    /// With the first container of the image, which has ended.
+    /// The space with the first container of the image, which has ended.
     first: Look,
     all: Look,
-    /// How many there are.
+    /// The number of containers.
     containers: i64,
 }
 
 impl Looks {
-    /// What each container but the first takes after its end.
+    /// The space of each container, except the first, after its end.
     pub fn each(&self) -> Look {
         ((self.all - self.first) / (self.containers - 1)).must_hold("a container that ended", 1)
     }
 
-    /// What the first of an image takes more: with ours a base.
+    /// The additional space of the first container of an image. With sharedroot this is a base.
     pub fn once(&self) -> Look {
         (self.first - self.before) - self.each()
     }
@@ -105,7 +105,7 @@ pub fn shot(arm: &Arm, number: usize) -> String {
     arm.name_of(OF_THE_IMAGE.name, number)
 }
 
-/// `docker run --rm`: nobody can ask for what such a container wrote.
+/// `docker run --rm`: what such a container writes is lost at its end.
 pub fn and_remove(arms: &[Arm], rounds: usize, samples: &mut Samples) {
     for round in 0..rounds {
         for arm in in_turn(arms, round) {
@@ -118,7 +118,7 @@ pub fn and_remove(arms: &[Arm], rounds: usize, samples: &mut Samples) {
     }
 }
 
-/// One step. What a turn before has left to be written must not be this one's time.
+/// Times one step. Writes everything to the disks before, so that earlier writes do not count.
 pub fn settled(what: &'static str, act: impl FnOnce()) -> Clock {
     let mut clock = Clock::default();
     out(&["sync"]);

@@ -1,4 +1,4 @@
-//! What an arm's containers and images take.
+//! The space that an arm's containers and images use.
 
 use std::fs;
 use std::ops::{Add, Div, Sub};
@@ -11,14 +11,14 @@ use sharedroot_tests::command::{out, run};
 
 use crate::arm::{Arm, Driver, WRITTEN};
 
-/// Bytes. Differences of two looks may be negative.
+/// Bytes. The difference between two states may be negative.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub struct Space {
     pub data: i64,
     pub metadata: i64,
 }
 
-/// One look at an arm.
+/// The used space of an arm at one moment.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub struct Look {
     /// The pool, or the whole file system of btrfs.
@@ -31,7 +31,7 @@ pub struct Look {
 const INODE: i64 = 256;
 
 impl Look {
-    /// With everything on the disk, and what was deleted gone.
+    /// The used space, after everything is written to the disk, and deleted files are gone.
     pub fn at(arm: &Arm, containers: &[String], images: &[String]) -> Self {
         out(&["sync"]);
         let mut look = Self::default();
@@ -55,7 +55,7 @@ impl Look {
         self.store + self.layers
     }
 
-    /// Panics if it is less than what `containers` wrote: then something else was measured.
+    /// Panics if the space is less than `containers` containers have written, because then something else was measured.
     pub fn must_hold(self, what: &str, containers: i64) -> Self {
         let (found, written) = (self.whole().data, containers * WRITTEN);
         assert!(found >= written, "{what}: {found} bytes, less than the {written} written");
@@ -63,7 +63,7 @@ impl Look {
     }
 }
 
-/// Of `sharedroot pool status`.
+/// The figures of `sharedroot pool status`.
 fn pool() -> Space {
     let status = run(&["sharedroot", "pool", "status", "--json"]).json();
     let used = |part: &Value| part["used_bytes"].as_i64().expect("the pool is active");
@@ -72,7 +72,7 @@ fn pool() -> Space {
 
 /// One copy of the metadata, where btrfs keeps two.
 fn btrfs(mounted: &str) -> Space {
-    // A deleted subvolume goes in the background.
+    // btrfs removes a deleted subvolume in the background.
     out(&["btrfs", "subvolume", "sync", mounted]);
     out(&["btrfs", "filesystem", "sync", mounted]);
     let uuid = out(&["findmnt", "--noheadings", "--output", "UUID", mounted]);
@@ -84,7 +84,7 @@ fn btrfs(mounted: &str) -> Space {
     Space { data: used("data"), metadata: used("metadata") + used("system") }
 }
 
-/// What overlay2's driver has for containers or for the uppermost layers of images.
+/// The files of overlay2's driver for containers, or for the top layers of images.
 fn directories(arm: &Arm, kind: &str, names: &[String]) -> Vec<PathBuf> {
     if names.is_empty() {
         return Vec::new();
@@ -100,7 +100,8 @@ fn directories(arm: &Arm, kind: &str, names: &[String]) -> Vec<PathBuf> {
     uppers.lines().flat_map(of).filter(|dir| dir.exists()).collect()
 }
 
-/// Blocks of files are data; blocks of directories, and inodes, are metadata. Nothing of another file system.
+/// The space of a tree: blocks of files are data; blocks of directories, and inodes, are metadata. Leaves out other file
+/// systems.
 fn walk(dir: &Path) -> Space {
     let device = fs::symlink_metadata(dir).expect("look at a layer").dev();
     let (mut space, mut todo) = (Space::default(), vec![dir.to_owned()]);
@@ -148,7 +149,7 @@ impl Sub for Look {
     }
 }
 
-/// Each one's part.
+/// Divides the space of several containers by their number.
 impl Div<i64> for Look {
     type Output = Self;
 

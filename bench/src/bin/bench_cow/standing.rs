@@ -8,20 +8,20 @@ use sharedroot_tests::lab::wait_for;
 use crate::arm::{Arm, BUSYBOX, Driver};
 use crate::space::{Look, Space};
 
-/// What all of an arm's take together.
+/// The space of all containers of an arm.
 #[derive(Serialize)]
 pub struct Standing {
     before: Look,
     created: Look,
-    /// Each has written.
+    /// The space after each container has written.
     running: Look,
-    /// After `docker rm --force` of all.
+    /// The space after `docker rm --force` of all.
     removed: Look,
     containers: i64,
 }
 
 impl Standing {
-    /// One arm after the other: no time is taken here.
+    /// Runs one arm after another, because no time is measured here.
     pub fn measure(arms: &[Arm], containers: usize) -> Vec<Self> {
         arms.iter().map(|arm| Self::of(arm, containers)).collect()
     }
@@ -43,7 +43,7 @@ impl Standing {
             });
         }
         let running = Look::at(arm, &names, &[]);
-        // With ours into the pool, or the roots were none of ours.
+        // sharedroot's containers must write to the pool, or they did not get its roots.
         let mut written = running - created;
         if let Driver::Pool = arm.driver {
             written.layers = Space::default();
@@ -54,17 +54,17 @@ impl Standing {
         Self { before, created, running, removed, containers: containers as i64 }
     }
 
-    /// Of one container.
+    /// The space of one created container.
     pub fn created(&self) -> Look {
         (self.created - self.before) / self.containers
     }
 
-    /// The same while it runs.
+    /// The space of one container that has written and still runs.
     pub fn running(&self) -> Look {
         (self.running - self.before) / self.containers
     }
 
-    /// Of all.
+    /// The space after all were removed.
     pub fn left(&self) -> Look {
         self.removed - self.before
     }

@@ -1,4 +1,4 @@
-//! What was found, an arm a column, and beside it how ours compares.
+//! The figures, with a column for each arm, and the ratios of sharedroot.
 
 use std::fmt::Write;
 
@@ -11,7 +11,7 @@ use crate::shots::{Looks, OF_THE_COMMIT, OF_THE_IMAGE, RUN_RM, Set, Shots};
 use crate::space::Look;
 use crate::standing::Standing;
 
-/// Everything.
+/// All figures.
 pub struct Found<'a> {
     pub arms: &'a [Arm],
     pub samples: Samples,
@@ -21,7 +21,7 @@ pub struct Found<'a> {
     pub standing: Vec<Standing>,
 }
 
-/// A line: what, and its figure by arm.
+/// A line: its name, and its figure for each arm.
 type Line = (String, Vec<f64>);
 
 impl Found<'_> {
@@ -108,7 +108,7 @@ pub fn of(found: &Found<'_>) -> String {
         write!(text, "\n| {what} |").expect("a string grows");
         figures.iter().for_each(|figure| push(&mut text, &short(*figure)));
         for peer in &figures[1..] {
-            // Of nothing, or of less than nothing, there is no ratio.
+            // There is no ratio to zero or to a negative figure.
             let ratio = (*peer > 0.0).then(|| format!("{:.2}", figures[0] / peer));
             push(&mut text, &ratio.unwrap_or_default());
         }

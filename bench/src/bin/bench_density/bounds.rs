@@ -1,4 +1,4 @@
-//! The short form: every figure that a mistake would spoil, held against a bound that a busy machine does not reach.
+//! The short form of the benchmark: compares figures with bounds that even a busy machine does not reach, to find mistakes.
 
 use crate::disks::DATA;
 use crate::look::Look;
@@ -6,19 +6,19 @@ use crate::mode::Mode;
 use crate::run::Run;
 use crate::turns::Turns;
 
-/// What one copy of every base may be, and more than any second copy of the program alone would leave it.
+/// The largest number of copies. A second copy of the program alone would be more.
 const COPIES: f64 = 1.05;
-/// Of a run in which the modes took turns; on a busy machine these ratios vary by a tenth.
+/// The largest ratio of times. On a busy machine these ratios vary by a tenth.
 const TIME_OF_OVERLAY2: f64 = 1.3;
 const TIME_OF_PRIVATE: f64 = 1.15;
 const MEMORY_OF_PRIVATE: f64 = 0.9;
-/// 4 KiB, for whatever ext4 looks up late. A second read of the program alone would be more.
+/// The largest read of a later pod: 4 KiB, for lookups of ext4. A second read of the program alone would be more.
 const SECTORS: u64 = 8;
 
-/// Prints every figure with its bound, one a line, and the sums as a test runner does.
+/// Prints every figure with its bound, and the counts as a test runner does.
 ///
 /// # Panics
-/// If one is beyond its bound.
+/// If a figure is beyond its bound.
 pub fn check(runs: &[Run], turns: &Turns) {
     let run =
         |mode| runs.iter().find(|run| run.mode == mode).expect("the short form has all modes");
@@ -40,7 +40,7 @@ pub fn check(runs: &[Run], turns: &Turns) {
         ),
         ("copies of the images' pages, shared", shared.pages.copies(), COPIES),
     ];
-    // A figure that is no number is within no bound.
+    // NaN must fail, too.
     let passed = figures.iter().filter(|(_, found, bound)| found <= bound).count();
     let failed = figures.len() - passed;
     for (what, found, bound) in figures {

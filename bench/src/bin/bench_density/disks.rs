@@ -1,17 +1,17 @@
-//! The lab's disks, by what they are for.
+//! The lab's disks, by their roles.
 
 use sharedroot_bench::disks;
 
 pub use sharedroot_bench::disks::{Disk, Traffic, traffic};
 
-/// What the pool's data is on.
+/// The disk of the pool's data.
 pub const DATA: &str = "data";
-/// What the pool's metadata is on.
+/// The disk of the pool's metadata.
 pub const METADATA: &str = "metadata";
-/// What the layers lie on; without Docker the pool's store, too.
+/// The disk of the layers, and without Docker also of the pool's store.
 pub const LAYERS: &str = "layers";
 
-/// Seen for the first time. `layers` is the one that the layers lie on.
+/// Takes the counters of the disks. `layers` is the disk of the layers.
 pub fn begin(layers: &'static str) -> Vec<Disk> {
     disks::begin(&[(DATA, "ubdc"), (METADATA, "ubdd"), (LAYERS, layers)])
 }

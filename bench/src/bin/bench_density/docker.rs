@@ -19,12 +19,12 @@ pub struct Docker {
     mode: Mode,
     runtime: String,
     layers: Vec<PathBuf>,
-    /// Asked for once.
+    /// The processes of the pods, asked for once.
     pids: Vec<OnceLock<i32>>,
 }
 
 impl Docker {
-    /// Panics for a mode that Docker cannot have: it mounts its overlay always.
+    /// Panics for a mode without an overlay, because Docker always mounts its overlay.
     pub fn new(mode: Mode, number: usize, options: &Options) -> Self {
         let own = matches!(mode, Mode::SharedOnMount | Mode::Plain);
         assert!(!own, "--modes {}: Docker mounts its overlay in every mode", mode.name());

@@ -1,4 +1,4 @@
-//! What the run was on.
+//! The machine of the run.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use sharedroot_bench::machine;
 use sharedroot_tests::command::run;
 
-/// The machine, beside what all benchmarks tell of it.
+/// Facts about the machine that only this benchmark needs.
 pub fn of_this_machine() -> Value {
     let mut facts = machine();
     facts["hz"] = json!(ticks());
@@ -21,7 +21,7 @@ pub fn of_this_machine() -> Value {
     facts
 }
 
-/// The coarse clocks (6 is CLOCK_MONOTONIC_COARSE of time.h) go on with each tick (clock_getres(2)).
+/// The length of a tick: the coarse clocks advance with each tick (clock_getres(2); 6 is CLOCK_MONOTONIC_COARSE of time.h).
 fn ticks() -> Option<u64> {
     let program = "import time; print(round(1 / time.clock_getres(6)))";
     run(&["python3", "-c", program]).stdout.trim().parse().ok()

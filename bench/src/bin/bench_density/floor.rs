@@ -11,9 +11,9 @@ use sharedroot_tests::lab::TempDir;
 use crate::oci::{make_cgroup, make_directories};
 use crate::options::Options;
 
-/// As a pod of `plain`, but for its program, which ends.
+/// A bundle as of a pod of `plain`, with a program that ends.
 ///
-/// The directory is the floor's: it must live as long.
+/// The directory must live as long as the floor.
 pub fn prepare(options: &Options) -> (TempDir, Floor) {
     let dir = TempDir::new("floor");
     let root = dir.0.join("root");

@@ -1,4 +1,4 @@
-//! One look at the machine while a number of pods run.
+//! The state of the machine while a number of pods run.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,13 +10,13 @@ use sharedroot_tests::command::run;
 use crate::disks::{self, Disk, Traffic};
 use crate::pods::Pods;
 
-/// Names and numbers of a file of the kernel's.
+/// The names and numbers of a file in /proc or of a cgroup.
 pub type Figures = BTreeMap<String, u64>;
 
-/// What the machine holds.
+/// The state of the machine at one moment.
 #[derive(Debug, Serialize)]
 pub struct Look {
-    /// How many run.
+    /// The number of running pods.
     pub pods: usize,
     /// `/proc/meminfo`, kB.
     pub meminfo: Figures,
@@ -25,7 +25,7 @@ pub struct Look {
     /// Of the pods' processes, kB: proportional and own memory.
     pub pss: u64,
     pub uss: u64,
-    /// The same of the engine's process for each container.
+    /// Proportional and own memory of the engine's process for each container, kB.
     pub shim_pss: Option<u64>,
     /// 512-byte sectors since the mode began, by what the disk is for.
     pub disks: BTreeMap<&'static str, Traffic>,
@@ -74,7 +74,7 @@ impl Look {
         }
     }
 
-    /// kB that nothing else could have, page cache and all: caches were dropped before the mode began.
+    /// Used memory in kB, with the page cache. Caches were dropped before the mode began.
     pub fn used_kb(&self) -> f64 {
         self.kb("MemTotal") - self.kb("MemFree")
     }
@@ -84,7 +84,7 @@ impl Look {
         *self.meminfo.get(name).unwrap_or_else(|| panic!("/proc/meminfo has no {name}")) as f64
     }
 
-    /// kB of what the kernel holds for itself.
+    /// Memory of the kernel itself, in kB.
     pub fn kernel_kb(&self) -> f64 {
         ["Slab", "Percpu", "KernelStack", "PageTables"].iter().map(|name| self.kb(name)).sum()
     }
@@ -124,7 +124,7 @@ fn processes(name: Option<&str>) -> (usize, Vec<i32>) {
         let Some(pid) = entry.file_name().to_str().and_then(|n| n.parse::<i32>().ok()) else {
             continue;
         };
-        // It may have ended since.
+        // The process may have ended meanwhile.
         let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else { continue };
         // proc_pid_stat(5): `PID (COMM) STATE PPID …`; COMM may hold anything.
         let Some((before, after)) = stat.rsplit_once(')') else { continue };

@@ -2,8 +2,8 @@
 //! what is measured.
 //!
 //! Memory over the number of pods can only be seen while one mode runs alone, so whole modes follow one another, each with
-//! an empty page cache and an inactive pool. Before that, a few pods of all modes are made in turn, for ratios of times. What
-//! fails panics with its reason: a benchmark that goes on after an error measures something else.
+//! an empty page cache and an inactive pool. Before that, a few pods of all modes are made in turn, for ratios of times. A
+//! failure panics with its reason, because a benchmark that goes on after an error measures something else.
 //!
 //! | file | its story |
 //! |---|---|
@@ -13,8 +13,8 @@
 //! | `run.rs` | one mode, from nothing to all pods and back |
 //! | `turns.rs`, `floor.rs` | the modes in turn, for times, and the floor below them |
 //! | `look.rs`, `disks.rs`, `pages.rs` | the machine while a number of pods run |
-//! | `facts.rs` | what the run was on |
-//! | `table.rs`, `targets.rs` | what was found, beside what it must be |
+//! | `facts.rs` | the machine of the run |
+//! | `table.rs`, `targets.rs` | the figures and their targets |
 //! | `bounds.rs` | what fails in the short form |
 mod bounds;
 mod disks;
@@ -56,7 +56,7 @@ fn main() {
     let mut runs = Vec::new();
     for mode in &options.modes {
         runs.push(maker.whole(*mode));
-        // A long run that is cut short leaves what it found.
+        // Written after each part, so that an interrupted run keeps its results.
         write_json(&options, &turns, &runs);
     }
     println!("{}", table::of(&runs));
@@ -79,7 +79,7 @@ fn write_json(options: &Options, turns: &Turns, runs: &[Run]) {
     std::fs::write(path, format!("{whole}\n")).expect("write the JSON");
 }
 
-/// On the two disks that the lab has for one.
+/// A pool on the two disks of the lab for a pool.
 fn make_pool() {
     let device = |name| {
         std::env::var(name).unwrap_or_else(|e| panic!("{name}: {e}: run it by hack/bench density"))
@@ -91,7 +91,7 @@ fn make_pool() {
 /// Makes pods of every mode.
 struct Maker<'o> {
     options: &'o Options,
-    /// Without Docker.
+    /// The images for pods of the runtime's command line; `None` with Docker.
     images: Option<Images>,
 }
 
@@ -108,7 +108,7 @@ impl<'o> Maker<'o> {
         }
     }
 
-    /// Not on any mode's clock.
+    /// Makes the bases, before any mode is measured.
     fn make_bases(&self) {
         let images = self.options.images;
         let pods = self.pods(Mode::Shared, images);
@@ -136,7 +136,7 @@ impl<'o> Maker<'o> {
     }
 }
 
-/// No base is mounted, nothing waits to be written, no page is in memory.
+/// Unmounts the bases, writes everything to the disks, and drops the page cache.
 fn forget() {
     out(&["sharedroot", "pool", "deactivate"]);
     out(&["sh", "-c", "sync; echo 3 > /proc/sys/vm/drop_caches"]);

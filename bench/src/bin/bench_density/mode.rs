@@ -23,7 +23,7 @@ impl Mode {
         Self::Crun,
     ];
 
-    /// Its name on the command line, in the tables and in the JSON.
+    /// The mode's name on the command line, in the tables and in the JSON.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Shared => "shared",
@@ -54,13 +54,13 @@ impl Mode {
         !matches!(self, Self::Private)
     }
 
-    /// Whether the engine mounts an overlay for each pod. A root of ours needs none: the image is found in the engine's
-    /// layer database.
+    /// Whether the engine mounts an overlay for each pod. A root of sharedroot needs no overlay, because sharedroot finds the
+    /// image in the engine's layer database.
     pub const fn has_mount(self) -> bool {
         !matches!(self, Self::Shared | Self::Private | Self::Plain)
     }
 
-    /// Whether an annotation says that the root is to be as given.
+    /// Whether an annotation turns sharing off.
     pub const fn is_off(self) -> bool {
         matches!(self, Self::Overlay2 | Self::Plain)
     }

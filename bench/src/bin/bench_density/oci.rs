@@ -42,7 +42,7 @@ impl Images {
     }
 }
 
-/// The program, and what is mounted on.
+/// The content of an image: the program, and the directories to mount on.
 fn fill(layer: &Path, programs: &Path) {
     make_directories(layer);
     let pause = programs.join("pause");
@@ -50,7 +50,7 @@ fn fill(layer: &Path, programs: &Path) {
         .unwrap_or_else(|e| panic!("copy {}: {e}", pause.display()));
 }
 
-/// What every configuration mounts on.
+/// The directories that every configuration mounts on.
 pub fn make_directories(root: &Path) {
     for dir in ["dev", "proc", "sys"] {
         fs::create_dir(root.join(dir)).expect("make a directory of the image");
@@ -84,7 +84,7 @@ struct Pod {
 }
 
 impl<'i> Oci<'i> {
-    /// What an engine does before it calls a runtime, for every pod.
+    /// Does for every pod what an engine does before it calls a runtime.
     pub fn prepare(images: &'i Images, mode: Mode, number: usize, options: &Options) -> Self {
         set_child_subreaper(Pid::from_raw(std::process::id() as i32)).expect("become a subreaper");
         let cgroup = make_cgroup();
@@ -205,7 +205,7 @@ impl Pods for Oci<'_> {
 }
 
 impl Drop for Oci<'_> {
-    /// What the driver made is not needed again.
+    /// Removes what the driver made for a pod.
     fn drop(&mut self) {
         if !std::thread::panicking() {
             self.pods.iter().for_each(|pod| pod.overlay.remove());

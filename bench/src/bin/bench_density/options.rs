@@ -1,4 +1,4 @@
-//! The command line, as `hack/bench` passes it on.
+//! The command line, which `hack/bench` passes on.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ use crate::mode::Mode;
 pub struct Options {
     pub pods: usize,
     pub modes: Vec<Mode>,
-    /// What starts the processes of the arms of ours; without it the embedded engine.
+    /// The engine of the arms with sharedroot; the default is the embedded one.
     pub engine: Option<String>,
     /// How many pods are created or deleted at once.
     pub parallel: usize,
@@ -23,11 +23,11 @@ pub struct Options {
     pub json: Option<PathBuf>,
     /// Pods of each mode that are made in turn.
     pub turns: usize,
-    /// Fail where a figure is far beyond its target.
+    /// Fail if a figure is far beyond its target.
     pub check: bool,
 }
 
-/// Who calls the runtime.
+/// The program that calls the runtime.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Via {
     Oci,
@@ -38,7 +38,7 @@ const USAGE: &str = "bench_density [--pods N] [--modes NAME,…] [--engine NAME]
                      [--via oci|docker] [--programs DIR] [--turns N] [--json FILE] [--check]";
 
 impl Options {
-    /// Panics with the usage for anything unknown.
+    /// Parses the command line. Panics with the usage for an unknown option.
     pub fn parse(mut words: impl Iterator<Item = String>) -> Self {
         let mut options = Self {
             pods: 1000,
@@ -86,7 +86,7 @@ impl Options {
         options
     }
 
-    /// What a reader of the figures must know.
+    /// The options that a reader of the figures must know.
     pub fn json(&self) -> Value {
         json!({
             "pods": self.pods,

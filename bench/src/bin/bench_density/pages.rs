@@ -17,13 +17,13 @@ pub struct Pages {
     pub inodes: usize,
     /// Pages of all of them.
     pub resident: u64,
-    /// Pages of the fullest inode of every file: what one copy takes.
+    /// The pages of the inode with most pages of every file: the size of one copy.
     pub one_copy: u64,
 }
 
 impl Pages {
-    /// Looks at the roots of all pods, as they see them, and at the layers themselves: pages of an overlay's file are the
-    /// layer's.
+    /// Counts the pages of the roots of all pods, as the pods see them, and of the layers, because the pages of an overlay's
+    /// file belong to the layer.
     pub fn of(pods: &dyn Pods, running: usize) -> Self {
         let mut found = Self { inodes: 0, resident: 0, one_copy: 0 };
         let images = pods.layers().len();
@@ -49,7 +49,7 @@ impl Pages {
         self.one_copy += pages.iter().max().copied().unwrap_or(0);
     }
 
-    /// One is the least.
+    /// The number of copies in memory, at least 1.
     pub fn copies(&self) -> f64 {
         self.resident as f64 / self.one_copy as f64
     }
@@ -62,7 +62,8 @@ fn files(root: &Path) -> Vec<PathBuf> {
     list.lines().map(PathBuf::from).collect()
 }
 
-/// Pages in memory of each. EVICTED_PAGES makes fincore use cachestat(2) or fail: mincore(2) sees less.
+/// The pages in memory of each file. The column EVICTED_PAGES makes fincore use cachestat(2) or fail, because mincore(2) sees
+/// less.
 fn resident<'p>(paths: impl Iterator<Item = &'p PathBuf>) -> Vec<u64> {
     let mut words = vec!["fincore", "--noheadings", "--output", "PAGES,EVICTED_PAGES"];
     words.extend(paths.map(|path| path.to_str().expect("a path of ASCII")));

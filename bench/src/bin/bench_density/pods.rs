@@ -1,18 +1,18 @@
-//! Pods, whoever makes them.
+//! Pods, whichever program creates them.
 
 use sharedroot_bench::Clock;
 
-/// What the steps of a pod's life are filed under.
+/// The name of the operation that creates a pod.
 pub const CREATE: &str = "create";
-/// See [`CREATE`].
+/// The name of the operation that deletes a pod.
 pub const DELETE: &str = "delete";
 
 /// The pods of one mode, by number. Several threads may ask at once, each for another pod.
 pub trait Pods: Sync {
-    /// From nothing to a running process, step by step.
+    /// Creates and starts a pod, step by step.
     fn create(&self, pod: usize) -> Clock;
 
-    /// From a running process to nothing.
+    /// Ends and deletes a pod.
     fn delete(&self, pod: usize) -> Clock;
 
     /// The process id of a running pod.
@@ -21,7 +21,7 @@ pub trait Pods: Sync {
     /// Reads what an engine would have made a moment ago: every pod's directories and the files of the layer database.
     fn warm(&self);
 
-    /// The cgroup below which all of them are.
+    /// The cgroup above all pods.
     fn cgroup(&self) -> &str;
 
     /// The layer of each image. The pods have the images in turn.

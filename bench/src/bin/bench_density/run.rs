@@ -1,4 +1,4 @@
-//! One mode, from nothing to all pods and back.
+//! One mode: all pods created, and then deleted.
 
 use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,32 +16,32 @@ use crate::mode::Mode;
 use crate::pages::Pages;
 use crate::pods::{CREATE, DELETE, Pods};
 
-/// What was found of one mode.
+/// The figures of one mode.
 #[derive(Debug)]
 pub struct Run {
     pub mode: Mode,
     /// Every pod's times, in their order.
     pub samples: Samples,
     pub wall: Wall,
-    /// With no pod, the first of each image, and every tenth part of them; then with none again.
+    /// The state with no pod, with the first pod of each image, after every tenth part of the pods, and with no pod again.
     pub looks: Vec<Look>,
-    /// Which look is at the first pod of each image.
+    /// The index of the state with the first pod of each image.
     first: usize,
-    /// With all of them.
+    /// The pages with all pods.
     pub pages: Pages,
 }
 
-/// Seconds between the first and the last, without the looks.
+/// The seconds of all creations and of all deletions, without the time for figures.
 #[derive(Debug, Default, Serialize)]
 pub struct Wall {
     pub create: f64,
     pub delete: f64,
 }
 
-/// Grace periods and work queues of the kernel.
+/// How long to wait for the kernel's grace periods and work queues.
 const SETTLING: Duration = Duration::from_secs(1);
 
-/// Pods after which figures are taken: the first of each image, then every tenth part.
+/// The numbers of pods at which figures are taken: the first of each image, and then every tenth part.
 fn steps(images: usize, pods: usize) -> Vec<usize> {
     let mut steps: Vec<usize> = (1..=10).map(|tenth| pods * tenth / 10).collect();
     steps.push(images);
@@ -76,22 +76,22 @@ impl Run {
         Self { mode, samples, wall, looks, first, pages }
     }
 
-    /// One operation of every pod.
+    /// The times of one operation of every pod.
     pub fn times(&self, operation: &str, step: &str) -> &Times {
         self.samples.get(self.mode.name(), operation, step).expect("every mode has this step")
     }
 
-    /// With the first pod of each image.
+    /// The state with the first pod of each image.
     pub fn one(&self) -> &Look {
         &self.looks[self.first]
     }
 
-    /// With all pods.
+    /// The state with all pods.
     pub fn full(&self) -> &Look {
         &self.looks[self.looks.len() - 2]
     }
 
-    /// What each pod but the first of its image added to a figure.
+    /// How much each pod, except the first of its image, added to a figure.
     pub fn each(&self, figure: impl Fn(&Look) -> f64) -> f64 {
         let (one, all) = (self.one(), self.full());
         (figure(all) - figure(one)) / (all.pods - one.pods) as f64
@@ -110,8 +110,8 @@ impl Run {
     }
 }
 
-/// Until every pod runs the image's program, for `start` returns before it is read, and the kernel has freed what the
-/// commands left behind.
+/// Waits until every pod runs the image's program, because `start` returns before the program is read, and until the kernel has
+/// freed what the commands have left.
 fn settle(pods: &dyn Pods, running: usize) {
     for pod in 0..running {
         let comm = format!("/proc/{}/comm", pods.pid(pod));
@@ -122,7 +122,7 @@ fn settle(pods: &dyn Pods, running: usize) {
     thread::sleep(SETTLING);
 }
 
-/// What `act` makes of each pod, in their order, and the seconds until the last has ended.
+/// Calls `act` for each pod. Returns the results in the order of the pods, and the seconds until the last one has ended.
 fn at_once(
     parallel: usize,
     pods: std::ops::Range<usize>,

@@ -1,4 +1,4 @@
-//! What was found, a mode a column, and beside it how the shared root compares.
+//! The figures, with a column for each mode, and the ratios to the shared root.
 
 use std::fmt::Write;
 
@@ -10,7 +10,7 @@ use crate::mode::Mode;
 use crate::pods::{CREATE, DELETE};
 use crate::run::Run;
 
-/// A line: what, its unit, how it is found.
+/// A line: its name, its unit, and how its figure is found.
 type Line = (String, &'static str, Box<dyn Fn(&Run) -> Option<f64>>);
 
 /// The Markdown table.

@@ -9,14 +9,14 @@ use crate::pods::CREATE;
 use crate::run::Run;
 use crate::turns::Turns;
 
-/// Each with what it must be, as far as its modes ran.
+/// The figures with their targets, for the modes that ran.
 pub fn of(runs: &[Run], turns: &Turns) -> Vec<Target> {
     let find = |mode| runs.iter().find(|run| run.mode == mode);
     let Some(shared) = find(Mode::Shared) else { return Vec::new() };
     let mut targets = Vec::new();
     let wall = |run: &Run| run.wall.create + run.wall.delete;
     if let Some(plain) = find(Mode::Plain) {
-        // Hours of a busy machine may lie between two modes: these two do the same.
+        // Two modes may run hours apart on a busy machine, so these two, which do equal work, are compared.
         let what = "all creates and deletes, shared to plain: no root at all".to_owned();
         let control = Target::ratio(what, wall(shared), wall(plain), 1.0, "s");
         targets.push(told(control.what, control.found));
@@ -29,7 +29,7 @@ pub fn of(runs: &[Run], turns: &Turns) -> Vec<Target> {
         if let Some((ours, peer)) = turns.whole(Mode::Shared).zip(turns.whole(mode)) {
             let what =
                 format!("one create and delete, in turn, medians, shared to {}", mode.name());
-            // Few pods run meanwhile, and the other modes' mounts burden all of them alike.
+            // Only few pods run meanwhile, and the mounts of other modes slow all modes alike.
             let in_turn = Target::ratio(what, ours, peer, time, "ms");
             targets.push(told(in_turn.what, in_turn.found));
         }
@@ -63,11 +63,11 @@ pub fn of(runs: &[Run], turns: &Turns) -> Vec<Target> {
     targets
 }
 
-/// The last tenth of the pods against the first.
+/// The last tenth of the pods compared with the first tenth.
 fn growth(run: &Run) -> Target {
     let times = run.times(CREATE, TOTAL);
     let tenth = times.len() / 10;
-    // The first of all makes ready what the others find.
+    // The first pod makes what the others use, so it is left out.
     let (first, last) = (times.part(1..tenth + 1), times.part(times.len() - tenth..times.len()));
     let what = format!(
         "create, all steps, p99 of the last {tenth} to the first {tenth}, {}",

@@ -1,17 +1,17 @@
-//! The modes in turn, pod by pod: what the machine does beside, and how many pods there are, is the same for all of them.
+//! The modes in turn, pod by pod, so that other work of the machine and the number of pods affect all modes alike.
 
 use sharedroot_bench::{CONTAINER, FLOOR, Floor, Samples, TOTAL};
 
 use crate::mode::Mode;
 use crate::pods::{CREATE, DELETE, Pods};
 
-/// Times of every mode, made in the same minutes.
+/// The times of every mode, taken in the same minutes.
 #[derive(Debug, Default)]
 pub struct Turns(pub Samples);
 
 impl Turns {
-    /// Creates `number` pods of each mode, then deletes them. No mode is always the one after the slowest. The floor, which
-    /// leaves no pod behind, has its turn while pods are created.
+    /// Creates `number` pods of each mode, and then deletes them. The order changes, so that no mode always follows the slowest
+    /// one. The floor, which leaves no pod, takes part while pods are created.
     pub fn of(arms: &[(Mode, Box<dyn Pods + '_>)], floor: &Floor, number: usize) -> Self {
         let mut samples = Samples::default();
         for operation in [CREATE, DELETE] {
@@ -34,7 +34,7 @@ impl Turns {
         Self(samples)
     }
 
-    /// Milliseconds of a pod from nothing to nothing; nothing if the mode had no turn.
+    /// The milliseconds of a pod from its creation to its deletion; `None` if the mode took no part.
     pub fn whole(&self, mode: Mode) -> Option<f64> {
         let median = |operation| self.0.get(mode.name(), operation, TOTAL).map(|t| t.median());
         Some(median(CREATE)? + median(DELETE)?)

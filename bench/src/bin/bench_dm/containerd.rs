@@ -8,7 +8,7 @@ use sharedroot_bench::Clock;
 use sharedroot_bench::Times;
 use sharedroot_tests::lab::wait_for;
 
-use crate::cycles::Arm;
+use crate::cycles::{Arm, Ready};
 use crate::filesystem;
 use crate::mounts;
 use crate::place::{Place, text};
@@ -57,7 +57,7 @@ impl Containerd {
         snapshots(&["commit", "base", "filling"]);
     }
 
-    /// What a process of ctr costs that asks the daemon for its version and does nothing else.
+    /// The time of a ctr process that only asks the daemon for its version.
     pub fn call_alone(&self, rounds: usize) -> Times {
         let mut times = Times::default();
         for _ in 0..rounds {
@@ -68,7 +68,7 @@ impl Containerd {
         times
     }
 
-    /// Ends the daemon, so that the other phases have the machine to themselves.
+    /// Ends the daemon, so that it does not disturb the other phases.
     pub fn stop(mut self) {
         self.daemon.kill().expect("kill containerd");
         self.daemon.wait().expect("wait for containerd");
@@ -96,7 +96,7 @@ disabled_plugins = ["io.containerd.grpc.v1.cri"]
     )
 }
 
-/// Runs ctr on our daemon; its standard output.
+/// Runs ctr with this daemon, and returns its standard output.
 fn ctr(words: &[&str]) -> String {
     let output = Command::new("ctr").args(["--address", SOCKET]).args(words).output();
     let output = output.expect("start ctr");
@@ -128,24 +128,24 @@ impl Arm for Containerd {
         POOL.to_owned()
     }
 
-    fn ready(&mut self, number: usize, mounted: bool, clock: &mut Clock) {
+    fn ready(&mut self, number: usize, until: Ready, clock: &mut Clock) {
         let (key, at) = (format!("private-{number}"), self.mounts.join(number.to_string()));
         fs::create_dir_all(&at).expect("a mount point");
         let line = clock.step("snapshot + activate", || {
             snapshots(&["prepare", "--target", text(&at), &key, "base"])
         });
-        if mounted {
+        if until == Ready::Mounted {
             clock.step("mount", || mount(&line, &at));
         }
     }
 
-    fn delete(&mut self, number: usize, mounted: bool, clock: &mut Clock) {
+    fn delete(&mut self, number: usize, until: Ready, clock: &mut Clock) {
         let key = format!("private-{number}");
-        if mounted {
+        if until == Ready::Mounted {
             clock.step("unmount", || mounts::unmount(&self.mounts.join(number.to_string())));
         }
         clock.step("deactivate + delete", || snapshots(&["rm", &key]));
-        // Its garbage collection must not run into the next arm's turn. No snapshot but this is active.
+        // Wait for the garbage collection, so that it does not disturb the next arm. Only this snapshot is active.
         wait_for("containerd deleted the snapshot", || {
             let names = sharedroot_tests::command::out(&["dmsetup", "ls"]);
             (!names.contains(&format!("{POOL}-snap-"))).then_some(())

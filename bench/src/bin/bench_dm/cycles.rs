@@ -1,4 +1,4 @@
-//! Phase 1: a private rootfs is made ready and taken away, over and over, the arms taking turns.
+//! Phase 1: private roots created and deleted in many rounds. The arms take turns.
 
 use sharedroot_bench::Clock;
 use sharedroot_bench::Samples;
@@ -9,31 +9,40 @@ use crate::ours::{Opening, Ours};
 use crate::place::Place;
 use crate::raw::{Raw, Space};
 
-/// One way of making and deleting a mounted snapshot of a base.
-pub trait Arm {
-    /// What the tables call it.
-    fn name(&self) -> &'static str;
-    /// The dm name of its pool.
-    fn pool(&self) -> String;
-    /// Takes snapshot `number`, activates it, and mounts it if asked to.
-    fn ready(&mut self, number: usize, mounted: bool, clock: &mut Clock);
-    /// Takes away what [`ready`](Self::ready) made.
-    fn delete(&mut self, number: usize, mounted: bool, clock: &mut Clock);
+/// How far a snapshot is made ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ready {
+    /// The snapshot is active.
+    Active,
+    /// The snapshot is active and mounted.
+    Mounted,
 }
 
-/// Times `rounds` rounds. Three rounds before them are not counted: they fill caches that every later round finds full.
+/// One way to create and delete a snapshot of a base.
+pub trait Arm {
+    /// The arm's name in the tables.
+    fn name(&self) -> &'static str;
+    /// The dm name of the arm's pool.
+    fn pool(&self) -> String;
+    /// Takes the snapshot `number`, and makes it ready.
+    fn ready(&mut self, number: usize, until: Ready, clock: &mut Clock);
+    /// Deletes what [`ready`](Self::ready) created.
+    fn delete(&mut self, number: usize, until: Ready, clock: &mut Clock);
+}
+
+/// Times `rounds` rounds. Three rounds before them are not counted, because they fill the caches.
 pub fn run(arms: &mut [&mut dyn Arm], rounds: usize) -> Samples {
     let mut samples = Samples::default();
     drop_caches();
     for round in 0..rounds + 3 {
-        // No arm is always the one that comes after the slowest.
+        // The order changes in each round, so that no arm always follows the slowest one.
         arms.reverse();
         for arm in arms.iter_mut() {
-            // What the arm before has left to be written is not this arm's.
+            // Writes of the arm before must not count for this arm.
             rustix::fs::sync();
             let (mut ready, mut delete) = (Clock::default(), Clock::default());
-            arm.ready(0, true, &mut ready);
-            arm.delete(0, true, &mut delete);
+            arm.ready(0, Ready::Mounted, &mut ready);
+            arm.delete(0, Ready::Mounted, &mut delete);
             if round >= 3 {
                 samples.file(arm.name(), "ready", &ready);
                 samples.file(arm.name(), "delete", &delete);
@@ -43,8 +52,8 @@ pub fn run(arms: &mut [&mut dyn Arm], rounds: usize) -> Samples {
     samples
 }
 
-/// Cycles of one arm and nothing else, so that strace sees what one cycle costs. Two marks in the log (failed opens of
-/// `/bench/begin` and `/bench/end`) enclose them.
+/// Runs cycles of one arm, so that strace shows the system calls of one cycle. Failed opens of `/bench/begin` and `/bench/end`
+/// mark the beginning and the end in strace's log.
 pub fn trace(arm: &str, rounds: usize) {
     let place = Place::new();
     let tree = filesystem::tree(&place);
@@ -59,9 +68,9 @@ pub fn trace(arm: &str, rounds: usize) {
     run(&mut [arm.as_mut()], 1);
     mark("begin");
     for _ in 0..rounds {
-        arm.ready(0, true, &mut Clock::default());
+        arm.ready(0, Ready::Mounted, &mut Clock::default());
         mark("ready");
-        arm.delete(0, true, &mut Clock::default());
+        arm.delete(0, Ready::Mounted, &mut Clock::default());
         mark("deleted");
     }
     mark("end");

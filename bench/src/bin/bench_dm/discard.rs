@@ -1,4 +1,4 @@
-//! BLKDISCARD: the only unsafe code, because no crate has this call.
+//! BLKDISCARD. This file has unsafe code, because no crate has this call.
 #![allow(unsafe_code)]
 
 use std::fs::File;
@@ -9,7 +9,7 @@ use rustix::ioctl::{Setter, ioctl, opcode};
 /// `_IO(0x12, 119)` of `linux/fs.h`.
 const BLKDISCARD: u32 = opcode::none(0x12, 119);
 
-/// Tells a block device that nobody needs its first `length` bytes any more.
+/// Discards the first `length` bytes of a block device.
 pub fn discard(device: &Path, length: u64) {
     let open = File::options().write(true).open(device);
     let open = open.unwrap_or_else(|e| panic!("open {}: {e}", device.display()));

@@ -1,4 +1,4 @@
-//! What the bases hold, and how their file systems are made.
+//! The content of the bases, and their file systems.
 
 use std::path::{Path, PathBuf};
 
@@ -15,8 +15,8 @@ pub fn tree(place: &Place) -> PathBuf {
     tree
 }
 
-/// The file system of a base as `shim/src/image/ext4.rs` makes it: the same features, sizes and extended options, and no
-/// mke2fs.conf. (The times of files and lost+found, which it puts right afterwards, change nothing that is measured.)
+/// Makes the file system of a base as `crates/image/src/ext4.rs` does, with the same features, sizes and extended options, and
+/// without mke2fs.conf. The times of files and of lost+found, which the runtime sets afterwards, do not change the figures.
 pub fn make_as_we_do(device: &Path, tree: &Path) {
     let inodes = (BASE.0 / 16384).to_string();
     let blocks = (BASE.0 / 4096).to_string();
@@ -48,7 +48,7 @@ pub fn fill(tree: &Path, mounted: &Path) {
     out(&["cp", "-a", &format!("{}/.", text(tree)), text(mounted)]);
 }
 
-/// Brings a device's blocks to the pool.
+/// Flushes a device, so that its blocks reach the pool.
 fn sync(device: &Path) {
     std::fs::File::open(device).and_then(|d| d.sync_all()).expect("flush a base");
 }

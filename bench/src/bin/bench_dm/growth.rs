@@ -1,11 +1,11 @@
-//! Phase 2: many snapshots, kept and mounted. Does one more cost more, what does each take, and what does looking after
-//! them cost?
+//! Phase 2: many snapshots, kept and mounted: the cost of one more snapshot, the space of each snapshot, and the cost of a
+//! reconcile.
 
 use serde_json::{Value, json};
 use sharedroot_bench::Clock;
 use sharedroot_bench::{Samples, TOTAL, Times};
 
-use crate::cycles::Arm;
+use crate::cycles::{Arm, Ready};
 use crate::kernel::Used;
 use crate::memory;
 use crate::mounts::drop_caches;
@@ -19,41 +19,41 @@ const END: usize = 100;
 #[derive(Debug)]
 pub struct Growth {
     pub snapshots: usize,
-    /// Snapshots that are active and nothing more: what the storage itself costs.
+    /// Snapshots that are only active: the cost of the storage.
     pub active: Part,
-    /// Mounted ones: the kernel's file systems are in it, too.
+    /// Mounted snapshots: the cost of the kernel's file systems is included.
     pub mounted: Part,
     /// `Pool::reconcile` with all of them mounted.
     pub reconcile: Times,
-    /// The peak of a process that uses the pool once, in KiB, with all of them there.
+    /// The peak memory, in KiB, of a process that uses the pool once while all snapshots exist.
     pub peak_kib: u64,
 }
 
 /// One kind of snapshots, as many as the phase makes.
 #[derive(Debug)]
 pub struct Part {
-    /// Making and deleting each of them, in order.
+    /// The times of creating and deleting each snapshot, in order.
     pub times: Samples,
     /// Bytes of metadata per snapshot: raw, ours.
     pub metadata: [f64; 2],
 }
 
 pub fn run(raw: &mut Raw, ours: &mut Ours, snapshots: usize) -> Growth {
-    let active = part(raw, ours, snapshots, false, |_| ());
+    let active = part(raw, ours, snapshots, Ready::Active, |_| ());
     let (mut reconcile, mut peak_kib) = (Times::default(), 0);
-    let mounted = part(raw, ours, snapshots, true, |ours| {
+    let mounted = part(raw, ours, snapshots, Ready::Mounted, |ours| {
         reconcile = time_reconcile(ours);
         peak_kib = memory::peak_of_child(ours.state());
     });
     Growth { snapshots, active, mounted, reconcile, peak_kib }
 }
 
-/// Makes them all, the arms taking turns, does `between`, and deletes them all.
+/// Creates all snapshots, while the arms take turns, calls `between`, and deletes all snapshots.
 fn part(
     raw: &mut Raw,
     ours: &mut Ours,
     snapshots: usize,
-    mounted: bool,
+    until: Ready,
     between: impl FnOnce(&Ours),
 ) -> Part {
     drop_caches();
@@ -65,7 +65,7 @@ fn part(
     for number in 0..snapshots {
         for arm in [&mut *raw as &mut dyn Arm, &mut *ours] {
             let mut clock = Clock::default();
-            arm.ready(number, mounted, &mut clock);
+            arm.ready(number, until, &mut clock);
             file(arm, "ready", clock);
         }
     }
@@ -78,7 +78,7 @@ fn part(
     for number in 0..snapshots {
         for arm in [&mut *raw as &mut dyn Arm, &mut *ours] {
             let mut clock = Clock::default();
-            arm.delete(number, mounted, &mut clock);
+            arm.delete(number, until, &mut clock);
             file(arm, "delete", clock);
         }
     }
@@ -103,7 +103,7 @@ fn used(raw: &Raw, ours: &Ours) -> [Used; 2] {
 }
 
 impl Part {
-    /// The medians of making the first and the last hundred (or half, of fewer).
+    /// The medians of creating the first and the last hundred snapshots; with fewer than two hundred, of the two halves.
     pub fn ends(&self, arm: &str) -> (f64, f64) {
         let times = self.times.get(arm, "ready", TOTAL).expect("both arms made snapshots");
         let end = END.min(times.len() / 2).max(1);

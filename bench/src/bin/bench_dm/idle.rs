@@ -1,5 +1,5 @@
-//! Phase 3: what a writable container that does nothing writes into the pool, beside one with the settings of Docker's
-//! devmapper driver. Both on the raw arm's pool, one after the other.
+//! Phase 3: the data that an idle writable container writes to the pool, beside a container with the settings of Docker's
+//! devmapper driver. Both run on the raw arm's pool, one after another.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
@@ -13,17 +13,17 @@ use crate::mounts::{self, drop_caches};
 use crate::place::{BLOCK, Place};
 use crate::raw::Raw;
 
-/// How many containers idle at once: what one of them writes is an average.
+/// How many containers are idle at once. The figure of one container is an average.
 const CONTAINERS: u32 = 5;
-/// Thin ids that no other phase has.
+/// The first thin id of this phase. No other phase uses these ids.
 const IDS: u32 = 1 << 20;
 
 /// Bytes of pool data of one container.
 #[derive(Debug, Clone, Copy)]
 pub struct Written {
-    /// Mounted, a process started in it, left alone, synced.
+    /// After it was mounted, a process was started in it, it was left alone, and it was synced.
     pub idle: f64,
-    /// And unmounted.
+    /// After it was unmounted, too.
     pub unmounted: f64,
 }
 

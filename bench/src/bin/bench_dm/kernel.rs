@@ -1,4 +1,4 @@
-//! The device-mapper calls themselves, and nothing around them: this is what "raw" means.
+//! The calls of device-mapper without anything around them. The arm "raw" uses them.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use devicemapper::{DM, DevId, DmFlags, DmName, DmOptions};
 /// The open control device.
 pub struct Kernel(DM);
 
-/// What a pool has used.
+/// The used blocks of a pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Used {
     /// Blocks of 4 KiB.
@@ -30,7 +30,7 @@ impl Kernel {
         sent.unwrap_or_else(|e| panic!("message {pool} {text}: {e}"));
     }
 
-    /// Create, load, resume: three calls.
+    /// Creates a device with three calls: create, load, resume.
     pub fn activate(&self, device: &str, sectors: u64, params: &str) -> PathBuf {
         let (id, options) = (DevId::Name(name(device)), DmOptions::private);
         let created = self.0.device_create(name(device), None, options());
@@ -55,7 +55,7 @@ impl Kernel {
         format!("{}:{}", number.major, number.minor)
     }
 
-    /// What a pool has used, after a commit of its metadata.
+    /// The used blocks of a pool, after a commit of its metadata.
     pub fn used(&self, pool: &str) -> Used {
         let options = DmOptions::default().set_flags(DmFlags::empty());
         let (_, lines) = self

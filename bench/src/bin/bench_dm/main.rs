@@ -1,8 +1,8 @@
-//! `hack/bench dm`: how fast, how small and how even our snapshots are, beside the same steps as raw ioctls and beside
-//! containerd's devmapper snapshotter. docs/benchmarks.md says what is measured and what the lab can tell.
+//! `hack/bench dm`: the times, the space and the variation of sharedroot's snapshots, beside the same steps as raw ioctls and
+//! beside containerd's devmapper snapshotter. docs/benchmarks.md says what is measured and what the figures of the lab mean.
 //!
-//! Everything happens in one guest, each arm on a pool of its own, interleaved round by round. What fails panics with its
-//! reason: a benchmark that goes on after an error measures something else.
+//! Everything happens in one guest, each arm on a pool of its own, interleaved round by round. A failure panics with its
+//! reason, because a benchmark that goes on after an error measures something else.
 //!
 //! | file | its story |
 //! |---|---|

@@ -8,14 +8,14 @@ use sharedroot_tests::command::Cmd;
 use crate::ours;
 use crate::place::text;
 
-/// Runs this program as such a process on the pool in `state`; its peak in KiB.
+/// Runs this program as such a process on the pool in `state`, and returns its peak memory in KiB.
 pub fn peak_of_child(state: &Path) -> u64 {
     let own = std::env::current_exe().expect("the path of this program");
     let printed = Cmd::new(text(&own)).args(&["peak", text(state)]).run().ok();
     printed.parse().unwrap_or_else(|e| panic!("{printed}: {e}"))
 }
 
-/// Open, snapshot, keep, list, reconcile, delete; then the peak is printed.
+/// Opens the pool, takes a snapshot and keeps it, lists, reconciles, deletes. Then prints the peak memory.
 pub fn print_own_peak(state: &Path) {
     let pool = Pool::open(&ours::config(state)).expect("open the pool");
     let name = "peak".parse().expect("a volume name");

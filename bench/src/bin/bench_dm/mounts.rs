@@ -1,4 +1,4 @@
-//! Mounts, once as one mount(2) and once as the runtime makes them.
+//! Mounts: with one mount(2), and with the calls of the runtime.
 
 use std::fs;
 use std::path::Path;
@@ -14,13 +14,13 @@ pub fn plain(device: &Path, at: &Path) {
         .unwrap_or_else(|e| panic!("mount {}: {e}", device.display()));
 }
 
-/// mount(2) with nothing but the device, as Docker's devmapper driver had it.
+/// mount(2) of the device without options, as Docker's devmapper driver did it.
 pub fn default(device: &Path, at: &Path) {
     rustix::mount::mount(device, at, "ext4", MountFlags::empty(), None)
         .unwrap_or_else(|e| panic!("mount {}: {e}", device.display()));
 }
 
-/// The calls of `shim/src/rootfs/private.rs`: a detached mount is made and then moved to its place.
+/// The calls of `crates/bases/src/private.rs`: makes a detached mount and moves it to its place.
 pub fn detached(device: &Path, at: &Path) {
     let mount = || {
         let context = rustix::mount::fsopen("ext4", FsOpenFlags::FSOPEN_CLOEXEC)?;
@@ -41,7 +41,7 @@ pub fn unmount(at: &Path) {
         .unwrap_or_else(|e| panic!("unmount {}: {e}", at.display()));
 }
 
-/// Every phase begins with nothing in the page cache and nothing to be written.
+/// Writes everything to the disks and drops the page cache, before each phase.
 pub fn drop_caches() {
     rustix::fs::sync();
     fs::write("/proc/sys/vm/drop_caches", "3").expect("drop the page cache");

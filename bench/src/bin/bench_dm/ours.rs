@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use sharedroot_bench::Clock;
 use sharedroot_dm::{Backing, Deleted, Pool, PoolConfig, VolumeName};
 
-use crate::cycles::Arm;
+use crate::cycles::{Arm, Ready};
 use crate::filesystem;
 use crate::mounts;
 use crate::place::{BASE, BLOCK, DATA, METADATA, Place};
@@ -15,12 +15,11 @@ use crate::place::{BASE, BLOCK, DATA, METADATA, Place};
 pub enum Opening {
     /// One open pool for all operations.
     Once,
-    /// Opened and closed for each, as every `create` and `delete` does: nobody else has the store open, so closing it brings
-    /// its log back into the table.
+    /// The pool is opened and closed for each operation, as every `create` and `delete` does.
     EachTime,
 }
 
-/// A pool of the crate's own.
+/// A pool of the crate `sharedroot-dm`.
 #[derive(Debug)]
 pub struct Ours {
     name: &'static str,
@@ -29,7 +28,7 @@ pub struct Ours {
     open: Option<Pool>,
 }
 
-/// The configuration of the pool whose files lie in `state`.
+/// The configuration of the pool with the state directory `state`.
 pub fn config(state: &Path) -> PoolConfig {
     let name = state.file_name().and_then(|n| n.to_str()).and_then(|n| n.parse().ok());
     let name = name.expect("the directory's name is a pool's name");
@@ -66,7 +65,7 @@ impl Ours {
         Self { name, config, mounts: place.dir(&format!("mnt-{pool}")), open }
     }
 
-    /// Where its state is.
+    /// The pool's state directory.
     pub fn state(&self) -> &Path {
         &self.config.state_dir
     }
@@ -76,7 +75,7 @@ impl Ours {
         self.open.as_ref().expect("this arm keeps its pool open")
     }
 
-    /// Runs `body` with the pool, opened and closed on the clock if that is this arm's way.
+    /// Runs `body` with the pool. If this arm opens the pool for each operation, the clock measures that, too.
     fn with_pool(&self, clock: &mut Clock, body: impl FnOnce(&Pool, &mut Clock)) {
         if let Some(pool) = &self.open {
             return body(pool, clock);
@@ -96,7 +95,7 @@ impl Arm for Ours {
         format!("sharedroot-{}", self.config.name)
     }
 
-    fn ready(&mut self, number: usize, mounted: bool, clock: &mut Clock) {
+    fn ready(&mut self, number: usize, until: Ready, clock: &mut Clock) {
         let (origin, name) = (base(), volume(number));
         let at = self.mounts.join(number.to_string());
         std::fs::create_dir_all(&at).expect("a mount point");
@@ -104,16 +103,16 @@ impl Arm for Ours {
             let snapshot = clock.step("snapshot + activate", || {
                 pool.snapshot(&origin, &name).expect("take a snapshot")
             });
-            if mounted {
+            if until == Ready::Mounted {
                 clock.step("mount", || mounts::detached(snapshot.device(), &at));
             }
             clock.step("keep", || snapshot.keep().expect("keep the snapshot"));
         });
     }
 
-    fn delete(&mut self, number: usize, mounted: bool, clock: &mut Clock) {
+    fn delete(&mut self, number: usize, until: Ready, clock: &mut Clock) {
         let at = self.mounts.join(number.to_string());
-        if mounted {
+        if until == Ready::Mounted {
             clock.step("unmount", || mounts::unmount(&at));
         }
         self.with_pool(clock, |pool, clock| {

@@ -1,4 +1,4 @@
-//! Where the benchmark works: one directory on one disk, and the pools of the arms that do not make their own.
+//! The benchmark's directory on one disk, and the pools of the arms that do not create their own.
 
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
@@ -28,14 +28,14 @@ impl Place {
         Self(root)
     }
 
-    /// A directory in it, made when it is not there.
+    /// A directory in the benchmark's directory. Creates it if it does not exist.
     pub fn dir(&self, name: &str) -> PathBuf {
         let dir = self.0.join(name);
         fs::create_dir_all(&dir).unwrap_or_else(|e| panic!("create {}: {e}", dir.display()));
         dir
     }
 
-    /// Makes a thin pool called `name` as `dm/src/pool.rs` makes one: sparse files, direct I/O, the same table.
+    /// Creates a thin pool called `name` as `dm/src/new_pool.rs` does: with sparse files, direct I/O, and an equal table.
     pub fn make_pool(&self, name: &str) {
         let dir = self.dir(name);
         let attach = |file: &str, size: Bytes| {
@@ -54,12 +54,12 @@ impl Place {
     }
 }
 
-/// A size as device-mapper counts it.
+/// A size in sectors of 512 bytes.
 pub fn sectors(size: Bytes) -> u64 {
     size.0 / 512
 }
 
-/// A path of the benchmark as text.
+/// A path as text.
 pub fn text(path: &Path) -> &str {
     path.to_str().expect("the benchmark's paths are ASCII")
 }

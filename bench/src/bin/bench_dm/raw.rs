@@ -1,11 +1,11 @@
-//! The arm that everything is compared with: the kernel's own calls, one after the other, with no record of anything.
+//! The arm to compare with: the calls of the kernel, one after another, without any record.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use sharedroot_bench::Clock;
 
-use crate::cycles::Arm;
+use crate::cycles::{Arm, Ready};
 use crate::discard::discard;
 use crate::filesystem;
 use crate::kernel::Kernel;
@@ -15,12 +15,12 @@ use crate::place::{BASE, Place, sectors};
 /// The thin id of the base; the snapshots have the ids above.
 const BASE_ID: u32 = 0;
 
-/// What a deletion does with the blocks of a snapshot below the pool.
+/// What a deletion does with a snapshot's blocks in the pool's file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Space {
-    /// The pool can use them again; its file keeps them.
+    /// The pool can use the blocks again, and its file keeps them.
     StaysInFile,
-    /// A discard of the snapshot returns them to the file system first, as our pools on loop files do.
+    /// A discard of the snapshot returns the blocks to the file system first, as sharedroot does for pools on loop files.
     Returned,
 }
 
@@ -79,21 +79,21 @@ impl Arm for Raw {
         self.pool.to_owned()
     }
 
-    fn ready(&mut self, number: usize, mounted: bool, clock: &mut Clock) {
+    fn ready(&mut self, number: usize, until: Ready, clock: &mut Clock) {
         let (id, device) = (number as u32 + 1, format!("{}-{number}", self.pool));
         let at = self.mounts.join(number.to_string());
         std::fs::create_dir_all(&at).expect("a mount point");
         clock.step("snapshot", || self.snapshot(id, BASE_ID));
         let node = clock.step("activate", || self.activate(id, &device));
-        if mounted {
+        if until == Ready::Mounted {
             clock.step("mount", || mounts::plain(&node, &at));
         }
         self.nodes.insert(number, node);
     }
 
-    fn delete(&mut self, number: usize, mounted: bool, clock: &mut Clock) {
+    fn delete(&mut self, number: usize, until: Ready, clock: &mut Clock) {
         let (id, device) = (number as u32 + 1, format!("{}-{number}", self.pool));
-        if mounted {
+        if until == Ready::Mounted {
             clock.step("unmount", || mounts::unmount(&self.mounts.join(number.to_string())));
         }
         let node = self.nodes.remove(&number).expect("it was made before");

@@ -1,4 +1,4 @@
-//! What was found, as a Markdown table for people and as JSON for the next comparison.
+//! The figures, as a Markdown table for people and as JSON for the next comparison.
 
 use std::fmt::Write;
 
@@ -15,7 +15,7 @@ use crate::idle::Idle;
 #[derive(Debug, Default)]
 pub struct Report {
     pub cycles: Samples,
-    /// A call of ctr that does nothing.
+    /// The time of a call of ctr that does nothing.
     pub ctr: Option<Times>,
     pub growth: Option<Growth>,
     pub idle: Option<Idle>,
@@ -93,7 +93,7 @@ impl Report {
         all
     }
 
-    /// Every single figure, and what the guest says of itself.
+    /// Every figure, and facts about the guest.
     pub fn json(&self) -> Value {
         json!({
             "guest": machine(),

@@ -1,10 +1,10 @@
-//! The ways in which a container has its root, by the names that `hack/bench density` has for them.
+//! The arms: the ways in which a container gets its root, with the names of `hack/bench density`.
 
 use std::fs;
 
 use sharedroot_tests::lab::RUN_DIR;
 
-/// One of them.
+/// One arm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Arm {
     /// Ours, read-only: the image's base.
@@ -33,7 +33,7 @@ impl Arm {
         matches!(self, Self::Shared)
     }
 
-    /// Its flags of `docker run`.
+    /// The arm's flags of `docker run`.
     pub const fn flags(self) -> &'static [&'static str] {
         match self {
             Self::Shared => &["--runtime=sharedroot", "--read-only"],
@@ -43,8 +43,8 @@ impl Arm {
         }
     }
 
-    /// Panics unless the roots of the containers that our runtime made since there were `before` are this arm's: where
-    /// it doubts, it takes the root as given, which would be another arm.
+    /// Checks the roots of the containers that sharedroot created after the first `before` ones. Panics if a root is not this
+    /// arm's: in doubt sharedroot does not share, which would be another arm.
     pub fn check(self, before: usize) {
         let bases: Vec<bool> =
             creates()[before..].iter().map(|line| !line.ends_with(" -")).collect();
@@ -57,7 +57,7 @@ impl Arm {
     }
 }
 
-/// A line for each container that our runtime made; its last word is the base.
+/// A line for each container that sharedroot created. Its last word is the base.
 pub fn creates() -> Vec<String> {
     let notes = fs::read_to_string(format!("{RUN_DIR}/starts")).unwrap_or_default();
     notes.lines().filter(|line| line.starts_with("create ")).map(str::to_owned).collect()

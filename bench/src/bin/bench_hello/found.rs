@@ -1,4 +1,4 @@
-//! Every single container, and figures of many.
+//! The results: every container, and figures of many containers.
 
 use serde::Serialize;
 use sharedroot_bench::Times;
@@ -6,7 +6,7 @@ use sharedroot_bench::Times;
 use crate::arm::Arm;
 use crate::hello::Hello;
 
-/// All that was found.
+/// All results.
 #[derive(Debug)]
 pub struct Found {
     pub firsts: Vec<First>,
@@ -17,9 +17,9 @@ pub struct Found {
 #[derive(Debug, Serialize)]
 pub struct First {
     pub image: &'static str,
-    /// As Docker tells it.
+    /// The size that Docker prints.
     pub bytes: u64,
-    /// To its first useful work, with the base made.
+    /// The time to the first useful work, which includes making the base.
     pub ms: f64,
 }
 
@@ -34,13 +34,13 @@ pub struct Line {
     pub hello: Hello,
 }
 
-/// What is in memory of the image.
+/// What of the image is in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
-    /// Nothing; no base is mounted.
+    /// Nothing is in memory, and no base is mounted.
     Cold,
-    /// What a cold container has left.
+    /// The pages that a cold container has left are in memory.
     Warm,
 }
 
@@ -49,7 +49,7 @@ impl Found {
         self.firsts.iter().find(|first| first.image == image).expect("every image has one")
     }
 
-    /// A figure of every container of an image and arm.
+    /// One figure of every container of an image and arm.
     pub fn figures(&self, at: Place, figure: impl Fn(&Hello) -> f64) -> Times {
         let (image, arm, state) = at;
         let mut times = Times::default();
@@ -61,11 +61,11 @@ impl Found {
         times
     }
 
-    /// Milliseconds to the first useful work.
+    /// The milliseconds to the first useful work.
     pub fn times(&self, at: Place) -> Times {
         self.figures(at, |hello| hello.ms)
     }
 }
 
-/// Which containers.
+/// The image, the arm and the state of some containers.
 pub type Place = (&'static str, Arm, State);

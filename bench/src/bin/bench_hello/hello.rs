@@ -12,26 +12,26 @@ use sharedroot_tests::docker::docker;
 use crate::arm::{Arm, creates};
 use crate::images::Image;
 
-/// What the pool's data is on, and its metadata.
+/// The disks of the pool's data and metadata.
 pub const DATA: &str = "data";
 pub const METADATA: &str = "metadata";
-/// What the layers lie on, with all that Docker keeps.
+/// The disk of the layers, and of everything else that Docker stores.
 pub const DOCKER: &str = "docker";
-/// What the pool's store is on.
+/// The disk of the pool's store.
 pub const STORE: &str = "store";
-/// What the guest's programs are on, those of Docker and the runtimes with them.
+/// The disk of the guest's programs, with Docker and the runtimes.
 pub const PROGRAMS: &str = "programs";
 
 const DISKS: [(&str, &str); 5] =
     [(DATA, "ubdc"), (METADATA, "ubdd"), (DOCKER, "ubdb"), (STORE, "ubde"), (PROGRAMS, "ubda")];
 
-/// What was found of it.
+/// The results of one container.
 #[derive(Debug, Clone, Serialize)]
 pub struct Hello {
     pub ms: f64,
-    /// 512-byte sectors until then, by what the disk is for.
+    /// The sectors of 512 bytes until then, by the role of the disk.
     pub disks: BTreeMap<&'static str, Traffic>,
-    /// How often was looked whether the work is done.
+    /// The number of checks whether the work is done.
     looks: usize,
 }
 
@@ -42,14 +42,14 @@ impl Hello {
     }
 }
 
-/// Makes the container, waits for its work, and takes it away, which is not on the clock.
+/// Runs a container, waits for its work, and removes it. The removal is not measured.
 pub fn hello(image: &Image, arm: Arm) -> Hello {
     assert!(!image.work.is_seen(), "{}: done before the container is made", image.name);
     let before = creates().len();
     let mut command = Command::new("docker");
     command.args(["run", "--name=hello", "--network=host"]).args(arm.flags());
     command.args(image.words(arm.readonly())).stdin(Stdio::null()).stdout(Stdio::piped());
-    // What the container before has left to be written must not be this one's time.
+    // Writes of the container before must not count for this one.
     out(&["sync"]);
     let disks = begin(&DISKS);
     let start = Instant::now();

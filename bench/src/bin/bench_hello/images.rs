@@ -1,4 +1,4 @@
-//! The lab's images, and what of each is its first useful work.
+//! The lab's images, and the first useful work of each.
 
 use crate::ready::Work;
 
@@ -6,16 +6,16 @@ use crate::ready::Work;
 #[derive(Debug)]
 pub struct Image {
     pub name: &'static str,
-    /// Instead of the image's own command.
+    /// The command, instead of the image's own command.
     command: &'static [&'static str],
-    /// What its program writes to, where the root is read-only.
+    /// The directories that the program writes to, which are a tmpfs if the root is read-only.
     tmpfs: &'static [&'static str],
     pub work: Work,
     pub by_default: bool,
 }
 
 impl Image {
-    /// What follows `docker run` and the arm's own flags.
+    /// The words behind `docker run` and the arm's flags.
     pub fn words(&self, readonly: bool) -> Vec<&'static str> {
         let tmpfs = if readonly { self.tmpfs } else { &[] };
         let mut words: Vec<_> = tmpfs.iter().flat_map(|at| ["--tmpfs", *at]).collect();
@@ -27,13 +27,13 @@ impl Image {
         words
     }
 
-    /// An image that shares no layer with this one: its container reads what every container needs beside its image.
+    /// An image that shares no layer with this one. Its container reads everything that every container needs beside its image.
     pub fn neighbour(&self) -> &'static Self {
         image(if self.name == "busybox" { "pause" } else { "busybox" })
     }
 }
 
-/// The image of that name. Panics with all names for another.
+/// The image with this name. Panics with all names if there is none.
 pub fn image(name: &str) -> &'static Image {
     let names = IMAGES.each_ref().map(|image| image.name).join(", ");
     IMAGES
@@ -42,7 +42,7 @@ pub fn image(name: &str) -> &'static Image {
         .unwrap_or_else(|| panic!("--images: {name:?} is none of {names}"))
 }
 
-/// All of them, those of few files first.
+/// All images. Images with few files come first.
 pub static IMAGES: [Image; 7] = [
     Image { name: "pause", command: &[], tmpfs: &[], work: Work::Runs("pause"), by_default: true },
     Image {
@@ -84,7 +84,7 @@ pub static IMAGES: [Image; 7] = [
         work: Work::Answers { port: 80, to: "GET / HTTP/1.0\r\n\r\n", with: "HTTP/1.1 200 " },
         by_default: true,
     },
-    // Large files that nobody reads: its work is debian's, so it only tells that a base's size does not matter.
+    // Large files that nobody reads. Its work is that of debian, to show that the size of a base does not matter.
     Image {
         name: "awkward",
         command: &["bash", "-c", "echo hello"],

@@ -1,19 +1,19 @@
 //! `hack/bench hello`: from `docker run` to a container's first useful work, cold and warm, and what is read for it.
 //! docs/hello.md says what is measured.
 //!
-//! The arms take turns, round by round, in one guest with one Docker. What fails panics with its reason: a benchmark
+//! The arms take turns, round by round, in one guest with one Docker. A failure panics with its reason, because a benchmark
 //! that goes on after an error measures something else.
 //!
 //! | file | its story |
 //! |---|---|
 //! | `options.rs` | the command line |
-//! | `images.rs` | the images, and what of each is its first useful work |
+//! | `images.rs` | the images, and the first useful work of each |
 //! | `arm.rs` | the ways in which a container has its root |
 //! | `hello.rs` | one container, from `docker run` to its first useful work |
-//! | `ready.rs` | how that is seen |
+//! | `ready.rs` | how the program finds that the work is done |
 //! | `rounds.rs` | all arms of one image, cold and warm in turn |
-//! | `found.rs` | every single container, and figures of many |
-//! | `table.rs` | what was found, beside what it must be |
+//! | `found.rs` | the results: every container, and figures of many |
+//! | `table.rs` | the figures and their targets |
 mod arm;
 mod found;
 mod hello;
@@ -35,7 +35,7 @@ fn main() {
     let mut found = rounds::first_containers(&options);
     for image in &options.images {
         found.hellos.extend(rounds::of(image, &options));
-        // A long run that is cut short leaves what it found.
+        // Written after each part, so that an interrupted run keeps its results.
         write_json(&options, &found);
     }
     println!("{}", table::times(&found, &options.images));
@@ -43,7 +43,7 @@ fn main() {
     print!("{}", targets_table(&table::targets(&found, &options.images)));
 }
 
-/// On two disks of its own, so that what is read from a base is not mixed with what is read from Docker's layers.
+/// A pool on two disks of its own, so that reads from a base are counted apart from reads of Docker's layers.
 fn make_pool() {
     let device = |name| {
         std::env::var(name).unwrap_or_else(|e| panic!("{name}: {e}: run it by hack/bench hello"))

@@ -1,4 +1,4 @@
-//! The command line, as `hack/bench` passes it on.
+//! The command line, which `hack/bench` passes on.
 
 use std::path::PathBuf;
 
@@ -18,7 +18,7 @@ pub struct Options {
 const USAGE: &str = "bench_hello [--rounds N] [--warm N] [--images NAME,…] [--json FILE]";
 
 impl Options {
-    /// Panics with the usage for anything unknown.
+    /// Parses the command line. Panics with the usage for an unknown option.
     pub fn parse(mut words: impl Iterator<Item = String>) -> Self {
         let images = IMAGES.iter().filter(|image| image.by_default).collect();
         let mut options = Self { rounds: 4, warm: 1, images, json: None };

@@ -1,4 +1,4 @@
-//! How a container's first useful work is seen.
+//! The first useful work of a container, and how this program finds that it is done.
 
 use std::fs;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
@@ -10,25 +10,26 @@ use std::time::{Duration, Instant};
 /// The first useful work of an image's program.
 #[derive(Debug, Clone, Copy)]
 pub enum Work {
-    /// Its first line; the program ends then.
+    /// The program prints its first line and ends.
     Prints(&'static str),
-    /// The first answer of a server on the host's own loopback device.
+    /// A server gives its first answer, on the host's loopback device.
     Answers { port: u16, to: &'static str, with: &'static str },
-    /// That it runs: a program of this name waits.
+    /// The program runs: a process of this name waits.
     Runs(&'static str),
 }
 
-/// Between two looks. Each is a few system calls of 20 to 35 µs in the lab, so they take little from the container.
+/// The time between two checks. A check is a few system calls of 20 to 35 µs in the lab, so it takes little time from the
+/// container.
 const PAUSE: Duration = Duration::from_millis(5);
 const PATIENCE: Duration = Duration::from_secs(120);
 
 impl Work {
-    /// Whether `docker run` stays until the work is done, and passes it on.
+    /// Whether `docker run` stays attached until the work is done, and prints the result.
     pub fn is_printed(self) -> bool {
         matches!(self, Self::Prints(_))
     }
 
-    /// Returns when it is done, with the number of looks that it took.
+    /// Waits until the work is done, and returns the number of checks.
     ///
     /// # Panics
     /// If the program prints something else, `docker run` fails, or nothing happens for minutes.
@@ -53,7 +54,7 @@ impl Work {
         unreachable!("the range has no end")
     }
 
-    /// Whether it can be seen now. Never of what is printed.
+    /// Whether the work is done now. Not for work that prints a line.
     pub fn is_seen(self) -> bool {
         match self {
             Self::Prints(_) => false,
@@ -63,7 +64,7 @@ impl Work {
     }
 }
 
-/// The first bytes of an answer; less where nobody listens, or not for long enough.
+/// The first bytes of an answer; fewer if nobody listens, or if the server closes the connection early.
 fn answer(port: u16, to: &str, length: usize) -> Vec<u8> {
     let mut answer = Vec::new();
     let at = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
@@ -73,14 +74,14 @@ fn answer(port: u16, to: &str, length: usize) -> Vec<u8> {
         Err(error) => panic!("connect to {at}: {error}"),
     };
     stream.set_read_timeout(Some(Duration::from_secs(5))).expect("a time limit");
-    // A server that is about to begin may take a connection and drop it.
+    // A server that is still starting may accept a connection and close it.
     if stream.write_all(to.as_bytes()).is_ok() {
         let _ = stream.take(length as u64).read_to_end(&mut answer);
     }
     answer
 }
 
-/// The names of the first processes of Docker's containers. Before execve(2) it is the runtime's.
+/// The names of the init processes of Docker's containers. Before execve(2) the name is the runtime's.
 fn programs() -> Vec<String> {
     let Ok(cgroups) = fs::read_dir("/sys/fs/cgroup/docker") else { return Vec::new() };
     let name = |cgroup: fs::DirEntry| {

@@ -10,7 +10,7 @@ use crate::hello::hello;
 use crate::images::{Image, image};
 use crate::options::Options;
 
-/// The first container of each image, whose base is made on its way. It is on no arm's clock.
+/// Runs the first container of each image, which makes the base. It counts for no arm.
 pub fn first_containers(options: &Options) -> Found {
     let mut images: Vec<&'static Image> = vec![image("pause"), image("busybox")];
     let others = options.images.iter().filter(|image| !matches!(image.name, "pause" | "busybox"));
@@ -27,7 +27,8 @@ pub fn first_containers(options: &Options) -> Found {
     Found { firsts, hellos: Vec::new() }
 }
 
-/// In every round each arm has one cold container and then its warm ones. No arm is always the one after the slowest.
+/// Runs the rounds. In every round each arm has one cold container and then its warm containers. The order changes, so that no
+/// arm always follows the slowest one.
 pub fn of(image: &'static Image, options: &Options) -> Vec<Line> {
     let mut lines = Vec::new();
     for round in 0..options.rounds {
@@ -50,7 +51,7 @@ pub fn of(image: &'static Image, options: &Options) -> Vec<Line> {
     lines
 }
 
-/// No base is mounted, nothing waits to be written, no page that no process has mapped is in memory.
+/// Unmounts the bases, writes everything to the disks, and drops every page that no process has mapped.
 fn forget() {
     pool(&["deactivate"]).ok();
     out(&["sh", "-c", "sync; echo 3 > /proc/sys/vm/drop_caches"]);

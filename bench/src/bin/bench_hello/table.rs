@@ -1,4 +1,4 @@
-//! What was found, beside what it must be.
+//! The figures and their targets.
 
 use std::fmt::Write;
 
@@ -9,7 +9,7 @@ use crate::found::{Found, State};
 use crate::hello::{DATA, DOCKER, Hello, METADATA, STORE};
 use crate::images::Image;
 
-/// What is read of an image, and to find it: all but programs of the guest's own.
+/// The disks of an image and of what is read to find it: all disks except that of the guest's programs.
 const ALL: [&str; 4] = [DATA, METADATA, DOCKER, STORE];
 const POOL: [&str; 2] = [DATA, METADATA];
 
@@ -74,15 +74,15 @@ pub fn reads(found: &Found, images: &[&'static Image]) -> String {
     text
 }
 
-/// Of all containers after the first one, the one that read most.
+/// The largest read of all containers after the first one.
 fn most_warm(found: &Found, image: &Image, arm: Arm, roles: &[&str]) -> f64 {
     let read = |hello: &Hello| hello.read_kib(roles);
     found.figures((image.name, arm, State::Warm), read).quantile(1.0)
 }
 
-/// The one figure that has a target: a base is read once.
+/// The only figure with a target: a base is read once.
 pub fn targets(found: &Found, images: &[&'static Image]) -> Vec<Target> {
-    // A run that was cut short has not all of them.
+    // An interrupted run does not have all of them.
     let measured =
         images.iter().filter(|image| found.hellos.iter().any(|line| line.image == image.name));
     let target = |image: &&'static Image| {

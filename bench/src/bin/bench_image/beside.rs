@@ -1,5 +1,5 @@
-//! What a container of an image costs beside one with the rootfs as given: a second `create`, the first write to a large
-//! file, and the `delete` of a root of many files in which nothing was changed.
+//! The cost of a container of an image beside a container that does not share: a second `create`, the first write to a large
+//! file, and the `delete` of a root with many files in which nothing was changed.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -19,7 +19,7 @@ const CREATE: &str = "second container, read-only: create";
 const WRITE: &str = "first write of a byte in 1 GiB";
 const DELETE: &str = "30,000 files, none changed: delete";
 
-/// Fast operations vary more than those of seconds.
+/// The number of rounds. Fast operations vary more than slow ones.
 const TURNS_OF_A_CREATE: usize = 20;
 const MOST_MORE_OF_CREATE_MS: f64 = 1.0;
 const MOST_MORE_OF_DELETE_MS: f64 = 500.0;
@@ -43,9 +43,9 @@ fn fill(root: &Path) {
 }
 
 pub fn measure(rounds: usize, samples: &mut Samples, targets: &mut Vec<Target>) {
-    // Docker's own disk has room for a second gigabyte, which is what overlay's copy-up and the write-back make.
+    // Docker's disk has room for a second gigabyte, which overlay's copy-up and the write-back need.
     let bundles = Bundles::new("/var/lib/docker/bench".into(), fill);
-    // The first makes the base, and mounts it for all that follow.
+    // The first container makes the base, and mounts it for all others.
     bundles.bundle(Root::Shared).create();
     for round in 0..rounds * TURNS_OF_A_CREATE {
         let mut arms = [(OURS, Root::Shared), (AS_GIVEN, Root::AsGiven { readonly: true })];
@@ -88,7 +88,7 @@ pub fn measure(rounds: usize, samples: &mut Samples, targets: &mut Vec<Target>) 
     targets.push(Target::ratio(what, ours, given, MOST_OF_A_COPY_UP, "ms"));
 }
 
-/// Into the middle of a file, and to the disk.
+/// Writes to the middle of a file, and flushes the file to the disk.
 fn write(path: &Path) -> Clock {
     settle();
     let mut clock = Clock::default();

@@ -1,4 +1,4 @@
-//! Containers of one image, as Docker's overlay2 driver would hand them to the runtime.
+//! Containers of one image, as Docker's overlay2 driver prepares them for the runtime.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use sharedroot_tests::documented::images;
 use sharedroot_tests::driver::Layered;
 use sharedroot_tests::runtime::Runtime;
 
-/// What a container has for a root.
+/// The root of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Root {
     Shared,
@@ -22,7 +22,7 @@ pub enum Root {
     },
 }
 
-/// One image, and what runs it.
+/// One image, and the runtime.
 pub struct Bundles {
     docker: PathBuf,
     layered: Layered,
@@ -30,7 +30,7 @@ pub struct Bundles {
 }
 
 impl Bundles {
-    /// The image's only layer is what `fill` makes.
+    /// An image whose only layer has the files that `fill` makes.
     pub fn new(docker: PathBuf, fill: impl FnOnce(&Path)) -> Self {
         let layered = Layered::new(docker.clone(), fill);
         Self { docker, layered, runtime: Runtime::sharedroot() }
@@ -50,7 +50,7 @@ impl Bundles {
         OneBundle { of: self, id, root, bundle }
     }
 
-    /// Deletes every base: the next container is an image's first.
+    /// Deletes every base, so that the next container makes one.
     pub fn remove_bases(&self) {
         for base in images() {
             out(&["sharedroot", "image", "rm", base["key"].as_str().expect("a key")]);
@@ -58,11 +58,11 @@ impl Bundles {
     }
 }
 
-/// One container's bundle. Dropping it removes the container and what Docker's driver made for it.
+/// The bundle of one container. Dropping this value removes the container, and the files of Docker's driver for it.
 pub struct OneBundle<'b> {
     of: &'b Bundles,
     id: String,
-    /// Docker's mount point, at which a private root is seen, too.
+    /// Docker's mount point. A private root is mounted there, too.
     pub root: PathBuf,
     bundle: Bundle,
 }
@@ -70,7 +70,7 @@ pub struct OneBundle<'b> {
 impl OneBundle<'_> {
     pub fn create(&self) {
         let create = self.of.runtime.cmd(&["create", "--bundle", self.bundle.str(), &self.id]);
-        // The first one of 30,000 files and a gigabyte takes minutes on a slow host.
+        // The first container of an image with 30,000 files and a gigabyte takes minutes on a slow host.
         create.limit(Duration::from_secs(600)).run().ok();
     }
 

@@ -1,5 +1,5 @@
-//! A base made, in two ways, and the tars extracted. All three end with everything on the pool: a base is sealed, which
-//! flushes it, and the extracted tree is unmounted.
+//! A base made in two ways, and the tars extracted. All three arms end with all data on the pool: sealing a base flushes it,
+//! and the extracted tree is unmounted.
 
 use std::cell::Cell;
 
@@ -13,23 +13,23 @@ use crate::bundles::{Bundles, Root};
 use crate::source::Source;
 use crate::{IMPORT, LAYERS};
 
-/// As large as a base, so that ext4 has as many groups.
+/// The size of the volume for the tars: as large as a base, so that ext4 has as many groups.
 const SIZE: u64 = 10 << 30;
-/// As a base is made, but for what makes it the same everywhere.
+/// The options of mke2fs: those of a base, except for the options that make bases equal on all hosts.
 const MKFS: &str =
     "mke2fs -q -t ext4 -I 256 -m 0 -J size=4 -E lazy_itable_init=1,lazy_journal_init=0,nodiscard";
 
 pub struct Made<'s> {
     source: &'s Source,
     bundles: Bundles,
-    /// Bytes that the extracted files take.
+    /// The size of the extracted files in bytes.
     files: Cell<u64>,
 }
 
 impl<'s> Made<'s> {
     pub fn new(source: &'s Source) -> Self {
         let docker = source.dir("docker");
-        // One layer of all tars: what is measured is the base, not overlay's search through the layers.
+        // All tars become one layer, to measure the base and not overlay's search through the layers.
         let bundles = Bundles::new(docker.into(), |root| {
             for layer in &source.layers {
                 untar(layer, root.to_str().expect("ASCII"));
@@ -64,7 +64,7 @@ impl<'s> Made<'s> {
         clock
     }
 
-    /// The first container of an image, by `create`; a second one's time is taken off.
+    /// The time of `create` of the first container of an image, less that of a second container.
     pub fn of_layers(&self) -> Clock {
         settle();
         let mut clock = Clock::default();
@@ -88,7 +88,7 @@ impl<'s> Made<'s> {
         clock
     }
 
-    /// Bytes of the pool that a base takes, and bytes that its files took on a file system of their own.
+    /// The bytes of the pool that a base uses, and the bytes that its files use on a file system of their own.
     pub fn sizes(&self) -> (u64, u64) {
         let used = || -> u64 {
             let status = run(&["sharedroot", "pool", "status", "--json"]).json();
@@ -101,7 +101,7 @@ impl<'s> Made<'s> {
         (after - before, self.files.get())
     }
 
-    /// KiB of the largest process of each way.
+    /// The memory of the largest process of each arm, in KiB.
     pub fn peaks(&self) -> [(&'static str, u64); 2] {
         let import = peak(&["sharedroot", "image", "import", &self.source.archive(), "bench"]);
         self.bundles.remove_bases();
@@ -115,7 +115,7 @@ fn untar(layer: &str, to: &str) {
     out(&["tar", "--xattrs", "--xattrs-include=*", "--numeric-owner", "-xpf", layer, "-C", to]);
 }
 
-/// What a round before has left to be written must not be this one's time.
+/// Writes everything to the disks, so that writes of the round before do not count for this round.
 pub fn settle() {
     out(&["sync"]);
 }
@@ -130,7 +130,7 @@ fn peak(words: &[&str]) -> u64 {
         .expect("a number")
 }
 
-/// The child's part: runs the command and prints the peak. Its own is the least that can be seen, and small.
+/// The child: runs the command and prints the peak. Its own is the least that can be seen, and small.
 pub fn print_peak_of(command: &[String]) {
     out(&command.iter().map(String::as_str).collect::<Vec<_>>());
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN).expect("the kernel tells the peak");

@@ -1,16 +1,16 @@
-//! `hack/bench image`: what an image's base costs, beside `tar -x` of the same layers onto ext4 on the same pool.
+//! `hack/bench image`: the cost of an image's base, beside `tar -x` of the same layers to ext4 on the same pool.
 //! docs/benchmarks.md says what is measured.
 //!
-//! The arms take turns, round by round, in one guest. What fails panics with its reason: a benchmark that goes on after an
-//! error measures something else.
+//! The arms take turns, round by round, in one guest. A failure panics with its reason, because a benchmark
+//! that goes on after an error measures something else.
 //!
 //! | file | its story |
 //! |---|---|
 //! | `options.rs` | the command line |
-//! | `source.rs` | an image of Docker's, saved, and its layers as tars |
-//! | `made.rs` | a base made, in two ways, and the tars extracted |
-//! | `bundles.rs` | containers as Docker's overlay2 driver hands them over |
-//! | `beside.rs` | what a container of an image costs beside one with the rootfs as given |
+//! | `source.rs` | a Docker image, saved, and its layers as tars |
+//! | `made.rs` | a base made in two ways, and the tars extracted |
+//! | `bundles.rs` | containers as Docker's overlay2 driver prepares them |
+//! | `beside.rs` | the cost of a container of an image beside one that does not share |
 mod beside;
 mod bundles;
 mod made;
@@ -26,12 +26,12 @@ use sharedroot_bench::{Samples, TOTAL, Target, machine, steps_table, targets_jso
 use sharedroot_tests::command::out;
 use source::Source;
 
-/// The arms, by their columns.
+/// The arms, in the order of the columns.
 const TAR: &str = "tar -x";
 const LAYERS: &str = "base of an engine's layers";
 const IMPORT: &str = "image import";
 
-/// A base may take as much of the pool, and no more time, as what is held against it.
+/// The targets: a base may use as much of the pool as the extracted tars, and no more time.
 const MOST: f64 = 1.1;
 const MOST_MEMORY_KIB: u64 = 300 << 10;
 

@@ -1,4 +1,4 @@
-//! The command line, as `hack/bench` passes it on.
+//! The command line, which `hack/bench` passes on.
 
 use std::path::PathBuf;
 
@@ -7,12 +7,12 @@ use std::path::PathBuf;
 pub struct Options {
     pub task: Task,
     pub rounds: usize,
-    /// Only this image of the lab.
+    /// Measure only this image of the lab.
     image: Option<&'static str>,
     pub json: Option<PathBuf>,
 }
 
-/// What this process is for.
+/// The task of this process.
 #[derive(Debug)]
 pub enum Task {
     Measure,
@@ -22,14 +22,14 @@ pub enum Task {
     },
 }
 
-/// One of few files, one of many.
+/// An image with few files, and an image with many files.
 const IMAGES: [&str; 2] = ["debian", "python"];
-/// The other images of the lab that a runtime could be slow with.
+/// Other images of the lab that could be slow.
 const LAB: [&str; 4] = ["busybox", "redis", "nginx", "awkward"];
 const USAGE: &str = "bench_image [--rounds N] [--image NAME] [--json FILE] [peak COMMAND…]";
 
 impl Options {
-    /// Panics with the usage for anything unknown.
+    /// Parses the command line. Panics with the usage for an unknown option.
     pub fn parse(mut words: impl Iterator<Item = String>) -> Self {
         let mut options = Self { task: Task::Measure, rounds: 5, image: None, json: None };
         while let Some(word) = words.next() {

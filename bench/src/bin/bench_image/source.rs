@@ -1,4 +1,4 @@
-//! An image of Docker's, saved, and its layers as tars.
+//! A Docker image, saved as an archive, and its layers as tars.
 
 use std::fs;
 use std::time::Duration;
@@ -7,10 +7,10 @@ use serde_json::Value;
 use sharedroot_tests::command::{Cmd, out};
 use sharedroot_tests::lab::TempDir;
 
-/// What all arms read. Its files are in the page cache when the first round begins.
+/// The files that all arms read. They are in the page cache when the first round begins.
 pub struct Source {
     dir: TempDir,
-    /// The lowest first.
+    /// The layers; the lowest one is the first.
     pub layers: Vec<String>,
 }
 
@@ -35,7 +35,7 @@ impl Source {
         format!("{}/image.tar", self.dir.str())
     }
 
-    /// A directory for what a round makes.
+    /// A directory for the files of a round.
     pub fn dir(&self, name: &str) -> String {
         let path = format!("{}/{name}", self.dir.str());
         fs::create_dir_all(&path).expect("make a directory");

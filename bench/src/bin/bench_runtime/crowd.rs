@@ -10,9 +10,9 @@ use crate::options::Options;
 use crate::place::Place;
 use crate::runtime::{Arms, call, wait};
 
-/// The few.
+/// The small number of mounts.
 pub const FEW: usize = 20;
-/// Rounds with few mounts, then as many with many.
+/// The rounds with few mounts, and the rounds with many mounts.
 const BLOCK: usize = 20;
 
 /// The times of create + start, with few mounts and with many.
@@ -46,7 +46,7 @@ fn block(arms: &Arms, samples: &mut Samples) {
             clock.step("start", || call(&start));
             wait(&init);
             call(&arm.delete());
-            // The first after the change finds other caches.
+            // The first round after a change of the mounts does not count, because the caches differ.
             if round > 0 {
                 samples.file(arm.name, "create + start", &clock);
             }
@@ -54,7 +54,7 @@ fn block(arms: &Arms, samples: &mut Samples) {
     }
 }
 
-/// Mounts that have nothing to do with any container. Dropping them unmounts them.
+/// Mounts that no container uses. Dropping this value unmounts them.
 struct Mounts(Vec<PathBuf>);
 
 impl Mounts {

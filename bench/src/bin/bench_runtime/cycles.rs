@@ -1,10 +1,10 @@
-//! Phases 1 and 2: a container of `true` from create to delete, and `exec` in a running one, the arms taking turns.
+//! Phases 1 and 2: a container of `true` from create to delete, and `exec` in a running container. The arms take turns.
 
 use sharedroot_bench::{CONTAINER, Clock, FLOOR, Floor, Samples};
 
 use crate::runtime::{Arms, Runtime, call, wait};
 
-/// Rounds before the first that counts: they fill caches that every later round finds full.
+/// Rounds that do not count, before the first one that does. They fill the caches.
 const WARM: usize = 3;
 
 /// Times `rounds` rounds of create, start, wait, delete.
@@ -56,7 +56,7 @@ pub fn execs(arms: &Arms, rounds: usize) -> Samples {
     samples
 }
 
-/// No arm is always the one that comes after the slowest.
+/// The order changes in each round, so that no arm always follows the slowest one.
 fn take_turns(arms: &Arms, rounds: usize, mut turn: impl FnMut(&Runtime, bool)) {
     for round in 0..rounds + WARM {
         let mut order: Vec<&Runtime> = arms.all.iter().collect();

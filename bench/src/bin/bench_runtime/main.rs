@@ -1,14 +1,14 @@
-//! `hack/bench runtime`: how fast and how small our commands are, beside those of crun and runc and beside the system
+//! `hack/bench runtime`: the time and the memory of sharedroot's commands, beside those of crun and runc and beside the system
 //! calls that no runtime can leave out. docs/benchmarks.md says what is measured.
 //!
-//! The arms take turns, round by round, in one mount namespace with the cgroup v2 hierarchy only. What fails panics with
-//! its reason: a benchmark that goes on after an error measures something else.
+//! The arms take turns, round by round, in one mount namespace with the cgroup v2 hierarchy only. A failure panics with
+//! its reason, because a benchmark that goes on after an error measures something else.
 //!
 //! | file | its story |
 //! |---|---|
 //! | `options.rs` | the command line |
-//! | `place.rs` | where the benchmark works: state, bundles, cgroups |
-//! | `runtime.rs` | a runtime and its commands; an end that is waited for |
+//! | `place.rs` | the benchmark's directory, bundles and cgroup |
+//! | `runtime.rs` | a runtime and its commands; waiting for a container's end |
 //! | `cycles.rs`, `crowd.rs`, `own.rs`, `peaks.rs` | the phases |
 //! | `report.rs` | the tables, the targets, the JSON |
 mod crowd;

@@ -1,4 +1,4 @@
-//! The command line, as `hack/bench` passes it on.
+//! The command line, which `hack/bench` passes on.
 
 use std::path::PathBuf;
 
@@ -19,7 +19,7 @@ pub struct Options {
     pub json: Option<PathBuf>,
 }
 
-/// What this process is for.
+/// The task of this process.
 #[derive(Debug)]
 pub enum Task {
     Measure,
@@ -33,7 +33,7 @@ const USAGE: &str = "bench_runtime [--rounds N] [--mounts N] [--premounted] [--o
                      [peak COMMAND…]";
 
 impl Options {
-    /// Panics with the usage for anything unknown.
+    /// Parses the command line. Panics with the usage for an unknown option.
     pub fn parse(mut words: impl Iterator<Item = String>) -> Self {
         let mut options = Self {
             task: Task::Measure,

@@ -1,5 +1,5 @@
-//! Our own part of `create`: from the start of the process to the call of the engine, and from there to its end, by the
-//! two lines that `--debug` writes around the engine.
+//! sharedroot's own part of `create`: the time from the start of the process to the call of the engine, and from the engine's
+//! return to the end. `--debug` writes a line before and after the engine.
 
 use std::fs;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -9,10 +9,10 @@ use sharedroot_bench::{Clock, Samples};
 
 use crate::runtime::{AS_GIVEN, Arms, Runtime, SHARED, call, wait};
 
-/// The lines, by their beginnings (`shim/src/engine/embedded.rs`).
+/// The lines, by their beginnings (`crates/engine/src/embedded/container.rs`).
 const MARKS: [&str; 2] = ["the engine begins", "the engine is done"];
 
-/// Times our two arms in turn.
+/// Times the two arms of sharedroot in turn.
 pub fn run(arms: &Arms, rounds: usize) -> Samples {
     let mut samples = Samples::default();
     for _ in 0..rounds {
@@ -43,7 +43,7 @@ fn create(arm: &Runtime) -> Clock {
     clock
 }
 
-/// Seconds since midnight of the line that begins so.
+/// The time of the line that begins with these words, in seconds since midnight.
 fn time_of(log: &str, mark: &str) -> f64 {
     let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let found =

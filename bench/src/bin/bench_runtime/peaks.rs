@@ -1,8 +1,8 @@
 //! The peak memory of the largest process of each command.
 //!
-//! The kernel keeps one maximum of all children that were waited for (getrusage(2), RUSAGE_CHILDREN), so each command
-//! runs below a process of its own. A child's maximum begins with what its parent had before execve, so that process
-//! must be small: its own figure is the least that can be seen.
+//! The kernel keeps one maximum of all children that were waited for (getrusage(2), RUSAGE_CHILDREN), so each command runs as
+//! the child of a process of its own. The maximum of a child begins with the memory that its parent had before execve. So that
+//! parent must be small, and no figure is smaller than the parent's memory.
 
 use nix::sys::resource::{UsageWho, getrusage};
 use sharedroot_tests::command::Cmd;
@@ -10,7 +10,7 @@ use sharedroot_tests::command::Cmd;
 use crate::place::text;
 use crate::runtime::{Arms, Runtime, call, wait};
 
-/// Kilobytes of each command of an arm.
+/// The kilobytes of each command of an arm.
 #[derive(Debug)]
 pub struct Peaks {
     pub arm: &'static str,
@@ -18,7 +18,7 @@ pub struct Peaks {
 }
 
 impl Peaks {
-    /// The largest.
+    /// The largest figure.
     pub fn most(&self) -> u64 {
         self.commands.iter().map(|(_, kib)| *kib).max().unwrap_or_default()
     }
@@ -48,7 +48,7 @@ fn peak(words: &[String]) -> u64 {
     printed.parse().unwrap_or_else(|e| panic!("{printed}: {e}"))
 }
 
-/// The child's part: runs the command and prints the peak.
+/// The child: runs the command and prints the peak.
 pub fn print_peak_of(command: &[String]) {
     call(command);
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN).expect("the kernel tells the peak");

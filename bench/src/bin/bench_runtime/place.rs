@@ -1,4 +1,4 @@
-//! Where the benchmark works: one directory in memory, bundles, and cgroups below one of its own.
+//! The benchmark's directory in memory, its bundles, and its cgroup.
 
 use std::fs;
 use std::os::unix::process::parent_id;
@@ -9,16 +9,16 @@ use serde_json::{Value, json};
 use sharedroot_tests::command::out;
 use sharedroot_tests::lab::TempDir;
 
-/// The benchmark's directory, a tmpfs as `/run` is. Dropping it removes it.
+/// The benchmark's directory, a tmpfs as `/run` is. Dropping this value removes the directory.
 #[derive(Debug)]
 pub struct Place(TempDir);
 
-/// The cgroup below which every container's is.
+/// The cgroup above the cgroups of all containers.
 const CGROUP: &str = "sharedroot-bench";
 const CGROUPS: &str = "/sys/fs/cgroup";
 
 impl Place {
-    /// Panics in the mount namespace of its caller: it changes what is mounted.
+    /// Changes mounts, so it panics in the mount namespace of the caller.
     pub fn new() -> Self {
         let namespace =
             |of: &str| fs::read_link(format!("/proc/{of}/ns/mnt")).expect("a namespace");
@@ -31,7 +31,7 @@ impl Place {
         out(&["mount", "-t", "tmpfs", "-o", "mode=700", "bench", place.text()]);
         let top = Path::new(CGROUPS);
         if !top.join("cgroup.controllers").exists() {
-            // crun refuses the hybrid of both hierarchies.
+            // crun refuses a machine with both cgroup hierarchies.
             out(&["umount", "--recursive", CGROUPS]);
             out(&["mount", "-t", "cgroup2", "cgroup2", CGROUPS]);
         }
@@ -47,7 +47,7 @@ impl Place {
         self.0.str()
     }
 
-    /// A directory in it, made when it is not there.
+    /// A directory in the benchmark's directory. Creates it if it does not exist.
     pub fn dir(&self, name: &str) -> PathBuf {
         let dir = self.path().join(name);
         fs::create_dir_all(&dir).unwrap_or_else(|e| panic!("create {}: {e}", dir.display()));
@@ -88,14 +88,14 @@ impl Drop for Place {
     }
 }
 
-/// Whether this process may raise its limit of locked memory as libcgroups does before it loads a device program. Where
-/// root lacks CAP_SYS_RESOURCE our containers run without `linux.resources`, and the peers' too.
+/// Whether this process may raise its limit of locked memory, as libcgroups does before it loads a device program. If root
+/// lacks CAP_SYS_RESOURCE, the containers of all runtimes run without `linux.resources`.
 pub fn may_lock_memory() -> bool {
     const WANTED: u64 = 128 << 20;
     setrlimit(Resource::RLIMIT_MEMLOCK, WANTED, WANTED).is_ok()
 }
 
-/// A path of the benchmark as text.
+/// A path as text.
 pub fn text(path: &Path) -> &str {
     path.to_str().expect("the benchmark's paths are ASCII")
 }

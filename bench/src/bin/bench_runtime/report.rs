@@ -1,4 +1,4 @@
-//! What was found, as Markdown tables for people and as JSON for the next comparison.
+//! The figures, as Markdown tables for people and as JSON for the next comparison.
 
 use std::fmt::Write;
 
@@ -99,7 +99,7 @@ impl Report {
         all
     }
 
-    /// Every single figure, and what the machine says of itself.
+    /// Every figure, and facts about the machine.
     pub fn json(&self) -> Value {
         let peaks = self.peaks.iter().map(|p| {
             json!({"arm": p.arm, "kilobytes": p.commands.iter().map(|(verb, kib)| json!({*verb: kib})).collect::<Value>()})
@@ -137,7 +137,7 @@ fn at_most_a_millisecond(what: &str, found: f64) -> Target {
     }
 }
 
-/// Ours has a target; the peers stand beside it.
+/// sharedroot's figure with its target, and the figures of the other runtimes.
 fn crowd_targets(crowd: &Crowd) -> Vec<Target> {
     let figures = |arm| {
         let [few, many] = [&crowd.few, &crowd.many].map(|s| total(s, arm, "create + start"));

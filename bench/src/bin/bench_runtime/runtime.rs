@@ -1,4 +1,4 @@
-//! A runtime and its commands; an end that is waited for.
+//! A runtime and its commands, and waiting for a container's end.
 
 use std::fs;
 use std::os::fd::OwnedFd;
@@ -20,7 +20,7 @@ pub const AS_GIVEN: &str = "ours, rootfs as given";
 pub const CRUN: &str = "crun";
 pub const RUNC: &str = "runc";
 
-/// One runtime with its state, and one container of it at a time.
+/// One runtime with its state directory, and one container at a time.
 #[derive(Debug)]
 pub struct Runtime {
     pub name: &'static str,
@@ -33,11 +33,11 @@ pub struct Runtime {
     pause: PathBuf,
 }
 
-/// All of them.
+/// All runtimes.
 #[derive(Debug)]
 pub struct Arms {
     pub all: Vec<Runtime>,
-    /// A bundle like theirs.
+    /// A bundle as the runtimes have.
     pub floor: Floor,
 }
 
@@ -100,7 +100,7 @@ impl Runtime {
         Self { name, program, flags, id, dir, truth, pause }
     }
 
-    /// Where it logs.
+    /// The runtime's log.
     pub fn log(&self) -> PathBuf {
         self.dir.join("log")
     }
@@ -109,7 +109,7 @@ impl Runtime {
         self.dir.join("pid")
     }
 
-    /// The words of a command of it: `FLAGS VERB WORDS ID MORE`.
+    /// The words of a command: `FLAGS VERB WORDS ID MORE`.
     pub fn words(&self, verb: &str, words: &[&str], more: &[&str]) -> Vec<String> {
         let mut all = vec![text(&self.program).to_owned()];
         all.extend(self.flags.iter().cloned());
@@ -155,13 +155,13 @@ impl Runtime {
     /// Ends `pause` and its container.
     pub fn end(&self) {
         call(&self.words("delete", &["--force"], &[]));
-        // Handed to this process when its runtime ended.
+        // The process became a child of this process when its runtime ended.
         while rustix::process::wait(rustix::process::WaitOptions::NOHANG)
             .is_ok_and(|ended| ended.is_some())
         {}
     }
 
-    /// The init process of the container that was created last.
+    /// The PID of the init process of the container that was created last.
     pub fn init(&self) -> OwnedFd {
         let pid = fs::read_to_string(self.pid_file()).expect("read the pid file");
         let pid = pid.trim().parse().ok().and_then(Pid::from_raw).expect("a pid in the pid file");

@@ -1,4 +1,4 @@
-//! What of a run is drawn.
+//! The figures of a run that are drawn.
 
 use std::error::Error;
 use std::fs;
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-/// A run of the benchmark, as it wrote it.
+/// The file of a run of the benchmark.
 #[derive(Debug)]
 pub struct Found(Value);
 
@@ -25,7 +25,7 @@ pub struct Total {
     pub delete: f64,
 }
 
-/// Neighbours whose median is one point of a line of latencies: a fortieth of all.
+/// How many neighbours give one point, their median, of a line of latencies: a fortieth of all.
 const POINTS: usize = 40;
 const MIB_OF_SECTOR: f64 = 512.0 / (1 << 20) as f64;
 
@@ -35,7 +35,7 @@ impl Found {
         Ok(Self(serde_json::from_slice(&text)?))
     }
 
-    /// A picture's title with what was run at once.
+    /// A picture's title, with the number of parallel operations.
     pub fn title(&self, what: &str) -> String {
         let options = &self.0["options"];
         let parallel = options["parallel"].as_u64().unwrap_or(1);
@@ -94,7 +94,7 @@ impl Found {
         })
     }
 
-    /// A figure of each look but the one after the last delete, less that of the first.
+    /// A figure of each state, less that of the first state. Leaves out the state after the last delete.
     fn over_pods(&self, figure: impl Fn(&Value) -> f64) -> Vec<Series> {
         self.series(|mode| {
             let looks = list(&mode["looks"]);

@@ -1,4 +1,4 @@
-//! Figures over the number of pods, a line a mode.
+//! Figures over the number of pods, with a line for each mode.
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
@@ -13,7 +13,7 @@ pub struct Lines {
     pub series: Vec<Series>,
 }
 
-/// Told apart by lightness, too.
+/// The colours of the modes. They differ in lightness, too.
 const COLOURS: [RGBColor; 6] = [
     RGBColor(0, 0, 0),
     RGBColor(200, 60, 20),
@@ -22,7 +22,7 @@ const COLOURS: [RGBColor; 6] = [
     RGBColor(20, 140, 90),
     RGBColor(190, 140, 220),
 ];
-/// And by shape; the corners in pixels.
+/// The markers of the modes; the corners in pixels.
 const MARKERS: [&[(i32, i32)]; 6] = [
     &[(-4, -4), (4, -4), (4, 4), (-4, 4)],
     &[(0, -6), (6, 5), (-6, 5)],
@@ -31,7 +31,7 @@ const MARKERS: [&[(i32, i32)]; 6] = [
     &[(-5, -2), (-2, -5), (2, -5), (5, -2), (5, 2), (2, 5), (-2, 5), (-5, 2)],
     &[(-7, -2), (7, -2), (7, 2), (-7, 2)],
 ];
-/// So that a line stays one.
+/// The largest number of markers on a line, so that the line stays visible.
 const MARKERS_OF_A_LINE: usize = 12;
 
 impl Lines {
@@ -73,7 +73,7 @@ impl Picture for Lines {
                 },
             );
             let every = points.len().div_ceil(MARKERS_OF_A_LINE);
-            // Not all at the same places, where lines lie on one another.
+            // The markers of two lines are at different places, because lines may lie on one another.
             let marked = points.iter().skip(number % every).step_by(every);
             chart.draw_series(
                 marked.map(|at| EmptyElement::at(*at) + Polygon::new(marker, colour.filled())),

@@ -2,13 +2,13 @@
 //!
 //!     plot_density RUN.json DIRECTORY FONT.ttf
 //!
-//! Readable without colours: every mode has a marker and a shade of its own. The font gives the sizes of texts, and the letters of
-//! the PNG.
+//! The pictures can be read without colours: every mode has its own marker and shade. The font gives the sizes of texts, and
+//! the letters of the PNG.
 //!
 //! | file | its story |
 //! |---|---|
-//! | `found.rs` | what of a run is drawn |
-//! | `lines.rs` | figures over the number of pods, a line a mode |
+//! | `found.rs` | the figures of a run that are drawn |
+//! | `lines.rs` | figures over the number of pods, with a line for each mode |
 //! | `bars.rs` | the time of each mode |
 #![forbid(unsafe_code)]
 
@@ -32,7 +32,7 @@ const SIZE: (u32, u32) = (900, 520);
 /// The backends' errors have types of their own.
 type Drawn = Result<(), Box<dyn Error>>;
 
-/// What can be drawn on any backend.
+/// A picture for any backend.
 trait Picture {
     fn draw<B: DrawingBackend<ErrorType: 'static>>(&self, area: &DrawingArea<B, Shift>) -> Drawn;
 }
@@ -42,7 +42,7 @@ fn main() -> Drawn {
     let [run, dir, font] = &words[..] else {
         return Err("plot_density RUN.json DIRECTORY FONT.ttf".into());
     };
-    // The crate keeps fonts for the whole program.
+    // The crate registers fonts for the whole program.
     let font = fs::read(font).map_err(|e| format!("read {}: {e}", font.display()))?.leak();
     register_font("sans-serif", FontStyle::Normal, font).map_err(|_| "no font in that file")?;
     let found = Found::read(run)?;

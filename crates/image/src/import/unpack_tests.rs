@@ -1,4 +1,4 @@
-//! What the image-spec says of layers, and what strangers write into them.
+//! What the image-spec says of layers, and what hostile layers have in them.
 
 use std::ffi::OsStr;
 use std::fs;

@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use sharedroot_bases::Bases;
+use sharedroot_engine::Choice;
 use sharedroot_sys::chain::chain;
 
 use super::check::Check;
 use crate::cli::Global;
 use crate::config::{Config, ConfigError};
-use crate::engine::Choice;
 use crate::lifecycle::{LifecycleError, choice};
 
 /// Where every check looks.

@@ -53,8 +53,9 @@ pub fn by_base(notes: Vec<Note>) -> BTreeMap<Option<BaseKey>, Latencies> {
 
 #[cfg(test)]
 mod tests {
+    use sharedroot_sys::process_start::Moment;
+
     use super::*;
-    use crate::starts::Moment;
 
     fn note(step: Step, millis: u64, container: &str) -> Note {
         let took = Duration::from_millis(millis);

@@ -6,13 +6,14 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sharedroot_bases::{Bases, Config, RootfsError};
 use sharedroot_format::BaseKey;
+use sharedroot_sys::process_start::Moment;
 
 use super::latency::{self, Latencies};
 use super::resident::{Resident, Uncounted};
 use super::users::{ByBase, Users};
 use crate::admin::pool::Figures;
 use crate::lifecycle::LifecycleError;
-use crate::starts::{self, Moment};
+use crate::starts;
 
 /// Starts are remembered for so long.
 const PERIOD: Duration = Duration::from_secs(3600);

@@ -64,7 +64,7 @@ impl FromIterator<Record> for ByBase {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::Choice;
+    use sharedroot_engine::Choice;
 
     #[test]
     fn containers_are_counted_by_base_and_kind() {

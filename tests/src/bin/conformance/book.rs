@@ -35,8 +35,8 @@ impl Book {
         self.runs.iter().find(|run| run.key() == of.key())
     }
 
-    /// Replaces an older run of the same suite, runtime and machine, and writes the file. Each test has one line, so that a diff shows
-    /// each change.
+    /// Replaces an older run of the same suite, runtime and machine, and writes the file. Each test has one line, so that a
+    /// diff shows each change.
     pub fn enter(&mut self, run: Run) {
         self.runs.retain(|old| old.key() != run.key());
         self.runs.push(run);

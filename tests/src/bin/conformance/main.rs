@@ -1,7 +1,7 @@
 //! `hack/conformance`: the results of sharedroot, runc and crun with the same suites on the same machine.
 //!
-//! This program starts the suites from outside, and also runs on the machine itself. It writes docs/conformance.md, and every result
-//! to docs/conformance.json, so that a later run can find lost results.
+//! This program starts the suites from outside, and also runs on the machine itself. It writes docs/conformance.md, and every
+//! result to docs/conformance.json, so that a later run can find lost results.
 //!
 //! | file | its story |
 //! |---|---|

@@ -26,8 +26,8 @@ impl Runtime {
         self.0.starts_with("sharedroot")
     }
 
-    /// The program, and the words before a verb. In the lab every name is a program. On another machine `SHAREDROOT` is the path of
-    /// sharedroot.
+    /// The program, and the words before a verb. In the lab every name is a program. On another machine `SHAREDROOT` is the
+    /// path of sharedroot.
     pub fn command(&self) -> Vec<String> {
         let Some(ours) = std::env::var("SHAREDROOT").ok().filter(|_| self.is_ours()) else {
             return vec![self.0.clone()];

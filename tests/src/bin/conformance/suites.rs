@@ -46,7 +46,8 @@ impl Suite {
         ALL.into_iter().find(|suite| suite.name == name)
     }
 
-    /// Whether the suite can run on that machine. The tests of this project use daemons and devices, so they run in a guest only.
+    /// Whether the suite can run on that machine. The tests of this project use daemons and devices, so they run in a guest
+    /// only.
     pub fn runs_at(self, place: Place) -> bool {
         place == Place::Lab || self.executables.is_empty()
     }

@@ -11,8 +11,8 @@ pub struct Tap {
     /// The sum of the plans. A program can print the output of a second program in the container, with a plan of its own.
     planned: Option<usize>,
     bail_out: Option<String>,
-    /// A block with an error that belongs to no result: the programs of this suite report their own errors so. A block without an error
-    /// only repeats the output of the container.
+    /// A block with an error that belongs to no result: the programs of this suite report their own errors so. A block without
+    /// an error only repeats the output of the container.
     loose: Option<String>,
 }
 
@@ -66,8 +66,8 @@ impl Tap {
         }
     }
 
-    /// The result of the program, with every reason. Some programs print only failed results, so the exit code 0 without any result
-    /// is a success.
+    /// The result of the program, with every reason. Some programs print only failed results, so the exit code 0 without any
+    /// result is a success.
     pub fn verdict(&self, name: &str, status: i32, stderr: &str) -> Test {
         let mut why: Vec<String> = self
             .assertions

@@ -1,7 +1,7 @@
 //! The programs of the OCI runtime-tools validation suite, one after another, on the machine that this process runs on.
 //!
-//! A program calls `RUNTIME` and prints its results as TAP. It needs `runtimetest` and the tar file of a root file system in its
-//! working directory. Anything that a failed program leaves would fail the next program, so it is removed.
+//! A program calls `RUNTIME` and prints its results as TAP. It needs `runtimetest` and the tar file of a root file system in
+//! its working directory. Anything that a failed program leaves would fail the next program, so it is removed.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -46,8 +46,8 @@ pub fn run_all(dir: &Path, runtime: &Runtime) -> Vec<Test> {
 }
 
 fn run_one(dir: &Path, name: &str, wrapper: &Wrapper) -> Test {
-    // Some configurations share mounts with the host. So each program gets a mount namespace with shared mounts as its host, which
-    // ends with the program.
+    // Some configurations share mounts with the host. So each program gets a mount namespace with shared mounts as its host,
+    // which ends with the program.
     const HOST: &str = "mount --make-rshared / && exec \"$@\"";
     let temp = dir.join("tmp");
     fs::create_dir_all(&temp).expect("make a directory");
@@ -65,8 +65,9 @@ fn run_one(dir: &Path, name: &str, wrapper: &Wrapper) -> Test {
     test
 }
 
-/// A script that calls the runtime. It gives the runtime a state directory that can be emptied, and keeps the runtime's last error,
-/// because the programs print only its exit code. The streams of `create` are not changed, because the container inherits them.
+/// A script that calls the runtime. It gives the runtime a state directory that can be emptied, and keeps the runtime's last
+/// error, because the programs print only its exit code. The streams of `create` are not changed, because the container
+/// inherits them.
 struct Wrapper {
     path: String,
     root: String,

@@ -1,0 +1,223 @@
+//! The container's cgroup: where it is, its processes, its end.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Component, Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use libcgroups::common::{
+    AnyCgroupManager, CgroupConfig, CgroupManager, FreezerState, WrappedIoError,
+    create_cgroup_manager,
+};
+use libcontainer::container::{Container, ContainerStatus};
+
+use super::{cgroup_end, signal, stats};
+use crate::{Embedded, EngineError};
+
+/// Where the hierarchies are.
+pub(crate) const TOP: &str = "/sys/fs/cgroup";
+
+/// The file beside the configuration that names the cgroup that systemd made for the container.
+const CGROUP: &str = "init-cgroup";
+
+/// How long a killed process may take to end.
+const PATIENCE: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(10);
+
+impl Embedded {
+    /// What the library does with the container's cgroup.
+    pub(crate) fn cgroup(&self, verb: &'static str) -> Result<AnyCgroupManager, EngineError> {
+        let container = self.load(verb)?;
+        let fail = |source: Box<dyn std::error::Error + Send + Sync>| EngineError::Cgroup {
+            verb,
+            id: self.id().clone(),
+            source,
+        };
+        let cgroup_path = container.spec().map_err(|e| fail(e.into()))?.cgroup_path;
+        create_cgroup_manager(CgroupConfig {
+            cgroup_path,
+            systemd_cgroup: container.systemd(),
+            container_name: self.id().to_string(),
+        })
+        .map_err(|e| fail(e.into()))
+    }
+
+    /// The process IDs of a container, as this process's namespace counts them. None once it has stopped and its cgroup is
+    /// gone: systemd removes an empty scope on its own, and containerd asks whenever a container has ended.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    pub fn processes(&self) -> Result<Vec<i32>, EngineError> {
+        if let Some(dir) = self.own_cgroup(&self.load("ps")?)
+            && let Ok(pids) = cgroup_end::processes(&dir)
+        {
+            return Ok(pids);
+        }
+        match self.cgroup("ps")?.get_all_pids() {
+            Ok(pids) => Ok(pids.into_iter().map(|pid| pid.as_raw()).collect()),
+            Err(e) if is_gone(&e) && self.load("ps")?.status() == ContainerStatus::Stopped => {
+                Ok(Vec::new())
+            }
+            Err(e) => Err(self.cgroup_error("ps")(e)),
+        }
+    }
+
+    /// Lets frozen processes go on.
+    pub(crate) fn thaw(&self) -> Result<(), EngineError> {
+        self.cgroup("kill")?.freeze(FreezerState::Thawed).map_err(self.cgroup_error("kill"))
+    }
+
+    /// Ends every process of the container. On cgroup v2 its cgroup goes, too, with those that the container made below:
+    /// the library waits a tenth of a second for it, which a busy host does not keep, and removes none below. What
+    /// cannot be removed makes the library's removal fail, which is reported.
+    pub(crate) fn remove_cgroup(&self, container: &Container) {
+        let top = Path::new(TOP);
+        let Ok(config) = container.spec() else { return };
+        if container.systemd() {
+            // The unit's own directory is systemd's, which would remove what is below by path.
+            match self.own_cgroup(container) {
+                Some(dir) => cgroup_end::end_below(&dir),
+                None => self.end_processes(),
+            }
+        } else if !top.join("cgroup.controllers").exists() {
+            self.end_processes();
+        } else if let Ok(path) = config.cgroup_path.strip_prefix("/")
+            && path.file_name().is_some()
+        {
+            cgroup_end::end(&top.join(path));
+        }
+    }
+
+    /// Kills what is in the cgroup of v1 or of a unit, and waits for it. A frozen process would not even die.
+    fn end_processes(&self) {
+        let Ok(cgroup) = self.cgroup("delete") else { return };
+        let _ = cgroup.freeze(FreezerState::Thawed);
+        let end = Instant::now() + PATIENCE;
+        while let Ok(pids) = cgroup.get_all_pids()
+            && !pids.is_empty()
+            && Instant::now() < end
+        {
+            drop(pids);
+            let list = || cgroup.get_all_pids().map(|all| all.iter().map(|p| p.as_raw()).collect());
+            let list = || list().map_err(|_| std::io::ErrorKind::NotFound.into());
+            let _ = signal::send_to_all(list, rustix::process::Signal::KILL, |e| e);
+            sleep(PAUSE);
+        }
+    }
+
+    /// The cgroup below the container's own that an `exec` must join: the one that was asked for, or
+    /// that of the init process where the container divided its cgroup among children. cgroup v2
+    /// lets no process into a cgroup that hands controllers down (cgroups(7), "no internal
+    /// processes"). The path is absolute in the hierarchy, also where systemd made the container's own.
+    ///
+    /// # Errors
+    /// [`EngineError::Process`] if the one that was asked for does not exist.
+    pub(crate) fn sub_cgroup(
+        &self,
+        container: &Container,
+        asked: Option<&str>,
+    ) -> Result<Option<PathBuf>, EngineError> {
+        let own = self.own_cgroup(container);
+        let in_hierarchy =
+            |dir: &Path| dir.strip_prefix(TOP).ok().map(|dir| Path::new("/").join(dir));
+        if let Some(asked) = asked {
+            let plain = Path::new(asked).components().all(|c| matches!(c, Component::Normal(_)));
+            let dir = own.map(|own| own.join(asked)).filter(|dir| plain && dir.is_dir());
+            return dir.as_deref().and_then(in_hierarchy).map(Some).ok_or_else(|| {
+                let what = format!("--cgroup {asked}: there is no such cgroup in the container's");
+                EngineError::Process { id: self.id().clone(), what }
+            });
+        }
+        let of_init = || {
+            let own = own?;
+            let divided = std::fs::read(own.join("cgroup.subtree_control")).ok()?;
+            let divided = !divided.trim_ascii().is_empty();
+            let of_init = stats::unified(container.pid().filter(|_| divided)?.as_raw())?;
+            (of_init != own && of_init.starts_with(&own)).then(|| in_hierarchy(&of_init))?
+        };
+        Ok(of_init())
+    }
+
+    /// The directory of the container's own cgroup of version 2. systemd's is the recorded one, or found by the name of the
+    /// unit: the container can move its init process deeper than /proc/PID/cgroup says.
+    pub(crate) fn own_cgroup(&self, container: &Container) -> Option<PathBuf> {
+        let path = container.spec().ok()?.cgroup_path;
+        if !container.systemd() {
+            let dir = Path::new(TOP).join(path.strip_prefix("/").unwrap_or(&path));
+            return Path::new(TOP).join("cgroup.controllers").exists().then_some(dir);
+        }
+        if let Ok(recorded) = std::fs::read(self.bundle().join(CGROUP)) {
+            return Some(OsString::from_vec(recorded).into());
+        }
+        cgroup_of_unit(&unit(path.to_str()?)?, container.pid()?.as_raw())
+    }
+
+    /// Takes note of the unit's cgroup, while the container's program does not run yet.
+    pub(crate) fn record_cgroup(&self, container: &Container) -> std::io::Result<()> {
+        match self.own_cgroup(container) {
+            Some(dir) => std::fs::write(self.bundle().join(CGROUP), dir.as_os_str().as_bytes()),
+            // cgroup v1.
+            None => Ok(()),
+        }
+    }
+
+    /// Why the cgroup did not obey.
+    pub(crate) fn cgroup_error(
+        &self,
+        verb: &'static str,
+    ) -> impl FnOnce(libcgroups::common::AnyManagerError) -> EngineError {
+        let id = self.id().clone();
+        move |source| EngineError::Cgroup { verb, id, source: source.into() }
+    }
+}
+
+/// The uppermost cgroup of that unit's name over process `pid`: what the container makes lies below it.
+fn cgroup_of_unit(unit: &str, pid: i32) -> Option<PathBuf> {
+    let of_init = stats::unified(pid)?;
+    let named =
+        of_init.ancestors().filter(|dir| dir.file_name().is_some_and(|name| *name == *unit));
+    named.last().map(Path::to_owned)
+}
+
+/// The unit of SLICE:PREFIX:NAME, as every engine names it.
+fn unit(path: &str) -> Option<String> {
+    let (rest, name) = path.rsplit_once(':')?;
+    let prefix = rest.rsplit_once(':').map_or(rest, |(_, prefix)| prefix);
+    Some(if name.ends_with(".slice") { name.to_owned() } else { format!("{prefix}-{name}.scope") })
+}
+
+/// Whether what was to be read is not there.
+fn is_gone(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| error.source())
+        .filter_map(|error| error.downcast_ref::<WrappedIoError>())
+        .any(|error| error.inner().kind() == std::io::ErrorKind::NotFound)
+}
+
+/// Removes one cgroup, whose processes are about to end.
+pub(crate) fn remove(dir: &Path) {
+    let end = Instant::now() + PATIENCE;
+    while Instant::now() < end {
+        match std::fs::remove_dir(dir) {
+            Err(e) if e.kind() == std::io::ErrorKind::ResourceBusy => sleep(PAUSE),
+            _ => break,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_unit_is_named_as_engines_name_it() {
+        for (path, wanted) in [
+            ("system.slice:docker:0ab", "docker-0ab.scope"),
+            (":sharedroot:c", "sharedroot-c.scope"),
+            ("machine.slice:libpod:x.slice", "x.slice"),
+        ] {
+            assert_eq!(unit(path).as_deref(), Some(wanted), "{path}");
+        }
+        assert_eq!(unit("/a/b"), None);
+    }
+}

@@ -1,0 +1,25 @@
+//! `events`: the figures of a container that runs.
+
+use libcgroups::common::CgroupManager;
+use serde_json::{Value, json};
+
+use super::stats;
+use crate::{Embedded, EngineError};
+
+/// One event of `events` in runc's form.
+///
+/// # Errors
+/// [`EngineError`].
+pub fn event(engine: &Embedded) -> Result<Value, EngineError> {
+    let pid = engine.load("events")?.pid().map(|pid| pid.as_raw());
+    // The number is compared after the cgroup was read: it may be another process's by now.
+    let dir = pid.and_then(|pid| stats::unified(pid).filter(|_| engine.is_init(pid)));
+    let data = match dir {
+        Some(dir) => stats::of_unified(&dir),
+        None => {
+            let cgroup = engine.cgroup("events")?;
+            stats::of_v1(&cgroup.stats().map_err(engine.cgroup_error("events"))?)
+        }
+    };
+    Ok(json!({ "type": "stats", "id": engine.id().as_str(), "data": data }))
+}

@@ -1,0 +1,243 @@
+//! A new container of the embedded engine, and what the engine leaves out of it.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use libcontainer::container::Container;
+use libcontainer::container::builder::ContainerBuilder;
+use libcontainer::syscall::syscall::SyscallType;
+use oci_spec::runtime::Spec;
+use sharedroot_sys::chain::chain;
+use sharedroot_sys::new_file;
+
+use super::container::{STARTED, started};
+use crate::hooks::callers::CallersHooks;
+use crate::mounts::bind_mounts::BindMounts;
+use crate::mounts::dev;
+use crate::mounts::devices::Devices;
+use crate::mounts::{device_dirs, masked_paths};
+use crate::process::child_setup::late_limit;
+use crate::process::clone3::{self, TargetCgroup};
+use crate::process::console::NamedConsole;
+use crate::process::executor::Workload;
+use crate::process::inherited_fds::close_inherited;
+use crate::process::init_process::{self, InitProcess};
+use crate::process::{limits, loopback, stdio};
+use crate::reason::reason;
+use crate::seccomp::filter;
+use crate::spec::error::SpecError;
+use crate::spec::labels::Labels;
+use crate::spec::resources;
+use crate::{Embedded, EngineError};
+
+/// How `create` is wanted.
+#[derive(Debug, Default)]
+pub struct CreateOptions {
+    /// File that receives the process ID.
+    pub pid_file: Option<PathBuf>,
+    /// Socket that receives the terminal.
+    pub console_socket: Option<PathBuf>,
+    /// Further descriptors to pass.
+    pub preserve_fds: i32,
+    /// Enter the root with MS_MOVE and chroot.
+    pub no_pivot: bool,
+    /// Let systemd manage the cgroup.
+    pub systemd_cgroup: bool,
+    /// The caller will not wait.
+    pub detach: bool,
+    /// Stay in the caller's session keyring.
+    pub no_new_keyring: bool,
+}
+
+impl Embedded {
+    /// Makes the container and leaves it waiting for `start`.
+    ///
+    /// # Errors
+    /// [`EngineError::Engine`]; nothing of the container is left then.
+    pub fn create(
+        &self,
+        spec: &Spec,
+        labels: &Labels,
+        volumes: &BindMounts,
+        hooks: &CallersHooks,
+        options: &CreateOptions,
+    ) -> Result<(), EngineError> {
+        let wrong =
+            |why: String| EngineError::Engine { verb: "create", id: self.id().clone(), why };
+        close_inherited(options.preserve_fds)
+            .map_err(|e| wrong(format!("close what the caller left open: {e}")))?;
+        self.leave_callers_session(labels.process.as_ref(), options.no_new_keyring)?;
+        if let Some(process) = spec.process() {
+            stdio::give_streams(spec, process);
+        }
+        let mut workload = Workload::new(labels.process.clone(), None, Vec::new());
+        workload.start = hooks
+            .keep(self.bundle(), spec, self.id().as_str())
+            .map_err(|e| wrong(format!("keep the hooks: {e}")))?;
+        let mut engines = spec.clone();
+        dev::cover(&mut engines);
+        let devices = Devices::take(&mut engines);
+        if let Some(root) = spec.root() {
+            devices.make_in_root(root.path()).map_err(|e| wrong(e.to_string()))?;
+        }
+        workload.start.filter = filter::Late::take(&mut engines).map_err(SpecError::from)?;
+        workload.first = true;
+        workload.limit = engines.process_mut().as_mut().and_then(late_limit);
+        limits::take(&mut engines);
+        if options.systemd_cgroup
+            && let Some(linux) = engines.linux_mut()
+            && let Some(resources) = linux.resources()
+        {
+            let told = resources::for_systemd(resources, None);
+            linux.set_resources(Some(told));
+        }
+        // `hack/bench runtime` reads these two lines.
+        tracing::debug!("the engine begins");
+        let simple = !options.systemd_cgroup && init_process::is_simple(spec);
+        let place = simple.then(|| clone3::of_new(spec)).flatten();
+        // The engine's own way listens to no hook.
+        hooks.stand_in(&mut engines, place.is_some());
+        let built = self.begin(engines, workload, place.as_ref(), hooks, options);
+        tracing::debug!("the engine is done");
+        // The engine keeps annotations and hooks there, readable by all, and the state root may be open to them.
+        let only_root = fs::Permissions::from_mode(0o700);
+        let built = built.and_then(|()| {
+            fs::set_permissions(self.dir(), only_root)
+                .map_err(|e| wrong(format!("protect {}: {e}", self.dir().display())))
+        });
+        let made = built.and_then(|()| self.load_new()).and_then(|container| {
+            self.complete(spec, &container, labels, (volumes, &devices), options).inspect_err(
+                |_| {
+                    let _ = self.delete(true);
+                },
+            )
+        });
+        if made.is_err() && self.exists() {
+            // The engine leaves its directory behind when it refuses before the first fork.
+            let _ = fs::remove_dir_all(self.dir());
+        }
+        if let (Err(_), Some(place)) = (&made, &place) {
+            place.remove();
+        }
+        if made.is_err() {
+            hooks.undo(spec, self.id().as_str());
+        }
+        made
+    }
+
+    /// Has the engine make it, on the shorter way where its init process can be cloned into its cgroup.
+    fn begin(
+        &self,
+        spec: Spec,
+        workload: Workload,
+        place: Option<&TargetCgroup>,
+        hooks: &CallersHooks,
+        options: &CreateOptions,
+    ) -> Result<(), EngineError> {
+        let wrong = |why| EngineError::Engine { verb: "create", id: self.id().clone(), why };
+        let built = match place {
+            Some(place) => InitProcess::new(self, spec, workload, place, options)
+                .and_then(InitProcess::spawn)
+                .map_err(|why| wrong(reason(&*why))),
+            None => self.build(&spec, workload, options),
+        };
+        let said = hooks.repeat();
+        built.map_err(|error| match (error, said) {
+            (EngineError::Engine { why, .. }, Some(said)) if why.contains("hook") => {
+                wrong(format!("{why}, stderr: {said}"))
+            }
+            (error, _) => error,
+        })
+    }
+
+    /// The engine's own way, which is longer.
+    fn build(
+        &self,
+        spec: &Spec,
+        workload: Workload,
+        options: &CreateOptions,
+    ) -> Result<(), EngineError> {
+        // Another bundle than ours, where the filter is not the engine's to load.
+        let bundle = self.bundle().join("engine");
+        fs::create_dir(&bundle)
+            .and_then(|()| fs::write(bundle.join("config.json"), serde_json::to_vec(spec)?))
+            .map_err(|e| EngineError::Engine {
+                verb: "create",
+                id: self.id().clone(),
+                why: format!("write {}: {e}", bundle.display()),
+            })?;
+        let wrong = |why| EngineError::Engine { verb: "create", id: self.id().clone(), why };
+        let console = options.console_socket.as_deref().map(|s| NamedConsole::new(s, &bundle));
+        let console = console.transpose().map_err(|e| wrong(format!("make a socket: {e}")))?;
+        let build = || {
+            ContainerBuilder::new(self.id().to_string(), SyscallType::default())
+                .with_root_path(self.root())?
+                .with_executor(workload)
+                .with_console_socket(console.as_ref().map(NamedConsole::path))
+                .with_preserved_fds(options.preserve_fds)
+                .as_init(&bundle)
+                .with_systemd(options.systemd_cgroup)
+                .with_detach(options.detach)
+                .with_no_pivot(options.no_pivot)
+                .build()
+        };
+        let pid = build().map_err(self.fail("create"))?.pid();
+        let told = match (console, spec.process()) {
+            (Some(console), Some(process)) => {
+                console.hand_over(spec, process).map_err(|e| wrong(chain(&e)))
+            }
+            _ => Ok(()),
+        };
+        // Not by the engine: it writes into what stands under that name, or is linked there.
+        let named = || match (&options.pid_file, pid) {
+            (Some(file), Some(pid)) => new_file::write(file, pid.to_string().as_bytes(), 0o644)
+                .map_err(|e| wrong(format!("write {}: {e}", file.display()))),
+            _ => Ok(()),
+        };
+        told.and_then(|()| named()).inspect_err(|_| drop(self.delete(true)))
+    }
+
+    /// What the engine leaves out of `create`.
+    fn complete(
+        &self,
+        spec: &Spec,
+        container: &Container,
+        labels: &Labels,
+        (volumes, devices): (&BindMounts, &Devices),
+        options: &CreateOptions,
+    ) -> Result<(), EngineError> {
+        let pid = container.pid().map_or(0, |pid| pid.as_raw());
+        let wrong =
+            |why: String| EngineError::Engine { verb: "create", id: self.id().clone(), why };
+        // First, for without it every later command takes the process for another's.
+        let started = started(pid).ok_or_else(|| wrong("its process has ended".to_owned()))?;
+        fs::write(self.bundle().join(STARTED), started)
+            .map_err(|e| wrong(format!("write {STARTED}: {e}")))?;
+        if options.systemd_cgroup {
+            self.record_cgroup(container).map_err(|e| wrong(format!("record its cgroup: {e}")))?;
+            self.limit_new_scope(container, spec)?;
+        }
+        if dev::volume(spec).is_some() {
+            dev::uncover(spec, pid).map_err(|e| wrong(e.to_string()))?;
+        }
+        if let Some(root) = spec.root() {
+            let cgroup = self.own_cgroup(container);
+            volumes.fill(root.path(), cgroup.as_deref()).map_err(|e| wrong(e.to_string()))?;
+        }
+        // Before the volumes travel further than they did when the engine made its masks.
+        masked_paths::label(spec, labels.mount.as_ref(), pid).map_err(|e| wrong(e.to_string()))?;
+        devices.make(pid).map_err(|e| wrong(e.to_string()))?;
+        if devices.left_to_engine {
+            device_dirs::protect(spec, pid).map_err(|e| wrong(e.to_string()))?;
+        }
+        limits::set(spec, pid).map_err(wrong)?;
+        dev::protect(spec, pid).map_err(|e| wrong(e.to_string()))?;
+        volumes.settle(pid).map_err(|e| wrong(e.to_string()))?;
+        loopback::set_up(spec, pid).map_err(|e| wrong(format!("set lo up: {e}")))?;
+        if let Some(process) = spec.process() {
+            self.hand_over_cgroup(pid, spec, process)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,78 @@
+//! What the engine logged as errors, also in the processes that it cloned: they set up the container and can return no
+//! more than one word to their parent. A pipe holds it, which every process of ours has.
+//!
+//! Who subscribes to the messages of this process calls [`open`] before the engine does anything, and [`keep`] for each
+//! error of the engine. Without that the engine's reasons are those that it returns.
+
+use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::os::fd::AsFd;
+use std::sync::{Mutex, OnceLock};
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+
+static LOGGED: OnceLock<Pipe> = OnceLock::new();
+
+struct Pipe {
+    reader: Mutex<PipeReader>,
+    writer: PipeWriter,
+}
+
+/// Makes the pipe. A second call in one process changes nothing.
+///
+/// # Errors
+/// pipe2(2)'s.
+pub fn open() -> io::Result<()> {
+    let (reader, writer) = io::pipe()?;
+    for end in [reader.as_fd(), writer.as_fd()] {
+        fcntl(end, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    }
+    let _ = LOGGED.set(Pipe { reader: Mutex::new(reader), writer });
+    Ok(())
+}
+
+/// Keeps an error that the engine logged, until [`first_error`]. What a full pipe does not take is lost.
+pub fn keep(words: &str) {
+    if let Some(logged) = LOGGED.get() {
+        let _ = (&logged.writer).write_all(format!("{}\n", words.replace('\n', " ")).as_bytes());
+    }
+}
+
+/// The first error that the engine logged, which is the deepest: it logs on the way up. Those after it are forgotten.
+#[must_use]
+pub(crate) fn first_error() -> Option<String> {
+    let mut text = [0_u8; 4096];
+    let read = LOGGED.get()?.reader.lock().ok()?.read(&mut text).ok()?;
+    let first = text[..read].split(|byte| *byte == b'\n').next()?;
+    Some(String::from_utf8_lossy(first).into_owned()).filter(|words| !words.is_empty())
+}
+
+/// Forgets what the engine logged.
+pub(crate) fn forget() {
+    while first_error().is_some() {}
+}
+
+/// Puts `words` in the place of what the engine logged, for whoever asks for [`first_error`] next, in whatever process.
+pub(crate) fn explain(words: &str) {
+    forget();
+    keep(words);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_error_is_told_once_and_an_explanation_takes_its_place() {
+        keep("nobody subscribed yet");
+        assert_eq!(first_error(), None);
+        open().unwrap();
+        assert_eq!(first_error(), None, "an empty pipe is not waited for");
+        keep("the\ndeepest");
+        keep("on the way up");
+        assert_eq!(first_error().as_deref(), Some("the deepest"));
+        assert_eq!(first_error(), None);
+        keep("a structure");
+        explain("in words");
+        assert_eq!(first_error().as_deref(), Some("in words"));
+    }
+}

@@ -1,0 +1,253 @@
+//! A volume at `/dev`, which may be the host's own: nothing is made in it, as with runc (`needsSetupDev` in its
+//! libcontainer/rootfs_linux.go).
+//!
+//! The engine always makes devices, links and a ptmx in `/dev`, by path and before the root is changed. In a volume a link that
+//! somebody else put there meanwhile would lead chown(2) to a file of the host. So the engine gets an empty file system
+//! in memory over the volume. When the engine is done, that is taken away again, and what was mounted in it goes into the volume.
+//!
+//! A `/dev` that is to be read-only, in memory or a volume, the engine mounts writable for the same reason, and leaves it so.
+
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path, PathBuf};
+
+use libcontainer::syscall::linux::{AT_EMPTY_PATH, MOUNT_ATTR_RDONLY, MountAttr};
+use libcontainer::syscall::syscall::create_syscall;
+use oci_spec::runtime::{Mount, Spec};
+use rustix::fs::{FileType, Mode, OFlags};
+use rustix::io::Errno;
+use sharedroot_sys::mount::{self, Detached, MountError, Submounts};
+
+use super::mount_ns::{self, MountNs, MountNsError};
+use super::propagation;
+
+const DEV: &str = "/dev";
+const PTS: &str = "/dev/pts";
+
+/// A volume at `/dev` that could not be given to the container.
+#[derive(Debug, thiserror::Error)]
+pub enum DevError {
+    /// The container's mount namespace.
+    #[error("uncover the volume at /dev: {0}")]
+    Enter(#[from] MountNsError),
+    /// The cover, or a mount in it.
+    #[error("uncover the volume at /dev: {0}")]
+    Mount(#[from] MountError),
+    /// The mount at `/dev` stays writable.
+    #[error("make /dev read-only: {0}")]
+    ReadOnly(#[source] std::io::Error),
+    /// A mount point in the volume.
+    #[error("make the mount point {path} in the volume at /dev: {source}")]
+    Place {
+        /// The path in the container.
+        path: PathBuf,
+        /// The operating system's reason.
+        source: Errno,
+    },
+}
+
+/// The mount that the container has at `/dev`, if that is a volume.
+pub fn volume(spec: &Spec) -> Option<(usize, &Mount)> {
+    let mut mounts = spec.mounts().as_deref().unwrap_or_default().iter().enumerate();
+    let last = mounts.rfind(|(_, mount)| propagation::place(mount) == Path::new("dev"));
+    last.filter(|(_, mount)| propagation::bind(mount).is_some())
+}
+
+/// Has the engine make its devices over the volume.
+pub fn cover(spec: &mut Spec) {
+    let Some((index, dev)) = volume(spec) else { return };
+    let mut cover = vec![mount("tmpfs", DEV, "tmpfs", &["nosuid", "mode=755"])];
+    let places = || spec.mounts().iter().flatten().skip(index + 1).map(propagation::place);
+    let terminal = spec.process().as_ref().is_some_and(|process| process.terminal() == Some(true));
+    if terminal && !places().any(|place| place == Path::new("dev/pts")) {
+        // Where the engine's ptmx leads. Docker mounts nothing below a volume at /dev: the host's has its own pts.
+        cover.push(match dev.source().as_deref().is_some_and(is_hosts) {
+            true => mount("bind", PTS, PTS, &["bind"]),
+            false => mount("devpts", PTS, "devpts", &["newinstance", "ptmxmode=0666", "mode=0620"]),
+        });
+    }
+    if let Some(mounts) = spec.mounts_mut() {
+        mounts.splice(index + 1..index + 1, cover);
+    }
+}
+
+fn mount(typ: &str, at: &str, source: &str, options: &[&str]) -> Mount {
+    let mut mount = Mount::default();
+    mount.set_destination(at.into()).set_typ(Some(typ.to_owned())).set_source(Some(source.into()));
+    mount.set_options(Some(options.iter().map(|option| (*option).to_owned()).collect()));
+    mount
+}
+
+/// Whether a directory is the host's `/dev`.
+fn is_hosts(source: &Path) -> bool {
+    let of = |path: &Path| std::fs::metadata(path).map(|found| (found.dev(), found.ino())).ok();
+    of(source).is_some_and(|found| Some(found) == of(Path::new(DEV)))
+}
+
+/// Takes the cover away in the container whose waiting init process is `pid`, and puts what was mounted in it into the volume:
+/// mounts of the configuration `spec`, and the terminal.
+///
+/// # Errors
+/// [`DevError`].
+pub fn uncover(spec: &Spec, pid: i32) -> Result<(), DevError> {
+    let below = below(spec);
+    mount_ns::enter(pid, |inside| {
+        let mut moved: Vec<(&Path, Detached)> = Vec::new();
+        for path in below.iter().filter(|path| mount::device_mounted_at(path).is_some()) {
+            moved.push((path, mount::bind_volume(path, Submounts::Included)?));
+        }
+        mount::detach(Path::new(DEV))?;
+        for (path, mount) in moved {
+            let place = place(inside, path, mount.is_directory())
+                .map_err(|source| DevError::Place { path: path.to_owned(), source })?;
+            mount.cover(&place, path)?;
+        }
+        Ok(())
+    })?
+}
+
+/// Makes `/dev` read-only where its mount says so, in the container whose waiting init process is `pid` and has all that the
+/// engine makes there. As with runc that is the mount, not the file system.
+///
+/// # Errors
+/// [`DevError`].
+pub fn protect(spec: &Spec, pid: i32) -> Result<(), DevError> {
+    if !is_read_only(spec) {
+        return Ok(());
+    }
+    let change =
+        MountAttr { attr_set: MOUNT_ATTR_RDONLY, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    mount_ns::enter(pid, |inside| {
+        let dev = inside.open(Path::new(DEV), OFlags::DIRECTORY).map_err(std::io::Error::from)?;
+        create_syscall()
+            .mount_setattr(
+                dev.as_fd(),
+                Path::new(""),
+                AT_EMPTY_PATH,
+                &change,
+                size_of::<MountAttr>(),
+            )
+            .map_err(std::io::Error::other)
+    })?
+    .map_err(DevError::ReadOnly)
+}
+
+/// Whether the last mount at `/dev` is to be read-only; of several options the last one counts.
+fn is_read_only(spec: &Spec) -> bool {
+    let mut mounts = spec.mounts().iter().flatten();
+    let dev = mounts.rfind(|mount| propagation::place(mount) == Path::new("dev"));
+    let options = dev.and_then(|dev| dev.options().as_deref()).unwrap_or_default();
+    options
+        .iter()
+        .rfind(|option| ["ro", "rw"].contains(&option.as_str()))
+        .is_some_and(|o| o == "ro")
+}
+
+/// What is mounted in `/dev`, each without what lies in it again.
+fn below(spec: &Spec) -> Vec<PathBuf> {
+    let after = volume(spec).map_or(0, |(index, _)| index + 1);
+    let later = spec.mounts().iter().flatten().skip(after).map(propagation::place);
+    let mut found: Vec<PathBuf> = Vec::new();
+    for place in later.chain([PathBuf::from("dev/console")]) {
+        let place = Path::new("/").join(place);
+        let is_new = !found.iter().any(|other| place.starts_with(other));
+        if is_new && place.starts_with(DEV) && place != Path::new(DEV) {
+            found.push(place);
+        }
+    }
+    found
+}
+
+/// Opens the place of a mount in the volume, one name after another and following no link; what is missing is made.
+fn place(inside: &MountNs, path: &Path, is_directory: bool) -> Result<OwnedFd, Errno> {
+    let mut here = inside.open(Path::new(DEV), OFlags::DIRECTORY)?;
+    let names: Vec<&OsStr> = path
+        .strip_prefix(DEV)
+        .unwrap_or(path)
+        .components()
+        .filter_map(|part| if let Component::Normal(name) = part { Some(name) } else { None })
+        .collect();
+    for (at, name) in names.iter().enumerate() {
+        let directory = is_directory || at + 1 < names.len();
+        let open = || {
+            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            rustix::fs::openat(&here, *name, flags, Mode::empty())
+        };
+        let next = match open() {
+            Err(Errno::NOENT) => {
+                make(&here, name, directory)?;
+                open()?
+            }
+            opened => opened?,
+        };
+        let kind = FileType::from_raw_mode(rustix::fs::fstat(&next)?.st_mode);
+        if kind == FileType::Symlink {
+            return Err(Errno::LOOP);
+        }
+        here = next;
+    }
+    Ok(here)
+}
+
+fn make(dir: &OwnedFd, name: &OsStr, directory: bool) -> Result<(), Errno> {
+    if directory {
+        return rustix::fs::mkdirat(dir, name, Mode::from_raw_mode(0o755));
+    }
+    rustix::fs::mknodat(dir, name, FileType::RegularFile, Mode::from_raw_mode(0o644), 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(mounts: &str) -> Spec {
+        serde_json::from_str(&format!(r#"{{"ociVersion":"1.2.0","mounts":[{mounts}]}}"#)).unwrap()
+    }
+
+    #[test]
+    fn the_last_mount_at_dev_says_whether_it_is_read_only() {
+        let dev = |options: &str| format!(r#"{{"destination":"/dev","options":[{options}]}}"#);
+        for (mounts, is) in [
+            (dev(r#""nosuid","ro""#), true),
+            (dev(r#""ro","rw""#), false),
+            (dev(""), false),
+            (format!("{},{}", dev(r#""ro""#), dev("")), false),
+            (format!("{},{}", dev(""), dev(r#""rbind","ro""#)), true),
+            (r#"{"destination":"/dev/x","options":["ro"]}"#.to_owned(), false),
+        ] {
+            assert_eq!(is_read_only(&spec(&mounts)), is, "{mounts}");
+        }
+    }
+
+    #[test]
+    fn only_a_volume_at_dev_itself_is_covered() {
+        let bind =
+            |at: &str| format!(r#"{{"destination":"{at}","source":"/v","options":["rbind"]}}"#);
+        let memory = r#"{"destination":"/dev","type":"tmpfs","source":"tmpfs"}"#;
+        for mounts in [memory.to_owned(), bind("/dev/a"), format!("{},{memory}", bind("/dev"))] {
+            let mut covered = spec(&mounts);
+            cover(&mut covered);
+            assert_eq!(covered, spec(&mounts));
+        }
+        for at in ["/dev", "/dev/", "/./dev"] {
+            let pts = r#"{"destination":"/dev/pts","type":"devpts","source":"devpts"}"#;
+            let mut covered = spec(&format!("{memory},{},{pts},{}", bind(at), bind("/dev/pts/x")));
+            cover(&mut covered);
+            let mounts = covered.mounts().as_ref().unwrap();
+            assert_eq!((mounts[2].typ().as_deref(), mounts.len()), (Some("tmpfs"), 5));
+            let terminal = r#""process":{"terminal":true,"cwd":"/","user":{"uid":0,"gid":0}}"#;
+            let text = format!(r#"{{"ociVersion":"1.2.0",{terminal},"mounts":[{}]}}"#, bind(at));
+            let mut covered: Spec = serde_json::from_str(&text).unwrap();
+            cover(&mut covered);
+            let pts = covered.mounts().as_ref().unwrap().last().unwrap().clone();
+            assert_eq!(
+                (pts.destination().as_path(), pts.typ().as_deref()),
+                (Path::new(PTS), Some("devpts"))
+            );
+            let pts = r#"{"destination":"/dev/pts","type":"devpts","source":"devpts"}"#;
+            let below = below(&spec(&format!("{},{pts},{}", bind(at), bind("/dev/pts/x"))));
+            assert_eq!(below, [Path::new("/dev/pts"), Path::new("/dev/console")]);
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! The devices of the configuration, made in the container that waits for its start, as runc makes them. The engine would make
+//! those in `/dev` only, fail where something is already, and give each away by its path.
+//!
+//! Another container may write where they lie, in a volume, or lead a volume over `/dev`. So nothing is done by a path that could
+//! change: a node is looked at again before it is given away.
+
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use oci_spec::runtime::{LinuxDevice, LinuxDeviceType, LinuxNamespaceType, Spec};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid, makedev};
+use rustix::io::Errno;
+
+use super::dev;
+use super::mount_ns::{self, MountNs, MountNsError};
+use super::propagation;
+
+/// A device that could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum DeviceError {
+    /// The container's mount namespace, or its root.
+    #[error("make devices: {0}")]
+    Enter(#[from] MountNsError),
+    /// One of them.
+    #[error("linux.devices: make {path}: {source}")]
+    Make {
+        /// In the container.
+        path: PathBuf,
+        /// The operating system's reason.
+        source: io::Error,
+    },
+}
+
+/// All that the configuration names; the engine makes its usual ones unasked.
+#[derive(Debug, Default)]
+pub struct Devices {
+    /// In a mount of the container.
+    mounted: Vec<LinuxDevice>,
+    /// In its root, where that is read-only when the container waits.
+    in_root: Vec<LinuxDevice>,
+    dev_is_mounted: bool,
+    /// With a user namespace the engine binds the host's.
+    pub left_to_engine: bool,
+}
+
+/// The links that the engine makes in `/dev`.
+const LINKS: [(&str, &str); 5] = [
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+    ("kcore", "/proc/kcore"),
+];
+
+/// The devices that it makes unasked: all are characters.
+const NODES: [(&str, u32, u32); 6] = [
+    ("null", 1, 3),
+    ("zero", 1, 5),
+    ("full", 1, 7),
+    ("random", 1, 8),
+    ("urandom", 1, 9),
+    ("tty", 5, 0),
+];
+
+impl Devices {
+    /// Takes them from the configuration for the engine. With a user namespace nobody could make any.
+    pub fn take(spec: &mut Spec) -> Self {
+        let readonly = spec.root().as_ref().is_some_and(|root| root.readonly() == Some(true));
+        let mut places: Vec<_> = spec.mounts().iter().flatten().map(propagation::place).collect();
+        places.reverse();
+        let dev = Path::new("dev");
+        // Whoever mounts a volume there has the devices in it.
+        let is_volume = dev::volume(spec).is_some();
+        let mut taken =
+            Self { dev_is_mounted: places.iter().any(|place| place == dev), ..Self::default() };
+        let Some(linux) = spec.linux_mut() else { return taken };
+        let namespaces = linux.namespaces().iter().flatten();
+        if namespaces.into_iter().any(|one| one.typ() == LinuxNamespaceType::User) {
+            taken.left_to_engine = true;
+            return taken;
+        }
+        let mut seen = HashSet::new();
+        for device in linux.devices().iter().flatten() {
+            let path = device.path().strip_prefix("/").unwrap_or(device.path());
+            // Of two at one place the first one stays.
+            if !seen.insert(path.to_owned()) {
+                continue;
+            }
+            match places.iter().find(|place| path.starts_with(place)) {
+                Some(mount) if mount == dev && is_volume => {}
+                None if readonly => taken.in_root.push(device.clone()),
+                _ => taken.mounted.push(device.clone()),
+            }
+        }
+        linux.set_devices(None);
+        taken
+    }
+
+    /// Makes those in a read-only root, at `root`, before it is one, and makes room for the engine's own in a `/dev` that is
+    /// no mount.
+    ///
+    /// # Errors
+    /// [`DeviceError`].
+    pub fn make_in_root(&self, root: &Path) -> Result<(), DeviceError> {
+        if self.in_root.is_empty() && self.dev_is_mounted {
+            return Ok(());
+        }
+        mount_ns::below(root, |top| {
+            if !self.dev_is_mounted {
+                make_room(top);
+            }
+            make_all(top, &self.in_root)
+        })?
+    }
+
+    /// Makes the others in the container whose waiting init process is `pid`.
+    ///
+    /// # Errors
+    /// [`DeviceError`].
+    pub fn make(&self, pid: i32) -> Result<(), DeviceError> {
+        if self.mounted.is_empty() {
+            return Ok(());
+        }
+        mount_ns::enter(pid, |top| make_all(top, &self.mounted))?
+    }
+}
+
+/// Removes from the root's `/dev` what the engine is about to make again: a root that was used before has it, and the engine
+/// fails where something is. What is not the same stays.
+fn make_room(top: &MountNs) {
+    let Ok(dev) = top.open(Path::new("/dev"), OFlags::DIRECTORY | OFlags::NOFOLLOW) else {
+        return;
+    };
+    let remove = |name: &str| {
+        let _ = rustix::fs::unlinkat(&dev, name, AtFlags::empty());
+    };
+    for (name, target) in LINKS {
+        if rustix::fs::readlinkat(&dev, name, []).is_ok_and(|to| to.to_bytes() == target.as_bytes())
+        {
+            remove(name);
+        }
+    }
+    for (name, major, minor) in NODES {
+        let found = rustix::fs::statat(&dev, name, AtFlags::SYMLINK_NOFOLLOW);
+        let same = found.is_ok_and(|stat| {
+            FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
+                && stat.st_rdev == makedev(major, minor)
+        });
+        if same {
+            remove(name);
+        }
+    }
+}
+
+/// On a thread with a umask of its own.
+fn make_all(top: &MountNs, devices: &[LinuxDevice]) -> Result<(), DeviceError> {
+    rustix::process::umask(Mode::empty());
+    devices.iter().try_for_each(|device| {
+        let path = device.path().clone();
+        make(top, device).map_err(|source| DeviceError::Make { path, source })
+    })
+}
+
+/// What is there already stays, as with runc.
+fn make(top: &MountNs, device: &LinuxDevice) -> io::Result<()> {
+    let path = device.path();
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(Errno::ISDIR.into());
+    };
+    let kind = match device.typ() {
+        LinuxDeviceType::B => FileType::BlockDevice,
+        LinuxDeviceType::P => FileType::Fifo,
+        LinuxDeviceType::C | LinuxDeviceType::U | LinuxDeviceType::A => FileType::CharacterDevice,
+    };
+    let number = |number: i64| u32::try_from(number).map_err(|_| io::Error::from(Errno::INVAL));
+    let number = match kind {
+        FileType::Fifo => 0,
+        _ => makedev(number(device.major())?, number(device.minor())?),
+    };
+    let mode = Mode::from_raw_mode(device.file_mode().unwrap_or(0o666) & 0o7777);
+    let dir = directory(top, parent)?;
+    match rustix::fs::mknodat(&dir, name, kind, mode, number) {
+        Err(Errno::EXIST) => return Ok(()),
+        made => made?,
+    }
+    give(&dir, name, (kind, number), (device.uid().unwrap_or(0), device.gid().unwrap_or(0)))
+}
+
+/// Gives the node to its owner, if it is still the one that was made.
+fn give(
+    dir: &OwnedFd,
+    name: &OsStr,
+    made: (FileType, u64),
+    (uid, gid): (u32, u32),
+) -> io::Result<()> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let node = rustix::fs::openat(dir, name, flags, Mode::empty())?;
+    let stat = rustix::fs::fstat(&node)?;
+    if (FileType::from_raw_mode(stat.st_mode), stat.st_rdev) != made {
+        return Err(Errno::STALE.into());
+    }
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    Ok(rustix::fs::chownat(&node, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH)?)
+}
+
+/// Opens a directory of the container, and makes what is missing on the way.
+fn directory(top: &MountNs, path: &Path) -> io::Result<OwnedFd> {
+    let mut ways: Vec<_> = path.ancestors().collect();
+    ways.reverse();
+    let mut here = top.open(Path::new("/"), OFlags::DIRECTORY)?;
+    for way in ways {
+        let open = || top.open(way, OFlags::DIRECTORY);
+        here = match (open(), way.file_name()) {
+            (Err(Errno::NOENT), Some(name)) => {
+                rustix::fs::mkdirat(&here, name, Mode::from_raw_mode(0o755))?;
+                open()?
+            }
+            (opened, _) => opened?,
+        };
+    }
+    Ok(here)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_device_is_made_where_it_can_be() {
+        let taken = |readonly: bool, dev: &str, namespaces: &str| {
+            let text = format!(
+                r#"{{"ociVersion":"1.2.0","root":{{"path":"/r","readonly":{readonly}}},"mounts":[
+                    {{"destination":"/dev",{dev}}},
+                    {{"destination":"/dev/pts","type":"devpts","source":"devpts"}},
+                    {{"destination":"/v","source":"/v","options":["rbind"]}}],"linux":{{"namespaces":[{namespaces}],"devices":[
+                    {{"path":"/dev/a","type":"c","major":1,"minor":3}},
+                    {{"path":"/dev/a","type":"c","major":1,"minor":5}},
+                    {{"path":"/dev/pts/9","type":"c","major":1,"minor":3}},
+                    {{"path":"/v/x","type":"c","major":1,"minor":3}},
+                    {{"path":"/etc/x","type":"c","major":1,"minor":3}}]}}}}"#
+            );
+            let mut spec: Spec = serde_json::from_str(&text).unwrap();
+            let taken = Devices::take(&mut spec);
+            let paths = |devices: &[LinuxDevice]| {
+                devices.iter().map(|one| one.path().display().to_string()).collect::<Vec<_>>()
+            };
+            let engines = spec.linux().as_ref().unwrap().devices().clone().unwrap_or_default();
+            [paths(&engines), paths(&taken.mounted), paths(&taken.in_root)]
+        };
+        let memory = r#""type":"tmpfs","source":"tmpfs""#;
+        let [engines, mounted, in_root] = taken(true, memory, "");
+        assert!(engines.is_empty());
+        assert_eq!(mounted, ["/dev/a", "/dev/pts/9", "/v/x"]);
+        assert_eq!(in_root, ["/etc/x"]);
+        assert_eq!(taken(false, memory, "")[1], ["/dev/a", "/dev/pts/9", "/v/x", "/etc/x"]);
+        let volume = r#""source":"/dev","options":["rbind"]"#;
+        assert_eq!(taken(false, volume, "")[1], ["/dev/pts/9", "/v/x", "/etc/x"]);
+        assert_eq!(taken(true, memory, r#"{"type":"user"}"#)[0].len(), 5);
+    }
+}

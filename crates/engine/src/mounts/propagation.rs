@@ -1,0 +1,303 @@
+//! How mounts travel between the host and a container (mount_namespaces(7)), worked out as runc
+//! does it and put into what the engine understands. Pure; [`BindMounts`](crate::BindMounts) acts.
+//!
+//! runc changes the propagation of the whole mount namespace (`linux.rootfsPropagation`, rslave if
+//! it is not given), makes each bind mount, and gives it the propagation among its own options.
+//! The engine knows one propagation for everything and leaves out those of bind mounts. So volumes
+//! that need another one are bound by us first, and the engine binds our mounts.
+
+use std::path::{Component, Path, PathBuf};
+use std::str::FromStr;
+
+use oci_spec::runtime::{Mount, Spec};
+
+use crate::spec::error::SpecError;
+
+/// A propagation type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Nothing travels.
+    Private,
+    /// From the host into the container.
+    Slave,
+    /// Both ways.
+    Shared,
+    /// Nothing travels, and nobody may bind it.
+    Unbindable,
+}
+
+/// A change of propagation: of one mount, or of all below it too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Propagation {
+    /// To what.
+    pub kind: Kind,
+    /// With the leading `r`.
+    pub recursive: bool,
+}
+
+impl FromStr for Propagation {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (plain, recursive) = match text {
+            "private" | "slave" | "shared" | "unbindable" => (text, false),
+            _ => (text.strip_prefix('r').ok_or(())?, true),
+        };
+        let kind = match plain {
+            "private" => Kind::Private,
+            "slave" => Kind::Slave,
+            "shared" => Kind::Shared,
+            "unbindable" => Kind::Unbindable,
+            _ => return Err(()),
+        };
+        Ok(Self { kind, recursive })
+    }
+}
+
+/// What is done about the propagation of a container's mounts.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// The engine's `linux.rootfsPropagation`.
+    pub root: &'static str,
+    /// The bind mounts that are made first; none where the engine's own do.
+    pub volumes: Vec<Volume>,
+    /// What the root mount gets once the container is made, if the engine leaves it otherwise.
+    pub then_root: Option<Kind>,
+    /// Whether the volumes' steps must be repeated once the container is made.
+    pub repeat: bool,
+}
+
+/// A bind mount that gets its propagation from us.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Volume {
+    /// Which of `mounts`.
+    pub index: usize,
+    /// The changes, in order.
+    pub steps: Vec<Propagation>,
+}
+
+impl Volume {
+    /// Whether what is mounted in the container appears on the host.
+    fn leads_out(&self) -> bool {
+        self.steps.iter().all(|step| step.kind == Kind::Shared)
+    }
+}
+
+/// Whether a volume of the container carries mounts to the host, so that who makes it must be where the host's mounts are.
+#[must_use]
+pub fn leads_out(spec: &Spec) -> bool {
+    // What cannot be worked out is the engine's to refuse.
+    plan(spec).is_ok_and(|plan| plan.volumes.iter().any(Volume::leads_out))
+}
+
+/// Whether the mount is a bind mount, and whether with what is below its source.
+pub fn bind(mount: &Mount) -> Option<bool> {
+    let options = mount.options().as_deref().unwrap_or_default();
+    let recursive = options.iter().any(|option| option == "rbind");
+    (recursive || options.iter().any(|option| option == "bind")).then_some(recursive)
+}
+
+/// Where the mount goes, without a leading slash and dots, to be compared.
+pub fn place(mount: &Mount) -> PathBuf {
+    mount.destination().components().filter(|part| matches!(part, Component::Normal(_))).collect()
+}
+
+/// The propagations among the options of a mount.
+fn asked(mount: &Mount) -> Vec<Propagation> {
+    mount.options().iter().flatten().filter_map(|option| option.parse().ok()).collect()
+}
+
+/// Works out the plan of a configuration.
+///
+/// # Errors
+/// [`SpecError`] naming the field.
+pub fn plan(spec: &Spec) -> Result<Plan, SpecError> {
+    let given = spec.linux().as_ref().and_then(|linux| linux.rootfs_propagation().as_deref());
+    let root = match given.filter(|text| !text.is_empty()) {
+        None => None,
+        Some(text) => match text.parse::<Propagation>() {
+            Ok(Propagation { kind: Kind::Unbindable, recursive: true }) | Err(()) => {
+                return Err(SpecError::Unsupported {
+                    field: "linux.rootfsPropagation".to_owned(),
+                    value: format!("{text:?}"),
+                    remedy: "give private, rprivate, slave, rslave, shared, rshared or unbindable",
+                });
+            }
+            Ok(root) => Some(root),
+        },
+    };
+    let mounts = spec.mounts().as_deref().unwrap_or_default();
+    let binds: Vec<_> = mounts
+        .iter()
+        .enumerate()
+        .filter_map(|(index, mount)| Some((index, bind(mount)?, asked(mount))))
+        .collect();
+    if let Some(uniform) = uniform(root, mounts, &binds) {
+        return Ok(Plan { root: uniform, volumes: Vec::new(), then_root: None, repeat: false });
+    }
+    let volumes: Vec<_> = binds
+        .into_iter()
+        .map(|(index, _, own)| {
+            let mut steps: Vec<_> = inherited(root, own.is_empty()).into_iter().collect();
+            steps.extend(own);
+            Volume { index, steps }
+        })
+        .collect();
+    let is_shared = volumes.iter().any(Volume::leads_out);
+    let then_root = match root.map(|root| root.kind) {
+        Some(Kind::Shared) => None,
+        Some(kind) if is_shared => Some(kind),
+        None if is_shared => Some(Kind::Slave),
+        _ => None,
+    };
+    let more = |step: &Propagation| matches!(step.kind, Kind::Shared | Kind::Unbindable);
+    let engine = match root.map(|root| root.kind) {
+        Some(Kind::Shared) => "shared",
+        _ if is_shared => "shared",
+        Some(Kind::Unbindable) => "unbindable",
+        _ => "slave",
+    };
+    let repeat = engine == "shared" || volumes.iter().flat_map(|volume| &volume.steps).any(more);
+    Ok(Plan { root: engine, repeat, volumes, then_root })
+}
+
+/// What every mount of the namespace gets before the container's are made. A change that is not
+/// recursive is that of `/` alone; still, no volume is more open than the root unless it says so.
+fn inherited(root: Option<Propagation>, silent: bool) -> Option<Propagation> {
+    let all = |kind| Some(Propagation { kind, recursive: true });
+    match root {
+        None => all(Kind::Slave),
+        Some(Propagation { kind: Kind::Shared, .. }) => None,
+        Some(Propagation { kind: Kind::Unbindable, .. }) => all(Kind::Slave),
+        Some(Propagation { kind, recursive }) => {
+            if recursive || silent {
+                all(kind)
+            } else {
+                None
+            }
+        }
+    }
+}
+
+/// The engine's propagation that is right for all bind mounts, if there is one.
+fn uniform(
+    root: Option<Propagation>,
+    mounts: &[Mount],
+    binds: &[(usize, bool, Vec<Propagation>)],
+) -> Option<&'static str> {
+    let engine = match root {
+        _ if !binds.is_empty() => None,
+        None => Some("slave"),
+        Some(Propagation { kind: Kind::Private, .. }) => Some("private"),
+        Some(Propagation { kind: Kind::Slave, .. }) => Some("slave"),
+        Some(Propagation { kind: Kind::Shared, .. }) => Some("shared"),
+        Some(Propagation { kind: Kind::Unbindable, .. }) => Some("unbindable"),
+    };
+    let base = inherited(root, false).map(|root| root.kind);
+    let (slave, private) = (Kind::Slave, Kind::Private);
+    let only =
+        |kinds: &[Kind], steps: &[Propagation]| steps.iter().all(|step| kinds.contains(&step.kind));
+    // Nothing of the host's is below a file, so a file may be what the directories are.
+    let file = |index: usize| {
+        mounts[index].source().as_ref().is_some_and(|source: &PathBuf| !Path::new(source).is_dir())
+    };
+    let private_by_itself = |recursive: bool, steps: &[Propagation]| {
+        let last = steps.last();
+        last.is_some_and(|last| last.kind == private && (last.recursive || !recursive))
+    };
+    engine
+        .or_else(|| {
+            let all = binds.iter().all(|(_, _, steps)| only(&[private, slave], steps));
+            (base == Some(private) && all).then_some("private")
+        })
+        .or_else(|| {
+            let all =
+                binds.iter().all(|(_, recursive, steps)| private_by_itself(*recursive, steps));
+            (base == Some(slave) && all).then_some("private")
+        })
+        .or_else(|| {
+            let fits = |(index, recursive, steps): &(usize, bool, Vec<Propagation>)| {
+                only(&[slave], steps) || (private_by_itself(*recursive, steps) && file(*index))
+            };
+            (base == Some(slave) && binds.iter().all(fits)).then_some("slave")
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The plan of a container with this root propagation and these bind mounts of directories.
+    fn planned(root: &str, options: &[&str]) -> Result<Plan, String> {
+        let mounts: Vec<_> = options
+            .iter()
+            .map(|option| {
+                serde_json::json!({"destination": "/d", "source": "/tmp",
+                                   "options": ["rbind", option]})
+            })
+            .collect();
+        let value = serde_json::json!({"ociVersion": "1.2.0", "mounts": mounts,
+                                       "linux": {"rootfsPropagation": root}});
+        plan(&serde_json::from_value(value).unwrap()).map_err(|e| e.to_string())
+    }
+
+    fn unprepared(root: &str, options: &[&str]) -> &'static str {
+        let plan = planned(root, options).unwrap();
+        assert!(plan.volumes.is_empty() && !plan.repeat, "{root} {options:?}: {plan:?}");
+        plan.root
+    }
+
+    #[test]
+    fn what_is_the_same_for_all_is_left_to_the_engine() {
+        assert_eq!(unprepared("", &[]), "slave");
+        assert_eq!(unprepared("shared", &[]), "shared");
+        assert_eq!(unprepared("", &["ro"]), "slave");
+        assert_eq!(unprepared("", &["rprivate", "rprivate"]), "private");
+        assert_eq!(unprepared("rslave", &["rslave", "slave"]), "slave");
+        assert_eq!(unprepared("rprivate", &["rslave", "ro"]), "private");
+    }
+
+    #[test]
+    fn a_mix_is_prepared() {
+        let plan = planned("rslave", &["rslave", "rprivate"]).unwrap();
+        assert_eq!((plan.root, plan.volumes.len(), plan.repeat), ("slave", 2, false));
+        let plan = planned("shared", &["rshared", "rprivate"]).unwrap();
+        assert_eq!((plan.root, plan.volumes.len(), plan.repeat), ("shared", 2, true));
+        assert_eq!(plan.volumes[0].steps, ["rshared".parse().unwrap()]);
+        assert_eq!(plan.then_root, None);
+        // Without a shared root a volume has the host for its master before it is shared.
+        let plan = planned("", &["rshared"]).unwrap();
+        assert_eq!((plan.root, plan.repeat), ("slave", true));
+        let steps = ["rslave".parse().unwrap(), "rshared".parse().unwrap()];
+        assert_eq!(plan.volumes[0].steps, steps);
+        // A shared root does not make a volume shared that is to be a slave only.
+        let plan = planned("shared", &["rslave"]).unwrap();
+        assert_eq!((plan.root, plan.repeat), ("shared", true));
+        let plan = planned("private", &["rshared"]).unwrap();
+        assert_eq!((plan.root, plan.then_root), ("shared", Some(Kind::Private)));
+    }
+
+    #[test]
+    fn a_volume_leads_out_as_far_as_the_root_lets_it() {
+        let leads = |root: &str, option: &str| {
+            let value = serde_json::json!({"ociVersion": "1.2.0", "linux": {"rootfsPropagation": root},
+                "mounts": [{"destination": "/d", "source": "/tmp", "options": ["rbind", option]}]});
+            leads_out(&serde_json::from_value(value).unwrap())
+        };
+        for (root, option) in [("shared", "rshared"), ("rshared", "ro"), ("private", "shared")] {
+            assert!(leads(root, option), "{root} {option}");
+        }
+        for (root, option) in
+            [("", "rshared"), ("shared", "rslave"), ("shared", "rprivate"), ("", "ro")]
+        {
+            assert!(!leads(root, option), "{root} {option}");
+        }
+    }
+
+    #[test]
+    fn what_is_none_is_refused() {
+        for wrong in ["sideways", "rr", "r", "runbindable"] {
+            assert!(planned(wrong, &[]).unwrap_err().contains("linux.rootfsPropagation"));
+        }
+    }
+}

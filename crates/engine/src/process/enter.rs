@@ -1,0 +1,239 @@
+//! The way of one more process into a running container.
+//!
+//! The engine's own way leads into the container's pid namespace first and into its mount namespace last: in between, a
+//! process of the container that has CAP_SYS_PTRACE finds the host's root in `/proc/PID/root`. Here a process of ours
+//! joins all namespaces by one setns(2), and starts the process that is meant. That one is the first that the
+//! container can see, and has the container's root from its birth. The engine's code leads it from there.
+
+use std::fs;
+use std::io::{self, PipeWriter, Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use libcgroups::common::{CgroupConfig, CgroupManager, create_cgroup_manager};
+use libcontainer::container::Container;
+use libcontainer::notify_socket::{NotifyListener, NotifySocket};
+use libcontainer::process::args::{ContainerArgs, ContainerType};
+use libcontainer::process::channel;
+use libcontainer::process::cpu_affinity::set_cpuset_affinity_from_string;
+use libcontainer::process::init::container_init_process;
+use nix::sched::{CloneFlags, setns};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::waitpid;
+use nix::unistd::Pid;
+use oci_spec::runtime::{Linux, LinuxNamespace, LinuxNamespaceType, Process, Spec};
+use sharedroot_sys::chain::chain;
+use sharedroot_sys::clone3::{Relation, fork};
+use sharedroot_sys::new_file;
+
+use super::child_setup::{BoxError, arguments, harden_child, reason};
+use super::clone3::{TargetCgroup, leave};
+use super::console::Console;
+use super::executor::Workload;
+use crate::engine_log;
+
+/// `CLONE_NEWTIME` of `linux/sched.h`, which nix does not know.
+const NEWTIME: CloneFlags = CloneFlags::from_bits_retain(0x80);
+
+/// Where a process enters, and as what.
+#[derive(Debug)]
+pub struct Entry<'a> {
+    /// What the engine knows of the container.
+    pub container: Container,
+    /// Its init process.
+    pub init: &'a OwnedFd,
+    /// The container's configuration.
+    pub spec: &'a Spec,
+    /// The process, completed.
+    pub process: &'a Process,
+    /// How it is confined beyond what the engine does.
+    pub workload: Workload,
+    /// The cgroup to clone the process into; `None` to move the process to `cgroup`.
+    pub target_cgroup: Option<TargetCgroup>,
+    /// The cgroup.
+    pub cgroup: PathBuf,
+    /// Socket that receives the terminal.
+    pub console_socket: Option<&'a Path>,
+    /// File that receives the process ID.
+    pub pid_file: Option<&'a Path>,
+    /// Further descriptors to pass.
+    pub preserve_fds: i32,
+}
+
+impl Entry<'_> {
+    /// Starts the process, a child of this one, with a socket in the directory `sockets`.
+    ///
+    /// # Errors
+    /// The step that failed, or what the engine says; no process is left.
+    pub fn enter(mut self, sockets: &Path) -> Result<Pid, BoxError> {
+        let name = format!("exec-{}.start", std::process::id());
+        let start = sockets.join(name);
+        let entered = self.enter_by(&start);
+        let _ = fs::remove_file(start);
+        entered
+    }
+
+    fn enter_by(&mut self, start: &Path) -> Result<Pid, BoxError> {
+        let console = self.console_socket.map(Console::new).transpose()?;
+        let (mut failure, fails) = io::pipe()?;
+        let args = self.args(NotifyListener::new(start)?, console.as_ref(), &fails);
+        let (mut says, mut said) = channel::main_channel()?;
+        let (answers, mut answered) = channel::init_channel()?;
+        let (mut told, tells) = io::pipe()?;
+
+        let place = self.target_cgroup.as_ref().map(TargetCgroup::descriptor);
+        let Some(guide) = fork(place, Relation::Child)? else {
+            drop((told, failure));
+            leave(
+                console.as_ref().is_some_and(|console| console.close_ours().is_err())
+                    || self.guide(self.init, tells, fails, || {
+                        container_init_process(&args, &mut says, &mut answered).inspect_err(|why| {
+                            if let Some(words) = reason(self.process, None, why) {
+                                engine_log::explain(&words);
+                            }
+                        })
+                    }),
+            )
+        };
+        drop((tells, fails));
+        says.close()?;
+        answers.close()?;
+        let mut words = String::new();
+        told.read_to_string(&mut words)?;
+        waitpid(guide, None)?;
+        let pid = match words.split_at_checked(1) {
+            Some(("+", pid)) => Pid::from_raw(pid.parse()?),
+            Some(("-", why)) => return Err(why.into()),
+            _ => return Err("it was killed on its way into the container".into()),
+        };
+        let led = said
+            .wait_for_init_ready()
+            .map_err(BoxError::from)
+            .and_then(|()| self.let_go(pid, console, start));
+        if led.is_err() {
+            let _ = kill(pid, Signal::SIGKILL);
+        }
+        // To its end: when the process executes the program, or has ended.
+        let mut why = String::new();
+        failure.read_to_string(&mut why)?;
+        // Its own words say more than the end of the channel does.
+        let ended = match led {
+            Ok(()) if why.is_empty() => return Ok(pid),
+            Err(error) if why.is_empty() => error,
+            _ => why.into(),
+        };
+        waitpid(pid, None)?;
+        Err(ended)
+    }
+
+    /// Has the process `pid`, which is ready, execute its program.
+    fn let_go(&self, pid: Pid, console: Option<Console<'_>>, start: &Path) -> Result<(), BoxError> {
+        if self.target_cgroup.as_ref().is_some_and(|place| !place.holds(pid.as_raw())) {
+            return Err("its process is not in its cgroup".into());
+        }
+        if let Some(console) = console {
+            console.hand_over(self.spec, self.process)?;
+        }
+        if let Some(file) = self.pid_file {
+            let fail = |e| format!("write {}: {e}", file.display());
+            // As runc does: whoever waits for the file finds it whole.
+            new_file::write(file, pid.to_string().as_bytes(), 0o644).map_err(fail)?;
+        }
+        Ok(NotifySocket::new(start).notify_container_start()?)
+    }
+
+    /// In the first child: joins the container and starts the process there, which does `work`. Returns whether that
+    /// failed, in either.
+    fn guide<E: std::error::Error>(
+        &mut self,
+        init: &OwnedFd,
+        mut tells: PipeWriter,
+        mut fails: PipeWriter,
+        work: impl FnOnce() -> Result<(), E>,
+    ) -> bool {
+        let joined = self.join(init).and_then(|()| Ok(fork(None, Relation::Sibling)?));
+        let words = match joined {
+            Ok(Some(pid)) => format!("+{pid}"),
+            Ok(None) => {
+                drop(tells);
+                let Err(why) = work() else { return false };
+                return fails.write_all(chain(&why).as_bytes()).is_err();
+            }
+            Err(why) => format!("-{}", chain(&*why)),
+        };
+        tells.write_all(words.as_bytes()).is_err()
+    }
+
+    /// Makes this process one of the container's, but that its number is still the host's.
+    fn join(&mut self, init: &OwnedFd) -> Result<(), BoxError> {
+        // A directory of the host would lead the process out again (CVE-2024-21626).
+        let cloned_there = self.target_cgroup.take().is_some();
+        let own = i32::try_from(std::process::id())?;
+        let own = self.container.set_pid(own).pid().ok_or("a process has a number")?;
+        let affinity = self.process.exec_cpu_affinity().as_ref();
+        if let Some(cpus) = affinity.and_then(|affinity| affinity.initial().as_ref()) {
+            set_cpuset_affinity_from_string(own, cpus)?;
+        }
+        if !cloned_there {
+            create_cgroup_manager(self.cgroup_config())?.add_task(own)?;
+        }
+        if let Some(cpus) = affinity.and_then(|affinity| affinity.cpu_affinity_final().as_ref()) {
+            set_cpuset_affinity_from_string(own, cpus)?;
+        }
+        harden_child(self.process)?;
+        setns(init, self.namespaces())
+            .map_err(|e| format!("join the container's namespaces: {e}"))?;
+        Ok(())
+    }
+
+    /// The namespaces that the container does not share with the host. One with a user namespace is refused before.
+    fn namespaces(&self) -> CloneFlags {
+        let all = self.spec.linux().as_ref().and_then(|linux| linux.namespaces().as_deref());
+        let flag = |namespace: &LinuxNamespace| match namespace.typ() {
+            LinuxNamespaceType::Mount => CloneFlags::CLONE_NEWNS,
+            LinuxNamespaceType::Cgroup => CloneFlags::CLONE_NEWCGROUP,
+            LinuxNamespaceType::Uts => CloneFlags::CLONE_NEWUTS,
+            LinuxNamespaceType::Ipc => CloneFlags::CLONE_NEWIPC,
+            LinuxNamespaceType::User => CloneFlags::CLONE_NEWUSER,
+            LinuxNamespaceType::Pid => CloneFlags::CLONE_NEWPID,
+            LinuxNamespaceType::Network => CloneFlags::CLONE_NEWNET,
+            LinuxNamespaceType::Time => NEWTIME,
+        };
+        all.unwrap_or_default().iter().map(flag).collect()
+    }
+
+    fn cgroup_config(&self) -> CgroupConfig {
+        CgroupConfig {
+            cgroup_path: self.cgroup.clone(),
+            // systemd knows its units only, and no cgroup below one.
+            systemd_cgroup: self.container.systemd() && !self.cgroup.is_absolute(),
+            container_name: self.container.id().to_owned(),
+        }
+    }
+
+    /// What the engine is told: no namespace is left to be joined, and no filter to be loaded.
+    fn args(
+        &self,
+        start: NotifyListener,
+        console: Option<&Console<'_>>,
+        fails: &PipeWriter,
+    ) -> ContainerArgs {
+        let personality = self.spec.linux().as_ref().and_then(|linux| linux.personality().clone());
+        let mut linux = Linux::default();
+        linux.set_namespaces(None).set_personality(personality);
+        let mut spec = self.spec.clone();
+        spec.set_process(Some(self.process.clone())).set_linux(Some(linux));
+        ContainerArgs {
+            console_socket: console.map(Console::engines),
+            preserve_fds: self.preserve_fds,
+            ..arguments(
+                ContainerType::TenantContainer { exec_notify_fd: fails.as_raw_fd() },
+                Rc::new(spec),
+                start,
+                self.cgroup_config(),
+                self.workload.clone(),
+            )
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! The seccomp filter of a process.
+//!
+//! | file | story |
+//! |---|---|
+//! | `program`, `stub` | a filter as runc loads it: libseccomp's, with a stub before it |
+//! | `arch` | architectures in libseccomp's words |
+//! | `filter` | the filter of an init process, loaded when the engine is done |
+//! | `lent` | capabilities that are lent for that |
+
+mod arch;
+pub mod filter;
+pub mod lent;
+pub mod program;
+mod stub;

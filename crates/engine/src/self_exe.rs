@@ -1,0 +1,77 @@
+//! The runtime's own executable, out of a container's reach.
+//!
+//! A process of the container can open `/proc/<runtime's pid>/exe` while the runtime is inside, and
+//! write to it once the runtime has ended (CVE-2019-5736). So the verbs that enter a container run
+//! from a read-only mount of the executable that is attached nowhere: a write through it is EROFS.
+//! No byte is copied, unlike with a memfd.
+
+use std::ffi::CString;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
+
+use libcontainer::syscall::linux::{AT_EMPTY_PATH, MOUNT_ATTR_RDONLY, MountAttr};
+use libcontainer::syscall::syscall::create_syscall;
+use nix::sys::statvfs::{FsFlags, fstatvfs};
+use sharedroot_sys::mount::{self, MountError};
+use sharedroot_sys::process_start::{environment, handed_over};
+
+/// The executable could not be sealed; the verb is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum SealError {
+    /// The executable is not there to be opened.
+    #[error("{step} the runtime's own executable: {source}")]
+    Step {
+        /// What was tried.
+        step: &'static str,
+        /// The operating system's reason.
+        source: std::io::Error,
+    },
+    /// No detached mount of it.
+    #[error("seal the runtime's own executable: {0}")]
+    Mount(#[from] MountError),
+}
+
+/// Returns if this process already runs from a read-only mount; otherwise executes itself anew
+/// from one, and returns only on failure.
+///
+/// # Errors
+/// [`SealError`].
+pub fn seal() -> Result<(), SealError> {
+    let fail = |step| move |source| SealError::Step { step, source };
+    let errno = |step| move |e: nix::Error| SealError::Step { step, source: e.into() };
+    let running = std::fs::File::open("/proc/self/exe").map_err(fail("open"))?;
+    let flags = fstatvfs(&running).map_err(errno("statvfs"))?.flags();
+    if flags.contains(FsFlags::ST_RDONLY) {
+        return Ok(());
+    }
+    let path = std::fs::read_link("/proc/self/exe").map_err(fail("find"))?;
+    let sealed = mount::bind(&path)?;
+    let read_only =
+        MountAttr { attr_set: MOUNT_ATTR_RDONLY, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    create_syscall()
+        .mount_setattr(
+            sealed.as_fd(),
+            Path::new(""),
+            AT_EMPTY_PATH,
+            &read_only,
+            size_of::<MountAttr>(),
+        )
+        .map_err(|e| SealError::Step {
+            step: "make read-only",
+            source: std::io::Error::other(e),
+        })?;
+    let text = |word: std::ffi::OsString| CString::new(word.into_vec()).unwrap_or_default();
+    let args: Vec<_> = std::env::args_os().map(text).collect();
+    let env: Vec<_> = environment()
+        .chain([handed_over()])
+        .map(|(key, value)| {
+            let mut pair = key;
+            pair.push("=");
+            pair.push(value);
+            text(pair)
+        })
+        .collect();
+    let Err(error) = nix::unistd::fexecve(&sealed, &args, &env);
+    Err(errno("execute")(error))
+}

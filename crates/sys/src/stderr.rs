@@ -1,0 +1,17 @@
+//! Lines on standard error. `eprintln!` would panic if nobody reads them, in the middle of the work.
+
+use std::fmt::Arguments;
+use std::io::{self, Write};
+
+use crate::chain::readable;
+
+/// Prints a line to standard error, formatted as by `eprintln!`. If this fails, there is no other place for the line.
+#[macro_export]
+macro_rules! say_aside {
+    ($($text:tt)*) => { $crate::stderr::line(format_args!($($text)*)) };
+}
+
+/// See [`say_aside!`](crate::say_aside).
+pub fn line(text: Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "{}", readable(&text.to_string()));
+}
