@@ -10,10 +10,11 @@ use std::path::Path;
 use serde_json::json;
 use sharedroot_tests::attack::bind;
 use sharedroot_tests::command::{Cmd, out, run, unique_name};
+use sharedroot_tests::documented;
 use sharedroot_tests::kept::{
     files, go_down, host_ends, notes, nothing_is_kept, root, snapshots, starts,
 };
-use sharedroot_tests::lab::{STATE_DIR, TempDir, only_in_lab};
+use sharedroot_tests::lab::{RUN_DIR, STATE_DIR, TempDir, only_in_lab};
 use sharedroot_tests::pool::{has, reboot, small_bases};
 use sharedroot_tests::runtime::Runtime;
 use sharedroot_tests::stack::{Image, Stacked};
@@ -278,4 +279,65 @@ fn vm_gc_goes_on_after_a_snapshot_that_fails() {
     out(&["sharedroot", "gc"]);
     nothing_is_kept();
     bundles.iter().for_each(Stacked::mount);
+}
+
+/// Runs a read-only container of the image, and returns the key of its base.
+fn base_of_a_container(runtime: &Runtime, image: &Image) -> String {
+    let (bundle, id) = (image.bundle(runtime, true, &["sleep", "1000"]), unique_name("c"));
+    let (container, top) = starts(runtime, &bundle, &id);
+    let record = sharedroot_tests::docker::record(&id);
+    assert_eq!(fs::read_to_string(top.join("etc/unique")).unwrap(), image.name);
+    assert_eq!(record["rootfs"]["kind"], "shared", "{record:#}");
+    container.call("delete", &["--force"]).ok();
+    record["rootfs"]["base"].as_str().expect("a key").to_owned()
+}
+
+/// Makes the base of this key, which has no users, one that another version made in the format 2; returns its key.
+fn change_format(key: &str) -> String {
+    let other = format!("f2-{key}");
+    out(&["umount", &format!("{RUN_DIR}/base/{key}")]);
+    out(&["dmsetup", "remove", &format!("sharedroot-default-base-{key}")]);
+    let store = format!("{STATE_DIR}/store.db");
+    let rename = format!("UPDATE volumes SET name = 'base-{other}' WHERE name = 'base-{key}';");
+    out(&["sqlite3", &store, &rename]);
+    let catalog = Path::new(STATE_DIR).join("images.json");
+    let text = fs::read_to_string(&catalog).unwrap();
+    assert!(text.contains(key), "{text}");
+    fs::write(catalog, text.replace(key, &other)).unwrap();
+    other
+}
+
+#[test]
+fn vm_a_base_of_another_format_is_kept_apart() {
+    only_in_lab();
+    let _config = small_bases();
+    let (runtime, image) = (Runtime::sharedroot(), Image::new());
+    let key = base_of_a_container(&runtime, &image);
+    assert_eq!(key.len(), 64, "the first format has no number: {key}");
+    let other = change_format(&key);
+    // What another version wrote of it is read, and a base of this version's format is made beside it.
+    assert_eq!(base_of_a_container(&runtime, &image), key);
+    for (key, mounted) in [(&key, true), (&other, false)] {
+        let found = run(&["sharedroot", "image", "inspect", key]);
+        let found = documented::check("image inspect", found);
+        assert_eq!((&found["key"], &found["mounted"]), (&json!(key), &json!(mounted)), "{found:#}");
+        assert!(found["source"].is_object() && found["ready"] == true, "{found:#}");
+    }
+    let verified = documented::json("image verify", &[&other]);
+    assert_eq!(verified["key"], json!(other), "it can still be mounted: {verified:#}");
+
+    let known = || -> Vec<String> {
+        let keys = documented::images().into_iter().map(|base| base["key"].clone());
+        keys.filter_map(|key| key.as_str().map(str::to_owned)).collect()
+    };
+    assert!(known().contains(&key) && known().contains(&other), "{:?}", known());
+    out(&["sharedroot", "gc"]);
+    assert!(
+        known().contains(&key) && known().contains(&other),
+        "its image is there: {:?}",
+        known()
+    );
+    drop(image);
+    let said = out(&["sharedroot", "gc"]);
+    assert!(!known().contains(&key) && !known().contains(&other), "{said}\n{:?}", known());
 }

@@ -6,7 +6,7 @@ use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType, Process, Spec};
 use sharedroot_bases::{
     Earlier, Place, Prepared, RootfsError, Wanted, prepare_private, prepare_shared,
 };
-use sharedroot_dm::{Bytes, Pool};
+use sharedroot_dm::Bytes;
 use sharedroot_engine::{
     BindMounts, Bundle, CallersHooks, Choice, CreateOptions, Delegate, Embedded, Engine,
     EngineError, Labels, check_dev, leads_out, make_notify, may_write_root, normalise,
@@ -174,7 +174,7 @@ impl Container {
     ) -> Result<BindMounts, LifecycleError> {
         lead_into_mounts(&bundle.root, &mut bundle.spec, before)?;
         check_dev(&bundle.spec).map_err(EngineError::from)?;
-        let stage = self.storage.volumes();
+        let stage = self.bases.volumes();
         Ok(BindMounts::open(&mut bundle.spec, &bundle.root, &stage)?)
     }
 
@@ -255,12 +255,12 @@ impl Container {
     fn settle(&self, bundle: &Bundle, delegated: bool) -> Result<Settled, LifecycleError> {
         let _step = step("look for what it changed before");
         let volume = self.snapshot();
-        let Some(kept) = self.storage.kept(&volume)? else {
+        let Some(kept) = self.bases.kept(&volume)? else {
             return Ok(Settled { earlier: Earlier::Nothing, places: Vec::new() });
         };
         // What keeps a mount from its place here is no reason to refuse it: the root may be another one afterwards.
         let places = (!delegated).then(|| places(&bundle.root, &bundle.spec).ok()).flatten();
-        let earlier = self.storage.settle(self.id.as_str(), &volume, &bundle.root, kept)?;
+        let earlier = self.bases.settle(self.id.as_str(), &volume, &bundle.root, kept)?;
         Ok(Settled { earlier, places: places.unwrap_or_default() })
     }
 
@@ -279,7 +279,7 @@ impl Container {
             own_mounts: has_own_mounts(&bundle.spec),
             hook: asked.hook.as_deref(),
             image: self
-                .storage
+                .bases
                 .base_at(&bundle.root)
                 .map_or_else(|| image::identify(&bundle.root, self.id.as_str()), Ok),
         });
@@ -334,7 +334,7 @@ impl Container {
                 let wanted =
                     Wanted { missing: &|root| needs.missing(root), overlay: needs.overlay() };
                 let label = labels.mount.as_ref();
-                let prepared = prepare_shared(&self.storage, &image, &wanted, label, intend)?;
+                let prepared = prepare_shared(&self.bases, &image, &wanted, label, intend)?;
                 let (root, scaffold) = match prepared {
                     Prepared::Root(root) => root,
                     Prepared::NotShared(why) => return Ok(as_given(&self.id, why.to_string())),
@@ -361,10 +361,7 @@ impl Container {
                     .then_some("Docker's daemon has live-restore on, and knows an overlay only");
                 let size = size.map(|size| Bytes(size.0));
                 let place = Place { id, volume, root_path, label, size, earlier, overlay };
-                let opens = step("open the pool");
-                let pool = Pool::open(&self.storage.pool).map_err(RootfsError::from)?;
-                drop(opens);
-                match prepare_private(&self.storage, &pool, &image, place)? {
+                match prepare_private(&self.bases, &image, place)? {
                     Prepared::Root(root) => root.attach(root_path)?,
                     Prepared::NotShared(why) => return Ok(as_given(&self.id, why.to_string())),
                 }
