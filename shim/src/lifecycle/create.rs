@@ -216,17 +216,19 @@ impl Container {
                 RootfsError::OnlyInSnapshot { id, volume: self.snapshot(), first, why }.into()
             );
         }
-        // A shared root is in a mount namespace of this process's own, where a volume would be no peer of the host's any more;
-        // what its image's links are, the engine's root says, too. Any other is looked at itself.
-        let (mut volumes, first) = (BindMounts::default(), matches!(plan, Plan::Shared(_)));
-        if !delegated && first {
+        // A shared root is in a mount namespace of this process's own, where a volume would be no peer of the host's any more. What
+        // its image's links are, the engine's root says, too, and that of any other root: but for a snapshot that goes on. Only
+        // the engine's root has not what is in every base for its engine: a mount point, whose mode no file system in memory gets.
+        let goes_on = matches!(earlier, Earlier::Root(_));
+        let mut volumes = BindMounts::default();
+        if !delegated && !goes_on {
             volumes = self.open_volumes(bundle, &places)?;
         }
         let rootfs = self.prepare(plan, bundle, needs, (labels, asked.size, &earlier), order)?;
         if let (Rootfs::AsGiven { why }, Some(_), false) = (&rootfs, asked.size, bundle.readonly) {
             return Err(AnnotationError::SizeAsGiven { why: why.clone() }.into());
         }
-        if !delegated && !first {
+        if !delegated && goes_on {
             volumes = self.open_volumes(bundle, &places)?;
         }
         // Delegates have their own ways around what the embedded engine would fall for.
