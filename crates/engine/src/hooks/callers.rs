@@ -1,9 +1,10 @@
 //! The caller's hooks.
 //!
-//! The engine alone would tell a hook of the bundle that it reads, which is ours, and no process ID inside the container.
-//! It would run `prestart` and `createRuntime` in whatever mount namespace `create` is in by then, begin with `poststart`
-//! before the process is executed, and take a failed `startContainer` hook for a start. So it gets those of `create`
-//! only, each behind a [`relay`], and the others are run here, told of the caller's bundle.
+//! The engine alone would tell a hook about the bundle that the engine reads, which is sharedroot's, and give a hook
+//! inside the container no process ID. The engine would run `prestart` and `createRuntime` in the mount namespace that
+//! `create` is in by then, run `poststart` before the program is executed, and take a failed `startContainer` hook for
+//! a started container. So the engine gets only the hooks of `create`, each behind a [`relay`]. sharedroot runs the
+//! others itself, and tells them the caller's bundle.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -24,56 +25,58 @@ use sharedroot_sys::chain::chain;
 use super::hook_relay::{self, Where};
 use crate::seccomp::filter::Late;
 
-/// What the first process of a container does besides executing the user's program.
+/// What the first process of a container does before it executes the user's program.
 #[derive(Debug, Clone, Default)]
 pub struct AtStart {
-    /// The filter, where the engine would load it too early.
+    /// The seccomp filter, if the engine would load it too early.
     pub filter: Option<Late>,
-    /// A descriptor that it inherited and that must not be there while it waits.
+    /// An inherited descriptor, which must be closed before the process waits.
     pub close: Option<RawFd>,
-    /// Closed by execve(2), and written to if there is none.
+    /// execve(2) closes this descriptor. If the program cannot be executed, the process writes the reason to it.
     pub executed: Option<Rc<File>>,
     /// The `startContainer` hooks.
     pub hooks: Vec<Hook>,
-    /// Takes what they say.
+    /// Receives what the hooks write to standard error.
     pub ear: Option<Rc<File>>,
-    /// What they are told.
+    /// The state that the hooks get.
     pub state: Option<State>,
 }
 
-/// The file beside the configuration with the hooks that run after `create`.
+/// The file beside the configuration that holds the hooks which run after `create`.
 const LATER: &str = "hooks.json";
-/// The FIFO beside it: the container's first process has it open for writing until it executes the user's program.
+/// The FIFO beside the configuration. The container's first process has it open for writing until that process executes
+/// the user's program.
 const EXECUTED: &str = "executed";
 const OWN_NAMESPACE: &str = "/proc/self/ns/mnt";
 
 /// The hooks of a container that is being created.
 #[derive(Debug, Default)]
 pub struct CallersHooks {
-    /// The mount namespace of the caller, for the hooks that run there.
+    /// The caller's mount namespace, in which some hooks run.
     callers: Option<File>,
-    /// What hooks say that the engine calls where nobody listens: each begins with [`hook_relay::BEGAN`].
+    /// The standard error of hooks that the engine calls while sharedroot cannot listen. Each hook's text begins with
+    /// [`hook_relay::BEGAN`].
     ear: Option<File>,
     bundle: PathBuf,
     later: Option<Later>,
 }
 
-/// The hooks that run after `create`, and what they are told.
+/// The hooks that run after `create`, and the state that they get.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Later {
     /// The caller's bundle.
     bundle: PathBuf,
-    /// Whether hooks of `create` may have done what `poststop` undoes.
+    /// Whether hooks of `create` may have done what `poststop` hooks undo.
     early: bool,
     hooks: Hooks,
 }
 
 impl CallersHooks {
-    /// Takes the hooks out of `spec` and leaves the engine its own. This process must still be in its caller's mount
-    /// namespace.
+    /// Takes the hooks that sharedroot runs out of `spec`, and leaves the engine's hooks in it. This process must still
+    /// be in its caller's mount namespace.
     ///
     /// # Errors
-    /// That namespace cannot be opened, or a file in memory cannot be made.
+    /// The namespace cannot be opened, or the file in memory cannot be made.
     pub fn take(spec: &mut Spec, bundle: &Path) -> io::Result<Self> {
         let Some(mut hooks) = spec.hooks().clone() else { return Ok(Self::default()) };
         let any = |kind: &Option<Vec<Hook>>| kind.as_ref().is_some_and(|list| !list.is_empty());
@@ -93,8 +96,8 @@ impl CallersHooks {
         Ok(Self { callers, ear, bundle, later })
     }
 
-    /// Puts a stand-in before each hook of the engine's. `listened` is whether who runs those of the caller's namespaces listens
-    /// to them; nobody listens to those of the container's.
+    /// Puts a stand-in before each hook that the engine runs. `listened` says whether the process that runs the hooks
+    /// of the caller's namespaces listens to them. No process listens to the hooks of the container's namespaces.
     pub fn stand_in(&self, engines: &mut Spec, listened: bool) {
         let Some(hooks) = engines.hooks_mut() else { return };
         let path = self.callers.as_ref().map(own_path).unwrap_or_default();
@@ -117,7 +120,7 @@ impl CallersHooks {
         }
     }
 
-    /// Keeps in `dir` what later verbs need, and gives what the container's first process does at its start.
+    /// Stores in `dir` what later verbs need, and returns what the container's first process must do at its start.
     ///
     /// # Errors
     /// A file cannot be made.
@@ -129,10 +132,10 @@ impl CallersHooks {
         if later.waits() {
             let path = dir.join(EXECUTED);
             nix::unistd::mkfifo(&path, Mode::S_IRUSR | Mode::S_IWUSR)?;
-            // Open for both, it waits for no reader.
+            // It is open for reading and writing, so that open(2) does not wait for a reader.
             start.executed = Some(Rc::new(File::options().read(true).write(true).open(path)?));
             start.hooks = later.hooks.start_container().clone().unwrap_or_default();
-            // Made here: the filter of the container's program may forbid it there.
+            // The file is made here, because the filter of the container's program may forbid memfd_create(2) there.
             start.ear = (!start.hooks.is_empty()).then(ear).transpose()?.map(Rc::new);
             let mut state = State::new(id, ContainerStatus::Created, None, later.bundle.clone());
             state.annotations.clone_from(spec.annotations());
@@ -141,15 +144,15 @@ impl CallersHooks {
         Ok(start)
     }
 
-    /// Says again what hooks said to whom nobody listened, and returns the end of what the last of them said that began, which is
-    /// the one that failed if any did.
+    /// Writes the kept standard error of the hooks to this process's standard error. Returns the end of the text of the
+    /// hook that began last: if a hook failed, that is the one.
     #[must_use]
     pub fn repeat(&self) -> Option<String> {
         let said = repeat(self.ear.as_ref()?, &mut io::stderr().lock());
         (!said.is_empty()).then_some(said)
     }
 
-    /// Runs the `poststop` hooks of a container that could not be created, if hooks of `create` may have run before.
+    /// Runs the `poststop` hooks of a container that could not be created, if hooks of `create` may have run.
     pub fn undo(&self, spec: &Spec, id: &str) {
         if let Some(later) = self.later.as_ref().filter(|later| later.early) {
             let mut state = State::new(id, ContainerStatus::Stopped, None, later.bundle.clone());
@@ -159,13 +162,13 @@ impl CallersHooks {
     }
 }
 
-/// This process's open file, for the processes that it starts.
+/// The path of an open file of this process, for the processes that it starts.
 fn own_path(open: &File) -> PathBuf {
     PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), open.as_raw_fd()))
 }
 
 impl Later {
-    /// Reads what `create` kept in `dir`; `None` where there was nothing to keep.
+    /// Reads what [`CallersHooks::keep`] stored in `dir`; `None` if nothing was stored.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -177,12 +180,12 @@ impl Later {
         }
     }
 
-    /// Whether `start` must know what became of the first process.
+    /// Whether `start` must learn whether the first process executed the program.
     fn waits(&self) -> bool {
         self.hooks.poststart().is_some() || self.hooks.start_container().is_some()
     }
 
-    /// Opens the other end of what the first process of the container in `dir` has open.
+    /// Opens the reading end of the FIFO that the first process of the container in `dir` has open for writing.
     ///
     /// # Errors
     /// open(2)'s and fcntl(2)'s.
@@ -190,7 +193,7 @@ impl Later {
         if !self.waits() {
             return Ok(None);
         }
-        // It would wait for a process that has ended.
+        // Without O_NONBLOCK, open(2) would wait for ever if the process has ended.
         let fifo = File::options()
             .read(true)
             .custom_flags(OFlag::O_NONBLOCK.bits())
@@ -202,14 +205,14 @@ impl Later {
     /// Runs the `poststart` hooks.
     ///
     /// # Errors
-    /// The first hook that fails. The specification has the container stopped then.
+    /// The first hook that fails. runtime-spec: the container is then stopped.
     pub fn after_start(&self, state: &State) -> Result<(), HookFailed> {
         let state = self.told(state);
         let mut hooks = self.hooks.poststart().iter().flatten();
         hooks.try_for_each(|hook| call("poststart", hook, &state, self.cwd()))
     }
 
-    /// Runs the `poststop` hooks. One that fails is a warning, and the next one's turn comes.
+    /// Runs the `poststop` hooks. If a hook fails, that is a warning, and the next hook runs.
     pub fn after_end(&self, state: &State) {
         let state = self.told(state);
         for hook in self.hooks.poststop().iter().flatten() {
@@ -223,13 +226,13 @@ impl Later {
         State { bundle: self.bundle.clone(), ..state.clone() }
     }
 
-    /// Where the hooks run, as with crun. The caller may have removed it by now.
+    /// The hooks' working directory, as with crun. The caller may have removed it by now.
     fn cwd(&self) -> Option<&Path> {
         self.bundle.is_dir().then_some(&self.bundle)
     }
 }
 
-/// A hook that failed.
+/// A hook failed.
 #[derive(Debug, thiserror::Error)]
 #[error("{kind} hook {path}: {source}")]
 pub struct HookFailed {
@@ -238,7 +241,7 @@ pub struct HookFailed {
     source: Heard,
 }
 
-/// A hook's failure, with what the hook wrote to standard error: that is all that a user has who sees Docker's message only.
+/// A hook's failure, with the hook's standard error: a user who sees only Docker's message has nothing else.
 #[derive(Debug, thiserror::Error)]
 #[error("{failed}{}{said}", if said.is_empty() { "" } else { ", stderr: " })]
 pub struct Heard {
@@ -246,10 +249,11 @@ pub struct Heard {
     said: String,
 }
 
-/// How much of that goes into a message: its end.
+/// How many bytes of a hook's standard error a message has: its end.
 const HEARD: usize = 1024;
 
-/// Runs hooks and listens to what they write to standard error, which gets all of it afterwards.
+/// Runs hooks, and keeps what they write to standard error. Afterwards all of it is written to this process's standard
+/// error.
 ///
 /// # Errors
 /// [`Heard`].
@@ -260,7 +264,7 @@ pub fn heard(hooks: impl FnOnce() -> Result<(), HookError>) -> Result<(), Heard>
     }
 }
 
-/// The same with a file that was made before, whatever is in it.
+/// Does the work of [`heard`] with a file that was made before; the file's content is dropped.
 fn heard_by(ear: &File, hooks: impl FnOnce() -> Result<(), HookError>) -> Result<(), Heard> {
     let Ok(own) = listen(ear) else {
         return hooks().map_err(|error| Heard::unheard(&error));
@@ -274,12 +278,12 @@ fn heard_by(ear: &File, hooks: impl FnOnce() -> Result<(), HookError>) -> Result
     ran.map_err(|error| Heard { said, ..Heard::unheard(&error) })
 }
 
-/// A file in memory for what a hook says.
+/// Makes a file in memory for the hooks' standard error.
 fn ear() -> io::Result<File> {
     Ok(rustix::fs::memfd_create("hook", rustix::fs::MemfdFlags::CLOEXEC)?.into())
 }
 
-/// Puts an empty `ear` in the place of standard error, which is returned.
+/// Replaces standard error by the emptied file `ear`, and returns the former standard error.
 fn listen(mut ear: &File) -> io::Result<OwnedFd> {
     let own = io::stderr().as_fd().try_clone_to_owned()?;
     ear.set_len(0)?;
@@ -288,7 +292,7 @@ fn listen(mut ear: &File) -> io::Result<OwnedFd> {
     Ok(own)
 }
 
-/// Says all of it again, and returns in one line the end of what the last one said who began to speak.
+/// Writes all of `ear` to `to`. Returns, in one line, the end of the text of the hook that began last.
 fn repeat(mut ear: &File, to: &mut impl Write) -> String {
     let _ = ear.rewind();
     let (mut ears, mut last) = (io::BufReader::new(ear), Vec::new());
@@ -325,7 +329,8 @@ fn call(
     ran.map_err(|source| HookFailed { kind, path: hook.path().clone(), source })
 }
 
-/// Runs one `startContainer` hook, in the container's first process. Without an environment of its own it has `environment`.
+/// Runs one `startContainer` hook, in the container's first process. If the hook has no environment of its own, the
+/// hook has `environment`.
 ///
 /// # Errors
 /// [`HookFailed`].
@@ -344,15 +349,15 @@ pub fn call_at_start(
     ran.map_err(failed)
 }
 
-/// What becomes of the first process once it is told to start.
+/// Tells whether the first process has executed the user's program, after it was told to start.
 #[derive(Debug)]
 pub struct Executed(File);
 
 impl Executed {
-    /// Waits until it executes the user's program, or ends.
+    /// Waits until the process executes the user's program, or ends.
     ///
     /// # Errors
-    /// Its own words if it could not.
+    /// The reason that the process wrote, if it could not execute the program.
     pub fn wait(mut self) -> Result<(), String> {
         let mut words = String::new();
         self.0.read_to_string(&mut words).map_err(|e| format!("wait for the program: {e}"))?;
@@ -360,15 +365,15 @@ impl Executed {
     }
 }
 
-/// Says in the first process why it will not execute the user's program.
+/// In the first process: writes why it will not execute the user's program.
 pub fn tell(executed: &File, why: &str) {
-    // Nobody reads if `start` is gone.
+    // The write fails if `start` has ended; then there is no reader.
     let mut end: &File = executed;
     let _ = end.write_all(why.as_bytes());
 }
 
-/// The first hook that may write into the root before the container starts. What a hook does is not known: those of these
-/// three kinds run while the root can be written, and the ones for GPUs make files there.
+/// The first hook that may write into the root before the container starts. The effect of a hook is unknown: hooks of
+/// these three kinds run while the root is writable, and the hooks for GPUs make files there.
 #[must_use]
 pub fn may_write_root(spec: &Spec) -> Option<&Path> {
     let hooks = spec.hooks().as_ref()?;
@@ -377,14 +382,15 @@ pub fn may_write_root(spec: &Spec) -> Option<&Path> {
     all.find(|hook| !is_dockers(hook) && !is_nerdctls(hook)).map(|hook| hook.path().as_path())
 }
 
-/// Whether it is the hook of every container of nerdctl's, for its network: `nerdctl … internal oci-hook createRuntime`.
+/// Whether the hook is the one that nerdctl gives every container, for its network: `nerdctl … internal oci-hook
+/// createRuntime`.
 fn is_nerdctls(hook: &Hook) -> bool {
     let args = hook.args().as_deref().unwrap_or_default();
     args.windows(2).any(|pair| pair == ["internal", "oci-hook"])
 }
 
-/// Whether it is the hook of every container of Docker's, which hands a network namespace to the daemon. It asks for the
-/// process ID only, and mounts nothing, so it needs no stand-in and may run wherever the engine is.
+/// Whether the hook is the one that Docker gives every container, which passes a network namespace to the daemon. That
+/// hook only needs the process ID, and mounts nothing. So it needs no stand-in, and may run in any mount namespace.
 fn is_dockers(hook: &Hook) -> bool {
     hook.args().as_ref().and_then(|args| args.first()).is_some_and(|a| a == "libnetwork-setkey")
 }

@@ -2,7 +2,7 @@
 //!
 //! | file | story |
 //! |---|---|
-//! | `callers` | when they run, where, and what they are told |
+//! | `callers` | when the hooks run, where, and which state they get |
 //! | `hook_relay` | a hook's stand-in, which is this program |
 
 pub mod callers;
