@@ -67,27 +67,59 @@ impl Pool {
     }
 
     fn open_as(config: &PoolConfig, check: TransactionCheck) -> Result<Self, Error> {
-        let pool = match Self::known_row(config)? {
-            Some((pool, PoolPhase::Ready)) if pool.is_active()? => pool,
-            _ => {
-                let (pool, end) = Self::activated(config, check)?;
-                if end == LastEnd::Unclean && check == TransactionCheck::Required {
-                    let report = pool.reconcile(Reconcile::Apply)?;
-                    tracing::warn!(pool = %config.name, %report, "the pool was not deactivated; its metadata was checked and is sound");
-                    return Ok(pool);
-                }
-                pool
-            }
+        let (pool, end) = match Self::known_row(config)? {
+            Some((pool, PoolPhase::Ready)) if pool.is_active()? => (pool, LastEnd::Clean),
+            _ => Self::activated(config, check)?,
         };
-        if check == TransactionCheck::Skipped {
-            // The caller calls `reconcile` next, perhaps as a dry run.
-            return Ok(pool);
-        }
-        let report = pool.recover_unfinished()?;
-        if !report.is_clean() {
-            tracing::warn!(pool = %config.name, %report, "finished or undid what a process that died had left half done");
+        // Otherwise the caller calls `reconcile` next, perhaps as a dry run.
+        if check == TransactionCheck::Required {
+            pool.finish_or_undo(end)?;
         }
         Ok(pool)
+    }
+
+    /// Activates a pool that is [`known`](Self::known), as [`open`](Self::open) does.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open); [`Error::NoPool`] if the pool was destroyed since.
+    pub fn begin_use(&self) -> Result<(), Error> {
+        let end = self.begin(TransactionCheck::Required)?;
+        self.finish_or_undo(end)
+    }
+
+    /// Activates a pool that is [`known`](Self::known), as [`open_to_reconcile`](Self::open_to_reconcile) does.
+    ///
+    /// # Errors
+    /// As [`open_to_reconcile`](Self::open_to_reconcile); [`Error::NoPool`] if the pool was destroyed since.
+    pub fn begin_to_reconcile(&self) -> Result<(), Error> {
+        self.begin(TransactionCheck::Skipped).map(drop)
+    }
+
+    fn begin(&self, check: TransactionCheck) -> Result<LastEnd, Error> {
+        let PoolConfig { name, state_dir, .. } = &self.config;
+        let same = |row: &PoolRow| row.is_complete() && row.uuid == self.identity.uuid;
+        let row = || Ok::<_, Error>(self.store.pool(name)?.filter(same));
+        if row()?.is_some_and(|row| row.phase == PoolPhase::Ready) && self.is_active()? {
+            return Ok(LastEnd::Clean);
+        }
+        let lock = self.lock()?;
+        let gone = || Error::NoPool { name: name.clone(), state_dir: state_dir.clone() };
+        self.activate_row(&lock, row()?.ok_or_else(gone)?, check)
+    }
+
+    /// Finishes or undoes what processes that died have left half done.
+    fn finish_or_undo(&self, end: LastEnd) -> Result<(), Error> {
+        let pool = &self.config.name;
+        if end == LastEnd::Unclean {
+            let report = self.reconcile(Reconcile::Apply)?;
+            tracing::warn!(%pool, %report, "the pool was not deactivated; its metadata was checked and is sound");
+            return Ok(());
+        }
+        let report = self.recover_unfinished()?;
+        if !report.is_clean() {
+            tracing::warn!(%pool, %report, "finished or undid what a process that died had left half done");
+        }
+        Ok(())
     }
 
     /// The pool, active or not; `None` if the store does not know the pool. Activates nothing.
@@ -139,6 +171,11 @@ impl Pool {
     /// The file or device of the metadata. For a pool of LVM, the pool's node.
     pub fn metadata_path(&self) -> &Path {
         &self.backing.metadata
+    }
+
+    /// Whether the pool is one of LVM, which LVM activates and deactivates.
+    pub fn is_of_lvm(&self) -> bool {
+        self.backing.kind == BackingKind::Lvm
     }
 
     /// Whether the pool is active and not suspended.

@@ -50,6 +50,13 @@ impl From<&Device> for ActiveVolume {
     }
 }
 
+impl Volume {
+    /// Whether the volume is complete: it is not being created or deleted.
+    pub fn is_ready(&self) -> bool {
+        self.phase == Phase::Ready
+    }
+}
+
 impl Pool {
     /// The volume called `name`; `None` if there is none.
     ///
@@ -68,6 +75,14 @@ impl Pool {
             }
         }
         Ok(None)
+    }
+
+    /// The volume, or `None` if there is no complete volume of that name.
+    ///
+    /// # Errors
+    /// The store or the kernel cannot be read.
+    pub fn ready(&self, name: &VolumeName) -> Result<Option<Volume>, Error> {
+        Ok(self.volume(name)?.filter(Volume::is_ready))
     }
 
     /// All volumes, ordered by name, with those that are being created or deleted.

@@ -52,6 +52,30 @@ fn root_a_pool_is_made_found_stopped_and_destroyed() {
 }
 
 #[test]
+fn root_a_known_pool_is_taken_into_use_and_one_that_is_gone_is_not() {
+    let place = Place::new("known");
+    assert!(Pool::known(&place.config).expect("asked").is_none());
+    Pool::open(&place.config).expect("a pool").shut_down().expect("stopped");
+    let known = || Pool::known(&place.config).expect("asked").expect("known");
+    let (pool, other) = (known(), known());
+    assert!(!pool.is_active().expect("asked"), "to know a pool activates nothing");
+    pool.begin_use().expect("in use");
+    assert!(pool.is_active().expect("asked"));
+    base(&pool, "base", b'a');
+    pool.begin_use().expect("in use already");
+    assert!(pool.ready(&name("base")).expect("asked").is_some_and(|volume| volume.is_ready()));
+    assert!(pool.ready(&name("nobody")).expect("asked").is_none());
+    pool.shut_down().expect("stopped");
+    let reconciled = known();
+    reconciled.begin_to_reconcile().expect("in use");
+    assert!(reconciled.reconcile(Reconcile::DryRun).expect("compared").is_clean());
+    reconciled.destroy().expect("destroyed");
+    // Nor is a new pool of that name the one that was known.
+    let _new = Pool::open(&place.config).expect("a pool");
+    assert!(matches!(other.begin_use(), Err(Error::NoPool { .. })));
+}
+
+#[test]
 fn root_a_loop_device_left_attached_is_found() {
     let place = Place::new("attached");
     Pool::create(&place.config).expect("a pool").shut_down().expect("stopped");

@@ -69,13 +69,13 @@ pub fn run(cli: Cli) -> Result<u8, LifecycleError> {
             }
         },
         Verb::Pool(verb) => admin::pool::run(&config, verb)?,
-        Verb::Status { json } => admin::status::status(&config.storage()?, json)?,
-        Verb::Top(args) => admin::top::top(&config.storage()?, &args)?,
-        Verb::Metrics(args) => admin::metrics::metrics(&config.storage()?, &args)?,
-        Verb::Gc(args) => admin::gc::collect(&config.storage()?, &args)?,
+        Verb::Status { json } => admin::status::status(&config.bases()?, json)?,
+        Verb::Top(args) => admin::top::top(&config.bases()?, &args)?,
+        Verb::Metrics(args) => admin::metrics::metrics(&config.bases()?, &args)?,
+        Verb::Gc(args) => admin::gc::collect(&config.bases()?, &args)?,
         Verb::Install(args) => admin::install::install(&config, &args)?,
         Verb::Uninstall(args) => admin::install::uninstall(&config, &args)?,
-        Verb::Image(verb) => admin::image::run(&config.storage()?, verb)?,
+        Verb::Image(verb) => admin::image::run(&config.bases()?, verb)?,
         // The others name a container.
         _ => {}
     }

@@ -1,9 +1,9 @@
 //! The configuration: `/etc/sharedroot/config.toml`, and variables of the environment that win over it. Every key has a
 //! default. An unknown key is an error.
 
+mod bases;
 mod keys;
 mod layers;
-mod storage;
 
 use std::path::{Path, PathBuf};
 

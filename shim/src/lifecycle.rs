@@ -17,7 +17,7 @@ use sharedroot_engine::{
 
 pub use create::Order;
 pub use error::LifecycleError;
-use sharedroot_bases::{RootfsError, Storage, release_private};
+use sharedroot_bases::{Bases, RootfsError, release_private};
 use sharedroot_format::{ContainerId, Lease};
 use sharedroot_sys::private_dir::private_dir;
 use sharedroot_sys::process_start::{Moment, began};
@@ -47,7 +47,7 @@ pub struct Container {
     root: PathBuf,
     id: ContainerId,
     place: Place,
-    storage: Storage,
+    bases: Bases,
     /// Where the delegates keep the containers of this state root.
     delegates: PathBuf,
     record: Option<Record>,
@@ -70,7 +70,7 @@ impl Container {
             path: root.into(),
             source,
         })?;
-        let storage = config.storage()?;
+        let bases = config.bases()?;
         let place = Place::of(run_dir, &root, &id);
         let delegates = state_of_delegates(run_dir, &root);
         let record = place.read()?;
@@ -79,7 +79,7 @@ impl Container {
             program.still_safe(id.as_str())?;
         }
         let engine = engine(known, &root, &delegates, &id, &place, global);
-        Ok(Self { root, id, place, storage, delegates, record, engine })
+        Ok(Self { root, id, place, bases, delegates, record, engine })
     }
 
     /// The container ID.
@@ -125,7 +125,7 @@ impl Container {
         let was_there = record.is_some();
         let mut written = None;
         if let Some(Record { rootfs: Rootfs::Private { volume, mount_point, .. }, .. }) = &record {
-            written = Some(release_private(&self.storage, volume, mount_point)?);
+            written = Some(release_private(&self.bases, volume, mount_point)?);
         }
         // Before the record, and its lock with it: then the ID may be another container's. What is left `gc` takes away.
         if let Some(record) = &record
@@ -135,7 +135,7 @@ impl Container {
         }
         self.place.remove()?;
         if let Some(Record { rootfs: Rootfs::Shared { base, scaffold: Some(name) }, .. }) = record
-            && let Err(error) = self.storage.release_scaffold(&base, &name)
+            && let Err(error) = self.bases.scaffolds().release(&base, &name)
         {
             tracing::warn!("{error}");
         }
@@ -148,16 +148,16 @@ impl Container {
     }
 
     fn take_lease(&self, rootfs: &Rootfs) -> Result<(), RootfsError> {
-        Ok(self.lease(rootfs).map_or(Ok(()), |lease| self.storage.leases().hold(&lease))?)
+        Ok(self.lease(rootfs).map_or(Ok(()), |lease| self.bases.leases().hold(&lease))?)
     }
 
     fn change_lease(&self, held: &Rootfs, rootfs: &Rootfs) -> Result<(), RootfsError> {
         let Some((held, lease)) = self.lease(held).zip(self.lease(rootfs)) else { return Ok(()) };
-        Ok(self.storage.leases().change(&held, &lease)?)
+        Ok(self.bases.leases().change(&held, &lease)?)
     }
 
     fn give_lease_back(&self, rootfs: &Rootfs) -> Result<(), RootfsError> {
-        Ok(self.lease(rootfs).map_or(Ok(()), |lease| self.storage.leases().release(&lease))?)
+        Ok(self.lease(rootfs).map_or(Ok(()), |lease| self.bases.leases().release(&lease))?)
     }
 
     /// `delete`: unmakes what `create` made, and nothing else. With `force` it succeeds also for
@@ -263,7 +263,7 @@ impl Container {
 
     /// Takes note of how long a step took, for `sharedroot top`.
     fn note(&self, step: Step, began: Moment) {
-        starts::note(&self.storage.pool.run_dir, step, began, self.place.tag());
+        starts::note(self.bases.run_dir(), step, began, self.place.tag());
     }
 
     fn init(&self, embedded: &Embedded) -> Result<Pid, EngineError> {

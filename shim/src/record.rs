@@ -10,10 +10,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use sharedroot_bases::{Containers, ContainersError};
 use sharedroot_engine::Choice;
-use sharedroot_format::{BaseKey, ContainerId, Holder, Lease, ScaffoldName, Use, VolumeName};
+use sharedroot_format::{
+    BaseKey, ContainerId, Digest, Holder, Lease, ScaffoldName, Use, VolumeName,
+};
 use sharedroot_sys::private_dir::PrivateDirError;
 
 pub use place::{Lock, Place};
@@ -228,8 +229,9 @@ fn folder(run_dir: &Path, root: &Path) -> PathBuf {
 }
 
 fn hash(root: &Path) -> String {
-    let hash = Sha256::digest(root.as_os_str().as_encoded_bytes());
-    hash.iter().take(8).map(|b| format!("{b:02x}")).collect()
+    let mut digits = Digest::of(root.as_os_str().as_encoded_bytes()).hex();
+    digits.truncate(16);
+    digits
 }
 
 fn file<'a>(step: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> RecordError + 'a {
@@ -284,13 +286,22 @@ mod tests {
                       "rootfs":{"kind":"as_given","why":"test"}}"#;
         fs::write(place.dir().join("record.json"), old).unwrap();
         assert_eq!(place.read().unwrap().unwrap().engine, Choice::Libcontainer);
-        let old = old.replace(r#""as_given","why":"test""#, &format!(r#""shared","base":"{KEY}""#));
-        fs::write(place.dir().join("record.json"), old).unwrap();
+        let shared = format!(r#""shared","base":"{KEY}""#);
+        let old_shared = old.replace(r#""as_given","why":"test""#, &shared);
+        fs::write(place.dir().join("record.json"), &old_shared).unwrap();
         let base: BaseKey = KEY.parse().unwrap();
         let shared = Rootfs::Shared { base, scaffold: None };
         assert_eq!(place.read().unwrap().unwrap().rootfs, shared);
         let lease = shared.lease(place.dir(), "c1").unwrap();
-        assert_eq!(leases(&run).unwrap(), [lease]);
+        assert_eq!(leases(&run).unwrap(), std::slice::from_ref(&lease));
+        // A base of another format is another base.
+        let other = old_shared.replace(KEY, &format!("f2-{KEY}"));
+        fs::write(place.dir().join("record.json"), other).unwrap();
+        let other = place.read().unwrap().unwrap().rootfs.lease(place.dir(), "c1").unwrap();
+        assert_eq!(
+            (other.base.to_string(), other.base == lease.base),
+            (format!("f2-{KEY}"), false)
+        );
         place.remove().unwrap();
         place.remove().unwrap();
         assert!(place.read().unwrap().is_none());

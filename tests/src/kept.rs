@@ -19,18 +19,28 @@ pub fn snapshots() -> Vec<String> {
     names.filter(|name| name.starts_with("private-")).collect()
 }
 
-/// The number of notes of snapshots.
+/// The files of snapshots beside the store: notes, change times, and what a killed process began of either.
 #[track_caller]
-pub fn notes() -> usize {
+pub fn files() -> Vec<String> {
     let names = fs::read_dir(STATE_DIR).expect("list the state directory");
     let names = names.map(|entry| entry.expect("an entry").file_name());
-    names.filter(|name| name.to_str().is_some_and(|name| name.starts_with("private-"))).count()
+    let mut names: Vec<_> =
+        names.map(|name| name.into_string().expect("a name of UTF-8")).collect();
+    names.retain(|name| name.starts_with("private-") || name.starts_with("times-"));
+    names.sort();
+    names
 }
 
-/// Checks that there is no snapshot and no note.
+/// How many notes of snapshots there are.
+#[track_caller]
+pub fn notes() -> usize {
+    files().iter().filter(|name| name.starts_with("private-")).count()
+}
+
+/// No snapshot, no note and nothing that goes with one.
 #[track_caller]
 pub fn nothing_is_kept() {
-    assert_eq!((snapshots(), notes()), (vec![], 0));
+    assert_eq!((snapshots(), files()), (vec![], vec![]));
 }
 
 /// The path of the container's root for the host.

@@ -40,6 +40,12 @@ impl Runtime {
         Self::new(SHAREDROOT, None)
     }
 
+    /// The control, where a test has both.
+    #[track_caller]
+    pub fn runc() -> Self {
+        Self::new("runc", None)
+    }
+
     /// sharedroot with `--engine`.
     #[track_caller]
     pub fn with_engine(engine: &str) -> Self {

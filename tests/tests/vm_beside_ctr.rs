@@ -4,12 +4,14 @@
 //! Guest: --limit 900 --takes 120
 
 use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use sharedroot_tests::beside::{LOOK, Rows, make_rootfs_for_look, rows_beside_runc, told};
 use sharedroot_tests::command::{Cmd, Output, out, unique_name};
 use sharedroot_tests::docker::FreshImage;
-use sharedroot_tests::lab::{TempDir, wait_for};
+use sharedroot_tests::lab::{Replaced, TempDir, wait_for};
 
 /// ctr gives a process none where it has no image to take one from; what is found without is docs/gaps.md's matter.
 const PATH: &str = "--env=PATH=/bin";
@@ -48,7 +50,7 @@ fn run(runtime: &str, image: &Image, flags: &[&str], command: &[&str]) -> (Strin
     let (dir, id) = (TempDir::new("out"), unique_name("ctr"));
     fs::create_dir(dir.0.join("sub")).unwrap();
     fs::write(dir.0.join("file"), "A=1\n").unwrap();
-    fs::set_permissions(&dir.0, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    fs::set_permissions(&dir.0, PermissionsExt::from_mode(0o777)).unwrap();
     let rootfs = flags.contains(&"--rootfs");
     let place = format!("{}/rootfs", image.dir.str());
     let flags = flags.iter().map(|flag| flag.replace('@', dir.str()).replace("ID", &id));
@@ -213,4 +215,132 @@ fn vm_what_an_exec_is() {
         }
         rows
     });
+}
+
+/// What a shell finds of its terminal, and a word that is typed there. ctr gives the size when the program runs already.
+const TERMINAL: &str = "[ -t 0 ] && [ -t 1 ] && [ -t 2 ] && all=all; exec 3> /out/out
+    for n in $(seq 100); do [ \"$(stty size 2>&1)\" = '30 50' ] && break; sleep 0.1; done
+    { echo $all; tty; stty size; ls -ln $(tty) /dev/console | cut -d ' ' -f 1-4; : < /dev/tty && echo of the session; } >&3 2>&1
+    set -- $(cat /proc/$$/stat); [ $5 = $$ ] && [ $6 = $$ ] && [ $8 = $$ ] && echo leads >&3
+    : > /out/ready; read word; echo typed $word >&3; exit 5";
+
+/// `ctr WORDS…` in a terminal of 30 lines and 50 columns, in which a word is typed once `@/ready` is there.
+fn typed(dir: &TempDir, words: &[&str]) -> Output {
+    for name in ["ready", "ended", "out"] {
+        let _ = fs::remove_file(dir.0.join(name));
+    }
+    let quoted = |word: &&str| format!("'{}'", word.replace('\'', r"'\''"));
+    let line = words.iter().map(quoted).collect::<Vec<_>>().join(" ");
+    fs::write(
+        dir.0.join("line"),
+        format!("stty rows 30 cols 50; ctr {line}; code=$?; : > ended; exit $code\n"),
+    )
+    .unwrap();
+    let script = format!(
+        "cd {}; (for n in $(seq 300); do [ -e ready ] || [ -e ended ] && break; sleep 0.1; done; echo word; sleep 2) |
+            timeout 100 script --quiet --flush --return --command 'sh line' typed > /dev/null; echo $? > status",
+        dir.str(),
+    );
+    out(&["bash", "-c", &script]);
+    let read = |name: &str| fs::read_to_string(dir.0.join(name)).unwrap_or_default();
+    let status = read("status").trim().parse().expect("an exit code");
+    Output { line, status, stdout: read("out"), stderr: String::new() }
+}
+
+#[test]
+fn vm_a_terminal_of_ctr() {
+    let image = Image::new();
+    rows_beside_runc(|runtime| {
+        let runtime = out(&["which", runtime]);
+        let mut rows = Rows::new();
+        for (flags, command) in [
+            (&["--user=0"][..], &["sh", "-c", TERMINAL][..]),
+            (&["--user=1000:77", "--read-only"], &["sh", "-c", TERMINAL]),
+            (&[], &["/no/such"]),
+        ] {
+            let (dir, task) = (TempDir::new("typed"), Task(unique_name("ctr")));
+            fs::set_permissions(&dir.0, PermissionsExt::from_mode(0o777)).unwrap();
+            let volume = format!("--mount=type=bind,src={},dst=/out,options=rbind:rw", dir.str());
+            let begin = ["run", "--rm", "--tty", "--runc-binary", &runtime, &volume];
+            let words = [&begin[..], flags, &[&image.name, &task.0], command].concat();
+            rows.push((
+                format!("run {flags:?} {:.20}", command.join(" ")),
+                told(&typed(&dir, &words)),
+            ));
+
+            let begin = ["run", "--detach", "--null-io", "--runc-binary", &runtime, &volume];
+            ctr(&[&begin[..], flags, &[&image.name, &task.0, "sleep", "1000"]].concat()).ok();
+            let begin = ["task", "exec", "--exec-id=in", "--tty", &task.0];
+            let ended = typed(&dir, &[&begin[..], command].concat());
+            rows.push((format!("exec {flags:?} {:.20}", command.join(" ")), told(&ended)));
+        }
+        rows
+    });
+}
+
+/// A network, and where ctr looks for its programs. Dropping it takes both away.
+struct Network {
+    _file: Replaced,
+}
+
+const PLUGINS: &str = "/opt/cni";
+
+impl Network {
+    fn new() -> Self {
+        let text = r#"{"cniVersion": "0.4.0", "name": "ctr", "plugins": [{"type": "bridge", "bridge": "ctr0",
+            "isGateway": true, "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.98.0.0/24"}]]}}]}"#;
+        let network = Self { _file: Replaced::with("/etc/cni/net.d/10-ctr.conflist", text) };
+        fs::create_dir_all(PLUGINS).expect("make a directory");
+        symlink("/usr/lib/cni", Path::new(PLUGINS).join("bin")).expect("make a link");
+        network
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        fs::remove_dir_all(PLUGINS).expect("remove a directory");
+        out(&["ip", "link", "delete", "ctr0"]);
+    }
+}
+
+/// Between the task's begin and its start ctr makes a network in its namespace. Addresses differ with each start.
+#[test]
+fn vm_a_network_of_ctr() {
+    let image = Image::new();
+    let look = "{ cut -d: -f1 /proc/net/dev; cut -f1,2,4,8 /proc/net/route; cut -c33- /proc/net/if_inet6 | sort; } > /out/out 2>&1; exit 6";
+    let rows = |runtime: &str| {
+        let runtime = out(&["which", runtime]);
+        let each = [&["--cni"][..], &["--cni", "--read-only"]];
+        each.into_iter().map(|flags| run(&runtime, &image, flags, &["sh", "-c", look])).collect()
+    };
+    // No plugin is found: the task stays, and so does its container.
+    rows_beside_runc(rows);
+    let tasks = out(&["ctr", "task", "ls", "--quiet"]);
+    tasks.lines().for_each(|task| drop(Task(task.to_owned())));
+    let _network = Network::new();
+    rows_beside_runc(rows);
+}
+
+/// ctr's hook of each GPU, with a stand-in of NVIDIA's program: it is told of the process and of the root, and makes a file there.
+#[test]
+fn vm_a_gpu_of_ctr() {
+    const PROGRAM: &str = "/usr/local/bin/nvidia-container-cli";
+    let image = Image::new();
+    let look = "cat /etc/gpu > /out/out; echo $? >> /out/out; exit 4";
+    let rows = |runtime: &str| {
+        let runtime = out(&["which", runtime]);
+        let each = [&["--gpus=0"][..], &["--gpus=0", "--read-only"], &["--gpus=0", "--gpus=1"]];
+        each.into_iter().map(|flags| run(&runtime, &image, flags, &["sh", "-c", look])).collect()
+    };
+    // There is no such program: ctr says so.
+    rows_beside_runc(rows);
+    for script in [
+        "#!/bin/sh\nfor root in \"$@\"; do :; done; [ -e /proc/$(echo \"$*\" | sed 's/.*--pid=//; s/ .*//')/root ] || exit 9
+         echo \"$*\" | sed 's/--pid=[0-9]*.*//' > $root/etc/gpu\n",
+        "#!/bin/sh\necho no driver >&2; exit 3\n",
+    ] {
+        let _program = Replaced::with(PROGRAM, script);
+        fs::set_permissions(PROGRAM, PermissionsExt::from_mode(0o755)).unwrap();
+        rows_beside_runc(rows);
+    }
 }

@@ -4,13 +4,14 @@
 //! Guest: --no-docker --limit 900
 
 use std::fs::{self, File};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use rustix::fs::{AtFlags, XattrFlags};
-use sharedroot_tests::command::unique_name;
+use sharedroot_tests::command::{out, unique_name};
 use sharedroot_tests::kept::{notes, nothing_is_kept, snapshots, starts};
 use sharedroot_tests::lab::only_in_lab;
-use sharedroot_tests::pool::{has, small_bases};
+use sharedroot_tests::pool::{has, reboot, small_bases};
 use sharedroot_tests::runtime::Runtime;
 use sharedroot_tests::stack::{Ext4, Image};
 
@@ -165,6 +166,78 @@ fn vm_an_attribute_that_does_not_fit_on_a_large_file_keeps_no_container_from_its
     container.call("delete", &["--force"]).ok();
     nothing_is_kept();
     assert!(!engine.join("large").exists());
+}
+
+/// More than a file of ext4 with blocks of 1 KiB can have, and less than one with blocks of 4 KiB.
+const HUGE: u64 = 5 << 40;
+
+/// A file of the image that becomes larger than the engine's file system takes stays there as it was, with a mode for people, and
+/// is known to be no copy of somebody's: also where the write-back fails afterwards, and is begun anew by a start.
+#[test]
+fn vm_a_file_that_is_left_out_keeps_its_mode_and_is_no_copy() {
+    // The container's mode, and the one that the engine's part of it gets.
+    const FILES: [(&str, u32, u32); 2] = [("plain", 0o644, 0o644), ("program", 0o4755, 0o755)];
+    only_in_lab();
+    let _config = small_bases();
+    let (runtime, image) = (Runtime::sharedroot(), Image::new());
+    let file = |top: &Path, name: &str, mode, size| {
+        File::options()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(top.join(name))
+            .unwrap()
+            .set_len(size)
+            .unwrap();
+        fs::set_permissions(top.join(name), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let is = |top: &Path, name: &str, mode, size| {
+        let found = fs::metadata(top.join(name)).unwrap();
+        assert_eq!((found.len(), found.mode() & 0o7777), (size, mode), "{name}");
+    };
+    FILES.iter().for_each(|(name, mode, _)| file(&image.top(), name, *mode, 5));
+    file(&image.top(), "copied", 0o644, 5);
+    let (bundle, id) = (image.bundle(&runtime, false, &["sleep", "1000"]), unique_name("c"));
+    let store = Ext4::below(&bundle, &[], "loop");
+    let (engine, ballast) = (Path::new(&bundle.rootfs), Path::new(&store.0).join("ballast"));
+    let (container, top) = starts(&runtime, &bundle, &id);
+    FILES.iter().for_each(|(name, mode, _)| file(&top, name, *mode, HUGE));
+    file(&top, "copied", 0o644, HUGE);
+    // Directories come after the files beside them.
+    fs::create_dir(top.join("below")).unwrap();
+    fs::write(top.join("below/large"), vec![2; 40 << 20]).unwrap();
+    fs::write(&ballast, vec![1; 30 << 20]).unwrap();
+    let said = container.call("delete", &["--force"]);
+    assert_ne!(said.status, 0, "{said}");
+    has(&said.stderr, &["below/large", "No space left"]);
+    fs::remove_file(&ballast).unwrap();
+    // Somebody writes into one of the parts. The record is gone, and the next start begins the write-back anew.
+    fs::write(engine.join("copied"), "copied over").unwrap();
+    std::mem::forget(container);
+    let _ = fs::remove_dir_all(Path::new(runtime.root()).join(&id));
+    reboot();
+    let is_whole = |top: &Path| {
+        FILES.iter().for_each(|(name, mode, _)| is(top, name, *mode, HUGE));
+        is(top, "below/large", 0o644, 40 << 20);
+        assert_eq!(fs::read_to_string(top.join("copied")).unwrap(), "copied over");
+    };
+    let (container, top) = starts(&runtime, &bundle, &id);
+    is_whole(&top);
+    let said = container.call("delete", &["--force"]);
+    assert_eq!(said.status, 0, "{said}");
+    has(&said.stderr, &["2 files", "write /", "File too large", &snapshots()[0]]);
+    FILES.iter().for_each(|(name, _, mode)| is(engine, name, *mode, 5));
+
+    let (container, top) = starts(&runtime, &bundle, &id);
+    is_whole(&top);
+    FILES.iter().for_each(|(name, mode, _)| file(&top, name, *mode, 7));
+    container.call("delete", &["--force"]).ok();
+    nothing_is_kept();
+    for (name, mode, _) in FILES {
+        is(engine, name, mode, 7);
+        let path = format!("{}/{name}", bundle.upper);
+        assert_eq!(out(&["getfattr", "--absolute-names", "-m", "trusted.sharedroot", &path]), "");
+    }
 }
 
 /// A disk that is full is no directory that is full: what is written there is written again when it has room.

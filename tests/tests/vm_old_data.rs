@@ -4,13 +4,18 @@
 //! Guest: --no-docker
 
 use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use serde_json::json;
-use sharedroot_tests::command::{out, run, unique_name};
-use sharedroot_tests::kept::{go_down, notes, nothing_is_kept, root, snapshots};
-use sharedroot_tests::lab::{STATE_DIR, only_in_lab};
-use sharedroot_tests::pool::{has, small_bases};
+use sharedroot_tests::attack::bind;
+use sharedroot_tests::command::{Cmd, out, run, unique_name};
+use sharedroot_tests::documented;
+use sharedroot_tests::kept::{
+    files, go_down, host_ends, notes, nothing_is_kept, root, snapshots, starts,
+};
+use sharedroot_tests::lab::{RUN_DIR, STATE_DIR, TempDir, only_in_lab};
+use sharedroot_tests::pool::{has, reboot, small_bases};
 use sharedroot_tests::runtime::Runtime;
 use sharedroot_tests::stack::{Image, Stacked};
 
@@ -58,6 +63,87 @@ fn vm_a_start_has_what_was_kept_whatever_its_root_is() {
             assert_eq!(shown(&bundle), "newer");
         }
         container.call("delete", &["--force"]).ok();
+    }
+}
+
+/// The three kinds of root that the start after the end of the host can have: read-only or not, and `dev.sharedroot.mode`.
+const KINDS: [(bool, &str); 3] = [(false, "private"), (false, "off"), (true, "shared")];
+
+/// A container that has a root of its own, whose host ends when `change` was done in it. The next start has the kind of root that
+/// is wanted.
+#[track_caller]
+fn ends_with(
+    runtime: &Runtime,
+    image: &Image,
+    (readonly, mode): (bool, &str),
+    change: impl FnOnce(&Path),
+) -> (Stacked, String) {
+    let (bundle, id) = (image.bundle(runtime, false, &["sleep", "1000"]), unique_name("c"));
+    with_mode(&bundle, "private");
+    let (container, top) = starts(runtime, &bundle, &id);
+    change(&top);
+    host_ends(runtime, &bundle, container);
+    bundle.unmount();
+    bundle.mount();
+    with_mode(&bundle, mode);
+    bundle.edit(|config| config["root"]["readonly"] = json!(readonly));
+    (bundle, id)
+}
+
+/// The engine's overlay has the link when the start has written it back, and not when the start begins.
+#[test]
+fn vm_no_link_of_the_last_run_leads_a_volume_over_dev() {
+    only_in_lab();
+    let _config = small_bases();
+    let (runtime, image) = (Runtime::sharedroot(), Image::new());
+    for (kind, target) in KINDS.into_iter().zip(["/dev", "../dev/./", "/dev/shm/.."]) {
+        let volume = TempDir::new("volume");
+        let (bundle, id) = ends_with(&runtime, &image, kind, |top| {
+            symlink(target, top.join("elsewhere")).unwrap();
+        });
+        bundle.edit(|config| bind(config, volume.str(), "/elsewhere"));
+        let said = runtime.cmd(&["create", "--bundle", bundle.str(), &id]).run().fails(1);
+        has(&said, &["/elsewhere", "symbolic link"]);
+        nothing_is_kept();
+        assert_eq!(
+            fs::read_link(Path::new(&bundle.rootfs).join("elsewhere")).unwrap(),
+            Path::new(target)
+        );
+        assert!(!runtime.container(id).exists(), "{kind:?}");
+        assert_eq!(fs::read_dir(&volume.0).unwrap().count(), 0, "{kind:?}: nothing is made in it");
+    }
+}
+
+/// Where mounts and masks are made, and which mode a file system in memory has, the root says that the container gets.
+#[test]
+fn vm_a_start_looks_at_what_it_brings() {
+    only_in_lab();
+    let _config = small_bases();
+    let (runtime, image) = (Runtime::sharedroot(), Image::new());
+    fs::create_dir(image.top().join("memory")).unwrap();
+    for kind in KINDS {
+        let volume = TempDir::new("volume");
+        fs::write(volume.0.join("file"), "volume").unwrap();
+        let (bundle, id) = ends_with(&runtime, &image, kind, |top| {
+            symlink("/memory/inside", top.join("leads")).unwrap();
+            symlink("etc/secret", top.join("masked")).unwrap();
+            fs::write(top.join("etc/secret"), "secret").unwrap();
+            fs::set_permissions(top.join("memory"), fs::Permissions::from_mode(0o710)).unwrap();
+        });
+        bundle.edit(|config| {
+            let memory = json!({ "destination": "/memory", "type": "tmpfs", "source": "tmpfs" });
+            config["mounts"].as_array_mut().unwrap().push(memory);
+            bind(config, volume.str(), "/leads");
+            config["linux"]["maskedPaths"] = json!(["/masked"]);
+        });
+        let (container, top) = starts(&runtime, &bundle, &id);
+        let see = |script: &str| container.exec(&[], &["sh", "-c", script]).ok();
+        assert_eq!(see("cat /memory/inside/file"), "volume", "{kind:?}");
+        assert_eq!(see("cat /etc/secret"), "", "{kind:?}");
+        let mode = fs::metadata(top.join("memory")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o710, "{kind:?}");
+        container.call("delete", &["--force"]).ok();
+        nothing_is_kept();
     }
 }
 
@@ -109,6 +195,55 @@ fn vm_in_doubt_a_start_is_refused() {
     nothing_is_kept();
 }
 
+/// A `create` that is killed when the change times are written and the note is not leaves files that belong to no snapshot.
+#[test]
+fn vm_gc_takes_away_what_a_killed_create_wrote() {
+    only_in_lab();
+    let _config = small_bases();
+    let (runtime, image) = (Runtime::sharedroot(), Image::new());
+    let bundle = || {
+        let bundle = image.bundle(&runtime, false, &["sleep", "1000"]);
+        // What a stopped container holds over its image.
+        fs::write(Path::new(&bundle.rootfs).join("engines"), "engine's").unwrap();
+        bundle
+    };
+    let (kept, id) = (bundle(), unique_name("kept"));
+    go_down(&runtime, &kept, &id, "kept");
+    let of_kept = files();
+    assert_eq!(of_kept.len(), 2, "a note and its times: {of_kept:?}");
+
+    let (killed, other) = (bundle(), unique_name("killed"));
+    // Once, for the base: then the first two files that come to the disk are these.
+    runtime.cmd(&["create", "--bundle", killed.str(), &other]).run().ok();
+    runtime.cmd(&["delete", "--force", &other]).run().ok();
+    assert_eq!(files(), of_kept);
+    let strace = Cmd::new("strace").args(&["-D", "-qq", "-o", "/dev/null"]);
+    let strace = strace.args(&["-e", "inject=fsync:signal=KILL:when=2", runtime.program()]);
+    let words = ["--root", runtime.root(), "create", "--bundle", killed.str(), &other];
+    assert_ne!(strace.args(&words).run().status, 0);
+    let mut left = files();
+    left.retain(|name| !of_kept.contains(name));
+    let ends: Vec<_> =
+        left.iter().map(|name| (name.ends_with(".json.new"), name.starts_with("times-"))).collect();
+    assert_eq!(ends, [(true, false), (false, true)], "{left:?}");
+    assert_eq!(snapshots().len(), 1);
+
+    // Its record is there: they are the container's own to take away.
+    out(&["sharedroot", "gc"]);
+    assert_eq!(files().len(), 4);
+    reboot();
+    out(&["sharedroot", "gc", "--dry-run"]);
+    assert_eq!(files().len(), 4);
+    out(&["sharedroot", "gc"]);
+    assert_eq!(files(), of_kept);
+
+    kept.mount();
+    runtime.cmd(&["create", "--bundle", kept.str(), &id]).run().ok();
+    assert_eq!(shown(&kept), "kept");
+    runtime.cmd(&["delete", "--force", &id]).run().ok();
+    nothing_is_kept();
+}
+
 #[test]
 fn vm_gc_goes_on_after_a_snapshot_that_fails() {
     only_in_lab();
@@ -144,4 +279,65 @@ fn vm_gc_goes_on_after_a_snapshot_that_fails() {
     out(&["sharedroot", "gc"]);
     nothing_is_kept();
     bundles.iter().for_each(Stacked::mount);
+}
+
+/// Runs a read-only container of the image, and returns the key of its base.
+fn base_of_a_container(runtime: &Runtime, image: &Image) -> String {
+    let (bundle, id) = (image.bundle(runtime, true, &["sleep", "1000"]), unique_name("c"));
+    let (container, top) = starts(runtime, &bundle, &id);
+    let record = sharedroot_tests::docker::record(&id);
+    assert_eq!(fs::read_to_string(top.join("etc/unique")).unwrap(), image.name);
+    assert_eq!(record["rootfs"]["kind"], "shared", "{record:#}");
+    container.call("delete", &["--force"]).ok();
+    record["rootfs"]["base"].as_str().expect("a key").to_owned()
+}
+
+/// Makes the base of this key, which has no users, one that another version made in the format 2; returns its key.
+fn change_format(key: &str) -> String {
+    let other = format!("f2-{key}");
+    out(&["umount", &format!("{RUN_DIR}/base/{key}")]);
+    out(&["dmsetup", "remove", &format!("sharedroot-default-base-{key}")]);
+    let store = format!("{STATE_DIR}/store.db");
+    let rename = format!("UPDATE volumes SET name = 'base-{other}' WHERE name = 'base-{key}';");
+    out(&["sqlite3", &store, &rename]);
+    let catalog = Path::new(STATE_DIR).join("images.json");
+    let text = fs::read_to_string(&catalog).unwrap();
+    assert!(text.contains(key), "{text}");
+    fs::write(catalog, text.replace(key, &other)).unwrap();
+    other
+}
+
+#[test]
+fn vm_a_base_of_another_format_is_kept_apart() {
+    only_in_lab();
+    let _config = small_bases();
+    let (runtime, image) = (Runtime::sharedroot(), Image::new());
+    let key = base_of_a_container(&runtime, &image);
+    assert_eq!(key.len(), 64, "the first format has no number: {key}");
+    let other = change_format(&key);
+    // What another version wrote of it is read, and a base of this version's format is made beside it.
+    assert_eq!(base_of_a_container(&runtime, &image), key);
+    for (key, mounted) in [(&key, true), (&other, false)] {
+        let found = run(&["sharedroot", "image", "inspect", key]);
+        let found = documented::check("image inspect", found);
+        assert_eq!((&found["key"], &found["mounted"]), (&json!(key), &json!(mounted)), "{found:#}");
+        assert!(found["source"].is_object() && found["ready"] == true, "{found:#}");
+    }
+    let verified = documented::json("image verify", &[&other]);
+    assert_eq!(verified["key"], json!(other), "it can still be mounted: {verified:#}");
+
+    let known = || -> Vec<String> {
+        let keys = documented::images().into_iter().map(|base| base["key"].clone());
+        keys.filter_map(|key| key.as_str().map(str::to_owned)).collect()
+    };
+    assert!(known().contains(&key) && known().contains(&other), "{:?}", known());
+    out(&["sharedroot", "gc"]);
+    assert!(
+        known().contains(&key) && known().contains(&other),
+        "its image is there: {:?}",
+        known()
+    );
+    drop(image);
+    let said = out(&["sharedroot", "gc"]);
+    assert!(!known().contains(&key) && !known().contains(&other), "{said}\n{:?}", known());
 }

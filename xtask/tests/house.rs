@@ -7,7 +7,7 @@ use std::process::Command;
 use std::{env, fs};
 
 /// The crates of the workspace that each crate may use, to build and to test.
-const HOUSE: [(&str, &[&str]); 12] = [
+const HOUSE: [(&str, &[&str]); 13] = [
     (
         "sharedroot",
         &[
@@ -42,6 +42,7 @@ const HOUSE: [(&str, &[&str]); 12] = [
     ("sharedroot-label", &["sharedroot-sys"]),
     ("sharedroot-seeds", &["sharedroot-sys"]),
     ("sharedroot-sys", &[]),
+    ("sharedroot-task", &[]),
     ("sharedroot-tests", &[]),
     ("xtask", &[]),
 ];

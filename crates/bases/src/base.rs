@@ -4,7 +4,7 @@ use std::fs::{DirBuilder, Permissions};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use sharedroot_dm::{Bytes, NewVolume, Phase, Pool};
+use sharedroot_dm::{Bytes, NewVolume};
 use sharedroot_format::{BaseKey, VolumeName};
 use sharedroot_image::{self as image, Image, MakeError, Source, Tree};
 use sharedroot_label::SharedLabel;
@@ -13,9 +13,9 @@ use sharedroot_sys::step::step;
 
 use super::base_lock::BaseLock;
 use super::labels::context;
+use crate::bases::Bases;
 use crate::error::{RootfsError, file};
 use crate::not_shared::NotShared;
-use crate::storage::Storage;
 
 /// Options of every read-only mount of a base: never write, not even a journal's replay.
 const SEALED: [Setting<'static>; 1] = [Setting::Flag("noload")];
@@ -53,7 +53,7 @@ impl MountedBase<'_> {
     }
 }
 
-impl Storage {
+impl Bases {
     /// The base whose own mount is at `root_path`: a bundle may name it as its root.
     #[must_use]
     pub fn base_at(&self, root_path: &Path) -> Option<Image> {
@@ -84,13 +84,11 @@ impl Storage {
             return Ok(MountedBase { key, at, device });
         }
         // Before a base is made that could not be mounted.
-        let label = self.shared_label()?;
-        let opens = step("open the pool");
-        let pool = Pool::open(&self.pool)?;
-        drop(opens);
-        self.ensure_base(&lock, &pool, image)?;
+        let label = self.labels().shared()?;
+        let pool = self.pool()?;
+        self.ensure_base(&lock, image)?;
         // The engine's store may have moved since it was made.
-        self.note_origin(image)?;
+        self.catalog().note_origin(image)?;
         let name = VolumeName::of_base(&image.key);
         let _step = step("activate and mount the base");
         let active = pool.activate(&name)?;
@@ -105,9 +103,8 @@ impl Storage {
     }
 
     /// Makes the sealed volume of the image's base unless it is there.
-    fn ensure_base(&self, lock: &BaseLock, pool: &Pool, image: &Image) -> Result<(), RootfsError> {
-        let name = VolumeName::of_base(&image.key);
-        if pool.volume(&name)?.is_some_and(|volume| volume.phase == Phase::Ready) {
+    fn ensure_base(&self, lock: &BaseLock, image: &Image) -> Result<(), RootfsError> {
+        if self.pool()?.ready(&VolumeName::of_base(&image.key))?.is_some() {
             return Ok(());
         }
         if image.source == Source::Base {
@@ -115,21 +112,20 @@ impl Storage {
         }
         tracing::info!("making the base of {}", image.key);
         let _step = step("make the base");
-        self.note_origin(image)?;
-        let (volume, _tree) = self.fill_base(lock, pool, image, |_| Ok(()))?;
+        self.catalog().note_origin(image)?;
+        let (volume, _tree) = self.fill_base(lock, image, |_| Ok(()))?;
         volume.seal()?;
         Ok(())
     }
 
     /// The volume of the image's base with everything in it, and the tree that it was made from. `has_room` hears before
     /// anything is written how many bytes that is.
-    pub(super) fn fill_base<'p>(
+    pub(super) fn fill_base(
         &self,
         _only_maker: &BaseLock,
-        pool: &'p Pool,
         image: &Image,
         has_room: impl FnOnce(Bytes) -> Result<(), RootfsError>,
-    ) -> Result<(NewVolume<'p>, Tree), RootfsError> {
+    ) -> Result<(NewVolume<'_>, Tree), RootfsError> {
         let fail = |source: MakeError| {
             let key = image.key.clone();
             match source.is_of_the_image() {
@@ -137,46 +133,42 @@ impl Storage {
                 false => RootfsError::Make { key, source },
             }
         };
-        let scratch = self.pool.run_dir.join("making").join(image.key.to_string());
+        let scratch = self.run_dir().join("making").join(image.key.to_string());
         let tree = image::assemble(image, &scratch).map_err(fail)?;
         let bytes = Bytes(tree.usage().map_err(fail)?.bytes);
         has_room(bytes)?;
-        self.with_room(pool, || pool.make_room(bytes))?;
-        let volume = pool.create_volume(&VolumeName::of_base(&image.key), self.base_size)?;
-        image::make_filesystem(&tree, &image.key, volume.device(), self.base_size.0)
+        let pool = self.with_room(|pool| pool.make_room(bytes).map(|()| pool))?;
+        let volume =
+            pool.create_volume(&VolumeName::of_base(&image.key), self.config().base_size)?;
+        image::make_filesystem(&tree, &image.key, volume.device(), self.config().base_size.0)
             .map_err(fail)?;
         Ok((volume, tree))
     }
 
     /// The sealed base for a snapshot; it need not be mounted.
-    pub(super) fn snapshot_base(&self, pool: &Pool, image: &Image) -> Result<(), RootfsError> {
-        let name = VolumeName::of_base(&image.key);
-        if pool.volume(&name)?.is_some_and(|volume| volume.phase == Phase::Ready) {
+    pub(super) fn snapshot_base(&self, image: &Image) -> Result<(), RootfsError> {
+        if self.pool()?.ready(&VolumeName::of_base(&image.key))?.is_some() {
             return Ok(());
         }
         let lock = self.lock_base_if_wanted(&image.key)?;
-        self.ensure_base(&lock, pool, image)
+        self.ensure_base(&lock, image)
     }
 
     /// A mount of the base for one look, attached nowhere; [`Self::look_away`] is its end. `None` if there is no such base.
     ///
     /// # Errors
     /// [`RootfsError`].
-    pub(super) fn look_at_base(
-        &self,
-        pool: &Pool,
-        key: &BaseKey,
-    ) -> Result<Option<Detached>, RootfsError> {
+    pub(super) fn look_at_base(&self, key: &BaseKey) -> Result<Option<Detached>, RootfsError> {
         let at = self.base_mount(key);
         let _single_flight = self.lock_base(key)?;
         if mount::device_mounted_at(&at).is_some() {
             return Ok(Some(mount::bind(&at)?));
         }
-        let name = VolumeName::of_base(key);
-        if !pool.volume(&name)?.is_some_and(|volume| volume.phase == Phase::Ready) {
+        let (pool, name) = (self.pool()?, VolumeName::of_base(key));
+        if pool.ready(&name)?.is_none() {
             return Ok(None);
         }
-        let label = self.label_for_a_look()?;
+        let label = self.labels().for_a_look()?;
         sealed(key, &pool.activate(&name)?.device, label).map(Some)
     }
 
@@ -184,10 +176,10 @@ impl Storage {
     ///
     /// # Errors
     /// [`RootfsError`].
-    pub(super) fn look_away(&self, pool: &Pool, key: &BaseKey) -> Result<(), RootfsError> {
+    pub(super) fn look_away(&self, key: &BaseKey) -> Result<(), RootfsError> {
         let _single_flight = self.lock_base(key)?;
         if mount::device_mounted_at(&self.base_mount(key)).is_none() {
-            pool.deactivate(&VolumeName::of_base(key))?;
+            self.pool()?.deactivate(&VolumeName::of_base(key))?;
         }
         Ok(())
     }
@@ -200,8 +192,8 @@ impl Storage {
     pub fn remove_base(&self, key: &BaseKey) -> Result<(), RootfsError> {
         let lock = self.lock_base(key)?;
         self.detach_base(&lock)?;
-        Pool::open(&self.pool)?.delete(&VolumeName::of_base(key))?;
-        self.change_catalog(|catalog| catalog.forget(key))
+        self.pool()?.delete(&VolumeName::of_base(key))?;
+        Ok(self.catalog().change(|catalog| catalog.forget(key))?)
     }
 
     /// Unmounts a base that no record names; its volume stays.
@@ -212,11 +204,11 @@ impl Storage {
     /// The same, unless a record names it by now.
     pub(super) fn unmount_unused(&self, key: &BaseKey) -> Result<(), RootfsError> {
         let lock = self.lock_base(key)?;
-        if self.is_used(key)? { Ok(()) } else { self.detach_base(&lock) }
+        if self.leases().any_mount(key)? { Ok(()) } else { self.detach_base(&lock) }
     }
 
     fn detach_base(&self, lock: &BaseLock) -> Result<(), RootfsError> {
-        self.take_down_all(lock)?;
+        self.scaffolds().take_down_all(lock)?;
         let at = self.base_mount(lock.key());
         if mount::device_mounted_at(&at).is_some() {
             mount::detach(&at)?;
@@ -236,7 +228,7 @@ impl Storage {
         let sealed = sealed(lock.key(), device, label)?;
         DirBuilder::new().recursive(true).mode(0o700).create(at).map_err(file("create", at))?;
         // A base holds set-uid programs of strangers: on the host only root may come near it.
-        for top in at.parent().into_iter().chain([&*self.scaffolds()]) {
+        for top in at.parent().into_iter().chain([&*self.scaffolds().dir()]) {
             DirBuilder::new()
                 .recursive(true)
                 .mode(0o700)

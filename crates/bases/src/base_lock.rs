@@ -9,9 +9,9 @@ use std::path::PathBuf;
 use sharedroot_format::BaseKey;
 use sharedroot_sys::private_dir::private_dir;
 
+use crate::bases::Bases;
 use crate::error::{RootfsError, file};
 use crate::not_shared::NotShared;
-use crate::storage::Storage;
 
 /// A base's lock, held until it is dropped.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ impl BaseLock {
     }
 }
 
-impl Storage {
+impl Bases {
     /// Waits for the lock.
     pub(crate) fn lock_base(&self, key: &BaseKey) -> Result<BaseLock, RootfsError> {
         let (path, lock) = self.open_lock(key)?;
@@ -55,14 +55,14 @@ impl Storage {
 
     /// The lock for a container, which may have a root without the base.
     pub(crate) fn lock_base_if_wanted(&self, key: &BaseKey) -> Result<BaseLock, RootfsError> {
-        if self.base_wait {
+        if self.config().base_wait {
             return self.lock_base(key);
         }
         self.try_lock_base(key)?.ok_or_else(|| NotShared::BeingMade { key: key.clone() }.into())
     }
 
     fn open_lock(&self, key: &BaseKey) -> Result<(PathBuf, File), RootfsError> {
-        let dir = self.pool.run_dir.join("lock");
+        let dir = self.run_dir().join("lock");
         private_dir(&dir)?;
         let path = dir.join(format!("base-{key}"));
         let mut options = OpenOptions::new();

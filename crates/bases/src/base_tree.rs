@@ -4,35 +4,35 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
-use sharedroot_dm::{Phase, Pool, VolumeName};
+use sharedroot_dm::{Pool, VolumeName};
 use sharedroot_format::BaseKey;
 use sharedroot_sys::mount::{self, Detached};
 
 use super::base::sealed;
 use super::base_lock::BaseLock;
+use crate::bases::Bases;
 use crate::error::{RootfsError, file};
-use crate::storage::Storage;
 
 /// A base's tree, open for reading. The base is not removed as long as this value lives.
 #[derive(Debug)]
-pub struct BaseTree {
+pub struct BaseTree<'b> {
     // Released from the top: the descriptor, the mount, then the device.
     top: OwnedFd,
     _mount: Option<Detached>,
-    active: Active,
+    active: Active<'b>,
     _lock: BaseLock,
 }
 
 /// The base's device, deactivated with this value if it was activated for it.
 #[derive(Debug)]
-struct Active {
-    pool: Pool,
+struct Active<'b> {
+    pool: &'b Pool,
     name: VolumeName,
     device: PathBuf,
     before: bool,
 }
 
-impl Drop for Active {
+impl Drop for Active<'_> {
     fn drop(&mut self) {
         if !self.before
             && let Err(error) = self.pool.deactivate(&self.name)
@@ -42,17 +42,17 @@ impl Drop for Active {
     }
 }
 
-impl Storage {
+impl Bases {
     /// Opens a base where it is mounted, or mounts it where nobody else sees it.
     ///
     /// # Errors
     /// [`RootfsError::NoBase`], or what failed of the pool or the mount.
-    pub fn open_base(&self, key: &BaseKey) -> Result<BaseTree, RootfsError> {
+    pub fn open_base(&self, key: &BaseKey) -> Result<BaseTree<'_>, RootfsError> {
         let lock = self.lock_base(key)?;
         let pool = self.active_pool()?;
         let name = VolumeName::of_base(key);
-        let ready = pool.volume(&name)?.filter(|volume| volume.phase == Phase::Ready);
-        let before = ready.ok_or_else(|| RootfsError::NoBase { key: key.clone() })?.active;
+        let no_base = || RootfsError::NoBase { key: key.clone() };
+        let before = pool.ready(&name)?.ok_or_else(no_base)?.active;
         let device = pool.activate(&name)?.device;
         let active = Active { pool, name, device, before };
         let at = self.base_mount(key);
@@ -63,7 +63,7 @@ impl Storage {
         };
         let mount = match mount::device_mounted_at(&at) {
             Some(_) => None,
-            None => Some(sealed(key, &active.device, self.label_for_a_look()?)?),
+            None => Some(sealed(key, &active.device, self.labels().for_a_look()?)?),
         };
         let top = match &mount {
             Some(mount) => open(mount.as_fd(), Path::new("."))?,
@@ -73,7 +73,7 @@ impl Storage {
     }
 }
 
-impl BaseTree {
+impl BaseTree<'_> {
     /// The top of the tree.
     #[must_use]
     pub fn top(&self) -> BorrowedFd<'_> {

@@ -1,21 +1,15 @@
 //! What is known of bases beyond their volumes: names that people gave, and where a base came from.
 //!
-//! One file, `images.json` in the state directory, replaced as a whole under a lock. No container depends on it: a base
-//! without an entry is only never unwanted, and an entry without a base means nothing.
+//! No container depends on it: a base without an entry is only never unwanted, and an entry without a base means nothing.
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use sharedroot_format::text_form;
 use sharedroot_format::{BaseKey, ChainId, Digest};
 use sharedroot_image::{Image, Source};
-use sharedroot_sys::new_file;
 
 /// A name that a base cannot have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -53,15 +47,6 @@ impl fmt::Display for ImageName {
 
 text_form!(ImageName);
 
-/// The file cannot be read or replaced.
-#[derive(Debug, thiserror::Error)]
-#[error("{step} {path}: {source}")]
-pub struct CatalogError {
-    step: &'static str,
-    path: PathBuf,
-    source: io::Error,
-}
-
 /// Where a base came from and what it held then.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
@@ -97,10 +82,16 @@ impl Facts {
 }
 
 impl TreeFacts {
-    /// Of a digest that is taken now.
+    /// Of a digest that is taken now, of what the base is made from.
     #[must_use]
-    pub fn now(digest: Digest, from_source: bool) -> Self {
-        Self { digest, taken: now(), from_source }
+    pub fn of_source(digest: Digest) -> Self {
+        Self { digest, taken: now(), from_source: true }
+    }
+
+    /// Of a digest that is taken now, of the base itself.
+    #[must_use]
+    pub fn of_base(digest: Digest) -> Self {
+        Self { digest, taken: now(), from_source: false }
     }
 }
 
@@ -115,63 +106,10 @@ pub struct Catalog {
     #[serde(default)]
     names: BTreeMap<ImageName, BaseKey>,
     #[serde(default)]
-    bases: BTreeMap<String, Facts>,
+    bases: BTreeMap<BaseKey, Facts>,
 }
 
 impl Catalog {
-    /// What the file says now.
-    ///
-    /// # Errors
-    /// [`CatalogError`].
-    pub fn read(state_dir: &Path) -> Result<Self, CatalogError> {
-        let path = state_dir.join("images.json");
-        match fs::read(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Self::default()),
-            Err(source) => Err(CatalogError { step: "read", path, source }),
-            Ok(text) => serde_json::from_slice(&text).map_err(|error| CatalogError {
-                step: "read",
-                path,
-                source: error.into(),
-            }),
-        }
-    }
-
-    /// Changes the file, if the change is one. Durable when it returns; a killed process leaves the old file.
-    ///
-    /// # Errors
-    /// [`CatalogError`].
-    pub fn change(
-        state_dir: &Path,
-        run_dir: &Path,
-        change: impl FnOnce(&mut Self),
-    ) -> Result<(), CatalogError> {
-        let failed = |step, path: &Path| {
-            let path = path.to_owned();
-            move |source| CatalogError { step, path, source }
-        };
-        let lock = run_dir.join("lock-images");
-        let mut options = OpenOptions::new();
-        let file = options.create(true).truncate(false).write(true).mode(0o600).open(&lock);
-        let file = file.map_err(failed("open", &lock))?;
-        file.lock().map_err(failed("lock", &lock))?;
-        let before = Self::read(state_dir)?;
-        let mut after = Self::read(state_dir)?;
-        change(&mut after);
-        if after == before {
-            return Ok(());
-        }
-        let path = state_dir.join("images.json");
-        if after == Self::default() {
-            return fs::remove_file(&path).map_err(failed("remove", &path));
-        }
-        let text = serde_json::to_vec_pretty(&after).map_err(io::Error::from);
-        let written = text.and_then(|text| {
-            new_file::write_durably(&path, &text)?;
-            File::open(state_dir)?.sync_all()
-        });
-        written.map_err(failed("write", &path))
-    }
-
     /// The names of a base.
     pub fn names_of<'a>(&'a self, key: &'a BaseKey) -> impl Iterator<Item = &'a ImageName> {
         self.names.iter().filter(move |(_, of)| *of == key).map(|(name, _)| name)
@@ -180,7 +118,7 @@ impl Catalog {
     /// What is known of a base.
     #[must_use]
     pub fn facts(&self, key: &BaseKey) -> Option<&Facts> {
-        self.bases.get(&key.to_string())
+        self.bases.get(key)
     }
 
     /// What is known of all bases.
@@ -195,17 +133,17 @@ impl Catalog {
 
     /// What is known of a base, to add to.
     pub fn facts_mut(&mut self, key: &BaseKey) -> Option<&mut Facts> {
-        self.bases.get_mut(&key.to_string())
+        self.bases.get_mut(key)
     }
 
     /// Writes down what is known of a base.
     pub fn describe(&mut self, key: &BaseKey, facts: Facts) {
-        self.bases.insert(key.to_string(), facts);
+        self.bases.insert(key.clone(), facts);
     }
 
     /// Forgets a base and its names.
     pub fn forget(&mut self, key: &BaseKey) {
-        self.bases.remove(&key.to_string());
+        self.bases.remove(key);
         self.names.retain(|_, of| of != key);
     }
 }
@@ -223,18 +161,12 @@ mod tests {
 
     #[test]
     fn a_name_is_of_one_base_and_moves() {
-        let (state, run) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let (state, run) = (state.path(), run.path());
+        let mut catalog = Catalog::default();
         let name: ImageName = "debian:12".parse().unwrap();
-        let change = |f: &dyn Fn(&mut Catalog)| Catalog::change(state, run, |c| f(c)).unwrap();
-        change(&|c| c.name(name.clone(), &key('a')));
-        change(&|c| c.name(name.clone(), &key('b')));
-        let read = Catalog::read(state).unwrap();
-        assert_eq!(read.names_of(&key('b')).collect::<Vec<_>>(), [&name]);
-        assert_eq!(read.names_of(&key('a')).count(), 0);
-        change(&|c| c.forget(&key('b')));
-        assert_eq!(Catalog::read(state).unwrap(), Catalog::default());
-        assert_eq!(fs::read_dir(state).unwrap().count(), 0, "an empty catalog is no file");
+        catalog.name(name.clone(), &key('a'));
+        catalog.name(name.clone(), &key('b'));
+        assert_eq!(catalog.names_of(&key('b')).collect::<Vec<_>>(), [&name]);
+        assert_eq!(catalog.names_of(&key('a')).count(), 0);
     }
 
     #[test]

@@ -10,9 +10,10 @@ use sharedroot_dm::VolumeName;
 use sharedroot_image as image;
 
 use super::note::{Note, named};
+use super::notice::take_notice;
 use super::writeback::{Changes, Mounts, overlay_at};
+use crate::bases::Bases;
 use crate::error::RootfsError;
-use crate::storage::Storage;
 
 /// What an earlier start of a container left.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,7 +24,20 @@ pub enum Earlier {
     Root(String),
 }
 
-impl Storage {
+/// What is noted of an earlier start's snapshot: something of it may be in no other place.
+#[derive(Debug)]
+pub struct Kept(Note);
+
+impl Bases {
+    /// Looks for what an earlier start left in the snapshot `volume`.
+    ///
+    /// # Errors
+    /// [`RootfsError::File`].
+    pub fn kept(&self, volume: &VolumeName) -> Result<Option<Kept>, RootfsError> {
+        // One open(2) for a container that ended well.
+        Ok(self.notes().read(volume)?.map(Kept))
+    }
+
     /// Writes what container `id` changed before its last end into the overlay at `root_path`, and deletes the snapshot
     /// `volume` that held it. Nothing is done where there is no such snapshot, and none is deleted that holds what the
     /// overlay cannot.
@@ -37,19 +51,18 @@ impl Storage {
         id: &str,
         volume: &VolumeName,
         root_path: &Path,
+        Kept(mut note): Kept,
     ) -> Result<Earlier, RootfsError> {
-        // One open(2) for a container that ended well.
-        let Some(mut note) = self.read_note(volume)? else { return Ok(Earlier::Nothing) };
         let pool = self.pool_if_made()?;
-        let known = pool.as_ref().map(|pool| pool.volume(volume)).transpose()?.flatten();
+        let known = pool.map(|pool| pool.volume(volume)).transpose()?.flatten();
         let (Some(pool), Some(_)) = (pool, known) else {
             // The pool went with its snapshots. What the overlay lacks is nowhere.
             if note.notice.is_some()
                 && note.is_of(root_path, id)
                 && let Some(merged) = overlay_at(root_path)?
             {
-                Self::take_notice(&mut note, merged)?;
-                self.write_note(volume, &note)?;
+                take_notice(&mut note, merged)?;
+                self.notes().write(volume, &note)?;
             }
             return Ok(Earlier::Nothing);
         };
@@ -67,7 +80,7 @@ impl Storage {
             }
             tracing::warn!("container {id}: writing back what it changed before its last end");
             let found = Mounts { overlay: overlay_at(root_path)?, ..Mounts::default() };
-            match self.save_changes(&pool, volume, found)? {
+            match self.save_changes(volume, found)? {
                 Changes::Saved(tally) if tally.left_out.count > 0 => {
                     return Ok(Earlier::Root(named(&tally.left_out)));
                 }
@@ -76,7 +89,7 @@ impl Storage {
             }
         }
         pool.delete_when_idle(volume)?;
-        self.remove_note(volume)?;
+        self.notes().remove(volume)?;
         Ok(Earlier::Nothing)
     }
 }

@@ -2,19 +2,20 @@
 
 use std::path::{Path, PathBuf};
 
-use sharedroot_dm::{Bytes, PoolName, VolumeName};
+use sharedroot_dm::{PoolName, VolumeName};
 use sharedroot_format::{BaseKey, Digest};
 use sharedroot_image::{ImportError, MakeError, WalkError};
 use sharedroot_label::LabelError;
 use sharedroot_sys::mount::MountError;
 use sharedroot_sys::private_dir::PrivateDirError;
 
-use crate::catalog::CatalogError;
+use crate::catalog_file::CatalogError;
 use crate::changes::ChangeError;
 use crate::containers::ContainersError;
 use crate::leases::LeaseError;
 use crate::not_shared::NotShared;
 use crate::remedy::words;
+use crate::size_error::SizeError;
 
 /// A root file system that could not be made or unmade.
 #[derive(Debug, thiserror::Error)]
@@ -108,53 +109,9 @@ pub enum RootfsError {
         /// The step and its reason.
         source: ChangeError,
     },
-    /// A snapshot is as large as its base.
-    #[error(
-        "annotations[\"dev.sharedroot.size\"]: {wanted} is more than the {base} of the image's base: raise base.size in the \
-         configuration, then `sharedroot image rm` the base, which is made anew with that size"
-    )]
-    SizeAboveBase {
-        /// What is wanted.
-        wanted: Bytes,
-        /// The base's size.
-        base: Bytes,
-    },
-    /// The image alone is larger.
-    #[error(
-        "annotations[\"dev.sharedroot.size\"]: {wanted} is less than the {needs} that the image takes, with the number of its \
-         files and the file system's own: give it more"
-    )]
-    SizeBelowImage {
-        /// What is wanted.
-        wanted: Bytes,
-        /// What a file system of the image's files takes.
-        needs: Bytes,
-    },
-    /// The snapshot cannot be made smaller.
-    #[error(
-        "annotations[\"dev.sharedroot.size\"]: make the snapshot {volume} as small as {wanted}: {source}"
-    )]
-    Fit {
-        /// The snapshot.
-        volume: VolumeName,
-        /// What is wanted.
-        wanted: Bytes,
-        /// The step and its reason.
-        source: MakeError,
-    },
-    /// What a container wrote into is not made smaller.
-    #[error(
-        "annotations[\"dev.sharedroot.size\"]: the snapshot {volume} that the container goes on with has {kept}, more than \
-         {wanted}: leave the annotation as it was, or give the snapshot up with `sharedroot pool drop {volume}`"
-    )]
-    SizeOfKept {
-        /// The snapshot.
-        volume: VolumeName,
-        /// Its size.
-        kept: Bytes,
-        /// What is wanted.
-        wanted: Bytes,
-    },
+    /// The size that a container's snapshot is to have.
+    #[error(transparent)]
+    Size(#[from] SizeError),
     /// The changes of this container, or of another one of its ID, have no place to go to.
     #[error(
         "the volume {volume} holds changes of an earlier container {id} that are not written back to {upper}, \

@@ -4,11 +4,11 @@
 //! a container may run on it as given, and then the snapshot is the older of the two. Only a start of the container itself
 //! knows that nothing runs, so only a start writes back (`earlier.rs`).
 
-use sharedroot_dm::{Phase, Pool, Volume, VolumeName};
+use sharedroot_dm::{Reconcile, Volume, VolumeName};
 
+use crate::bases::Bases;
 use crate::containers::Containers;
 use crate::error::RootfsError;
-use crate::storage::Storage;
 
 /// What became of a snapshot that no record knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,67 +25,64 @@ pub enum Fate {
 pub type Fates = Vec<(VolumeName, Result<Fate, RootfsError>)>;
 
 /// Deletes the idle snapshots that no record knows; but none with changes that its container's engine may still want.
-/// `dry_run` deletes nothing. One that fails is no reason to leave the others.
+/// One that fails is no reason to leave the others.
 ///
 /// # Errors
 /// [`RootfsError`] if it cannot be told which those are.
 pub fn delete_forgotten(
-    storage: &Storage,
-    pool: &Pool,
+    bases: &Bases,
     containers: &dyn Containers,
-    dry_run: bool,
+    how: Reconcile,
 ) -> Result<Fates, RootfsError> {
-    // In this order, for a record is written before the note, and the note before the snapshot is taken.
-    let mut stale = storage.noted_volumes()?;
-    let volumes = pool.volumes()?;
+    // In this order, for a record is written before the note and what comes with it, and these before the snapshot is taken.
+    let mut stale = bases.notes().volumes_with_files()?;
+    let volumes = bases.known_pool()?.volumes()?;
     stale.retain(|name| volumes.iter().all(|volume| volume.name != *name));
-    let idle = |v: &Volume| v.name.is_snapshot() && v.phase == Phase::Ready && !v.active;
+    let idle = |v: &Volume| v.name.is_snapshot() && v.is_ready() && !v.active;
     let mut idle: Vec<_> = volumes.into_iter().filter(idle).map(|v| v.name).collect();
     for volume in containers.snapshots().map_err(RootfsError::Containers)? {
-        if !storage.is_left_over(&volume) {
+        if !bases.is_left_over(&volume) {
             idle.retain(|name| *name != volume);
             stale.retain(|name| *name != volume);
         }
     }
     let mut fates = Fates::new();
-    for name in stale.into_iter().filter(|_| !dry_run) {
-        if let Err(error) = storage.remove_note(&name) {
+    for name in stale.into_iter().filter(|_| how == Reconcile::Apply) {
+        if let Err(error) = bases.notes().remove_files(&name) {
             fates.push((name, Err(error)));
         }
     }
     fates.extend(idle.into_iter().map(|name| {
-        let fate = storage.fate(pool, &name, containers, dry_run);
+        let fate = bases.fate(&name, containers, how);
         (name, fate)
     }));
     Ok(fates)
 }
 
-impl Storage {
+impl Bases {
     fn fate(
         &self,
-        pool: &Pool,
         name: &VolumeName,
         containers: &dyn Containers,
-        dry_run: bool,
+        how: Reconcile,
     ) -> Result<Fate, RootfsError> {
-        if let Some(note) = self.read_note(name)?.filter(|note| !note.is_obsolete()) {
+        if let Some(note) = self.notes().read(name)?.filter(|note| !note.is_obsolete()) {
             return Ok(if note.only_here.is_some() { Fate::Root } else { Fate::Kept });
         }
-        if !dry_run {
-            self.delete_with_note(pool, name, containers)?;
+        if how == Reconcile::Apply {
+            self.delete_with_note(name, containers)?;
         }
         Ok(Fate::Gone)
     }
 
     fn delete_with_note(
         &self,
-        pool: &Pool,
         name: &VolumeName,
         containers: &dyn Containers,
     ) -> Result<(), RootfsError> {
-        pool.delete(name)?;
+        self.active_pool()?.delete(name)?;
         containers.forget(name).map_err(RootfsError::Containers)?;
-        self.remove_note(name)
+        self.notes().remove(name)
     }
 
     /// Deletes the snapshot of a container that has ended, with what only it holds.
@@ -94,20 +91,19 @@ impl Storage {
     /// [`RootfsError::NoSnapshot`]; [`RootfsError::Dm`] for one that is in use.
     pub fn drop_snapshot(
         &self,
-        pool: &Pool,
         name: &VolumeName,
         containers: &dyn Containers,
     ) -> Result<(), RootfsError> {
-        if !name.is_snapshot() || pool.volume(name)?.is_none() {
+        if !name.is_snapshot() || self.active_pool()?.volume(name)?.is_none() {
             return Err(RootfsError::NoSnapshot { volume: name.clone() });
         }
-        self.delete_with_note(pool, name, containers)
+        self.delete_with_note(name, containers)
     }
 
     /// Whether a record's snapshot is of a container that its engine has removed, although its `delete` failed. A note
     /// that cannot be read leaves it to the record.
     fn is_left_over(&self, volume: &VolumeName) -> bool {
-        let note = self.read_note(volume).ok().flatten();
+        let note = self.notes().read(volume).ok().flatten();
         note.is_some_and(|note| note.is_obsolete())
     }
 }

@@ -5,15 +5,15 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use sharedroot_dm::{Backing, Bytes, Phase, Pool};
+use sharedroot_dm::{Backing, Bytes};
 use sharedroot_format::BaseKey;
 use sharedroot_format::VolumeName;
 use sharedroot_image::{self as image, Image, ImportError, Importable, tree_digest};
 
 use crate::catalog::{Facts, TreeFacts};
 
+use crate::bases::Bases;
 use crate::error::{RootfsError, file};
-use crate::storage::Storage;
 
 /// What became of an import.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,12 +35,24 @@ pub enum Stage {
     Digest,
 }
 
-impl Storage {
+/// The images that come from outside of any engine.
+#[derive(Debug, Clone, Copy)]
+pub struct Imports<'b>(&'b Bases);
+
+impl Bases {
+    /// Images that come from outside of any engine.
+    #[must_use]
+    pub fn imports(&self) -> Imports<'_> {
+        Imports(self)
+    }
+}
+
+impl Imports<'_> {
     /// Makes the base of an image in an archive or a layout, unless it is there. `tell` hears how far it is.
     ///
     /// # Errors
     /// [`RootfsError`]; nothing is left of what was begun.
-    pub fn import_image(
+    pub fn image(
         &self,
         image: &Importable,
         mut tell: impl FnMut(Stage),
@@ -56,7 +68,7 @@ impl Storage {
     ///
     /// # Errors
     /// [`RootfsError`]; nothing is left of what was begun.
-    pub fn import_directory(
+    pub fn directory(
         &self,
         source: &Path,
         mut tell: impl FnMut(Stage),
@@ -77,25 +89,24 @@ impl Storage {
         layers: impl FnOnce(&Path, &mut dyn FnMut(Stage)) -> Result<Image, RootfsError>,
         still_good: impl FnOnce(&BaseKey) -> Result<(), RootfsError>,
     ) -> Result<Imported, RootfsError> {
-        self.sweep_imports();
-        let pool = Pool::open(&self.pool)?;
-        let lock = self.lock_base(key)?;
-        let name = VolumeName::of_base(key);
-        if pool.volume(&name)?.is_some_and(|volume| volume.phase == Phase::Ready) {
+        self.sweep();
+        // Before the base's lock, under which nobody waits for a pool to be made.
+        let pool = self.0.pool()?;
+        let lock = self.0.lock_base(key)?;
+        if pool.ready(&VolumeName::of_base(key))?.is_some() {
             return Ok(Imported { key: key.clone(), was_there: true });
         }
-        let unpacked = Scratch::make(self.imports().join(key.to_string()))?;
+        let unpacked = Scratch::make(self.dir().join(key.to_string()))?;
         let image = layers(&unpacked.0, tell)?;
         tell(Stage::Make);
-        let (volume, tree) =
-            self.fill_base(&lock, &pool, &image, |bytes| self.leaves_room(bytes))?;
+        let (volume, tree) = self.0.fill_base(&lock, &image, |bytes| self.leaves_room(bytes))?;
         // Of what the base was made from: `image verify` then compares two things and not one with itself.
         tell(Stage::Digest);
         let digest = tree_digest(tree.root(), |_| ())?;
         drop(tree);
         still_good(key)?;
-        let facts = Facts { tree: Some(TreeFacts::now(digest, true)), ..Facts::of(&image) };
-        self.change_catalog(|catalog| catalog.describe(key, facts))?;
+        let facts = Facts { tree: Some(TreeFacts::of_source(digest)), ..Facts::of(&image) };
+        self.0.catalog().change(|catalog| catalog.describe(key, facts))?;
         volume.seal()?;
         Ok(Imported { key: key.clone(), was_there: false })
     }
@@ -103,8 +114,8 @@ impl Storage {
     /// Whether `bytes` more in a pool on loop files leave the disk with as much as unpacking does. The files are sparse, so the
     /// pool may be larger than what the disk has left.
     fn leaves_room(&self, bytes: Bytes) -> Result<(), RootfsError> {
-        let Backing::Loop { .. } = self.pool.backing else { return Ok(()) };
-        let dir = &self.pool.state_dir;
+        let Backing::Loop { .. } = self.0.config().pool.backing else { return Ok(()) };
+        let dir = self.0.state_dir();
         let stat = rustix::fs::statvfs(dir)
             .map_err(|errno| file("see how much room is left on", dir)(errno.into()))?;
         let free = stat.f_bavail.saturating_mul(stat.f_frsize);
@@ -112,28 +123,28 @@ impl Storage {
             return Ok(());
         }
         let (needed, free) = (bytes.0 >> 20, free >> 20);
-        Err(ImportError::Room { path: dir.clone(), needed, free }.into())
+        Err(ImportError::Room { path: dir.to_owned(), needed, free }.into())
     }
 
     /// Where layers are unpacked: on the disk of the state directory, for an image may be larger than memory.
-    fn imports(&self) -> PathBuf {
-        self.pool.state_dir.join("imports")
+    fn dir(&self) -> PathBuf {
+        self.0.state_dir().join("imports")
     }
 
     /// Removes what killed imports have left. An import that runs holds its base's lock.
-    pub fn sweep_imports(&self) -> Vec<PathBuf> {
+    pub fn sweep(&self) -> Vec<PathBuf> {
         let mut removed = Vec::new();
-        let Ok(entries) = fs::read_dir(self.imports()) else { return removed };
+        let Ok(entries) = fs::read_dir(self.dir()) else { return removed };
         for entry in entries.flatten() {
             let key = entry.file_name().to_str().and_then(|name| name.parse::<BaseKey>().ok());
-            if let Some(Ok(Some(_nobodys))) = key.map(|key| self.try_lock_base(&key)) {
+            if let Some(Ok(Some(_nobodys))) = key.map(|key| self.0.try_lock_base(&key)) {
                 match fs::remove_dir_all(entry.path()) {
                     Ok(()) => removed.push(entry.path()),
                     Err(error) => tracing::warn!("remove {}: {error}", entry.path().display()),
                 }
             }
         }
-        let _ = fs::remove_dir(self.imports());
+        let _ = fs::remove_dir(self.dir());
         removed
     }
 }

@@ -7,13 +7,14 @@
 
 use std::path::Path;
 
-use sharedroot_format::{BaseKey, Use};
+use sharedroot_dm::Reconcile;
+use sharedroot_format::BaseKey;
 use sharedroot_label::{self as label, MountLabel, SharedLabel};
 use sharedroot_sys::mount::Setting;
 
+use crate::bases::Bases;
 use crate::error::RootfsError;
 use crate::not_shared::NotShared;
-use crate::storage::Storage;
 
 /// The label of all that is in a file system; it belongs to the superblock.
 pub(super) fn context(label: &MountLabel) -> Setting<'_> {
@@ -37,16 +38,28 @@ pub struct Mislabelled {
     pub used: bool,
 }
 
-impl Storage {
+/// The labels of mounted bases, and of those that are to be mounted.
+#[derive(Debug, Clone, Copy)]
+pub struct Labels<'b>(&'b Bases);
+
+impl Bases {
+    /// The labels of bases.
+    #[must_use]
+    pub fn labels(&self) -> Labels<'_> {
+        Labels(self)
+    }
+}
+
+impl Labels<'_> {
     /// The label for new mounts of bases, where SELinux is on.
     ///
     /// # Errors
     /// [`RootfsError::SharedLabel`] for what the administrator gave, [`NotShared::NoLabel`] for the policy's.
-    pub fn shared_label(&self) -> Result<Option<SharedLabel>, RootfsError> {
+    pub fn shared(&self) -> Result<Option<SharedLabel>, RootfsError> {
         if !label::enabled() {
             return Ok(None);
         }
-        let given = self.shared_label.as_ref();
+        let given = self.0.config().shared_label.as_ref();
         SharedLabel::choose(given).map(Some).map_err(match given {
             Some(_) => RootfsError::SharedLabel,
             None => |error| NotShared::NoLabel(error).into(),
@@ -55,8 +68,8 @@ impl Storage {
 
     /// The same for a mount that no container sees: one without a label where the policy names none, for then no container
     /// shares the base meanwhile.
-    pub(super) fn label_for_a_look(&self) -> Result<Option<SharedLabel>, RootfsError> {
-        match self.shared_label() {
+    pub(super) fn for_a_look(&self) -> Result<Option<SharedLabel>, RootfsError> {
+        match self.shared() {
             Err(RootfsError::NotShared(NotShared::NoLabel(_))) => Ok(None),
             label => label,
         }
@@ -67,33 +80,28 @@ impl Storage {
     /// # Errors
     /// [`RootfsError`], also where there is no usable shared label now.
     pub fn mislabelled(&self) -> Result<Vec<Mislabelled>, RootfsError> {
-        let Some(right) = self.shared_label()? else { return Ok(Vec::new()) };
+        let Some(right) = self.shared()? else { return Ok(Vec::new()) };
         let mut all = Vec::new();
-        for key in self.mounted_bases()? {
-            let of_mount = label_at(&self.base_mount(&key))?;
+        for key in self.0.mounted_bases()? {
+            let of_mount = label_at(&self.0.base_mount(&key))?;
             if let Some(label) = of_mount.filter(|label| label != right.as_mount_label()) {
-                let used = self.is_used(&key)?;
+                let used = self.0.leases().any_mount(&key)?;
                 all.push(Mislabelled { key, label, used });
             }
         }
         Ok(all)
     }
 
-    /// Unmounts those that no container has, and returns all; `dry_run` unmounts none. A container that was just being
+    /// Unmounts those that no container has, and returns all. A container that was just being
     /// created from one fails, or mounts it anew.
     ///
     /// # Errors
     /// The first [`RootfsError`].
-    pub fn unmount_mislabelled(&self, dry_run: bool) -> Result<Vec<Mislabelled>, RootfsError> {
+    pub fn unmount_mislabelled(&self, how: Reconcile) -> Result<Vec<Mislabelled>, RootfsError> {
         let all = self.mislabelled()?;
-        for base in all.iter().filter(|base| !base.used && !dry_run) {
-            self.unmount_unused(&base.key)?;
+        for base in all.iter().filter(|base| !base.used && how == Reconcile::Apply) {
+            self.0.unmount_unused(&base.key)?;
         }
         Ok(all)
-    }
-
-    /// Whether a container has the base's mount.
-    pub(super) fn is_used(&self, key: &BaseKey) -> Result<bool, RootfsError> {
-        Ok(self.leases().of(key)?.iter().any(|lease| lease.what != Use::Private))
     }
 }

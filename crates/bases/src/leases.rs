@@ -14,6 +14,8 @@ use std::str::FromStr;
 
 use sharedroot_format::{BaseKey, Holder, Lease, Use};
 
+use crate::entries::entries;
+
 /// A lease that cannot be written or read.
 #[derive(Debug, thiserror::Error)]
 #[error("{step} {path}: {source}")]
@@ -109,7 +111,15 @@ impl Leases {
     /// [`LeaseError`].
     pub fn any(&self, base: &BaseKey, what: &Use) -> Result<bool, LeaseError> {
         let dir = self.0.join(base.to_string()).join(what.to_string());
-        Ok(!names::<Holder>(&dir)?.is_empty())
+        Ok(!listed::<Holder>(&dir)?.is_empty())
+    }
+
+    /// Whether anybody uses the base's mount. A snapshot has blocks of its own, and does not.
+    ///
+    /// # Errors
+    /// [`LeaseError`].
+    pub fn any_mount(&self, base: &BaseKey) -> Result<bool, LeaseError> {
+        Ok(self.of(base)?.iter().any(|lease| lease.what != Use::Private))
     }
 
     /// The leases of one base.
@@ -119,9 +129,9 @@ impl Leases {
     pub fn of(&self, base: &BaseKey) -> Result<Vec<Lease>, LeaseError> {
         let of_base = self.0.join(base.to_string());
         let mut found = Vec::new();
-        for what in names::<Use>(&of_base)? {
+        for what in listed::<Use>(&of_base)? {
             let of_use = of_base.join(what.to_string());
-            for holder in names::<Holder>(&of_use)? {
+            for holder in listed::<Holder>(&of_use)? {
                 let path = of_use.join(holder.to_string());
                 match fs::read_to_string(&path) {
                     // It was given back a moment ago.
@@ -142,7 +152,7 @@ impl Leases {
     /// [`LeaseError`].
     pub fn all(&self) -> Result<Vec<Lease>, LeaseError> {
         let mut found = Vec::new();
-        for base in names(&self.0)? {
+        for base in listed(&self.0)? {
             found.extend(self.of(&base)?);
         }
         Ok(found)
@@ -173,18 +183,8 @@ impl Leases {
     }
 }
 
-/// The names in a directory that are what they should be; none where it is not there.
-fn names<T: FromStr>(dir: &Path) -> Result<Vec<T>, LeaseError> {
-    let list = match fs::read_dir(dir) {
-        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        list => list.map_err(failed("list", dir))?,
-    };
-    let mut found = Vec::new();
-    for entry in list {
-        let name = entry.map_err(failed("list", dir))?.file_name();
-        found.extend(name.to_str().and_then(|name| name.parse().ok()));
-    }
-    Ok(found)
+fn listed<T: FromStr>(dir: &Path) -> Result<Vec<T>, LeaseError> {
+    entries(dir).map_err(failed("list", dir))
 }
 
 fn failed(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> LeaseError {
@@ -198,23 +198,6 @@ mod tests {
 
     use super::*;
 
-    struct Run(PathBuf);
-
-    impl Run {
-        fn new(name: &str) -> Self {
-            let dir = format!("sharedroot-leases-{name}-{}", std::process::id());
-            let dir = std::env::temp_dir().join(dir);
-            fs::create_dir(&dir).unwrap();
-            Self(dir)
-        }
-    }
-
-    impl Drop for Run {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
-        }
-    }
-
     fn lease(id: &str, what: Use) -> Lease {
         let holder = Holder::of_record(&Path::new("/run/sharedroot/containers/1").join(id));
         Lease { base: "ab".repeat(32).parse().unwrap(), what, holder, name: id.to_owned() }
@@ -222,8 +205,8 @@ mod tests {
 
     #[test]
     fn a_base_has_users_until_the_last_one_goes() {
-        let run = Run::new("users");
-        let leases = Leases::below(&run.0);
+        let run = tempfile::tempdir().unwrap();
+        let leases = Leases::below(run.path());
         let scaffold = Use::Scaffold(ScaffoldName::of_digest([1; 32]));
         let (a, b) = (lease("a", Use::Shared), lease("b", Use::Shared));
         let c = lease("c", scaffold.clone());
@@ -246,13 +229,13 @@ mod tests {
         leases.change(&c, &other).unwrap();
         assert_eq!(leases.all().unwrap(), std::slice::from_ref(&other), "although it was not held");
         leases.release(&other).unwrap();
-        assert_eq!(fs::read_dir(&run.0).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(run.path()).unwrap().count(), 0);
     }
 
     #[test]
     fn what_a_killed_delete_left_goes_and_what_an_earlier_version_lacks_comes() {
-        let run = Run::new("reconcile");
-        let leases = Leases::below(&run.0);
+        let run = tempfile::tempdir().unwrap();
+        let leases = Leases::below(run.path());
         let (stale, kept, old) =
             (lease("stale", Use::Shared), lease("kept", Use::Shared), lease("old", Use::Private));
         leases.hold(&stale).unwrap();
@@ -270,9 +253,27 @@ mod tests {
     }
 
     #[test]
+    fn bases_of_two_formats_have_leases_of_their_own() {
+        let run = tempfile::tempdir().unwrap();
+        let leases = Leases::below(run.path());
+        let one = lease("one", Use::Shared);
+        // As a version without formats has written it, and one with another format.
+        let old = run.path().join("lease").join(one.base.to_string()).join("shared");
+        fs::create_dir_all(&old).unwrap();
+        fs::write(old.join(one.holder.to_string()), "one").unwrap();
+        let other = Lease { base: format!("f2-{}", one.base).parse().unwrap(), ..one.clone() };
+        assert_eq!(leases.all().unwrap(), std::slice::from_ref(&one));
+        assert!(!leases.any_mount(&other.base).unwrap());
+        leases.hold(&other).unwrap();
+        leases.release(&one).unwrap();
+        assert!(!leases.any_mount(&one.base).unwrap() && leases.any_mount(&other.base).unwrap());
+        assert_eq!(leases.all().unwrap(), [other]);
+    }
+
+    #[test]
     fn many_come_and_go_at_a_time() {
-        let run = Run::new("many");
-        let leases = Leases::below(&run.0);
+        let run = tempfile::tempdir().unwrap();
+        let leases = Leases::below(run.path());
         std::thread::scope(|scope| {
             for thread in 0..4 {
                 let leases = &leases;

@@ -3,26 +3,31 @@
 //!
 //! | module | story |
 //! |---|---|
-//! | `storage` | where things are |
+//! | `config`, `bases` | what a configuration says of bases; where they are, and their pool, opened once |
 //! | `base`, `base_lock`, `base_tree`, `import` | a base is made, mounted, read, removed |
-//! | `catalog`, `names`, `origin` | what bases are called, and where they came from |
-//! | `leases`, `containers` | who uses a base |
+//! | `catalog`, `catalog_file`, `names`, `unwanted` | what bases are called, where they came from, and which nobody wants |
+//! | `leases`, `entries`, `containers` | who uses a base |
 //! | `shared`, `missing`, `scaffold`, `skeleton` | the root of a read-only container |
-//! | `private`, `overlaid`, `size`, `room` | the root of a writable container: a snapshot |
-//! | `note`, `notice`, `earlier`, `writeback`, `changes`, `forgotten` | what a container changed, and what becomes of it |
+//! | `private`, `snapshot_mount`, `overlaid`, `size`, `room` | the root of a writable container: a snapshot |
+//! | `note`, `notes`, `notice`, `earlier`, `release`, `writeback`, `exchange`, `changes`, `forgotten` | what a container changed, and what becomes of it |
 //! | `labels` | the label of bases and scaffolds |
 //! | `pool` | the pool as a whole |
 //! | `prepared`, `not_shared` | why a container runs on the rootfs as given |
-//! | `error`, `remedy` | why a root cannot be made or unmade |
+//! | `error`, `size_error`, `remedy` | why a root cannot be made or unmade |
 
 mod base;
 mod base_lock;
 mod base_tree;
+mod bases;
 pub mod catalog;
+mod catalog_file;
 pub mod changes;
+mod config;
 mod containers;
 mod earlier;
+mod entries;
 mod error;
+mod exchange;
 mod forgotten;
 mod import;
 mod labels;
@@ -31,33 +36,41 @@ mod missing;
 mod names;
 mod not_shared;
 mod note;
+mod notes;
 mod notice;
-mod origin;
 mod overlaid;
 mod pool;
 mod prepared;
 mod private;
+mod release;
 mod remedy;
 mod room;
 mod scaffold;
 mod shared;
 mod size;
+mod size_error;
 mod skeleton;
-mod storage;
+mod snapshot_mount;
+mod unwanted;
 mod writeback;
 
 pub use base_tree::BaseTree;
+pub use bases::Bases;
+pub use catalog_file::{CatalogError, CatalogFile};
+pub use config::Config;
 pub use containers::{Containers, ContainersError};
-pub use earlier::Earlier;
+pub use earlier::{Earlier, Kept};
 pub use error::RootfsError;
 pub use forgotten::{Fate, delete_forgotten};
-pub use import::{Imported, Stage};
-pub use labels::Mislabelled;
+pub use import::{Imported, Imports, Stage};
+pub use labels::{Labels, Mislabelled};
 pub use leases::{LeaseError, Leases};
 pub use missing::{Kind, Missing};
 pub use names::Names;
 pub use not_shared::NotShared;
 pub use prepared::Prepared;
-pub use private::{Place, Private, WrittenBack, prepare_private, release_private, save_so_far};
+pub use private::{Place, Private, prepare_private};
+pub use release::{WrittenBack, release_private, save_so_far};
+pub use scaffold::Scaffolds;
 pub use shared::{Wanted, prepare_shared};
-pub use storage::Storage;
+pub use size_error::SizeError;

@@ -16,86 +16,24 @@ use std::time::SystemTime;
 
 use rustix::fs::{AtFlags, Dir, Mode, OFlags};
 use rustix::io::Errno;
-use sharedroot_dm::VolumeName;
 use sharedroot_sys::resolve::Resolve;
 
 use super::note::Note;
 use crate::error::{RootfsError, file};
-use crate::storage::Storage;
 
 /// What engines take for the sign that the directory which holds it is removed.
 const REMOVED: &str = ".wh.";
 
-impl Storage {
-    /// Puts a notice into the overlay `merged` of the container of `note`, which gets its name.
-    ///
-    /// # Errors
-    /// [`RootfsError::File`], [`RootfsError::Record`].
-    fn put_notice(
-        &self,
-        volume: &VolumeName,
-        note: &mut Note,
-        merged: impl AsFd,
-    ) -> Result<(), RootfsError> {
-        let mut name = format!(
-            "sharedroot: this tree lacks files that are only in the snapshot {volume} of its container"
-        );
-        let mut tries = 16;
-        loop {
-            note.notice = Some(name.clone());
-            self.write_note_for_good(volume, note)?;
-            match put(merged.as_fd(), &name) {
-                Ok(()) => return Ok(()),
-                // The container has a file of that name.
-                Err(Errno::EXIST) => name = another(&name),
-                // Where the index of a directory is full, most parts of it still have room for some names.
-                Err(Errno::NOSPC) if tries > 0 => {
-                    tries -= 1;
-                    name = another(&name);
-                }
-                Err(errno) => return Err(failed("make", note, &name)(errno)),
-            }
-        }
-    }
-
-    /// The same after a write-back that left something out. Where the top has no room for a name, it was the container that
-    /// filled it: that keeps no container from its end, so a warning has to do.
-    ///
-    /// # Errors
-    /// [`RootfsError::File`], [`RootfsError::Record`].
-    pub(super) fn put_notice_or_warn(
-        &self,
-        volume: &VolumeName,
-        note: &mut Note,
-        merged: impl AsFd,
-    ) -> Result<(), RootfsError> {
-        let no_room = |error: &RootfsError| {
-            use std::io::ErrorKind::{QuotaExceeded, StorageFull};
-            matches!(error, RootfsError::File { source, .. } if [StorageFull, QuotaExceeded].contains(&source.kind()))
-        };
-        match self.put_notice(volume, note, merged) {
-            Err(error) if no_room(&error) => {
-                tracing::warn!(
-                    "the overlay at {} lacks files, and nothing there says so: {error}",
-                    note.root_path.display()
-                );
-                Ok(())
-            }
-            put => put,
-        }
-    }
-
-    /// Takes the notice of `note` away from its overlay, seen through `tree`: the overlay, or its upper directory.
-    ///
-    /// # Errors
-    /// [`RootfsError::File`].
-    pub(super) fn take_notice(note: &mut Note, tree: impl AsFd) -> Result<(), RootfsError> {
-        let Some(name) = note.notice.take() else { return Ok(()) };
-        take(tree.as_fd(), &name).map_err(failed("remove", note, &name))
-    }
+/// Takes the notice of `note` away from its overlay, seen through `tree`: the overlay, or its upper directory.
+///
+/// # Errors
+/// [`RootfsError::File`].
+pub(crate) fn take_notice(note: &mut Note, tree: impl AsFd) -> Result<(), RootfsError> {
+    let Some(name) = note.notice.take() else { return Ok(()) };
+    take(tree.as_fd(), &name).map_err(failed("remove", note, &name))
 }
 
-fn failed<'a>(
+pub(crate) fn failed<'a>(
     step: &'static str,
     note: &'a Note,
     name: &'a str,
@@ -104,13 +42,14 @@ fn failed<'a>(
 }
 
 /// A longer name; the clock makes one that nobody knows before.
-fn another(name: &str) -> String {
+pub(crate) fn another(name: &str) -> String {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let first = name.split_once(" (").map_or(name, |(first, _)| first);
     format!("{first} ({})", now.as_nanos())
 }
 
-fn put(top: BorrowedFd<'_>, name: &str) -> Result<(), Errno> {
+/// Makes a notice of this name at the top of an overlay.
+pub(crate) fn put(top: BorrowedFd<'_>, name: &str) -> Result<(), Errno> {
     let mode = Mode::from_raw_mode(0o755);
     rustix::fs::mkdirat(top, name, mode)?;
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -157,9 +96,9 @@ mod tests {
 
     #[test]
     fn a_notice_goes_and_nothing_else_does() {
-        let dir = std::env::temp_dir().join(format!("sharedroot-notice-{}", std::process::id()));
-        fs::create_dir(&dir).unwrap();
-        let top = File::open(&dir).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        let top = File::open(dir).unwrap();
         put(top.as_fd(), "notice").unwrap();
         assert_eq!(put(top.as_fd(), "notice"), Err(Errno::EXIST));
         take(top.as_fd(), "notice").unwrap();
@@ -178,7 +117,6 @@ mod tests {
             assert!(fs::symlink_metadata(dir.join(name)).is_ok(), "{name}");
         }
         assert!(dir.join("notice/.wh.").exists());
-        fs::remove_dir_all(&dir).unwrap();
         let (one, two) = (another("a name"), another("a name (5)"));
         assert!(one.starts_with("a name (") && two.starts_with("a name (") && !two.contains("(5)"));
     }

@@ -32,9 +32,9 @@ use rustix::io::Errno;
 use super::labels::context;
 use super::note::Note;
 use super::skeleton::copy;
+use crate::bases::Bases;
 use crate::error::{RootfsError, file};
 use crate::not_shared::NotShared;
-use crate::storage::Storage;
 
 const TREE: &str = ".sharedroot-tree";
 const WORK: &str = ".sharedroot-work";
@@ -45,7 +45,7 @@ const MOVED: &str = "trusted.sharedroot.moved";
 /// What ext4 has room for, in blocks of 4 KiB. A base with more names at its top has the rest compared at each write-back.
 const MOST_MOVED: usize = 3_000;
 
-impl Storage {
+impl Bases {
     /// Moves the tree of a new snapshot down, and makes an overlay of it.
     ///
     /// # Errors
@@ -91,10 +91,10 @@ impl Storage {
         volume: &VolumeName,
         options: &[Setting<'_>],
     ) -> Result<Detached, RootfsError> {
-        let place = self.pool.run_dir.join("snapshot");
+        let place = self.run_dir().join("snapshot");
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&place);
         made.map_err(file("create", &place))?;
-        let source = self.pool.name.device_of(volume);
+        let source = self.config().pool.name.device_of(volume);
         let [tree, work, lower] = [TREE, WORK, LOWER].map(|name| place.join(name));
         mount::apart(|| {
             let read_only = is_read_only(&snapshot)?;

@@ -1,34 +1,23 @@
 //! The pool as a whole: who uses it, and everything of ours that lies mounted on it taken away.
 
-use sharedroot_dm::{Error, Pool};
 use sharedroot_format::BaseKey;
 use sharedroot_sys::mount;
 
-use super::scaffold::entries;
+use crate::bases::Bases;
+use crate::catalog_file::CatalogFile;
 use crate::containers::Containers;
-use crate::error::RootfsError;
-use crate::storage::Storage;
+use crate::entries::entries;
+use crate::error::{RootfsError, file};
+use crate::notes::Notes;
 
-impl Storage {
-    /// The pool, active or not. Makes and activates nothing.
+impl Bases {
+    /// Makes the leases those that the records name: after a `delete` that was killed, and for containers of a version
+    /// without leases.
     ///
     /// # Errors
-    /// [`RootfsError::Dm`], also if there is no pool.
-    pub fn known_pool(&self) -> Result<Pool, RootfsError> {
-        Pool::known(&self.pool)?.ok_or_else(|| self.no_pool())
-    }
-
-    /// The pool, activated if it was not. Makes none.
-    ///
-    /// # Errors
-    /// [`RootfsError::Dm`], also if there is no pool.
-    pub fn active_pool(&self) -> Result<Pool, RootfsError> {
-        self.pool_if_made()?.ok_or_else(|| self.no_pool())
-    }
-
-    fn no_pool(&self) -> RootfsError {
-        let (name, state_dir) = (self.pool.name.clone(), self.pool.state_dir.clone());
-        Error::NoPool { name, state_dir }.into()
+    /// [`RootfsError::Lease`], [`RootfsError::Containers`].
+    pub fn reconcile_leases(&self, containers: &dyn Containers) -> Result<(), RootfsError> {
+        self.leases().reconcile(|| containers.leases().map_err(RootfsError::Containers))
     }
 
     /// The containers that have a root on the pool, running or not.
@@ -42,17 +31,16 @@ impl Storage {
     /// # Errors
     /// [`RootfsError::File`].
     pub fn mounted_bases(&self) -> Result<Vec<BaseKey>, RootfsError> {
-        let mut keys = entries::<BaseKey>(&self.pool.run_dir.join("base"))?;
+        let dir = self.run_dir().join("base");
+        let mut keys = entries::<BaseKey>(&dir).map_err(file("list", &dir))?;
         keys.retain(|key| mount::device_mounted_at(&self.base_mount(key)).is_some());
         Ok(keys)
     }
 
     /// Unmounts every base of the pool. A container that is created meanwhile mounts its base
     /// anew, and then the pool's device is busy.
-    ///
-    /// # Errors
-    /// [`RootfsError::PoolInUse`]; then nothing has changed.
-    pub fn vacate(&self, pool: &Pool, containers: &dyn Containers) -> Result<(), RootfsError> {
+    fn vacate(&self, containers: &dyn Containers) -> Result<(), RootfsError> {
+        let pool = self.known_pool()?;
         let containers = self.users(containers)?;
         if !containers.is_empty() {
             return Err(RootfsError::PoolInUse { pool: pool.name().clone(), containers });
@@ -65,19 +53,30 @@ impl Storage {
         Ok(())
     }
 
+    /// Unmounts every base, and deactivates the pool; one of LVM's stays active.
+    ///
+    /// # Errors
+    /// [`RootfsError::PoolInUse`], then nothing has changed; [`RootfsError::Dm`].
+    pub fn deactivate(self, containers: &dyn Containers) -> Result<(), RootfsError> {
+        self.vacate(containers)?;
+        Ok(self.into_known_pool()?.shut_down()?)
+    }
+
     /// Destroys the pool, and forgets what was known of its volumes.
     ///
     /// # Errors
     /// [`RootfsError::PoolInUse`], then nothing has changed; [`RootfsError::Dm`].
-    pub fn destroy(&self, pool: Pool, containers: &dyn Containers) -> Result<(), RootfsError> {
-        self.vacate(&pool, containers)?;
-        let volumes = pool.volumes()?;
-        pool.destroy()?;
+    pub fn destroy(self, containers: &dyn Containers) -> Result<(), RootfsError> {
+        self.vacate(containers)?;
+        let volumes = self.known_pool()?.volumes()?;
+        let config = self.config().clone();
+        self.into_known_pool()?.destroy()?;
         for volume in &volumes {
-            self.remove_note(&volume.name)?;
+            Notes::below(&config.pool.state_dir).remove(&volume.name)?;
         }
-        self.change_catalog(|catalog| {
+        CatalogFile::of(&config.pool.state_dir, &config.pool.run_dir).change(|catalog| {
             volumes.iter().filter_map(|v| v.name.base()).for_each(|key| catalog.forget(&key));
-        })
+        })?;
+        Ok(())
     }
 }

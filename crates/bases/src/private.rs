@@ -3,23 +3,25 @@
 
 use std::path::Path;
 
-use sharedroot_dm::{Bytes, NewVolume, Pool, VolumeName};
-use sharedroot_image::{self as image, Image};
+use sharedroot_dm::{Bytes, NewVolume, VolumeName};
+use sharedroot_image::Image;
 use sharedroot_label::MountLabel;
 use sharedroot_sys::mount::{self, Detached};
 use sharedroot_sys::step::step;
 
-use crate::changes::{Since, Tally};
+use crate::changes::Since;
 
 use super::earlier::Earlier;
 use super::labels::label_at;
-use super::note::{Note, named};
-use super::room::is_full;
+use super::note::{Note, UpperThen};
+use super::notice::take_notice;
 use super::size;
-use super::writeback::{Changes, Mounts, detached_snapshot, kept_snapshot, noted, overlay_at};
+use super::snapshot_mount::detached_snapshot;
+use super::writeback::noted;
+use crate::bases::Bases;
 use crate::error::RootfsError;
+use crate::exchange::Exchange;
 use crate::prepared::Prepared;
-use crate::storage::Storage;
 
 /// Where a private rootfs goes, and for whom.
 #[derive(Debug, Clone, Copy)]
@@ -67,35 +69,33 @@ impl Private<'_> {
 ///
 /// # Errors
 /// [`RootfsError`]; what is left then, [`release_private`] takes away.
-pub fn prepare_private<'p>(
-    storage: &Storage,
-    pool: &'p Pool,
+pub fn prepare_private<'b>(
+    bases: &'b Bases,
     image: &Image,
     place: Place<'_>,
-) -> Result<Prepared<Private<'p>>, RootfsError> {
-    Prepared::of(prepare(storage, pool, image, place))
+) -> Result<Prepared<Private<'b>>, RootfsError> {
+    Prepared::of(prepare(bases, image, place))
 }
 
-fn prepare<'p>(
-    storage: &Storage,
-    pool: &'p Pool,
+fn prepare<'b>(
+    bases: &'b Bases,
     image: &Image,
     place: Place<'_>,
-) -> Result<Private<'p>, RootfsError> {
+) -> Result<Private<'b>, RootfsError> {
     let Place { id, volume, root_path, label, size, earlier, overlay } = place;
     // Without a label of its own it is as the engine's root is.
     let engines = label.is_none().then(|| label_at(root_path)).transpose()?.flatten();
     let label = label.or(engines.as_ref());
     if let Earlier::Root(_) = earlier {
-        let mounted = go_on(storage, pool, label, place)?;
+        let mounted = go_on(bases, label, place)?;
         return Ok(Private { mounted, new: None });
     }
-    storage.snapshot_base(pool, image)?;
-    clear_away(storage, pool, place)?;
-    note_beginning(storage, image, label, place)?;
+    bases.snapshot_base(image)?;
+    clear_away(bases, place)?;
+    note_beginning(bases, image, label, place)?;
     let base = VolumeName::of_base(&image.key);
     let takes = step("take the snapshot");
-    let mut snapshot = storage.with_room(pool, || pool.snapshot(&base, volume))?;
+    let mut snapshot = bases.with_room(|pool| pool.snapshot(&base, volume))?;
     drop(takes);
     if let Some(wanted) = size {
         let _step = step("make the snapshot as small as the container may have it");
@@ -104,7 +104,7 @@ fn prepare<'p>(
     let mounts = step("mount the snapshot");
     let mounted = detached_snapshot(snapshot.device(), label.map(MountLabel::as_context))?;
     let mounted = match overlay {
-        Some(_) => storage.overlay_of_new(mounted, volume, label)?,
+        Some(_) => bases.overlay_of_new(mounted, volume, label)?,
         None => mounted,
     };
     drop(mounts);
@@ -112,19 +112,23 @@ fn prepare<'p>(
     // what never came into the snapshot.
     if let Some(upper) = image.upper.as_ref().filter(|upper| !upper.empty) {
         let _step = step("bring in what the engine's root holds over the image");
-        storage.bring_in(id, &upper.path, root_path, &mounted)?;
+        bases.bring_in(id, &upper.path, root_path, &mounted)?;
     }
     Ok(Private { mounted, new: Some(snapshot) })
 }
 
 /// Writes the note of a new snapshot, if its engine wants what changes.
 fn note_beginning(
-    storage: &Storage,
+    bases: &Bases,
     image: &Image,
     label: Option<&MountLabel>,
     Place { id, volume, root_path, overlay, .. }: Place<'_>,
 ) -> Result<(), RootfsError> {
     let Some(found) = &image.upper else { return Ok(()) };
+    let upper_then = match found.empty {
+        true => UpperThen::empty(),
+        false => bases.notes().keep_upper(volume, &found.path)?,
+    };
     let note = Note {
         id: id.to_owned(),
         root_path: root_path.to_owned(),
@@ -135,25 +139,24 @@ fn note_beginning(
         overlaid: overlay.is_some(),
         notice: None,
         only_here: None,
-        upper_then: Some(storage.keep_upper(volume, &found.path, found.empty)?),
+        upper_then: Some(upper_then),
     };
-    storage.write_note(volume, &note)
+    bases.notes().write(volume, &note)
 }
 
 /// The snapshot of an earlier start, for it holds what the engine's overlay cannot; with what came into the overlay
 /// meanwhile.
 fn go_on(
-    storage: &Storage,
-    pool: &Pool,
+    bases: &Bases,
     label: Option<&MountLabel>,
     place: Place<'_>,
 ) -> Result<Detached, RootfsError> {
     let Place { id, volume, root_path, size, overlay, .. } = place;
     let dropped = || RootfsError::Dropped { id: id.to_owned(), volume: volume.clone() };
-    let mut note = storage.read_note(volume)?.ok_or_else(dropped)?;
-    let Some(known) = pool.volume(volume)? else { return Err(dropped()) };
+    let mut note = bases.notes().read(volume)?.ok_or_else(dropped)?;
+    let Some(known) = bases.pool()?.volume(volume)? else { return Err(dropped()) };
     let only_here = note.only_here.clone().ok_or_else(dropped)?;
-    let times = storage.times_of(volume);
+    let times = bases.notes().times_of(volume);
     let since = Since { time: only_here.since, times: times.as_ref(), unsaved: false };
     if let (Some(why), false) = (overlay, note.overlaid) {
         // What it holds and an overlay cannot would mean something else in one.
@@ -163,15 +166,15 @@ fn go_on(
     if let Some(wanted) = size {
         size::check_kept(volume, known.size, wanted)?;
     }
-    let device = pool.activate(volume)?.device;
-    let mounted = kept_snapshot(pool, &device, label.map(MountLabel::as_context))?;
-    let mounted = storage.as_it_was(mounted, volume, &note)?.ok_or_else(dropped)?;
+    let device = bases.pool()?.activate(volume)?.device;
+    let mounted = bases.kept_snapshot(&device, label.map(MountLabel::as_context))?;
+    let mounted = bases.as_it_was(mounted, volume, &note)?.ok_or_else(dropped)?;
     let merged = mount::bind(root_path)?;
     let was_noticed = note.notice.is_some();
-    Storage::take_notice(&mut note, &merged)?;
-    storage.bring_newer((id, volume), &note.upper, &merged, &mounted, since)?;
+    take_notice(&mut note, &merged)?;
+    Exchange { bases, volume, note: &note, merged: &merged }.bring_newer(&mounted, since)?;
     // Before the note: with the older times what came already would be brought again.
-    let upper_then = Some(storage.keep_upper(volume, &note.upper, false)?);
+    let upper_then = Some(bases.notes().keep_upper(volume, &note.upper)?);
     let mut note = Note {
         root_path: root_path.to_owned(),
         label: noted(label),
@@ -183,135 +186,23 @@ fn go_on(
     };
     match was_noticed {
         // Until a write-back leaves nothing out: an engine can make an image without a pause.
-        true => storage.put_notice_or_warn(volume, &mut note, &merged)?,
-        false => storage.write_note_for_good(volume, &note)?,
+        true => bases.notes().put_notice_or_warn(volume, &mut note, &merged)?,
+        false => bases.notes().write(volume, &note)?,
     }
     Ok(mounted)
 }
 
-/// Makes room for a snapshot: one of that name has nothing to give back, for [`Storage::settle`] came before.
-fn clear_away(storage: &Storage, pool: &Pool, place: Place<'_>) -> Result<(), RootfsError> {
+/// Makes room for a snapshot: one of that name has nothing to give back, for [`Bases::settle`] came before.
+fn clear_away(bases: &Bases, place: Place<'_>) -> Result<(), RootfsError> {
     let Place { id, volume, .. } = place;
+    let pool = bases.pool()?;
     if pool.volume(volume)?.is_none() {
         return Ok(());
     }
-    if let Some(note) = storage.read_note(volume)?.filter(|note| !note.is_obsolete()) {
+    if let Some(note) = bases.notes().read(volume)?.filter(|note| !note.is_obsolete()) {
         let (id, upper) = (id.to_owned(), note.upper);
         return Err(RootfsError::Unsaved { id, volume: volume.clone(), upper });
     }
     pool.delete_when_idle(volume)?;
-    storage.remove_note(volume)
-}
-
-/// What became of what a container changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WrittenBack {
-    /// So many changes were made in the engine's overlay.
-    Changes(u64),
-    /// The same, and so many files stay in the snapshot, for the overlay cannot hold them.
-    Partly(u64, u64),
-    /// They are in the snapshot only; a warning said why.
-    Kept,
-}
-
-/// Writes what a container has changed so far into the engine's overlay below its root: engines pack a layer of it while
-/// the container is paused (`docker commit`), and look into the overlay's own directories.
-///
-/// # Errors
-/// [`RootfsError`]; the container's root is as it was.
-pub fn save_so_far(
-    storage: &Storage,
-    volume: &VolumeName,
-    mount_point: &Path,
-) -> Result<WrittenBack, RootfsError> {
-    // Without a note no engine wants anything.
-    let Some(note) = storage.read_note(volume)? else { return Ok(WrittenBack::Changes(0)) };
-    let nowhere = || RootfsError::NowhereToGo { path: mount_point.to_owned() };
-    let snapshot = own_mount(storage, volume, mount_point)?.ok_or_else(nowhere)?;
-    // The overlay can be reached where our mount is not above it.
-    let uncovered = mount::apart(|| {
-        mount::detach(mount_point)?;
-        overlay_at(mount_point)
-    })?;
-    let found = Mounts { snapshot: Some(snapshot), overlay: Some(uncovered?.ok_or_else(nowhere)?) };
-    let (id, upper) = (note.id.clone(), note.upper.clone());
-    storage.note_giving_back(volume, note)?;
-    let saved = storage.save(&Pool::open(&storage.pool)?, volume, found);
-    if let Some(note) = storage.read_note(volume)? {
-        let upper_then = Some(storage.keep_upper(volume, &upper, false)?);
-        storage.write_note(volume, &Note { upper_then, ..note })?;
-    }
-    match saved? {
-        Changes::Saved(Tally { left_out, .. }) if left_out.count > 0 => {
-            Err(RootfsError::NotInOverlay { id, count: left_out.count, first: named(&left_out) })
-        }
-        Changes::Saved(tally) => Ok(WrittenBack::Changes(tally.changes)),
-        Changes::Partly(_) | Changes::NowhereToGo => Err(nowhere()),
-    }
-}
-
-/// The snapshot's own mount at `mount_point`, or the overlay of it, if that is what is there: the overlay below it is the
-/// daemon's.
-fn own_mount(
-    storage: &Storage,
-    volume: &VolumeName,
-    mount_point: &Path,
-) -> Result<Option<Detached>, RootfsError> {
-    let Some((major, minor)) = mount::device_mounted_at(mount_point) else { return Ok(None) };
-    let name = format!("/sys/dev/block/{major}:{minor}/dm/name");
-    let ours = storage.pool.name.device_of(volume);
-    match std::fs::read_to_string(name) {
-        Ok(name) if name.trim_end() == ours => Ok(Some(mount::bind(mount_point)?)),
-        _ if image::is_overlay_of(mount_point, &ours) => Ok(Some(mount::bind(mount_point)?)),
-        _ => Ok(None),
-    }
-}
-
-/// Takes the mount at `mount_point` away, writes what the container changed into the engine's overlay below it, and
-/// deletes the snapshot. What is gone already is no error.
-///
-/// Where the overlay is gone, or the pool has no room for the journal, the snapshot stays for the next start of the
-/// container.
-///
-/// # Errors
-/// [`RootfsError`]; the record must stay, so that it can be tried again.
-pub fn release_private(
-    storage: &Storage,
-    volume: &VolumeName,
-    mount_point: &Path,
-) -> Result<WrittenBack, RootfsError> {
-    let unmounts = step("take the mount away");
-    let snapshot = own_mount(storage, volume, mount_point)?;
-    let mut found = Mounts { snapshot, overlay: None };
-    if found.snapshot.is_some() {
-        mount::detach(mount_point)?;
-        found.overlay = overlay_at(mount_point)?;
-    }
-    drop(unmounts);
-    let Some(pool) = storage.pool_if_made()? else { return Ok(WrittenBack::Changes(0)) };
-    let at = mount_point.display();
-    let changes = match storage.save_changes(&pool, volume, found) {
-        Ok(Changes::Saved(Tally { changes, left_out, .. })) if left_out.count > 0 => {
-            return Ok(WrittenBack::Partly(changes, left_out.count));
-        }
-        Ok(Changes::Saved(tally)) => tally.changes,
-        Ok(Changes::Partly(left_out)) => return Ok(WrittenBack::Partly(0, left_out)),
-        Ok(Changes::NowhereToGo) => {
-            tracing::warn!(
-                "no overlay at {at} takes what the container changed: it stays in {volume} until the container's next start"
-            );
-            return Ok(WrittenBack::Kept);
-        }
-        // Whoever wants room must be able to delete containers.
-        Err(RootfsError::Dm(error)) if is_full(&error) => {
-            tracing::warn!("what the container at {at} changed stays in {volume}: {error}");
-            return Ok(WrittenBack::Kept);
-        }
-        Err(error) => return Err(error),
-    };
-    let _step = step("delete the snapshot");
-    // A mount that leaked into another mount namespace is no reason to keep the container: the log names it.
-    pool.delete_when_idle(volume)?;
-    storage.remove_note(volume)?;
-    Ok(WrittenBack::Changes(changes))
+    bases.notes().remove(volume)
 }

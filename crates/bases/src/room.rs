@@ -7,8 +7,8 @@ use std::path::Path;
 use sharedroot_dm::{Bytes, Error, Pool, PoolMode};
 use sharedroot_format::base::JOURNAL_BLOCKS;
 
+use crate::bases::Bases;
 use crate::error::{RootfsError, file};
-use crate::storage::Storage;
 
 /// Where the superblock of ext4 has the features that a kernel must know, and that the journal holds what is nowhere else
 /// (Documentation/filesystems/ext4/super.rst).
@@ -47,32 +47,32 @@ pub(super) fn is_full(error: &Error) -> bool {
     matches!(error, Error::Full { .. } | Error::TooSmall { .. })
 }
 
-impl Storage {
+impl Bases {
     /// Does what takes room, once more if the pool had none and some could be made.
     ///
     /// # Errors
     /// [`RootfsError`].
-    pub(super) fn with_room<T>(
-        &self,
-        pool: &Pool,
-        act: impl Fn() -> Result<T, Error>,
+    pub(super) fn with_room<'b, T>(
+        &'b self,
+        act: impl Fn(&'b Pool) -> Result<T, Error>,
     ) -> Result<T, RootfsError> {
-        match act() {
-            Err(error) if is_full(&error) && self.reclaim(pool)? => Ok(act()?),
+        let pool = self.pool()?;
+        match act(pool) {
+            Err(error) if is_full(&error) && self.reclaim()? => Ok(act(pool)?),
             done => Ok(done?),
         }
     }
 
     /// Deletes the snapshots whose changes waited for room until nobody wanted them any more. True if there were any.
-    fn reclaim(&self, pool: &Pool) -> Result<bool, RootfsError> {
+    fn reclaim(&self) -> Result<bool, RootfsError> {
         let mut any = false;
-        for name in self.noted_volumes()? {
-            if !self.read_note(&name)?.is_some_and(|note| note.is_obsolete()) {
+        for name in self.notes().volumes()? {
+            if !self.notes().read(&name)?.is_some_and(|note| note.is_obsolete()) {
                 continue;
             }
-            match pool.delete(&name) {
+            match self.pool()?.delete(&name) {
                 Ok(_) => {
-                    self.remove_note(&name)?;
+                    self.notes().remove(&name)?;
                     any = true;
                 }
                 Err(error) => tracing::debug!("{error}"),
@@ -90,8 +90,8 @@ mod tests {
 
     #[test]
     fn a_file_system_says_whether_its_journal_must_be_replayed() {
-        let name = format!("sharedroot-replay-{}", std::process::id());
-        let image = std::env::temp_dir().join(name);
+        let dir = tempfile::tempdir().unwrap();
+        let image = dir.path().join("image");
         File::create(&image).unwrap().set_len(8 << 20).unwrap();
         let run = |program: &str, words: &[&str]| {
             let done = Command::new(program).args(words).arg(&image).status().unwrap();

@@ -8,10 +8,11 @@ use std::fs::DirBuilder;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use sha2::{Digest, Sha256};
+use sharedroot_dm::Reconcile;
 use sharedroot_format::{BaseKey, ScaffoldName, Use};
 use sharedroot_sys::mount::{self, Detached};
 
@@ -20,9 +21,10 @@ use super::base_lock::BaseLock;
 use super::labels::{context, label_at};
 use super::missing::{Kind, Missing};
 use super::skeleton::raise;
+use crate::bases::Bases;
 use crate::containers::ContainersError;
+use crate::entries::entries;
 use crate::error::{RootfsError, file};
-use crate::storage::Storage;
 
 /// The name of the scaffold that adds this: the same for the same set, whoever asks.
 fn name_of(missing: &[Missing]) -> ScaffoldName {
@@ -38,14 +40,26 @@ fn name_of(missing: &[Missing]) -> ScaffoldName {
     ScaffoldName::of_digest(hash.finalize().into())
 }
 
-impl Storage {
-    /// The directory of all scaffolds.
-    pub(super) fn scaffolds(&self) -> PathBuf {
-        self.pool.run_dir.join("scaffold")
+/// All scaffolds.
+#[derive(Debug, Clone, Copy)]
+pub struct Scaffolds<'b>(&'b Bases);
+
+impl Bases {
+    /// The scaffolds above bases.
+    #[must_use]
+    pub fn scaffolds(&self) -> Scaffolds<'_> {
+        Scaffolds(self)
+    }
+}
+
+impl Scaffolds<'_> {
+    /// The directory of all of them.
+    pub(crate) fn dir(&self) -> PathBuf {
+        self.0.run_dir().join("scaffold")
     }
 
-    fn scaffolds_of(&self, key: &BaseKey) -> PathBuf {
-        self.scaffolds().join(key.to_string())
+    fn dir_of(&self, key: &BaseKey) -> PathBuf {
+        self.dir().join(key.to_string())
     }
 
     /// A bind of the scaffold that adds `missing` to the base, which is mounted if this is its first container. `intend`
@@ -55,7 +69,7 @@ impl Storage {
     ///
     /// # Errors
     /// [`RootfsError`]; nothing is left of what was begun.
-    pub(super) fn scaffold(
+    pub(crate) fn above(
         &self,
         base: &MountedBase<'_>,
         below: &Detached,
@@ -64,7 +78,7 @@ impl Storage {
     ) -> Result<(Detached, ScaffoldName), RootfsError> {
         let name = name_of(missing);
         intend(&name).map_err(RootfsError::Containers)?;
-        let at = self.scaffolds_of(base.key).join(name.to_string());
+        let at = self.dir_of(base.key).join(name.to_string());
         if let Some(device) = mount::device_mounted_at(&at)
             && let Ok(bound) = mount::bind(&at)
             && bound.device() == Some(device)
@@ -72,12 +86,12 @@ impl Storage {
             return Ok((bound, name));
         }
         // Nobody mounts or unmounts one of this base while we have its lock.
-        let lock = self.lock_base(base.key)?;
+        let lock = self.0.lock_base(base.key)?;
         if mount::device_mounted_at(&at).is_none() {
             base.check(&lock)?;
             let label = label_at(&base.at)?;
             let options: Vec<_> = label.iter().map(context).collect();
-            let raised = raise(&[&base.at], below.as_fd(), missing, &self.scaffolds(), &options)?;
+            let raised = raise(&[&base.at], below.as_fd(), missing, &self.dir(), &options)?;
             let made = DirBuilder::new().recursive(true).mode(0o700).create(&at);
             made.map_err(file("create", &at))?;
             raised.attach(&at)?.keep();
@@ -89,29 +103,27 @@ impl Storage {
     ///
     /// # Errors
     /// [`RootfsError`]; `gc` tries it again.
-    pub fn release_scaffold(&self, key: &BaseKey, name: &ScaffoldName) -> Result<(), RootfsError> {
+    pub fn release(&self, key: &BaseKey, name: &ScaffoldName) -> Result<(), RootfsError> {
         if !self.has_users(key, name)? {
             self.take_down_unused(key, name)?;
         }
         Ok(())
     }
 
-    /// Takes the scaffolds away that nobody has a lease of: of a `delete` that died. Returns their names, each with its base;
-    /// `dry_run` takes none away.
+    /// Takes the scaffolds away that nobody has a lease of: of a `delete` that died. Returns their names, each with its base.
     ///
     /// # Errors
     /// The first [`RootfsError`].
     pub fn take_down_forgotten(
         &self,
-        dry_run: bool,
+        how: Reconcile,
     ) -> Result<Vec<(BaseKey, ScaffoldName)>, RootfsError> {
         let mut forgotten = Vec::new();
-        for key in entries::<BaseKey>(&self.scaffolds())? {
-            for name in entries(&self.scaffolds_of(&key))? {
-                let taken = if dry_run {
-                    !self.has_users(&key, &name)?
-                } else {
-                    self.take_down_unused(&key, &name)?
+        for key in listed::<BaseKey>(&self.dir())? {
+            for name in listed(&self.dir_of(&key))? {
+                let taken = match how {
+                    Reconcile::DryRun => !self.has_users(&key, &name)?,
+                    Reconcile::Apply => self.take_down_unused(&key, &name)?,
                 };
                 if taken {
                     forgotten.push((key.clone(), name));
@@ -122,12 +134,12 @@ impl Storage {
     }
 
     fn has_users(&self, key: &BaseKey, name: &ScaffoldName) -> Result<bool, RootfsError> {
-        Ok(self.leases().any(key, &Use::Scaffold(name.clone()))?)
+        Ok(self.0.leases().any(key, &Use::Scaffold(name.clone()))?)
     }
 
     /// The users are looked for again once nobody can mount it: a lease is held before its scaffold is looked for.
     fn take_down_unused(&self, key: &BaseKey, name: &ScaffoldName) -> Result<bool, RootfsError> {
-        let lock = self.lock_base(key)?;
+        let lock = self.0.lock_base(key)?;
         if self.has_users(key, name)? {
             return Ok(false);
         }
@@ -136,7 +148,7 @@ impl Storage {
     }
 
     fn take_down(&self, lock: &BaseLock, name: &ScaffoldName) -> Result<(), RootfsError> {
-        let of_base = self.scaffolds_of(lock.key());
+        let of_base = self.dir_of(lock.key());
         let at = of_base.join(name.to_string());
         if mount::device_mounted_at(&at).is_some() {
             mount::detach(&at)?;
@@ -149,21 +161,15 @@ impl Storage {
 
     /// Takes all scaffolds of a base away: while they are mounted its device is busy.
     pub(super) fn take_down_all(&self, lock: &BaseLock) -> Result<(), RootfsError> {
-        for name in entries(&self.scaffolds_of(lock.key()))? {
+        for name in listed(&self.dir_of(lock.key()))? {
             self.take_down(lock, &name)?;
         }
         Ok(())
     }
 }
 
-/// The names in a directory of ours; none where it is not there.
-pub(super) fn entries<T: FromStr>(dir: &std::path::Path) -> Result<Vec<T>, RootfsError> {
-    let list = match std::fs::read_dir(dir) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        list => list.map_err(file("list", dir))?,
-    };
-    let names = list.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    Ok(names.collect())
+fn listed<T: FromStr>(dir: &Path) -> Result<Vec<T>, RootfsError> {
+    entries(dir).map_err(file("list", dir))
 }
 
 #[cfg(test)]

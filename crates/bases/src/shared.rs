@@ -13,10 +13,10 @@ use super::base::MountedBase;
 use super::labels::{context, label_at};
 use super::missing::Missing;
 use super::skeleton::raise;
+use crate::bases::Bases;
 use crate::containers::ContainersError;
 use crate::error::RootfsError;
 use crate::prepared::Prepared;
-use crate::storage::Storage;
 
 /// What must be in the root of one container, because nothing can be created there any more.
 pub struct Wanted<'a> {
@@ -33,23 +33,23 @@ pub struct Wanted<'a> {
 /// # Errors
 /// [`RootfsError`]; the host's mount table is as before, but for the base and the scaffold.
 pub fn prepare_shared(
-    storage: &Storage,
+    bases: &Bases,
     image: &Image,
     wanted: &Wanted<'_>,
     label: Option<&MountLabel>,
     intend: impl FnOnce(&ScaffoldName) -> Result<(), ContainersError>,
 ) -> Result<Prepared<(Detached, Option<ScaffoldName>)>, RootfsError> {
-    Prepared::of(prepare(storage, image, wanted, label, intend))
+    Prepared::of(prepare(bases, image, wanted, label, intend))
 }
 
 fn prepare(
-    storage: &Storage,
+    bases: &Bases,
     image: &Image,
     wanted: &Wanted<'_>,
     label: Option<&MountLabel>,
     intend: impl FnOnce(&ScaffoldName) -> Result<(), ContainersError>,
 ) -> Result<(Detached, Option<ScaffoldName>), RootfsError> {
-    let base = storage.mounted_base(image)?;
+    let base = bases.mounted_base(image)?;
     let bound = mount::bind(&base.at)?;
     if bound.device() != Some(base.device) {
         // Between the two calls an administrator removed the base: this is the bare mount point.
@@ -57,14 +57,14 @@ fn prepare(
     }
     Ok(match &image.upper {
         Some(Upper { path, empty: false }) => {
-            (storage.with_upper(&base, path, wanted, label).map_err(base.cannot_carry(path))?, None)
+            (bases.with_upper(&base, path, wanted, label).map_err(base.cannot_carry(path))?, None)
         }
         _ => match (wanted.missing)(bound.as_fd()).as_slice() {
             [] if !wanted.overlay => (bound, None),
             missing => {
                 let _step = step("put the scaffold above the base");
                 let first = missing.first().map_or(Path::new("/"), |missing| &missing.path);
-                let scaffold = storage.scaffold(&base, &bound, missing, intend);
+                let scaffold = bases.scaffolds().above(&base, &bound, missing, intend);
                 let (root, name) = scaffold.map_err(base.cannot_carry(first))?;
                 (root, Some(name))
             }
@@ -72,7 +72,7 @@ fn prepare(
     })
 }
 
-impl Storage {
+impl Bases {
     /// The base with what the container wrote over its image, and with what both lack: for this container alone.
     fn with_upper(
         &self,
@@ -90,7 +90,7 @@ impl Storage {
         let merged = mount::layers(&layers, &options)?;
         match (wanted.missing)(merged.as_fd()).as_slice() {
             [] => Ok(merged),
-            missing => raise(&layers, merged.as_fd(), missing, &self.scaffolds(), &options),
+            missing => raise(&layers, merged.as_fd(), missing, &self.scaffolds().dir(), &options),
         }
     }
 }

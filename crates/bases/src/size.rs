@@ -9,15 +9,16 @@ use sharedroot_dm::{Bytes, NewVolume, VolumeName};
 use sharedroot_image::{self as image, MakeError};
 
 use crate::error::RootfsError;
+use crate::size_error::SizeError;
 
 /// Makes a fresh snapshot and the file system on it as large as `wanted`, in whole blocks of the pool. Nobody has mounted it.
 ///
 /// # Errors
-/// [`RootfsError::SizeAboveBase`], [`RootfsError::SizeBelowImage`], or what failed; the snapshot is then of no use.
+/// [`SizeError::AboveBase`], [`SizeError::BelowImage`], or what failed; the snapshot is then of no use.
 pub(super) fn fit(snapshot: &mut NewVolume<'_>, wanted: Bytes) -> Result<(), RootfsError> {
     let base = snapshot.size();
     if wanted > base {
-        return Err(RootfsError::SizeAboveBase { wanted, base });
+        return Err(SizeError::AboveBase { wanted, base }.into());
     }
     let size = snapshot.whole_blocks_within(wanted);
     if size == base {
@@ -25,9 +26,9 @@ pub(super) fn fit(snapshot: &mut NewVolume<'_>, wanted: Bytes) -> Result<(), Roo
     }
     image::shrink_filesystem(snapshot.device(), size.0).map_err(|source| match source {
         MakeError::FilesDoNotFit { needs, .. } => {
-            RootfsError::SizeBelowImage { wanted, needs: Bytes(needs) }
+            SizeError::BelowImage { wanted, needs: Bytes(needs) }
         }
-        source => RootfsError::Fit { volume: snapshot.name().clone(), wanted, source },
+        source => SizeError::Fit { volume: snapshot.name().clone(), wanted, source },
     })?;
     Ok(snapshot.shrink(size)?)
 }
@@ -35,14 +36,10 @@ pub(super) fn fit(snapshot: &mut NewVolume<'_>, wanted: Bytes) -> Result<(), Roo
 /// The snapshot of an earlier start keeps its size: its file system was a container's.
 ///
 /// # Errors
-/// [`RootfsError::SizeOfKept`] if it is larger than wanted.
-pub(super) fn check_kept(
-    volume: &VolumeName,
-    kept: Bytes,
-    wanted: Bytes,
-) -> Result<(), RootfsError> {
+/// [`SizeError::OfKept`] if it is larger than wanted.
+pub(super) fn check_kept(volume: &VolumeName, kept: Bytes, wanted: Bytes) -> Result<(), SizeError> {
     match kept > wanted {
-        true => Err(RootfsError::SizeOfKept { volume: volume.clone(), kept, wanted }),
+        true => Err(SizeError::OfKept { volume: volume.clone(), kept, wanted }),
         false => Ok(()),
     }
 }

@@ -5,15 +5,17 @@
 //! "merged directories"). So the skeleton's directories look like the image's.
 
 use std::collections::BTreeSet;
+use std::ffi::CStr;
 use std::fs::{File, FileTimes, Permissions};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{OFlags, XattrFlags, fgetxattr, flistxattr, fsetxattr};
+use rustix::fs::{OFlags, XattrFlags, fsetxattr};
 use rustix::io::Errno;
 use sharedroot_sys::mount::{self, Detached, Setting};
 use sharedroot_sys::resolve::Resolve;
+use sharedroot_sys::xattr::Of;
 
 use super::missing::{Kind, Missing};
 use crate::error::{RootfsError, file};
@@ -82,24 +84,18 @@ pub(super) fn copy(from: &File, to: &File) -> std::io::Result<()> {
     let found = from.metadata()?;
     fchown(to, Some(found.uid()), Some(found.gid()))?;
     to.set_permissions(found.permissions())?;
-    for name in attributes(from)? {
-        let mut value = vec![0; LONGEST_VALUE];
-        let length = fgetxattr(from, &*name, &mut value)?;
-        fsetxattr(to, &*name, &value[..length], XattrFlags::empty())?;
+    let attributes = Of::File(from.as_fd());
+    for name in attributes.names()?.iter().filter(|name| is_copied(name)) {
+        if let Some(value) = attributes.value(name)? {
+            fsetxattr(to, name.as_c_str(), &value, XattrFlags::empty())?;
+        }
     }
     to.set_times(FileTimes::new().set_accessed(found.accessed()?).set_modified(found.modified()?))
 }
 
-/// XATTR_SIZE_MAX
-const LONGEST_VALUE: usize = 65_536;
-
-/// The names of extended attributes, without those of security modules, which have rules of their own, and overlay's, which
-/// are about the layer that has them.
-fn attributes(of: &File) -> std::io::Result<Vec<Vec<u8>>> {
-    let mut names = vec![0; LONGEST_VALUE];
-    let length = flistxattr(of.as_fd(), &mut names)?;
-    let names = names[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty());
-    let own =
-        |name: &&[u8]| !name.starts_with(b"security.") && !name.starts_with(b"trusted.overlay.");
-    Ok(names.filter(own).map(<[u8]>::to_vec).collect())
+/// Whether an attribute is copied: not those of security modules, which have rules of their own, and not overlay's, which are
+/// about the layer that has them.
+fn is_copied(name: &CStr) -> bool {
+    let name = name.to_bytes();
+    !name.starts_with(b"security.") && !name.starts_with(b"trusted.overlay.")
 }

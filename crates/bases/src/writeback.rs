@@ -4,76 +4,19 @@
 //! and opaque directories are the kernel's affair, and by one process at a time.
 
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use sharedroot_dm::{Phase, Pool, VolumeName};
+use sharedroot_dm::VolumeName;
 use sharedroot_image as image;
-use sharedroot_label::{MountLabel, enabled};
-use sharedroot_sys::mount::{self, Access, Detached, Setting};
-use sharedroot_sys::step::step;
+use sharedroot_label::MountLabel;
+use sharedroot_sys::mount::{self, Detached};
 
-use crate::changes::{self, Since, Tally, Times};
-use rustix::fs::{Mode, OFlags};
-use rustix::io::Errno;
-
-use super::note::{Note, times_below};
-use super::overlaid::moved;
-use super::room::{make_room_for_replay, needs_replay};
+use crate::bases::Bases;
+use crate::changes::Tally;
 use crate::error::{RootfsError, file};
-use crate::not_shared::NotShared;
-use crate::storage::Storage;
-
-/// The file system of a snapshot, mounted nowhere.
-pub(super) fn detached_snapshot(
-    device: &Path,
-    label: Option<&str>,
-) -> Result<Detached, RootfsError> {
-    // An idle snapshot writes almost nothing, for the inode tables of a base are never initialised, and keeps little in memory:
-    // by itself the kernel reads the maps of all block groups ahead, 12 KiB each.
-    mount_snapshot(
-        device,
-        label,
-        Access::ReadWrite,
-        &["noinit_itable", "no_prefetch_block_bitmaps"],
-    )
-}
-
-/// The same of a container that has ended and starts again on it.
-pub(super) fn kept_snapshot(
-    pool: &Pool,
-    device: &Path,
-    label: Option<&str>,
-) -> Result<Detached, RootfsError> {
-    if needs_replay(device)? {
-        make_room_for_replay(pool)?;
-    }
-    detached_snapshot(device, label)
-}
-
-/// The same of a container that has ended, to be read.
-fn ended_snapshot(
-    pool: &Pool,
-    device: &Path,
-    label: Option<&str>,
-) -> Result<Detached, RootfsError> {
-    if !needs_replay(device)? {
-        return mount_snapshot(device, label, Access::ReadOnly, &["noload"]);
-    }
-    make_room_for_replay(pool)?;
-    detached_snapshot(device, label)
-}
-
-fn mount_snapshot(
-    device: &Path,
-    label: Option<&str>,
-    access: Access,
-    flags: &[&'static str],
-) -> Result<Detached, RootfsError> {
-    let mut options: Vec<_> = flags.iter().map(|flag| Setting::Flag(flag)).collect();
-    options.extend(label.map(|label| Setting::Value("context", label)));
-    Ok(mount::block_device("ext4", device, access, &options)?)
-}
+use crate::exchange::Exchange;
+use crate::note::Note;
+use crate::notice::take_notice;
 
 /// What is known to be a container's, if it is mounted.
 #[derive(Debug, Default)]
@@ -95,7 +38,7 @@ pub(super) enum Changes {
     NowhereToGo,
 }
 
-impl Storage {
+impl Bases {
     /// Writes the changes of `volume` into the overlay that its note names, if that is mounted now.
     /// `found` is what is known to be the container's.
     ///
@@ -107,27 +50,26 @@ impl Storage {
     /// [`RootfsError`]; snapshot and note are as they were.
     pub(super) fn save_changes(
         &self,
-        pool: &Pool,
         volume: &VolumeName,
         found: Mounts,
     ) -> Result<Changes, RootfsError> {
-        let only_here = self.read_note(volume)?.and_then(|note| note.only_here);
+        let only_here = self.notes().read(volume)?.and_then(|note| note.only_here);
         let saved = match only_here {
             // What came into the overlay since would be lost.
             Some(only) => Ok(Changes::Partly(only.count)),
-            None => self.save(pool, volume, found),
+            None => self.save(volume, found),
         };
         let saved = saved.and_then(|saved| {
             if let Changes::Saved(Tally { left_out, .. }) = &saved
                 && left_out.count > 0
             {
-                self.note_left_out(volume, left_out)?;
+                self.notes().write_left_out(volume, left_out)?;
             }
             Ok(saved)
         });
         // It waits for the next start, and so that `gc` sees that nobody uses it.
         if !matches!(&saved, Ok(Changes::Saved(tally)) if tally.left_out.count == 0)
-            && let Err(error) = pool.deactivate(volume)
+            && let Err(error) = self.pool()?.deactivate(volume)
         {
             tracing::debug!("{error}");
         }
@@ -138,32 +80,29 @@ impl Storage {
     ///
     /// # Errors
     /// [`RootfsError`]; snapshot and note are as they were.
-    pub(super) fn save(
-        &self,
-        pool: &Pool,
-        volume: &VolumeName,
-        found: Mounts,
-    ) -> Result<Changes, RootfsError> {
-        if !pool.volume(volume)?.is_some_and(|volume| volume.phase == Phase::Ready)
-            || self.read_note(volume)?.is_none()
-        {
+    pub(super) fn save(&self, volume: &VolumeName, found: Mounts) -> Result<Changes, RootfsError> {
+        let pool = self.pool()?;
+        if pool.ready(volume)?.is_none() || self.notes().read(volume)?.is_none() {
             return Ok(Changes::Saved(Tally::default()));
         }
         let device = pool.activate(volume)?.device;
         let turn = File::open(&device).map_err(file("open", &device))?;
         turn.lock().map_err(file("lock", &device))?;
         // Another process may have done it while this one waited.
-        let Some(mut note) = self.read_note(volume)?.filter(|note| !note.is_obsolete()) else {
+        let Some(mut note) = self.notes().read(volume)?.filter(|note| !note.is_obsolete()) else {
             return Ok(Changes::Saved(Tally::default()));
         };
         let merged = found.overlay.map_or_else(|| overlay_of(&note), |overlay| Ok(Some(overlay)));
         let Some(merged) = merged? else { return Ok(Changes::NowhereToGo) };
         let was_noticed = note.notice.is_some();
-        Self::take_notice(&mut note, &merged)?;
-        let written = self.write_all(pool, volume, &note, (&device, found.snapshot), &merged);
+        take_notice(&mut note, &merged)?;
+        let exchange = Exchange { bases: self, volume, note: &note, merged: &merged };
+        let written = exchange.write_all(&device, found.snapshot);
         let tally = written.inspect_err(|_| {
             // The engine's disk may be full: then what it shows lacks more than before.
-            if was_noticed && let Err(error) = self.put_notice_or_warn(volume, &mut note, &merged) {
+            if was_noticed
+                && let Err(error) = self.notes().put_notice_or_warn(volume, &mut note, &merged)
+            {
                 tracing::warn!(
                     "the overlay at {} lacks files, and nothing there says so: {error}",
                     note.root_path.display()
@@ -171,182 +110,12 @@ impl Storage {
             }
         })?;
         if tally.left_out.count > 0 {
-            self.put_notice_or_warn(volume, &mut note, &merged)?;
+            self.notes().put_notice_or_warn(volume, &mut note, &merged)?;
         } else if was_noticed {
-            self.write_note_for_good(volume, &note)?;
+            self.notes().write(volume, &note)?;
         }
         Ok(Changes::Saved(tally))
     }
-
-    /// Writes the changes of the snapshot on `device`, which is the container's root or has been.
-    fn write_all(
-        &self,
-        pool: &Pool,
-        volume: &VolumeName,
-        note: &Note,
-        (device, snapshot): (&Path, Option<Detached>),
-        merged: &Detached,
-    ) -> Result<Tally, RootfsError> {
-        let label = note.label.as_deref().filter(|_| enabled());
-        let (snapshot, moved) = match snapshot {
-            Some(mounted) if note.overlaid => {
-                // Beside the overlay of it.
-                (mounted, moved(detached_snapshot(device, label)?)?)
-            }
-            Some(mounted) => (mounted, Times::default()),
-            None => {
-                self.keep_copied((pool, device), volume, note, merged)?;
-                let ended = ended_snapshot(pool, device, label)?;
-                let moved = if note.overlaid { moved(&ended)? } else { Times::default() };
-                match self.as_it_was(ended, volume, note)? {
-                    Some(mounted) => (mounted, moved),
-                    None => return Ok(Tally::default()),
-                }
-            }
-        };
-        self.write_back(pool, volume, note, (&snapshot, &moved), merged)
-    }
-
-    fn write_back(
-        &self,
-        pool: &Pool,
-        volume: &VolumeName,
-        note: &Note,
-        (snapshot, moved): (&Detached, &Times),
-        merged: &Detached,
-    ) -> Result<Tally, RootfsError> {
-        let _step = step("write the changes back");
-        let looked = std::cell::Cell::new(false);
-        let base = || -> Option<OwnedFd> {
-            // A directory that was away when the engine got changes is at its place again, and not in the engine's overlay.
-            if note.given_back {
-                return None;
-            }
-            looked.set(true);
-            match self.look_at_base(pool, &note.base) {
-                Ok(base) => base.map(OwnedFd::from),
-                Err(error) => {
-                    tracing::debug!("comparing all of a directory: {error}");
-                    None
-                }
-            }
-        };
-        let spill = || self.spill();
-        let (from, to) = (snapshot.as_fd(), merged.as_fd());
-        let store = store_of(&note.upper);
-        let to = (to, store.as_ref().map_or(to, AsFd::as_fd));
-        let written = changes::write_back(from, (&base, moved), to, &spill);
-        if looked.get()
-            && let Err(error) = self.look_away(pool, &note.base)
-        {
-            tracing::debug!("{error}");
-        }
-        let tally = written.map_err(|source| RootfsError::WriteBack {
-            id: note.id.clone(),
-            volume: volume.clone(),
-            source,
-        })?;
-        tracing::debug!("{volume}: {} inodes looked at, {} changes", tally.seen, tally.changes);
-        Ok(tally)
-    }
-
-    /// A file without a name, for what a walk does not keep in memory: on the disk, and not below `/run`.
-    fn spill(&self) -> Result<OwnedFd, Errno> {
-        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-        rustix::fs::open(&self.pool.state_dir, flags, Mode::RUSR | Mode::WUSR)
-    }
-
-    /// Brings into the snapshot what came into the engine's overlay after the container's end, as by `docker cp` into a
-    /// container whose changes an earlier attempt could not write back, or whose host ended: that is newer than the snapshot.
-    ///
-    /// # Errors
-    /// [`RootfsError::Unclear`]; any other. The whole can be begun anew.
-    fn keep_copied(
-        &self,
-        (pool, device): (&Pool, &Path),
-        volume: &VolumeName,
-        note: &Note,
-        merged: &Detached,
-    ) -> Result<(), RootfsError> {
-        let Some((times, time)) = self.upper_then(volume, note) else {
-            tracing::warn!(
-                "whether something was copied into container {} after its end is not known; what the container changed stands",
-                note.id
-            );
-            return Ok(());
-        };
-        if times_below(&note.upper)?.is_some_and(|now| now == times) {
-            return Ok(());
-        }
-        let label = note.label.as_deref().filter(|_| enabled());
-        let mounted = kept_snapshot(pool, device, label)?;
-        let Some(snapshot) = self.as_it_was(mounted, volume, note)? else { return Ok(()) };
-        let since = Since { time, times: Some(&times), unsaved: true };
-        self.bring_newer((&note.id, volume), &note.upper, merged, &snapshot, since)
-    }
-
-    /// Makes what came into the engine's overlay since `since` part of a kept snapshot.
-    ///
-    /// # Errors
-    /// [`RootfsError`]; the whole can be begun anew.
-    pub(super) fn bring_newer(
-        &self,
-        (id, volume): (&str, &VolumeName),
-        upper: &Path,
-        merged: &Detached,
-        snapshot: &Detached,
-        since: Since<'_>,
-    ) -> Result<(), RootfsError> {
-        let top = File::open(upper).map_err(file("open", upper))?;
-        let spill = || self.spill();
-        let (from, to) = (merged.as_fd(), snapshot.as_fd());
-        let brought = changes::bring_newer(top.as_fd(), from, to, since, &spill);
-        let (id, volume) = (id.to_owned(), volume.clone());
-        match brought {
-            Ok(Tally { unclear: Some(path), .. }) => {
-                let copy = upper.join(path.strip_prefix("/").unwrap_or(&path));
-                Err(RootfsError::Unclear { id, volume, path, copy })
-            }
-            Ok(_) => Ok(()),
-            Err(source) => Err(RootfsError::BringNewer { id, volume, source }),
-        }
-    }
-
-    /// Makes what the engine's overlay holds over its image part of a new snapshot.
-    ///
-    /// # Errors
-    /// [`RootfsError`]; the snapshot is then of no use.
-    pub(super) fn bring_in(
-        &self,
-        id: &str,
-        upper: &Path,
-        root_path: &Path,
-        snapshot: &Detached,
-    ) -> Result<(), RootfsError> {
-        let merged = mount::bind(root_path)?;
-        let upper = File::open(upper).map_err(file("open", upper))?;
-        let spill = || self.spill();
-        changes::bring_in(upper.as_fd(), merged.as_fd(), snapshot.as_fd(), &spill)
-            .map(drop)
-            .map_err(|source| {
-                let id = id.to_owned();
-                // It is larger than bases are.
-                match source.source == Errno::NOSPC {
-                    true => NotShared::BringIn { id, source }.into(),
-                    false => RootfsError::BringIn { id, source },
-                }
-            })
-    }
-}
-
-/// A directory of the file system that has the upper directory, as high as an engine's store goes. An engine can limit one
-/// container's directories by a quota, and statvfs(3) there tells of the quota.
-fn store_of(upper: &Path) -> Option<OwnedFd> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let device = rustix::fs::lstat(upper).ok()?.st_dev;
-    let open = |dir: &Path| rustix::fs::open(dir, flags, Mode::empty()).ok();
-    let is_same = |dir: &OwnedFd| rustix::fs::fstat(dir).is_ok_and(|found| found.st_dev == device);
-    upper.ancestors().take(3).filter_map(open).filter(is_same).last()
 }
 
 /// The container's overlay, if that is what its engine has mounted at the root path now.

@@ -6,6 +6,7 @@
 
 use std::error::Error;
 
+use nix::errno::Errno;
 use sharedroot_sys::chain::chain;
 
 use super::engine_log::first_error;
@@ -43,9 +44,27 @@ fn of(logged: Option<&str>, returned: &str) -> String {
     match message {
         dump if is_dump(dump) => returned,
         whole if whole.len() == logged.len() => logged,
-        message => format!("{message}: {}", cause(&returned)),
+        message => format!("{message}: {}", known(&logged, &returned)),
     }
 }
+
+/// The system's reason: the end of the returned error. If the returned error ends with a general step, the number is in
+/// the log line only.
+fn known(logged: &str, returned: &str) -> String {
+    let number = returned.ends_with("failed to prepare rootfs").then(|| number(logged)).flatten();
+    number.unwrap_or_else(|| cause(returned).to_owned())
+}
+
+/// The error number in a field such as `err=Nix(ENOENT)`, in words.
+fn number(logged: &str) -> Option<String> {
+    let (_, field) = logged.split_once("=Nix(")?;
+    let (name, _) = field.split_once(')')?;
+    let mut all = (1..=MOST_NUMBER).map(Errno::from_raw);
+    all.find(|number| format!("{number:?}") == name).map(words)
+}
+
+/// Linux's last error number (errno(3)): EHWPOISON.
+const MOST_NUMBER: i32 = 133;
 
 /// The text without the wrappings of the engine's channel.
 fn plain(text: &str) -> String {
@@ -74,7 +93,7 @@ fn undumped(text: String) -> String {
 }
 
 /// The marks of a structure in Rust's debug form.
-const DUMPS: [&str; 4] = [" { ", "Some(", "Error(", "Nix("];
+const DUMPS: [&str; 5] = [" { ", "Some(", "Error(", "Nix(", "Flags("];
 
 /// Whether the text contains a structure in Rust's debug form.
 fn is_dump(text: &str) -> bool {
@@ -152,7 +171,7 @@ fn unquoted(text: &str) -> String {
 }
 
 /// An error number in the words of the C library and Go: "exec format error".
-pub(crate) fn words(number: nix::errno::Errno) -> String {
+pub(crate) fn words(number: Errno) -> String {
     let text = std::io::Error::from(number).to_string();
     text.split(" (os error").next().unwrap_or_default().to_lowercase()
 }
@@ -187,6 +206,9 @@ mod tests {
             said,
             "failed to remount path as readonly path=\"/x\": EPERM: Operation not permitted"
         );
+        let logged = r#"failed to mount bind dev err=Nix(ENOENT) path="/r/dev/a/node""#;
+        let said = of(Some(logged), "failed to create container: failed to prepare rootfs");
+        assert_eq!(said, "failed to mount bind dev: no such file or directory");
         let dump = "failed to set rlimit rlimit=PosixRlimit { typ: RlimitNofile, hard: 9 }";
         assert_eq!(
             of(Some(dump), "EPERM: Operation not permitted"),
@@ -195,6 +217,8 @@ mod tests {
         assert_eq!(of(Some("in words"), "returned"), "in words");
         let procfs = r#"open procfs: openat2([42]</proc>, "sys/net/no", { flags: O_PATH, mode: 0 }, 24): No such file"#;
         assert_eq!(of(None, procfs), "open procfs: No such file");
+        let flags = r#"pathrs create_file failed: openat([14]</r>, "x", OpenFlags(O_CREAT), 0o644): Read-only file system"#;
+        assert_eq!(of(None, flags), "pathrs create_file failed: Read-only file system");
         assert_eq!(of(None, "broken: Other { source: Some(3) }"), "broken");
         let logged = r#"failed to set namespace err=Nix(EINVAL) namespace=LinuxNamespace { typ: Ipc, path: Some("/proc/1/ns/net") }"#;
         let said = of(Some(logged), "failed to set namespace: EINVAL: Invalid argument");

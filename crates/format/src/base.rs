@@ -1,9 +1,53 @@
 //! The format of a base: an ext4 file system that every host and every version makes the same of the same image.
 //!
 //! A base that an earlier version made serves this one, by its key alone. So whatever of this changes what is on the device
-//! must change the keys of all bases, too: two formats are never under one key.
+//! takes another number, [`BaseFormat::CURRENT`], which is in the key of every base: two formats are never under one key.
+//!
+//! | format | what it is | how its keys and volumes are written |
+//! |---|---|---|
+//! | 1 | what this module says, and the files of `image::init_layer`; all that was made before formats had numbers | without a number |
+//! | N, from 2 to 255 | of a later version | with `fN-` before the rest |
 
+use std::fmt;
 use std::ops::RangeInclusive;
+
+/// The number of a base's format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BaseFormat(u8);
+
+impl BaseFormat {
+    /// The first one. No text says its number: bases of this format were made before formats had numbers.
+    pub const FIRST: Self = Self(1);
+    /// The one that this version makes.
+    pub const CURRENT: Self = Self::FIRST;
+
+    /// The format of a key or a volume by its text, and what follows.
+    pub(crate) fn split(text: &str) -> Option<(Self, &str)> {
+        match text.strip_prefix('f').and_then(|rest| rest.split_once('-')) {
+            Some((number, rest)) if number.len() <= 3 => Some((Self::numbered(number)?, rest)),
+            // A digest that begins with the digit f has more digits than a number.
+            _ => Some((Self::FIRST, text)),
+        }
+    }
+
+    /// A format whose number has to be written.
+    fn numbered(text: &str) -> Option<Self> {
+        let format = text.parse().map(Self).ok()?;
+        (format > Self::FIRST && format.to_string() == text).then_some(format)
+    }
+
+    /// What a key of this format begins with.
+    pub(crate) fn prefix(self) -> String {
+        if self == Self::FIRST { String::new() } else { format!("f{self}-") }
+    }
+}
+
+/// Prints the number.
+impl fmt::Display for BaseFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 /// What Linux 4.x and e2fsprogs 1.43 know. Without `resize_inode`: a base never grows in place
 /// beyond its group descriptors. Without `orphan_file`, which older kernels refuse. `sparse_super2`

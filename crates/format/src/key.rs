@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::base::BaseFormat;
 use crate::digits::{base32, hex, unbase32, unhex};
 use crate::text_form;
 
@@ -16,7 +17,9 @@ pub enum KeyError {
     #[error("{0:?} is not a chain ID (sha256: and 64 lower-case hexadecimal digits)")]
     ChainId(String),
     /// Not what [`BaseKey`] prints.
-    #[error("{0:?} is not a base's key (64 lower-case hexadecimal digits, perhaps -uid.gid)")]
+    #[error(
+        "{0:?} is not a base's key (64 lower-case hexadecimal digits, perhaps fN- before them and -uid.gid after)"
+    )]
     BaseKey(String),
 }
 
@@ -97,33 +100,42 @@ impl Owner {
     }
 }
 
-/// What names a base: the digest of its content and the id mapping of the store it came from.
+/// What names a base: the format of its file system, the digest of its content, and the id mapping of the store it came from.
 ///
 /// A remapped daemon owns the same layers differently, so its base is another. Printed as 64
-/// hexadecimal digits, with `-uid.gid` appended where a mapping is; at most 86 of `[a-z0-9.-]`,
-/// so it can be part of a file name.
+/// hexadecimal digits, with `-uid.gid` appended where a mapping is, and `fN-` before them where the format is not the first one;
+/// at most 91 of `[a-z0-9.-]`, so it can be part of a file name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct BaseKey {
+    format: BaseFormat,
     digest: [u8; 32],
     mapping: Option<Owner>,
 }
 
 impl BaseKey {
-    /// The key of a chain ID in a store whose root user is `mapping`.
+    /// The format of the base's file system.
     #[must_use]
-    pub fn of_chain(chain: &ChainId, mapping: Option<Owner>) -> Self {
-        Self { digest: chain.0, mapping }
+    pub fn format(&self) -> BaseFormat {
+        self.format
     }
 
-    /// The key of an image that has no chain ID, from the digest of what tells it from others.
+    /// The key of a chain ID in a store whose root user is `mapping`, for a base of the current format.
+    #[must_use]
+    pub fn of_chain(chain: &ChainId, mapping: Option<Owner>) -> Self {
+        Self { format: BaseFormat::CURRENT, digest: chain.0, mapping }
+    }
+
+    /// The key of an image that has no chain ID, from the digest of what tells it from others, for a base of
+    /// the current format.
     ///
     /// It is hashed once more: the chain ID of one layer is the digest of bytes that the image's maker chose, and no layer is
     /// as short as what is hashed here (a tar archive has whole blocks of 512 bytes), nor is a list of chain ID and diff ID.
     #[must_use]
     pub fn of_digest(digest: [u8; 32]) -> Self {
         let hash = Sha256::new().chain_update(b"sharedroot base\0").chain_update(digest);
-        Self { digest: hash.finalize().into(), mapping: None }
+        let digest = hash.finalize().into();
+        Self { format: BaseFormat::CURRENT, digest, mapping: None }
     }
 
     /// The first 12 hexadecimal digits, for people.
@@ -133,21 +145,35 @@ impl BaseKey {
     }
 
     /// A shorter text for places that have too little room for [`Self::to_string`]: the digest in base 32, 52 characters, and
-    /// `-uid.gid` where a mapping is; at most 74 of `[a-z0-9.-]`.
+    /// `-uid.gid` where a mapping is. Where the format is not the first one `fN-` is before them, and uid and gid are 8
+    /// hexadecimal digits each. At most 75 of `[a-z0-9.-]`.
     #[must_use]
     pub fn compact(&self) -> String {
-        let digest = base32(&self.digest);
-        self.mapping.map_or_else(|| digest.clone(), |mapping| format!("{digest}-{mapping}"))
+        let mapping = match self.mapping {
+            Some(mapping) if self.format == BaseFormat::FIRST => format!("-{mapping}"),
+            Some(Owner { uid, gid }) => format!("-{uid:08x}.{gid:08x}"),
+            None => String::new(),
+        };
+        format!("{}{}{mapping}", self.format.prefix(), base32(&self.digest))
     }
 
     /// Reads what [`Self::compact`] prints, and nothing else.
     #[must_use]
     pub fn of_compact(text: &str) -> Option<Self> {
-        let (digest, mapping) = match text.split_once('-') {
-            Some((digest, mapping)) => (digest, Some(Owner::parse(mapping)?)),
-            None => (text, None),
+        let (format, rest) = BaseFormat::split(text)?;
+        let (digest, mapping) = match rest.split_once('-') {
+            Some((digest, mapping)) if format == BaseFormat::FIRST => {
+                (digest, Some(Owner::parse(mapping)?))
+            }
+            Some((digest, mapping)) => {
+                let (uid, gid) = mapping.split_once('.')?;
+                let number = |digits| u32::from_str_radix(digits, 16).ok();
+                (digest, Some(Owner { uid: number(uid)?, gid: number(gid)? }))
+            }
+            None => (rest, None),
         };
-        Some(Self { digest: unbase32(digest)?, mapping })
+        let key = Self { format, digest: unbase32(digest)?, mapping };
+        (key.compact() == text).then_some(key)
     }
 
     /// A UUID that depends on the key and on `purpose` only, so that every host makes the same.
@@ -166,7 +192,7 @@ impl BaseKey {
 
 impl fmt::Display for BaseKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex(&self.digest))?;
+        write!(f, "{}{}", self.format.prefix(), hex(&self.digest))?;
         self.mapping.map_or(Ok(()), |mapping| write!(f, "-{mapping}"))
     }
 }
@@ -176,11 +202,12 @@ impl FromStr for BaseKey {
 
     fn from_str(text: &str) -> Result<Self, KeyError> {
         let bad = || KeyError::BaseKey(text.to_owned());
-        let (digest, mapping) = match text.split_once('-') {
+        let (format, rest) = BaseFormat::split(text).ok_or_else(bad)?;
+        let (digest, mapping) = match rest.split_once('-') {
             Some((digest, mapping)) => (digest, Some(Owner::parse(mapping).ok_or_else(bad)?)),
-            None => (text, None),
+            None => (rest, None),
         };
-        Ok(Self { digest: unhex(digest).ok_or_else(bad)?, mapping })
+        Ok(Self { format, digest: unhex(digest).ok_or_else(bad)?, mapping })
     }
 }
 
@@ -235,8 +262,26 @@ mod tests {
         {
             assert!(bad.parse::<BaseKey>().is_err(), "{bad:?}");
         }
+        // A digest that begins as the number of a format does.
+        for text in [format!("f{}", &HEX[1..]), format!("f2{}-1.1", &HEX[2..])] {
+            assert_eq!(text.parse().map(|key: BaseKey| key.format()), Ok(BaseFormat::FIRST));
+        }
         for bad in ["01.1", "+1.1", "1.1.1", "1.4294967296", "1.-1", " 1.1"] {
             assert!(format!("{HEX}-{bad}").parse::<BaseKey>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn bases_of_two_formats_have_nothing_in_common() {
+        let first = BaseKey::of_chain(&format!("sha256:{HEX}").parse().unwrap(), None);
+        let second: BaseKey = format!("f2-{HEX}").parse().unwrap();
+        assert_eq!(first.format(), BaseFormat::CURRENT);
+        assert_eq!((second.digest, second.format().to_string()), (first.digest, "2".to_owned()));
+        assert_ne!(first, second);
+        assert_ne!(first.uuid("volume"), second.uuid("volume"));
+        assert_ne!(first.compact(), second.compact());
+        for bad in ["f-", "f0-", "f1-", "f02-", "f+2-", "f256-", "f 2-", "F2-", "f2-f2-", "f2"] {
+            assert!(format!("{bad}{HEX}").parse::<BaseKey>().is_err(), "{bad}");
         }
     }
 
@@ -252,30 +297,33 @@ mod tests {
         #[test]
         fn texts_and_values_are_one_to_one(
             digest: [u8; 32],
+            format in 1..=255_u8,
             mapping in proptest::option::of(any::<(u32, u32)>()),
         ) {
             let chain = ChainId(digest);
             prop_assert_eq!(chain.to_string().parse(), Ok(chain));
             let mapping = mapping.map(|(uid, gid)| Owner { uid, gid });
-            let key = BaseKey::of_chain(&chain, mapping);
+            let prefix = if format == 1 { String::new() } else { format!("f{format}-") };
+            let key = format!("{prefix}{}", BaseKey::of_chain(&chain, mapping));
+            let key: BaseKey = key.parse().unwrap();
             let text = key.to_string();
             prop_assert_eq!(text.parse(), Ok(key.clone()));
-            prop_assert!(text.len() < 90);
+            prop_assert!(text.len() <= 91);
             let compact = key.compact();
-            prop_assert!(compact.len() <= 74);
+            prop_assert!(compact.len() <= 75);
             prop_assert_eq!(BaseKey::of_compact(&compact), Some(key));
             prop_assert!(text.chars().all(|c| matches!(c, 'a'..='z' | '0'..='9' | '.' | '-')));
         }
 
         #[test]
-        fn whatever_is_compact_prints_the_same(text in "[a-z2-7]{51}[aq](-[0-9]{1,3}\\.[0-9]{1,3})?|[a-z2-7]{52}") {
+        fn whatever_is_compact_prints_the_same(text in "(f[0-9]{1,3}-)?[a-z2-7]{51}[aq](-[0-9]{1,3}\\.[0-9]{1,3}|-[0-9a-f]{8}\\.[0-9a-f]{8})?|[a-z2-7]{52}") {
             if let Some(key) = BaseKey::of_compact(&text) {
                 prop_assert_eq!(key.compact(), text);
             }
         }
 
         #[test]
-        fn whatever_parses_prints_the_same(text in "[0-9a-f]{64}(-[0-9]{1,3}\\.[0-9]{1,3})?") {
+        fn whatever_parses_prints_the_same(text in "(f[0-9]{1,3}-)?[0-9a-f]{64}(-[0-9]{1,3}\\.[0-9]{1,3})?") {
             if let Ok(key) = text.parse::<BaseKey>() {
                 prop_assert_eq!(key.to_string(), text);
             }

@@ -3,12 +3,13 @@
 //!
 //! | what | volume |
 //! |---|---|
-//! | a base whose key fits | `base-` and the text of the key: 64 hexadecimal digits, with `-uid.gid` for a mapping |
-//! | a base whose key does not fit: both numbers of the mapping are long | `base-`, the digest in base 32 (RFC 4648, lower case: 52 characters), `-uid.gid` |
+//! | a base whose key fits | `base-` and the text of the key: 64 hexadecimal digits, with `fN-` before them for another format than the first, and `-uid.gid` after them for a mapping |
+//! | a base of the first format whose key does not fit: both numbers of the mapping are long | `base-`, the digest in base 32 (RFC 4648, lower case: 52 characters), `-uid.gid` |
+//! | a base of another format whose key does not fit | `base-fN-`, the digest in base 32, `-uid.gid` with 8 hexadecimal digits for each number |
 //! | the snapshot of a container | `private-` and 32 hexadecimal digits of the digest of the state root and the container ID |
 //!
-//! The longest name has 5 + 52 + 1 + 21 = 79 characters, and a volume's name may have 80. An earlier version made names of the
-//! first form only: it failed where such a name was too long.
+//! The longest name has 5 + 5 + 52 + 1 + 17 = 80 characters, and a volume's name may have 80. Every name of a base that a version
+//! without numbers of formats made (`base.rs`) leads back to a key of the first format.
 
 use std::path::Path;
 
@@ -107,8 +108,10 @@ mod tests {
             // Half of the keys have one of few digests, so that keys differ by their mapping only.
             digest in prop_oneof!["[0-9a-f]{64}", "[01]0{63}"],
             mapping in proptest::option::of((number(), number())),
+            format in 1..=255_u8,
         ) -> BaseKey {
-            key(&digest, mapping)
+            let prefix = if format == 1 { String::new() } else { format!("f{format}-") };
+            format!("{prefix}{}", key(&digest, mapping)).parse().unwrap()
         }
     }
 
@@ -128,7 +131,7 @@ mod tests {
 
         #[test]
         fn a_volume_is_of_one_base_and_by_one_name(
-            name in "(base-)?[0-9a-f]{64}(-[0-9]{1,7}\\.[0-9]{1,7})?|base-[a-z2-7]{52}-[0-9]{1,10}\\.[0-9]{1,10}"
+            name in "(base-)?(f[0-9]{1,3}-)?[0-9a-f]{64}(-[0-9]{1,7}\\.[0-9]{1,7})?|base-(f[0-9]{1,3}-)?[a-z2-7]{52}-([0-9]{1,10}\\.[0-9]{1,10}|[0-9a-f]{8}\\.[0-9a-f]{8})"
         ) {
             if let Ok(name) = name.parse::<VolumeName>()
                 && let Some(key) = name.base()

@@ -6,18 +6,20 @@ use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Dir, FileType, OFlags};
 use rustix::io::Errno;
 use sharedroot_format::base::{BLOCK, TIMES};
+use sharedroot_sys::by_descriptor::by_descriptor;
 use sharedroot_sys::mount::{self, Detached};
 use sharedroot_sys::resolve::Resolve;
+use sharedroot_sys::xattr::Of;
 
 use super::init_layer;
-use super::walk::{self, Attributes, LastLink};
+use super::walk::{self, Attributes};
 use crate::error::MakeError;
 use crate::image::Image;
 use crate::scratch::Scratch;
@@ -200,7 +202,7 @@ fn count(root: BorrowedFd<'_>) -> Result<Count, MakeError> {
                 continue;
             }
             let allocated = u64::try_from(stat.st_blocks).unwrap_or(0) * 512;
-            let found = walk::attributes_at(&by_descriptor(&dir).join(name), LastLink::NotFollowed);
+            let found = walk::attributes_of(Of::Link(&by_descriptor(&dir).join(name)));
             let found = found.map_err(|source| MakeError::Walk {
                 path: path.join(name),
                 step: "read the extended attributes of",
@@ -235,10 +237,6 @@ fn bounded(path: &Path, seconds: i64) -> Result<(), MakeError> {
         return Err(MakeError::Time { path: path.to_owned(), seconds });
     }
     Ok(())
-}
-
-fn by_descriptor(dir: &OwnedFd) -> PathBuf {
-    format!("/proc/self/fd/{}", dir.as_raw_fd()).into()
 }
 
 fn open_beneath(root: BorrowedFd<'_>, path: &Path) -> io::Result<OwnedFd> {

@@ -4,8 +4,7 @@ use super::super::testing::{TestDir, image, need_root, shell};
 use super::*;
 
 fn through(tree: &Tree, path: &str) -> PathBuf {
-    use std::os::fd::AsRawFd;
-    format!("/proc/self/fd/{}/{path}", tree.root().as_raw_fd()).into()
+    sharedroot_sys::by_descriptor::by_descriptor(tree.root()).join(path)
 }
 
 #[test]

@@ -3,12 +3,15 @@
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Dir, FileType, OFlags, Stat};
+use rustix::io::Errno;
+use sharedroot_sys::by_descriptor::by_descriptor;
 use sharedroot_sys::resolve::Resolve;
+use sharedroot_sys::xattr::Of;
 
 /// The names and values of extended attributes, in the order of the names.
 pub type Attributes = Vec<(Vec<u8>, Vec<u8>)>;
@@ -125,58 +128,26 @@ fn attributes(
     fd: &OwnedFd,
     kind: FileType,
 ) -> io::Result<Attributes> {
-    let (parent, name);
-    let by_path = if kind.is_symlink() {
-        parent = open(
-            top,
-            path.parent().filter(|p| p != &Path::new("")).unwrap_or(Path::new(".")),
-            OFlags::PATH,
-        )?;
-        name = path.file_name().unwrap_or(OsStr::new("."));
-        PathBuf::from(format!("/proc/self/fd/{}", parent.as_raw_fd())).join(name)
-    } else {
-        PathBuf::from(format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd()))
-    };
-    // The last component is a symbolic link of the image, which is not followed, or the magic link of the descriptor, which is.
-    let last = if kind.is_symlink() { LastLink::NotFollowed } else { LastLink::Followed };
-    attributes_at(&by_path, last)
-}
-
-/// What happens to a symbolic link at the end of a path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum LastLink {
-    Followed,
-    NotFollowed,
-}
-
-/// Reads the extended attributes of the file at `path`, without the SELinux label and those of overlay.
-pub(super) fn attributes_at(path: &Path, last: LastLink) -> io::Result<Attributes> {
-    let length = match last {
-        LastLink::Followed => rustix::fs::listxattr_query(path)?,
-        LastLink::NotFollowed => rustix::fs::llistxattr_query(path)?,
-    };
-    let mut names = vec![0; length];
-    if length > 0 {
-        let read = match last {
-            LastLink::Followed => rustix::fs::listxattr(path, &mut names)?,
-            LastLink::NotFollowed => rustix::fs::llistxattr(path, &mut names)?,
-        };
-        names.truncate(read);
+    if !kind.is_symlink() {
+        return attributes_of(Of::Path(&by_descriptor(fd)));
     }
+    let above = path.parent().filter(|above| !above.as_os_str().is_empty());
+    let parent = open(top, above.unwrap_or(Path::new(".")), OFlags::PATH)?;
+    let name = path.file_name().unwrap_or(OsStr::new("."));
+    // A link of the image is the last component, and not followed.
+    attributes_of(Of::Link(&by_descriptor(&parent).join(name)))
+}
+
+/// The attributes of a file, but its label, which is the mount's, and overlay's own.
+pub(super) fn attributes_of(of: Of<'_>) -> io::Result<Attributes> {
     let mut attributes = Attributes::new();
-    // The kernel keeps no larger value (XATTR_SIZE_MAX).
-    let mut buffer = vec![0; if names.is_empty() { 0 } else { 64 << 10 }];
-    for name in names.split(|&byte| byte == 0).filter(|name| !name.is_empty()) {
-        if name == b"security.selinux" || name.starts_with(b"trusted.overlay.") {
+    for name in of.names()? {
+        let bytes = name.to_bytes();
+        if bytes == b"security.selinux" || bytes.starts_with(b"trusted.overlay.") {
             continue;
         }
-        let os = OsStr::from_bytes(name);
-        let length = match last {
-            LastLink::Followed => rustix::fs::getxattr(path, os, &mut buffer[..])?,
-            LastLink::NotFollowed => rustix::fs::lgetxattr(path, os, &mut buffer[..])?,
-        };
-        // The copy is as long as the value. The buffer is longer.
-        attributes.push((name.to_vec(), buffer[..length].to_vec()));
+        let value = of.value(&name)?.ok_or(Errno::NODATA)?;
+        attributes.push((bytes.to_vec(), value));
     }
     attributes.sort_unstable();
     Ok(attributes)

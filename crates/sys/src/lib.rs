@@ -6,6 +6,8 @@
 //! | [`mount`] | mounts that are in no mount table until they are attached |
 //! | [`resolve`] | paths that others wrote, resolved below a root and never outside of it |
 //! | [`new_file`] | a file that replaces another one, whole or not at all |
+//! | [`by_descriptor`] | paths for the system calls that take no descriptor |
+//! | [`xattr`] | extended attributes of a file: names and values |
 //! | [`private_dir`] | a directory that only root can write |
 //! | [`clone3`] | a child of this process in another cgroup or PID namespace |
 //! | [`seccomp`] | loading a seccomp filter |
@@ -18,6 +20,7 @@
 //! All unsafe code of the programs is in this crate, except two ioctls of `sharedroot-dm`. The test `xtask/tests/house.rs`
 //! holds this rule.
 
+pub mod by_descriptor;
 pub mod chain;
 pub mod clone3;
 pub mod command_line;
@@ -30,3 +33,4 @@ pub mod seccomp;
 pub mod signal;
 pub mod stderr;
 pub mod step;
+pub mod xattr;

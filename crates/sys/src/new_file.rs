@@ -8,15 +8,20 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
+use crate::by_descriptor::by_descriptor;
+
 /// How many names are tried: each that is taken was planted, or is left of a killed process that had our number.
 const TRIES: usize = 16;
+
+/// What follows the name of a file in a directory of our own while its new text is written: a killed process leaves it.
+pub const BEGUN: &str = ".new";
 
 /// A file under a new name. Dropping it removes it; [`Self::put`] gives it the name that it is for.
 #[derive(Debug)]
@@ -68,7 +73,20 @@ impl NewFile {
         &self.file
     }
 
-    /// Gives the file its name; what had it is gone. The content should be synced before, if it is to survive a power cut.
+    /// The same, and content and name are on the disk when this returns.
+    ///
+    /// # Errors
+    /// What the operating system says. What had the name still has it, but where the directory could not be synced.
+    pub fn put_durably(self) -> io::Result<()> {
+        self.file.sync_all()?;
+        // fsync(2) takes no descriptor of O_PATH.
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let dir = rustix::fs::openat(&self.dir, ".", flags, Mode::empty())?;
+        self.put()?;
+        Ok(rustix::fs::fsync(dir)?)
+    }
+
+    /// Gives the file its name; what had it is gone. A power cut may take that back, or leave the name without the content.
     ///
     /// # Errors
     /// What the operating system says; the new file is removed then.
@@ -97,13 +115,24 @@ pub fn write(path: &Path, text: &[u8], mode: u32) -> io::Result<()> {
     new.put()
 }
 
-/// The same in a directory of our own, and durable: the text is on the disk when this returns, the name with the next write to
-/// the same file system that is. The new name is always the same one, so that a killed process leaves at most one file. The
-/// caller holds the lock of what it writes.
+/// The same in a directory of our own, and durable: text and name are on the disk when this returns. The new name is always the
+/// same one, so that a killed process leaves at most one file. The caller holds the lock of what it writes.
+///
+/// # Errors
+/// What the operating system says. The file is as it was, but where the directory could not be synced: then it has the new
+/// text, which a power cut may take back.
+pub fn write_durably(path: &Path, text: &[u8]) -> io::Result<()> {
+    let new = own(path)?;
+    new.file().write_all(text)?;
+    new.put_durably()
+}
+
+/// The same, but for the name, which is on the disk when something in the directory has been written durably: for a file that
+/// means nothing without another one.
 ///
 /// # Errors
 /// What the operating system says; the file is as it was.
-pub fn write_durably(path: &Path, text: &[u8]) -> io::Result<()> {
+pub fn write_synced(path: &Path, text: &[u8]) -> io::Result<()> {
     let new = own(path)?;
     new.file().write_all(text)?;
     new.file().sync_all()?;
@@ -122,13 +151,13 @@ pub fn write_own(path: &Path, text: &[u8]) -> io::Result<()> {
 
 fn own(path: &Path) -> io::Result<NewFile> {
     let (dir, name) = place(path)?;
-    match NewFile::called(&dir, &name, ".new", 0o600) {
+    match NewFile::called(&dir, &name, BEGUN, 0o600) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             // What a killed process left. unlink(2) follows no link.
             let mut left = name.clone();
-            left.push(".new");
+            left.push(BEGUN);
             rustix::fs::unlinkat(&dir, &left, AtFlags::empty())?;
-            NewFile::called(&dir, &name, ".new", 0o600)
+            NewFile::called(&dir, &name, BEGUN, 0o600)
         }
         made => made,
     }
@@ -180,7 +209,7 @@ impl Output {
             FileType::BlockDevice => Err(io::ErrorKind::InvalidInput.into()),
             _ if !trusted && is.st_uid != 0 => Err(io::ErrorKind::PermissionDenied.into()),
             _ => {
-                let same = PathBuf::from(format!("/proc/self/fd/{}", found.as_raw_fd()));
+                let same = by_descriptor(&found);
                 // Without a wait for a reader: the caller may hold locks.
                 let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
                 let stream = rustix::fs::open(same, flags, Mode::empty())?;
@@ -209,6 +238,7 @@ impl Output {
 mod tests {
     use std::fs;
     use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::path::PathBuf;
 
     use super::*;
 
@@ -240,9 +270,10 @@ mod tests {
 
     type Write = fn(&Path, &[u8]) -> io::Result<()>;
 
-    const WAYS: [(&str, Write); 4] = [
+    const WAYS: [(&str, Write); 5] = [
         ("write", |path, text| write(path, text, 0o644)),
         ("write_durably", write_durably),
+        ("write_synced", write_synced),
         ("write_own", write_own),
         ("output", |path, text| Output::at(path, 0o644)?.write(text)),
     ];

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde_json::{Value, json};
-use sharedroot_bases::{Fate, Mislabelled, RootfsError, Storage, delete_forgotten};
+use sharedroot_bases::{Bases, Fate, Mislabelled, RootfsError, delete_forgotten};
 use sharedroot_dm::{Pool, Reconcile, Report};
 use sharedroot_sys::chain::chain;
 use sharedroot_sys::private_dir::private_dir;
@@ -21,15 +21,15 @@ use crate::record::Records;
 ///
 /// # Errors
 /// [`LifecycleError`].
-pub fn collect(storage: &Storage, args: &Gc) -> Result<(), LifecycleError> {
-    private_dir(&storage.pool.run_dir)?;
+pub fn collect(bases: &Bases, args: &Gc) -> Result<(), LifecycleError> {
+    private_dir(bases.run_dir())?;
     let mut told =
         Told { dry_run: args.dry_run, json: args.json, items: Vec::new(), failed: Vec::new() };
-    let report = go_through(storage, args, &mut told)?;
+    let report = go_through(bases, args, &mut told)?;
     if args.json {
         for_programs(json!({
             "dry_run": args.dry_run,
-            "pool": storage.pool.name.to_string(),
+            "pool": bases.config().pool.name.to_string(),
             "reconciled": report.as_ref().map(report_json),
             "items": told.items.iter().map(Item::to_json).collect::<Vec<_>>(),
         }));
@@ -41,26 +41,22 @@ pub fn collect(storage: &Storage, args: &Gc) -> Result<(), LifecycleError> {
 }
 
 /// `None` where there is no pool.
-fn go_through(
-    storage: &Storage,
-    args: &Gc,
-    told: &mut Told,
-) -> Result<Option<Report>, LifecycleError> {
+fn go_through(bases: &Bases, args: &Gc, told: &mut Told) -> Result<Option<Report>, LifecycleError> {
     let dry_run = args.dry_run;
     if !dry_run {
-        for path in storage.sweep_imports() {
+        for path in bases.imports().sweep() {
             let path = path.display().to_string();
             told.item(Done::Removed, Kind::Import, (&path, &path), "its import was killed");
         }
     }
-    if !Pool::exists(&storage.pool).map_err(RootfsError::from)? {
-        told.say(format_args!("pool {}: not made yet, nothing to do", storage.pool.name));
+    let Some(pool) = bases.pool_to_reconcile()? else {
+        let name = &bases.config().pool.name;
+        told.say(format_args!("pool {name}: not made yet, nothing to do"));
         return Ok(None);
-    }
-    let pool = Pool::open_to_reconcile(&storage.pool).map_err(RootfsError::from)?;
+    };
     let reconcile = if args.force { Pool::reconcile_by_force } else { Pool::reconcile };
-    let how = if dry_run { Reconcile::DryRun } else { Reconcile::Apply };
-    let report = Progress::during("comparing store, pool and kernel", || reconcile(&pool, how))
+    let how = told.how();
+    let report = Progress::during("comparing store, pool and kernel", || reconcile(pool, how))
         .map_err(RootfsError::from)?;
     if report.untouched {
         told.say(format_args!(
@@ -69,23 +65,22 @@ fn go_through(
         return Ok(Some(report));
     }
     told.say(format_args!("{report}"));
-    delete_snapshots(storage, &pool, told);
+    delete_snapshots(bases, told);
     // Also where nothing is to be done: what follows asks them, and takes nothing away that a container may use.
-    if let Err(error) = storage.reconcile_leases(&Records(&storage.pool.run_dir)) {
+    if let Err(error) = bases.reconcile_leases(&Records(bases.run_dir())) {
         told.failed("the leases", &error);
         return Ok(Some(report));
     }
-    take_scaffolds_down(storage, told);
-    unmount_mislabelled(storage, told);
-    delete_bases(storage, &pool, told);
+    take_scaffolds_down(bases, told);
+    unmount_mislabelled(bases, told);
+    delete_bases(bases, told);
     Ok(Some(report))
 }
 
-fn delete_snapshots(storage: &Storage, pool: &Pool, told: &mut Told) {
-    let (dry_run, records) = (told.dry_run, Records(&storage.pool.run_dir));
-    let forgotten = Progress::during("deleting snapshots", || {
-        delete_forgotten(storage, pool, &records, dry_run)
-    });
+fn delete_snapshots(bases: &Bases, told: &mut Told) {
+    let (how, records) = (told.how(), Records(bases.run_dir()));
+    let forgotten =
+        Progress::during("deleting snapshots", || delete_forgotten(bases, &records, how));
     let forgotten = forgotten.unwrap_or_else(|error| {
         told.failed("the snapshots", &error);
         Vec::new()
@@ -111,8 +106,8 @@ fn delete_snapshots(storage: &Storage, pool: &Pool, told: &mut Told) {
     }
 }
 
-fn take_scaffolds_down(storage: &Storage, told: &mut Told) {
-    match storage.take_down_forgotten(told.dry_run) {
+fn take_scaffolds_down(bases: &Bases, told: &mut Told) {
+    match bases.scaffolds().take_down_forgotten(told.how()) {
         Ok(scaffolds) => {
             for (base, name) in scaffolds {
                 let text = format!("the scaffold {name} of the base {}", base.short());
@@ -124,13 +119,13 @@ fn take_scaffolds_down(storage: &Storage, told: &mut Told) {
     }
 }
 
-fn delete_bases(storage: &Storage, pool: &Pool, told: &mut Told) {
-    let unwanted = storage.unwanted_bases(pool).unwrap_or_else(|error| {
+fn delete_bases(bases: &Bases, told: &mut Told) {
+    let unwanted = bases.unwanted_bases().unwrap_or_else(|error| {
         told.failed("the bases", &error);
         Vec::new()
     });
     for key in unwanted {
-        let remove = || Progress::during("deleting a base", || storage.remove_base(&key));
+        let remove = || Progress::during("deleting a base", || bases.remove_base(&key));
         let text = format!("the base {}", key.short());
         if !told.dry_run
             && let Err(error) = remove()
@@ -143,8 +138,8 @@ fn delete_bases(storage: &Storage, pool: &Pool, told: &mut Told) {
 }
 
 /// A policy that names no shared label is no reason to leave the rest undone.
-fn unmount_mislabelled(storage: &Storage, told: &mut Told) {
-    match storage.unmount_mislabelled(told.dry_run) {
+fn unmount_mislabelled(bases: &Bases, told: &mut Told) {
+    match bases.labels().unmount_mislabelled(told.how()) {
         Ok(bases) => {
             for Mislabelled { key, label, used } in bases {
                 let (full, text) = (key.to_string(), format!("the base {}", key.short()));
@@ -171,6 +166,10 @@ struct Told {
 }
 
 impl Told {
+    fn how(&self) -> Reconcile {
+        if self.dry_run { Reconcile::DryRun } else { Reconcile::Apply }
+    }
+
     fn say(&self, line: fmt::Arguments<'_>) {
         if !self.json {
             say!("{line}");

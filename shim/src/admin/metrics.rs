@@ -8,7 +8,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use serde_json::Value;
-use sharedroot_bases::{RootfsError, Storage};
+use sharedroot_bases::Bases;
 use sharedroot_sys::new_file::Output;
 use sharedroot_sys::private_dir::private_dir;
 
@@ -24,16 +24,16 @@ use crate::starts::{self, BOUNDS, Histogram, Totals};
 ///
 /// # Errors
 /// [`LifecycleError`].
-pub fn metrics(storage: &Storage, args: &Metrics) -> Result<(), LifecycleError> {
-    let run_dir = &storage.pool.run_dir;
+pub fn metrics(bases: &Bases, args: &Metrics) -> Result<(), LifecycleError> {
+    let run_dir = bases.run_dir();
     private_dir(run_dir)?;
     let file = |step, path: &Path| {
         let path = path.to_owned();
         move |source| LifecycleError::File { step, path, source }
     };
-    let pool = Figures::known(&storage.pool).map_err(RootfsError::from)?.to_json();
+    let pool = Figures::known(bases)?.to_json();
     let kinds = record::all(run_dir)?.into_iter().collect();
-    let mounted = storage.mounted_bases()?.len();
+    let mounted = bases.mounted_bases()?.len();
     let totals =
         starts::since_boot(run_dir).map_err(file("read the notes of starts in", run_dir))?;
     let text = Text::of(&pool, &kinds, mounted, &totals).0;

@@ -4,8 +4,8 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use sharedroot_bases::{Mislabelled, RootfsError, Storage};
-use sharedroot_dm::{Bytes, Pool, Volume};
+use sharedroot_bases::{Bases, Mislabelled, RootfsError};
+use sharedroot_dm::{Bytes, Volume};
 use sharedroot_format::VolumeName;
 use sharedroot_sys::chain::chain;
 use sharedroot_sys::private_dir::private_dir;
@@ -95,13 +95,13 @@ struct Private {
 
 impl Private {
     /// The private roots of `records`, the largest first.
-    fn of(storage: &Storage, records: &[Record]) -> Result<Vec<Self>, RootfsError> {
+    fn of(bases: &Bases, records: &[Record]) -> Result<Vec<Self>, RootfsError> {
         let volume = |record: &Record| match &record.rootfs {
             Rootfs::Private { volume, .. } => Some((record.id.clone(), volume.clone())),
             _ => None,
         };
         let named: Vec<_> = records.iter().filter_map(volume).collect();
-        let Some(pool) = Pool::known(&storage.pool)?.filter(|_| !named.is_empty()) else {
+        let Some(pool) = bases.known_pool_if_made()?.filter(|_| !named.is_empty()) else {
             return Ok(Vec::new());
         };
         let used = pool.exclusive_bytes().unwrap_or_else(|error| {
@@ -147,10 +147,10 @@ struct Labels {
 }
 
 impl Labels {
-    fn of(storage: &Storage) -> Self {
-        let label = storage.shared_label().map(|label| label.map(|label| label.to_string()));
+    fn of(bases: &Bases) -> Self {
+        let label = bases.labels().shared().map(|label| label.map(|label| label.to_string()));
         let shared = label.map_err(|error| chain(&error)).transpose();
-        let others = storage.mislabelled().unwrap_or_default();
+        let others = bases.labels().mislabelled().unwrap_or_default();
         Self { shared, others }
     }
 
@@ -199,22 +199,22 @@ fn base_lines(mut bases: Vec<Base>) -> Vec<Line> {
 ///
 /// # Errors
 /// [`LifecycleError`].
-pub fn status(storage: &Storage, as_json: bool) -> Result<(), LifecycleError> {
-    private_dir(&storage.pool.run_dir)?;
-    let figures = Figures::known(&storage.pool).map_err(RootfsError::from)?;
-    let records = record::all(&storage.pool.run_dir)?;
-    let private = Private::of(storage, &records)?;
+pub fn status(bases: &Bases, as_json: bool) -> Result<(), LifecycleError> {
+    private_dir(bases.run_dir())?;
+    let figures = Figures::known(bases)?;
+    let records = record::all(bases.run_dir())?;
+    let private = Private::of(bases, &records)?;
     let kinds: Kinds = records.into_iter().collect();
-    let labels = Labels::of(storage);
-    let bases = image::bases(storage)?;
+    let labels = Labels::of(bases);
+    let all = image::all(bases)?;
     if as_json {
-        let bases = bases.iter().map(|base| image::list::json(storage, base));
+        let images = all.iter().map(|base| image::list::json(bases, base));
         for_programs(json!({
             "pool": figures.to_json(),
             "containers": kinds.to_json(),
             "private_roots": private.iter().map(Private::to_json).collect::<Vec<_>>(),
             "labels": labels.to_json(),
-            "images": bases.collect::<Vec<_>>(),
+            "images": images.collect::<Vec<_>>(),
         }));
         return Ok(());
     }
@@ -222,7 +222,7 @@ pub fn status(storage: &Storage, as_json: bool) -> Result<(), LifecycleError> {
     let words = [labels.lines(), kinds.lines(), Private::lines(&private)].concat();
     let mut lines = figures.lines(screen);
     lines.extend(words.into_iter().map(Line::plain));
-    lines.extend(base_lines(bases));
+    lines.extend(base_lines(all));
     screen.print(&lines);
     Ok(())
 }

@@ -45,9 +45,10 @@ pub fn settings(text: &[u8]) {
     let path = Path::new("/etc/sharedroot/config.toml");
     let layers = Layers::of(path, text.to_owned(), |_| None);
     match layers.and_then(|layers| layers.config()) {
-        Ok(config) => match config.storage() {
-            Ok(storage) => {
-                assert!(storage.base_size.0 > 0 && !storage.pool.name.as_ref().is_empty())
+        Ok(config) => match config.bases() {
+            Ok(bases) => {
+                let said = bases.config();
+                assert!(said.base_size.0 > 0 && !said.pool.name.as_ref().is_empty())
             }
             Err(error) => says_something(&error),
         },

@@ -6,7 +6,7 @@ use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType, Process, Spec};
 use sharedroot_bases::{
     Earlier, Place, Prepared, RootfsError, Wanted, prepare_private, prepare_shared,
 };
-use sharedroot_dm::{Bytes, Pool};
+use sharedroot_dm::Bytes;
 use sharedroot_engine::{
     BindMounts, Bundle, CallersHooks, Choice, CreateOptions, Delegate, Embedded, Engine,
     EngineError, Labels, check_dev, leads_out, make_notify, may_write_root, normalise,
@@ -27,7 +27,7 @@ use crate::config::Size;
 use crate::log::ASIDE;
 use crate::record::{Lock, Record, RecordError, Rootfs};
 use crate::rootfs::{
-    AnnotationError, Facts, Mode, Needs, Plan, device_in_root, lead_into_mounts, plan,
+    AnnotationError, Facts, Mode, Needs, Plan, device_in_root, lead_into_mounts, places, plan,
     refuse_links, refuse_over_proc, wanted_size,
 };
 use crate::starts::Step;
@@ -51,6 +51,20 @@ struct Asked {
     size: Option<Size>,
     /// The hook that may write into it.
     hook: Option<PathBuf>,
+}
+
+/// What an engine gets to work on.
+struct Made {
+    rootfs: Rootfs,
+    /// A delegate opens its own.
+    volumes: BindMounts,
+}
+
+/// What an earlier start left, and what it may have changed.
+struct Settled {
+    earlier: Earlier,
+    /// Where the mounts landed in the root that the engine prepared, if that is another one now.
+    places: Vec<PathBuf>,
 }
 
 /// What became of a container that was handed to its engine.
@@ -86,15 +100,15 @@ impl Container {
             Engine::Embedded(embedded) => self.adapt(embedded, &mut bundle, &order.options),
             // It reads the caller's own configuration and does with it as it always does.
             Engine::Delegate(_) => Labels::of(&bundle.spec)
-                .map(|labels| (labels, BindMounts::default(), CallersHooks::default()))
+                .map(|labels| (labels, CallersHooks::default()))
                 .map_err(LifecycleError::from),
         };
-        let (labels, mut volumes, hooks) = adapted.inspect_err(|_| self.undo())?;
+        let (labels, hooks) = adapted.inspect_err(|_| self.undo())?;
         drop(reads);
-        let made = self.make(&bundle, &needs, &asked, &labels, order);
-        let base = made.as_ref().ok().and_then(|rootfs| rootfs.base().cloned());
+        let made = self.make(&mut bundle, &needs, &asked, &labels, order);
+        let base = made.as_ref().ok().and_then(|made| made.rootfs.base().cloned());
         let readonly = bundle.readonly;
-        let handed = made.and_then(|rootfs| {
+        let handed = made.and_then(|Made { rootfs, mut volumes }| {
             let story = Created { rootfs: &rootfs, readonly, engine: order.choice };
             match engine {
                 Engine::Embedded(embedded) => {
@@ -126,14 +140,14 @@ impl Container {
         Ok(handed.status)
     }
 
-    /// Puts the configuration into the embedded engine's words. Volumes and the hooks' namespace are opened here, because
-    /// this process may leave the host's mount namespace when it makes the root.
+    /// Puts the configuration into the embedded engine's words, but for what the root decides. The hooks' namespace is opened
+    /// here, because this process may leave the host's mount namespace when it makes the root.
     fn adapt(
         &self,
         embedded: &Embedded,
         bundle: &mut Bundle,
         options: &CreateOptions,
-    ) -> Result<(Labels, BindMounts, CallersHooks), LifecycleError> {
+    ) -> Result<(Labels, CallersHooks), LifecycleError> {
         let (systemd, notify) = (options.systemd_cgroup, embedded.notify_dir());
         make_notify(&notify).map_err(|source| LifecycleError::File {
             step: "create",
@@ -147,10 +161,21 @@ impl Container {
         let hooks = CallersHooks::take(&mut bundle.spec, &bundle.path).map_err(|source| {
             LifecycleError::File { step: "open", path: "/proc/self/ns/mnt".into(), source }
         })?;
-        lead_into_mounts(&bundle.root, &mut bundle.spec)?;
+        embedded.take_callers(&hooks);
+        Ok((labels, hooks))
+    }
+
+    /// Has the mounts say where they land in the root as it is now, and opens the volumes for the embedded engine. `before` is
+    /// where the mounts landed in another root, if there was one.
+    fn open_volumes(
+        &self,
+        bundle: &mut Bundle,
+        before: &[PathBuf],
+    ) -> Result<BindMounts, LifecycleError> {
+        lead_into_mounts(&bundle.root, &mut bundle.spec, before)?;
         check_dev(&bundle.spec).map_err(EngineError::from)?;
-        let stage = self.storage.volumes();
-        Ok((labels, BindMounts::open(&mut bundle.spec, &bundle.root, &stage)?, hooks))
+        let stage = self.bases.volumes();
+        Ok(BindMounts::open(&mut bundle.spec, &bundle.root, &stage)?)
     }
 
     /// Claims the ID, also over the record of a `create` or `delete` that died.
@@ -167,35 +192,42 @@ impl Container {
         }
     }
 
-    /// The root and the record, after the ID is claimed.
+    /// The root, the volumes and the record, after the ID is claimed.
     fn make(
         &self,
-        bundle: &Bundle,
+        bundle: &mut Bundle,
         needs: &Needs,
         asked: &Asked,
         labels: &Labels,
         order: &Order<'_>,
-    ) -> Result<Rootfs, LifecycleError> {
+    ) -> Result<Made, LifecycleError> {
         let delegated = !matches!(order.choice, Choice::Libcontainer);
         if !delegated {
             refuse_others(&bundle.spec, self.id.as_str())?;
         }
-        let finds = step("look for what it changed before");
-        // Before the image is found: what is written back is part of what its upper directory holds.
-        let volume = VolumeName::of_snapshot(&self.root, self.id.as_str());
-        let earlier = self.storage.settle(self.id.as_str(), &volume, &bundle.root)?;
-        drop(finds);
+        let Settled { earlier, places } = self.settle(bundle, delegated)?;
         let plan = self.choose(bundle, asked, delegated);
         if matches!((&plan, order.verb), (Plan::Private(_), Verb::Restore(_))) {
             return Err(LifecycleError::RootIsGone { id: self.id.clone() });
         }
         if let (Earlier::Root(first), Some(why)) = (&earlier, other_root(&plan)) {
             let (id, first) = (self.id.to_string(), first.clone());
-            return Err(RootfsError::OnlyInSnapshot { id, volume, first, why }.into());
+            return Err(
+                RootfsError::OnlyInSnapshot { id, volume: self.snapshot(), first, why }.into()
+            );
+        }
+        // A shared root is in a mount namespace of this process's own, where a volume would be no peer of the host's any more;
+        // what its image's links are, the engine's root says, too. Any other is looked at itself.
+        let (mut volumes, first) = (BindMounts::default(), matches!(plan, Plan::Shared(_)));
+        if !delegated && first {
+            volumes = self.open_volumes(bundle, &places)?;
         }
         let rootfs = self.prepare(plan, bundle, needs, (labels, asked.size, &earlier), order)?;
         if let (Rootfs::AsGiven { why }, Some(_), false) = (&rootfs, asked.size, bundle.readonly) {
             return Err(AnnotationError::SizeAsGiven { why: why.clone() }.into());
+        }
+        if !delegated && !first {
+            volumes = self.open_volumes(bundle, &places)?;
         }
         // Delegates have their own ways around what the embedded engine would fall for.
         if !delegated {
@@ -215,7 +247,26 @@ impl Container {
                 self.give_lease_back(&intended)?;
             }
         }
-        Ok(rootfs)
+        Ok(Made { rootfs, volumes })
+    }
+
+    /// Has what the container changed before its last end in its engine's root, before the image is found: what is written
+    /// back is part of what its upper directory holds.
+    fn settle(&self, bundle: &Bundle, delegated: bool) -> Result<Settled, LifecycleError> {
+        let _step = step("look for what it changed before");
+        let volume = self.snapshot();
+        let Some(kept) = self.bases.kept(&volume)? else {
+            return Ok(Settled { earlier: Earlier::Nothing, places: Vec::new() });
+        };
+        // What keeps a mount from its place here is no reason to refuse it: the root may be another one afterwards.
+        let places = (!delegated).then(|| places(&bundle.root, &bundle.spec).ok()).flatten();
+        let earlier = self.bases.settle(self.id.as_str(), &volume, &bundle.root, kept)?;
+        Ok(Settled { earlier, places: places.unwrap_or_default() })
+    }
+
+    /// The snapshot that is the container's root, if it gets one.
+    fn snapshot(&self) -> VolumeName {
+        VolumeName::of_snapshot(&self.root, self.id.as_str())
     }
 
     /// Which root the container gets.
@@ -228,7 +279,7 @@ impl Container {
             own_mounts: has_own_mounts(&bundle.spec),
             hook: asked.hook.as_deref(),
             image: self
-                .storage
+                .bases
                 .base_at(&bundle.root)
                 .map_or_else(|| image::identify(&bundle.root, self.id.as_str()), Ok),
         });
@@ -283,7 +334,7 @@ impl Container {
                 let wanted =
                     Wanted { missing: &|root| needs.missing(root), overlay: needs.overlay() };
                 let label = labels.mount.as_ref();
-                let prepared = prepare_shared(&self.storage, &image, &wanted, label, intend)?;
+                let prepared = prepare_shared(&self.bases, &image, &wanted, label, intend)?;
                 let (root, scaffold) = match prepared {
                     Prepared::Root(root) => root,
                     Prepared::NotShared(why) => return Ok(as_given(&self.id, why.to_string())),
@@ -295,7 +346,7 @@ impl Container {
                 rootfs(scaffold.as_ref())
             }
             Plan::Private(image) => {
-                let volume = VolumeName::of_snapshot(&self.root, self.id.as_str());
+                let volume = self.snapshot();
                 let rootfs = Rootfs::Private {
                     base: image.key.clone(),
                     volume: volume.clone(),
@@ -310,10 +361,7 @@ impl Container {
                     .then_some("Docker's daemon has live-restore on, and knows an overlay only");
                 let size = size.map(|size| Bytes(size.0));
                 let place = Place { id, volume, root_path, label, size, earlier, overlay };
-                let opens = step("open the pool");
-                let pool = Pool::open(&self.storage.pool).map_err(RootfsError::from)?;
-                drop(opens);
-                match prepare_private(&self.storage, &pool, &image, place)? {
+                match prepare_private(&self.bases, &image, place)? {
                     Prepared::Root(root) => root.attach(root_path)?,
                     Prepared::NotShared(why) => return Ok(as_given(&self.id, why.to_string())),
                 }

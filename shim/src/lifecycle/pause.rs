@@ -41,7 +41,7 @@ impl Container {
         let _lock = self.place.wait()?;
         let rootfs = self.place.read()?.map(|record| record.rootfs);
         let Some(Rootfs::Private { volume, mount_point, .. }) = rootfs else { return Ok(None) };
-        Ok(Some(save_so_far(&self.storage, &volume, &mount_point)?))
+        Ok(Some(save_so_far(&self.bases, &volume, &mount_point)?))
     }
 
     fn freeze(&self, frozen: bool) -> Result<u8, LifecycleError> {

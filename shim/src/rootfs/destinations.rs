@@ -10,42 +10,83 @@ use super::error::{RootError, file};
 use super::landing::{behind_links, is_plain, landing, stands};
 use super::needs::is_bind;
 
-/// Has the destinations say where they land, if a link of the image leads them into an earlier mount: what the link names is
+/// Has the destinations say where they land, if a link of the root leads them into an earlier mount: what the link names is
 /// missing there, and the engine makes nothing behind a link. Volumes and file systems in memory only; nothing lies over
-/// the kernel's own. `root` has the image's links.
+/// the kernel's own. `root` has the links that the container will have.
+///
+/// `before` says where the mounts landed before the start brought what its container changed in an earlier life, if it did.
 ///
 /// # Errors
-/// [`RootError::File`]; [`RootError::Link`] for a place that leads to `/dev` in a way that is not followed here.
-pub fn lead_into_mounts(root: &Path, spec: &mut Spec) -> Result<(), RootError> {
-    let top = File::open(root).map_err(file("open", root))?;
-    let mut mounted: Vec<(PathBuf, bool)> = Vec::new();
-    for mount in spec.mounts_mut().iter_mut().flatten() {
-        let destination = mount.destination().clone();
-        let over =
-            |path: &Path| mounted.iter().rfind(|(place, _)| path.starts_with(place)).cloned();
-        let open = is_bind(mount) || mount.typ().as_deref() == Some("tmpfs");
+/// [`RootError::File`]; [`RootError::Link`] for a place that leads to `/dev` in a way that is not followed here,
+/// [`RootError::LinkOfLastRun`] for one that did not lead there before.
+pub fn lead_into_mounts(root: &Path, spec: &mut Spec, before: &[PathBuf]) -> Result<(), RootError> {
+    let top = open(root)?;
+    let landings = landings(&top, spec)?;
+    for (at, landing) in landings.iter().enumerate() {
+        if in_dev(&landing.place) && before.get(at).is_some_and(|before| !in_dev(before)) {
+            let mount = &spec.mounts().as_deref().unwrap_or_default()[at];
+            let (destination, lands) = (mount.destination().clone(), landing.place.clone());
+            return Err(RootError::LinkOfLastRun { at, destination, lands });
+        }
+    }
+    let covered = |path: &Path| landings.iter().any(|landing| path.starts_with(&landing.place));
+    lead_masks(&top, spec, covered);
+    for (mount, landing) in spec.mounts_mut().iter_mut().flatten().zip(landings) {
+        mount.set_destination(landing.destination);
+    }
+    Ok(())
+}
+
+/// Where the mounts of `spec` land in `root`, in their order.
+///
+/// # Errors
+/// As [`lead_into_mounts`].
+pub fn places(root: &Path, spec: &Spec) -> Result<Vec<PathBuf>, RootError> {
+    Ok(landings(&open(root)?, spec)?.into_iter().map(|landing| landing.place).collect())
+}
+
+/// Where a mount lands.
+struct Landing {
+    place: PathBuf,
+    /// What the engine is told.
+    destination: PathBuf,
+    /// Something can be made in it.
+    open: bool,
+}
+
+fn landings(top: &File, spec: &Spec) -> Result<Vec<Landing>, RootError> {
+    let mut landings = Vec::<Landing>::new();
+    for mount in spec.mounts().iter().flatten() {
+        let mut destination = mount.destination().clone();
+        let over = |path: &Path| landings.iter().rfind(|earlier| path.starts_with(&earlier.place));
         let covered = |path: &Path| over(path).is_some();
         let plain = is_plain(&destination);
-        let place = if plain && (covered(&destination) || stands(&top, &destination)) {
-            destination
-        } else if let Some(path) = behind_links(&top, &destination, covered) {
-            if over(&path).is_some_and(|(_, open)| open) {
-                mount.set_destination(path.clone());
+        let place = if plain && (covered(&destination) || stands(top, &destination)) {
+            destination.clone()
+        } else if let Some(path) = behind_links(top, &destination, covered) {
+            if over(&path).is_some_and(|earlier| earlier.open) {
+                destination.clone_from(&path);
             }
             path
         } else {
-            landing(&top, &destination, |_| false).unwrap_or(destination)
+            landing(top, &destination, |_| false).unwrap_or_else(|| destination.clone())
         };
         // The engine would make devices in it, by path; at `/dev` by its own name it does not.
-        let dev = Path::new("/dev");
-        if place.starts_with(dev) && !mount.destination().starts_with(dev) {
-            return Err(RootError::Link { path: mount.destination().clone() });
+        if in_dev(&place) && !in_dev(&destination) {
+            return Err(RootError::Link { path: destination });
         }
-        mounted.push((place, open));
+        let open = is_bind(mount) || mount.typ().as_deref() == Some("tmpfs");
+        landings.push(Landing { place, destination, open });
     }
-    let covered = |path: &Path| mounted.iter().any(|(place, _)| path.starts_with(place));
-    lead_masks(&top, spec, covered);
-    Ok(())
+    Ok(landings)
+}
+
+fn open(root: &Path) -> Result<File, RootError> {
+    File::open(root).map_err(file("open", root))
+}
+
+fn in_dev(path: &Path) -> bool {
+    path.starts_with("/dev")
 }
 
 /// Has the masked paths say which file they hide, where a link of the image leads there: the engine would cover the link, and
@@ -100,7 +141,7 @@ mod tests {
             let mounts = list.iter().map(mount).collect::<Vec<_>>();
             let spec = serde_json::json!({"ociVersion": "1.2.0", "mounts": mounts});
             let mut spec = serde_json::from_value(spec).unwrap();
-            if let Err(error) = lead_into_mounts(&root, &mut spec) {
+            if let Err(error) = lead_into_mounts(&root, &mut spec, &[]) {
                 return error.to_string();
             }
             let mounts = spec.mounts().as_deref().unwrap_or_default();
@@ -126,7 +167,7 @@ mod tests {
         let spec = serde_json::json!({"ociVersion": "1.2.0", "mounts": [{"destination": "/run", "type": "tmpfs"}],
             "linux": {"maskedPaths": ["/etc/climbs", "/etc/conf", "/var/run", "/etc", "/run/x", "/no/such"]}});
         let mut spec: Spec = serde_json::from_value(spec).unwrap();
-        lead_into_mounts(&root, &mut spec).unwrap();
+        lead_into_mounts(&root, &mut spec, &[]).unwrap();
         let masked = spec.linux().as_ref().unwrap().masked_paths().as_deref().unwrap();
         assert_eq!(masked, ["/etc/climbs", "/run/a/b", "/run", "/etc", "/run/x", "/no/such"]);
         assert!(lead(&["/dev", "/etc/to-dev"]).contains("/etc/to-dev is a symbolic link"));

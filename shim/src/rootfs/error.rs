@@ -34,6 +34,19 @@ pub enum RootError {
         /// The path in the container.
         path: PathBuf,
     },
+    /// The start itself brought the link.
+    #[error(
+        "mounts[{at}].destination: a symbolic link that the container made before its last end leads {destination} to {lands}; \
+         give the mount another place, or start the container again to have it there"
+    )]
+    LinkOfLastRun {
+        /// Which mount.
+        at: usize,
+        /// As it is given.
+        destination: PathBuf,
+        /// With the links of the root resolved.
+        lands: PathBuf,
+    },
     /// What the kernel and the runtime take for procfs would be something else.
     #[error(
         "mounts[{at}].destination: {destination} would cover {lands} in the container; \

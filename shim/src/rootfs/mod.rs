@@ -9,7 +9,7 @@ mod needs;
 mod over_proc;
 mod plan;
 
-pub use destinations::lead_into_mounts;
+pub use destinations::{lead_into_mounts, places};
 pub use error::RootError;
 pub use links::refuse_links;
 pub use needs::{Needs, device_in_root};

@@ -1,21 +1,25 @@
 //! Owner, mode, times and extended attributes of an inode, made like another's.
 
 use std::collections::BTreeMap;
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsStr};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, Stat, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 use sharedroot_label as label;
+use sharedroot_sys::xattr::Of;
 
 use super::error::{Failed, doing};
 use super::node::{Node, kind};
 
-/// The most that the kernel gives of either: XATTR_LIST_MAX and XATTR_SIZE_MAX.
-const LARGEST: usize = 65_536;
-
 /// The mode of a regular file that is being made alike: nobody gives it to a file of theirs, and its own one is what the file
 /// gets last.
 pub(super) const UNFINISHED: Mode = Mode::SVTX;
+
+/// The attribute of a part of a file that was left out. Its value is the modification time of the part (`part.rs`).
+pub(super) const MARK: &CStr = c"trusted.sharedroot.part";
 
 /// What the names of overlay's own attributes begin with.
 const OVERLAY: &[u8] = b"trusted.overlay.";
@@ -32,7 +36,10 @@ pub(super) struct Attributes {
 
 impl Attributes {
     pub(super) fn of(node: &Node) -> Result<Self, Errno> {
-        Ok(Self { stat: node.stat, xattrs: xattrs(node)? })
+        let mut xattrs = xattrs(node)?;
+        // A whole file is made of what has it.
+        xattrs.remove(MARK);
+        Ok(Self { stat: node.stat, xattrs })
     }
 
     /// Whether `to` has the same.
@@ -138,9 +145,8 @@ pub(super) fn is_finished(from: &Stat, to: &Stat) -> bool {
 
 /// Whether the inode has what only a layer of an overlay has: one that runs in the container uses it.
 pub(super) fn is_of_a_layer(node: &Node) -> Result<bool, Errno> {
-    let mut found = false;
-    names_of(node, |name| found |= name.to_bytes().starts_with(OVERLAY))?;
-    Ok(found)
+    let names = of(node).names().map_err(errno)?;
+    Ok(names.iter().any(|name| name.to_bytes().starts_with(OVERLAY)))
 }
 
 fn owner(stat: &Stat) -> (u32, u32) {
@@ -157,31 +163,25 @@ fn same_time(from: &Stat, to: &Stat) -> bool {
     from == to.0 && (fraction == to.1 || fraction == 0)
 }
 
-fn names_of(node: &Node, mut each: impl FnMut(&CStr)) -> Result<(), Errno> {
-    let mut list = [0_u8; LARGEST];
-    let length = match rustix::fs::listxattr(node.path(), &mut list[..]) {
-        Err(Errno::OPNOTSUPP) => 0,
-        listed => listed?,
-    };
-    let names = list[..length].split_inclusive(|byte| *byte == 0);
-    names.filter_map(|name| CStr::from_bytes_with_nul(name).ok()).for_each(&mut each);
-    Ok(())
+fn of(node: &Node) -> Of<'_> {
+    Of::Path(Path::new(OsStr::from_bytes(node.path().to_bytes())))
 }
 
 fn xattrs(node: &Node) -> Result<Xattrs, Errno> {
-    let mut names = Vec::new();
-    names_of(node, |name| names.extend(is_content(name).then(|| name.to_owned())))?;
-    let mut found = Xattrs::new();
-    let mut value = Vec::new();
-    for name in &names {
-        value.resize(LARGEST, 0);
-        match rustix::fs::getxattr(node.path(), name.as_c_str(), &mut value[..]) {
-            Ok(length) => found.insert(name.to_owned(), value[..length].to_vec()),
-            Err(Errno::NODATA | Errno::OPNOTSUPP) => None,
-            Err(errno) => return Err(errno),
-        };
-    }
-    Ok(found)
+    let read = || {
+        let mut found = Xattrs::new();
+        for name in of(node).names()?.into_iter().filter(|name| is_content(name)) {
+            if let Some(value) = of(node).value(&name)? {
+                found.insert(name, value);
+            }
+        }
+        Ok(found)
+    };
+    read().map_err(errno)
+}
+
+fn errno(error: io::Error) -> Errno {
+    Errno::from_io_error(&error).unwrap_or(Errno::IO)
 }
 
 /// The label is the mount's and not the file's where SELinux is on; overlay's own are no content,

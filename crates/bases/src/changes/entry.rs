@@ -11,6 +11,7 @@ use super::content::Buffers;
 use super::error::{Failed, doing};
 use super::links::Links;
 use super::node::{self, Node, is_whiteout, kind, look};
+use super::part;
 use super::pending::Pending;
 use super::remove::remove;
 
@@ -35,10 +36,12 @@ pub(super) fn make(
                     return Ok(false);
                 }
             } else if same || kind(&node.stat) == FileType::RegularFile {
+                let part = part::mode(&node.stat, Some(&other.stat));
+                let left = |failed: Failed| failed.with_part(part);
                 if !same {
-                    rewrite(to, name, node, buffers).map_err(doing("write"))?;
+                    rewrite(to, name, node, buffers).map_err(doing("write")).map_err(left)?;
                 }
-                return Ok(attributes.give(&other)? || !same);
+                return Ok(attributes.give(&other).map_err(left)? || !same);
             }
         }
         remove(to, name, pending).map_err(doing("replace"))?;
@@ -48,7 +51,7 @@ pub(super) fn make(
     }
     create(to, name, node, buffers).map_err(doing("make"))?;
     let made = Node::named(to, name).map_err(doing("open"))?;
-    attributes.give(&made)?;
+    attributes.give(&made).map_err(|failed| failed.with_part(part::mode(&node.stat, None)))?;
     Ok(true)
 }
 
@@ -115,8 +118,8 @@ pub(super) fn is_left_of(found: &Node, wanted: &Node) -> Result<bool, Errno> {
     }
     match kind(&found.stat) {
         FileType::RegularFile => {
-            let is_unfinished = found.stat.st_mode & 0o7777 == UNFINISHED.as_raw_mode();
-            Ok(is_unfinished || is_finished(&wanted.stat, &found.stat))
+            let is_whole = is_finished(&wanted.stat, &found.stat);
+            Ok(is_whole || part::is_unfinished(&found.stat) || part::is_part(found)?)
         }
         FileType::Symlink => Ok(found.target()? == wanted.target()?),
         _ => Ok(found.stat.st_rdev == wanted.stat.st_rdev),

@@ -5,6 +5,7 @@ use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
+use rustix::fs::Mode;
 use rustix::io::Errno;
 
 /// A step on one path of a container's root that failed.
@@ -52,6 +53,8 @@ pub(super) struct Failed {
     pub(super) step: &'static str,
     pub(super) source: Errno,
     pub(super) of: Of,
+    /// The mode for the part of a file that the second tree has now, if there is one.
+    pub(super) part: Option<Mode>,
 }
 
 /// What a failure is of.
@@ -79,7 +82,12 @@ impl Failed {
 
     /// What a container may have and an overlay may not.
     pub(super) fn not_in_an_overlay(step: &'static str) -> Self {
-        Self { step, source: Errno::NOTSUP, of: Of::File }
+        Self { step, source: Errno::NOTSUP, of: Of::File, part: None }
+    }
+
+    /// What failed may have left a part of a file, which is to have this mode if it is left out.
+    pub(super) fn with_part(self, mode: Mode) -> Self {
+        Self { part: Some(mode), ..self }
     }
 }
 
@@ -92,7 +100,7 @@ pub(super) fn doing(step: &'static str) -> impl FnOnce(Errno) -> Failed {
         }
         _ => Of::File,
     };
-    move |source| Failed { step, source, of: of(source) }
+    move |source| Failed { step, source, of: of(source), part: None }
 }
 
 /// What a directory, an attribute and a file system's own tables may take besides a file's content.

@@ -201,5 +201,5 @@ fn inode(stat: &Stat) -> Inode {
 }
 
 fn too_many(step: &'static str) -> Failed {
-    Failed { step, source: Errno::NOBUFS, of: Of::File }
+    Failed { step, source: Errno::NOBUFS, of: Of::File, part: None }
 }

@@ -27,6 +27,7 @@ mod error;
 mod frame;
 mod links;
 mod node;
+mod part;
 mod pending;
 mod remove;
 mod times;
@@ -61,20 +62,31 @@ pub struct Tally {
     again: bool,
 }
 
-/// Makes the engine's root, `merged`, hold what the container's `snapshot` holds, and brings it to
-/// the disk.
-///
-/// `base` opens the top of the base when it is needed, which is rare: it tells a directory that stayed
-/// at its place from one that was moved there. Without it such directories are compared file by file.
-///
-/// `moved` changed when the snapshot was new, and is as in the base all the same.
+/// What is in a snapshot as in its base, although it looks changed.
+#[derive(Clone, Copy)]
+pub struct Unchanged<'a> {
+    /// Opens the top of the base when it is needed, which is rare: it tells a directory that stayed
+    /// at its place from one that was moved there. Without it such directories are compared file by file.
+    pub base: &'a dyn Fn() -> Option<OwnedFd>,
+    /// What changed when the snapshot was new.
+    pub moved: &'a Times,
+}
+
+/// The root of a container as its engine has it.
+#[derive(Debug, Clone, Copy)]
+pub struct EnginesRoot<'a> {
+    /// The overlay as it is mounted.
+    pub merged: BorrowedFd<'a>,
+    /// A directory of the file system that holds it, above what the engine limits by a quota for one container.
+    pub store: BorrowedFd<'a>,
+}
+
+/// Makes the engine's root hold what the container's `snapshot` holds, and brings it to the disk.
 ///
 /// What the engine's root cannot take, the container must not be able to stop its own end by: it is left out, and the rest
 /// goes on. The kinds are: a whiteout and what else belongs to a layer of a container's own overlay, an attribute that does
 /// not fit, more links than the file system takes, a name for which a directory or a quota has no room while the disk has, and
 /// what is beyond the bounds of [`links`] and [`walk`].
-///
-/// `store` is a directory of the file system that holds `merged`, above what the engine limits by a quota for one container.
 ///
 /// `spill` opens a file for names that wait, where there are more than memory should hold.
 ///
@@ -82,8 +94,8 @@ pub struct Tally {
 /// [`ChangeError`] of a full or broken disk. What is done stays done, and the whole can be begun anew.
 pub fn write_back(
     snapshot: BorrowedFd<'_>,
-    (base, moved): (&dyn Fn() -> Option<OwnedFd>, &Times),
-    (merged, store): (BorrowedFd<'_>, BorrowedFd<'_>),
+    Unchanged { base, moved }: Unchanged<'_>,
+    EnginesRoot { merged, store }: EnginesRoot<'_>,
     spill: Spill<'_>,
 ) -> Result<Tally, ChangeError> {
     let walk = || Walk::new(snapshot, merged, Find::Changed { base, moved, store }, spill)?.run();

@@ -1,10 +1,12 @@
 //! One inode, held open without being opened: enough to look at it and to set what it has.
 
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
+use sharedroot_sys::by_descriptor::by_descriptor;
 use sharedroot_sys::resolve::Resolve;
 
 fn open(dir: BorrowedFd<'_>, name: &CStr, flags: OFlags) -> Result<OwnedFd, Errno> {
@@ -96,7 +98,7 @@ impl Node {
 
     fn of(fd: OwnedFd) -> Result<Self, Errno> {
         let stat = rustix::fs::fstat(&fd)?;
-        let path = CString::new(format!("/proc/self/fd/{}", fd.as_raw_fd()));
+        let path = CString::new(by_descriptor(&fd).into_os_string().into_vec());
         Ok(Self { fd, path: path.map_err(|_| Errno::INVAL)?, stat })
     }
 

@@ -1,57 +1,49 @@
 //! One tree made like another, on the temporary file system: no overlay, no base.
 
-use std::ffi::CString;
 use std::fs::{self, File, Permissions};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use proptest::prelude::*;
 use rustix::fs::{AtFlags, CWD, Mode, Timespec, Timestamps, XattrFlags};
+use tempfile::TempDir;
 
 use super::pending::Pending;
 use super::*;
 
 fn spill() -> Result<OwnedFd, rustix::io::Errno> {
-    let flags = rustix::fs::OFlags::TMPFILE | rustix::fs::OFlags::RDWR;
-    rustix::fs::open(std::env::temp_dir(), flags, Mode::RUSR)
+    Ok(tempfile::tempfile().unwrap().into())
 }
 
 /// A directory of its own with two trees. Dropping it removes it.
-struct Trees(PathBuf);
+struct Trees(TempDir);
 
 impl Trees {
     fn new() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!(
-            "sharedroot-changes-{}-{}",
-            std::process::id(),
-            NEXT.fetch_add(1, Ordering::Relaxed)
-        );
-        let trees = Self(std::env::temp_dir().join(name));
+        let trees = Self(tempfile::tempdir().unwrap());
         for tree in ["from", "to"] {
-            fs::create_dir_all(trees.0.join(tree)).unwrap();
+            fs::create_dir_all(trees.0.path().join(tree)).unwrap();
         }
         trees
     }
 
     fn from(&self) -> PathBuf {
-        self.0.join("from")
+        self.0.path().join("from")
     }
 
     fn to(&self) -> PathBuf {
-        self.0.join("to")
+        self.0.path().join("to")
     }
 
     /// Makes the second like the first, which a second walk must find done.
     fn carry(&self) -> Tally {
         let (from, to) = (File::open(self.from()).unwrap(), File::open(self.to()).unwrap());
         let walk = || {
-            let merged = (to.as_fd(), to.as_fd());
-            write_back(from.as_fd(), (&|| None, &Times::default()), merged, &spill)
-                .unwrap_or_else(|e| panic!("{e}"))
+            let unchanged = Unchanged { base: &|| None, moved: &Times::default() };
+            let root = EnginesRoot { merged: to.as_fd(), store: to.as_fd() };
+            write_back(from.as_fd(), unchanged, root, &spill).unwrap_or_else(|e| panic!("{e}"))
         };
         let tally = walk();
         assert_eq!(walk().changes, 0, "of a second walk");
@@ -61,9 +53,11 @@ impl Trees {
 
 impl Drop for Trees {
     fn drop(&mut self) {
-        let top = File::open(std::env::temp_dir()).unwrap();
-        let name = CString::new(self.0.file_name().unwrap().as_bytes()).unwrap();
-        remove::remove(top.as_fd(), &name, &mut Pending::new(&spill)).unwrap();
+        // They may be deeper than a recursion goes.
+        let top = File::open(self.0.path()).unwrap();
+        for tree in [c"from", c"to"] {
+            remove::remove(top.as_fd(), tree, &mut Pending::new(&spill)).unwrap();
+        }
     }
 }
 

@@ -168,10 +168,11 @@ mod tests {
     #[test]
     fn a_tree_that_changed_is_told_whatever_the_clock_says() {
         use std::os::fd::AsFd;
-        let dir = std::env::temp_dir().join(format!("sharedroot-times-{}", std::process::id()));
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
         std::fs::create_dir_all(dir.join("a/b/c")).unwrap();
         std::fs::write(dir.join("a/b/file"), "").unwrap();
-        let top = std::fs::File::open(&dir).unwrap();
+        let top = std::fs::File::open(dir).unwrap();
         let times = Times::below(top.as_fd()).unwrap().unwrap();
         let stat = |path: &str| rustix::fs::stat(dir.join(path)).unwrap();
         assert!(["a", "a/b", "a/b/c", "a/b/file"].iter().all(|path| times.has(&stat(path))));
@@ -180,21 +181,20 @@ mod tests {
         assert!(
             times.has(&stat("a/b")) && !times.has(&stat("a/b/c")) && !times.has(&stat("a/b/c/new"))
         );
-        std::fs::remove_dir_all(dir).unwrap();
     }
 
     #[test]
     fn a_name_that_comes_or_goes_changes_no_other_name_of_its_file() {
         use std::os::fd::AsFd;
-        let dir = std::env::temp_dir().join(format!("sharedroot-names-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
         for name in ["a", "alone"] {
             std::fs::write(dir.join(name), "text").unwrap();
         }
         ["b", "c"]
             .iter()
             .for_each(|name| std::fs::hard_link(dir.join("a"), dir.join(name)).unwrap());
-        let top = std::fs::File::open(&dir).unwrap();
+        let top = std::fs::File::open(dir).unwrap();
         let times = Times::read(&Times::below(top.as_fd()).unwrap().unwrap().write().concat());
         let has = |name: &CStr| {
             let stat = |at| rustix::fs::statat(&top, at, rustix::fs::AtFlags::SYMLINK_NOFOLLOW);
@@ -208,7 +208,6 @@ mod tests {
         assert!(has(c"b") && !has(c"c"), "another file");
         std::fs::write(dir.join("b"), "TEXT").unwrap();
         assert!(!has(c"b"), "another content");
-        std::fs::remove_dir_all(dir).unwrap();
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! The embedded engine: libcontainer performs the verbs and keeps the container's state.
 
+use std::cell::OnceCell;
+use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -14,7 +17,7 @@ use sharedroot_format::ContainerId;
 
 use super::notify::Relay;
 use crate::container::signal;
-use crate::hooks::callers::Later;
+use crate::hooks::callers::{CallersHooks, Later};
 use crate::reason::reason;
 use crate::{EngineError, engine_log};
 
@@ -107,6 +110,8 @@ pub struct Embedded {
     id: ContainerId,
     /// sharedroot's own directory of the container: the bundle that the engine reads.
     bundle: PathBuf,
+    /// The mount namespace of this process's caller, for hooks that run after this process made the container's root.
+    callers: OnceCell<Rc<File>>,
 }
 
 impl Embedded {
@@ -114,7 +119,19 @@ impl Embedded {
     /// not exist.
     #[must_use]
     pub fn new(root: &Path, id: &ContainerId, bundle: &Path) -> Self {
-        Self { root: root.to_owned(), id: id.clone(), bundle: bundle.to_owned() }
+        let (root, bundle) = (root.to_owned(), bundle.to_owned());
+        Self { root, id: id.clone(), bundle, callers: OnceCell::new() }
+    }
+
+    /// Has the hooks of later verbs run where those of `create` run.
+    pub fn take_callers(&self, hooks: &CallersHooks) {
+        if let Some(callers) = hooks.callers() {
+            let _ = self.callers.set(callers);
+        }
+    }
+
+    fn callers(&self) -> Option<&File> {
+        self.callers.get().map(Rc::as_ref)
     }
 
     /// The container ID.
@@ -218,7 +235,7 @@ impl Embedded {
         let ran = executed.map_or(Ok(()), |executed| executed.wait().map_err(engine));
         let hook = |source| EngineError::Hook { verb: "start", id: id.clone(), source };
         ran.and_then(|()| match later {
-            Some(later) => later.after_start(&container.state).map_err(hook),
+            Some(later) => later.after_start(&container.state, self.callers()).map_err(hook),
             None => Ok(()),
         })
         .inspect_err(|_| {
@@ -359,7 +376,7 @@ impl Embedded {
         forget(&mut container);
         container.delete(force).map_err(self.fail("delete"))?;
         if let Some(later) = self.later("delete")? {
-            later.after_end(&container.state);
+            later.after_end(&container.state, self.callers());
         }
         Ok(())
     }

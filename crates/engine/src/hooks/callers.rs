@@ -21,8 +21,10 @@ use nix::sys::stat::Mode;
 use oci_spec::runtime::{Hook, Hooks, Spec};
 use serde::{Deserialize, Serialize};
 use sharedroot_sys::chain::chain;
+use sharedroot_sys::signal;
 
 use super::hook_relay::{self, Where};
+use crate::process::child::callers_mask;
 use crate::seccomp::filter::Late;
 
 /// What the first process of a container does before it executes the user's program.
@@ -53,7 +55,7 @@ const OWN_NAMESPACE: &str = "/proc/self/ns/mnt";
 #[derive(Debug, Default)]
 pub struct CallersHooks {
     /// The caller's mount namespace, in which some hooks run.
-    callers: Option<File>,
+    callers: Option<Rc<File>>,
     /// The standard error of hooks that the engine calls while sharedroot cannot listen. Each hook's text begins with
     /// [`hook_relay::BEGAN`].
     ear: Option<File>,
@@ -82,7 +84,6 @@ impl CallersHooks {
         let any = |kind: &Option<Vec<Hook>>| kind.as_ref().is_some_and(|list| !list.is_empty());
         let before = any(hooks.prestart()) || any(hooks.create_runtime());
         let early = before || any(hooks.create_container());
-        let callers = before.then(|| File::open(OWN_NAMESPACE)).transpose()?;
         let ear = early.then(ear).transpose()?;
         let mut engines = Hooks::default();
         engines
@@ -91,6 +92,8 @@ impl CallersHooks {
             .set_create_container(hooks.create_container_mut().take());
         spec.set_hooks(early.then_some(engines));
         let later = hooks != Hooks::default();
+        let callers =
+            (before || later).then(|| File::open(OWN_NAMESPACE)).transpose()?.map(Rc::new);
         let bundle = bundle.to_owned();
         let later = later.then(|| Later { bundle: bundle.clone(), early, hooks });
         Ok(Self { callers, ear, bundle, later })
@@ -100,12 +103,13 @@ impl CallersHooks {
     /// of the caller's namespaces listens to them. No process listens to the hooks of the container's namespaces.
     pub fn stand_in(&self, engines: &mut Spec, listened: bool) {
         let Some(hooks) = engines.hooks_mut() else { return };
-        let path = self.callers.as_ref().map(own_path).unwrap_or_default();
+        let namespace = self.callers.as_deref().map(own_path).unwrap_or_default();
         let ear = self.ear.as_ref().map(own_path).unwrap_or_default();
+        let callers = Where::Callers { namespace: &namespace, mask: None };
         let outside = |hook: &Hook| match (listened, is_dockers(hook)) {
             (true, true) => hook.clone(),
-            (true, false) => hook_relay::before(hook, &self.bundle, Where::Callers(&path), None),
-            (false, _) => hook_relay::before(hook, &self.bundle, Where::Callers(&path), Some(&ear)),
+            (true, false) => hook_relay::before(hook, &self.bundle, callers, None),
+            (false, _) => hook_relay::before(hook, &self.bundle, callers, Some(&ear)),
         };
         let inside =
             |hook: &Hook| hook_relay::before(hook, &self.bundle, Where::Containers, Some(&ear));
@@ -126,7 +130,7 @@ impl CallersHooks {
     /// A file cannot be made.
     pub fn keep(&self, dir: &Path, spec: &Spec, id: &str) -> io::Result<AtStart> {
         let mut start =
-            AtStart { close: self.callers.as_ref().map(File::as_raw_fd), ..AtStart::default() };
+            AtStart { close: self.callers.as_deref().map(File::as_raw_fd), ..AtStart::default() };
         let Some(later) = &self.later else { return Ok(start) };
         fs::write(dir.join(LATER), serde_json::to_vec(later)?)?;
         if later.waits() {
@@ -157,8 +161,14 @@ impl CallersHooks {
         if let Some(later) = self.later.as_ref().filter(|later| later.early) {
             let mut state = State::new(id, ContainerStatus::Stopped, None, later.bundle.clone());
             state.annotations.clone_from(spec.annotations());
-            later.after_end(&state);
+            later.after_end(&state, self.callers.as_deref());
         }
+    }
+
+    /// The mount namespace of the caller, for [`Later`].
+    #[must_use]
+    pub fn callers(&self) -> Option<Rc<File>> {
+        self.callers.clone()
     }
 }
 
@@ -202,24 +212,49 @@ impl Later {
         Ok(Some(Executed(fifo)))
     }
 
-    /// Runs the `poststart` hooks.
+    /// Runs the `poststart` hooks. `callers` is the caller's mount namespace in a process that may have left it, and may block
+    /// signals that its caller does not (`run`).
     ///
     /// # Errors
     /// The first hook that fails. runtime-spec: the container is then stopped.
-    pub fn after_start(&self, state: &State) -> Result<(), HookFailed> {
+    pub fn after_start(&self, state: &State, callers: Option<&File>) -> Result<(), HookFailed> {
         let state = self.told(state);
         let mut hooks = self.hooks.poststart().iter().flatten();
-        hooks.try_for_each(|hook| call("poststart", hook, &state, self.cwd()))
+        hooks.try_for_each(|hook| self.call("poststart", hook, &state, callers))
     }
 
     /// Runs the `poststop` hooks. If a hook fails, that is a warning, and the next hook runs.
-    pub fn after_end(&self, state: &State) {
+    pub fn after_end(&self, state: &State, callers: Option<&File>) {
         let state = self.told(state);
         for hook in self.hooks.poststop().iter().flatten() {
-            if let Err(failed) = call("poststop", hook, &state, self.cwd()) {
+            if let Err(failed) = self.call("poststop", hook, &state, callers) {
                 tracing::warn!("{}", chain(&failed));
             }
         }
+    }
+
+    fn call(
+        &self,
+        kind: &'static str,
+        hook: &Hook,
+        state: &State,
+        callers: Option<&File>,
+    ) -> Result<(), HookFailed> {
+        let run = match callers.map(own_path) {
+            Some(namespace) => {
+                let place = Where::Callers { namespace: &namespace, mask: callers_mask() };
+                hook_relay::before(hook, &self.bundle, place, None)
+            }
+            None => hook.clone(),
+        };
+        if let Err(error) = signal::handle_ignored() {
+            tracing::warn!(
+                "{kind} hook {}: it ignores what its caller ignores: {error}",
+                hook.path().display()
+            );
+        }
+        let ran = heard(|| run_hooks(Some(&vec![run]), Some(state), self.cwd(), None, None));
+        ran.map_err(|source| HookFailed { kind, path: hook.path().clone(), source })
     }
 
     fn told(&self, state: &State) -> State {
@@ -313,20 +348,6 @@ impl Heard {
     fn unheard(error: &HookError) -> Self {
         Self { failed: chain(error), said: String::new() }
     }
-}
-
-/// Runs one hook.
-///
-/// # Errors
-/// [`HookFailed`].
-fn call(
-    kind: &'static str,
-    hook: &Hook,
-    state: &State,
-    cwd: Option<&Path>,
-) -> Result<(), HookFailed> {
-    let ran = heard(|| run_hooks(Some(&vec![hook.clone()]), Some(state), cwd, None, None));
-    ran.map_err(|source| HookFailed { kind, path: hook.path().clone(), source })
 }
 
 /// Runs one `startContainer` hook, in the container's first process. If the hook has no environment of its own, the

@@ -1,5 +1,6 @@
 //! A hook's stand-in: this program, which the engine executes in place of the hook. The stand-in corrects the
-//! container's state, enters the hook's mount namespace, and executes the hook.
+//! container's state, enters the hook's mount namespace, blocks the signals that the hook's caller blocks, and executes
+//! the hook.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -11,10 +12,11 @@ use std::process::{Command, ExitCode};
 
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sched::{CloneFlags, setns};
+use nix::sys::signal::SigSet;
 use oci_spec::runtime::Hook;
 use serde_json::{Value, json};
 use sharedroot_sys::chain::chain;
-use sharedroot_sys::say_aside;
+use sharedroot_sys::{say_aside, signal};
 
 /// The first argument of this program when it is a stand-in.
 const NAME: &str = "sharedroot-hook";
@@ -27,8 +29,13 @@ pub const BEGAN: u8 = 0;
 /// The namespaces that a hook runs in.
 #[derive(Debug, Clone, Copy)]
 pub enum Where<'a> {
-    /// The namespaces of the process that called `create`. The path leads to its mount namespace.
-    Callers(&'a Path),
+    /// The namespaces of the process that called `create`.
+    Callers {
+        /// Leads to the mount namespace.
+        namespace: &'a Path,
+        /// The signals that are blocked there, if this process blocks others.
+        mask: Option<&'a SigSet>,
+    },
     /// The container's namespaces.
     Containers,
 }
@@ -47,12 +54,12 @@ enum RelayError {
 #[must_use]
 pub fn before(hook: &Hook, bundle: &Path, place: Where<'_>, ear: Option<&Path>) -> Hook {
     let text = |path: &Path| path.to_string_lossy().into_owned();
-    let namespace = match place {
-        Where::Callers(namespace) => text(namespace),
-        Where::Containers => String::new(),
+    let (namespace, mask) = match place {
+        Where::Callers { namespace, mask } => (text(namespace), mask.map(signal::to_text)),
+        Where::Containers => (String::new(), None),
     };
-    let ear = ear.map(text).unwrap_or_default();
-    let mut args = vec![NAME.to_owned(), text(bundle), namespace, ear, text(hook.path())];
+    let (ear, mask) = (ear.map(text).unwrap_or_default(), mask.unwrap_or_default());
+    let mut args = vec![NAME.to_owned(), text(bundle), namespace, mask, ear, text(hook.path())];
     let own = hook.args().clone().filter(|own| !own.is_empty());
     args.extend(own.unwrap_or_else(|| vec![text(hook.path())]));
     let mut relay = hook.clone();
@@ -74,7 +81,7 @@ pub fn stand_in() -> Option<ExitCode> {
 }
 
 fn execute(args: &[OsString]) -> Result<std::convert::Infallible, RelayError> {
-    let [_, bundle, namespace, ear, path, name, rest @ ..] = args else {
+    let [_, bundle, namespace, mask, ear, path, name, rest @ ..] = args else {
         return Err(RelayError::Arguments(args.len()));
     };
     let fail = |step| {
@@ -97,10 +104,16 @@ fn execute(args: &[OsString]) -> Result<std::convert::Infallible, RelayError> {
         state["pid"] = json!(parent_id());
     } else {
         enter(Path::new(namespace)).map_err(fail("enter the mount namespace of the caller"))?;
-        // runc and crun also start the hook there.
-        std::env::set_current_dir(bundle).map_err(fail("enter the bundle"))?;
+        // runc and crun also start the hook there. When a `poststop` hook runs, the bundle may be gone.
+        match std::env::set_current_dir(bundle) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            entered => entered.map_err(fail("enter the bundle"))?,
+        }
     }
     let stdin = filled(state.to_string().as_bytes()).map_err(fail("pass the state on"))?;
+    if let Some(mask) = mask.to_str().and_then(signal::of_text) {
+        mask.thread_set_mask().map_err(io::Error::from).map_err(fail("set the signal mask"))?;
+    }
     let error = Command::new(path).arg0(name).args(rest).stdin(stdin).exec();
     Err(fail("execute")(error))
 }
@@ -135,14 +148,18 @@ mod tests {
             r#"{"path":"/bin/h","args":["name","a"],"env":["A=b"],"timeout":7}"#,
         )
         .unwrap();
-        let relay = before(&hook, Path::new("/b"), Where::Callers(Path::new("/proc/1/fd/3")), None);
-        let args = [NAME, "/b", "/proc/1/fd/3", "", "/bin/h", "name", "a"];
+        let callers = |mask| Where::Callers { namespace: Path::new("/proc/1/fd/3"), mask };
+        let relay = before(&hook, Path::new("/b"), callers(None), None);
+        let args = [NAME, "/b", "/proc/1/fd/3", "", "", "/bin/h", "name", "a"];
         assert_eq!(relay.args().as_deref(), Some(&args.map(str::to_owned)[..]));
         assert_eq!((relay.env(), relay.timeout()), (hook.env(), hook.timeout()));
         let bare: Hook = serde_json::from_str(r#"{"path":"/bin/h","args":[]}"#).unwrap();
         let ear = Some(Path::new("/proc/1/fd/4"));
         let relay = before(&bare, Path::new("/b"), Where::Containers, ear);
-        assert_eq!(relay.args().as_ref().unwrap()[2..4], ["", "/proc/1/fd/4"]);
+        assert_eq!(relay.args().as_ref().unwrap()[2..5], ["", "", "/proc/1/fd/4"]);
+        let empty = SigSet::empty();
+        let masked = before(&bare, Path::new("/b"), callers(Some(&empty)), None);
+        assert_eq!(masked.args().as_ref().unwrap()[3], "0", "no signal is not as it is");
         assert_eq!(relay.args().as_ref().unwrap().last().unwrap(), "/bin/h", "as a shell names it");
     }
 

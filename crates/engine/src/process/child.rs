@@ -73,6 +73,12 @@ pub fn hold() -> io::Result<Held> {
     Ok(Held(*BEFORE.get_or_init(|| before)))
 }
 
+/// The mask that this process's caller gave it. `None` before [`hold`] was called.
+#[must_use]
+pub fn callers_mask() -> Option<&'static SigSet> {
+    BEFORE.get()
+}
+
 /// In a process that was cloned from this one: restores the mask from before [`hold`].
 ///
 /// # Errors

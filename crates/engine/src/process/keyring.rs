@@ -36,7 +36,7 @@ impl Embedded {
         // The engine sets the groups of the configuration. If the configuration has none, the process would keep the
         // caller's.
         setgroups(&[]).map_err(|e| wrong(format!("leave the caller's groups: {e}")))?;
-        signal::handle_broken_pipes().map_err(|e| wrong(format!("handle SIGPIPE: {e}")))?;
+        signal::handle_ignored().map_err(|e| wrong(format!("handle what is ignored: {e}")))?;
         let mark = self.bundle().join(CALLERS_KEYRING);
         if keep_keyring {
             return File::create(&mark)

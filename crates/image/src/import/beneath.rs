@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, FileType, OFlags, Stat, StatxFlags};
 use rustix::io::Errno;
 use sharedroot_sys::resolve::Resolve;
+use sharedroot_sys::xattr::Of;
 
 use super::tar_stream::Time;
 
@@ -62,14 +63,12 @@ pub(super) fn look(dir: impl AsFd, name: &OsStr) -> Result<Option<Stat>, Errno> 
 
 /// The path of a file in an open directory, for system calls that take no descriptor.
 pub(super) fn by_descriptor(dir: BorrowedFd<'_>, name: &OsStr) -> PathBuf {
-    use std::os::fd::AsRawFd;
-    Path::new("/proc/self/fd").join(dir.as_raw_fd().to_string()).join(name)
+    sharedroot_sys::by_descriptor::by_descriptor(dir).join(name)
 }
 
 /// The path of an open directory below `root`, without any symbolic link.
 pub(super) fn place(root: &Path, dir: BorrowedFd<'_>) -> io::Result<PathBuf> {
-    use std::os::fd::AsRawFd;
-    let at = std::fs::read_link(format!("/proc/self/fd/{}", dir.as_raw_fd()))?;
+    let at = std::fs::read_link(sharedroot_sys::by_descriptor::by_descriptor(dir))?;
     let below = at.strip_prefix(root).map_err(io::Error::other)?;
     Ok(if below.as_os_str().is_empty() { ".".into() } else { below.to_owned() })
 }
@@ -109,7 +108,6 @@ pub(super) fn mtime(dir: BorrowedFd<'_>, name: &OsStr) -> io::Result<Time> {
 
 /// Whether a file has an attribute of overlay's.
 pub(super) fn has_overlay_mark(path: &Path) -> bool {
-    let mut names = vec![0_u8; 64 << 10];
-    let length = rustix::fs::llistxattr(path, &mut names).unwrap_or(0);
-    names[..length].split(|&byte| byte == 0).any(|name| name.starts_with(b"trusted.overlay."))
+    let names = Of::Link(path).names().unwrap_or_default();
+    names.iter().any(|name| name.to_bytes().starts_with(b"trusted.overlay."))
 }

@@ -5,7 +5,9 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{AtFlags, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::io::Errno;
 use sharedroot_format::base::FIXED_TIME;
+use sharedroot_sys::xattr::Of;
 
 use super::beneath::{self, os};
 use super::tar_stream::Time;
@@ -84,14 +86,10 @@ pub(super) fn directory_of_lower(
     names: &[&[u8]],
 ) -> io::Result<Entry> {
     let path = beneath::by_descriptor(parent.as_fd(), name);
-    let mut list = vec![0_u8; 64 << 10];
-    let length = rustix::fs::llistxattr(&path, &mut list)?;
     let mut xattrs = Vec::new();
-    for attribute in list[..length].split(|&byte| byte == 0).filter(|name| !name.is_empty()) {
-        let mut value = vec![0_u8; 64 << 10];
-        let length = rustix::fs::lgetxattr(&path, os(attribute), &mut value)?;
-        value.truncate(length);
-        xattrs.push((attribute.to_vec(), value));
+    for attribute in Of::Link(&path).names()? {
+        let value = Of::Link(&path).value(&attribute)?.ok_or(Errno::NODATA)?;
+        xattrs.push((attribute.into_bytes(), value));
     }
     Ok(Entry {
         mode: stat.st_mode & 0o7777,

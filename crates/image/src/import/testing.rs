@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Cursor;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use tar::{Builder, EntryType, Header};
@@ -149,7 +149,7 @@ impl Unpacked {
 impl Merged {
     /// A path by which the test reaches the merged tree.
     pub(super) fn path(&self, name: impl AsRef<Path>) -> PathBuf {
-        PathBuf::from(format!("/proc/self/fd/{}", self.top.as_raw_fd())).join(name)
+        sharedroot_sys::by_descriptor::by_descriptor(&self.top).join(name)
     }
 
     pub(super) fn read(&self, name: impl AsRef<Path>) -> String {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use sharedroot_bases::Storage;
+use sharedroot_bases::Bases;
 use sharedroot_engine::Choice;
 use sharedroot_sys::chain::chain;
 
@@ -15,7 +15,7 @@ use crate::lifecycle::{LifecycleError, choice};
 #[derive(Debug)]
 pub struct Host {
     /// The pool and the bases.
-    pub storage: Storage,
+    pub bases: Bases,
     /// The file that says so.
     pub config_file: PathBuf,
 }
@@ -42,11 +42,11 @@ impl Host {
             }
             Err(error) => (Config::default(), broken(words(&error))),
         };
-        let (storage, read) = match config.storage() {
-            Ok(storage) => (storage, read),
+        let (bases, read) = match config.bases() {
+            Ok(bases) => (bases, read),
             Err(error) => {
                 let why = format!("{shown}: {}", chain(&error));
-                (Config::default().storage()?, broken(why))
+                (Config::default().bases()?, broken(why))
             }
         };
         let engine = match choice(global, &config) {
@@ -57,7 +57,7 @@ impl Host {
                 Check::problem("engine", chain(&error), remedy)
             }
         };
-        Ok((Self { storage, config_file: file.clone() }, vec![read, engine]))
+        Ok((Self { bases, config_file: file.clone() }, vec![read, engine]))
     }
 }
 

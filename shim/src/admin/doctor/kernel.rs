@@ -23,7 +23,7 @@ pub fn look(host: &Host) -> Vec<Check> {
     let has_fs =
         |name: &str| file_systems.lines().any(|line| line.split('\t').nth(1) == Some(name));
     let has_misc = |name: &str| misc.split_whitespace().any(|word| word == name);
-    let on_loop = matches!(host.storage.pool.backing, Backing::Loop { .. });
+    let on_loop = matches!(host.bases.config().pool.backing, Backing::Loop { .. });
 
     let dm = match loaded("dm_thin_pool") && has_misc("device-mapper") {
         true => Part::Ready,

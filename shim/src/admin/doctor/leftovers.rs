@@ -1,8 +1,8 @@
 //! What processes that died, and a host that went down, have left in the pool: what `gc` would do, by its dry run.
 //! Only of an active pool, for `gc` activates one.
 
-use sharedroot_bases::{Fate, RootfsError, Storage, delete_forgotten};
-use sharedroot_dm::{Pool, Reconcile, Report};
+use sharedroot_bases::{Bases, Fate, RootfsError, delete_forgotten};
+use sharedroot_dm::{Reconcile, Report};
 use sharedroot_sys::chain::chain;
 
 use super::check::Check;
@@ -18,7 +18,7 @@ pub fn look(host: &Host) -> Vec<Check> {
         Ok(Known::NotUsed | Known::Inactive) => {
             Check::ok(NAME, "not looked for in an inactive pool; its next use cleans up")
         }
-        Ok(Known::Active(pool)) => match Found::by_dry_run(&host.storage, &pool) {
+        Ok(Known::Active(_)) => match Found::by_dry_run(&host.bases) {
             Ok(found) => found.judged(),
             Err(error) => Check::warning(NAME, chain(&error), "sharedroot gc"),
         },
@@ -44,12 +44,12 @@ struct Found {
 }
 
 impl Found {
-    fn by_dry_run(storage: &Storage, pool: &Pool) -> Result<Self, RootfsError> {
-        let report = pool.reconcile(Reconcile::DryRun)?;
+    fn by_dry_run(bases: &Bases) -> Result<Self, RootfsError> {
+        let report = bases.known_pool()?.reconcile(Reconcile::DryRun)?;
         if report.untouched {
             return Ok(Self { report, ..Self::default() });
         }
-        let fates = delete_forgotten(storage, pool, &Records(&storage.pool.run_dir), true)?;
+        let fates = delete_forgotten(bases, &Records(bases.run_dir()), Reconcile::DryRun)?;
         let count =
             |wanted| fates.iter().filter(|(_, fate)| fate.as_ref().ok() == Some(&wanted)).count();
         let (gone, kept) = (count(Fate::Gone), count(Fate::Kept) + count(Fate::Root));
@@ -61,8 +61,8 @@ impl Found {
             report,
             gone,
             kept,
-            scaffolds: storage.take_down_forgotten(true)?.len(),
-            unwanted: storage.unwanted_bases(pool)?.len(),
+            scaffolds: bases.scaffolds().take_down_forgotten(Reconcile::DryRun)?.len(),
+            unwanted: bases.unwanted_bases()?.len(),
         })
     }
 

@@ -118,8 +118,7 @@ mod tests {
             Vec::new()
         };
         let well: Look = |_| vec![Check::ok("well", "here")];
-        let host =
-            Host { storage: Config::default().storage().unwrap(), config_file: "/none".into() };
+        let host = Host { bases: Config::default().bases().unwrap(), config_file: "/none".into() };
         let kinds = [("one", well), ("two", stuck), ("three", well)];
         let checks = gather(kinds, &Arc::new(host), Duration::from_secs(3));
         let severities: Vec<_> = checks.iter().map(|check| (check.name, check.severity)).collect();

@@ -17,7 +17,7 @@ const FULL: u8 = 90;
 const STORE: &str = "store.db";
 
 /// What is known of the configured pool.
-pub enum Known {
+pub enum Known<'h> {
     /// There is none.
     NotMade,
     /// There may be one, but nothing has used it since the host started.
@@ -25,30 +25,30 @@ pub enum Known {
     /// The kernel does not have it.
     Inactive,
     /// The kernel has it.
-    Active(Box<Pool>),
+    Active(&'h Pool),
 }
 
 /// Asks store and kernel.
 ///
 /// # Errors
 /// In words.
-pub fn known(host: &Host) -> Result<Known, String> {
-    let config = &host.storage.pool;
+pub fn known(host: &Host) -> Result<Known<'_>, String> {
+    let config = &host.bases.config().pool;
     if !config.run_dir.exists() {
         let made = config.state_dir.join(STORE).exists();
         return Ok(if made { Known::NotUsed } else { Known::NotMade });
     }
     let words = |error| chain(&RootfsError::from(error));
-    match Pool::known(config).map_err(words)? {
+    match host.bases.known_pool_if_made().map_err(|error| chain(&error))? {
         None => Ok(Known::NotMade),
-        Some(pool) if pool.is_active().map_err(words)? => Ok(Known::Active(Box::new(pool))),
+        Some(pool) if pool.is_active().map_err(words)? => Ok(Known::Active(pool)),
         Some(_) => Ok(Known::Inactive),
     }
 }
 
 /// Looks.
 pub fn look(host: &Host) -> Vec<Check> {
-    let config = &host.storage.pool;
+    let config = &host.bases.config().pool;
     let name = &config.name;
     let well = |found: &str| vec![Check::ok("pool", format!("{name}: {found}"))];
     let status = match known(host) {
@@ -74,7 +74,7 @@ pub fn look(host: &Host) -> Vec<Check> {
 
 /// A state directory that is a file system of its own has a lost+found.
 fn is_empty(host: &Host) -> bool {
-    let entries = fs::read_dir(&host.storage.pool.state_dir).into_iter().flatten().flatten();
+    let entries = fs::read_dir(host.bases.state_dir()).into_iter().flatten().flatten();
     entries.filter(|entry| entry.path().extension().is_some_and(|end| end == "data")).count() == 0
 }
 

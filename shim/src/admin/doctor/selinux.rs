@@ -32,12 +32,12 @@ pub fn look(host: &Host) -> Vec<Check> {
     if is_loaded {
         checks.push(labels(&files(host), enforces));
     }
-    let storage = &host.storage;
-    let shared = storage.shared_label().map(|label| label.map(|label| label.to_string()));
+    let bases = &host.bases;
+    let shared = bases.labels().shared().map(|label| label.map(|label| label.to_string()));
     let is_usable = shared.is_ok();
     checks.push(shared_label(shared.map(Option::unwrap_or_default), host));
     if is_usable {
-        checks.push(match storage.mislabelled() {
+        checks.push(match bases.labels().mislabelled() {
             Ok(bases) => base_labels(&bases),
             Err(error) => Check::warning("base-labels", chain(&error), "sharedroot status"),
         });
@@ -74,7 +74,7 @@ impl File {
 }
 
 fn files(host: &Host) -> Vec<File> {
-    let pool = &host.storage.pool;
+    let pool = &host.bases.config().pool;
     let mut all = vec![(pool.state_dir.clone(), STATE), (pool.run_dir.clone(), RUNTIME)];
     all.extend(PROGRAMS.map(|path| (path.into(), PROGRAM)));
     all.retain(|(path, _)| path.exists());

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rustix::fs::FileType;
-use sharedroot_bases::{BaseTree, RootfsError, Storage};
+use sharedroot_bases::{BaseTree, Bases, RootfsError};
 use sharedroot_image::walk::{Found, WalkError, walk};
 use sharedroot_sys::new_file::Output;
 use tar::{Builder, EntryType, Header};
@@ -20,8 +20,8 @@ use crate::output;
 ///
 /// # Errors
 /// [`LifecycleError`]; a file that was begun is removed.
-pub fn export(storage: &Storage, base: &Base, output: Option<&Path>) -> Result<(), LifecycleError> {
-    let tree = storage.open_base(&base.key)?;
+pub fn export(bases: &Bases, base: &Base, output: Option<&Path>) -> Result<(), LifecycleError> {
+    let tree = bases.open_base(&base.key)?;
     let Some(path) = output else {
         if io::stdout().is_terminal() {
             let (flag, value) = ("image export", "standard output".to_owned());

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::json;
 use sharedroot_bases::catalog::ImageName;
-use sharedroot_bases::{Imported, RootfsError, Stage, Storage};
+use sharedroot_bases::{Bases, Imported, RootfsError, Stage};
 use sharedroot_image::Importable;
 use sharedroot_sys::private_dir::private_dir;
 
@@ -18,12 +18,12 @@ use crate::output::say;
 /// # Errors
 /// [`LifecycleError`]; nothing is left of what was begun.
 pub fn import(
-    storage: &Storage,
+    bases: &Bases,
     source: &Path,
     name: Option<&str>,
     as_json: bool,
 ) -> Result<(), LifecycleError> {
-    private_dir(&storage.pool.run_dir)?;
+    private_dir(bases.run_dir())?;
     let given: Option<ImageName> = name.map(str::parse).transpose().map_err(|_| {
         let wanted = "a name of an image: letters, digits and . _ - / : @, at most 255";
         LifecycleError::Argument { flag: "image import", value: name.unwrap_or("").into(), wanted }
@@ -32,15 +32,16 @@ pub fn import(
     let imported = match &image {
         Some(image) => {
             let stored = image.stored_bytes().map_err(RootfsError::from)?;
-            storage.import_image(image, shown(Progress::of_bytes("unpacking", stored)))?
+            bases.imports().image(image, shown(Progress::of_bytes("unpacking", stored)))?
         }
-        None => storage.import_directory(source, shown(Progress::begin("reading")))?,
+        None => bases.imports().directory(source, shown(Progress::begin("reading")))?,
     };
     // The source's own name is a wish: one that is none is not taken.
     let own = image.as_ref().and_then(|image| image.name()?.parse().ok());
     let name = given.or(own);
     if let Some(name) = &name {
-        storage.change_catalog(|catalog| catalog.name(name.clone(), &imported.key))?;
+        let named = bases.catalog().change(|catalog| catalog.name(name.clone(), &imported.key));
+        named.map_err(RootfsError::from)?;
     }
     let Imported { key, was_there } = imported;
     if as_json {

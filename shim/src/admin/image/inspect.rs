@@ -2,8 +2,7 @@
 
 use serde_json::json;
 use sharedroot_bases::catalog::TreeFacts;
-use sharedroot_bases::{RootfsError, Storage};
-use sharedroot_dm::Phase;
+use sharedroot_bases::{Bases, RootfsError};
 use sharedroot_image::{check_filesystem, tree_digest};
 
 use super::Base;
@@ -16,15 +15,15 @@ use crate::output::say;
 ///
 /// # Errors
 /// [`LifecycleError`].
-pub fn inspect(storage: &Storage, base: &Base) -> Result<(), LifecycleError> {
-    let mut whole = super::list::json(storage, base);
+pub fn inspect(bases: &Bases, base: &Base) -> Result<(), LifecycleError> {
+    let mut whole = super::list::json(bases, base);
     let facts = base.facts.as_ref();
     whole["chain_id"] = json!(facts.and_then(|facts| facts.chain_id));
     whole["source"] = json!(facts.map(|facts| &facts.source));
     whole["made"] = json!(facts.map(|facts| &facts.made));
     whole["tree"] = json!(facts.and_then(|facts| facts.tree.as_ref()));
-    if base.volume.phase == Phase::Ready {
-        let tree = storage.open_base(&base.key)?;
+    if base.volume.is_ready() {
+        let tree = bases.open_base(&base.key)?;
         whole["used_bytes"] = json!(tree.used()?);
         whole["device"] = json!(tree.device());
     }
@@ -37,9 +36,9 @@ pub fn inspect(storage: &Storage, base: &Base) -> Result<(), LifecycleError> {
 ///
 /// # Errors
 /// [`LifecycleError`], [`RootfsError::Differs`] among them.
-pub fn verify(storage: &Storage, base: &Base, as_json: bool) -> Result<(), LifecycleError> {
+pub fn verify(bases: &Bases, base: &Base, as_json: bool) -> Result<(), LifecycleError> {
     let key = &base.key;
-    let tree = storage.open_base(key)?;
+    let tree = bases.open_base(key)?;
     let damaged = |source| RootfsError::Make { key: key.clone(), source };
     let checking = Progress::begin("checking the file system");
     check_filesystem(tree.device()).map_err(damaged)?;
@@ -66,11 +65,12 @@ pub fn verify(storage: &Storage, base: &Base, as_json: bool) -> Result<(), Lifec
             "the file system is sound; nothing is known of what it was made from".to_owned(),
         ),
         None => {
-            storage.change_catalog(|catalog| {
+            let noted = bases.catalog().change(|catalog| {
                 if let Some(facts) = catalog.facts_mut(key) {
-                    facts.tree = Some(TreeFacts::now(found, false));
+                    facts.tree = Some(TreeFacts::of_base(found));
                 }
-            })?;
+            });
+            noted.map_err(RootfsError::from)?;
             let words = "the file system is sound; an engine's layers were not recorded when it was made, so its digest \
                          was written down for the next time";
             ("file_system", words.to_owned())

@@ -1,8 +1,8 @@
 //! `image list`: the bases and who uses them.
 
 use serde_json::{Value, json};
-use sharedroot_bases::Storage;
-use sharedroot_dm::{Bytes, Phase};
+use sharedroot_bases::Bases;
+use sharedroot_dm::Bytes;
 
 use super::{Base, called};
 use crate::admin::for_programs;
@@ -23,13 +23,13 @@ const COLUMNS: [Column; 7] = [
 ///
 /// # Errors
 /// [`LifecycleError`].
-pub fn list(storage: &Storage, as_json: bool) -> Result<(), LifecycleError> {
-    let bases = super::bases(storage)?;
+pub fn list(bases: &Bases, as_json: bool) -> Result<(), LifecycleError> {
+    let all = super::all(bases)?;
     if as_json {
-        let images: Vec<_> = bases.iter().map(|base| json(storage, base)).collect();
+        let images: Vec<_> = all.iter().map(|base| json(bases, base)).collect();
         for_programs(json!({ "images": images }));
     } else {
-        Screen::here().print(&lines(&bases));
+        Screen::here().print(&lines(&all));
     }
     Ok(())
 }
@@ -42,7 +42,7 @@ pub fn lines<'b>(bases: impl IntoIterator<Item = &'b Base>) -> Vec<Line> {
 }
 
 fn row(base: &Base) -> [String; COLUMNS.len()] {
-    let state = match (base.volume.phase == Phase::Ready, base.mounted) {
+    let state = match (base.volume.is_ready(), base.mounted) {
         (true, true) => "mounted",
         (true, false) => "ready",
         (false, _) => "unfinished",
@@ -62,7 +62,7 @@ fn row(base: &Base) -> [String; COLUMNS.len()] {
 
 /// One base for programs.
 #[must_use]
-pub fn json(storage: &Storage, base: &Base) -> Value {
+pub fn json(bases: &Bases, base: &Base) -> Value {
     json!({
         "key": base.key.to_string(),
         "names": base.names,
@@ -71,9 +71,9 @@ pub fn json(storage: &Storage, base: &Base) -> Value {
         "size_bytes": base.volume.size.0,
         // Known of a mounted base without activating it.
         "used_bytes": base.used,
-        "ready": base.volume.phase == Phase::Ready,
+        "ready": base.volume.is_ready(),
         "mounted": base.mounted,
-        "mount_point": storage.base_mount(&base.key),
+        "mount_point": bases.base_mount(&base.key),
         "shared_by": base.shared,
         "snapshots_of": base.private,
     })

@@ -7,8 +7,8 @@ pub mod list;
 
 use serde_json::json;
 use sharedroot_bases::catalog::Facts;
-use sharedroot_bases::{RootfsError, Storage};
-use sharedroot_dm::{Phase, Pool, Volume};
+use sharedroot_bases::{Bases, RootfsError};
+use sharedroot_dm::Volume;
 use sharedroot_format::{BaseKey, Lease, Use};
 use sharedroot_sys::mount;
 use sharedroot_sys::private_dir::private_dir;
@@ -22,21 +22,19 @@ use crate::record::Records;
 ///
 /// # Errors
 /// [`LifecycleError`].
-pub fn run(storage: &Storage, verb: Image) -> Result<(), LifecycleError> {
+pub fn run(bases: &Bases, verb: Image) -> Result<(), LifecycleError> {
     match verb {
         Image::Import { source, name, json } => {
-            import::import(storage, &source, name.as_deref(), json)
+            import::import(bases, &source, name.as_deref(), json)
         }
-        Image::List { json } => list::list(storage, json),
-        Image::Inspect { base } => {
-            inspect::inspect(storage, &find(storage, "image inspect", &base)?)
-        }
-        Image::Rm { base, json } => remove(storage, &find(storage, "image rm", &base)?, json),
+        Image::List { json } => list::list(bases, json),
+        Image::Inspect { base } => inspect::inspect(bases, &find(bases, "image inspect", &base)?),
+        Image::Rm { base, json } => remove(bases, &find(bases, "image rm", &base)?, json),
         Image::Verify { base, json } => {
-            inspect::verify(storage, &find(storage, "image verify", &base)?, json)
+            inspect::verify(bases, &find(bases, "image verify", &base)?, json)
         }
         Image::Export { base, output } => {
-            export::export(storage, &find(storage, "image export", &base)?, output.as_deref())
+            export::export(bases, &find(bases, "image export", &base)?, output.as_deref())
         }
     }
 }
@@ -85,39 +83,39 @@ pub fn called(names: &[String], tags: &[String], key: &BaseKey) -> String {
 ///
 /// # Errors
 /// [`LifecycleError`].
-pub fn bases(storage: &Storage) -> Result<Vec<Base>, LifecycleError> {
-    private_dir(&storage.pool.run_dir)?;
+pub fn all(bases: &Bases) -> Result<Vec<Base>, LifecycleError> {
+    private_dir(bases.run_dir())?;
     // The store knows the volumes of an inactive pool too.
-    let Some(pool) = Pool::known(&storage.pool).map_err(RootfsError::from)? else {
+    let Some(pool) = bases.known_pool_if_made()? else {
         return Ok(Vec::new());
     };
-    let called = storage.names()?;
-    let mut bases = Vec::new();
+    let called = bases.catalog().names().map_err(RootfsError::from)?;
+    let mut all = Vec::new();
     for volume in pool.volumes().map_err(RootfsError::from)? {
         let Some(key) = volume.name.base() else { continue };
-        let at = storage.base_mount(&key);
+        let at = bases.base_mount(&key);
         let mounted = mount::device_mounted_at(&at).is_some();
         let used = mounted.then(|| rustix::fs::statvfs(&at).ok()).flatten();
         let used = used.map(|stat| (stat.f_blocks - stat.f_bfree) * stat.f_frsize);
         let (names, tags) = (called.given(&key), called.tags(&key));
         // What is known of a base that was there before says nothing of one that is being made.
-        let facts = called.catalog().facts(&key).filter(|_| volume.phase == Phase::Ready).cloned();
+        let facts = called.catalog().facts(&key).filter(|_| volume.is_ready()).cloned();
         let (shared, private) = (Vec::new(), Vec::new());
-        bases.push(Base { key, names, tags, facts, volume, mounted, used, shared, private });
+        all.push(Base { key, names, tags, facts, volume, mounted, used, shared, private });
     }
-    storage.reconcile_leases(&Records(&storage.pool.run_dir))?;
-    for Lease { base, what, name, .. } in storage.leases().all().map_err(RootfsError::from)? {
-        if let Some(found) = bases.iter_mut().find(|b| b.key == base) {
+    bases.reconcile_leases(&Records(bases.run_dir()))?;
+    for Lease { base, what, name, .. } in bases.leases().all().map_err(RootfsError::from)? {
+        if let Some(found) = all.iter_mut().find(|b| b.key == base) {
             let private = what == Use::Private;
             if private { &mut found.private } else { &mut found.shared }.push(name);
         }
     }
-    Ok(bases)
+    Ok(all)
 }
 
 /// The base of a name, the only one whose image its engine calls so, or the only one whose key begins so.
-fn find(storage: &Storage, verb: &'static str, text: &str) -> Result<Base, LifecycleError> {
-    let mut all = bases(storage)?;
+fn find(bases: &Bases, verb: &'static str, text: &str) -> Result<Base, LifecycleError> {
+    let mut all = all(bases)?;
     let only = |is_it: &dyn Fn(&Base) -> bool| {
         let mut found = all.iter().enumerate().filter(|(_, base)| is_it(base));
         found.next().map(|(at, _)| at).filter(|_| found.next().is_none())
@@ -136,11 +134,11 @@ fn find(storage: &Storage, verb: &'static str, text: &str) -> Result<Base, Lifec
     }
 }
 
-fn remove(storage: &Storage, base: &Base, as_json: bool) -> Result<(), LifecycleError> {
+fn remove(bases: &Bases, base: &Base, as_json: bool) -> Result<(), LifecycleError> {
     if let Some(id) = base.shared.iter().chain(&base.private).next() {
         return Err(RootfsError::InUse { key: base.key.clone(), id: id.clone() }.into());
     }
-    storage.remove_base(&base.key)?;
+    bases.remove_base(&base.key)?;
     if as_json {
         for_programs(json!({ "key": base.key.to_string(), "removed": true }));
     }

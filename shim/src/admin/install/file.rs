@@ -4,15 +4,15 @@
 //! the daemon reads. The new file has the old one's owner, mode and extended attributes, so its SELinux label, too. A
 //! file that was not there is root's, readable by all, and gets the label that its directory gives.
 
-use std::ffi::CStr;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, ErrorKind, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::XattrFlags;
-use rustix::io::Errno;
 use sharedroot_sys::new_file::NewFile;
+use sharedroot_sys::xattr::Of;
 
 use super::error::InstallError;
 
@@ -58,8 +58,7 @@ impl ConfigFile {
         if self.text.is_none() && !dir.exists() {
             DirBuilder::new().mode(0o755).create(dir).map_err(failed("create", dir))?;
         }
-        let written = self.write(text).and_then(|()| File::open(dir)?.sync_all());
-        written.map_err(failed("replace", &self.path))
+        self.write(text).map_err(failed("replace", &self.path))
     }
 
     /// Removes it.
@@ -83,33 +82,23 @@ impl ConfigFile {
             mode = stat.mode() & 0o7777;
         }
         file.set_permissions(fs::Permissions::from_mode(mode))?;
-        file.sync_all()?;
-        new.put()
+        new.put_durably()
     }
 }
 
 /// The kernel's own measurements are of the old content.
 const OF_THE_CONTENT: [&[u8]; 2] = [b"security.ima", b"security.evm"];
 
-fn copy_attributes(from: &File, to: &File) -> Result<(), Errno> {
-    // XATTR_LIST_MAX and XATTR_SIZE_MAX.
-    let (mut list, mut value, mut has) =
-        (vec![0_u8; 65_536], vec![0_u8; 65_536], vec![0_u8; 65_536]);
-    let length = match rustix::fs::flistxattr(from, &mut list[..]) {
-        Err(Errno::OPNOTSUPP) => 0,
-        listed => listed?,
-    };
-    for name in list[..length].split_inclusive(|byte| *byte == 0) {
-        let Ok(name) = CStr::from_bytes_with_nul(name) else { continue };
+fn copy_attributes(from: &File, to: &File) -> io::Result<()> {
+    let (from, has) = (Of::File(from.as_fd()), Of::File(to.as_fd()));
+    for name in from.names()? {
         if OF_THE_CONTENT.contains(&name.to_bytes()) {
             continue;
         }
-        let value_length = rustix::fs::fgetxattr(from, name, &mut value[..])?;
-        let value = &value[..value_length];
+        let Some(value) = from.value(&name)? else { continue };
         // Mostly the label, which a new file has already; to set the same takes the policy's leave.
-        let same = rustix::fs::fgetxattr(to, name, &mut has[..]).is_ok_and(|n| has[..n] == *value);
-        if !same {
-            rustix::fs::fsetxattr(to, name, value, XattrFlags::empty())?;
+        if has.value(&name).ok().flatten().as_ref() != Some(&value) {
+            rustix::fs::fsetxattr(to, &*name, &value, XattrFlags::empty())?;
         }
     }
     Ok(())

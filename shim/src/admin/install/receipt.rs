@@ -10,7 +10,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+use sharedroot_format::Digest;
 use sharedroot_sys::new_file;
 
 /// The file cannot be read or replaced.
@@ -89,10 +89,7 @@ pub fn write(state_dir: &Path, receipts: &Receipts) -> Result<(), ReceiptError> 
         };
     }
     let text = serde_json::to_vec_pretty(receipts).map_err(io::Error::from);
-    let written = text.and_then(|text| {
-        new_file::write_durably(&path, &text)?;
-        File::open(state_dir)?.sync_all()
-    });
+    let written = text.and_then(|text| new_file::write_durably(&path, &text));
     written.map_err(failed("write", &path))
 }
 
@@ -101,5 +98,5 @@ fn failed<'a>(step: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> R
 }
 
 fn digest(text: &str) -> String {
-    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+    Digest::of(text.as_bytes()).hex()
 }

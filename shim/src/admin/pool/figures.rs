@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use sharedroot_dm::{Backing, Blocks, Bytes, Error, Pool, PoolConfig, PoolName, PoolStatus};
+use sharedroot_bases::{Bases, RootfsError};
+use sharedroot_dm::{Backing, Blocks, Bytes, Error, Pool, PoolName, PoolStatus};
 
 use crate::admin::for_programs;
 use crate::admin::screen::{Colour, Line, Screen};
@@ -50,10 +51,11 @@ impl Figures {
     ///
     /// # Errors
     /// As [`Figures::of`], or of a store that cannot be read.
-    pub fn known(config: &PoolConfig) -> Result<Self, Error> {
-        if let Some(pool) = Pool::known(config)? {
-            return Self::of(&pool);
+    pub fn known(bases: &Bases) -> Result<Self, RootfsError> {
+        if let Some(pool) = bases.known_pool_if_made()? {
+            return Ok(Self::of(pool)?);
         }
+        let config = &bases.config().pool;
         let made_on_use = matches!(config.backing, Backing::Loop { .. });
         Ok(Self { name: config.name.clone(), made: None, made_on_use })
     }

@@ -6,7 +6,7 @@ mod inspect;
 use std::path::Path;
 
 use serde_json::json;
-use sharedroot_bases::{RootfsError, Storage};
+use sharedroot_bases::{Bases, RootfsError};
 use sharedroot_dm::{Bytes, Pool};
 use sharedroot_sys::private_dir::private_dir;
 
@@ -24,19 +24,19 @@ pub use figures::Figures;
 /// [`RootfsError`].
 pub fn run(config: &Config, verb: Verb) -> Result<(), RootfsError> {
     private_dir(&config.pool.run_dir)?;
-    let storage = || config.storage();
+    let bases = || config.bases();
     match verb {
         Verb::Create(args) => create(config.clone(), args),
-        Verb::Activate => activate(&storage()?),
-        Verb::Deactivate => deactivate(&storage()?),
-        Verb::Status { json } => status(&storage()?, json),
-        Verb::Inspect { json } => inspect::run(&storage()?.known_pool()?, json),
-        Verb::Grow(args) => grow(&storage()?, &args),
-        Verb::Watch => watch(&storage()?),
-        Verb::Check { json } => check(&storage()?, json),
-        Verb::Repair { json } => repair(&storage()?, json),
-        Verb::Drop { volume } => drop_snapshot(&storage()?, &volume),
-        Verb::Destroy { force } => destroy(&storage()?, force),
+        Verb::Activate => activate(&bases()?),
+        Verb::Deactivate => deactivate(bases()?),
+        Verb::Status { json } => status(&bases()?, json),
+        Verb::Inspect { json } => inspect::run(bases()?.known_pool()?, json),
+        Verb::Grow(args) => grow(&bases()?, &args),
+        Verb::Watch => watch(&bases()?),
+        Verb::Check { json } => check(&bases()?, json),
+        Verb::Repair { json } => repair(&bases()?, json),
+        Verb::Drop { volume } => drop_snapshot(&bases()?, &volume),
+        Verb::Destroy { force } => destroy(bases()?, force),
     }
 }
 
@@ -58,25 +58,26 @@ fn create(mut config: Config, args: PoolCreate) -> Result<(), RootfsError> {
     } else if args.loop_size.is_some() {
         config.pool.media = Media::Loop(args.loop_size);
     }
-    let storage = config.storage()?;
+    let bases = config.bases()?;
     let make = if args.force { Pool::create_overwriting } else { Pool::create };
-    let made = Progress::during("making the pool", || make(&storage.pool));
+    let made = Progress::during("making the pool", || make(&bases.config().pool));
     Figures::of(&made?)?.print(args.json);
     Ok(())
 }
 
-fn activate(storage: &Storage) -> Result<(), RootfsError> {
-    let pool = Progress::during("checking and activating the pool", || storage.active_pool())?;
+fn activate(bases: &Bases) -> Result<(), RootfsError> {
+    let pool = Progress::during("checking and activating the pool", || bases.active_pool())?;
     say!("the pool {} is active", pool.name());
     Ok(())
 }
 
-fn deactivate(storage: &Storage) -> Result<(), RootfsError> {
-    let pool = storage.known_pool()?;
-    storage.vacate(&pool, &Records(&storage.pool.run_dir))?;
+fn deactivate(bases: Bases) -> Result<(), RootfsError> {
+    let pool = bases.known_pool()?;
     let (name, node) = (pool.name().clone(), pool.data_path().to_owned());
-    pool.shut_down()?;
-    if storage.known_pool()?.is_active()? {
+    let stays_active = pool.is_of_lvm() && pool.is_active()?;
+    let run_dir = bases.run_dir().to_owned();
+    bases.deactivate(&Records(&run_dir))?;
+    if stays_active {
         say!(
             "the volumes of the pool {name} are inactive; the pool itself is LVM's: `lvchange \
              --activate n {}` deactivates it",
@@ -88,21 +89,21 @@ fn deactivate(storage: &Storage) -> Result<(), RootfsError> {
     Ok(())
 }
 
-fn status(storage: &Storage, as_json: bool) -> Result<(), RootfsError> {
-    Figures::known(&storage.pool)?.print(as_json);
+fn status(bases: &Bases, as_json: bool) -> Result<(), RootfsError> {
+    Figures::known(bases)?.print(as_json);
     Ok(())
 }
 
-fn grow(storage: &Storage, args: &PoolGrow) -> Result<(), RootfsError> {
-    let pool = storage.active_pool()?;
+fn grow(bases: &Bases, args: &PoolGrow) -> Result<(), RootfsError> {
+    let pool = bases.active_pool()?;
     let [data, metadata] = [args.data, args.metadata].map(|size| size.map(|size| Bytes(size.0)));
     pool.grow(data, metadata)?;
-    Figures::of(&pool)?.print(args.json);
+    Figures::of(pool)?.print(args.json);
     Ok(())
 }
 
-fn watch(storage: &Storage) -> Result<(), RootfsError> {
-    let pool = storage.active_pool()?;
+fn watch(bases: &Bases) -> Result<(), RootfsError> {
+    let pool = bases.active_pool()?;
     say!("watching the pool {}", pool.name());
     pool.watch(|data, metadata| {
         tracing::warn!(pool = %pool.name(), data, metadata, "the pool runs low (percent in use); see `sharedroot pool grow`");
@@ -111,8 +112,8 @@ fn watch(storage: &Storage) -> Result<(), RootfsError> {
     Ok(())
 }
 
-fn check(storage: &Storage, as_json: bool) -> Result<(), RootfsError> {
-    let pool = storage.known_pool()?;
+fn check(bases: &Bases, as_json: bool) -> Result<(), RootfsError> {
+    let pool = bases.known_pool()?;
     Progress::during("checking the metadata", || pool.check())?;
     let name = pool.name();
     if as_json {
@@ -123,8 +124,8 @@ fn check(storage: &Storage, as_json: bool) -> Result<(), RootfsError> {
     Ok(())
 }
 
-fn repair(storage: &Storage, as_json: bool) -> Result<(), RootfsError> {
-    let pool = storage.known_pool()?;
+fn repair(bases: &Bases, as_json: bool) -> Result<(), RootfsError> {
+    let pool = bases.known_pool()?;
     let repaired = Progress::during("repairing a copy of the metadata", || pool.repair())?;
     let (name, damaged) = (pool.name(), repaired.damaged);
     if as_json {
@@ -140,15 +141,15 @@ fn repair(storage: &Storage, as_json: bool) -> Result<(), RootfsError> {
     Ok(())
 }
 
-fn drop_snapshot(storage: &Storage, volume: &str) -> Result<(), RootfsError> {
+fn drop_snapshot(bases: &Bases, volume: &str) -> Result<(), RootfsError> {
     let name = volume.parse()?;
-    storage.drop_snapshot(&storage.active_pool()?, &name, &Records(&storage.pool.run_dir))?;
+    bases.drop_snapshot(&name, &Records(bases.run_dir()))?;
     say!("the snapshot {name} is deleted");
     Ok(())
 }
 
-fn destroy(storage: &Storage, force: bool) -> Result<(), RootfsError> {
-    let pool = storage.known_pool()?;
+fn destroy(bases: Bases, force: bool) -> Result<(), RootfsError> {
+    let pool = bases.known_pool()?;
     let name = pool.name().clone();
     if !force {
         let volumes = pool.volumes()?;
@@ -161,9 +162,8 @@ fn destroy(storage: &Storage, force: bool) -> Result<(), RootfsError> {
         say!("metadata  {}", pool.metadata_path().display());
         return Err(RootfsError::NotForced { pool: name });
     }
-    Progress::during("destroying the pool", || {
-        storage.destroy(pool, &Records(&storage.pool.run_dir))
-    })?;
+    let run_dir = bases.run_dir().to_owned();
+    Progress::during("destroying the pool", || bases.destroy(&Records(&run_dir)))?;
     say!("the pool {name} is destroyed");
     Ok(())
 }

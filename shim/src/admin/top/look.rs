@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use sharedroot_bases::{RootfsError, Storage};
+use sharedroot_bases::{Bases, Config, RootfsError};
 use sharedroot_format::BaseKey;
 use sharedroot_sys::process_start::Moment;
 
@@ -21,7 +21,7 @@ const PERIOD: Duration = Duration::from_secs(3600);
 /// Looks, and keeps between two looks what does not change.
 #[derive(Debug)]
 pub struct Looker<'s> {
-    storage: &'s Storage,
+    config: &'s Config,
     all: bool,
     resident: Resident,
 }
@@ -60,8 +60,8 @@ pub struct Image {
 
 impl<'s> Looker<'s> {
     /// `all`: also at mounted bases without a container.
-    pub fn new(storage: &'s Storage, all: bool) -> Self {
-        Self { storage, all, resident: Resident::default() }
+    pub fn new(config: &'s Config, all: bool) -> Self {
+        Self { config, all, resident: Resident::default() }
     }
 
     /// Looks at bases with containers, and at those on which there was a start.
@@ -69,29 +69,30 @@ impl<'s> Looker<'s> {
     /// # Errors
     /// [`LifecycleError`].
     pub fn look(&mut self) -> Result<Look, LifecycleError> {
-        let storage = self.storage;
-        let run_dir = &storage.pool.run_dir;
-        let pool = Figures::known(&storage.pool).map_err(RootfsError::from)?;
-        let by_base = ByBase::now(storage)?;
+        // The pool may be destroyed and made anew between two looks.
+        let bases = Bases::new(self.config.clone());
+        let run_dir = bases.run_dir();
+        let pool = Figures::known(&bases)?;
+        let by_base = ByBase::now(&bases)?;
         let notes = starts::of_the_last(run_dir, PERIOD, Moment::now());
         let notes = notes.map_err(|source| LifecycleError::File {
             step: "read the notes of starts in",
-            path: run_dir.clone(),
+            path: run_dir.to_owned(),
             source,
         })?;
         let mut starts = latency::by_base(notes);
         let given_starts = starts.remove(&None).unwrap_or_default();
-        let mounted = if self.all { storage.mounted_bases()? } else { Vec::new() };
+        let mounted = if self.all { bases.mounted_bases()? } else { Vec::new() };
         let started = starts.keys().flatten();
         let keys: BTreeSet<_> =
             by_base.users.keys().chain(started).chain(&mounted).cloned().collect();
-        let called = storage.names()?;
+        let called = bases.catalog().names().map_err(RootfsError::from)?;
         let mut images = Vec::new();
         for key in keys {
             let users = by_base.users.get(&key).copied().unwrap_or_default();
             let counts = self.all || users != Users::default();
             let resident = match counts {
-                true => self.resident.bytes(&key, &storage.base_mount(&key)),
+                true => self.resident.bytes(&key, &bases.base_mount(&key)),
                 false => Err(Uncounted::NoContainer),
             };
             let (names, tags) = (called.given(&key), called.tags(&key));

@@ -20,7 +20,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use look::Looker;
-use sharedroot_bases::Storage;
+use sharedroot_bases::Bases;
 use sharedroot_sys::private_dir::private_dir;
 
 use super::for_programs;
@@ -38,9 +38,9 @@ const REST_OF_SCREEN: &str = "\x1b[J";
 ///
 /// # Errors
 /// [`LifecycleError`].
-pub fn top(storage: &Storage, args: &Top) -> Result<(), LifecycleError> {
-    private_dir(&storage.pool.run_dir)?;
-    let mut looker = Looker::new(storage, args.all);
+pub fn top(bases: &Bases, args: &Top) -> Result<(), LifecycleError> {
+    private_dir(bases.run_dir())?;
+    let mut looker = Looker::new(bases.config(), args.all);
     if args.json {
         for_programs(looker.look()?.to_json());
         return Ok(());

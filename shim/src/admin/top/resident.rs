@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -16,6 +16,7 @@ use std::process::{Command, Stdio};
 use rustix::fs::{Mode, OFlags};
 use sharedroot_format::BaseKey;
 use sharedroot_image::walk::{Found, WalkError, walk};
+use sharedroot_sys::by_descriptor::by_descriptor;
 use sharedroot_sys::mount;
 
 /// Where util-linux is; never the caller's PATH.
@@ -158,7 +159,7 @@ fn ask(program: &Path, top: &OwnedFd, files: &[OsString]) -> Result<u64, Uncount
         .args(files)
         .env_clear()
         .env("LC_ALL", "C")
-        .current_dir(format!("/proc/self/fd/{}", top.as_raw_fd()))
+        .current_dir(by_descriptor(top))
         .stdin(Stdio::null())
         .output()
         .map_err(|source| Uncounted::Start { program: program.to_owned(), source })?;

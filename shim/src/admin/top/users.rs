@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sharedroot_bases::Storage;
+use sharedroot_bases::Bases;
 use sharedroot_format::BaseKey;
 
 use crate::record::{self, Record, RecordError, Rootfs};
@@ -30,8 +30,8 @@ impl ByBase {
     ///
     /// # Errors
     /// [`RecordError`].
-    pub fn now(storage: &Storage) -> Result<Self, RecordError> {
-        Ok(record::all(&storage.pool.run_dir)?.into_iter().collect())
+    pub fn now(bases: &Bases) -> Result<Self, RecordError> {
+        Ok(record::all(bases.run_dir())?.into_iter().collect())
     }
 
     /// All of them, by the kind of their root.

@@ -1,18 +1,18 @@
-//! What the configuration says of storage.
+//! What the configuration says of bases.
 
-use sharedroot_bases::{RootfsError, Storage};
+use sharedroot_bases::{self as bases, Bases, RootfsError};
 use sharedroot_dm::{Backing, Bytes, PoolConfig, PoolName};
 use sharedroot_label::SharedLabel;
 
 use super::{Config, Media};
 
 impl Config {
-    /// Where bases and snapshots are, and how they are made.
+    /// The bases, of which nothing is opened yet.
     ///
     /// # Errors
     /// [`RootfsError::Name`] for a name that cannot be part of a device name, or that is no name of a thin pool of LVM;
     /// [`RootfsError::SharedLabel`] for a label that is malformed or has categories.
-    pub fn storage(&self) -> Result<Storage, RootfsError> {
+    pub fn bases(&self) -> Result<Bases, RootfsError> {
         let pool = &self.pool;
         let backing = match (&pool.media, Backing::default_loop()) {
             (Media::Loop(Some(size)), Backing::Loop { metadata, .. }) => {
@@ -28,11 +28,11 @@ impl Config {
         let on_loop = PoolConfig::on_loop(name, pool.state_dir.clone(), pool.run_dir.clone());
         let pool = PoolConfig { backing, ..on_loop };
         let shared_label = self.selinux.shared_label.as_deref().map(SharedLabel::parse);
-        Ok(Storage {
+        Ok(Bases::new(bases::Config {
             pool,
             base_size: Bytes(self.base.size.0),
             base_wait: self.base.wait,
             shared_label: shared_label.transpose().map_err(RootfsError::SharedLabel)?,
-        })
+        }))
     }
 }

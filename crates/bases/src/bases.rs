@@ -1,0 +1,179 @@
+//! The bases of one configuration, as one command uses them: where their files are, and their pool, which is opened when it is
+//! needed for the first time.
+//!
+//! A container whose base is mounted needs no pool. So [`Bases::pool`] opens the pool when it is asked, and whoever asks again
+//! gets the same one: no function of this crate takes a pool, which could be another one. That there is no pool yet is not
+//! remembered: another process may make it at any time.
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use sharedroot_dm::{Error, Pool};
+use sharedroot_format::BaseKey;
+use sharedroot_sys::step::step;
+
+use crate::catalog_file::CatalogFile;
+use crate::config::Config;
+use crate::error::RootfsError;
+use crate::leases::Leases;
+
+/// The bases of one configuration. Two threads that ask for the pool at the same moment may both open it; one of the two pools
+/// is closed again.
+#[derive(Debug)]
+pub struct Bases {
+    config: Config,
+    pool: OnceLock<Found>,
+}
+
+/// The pool as the store knows it, and whether this process has activated it.
+#[derive(Debug)]
+struct Found {
+    pool: Pool,
+    in_use: AtomicBool,
+}
+
+impl Bases {
+    /// Opens nothing yet.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        Self { config, pool: OnceLock::new() }
+    }
+
+    /// What the configuration says.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Where everything is that ends with the host's uptime.
+    #[must_use]
+    pub fn run_dir(&self) -> &Path {
+        &self.config.pool.run_dir
+    }
+
+    /// Where everything is that outlives the host's uptime.
+    #[must_use]
+    pub fn state_dir(&self) -> &Path {
+        &self.config.pool.state_dir
+    }
+
+    /// Who uses which base.
+    #[must_use]
+    pub fn leases(&self) -> Leases {
+        Leases::below(self.run_dir())
+    }
+
+    /// What is known of bases beyond their volumes.
+    #[must_use]
+    pub fn catalog(&self) -> CatalogFile<'_> {
+        CatalogFile::of(self.state_dir(), self.run_dir())
+    }
+
+    /// Where the base of `key` is mounted.
+    #[must_use]
+    pub fn base_mount(&self, key: &BaseKey) -> PathBuf {
+        self.run_dir().join("base").join(key.to_string())
+    }
+
+    /// Where prepared volumes are placed in a container's own mount namespace. Not below the run
+    /// directory, which only root may enter: root of a user namespace must reach them.
+    #[must_use]
+    pub fn volumes(&self) -> PathBuf {
+        let mut name = self.run_dir().to_owned().into_os_string();
+        name.push("-volumes");
+        name.into()
+    }
+
+    /// The pool, activated if it was not. One on loop files is made on first use.
+    ///
+    /// # Errors
+    /// [`RootfsError::Dm`].
+    pub fn pool(&self) -> Result<&Pool, RootfsError> {
+        if let Some(pool) = self.pool_if_made()? {
+            return Ok(pool);
+        }
+        let _step = step("make the pool");
+        let found = self.remember(Pool::open(&self.config.pool)?);
+        found.in_use.store(true, Ordering::Relaxed);
+        Ok(&found.pool)
+    }
+
+    /// The pool if it has been made, activated if it was not.
+    ///
+    /// # Errors
+    /// [`RootfsError::Dm`].
+    pub fn pool_if_made(&self) -> Result<Option<&Pool>, RootfsError> {
+        self.in_use(Pool::begin_use)
+    }
+
+    /// The pool if it has been made, for `Pool::reconcile`: activated if it was not, but nothing of it is finished or undone.
+    /// Asked before anything else of the pool; what a reconcile leaves untouched, no other function of this crate may see.
+    ///
+    /// # Errors
+    /// [`RootfsError::Dm`].
+    pub fn pool_to_reconcile(&self) -> Result<Option<&Pool>, RootfsError> {
+        self.in_use(Pool::begin_to_reconcile)
+    }
+
+    fn in_use(
+        &self,
+        begin: impl FnOnce(&Pool) -> Result<(), Error>,
+    ) -> Result<Option<&Pool>, RootfsError> {
+        let Some(found) = self.find()? else { return Ok(None) };
+        if !found.in_use.load(Ordering::Relaxed) {
+            let _step = step("activate the pool");
+            begin(&found.pool)?;
+            found.in_use.store(true, Ordering::Relaxed);
+        }
+        Ok(Some(&found.pool))
+    }
+
+    /// The pool, activated if it was not. Makes none.
+    ///
+    /// # Errors
+    /// [`RootfsError::Dm`], also if there is no pool.
+    pub fn active_pool(&self) -> Result<&Pool, RootfsError> {
+        self.pool_if_made()?.ok_or_else(|| self.no_pool())
+    }
+
+    /// The pool, active or not. Makes and activates nothing.
+    ///
+    /// # Errors
+    /// [`RootfsError::Dm`], also if there is no pool.
+    pub fn known_pool(&self) -> Result<&Pool, RootfsError> {
+        self.known_pool_if_made()?.ok_or_else(|| self.no_pool())
+    }
+
+    /// The pool if it has been made, active or not. Makes and activates nothing.
+    ///
+    /// # Errors
+    /// [`RootfsError::Dm`].
+    pub fn known_pool_if_made(&self) -> Result<Option<&Pool>, RootfsError> {
+        Ok(self.find()?.map(|found| &found.pool))
+    }
+
+    /// Takes the pool out, for its end.
+    pub(crate) fn into_known_pool(self) -> Result<Pool, RootfsError> {
+        self.known_pool()?;
+        let no_pool = self.no_pool();
+        self.pool.into_inner().map(|found| found.pool).ok_or(no_pool)
+    }
+
+    fn find(&self) -> Result<Option<&Found>, RootfsError> {
+        if let Some(found) = self.pool.get() {
+            return Ok(Some(found));
+        }
+        let _step = step("open the pool");
+        Ok(Pool::known(&self.config.pool)?.map(|pool| self.remember(pool)))
+    }
+
+    fn remember(&self, pool: Pool) -> &Found {
+        self.pool.get_or_init(|| Found { pool, in_use: AtomicBool::new(false) })
+    }
+
+    fn no_pool(&self) -> RootfsError {
+        let (name, state_dir) = (self.config.pool.name.clone(), self.state_dir().to_owned());
+        Error::NoPool { name, state_dir }.into()
+    }
+}

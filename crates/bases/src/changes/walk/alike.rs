@@ -1,0 +1,82 @@
+//! One name of the second tree is made like that of the first.
+
+use std::ffi::CStr;
+
+use rustix::fs::{FileType, Mode, Stat};
+
+use super::super::entry;
+use super::super::error::{Failed, doing};
+use super::super::links::{Linked, Links};
+use super::super::node::{Node, kind, look};
+use super::super::remove::remove;
+use super::Walk;
+
+impl Walk<'_> {
+    /// Makes sure that the other tree has a directory of this name; its attributes come when it is left.
+    pub(super) fn directory(&mut self, name: &CStr) -> Result<(), Failed> {
+        self.counterpart()?;
+        self.directory_here(name).map(drop)
+    }
+
+    /// The same where the second tree's cursor is, and whether it was made.
+    pub(super) fn directory_here(&mut self, name: &CStr) -> Result<bool, Failed> {
+        let to = self.to.here();
+        match look(to, name).map_err(doing("stat"))? {
+            Some(found) if kind(&found) == FileType::Directory => return Ok(false),
+            Some(_) => remove(to, name, &mut self.pending).map_err(doing("replace"))?,
+            None => {}
+        }
+        let private = Mode::from_raw_mode(0o700);
+        rustix::fs::mkdirat(to, name, private).map_err(doing("make the directory"))?;
+        self.tally.changes += 1;
+        Ok(true)
+    }
+
+    /// Makes what is no directory alike.
+    pub(super) fn alike(&mut self, name: &CStr, found: &Stat) -> Result<(), Failed> {
+        if found.st_nlink > 1 {
+            let place = self.place()?;
+            if !self.links.is_first(found, place, name)? {
+                return self.link(name, found);
+            }
+        }
+        let node = Node::named(self.from.here(), name).map_err(doing("open"))?;
+        self.counterpart()?;
+        let help = (&mut self.buffers, &mut self.pending);
+        let changed = entry::make(self.to.here(), name, &node, &mut self.links, help)?;
+        self.tally.changes += u64::from(changed);
+        self.refuse_layer(&node)
+    }
+
+    /// Makes another name of a file a link of its first.
+    pub(super) fn link(&mut self, name: &CStr, found: &Stat) -> Result<(), Failed> {
+        self.counterpart()?;
+        let place = (self.to.here(), name);
+        if let Linked::Made { after_another } =
+            self.links.link(found, self.to_top, place, &mut self.pending)?
+        {
+            self.tally.changes += 1;
+            self.tally.again |= after_another;
+        }
+        Ok(())
+    }
+
+    pub(super) fn refuse_layer(&self, node: &Node) -> Result<(), Failed> {
+        if self.leaves_out() { entry::refuse_layer(node) } else { Ok(()) }
+    }
+
+    /// The number of the current directory among the places of links.
+    pub(super) fn place(&mut self) -> Result<usize, Failed> {
+        // The first frame is the top's. Mostly the last one has a place.
+        let known = self.frames.iter().skip(1).rposition(|frame| frame.place.is_some());
+        let from = known.unwrap_or(0);
+        let mut above = Links::TOP;
+        for (frame, name) in self.frames.iter_mut().skip(1).zip(&self.way).skip(from) {
+            above = match frame.place {
+                Some(place) => place,
+                None => *frame.place.insert(self.links.add_place(above, name)?),
+            };
+        }
+        Ok(above)
+    }
+}

@@ -1,0 +1,114 @@
+//! Changes that are found by the time of an inode: in a snapshot, against its base.
+
+use std::ffi::CStr;
+
+use rustix::fs::{FileType, Stat};
+use sharedroot_format::base::FIXED_TIME;
+
+use super::super::error::{Failed, doing};
+use super::super::frame::{Find, Known};
+use super::super::node::{Names, kind, look, names};
+use super::super::remove::remove;
+use super::Walk;
+
+impl Walk<'_> {
+    /// The names to look at, and whether there may be other names now than in the base.
+    pub(super) fn list(&mut self, known: Known) -> Result<Option<(Names, bool)>, Failed> {
+        if matches!(known, Known::Upper | Known::New | Known::Made) {
+            let upper = self.guide().map_err(doing("open in the upper directory"))?;
+            let names =
+                upper.map(names).transpose().map_err(doing("list the upper directory's"))?;
+            if known != Known::New {
+                self.counterpart()?;
+            }
+            return Ok(names.map(|names| (names, true)));
+        }
+        let from = self.from.here();
+        let stat = rustix::fs::fstat(from).map_err(doing("stat"))?;
+        let changed = known == Known::Nothing || !self.is_as_made(&stat);
+        if changed {
+            self.remove_others()?;
+        }
+        let names = names(self.from.here()).map_err(doing("list"))?;
+        Ok(Some((names, changed)))
+    }
+
+    /// Removes what the counterpart has and this directory has not.
+    pub(super) fn remove_others(&mut self) -> Result<(), Failed> {
+        let mut last = false;
+        loop {
+            let (removed, refused) = self.remove_some(last)?;
+            if !refused || last {
+                return Ok(());
+            }
+            // A whiteout takes a name, for which the others may have made room.
+            last = !removed;
+        }
+    }
+
+    /// Goes through the counterpart once, and returns whether some were removed and some refused; those the `last` time leaves out.
+    pub(super) fn remove_some(&mut self, last: bool) -> Result<(bool, bool), Failed> {
+        let (mut removed, mut refused) = (false, false);
+        let to = self.counterpart()?;
+        for name in names(to).map_err(doing("list the engine's"))? {
+            let name = name.map_err(doing("list the engine's"))?;
+            if look(self.from.here(), &name).map_err(doing("stat"))?.is_some() {
+                continue;
+            }
+            let gone = remove(self.to.here(), &name, &mut self.pending);
+            match gone.map_err(|errno| doing("remove")(errno).without_content()) {
+                Ok(()) => {
+                    removed = true;
+                    self.tally.changes += 1;
+                }
+                Err(failed) if self.goes_on(&failed, Some(&name)) => {
+                    refused = true;
+                    if last {
+                        let error = self.error(failed, Some(&name));
+                        self.tally.left_out.add(error);
+                    }
+                }
+                Err(failed) => return Err(failed),
+            }
+        }
+        Ok((removed, refused))
+    }
+
+    /// One name of a directory of the snapshot, or of one that is compared as a whole.
+    pub(super) fn found(&mut self, name: &CStr, known: Known, changed: bool) -> Result<(), Failed> {
+        let Some(stat) = look(self.from.here(), name).map_err(doing("stat"))? else {
+            return Ok(());
+        };
+        self.tally.seen += 1;
+        let as_it_was = known == Known::Base && self.is_as_made(&stat);
+        if kind(&stat) != FileType::Directory {
+            return if as_it_was { Ok(()) } else { self.alike(name, &stat) };
+        }
+        // A rename changes an inode's time, so one with the fixed time is where it was.
+        let stayed =
+            as_it_was || known == Known::Base && (!changed || self.base_has(name, &stat)?);
+        if !as_it_was {
+            self.directory(name)?;
+        }
+        self.push(name, if stayed { Known::Base } else { Known::Nothing })
+    }
+
+    /// Whether the inode has the time of a base's, or the one that its move gave it.
+    pub(super) fn is_as_made(&self, stat: &Stat) -> bool {
+        is_fixed(stat) || matches!(self.find, Find::Changed { moved, .. } if moved.has(stat))
+    }
+
+    /// Whether the base has the same directory under this name.
+    pub(super) fn base_has(&mut self, name: &CStr, stat: &Stat) -> Result<bool, Failed> {
+        let base = self.guide().map_err(doing("open in the base"))?;
+        let found = base.map_or(Ok(None), |base| look(base, name));
+        let found = found.map_err(doing("stat in the base"))?;
+        Ok(found.is_some_and(|found| {
+            kind(&found) == FileType::Directory && found.st_ino == stat.st_ino
+        }))
+    }
+}
+
+fn is_fixed(stat: &Stat) -> bool {
+    (stat.st_ctime, stat.st_ctime_nsec) == (FIXED_TIME, 0)
+}

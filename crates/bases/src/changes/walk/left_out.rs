@@ -1,0 +1,68 @@
+//! What the second tree cannot take: whether the rest goes on without it.
+
+use std::ffi::CStr;
+
+use super::super::error::{ChangeError, Failed, Of, has_room, path};
+use super::super::frame::Find;
+use super::super::node::look;
+use super::super::part;
+use super::Walk;
+
+impl Walk<'_> {
+    /// Whether what the second tree cannot take keeps the rest from nothing.
+    pub(super) fn leaves_out(&self) -> bool {
+        matches!(self.find, Find::Changed { .. })
+    }
+
+    /// Whether the rest can be done although this failed.
+    pub(super) fn goes_on(&mut self, failed: &Failed, name: Option<&CStr>) -> bool {
+        let Find::Changed { store, .. } = self.find else { return false };
+        match failed.of {
+            Of::File => true,
+            Of::Host => false,
+            Of::Room => !self.pending.has_failed() && has_room(store, self.room_of(name)),
+            Of::RoomForNoContent => !self.pending.has_failed() && has_room(store, 0),
+        }
+    }
+
+    /// How many bytes a name takes at most: those of the file, and those of an image's file of that name, which an overlay
+    /// copies before any change.
+    pub(super) fn room_of(&mut self, name: Option<&CStr>) -> u64 {
+        let Some(name) = name else { return 0 };
+        let blocks = |dir| {
+            let found = look(dir, name).ok().flatten();
+            found.map_or(0, |found| u64::try_from(found.st_blocks).unwrap_or(0))
+        };
+        let from = blocks(self.from.here());
+        let to = self.to.follow(self.way.iter()).map_or(0, blocks);
+        // Whatever the file system's blocks are (stat(3type)).
+        from.saturating_add(to).saturating_mul(512)
+    }
+
+    /// Takes note of what failed, or fails.
+    pub(super) fn leave_out(
+        &mut self,
+        failed: Failed,
+        name: Option<&CStr>,
+    ) -> Result<(), ChangeError> {
+        let (goes_on, part) = (self.goes_on(&failed, name), failed.part);
+        let error = self.error(failed, name);
+        if !goes_on {
+            return Err(error);
+        }
+        if let (Some(mode), Some(name)) = (part, name)
+            && let Ok(to) = self.to.follow(self.way.iter())
+            && let Err(errno) = part::show(to, name, mode)
+        {
+            tracing::debug!("{error}: what is there keeps its mode: {errno}");
+        }
+        self.tally.left_out.add(error);
+        Ok(())
+    }
+
+    pub(super) fn error(&self, failed: Failed, name: Option<&CStr>) -> ChangeError {
+        let names = self.way.iter().map(|name| name.as_bytes()).chain(name.map(CStr::to_bytes));
+        let names: Vec<_> = names.collect();
+        ChangeError { step: failed.step, path: path(names.into_iter()), source: failed.source }
+    }
+}

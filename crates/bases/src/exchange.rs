@@ -1,0 +1,196 @@
+//! What passes between a snapshot and its engine's overlay, in both directions.
+
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use sharedroot_dm::VolumeName;
+use sharedroot_label::enabled;
+use sharedroot_sys::mount::{self, Detached};
+use sharedroot_sys::step::step;
+
+use crate::bases::Bases;
+use crate::changes::{self, EnginesRoot, Since, Tally, Times, Unchanged};
+use crate::error::{RootfsError, file};
+use crate::not_shared::NotShared;
+use crate::note::Note;
+use crate::notes::times_below;
+use crate::overlaid::moved;
+use crate::snapshot_mount::detached_snapshot;
+
+/// A snapshot with a note, and the overlay that its changes belong to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Exchange<'a> {
+    pub bases: &'a Bases,
+    pub volume: &'a VolumeName,
+    pub note: &'a Note,
+    /// The overlay as its engine has mounted it.
+    pub merged: &'a Detached,
+}
+
+impl Exchange<'_> {
+    /// Writes the changes of the snapshot on `device`, which is the container's root or has been.
+    ///
+    /// # Errors
+    /// [`RootfsError`]. The whole can be begun anew.
+    pub(crate) fn write_all(
+        &self,
+        device: &Path,
+        snapshot: Option<Detached>,
+    ) -> Result<Tally, RootfsError> {
+        let Self { bases, volume, note, .. } = *self;
+        let label = note.label.as_deref().filter(|_| enabled());
+        let (snapshot, moved) = match snapshot {
+            Some(mounted) if note.overlaid => {
+                // Beside the overlay of it.
+                (mounted, moved(detached_snapshot(device, label)?)?)
+            }
+            Some(mounted) => (mounted, Times::default()),
+            None => {
+                self.keep_copied(device)?;
+                let ended = bases.ended_snapshot(device, label)?;
+                let moved = if note.overlaid { moved(&ended)? } else { Times::default() };
+                match bases.as_it_was(ended, volume, note)? {
+                    Some(mounted) => (mounted, moved),
+                    None => return Ok(Tally::default()),
+                }
+            }
+        };
+        self.write_back(&snapshot, &moved)
+    }
+
+    /// `moved` is what was changed in the snapshot before the container began.
+    fn write_back(&self, snapshot: &Detached, moved: &Times) -> Result<Tally, RootfsError> {
+        let Self { bases, volume, note, merged } = *self;
+        let _step = step("write the changes back");
+        let looked = std::cell::Cell::new(false);
+        let base = || -> Option<OwnedFd> {
+            // A directory that was away when the engine got changes is at its place again, and not in the engine's overlay.
+            if note.given_back {
+                return None;
+            }
+            looked.set(true);
+            match bases.look_at_base(&note.base) {
+                Ok(base) => base.map(OwnedFd::from),
+                Err(error) => {
+                    tracing::debug!("comparing all of a directory: {error}");
+                    None
+                }
+            }
+        };
+        let spill = || bases.spill();
+        let (from, to) = (snapshot.as_fd(), merged.as_fd());
+        let store = store_of(&note.upper);
+        let unchanged = Unchanged { base: &base, moved };
+        let to = EnginesRoot { merged: to, store: store.as_ref().map_or(to, AsFd::as_fd) };
+        let written = changes::write_back(from, unchanged, to, &spill);
+        if looked.get()
+            && let Err(error) = bases.look_away(&note.base)
+        {
+            tracing::debug!("{error}");
+        }
+        let tally = written.map_err(|source| RootfsError::WriteBack {
+            id: note.id.clone(),
+            volume: volume.clone(),
+            source,
+        })?;
+        tracing::debug!("{volume}: {} inodes looked at, {} changes", tally.seen, tally.changes);
+        Ok(tally)
+    }
+
+    /// Brings into the snapshot what came into the engine's overlay after the container's end, as by `docker cp` into a
+    /// container whose changes an earlier attempt could not write back, or whose host ended: that is newer than the snapshot.
+    ///
+    /// # Errors
+    /// [`RootfsError::Unclear`]; any other. The whole can be begun anew.
+    fn keep_copied(&self, device: &Path) -> Result<(), RootfsError> {
+        let Self { bases, volume, note, .. } = *self;
+        let Some((times, time)) = bases.notes().upper_then(volume, note) else {
+            tracing::warn!(
+                "whether something was copied into container {} after its end is not known; what the container changed stands",
+                note.id
+            );
+            return Ok(());
+        };
+        if times_below(&note.upper)?.is_some_and(|now| now == times) {
+            return Ok(());
+        }
+        let label = note.label.as_deref().filter(|_| enabled());
+        let mounted = bases.kept_snapshot(device, label)?;
+        let Some(snapshot) = bases.as_it_was(mounted, volume, note)? else { return Ok(()) };
+        let since = Since { time, times: Some(&times), unsaved: true };
+        self.bring_newer(&snapshot, since)
+    }
+
+    /// Makes what came into the engine's overlay since `since` part of a kept snapshot.
+    ///
+    /// # Errors
+    /// [`RootfsError`]; the whole can be begun anew.
+    pub(crate) fn bring_newer(
+        &self,
+        snapshot: &Detached,
+        since: Since<'_>,
+    ) -> Result<(), RootfsError> {
+        let Self { bases, volume, note, merged } = *self;
+        let upper = note.upper.as_path();
+        let top = File::open(upper).map_err(file("open", upper))?;
+        let spill = || bases.spill();
+        let (from, to) = (merged.as_fd(), snapshot.as_fd());
+        let brought = changes::bring_newer(top.as_fd(), from, to, since, &spill);
+        let (id, volume) = (note.id.clone(), volume.clone());
+        match brought {
+            Ok(Tally { unclear: Some(path), .. }) => {
+                let copy = upper.join(path.strip_prefix("/").unwrap_or(&path));
+                Err(RootfsError::Unclear { id, volume, path, copy })
+            }
+            Ok(_) => Ok(()),
+            Err(source) => Err(RootfsError::BringNewer { id, volume, source }),
+        }
+    }
+}
+
+impl Bases {
+    /// A file without a name, for what a walk does not keep in memory: on the disk, and not below `/run`.
+    fn spill(&self) -> Result<OwnedFd, Errno> {
+        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+        rustix::fs::open(self.state_dir(), flags, Mode::RUSR | Mode::WUSR)
+    }
+
+    /// Makes what the engine's overlay holds over its image part of a new snapshot.
+    ///
+    /// # Errors
+    /// [`RootfsError`]; the snapshot is then of no use.
+    pub(crate) fn bring_in(
+        &self,
+        id: &str,
+        upper: &Path,
+        root_path: &Path,
+        snapshot: &Detached,
+    ) -> Result<(), RootfsError> {
+        let merged = mount::bind(root_path)?;
+        let upper = File::open(upper).map_err(file("open", upper))?;
+        let spill = || self.spill();
+        changes::bring_in(upper.as_fd(), merged.as_fd(), snapshot.as_fd(), &spill)
+            .map(drop)
+            .map_err(|source| {
+                let id = id.to_owned();
+                // It is larger than bases are.
+                match source.source == Errno::NOSPC {
+                    true => NotShared::BringIn { id, source }.into(),
+                    false => RootfsError::BringIn { id, source },
+                }
+            })
+    }
+}
+
+/// A directory of the file system that has the upper directory, as high as an engine's store goes. An engine can limit one
+/// container's directories by a quota, and statvfs(3) there tells of the quota.
+fn store_of(upper: &Path) -> Option<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let device = rustix::fs::lstat(upper).ok()?.st_dev;
+    let open = |dir: &Path| rustix::fs::open(dir, flags, Mode::empty()).ok();
+    let is_same = |dir: &OwnedFd| rustix::fs::fstat(dir).is_ok_and(|found| found.st_dev == device);
+    upper.ancestors().take(3).filter_map(open).filter(is_same).last()
+}

@@ -1,0 +1,61 @@
+//! containerd's shim as data: what a shim is told, what it answers and what it must do. There are no system calls, no threads
+//! and no async runtime. Bytes and ends of processes go in; bytes and work to do come out. The program that uses this crate
+//! holds the sockets and does the work.
+//!
+//! | module | story |
+//! |---|---|
+//! | [`ttrpc`] | frames and connections |
+//! | [`messages`] | containerd's messages, held against its definitions |
+//! | `service` | the methods of the task service, which v2 and v3 share |
+//! | `event`, `queue` | what is published, and the order in which events go out |
+//! | `tasks` | containers and execs as a state machine |
+//! | [`start`] | the command line of a shim's program, its standard input, and what it prints |
+//! | `code`, `id` | how a call fails, and what names containerd gives |
+//! | `fuzz.rs` | what the fuzz target calls |
+//!
+//! One container from its `Create` to its end, without the sockets:
+//!
+//! ```
+//! use sharedroot_task::messages::task::{CreateTaskRequest, StartRequest};
+//! use sharedroot_task::{Call, Effect, Event, Exit, Outcome, Pids, Tasks, Ticket};
+//!
+//! let mut tasks = Tasks::new(1);
+//! let ticket = |stream| Ticket { connection: 1, stream };
+//! let request = CreateTaskRequest { id: "c1".into(), bundle: "/run/b".into(), ..Default::default() };
+//! let effects = tasks.call(ticket(1), Call::Create(request));
+//! let [Effect::Run(job, _)] = effects[..] else { panic!("{effects:?}") };
+//! // The container is made elsewhere; its init process waits.
+//! let effects = tasks.done(job, Outcome::Created { pid: 7, pids: Pids::Own });
+//! assert!(matches!(effects[..], [Effect::Publish(Event::Create(_)), Effect::Answer(_, Ok(_))]));
+//! let start = StartRequest { id: "c1".into(), ..Default::default() };
+//! let effects = tasks.call(ticket(3), Call::Start(start));
+//! let [Effect::Run(job, _)] = effects[..] else { panic!("{effects:?}") };
+//! // The process ends before anybody has said that it started: the exit event waits for the start event.
+//! assert_eq!(tasks.ended(7, Exit { status: 0, at: Default::default() }), []);
+//! let effects = tasks.done(job, Outcome::Done);
+//! assert!(matches!(effects[0], Effect::Publish(Event::Start(_))));
+//! assert!(matches!(effects[2], Effect::Publish(Event::Exit(_))));
+//! ```
+
+mod code;
+mod event;
+#[cfg(test)]
+mod field_tests;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
+mod id;
+pub mod messages;
+mod queue;
+mod service;
+pub mod start;
+mod tasks;
+pub mod ttrpc;
+
+pub use code::Code;
+pub use event::{EVENTS, Event, FORWARD};
+pub use id::{Id, NotAnId};
+pub use queue::{MAX_EVENTS, MAX_TRIES, Queue};
+pub use service::{Answer, Call, Method, NotACall, NotAMethod, SERVICES};
+pub use tasks::{
+    Effect, Exit, Job, Outcome, Pids, Reach, Refusal, State, Target, Tasks, Ticket, Work,
+};

@@ -1,0 +1,74 @@
+//! What containerd's messages take from Google's.
+
+use prost::{DecodeError, Message, Name};
+
+/// A message of any type, with the type's name (`google.protobuf.Any`).
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct Any {
+    /// The type's full name. containerd's typeurl writes the bare name, other programs a prefix that ends with `/`.
+    #[prost(string, tag = "1")]
+    pub type_url: String,
+    /// The message.
+    #[prost(bytes = "vec", tag = "2")]
+    pub value: Vec<u8>,
+}
+
+impl Any {
+    /// A message with its name, as containerd's typeurl writes it.
+    #[must_use]
+    pub fn of<M: Message + Name>(message: &M) -> Self {
+        Self { type_url: M::full_name(), value: message.encode_to_vec() }
+    }
+
+    /// The full name of the message's type.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.type_url.rsplit('/').next().unwrap_or_default()
+    }
+
+    /// The message; nothing if the type is another.
+    ///
+    /// # Errors
+    /// The message is malformed.
+    pub fn read<M: Message + Name + Default>(&self) -> Result<Option<M>, DecodeError> {
+        if self.name() != M::full_name() {
+            return Ok(None);
+        }
+        M::decode(self.value.as_slice()).map(Some)
+    }
+}
+
+/// Seconds and nanoseconds since 1970, in UTC (`google.protobuf.Timestamp`).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Message)]
+pub struct Timestamp {
+    /// Whole seconds.
+    #[prost(int64, tag = "1")]
+    pub seconds: i64,
+    /// The rest, never negative.
+    #[prost(int32, tag = "2")]
+    pub nanos: i32,
+}
+
+impl Timestamp {
+    /// Go's zero time, the year 1: what containerd's shim sends as the end of a process that has not ended. A missing
+    /// timestamp would be 1970 to containerd, which is a time like any other (protobuf/timestamp.go).
+    pub const NEVER: Self = Self { seconds: -62_135_596_800, nanos: 0 };
+}
+
+/// How a call failed (`google.rpc.Status`).
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct Status {
+    /// A [`Code`](crate::Code).
+    #[prost(int32, tag = "1")]
+    pub code: i32,
+    /// For people, and for clients that compare texts.
+    #[prost(string, tag = "2")]
+    pub message: String,
+    /// More, which containerd does not use with shims.
+    #[prost(message, repeated, tag = "3")]
+    pub details: Vec<Any>,
+}
+
+/// Nothing (`google.protobuf.Empty`).
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub struct Empty {}

@@ -1,0 +1,32 @@
+//! The messages, declared by hand. `field_tests.rs` holds each against the definitions of its project (`fixtures/`).
+//!
+//! | module | messages |
+//! |---|---|
+//! | `google` | `Any`, `Timestamp`, `Status`, `Empty` |
+//! | `envelope` | ttrpc's own: the request and the response around every message |
+//! | `task` | requests and responses of `containerd.task.v2` and `v3`, which are the same |
+//! | `event` | what a shim publishes, and `Forward` |
+//! | `options` | options of a runtime |
+//! | `metrics` | `io.containerd.cgroups.v2.Metrics` |
+//! | `bootstrap` | what containerd 2.3 and newer give to `start`, and `-info` |
+
+pub mod bootstrap;
+pub mod envelope;
+pub mod event;
+mod google;
+pub mod metrics;
+pub mod options;
+pub mod task;
+
+pub use google::{Any, Empty, Status, Timestamp};
+
+/// Gives messages the full names that containerd knows them by.
+macro_rules! named {
+    ($package:literal: $($message:ident),+ $(,)?) => {
+        $(impl prost::Name for $message {
+            const NAME: &'static str = stringify!($message);
+            const PACKAGE: &'static str = $package;
+        })+
+    };
+}
+use named;

@@ -1,0 +1,227 @@
+//! The task service: its methods, their requests and their answers.
+
+use std::fmt;
+use std::str::FromStr;
+
+use prost::Message;
+
+use crate::messages::task::*;
+use crate::messages::{Empty, Status};
+use crate::{Code, ttrpc};
+
+/// The names under which containerd calls the service: 1.7 by the first, 2.x by the one whose version `start` answered.
+pub const SERVICES: [&str; 2] = ["containerd.task.v2.Task", "containerd.task.v3.Task"];
+
+/// Makes the methods and the calls: one list for both.
+macro_rules! methods {
+    ($($method:ident: $request:ident),+ $(,)?) => {
+        /// A method of the task service.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        #[expect(missing_docs, reason = "the names are containerd's; the requests have the docs")]
+        pub enum Method {
+            $($method),+
+        }
+
+        impl Method {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$method),+];
+        }
+
+        /// A call: a method with its request.
+        #[derive(Debug, Clone, PartialEq)]
+        #[expect(missing_docs, reason = "the names are containerd's; the requests have the docs")]
+        pub enum Call {
+            $($method($request)),+
+        }
+
+        impl Call {
+            /// Which method is called.
+            #[must_use]
+            pub fn method(&self) -> Method {
+                match self {
+                    $(Self::$method(_) => Method::$method),+
+                }
+            }
+
+            /// The ID of the container, as the request has it.
+            #[must_use]
+            pub fn container(&self) -> &str {
+                match self {
+                    $(Self::$method(request) => &request.id),+
+                }
+            }
+
+            /// The request, as it goes over the wire.
+            #[must_use]
+            pub fn payload(&self) -> Vec<u8> {
+                match self {
+                    $(Self::$method(request) => request.encode_to_vec()),+
+                }
+            }
+
+            fn decode(method: Method, payload: &[u8]) -> Result<Self, prost::DecodeError> {
+                Ok(match method {
+                    $(Method::$method => Self::$method($request::decode(payload)?)),+
+                })
+            }
+        }
+    };
+}
+
+methods! {
+    State: StateRequest,
+    Create: CreateTaskRequest,
+    Start: StartRequest,
+    Delete: DeleteRequest,
+    Pids: PidsRequest,
+    Pause: PauseRequest,
+    Resume: ResumeRequest,
+    Checkpoint: CheckpointTaskRequest,
+    Kill: KillRequest,
+    Exec: ExecProcessRequest,
+    ResizePty: ResizePtyRequest,
+    CloseIO: CloseIORequest,
+    Update: UpdateTaskRequest,
+    Wait: WaitRequest,
+    Stats: StatsRequest,
+    Connect: ConnectRequest,
+    Shutdown: ShutdownRequest,
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// A name that is no method.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the task service has no method {0:?}")]
+pub struct NotAMethod(String);
+
+impl FromStr for Method {
+    type Err = NotAMethod;
+
+    fn from_str(name: &str) -> Result<Self, NotAMethod> {
+        let found = Self::ALL.iter().find(|method| method.to_string() == name);
+        found.copied().ok_or_else(|| NotAMethod(name.to_owned()))
+    }
+}
+
+/// A request that is no call of the task service.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotACall {
+    /// Another service.
+    #[error("service {0}")]
+    Service(String),
+    /// A method that the service does not have.
+    #[error("method {0}")]
+    Method(String),
+    /// The method's request cannot be read.
+    #[error("ttrpc: error unmarshalling payload of {method}: {source}")]
+    Payload {
+        /// Whose request.
+        method: Method,
+        /// Why not; part of the message, because the message is all that reaches the client.
+        source: prost::DecodeError,
+    },
+}
+
+impl NotACall {
+    /// What containerd's own server answers (ttrpc's services.go).
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let code = match self {
+            Self::Service(_) | Self::Method(_) => Code::Unimplemented,
+            Self::Payload { .. } => Code::Internal,
+        };
+        code.status(self)
+    }
+}
+
+impl Call {
+    /// Reads a request.
+    ///
+    /// # Errors
+    /// The request is for another service or method, or malformed.
+    pub fn parse(request: &ttrpc::Request) -> Result<Self, NotACall> {
+        if !SERVICES.contains(&request.service.as_str()) {
+            return Err(NotACall::Service(request.service.clone()));
+        }
+        let method: Method =
+            request.method.parse().map_err(|_| NotACall::Method(request.method.clone()))?;
+        Self::decode(method, &request.payload)
+            .map_err(|source| NotACall::Payload { method, source })
+    }
+}
+
+/// What a call answers when nothing fails.
+#[derive(Debug, Clone, PartialEq)]
+#[expect(missing_docs, reason = "the messages have the docs")]
+pub enum Answer {
+    Empty,
+    Create(CreateTaskResponse),
+    Start(StartResponse),
+    Delete(DeleteResponse),
+    State(StateResponse),
+    Pids(PidsResponse),
+    Wait(WaitResponse),
+    Stats(StatsResponse),
+    Connect(ConnectResponse),
+}
+
+impl Answer {
+    /// The payload of the response.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        match self {
+            Self::Empty => Empty {}.encode_to_vec(),
+            Self::Create(message) => message.encode_to_vec(),
+            Self::Start(message) => message.encode_to_vec(),
+            Self::Delete(message) => message.encode_to_vec(),
+            Self::State(message) => message.encode_to_vec(),
+            Self::Pids(message) => message.encode_to_vec(),
+            Self::Wait(message) => message.encode_to_vec(),
+            Self::Stats(message) => message.encode_to_vec(),
+            Self::Connect(message) => message.encode_to_vec(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(service: &str, method: &str, payload: &[u8]) -> ttrpc::Request {
+        ttrpc::Request {
+            service: service.to_owned(),
+            method: method.to_owned(),
+            payload: payload.to_owned(),
+            ..ttrpc::Request::default()
+        }
+    }
+
+    #[test]
+    fn both_versions_call_the_same() {
+        let payload = KillRequest { id: "c1".to_owned(), signal: 9, ..KillRequest::default() };
+        for service in SERVICES {
+            let call = Call::parse(&request(service, "Kill", &payload.encode_to_vec())).unwrap();
+            assert_eq!(call.container(), "c1");
+            assert_eq!((call.method(), call), (Method::Kill, Call::Kill(payload.clone())));
+        }
+    }
+
+    #[test]
+    fn what_is_no_call_gets_ttrpcs_own_answer() {
+        let status = |service, method, payload: &[u8]| {
+            let error = Call::parse(&request(service, method, payload)).unwrap_err();
+            (Code::of(error.status().code), error.status().message)
+        };
+        let of = |code, text: &str| (code, text.to_owned());
+        assert_eq!(status("a.b", "Kill", &[]), of(Code::Unimplemented, "service a.b"));
+        assert_eq!(status(SERVICES[0], "kill", &[]), of(Code::Unimplemented, "method kill"));
+        let (code, text) = status(SERVICES[0], "Kill", &[0xff]);
+        assert_eq!(code, Code::Internal);
+        assert!(text.starts_with("ttrpc: error unmarshalling payload of Kill: "), "{text}");
+    }
+}

@@ -1,0 +1,53 @@
+//! The tasks of a shim as a state machine: calls, results of work and ends of processes in; answers, events and work to do out.
+//! Nothing here asks the kernel or the clock, so that every order of things can be tested.
+//!
+//! The states, the errors and their texts are those of containerd's Go shim (v1.7.24, `runtime/v2/runc/task/service.go`,
+//! `pkg/process/*_state.go`), because clients compare codes and some compare texts. What differs, and why:
+//! - `Create` of an ID that exists or is being made is refused with `AlreadyExists`. The Go shim mounts over the first
+//!   container's rootfs and then fails with `Unknown`.
+//! - `State` never waits. In the Go shim `State` waits behind a hanging `Start`.
+//! - `Delete` of a container that was never started answers after the init process has ended, so that the exit event comes
+//!   before the delete event, as containerd's documentation demands; the Go shim leaves the order to chance.
+//! - An exec whose start failed cannot be started again (the Go shim panics there if the second start fails, too), and its exit
+//!   status is 255, containerd's "unknown", where the Go shim says 0.
+//! - A `Wait` for an exec that is deleted unstarted is refused. In the Go shim such a `Wait` never ends.
+//! - A restore from a checkpoint is refused with `Unimplemented`.
+//! - A request without its specification or resources, and a number that is no signal or no size, is refused with
+//!   `InvalidArgument`. The Go shim panics, fails with `Unknown`, or cuts the number.
+//! - A container whose `Create` is under way is not there for other calls, as in 2.x, and keeps the shim from ending. In 1.7
+//!   all calls wait for every `Create`.
+//!
+//! | module | story |
+//! |---|---|
+//! | `machine` | the state, and what all inputs share |
+//! | `calls` | a call: refused, answered, queued, or made into work |
+//! | `results` | the result of work |
+//! | `ends` | the end of a process, and the order of the events |
+//! | `container` | a container, its processes and what they are in |
+//! | `rules` | which call is allowed in which state |
+//! | `effect` | what the machine wants done |
+//! | `target` | who waits for an answer, and which process is meant |
+//! | `refusal` | how a call fails |
+
+mod calls;
+mod container;
+mod effect;
+mod ends;
+mod machine;
+mod refusal;
+mod results;
+mod rules;
+mod target;
+
+#[cfg(test)]
+mod history_tests;
+#[cfg(test)]
+mod order_tests;
+#[cfg(test)]
+mod table_tests;
+
+pub use container::{Exit, Pids, State};
+pub use effect::{Effect, Job, Outcome, Work};
+pub use machine::Tasks;
+pub use refusal::Refusal;
+pub use target::{Reach, Target, Ticket};

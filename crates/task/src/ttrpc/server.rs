@@ -1,0 +1,172 @@
+//! The side that is called: bytes in, requests out; answers in, bytes out. What is wrong is answered as containerd's own server
+//! does (ttrpc's server.go), which goes on after everything but the end of the bytes.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use prost::Message;
+
+use super::frame::{Frame, Header, Kind, TooLong};
+use super::reader::{Reader, Received, give_back};
+use crate::Code;
+use crate::messages::Status;
+use crate::messages::envelope::{self, KeyValue, Response};
+
+/// The most calls of one connection that wait for their answers. containerd has one connection for each container, and a call
+/// that stays open for each `Wait`.
+pub const MAX_OPEN: usize = 4096;
+
+/// The bytes of answers that wait for the peer before the peer's next bytes are left unread.
+pub const MAX_WAITING: usize = 1 << 20;
+
+/// A call.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Request {
+    /// The stream that the answer goes to.
+    pub stream: u32,
+    /// The service's full name.
+    pub service: String,
+    /// The method.
+    pub method: String,
+    /// The method's request.
+    pub payload: Vec<u8>,
+    /// How long the caller waits.
+    pub timeout: Option<Duration>,
+    /// Key and value, as they came.
+    pub metadata: Vec<(String, String)>,
+}
+
+/// A connection, seen by the server.
+#[derive(Debug, Default)]
+pub struct Server {
+    reader: Reader,
+    /// The greatest stream so far.
+    last: u32,
+    /// Streams without an answer.
+    open: BTreeSet<u32>,
+    out: Vec<u8>,
+}
+
+impl Server {
+    /// Takes bytes of the peer, and gives the requests that are whole. What is wrong with the others is in the output.
+    pub fn receive(&mut self, bytes: &[u8]) -> Vec<Request> {
+        self.reader.push(bytes);
+        let mut requests = Vec::new();
+        while let Some(received) = self.reader.take() {
+            let taken = match received {
+                Received::TooLong(header) => Err(self.too_long(header)),
+                Received::Frame(frame) => self.take(frame),
+            };
+            match taken {
+                Ok(request) => requests.extend(request),
+                Err((stream, status)) => self.refuse(stream, status),
+            }
+        }
+        requests
+    }
+
+    /// Answers a call. An answer to a stream that has one already is dropped.
+    pub fn answer(&mut self, stream: u32, answer: Result<Vec<u8>, Status>) {
+        if !self.open.remove(&stream) {
+            return;
+        }
+        let response = match answer {
+            Ok(payload) => Response { status: None, payload },
+            Err(status) => Response { status: Some(status), payload: Vec::new() },
+        };
+        self.send(stream, &response);
+    }
+
+    /// The bytes that the peer shall have.
+    #[must_use]
+    pub fn output(&self) -> &[u8] {
+        &self.out
+    }
+
+    /// That the first bytes of the output are with the peer.
+    pub fn sent(&mut self, bytes: usize) {
+        self.out.drain(..bytes.min(self.out.len()));
+        give_back(&mut self.out);
+    }
+
+    /// Whether to read on: not while the peer leaves too many answers unread.
+    #[must_use]
+    pub fn wants_input(&self) -> bool {
+        self.out.len() < MAX_WAITING
+    }
+
+    /// Whether the peer may end here: its last frame is whole.
+    #[must_use]
+    pub fn is_between_frames(&self) -> bool {
+        self.reader.is_between_frames()
+    }
+
+    /// How many calls have no answer yet.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.open.len()
+    }
+
+    fn too_long(&mut self, header: Header) -> (u32, Status) {
+        let length = usize::try_from(header.length).unwrap_or(usize::MAX);
+        (header.stream, Code::ResourceExhausted.status(TooLong { length }))
+    }
+
+    fn take(&mut self, frame: Frame) -> Result<Option<Request>, (u32, Status)> {
+        let stream = frame.stream;
+        let bad = |text: &str| Err((stream, Code::InvalidArgument.status(text)));
+        if stream.is_multiple_of(2) {
+            return bad("StreamID must be odd for client initiated streams");
+        }
+        match frame.kind {
+            Kind::Request => {}
+            Kind::Data if self.open.contains(&stream) => return bad("the call takes one message"),
+            Kind::Data => return bad("StreamID is no longer active"),
+            Kind::Response | Kind::Unknown(_) => return Ok(None),
+        }
+        if stream <= self.last {
+            return bad("StreamID cannot be re-used and must increment");
+        }
+        self.last = stream;
+        let request = envelope::Request::decode(frame.payload.as_slice()).map_err(|e| {
+            let text = format!("unmarshal request error: {e}");
+            (stream, Code::InvalidArgument.status(text))
+        })?;
+        if self.open.len() >= MAX_OPEN {
+            let text = format!("{MAX_OPEN} calls of this connection wait for their answers");
+            return Err((stream, Code::ResourceExhausted.status(text)));
+        }
+        self.open.insert(stream);
+        Ok(Some(Request::of(stream, request)))
+    }
+
+    /// Ends a stream, also one whose call goes on: its answer is dropped, so that no call has two.
+    fn refuse(&mut self, stream: u32, status: Status) {
+        self.open.remove(&stream);
+        self.send(stream, &Response { status: Some(status), payload: Vec::new() });
+    }
+
+    fn send(&mut self, stream: u32, response: &Response) {
+        let frame = |response: &Response| Frame {
+            stream,
+            kind: Kind::Response,
+            flags: 0,
+            payload: response.encode_to_vec(),
+        };
+        if let Err(error) = frame(response).encode(&mut self.out) {
+            let status = Some(Code::ResourceExhausted.status(error));
+            let short = frame(&Response { status, payload: Vec::new() });
+            short.encode(&mut self.out).expect("a status of one line is below the bound");
+        }
+    }
+}
+
+impl Request {
+    fn of(stream: u32, request: envelope::Request) -> Self {
+        let envelope::Request { service, method, payload, timeout_nano, metadata } = request;
+        let timeout = (timeout_nano != 0)
+            .then(|| Duration::from_nanos(u64::try_from(timeout_nano).unwrap_or_default()));
+        let metadata = metadata.into_iter().map(|KeyValue { key, value }| (key, value)).collect();
+        Self { stream, service, method, payload, timeout, metadata }
+    }
+}
