@@ -86,10 +86,13 @@ fn vm_the_journal_tells_what_happened() {
 }
 
 #[test]
-fn vm_the_journal_tells_why_the_root_is_as_given() {
+fn vm_the_journal_tells_why_the_root_is_not_shared() {
     let runtime = Runtime::sharedroot();
     let container = runtime.create(&Bundle::new(&runtime, &["true"]));
-    is_told(&container.id, &[("6", "created: it runs on the rootfs as given: no overlay is mou")]);
+    is_told(
+        &container.id,
+        &[("6", "created: it runs on the engine's rootfs, not shared: no overlay is mou")],
+    );
     // In the log file, too, where it always was; the rest is not.
     let (bundle, dir) = (Bundle::new(&runtime, &["true"]), TempDir::new("log"));
     let (log, id) = (format!("{}/log", dir.str()), unique_name("given"));
@@ -98,7 +101,10 @@ fn vm_the_journal_tells_why_the_root_is_as_given() {
     is_told(&id, &[("6", "created: "), ("6", "started"), ("6", "deleted: nothing to write back")]);
     let text = fs::read_to_string(log).expect("read the log");
     assert_eq!(text.lines().count(), 1, "{text}");
-    assert!(text.contains(&format!("container {id} runs on the rootfs as given")), "{text}");
+    assert!(
+        text.contains(&format!("container {id} runs on the engine's rootfs, not shared")),
+        "{text}"
+    );
 }
 
 /// Docker's journald driver finds a container's output by a field; ours is another.

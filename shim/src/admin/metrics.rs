@@ -76,16 +76,16 @@ impl Text {
         text.line("bases_mounted", &[], mounted as f64);
 
         text.head("containers", "gauge", "Containers by what became of their root.");
-        let given: usize = kinds.as_given.values().map(Vec::len).sum();
+        let given: usize = kinds.not_shared.values().map(Vec::len).sum();
         for (root, count) in
-            [("shared", kinds.shared), ("private", kinds.private), ("as_given", given)]
+            [("shared", kinds.shared), ("private", kinds.private), ("not_shared", given)]
         {
             text.line("containers", &[("root", root)], count as f64);
         }
 
         text.head("create_seconds", "histogram", "How long `create` took since the host booted.");
         text.histogram("create_seconds", &[("root", "base")], &totals.on_bases);
-        text.histogram("create_seconds", &[("root", "as_given")], &totals.as_given);
+        text.histogram("create_seconds", &[("root", "not_shared")], &totals.not_shared);
         text.head("start_seconds", "histogram", "How long `start` took since the host booted.");
         text.histogram("start_seconds", &[], &totals.started);
         text.head("errors_total", "counter", "Commands that failed since the host booted.");
@@ -165,19 +165,19 @@ mod tests {
         let kinds = Kinds {
             shared: 2,
             private: 1,
-            as_given: [("why".to_owned(), vec!["a".to_owned(), "b".to_owned()])].into(),
+            not_shared: [("why".to_owned(), vec!["a".to_owned(), "b".to_owned()])].into(),
         };
         let text = Text::of(&pool, &kinds, 2, &totals()).0;
         for line in [
             "sharedroot_pool_active 1",
             "sharedroot_pool_used_bytes{part=\"metadata\"} 20",
-            "sharedroot_containers{root=\"as_given\"} 2",
+            "sharedroot_containers{root=\"not_shared\"} 2",
             "sharedroot_create_seconds_bucket{root=\"base\",le=\"0.005\"} 0",
             "sharedroot_create_seconds_bucket{root=\"base\",le=\"0.01\"} 1",
             "sharedroot_create_seconds_bucket{root=\"base\",le=\"+Inf\"} 2",
             "sharedroot_create_seconds_sum{root=\"base\"} 0.257",
-            "sharedroot_create_seconds_bucket{root=\"as_given\",le=\"60\"} 0",
-            "sharedroot_create_seconds_count{root=\"as_given\"} 1",
+            "sharedroot_create_seconds_bucket{root=\"not_shared\",le=\"60\"} 0",
+            "sharedroot_create_seconds_count{root=\"not_shared\"} 1",
             "sharedroot_start_seconds_count 1",
             "sharedroot_errors_total{command=\"exec\"} 1",
         ] {

@@ -30,7 +30,7 @@ pub struct Kinds {
     /// Containers on a snapshot.
     pub private: usize,
     /// The IDs, by the reason.
-    pub as_given: BTreeMap<String, Vec<String>>,
+    pub not_shared: BTreeMap<String, Vec<String>>,
 }
 
 impl FromIterator<Record> for Kinds {
@@ -40,7 +40,9 @@ impl FromIterator<Record> for Kinds {
             match record.rootfs {
                 Rootfs::Shared { .. } => kinds.shared += 1,
                 Rootfs::Private { .. } => kinds.private += 1,
-                Rootfs::AsGiven { why } => kinds.as_given.entry(why).or_default().push(record.id),
+                Rootfs::NotShared { why } => {
+                    kinds.not_shared.entry(why).or_default().push(record.id)
+                }
             }
         }
         kinds
@@ -49,26 +51,26 @@ impl FromIterator<Record> for Kinds {
 
 impl Kinds {
     fn to_json(&self) -> Value {
-        let as_given = self.as_given.iter().map(|(why, ids)| json!({ "why": why, "ids": ids }));
+        let not_shared = self.not_shared.iter().map(|(why, ids)| json!({ "why": why, "ids": ids }));
         json!({
             "shared": self.shared,
             "private": self.private,
-            "as_given": as_given.collect::<Vec<_>>(),
+            "not_shared": not_shared.collect::<Vec<_>>(),
         })
     }
 
     fn lines(&self) -> Vec<String> {
-        let given: usize = self.as_given.values().map(Vec::len).sum();
+        let given: usize = self.not_shared.values().map(Vec::len).sum();
         let [shared, private] = [self.shared, self.private];
         let mut lines =
-            vec![format!("roots     {shared} shared, {private} private, {given} as given")];
+            vec![format!("roots     {shared} shared, {private} private, {given} not shared")];
         // Those of the most containers first, and each with a container to look at.
-        let mut reasons: Vec<_> = self.as_given.iter().collect();
+        let mut reasons: Vec<_> = self.not_shared.iter().collect();
         reasons.sort_by_key(|(_, ids)| Reverse(ids.len()));
         for (why, ids) in reasons.iter().take(MOST_REASONS) {
             let one = ids.first().map_or("", |id| &id[..id.floor_char_boundary(12)]);
             lines.push(format!(
-                "as given  {}: {why} ({one}{})",
+                "not shared  {}: {why} ({one}{})",
                 ids.len(),
                 match ids.len() {
                     1 => "",
@@ -77,7 +79,7 @@ impl Kinds {
             ));
         }
         if let Some(more) = reasons.len().checked_sub(MOST_REASONS).filter(|more| *more > 0) {
-            lines.push(format!("as given  {more} more reasons: `sharedroot status --json`"));
+            lines.push(format!("not shared  {more} more reasons: `sharedroot status --json`"));
         }
         lines
     }
@@ -267,7 +269,7 @@ mod tests {
 
     #[test]
     fn containers_are_counted_by_their_roots() {
-        let given = |why: &str| Rootfs::AsGiven { why: why.into() };
+        let given = |why: &str| Rootfs::NotShared { why: why.into() };
         let base = crate::testing::key();
         let roots = [
             Rootfs::Shared { base: base.clone(), scaffold: None },
@@ -285,13 +287,13 @@ mod tests {
         };
         let kinds: Kinds = roots.into_iter().enumerate().map(record).collect();
         let lines = [
-            "roots     1 shared, 1 private, 3 as given",
-            "as given  2: podman (c2, …)",
-            "as given  1: no layers (c3)",
+            "roots     1 shared, 1 private, 3 not shared",
+            "not shared  2: podman (c2, …)",
+            "not shared  1: no layers (c3)",
         ];
         assert_eq!(kinds.lines(), lines);
         let json = kinds.to_json();
         assert_eq!((&json["shared"], &json["private"]), (&json!(1), &json!(1)));
-        assert_eq!(json["as_given"][1], json!({ "why": "podman", "ids": ["c2", "c4"] }));
+        assert_eq!(json["not_shared"][1], json!({ "why": "podman", "ids": ["c2", "c4"] }));
     }
 }

@@ -223,8 +223,9 @@ impl Container {
             volumes = self.open_volumes(bundle, &places)?;
         }
         let rootfs = self.prepare(plan, bundle, needs, (labels, asked.size, &earlier), order)?;
-        if let (Rootfs::AsGiven { why }, Some(_), false) = (&rootfs, asked.size, bundle.readonly) {
-            return Err(AnnotationError::SizeAsGiven { why: why.clone() }.into());
+        if let (Rootfs::NotShared { why }, Some(_), false) = (&rootfs, asked.size, bundle.readonly)
+        {
+            return Err(AnnotationError::SizeNotShared { why: why.clone() }.into());
         }
         if !delegated && !first {
             volumes = self.open_volumes(bundle, &places)?;
@@ -240,7 +241,7 @@ impl Container {
         }
         needs.make_start_in_volume()?;
         // The other two were recorded before they were made.
-        if matches!(rootfs, Rootfs::AsGiven { .. }) {
+        if matches!(rootfs, Rootfs::NotShared { .. }) {
             let intended = self.place.read()?;
             self.write_record(bundle, rootfs.clone(), order)?;
             if let Some(Record { rootfs: intended, .. }) = intended {
@@ -298,10 +299,10 @@ impl Container {
         // The shared root is in a mount namespace of this process's own, from which nothing comes back. The embedded
         // engine's volumes were opened before it.
         match plan {
-            Plan::Shared(_) if delegated && leads_out(&bundle.spec) => Plan::AsGiven {
+            Plan::Shared(_) if delegated && leads_out(&bundle.spec) => Plan::NotShared {
                 why: "a volume of it is shared with the host, which another engine would bind elsewhere".to_owned(),
             },
-            Plan::Shared(_) if let Some(path) = device_in_root(&bundle.spec) => Plan::AsGiven {
+            Plan::Shared(_) if let Some(path) = device_in_root(&bundle.spec) => Plan::NotShared {
                 why: format!("the device {} would be made in its root", path.display()),
             },
             plan => plan,
@@ -337,7 +338,7 @@ impl Container {
                 let prepared = prepare_shared(&self.bases, &image, &wanted, label, intend)?;
                 let (root, scaffold) = match prepared {
                     Prepared::Root(root) => root,
-                    Prepared::NotShared(why) => return Ok(as_given(&self.id, why.to_string())),
+                    Prepared::NotShared(why) => return Ok(not_shared(&self.id, why.to_string())),
                 };
                 let _step = step("bind the base in a mount namespace of this process");
                 mount::enter_private_namespace()?;
@@ -363,11 +364,11 @@ impl Container {
                 let place = Place { id, volume, root_path, label, size, earlier, overlay };
                 match prepare_private(&self.bases, &image, place)? {
                     Prepared::Root(root) => root.attach(root_path)?,
-                    Prepared::NotShared(why) => return Ok(as_given(&self.id, why.to_string())),
+                    Prepared::NotShared(why) => return Ok(not_shared(&self.id, why.to_string())),
                 }
                 rootfs
             }
-            Plan::AsGiven { why } => as_given(&self.id, why),
+            Plan::NotShared { why } => not_shared(&self.id, why),
         })
     }
 
@@ -456,14 +457,14 @@ fn other_root(plan: &Plan) -> Option<String> {
     match plan {
         Plan::Private(_) => None,
         Plan::Shared(_) => Some("it is read-only now".to_owned()),
-        Plan::AsGiven { why } => Some(why.clone()),
+        Plan::NotShared { why } => Some(why.clone()),
     }
 }
 
-fn as_given(id: &ContainerId, why: String) -> Rootfs {
+fn not_shared(id: &ContainerId, why: String) -> Rootfs {
     let why = readable(&why);
-    tracing::info!(target: ASIDE, "container {id} runs on the rootfs as given: {why}");
-    Rootfs::AsGiven { why }
+    tracing::info!(target: ASIDE, "container {id} runs on the engine's rootfs, not shared: {why}");
+    Rootfs::NotShared { why }
 }
 
 fn annotation<'a>(spec: &'a Spec, key: &str) -> Option<&'a str> {

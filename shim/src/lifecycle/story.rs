@@ -44,7 +44,9 @@ impl Display for Created<'_> {
                 };
                 write!(f, "{why}: it has the snapshot {volume} of the base {base}")?;
             }
-            Rootfs::AsGiven { why } => write!(f, "it runs on the rootfs as given: {why}")?,
+            Rootfs::NotShared { why } => {
+                write!(f, "it runs on the engine's rootfs, not shared: {why}")?
+            }
         }
         write!(f, "; engine {}", self.engine)
     }
@@ -100,8 +102,8 @@ mod tests {
         assert_eq!(private(true), format!("dev.sharedroot.mode is private: {snapshot}"));
         let why = "no store is known".to_owned();
         assert_eq!(
-            told(Rootfs::AsGiven { why }, true),
-            "it runs on the rootfs as given: no store is known"
+            told(Rootfs::NotShared { why }, true),
+            "it runs on the engine's rootfs, not shared: no store is known"
         );
     }
 }

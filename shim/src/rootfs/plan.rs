@@ -33,10 +33,10 @@ pub enum AnnotationError {
     },
     /// Only where it can be enforced.
     #[error(
-        "annotations[\"{SIZE}\"]: the container would run on the rootfs as given, where no size is enforced ({why}); \
-         leave the annotation out, or mend the reason"
+        "annotations[\"{SIZE}\"]: the container would run on the engine's rootfs, not shared ({why}), and no size is enforced there; \
+         leave the annotation out, or remove the reason"
     )]
-    SizeAsGiven {
+    SizeNotShared {
         /// Why it has no snapshot of its own.
         why: String,
     },
@@ -60,7 +60,7 @@ pub enum Mode {
     /// By `root.readonly`.
     #[default]
     Auto,
-    /// The rootfs as given.
+    /// The engine's rootfs, not shared.
     Off,
     /// The shared base.
     Shared,
@@ -114,7 +114,7 @@ pub enum Plan {
     /// An own snapshot of it.
     Private(Image),
     /// What the caller prepared.
-    AsGiven {
+    NotShared {
         /// Why, for the log.
         why: String,
     },
@@ -123,14 +123,14 @@ pub enum Plan {
 /// Decides.
 #[must_use]
 pub fn plan(facts: Facts<'_>) -> Plan {
-    let as_given = |why: &str| Plan::AsGiven { why: why.to_owned() };
+    let not_shared = |why: &str| Plan::NotShared { why: why.to_owned() };
     match facts {
-        Facts { mode: Mode::Off, .. } => as_given("the annotation dev.sharedroot.mode is off"),
-        Facts { mapped_ids: true, .. } => as_given("the container has ID mappings of its own"),
+        Facts { mode: Mode::Off, .. } => not_shared("the annotation dev.sharedroot.mode is off"),
+        Facts { mapped_ids: true, .. } => not_shared("the container has ID mappings of its own"),
         Facts { own_mounts: false, .. } => {
-            as_given("the container has no mount namespace of its own")
+            not_shared("the container has no mount namespace of its own")
         }
-        Facts { image: Err(unidentified), .. } => Plan::AsGiven { why: unidentified.to_string() },
+        Facts { image: Err(unidentified), .. } => Plan::NotShared { why: unidentified.to_string() },
         // The root of its own is read-only for the container, too, but not before it starts. Whoever knows that the hook
         // writes nothing asks for `shared`.
         Facts { image: Ok(image), readonly: true, mode: Mode::Auto, hook: Some(_), .. }
@@ -143,7 +143,7 @@ pub fn plan(facts: Facts<'_>) -> Plan {
             Plan::Shared(image)
         }
         // Its mount is everybody's: a snapshot over it would be, too.
-        Facts { image: Ok(Image { source: Source::Base, .. }), .. } => as_given(
+        Facts { image: Ok(Image { source: Source::Base, .. }), .. } => not_shared(
             "its root is the base itself, which is read-only; take --read-only, or a root of its own",
         ),
         // What was written into the container before its start is brought into the snapshot.
@@ -196,16 +196,16 @@ mod tests {
         assert!(matches!(plan(facts(true, Mode::Shared, false)), Plan::Shared(_)));
         assert!(matches!(plan(facts(false, Mode::Auto, false)), Plan::Private(_)));
         assert!(matches!(plan(facts(true, Mode::Private, false)), Plan::Private(_)));
-        assert!(matches!(plan(facts(true, Mode::Off, false)), Plan::AsGiven { .. }));
-        assert!(matches!(plan(facts(true, Mode::Auto, true)), Plan::AsGiven { .. }));
+        assert!(matches!(plan(facts(true, Mode::Off, false)), Plan::NotShared { .. }));
+        assert!(matches!(plan(facts(true, Mode::Auto, true)), Plan::NotShared { .. }));
         let of_base =
             |readonly, mode| plan(Facts { image: base(), ..facts(readonly, mode, false) });
         assert!(matches!(of_base(true, Mode::Auto), Plan::Shared(_)));
-        assert!(matches!(of_base(false, Mode::Auto), Plan::AsGiven { .. }));
-        assert!(matches!(of_base(true, Mode::Private), Plan::AsGiven { .. }));
+        assert!(matches!(of_base(false, Mode::Auto), Plan::NotShared { .. }));
+        assert!(matches!(of_base(true, Mode::Private), Plan::NotShared { .. }));
         for mode in [Mode::Auto, Mode::Shared, Mode::Private] {
             let hosts = Facts { own_mounts: false, ..facts(true, mode, false) };
-            assert!(matches!(plan(hosts), Plan::AsGiven { .. }), "{mode:?}");
+            assert!(matches!(plan(hosts), Plan::NotShared { .. }), "{mode:?}");
         }
         let hooked = |mode| Facts { hook: Some(Path::new("/hook")), ..facts(true, mode, false) };
         assert!(matches!(plan(hooked(Mode::Auto)), Plan::Private(_)));
@@ -214,6 +214,6 @@ mod tests {
         assert!(matches!(plan(hooked), Plan::Shared(_)));
         let unknown =
             Facts { image: Err(crate::testing::unidentified()), ..facts(true, Mode::Auto, false) };
-        assert!(matches!(plan(unknown), Plan::AsGiven { .. }));
+        assert!(matches!(plan(unknown), Plan::NotShared { .. }));
     }
 }

@@ -166,7 +166,7 @@ impl Engine {
             Some(driver) if !STACKED.contains(&&**driver) => Check::warning(
                 name,
                 format!(
-                    "keeps images by {driver}, where none is found: every container runs on the rootfs as given"
+                    "keeps images by {driver}, where sharedroot finds none: every container runs on the engine's rootfs, not shared"
                 ),
                 self.other_storage(),
             ),

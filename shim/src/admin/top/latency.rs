@@ -26,7 +26,7 @@ impl Latencies {
     }
 }
 
-/// The starts on each base, `None` for the rootfs as given. One is the time of a `create` and of the `start` that came after
+/// The starts on each base, `None` for the engine's rootfs. One is the time of a `create` and of the `start` that came after
 /// it; a container that waits for its `start` is none yet.
 pub fn by_base(notes: Vec<Note>) -> BTreeMap<Option<BaseKey>, Latencies> {
     let mut waiting = HashMap::new();

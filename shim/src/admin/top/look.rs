@@ -33,8 +33,8 @@ pub struct Look {
     pub pool: Figures,
     /// Containers on bases.
     pub users: Users,
-    /// Containers on the rootfs as given.
-    pub as_given: usize,
+    /// Containers on the engine's rootfs, not shared.
+    pub not_shared: usize,
     /// How long their starts took.
     pub given_starts: Latencies,
     /// The bases, those that save the most first.
@@ -102,8 +102,8 @@ impl<'s> Looker<'s> {
         images.sort_by_key(|image| {
             std::cmp::Reverse((image.saved(), image.users.shared, image.users.private))
         });
-        let (users, as_given) = (by_base.total(), by_base.as_given);
-        Ok(Look { pool, users, as_given, given_starts, images })
+        let (users, not_shared) = (by_base.total(), by_base.not_shared);
+        Ok(Look { pool, users, not_shared, given_starts, images })
     }
 }
 
@@ -143,11 +143,11 @@ impl Look {
             "containers": {
                 "shared": self.users.shared,
                 "private": self.users.private,
-                "as_given": self.as_given,
+                "not_shared": self.not_shared,
             },
             "saved_bytes": self.saved(),
             "images": self.images.iter().map(Image::to_json).collect::<Vec<_>>(),
-            "as_given": { "starts": starts_json(&self.given_starts) },
+            "not_shared": { "starts": starts_json(&self.given_starts) },
         })
     }
 }
@@ -189,8 +189,8 @@ impl Look {
             image("c", &[], 1, 0, Err(Uncounted::NoTool)),
         ];
         let given_starts = starts.remove(&None).unwrap();
-        let (users, as_given) = (Users { shared: 4, private: 3 }, 1);
-        Self { pool: Figures::example(), users, as_given, given_starts, images }
+        let (users, not_shared) = (Users { shared: 4, private: 3 }, 1);
+        Self { pool: Figures::example(), users, not_shared, given_starts, images }
     }
 }
 
@@ -217,7 +217,7 @@ mod tests {
     #[test]
     fn programs_get_the_same_keys_whatever_is_known() {
         let json = Look::example().to_json();
-        assert_eq!(json["containers"], json!({ "shared": 4, "private": 3, "as_given": 1 }));
+        assert_eq!(json["containers"], json!({ "shared": 4, "private": 3, "not_shared": 1 }));
         assert_eq!(json["saved_bytes"], 10 << 20);
         assert_eq!(json["images"][0]["saved_bytes"], 10 << 20);
         let starts = json!({ "count": 2, "p50_us": 12_000, "p99_us": 1_250_000 });
@@ -227,7 +227,7 @@ mod tests {
         assert_eq!(json["images"][1]["uncounted"], "it is not mounted");
         let none = json!({ "count": 0, "p50_us": null, "p99_us": null });
         assert_eq!(json["images"][1]["starts"], none);
-        assert_eq!(json["as_given"]["starts"]["count"], 1);
+        assert_eq!(json["not_shared"]["starts"]["count"], 1);
         let keys = |at: usize| {
             let image = json["images"][at].as_object().unwrap();
             image.keys().cloned().collect::<Vec<_>>()

@@ -21,8 +21,8 @@ pub struct Users {
 pub struct ByBase {
     /// Of each base that has any.
     pub users: BTreeMap<BaseKey, Users>,
-    /// How many run on the rootfs as given.
-    pub as_given: usize,
+    /// How many run on the engine's rootfs, not shared.
+    pub not_shared: usize,
 }
 
 impl ByBase {
@@ -48,13 +48,13 @@ impl FromIterator<Record> for ByBase {
         let mut found = Self::default();
         for record in records {
             let Some(key) = record.rootfs.base().cloned() else {
-                found.as_given += 1;
+                found.not_shared += 1;
                 continue;
             };
             let users = found.users.entry(key).or_default();
             match record.rootfs {
                 Rootfs::Shared { .. } => users.shared += 1,
-                Rootfs::Private { .. } | Rootfs::AsGiven { .. } => users.private += 1,
+                Rootfs::Private { .. } | Rootfs::NotShared { .. } => users.private += 1,
             }
         }
         found
@@ -76,7 +76,7 @@ mod tests {
             volume: "v".parse().unwrap(),
             mount_point: "/m".into(),
         };
-        let given = Rootfs::AsGiven { why: "podman".into() };
+        let given = Rootfs::NotShared { why: "podman".into() };
         let roots = [shared(&key), private(&key), shared(&key), private(&other), given];
         let found: ByBase = roots
             .into_iter()
@@ -90,7 +90,7 @@ mod tests {
             .collect();
         assert_eq!(found.users[&key], Users { shared: 2, private: 1 });
         assert_eq!(found.users[&other], Users { shared: 0, private: 1 });
-        assert_eq!((found.users.len(), found.as_given), (2, 1));
+        assert_eq!((found.users.len(), found.not_shared), (2, 1));
         assert_eq!(found.total(), Users { shared: 2, private: 2 });
     }
 }
