@@ -65,7 +65,7 @@ fn vm_the_journal_tells_what_happened() {
         &[
             // Its first container makes the base.
             ("6", "making the base of "),
-            ("6", "created: its root is writable: it has the snapshot private-"),
+            ("6", "created: the rootfs is writable: the container has the snapshot private-"),
             ("6", "started"),
             ("6", "exec: process "),
             ("6", "paused: 2 changes were written back"),
@@ -91,7 +91,10 @@ fn vm_the_journal_tells_why_the_root_is_not_shared() {
     let container = runtime.create(&Bundle::new(&runtime, &["true"]));
     is_told(
         &container.id,
-        &[("6", "created: it runs on the engine's rootfs, not shared: no overlay is mou")],
+        &[(
+            "6",
+            "created: the container runs on the engine's rootfs, not shared: no overlay is mou",
+        )],
     );
     // In the log file, too, where it always was; the rest is not.
     let (bundle, dir) = (Bundle::new(&runtime, &["true"]), TempDir::new("log"));
@@ -119,7 +122,8 @@ fn vm_dockers_logs_are_the_containers_own_words() {
     container.exec(&["true"]);
     let told = story(&container.id);
     let told: Vec<_> = told.iter().map(|message| text(message, "MESSAGE")).collect();
-    let created = told.iter().position(|m| m.starts_with("created: its root is read-only: it sh"));
+    let created =
+        told.iter().position(|m| m.starts_with("created: the rootfs is read-only and sh"));
     let rest = &told[created.unwrap_or_else(|| panic!("{told:?}")) + 1..];
     assert!(rest[0] == "started" && rest[1].starts_with("exec: process"), "{told:?}");
     assert_eq!(logs(), "said");

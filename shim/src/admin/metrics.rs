@@ -1,8 +1,8 @@
 //! `metrics`: the host's figures in Prometheus' text format, for node_exporter's textfile collector
 //! (<https://prometheus.io/docs/instrumenting/exposition_formats/>).
 //!
-//! Counters count from the boot of the host, as what they are made of lies in memory: Prometheus takes the fall of a
-//! counter for a new beginning.
+//! Counters begin at the boot of the host, because their sources are in memory. Prometheus treats a smaller counter as
+//! a new beginning.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -20,7 +20,7 @@ use crate::output::say;
 use crate::record;
 use crate::starts::{self, BOUNDS, Histogram, Totals};
 
-/// Prints them, or puts them into a file.
+/// Prints the metrics, or writes them to a file.
 ///
 /// # Errors
 /// [`LifecycleError`].
@@ -41,12 +41,12 @@ pub fn metrics(bases: &Bases, args: &Metrics) -> Result<(), LifecycleError> {
         say!("{}", text.trim_end());
         return Ok(());
     };
-    // A reader finds the file whole: the collector reads whenever it is asked.
+    // The file is replaced in one step, because the collector may read at any time.
     let written = Output::at(path, 0o644).and_then(|output| output.write(text.as_bytes()));
     written.map_err(file("write", path))
 }
 
-/// The exposition.
+/// The metrics in the text format.
 #[derive(Debug, Default)]
 struct Text(String);
 
@@ -64,7 +64,7 @@ impl Text {
             let name = (format!("pool_{name}_bytes"), format!("{name}_bytes"));
             text.head(&name.0, "gauge", help);
             for part in ["data", "metadata"] {
-                // Nobody knows them of a pool that is not active.
+                // The fill of an inactive pool is unknown.
                 if let Some(bytes) = pool[part][&name.1].as_f64() {
                     text.line(&name.0, &[("part", part)], bytes);
                 }
@@ -101,7 +101,7 @@ impl Text {
         ));
     }
 
-    /// The values of labels are ours and need no escapes.
+    /// The values of labels are this program's own and need no escapes.
     fn line(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
         let labels: Vec<_> = labels.iter().map(|(key, of)| format!("{key}=\"{of}\"")).collect();
         let labels = match labels.is_empty() {

@@ -1,4 +1,5 @@
-//! `status`, on one screen: the pool, what kind of root the containers have, and the bases with their users.
+//! `status`, on one screen: the pool, how many containers have which kind of rootfs, and the bases with their
+//! containers.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -17,19 +18,19 @@ use super::screen::{Line, Screen};
 use crate::lifecycle::LifecycleError;
 use crate::record::{self, Record, Rootfs};
 
-/// So that all of it is one screen of 24 rows, and leaves room for a warning.
+/// The most lines of each part, so that the whole is one screen of 24 rows with room for a warning.
 const MOST_BASES: usize = 6;
 const MOST_REASONS: usize = 4;
 const MOST_ROOTS: usize = 2;
 
-/// The containers by what became of their roots.
+/// The containers, by the kind of their rootfs.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Kinds {
     /// Containers on a base.
     pub shared: usize,
     /// Containers on a snapshot.
     pub private: usize,
-    /// The IDs, by the reason.
+    /// The IDs of containers that are not shared, by the reason.
     pub not_shared: BTreeMap<String, Vec<String>>,
 }
 
@@ -64,7 +65,7 @@ impl Kinds {
         let [shared, private] = [self.shared, self.private];
         let mut lines =
             vec![format!("roots     {shared} shared, {private} private, {given} not shared")];
-        // Those of the most containers first, and each with a container to look at.
+        // The reasons with the most containers come first, each with the ID of one container.
         let mut reasons: Vec<_> = self.not_shared.iter().collect();
         reasons.sort_by_key(|(_, ids)| Reverse(ids.len()));
         for (why, ids) in reasons.iter().take(MOST_REASONS) {
@@ -85,13 +86,13 @@ impl Kinds {
     }
 }
 
-/// A container's own root: what it may take of the pool, and what it takes.
+/// A private rootfs: how much of the pool it may use, and how much it uses.
 #[derive(Debug, PartialEq, Eq)]
 struct Private {
     id: String,
     /// The size of its snapshot.
     limit: Bytes,
-    /// None where the pool cannot be read.
+    /// `None` if the pool cannot be read.
     used: Option<Bytes>,
 }
 
@@ -140,10 +141,10 @@ impl Private {
     }
 }
 
-/// The label of bases, and those that have another one; nothing where SELinux is off.
+/// The shared label, and the bases that have another label; empty if SELinux is off.
 #[derive(Debug)]
 struct Labels {
-    /// What new mounts of bases get, or why there is none.
+    /// The label of new mounts of bases, or the reason why there is none.
     shared: Option<Result<String, String>>,
     others: Vec<Mislabelled>,
 }
@@ -183,7 +184,7 @@ impl Labels {
     }
 }
 
-/// The bases of the most containers; none of no bases.
+/// The bases with the most containers; no line without bases.
 fn base_lines(mut bases: Vec<Base>) -> Vec<Line> {
     if bases.is_empty() {
         return Vec::new();

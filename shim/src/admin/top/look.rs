@@ -1,4 +1,4 @@
-//! One look at everything that `top` shows.
+//! The figures of `top` at one moment.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,10 +15,10 @@ use crate::admin::pool::Figures;
 use crate::lifecycle::LifecycleError;
 use crate::starts;
 
-/// Starts are remembered for so long.
+/// How long starts are remembered.
 const PERIOD: Duration = Duration::from_secs(3600);
 
-/// Looks, and keeps between two looks what does not change.
+/// Collects the figures, and keeps between two updates what does not change.
 #[derive(Debug)]
 pub struct Looker<'s> {
     config: &'s Config,
@@ -26,18 +26,18 @@ pub struct Looker<'s> {
     resident: Resident,
 }
 
-/// What there was to see.
+/// The figures.
 #[derive(Debug)]
 pub struct Look {
-    /// The pool.
+    /// The figures of the pool.
     pub pool: Figures,
     /// Containers on bases.
     pub users: Users,
     /// Containers on the engine's rootfs, not shared.
     pub not_shared: usize,
-    /// How long their starts took.
+    /// The starts of these containers.
     pub given_starts: Latencies,
-    /// The bases, those that save the most first.
+    /// The bases; those that save the most come first.
     pub images: Vec<Image>,
 }
 
@@ -46,30 +46,30 @@ pub struct Look {
 pub struct Image {
     /// Its key.
     pub key: BaseKey,
-    /// The names that were given to it.
+    /// The names that users gave to the base.
     pub names: Vec<String>,
-    /// What its engine calls its image.
+    /// The engine's names of the image.
     pub tags: Vec<String>,
-    /// Its containers.
+    /// The base's containers.
     pub users: Users,
-    /// Bytes of its files that are in memory.
+    /// How many bytes of the base's files are in memory.
     pub resident: Result<u64, Uncounted>,
-    /// How long starts on it took.
+    /// The starts on the base.
     pub starts: Latencies,
 }
 
 impl<'s> Looker<'s> {
-    /// `all`: also at mounted bases without a container.
+    /// With `all`, mounted bases without a container are included.
     pub fn new(config: &'s Config, all: bool) -> Self {
         Self { config, all, resident: Resident::default() }
     }
 
-    /// Looks at bases with containers, and at those on which there was a start.
+    /// Collects the figures of bases with containers, and of bases on which a container started.
     ///
     /// # Errors
     /// [`LifecycleError`].
     pub fn look(&mut self) -> Result<Look, LifecycleError> {
-        // The pool may be destroyed and made anew between two looks.
+        // The pool may be destroyed and made again between two updates.
         let bases = Bases::new(self.config.clone());
         let run_dir = bases.run_dir();
         let pool = Figures::known(&bases)?;
@@ -108,8 +108,8 @@ impl<'s> Looker<'s> {
 }
 
 impl Image {
-    /// Bytes that copies of their own would take of the containers that share the base, but for the first. `None` where it is
-    /// not known what is in memory.
+    /// The bytes that private copies would take for the containers that share the base, except the first. `None` if it
+    /// is unknown what is in memory.
     pub fn saved(&self) -> Option<u64> {
         let others = self.users.shared.saturating_sub(1) as u64;
         self.resident.as_ref().ok().map(|resident| resident * others)
@@ -131,12 +131,12 @@ impl Image {
 }
 
 impl Look {
-    /// What all bases save together, as far as it is known.
+    /// The bytes that all bases save together, as far as they are known.
     pub fn saved(&self) -> u64 {
         self.images.iter().filter_map(Image::saved).sum()
     }
 
-    /// The same keys whatever is known.
+    /// The JSON has the same keys whatever is known.
     pub fn to_json(&self) -> Value {
         json!({
             "pool": self.pool.to_json(),

@@ -1,4 +1,4 @@
-//! The table for people.
+//! The figures as a table for people.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ const COLUMNS: [Column; 8] = [
 ];
 type Row = [String; COLUMNS.len()];
 
-/// All of it.
+/// All lines.
 pub fn lines(look: &Look, screen: Screen) -> Vec<Line> {
     let [shared, private, given] = [look.users.shared, look.users.private, look.not_shared];
     let mut lines = vec![
@@ -31,7 +31,7 @@ pub fn lines(look: &Look, screen: Screen) -> Vec<Line> {
         Line::plain(format!("roots  {shared} shared, {private} private, {given} not shared")),
         Line::plain(format!("saved  {} of memory", Bytes(look.saved()))),
     ];
-    // What an administrator can mend; one reason will do.
+    // The first reason why pages were not counted, because an administrator can correct it.
     let reason = |image: &Image| match &image.resident {
         Ok(_) | Err(Uncounted::NotMounted | Uncounted::NoContainer) => None,
         Err(error) => Some(format!("not counted: {}: {}", image.key.short(), chain(error))),

@@ -1,4 +1,4 @@
-//! Who uses which base: the containers by their roots.
+//! Which containers use which base.
 
 use std::collections::BTreeMap;
 
@@ -7,21 +7,21 @@ use sharedroot_format::BaseKey;
 
 use crate::record::{self, Record, RecordError, Rootfs};
 
-/// Containers of one base.
+/// The containers of one base.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Users {
-    /// How many share it.
+    /// How many containers share the base.
     pub shared: usize,
-    /// How many have a snapshot of it.
+    /// How many containers have a snapshot of the base.
     pub private: usize,
 }
 
 /// The containers by their bases.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct ByBase {
-    /// Of each base that has any.
+    /// The containers of each base that has any.
     pub users: BTreeMap<BaseKey, Users>,
-    /// How many run on the engine's rootfs, not shared.
+    /// How many containers run on the engine's rootfs, not shared.
     pub not_shared: usize,
 }
 
@@ -34,7 +34,7 @@ impl ByBase {
         Ok(record::all(bases.run_dir())?.into_iter().collect())
     }
 
-    /// All of them, by the kind of their root.
+    /// Counts all containers, by the kind of their rootfs.
     pub fn total(&self) -> Users {
         self.users.values().fold(Users::default(), |sum, of| Users {
             shared: sum.shared + of.shared,
