@@ -1,6 +1,6 @@
-//! Our command line in the words of another runtime.
+//! This program's command line in the flags of another runtime.
 //!
-//! [`Argv`] sees to it that nothing a caller gives can become a flag of the delegate.
+//! [`Argv`] ensures that no value of a caller can become a flag of the delegate.
 
 use sharedroot_engine::{Argv, Dialect};
 
@@ -47,7 +47,7 @@ pub fn of(dialect: Dialect, verb: &Verb) -> Argv {
         Verb::Checkpoint(args) => checkpoint(new("checkpoint"), args),
         Verb::Restore(args) => restore(new("restore"), args),
         Verb::Features => new("features"),
-        // All that is not about a container.
+        // The other verbs are not about a container.
         _ => new(verb.name()).nowhere("a verb of sharedroot's own"),
     }
 }

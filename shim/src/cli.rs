@@ -46,13 +46,13 @@ pub struct Cli {
 /// Flags before the verb.
 #[derive(Debug, Args)]
 pub struct Global {
-    /// Directory of container state
+    /// The directory of the containers' state
     #[arg(long, default_value = "/run/sharedroot/state", value_name = "DIR")]
     pub root: PathBuf,
-    /// File that errors are appended to
+    /// The file to which errors are appended
     #[arg(long, value_name = "FILE")]
     pub log: Option<PathBuf>,
-    /// Format of the log file, text or json
+    /// The format of the log file, text or json
     #[arg(
         long,
         value_enum,
@@ -61,17 +61,17 @@ pub struct Global {
         value_name = "FORMAT"
     )]
     pub log_format: LogFormat,
-    /// Log what is done, not only what goes wrong
+    /// Log each step, not only errors
     #[arg(long)]
     pub debug: bool,
     /// Let systemd manage the cgroups
     #[arg(long)]
     pub systemd_cgroup: bool,
-    /// What runs new containers: libcontainer, crun, runc or an absolute path; above the environment's
-    /// SHAREDROOT_ENGINE and the configuration's `engine`
+    /// The engine of new containers: libcontainer, crun, runc or an absolute path. This flag precedes SHAREDROOT_ENGINE
+    /// in the environment and `engine` in the configuration
     #[arg(long, value_name = "ENGINE")]
     pub engine: Option<OsString>,
-    /// Accepted for runc's callers; only "auto" and "false" are served
+    /// Accepted for callers of runc; the only values are "auto" and "false"
     #[arg(long, value_parser = ["auto", "false"], hide_possible_values = true, value_name = "VALUE")]
     pub rootless: Option<String>,
     /// The configuration file
@@ -79,17 +79,17 @@ pub struct Global {
     pub config: PathBuf,
 }
 
-/// How lines of the log file look.
+/// The form of the lines of the log file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
     /// One readable line.
     Text,
-    /// One JSON object a line, runc's keys.
+    /// One JSON object a line, with runc's keys.
     Json,
 }
 
-/// What to do.
-// Every command of a container is a start of this program, which needs the flags of one verb only.
+/// The verb.
+// Each command about a container starts this program, and needs the flags of one verb only.
 #[derive(Debug, Subcommand)]
 #[command(defer = true)]
 pub enum Verb {
@@ -97,7 +97,7 @@ pub enum Verb {
     Create(Create),
     /// Run the process of a created container
     Start(Id),
-    /// Create, start, wait, delete
+    /// Create and start a container, wait for its end, delete it
     Run(Run),
     /// Print a container's state as JSON
     State(Id),
@@ -111,7 +111,7 @@ pub enum Verb {
     Ps(Ps),
     /// Freeze the processes of a container
     Pause(Id),
-    /// Thaw them
+    /// Thaw the processes of a container
     Resume(Id),
     /// Change resource limits
     Update(Box<Update>),
@@ -119,13 +119,13 @@ pub enum Verb {
     Events(Events),
     /// List containers
     List(List),
-    /// Write a config.json to start from
+    /// Write a config.json as an example
     Spec(Spec),
     /// Print what this runtime supports as JSON
     Features,
-    /// Save a container of the engine runc or crun by CRIU
+    /// Save a container of the engine runc or crun with CRIU
     Checkpoint(Box<Checkpoint>),
-    /// Create a container of the engine runc or crun as `checkpoint` saved it
+    /// Create a container of the engine runc or crun from the files of `checkpoint`
     Restore(Box<Restore>),
     /// The thin pool that holds the bases and snapshots
     #[command(subcommand)]
@@ -133,31 +133,31 @@ pub enum Verb {
     /// The bases of images
     #[command(subcommand)]
     Image(Image),
-    /// Show on one screen the pool, the bases with their users, and the containers by their roots
+    /// Show the pool, the containers by their rootfs, and the bases with their containers on one screen
     Status {
-        /// For programs
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Show per image who shares it, what of it is in memory, and how long starts take
+    /// Show for each image its containers, how much of it is in memory, and how long starts take
     Top(Top),
-    /// Print the host's figures for Prometheus
+    /// Print the host's metrics for Prometheus
     Metrics(Metrics),
     /// The configuration
     #[command(subcommand)]
     Config(Config),
     /// Add this program to the configuration of Docker, containerd or podman
     Install(Install),
-    /// Take it out of there again
+    /// Remove this program from the configuration of Docker, containerd or podman
     Uninstall(Uninstall),
-    /// Look whether kernel, tools, pool, labels and engines are well, and say how to mend what is not
+    /// Check kernel, tools, pool, labels and engines, and print a remedy for each problem
     Doctor(Doctor),
-    /// Finish or undo what processes that died have left half-done in the pool
+    /// Finish or undo the changes of the pool that processes left incomplete when they died
     Gc(Gc),
 }
 
 impl Verb {
-    /// The word for it.
+    /// The verb's name on the command line.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -191,13 +191,14 @@ impl Verb {
         }
     }
 
-    /// The exit status of the verb where it fails. Callers of `exec` tell its failure from the program's by runc's 255.
+    /// The exit status if the verb fails. 255 for `exec`, as with runc: callers distinguish the failure of `exec` from
+    /// the program's by this status.
     #[must_use]
     pub fn failed(&self) -> u8 {
         if matches!(self, Self::Exec(_)) { 255 } else { 1 }
     }
 
-    /// The ID of the container that the verb is about, if it is about one.
+    /// The ID of the verb's container, if the verb has one.
     #[must_use]
     pub fn container(&self) -> Option<&str> {
         match self {

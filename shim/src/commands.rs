@@ -1,4 +1,4 @@
-//! From the command line to a verb, and from a verb to what is printed.
+//! From the command line to a verb, and from a verb to its output.
 
 mod embedded;
 mod list;
@@ -25,10 +25,10 @@ use crate::output::{self, say};
 use crate::privilege;
 use crate::starts::{self, Step};
 
-/// Does what the command line says. Returns the exit status.
+/// Executes the command line. Returns the exit status.
 ///
 /// # Errors
-/// [`LifecycleError`]; nothing has been printed of it yet.
+/// [`LifecycleError`], which the caller prints.
 pub fn run(cli: Cli) -> Result<u8, LifecycleError> {
     let Cli { global, verb } = cli;
     if let Verb::Config(verb) = &verb {
@@ -39,7 +39,7 @@ pub fn run(cli: Cli) -> Result<u8, LifecycleError> {
         privilege::root_of_the_host()?;
     }
     if let Verb::Doctor(args) = &verb {
-        // A configuration that cannot be read is one of its findings.
+        // `doctor` also reports a configuration that cannot be read.
         return admin::doctor::doctor(&global, args);
     }
     let config = Config::load(&global.config)?;
@@ -76,16 +76,16 @@ pub fn run(cli: Cli) -> Result<u8, LifecycleError> {
         Verb::Install(args) => admin::install::install(&config, &args)?,
         Verb::Uninstall(args) => admin::install::uninstall(&config, &args)?,
         Verb::Image(verb) => admin::image::run(&config.bases()?, verb)?,
-        // The others name a container.
+        // The other verbs name a container.
         _ => {}
     }
     Ok(0)
 }
 
-/// The verbs that make a container, on the engine that is chosen for new ones.
+/// The verbs that make a container, on the engine of new containers.
 fn make(id: &str, global: &Global, verb: &Verb, config: &Config) -> Result<u8, LifecycleError> {
     let choice = choice(global, config)?;
-    // A delegate keeps its own executable out of the container's reach.
+    // A delegate itself protects its executable from the container.
     if choice == Choice::Libcontainer && !matches!(verb, Verb::Restore(_)) {
         seal()?;
     }
@@ -101,7 +101,7 @@ fn make(id: &str, global: &Global, verb: &Verb, config: &Config) -> Result<u8, L
             container.run(&engine, &order, *keep)
         }
         Verb::Restore(args) => match (container.engine(), engine) {
-            // After `checkpoint` and before `delete` the root is still as the processes left it.
+            // From `checkpoint` to `delete` the root stays as the processes left it.
             (Engine::Delegate(known), _) if container.has_private_rootfs() => {
                 tell(format_args!("restore: handed to {}", known.program().display()));
                 Ok(known.take_over(&argv::of(known.dialect(), verb))?)
@@ -117,7 +117,7 @@ fn make(id: &str, global: &Global, verb: &Verb, config: &Config) -> Result<u8, L
     }
 }
 
-/// The verbs about a container that is there, on the engine that created it.
+/// The verbs about an existing container, on the engine that created the container.
 fn steer(container: &Container, verb: Verb) -> Result<u8, LifecycleError> {
     match (verb, container.engine()) {
         (Verb::Delete(args), _) => container.delete(args.force),
@@ -127,11 +127,10 @@ fn steer(container: &Container, verb: Verb) -> Result<u8, LifecycleError> {
     }
 }
 
-/// A delegate takes our place, but where crun has less than runc.
+/// A delegate replaces this process, except where crun does less than runc.
 fn delegated(container: &Container, delegate: &Delegate, verb: Verb) -> Result<u8, LifecycleError> {
     match (&verb, delegate.dialect()) {
-        // By its flags alone crun gives a process less than the container's: no PATH, no
-        // no_new_privs.
+        // With flags alone, crun gives the process less than the container has: no PATH, no no_new_privs.
         (Verb::Exec(args), Dialect::Crun) if args.process.is_none() => {
             if let Some(status) = process::exec_by_file(container, delegate, args)? {
                 return Ok(status);
@@ -155,15 +154,16 @@ fn delegated(container: &Container, delegate: &Delegate, verb: Verb) -> Result<u
         Verb::Kill(args) => format!(" {}", args.signal),
         _ => String::new(),
     };
-    // journald may look at the command line of this process when it is the engine's already, with all flags of an `exec`.
+    // journald may read this process's command line when the process is the engine already, with all flags of an
+    // `exec`.
     if !matches!(&verb, Verb::Exec(args) if args.process.is_none()) {
-        // Whether it succeeds only the engine's own log says.
+        // Only the engine's own log says whether the verb succeeds.
         tell(format_args!("{}{signal}: handed to {}", verb.name(), delegate.program().display()));
     }
     Ok(delegate.take_over(&argv::of(delegate.dialect(), &verb))?)
 }
 
-/// Prints events until there is no next one.
+/// Prints events until there is no next event.
 fn repeat(
     args: &Events,
     first: Value,
@@ -199,7 +199,7 @@ fn write_spec(bundle: &Path) -> Result<(), LifecycleError> {
     let path = bundle.join("config.json");
     let mut spec = json!(Spec::default());
     if let Some(sets) = spec["process"]["capabilities"].as_object_mut() {
-        // Inheritable and ambient capabilities are for those who ask for them (CVE-2022-29162).
+        // Inheritable and ambient capabilities are left out: a caller must ask for them (CVE-2022-29162).
         sets.retain(|set, _| set != "inheritable" && set != "ambient");
     }
     let text = format!("{spec:#}\n");

@@ -203,7 +203,8 @@ impl TryFrom<PoolKeys> for Pool {
 pub struct Base {
     /// The size of the file system of a base, and so of every private rootfs.
     pub size: Size,
-    /// Whether a container waits for a base that another container is making. If not, it runs on the rootfs as given.
+    /// Whether a container waits for a base that another container is making. If not, the container runs on the engine's
+    /// rootfs, not shared.
     pub wait: bool,
 }
 

@@ -1,11 +1,12 @@
-//! What the fuzz targets call: each function leads what others wrote through the code that reads it, and panics where what
-//! comes out breaks a promise. The crate in `fuzz/` throws bytes at them, the tests below the seeds and what is near them.
+//! The functions that the fuzz targets call. Each function passes outside input through the code that reads the input,
+//! and panics if the result breaks a promise. The crate in `fuzz/` calls them with random bytes, the tests below with
+//! the seeds and with small changes of the seeds.
 //!
 //! | function | who wrote it |
 //! |---|---|
 //! | [`config`] | config.json, from an engine |
 //! | [`argv`] | the command line, from an engine |
-//! | [`record`] | a record, from us |
+//! | [`record`] | a record, from this program |
 //! | [`settings`] | config.toml and labels, from an administrator |
 
 mod config;

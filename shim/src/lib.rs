@@ -1,9 +1,10 @@
 //! An OCI runtime whose read-only containers share one file system per image.
 //!
-//! A program, not a library: [`run`] is all that it offers, and `main.rs` is who calls it. With the feature `fuzz` the fuzz
-//! targets also see the parsers of what others wrote, with the feature `pages` packages get the command line's man pages.
+//! This is a program, not a library: its only function is [`run`], which `main.rs` calls. With the feature `fuzz` the
+//! fuzz targets can also call the parsers of outside input. With the feature `pages` packages get the man pages of the
+//! command line.
 
-// They panic where nobody reads; `output.rs` has what does not.
+// These macros panic if standard output or error is closed; `output.rs` has those that do not.
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
 mod admin;
@@ -34,7 +35,7 @@ use sharedroot_sys::chain::chain;
 use sharedroot_sys::process_start::began;
 use sharedroot_sys::say_aside;
 
-/// Does what the command line of this process says, and reports what went wrong.
+/// Executes the command line of this process, and reports errors.
 #[must_use]
 pub fn run() -> ExitCode {
     began();

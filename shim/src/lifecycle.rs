@@ -1,4 +1,4 @@
-//! The life of a container, verb by verb.
+//! The life of a container, by verbs.
 
 mod create;
 mod error;
@@ -31,7 +31,7 @@ use crate::config::Config;
 use crate::record::{Place, Record, Rootfs, state_of_delegates};
 use crate::starts::{self, Step};
 
-/// The engine that the command line, the environment and the configuration give to a new container.
+/// The engine of a new container, as command line, environment and configuration choose it.
 ///
 /// # Errors
 /// [`LifecycleError::Choice`].
@@ -48,15 +48,15 @@ pub struct Container {
     id: ContainerId,
     place: Place,
     bases: Bases,
-    /// Where the delegates keep the containers of this state root.
+    /// The directory where delegates keep the containers of this state root.
     delegates: PathBuf,
     record: Option<Record>,
     engine: Engine,
 }
 
 impl Container {
-    /// Checks the ID and the directories; the container need not exist. Its engine is the one that
-    /// created it, whatever is chosen for new containers by now.
+    /// Checks the ID and the directories. The container need not exist. Its engine is the one that created it, whatever
+    /// engine new containers get.
     ///
     /// # Errors
     /// [`LifecycleError`] naming the ID, the directory, or the engine if its program is gone.
@@ -88,16 +88,16 @@ impl Container {
         &self.id
     }
 
-    /// The engine that created it; the embedded one if there is no such container.
+    /// The engine that created the container; the embedded engine if there is no such container.
     #[must_use]
     pub fn engine(&self) -> &Engine {
         &self.engine
     }
 
-    /// The engine that is to create it.
+    /// The engine that will create the container.
     ///
     /// # Errors
-    /// [`LifecycleError::Record`] if the delegates' directory is not ours alone.
+    /// [`LifecycleError::Record`] if others could write to the delegates' directory.
     pub fn engine_of(&self, choice: &Choice, global: &Global) -> Result<Engine, LifecycleError> {
         if matches!(choice, Choice::Delegate(_)) {
             private_dir(&self.delegates)?;
@@ -111,14 +111,14 @@ impl Container {
         self.record.as_ref()
     }
 
-    /// Whether the record names a private rootfs; its container may have ended.
+    /// Whether the record names a private rootfs. The container may have ended.
     #[must_use]
     pub fn has_private_rootfs(&self) -> bool {
         self.record.as_ref().is_some_and(|r| matches!(r.rootfs, Rootfs::Private { .. }))
     }
 
-    /// Unmakes the rootfs and the record. What is gone already is no error. Returns what there is to
-    /// tell, if there was anything.
+    /// Removes the rootfs and the record. A part that is already gone is no error. Returns what was written back, if
+    /// there was a snapshot.
     fn release(&self) -> Result<Option<GivenBack>, LifecycleError> {
         let _step = step("take the rootfs and the record away");
         let record = self.place.read()?;
@@ -127,7 +127,8 @@ impl Container {
         if let Some(Record { rootfs: Rootfs::Private { volume, mount_point, .. }, .. }) = &record {
             written = Some(release_private(&self.bases, volume, mount_point)?);
         }
-        // Before the record, and its lock with it: then the ID may be another container's. What is left `gc` takes away.
+        // This comes before the removal of the record and of its lock: afterwards another container may have the ID.
+        // `gc` removes what is left.
         if let Some(record) = &record
             && let Err(error) = self.give_lease_back(&record.rootfs)
         {
@@ -142,7 +143,7 @@ impl Container {
         Ok(was_there.then_some(GivenBack(written)))
     }
 
-    /// The lease that goes with a root.
+    /// The lease of the base that a rootfs uses.
     fn lease(&self, rootfs: &Rootfs) -> Option<Lease> {
         rootfs.lease(self.place.dir(), self.id.as_str())
     }
@@ -160,8 +161,8 @@ impl Container {
         Ok(self.lease(rootfs).map_or(Ok(()), |lease| self.bases.leases().release(&lease))?)
     }
 
-    /// `delete`: unmakes what `create` made, and nothing else. With `force` it succeeds also for
-    /// a container that is gone. Returns the exit status.
+    /// `delete`: removes exactly what `create` made. With `force` the verb also succeeds for a container that is gone.
+    /// Returns the exit status.
     ///
     /// # Errors
     /// [`LifecycleError`].
@@ -175,28 +176,28 @@ impl Container {
         drop(waits);
         match engine {
             Engine::Embedded(embedded) => match engines(|| embedded.delete(force)) {
-                // A `create` or `delete` that was killed half-way leaves a record without a container.
+                // A `create` or `delete` that was killed leaves a record without a container.
                 Err(EngineError::NotFound { .. }) if force || self.place.read()?.is_some() => {}
                 deleted => deleted?,
             },
             Engine::Delegate(delegate) => {
                 delegate.end_orphan();
                 let status = engines(|| delegate.delete(force))?;
-                // crun fails where the `run` of the container deletes it at the same time.
+                // crun fails if the `run` of the container deletes the container at the same time.
                 let gone = force && !delegate.has_traces();
                 if status != 0 && !gone {
                     return Ok(status);
                 }
             }
         }
-        // Docker calls it twice.
+        // Docker calls `delete` twice.
         if let Some(deleted) = self.release()? {
             tell(format_args!("deleted: {deleted}"));
         }
         Ok(0)
     }
 
-    /// `run`: create, start, wait, delete. Returns the exit status.
+    /// `run`: create, start, wait for the end, delete. Returns the exit status.
     ///
     /// # Errors
     /// [`LifecycleError`].
@@ -207,7 +208,7 @@ impl Container {
         keep: bool,
     ) -> Result<u8, LifecycleError> {
         let status = self.create(engine, order)?;
-        // A delegate does all of it itself.
+        // A delegate does all of these steps itself.
         let Engine::Embedded(embedded) = engine else { return Ok(status) };
         let held = (!order.options.detach).then(hold).transpose().map_err(|e| self.wrong(e))?;
         let began = Moment::now();
@@ -230,10 +231,10 @@ impl Container {
             }
             status
         });
-        // No hook of the end has signals wait.
+        // The signals are unblocked here, so that no `poststop` hook has blocked signals.
         drop(held);
         if !keep && let Err(error) = self.delete_from(engine, true) {
-            // What the container said comes first.
+            // What the container sent before its end is passed on first.
             tracing::warn!("{error}");
         }
         Ok(status?)
@@ -252,7 +253,7 @@ impl Container {
         Ok(())
     }
 
-    /// Waits until a container whose caller asked for it is ready, or has ended.
+    /// Waits until the container is ready or has ended, if the caller's service manager waits for that.
     fn relay(&self, embedded: &Embedded, relay: Option<Relay>) {
         let Some(relay) = relay else { return };
         let init = self.init(embedded).ok().and_then(|init| u32::try_from(init.as_raw()).ok());
@@ -261,19 +262,19 @@ impl Container {
         }
     }
 
-    /// Takes note of how long a step took, for `sharedroot top`.
+    /// Notes how long a step took, for `sharedroot top`.
     fn note(&self, step: Step, began: Moment) {
         starts::note(self.bases.run_dir(), step, began, self.place.tag());
     }
 
     fn init(&self, embedded: &Embedded) -> Result<Pid, EngineError> {
         let pid = embedded.load("run")?.pid().map(|pid| Pid::from_raw(pid.as_raw()));
-        let what = "it has no process".to_owned();
+        let what = "the container has no process".to_owned();
         pid.ok_or_else(|| EngineError::Process { id: self.id.clone(), what })
     }
 
-    /// Waits for a process of the container that is a child of this one, and returns its exit status. It gets the signals that are
-    /// sent to this one meanwhile.
+    /// Waits for a process of the container that is a child of this process, and returns its exit status. Meanwhile the
+    /// child gets the signals that are sent to this process.
     ///
     /// # Errors
     /// [`EngineError::Process`].
@@ -286,7 +287,7 @@ impl Container {
         EngineError::Process { id: self.id.clone(), what: format!("wait: {error}") }
     }
 
-    /// Writes `value` into a file of that name, beside the record. The caller removes it.
+    /// Writes `value` into a new file of that name beside the record. The caller removes the file.
     ///
     /// # Errors
     /// [`LifecycleError::File`].
@@ -299,7 +300,7 @@ impl Container {
         Ok(path)
     }
 
-    /// The configuration that the embedded engine created the container from.
+    /// The configuration from which the embedded engine created the container.
     ///
     /// # Errors
     /// [`BundleError`].

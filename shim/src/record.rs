@@ -73,8 +73,9 @@ pub enum Rootfs {
         /// Where the snapshot is mounted.
         mount_point: PathBuf,
     },
-    /// The rootfs as the caller gave it. There is nothing to undo.
-    AsGiven {
+    /// The engine's rootfs, which this program did not change. There is nothing to undo.
+    #[serde(alias = "as_given")]
+    NotShared {
         /// The reason, for messages.
         why: String,
     },
@@ -89,7 +90,7 @@ impl Rootfs {
                 Some((base, Use::Scaffold(name.clone())))
             }
             Self::Private { base, .. } => Some((base, Use::Private)),
-            Self::AsGiven { .. } => None,
+            Self::NotShared { .. } => None,
         }
     }
 
@@ -106,7 +107,7 @@ impl Rootfs {
     pub fn base(&self) -> Option<&BaseKey> {
         match self {
             Self::Shared { base, .. } | Self::Private { base, .. } => Some(base),
-            Self::AsGiven { .. } => None,
+            Self::NotShared { .. } => None,
         }
     }
 }
@@ -268,7 +269,7 @@ mod tests {
         assert!(matches!(place.claim(), Err(RecordError::Exists { .. })));
         let _other = other.claim().unwrap();
         assert!(place.read().unwrap().is_none());
-        let rootfs = Rootfs::AsGiven { why: "test".to_owned() };
+        let rootfs = Rootfs::NotShared { why: "test".to_owned() };
         let record = Record {
             id: "c1".into(),
             bundle: "/b".into(),
@@ -281,11 +282,12 @@ mod tests {
         assert_eq!(all(&run).unwrap().len(), 1);
         assert_eq!(ids(&run, Path::new("/run/moby")).unwrap(), ["c1"]);
         assert_eq!(ids(&run, Path::new("/run/none")).unwrap(), [""; 0]);
-        // A version without the field `engine` had the embedded engine only.
+        // A version without the field `engine` had the embedded engine only, and wrote "as given" for "not shared".
         let old = r#"{"id":"c1","bundle":"/b","root_path":"/r",
                       "rootfs":{"kind":"as_given","why":"test"}}"#;
         fs::write(place.dir().join("record.json"), old).unwrap();
-        assert_eq!(place.read().unwrap().unwrap().engine, Choice::Libcontainer);
+        let read = place.read().unwrap().unwrap();
+        assert_eq!((read.engine, read.rootfs), (Choice::Libcontainer, record.rootfs));
         let shared = format!(r#""shared","base":"{KEY}""#);
         let old_shared = old.replace(r#""as_given","why":"test""#, &shared);
         fs::write(place.dir().join("record.json"), &old_shared).unwrap();

@@ -39,7 +39,7 @@ pub struct Note {
 /// What a command did for a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// `create` of a container on this base, or on the rootfs as given. A `start` follows.
+    /// `create` of a container on this base, or on the engine's rootfs. A `start` follows.
     Create(Option<BaseKey>),
     /// `create` with an engine whose `start` this program does not see, because the engine replaces this process.
     Whole(Option<BaseKey>),

@@ -1,4 +1,4 @@
-//! An image for tests that need any.
+//! An image for tests that need one.
 
 use sharedroot_format::{BaseKey, ChainId};
 use sharedroot_image::{Image, InitFiles, Source, Top, Unidentified};
@@ -25,7 +25,7 @@ pub(crate) fn image() -> Image {
     }
 }
 
-/// Why there is none.
+/// The reason why there is no image.
 pub(crate) fn unidentified() -> Unidentified {
     Unidentified::NotADockerRootfs { root_path: "/bundle/rootfs".into() }
 }

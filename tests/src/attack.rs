@@ -22,7 +22,7 @@ use crate::stack::{Image, Stacked};
 /// A bundle with a root that the attacker made.
 #[derive(Debug)]
 pub struct Target {
-    /// `as given`, `private` or `shared`, for messages.
+    /// `not shared`, `private` or `shared`, for messages.
     pub kind: &'static str,
     bundle: Root,
     _image: Option<Image>,
@@ -56,7 +56,7 @@ pub fn targets(runtime: &Runtime, command: &[&str], change: impl Fn(&Path)) -> V
         let bundle = Root::Stacked(image.bundle(runtime, readonly, command));
         Target { kind, bundle, _image: Some(image) }
     });
-    let mut all = vec![Target { kind: "as given", bundle: Root::Given(given), _image: None }];
+    let mut all = vec![Target { kind: "not shared", bundle: Root::Given(given), _image: None }];
     all.extend(stacked);
     all
 }
@@ -70,7 +70,7 @@ impl Target {
             let root = root_of(container.pid());
             // A container with CAP_SYS_ADMIN gets an overlay over the base.
             let on_dm = root.is_on_dm() || root.super_options.contains(RUN_DIR);
-            assert_eq!(on_dm, self.kind != "as given", "{}", self.kind);
+            assert_eq!(on_dm, self.kind != "not shared", "{}", self.kind);
         }
         container
     }

@@ -208,7 +208,7 @@ fn vm_nothing_is_left() {
 }
 
 #[test]
-fn vm_mode_off_runs_as_given() {
+fn vm_mode_off_runs_not_shared() {
     // The reason must be where an administrator looks: in the record and in the runtime's log.
     let (off, reason) = ("--annotation=dev.sharedroot.mode=off", "dev.sharedroot.mode");
     let before = root_of(read_only("busybox").pid());
@@ -217,7 +217,7 @@ fn vm_mode_off_runs_as_given() {
     assert_eq!(root.fstype, "overlay", "{root:?}");
     assert_ne!(root.device, before.device);
     let rootfs = &container.record()["rootfs"];
-    assert_eq!(rootfs["kind"], "as_given", "{rootfs}");
+    assert_eq!(rootfs["kind"], "not_shared", "{rootfs}");
     assert!(rootfs["why"].as_str().is_some_and(|why| why.contains(reason)), "{rootfs}");
     let log = container.runtime_log();
     assert!(log.contains(reason), "{reason:?} is not in the runtime's log: {log:?}");

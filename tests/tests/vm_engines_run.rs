@@ -147,7 +147,7 @@ fn vm_a_delegate_is_timed_and_has_its_callers_environment() {
     let bundle = Bundle::new(&runtime, &["true"]);
     let starts = || {
         let look = Cmd::new("sharedroot").args(&["top", "--json"]).run().json();
-        look["as_given"]["starts"]["count"].as_u64().expect("a number")
+        look["not_shared"]["starts"]["count"].as_u64().expect("a number")
     };
     let before = starts();
     let create = ["create", "--bundle", bundle.str(), "timed"];

@@ -218,7 +218,7 @@ fn vm_sharedroot_runs_hooks_of_a_shared_root_on_the_host() {
 }
 
 #[test]
-fn vm_sharedroot_gives_the_hosts_mount_namespace_the_root_as_given() {
+fn vm_sharedroot_gives_the_hosts_mount_namespace_the_root_not_shared() {
     only_in_lab();
     let (runtime, image) = (Runtime::sharedroot(), OfImage::new());
     let bundle = image.bundle(&runtime);

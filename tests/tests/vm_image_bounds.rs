@@ -1,4 +1,4 @@
-//! An image that mke2fs would not take as it is runs all the same, on the rootfs as given, and says why.
+//! An image that mke2fs would not take as it is runs all the same, on the engine's rootfs, not shared, and says why.
 //!
 //! Guest: --no-docker
 
@@ -28,7 +28,7 @@ fn deep(top: &Path, bytes: usize) {
 }
 
 #[test]
-fn vm_a_path_that_mke2fs_would_not_take_leaves_the_root_as_given() {
+fn vm_a_path_that_mke2fs_would_not_take_leaves_the_root_not_shared() {
     only_in_lab();
     let _config = small_bases();
     let runtime = Runtime::sharedroot();
@@ -40,7 +40,7 @@ fn vm_a_path_that_mke2fs_would_not_take_leaves_the_root_as_given() {
             let container = runtime.start(&bundle);
             let its = root_of(container.pid());
             assert_eq!(its.is_on_dm(), on_base, "{bytes} bytes, read-only {readonly}: {its:?}");
-            let status = documented::json("status", &[])["containers"]["as_given"].to_string();
+            let status = documented::json("status", &[])["containers"]["not_shared"].to_string();
             if !on_base {
                 has(&status, &["path of more than 2000 bytes", "/d/d/d", &container.id]);
             }

@@ -92,7 +92,7 @@ fn shows_its_progress() {
     let seen = verify.run().ok();
     assert!(seen.contains("reading ["), "{seen:?}");
     let last = seen.rsplit(['\r', '\n']).find(|line| !line.is_empty()).expect("a line");
-    assert!(last.contains("every file is as in what it was made from"), "{seen:?}");
+    assert!(last.contains("every file is as in the source of the base"), "{seen:?}");
     let piped = Cmd::new("sharedroot").args(&["image", "verify", "lab/pause"]).run();
     assert!(piped.status == 0 && !piped.stderr.contains("reading"), "{piped}");
 }

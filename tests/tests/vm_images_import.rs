@@ -139,7 +139,7 @@ fn vm_verify_finds_what_changed_and_export_is_what_was_imported() {
     let root_path = root.to_str().expect("ASCII");
     let key = image(&["import", root_path, "lab/root"]).ok();
     assert_eq!(image(&["import", root_path]).ok(), key, "the same tree is the same base");
-    has(&image(&["verify", "lab/root"]).ok(), &["every file is as in what it was made from"]);
+    has(&image(&["verify", "lab/root"]).ok(), &["every file is as in the source of the base"]);
     let whole = image(&["inspect", "lab/root"]).json();
     assert_eq!(whole["source"]["path"], root_path);
     assert!(whole["used_bytes"].as_u64() > Some(1 << 20), "{whole}");
@@ -348,7 +348,7 @@ fn vm_a_killed_import_is_as_if_it_had_never_been() {
     }
     assert!(left_something > 0, "no import was killed while it worked");
     assert_eq!(image(&["import", layout.str()]).ok(), key);
-    has(&image(&["verify", &key]).ok(), &["every file is as in what it was made from"]);
+    has(&image(&["verify", &key]).ok(), &["every file is as in the source of the base"]);
     assert_eq!(documented::json("image verify", &[&key])["compared_with"], "source");
     image(&["rm", &key]).ok();
     before.nothing_left();

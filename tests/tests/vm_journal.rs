@@ -65,7 +65,7 @@ fn vm_the_journal_tells_what_happened() {
         &[
             // Its first container makes the base.
             ("6", "making the base of "),
-            ("6", "created: its root is writable: it has the snapshot private-"),
+            ("6", "created: the rootfs is writable: the container has the snapshot private-"),
             ("6", "started"),
             ("6", "exec: process "),
             ("6", "paused: 2 changes were written back"),
@@ -86,10 +86,16 @@ fn vm_the_journal_tells_what_happened() {
 }
 
 #[test]
-fn vm_the_journal_tells_why_the_root_is_as_given() {
+fn vm_the_journal_tells_why_the_root_is_not_shared() {
     let runtime = Runtime::sharedroot();
     let container = runtime.create(&Bundle::new(&runtime, &["true"]));
-    is_told(&container.id, &[("6", "created: it runs on the rootfs as given: no overlay is mou")]);
+    is_told(
+        &container.id,
+        &[(
+            "6",
+            "created: the container runs on the engine's rootfs, not shared: no overlay is mou",
+        )],
+    );
     // In the log file, too, where it always was; the rest is not.
     let (bundle, dir) = (Bundle::new(&runtime, &["true"]), TempDir::new("log"));
     let (log, id) = (format!("{}/log", dir.str()), unique_name("given"));
@@ -98,7 +104,10 @@ fn vm_the_journal_tells_why_the_root_is_as_given() {
     is_told(&id, &[("6", "created: "), ("6", "started"), ("6", "deleted: nothing to write back")]);
     let text = fs::read_to_string(log).expect("read the log");
     assert_eq!(text.lines().count(), 1, "{text}");
-    assert!(text.contains(&format!("container {id} runs on the rootfs as given")), "{text}");
+    assert!(
+        text.contains(&format!("container {id} runs on the engine's rootfs, not shared")),
+        "{text}"
+    );
 }
 
 /// Docker's journald driver finds a container's output by a field; ours is another.
@@ -113,7 +122,8 @@ fn vm_dockers_logs_are_the_containers_own_words() {
     container.exec(&["true"]);
     let told = story(&container.id);
     let told: Vec<_> = told.iter().map(|message| text(message, "MESSAGE")).collect();
-    let created = told.iter().position(|m| m.starts_with("created: its root is read-only: it sh"));
+    let created =
+        told.iter().position(|m| m.starts_with("created: the rootfs is read-only and sh"));
     let rest = &told[created.unwrap_or_else(|| panic!("{told:?}")) + 1..];
     assert!(rest[0] == "started" && rest[1].starts_with("exec: process"), "{told:?}");
     assert_eq!(logs(), "said");

@@ -14,8 +14,8 @@ fn vm_without_loop_devices() {
     only_in_lab();
     // Docker's own directories appear with the first container.
     docker_run("runc", &["--read-only", "busybox", "true"]).ok();
-    let as_given = ["--read-only", "--annotation=dev.sharedroot.mode=off", "busybox", "true"];
-    docker_run("sharedroot", &as_given).ok();
+    let not_shared = ["--read-only", "--annotation=dev.sharedroot.mode=off", "busybox", "true"];
+    docker_run("sharedroot", &not_shared).ok();
 
     let blocked =
         Replaced::with("/etc/modprobe.d/no-loop.conf", "install loop /bin/false\nblacklist loop\n");
@@ -35,7 +35,7 @@ fn vm_without_loop_devices() {
         before.nothing_left_but(store);
     }
     assert!(!fs::exists("/sys/module/loop").unwrap(), "somebody loaded the module");
-    docker_run("sharedroot", &as_given).ok();
+    docker_run("sharedroot", &not_shared).ok();
 
     drop(blocked);
     out(&["modprobe", "loop"]);

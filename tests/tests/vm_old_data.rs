@@ -33,7 +33,7 @@ fn vm_a_start_has_what_was_kept_whatever_its_root_is() {
     let _config = small_bases();
     let (runtime, image) = (Runtime::sharedroot(), Image::new());
     for (readonly, mode, kind) in
-        [(false, "off", "as_given"), (true, "off", "as_given"), (true, "shared", "shared")]
+        [(false, "off", "not_shared"), (true, "off", "not_shared"), (true, "shared", "shared")]
     {
         let (bundle, id) = (image.bundle(&runtime, readonly, &["sleep", "1000"]), unique_name("c"));
         with_mode(&bundle, "private");
@@ -147,7 +147,7 @@ fn vm_a_start_looks_at_what_it_brings() {
     }
 }
 
-/// A container on the rootfs as given, made by a runtime that did not ask for the snapshot.
+/// A container on the engine's rootfs, made by a runtime that did not ask for the snapshot.
 #[test]
 fn vm_gc_writes_into_no_overlay() {
     only_in_lab();

@@ -22,7 +22,7 @@ const SAYS: [(&str, &[&str]); 11] = [
     ("docker exec cache redis-cli ping", &["PONG"]),
     ("docker exec cache head -1 /proc/self/mountinfo", &[" / / ro", "ext4 /dev/dm-"]),
     ("docker exec web cat /srv/site/index.html /etc/mine", &["hello\nmine"]),
-    ("sharedroot status", &["2 shared, 1 private, 0 as given", "redis:latest", "nginx:latest"]),
+    ("sharedroot status", &["2 shared, 1 private, 0 not shared", "redis:latest", "nginx:latest"]),
     ("sharedroot top --once", &["2 shared, 1 private", "redis:latest"]),
     ("sharedroot image list", &["redis:latest", "mounted"]),
     ("journalctl --no-pager --identifier sharedroot --lines 5", &["sharedroot"]),

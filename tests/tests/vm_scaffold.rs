@@ -259,7 +259,7 @@ fn vm_each_engine_has_scaffolds() {
         // A device's node is no mount: it needs a root of the container's own.
         let device = ["--read-only", "--device=/dev/zero:/odd/zero", "busybox"];
         let container = Container::run_with(&runtime.name, &[&device[..], &SLEEP].concat());
-        assert_eq!(container.record()["rootfs"]["kind"], "as_given", "{engine}");
+        assert_eq!(container.record()["rootfs"]["kind"], "not_shared", "{engine}");
         container.exec(&["test", "-c", "/odd/zero"]);
     }
 }

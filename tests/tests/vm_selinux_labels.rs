@@ -142,7 +142,7 @@ fn vm_masked_directories_are_empty_and_the_containers() {
     let list = format!("ls -A {} > /dev/shm/list 2>&1; exec sleep 1000", paths.join(" "));
     let runtime = Runtime::of_env();
     for target in targets(&runtime, &["sh", "-c", &list], image) {
-        if target.kind == "as given" {
+        if target.kind == "not shared" {
             let root = target.path().join("rootfs");
             out(&["chcon", "--recursive", FILES, root.to_str().expect("ASCII")]);
         } else if !runtime.is_sharedroot() {

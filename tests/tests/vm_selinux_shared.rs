@@ -33,18 +33,18 @@ fn sharedroot(words: &[&str]) -> String {
     out(&[&["sharedroot"], words].concat())
 }
 
-/// Why the container runs on the rootfs as given.
+/// Why the container runs on the engine's rootfs, not shared.
 #[track_caller]
-fn why_as_given(container: &Container<'_>) -> String {
+fn why_not_shared(container: &Container<'_>) -> String {
     let status: Value = serde_json::from_str(&sharedroot(&["status", "--json"])).expect("JSON");
-    let reasons = status["containers"]["as_given"].as_array().expect("a list").clone();
+    let reasons = status["containers"]["not_shared"].as_array().expect("a list").clone();
     let its = |reason: &&Value| {
         reason["ids"].as_array().is_some_and(|ids| ids.contains(&json!(container.id)))
     };
     let reason = reasons
         .iter()
         .find(its)
-        .unwrap_or_else(|| panic!("{} is not as given: {status}", container.id));
+        .unwrap_or_else(|| panic!("{} is not listed as not shared: {status}", container.id));
     reason["why"].as_str().expect("a reason").to_owned()
 }
 
@@ -106,7 +106,7 @@ fn vm_the_shared_label_is_in_the_policys_file_or_in_that_of_containers() {
         let container = runtime.start(&bundle);
         assert!(!root_of(container.pid()).is_on_dm());
         assert_eq!(container.exec(&[], &["cat", "/etc/unique"]).ok(), image.name);
-        has(&why_as_given(&container), &["`ro_file`", OF_POLICY, OF_CONTAINERS]);
+        has(&why_not_shared(&container), &["`ro_file`", OF_POLICY, OF_CONTAINERS]);
         has(&sharedroot(&["status"]), &["label     none: ", "`ro_file`"]);
     }
     let _of_containers = Replaced::with(OF_CONTAINERS, &format!("ro_file = \"{SHARED}\"\n"));
@@ -172,7 +172,7 @@ fn vm_a_changed_shared_label_waits_for_the_last_container() {
     has(&sharedroot(&["gc"]), &["unmounted the base", OTHER]);
     let container = runtime.start(&bundles[0]);
     assert!(!root_of(container.pid()).is_on_dm());
-    has(&why_as_given(&container), &["with the shared label", SHARED, "under another label"]);
+    has(&why_not_shared(&container), &["with the shared label", SHARED, "under another label"]);
     drop(container);
     out(&["umount", left.str()]);
     let container = runtime.start(&bundles[0]);
@@ -248,8 +248,8 @@ fn vm_a_policy_without_containers_shares_nothing() {
         let container = runtime.start(&bundle);
         assert!(!root_of(container.pid()).is_on_dm());
         assert_eq!(container.exec(&[], &["cat", "/etc/unique"]).ok(), image.name);
-        has(&why_as_given(&container), &["no base is shared: "]);
-        has(&why_as_given(&container), words);
+        has(&why_not_shared(&container), &["no base is shared: "]);
+        has(&why_not_shared(&container), words);
         drop(container);
         // A label of containers in the bundle or the configuration is refused.
         bundle.edit(|config| {

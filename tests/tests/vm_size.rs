@@ -183,7 +183,7 @@ fn vm_a_size_stays_across_stops() {
     set(&bundle, "48M");
     fs::write(Path::new(&bundle.rootfs).join("more"), vec![3; 60 << 20]).unwrap();
     let said = runtime.cmd(&["create", "--bundle", bundle.str(), &id]).run().fails(1);
-    has(&said, &["dev.sharedroot.size", "as given", "No space left"]);
+    has(&said, &["dev.sharedroot.size", "not shared", "No space left"]);
     nothing_is_kept();
 }
 

@@ -247,13 +247,13 @@ fn vm_a_base_that_is_being_made_is_waited_for_or_not() {
         let words = [kind, &[image.name(), "sleep", "1000"]].concat();
         let container = Container::run(&words);
         let rootfs = &container.record()["rootfs"];
-        assert_eq!(rootfs["kind"], "as_given");
+        assert_eq!(rootfs["kind"], "not_shared");
         assert!(rootfs["why"].as_str().is_some_and(|why| why.contains("base.wait")), "{rootfs}");
         assert_eq!(container.exec(&["cat", "/etc/unique"]), image.name());
         let status = out(&["sharedroot", "status"]);
-        assert!(status.contains("1 as given") && status.contains("base.wait"), "{status}");
+        assert!(status.contains("1 not shared") && status.contains("base.wait"), "{status}");
         let status = documented::json("status", &[]);
-        assert_eq!(status["containers"]["as_given"][0]["ids"][0], *container.id, "{status}");
+        assert_eq!(status["containers"]["not_shared"][0]["ids"][0], *container.id, "{status}");
     }
     drop(config);
     let name = unique_name("waits");

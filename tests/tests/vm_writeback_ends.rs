@@ -341,7 +341,7 @@ fn vm_a_size_is_hard() {
     has(&refused(&sized("1M", false, &[])), &["1 MiB", "MiB that the image takes"]);
     has(&refused(&sized("5X", false, &[])), &["dev.sharedroot.size", "5X"]);
     let off = sized("64M", false, &[("dev.sharedroot.mode", "off")]);
-    has(&refused(&off), &["dev.sharedroot.size", "as given", "dev.sharedroot.mode is off"]);
+    has(&refused(&off), &["dev.sharedroot.size", "not shared", "dev.sharedroot.mode is off"]);
     // Nothing can be written to it.
     let read_only = sized("64M", true, &[]);
     drop(runtime.start(&read_only));

@@ -1,7 +1,7 @@
 //! What a container changed before its last end and its engine did not get: a power cut or a `delete` that could not write
 //! back left it in a snapshot.
 //!
-//! Every start asks for it, whatever kind of root the container gets this time: on the rootfs as given it would go on from
+//! Every start asks for it, whatever kind of root the container gets this time: on the engine's rootfs it would go on from
 //! an older state, and what it writes there would meet the snapshot's older content at a later write-back.
 
 use std::path::Path;

@@ -20,7 +20,7 @@ use crate::size_error::SizeError;
 /// A root file system that could not be made or unmade.
 #[derive(Debug, thiserror::Error)]
 pub enum RootfsError {
-    /// A reason to run on the rootfs as given, where only a base will do.
+    /// A reason to run on the engine's rootfs, where only a base will do.
     #[error(transparent)]
     NotShared(#[from] NotShared),
     /// The pool or a volume.

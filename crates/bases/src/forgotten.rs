@@ -1,8 +1,8 @@
 //! The snapshots that no record knows: a reboot takes the records and not the pool.
 //!
 //! `gc` writes no changes back. An overlay can be written only where it is mounted, and whoever mounted it may be using it:
-//! a container may run on it as given, and then the snapshot is the older of the two. Only a start of the container itself
-//! knows that nothing runs, so only a start writes back (`earlier.rs`).
+//! a container may run on the engine's rootfs, and then the snapshot is the older of the two. Only a start of the
+//! container itself knows that nothing runs, so only a start writes back (`earlier.rs`).
 
 use sharedroot_dm::{Reconcile, Volume, VolumeName};
 

@@ -12,7 +12,7 @@
 //! | `note`, `notes`, `notice`, `earlier`, `release`, `writeback`, `exchange`, `changes`, `forgotten` | what a container changed, and what becomes of it |
 //! | `labels` | the label of bases and scaffolds |
 //! | `pool` | the pool as a whole |
-//! | `prepared`, `not_shared` | why a container runs on the rootfs as given |
+//! | `prepared`, `not_shared` | why a container runs on the engine's rootfs |
 //! | `error`, `size_error`, `remedy` | why a root cannot be made or unmade |
 
 mod base;

@@ -1,4 +1,4 @@
-//! Why a container runs on the rootfs as given although its image is known: no failure, for it can run all the same.
+//! Why a container runs on the engine's rootfs although its image is known: no failure, for it can run all the same.
 //!
 //! Each reason is made where it is known. Every other error fails the container.
 

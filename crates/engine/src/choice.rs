@@ -1,9 +1,8 @@
-//! Which engine a new container gets: the flag says, else the environment, else the configuration,
-//! else it is the embedded one.
+//! Which engine a new container gets: the one that the flag names, else the environment, else the configuration, else
+//! the embedded one.
 //!
-//! The engine runs as root, so nobody but root may have a say in which program it is: a name is
-//! looked for in fixed directories, never in the caller's PATH, and every directory above the
-//! program must be root's own.
+//! The engine runs as root, so only root may decide which program the engine is. A name is searched in fixed
+//! directories, never in the caller's PATH, and every directory above the program must be writable by root alone.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::MetadataExt;
@@ -11,28 +10,28 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-/// The environment's word, between the flag's and the configuration's.
+/// The environment variable that names the engine. The flag precedes it; the configuration follows it.
 pub const VARIABLE: &str = "SHAREDROOT_ENGINE";
 
-/// Where the program of a name is looked for.
+/// The directories in which a program is searched by its name.
 const DIRECTORIES: [&str; 6] =
     ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
 /// An engine that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ChoiceError {
-    /// Neither a name nor an absolute path.
+    /// The value is neither a name nor an absolute path.
     #[error(
-        "{origin}: {value:?} is no engine; give libcontainer, crun, runc, or the absolute path of \
+        "{origin}: {value:?} is not an engine; give libcontainer, crun, runc, or the absolute path of \
          an OCI runtime"
     )]
     Unknown {
-        /// What is given.
+        /// The value that was given.
         value: OsString,
-        /// Where.
+        /// Where the value was given.
         origin: Origin,
     },
-    /// A name without a program.
+    /// No directory has a program of this name.
     #[error(
         "{origin}: there is no {name} in {}; install it, or give the absolute path of an OCI \
          runtime",
@@ -41,28 +40,28 @@ pub enum ChoiceError {
     NotInstalled {
         /// The name.
         name: &'static str,
-        /// Where it is given.
+        /// Where the name was given.
         origin: Origin,
     },
-    /// The program cannot be looked at.
+    /// The program's metadata cannot be read.
     #[error("{origin}: the engine {path}: {source}; install it, or choose another engine")]
     Missing {
         /// The program.
         path: PathBuf,
-        /// Where it is named.
+        /// Where the program was named.
         origin: Origin,
         /// The operating system's reason.
         source: std::io::Error,
     },
-    /// A directory, a device, or nothing to execute.
+    /// The path is a directory or a device, or the file is not executable.
     #[error("{origin}: the engine {path} is not an executable file; name an OCI runtime")]
     NotExecutable {
         /// The program.
         path: PathBuf,
-        /// Where it is named.
+        /// Where the program was named.
         origin: Origin,
     },
-    /// Somebody else decides what would run as root.
+    /// Another user than root could change what runs as root.
     #[error(
         "{origin}: the engine {path} is not safe to run: others can write {culprit} (owner \
          {owner}:{group}, mode {mode:04o}); make it root's own: chown root:root {culprit} && chmod \
@@ -71,18 +70,18 @@ pub enum ChoiceError {
     Unsafe {
         /// The program.
         path: PathBuf,
-        /// Where it is named.
+        /// Where the program was named.
         origin: Origin,
-        /// The program or a directory above it.
+        /// The program, or a directory above it, that others can write.
         culprit: PathBuf,
-        /// Its owner.
+        /// The owner of `culprit`.
         owner: u32,
-        /// Its group.
+        /// The group of `culprit`.
         group: u32,
-        /// Its permission bits.
+        /// The permission bits of `culprit`.
         mode: u32,
     },
-    /// A circle.
+    /// The engine would call itself without end.
     #[error(
         "{origin}: the engine {path} is this program itself; give libcontainer for the embedded \
          engine"
@@ -90,7 +89,7 @@ pub enum ChoiceError {
     Ourselves {
         /// The program.
         path: PathBuf,
-        /// Where it is named.
+        /// Where the program was named.
         origin: Origin,
     },
 }
@@ -102,7 +101,7 @@ pub enum Origin {
     Flag,
     /// `SHAREDROOT_ENGINE`
     Environment,
-    /// `engine` in this file.
+    /// The key `engine` in this configuration file.
     Config(PathBuf),
     /// The record of this container, which the engine created.
     Record(String),
@@ -142,27 +141,27 @@ impl std::fmt::Display for Choice {
 /// An OCI runtime on this host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Program {
-    /// Its absolute path, free of links.
+    /// The program's absolute path, without symbolic links.
     pub path: PathBuf,
-    /// The command line that it understands.
+    /// The command line that the program understands.
     pub dialect: Dialect,
 }
 
-/// A command line: the two differ in a few verbs and flags.
+/// A command line. crun's and runc's differ in a few verbs and flags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Dialect {
     /// crun's.
     Crun,
-    /// runc's, and that of every runtime that is given by its path.
+    /// runc's. A runtime that is given by another path is taken to have it, too.
     Runc,
 }
 
 impl Choice {
-    /// Decides between what the command line, the environment and the configuration say.
+    /// Decides between the values of the command line, the environment and the configuration.
     ///
     /// # Errors
-    /// [`ChoiceError`] of the one that counts; the others are not looked at.
+    /// [`ChoiceError`] of the value that decides; the other values are not checked.
     pub fn of(
         flag: Option<&OsStr>,
         environment: Option<&OsStr>,
@@ -206,7 +205,7 @@ impl Program {
         Ok(Self { path, dialect })
     }
 
-    /// Checks again the program that created container `id`: it may have changed since.
+    /// Checks again the program that created container `id`, because the program may have changed since then.
     ///
     /// # Errors
     /// [`ChoiceError`].
@@ -215,12 +214,13 @@ impl Program {
     }
 }
 
-/// Resolves `path` and makes sure that root alone decides what it executes.
+/// Resolves `path`, and checks that only root can change what it executes.
 fn check(path: &Path, origin: &Origin) -> Result<PathBuf, ChoiceError> {
     let missing =
         |source| ChoiceError::Missing { path: path.to_owned(), origin: origin.clone(), source };
     let real = path.canonicalize().map_err(missing)?;
-    // Also the directories of a link: who can write there can make it lead elsewhere.
+    // This includes the directories that a symbolic link leads through: a user who can write there can redirect the
+    // link.
     for part in path.ancestors().chain(real.ancestors()) {
         let found = part.metadata().map_err(missing)?;
         let (owner, group, mode) = (found.uid(), found.gid(), found.mode() & 0o7777);
@@ -265,13 +265,13 @@ mod tests {
         assert!(choose(Some("?"), embedded, embedded).starts_with("--engine: \"?\""));
         assert!(choose(None, Some("?"), embedded).contains("SHAREDROOT_ENGINE: \"?\""));
         assert!(choose(None, None, Some("?")).contains("engine in /config.toml: \"?\""));
-        assert!(choose(Some(""), None, None).contains("is no engine"));
+        assert!(choose(Some(""), None, None).contains("is not an engine"));
     }
 
     #[test]
     fn a_path_is_absolute_and_an_executable_file() {
         for relative in ["./runc", "bin/sh", "docker-runc"] {
-            assert!(choose(Some(relative), None, None).contains("is no engine"), "{relative}");
+            assert!(choose(Some(relative), None, None).contains("is not an engine"), "{relative}");
         }
         assert!(choose(Some("/no/such/runc"), None, None).contains("/no/such/runc: No such file"));
         assert!(choose(Some("/etc/passwd"), None, None).contains("not an executable file"));

@@ -1,4 +1,4 @@
-//! The engine of one container, whichever it is.
+//! The engine of one container: the embedded engine or a delegate.
 
 use super::{Delegate, DelegateError, Embedded};
 
@@ -23,7 +23,7 @@ impl Engine {
         }
     }
 
-    /// Whether the engine's state directory has anything of that ID. Asks nobody.
+    /// Whether the engine's state directory has an entry of that ID. This does not call a delegate.
     #[must_use]
     pub fn has_traces(&self) -> bool {
         match self {

@@ -1,8 +1,8 @@
-//! What the engine logged as errors, also in the processes that it cloned: they set up the container and can return no
-//! more than one word to their parent. A pipe holds it, which every process of ours has.
+//! The errors that the engine logged, also in the processes that it cloned: they set up the container, and can return
+//! only one word to their parent. A pipe holds the errors, because every process inherits the pipe.
 //!
-//! Who subscribes to the messages of this process calls [`open`] before the engine does anything, and [`keep`] for each
-//! error of the engine. Without that the engine's reasons are those that it returns.
+//! The program that subscribes to this process's messages calls [`open`] before the engine does anything, and [`keep`]
+//! for each error of the engine. Without these calls, the only reasons are those that the engine returns.
 
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::AsFd;
@@ -30,14 +30,15 @@ pub fn open() -> io::Result<()> {
     Ok(())
 }
 
-/// Keeps an error that the engine logged, until [`first_error`]. What a full pipe does not take is lost.
+/// Keeps an error that the engine logged, until [`first_error`]. An error for which the pipe has no room is lost.
 pub fn keep(words: &str) {
     if let Some(logged) = LOGGED.get() {
         let _ = (&logged.writer).write_all(format!("{}\n", words.replace('\n', " ")).as_bytes());
     }
 }
 
-/// The first error that the engine logged, which is the deepest: it logs on the way up. Those after it are forgotten.
+/// The first error that the engine logged, which is the closest to the cause: the engine logs on the way up. The later
+/// errors are dropped.
 #[must_use]
 pub(crate) fn first_error() -> Option<String> {
     let mut text = [0_u8; 4096];
@@ -46,12 +47,13 @@ pub(crate) fn first_error() -> Option<String> {
     Some(String::from_utf8_lossy(first).into_owned()).filter(|words| !words.is_empty())
 }
 
-/// Forgets what the engine logged.
+/// Drops the errors that the engine logged.
 pub(crate) fn forget() {
     while first_error().is_some() {}
 }
 
-/// Puts `words` in the place of what the engine logged, for whoever asks for [`first_error`] next, in whatever process.
+/// Replaces the errors that the engine logged by `words`, which the next [`first_error`] of any of these processes
+/// returns.
 pub(crate) fn explain(words: &str) {
     forget();
     keep(words);

@@ -1,4 +1,4 @@
-//! What fails in the embedded engine.
+//! The errors of the embedded engine.
 
 use std::path::PathBuf;
 
@@ -6,20 +6,20 @@ use sharedroot_format::ContainerId;
 use sharedroot_format::json::JsonError;
 
 use super::Status;
-use crate::hooks::callers::HookFailed;
+use crate::hooks::heard::HookFailed;
 use crate::spec::error::SpecError;
 use crate::spec::validate::forbidden::Forbidden;
 
-/// A verb of the engine that failed on a container.
+/// The engine failed to execute a verb on a container.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
-    /// There is no container of that ID. runc's words, which containerd's shim looks for.
+    /// No container has this ID. The words are runc's, because containerd's shim searches for them.
     #[error("container {id} does not exist")]
     NotFound {
         /// The container ID.
         id: ContainerId,
     },
-    /// A signal for a container that has ended. runc's words, which containerd's shim looks for.
+    /// A signal for a container that has ended. The words are runc's, because containerd's shim searches for them.
     #[error("kill {id}: container not running")]
     NotRunning {
         /// The container ID.
@@ -35,10 +35,10 @@ pub enum EngineError {
         /// Its status.
         status: Status,
     },
-    /// Not a signal that this host knows.
-    #[error("kill: {signal:?} is no signal; give a name such as TERM or a number from 1 to 64")]
+    /// This host has no signal of this name or number.
+    #[error("kill: {signal:?} is not a signal; give a name such as TERM or a number from 1 to 64")]
     Signal {
-        /// What was given.
+        /// The signal that was given.
         signal: String,
     },
     /// libcontainer's own error.
@@ -48,44 +48,44 @@ pub enum EngineError {
         verb: &'static str,
         /// The container ID.
         id: ContainerId,
-        /// What the engine logged first, which is closest to the cause, or what it returned.
+        /// The engine's first logged error, which is closest to the cause, or else the error that the engine returned.
         why: String,
     },
-    /// A hook of the caller's.
+    /// A hook of the caller failed.
     #[error("{verb} {id}: {source}")]
     Hook {
         /// The verb.
         verb: &'static str,
         /// The container ID.
         id: ContainerId,
-        /// Which hook, and why.
+        /// Which hook failed, and why.
         source: HookFailed,
     },
-    /// The container's cgroup did not answer or obey.
+    /// The container's cgroup could not be read or changed.
     #[error("{verb} {id}: cgroup")]
     Cgroup {
         /// The verb.
         verb: &'static str,
         /// The container ID.
         id: ContainerId,
-        /// The library's reasons.
+        /// The library's error.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// `update --resources` is not of OCI's form.
+    /// The text of `update --resources` is not in OCI's form.
     #[error("{path} is not LinuxResources: {source}")]
     Resources {
         /// The file, `-` for standard input.
         path: PathBuf,
-        /// What and where.
+        /// What is wrong, and at which place in the text.
         source: JsonError,
     },
-    /// A limit that cannot be enforced.
+    /// A limit cannot be enforced.
     #[error(transparent)]
     Limit(#[from] SpecError),
-    /// What the specification forbids.
+    /// The specification forbids the value.
     #[error(transparent)]
     Forbidden(#[from] Forbidden),
-    /// A description of a process for `exec` cannot be used.
+    /// The description of a process for `exec` cannot be used.
     #[error("exec {id}: {what}")]
     Process {
         /// The container ID.
@@ -93,7 +93,7 @@ pub enum EngineError {
         /// What is wrong.
         what: String,
     },
-    /// The terminal and its socket do not fit.
+    /// The configuration asks for a terminal, and the caller named no socket for the terminal.
     #[error("process.terminal is true, so --console-socket must name a socket to receive it")]
     Console,
 }

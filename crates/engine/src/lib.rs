@@ -1,28 +1,29 @@
-//! From a config.json and a root to running processes: the embedded libcontainer starts and steers them, or a delegate, which
-//! is another OCI runtime of this host. Nothing here knows of images and pools, or of the command line of the program.
+//! From a config.json and a root to running processes. The engine that starts and controls the processes is the
+//! embedded libcontainer or a delegate, which is another OCI runtime of this host. This crate does not know images,
+//! pools, or the program's command line.
 //!
-//! A program that uses the embedded engine calls [`stand_in`] before anything else, for a hook's stand-in is the program
-//! itself; then [`engine_log::open`], and [`engine_log::keep`] for each error that libcontainer logs; and [`seal`] before it
-//! creates a container or enters one.
+//! A program that uses the embedded engine calls [`stand_in`] first, because a hook's stand-in is the program itself.
+//! Then it calls [`engine_log::open`], and [`engine_log::keep`] for each error that libcontainer logs. It calls
+//! [`seal`] before it creates a container or enters one.
 //!
 //! | module | story |
 //! |---|---|
-//! | `engine` | the engine of one container, whichever it is |
+//! | `engine` | the engine of one container: the embedded engine or a delegate |
 //! | `choice` | which engine a new container gets, and whether its program is safe to run |
 //! | `spec/` | config.json: read, checked, and put into words that libcontainer understands |
-//! | `embedded/` | libcontainer, told what to do and asked what is |
-//! | `process/` | the processes of a container: how each comes to be, up to the image's own code |
+//! | `embedded/` | libcontainer, which performs the verbs and keeps the state |
+//! | `process/` | the processes of a container: how each is started, up to the image's own code |
 //! | `mounts/` | mounts and devices that libcontainer does not make, or not as runc does |
 //! | `seccomp/` | the filter of a process, and when it is loaded |
-//! | `hooks/` | the caller's hooks: when they run, where, and what they are told |
-//! | `container/` | limits, figures and signals of a container that is there |
-//! | `delegate/` | another runtime, in its own words, with our root |
-//! | `self_exe` | our own executable, out of a container's reach |
-//! | [`engine_log`], `reason` | what libcontainer logged; why it failed, without its structures |
+//! | `hooks/` | the caller's hooks: when they run, where, and which state they get |
+//! | `container/` | limits, figures and signals of an existing container |
+//! | `delegate/` | another runtime, called with its own flags, on sharedroot's root |
+//! | `self_exe` | the runtime's own executable, out of a container's reach |
+//! | [`engine_log`], `reason` | what libcontainer logged; why it failed, without Rust's debug output |
 //! | `features` | what the embedded engine supports |
-//! | `error` | what fails in the embedded engine |
+//! | `error` | the errors of the embedded engine |
 
-// They panic where nobody reads; `say_aside!` does not.
+// These macros panic if standard output or error is closed; `say_aside!` does not.
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
 mod choice;
@@ -56,8 +57,9 @@ pub use embedded::tenant::{Tenant, add_capabilities, parse_process};
 pub use engine::Engine;
 pub use error::EngineError;
 pub use features::features;
-pub use hooks::callers::{CallersHooks, may_write_root};
+pub use hooks::callers::CallersHooks;
 pub use hooks::hook_relay::stand_in;
+pub use hooks::kinds::may_write_root;
 pub use mounts::bind_mounts::{BindMountError, BindMounts};
 pub use mounts::propagation::leads_out;
 pub use process::child::{attend, hold};

@@ -1,8 +1,8 @@
-//! Why the engine failed, in words.
+//! Why the engine failed, in words for users.
 //!
-//! It logs whole structures as Rust prints them for a programmer, keeps the system's reason from what it logs, and wraps what
-//! its init process says into a message of its own channel. Users read the words in Docker's error, and Docker looks in
-//! them for "not a directory".
+//! The engine logs whole structures in Rust's debug form, leaves the system's reason out of what it logs, and wraps the
+//! error of its init process in a message of its own channel. Users read the reason in Docker's error, and Docker
+//! searches the reason for "not a directory".
 
 use std::error::Error;
 
@@ -11,11 +11,11 @@ use sharedroot_sys::chain::chain;
 
 use super::engine_log::first_error;
 
-/// What is said of a process that is gone without a word.
-const GONE: &str = "its first process ended before it was ready";
+/// The reason if the process ended without a message.
+const GONE: &str = "the container's first process ended before it was ready";
 
-/// The most that is known of why the engine failed with `error`: what it logged first, which is closest to the cause, with
-/// the system's reason from what it returned.
+/// The best known reason why the engine failed with `error`: the first error that the engine logged, which is closest
+/// to the cause, with the system's reason from the returned error.
 #[must_use]
 pub(crate) fn reason(error: &(dyn Error + 'static)) -> String {
     of(first_error().as_deref(), &chain(error))
@@ -36,7 +36,7 @@ fn of(logged: Option<&str>, returned: &str) -> String {
     if let Some(what) = profile(&logged) {
         return format!("{what}: {}", cause(&returned));
     }
-    // The fields of the log's line that are no message: `err=Nix(EPERM)`.
+    // Fields of a log line, such as `err=Nix(EPERM)`, are not part of the message.
     let fields = [" err=", " errno=", " error=", " ret=", " e="];
     let message = fields.iter().fold(logged.as_str(), |text, field| {
         text.split_once(field).map_or(text, |(message, _)| message)
@@ -48,7 +48,8 @@ fn of(logged: Option<&str>, returned: &str) -> String {
     }
 }
 
-/// The system's reason: what was returned ends with it, or with the step in general, where the number is in the log's line only.
+/// The system's reason: the end of the returned error. If the returned error ends with a general step, the number is in
+/// the log line only.
 fn known(logged: &str, returned: &str) -> String {
     let number = returned.ends_with("failed to prepare rootfs").then(|| number(logged)).flatten();
     number.unwrap_or_else(|| cause(returned).to_owned())
@@ -65,7 +66,7 @@ fn number(logged: &str) -> Option<String> {
 /// Linux's last error number (errno(3)): EHWPOISON.
 const MOST_NUMBER: i32 = 133;
 
-/// Without the wrappings of the engine's channel.
+/// The text without the wrappings of the engine's channel.
 fn plain(text: &str) -> String {
     for wrapping in ["ExecFailed(\"", "OtherError(\""] {
         if let Some((_, inner)) = text.split_once(wrapping) {
@@ -83,7 +84,7 @@ fn plain(text: &str) -> String {
     wrappings.iter().fold(text.to_owned(), |text, wrapping| text.replace(wrapping, ""))
 }
 
-/// Without the steps of a chain that are structures: what was done in general before the first of them, and the cause.
+/// The text without the steps that are structures: what stands before the first structure, and the cause at the end.
 fn undumped(text: String) -> String {
     let Some(mark) = DUMPS.iter().filter_map(|mark| text.find(mark)).min() else { return text };
     let before = text[..mark].rsplit_once(": ").map_or("", |(before, _)| before);
@@ -91,15 +92,15 @@ fn undumped(text: String) -> String {
     [before, cause].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": ")
 }
 
-/// What a structure has when Rust prints it for a programmer.
+/// The marks of a structure in Rust's debug form.
 const DUMPS: [&str; 5] = [" { ", "Some(", "Error(", "Nix(", "Flags("];
 
-/// Whether a structure of the engine's is in it.
+/// Whether the text contains a structure in Rust's debug form.
 fn is_dump(text: &str) -> bool {
     DUMPS.iter().any(|mark| text.contains(mark))
 }
 
-/// Which mount failed, where the engine logged that: `failed to mount Mount { destination: "/d", … }: …`.
+/// The mount that failed, if the engine logged it: `failed to mount Mount { destination: "/d", … }: …`.
 fn mount(logged: &str) -> Option<String> {
     let (_, dump) = logged.split_once("failed to mount Mount {")?;
     let field = |name: &str| {
@@ -117,7 +118,8 @@ fn mount(logged: &str) -> Option<String> {
     Some(format!("mount {source:?} at {destination:?}{options}"))
 }
 
-/// Which namespace could not be joined: `failed to set namespace err=… namespace=LinuxNamespace { typ: Ipc, path: Some("…") }`.
+/// The namespace that could not be joined: `failed to set namespace err=… namespace=LinuxNamespace { typ: Ipc, path:
+/// Some("…") }`.
 fn namespace(logged: &str) -> Option<String> {
     let (_, dump) = logged.split_once("failed to set namespace")?;
     let (_, typ) = dump.split_once("typ: ")?;
@@ -126,22 +128,23 @@ fn namespace(logged: &str) -> Option<String> {
     Some(format!("join the {typ} namespace {:?}", unquoted(path)))
 }
 
-/// Which AppArmor profile could not be applied: `failed to apply apparmor profile err=ActivateProfile { …, profile: "…" }`.
+/// The AppArmor profile that could not be applied: `failed to apply apparmor profile err=ActivateProfile { …, profile:
+/// "…" }`.
 fn profile(logged: &str) -> Option<String> {
     let (_, dump) = logged.split_once("failed to apply apparmor profile")?;
     let (_, name) = dump.split_once("profile: \"")?;
     Some(format!("apply the AppArmor profile {:?}", unquoted(name)))
 }
 
-/// Which controller of cgroups a file of `unified` wants and the host has not. Of the file that is missing there is no word:
-/// podman would take "no such file or directory" for a program that was not found.
+/// The controller that a file of `unified` needs and that the host does not have. The missing file is not mentioned:
+/// podman would read "no such file or directory" as a program that was not found.
 fn controller(returned: &str) -> Option<String> {
     let (_, rest) = returned.split_once("subsystem ")?;
     let (name, _) = rest.split_once(" is not available: ")?;
     Some(format!("linux.resources.unified: controller {name:?} not available"))
 }
 
-/// The system's reason at the end of a chain, without the steps in general that lead to it.
+/// The system's reason at the end of a chain, without the general steps before it.
 fn cause(chain: &str) -> &str {
     let steps = ["failed to prepare rootfs: ", "syscall: ", "io error: ", "nix error: "];
     let mut cause = chain;
@@ -151,7 +154,7 @@ fn cause(chain: &str) -> &str {
     cause
 }
 
-/// What stands before the closing quote of a text as Rust prints it.
+/// The text up to its closing quote in Rust's debug form.
 fn unquoted(text: &str) -> String {
     let (mut plain, mut rest) = (String::new(), text.chars());
     while let Some(next) = rest.next() {
@@ -167,7 +170,7 @@ fn unquoted(text: &str) -> String {
     plain
 }
 
-/// An error number as the C library and Go write it: "exec format error".
+/// An error number in the words of the C library and Go: "exec format error".
 pub(crate) fn words(number: Errno) -> String {
     let text = std::io::Error::from(number).to_string();
     text.split(" (os error").next().unwrap_or_default().to_lowercase()

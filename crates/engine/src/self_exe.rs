@@ -1,9 +1,9 @@
-//! The runtime's own executable, out of a container's reach.
+//! The runtime's own executable, which a container must not be able to write.
 //!
-//! A process of the container can open `/proc/<runtime's pid>/exe` while the runtime is inside, and
-//! write to it once the runtime has ended (CVE-2019-5736). So the verbs that enter a container run
-//! from a read-only mount of the executable that is attached nowhere: a write through it is EROFS.
-//! No byte is copied, unlike with a memfd.
+//! A process of the container can open `/proc/<runtime's pid>/exe` while the runtime is inside the container, and write
+//! to the file after the runtime has ended (CVE-2019-5736). So the verbs that enter a container run from a read-only
+//! mount of the executable that is attached to no directory: a write through that mount fails with EROFS. Unlike with a
+//! memfd, no byte is copied.
 
 use std::ffi::CString;
 use std::os::fd::AsFd;
@@ -16,24 +16,24 @@ use nix::sys::statvfs::{FsFlags, fstatvfs};
 use sharedroot_sys::mount::{self, MountError};
 use sharedroot_sys::process_start::{environment, handed_over};
 
-/// The executable could not be sealed; the verb is refused.
+/// The executable could not be sealed, so the verb is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum SealError {
-    /// The executable is not there to be opened.
+    /// An operation on the executable failed.
     #[error("{step} the runtime's own executable: {source}")]
     Step {
-        /// What was tried.
+        /// The operation.
         step: &'static str,
         /// The operating system's reason.
         source: std::io::Error,
     },
-    /// No detached mount of it.
+    /// The detached mount cannot be made.
     #[error("seal the runtime's own executable: {0}")]
     Mount(#[from] MountError),
 }
 
-/// Returns if this process already runs from a read-only mount; otherwise executes itself anew
-/// from one, and returns only on failure.
+/// Returns if this process already runs from a read-only mount. Otherwise executes the program again from such a mount,
+/// and returns only on failure.
 ///
 /// # Errors
 /// [`SealError`].

@@ -12,7 +12,7 @@ use crate::{docker, mountinfo, overlay};
 /// database does not have the rootfs, this reads the mount table.
 ///
 /// # Errors
-/// [`Unidentified`] is no failure of the container: it runs on the rootfs as given, and the log has the reason.
+/// [`Unidentified`] is no failure of the container: it runs on the engine's rootfs, and the log has the reason.
 pub fn identify(root_path: &Path, container_id: &str) -> Result<Image, Unidentified> {
     match docker::identify(root_path, container_id) {
         Err(Unidentified::NotADockerRootfs { .. }) => overlay::identify(root_path),

@@ -1,11 +1,11 @@
-//! Why an image stays unidentified, so that its container runs on the rootfs as given.
+//! Why an image stays unidentified, so that its container runs on the engine's rootfs.
 
 use std::io;
 use std::path::PathBuf;
 
 use sharedroot_format::KeyError;
 
-/// Why the image of a rootfs is not known. The container runs on the rootfs as given, and the log has this reason.
+/// Why the image of a rootfs is not known. The container runs on the engine's rootfs, and the log has this reason.
 #[derive(Debug, thiserror::Error)]
 pub enum Unidentified {
     /// The rootfs is not in Docker's layer database.

@@ -1,4 +1,4 @@
-//! `config`: what is in force, and from where.
+//! `config`: the values that are in force, and their origins.
 
 use serde_json::{Value, json};
 
@@ -7,10 +7,10 @@ use crate::cli::{Config as Verb, Global};
 use crate::config::{ConfigError, Key, Layers, Origin, default_file};
 use crate::output::say;
 
-/// Does what the verb says. Nothing but the file and the environment is read.
+/// Executes the verb. It reads only the file and the environment.
 ///
 /// # Errors
-/// [`ConfigError`]: of a file that cannot be used, too.
+/// [`ConfigError`], also for a file that cannot be used.
 pub fn run(global: &Global, verb: &Verb) -> Result<(), ConfigError> {
     match verb {
         Verb::Default => say!("{}", default_file().trim_end()),
@@ -33,7 +33,7 @@ pub fn run(global: &Global, verb: &Verb) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// One key.
+/// One key of the configuration.
 #[derive(Debug)]
 struct Line {
     key: &'static Key,

@@ -1,4 +1,4 @@
-//! `gc`: what processes and reboots left half-done in the pool is finished or undone.
+//! `gc`: finishes or undoes the changes of the pool that dead processes and reboots left incomplete.
 
 use std::fmt;
 
@@ -15,9 +15,8 @@ use crate::lifecycle::LifecycleError;
 use crate::output::say;
 use crate::record::Records;
 
-/// Makes store, pool and kernel agree, deletes the snapshots of containers that are gone, and
-/// prints what was done. Where the pool is not the one that the store knows, only `force` goes on,
-/// with the pool as it is.
+/// Makes store, pool and kernel agree, deletes the snapshots of containers that are gone, and prints what was done. If
+/// the pool is not the one that the store describes, only `force` continues, with the pool as it is.
 ///
 /// # Errors
 /// [`LifecycleError`].
@@ -40,7 +39,7 @@ pub fn collect(bases: &Bases, args: &Gc) -> Result<(), LifecycleError> {
     }
 }
 
-/// `None` where there is no pool.
+/// `None` if there is no pool.
 fn go_through(bases: &Bases, args: &Gc, told: &mut Told) -> Result<Option<Report>, LifecycleError> {
     let dry_run = args.dry_run;
     if !dry_run {
@@ -66,7 +65,8 @@ fn go_through(bases: &Bases, args: &Gc, told: &mut Told) -> Result<Option<Report
     }
     told.say(format_args!("{report}"));
     delete_snapshots(bases, told);
-    // Also where nothing is to be done: what follows asks them, and takes nothing away that a container may use.
+    // The leases are reconciled in a dry run, too: the later steps ask the leases, and no lease is removed that a container
+    // may use.
     if let Err(error) = bases.reconcile_leases(&Records(bases.run_dir())) {
         told.failed("the leases", &error);
         return Ok(Some(report));
@@ -137,7 +137,7 @@ fn delete_bases(bases: &Bases, told: &mut Told) {
     }
 }
 
-/// A policy that names no shared label is no reason to leave the rest undone.
+/// If the policy does not know the shared label, the other steps still run.
 fn unmount_mislabelled(bases: &Bases, told: &mut Told) {
     match bases.labels().unmount_mislabelled(told.how()) {
         Ok(bases) => {
@@ -156,12 +156,12 @@ fn unmount_mislabelled(bases: &Bases, told: &mut Told) {
     }
 }
 
-/// What has been told: a line at once for people, everything at the end for programs.
+/// What `gc` reports: lines immediately for people, everything at the end for programs.
 struct Told {
     dry_run: bool,
     json: bool,
     items: Vec<Item>,
-    /// What could not be done, by name; the reasons were warned of.
+    /// The steps that failed, by name. Their reasons were printed as warnings.
     failed: Vec<String>,
 }
 
@@ -176,13 +176,13 @@ impl Told {
         }
     }
 
-    /// The rest goes on.
+    /// The failure of one step does not stop the others.
     fn failed(&mut self, name: &str, error: &RootfsError) {
         tracing::warn!("{name}: {}", chain(error));
         self.failed.push(name.to_owned());
     }
 
-    /// The full name is for programs, the other words for people.
+    /// The full name is for programs, `text` for people.
     fn item(&mut self, done: Done, kind: Kind, (name, text): (&str, &str), why: &str) {
         let (would, did) = done.words();
         self.say(format_args!("{} {text}: {why}", if self.dry_run { would } else { did }));
@@ -190,7 +190,7 @@ impl Told {
     }
 }
 
-/// One thing that was left.
+/// One thing that was found.
 struct Item {
     done: Done,
     kind: Kind,
@@ -200,7 +200,7 @@ struct Item {
 
 impl Item {
     fn to_json(&self) -> Value {
-        // Programs are told of a dry run once.
+        // Programs read in one place that the run is a dry run.
         let (_, did) = self.done.words();
         json!({ "done": did, "kind": self.kind.word(), "name": self.name, "why": self.why })
     }
@@ -215,7 +215,7 @@ enum Done {
 }
 
 impl Done {
-    /// Of a dry run, and of the act.
+    /// The words of a dry run, and of a real one.
     fn words(self) -> (&'static str, &'static str) {
         match self {
             Self::Deleted => ("would delete", "deleted"),

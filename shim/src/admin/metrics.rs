@@ -1,8 +1,8 @@
 //! `metrics`: the host's figures in Prometheus' text format, for node_exporter's textfile collector
 //! (<https://prometheus.io/docs/instrumenting/exposition_formats/>).
 //!
-//! Counters count from the boot of the host, as what they are made of lies in memory: Prometheus takes the fall of a
-//! counter for a new beginning.
+//! Counters begin at the boot of the host, because their sources are in memory. Prometheus treats a smaller counter as
+//! a new beginning.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -20,7 +20,7 @@ use crate::output::say;
 use crate::record;
 use crate::starts::{self, BOUNDS, Histogram, Totals};
 
-/// Prints them, or puts them into a file.
+/// Prints the metrics, or writes them to a file.
 ///
 /// # Errors
 /// [`LifecycleError`].
@@ -41,12 +41,12 @@ pub fn metrics(bases: &Bases, args: &Metrics) -> Result<(), LifecycleError> {
         say!("{}", text.trim_end());
         return Ok(());
     };
-    // A reader finds the file whole: the collector reads whenever it is asked.
+    // The file is replaced in one step, because the collector may read at any time.
     let written = Output::at(path, 0o644).and_then(|output| output.write(text.as_bytes()));
     written.map_err(file("write", path))
 }
 
-/// The exposition.
+/// The metrics in the text format.
 #[derive(Debug, Default)]
 struct Text(String);
 
@@ -64,7 +64,7 @@ impl Text {
             let name = (format!("pool_{name}_bytes"), format!("{name}_bytes"));
             text.head(&name.0, "gauge", help);
             for part in ["data", "metadata"] {
-                // Nobody knows them of a pool that is not active.
+                // The fill of an inactive pool is unknown.
                 if let Some(bytes) = pool[part][&name.1].as_f64() {
                     text.line(&name.0, &[("part", part)], bytes);
                 }
@@ -76,16 +76,16 @@ impl Text {
         text.line("bases_mounted", &[], mounted as f64);
 
         text.head("containers", "gauge", "Containers by what became of their root.");
-        let given: usize = kinds.as_given.values().map(Vec::len).sum();
+        let given: usize = kinds.not_shared.values().map(Vec::len).sum();
         for (root, count) in
-            [("shared", kinds.shared), ("private", kinds.private), ("as_given", given)]
+            [("shared", kinds.shared), ("private", kinds.private), ("not_shared", given)]
         {
             text.line("containers", &[("root", root)], count as f64);
         }
 
         text.head("create_seconds", "histogram", "How long `create` took since the host booted.");
         text.histogram("create_seconds", &[("root", "base")], &totals.on_bases);
-        text.histogram("create_seconds", &[("root", "as_given")], &totals.as_given);
+        text.histogram("create_seconds", &[("root", "not_shared")], &totals.not_shared);
         text.head("start_seconds", "histogram", "How long `start` took since the host booted.");
         text.histogram("start_seconds", &[], &totals.started);
         text.head("errors_total", "counter", "Commands that failed since the host booted.");
@@ -101,7 +101,7 @@ impl Text {
         ));
     }
 
-    /// The values of labels are ours and need no escapes.
+    /// The values of labels are this program's own and need no escapes.
     fn line(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
         let labels: Vec<_> = labels.iter().map(|(key, of)| format!("{key}=\"{of}\"")).collect();
         let labels = match labels.is_empty() {
@@ -165,19 +165,19 @@ mod tests {
         let kinds = Kinds {
             shared: 2,
             private: 1,
-            as_given: [("why".to_owned(), vec!["a".to_owned(), "b".to_owned()])].into(),
+            not_shared: [("why".to_owned(), vec!["a".to_owned(), "b".to_owned()])].into(),
         };
         let text = Text::of(&pool, &kinds, 2, &totals()).0;
         for line in [
             "sharedroot_pool_active 1",
             "sharedroot_pool_used_bytes{part=\"metadata\"} 20",
-            "sharedroot_containers{root=\"as_given\"} 2",
+            "sharedroot_containers{root=\"not_shared\"} 2",
             "sharedroot_create_seconds_bucket{root=\"base\",le=\"0.005\"} 0",
             "sharedroot_create_seconds_bucket{root=\"base\",le=\"0.01\"} 1",
             "sharedroot_create_seconds_bucket{root=\"base\",le=\"+Inf\"} 2",
             "sharedroot_create_seconds_sum{root=\"base\"} 0.257",
-            "sharedroot_create_seconds_bucket{root=\"as_given\",le=\"60\"} 0",
-            "sharedroot_create_seconds_count{root=\"as_given\"} 1",
+            "sharedroot_create_seconds_bucket{root=\"not_shared\",le=\"60\"} 0",
+            "sharedroot_create_seconds_count{root=\"not_shared\"} 1",
             "sharedroot_start_seconds_count 1",
             "sharedroot_errors_total{command=\"exec\"} 1",
         ] {

@@ -1,4 +1,4 @@
-//! What an administrator asks and does; nothing here is in a container's path.
+//! The commands of an administrator. No command here is in a container's path.
 
 pub mod config;
 pub mod doctor;
@@ -16,11 +16,11 @@ use serde_json::{Value, json};
 
 use crate::output::say;
 
-/// The version of what `--json` prints; docs/json.md has every key. A key that is added leaves it as it is; one that goes
-/// or gets another meaning makes it one more.
+/// The version of the output of `--json`; docs/json.md has every key. A new key does not change the version. A key that
+/// is removed or gets another meaning raises the version by one.
 const VERSION: u32 = 1;
 
-/// Prints what a program asked for.
+/// Prints JSON for programs.
 fn for_programs(mut value: Value) {
     value["version"] = json!(VERSION);
     say!("{value:#}");

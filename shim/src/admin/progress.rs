@@ -1,4 +1,5 @@
-//! What an administrator sees of work that takes longer than a second: one line on a terminal, gone when the work is done.
+//! What an administrator sees of work that takes longer than a second: one line on a terminal, which disappears when
+//! the work is done.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
@@ -7,25 +8,25 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// What is quicker is done without a word.
+/// Work that takes less time has no line.
 const PATIENCE: Duration = Duration::from_secs(1);
 const PACE: Duration = Duration::from_millis(100);
 
-/// Some work, until it is dropped. Where standard error is no terminal nothing is shown.
+/// Shows progress until it is dropped. If standard error is not a terminal, nothing is shown.
 pub struct Progress {
     bar: ProgressBar,
-    /// Draws it, until the other end is dropped.
+    /// Draws the line until the other end is dropped.
     drawer: Option<(Sender<()>, JoinHandle<()>)>,
 }
 
 impl Progress {
-    /// Work of which nobody knows how much is left: it tells how long it has taken.
+    /// Work whose length is unknown: the line has the time that it has taken.
     #[must_use]
     pub fn begin(what: &'static str) -> Self {
         Self::of(ProgressBar::no_length(), "{spinner} {msg}, {elapsed}", what)
     }
 
-    /// Work on so many bytes.
+    /// Work on a known number of bytes.
     #[must_use]
     pub fn of_bytes(what: &'static str, total: u64) -> Self {
         let form =
@@ -33,7 +34,7 @@ impl Progress {
         Self::of(ProgressBar::new(total), form, what)
     }
 
-    /// Does some work.
+    /// Runs some work, and shows its progress.
     pub fn during<T>(what: &'static str, work: impl FnOnce() -> T) -> T {
         let _shown = Self::begin(what);
         work()
@@ -44,7 +45,7 @@ impl Progress {
         if !io::stderr().is_terminal() {
             return Self { bar, drawer: None };
         }
-        // A form that indicatif does not understand leaves its own.
+        // If indicatif does not understand the template, its default stays.
         if let Ok(style) = ProgressStyle::with_template(form) {
             bar.set_style(style.progress_chars("##-"));
         }
@@ -62,12 +63,12 @@ impl Progress {
         Self { bar, drawer: Some((alive, drawer)) }
     }
 
-    /// So many bytes are done; holes count, too, which the whole may leave out.
+    /// Sets how many bytes are done. Holes count, too; the total may leave them out.
     pub fn show(&self, passed: u64) {
         self.bar.set_position(passed.min(self.bar.length().unwrap_or(passed)));
     }
 
-    /// Counts what is written.
+    /// Counts the bytes that are written.
     pub fn of_writing<W: Write>(&self, to: W) -> impl Write {
         self.bar.wrap_write(to)
     }

@@ -1,24 +1,24 @@
-//! What people see: lines, tables, bars. Colours and bars are for a terminal only.
+//! The output for people: lines, tables, bars. Colours and bars are for a terminal only.
 
 use std::io::{self, IsTerminal};
 
 use crate::output::say;
 
-/// How a line stands out (ECMA-48: SGR).
+/// How a line is emphasised (ECMA-48: SGR).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Colour {
-    /// Of a table's head.
+    /// The head of a table.
     Bold,
-    /// As it should be.
+    /// A good value.
     Green,
-    /// Soon no more.
+    /// A value that needs attention soon.
     Yellow,
-    /// To be mended.
+    /// A value that needs attention now.
     Red,
 }
 
 impl Colour {
-    /// For something that is so full: from 80 % on it is worth a look, from 90 % on new containers are refused.
+    /// The style of a value in percent: from 80 % a warning, from 90 % new containers are refused.
     #[must_use]
     pub fn of_fill(percent: u8) -> Option<Self> {
         match percent {
@@ -44,20 +44,20 @@ impl Colour {
 /// One line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
-    /// Without its end.
+    /// The text, without the end of line.
     pub text: String,
-    /// Whether it stands out.
+    /// The emphasis, if the line has one.
     pub colour: Option<Colour>,
 }
 
 impl Line {
-    /// In the terminal's own colours.
+    /// A line in the terminal's own colours.
     pub fn plain(text: impl Into<String>) -> Self {
         Self { text: text.into(), colour: None }
     }
 
-    /// The first `columns` characters as they go to a screen. Names and reasons may be a stranger's: a terminal obeys nothing
-    /// of them.
+    /// The first `columns` characters as they are printed. Names and reasons may come from others, so characters that
+    /// control a terminal are replaced.
     #[must_use]
     pub fn cut(&self, columns: usize, screen: Screen) -> String {
         let shown = |c: char| if c.is_control() { '?' } else { c };
@@ -72,18 +72,19 @@ impl Line {
 /// What standard output can show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Screen {
-    /// Bars and what is drawn again in its place.
+    /// Bars, and output that is drawn again at the same place.
     pub terminal: bool,
     /// Colours.
     pub coloured: bool,
 }
 
 impl Screen {
-    /// Neither: a file, a pipe.
+    /// Neither bars nor colours: a file or a pipe.
     #[cfg(test)]
     pub const NONE: Self = Self { terminal: false, coloured: false };
 
-    /// What this process's standard output is. Who sets `NO_COLOR` wants none (<https://no-color.org>).
+    /// The abilities of this process's standard output. A user who sets `NO_COLOR` wants no colours
+    /// (<https://no-color.org>).
     #[must_use]
     pub fn here() -> Self {
         let terminal = io::stdout().is_terminal();
@@ -91,7 +92,7 @@ impl Screen {
         Self { terminal, coloured: terminal && !unwanted }
     }
 
-    /// A bar of 20 columns and a space; nothing where there is no terminal.
+    /// A bar of 20 columns and a space; empty if standard output is not a terminal.
     #[must_use]
     pub fn bar(self, percent: u8) -> String {
         if !self.terminal {
@@ -107,7 +108,7 @@ impl Screen {
     }
 }
 
-/// Where the cells of a column stand.
+/// How the cells of a column are aligned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Column {
     /// To the left.
@@ -116,7 +117,7 @@ pub enum Column {
     Figure(&'static str),
 }
 
-/// A head and rows, each column as wide as its widest cell.
+/// A head and rows. Each column is as wide as its widest cell.
 #[must_use]
 pub fn table<const N: usize>(columns: [Column; N], rows: &[[String; N]]) -> Vec<Line> {
     let head = columns.map(|(Column::Text(name) | Column::Figure(name))| name.to_owned());

@@ -1,4 +1,5 @@
-//! `status`, on one screen: the pool, what kind of root the containers have, and the bases with their users.
+//! `status`, on one screen: the pool, how many containers have which kind of rootfs, and the bases with their
+//! containers.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -17,20 +18,20 @@ use super::screen::{Line, Screen};
 use crate::lifecycle::LifecycleError;
 use crate::record::{self, Record, Rootfs};
 
-/// So that all of it is one screen of 24 rows, and leaves room for a warning.
+/// The most lines of each part, so that the whole is one screen of 24 rows with room for a warning.
 const MOST_BASES: usize = 6;
 const MOST_REASONS: usize = 4;
 const MOST_ROOTS: usize = 2;
 
-/// The containers by what became of their roots.
+/// The containers, by the kind of their rootfs.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Kinds {
     /// Containers on a base.
     pub shared: usize,
     /// Containers on a snapshot.
     pub private: usize,
-    /// The IDs, by the reason.
-    pub as_given: BTreeMap<String, Vec<String>>,
+    /// The IDs of containers that are not shared, by the reason.
+    pub not_shared: BTreeMap<String, Vec<String>>,
 }
 
 impl FromIterator<Record> for Kinds {
@@ -40,7 +41,9 @@ impl FromIterator<Record> for Kinds {
             match record.rootfs {
                 Rootfs::Shared { .. } => kinds.shared += 1,
                 Rootfs::Private { .. } => kinds.private += 1,
-                Rootfs::AsGiven { why } => kinds.as_given.entry(why).or_default().push(record.id),
+                Rootfs::NotShared { why } => {
+                    kinds.not_shared.entry(why).or_default().push(record.id)
+                }
             }
         }
         kinds
@@ -49,26 +52,26 @@ impl FromIterator<Record> for Kinds {
 
 impl Kinds {
     fn to_json(&self) -> Value {
-        let as_given = self.as_given.iter().map(|(why, ids)| json!({ "why": why, "ids": ids }));
+        let not_shared = self.not_shared.iter().map(|(why, ids)| json!({ "why": why, "ids": ids }));
         json!({
             "shared": self.shared,
             "private": self.private,
-            "as_given": as_given.collect::<Vec<_>>(),
+            "not_shared": not_shared.collect::<Vec<_>>(),
         })
     }
 
     fn lines(&self) -> Vec<String> {
-        let given: usize = self.as_given.values().map(Vec::len).sum();
+        let given: usize = self.not_shared.values().map(Vec::len).sum();
         let [shared, private] = [self.shared, self.private];
         let mut lines =
-            vec![format!("roots     {shared} shared, {private} private, {given} as given")];
-        // Those of the most containers first, and each with a container to look at.
-        let mut reasons: Vec<_> = self.as_given.iter().collect();
+            vec![format!("roots     {shared} shared, {private} private, {given} not shared")];
+        // The reasons with the most containers come first, each with the ID of one container.
+        let mut reasons: Vec<_> = self.not_shared.iter().collect();
         reasons.sort_by_key(|(_, ids)| Reverse(ids.len()));
         for (why, ids) in reasons.iter().take(MOST_REASONS) {
             let one = ids.first().map_or("", |id| &id[..id.floor_char_boundary(12)]);
             lines.push(format!(
-                "as given  {}: {why} ({one}{})",
+                "not shared  {}: {why} ({one}{})",
                 ids.len(),
                 match ids.len() {
                     1 => "",
@@ -77,19 +80,19 @@ impl Kinds {
             ));
         }
         if let Some(more) = reasons.len().checked_sub(MOST_REASONS).filter(|more| *more > 0) {
-            lines.push(format!("as given  {more} more reasons: `sharedroot status --json`"));
+            lines.push(format!("not shared  {more} more reasons: `sharedroot status --json`"));
         }
         lines
     }
 }
 
-/// A container's own root: what it may take of the pool, and what it takes.
+/// A private rootfs: how much of the pool it may use, and how much it uses.
 #[derive(Debug, PartialEq, Eq)]
 struct Private {
     id: String,
     /// The size of its snapshot.
     limit: Bytes,
-    /// None where the pool cannot be read.
+    /// `None` if the pool cannot be read.
     used: Option<Bytes>,
 }
 
@@ -138,10 +141,10 @@ impl Private {
     }
 }
 
-/// The label of bases, and those that have another one; nothing where SELinux is off.
+/// The shared label, and the bases that have another label; empty if SELinux is off.
 #[derive(Debug)]
 struct Labels {
-    /// What new mounts of bases get, or why there is none.
+    /// The label of new mounts of bases, or the reason why there is none.
     shared: Option<Result<String, String>>,
     others: Vec<Mislabelled>,
 }
@@ -181,7 +184,7 @@ impl Labels {
     }
 }
 
-/// The bases of the most containers; none of no bases.
+/// The bases with the most containers; no line without bases.
 fn base_lines(mut bases: Vec<Base>) -> Vec<Line> {
     if bases.is_empty() {
         return Vec::new();
@@ -267,7 +270,7 @@ mod tests {
 
     #[test]
     fn containers_are_counted_by_their_roots() {
-        let given = |why: &str| Rootfs::AsGiven { why: why.into() };
+        let given = |why: &str| Rootfs::NotShared { why: why.into() };
         let base = crate::testing::key();
         let roots = [
             Rootfs::Shared { base: base.clone(), scaffold: None },
@@ -285,13 +288,13 @@ mod tests {
         };
         let kinds: Kinds = roots.into_iter().enumerate().map(record).collect();
         let lines = [
-            "roots     1 shared, 1 private, 3 as given",
-            "as given  2: podman (c2, …)",
-            "as given  1: no layers (c3)",
+            "roots     1 shared, 1 private, 3 not shared",
+            "not shared  2: podman (c2, …)",
+            "not shared  1: no layers (c3)",
         ];
         assert_eq!(kinds.lines(), lines);
         let json = kinds.to_json();
         assert_eq!((&json["shared"], &json["private"]), (&json!(1), &json!(1)));
-        assert_eq!(json["as_given"][1], json!({ "why": "podman", "ids": ["c2", "c4"] }));
+        assert_eq!(json["not_shared"][1], json!({ "why": "podman", "ids": ["c2", "c4"] }));
     }
 }

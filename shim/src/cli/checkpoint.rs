@@ -1,16 +1,16 @@
-//! The command lines of CRIU: `checkpoint` and `restore`, for the engines that have them.
+//! The flags of `checkpoint` and `restore`, which use CRIU, for the engines that have these verbs.
 
 use std::path::PathBuf;
 
 use clap::Args;
 
-// What `checkpoint` and `restore` have in common.
+// The flags that `checkpoint` and `restore` have in common.
 #[derive(Debug, Args)]
 pub struct Criu {
-    /// Directory of CRIU's image files
+    /// The directory of CRIU's image files
     #[arg(long, value_name = "DIR")]
     pub image_path: Option<PathBuf>,
-    /// Directory of CRIU's working files and logs
+    /// The directory of CRIU's working files and logs
     #[arg(long, value_name = "DIR")]
     pub work_path: Option<PathBuf>,
     /// Allow open TCP connections
@@ -25,16 +25,16 @@ pub struct Criu {
     /// Handle file locks
     #[arg(long)]
     pub file_locks: bool,
-    /// What becomes of cgroups: soft, full, strict or ignore
+    /// How cgroups are handled: soft, full, strict or ignore
     #[arg(long, value_name = "MODE")]
     pub manage_cgroups_mode: Option<String>,
-    /// Namespaces whose properties are left out
+    /// The namespaces whose properties are left out
     #[arg(long, value_name = "NAMESPACE")]
     pub empty_ns: Vec<String>,
     /// Deduplicate memory images
     #[arg(long)]
     pub auto_dedup: bool,
-    /// Restore memory pages when they are used
+    /// Restore a memory page when it is first used
     #[arg(long)]
     pub lazy_pages: bool,
 }
@@ -42,22 +42,22 @@ pub struct Criu {
 // `checkpoint`
 #[derive(Debug, Args)]
 pub struct Checkpoint {
-    /// CRIU's.
+    /// The flags for CRIU.
     #[command(flatten)]
     pub criu: Criu,
-    /// Directory of the images of the last --pre-dump
+    /// The directory of the images of the last --pre-dump
     #[arg(long, value_name = "DIR")]
     pub parent_path: Option<PathBuf>,
-    /// Let the container go on
+    /// Let the container run on
     #[arg(long)]
     pub leave_running: bool,
-    /// Only the memory; the container goes on
+    /// Save only the memory; the container runs on
     #[arg(long)]
     pub pre_dump: bool,
-    /// Descriptor that is written to when --lazy-pages is ready
+    /// The descriptor that gets a byte when --lazy-pages is ready
     #[arg(long, value_name = "FD")]
     pub status_fd: Option<i32>,
-    /// The page server
+    /// The address of the page server
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub page_server: Option<String>,
     /// Container ID
@@ -67,16 +67,16 @@ pub struct Checkpoint {
 // `restore`
 #[derive(Debug, Args)]
 pub struct Restore {
-    /// CRIU's.
+    /// The flags for CRIU.
     #[command(flatten)]
     pub criu: Criu,
     /// The bundle directory
     #[arg(short, long, default_value = ".", value_name = "DIR")]
     pub bundle: PathBuf,
-    /// Unix socket that receives the terminal
+    /// The Unix socket that receives the terminal
     #[arg(long, value_name = "SOCKET")]
     pub console_socket: Option<PathBuf>,
-    /// File that receives the process ID
+    /// The file that receives the process ID
     #[arg(long, value_name = "FILE")]
     pub pid_file: Option<PathBuf>,
     /// Return when the process runs
@@ -85,10 +85,10 @@ pub struct Restore {
     /// Enter the root with MS_MOVE and chroot
     #[arg(long)]
     pub no_pivot: bool,
-    /// Profile of the security module
+    /// The profile of the security module
     #[arg(long, value_name = "TYPE:NAME")]
     pub lsm_profile: Option<String>,
-    /// Label of the mounts
+    /// The label of the mounts
     #[arg(long, value_name = "LABEL")]
     pub lsm_mount_context: Option<String>,
     /// Container ID

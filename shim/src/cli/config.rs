@@ -5,12 +5,12 @@ use clap::Subcommand;
 /// `config`
 #[derive(Debug, Subcommand)]
 pub enum Config {
-    /// Print every key with its value and who said it: the default, the file, or the environment
+    /// Print every key with its value and its origin: the default, the file or the environment
     Show {
-        /// For programs
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Print a file in which every key is explained and has its default
+    /// Print a configuration file with every key, its explanation and its default
     Default,
 }

@@ -2,14 +2,14 @@
 
 use clap::Args;
 
-/// Look whether kernel, tools, pool, labels and engines are well, and say how to mend what is not
+/// Check kernel, tools, pool, labels and engines, and print a remedy for each problem
 ///
-/// Changes nothing and activates nothing. One line for each check: `ok`, `warning` (it works, but not as well as it could)
-/// or `problem`, with the remedy. The exit status is 0 where all is well, 1 where there are warnings and no problem, 2 where
-/// there is a problem.
+/// `doctor` changes nothing and activates nothing. It prints one line for each check: `ok`, `warning` (the part works,
+/// but not as well as it could) or `problem`. A warning and a problem have a remedy. The exit status is 0 if every
+/// check is ok, 1 if there are only warnings, and 2 if there is a problem.
 #[derive(Debug, Args)]
 pub struct Doctor {
-    /// For programs
+    /// Print JSON
     #[arg(long)]
     pub json: bool,
 }

@@ -5,14 +5,14 @@ use clap::Args;
 // `gc`
 #[derive(Debug, Args)]
 pub struct Gc {
-    /// Only say what would be done
+    /// Only print what `gc` would do
     #[arg(long)]
     pub dry_run: bool,
-    /// Where the pool is not the one that the store knows, go on with the pool as it is: delete thin IDs that no volume
-    /// owns, forget volumes that the pool has lost
+    /// If the pool is not the one that the store describes, continue with the pool: delete thin IDs without a volume,
+    /// and forget volumes that the pool no longer has
     #[arg(long)]
     pub force: bool,
-    /// For programs
+    /// Print JSON
     #[arg(long)]
     pub json: bool,
 }

@@ -4,43 +4,43 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-// `install`
+// The flags of `install`.
 #[derive(Debug, Args)]
 pub struct Install {
-    /// Whose configuration gets this program as a runtime
+    /// The engine whose configuration gets this program as a runtime
     #[arg(value_enum)]
     pub target: Target,
-    /// Also make it the runtime of containers that name none
+    /// Make this program the runtime of containers that name none, too
     #[arg(long)]
     pub default: bool,
-    /// Which file, and how far.
+    /// The configuration file, and whether to change it.
     #[command(flatten)]
     pub edit: Edit,
 }
 
-// `uninstall`
+// The flags of `uninstall`.
 #[derive(Debug, Args)]
 pub struct Uninstall {
-    /// Whose configuration gets rid of it
+    /// The engine from whose configuration this program is removed
     #[arg(value_enum)]
     pub target: Target,
-    /// Which file, and how far.
+    /// The configuration file, and whether to change it.
     #[command(flatten)]
     pub edit: Edit,
 }
 
-// What both have.
+// The flags that `install` and `uninstall` have in common.
 #[derive(Debug, Args)]
 pub struct Edit {
-    /// Only show what would be changed
+    /// Only show the changes
     #[arg(long)]
     pub dry_run: bool,
-    /// The configuration file, where it is not the usual one
+    /// The configuration file, if it is not at the usual path
     #[arg(long, value_name = "PATH")]
     pub config_file: Option<PathBuf>,
 }
 
-/// Who can have this program as a runtime.
+/// The engines that can have this program as a runtime.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Target {
     /// /etc/docker/daemon.json

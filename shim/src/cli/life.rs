@@ -1,29 +1,29 @@
-//! The command lines that make, steer and remove a container.
+//! The flags of the verbs that create, start, signal and delete a container.
 
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-// A verb with nothing but an ID.
+// The flags of a verb with an ID only.
 #[derive(Debug, Args)]
 pub struct Id {
     /// Container ID
     pub id: String,
 }
 
-// What `create` and `run` have in common.
+// The flags that `create` and `run` have in common.
 #[derive(Debug, Args)]
 pub struct Create {
     /// The bundle directory
     #[arg(short, long, default_value = ".", value_name = "DIR")]
     pub bundle: PathBuf,
-    /// Unix socket that receives the terminal
+    /// The Unix socket that receives the terminal
     #[arg(long, value_name = "SOCKET")]
     pub console_socket: Option<PathBuf>,
-    /// File that receives the process ID
+    /// The file that receives the process ID
     #[arg(long, value_name = "FILE")]
     pub pid_file: Option<PathBuf>,
-    /// Further descriptors to pass, from 3 on
+    /// The number of further descriptors to pass, from 3 on
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub preserve_fds: i32,
     /// Enter the root with MS_MOVE and chroot
@@ -39,7 +39,7 @@ pub struct Create {
 // `run`
 #[derive(Debug, Args)]
 pub struct Run {
-    /// As `create`.
+    /// The flags of `create`.
     #[command(flatten)]
     pub create: Create,
     /// Return when the process runs
@@ -53,12 +53,12 @@ pub struct Run {
 // `kill`
 #[derive(Debug, Args)]
 pub struct Kill {
-    /// All processes of the container
+    /// Send the signal to all processes of the container
     #[arg(short, long)]
     pub all: bool,
     /// Container ID
     pub id: String,
-    /// Name or number
+    /// The signal's name or number
     #[arg(default_value = "TERM")]
     pub signal: String,
 }
@@ -66,24 +66,24 @@ pub struct Kill {
 // `delete`
 #[derive(Debug, Args)]
 pub struct Delete {
-    /// Kill it if it runs; that it does not exist is no error
+    /// Kill the container if it runs; no error if it does not exist
     #[arg(short, long)]
     pub force: bool,
     /// Container ID
     pub id: String,
 }
 
-/// How to print.
+/// The form of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// For people.
+    /// A table for people.
     Table,
-    /// For programs.
+    /// JSON for programs.
     Json,
 }
 
 impl Format {
-    /// The word for it.
+    /// The form's name on the command line.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -96,7 +96,7 @@ impl Format {
 // `list`
 #[derive(Debug, Args)]
 pub struct List {
-    /// How to print, table or json
+    /// The form of the output, table or json
     #[arg(
         short,
         long,
@@ -106,7 +106,7 @@ pub struct List {
         value_name = "FORMAT"
     )]
     pub format: Format,
-    /// IDs only
+    /// Print the IDs only
     #[arg(short, long)]
     pub quiet: bool,
 }

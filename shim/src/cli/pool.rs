@@ -1,4 +1,4 @@
-//! `pool`: the command line for the thin pool.
+//! `pool`: the flags for the thin pool.
 
 use std::path::PathBuf;
 
@@ -9,65 +9,65 @@ use crate::config::Size;
 /// `pool`
 #[derive(Debug, Subcommand)]
 pub enum Pool {
-    /// Make the pool: on loop files, on two block devices, or on a thin pool of LVM
+    /// Make the pool on loop files, on two block devices, or on a thin pool of LVM
     ///
-    /// Without options it is made as the configuration says.
+    /// Without options, the pool is made as the configuration says.
     Create(PoolCreate),
-    /// Activate the pool now, not on first use
+    /// Activate the pool now, and not on first use
     ///
-    /// The metadata of a pool that was not deactivated is checked first.
+    /// If the pool was not deactivated, its metadata is checked first.
     Activate,
     /// Unmount the bases and deactivate the pool
     ///
-    /// Refused while a container uses it. Nothing is lost, and the next use activates the pool
+    /// The command is refused while a container uses the pool. Nothing is lost, and the next use activates the pool
     /// without a check of its metadata.
     Deactivate,
-    /// Print how full the pool is; activates nothing
+    /// Print how full the pool is; does not activate the pool
     Status {
-        /// For programs
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// List the volumes that the store knows, half-created volumes too; activates nothing
+    /// List the volumes in the store, also half-created volumes; does not activate the pool
     Inspect {
-        /// For programs
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Make the pool larger while it is in use
+    /// Make the pool larger while containers use it
     ///
-    /// A pool on loop files gets the given sizes; without any its data grows by half. A pool on
-    /// block devices takes no sizes: enlarge the devices, then run this.
+    /// A pool on loop files gets the given sizes. Without sizes its data grows by half. For a pool on block devices,
+    /// enlarge the devices and run this command without sizes.
     Grow(PoolGrow),
-    /// Wait until the pool runs low, then grow its loop files; of devices only warn
+    /// Wait until the pool runs low, then grow its loop files; for devices, only print a warning
     ///
-    /// Runs in the foreground, for a service manager, and ends when the pool is deactivated.
+    /// The command runs in the foreground, for a service manager, and ends when the pool is deactivated.
     Watch,
-    /// Check the metadata, also of a pool that is in use
+    /// Check the metadata, also of a pool in use
     Check {
-        /// For programs
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Repair the damaged metadata of an inactive pool, on a copy; the damaged one is kept
+    /// Repair the damaged metadata of an inactive pool on a copy; the damaged metadata is kept
     Repair {
-        /// For programs
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Give up the snapshot of a container that has ended, with what only it holds
+    /// Delete the snapshot of a container that has ended, and lose the changes that only the snapshot has
     ///
-    /// The container's next start begins with what its engine has.
+    /// The next start of the container begins with the content of its engine's rootfs.
     Drop {
-        /// As `gc`, `pool inspect` and the messages name it
+        /// The snapshot's name, as `gc`, `pool inspect` and the messages print it
         #[arg(value_name = "VOLUME")]
         volume: String,
     },
     /// Delete the pool with every base and snapshot
-    ///
+    /// The command is refused while a container uses the pool.
     /// Refused while a container uses it.
     Destroy {
-        /// Do it; without this only say what would be lost
+        /// Delete the pool; without this flag, only print what would be lost
         #[arg(long)]
         force: bool,
     },
@@ -76,22 +76,22 @@ pub enum Pool {
 // `pool create`
 #[derive(Debug, Args)]
 pub struct PoolCreate {
-    /// Size of the sparse data file, such as 32G
+    /// The size of the sparse data file, such as 32G
     #[arg(long, value_name = "SIZE", conflicts_with_all = ["data_dev", "metadata_dev", "lvm"])]
     pub loop_size: Option<Size>,
-    /// Block device for data
+    /// The block device for data
     #[arg(long, value_name = "DEVICE", requires = "metadata_dev", conflicts_with = "lvm")]
     pub data_dev: Option<PathBuf>,
-    /// Block device for metadata
+    /// The block device for metadata
     #[arg(long, value_name = "DEVICE", requires = "data_dev", conflicts_with = "lvm")]
     pub metadata_dev: Option<PathBuf>,
-    /// Overwrite what the devices carry; never a device in use
+    /// Overwrite the data on the devices; a device in use is never overwritten
     #[arg(long, conflicts_with_all = ["loop_size", "lvm"])]
     pub force: bool,
-    /// Active, unused thin pool of LVM
+    /// An active, unused thin pool of LVM
     #[arg(long, value_name = "VG/LV")]
     pub lvm: Option<String>,
-    /// For programs
+    /// Print JSON
     #[arg(long)]
     pub json: bool,
 }
@@ -99,13 +99,13 @@ pub struct PoolCreate {
 // `pool grow`
 #[derive(Debug, Args)]
 pub struct PoolGrow {
-    /// New size of the data file, such as 64G
+    /// The new size of the data file, such as 64G
     #[arg(long, value_name = "SIZE")]
     pub data: Option<Size>,
-    /// New size of the metadata file, such as 512M
+    /// The new size of the metadata file, such as 512M
     #[arg(long, value_name = "SIZE")]
     pub metadata: Option<Size>,
-    /// For programs
+    /// Print JSON
     #[arg(long)]
     pub json: bool,
 }

@@ -1,4 +1,4 @@
-//! The command lines about the processes of a container.
+//! The flags of the verbs about a container's processes.
 
 use std::path::PathBuf;
 
@@ -9,57 +9,57 @@ use super::Format;
 // `exec`
 #[derive(Debug, Default, Args)]
 pub struct Exec {
-    /// File with the process in OCI form
+    /// The file with the process in OCI form
     #[arg(short, long, value_name = "FILE")]
     pub process: Option<PathBuf>,
     /// Return when the process runs
     #[arg(short, long)]
     pub detach: bool,
-    /// File that receives the process ID
+    /// The file that receives the process ID
     #[arg(long, value_name = "FILE")]
     pub pid_file: Option<PathBuf>,
-    /// Unix socket that receives the terminal
+    /// The Unix socket that receives the terminal
     #[arg(long, value_name = "SOCKET")]
     pub console_socket: Option<PathBuf>,
-    /// Working directory
+    /// The working directory
     #[arg(long, value_name = "DIR")]
     pub cwd: Option<PathBuf>,
-    /// Environment variable
+    /// An environment variable
     #[arg(short, long, value_name = "NAME=VALUE")]
     pub env: Vec<String>,
     /// Give the process a terminal
     #[arg(short, long)]
     pub tty: bool,
-    /// User and group by their numbers
+    /// The IDs of user and group
     #[arg(short, long, value_name = "UID[:GID]")]
     pub user: Option<String>,
     /// Further group IDs
     #[arg(short = 'g', long, value_name = "GID")]
     pub additional_gids: Vec<u32>,
-    /// SELinux label of the process
+    /// The SELinux label of the process
     #[arg(long, value_name = "LABEL")]
     pub process_label: Option<String>,
-    /// AppArmor profile of the process
+    /// The AppArmor profile of the process
     #[arg(long, value_name = "PROFILE")]
     pub apparmor: Option<String>,
-    /// No privileges by execve
+    /// The process gets no privileges by execve
     #[arg(long)]
     pub no_new_privs: bool,
     /// Further capabilities
     #[arg(short, long, value_name = "CAP")]
     pub cap: Vec<String>,
-    /// Further descriptors to pass, from 3 on
+    /// The number of further descriptors to pass, from 3 on
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub preserve_fds: i32,
-    /// Cgroup below the container's own; it must exist
+    /// A cgroup below the container's own, which must exist
     #[arg(long, value_name = "PATH")]
     pub cgroup: Vec<String>,
-    /// Also in a paused container
+    /// Run the process also in a paused container
     #[arg(long)]
     pub ignore_paused: bool,
     /// Container ID
     pub id: String,
-    /// The command
+    /// The program and its arguments
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub command: Vec<String>,
 }
@@ -67,7 +67,7 @@ pub struct Exec {
 // `ps`
 #[derive(Debug, Args)]
 pub struct Ps {
-    /// How to print, table or json
+    /// The form of the output, table or json
     #[arg(
         short,
         long,
@@ -79,7 +79,7 @@ pub struct Ps {
     pub format: Format,
     /// Container ID
     pub id: String,
-    /// Options for ps(1), `-ef` if none
+    /// The options for ps(1), `-ef` without this argument
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub ps_options: Vec<String>,
 }

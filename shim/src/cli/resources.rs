@@ -1,4 +1,4 @@
-//! The command lines about limits and figures.
+//! The flags about limits and figures.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use clap::Args;
 // `update`
 #[derive(Debug, Args)]
 pub struct Update {
-    /// File with LinuxResources as JSON, `-` for standard input
+    /// The file with LinuxResources as JSON, `-` for standard input
     #[arg(short, long, value_name = "FILE")]
     pub resources: Option<PathBuf>,
     /// Memory limit in bytes
@@ -40,14 +40,14 @@ pub struct Update {
     /// Share of block I/O, 10 to 1000
     #[arg(long, value_name = "WEIGHT")]
     pub blkio_weight: Option<u16>,
-    /// Only with the engines runc and crun.
+    /// Limits that only the engines runc and crun support.
     #[command(flatten)]
     pub further: Further,
     /// Container ID
     pub id: String,
 }
 
-// Limits that the embedded engine does not know.
+// Limits that the embedded engine does not support.
 #[derive(Debug, Default, PartialEq, Eq, Args)]
 pub struct Further {
     /// Period of the real-time scheduler; not with the embedded engine
@@ -62,10 +62,10 @@ pub struct Further {
     /// 1 for the scheduler's idle class; only with the engine runc
     #[arg(long, allow_hyphen_values = true, value_name = "0|1")]
     pub cpu_idle: Option<i64>,
-    /// Intel RDT's L3 cache; not with the embedded engine
+    /// The schema of Intel RDT's L3 cache; not with the embedded engine
     #[arg(long, value_name = "TEXT")]
     pub l3_cache_schema: Option<String>,
-    /// Intel RDT's memory bandwidth; not with the embedded engine
+    /// The schema of Intel RDT's memory bandwidth; not with the embedded engine
     #[arg(long, value_name = "TEXT")]
     pub mem_bw_schema: Option<String>,
 }
@@ -73,10 +73,10 @@ pub struct Further {
 // `events`
 #[derive(Debug, Args)]
 pub struct Events {
-    /// Print once and end
+    /// Print the figures once and end
     #[arg(long)]
     pub stats: bool,
-    /// Time between two prints, as 5s
+    /// The time between two prints, as 5s
     #[arg(long, default_value = "5s", value_name = "SECONDS")]
     pub interval: String,
     /// Container ID

@@ -5,16 +5,16 @@ use clap::Args;
 // `top`
 #[derive(Debug, Args)]
 pub struct Top {
-    /// Show the table once; so it is where standard output is no terminal
+    /// Print the table once; this is also so if standard output is not a terminal
     #[arg(long)]
     pub once: bool,
-    /// For programs; once
+    /// Print JSON once
     #[arg(long)]
     pub json: bool,
-    /// Seconds between two looks
+    /// The seconds between two updates
     #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=86400))]
     pub interval: u64,
-    /// Also mounted bases that no container uses
+    /// Show also mounted bases that no container uses
     #[arg(long)]
     pub all: bool,
 }

@@ -1,4 +1,4 @@
-//! The verbs about a container that is there, on the embedded engine.
+//! The verbs about an existing container, on the embedded engine.
 
 use std::fs::File;
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::cli::{Format, Further, Update, Verb};
 use crate::lifecycle::{Container, LifecycleError, tell};
 use crate::output::say;
 
-/// Does what the verb says. Returns the exit status.
+/// Executes the verb. Returns the exit status.
 ///
 /// # Errors
 /// [`LifecycleError`].
@@ -52,7 +52,7 @@ pub fn steer(container: &Container, embedded: &Embedded, verb: Verb) -> Result<u
         Verb::Checkpoint(_) => {
             return Err(LifecycleError::NoCriu { verb: verb.name(), id: container.id().clone() });
         }
-        // The others make a container, or are about none.
+        // The other verbs make a container, or are not about a container.
         _ => {}
     }
     Ok(0)

@@ -1,4 +1,4 @@
-//! `list`: the containers of one state root, whatever engine runs them.
+//! `list`: the containers of one state root, of every engine.
 
 use std::collections::BTreeSet;
 
@@ -19,7 +19,7 @@ use crate::record;
 pub fn list(global: &Global, config: &Config, args: &List) -> Result<(), LifecycleError> {
     let mut states = Vec::new();
     for id in ids(global, config)? {
-        // A container may end while the others are listed.
+        // A container may end while the list is made.
         match Container::named(global, &id, config).and_then(|container| state(&container)) {
             Ok(state) => states.extend(state),
             Err(error) => tracing::debug!("list: {error}"),
@@ -45,7 +45,7 @@ pub fn list(global: &Global, config: &Config, args: &List) -> Result<(), Lifecyc
     Ok(())
 }
 
-/// The embedded engine's directories, and the records, which delegates' containers have too.
+/// The IDs of the embedded engine's directories and of the records; delegates' containers have records, too.
 fn ids(global: &Global, config: &Config) -> Result<BTreeSet<String>, LifecycleError> {
     let root = match global.root.canonicalize() {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
@@ -58,7 +58,7 @@ fn ids(global: &Global, config: &Config) -> Result<BTreeSet<String>, LifecycleEr
     Ok(ids)
 }
 
-/// What `state` prints; `None` if the engine knows no such container.
+/// The output of `state`; `None` if the engine has no such container.
 fn state(container: &Container) -> Result<Option<Value>, LifecycleError> {
     match container.engine() {
         Engine::Embedded(engine) => embedded::state(container, engine).map(Some),

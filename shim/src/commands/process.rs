@@ -62,8 +62,8 @@ pub fn exec(container: &Container, embedded: &Embedded, args: Exec) -> Result<u8
     if terminal.detach { Ok(0) } else { Ok(container.wait(pid)?) }
 }
 
-/// `exec` on a delegate with a process file that says what runc makes of the flags. Returns the
-/// exit status; `None` if the delegate has no such container.
+/// Runs `exec` on a delegate, with a process file that contains what runc would make of the flags. Returns the exit
+/// status; `None` if the delegate has no such container.
 ///
 /// # Errors
 /// [`LifecycleError`].
@@ -95,7 +95,7 @@ pub fn exec_by_file(
     Ok(Some(status?))
 }
 
-/// The container's own process with what the flags change, as runc does it.
+/// The container's own process with the changes of the flags, as runc computes it.
 fn process_of_flags(spec: &Spec, args: &Exec) -> Result<Process, LifecycleError> {
     let mut process = spec.process().clone().unwrap_or_default();
     if args.command.is_empty() {
@@ -148,7 +148,7 @@ fn process_of_flags(spec: &Spec, args: &Exec) -> Result<Process, LifecycleError>
     Ok(process)
 }
 
-/// Prints those lines of ps(1) that are about `pids`.
+/// Prints the lines of ps(1) about `pids`.
 ///
 /// # Errors
 /// [`LifecycleError::File`] if there is no ps.

@@ -1,4 +1,4 @@
-//! What the configuration says of bases.
+//! The bases that the configuration describes.
 
 use sharedroot_bases::{self as bases, Bases, RootfsError};
 use sharedroot_dm::{Backing, Bytes, PoolConfig, PoolName};
@@ -7,7 +7,7 @@ use sharedroot_label::SharedLabel;
 use super::{Config, Media};
 
 impl Config {
-    /// The bases, of which nothing is opened yet.
+    /// The bases. Nothing is opened yet.
     ///
     /// # Errors
     /// [`RootfsError::Name`] for a name that cannot be part of a device name, or that is no name of a thin pool of LVM;

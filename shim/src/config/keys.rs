@@ -105,7 +105,7 @@ const KEYS: &[Key] = &[
         example: "true",
         kind: Kind::Truth,
         meaning: "Whether a container waits while another container makes the base of its image. If not, the container \
-                  runs on the rootfs as given.",
+                  runs on the engine's rootfs, not shared.",
     },
     Key {
         name: "selinux.shared_label",

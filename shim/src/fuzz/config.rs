@@ -83,7 +83,7 @@ fn plan_keeps_its_word(spec: &Spec) {
         match plan(facts) {
             Plan::Private(_) => assert!(!readonly || mode == Mode::Private),
             Plan::Shared(_) => assert!(readonly && mode != Mode::Private),
-            Plan::AsGiven { why } => assert!(mode == Mode::Off && !why.is_empty()),
+            Plan::NotShared { why } => assert!(mode == Mode::Off && !why.is_empty()),
         }
     }
 }

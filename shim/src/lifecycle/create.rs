@@ -1,4 +1,4 @@
-//! `create`, and what `run` and `restore` have in common with it: plan, record, prepare, hand over.
+//! `create`, and what `run` and `restore` have in common with `create`: plan, record, prepare, pass on to the engine.
 
 use std::path::{Path, PathBuf};
 
@@ -32,52 +32,52 @@ use crate::rootfs::{
 };
 use crate::starts::Step;
 
-/// What `create`, `run` or `restore` was asked for.
+/// The request of `create`, `run` or `restore`.
 #[derive(Debug)]
 pub struct Order<'a> {
     /// The caller's bundle.
     pub bundle: &'a Path,
-    /// The engine of the new container, as it goes into the record.
+    /// The engine of the new container, as the record has it.
     pub choice: &'a Choice,
     /// The whole command line, for a delegate.
     pub verb: &'a Verb,
-    /// The same for the embedded engine.
+    /// The options for the embedded engine.
     pub options: CreateOptions,
 }
 
-/// What the configuration asks of the root.
+/// What the configuration asks of the rootfs.
 struct Asked {
     mode: Mode,
     size: Option<Size>,
-    /// The hook that may write into it.
+    /// The hook that may write into the rootfs.
     hook: Option<PathBuf>,
 }
 
-/// What an engine gets to work on.
+/// What an engine gets.
 struct Made {
     rootfs: Rootfs,
-    /// A delegate opens its own.
+    /// The opened volumes; a delegate opens its own.
     volumes: BindMounts,
 }
 
-/// What an earlier start left, and what it may have changed.
+/// The changes of an earlier start that were still in the pool, and what writing them back may have changed.
 struct Settled {
     earlier: Earlier,
-    /// Where the mounts landed in the root that the engine prepared, if that is another one now.
+    /// Where the mounts landed in the engine's rootfs before the changes were written back, if there were changes.
     places: Vec<PathBuf>,
 }
 
-/// What became of a container that was handed to its engine.
+/// The state of a container after its engine had it.
 struct Handed {
     /// The exit status of the verb.
     status: u8,
-    /// Whether there is a container now, whose root must stay.
+    /// Whether the container exists now, so that its rootfs must stay.
     stays: bool,
 }
 
 impl Container {
-    /// Makes the container and hands it to `engine`. Where no container comes of it everything is
-    /// as before. Returns the exit status of the verb.
+    /// Makes the container and passes it on to `engine`. If the container cannot be made, everything is as before.
+    /// Returns the exit status of the verb.
     ///
     /// # Errors
     /// [`LifecycleError`].
@@ -98,7 +98,7 @@ impl Container {
         let mut lock = self.claim()?;
         let adapted = match engine {
             Engine::Embedded(embedded) => self.adapt(embedded, &mut bundle, &order.options),
-            // It reads the caller's own configuration and does with it as it always does.
+            // A delegate reads the caller's own configuration and interprets it by itself.
             Engine::Delegate(_) => Labels::of(&bundle.spec)
                 .map(|labels| (labels, CallersHooks::default()))
                 .map_err(LifecycleError::from),
@@ -134,14 +134,14 @@ impl Container {
             Engine::Delegate(_) if handed.stays && order.options.detach => {
                 self.note(Step::Whole(base), began());
             }
-            // It failed, or has lived meanwhile.
+            // The verb failed, or the container has already ended.
             Engine::Delegate(_) => {}
         }
         Ok(handed.status)
     }
 
-    /// Puts the configuration into the embedded engine's words, but for what the root decides. The hooks' namespace is opened
-    /// here, because this process may leave the host's mount namespace when it makes the root.
+    /// Rewrites the configuration for the embedded engine, except what depends on the rootfs. The hooks' namespace is
+    /// opened here, because this process may leave the host's mount namespace when it makes the rootfs.
     fn adapt(
         &self,
         embedded: &Embedded,
@@ -165,8 +165,8 @@ impl Container {
         Ok((labels, hooks))
     }
 
-    /// Has the mounts say where they land in the root as it is now, and opens the volumes for the embedded engine. `before` is
-    /// where the mounts landed in another root, if there was one.
+    /// Resolves the destinations of the mounts in the rootfs as it is now, and opens the volumes for the embedded
+    /// engine. `before` are the destinations in another rootfs, if there was one.
     fn open_volumes(
         &self,
         bundle: &mut Bundle,
@@ -178,7 +178,7 @@ impl Container {
         Ok(BindMounts::open(&mut bundle.spec, &bundle.root, &stage)?)
     }
 
-    /// Claims the ID, also over the record of a `create` or `delete` that died.
+    /// Claims the ID, also if a `create` or `delete` that died left a record of that ID.
     fn claim(&self) -> Result<Lock, LifecycleError> {
         match self.place.claim() {
             Err(RecordError::Exists { .. }) if self.place.is_abandoned()? => {
@@ -192,7 +192,7 @@ impl Container {
         }
     }
 
-    /// The root, the volumes and the record, after the ID is claimed.
+    /// Makes the rootfs, the volumes and the record, after the ID is claimed.
     fn make(
         &self,
         bundle: &mut Bundle,
@@ -216,22 +216,24 @@ impl Container {
                 RootfsError::OnlyInSnapshot { id, volume: self.snapshot(), first, why }.into()
             );
         }
-        // A shared root is in a mount namespace of this process's own, where a volume would be no peer of the host's any more. What
-        // its image's links are, the engine's root says, too, and that of any other root: but for a snapshot that goes on. Only
-        // the engine's root has not what is in every base for its engine: a mount point, whose mode no file system in memory gets.
-        let goes_on = matches!(earlier, Earlier::Root(_));
+        // Volumes are opened, and links are read, in the engine's rootfs before another rootfs is made. That one has the same
+        // links. A shared rootfs is mounted in a mount namespace of this process's own, where a volume would not be a peer of
+        // the host's mount any more; and a base has mount points for its engine, whose modes are not the image's. A kept
+        // snapshot has links of its own, so they are read in the snapshot.
+        let is_kept = matches!(earlier, Earlier::Root(_));
         let mut volumes = BindMounts::default();
-        if !delegated && !goes_on {
+        if !delegated && !is_kept {
             volumes = self.open_volumes(bundle, &places)?;
         }
         let rootfs = self.prepare(plan, bundle, needs, (labels, asked.size, &earlier), order)?;
-        if let (Rootfs::AsGiven { why }, Some(_), false) = (&rootfs, asked.size, bundle.readonly) {
-            return Err(AnnotationError::SizeAsGiven { why: why.clone() }.into());
+        if let (Rootfs::NotShared { why }, Some(_), false) = (&rootfs, asked.size, bundle.readonly)
+        {
+            return Err(AnnotationError::SizeNotShared { why: why.clone() }.into());
         }
-        if !delegated && goes_on {
+        if !delegated && is_kept {
             volumes = self.open_volumes(bundle, &places)?;
         }
-        // Delegates have their own ways around what the embedded engine would fall for.
+        // Delegates have their own protection against these attacks.
         if !delegated {
             refuse_links(&bundle.root, &bundle.spec)?;
             refuse_over_proc(&bundle.root, &bundle.spec)?;
@@ -241,8 +243,8 @@ impl Container {
             needs.make_in(&bundle.root, !has_id_mappings(&bundle.spec))?;
         }
         needs.make_start_in_volume()?;
-        // The other two were recorded before they were made.
-        if matches!(rootfs, Rootfs::AsGiven { .. }) {
+        // The records of a shared and of a private rootfs were written before these were made.
+        if matches!(rootfs, Rootfs::NotShared { .. }) {
             let intended = self.place.read()?;
             self.write_record(bundle, rootfs.clone(), order)?;
             if let Some(Record { rootfs: intended, .. }) = intended {
@@ -252,26 +254,26 @@ impl Container {
         Ok(Made { rootfs, volumes })
     }
 
-    /// Has what the container changed before its last end in its engine's root, before the image is found: what is written
-    /// back is part of what its upper directory holds.
+    /// Writes back what the container changed before its last end, before the image is identified: what is written back
+    /// becomes a part of the rootfs's upper directory.
     fn settle(&self, bundle: &Bundle, delegated: bool) -> Result<Settled, LifecycleError> {
         let _step = step("look for what it changed before");
         let volume = self.snapshot();
         let Some(kept) = self.bases.kept(&volume)? else {
             return Ok(Settled { earlier: Earlier::Nothing, places: Vec::new() });
         };
-        // What keeps a mount from its place here is no reason to refuse it: the root may be another one afterwards.
+        // An error here does not refuse the mount, because the rootfs may be another one afterwards.
         let places = (!delegated).then(|| places(&bundle.root, &bundle.spec).ok()).flatten();
         let earlier = self.bases.settle(self.id.as_str(), &volume, &bundle.root, kept)?;
         Ok(Settled { earlier, places: places.unwrap_or_default() })
     }
 
-    /// The snapshot that is the container's root, if it gets one.
+    /// The name of the snapshot that is the container's rootfs, if it gets one.
     fn snapshot(&self) -> VolumeName {
         VolumeName::of_snapshot(&self.root, self.id.as_str())
     }
 
-    /// Which root the container gets.
+    /// Chooses the rootfs of the container.
     fn choose(&self, bundle: &Bundle, asked: &Asked, delegated: bool) -> Plan {
         let finds = step("find the image");
         let plan = plan(Facts {
@@ -291,26 +293,26 @@ impl Container {
         {
             tracing::info!(
                 target: ASIDE,
-                "container {} has a root of its own: its hook {} may write into the root before it starts; if the hook \
+                "container {} has a private rootfs: the hook {} may write into the root before the container starts; if the hook \
                  does not, the annotation dev.sharedroot.mode=shared shares the root",
                 self.id,
                 hook.display()
             );
         }
-        // The shared root is in a mount namespace of this process's own, from which nothing comes back. The embedded
-        // engine's volumes were opened before it.
+        // A mount in the shared rootfs does not propagate to the host, because that rootfs is in a mount namespace of
+        // this process's own. The embedded engine's volumes were opened before that.
         match plan {
-            Plan::Shared(_) if delegated && leads_out(&bundle.spec) => Plan::AsGiven {
-                why: "a volume of it is shared with the host, which another engine would bind elsewhere".to_owned(),
+            Plan::Shared(_) if delegated && leads_out(&bundle.spec) => Plan::NotShared {
+                why: "a volume of the container is shared with the host, and the delegate would bind that volume in another mount namespace".to_owned(),
             },
-            Plan::Shared(_) if let Some(path) = device_in_root(&bundle.spec) => Plan::AsGiven {
-                why: format!("the device {} would be made in its root", path.display()),
+            Plan::Shared(_) if let Some(path) = device_in_root(&bundle.spec) => Plan::NotShared {
+                why: format!("the device {} would be made in the container's rootfs", path.display()),
             },
             plan => plan,
         }
     }
 
-    /// Makes the planned root. A record of the intent is written before anything is made.
+    /// Makes the planned rootfs. A record of the intent is written before anything is made.
     fn prepare(
         &self,
         plan: Plan,
@@ -322,7 +324,7 @@ impl Container {
         let _step = step("prepare the rootfs");
         Ok(match plan {
             Plan::Shared(image) => {
-                // The intent: nobody takes a base away that a record names, nor a scaffold.
+                // The record states the intent: no command removes a base or a scaffold that a record names.
                 let rootfs = |scaffold: Option<&ScaffoldName>| Rootfs::Shared {
                     base: image.key.clone(),
                     scaffold: scaffold.cloned(),
@@ -339,11 +341,11 @@ impl Container {
                 let prepared = prepare_shared(&self.bases, &image, &wanted, label, intend)?;
                 let (root, scaffold) = match prepared {
                     Prepared::Root(root) => root,
-                    Prepared::NotShared(why) => return Ok(as_given(&self.id, why.to_string())),
+                    Prepared::NotShared(why) => return Ok(not_shared(&self.id, why.to_string())),
                 };
                 let _step = step("bind the base in a mount namespace of this process");
                 mount::enter_private_namespace()?;
-                // Nothing to undo: the bind ends with the namespace.
+                // There is nothing to undo: the bind mount ends with the namespace.
                 root.attach(&bundle.root)?.keep();
                 rootfs(scaffold.as_ref())
             }
@@ -354,22 +356,22 @@ impl Container {
                     volume: volume.clone(),
                     mount_point: bundle.root.clone(),
                 };
-                // The intent: from here on `delete` undoes what this process began.
+                // The record states the intent: from here on `delete` undoes what this process began.
                 self.write_record(bundle, rootfs.clone(), order)?;
                 self.take_lease(&rootfs)?;
                 let (id, label) = (self.id.as_str(), labels.mount.as_ref());
                 let (volume, root_path) = (&volume, bundle.root.as_path());
                 let overlay = (image.source.is_docker() && image::live_restore())
-                    .then_some("Docker's daemon has live-restore on, and knows an overlay only");
+                    .then_some("Docker's daemon has live-restore on, and accepts only an overlay");
                 let size = size.map(|size| Bytes(size.0));
                 let place = Place { id, volume, root_path, label, size, earlier, overlay };
                 match prepare_private(&self.bases, &image, place)? {
                     Prepared::Root(root) => root.attach(root_path)?,
-                    Prepared::NotShared(why) => return Ok(as_given(&self.id, why.to_string())),
+                    Prepared::NotShared(why) => return Ok(not_shared(&self.id, why.to_string())),
                 }
                 rootfs
             }
-            Plan::AsGiven { why } => as_given(&self.id, why),
+            Plan::NotShared { why } => not_shared(&self.id, why),
         })
     }
 
@@ -389,7 +391,7 @@ impl Container {
         })
     }
 
-    /// Hands over to the embedded engine, which reads a bundle of ours.
+    /// Passes the container on to the embedded engine, which reads sharedroot's bundle.
     fn embed(
         &self,
         embedded: &Embedded,
@@ -405,7 +407,7 @@ impl Container {
         Ok(())
     }
 
-    /// Hands over to a delegate, and waits for what comes of it.
+    /// Passes the container on to a delegate, and waits for the result.
     fn delegate(
         &self,
         delegate: &Delegate,
@@ -419,7 +421,7 @@ impl Container {
             _ => (true, false),
         };
         let argv = argv::of(delegate.dialect(), verb);
-        // A foreground container lives as long as the call: others may exec and delete meanwhile.
+        // This call lasts as long as a foreground container: meanwhile other commands may exec and delete.
         let status = if detach {
             engines(|| delegate.call_noted(&argv))?
         } else {
@@ -435,7 +437,7 @@ impl Container {
             ));
         }
         if !self.place.regain(lock)? {
-            // Somebody deleted it meanwhile, and the ID may be another container's by now.
+            // Another command has deleted the container meanwhile, and another container may have the ID by now.
             return Ok(Handed { status, stays: true });
         }
         let stays = if detach { status == 0 } else { keep && delegate.exists()? };
@@ -445,7 +447,7 @@ impl Container {
         Ok(Handed { status, stays })
     }
 
-    /// Takes back what a failed `create` made; the first error is the one to report.
+    /// Undoes what a failed `create` made. The first error is the one to report, so an error here is a warning.
     fn undo(&self) {
         if let Err(error) = self.release() {
             tracing::warn!("undo create {}: {error}", self.id);
@@ -453,19 +455,19 @@ impl Container {
     }
 }
 
-/// Why it is no snapshot of the container's own.
+/// Why the rootfs is not a snapshot; `None` if it is one.
 fn other_root(plan: &Plan) -> Option<String> {
     match plan {
         Plan::Private(_) => None,
-        Plan::Shared(_) => Some("it is read-only now".to_owned()),
-        Plan::AsGiven { why } => Some(why.clone()),
+        Plan::Shared(_) => Some("the rootfs is read-only now".to_owned()),
+        Plan::NotShared { why } => Some(why.clone()),
     }
 }
 
-fn as_given(id: &ContainerId, why: String) -> Rootfs {
+fn not_shared(id: &ContainerId, why: String) -> Rootfs {
     let why = readable(&why);
-    tracing::info!(target: ASIDE, "container {id} runs on the rootfs as given: {why}");
-    Rootfs::AsGiven { why }
+    tracing::info!(target: ASIDE, "container {id} runs on the engine's rootfs, not shared: {why}");
+    Rootfs::NotShared { why }
 }
 
 fn annotation<'a>(spec: &'a Spec, key: &str) -> Option<&'a str> {
@@ -476,7 +478,7 @@ fn wants_terminal(spec: &Spec) -> bool {
     spec.process().as_ref().and_then(Process::terminal).unwrap_or(false)
 }
 
-/// A namespace with a path is another's; an empty path is none.
+/// A namespace with a path belongs to another container or to the host; an empty path counts as none.
 fn has_own_mounts(spec: &Spec) -> bool {
     let namespaces = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_deref());
     let own = |namespace: &LinuxNamespace| {

@@ -1,4 +1,4 @@
-//! What a verb says when it fails.
+//! The errors of the verbs.
 
 use std::path::PathBuf;
 
@@ -17,66 +17,66 @@ use crate::privilege::PrivilegeError;
 use crate::record::RecordError;
 use crate::rootfs::{AnnotationError, RootError};
 
-/// A verb that failed; the message says on what and why.
+/// A verb failed. The message says on what, and why.
 #[derive(Debug, thiserror::Error)]
 pub enum LifecycleError {
-    /// The container ID.
+    /// The container ID is not valid.
     #[error(transparent)]
     Id(#[from] NotAContainerId),
-    /// The bundle and its configuration.
+    /// The bundle or its configuration cannot be used.
     #[error(transparent)]
     Bundle(#[from] BundleError),
-    /// `/etc/sharedroot/config.toml`
+    /// `/etc/sharedroot/config.toml` cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// A field that cannot be honoured.
+    /// The engine cannot honour a field.
     #[error(transparent)]
     Spec(#[from] SpecError),
-    /// A volume that cannot be prepared.
+    /// A volume cannot be prepared.
     #[error(transparent)]
     Volume(#[from] BindMountError),
-    /// A label that cannot be honoured.
+    /// A label cannot be honoured.
     #[error(transparent)]
     Label(#[from] LabelError),
-    /// A step failed, and a label that the policy does not know is why.
+    /// A step failed because the policy does not know a label.
     #[error("{label}: {source}")]
     UnknownLabel {
         /// The field and the label.
         label: LabelError,
-        /// The step.
+        /// The error of the step.
         source: Box<LifecycleError>,
     },
-    /// An annotation that cannot be honoured.
+    /// An annotation cannot be honoured.
     #[error(transparent)]
     Annotation(#[from] AnnotationError),
-    /// State directory and record.
+    /// The state directory or the record cannot be used.
     #[error(transparent)]
     Record(#[from] RecordError),
-    /// The root file system.
+    /// The rootfs cannot be made.
     #[error(transparent)]
     Rootfs(#[from] RootfsError),
-    /// A root that does not go together with its configuration.
+    /// The rootfs and the configuration contradict each other.
     #[error(transparent)]
     Root(#[from] RootError),
-    /// A directory of ours.
+    /// A directory of this program cannot be used.
     #[error(transparent)]
     PrivateDir(#[from] PrivateDirError),
-    /// A mount.
+    /// A mount failed.
     #[error(transparent)]
     Mount(#[from] MountError),
-    /// The engine.
+    /// The engine failed.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// The choice of the engine.
+    /// The engine cannot be chosen.
     #[error(transparent)]
     Choice(#[from] ChoiceError),
-    /// The configuration of Docker, containerd or podman.
+    /// The configuration of Docker, containerd or podman cannot be changed.
     #[error(transparent)]
     Install(#[from] InstallError),
-    /// Another runtime as the engine.
+    /// A delegate failed.
     #[error(transparent)]
     Delegate(#[from] DelegateError),
-    /// Only a delegate has CRIU.
+    /// Only a delegate has checkpoint and restore.
     #[error(
         "{verb} {id}: the embedded engine has no checkpoint and restore; create such containers \
          with --engine runc or --engine crun"
@@ -87,7 +87,7 @@ pub enum LifecycleError {
         /// The container ID.
         id: ContainerId,
     },
-    /// The memory of processes without the files that they had written.
+    /// The memory of processes is useless without the files that the processes had written.
     #[error(
         "restore {id}: its root was writable and is gone: a private rootfs is deleted with its \
          container; restore before `delete`, or create such containers with --read-only or with \
@@ -100,33 +100,33 @@ pub enum LifecycleError {
     /// The caller is not root of the host.
     #[error(transparent)]
     Privilege(#[from] PrivilegeError),
-    /// The runtime's own executable.
+    /// The runtime's own executable cannot be sealed.
     #[error(transparent)]
     Seal(#[from] SealError),
-    /// The rest was collected.
-    #[error("gc left {}: a warning gave the reason of each; mend it, then call `sharedroot gc` again", .names.join(", "))]
+    /// `gc` did all steps except these.
+    #[error("gc left {}: a warning gave the reason of each; correct each, then call `sharedroot gc` again", .names.join(", "))]
     NotCollected {
-        /// What was left.
+        /// The names of the steps that failed.
         names: Vec<String>,
     },
-    /// A file of the caller.
+    /// An operation on a file of the caller failed.
     #[error("{step} {path}: {source}")]
     File {
-        /// What was tried.
+        /// The operation.
         step: &'static str,
-        /// On what.
+        /// The path.
         path: PathBuf,
         /// The operating system's reason.
         source: std::io::Error,
     },
-    /// An argument that has no meaning.
+    /// An argument has a value that is not valid.
     #[error("{flag}: {value:?}: {wanted}")]
     Argument {
         /// The flag.
         flag: &'static str,
-        /// What was given.
+        /// The value.
         value: String,
-        /// What can be given.
+        /// The valid values.
         wanted: &'static str,
     },
 }

@@ -1,5 +1,5 @@
-//! `pause` of a writable container: engines pause one to pack a layer of what it changed (`docker commit`), and read that
-//! from their own directories, which have nothing of it while it runs.
+//! `pause` of a writable container. An engine pauses a container in order to make a layer of its changes (`docker
+//! commit`), and reads these from its own directories. While the container runs, its changes are only in the snapshot.
 
 use sharedroot_bases::{WrittenBack, save_so_far};
 use sharedroot_engine::Engine;
@@ -9,8 +9,8 @@ use super::{Container, LifecycleError, engines};
 use crate::record::Rootfs;
 
 impl Container {
-    /// Freezes the container, then gives its engine what it has changed so far. Where that fails, the container runs on.
-    /// Returns the exit status.
+    /// Freezes the container, then writes back what the container has changed so far. If that fails, the container is
+    /// thawed. Returns the exit status.
     ///
     /// # Errors
     /// [`LifecycleError`].
@@ -27,17 +27,19 @@ impl Container {
             Err(error) => {
                 match self.freeze(false) {
                     Ok(0) => {}
-                    Ok(status) => tracing::warn!("it stays frozen: its engine ended with {status}"),
-                    Err(error) => tracing::warn!("it stays frozen: {error}"),
+                    Ok(status) => {
+                        tracing::warn!("the container stays frozen: its engine ended with {status}")
+                    }
+                    Err(error) => tracing::warn!("the container stays frozen: {error}"),
                 }
                 Err(error)
             }
         }
     }
 
-    /// Nothing of a container that has no snapshot.
+    /// Does nothing for a container without a snapshot.
     fn give_back(&self) -> Result<Option<WrittenBack>, LifecycleError> {
-        // A `delete` gives back, too, and takes the snapshot away.
+        // `delete` also writes back, and removes the snapshot.
         let _lock = self.place.wait()?;
         let rootfs = self.place.read()?.map(|record| record.rootfs);
         let Some(Rootfs::Private { volume, mount_point, .. }) = rootfs else { return Ok(None) };

@@ -1,6 +1,7 @@
-//! What happened to a container, one line for each event: the journal has it by the container's ID.
+//! The events of a container, one line for each. The journal has them by the container's ID.
 //!
-//! Told by the process of the command itself, when it has happened; see `log/journal.rs` for why by no other.
+//! The process of the command itself reports an event after it has happened; `log/journal.rs` says why no other process
+//! does.
 
 use std::fmt::{self, Arguments, Display};
 
@@ -10,21 +11,21 @@ use sharedroot_engine::Choice;
 use crate::log::{self, STORY};
 use crate::record::Rootfs;
 
-/// Tells it. The words are ours and the runtime's caller's; nothing of the container's environment, arguments, annotations
-/// or hooks may be in them.
+/// Reports an event. The text may contain words of this program and of the runtime's caller, but nothing of the
+/// container's environment, arguments, annotations or hooks.
 pub fn tell(happened: Arguments<'_>) {
     tracing::info!(target: STORY, "{happened}");
     log::deliver();
 }
 
-/// A new container: its root, why this one, and what runs it.
+/// A new container: its rootfs, the reason for it, and the engine.
 #[derive(Debug)]
 pub struct Created<'a> {
-    /// Its root.
+    /// The container's rootfs.
     pub rootfs: &'a Rootfs,
-    /// Whether it was asked for a read-only one.
+    /// Whether the configuration asks for a read-only rootfs.
     pub readonly: bool,
-    /// What runs it.
+    /// The engine.
     pub engine: &'a Choice,
 }
 
@@ -32,7 +33,7 @@ impl Display for Created<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.rootfs {
             Rootfs::Shared { base, scaffold } => {
-                write!(f, "its root is read-only: it shares the base {base}")?;
+                write!(f, "the rootfs is read-only and shares the base {base}")?;
                 if let Some(name) = scaffold {
                     write!(f, " under the scaffold {name}")?;
                 }
@@ -40,20 +41,22 @@ impl Display for Created<'_> {
             Rootfs::Private { base, volume, .. } => {
                 let why = match self.readonly {
                     true => "dev.sharedroot.mode is private",
-                    false => "its root is writable",
+                    false => "the rootfs is writable",
                 };
-                write!(f, "{why}: it has the snapshot {volume} of the base {base}")?;
+                write!(f, "{why}: the container has the snapshot {volume} of the base {base}")?;
             }
-            Rootfs::AsGiven { why } => write!(f, "it runs on the rootfs as given: {why}")?,
+            Rootfs::NotShared { why } => {
+                write!(f, "the container runs on the engine's rootfs, not shared: {why}")?
+            }
         }
         write!(f, "; engine {}", self.engine)
     }
 }
 
-/// What became of the changes of a container that was deleted or paused.
+/// What happened to the changes of a container that was deleted or paused.
 #[derive(Debug)]
 pub struct GivenBack(
-    /// None where it had no snapshot.
+    /// `None` if the container had no snapshot.
     pub Option<WrittenBack>,
 );
 
@@ -65,9 +68,9 @@ impl Display for GivenBack {
             Some(WrittenBack::Changes(n)) => write!(f, "{n} changes were written back"),
             Some(WrittenBack::Partly(changes, left)) => write!(
                 f,
-                "{changes} changes were written back, and {left} files stay in its snapshot, which its engine's overlay cannot hold"
+                "{changes} changes were written back, and {left} files stay in the container's snapshot, because the engine's overlay cannot hold them"
             ),
-            Some(WrittenBack::Kept) => f.write_str("what it changed stays in its snapshot"),
+            Some(WrittenBack::Kept) => f.write_str("the container's changes stay in its snapshot"),
         }
     }
 }
@@ -89,19 +92,19 @@ mod tests {
         let name = ScaffoldName::of_digest([0xab; 32]);
         assert_eq!(
             told(Rootfs::Shared { base: base.clone(), scaffold: Some(name.clone()) }, true),
-            format!("its root is read-only: it shares the base {base} under the scaffold {name}")
+            format!("the rootfs is read-only and shares the base {base} under the scaffold {name}")
         );
         let private = |readonly| {
             let (volume, mount_point) = ("v".parse().unwrap(), "/m".into());
             told(Rootfs::Private { base: base.clone(), volume, mount_point }, readonly)
         };
-        let snapshot = format!("it has the snapshot v of the base {base}");
-        assert_eq!(private(false), format!("its root is writable: {snapshot}"));
+        let snapshot = format!("the container has the snapshot v of the base {base}");
+        assert_eq!(private(false), format!("the rootfs is writable: {snapshot}"));
         assert_eq!(private(true), format!("dev.sharedroot.mode is private: {snapshot}"));
         let why = "no store is known".to_owned();
         assert_eq!(
-            told(Rootfs::AsGiven { why }, true),
-            "it runs on the rootfs as given: no store is known"
+            told(Rootfs::NotShared { why }, true),
+            "the container runs on the engine's rootfs, not shared: no store is known"
         );
     }
 }

@@ -1,5 +1,6 @@
-//! Where mounts and masks are made whose places are links of the image into other mounts of the container: `/etc/resolv.conf` leads to
-//! `/run/systemd/resolve/stub-resolv.conf`, and `/run` is a file system in memory.
+//! Where mounts and masks are made if a symbolic link of the image leads their path into another mount of the
+//! container: `/etc/resolv.conf` leads to `/run/systemd/resolve/stub-resolv.conf`, and `/run` is a file system in
+//! memory.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -10,15 +11,15 @@ use super::error::{RootError, file};
 use super::landing::{behind_links, is_plain, landing, stands};
 use super::needs::is_bind;
 
-/// Has the destinations say where they land, if a link of the root leads them into an earlier mount: what the link names is
-/// missing there, and the engine makes nothing behind a link. Volumes and file systems in memory only; nothing lies over
-/// the kernel's own. `root` has the links that the container will have.
+/// Resolves a destination if a link of the root leads it into an earlier mount: the link's target is missing in that
+/// mount, and the engine makes no file behind a link. Only volumes and file systems in memory are resolved; a mount in
+/// the kernel's own file systems is not. `root` has the links that the container will have.
 ///
-/// `before` says where the mounts landed before the start brought what its container changed in an earlier life, if it did.
+/// If the start wrote back the changes of an earlier life, `before` says where the mounts landed before that.
 ///
 /// # Errors
-/// [`RootError::File`]; [`RootError::Link`] for a place that leads to `/dev` in a way that is not followed here,
-/// [`RootError::LinkOfLastRun`] for one that did not lead there before.
+/// [`RootError::File`]; [`RootError::Link`] for a destination that leads to `/dev` in a way that is not followed here;
+/// [`RootError::LinkOfLastRun`] for a destination that did not lead there before.
 pub fn lead_into_mounts(root: &Path, spec: &mut Spec, before: &[PathBuf]) -> Result<(), RootError> {
     let top = open(root)?;
     let landings = landings(&top, spec)?;
@@ -37,10 +38,10 @@ pub fn lead_into_mounts(root: &Path, spec: &mut Spec, before: &[PathBuf]) -> Res
     Ok(())
 }
 
-/// Where the mounts of `spec` land in `root`, in their order.
+/// Where the mounts of `spec` land in `root`, in order.
 ///
 /// # Errors
-/// As [`lead_into_mounts`].
+/// The errors of [`lead_into_mounts`].
 pub fn places(root: &Path, spec: &Spec) -> Result<Vec<PathBuf>, RootError> {
     Ok(landings(&open(root)?, spec)?.into_iter().map(|landing| landing.place).collect())
 }
@@ -48,9 +49,9 @@ pub fn places(root: &Path, spec: &Spec) -> Result<Vec<PathBuf>, RootError> {
 /// Where a mount lands.
 struct Landing {
     place: PathBuf,
-    /// What the engine is told.
+    /// The destination for the engine.
     destination: PathBuf,
-    /// Something can be made in it.
+    /// Whether files can be made in the mount.
     open: bool,
 }
 
@@ -71,7 +72,7 @@ fn landings(top: &File, spec: &Spec) -> Result<Vec<Landing>, RootError> {
         } else {
             landing(top, &destination, |_| false).unwrap_or_else(|| destination.clone())
         };
-        // The engine would make devices in it, by path; at `/dev` by its own name it does not.
+        // The engine would make devices in this mount by path; the engine does not do so if `/dev` has its own name.
         if in_dev(&place) && !in_dev(&destination) {
             return Err(RootError::Link { path: destination });
         }
@@ -89,8 +90,8 @@ fn in_dev(path: &Path) -> bool {
     path.starts_with("/dev")
 }
 
-/// Has the masked paths say which file they hide, where a link of the image leads there: the engine would cover the link, and
-/// leave the file in sight by its own name.
+/// Resolves a masked path if a link of the image leads to another file: the engine would mask the link, and the file
+/// would stay visible by its own name.
 fn lead_masks(top: &File, spec: &mut Spec, covered: impl Fn(&Path) -> bool) {
     let Some(linux) = spec.linux_mut() else { return };
     let mut masked = linux.masked_paths().clone().unwrap_or_default();
@@ -154,11 +155,12 @@ mod tests {
             (&["/run", "/var/run/new"], "/run/new"),
             (&["/var/run", "/var/lock"], "/run/lock"),
             (&["/var/lock", "/run/lock/below"], "/run/lock/below"),
-            // No earlier mount is on the way, so the place is made in the root.
+            // No earlier mount is on the path, so the mount point is made in the root.
             (&["/etc/conf"], "/etc/conf"),
             (&["/etc/conf", "/run"], "/run"),
             (&["/srv", "/etc/dangling"], "/etc/dangling"),
-            // What climbs out of the mount again is the engine's, and nothing is led into the kernel's own.
+            // A path that climbs out of the mount again is left to the engine, and no path is led into the kernel's own
+            // file systems.
             (&["/run", "/etc/climbs"], "/etc/climbs"),
             (&["proc:/proc", "/etc/magic"], "/etc/magic"),
         ] {

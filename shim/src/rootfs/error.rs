@@ -1,13 +1,14 @@
-//! Why a configuration and a root do not go together.
+//! Why a configuration and a rootfs contradict each other.
 
 use std::path::{Path, PathBuf};
 
 use sharedroot_bases::Kind;
 
-/// A root that the container cannot have as its configuration wants it.
+/// The rootfs cannot be used as the configuration asks.
 #[derive(Debug, thiserror::Error)]
 pub enum RootError {
-    /// A file on a directory, or a directory on a file. Docker takes "is a directory" for a program that cannot be executed.
+    /// A file on a directory, or a directory on a file. From "is a directory" Docker would conclude that the program
+    /// cannot be executed.
     #[error(
         "mount {} at {}: not a directory: {}",
         what.as_deref().unwrap_or(Path::new("a file system")).display(),
@@ -18,14 +19,14 @@ pub enum RootError {
         }
     )]
     Kinds {
-        /// What is mounted, if it is the host's.
+        /// The source of the mount, if it is a path of the host.
         what: Option<PathBuf>,
-        /// As the configuration has it.
+        /// The destination in the configuration.
         destination: PathBuf,
         /// What the source is.
         wanted: Kind,
     },
-    /// The engine would follow it out of the root.
+    /// The engine would follow the link out of the root.
     #[error(
         "a component of {path} is a symbolic link in the root: the engine makes files there and would follow it \
          out of the container; make it a directory in the image"
@@ -34,38 +35,38 @@ pub enum RootError {
         /// The path in the container.
         path: PathBuf,
     },
-    /// The start itself brought the link.
+    /// The link comes from the changes that this start wrote back.
     #[error(
         "mounts[{at}].destination: a symbolic link that the container made before its last end leads {destination} to {lands}; \
          give the mount another place, or start the container again to have it there"
     )]
     LinkOfLastRun {
-        /// Which mount.
+        /// The index in `mounts`.
         at: usize,
-        /// As it is given.
+        /// The destination in the configuration.
         destination: PathBuf,
-        /// With the links of the root resolved.
+        /// The destination with the links of the root resolved.
         lands: PathBuf,
     },
-    /// What the kernel and the runtime take for procfs would be something else.
+    /// The kernel and the runtime would use a file that is not procfs's as one.
     #[error(
         "mounts[{at}].destination: {destination} would cover {lands} in the container; \
          nothing but procfs can be mounted there, give the mount another place"
     )]
     OverProc {
-        /// Which mount.
+        /// The index in `mounts`.
         at: usize,
-        /// As it is given.
+        /// The destination in the configuration.
         destination: PathBuf,
-        /// With the links of the image resolved.
+        /// The destination with the links of the image resolved.
         lands: PathBuf,
     },
-    /// A directory or file of the root.
+    /// An operation on a directory or file of the root failed.
     #[error("{step} {path}: {source}")]
     File {
-        /// What was tried.
+        /// The operation.
         step: &'static str,
-        /// On what.
+        /// The path.
         path: PathBuf,
         /// The operating system's reason.
         source: std::io::Error,

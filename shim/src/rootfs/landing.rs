@@ -1,8 +1,8 @@
-//! Where in a container a path leads: every link of the image resolved as below the root, also one
-//! whose target is missing.
+//! Where a path leads in a container: every symbolic link of the image is resolved below the root, also a link whose
+//! target is missing.
 //!
-//! The kernel resolves only what exists. A mount is made where a dangling link points, too
-//! (path_resolution(7) for the rules, runc and crun for the custom).
+//! The kernel resolves only paths that exist. A mount is also made at the target of a dangling link (path_resolution(7)
+//! has the rules; runc and crun do so).
 
 use std::ffi::OsString;
 use std::os::fd::AsFd;
@@ -12,23 +12,23 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::OFlags;
 use sharedroot_sys::resolve::Resolve;
 
-/// As in the kernel.
+/// The kernel's bound for symbolic links.
 const MOST_LINKS: usize = 40;
 
-/// Absolute and without `..`.
+/// The path, absolute and without `..`.
 pub(super) fn is_plain(path: &Path) -> bool {
     path.is_absolute() && !path.components().any(|part| part == Component::ParentDir)
 }
 
-/// Whether `path` is there by that very name, without a link on the way: then it leads nowhere else.
+/// Whether `path` exists under exactly this name, without a symbolic link on the way. Then it leads nowhere else.
 pub(super) fn stands(top: impl AsFd, path: &Path) -> bool {
     is_plain(path) && Resolve::RootWithoutLinks.open(top, path, OFlags::PATH).is_ok()
 }
 
-/// Resolves `path` below `top` into an absolute path without dots, and without links but those that have no end. It need not
-/// exist.
+/// Resolves `path` below `top` into an absolute path without dots. Only symbolic links without an end stay in it. The
+/// path need not exist.
 ///
-/// `None` where the way leads through a place that `covered` names: what lies over it is not known here.
+/// `None` if the path leads through a place that `covered` names: the mount's content there is unknown here.
 pub(super) fn landing(
     top: impl AsFd,
     path: &Path,
@@ -40,8 +40,8 @@ pub(super) fn landing(
     }
 }
 
-/// Where `path` leads in a mount, if links of the image lead there: the place in the mount by names, as far as the image
-/// and `covered` know it. `None` where it leads elsewhere, or where the rest climbs.
+/// Where `path` leads in a mount, if links of the image lead into the mount: the path in the mount, as far as the image
+/// and `covered` determine it. `None` if the path leads elsewhere, or if its rest has `..`.
 pub(super) fn behind_links(
     top: impl AsFd,
     path: &Path,
@@ -53,11 +53,11 @@ pub(super) fn behind_links(
     }
 }
 
-/// How a way through the image ends.
+/// How a path through the image ends.
 enum Walk {
-    /// At its end.
+    /// At the path's end.
     Ended(PathBuf),
-    /// In a place that is covered; with what is left of the way.
+    /// At a covered place, with the rest of the path.
     Covered(PathBuf),
 }
 
@@ -92,7 +92,7 @@ fn walk(top: impl AsFd, path: &Path, covered: impl Fn(&Path) -> bool) -> Walk {
     Walk::Ended(at)
 }
 
-/// The target of the link at `path`, whose directory has no links in it.
+/// The target of the link at `path`, whose directory has no link in its own path.
 fn link(top: impl AsFd, path: &Path) -> Option<PathBuf> {
     let open = Resolve::Root.open(top, path, OFlags::PATH | OFlags::NOFOLLOW).ok()?;
     let target = rustix::fs::readlinkat(open, "", Vec::new()).ok()?;

@@ -1,8 +1,8 @@
-//! What the engine would do outside of the root, because of a link of the image or of a volume.
+//! Paths on which the engine would leave the root, because of a symbolic link of the image or of a volume.
 //!
-//! libcontainer places mounts by descriptor, but makes the links of `/dev` (and, on cgroup v1, those
-//! of the controllers) by path. So where such a path can lead out of the root, the container is refused
-//! (CVE-2026-41579, CVE-2026-47766). Devices in a volume are not the library's (`engine/mounts/devices.rs`).
+//! libcontainer places mounts by descriptor, but makes the links of `/dev` (and, on cgroup v1, those of the
+//! controllers) by path. So if such a path can lead out of the root, the container is refused (CVE-2026-41579,
+//! CVE-2026-47766). sharedroot itself makes devices in a volume (`engine/mounts/devices.rs`).
 
 use std::fs::File;
 use std::io;
@@ -15,9 +15,9 @@ use sharedroot_sys::resolve::Resolve;
 
 use super::error::{RootError, file};
 
-/// Refuses a root in which the engine would follow a link on its way to `/dev` or to a cgroup mount.
+/// Refuses a root in which the engine would follow a link on its path to `/dev` or to a cgroup mount.
 ///
-/// `root` must be what the container gets, with everything mounted over it.
+/// `root` must be the container's root with all mounts over it.
 ///
 /// # Errors
 /// [`RootError::Link`], [`RootError::File`].

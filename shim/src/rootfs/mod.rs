@@ -1,5 +1,5 @@
-//! What a container's configuration says of its root file system: which root it is to get, what must be there, and what must
-//! not lead out of it.
+//! What a container's configuration says about its rootfs: which kind of rootfs the container gets, what must exist in
+//! it, and what must not lead out of it.
 
 mod destinations;
 mod error;

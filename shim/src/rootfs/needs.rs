@@ -1,4 +1,4 @@
-//! What a configuration needs to find in its root: mount points, and a directory to start in.
+//! What a configuration needs in its rootfs: mount points, and the directory in which the process starts.
 
 use std::fs::{File, Permissions};
 use std::io::ErrorKind;
@@ -17,28 +17,29 @@ use sharedroot_sys::resolve::Resolve;
 use super::error::{RootError, file};
 use super::landing::{is_plain, landing, stands};
 
-/// What must be there before the container's mounts are made, in their order: a later one can lie in an
-/// earlier one. The last is the directory that the process starts in.
+/// The paths that must exist before the container's mounts are made, in the order of the mounts: a later mount can be
+/// in an earlier one. The last path is the directory in which the process starts.
 #[derive(Debug)]
 pub struct Needs {
     all: Vec<Need>,
-    /// The container has CAP_SYS_ADMIN, with which it can shut the file system of its root down (`EXT4_IOC_SHUTDOWN` of ext4(5)):
-    /// that must not be a base, which others have, too.
+    /// Whether the container has CAP_SYS_ADMIN. With this capability it can shut down the file system of its rootfs
+    /// (`EXT4_IOC_SHUTDOWN` of ext4(5)), which must not be the base that other containers share.
     administers: bool,
 }
 
 #[derive(Debug)]
 struct Need {
-    /// As the configuration has it.
+    /// The path in the configuration.
     path: PathBuf,
-    /// The source of a bind mount, which says what the mount point is; all others are directories.
+    /// The source of a bind mount, which decides whether the mount point is a file. All other mount points are
+    /// directories.
     source: Option<PathBuf>,
-    /// Whether the mount, if it is one, may be written.
+    /// Whether the path is a mount that may be written.
     writable: bool,
 }
 
 impl Needs {
-    /// Reads the caller's configuration, before anything is rewritten in it. `bundle` is where relative sources start.
+    /// Reads the caller's configuration, before it is rewritten. Relative sources begin at `bundle`.
     #[must_use]
     pub fn of(spec: &Spec, bundle: &Path) -> Self {
         let need = |mount: &Mount| Need {
@@ -63,15 +64,16 @@ impl Needs {
         Self { all: needs, administers }
     }
 
-    /// Whether the root must be an overlay also where nothing is missing: no ioctl(2) of a file system passes one.
+    /// Whether the rootfs must be an overlay even if nothing is missing: an overlay passes on no ioctl(2) of a file
+    /// system.
     #[must_use]
     pub fn overlay(&self) -> bool {
         self.administers
     }
 
-    /// What `root` lacks, sorted. What lies in a mount is the mount's matter.
+    /// The paths that `root` lacks, sorted. Paths in a mount are left to the mount.
     ///
-    /// A path that needs a directory where something else is, is left out: the engine's error says so.
+    /// A path that needs a directory where another file is, is left out; the engine reports that.
     #[must_use]
     pub fn missing(&self, root: impl AsFd) -> Vec<Missing> {
         let mut missing: Vec<_> = self.lacking(root).into_iter().map(|(_, one)| one).collect();
@@ -79,7 +81,7 @@ impl Needs {
         missing
     }
 
-    /// The same in the order of the needs, each with its place among them.
+    /// The missing paths in the order of the needs, each with its index.
     fn lacking(&self, root: impl AsFd) -> Vec<(usize, Missing)> {
         let (mut mounted, mut missing) = (Vec::<PathBuf>::new(), Vec::new());
         for (index, need) in self.all.iter().enumerate() {
@@ -101,8 +103,9 @@ impl Needs {
         missing
     }
 
-    /// Makes what the root at `root` lacks, as runc does: the engine makes no mount point behind a dangling link and no
-    /// directory to start in. Without `mount_points` only the latter: root of a user namespace makes its own.
+    /// Makes the paths that the root at `root` lacks, as runc does: the engine makes neither a mount point behind a
+    /// dangling link nor the directory in which the process starts. Without `mount_points` only that directory is made:
+    /// root of a user namespace makes its own mount points.
     ///
     /// # Errors
     /// [`RootError::File`].
@@ -134,8 +137,8 @@ impl Needs {
         Ok(())
     }
 
-    /// That no file is to be mounted on a directory of the root, and no directory on a file: of the first the kernel says no
-    /// more than EINVAL. Docker tells the user what to look for where it reads "not a directory".
+    /// Checks that no file is mounted on a directory of the root, and no directory on a file: for the first, the kernel
+    /// only says EINVAL. If a message has "not a directory", Docker tells the user what to check.
     ///
     /// # Errors
     /// [`RootError::Kinds`], [`RootError::File`].
@@ -146,7 +149,7 @@ impl Needs {
             let covered = |path: &Path| mounted.iter().any(|mount| path.starts_with(mount));
             let Some(place) = landing(&top, &need.path, covered) else { continue };
             if need.source.as_ref().is_some_and(|source| !source.exists()) {
-                // The engine says so.
+                // The engine reports this.
                 continue;
             }
             let wanted = need.kind() == Kind::Directory;
@@ -161,7 +164,7 @@ impl Needs {
         Ok(())
     }
 
-    /// That what is to be started in is no file of the root.
+    /// Checks that process.cwd is not a file in the root.
     fn check_start(&self, root: &File) -> Result<(), RootError> {
         let Some((Need { path: start, .. }, mounts)) = self.all.split_last() else { return Ok(()) };
         if mounts.iter().any(|mount| start.starts_with(&mount.path)) {
@@ -176,7 +179,8 @@ impl Needs {
         }
     }
 
-    /// Makes the directory to start in where that lies in a volume. In one that is read-only nobody can.
+    /// Makes the directory in which the process starts if it is in a volume. In a read-only volume that is not
+    /// possible.
     ///
     /// # Errors
     /// [`RootError::File`].
@@ -199,7 +203,7 @@ impl Needs {
     }
 }
 
-/// The kernel's words where there are some: libpathrs adds structures as Rust prints them.
+/// The kernel's error alone, if there is one: libpathrs adds structures in Rust's debug form.
 fn in_words(error: pathrs::error::Error) -> std::io::Error {
     match error.kind() {
         pathrs::error::ErrorKind::OsError(Some(errno)) => std::io::Error::from_raw_os_error(errno),
@@ -215,8 +219,8 @@ impl Need {
     }
 }
 
-/// A device whose node would be made in the root and not in a mount, or the `/dev` that engines fill: that needs a root of the
-/// container's own.
+/// A device whose node would be made in the root and not in a mount, or a `/dev` in the root, which engines fill: that
+/// needs a private rootfs.
 #[must_use]
 pub fn device_in_root(spec: &Spec) -> Option<&Path> {
     let dev = Path::new("/dev");
@@ -231,14 +235,14 @@ pub fn device_in_root(spec: &Spec) -> Option<&Path> {
     devices.iter().map(|device| device.path().as_path()).find(|path| !in_mount(path))
 }
 
-/// As the engines see it.
+/// A bind mount, as the engines recognise one.
 pub(super) fn is_bind(mount: &Mount) -> bool {
     let options = mount.options().as_deref().unwrap_or_default();
     mount.typ().as_deref() == Some("bind")
         || options.iter().any(|option| option == "bind" || option == "rbind")
 }
 
-/// Whether it can be made. Below a file or an endless link it cannot.
+/// Whether the path can be made. Below a file or an endless link it cannot.
 fn lacks(root: impl AsFd, path: &Path) -> bool {
     look_up(root, path).is_err_and(|errno| errno == Errno::NOENT)
 }
@@ -306,13 +310,13 @@ mod tests {
             (&[("/data/a", Some("."))], "/data/a Directory, /work Directory"),
             (&[("/data/a", Some("a-file"))], "/data/a File, /work Directory"),
             (&[("/data/a", Some("no-such"))], "/data/a Directory, /work Directory"),
-            // A later mount is below an earlier one; an earlier one was there before a later one covered it.
+            // A later mount is below an earlier one. An earlier mount existed before a later one covered it.
             (&[("/data", None), ("/data/a", None)], "/data Directory, /work Directory"),
             (&[("/etc/a", None), ("/etc", None)], "/etc/a Directory, /work Directory"),
             (&[("/run", None), ("/var/run/x", None)], work),
             (&[("/work", None)], work),
             (&[("/", None), ("/x", None)], ""),
-            // As in the container, whatever the image's links say.
+            // The paths are resolved as in the container, whatever the image's links say.
             (&[("/var/run/x", None)], "/run/x Directory, /work Directory"),
             (&[("/deep/up/x", None)], "/etc/x Directory, /work Directory"),
             (&[("/deep/../x/./y/", None)], "/work Directory, /x/y Directory"),
@@ -322,7 +326,7 @@ mod tests {
                 "/nowhere/there/x Directory, /work Directory",
             ),
             (&[("/../../x", None), ("x", None)], "/work Directory, /x Directory"),
-            // Nothing can be made there, and the engine says so.
+            // Nothing can be made there, and the engine reports that.
             (&[("/round", None), ("/round/x", None), ("/etc/file/x", None)], work),
         ] {
             assert_eq!(mounts(list), wanted, "{list:?}");

@@ -1,7 +1,7 @@
-//! Nothing but procfs at `/proc`.
+//! Only procfs may be mounted at `/proc`.
 //!
-//! What lies over it could hide a masked path or swallow what the runtime writes there (CVE-2019-16884,
-//! CVE-2023-28642, CVE-2025-52881). The engine looks only at mounts of the types proc and sysfs.
+//! Another mount over `/proc` could hide a masked path, or receive what the runtime writes there (CVE-2019-16884,
+//! CVE-2023-28642, CVE-2025-52881). The engine checks only mounts of the types proc and sysfs.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use rustix::fs::PROC_SUPER_MAGIC;
 use super::error::{RootError, file};
 use super::landing::{landing, stands};
 
-/// Files of `/proc` that lxcfs and its like stand in for, as runc allows.
+/// The files of `/proc` that lxcfs and similar programs replace, as runc allows.
 const REPLACEABLE: [&str; 10] = [
     "/proc/cpuinfo",
     "/proc/diskstats",
@@ -26,9 +26,9 @@ const REPLACEABLE: [&str; 10] = [
     "/proc/sys/crypto/fips_enabled",
 ];
 
-/// Refuses a mount that would cover `/proc` or something in it, also by a link of the image.
+/// Refuses a mount that would cover `/proc` or a file in it, also by a symbolic link of the image.
 ///
-/// `root` must be what the container gets.
+/// `root` must be the container's root.
 ///
 /// # Errors
 /// [`RootError::OverProc`], [`RootError::File`].
@@ -39,7 +39,8 @@ pub fn refuse_over_proc(root: &Path, spec: &Spec) -> Result<(), RootError> {
         let lands = if stands(&top, destination) {
             destination.clone()
         } else {
-            // Also by a link whose target is missing: in the container it may be there, as everything of /proc is.
+            // This includes a link whose target is missing: the target may exist in the container, as the files of
+            // /proc do.
             landing(&top, destination, |_| false).unwrap_or_default()
         };
         let fine = !lands.starts_with("/proc")
@@ -53,7 +54,7 @@ pub fn refuse_over_proc(root: &Path, spec: &Spec) -> Result<(), RootError> {
     Ok(())
 }
 
-/// Whether it is procfs, mounted anew or bound from the host.
+/// Whether the mount is procfs, mounted newly or bound from the host.
 fn is_procfs(mount: &Mount) -> bool {
     let bound = |source: &PathBuf| {
         let options = mount.options().as_deref().unwrap_or_default();

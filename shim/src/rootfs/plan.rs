@@ -1,4 +1,4 @@
-//! Which root file system a container gets: a function of facts, without acts.
+//! Which rootfs a container gets: a function of facts, which changes nothing.
 
 use std::path::Path;
 
@@ -11,38 +11,38 @@ const MODE: &str = "dev.sharedroot.mode";
 /// The annotation for the size of a private rootfs.
 const SIZE: &str = "dev.sharedroot.size";
 
-/// A user's wish that is malformed or cannot be had.
+/// A user's annotation has a wrong form, or cannot be honoured.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AnnotationError {
-    /// Not one of the words.
+    /// The value is not one of the words.
     #[error("annotations[\"{MODE}\"]: {value:?} is none of off, shared, private")]
     Mode {
-        /// What is given.
+        /// The value that was given.
         value: String,
     },
-    /// Only where it can be honoured.
+    /// `shared` is only possible for a read-only rootfs.
     #[error(
         "annotations[\"{MODE}\"]: shared needs a read-only root; run the container with --read-only"
     )]
     Writable,
-    /// Not a size.
+    /// The value is not a size.
     #[error("annotations[\"{SIZE}\"]: {why}")]
     Size {
-        /// What is wrong with it.
+        /// The reason.
         why: String,
     },
-    /// Only where it can be enforced.
+    /// The size could not be enforced.
     #[error(
-        "annotations[\"{SIZE}\"]: the container would run on the rootfs as given, where no size is enforced ({why}); \
-         leave the annotation out, or mend the reason"
+        "annotations[\"{SIZE}\"]: the container would run on the engine's rootfs, not shared ({why}), and no size is enforced there; \
+         leave the annotation out, or remove the reason"
     )]
-    SizeAsGiven {
-        /// Why it has no snapshot of its own.
+    SizeNotShared {
+        /// Why the container has no snapshot.
         why: String,
     },
 }
 
-/// The size that a user wants for a container's root, the image included. A root that cannot be written to holds any.
+/// The size that a user asks for a container's rootfs, the image included. For a read-only rootfs any size is accepted.
 ///
 /// # Errors
 /// [`AnnotationError::Size`].
@@ -53,14 +53,14 @@ pub fn wanted_size<'a>(
     annotation(SIZE).map(parse).transpose()
 }
 
-/// What a user asked for. Annotations are written by users, so they choose only among what is
-/// safe for every user; they never say which image it is.
+/// What a user asked for. Users write annotations, so an annotation chooses only between values that are safe for every
+/// user, and never says which image it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Mode {
-    /// By `root.readonly`.
+    /// `root.readonly` decides.
     #[default]
     Auto,
-    /// The rootfs as given.
+    /// The engine's rootfs, not shared.
     Off,
     /// The shared base.
     Shared,
@@ -88,51 +88,51 @@ impl Mode {
     }
 }
 
-/// All that the plan depends on.
+/// The facts that the plan depends on.
 #[derive(Debug)]
 pub struct Facts<'a> {
     /// `root.readonly`
     pub readonly: bool,
-    /// The user's wish.
+    /// What the annotation asks for.
     pub mode: Mode,
     /// Whether the container has ID mappings of its own (`linux.uidMappings`).
     pub mapped_ids: bool,
-    /// Whether the container gets a mount namespace of its own. In another, be it the host's, our bind is not to be seen,
-    /// and nothing that is mounted there ends with the container.
+    /// Whether the container gets a mount namespace of its own. In another one, also the host's, sharedroot's bind
+    /// mount would not be visible, and a mount would not end with the container.
     pub own_mounts: bool,
     /// A hook that may write into the root before the container starts.
     pub hook: Option<&'a Path>,
-    /// The image, or why it is not known for certain.
+    /// The image, or the reason why it is not known for certain.
     pub image: Result<Image, Unidentified>,
 }
 
-/// The root file system a container gets.
+/// The rootfs that a container gets.
 #[derive(Debug)]
 pub enum Plan {
     /// A read-only bind of the image's base.
     Shared(Image),
-    /// An own snapshot of it.
+    /// A snapshot of the image's base.
     Private(Image),
-    /// What the caller prepared.
-    AsGiven {
-        /// Why, for the log.
+    /// The rootfs that the engine prepared.
+    NotShared {
+        /// The reason, for the log.
         why: String,
     },
 }
 
-/// Decides.
+/// Chooses the rootfs.
 #[must_use]
 pub fn plan(facts: Facts<'_>) -> Plan {
-    let as_given = |why: &str| Plan::AsGiven { why: why.to_owned() };
+    let not_shared = |why: &str| Plan::NotShared { why: why.to_owned() };
     match facts {
-        Facts { mode: Mode::Off, .. } => as_given("the annotation dev.sharedroot.mode is off"),
-        Facts { mapped_ids: true, .. } => as_given("the container has ID mappings of its own"),
+        Facts { mode: Mode::Off, .. } => not_shared("the annotation dev.sharedroot.mode is off"),
+        Facts { mapped_ids: true, .. } => not_shared("the container has ID mappings of its own"),
         Facts { own_mounts: false, .. } => {
-            as_given("the container has no mount namespace of its own")
+            not_shared("the container has no mount namespace of its own")
         }
-        Facts { image: Err(unidentified), .. } => Plan::AsGiven { why: unidentified.to_string() },
-        // The root of its own is read-only for the container, too, but not before it starts. Whoever knows that the hook
-        // writes nothing asks for `shared`.
+        Facts { image: Err(unidentified), .. } => Plan::NotShared { why: unidentified.to_string() },
+        // A private rootfs is also read-only for the container, but not before its start. If the user knows that the
+        // hook writes nothing, the user asks for `shared`.
         Facts { image: Ok(image), readonly: true, mode: Mode::Auto, hook: Some(_), .. }
             if !matches!(image.source, Source::Base) =>
         {
@@ -142,11 +142,11 @@ pub fn plan(facts: Facts<'_>) -> Plan {
         Facts { image: Ok(image), readonly: true, mode: Mode::Auto | Mode::Shared, .. } => {
             Plan::Shared(image)
         }
-        // Its mount is everybody's: a snapshot over it would be, too.
-        Facts { image: Ok(Image { source: Source::Base, .. }), .. } => as_given(
-            "its root is the base itself, which is read-only; take --read-only, or a root of its own",
+        // All containers see the mount of a base: they would also see a snapshot that is mounted over it.
+        Facts { image: Ok(Image { source: Source::Base, .. }), .. } => not_shared(
+            "the rootfs is the base itself, which is read-only; use --read-only, or give the container a rootfs of its own",
         ),
-        // What was written into the container before its start is brought into the snapshot.
+        // What was written into the container before its start is copied into the snapshot.
         Facts { image: Ok(image), .. } => Plan::Private(image),
     }
 }
@@ -196,16 +196,16 @@ mod tests {
         assert!(matches!(plan(facts(true, Mode::Shared, false)), Plan::Shared(_)));
         assert!(matches!(plan(facts(false, Mode::Auto, false)), Plan::Private(_)));
         assert!(matches!(plan(facts(true, Mode::Private, false)), Plan::Private(_)));
-        assert!(matches!(plan(facts(true, Mode::Off, false)), Plan::AsGiven { .. }));
-        assert!(matches!(plan(facts(true, Mode::Auto, true)), Plan::AsGiven { .. }));
+        assert!(matches!(plan(facts(true, Mode::Off, false)), Plan::NotShared { .. }));
+        assert!(matches!(plan(facts(true, Mode::Auto, true)), Plan::NotShared { .. }));
         let of_base =
             |readonly, mode| plan(Facts { image: base(), ..facts(readonly, mode, false) });
         assert!(matches!(of_base(true, Mode::Auto), Plan::Shared(_)));
-        assert!(matches!(of_base(false, Mode::Auto), Plan::AsGiven { .. }));
-        assert!(matches!(of_base(true, Mode::Private), Plan::AsGiven { .. }));
+        assert!(matches!(of_base(false, Mode::Auto), Plan::NotShared { .. }));
+        assert!(matches!(of_base(true, Mode::Private), Plan::NotShared { .. }));
         for mode in [Mode::Auto, Mode::Shared, Mode::Private] {
             let hosts = Facts { own_mounts: false, ..facts(true, mode, false) };
-            assert!(matches!(plan(hosts), Plan::AsGiven { .. }), "{mode:?}");
+            assert!(matches!(plan(hosts), Plan::NotShared { .. }), "{mode:?}");
         }
         let hooked = |mode| Facts { hook: Some(Path::new("/hook")), ..facts(true, mode, false) };
         assert!(matches!(plan(hooked(Mode::Auto)), Plan::Private(_)));
@@ -214,6 +214,6 @@ mod tests {
         assert!(matches!(plan(hooked), Plan::Shared(_)));
         let unknown =
             Facts { image: Err(crate::testing::unidentified()), ..facts(true, Mode::Auto, false) };
-        assert!(matches!(plan(unknown), Plan::AsGiven { .. }));
+        assert!(matches!(plan(unknown), Plan::NotShared { .. }));
     }
 }

@@ -50,8 +50,9 @@ impl Histogram {
 pub struct Totals {
     /// `create` on bases.
     pub on_bases: Histogram,
-    /// `create` on the rootfs as given.
-    pub as_given: Histogram,
+    /// `create` on the engine's rootfs, not shared.
+    #[serde(alias = "as_given")]
+    pub not_shared: Histogram,
     /// `start`.
     pub started: Histogram,
     /// How many commands failed, by their verb.
@@ -75,7 +76,7 @@ impl Extend<Note> for Totals {
         for Note { step, took, .. } in notes {
             match step {
                 Step::Create(Some(_)) | Step::Whole(Some(_)) => self.on_bases.add(took),
-                Step::Create(None) | Step::Whole(None) => self.as_given.add(took),
+                Step::Create(None) | Step::Whole(None) => self.not_shared.add(took),
                 Step::Start => self.started.add(took),
                 Step::Failed(verb) => *self.failed.entry(verb).or_default() += 1,
             }
@@ -96,5 +97,15 @@ mod tests {
         let counts: Vec<_> = histogram.cumulated().collect();
         assert_eq!(counts, [2, 3, 3, 3, 3, 3, 3, 4, 4, 4, 4, 5]);
         assert_eq!(histogram.sum(), Duration::from_millis(70_712));
+    }
+
+    #[test]
+    fn the_sums_of_the_release_before_are_read() {
+        let mut totals = Totals::default();
+        totals.not_shared.add(Duration::from_millis(7));
+        let text = serde_json::to_string(&totals).unwrap();
+        assert!(text.contains("not_shared"), "{text}");
+        let old: Totals = serde_json::from_str(&text.replace("not_shared", "as_given")).unwrap();
+        assert_eq!(old, totals);
     }
 }

@@ -11,7 +11,7 @@ const WRITE: &str = "dd if=/dev/urandom of=/written bs=65536 count=1 conv=fsync 
 /// The operation whose time every `docker` command includes: a call that only asks the daemon for its version.
 pub const CALL: &str = "docker version";
 /// The root as the engine gives it.
-const AS_GIVEN: &str = "--annotation=dev.sharedroot.mode=off";
+const NOT_SHARED: &str = "--annotation=dev.sharedroot.mode=off";
 
 /// One arm.
 pub struct Arm {
@@ -37,7 +37,7 @@ pub enum Driver {
 pub fn flags_of_peer(runtime: &str) -> Vec<String> {
     let mut flags = vec![format!("--runtime={runtime}")];
     if runtime == "sharedroot" {
-        flags.push(AS_GIVEN.to_owned());
+        flags.push(NOT_SHARED.to_owned());
     }
     flags
 }
@@ -69,9 +69,9 @@ impl Arm {
         self.docker(&[verb, &flags, between, rest].concat());
     }
 
-    /// A container on the root as given, so that no base is made yet.
+    /// A container on the engine's root, so that no base is made yet.
     pub fn warm(&self) {
-        let mut words = vec!["run", "--rm", "--network=none", AS_GIVEN];
+        let mut words = vec!["run", "--rm", "--network=none", NOT_SHARED];
         words.extend(self.flags.iter().map(String::as_str));
         words.extend([BUSYBOX, "true"]);
         self.docker(&words);

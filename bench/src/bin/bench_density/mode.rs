@@ -41,9 +41,9 @@ impl Mode {
             Self::Shared => "ours, read-only: the image's base",
             Self::SharedOnMount => "the same above an overlay mount of the engine's",
             Self::Private => "ours, writable: a snapshot of the base",
-            Self::Overlay2 => "ours, read-only, the root as given: an overlay mount",
+            Self::Overlay2 => "ours, read-only, the root not shared: an overlay mount",
             Self::Plain => {
-                "ours, read-only, the root as given: the layer's directory, mounted by nobody"
+                "ours, read-only, the root not shared: the layer's directory, mounted by nobody"
             }
             Self::Runc => "runc, read-only, an overlay mount",
             Self::Crun => "crun, read-only, an overlay mount",

@@ -11,7 +11,7 @@ pub enum Arm {
     Shared,
     /// Ours, writable: a snapshot of the base.
     Private,
-    /// Ours, the root as given: Docker's overlay mount.
+    /// Ours, the root not shared: Docker's overlay mount.
     Overlay2,
     /// Docker's overlay mount and runc: Docker as it comes.
     Runc,

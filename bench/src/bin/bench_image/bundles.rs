@@ -17,7 +17,7 @@ pub enum Root {
     Shared,
     Private,
     /// Docker's overlay, read-only or writable.
-    AsGiven {
+    NotShared {
         readonly: bool,
     },
 }
@@ -41,9 +41,9 @@ impl Bundles {
         let root = self.layered.container(&id);
         let bundle = Bundle::new(&self.runtime, &["true"]);
         bundle.edit(|config| {
-            let readonly = matches!(of, Root::Shared | Root::AsGiven { readonly: true });
+            let readonly = matches!(of, Root::Shared | Root::NotShared { readonly: true });
             config["root"] = json!({"path": root.to_str().expect("ASCII"), "readonly": readonly});
-            if let Root::AsGiven { .. } = of {
+            if let Root::NotShared { .. } = of {
                 config["annotations"] = json!({"dev.sharedroot.mode": "off"});
             }
         });

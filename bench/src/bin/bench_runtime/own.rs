@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::Value;
 use sharedroot_bench::{Clock, Samples};
 
-use crate::runtime::{AS_GIVEN, Arms, Runtime, SHARED, call, wait};
+use crate::runtime::{Arms, NOT_SHARED, Runtime, SHARED, call, wait};
 
 /// The lines, by their beginnings (`crates/engine/src/embedded/container.rs`).
 const MARKS: [&str; 2] = ["the engine begins", "the engine is done"];
@@ -16,7 +16,7 @@ const MARKS: [&str; 2] = ["the engine begins", "the engine is done"];
 pub fn run(arms: &Arms, rounds: usize) -> Samples {
     let mut samples = Samples::default();
     for _ in 0..rounds {
-        for arm in [SHARED, AS_GIVEN] {
+        for arm in [SHARED, NOT_SHARED] {
             let arm = arms.get(arm);
             samples.file(arm.name, "create", &create(arm));
         }

@@ -11,7 +11,7 @@ use sharedroot_bench::{
 use crate::crowd::{Crowd, FEW};
 use crate::peaks::Peaks;
 use crate::place::may_lock_memory;
-use crate::runtime::{AS_GIVEN, CRUN, RUNC, SHARED};
+use crate::runtime::{CRUN, NOT_SHARED, RUNC, SHARED};
 
 /// The figures of one run.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ impl Report {
         let whole = |arm| total(&self.cycles, arm, CONTAINER).median();
         let mut all = Vec::new();
         for (peer, most) in [(CRUN, 0.7), (RUNC, 0.4)] {
-            for arm in [SHARED, AS_GIVEN] {
+            for arm in [SHARED, NOT_SHARED] {
                 let what = format!("create + start + wait + delete, {arm}, to {peer}");
                 all.push(Target::ratio(what, whole(arm), whole(peer), most, "ms"));
             }
@@ -88,9 +88,9 @@ impl Report {
             "kB",
         ));
         let create = |arm| step(&self.cycles, arm, "create").median();
-        let added = create(SHARED) - create(AS_GIVEN);
+        let added = create(SHARED) - create(NOT_SHARED);
         all.push(at_most_a_millisecond(
-            "create of a shared root, more than of a root as given",
+            "create of a shared root, more than of a root that is not shared",
             added,
         ));
         let own = total(&self.own, SHARED, "create").median();
@@ -144,7 +144,7 @@ fn crowd_targets(crowd: &Crowd) -> Vec<Target> {
         [(few.median(), many.median()), (few.p99(), many.p99())]
     };
     let mut all = Vec::new();
-    for arm in [SHARED, AS_GIVEN, CRUN, RUNC] {
+    for arm in [SHARED, NOT_SHARED, CRUN, RUNC] {
         for ((few, many), what) in figures(arm).into_iter().zip(["median", "p99"]) {
             let what = format!("create + start {what}, {arm}, {} mounts to {FEW}", crowd.mounts);
             let target = Target::ratio(what, many, few, 1.2, "ms");

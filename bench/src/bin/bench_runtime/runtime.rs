@@ -16,7 +16,7 @@ use crate::options::Options;
 use crate::place::{Place, make_tree, text};
 
 pub const SHARED: &str = "ours";
-pub const AS_GIVEN: &str = "ours, rootfs as given";
+pub const NOT_SHARED: &str = "ours, rootfs not shared";
 pub const CRUN: &str = "crun";
 pub const RUNC: &str = "runc";
 
@@ -59,7 +59,7 @@ impl Arms {
         let with_config = vec!["--config".to_owned(), text(&config).to_owned()];
         let all = [
             (SHARED, ours.clone(), with_config.clone()),
-            (AS_GIVEN, ours, with_config),
+            (NOT_SHARED, ours, with_config),
             (CRUN, "crun".into(), Vec::new()),
             (RUNC, "runc".into(), Vec::new()),
         ];
@@ -92,7 +92,7 @@ impl Runtime {
         let rootfs = image.container(&id);
         let [truth, pause] = ["true", "pause"].map(|program| {
             let bundle = place.bundle(&format!("{id}-{program}"), &rootfs, &format!("/{program}"));
-            if name == AS_GIVEN {
+            if name == NOT_SHARED {
                 annotate_off(&bundle);
             }
             bundle

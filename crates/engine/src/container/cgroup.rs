@@ -15,10 +15,10 @@ use libcontainer::container::{Container, ContainerStatus};
 use super::{cgroup_end, signal, stats};
 use crate::{Embedded, EngineError};
 
-/// Where the hierarchies are.
+/// The directory where the cgroup hierarchies are mounted.
 pub(crate) const TOP: &str = "/sys/fs/cgroup";
 
-/// The file beside the configuration that names the cgroup that systemd made for the container.
+/// The file beside the configuration with the path of the cgroup that systemd made for the container.
 const CGROUP: &str = "init-cgroup";
 
 /// How long a killed process may take to end.
@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(10);
 
 impl Embedded {
-    /// What the library does with the container's cgroup.
+    /// The library's object for the container's cgroup.
     pub(crate) fn cgroup(&self, verb: &'static str) -> Result<AnyCgroupManager, EngineError> {
         let container = self.load(verb)?;
         let fail = |source: Box<dyn std::error::Error + Send + Sync>| EngineError::Cgroup {
@@ -43,8 +43,9 @@ impl Embedded {
         .map_err(|e| fail(e.into()))
     }
 
-    /// The process IDs of a container, as this process's namespace counts them. None once it has stopped and its cgroup is
-    /// gone: systemd removes an empty scope on its own, and containerd asks whenever a container has ended.
+    /// The process IDs of the container, as this process's PID namespace numbers them. The list is empty once the
+    /// container has stopped and its cgroup is gone: systemd removes an empty scope by itself, and containerd asks
+    /// after each container's end.
     ///
     /// # Errors
     /// [`EngineError`].
@@ -63,19 +64,20 @@ impl Embedded {
         }
     }
 
-    /// Lets frozen processes go on.
+    /// Thaws frozen processes.
     pub(crate) fn thaw(&self) -> Result<(), EngineError> {
         self.cgroup("kill")?.freeze(FreezerState::Thawed).map_err(self.cgroup_error("kill"))
     }
 
-    /// Ends every process of the container. On cgroup v2 its cgroup goes, too, with those that the container made below:
-    /// the library waits a tenth of a second for it, which a busy host does not keep, and removes none below. What
-    /// cannot be removed makes the library's removal fail, which is reported.
+    /// Ends every process of the container. On cgroup v2 the container's cgroup is removed, too, and so are the cgroups
+    /// that the container made below it: the library waits only a tenth of a second for the removal, which is too short
+    /// on a busy host, and removes no cgroup below. If a cgroup cannot be removed, the library's own removal fails and
+    /// reports that.
     pub(crate) fn remove_cgroup(&self, container: &Container) {
         let top = Path::new(TOP);
         let Ok(config) = container.spec() else { return };
         if container.systemd() {
-            // The unit's own directory is systemd's, which would remove what is below by path.
+            // systemd owns the unit's own directory; systemd would remove what is below the directory by path.
             match self.own_cgroup(container) {
                 Some(dir) => cgroup_end::end_below(&dir),
                 None => self.end_processes(),
@@ -89,7 +91,8 @@ impl Embedded {
         }
     }
 
-    /// Kills what is in the cgroup of v1 or of a unit, and waits for it. A frozen process would not even die.
+    /// Kills the processes in the cgroup of v1 or of a unit, and waits for their end. They are thawed first, because a
+    /// frozen process of cgroup v1 does not end.
     fn end_processes(&self) {
         let Ok(cgroup) = self.cgroup("delete") else { return };
         let _ = cgroup.freeze(FreezerState::Thawed);
@@ -106,13 +109,13 @@ impl Embedded {
         }
     }
 
-    /// The cgroup below the container's own that an `exec` must join: the one that was asked for, or
-    /// that of the init process where the container divided its cgroup among children. cgroup v2
-    /// lets no process into a cgroup that hands controllers down (cgroups(7), "no internal
-    /// processes"). The path is absolute in the hierarchy, also where systemd made the container's own.
+    /// The cgroup below the container's own that an `exec` must join: the requested one, or that of the init process if
+    /// the container divided its cgroup among children. cgroup v2 lets no process into a cgroup that gives controllers
+    /// to its children (cgroups(7), "no internal processes"). The path is absolute in the hierarchy, also if systemd
+    /// made the container's cgroup.
     ///
     /// # Errors
-    /// [`EngineError::Process`] if the one that was asked for does not exist.
+    /// [`EngineError::Process`] if the requested cgroup does not exist.
     pub(crate) fn sub_cgroup(
         &self,
         container: &Container,
@@ -139,8 +142,9 @@ impl Embedded {
         Ok(of_init())
     }
 
-    /// The directory of the container's own cgroup of version 2. systemd's is the recorded one, or found by the name of the
-    /// unit: the container can move its init process deeper than /proc/PID/cgroup says.
+    /// The directory of the container's own cgroup of version 2. For systemd's cgroup that is the recorded path, or the
+    /// path found by the unit's name: the container can move its init process deeper than the path in /proc/PID/cgroup
+    /// at `create`.
     pub(crate) fn own_cgroup(&self, container: &Container) -> Option<PathBuf> {
         let path = container.spec().ok()?.cgroup_path;
         if !container.systemd() {
@@ -153,16 +157,16 @@ impl Embedded {
         cgroup_of_unit(&unit(path.to_str()?)?, container.pid()?.as_raw())
     }
 
-    /// Takes note of the unit's cgroup, while the container's program does not run yet.
+    /// Records the path of the unit's cgroup, before the container's program runs.
     pub(crate) fn record_cgroup(&self, container: &Container) -> std::io::Result<()> {
         match self.own_cgroup(container) {
             Some(dir) => std::fs::write(self.bundle().join(CGROUP), dir.as_os_str().as_bytes()),
-            // cgroup v1.
+            // On cgroup v1 there is no path to record.
             None => Ok(()),
         }
     }
 
-    /// Why the cgroup did not obey.
+    /// The error of a cgroup that did not do what `verb` asked for.
     pub(crate) fn cgroup_error(
         &self,
         verb: &'static str,
@@ -172,7 +176,8 @@ impl Embedded {
     }
 }
 
-/// The uppermost cgroup of that unit's name over process `pid`: what the container makes lies below it.
+/// The uppermost cgroup of the unit's name above process `pid`. A cgroup of that name that the container makes lies
+/// below it.
 fn cgroup_of_unit(unit: &str, pid: i32) -> Option<PathBuf> {
     let of_init = stats::unified(pid)?;
     let named =
@@ -180,14 +185,14 @@ fn cgroup_of_unit(unit: &str, pid: i32) -> Option<PathBuf> {
     named.last().map(Path::to_owned)
 }
 
-/// The unit of SLICE:PREFIX:NAME, as every engine names it.
+/// The name of the unit for the path SLICE:PREFIX:NAME, formed as runc and crun form it.
 fn unit(path: &str) -> Option<String> {
     let (rest, name) = path.rsplit_once(':')?;
     let prefix = rest.rsplit_once(':').map_or(rest, |(_, prefix)| prefix);
     Some(if name.ends_with(".slice") { name.to_owned() } else { format!("{prefix}-{name}.scope") })
 }
 
-/// Whether what was to be read is not there.
+/// Whether the error says that the file does not exist.
 fn is_gone(error: &(dyn std::error::Error + 'static)) -> bool {
     std::iter::successors(Some(error), |error| error.source())
         .filter_map(|error| error.downcast_ref::<WrappedIoError>())

@@ -1,7 +1,9 @@
-//! The end of a container's cgroup, which the container may have divided: into many, and deeper than a path can say.
+//! The end of a container's cgroup. The container may have made many cgroups below it, nested deeper than a path can
+//! express.
 //!
-//! Nothing here goes by a path below the container's own cgroup: directories are opened from their parent's descriptor,
-//! one at a time, so neither names nor depth have a bound of ours. Time has one, whatever the container has made.
+//! Nothing here uses a path below the container's own cgroup: each directory is opened from the descriptor of its
+//! parent, one at a time. So sharedroot sets no bound for names or depth. Time has a bound, whatever the container has
+//! made.
 
 use std::ffi::CString;
 use std::fs::File;
@@ -16,17 +18,17 @@ use rustix::io::Errno;
 
 use super::signal;
 
-/// How long the whole may take: Docker's daemon waits 30 s for `delete`. Then what is left stays, and the library, which finds
-/// the cgroup, reports it.
+/// How long the removal may take in total: Docker's daemon waits 30 s for `delete`. After that the remaining cgroups
+/// stay, and the library, which finds the cgroup, reports it.
 const LONGEST: Duration = Duration::from_secs(20);
 /// How long killed processes may take to leave one cgroup.
 const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(10);
-/// How directories are opened.
+/// The flags to open a directory with.
 const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// Kills what is in a cgroup and in those below it, and removes them, depth first.
+/// Kills the processes in a cgroup and in the cgroups below it, and removes all of these cgroups, the deepest first.
 pub(crate) fn end(dir: &Path) {
     let end = Instant::now() + LONGEST;
     if end_all_below(dir, end).is_ok() {
@@ -39,28 +41,31 @@ pub(crate) fn end(dir: &Path) {
     }
 }
 
-/// The same, but for the cgroup itself, which waits for whoever made it.
+/// Kills and removes like [`end`], but leaves the cgroup itself for the caller or systemd, which made the cgroup, to
+/// remove.
 pub(crate) fn end_below(dir: &Path) {
     let _ = end_all_below(dir, Instant::now() + LONGEST);
 }
 
 fn end_all_below(dir: &Path, end: Instant) -> Result<(), Errno> {
     let top = rustix::fs::open(dir, DIRECTORY, Mode::empty())?;
-    // It kills those below, too, also processes that are just being made (admin-guide/cgroup-v2.rst, "cgroup.kill").
+    // The file also kills processes in cgroups below, and processes that are being cloned (admin-guide/cgroup-v2.rst,
+    // "cgroup.kill").
     let killed = write(&top, "cgroup.kill", "1");
     remove_below(top, !killed, end)
 }
 
-/// The processes in a cgroup of version 2 and in those below it, as this process's namespace counts them. What goes
-/// meanwhile is no error.
+/// The processes in a cgroup of version 2 and in the cgroups below it, as this process's PID namespace numbers them. A
+/// cgroup that disappears meanwhile is no error.
 ///
 /// # Errors
-/// open(2)'s of the cgroup; [`Errno::TIMEDOUT`] if whoever may divide it does so faster than it is read.
+/// open(2)'s of the cgroup; [`Errno::TIMEDOUT`] if the container makes cgroups faster than they are read.
 pub(crate) fn processes(dir: &Path) -> Result<Vec<i32>, Errno> {
     let end = Instant::now() + LONGEST;
     let mut here = rustix::fs::open(dir, DIRECTORY, Mode::empty())?;
     let mut found = Vec::new();
-    // A cgroup costs the kernel more memory than its name costs here.
+    // The memory for the names is bounded by the kernel: a cgroup costs the kernel more memory than its name costs
+    // here.
     let mut below = vec![look_into(&here, &mut found)?];
     while let Some(names) = below.last_mut() {
         if Instant::now() >= end {
@@ -84,7 +89,7 @@ pub(crate) fn processes(dir: &Path) -> Result<Vec<i32>, Errno> {
     Ok(found)
 }
 
-/// Adds the processes of one cgroup; returns the names below it.
+/// Adds the processes of one cgroup to `found`, and returns the names of the cgroups directly below it.
 fn look_into(dir: &OwnedFd, found: &mut Vec<i32>) -> Result<Vec<CString>, Errno> {
     found.extend(listed(dir).map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))?);
     match Dir::read_from(dir) {
@@ -95,13 +100,14 @@ fn look_into(dir: &OwnedFd, found: &mut Vec<i32>) -> Result<Vec<CString>, Errno>
     }
 }
 
-/// Removes every directory below `top`, the deepest first. With `kill` the processes of each are killed one by one:
-/// before Linux 5.14 no file does it.
+/// Removes every directory below `top`, the deepest first. With `kill` the processes of each cgroup are killed one by
+/// one: `cgroup.kill` exists since Linux 5.14.
 fn remove_below(top: OwnedFd, kill: bool, end: Instant) -> Result<(), Errno> {
     let mut here = top;
     let mut way: Vec<CString> = Vec::new();
     loop {
-        // Also on the way down: who is outside may make directories here for as long as we look.
+        // The check is also made on the way down: a process outside may make directories here for as long as this loop
+        // runs.
         if Instant::now() >= end {
             return Err(Errno::TIMEDOUT);
         }
@@ -126,7 +132,7 @@ fn remove_below(top: OwnedFd, kill: bool, end: Instant) -> Result<(), Errno> {
     }
 }
 
-/// One directory in `dir`: after its end the next one is the first.
+/// The name of one directory in `dir`. When that directory has been removed, the next call finds the next one.
 fn first_below(dir: &OwnedFd) -> Result<Option<CString>, Errno> {
     for entry in Dir::read_from(dir)? {
         if let Some(name) = directory(&entry?) {
@@ -136,19 +142,20 @@ fn first_below(dir: &OwnedFd) -> Result<Option<CString>, Errno> {
     Ok(None)
 }
 
-/// The name of a directory that lies below.
+/// The name of the entry, if the entry is a directory below and not `.` or `..`.
 fn directory(entry: &DirEntry) -> Option<CString> {
     let itself = matches!(entry.file_name().to_bytes(), b"." | b"..");
     (entry.file_type() == FileType::Directory && !itself).then(|| entry.file_name().to_owned())
 }
 
-/// By pidfds that are compared with a second reading: a number may be another process's by then.
+/// Kills the processes by pidfds. The list is read again after each pidfd is opened, because a process ID may belong to
+/// another process by then.
 fn kill_all(dir: &OwnedFd) {
     let _ = signal::send_to_all(|| listed(dir), rustix::process::Signal::KILL, |e| e);
 }
 
-/// The processes in one cgroup. One that is gone has none, and none has them itself where they are threads' (cgroups(7),
-/// "threaded").
+/// The processes in one cgroup. The list is empty for a cgroup that is gone, and for a threaded one, which lists
+/// threads only (cgroups(7), "threaded").
 fn listed(dir: &OwnedFd) -> std::io::Result<Vec<i32>> {
     let mut processes = String::new();
     if let Some(mut file) = open(dir, "cgroup.procs", OFlags::RDONLY) {
@@ -176,7 +183,7 @@ fn open(dir: &OwnedFd, name: &str, flags: OFlags) -> Option<File> {
 mod tests {
     use super::*;
 
-    /// Directories of an ordinary file system come and go as cgroups do.
+    /// Directories of an ordinary file system are made and removed like cgroups.
     #[test]
     fn neither_long_names_nor_depth_nor_number_matter() {
         let place = std::env::temp_dir().join(format!("sharedroot-cgroups-{}", std::process::id()));

@@ -1,4 +1,4 @@
-//! The user of a container with a cgroup namespace of its own may divide the container's cgroup.
+//! If a container has a cgroup namespace of its own, its user may make cgroups below the container's cgroup.
 
 use oci_spec::runtime::{LinuxNamespaceType, Mount, Process, Spec};
 
@@ -7,9 +7,9 @@ use crate::spec::id_mappings::host_uid;
 use crate::{Embedded, EngineError};
 
 impl Embedded {
-    /// Gives the cgroup of process `pid` to the user of `process`, where the container has a cgroup namespace of its own
-    /// and may write to it (runtime-spec, config-linux.md, "Cgroup ownership"): that user may divide it, and not raise
-    /// its limits.
+    /// Gives the cgroup of process `pid` to the user of `process`, if the container has a cgroup namespace of its own
+    /// and may write to the cgroup (runtime-spec, config-linux.md, "Cgroup ownership"). That user may then make cgroups
+    /// below, but not raise the limits.
     pub(crate) fn hand_over_cgroup(
         &self,
         pid: i32,
@@ -33,10 +33,11 @@ impl Embedded {
     }
 }
 
-/// What a kernel without the list lets others have (Documentation/admin-guide/cgroup-v2.rst, "Model of Delegation").
+/// The files that are given to the user on a kernel without the list (Documentation/admin-guide/cgroup-v2.rst, "Model
+/// of Delegation").
 const DELEGATED: &str = "cgroup.procs\ncgroup.subtree_control\ncgroup.threads";
 
-/// Whether the container has a new cgroup namespace, and a mount of it that can be written.
+/// Whether the container has a new cgroup namespace, and a writable mount of it.
 fn has_own_cgroups(spec: &Spec) -> bool {
     let namespaces = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_deref());
     let own = namespaces.unwrap_or_default().iter().any(|namespace| {

@@ -1,4 +1,4 @@
-//! `events`: the figures of a container that runs.
+//! `events`: the figures of a running container.
 
 use libcgroups::common::CgroupManager;
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ use crate::{Embedded, EngineError};
 /// [`EngineError`].
 pub fn event(engine: &Embedded) -> Result<Value, EngineError> {
     let pid = engine.load("events")?.pid().map(|pid| pid.as_raw());
-    // The number is compared after the cgroup was read: it may be another process's by now.
+    // The process is compared after its cgroup was read: by then another process may have its number.
     let dir = pid.and_then(|pid| stats::unified(pid).filter(|_| engine.is_init(pid)));
     let data = match dir {
         Some(dir) => stats::of_unified(&dir),

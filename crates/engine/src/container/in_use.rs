@@ -1,4 +1,4 @@
-//! A cgroup that others use is no new container's.
+//! A new container does not take a cgroup that others use.
 
 use std::path::{Path, PathBuf};
 
@@ -9,8 +9,8 @@ use super::cgroup::TOP;
 use super::cgroup_end;
 use crate::spec::error::SpecError;
 
-/// Refuses a cgroup in which other processes are, or which is frozen, as runc does since 1.2. An empty one is taken: a
-/// daemon or a `create` that died may have made it.
+/// Refuses a cgroup that has processes or is frozen, as runc does since 1.2. An empty cgroup is accepted: a daemon, or
+/// a `create` that died, may have made it.
 ///
 /// # Errors
 /// [`SpecError::CgroupInUse`], [`SpecError::CgroupFrozen`].
@@ -20,7 +20,7 @@ pub fn refuse_others(spec: &Spec, id: &str) -> Result<(), SpecError> {
     };
     let dir = match path.strip_prefix("/") {
         Ok(path) if Path::new(TOP).join("cgroup.controllers").exists() => Path::new(TOP).join(path),
-        // The hierarchy in which the library looks for a container's processes.
+        // This is the hierarchy in which the library searches for a container's processes.
         Ok(path) => Path::new(TOP).join("devices").join(path),
         Err(_) => return refuse_unit(path, id),
     };
@@ -30,7 +30,7 @@ pub fn refuse_others(spec: &Spec, id: &str) -> Result<(), SpecError> {
     if std::fs::read(dir.join("cgroup.freeze")).is_ok_and(|on| on.trim_ascii() == b"1") {
         return Err(SpecError::CgroupFrozen { path });
     }
-    // What cannot be read the engine cannot use either, and says so.
+    // If the list cannot be read, the engine cannot use the cgroup either, and the engine reports that.
     let v1 = || get_all_pids(&dir).map(|all| all.iter().map(|pid| pid.as_raw()).collect());
     let all = cgroup_end::processes(&dir).or_else(|_| v1());
     match all.unwrap_or_default().first().copied() {
@@ -39,7 +39,7 @@ pub fn refuse_others(spec: &Spec, id: &str) -> Result<(), SpecError> {
     }
 }
 
-/// The same for one of systemd's units.
+/// Refuses a unit of systemd that has processes.
 fn refuse_unit(path: PathBuf, id: &str) -> Result<(), SpecError> {
     let config = CgroupConfig {
         cgroup_path: path.clone(),

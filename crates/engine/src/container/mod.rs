@@ -1,11 +1,11 @@
-//! What is done to a container that is there, by its cgroup and its processes.
+//! Operations on an existing container, by its cgroup and its processes.
 //!
 //! | file | story |
 //! |---|---|
 //! | `cgroup` | the container's cgroup: where it is, its processes, its end |
 //! | `cgroup_end` | the end of a cgroup, and of those that the container made below it |
 //! | `cgroup_owner` | the user of a container may divide the container's cgroup |
-//! | `in_use` | a cgroup that others use is no new container's |
+//! | `in_use` | a new container does not take a cgroup that others use |
 //! | `update` | new limits |
 //! | `events`, `stats` | figures of a container; figures in runc's form |
 //! | `signal` | signals by name, to one process or to all |

@@ -1,5 +1,5 @@
-//! Signals by name and number, real-time ones among them, which images of systemd stop by
-//! (`STOPSIGNAL SIGRTMIN+3`).
+//! Signals by name and number. They include the real-time signals, which stop images of systemd (`STOPSIGNAL
+//! SIGRTMIN+3`).
 
 use std::collections::HashSet;
 use std::io;
@@ -29,7 +29,7 @@ pub fn parse(text: &str) -> Option<Signal> {
     of_number(number)
 }
 
-/// Sends `signal` to a process; that it is gone is no error.
+/// Sends `signal` to a process. It is no error if the process has ended.
 ///
 /// # Errors
 /// pidfd_send_signal(2)'s.
@@ -40,7 +40,7 @@ pub fn send(process: &OwnedFd, signal: Signal) -> io::Result<()> {
     }
 }
 
-/// Waits for the end of a process, at most so long; whether it has ended.
+/// Waits until a process has ended, at most for `longest`. Returns whether the process has ended.
 ///
 /// # Errors
 /// poll(2)'s.
@@ -56,27 +56,28 @@ pub fn await_end(process: &OwnedFd, longest: Duration) -> io::Result<bool> {
     }
 }
 
-/// Descriptors that [`send_to_all`] has open at a time; a process may have 1024 of them.
+/// How many descriptors [`send_to_all`] has open at a time. A process may have 1024 open files.
 const AT_A_TIME: usize = 256;
 
-/// Sends `signal` to all processes that `list` names. It is asked again after each process is held by a descriptor: a
-/// number that it named before may be another's process by then.
+/// Sends `signal` to all processes that `list` names. `list` is called again after each process is held by a
+/// descriptor, because by then another process may have a number that `list` named before.
 ///
 /// # Errors
-/// Those of `list`; pidfd_send_signal(2)'s by `fail`.
+/// Those of `list`; those of pidfd_send_signal(2), converted by `fail`.
 pub fn send_to_all<E>(
     list: impl Fn() -> Result<Vec<i32>, E>,
     signal: Signal,
     fail: impl Fn(io::Error) -> E,
 ) -> Result<(), E> {
-    // One that cannot be reached keeps none of the others alive.
+    // An error for one process must not keep the others from their signal.
     let mut first = None;
     for some in list()?.chunks(AT_A_TIME) {
         let mut held = Vec::with_capacity(some.len());
         for pid in some.iter().filter(|pid| **pid > 1) {
             let Some(named) = Pid::from_raw(*pid) else { continue };
             match pidfd_open(named, PidfdFlags::empty()) {
-                // INVAL: Linux before 6.15 says so of one that has ended and still names a session or a group.
+                // INVAL: Linux before 6.15 returns it for a process that has ended and whose number still names a
+                // session or a group.
                 Err(Errno::SRCH | Errno::INVAL) => {}
                 Err(error) => first = first.or(Some(error.into())),
                 Ok(process) => held.push((*pid, process)),

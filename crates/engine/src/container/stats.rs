@@ -1,7 +1,7 @@
 //! A container's resource figures in runc's form (`types.Stats`): nanoseconds and bytes.
 //!
-//! On cgroup v2 they are read here, because libcgroups fails on a kernel without pressure-stall
-//! information. A controller that is off counts nothing.
+//! The figures of cgroup v2 are read here, because libcgroups fails on a kernel without pressure-stall information. A
+//! controller that is off has the figure 0.
 
 use std::path::{Path, PathBuf};
 
@@ -63,12 +63,12 @@ pub fn of_unified(dir: &Path) -> Value {
     })
 }
 
-/// `max` is no limit.
+/// A number, or `max` for no limit.
 fn limit(text: &str) -> u64 {
     if text == "max" { u64::MAX } else { text.parse().unwrap_or(0) }
 }
 
-/// A flat-keyed file: `KEY VALUE` a line.
+/// Reads a flat-keyed file, whose lines are `KEY VALUE`.
 fn keyed(text: &str) -> Map<String, Value> {
     let pair = |line: &str| {
         let (key, value) = line.split_once(' ')?;
@@ -77,7 +77,7 @@ fn keyed(text: &str) -> Map<String, Value> {
     text.lines().filter_map(pair).collect()
 }
 
-/// `MAJOR:MINOR rbytes=… wbytes=… rios=… wios=… …` a line: bytes and operations.
+/// Reads lines of the form `MAJOR:MINOR rbytes=… wbytes=… rios=… wios=… …`: bytes and operations.
 fn io(text: &str) -> (Vec<Value>, Vec<Value>) {
     let (mut bytes, mut operations) = (Vec::new(), Vec::new());
     for line in text.lines() {

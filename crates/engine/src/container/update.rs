@@ -1,4 +1,4 @@
-//! New limits of a container that is there, and those that systemd does not set in a new one.
+//! New limits of an existing container, and the limits of a new one that systemd does not set.
 
 use std::path::PathBuf;
 
@@ -20,7 +20,7 @@ use crate::{Embedded, EngineError};
 pub struct Limits(LinuxResources);
 
 impl Limits {
-    /// From the JSON of `update --resources`.
+    /// Reads the limits from the JSON text of `update --resources`.
     ///
     /// # Errors
     /// [`EngineError::Resources`], [`EngineError::Forbidden`].
@@ -31,7 +31,7 @@ impl Limits {
         Self::of(resources)
     }
 
-    /// Limits in OCI's form.
+    /// Takes limits in OCI's form.
     ///
     /// # Errors
     /// [`EngineError::Forbidden`].
@@ -41,7 +41,7 @@ impl Limits {
     }
 }
 
-/// Applies new limits to a running container. All others stay.
+/// Applies new limits to a running container. The other limits stay.
 ///
 /// # Errors
 /// [`EngineError`].
@@ -53,7 +53,7 @@ pub fn update(engine: &Embedded, limits: Limits) -> Result<(), EngineError> {
         }
         error => error.into(),
     })?;
-    // The library replaces the device program on each change; without rules it would allow none.
+    // The library replaces the device program on each change; a program without rules would allow no device.
     if resources.devices().as_ref().is_none_or(Vec::is_empty) {
         resources.set_devices(engine.device_rules("update")?);
     }
@@ -65,7 +65,8 @@ pub fn update(engine: &Embedded, limits: Limits) -> Result<(), EngineError> {
     let now = engine.own_cgroup(&container).map(|dir| std::fs::read_to_string(dir.join("cpu.max")));
     let told = resources::for_systemd(&resources, now.transpose().ok().flatten().as_deref());
     engine.cgroup("update")?.apply(&options(&told)).map_err(engine.cgroup_error("update"))?;
-    // With the quota and the period that stay: systemd wrote its own of both.
+    // The quota and the period that the container keeps are written again, because systemd wrote its own values of
+    // both.
     if let (Some(cpu), Some(told)) = (resources.cpu_mut(), told.cpu()) {
         cpu.set_quota(told.quota()).set_period(told.period());
     }
@@ -73,8 +74,9 @@ pub fn update(engine: &Embedded, limits: Limits) -> Result<(), EngineError> {
 }
 
 impl Embedded {
-    /// Applies the limits and the device rules of `resources` to the cgroup v2 of the container, where systemd made it.
-    /// systemd rounds some and knows no others; runc writes them after it, too. The library does not.
+    /// Applies the limits and the device rules of `resources` to the container's cgroup v2 if systemd made that cgroup.
+    /// systemd rounds some limits and does not know others, so runc also writes them after systemd. The library does
+    /// not.
     fn limit_scope(
         &self,
         verb: &'static str,
@@ -92,7 +94,7 @@ impl Embedded {
         scope.apply(&options(resources)).map_err(|e| fail(e.into()))
     }
 
-    /// The same for a container that is being created.
+    /// Applies the limits of `spec` to the cgroup of a container that is being created.
     pub(crate) fn limit_new_scope(
         &self,
         container: &Container,
@@ -115,7 +117,7 @@ impl Embedded {
     }
 }
 
-/// Limits, and nothing else, for the library to apply.
+/// The library's options for these limits, with nothing else set.
 fn options(resources: &LinuxResources) -> ControllerOpt<'_> {
     ControllerOpt { resources, disable_oom_killer: false, oom_score_adj: None, freezer_state: None }
 }

@@ -1,13 +1,13 @@
-//! A command line for a delegate.
+//! The arguments of a call of a delegate.
 //!
-//! Every value is joined to its flag and the container ID stands behind `--`, so that nothing a
-//! caller gives can become a flag of the delegate.
+//! Every value is joined to its flag, and the container ID stands behind `--`. So no value of a caller can become a
+//! flag of the delegate.
 
 use std::ffi::{OsStr, OsString};
 
 use crate::choice::Dialect;
 
-/// A verb of a delegate and what stands after it.
+/// A verb of a delegate, and the words after the verb.
 #[derive(Debug)]
 pub struct Argv {
     dialect: Dialect,
@@ -17,19 +17,19 @@ pub struct Argv {
 }
 
 impl Argv {
-    /// The verb, with nothing after it yet.
+    /// The verb, without words after it.
     #[must_use]
     pub fn new(dialect: Dialect, verb: &'static str) -> Self {
         Self { dialect, verb, words: vec![verb.into()], unknown: None }
     }
 
-    /// No verb, for the flags that stand before one; all dialects have the same.
+    /// No verb, for the flags that stand before a verb. All dialects have the same such flags.
     #[must_use]
     pub fn before_the_verb() -> Self {
         Self { dialect: Dialect::Runc, verb: "", words: Vec::new(), unknown: None }
     }
 
-    /// A flag without a value, if it is given.
+    /// Adds a flag without a value, if the caller gave the flag.
     #[must_use]
     pub fn flag(mut self, name: &'static str, given: bool) -> Self {
         if given {
@@ -38,7 +38,7 @@ impl Argv {
         self
     }
 
-    /// A flag with its value, if there is one.
+    /// Adds a flag with its value, if the caller gave a value.
     #[must_use]
     pub fn value(mut self, name: &'static str, value: Option<impl AsRef<OsStr>>) -> Self {
         if let Some(value) = value {
@@ -50,19 +50,19 @@ impl Argv {
         self
     }
 
-    /// A flag whose value is a number, if there is one.
+    /// Adds a flag whose value is a number, if the caller gave a number.
     #[must_use]
     pub fn number(self, name: &'static str, value: Option<impl ToString>) -> Self {
         self.value(name, value.map(|number| number.to_string()))
     }
 
-    /// A flag once for each value.
+    /// Adds a flag once for each value.
     #[must_use]
     pub fn values<T: AsRef<OsStr>>(self, name: &'static str, values: &[T]) -> Self {
         values.iter().fold(self, |words, value| words.value(name, Some(value)))
     }
 
-    /// Notes that a flag or a verb which crun does not have is given.
+    /// Notes that the caller gave a flag or a verb which crun does not have.
     #[must_use]
     pub fn only_runc(self, name: &'static str, given: bool) -> Self {
         if given && self.dialect == Dialect::Crun { self.without(name) } else { self }
@@ -74,20 +74,20 @@ impl Argv {
         self.without(what)
     }
 
-    /// The first one counts.
+    /// Of several unknown words, the first one is reported.
     fn without(mut self, what: &'static str) -> Self {
         self.unknown = self.unknown.or(Some(what));
         self
     }
 
-    /// The container ID, after all flags.
+    /// Adds the container ID, after all flags.
     #[must_use]
     pub fn id(mut self, id: &str) -> Self {
         self.words.extend(["--".into(), id.into()]);
         self
     }
 
-    /// What stands after the ID.
+    /// Adds the words after the ID.
     #[must_use]
     pub fn rest<T: AsRef<OsStr>>(mut self, rest: &[T]) -> Self {
         self.words.extend(rest.iter().map(|word| word.as_ref().to_owned()));

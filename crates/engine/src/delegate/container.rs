@@ -1,8 +1,8 @@
-//! Another OCI runtime as the engine: it gets the caller's own bundle, whose root is ours by then,
-//! and every later command about the container.
+//! Another OCI runtime as the engine. The delegate gets the caller's own bundle, whose root sharedroot has replaced by
+//! then, and every later command about the container.
 //!
-//! Where nothing is left for us to do afterwards the delegate takes the place of this process
-//! (execve). Where a failure must leave nothing behind it is a child, and we wait.
+//! If sharedroot has nothing left to do afterwards, the delegate takes the place of this process (execve). If a failure
+//! must leave nothing behind, the delegate is a child, and this process waits for the delegate.
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
@@ -25,15 +25,15 @@ use crate::process::child;
 #[derive(Debug)]
 pub struct Delegate {
     program: Program,
-    /// The delegate's own state directory, which it calls `--root`.
+    /// The delegate's own state directory, the value of its flag `--root`.
     state: PathBuf,
     id: ContainerId,
-    /// The flags before the verb, but `--root`.
+    /// The flags before the verb, except `--root`.
     global: Argv,
 }
 
 impl Delegate {
-    /// The container `id` in the delegate's state directory `state`; it need not exist.
+    /// The container `id` in the delegate's state directory `state`. The container need not exist.
     #[must_use]
     pub fn new(program: &Program, state: &Path, id: &ContainerId, global: Argv) -> Self {
         Self { program: program.clone(), state: state.to_owned(), id: id.clone(), global }
@@ -51,7 +51,7 @@ impl Delegate {
         &self.program.path
     }
 
-    /// Becomes the delegate; returns only on failure.
+    /// Replaces this process by the delegate. Returns only on failure.
     ///
     /// # Errors
     /// [`DelegateError`].
@@ -62,8 +62,8 @@ impl Delegate {
         Err(self.cannot_start(argv.verb(), source))
     }
 
-    /// Runs the delegate to its end and returns its exit status; what went wrong it has said
-    /// itself. `known` is called once, as soon as the delegate knows the container.
+    /// Runs the delegate until it ends, and returns its exit status. The delegate itself reports its errors. `known` is
+    /// called once, as soon as the delegate's state directory has the container.
     ///
     /// # Errors
     /// [`DelegateError`]; the delegate did not run.
@@ -79,8 +79,8 @@ impl Delegate {
         })
     }
 
-    /// The same for a verb that ends before its container does: if this process is killed,
-    /// [`Delegate::end_orphan`] knows of the delegate.
+    /// Runs a delegate's verb that ends before its container does, and keeps a note of the delegate's process. If this
+    /// process is killed, a later [`Delegate::end_orphan`] finds the delegate by that note.
     ///
     /// # Errors
     /// [`DelegateError`]; the delegate did not run.
@@ -100,7 +100,7 @@ impl Delegate {
             .map_err(|source| self.cannot_start(argv.verb(), source))
     }
 
-    /// Removes the container, and returns the exit status; what went wrong the delegate has said itself.
+    /// Removes the container, and returns the exit status. The delegate itself reports its errors.
     ///
     /// # Errors
     /// [`DelegateError`]; the delegate did not run.
@@ -108,7 +108,7 @@ impl Delegate {
         self.call(&self.delete_line(force), || {})
     }
 
-    /// Freezes the container; returns the exit status, as [`Delegate::delete`] does.
+    /// Freezes the container, and returns the exit status, as [`Delegate::delete`] does.
     ///
     /// # Errors
     /// [`DelegateError`]; the delegate did not run.
@@ -116,7 +116,7 @@ impl Delegate {
         self.call(&self.argv("pause").id(self.id.as_str()), || {})
     }
 
-    /// Thaws the container; returns the exit status, as [`Delegate::delete`] does.
+    /// Thaws the container, and returns the exit status, as [`Delegate::delete`] does.
     ///
     /// # Errors
     /// [`DelegateError`]; the delegate did not run.
@@ -128,21 +128,24 @@ impl Delegate {
         self.argv("delete").flag("--force", force).id(self.id.as_str())
     }
 
-    /// Waits for a `create` of the delegate that outlived its caller, and ends it if need be.
+    /// Waits for a `create` of the delegate whose caller was killed, and kills the delegate if it takes too long.
     pub fn end_orphan(&self) {
         if let Err(error) = orphan::end(&self.state, &self.id) {
-            tracing::warn!("end what a killed create of {} left behind: {error}", self.id);
+            tracing::warn!(
+                "end the process that a killed create of {} left behind: {error}",
+                self.id
+            );
         }
     }
 
-    /// Whether the delegate's state directory has anything of that ID, as runc's and crun's have
-    /// for every container. Asks nobody.
+    /// Whether the delegate's state directory has an entry of that ID, as runc's and crun's have for every container.
+    /// This does not call the delegate.
     #[must_use]
     pub fn has_traces(&self) -> bool {
         self.state.join(self.id.as_str()).exists()
     }
 
-    /// Where crun keeps its copy of the container's configuration.
+    /// The directory where crun keeps its copy of the container's configuration.
     #[must_use]
     pub fn config(&self) -> PathBuf {
         self.state.join(self.id.as_str()).join("config.json")
@@ -156,14 +159,14 @@ impl Delegate {
         Ok(self.has_traces() || self.state()?.is_some())
     }
 
-    /// Removes whatever a failed verb left of the container in the delegate. Nothing is said.
+    /// Removes what a failed verb left of the container in the delegate. Nothing is reported.
     pub fn clear(&self) {
         if let Err(error) = self.ask(&self.delete_line(true)) {
             tracing::warn!("{error}");
         }
     }
 
-    /// What the delegate's `state` prints; `None` if it knows no such container.
+    /// The output of the delegate's `state`; `None` if the delegate has no such container.
     ///
     /// # Errors
     /// [`DelegateError`].
@@ -171,7 +174,7 @@ impl Delegate {
         self.answer(&self.argv("state").id(self.id.as_str()))
     }
 
-    /// The container's processes, as this process's namespace counts them.
+    /// The container's processes, as this process's PID namespace numbers them.
     ///
     /// # Errors
     /// [`DelegateError`].
@@ -179,8 +182,8 @@ impl Delegate {
         self.answer(&self.argv("ps").value("--format", Some("json")).id(self.id.as_str()))
     }
 
-    /// One event of `events --stats` in runc's form, of a container whose delegate has no `events`.
-    /// `None` if it does not run, or where its cgroup is not of version 2.
+    /// One event of `events --stats` in runc's form, for a container whose delegate has no `events`. `None` if the
+    /// container does not run, or if its cgroup is not of version 2.
     ///
     /// # Errors
     /// [`DelegateError`].
@@ -201,7 +204,7 @@ impl Delegate {
             verb: argv.verb(),
             id: self.id.clone(),
             program: self.program.path.clone(),
-            // A state that was cut short has annotations in it.
+            // The text from `{` on is left out, because the state contains the container's annotations.
             answer: String::from_utf8_lossy(&text)
                 .chars()
                 .take_while(|c| *c != '{')
@@ -210,7 +213,7 @@ impl Delegate {
         })
     }
 
-    /// What the delegate prints, without its log and its complaints; `None` if it fails.
+    /// The delegate's standard output, without its log and its messages; `None` if the delegate fails.
     fn ask(&self, argv: &Argv) -> Result<Option<Vec<u8>>, DelegateError> {
         let output = Command::new(&self.program.path)
             .arg(self.root())
@@ -224,12 +227,12 @@ impl Delegate {
         Ok(output.status.success().then_some(output.stdout))
     }
 
-    /// A command line of our own for the delegate.
+    /// A call of the delegate that sharedroot itself makes.
     fn argv(&self, verb: &'static str) -> Argv {
         Argv::new(self.program.dialect, verb)
     }
 
-    /// All words of a command line that the delegate understands.
+    /// All words of a call, in the delegate's dialect.
     fn line(&self, argv: &Argv) -> Result<Vec<OsString>, DelegateError> {
         let mut line = vec![self.root()];
         for part in [&self.global, argv] {
@@ -255,7 +258,7 @@ impl Delegate {
     }
 }
 
-/// Becomes the engine of new containers to print what it supports; returns only on failure.
+/// Replaces this process by the engine of new containers, which prints what it supports. Returns only on failure.
 pub fn exec_features(program: &Program) -> std::io::Error {
     Command::new(&program.path).arg("features").exec()
 }

@@ -1,13 +1,13 @@
-//! What fails in a delegate, or on the way to it.
+//! The errors of a delegate and of calling one.
 
 use std::path::PathBuf;
 
 use sharedroot_format::ContainerId;
 
-/// A delegate that could not be asked, or has no word for the question.
+/// A delegate could not be called, or its answer cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DelegateError {
-    /// crun's command line has less than runc's.
+    /// The caller gave a flag or a verb that crun does not have.
     #[error(
         "{verb} {id}: the engine {program} has no {what}; leave it out, or create the container \
          with --engine runc"
@@ -22,7 +22,7 @@ pub enum DelegateError {
         /// The flag or verb.
         what: &'static str,
     },
-    /// The program does not start.
+    /// The program cannot be started.
     #[error("start the engine {program} for {verb} {id}: {source}")]
     Start {
         /// The verb.
@@ -34,7 +34,7 @@ pub enum DelegateError {
         /// The operating system's reason.
         source: std::io::Error,
     },
-    /// It answered something else than was asked for.
+    /// The delegate's output is not the expected JSON.
     #[error("{verb} {id}: the engine {program} answered {answer:?}, which is not what runc prints")]
     Answer {
         /// The verb.
@@ -43,7 +43,7 @@ pub enum DelegateError {
         id: ContainerId,
         /// The program.
         program: PathBuf,
-        /// The beginning of it.
+        /// The beginning of the output.
         answer: String,
     },
 }

@@ -3,8 +3,8 @@
 //! | file | story |
 //! |---|---|
 //! | `container` | one container of a delegate, and every command about it |
-//! | `argv` | a command line for a delegate |
-//! | `error` | what fails in a delegate, or on the way to it |
+//! | `argv` | the arguments of a call of a delegate |
+//! | `error` | the errors of a delegate and of calling one |
 //! | `orphan` | a `create` whose caller was killed |
 
 mod argv;

@@ -1,5 +1,5 @@
-//! A delegate's `create` whose caller was killed: it goes on, and nobody waits for it. A note of its
-//! process, beside the delegate's containers, lets the next `create` or `delete` wait for it.
+//! A delegate's `create` whose caller was killed. The delegate goes on, and no process waits for it. A note of the
+//! delegate's process, beside the delegate's containers, lets the next `create` or `delete` wait for it.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -19,19 +19,19 @@ const PATIENCE_MS: u16 = 10_000;
 #[derive(Debug)]
 pub struct Note(PathBuf);
 
-/// No container has such an ID.
+/// The path of the note. No container can have such an ID, because of the colon.
 fn path(state: &Path, id: &ContainerId) -> PathBuf {
     state.join(format!("create:{id}"))
 }
 
 impl Note {
-    /// Notes the process.
+    /// Writes the note of the process `child`.
     ///
     /// # Errors
     /// The file cannot be written.
     pub fn of(state: &Path, id: &ContainerId, child: Pid) -> io::Result<Self> {
         let note = Self(path(state, id));
-        // A number alone may be another process's by the time it is read.
+        // The start time is noted, too: when the note is read, another process may have the number.
         let start = started(child.as_raw()).unwrap_or_default();
         std::fs::write(&note.0, format!("{child} {start}"))?;
         Ok(note)
@@ -44,12 +44,12 @@ impl Drop for Note {
     }
 }
 
-/// Waits for the end of the noted process, and makes one where it does not come: what a delegate
-/// has made to its end it also unmakes whole. The caller holds the container's lock, so nobody else
-/// waits for it.
+/// Waits for the end of the noted process, and kills the process if it does not end in time. The wait comes first,
+/// because a delegate that ends by itself leaves a whole container, which it can remove whole. The caller holds the
+/// container's lock, so no other command waits for the process.
 ///
 /// # Errors
-/// It cannot be waited for or killed.
+/// The process cannot be waited for or killed.
 pub fn end(state: &Path, id: &ContainerId) -> io::Result<()> {
     let note = Note(path(state, id));
     let Ok(text) = std::fs::read_to_string(&note.0) else { return Ok(()) };

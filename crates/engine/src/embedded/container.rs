@@ -1,4 +1,4 @@
-//! The embedded engine: libcontainer, told what to do and asked what is.
+//! The embedded engine: libcontainer performs the verbs and keeps the container's state.
 
 use std::cell::OnceCell;
 use std::fs::File;
@@ -17,22 +17,23 @@ use sharedroot_format::ContainerId;
 
 use super::notify::Relay;
 use crate::container::signal;
-use crate::hooks::callers::{CallersHooks, Later};
+use crate::hooks::callers::CallersHooks;
+use crate::hooks::later::Later;
 use crate::reason::reason;
 use crate::{EngineError, engine_log};
 
 /// The status of a container, in runc's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
-    /// `create` is at work.
+    /// The engine is creating the container.
     Creating,
-    /// Waits for `start`.
+    /// The container waits for `start`.
     Created,
-    /// Its process runs.
+    /// The container's process runs.
     Running,
-    /// Its process has ended.
+    /// The container's process has ended.
     Stopped,
-    /// Frozen.
+    /// The container is frozen.
     Paused,
 }
 
@@ -60,24 +61,25 @@ impl From<ContainerStatus> for Status {
     }
 }
 
-/// The file beside the configuration that says when the init process started.
+/// The file beside the configuration that records when the init process started.
 pub(crate) const STARTED: &str = "init-started";
 
-/// When a process started, in clock ticks after boot (proc_pid_stat(5), field 22): with the number
-/// it tells a process from a later one. `None` if there is no such process.
+/// When a process started, in clock ticks after boot (proc_pid_stat(5), field 22). Together with the process ID this
+/// distinguishes the process from a later one. `None` if there is no such process.
 pub(crate) fn started(pid: i32) -> Option<String> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The second field is the command in parentheses, which may hold anything.
+    // The second field is the command in parentheses, and may contain any character.
     stat.rsplit_once(") ")?.1.split_whitespace().nth(19).map(str::to_owned)
 }
 
 /// How long a killed process may take to end.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long another command may take to write the engine's file of a container. The engine cuts it to nothing first.
+/// How long another command may take to write the engine's state file of a container. The engine truncates the file
+/// first.
 const WRITING: Duration = Duration::from_secs(5);
 
-/// What the engine's directory of a container says. A file that ends too early is being written by another command.
+/// Reads the engine's directory of a container. If the state file ends too early, another command is writing it.
 fn read(dir: &Path) -> Result<Container, LibcontainerError> {
     let end = Instant::now() + WRITING;
     loop {
@@ -85,18 +87,19 @@ fn read(dir: &Path) -> Result<Container, LibcontainerError> {
             Err(LibcontainerError::State(StateError::ParseStateFile { source, .. }))
                 if source.is_eof() && Instant::now() < end =>
             {
-                // The engine has logged this as an error, which would be the reason of the next one.
+                // The engine has logged this as an error. If the log kept the error, a later failure would have it as
+                // the reason.
                 engine_log::forget();
                 sleep(Duration::from_millis(5));
             }
-            // Its process ended between two looks of the engine's at it.
+            // The container's process ended while the engine read its entries in /proc.
             Err(LibcontainerError::Procfs(_)) if Instant::now() < end => {}
             read => return read,
         }
     }
 }
 
-/// Makes a container one without a process: no process has this number (proc_sys_kernel(5), `pid_max`).
+/// Gives the container a process ID that no process has (proc_sys_kernel(5), `pid_max`), and the status "stopped".
 fn forget(container: &mut Container) {
     container.set_pid(i32::MAX).set_status(ContainerStatus::Stopped);
 }
@@ -106,15 +109,15 @@ fn forget(container: &mut Container) {
 pub struct Embedded {
     root: PathBuf,
     id: ContainerId,
-    /// Our own directory of the container: the bundle that the engine reads.
+    /// sharedroot's own directory of the container: the bundle that the engine reads.
     bundle: PathBuf,
     /// The mount namespace of this process's caller, for hooks that run after this process made the container's root.
     callers: OnceCell<Rc<File>>,
 }
 
 impl Embedded {
-    /// The container `id` below the state root `root`, made from the bundle of ours at `bundle`;
-    /// it need not exist.
+    /// The container `id` below the state root `root`, made from sharedroot's bundle at `bundle`. The container need
+    /// not exist.
     #[must_use]
     pub fn new(root: &Path, id: &ContainerId, bundle: &Path) -> Self {
         let (root, bundle) = (root.to_owned(), bundle.to_owned());
@@ -143,12 +146,12 @@ impl Embedded {
         &self.root
     }
 
-    /// Our own directory of this container.
+    /// sharedroot's own directory of this container.
     pub(crate) fn bundle(&self) -> &Path {
         &self.bundle
     }
 
-    /// The engine's own directory of this container.
+    /// The engine's directory of this container.
     pub(crate) fn dir(&self) -> PathBuf {
         self.root.join(self.id.as_str())
     }
@@ -166,7 +169,7 @@ impl Embedded {
         move |source| EngineError::Engine { verb, id: self.id.clone(), why: reason(&source) }
     }
 
-    /// What the engine knows of the container.
+    /// The engine's state of the container.
     ///
     /// # Errors
     /// [`EngineError::NotFound`], [`EngineError::Engine`].
@@ -181,20 +184,21 @@ impl Embedded {
             None => false,
         });
         if is_others {
-            // The number belongs to another process by now, which is none of ours; or nobody knows, because `create` died
-            // before it said when its process started.
+            // By now another process has the number, which is not the container's; or the owner is unknown, because
+            // `create` died before it recorded when its process started.
             forget(&mut container);
         }
         Ok(container)
     }
 
-    /// The container that this process has just made: nobody waited for its process yet, so its number is no other's.
+    /// The container that this process has just made. No process has waited for the init process yet, so its number
+    /// cannot belong to another process.
     pub(crate) fn load_new(&self) -> Result<Container, EngineError> {
         read(&self.dir()).map_err(self.fail("create"))
     }
 
-    /// The container's init process; `None` if it has ended. The descriptor is taken first and the number's owner is
-    /// compared afterwards, so that no later process of the number is meant.
+    /// The container's init process; `None` if it has ended. The descriptor is opened first, and the number's owner is
+    /// compared afterwards, so that the descriptor cannot be that of a later process with the same number.
     ///
     /// # Errors
     /// pidfd_open(2)'s.
@@ -202,20 +206,21 @@ impl Embedded {
         let pid = container.pid().and_then(|pid| Pid::from_raw(pid.as_raw()));
         let Some(pid) = pid else { return Ok(None) };
         let held = match pidfd_open(pid, PidfdFlags::empty()) {
-            // INVAL: Linux before 6.15 says so of one that has ended and still names a session or a group.
+            // INVAL: Linux before 6.15 returns it for a process that has ended and whose number still names a session
+            // or a group.
             Err(Errno::SRCH | Errno::INVAL) => return Ok(None),
             held => held?,
         };
         Ok(self.is_init(pid.as_raw_nonzero().get()).then_some(held))
     }
 
-    /// Whether `pid` is the number of the process that `create` made.
+    /// Whether `pid` is the number of the init process that `create` made.
     pub(crate) fn is_init(&self, pid: i32) -> bool {
         let known = std::fs::read_to_string(self.bundle.join(STARTED)).ok();
         known.is_some() && started(pid) == known
     }
 
-    /// Runs the container's process.
+    /// Starts the container's program.
     ///
     /// # Errors
     /// [`EngineError`].
@@ -235,13 +240,13 @@ impl Embedded {
             None => Ok(()),
         })
         .inspect_err(|_| {
-            // The specification has a container stopped whose hook fails.
+            // runtime-spec: a container whose hook fails is stopped.
             let _ = self.kill("KILL", false);
         })
     }
 
-    /// Where the container's program will say that it is ready, before it runs. What keeps it from that is a warning: systemd's
-    /// own time-out ends a service that is never ready.
+    /// The socket at which the container's program will say that it is ready, made before the program runs. If the
+    /// socket cannot be made, that is a warning: systemd's own time-out ends a service that is never ready.
     #[must_use]
     pub fn listen(&self) -> Option<Relay> {
         let opened = self.load("start").ok().and_then(|container| {
@@ -253,7 +258,7 @@ impl Embedded {
         })
     }
 
-    /// The directory that a container's program finds its socket in.
+    /// The directory that is bound into the container, and in which its program finds the socket.
     #[must_use]
     pub fn notify_dir(&self) -> PathBuf {
         self.bundle.join("notify")
@@ -301,7 +306,7 @@ impl Embedded {
         Err(EngineError::WrongStatus { verb, id: self.id.clone(), status })
     }
 
-    /// Sends a signal to the init process, or to all.
+    /// Sends a signal to the init process, or to all processes of the container.
     ///
     /// # Errors
     /// [`EngineError::Signal`], [`EngineError::NotRunning`] and the engine's.
@@ -326,7 +331,7 @@ impl Embedded {
         }
         if signal == rustix::process::Signal::KILL && container.status() == ContainerStatus::Paused
         {
-            // A frozen process of cgroup v1 does not even die.
+            // A frozen process of cgroup v1 does not even end by SIGKILL.
             self.thaw()?;
         }
         Ok(())
@@ -351,10 +356,10 @@ impl Embedded {
     /// Removes the container.
     ///
     /// # Errors
-    /// [`EngineError::NotFound`], [`EngineError::WrongStatus`] and the engine's.
+    /// [`EngineError::NotFound`], [`EngineError::WrongStatus`] and the engine's own errors.
     pub fn delete(&self, force: bool) -> Result<(), EngineError> {
         let mut container = match self.load("delete") {
-            // A `create` that was killed before it wrote a state leaves a directory without one.
+            // A `create` that was killed before it wrote a state leaves a directory without a state.
             Err(EngineError::Engine { .. }) if force => {
                 let _ = std::fs::remove_dir_all(self.dir());
                 return Ok(());
@@ -368,7 +373,7 @@ impl Embedded {
         self.require("delete", &container, may)?;
         self.remove_cgroup(&container);
         self.end_init(&container)?;
-        // The library would signal what it takes for running by number.
+        // The library would send the signal by number to the process that it believes to be the container's.
         forget(&mut container);
         container.delete(force).map_err(self.fail("delete"))?;
         if let Some(later) = self.later("delete")? {

@@ -1,4 +1,4 @@
-//! A new container of the embedded engine, and what the engine leaves out of it.
+//! A new container of the embedded engine, and the steps that the engine leaves out of its creation.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -31,30 +31,30 @@ use crate::spec::labels::Labels;
 use crate::spec::resources;
 use crate::{Embedded, EngineError};
 
-/// How `create` is wanted.
+/// The options of `create`.
 #[derive(Debug, Default)]
 pub struct CreateOptions {
-    /// File that receives the process ID.
+    /// The file that receives the process ID.
     pub pid_file: Option<PathBuf>,
-    /// Socket that receives the terminal.
+    /// The socket that receives the terminal.
     pub console_socket: Option<PathBuf>,
-    /// Further descriptors to pass.
+    /// How many further descriptors the container's program inherits.
     pub preserve_fds: i32,
-    /// Enter the root with MS_MOVE and chroot.
+    /// Enter the root with MS_MOVE and chroot instead of pivot_root.
     pub no_pivot: bool,
     /// Let systemd manage the cgroup.
     pub systemd_cgroup: bool,
-    /// The caller will not wait.
+    /// The caller does not wait for the container's end.
     pub detach: bool,
     /// Stay in the caller's session keyring.
     pub no_new_keyring: bool,
 }
 
 impl Embedded {
-    /// Makes the container and leaves it waiting for `start`.
+    /// Makes the container. Its init process then waits for `start`.
     ///
     /// # Errors
-    /// [`EngineError::Engine`]; nothing of the container is left then.
+    /// [`EngineError::Engine`]; then nothing of the container is left.
     pub fn create(
         &self,
         spec: &Spec,
@@ -96,11 +96,12 @@ impl Embedded {
         tracing::debug!("the engine begins");
         let simple = !options.systemd_cgroup && init_process::is_simple(spec);
         let place = simple.then(|| clone3::of_new(spec)).flatten();
-        // The engine's own way listens to no hook.
+        // If the engine clones the init process itself, sharedroot does not listen to the hooks.
         hooks.stand_in(&mut engines, place.is_some());
         let built = self.begin(engines, workload, place.as_ref(), hooks, options);
         tracing::debug!("the engine is done");
-        // The engine keeps annotations and hooks there, readable by all, and the state root may be open to them.
+        // The engine's directory has the annotations and hooks, readable by all users, and the state root may be
+        // accessible to them.
         let only_root = fs::Permissions::from_mode(0o700);
         let built = built.and_then(|()| {
             fs::set_permissions(self.dir(), only_root)
@@ -114,7 +115,7 @@ impl Embedded {
             )
         });
         if made.is_err() && self.exists() {
-            // The engine leaves its directory behind when it refuses before the first fork.
+            // The engine does not remove its directory when it refuses the container before its first fork.
             let _ = fs::remove_dir_all(self.dir());
         }
         if let (Err(_), Some(place)) = (&made, &place) {
@@ -126,7 +127,7 @@ impl Embedded {
         made
     }
 
-    /// Has the engine make it, on the shorter way where its init process can be cloned into its cgroup.
+    /// Makes the container, by sharedroot's shorter way if the init process can be cloned into `place`.
     fn begin(
         &self,
         spec: Spec,
@@ -151,14 +152,14 @@ impl Embedded {
         })
     }
 
-    /// The engine's own way, which is longer.
+    /// Lets the engine create the container with its own processes, which takes longer.
     fn build(
         &self,
         spec: &Spec,
         workload: Workload,
         options: &CreateOptions,
     ) -> Result<(), EngineError> {
-        // Another bundle than ours, where the filter is not the engine's to load.
+        // This is another bundle than sharedroot's, because here the engine must not load the filter.
         let bundle = self.bundle().join("engine");
         fs::create_dir(&bundle)
             .and_then(|()| fs::write(bundle.join("config.json"), serde_json::to_vec(spec)?))
@@ -189,7 +190,8 @@ impl Embedded {
             }
             _ => Ok(()),
         };
-        // Not by the engine: it writes into what stands under that name, or is linked there.
+        // The engine does not write the file: it would write into an existing file of that name, or follow a symbolic
+        // link.
         let named = || match (&options.pid_file, pid) {
             (Some(file), Some(pid)) => new_file::write(file, pid.to_string().as_bytes(), 0o644)
                 .map_err(|e| wrong(format!("write {}: {e}", file.display()))),
@@ -198,7 +200,7 @@ impl Embedded {
         told.and_then(|()| named()).inspect_err(|_| drop(self.delete(true)))
     }
 
-    /// What the engine leaves out of `create`.
+    /// Does what the engine leaves out of `create`.
     fn complete(
         &self,
         spec: &Spec,
@@ -210,7 +212,8 @@ impl Embedded {
         let pid = container.pid().map_or(0, |pid| pid.as_raw());
         let wrong =
             |why: String| EngineError::Engine { verb: "create", id: self.id().clone(), why };
-        // First, for without it every later command takes the process for another's.
+        // This is the first step: without the record every later command takes the init process for a process of
+        // another container.
         let started = started(pid).ok_or_else(|| wrong("its process has ended".to_owned()))?;
         fs::write(self.bundle().join(STARTED), started)
             .map_err(|e| wrong(format!("write {STARTED}: {e}")))?;
@@ -225,7 +228,8 @@ impl Embedded {
             let cgroup = self.own_cgroup(container);
             volumes.fill(root.path(), cgroup.as_deref()).map_err(|e| wrong(e.to_string()))?;
         }
-        // Before the volumes travel further than they did when the engine made its masks.
+        // This step must precede the change of the volumes' propagation: until then the volumes propagate no further
+        // than they did when the engine made its masks.
         masked_paths::label(spec, labels.mount.as_ref(), pid).map_err(|e| wrong(e.to_string()))?;
         devices.make(pid).map_err(|e| wrong(e.to_string()))?;
         if devices.left_to_engine {

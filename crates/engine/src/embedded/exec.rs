@@ -17,22 +17,22 @@ use crate::{Embedded, EngineError};
 /// How the caller is connected to the process.
 #[derive(Debug, Default)]
 pub struct Terminal {
-    /// File that receives the process ID.
+    /// The file that receives the process ID.
     pub pid_file: Option<PathBuf>,
-    /// Socket that receives the terminal.
+    /// The socket that receives the terminal.
     pub console_socket: Option<PathBuf>,
-    /// Further descriptors to pass.
+    /// How many further descriptors the process inherits.
     pub preserve_fds: i32,
-    /// Do not wait for its end.
+    /// Do not wait for the end of the process.
     pub detach: bool,
-    /// Also in a paused container.
+    /// Start the process also in a paused container.
     pub ignore_paused: bool,
-    /// The cgroup below the container's own.
+    /// The cgroup to join, below the container's own.
     pub cgroup: Option<String>,
 }
 
 impl Embedded {
-    /// Starts `tenant` in the container, a child of this process.
+    /// Starts the process `tenant` in the container, as a child of this process.
     ///
     /// # Errors
     /// [`EngineError`].
@@ -63,7 +63,7 @@ impl Embedded {
         self.join_containers_session(tenant.workload.label.as_ref())?;
         stdio::give_streams(spec, &tenant.process);
         let below = self.sub_cgroup(&container, terminal.cgroup.as_deref())?;
-        // No process is cloned into a cgroup that hands controllers down.
+        // clone3(2) cannot clone a process into a cgroup that gives controllers to its children.
         let target_cgroup = clone3::of_running(&container).filter(|_| below.is_none());
         let cgroup = container.spec().map_err(self.fail("exec"))?.cgroup_path;
         let entry = Entry {

@@ -1,9 +1,9 @@
-//! The embedded engine: libcontainer, told what to do and asked what is.
+//! The embedded engine: libcontainer performs the verbs and keeps the container's state.
 //!
 //! | file | story |
 //! |---|---|
 //! | `container` | one container of the embedded engine, from `start` to `delete` |
-//! | `create` | a new container, and what libcontainer leaves out of it |
+//! | `create` | a new container, and the steps that libcontainer leaves out |
 //! | `exec`, `tenant` | one more process in a container; that process, confined as the init process is |
 //! | `notify` | the caller's service manager learns that a container is ready |
 

@@ -1,9 +1,10 @@
-//! A container tells the caller's service manager that it is ready (sd_notify(3)), as with runc.
+//! A container tells the caller's service manager that the container is ready (sd_notify(3)), as with runc.
 //!
-//! `create` binds a directory of ours at `/run/notify` of the container, where `start` makes a socket. What arrives there is
-//! the container's, and goes to nobody: of `READY=1` alone the service manager is told, in our words, and which process is the
-//! service's main one. Until then `start` and `run` wait, because systemd takes a unit for failed whose process ends before
-//! it is ready.
+//! `create` binds a directory of sharedroot's at `/run/notify` in the container, and `start` makes a socket in that
+//! directory. Messages at the socket come from the container and are not passed on. For `READY=1` alone, sharedroot
+//! sends the service manager a message of its own, which also says which process is the service's main process. Until
+//! then `start` and `run` wait, because systemd takes a unit for failed if the unit's process ends before the unit is
+//! ready.
 
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, Permissions};
@@ -23,19 +24,21 @@ use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use oci_spec::runtime::{MountBuilder, Spec};
 use rustix::fs::{Mode, OFlags};
 
-/// The service manager's socket in our environment, and ours in the container's.
+/// The environment variable with the path of the socket: the service manager's for this process, sharedroot's for the
+/// container.
 const VARIABLE: &str = "NOTIFY_SOCKET";
-/// Where the directory is in the container, and the socket's name in it: runc's.
+/// Where the directory is in the container, and the name of the socket in the directory. runc uses the same names.
 const PLACE: &str = "/run/notify";
 const SOCKET: &str = "notify.sock";
-/// How long the service manager may take to read; runc's bound.
+/// How long the service manager may take to read the message; runc waits as long.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// The longest message that is read; the rest of one is lost.
+/// The longest message that is read. The rest of a longer message is lost.
 const LONGEST: usize = 4096;
-/// A container that sent as many messages and none that it is ready is not listened to any more.
+/// The most messages that are read from a container that does not say that it is ready. After them sharedroot stops
+/// reading.
 const MOST: usize = 10_000;
 
-/// The socket of a container, and the way to the service manager.
+/// The socket of a container, and the connection to the service manager.
 #[derive(Debug)]
 pub struct Relay {
     socket: UnixDatagram,
@@ -44,7 +47,7 @@ pub struct Relay {
     init: OwnedFd,
 }
 
-/// Adds to `spec` the place and the name of the socket, if the caller has one. Its directory will be `dir`.
+/// If the caller has a socket, adds the bind mount of `dir` and the environment variable to `spec`.
 pub fn offer(spec: &mut Spec, dir: &Path) {
     if callers().is_none() {
         return;
@@ -61,7 +64,7 @@ pub fn offer(spec: &mut Spec, dir: &Path) {
     }
 }
 
-/// Makes the directory that was offered, if one was.
+/// Makes the directory `dir` of [`offer`], if the caller has a socket.
 ///
 /// # Errors
 /// mkdir(2)'s.
@@ -70,11 +73,11 @@ pub fn make(dir: &Path) -> io::Result<()> {
         return Ok(());
     }
     DirBuilder::new().mode(0o755).create(dir)?;
-    // Whatever the caller's umask is.
+    // The mode does not depend on the caller's umask.
     fs::set_permissions(dir, Permissions::from_mode(0o755))
 }
 
-/// The caller's socket: a path, or a name that begins with `@`. Other kinds are for virtual machines.
+/// The address of the caller's socket: a path, or a name that begins with `@`. Other kinds are for virtual machines.
 fn callers() -> Option<SocketAddr> {
     address(&std::env::var_os(VARIABLE)?)
 }
@@ -88,8 +91,8 @@ fn address(name: &OsStr) -> Option<SocketAddr> {
 }
 
 impl Relay {
-    /// Makes the socket in `dir`, before the container's program runs: afterwards a container may put something else there.
-    /// `None` where `create` offered none, or the caller of this command has none.
+    /// Makes the socket in `dir`, before the container's program runs: afterwards the container may put another file
+    /// there. `None` if `create` offered no socket, or if the caller of this command has none.
     ///
     /// # Errors
     /// The service manager cannot be reached, or the socket cannot be made.
@@ -103,7 +106,7 @@ impl Relay {
         let manager = UnixDatagram::unbound()?;
         manager.connect_addr(&address)?;
         manager.set_write_timeout(Some(PATIENCE))?;
-        // The path from the top may be longer than an address has room for (unix(7)).
+        // The socket's absolute path may be longer than a socket address can be (unix(7)).
         let path = format!("/proc/self/fd/{}/{SOCKET}", dir.as_raw_fd());
         let socket = UnixDatagram::bind(&path)?;
         fs::set_permissions(&path, Permissions::from_mode(0o666))?;
@@ -111,11 +114,11 @@ impl Relay {
         Ok(Some(Self { socket, manager, init }))
     }
 
-    /// Waits until the container is ready, and tells the service manager so and that `main` is the service's main process; or
-    /// until the container ends.
+    /// Waits until the container is ready or ends. If it is ready, tells the service manager so, and that `main` is the
+    /// service's main process.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// The operating system's error.
     pub fn run(&self, main: u32) -> io::Result<()> {
         let mut text = [0; LONGEST];
         for _ in 0..MOST {
@@ -128,7 +131,7 @@ impl Relay {
             let has_ended = watched[1].revents().is_some_and(|found| !found.is_empty());
             match self.socket.recv(&mut text) {
                 Ok(length) if is_ready(&text[..length]) => return self.tell(main),
-                // What it said before its end is read first.
+                // What the container sent before its end is read first.
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock && has_ended => return Ok(()),
                 Err(e) if e.kind() != io::ErrorKind::WouldBlock => return Err(e),
                 _ => {}
@@ -137,10 +140,10 @@ impl Relay {
         Ok(())
     }
 
-    /// The same beside this thread, which takes the signals.
+    /// Does the work of [`Self::run`] on another thread, while this thread takes the signals.
     ///
     /// # Errors
-    /// There is no thread.
+    /// The thread cannot be started.
     pub fn run_aside(self, main: u32) -> io::Result<std::thread::JoinHandle<io::Result<()>>> {
         let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
         let started = std::thread::Builder::new().spawn(move || self.run(main));
@@ -151,7 +154,8 @@ impl Relay {
     fn tell(&self, main: u32) -> io::Result<()> {
         self.manager.send(b"READY=1\n")?;
         self.manager.send(format!("MAINPID={main}\n").as_bytes())?;
-        // systemd asks for the sender's cgroup when it reads: this process may end only then (sd_notify_barrier(3)).
+        // systemd asks for the sender's cgroup when systemd reads the message. So this process may end only after that
+        // (sd_notify_barrier(3)).
         let (end, held) = io::pipe()?;
         let (barrier, descriptors) = ([IoSlice::new(b"BARRIER=1")], [held.as_raw_fd()]);
         let passed = [ControlMessage::ScmRights(&descriptors)];
@@ -164,7 +168,7 @@ impl Relay {
     }
 }
 
-/// One of its lines says so.
+/// Whether one of the lines of the message is `READY=1`.
 fn is_ready(message: &[u8]) -> bool {
     message.split(|byte| *byte == b'\n').any(|line| line == b"READY=1")
 }

@@ -1,8 +1,8 @@
 //! The process of `exec`, confined as the container's init process is.
 //!
-//! libcontainer gives such a process no seccomp filter and, from a process file without
-//! capabilities, all of root's. Both are mended here: the capabilities are completed from the
-//! container's configuration, and the filter is loaded by the workload right before execve.
+//! libcontainer gives a process of `exec` no seccomp filter, and, if the process file has no capabilities, all of
+//! root's capabilities. Both are corrected here: the capabilities are completed from the container's configuration, and
+//! the workload loads the filter right before execve.
 
 use std::path::Path;
 
@@ -23,15 +23,15 @@ use crate::spec::error::SpecError;
 use crate::spec::process::{normalise_process, refuse_no_apparmor, refuse_no_user};
 use crate::spec::validate::forbidden;
 
-/// What `exec` was asked for.
+/// What the caller of `exec` asked for.
 #[derive(Debug)]
 pub struct Tenant {
-    /// The process, completed.
+    /// The process, completed from the container's configuration.
     pub(super) process: Process,
     pub(super) workload: Workload,
 }
 
-/// The text of a process in OCI's form.
+/// Parses the text of a process in OCI's form.
 ///
 /// # Errors
 /// [`EngineError::Process`] of the container `id`, with the path of the file; [`EngineError::Forbidden`].
@@ -45,7 +45,7 @@ pub fn parse_process(id: &ContainerId, path: &Path, text: &[u8]) -> Result<Proce
 }
 
 impl Tenant {
-    /// Completes `process` with what the container's own configuration says.
+    /// Completes `process` from the container's own configuration.
     ///
     /// # Errors
     /// [`EngineError::Forbidden`] or [`EngineError::Limit`], naming the field.
@@ -91,7 +91,8 @@ impl Tenant {
     }
 }
 
-/// The engine joins every namespace of the container but this one: the process would be the host's root.
+/// The engine joins every namespace of the container except the user namespace, so the process would be root of the
+/// host.
 fn refuse_user_namespace(spec: &Spec) -> Result<(), SpecError> {
     let namespaces = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_deref());
     let user = namespaces
@@ -108,7 +109,7 @@ fn refuse_user_namespace(spec: &Spec) -> Result<(), SpecError> {
     })
 }
 
-/// Refuses what could not be started, by field, as runc does.
+/// Refuses, naming the field, a process that could not be started, as runc does.
 fn check(spec: &Spec, process: &Process) -> Result<(), SpecError> {
     let refuse = |field: &str, value: String, remedy| {
         Err(SpecError::Unsupported { field: field.to_owned(), value, remedy })
@@ -130,7 +131,7 @@ fn check(spec: &Spec, process: &Process) -> Result<(), SpecError> {
     Ok(())
 }
 
-/// Gives `process` what it does not say itself and the container's configuration says.
+/// Sets the fields that `process` leaves out from the container's configuration.
 fn inherit(process: &mut Process, init: &Process) {
     if process.capabilities().is_none() {
         process.set_capabilities(init.capabilities().clone());
@@ -163,10 +164,10 @@ fn inherit(process: &mut Process, init: &Process) {
     }
 }
 
-/// Adds capabilities by name to what a process may use, as `exec --cap` asks.
+/// Adds capabilities by name to those that a process may use, as `exec --cap` asks.
 ///
 /// # Errors
-/// The first name that is none.
+/// The first name that is not a capability.
 pub fn add_capabilities(process: &mut Process, names: &[String]) -> Result<(), String> {
     if names.is_empty() {
         return Ok(());

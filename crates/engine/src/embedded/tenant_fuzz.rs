@@ -1,4 +1,4 @@
-//! The process of `exec`, in containers that confine theirs in different ways.
+//! The process of `exec`, in containers with different filters and capabilities.
 
 use sharedroot_format::json;
 use sharedroot_seeds::says_something;

@@ -1,9 +1,11 @@
-//! A hook's stand-in: this program, executed by the engine in the hook's place. It puts the container's state right, goes
-//! where the hook belongs, blocks the signals that the hook's caller blocks, and executes the hook.
+//! A hook's stand-in: this program, which the engine executes in place of the hook. The stand-in corrects the
+//! container's state, enters the hook's mount namespace, blocks the signals that the hook's caller blocks, and executes
+//! the hook.
 
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::{CommandExt, parent_id};
 use std::path::{Path, PathBuf};
@@ -17,25 +19,25 @@ use serde_json::{Value, json};
 use sharedroot_sys::chain::chain;
 use sharedroot_sys::{say_aside, signal};
 
-/// The name that this program has as a stand-in.
+/// The first argument of this program when it is a stand-in.
 const NAME: &str = "sharedroot-hook";
-/// This program, whatever mount namespace it is looked for in before the root is changed.
+/// This program's path. It is valid in any mount namespace until the root is changed.
 const PROGRAM: &str = "/proc/self/exe";
 
-/// What a stand-in writes first where a hook is listened to by a file, so that others may have spoken before.
+/// The byte that a stand-in writes before its hook writes. It separates the texts of several hooks in one file.
 pub const BEGAN: u8 = 0;
 
 /// The namespaces that a hook runs in.
 #[derive(Debug, Clone, Copy)]
 pub enum Where<'a> {
-    /// Those of who called `create`.
+    /// The namespaces of the process that called `create`.
     Callers {
         /// Leads to the mount namespace.
         namespace: &'a Path,
-        /// The signals that are blocked there, where this process blocks others.
+        /// The signals that are blocked there, if this process blocks others.
         mask: Option<&'a SigSet>,
     },
-    /// The container's.
+    /// The container's namespaces.
     Containers,
 }
 
@@ -48,8 +50,8 @@ enum RelayError {
     Arguments(usize),
 }
 
-/// The hook for the engine to run instead of `hook`. `ear` leads to the file for what the hook writes to standard error, which
-/// stays what it is without one.
+/// The hook that the engine runs instead of `hook`. `ear` is the path of the file for the hook's standard error;
+/// without it the hook keeps its standard error.
 #[must_use]
 pub fn before(hook: &Hook, bundle: &Path, place: Where<'_>, ear: Option<&Path>) -> Hook {
     let text = |path: &Path| path.to_string_lossy().into_owned();
@@ -66,7 +68,8 @@ pub fn before(hook: &Hook, bundle: &Path, place: Where<'_>, ear: Option<&Path>) 
     relay
 }
 
-/// Executes the hook if this process is its stand-in, and returns only if that fails. `None` if it is none.
+/// If this process is a hook's stand-in, executes the hook, and returns only if that fails. `None` if this process is
+/// not a stand-in.
 #[must_use]
 pub fn stand_in() -> Option<ExitCode> {
     let args: Vec<OsString> = std::env::args_os().collect();
@@ -86,7 +89,8 @@ fn execute(args: &[OsString]) -> Result<std::convert::Infallible, RelayError> {
         let hook = PathBuf::from(path);
         move |source| RelayError::Step { step, hook, source }
     };
-    // A process in a user namespace of its own may not open it, and speaks for itself.
+    // A process in a user namespace of its own may not be allowed to open the file; then the hook writes to its
+    // inherited standard error.
     if let Ok(mut ear) = File::options().append(true).open(ear) {
         ear.write_all(&[BEGAN]).map_err(fail("speak"))?;
         nix::unistd::dup2_stderr(&ear).map_err(io::Error::from).map_err(fail("speak"))?;
@@ -97,11 +101,11 @@ fn execute(args: &[OsString]) -> Result<std::convert::Infallible, RelayError> {
         serde_json::from_str(&text).map_err(io::Error::from).map_err(fail("read the state"))?;
     state["bundle"] = json!(bundle.to_string_lossy());
     if namespace.is_empty() {
-        // The container's first process called, and its number is the one that its namespace gives it.
+        // The caller is the container's first process, so the process ID is the one in the container's PID namespace.
         state["pid"] = json!(parent_id());
     } else {
         enter(Path::new(namespace)).map_err(fail("enter the mount namespace of the caller"))?;
-        // As with runc and crun. A hook of the end may find that it is gone.
+        // runc and crun also start the hook there. When a `poststop` hook runs, the bundle may be gone.
         match std::env::set_current_dir(bundle) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             entered => entered.map_err(fail("enter the bundle"))?,
@@ -124,7 +128,7 @@ fn enter(namespace: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// A pipe that holds `text` and ends there. Nobody reads while it is written.
+/// A pipe that contains `text` and then ends. The text is written before there is a reader.
 fn filled(text: &[u8]) -> io::Result<io::PipeReader> {
     let (reader, mut writer) = io::pipe()?;
     let wanted = i32::try_from(text.len()).map_err(io::Error::other)?;
@@ -167,4 +171,9 @@ mod tests {
         filled(&text).unwrap().read_to_end(&mut read).unwrap();
         assert_eq!(read, text);
     }
+}
+
+/// The path of an open file of this process, for the processes that it starts.
+pub fn own_path(open: &File) -> PathBuf {
+    PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), open.as_raw_fd()))
 }

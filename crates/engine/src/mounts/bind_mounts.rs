@@ -1,11 +1,10 @@
-//! Bind mounts that must be made before the engine makes the container: those whose propagation
-//! or flags it leaves out, those of a container with a user namespace, and file systems in memory in which something is made
+//! Bind mounts that must be made before the engine makes the container: bind mounts whose propagation or flags the
+//! engine leaves out, bind mounts of a container with a user namespace, and file systems in memory that get content
 //! before the container has them.
 //!
-//! Each is a detached mount, opened while this process is still in the host's mount namespace, so
-//! that a shared one stays the host's peer. Then the process gets a mount namespace of its own, in
-//! which the mounts are placed below one directory where the engine finds them. On the host that
-//! directory is always empty.
+//! Each is a detached mount, opened while this process is still in the host's mount namespace, so that a shared mount
+//! stays a peer of the host's mount. Then the process gets a mount namespace of its own, and the mounts are placed
+//! there below one directory, where the engine finds them. On the host that directory is always empty.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::DirBuilderExt;
@@ -26,34 +25,34 @@ use super::tmpfs::{self, Content};
 use crate::process::limits::has_user_namespace;
 use crate::spec::error::SpecError;
 
-/// A volume that could not be prepared.
+/// A volume could not be prepared.
 #[derive(Debug, thiserror::Error)]
 pub enum BindMountError {
-    /// A field that cannot be honoured.
+    /// The engine cannot honour a field.
     #[error(transparent)]
     Spec(#[from] SpecError),
-    /// The source, or the place for it.
+    /// The source of a mount cannot be opened, or the mount cannot be placed.
     #[error("mounts[{index}] ({destination}): {source}")]
     Mount {
-        /// Which of the configuration's mounts.
+        /// The index in the configuration's `mounts`.
         index: usize,
-        /// Its destination.
+        /// The mount's destination.
         destination: PathBuf,
-        /// The mount's own error.
+        /// The error of the mount operation.
         source: MountError,
     },
-    /// The mount namespace or the directory of the prepared volumes.
+    /// The mount namespace, or the directory of the prepared volumes, cannot be made.
     #[error("prepare the volumes: {0}")]
     Stage(#[from] MountError),
-    /// The container's mount namespace.
+    /// The container's mount namespace cannot be entered.
     #[error("settle the volumes: {0}")]
     Enter(#[from] MountNsError),
-    /// A directory, file or descriptor on the way.
+    /// An operation on a directory, file or descriptor failed.
     #[error("{step} {path}: {source}")]
     Step {
-        /// What was tried.
+        /// The operation.
         step: &'static str,
-        /// On what.
+        /// The path that the operation was applied to.
         path: PathBuf,
         /// The operating system's reason.
         source: std::io::Error,
@@ -65,30 +64,31 @@ pub enum BindMountError {
         path: PathBuf,
         /// The propagation.
         kind: Kind,
-        /// The library's words.
+        /// The kernel's error.
         why: String,
     },
-    /// A file system in memory could not be filled: with the image's directory, or that in which the process starts.
+    /// A file system in memory could not get its content: a copy of the image's directory, or the directory in which
+    /// the process starts.
     #[error("mounts[{index}] ({destination}): fill the file system in memory: {why}")]
     Fill {
-        /// Which of the configuration's mounts.
+        /// The index in the configuration's `mounts`.
         index: usize,
-        /// Its destination.
+        /// The mount's destination.
         destination: PathBuf,
-        /// What failed.
+        /// The operation that failed, and its error.
         why: String,
     },
 }
 
-/// The volumes of a container that this process prepares; usually none.
+/// The volumes of a container that this process prepares. Most containers have none.
 #[derive(Debug, Default)]
 pub struct BindMounts {
-    /// The directory where the engine finds them.
+    /// The directory where the engine finds the mounts.
     stage: PathBuf,
     prepared: Vec<Prepared>,
-    /// Placed, and without the content of their files yet.
+    /// File systems in memory that are placed, and whose files have no content yet.
     shapes: Vec<Filling>,
-    /// What is left to do once the container is made: by destination.
+    /// The propagations to set after the container is made, by destination.
     settle: Vec<(PathBuf, Propagation)>,
 }
 
@@ -108,17 +108,17 @@ struct Filling {
 }
 
 impl BindMounts {
-    /// Opens what `spec` asks for and the engine leaves out, and makes `spec` name the prepared
-    /// mounts below `stage` instead. `root` is the image, before mount points are made in it: from it
-    /// `spec` learns what file systems in memory take over.
+    /// Opens the mounts of `spec` that the engine leaves out, and changes `spec` so that it names the prepared mounts
+    /// below `stage`. `root` is the image before mount points are made in it: file systems in memory take modes and
+    /// content from it.
     ///
     /// # Errors
-    /// [`BindMountError`]; nothing is placed yet, and all of it ends with this value.
+    /// [`BindMountError`]. Nothing is placed yet, and the opened mounts end with this value.
     pub fn open(spec: &mut Spec, root: &Path, stage: &Path) -> Result<Self, BindMountError> {
         let plan = propagation::plan(spec)?;
         tmpfs::take_modes(spec.mounts_mut().as_deref_mut().unwrap_or_default(), root);
         let mapped = spec.linux().as_ref().is_some_and(|linux| linux.uid_mappings().is_some());
-        // In a user namespace a file system of ours belongs to nobody.
+        // In a user namespace, the files of a file system that this process makes would have no owner.
         let start =
             spec.process().as_ref().filter(|_| !mapped).map(|process| process.cwd().as_path());
         let outside = has_user_namespace(spec);
@@ -131,7 +131,8 @@ impl BindMounts {
             };
             let steps = plan.volumes.iter().find(|volume| volume.index == index);
             let cleared = mount_flags::of(mount, source);
-            // From inside of a user namespace the engine would not reach a source in a directory of root's.
+            // From inside a user namespace, the engine could not reach a source in a directory that only root may
+            // enter.
             if steps.is_none() && cleared == 0 && !outside {
                 continue;
             }
@@ -142,7 +143,7 @@ impl BindMounts {
             }
             let steps = steps.map_or(&[][..], |volume| &volume.steps);
             for step in steps {
-                // One that nobody may bind the engine could not bind either.
+                // If the source may not be bound, the engine could not bind it either, and reports that.
                 let kind = if step.kind == Kind::Unbindable { Kind::Private } else { step.kind };
                 propagate(bound.as_fd(), Propagation { kind, ..*step }, source)?;
             }
@@ -186,11 +187,11 @@ impl BindMounts {
         (index, path)
     }
 
-    /// Places the prepared mounts in a mount namespace of this process's own. `root` is the
-    /// container's root file system, complete.
+    /// Places the prepared mounts in a mount namespace of this process's own. `root` is the container's complete root
+    /// file system.
     ///
     /// # Errors
-    /// [`BindMountError`]; nothing is left, for the namespace ends with this process.
+    /// [`BindMountError`]. Nothing is left behind, because the namespace ends with this process.
     pub fn place(&mut self, root: &Path) -> Result<(), BindMountError> {
         if self.prepared.is_empty() {
             return Ok(());
@@ -198,7 +199,7 @@ impl BindMounts {
         let made = std::fs::DirBuilder::new().recursive(true).mode(0o711).create(&self.stage);
         made.map_err(failed("make the directory", &self.stage))?;
         mount::enter_private_namespace()?;
-        // In a user namespace the engine looks from outside of our own directories' reach.
+        // In a user namespace the engine has no right to enter sharedroot's own directories, so the mode is 0711.
         mount::tmpfs(&[Setting::Value("mode", "0711")])?.attach(&self.stage)?.keep();
         for Prepared { index, destination, mount, content } in self.prepared.drain(..) {
             let path = self.stage.join(index.to_string());
@@ -227,8 +228,8 @@ impl BindMounts {
         Ok(())
     }
 
-    /// Copies the content of files of the image into file systems in memory, in the container's cgroup. `root` is the
-    /// same as before.
+    /// Copies the content of the image's files into the file systems in memory, as a process in the container's cgroup.
+    /// `root` is the root that [`BindMounts::place`] got.
     ///
     /// # Errors
     /// [`BindMountError::Fill`].
@@ -242,8 +243,7 @@ impl BindMounts {
         })
     }
 
-    /// Gives the mounts of the container whose waiting init process is `pid` the propagation that
-    /// the engine could not.
+    /// Sets the propagations that the engine does not set, in the container whose waiting init process is `pid`.
     ///
     /// # Errors
     /// [`BindMountError`].
@@ -262,7 +262,7 @@ impl BindMounts {
     }
 }
 
-/// Whether a later mount lies over the one of this index, so that nobody reaches it.
+/// Whether a later mount covers the mount of this index, so that no process can reach that mount.
 fn is_covered(mounts: &[Mount], index: usize) -> bool {
     let own = propagation::place(&mounts[index]);
     mounts[index + 1..].iter().any(|later| own.starts_with(propagation::place(later)))
@@ -286,7 +286,7 @@ fn propagate(mount: BorrowedFd<'_>, step: Propagation, path: &Path) -> Result<()
         })
 }
 
-/// Takes flags of the source's mount away from a bind of it; from none below.
+/// Clears flags that a bind mount has from its source's mount. The mounts below the source keep their flags.
 fn clear(mount: BorrowedFd<'_>, attributes: u64, path: &Path) -> Result<(), BindMountError> {
     let change = MountAttr { attr_set: 0, attr_clr: attributes, propagation: 0, userns_fd: 0 };
     create_syscall()

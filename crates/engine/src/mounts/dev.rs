@@ -1,12 +1,13 @@
-//! A volume at `/dev`, which may be the host's own: nothing is made in it, as with runc (`needsSetupDev` in its
-//! libcontainer/rootfs_linux.go).
+//! A volume at `/dev`, which may be the host's own `/dev`. As with runc, no file is made in the volume (`needsSetupDev`
+//! in runc's libcontainer/rootfs_linux.go).
 //!
-//! The engine always makes devices, links and a ptmx in `/dev`, by path and before the root is changed. In a volume a link that
-//! somebody else put there meanwhile would lead chown(2) to a file of the host. So the engine gets an empty file system
-//! in memory over the volume. When the engine is done, that is taken away again, and what was mounted in it goes into
-//! the volume.
+//! The engine always makes devices, links and a ptmx in `/dev`, by path and before the root is changed. In a volume,
+//! another process could put a symbolic link there meanwhile, and chown(2) would change a file of the host. So the
+//! engine gets an empty file system in memory that covers the volume. After the engine is done, that cover is removed,
+//! and the mounts in it are moved into the volume.
 //!
-//! A `/dev` that is to be read-only, in memory or a volume, the engine mounts writable for the same reason, and leaves it so.
+//! If `/dev` is to be read-only, in memory or a volume, the engine mounts it writable in order to make devices, and
+//! leaves it writable. So it is made read-only here.
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -26,19 +27,19 @@ use super::propagation;
 const DEV: &str = "/dev";
 const PTS: &str = "/dev/pts";
 
-/// A volume at `/dev` that could not be given to the container.
+/// The container could not get its volume at `/dev`.
 #[derive(Debug, thiserror::Error)]
 pub enum DevError {
-    /// The container's mount namespace.
+    /// The container's mount namespace cannot be entered.
     #[error("uncover the volume at /dev: {0}")]
     Enter(#[from] MountNsError),
-    /// The cover, or a mount in it.
+    /// The cover cannot be removed, or a mount in it cannot be moved.
     #[error("uncover the volume at /dev: {0}")]
     Mount(#[from] MountError),
-    /// The mount at `/dev` stays writable.
+    /// The mount at `/dev` cannot be made read-only.
     #[error("make /dev read-only: {0}")]
     ReadOnly(#[source] std::io::Error),
-    /// A mount point in the volume.
+    /// A mount point in the volume cannot be made.
     #[error("make the mount point {path} in the volume at /dev: {source}")]
     Place {
         /// The path in the container.
@@ -48,21 +49,22 @@ pub enum DevError {
     },
 }
 
-/// The mount that the container has at `/dev`, if that is a volume.
+/// The mount that the container has at `/dev`, if that mount is a volume.
 pub fn volume(spec: &Spec) -> Option<(usize, &Mount)> {
     let mut mounts = spec.mounts().as_deref().unwrap_or_default().iter().enumerate();
     let last = mounts.rfind(|(_, mount)| propagation::place(mount) == Path::new("dev"));
     last.filter(|(_, mount)| propagation::bind(mount).is_some())
 }
 
-/// Has the engine make its devices over the volume.
+/// Covers the volume, so that the engine makes its devices in the cover.
 pub fn cover(spec: &mut Spec) {
     let Some((index, dev)) = volume(spec) else { return };
     let mut cover = vec![mount("tmpfs", DEV, "tmpfs", &["nosuid", "mode=755"])];
     let places = || spec.mounts().iter().flatten().skip(index + 1).map(propagation::place);
     let terminal = spec.process().as_ref().is_some_and(|process| process.terminal() == Some(true));
     if terminal && !places().any(|place| place == Path::new("dev/pts")) {
-        // Where the engine's ptmx leads. Docker mounts nothing below a volume at /dev: the host's has its own pts.
+        // The engine's ptmx leads to /dev/pts. Docker mounts no file system below a volume at /dev, because the host's
+        // /dev has its own pts.
         cover.push(match dev.source().as_deref().is_some_and(is_hosts) {
             true => mount("bind", PTS, PTS, &["bind"]),
             false => mount("devpts", PTS, "devpts", &["newinstance", "ptmxmode=0666", "mode=0620"]),
@@ -86,8 +88,8 @@ fn is_hosts(source: &Path) -> bool {
     of(source).is_some_and(|found| Some(found) == of(Path::new(DEV)))
 }
 
-/// Takes the cover away in the container whose waiting init process is `pid`, and puts what was mounted in it into the volume:
-/// mounts of the configuration `spec`, and the terminal.
+/// Removes the cover in the container whose waiting init process is `pid`, and moves the mounts in it into the volume:
+/// those of the configuration `spec`, and the terminal's.
 ///
 /// # Errors
 /// [`DevError`].
@@ -108,8 +110,8 @@ pub fn uncover(spec: &Spec, pid: i32) -> Result<(), DevError> {
     })?
 }
 
-/// Makes `/dev` read-only where its mount says so, in the container whose waiting init process is `pid` and has all that the
-/// engine makes there. As with runc that is the mount, not the file system.
+/// Makes `/dev` read-only if its mount says so. The container's waiting init process is `pid`, and the engine has made
+/// all its files there. As with runc the mount becomes read-only, not the file system.
 ///
 /// # Errors
 /// [`DevError`].
@@ -134,7 +136,7 @@ pub fn protect(spec: &Spec, pid: i32) -> Result<(), DevError> {
     .map_err(DevError::ReadOnly)
 }
 
-/// Whether the last mount at `/dev` is to be read-only; of several options the last one counts.
+/// Whether the last mount at `/dev` is to be read-only. If `ro` and `rw` are given several times, the last one counts.
 fn is_read_only(spec: &Spec) -> bool {
     let mut mounts = spec.mounts().iter().flatten();
     let dev = mounts.rfind(|mount| propagation::place(mount) == Path::new("dev"));
@@ -145,7 +147,7 @@ fn is_read_only(spec: &Spec) -> bool {
         .is_some_and(|o| o == "ro")
 }
 
-/// What is mounted in `/dev`, each without what lies in it again.
+/// The places of the mounts in `/dev`, without those that lie below another of them.
 fn below(spec: &Spec) -> Vec<PathBuf> {
     let after = volume(spec).map_or(0, |(index, _)| index + 1);
     let later = spec.mounts().iter().flatten().skip(after).map(propagation::place);
@@ -160,7 +162,8 @@ fn below(spec: &Spec) -> Vec<PathBuf> {
     found
 }
 
-/// Opens the place of a mount in the volume, one name after another and following no link; what is missing is made.
+/// Opens the place of a mount in the volume, one path component after another, without following a symbolic link.
+/// Missing components are made.
 fn place(inside: &MountNs, path: &Path, is_directory: bool) -> Result<OwnedFd, Errno> {
     let mut here = inside.open(Path::new(DEV), OFlags::DIRECTORY)?;
     let names: Vec<&OsStr> = path

@@ -1,8 +1,8 @@
-//! The directories of devices such as `/dev/net/tun`, where the engine makes them: in a container with a user namespace. Those
-//! of others are made with the right mode (`devices.rs`).
+//! The mode of directories of devices such as `/dev/net/tun` that the engine makes: in a container with a user
+//! namespace. In other containers sharedroot makes the directories, with the right mode (`devices.rs`).
 //!
-//! The engine makes them with its umask cleared, so that everybody in the container could exchange the devices in them. They
-//! get the mode that runc gives them, before the container's program runs.
+//! The engine makes the directories with its umask cleared, so that every user of the container could exchange the
+//! devices in them. Before the container's program runs, the directories get the mode that runc gives them.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -14,27 +14,28 @@ use rustix::fs::{Mode, OFlags, fchmod, fstat, openat};
 use super::mount_ns::{self, MountNs, MountNsError};
 use super::propagation::bind;
 
-/// A directory that stays open to everybody.
+/// A directory of devices stays writable by every user.
 #[derive(Debug, thiserror::Error)]
 pub enum DirectoryError {
-    /// The container's mount namespace.
+    /// The container's mount namespace cannot be entered.
     #[error("protect the directories of devices: {0}")]
     Enter(#[from] MountNsError),
-    /// One of them.
+    /// The mode of one directory cannot be changed.
     #[error("linux.devices: chmod the container's {path}: {source}")]
     Change {
-        /// In the container.
+        /// The path in the container.
         path: PathBuf,
         /// The operating system's reason.
         source: io::Error,
     },
 }
 
-/// The mode that the engine leaves them, and the one that they get.
+/// The mode that the engine gives the directories, and the mode that they get here.
 const OPEN: u32 = 0o777;
 const RIGHT: Mode = Mode::from_bits_retain(0o755);
 
-/// Takes the rights of others from the directories of devices of the container whose waiting init process is `pid`.
+/// Removes the write permission of others from the directories of devices, in the container whose waiting init process
+/// is `pid`.
 ///
 /// # Errors
 /// [`DirectoryError`].
@@ -51,7 +52,8 @@ pub fn protect(spec: &Spec, pid: i32) -> Result<(), DirectoryError> {
     })?
 }
 
-/// Those that the engine may have made: below a `/dev` in memory that is the container's own.
+/// The directories that the engine may have made: those below a `/dev` that is a file system in memory of the
+/// container.
 fn directories(spec: &Spec) -> BTreeSet<&Path> {
     let dev = Path::new("/dev");
     let mut mounts = spec.mounts().iter().flatten();
@@ -64,7 +66,8 @@ fn directories(spec: &Spec) -> BTreeSet<&Path> {
     above.filter(|path| path.starts_with(dev) && *path != dev).collect()
 }
 
-/// One that the engine did not make is on another file system, or has another mode.
+/// Changes the mode of one directory. A directory on another file system, or with another mode, was not made by the
+/// engine and stays as it is.
 fn close(inside: &MountNs, path: &Path) -> io::Result<()> {
     let dev = inside.open(Path::new("/dev"), OFlags::DIRECTORY)?;
     let found = inside.open(path, OFlags::DIRECTORY)?;

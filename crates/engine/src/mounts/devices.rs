@@ -1,8 +1,8 @@
-//! The devices of the configuration, made in the container that waits for its start, as runc makes them. The engine would make
-//! those in `/dev` only, fail where something is already, and give each away by its path.
+//! The configuration's devices, made in the container that waits for `start`, as runc makes them. The engine would make
+//! only those in `/dev`, fail if a file is already there, and change each owner by path.
 //!
-//! Another container may write where they lie, in a volume, or lead a volume over `/dev`. So nothing is done by a path
-//! that could change: a node is looked at again before it is given away.
+//! Another container may write to the directory of a device, if that is in a volume, or a volume may cover `/dev`. So
+//! no operation uses a path that could change: each node is checked again before its owner is changed.
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -18,31 +18,31 @@ use super::dev;
 use super::mount_ns::{self, MountNs, MountNsError};
 use super::propagation;
 
-/// A device that could not be made.
+/// A device could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceError {
-    /// The container's mount namespace, or its root.
+    /// The container's mount namespace or its root cannot be entered.
     #[error("make devices: {0}")]
     Enter(#[from] MountNsError),
-    /// One of them.
+    /// One device cannot be made.
     #[error("linux.devices: make {path}: {source}")]
     Make {
-        /// In the container.
+        /// The path in the container.
         path: PathBuf,
         /// The operating system's reason.
         source: io::Error,
     },
 }
 
-/// All that the configuration names; the engine makes its usual ones unasked.
+/// All devices of the configuration. The engine makes the usual devices by itself.
 #[derive(Debug, Default)]
 pub struct Devices {
-    /// In a mount of the container.
+    /// Devices in a mount of the container.
     mounted: Vec<LinuxDevice>,
-    /// In its root, where that is read-only when the container waits.
+    /// Devices in the container's root, if the root is read-only by the time that the container waits.
     in_root: Vec<LinuxDevice>,
     dev_is_mounted: bool,
-    /// With a user namespace the engine binds the host's.
+    /// In a container with a user namespace, the engine binds the host's devices.
     pub left_to_engine: bool,
 }
 
@@ -55,7 +55,7 @@ const LINKS: [(&str, &str); 5] = [
     ("kcore", "/proc/kcore"),
 ];
 
-/// The devices that it makes unasked: all are characters.
+/// The devices that the engine makes by itself. All are character devices.
 const NODES: [(&str, u32, u32); 6] = [
     ("null", 1, 3),
     ("zero", 1, 5),
@@ -66,13 +66,14 @@ const NODES: [(&str, u32, u32); 6] = [
 ];
 
 impl Devices {
-    /// Takes them from the configuration for the engine. With a user namespace nobody could make any.
+    /// Takes the devices from the configuration, so that the engine does not make them. In a user namespace no process
+    /// may make a device, so the engine keeps them there.
     pub fn take(spec: &mut Spec) -> Self {
         let readonly = spec.root().as_ref().is_some_and(|root| root.readonly() == Some(true));
         let mut places: Vec<_> = spec.mounts().iter().flatten().map(propagation::place).collect();
         places.reverse();
         let dev = Path::new("dev");
-        // Whoever mounts a volume there has the devices in it.
+        // A volume at `/dev` already has its devices.
         let is_volume = dev::volume(spec).is_some();
         let mut taken =
             Self { dev_is_mounted: places.iter().any(|place| place == dev), ..Self::default() };
@@ -85,7 +86,7 @@ impl Devices {
         let mut seen = HashSet::new();
         for device in linux.devices().iter().flatten() {
             let path = device.path().strip_prefix("/").unwrap_or(device.path());
-            // Of two at one place the first one stays.
+            // If two devices have the same path, the first one counts.
             if !seen.insert(path.to_owned()) {
                 continue;
             }
@@ -99,8 +100,8 @@ impl Devices {
         taken
     }
 
-    /// Makes those in a read-only root, at `root`, before it is one, and makes room for the engine's own in a `/dev` that is
-    /// no mount.
+    /// Makes the devices of a read-only root, at `root`, before the root is read-only. If `/dev` is not a mount, also
+    /// removes from it the files that the engine makes.
     ///
     /// # Errors
     /// [`DeviceError`].
@@ -116,7 +117,7 @@ impl Devices {
         })?
     }
 
-    /// Makes the others in the container whose waiting init process is `pid`.
+    /// Makes the other devices, in the container whose waiting init process is `pid`.
     ///
     /// # Errors
     /// [`DeviceError`].
@@ -128,8 +129,8 @@ impl Devices {
     }
 }
 
-/// Removes from the root's `/dev` what the engine is about to make again: a root that was used before has it, and the engine
-/// fails where something is. What is not the same stays.
+/// Removes from the root's `/dev` the files that the engine is about to make: a root that was used before has them, and
+/// the engine fails if a file exists. A file that differs from the engine's stays.
 fn make_room(top: &MountNs) {
     let Ok(dev) = top.open(Path::new("/dev"), OFlags::DIRECTORY | OFlags::NOFOLLOW) else {
         return;
@@ -155,7 +156,7 @@ fn make_room(top: &MountNs) {
     }
 }
 
-/// On a thread with a umask of its own.
+/// The caller's thread has a umask of its own.
 fn make_all(top: &MountNs, devices: &[LinuxDevice]) -> Result<(), DeviceError> {
     rustix::process::umask(Mode::empty());
     devices.iter().try_for_each(|device| {
@@ -164,7 +165,7 @@ fn make_all(top: &MountNs, devices: &[LinuxDevice]) -> Result<(), DeviceError> {
     })
 }
 
-/// What is there already stays, as with runc.
+/// An existing file stays, as with runc.
 fn make(top: &MountNs, device: &LinuxDevice) -> io::Result<()> {
     let path = device.path();
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
@@ -189,7 +190,7 @@ fn make(top: &MountNs, device: &LinuxDevice) -> io::Result<()> {
     give(&dir, name, (kind, number), (device.uid().unwrap_or(0), device.gid().unwrap_or(0)))
 }
 
-/// Gives the node to its owner, if it is still the one that was made.
+/// Changes the owner of the node, if the node is still the one that was made.
 fn give(
     dir: &OwnedFd,
     name: &OsStr,
@@ -206,7 +207,7 @@ fn give(
     Ok(rustix::fs::chownat(&node, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH)?)
 }
 
-/// Opens a directory of the container, and makes what is missing on the way.
+/// Opens a directory of the container. Missing directories on the path are made.
 fn directory(top: &MountNs, path: &Path) -> io::Result<OwnedFd> {
     let mut ways: Vec<_> = path.ancestors().collect();
     ways.reverse();

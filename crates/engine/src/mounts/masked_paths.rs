@@ -1,9 +1,10 @@
 //! The label of masked directories.
 //!
-//! The engine masks a directory with an empty file system in memory, and gives it no label: it would take one for every
-//! mount of the container, also where the kernel has one superblock for all. A container may not even list such a mask.
-//! So an empty file system with the container's label is put over it, as runc's and crun's masks have it. The engine's
-//! stays below, and nothing is masked by ours alone: whatever path it comes to, more is hidden and nothing less.
+//! The engine masks a directory with an empty file system in memory without a label: the engine would use one label for
+//! all mounts of the container, also for those of which the kernel has only one superblock. The container may not even
+//! list a directory with such a mask. So an empty file system with the container's label is mounted over the mask, as
+//! runc's and crun's masks have it. The engine's mask stays below. So if this mount is at a wrong path, more is hidden,
+//! and nothing less.
 
 use std::path::{Path, PathBuf};
 
@@ -15,31 +16,32 @@ use sharedroot_sys::mount::{self, MountError, Setting};
 
 use super::mount_ns::{self, MountNs, MountNsError};
 
-/// A mask without its label.
+/// A mask could not get its label.
 #[derive(Debug, thiserror::Error)]
 pub enum MaskError {
-    /// The container's mount namespace.
+    /// The container's mount namespace cannot be entered.
     #[error("label the masked directories: {0}")]
     Enter(#[from] MountNsError),
-    /// The masked directory.
+    /// The masked directory cannot be opened.
     #[error("linux.maskedPaths: open the container's {path}: {source}")]
     Open {
-        /// As it is in config.json.
+        /// The path in config.json.
         path: PathBuf,
         /// The error number.
         source: Errno,
     },
-    /// The file system, or its place.
+    /// The file system cannot be made, or cannot be mounted there.
     #[error("linux.maskedPaths ({path}): {source}")]
     Mount {
-        /// As it is in config.json.
+        /// The path in config.json.
         path: PathBuf,
-        /// The mount's own error.
+        /// The error of the mount operation.
         source: MountError,
     },
 }
 
-/// Puts empty file systems with the label over the masked directories of the container whose waiting init process is `pid`.
+/// Mounts empty file systems with the label over the masked directories, in the container whose waiting init process is
+/// `pid`.
 ///
 /// # Errors
 /// [`MaskError`].
@@ -54,7 +56,7 @@ pub fn label(spec: &Spec, label: Option<&MountLabel>, pid: i32) -> Result<(), Ma
 fn cover(inside: &MountNs, path: &Path, label: &MountLabel) -> Result<(), MaskError> {
     let directory = match inside.open(path, OFlags::DIRECTORY) {
         Ok(directory) => directory,
-        // A file's mask is the null device; of what is not there, the engine masks nothing.
+        // The mask of a file is the null device. The engine does not mask a path that does not exist.
         Err(Errno::NOTDIR | Errno::NOENT | Errno::LOOP) => return Ok(()),
         Err(source) => return Err(MaskError::Open { path: path.to_owned(), source }),
     };

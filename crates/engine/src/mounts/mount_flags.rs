@@ -1,5 +1,5 @@
-//! Options of a bind mount that take a flag away which the source's mount has: `rw`, `suid`, `dev`, `exec`. The engine
-//! only adds flags, so such a volume is bound by us first.
+//! Options of a bind mount that clear a flag of the source's mount: `rw`, `suid`, `dev`, `exec`. The engine only sets
+//! flags, so sharedroot binds such a volume before the engine does.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use libcontainer::syscall::linux::{
 use nix::sys::statvfs::{FsFlags, statvfs};
 use oci_spec::runtime::Mount;
 
-/// The option that adds a flag, the one that takes it away, and the flag as statvfs(3) and mount_setattr(2) have it.
+/// The option that sets a flag, the option that clears the flag, and the flag in statvfs(3) and mount_setattr(2).
 const FLAGS: [(&str, &str, FsFlags, u64); 4] = [
     ("ro", "rw", FsFlags::ST_RDONLY, MOUNT_ATTR_RDONLY),
     ("nosuid", "suid", FsFlags::ST_NOSUID, MOUNT_ATTR_NOSUID),
@@ -17,11 +17,11 @@ const FLAGS: [(&str, &str, FsFlags, u64); 4] = [
     ("noexec", "exec", FsFlags::ST_NOEXEC, MOUNT_ATTR_NOEXEC),
 ];
 
-/// What must be taken away of the flags that the mount of `source` has, as mount_setattr(2) knows them; mostly 0.
+/// The flags of the source's mount that must be cleared, as mount_setattr(2) numbers them. Usually 0.
 #[must_use]
 pub fn of(mount: &Mount, source: &Path) -> u64 {
     let asked = asked(mount.options().as_deref().unwrap_or_default());
-    // containerd says `rw` of every volume that is not read-only, and most sources are writable.
+    // containerd gives `rw` for every volume that is not read-only, and most sources are writable.
     if asked.is_empty() {
         return 0;
     }
@@ -30,7 +30,7 @@ pub fn of(mount: &Mount, source: &Path) -> u64 {
     there.fold(0, |all, (_, attribute)| all | attribute)
 }
 
-/// The flags whose last word among the options is the one that takes them away.
+/// The flags for which the last option is the one that clears the flag.
 fn asked(options: &[String]) -> Vec<(FsFlags, u64)> {
     let last = |on: &str, off: &str| options.iter().rev().find(|o| *o == on || *o == off);
     let off = FLAGS.into_iter().filter(|(on, off, ..)| last(on, off).is_some_and(|o| o == off));

@@ -1,4 +1,4 @@
-//! The mounts of a container that waits for its start, reached from this process.
+//! The mounts of a container that waits for `start`, reached from this process.
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -11,7 +11,7 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 use sharedroot_sys::resolve::Resolve;
 
-/// A container's mount namespace that could not be entered.
+/// A container's mount namespace could not be entered.
 #[derive(Debug, thiserror::Error)]
 #[error("{step} {path}: {source}")]
 pub struct MountNsError {
@@ -20,15 +20,15 @@ pub struct MountNsError {
     source: std::io::Error,
 }
 
-/// The root of a container, in whose mount namespace the current thread is.
+/// The root directory of a container in whose mount namespace the current thread is.
 #[derive(Debug)]
 pub struct MountNs(OwnedFd);
 
-/// Runs `act` in the mount namespace of the process `pid`, on a thread with its own root directory: this process stays
-/// where it is.
+/// Runs `act` in the mount namespace of the process `pid`, on a thread with a root directory of its own. This process's
+/// other threads stay where they are.
 ///
 /// # Errors
-/// [`MountNsError`]; then nothing was done.
+/// [`MountNsError`]; then `act` did not run.
 pub fn enter<T: Send>(pid: i32, act: impl FnOnce(&MountNs) -> T + Send) -> Result<T, MountNsError> {
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| MountNs::of(pid).map(|inside| act(&inside)));
@@ -36,10 +36,10 @@ pub fn enter<T: Send>(pid: i32, act: impl FnOnce(&MountNs) -> T + Send) -> Resul
     })
 }
 
-/// The same below the directory `root`, in this process's mount namespace.
+/// Runs `act` below the directory `root`, in this process's mount namespace, on a thread of its own.
 ///
 /// # Errors
-/// [`MountNsError`]; then nothing was done.
+/// [`MountNsError`]; then `act` did not run.
 pub fn below<T: Send>(
     root: &Path,
     act: impl FnOnce(&MountNs) -> T + Send,
@@ -71,7 +71,8 @@ impl MountNs {
         Ok(Self(root))
     }
 
-    /// What is at `path`, as the engine resolved it: below the root, whatever links the image holds.
+    /// Opens the file at `path` as the engine resolved the path: symbolic links of the image cannot lead out of the
+    /// root.
     ///
     /// # Errors
     /// openat2(2)'s.

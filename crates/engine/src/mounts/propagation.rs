@@ -1,10 +1,10 @@
-//! How mounts travel between the host and a container (mount_namespaces(7)), worked out as runc
-//! does it and put into what the engine understands. Pure; [`BindMounts`](crate::BindMounts) acts.
+//! The propagation of mounts between the host and a container (mount_namespaces(7)): computed as runc does it, and
+//! expressed in the engine's configuration. This module computes only; [`BindMounts`](crate::BindMounts) acts.
 //!
-//! runc changes the propagation of the whole mount namespace (`linux.rootfsPropagation`, rslave if
-//! it is not given), makes each bind mount, and gives it the propagation among its own options.
-//! The engine knows one propagation for everything and leaves out those of bind mounts. So volumes
-//! that need another one are bound by us first, and the engine binds our mounts.
+//! runc changes the propagation of the whole mount namespace (`linux.rootfsPropagation`, or rslave without that field),
+//! makes each bind mount, and gives it the propagation among its own options. The engine has one propagation for all
+//! mounts, and ignores those of bind mounts. So sharedroot binds volumes that need another propagation first, and the
+//! engine binds sharedroot's mounts.
 
 use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
@@ -16,22 +16,22 @@ use crate::spec::error::SpecError;
 /// A propagation type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Nothing travels.
+    /// Mounts do not propagate.
     Private,
-    /// From the host into the container.
+    /// Mounts propagate from the host into the container.
     Slave,
-    /// Both ways.
+    /// Mounts propagate both ways.
     Shared,
-    /// Nothing travels, and nobody may bind it.
+    /// Mounts do not propagate, and the mount may not be bound.
     Unbindable,
 }
 
-/// A change of propagation: of one mount, or of all below it too.
+/// A change of propagation: of one mount, or also of all mounts below it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Propagation {
-    /// To what.
+    /// The new type.
     pub kind: Kind,
-    /// With the leading `r`.
+    /// Whether the mounts below change, too: the leading `r`.
     pub recursive: bool,
 }
 
@@ -54,50 +54,51 @@ impl FromStr for Propagation {
     }
 }
 
-/// What is done about the propagation of a container's mounts.
+/// How the propagation of a container's mounts is set.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Plan {
     /// The engine's `linux.rootfsPropagation`.
     pub root: &'static str,
-    /// The bind mounts that are made first; none where the engine's own do.
+    /// The bind mounts that sharedroot makes first. Empty if the engine's own bind mounts are right.
     pub volumes: Vec<Volume>,
-    /// What the root mount gets once the container is made, if the engine leaves it otherwise.
+    /// The propagation that the root mount gets after the container is made, if the engine sets another.
     pub then_root: Option<Kind>,
-    /// Whether the volumes' steps must be repeated once the container is made.
+    /// Whether the volumes' changes must be repeated after the container is made.
     pub repeat: bool,
 }
 
-/// A bind mount that gets its propagation from us.
+/// A bind mount whose propagation sharedroot sets.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Volume {
-    /// Which of `mounts`.
+    /// The index in `mounts`.
     pub index: usize,
     /// The changes, in order.
     pub steps: Vec<Propagation>,
 }
 
 impl Volume {
-    /// Whether what is mounted in the container appears on the host.
+    /// Whether mounts that are made in the container's volume appear on the host.
     fn leads_out(&self) -> bool {
         self.steps.iter().all(|step| step.kind == Kind::Shared)
     }
 }
 
-/// Whether a volume of the container carries mounts to the host, so that who makes it must be where the host's mounts are.
+/// Whether a volume of the container propagates mounts to the host. Then the process that makes the container must be
+/// in the host's mount namespace.
 #[must_use]
 pub fn leads_out(spec: &Spec) -> bool {
-    // What cannot be worked out is the engine's to refuse.
+    // If no plan can be made, the engine refuses the container.
     plan(spec).is_ok_and(|plan| plan.volumes.iter().any(Volume::leads_out))
 }
 
-/// Whether the mount is a bind mount, and whether with what is below its source.
+/// Whether the mount is a bind mount (`Some`), and whether it includes the mounts below its source (`true`).
 pub fn bind(mount: &Mount) -> Option<bool> {
     let options = mount.options().as_deref().unwrap_or_default();
     let recursive = options.iter().any(|option| option == "rbind");
     (recursive || options.iter().any(|option| option == "bind")).then_some(recursive)
 }
 
-/// Where the mount goes, without a leading slash and dots, to be compared.
+/// The mount's destination without a leading slash and dots, for comparison.
 pub fn place(mount: &Mount) -> PathBuf {
     mount.destination().components().filter(|part| matches!(part, Component::Normal(_))).collect()
 }
@@ -107,7 +108,7 @@ fn asked(mount: &Mount) -> Vec<Propagation> {
     mount.options().iter().flatten().filter_map(|option| option.parse().ok()).collect()
 }
 
-/// Works out the plan of a configuration.
+/// Computes the plan of a configuration.
 ///
 /// # Errors
 /// [`SpecError`] naming the field.
@@ -161,8 +162,8 @@ pub fn plan(spec: &Spec) -> Result<Plan, SpecError> {
     Ok(Plan { root: engine, repeat, volumes, then_root })
 }
 
-/// What every mount of the namespace gets before the container's are made. A change that is not
-/// recursive is that of `/` alone; still, no volume is more open than the root unless it says so.
+/// The propagation of all mounts of the namespace before the container's mounts are made. A change that is not
+/// recursive applies to `/` alone. Even so, no volume propagates more than the root unless the volume's options say so.
 fn inherited(root: Option<Propagation>, silent: bool) -> Option<Propagation> {
     let all = |kind| Some(Propagation { kind, recursive: true });
     match root {
@@ -179,7 +180,7 @@ fn inherited(root: Option<Propagation>, silent: bool) -> Option<Propagation> {
     }
 }
 
-/// The engine's propagation that is right for all bind mounts, if there is one.
+/// The one propagation of the engine that is right for all bind mounts, if there is one.
 fn uniform(
     root: Option<Propagation>,
     mounts: &[Mount],
@@ -197,7 +198,7 @@ fn uniform(
     let (slave, private) = (Kind::Slave, Kind::Private);
     let only =
         |kinds: &[Kind], steps: &[Propagation]| steps.iter().all(|step| kinds.contains(&step.kind));
-    // Nothing of the host's is below a file, so a file may be what the directories are.
+    // The host has no mounts below a file, so a file may have the propagation of the directories.
     let file = |index: usize| {
         mounts[index].source().as_ref().is_some_and(|source: &PathBuf| !Path::new(source).is_dir())
     };
@@ -265,12 +266,12 @@ mod tests {
         assert_eq!((plan.root, plan.volumes.len(), plan.repeat), ("shared", 2, true));
         assert_eq!(plan.volumes[0].steps, ["rshared".parse().unwrap()]);
         assert_eq!(plan.then_root, None);
-        // Without a shared root a volume has the host for its master before it is shared.
+        // Without a shared root, a volume becomes a slave of the host's mount before it becomes shared.
         let plan = planned("", &["rshared"]).unwrap();
         assert_eq!((plan.root, plan.repeat), ("slave", true));
         let steps = ["rslave".parse().unwrap(), "rshared".parse().unwrap()];
         assert_eq!(plan.volumes[0].steps, steps);
-        // A shared root does not make a volume shared that is to be a slave only.
+        // A shared root must not make a volume shared that is to be a slave only.
         let plan = planned("shared", &["rslave"]).unwrap();
         assert_eq!((plan.root, plan.repeat), ("shared", true));
         let plan = planned("private", &["rshared"]).unwrap();

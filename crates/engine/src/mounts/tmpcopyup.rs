@@ -1,4 +1,4 @@
-//! A file system in memory that begins as a copy of the image's directory below it (`tmpcopyup`).
+//! A file system in memory that begins as a copy of the directory that it covers in the image (`tmpcopyup`).
 
 use std::ffi::OsStr;
 use std::fs::Metadata;
@@ -14,10 +14,10 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, mkdirat, openat, readlinkat, s
 use rustix::io::Errno;
 use sharedroot_sys::resolve::Resolve;
 
-/// The mode of directories that are made on the way to a mount.
+/// The mode of directories that are made on the path to a mount.
 pub const MADE: u32 = 0o755;
 
-/// What the options said of the directory itself, which the copy must not change.
+/// The attributes of the directory itself that the mount's options give, and that the copy must not change.
 #[derive(Debug, Clone)]
 pub struct CopyUp {
     /// A mode.
@@ -26,32 +26,34 @@ pub struct CopyUp {
     pub uid: bool,
     /// A group.
     pub gid: bool,
-    /// The ways to later mounts in it, and to the directory to start in: their names are needed before the content.
+    /// The paths to later mounts in the file system, and to the directory in which the process starts. These names are
+    /// needed before the content.
     pub ways: Vec<PathBuf>,
 }
 
-/// Opens a directory of the image as the container would, its links followed below `root` only.
+/// Opens a directory of the image as a process in the container would: symbolic links cannot lead out of `root`.
 pub fn directory(root: &Path, path: &Path) -> Result<OwnedFd, Errno> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = rustix::fs::open(root, flags, Mode::empty())?;
     Resolve::Root.open(&root, path, flags)
 }
 
-/// A file system in memory that is to be a copy of the image's directory, and has the directories that are needed before.
+/// A file system in memory that will be a copy of the image's directory. Only the directories that are needed earlier
+/// are in it so far.
 #[derive(Debug)]
 pub struct Shape {
     copy_up: CopyUp,
-    /// The directory as it was made.
+    /// The directory's metadata when it was made.
     made: Metadata,
     into: PathBuf,
 }
 
 impl CopyUp {
-    /// Makes the directories and links of what `root` has at `destination`, in the new file system at `into`, that the engine
-    /// needs for mounts, and no more: the memory of all others is the container's ([`Shape::fill`]). `None` if the image has no
-    /// such directory.
+    /// Makes, in the new file system at `into`, the directories and links of `destination` in `root` that the engine
+    /// needs for mounts, and no others: the memory of all others must be charged to the container ([`Shape::fill`]).
+    /// `None` if the image has no such directory.
     ///
-    /// No process of the container runs yet, and the image's links are followed below `root` only.
+    /// No process of the container runs yet, and the image's symbolic links cannot lead out of `root`.
     pub fn shape(
         self,
         root: &Path,
@@ -71,8 +73,9 @@ impl CopyUp {
     }
 }
 
-/// Makes the directories and links on the way, up to one that the image has not; links lead on where they stay in the
-/// directory, which is the container's `destination`. The attributes come with the content.
+/// Makes the directories and links on a path, up to the first component that the image does not have. A link is
+/// followed if its target is inside the directory, which is the container's `destination`. The attributes are copied
+/// with the content.
 fn copy_way(from: &OwnedFd, into: &Path, destination: &Path, way: &Path) -> Result<(), Errno> {
     let mut way = way.to_owned();
     for _ in 0..MOST_LINKS {
@@ -84,10 +87,10 @@ fn copy_way(from: &OwnedFd, into: &Path, destination: &Path, way: &Path) -> Resu
     Ok(())
 }
 
-/// The kernel's bound (path_resolution(7)).
+/// The kernel's bound for symbolic links on a path (path_resolution(7)).
 const MOST_LINKS: usize = 40;
 
-/// Goes up to the first link on the way, and returns where that leads.
+/// Makes directories up to the first link on the path, and returns the link's target.
 fn copy_to_link(
     from: &OwnedFd,
     into: &Path,
@@ -127,7 +130,7 @@ fn copy_to_link(
     Ok(None)
 }
 
-/// Where a link in the directory `at` leads, if that is below `destination` again.
+/// The target of a link in the directory `at`, if the target is below `destination`.
 fn inside(at: &Path, target: &Path, destination: &Path) -> Option<PathBuf> {
     let (mut led, target) = match target.is_absolute() {
         true => (PathBuf::new(), target.strip_prefix(destination).ok()?),
@@ -144,8 +147,8 @@ fn inside(at: &Path, target: &Path, destination: &Path) -> Option<PathBuf> {
 }
 
 impl Shape {
-    /// Copies the content of the files as a process of the container's cgroup, if that is known, so that the memory
-    /// which they take is the container's and has its limit, as with runc.
+    /// Copies the content of the files as a process of the container's cgroup, if the cgroup is known. So the memory of
+    /// the copy is charged to the container and limited, as with runc.
     pub fn fill(
         &self,
         root: &Path,
@@ -154,7 +157,7 @@ impl Shape {
     ) -> Result<(), String> {
         let from = directory(root, destination).map_err(|e| text("open it", &e))?;
         let Some(cgroup) = cgroup else { return self.copy(&from, &mut Command::new("cp")) };
-        // A process that is there already is moved, whatever `pids.max` says; the kernel takes 0 for who writes it.
+        // The kernel moves an existing process whatever `pids.max` says. 0 stands for the process that writes.
         let join = "echo 0 > \"$0/cgroup.procs\" && exec cp \"$@\"";
         self.copy(&from, Command::new("sh").args(["-c", join]).arg(cgroup))
     }
@@ -173,7 +176,9 @@ impl Shape {
             .stderr(Stdio::piped());
         let (ended, said) = first_words(copied).map_err(|e| text("run cp", &e))?;
         match ended.signal() {
-            Some(9) => return Err("it takes more memory than the container may have".to_owned()),
+            Some(9) => {
+                return Err("the copy takes more memory than the container may have".to_owned());
+            }
             _ if ended.success() => {}
             _ => return Err(said),
         }
@@ -190,13 +195,14 @@ impl Shape {
     }
 }
 
-/// Runs a program until it ends, or has said so much to standard error: it may have a line for each of many files.
+/// Runs a program until it ends, or has written `ENOUGH` bytes to standard error: it may write a line for each of many
+/// files.
 fn first_words(command: &mut Command) -> std::io::Result<(ExitStatus, String)> {
     const ENOUGH: u64 = 2048;
     let mut child = command.spawn()?;
     let mut said = Vec::new();
     if let Some(stderr) = child.stderr.take() {
-        // Whoever writes more gets EPIPE.
+        // If the program writes more, it gets EPIPE.
         stderr.take(ENOUGH).read_to_end(&mut said)?;
     }
     Ok((child.wait()?, String::from_utf8_lossy(&said).trim().to_owned()))

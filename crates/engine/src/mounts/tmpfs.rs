@@ -1,6 +1,7 @@
-//! File systems in memory over directories of the image: they have the directory's mode, begin as a copy of it where
-//! `tmpcopyup` says so, which podman does for every `--tmpfs`, and have the directory that the process starts in. The engine
-//! does none of it: it is told the mode, and gets a bind of what was made.
+//! File systems in memory over directories of the image. They have the directory's mode; with `tmpcopyup`, which podman
+//! gives for every `--tmpfs`, they begin as a copy of the directory; and they contain the directory in which the
+//! process starts. The engine does none of this. sharedroot gives the engine the mode, and a bind mount of the file
+//! system that sharedroot made.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
@@ -14,13 +15,13 @@ use super::propagation;
 use super::tmpcopyup::{CopyUp, MADE, Shape, directory};
 use crate::features::RECURSIVE;
 
-/// The option's name.
+/// The name of the option.
 pub const OPTION: &str = "tmpcopyup";
 
-/// Gives each file system in memory whose options say no mode that of the directory it lies over.
+/// Gives each file system in memory without a mode among its options the mode of the directory that it covers.
 ///
-/// What an earlier mount covers is not the image's. One over no directory of the image has the kernel's mode, 1777, as with
-/// runc: `root` must not have the mount points yet that are made for the container.
+/// A directory below an earlier mount is not the image's, and gives no mode. A file system that covers no directory of
+/// the image has the kernel's mode, 1777, as with runc. So `root` must not have the container's mount points yet.
 pub fn take_modes(mounts: &mut [Mount], root: &Path) {
     for index in 0..mounts.len() {
         let (earlier, rest) = mounts.split_at_mut(index);
@@ -35,7 +36,7 @@ pub fn take_modes(mounts: &mut [Mount], root: &Path) {
         let found = directory(root, mount.destination());
         let mut options = mount.options().clone().unwrap_or_default();
         if matches!(found, Err(Errno::NOENT)) {
-            // The mount point that will be made is nothing to copy.
+            // The mount point does not exist yet and will be empty, so there is nothing to copy.
             options.retain(|option| option != OPTION);
             mount.set_options(Some(options.clone()));
         }
@@ -44,7 +45,7 @@ pub fn take_modes(mounts: &mut [Mount], root: &Path) {
         }
         let mode = match found.ok().and_then(|found| rustix::fs::fstat(&found).ok()) {
             Some(found) => found.st_mode & 0o7777,
-            // By then it is there: the way to the place of an earlier mount leads over it.
+            // The directory will exist by then: it lies on the path to an earlier mount.
             None if earlier.iter().any(|other| propagation::place(other).starts_with(&place)) => {
                 MADE
             }
@@ -55,7 +56,7 @@ pub fn take_modes(mounts: &mut [Mount], root: &Path) {
     }
 }
 
-/// What there is to be made in a file system in memory, before the container has it.
+/// What must be made in a file system in memory before the container has it.
 #[derive(Debug)]
 pub struct Content {
     /// A copy of the image's directory.
@@ -64,14 +65,14 @@ pub struct Content {
     start: Option<PathBuf>,
 }
 
-/// Whether the mount is in memory and begins as a copy.
+/// Whether the mount is a file system in memory that begins as a copy.
 pub fn is_copy(mount: &Mount) -> bool {
     let copies = mount.options().iter().flatten().any(|option| option == OPTION);
     copies && mount.typ().as_deref() == Some("tmpfs")
 }
 
-/// The file system's own options, if the mount is in memory and something is to be made in it. `later` are the mounts after it,
-/// and `start` is where the process starts.
+/// The file system's own options, if the mount is in memory and content must be made in it. `later` are the mounts
+/// after it, and `start` is the directory in which the process starts.
 pub fn wanted<'m>(
     mount: &'m Mount,
     later: &[Mount],
@@ -108,8 +109,8 @@ pub fn wanted<'m>(
     Some((settings, Content { copy_up, start }))
 }
 
-/// Where the process starts below the mount, if no later mount covers that, and the mount is not `/dev`, in which the engine
-/// makes devices.
+/// The path of the start directory below the mount, unless a later mount covers that directory, or the mount is `/dev`,
+/// in which the engine makes devices.
 fn below(mount: &Mount, later: &[Mount], start: &Path) -> Option<PathBuf> {
     if start.components().any(|part| part == Component::ParentDir) {
         return None;
@@ -126,14 +127,14 @@ fn below(mount: &Mount, later: &[Mount], start: &Path) -> Option<PathBuf> {
     (!below.as_os_str().is_empty()).then(|| below.to_owned())
 }
 
-/// Whether the option is the file system's and not the mount's.
+/// Whether the option is for the file system and not for the mount.
 fn is_data(option: &str) -> bool {
     option != OPTION
         && !RECURSIVE.contains(&option)
         && !MountOption::known_options().iter().any(|known| known == option)
 }
 
-/// Turns a mount for which [`wanted`] said so into the bind of the one that was made.
+/// Changes a mount for which [`wanted`] returned options into the bind of the file system that was made.
 pub fn as_bind(mount: &mut Mount) {
     let mut options = mount.options().clone().unwrap_or_default();
     options.retain(|option| option != OPTION && !is_data(option));
@@ -142,9 +143,10 @@ pub fn as_bind(mount: &mut Mount) {
 }
 
 impl Content {
-    /// Makes it in the new file system at `into`, which goes over `destination` of `root`. What it returns is to be filled.
+    /// Makes the content in the new file system at `into`, which will cover `destination` of `root`. Returns what must
+    /// be filled later.
     ///
-    /// No process of the container runs yet, and no link of the image is followed out of the file system.
+    /// No process of the container runs yet, and no symbolic link of the image is followed out of the file system.
     pub fn make(
         &self,
         root: &Path,
@@ -156,7 +158,7 @@ impl Content {
         let Some(start) = &self.start else { return Ok(shape) };
         let made = pathrs::Root::open(into)
             .and_then(|top| top.mkdir_all(start, &std::fs::Permissions::from_mode(MADE)));
-        made.map(|_| shape).map_err(|e| format!("make process.cwd in it: {e}"))
+        made.map(|_| shape).map_err(|e| format!("make process.cwd in the file system: {e}"))
     }
 }
 

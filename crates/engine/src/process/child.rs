@@ -1,7 +1,8 @@
-//! A child of ours, a delegate or a process of a container: signals sent to us reach it, and its exit status becomes ours.
+//! A child of this process: a delegate, or a process of a container. The child gets the signals that are sent to this
+//! process, and this process exits with the child's exit status.
 //!
-//! We are no subreaper, so the container's init process is adopted by whom it would have been
-//! without us, such as containerd's shim.
+//! This process is no subreaper. So the container's init process is adopted by the process that would adopt it without
+//! sharedroot, such as containerd's shim.
 
 use std::ffi::{CString, OsString};
 use std::io;
@@ -20,25 +21,25 @@ use sharedroot_sys::process_start::environment;
 
 use crate::container::signal;
 
-/// How long to sleep before `settled` is asked again.
+/// How long to sleep before `settled` is called again.
 const PATIENCE_MS: u8 = 10;
 
-/// Runs `program` with `words` and returns its exit status; death by a signal becomes 128 and its
-/// number, as in a shell. Standard streams, environment, working directory and the descriptors
-/// that are open across execve are the caller's.
+/// Runs `program` with `words` and returns its exit status. Death by a signal becomes 128 plus the signal's number, as
+/// in a shell. The child inherits the standard streams, the environment, the working directory and the descriptors
+/// without close-on-exec.
 ///
-/// `settled` is asked as soon as the child runs, with its number, and then until it returns true.
+/// `settled` is called with the child's process ID as soon as the child runs, and then until it returns true.
 ///
 /// # Errors
 /// The child cannot be started or waited for.
 pub fn run(program: &Path, words: &[OsString], settled: impl FnMut(Pid) -> bool) -> io::Result<u8> {
-    // Blocked before the child exists, so that none comes in between; the child starts without
-    // the block.
+    // The signals are blocked before the child exists, so that none arrives before the child can get it. The child
+    // starts without the block.
     let forwarded = forwarded();
     let before = forwarded.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
     let status = start(program, words, &before).and_then(|child| {
         watch(child, &forwarded, Whose::Group, settled).inspect_err(|_| {
-            // Whom nobody watches must not go on: what it was to work on is undone.
+            // A child that this process does not watch must not go on, because its bundle is removed.
             let _ = nix::sys::signal::kill(child, Signal::SIGKILL);
             let _ = waitpid(child, None);
         })
@@ -47,22 +48,23 @@ pub fn run(program: &Path, words: &[OsString], settled: impl FnMut(Pid) -> bool)
     status
 }
 
-/// The mask that this process had before [`hold`].
+/// The signal mask that this process had before [`hold`].
 static BEFORE: OnceLock<SigSet> = OnceLock::new();
 
-/// Signals that wait. Dropping this delivers them.
+/// Blocked signals. Dropping this delivers them.
 #[derive(Debug)]
 pub struct Held(SigSet);
 
 impl Drop for Held {
     fn drop(&mut self) {
-        // A mask is only refused at an address that is none.
+        // pthread_sigmask(3) fails only for an invalid address or operation.
         let _ = self.0.thread_set_mask();
     }
 }
 
-/// Has all signals wait that [`attend`] will hand on. One that comes when the container's process has begun, and nobody attends
-/// it yet, would end us and leave that process without us.
+/// Blocks all signals that [`attend`] passes on. Otherwise a signal that arrives after the container's process has
+/// started, and before [`attend`], would end this process and leave the container's process without a parent that waits
+/// for it.
 ///
 /// # Errors
 /// pthread_sigmask(3)'s.
@@ -71,13 +73,13 @@ pub fn hold() -> io::Result<Held> {
     Ok(Held(*BEFORE.get_or_init(|| before)))
 }
 
-/// The mask that this process's caller gave it, once [`hold`] was called.
+/// The mask that this process's caller gave it. `None` before [`hold`] was called.
 #[must_use]
 pub fn callers_mask() -> Option<&'static SigSet> {
     BEFORE.get()
 }
 
-/// In a process that this one was cloned into: gives it the mask that was there before [`hold`].
+/// In a process that was cloned from this one: restores the mask from before [`hold`].
 ///
 /// # Errors
 /// pthread_sigmask(3)'s.
@@ -85,11 +87,11 @@ pub fn let_go() -> io::Result<()> {
     Ok(BEFORE.get().map_or(Ok(()), SigSet::thread_set_mask)?)
 }
 
-/// Waits for a process of a container, which is a child of this process and has a session of its own: it gets what is sent
-/// to us from now on, also by a terminal.
+/// Waits for a process of a container, which is a child of this process and has a session of its own. From now on the
+/// child gets the signals that are sent to this process, also those from a terminal.
 ///
 /// # Errors
-/// It cannot be waited for.
+/// The process cannot be waited for.
 pub fn attend(child: Pid) -> io::Result<u8> {
     let forwarded = handed_on();
     let before = forwarded.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
@@ -98,17 +100,18 @@ pub fn attend(child: Pid) -> io::Result<u8> {
     status
 }
 
-/// What a process of a container gets, which has a session of its own.
+/// The signals that a container's process with a session of its own gets.
 fn handed_on() -> SigSet {
     let mut forwarded = forwarded();
-    // These tell of us, of our children and of our terminal.
+    // These signals are about this process, its children and its terminal.
     for own in [Signal::SIGCHLD, Signal::SIGPIPE, Signal::SIGWINCH, Signal::SIGURG] {
         forwarded.remove(own);
     }
     forwarded
 }
 
-/// What a child gets from us, if it is sent to us. Job control stops and continues us, and a child of our group by itself.
+/// The signals that a child gets when they are sent to this process. Job control stops and continues this process, and
+/// the kernel does the same for a child of its group.
 fn forwarded() -> SigSet {
     let mut forwarded = SigSet::all();
     for own in [Signal::SIGTSTP, Signal::SIGTTIN, Signal::SIGTTOU, Signal::SIGCONT] {
@@ -117,12 +120,12 @@ fn forwarded() -> SigSet {
     forwarded
 }
 
-/// Which session and group a child has.
+/// Which session and process group a child has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Whose {
-    /// Ours: what the kernel sends to us, it sends to the child.
+    /// This process's group: the kernel sends a terminal's signals to both.
     Group,
-    /// Its own.
+    /// A session and group of the child's own.
     Own,
 }
 
@@ -138,8 +141,8 @@ fn watch(
     let mut asking = true;
     loop {
         while let Some(signal) = signals.read_signal()? {
-            // A terminal's Ctrl-C goes to the whole foreground process group, and so to the child too (sigaction(2): `si_code` is
-            // not positive for signals of processes).
+            // A terminal's Ctrl-C goes to the whole foreground process group, so the child gets it, too (sigaction(2):
+            // `si_code` is not positive for signals that processes send).
             if whose == Whose::Own || signal.ssi_code <= 0 {
                 forward(child, signal.ssi_signo);
             }
@@ -171,7 +174,7 @@ fn start(program: &Path, words: &[OsString], mask: &SigSet) -> io::Result<Pid> {
     let environment = environment().map(pair).collect::<io::Result<Vec<_>>>()?;
     let mut attributes = PosixSpawnAttr::init()?;
     attributes.set_sigmask(mask)?;
-    // Ours is ignored since this program started.
+    // Rust's runtime ignores SIGPIPE in this process since its start.
     attributes.set_sigdefault(&SigSet::from(Signal::SIGPIPE))?;
     attributes.set_flags(
         PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK | PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF,
@@ -197,7 +200,7 @@ fn ended(child: Pid) -> io::Result<Option<u8>> {
     }
 }
 
-/// The exit status of a process that has ended; a signal becomes 128 and its number, as in a shell.
+/// The exit status of a process that has ended. Death by a signal becomes 128 plus its number, as in a shell.
 fn exit_status(ended: WaitStatus) -> Option<u8> {
     match ended {
         WaitStatus::Exited(_, code) => Some(u8::try_from(code & 0xff).unwrap_or(255)),
@@ -208,11 +211,11 @@ fn exit_status(ended: WaitStatus) -> Option<u8> {
     }
 }
 
-/// Sends on what was sent to us.
+/// Passes on the signals that were sent to this process.
 fn forward(child: Pid, number: u32) {
     let Some(signal) = signal::parse(&number.to_string()) else { return };
     let Some(child) = rustix::process::Pid::from_raw(child.as_raw()) else { return };
-    // It may have ended; its number is not given to another process before it is waited for.
+    // The child may have ended. No other process gets its number before this process waits for the child.
     let _ = rustix::process::kill_process(child, signal);
 }
 

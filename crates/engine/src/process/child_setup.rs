@@ -1,4 +1,5 @@
-//! A process of ours before the engine's code leads it into a container: what `first` and `enter` have in common.
+//! The first steps of a process before the engine's code leads it into a container, common to `init_process` and
+//! `enter`.
 
 use std::collections::HashMap;
 use std::fs;
@@ -21,10 +22,11 @@ use super::child::let_go;
 use super::executor::Workload;
 use crate::reason::words;
 
-/// Any step that failed; the caller names the container.
+/// The error of any step. The caller adds the container's ID.
 pub(crate) type BoxError = Box<dyn std::error::Error>;
 
-/// Nobody in the container may look into it, no signal waits because its caller wants it, and it has the limits of `process`.
+/// Makes this process unreadable for processes in the container, restores the signal mask, and sets the limits of
+/// `process`.
 pub(crate) fn harden_child(process: &Process) -> Result<(), BoxError> {
     set_dumpable(false)?;
     let_go()?;
@@ -39,11 +41,11 @@ pub(crate) fn harden_child(process: &Process) -> Result<(), BoxError> {
     Ok(())
 }
 
-/// Descriptors that a process needs on its way to the program.
+/// How many descriptors a process needs until it executes the program.
 const FILES: u64 = 64;
 
-/// Takes a limit of open files that the way to the program would not keep out of `process`: it is the program's, and set
-/// right before that is executed.
+/// Takes a limit of open files out of `process` if it is too low for the steps before the program. It is the program's
+/// limit, and is set right before the program is executed.
 pub(crate) fn late_limit(process: &mut Process) -> Option<PosixRlimit> {
     let mut late = None;
     let mut rlimits = process.rlimits().clone();
@@ -59,8 +61,8 @@ pub(crate) fn late_limit(process: &mut Process) -> Option<PosixRlimit> {
     late
 }
 
-/// Why the engine did not lead the process to its program, in runc's words, which Docker and podman look for. `None` where
-/// the engine's own are all that there is. An init process has `sysctls`.
+/// Why the engine did not get the process to its program, in runc's words, which Docker and podman search for. `None`
+/// if only the engine's own words are known. An init process has `sysctls`.
 pub(crate) fn reason(
     process: &Process,
     sysctls: Option<&HashMap<String, String>>,
@@ -68,14 +70,15 @@ pub(crate) fn reason(
 ) -> Option<String> {
     let first = sysctls.is_some();
     match why {
-        // The engine says how it looked for the file, and not which one it was.
+        // The engine's error says how it opened the file, and not which file it was.
         InitProcessError::Pathrs(_) => unknown(sysctls?),
         InitProcessError::Workload(ExecutorError::Execution(words)) => Some(words.to_string()),
-        // The engine says the number only. This process is where the engine left it, with the same rights.
+        // The engine's error has only the number. This process has the working directory and the rights that the engine
+        // gave it, so the step can be repeated.
         InitProcessError::NixOther(number) => match chdir(process.cwd()) {
             Err(again) if again as i32 == *number as i32 => {
                 let cwd = process.cwd().display();
-                // The init process makes its directory: it is missing because it could not.
+                // An init process makes its working directory. If it is missing, the process could not make it.
                 if first
                     && again == Errno::ENOENT
                     && let Err(error) = std::fs::create_dir_all(process.cwd())
@@ -94,7 +97,7 @@ pub(crate) fn reason(
     }
 }
 
-/// The first sysctl that the kernel does not know, as seen in the container.
+/// The first sysctl whose file in /proc does not exist in the container, so the kernel does not know it.
 fn unknown(sysctls: &HashMap<String, String>) -> Option<String> {
     let path = |name: &String| format!("/proc/sys/{}", name.replace('.', "/"));
     let mut all: Vec<_> = sysctls.keys().map(path).collect();
@@ -105,7 +108,7 @@ fn unknown(sysctls: &HashMap<String, String>) -> Option<String> {
     all.into_iter().find(is_missing).map(|path| format!("open {path}: {}", words(Errno::ENOENT)))
 }
 
-/// What the engine is told of it, without what only one kind of process has.
+/// The engine's arguments for a process, without those for one kind of process only.
 pub(crate) fn arguments(
     kind: ContainerType,
     spec: Rc<Spec>,

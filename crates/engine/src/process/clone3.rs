@@ -1,8 +1,8 @@
-//! clone3(2) puts a process of a container into its cgroup when it makes it (cgroup v2 without systemd).
+//! clone3(2) makes a process of a container directly in the container's cgroup (cgroup v2 without systemd).
 //!
-//! To move a process there by a write to `cgroup.procs` waits for an RCU grace period, 5 to 15 ms, most of a container's
-//! creation (cgroup_attach_lock() in the kernel's kernel/cgroup/cgroup.c). clone3(2) with CLONE_INTO_CGROUP waits for
-//! nothing.
+//! A write to `cgroup.procs`, which moves a process, waits for an RCU grace period. That takes 5 to 15 ms, which is
+//! most of a container's creation (cgroup_attach_lock() in the kernel's kernel/cgroup/cgroup.c). clone3(2) with
+//! CLONE_INTO_CGROUP does not wait.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
@@ -13,14 +13,14 @@ use libcontainer::container::{Container, ContainerStatus};
 use oci_spec::runtime::Spec;
 
 const TOP: &str = "/sys/fs/cgroup";
-/// The controllers that the engine knows how to set.
+/// The controllers that the engine can set limits of.
 const CONTROLLERS: [&str; 6] = ["cpu", "cpuset", "hugetlb", "io", "memory", "pids"];
 /// A cgroup that a process can be cloned into.
 #[derive(Debug)]
 pub struct TargetCgroup {
     dir: PathBuf,
     open: File,
-    /// Whether it was made here, and goes if nothing becomes of it.
+    /// Whether this process made the cgroup, and removes it if the container cannot be created.
     made: bool,
 }
 
@@ -45,7 +45,7 @@ impl TargetCgroup {
         self.open.as_fd()
     }
 
-    /// Whether process `pid` is here. One that has ended by now is nowhere else.
+    /// Whether process `pid` is in this cgroup. A process that has ended counts as one in the cgroup.
     #[must_use]
     pub fn holds(&self, pid: i32) -> bool {
         let Ok(found) = fs::read_to_string(format!("/proc/{pid}/cgroup")) else { return true };
@@ -53,7 +53,7 @@ impl TargetCgroup {
         path.is_some_and(|path| Path::new(TOP).join(path) == self.dir)
     }
 
-    /// Whether the kernel killed somebody here because the limit of memory was reached.
+    /// Whether the kernel killed a process here because the memory limit was reached.
     #[must_use]
     pub(crate) fn ran_out_of_memory(&self) -> bool {
         let events = fs::read_to_string(self.dir.join("memory.events")).unwrap_or_default();
@@ -61,7 +61,7 @@ impl TargetCgroup {
         killed.is_some_and(|killed| killed != "0")
     }
 
-    /// Takes away what [`Self::make`] made, with the processes in it.
+    /// Removes the cgroup that [`Self::make`] made, and the processes in it.
     pub fn remove(&self) {
         if self.made {
             let _ = fs::write(self.dir.join("cgroup.kill"), "1");
@@ -70,16 +70,16 @@ impl TargetCgroup {
     }
 }
 
-/// The cgroup of a new container; `None` if the engine is to make it by its own means, and to say why it cannot: cgroup
-/// v1, or no right to make it.
+/// The cgroup of a new container. `None` if the engine must make the cgroup itself, and report why it cannot: with
+/// cgroup v1, or without the right to make a cgroup.
 #[must_use]
 pub fn of_new(spec: &Spec) -> Option<TargetCgroup> {
     let path = spec.linux().as_ref()?.cgroups_path().as_ref()?;
     TargetCgroup::make(path, unified(path)?).ok()
 }
 
-/// The cgroup of a container that runs. `None` where there is no room in it, and for a paused container: a process that is
-/// cloned into a frozen cgroup never runs, and could not say why.
+/// The cgroup of a running container. `None` if its limits leave too little room, and for a paused container: a process
+/// that is cloned into a frozen cgroup never runs, and so could not report an error.
 #[must_use]
 pub fn of_running(container: &Container) -> Option<TargetCgroup> {
     if container.status() == ContainerStatus::Paused {
@@ -95,14 +95,15 @@ pub fn of_running(container: &Container) -> Option<TargetCgroup> {
     Some(TargetCgroup { dir, open, made: false })
 }
 
-/// Whether the processes of ours that are at work there could be too many or too large where the container's would not.
+/// Whether sharedroot's own processes in the cgroup could exceed a limit that the container's processes would not
+/// exceed.
 fn no_room(processes: Option<i64>, memory: Option<i64>) -> bool {
     const PROCESSES: i64 = 100;
     const MEMORY: i64 = 128 << 20;
     processes.is_some_and(|left| left < PROCESSES) || memory.is_some_and(|limit| limit < MEMORY)
 }
 
-/// The directory of the absolute cgroup path `path`, which must not climb.
+/// The directory of the absolute cgroup path `path`, which must not contain `..`.
 fn unified(path: &Path) -> Option<PathBuf> {
     let plain =
         path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
@@ -110,7 +111,8 @@ fn unified(path: &Path) -> Option<PathBuf> {
     Path::new(TOP).join("cgroup.controllers").exists().then(|| Path::new(TOP).join(named))
 }
 
-/// Lets the children of `dir` have their controllers set. One that cannot be is missed when a limit needs it.
+/// Enables the engine's controllers for the children of `dir`. If a controller cannot be enabled, the limit that needs
+/// it will fail.
 fn enable_controllers(dir: &Path) {
     let read = |name: &str| fs::read_to_string(dir.join(name)).unwrap_or_default();
     let (there, on) = (read("cgroup.controllers"), read("cgroup.subtree_control"));
@@ -120,7 +122,7 @@ fn enable_controllers(dir: &Path) {
     }
 }
 
-/// The child's end: what it inherited is its parent's to undo, so nothing is dropped.
+/// Ends the child without running destructors: the parent undoes what the child inherited.
 #[expect(clippy::exit, reason = "a forked child must not return into its parent's work")]
 pub(crate) fn leave(failed: bool) -> ! {
     std::process::exit(i32::from(failed))

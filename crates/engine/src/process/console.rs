@@ -1,8 +1,9 @@
 //! The terminal of a container's process, on its way from the engine to the caller.
 //!
-//! The engine makes the pty inside the container and sends its master. It is sent here first: user and size are set while
-//! the process still waits, because the container's program can put anything where its terminal was. What is changed is
-//! the slave that the kernel gives for the master (TIOCGPTPEER, ioctl_tty(2)), never what is found by a path.
+//! The engine makes the pty inside the container and sends its master. It sends the master to sharedroot first.
+//! sharedroot sets owner and size while the process still waits, because later the container's program could put any
+//! file at the terminal's path. What sharedroot changes is the slave that the kernel opens for the master (TIOCGPTPEER,
+//! ioctl_tty(2)), never a file found by path.
 
 use std::fs::{File, Permissions};
 use std::io::{self, IoSlice, IoSliceMut};
@@ -24,19 +25,19 @@ use rustix::termios::{Winsize, tcsetwinsize};
 use super::stdio::give;
 use crate::spec::id_mappings::host_uid;
 
-/// The message that goes with a master, as runc sends it.
+/// The message that is sent with a master, as runc sends it.
 const NAME: &[u8] = b"/dev/ptmx";
 
-/// A terminal that could not be handed over.
+/// A terminal could not be passed on.
 #[derive(Debug, thiserror::Error)]
 pub enum ConsoleError {
-    /// There was nothing to hand over.
+    /// The process sent no terminal.
     #[error("take the terminal from the process: {0}")]
     Taken(io::Error),
-    /// What the process sent is no pty.
+    /// The descriptor that the process sent is not a pty.
     #[error("find the slave of the terminal: {0}")]
     Slave(io::Error),
-    /// Nobody takes it.
+    /// The caller's socket does not take the terminal.
     #[error("send the terminal to {socket}: {source}")]
     Send {
         /// The caller's socket.
@@ -46,7 +47,7 @@ pub enum ConsoleError {
     },
 }
 
-/// Both ends of the engine's socket; the engine works in a child of this process.
+/// Both ends of the engine's socket. The engine runs in a child of this process.
 #[derive(Debug)]
 pub struct Console<'a> {
     callers: &'a Path,
@@ -55,7 +56,7 @@ pub struct Console<'a> {
 }
 
 impl<'a> Console<'a> {
-    /// For a terminal that the caller waits for at the socket `callers`.
+    /// Prepares for the terminal that the caller waits for at the socket `callers`.
     ///
     /// # Errors
     /// socketpair(2)'s.
@@ -64,12 +65,12 @@ impl<'a> Console<'a> {
         Ok(Self { callers, ours, engines })
     }
 
-    /// What the engine is to send the terminal by.
+    /// The descriptor by which the engine sends the terminal.
     pub fn engines(&self) -> RawFd {
         self.engines.as_raw_fd()
     }
 
-    /// In the child: leaves it the engine's end only.
+    /// In the child: closes this process's end, so that the child has the engine's end only.
     ///
     /// # Errors
     /// close(2)'s.
@@ -77,18 +78,18 @@ impl<'a> Console<'a> {
         nix::unistd::close(self.ours.as_raw_fd())
     }
 
-    /// In the parent: hands the terminal to the caller, after the engine sent it and before the process may go on.
+    /// In the parent: passes the terminal to the caller, after the engine sent it and before the process may go on.
     ///
     /// # Errors
-    /// [`ConsoleError`]; the process must end then.
+    /// [`ConsoleError`]; then the caller must end the process.
     pub fn hand_over(self, spec: &Spec, process: &Process) -> Result<(), ConsoleError> {
-        // So that a child that ended without a word ends this wait.
+        // If the child ends without sending, the next read must end. So this end of the child's is closed.
         drop(self.engines);
         pass_on(self.ours.as_fd(), self.callers, spec, process)
     }
 }
 
-/// The same where the engine wants a path and forks on its own.
+/// The socket for an engine that needs a path and forks by itself.
 #[derive(Debug)]
 pub struct NamedConsole<'a> {
     callers: &'a Path,
@@ -97,13 +98,13 @@ pub struct NamedConsole<'a> {
 }
 
 impl<'a> NamedConsole<'a> {
-    /// Listens in `dir`, which belongs to root alone.
+    /// Listens in `dir`, which only root may enter.
     ///
     /// # Errors
     /// open(2)'s and bind(2)'s.
     pub fn new(callers: &'a Path, dir: &Path) -> io::Result<Self> {
         let name = "console.sock";
-        // Its path may be longer than a socket's address.
+        // The socket's path may be longer than a socket address can be.
         let open = File::open(dir)?;
         let by_descriptor = format!("/proc/self/fd/{}/{name}", open.as_raw_fd());
         let listener = UnixListener::bind(&by_descriptor)?;
@@ -111,12 +112,12 @@ impl<'a> NamedConsole<'a> {
         Ok(Self { callers, path: dir.join(name), listener })
     }
 
-    /// Where the engine is to send the terminal.
+    /// The path to which the engine sends the terminal.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// As [`Console::hand_over`], after the engine connected.
+    /// Passes the terminal on, as [`Console::hand_over`] does, after the engine connected.
     ///
     /// # Errors
     /// [`ConsoleError`].
@@ -138,7 +139,8 @@ fn pass_on(
     send(&master, to).map_err(|source| ConsoleError::Send { socket: to.to_owned(), source })
 }
 
-/// Gives the terminal to the user of `process`, and the size that the configuration asks for. The engine does neither.
+/// Gives the terminal to the user of `process`, and sets the size that the configuration asks for. The engine does
+/// neither.
 fn settle(master: &OwnedFd, spec: &Spec, process: &Process) -> io::Result<()> {
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     let slave = ioctl_tiocgptpeer(master, flags)?;
@@ -165,11 +167,11 @@ fn receive(from: BorrowedFd<'_>) -> io::Result<OwnedFd> {
         RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
         _ => None,
     });
-    sent.next().ok_or_else(|| io::Error::other("the process sent none"))
+    sent.next().ok_or_else(|| io::Error::other("the process sent no terminal"))
 }
 
 fn send(master: &OwnedFd, to: &Path) -> io::Result<()> {
-    // By a descriptor, for a socket's address is shorter than a path may be.
+    // The path goes by a descriptor, because it may be longer than a socket address can be.
     let flags = (OFlag::O_PATH | OFlag::O_CLOEXEC).bits();
     let socket = File::options().read(true).custom_flags(flags).open(to)?;
     let stream = UnixStream::connect(format!("/proc/self/fd/{}", socket.as_raw_fd()))?;

@@ -1,9 +1,9 @@
-//! The way of one more process into a running container.
+//! How one more process enters a running container.
 //!
-//! The engine's own way leads into the container's pid namespace first and into its mount namespace last: in between, a
-//! process of the container that has CAP_SYS_PTRACE finds the host's root in `/proc/PID/root`. Here a process of ours
-//! joins all namespaces by one setns(2), and starts the process that is meant. That one is the first that the
-//! container can see, and has the container's root from its birth. The engine's code leads it from there.
+//! The engine's own steps enter the container's PID namespace first and its mount namespace last. Between these steps,
+//! a process of the container that has CAP_SYS_PTRACE finds the host's root in `/proc/PID/root`. Here a process of
+//! sharedroot joins all namespaces by one setns(2), and then forks the requested process. That process is the first one
+//! that the container can see, and its root is the container's from its fork on. The engine's code leads it from there.
 
 use std::fs;
 use std::io::{self, PipeWriter, Read, Write};
@@ -33,39 +33,39 @@ use super::console::Console;
 use super::executor::Workload;
 use crate::engine_log;
 
-/// `CLONE_NEWTIME` of `linux/sched.h`, which nix does not know.
+/// `CLONE_NEWTIME` of `linux/sched.h`. nix has no name for it.
 const NEWTIME: CloneFlags = CloneFlags::from_bits_retain(0x80);
 
-/// Where a process enters, and as what.
+/// The container that a process enters, and the options of the process.
 #[derive(Debug)]
 pub struct Entry<'a> {
-    /// What the engine knows of the container.
+    /// The engine's state of the container.
     pub container: Container,
-    /// Its init process.
+    /// The container's init process.
     pub init: &'a OwnedFd,
     /// The container's configuration.
     pub spec: &'a Spec,
-    /// The process, completed.
+    /// The process, completed from the container's configuration.
     pub process: &'a Process,
-    /// How it is confined beyond what the engine does.
+    /// How the process is confined beyond what the engine does.
     pub workload: Workload,
-    /// The cgroup to clone the process into; `None` to move the process to `cgroup`.
+    /// The cgroup to clone the process into; `None` to move the process to `cgroup` instead.
     pub target_cgroup: Option<TargetCgroup>,
-    /// The cgroup.
+    /// The path of the cgroup.
     pub cgroup: PathBuf,
-    /// Socket that receives the terminal.
+    /// The socket that receives the terminal.
     pub console_socket: Option<&'a Path>,
-    /// File that receives the process ID.
+    /// The file that receives the process ID.
     pub pid_file: Option<&'a Path>,
-    /// Further descriptors to pass.
+    /// How many further descriptors the process inherits.
     pub preserve_fds: i32,
 }
 
 impl Entry<'_> {
-    /// Starts the process, a child of this one, with a socket in the directory `sockets`.
+    /// Starts the process as a child of this one, with a socket in the directory `sockets`.
     ///
     /// # Errors
-    /// The step that failed, or what the engine says; no process is left.
+    /// The step that failed, or the engine's error; then no process is left.
     pub fn enter(mut self, sockets: &Path) -> Result<Pid, BoxError> {
         let name = format!("exec-{}.start", std::process::id());
         let start = sockets.join(name);
@@ -105,7 +105,7 @@ impl Entry<'_> {
         let pid = match words.split_at_checked(1) {
             Some(("+", pid)) => Pid::from_raw(pid.parse()?),
             Some(("-", why)) => return Err(why.into()),
-            _ => return Err("it was killed on its way into the container".into()),
+            _ => return Err("the process was killed on its way into the container".into()),
         };
         let led = said
             .wait_for_init_ready()
@@ -114,10 +114,10 @@ impl Entry<'_> {
         if led.is_err() {
             let _ = kill(pid, Signal::SIGKILL);
         }
-        // To its end: when the process executes the program, or has ended.
+        // The pipe ends when the process executes the program, or has ended.
         let mut why = String::new();
         failure.read_to_string(&mut why)?;
-        // Its own words say more than the end of the channel does.
+        // The process's own words say more than the error of the channel, which only ended.
         let ended = match led {
             Ok(()) if why.is_empty() => return Ok(pid),
             Err(error) if why.is_empty() => error,
@@ -127,24 +127,24 @@ impl Entry<'_> {
         Err(ended)
     }
 
-    /// Has the process `pid`, which is ready, execute its program.
+    /// Lets the process `pid`, which is ready, execute its program.
     fn let_go(&self, pid: Pid, console: Option<Console<'_>>, start: &Path) -> Result<(), BoxError> {
         if self.target_cgroup.as_ref().is_some_and(|place| !place.holds(pid.as_raw())) {
-            return Err("its process is not in its cgroup".into());
+            return Err("the process is not in the container's cgroup".into());
         }
         if let Some(console) = console {
             console.hand_over(self.spec, self.process)?;
         }
         if let Some(file) = self.pid_file {
             let fail = |e| format!("write {}: {e}", file.display());
-            // As runc does: whoever waits for the file finds it whole.
+            // As with runc, a process that waits for the file finds its whole content.
             new_file::write(file, pid.to_string().as_bytes(), 0o644).map_err(fail)?;
         }
         Ok(NotifySocket::new(start).notify_container_start()?)
     }
 
-    /// In the first child: joins the container and starts the process there, which does `work`. Returns whether that
-    /// failed, in either.
+    /// In the first child: joins the container, and forks the process, which runs `work`. Returns whether a step
+    /// failed, in the child or in the process.
     fn guide<E: std::error::Error>(
         &mut self,
         init: &OwnedFd,
@@ -165,9 +165,9 @@ impl Entry<'_> {
         tells.write_all(words.as_bytes()).is_err()
     }
 
-    /// Makes this process one of the container's, but that its number is still the host's.
+    /// Joins the container's namespaces. This process keeps its number of the host's PID namespace.
     fn join(&mut self, init: &OwnedFd) -> Result<(), BoxError> {
-        // A directory of the host would lead the process out again (CVE-2024-21626).
+        // An open directory of the host would lead the process out again (CVE-2024-21626).
         let cloned_there = self.target_cgroup.take().is_some();
         let own = i32::try_from(std::process::id())?;
         let own = self.container.set_pid(own).pid().ok_or("a process has a number")?;
@@ -187,7 +187,8 @@ impl Entry<'_> {
         Ok(())
     }
 
-    /// The namespaces that the container does not share with the host. One with a user namespace is refused before.
+    /// The flags of the namespaces that the container does not share with the host. A container with a user namespace
+    /// was refused before.
     fn namespaces(&self) -> CloneFlags {
         let all = self.spec.linux().as_ref().and_then(|linux| linux.namespaces().as_deref());
         let flag = |namespace: &LinuxNamespace| match namespace.typ() {
@@ -206,13 +207,13 @@ impl Entry<'_> {
     fn cgroup_config(&self) -> CgroupConfig {
         CgroupConfig {
             cgroup_path: self.cgroup.clone(),
-            // systemd knows its units only, and no cgroup below one.
+            // systemd knows only its units, and no cgroup below a unit.
             systemd_cgroup: self.container.systemd() && !self.cgroup.is_absolute(),
             container_name: self.container.id().to_owned(),
         }
     }
 
-    /// What the engine is told: no namespace is left to be joined, and no filter to be loaded.
+    /// The engine's arguments: it has no namespace to join and no filter to load.
     fn args(
         &self,
         start: NotifyListener,

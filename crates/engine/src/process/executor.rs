@@ -1,5 +1,5 @@
-//! The last steps inside the container, between the engine's set-up and execve: what the engine
-//! leaves out is done here, and a failure ends the process before any of the image's code runs.
+//! The last steps inside the container, between the engine's set-up and execve: what the engine leaves out is done
+//! here, and a failure ends the process before any of the image's code runs.
 
 use std::collections::HashMap;
 use std::ffi::CString;
@@ -20,13 +20,14 @@ use sharedroot_sys::say_aside;
 
 use super::clone3::leave;
 use super::{passwd, stdio};
-use crate::hooks::callers;
 use crate::hooks::callers::AtStart;
+use crate::hooks::heard::call_at_start;
+use crate::hooks::later;
 use crate::reason::words;
 use crate::seccomp::program::Program;
 use crate::spec::process::UNKNOWN_HOME;
 
-/// Where programs are looked for if the process has no PATH.
+/// The directories in which a program is searched if the process has no PATH.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// How the process is confined beyond what the engine does.
@@ -34,22 +35,22 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 pub struct Workload {
     /// The SELinux label of the process.
     pub label: Option<ProcessLabel>,
-    /// Of an `exec`: the container's filter, which the engine does not load for it.
+    /// Of an `exec`: the container's filter, which the engine does not load for a process of `exec`.
     pub filter: Option<Program>,
-    /// Of an `exec`: capabilities that were lent for the filter and must go.
+    /// Of an `exec`: the capabilities that were lent for loading the filter and must be dropped.
     pub lent: Vec<Capability>,
-    /// Whether it is the init process of a container.
+    /// Whether the process is the init process of a container.
     pub first: bool,
-    /// A limit that comes last.
+    /// A limit that is set last.
     pub limit: Option<PosixRlimit>,
-    /// Of an init process.
+    /// What an init process does at its start.
     pub start: AtStart,
-    /// The environment that the engine made of the configuration's.
+    /// The environment that the engine made from the configuration's.
     environment: OnceLock<HashMap<String, String>>,
 }
 
 impl Workload {
-    /// A process confined by all of these.
+    /// A process with all these confinements.
     #[must_use]
     pub fn new(
         label: Option<ProcessLabel>,
@@ -59,7 +60,7 @@ impl Workload {
         Self { label, filter, lent, ..Self::default() }
     }
 
-    /// The environment as the process gets it.
+    /// The environment that the process gets.
     fn environment(&self, uid: u32) -> Result<HashMap<String, String>, String> {
         let mut variables = self.environment.get().ok_or("the engine gave no environment")?.clone();
         if let Some(home) = variables.get_mut("HOME")
@@ -70,17 +71,17 @@ impl Workload {
         Ok(variables)
     }
 
-    /// Runs the hooks of an init process, in the environment that it gets.
+    /// Runs the hooks of an init process, in the environment that the process gets.
     fn run_hooks(&self, environment: &HashMap<String, String>) -> Result<(), String> {
         let Some(state) = &self.start.state else { return Ok(()) };
         let state = State { pid: Some(Pid::this().as_raw()), ..state.clone() };
         self.start.hooks.iter().try_for_each(|hook| {
-            callers::call_at_start(hook, &state, environment, self.start.ear.as_deref())
+            call_at_start(hook, &state, environment, self.start.ear.as_deref())
                 .map_err(|failed| chain(&failed))
         })
     }
 
-    /// Executes the user's program, and returns why it did not come to that.
+    /// Executes the user's program. Returns only if that fails, with the reason.
     fn execute(&self, spec: &Spec) -> Result<std::convert::Infallible, String> {
         let uid = spec.process().as_ref().map_or(0, |process| process.user().uid());
         let environment = self.environment(uid)?;
@@ -111,11 +112,11 @@ impl Workload {
         self.end(&format!("exec {}: {}", path.to_string_lossy(), words(error)))
     }
 
-    /// Ends a process that nobody waits for any more: as with runc its program could not begin, which it says where the
-    /// program would speak.
+    /// Ends a process that no command waits for any more. As with runc, the process writes why the program could not
+    /// start to the program's standard error.
     fn end(&self, why: &str) -> ! {
         if let Some(executed) = &self.start.executed {
-            callers::tell(executed, why);
+            later::tell(executed, why);
         }
         say_aside!("{why}");
         leave(true)
@@ -123,7 +124,7 @@ impl Workload {
 }
 
 impl Executor for Workload {
-    /// Runs before `create` reports success, so that what fails here fails `create`.
+    /// This runs before `create` reports success, so a failure here makes `create` fail.
     fn validate(&self, spec: &Spec) -> Result<(), ExecutorValidationError> {
         let refused = ExecutorValidationError::ArgValidationError;
         if let Some(open) = self.start.close {
@@ -143,7 +144,7 @@ impl Executor for Workload {
         }
     }
 
-    /// Keeps the environment for execve(2); this process's own stays as it is.
+    /// Keeps the environment for execve(2). This process's own environment stays as it is.
     fn setup_envs(&self, envs: HashMap<String, String>) -> Result<(), ExecutorSetEnvsError> {
         let twice = |_| ExecutorSetEnvsError::Other("the environment was set twice".into());
         self.environment.set(envs).map_err(twice)
@@ -158,8 +159,8 @@ impl Executor for Workload {
     }
 }
 
-/// The variables of `all` in the order in which the configuration gives them; one that is given twice is where it comes
-/// last, as with runc. Those that the engine added come after them.
+/// The variables of `all` in the order of the configuration. A variable that is given twice has the place of the last
+/// entry, as with runc. The variables that the engine added come last.
 fn in_order(given: &[String], mut all: HashMap<String, String>) -> Vec<String> {
     let mut ordered: Vec<String> = Vec::with_capacity(all.len());
     for variable in given.iter().rev() {
@@ -176,8 +177,8 @@ fn in_order(given: &[String], mut all: HashMap<String, String>) -> Vec<String> {
     ordered
 }
 
-/// The program that execvp(3) would find, and its arguments. Errors are in the words that
-/// Docker's daemon looks for to tell exit codes 126 and 127.
+/// Finds the program that execvp(3) would find, and its arguments. The errors have the words by which Docker's daemon
+/// chooses the exit codes 126 and 127.
 fn program(spec: &Spec) -> Result<(CString, Vec<CString>), String> {
     let process = spec.process().as_ref().ok_or("process is missing")?;
     let args = process.args().as_deref().unwrap_or_default();
@@ -185,7 +186,9 @@ fn program(spec: &Spec) -> Result<(CString, Vec<CString>), String> {
     let env = process.env().as_deref().unwrap_or_default();
     let path = env.iter().rev().find_map(|e| e.strip_prefix("PATH=")).unwrap_or(DEFAULT_PATH);
     let found = find(name, path, process.cwd())?;
-    let text = |s: &str| CString::new(s).map_err(|_| "process.args: one has a NUL".to_owned());
+    let text = |s: &str| {
+        CString::new(s).map_err(|_| "process.args: an argument has a NUL byte".to_owned())
+    };
     let all = args.iter().map(|a| text(a)).collect::<Result<_, _>>()?;
     Ok((text(&found.to_string_lossy())?, all))
 }
@@ -205,7 +208,7 @@ fn find(name: &str, path: &str, cwd: &Path) -> Result<PathBuf, String> {
         };
     }
     let missing = || format!("exec: {name:?}: executable file not found in $PATH");
-    // The directory itself, and a PATH that is empty, name no program.
+    // `.`, or an empty PATH, names no program.
     if name.is_empty() || path.is_empty() {
         return Err(missing());
     }
@@ -214,7 +217,8 @@ fn find(name: &str, path: &str, cwd: &Path) -> Result<PathBuf, String> {
         .map(|dir| (dir, cwd.join(dir).join(name)))
         .find(|(_, candidate)| usable(candidate))
         .ok_or_else(missing)?;
-    // Whoever can write where the process starts would choose its program; Go's LookPath, and so runc, refuses it, too.
+    // Otherwise a user who can write into the process's working directory would choose its program. Go's LookPath, and
+    // so runc, refuses this, too.
     if !dir.starts_with('/') {
         return Err(format!(
             "exec: {name:?}: cannot run executable found relative to current directory"

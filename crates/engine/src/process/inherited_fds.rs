@@ -1,16 +1,17 @@
-//! No descriptor of the host in a container.
+//! No descriptor of the host reaches a container.
 //!
-//! A directory that is open while the container's program is looked up leads out of the container: a program, an
-//! interpreter or a working directory in `/proc/self/fd/N/..` is looked up before execve(2) closes anything
-//! (CVE-2024-21626). So there is none: what the runtime's caller left open is closed here, and the runtime itself
-//! opens directories only for the time of one step.
+//! A directory that is open while the kernel resolves the path of the container's program leads out of the container: a
+//! program, an interpreter or a working directory in `/proc/self/fd/N/..` is resolved before execve(2) closes any
+//! descriptor (CVE-2024-21626). So none is open: this module closes what the runtime's caller left open, and the
+//! runtime itself opens a directory only for the duration of one step.
 
 use std::io;
 
-/// Closes what this process inherited, but for the three streams and the `preserved` descriptors from 3 on, which
-/// the caller means for the container; those of systemd's socket activation (sd_listen_fds(3)) count as such.
+/// Closes the descriptors that this process inherited, except the three standard streams and the `preserved`
+/// descriptors from 3 on, which the caller passes to the container. Those of systemd's socket activation
+/// (sd_listen_fds(3)) count as preserved.
 ///
-/// What came through execve(2) has no close-on-exec flag, and what this process opened has one.
+/// An inherited descriptor has no close-on-exec flag; the descriptors that this process opened have the flag.
 ///
 /// # Errors
 /// `/proc/self` cannot be read.
@@ -28,7 +29,7 @@ pub fn close_inherited(preserved: i32) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether the text is of a descriptor with the flag (proc_pid_fdinfo(5)).
+/// Whether the fdinfo text is that of a descriptor with the flag (proc_pid_fdinfo(5)).
 fn closes_on_exec(fdinfo: &str) -> bool {
     const O_CLOEXEC: u32 = 0o2_000_000;
     let flags = fdinfo.lines().find_map(|line| line.strip_prefix("flags:"));

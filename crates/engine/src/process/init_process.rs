@@ -1,9 +1,9 @@
 //! The init process of a container, cloned into its cgroup and its PID namespace.
 //!
-//! The engine's own way has two processes more: one that joins the cgroup, by a write to `cgroup.procs` that waits for an
-//! RCU grace period of 5 to 15 ms (cgroup_attach_lock() in the kernel's kernel/cgroup/cgroup.c), and that is the parent of
-//! the first in a new pid namespace. clone3(2) does both at once and waits for nothing. The engine's code leads the
-//! process from there.
+//! The engine's own steps need two more processes: one that joins the cgroup by a write to `cgroup.procs`, which waits
+//! for an RCU grace period of 5 to 15 ms (cgroup_attach_lock() in the kernel's kernel/cgroup/cgroup.c), and that is the
+//! parent of the first process in a new PID namespace. clone3(2) does both at once and does not wait. The engine's code
+//! leads the process from there.
 
 use std::fs;
 use std::os::fd::AsRawFd;
@@ -33,10 +33,10 @@ use super::child_setup::{BoxError, arguments, harden_child, reason};
 use super::clone3::{TargetCgroup, leave};
 use super::console::Console;
 use super::executor::Workload;
-use crate::hooks::callers::heard;
+use crate::hooks::heard::heard;
 use crate::{CreateOptions, Embedded, engine_log};
 
-/// A container without processes.
+/// A container that has no process yet.
 #[derive(Debug)]
 pub struct InitProcess<'a> {
     dir: PathBuf,
@@ -47,7 +47,8 @@ pub struct InitProcess<'a> {
     options: &'a CreateOptions,
 }
 
-/// Whether the container can begin so: what needs a process between its creator and its first is left to the engine.
+/// Whether clone3(2) can make the container's first process. A configuration that needs a process between the creator
+/// and the first process is left to the engine.
 #[must_use]
 pub fn is_simple(spec: &Spec) -> bool {
     let Some(linux) = spec.linux() else { return false };
@@ -66,7 +67,7 @@ impl<'a> InitProcess<'a> {
     /// Checks `spec` as the engine does, and makes the engine's directory of the container.
     ///
     /// # Errors
-    /// What the engine refuses, or a file that cannot be made.
+    /// A field that the engine refuses, or a file that cannot be made.
     pub fn new(
         embedded: &Embedded,
         spec: Spec,
@@ -96,10 +97,10 @@ impl<'a> InitProcess<'a> {
         Ok(Self { dir, container, spec: Rc::new(spec), workload, place, options })
     }
 
-    /// Starts the init process, a child of this one, which waits for `start`.
+    /// Starts the init process as a child of this one. The init process then waits for `start`.
     ///
     /// # Errors
-    /// The step that failed; no process is left.
+    /// The step that failed; then no process is left.
     pub fn spawn(mut self) -> Result<(), BoxError> {
         let socket = self.options.console_socket.as_deref();
         let console = socket.map(Console::new).transpose()?;
@@ -128,7 +129,7 @@ impl<'a> InitProcess<'a> {
         led
     }
 
-    /// The limits of the cgroup, before anybody is in it.
+    /// Sets the cgroup's limits before a process is in it.
     fn limit(&self) -> Result<(), BoxError> {
         let Some(linux) = self.spec.linux() else { return Ok(()) };
         let Some(resources) = linux.resources() else { return Ok(()) };
@@ -150,7 +151,8 @@ impl<'a> InitProcess<'a> {
         }
     }
 
-    /// In the init process: leaves the host behind. Returns only if that, or the user's program, fails.
+    /// In the init process: closes what belongs to the host, and runs the engine's code. Returns only if that, or the
+    /// user's program, fails.
     fn lead(
         &self,
         args: &ContainerArgs,
@@ -159,7 +161,7 @@ impl<'a> InitProcess<'a> {
         answered: &mut InitReceiver,
         answers: &InitSender,
     ) -> Result<(), BoxError> {
-        // A directory of the host would lead the process out again (CVE-2024-21626).
+        // An open directory of the host would lead the process out again (CVE-2024-21626).
         close(self.place.descriptor().as_raw_fd())?;
         answers.close()?;
         console.map(Console::close_ours).transpose()?;
@@ -168,24 +170,24 @@ impl<'a> InitProcess<'a> {
         Ok(container_init_process(args, says, answered)?)
     }
 
-    /// In the init process: says why it failed.
+    /// In the init process: reports why it failed.
     fn report(&self, why: &(dyn std::error::Error + 'static), says: &mut MainSender) {
         let process = self.spec.process().as_ref();
         let sysctls = self.spec.linux().as_ref().and_then(|linux| linux.sysctl().clone());
         let sysctls = sysctls.unwrap_or_default();
         let failed = why.downcast_ref().zip(process);
         let words = failed.and_then(|(why, process)| reason(process, Some(&sysctls), why));
-        // First, for whoever is told that it failed ends it at once.
+        // This comes first, because the parent ends this process as soon as the parent learns of the failure.
         if let Some(words) = &words {
             engine_log::explain(words);
         }
         if says.exec_failed(words.unwrap_or_else(|| chain(why))).is_err() {
-            // After `start` it has no parent of ours any more.
+            // After `start` no process of sharedroot is the parent any more.
             tracing::error!("{}", chain(why));
         }
     }
 
-    /// Does for the init process what it cannot do itself, until it waits for `start`.
+    /// Does the steps for the init process that it cannot do itself, until it waits for `start`.
     fn attend(
         &mut self,
         pid: Pid,
@@ -194,17 +196,17 @@ impl<'a> InitProcess<'a> {
         answers: &mut InitSender,
     ) -> Result<(), BoxError> {
         if !self.place.holds(pid.as_raw()) {
-            return Err("its process is not in its cgroup".into());
+            return Err("the process is not in the container's cgroup".into());
         }
         if let Some(file) = &self.options.pid_file {
             let fail = |e| format!("write {}: {e}", file.display());
-            // As runc does: whoever waits for the file finds it whole.
+            // As with runc, a process that waits for the file finds its whole content.
             new_file::write(file, pid.to_string().as_bytes(), 0o644).map_err(fail)?;
         }
         self.container.set_creator(geteuid().as_raw()).set_pid(pid.as_raw());
         if let Some(hooks) = self.spec.hooks() {
             said.wait_for_hook_request()?;
-            // One by one: what another said is no reason.
+            // Each hook runs alone, so that a failed hook's message has only that hook's standard error.
             for hook in [hooks.prestart(), hooks.create_runtime()].into_iter().flatten().flatten() {
                 let (hook, state) = (vec![hook.clone()], Some(&self.container.state));
                 heard(|| run_hooks(Some(&hook), state, None, None, None))?;

@@ -1,5 +1,5 @@
-//! What a process of a container must not inherit from the runtime's caller: the session keyring, supplementary groups,
-//! ignored signals. The engine leaves all of them as they are, so they are put right in this process before the engine
+//! What a container's process must not inherit from the runtime's caller: the session keyring, supplementary groups and
+//! ignored signals. The engine leaves all of them unchanged, so they are changed in this process before the engine
 //! clones it.
 
 use std::fs::File;
@@ -11,18 +11,18 @@ use sharedroot_sys::signal;
 
 use crate::{Embedded, EngineError};
 
-/// The file beside the configuration that says that the container has no keyring of its own.
+/// The file beside the configuration that marks a container without a keyring of its own.
 const CALLERS_KEYRING: &str = "callers-keyring";
 
-/// What `join_session_keyring` of the kernel grants, and that a later `exec` may search for it by
-/// its name, which is by user ID.
+/// The permissions that the kernel's `join_session_keyring` gives, and the permission to search for the keyring by its
+/// name, which a later `exec` needs. The permission is for the user ID.
 fn permissions() -> Permission {
     let user = Permission::USER_VIEW | Permission::USER_READ | Permission::USER_LINK;
     Permission::POSSESSOR_ALL | user | Permission::USER_SEARCH
 }
 
 impl Embedded {
-    /// Leaves the caller's groups and session keyring, and what this program ignores. `label` is the process's, for the
+    /// Drops the caller's groups, session keyring and ignored signals. `label` is the process label, for the new
     /// keyring.
     ///
     /// # Errors
@@ -33,7 +33,8 @@ impl Embedded {
         keep_keyring: bool,
     ) -> Result<(), EngineError> {
         let wrong = |what: String| EngineError::Process { id: self.id().clone(), what };
-        // The engine sets the groups that the process has, and those of the caller if it has none.
+        // The engine sets the groups of the configuration. If the configuration has none, the process would keep the
+        // caller's.
         setgroups(&[]).map_err(|e| wrong(format!("leave the caller's groups: {e}")))?;
         signal::handle_ignored().map_err(|e| wrong(format!("handle what is ignored: {e}")))?;
         let mark = self.bundle().join(CALLERS_KEYRING);
@@ -45,7 +46,7 @@ impl Embedded {
         self.join_keyring(label).map_err(wrong)
     }
 
-    /// Leaves the caller's groups, and joins the session keyring that `create` made.
+    /// Drops the caller's groups, and joins the session keyring that `create` made.
     ///
     /// # Errors
     /// [`EngineError::Process`].
@@ -67,7 +68,7 @@ impl Embedded {
         }
         match joined {
             Ok(mut keyring) => keyring.set_permissions(permissions()).map_err(|e| words(&e)),
-            // A kernel without keyrings has none to inherit, either.
+            // A kernel without keyrings has none to inherit.
             Err(e) if e.0 == nix::errno::Errno::ENOSYS as i32 => Ok(()),
             Err(e) => Err(words(&e)),
         }

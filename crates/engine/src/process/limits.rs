@@ -1,15 +1,15 @@
 //! The limits of an init process in a user namespace.
 //!
-//! The engine sets them from inside of the user namespace, where nobody may raise one (getrlimit(2), CAP_SYS_RESOURCE in the
-//! initial user namespace): podman gives every container limits above its own. So they are set from outside, while the
-//! process waits for its start.
+//! The engine sets limits from inside the user namespace, where no process may raise one (getrlimit(2),
+//! CAP_SYS_RESOURCE in the initial user namespace), but podman gives every container limits above its own. So
+//! sharedroot sets them from outside, while the process waits for `start`.
 
 use oci_spec::runtime::{LinuxNamespaceType, PosixRlimitType, Spec};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 use super::child_setup::late_limit;
 
-/// Takes the limits of a container with a user namespace out of what the engine is told.
+/// Takes the limits of a container with a user namespace out of the engine's configuration.
 pub fn take(engines: &mut Spec) {
     if has_user_namespace(engines)
         && let Some(process) = engines.process_mut()
@@ -18,7 +18,7 @@ pub fn take(engines: &mut Spec) {
     }
 }
 
-/// Sets the limits of `spec` for its process `pid`, which waits for its start, where [`take`] took them.
+/// Sets the limits of `spec` for its process `pid`, which waits for `start`, if [`take`] took them.
 ///
 /// # Errors
 /// The limit, and prlimit(2)'s reason.
@@ -26,7 +26,7 @@ pub fn set(spec: &Spec, pid: i32) -> Result<(), String> {
     let Some(mut process) = spec.process().clone().filter(|_| has_user_namespace(spec)) else {
         return Ok(());
     };
-    // The process sets this one itself, which is lower.
+    // This limit is lower, so the process sets it itself.
     let _late = late_limit(&mut process);
     process.rlimits().iter().flatten().try_for_each(|limit| {
         let finite = |value| (value != u64::MAX).then_some(value);

@@ -1,5 +1,5 @@
-//! The loopback device of a network namespace that was made for a container. It begins down; runc and crun set it up, and
-//! programs that talk to themselves rely on it. The engine leaves it as it is.
+//! The loopback device of a container's new network namespace. A new device is down. runc and crun set it up, and
+//! programs that connect to themselves rely on that. The engine leaves the device down.
 
 use std::fs::File;
 use std::io;
@@ -9,10 +9,12 @@ use libcontainer::network::wrapper::create_network_client;
 use nix::sched::{CloneFlags, setns};
 use oci_spec::runtime::{LinuxNamespaceType, Spec};
 
-/// The kernel's number of the device, in every network namespace (`LOOPBACK_IFINDEX` of its `include/net/flow.h`).
+/// The kernel's index of the device, in every network namespace (`LOOPBACK_IFINDEX` of the kernel's
+/// `include/net/flow.h`).
 const INDEX: u32 = 1;
 
-/// Sets it up for the container whose waiting init process is `pid`, unless its network is somebody else's.
+/// Sets the device up for the container whose waiting init process is `pid`, unless the container uses an existing
+/// network namespace.
 ///
 /// # Errors
 /// Those of setns(2) and rtnetlink(7).
@@ -24,7 +26,7 @@ pub fn set_up(spec: &Spec, pid: i32) -> io::Result<()> {
     if !is_new {
         return Ok(());
     }
-    // A thread of its own: this process stays in the host's network.
+    // This runs on a thread of its own, because this process stays in the host's network namespace.
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| {
             let namespace = File::open(format!("/proc/{pid}/ns/net"))?;

@@ -1,20 +1,20 @@
-//! Where the user of a process is at home, by the container's own `/etc/passwd`.
+//! The home directory of a process's user, from the container's own `/etc/passwd`.
 //!
-//! Not by getpwuid(3), which the engine would call for a process without HOME: it loads the modules that the image's
-//! `/etc/nsswitch.conf` names, so code of the image would run in the runtime's process, with all descriptors that it
-//! has open on the host.
+//! This does not use getpwuid(3), which the engine would call for a process without HOME: getpwuid(3) loads the modules
+//! that the image's `/etc/nsswitch.conf` names. So code of the image would run in the runtime's process, with all
+//! descriptors that the process has open on the host.
 
 use std::io::{BufRead, BufReader, Read};
 
 use rustix::fs::{FileType, Mode, OFlags};
 use sharedroot_sys::resolve::Resolve;
 
-/// No more of the file is read.
+/// At most so many bytes of the file are read.
 const MOST: u64 = 1 << 20;
 
-/// The home directory of `uid`; `/` where the container does not say, as with runc.
+/// The home directory of `uid`; `/` if the file does not name one, as with runc.
 ///
-/// Called inside the container. The file is the image's: it may be a FIFO, or lead to one.
+/// This is called inside the container. The file comes from the image: it may be a FIFO, or a link to one.
 #[must_use]
 pub fn of_user(uid: u32) -> String {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;

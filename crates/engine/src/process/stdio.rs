@@ -1,4 +1,4 @@
-//! The standard streams of a container's process: its user owns them, and can write to /dev/null.
+//! The standard streams of a container's process: the process's user owns them, and can write to /dev/null.
 
 use std::fs::File;
 use std::io;
@@ -11,8 +11,8 @@ use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 
 use crate::spec::id_mappings::host_uid;
 
-/// Gives this process's standard streams to the user of `process`, so that it can open
-/// `/dev/stderr` also where that is a pipe of root's.
+/// Gives this process's standard streams to the user of `process`, so that the user can open `/dev/stderr` also if that
+/// is a pipe of root's.
 pub fn give_streams(spec: &Spec, process: &Process) {
     if process.terminal() == Some(true) {
         return;
@@ -24,7 +24,7 @@ pub fn give_streams(spec: &Spec, process: &Process) {
     }
 }
 
-/// A file that cannot change hands is left as it is, as runc leaves it.
+/// A file whose owner cannot be changed stays as it is, as with runc.
 pub(crate) fn give(stream: BorrowedFd<'_>, uid: u32) {
     let Ok(found) = rustix::fs::fstat(stream) else { return };
     let device = (rustix::fs::major(found.st_rdev), rustix::fs::minor(found.st_rdev));
@@ -33,7 +33,7 @@ pub(crate) fn give(stream: BorrowedFd<'_>, uid: u32) {
     }
 }
 
-/// /dev/null, which is everybody's.
+/// The device number of /dev/null. All users share this device, so its owner stays.
 const NULL: (u32, u32) = (1, 3);
 
 fn is_null(stream: BorrowedFd<'_>) -> bool {
@@ -43,8 +43,9 @@ fn is_null(stream: BorrowedFd<'_>) -> bool {
     })
 }
 
-/// Opens the streams of an init process that are /dev/null for reading and writing, inside the container. The engine has put
-/// the container's own device there by then, opened for reading: a program whose output goes to /dev/null could not write.
+/// Inside the container, opens the streams of an init process that are /dev/null for reading and writing. The engine
+/// has put the container's own device there, opened for reading only, so a program could not write its output to
+/// /dev/null.
 ///
 /// A device that the container's user may not open stays as the engine opened it.
 ///
@@ -56,7 +57,8 @@ pub(crate) fn open_null_for_writing() -> io::Result<()> {
     if !(input || output || error) {
         return Ok(());
     }
-    // For both also a FIFO opens at once, should another container have put one there: of that nothing is kept.
+    // With both modes open(2) also returns at once for a FIFO, which another container may have put there. The FIFO's
+    // descriptor is not kept.
     let mut open = File::options();
     open.read(true).write(true).custom_flags(OFlags::NOCTTY.bits().cast_signed());
     let Ok(null) = open.open("/dev/null") else { return Ok(()) };

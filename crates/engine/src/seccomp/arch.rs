@@ -1,9 +1,9 @@
-//! Architectures in libseccomp's words.
+//! Architectures, as libseccomp names them.
 
 use libseccomp::ScmpArch;
 use oci_spec::runtime::Arch;
 
-/// libseccomp's word for an architecture.
+/// libseccomp's name of an architecture.
 pub(crate) fn token(arch: Arch) -> ScmpArch {
     match arch {
         Arch::ScmpArchNative => ScmpArch::native(),

@@ -1,10 +1,11 @@
-//! The seccomp filter of an init process, which this program loads and not the engine: the engine's own loading knows no
-//! ENOSYS for unknown calls ([`super::program`]), and takes the two values of SCMP_CMP_MASKED_EQ for each other.
+//! The seccomp filter of an init process, which sharedroot loads and not the engine: a filter that the engine loads
+//! does not return ENOSYS for unknown calls ([`super::program`]), and has the two values of SCMP_CMP_MASKED_EQ
+//! exchanged.
 //!
-//! Without no_new_privs loading it needs CAP_SYS_ADMIN (seccomp(2)), so the engine loads it before it takes the
-//! capabilities away, and goes on under it: a filter that forbids what the engine does then, such as getcwd(2), forbids
-//! the container. Here the process keeps the two capabilities until the engine is done, loads the filter, and gives them
-//! back, all of it before it waits for `start`.
+//! Without no_new_privs, loading needs CAP_SYS_ADMIN (seccomp(2)). So the engine loads the filter before it drops the
+//! capabilities, and goes on under the filter: if the filter forbids a later call of the engine's, such as getcwd(2),
+//! the container cannot start. Here the process keeps two capabilities until the engine is done, loads the filter, and
+//! drops them, all before it waits for `start`.
 
 use caps::{CapSet, Capability};
 use oci_spec::runtime::{
@@ -14,16 +15,16 @@ use oci_spec::runtime::{
 use super::lent::lend_to_first;
 use super::program::{Program, SeccompError};
 
-/// A filter that is still to be loaded, and the capabilities that go with it.
+/// A filter that will be loaded late, and the capabilities that are dropped after that.
 #[derive(Debug, Clone)]
 pub struct Late {
     filter: Program,
-    /// What the process has for it and the configuration does not give.
+    /// The capabilities that the process has for loading, and that the configuration does not give.
     lent: Vec<(CapSet, Capability)>,
 }
 
 impl Late {
-    /// Takes the filter out of the engine's hands; `None` where an agent must be told of it, which the engine does.
+    /// Takes the filter out of the engine's configuration. `None` if an agent must be notified, which the engine does.
     ///
     /// # Errors
     /// [`SeccompError`].
@@ -47,10 +48,10 @@ impl Late {
         Ok(Some(Self { filter: Program::of(&filter)?, lent }))
     }
 
-    /// Loads the filter and gives back what was lent for it.
+    /// Loads the filter, and drops the capabilities that were lent for it.
     ///
     /// # Errors
-    /// What failed; the process must end then.
+    /// The step that failed; then the caller must end the process.
     pub fn load(&self) -> Result<(), String> {
         self.filter.load()?;
         self.lent.iter().try_for_each(|(set, capability)| {
@@ -60,8 +61,8 @@ impl Late {
     }
 }
 
-/// The engine gives libseccomp the second value as the mask and compares with the first; runc, and Docker's profile, have
-/// the mask first.
+/// The engine gives libseccomp the second value as the mask and compares with the first. runc, and Docker's profile,
+/// have the mask first.
 fn in_the_engines_order(mut filter: LinuxSeccomp) -> LinuxSeccomp {
     let swapped = |arg: &LinuxSeccompArg| {
         if arg.op() != LinuxSeccompOperator::ScmpCmpMaskedEq {

@@ -1,15 +1,15 @@
-//! Capabilities that a process has for a while, because loading its seccomp filter needs them.
+//! Capabilities that a process has until its seccomp filter is loaded, because loading needs them.
 
 use caps::{CapSet, Capability};
 use libcontainer::capabilities::CapabilityExt;
 use oci_spec::runtime::{Capabilities, Capability as SpecCapability, Process};
 
-/// What a process keeps until its filter is loaded: loading needs CAP_SYS_ADMIN
-/// (seccomp(2), without no_new_privs), taking capabilities out of the bounding set CAP_SETPCAP.
+/// The capabilities that a process keeps until its filter is loaded: loading needs CAP_SYS_ADMIN (seccomp(2), without
+/// no_new_privs), and CAP_SETPCAP is needed to drop capabilities from the bounding set.
 pub(crate) const LATE_CAPABILITIES: [Capability; 2] =
     [Capability::CAP_SYS_ADMIN, Capability::CAP_SETPCAP];
 
-/// Adds to what a process has and may have; inheritable and ambient capabilities stay as they are.
+/// Adds the capabilities to the bounding, permitted and effective sets. The inheritable and ambient sets stay.
 pub(crate) fn grant(process: &mut Process, more: &Capabilities) {
     let mut sets = process.capabilities().clone().unwrap_or_default();
     let add = |set: &Option<Capabilities>| {
@@ -21,7 +21,7 @@ pub(crate) fn grant(process: &mut Process, more: &Capabilities) {
     process.set_capabilities(Some(sets));
 }
 
-/// Adds the capabilities that loading a filter needs; returns those that were not there.
+/// Adds the capabilities that loading a filter needs. Returns those that the process did not have.
 pub(crate) fn lend_to_exec(process: &mut Process) -> Vec<Capability> {
     let bounding = process.capabilities().as_ref().and_then(|sets| sets.bounding().clone());
     let bounding = bounding.unwrap_or_default();
@@ -32,8 +32,8 @@ pub(crate) fn lend_to_exec(process: &mut Process) -> Vec<Capability> {
         .collect()
 }
 
-/// Adds the capabilities that loading a filter needs; returns those that were not there, in the order in which they must go:
-/// CAP_SETPCAP has to be effective while the bounding set shrinks.
+/// Adds the capabilities that loading a filter needs. Returns those that the process did not have, in the order in
+/// which they must be dropped: CAP_SETPCAP must be effective while the bounding set shrinks.
 pub(crate) fn lend_to_first(process: &mut Process) -> Vec<(CapSet, Capability)> {
     let given = process.capabilities().clone().unwrap_or_default();
     grant(process, &LATE_CAPABILITIES.into_iter().map(SpecCapability::from_cap).collect());

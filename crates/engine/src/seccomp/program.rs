@@ -1,9 +1,10 @@
-//! A seccomp filter as runc loads it: libseccomp's, with a stub before it.
+//! A seccomp filter as runc loads it: libseccomp's filter, with a stub before it.
 //!
-//! A system call that is newer than the profile gets the default action of libseccomp's filter, EPERM with Docker's
-//! profile, and a C library gives up where it would fall back after ENOSYS. So a stub in the same program returns ENOSYS for
-//! each number above the largest that the profile names (runc's `libcontainer/seccomp/patchbpf`). A filter of its own
-//! cannot do that: of two filters the stricter action counts (seccomp(2)).
+//! A system call that is newer than the profile gets the default action of libseccomp's filter. With Docker's profile
+//! that is EPERM, and a C library then gives up, while it would use an older call after ENOSYS. So a stub in the same
+//! program returns ENOSYS for each number above the largest that the profile names (runc's
+//! `libcontainer/seccomp/patchbpf`). A separate filter cannot do that: of two filters the stricter action counts
+//! (seccomp(2)).
 
 use std::io::{self, Read};
 
@@ -18,21 +19,21 @@ use oci_spec::runtime::{
 use super::arch::token;
 use super::stub;
 
-/// A filter that cannot be made.
+/// A filter could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum SeccompError {
-    /// Nobody would answer.
+    /// The profile notifies an agent and names no socket of one.
     #[error("linux.seccomp: SCMP_ACT_NOTIFY needs a listenerPath")]
     Notify,
-    /// libseccomp refuses a part of it.
+    /// libseccomp refuses a part of the profile.
     #[error("linux.seccomp: make the filter: {0}")]
     Make(#[from] libseccomp::error::SeccompError),
-    /// It cannot be taken from libseccomp.
+    /// The filter cannot be read from libseccomp.
     #[error("linux.seccomp: read the filter that libseccomp made: {0}")]
     Read(#[from] io::Error),
 }
 
-/// A filter that is to be loaded.
+/// The program of a filter, ready to be loaded.
 #[derive(Debug, Clone)]
 pub struct Program {
     instructions: Vec<libc::sock_filter>,
@@ -40,7 +41,7 @@ pub struct Program {
 }
 
 impl Program {
-    /// Makes the program of `filter`, outside of the container and its limits.
+    /// Makes the program of `filter`. This runs outside of the container and its limits.
     ///
     /// # Errors
     /// [`SeccompError`].
@@ -51,7 +52,8 @@ impl Program {
             return Err(SeccompError::Notify);
         }
         let context = context(filter)?;
-        // A pipe holds any program: BPF_MAXINSNS are half of it. Where it would not, the write fails and does not wait.
+        // A pipe has room for any program: the largest (BPF_MAXINSNS) is half as large as the pipe. If there were no
+        // room, the write would fail and not wait.
         let (mut reader, writer) = io::pipe()?;
         fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(io::Error::from)?;
         context.export_bpf(&writer)?;
@@ -63,10 +65,10 @@ impl Program {
         Ok(Self { instructions, flags: flags(filter) })
     }
 
-    /// Loads it into this thread, which needs CAP_SYS_ADMIN or no_new_privs.
+    /// Loads the program into this thread, which needs CAP_SYS_ADMIN or no_new_privs.
     ///
     /// # Errors
-    /// Why the kernel does not take it.
+    /// Why the kernel refuses the program.
     pub fn load(&self) -> Result<(), String> {
         let count = self.instructions.len();
         sharedroot_sys::seccomp::load(&self.instructions, self.flags)
@@ -82,12 +84,12 @@ fn context(filter: &LinuxSeccomp) -> Result<ScmpFilterContext, libseccomp::error
     }
     for rule in filter.syscalls().iter().flatten() {
         let action = action(rule.action(), rule.errno_ret());
-        // What the default says, libseccomp refuses as a rule.
+        // libseccomp refuses a rule with the default action.
         if action == default {
             continue;
         }
         for name in rule.names() {
-            // A name that libseccomp does not know is a call of another kernel's.
+            // If libseccomp does not know a name, the call belongs to another kernel.
             if let Ok(call) = ScmpSyscall::from_name(name) {
                 add(&mut context, action, call, rule)?;
             }
@@ -96,7 +98,8 @@ fn context(filter: &LinuxSeccomp) -> Result<ScmpFilterContext, libseccomp::error
     Ok(context)
 }
 
-/// libseccomp compares an argument once in a rule; several comparisons of one become rules of their own, as with runc.
+/// libseccomp allows one comparison of an argument in a rule. Several comparisons of one argument become rules of their
+/// own, as with runc.
 fn add(
     context: &mut ScmpFilterContext,
     action: ScmpAction,
@@ -125,7 +128,7 @@ fn comparison(arg: &LinuxSeccompArg) -> ScmpArgCompare {
         Operator::ScmpCmpEq => ScmpCompareOp::Equal,
         Operator::ScmpCmpGe => ScmpCompareOp::GreaterEqual,
         Operator::ScmpCmpGt => ScmpCompareOp::Greater,
-        // The mask is the first value, what is compared with the second (seccomp_rule_add(3)).
+        // The mask is the first value; the second is the value to compare with (seccomp_rule_add(3)).
         Operator::ScmpCmpMaskedEq => ScmpCompareOp::MaskedEqual(arg.value()),
     };
     let datum = match arg.op() {

@@ -1,4 +1,4 @@
-//! The instructions before libseccomp's: ENOSYS for a system call above the largest that the profile names.
+//! The instructions before libseccomp's filter: ENOSYS for a system call above the largest that the profile names.
 
 use std::collections::BTreeMap;
 
@@ -14,22 +14,22 @@ use super::arch::token;
 /// `offsetof(struct seccomp_data, nr)` and `arch` of `linux/seccomp.h`.
 const NUMBER: u32 = 0;
 const ARCH: u32 = 4;
-/// The calls of x32 are x86_64's with this bit in the number (`__X32_SYSCALL_BIT` of `asm/unistd.h`).
+/// x32's calls have the numbers of x86_64's, with this bit set (`__X32_SYSCALL_BIT` of `asm/unistd.h`).
 const X32_BIT: u32 = 1 << 30;
 /// `AUDIT_ARCH_X86_64`, `AUDIT_ARCH_S390` and `AUDIT_ARCH_S390X` of `linux/audit.h`.
 const X86_64: u32 = 0xC000_003E;
 const S390: [u32; 2] = [0x16, 0x8000_0016];
-/// setup(2), which s390 puts in the place of a large number that it does not know.
+/// setup(2), whose number s390's kernel passes for a number that is too large.
 const S390_SETUP: u32 = 0;
 
-/// The largest call that the profile names, for each kind of numbers of an architecture.
+/// The largest call that the profile names, for each kind of call numbers of an architecture.
 #[derive(Debug, Default, Clone, Copy)]
 struct Largest {
     plain: Option<u32>,
     x32: Option<u32>,
 }
 
-/// The stub of `filter`; empty where an unknown call is allowed anyway, or is ENOSYS, as with runc.
+/// The stub of `filter`. As with runc, it is empty if unknown calls are allowed or already return ENOSYS.
 pub fn of(filter: &LinuxSeccomp) -> Vec<sock_filter> {
     use LinuxSeccompAction as Action;
     let permissive = matches!(
@@ -40,11 +40,11 @@ pub fn of(filter: &LinuxSeccomp) -> Vec<sock_filter> {
         return Vec::new();
     }
     let mut all: BTreeMap<u32, Largest> = BTreeMap::new();
-    // Calls of another architecture get what libseccomp's filter has for them.
+    // Calls of other architectures get the action of libseccomp's filter.
     for arch in filter.architectures().iter().flatten().map(|arch| token(*arch)) {
         let number = |name: &String| ScmpSyscall::from_name_by_arch(name, arch).ok();
         let names = filter.syscalls().iter().flatten().flat_map(|rule| rule.names());
-        // A call that the architecture does not have has a negative number.
+        // libseccomp gives a negative number to a call that the architecture does not have.
         let numbers =
             names.filter_map(number).filter_map(|call| u32::try_from(i32::from(call)).ok());
         let (Some(audit), largest) = (audit(arch), numbers.max().filter(|largest| *largest > 0))
@@ -61,7 +61,7 @@ pub fn of(filter: &LinuxSeccomp) -> Vec<sock_filter> {
     for mut section in sections {
         for instruction in &mut section {
             left -= 1;
-            // On to libseccomp's filter, which begins where the stub ends.
+            // The jump leads to libseccomp's filter, which begins where the stub ends.
             if instruction.code == (BPF_JMP | BPF_JA) as u16 {
                 instruction.k = u32::try_from(left).unwrap_or(u32::MAX);
             }
@@ -71,7 +71,8 @@ pub fn of(filter: &LinuxSeccomp) -> Vec<sock_filter> {
     program
 }
 
-/// What is done with the calls of one architecture, whose number is loaded already. Another's skip it.
+/// The instructions for calls of one architecture. The architecture's number is loaded already; calls of others skip
+/// them.
 fn section(audit: u32, largest: Largest) -> Vec<sock_filter> {
     let above = |largest: Option<u32>| match largest {
         Some(number) => vec![jump(BPF_JGT, number, 0, 1), enosys(), on()],
@@ -109,12 +110,12 @@ fn enosys() -> sock_filter {
     }
 }
 
-/// To libseccomp's filter; how far that is comes later.
+/// A jump to libseccomp's filter. Its distance is filled in later.
 fn on() -> sock_filter {
     sock_filter { code: (BPF_JMP | BPF_JA) as u16, jt: 0, jf: 0, k: 0 }
 }
 
-/// The kernel's number of an architecture (`AUDIT_ARCH_…` of `linux/audit.h`); `None` for those that runc knows no stub for.
+/// The kernel's number of an architecture (`AUDIT_ARCH_…` of `linux/audit.h`). `None` if runc has no stub for it.
 fn audit(arch: ScmpArch) -> Option<u32> {
     Some(match arch {
         ScmpArch::X86 => 0x4000_0003,
@@ -149,7 +150,7 @@ mod tests {
         of(&serde_json::from_str(text).unwrap())
     }
 
-    /// What the stub returns for a call; `None` where libseccomp's filter is to decide.
+    /// The stub's result for a call; `None` if libseccomp's filter decides.
     fn returns(program: &[sock_filter], arch: u32, number: u32) -> Option<u32> {
         let (mut at, mut loaded) = (0, 0);
         while let Some(step) = program.get(at) {

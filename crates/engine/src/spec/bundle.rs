@@ -1,5 +1,5 @@
-//! From a bundle directory to a checked container configuration. Parsing stands apart from
-//! reading; nothing here acts.
+//! From a bundle directory to a checked container configuration. Parsing is separate from reading, and this module
+//! changes nothing on the host.
 
 use std::fs::OpenOptions;
 use std::io::ErrorKind;
@@ -12,7 +12,7 @@ use sharedroot_format::json::{self, JsonError};
 use super::capabilities;
 use crate::spec::validate::forbidden::{self, Forbidden};
 
-/// What is wrong with a bundle. Every message names the file or the field.
+/// An error in a bundle. Every message names the file or the field.
 #[derive(Debug, thiserror::Error)]
 pub enum BundleError {
     /// The bundle directory or config.json cannot be read.
@@ -23,42 +23,42 @@ pub enum BundleError {
         /// The operating system's reason.
         source: std::io::Error,
     },
-    /// A FIFO would let the runtime wait for ever, a device give no end.
+    /// Reading a FIFO could wait for ever, and reading a device could have no end.
     #[error("{path} is not a regular file")]
     NotAFile {
         /// The file.
         path: PathBuf,
     },
-    /// Larger than any real configuration.
+    /// The file is larger than any real configuration.
     #[error("{path} is larger than 16 MiB; that is no container configuration")]
     TooLarge {
         /// The file.
         path: PathBuf,
     },
-    /// Not JSON, cut short, or not of the specification's form.
+    /// The text is not JSON, is cut, or does not have the specification's form.
     #[error("{path} is not a valid config.json: {source}")]
     Parse {
         /// The file.
         path: PathBuf,
-        /// What and where.
+        /// What is wrong, and at which place in the text.
         source: JsonError,
     },
-    /// Another major version.
+    /// The configuration has another major version.
     #[error("ociVersion: {version:?} is not supported; this runtime knows 1.x")]
     Version {
-        /// What the file says.
+        /// The version in the file.
         version: String,
     },
-    /// A part that every Linux container must have.
+    /// A field that every Linux container needs is missing.
     #[error("{field} is missing")]
     Missing {
         /// The field's path in config.json.
         field: &'static str,
     },
-    /// What the specification forbids.
+    /// The specification forbids a value.
     #[error(transparent)]
     Forbidden(#[from] Forbidden),
-    /// The root file system is not there.
+    /// The directory of the root file system cannot be read.
     #[error("root.path: {path}: {source}")]
     Root {
         /// The resolved path.
@@ -66,23 +66,23 @@ pub enum BundleError {
         /// The operating system's reason.
         source: std::io::Error,
     },
-    /// A symlink would let the image choose a directory of the host.
+    /// With a symbolic link, the image could choose a directory of the host.
     #[error(
         "root.path: {path} is or passes through a symbolic link (to {target}); give the real path"
     )]
     RootLink {
-        /// As given.
+        /// `root.path` as the configuration has it.
         path: PathBuf,
-        /// Where it leads.
+        /// The link's target.
         target: PathBuf,
     },
-    /// A relative path that climbs out.
+    /// A relative path leads out of the bundle.
     #[error("root.path: {path} leads outside of the bundle")]
     RootOutside {
-        /// As given.
+        /// `root.path` as the configuration has it.
         path: PathBuf,
     },
-    /// The root file system is a file or a device.
+    /// The root file system is a file or a device, not a directory.
     #[error("root.path: {path} is not a directory")]
     RootNotDirectory {
         /// The resolved path.
@@ -95,7 +95,7 @@ pub enum BundleError {
 pub struct Bundle {
     /// The real path of the directory.
     pub path: PathBuf,
-    /// The configuration; `root.path` is absolute and free of links.
+    /// The configuration. `root.path` is absolute, without symbolic links.
     pub spec: Spec,
     /// `root.path`.
     pub root: PathBuf,
@@ -104,7 +104,7 @@ pub struct Bundle {
 }
 
 impl Bundle {
-    /// Reads and checks `<path>/config.json` and the root it names.
+    /// Reads and checks `<path>/config.json`, and the root that the file names.
     ///
     /// # Errors
     /// A [`BundleError`] that names the file or field.
@@ -167,7 +167,8 @@ pub fn parse_config(path: &Path, text: &[u8]) -> Result<Spec, BundleError> {
     Ok(spec)
 }
 
-/// `root.path` as a plain path: relative ones begin at the bundle and stay inside. Nothing is looked up.
+/// `root.path` as an absolute path without `..`: relative paths begin at the bundle and must stay inside. No file is
+/// read.
 ///
 /// # Errors
 /// [`BundleError::RootOutside`].
@@ -188,7 +189,7 @@ pub fn plain_root(bundle: &Path, given: &Path) -> Result<PathBuf, BundleError> {
     Ok(plain)
 }
 
-/// Resolves `root.path` against the bundle and refuses links, as runc does.
+/// Resolves `root.path` against the bundle, and refuses symbolic links, as runc does.
 fn check_root(bundle: &Path, given: &Path) -> Result<PathBuf, BundleError> {
     let plain = plain_root(bundle, given)?;
     let unusable = |source| BundleError::Root { path: plain.clone(), source };
@@ -250,7 +251,7 @@ mod tests {
         let process = spec.process().clone().unwrap();
         let bounding = process.capabilities().as_ref().unwrap().bounding().clone().unwrap();
         assert_eq!(bounding, [oci_spec::runtime::Capability::Kill].into());
-        // Another mistake stays one, by its own words.
+        // Another error is reported in its own words.
         let wrong = parse(config(r#""CAP_OF_THE_FUTURE""#, r#","rlimits":[{"type":"NONE"}]"#));
         assert!(matches!(wrong, Err(BundleError::Parse { .. })));
     }

@@ -1,4 +1,4 @@
-//! What a configuration may look like, and what is told of one that may not.
+//! Unknown fields in a configuration, and the message for a wrong field.
 
 use serde_json::json;
 use sharedroot_seeds::{full_config, places};
@@ -6,7 +6,7 @@ use sharedroot_sys::chain::chain;
 
 use super::*;
 
-/// Where any name has a meaning: the object is a table, not a structure.
+/// Objects that are tables: any name in them has a meaning.
 const TABLES: [&str; 6] =
     ["/annotations", "/sysctl", "/unified", "/netDevices", "/rdma", "/timeOffsets"];
 

@@ -1,5 +1,5 @@
-//! Capabilities that have no name here. runtime-spec, config.md: a value that cannot be mapped to a capability of the kernel
-//! is a warning, not an error; a process that may do less than it was allowed to is no less safe.
+//! Capabilities of unknown name. runtime-spec, config.md: a value that cannot be mapped to a capability of the kernel
+//! is a warning, not an error. A process with fewer capabilities is no less safe.
 
 use oci_spec::runtime::Capability;
 use serde::Deserialize;
@@ -7,19 +7,19 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use sharedroot_format::json::{self, JsonError};
 
-/// Reads a text whose capability sets are at `place` (RFC 6901), without the capabilities that nobody knows.
+/// Reads a text whose capability sets are at `place` (RFC 6901). Unknown capabilities are left out.
 ///
 /// # Errors
-/// What else is wrong with the text.
+/// Any other error in the text.
 pub fn parse<T: DeserializeOwned>(text: &[u8], place: &str) -> Result<T, JsonError> {
-    // The texts are looked into only where something is wrong: nearly never.
+    // The texts are searched only after an error, which is rare.
     json::parse(text).or_else(|error| match without_unknown(text, place) {
         Some(less) => json::parse(&less),
         None => Err(error),
     })
 }
 
-/// The text without the unknown capabilities, if it has any.
+/// The text without the unknown capabilities; `None` if it has none.
 fn without_unknown(text: &[u8], place: &str) -> Option<Vec<u8>> {
     let mut whole: Value = serde_json::from_slice(text).ok()?;
     let mut found = false;
@@ -28,7 +28,9 @@ fn without_unknown(text: &[u8], place: &str) -> Option<Vec<u8>> {
         names.retain(|name| {
             let unknown = name.is_string() && Capability::deserialize(name).is_err();
             if unknown {
-                tracing::warn!("process.capabilities.{set}: nobody knows {name}; it is left out");
+                tracing::warn!(
+                    "process.capabilities.{set}: {name} is not a known capability; it is left out"
+                );
             }
             found |= unknown;
             !unknown

@@ -1,4 +1,4 @@
-//! A field of the configuration that cannot be honoured.
+//! A field of the configuration that the engine cannot honour.
 
 use std::path::PathBuf;
 
@@ -6,48 +6,48 @@ use sharedroot_label::LabelError;
 
 use crate::seccomp::program::SeccompError;
 
-/// A part of config.json that this engine cannot honour.
+/// The engine cannot honour a part of config.json.
 #[derive(Debug, thiserror::Error)]
 pub enum SpecError {
-    /// The engine does not do it, and leaving it out would be unsafe or wrong.
+    /// The engine does not support the value, and a container without it would be unsafe or wrong.
     #[error("{field}: {value} is not supported by the embedded engine; {remedy}")]
     Unsupported {
         /// The field's path in config.json.
         field: String,
-        /// What is given there.
+        /// The value in the configuration.
         value: String,
-        /// What to do instead.
+        /// The remedy.
         remedy: &'static str,
     },
-    /// Limits of memory that do not go together.
+    /// The memory limits contradict each other.
     #[error("linux.resources.memory: {why}")]
     Memory {
-        /// In runc's words.
+        /// The reason, in runc's words.
         why: &'static str,
     },
-    /// Others are in the cgroup: limits, pause and kill of the container would be theirs, too.
+    /// Other processes are in the cgroup: the container's limits, pause and kill would apply to them, too.
     #[error(
         "linux.cgroupsPath: container's cgroup is not empty: {path} has the process {process}; end what is in \
          it, or name a cgroup of the container's own"
     )]
     CgroupInUse {
-        /// As it is in config.json.
+        /// The path in config.json.
         path: PathBuf,
-        /// One of them.
+        /// One of these processes.
         process: i32,
     },
-    /// A container in it could not even begin.
+    /// A process in a frozen cgroup does not run.
     #[error(
         "linux.cgroupsPath: {path} is frozen; thaw it, or name a cgroup of the container's own"
     )]
     CgroupFrozen {
-        /// As it is in config.json.
+        /// The path in config.json.
         path: PathBuf,
     },
-    /// A seccomp filter that cannot be made.
+    /// The seccomp filter cannot be made.
     #[error(transparent)]
     Seccomp(#[from] SeccompError),
-    /// A label that is malformed or that nothing would enforce.
+    /// A label has a wrong form, or the host would not enforce it.
     #[error(transparent)]
     Label(#[from] LabelError),
 }

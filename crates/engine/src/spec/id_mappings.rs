@@ -1,9 +1,9 @@
-//! The users of a container with a user namespace, by their numbers on this host.
+//! The users of a container with a user namespace, by their IDs on this host.
 
 use oci_spec::runtime::{LinuxIdMapping, Spec};
 
-/// The user ID on this host of user `uid` in the container; `None` where only a joined user
-/// namespace knows.
+/// The ID on this host of user `uid` of the container. `None` if the container joins a user namespace, because only
+/// that namespace has the mapping.
 pub fn host_uid(spec: &Spec, uid: u32) -> Option<u32> {
     let linux = spec.linux().as_ref()?;
     let mapped = linux

@@ -13,10 +13,10 @@ pub struct Labels {
 }
 
 impl Labels {
-    /// Reads both labels. An empty one stands for none, as with runc.
+    /// Reads both labels. An empty label counts as none, as with runc.
     ///
     /// # Errors
-    /// [`LabelError`], also where SELinux is off: a label that nothing enforces is no label.
+    /// [`LabelError`], also if SELinux is off, because then nothing would enforce the label.
     pub fn of(spec: &Spec) -> Result<Self, LabelError> {
         let process = spec.process().as_ref().and_then(|p| p.selinux_label().as_deref());
         let mount = spec.linux().as_ref().and_then(|l| l.mount_label().as_deref());
@@ -33,7 +33,7 @@ impl Labels {
         })
     }
 
-    /// After something failed: the first label that the loaded policy does not know, for the kernel says EINVAL and no more.
+    /// After a failure: the first label that the loaded policy does not know. The kernel only says EINVAL then.
     #[must_use]
     pub fn unknown(&self) -> Option<LabelError> {
         let process = self.process.as_ref().and_then(|label| label.known().err());

@@ -7,10 +7,10 @@ use oci_spec::runtime::{
 
 use super::error::SpecError;
 
-/// The umask of a process that asks for none, as runc and crun have it.
+/// The umask of a process whose configuration gives none, as with runc and crun.
 const UMASK: u32 = 0o022;
 
-/// Refuses the user and group IDs that stand for "no change" in setresuid(2), setresgid(2): the process would stay
+/// Refuses the user ID and the group ID that mean "no change" in setresuid(2) and setresgid(2): the process would stay
 /// root.
 ///
 /// # Errors
@@ -29,15 +29,15 @@ pub fn refuse_no_user(process: &Process) -> Result<(), SpecError> {
     })
 }
 
-/// Refuses an AppArmor profile on a host without AppArmor: the engine's write of it can succeed there, because another
-/// security module takes the file for its own.
+/// Refuses an AppArmor profile on a host without AppArmor. There the engine's write of the profile could succeed,
+/// because another security module has a file of that name.
 ///
 /// # Errors
 /// [`SpecError::Unsupported`] naming the field.
 pub fn refuse_no_apparmor(process: &Process) -> Result<(), SpecError> {
     let asked = process.apparmor_profile().as_deref().filter(|profile| !profile.is_empty());
     match asked {
-        // As the engine looks; it does so in `create` only.
+        // The engine makes the same check, but in `create` only.
         Some(profile) if !libcontainer::apparmor::is_enabled().unwrap_or(false) => {
             Err(SpecError::Unsupported {
                 field: "process.apparmorProfile".to_owned(),
@@ -49,34 +49,34 @@ pub fn refuse_no_apparmor(process: &Process) -> Result<(), SpecError> {
     }
 }
 
-/// `HOME` of a process whose configuration gives none; the engine would look itself for an empty one. Who says this in a
-/// configuration gets the same.
+/// The `HOME` of a process whose configuration gives none or an empty one; the engine would look for the home directory
+/// itself. A configuration that contains this value gets the same directory.
 pub const UNKNOWN_HOME: &str = "HOME=sharedroot:of-the-user";
 
-/// What a runtime takes for granted about a process.
+/// Sets the values that runc assumes if the configuration leaves them out.
 pub fn normalise_process(process: &mut Process) {
-    // The engine would ask getpwuid(3), in the container; the workload looks for itself.
+    // The engine would call getpwuid(3) in the container, so the workload reads the file itself.
     let mut env = process.env().clone().unwrap_or_default();
     env.retain(|variable| variable != "HOME=");
     if !env.iter().any(|variable| variable.starts_with("HOME=")) {
         env.push(UNKNOWN_HOME.to_owned());
     }
     process.set_env(Some(env));
-    // The engine takes "given" for "true" when it orders seccomp and capabilities.
+    // The engine treats a given "false" as "true" when it orders seccomp and capabilities.
     if process.no_new_privileges() == Some(false) {
         process.set_no_new_privileges(None);
     }
-    // The engine would look for AppArmor; runc takes an empty name for none.
+    // The engine would require AppArmor; runc treats an empty name as none.
     if process.apparmor_profile().as_deref() == Some("") {
         process.set_apparmor_profile(None);
     }
-    // The engine would leave it the caller's.
+    // The engine would leave the process the caller's umask.
     if process.user().umask().is_none() {
         let mut user = process.user().clone();
         user.set_umask(Some(UMASK));
         process.set_user(user);
     }
-    // runc gives a process without capabilities none; the engine would leave it all of root's.
+    // runc gives a process without capabilities none; the engine would leave the process all of root's.
     let mut caps = process.capabilities().clone().unwrap_or_else(|| {
         let mut none = LinuxCapabilities::default();
         none.set_bounding(None).set_effective(None).set_permitted(None);
@@ -92,7 +92,8 @@ pub fn normalise_process(process: &mut Process) {
     process.set_capabilities(Some(caps));
 }
 
-/// The engine raises this limit for itself, to load the device rules, and sets those of the configuration after that.
+/// The engine raises this limit for itself in order to load the device rules, and sets the configuration's limits after
+/// that.
 pub fn keep_locked_memory(process: &mut Process) {
     let mut rlimits = process.rlimits().clone().unwrap_or_default();
     if rlimits.iter().all(|rlimit| rlimit.typ() != PosixRlimitType::RlimitMemlock)

@@ -1,5 +1,5 @@
-//! Makes a configuration say what runc would do with it, in words that the embedded engine
-//! understands, and refuses by field what it would silently leave out.
+//! Rewrites a configuration so that the embedded engine does what runc would do, and refuses by field what the engine
+//! would leave out silently.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -13,13 +13,13 @@ use super::resources;
 use crate::mounts::propagation;
 use crate::spec::validate::unsupported;
 
-/// File systems whose label is the policy's, as runc leaves it.
+/// File systems that have the policy's label, as with runc.
 const LABELLED_BY_POLICY: [&str; 6] = ["proc", "sysfs", "mqueue", "cgroup", "cgroup2", "bind"];
 
 /// Rewrites `spec` for the embedded engine.
 ///
-/// `bundle` is where relative sources of bind mounts start; `id` names the cgroup where the
-/// configuration does not.
+/// `bundle` is the directory in which relative sources of bind mounts begin. `id` names the cgroup if the configuration
+/// does not.
 ///
 /// # Errors
 /// [`SpecError`] naming the field.
@@ -53,14 +53,14 @@ pub fn normalise(
             None => format!("/{id}").into(),
         };
         linux.set_cgroups_path(Some(path));
-        // The engine would put it on every mount, also where the kernel has one superblock for
-        // all (mqueue, cgroup) and refuses a second context.
+        // The engine would put the label on every mount, also on those with one superblock for all (mqueue, cgroup),
+        // for which the kernel refuses a second context.
         linux.set_mount_label(None);
     }
     Ok(labels)
 }
 
-/// systemd's driver makes a unit of the path; the library would take a directory's path for the unit's name.
+/// systemd's driver makes a unit from the path. The library would use a directory's path as the unit's name.
 fn refuse_no_unit(path: &Path) -> Result<(), SpecError> {
     if path.to_string_lossy().split(':').count() == 3 {
         return Ok(());
@@ -68,12 +68,12 @@ fn refuse_no_unit(path: &Path) -> Result<(), SpecError> {
     Err(SpecError::Unsupported {
         field: "linux.cgroupsPath".to_owned(),
         value: format!("{path:?}"),
-        remedy: "with systemd's cgroup driver it is SLICE:PREFIX:NAME",
+        remedy: "give SLICE:PREFIX:NAME, because systemd's cgroup driver is on",
     })
 }
 
-/// The path of a cgroup without `..`, which the engine would follow to any directory of the host; runc starts such a path at
-/// the top, too. The top itself is everybody's.
+/// The path of a cgroup without `..`: the engine would follow `..` to any directory of the host. As with runc, the path
+/// begins at the top. The top itself belongs to the host.
 fn below_the_top(path: &Path) -> Result<PathBuf, SpecError> {
     let mut plain = PathBuf::from("/");
     for part in path.components() {
@@ -100,10 +100,10 @@ fn normalise_mount(mount: &mut Mount, bundle: &Path, label: Option<&MountLabel>)
         mount.set_source(Some(absolute));
     }
     let mut options = mount.options().clone().unwrap_or_default();
-    // They change nothing, and the engine would hand them to the file system. podman has an empty one.
+    // These options change nothing, and the engine would pass them to the file system. podman gives an empty one.
     options.retain(|option| !matches!(&**option, "" | "silent" | "loud"));
     for option in &mut options {
-        // The engine knows these two with all mounts below only; here there are none below.
+        // The engine knows these two options only in the recursive form; here there are no mounts below.
         if matches!(&**option, "nosymfollow" | "symfollow") {
             option.insert(0, 'r');
         }

@@ -1,17 +1,17 @@
-//! One check: what was found, how bad it is, and what mends it. As a line, and for programs.
+//! One check: what was found, how severe the result is, and the remedy. Printed as a line or as JSON.
 
 use serde_json::{Value, json};
 
 use crate::admin::screen::Colour;
 
-/// How bad it is, from good to bad.
+/// How severe a result is, from good to bad.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// As it should be.
+    /// The part works.
     Ok,
-    /// It works, but not as well as it could, or not for long.
+    /// The part works, but not as well as it could, or not for long.
     Warning,
-    /// Containers fail, or nothing is shared.
+    /// Containers fail, or no base is shared.
     Problem,
 }
 
@@ -24,7 +24,7 @@ impl Severity {
         }
     }
 
-    /// The exit status of a look at which this is the worst.
+    /// The exit status of `doctor` if this is the worst severity.
     #[must_use]
     pub fn status(self) -> u8 {
         match self {
@@ -35,40 +35,41 @@ impl Severity {
     }
 }
 
-/// What was looked at and found.
+/// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
-    /// What was looked at; no two checks have the same.
+    /// The name of the part that was checked. No two checks have the same name.
     pub name: &'static str,
-    /// How bad it is.
+    /// How severe the result is.
     pub severity: Severity,
-    /// What was found, one line.
+    /// What was found, in one line.
     found: String,
-    /// A command that can be pasted, or what to do where no command does it. All but what is well has one.
+    /// A command that can be pasted, or an instruction if no command does the work. Every result has a remedy, except a
+    /// good one.
     remedy: Option<String>,
 }
 
 impl Check {
-    /// All is well.
+    /// A check with a good result.
     #[must_use]
     pub fn ok(name: &'static str, found: impl AsRef<str>) -> Self {
         Self { name, severity: Severity::Ok, found: one_line(found.as_ref()), remedy: None }
     }
 
-    /// It could be better.
+    /// A check with a warning.
     #[must_use]
     pub fn warning(name: &'static str, found: impl AsRef<str>, remedy: impl Into<String>) -> Self {
         let remedy = Some(remedy.into());
         Self { severity: Severity::Warning, remedy, ..Self::ok(name, found) }
     }
 
-    /// It must be mended.
+    /// A check with a problem.
     #[must_use]
     pub fn problem(name: &'static str, found: impl AsRef<str>, remedy: impl Into<String>) -> Self {
         Self { severity: Severity::Problem, ..Self::warning(name, found, remedy) }
     }
 
-    /// For people.
+    /// The check as a line for people.
     #[must_use]
     pub fn line(&self, coloured: bool) -> String {
         let (word, colour) = self.severity.word_and_colour();
@@ -79,7 +80,7 @@ impl Check {
         format!("{word} {name:<14} {found}{}", remedy.collect::<String>())
     }
 
-    /// For programs.
+    /// The check as JSON.
     #[must_use]
     pub fn to_json(&self) -> Value {
         json!({
@@ -91,7 +92,7 @@ impl Check {
     }
 }
 
-/// The words of others on one line, and with nothing in them that a terminal would obey.
+/// Foreign text on one line, without characters that control a terminal.
 fn one_line(text: &str) -> String {
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let joined = lines.collect::<Vec<_>>().join("; ");

@@ -1,4 +1,5 @@
-//! What the configuration files of Docker, containerd and podman say of runtimes and of where images are kept.
+//! What the configuration files of Docker, containerd and podman contain about runtimes and about the storage of
+//! images.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -6,19 +7,20 @@ use std::path::PathBuf;
 use serde_json::Value as Json;
 use toml::{Table, Value};
 
-/// What matters here.
+/// The parts of a configuration file that `doctor` uses.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Said {
-    /// Runtimes that are sharedroot, by their names: the places where the program may be, the first that exists counts.
+    /// The runtimes that are sharedroot, by their names. Each has the places where its program may be; the first that
+    /// exists counts.
     pub runtimes: BTreeMap<String, Vec<PathBuf>>,
-    /// How images are kept, as the file calls it.
+    /// How images are stored, in the file's word.
     pub storage: Option<String>,
-    /// Where Docker keeps them.
+    /// The directory where Docker stores images.
     pub data_root: Option<PathBuf>,
 }
 
 impl Said {
-    /// What a file adds that is read after this one.
+    /// Adds the content of a file that the engine reads after this one.
     pub fn and(mut self, later: Self) -> Self {
         self.runtimes.extend(later.runtimes);
         Self {
@@ -29,7 +31,8 @@ impl Said {
     }
 }
 
-/// sharedroot by the name of the program or that of the runtime: a script in its place may be called anything.
+/// A runtime is sharedroot if the program's name or the runtime's name begins so, because a script in the program's
+/// place may have any name.
 fn add(runtimes: &mut BTreeMap<String, Vec<PathBuf>>, name: &str, places: Vec<PathBuf>) {
     let is_ours = |place: &PathBuf| {
         place.file_name().is_some_and(|file| file.to_string_lossy().starts_with("sharedroot"))
@@ -42,16 +45,16 @@ fn add(runtimes: &mut BTreeMap<String, Vec<PathBuf>>, name: &str, places: Vec<Pa
 /// Docker's daemon.json.
 ///
 /// # Errors
-/// The parser's words.
+/// The parser's error.
 pub fn docker(text: &str) -> Result<Said, String> {
-    // dockerd takes an empty file.
+    // dockerd accepts an empty file.
     if text.trim().is_empty() {
         return Ok(Said::default());
     }
     let daemon: Json = serde_json::from_str(text).map_err(|error| error.to_string())?;
     let mut runtimes = BTreeMap::new();
     for (name, runtime) in daemon["runtimes"].as_object().into_iter().flatten() {
-        // Others are of a containerd shim of their own.
+        // The other runtimes have a containerd shim of their own.
         if let Some(path) = runtime["path"].as_str() {
             add(&mut runtimes, name, vec![path.into()]);
         }
@@ -62,10 +65,10 @@ pub fn docker(text: &str) -> Result<Said, String> {
     Ok(Said { runtimes, storage, data_root: daemon["data-root"].as_str().map(PathBuf::from) })
 }
 
-/// containerd's config.toml of any version: the plugins' names differ, the keys do not.
+/// containerd's config.toml of any version: the names of the plugins differ between versions, the keys do not.
 ///
 /// # Errors
-/// The parser's words.
+/// The parser's error.
 pub fn containerd(text: &str) -> Result<Said, String> {
     let mut said = Said::default();
     for plugin in table(text)?.get("plugins").and_then(Value::as_table).into_iter().flatten() {
@@ -74,7 +77,7 @@ pub fn containerd(text: &str) -> Result<Said, String> {
     Ok(said)
 }
 
-/// Looks for `runtimes.NAME.options.BinaryName` and `snapshotter`, at any depth.
+/// Searches for `runtimes.NAME.options.BinaryName` and `snapshotter`, at any depth.
 fn walk(name: &str, value: &Value, said: &mut Said) {
     let Some(table) = value.as_table() else { return };
     if let Some(program) = text_at(table, &["options", "BinaryName"]) {
@@ -86,10 +89,10 @@ fn walk(name: &str, value: &Value, said: &mut Said) {
     table.iter().for_each(|(name, value)| walk(name, value, said));
 }
 
-/// podman's containers.conf and storage.conf: they have no key in common.
+/// podman's containers.conf and storage.conf, which have no key in common.
 ///
 /// # Errors
-/// The parser's words.
+/// The parser's error.
 pub fn podman(text: &str) -> Result<Said, String> {
     let mut runtimes = BTreeMap::new();
     let file = table(text)?;

@@ -1,4 +1,4 @@
-//! Whether Docker, containerd or podman know sharedroot, and keep images where it finds them.
+//! Whether Docker, containerd or podman have sharedroot as a runtime, and store images where sharedroot finds them.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -11,16 +11,16 @@ use super::check::Check;
 use super::engine_files::{self, Said};
 use super::host::{Host, program};
 
-/// Where daemons are, and where a runtime that is named without a path is looked for.
+/// The directories of the daemons, in which a runtime that is named without a path is searched.
 const PLACES: [&str; 6] =
     ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
-/// Stores whose layers are directories that overlay stacks; `overlay` is podman's, `overlayfs` containerd's.
+/// Storage whose layers are directories that overlay stacks. `overlay` is podman's word, `overlayfs` containerd's.
 const STACKED: [&str; 5] = ["overlay2", "overlay", "overlayfs", "stargz", "soci"];
 
-/// What reads the text of a file.
+/// The function that parses a file's text.
 type Parse = fn(&str) -> Result<Said, String>;
 
-/// Looks.
+/// Checks the engines.
 pub fn look(_: &Host) -> Vec<Check> {
     let mut docker =
         Engine::read("docker", "dockerd", &[in_etc("docker/daemon.json")], engine_files::docker);
@@ -49,7 +49,7 @@ fn in_etc(path: &str) -> PathBuf {
     Path::new("/etc").join(path)
 }
 
-/// In the order in which podman reads them.
+/// The files, in the order in which podman reads them.
 fn files_in(dir: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
     let mut files: Vec<_> =
@@ -58,7 +58,7 @@ fn files_in(dir: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// The driver whose images Docker has, where its configuration names none: overlay2, if it has several.
+/// The driver under which Docker has images, if Docker's configuration names none; overlay2 if there are several.
 fn graph_driver(data_root: &Path) -> Option<String> {
     let drivers = fs::read_dir(data_root.join("image")).ok()?.flatten();
     let mut drivers: Vec<_> =
@@ -67,16 +67,16 @@ fn graph_driver(data_root: &Path) -> Option<String> {
     drivers.into_iter().next()
 }
 
-/// A runtime's program.
+/// The state of a runtime's program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Program {
-    /// It can be executed, and root alone decides what that is.
+    /// The program can be executed, and only root can change it.
     Good,
-    /// It is not there.
+    /// The program does not exist.
     Missing,
-    /// Not a file, or not one to execute.
+    /// The path is not a file, or the file is not executable.
     NotExecutable,
-    /// Others can write it.
+    /// Other users than root can write to the program.
     Open,
 }
 
@@ -90,7 +90,7 @@ impl Program {
         }
     }
 
-    /// What is wrong with it and how it is mended.
+    /// The fault of the program, and the remedy.
     fn fault(&self, path: &Path) -> Option<(String, String)> {
         let path = path.display();
         let (found, remedy) = match self {
@@ -114,12 +114,12 @@ struct Engine {
     name: &'static str,
     is_installed: bool,
     said: Result<Said, (PathBuf, String)>,
-    /// The programs of `said.runtimes`.
+    /// The runtimes of `said`, with the states of their programs.
     programs: Vec<(PathBuf, Program)>,
 }
 
 impl Engine {
-    /// What is installed, and what its files say, the later ones above the earlier.
+    /// Reads what is installed, and the engine's files. Later files take precedence over earlier ones.
     fn read(name: &'static str, daemon: &str, files: &[PathBuf], parse: Parse) -> Self {
         let is_installed = program(daemon, &PLACES).is_some();
         let read = |path: &PathBuf| match fs::read_to_string(path) {
@@ -146,7 +146,7 @@ impl Engine {
             Ok(said) => said,
             Err((path, why)) => {
                 let (found, remedy) =
-                    (format!("{}: {why}", path.display()), format!("mend {}", path.display()));
+                    (format!("{}: {why}", path.display()), format!("correct {}", path.display()));
                 return Check::problem(name, found, remedy);
             }
         };
@@ -166,7 +166,7 @@ impl Engine {
             Some(driver) if !STACKED.contains(&&**driver) => Check::warning(
                 name,
                 format!(
-                    "keeps images by {driver}, where none is found: every container runs on the rootfs as given"
+                    "keeps images by {driver}, where sharedroot finds none: every container runs on the engine's rootfs, not shared"
                 ),
                 self.other_storage(),
             ),
@@ -191,7 +191,7 @@ impl Engine {
     }
 }
 
-/// A program without a directory is looked for as a daemon does it.
+/// Finds a program without a directory as a daemon does.
 fn found(place: &Path) -> PathBuf {
     match place.is_absolute() {
         true => place.to_owned(),
@@ -199,7 +199,7 @@ fn found(place: &Path) -> PathBuf {
     }
 }
 
-/// Whether any engine starts containers by sharedroot.
+/// Whether an engine starts containers with sharedroot.
 fn any(engines: &[Engine]) -> Check {
     const NAME: &str = "engines";
     let knowing: Vec<_> =

@@ -1,4 +1,4 @@
-//! What the configuration says, or the defaults where it says nothing that can be used; and two questions to any host.
+//! The configuration, or the defaults if the configuration cannot be used; and two questions about any host.
 
 use std::path::{Path, PathBuf};
 
@@ -11,24 +11,25 @@ use crate::cli::Global;
 use crate::config::{Config, ConfigError};
 use crate::lifecycle::{LifecycleError, choice};
 
-/// Where every check looks.
+/// What every check uses.
 #[derive(Debug)]
 pub struct Host {
-    /// The pool and the bases.
+    /// The configuration of the pool and the bases.
     pub bases: Bases,
-    /// The file that says so.
+    /// The path of the configuration file.
     pub config_file: PathBuf,
 }
 
 impl Host {
-    /// Reads the configuration, and says what is wrong with it.
+    /// Reads the configuration, and checks it.
     ///
     /// # Errors
     /// [`LifecycleError`] if even the defaults cannot be used.
     pub fn read(global: &Global) -> Result<(Self, Vec<Check>), LifecycleError> {
         let file = &global.config;
         let shown = file.display();
-        let aside = format!("mv {shown} {shown}.broken (then the defaults count), or mend it");
+        let aside =
+            format!("mv {shown} {shown}.broken (then the defaults count), or correct {shown}");
         let broken = |why: String| Check::problem("configuration", why, aside.as_str());
         let (config, read) = match Config::load(file) {
             Ok(config) if file.exists() => (config, Check::ok("configuration", shown.to_string())),
@@ -36,8 +37,7 @@ impl Host {
                 (config, Check::ok("configuration", format!("no {shown}: the defaults count")))
             }
             Err(error @ ConfigError::Variable { .. }) => {
-                let remedy =
-                    "the environment of whoever calls the runtime, not the file, is to be mended";
+                let remedy = "correct the environment of the process that calls the runtime; the file is right";
                 (Config::default(), Check::problem("configuration", chain(&error), remedy))
             }
             Err(error) => (Config::default(), broken(words(&error))),
@@ -61,7 +61,7 @@ impl Host {
     }
 }
 
-/// What is wrong and where, without the picture of it that takes several lines.
+/// The error and its place, without the excerpt of several lines.
 fn words(error: &ConfigError) -> String {
     match error {
         ConfigError::Parse { path, source } => {
@@ -73,13 +73,13 @@ fn words(error: &ConfigError) -> String {
     }
 }
 
-/// The program of that name in the first of these directories that has it.
+/// The path of the program of that name in the first of these directories that has the program.
 #[must_use]
 pub fn program(name: &str, places: &[&str]) -> Option<PathBuf> {
     places.iter().map(|place| Path::new(place).join(name)).find(|path| path.is_file())
 }
 
-/// The command that installs a package here.
+/// The command that installs a package on this host.
 #[must_use]
 pub fn install(debian: &str, fedora: &str) -> String {
     let has = |name: &str| program(name, &["/usr/bin"]).is_some();

@@ -1,4 +1,4 @@
-//! Whether the kernel has what images, snapshots and containers need.
+//! Whether the kernel has the parts that images, snapshots and containers need.
 
 use std::fs;
 use std::path::Path;
@@ -9,10 +9,10 @@ use sharedroot_dm::Backing;
 use super::check::Check;
 use super::host::Host;
 
-/// The oldest that is served: statmount(2) came with it.
+/// The oldest kernel that sharedroot supports: Linux 6.8 introduced statmount(2).
 const OLDEST: (u32, u32) = (6, 8);
 
-/// Looks.
+/// Checks the kernel.
 pub fn look(host: &Host) -> Vec<Check> {
     let read = |path| fs::read_to_string(path).unwrap_or_default();
     let release = read("/proc/sys/kernel/osrelease");
@@ -44,18 +44,18 @@ pub fn look(host: &Host) -> Vec<Check> {
     checks
 }
 
-/// A part of the kernel.
+/// How a part of the kernel is available.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Part {
-    /// It can be used.
+    /// The part can be used now.
     Ready,
-    /// A module that the first use loads.
+    /// The part is a module that the first use loads.
     Module,
-    /// Not in this kernel.
+    /// The kernel does not have the part.
     Missing,
 }
 
-/// The modules that belong to the running kernel, by the names of their files.
+/// The modules of the running kernel, by their file names.
 struct Modules(String);
 
 impl Modules {
@@ -122,7 +122,7 @@ fn needed(name: &'static str, part: Part, what: &str) -> Check {
     }
 }
 
-/// By the magic number of the file system at /sys/fs/cgroup (statfs(2)).
+/// Distinguishes the versions by the magic number of the file system at /sys/fs/cgroup (statfs(2)).
 fn cgroup(magic: Option<u64>) -> Check {
     const CGROUP2: u64 = 0x6367_7270;
     const TMPFS: u64 = 0x0102_1994;

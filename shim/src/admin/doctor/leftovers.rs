@@ -1,5 +1,5 @@
-//! What processes that died, and a host that went down, have left in the pool: what `gc` would do, by its dry run.
-//! Only of an active pool, for `gc` activates one.
+//! What dead processes and a host's end have left in the pool: the result of a dry run of `gc`. Only an active pool is
+//! checked, because `gc` activates one.
 
 use sharedroot_bases::{Bases, Fate, RootfsError, delete_forgotten};
 use sharedroot_dm::{Reconcile, Report};
@@ -10,7 +10,7 @@ use super::host::Host;
 use super::pool::{Known, known};
 use crate::record::Records;
 
-/// Looks.
+/// Checks the pool.
 pub fn look(host: &Host) -> Vec<Check> {
     const NAME: &str = "leftovers";
     vec![match known(host) {
@@ -28,18 +28,18 @@ pub fn look(host: &Host) -> Vec<Check> {
     }]
 }
 
-/// What there is.
+/// The leftovers.
 #[derive(Debug, Default)]
 struct Found {
-    /// What store, pool and kernel disagree on.
+    /// The differences between store, pool and kernel.
     report: Report,
-    /// Snapshots of containers that are gone.
+    /// The number of snapshots whose container is gone.
     gone: usize,
-    /// Snapshots whose container ended with the host and is still there.
+    /// The number of snapshots whose container ended with the host and still exists.
     kept: usize,
-    /// Scaffolds that no container has.
+    /// The number of scaffolds that no container uses.
     scaffolds: usize,
-    /// Bases whose image is gone, as after every `docker rmi`.
+    /// The number of bases whose image is gone, as after every `docker rmi`.
     unwanted: usize,
 }
 
@@ -53,7 +53,7 @@ impl Found {
         let count =
             |wanted| fates.iter().filter(|(_, fate)| fate.as_ref().ok() == Some(&wanted)).count();
         let (gone, kept) = (count(Fate::Gone), count(Fate::Kept) + count(Fate::Root));
-        // What fails is said in the words of the first.
+        // If there are failures, the line has the words of the first one.
         if let Some(error) = fates.into_iter().find_map(|(_, fate)| fate.err()) {
             return Err(error);
         }

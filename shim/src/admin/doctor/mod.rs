@@ -1,19 +1,19 @@
-//! `doctor`: whether all is well, one line for each check, with what mends it.
+//! `doctor`: whether the host is ready, with one line for each check and its remedy.
 //!
-//! Looking and judging are apart: what is found becomes a value, and a function without side effects judges it. Nothing
-//! is made, activated or changed; where a thing is not there, that is what was found.
+//! Looking and judging are separate: what is found becomes a value, and a function without side effects judges the
+//! value. Nothing is made, activated or changed. That a thing is missing is a result, too.
 //!
 //! | file | its story |
 //! |---|---|
-//! | `check` | what was found, how bad it is, what mends it |
+//! | `check` | what was found, how severe the result is, the remedy |
 //! | `host` | the configuration, or the defaults; which command installs a package |
 //! | `kernel` | version, dm-thin, overlay, loop, cgroups |
 //! | `tools` | the programs of other packages |
 //! | `pool` | the pool's health and how full it is |
 //! | `udev` | the rule that leaves the devices of containers alone |
 //! | `selinux` | policy and labels |
-//! | `engines` | whether Docker, containerd or podman know sharedroot |
-//! | `engine_files` | what their configuration files say |
+//! | `engines` | whether Docker, containerd or podman have sharedroot as a runtime |
+//! | `engine_files` | what the engines' configuration files contain |
 //! | `leftovers` | what `gc` would find |
 
 mod check;
@@ -43,10 +43,10 @@ use crate::cli::{Doctor, Global};
 use crate::lifecycle::LifecycleError;
 use crate::output::say;
 
-/// Checks of one kind, which come one after another.
+/// Checks of one kind, which run one after another.
 type Look = fn(&Host) -> Vec<Check>;
 
-/// All kinds, in the order in which they are printed.
+/// All kinds, in the order of the output.
 const KINDS: [(&str, Look); 7] = [
     ("kernel", kernel::look),
     ("tools", tools::look),
@@ -57,10 +57,11 @@ const KINDS: [(&str, Look); 7] = [
     ("leftovers", leftovers::look),
 ];
 
-/// How long all of it may take. A lock of a living process, or a file system that does not answer, must not hold this.
+/// The longest time for all checks. The lock of a living process, or a file system that does not answer, must not hold
+/// up `doctor`.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Looks at everything and prints it. The exit status: 0 where all is well, 1 for warnings, 2 for problems.
+/// Runs all checks and prints the results. The exit status is 0 if all are good, 1 for warnings, 2 for problems.
 ///
 /// # Errors
 /// [`LifecycleError`] if not even the default configuration can be used.
@@ -78,8 +79,8 @@ pub fn doctor(global: &Global, args: &Doctor) -> Result<u8, LifecycleError> {
     Ok(worst.status())
 }
 
-/// What all kinds find at the same time. One that has no answer in time is left behind: this process ends soon, and
-/// takes its thread with it.
+/// The results of all kinds, which run at the same time. A kind without an answer in time is given up: this process
+/// ends soon, and its threads end with it.
 fn gather<const N: usize>(
     kinds: [(&'static str, Look); N],
     host: &Arc<Host>,

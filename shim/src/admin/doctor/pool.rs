@@ -1,4 +1,4 @@
-//! The pool's health, and how full it is. An inactive pool stays so.
+//! The pool's health, and how full the pool is. An inactive pool stays inactive.
 
 use std::fs;
 
@@ -9,29 +9,29 @@ use sharedroot_sys::chain::chain;
 use super::check::Check;
 use super::host::Host;
 
-/// In percent. From the second on new snapshots and bases are refused; see docs/operation.md, "A full pool".
+/// In percent. Above the second value, new snapshots and bases are refused; see docs/operation.md, "A full pool".
 const NEARLY_FULL: u8 = 80;
 const FULL: u8 = 90;
 
-/// The store's file. To open one where the run directory is gone would make that directory.
+/// The store's file. It is only opened if the run directory exists, because opening would make that directory.
 const STORE: &str = "store.db";
 
 /// What is known of the configured pool.
 pub enum Known<'h> {
-    /// There is none.
+    /// There is no pool.
     NotMade,
-    /// There may be one, but nothing has used it since the host started.
+    /// There may be a pool, but no command has used it since the host started.
     NotUsed,
-    /// The kernel does not have it.
+    /// The pool is not active in the kernel.
     Inactive,
-    /// The kernel has it.
+    /// The pool is active in the kernel.
     Active(&'h Pool),
 }
 
-/// Asks store and kernel.
+/// Asks the store and the kernel.
 ///
 /// # Errors
-/// In words.
+/// The error, in words.
 pub fn known(host: &Host) -> Result<Known<'_>, String> {
     let config = &host.bases.config().pool;
     if !config.run_dir.exists() {
@@ -46,7 +46,7 @@ pub fn known(host: &Host) -> Result<Known<'_>, String> {
     }
 }
 
-/// Looks.
+/// Checks the pool.
 pub fn look(host: &Host) -> Vec<Check> {
     let config = &host.bases.config().pool;
     let name = &config.name;
@@ -66,13 +66,13 @@ pub fn look(host: &Host) -> Vec<Check> {
             vec![Check::problem(
                 "pool",
                 why,
-                "mend what is named; `sharedroot pool status` asks again",
+                "correct what the message names, then: sharedroot pool status",
             )]
         }
     }
 }
 
-/// A state directory that is a file system of its own has a lost+found.
+/// `lost+found` does not count: a state directory that is a file system of its own has one.
 fn is_empty(host: &Host) -> bool {
     let entries = fs::read_dir(host.bases.state_dir()).into_iter().flatten().flatten();
     entries.filter(|entry| entry.path().extension().is_some_and(|end| end == "data")).count() == 0
@@ -98,7 +98,7 @@ fn not_made(backing: &Backing, name: &PoolName, is_empty: bool) -> Check {
     }
 }
 
-/// Of an active pool.
+/// The checks of an active pool.
 fn judged(status: &PoolStatus, backing: &Backing) -> Vec<Check> {
     let mut checks = vec![health(status, backing)];
     for (name, blocks, block) in [
@@ -148,7 +148,7 @@ fn fill(name: &'static str, blocks: Blocks, block: Bytes, remedy: &str) -> Check
     }
 }
 
-/// What gives the pool more of that.
+/// The command that makes the pool's data or metadata larger.
 fn growth(name: &str, status: &PoolStatus, backing: &Backing) -> String {
     let of_data = name == "pool-data";
     let device = if of_data { &status.data_path } else { &status.metadata_path };

@@ -1,4 +1,5 @@
-//! Whether the loaded policy has our rules, and our files and the mounted bases their labels.
+//! Whether the loaded policy has sharedroot's rules, and whether sharedroot's files and the mounted bases have their
+//! labels.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,16 +11,16 @@ use sharedroot_sys::chain::chain;
 use super::check::Check;
 use super::host::{Host, install};
 
-/// The types of our policy module (docs/selinux.md).
+/// The types of sharedroot's policy module (docs/selinux.md).
 const STATE: &str = "sharedroot_state_t";
 const RUNTIME: &str = "sharedroot_runtime_t";
 const PROGRAM: &str = "sharedroot_exec_t";
-/// The paths that the module knows.
+/// The paths in the module's file contexts.
 const PROGRAMS: [&str; 2] = ["/usr/local/bin/sharedroot", "/usr/bin/sharedroot"];
 const STATE_DIR: &str = "/var/lib/sharedroot";
 const RUN_DIR: &str = "/run/sharedroot";
 
-/// Looks.
+/// Checks SELinux.
 pub fn look(host: &Host) -> Vec<Check> {
     if !label::enabled() {
         return vec![Check::ok("selinux", "off")];
@@ -45,13 +46,13 @@ pub fn look(host: &Host) -> Vec<Check> {
     checks
 }
 
-/// A file of ours.
+/// A file of sharedroot's.
 #[derive(Debug)]
 struct File {
     path: PathBuf,
-    /// The type of its label.
+    /// The type that its label should have.
     wanted: &'static str,
-    /// Its label, or why it is not known.
+    /// Its label, or the reason why the label is unknown.
     found: Result<String, String>,
 }
 
@@ -60,7 +61,7 @@ impl File {
         self.found.as_ref().is_ok_and(|label| label.split(':').nth(2) == Some(self.wanted))
     }
 
-    /// `restorecon`, for a place that the module does not know after it was told.
+    /// The `restorecon` command; for a path that the module does not contain, with the command that adds the path.
     fn remedy(&self) -> String {
         let path = self.path.display();
         let known =
@@ -83,7 +84,7 @@ fn files(host: &Host) -> Vec<File> {
     all.into_iter().map(|(path, wanted)| File { found: label(&path), path, wanted }).collect()
 }
 
-/// What is denied only where SELinux enforces.
+/// A problem if SELinux enforces, else a warning.
 fn bad(name: &'static str, enforces: bool, found: String, remedy: String) -> Check {
     let judged = if enforces { Check::problem } else { Check::warning };
     judged(name, found, remedy)

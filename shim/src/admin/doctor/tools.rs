@@ -1,4 +1,5 @@
-//! The programs of other packages that sharedroot runs, looked for where it looks for them, never in the caller's PATH.
+//! The programs of other packages that sharedroot runs. They are searched in fixed directories, never in the caller's
+//! PATH.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -8,14 +9,14 @@ use sharedroot_image::PLACES;
 use super::check::Check;
 use super::host::{Host, install, program};
 
-/// Also those that check and read a pool: dm/src/tools.rs looks there, too.
+/// The directories also of the programs that check and read a pool: dm/src/tools.rs uses the same.
 const THIN: [&str; 3] = ["thin_check", "thin_ls", "thin_repair"];
-/// `-E no_copy_xattrs,num_backup_sb` and what image/ext4.rs relies on.
+/// The oldest version with `-E no_copy_xattrs,num_backup_sb` and with what image/ext4.rs relies on.
 const OLDEST: (u32, u32) = (1, 47);
-/// Where `top` looks for it.
+/// The directories in which `top` searches fincore.
 const FINCORE: [&str; 2] = ["/usr/bin", "/bin"];
 
-/// Looks.
+/// Checks the programs.
 pub fn look(_: &Host) -> Vec<Check> {
     let missing = |names: &[&'static str]| -> Vec<&'static str> {
         names.iter().copied().filter(|name| program(name, &PLACES).is_none()).collect()
@@ -31,13 +32,13 @@ pub fn look(_: &Host) -> Vec<Check> {
     ]
 }
 
-/// The first line of what it says; mke2fs says it on standard error.
+/// The first line that the program prints about its version; mke2fs prints to standard error.
 fn said_version(mke2fs: &PathBuf) -> Option<String> {
     let said = Command::new(mke2fs).arg("-V").env_clear().stdin(Stdio::null()).output().ok()?;
     Some(String::from_utf8_lossy(&said.stderr).lines().next()?.to_owned())
 }
 
-/// Whether it does what `top` asks of it: here of its own file.
+/// Whether fincore can do what `top` needs, tried with fincore's own file.
 fn counts(fincore: &Path) -> bool {
     let mut command = Command::new(fincore);
     command.args(["--bytes", "--noheadings", "--output", "RES,EVICTED_PAGES", "--"]).arg(fincore);
@@ -84,7 +85,7 @@ fn thin_tools(missing: &[&str]) -> Check {
     Check::problem(NAME, found, remedy)
 }
 
-/// Whether there is one, and whether it can count.
+/// `None` if there is no fincore; else whether it can count.
 fn fincore(counts: Option<bool>) -> Check {
     const NAME: &str = "fincore";
     let remedy = || install("util-linux-extra", "util-linux");

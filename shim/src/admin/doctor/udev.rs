@@ -1,4 +1,4 @@
-//! Whether udevd, where it runs, leaves the devices of containers alone.
+//! If udevd runs, whether it leaves the devices of containers alone.
 
 use std::fs;
 use std::path::Path;
@@ -6,19 +6,19 @@ use std::path::Path;
 use super::check::Check;
 use super::host::{Host, install};
 
-/// udev(7); the first is an administrator's.
+/// The directories of rules (udev(7)). The first is the administrator's.
 const RULES: [&str; 4] =
     ["/etc/udev/rules.d", "/run/udev/rules.d", "/usr/lib/udev/rules.d", "/lib/udev/rules.d"];
-/// Where udevd listens.
+/// The socket of udevd.
 const CONTROL: &str = "/run/udev/control";
-/// What the rule's file is called, after its number.
+/// The name of the rule's file, after its number.
 const OURS: &str = "dm-sharedroot.rules";
-/// Of the package that has dmsetup; without it every wait for udevd would last for ever.
+/// A rule of the package that contains dmsetup. Without this rule every wait for udevd would last for ever.
 const NOTIFY: &str = "95-dm-notify.rules";
-/// Debian's rules of device-mapper; elsewhere they are in 10-dm.rules.
+/// The file of device-mapper's rules in Debian; other distributions have them in 10-dm.rules.
 const DEBIAN: &str = "55-dm.rules";
 
-/// Looks.
+/// Checks udev.
 pub fn look(_: &Host) -> Vec<Check> {
     let names = |dir: &&str| fs::read_dir(dir).ok();
     let files = RULES.iter().filter_map(names).flatten().flatten().map(|entry| entry.file_name());

@@ -1,4 +1,4 @@
-//! `image export`: a base's files as a tar, the same bytes for the same base on every host.
+//! `image export`: a base's files as a tar. The same base gives the same bytes on every host.
 
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
@@ -19,7 +19,7 @@ use crate::output;
 /// Writes the tar to `output`, or to standard output, which must not be a terminal.
 ///
 /// # Errors
-/// [`LifecycleError`]; a file that was begun is removed.
+/// [`LifecycleError`]; then an incomplete file is removed.
 pub fn export(bases: &Bases, base: &Base, output: Option<&Path>) -> Result<(), LifecycleError> {
     let tree = bases.open_base(&base.key)?;
     let Some(path) = output else {
@@ -39,10 +39,10 @@ pub fn export(bases: &Bases, base: &Base, output: Option<&Path>) -> Result<(), L
     write_file(&tree, path).map_err(|error| failed(path, error))
 }
 
-/// Whole or not at all: what was there under the name stays until the tar is complete.
+/// The file is written completely or not at all: an older file of this name stays until the tar is complete.
 fn write_file(tree: &BaseTree, path: &Path) -> Result<(), ExportError> {
     let new = match Output::at(path, 0o600)? {
-        // A pipe or a device is nobody's to replace.
+        // A pipe or a device must not be replaced by a file.
         Output::Stream(stream) => return write(tree, stream),
         Output::File(new) => new,
     };
@@ -52,7 +52,7 @@ fn write_file(tree: &BaseTree, path: &Path) -> Result<(), ExportError> {
     Ok(new.put()?)
 }
 
-/// Either side of a copy.
+/// An error of reading or of writing.
 enum ExportError {
     Read(WalkError),
     Write(io::Error),
@@ -96,7 +96,7 @@ fn entry<W: Write>(tar: &mut Builder<W>, found: Found) -> Result<(), ExportError
         (_, FileType::CharacterDevice) => EntryType::Char,
         (_, FileType::BlockDevice) => EntryType::Block,
         (_, FileType::Fifo) => EntryType::Fifo,
-        // A socket is no file of an image: no tar has a type for it.
+        // A socket is left out, because no tar has a type for it.
         _ => return Ok(()),
     };
     let size = match &found.content {
@@ -152,12 +152,12 @@ fn pad(to: &mut impl Write, length: u64) -> io::Result<()> {
     to.write_all(&[0; 512][..usize::try_from(rest).unwrap_or(0)])
 }
 
-/// A pax header's records, of what the plain header has no room for.
+/// The records of a pax header: values that do not fit into the plain header.
 #[derive(Default)]
 struct Records(Vec<u8>);
 
 impl Records {
-    /// Writes the header that comes before the entry's own; nothing where there is no record.
+    /// Writes the pax header before the entry's own header; nothing if there is no record.
     fn write(&self, to: &mut impl Write) -> io::Result<()> {
         if self.0.is_empty() {
             return Ok(());
@@ -174,7 +174,7 @@ impl Records {
     }
 
     fn add(&mut self, key: &[u8], value: &[u8]) {
-        // A record's length counts its own digits.
+        // The length of a record includes the digits of the length.
         let rest = key.len() + value.len() + 3;
         let mut length = rest + 1;
         while length != rest + length.to_string().len() {
@@ -193,7 +193,7 @@ impl Records {
         }
     }
 
-    /// A name in the header as far as it fits there.
+    /// Copies the part of a name that fits into the header.
     fn name(&mut self, key: &str, name: &[u8], set: impl FnOnce(&[u8])) {
         set(&name[..name.len().min(100)]);
         if name.len() > 100 || !name.is_ascii() {

@@ -1,4 +1,4 @@
-//! `image import`: a base made from outside of any engine.
+//! `image import`: a base from an image that no engine of this host has.
 
 use std::path::Path;
 
@@ -13,10 +13,10 @@ use crate::admin::progress::Progress;
 use crate::lifecycle::LifecycleError;
 use crate::output::say;
 
-/// Makes the base of what `source` holds, gives it a name, and prints its key.
+/// Makes the base of the image in `source`, gives it a name, and prints its key.
 ///
 /// # Errors
-/// [`LifecycleError`]; nothing is left of what was begun.
+/// [`LifecycleError`]; then nothing incomplete is left.
 pub fn import(
     bases: &Bases,
     source: &Path,
@@ -36,7 +36,7 @@ pub fn import(
         }
         None => bases.imports().directory(source, shown(Progress::begin("reading")))?,
     };
-    // The source's own name is a wish: one that is none is not taken.
+    // The source's own name is used only if it is a valid name.
     let own = image.as_ref().and_then(|image| image.name()?.parse().ok());
     let name = given.or(own);
     if let Some(name) = &name {
@@ -56,7 +56,7 @@ pub fn import(
     Ok(())
 }
 
-/// Each stage has a line of its own; `first` is shown until there is another one.
+/// Each stage has a line of progress. `first` is shown until the first stage begins.
 fn shown(first: Progress) -> impl FnMut(Stage) {
     let mut progress = first;
     move |stage| match stage {

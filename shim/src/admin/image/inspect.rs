@@ -1,4 +1,4 @@
-//! `image inspect` and `image verify`: what a base is, and whether it is still what it was made from.
+//! `image inspect` and `image verify`: what a base is, and whether its content is unchanged.
 
 use serde_json::json;
 use sharedroot_bases::catalog::TreeFacts;
@@ -11,7 +11,7 @@ use crate::admin::progress::Progress;
 use crate::lifecycle::LifecycleError;
 use crate::output::say;
 
-/// Prints everything that is known of a base.
+/// Prints the details of a base.
 ///
 /// # Errors
 /// [`LifecycleError`].
@@ -31,8 +31,9 @@ pub fn inspect(bases: &Bases, base: &Base) -> Result<(), LifecycleError> {
     Ok(())
 }
 
-/// Looks through the file system's metadata, then reads every file and compares the digest of the whole tree with the one
-/// that was taken when the base was made. A base of an engine's layers has none: then this one is written down.
+/// Checks the file system's metadata, then reads every file and compares the digest of the whole tree with the one that
+/// was taken when the base was made. A base from an engine's layers has no such digest: then the new digest is
+/// recorded.
 ///
 /// # Errors
 /// [`LifecycleError`], [`RootfsError::Differs`] among them.
@@ -55,14 +56,15 @@ pub fn verify(bases: &Bases, base: &Base, as_json: bool) -> Result<(), Lifecycle
             );
         }
         Some(tree) if tree.from_source => {
-            ("source", "every file is as in what it was made from".to_owned())
+            ("source", "every file is as in the source of the base".to_owned())
         }
         Some(TreeFacts { taken, .. }) => {
             ("earlier", format!("every file is as when it was first verified, {taken}"))
         }
         None if facts.is_none() => (
             "file_system",
-            "the file system is sound; nothing is known of what it was made from".to_owned(),
+            "the file system is sound; the content from which the base was made is unknown"
+                .to_owned(),
         ),
         None => {
             let noted = bases.catalog().change(|catalog| {
@@ -71,8 +73,8 @@ pub fn verify(bases: &Bases, base: &Base, as_json: bool) -> Result<(), Lifecycle
                 }
             });
             noted.map_err(RootfsError::from)?;
-            let words = "the file system is sound; an engine's layers were not recorded when it was made, so its digest \
-                         was written down for the next time";
+            let words = "the file system is sound; a base from an engine's layers has no digest when it is made, so the digest \
+                         of now was recorded for the next time";
             ("file_system", words.to_owned())
         }
     };

@@ -1,4 +1,4 @@
-//! `image list`: the bases and who uses them.
+//! `image list`: the bases and their containers.
 
 use serde_json::{Value, json};
 use sharedroot_bases::Bases;
@@ -34,7 +34,7 @@ pub fn list(bases: &Bases, as_json: bool) -> Result<(), LifecycleError> {
     Ok(())
 }
 
-/// A table.
+/// The bases as a table.
 #[must_use]
 pub fn lines<'b>(bases: impl IntoIterator<Item = &'b Base>) -> Vec<Line> {
     let rows: Vec<_> = bases.into_iter().map(row).collect();
@@ -47,7 +47,7 @@ fn row(base: &Base) -> [String; COLUMNS.len()] {
         (true, false) => "ready",
         (false, _) => "unfinished",
     };
-    // A base without a name has its key in the first column already.
+    // A base without a name already has its key in the first column.
     let nameless = base.names.is_empty() && base.tags.is_empty();
     [
         base.key.short(),
@@ -60,7 +60,7 @@ fn row(base: &Base) -> [String; COLUMNS.len()] {
     ]
 }
 
-/// One base for programs.
+/// One base as JSON.
 #[must_use]
 pub fn json(bases: &Bases, base: &Base) -> Value {
     json!({
@@ -69,7 +69,7 @@ pub fn json(bases: &Bases, base: &Base) -> Value {
         "tags": base.tags,
         "volume": base.volume.name.to_string(),
         "size_bytes": base.volume.size.0,
-        // Known of a mounted base without activating it.
+        // Only known for a mounted base: nothing is activated.
         "used_bytes": base.used,
         "ready": base.volume.is_ready(),
         "mounted": base.mounted,

@@ -1,4 +1,4 @@
-//! `image`: the bases, their names, and who uses them.
+//! `image`: the bases, their names, and their containers.
 
 mod export;
 mod import;
@@ -18,7 +18,7 @@ use crate::cli::Image;
 use crate::lifecycle::LifecycleError;
 use crate::record::Records;
 
-/// Does what the command line says.
+/// Executes the command line.
 ///
 /// # Errors
 /// [`LifecycleError`].
@@ -39,34 +39,34 @@ pub fn run(bases: &Bases, verb: Image) -> Result<(), LifecycleError> {
     }
 }
 
-/// One base, what is known of it, and its users.
+/// One base, its facts, and its containers.
 #[derive(Debug)]
 pub struct Base {
     key: BaseKey,
-    /// The names that were given to it.
+    /// The names that users gave to the base.
     names: Vec<String>,
-    /// What its engine calls its image.
+    /// The engine's names of the image.
     tags: Vec<String>,
     facts: Option<Facts>,
     volume: Volume,
     mounted: bool,
-    /// Bytes in use, of a mounted base.
+    /// The bytes in use; only known for a mounted base.
     used: Option<u64>,
-    /// IDs of the containers that share it.
+    /// The IDs of the containers that share the base.
     shared: Vec<String>,
-    /// IDs of the containers that have a snapshot of it.
+    /// The IDs of the containers that have a snapshot of the base.
     private: Vec<String>,
 }
 
 impl Base {
-    /// How many containers use it.
+    /// The number of containers that use the base.
     #[must_use]
     pub fn users(&self) -> usize {
         self.shared.len() + self.private.len()
     }
 }
 
-/// What people call a base, else the beginning of its key; what is too long for a table is cut.
+/// The base's name, or the beginning of its key. A name that is too long for a table is cut.
 pub fn called(names: &[String], tags: &[String], key: &BaseKey) -> String {
     const LONGEST: usize = 40;
     let more = tags.iter().filter(|tag| !names.contains(tag));
@@ -85,7 +85,7 @@ pub fn called(names: &[String], tags: &[String], key: &BaseKey) -> String {
 /// [`LifecycleError`].
 pub fn all(bases: &Bases) -> Result<Vec<Base>, LifecycleError> {
     private_dir(bases.run_dir())?;
-    // The store knows the volumes of an inactive pool too.
+    // The store has the volumes of an inactive pool, too.
     let Some(pool) = bases.known_pool_if_made()? else {
         return Ok(Vec::new());
     };
@@ -98,7 +98,7 @@ pub fn all(bases: &Bases) -> Result<Vec<Base>, LifecycleError> {
         let used = mounted.then(|| rustix::fs::statvfs(&at).ok()).flatten();
         let used = used.map(|stat| (stat.f_blocks - stat.f_bfree) * stat.f_frsize);
         let (names, tags) = (called.given(&key), called.tags(&key));
-        // What is known of a base that was there before says nothing of one that is being made.
+        // Facts of an earlier base with this key do not apply to a base that is being made.
         let facts = called.catalog().facts(&key).filter(|_| volume.is_ready()).cloned();
         let (shared, private) = (Vec::new(), Vec::new());
         all.push(Base { key, names, tags, facts, volume, mounted, used, shared, private });
@@ -113,7 +113,8 @@ pub fn all(bases: &Bases) -> Result<Vec<Base>, LifecycleError> {
     Ok(all)
 }
 
-/// The base of a name, the only one whose image its engine calls so, or the only one whose key begins so.
+/// Finds a base: by its name, else by the engine's name of its image or by the beginning of its key, if only one base
+/// matches.
 fn find(bases: &Bases, verb: &'static str, text: &str) -> Result<Base, LifecycleError> {
     let mut all = all(bases)?;
     let only = |is_it: &dyn Fn(&Base) -> bool| {

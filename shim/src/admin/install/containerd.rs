@@ -1,21 +1,21 @@
-//! containerd's config.toml: a runtime of its CRI plugin.
+//! containerd's config.toml: a runtime for its CRI plugin.
 //!
-//! The plugin's key depends on the version of the configuration. One without a version has version 1 (containerd's
-//! `Config.GetVersion`); every containerd up to now reads it and the others, and none is made another, for that would
-//! change what the rest of the file means.
+//! The plugin's key depends on the version of the configuration. A file without a version has version 1 (containerd's
+//! `Config.GetVersion`). Every containerd until now reads version 1 and the later ones. `install` does not change the
+//! version, because that would change the meaning of the rest of the file.
 
 use toml_edit::{Document, Item};
 
 use super::error::EditError;
 use super::{Entry, NAME, toml};
 
-/// The CRI plugin in version 1, in version 2, and since version 3.
+/// The CRI plugin's name in version 1, in version 2, and since version 3.
 const PLUGINS: [&str; 3] = ["cri", "io.containerd.grpc.v1.cri", "io.containerd.cri.v1.runtime"];
 
-/// What a new file begins with: containerd 1.4 and all that came after read it.
+/// The first line of a new file: containerd 1.4 and all later ones read it.
 const VERSION: &str = "version = 2\n";
 
-/// The text with the runtime in it.
+/// The text with the runtime added.
 ///
 /// # Errors
 /// [`EditError`].
@@ -28,7 +28,7 @@ pub fn add(text: &str, entry: &Entry) -> Result<String, EditError> {
     let options = [&ours[..], &["options"]].concat();
     let mut text = toml::set(&fresh, &ours, "runtime_type", "\"io.containerd.runc.v2\"")?;
     text = toml::set(&text, &options, "BinaryName", &toml::string(&entry.path))?;
-    // kubelet's cgroup driver is one for all runtimes.
+    // kubelet has one cgroup driver for all runtimes.
     let driver = [&at[..], &["runtimes", "runc", "options", "SystemdCgroup"]].concat();
     if toml::find(&document, &driver).and_then(Item::as_bool) == Some(true) {
         text = toml::set(&text, &options, "SystemdCgroup", "true")?;
@@ -39,13 +39,13 @@ pub fn add(text: &str, entry: &Entry) -> Result<String, EditError> {
     Ok(text)
 }
 
-/// The text without it. `before` is what the file was, as far as that is known.
+/// The text without the runtime. `before` is the file's earlier text, if it is known.
 ///
 /// # Errors
 /// [`EditError`].
 pub fn remove(text: &str, before: &str) -> Result<String, EditError> {
     let mut text = text.to_owned();
-    // In all versions: somebody may have migrated the file.
+    // The runtime is removed in the form of every version, because the file may have been migrated.
     for plugin in PLUGINS {
         let at = containerd(plugin);
         text = toml::remove(&text, &[&at[..], &["runtimes", NAME]].concat())?;
@@ -54,19 +54,19 @@ pub fn remove(text: &str, before: &str) -> Result<String, EditError> {
     Ok(text)
 }
 
-/// Whether the text says nothing.
+/// Whether the text has no content.
 pub fn is_empty(text: &str) -> bool {
     text.trim().is_empty() || text.trim() == VERSION.trim()
 }
 
-/// Why the entry will have no effect, if so. A text that is no TOML has none.
+/// The reason if containerd will not use the entry. `None` for a text that is not TOML.
 pub fn doubt(text: &str) -> Option<&'static str> {
     let document = toml::parse(text).ok()?;
     let disabled = toml::find(&document, &["disabled_plugins"]).and_then(Item::as_array)?;
     let is_cri = |name: &str| PLUGINS.contains(&name);
     disabled.iter().filter_map(|name| name.as_str()).any(is_cri).then_some(
         "disabled_plugins has the CRI plugin, which alone reads this entry (for kubelet and crictl); \
-         `ctr run --runc-binary` needs none",
+         `ctr run --runc-binary` needs no entry",
     )
 }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::error::EditError;
 use super::{Entry, NAME};
 
-/// The text with the runtime in it.
+/// The text with the runtime added.
 ///
 /// # Errors
 /// [`EditError`].
@@ -16,7 +16,7 @@ pub fn add(text: &str, entry: &Entry) -> Result<String, EditError> {
     let daemon = top(&root)?;
     let runtimes = object(&daemon, "runtimes", "runtimes")?;
     let ours = object(&runtimes, NAME, "runtimes.sharedroot")?;
-    // The other way to name a runtime; dockerd refuses both in one.
+    // This is the other way to name a runtime; dockerd refuses a runtime that has both.
     for other in ["runtimeType", "options"] {
         unset(&ours, other);
     }
@@ -28,7 +28,7 @@ pub fn add(text: &str, entry: &Entry) -> Result<String, EditError> {
     Ok(root.to_string())
 }
 
-/// The text without it. `before` is what the file was, as far as that is known.
+/// The text without the runtime. `before` is the file's earlier text, if it is known.
 ///
 /// # Errors
 /// [`EditError`].
@@ -60,14 +60,14 @@ pub fn remove(text: &str, before: &str) -> Result<String, EditError> {
     Ok(root.to_string())
 }
 
-/// Whether the text says nothing.
+/// Whether the text has no content.
 pub fn is_empty(text: &str) -> bool {
     let text: String = text.split_whitespace().collect();
     text.is_empty() || text == "{}"
 }
 
-/// What makes dockerd follow the file. On SIGHUP it keeps the runtimes and the default that it has where the file names
-/// none (moby's `reloadPlatform`).
+/// The command that makes dockerd use the file. On SIGHUP dockerd keeps its runtimes and default runtime if the file
+/// names none (moby's `reloadPlatform`).
 pub fn next(before: &str, after: &str) -> &'static str {
     let has =
         |text, key| serde_json::from_str(text).is_ok_and(|daemon: Value| daemon.get(key).is_some());
@@ -79,7 +79,7 @@ pub fn next(before: &str, after: &str) -> &'static str {
     }
 }
 
-/// serde_json is the stricter one, and says where.
+/// Both parsers must accept the text: serde_json is stricter, and reports the place.
 fn parse(text: &str) -> Result<CstRootNode, EditError> {
     let _: Value = serde_json::from_str(text)?;
     let strict = ParseOptions {
@@ -95,7 +95,7 @@ fn top(root: &CstRootNode) -> Result<CstObject, EditError> {
     root.object_value().ok_or_else(|| shape("the text", "an object"))
 }
 
-/// The object at `key`, made where there is none.
+/// The object at `key`. A missing one is made.
 fn object(parent: &CstObject, key: &str, path: &str) -> Result<CstObject, EditError> {
     unique(parent, key, path)?;
     parent.object_value_or_create(key).ok_or_else(|| shape(path, "an object"))

@@ -1,79 +1,79 @@
-//! Why a configuration is left as it is.
+//! Why a configuration is left unchanged.
 
 use std::io;
 use std::path::PathBuf;
 
 use super::receipt::ReceiptError;
 
-/// A text that cannot be edited for certain.
+/// The text cannot be edited reliably.
 #[derive(Debug, thiserror::Error)]
 pub enum EditError {
-    /// No JSON. dockerd reads no comments either.
+    /// The text is not JSON. dockerd accepts no comments either.
     #[error("it is not JSON: {0}")]
     Json(#[from] serde_json::Error),
-    /// No TOML.
+    /// The text is not TOML.
     #[error("it is not TOML: {}", .0.to_string().trim_end())]
     Toml(#[from] Box<toml_edit::TomlError>),
-    /// A key is written in a way that is not edited.
+    /// A key is written in a form that cannot be edited.
     #[error("{key} is not {wanted}")]
     Shape {
-        /// The key, from the top.
+        /// The key, with its path from the top.
         key: String,
-        /// How it would have to be written.
+        /// The form that could be edited.
         wanted: &'static str,
     },
-    /// Readers differ in what that means.
+    /// Programs differ in how they read a key that is given twice.
     #[error("{key} is there twice")]
     Twice {
         /// The key.
         key: String,
     },
-    /// containerd's next one.
+    /// The version is newer than those that this program knows.
     #[error("version {version} of containerd's configuration is not known")]
     Version {
-        /// What the file says.
+        /// The version in the file.
         version: i64,
     },
 }
 
-/// `install` or `uninstall` that failed. The configuration is as it was.
+/// `install` or `uninstall` failed. The configuration is unchanged.
 #[derive(Debug, thiserror::Error)]
 pub enum InstallError {
-    /// The text of the file.
-    #[error("edit {path}: {source}; mend it, or {by_hand}")]
+    /// The text of the file cannot be edited.
+    #[error("edit {path}: {source}; correct the file, or {by_hand}")]
     Edit {
         /// The file.
         path: PathBuf,
-        /// What is in the way.
+        /// Why the text cannot be edited.
         source: EditError,
-        /// The same by hand.
+        /// How a user can make the change by hand.
         by_hand: String,
     },
-    /// The file itself.
+    /// An operation on the file failed.
     #[error("{step} {path}: {source}")]
     File {
-        /// What was tried.
+        /// The operation.
         step: &'static str,
-        /// On what.
+        /// The path.
         path: PathBuf,
         /// The operating system's reason.
         source: io::Error,
     },
-    /// A link that leads nowhere, a directory, a device.
+    /// The path is a link to a missing file, a directory or a device.
     #[error("{path} is {what}: give the configuration itself with --config-file")]
     NoFile {
-        /// What was given.
+        /// The path that was given.
         path: PathBuf,
-        /// What it is.
+        /// What the path is.
         what: &'static str,
     },
-    /// Neither JSON nor TOML could hold it.
+    /// JSON and TOML can only contain UTF-8.
     #[error("the path of this program, {path:?}, is not UTF-8: install it elsewhere")]
     Name {
         /// The executable.
         path: PathBuf,
     },
-    /// What was before.
+    /// The receipt cannot be read or written.
     #[error(transparent)]
     Receipt(#[from] ReceiptError),
 }

@@ -1,8 +1,8 @@
-//! A configuration file: read, and replaced whole or not at all.
+//! A configuration file, which is read, and replaced completely or not at all.
 //!
-//! A symbolic link is followed and stays: configuration management makes such, and what is replaced is the file that
-//! the daemon reads. The new file has the old one's owner, mode and extended attributes, so its SELinux label, too. A
-//! file that was not there is root's, readable by all, and gets the label that its directory gives.
+//! A symbolic link is followed and kept, because configuration management uses links: the file that the daemon reads is
+//! replaced. The new file has the old one's owner, mode and extended attributes, so also its SELinux label. A file that
+//! did not exist belongs to root, is readable by all users, and gets the label from its directory.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, ErrorKind, Write};
@@ -16,20 +16,20 @@ use sharedroot_sys::xattr::Of;
 
 use super::error::InstallError;
 
-/// A configuration as it was found.
+/// A configuration file before the change.
 #[derive(Debug)]
 pub struct ConfigFile {
-    /// Where it really is.
+    /// The file's real path.
     pub path: PathBuf,
-    /// What it says; none where there is no file.
+    /// The file's text; `None` if there is no file.
     pub text: Option<String>,
 }
 
 impl ConfigFile {
-    /// Looks at the file at `path`.
+    /// Reads the file at `path`.
     ///
     /// # Errors
-    /// [`InstallError`]: it cannot be read, or is none.
+    /// [`InstallError`]: the path cannot be read, or is not a file.
     pub fn read(path: &Path) -> Result<Self, InstallError> {
         let real = match fs::canonicalize(path) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -49,10 +49,10 @@ impl ConfigFile {
         Ok(Self { path: real, text: Some(text) })
     }
 
-    /// Gives it a new text, which is on the disk then.
+    /// Replaces the text. Afterwards the new text is on the disk.
     ///
     /// # Errors
-    /// [`InstallError::File`]; the file is as it was.
+    /// [`InstallError::File`]; then the file is unchanged.
     pub fn replace(&self, text: &str) -> Result<(), InstallError> {
         let dir = self.path.parent().unwrap_or(Path::new("/"));
         if self.text.is_none() && !dir.exists() {
@@ -61,7 +61,7 @@ impl ConfigFile {
         self.write(text).map_err(failed("replace", &self.path))
     }
 
-    /// Removes it.
+    /// Removes the file.
     ///
     /// # Errors
     /// [`InstallError::File`].
@@ -86,7 +86,7 @@ impl ConfigFile {
     }
 }
 
-/// The kernel's own measurements are of the old content.
+/// Attributes with the kernel's measurements are left out, because they belong to the old content.
 const OF_THE_CONTENT: [&[u8]; 2] = [b"security.ima", b"security.evm"];
 
 fn copy_attributes(from: &File, to: &File) -> io::Result<()> {
@@ -96,7 +96,8 @@ fn copy_attributes(from: &File, to: &File) -> io::Result<()> {
             continue;
         }
         let Some(value) = from.value(&name)? else { continue };
-        // Mostly the label, which a new file has already; to set the same takes the policy's leave.
+        // Usually this is the label, which a new file already has; setting a label again would need the policy's
+        // permission.
         if has.value(&name).ok().flatten().as_ref() != Some(&value) {
             rustix::fs::fsetxattr(to, &*name, &value, XattrFlags::empty())?;
         }

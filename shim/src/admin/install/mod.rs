@@ -1,8 +1,8 @@
 //! `install` and `uninstall`: this program as a runtime in the configuration of Docker, containerd or podman.
 //!
-//! The edits are of text to text and keep everything else. What a file was before is kept in a receipt, so that
-//! `uninstall` gives it back to the byte; where somebody has edited it since, only what `install` added is taken out.
-//! No daemon is restarted: what to run is said.
+//! An edit changes text into text, and keeps everything else. A receipt keeps the file's earlier text, so that
+//! `uninstall` restores every byte. If a user has edited the file since, `uninstall` removes only what `install` added.
+//! No daemon is restarted; the output has the command.
 
 mod containerd;
 mod docker;
@@ -27,36 +27,36 @@ use error::EditError;
 use file::ConfigFile;
 use receipt::Receipt;
 
-/// What the runtime is called: `docker run --runtime=sharedroot`.
+/// The runtime's name: `docker run --runtime=sharedroot`.
 const NAME: &str = "sharedroot";
 
-/// What is added.
+/// The entry that `install` adds.
 #[derive(Debug)]
 struct Entry {
-    /// The program.
+    /// The path of the program.
     path: String,
-    /// Whether containers that name no runtime get it.
+    /// Whether the runtime is the default of containers that name none.
     default: bool,
 }
 
-/// Adds the runtime, and prints the difference and what to run.
+/// Adds the runtime, and prints the difference and the next command.
 ///
 /// # Errors
-/// [`LifecycleError`]; the configuration is as it was.
+/// [`LifecycleError`]; then the configuration is unchanged.
 pub fn install(config: &Config, args: &Install) -> Result<(), LifecycleError> {
     let entry = Entry { path: this_program()?, default: args.default };
     change(config, args.target, &args.edit, Some(&entry))
 }
 
-/// Takes the runtime out again, and prints the difference and what to run.
+/// Removes the runtime, and prints the difference and the next command.
 ///
 /// # Errors
-/// [`LifecycleError`]; the configuration is as it was.
+/// [`LifecycleError`]; then the configuration is unchanged.
 pub fn uninstall(config: &Config, args: &Uninstall) -> Result<(), LifecycleError> {
     change(config, args.target, &args.edit, None)
 }
 
-/// With an entry `install`, without one `uninstall`.
+/// Installs if there is an entry, else uninstalls.
 fn change(
     config: &Config,
     target: Target,
@@ -89,7 +89,7 @@ fn change(
         return Ok(());
     }
     let changed = after != file.text;
-    // The receipt is there before the change and goes after it: at no time is it missing.
+    // The receipt is written before the change and removed after it, so it exists whenever it is needed.
     if let (Some(after), true) = (&after, changed && entry.is_some()) {
         receipts.insert(file.path.clone(), Receipt::new(before, after));
         receipt::write(state_dir, &receipts).map_err(InstallError::from)?;
@@ -108,12 +108,12 @@ fn change(
     Ok(())
 }
 
-/// What becomes of a file; `None` is no file.
+/// The change of a file; `None` stands for no file.
 #[derive(Debug, PartialEq, Eq)]
 struct Plan {
-    /// What `uninstall` gives back.
+    /// The text that `uninstall` restores.
     before: Option<String>,
-    /// What is written now.
+    /// The text that is written now.
     after: Option<String>,
 }
 
@@ -206,7 +206,7 @@ fn difference(file: &ConfigFile, after: Option<&str>) -> String {
     text.trim_end_matches('\n').to_owned()
 }
 
-/// Where this program is, links resolved: what a daemon is told must not depend on them.
+/// The path of this program without symbolic links, because the entry of a daemon must not depend on links.
 fn this_program() -> Result<String, InstallError> {
     let find = |source| {
         let path = "/proc/self/exe".into();

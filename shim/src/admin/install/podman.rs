@@ -1,6 +1,6 @@
 //! podman's containers.conf.
 //!
-//! `[engine.runtimes]` is a map that podman merges over its own, so one line adds a runtime and no other is lost.
+//! podman merges the map `[engine.runtimes]` into its own, so one line adds a runtime and removes none.
 
 use super::error::EditError;
 use super::{Entry, NAME, toml};
@@ -8,7 +8,7 @@ use super::{Entry, NAME, toml};
 const ENGINE: &[&str] = &["engine"];
 const RUNTIMES: &[&str] = &["engine", "runtimes"];
 
-/// The text with the runtime in it.
+/// The text with the runtime added.
 ///
 /// # Errors
 /// [`EditError`].
@@ -18,7 +18,7 @@ pub fn add(text: &str, entry: &Entry) -> Result<String, EditError> {
     if entry.default { toml::set(&text, ENGINE, "runtime", &toml::string(NAME)) } else { Ok(text) }
 }
 
-/// The text without it. `before` is what the file was, as far as that is known.
+/// The text without the runtime. `before` is the file's earlier text, if it is known.
 ///
 /// # Errors
 /// [`EditError`].
@@ -27,7 +27,7 @@ pub fn remove(text: &str, before: &str) -> Result<String, EditError> {
     toml::restore(&text, ENGINE, "runtime", NAME, before)
 }
 
-/// Whether the text says nothing.
+/// Whether the text has no content.
 pub fn is_empty(text: &str) -> bool {
     text.trim().is_empty()
 }

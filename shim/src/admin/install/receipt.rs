@@ -1,7 +1,8 @@
-//! What configurations were before the runtime was installed in them, so that `uninstall` gives them back to the byte.
+//! The texts of configurations before the runtime was installed in them, with which `uninstall` restores every byte.
 //!
-//! One file, `install.json` in the state directory, which only root may read: configurations can hold passwords. Where
-//! it is lost `uninstall` still finds the runtime by its name; only a default that another runtime had is forgotten.
+//! The receipts are in one file, `install.json` in the state directory, which only root may read: configurations can
+//! contain passwords. If the file is lost, `uninstall` still finds the runtime by its name; only the earlier default
+//! runtime is unknown then.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -22,31 +23,31 @@ pub struct ReceiptError {
     source: io::Error,
 }
 
-/// One configuration.
+/// The receipt of one configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
-    /// Its text without the runtime; none where there was no file.
+    /// The text without the runtime; `None` if there was no file.
     pub before: Option<String>,
     /// The SHA-256 of the text that `install` wrote.
     after: String,
 }
 
 impl Receipt {
-    /// Of a text that is replaced by another.
+    /// The receipt of a text that is replaced by another.
     pub fn new(before: Option<String>, after: &str) -> Self {
         Self { before, after: digest(after) }
     }
 
-    /// Whether nobody has changed what `install` wrote.
+    /// Whether the file still has the text that `install` wrote.
     pub fn is_for(&self, text: &str) -> bool {
         self.after == digest(text)
     }
 }
 
-/// All of them, by the configuration's path.
+/// All receipts, by the configuration's path.
 pub type Receipts = BTreeMap<PathBuf, Receipt>;
 
-/// Only one process at a time edits configurations, as long as the value lives.
+/// A lock: while the value lives, no other process edits configurations.
 ///
 /// # Errors
 /// [`ReceiptError`].
@@ -59,7 +60,7 @@ pub fn lock(run_dir: &Path) -> Result<File, ReceiptError> {
     Ok(file)
 }
 
-/// What the file says now.
+/// Reads the receipts.
 ///
 /// # Errors
 /// [`ReceiptError`].
@@ -74,7 +75,7 @@ pub fn read(state_dir: &Path) -> Result<Receipts, ReceiptError> {
     }
 }
 
-/// Replaces the file, which is on the disk then; without receipts there is none.
+/// Replaces the file; afterwards it is on the disk. Without receipts the file is removed.
 ///
 /// # Errors
 /// [`ReceiptError`].

@@ -1,4 +1,4 @@
-//! Changes of TOML by the places of things in its text: what is not changed stays to the byte, comments included.
+//! Changes of a TOML text by the positions in the text: the unchanged parts keep every byte, comments included.
 
 use std::ops::Range;
 
@@ -6,7 +6,7 @@ use toml_edit::{Document, Item, Key, Table};
 
 use super::error::EditError;
 
-/// Understands a text.
+/// Parses a text.
 ///
 /// # Errors
 /// [`EditError::Toml`].
@@ -14,15 +14,15 @@ pub fn parse(text: &str) -> Result<Document<&str>, EditError> {
     Document::parse(text).map_err(|error| Box::new(error).into())
 }
 
-/// What is at a path; the whole document at the empty one.
+/// The item at a path; for the empty path the whole document.
 pub fn find<'d>(document: &'d Document<&str>, path: &[&str]) -> Option<&'d Item> {
     path.iter().try_fold(document.as_item(), |item, key| item.get(key))
 }
 
-/// Gives `key` in the table at `path` a value, written as TOML. A table that is not there is added at the end.
+/// Sets `key` in the table at `path` to a value that is written as TOML. A missing table is added at the end.
 ///
 /// # Errors
-/// [`EditError`]; [`EditError::Shape`] where no line of its own can say it, as in an inline table.
+/// [`EditError`]; [`EditError::Shape`] if no line of its own can hold the key, as in an inline table.
 pub fn set(text: &str, path: &[&str], key: &str, value: &str) -> Result<String, EditError> {
     let document = parse(text)?;
     let line = format!("{} = {value}", quoted(key));
@@ -46,7 +46,7 @@ pub fn set(text: &str, path: &[&str], key: &str, value: &str) -> Result<String, 
             format!("{text}{gap}[{}]\n{line}\n", names.join("."))
         }
     };
-    // An inline table or dotted keys on the way there: TOML has no other line for the same table.
+    // There is an inline table or a dotted key on the path: TOML has no other line for the same table.
     let whole = [path, &[key]].concat();
     match parse(&after) {
         Ok(document) if find(&document, &whole).is_some() => Ok(after),
@@ -54,7 +54,7 @@ pub fn set(text: &str, path: &[&str], key: &str, value: &str) -> Result<String, 
     }
 }
 
-/// Removes the lines of what is at `path`, if it is there: a key, or a table with everything in it.
+/// Removes the lines of the item at `path`, if there is one: a key, or a table with its content.
 ///
 /// # Errors
 /// [`EditError`]; [`EditError::Shape`] for a part of an inline table.
@@ -75,7 +75,7 @@ pub fn remove(text: &str, path: &[&str]) -> Result<String, EditError> {
     let mut after = String::with_capacity(text.len());
     let mut kept = 0;
     for lines in lines {
-        // Keys of one line have it in common.
+        // Keys of one line share that line.
         after.push_str(text.get(kept..lines.start).unwrap_or_default());
         kept = kept.max(lines.end);
     }
@@ -83,8 +83,8 @@ pub fn remove(text: &str, path: &[&str]) -> Result<String, EditError> {
     Ok(after)
 }
 
-/// Removes `key`, if it is there, from the table at `path`. The header of a table in which nothing is left goes with
-/// it, unless it was there before.
+/// Removes `key`, if it exists, from the table at `path`. If the table is empty then, its header is removed, too,
+/// unless the header was there before.
 ///
 /// # Errors
 /// [`EditError`].
@@ -103,7 +103,7 @@ pub fn remove_key(text: &str, path: &[&str], key: &str, before: &str) -> Result<
     }
 }
 
-/// Gives `key` the value that it had before, if it has `ours` now; without one it goes.
+/// Restores the earlier value of `key` if `key` has the value `ours` now; without an earlier value the key is removed.
 ///
 /// # Errors
 /// [`EditError`].
@@ -124,9 +124,9 @@ pub fn restore(
     }
 }
 
-/// A string as TOML has it.
+/// A string in TOML's form.
 pub fn string(text: &str) -> String {
-    // JSON's escapes are TOML's, but for DEL, which JSON leaves as it is.
+    // JSON's escapes are valid in TOML. Only DEL, which JSON does not escape, must be escaped.
     serde_json::Value::from(text).to_string().replace('\u{7f}', "\\u007f")
 }
 
@@ -139,7 +139,7 @@ fn has_header(table: &Table) -> bool {
     !table.is_implicit() && !table.is_dotted() && table.span().is_some()
 }
 
-/// The places of a table's header and its own keys, and of everything below.
+/// The positions of a table's header and its own keys, and of everything below the table.
 fn collect(key: &Key, item: &Item, places: &mut Vec<Range<usize>>) {
     match item {
         Item::Table(table) => table_places(table, true, places),
@@ -164,7 +164,7 @@ fn table_places(table: &Table, deep: bool, places: &mut Vec<Range<usize>>) {
     }
 }
 
-/// A table's last key, or its header.
+/// The position of a table's last key, or of its header.
 fn last_place(table: &Table) -> Option<Range<usize>> {
     let mut places = Vec::new();
     table_places(table, false, &mut places);
@@ -175,7 +175,7 @@ fn splice(text: &str, place: Range<usize>, new: &str) -> String {
     [&text[..place.start], new, &text[place.end..]].concat()
 }
 
-/// The lines of a place, with the empty one above a header.
+/// The lines of a position, with the empty line above a header.
 fn whole_lines(text: &str, place: Range<usize>) -> Range<usize> {
     let mut start = start_of_line(text, place.start);
     if text[place.start..].starts_with('[') {

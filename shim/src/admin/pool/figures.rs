@@ -1,4 +1,4 @@
-//! How full the pool is, for people and for programs.
+//! How full the pool is, as text and as JSON.
 
 use std::path::{Path, PathBuf};
 
@@ -9,12 +9,12 @@ use sharedroot_dm::{Backing, Blocks, Bytes, Error, Pool, PoolName, PoolStatus};
 use crate::admin::for_programs;
 use crate::admin::screen::{Colour, Line, Screen};
 
-/// What is known of a pool, from none at all to a running one.
+/// What is known of a pool.
 #[derive(Debug)]
 pub struct Figures {
     name: PoolName,
     made: Option<Made>,
-    /// The first container makes a pool on loop files, and no other.
+    /// Whether the first container makes the pool: only on loop files.
     made_on_use: bool,
 }
 
@@ -23,17 +23,17 @@ struct Made {
     volumes: usize,
     data_path: PathBuf,
     metadata_path: PathBuf,
-    /// None if the pool is not active.
+    /// `None` if the pool is not active.
     status: Option<PoolStatus>,
 }
 
 impl Figures {
-    /// Of a pool that is there.
+    /// The figures of an existing pool.
     ///
     /// # Errors
     /// [`Error`] of an active pool whose status cannot be read.
     pub fn of(pool: &Pool) -> Result<Self, Error> {
-        // A pool that is being changed is suspended for a moment and has a status nevertheless.
+        // A pool that is being changed is suspended for a moment, and still has a status.
         let status = match pool.status() {
             Err(_) if !pool.is_active()? => None,
             asked => Some(asked?),
@@ -47,10 +47,10 @@ impl Figures {
         Ok(Self { name: pool.name().clone(), made: Some(made), made_on_use: false })
     }
 
-    /// Of the configured pool, made or not.
+    /// The figures of the configured pool, whether it exists or not.
     ///
     /// # Errors
-    /// As [`Figures::of`], or of a store that cannot be read.
+    /// The errors of [`Figures::of`], and those of a store that cannot be read.
     pub fn known(bases: &Bases) -> Result<Self, RootfsError> {
         if let Some(pool) = bases.known_pool_if_made()? {
             return Ok(Self::of(pool)?);
@@ -60,7 +60,7 @@ impl Figures {
         Ok(Self { name: config.name.clone(), made: None, made_on_use })
     }
 
-    /// Prints them.
+    /// Prints the figures.
     pub fn print(&self, as_json: bool) {
         if as_json {
             for_programs(self.to_json());
@@ -70,7 +70,7 @@ impl Figures {
         }
     }
 
-    /// The same keys whatever is known.
+    /// The JSON has the same keys whatever is known.
     #[must_use]
     pub fn to_json(&self) -> Value {
         let part = |blocks: Option<Blocks>, block: Bytes| {
@@ -117,7 +117,7 @@ impl Figures {
         Line::plain(format!("{head}{name}: {state}"))
     }
 
-    /// For people.
+    /// The figures as text.
     #[must_use]
     pub fn lines(&self, screen: Screen) -> Vec<Line> {
         let name = &self.name;
@@ -163,7 +163,7 @@ fn part(blocks: Option<Blocks>, block: Bytes) -> String {
 
 #[cfg(test)]
 impl Figures {
-    /// Of a pool that is not made yet.
+    /// The figures of a pool that is not made yet.
     pub fn example() -> Self {
         let name = "default".parse().expect("a name");
         Self { name, made: None, made_on_use: true }

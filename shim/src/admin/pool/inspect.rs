@@ -1,4 +1,4 @@
-//! `pool inspect`: the volumes as the store knows them.
+//! `pool inspect`: the volumes in the store.
 
 use serde_json::{Value, json};
 use sharedroot_bases::RootfsError;
@@ -10,7 +10,7 @@ use crate::output::say;
 /// Prints every volume of the pool.
 ///
 /// # Errors
-/// [`RootfsError`] of a store or a kernel that cannot be read.
+/// [`RootfsError`] if the store or the kernel cannot be read.
 pub fn run(pool: &Pool, as_json: bool) -> Result<(), RootfsError> {
     let volumes = pool.volumes()?;
     if as_json {

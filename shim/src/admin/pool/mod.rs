@@ -1,4 +1,4 @@
-//! `pool`: what an administrator does with the thin pool.
+//! `pool`: the administration of the thin pool.
 
 mod figures;
 mod inspect;
@@ -18,7 +18,7 @@ use crate::output::say;
 use crate::record::Records;
 pub use figures::Figures;
 
-/// Does what the command line says, and prints a short result.
+/// Executes the command line, and prints a short result.
 ///
 /// # Errors
 /// [`RootfsError`].
@@ -40,9 +40,9 @@ pub fn run(config: &Config, verb: Verb) -> Result<(), RootfsError> {
     }
 }
 
-/// Makes the pool that the configuration, or the flags over it, describe.
+/// Makes the pool that the configuration and the flags describe.
 fn create(mut config: Config, args: PoolCreate) -> Result<(), RootfsError> {
-    // The store keeps the paths for processes that start elsewhere.
+    // Paths are made absolute: the store keeps them for processes with other working directories.
     let absolute = |path: &Path| {
         std::path::absolute(path).map_err(|source| RootfsError::File {
             step: "find",
@@ -133,9 +133,9 @@ fn repair(bases: &Bases, as_json: bool) -> Result<(), RootfsError> {
         return Ok(());
     }
     say!("the metadata of the pool {name} is repaired and sound");
-    say!("what it was before is kept in {}", damaged.display());
+    say!("the damaged metadata is kept in {}", damaged.display());
     say!(
-        "next: `sharedroot pool activate`, then `sharedroot gc --dry-run`, which says what the \
+        "next: `sharedroot pool activate`, then `sharedroot gc --dry-run`, which prints what the \
          pool holds; remove that file when nothing is missing"
     );
     Ok(())

@@ -1,4 +1,4 @@
-//! The keys while nothing is done but waiting for the next look: `q`, Ctrl-C and Esc end the table.
+//! The keys while `top` waits for its next update: `q`, Ctrl-C and Esc end the table.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
@@ -10,8 +10,8 @@ use rustix::termios::{self, LocalModes, OptionalActions, Termios};
 /// Ctrl-C and Esc, as a terminal sends them.
 const ENDS: [u8; 3] = [b'q', 3, 27];
 
-/// Waits for so long, or until a key says that it is enough; returns whether one did. Where `input` is no terminal, or not
-/// this process's to change because it runs in the background, it only waits.
+/// Waits for the given time, or until a key ends the table; returns whether a key did. If `input` is not a terminal, or
+/// if this process may not change the terminal because it runs in the background, the function only waits.
 pub fn wait(input: &impl AsFd, patience: Duration) -> bool {
     match Raw::of(input.as_fd()) {
         Some(raw) => raw.wait(patience),
@@ -22,8 +22,8 @@ pub fn wait(input: &impl AsFd, patience: Duration) -> bool {
     }
 }
 
-/// A terminal that gives each key at once and does not show it; as it was when this is dropped. While a look takes long it
-/// is as always, so that Ctrl-C ends it.
+/// A terminal that passes on each key immediately and does not show it; dropping this restores the terminal. During an
+/// update the terminal has its usual settings, so that Ctrl-C ends a long one.
 struct Raw<'t> {
     terminal: BorrowedFd<'t>,
     before: Termios,
@@ -36,7 +36,7 @@ impl<'t> Raw<'t> {
             return None;
         }
         let mut now = before.clone();
-        // Ctrl-C comes as a key, so that it, too, leaves the terminal as it was.
+        // Ctrl-C arrives as a key, so that the terminal is restored in this case, too.
         now.local_modes.remove(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG);
         termios::tcsetattr(terminal, OptionalActions::Now, &now).ok()?;
         Some(Self { terminal, before })
@@ -57,7 +57,7 @@ impl<'t> Raw<'t> {
             match rustix::io::read(self.terminal, &mut keys) {
                 Ok(count) if count > 0 && !keys[..count].iter().any(|key| ENDS.contains(key)) => {}
                 Err(Errno::INTR) => {}
-                // A key, or the terminal has gone.
+                // A key was pressed, or the terminal has gone.
                 _ => return true,
             }
         }

@@ -1,4 +1,4 @@
-//! How long the starts of containers took: the notes of `create` and `start` put together, by image.
+//! How long the starts of containers took: the notes of `create` and `start` joined, by base.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -7,26 +7,26 @@ use sharedroot_format::BaseKey;
 
 use crate::starts::{Note, Step};
 
-/// How long starts took.
+/// The durations of starts.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Latencies {
     sorted: Vec<Duration>,
 }
 
 impl Latencies {
-    /// How many there were.
+    /// The number of starts.
     pub fn count(&self) -> usize {
         self.sorted.len()
     }
 
-    /// What so many percent of them did not exceed: the nearest rank. Of no start there is none.
+    /// The duration that the given percentage of the starts did not exceed: the nearest rank. `None` without starts.
     pub fn percentile(&self, percent: usize) -> Option<Duration> {
         let rank = (self.sorted.len() * percent).div_ceil(100).max(1);
         self.sorted.get(rank - 1).copied()
     }
 }
 
-/// The starts on each base, `None` for the rootfs as given. One is the time of a `create` and of the `start` that came after
+/// The starts on each base, `None` for the engine's rootfs. One is the time of a `create` and of the `start` that came after
 /// it; a container that waits for its `start` is none yet.
 pub fn by_base(notes: Vec<Note>) -> BTreeMap<Option<BaseKey>, Latencies> {
     let mut waiting = HashMap::new();
@@ -38,7 +38,7 @@ pub fn by_base(notes: Vec<Note>) -> BTreeMap<Option<BaseKey>, Latencies> {
                 waiting.insert(container, (base, took));
             }
             Step::Whole(base) => add(base, took),
-            // Its `create` may be older than the notes.
+            // The `create` of this `start` may be older than the notes.
             Step::Start => {
                 if let Some((base, create)) = waiting.remove(&container) {
                     add(base, create + took);

@@ -1,4 +1,4 @@
-//! One look at everything that `top` shows.
+//! The figures of `top` at one moment.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,10 +15,10 @@ use crate::admin::pool::Figures;
 use crate::lifecycle::LifecycleError;
 use crate::starts;
 
-/// Starts are remembered for so long.
+/// How long starts are remembered.
 const PERIOD: Duration = Duration::from_secs(3600);
 
-/// Looks, and keeps between two looks what does not change.
+/// Collects the figures, and keeps between two updates what does not change.
 #[derive(Debug)]
 pub struct Looker<'s> {
     config: &'s Config,
@@ -26,18 +26,18 @@ pub struct Looker<'s> {
     resident: Resident,
 }
 
-/// What there was to see.
+/// The figures.
 #[derive(Debug)]
 pub struct Look {
-    /// The pool.
+    /// The figures of the pool.
     pub pool: Figures,
     /// Containers on bases.
     pub users: Users,
-    /// Containers on the rootfs as given.
-    pub as_given: usize,
-    /// How long their starts took.
+    /// Containers on the engine's rootfs, not shared.
+    pub not_shared: usize,
+    /// The starts of these containers.
     pub given_starts: Latencies,
-    /// The bases, those that save the most first.
+    /// The bases; those that save the most come first.
     pub images: Vec<Image>,
 }
 
@@ -46,30 +46,30 @@ pub struct Look {
 pub struct Image {
     /// Its key.
     pub key: BaseKey,
-    /// The names that were given to it.
+    /// The names that users gave to the base.
     pub names: Vec<String>,
-    /// What its engine calls its image.
+    /// The engine's names of the image.
     pub tags: Vec<String>,
-    /// Its containers.
+    /// The base's containers.
     pub users: Users,
-    /// Bytes of its files that are in memory.
+    /// How many bytes of the base's files are in memory.
     pub resident: Result<u64, Uncounted>,
-    /// How long starts on it took.
+    /// The starts on the base.
     pub starts: Latencies,
 }
 
 impl<'s> Looker<'s> {
-    /// `all`: also at mounted bases without a container.
+    /// With `all`, mounted bases without a container are included.
     pub fn new(config: &'s Config, all: bool) -> Self {
         Self { config, all, resident: Resident::default() }
     }
 
-    /// Looks at bases with containers, and at those on which there was a start.
+    /// Collects the figures of bases with containers, and of bases on which a container started.
     ///
     /// # Errors
     /// [`LifecycleError`].
     pub fn look(&mut self) -> Result<Look, LifecycleError> {
-        // The pool may be destroyed and made anew between two looks.
+        // The pool may be destroyed and made again between two updates.
         let bases = Bases::new(self.config.clone());
         let run_dir = bases.run_dir();
         let pool = Figures::known(&bases)?;
@@ -102,14 +102,14 @@ impl<'s> Looker<'s> {
         images.sort_by_key(|image| {
             std::cmp::Reverse((image.saved(), image.users.shared, image.users.private))
         });
-        let (users, as_given) = (by_base.total(), by_base.as_given);
-        Ok(Look { pool, users, as_given, given_starts, images })
+        let (users, not_shared) = (by_base.total(), by_base.not_shared);
+        Ok(Look { pool, users, not_shared, given_starts, images })
     }
 }
 
 impl Image {
-    /// Bytes that copies of their own would take of the containers that share the base, but for the first. `None` where it is
-    /// not known what is in memory.
+    /// The bytes that private copies would take for the containers that share the base, except the first. `None` if it
+    /// is unknown what is in memory.
     pub fn saved(&self) -> Option<u64> {
         let others = self.users.shared.saturating_sub(1) as u64;
         self.resident.as_ref().ok().map(|resident| resident * others)
@@ -131,23 +131,23 @@ impl Image {
 }
 
 impl Look {
-    /// What all bases save together, as far as it is known.
+    /// The bytes that all bases save together, as far as they are known.
     pub fn saved(&self) -> u64 {
         self.images.iter().filter_map(Image::saved).sum()
     }
 
-    /// The same keys whatever is known.
+    /// The JSON has the same keys whatever is known.
     pub fn to_json(&self) -> Value {
         json!({
             "pool": self.pool.to_json(),
             "containers": {
                 "shared": self.users.shared,
                 "private": self.users.private,
-                "as_given": self.as_given,
+                "not_shared": self.not_shared,
             },
             "saved_bytes": self.saved(),
             "images": self.images.iter().map(Image::to_json).collect::<Vec<_>>(),
-            "as_given": { "starts": starts_json(&self.given_starts) },
+            "not_shared": { "starts": starts_json(&self.given_starts) },
         })
     }
 }
@@ -189,8 +189,8 @@ impl Look {
             image("c", &[], 1, 0, Err(Uncounted::NoTool)),
         ];
         let given_starts = starts.remove(&None).unwrap();
-        let (users, as_given) = (Users { shared: 4, private: 3 }, 1);
-        Self { pool: Figures::example(), users, as_given, given_starts, images }
+        let (users, not_shared) = (Users { shared: 4, private: 3 }, 1);
+        Self { pool: Figures::example(), users, not_shared, given_starts, images }
     }
 }
 
@@ -217,7 +217,7 @@ mod tests {
     #[test]
     fn programs_get_the_same_keys_whatever_is_known() {
         let json = Look::example().to_json();
-        assert_eq!(json["containers"], json!({ "shared": 4, "private": 3, "as_given": 1 }));
+        assert_eq!(json["containers"], json!({ "shared": 4, "private": 3, "not_shared": 1 }));
         assert_eq!(json["saved_bytes"], 10 << 20);
         assert_eq!(json["images"][0]["saved_bytes"], 10 << 20);
         let starts = json!({ "count": 2, "p50_us": 12_000, "p99_us": 1_250_000 });
@@ -227,7 +227,7 @@ mod tests {
         assert_eq!(json["images"][1]["uncounted"], "it is not mounted");
         let none = json!({ "count": 0, "p50_us": null, "p99_us": null });
         assert_eq!(json["images"][1]["starts"], none);
-        assert_eq!(json["as_given"]["starts"]["count"], 1);
+        assert_eq!(json["not_shared"]["starts"]["count"], 1);
         let keys = |at: usize| {
             let image = json["images"][at].as_object().unwrap();
             image.keys().cloned().collect::<Vec<_>>()

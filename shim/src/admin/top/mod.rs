@@ -1,13 +1,13 @@
-//! `top`: who shares what, what that keeps out of memory, and how long starts take.
+//! `top`: which containers share which base, how much memory that saves, and how long starts take.
 //!
 //! | file | its story |
 //! |---|---|
-//! | `users` | who uses which base |
+//! | `users` | which containers use which base |
 //! | `resident` | how much of a base is in memory |
 //! | `latency` | how long starts took |
-//! | `look` | all of that at one moment, and for programs |
-//! | `table` | the same for people |
-//! | `keys` | what ends it |
+//! | `look` | all figures at one moment, and as JSON |
+//! | `table` | the figures as a table for people |
+//! | `keys` | the keys that end `top` |
 
 mod keys;
 mod latency;
@@ -29,7 +29,8 @@ use crate::cli::Top;
 use crate::lifecycle::LifecycleError;
 use crate::output;
 
-/// Moves to the upper left corner; what is left of a line; what is left of the screen (ECMA-48: CUP, EL, ED).
+/// Moves the cursor to the upper left corner; clears the rest of a line; clears the rest of the screen (ECMA-48: CUP,
+/// EL, ED).
 const HOME: &str = "\x1b[H";
 const REST_OF_LINE: &str = "\x1b[K";
 const REST_OF_SCREEN: &str = "\x1b[J";
@@ -63,14 +64,15 @@ pub fn top(bases: &Bases, args: &Top) -> Result<(), LifecycleError> {
     Ok(())
 }
 
-/// Columns and rows of the terminal; one that does not know them takes all.
+/// The columns and rows of the terminal; without limit if they are unknown.
 fn size() -> (usize, usize) {
     let known = |number: u16| if number == 0 { usize::MAX } else { usize::from(number) };
     rustix::termios::tcgetwinsize(io::stdout())
         .map_or((usize::MAX, usize::MAX), |size| (known(size.ws_col), known(size.ws_row)))
 }
 
-/// What draws these lines over the last ones, as far as there is room: the last row stays free for the cursor.
+/// The text that draws these lines over the earlier ones, as far as there is room. The last row stays free for the
+/// cursor.
 fn draw(lines: &[Line], (columns, rows): (usize, usize), screen: Screen) -> String {
     let mut text = HOME.to_owned();
     for line in lines.iter().take(rows.saturating_sub(1)) {

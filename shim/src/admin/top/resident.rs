@@ -1,8 +1,8 @@
-//! How much of a base's files is in memory: cachestat(2) of every file, by util-linux's fincore(1).
+//! How much of a base's files is in memory: cachestat(2) for every file, called by util-linux's fincore(1).
 //!
-//! What an image calls its files is any bytes. They are never read from fincore's words, only given to it as paths that
-//! begin with `./`, below the base's own directory. A base is sealed, so a path that leads through no link when the base is
-//! first walked never will.
+//! File names of an image may contain any bytes. They are never parsed from fincore's output. They are only passed to
+//! fincore, as paths that begin with `./`, below the base's own directory. A base is read-only for ever, so a path
+//! without symbolic links at the first walk never gets one.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -19,30 +19,30 @@ use sharedroot_image::walk::{Found, WalkError, walk};
 use sharedroot_sys::by_descriptor::by_descriptor;
 use sharedroot_sys::mount;
 
-/// Where util-linux is; never the caller's PATH.
+/// util-linux's directories; the caller's PATH is not used.
 const PLACES: [&str; 2] = ["/usr/bin", "/bin"];
 
-/// Bytes of paths that one fincore is given, with the pointers to them: half of what Linux always takes (execve(2)).
+/// The most bytes of paths for one fincore, with the pointers to them: half of what Linux always accepts (execve(2)).
 const MOST_AT_ONCE: usize = 64 << 10;
 
-/// Why the pages of a base are not known.
+/// Why the pages of a base are unknown.
 #[derive(Debug, thiserror::Error)]
 pub enum Uncounted {
-    /// Nobody asked: no container has it.
+    /// The pages were not counted, because no container uses the base.
     #[error("no container has it")]
     NoContainer,
-    /// No container has shared it since it was unmounted, or the last one went meanwhile.
+    /// No container has shared the base since it was unmounted, or the last container ended meanwhile.
     #[error("it is not mounted")]
     NotMounted,
-    /// Its directory cannot be opened.
+    /// The base's directory cannot be opened.
     #[error("open {path}: {source}")]
     Open {
-        /// Where it is mounted.
+        /// The mount point.
         path: PathBuf,
-        /// Why.
+        /// The operating system's reason.
         source: io::Error,
     },
-    /// Its files cannot be listed.
+    /// The base's files cannot be listed.
     #[error(transparent)]
     Walk(#[from] WalkError),
     /// The program is not installed.
@@ -53,32 +53,34 @@ pub enum Uncounted {
     Start {
         /// The program.
         program: PathBuf,
-        /// Why.
+        /// The operating system's reason.
         source: io::Error,
     },
     /// The program failed.
-    #[error("{program} failed ({status}): {said}; it takes util-linux 2.40 and Linux 6.5")]
+    #[error(
+        "{program} failed ({status}): {said}; `sharedroot top` needs util-linux 2.40 and Linux 6.5"
+    )]
     Tool {
         /// The program.
         program: PathBuf,
-        /// How it ended.
+        /// The exit status.
         status: String,
-        /// The first line of what it said, with nothing in it that a terminal would obey.
+        /// The first line of its standard error, without characters that control a terminal.
         said: String,
     },
-    /// The program said something else than one number a file.
+    /// The program's output is not one number for each file.
     #[error("{program} said {found} figures of {files} files")]
     Figures {
         /// The program.
         program: PathBuf,
-        /// How many it gave.
+        /// The number of figures in the output.
         found: usize,
-        /// How many it was asked for.
+        /// The number of files that it was called with.
         files: usize,
     },
 }
 
-/// Counts what is in memory, and keeps the lists of files for the next time.
+/// Counts the bytes in memory, and keeps the lists of files for the next time.
 #[derive(Debug, Default)]
 pub struct Resident {
     files: HashMap<BaseKey, Vec<OsString>>,
@@ -87,7 +89,8 @@ pub struct Resident {
 impl Resident {
     /// Bytes of the files of the base at `at` that are in memory.
     ///
-    /// It takes no lock of the base: who removes it meanwhile is told that it is in use.
+    /// The function takes no lock of the base: a command that removes the base meanwhile gets the error that the base
+    /// is in use.
     ///
     /// # Errors
     /// [`Uncounted`].
@@ -99,14 +102,14 @@ impl Resident {
         };
         let counted = count(&top, files);
         if counted.is_err() {
-            // Another base of that key may have come meanwhile.
+            // Meanwhile another base of this key may have been made.
             self.files.remove(key);
         }
         counted
     }
 }
 
-/// The top of a mounted base. What is there once it is unmounted is an empty directory.
+/// The top directory of a mounted base. After an unmount the path is an empty directory.
 fn open(at: &Path) -> Result<OwnedFd, Uncounted> {
     let fail = |errno: rustix::io::Errno| Uncounted::Open { path: at.into(), source: errno.into() };
     let mounted = mount::device_mounted_at(at).ok_or(Uncounted::NotMounted)?;
@@ -117,7 +120,7 @@ fn open(at: &Path) -> Result<OwnedFd, Uncounted> {
     if opened == mounted { Ok(top) } else { Err(Uncounted::NotMounted) }
 }
 
-/// The regular files that hold anything, one path for each inode.
+/// The regular files that are not empty, one path for each inode.
 fn regular_files(top: &OwnedFd) -> Result<Vec<OsString>, WalkError> {
     let mut files = Vec::new();
     walk(top.as_fd(), |found: Found| {
@@ -135,7 +138,7 @@ fn count(top: &OwnedFd, files: &[OsString]) -> Result<u64, Uncounted> {
     shares(files, MOST_AT_ONCE).map(|share| ask(&program, top, share)).sum()
 }
 
-/// The files in shares whose paths take at most so many bytes, or of one file.
+/// The files in groups, each with at most so many bytes of paths, or with one file.
 fn shares(files: &[OsString], most: usize) -> impl Iterator<Item = &[OsString]> {
     let mut left = files;
     std::iter::from_fn(move || {
@@ -152,7 +155,8 @@ fn shares(files: &[OsString], most: usize) -> impl Iterator<Item = &[OsString]> 
     })
 }
 
-/// Asks fincore of these files below `top`. Of EVICTED_PAGES mincore(2), which older versions ask, knows nothing.
+/// Runs fincore for these files below `top`. The column EVICTED_PAGES forces cachestat(2): mincore(2), which older
+/// versions use, cannot count evicted pages.
 fn ask(program: &Path, top: &OwnedFd, files: &[OsString]) -> Result<u64, Uncounted> {
     let output = Command::new(program)
         .args(["--bytes", "--noheadings", "--output", "RES,EVICTED_PAGES", "--"])
@@ -178,7 +182,7 @@ fn ask(program: &Path, top: &OwnedFd, files: &[OsString]) -> Result<u64, Uncount
     })
 }
 
-/// The sum of the first column, of which there must be one figure for each file.
+/// The sum of the first column, which must have one figure for each file.
 fn figures(text: &[u8], files: usize) -> Result<u64, (usize, usize)> {
     let lines = String::from_utf8_lossy(text);
     let figure = |line: &str| line.split_whitespace().next()?.parse::<u64>().ok();

@@ -1,4 +1,4 @@
-//! The table for people.
+//! The figures as a table for people.
 
 use std::time::Duration;
 
@@ -23,15 +23,15 @@ const COLUMNS: [Column; 8] = [
 ];
 type Row = [String; COLUMNS.len()];
 
-/// All of it.
+/// All lines.
 pub fn lines(look: &Look, screen: Screen) -> Vec<Line> {
-    let [shared, private, given] = [look.users.shared, look.users.private, look.as_given];
+    let [shared, private, given] = [look.users.shared, look.users.private, look.not_shared];
     let mut lines = vec![
         look.pool.fill("pool   ", screen),
-        Line::plain(format!("roots  {shared} shared, {private} private, {given} as given")),
+        Line::plain(format!("roots  {shared} shared, {private} private, {given} not shared")),
         Line::plain(format!("saved  {} of memory", Bytes(look.saved()))),
     ];
-    // What an administrator can mend; one reason will do.
+    // The first reason why pages were not counted, because an administrator can correct it.
     let reason = |image: &Image| match &image.resident {
         Ok(_) | Err(Uncounted::NotMounted | Uncounted::NoContainer) => None,
         Err(error) => Some(format!("not counted: {}: {}", image.key.short(), chain(error))),
@@ -40,9 +40,9 @@ pub fn lines(look: &Look, screen: Screen) -> Vec<Line> {
     lines.push(Line::plain(""));
 
     let mut rows: Vec<_> = look.images.iter().map(row).collect();
-    if look.given_starts.count() > 0 || look.as_given > 0 {
+    if look.given_starts.count() > 0 || look.not_shared > 0 {
         let [count, p50, p99] = starts(&look.given_starts);
-        let [first, none] = ["(as given)", "-"].map(str::to_owned);
+        let [first, none] = ["(not shared)", "-"].map(str::to_owned);
         rows.push([first, none.clone(), none.clone(), none.clone(), none, count, p50, p99]);
     }
     lines.extend(table(COLUMNS, &rows));
@@ -87,7 +87,7 @@ mod tests {
         let lines: Vec<_> = lines.iter().map(|line| line.text.as_str()).collect();
         let expected = [
             "pool   default: not made yet",
-            "roots  4 shared, 3 private, 1 as given",
+            "roots  4 shared, 3 private, 1 not shared",
             "saved  10 MiB of memory",
             "not counted: cccccccccccc: fincore is in none of /usr/bin, /bin: install util-linux \
              (Debian: util-linux-extra)",
@@ -96,7 +96,7 @@ mod tests {
             "lab/debian:12       3        1     5 MiB  10 MiB         2  12.0 ms   1.25 s",
             "bbbbbbbbbbbb        0        2         -       -         0        -        -",
             "cccccccccccc        1        0         -       -         0        -        -",
-            "(as given)          -        -         -       -         1  90.0 ms  90.0 ms",
+            "(not shared)        -        -         -       -         1  90.0 ms  90.0 ms",
         ];
         assert_eq!(lines, expected);
     }

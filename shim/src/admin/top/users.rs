@@ -1,4 +1,4 @@
-//! Who uses which base: the containers by their roots.
+//! Which containers use which base.
 
 use std::collections::BTreeMap;
 
@@ -7,22 +7,22 @@ use sharedroot_format::BaseKey;
 
 use crate::record::{self, Record, RecordError, Rootfs};
 
-/// Containers of one base.
+/// The containers of one base.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Users {
-    /// How many share it.
+    /// How many containers share the base.
     pub shared: usize,
-    /// How many have a snapshot of it.
+    /// How many containers have a snapshot of the base.
     pub private: usize,
 }
 
 /// The containers by their bases.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct ByBase {
-    /// Of each base that has any.
+    /// The containers of each base that has any.
     pub users: BTreeMap<BaseKey, Users>,
-    /// How many run on the rootfs as given.
-    pub as_given: usize,
+    /// How many containers run on the engine's rootfs, not shared.
+    pub not_shared: usize,
 }
 
 impl ByBase {
@@ -34,7 +34,7 @@ impl ByBase {
         Ok(record::all(bases.run_dir())?.into_iter().collect())
     }
 
-    /// All of them, by the kind of their root.
+    /// Counts all containers, by the kind of their rootfs.
     pub fn total(&self) -> Users {
         self.users.values().fold(Users::default(), |sum, of| Users {
             shared: sum.shared + of.shared,
@@ -48,13 +48,13 @@ impl FromIterator<Record> for ByBase {
         let mut found = Self::default();
         for record in records {
             let Some(key) = record.rootfs.base().cloned() else {
-                found.as_given += 1;
+                found.not_shared += 1;
                 continue;
             };
             let users = found.users.entry(key).or_default();
             match record.rootfs {
                 Rootfs::Shared { .. } => users.shared += 1,
-                Rootfs::Private { .. } | Rootfs::AsGiven { .. } => users.private += 1,
+                Rootfs::Private { .. } | Rootfs::NotShared { .. } => users.private += 1,
             }
         }
         found
@@ -76,7 +76,7 @@ mod tests {
             volume: "v".parse().unwrap(),
             mount_point: "/m".into(),
         };
-        let given = Rootfs::AsGiven { why: "podman".into() };
+        let given = Rootfs::NotShared { why: "podman".into() };
         let roots = [shared(&key), private(&key), shared(&key), private(&other), given];
         let found: ByBase = roots
             .into_iter()
@@ -90,7 +90,7 @@ mod tests {
             .collect();
         assert_eq!(found.users[&key], Users { shared: 2, private: 1 });
         assert_eq!(found.users[&other], Users { shared: 0, private: 1 });
-        assert_eq!((found.users.len(), found.as_given), (2, 1));
+        assert_eq!((found.users.len(), found.not_shared), (2, 1));
         assert_eq!(found.total(), Users { shared: 2, private: 2 });
     }
 }

@@ -1,6 +1,6 @@
-//! `linux.resources` in what the engine writes: two limits of cgroup v2 it leaves out are given to
-//! it as files by name (`unified`), what nobody would enforce is refused, and devices are denied unless
-//! a rule allows them.
+//! `linux.resources` in a form that the engine writes. Two limits of cgroup v2 that the engine leaves out are given to
+//! it as files by name (`unified`), limits that would not be enforced are refused, and devices are denied unless a rule
+//! allows them.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -11,15 +11,15 @@ use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceType, LinuxResources};
 use super::numbers::{UNLIMITED, check_processors, check_swap, leave_out_zeros};
 use crate::spec::error::SpecError;
 
-/// The limits for this host's cgroups, with the device rules that every container gets: without any limits the engine
-/// would leave those out, too.
+/// The limits for this host's cgroups, with the device rules that every container gets. If the configuration has no
+/// limits, the engine would leave out the device rules, too.
 ///
 /// # Errors
 /// [`SpecError`] naming the field.
 pub fn of_container(given: Option<LinuxResources>) -> Result<Option<LinuxResources>, SpecError> {
     if given.is_none() && is_unified() && !may_load_rules() {
         tracing::warn!(
-            "the container has no device rules: the configuration has no linux.resources, and to load rules takes \
+            "the container has no device rules: the configuration has no linux.resources, and to load rules needs \
              CAP_SYS_RESOURCE"
         );
         return Ok(None);
@@ -42,13 +42,13 @@ fn is_unified() -> bool {
     Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
 }
 
-/// The engine raises RLIMIT_MEMLOCK before it loads rules into cgroup v2.
+/// Whether the engine can load device rules: it raises RLIMIT_MEMLOCK before it loads them into cgroup v2.
 fn may_load_rules() -> bool {
     has_cap(None, CapSet::Effective, Capability::CAP_SYS_RESOURCE).unwrap_or(false)
 }
 
-/// Puts the rule that denies every device before the others, where runc begins, too: a cgroup of version 1 begins with
-/// what the one above it may.
+/// Puts the rule that denies every device before the other rules, as runc does. A cgroup of version 1 begins with the
+/// rights of its parent.
 fn deny_devices(resources: &mut LinuxResources) {
     let mut rules = resources.devices().clone().unwrap_or_default();
     let is_for_all =
@@ -66,7 +66,7 @@ fn refuse(field: &str, value: &str, remedy: &'static str) -> SpecError {
     SpecError::Unsupported { field, value: value.to_owned(), remedy }
 }
 
-/// The line of `rdma.max`, which has one device.
+/// The line of `rdma.max`, for one device.
 fn rdma(resources: &LinuxResources, unified: bool) -> Result<Option<String>, SpecError> {
     let mut line = None;
     for (device, limits) in resources.rdma().iter().flatten() {
@@ -91,8 +91,8 @@ fn complete_for(resources: &mut LinuxResources, unified: bool) -> Result<(), Spe
     check_processors(resources)?;
     let mut files = resources.unified().clone().unwrap_or_default();
     if let Some(memory) = resources.memory() {
-        // Memory and swap together are as much as memory alone: no swap. The engine takes the
-        // difference of 0 for "not given".
+        // If memory and swap together are as much as memory alone, there is no swap. The engine reads the difference of
+        // 0 as "not given".
         if unified
             && memory.limit().is_some_and(|limit| limit > 0)
             && memory.limit() == memory.swap()
@@ -101,7 +101,7 @@ fn complete_for(resources: &mut LinuxResources, unified: bool) -> Result<(), Spe
         }
         if unified {
             check_swap(memory)?;
-            // The engine would want a limit of memory for it; runc wants none.
+            // The engine would need a memory limit for this; runc does not.
             if (memory.limit(), memory.swap()) == (None, Some(UNLIMITED)) {
                 files.entry("memory.swap.max".to_owned()).or_insert("max".to_owned());
             }
@@ -111,7 +111,7 @@ fn complete_for(resources: &mut LinuxResources, unified: bool) -> Result<(), Spe
             return Err(refuse("memory.disableOOMKiller", "true", remedy));
         }
     }
-    // The engine's own arithmetic has 16 bits.
+    // The engine computes this with 16 bits, which overflow.
     if unified
         && let Some(block) = resources.block_io_mut()
         && let Some(weight) = block.weight().filter(|weight| *weight != 0)
@@ -146,8 +146,8 @@ fn complete_for(resources: &mut LinuxResources, unified: bool) -> Result<(), Spe
     Ok(())
 }
 
-/// The file and the number for a weight of cgroup v1, as runc has them: that of BFQ where a kernel has it, else linear from
-/// 10…1000 to 1…10000.
+/// The file and the number for a weight of cgroup v1, as runc computes them: BFQ's file if the kernel has BFQ, else a
+/// linear mapping from 10…1000 to 1…10000.
 fn weight_of_block_io(weight: u16, bfq: bool) -> (&'static str, u64) {
     match u64::from(weight) {
         weight if bfq => ("io.bfq.weight", weight),
@@ -155,7 +155,7 @@ fn weight_of_block_io(weight: u16, bfq: bool) -> (&'static str, u64) {
     }
 }
 
-/// Whether a cgroup of this host has BFQ's weight. The root has none, and the container's is not there yet.
+/// Whether a cgroup of this host has BFQ's weight. The root cgroup has none, and the container's does not exist yet.
 fn has_bfq() -> bool {
     let top = std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten();
     top.into_iter().any(|entry| entry.path().join("io.bfq.weight").exists())

@@ -1,10 +1,10 @@
-//! `linux.resources` in what libcontainer writes.
+//! `linux.resources` in a form that libcontainer writes.
 //!
 //! | file | story |
 //! |---|---|
-//! | `complete` | limits as files of cgroup v2, what nobody would enforce refused, the rule that denies every device |
-//! | `numbers` | numbers that the engine or the kernel would take for others, or for "not given" |
-//! | `systemd` | the limits in the words of the engine's way to systemd |
+//! | `complete` | limits as files of cgroup v2, the refusal of limits that would not be enforced, the rule that denies every device |
+//! | `numbers` | numbers that the engine or the kernel would misread, or that mean "not given" |
+//! | `systemd` | the limits in the form that the engine passes to systemd |
 
 mod complete;
 mod numbers;

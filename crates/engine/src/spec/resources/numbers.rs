@@ -1,17 +1,18 @@
-//! Numbers in limits: what the engine or the kernel would take for another number, and those that stand for "not given".
+//! Numbers in limits: those that the engine or the kernel would misread, and those that mean "not given".
 
 use oci_spec::runtime::{LinuxMemory, LinuxResources};
 
 use crate::spec::error::SpecError;
 
-/// One more than the highest number of a processor or a memory node that any kernel has (NR_CPUS in its Kconfig).
+/// One more than the largest number of a processor or memory node that any kernel has (NR_CPUS in the kernel's
+/// Kconfig).
 const PROCESSORS: u32 = 8192;
 
-/// The longest quota that the kernel takes, in microseconds (`max_bw_runtime_us` in kernel/sched/core.c).
+/// The longest quota that the kernel accepts, in microseconds (`max_bw_runtime_us` in kernel/sched/core.c).
 pub const LONGEST_QUOTA: i64 = 1 << 44;
 
-/// Refuses numbers with which the engine would not get to the kernel's own refusal: it makes a bit for each number below
-/// one, and multiplies a quota by a million.
+/// Refuses numbers that the kernel would refuse, but with which the engine fails earlier: the engine allocates a bit
+/// for each smaller number, and multiplies a quota by a million.
 pub fn check_processors(resources: &LinuxResources) -> Result<(), SpecError> {
     let cpu = resources.cpu().clone().unwrap_or_default();
     let file = |name| resources.unified().as_ref()?.get(name).map(String::as_str);
@@ -49,10 +50,10 @@ fn numbers_of(list: &str) -> impl Iterator<Item = Option<u32>> {
     numbers.map(|number| number.parse().ok())
 }
 
-/// "No limit", where the configuration has a number.
+/// The number that means "no limit" in the configuration.
 pub const UNLIMITED: i64 = -1;
 
-/// Takes the numbers away that stand for "not given", as runc reads them: an engine's `update` has all of them.
+/// Removes the numbers that mean "not given", as runc reads them. Docker's `update` sends all of them.
 pub fn leave_out_zeros(resources: &mut LinuxResources) {
     if let Some(memory) = resources.memory_mut() {
         let given = |number: Option<i64>| number.filter(|number| *number != 0);
@@ -69,8 +70,8 @@ pub fn leave_out_zeros(resources: &mut LinuxResources) {
     }
 }
 
-/// Memory and swap together, as the configuration has them, are to leave swap alone: cgroup v2 has that apart. The words are
-/// runc's.
+/// Refuses a limit of memory and swap together that gives no valid limit of swap alone, which is what cgroup v2 has.
+/// The messages are runc's.
 pub fn check_swap(memory: &LinuxMemory) -> Result<(), SpecError> {
     let wrong = match (memory.limit(), memory.swap()) {
         (_, Some(swap)) if swap < UNLIMITED => "invalid memory+swap value",

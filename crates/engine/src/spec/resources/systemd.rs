@@ -1,11 +1,12 @@
-//! Limits in the words of the engine's way to systemd.
+//! Limits in the form that the engine passes to systemd.
 
 use oci_spec::runtime::{LinuxCpu, LinuxResources};
 
 use super::numbers::{LONGEST_QUOTA, UNLIMITED};
 
-/// The limits in the words of the engine's way to systemd, which leaves out or misreads some. `cpu_max` is what the
-/// container has now in the file `cpu.max`: that way sets both of its numbers whenever it sets one of the processor.
+/// The limits in the form that the engine passes to systemd; the engine leaves out or misreads some other forms.
+/// `cpu_max` is the present content of the container's file `cpu.max`: the engine always sets quota and period
+/// together.
 #[must_use]
 pub fn for_systemd(resources: &LinuxResources, cpu_max: Option<&str>) -> LinuxResources {
     let mut told = resources.clone();
@@ -30,7 +31,7 @@ pub fn for_systemd(resources: &LinuxResources, cpu_max: Option<&str>) -> LinuxRe
     {
         memory.set_swap(memory.swap().or(Some(UNLIMITED)));
     }
-    // It takes 0 for no limit, where a cgroup has 1.
+    // The engine reads 0 as no limit for systemd, while in a cgroup 0 becomes 1.
     if let Some(pids) = told.pids_mut().as_mut().filter(|pids| pids.limit() == 0) {
         pids.set_limit(1);
     }
@@ -46,7 +47,7 @@ pub fn for_systemd(resources: &LinuxResources, cpu_max: Option<&str>) -> LinuxRe
     told
 }
 
-/// The files by name that the engine's way to systemd reads as they are meant.
+/// The files by name that the engine passes to systemd correctly.
 const OF_SYSTEMD: [&str; 7] = [
     "memory.min",
     "memory.low",
@@ -57,7 +58,7 @@ const OF_SYSTEMD: [&str; 7] = [
     "cpuset.mems",
 ];
 
-/// Quota and period of a text of `cpu.max`; -1 for a quota that is none.
+/// Quota and period of the text of `cpu.max`; the quota -1 means no quota.
 fn numbers(cpu_max: &str) -> (Option<i64>, Option<u64>) {
     let mut words = cpu_max.split_whitespace();
     let quota = words.next().and_then(|quota| match quota {
@@ -68,8 +69,8 @@ fn numbers(cpu_max: &str) -> (Option<i64>, Option<u64>) {
     (quota, words.next().and_then(|period| period.parse().ok()).filter(|period| *period > 0))
 }
 
-/// A list of numbers with each as a range: the engine's way to systemd makes room for the bits of a range, and panics at a
-/// single number that is more than eight above the others.
+/// The list with each number as a range. For systemd, the engine allocates the bits of a range, and panics at a single
+/// number that is more than eight above the others.
 fn in_ranges(list: &str) -> String {
     let parts = list.split(',').map(str::trim).filter(|part| !part.is_empty());
     let ranges = parts.map(|part| match part.contains('-') {
@@ -109,7 +110,7 @@ mod tests {
         let files = told(files, None);
         assert_eq!(file(&files, "memory.high").unwrap(), u64::MAX.to_string());
         assert_eq!(file(&files, "pids.max").unwrap(), "-1");
-        assert_eq!(file(&files, "cpu.weight"), None, "it would be taken for shares");
+        assert_eq!(file(&files, "cpu.weight"), None, "systemd would read it as shares");
         let none = told(r#"{"pids":{"limit":0}}"#, None);
         assert_eq!(none.pids().as_ref().unwrap().limit(), 1);
     }

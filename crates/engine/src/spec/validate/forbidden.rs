@@ -1,4 +1,4 @@
-//! What the runtime-spec forbids in a configuration and the engine would not notice, or not by its name.
+//! Values that the runtime-spec forbids, and that the engine would not notice, or not report by field.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
@@ -7,7 +7,7 @@ use oci_spec::runtime::{Hook, LinuxResources, Process, Spec};
 use serde::Serialize;
 use serde_json::Value;
 
-/// The file system of namespaces (include/uapi/linux/magic.h).
+/// The magic number of the file system of namespaces (include/uapi/linux/magic.h).
 const NSFS_MAGIC: i64 = 0x6e73_6673;
 
 /// A value that the runtime-spec or the kernel forbids.
@@ -22,7 +22,7 @@ fn forbidden<T>(field: impl Into<String>, why: impl Into<String>) -> Result<T, F
     Err(Forbidden { field: field.into(), why: why.into() })
 }
 
-/// Looks at a whole configuration. That it has a process and a root is seen elsewhere.
+/// Checks a whole configuration. The caller has checked that it has a process and a root.
 ///
 /// # Errors
 /// [`Forbidden`] naming the field.
@@ -34,9 +34,9 @@ pub fn look_at(spec: &Spec) -> Result<(), Forbidden> {
         return forbidden("root.path", "it is empty");
     }
     for (at, mount) in spec.mounts().iter().flatten().enumerate() {
-        // The engine would mount it below the root that the process gets.
+        // The engine would mount the file system below the root that the process gets.
         if mount.destination().components().all(|part| part.as_os_str() == "/") {
-            let why = "it is the root, which `root` describes; name a directory in it";
+            let why = "/ is the root, which `root` describes; name a directory below /";
             return forbidden(format!("mounts[{at}].destination"), why);
         }
     }
@@ -48,7 +48,7 @@ pub fn look_at(spec: &Spec) -> Result<(), Forbidden> {
     }
 }
 
-/// Looks at a process, of a configuration or of `exec`; `prefix` is what its fields' names begin with.
+/// Checks a process of a configuration or of `exec`. `prefix` stands before the names of its fields.
 ///
 /// # Errors
 /// [`Forbidden`] naming the field.
@@ -82,7 +82,7 @@ pub fn look_at_process(prefix: &str, process: &Process) -> Result<(), Forbidden>
     Ok(())
 }
 
-/// Looks at limits of `update`.
+/// Checks the limits of `update`.
 ///
 /// # Errors
 /// [`Forbidden`] naming the field.
@@ -90,7 +90,7 @@ pub fn look_at_resources(resources: &LinuxResources) -> Result<(), Forbidden> {
     unified("", resources)
 }
 
-/// A hook's path is of the host and must not depend on where the runtime was started.
+/// A hook's path is on the host and must not depend on the runtime's working directory.
 fn hooks(spec: &Spec) -> Result<(), Forbidden> {
     let Some(hooks) = spec.hooks() else { return Ok(()) };
     let kinds: [(&str, &Option<Vec<Hook>>); 6] = [
@@ -111,7 +111,7 @@ fn hooks(spec: &Spec) -> Result<(), Forbidden> {
     Ok(())
 }
 
-/// One namespace of each kind, by an absolute path if by one.
+/// At most one namespace of each kind is given, and a path is absolute.
 fn namespaces(spec: &Spec) -> Result<(), Forbidden> {
     let linux = spec.linux().as_ref();
     let mut seen = HashSet::new();
@@ -120,7 +120,7 @@ fn namespaces(spec: &Spec) -> Result<(), Forbidden> {
         if !seen.insert(kind.to_string()) {
             return forbidden(field, format!("a {kind} namespace is there twice"));
         }
-        // An empty path is none, as with runc.
+        // An empty path counts as none, as with runc.
         let path = namespace.path().as_deref().filter(|path| !path.as_os_str().is_empty());
         if let Some(path) = path.filter(|path| path.is_relative()) {
             return forbidden(format!("{field}.path"), format!("{path:?} is no absolute path"));
@@ -129,7 +129,7 @@ fn namespaces(spec: &Spec) -> Result<(), Forbidden> {
     Ok(())
 }
 
-/// Looks whether the namespaces to join are there. Unlike the rest this asks the host.
+/// Checks that the namespaces to join exist. Unlike the other checks this one reads the host.
 ///
 /// # Errors
 /// [`Forbidden`] naming the field.
@@ -148,7 +148,8 @@ pub fn look_at_joined_namespaces(spec: &Spec) -> Result<(), Forbidden> {
     Ok(())
 }
 
-/// The keys of `unified` are files of the container's own cgroup: the engine joins them to its path, and would write anywhere.
+/// The keys of `unified` are file names in the container's own cgroup: the engine joins a key to the cgroup's path, and
+/// could write to any file.
 fn unified(prefix: &str, resources: &LinuxResources) -> Result<(), Forbidden> {
     for key in resources.unified().iter().flat_map(|all| all.keys()) {
         if key.is_empty() || key.contains('/') || Path::new(key).file_name().is_none() {
@@ -159,13 +160,14 @@ fn unified(prefix: &str, resources: &LinuxResources) -> Result<(), Forbidden> {
     Ok(())
 }
 
-/// Looks for NUL bytes in what was read from `text`: no path, name or argument can have one, and somewhere it would end a text
-/// early. Users' annotations go nowhere, and unknown fields are not read.
+/// Searches for NUL bytes in the strings that were read from `text`: a path, a name or an argument cannot have one, and
+/// some reader would take the part before it for the whole. The check leaves out users' annotations, which are not
+/// used, and unknown fields, which are not read.
 ///
 /// # Errors
 /// [`Forbidden`] naming the field.
 pub fn look_for_nul(text: &[u8], prefix: &str, read: &impl Serialize) -> Result<(), Forbidden> {
-    // The only way to write one. Usually there is none, and that is told fast.
+    // JSON has no other way to write a NUL byte. Usually there is none, and this search is fast.
     if !text.windows(6).any(|bytes| bytes == br"\u0000") {
         return Ok(());
     }

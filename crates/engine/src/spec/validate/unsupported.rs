@@ -1,5 +1,5 @@
-//! What the embedded engine would leave out in silence, refused by field. Errors of the engine's
-//! own that do not name a field are made here before it is asked.
+//! Refuses by field what the embedded engine would leave out silently. If an error of the engine's own would not name a
+//! field, the check is made here before the engine runs.
 
 use std::path::Path;
 
@@ -8,13 +8,13 @@ use oci_spec::runtime::{Linux, LinuxNamespaceType, Mount, Spec};
 use crate::mounts::{dev, propagation, tmpfs};
 use crate::spec::error::SpecError;
 
-/// Options of a file system's superblock that the engine takes for the mount's and drops.
+/// Options of a file system's superblock, which the engine treats as a mount's and drops.
 const OF_THE_SUPERBLOCK: [&str; 3] = ["sync", "dirsync", "mand"];
 
-/// Refuses what cannot be honoured.
+/// Refuses what the engine cannot honour.
 ///
 /// # Errors
-/// [`SpecError`] naming the field and the way out.
+/// [`SpecError`] naming the field and the remedy.
 pub fn check(spec: &Spec) -> Result<(), SpecError> {
     let linux = spec.linux().as_ref();
     let flags = linux.and_then(|linux| linux.personality().as_ref()?.flags().as_ref());
@@ -34,12 +34,12 @@ pub fn check(spec: &Spec) -> Result<(), SpecError> {
     Ok(())
 }
 
-/// Refuses what cannot be honoured with a volume at `/dev`, also one that a link of the image led there: a mount that is made
-/// at a shared volume, and taken away again, would be made on the host; and what is masked there would be masked in the
-/// engine's cover.
+/// Refuses what cannot be honoured with a volume at `/dev`, also if a symbolic link of the image led the volume there.
+/// A mount in a shared volume propagates to the host, also if it is removed later. A path that is masked there would be
+/// masked in the engine's cover.
 ///
 /// # Errors
-/// [`SpecError`] naming the field and the way out.
+/// [`SpecError`] naming the field and the remedy.
 pub fn check_dev(spec: &Spec) -> Result<(), SpecError> {
     let Some((index, mount)) = dev::volume(spec) else { return Ok(()) };
     let linux = spec.linux().as_ref();
