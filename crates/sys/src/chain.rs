@@ -1,19 +1,25 @@
 //! An error and its causes in one line, for a person.
 
+use std::io;
+
 /// The longest text of [`chain`], in bytes: some errors quote what they were given, which may be megabytes.
 pub const LONGEST: usize = 4096;
 
 /// Names that libraries give to a cause in general. The cause itself follows (`io error: No such file or directory`).
-const GENERAL: [&str; 2] = ["io error: ", "nix error: "];
+const GENERAL: [&str; 2] = ["io error", "nix error"];
+
+/// What separates an error from its cause.
+const THEN: &str = ": ";
 
 /// What Rust's standard library writes before the number of an error of the system.
 const NUMBER: &str = " (os error ";
 
+/// How many bytes of a number, with the bracket after it, are looked at: those of the longest `i32`.
+const DIGITS: usize = 12;
+
 /// Prints an error and its causes in one line, the causes after it, as [`readable`] text.
 ///
-/// A cause whose words stand in the line already is left out. Control characters except the newline become `?`: an error may
-/// quote a file that an attacker wrote, and a terminal must not obey that file. The line ends with `…` after [`LONGEST`]
-/// bytes.
+/// A cause whose words stand in the line already is left out. The line ends with `…` after [`LONGEST`] bytes.
 ///
 /// ```
 /// # use sharedroot_sys::chain::chain;
@@ -37,49 +43,62 @@ pub fn chain(error: &dyn std::error::Error) -> String {
         text.truncate(text.floor_char_boundary(LONGEST));
         text.push('…');
     }
-    text.replace(|c: char| c.is_control() && c != '\n', "?")
+    text
 }
 
 /// Removes what a person does not need from the text of an error: the number of an error of the system, which the words
 /// before it say (`No such file or directory (os error 2)`), and a library's general name for the cause that follows
 /// (`io error: `).
 ///
+/// Control characters except the newline become `?`, and so do characters that change the direction of text: an error may
+/// quote a name or a file of an attacker's, and a terminal must not obey it. For the same reason only whole words of an error
+/// of the system are shortened, so that no path gets another meaning. The time grows with the length of the text, no faster.
+///
 /// Messages that do not come from [`chain`] pass through this function where they are written to the log file, to the journal
 /// and to standard error.
 #[must_use]
 pub fn readable(text: &str) -> String {
-    let mut readable = without_numbers(text);
-    for name in GENERAL {
-        while let Some(rest) = readable.strip_prefix(name) {
-            readable = rest.to_owned();
-        }
-        let inside = format!(": {name}");
-        while readable.contains(&inside) {
-            readable = readable.replace(&inside, ": ");
+    let text = without_numbers(text);
+    let mut parts = text.split(THEN).peekable();
+    let mut readable = String::with_capacity(text.len());
+    while let Some(part) = parts.next() {
+        if parts.peek().is_none() {
+            readable.push_str(part);
+        } else if !GENERAL.contains(&part) {
+            readable.push_str(part);
+            readable.push_str(THEN);
         }
     }
-    readable
+    readable.replace(is_obeyed, "?")
+}
+
+/// Whether a terminal obeys the character, or shows what is around it in another order (Unicode's bidirectional controls).
+fn is_obeyed(c: char) -> bool {
+    let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{61c}');
+    turns || c.is_control() && c != '\n'
 }
 
 fn without_numbers(text: &str) -> String {
     let mut kept = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once(NUMBER) {
-        kept.push_str(before);
-        let number = after.split_once(')').filter(|(number, _)| number.parse::<i32>().is_ok());
-        rest = number.map_or(after, |(_, rest)| rest);
-        if number.is_none() {
-            kept.push_str(NUMBER);
+    let mut done = 0;
+    for (at, _) in text.match_indices(NUMBER) {
+        let after = &text.as_bytes()[at + NUMBER.len()..];
+        let Some(digits) = after.iter().take(DIGITS).position(|byte| *byte == b')') else {
+            continue;
+        };
+        let end = at + NUMBER.len() + digits + 1;
+        let Ok(number) = text[at + NUMBER.len()..end - 1].parse() else { continue };
+        if text[..end].ends_with(&io::Error::from_raw_os_error(number).to_string()) {
+            kept.push_str(&text[done..at]);
+            done = end;
         }
     }
-    kept.push_str(rest);
+    kept.push_str(&text[done..]);
     kept
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-
     use super::*;
 
     /// An error as this project's crates define them: Display has the source's words, too.
@@ -104,8 +123,9 @@ mod tests {
 
     #[test]
     fn a_terminal_obeys_nothing_of_an_error() {
-        let error = io::Error::other("read \u{1b}[2Ja\r\u{9b}31m:\n  | ^");
-        assert_eq!(chain(&error), "read ?[2Ja??31m:\n  | ^");
+        let error = io::Error::other("read \u{1b}[2Ja\r\u{9b}31m\u{202e}:\n  | ^");
+        assert_eq!(chain(&error), "read ?[2Ja??31m?:\n  | ^");
+        assert_eq!(readable("d\u{1b}[2J"), "d?[2J", "also what is no error");
     }
 
     #[test]
@@ -123,11 +143,36 @@ mod tests {
     }
 
     #[test]
-    fn only_numbers_of_errors_are_removed() {
-        assert_eq!(readable("a (os error 2): b (os error -5)"), "a: b");
+    fn only_whole_words_of_an_error_are_shortened() {
+        let (no_file, not_permitted) =
+            (io::Error::from_raw_os_error(2), io::Error::from_raw_os_error(1));
+        assert_eq!(
+            readable(&format!("a: {no_file}: b: {not_permitted}; do c")),
+            "a: No such file or directory: b: Operation not permitted; do c"
+        );
         assert_eq!(readable("mount: io error: nix error: EPERM"), "mount: EPERM");
-        for whole in ["", "a (os error)", "a (os error x) b", "a (os error 2", "an io error: b"] {
+        assert_eq!(readable("io error: nix error: EPERM"), "EPERM");
+        for whole in [
+            "",
+            "a (os error)",
+            "a (os error x) b",
+            "a (os error 2",
+            "an io error: b",
+            "io error",
+            // A name of a container's file: the path would lead elsewhere.
+            "remove /A/.. (os error 1)/.. (os error 1)/B",
+        ] {
             assert_eq!(readable(whole), whole);
+        }
+    }
+
+    /// With a time that grows with the square of the length, each of these would take minutes.
+    #[test]
+    fn a_long_text_is_read_once() {
+        for part in [NUMBER, "io error: ", "Operation not permitted (os error 1)", " (os error 1)"]
+        {
+            let text = part.repeat((4 << 20) / part.len());
+            assert!(chain(&io::Error::other(text)).len() <= LONGEST + '…'.len_utf8());
         }
     }
 }

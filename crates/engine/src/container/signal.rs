@@ -18,9 +18,9 @@ pub fn parse(text: &str) -> Option<Signal> {
     let name = name.strip_prefix("SIG").unwrap_or(&name);
     let offset = |text: &str| if text.is_empty() { Some(0) } else { text.parse::<i32>().ok() };
     let number = if let Some(rest) = name.strip_prefix("RTMIN") {
-        RTMIN + offset(rest.strip_prefix('+').unwrap_or(rest))?
+        RTMIN.checked_add(offset(rest.strip_prefix('+').unwrap_or(rest))?)?
     } else if let Some(rest) = name.strip_prefix("RTMAX") {
-        RTMAX - offset(rest.strip_prefix('-').unwrap_or(rest))?
+        RTMAX.checked_sub(offset(rest.strip_prefix('-').unwrap_or(rest))?)?
     } else if let Ok(number) = name.parse() {
         number
     } else {
@@ -139,7 +139,20 @@ mod tests {
         ] {
             assert_eq!(parse(text).map(|signal| signal.as_raw()), Some(number), "{text}");
         }
-        for wrong in ["", "0", "-1", "32", "65", "RTMIN+31", "RTMAX-x", "SIGSIGTERM", "NO", "1e9"] {
+        for wrong in [
+            "",
+            "0",
+            "-1",
+            "32",
+            "65",
+            "RTMIN+31",
+            "RTMIN+2147483647",
+            "RTMAX--2147483648",
+            "RTMAX-x",
+            "SIGSIGTERM",
+            "NO",
+            "1e9",
+        ] {
             assert!(parse(wrong).is_none(), "{wrong:?}");
         }
     }

@@ -139,6 +139,11 @@ fn filled(text: &[u8]) -> io::Result<io::PipeReader> {
     Ok(reader)
 }
 
+/// The path of an open file of this process, for the processes that it starts.
+pub fn own_path(open: &File) -> PathBuf {
+    PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), open.as_raw_fd()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -171,9 +176,4 @@ mod tests {
         filled(&text).unwrap().read_to_end(&mut read).unwrap();
         assert_eq!(read, text);
     }
-}
-
-/// The path of an open file of this process, for the processes that it starts.
-pub fn own_path(open: &File) -> PathBuf {
-    PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), open.as_raw_fd()))
 }
