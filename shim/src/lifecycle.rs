@@ -2,7 +2,10 @@
 
 mod create;
 mod error;
+mod handover;
+mod order;
 mod pause;
+mod root;
 mod story;
 
 use std::path::{Path, PathBuf};
@@ -15,8 +18,8 @@ use sharedroot_engine::{
     read_config,
 };
 
-pub use create::Order;
 pub use error::LifecycleError;
+pub use order::Order;
 use sharedroot_bases::{Bases, RootfsError, release_private};
 use sharedroot_format::{ContainerId, Lease};
 use sharedroot_sys::private_dir::private_dir;
