@@ -71,7 +71,7 @@ impl Kinds {
         for (why, ids) in reasons.iter().take(MOST_REASONS) {
             let one = ids.first().map_or("", |id| &id[..id.floor_char_boundary(12)]);
             lines.push(format!(
-                "not shared  {}: {why} ({one}{})",
+                "          {} not shared: {why} ({one}{})",
                 ids.len(),
                 match ids.len() {
                     1 => "",
@@ -80,7 +80,7 @@ impl Kinds {
             ));
         }
         if let Some(more) = reasons.len().checked_sub(MOST_REASONS).filter(|more| *more > 0) {
-            lines.push(format!("not shared  {more} more reasons: `sharedroot status --json`"));
+            lines.push(format!("          {more} more reasons: `sharedroot status --json`"));
         }
         lines
     }
@@ -289,8 +289,8 @@ mod tests {
         let kinds: Kinds = roots.into_iter().enumerate().map(record).collect();
         let lines = [
             "roots     1 shared, 1 private, 3 not shared",
-            "not shared  2: podman (c2, …)",
-            "not shared  1: no layers (c3)",
+            "          2 not shared: podman (c2, …)",
+            "          1 not shared: no layers (c3)",
         ];
         assert_eq!(kinds.lines(), lines);
         let json = kinds.to_json();
