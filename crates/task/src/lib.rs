@@ -10,6 +10,7 @@
 //! | `event`, `queue` | what is published, and the order in which events go out |
 //! | `tasks` | containers and execs as a state machine |
 //! | [`start`] | the command line of a shim's program, its standard input, and what it prints |
+//! | `decode` | reads a message whose number of entries has a bound |
 //! | `code`, `id` | how a call fails, and what names containerd gives |
 //! | `fuzz.rs` | what the fuzz target calls |
 //!
@@ -38,6 +39,7 @@
 //! ```
 
 mod code;
+mod decode;
 mod event;
 #[cfg(test)]
 mod field_tests;
@@ -52,6 +54,7 @@ mod tasks;
 pub mod ttrpc;
 
 pub use code::Code;
+pub use decode::{MAX_ENTRIES, TooManyEntries, Unreadable};
 pub use event::{EVENTS, Event, FORWARD};
 pub use id::{Id, NotAnId};
 pub use queue::{MAX_EVENTS, MAX_TRIES, Queue};

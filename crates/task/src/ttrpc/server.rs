@@ -9,6 +9,7 @@ use prost::Message;
 use super::frame::{Frame, Header, Kind, TooLong};
 use super::reader::{Reader, Received, give_back};
 use crate::Code;
+use crate::decode::decode;
 use crate::messages::Status;
 use crate::messages::envelope::{self, KeyValue, Response};
 
@@ -140,9 +141,9 @@ impl Server {
             return bad("StreamID cannot be re-used and must increment");
         }
         self.last = stream;
-        let request = envelope::Request::decode(frame.payload.as_slice()).map_err(|e| {
+        let request: envelope::Request = decode(&frame.payload, &[]).map_err(|e| {
             let text = format!("unmarshal request error: {e}");
-            (stream, Code::InvalidArgument.status(text))
+            (stream, e.code(Code::InvalidArgument).status(text))
         })?;
         if self.open.len() >= MAX_OPEN {
             let text = format!("{MAX_OPEN} calls of this connection go on");

@@ -7,7 +7,7 @@ use super::frame::{Frame, HEADER, Kind, MAX_PAYLOAD};
 use super::reader::{Reader, Received};
 use super::server::{MAX_OPEN, Request, Server};
 use crate::messages::envelope::{self, Response};
-use crate::Code;
+use crate::{Code, MAX_ENTRIES};
 
 fn call(stream: u32) -> Vec<u8> {
     let request = envelope::Request { service: "s".to_owned(), ..Default::default() };
@@ -175,6 +175,13 @@ fn a_call_whose_stream_was_refused_counts_until_its_answer() {
     server.answer(1, Ok(Vec::new()));
     assert_eq!(answers(&mut server), []);
     assert_eq!(server.receive(&call(most * 2 + 3)).len(), 1);
+}
+
+#[test]
+fn a_request_with_too_much_metadata_is_refused() {
+    let (_, code, text) = refusal(&frame(1, Kind::Request, &[0x2a, 0].repeat(MAX_ENTRIES + 1)));
+    assert_eq!(code, Code::ResourceExhausted);
+    assert_eq!(text, "unmarshal request error: the message has more than 4096 entries");
 }
 
 #[test]
