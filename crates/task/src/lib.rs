@@ -14,6 +14,22 @@
 //! | `code`, `id` | how a call fails, and what names containerd gives |
 //! | `fuzz.rs` | what the fuzz target calls |
 //!
+//! What others send has bounds. A call that goes beyond one is refused with `ResourceExhausted`, and the text names the bound:
+//!
+//! | bound | of what |
+//! |---|---|
+//! | [`ttrpc::MAX_PAYLOAD`] | the bytes of a message |
+//! | [`MAX_ENTRIES`] | the entries of a message |
+//! | [`ttrpc::MAX_OPEN`] | the calls of a connection that go on, with those whose stream was refused in the meantime |
+//! | [`ttrpc::MAX_WAITING`] | the bytes of answers that a peer leaves unread; then the peer is read no more |
+//! | [`MAX_QUEUED`] | the bytes of calls that wait for what is done to their process |
+//! | [`MAX_EXECS`] | the bytes of execs that are not deleted |
+//! | [`MAX_EVENTS`] | the events that wait for containerd |
+//! | [`start::MAX_INPUT`] | the bytes of the standard input of `start` |
+//!
+//! Work under way has no bound here: the program that does the work must have one for the calls that do not wait for each
+//! other (`Create` of many containers, `Pids`, `Stats`, `CloseIO`).
+//!
 //! One container from its `Create` to its end, without the sockets:
 //!
 //! ```
@@ -60,5 +76,6 @@ pub use id::{Id, NotAnId};
 pub use queue::{MAX_EVENTS, MAX_TRIES, Queue};
 pub use service::{Answer, Call, Method, NotACall, NotAMethod, SERVICES};
 pub use tasks::{
-    Effect, Exit, Job, Outcome, Pids, Reach, Refusal, State, Target, Tasks, Ticket, Work,
+    Effect, Exit, Job, MAX_EXECS, MAX_QUEUED, Outcome, Pids, Reach, Refusal, State, Target, Tasks,
+    Ticket, Work,
 };
