@@ -270,13 +270,16 @@ mod tests {
             let Call::Exec(request) = exec(exec_id, 0) else { panic!() };
             Call::Exec(ExecProcessRequest { stdin: "x".repeat(3 * MIB), ..request })
         };
-        let mut held = 0;
-        while refused(&driver.tasks.call(ticket(1, 1), long(&format!("e{held}")))).is_none() {
-            let failed = Refusal::Failed { code: Code::Unknown, text: "no".to_owned() };
-            driver.complete(Method::Start, &format!("e{held}"), Outcome::Failed(failed));
-            held += 1;
+        let failed = || {
+            let text = "no".to_owned();
+            Outcome::Failed(Refusal::Failed { code: Code::Unknown, text })
+        };
+        for id in ["e1", "e2", "e3", "e4"] {
+            assert_eq!(refused(&driver.tasks.call(ticket(1, 1), long(id))), None);
+            driver.complete(Method::Start, id, failed());
         }
-        // The sixth would need its streams and its request: 6 MiB.
-        assert_eq!(held, 4);
+        // The fifth would need its streams and its request: 6 MiB.
+        let effects = driver.tasks.call(ticket(1, 1), long("e5"));
+        assert_eq!(refused(&effects), Some(Code::ResourceExhausted));
     }
 }
