@@ -10,8 +10,25 @@
 //! | `event`, `queue` | what is published, and the order in which events go out |
 //! | `tasks` | containers and execs as a state machine |
 //! | [`start`] | the command line of a shim's program, its standard input, and what it prints |
+//! | `decode` | reads a message whose number of entries has a bound |
 //! | `code`, `id` | how a call fails, and what names containerd gives |
 //! | `fuzz.rs` | what the fuzz target calls |
+//!
+//! What others send has bounds. A call that goes beyond one is refused with `ResourceExhausted`, and the text names the bound:
+//!
+//! | bound | of what |
+//! |---|---|
+//! | [`ttrpc::MAX_PAYLOAD`] | the bytes of a message |
+//! | [`MAX_ENTRIES`] | the entries of a message |
+//! | [`ttrpc::MAX_OPEN`] | the calls of a connection that go on, with those whose stream was refused in the meantime |
+//! | [`ttrpc::MAX_WAITING`] | the bytes of answers that a peer leaves unread; then the peer is read no more |
+//! | [`MAX_QUEUED`] | the bytes of calls that wait for what is done to their process |
+//! | [`MAX_EXECS`] | the bytes of execs that are not deleted |
+//! | [`MAX_EVENTS`] | the events that wait for containerd |
+//! | [`start::MAX_INPUT`] | the bytes of the standard input of `start` |
+//!
+//! Work under way has no bound here: the program that does the work must have one for the calls that do not wait for each
+//! other (`Create` of many containers, `Pids`, `Stats`, `CloseIO`).
 //!
 //! One container from its `Create` to its end, without the sockets:
 //!
@@ -38,6 +55,7 @@
 //! ```
 
 mod code;
+mod decode;
 mod event;
 #[cfg(test)]
 mod field_tests;
@@ -52,10 +70,12 @@ mod tasks;
 pub mod ttrpc;
 
 pub use code::Code;
+pub use decode::{MAX_ENTRIES, TooManyEntries, Unreadable};
 pub use event::{EVENTS, Event, FORWARD};
 pub use id::{Id, NotAnId};
 pub use queue::{MAX_EVENTS, MAX_TRIES, Queue};
 pub use service::{Answer, Call, Method, NotACall, NotAMethod, SERVICES};
 pub use tasks::{
-    Effect, Exit, Job, Outcome, Pids, Reach, Refusal, State, Target, Tasks, Ticket, Work,
+    Effect, Exit, Job, MAX_EXECS, MAX_QUEUED, Outcome, Pids, Reach, Refusal, State, Target, Tasks,
+    Ticket, Work,
 };

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use prost::Message;
 
+use crate::decode::{Unreadable, decode};
 use crate::messages::task::*;
 use crate::messages::{Empty, Status};
 use crate::{Code, ttrpc};
@@ -51,6 +52,14 @@ macro_rules! methods {
                 }
             }
 
+            /// The bytes of the request, as it goes over the wire.
+            #[must_use]
+            pub fn encoded_len(&self) -> usize {
+                match self {
+                    $(Self::$method(request) => request.encoded_len()),+
+                }
+            }
+
             /// The request, as it goes over the wire.
             #[must_use]
             pub fn payload(&self) -> Vec<u8> {
@@ -59,9 +68,10 @@ macro_rules! methods {
                 }
             }
 
-            fn decode(method: Method, payload: &[u8]) -> Result<Self, prost::DecodeError> {
+            fn decode(method: Method, payload: &[u8]) -> Result<Self, Unreadable> {
+                let nested = method.nested();
                 Ok(match method {
-                    $(Method::$method => Self::$method($request::decode(payload)?)),+
+                    $(Method::$method => Self::$method(decode::<$request>(payload, nested)?)),+
                 })
             }
         }
@@ -86,6 +96,16 @@ methods! {
     Stats: StatsRequest,
     Connect: ConnectRequest,
     Shutdown: ShutdownRequest,
+}
+
+impl Method {
+    /// The fields of the request whose messages have repeated fields of their own.
+    fn nested(self) -> &'static [u32] {
+        match self {
+            Self::Create => CreateTaskRequest::NESTED,
+            _ => &[],
+        }
+    }
 }
 
 impl fmt::Display for Method {
@@ -123,17 +143,17 @@ pub enum NotACall {
         /// Whose request.
         method: Method,
         /// Why not; part of the message, because the message is all that reaches the client.
-        source: prost::DecodeError,
+        source: Unreadable,
     },
 }
 
 impl NotACall {
-    /// What containerd's own server answers (ttrpc's services.go).
+    /// What containerd's own server answers (ttrpc's services.go), which has no bound for entries.
     #[must_use]
     pub fn status(&self) -> Status {
         let code = match self {
             Self::Service(_) | Self::Method(_) => Code::Unimplemented,
-            Self::Payload { .. } => Code::Internal,
+            Self::Payload { source, .. } => source.code(Code::Internal),
         };
         code.status(self)
     }
@@ -191,6 +211,7 @@ impl Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::MAX_ENTRIES;
 
     fn request(service: &str, method: &str, payload: &[u8]) -> ttrpc::Request {
         ttrpc::Request {
@@ -209,6 +230,27 @@ mod tests {
             assert_eq!(call.container(), "c1");
             assert_eq!((call.method(), call), (Method::Kill, Call::Kill(payload.clone())));
         }
+    }
+
+    /// Two bytes for each entry, which takes 96 bytes of memory as a mount and 24 as an option.
+    #[test]
+    fn a_request_with_too_many_entries_is_refused() {
+        let code = |payload: &[u8]| {
+            let error = Call::parse(&request(SERVICES[0], "Create", payload)).err()?;
+            assert!(error.to_string().contains("4096"), "{error}");
+            Some(Code::of(error.status().code))
+        };
+        let mounts = [0x1a, 0].repeat(MAX_ENTRIES);
+        assert_eq!(code(&mounts), None);
+        let exhausted = Some(Code::ResourceExhausted);
+        assert_eq!(code(&[&mounts[..], &[0x1a, 0]].concat()), exhausted);
+        let options = |count| {
+            let options = vec![String::new(); count];
+            let rootfs = vec![Mount { options, ..Mount::default() }];
+            CreateTaskRequest { rootfs, ..CreateTaskRequest::default() }.encode_to_vec()
+        };
+        assert_eq!(code(&options(MAX_ENTRIES - 1)), None);
+        assert_eq!(code(&options(MAX_ENTRIES)), exhausted);
     }
 
     #[test]

@@ -33,6 +33,11 @@ pub struct Response {
     pub payload: Vec<u8>,
 }
 
+impl Response {
+    /// `status` has repeated fields of its own.
+    pub(crate) const NESTED: &'static [u32] = &[1];
+}
+
 /// One of the metadata; a key may come more than once.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct KeyValue {

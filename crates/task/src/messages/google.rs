@@ -1,6 +1,8 @@
 //! What containerd's messages take from Google's.
 
-use prost::{DecodeError, Message, Name};
+use prost::{Message, Name};
+
+use crate::decode::{Unreadable, decode};
 
 /// A message of any type, with the type's name (`google.protobuf.Any`).
 #[derive(Clone, PartialEq, Eq, Message)]
@@ -29,12 +31,12 @@ impl Any {
     /// The message; nothing if the type is another.
     ///
     /// # Errors
-    /// The message is malformed.
-    pub fn read<M: Message + Name + Default>(&self) -> Result<Option<M>, DecodeError> {
+    /// The message is malformed, or has too many entries.
+    pub fn read<M: Message + Name + Default>(&self) -> Result<Option<M>, Unreadable> {
         if self.name() != M::full_name() {
             return Ok(None);
         }
-        M::decode(self.value.as_slice()).map(Some)
+        decode(&self.value, &[]).map(Some)
     }
 }
 

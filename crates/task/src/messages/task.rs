@@ -71,6 +71,11 @@ pub struct CreateTaskRequest {
     pub options: Option<Any>,
 }
 
+impl CreateTaskRequest {
+    /// `rootfs` has repeated fields of its own.
+    pub(crate) const NESTED: &'static [u32] = &[3];
+}
+
 /// The init process.
 #[derive(Clone, Copy, PartialEq, Eq, Message)]
 pub struct CreateTaskResponse {

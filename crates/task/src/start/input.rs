@@ -1,8 +1,7 @@
 //! The standard input of `start`.
 
-use prost::{DecodeError, Message};
-
 use super::command::Start;
+use crate::decode::{TooManyEntries, Unreadable, decode};
 use crate::messages::Any;
 use crate::messages::bootstrap::BootstrapParams;
 use crate::messages::options::{any_runtime, runc};
@@ -56,7 +55,7 @@ pub enum UnknownOptions {
         /// The type.
         name: String,
         /// Why.
-        source: DecodeError,
+        source: Unreadable,
     },
 }
 
@@ -69,6 +68,9 @@ pub enum BadInput {
     /// Neither message.
     #[error("the standard input is neither BootstrapParams of this container nor options")]
     Malformed,
+    /// More entries than any of the messages has.
+    #[error("the standard input: {0}")]
+    TooManyEntries(TooManyEntries),
     /// The options.
     #[error(transparent)]
     Options(#[from] UnknownOptions),
@@ -81,7 +83,7 @@ impl Input {
     /// those that name the container and the namespace of the command line, which containerd still writes beside them.
     ///
     /// # Errors
-    /// The input is too long, neither message, or has options of another runtime.
+    /// The input is too long, has too many entries, is neither message, or has options of another runtime.
     pub fn parse(bytes: &[u8], start: &Start) -> Result<Self, BadInput> {
         if bytes.len() > MAX_INPUT {
             return Err(BadInput::TooLong);
@@ -90,13 +92,17 @@ impl Input {
         if bytes.is_empty() {
             return Ok(Self { protocol, options: RuntimeOptions::None, socket_dir: None });
         }
-        if let Ok(params) = BootstrapParams::decode(bytes) {
-            let same = params.instance_id == start.id.as_str();
-            if same && params.namespace == start.namespace.as_str() {
+        match decode::<BootstrapParams>(bytes, &[]) {
+            Ok(params)
+                if params.instance_id == start.id.as_str()
+                    && params.namespace == start.namespace.as_str() =>
+            {
                 return Self::of_params(params);
             }
+            Err(Unreadable::TooMany(error)) => return Err(BadInput::TooManyEntries(error)),
+            _ => {}
         }
-        match Any::decode(bytes) {
+        match decode::<Any>(bytes, &[]) {
             Ok(any) if !any.type_url.is_empty() => {
                 let options = RuntimeOptions::of(Some(&any))?;
                 Ok(Self { protocol, options, socket_dir: None })
@@ -144,7 +150,10 @@ impl RuntimeOptions {
 
 #[cfg(test)]
 mod tests {
+    use prost::Message;
+
     use super::*;
+    use crate::MAX_ENTRIES;
     use crate::messages::bootstrap::Extension;
 
     fn start() -> Start {
@@ -209,6 +218,9 @@ mod tests {
     fn bad_input_is_an_error() {
         assert_eq!(parse(b"{}"), Err(BadInput::Malformed));
         assert_eq!(parse(&vec![0; MAX_INPUT + 1]), Err(BadInput::TooLong));
+        // Empty extensions.
+        let extensions = [0x42, 0].repeat(MAX_ENTRIES + 1);
+        assert!(matches!(parse(&extensions), Err(BadInput::TooManyEntries(_))));
         let any = Any { type_url: "a.b.C".to_owned(), value: Vec::new() };
         let error = UnknownOptions::Type("a.b.C".to_owned());
         assert_eq!(parse(&any.encode_to_vec()), Err(BadInput::Options(error)));

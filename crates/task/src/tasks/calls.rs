@@ -2,6 +2,7 @@
 
 use super::container::{Doing, Exec, Process, State, Streams};
 use super::effect::Work;
+use super::held::ExecRequest;
 use super::machine::Tasks;
 use super::refusal::Refusal;
 use super::rules;
@@ -77,8 +78,11 @@ impl Tasks {
             return self.answer(ticket, Err(refusal));
         };
         if process.doing.is_some() && is_one_at_a_time(call.method()) {
+            if let Err(refusal) = self.has_room_for(&call) {
+                return self.answer(ticket, Err(refusal));
+            }
             let queue = self.process_mut(&target).map(|process| &mut process.queue);
-            return queue.into_iter().for_each(|queue| queue.push_back((ticket, call.clone())));
+            return queue.into_iter().for_each(|queue| queue.push(ticket, &call));
         }
         match self.decide(&target, call) {
             Err(refusal) => self.answer(ticket, Err(refusal)),
@@ -104,7 +108,7 @@ impl Tasks {
             Call::State(_) => self.state(target).map(Next::Answer),
             Call::Wait(_) => self.wait(target),
             Call::Exec(request) => {
-                self.add_exec(&id, request).map(|()| Next::Answer(Answer::Empty))
+                self.add_exec(&id, &request).map(|()| Next::Answer(Answer::Empty))
             }
             Call::Kill(request) => self.kill(target, &request),
             Call::ResizePty(request) => self.resize(target, &request),
@@ -171,9 +175,9 @@ impl Tasks {
         Ok(Next::Work(Work::StartExec(target.clone(), request), Some(Doing::Start)))
     }
 
-    fn add_exec(&mut self, id: &Id, request: ExecProcessRequest) -> Result<(), Refusal> {
+    fn add_exec(&mut self, id: &Id, request: &ExecProcessRequest) -> Result<(), Refusal> {
         let exec_id: Id = request.exec_id.parse()?;
-        let container = self.containers.get_mut(id).ok_or(Refusal::NoContainer)?;
+        let container = self.containers.get(id).ok_or(Refusal::NoContainer)?;
         if container.execs.contains_key(&exec_id) {
             return Err(Refusal::ExecExists(exec_id));
         }
@@ -187,7 +191,9 @@ impl Tasks {
             stderr: request.stderr.clone(),
             terminal: request.terminal,
         };
-        let exec = Exec { process: Process::new(0, streams), request: Some(Box::new(request)) };
+        let exec = Exec { process: Process::new(0, streams), request: ExecRequest::new(request) };
+        self.has_room_for_exec(&exec)?;
+        let container = self.containers.get_mut(id).ok_or(Refusal::NoContainer)?;
         container.execs.insert(exec_id.clone(), exec);
         let event = TaskExecAdded { container_id: id.to_string(), exec_id: exec_id.to_string() };
         self.effects.push(super::Effect::Publish(Event::ExecAdded(event)));

@@ -1,11 +1,12 @@
 //! A container, its processes and what they are in.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
+use super::held::{ExecRequest, Queue};
 use super::target::Ticket;
+use crate::Id;
 use crate::messages::Timestamp;
-use crate::messages::task::{self, ExecProcessRequest};
-use crate::{Call, Id};
+use crate::messages::task;
 
 /// The state of a process. A deleted one is no longer there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,6 +53,13 @@ pub(super) struct Streams {
     pub terminal: bool,
 }
 
+impl Streams {
+    /// The bytes of the texts.
+    pub fn bytes(&self) -> usize {
+        self.stdin.len() + self.stdout.len() + self.stderr.len()
+    }
+}
+
 /// What is done to a process now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Doing {
@@ -73,7 +81,7 @@ pub(super) struct Process {
     pub exit: Option<Exit>,
     pub doing: Option<Doing>,
     /// Calls that wait until nothing is done to the process.
-    pub queue: VecDeque<(Ticket, Call)>,
+    pub queue: Queue,
     pub waits: Vec<Ticket>,
     pub streams: Streams,
 }
@@ -86,7 +94,7 @@ impl Process {
             ended: None,
             exit: None,
             doing: None,
-            queue: VecDeque::new(),
+            queue: Queue::default(),
             waits: Vec::new(),
             streams,
         }
@@ -102,8 +110,7 @@ impl Process {
 #[derive(Debug)]
 pub(super) struct Exec {
     pub process: Process,
-    /// What to start; taken by the start.
-    pub request: Option<Box<ExecProcessRequest>>,
+    pub request: ExecRequest,
 }
 
 impl Exec {

@@ -110,7 +110,7 @@ impl Tasks {
         for ticket in process.waits {
             self.answer(ticket, Err(refusal.clone()));
         }
-        for (ticket, call) in process.queue {
+        for (ticket, call) in process.queue.into_calls() {
             self.take_call(ticket, call);
         }
     }

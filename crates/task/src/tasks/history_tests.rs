@@ -26,6 +26,7 @@ enum Step {
     Tell(Index),
     Die(Index),
     Reap(Index),
+    Disconnect,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -49,6 +50,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => index().prop_map(Step::Tell),
         1 => index().prop_map(Step::Die),
         2 => index().prop_map(Step::Reap),
+        1 => Just(Step::Disconnect),
     ]
 }
 
@@ -108,6 +110,9 @@ struct World {
     inits: BTreeMap<Id, (u32, Pids)>,
     tickets: u32,
     unanswered: BTreeSet<Ticket>,
+    connection: u64,
+    /// Unanswered on a connection that has ended: work begun is answered, what waited is not.
+    lost: BTreeSet<Ticket>,
     told: BTreeMap<String, Told>,
 }
 
@@ -135,13 +140,18 @@ impl World {
                     self.reap(pid);
                 }
             }
+            Step::Disconnect => {
+                self.tasks.disconnected(self.connection);
+                self.connection += 1;
+                self.lost.append(&mut self.unanswered);
+            }
         }
         self.compare();
     }
 
     fn call(&mut self, call: Call) {
         self.tickets += 2;
-        let ticket = Ticket { connection: 1, stream: self.tickets };
+        let ticket = Ticket { connection: self.connection, stream: self.tickets };
         self.unanswered.insert(ticket);
         let effects = self.tasks.call(ticket, call);
         self.see(effects);
@@ -241,7 +251,8 @@ impl World {
         for effect in effects {
             match effect {
                 Effect::Answer(ticket, _) => {
-                    assert!(self.unanswered.remove(&ticket), "{ticket:?} is answered twice");
+                    let is_first = self.unanswered.remove(&ticket) || self.lost.remove(&ticket);
+                    assert!(is_first, "{ticket:?} is answered twice");
                 }
                 Effect::Publish(event) => self.hear(&event),
                 Effect::Run(job, work) => {
@@ -320,7 +331,7 @@ impl World {
                 Told { started: true, .. } => Status::Running,
                 _ => Status::Created,
             };
-            let ticket = Ticket { connection: 2, stream: 1 };
+            let ticket = Ticket { connection: u64::MAX, stream: 1 };
             let request = StateRequest { id, exec_id: String::new() };
             let effects = self.tasks.call(ticket, Call::State(request));
             let [Effect::Answer(_, Ok(Answer::State(state)))] = &effects[..] else {

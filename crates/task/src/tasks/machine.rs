@@ -70,12 +70,14 @@ impl Tasks {
         self.take_effects()
     }
 
-    /// A connection has ended: nobody waits there any more. Work under way goes on.
+    /// A connection has ended: nobody waits there any more, and the calls that wait for their process are forgotten. Work under
+    /// way goes on.
     pub fn disconnected(&mut self, connection: u64) {
         for container in self.containers.values_mut() {
             let execs = container.execs.values_mut().map(|exec| &mut exec.process);
             for process in execs.chain([&mut container.init]) {
                 process.waits.retain(|ticket| ticket.connection != connection);
+                process.queue.forget(connection);
             }
         }
     }

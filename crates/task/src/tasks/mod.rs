@@ -16,6 +16,8 @@
 //!   `InvalidArgument`. The Go shim panics, fails with `Unknown`, or cuts the number.
 //! - A container whose `Create` is under way is not there for other calls, as in 2.x, and keeps the shim from ending. In 1.7
 //!   all calls wait for every `Create`.
+//! - A call or an exec that there is no room for is refused with `ResourceExhausted`. The Go shim has no bounds.
+//! - A call that waits behind other work is forgotten when its connection ends. The Go shim carries such a call out later.
 //!
 //! | module | story |
 //! |---|---|
@@ -24,6 +26,7 @@
 //! | `results` | the result of work |
 //! | `ends` | the end of a process, and the order of the events |
 //! | `container` | a container, its processes and what they are in |
+//! | `held` | the bounds of what peers make the machine keep |
 //! | `rules` | which call is allowed in which state |
 //! | `effect` | what the machine wants done |
 //! | `target` | who waits for an answer, and which process is meant |
@@ -33,6 +36,7 @@ mod calls;
 mod container;
 mod effect;
 mod ends;
+mod held;
 mod machine;
 mod refusal;
 mod results;
@@ -48,6 +52,7 @@ mod table_tests;
 
 pub use container::{Exit, Pids, State};
 pub use effect::{Effect, Job, Outcome, Work};
+pub use held::{MAX_EXECS, MAX_QUEUED};
 pub use machine::Tasks;
 pub use refusal::Refusal;
 pub use target::{Reach, Target, Ticket};

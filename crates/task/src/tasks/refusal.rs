@@ -41,6 +41,13 @@ pub enum Refusal {
     Missing(&'static str),
     /// Nothing here does that.
     Unsupported(&'static str),
+    /// There is no room for what the request brings.
+    NoRoom {
+        /// What there would be too many of.
+        what: &'static str,
+        /// The most bytes of all of them.
+        most: usize,
+    },
     /// The work failed.
     Failed {
         /// What kind of failure.
@@ -65,6 +72,7 @@ impl Refusal {
             }
             Self::BadId(_) | Self::BadNumber { .. } | Self::Missing(_) => Code::InvalidArgument,
             Self::Unsupported(_) => Code::Unimplemented,
+            Self::NoRoom { .. } => Code::ResourceExhausted,
             Self::Failed { code, .. } => *code,
             Self::WrongResult => Code::Internal,
         }
@@ -96,6 +104,9 @@ impl fmt::Display for Refusal {
             Self::BadNumber { what, number } => write!(f, "{number} is no {what}")?,
             Self::Missing(what) => write!(f, "the request has no {what}")?,
             Self::Unsupported(what) => f.write_str(what)?,
+            Self::NoRoom { what, most } => {
+                write!(f, "the {what} would take more than {most} bytes")?;
+            }
             Self::Failed { text, .. } => return f.write_str(text),
             Self::WrongResult => f.write_str("the result belongs to other work")?,
         }

@@ -83,6 +83,9 @@ impl Tasks {
     fn exec_started(&mut self, target: Target, ticket: Option<Ticket>, outcome: Outcome) {
         let exec_id = target.exec.as_ref().map(Id::to_string).unwrap_or_default();
         let container_id = target.container.to_string();
+        let container = self.containers.get_mut(&target.container);
+        let exec = container.and_then(|container| container.execs.get_mut(exec_id.as_str()));
+        exec.into_iter().for_each(|exec| exec.request.started());
         let answer = match (outcome, self.process_mut(&target)) {
             (Outcome::Started { pid }, Some(process)) => {
                 process.state = State::Running;
@@ -187,7 +190,7 @@ impl Tasks {
             if process.doing.is_some() {
                 break;
             }
-            let Some((ticket, call)) = process.queue.pop_front() else { break };
+            let Some((ticket, call)) = process.queue.pop() else { break };
             self.take_call(ticket, call);
         }
     }

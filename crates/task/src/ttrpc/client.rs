@@ -5,6 +5,7 @@ use prost::Message;
 
 use super::frame::{Frame, Kind, TooLong};
 use super::reader::{Reader, Received, give_back};
+use crate::decode::decode;
 use crate::messages::Status;
 use crate::messages::envelope::{Request, Response};
 
@@ -50,7 +51,7 @@ pub enum Lost {
     /// A frame above the bound.
     #[error("the server sent a message of {0} bytes")]
     TooLong(u32),
-    /// A response that cannot be read.
+    /// A response that cannot be read, or has more than [`MAX_ENTRIES`](crate::MAX_ENTRIES).
     #[error("the server's response on stream {0} is malformed")]
     Malformed(u32),
 }
@@ -92,8 +93,8 @@ impl Client {
                 _ => return Err(Lost::Unasked { kind, stream, last: self.last }),
             }
             self.waiting = false;
-            let response =
-                Response::decode(payload.as_slice()).map_err(|_| Lost::Malformed(stream))?;
+            let response: Response =
+                decode(&payload, Response::NESTED).map_err(|_| Lost::Malformed(stream))?;
             answer = Some(match response.status {
                 Some(status) if status.code != 0 => Err(status),
                 _ => Ok(response.payload),

@@ -1,7 +1,7 @@
 //! The side that is called: bytes in, requests out; answers in, bytes out. What is wrong is answered as containerd's own server
 //! does (ttrpc's server.go), which goes on after everything but the end of the bytes.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use prost::Message;
@@ -9,11 +9,13 @@ use prost::Message;
 use super::frame::{Frame, Header, Kind, TooLong};
 use super::reader::{Reader, Received, give_back};
 use crate::Code;
+use crate::decode::decode;
 use crate::messages::Status;
 use crate::messages::envelope::{self, KeyValue, Response};
 
-/// The most calls of one connection that wait for their answers. containerd has one connection for each container, and a call
-/// that stays open for each `Wait`.
+/// The most calls of one connection that go on: those that wait for their answers, and those whose stream was refused in the
+/// meantime, because the work for them goes on. containerd has one connection for each container, and a call that stays open
+/// for each `Wait`.
 pub const MAX_OPEN: usize = 4096;
 
 /// The bytes of answers that wait for the peer before the peer's next bytes are left unread.
@@ -36,14 +38,23 @@ pub struct Request {
     pub metadata: Vec<(String, String)>,
 }
 
+/// What the answer to a call becomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stream {
+    /// The answer is sent.
+    Open,
+    /// The stream has an answer already: that it was refused.
+    Refused,
+}
+
 /// A connection, seen by the server.
 #[derive(Debug, Default)]
 pub struct Server {
     reader: Reader,
     /// The greatest stream so far.
     last: u32,
-    /// Streams without an answer.
-    open: BTreeSet<u32>,
+    /// The streams whose call goes on.
+    open: BTreeMap<u32, Stream>,
     out: Vec<u8>,
 }
 
@@ -67,7 +78,7 @@ impl Server {
 
     /// Answers a call. An answer to a stream that has one already is dropped.
     pub fn answer(&mut self, stream: u32, answer: Result<Vec<u8>, Status>) {
-        if !self.open.remove(&stream) {
+        if self.open.remove(&stream) != Some(Stream::Open) {
             return;
         }
         let response = match answer {
@@ -101,7 +112,7 @@ impl Server {
         self.reader.is_between_frames()
     }
 
-    /// How many calls have no answer yet.
+    /// How many calls go on: [`Server::answer`] was not called for them yet.
     #[must_use]
     pub fn open(&self) -> usize {
         self.open.len()
@@ -120,7 +131,9 @@ impl Server {
         }
         match frame.kind {
             Kind::Request => {}
-            Kind::Data if self.open.contains(&stream) => return bad("the call takes one message"),
+            Kind::Data if self.open.get(&stream) == Some(&Stream::Open) => {
+                return bad("the call takes one message");
+            }
             Kind::Data => return bad("StreamID is no longer active"),
             Kind::Response | Kind::Unknown(_) => return Ok(None),
         }
@@ -128,21 +141,24 @@ impl Server {
             return bad("StreamID cannot be re-used and must increment");
         }
         self.last = stream;
-        let request = envelope::Request::decode(frame.payload.as_slice()).map_err(|e| {
+        let request: envelope::Request = decode(&frame.payload, &[]).map_err(|e| {
             let text = format!("unmarshal request error: {e}");
-            (stream, Code::InvalidArgument.status(text))
+            (stream, e.code(Code::InvalidArgument).status(text))
         })?;
         if self.open.len() >= MAX_OPEN {
-            let text = format!("{MAX_OPEN} calls of this connection wait for their answers");
+            let text = format!("{MAX_OPEN} calls of this connection go on");
             return Err((stream, Code::ResourceExhausted.status(text)));
         }
-        self.open.insert(stream);
+        self.open.insert(stream, Stream::Open);
         Ok(Some(Request::of(stream, request)))
     }
 
-    /// Ends a stream, also one whose call goes on: its answer is dropped, so that no call has two.
+    /// Ends a stream, also one whose call goes on: the call's answer is dropped, so that no call has two. The call is counted
+    /// until then, because the machine behind this server keeps the call as long.
     fn refuse(&mut self, stream: u32, status: Status) {
-        self.open.remove(&stream);
+        if let Some(of) = self.open.get_mut(&stream) {
+            *of = Stream::Refused;
+        }
         self.send(stream, &Response { status: Some(status), payload: Vec::new() });
     }
 

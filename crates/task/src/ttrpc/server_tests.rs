@@ -6,8 +6,8 @@ use prost::Message;
 use super::frame::{Frame, HEADER, Kind, MAX_PAYLOAD};
 use super::reader::{Reader, Received};
 use super::server::{MAX_OPEN, Request, Server};
-use crate::Code;
 use crate::messages::envelope::{self, Response};
+use crate::{Code, MAX_ENTRIES};
 
 fn call(stream: u32) -> Vec<u8> {
     let request = envelope::Request { service: "s".to_owned(), ..Default::default() };
@@ -159,6 +159,31 @@ fn open_calls_have_a_bound() {
     assert_eq!(server.receive(&call(most * 2 + 3)).len(), 1);
 }
 
+/// The machine behind the server keeps such a call until its answer.
+#[test]
+fn a_call_whose_stream_was_refused_counts_until_its_answer() {
+    let mut server = Server::default();
+    let most = u32::try_from(MAX_OPEN).unwrap();
+    for stream in (0..most).map(|of| of * 2 + 1) {
+        assert_eq!(server.receive(&call(stream)).len(), 1);
+        assert_eq!(server.receive(&frame(stream, Kind::Data, b"")), []);
+        assert_eq!(answers(&mut server).len(), 1);
+    }
+    assert_eq!(server.open(), MAX_OPEN);
+    assert_eq!(server.receive(&call(most * 2 + 1)), []);
+    assert_eq!(answers(&mut server)[0].1, Code::ResourceExhausted as i32);
+    server.answer(1, Ok(Vec::new()));
+    assert_eq!(answers(&mut server), []);
+    assert_eq!(server.receive(&call(most * 2 + 3)).len(), 1);
+}
+
+#[test]
+fn a_request_with_too_much_metadata_is_refused() {
+    let (_, code, text) = refusal(&frame(1, Kind::Request, &[0x2a, 0].repeat(MAX_ENTRIES + 1)));
+    assert_eq!(code, Code::ResourceExhausted);
+    assert_eq!(text, "unmarshal request error: the message has more than 4096 entries");
+}
+
 #[test]
 fn timeouts_and_metadata_arrive() {
     let of = |timeout_nano| {
@@ -194,7 +219,7 @@ proptest! {
         let open = server.open();
         requests.iter().for_each(|stream| server.answer(*stream, Ok(Vec::new())));
         let answered: Vec<_> = answers(&mut server).into_iter().map(|(stream, ..)| stream).collect();
-        prop_assert_eq!(answered.len(), open);
+        prop_assert_eq!(requests.len(), open);
         for stream in &requests {
             let now = answered.iter().filter(|of| *of == stream).count();
             prop_assert!(now == 1 || (now == 0 && refused.contains(stream)));
