@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType, Process, Spec};
 use sharedroot_bases::{
-    Earlier, Place, Prepared, RootfsError, Wanted, prepare_private, prepare_shared,
+    Earlier, Place, Prepared, RootfsError, SnapshotLock, Wanted, prepare_private, prepare_shared,
 };
 use sharedroot_dm::Bytes;
 use sharedroot_engine::{
@@ -205,7 +205,9 @@ impl Container {
         if !delegated {
             refuse_others(&bundle.spec, self.id.as_str())?;
         }
-        let Settled { earlier, places } = self.settle(bundle, delegated)?;
+        // Until the container has its root: `gc` or `pool drop` would remove the record and the note that this start writes.
+        let lock = self.bases.lock_snapshot(&self.snapshot())?;
+        let Settled { earlier, places } = self.settle(bundle, delegated, &lock)?;
         let plan = self.choose(bundle, asked, delegated);
         if matches!((&plan, order.verb), (Plan::Private(_), Verb::Restore(_))) {
             return Err(LifecycleError::RootIsGone { id: self.id.clone() });
@@ -226,6 +228,7 @@ impl Container {
             volumes = self.open_volumes(bundle, &places)?;
         }
         let rootfs = self.prepare(plan, bundle, needs, (labels, asked.size, &earlier), order)?;
+        drop(lock);
         if let (Rootfs::NotShared { why }, Some(_), false) = (&rootfs, asked.size, bundle.readonly)
         {
             return Err(AnnotationError::SizeNotShared { why: why.clone() }.into());
@@ -256,15 +259,19 @@ impl Container {
 
     /// Writes back what the container changed before its last end, before the image is identified: what is written back
     /// becomes a part of the rootfs's upper directory.
-    fn settle(&self, bundle: &Bundle, delegated: bool) -> Result<Settled, LifecycleError> {
+    fn settle(
+        &self,
+        bundle: &Bundle,
+        delegated: bool,
+        lock: &SnapshotLock,
+    ) -> Result<Settled, LifecycleError> {
         let _step = step("look for what it changed before");
-        let volume = self.snapshot();
-        let Some(kept) = self.bases.kept(&volume)? else {
+        let Some(kept) = self.bases.kept(lock)? else {
             return Ok(Settled { earlier: Earlier::Nothing, places: Vec::new() });
         };
         // An error here does not refuse the mount, because the rootfs may be another one afterwards.
         let places = (!delegated).then(|| places(&bundle.root, &bundle.spec).ok()).flatten();
-        let earlier = self.bases.settle(self.id.as_str(), &volume, &bundle.root, kept)?;
+        let earlier = self.bases.settle(self.id.as_str(), lock.volume(), &bundle.root, kept)?;
         Ok(Settled { earlier, places: places.unwrap_or_default() })
     }
 
