@@ -14,6 +14,7 @@ use super::notice::take_notice;
 use super::writeback::{Changes, Mounts, overlay_at};
 use crate::bases::Bases;
 use crate::error::RootfsError;
+use crate::snapshot_lock::SnapshotLock;
 
 /// What an earlier start of a container left.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,13 +30,14 @@ pub enum Earlier {
 pub struct Kept(Note);
 
 impl Bases {
-    /// Looks for what an earlier start left in the snapshot `volume`.
+    /// Looks for what an earlier start left in the snapshot that is locked. The caller holds the lock until the container has
+    /// its root.
     ///
     /// # Errors
     /// [`RootfsError::File`].
-    pub fn kept(&self, volume: &VolumeName) -> Result<Option<Kept>, RootfsError> {
-        // One open(2) for a container that ended well.
-        Ok(self.notes().read(volume)?.map(Kept))
+    pub fn kept(&self, lock: &SnapshotLock) -> Result<Option<Kept>, RootfsError> {
+        // One open(2) more for a container that ended well.
+        Ok(self.notes().read(lock.volume())?.map(Kept))
     }
 
     /// Writes what container `id` changed before its last end into the overlay at `root_path`, and deletes the snapshot

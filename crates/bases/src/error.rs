@@ -186,6 +186,14 @@ pub enum RootfsError {
         /// What was named.
         volume: VolumeName,
     },
+    /// What is deleted now would be what the start has just written.
+    #[error(
+        "the container of the snapshot {volume} is being started; nothing was deleted: stop the container first"
+    )]
+    Starting {
+        /// The snapshot.
+        volume: VolumeName,
+    },
     /// An engine that packs a layer now would miss a part, and not know.
     #[error(
         "give the engine what container {id} changed: {count} of its files cannot be in the engine's overlay, and an image made \

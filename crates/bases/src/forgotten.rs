@@ -9,6 +9,7 @@ use sharedroot_dm::{Reconcile, Volume, VolumeName};
 use crate::bases::Bases;
 use crate::containers::Containers;
 use crate::error::RootfsError;
+use crate::snapshot_lock::SnapshotLock;
 
 /// What became of a snapshot that no record knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub enum Fate {
     Kept,
     /// The same, and it is the root of that start, for it holds what its engine's overlay cannot.
     Root,
+    /// Its container is being started, or was started meanwhile.
+    InUse,
 }
 
 /// The fate of each snapshot, or why it has none.
@@ -48,7 +51,7 @@ pub fn delete_forgotten(
     }
     let mut fates = Fates::new();
     for name in stale.into_iter().filter(|_| how == Reconcile::Apply) {
-        if let Err(error) = bases.notes().remove_files(&name) {
+        if let Err(error) = bases.remove_stale(&name, containers) {
             fates.push((name, Err(error)));
         }
     }
@@ -66,20 +69,50 @@ impl Bases {
         containers: &dyn Containers,
         how: Reconcile,
     ) -> Result<Fate, RootfsError> {
-        if let Some(note) = self.notes().read(name)?.filter(|note| !note.is_obsolete()) {
-            return Ok(if note.only_here.is_some() { Fate::Root } else { Fate::Kept });
+        if how == Reconcile::DryRun {
+            return self.fate_by_note(name);
         }
-        if how == Reconcile::Apply {
-            self.delete_with_note(name, containers)?;
+        let Some(lock) = self.try_lock_snapshot(name)? else { return Ok(Fate::InUse) };
+        // A start may have come and gone since the records were read.
+        if self.is_recorded(name, containers)? {
+            return Ok(Fate::InUse);
         }
-        Ok(Fate::Gone)
+        let fate = self.fate_by_note(name)?;
+        if fate == Fate::Gone {
+            self.delete_with_note(&lock, containers)?;
+        }
+        Ok(fate)
     }
 
-    fn delete_with_note(
+    fn fate_by_note(&self, name: &VolumeName) -> Result<Fate, RootfsError> {
+        let note = self.notes().read(name)?.filter(|note| !note.is_obsolete());
+        Ok(match note {
+            Some(note) if note.only_here.is_some() => Fate::Root,
+            Some(_) => Fate::Kept,
+            None => Fate::Gone,
+        })
+    }
+
+    /// Removes the files of a volume that there was not. A start that has come since then keeps what is its own.
+    fn remove_stale(
         &self,
         name: &VolumeName,
         containers: &dyn Containers,
     ) -> Result<(), RootfsError> {
+        let Some(_lock) = self.try_lock_snapshot(name)? else { return Ok(()) };
+        if self.is_recorded(name, containers)? || self.known_pool()?.volume(name)?.is_some() {
+            return Ok(());
+        }
+        self.notes().remove_files(name)
+    }
+
+    /// Under the lock, for a start that came between would lose its record and its note, and then what its container writes.
+    fn delete_with_note(
+        &self,
+        lock: &SnapshotLock,
+        containers: &dyn Containers,
+    ) -> Result<(), RootfsError> {
+        let name = lock.volume();
         self.active_pool()?.delete(name)?;
         containers.forget(name).map_err(RootfsError::Containers)?;
         self.notes().remove(name)
@@ -88,16 +121,32 @@ impl Bases {
     /// Deletes the snapshot of a container that has ended, with what only it holds.
     ///
     /// # Errors
-    /// [`RootfsError::NoSnapshot`]; [`RootfsError::Dm`] for one that is in use.
+    /// [`RootfsError::NoSnapshot`]; [`RootfsError::Starting`]; [`RootfsError::Dm`] for one that is in use.
     pub fn drop_snapshot(
         &self,
         name: &VolumeName,
         containers: &dyn Containers,
     ) -> Result<(), RootfsError> {
-        if !name.is_snapshot() || self.active_pool()?.volume(name)?.is_none() {
-            return Err(RootfsError::NoSnapshot { volume: name.clone() });
+        let none = || RootfsError::NoSnapshot { volume: name.clone() };
+        if !name.is_snapshot() {
+            return Err(none());
         }
-        self.delete_with_note(name, containers)
+        let lock = self.try_lock_snapshot(name)?;
+        let lock = lock.ok_or_else(|| RootfsError::Starting { volume: name.clone() })?;
+        if self.active_pool()?.volume(name)?.is_none() {
+            return Err(none());
+        }
+        self.delete_with_note(&lock, containers)
+    }
+
+    /// Whether a record names the snapshot, of a container that its engine still has.
+    fn is_recorded(
+        &self,
+        name: &VolumeName,
+        containers: &dyn Containers,
+    ) -> Result<bool, RootfsError> {
+        let recorded = containers.snapshots().map_err(RootfsError::Containers)?;
+        Ok(recorded.contains(name) && !self.is_left_over(name))
     }
 
     /// Whether a record's snapshot is of a container that its engine has removed, although its `delete` failed. A note
@@ -105,5 +154,116 @@ impl Bases {
     fn is_left_over(&self, volume: &VolumeName) -> bool {
         let note = self.notes().read(volume).ok().flatten();
         note.is_some_and(|note| note.is_obsolete())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::Duration;
+
+    use sharedroot_dm::{Bytes, PoolConfig};
+    use sharedroot_format::Lease;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::containers::ContainersError;
+    use crate::note::Note;
+
+    fn bases(dir: &Path) -> Bases {
+        let (state, run) = (dir.join("state"), dir.join("run"));
+        let pool = PoolConfig::on_loop("test".parse().unwrap(), state, run);
+        Bases::new(Config {
+            pool,
+            base_size: Bytes::kib(1 << 20),
+            base_wait: true,
+            shared_label: None,
+        })
+    }
+
+    /// Writes a note whose upper directory is `upper`.
+    fn write_note(bases: &Bases, volume: &VolumeName, upper: &Path) {
+        let note = Note {
+            id: "c1".to_owned(),
+            root_path: "/merged".into(),
+            upper: upper.to_owned(),
+            base: "ab".repeat(32).parse().unwrap(),
+            label: None,
+            given_back: false,
+            overlaid: false,
+            notice: None,
+            only_here: None,
+            upper_then: None,
+        };
+        bases.notes().write(volume, &note).unwrap();
+    }
+
+    /// Records that name snapshots. While they are read, no start may begin.
+    struct Recorded<'a>(&'a Bases, Vec<VolumeName>, VolumeName);
+
+    impl Containers for Recorded<'_> {
+        fn leases(&self) -> Result<Vec<Lease>, ContainersError> {
+            unreachable!()
+        }
+
+        fn snapshots(&self) -> Result<Vec<VolumeName>, ContainersError> {
+            assert!(self.0.try_lock_snapshot(&self.2)?.is_none(), "a start could begin");
+            Ok(self.1.clone())
+        }
+
+        fn forget(&self, snapshot: &VolumeName) -> Result<(), ContainersError> {
+            panic!("the record of {snapshot} is removed")
+        }
+    }
+
+    #[test]
+    fn what_a_start_has_written_is_not_removed_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let bases = bases(dir.path());
+        let volume = VolumeName::of_snapshot(Path::new("/run/moby"), "c1");
+        let (store, upper) = (dir.path().join("store"), dir.path().join("store/c1/diff"));
+        fs::create_dir(&store).unwrap();
+        // The note is of a container that is gone, and the start has not written its own yet.
+        write_note(&bases, &volume, &upper);
+        let none = Recorded(&bases, Vec::new(), volume.clone());
+        let start = bases.lock_snapshot(&volume).unwrap();
+        assert_eq!(bases.fate(&volume, &none, Reconcile::Apply).unwrap(), Fate::InUse);
+        bases.remove_stale(&volume, &none).unwrap();
+        let dropped = bases.drop_snapshot(&volume, &none);
+        assert!(matches!(dropped, Err(RootfsError::Starting { .. })), "{dropped:?}");
+        // The start has its root, after `gc` read the records, but before `gc` looks at this snapshot.
+        fs::create_dir_all(&upper).unwrap();
+        write_note(&bases, &volume, &upper);
+        drop(start);
+        let recorded = Recorded(&bases, vec![volume.clone()], volume.clone());
+        assert_eq!(bases.fate(&volume, &recorded, Reconcile::Apply).unwrap(), Fate::InUse);
+        bases.remove_stale(&volume, &recorded).unwrap();
+        assert!(bases.notes().read(&volume).unwrap().is_some());
+        // A note without a record is of a container that ended with the host.
+        assert_eq!(bases.fate(&volume, &none, Reconcile::Apply).unwrap(), Fate::Kept);
+    }
+
+    #[test]
+    fn a_start_waits_until_its_snapshot_is_given_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let bases = bases(dir.path());
+        let [volume, other] =
+            ["c1", "c2"].map(|id| VolumeName::of_snapshot(Path::new("/run/moby"), id));
+        let given_up = bases.try_lock_snapshot(&volume).unwrap().unwrap();
+        let _other = bases.try_lock_snapshot(&other).unwrap().unwrap();
+        let (tell, told) = mpsc::channel();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let lock = bases.lock_snapshot(&volume).unwrap();
+                tell.send(()).unwrap();
+                drop(lock);
+            });
+            told.recv_timeout(Duration::from_millis(200)).unwrap_err();
+            drop(given_up);
+            told.recv().unwrap();
+        });
     }
 }

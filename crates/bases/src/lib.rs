@@ -8,7 +8,7 @@
 //! | `catalog`, `catalog_file`, `names`, `unwanted` | what bases are called, where they came from, and which nobody wants |
 //! | `leases`, `entries`, `containers` | who uses a base |
 //! | `shared`, `missing`, `scaffold`, `skeleton` | the root of a read-only container |
-//! | `private`, `snapshot_mount`, `overlaid`, `size`, `room` | the root of a writable container: a snapshot |
+//! | `private`, `snapshot_lock`, `snapshot_mount`, `overlaid`, `size`, `room` | the root of a writable container: a snapshot |
 //! | `note`, `notes`, `notice`, `earlier`, `release`, `writeback`, `exchange`, `changes`, `forgotten` | what a container changed, and what becomes of it |
 //! | `labels` | the label of bases and scaffolds |
 //! | `pool` | the pool as a whole |
@@ -50,6 +50,7 @@ mod shared;
 mod size;
 mod size_error;
 mod skeleton;
+mod snapshot_lock;
 mod snapshot_mount;
 mod unwanted;
 mod writeback;
@@ -74,3 +75,4 @@ pub use release::{WrittenBack, release_private, save_so_far};
 pub use scaffold::Scaffolds;
 pub use shared::{Wanted, prepare_shared};
 pub use size_error::SizeError;
+pub use snapshot_lock::SnapshotLock;

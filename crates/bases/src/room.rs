@@ -67,6 +67,7 @@ impl Bases {
     fn reclaim(&self) -> Result<bool, RootfsError> {
         let mut any = false;
         for name in self.notes().volumes()? {
+            let Some(_lock) = self.try_lock_snapshot(&name)? else { continue };
             if !self.notes().read(&name)?.is_some_and(|note| note.is_obsolete()) {
                 continue;
             }

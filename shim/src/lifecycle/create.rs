@@ -122,7 +122,9 @@ impl Container {
         if !delegated {
             refuse_others(&bundle.spec, self.id.as_str())?;
         }
-        let Settled { earlier, places } = self.settle(bundle, delegated)?;
+        // Until the container has its root: `gc` or `pool drop` would remove the record and the note that this start writes.
+        let lock = self.bases.lock_snapshot(&self.snapshot())?;
+        let Settled { earlier, places } = self.settle(bundle, delegated, &lock)?;
         let plan = self.choose(bundle, asked, delegated);
         if matches!((&plan, order.verb), (Plan::Private(_), Verb::Restore(_))) {
             return Err(LifecycleError::RootIsGone { id: self.id.clone() });
@@ -144,6 +146,7 @@ impl Container {
         }
         let options = RootfsOptions { needs, labels, size: asked.size, earlier: &earlier };
         let rootfs = self.prepare(plan, bundle, &options, order)?;
+        drop(lock);
         if let (Rootfs::NotShared { why }, Some(_), false) = (&rootfs, asked.size, bundle.readonly)
         {
             return Err(AnnotationError::SizeNotShared { why: why.clone() }.into());

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType, Spec};
-use sharedroot_bases::{Earlier, Place, Prepared, Wanted, prepare_private, prepare_shared};
+use sharedroot_bases::{
+    Earlier, Place, Prepared, SnapshotLock, Wanted, prepare_private, prepare_shared,
+};
 use sharedroot_dm::Bytes;
 use sharedroot_engine::{Bundle, Labels, leads_out};
 use sharedroot_format::{ContainerId, ScaffoldName, VolumeName};
@@ -53,15 +55,15 @@ impl Container {
         &self,
         bundle: &Bundle,
         delegated: bool,
+        lock: &SnapshotLock,
     ) -> Result<Settled, LifecycleError> {
         let _step = step("look for what it changed before");
-        let volume = self.snapshot();
-        let Some(kept) = self.bases.kept(&volume)? else {
+        let Some(kept) = self.bases.kept(lock)? else {
             return Ok(Settled { earlier: Earlier::Nothing, places: Vec::new() });
         };
         // An error here does not refuse the mount, because the rootfs may be another one afterwards.
         let places = (!delegated).then(|| places(&bundle.root, &bundle.spec).ok()).flatten();
-        let earlier = self.bases.settle(self.id.as_str(), &volume, &bundle.root, kept)?;
+        let earlier = self.bases.settle(self.id.as_str(), lock.volume(), &bundle.root, kept)?;
         Ok(Settled { earlier, places: places.unwrap_or_default() })
     }
 

@@ -13,6 +13,7 @@ use sharedroot_sys::xattr::Of;
 
 use super::error::{Failed, doing};
 use super::node::{Node, kind};
+use super::part::Rights;
 
 /// The mode of a regular file that is being made alike: nobody gives it to a file of theirs, and its own one is what the file
 /// gets last.
@@ -20,6 +21,9 @@ pub(super) const UNFINISHED: Mode = Mode::SVTX;
 
 /// The attribute of a part of a file that was left out. Its value is the modification time of the part (`part.rs`).
 pub(super) const MARK: &CStr = c"trusted.sharedroot.part";
+
+/// The attribute of an inode's POSIX ACL (acl(5)). An ACL that is as good as the mode is not kept.
+pub(super) const ACL: &CStr = c"system.posix_acl_access";
 
 /// What the names of overlay's own attributes begin with.
 const OVERLAY: &[u8] = b"trusted.overlay.";
@@ -40,6 +44,12 @@ impl Attributes {
         // A whole file is made of what has it.
         xattrs.remove(MARK);
         Ok(Self { stat: node.stat, xattrs })
+    }
+
+    /// The rights of a part of a file with these attributes, where there was `before`.
+    pub(super) fn rights_of_part(&self, before: Option<&Stat>) -> Rights {
+        let rights = Rights::of(&self.stat, before);
+        if self.xattrs.contains_key(ACL) { rights.of_owner_only() } else { rights }
     }
 
     /// Whether `to` has the same.
@@ -149,7 +159,8 @@ pub(super) fn is_of_a_layer(node: &Node) -> Result<bool, Errno> {
     Ok(names.iter().any(|name| name.to_bytes().starts_with(OVERLAY)))
 }
 
-fn owner(stat: &Stat) -> (u32, u32) {
+/// The user and the group that own it.
+pub(super) fn owner(stat: &Stat) -> (u32, u32) {
     (stat.st_uid, stat.st_gid)
 }
 

@@ -36,7 +36,7 @@ pub(super) fn make(
                     return Ok(false);
                 }
             } else if same || kind(&node.stat) == FileType::RegularFile {
-                let part = part::mode(&node.stat, Some(&other.stat));
+                let part = attributes.rights_of_part(Some(&other.stat));
                 let left = |failed: Failed| failed.with_part(part);
                 if !same {
                     rewrite(to, name, node, buffers).map_err(doing("write")).map_err(left)?;
@@ -51,7 +51,7 @@ pub(super) fn make(
     }
     create(to, name, node, buffers).map_err(doing("make"))?;
     let made = Node::named(to, name).map_err(doing("open"))?;
-    attributes.give(&made).map_err(|failed| failed.with_part(part::mode(&node.stat, None)))?;
+    attributes.give(&made).map_err(|failed| failed.with_part(attributes.rights_of_part(None)))?;
     Ok(true)
 }
 

@@ -5,8 +5,9 @@ use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use rustix::fs::Mode;
 use rustix::io::Errno;
+
+use super::part::Rights;
 
 /// A step on one path of a container's root that failed.
 #[derive(Debug, thiserror::Error)]
@@ -53,8 +54,8 @@ pub(super) struct Failed {
     pub(super) step: &'static str,
     pub(super) source: Errno,
     pub(super) of: Of,
-    /// The mode for the part of a file that the second tree has now, if there is one.
-    pub(super) part: Option<Mode>,
+    /// The rights of the part of a file that the second tree has now, if there is one.
+    pub(super) part: Option<Rights>,
 }
 
 /// What a failure is of.
@@ -85,9 +86,9 @@ impl Failed {
         Self { step, source: Errno::NOTSUP, of: Of::File, part: None }
     }
 
-    /// What failed may have left a part of a file, which is to have this mode if it is left out.
-    pub(super) fn with_part(self, mode: Mode) -> Self {
-        Self { part: Some(mode), ..self }
+    /// What failed may have left a part of a file, which is to have these rights if it is left out.
+    pub(super) fn with_part(self, rights: Rights) -> Self {
+        Self { part: Some(rights), ..self }
     }
 }
 

@@ -10,35 +10,70 @@ use std::os::fd::BorrowedFd;
 use rustix::fs::{FileType, Mode, Stat, XattrFlags};
 use rustix::io::Errno;
 
-use super::attributes::{MARK, UNFINISHED};
+use super::attributes::{ACL, MARK, UNFINISHED, owner};
 use super::node::{Node, kind};
 
 const LENGTH: usize = size_of::<i64>() * 2;
 
-/// The mode for a part of a file like `wanted`, where there was `before`. What it holds may be either's, and so may its owner be:
-/// who may read or write only one of them gets neither, and nobody else's rights come with it.
-pub(super) fn mode(wanted: &Stat, before: Option<&Stat>) -> Mode {
-    let both = match before {
-        // A part of a part, whose own mode is not known any more.
-        Some(before) if is_unfinished(before) => 0o700,
-        Some(before) => before.st_mode,
-        None => 0o777,
-    };
-    Mode::from_raw_mode(wanted.st_mode & both & 0o777)
+/// What a part of a file lets people do, and who must own the part for that.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rights {
+    mode: Mode,
+    owner: (u32, u32),
+}
+
+impl Rights {
+    /// The rights of a part of a file like `wanted`, where there was `before`. The part may hold what either file holds, so only
+    /// a person with a right to both files has that right to the part. Where the owner or the group differs, the permission
+    /// bits of the two files are for different people, and only root has a right.
+    pub(super) fn of(wanted: &Stat, before: Option<&Stat>) -> Self {
+        let both = match before {
+            // What an earlier write-back left: nobody knows any more whose content it has.
+            Some(before) if is_unfinished(before) || owner(before) != owner(wanted) => 0,
+            Some(before) => before.st_mode,
+            None => 0o777,
+        };
+        let mode = Mode::from_raw_mode(wanted.st_mode & both & 0o777);
+        Self { mode, owner: owner(wanted) }
+    }
+
+    /// The rights where one of the two files has an ACL: the group bits of its mode are the ACL's mask, and an entry may keep
+    /// from a person what the bits for others allow (acl(5)). Only the owner's bits mean the same without the ACL.
+    pub(super) fn of_owner_only(self) -> Self {
+        Self { mode: self.mode & Mode::RWXU, ..self }
+    }
+
+    /// The mode for the part, which is owned as `now` says.
+    fn mode_of(self, now: &Stat) -> Mode {
+        if owner(now) == self.owner { self.mode } else { Mode::empty() }
+    }
 }
 
 pub(super) fn is_unfinished(stat: &Stat) -> bool {
     kind(stat) == FileType::RegularFile && stat.st_mode & 0o7777 == UNFINISHED.as_raw_mode()
 }
 
-/// Gives what is unfinished under this name the mark, and `mode` after it: without the one it does not get the other.
-pub(super) fn show(to: BorrowedFd<'_>, name: &CStr, mode: Mode) -> Result<(), Errno> {
+/// Gives what is unfinished under this name the mark, and its mode after it: without the mark it does not get the mode. An ACL
+/// goes before the mode, whose group bits would become the ACL's mask: of the file that was there, or of the default ACL of a
+/// new file's directory.
+pub(super) fn show(to: BorrowedFd<'_>, name: &CStr, rights: Rights) -> Result<(), Errno> {
     let node = Node::named(to, name)?;
     if !is_unfinished(&node.stat) {
         return Ok(());
     }
     rustix::fs::setxattr(node.path(), MARK, &mark(&node.stat), XattrFlags::empty())?;
-    rustix::fs::chmod(node.path(), mode)
+    let rights = if remove_acl(&node)? { rights.of_owner_only() } else { rights };
+    rustix::fs::chmod(node.path(), rights.mode_of(&node.stat))
+}
+
+/// Returns whether there was an ACL.
+fn remove_acl(node: &Node) -> Result<bool, Errno> {
+    // With no room for a value getxattr(2) returns its size.
+    match rustix::fs::getxattr(node.path(), ACL, &mut [0_u8; 0][..]) {
+        Ok(_) => rustix::fs::removexattr(node.path(), ACL).map(|()| true),
+        Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(false),
+        Err(errno) => Err(errno),
+    }
 }
 
 /// Whether it has a mark, and the content that it had then.
@@ -61,24 +96,112 @@ fn mark(stat: &Stat) -> [u8; LENGTH] {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::{self, File, Permissions};
+    use std::os::fd::AsFd;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+    use std::path::Path;
+
+    use super::super::attributes::Attributes;
     use super::*;
 
-    fn stat(mode: u32) -> Stat {
+    const ID: u32 = 1234;
+
+    fn stat(mode: u32, (uid, gid): (u32, u32)) -> Stat {
         let mut stat = rustix::fs::stat("/").unwrap();
         stat.st_mode = FileType::RegularFile.as_raw_mode() | mode;
+        (stat.st_uid, stat.st_gid) = (uid, gid);
         stat
     }
 
     #[test]
     fn a_part_lends_nobody_a_right() {
+        let stat = |mode| stat(mode, (ID, ID));
         let mode = |wanted, before: Option<u32>| {
-            mode(&stat(wanted), before.map(stat).as_ref()).as_raw_mode()
+            Rights::of(&stat(wanted), before.map(stat).as_ref()).mode.as_raw_mode()
         };
         assert_eq!(mode(0o644, Some(0o644)), 0o644);
         assert_eq!(mode(0o4755, Some(0o755)), 0o755);
         assert_eq!(mode(0o4777, Some(0o4755)), 0o755);
         assert_eq!(mode(0o666, Some(0o600)), 0o600);
         assert_eq!(mode(0o2755, None), 0o755);
-        assert_eq!(mode(0o666, Some(0o1000)), 0o600);
+        assert_eq!(mode(0o666, Some(0o1000)), 0);
+    }
+
+    #[test]
+    fn a_part_of_files_with_different_owners_is_nobodys() {
+        let mode = |before, now| {
+            let (wanted, before) = (stat(0o666, (0, 0)), stat(0o666, before));
+            Rights::of(&wanted, Some(&before)).mode_of(&stat(0o1000, now)).as_raw_mode()
+        };
+        assert_eq!(mode((0, 0), (0, 0)), 0o666);
+        for other in [(ID, 0), (0, ID)] {
+            // The owner has changed or not when the write-back stops.
+            assert_eq!(mode(other, other), 0, "{other:?}");
+            assert_eq!(mode(other, (0, 0)), 0, "{other:?}");
+            assert_eq!(mode((0, 0), other), 0, "{other:?}");
+        }
+    }
+
+    /// Makes a file unfinished, after `prepare`, and shows it. Returns its mode, and whether it has an ACL.
+    fn shown(rights: Rights, prepare: impl Fn(&Path)) -> (u32, bool) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("part");
+        fs::write(&path, "part").unwrap();
+        prepare(&path);
+        fs::set_permissions(&path, Permissions::from_mode(UNFINISHED.as_raw_mode())).unwrap();
+        show(File::open(dir.path()).unwrap().as_fd(), c"part", rights).unwrap();
+        let acl = rustix::fs::getxattr(&path, ACL, &mut [0_u8; 0][..]);
+        (fs::metadata(&path).unwrap().mode() & 0o7777, acl.is_ok())
+    }
+
+    #[test]
+    fn a_part_whose_owner_did_not_change_is_nobodys() {
+        let rights = Rights::of(&stat(0o640, (ID, ID)), None);
+        assert_eq!(shown(rights, |path| chown(path, Some(ID), Some(ID)).unwrap()), (0o640, false));
+        assert_eq!(shown(rights, |_| ()), (0, false));
+    }
+
+    /// `user::rw-`, `user:1234:rw-`, `group::r--`, `mask::rw-` and `other::---` (linux/posix_acl_xattr.h).
+    fn acl() -> Vec<u8> {
+        let entries =
+            [(1, 6, u32::MAX), (2, 6, ID), (4, 4, u32::MAX), (16, 6, u32::MAX), (32, 0, u32::MAX)];
+        let mut value = 2_u32.to_le_bytes().to_vec();
+        for (tag, permissions, id) in entries {
+            value.extend([tag, 0, permissions, 0]);
+            value.extend(id.to_le_bytes());
+        }
+        value
+    }
+
+    #[test]
+    fn a_part_has_no_acl_of_another_file() {
+        let owner = rustix::process::geteuid().as_raw();
+        let rights = Rights::of(&stat(0o664, (owner, rustix::process::getegid().as_raw())), None);
+        assert_eq!(shown(rights, |_| ()), (0o664, false));
+        let set = |path: &Path, name: &CStr| {
+            rustix::fs::setxattr(path, name, &acl(), XattrFlags::empty()).unwrap();
+        };
+        assert_eq!(shown(rights, |path| set(path, ACL)), (0o600, false));
+        let inherited = |path: &Path| {
+            set(path.parent().unwrap(), c"system.posix_acl_default");
+            fs::remove_file(path).unwrap();
+            fs::write(path, "part").unwrap();
+        };
+        assert_eq!(shown(rights, inherited), (0o600, false));
+    }
+
+    #[test]
+    fn a_file_with_an_acl_gives_its_part_the_owners_rights_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        fs::write(&path, "file").unwrap();
+        let rights = || {
+            let node = Node::named(File::open(dir.path()).unwrap().as_fd(), c"file").unwrap();
+            Attributes::of(&node).unwrap().rights_of_part(None).mode.as_raw_mode()
+        };
+        fs::set_permissions(&path, Permissions::from_mode(0o660)).unwrap();
+        assert_eq!(rights(), 0o660);
+        rustix::fs::setxattr(&path, ACL, &acl(), XattrFlags::empty()).unwrap();
+        assert_eq!(rights(), 0o600);
     }
 }

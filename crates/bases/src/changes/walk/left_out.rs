@@ -50,9 +50,9 @@ impl Walk<'_> {
         if !goes_on {
             return Err(error);
         }
-        if let (Some(mode), Some(name)) = (part, name)
+        if let (Some(rights), Some(name)) = (part, name)
             && let Ok(to) = self.to.follow(self.way.iter())
-            && let Err(errno) = part::show(to, name, mode)
+            && let Err(errno) = part::show(to, name, rights)
         {
             tracing::debug!("{error}: what is there keeps its mode: {errno}");
         }
