@@ -6,8 +6,8 @@ use prost::encoding::{WireType, decode_key, decode_varint};
 
 use crate::Code;
 
-/// The most entries of a message: its fields of text, bytes and messages, with those of the messages in the fields that the
-/// caller of [`decode`] names. A request of containerd has a few tens.
+/// The most entries of a message: its fields of text, bytes and messages, and those within the mounts of a `Create`
+/// and within the status of a response. A request of containerd has a few tens.
 pub const MAX_ENTRIES: usize = 4096;
 
 /// A message with more than [`MAX_ENTRIES`].
