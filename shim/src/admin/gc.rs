@@ -97,7 +97,9 @@ fn delete_snapshots(bases: &Bases, told: &mut Told) {
                 Done::Kept,
                 "it holds what its engine's overlay cannot, and is the root of its container's next start",
             ),
-            Ok(Fate::InUse) => (Done::Kept, "its container is being started, or was started meanwhile"),
+            Ok(Fate::InUse) => {
+                (Done::Kept, "its container is being started, or was started meanwhile")
+            }
             Err(error) => {
                 told.failed(&name, &error);
                 continue;
