@@ -248,7 +248,7 @@ fn vm_where_a_process_finds_a_secret() {
         (with(""), with(",type=env,target=A"), with(",target=/etc/passwd"));
     let look = "cd /; ls -lnR run/secrets x | cut -c1-30; cat run/secrets/* x/deep/file; env | grep ^A=; \
                 for file in run/secrets/* x/deep/file; do (echo more >> $file) 2>&1; done; cat /etc/passwd | tail -1; \
-                cut -d ' ' -f 5-6 /proc/self/mountinfo | grep -E ' ?/(run/secrets|x|etc/passwd)'";
+                cut -d ' ' -f 5-6 /proc/self/mountinfo | grep -E ' ?/(run/secrets|x|etc/passwd)' | sort";
     let command: &[&str] = &[IMAGE, "sh", "-c", look];
     let none = "--network=none";
     same(&[

@@ -1,7 +1,8 @@
 //! The format of a base: an ext4 file system that every host and every version makes the same of the same image.
 //!
-//! A base that an earlier version made serves this one, by its key alone. So whatever of this changes what is on the device
-//! takes another number, [`BaseFormat::CURRENT`], which is in the key of every base: two formats are never under one key.
+//! The format is called [`BaseFormat::NAME`], and has a number. A version of sharedroot uses the bases that an earlier version
+//! made, and finds them by their keys alone. So a change of what is on the device takes another number,
+//! [`BaseFormat::CURRENT`], which is in the key of every base: bases of two formats never have the same key.
 //!
 //! | format | what it is | how its keys and volumes are written |
 //! |---|---|---|
@@ -16,6 +17,8 @@ use std::ops::RangeInclusive;
 pub struct BaseFormat(u8);
 
 impl BaseFormat {
+    /// What the format is called: one ext4 file system, in which the layers of an image are one tree.
+    pub const NAME: &str = "flat-ext4";
     /// The first one. No text says its number: bases of this format were made before formats had numbers.
     pub const FIRST: Self = Self(1);
     /// The one that this version makes.
@@ -33,19 +36,19 @@ impl BaseFormat {
     /// A format whose number has to be written.
     fn numbered(text: &str) -> Option<Self> {
         let format = text.parse().map(Self).ok()?;
-        (format > Self::FIRST && format.to_string() == text).then_some(format)
+        (format > Self::FIRST && format.0.to_string() == text).then_some(format)
     }
 
     /// What a key of this format begins with.
     pub(crate) fn prefix(self) -> String {
-        if self == Self::FIRST { String::new() } else { format!("f{self}-") }
+        if self == Self::FIRST { String::new() } else { format!("f{}-", self.0) }
     }
 }
 
-/// Prints the number.
+/// Prints the name and the number: `flat-ext4 1`.
 impl fmt::Display for BaseFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        write!(f, "{} {}", Self::NAME, self.0)
     }
 }
 

@@ -276,7 +276,10 @@ mod tests {
         let first = BaseKey::of_chain(&format!("sha256:{HEX}").parse().unwrap(), None);
         let second: BaseKey = format!("f2-{HEX}").parse().unwrap();
         assert_eq!(first.format(), BaseFormat::CURRENT);
-        assert_eq!((second.digest, second.format().to_string()), (first.digest, "2".to_owned()));
+        assert_eq!(
+            (second.digest, second.format().to_string()),
+            (first.digest, "flat-ext4 2".to_owned())
+        );
         assert_ne!(first, second);
         assert_ne!(first.uuid("volume"), second.uuid("volume"));
         assert_ne!(first.compact(), second.compact());

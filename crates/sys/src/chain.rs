@@ -14,6 +14,9 @@ const THEN: &str = ": ";
 /// What Rust's standard library writes before the number of an error of the system.
 const NUMBER: &str = " (os error ";
 
+/// What stands after the words of an error. What else has a number is the name of a file on the way to another file.
+const ENDS: [&str; 6] = [": ", "; ", ", ", ")", "\"", "\n"];
+
 /// How many bytes of a number, with the bracket after it, are looked at: those of the longest `i32`.
 const DIGITS: usize = 12;
 
@@ -88,7 +91,8 @@ fn without_numbers(text: &str) -> String {
         };
         let end = at + NUMBER.len() + digits + 1;
         let Ok(number) = text[at + NUMBER.len()..end - 1].parse() else { continue };
-        if text[..end].ends_with(&io::Error::from_raw_os_error(number).to_string()) {
+        let ends = text[end..].is_empty() || ENDS.iter().any(|mark| text[end..].starts_with(mark));
+        if ends && text[..end].ends_with(&io::Error::from_raw_os_error(number).to_string()) {
             kept.push_str(&text[done..at]);
             done = end;
         }
@@ -161,6 +165,7 @@ mod tests {
             "io error",
             // A name of a container's file: the path would lead elsewhere.
             "remove /A/.. (os error 1)/.. (os error 1)/B",
+            "remove /A/Operation not permitted (os error 1)/B if it is yours",
         ] {
             assert_eq!(readable(whole), whole);
         }
@@ -169,7 +174,8 @@ mod tests {
     /// With a time that grows with the square of the length, each of these would take minutes.
     #[test]
     fn a_long_text_is_read_once() {
-        for part in [NUMBER, "io error: ", "Operation not permitted (os error 1)", " (os error 1)"]
+        for part in
+            [NUMBER, "io error: ", "Operation not permitted (os error 1): ", " (os error 1)"]
         {
             let text = part.repeat((4 << 20) / part.len());
             assert!(chain(&io::Error::other(text)).len() <= LONGEST + '…'.len_utf8());

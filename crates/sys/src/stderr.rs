@@ -14,5 +14,6 @@ macro_rules! say_aside {
 /// See [`say_aside!`](crate::say_aside). Further lines of the text are indented: a name with a newline in it makes no line that
 /// looks like another message.
 pub fn line(text: Arguments<'_>) {
-    let _ = writeln!(io::stderr(), "{}", readable(&text.to_string()).replace('\n', "\n  "));
+    let _ =
+        writeln!(io::stderr(), "{}", readable(&text.to_string()).trim_end().replace('\n', "\n  "));
 }

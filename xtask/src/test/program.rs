@@ -37,6 +37,9 @@ pub struct Needs {
     /// About how many seconds a long test takes; longer tests begin earlier
     #[arg(long)]
     takes: Option<u64>,
+    /// Run the test only with `hack/test --long`, or by its name
+    #[arg(long)]
+    long: bool,
     /// Run the test in a guest that no other test uses
     #[arg(long)]
     pub alone: bool,
@@ -81,6 +84,13 @@ pub struct Program {
     pub broken: Vec<String>,
     /// How long the program takes: a guess, until it was measured.
     pub expected: Duration,
+}
+
+impl Program {
+    /// Whether only `hack/test --long` runs the program, if the program is not named.
+    pub fn is_long(&self) -> bool {
+        self.needs[0].long
+    }
 }
 
 /// The sources of integration tests by name.

@@ -61,6 +61,9 @@ pub fn run(options: Options) -> Result<ExitCode> {
     let runtime = std::env::var("RUNTIME").ok();
     let mut programs = program::programs(&options.names, runtime.as_deref())?;
     let whole = options.names.is_empty();
+    if whole && !options.long {
+        programs.retain(|program| !program.is_long());
+    }
     let _ = fs::remove_dir_all(OUT);
     fs::create_dir_all(SHARE)?;
     let out = Out(OUT.into());

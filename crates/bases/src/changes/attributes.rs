@@ -13,17 +13,10 @@ use sharedroot_sys::xattr::Of;
 
 use super::error::{Failed, doing};
 use super::node::{Node, kind};
-use super::part::Rights;
-
-/// The mode of a regular file that is being made alike: nobody gives it to a file of theirs, and its own one is what the file
-/// gets last.
-pub(super) const UNFINISHED: Mode = Mode::SVTX;
+use super::rights::{ACL, Rights, UNFINISHED, owner};
 
 /// The attribute of a part of a file that was left out. Its value is the modification time of the part (`part.rs`).
 pub(super) const MARK: &CStr = c"trusted.sharedroot.part";
-
-/// The attribute of an inode's POSIX ACL (acl(5)). An ACL that is as good as the mode is not kept.
-pub(super) const ACL: &CStr = c"system.posix_acl_access";
 
 /// What the names of overlay's own attributes begin with.
 const OVERLAY: &[u8] = b"trusted.overlay.";
@@ -157,11 +150,6 @@ pub(super) fn is_finished(from: &Stat, to: &Stat) -> bool {
 pub(super) fn is_of_a_layer(node: &Node) -> Result<bool, Errno> {
     let names = of(node).names().map_err(errno)?;
     Ok(names.iter().any(|name| name.to_bytes().starts_with(OVERLAY)))
-}
-
-/// The user and the group that own it.
-pub(super) fn owner(stat: &Stat) -> (u32, u32) {
-    (stat.st_uid, stat.st_gid)
 }
 
 fn modified(stat: &Stat) -> (i64, i64) {

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::attributes::{Attributes, UNFINISHED, is_finished, is_of_a_layer};
+use super::attributes::{Attributes, is_finished, is_of_a_layer};
 use super::content::Buffers;
 use super::error::{Failed, doing};
 use super::links::Links;
@@ -14,6 +14,7 @@ use super::node::{self, Node, is_whiteout, kind, look};
 use super::part;
 use super::pending::Pending;
 use super::remove::remove;
+use super::rights::{UNFINISHED, is_unfinished};
 
 /// Makes `name` of the second directory what `node`, of the same name in the first, is; no
 /// directory. Returns whether anything was to do.
@@ -119,7 +120,7 @@ pub(super) fn is_left_of(found: &Node, wanted: &Node) -> Result<bool, Errno> {
     match kind(&found.stat) {
         FileType::RegularFile => {
             let is_whole = is_finished(&wanted.stat, &found.stat);
-            Ok(is_whole || part::is_unfinished(&found.stat) || part::is_part(found)?)
+            Ok(is_whole || is_unfinished(&found.stat) || part::is_part(found)?)
         }
         FileType::Symlink => Ok(found.target()? == wanted.target()?),
         _ => Ok(found.stat.st_rdev == wanted.stat.st_rdev),

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use rustix::io::Errno;
 
-use super::part::Rights;
+use super::rights::Rights;
 
 /// A step on one path of a container's root that failed.
 #[derive(Debug, thiserror::Error)]

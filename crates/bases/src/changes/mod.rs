@@ -30,6 +30,7 @@ mod node;
 mod part;
 mod pending;
 mod remove;
+mod rights;
 mod times;
 mod walk;
 

@@ -7,51 +7,14 @@
 use std::ffi::CStr;
 use std::os::fd::BorrowedFd;
 
-use rustix::fs::{FileType, Mode, Stat, XattrFlags};
+use rustix::fs::{Stat, XattrFlags};
 use rustix::io::Errno;
 
-use super::attributes::{ACL, MARK, UNFINISHED, owner};
-use super::node::{Node, kind};
+use super::attributes::MARK;
+use super::node::Node;
+use super::rights::{ACL, Rights, is_unfinished};
 
 const LENGTH: usize = size_of::<i64>() * 2;
-
-/// What a part of a file lets people do, and who must own the part for that.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Rights {
-    mode: Mode,
-    owner: (u32, u32),
-}
-
-impl Rights {
-    /// The rights of a part of a file like `wanted`, where there was `before`. The part may hold what either file holds, so only
-    /// a person with a right to both files has that right to the part. Where the owner or the group differs, the permission
-    /// bits of the two files are for different people, and only root has a right.
-    pub(super) fn of(wanted: &Stat, before: Option<&Stat>) -> Self {
-        let both = match before {
-            // What an earlier write-back left: nobody knows any more whose content it has.
-            Some(before) if is_unfinished(before) || owner(before) != owner(wanted) => 0,
-            Some(before) => before.st_mode,
-            None => 0o777,
-        };
-        let mode = Mode::from_raw_mode(wanted.st_mode & both & 0o777);
-        Self { mode, owner: owner(wanted) }
-    }
-
-    /// The rights where one of the two files has an ACL: the group bits of its mode are the ACL's mask, and an entry may keep
-    /// from a person what the bits for others allow (acl(5)). Only the owner's bits mean the same without the ACL.
-    pub(super) fn of_owner_only(self) -> Self {
-        Self { mode: self.mode & Mode::RWXU, ..self }
-    }
-
-    /// The mode for the part, which is owned as `now` says.
-    fn mode_of(self, now: &Stat) -> Mode {
-        if owner(now) == self.owner { self.mode } else { Mode::empty() }
-    }
-}
-
-pub(super) fn is_unfinished(stat: &Stat) -> bool {
-    kind(stat) == FileType::RegularFile && stat.st_mode & 0o7777 == UNFINISHED.as_raw_mode()
-}
 
 /// Gives what is unfinished under this name the mark, and its mode after it: without the mark it does not get the mode. An ACL
 /// goes before the mode, whose group bits would become the ACL's mask: of the file that was there, or of the default ACL of a
@@ -101,7 +64,10 @@ mod tests {
     use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
     use std::path::Path;
 
+    use rustix::fs::FileType;
+
     use super::super::attributes::Attributes;
+    use super::super::rights::UNFINISHED;
     use super::*;
 
     const ID: u32 = 1234;

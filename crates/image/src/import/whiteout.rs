@@ -67,6 +67,10 @@ impl Unpacker<'_> {
         entry: &Entry,
         dir: BorrowedFd<'_>,
     ) -> Result<(), UnpackError> {
+        // Nothing that hides is made below an opaque directory, so a layer that says it again costs no walk.
+        if beneath::is_opaque(dir).map_err(failed(entry, "read the marks of the directory"))? {
+            return Ok(());
+        }
         let path = beneath::by_descriptor(dir, OsStr::new("."));
         rustix::fs::setxattr(&path, OPAQUE, b"y", XattrFlags::empty())
             .map_err(failed(entry, "mark the directory opaque"))?;

@@ -26,7 +26,7 @@
 //! | `results` | the result of work |
 //! | `ends` | the end of a process, and the order of the events |
 //! | `container` | a container, its processes and what they are in |
-//! | `held` | the bounds of what peers make the machine keep |
+//! | `held`, `room` | what peers make the machine keep, and its bounds |
 //! | `rules` | which call is allowed in which state |
 //! | `effect` | what the machine wants done |
 //! | `target` | who waits for an answer, and which process is meant |
@@ -40,6 +40,7 @@ mod held;
 mod machine;
 mod refusal;
 mod results;
+mod room;
 mod rules;
 mod target;
 
@@ -52,7 +53,7 @@ mod table_tests;
 
 pub use container::{Exit, Pids, State};
 pub use effect::{Effect, Job, Outcome, Work};
-pub use held::{MAX_EXECS, MAX_QUEUED};
 pub use machine::Tasks;
 pub use refusal::Refusal;
+pub use room::{MAX_EXECS, MAX_QUEUED};
 pub use target::{Reach, Target, Ticket};

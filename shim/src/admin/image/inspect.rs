@@ -18,6 +18,7 @@ use crate::output::say;
 pub fn inspect(bases: &Bases, base: &Base) -> Result<(), LifecycleError> {
     let mut whole = super::list::json(bases, base);
     let facts = base.facts.as_ref();
+    whole["format"] = json!(base.key.format().to_string());
     whole["chain_id"] = json!(facts.and_then(|facts| facts.chain_id));
     whole["source"] = json!(facts.map(|facts| &facts.source));
     whole["made"] = json!(facts.map(|facts| &facts.made));

@@ -1,14 +1,16 @@
 //! What came into the engine's overlay while a snapshot kept changes that the overlay has not, or not wholly: which of its files
 //! are a copy of somebody's, and which a write-back left that did not end.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, OsString};
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
 
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
 use super::super::entry;
-use super::super::error::{Failed, doing, path};
+use super::super::error::{Failed, doing};
 use super::super::frame::{Find, Known, Since};
 use super::super::node::{Node, directory, kind, look};
 use super::super::times::changed;
@@ -44,7 +46,10 @@ impl<'a> Walk<'a> {
         if found.is_some_and(|found| changed(&found) < time) {
             let names = self.way.iter().map(|name| name.as_bytes());
             let names: Vec<_> = names.chain([name.to_bytes()]).collect();
-            self.tally.unclear.get_or_insert_with(|| path(names.into_iter()));
+            // The whole path, for people are told to remove it.
+            self.tally.unclear.get_or_insert_with(|| {
+                PathBuf::from(OsString::from_vec([b"/", &*names.join(&b'/')].concat()))
+            });
             return Ok(true);
         }
         Ok(false)
