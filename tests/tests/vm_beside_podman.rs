@@ -318,6 +318,10 @@ fn vm_how_a_container_is_watched() {
             let flags = [&flags[..], more].concat();
             let container = Named::new(runtime, &["run", "--detach"], &flags, &["sleep", "1000"]);
             let ran = container.seen(&["healthcheck", "run"]);
+            // A container that is killed is `stopped` until podman has cleaned it up.
+            wait_for("podman's cleanup", || {
+                (container.field(".State.Status").trim() != "stopped").then_some(())
+            });
             let fields = ".State.Status}} {{.State.Health.Status}}
                 {{range .State.Health.Log}}{{.ExitCode}} {{.Output}}{{end";
             rows.push((what.to_owned(), format!("{ran}\n{}", container.field(fields))));
