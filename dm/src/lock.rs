@@ -7,18 +7,16 @@
 //!   created from a half-created one.
 //! * A process holds the pool's lock for one change, which takes some milliseconds, and never while a caller fills a volume.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, fcntl};
-use nix::libc::{self, F_UNLCK, F_WRLCK, SEEK_SET};
 use nix::unistd::geteuid;
 use sharedroot_format::{PoolName, VolumeName};
+use sharedroot_sys::byte_lock::ByteLock;
 
 use crate::error::Error;
 use crate::names::fnv1a;
@@ -27,14 +25,9 @@ use crate::names::fnv1a;
 /// the volume.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// A lock on one byte of a file, owned by an open file description (fcntl_locking(2)). So threads exclude each other as
-/// processes do, and the kernel releases the lock of a process that dies. The file stays empty and is never removed. Dropping
-/// this value releases the lock.
+/// A lock of the run directory: [`ByteLock`], with this crate's errors. Dropping this value releases the lock.
 #[derive(Debug)]
-pub(crate) struct Lock {
-    file: File,
-    byte: i64,
-}
+pub(crate) struct Lock(ByteLock);
 
 impl Lock {
     /// The pool's lock. Waits until its holder releases it.
@@ -62,13 +55,8 @@ impl Lock {
     ) -> Result<Option<Self>, Error> {
         let byte = fnv1a(&[pool.as_ref(), "\0", volume.as_ref()]) & i64::MAX as u64;
         let path = run_dir.join("volumes.lock");
-        let lock = Self::at(&path, byte as i64)
-            .map_err(|source| Error::Lock { path: path.clone(), source })?;
-        match fcntl(&lock.file, FcntlArg::F_OFD_SETLK(&lock.range(F_WRLCK))) {
-            Ok(_) => Ok(Some(lock)),
-            Err(Errno::EAGAIN | Errno::EACCES) => Ok(None),
-            Err(errno) => Err(Error::Lock { path, source: errno.into() }),
-        }
+        let tried = ByteLock::try_lock(&path, byte as i64);
+        tried.map(|lock| lock.map(Self)).map_err(|source| Error::Lock { path, source })
     }
 
     /// A volume's lock. Waits up to [`PATIENCE`] for its holder.
@@ -93,43 +81,13 @@ impl Lock {
     }
 
     fn wait(path: PathBuf) -> Result<Self, Error> {
-        let taken = Self::at(&path, 0).and_then(|lock| {
-            loop {
-                match fcntl(&lock.file, FcntlArg::F_OFD_SETLKW(&lock.range(F_WRLCK))) {
-                    Ok(_) => return Ok(lock),
-                    Err(Errno::EINTR) => {}
-                    Err(errno) => return Err(errno.into()),
-                }
-            }
-        });
-        taken.map_err(|source| Error::Lock { path, source })
-    }
-
-    fn at(path: &Path, byte: i64) -> io::Result<Self> {
-        let mut how = OpenOptions::new();
-        how.read(true).write(true).create(true).truncate(false).mode(0o600);
-        how.open(path).map(|file| Self { file, byte })
-    }
-
-    fn range(&self, kind: i32) -> libc::flock {
-        let (l_type, l_whence) = (kind as i16, SEEK_SET as i16);
-        libc::flock { l_type, l_whence, l_start: self.byte, l_len: 1, l_pid: 0 }
+        ByteLock::wait(&path, 0).map(Self).map_err(|source| Error::Lock { path, source })
     }
 }
 
 impl AsRef<File> for Lock {
     fn as_ref(&self) -> &File {
-        &self.file
-    }
-}
-
-impl Drop for Lock {
-    fn drop(&mut self) {
-        // Closing the file does not release the lock while a child of another thread still has the file open, between fork and
-        // exec.
-        if let Err(errno) = fcntl(&self.file, FcntlArg::F_OFD_SETLK(&self.range(F_UNLCK))) {
-            tracing::debug!(%errno, "cannot release a lock; it is released when its file is closed");
-        }
+        self.0.as_ref()
     }
 }
 
@@ -182,7 +140,7 @@ mod tests {
             (0..999).map(|n| format!("v{n}").parse().expect("a name")).collect();
         let held: Vec<_> = others.iter().map(|volume| free(volume).expect("its own")).collect();
         // A copy of the descriptor, such as a child has between fork and exec.
-        let copy = first.file.try_clone().expect("a copy");
+        let copy = first.as_ref().try_clone().expect("a copy");
         drop((first, held));
         assert!(free(&volume).is_some(), "free though {copy:?} is open");
         let files: Vec<_> =

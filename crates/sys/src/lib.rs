@@ -7,6 +7,7 @@
 //! | [`resolve`] | paths that others wrote, resolved below a root and never outside of it |
 //! | [`new_file`] | a file that replaces another one, whole or not at all |
 //! | [`by_descriptor`] | paths for the system calls that take no descriptor |
+//! | [`byte_lock`] | a lock on one byte of a file that many locks share |
 //! | [`xattr`] | extended attributes of a file: names and values |
 //! | [`private_dir`] | a directory that only root can write |
 //! | [`clone3`] | a child of this process in another cgroup or PID namespace |
@@ -21,6 +22,7 @@
 //! holds this rule.
 
 pub mod by_descriptor;
+pub mod byte_lock;
 pub mod chain;
 pub mod clone3;
 pub mod command_line;

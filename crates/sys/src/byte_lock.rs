@@ -1,0 +1,77 @@
+//! A lock on one byte of a file: many locks share a file, so that none is left of what they were for.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc::{self, F_UNLCK, F_WRLCK, SEEK_SET};
+
+/// A lock on one byte of a file, owned by an open file description (fcntl_locking(2)). So threads exclude each other as
+/// processes do, and the kernel releases the lock of a process that dies. The file stays empty and is never removed. Dropping
+/// this value releases the lock.
+#[derive(Debug)]
+#[must_use = "dropping it lets others go on"]
+pub struct ByteLock {
+    file: File,
+    byte: i64,
+}
+
+impl ByteLock {
+    /// Takes the lock of `byte` in the file at `path`, which is created if it is missing. Waits until its holder releases it.
+    ///
+    /// # Errors
+    /// open(2)'s, fcntl(2)'s.
+    pub fn wait(path: &Path, byte: i64) -> io::Result<Self> {
+        let lock = Self::at(path, byte)?;
+        loop {
+            match fcntl(&lock.file, FcntlArg::F_OFD_SETLKW(&lock.range(F_WRLCK))) {
+                Ok(_) => return Ok(lock),
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+
+    /// As [`Self::wait`]; `None` if somebody holds the lock.
+    ///
+    /// # Errors
+    /// open(2)'s, fcntl(2)'s.
+    pub fn try_lock(path: &Path, byte: i64) -> io::Result<Option<Self>> {
+        let lock = Self::at(path, byte)?;
+        match fcntl(&lock.file, FcntlArg::F_OFD_SETLK(&lock.range(F_WRLCK))) {
+            Ok(_) => Ok(Some(lock)),
+            Err(Errno::EAGAIN | Errno::EACCES) => Ok(None),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    fn at(path: &Path, byte: i64) -> io::Result<Self> {
+        let mut how = OpenOptions::new();
+        how.read(true).write(true).create(true).truncate(false).mode(0o600);
+        how.open(path).map(|file| Self { file, byte })
+    }
+
+    fn range(&self, kind: i32) -> libc::flock {
+        let (l_type, l_whence) = (kind as i16, SEEK_SET as i16);
+        libc::flock { l_type, l_whence, l_start: self.byte, l_len: 1, l_pid: 0 }
+    }
+}
+
+impl AsRef<File> for ByteLock {
+    fn as_ref(&self) -> &File {
+        &self.file
+    }
+}
+
+impl Drop for ByteLock {
+    fn drop(&mut self) {
+        // Closing the file does not release the lock while a child of another thread still has the file open, between fork and
+        // exec.
+        if let Err(errno) = fcntl(&self.file, FcntlArg::F_OFD_SETLK(&self.range(F_UNLCK))) {
+            tracing::debug!(%errno, "cannot release a lock; it is released when its file is closed");
+        }
+    }
+}
