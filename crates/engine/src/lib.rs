@@ -63,7 +63,7 @@ pub use hooks::kinds::may_write_root;
 pub use mounts::bind_mounts::{BindMountError, BindMounts};
 pub use mounts::propagation::leads_out;
 pub use process::child::{attend, hold};
-pub use self_exe::{SealError, seal};
+pub use self_exe::{SealError, seal, sealed};
 pub use spec::bundle::{Bundle, BundleError, parse_config, plain_root, read_config};
 pub use spec::error::SpecError;
 pub use spec::labels::Labels;
