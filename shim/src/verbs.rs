@@ -213,12 +213,24 @@ impl Verbs {
         self.embedded("start", id, |container, embedded| Ok(container.start(embedded)?))
     }
 
-    /// `delete --force`: also succeeds for a container that is gone.
+    /// `delete --force` of the container that was made from `bundle`. A container of this ID from another bundle is
+    /// another caller's, and stays. It is no error if there is none.
     ///
     /// # Errors
     /// [`VerbError`].
-    pub fn delete(&self, id: &str) -> Result<(), VerbError> {
-        self.embedded("delete", id, |container, _| Ok(container.delete(true).map(drop)?))
+    pub fn delete(&self, id: &str, bundle: &Path) -> Result<(), VerbError> {
+        let bundle = bundle.canonicalize().map_err(|source| LifecycleError::File {
+            step: "resolve",
+            path: bundle.to_owned(),
+            source,
+        })?;
+        self.with("delete", id, |container| {
+            if container.record().is_none_or(|record| record.bundle != bundle) {
+                return Ok(());
+            }
+            embedded_of(container.engine(), "delete", id)?;
+            Ok(container.delete(true).map(drop)?)
+        })
     }
 
     /// `exec`: starts the process of the JSON text `process`, as a child of this process.
@@ -245,14 +257,15 @@ impl Verbs {
         })
     }
 
-    /// `kill --all`: sends a signal to every process of the container.
+    /// `kill`: sends a signal to the init process or, as `kill --all`, to every process.
     ///
     /// # Errors
     /// [`VerbError`].
-    pub fn kill_all(&self, id: &str, signal: u32) -> Result<(), VerbError> {
+    pub fn kill(&self, id: &str, signal: u32, whom: Whom) -> Result<(), VerbError> {
         self.embedded("kill", id, |_, embedded| {
-            embedded.kill(&signal.to_string(), true)?;
-            tell(format_args!("signal {signal} to all its processes"));
+            embedded.kill(&signal.to_string(), whom == Whom::All)?;
+            let words = if whom == Whom::All { " to all its processes" } else { "" };
+            tell(format_args!("signal {signal}{words}"));
             Ok(())
         })
     }
@@ -337,6 +350,15 @@ impl Verbs {
         log::deliver();
         done
     }
+}
+
+/// Who gets a signal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whom {
+    /// The init process.
+    Init,
+    /// Every process of the container.
+    All,
 }
 
 /// Whether each step is logged.
