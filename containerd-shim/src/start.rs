@@ -5,8 +5,8 @@ use std::io::{self, Read};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
 use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use sharedroot::verbs::{LifecycleError, Verbs};
@@ -100,10 +100,10 @@ pub fn start(start: &Start) -> Result<Vec<u8>, StartError> {
         debug: start.debug,
     };
     let text = socket.display().to_string();
-    let begun = begin(&orders, listener).and_then(|()| {
-        let address_file = bundle.join("address");
-        fs::write(&address_file, format!("unix://{text}")).map_err(file("write", address_file))
-    });
+    let address_file = bundle.join("address");
+    let begun = fs::write(&address_file, format!("unix://{text}"))
+        .map_err(file("write", address_file))
+        .and_then(|()| begin(&orders, listener));
     begun.inspect_err(|_| drop(fs::remove_file(&socket)))?;
     Ok(address(input.protocol, &text))
 }
@@ -120,7 +120,11 @@ fn refuse(options: &RuntimeOptions) -> Result<(), StartError> {
     let RuntimeOptions::Runc(options) = options else { return Ok(()) };
     let refused = [
         ("ShimCgroup", &options.shim_cgroup, "the shim stays in containerd's cgroup"),
-        ("BinaryName", &options.binary_name, "the shim has the engine in it; use io.containerd.runc.v2 for another OCI runtime"),
+        (
+            "BinaryName",
+            &options.binary_name,
+            "the shim has the engine in it; use io.containerd.runc.v2 for another OCI runtime",
+        ),
     ];
     for (option, value, remedy) in refused {
         if !value.is_empty() {

@@ -79,7 +79,12 @@ impl Connection {
         self.request(SERVICES[0], &call.method().to_string(), call.payload())
     }
 
-    fn request(&mut self, service: &str, method: &str, payload: Vec<u8>) -> Result<Vec<u8>, Status> {
+    fn request(
+        &mut self,
+        service: &str,
+        method: &str,
+        payload: Vec<u8>,
+    ) -> Result<Vec<u8>, Status> {
         let (service, method) = (service.to_owned(), method.to_owned());
         let request = Request { service, method, payload, ..Request::default() };
         self.client.call(&request).unwrap();
@@ -146,17 +151,44 @@ fn a_create_that_cannot_be_meant_or_done_is_refused_by_name() {
     let mut client = shim.connect();
     let whole = create(&shim);
     let option = runc::Options { binary_name: "crun".to_owned(), ..Default::default() };
-    let mount = Mount { r#type: "erofs".to_owned(), options: vec!["loop".to_owned()], ..Default::default() };
+    let mount = Mount {
+        r#type: "erofs".to_owned(),
+        options: vec!["loop".to_owned()],
+        ..Default::default()
+    };
     let refused = [
-        (Code::Unimplemented, "terminal", CreateTaskRequest { terminal: true, ..whole.clone() }),
-        (Code::Unimplemented, "binary://", CreateTaskRequest { stdout: "binary:///x".to_owned(), ..whole.clone() }),
-        (Code::Unimplemented, "BinaryName", CreateTaskRequest { options: Some(Any::of(&option)), ..whole.clone() }),
+        (
+            Code::Unimplemented,
+            "binary://",
+            CreateTaskRequest { stdout: "binary:///x".to_owned(), ..whole.clone() },
+        ),
+        (
+            Code::Unimplemented,
+            "BinaryName",
+            CreateTaskRequest { options: Some(Any::of(&option)), ..whole.clone() },
+        ),
         (Code::Unimplemented, "loop", CreateTaskRequest { rootfs: vec![mount], ..whole.clone() }),
-        (Code::Unimplemented, "checkpoint", CreateTaskRequest { checkpoint: "/x".to_owned(), ..whole.clone() }),
+        (
+            Code::Unimplemented,
+            "checkpoint",
+            CreateTaskRequest { checkpoint: "/x".to_owned(), ..whole.clone() },
+        ),
         (Code::InvalidArgument, "c2", CreateTaskRequest { id: "c2".to_owned(), ..whole.clone() }),
-        (Code::InvalidArgument, "../c", CreateTaskRequest { id: "../c".to_owned(), ..whole.clone() }),
-        (Code::InvalidArgument, "absolute", CreateTaskRequest { stdin: "x".to_owned(), ..whole.clone() }),
-        (Code::Unknown, "/no/such", CreateTaskRequest { bundle: "/no/such".to_owned(), ..whole.clone() }),
+        (
+            Code::InvalidArgument,
+            "../c",
+            CreateTaskRequest { id: "../c".to_owned(), ..whole.clone() },
+        ),
+        (
+            Code::InvalidArgument,
+            "absolute",
+            CreateTaskRequest { stdin: "x".to_owned(), ..whole.clone() },
+        ),
+        (
+            Code::Unknown,
+            "/no/such",
+            CreateTaskRequest { bundle: "/no/such".to_owned(), ..whole.clone() },
+        ),
         (Code::Unknown, "/no/such", CreateTaskRequest { stdout: "/no/such".to_owned(), ..whole }),
     ];
     for (code, named, request) in refused {
@@ -187,7 +219,7 @@ fn a_killed_spawner_is_replaced() {
     let pid = rustix::process::Pid::from_raw(spawner).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
     within("there is another spawner", || shim.spawner().is_some_and(|now| now != spawner));
-    let request = CreateTaskRequest { terminal: true, ..create(&shim) };
+    let request = CreateTaskRequest { stdout: "binary:///x".to_owned(), ..create(&shim) };
     let (code, text) = client.code(&Call::Create(request));
     assert_eq!(code, Code::Unimplemented, "{text}");
 }

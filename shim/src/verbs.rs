@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use nix::unistd::Pid;
 use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType, Spec};
 use sharedroot_engine::{
-    BundleError, CreateOptions, Embedded, Engine, EngineError, Limits, Tenant, Terminal, parse_process,
-    update,
+    BundleError, CreateOptions, Embedded, Engine, EngineError, Limits, Tenant, Terminal,
+    parse_process, update,
 };
 use sharedroot_format::ContainerId;
 use sharedroot_sys::process_start::began;
@@ -324,9 +324,7 @@ impl Verbs {
         id: &str,
         act: impl FnOnce(&Container, &Embedded) -> Result<T, VerbError>,
     ) -> Result<T, VerbError> {
-        self.with(verb, id, |container| {
-            act(container, embedded_of(container.engine(), verb, id)?)
-        })
+        self.with(verb, id, |container| act(container, embedded_of(container.engine(), verb, id)?))
     }
 
     fn with<T>(

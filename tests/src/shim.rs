@@ -8,10 +8,8 @@ use crate::command::{Cmd, Output, out, unique_name, unique_path};
 use crate::lab::{TempDir, only_in_lab, wait_for};
 
 /// The shim beside the test's executable, and where containerd finds it.
-const PROGRAM: [&str; 2] = [
-    "/share/containerd-shim-sharedroot-v2",
-    "/usr/local/bin/containerd-shim-sharedroot-v2",
-];
+const PROGRAM: [&str; 2] =
+    ["/share/containerd-shim-sharedroot-v2", "/usr/local/bin/containerd-shim-sharedroot-v2"];
 
 /// The image of all tests.
 pub const IMAGE: &str = "docker.io/library/busybox:latest";
@@ -94,8 +92,7 @@ impl Task {
     pub fn shims(&self) -> Vec<i32> {
         let pattern = format!("^containerd-shim-sharedroot-v2 [a-z]+ default {} ", self.0);
         let found = Cmd::new("pgrep").args(&["-f", &pattern]).run().stdout;
-        let mut pids: Vec<i32> =
-            found.lines().map(|pid| pid.parse().expect("a pid")).collect();
+        let mut pids: Vec<i32> = found.lines().map(|pid| pid.parse().expect("a pid")).collect();
         pids.sort_unstable();
         pids
     }

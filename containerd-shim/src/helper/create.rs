@@ -10,20 +10,17 @@ use sharedroot_task::messages::options::runc;
 use sharedroot_task::messages::task::CreateTaskRequest;
 use sharedroot_task::start::RuntimeOptions;
 
+use super::console::Console;
 use super::streams::Streams;
 use super::{Done, Failed, rootfs};
-use crate::report::Report;
+use crate::report::{Keep, Report};
 use crate::serve::Orders;
 
 /// Makes the container. If that fails, everything is as before.
 ///
 /// # Errors
 /// [`Failed`].
-pub fn create(
-    orders: &Orders,
-    verbs: &Verbs,
-    request: &CreateTaskRequest,
-) -> Result<Done, Failed> {
+pub fn create(orders: &Orders, verbs: &Verbs, request: &CreateTaskRequest) -> Result<Done, Failed> {
     let bundle = Path::new(&request.bundle);
     let found = bundle.canonicalize().map_err(|e| Failed::other(format!("{bundle:?}: {e}")))?;
     // `delete` looks for the container of this bundle.
@@ -37,22 +34,26 @@ pub fn create(
         );
         return Err(Failed::invalid(text));
     }
-    if request.terminal {
-        return Err(Failed::unsupported("a terminal"));
-    }
     let options = options(request)?;
-    let streams = Streams::open(&request.stdin, &request.stdout, &request.stderr)?;
+    let console = request.terminal.then(|| Console::listen(&orders.socket)).transpose()?;
+    let streams = match &console {
+        Some(_) => Streams::of_terminal(&request.stdin, &request.stdout)?,
+        None => Streams::open(&request.stdin, &request.stdout, &request.stderr)?,
+    };
     let target = rootfs::of_bundle(&found);
     let mounted = rootfs::mount(&request.rootfs, &target)?;
-    let kept = streams.take_places().map_err(|e| Failed::other(format!("streams: {e}")))?;
+    let mut kept = streams.take_places().map_err(|e| Failed::other(format!("streams: {e}")))?;
     let made = verbs.create(&New {
         id: &request.id,
         bundle: &found,
-        console_socket: None,
+        console_socket: console.as_ref().map(Console::path),
         no_pivot: options.no_pivot_root,
         no_new_keyring: options.no_new_keyring,
         systemd_cgroup: options.systemd_cgroup || is_of_systemd(&found)?,
     })?;
+    if let Some(console) = console {
+        kept.push((Keep::Terminal, console.receive()?));
+    }
     if made.shared {
         mounted.end_unused();
     } else {

@@ -5,8 +5,10 @@
 //! | `create` | a new container, with its rootfs and streams |
 //! | `exec` | one more process |
 //! | `rootfs` | the mounts that containerd asks for |
+//! | `console` | the terminal of a process, on its way to the server |
 //! | `streams` | the standard streams of a process |
 
+mod console;
 mod create;
 mod exec;
 pub mod rootfs;
@@ -24,10 +26,10 @@ use sharedroot_sys::chain::chain;
 use sharedroot_task::messages::{Any, Status, envelope};
 use sharedroot_task::{Call, Code, NotACall, ttrpc};
 
+use crate::log;
 use crate::report::{self, Keep, Report};
 use crate::serve::Orders;
 use crate::spawner::Given;
-use crate::log;
 
 /// An operation failed.
 #[derive(Debug)]
@@ -107,7 +109,7 @@ fn operate(orders: &Orders, request: OwnedFd) -> Result<Done, Failed> {
     let verbs = Verbs::load(&orders.state_root)?.logging(log::of_bundle(&orders.bundle), debug);
     match call {
         Call::Create(request) => return create::create(orders, &verbs, &request),
-        Call::Exec(request) => return exec::exec(&verbs, &request),
+        Call::Exec(request) => return exec::exec(orders, &verbs, &request),
         Call::Start(request) => verbs.start(&request.id)?,
         Call::Delete(request) => {
             verbs.delete(&request.id, &orders.bundle)?;

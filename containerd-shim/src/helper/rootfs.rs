@@ -7,6 +7,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use nix::sched::{CloneFlags, setns};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
@@ -60,13 +61,7 @@ impl Drop for Mounted {
         if self.count == 0 {
             return;
         }
-        let flags = rustix::thread::ThreadNameSpaceType::MOUNT;
-        if rustix::thread::move_into_thread_name_spaces(
-            std::os::fd::AsFd::as_fd(&self.host),
-            flags,
-        )
-        .is_err()
-        {
+        if setns(&self.host, CloneFlags::CLONE_NEWNS).is_err() {
             return;
         }
         for _ in 0..self.count {
@@ -85,8 +80,9 @@ pub fn mount(mounts: &[Mount], target: &Path) -> Result<Mounted, Failed> {
     }
     let plans = mounts.iter().map(Plan::of).collect::<Result<Vec<_>, _>>()?;
     let other = |what: &str, e: io::Error| Failed::other(format!("{what}: {e}"));
-    let host = rustix::fs::open("/proc/self/ns/mnt", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-        .map_err(|e| other("open the mount namespace", e.into()))?;
+    let host =
+        rustix::fs::open("/proc/self/ns/mnt", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|e| other("open the mount namespace", e.into()))?;
     if !plans.is_empty() {
         match std::fs::create_dir(target) {
             Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
@@ -171,7 +167,8 @@ impl Plan {
         }
         let data = data.join(",");
         if data.len() > MOST_OPTIONS {
-            let text = format!("rootfs mount options of {} bytes (at most {MOST_OPTIONS})", data.len());
+            let text =
+                format!("rootfs mount options of {} bytes (at most {MOST_OPTIONS})", data.len());
             return Err(Failed::unsupported(text));
         }
         let data = CString::new(data).map_err(Failed::invalid)?;
@@ -226,13 +223,15 @@ fn propagation_of(option: &str) -> Option<MountPropagationFlags> {
         Some(name) => (MountPropagationFlags::REC, name),
         None => (MountPropagationFlags::empty(), option),
     };
-    Some(rec | match name {
-        "private" => MountPropagationFlags::PRIVATE,
-        "shared" => MountPropagationFlags::SHARED,
-        "slave" => MountPropagationFlags::DOWNSTREAM,
-        "unbindable" => MountPropagationFlags::UNBINDABLE,
-        _ => return None,
-    })
+    Some(
+        rec | match name {
+            "private" => MountPropagationFlags::PRIVATE,
+            "shared" => MountPropagationFlags::SHARED,
+            "slave" => MountPropagationFlags::DOWNSTREAM,
+            "unbindable" => MountPropagationFlags::UNBINDABLE,
+            _ => return None,
+        },
+    )
 }
 
 #[cfg(test)]
@@ -252,7 +251,8 @@ mod tests {
 
     #[test]
     fn options_are_flags_or_go_to_the_file_system() {
-        let overlay = plan(&["index=off", "workdir=/w", "lowerdir=/a:/b", "ro", "rprivate"]).unwrap();
+        let overlay =
+            plan(&["index=off", "workdir=/w", "lowerdir=/a:/b", "ro", "rprivate"]).unwrap();
         assert_eq!(overlay.flags, MountFlags::RDONLY);
         assert_eq!(overlay.data.as_deref(), Some(c"index=off,workdir=/w,lowerdir=/a:/b"));
         let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;

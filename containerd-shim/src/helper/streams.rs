@@ -65,13 +65,35 @@ impl Streams {
     pub fn open(stdin: &str, stdout: &str, stderr: &str) -> Result<Self, Failed> {
         let mut kept = Vec::new();
         let input = input(&Place::parse(stdin)?, &mut kept)?;
-        let output = output(&Place::parse(stdout)?, &mut kept)?;
-        let error = output_of(stderr, &mut kept)?;
+        let [output, error] = [stdout, stderr].map(|text| output(&Place::parse(text)?, &mut kept));
+        let (output, error) = (output?, error?);
         // execve(2) would replace a FIFO that the process's domain may not use by /dev/null, and say nothing.
         if !kept.is_empty() && selinux_enforces() {
             return Err(Failed::unsupported("FIFOs as streams where SELinux enforces"));
         }
         Ok(Self { input, output, error, kept })
+    }
+
+    /// Opens the streams of a process with a terminal: the server relays, so its ends never wait.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn of_terminal(stdin: &str, stdout: &str) -> Result<Self, Failed> {
+        let (stdin, stdout) = (Place::parse(stdin)?, Place::parse(stdout)?);
+        let mut kept = Vec::new();
+        if stdin != Place::Null {
+            let reader = input(&stdin, &mut kept)?;
+            kept.push((Keep::TerminalInput, reader));
+        }
+        if stdout != Place::Null {
+            let writer = output(&stdout, &mut kept)?;
+            kept.push((Keep::TerminalOutput, writer));
+        }
+        for (_, end) in &kept {
+            rustix::io::ioctl_fionbio(end, true)
+                .map_err(|e| Failed::other(format!("streams: {e}")))?;
+        }
+        Ok(Self { input: null()?, output: null()?, error: null()?, kept })
     }
 
     /// Makes them the streams of this process. Returns what the server keeps.
@@ -84,10 +106,6 @@ impl Streams {
         dup2_stderr(&self.error)?;
         Ok(self.kept)
     }
-}
-
-fn output_of(text: &str, kept: &mut Vec<(Keep, OwnedFd)>) -> Result<OwnedFd, Failed> {
-    output(&Place::parse(text)?, kept)
 }
 
 fn input(place: &Place, kept: &mut Vec<(Keep, OwnedFd)>) -> Result<OwnedFd, Failed> {
@@ -183,8 +201,10 @@ mod tests {
         let Streams { output, kept, .. } = streams;
         let [(Keep::Output, _)] = &kept[..] else { panic!("{kept:?}") };
         File::from(output).write_all(b"hello").unwrap();
-        let mut client =
-            File::options().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(&path);
+        let mut client = File::options()
+            .read(true)
+            .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+            .open(&path);
         // The process and the server close their ends.
         drop(kept);
         let mut text = String::new();

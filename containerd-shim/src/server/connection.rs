@@ -3,8 +3,8 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 
-use sharedroot_task::ttrpc::{Request, Server};
 use sharedroot_task::messages::Status;
+use sharedroot_task::ttrpc::{Request, Server};
 
 use super::poll::{Interest, Poll, Token};
 

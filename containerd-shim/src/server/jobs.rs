@@ -131,12 +131,14 @@ impl Jobs {
                 poll.add(&end, Token::Helper(number), Interest::READ)?;
                 Ok(end)
             });
-            match (watched, self.running.get_mut(&number)) {
-                (Ok(end), Some(running)) => running.helper = Some(end),
-                (Err(error), Some(_)) => {
+            match watched {
+                Ok(end) => {
+                    let running = self.running.get_mut(&number);
+                    running.into_iter().for_each(|running| running.helper = Some(end));
+                }
+                Err(error) => {
                     failed.extend(self.end(number, poll, format!("clone a helper: {error}")));
                 }
-                (_, None) => {}
             }
         }
         Ok(failed)

@@ -8,6 +8,7 @@
 //! | `publisher` | events, on their way to containerd |
 //! | `jobs` | operations under way |
 //! | `processes` | the processes of containers, and their ends |
+//! | `terminal` | terminals, whose bytes the server relays |
 //! | `work` | what the state machine wants done |
 
 mod connection;
@@ -15,6 +16,7 @@ mod jobs;
 mod poll;
 mod processes;
 mod publisher;
+mod terminal;
 mod work;
 
 use std::collections::BTreeMap;
@@ -34,6 +36,7 @@ use publisher::Publisher;
 use rustix::net::sockopt::socket_peercred;
 use sharedroot_task::ttrpc::Request;
 use sharedroot_task::{Call, Effect, Tasks, Ticket};
+use terminal::Terminals;
 
 use crate::delete::now;
 use crate::log;
@@ -54,6 +57,7 @@ pub struct Server {
     tasks: Tasks,
     jobs: Jobs,
     processes: Processes,
+    terminals: Terminals,
     publisher: Publisher,
     log: Option<File>,
     /// When the server ends at the latest, once it is asked to.
@@ -89,6 +93,7 @@ impl Server {
             last_connection: 0,
             tasks: Tasks::new(std::process::id()),
             processes: Processes::default(),
+            terminals: Terminals::default(),
             publisher: Publisher::new(&orders.ttrpc_address, orders.namespace.clone()),
             log,
             ending: None,
@@ -143,6 +148,7 @@ impl Server {
                     self.operation_ended(ended);
                 }
             }
+            Token::Terminal(pid, _) => self.terminals.advance(pid, &self.poll),
             Token::Process(pid) => {
                 if let Some(exit) = self.processes.ended(pid, now(), &self.poll) {
                     let effects = self.tasks.ended(pid, exit);
@@ -204,9 +210,8 @@ impl Server {
         while let Some(effect) = effects.pop_front() {
             match effect {
                 Effect::Answer(ticket, answer) => {
-                    let answer = answer
-                        .map(|answer| answer.encode())
-                        .map_err(|refusal| refusal.status());
+                    let answer =
+                        answer.map(|answer| answer.encode()).map_err(|refusal| refusal.status());
                     if let Some(connection) = self.connections.get_mut(&ticket.connection) {
                         connection.answer(ticket.stream, answer);
                         self.flush(ticket.connection);

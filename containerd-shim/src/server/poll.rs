@@ -27,6 +27,19 @@ pub enum Token {
     Helper(u64),
     /// The end of a process of a container, by its process ID.
     Process(u32),
+    /// The terminal of a process.
+    Terminal(u32, End),
+}
+
+/// One of the three descriptors of a terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum End {
+    /// The master of the pty.
+    Master,
+    /// The client's FIFO of what it writes.
+    Input,
+    /// The client's FIFO of what it reads.
+    Output,
 }
 
 /// The bits of a number below the kind.
@@ -43,13 +56,17 @@ impl Token {
             Self::Report(number) => (5, number),
             Self::Helper(number) => (6, number),
             Self::Process(pid) => (7, u64::from(pid)),
+            Self::Terminal(pid, End::Master) => (8, u64::from(pid)),
+            Self::Terminal(pid, End::Input) => (9, u64::from(pid)),
+            Self::Terminal(pid, End::Output) => (10, u64::from(pid)),
         };
         // 2^56 connections or operations do not happen.
-        kind << SHIFT | number & ((1 << SHIFT) - 1)
+        (kind << SHIFT) | (number & ((1 << SHIFT) - 1))
     }
 
     fn unpack(packed: u64) -> Self {
         let number = packed & ((1 << SHIFT) - 1);
+        let pid = u32::try_from(number).unwrap_or(0);
         match packed >> SHIFT {
             0 => Self::Listener,
             1 => Self::Signals,
@@ -58,7 +75,10 @@ impl Token {
             4 => Self::Connection(number),
             5 => Self::Report(number),
             6 => Self::Helper(number),
-            _ => Self::Process(u32::try_from(number).unwrap_or(0)),
+            7 => Self::Process(pid),
+            8 => Self::Terminal(pid, End::Master),
+            9 => Self::Terminal(pid, End::Input),
+            _ => Self::Terminal(pid, End::Output),
         }
     }
 }
@@ -155,6 +175,9 @@ mod tests {
             Token::Report(1),
             Token::Helper(0),
             Token::Process(u32::MAX),
+            Token::Terminal(7, End::Master),
+            Token::Terminal(8, End::Input),
+            Token::Terminal(9, End::Output),
         ] {
             assert_eq!(Token::unpack(token.pack()), token);
         }

@@ -5,9 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::io::Errno;
-use rustix::process::{
-    WaitId, WaitIdOptions, WaitOptions, pidfd_send_signal, wait, waitid,
-};
+use rustix::process::{WaitId, WaitIdOptions, WaitOptions, pidfd_send_signal, wait, waitid};
 use sharedroot_sys::signal::of_number;
 use sharedroot_task::messages::Timestamp;
 use sharedroot_task::{Code, Exit, Outcome, Refusal, Target};

@@ -32,12 +32,21 @@ impl Server {
                 return Some(Outcome::Done);
             }
             // What was kept of an exec went with its process.
-            Work::Delete(Target { exec: Some(_), .. }) => return Some(Outcome::Done),
+            Work::Delete(target @ Target { exec: Some(_), .. }) => {
+                self.terminals.forget(&target, &self.poll);
+                return Some(Outcome::Done);
+            }
             Work::Checkpoint(..) => return Some(unsupported("checkpoint")),
-            Work::Resize { .. } => return Some(unsupported("resize")),
-            Work::StartInit(id) => (Call::Start(StartRequest { id: id.to_string(), ..Default::default() }), Kind::Other),
-            Work::Delete(Target { container, exec: None }) => {
-                let id = container.to_string();
+            Work::Resize { target, width, height } => {
+                return Some(self.terminals.resize(&target, width, height));
+            }
+            Work::StartInit(id) => (
+                Call::Start(StartRequest { id: id.to_string(), ..Default::default() }),
+                Kind::Other,
+            ),
+            Work::Delete(target @ Target { exec: None, .. }) => {
+                self.terminals.forget(&target, &self.poll);
+                let id = target.container.to_string();
                 (Call::Delete(DeleteRequest { id, ..Default::default() }), Kind::Other)
             }
             Work::Pause(id) => (Call::Pause(PauseRequest { id: id.to_string() }), Kind::Other),
@@ -58,12 +67,15 @@ impl Server {
     pub(super) fn operation_ended(&mut self, ended: Ended) {
         let Ended { call, then, result } = ended;
         let (job, outcome) = match (then, result) {
-            (Then::Tell(job, kind), Ok((report, kept))) => {
+            (Then::Tell(job, kind), Ok((report, mut kept))) => {
                 let pid = report.pid;
                 let mut outcome = report.outcome(kind);
                 if matches!(outcome, Outcome::Created { .. } | Outcome::Started { .. })
                     && let Some(target) = target(&call)
-                    && let Err(error) = self.processes.add(pid, target, kept, &self.poll)
+                    && let Err(error) = self
+                        .terminals
+                        .add(pid, &target, &mut kept, &self.poll)
+                        .and_then(|()| self.processes.add(pid, target, kept, &self.poll))
                 {
                     outcome = failed(format!("wait for process {pid}: {error}"));
                 }
@@ -79,7 +91,13 @@ impl Server {
                 }
             }
             (Then::Tell(job, _), Err(how)) => (job, failed(how)),
-            (then @ Then::Undone(job, _), result) => (job, undone(then, result.map(drop))),
+            (then @ Then::Undone(job, _), result) => {
+                let done = result.and_then(|(report, _)| match report.failed {
+                    Some(status) => Err(status.message),
+                    None => Ok(()),
+                });
+                (job, undone(then, done))
+            }
         };
         let effects = self.tasks.done(job, outcome);
         self.apply(effects);
@@ -134,7 +152,9 @@ fn target(call: &Call) -> Option<Target> {
     let container = call.container().parse().ok()?;
     match call {
         Call::Create(_) => Some(Target { container, exec: None }),
-        Call::Exec(request) => Some(Target { container, exec: Some(request.exec_id.parse().ok()?) }),
+        Call::Exec(request) => {
+            Some(Target { container, exec: Some(request.exec_id.parse().ok()?) })
+        }
         _ => None,
     }
 }
