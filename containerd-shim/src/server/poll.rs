@@ -27,6 +27,8 @@ pub enum Token {
     Helper(u64),
     /// The end of a process of a container, by its process ID.
     Process(u32),
+    /// A client has closed the standard input of a process.
+    Input(u32),
     /// The terminal of a process.
     Terminal(u32, End),
 }
@@ -56,6 +58,7 @@ impl Token {
             Self::Report(number) => (5, number),
             Self::Helper(number) => (6, number),
             Self::Process(pid) => (7, u64::from(pid)),
+            Self::Input(pid) => (11, u64::from(pid)),
             Self::Terminal(pid, End::Master) => (8, u64::from(pid)),
             Self::Terminal(pid, End::Input) => (9, u64::from(pid)),
             Self::Terminal(pid, End::Output) => (10, u64::from(pid)),
@@ -78,7 +81,8 @@ impl Token {
             7 => Self::Process(pid),
             8 => Self::Terminal(pid, End::Master),
             9 => Self::Terminal(pid, End::Input),
-            _ => Self::Terminal(pid, End::Output),
+            10 => Self::Terminal(pid, End::Output),
+            _ => Self::Input(pid),
         }
     }
 }
@@ -175,6 +179,7 @@ mod tests {
             Token::Report(1),
             Token::Helper(0),
             Token::Process(u32::MAX),
+            Token::Input(6),
             Token::Terminal(7, End::Master),
             Token::Terminal(8, End::Input),
             Token::Terminal(9, End::Output),
