@@ -52,11 +52,17 @@ impl Shim {
         self.dir.join("bundle").canonicalize().unwrap().to_str().unwrap().to_owned()
     }
 
-    /// The spawner: the server's only child.
-    fn spawner(&self) -> Option<i32> {
+    /// The server's only child, if there is one: the spawner.
+    fn child(&self) -> Option<i32> {
         let server = self.child.id();
         let children = fs::read_to_string(format!("/proc/{server}/task/{server}/children"));
         children.unwrap().split_whitespace().next().map(|pid| pid.parse().unwrap())
+    }
+
+    /// The spawner, which is there before the first call is answered.
+    fn spawner(&self, client: &mut Connection) -> i32 {
+        client.call(&Call::Connect(ConnectRequest::default())).unwrap();
+        self.child().expect("a spawner")
     }
 }
 
@@ -215,10 +221,10 @@ fn bytes_that_are_no_request_end_no_other_client() {
 fn a_killed_spawner_is_replaced() {
     let shim = Shim::start("spawner");
     let mut client = shim.connect();
-    let spawner = shim.spawner().expect("a spawner");
+    let spawner = shim.spawner(&mut client);
     let pid = rustix::process::Pid::from_raw(spawner).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
-    within("there is another spawner", || shim.spawner().is_some_and(|now| now != spawner));
+    within("there is another spawner", || shim.child().is_some_and(|now| now != spawner));
     let request = CreateTaskRequest { stdout: "binary:///x".to_owned(), ..create(&shim) };
     let (code, text) = client.code(&Call::Create(request));
     assert_eq!(code, Code::Unimplemented, "{text}");
@@ -227,14 +233,14 @@ fn a_killed_spawner_is_replaced() {
 #[test]
 fn a_shutdown_ends_both_processes_and_removes_the_socket() {
     let mut shim = Shim::start("shutdown");
-    let spawner = shim.spawner();
     let mut client = shim.connect();
+    let spawner = shim.spawner(&mut client);
     let shutdown = Call::Shutdown(ShutdownRequest { id: "c1".to_owned(), now: false });
     client.call(&shutdown).unwrap();
     within("the server ends", || shim.child.try_wait().unwrap().is_some());
     assert!(shim.child.wait().unwrap().success());
     assert!(!shim.dir.join("socket").exists());
-    let spawner = format!("/proc/{}/exe", spawner.expect("a spawner"));
+    let spawner = format!("/proc/{spawner}/exe");
     within("the spawner ends", || fs::read_link(Path::new(&spawner)).is_err());
 }
 
