@@ -18,7 +18,7 @@ use sharedroot_task::{Code, Outcome, Pids, Refusal};
 const MOST: usize = 8 << 20;
 
 /// The most descriptors that come with a report.
-const MOST_KEPT: usize = 6;
+const MOST_KEPT: usize = 5;
 
 /// What the server keeps of a process as long as the process runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, prost::Enumeration)]
@@ -28,8 +28,6 @@ pub enum Keep {
     Input = 1,
     /// A reading end of an output. While the server has it, the process is not ended by SIGPIPE.
     Output = 2,
-    /// An inotify(7) instance, which tells that a client has closed its writing end of the standard input.
-    InputWatch = 6,
     /// The master of the process's terminal.
     Terminal = 3,
     /// The end of the input FIFO from which the server reads for the terminal.

@@ -200,10 +200,7 @@ impl Verbs {
             Ok(Made {
                 pid: container.init(embedded)?,
                 own_pids: has_own_pids(&container.spec()?),
-                shared: matches!(
-                    container.made().map_err(LifecycleError::from)?,
-                    Some(Rootfs::Shared { .. })
-                ),
+                shared: matches!(container.made().map_err(LifecycleError::from)?, Some(Rootfs::Shared { .. })),
             })
         })
     }

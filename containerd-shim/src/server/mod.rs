@@ -148,7 +148,6 @@ impl Server {
                     self.operation_ended(ended);
                 }
             }
-            Token::Input(pid) => self.processes.close_input(pid, &self.poll),
             Token::Terminal(pid, _) => self.terminals.advance(pid, &self.poll),
             Token::Process(pid) => {
                 if let Some(exit) = self.processes.ended(pid, now(), &self.poll) {

@@ -27,8 +27,6 @@ pub enum Token {
     Helper(u64),
     /// The end of a process of a container, by its process ID.
     Process(u32),
-    /// A client has closed the standard input of a process.
-    Input(u32),
     /// The terminal of a process.
     Terminal(u32, End),
 }
@@ -58,7 +56,6 @@ impl Token {
             Self::Report(number) => (5, number),
             Self::Helper(number) => (6, number),
             Self::Process(pid) => (7, u64::from(pid)),
-            Self::Input(pid) => (11, u64::from(pid)),
             Self::Terminal(pid, End::Master) => (8, u64::from(pid)),
             Self::Terminal(pid, End::Input) => (9, u64::from(pid)),
             Self::Terminal(pid, End::Output) => (10, u64::from(pid)),
@@ -81,8 +78,7 @@ impl Token {
             7 => Self::Process(pid),
             8 => Self::Terminal(pid, End::Master),
             9 => Self::Terminal(pid, End::Input),
-            10 => Self::Terminal(pid, End::Output),
-            _ => Self::Input(pid),
+            _ => Self::Terminal(pid, End::Output),
         }
     }
 }
@@ -179,7 +175,6 @@ mod tests {
             Token::Report(1),
             Token::Helper(0),
             Token::Process(u32::MAX),
-            Token::Input(6),
             Token::Terminal(7, End::Master),
             Token::Terminal(8, End::Input),
             Token::Terminal(9, End::Output),

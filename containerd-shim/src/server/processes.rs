@@ -43,9 +43,6 @@ impl Processes {
     ) -> io::Result<()> {
         let end = child(pid)?;
         poll.add(&end, Token::Process(pid), Interest::READ)?;
-        for (_, watch) in kept.iter().filter(|(keep, _)| *keep == Keep::InputWatch) {
-            poll.add(watch, Token::Input(pid), Interest::READ)?;
-        }
         self.by_pid.insert(pid, Process { target, end, kept });
         Ok(())
     }
@@ -61,7 +58,6 @@ impl Processes {
     }
 
     fn remove(&mut self, pid: u32, poll: &Poll) {
-        self.close_input(pid, poll);
         if let Some(process) = self.by_pid.remove(&pid) {
             poll.forget(&process.end);
         }
@@ -105,22 +101,10 @@ impl Processes {
         }
     }
 
-    /// Closes the writing end of a process's standard input. The process reads the end of the file when every client has closed
-    /// its own, too.
-    pub fn close_input(&mut self, pid: u32, poll: &Poll) {
-        let Some(process) = self.by_pid.get_mut(&pid) else { return };
-        let is_input = |keep| matches!(keep, Keep::Input | Keep::InputWatch);
-        for (_, watch) in process.kept.iter().filter(|(keep, _)| *keep == Keep::InputWatch) {
-            poll.forget(watch);
-        }
-        process.kept.retain(|(keep, _)| !is_input(*keep));
-    }
-
-    /// The same, by the name of the process.
-    pub fn close_input_of(&mut self, target: &Target, poll: &Poll) {
-        let mut all = self.by_pid.iter();
-        let found = all.find(|(_, process)| process.target == *target).map(|(pid, _)| *pid);
-        found.into_iter().for_each(|pid| self.close_input(pid, poll));
+    /// Closes the writing end of a process's standard input.
+    pub fn close_input(&mut self, target: &Target) {
+        let processes = self.by_pid.values_mut().filter(|process| process.target == *target);
+        processes.for_each(|process| process.kept.retain(|(keep, _)| *keep != Keep::Input));
     }
 }
 

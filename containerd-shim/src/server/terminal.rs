@@ -75,10 +75,6 @@ impl Terminals {
         kept: &mut Vec<(Keep, OwnedFd)>,
         poll: &Poll,
     ) -> io::Result<()> {
-        // A terminal has no end of a file.
-        if kept.iter().any(|(keep, _)| *keep == Keep::Terminal) {
-            kept.retain(|(keep, _)| *keep != Keep::InputWatch);
-        }
         let mut take = |keep, end| {
             let at = kept.iter().position(|(of, _)| *of == keep)?;
             let (_, fd) = kept.swap_remove(at);

@@ -28,7 +28,7 @@ impl Server {
                 return Some(self.processes.kill(&target, signal));
             }
             Work::CloseInput(target) => {
-                self.processes.close_input_of(&target, &self.poll);
+                self.processes.close_input(&target);
                 return Some(Outcome::Done);
             }
             // What was kept of an exec went with its process.
