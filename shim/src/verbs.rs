@@ -200,7 +200,10 @@ impl Verbs {
             Ok(Made {
                 pid: container.init(embedded)?,
                 own_pids: has_own_pids(&container.spec()?),
-                shared: matches!(container.made().map_err(LifecycleError::from)?, Some(Rootfs::Shared { .. })),
+                shared: matches!(
+                    container.made().map_err(LifecycleError::from)?,
+                    Some(Rootfs::Shared { .. })
+                ),
             })
         })
     }

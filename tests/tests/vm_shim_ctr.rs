@@ -47,7 +47,10 @@ fn nothing_runs() {
 }
 
 fn told(output: &Output, task: &Task) -> String {
-    format!("{}: {}{}", output.status, output.stdout, output.stderr).replace(&task.0, "ID")
+    let text = format!("{}: {}{}", output.status, output.stdout, output.stderr);
+    // ctr's own warnings have the time.
+    let words = text.split_inclusive(char::is_whitespace).filter(|word| !word.starts_with("time="));
+    words.collect::<String>().replace(&task.0, "ID")
 }
 
 #[track_caller]
@@ -69,7 +72,8 @@ fn vm_what_a_program_prints_and_its_status_are_the_same() {
             row("", &[], &["sh", "-c", "echo out; echo err >&2; exit 7"]),
             row("", read_only, &["sh", "-c", "echo out; exit 0"]),
             row("", read_only, &["sh", "-c", "kill -9 $$"]),
-            row("of stdin\n", read_only, &["cat"]),
+            // Not until the end of the file: ctr calls CloseIO only if its input ends after Create has answered.
+            row("of stdin\n", read_only, &["head", "-n", "1"]),
             row("", read_only, &["sh", "-c", "seq 20000 | sha256sum"]),
             row("", read_only, &["seq", "20000"]),
             row("", &["--null-io"], &["sh", "-c", "echo nobody; exit 3"]),
@@ -178,17 +182,28 @@ fn vm_another_spawner_takes_the_place_of_a_killed_one() {
     assert_eq!(task.status().as_deref(), Some("RUNNING"));
 }
 
+/// The process that serves the container.
+#[track_caller]
+fn server(runtime: &str, task: &Task) -> i32 {
+    if runtime == RUNTIMES[1] {
+        return task.shims()[0];
+    }
+    let pattern = format!("containerd-shim-runc-v2 .*-id {} ", task.0);
+    out(&["pgrep", "-f", &pattern]).parse().expect("one process")
+}
+
 #[test]
 fn vm_a_killed_server_ends_its_container_as_with_containerds_own_shim() {
-    begin();
-    let before = Census::take();
-    let task = Task::run(RUNTIMES[1], &["--read-only"], &["sleep", "1000"]);
-    let (pid, server) = (task.pid(), task.shims()[0]);
-    out(&["kill", "-KILL", &server.to_string()]);
-    wait_for("the process has ended", || {
-        (!fs::exists(format!("/proc/{pid}")).expect("a look")).then_some(())
+    beside(|runtime| {
+        let events = Events::listen();
+        // With streams, ctr would leave its FIFOs.
+        let task = Task::run(runtime, &["--read-only", "--null-io"], &["sleep", "1000"]);
+        let (pid, server) = (task.pid(), server(runtime, &task));
+        out(&["kill", "-KILL", &server.to_string()]);
+        wait_for("the process has ended", || {
+            (!fs::exists(format!("/proc/{pid}")).expect("a look")).then_some(())
+        });
+        task.becomes(None);
+        vec![("events".to_owned(), format!("{:#?}", events.of(&task, 4)))]
     });
-    task.becomes(None);
-    drop(task);
-    before.nothing_left();
 }

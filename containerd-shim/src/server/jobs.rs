@@ -133,8 +133,9 @@ impl Jobs {
             });
             match watched {
                 Ok(end) => {
-                    let running = self.running.get_mut(&number);
-                    running.into_iter().for_each(|running| running.helper = Some(end));
+                    if let Some(running) = self.running.get_mut(&number) {
+                        running.helper = Some(end);
+                    }
                 }
                 Err(error) => {
                     failed.extend(self.end(number, poll, format!("clone a helper: {error}")));
