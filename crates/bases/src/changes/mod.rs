@@ -36,7 +36,7 @@ mod times;
 mod walk;
 
 #[cfg(test)]
-mod interrupted;
+mod interrupted_tests;
 #[cfg(test)]
 mod tests;
 

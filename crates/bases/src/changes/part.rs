@@ -67,7 +67,7 @@ mod tests {
     use rustix::fs::FileType;
 
     use super::super::attributes::Attributes;
-    use super::super::interrupted::{ID, acl};
+    use super::super::interrupted_tests::{ID, acl};
     use super::super::rights::UNFINISHED;
     use super::*;
 
