@@ -33,7 +33,7 @@ impl VolumeName {
         Self(if fits { name } else { format!("{BASE}{}", key.compact()) }.into())
     }
 
-    /// The key of the base that this volume holds; none if the name is not that of a base's volume.
+    /// The key of the base that this volume holds; none if the name is not the name of a base's volume.
     #[must_use]
     pub fn base(&self) -> Option<BaseKey> {
         let text = self.as_ref().strip_prefix(BASE)?;
@@ -105,7 +105,7 @@ mod tests {
 
     prop_compose! {
         fn any_key()(
-            // Half of the keys have one of few digests, so that keys differ by their mapping only.
+            // Half of the keys have one of few digests, so that some keys differ only by their mapping.
             digest in prop_oneof!["[0-9a-f]{64}", "[01]0{63}"],
             mapping in proptest::option::of((number(), number())),
             format in 1..=255_u8,
