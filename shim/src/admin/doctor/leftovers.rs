@@ -53,7 +53,7 @@ impl Found {
         let count =
             |wanted| fates.iter().filter(|(_, fate)| fate.as_ref().ok() == Some(&wanted)).count();
         let (gone, kept) = (count(Fate::Gone), count(Fate::Kept) + count(Fate::Root));
-        // If there are failures, the line has the words of the first one.
+        // If there are failures, the line has the words of the first failure.
         if let Some(error) = fates.into_iter().find_map(|(_, fate)| fate.err()) {
             return Err(error);
         }
