@@ -161,7 +161,8 @@ pub enum RootfsError {
     /// The container must have its snapshot as its root, and would get another root.
     #[error(
         "the root of container {id} is its snapshot {volume}, which holds what its engine's overlay cannot ({first}), and \
-         the container would get another root now ({why}): remove the reason, or give the snapshot up with `sharedroot pool drop {volume}`"
+         the container would get another root now ({why}): remove the reason, or give the snapshot \
+         up with `sharedroot pool drop {volume}`"
     )]
     OnlyInSnapshot {
         /// The container.

@@ -35,8 +35,8 @@ pub enum NotShared {
     NoLabel(LabelError),
     /// The file system is in use with another label, and a file system can have only one label.
     #[error(
-        "mount the base {key} with the shared label {label}: {source}; something left of an earlier mount may \
-         hold it under another label, which ends with the last process that sees that mount"
+        "mount the base {key} with the shared label {label}: {source}; perhaps the file \
+         system is still mounted with another label; that mount ends with the last process that sees it"
     )]
     OtherLabel {
         /// The base.

@@ -299,7 +299,8 @@ impl<'b> Notes<'b> {
 /// The change times of all files in an upper directory. None if there are too many files.
 pub(super) fn times_below(upper: &Path) -> Result<Option<Times>, RootfsError> {
     let top = fs::File::open(upper).map_err(file("open", upper))?;
-    Times::below(top.as_fd()).map_err(|errno| file("look at what is in", upper)(errno.into()))
+    Times::below(top.as_fd())
+        .map_err(|errno| file("read the times of the files in", upper)(errno.into()))
 }
 
 fn remove(path: &Path) -> Result<(), RootfsError> {

@@ -132,7 +132,7 @@ pub(super) fn moved(top: impl AsFd) -> Result<Times, RootfsError> {
     let mut bytes = [0; MOST_MOVED];
     let length = match rustix::fs::fgetxattr(&work, MOVED, &mut bytes) {
         Err(Errno::NODATA) => 0,
-        length => length.map_err(at("read what is set on", WORK))?,
+        length => length.map_err(at("read the attributes of", WORK))?,
     };
     Ok(Times::read(&bytes[..length]))
 }
@@ -193,7 +193,7 @@ fn move_down(snapshot: &Detached) -> Result<(), RootfsError> {
         let (accessed, modified) = (found.accessed()?, found.modified()?);
         tree.set_times(FileTimes::new().set_accessed(accessed).set_modified(modified))
     };
-    times().map_err(file("copy what is set on the top to", Path::new(TREE)))?;
+    times().map_err(file("copy the attributes of the top to", Path::new(TREE)))?;
     note_moved(&tree, &top)?;
     make(LOWER)
 }

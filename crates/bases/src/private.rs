@@ -98,7 +98,7 @@ fn prepare<'b>(
     let mut snapshot = bases.with_room(|pool| pool.snapshot(&base, volume))?;
     drop(takes);
     if let Some(wanted) = size {
-        let _step = step("make the snapshot as small as the container may have it");
+        let _step = step("shrink the snapshot to the container's size");
         size::fit(&mut snapshot, wanted)?;
     }
     let mounts = step("mount the snapshot");

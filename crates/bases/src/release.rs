@@ -108,7 +108,7 @@ pub fn release_private(
         Ok(Changes::Partly(left_out)) => return Ok(WrittenBack::Partly(0, left_out)),
         Ok(Changes::NowhereToGo) => {
             tracing::warn!(
-                "no overlay at {at} takes what the container changed: it stays in {volume} until the container's next start"
+                "no overlay at {at} takes what the container changed: the changes stay in {volume} until the container's next start"
             );
             return Ok(WrittenBack::Kept);
         }

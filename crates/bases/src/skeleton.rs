@@ -65,7 +65,7 @@ fn fill(top: &Path, below: BorrowedFd<'_>, missing: &[Missing]) -> Result<(), Ro
         let own = own.map_err(file("open the mount point", &path))?;
         match Resolve::RootWithoutLinks.open(below, dir, OFlags::RDONLY | OFlags::DIRECTORY) {
             Ok(image) => {
-                copy(&File::from(image), &own).map_err(file("copy what is set on", dir))?
+                copy(&File::from(image), &own).map_err(file("copy the attributes of", dir))?
             }
             Err(Errno::NOENT) => own
                 .set_permissions(Permissions::from_mode(0o755))

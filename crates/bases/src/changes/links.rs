@@ -174,7 +174,9 @@ impl Links {
         // At a start, everything or nothing is brought in, so the walk has no bound: only the container itself waits for it.
         match self.steps.checked_sub(steps) {
             Some(rest) => self.steps = rest,
-            None if self.all => return Err(too_many("go the long way to another name of")),
+            None if self.all => {
+                return Err(too_many("open more directories on the way to another name of"));
+            }
             None => {}
         }
         let open = doing("open the directory of another name of");

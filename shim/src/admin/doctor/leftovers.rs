@@ -75,7 +75,7 @@ impl Found {
         }
         let counted = [
             (self.gone, "snapshots of containers that are gone"),
-            (self.scaffolds, "scaffolds that no container has"),
+            (self.scaffolds, "scaffolds that no container uses"),
         ];
         left.extend(counted.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")));
         let found = left.join("; ");
@@ -83,7 +83,7 @@ impl Found {
             return Check::problem(
                 NAME,
                 found,
-                "sharedroot gc --dry-run (where nothing of that is to be restored: sharedroot gc --force)",
+                "sharedroot gc --dry-run (then, to go on with the pool as it is: sharedroot gc --force)",
             );
         }
         if !left.is_empty() {
