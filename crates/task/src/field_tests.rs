@@ -35,7 +35,7 @@ fn without_comments(proto: &str) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// The lines, without their last characters, of each block `kind NAME { … }`.
+/// The lines, without their semicolons, of each block `kind NAME { … }`.
 fn blocks(proto: &str, kind: &str) -> BTreeMap<String, Vec<String>> {
     let proto = without_comments(proto);
     let mut found = BTreeMap::new();
