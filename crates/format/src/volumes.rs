@@ -8,8 +8,8 @@
 //! | a base of another format whose key does not fit | `base-fN-`, the digest in base 32, `-uid.gid` with 8 hexadecimal digits for each number |
 //! | the snapshot of a container | `private-` and 32 hexadecimal digits of the digest of the state root and the container ID |
 //!
-//! The longest name has 5 + 5 + 52 + 1 + 17 = 80 characters, and a volume's name may have 80. Every name of a base that a version
-//! without numbers of formats made (`base.rs`) leads back to a key of the first format.
+//! The longest name has 5 + 5 + 52 + 1 + 17 = 80 characters, and a volume's name may have 80. Every name of a base that a
+//! version without numbers of formats made (`base.rs`) leads back to a key of the first format.
 
 use std::path::Path;
 

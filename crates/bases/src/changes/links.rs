@@ -21,7 +21,7 @@ use super::remove::remove;
 /// both together take 160 MiB; with usual names, a fifth of that.
 pub(super) const KEPT: usize = 1 << 18;
 
-/// How many directories a walk opens on the way to first names, for each link on average. A container can make each link far
+/// How many directories a walk may open on the way to first names, for each link on average. A container can make each link far
 /// from the first name, with a thousand directories between them.
 const STEPS: u64 = 64;
 /// How many more directories a walk may open in total.
