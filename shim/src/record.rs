@@ -137,8 +137,8 @@ pub fn ids(run_dir: &Path, root: &Path) -> Result<Vec<String>, RecordError> {
     Ok(entries(&folder(run_dir, root))?.into_iter().filter_map(name).collect())
 }
 
-/// The state root of the delegates, for one state root of this program. It is apart from that of the embedded engine, so that
-/// no engine takes the directory of another for its own.
+/// The state root of the delegates, for one state root of this program. It is separate from the embedded engine's state root,
+/// so that no engine takes the directory of another engine for its own.
 #[must_use]
 pub fn state_of_delegates(run_dir: &Path, root: &Path) -> PathBuf {
     run_dir.join("delegates").join(hash(root))
@@ -296,7 +296,7 @@ mod tests {
         assert_eq!(place.read().unwrap().unwrap().rootfs, shared);
         let lease = shared.lease(place.dir(), "c1").unwrap();
         assert_eq!(leases(&run).unwrap(), std::slice::from_ref(&lease));
-        // A base of another format is another base.
+        // A base of another format is a different base.
         let other = old_shared.replace(KEY, &format!("f2-{KEY}"));
         fs::write(place.dir().join("record.json"), other).unwrap();
         let other = place.read().unwrap().unwrap().rootfs.lease(place.dir(), "c1").unwrap();

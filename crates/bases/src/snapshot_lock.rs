@@ -1,14 +1,15 @@
-//! The lock of one snapshot: a start of its container, and whoever gives the snapshot up, do not overlap.
+//! The lock of one snapshot: a start of its container does not overlap with a command that gives the snapshot up.
 //!
 //! A start looks for what an earlier start left, writes its record and its note, and takes the snapshot; the name of the
 //! snapshot is the same at every start. `gc` and `pool drop` delete the snapshot, the record that names it and the note. The
-//! lock of the container is not enough for that: `gc` knows the name of the snapshot only, which leads to no container, and
-//! there is often no record. An active snapshot cannot be deleted, so a start needs the lock no longer when it has its root.
+//! lock of the container is not enough for that: `gc` knows only the name of the snapshot, which leads to no container, and
+//! often there is no record. An active snapshot cannot be deleted, so a start releases the lock when it has its root.
 //!
-//! All snapshots share one file, so no file of a deleted snapshot is left. The byte of a snapshot is a hash of 63 bits: two
+//! All snapshots share one file, so a deleted snapshot leaves no lock file. The byte of a snapshot is a hash of 63 bits. Two
 //! snapshots with the same byte only wait for each other.
 //!
-//! A process takes the lock before any lock of a base or of the pool, or does not wait for it.
+//! A process takes this lock before any lock of a base or of the pool. A process that has such a lock already does not wait for
+//! this lock.
 
 use std::path::PathBuf;
 
@@ -29,7 +30,7 @@ pub struct SnapshotLock {
 }
 
 impl SnapshotLock {
-    /// The snapshot that is locked; it need not exist.
+    /// The snapshot that is locked. It need not exist.
     #[must_use]
     pub fn volume(&self) -> &VolumeName {
         &self.volume
@@ -37,7 +38,7 @@ impl SnapshotLock {
 }
 
 impl Bases {
-    /// Waits for the lock. A start of the snapshot's container holds it until it has its root.
+    /// Takes the lock, and waits for it. A start of the snapshot's container holds the lock until the container has its root.
     ///
     /// # Errors
     /// [`RootfsError::File`].
@@ -47,7 +48,7 @@ impl Bases {
         Ok(SnapshotLock { volume: volume.clone(), _byte: byte })
     }
 
-    /// The lock, or none if somebody has it.
+    /// Takes the lock, or returns `None` if another process holds it.
     pub(crate) fn try_lock_snapshot(
         &self,
         volume: &VolumeName,

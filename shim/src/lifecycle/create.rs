@@ -135,10 +135,10 @@ impl Container {
                 RootfsError::OnlyInSnapshot { id, volume: self.snapshot(), first, why }.into()
             );
         }
-        // Volumes are opened, and links are read, in the engine's rootfs before another rootfs is made. That one has the same
-        // links. A shared rootfs is mounted in a mount namespace of this process's own, where a volume would not be a peer of
-        // the host's mount any more; and a base has mount points for its engine, whose modes are not the image's. A kept
-        // snapshot has links of its own, so they are read in the snapshot.
+        // Volumes are opened, and links are read, in the engine's rootfs before another rootfs is made. The other rootfs has
+        // the same links. A shared rootfs is mounted in a mount namespace of this process's own, where a volume would not be a
+        // peer of the host's mount any more; and a base has mount points for its engine, whose modes are not the image's. A
+        // kept snapshot has its own links, so the links are read in the snapshot.
         let is_kept = matches!(earlier, Earlier::Root(_));
         let mut volumes = BindMounts::default();
         if !delegated && !is_kept {
@@ -164,7 +164,7 @@ impl Container {
             needs.make_in(&bundle.root, !has_id_mappings(&bundle.spec))?;
         }
         needs.make_start_in_volume()?;
-        // The records of a shared and of a private rootfs were written before these were made.
+        // For a shared and for a private rootfs, the record was written before the rootfs was made.
         if matches!(rootfs, Rootfs::NotShared { .. }) {
             let intended = self.place.read()?;
             self.write_record(bundle, rootfs.clone(), order)?;
@@ -191,7 +191,7 @@ impl Container {
         })
     }
 
-    /// Undoes what a failed `create` made. The first error is the one to report, so an error here is a warning.
+    /// Undoes what a failed `create` made. The caller reports the first error, so an error here is only a warning.
     fn undo(&self) {
         if let Err(error) = self.release() {
             tracing::warn!("undo create {}: {error}", self.id);

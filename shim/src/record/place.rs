@@ -22,7 +22,7 @@ pub struct Lock(Held);
 
 #[derive(Debug)]
 enum Held {
-    /// There is no record, or another process keeps the lock.
+    /// There is no record, or another process holds the lock.
     Nothing,
     Locked(Flock<File>),
     /// The lock file after its release, to recognise it.
@@ -74,7 +74,7 @@ impl Place {
         hash(&self.dir)
     }
 
-    /// Claims the container ID. Exactly one of several concurrent `create`s gets it, and a `delete` waits while the lock is
+    /// Claims the container ID. Exactly one of several concurrent `create`s gets the ID, and a `delete` waits while the lock is
     /// held.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Owner, mode, times and extended attributes of an inode, made like another's.
+//! Owner, mode, times and extended attributes of an inode, copied from another inode.
 
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, OsStr};
@@ -15,10 +15,10 @@ use super::error::{Failed, doing};
 use super::node::{Node, kind};
 use super::rights::{ACL, Rights, UNFINISHED, owner};
 
-/// The attribute of a part of a file that was left out. Its value is the modification time of the part (`part.rs`).
+/// The attribute that marks a part of a file that was left out. Its value is the modification time of the part (`part.rs`).
 pub(super) const MARK: &CStr = c"trusted.sharedroot.part";
 
-/// What the names of overlay's own attributes begin with.
+/// The beginning of the names of overlay's own attributes.
 const OVERLAY: &[u8] = b"trusted.overlay.";
 
 /// The extended attributes that belong to the content of a root.
@@ -34,18 +34,18 @@ pub(super) struct Attributes {
 impl Attributes {
     pub(super) fn of(node: &Node) -> Result<Self, Errno> {
         let mut xattrs = xattrs(node)?;
-        // A whole file is made of what has it.
+        // The mark says that the file is only a part. What is made from this file is a whole file.
         xattrs.remove(MARK);
         Ok(Self { stat: node.stat, xattrs })
     }
 
-    /// The rights of a part of a file with these attributes, where there was `before`.
+    /// The rights of the part of a file with these attributes. `before` is the file that the part replaced.
     pub(super) fn rights_of_part(&self, before: Option<&Stat>) -> Rights {
         let rights = Rights::of(&self.stat, before);
         if self.xattrs.contains_key(ACL) { rights.of_owner_only() } else { rights }
     }
 
-    /// Whether `to` has the same.
+    /// Whether `to` has these attributes.
     pub(super) fn same(&self, to: &Self) -> bool {
         owner(&self.stat) == owner(&to.stat)
             && self.stat.st_mode == to.stat.st_mode
@@ -53,9 +53,10 @@ impl Attributes {
             && self.xattrs == to.xattrs
     }
 
-    /// Gives `to` the same, and returns whether anything was to do. The order is the kernel's: a
-    /// change of owner takes set-uid bits and capabilities away, and nothing that comes after the time changes it. The mode
-    /// comes last: until then the file is known to be unfinished. An extended attribute that `to` does not take keeps it from nothing else.
+    /// Gives these attributes to `to`, and returns whether anything changed. The kernel dictates the order: a change of owner
+    /// removes set-uid bits and capabilities, and the later steps do not change the modification time. The mode comes last:
+    /// until then it says that the file is unfinished. The other attributes are set also when `to` refuses an extended
+    /// attribute.
     pub(super) fn give(&self, to: &Node) -> Result<bool, Failed> {
         const STEP: &str = "set the attributes of";
         let mut refused = None;
@@ -67,7 +68,7 @@ impl Attributes {
     }
 
     fn give_all(&self, to: &Node, refused: &mut Option<Errno>) -> Result<bool, Errno> {
-        // Looked at anew: what was written since changed it.
+        // Read again, because the write of the content has changed the attributes.
         let now = rustix::fs::fstat(to)?;
         let is_link = kind(&now) == FileType::Symlink;
         let has = xattrs(to)?;
@@ -82,7 +83,7 @@ impl Attributes {
             rustix::fs::chownat(to, c"", Some(uid), Some(gid), AtFlags::EMPTY_PATH)?;
             changed = true;
         }
-        // Looked at anew: a change of owner took a capability away.
+        // Read again, because a change of owner removes a capability.
         let has = if changed { xattrs(to)? } else { has };
         changed |= self.give_xattrs(to, &has, refused)?;
         let now = rustix::fs::fstat(to)?;
@@ -119,7 +120,7 @@ impl Attributes {
             self.xattrs.iter().filter(|(name, value)| has.get(*name) != Some(value))
         {
             match rustix::fs::setxattr(to.path(), name.as_c_str(), value, XattrFlags::empty()) {
-                // The container could not have had it on the engine's root either.
+                // The engine's root would have refused this attribute from the container, too.
                 Err(Errno::OPNOTSUPP) => {
                     tracing::warn!(
                         "the engine's file system takes no attribute {name:?}: left out"
@@ -133,20 +134,21 @@ impl Attributes {
     }
 }
 
-/// Whether an attribute does not fit into the inode's own room, or the disk is full: ext4 says the same of both.
+/// Whether the errno can mean that the attribute does not fit into the inode, or that the disk is full: ext4 gives the same
+/// errno for both.
 fn is_refusal(errno: Errno) -> bool {
     use Errno as E;
     [E::NOSPC, E::DQUOT, E::TOOBIG, E::RANGE, E::PERM, E::INVAL, E::NAMETOOLONG].contains(&errno)
 }
 
-/// Whether a regular file got all that a write-back gives it, but perhaps for an extended attribute that did not fit.
+/// Whether a regular file got all that a write-back gives it. Only an extended attribute that did not fit may be missing.
 pub(super) fn is_finished(from: &Stat, to: &Stat) -> bool {
     owner(from) == owner(to)
         && (from.st_mode, from.st_size) == (to.st_mode, to.st_size)
         && same_time(from, to)
 }
 
-/// Whether the inode has what only a layer of an overlay has: one that runs in the container uses it.
+/// Whether the inode has attributes of an overlay's layer: an overlay inside the container uses this inode.
 pub(super) fn is_of_a_layer(node: &Node) -> Result<bool, Errno> {
     let names = of(node).names().map_err(errno)?;
     Ok(names.iter().any(|name| name.to_bytes().starts_with(OVERLAY)))
@@ -156,7 +158,7 @@ fn modified(stat: &Stat) -> (i64, i64) {
     (stat.st_mtime, i64::try_from(stat.st_mtime_nsec).unwrap_or(0))
 }
 
-/// mke2fs gives a base's files whole seconds, and no file that only lost its fraction is a changed one.
+/// mke2fs gives the files of a base whole seconds. So a time that differs only in the fraction of a second is no change.
 fn same_time(from: &Stat, to: &Stat) -> bool {
     let ((from, fraction), to) = (modified(from), modified(to));
     from == to.0 && (fraction == to.1 || fraction == 0)
@@ -183,8 +185,8 @@ fn errno(error: io::Error) -> Errno {
     Errno::from_io_error(&error).unwrap_or(Errno::IO)
 }
 
-/// The label is the mount's and not the file's where SELinux is on; overlay's own are no content,
-/// and one that a container made up would be taken for overlay's.
+/// Where SELinux is on, the mount has the label, and not the file. Overlay's own attributes are no content either: the engine's
+/// overlay would take an attribute that a container wrote for its own.
 fn is_content(name: &CStr) -> bool {
     let name = name.to_bytes();
     let is_overlays = name.starts_with(OVERLAY);
