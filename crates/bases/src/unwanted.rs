@@ -1,4 +1,4 @@
-//! The bases that nobody wants: those whose image is gone, told from those that are only not in use.
+//! The bases that nobody wants: their image is gone. A base that is only not in use is not among them.
 
 use sharedroot_dm::Volume;
 use sharedroot_format::BaseKey;
@@ -7,9 +7,9 @@ use crate::bases::Bases;
 use crate::error::RootfsError;
 
 impl Bases {
-    /// The bases that no container uses, that nobody named, and whose image its engine has no more.
+    /// The bases that no container uses, that have no given name, and whose engine has removed the image.
     ///
-    /// One without an origin stays: nobody knows.
+    /// A base without a known origin stays, because nobody knows whether its image exists.
     ///
     /// # Errors
     /// [`RootfsError`].
@@ -27,7 +27,7 @@ impl Bases {
                 Some(Ok(true)) | None => {}
             }
         }
-        // Read last: a container whose image was there a moment ago has its lease by now.
+        // Read last: a container whose image existed a moment ago has its lease by now.
         let leases = self.leases().all()?;
         unwanted.retain(|key| leases.iter().all(|lease| lease.base != *key));
         Ok(unwanted)

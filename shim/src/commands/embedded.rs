@@ -52,7 +52,7 @@ pub fn steer(container: &Container, embedded: &Embedded, verb: Verb) -> Result<u
         Verb::Checkpoint(_) => {
             return Err(LifecycleError::NoCriu { verb: verb.name(), id: container.id().clone() });
         }
-        // The other verbs make a container, or are not about a container.
+        // The other verbs make a container, or do not name a container.
         _ => {}
     }
     Ok(0)

@@ -1,5 +1,5 @@
-//! Requests and responses of `containerd.task.v2.Task` and `containerd.task.v3.Task`: both have the same methods, messages and
-//! numbers; only the package's name differs.
+//! Requests and responses of `containerd.task.v2.Task` and `containerd.task.v3.Task`. Both versions have the same methods,
+//! messages and numbers; only the name of the package differs.
 
 #![expect(
     missing_docs,
@@ -76,7 +76,7 @@ impl CreateTaskRequest {
     pub(crate) const NESTED: &'static [u32] = &[3];
 }
 
-/// The init process.
+/// The process ID of the new init process.
 #[derive(Clone, Copy, PartialEq, Eq, Message)]
 pub struct CreateTaskResponse {
     #[prost(uint32, tag = "1")]
@@ -240,7 +240,7 @@ pub struct StartRequest {
     pub exec_id: String,
 }
 
-/// The process.
+/// The process ID of the started process.
 #[derive(Clone, Copy, PartialEq, Eq, Message)]
 pub struct StartResponse {
     #[prost(uint32, tag = "1")]
@@ -272,7 +272,7 @@ pub struct StatsRequest {
     pub id: String,
 }
 
-/// [`Metrics`](super::metrics::Metrics).
+/// The figures, as [`Metrics`](super::metrics::Metrics).
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct StatsResponse {
     #[prost(message, optional, tag = "1")]
@@ -297,7 +297,7 @@ pub struct ConnectResponse {
     pub version: String,
 }
 
-/// Asks the shim to end, if it has no container.
+/// Asks the shim to end if it has no container.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct ShutdownRequest {
     #[prost(string, tag = "1")]
