@@ -113,8 +113,8 @@ fn same_content(node: &Node, other: &Node, buffers: &mut Buffers) -> Result<bool
 }
 
 /// Whether a write-back that did not end can have left `found` where it was to make `wanted`. Its attributes come after its
-/// content, and its ACL and its mode last of all (`give.rs`): a file with `wanted`'s attributes was whole, although not all of it
-/// need have reached the disk before a power cut.
+/// content, and its ACL and its mode last of all (`give.rs`): a file with `wanted`'s attributes was whole, although not all of
+/// it need have reached the disk before a power cut.
 pub(super) fn is_left_of(found: &Node, wanted: &Node) -> Result<bool, Errno> {
     if kind(&found.stat) != kind(&wanted.stat) {
         return Ok(false);
