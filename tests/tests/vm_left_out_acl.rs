@@ -1,4 +1,4 @@
-//! A file whose ACL its engine's file system does not take: what the ACL limits is lent to nobody.
+//! A file whose ACL has no room in its engine's file system: what the ACL limits is lent to nobody.
 //!
 //! Guest: --no-docker
 
@@ -14,11 +14,12 @@ use sharedroot_tests::pool::{has, small_bases};
 use sharedroot_tests::runtime::Runtime;
 use sharedroot_tests::stack::{Ext4, Image};
 
-/// `user::rwx`, `user:1234:---`, `group::---`, `mask::rwx` and `other::r-x` (linux/posix_acl_xattr.h): the mode 0775, although
-/// the group has no right, nor that user.
+/// `user::rwx`, `group::---`, `mask::rwx`, `other::r-x`, and no right for a hundred users (linux/posix_acl_xattr.h): the mode
+/// 0775, although neither the group nor these users have a right.
 fn acl() -> Vec<u8> {
-    let entries =
-        [(1, 7, u32::MAX), (2, 0, 1234), (4, 0, u32::MAX), (16, 7, u32::MAX), (32, 5, u32::MAX)];
+    let users = (0..100).map(|user| (2, 0, 1234 + user));
+    let entries = [(1, 7, u32::MAX)].into_iter().chain(users);
+    let entries = entries.chain([(4, 0, u32::MAX), (16, 7, u32::MAX), (32, 5, u32::MAX)]);
     let mut value = 2_u32.to_le_bytes().to_vec();
     for (tag, permissions, id) in entries {
         value.extend([tag, 0, permissions, 0]);
@@ -38,7 +39,8 @@ fn vm_a_file_without_its_acl_lends_nobody_a_right() {
         fs::write(image.top().join(name), "image").unwrap();
     }
     let (bundle, id) = (image.bundle(&runtime, false, &["sleep", "1000"]), unique_name("c"));
-    let _store = Ext4::below(&bundle, &[], "loop,noacl");
+    // A block of 1 KiB has room for the ACL, or for the other attributes, and the inode has none.
+    let _store = Ext4::below(&bundle, &["-b", "1024", "-I", "128"], "loop");
     let engine = Path::new(&bundle.rootfs);
     let (container, top) = starts(&runtime, &bundle, &id);
     for name in ["image", "new"] {
@@ -46,14 +48,12 @@ fn vm_a_file_without_its_acl_lends_nobody_a_right() {
     }
     fs::create_dir(top.join("directory")).unwrap();
     for name in NAMES {
+        rustix::fs::setxattr(top.join(name), "user.other", &[7; 200], XattrFlags::empty()).unwrap();
         rustix::fs::setxattr(top.join(name), ACL, &acl(), XattrFlags::empty()).unwrap();
     }
     let said = container.call("delete", &["--force"]);
     assert_eq!(said.status, 0, "{said}");
-    has(
-        &said.stderr,
-        &["4 files", "set the attributes of /", "Operation not supported", &snapshots()[0]],
-    );
+    has(&said.stderr, &["4 files", "set the attributes of /", "No space left", &snapshots()[0]]);
     for name in NAMES {
         let mode = fs::metadata(engine.join(name)).unwrap().permissions().mode() & 0o7777;
         assert_eq!(mode & 0o7077, 0, "{name}: {mode:o}");
@@ -62,7 +62,7 @@ fn vm_a_file_without_its_acl_lends_nobody_a_right() {
     // The container has all of it again.
     let (container, top) = starts(&runtime, &bundle, &id);
     for name in NAMES {
-        let mut value = [0_u8; 64];
+        let mut value = [0_u8; 1024];
         let length = rustix::fs::getxattr(top.join(name), ACL, &mut value[..]).unwrap();
         assert_eq!(
             (&value[..length], fs::metadata(top.join(name)).unwrap().mode() & 0o7777),

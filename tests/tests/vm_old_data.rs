@@ -160,7 +160,7 @@ fn vm_gc_writes_into_no_overlay() {
     fs::write(top.join("etc/unique"), "newer").unwrap();
     fs::write(top.join("new"), "").unwrap();
     let said = out(&["sharedroot", "gc"]);
-    has(&said, &["kept private-", "its next start writes back"]);
+    has(&said, &["kept private-", "the next start of the container writes its changes back"]);
     assert_eq!((shown(&bundle), top.join("new").exists()), ("newer".to_owned(), true), "{said}");
     assert_eq!((snapshots().len(), notes()), (1, 1));
     runtime.cmd(&["create", "--bundle", bundle.str(), &id]).run().ok();
