@@ -24,6 +24,7 @@ mod cursor;
 mod entry;
 mod error;
 mod frame;
+mod give;
 mod links;
 mod node;
 mod part;
@@ -33,6 +34,8 @@ mod rights;
 mod times;
 mod walk;
 
+#[cfg(test)]
+mod interrupted_tests;
 #[cfg(test)]
 mod tests;
 

@@ -6,8 +6,8 @@ use rustix::fs::{FileType, Mode, Stat};
 
 use super::node::kind;
 
-/// The mode of a regular file while it is being copied. Nobody gives this mode to a file of their own, and the file gets its
-/// own mode last.
+/// The mode of a regular file that is being made alike: nobody gives it to a file of theirs, and its own one is what the file
+/// gets last (`give.rs`).
 pub(super) const UNFINISHED: Mode = Mode::SVTX;
 
 /// The attribute that holds an inode's POSIX ACL (acl(5)). The kernel keeps no ACL that says only what the mode says.

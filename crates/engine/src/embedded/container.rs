@@ -323,7 +323,7 @@ impl Embedded {
             source: e.into(),
         };
         if all {
-            signal::send_to_all(|| self.processes(), signal, fail)?;
+            self.signal_all(&container, signal)?;
         } else {
             let init = self.hold(&container).map_err(fail)?;
             let init = init.ok_or_else(|| EngineError::NotRunning { id: self.id.clone() })?;
