@@ -136,13 +136,12 @@ impl Bases {
         };
         let scratch = self.run_dir().join("making").join(image.key.to_string());
         let tree = image::assemble(image, &scratch).map_err(fail)?;
-        let bytes = Bytes(tree.usage().map_err(fail)?.bytes);
+        let size = self.config().base_size;
+        let bytes = Bytes(tree.usage(size.0).map_err(fail)?.bytes);
         has_room(bytes)?;
         let pool = self.with_room(|pool| pool.make_room(bytes).map(|()| pool))?;
-        let volume =
-            pool.create_volume(&VolumeName::of_base(&image.key), self.config().base_size)?;
-        image::make_filesystem(&tree, &image.key, volume.device(), self.config().base_size.0)
-            .map_err(fail)?;
+        let volume = pool.create_volume(&VolumeName::of_base(&image.key), size)?;
+        image::make_filesystem(&tree, &image.key, volume.device(), size.0).map_err(fail)?;
         Ok((volume, tree))
     }
 

@@ -47,7 +47,11 @@ fn files_are_found_whatever_they_are_called() {
     symlink("/etc", dir.join("directory")).unwrap();
     let flags = OFlags::RDONLY | OFlags::DIRECTORY;
     let top = rustix::fs::open(&dir, flags, Mode::empty()).unwrap();
-    let files = regular_files(&top).unwrap();
+    let files = regular_files(&top, MOST_KEPT).unwrap();
+    let takes = kept(&files);
+    assert_eq!(regular_files(&top, takes).unwrap(), files);
+    let beyond = regular_files(&top, takes - 1);
+    assert!(matches!(beyond, Err(Uncounted::TooManyPaths { .. })), "{beyond:?}");
     fs::remove_dir_all(&dir).unwrap();
     let expected = [&b"./--help"[..], b"./--output=FILE/x", b"./a\nb", b"./\xff"];
     assert_eq!(files, expected.map(|name| OsStr::from_bytes(name).to_owned()));
