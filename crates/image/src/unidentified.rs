@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use sharedroot_format::KeyError;
+use sharedroot_format::NotAChainId;
 
 /// Why the image of a rootfs is not known. The container runs on the engine's rootfs, and the log has this reason.
 #[derive(Debug, thiserror::Error)]
@@ -67,7 +67,7 @@ pub enum Unidentified {
         /// The file.
         path: PathBuf,
         /// What the file holds.
-        source: KeyError,
+        source: NotAChainId,
     },
     /// The chain of an image is longer than any that can be mounted.
     #[error("{path}: the chain of layers has more than {limit} links")]
