@@ -164,30 +164,30 @@ impl Container {
         Ok(self.lease(rootfs).map_or(Ok(()), |lease| self.bases.leases().release(&lease))?)
     }
 
-    /// `delete`: removes exactly what `create` made. With `force` the verb also succeeds for a container that is gone.
-    /// Returns the exit status.
+    /// `delete`: removes exactly what `create` made. Returns the exit status.
     ///
     /// # Errors
     /// [`LifecycleError`].
-    pub fn delete(&self, force: bool) -> Result<u8, LifecycleError> {
-        self.delete_from(&self.engine, force)
+    pub fn delete(&self, asked: Deletion) -> Result<u8, LifecycleError> {
+        self.delete_from(&self.engine, asked)
     }
 
-    fn delete_from(&self, engine: &Engine, force: bool) -> Result<u8, LifecycleError> {
+    fn delete_from(&self, engine: &Engine, asked: Deletion) -> Result<u8, LifecycleError> {
         let waits = step("wait for the container's lock");
         let _lock = self.place.wait()?;
         drop(waits);
+        let forced = asked == Deletion::Forced;
         match engine {
-            Engine::Embedded(embedded) => match engines(|| embedded.delete(force)) {
+            Engine::Embedded(embedded) => match engines(|| embedded.delete(asked)) {
                 // A `create` or `delete` that was killed leaves a record without a container.
-                Err(EngineError::NotFound { .. }) if force || self.place.read()?.is_some() => {}
+                Err(EngineError::NotFound { .. }) if forced || self.place.read()?.is_some() => {}
                 deleted => deleted?,
             },
             Engine::Delegate(delegate) => {
                 delegate.end_orphan();
-                let status = engines(|| delegate.delete(force))?;
+                let status = engines(|| delegate.delete(asked))?;
                 // crun fails if the `run` of the container deletes the container at the same time.
-                let gone = force && !delegate.has_traces();
+                let gone = forced && !delegate.has_traces();
                 if status != 0 && !gone {
                     return Ok(status);
                 }

@@ -52,7 +52,7 @@ fn end_all_below(dir: &Path, end: Instant) -> Result<(), Errno> {
     // The file also kills processes in cgroups below, and processes that are being cloned (admin-guide/cgroup-v2.rst,
     // "cgroup.kill").
     let killed = write(&top, "cgroup.kill", "1");
-    remove_below(top, !killed, end)
+    remove_below(top, if killed { Processes::Killed } else { Processes::KilledOneByOne }, end)
 }
 
 /// The processes in a cgroup of version 2 and in the cgroups below it, as this process's PID namespace numbers them. A
@@ -100,9 +100,17 @@ fn look_into(dir: &OwnedFd, found: &mut Vec<i32>) -> Result<Vec<CString>, Errno>
     }
 }
 
-/// Removes every directory below `top`, the deepest first. With `kill` the processes of each cgroup are killed one by
-/// one: `cgroup.kill` exists since Linux 5.14.
-fn remove_below(top: OwnedFd, kill: bool, end: Instant) -> Result<(), Errno> {
+/// What becomes of the processes in a cgroup that is removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Processes {
+    /// The kernel has killed them.
+    Killed,
+    /// They are killed one by one: `cgroup.kill` exists since Linux 5.14.
+    KilledOneByOne,
+}
+
+/// Removes every directory below `top`, the deepest first.
+fn remove_below(top: OwnedFd, processes: Processes, end: Instant) -> Result<(), Errno> {
     let mut here = top;
     let mut way: Vec<CString> = Vec::new();
     loop {
@@ -111,7 +119,7 @@ fn remove_below(top: OwnedFd, kill: bool, end: Instant) -> Result<(), Errno> {
         if Instant::now() >= end {
             return Err(Errno::TIMEDOUT);
         }
-        if kill {
+        if processes == Processes::KilledOneByOne {
             kill_all(&here);
         }
         if let Some(name) = first_below(&here)? {

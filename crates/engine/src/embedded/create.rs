@@ -10,9 +10,11 @@ use libcontainer::syscall::syscall::SyscallType;
 use oci_spec::runtime::Spec;
 use sharedroot_sys::chain::chain;
 use sharedroot_sys::new_file;
+use sharedroot_sys::process::started;
 
-use super::container::{STARTED, started};
-use crate::hooks::callers::CallersHooks;
+use super::state::STARTED;
+use crate::asked::Deletion;
+use crate::hooks::callers::{CallersHooks, Maker};
 use crate::mounts::bind_mounts::BindMounts;
 use crate::mounts::dev;
 use crate::mounts::devices::Devices;
@@ -48,6 +50,13 @@ pub struct CreateOptions {
     pub detach: bool,
     /// Stay in the caller's session keyring.
     pub no_new_keyring: bool,
+}
+
+/// What sharedroot mounts and makes beside the engine.
+#[derive(Clone, Copy)]
+struct Mounted<'a> {
+    volumes: &'a BindMounts,
+    devices: &'a Devices,
 }
 
 impl Embedded {
@@ -96,8 +105,8 @@ impl Embedded {
         tracing::debug!("the engine begins");
         let simple = !options.systemd_cgroup && init_process::is_simple(spec);
         let place = simple.then(|| clone3::of_new(spec)).flatten();
-        // If the engine clones the init process itself, sharedroot does not listen to the hooks.
-        hooks.stand_in(&mut engines, place.is_some());
+        let maker = if place.is_some() { Maker::Sharedroot } else { Maker::Engine };
+        hooks.stand_in(&mut engines, maker);
         let built = self.begin(engines, workload, place.as_ref(), hooks, options);
         tracing::debug!("the engine is done");
         // The engine's directory has the annotations and hooks, readable by all users, and the state root may be
@@ -108,11 +117,10 @@ impl Embedded {
                 .map_err(|e| wrong(format!("protect {}: {e}", self.dir().display())))
         });
         let made = built.and_then(|()| self.load_new()).and_then(|container| {
-            self.complete(spec, &container, labels, (volumes, &devices), options).inspect_err(
-                |_| {
-                    let _ = self.delete(true);
-                },
-            )
+            self.complete(spec, &container, labels, Mounted { volumes, devices: &devices }, options)
+                .inspect_err(|_| {
+                    let _ = self.delete(Deletion::Forced);
+                })
         });
         if made.is_err() && self.exists() {
             // The engine does not remove its directory when it refuses the container before its first fork.
@@ -197,7 +205,7 @@ impl Embedded {
                 .map_err(|e| wrong(format!("write {}: {e}", file.display()))),
             _ => Ok(()),
         };
-        told.and_then(|()| named()).inspect_err(|_| drop(self.delete(true)))
+        told.and_then(|()| named()).inspect_err(|_| drop(self.delete(Deletion::Forced)))
     }
 
     /// Does what the engine leaves out of `create`.
@@ -206,9 +214,10 @@ impl Embedded {
         spec: &Spec,
         container: &Container,
         labels: &Labels,
-        (volumes, devices): (&BindMounts, &Devices),
+        mounted: Mounted<'_>,
         options: &CreateOptions,
     ) -> Result<(), EngineError> {
+        let Mounted { volumes, devices } = mounted;
         let pid = container.pid().map_or(0, |pid| pid.as_raw());
         let wrong =
             |why: String| EngineError::Engine { verb: "create", id: self.id().clone(), why };
