@@ -16,7 +16,7 @@ use crate::changes::{self, EnginesRoot, Since, Tally, Times, Unchanged};
 use crate::error::{RootfsError, file};
 use crate::not_shared::NotShared;
 use crate::note::Note;
-use crate::notes::times_below;
+use crate::note_times::times_below;
 use crate::overlaid::moved;
 use crate::snapshot_mount::detached_snapshot;
 

@@ -9,7 +9,7 @@
 //! | `leases`, `entries`, `containers` | who uses a base |
 //! | `shared`, `missing`, `scaffold`, `skeleton` | the root of a read-only container |
 //! | `private`, `snapshot_lock`, `snapshot_mount`, `overlaid`, `size`, `room` | the root of a writable container: a snapshot |
-//! | `note`, `notes`, `notice`, `earlier`, `release`, `writeback`, `exchange`, `changes`, `forgotten` | what a container changed, and what becomes of it |
+//! | `note`, `notes`, `note_times`, `notice`, `earlier`, `release`, `writeback`, `exchange`, `changes`, `forgotten` | what a container changed, and what becomes of it |
 //! | `labels` | the label of bases and scaffolds |
 //! | `pool` | the pool as a whole |
 //! | `prepared`, `not_shared` | why a container runs on the engine's rootfs |
@@ -36,6 +36,7 @@ mod missing;
 mod names;
 mod not_shared;
 mod note;
+mod note_times;
 mod notes;
 mod notice;
 mod overlaid;

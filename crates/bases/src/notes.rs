@@ -16,20 +16,20 @@ use sharedroot_sys::new_file::{self, BEGUN};
 use sharedroot_sys::private_dir::private_dir;
 
 use crate::bases::Bases;
-use crate::changes::{LeftOut, Times};
+use crate::changes::LeftOut;
 use crate::error::{RootfsError, file};
-use crate::note::{Note, OnlyHere, UpperThen, named, now};
+use crate::note::{Note, OnlyHere, named};
 use crate::notice::{self, take_notice};
 
 /// What follows the volume in the name of its note.
 const NOTE: &str = ".json";
 /// What comes before it in the name of the file with the change times of its upper directory.
-const TIMES: &str = "times-";
+pub(super) const TIMES: &str = "times-";
 
 /// The notes in one state directory.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Notes<'b> {
-    state_dir: &'b Path,
+    pub(super) state_dir: &'b Path,
 }
 
 impl Bases {
@@ -95,54 +95,6 @@ impl<'b> Notes<'b> {
         self.write_times(volume, &note.upper)?;
         let only_here = Some(OnlyHere::now(left_out));
         self.write(volume, &Note { only_here, ..note })
-    }
-
-    fn times_path(&self, volume: &VolumeName) -> PathBuf {
-        self.state_dir.join(format!("{TIMES}{volume}"))
-    }
-
-    /// Keeps the change times of the engine's upper directory: what has another one at the next start came there meanwhile.
-    /// Without them, which is where there are too many, the clock has to tell.
-    fn write_times(&self, volume: &VolumeName, upper: &Path) -> Result<(), RootfsError> {
-        let path = self.times_path(volume);
-        match times_below(upper)? {
-            // The note that is written next brings the name to the disk.
-            Some(times) => {
-                new_file::write_synced(&path, &times.write().concat()).map_err(file("write", &path))
-            }
-            None => remove(&path),
-        }
-    }
-
-    /// Keeps what the upper directory is like now, for the note, whose container is about to go on.
-    ///
-    /// # Errors
-    /// [`RootfsError::File`].
-    pub(super) fn keep_upper(
-        &self,
-        volume: &VolumeName,
-        upper: &Path,
-    ) -> Result<UpperThen, RootfsError> {
-        // What is changed from here on is later.
-        let time = now();
-        self.write_times(volume, upper)?;
-        Ok(UpperThen { time, empty: false })
-    }
-
-    /// What [`Self::keep_upper`] kept, with its time. None if it did not, or there is too much.
-    pub(super) fn upper_then(
-        &self,
-        volume: &VolumeName,
-        note: &Note,
-    ) -> Option<(Times, (i64, i64))> {
-        let then = note.upper_then?;
-        let times = if then.empty { Some(Times::default()) } else { self.times_of(volume) };
-        Some((times?, then.time))
-    }
-
-    /// Those that were kept, if they can be read.
-    pub(super) fn times_of(&self, volume: &VolumeName) -> Option<Times> {
-        fs::read(self.times_path(volume)).ok().map(|bytes| Times::read(&bytes))
     }
 
     /// Notes, for good, that changes go to the engine and the container goes on: the upper directory is not what it was.
@@ -296,13 +248,7 @@ impl<'b> Notes<'b> {
     }
 }
 
-/// The change times of all that is in an upper directory. None if there is too much.
-pub(super) fn times_below(upper: &Path) -> Result<Option<Times>, RootfsError> {
-    let top = fs::File::open(upper).map_err(file("open", upper))?;
-    Times::below(top.as_fd()).map_err(|errno| file("look at what is in", upper)(errno.into()))
-}
-
-fn remove(path: &Path) -> Result<(), RootfsError> {
+pub(super) fn remove(path: &Path) -> Result<(), RootfsError> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(file("remove", path)(error)),
         _ => Ok(()),

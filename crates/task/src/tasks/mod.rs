@@ -29,9 +29,10 @@
 //! | `held`, `room` | what peers make the machine keep, and its bounds |
 //! | `rules` | which call is allowed in which state |
 //! | `effect` | what the machine wants done |
-//! | `target` | who waits for an answer, and which process is meant |
+//! | `target`, `addressed` | who waits for an answer, and which process is meant; which process a call is for |
 //! | `refusal` | how a call fails |
 
+mod addressed;
 mod calls;
 mod container;
 mod effect;
