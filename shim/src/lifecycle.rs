@@ -14,8 +14,8 @@ use nix::unistd::Pid;
 use oci_spec::runtime::Spec;
 use serde::Serialize;
 use sharedroot_engine::{
-    BundleError, Choice, Delegate, Embedded, Engine, EngineError, Relay, VARIABLE, attend, hold,
-    read_config,
+    BundleError, Choice, Delegate, Deletion, Embedded, Engine, EngineError, Relay, VARIABLE,
+    attend, hold, read_config,
 };
 
 pub use error::LifecycleError;
@@ -236,7 +236,7 @@ impl Container {
         });
         // The signals are unblocked here, so that no `poststop` hook has blocked signals.
         drop(held);
-        if !keep && let Err(error) = self.delete_from(engine, true) {
+        if !keep && let Err(error) = self.delete_from(engine, Deletion::Forced) {
             // What the container sent before its end is passed on first.
             tracing::warn!("{error}");
         }

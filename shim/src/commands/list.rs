@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 use sharedroot_engine::Engine;
 
-use super::{embedded, read_error};
+use super::file_error::read_error;
+use super::state;
 use crate::cli::{Format, Global, List};
 use crate::config::Config;
 use crate::lifecycle::{Container, LifecycleError};
@@ -61,7 +62,7 @@ fn ids(global: &Global, config: &Config) -> Result<BTreeSet<String>, LifecycleEr
 /// The output of `state`; `None` if the engine has no such container.
 fn state(container: &Container) -> Result<Option<Value>, LifecycleError> {
     match container.engine() {
-        Engine::Embedded(engine) => embedded::state(container, engine).map(Some),
+        Engine::Embedded(engine) => state::state(container, engine).map(Some),
         Engine::Delegate(delegate) => Ok(delegate.state()?),
     }
 }

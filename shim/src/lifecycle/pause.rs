@@ -15,7 +15,7 @@ impl Container {
     /// # Errors
     /// [`LifecycleError`].
     pub fn pause(&self) -> Result<u8, LifecycleError> {
-        let status = engines(|| self.freeze(true))?;
+        let status = engines(|| self.freeze())?;
         if status != 0 {
             return Ok(status);
         }
@@ -25,7 +25,7 @@ impl Container {
                 Ok(0)
             }
             Err(error) => {
-                match self.freeze(false) {
+                match self.thaw() {
                     Ok(0) => {}
                     Ok(status) => {
                         tracing::warn!("the container stays frozen: its engine ended with {status}")
@@ -46,11 +46,17 @@ impl Container {
         Ok(Some(save_so_far(&self.bases, &volume, &mount_point)?))
     }
 
-    fn freeze(&self, frozen: bool) -> Result<u8, LifecycleError> {
+    fn freeze(&self) -> Result<u8, LifecycleError> {
         match &self.engine {
-            Engine::Embedded(embedded) if frozen => embedded.pause()?,
+            Engine::Embedded(embedded) => embedded.pause()?,
+            Engine::Delegate(delegate) => return Ok(delegate.pause()?),
+        }
+        Ok(0)
+    }
+
+    fn thaw(&self) -> Result<u8, LifecycleError> {
+        match &self.engine {
             Engine::Embedded(embedded) => embedded.resume()?,
-            Engine::Delegate(delegate) if frozen => return Ok(delegate.pause()?),
             Engine::Delegate(delegate) => return Ok(delegate.resume()?),
         }
         Ok(0)
