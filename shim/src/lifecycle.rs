@@ -22,6 +22,7 @@ pub use error::LifecycleError;
 pub use order::Order;
 use sharedroot_bases::{Bases, RootfsError, release_private};
 use sharedroot_format::{ContainerId, Lease};
+use sharedroot_sys::chain::chain;
 use sharedroot_sys::private_dir::private_dir;
 use sharedroot_sys::process_start::{Moment, began};
 use sharedroot_sys::step::step;
@@ -135,13 +136,13 @@ impl Container {
         if let Some(record) = &record
             && let Err(error) = self.give_lease_back(&record.rootfs)
         {
-            tracing::warn!("{error}");
+            tracing::warn!("{}", chain(&error));
         }
         self.place.remove()?;
         if let Some(Record { rootfs: Rootfs::Shared { base, scaffold: Some(name) }, .. }) = record
             && let Err(error) = self.bases.scaffolds().release(&base, &name)
         {
-            tracing::warn!("{error}");
+            tracing::warn!("{}", chain(&error));
         }
         Ok(was_there.then_some(GivenBack(written)))
     }
@@ -238,7 +239,7 @@ impl Container {
         drop(held);
         if !keep && let Err(error) = self.delete_from(engine, Deletion::Forced) {
             // What the container sent before its end is passed on first.
-            tracing::warn!("{error}");
+            tracing::warn!("{}", chain(&error));
         }
         Ok(status?)
     }

@@ -6,6 +6,7 @@ use sharedroot_dm::{PoolName, VolumeName};
 use sharedroot_format::{BaseKey, Digest};
 use sharedroot_image::{ImportError, MakeError, WalkError};
 use sharedroot_label::LabelError;
+use sharedroot_sys::chain::chain;
 use sharedroot_sys::mount::MountError;
 use sharedroot_sys::private_dir::PrivateDirError;
 
@@ -24,13 +25,13 @@ pub enum RootfsError {
     #[error(transparent)]
     NotShared(#[from] NotShared),
     /// The pool or a volume.
-    #[error("{}{}", .0, words(.0))]
-    Dm(#[from] sharedroot_dm::Error),
+    #[error("{}{}", chain(.0), words(.0))]
+    Dm(sharedroot_dm::Error),
     /// A name from the configuration, the command line or of a volume.
     #[error(transparent)]
     Name(#[from] sharedroot_dm::NameError),
     /// Making the base.
-    #[error("make the base of {key}: {source}")]
+    #[error("make the base of {key}")]
     Make {
         /// The image's key.
         key: BaseKey,
@@ -69,8 +70,8 @@ pub enum RootfsError {
     #[error(transparent)]
     Mount(#[from] MountError),
     /// The shared label in the configuration.
-    #[error("selinux.shared_label in the configuration: {0}")]
-    SharedLabel(LabelError),
+    #[error("selinux.shared_label in the configuration")]
+    SharedLabel(#[source] LabelError),
     /// A label of a root that is in place.
     #[error(transparent)]
     Label(#[from] LabelError),
@@ -90,8 +91,9 @@ pub enum RootfsError {
     },
     /// The changes of a container are not lost: they are in its snapshot.
     #[error(
-        "write what container {id} changed back to its engine: {source}; nothing is lost: the changes are in the \
-         volume {volume}, and the next `delete` or start of the container writes them again"
+        "write what container {id} changed back to its engine: {}; nothing is lost: the changes are in the \
+         volume {volume}, and the next `delete` or start of the container writes them again",
+        chain(.cause)
     )]
     WriteBack {
         /// The container.
@@ -99,10 +101,10 @@ pub enum RootfsError {
         /// The snapshot.
         volume: VolumeName,
         /// The step and its reason.
-        source: ChangeError,
+        cause: ChangeError,
     },
     /// What the container held when it was stopped does not come into the new snapshot.
-    #[error("bring what container {id} holds over its image into a snapshot: {source}")]
+    #[error("bring what container {id} holds over its image into a snapshot")]
     BringIn {
         /// The container.
         id: String,
@@ -127,8 +129,9 @@ pub enum RootfsError {
     },
     /// What came into the engine's overlay after the container's last stop does not come into its snapshot.
     #[error(
-        "bring what was written into the stopped container {id} into its snapshot {volume}: {source}; \
-         `sharedroot pool drop {volume}` gives the snapshot up"
+        "bring what was written into the stopped container {id} into its snapshot {volume}: {}; \
+         `sharedroot pool drop {volume}` gives the snapshot up",
+        chain(.cause)
     )]
     BringNewer {
         /// The container.
@@ -136,7 +139,7 @@ pub enum RootfsError {
         /// Its snapshot.
         volume: VolumeName,
         /// The step and its reason.
-        source: ChangeError,
+        cause: ChangeError,
     },
     /// Neither of two versions of a file is known to be the newer one.
     #[error(
@@ -239,13 +242,13 @@ pub enum RootfsError {
     #[error(transparent)]
     PrivateDir(#[from] PrivateDirError),
     /// What the program knows of its containers.
-    #[error("{0}")]
+    #[error(transparent)]
     Containers(ContainersError),
     /// Who uses a base.
     #[error(transparent)]
     Lease(#[from] LeaseError),
     /// A directory or lock of ours.
-    #[error("{step} {path}: {source}")]
+    #[error("{step} {path}")]
     File {
         /// What was tried.
         step: &'static str,
@@ -254,6 +257,13 @@ pub enum RootfsError {
         /// The operating system's reason.
         source: std::io::Error,
     },
+}
+
+/// What to do about an error of the pool stands after its cause, so the cause is no source.
+impl From<sharedroot_dm::Error> for RootfsError {
+    fn from(error: sharedroot_dm::Error) -> Self {
+        Self::Dm(error)
+    }
 }
 
 /// `container a`, or `the containers a, b and 3 more`.

@@ -77,3 +77,4 @@ pub use scaffold::Scaffolds;
 pub use shared::{Wanted, prepare_shared};
 pub use size_error::SizeError;
 pub use snapshot_lock::SnapshotLock;
+pub use unwanted::Unwanted;

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use sharedroot_format::BaseKey;
 use sharedroot_image::MakeError;
 use sharedroot_label::{LabelError, SharedLabel};
+use sharedroot_sys::chain::chain;
 use sharedroot_sys::mount::MountError;
 
 use crate::changes::ChangeError;
@@ -16,7 +17,7 @@ use crate::changes::ChangeError;
 #[derive(Debug, thiserror::Error)]
 pub enum NotShared {
     /// The image cannot be a base.
-    #[error("make the base of {key}: {source}")]
+    #[error("make the base of {key}")]
     Image {
         /// The image's key.
         key: BaseKey,
@@ -30,12 +31,13 @@ pub enum NotShared {
         key: BaseKey,
     },
     /// The policy names no shared label that can be used.
-    #[error("no base is shared: {0}")]
-    NoLabel(LabelError),
+    #[error("no base is shared")]
+    NoLabel(#[source] LabelError),
     /// The file system is in use under another label, of which it can have one.
     #[error(
-        "mount the base {key} with the shared label {label}: {source}; something left of an earlier mount may \
-         hold it under another label, which ends with the last process that sees that mount"
+        "mount the base {key} with the shared label {label}: {}; something left of an earlier mount may hold it under another \
+         label, which ends with the last process that sees that mount",
+        chain(.cause)
     )]
     OtherLabel {
         /// The base.
@@ -43,10 +45,10 @@ pub enum NotShared {
         /// The shared label.
         label: SharedLabel,
         /// The kernel's words.
-        source: MountError,
+        cause: MountError,
     },
     /// What the base lacks could not be put above it.
-    #[error("put {path} above the base {key}: {source}")]
+    #[error("put {path} above the base {key}")]
     Scaffold {
         /// The base.
         key: BaseKey,
@@ -56,7 +58,7 @@ pub enum NotShared {
         source: Box<dyn Error + Send + Sync>,
     },
     /// What the container held when it was stopped is larger than a snapshot.
-    #[error("bring what container {id} holds over its image into a snapshot: {source}")]
+    #[error("bring what container {id} holds over its image into a snapshot")]
     BringIn {
         /// The container.
         id: String,

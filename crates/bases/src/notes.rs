@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 use sharedroot_dm::VolumeName;
+use sharedroot_sys::chain::chain;
 use sharedroot_sys::new_file::{self, BEGUN};
 use sharedroot_sys::private_dir::private_dir;
 
@@ -238,8 +239,9 @@ impl<'b> Notes<'b> {
         match self.put_notice(volume, note, merged) {
             Err(error) if no_room(&error) => {
                 tracing::warn!(
-                    "the overlay at {} lacks files, and nothing there says so: {error}",
-                    note.root_path.display()
+                    "the overlay at {} lacks files, and nothing there says so: {}",
+                    note.root_path.display(),
+                    chain(&error)
                 );
                 Ok(())
             }

@@ -11,17 +11,17 @@ use sharedroot_sys::mount::MountError;
 pub enum MakeError {
     /// A layer directory of the image cannot be used.
     #[error(
-        "layer {path} is missing ({source}): the image is damaged; remove the image (`docker rmi`) \
+        "layer {path} is missing ({cause}): the image is damaged; remove the image (`docker rmi`) \
          and pull it again"
     )]
     Layer {
         /// The layer directory.
         path: PathBuf,
         /// The error of the system.
-        source: io::Error,
+        cause: io::Error,
     },
     /// A file or directory for scratch cannot be used.
-    #[error("{step} {path}: {source}")]
+    #[error("{step} {path}")]
     Scratch {
         /// The operation, with the kind of the file.
         step: &'static str,
@@ -31,10 +31,10 @@ pub enum MakeError {
         source: io::Error,
     },
     /// The layers cannot be merged.
-    #[error("merge the layers of the image: {0}")]
+    #[error("merge the layers of the image")]
     Mount(#[from] MountError),
     /// An init file cannot be made.
-    #[error("{step} {path} in the image's tree: {source}")]
+    #[error("{step} {path} in the image's tree")]
     Init {
         /// The path inside the tree.
         path: PathBuf,
@@ -44,7 +44,7 @@ pub enum MakeError {
         source: io::Error,
     },
     /// The tree cannot be read.
-    #[error("{step} {path} in the image's tree: {source}")]
+    #[error("{step} {path} in the image's tree")]
     Walk {
         /// The path inside the tree.
         path: PathBuf,
@@ -67,7 +67,7 @@ pub enum MakeError {
         size: u64,
     },
     /// The superblock of a base's file system cannot be read.
-    #[error("read the superblock of {device}: {source}")]
+    #[error("read the superblock of {device}")]
     Superblock {
         /// The device.
         device: PathBuf,
@@ -152,7 +152,7 @@ pub enum MakeError {
         places: String,
     },
     /// A program could not be started.
-    #[error("start {program}: {source}")]
+    #[error("start {program}")]
     Start {
         /// The program.
         program: PathBuf,

@@ -54,7 +54,7 @@ pub enum Unidentified {
         at: usize,
     },
     /// A part of the engine's store cannot be read.
-    #[error("read {path}: {source}")]
+    #[error("read {path}")]
     LayerStore {
         /// The file or directory.
         path: PathBuf,
@@ -62,7 +62,7 @@ pub enum Unidentified {
         source: io::Error,
     },
     /// A file of the engine's store holds no chain ID.
-    #[error("{path}: {source}")]
+    #[error("{path}")]
     ChainId {
         /// The file.
         path: PathBuf,

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum PrivateDirError {
     /// A system call failed.
-    #[error("{step} {path}: {source}")]
+    #[error("{step} {path}")]
     File {
         /// The operation that failed.
         step: &'static str,

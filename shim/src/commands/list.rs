@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 use sharedroot_engine::Engine;
+use sharedroot_sys::chain::chain;
 
 use super::file_error::read_error;
 use super::state;
@@ -23,7 +24,7 @@ pub fn list(global: &Global, config: &Config, args: &List) -> Result<(), Lifecyc
         // A container may end while the list is made.
         match Container::named(global, &id, config).and_then(|container| state(&container)) {
             Ok(state) => states.extend(state),
-            Err(error) => tracing::debug!("list: {error}"),
+            Err(error) => tracing::debug!("list: {}", chain(&error)),
         }
     }
     let text = |state: &Value, key: &str| match &state[key] {

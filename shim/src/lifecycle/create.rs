@@ -8,6 +8,7 @@ use sharedroot_engine::{
     BindMounts, Bundle, CallersHooks, Choice, Engine, Labels, may_write_root, offer_notify,
     refuse_others,
 };
+use sharedroot_sys::chain::chain;
 use sharedroot_sys::process_start::began;
 use sharedroot_sys::step::step;
 
@@ -197,7 +198,7 @@ impl Container {
     /// Undoes what a failed `create` made. The first error is the one to report, so an error here is a warning.
     fn undo(&self) {
         if let Err(error) = self.release() {
-            tracing::warn!("undo create {}: {error}", self.id);
+            tracing::warn!("undo create {}: {}", self.id, chain(&error));
         }
     }
 }

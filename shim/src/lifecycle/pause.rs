@@ -3,6 +3,7 @@
 
 use sharedroot_bases::{WrittenBack, save_so_far};
 use sharedroot_engine::Engine;
+use sharedroot_sys::chain::chain;
 
 use super::story::{GivenBack, tell};
 use super::{Container, LifecycleError, engines};
@@ -30,7 +31,7 @@ impl Container {
                     Ok(status) => {
                         tracing::warn!("the container stays frozen: its engine ended with {status}")
                     }
-                    Err(error) => tracing::warn!("the container stays frozen: {error}"),
+                    Err(error) => tracing::warn!("the container stays frozen: {}", chain(&error)),
                 }
                 Err(error)
             }

@@ -11,7 +11,7 @@ use super::rights::Rights;
 
 /// A step on one path of a container's root that failed.
 #[derive(Debug, thiserror::Error)]
-#[error("{step} {path} of the container's root: {source}")]
+#[error("{step} {path} of the container's root")]
 pub struct ChangeError {
     /// What was tried.
     pub step: &'static str,

@@ -12,6 +12,7 @@ use std::process::{Command, Stdio};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 use sharedroot_format::ContainerId;
+use sharedroot_sys::chain::chain;
 use sharedroot_sys::process_start::environment;
 
 use super::argv::Argv;
@@ -163,7 +164,7 @@ impl Delegate {
     /// Removes what a failed verb left of the container in the delegate. Nothing is reported.
     pub fn clear(&self) {
         if let Err(error) = self.ask(&self.delete_line(Deletion::Forced)) {
-            tracing::warn!("{error}");
+            tracing::warn!("{}", chain(&error));
         }
     }
 

@@ -88,7 +88,7 @@ impl Embedded {
         dev::cover(&mut engines);
         let devices = Devices::take(&mut engines);
         if let Some(root) = spec.root() {
-            devices.make_in_root(root.path()).map_err(|e| wrong(e.to_string()))?;
+            devices.make_in_root(root.path()).map_err(|e| wrong(chain(&e)))?;
         }
         workload.start.filter = filter::Late::take(&mut engines).map_err(SpecError::from)?;
         workload.first = true;
@@ -231,22 +231,22 @@ impl Embedded {
             self.limit_new_scope(container, spec)?;
         }
         if dev::volume(spec).is_some() {
-            dev::uncover(spec, pid).map_err(|e| wrong(e.to_string()))?;
+            dev::uncover(spec, pid).map_err(|e| wrong(chain(&e)))?;
         }
         if let Some(root) = spec.root() {
             let cgroup = self.own_cgroup(container);
-            volumes.fill(root.path(), cgroup.as_deref()).map_err(|e| wrong(e.to_string()))?;
+            volumes.fill(root.path(), cgroup.as_deref()).map_err(|e| wrong(chain(&e)))?;
         }
         // This step must precede the change of the volumes' propagation: until then the volumes propagate no further
         // than they did when the engine made its masks.
-        masked_paths::label(spec, labels.mount.as_ref(), pid).map_err(|e| wrong(e.to_string()))?;
-        devices.make(pid).map_err(|e| wrong(e.to_string()))?;
+        masked_paths::label(spec, labels.mount.as_ref(), pid).map_err(|e| wrong(chain(&e)))?;
+        devices.make(pid).map_err(|e| wrong(chain(&e)))?;
         if devices.left_to_engine {
-            device_dirs::protect(spec, pid).map_err(|e| wrong(e.to_string()))?;
+            device_dirs::protect(spec, pid).map_err(|e| wrong(chain(&e)))?;
         }
         limits::set(spec, pid).map_err(wrong)?;
-        dev::protect(spec, pid).map_err(|e| wrong(e.to_string()))?;
-        volumes.settle(pid).map_err(|e| wrong(e.to_string()))?;
+        dev::protect(spec, pid).map_err(|e| wrong(chain(&e)))?;
+        volumes.settle(pid).map_err(|e| wrong(chain(&e)))?;
         loopback::set_up(spec, pid).map_err(|e| wrong(format!("set lo up: {e}")))?;
         if let Some(process) = spec.process() {
             self.hand_over_cgroup(pid, spec, process)?;

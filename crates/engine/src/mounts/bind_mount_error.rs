@@ -16,7 +16,7 @@ pub enum BindMountError {
     #[error(transparent)]
     Spec(#[from] SpecError),
     /// The source of a mount cannot be opened, or the mount cannot be placed.
-    #[error("mounts[{index}] ({destination}): {source}")]
+    #[error("mounts[{index}] ({destination})")]
     Mount {
         /// The index in the configuration's `mounts`.
         index: usize,
@@ -26,13 +26,13 @@ pub enum BindMountError {
         source: MountError,
     },
     /// The mount namespace, or the directory of the prepared volumes, cannot be made.
-    #[error("prepare the volumes: {0}")]
+    #[error("prepare the volumes")]
     Stage(#[from] MountError),
     /// The container's mount namespace cannot be entered.
-    #[error("settle the volumes: {0}")]
+    #[error("settle the volumes")]
     Enter(#[from] MountNsError),
     /// An operation on a directory, file or descriptor failed.
-    #[error("{step} {path}: {source}")]
+    #[error("{step} {path}")]
     Step {
         /// The operation.
         step: &'static str,

@@ -31,16 +31,16 @@ const PTS: &str = "/dev/pts";
 #[derive(Debug, thiserror::Error)]
 pub enum DevError {
     /// The container's mount namespace cannot be entered.
-    #[error("uncover the volume at /dev: {0}")]
+    #[error("uncover the volume at /dev")]
     Enter(#[from] MountNsError),
     /// The cover cannot be removed, or a mount in it cannot be moved.
-    #[error("uncover the volume at /dev: {0}")]
+    #[error("uncover the volume at /dev")]
     Mount(#[from] MountError),
     /// The mount at `/dev` cannot be made read-only.
-    #[error("make /dev read-only: {0}")]
+    #[error("make /dev read-only")]
     ReadOnly(#[source] std::io::Error),
     /// A mount point in the volume cannot be made.
-    #[error("make the mount point {path} in the volume at /dev: {source}")]
+    #[error("make the mount point {path} in the volume at /dev")]
     Place {
         /// The path in the container.
         path: PathBuf,
