@@ -1,6 +1,7 @@
 //! The life of a container, by verbs.
 
 mod create;
+mod delete;
 mod error;
 mod handover;
 mod order;
@@ -20,13 +21,12 @@ use sharedroot_engine::{
 
 pub use error::LifecycleError;
 pub use order::Order;
-use sharedroot_bases::{Bases, RootfsError, release_private};
+use sharedroot_bases::{Bases, RootfsError};
 use sharedroot_format::{ContainerId, Lease};
 use sharedroot_sys::chain::chain;
 use sharedroot_sys::private_dir::private_dir;
 use sharedroot_sys::process_start::{Moment, began};
 use sharedroot_sys::step::step;
-use story::GivenBack;
 pub use story::tell;
 
 use crate::argv;
@@ -121,32 +121,6 @@ impl Container {
         self.record.as_ref().is_some_and(|r| matches!(r.rootfs, Rootfs::Private { .. }))
     }
 
-    /// Removes the rootfs and the record. A part that is already gone is no error. Returns what was written back, if
-    /// there was a snapshot.
-    fn release(&self) -> Result<Option<GivenBack>, LifecycleError> {
-        let _step = step("take the rootfs and the record away");
-        let record = self.place.read()?;
-        let was_there = record.is_some();
-        let mut written = None;
-        if let Some(Record { rootfs: Rootfs::Private { volume, mount_point, .. }, .. }) = &record {
-            written = Some(release_private(&self.bases, volume, mount_point)?);
-        }
-        // This comes before the removal of the record and of its lock: afterwards another container may have the ID.
-        // `gc` removes what is left.
-        if let Some(record) = &record
-            && let Err(error) = self.give_lease_back(&record.rootfs)
-        {
-            tracing::warn!("{}", chain(&error));
-        }
-        self.place.remove()?;
-        if let Some(Record { rootfs: Rootfs::Shared { base, scaffold: Some(name) }, .. }) = record
-            && let Err(error) = self.bases.scaffolds().release(&base, &name)
-        {
-            tracing::warn!("{}", chain(&error));
-        }
-        Ok(was_there.then_some(GivenBack(written)))
-    }
-
     /// The lease of the base that a rootfs uses.
     fn lease(&self, rootfs: &Rootfs) -> Option<Lease> {
         rootfs.lease(self.place.dir(), self.id.as_str())
@@ -163,42 +137,6 @@ impl Container {
 
     fn give_lease_back(&self, rootfs: &Rootfs) -> Result<(), RootfsError> {
         Ok(self.lease(rootfs).map_or(Ok(()), |lease| self.bases.leases().release(&lease))?)
-    }
-
-    /// `delete`: removes exactly what `create` made. Returns the exit status.
-    ///
-    /// # Errors
-    /// [`LifecycleError`].
-    pub fn delete(&self, asked: Deletion) -> Result<u8, LifecycleError> {
-        self.delete_from(&self.engine, asked)
-    }
-
-    fn delete_from(&self, engine: &Engine, asked: Deletion) -> Result<u8, LifecycleError> {
-        let waits = step("wait for the container's lock");
-        let _lock = self.place.wait()?;
-        drop(waits);
-        let forced = asked == Deletion::Forced;
-        match engine {
-            Engine::Embedded(embedded) => match engines(|| embedded.delete(asked)) {
-                // A `create` or `delete` that was killed leaves a record without a container.
-                Err(EngineError::NotFound { .. }) if forced || self.place.read()?.is_some() => {}
-                deleted => deleted?,
-            },
-            Engine::Delegate(delegate) => {
-                delegate.end_orphan();
-                let status = engines(|| delegate.delete(asked))?;
-                // crun fails if the `run` of the container deletes the container at the same time.
-                let gone = forced && !delegate.has_traces();
-                if status != 0 && !gone {
-                    return Ok(status);
-                }
-            }
-        }
-        // Docker calls `delete` twice.
-        if let Some(deleted) = self.release()? {
-            tell(format_args!("deleted: {deleted}"));
-        }
-        Ok(0)
     }
 
     /// `run`: create, start, wait for the end, delete. Returns the exit status.

@@ -175,6 +175,7 @@ mod tests {
 
     fn bases(dir: &Path) -> Bases {
         let (state, run) = (dir.join("state"), dir.join("run"));
+        fs::create_dir_all(&run).unwrap();
         let pool = PoolConfig::on_loop("test".parse().unwrap(), state, run);
         Bases::new(Config {
             pool,

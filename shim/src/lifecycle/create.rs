@@ -48,10 +48,8 @@ impl Container {
             offer_notify(&mut bundle.spec, &embedded.notify_dir());
         }
         let needs = Needs::of(&bundle.spec, &bundle.path);
-        if self.engine.exists()? || engine.has_traces() {
-            return Err(RecordError::Exists { id: self.id.clone() }.into());
-        }
-        let mut lock = self.claim()?;
+        self.require_none(engine)?;
+        let mut lock = self.claim(engine)?;
         let adapted = match engine {
             Engine::Embedded(embedded) => self.adapt(embedded, &mut bundle, &order.options),
             // A delegate reads the caller's own configuration and interprets it by itself.
@@ -59,7 +57,7 @@ impl Container {
                 .map(|labels| (labels, CallersHooks::default()))
                 .map_err(LifecycleError::from),
         };
-        let (labels, hooks) = adapted.inspect_err(|_| self.undo())?;
+        let (labels, hooks) = adapted.inspect_err(|_| self.undo(&lock))?;
         drop(reads);
         let made = self.make(&mut bundle, &needs, &asked, &labels, order);
         let base = made.as_ref().ok().and_then(|made| made.rootfs.base().cloned());
@@ -78,7 +76,7 @@ impl Container {
             }
         });
         if !handed.as_ref().is_ok_and(|handed| handed.stays) {
-            self.undo();
+            self.undo(&lock);
         }
         let handed = handed.map_err(|error| match labels.unknown() {
             Some(label) => LifecycleError::UnknownLabel { label, source: Box::new(error) },
@@ -96,18 +94,28 @@ impl Container {
         Ok(handed.status)
     }
 
-    /// Claims the ID, also if a `create` or `delete` that died left a record of that ID.
-    fn claim(&self) -> Result<Lock, LifecycleError> {
-        match self.place.claim() {
-            Err(RecordError::Exists { .. }) if self.place.is_abandoned()? => {
-                if let Engine::Delegate(delegate) = &self.engine {
-                    delegate.end_orphan();
-                }
-                self.release()?;
-                Ok(self.place.claim()?)
-            }
-            claimed => Ok(claimed?),
+    fn require_none(&self, engine: &Engine) -> Result<(), LifecycleError> {
+        match self.engine.exists()? || engine.has_traces() {
+            true => Err(RecordError::Exists { id: self.id.clone() }.into()),
+            false => Ok(()),
         }
+    }
+
+    /// Claims the ID, also if a `create` or `delete` that died left a record of that ID.
+    fn claim(&self, engine: &Engine) -> Result<Lock, LifecycleError> {
+        let exists = match self.place.claim() {
+            Err(exists @ RecordError::Exists { .. }) => exists,
+            claimed => return Ok(claimed?),
+        };
+        // Held until the record is gone, or another `create` of the ID would remove what this one makes.
+        let Some(_abandoned) = self.place.abandoned()? else { return Err(exists.into()) };
+        // Another `create` may have made its container since the first look.
+        self.require_none(engine)?;
+        if let Engine::Delegate(delegate) = &self.engine {
+            delegate.end_orphan();
+        }
+        self.release(&self.lock_root("create")?)?;
+        Ok(self.place.claim()?)
     }
 
     /// Makes the rootfs, the volumes and the record, after the ID is claimed.
@@ -147,6 +155,14 @@ impl Container {
         }
         let options = RootfsOptions { needs, labels, size: asked.size, earlier: &earlier };
         let rootfs = self.prepare(plan, bundle, &options, order)?;
+        // The records of a shared and of a private rootfs were written before these were made.
+        if matches!(rootfs, Rootfs::NotShared { .. }) {
+            let intended = self.place.read()?;
+            self.write_record(bundle, rootfs.clone(), order)?;
+            if let Some(Record { rootfs: intended, .. }) = intended {
+                self.give_lease_back(&intended)?;
+            }
+        }
         drop(lock);
         if let (Rootfs::NotShared { why }, Some(_), false) = (&rootfs, asked.size, bundle.readonly)
         {
@@ -168,14 +184,6 @@ impl Container {
             }
         }
         needs.make_start_in_volume()?;
-        // The records of a shared and of a private rootfs were written before these were made.
-        if matches!(rootfs, Rootfs::NotShared { .. }) {
-            let intended = self.place.read()?;
-            self.write_record(bundle, rootfs.clone(), order)?;
-            if let Some(Record { rootfs: intended, .. }) = intended {
-                self.give_lease_back(&intended)?;
-            }
-        }
         Ok(Made { rootfs, volumes })
     }
 
@@ -193,13 +201,6 @@ impl Container {
             root_path: bundle.root.clone(),
             rootfs,
         })
-    }
-
-    /// Undoes what a failed `create` made. The first error is the one to report, so an error here is a warning.
-    fn undo(&self) {
-        if let Err(error) = self.release() {
-            tracing::warn!("undo create {}: {}", self.id, chain(&error));
-        }
     }
 }
 

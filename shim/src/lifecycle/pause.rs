@@ -41,7 +41,10 @@ impl Container {
     /// Does nothing for a container without a snapshot.
     fn give_back(&self) -> Result<Option<WrittenBack>, LifecycleError> {
         // `delete` also writes back, and removes the snapshot.
-        let _lock = self.place.wait()?;
+        let lock = self.place.wait()?;
+        if lock.is_others() {
+            return Err(self.root_in_use("pause"));
+        }
         let rootfs = self.place.read()?.map(|record| record.rootfs);
         let Some(Rootfs::Private { volume, mount_point, .. }) = rootfs else { return Ok(None) };
         Ok(Some(save_so_far(&self.bases, &volume, &mount_point)?))

@@ -16,6 +16,13 @@ use super::pending::Pending;
 use super::remove::remove;
 use super::rights::{UNFINISHED, is_unfinished};
 
+/// What a walk keeps for the work on all of its files.
+pub(super) struct Room<'a, 's> {
+    pub(super) buffers: &'a mut Buffers,
+    /// The names that are still to be removed.
+    pub(super) pending: &'a mut Pending<'s>,
+}
+
 /// Makes `name` of the second directory what `node`, of the same name in the first, is; no
 /// directory. Returns whether anything was to do.
 pub(super) fn make(
@@ -23,7 +30,7 @@ pub(super) fn make(
     name: &CStr,
     node: &Node,
     links: &mut Links,
-    (buffers, pending): (&mut Buffers, &mut Pending<'_>),
+    Room { buffers, pending }: Room<'_, '_>,
 ) -> Result<bool, Failed> {
     let attributes = Attributes::of(node).map_err(doing("read the attributes of"))?;
     if let Some(found) = look(to, name).map_err(doing("stat"))? {
@@ -40,7 +47,9 @@ pub(super) fn make(
                 let part = attributes.rights_of_part(Some(&other.stat));
                 let left = |failed: Failed| failed.with_part(part);
                 if !same {
-                    rewrite(to, name, node, buffers).map_err(doing("write")).map_err(left)?;
+                    rewrite(to, name, (node, &other), buffers)
+                        .map_err(doing("write"))
+                        .map_err(left)?;
                 }
                 return Ok(attributes.give(&other).map_err(left)? || !same);
             }
@@ -111,8 +120,8 @@ fn same_content(node: &Node, other: &Node, buffers: &mut Buffers) -> Result<bool
 }
 
 /// Whether a write-back that did not end can have left `found` where it was to make `wanted`. Its attributes come after its
-/// content, and its mode last of all: a file with `wanted`'s attributes was whole, although not all of it need have reached the
-/// disk before a power cut.
+/// content, and its ACL and its mode last of all (`give.rs`): a file with `wanted`'s attributes was whole, although not all of it
+/// need have reached the disk before a power cut.
 pub(super) fn is_left_of(found: &Node, wanted: &Node) -> Result<bool, Errno> {
     if kind(&found.stat) != kind(&wanted.stat) {
         return Ok(false);
@@ -127,27 +136,29 @@ pub(super) fn is_left_of(found: &Node, wanted: &Node) -> Result<bool, Errno> {
     }
 }
 
-/// Writes what differs into a file that is there.
-fn rewrite(
+/// Writes what differs into the file `other`, which is there under this name.
+///
+/// An overlay makes a copy of an image's file before any change. The mode is that change: after an open(2) for writing a kill
+/// would leave the copy without the mode, and a start would take the image's content for a copy of somebody's.
+pub(super) fn rewrite(
     to: BorrowedFd<'_>,
     name: &CStr,
-    node: &Node,
+    (node, other): (&Node, &Node),
     buffers: &mut Buffers,
 ) -> Result<(), Errno> {
     let from = node.read()?;
+    rustix::fs::chmod(other.path(), UNFINISHED)?;
     let to = node::file(to, name, OFlags::RDWR)?;
-    rustix::fs::fchmod(&to, UNFINISHED)?;
     buffers.copy(from.as_fd(), to.as_fd(), size(node), false)
 }
 
-/// Makes what is not there.
-fn create(
+/// Makes what is not there. Nobody but root may open it until it has its owner and its mode.
+pub(super) fn create(
     to: BorrowedFd<'_>,
     name: &CStr,
     node: &Node,
     buffers: &mut Buffers,
 ) -> Result<(), Errno> {
-    let private = Mode::from_raw_mode(0o600);
     match kind(&node.stat) {
         FileType::RegularFile => {
             let source = node.read()?;
@@ -160,7 +171,7 @@ fn create(
             })?;
         }
         FileType::Symlink => rustix::fs::symlinkat(node.target()?, to, name)?,
-        kind => rustix::fs::mknodat(to, name, kind, private, node.stat.st_rdev)?,
+        kind => rustix::fs::mknodat(to, name, kind, Mode::empty(), node.stat.st_rdev)?,
     }
     Ok(())
 }

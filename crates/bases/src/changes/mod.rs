@@ -25,6 +25,7 @@ mod cursor;
 mod entry;
 mod error;
 mod frame;
+mod give;
 mod links;
 mod node;
 mod part;
@@ -34,6 +35,8 @@ mod rights;
 mod times;
 mod walk;
 
+#[cfg(test)]
+mod interrupted;
 #[cfg(test)]
 mod tests;
 

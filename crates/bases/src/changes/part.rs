@@ -67,10 +67,9 @@ mod tests {
     use rustix::fs::FileType;
 
     use super::super::attributes::Attributes;
+    use super::super::interrupted::{ID, acl};
     use super::super::rights::UNFINISHED;
     use super::*;
-
-    const ID: u32 = 1234;
 
     fn stat(mode: u32, (uid, gid): (u32, u32)) -> Stat {
         let mut stat = rustix::fs::stat("/").unwrap();
@@ -125,18 +124,6 @@ mod tests {
         let rights = Rights::of(&stat(0o640, (ID, ID)), None);
         assert_eq!(shown(rights, |path| chown(path, Some(ID), Some(ID)).unwrap()), (0o640, false));
         assert_eq!(shown(rights, |_| ()), (0, false));
-    }
-
-    /// `user::rw-`, `user:1234:rw-`, `group::r--`, `mask::rw-` and `other::---` (linux/posix_acl_xattr.h).
-    fn acl() -> Vec<u8> {
-        let entries =
-            [(1, 6, u32::MAX), (2, 6, ID), (4, 4, u32::MAX), (16, 6, u32::MAX), (32, 0, u32::MAX)];
-        let mut value = 2_u32.to_le_bytes().to_vec();
-        for (tag, permissions, id) in entries {
-            value.extend([tag, 0, permissions, 0]);
-            value.extend(id.to_le_bytes());
-        }
-        value
     }
 
     #[test]

@@ -7,7 +7,7 @@ use rustix::fs::{FileType, Mode, Stat};
 use super::node::kind;
 
 /// The mode of a regular file that is being made alike: nobody gives it to a file of theirs, and its own one is what the file
-/// gets last.
+/// gets last (`give.rs`).
 pub(super) const UNFINISHED: Mode = Mode::SVTX;
 
 /// The attribute of an inode's POSIX ACL (acl(5)). An ACL that is as good as the mode is not kept.

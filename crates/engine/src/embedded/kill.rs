@@ -25,7 +25,7 @@ impl Embedded {
             source: e.into(),
         };
         match reach {
-            Reach::All => signal::send_to_all(|| self.processes(), signal, fail)?,
+            Reach::All => self.signal_all(&container, signal)?,
             Reach::Init => {
                 let init = self.hold(&container).map_err(fail)?;
                 let init = init.ok_or_else(|| EngineError::NotRunning { id: self.id().clone() })?;
