@@ -8,7 +8,6 @@ use sharedroot_engine::{
     BindMounts, Bundle, CallersHooks, Choice, Engine, Labels, may_write_root, offer_notify,
     refuse_others,
 };
-use sharedroot_sys::chain::chain;
 use sharedroot_sys::process_start::began;
 use sharedroot_sys::step::step;
 
