@@ -1,6 +1,6 @@
 //! The locks between processes, and the directories of the locks and the store.
 //!
-//! A process takes locks in this order only: a volume's lock, its origin's lock, the lock of who reads the metadata, the pool's
+//! A process takes locks in this order only: a volume's lock, its origin's lock, the lock of the metadata's reader, the pool's
 //! lock, the store's write transaction.
 //! * A process holds a volume's lock while it creates, activates or deletes the volume, and also while it fills a new volume.
 //!   The kernel releases the lock when the process dies. So [`reconcile`](crate::Pool::reconcile) knows a volume that is being
@@ -19,8 +19,8 @@ use sharedroot_sys::private_dir::{PrivateDirError, private_dir_or_link};
 use crate::error::Error;
 use crate::names::fnv1a;
 
-/// How long to wait for a volume's lock. An activation and a reconcile hold it shortly. Who holds it longer creates or deletes
-/// the volume.
+/// How long to wait for a volume's lock. An activation and a reconcile hold this lock only for a moment. A process that holds
+/// the lock longer creates or deletes the volume.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A lock of the run directory: [`ByteLock`], with this crate's errors. Dropping this value releases the lock.
@@ -33,13 +33,13 @@ impl Lock {
         Self::wait(run_dir.join(format!("pool-{pool}.lock")))
     }
 
-    /// The lock of who reads the metadata of an active pool from the reserved metadata snapshot. Waits until its holder
-    /// releases it.
+    /// The lock of the process that reads the metadata of an active pool from the reserved metadata snapshot. Waits until its
+    /// holder releases it.
     pub(crate) fn reader(run_dir: &Path, pool: &PoolName) -> Result<Self, Error> {
         Self::wait(run_dir.join(format!("pool-{pool}.reader.lock")))
     }
 
-    /// The lock of who creates or migrates the store. Waits until its holder releases it.
+    /// The lock of the process that creates or migrates the store. Waits until its holder releases it.
     pub(crate) fn store(run_dir: &Path) -> Result<Self, Error> {
         Self::wait(run_dir.join("store.lock"))
     }

@@ -182,7 +182,7 @@ impl TryFrom<PoolKeys> for Pool {
             (None, None, Some(_), None) => return Err("metadata_dev needs data_dev"),
             _ => {
                 return Err(
-                    "a pool lies on one kind of thing: give either loop_size, or data_dev and \
+                    "a pool has one kind of backing: give either loop_size, or data_dev and \
                      metadata_dev, or lvm",
                 );
             }

@@ -59,8 +59,8 @@ pub struct Container {
 }
 
 impl Container {
-    /// Checks the ID and the directories. The container need not exist. Its engine is the one that created it, whatever
-    /// engine new containers get.
+    /// Checks the ID and the directories. The container need not exist. An existing container keeps the engine that created it,
+    /// whatever engine new containers get.
     ///
     /// # Errors
     /// [`LifecycleError`] naming the ID, the directory, or the engine if its program is gone.
@@ -100,8 +100,7 @@ impl Container {
 
     /// The engine that will create the container.
     ///
-    /// # Errors
-    /// [`LifecycleError::Record`] if others could write to the delegates' directory.
+    /// [`LifecycleError::Record`] if other users could write to the delegates' directory.
     pub fn engine_of(&self, choice: &Choice, global: &Global) -> Result<Engine, LifecycleError> {
         if matches!(choice, Choice::Delegate(_)) {
             private_dir(&self.delegates)?;
@@ -251,7 +250,7 @@ impl Container {
     }
 }
 
-/// What the engine does in it.
+/// What the engine does in this process.
 fn engines<T>(does: impl FnOnce() -> T) -> T {
     let _step = step("the engine");
     does()

@@ -138,8 +138,8 @@ pub fn ids(run_dir: &Path, root: &Path) -> Result<Vec<String>, RecordError> {
     Ok(entries(&folder(run_dir, root))?.into_iter().filter_map(name).collect())
 }
 
-/// The state root of the delegates, for one state root of this program. It is apart from that of the embedded engine, so that
-/// no engine takes the directory of another for its own.
+/// The state root of the delegates, for one state root of this program. It is separate from the embedded engine's state root,
+/// so that no engine takes the directory of another engine for its own.
 #[must_use]
 pub fn state_of_delegates(run_dir: &Path, root: &Path) -> PathBuf {
     run_dir.join("delegates").join(hash(root))

@@ -17,7 +17,7 @@ pub fn podman(runtime: &str) -> Cmd {
         .arg("--events-backend=file")
 }
 
-/// The image [`IMAGE`]. Dropping it removes the image.
+/// The image [`IMAGE`]. Dropping this value removes the image.
 #[derive(Debug)]
 pub struct Image;
 
@@ -31,7 +31,7 @@ impl Image {
         let (rootfs, tar) = (format!("{}/rootfs", dir.str()), format!("{}/tar", dir.str()));
         out(&["tar", "--create", "--file", &tar, "--directory", &rootfs, "."]);
         podman("runc").args(&["import", "--quiet", &tar, IMAGE]).run().ok();
-        // The pool is made by now: what is said of that would be in the log of the first container.
+        // The pool is made here. Otherwise the log of the first container would contain the messages about the new pool.
         podman("sharedroot").args(&["run", "--rm", "--network=none", IMAGE, "true"]).run().ok();
         Self
     }
@@ -69,7 +69,7 @@ pub fn same(lines: &[(&[&str], &[&str])]) {
     });
 }
 
-/// [`same`], with what a process sees of itself.
+/// Runs [`same`] with a command that prints what a process sees of itself.
 #[track_caller]
 pub fn looks(lines: &[&[&str]]) {
     let base = ["--network=none", "--hostname=same"];

@@ -1,4 +1,5 @@
-//! A `delete` beside a command that works on the same container for long: no root, no note and no record is removed from under it.
+//! A `delete` beside a command that works on the same container for long: no root, no note and no record is removed from under
+//! it.
 //! Sharedroot's own: other runtimes have no such root.
 //!
 //! Guest: --no-docker

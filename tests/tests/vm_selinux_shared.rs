@@ -147,8 +147,8 @@ fn vm_a_changed_shared_label_waits_for_the_last_container() {
         line.unwrap_or_else(|| panic!("nothing of {SHARED} in: {text}")).to_owned()
     };
     has(&sharedroot(&["status"]), &[&format!("label     {OTHER}")]);
-    has(&ours(&sharedroot(&["status"])), &["still has", "containers have it"]);
-    has(&ours(&sharedroot(&["gc"])), &["kept the base", "containers have it"]);
+    has(&ours(&sharedroot(&["status"])), &["still has", "containers use it"]);
+    has(&ours(&sharedroot(&["gc"])), &["kept the base", "containers use it"]);
     for container in [&first, &second, &third] {
         assert_eq!(container.exec(&[], &["cat", "/etc/unique"]).ok(), image.name);
     }

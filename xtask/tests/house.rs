@@ -1,5 +1,5 @@
-//! Which crate may use which, and what may be in each crate. Without this test, a review would have to check it at every
-//! change.
+//! Which crate may use which crates, and what may be in each crate. Without this test, a review would have to check these rules
+//! at every change.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -18,12 +18,12 @@ impl Notes<'_> {
         self.state_dir.join(format!("{TIMES}{volume}"))
     }
 
-    /// Keeps the change times of the engine's upper directory: what has another one at the next start came there meanwhile.
-    /// Without them, which is where there are too many, the clock has to tell.
+    /// Keeps the change times of the engine's upper directory. A file with another time at the next start came there meanwhile.
+    /// If there are too many files no times are kept, and only the clock tells which files are newer.
     pub(super) fn write_times(&self, volume: &VolumeName, upper: &Path) -> Result<(), RootfsError> {
         let path = self.times_path(volume);
         match times_below(upper)? {
-            // The note that is written next brings the name to the disk.
+            // The write of the note, which follows, syncs this file's name to the disk.
             Some(times) => {
                 new_file::write_synced(&path, &times.write().concat()).map_err(file("write", &path))
             }
@@ -31,7 +31,7 @@ impl Notes<'_> {
         }
     }
 
-    /// Keeps what the upper directory is like now, for the note, whose container is about to go on.
+    /// Keeps the present state of the upper directory, for the note. The container is about to go on.
     ///
     /// # Errors
     /// [`RootfsError::File`].
@@ -40,13 +40,13 @@ impl Notes<'_> {
         volume: &VolumeName,
         upper: &Path,
     ) -> Result<UpperThen, RootfsError> {
-        // What is changed from here on is later.
+        // Every later change has a later time.
         let time = now();
         self.write_times(volume, upper)?;
         Ok(UpperThen { time, empty: false })
     }
 
-    /// What [`Self::keep_upper`] kept, with its time. None if it did not, or there is too much.
+    /// The state that [`Self::keep_upper`] kept, with its time. None if there is none, or if there were too many files.
     pub(super) fn upper_then(
         &self,
         volume: &VolumeName,
@@ -57,14 +57,15 @@ impl Notes<'_> {
         Some((times?, then.time))
     }
 
-    /// Those that were kept, if they can be read.
+    /// The change times that were kept, if they can be read.
     pub(super) fn times_of(&self, volume: &VolumeName) -> Option<Times> {
         fs::read(self.times_path(volume)).ok().map(|bytes| Times::read(&bytes))
     }
 }
 
-/// The change times of all that is in an upper directory. None if there is too much.
+/// The change times of all files in an upper directory. None if there are too many files.
 pub(super) fn times_below(upper: &Path) -> Result<Option<Times>, RootfsError> {
     let top = fs::File::open(upper).map_err(file("open", upper))?;
-    Times::below(top.as_fd()).map_err(|errno| file("look at what is in", upper)(errno.into()))
+    Times::below(top.as_fd())
+        .map_err(|errno| file("read the times of the files in", upper)(errno.into()))
 }

@@ -1,4 +1,4 @@
-//! The lock of one snapshot: a start of its container, and whoever gives the snapshot up, do not overlap.
+//! The lock of one snapshot: a start of its container does not overlap with a command that gives the snapshot up.
 //!
 //! A start looks for what an earlier start left, writes its record and its note, and takes the snapshot; the name of the
 //! snapshot is the same at every start. `delete` writes back, and deletes the snapshot, the note and the record; `gc` and
@@ -6,10 +6,11 @@
 //! killed `create` left a process that keeps it. `gc` knows the name of the snapshot only, which leads to no container, and
 //! there is often no record. An active snapshot cannot be deleted, so a start needs the lock no longer when it has its root.
 //!
-//! All snapshots share one file, so no file of a deleted snapshot is left. The byte of a snapshot is a hash of 63 bits: two
+//! All snapshots share one file, so a deleted snapshot leaves no lock file. The byte of a snapshot is a hash of 63 bits. Two
 //! snapshots with the same byte only wait for each other.
 //!
-//! A process takes the lock before any lock of a base or of the pool, or does not wait for it.
+//! A process takes this lock before any lock of a base or of the pool. A process that has such a lock already does not wait for
+//! this lock.
 
 use std::path::PathBuf;
 use std::thread::sleep;
@@ -34,7 +35,7 @@ pub struct SnapshotLock {
 }
 
 impl SnapshotLock {
-    /// The snapshot that is locked; it need not exist.
+    /// The snapshot that is locked. It need not exist.
     #[must_use]
     pub fn volume(&self) -> &VolumeName {
         &self.volume
@@ -42,7 +43,7 @@ impl SnapshotLock {
 }
 
 impl Bases {
-    /// Waits for the lock. A start of the snapshot's container holds it until it has its root.
+    /// Takes the lock, and waits for it. A start of the snapshot's container holds the lock until the container has its root.
     ///
     /// # Errors
     /// [`RootfsError::File`].

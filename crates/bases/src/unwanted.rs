@@ -18,10 +18,11 @@ pub enum Unwanted {
 }
 
 impl Bases {
-    /// The bases that no container uses, that nobody named, and that no container will use: their image is gone, or their format
+    /// The bases that no container uses, that have no given name, and that no container will use: their image is gone, or their format
     /// is another version's.
     ///
-    /// A base of this version's format without an origin stays: nobody knows whether its image is gone.
+    /// A base of this version's format without a known origin stays, because nobody knows whether its image
+    /// exists.
     ///
     /// # Errors
     /// [`RootfsError`].
@@ -45,7 +46,7 @@ impl Bases {
                 Some(Ok(true)) | None => {}
             }
         }
-        // Read last: a container whose image was there a moment ago has its lease by now.
+        // Read last: a container whose image existed a moment ago has its lease by now.
         let leases = self.leases().all()?;
         unwanted.retain(|(key, _)| leases.iter().all(|lease| lease.base != *key));
         Ok(unwanted)

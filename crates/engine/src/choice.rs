@@ -1,5 +1,5 @@
-//! Which engine a new container gets: the one that the flag names, else the environment, else the configuration, else
-//! the embedded one.
+//! Which engine a new container gets: the engine that the flag names, else the environment's, else the configuration's, else
+//! the embedded engine.
 //!
 //! The engine runs as root, so only root may decide which program the engine is. A name is searched in fixed
 //! directories, never in the caller's PATH, and every directory above the program must be writable by root alone.
@@ -151,9 +151,9 @@ pub struct Program {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Dialect {
-    /// crun's.
+    /// crun's command line.
     Crun,
-    /// runc's. A runtime that is given by another path is taken to have it, too.
+    /// runc's command line. A runtime that is given by another path is taken to have this command line, too.
     Runc,
 }
 

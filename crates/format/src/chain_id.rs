@@ -20,13 +20,13 @@ pub struct NotAChainId(String);
 pub struct ChainId(pub(crate) [u8; 32]);
 
 impl ChainId {
-    /// The first 12 hexadecimal digits, as people quote it.
+    /// The first 12 hexadecimal digits, the short form for people.
     #[must_use]
     pub fn short(&self) -> String {
         hex(&self.0[..6])
     }
 
-    /// The chain ID of a stack of layers, the lowest first; none of no layer (image-spec: config.md, "Layer ChainID").
+    /// The chain ID of a stack of layers, the lowest first; none if there is no layer (image-spec: config.md, "Layer ChainID").
     #[must_use]
     pub fn of_layers(diff_ids: &[crate::Digest]) -> Option<Self> {
         let (lowest, above) = diff_ids.split_first()?;

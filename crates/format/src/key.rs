@@ -19,11 +19,12 @@ use crate::text_form;
 )]
 pub struct NotAKey(String);
 
-/// What names a base: the format of its file system, the digest of its content, and the id mapping of the store it came from.
+/// The identity of a base: the format of its file system, the digest of its content, and the ID mapping of the store that has
+/// the image.
 ///
-/// A remapped daemon owns the same layers differently, so its base is another. Printed as 64
-/// hexadecimal digits, with `-uid.gid` appended where a mapping is, and `fN-` before them where the format is not the first one;
-/// at most 91 of `[a-z0-9.-]`, so it can be part of a file name.
+/// With another mapping the same layers have other owners, so each mapping has its own base. The text has 64 hexadecimal
+/// digits. If there is a mapping, `-uid.gid` follows them. If the format is not the first, `fN-` is before them. The text has
+/// at most 91 characters of `[a-z0-9.-]`, so it can be part of a file name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct BaseKey {
@@ -45,11 +46,12 @@ impl BaseKey {
         Self { format: BaseFormat::CURRENT, digest: chain.0, mapping }
     }
 
-    /// The key of an image that has no chain ID, from the digest of what tells it from others, for a base of
-    /// the current format.
+    /// The key of an image that has no chain ID, for a base of the current format. `digest` is the digest of what
+    /// distinguishes the image from others.
     ///
-    /// It is hashed once more: the chain ID of one layer is the digest of bytes that the image's maker chose, and no layer is
-    /// as short as what is hashed here (a tar archive has whole blocks of 512 bytes), nor is a list of chain ID and diff ID.
+    /// The digest is hashed once more. The chain ID of an image with one layer is the digest of bytes that the image's maker
+    /// chose. But no layer is as short as the text that is hashed here, because a tar archive has whole blocks of 512 bytes; a
+    /// list of chain ID and diff ID is longer, too. So no image can get a key of this kind as its chain ID.
     #[must_use]
     pub fn of_digest(digest: [u8; 32]) -> Self {
         let hash = Sha256::new().chain_update(b"sharedroot base\0").chain_update(digest);
@@ -63,9 +65,9 @@ impl BaseKey {
         hex(&self.digest[..6])
     }
 
-    /// A shorter text for places that have too little room for [`Self::to_string`]: the digest in base 32, 52 characters, and
-    /// `-uid.gid` where a mapping is. Where the format is not the first one `fN-` is before them, and uid and gid are 8
-    /// hexadecimal digits each. At most 75 of `[a-z0-9.-]`.
+    /// A shorter text for places that have too little room for [`Self::to_string`]: the digest in base 32, 52 characters. If
+    /// there is a mapping, `-uid.gid` follows. If the format is not the first, `fN-` is before the digest, and uid and gid are
+    /// 8 hexadecimal digits each. The text has at most 75 characters of `[a-z0-9.-]`.
     #[must_use]
     pub fn compact(&self) -> String {
         let mapping = match self.mapping {
@@ -76,7 +78,7 @@ impl BaseKey {
         format!("{}{}{mapping}", self.format.prefix(), base32(&self.digest))
     }
 
-    /// Reads what [`Self::compact`] prints, and nothing else.
+    /// Reads a text that [`Self::compact`] prints; none for any other text.
     #[must_use]
     pub fn of_compact(text: &str) -> Option<Self> {
         let (format, rest) = BaseFormat::split(text)?;
@@ -95,13 +97,13 @@ impl BaseKey {
         (key.compact() == text).then_some(key)
     }
 
-    /// A UUID that depends on the key and on `purpose` only, so that every host makes the same.
+    /// A UUID that depends only on the key and on `purpose`, so that every host makes the same UUID.
     #[must_use]
     pub fn uuid(&self, purpose: &str) -> String {
         let mut hash = Sha256::new();
         hash.update(format!("sharedroot\0{purpose}\0{self}"));
         let mut id = <[u8; 32]>::from(hash.finalize());
-        // RFC 9562, section 5.8: version 8 is what the application makes of it.
+        // RFC 9562, section 5.8: the application defines the content of version 8.
         id[6] = id[6] & 0x0f | 0x80;
         id[8] = id[8] & 0x3f | 0x80;
         let part = |range| hex(&id[range]);
@@ -163,7 +165,7 @@ mod tests {
         {
             assert!(bad.parse::<BaseKey>().is_err(), "{bad:?}");
         }
-        // A digest that begins as the number of a format does.
+        // A digest whose beginning looks like the number of a format.
         for text in [format!("f{}", &HEX[1..]), format!("f2{}-1.1", &HEX[2..])] {
             assert_eq!(text.parse().map(|key: BaseKey| key.format()), Ok(BaseFormat::FIRST));
         }

@@ -1,4 +1,4 @@
-//! What sharedroot writes to disks: names, keys, digests, and the format of a base. Nothing here makes a system call.
+//! What sharedroot writes to disks: names, keys, digests, and the format of a base. No function here makes a system call.
 //!
 //! | module | story |
 //! |---|---|

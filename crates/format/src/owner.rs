@@ -16,7 +16,7 @@ impl Owner {
     pub const ROOT: Self = Self { uid: 0, gid: 0 };
 }
 
-/// Prints `uid.gid`, as a user-namespace-remapped Docker names its root directory.
+/// Prints `uid.gid`, as a Docker daemon with a remapped user namespace names its root directory.
 impl fmt::Display for Owner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.uid, self.gid)
@@ -24,7 +24,7 @@ impl fmt::Display for Owner {
 }
 
 impl Owner {
-    /// Reads `uid.gid`; anything but the one way to print it is nothing.
+    /// Reads `uid.gid`, in the exact form that `Display` prints; none for any other text.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (uid, gid) = text.split_once('.')?;

@@ -55,7 +55,7 @@ fn root_many_attributes_take_little_and_more_are_refused() {
         let names = fs::read_dir(tree.scratch()).unwrap().flatten();
         names.filter(|e| e.file_name().to_string_lossy().starts_with("attribute-")).count()
     };
-    // Small values take no page each, and equal ones share one.
+    // Small values take no page each, and equal values share a page.
     (0..3000).for_each(|n| set(&format!("small-{n}"), "user.a", &[n as u8, 0, b'"', b'\\']));
     (0..100).for_each(|n| set(&format!("large-{n}"), "user.a", &[b'v'; 2000]));
     set("empty", "user.a", b"");
@@ -69,7 +69,7 @@ fn root_many_attributes_take_little_and_more_are_refused() {
                   getfattr -n user.a --only-values large-7 | wc -c; getfattr -n user.a --only-values empty | wc -c"#;
     assert_eq!(make_and_look(&dir, vec![one.clone()], look), " 07 00 22 5c\n2000\n0\n");
 
-    // At the bound, and one above it.
+    // At the bound, and one attribute above the bound.
     let there = 3101;
     (there..MOST_SPECIAL).for_each(|n| set(&format!("more-{n}"), "user.a", b"x"));
     assert!(set_attributes(&tree()).is_ok());

@@ -110,7 +110,7 @@ fn root_two_hosts_make_the_same_blocks() {
         shell("e2fsck -fn \"$1\" 2>&1", &[&device]);
         device
     };
-    // As another host extracts it: other inodes, made later, in another order, and read since; and labelled.
+    // The tree as another host extracts it: with other inodes, made later and in another order, read since, and labelled.
     shell(
         r#"cd "$1"; sleep 1; mkdir ../there; find . | sort -r | tar -c --no-recursion -T - | tar -xp -C ../there
            find . -type d | sort -r | while read d; do touch -r "$d" "../there/$d"; done

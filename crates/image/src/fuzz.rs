@@ -137,7 +137,7 @@ impl Store {
         for (at, link) in ["I", "A", "B"].into_iter().enumerate() {
             let path = self.0.join("overlay2/l").join(link);
             let _ = fs::remove_file(&path);
-            // A target that the kernel does not take, such as an empty one, is no link.
+            // A target that the kernel does not take, such as an empty target, makes no link.
             let _ = symlink(std::ffi::OsStr::from_bytes(part(4 + at)), path);
         }
         let mut chain = part(2);

@@ -229,7 +229,7 @@ fn count(root: BorrowedFd<'_>) -> Result<Count, MakeError> {
 /// Checks that mke2fs and ext4 take the path and the time of a file.
 fn bounded(path: &Path, seconds: i64) -> Result<(), MakeError> {
     let path = path.strip_prefix(".").unwrap_or(path);
-    // With the `/` at its beginning.
+    // The length includes the `/` at the beginning.
     if path.as_os_str().len() >= LONGEST_PATH {
         return Err(MakeError::LongPath { path: path.to_owned(), most: LONGEST_PATH });
     }

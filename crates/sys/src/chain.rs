@@ -14,7 +14,8 @@ const THEN: &str = ": ";
 /// What Rust's standard library writes before the number of an error of the system.
 const NUMBER: &str = " (os error ";
 
-/// What stands after the words of an error. What else has a number is the name of a file on the way to another file.
+/// What can follow the words of an error. A number that is followed by other text is part of a file name on the way to another
+/// file.
 const ENDS: [&str; 6] = [": ", "; ", ", ", ")", "\"", "\n"];
 
 /// How many bytes of a number, with the bracket after it, are looked at: those of the longest `i32`.
@@ -50,13 +51,14 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Removes what a person does not need from the text of an error: the number of an error of the system, which the words
-/// before it say (`No such file or directory (os error 2)`), and a library's general name for the cause that follows
-/// (`io error: `).
+/// Removes what a person does not need from the text of an error. This is the number of an error of the system, whose meaning
+/// the words before the number give (`No such file or directory (os error 2)`), and a library's general name for the cause that
+/// follows (`io error: `).
 ///
-/// Control characters except the newline become `?`, and so do characters that change the direction of text: an error may
-/// quote a name or a file of an attacker's, and a terminal must not obey it. For the same reason only whole words of an error
-/// of the system are shortened, so that no path gets another meaning. The time grows with the length of the text, no faster.
+/// Control characters except the newline become `?`, and so do characters that change the direction of text: an error may quote
+/// a name or a file of an attacker's, and a terminal must not obey such characters. For the same reason only whole words of an
+/// error of the system are shortened, so that no path gets another meaning. The time grows linearly with the length of the
+/// text.
 ///
 /// Messages that do not come from [`chain`] pass through this function where they are written to the log file, to the journal
 /// and to standard error.
@@ -189,7 +191,7 @@ mod tests {
             "a (os error 2",
             "an io error: b",
             "io error",
-            // A name of a container's file: the path would lead elsewhere.
+            // The name of a container's file: without this part, the path would lead to another file.
             "remove /A/.. (os error 1)/.. (os error 1)/B",
             "remove /A/Operation not permitted (os error 1)/B if it is yours",
         ] {

@@ -10,22 +10,22 @@ use rustix::io::Errno;
 use crate::by_descriptor::by_descriptor;
 use crate::new_file::{NewFile, place};
 
-/// Where an administrator wants an output.
+/// The output that an administrator named.
 #[derive(Debug)]
 pub enum Output {
-    /// A pipe or a device, such as `/dev/stdout`: nobody's to replace.
+    /// A pipe or a device, such as `/dev/stdout`. It is written to, and not replaced.
     Stream(File),
-    /// A file, new or in place of an old one.
+    /// A new file, which may take the place of an old file.
     File(NewFile),
 }
 
 impl Output {
-    /// `--output PATH`. A link is followed, and a pipe or a terminal of anybody's is taken, where only root can have put it
-    /// there (`/dev/stdout`). Elsewhere a link is replaced, and a pipe must be root's: its owner would read what is written.
-    /// No block device is written to.
+    /// Opens the output of `--output PATH`. Where only root can write the directory (`/dev/stdout`), a link is followed, and a
+    /// pipe or a terminal of any user is accepted. In other directories a link is replaced, and a pipe must belong to root,
+    /// because its owner would read what is written. A block device is never written to.
     ///
     /// # Errors
-    /// What the operating system says; ENXIO for a FIFO that nobody reads.
+    /// The operating system's error; ENXIO for a FIFO that nobody reads.
     pub fn at(path: &Path, mode: u32) -> io::Result<Self> {
         let (dir, name) = place(path)?;
         let trusted = {
@@ -33,7 +33,7 @@ impl Output {
             above.st_uid == 0 && above.st_mode & 0o022 == 0
         };
         let follow = if trusted { OFlags::empty() } else { OFlags::NOFOLLOW };
-        // Nothing happens to a device or a FIFO by this: it is not opened yet.
+        // O_PATH does not open a device or a FIFO, so this has no effect on it.
         let flags = OFlags::PATH | OFlags::CLOEXEC | follow;
         let found = match rustix::fs::openat(&dir, &name, flags, Mode::empty()) {
             Err(Errno::NOENT) => return NewFile::new_name(&dir, &name, mode).map(Self::File),
@@ -49,7 +49,7 @@ impl Output {
             _ if !trusted && is.st_uid != 0 => Err(io::ErrorKind::PermissionDenied.into()),
             _ => {
                 let same = by_descriptor(&found);
-                // Without a wait for a reader: the caller may hold locks.
+                // O_NONBLOCK, so that the open does not wait for a reader: the caller may hold locks.
                 let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
                 let stream = rustix::fs::open(same, flags, Mode::empty())?;
                 rustix::fs::fcntl_setfl(&stream, OFlags::empty())?;
@@ -61,7 +61,7 @@ impl Output {
     /// Writes a whole text.
     ///
     /// # Errors
-    /// What the operating system says; a file is as it was.
+    /// The operating system's error; an old file is unchanged.
     pub fn write(self, text: &[u8]) -> io::Result<()> {
         match self {
             Self::Stream(mut stream) => stream.write_all(text),

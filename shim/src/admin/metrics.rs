@@ -75,7 +75,7 @@ impl Text {
         text.head("bases_mounted", "gauge", "Bases that are mounted.");
         text.line("bases_mounted", &[], mounted as f64);
 
-        text.head("containers", "gauge", "Containers by what became of their root.");
+        text.head("containers", "gauge", "Containers by the kind of their root.");
         let given: usize = kinds.not_shared.values().map(Vec::len).sum();
         for (root, count) in
             [("shared", kinds.shared), ("private", kinds.private), ("not_shared", given)]

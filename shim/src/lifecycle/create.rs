@@ -143,10 +143,10 @@ impl Container {
                 RootfsError::OnlyInSnapshot { id, volume: self.snapshot(), first, why }.into()
             );
         }
-        // Volumes are opened, and links are read, in the engine's rootfs before another rootfs is made. That one has the same
-        // links. A shared rootfs is mounted in a mount namespace of this process's own, where a volume would not be a peer of
-        // the host's mount any more; and a base has mount points for its engine, whose modes are not the image's. A kept
-        // snapshot has links of its own, so they are read in the snapshot.
+        // Volumes are opened, and links are read, in the engine's rootfs before another rootfs is made. The other rootfs has
+        // the same links. A shared rootfs is mounted in a mount namespace of this process's own, where a volume would not be a
+        // peer of the host's mount any more; and a base has mount points for its engine, whose modes are not the image's. A
+        // kept snapshot has its own links, so the links are read in the snapshot.
         let is_kept = matches!(earlier, Earlier::Root(_));
         let mut volumes = BindMounts::default();
         if !delegated && !is_kept {

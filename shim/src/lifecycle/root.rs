@@ -61,7 +61,7 @@ impl Container {
         let Some(kept) = self.bases.kept(lock)? else {
             return Ok(Settled { earlier: Earlier::Nothing, places: Vec::new() });
         };
-        // An error here does not refuse the mount, because the rootfs may be another one afterwards.
+        // An error here does not refuse the mount, because the container may get another rootfs afterwards.
         let places = (!delegated).then(|| places(&bundle.root, &bundle.spec).ok()).flatten();
         let earlier = self.bases.settle(self.id.as_str(), lock.volume(), &bundle.root, kept)?;
         Ok(Settled { earlier, places: places.unwrap_or_default() })

@@ -97,7 +97,7 @@ impl Place {
         hash(&self.dir)
     }
 
-    /// Claims the container ID. Exactly one of several concurrent `create`s gets it, and a `delete` waits while the lock is
+    /// Claims the container ID. Exactly one of several concurrent `create`s gets the ID, and a `delete` waits while the lock is
     /// held.
     ///
     /// # Errors

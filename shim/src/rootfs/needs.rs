@@ -69,7 +69,7 @@ impl Needs {
 
     /// The paths that `root` lacks, sorted. Paths in a mount are left to the mount.
     ///
-    /// A path that needs a directory where another file is, is left out; the engine reports that.
+    /// A path is left out if it needs a directory where the root has a file; the engine reports that.
     #[must_use]
     pub fn missing(&self, root: impl AsFd) -> Vec<Missing> {
         let mut missing: Vec<_> = self.lacking(root).into_iter().map(|(_, one)| one).collect();
@@ -195,7 +195,7 @@ mod tests {
             (&[("/data/a", Some("."))], "/data/a Directory, /work Directory"),
             (&[("/data/a", Some("a-file"))], "/data/a File, /work Directory"),
             (&[("/data/a", Some("no-such"))], "/data/a Directory, /work Directory"),
-            // A later mount is below an earlier one. An earlier mount existed before a later one covered it.
+            // A later mount is below an earlier mount. The earlier mount existed before a later mount covered it.
             (&[("/data", None), ("/data/a", None)], "/data Directory, /work Directory"),
             (&[("/etc/a", None), ("/etc", None)], "/etc/a Directory, /work Directory"),
             (&[("/run", None), ("/var/run/x", None)], work),
@@ -211,7 +211,7 @@ mod tests {
                 "/nowhere/there/x Directory, /work Directory",
             ),
             (&[("/../../x", None), ("x", None)], "/work Directory, /x Directory"),
-            // Nothing can be made there, and the engine reports that.
+            // Nothing can be made at these paths, and the engine reports that.
             (&[("/round", None), ("/round/x", None), ("/etc/file/x", None)], work),
         ] {
             assert_eq!(mounts(list), wanted, "{list:?}");

@@ -15,7 +15,7 @@ const SIZE: &str = "dev.sharedroot.size";
 /// A user's annotation has a wrong form, or cannot be honoured.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AnnotationError {
-    /// The value is not one of the words.
+    /// The value is not an allowed word.
     #[error("annotations[\"{MODE}\"]: {value:?} is none of off, shared, private")]
     Mode {
         /// The value that was given.
@@ -54,8 +54,8 @@ pub fn wanted_size<'a>(
     annotation(SIZE).map(parse).transpose()
 }
 
-/// What a user asked for. Users write annotations, so an annotation chooses only between values that are safe for every
-/// user, and never says which image it is.
+/// What a user asked for. Users write annotations, so an annotation chooses only between values that are safe for every user,
+/// and never identifies the image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Mode {
     /// `root.readonly` decides.
@@ -98,8 +98,8 @@ pub struct Facts<'a> {
     pub mode: Mode,
     /// Whether the container has ID mappings of its own (`linux.uidMappings`).
     pub mapped_ids: bool,
-    /// Whether the container gets a mount namespace of its own. In another one, also the host's, sharedroot's bind
-    /// mount would not be visible, and a mount would not end with the container.
+    /// Whether the container gets a mount namespace of its own. In a shared namespace, such as the host's, sharedroot's bind
+    /// mount would not be visible, or would not end with the container.
     pub own_mounts: bool,
     /// A hook that may write into the root before the container starts.
     pub hook: Option<&'a Path>,

@@ -14,7 +14,7 @@ use sharedroot_sys::xattr::Of;
 use super::node::Node;
 use super::rights::{ACL, Rights, UNFINISHED, owner};
 
-/// The attribute of a part of a file that was left out. Its value is the modification time of the part (`part.rs`).
+/// The attribute that marks a part of a file that was left out. Its value is the modification time of the part (`part.rs`).
 pub(super) const MARK: &CStr = c"trusted.sharedroot.part";
 
 /// The bits of a mode that are no permissions.
@@ -36,18 +36,18 @@ pub(super) struct Attributes {
 impl Attributes {
     pub(super) fn of(node: &Node) -> Result<Self, Errno> {
         let mut xattrs = xattrs(node)?;
-        // A whole file is made of what has it.
+        // The mark says that the file is only a part. What is made from this file is a whole file.
         xattrs.remove(MARK);
         Ok(Self { stat: node.stat, xattrs })
     }
 
-    /// The rights of a part of a file with these attributes, where there was `before`.
+    /// The rights of the part of a file with these attributes. `before` is the file that the part replaced.
     pub(super) fn rights_of_part(&self, before: Option<&Stat>) -> Rights {
         let rights = Rights::of(&self.stat, before);
         if self.xattrs.contains_key(ACL) { rights.of_owner_only() } else { rights }
     }
 
-    /// Whether `to` has the same.
+    /// Whether `to` has these attributes.
     pub(super) fn same(&self, to: &Self) -> bool {
         owner(&self.stat) == owner(&to.stat)
             && self.stat.st_mode == to.stat.st_mode
@@ -66,7 +66,7 @@ pub(super) fn is_finished(from: &Stat, to: &Stat) -> bool {
         && same_time(from, to)
 }
 
-/// Whether the inode has what only a layer of an overlay has: one that runs in the container uses it.
+/// Whether the inode has attributes of an overlay's layer: an overlay inside the container uses this inode.
 pub(super) fn is_of_a_layer(node: &Node) -> Result<bool, Errno> {
     let names = of(node).names().map_err(errno)?;
     Ok(names.iter().any(|name| name.to_bytes().starts_with(OVERLAY)))
@@ -103,8 +103,8 @@ fn errno(error: io::Error) -> Errno {
     Errno::from_io_error(&error).unwrap_or(Errno::IO)
 }
 
-/// The label is the mount's and not the file's where SELinux is on; overlay's own are no content,
-/// and one that a container made up would be taken for overlay's.
+/// Where SELinux is on, the mount has the label, and not the file. Overlay's own attributes are no content either: the engine's
+/// overlay would take an attribute that a container wrote for its own.
 fn is_content(name: &CStr) -> bool {
     let name = name.to_bytes();
     let is_overlays = name.starts_with(OVERLAY);

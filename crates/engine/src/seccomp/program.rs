@@ -22,7 +22,7 @@ use super::stub;
 /// A filter could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum SeccompError {
-    /// The profile notifies an agent and names no socket of one.
+    /// The profile notifies an agent, and names no socket of an agent.
     #[error("linux.seccomp: SCMP_ACT_NOTIFY needs a listenerPath")]
     Notify,
     /// libseccomp refuses a part of the profile.

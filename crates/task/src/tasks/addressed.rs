@@ -4,11 +4,11 @@ use super::refusal::Refusal;
 use super::target::Target;
 use crate::{Call, Id, Method};
 
-/// The process that a call is for. `Exec` is for the init process: it makes the exec.
+/// The process that a call is for. `Exec` is for the init process, because it makes an exec.
 pub(super) fn target(container: &Id, call: &Call) -> Result<Target, Refusal> {
     let exec = match exec_of(call) {
         None => None,
-        // A text that is no ID is not the ID of an exec that is there.
+        // A text that is not an ID cannot be the ID of an existing exec.
         Some(id) => Some(id.parse().map_err(|_| no_exec(call.method(), id))?),
     };
     Ok(Target { container: container.clone(), exec })

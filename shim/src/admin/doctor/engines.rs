@@ -166,7 +166,7 @@ impl Engine {
             Some(driver) if !STACKED.contains(&&**driver) => Check::warning(
                 name,
                 format!(
-                    "keeps images by {driver}, where sharedroot finds none: every container runs on the engine's rootfs, not shared"
+                    "stores images with {driver}, where sharedroot finds no image: every container runs on the engine's rootfs, not shared"
                 ),
                 self.other_storage(),
             ),

@@ -104,7 +104,7 @@ fn thin(part: Part, has_node: bool) -> Check {
         ),
         Part::Missing => Check::problem(
             NAME,
-            "the kernel has none: there can be no pool, and containers fail",
+            "the kernel does not have dm-thin: there can be no pool, and containers fail",
             "boot a kernel with CONFIG_DM_THIN_PROVISIONING, as those of distributions are",
         ),
     }
@@ -116,7 +116,7 @@ fn needed(name: &'static str, part: Part, what: &str) -> Check {
         Part::Module => Check::ok(name, "a module; the first use loads it"),
         Part::Missing => Check::problem(
             name,
-            format!("the kernel has none, and it is needed for {what}"),
+            format!("the kernel does not have {name}, which is needed for {what}"),
             format!("modprobe {name}, or boot a kernel that has it"),
         ),
     }

@@ -1,7 +1,7 @@
 //! `doctor`: whether the host is ready, with one line for each check and its remedy.
 //!
-//! Looking and judging are separate: what is found becomes a value, and a function without side effects judges the
-//! value. Nothing is made, activated or changed. That a thing is missing is a result, too.
+//! Looking and judging are separate: what is found becomes a value, and a function without side effects judges the value.
+//! `doctor` makes, activates and changes nothing. A missing part is a result, too.
 //!
 //! | file | its story |
 //! |---|---|

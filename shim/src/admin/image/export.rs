@@ -193,7 +193,7 @@ impl Records {
         }
     }
 
-    /// Copies the part of a name that fits into the header.
+    /// Copies as much of a name as fits into the header.
     fn name(&mut self, key: &str, name: &[u8], set: impl FnOnce(&[u8])) {
         set(&name[..name.len().min(100)]);
         if name.len() > 100 || !name.is_ascii() {

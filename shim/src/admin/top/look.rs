@@ -225,7 +225,7 @@ mod tests {
         assert_eq!(json["images"][0]["starts"], starts);
         assert_eq!(json["images"][0]["uncounted"], Value::Null);
         assert_eq!(json["images"][1]["resident_bytes"], Value::Null);
-        assert_eq!(json["images"][1]["uncounted"], "it is not mounted");
+        assert_eq!(json["images"][1]["uncounted"], "the base is not mounted");
         let none = json!({ "count": 0, "p50_us": null, "p99_us": null });
         assert_eq!(json["images"][1]["starts"], none);
         assert_eq!(json["not_shared"]["starts"]["count"], 1);

@@ -29,10 +29,10 @@ const MOST_AT_ONCE: usize = 64 << 10;
 #[derive(Debug, thiserror::Error)]
 pub enum Uncounted {
     /// The pages were not counted, because no container uses the base.
-    #[error("no container has it")]
+    #[error("no container uses the base")]
     NoContainer,
     /// No container has shared the base since it was unmounted, or the last container ended meanwhile.
-    #[error("it is not mounted")]
+    #[error("the base is not mounted")]
     NotMounted,
     /// The base's directory cannot be opened.
     #[error("open {path}")]

@@ -1,4 +1,4 @@
-//! Changes that are found by the time of an inode: in a snapshot, against its base.
+//! Changes that are found by an inode's time: in a snapshot, against its base.
 
 use std::ffi::CStr;
 
@@ -30,7 +30,7 @@ struct Removed {
 }
 
 impl Walk<'_> {
-    /// The names to look at, and whether there may be other names now than in the base.
+    /// The names to look at, and whether the directory may have other names than in the base.
     pub(super) fn list(&mut self, known: Known) -> Result<Option<(Names, bool)>, Failed> {
         if matches!(known, Known::Upper | Known::New | Known::Made) {
             let upper = self.guide().map_err(doing("open in the upper directory"))?;
@@ -51,12 +51,12 @@ impl Walk<'_> {
         Ok(Some((names, changed)))
     }
 
-    /// Removes what the counterpart has and this directory has not.
+    /// Removes from the counterpart what this directory does not have.
     pub(super) fn remove_others(&mut self) -> Result<(), Failed> {
         loop {
             match self.remove_some(Refused::TriedAgain)? {
                 Removed { refused: false, .. } => return Ok(()),
-                // A whiteout takes a name, for which the others may have made room.
+                // A removal makes a whiteout, which takes a name. The other removals may have made room for this name.
                 Removed { some: true, .. } => {}
                 Removed { some: false, .. } => break,
             }
@@ -92,7 +92,7 @@ impl Walk<'_> {
         Ok(removed)
     }
 
-    /// One name of a directory of the snapshot, or of one that is compared as a whole.
+    /// One name of a snapshot's directory, or of a directory that is compared as a whole.
     pub(super) fn found(&mut self, name: &CStr, known: Known, changed: bool) -> Result<(), Failed> {
         let Some(stat) = look(self.from.here(), name).map_err(doing("stat"))? else {
             return Ok(());
@@ -102,7 +102,7 @@ impl Walk<'_> {
         if kind(&stat) != FileType::Directory {
             return if as_it_was { Ok(()) } else { self.alike(name, &stat) };
         }
-        // A rename changes an inode's time, so one with the fixed time is where it was.
+        // A rename changes an inode's time, so a directory with the fixed time is at its old place.
         let stayed =
             as_it_was || known == Known::Base && (!changed || self.base_has(name, &stat)?);
         if !as_it_was {
@@ -111,7 +111,7 @@ impl Walk<'_> {
         self.push(name, if stayed { Known::Base } else { Known::Nothing })
     }
 
-    /// Whether the inode has the time of a base's, or the one that its move gave it.
+    /// Whether the inode has the fixed time of a base, or the time that it got when the snapshot's tree was moved.
     pub(super) fn is_as_made(&self, stat: &Stat) -> bool {
         is_fixed(stat) || matches!(self.find, Find::Changed { moved, .. } if moved.has(stat))
     }

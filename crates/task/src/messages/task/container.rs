@@ -63,7 +63,7 @@ impl CreateTaskRequest {
     pub(crate) const NESTED: &'static [u32] = &[3];
 }
 
-/// The init process.
+/// The process ID of the new init process.
 #[derive(Clone, Copy, PartialEq, Eq, Message)]
 pub struct CreateTaskResponse {
     #[prost(uint32, tag = "1")]
@@ -113,7 +113,7 @@ pub struct StatsRequest {
     pub id: String,
 }
 
-/// [`Metrics`](super::metrics::Metrics).
+/// The figures, as [`Metrics`](super::metrics::Metrics).
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct StatsResponse {
     #[prost(message, optional, tag = "1")]
@@ -138,7 +138,7 @@ pub struct ConnectResponse {
     pub version: String,
 }
 
-/// Asks the shim to end, if it has no container.
+/// Asks the shim to end if it has no container.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct ShutdownRequest {
     #[prost(string, tag = "1")]

@@ -1,5 +1,5 @@
-//! Requests and responses of `containerd.task.v2.Task` and `containerd.task.v3.Task`: both have the same methods, messages and
-//! numbers; only the package's name differs.
+//! Requests and responses of `containerd.task.v2.Task` and `containerd.task.v3.Task`. Both versions have the same methods,
+//! messages and numbers; only the name of the package differs.
 //!
 //! | file | messages |
 //! |---|---|

@@ -142,7 +142,7 @@ pub struct StartRequest {
     pub exec_id: String,
 }
 
-/// The process.
+/// The process ID of the started process.
 #[derive(Clone, Copy, PartialEq, Eq, Message)]
 pub struct StartResponse {
     #[prost(uint32, tag = "1")]
