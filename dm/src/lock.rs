@@ -7,16 +7,14 @@
 //!   created from a half-created one.
 //! * A process holds the pool's lock for one change, which takes some milliseconds, and never while a caller fills a volume.
 
-use std::fs::{self, DirBuilder, File};
-use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use nix::unistd::geteuid;
 use sharedroot_format::{PoolName, VolumeName};
 use sharedroot_sys::byte_lock::ByteLock;
+use sharedroot_sys::private_dir::{PrivateDirError, private_dir_or_link};
 
 use crate::error::Error;
 use crate::names::fnv1a;
@@ -91,34 +89,23 @@ impl AsRef<File> for Lock {
     }
 }
 
-/// Creates `dir` with mode 0700. An existing directory must be owned by this process's user, and nobody else may write it,
-/// because its files decide what root mounts.
+/// [`private_dir_or_link`], with this crate's errors: the directory's files decide what root mounts.
 ///
 /// # Errors
 /// [`Error::OpenDirectory`] if somebody else owns the directory or can write it.
 pub(crate) fn private_dir(dir: &Path) -> Result<(), Error> {
-    let failed = |source| Error::Directory { path: dir.to_owned(), source };
-    match fs::metadata(dir) {
-        Ok(found) => {
-            if found.is_dir() && found.uid() == geteuid().as_raw() && found.mode() & 0o022 == 0 {
-                return Ok(());
-            }
-            Err(Error::OpenDirectory {
-                path: dir.to_owned(),
-                uid: found.uid(),
-                mode: found.mode() & 0o7777,
-            })
+    private_dir_or_link(dir).map_err(|error| match error {
+        PrivateDirError::File { path, source, .. } => Error::Directory { path, source },
+        PrivateDirError::Unsafe { path, owner, mode } => {
+            Error::OpenDirectory { path, uid: owner, mode }
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)
-        }
-        Err(error) => Err(failed(error)),
-    }
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
     fn dir(name: &str) -> PathBuf {

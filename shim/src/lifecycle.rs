@@ -15,14 +15,15 @@ use nix::unistd::Pid;
 use oci_spec::runtime::Spec;
 use serde::Serialize;
 use sharedroot_engine::{
-    BundleError, Choice, Delegate, Embedded, Engine, EngineError, Relay, VARIABLE, attend, hold,
-    read_config,
+    BundleError, Choice, Delegate, Deletion, Embedded, Engine, EngineError, Relay, VARIABLE,
+    attend, hold, read_config,
 };
 
 pub use error::LifecycleError;
 pub use order::Order;
 use sharedroot_bases::{Bases, RootfsError};
 use sharedroot_format::{ContainerId, Lease};
+use sharedroot_sys::chain::chain;
 use sharedroot_sys::private_dir::private_dir;
 use sharedroot_sys::process_start::{Moment, began};
 use sharedroot_sys::step::step;
@@ -173,9 +174,9 @@ impl Container {
         });
         // The signals are unblocked here, so that no `poststop` hook has blocked signals.
         drop(held);
-        if !keep && let Err(error) = self.delete_from(engine, true) {
+        if !keep && let Err(error) = self.delete_from(engine, Deletion::Forced) {
             // What the container sent before its end is passed on first.
-            tracing::warn!("{error}");
+            tracing::warn!("{}", chain(&error));
         }
         Ok(status?)
     }

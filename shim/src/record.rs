@@ -15,6 +15,7 @@ use sharedroot_engine::Choice;
 use sharedroot_format::{
     BaseKey, ContainerId, Digest, Holder, Lease, ScaffoldName, Use, VolumeName,
 };
+use sharedroot_sys::chain::chain;
 use sharedroot_sys::private_dir::PrivateDirError;
 
 pub use place::{Lock, Place};
@@ -23,7 +24,7 @@ pub use place::{Lock, Place};
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
     /// A system call on one path failed.
-    #[error("{step} {path}: {source}")]
+    #[error("{step} {path}")]
     File {
         /// The operation.
         step: &'static str,
@@ -33,7 +34,7 @@ pub enum RecordError {
         source: io::Error,
     },
     /// The text is not a record.
-    #[error("{path} is not a container record: {source}")]
+    #[error("{path} is not a container record")]
     Parse {
         /// The file.
         path: PathBuf,
@@ -207,7 +208,9 @@ fn visit(run_dir: &Path, mut next: impl FnMut(&Path, Record)) -> Result<(), Reco
             match fs::read(&path) {
                 Ok(text) => match serde_json::from_slice(&text) {
                     Ok(record) => next(&dir, record),
-                    Err(source) => tracing::warn!("{}", RecordError::Parse { path, source }),
+                    Err(source) => {
+                        tracing::warn!("{}", chain(&RecordError::Parse { path, source }))
+                    }
                 },
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                 Err(source) => return Err(file("read", &path)(source)),

@@ -9,6 +9,7 @@ use sharedroot_dm::{Bytes, NewVolume};
 use sharedroot_format::{BaseKey, VolumeName};
 use sharedroot_image::{self as image, Image, MakeError, Source, Tree};
 use sharedroot_label::SharedLabel;
+use sharedroot_sys::chain::chain;
 use sharedroot_sys::mount::{self, Access, Detached, Setting};
 use sharedroot_sys::step::step;
 
@@ -97,7 +98,7 @@ impl Bases {
         if mounted.is_err()
             && let Err(error) = pool.deactivate(&name)
         {
-            tracing::warn!("{error}");
+            tracing::warn!("{}", chain(&error));
         }
         let device = (active.major, active.minor);
         mounted.map(|()| MountedBase { key, at, device })
@@ -251,10 +252,10 @@ pub(super) fn sealed(
 ) -> Result<Detached, RootfsError> {
     let mut options = SEALED.to_vec();
     options.extend(label.iter().map(|label| context(label.as_mount_label())));
-    mount::block_device("ext4", device, Access::ReadOnly, &options).map_err(|source| match label {
-        Some(label) if source.is_invalid() => {
-            NotShared::OtherLabel { key: key.clone(), label, source }.into()
+    mount::block_device("ext4", device, Access::ReadOnly, &options).map_err(|cause| match label {
+        Some(label) if cause.is_invalid() => {
+            NotShared::OtherLabel { key: key.clone(), label, cause }.into()
         }
-        _ => source.into(),
+        _ => cause.into(),
     })
 }

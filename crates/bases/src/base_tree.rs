@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags};
 use sharedroot_dm::{Pool, VolumeName};
 use sharedroot_format::BaseKey;
+use sharedroot_sys::chain::chain;
 use sharedroot_sys::mount::{self, Detached};
 
 use super::base::sealed;
@@ -37,7 +38,7 @@ impl Drop for Active<'_> {
         if !self.before
             && let Err(error) = self.pool.deactivate(&self.name)
         {
-            tracing::warn!("{error}");
+            tracing::warn!("{}", chain(&error));
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::names::Names;
 
 /// The file cannot be read or replaced.
 #[derive(Debug, thiserror::Error)]
-#[error("{step} {path}: {source}")]
+#[error("{step} {path}")]
 pub struct CatalogError {
     step: &'static str,
     path: PathBuf,

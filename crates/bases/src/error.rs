@@ -6,6 +6,7 @@ use sharedroot_dm::{PoolName, VolumeName};
 use sharedroot_format::{BaseKey, Digest};
 use sharedroot_image::{ImportError, MakeError, WalkError};
 use sharedroot_label::LabelError;
+use sharedroot_sys::chain::chain;
 use sharedroot_sys::mount::MountError;
 use sharedroot_sys::private_dir::PrivateDirError;
 
@@ -24,13 +25,13 @@ pub enum RootfsError {
     #[error(transparent)]
     NotShared(#[from] NotShared),
     /// The pool or a volume failed.
-    #[error("{}{}", .0, words(.0))]
-    Dm(#[from] sharedroot_dm::Error),
+    #[error("{}{}", chain(.0), words(.0))]
+    Dm(sharedroot_dm::Error),
     /// A name from the configuration, from the command line, or of a volume is not valid.
     #[error(transparent)]
     Name(#[from] sharedroot_dm::NameError),
     /// A base could not be made.
-    #[error("make the base of {key}: {source}")]
+    #[error("make the base of {key}")]
     Make {
         /// The image's key.
         key: BaseKey,
@@ -69,8 +70,8 @@ pub enum RootfsError {
     #[error(transparent)]
     Mount(#[from] MountError),
     /// The shared label in the configuration cannot be used.
-    #[error("selinux.shared_label in the configuration: {0}")]
-    SharedLabel(LabelError),
+    #[error("selinux.shared_label in the configuration")]
+    SharedLabel(#[source] LabelError),
     /// The label of a mounted root could not be read.
     #[error(transparent)]
     Label(#[from] LabelError),
@@ -90,19 +91,20 @@ pub enum RootfsError {
     },
     /// A container's changes could not be written back. They are not lost: they are in the container's snapshot.
     #[error(
-        "write what container {id} changed back to its engine: {source}; nothing is lost: the changes are in the \
-         volume {volume}, and the next `delete` or start of the container writes them again"
+        "write what container {id} changed back to its engine: {}; nothing is lost: the changes are in the \
+         volume {volume}, and the next `delete` or start of the container writes them again",
+        chain(.cause)
     )]
     WriteBack {
         /// The container.
         id: String,
         /// The snapshot.
         volume: VolumeName,
-        /// The step that failed, with its reason.
-        source: ChangeError,
+        /// The step and its reason.
+        cause: ChangeError,
     },
     /// What the container held over its image could not be brought into its new snapshot.
-    #[error("bring what container {id} holds over its image into a snapshot: {source}")]
+    #[error("bring what container {id} holds over its image into a snapshot")]
     BringIn {
         /// The container.
         id: String,
@@ -130,16 +132,17 @@ pub enum RootfsError {
     /// What was written into the engine's overlay after the container's last stop could not be brought into the container's
     /// snapshot.
     #[error(
-        "bring what was written into the stopped container {id} into its snapshot {volume}: {source}; \
-         `sharedroot pool drop {volume}` gives the snapshot up"
+        "bring what was written into the stopped container {id} into its snapshot {volume}: {}; \
+         `sharedroot pool drop {volume}` gives the snapshot up",
+        chain(.cause)
     )]
     BringNewer {
         /// The container.
         id: String,
         /// Its snapshot.
         volume: VolumeName,
-        /// The step that failed, with its reason.
-        source: ChangeError,
+        /// The step and its reason.
+        cause: ChangeError,
     },
     /// A file has two versions, and nobody can tell which version is newer.
     #[error(
@@ -243,13 +246,13 @@ pub enum RootfsError {
     #[error(transparent)]
     PrivateDir(#[from] PrivateDirError),
     /// The program could not say what it knows of its containers.
-    #[error("{0}")]
+    #[error(transparent)]
     Containers(ContainersError),
     /// A lease could not be read or written.
     #[error(transparent)]
     Lease(#[from] LeaseError),
     /// A file, directory or lock of sharedroot failed.
-    #[error("{step} {path}: {source}")]
+    #[error("{step} {path}")]
     File {
         /// The step that failed.
         step: &'static str,
@@ -258,6 +261,13 @@ pub enum RootfsError {
         /// The operating system's reason.
         source: std::io::Error,
     },
+}
+
+/// What to do about an error of the pool stands after its cause, so the cause is no source.
+impl From<sharedroot_dm::Error> for RootfsError {
+    fn from(error: sharedroot_dm::Error) -> Self {
+        Self::Dm(error)
+    }
 }
 
 /// `container a`, or `the containers a, b and 3 more`.

@@ -8,6 +8,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use sharedroot_dm::VolumeName;
 use sharedroot_label::enabled;
+use sharedroot_sys::chain::chain;
 use sharedroot_sys::mount::{self, Detached};
 use sharedroot_sys::step::step;
 
@@ -16,7 +17,7 @@ use crate::changes::{self, EnginesRoot, Since, Tally, Times, Unchanged};
 use crate::error::{RootfsError, file};
 use crate::not_shared::NotShared;
 use crate::note::Note;
-use crate::notes::times_below;
+use crate::note_times::times_below;
 use crate::overlaid::moved;
 use crate::snapshot_mount::detached_snapshot;
 
@@ -76,7 +77,7 @@ impl Exchange<'_> {
             match bases.look_at_base(&note.base) {
                 Ok(base) => base.map(OwnedFd::from),
                 Err(error) => {
-                    tracing::debug!("comparing all of a directory: {error}");
+                    tracing::debug!("comparing all of a directory: {}", chain(&error));
                     None
                 }
             }
@@ -90,12 +91,12 @@ impl Exchange<'_> {
         if looked.get()
             && let Err(error) = bases.look_away(&note.base)
         {
-            tracing::debug!("{error}");
+            tracing::debug!("{}", chain(&error));
         }
-        let tally = written.map_err(|source| RootfsError::WriteBack {
+        let tally = written.map_err(|cause| RootfsError::WriteBack {
             id: note.id.clone(),
             volume: volume.clone(),
-            source,
+            cause,
         })?;
         tracing::debug!("{volume}: {} inodes looked at, {} changes", tally.seen, tally.changes);
         Ok(tally)
@@ -148,7 +149,7 @@ impl Exchange<'_> {
                 Err(RootfsError::Unclear { id, volume, path, copy })
             }
             Ok(_) => Ok(()),
-            Err(source) => Err(RootfsError::BringNewer { id, volume, source }),
+            Err(cause) => Err(RootfsError::BringNewer { id, volume, cause }),
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::entries::entries;
 
 /// A lease that cannot be written or read.
 #[derive(Debug, thiserror::Error)]
-#[error("{step} {path}: {source}")]
+#[error("{step} {path}")]
 pub struct LeaseError {
     step: &'static str,
     path: PathBuf,

@@ -9,7 +9,7 @@
 //! | `leases`, `entries`, `containers` | which container uses a base |
 //! | `shared`, `missing`, `scaffold`, `skeleton` | the root of a read-only container |
 //! | `private`, `snapshot_lock`, `snapshot_mount`, `overlaid`, `size`, `room` | the root of a writable container: a snapshot |
-//! | `note`, `notes`, `notice`, `changes` | what a container changed |
+//! | `note`, `notes`, `note_times`, `notice`, `changes` | what a container changed |
 //! | `earlier`, `release`, `writeback`, `exchange`, `forgotten` | where the changes go |
 //! | `labels` | the label of bases and scaffolds |
 //! | `pool` | the pool as a whole |
@@ -37,6 +37,7 @@ mod missing;
 mod names;
 mod not_shared;
 mod note;
+mod note_times;
 mod notes;
 mod notice;
 mod overlaid;
@@ -77,3 +78,4 @@ pub use scaffold::Scaffolds;
 pub use shared::{Wanted, prepare_shared};
 pub use size_error::SizeError;
 pub use snapshot_lock::SnapshotLock;
+pub use unwanted::Unwanted;

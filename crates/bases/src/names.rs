@@ -20,6 +20,7 @@ use serde::de::DeserializeOwned;
 use sharedroot_format::json;
 use sharedroot_format::{BaseKey, ChainId, Digest};
 use sharedroot_image::Source;
+use sharedroot_sys::chain::chain;
 
 use crate::catalog::Catalog;
 
@@ -40,7 +41,7 @@ impl Names {
         let mut names = Self { catalog, ..Self::default() };
         for store in stores {
             if let Err(error) = store.ask(&mut names) {
-                tracing::debug!("names of images: {store:?}: {error}");
+                tracing::debug!("names of images: {store:?}: {}", chain(&error));
             }
         }
         names

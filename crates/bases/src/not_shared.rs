@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use sharedroot_format::BaseKey;
 use sharedroot_image::MakeError;
 use sharedroot_label::{LabelError, SharedLabel};
+use sharedroot_sys::chain::chain;
 use sharedroot_sys::mount::MountError;
 
 use crate::changes::ChangeError;
@@ -17,7 +18,7 @@ use crate::changes::ChangeError;
 #[derive(Debug, thiserror::Error)]
 pub enum NotShared {
     /// No base can be made from the image.
-    #[error("make the base of {key}: {source}")]
+    #[error("make the base of {key}")]
     Image {
         /// The image's key.
         key: BaseKey,
@@ -31,12 +32,13 @@ pub enum NotShared {
         key: BaseKey,
     },
     /// The policy names no usable shared label.
-    #[error("no base is shared: {0}")]
-    NoLabel(LabelError),
+    #[error("no base is shared")]
+    NoLabel(#[source] LabelError),
     /// The file system is in use with another label, and a file system can have only one label.
     #[error(
-        "mount the base {key} with the shared label {label}: {source}; perhaps the file \
-         system is still mounted with another label; that mount ends with the last process that sees it"
+        "mount the base {key} with the shared label {label}: {}; perhaps the file system is still mounted with another label; that \
+         mount ends with the last process that sees it",
+        chain(.cause)
     )]
     OtherLabel {
         /// The base.
@@ -44,10 +46,10 @@ pub enum NotShared {
         /// The shared label.
         label: SharedLabel,
         /// The kernel's error.
-        source: MountError,
+        cause: MountError,
     },
     /// The directories and files that the base lacks could not be put above the base.
-    #[error("put {path} above the base {key}: {source}")]
+    #[error("put {path} above the base {key}")]
     Scaffold {
         /// The base.
         key: BaseKey,
@@ -57,7 +59,7 @@ pub enum NotShared {
         source: Box<dyn Error + Send + Sync>,
     },
     /// What the container held over its image needs more room than a snapshot has.
-    #[error("bring what container {id} holds over its image into a snapshot: {source}")]
+    #[error("bring what container {id} holds over its image into a snapshot")]
     BringIn {
         /// The container.
         id: String,

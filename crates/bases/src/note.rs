@@ -7,6 +7,7 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 use sharedroot_format::BaseKey;
+use sharedroot_sys::chain::chain;
 
 use crate::changes::LeftOut;
 
@@ -87,7 +88,7 @@ pub(super) fn now() -> (i64, i64) {
 
 /// The known names and reasons, in one line.
 pub(super) fn named(left_out: &LeftOut) -> String {
-    let mut text: Vec<_> = left_out.first.iter().map(ToString::to_string).collect();
+    let mut text: Vec<_> = left_out.first.iter().map(|error| chain(error)).collect();
     let more = left_out.count - left_out.first.len() as u64;
     text.extend((more > 0).then(|| format!("and {more} more")));
     text.join("; ")

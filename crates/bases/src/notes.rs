@@ -11,24 +11,25 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 use sharedroot_dm::VolumeName;
+use sharedroot_sys::chain::chain;
 use sharedroot_sys::new_file::{self, BEGUN};
 use sharedroot_sys::private_dir::private_dir;
 
 use crate::bases::Bases;
-use crate::changes::{LeftOut, Times};
+use crate::changes::LeftOut;
 use crate::error::{RootfsError, file};
-use crate::note::{Note, OnlyHere, UpperThen, named, now};
+use crate::note::{Note, OnlyHere, named};
 use crate::notice::{self, take_notice};
 
 /// The end of a note's file name, after the volume's name.
 const NOTE: &str = ".json";
 /// The beginning of the name of the file with the change times of a snapshot's upper directory.
-const TIMES: &str = "times-";
+pub(super) const TIMES: &str = "times-";
 
 /// The notes in one state directory.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Notes<'b> {
-    state_dir: &'b Path,
+    pub(super) state_dir: &'b Path,
 }
 
 impl Bases {
@@ -94,54 +95,6 @@ impl<'b> Notes<'b> {
         self.write_times(volume, &note.upper)?;
         let only_here = Some(OnlyHere::now(left_out));
         self.write(volume, &Note { only_here, ..note })
-    }
-
-    fn times_path(&self, volume: &VolumeName) -> PathBuf {
-        self.state_dir.join(format!("{TIMES}{volume}"))
-    }
-
-    /// Keeps the change times of the engine's upper directory. A file with another time at the next start came there meanwhile.
-    /// If there are too many files no times are kept, and only the clock tells which files are newer.
-    fn write_times(&self, volume: &VolumeName, upper: &Path) -> Result<(), RootfsError> {
-        let path = self.times_path(volume);
-        match times_below(upper)? {
-            // The write of the note, which follows, syncs this file's name to the disk.
-            Some(times) => {
-                new_file::write_synced(&path, &times.write().concat()).map_err(file("write", &path))
-            }
-            None => remove(&path),
-        }
-    }
-
-    /// Keeps the present state of the upper directory, for the note. The container is about to go on.
-    ///
-    /// # Errors
-    /// [`RootfsError::File`].
-    pub(super) fn keep_upper(
-        &self,
-        volume: &VolumeName,
-        upper: &Path,
-    ) -> Result<UpperThen, RootfsError> {
-        // Every later change has a later time.
-        let time = now();
-        self.write_times(volume, upper)?;
-        Ok(UpperThen { time, empty: false })
-    }
-
-    /// The state that [`Self::keep_upper`] kept, with its time. None if there is none, or if there were too many files.
-    pub(super) fn upper_then(
-        &self,
-        volume: &VolumeName,
-        note: &Note,
-    ) -> Option<(Times, (i64, i64))> {
-        let then = note.upper_then?;
-        let times = if then.empty { Some(Times::default()) } else { self.times_of(volume) };
-        Some((times?, then.time))
-    }
-
-    /// The change times that were kept, if they can be read.
-    pub(super) fn times_of(&self, volume: &VolumeName) -> Option<Times> {
-        fs::read(self.times_path(volume)).ok().map(|bytes| Times::read(&bytes))
     }
 
     /// Records permanently that changes go to the engine while the container goes on: the kept state of the upper directory is
@@ -286,8 +239,9 @@ impl<'b> Notes<'b> {
         match self.put_notice(volume, note, merged) {
             Err(error) if no_room(&error) => {
                 tracing::warn!(
-                    "the overlay at {} lacks files, and nothing there says so: {error}",
-                    note.root_path.display()
+                    "the overlay at {} lacks files, and nothing there says so: {}",
+                    note.root_path.display(),
+                    chain(&error)
                 );
                 Ok(())
             }
@@ -296,14 +250,7 @@ impl<'b> Notes<'b> {
     }
 }
 
-/// The change times of all files in an upper directory. None if there are too many files.
-pub(super) fn times_below(upper: &Path) -> Result<Option<Times>, RootfsError> {
-    let top = fs::File::open(upper).map_err(file("open", upper))?;
-    Times::below(top.as_fd())
-        .map_err(|errno| file("read the times of the files in", upper)(errno.into()))
-}
-
-fn remove(path: &Path) -> Result<(), RootfsError> {
+pub(super) fn remove(path: &Path) -> Result<(), RootfsError> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(file("remove", path)(error)),
         _ => Ok(()),

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use sharedroot_dm::VolumeName;
 use sharedroot_image as image;
+use sharedroot_sys::chain::chain;
 use sharedroot_sys::mount::{self, Detached};
 use sharedroot_sys::step::step;
 
@@ -114,7 +115,10 @@ pub fn release_private(
         }
         // An administrator who needs room must be able to delete containers.
         Err(RootfsError::Dm(error)) if is_full(&error) => {
-            tracing::warn!("what the container at {at} changed stays in {volume}: {error}");
+            tracing::warn!(
+                "what the container at {at} changed stays in {volume}: {}",
+                chain(&error)
+            );
             return Ok(WrittenBack::Kept);
         }
         Err(error) => return Err(error),

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use sharedroot_dm::{Bytes, Error, Pool, PoolMode};
 use sharedroot_format::base::JOURNAL_BLOCKS;
+use sharedroot_sys::chain::chain;
 
 use crate::bases::Bases;
 use crate::error::{RootfsError, file};
@@ -76,7 +77,7 @@ impl Bases {
                     self.notes().remove(&name)?;
                     any = true;
                 }
-                Err(error) => tracing::debug!("{error}"),
+                Err(error) => tracing::debug!("{}", chain(&error)),
             }
         }
         Ok(any)

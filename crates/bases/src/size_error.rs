@@ -30,7 +30,7 @@ pub enum SizeError {
     },
     /// The snapshot could not be made smaller.
     #[error(
-        "annotations[\"dev.sharedroot.size\"]: make the snapshot {volume} as small as {wanted}: {source}"
+        "annotations[\"dev.sharedroot.size\"]: make the snapshot {volume} as small as {wanted}"
     )]
     Fit {
         /// The snapshot.

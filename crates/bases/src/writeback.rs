@@ -9,6 +9,7 @@ use std::path::Path;
 use sharedroot_dm::VolumeName;
 use sharedroot_image as image;
 use sharedroot_label::MountLabel;
+use sharedroot_sys::chain::chain;
 use sharedroot_sys::mount::{self, Detached};
 
 use crate::bases::Bases;
@@ -72,7 +73,7 @@ impl Bases {
         if !matches!(&saved, Ok(Changes::Saved(tally)) if tally.left_out.count == 0)
             && let Err(error) = self.pool()?.deactivate(volume)
         {
-            tracing::debug!("{error}");
+            tracing::debug!("{}", chain(&error));
         }
         saved
     }
@@ -105,8 +106,9 @@ impl Bases {
                 && let Err(error) = self.notes().put_notice_or_warn(volume, &mut note, &merged)
             {
                 tracing::warn!(
-                    "the overlay at {} lacks files, and nothing there says so: {error}",
-                    note.root_path.display()
+                    "the overlay at {} lacks files, and nothing there says so: {}",
+                    note.root_path.display(),
+                    chain(&error)
                 );
             }
         })?;

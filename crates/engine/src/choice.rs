@@ -44,14 +44,14 @@ pub enum ChoiceError {
         origin: Origin,
     },
     /// The program's metadata cannot be read.
-    #[error("{origin}: the engine {path}: {source}; install it, or choose another engine")]
+    #[error("{origin}: the engine {path}: {cause}; install it, or choose another engine")]
     Missing {
         /// The program.
         path: PathBuf,
         /// Where the program was named.
         origin: Origin,
         /// The operating system's reason.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// The path is a directory or a device, or the file is not executable.
     #[error("{origin}: the engine {path} is not an executable file; name an OCI runtime")]
@@ -217,7 +217,7 @@ impl Program {
 /// Resolves `path`, and checks that only root can change what it executes.
 fn check(path: &Path, origin: &Origin) -> Result<PathBuf, ChoiceError> {
     let missing =
-        |source| ChoiceError::Missing { path: path.to_owned(), origin: origin.clone(), source };
+        |cause| ChoiceError::Missing { path: path.to_owned(), origin: origin.clone(), cause };
     let real = path.canonicalize().map_err(missing)?;
     // This includes the directories that a symbolic link leads through: a user who can write there can redirect the
     // link.

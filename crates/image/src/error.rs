@@ -13,17 +13,17 @@ use crate::waiting::TooManyNames;
 pub enum MakeError {
     /// A layer directory of the image cannot be used.
     #[error(
-        "layer {path} is missing ({source}): the image is damaged; remove the image (`docker rmi`) \
+        "layer {path} is missing ({cause}): the image is damaged; remove the image (`docker rmi`) \
          and pull it again"
     )]
     Layer {
         /// The layer directory.
         path: PathBuf,
         /// The error of the system.
-        source: io::Error,
+        cause: io::Error,
     },
     /// A file or directory for scratch cannot be used.
-    #[error("{step} {path}: {source}")]
+    #[error("{step} {path}")]
     Scratch {
         /// The operation, with the kind of the file.
         step: &'static str,
@@ -33,10 +33,10 @@ pub enum MakeError {
         source: io::Error,
     },
     /// The layers cannot be merged.
-    #[error("merge the layers of the image: {0}")]
+    #[error("merge the layers of the image")]
     Mount(#[from] MountError),
     /// An init file cannot be made.
-    #[error("{step} {path} in the image's tree: {source}")]
+    #[error("{step} {path} in the image's tree")]
     Init {
         /// The path inside the tree.
         path: PathBuf,
@@ -46,7 +46,7 @@ pub enum MakeError {
         source: io::Error,
     },
     /// The tree cannot be read.
-    #[error("{step} {path} in the image's tree: {source}")]
+    #[error("{step} {path} in the image's tree")]
     Walk {
         /// The path inside the tree.
         path: PathBuf,
@@ -87,7 +87,7 @@ pub enum MakeError {
         gib: u64,
     },
     /// The superblock of a base's file system cannot be read.
-    #[error("read the superblock of {device}: {source}")]
+    #[error("read the superblock of {device}")]
     Superblock {
         /// The device.
         device: PathBuf,
@@ -172,7 +172,7 @@ pub enum MakeError {
         places: String,
     },
     /// A program could not be started.
-    #[error("start {program}: {source}")]
+    #[error("start {program}")]
     Start {
         /// The program.
         program: PathBuf,

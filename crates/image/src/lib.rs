@@ -6,7 +6,7 @@
 //! | `identify` | the image of a rootfs |
 //! | `docker` | the image of a Docker container, from the daemon's own layer database |
 //! | `overlay` | the image of any other overlay mount (containerd, CRI, podman) |
-//! | `mountinfo` | the text of `/proc/self/mountinfo`, and the options of overlays in it |
+//! | `overlay_options` | the options of an overlay in the mount table |
 //! | `live_restore` | whether Docker's daemon may restart under running containers |
 //! | `source` | where an image was found, and whether it is still there |
 //! | `unidentified` | why an image stays unidentified |
@@ -47,8 +47,8 @@ mod image;
 pub mod import;
 mod init_layer;
 mod live_restore;
-mod mountinfo;
 mod overlay;
+mod overlay_options;
 mod scratch;
 mod shrink;
 mod source;

@@ -37,7 +37,7 @@ pub struct Tree {
 /// [`MakeError::Layer`] for a damaged image; [`MakeError::Scratch`], [`MakeError::Mount`], [`MakeError::Init`].
 pub fn assemble(image: &Image, scratch: &Path) -> Result<Tree, MakeError> {
     for layer in &image.layers {
-        let bad = |source| MakeError::Layer { path: layer.clone(), source };
+        let bad = |cause| MakeError::Layer { path: layer.clone(), cause };
         let stat = fs::symlink_metadata(layer).map_err(bad)?;
         if !stat.is_dir() {
             return Err(bad(io::ErrorKind::NotADirectory.into()));

@@ -44,7 +44,7 @@ impl Found {
 
 /// A file of a tree that could not be read.
 #[derive(Debug, thiserror::Error)]
-#[error("{step} {path:?}: {source}")]
+#[error("{step} {path:?}")]
 pub struct WalkError {
     /// The operation.
     pub step: &'static str,

@@ -23,7 +23,8 @@ const DIGITS: usize = 12;
 
 /// Prints an error and its causes in one line, the causes after it, as [`readable`] text.
 ///
-/// A cause whose words stand in the line already is left out. The line ends with `…` after [`LONGEST`] bytes.
+/// This project's errors leave the words of their source to this function; some libraries' do not. So a cause whose words end the
+/// line already is left out. What only contains these words may be a path that an attacker chose. The line ends with `…` after [`LONGEST`] bytes.
 ///
 /// ```
 /// # use sharedroot_sys::chain::chain;
@@ -37,7 +38,7 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     let mut cause = error.source();
     while let Some(error) = cause {
         let words = readable(&error.to_string());
-        if !text.contains(&words) {
+        if !text.ends_with(&words) {
             text = format!("{text}: {words}");
         }
         cause = error.source();
@@ -107,11 +108,33 @@ fn without_numbers(text: &str) -> String {
 mod tests {
     use super::*;
 
-    /// An error as this project's crates define them: Display has the source's words, too.
+    /// An error as this project's crates define them.
     #[derive(Debug, thiserror::Error)]
-    #[error("read /etc/passwd: {source}")]
+    #[error("read {path}")]
     struct Read {
+        path: &'static str,
         source: io::Error,
+    }
+
+    /// An error as some libraries define them: Display has the source's words, too.
+    struct Doubled(Read);
+
+    impl std::fmt::Debug for Doubled {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            self.0.fmt(f)
+        }
+    }
+
+    impl std::fmt::Display for Doubled {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            write!(f, "start: {}: {}", self.0, self.0.source)
+        }
+    }
+
+    impl std::error::Error for Doubled {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            Some(&self.0.source)
+        }
     }
 
     /// An error as libcontainer defines them.
@@ -139,8 +162,11 @@ mod tests {
         let missing = || io::Error::from_raw_os_error(2);
         assert!(missing().to_string().ends_with("(os error 2)"), "the standard library's words");
         assert_eq!(chain(&missing()), "No such file or directory");
-        let read = Read { source: missing() };
-        assert_eq!(chain(&read), "read /etc/passwd: No such file or directory");
+        let read = |path| Read { path, source: missing() };
+        assert_eq!(chain(&read("/etc/passwd")), "read /etc/passwd: No such file or directory");
+        assert_eq!(chain(&Doubled(read("/x"))), "start: read /x: No such file or directory");
+        let chosen = read("/No such file or directory/x");
+        assert_eq!(chain(&chosen), "read /No such file or directory/x: No such file or directory");
         assert_eq!(chain(&General(missing())), "No such file or directory");
         let nested = io::Error::other(General(missing()));
         assert_eq!(chain(&nested), "No such file or directory");

@@ -12,10 +12,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags};
-use rustix::io::Errno;
-
-use crate::by_descriptor::by_descriptor;
+use rustix::fs::{AtFlags, Mode, OFlags};
 
 /// How many names are tried. A name that exists was planted, or was left by a killed process that had this process's PID.
 const TRIES: usize = 16;
@@ -45,7 +42,7 @@ impl NewFile {
         Self::new_name(&dir, &name, mode)
     }
 
-    fn new_name(dir: &OwnedFd, name: &OsStr, mode: u32) -> io::Result<Self> {
+    pub(crate) fn new_name(dir: &OwnedFd, name: &OsStr, mode: u32) -> io::Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         for _ in 0..TRIES {
             let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -167,74 +164,11 @@ fn own(path: &Path) -> io::Result<NewFile> {
 }
 
 /// The directory of `path`, opened once for all steps, and the file's name in it.
-fn place(path: &Path) -> io::Result<(OwnedFd, OsString)> {
+pub(crate) fn place(path: &Path) -> io::Result<(OwnedFd, OsString)> {
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
     let above = path.parent().filter(|above| !above.as_os_str().is_empty());
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     Ok((rustix::fs::open(above.unwrap_or(Path::new(".")), flags, Mode::empty())?, name))
-}
-
-/// The output that an administrator named.
-#[derive(Debug)]
-pub enum Output {
-    /// A pipe or a device, such as `/dev/stdout`. It is written to, and not replaced.
-    Stream(File),
-    /// A new file, which may take the place of an old file.
-    File(NewFile),
-}
-
-impl Output {
-    /// Opens the output of `--output PATH`. Where only root can write the directory (`/dev/stdout`), a link is followed, and a
-    /// pipe or a terminal of any user is accepted. In other directories a link is replaced, and a pipe must belong to root,
-    /// because its owner would read what is written. A block device is never written to.
-    ///
-    /// # Errors
-    /// The operating system's error; ENXIO for a FIFO that nobody reads.
-    pub fn at(path: &Path, mode: u32) -> io::Result<Self> {
-        let (dir, name) = place(path)?;
-        let trusted = {
-            let above = rustix::fs::fstat(&dir)?;
-            above.st_uid == 0 && above.st_mode & 0o022 == 0
-        };
-        let follow = if trusted { OFlags::empty() } else { OFlags::NOFOLLOW };
-        // O_PATH does not open a device or a FIFO, so this has no effect on it.
-        let flags = OFlags::PATH | OFlags::CLOEXEC | follow;
-        let found = match rustix::fs::openat(&dir, &name, flags, Mode::empty()) {
-            Err(Errno::NOENT) => return NewFile::new_name(&dir, &name, mode).map(Self::File),
-            found => found?,
-        };
-        let is = rustix::fs::fstat(&found)?;
-        match FileType::from_raw_mode(is.st_mode) {
-            FileType::RegularFile | FileType::Symlink => {
-                NewFile::new_name(&dir, &name, mode).map(Self::File)
-            }
-            FileType::Directory => Err(io::ErrorKind::IsADirectory.into()),
-            FileType::BlockDevice => Err(io::ErrorKind::InvalidInput.into()),
-            _ if !trusted && is.st_uid != 0 => Err(io::ErrorKind::PermissionDenied.into()),
-            _ => {
-                let same = by_descriptor(&found);
-                // O_NONBLOCK, so that the open does not wait for a reader: the caller may hold locks.
-                let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-                let stream = rustix::fs::open(same, flags, Mode::empty())?;
-                rustix::fs::fcntl_setfl(&stream, OFlags::empty())?;
-                Ok(Self::Stream(stream.into()))
-            }
-        }
-    }
-
-    /// Writes a whole text.
-    ///
-    /// # Errors
-    /// The operating system's error; an old file is unchanged.
-    pub fn write(self, text: &[u8]) -> io::Result<()> {
-        match self {
-            Self::Stream(mut stream) => stream.write_all(text),
-            Self::File(new) => {
-                new.file().write_all(text)?;
-                new.put()
-            }
-        }
-    }
 }
 
 #[cfg(test)]
@@ -244,6 +178,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
+    use crate::output::Output;
 
     struct Dir(PathBuf);
 
@@ -326,23 +261,5 @@ mod tests {
         fs::write(dir.0.join("record.json.new"), "half a rec").unwrap();
         write_own(&dir.0.join("record.json"), b"a record").unwrap();
         assert_eq!(dir.names(), ["record.json"]);
-    }
-
-    #[test]
-    fn a_pipe_is_written_to_and_a_planted_link_to_one_is_not() {
-        let dir = Dir::new("pipe", 0o755);
-        let pipe = dir.0.join("pipe");
-        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        let reader = File::options().read(true).write(true).open(&pipe).unwrap();
-        Output::at(&pipe, 0o644).unwrap().write(b"figures").unwrap();
-        let mut read = [0; 7];
-        io::Read::read_exact(&mut &reader, &mut read).unwrap();
-        assert_eq!(&read, b"figures");
-
-        let others = Dir::new("others", 0o777);
-        let link = others.0.join("link");
-        symlink(&pipe, &link).unwrap();
-        assert!(matches!(Output::at(&link, 0o644).unwrap(), Output::File(_)));
-        assert_eq!(others.names(), ["link"]);
     }
 }

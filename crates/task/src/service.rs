@@ -138,12 +138,12 @@ pub enum NotACall {
     #[error("method {0}")]
     Method(String),
     /// The method's request cannot be read.
-    #[error("ttrpc: error unmarshalling payload of {method}: {source}")]
+    #[error("ttrpc: error unmarshalling payload of {method}: {cause}")]
     Payload {
         /// The method of the request.
         method: Method,
         /// Why the request cannot be read. It is part of the message, because only the message reaches the client.
-        source: Unreadable,
+        cause: Unreadable,
     },
 }
 
@@ -153,7 +153,7 @@ impl NotACall {
     pub fn status(&self) -> Status {
         let code = match self {
             Self::Service(_) | Self::Method(_) => Code::Unimplemented,
-            Self::Payload { source, .. } => source.code(Code::Internal),
+            Self::Payload { cause, .. } => cause.code(Code::Internal),
         };
         code.status(self)
     }
@@ -170,8 +170,7 @@ impl Call {
         }
         let method: Method =
             request.method.parse().map_err(|_| NotACall::Method(request.method.clone()))?;
-        Self::decode(method, &request.payload)
-            .map_err(|source| NotACall::Payload { method, source })
+        Self::decode(method, &request.payload).map_err(|cause| NotACall::Payload { method, cause })
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde_json::{Value, json};
-use sharedroot_bases::{Bases, Fate, Mislabelled, RootfsError, delete_forgotten};
+use sharedroot_bases::{Bases, Fate, Mislabelled, RootfsError, Unwanted, delete_forgotten};
 use sharedroot_dm::{Pool, Reconcile, Report};
 use sharedroot_sys::chain::chain;
 use sharedroot_sys::private_dir::private_dir;
@@ -127,7 +127,7 @@ fn delete_bases(bases: &Bases, told: &mut Told) {
         told.failed("the bases", &error);
         Vec::new()
     });
-    for key in unwanted {
+    for (key, why) in unwanted {
         let remove = || Progress::during("deleting a base", || bases.remove_base(&key));
         let text = format!("the base {}", key.short());
         if !told.dry_run
@@ -136,7 +136,16 @@ fn delete_bases(bases: &Bases, told: &mut Told) {
             told.failed(&text, &error);
             continue;
         }
-        told.item(Done::Deleted, Kind::Base, (&key.to_string(), &text), "its image is gone");
+        let why = match why {
+            Unwanted::ImageGone => "its image is gone".to_owned(),
+            Unwanted::OtherFormat => {
+                format!(
+                    "its format {} is another version's, and no container uses it",
+                    key.format()
+                )
+            }
+        };
+        told.item(Done::Deleted, Kind::Base, (&key.to_string(), &text), &why);
     }
 }
 
@@ -155,7 +164,7 @@ fn unmount_mislabelled(bases: &Bases, told: &mut Told) {
                 }
             }
         }
-        Err(error) => tracing::warn!("the labels of bases were not changed: {error}"),
+        Err(error) => tracing::warn!("the labels of bases were not changed: {}", chain(&error)),
     }
 }
 

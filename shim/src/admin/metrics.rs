@@ -9,7 +9,7 @@ use std::path::Path;
 
 use serde_json::Value;
 use sharedroot_bases::Bases;
-use sharedroot_sys::new_file::Output;
+use sharedroot_sys::output::Output;
 use sharedroot_sys::private_dir::private_dir;
 
 use super::pool::Figures;

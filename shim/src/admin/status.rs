@@ -108,7 +108,7 @@ impl Private {
             return Ok(Vec::new());
         };
         let used = pool.exclusive_bytes().unwrap_or_else(|error| {
-            tracing::debug!("read how much of the pool each root uses: {error}");
+            tracing::debug!("read how much of the pool each root uses: {}", chain(&error));
             BTreeMap::new()
         });
         let sizes = pool.volumes()?.into_iter().map(|volume| (volume.name.clone(), volume));

@@ -177,7 +177,10 @@ impl Container {
             needs.check_kinds(&bundle.root)?;
         }
         if !matches!(rootfs, Rootfs::Shared { .. }) {
-            needs.make_in(&bundle.root, !has_id_mappings(&bundle.spec))?;
+            match has_id_mappings(&bundle.spec) {
+                false => needs.make_in(&bundle.root)?,
+                true => needs.make_start_in(&bundle.root)?,
+            }
         }
         needs.make_start_in_volume()?;
         Ok(Made { rootfs, volumes })

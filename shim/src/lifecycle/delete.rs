@@ -7,7 +7,8 @@
 use std::time::Duration;
 
 use sharedroot_bases::{SnapshotLock, release_private};
-use sharedroot_engine::{Engine, EngineError};
+use sharedroot_engine::{Deletion, Engine, EngineError};
+use sharedroot_sys::chain::chain;
 use sharedroot_sys::step::step;
 
 use super::story::GivenBack;
@@ -49,13 +50,13 @@ impl Container {
         if let Some(record) = &record
             && let Err(error) = self.give_lease_back(&record.rootfs)
         {
-            tracing::warn!("{error}");
+            tracing::warn!("{}", chain(&error));
         }
         self.place.remove()?;
         if let Some(Record { rootfs: Rootfs::Shared { base, scaffold: Some(name) }, .. }) = record
             && let Err(error) = self.bases.scaffolds().release(&base, &name)
         {
-            tracing::warn!("{error}");
+            tracing::warn!("{}", chain(&error));
         }
         Ok(was_there.then_some(GivenBack(written)))
     }
@@ -69,25 +70,28 @@ impl Container {
         }
         let undone = self.lock_root("undo the create of").and_then(|root| self.release(&root));
         if let Err(error) = undone {
-            tracing::warn!("undo create {}: {error}", self.id);
+            tracing::warn!("undo create {}: {}", self.id, chain(&error));
         }
     }
 
-    /// `delete`: removes exactly what `create` made. With `force` the verb also succeeds for a container that is gone.
-    /// Returns the exit status.
+    /// `delete`: removes exactly what `create` made. Returns the exit status.
     ///
     /// # Errors
     /// [`LifecycleError`].
-    pub fn delete(&self, force: bool) -> Result<u8, LifecycleError> {
-        self.delete_from(&self.engine, force)
+    pub fn delete(&self, asked: Deletion) -> Result<u8, LifecycleError> {
+        self.delete_from(&self.engine, asked)
     }
 
-    pub(super) fn delete_from(&self, engine: &Engine, force: bool) -> Result<u8, LifecycleError> {
+    pub(super) fn delete_from(
+        &self,
+        engine: &Engine,
+        asked: Deletion,
+    ) -> Result<u8, LifecycleError> {
         let waits = step("wait for the container's locks");
         let mut lock = self.place.wait()?;
         let root = self.lock_root("delete")?;
         drop(waits);
-        let status = self.end(engine, force)?;
+        let status = self.end(engine, asked)?;
         if status != 0 {
             return Ok(status);
         }
@@ -107,18 +111,21 @@ impl Container {
     }
 
     /// Has the engine delete the container. Returns its exit status.
-    fn end(&self, engine: &Engine, force: bool) -> Result<u8, LifecycleError> {
+    fn end(&self, engine: &Engine, asked: Deletion) -> Result<u8, LifecycleError> {
+        let forced = asked == Deletion::Forced;
         match engine {
-            Engine::Embedded(embedded) => match engines(|| embedded.delete(force)) {
+            Engine::Embedded(embedded) => match engines(|| embedded.delete(asked)) {
                 // A `create` or `delete` that was killed leaves a record without a container.
-                Err(EngineError::NotFound { .. }) if force || self.place.read()?.is_some() => Ok(0),
+                Err(EngineError::NotFound { .. }) if forced || self.place.read()?.is_some() => {
+                    Ok(0)
+                }
                 deleted => Ok(deleted.map(|()| 0)?),
             },
             Engine::Delegate(delegate) => {
                 delegate.end_orphan();
-                let status = engines(|| delegate.delete(force))?;
+                let status = engines(|| delegate.delete(asked))?;
                 // crun fails if the `run` of the container deletes the container at the same time.
-                let gone = force && !delegate.has_traces();
+                let gone = forced && !delegate.has_traces();
                 Ok(if gone { 0 } else { status })
             }
         }

@@ -39,7 +39,7 @@ pub enum LifecycleError {
     #[error(transparent)]
     Label(#[from] LabelError),
     /// A step failed because the policy does not know a label.
-    #[error("{label}: {source}")]
+    #[error("{label}")]
     UnknownLabel {
         /// The field and the label.
         label: LabelError,
@@ -132,7 +132,7 @@ pub enum LifecycleError {
         names: Vec<String>,
     },
     /// An operation on a file of the caller failed.
-    #[error("{step} {path}: {source}")]
+    #[error("{step} {path}")]
     File {
         /// The operation.
         step: &'static str,

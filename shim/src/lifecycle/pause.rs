@@ -3,6 +3,7 @@
 
 use sharedroot_bases::{WrittenBack, save_so_far};
 use sharedroot_engine::Engine;
+use sharedroot_sys::chain::chain;
 
 use super::story::{GivenBack, tell};
 use super::{Container, LifecycleError, engines};
@@ -15,7 +16,7 @@ impl Container {
     /// # Errors
     /// [`LifecycleError`].
     pub fn pause(&self) -> Result<u8, LifecycleError> {
-        let status = engines(|| self.freeze(true))?;
+        let status = engines(|| self.freeze())?;
         if status != 0 {
             return Ok(status);
         }
@@ -25,12 +26,12 @@ impl Container {
                 Ok(0)
             }
             Err(error) => {
-                match self.freeze(false) {
+                match self.thaw() {
                     Ok(0) => {}
                     Ok(status) => {
                         tracing::warn!("the container stays frozen: its engine ended with {status}")
                     }
-                    Err(error) => tracing::warn!("the container stays frozen: {error}"),
+                    Err(error) => tracing::warn!("the container stays frozen: {}", chain(&error)),
                 }
                 Err(error)
             }
@@ -49,11 +50,17 @@ impl Container {
         Ok(Some(save_so_far(&self.bases, &volume, &mount_point)?))
     }
 
-    fn freeze(&self, frozen: bool) -> Result<u8, LifecycleError> {
+    fn freeze(&self) -> Result<u8, LifecycleError> {
         match &self.engine {
-            Engine::Embedded(embedded) if frozen => embedded.pause()?,
+            Engine::Embedded(embedded) => embedded.pause()?,
+            Engine::Delegate(delegate) => return Ok(delegate.pause()?),
+        }
+        Ok(0)
+    }
+
+    fn thaw(&self) -> Result<u8, LifecycleError> {
+        match &self.engine {
             Engine::Embedded(embedded) => embedded.resume()?,
-            Engine::Delegate(delegate) if frozen => return Ok(delegate.pause()?),
             Engine::Delegate(delegate) => return Ok(delegate.resume()?),
         }
         Ok(0)

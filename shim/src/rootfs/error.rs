@@ -62,7 +62,7 @@ pub enum RootError {
         lands: PathBuf,
     },
     /// An operation on a directory or file of the root failed.
-    #[error("{step} {path}: {source}")]
+    #[error("{step} {path}")]
     File {
         /// The operation.
         step: &'static str,

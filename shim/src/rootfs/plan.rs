@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use sharedroot_image::{Image, Source, Unidentified};
+use sharedroot_sys::chain::chain;
 
 use crate::config::Size;
 
@@ -130,7 +131,7 @@ pub fn plan(facts: Facts<'_>) -> Plan {
         Facts { own_mounts: false, .. } => {
             not_shared("the container has no mount namespace of its own")
         }
-        Facts { image: Err(unidentified), .. } => Plan::NotShared { why: unidentified.to_string() },
+        Facts { image: Err(unidentified), .. } => Plan::NotShared { why: chain(&unidentified) },
         // A private rootfs is also read-only for the container, but not before its start. If the user knows that the
         // hook writes nothing, the user asks for `shared`.
         Facts { image: Ok(image), readonly: true, mode: Mode::Auto, hook: Some(_), .. }

@@ -16,6 +16,13 @@ use super::pending::Pending;
 use super::remove::remove;
 use super::rights::{UNFINISHED, is_unfinished};
 
+/// What a walk keeps for the work on all of its files.
+pub(super) struct Room<'a, 's> {
+    pub(super) buffers: &'a mut Buffers,
+    /// The names that are still to be removed.
+    pub(super) pending: &'a mut Pending<'s>,
+}
+
 /// Makes `name` of the second directory what `node`, of the same name in the first directory, is. `node` is no directory.
 /// Returns whether anything changed.
 pub(super) fn make(
@@ -23,7 +30,7 @@ pub(super) fn make(
     name: &CStr,
     node: &Node,
     links: &mut Links,
-    (buffers, pending): (&mut Buffers, &mut Pending<'_>),
+    Room { buffers, pending }: Room<'_, '_>,
 ) -> Result<bool, Failed> {
     let attributes = Attributes::of(node).map_err(doing("read the attributes of"))?;
     if let Some(found) = look(to, name).map_err(doing("stat"))? {

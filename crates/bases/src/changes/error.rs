@@ -11,7 +11,7 @@ use super::rights::Rights;
 
 /// A step failed on one path of a container's root.
 #[derive(Debug, thiserror::Error)]
-#[error("{step} {path} of the container's root: {source}")]
+#[error("{step} {path} of the container's root")]
 pub struct ChangeError {
     /// The step.
     pub step: &'static str,

@@ -40,11 +40,25 @@ struct File {
 /// A device and inode number, which no other file has while the walk lasts.
 type Inode = (u64, u64);
 
+/// Which names of a file with several names the walk looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LookedAt {
+    /// Every name of a file that has changed.
+    All,
+    /// Not every name. So a file with several names in the second tree can stand for none of the first.
+    Some,
+}
+
+/// A name, in the directory that has it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct NameIn<'a> {
+    pub(super) dir: BorrowedFd<'a>,
+    pub(super) name: &'a CStr,
+}
+
 #[derive(Debug)]
 pub(super) struct Links {
-    /// Whether the walk looks at every name of a file. If it does not, a file of the second tree with several names, not all of
-    /// which are looked at, cannot stand for any file of the first tree.
-    all: bool,
+    looked_at: LookedAt,
     bound: usize,
     /// The files by their inode in the first tree.
     files: HashMap<Inode, File>,
@@ -76,14 +90,14 @@ impl Links {
     /// The number of the top among the places.
     pub(super) const TOP: usize = 0;
 
-    /// No links yet. `all`: the walk looks at every name of a file that has changed.
-    pub(super) fn new(all: bool) -> Self {
-        Self::bounded(all, KEPT, MORE_STEPS)
+    /// None yet.
+    pub(super) fn new(looked_at: LookedAt) -> Self {
+        Self::bounded(looked_at, KEPT, MORE_STEPS)
     }
 
-    pub(super) fn bounded(all: bool, bound: usize, steps: u64) -> Self {
+    pub(super) fn bounded(looked_at: LookedAt, bound: usize, steps: u64) -> Self {
         let (files, claims, places) = (HashMap::new(), HashMap::new(), Vec::new());
-        Self { all, bound, files, claims, places, there: None, steps }
+        Self { looked_at, bound, files, claims, places, there: None, steps }
     }
 
     /// The number of the directory `name` in the directory `above`.
@@ -121,20 +135,19 @@ impl Links {
     pub(super) fn claim(&mut self, to: &Stat, from: &Stat) -> bool {
         let full = self.claims.len() >= self.bound;
         match self.claims.entry(inode(to)) {
-            _ if !self.all => false,
+            _ if self.looked_at == LookedAt::Some => false,
             Entry::Vacant(_) if full => false,
             Entry::Vacant(new) => *new.insert(inode(from)) == inode(from),
             Entry::Occupied(known) => *known.get() == inode(from),
         }
     }
 
-    /// Makes `name` in the directory `here` a link to the first name of `file`. `here` is in the second tree, whose top is
-    /// `to`.
+    /// Makes the name a link to the first name of `file`. The name is in the second tree, whose top is `to`.
     pub(super) fn link(
         &mut self,
         file: &Stat,
         to: BorrowedFd<'_>,
-        (here, name): (BorrowedFd<'_>, &CStr),
+        NameIn { dir: here, name }: NameIn<'_>,
         pending: &mut Pending<'_>,
     ) -> Result<Linked, Failed> {
         let Some(known) = self.files.get(&inode(file)) else { return Ok(Linked::NoFirst) };
@@ -174,7 +187,7 @@ impl Links {
         // At a start, everything or nothing is brought in, so the walk has no bound: only the container itself waits for it.
         match self.steps.checked_sub(steps) {
             Some(rest) => self.steps = rest,
-            None if self.all => {
+            None if self.looked_at == LookedAt::All => {
                 return Err(too_many("open more directories on the way to another name of"));
             }
             None => {}

@@ -17,7 +17,7 @@ use super::cursor::Cursor;
 use super::entry;
 use super::error::{ChangeError, Failed, Of, doing};
 use super::frame::{Find, Frame, Known};
-use super::links::Links;
+use super::links::{Links, LookedAt};
 use super::node::{Names, Node};
 use super::pending::{Pending, Spill};
 
@@ -57,7 +57,10 @@ impl<'a> Walk<'a> {
             way: Vec::new(),
             frames: Vec::new(),
             pending: Pending::new(spill),
-            links: Links::new(matches!(find, Find::Changed { .. })),
+            links: Links::new(match find {
+                Find::Changed { .. } => LookedAt::All,
+                Find::Named { .. } => LookedAt::Some,
+            }),
             buffers: Buffers::default(),
             tally: Tally::default(),
         })
@@ -66,7 +69,7 @@ impl<'a> Walk<'a> {
     /// Sets other bounds for [`Links`].
     #[cfg(test)]
     pub(super) fn bounded(mut self, bound: usize, steps: u64) -> Self {
-        self.links = Links::bounded(true, bound, steps);
+        self.links = Links::bounded(LookedAt::All, bound, steps);
         self
     }
 

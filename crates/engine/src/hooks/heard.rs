@@ -15,7 +15,7 @@ use super::hook_relay;
 
 /// A hook failed.
 #[derive(Debug, thiserror::Error)]
-#[error("{kind} hook {path}: {source}")]
+#[error("{kind} hook {path}")]
 pub struct HookFailed {
     kind: &'static str,
     path: PathBuf,

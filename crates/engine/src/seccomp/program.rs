@@ -26,10 +26,10 @@ pub enum SeccompError {
     #[error("linux.seccomp: SCMP_ACT_NOTIFY needs a listenerPath")]
     Notify,
     /// libseccomp refuses a part of the profile.
-    #[error("linux.seccomp: make the filter: {0}")]
+    #[error("linux.seccomp: make the filter")]
     Make(#[from] libseccomp::error::SeccompError),
     /// The filter cannot be read from libseccomp.
-    #[error("linux.seccomp: read the filter that libseccomp made: {0}")]
+    #[error("linux.seccomp: read the filter that libseccomp made")]
     Read(#[from] io::Error),
 }
 

@@ -14,6 +14,7 @@ use super::unpack_error::UnpackError;
 use crate::assemble;
 use crate::testing::{TestDir, image, need_root};
 use crate::tree::Tree;
+use sharedroot_sys::chain::chain;
 
 /// Builds a tar.
 pub(super) struct Tar(Builder<Vec<u8>>);
@@ -147,7 +148,7 @@ impl Unpacked {
     /// The error of unpacking these layers, which must fail.
     pub(super) fn error(tars: &[Vec<u8>]) -> String {
         match Self::of(tars) {
-            Err(error) => error.to_string(),
+            Err(error) => chain(&error),
             Ok(_) => panic!("this was to fail"),
         }
     }

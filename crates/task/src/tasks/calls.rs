@@ -1,5 +1,6 @@
 //! A call is refused, answered, queued behind other work on its process, or turned into work.
 
+use super::addressed::{no_exec, target};
 use super::container::{Doing, Exec, Process, State, Streams};
 use super::effect::Work;
 use super::held::ExecRequest;
@@ -269,37 +270,6 @@ impl Tasks {
         let container = self.containers.get_mut(&target.container)?;
         container.process_mut(target.exec.as_ref().map(Id::as_str))
     }
-}
-
-/// The process that a call is for. `Exec` is for the init process, because it makes an exec.
-fn target(container: &Id, call: &Call) -> Result<Target, Refusal> {
-    let exec = match exec_of(call) {
-        None => None,
-        // A text that is not an ID cannot be the ID of an existing exec.
-        Some(id) => Some(id.parse().map_err(|_| no_exec(call.method(), id))?),
-    };
-    Ok(Target { container: container.clone(), exec })
-}
-
-fn no_exec(method: Method, id: &str) -> Refusal {
-    match method {
-        Method::CloseIO => Refusal::NoExecWithoutCode(id.to_owned()),
-        _ => Refusal::NoExec(id.to_owned()),
-    }
-}
-
-fn exec_of(call: &Call) -> Option<&str> {
-    let id = match call {
-        Call::State(request) => &request.exec_id,
-        Call::Start(request) => &request.exec_id,
-        Call::Delete(request) => &request.exec_id,
-        Call::Kill(request) => &request.exec_id,
-        Call::ResizePty(request) => &request.exec_id,
-        Call::CloseIO(request) => &request.exec_id,
-        Call::Wait(request) => &request.exec_id,
-        _ => return None,
-    };
-    (!id.is_empty()).then_some(id.as_str())
 }
 
 /// Whether the call waits for other work on its process. These are the methods that hold the process's lock in the Go shim.

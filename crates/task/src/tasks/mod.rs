@@ -30,9 +30,10 @@
 //! | `held`, `room` | what peers make the machine keep, and its bounds |
 //! | `rules` | which call is allowed in which state |
 //! | `effect` | the effects that the machine asks for |
-//! | `target` | the call that waits for an answer, and the process that is meant |
+//! | `target`, `addressed` | who waits for an answer, and which process is meant; which process a call is for |
 //! | `refusal` | why a call fails |
 
+mod addressed;
 mod calls;
 mod container;
 mod effect;

@@ -182,7 +182,7 @@ mod tests {
     fn parts_and_cgroups_are_judged() {
         assert_eq!(thin(Part::Ready, true).severity, Good);
         assert_eq!(thin(Part::Module, true).severity, Good);
-        assert!(thin(Part::Module, false).line(false).ends_with("remedy: modprobe dm-thin-pool"));
+        assert!(thin(Part::Module, false).plain_line().ends_with("remedy: modprobe dm-thin-pool"));
         assert_eq!(thin(Part::Missing, true).severity, Problem);
         assert_eq!(needed("overlay", Part::Module, "x").severity, Good);
         assert_eq!(needed("overlay", Part::Missing, "x").severity, Problem);

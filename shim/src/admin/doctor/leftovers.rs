@@ -144,7 +144,7 @@ mod tests {
         ] {
             let check = found.judged();
             assert_eq!(check.severity, severity, "{found:?}");
-            assert!(check.line(false).contains(word), "{word}: {check:?}");
+            assert!(check.plain_line().contains(word), "{word}: {check:?}");
         }
     }
 }

@@ -73,8 +73,8 @@ pub fn doctor(global: &Global, args: &Doctor) -> Result<u8, LifecycleError> {
         let checks: Vec<Value> = checks.iter().map(Check::to_json).collect();
         for_programs(json!({ "status": worst.status(), "checks": checks }));
     } else {
-        let coloured = Screen::here().coloured;
-        checks.iter().for_each(|check| say!("{}", check.line(coloured)));
+        let line = if Screen::here().coloured { Check::coloured_line } else { Check::plain_line };
+        checks.iter().for_each(|check| say!("{}", line(check)));
     }
     Ok(worst.status())
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use rustix::fs::FileType;
 use sharedroot_bases::{BaseTree, Bases, RootfsError};
 use sharedroot_image::walk::{Found, WalkError, walk};
-use sharedroot_sys::new_file::Output;
+use sharedroot_sys::output::Output;
 use tar::{Builder, EntryType, Header};
 
 use super::Base;

@@ -124,10 +124,10 @@ fn what_cannot_be_edited_is_refused_with_the_lines_to_write() {
             "engine.runtimes.sharedroot",
         ),
     ] {
-        let source = target.plan(Some(text), None, Some(&entry(false))).unwrap_err();
+        let cause = target.plan(Some(text), None, Some(&entry(false))).unwrap_err();
         let by_hand = target.by_hand(Some(&entry(false)));
         assert!(by_hand.contains("/usr/local/bin/sharedroot"), "{by_hand}");
-        let error = InstallError::Edit { path: "/f".into(), source, by_hand }.to_string();
+        let error = InstallError::Edit { path: "/f".into(), cause, by_hand }.to_string();
         assert!(error.contains(words), "{words}: {error}");
     }
 }

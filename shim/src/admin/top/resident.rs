@@ -37,7 +37,7 @@ pub enum Uncounted {
     #[error("the base is not mounted")]
     NotMounted,
     /// The base's directory cannot be opened.
-    #[error("open {path}: {source}")]
+    #[error("open {path}")]
     Open {
         /// The mount point.
         path: PathBuf,
@@ -57,7 +57,7 @@ pub enum Uncounted {
     #[error("fincore is in none of {}: install util-linux (Debian: util-linux-extra)", PLACES.join(", "))]
     NoTool,
     /// The program cannot be started.
-    #[error("start {program}: {source}")]
+    #[error("start {program}")]
     Start {
         /// The program.
         program: PathBuf,

@@ -4,9 +4,9 @@ use std::ffi::CStr;
 
 use rustix::fs::{FileType, Mode, Stat};
 
-use super::super::entry;
+use super::super::entry::{self, Room};
 use super::super::error::{Failed, doing};
-use super::super::links::{Linked, Links};
+use super::super::links::{Linked, Links, NameIn};
 use super::super::node::{Node, kind, look};
 use super::super::remove::remove;
 use super::Walk;
@@ -42,8 +42,8 @@ impl Walk<'_> {
         }
         let node = Node::named(self.from.here(), name).map_err(doing("open"))?;
         self.counterpart()?;
-        let help = (&mut self.buffers, &mut self.pending);
-        let changed = entry::make(self.to.here(), name, &node, &mut self.links, help)?;
+        let room = Room { buffers: &mut self.buffers, pending: &mut self.pending };
+        let changed = entry::make(self.to.here(), name, &node, &mut self.links, room)?;
         self.tally.changes += u64::from(changed);
         self.refuse_layer(&node)
     }
@@ -51,9 +51,9 @@ impl Walk<'_> {
     /// Makes another name of a file a link to the file's first name.
     pub(super) fn link(&mut self, name: &CStr, found: &Stat) -> Result<(), Failed> {
         self.counterpart()?;
-        let place = (self.to.here(), name);
+        let link = NameIn { dir: self.to.here(), name };
         if let Linked::Made { after_another } =
-            self.links.link(found, self.to_top, place, &mut self.pending)?
+            self.links.link(found, self.to_top, link, &mut self.pending)?
         {
             self.tally.changes += 1;
             self.tally.again |= after_another;

@@ -11,6 +11,24 @@ use super::super::node::{Names, kind, look, names};
 use super::super::remove::remove;
 use super::Walk;
 
+/// What becomes of a name that could not be removed for want of room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Refused {
+    /// The caller tries again.
+    TriedAgain,
+    /// It is left out.
+    LeftOut,
+}
+
+/// What one way through a directory has removed.
+#[derive(Debug, Clone, Copy)]
+struct Removed {
+    /// At least one name.
+    some: bool,
+    /// At least one name could not be removed.
+    refused: bool,
+}
+
 impl Walk<'_> {
     /// The names to look at, and whether the directory may have other names than in the base.
     pub(super) fn list(&mut self, known: Known) -> Result<Option<(Names, bool)>, Failed> {
@@ -35,21 +53,20 @@ impl Walk<'_> {
 
     /// Removes from the counterpart what this directory does not have.
     pub(super) fn remove_others(&mut self) -> Result<(), Failed> {
-        let mut last = false;
         loop {
-            let (removed, refused) = self.remove_some(last)?;
-            if !refused || last {
-                return Ok(());
+            match self.remove_some(Refused::TriedAgain)? {
+                Removed { refused: false, .. } => return Ok(()),
+                // A removal makes a whiteout, which takes a name. The other removals may have made room for this name.
+                Removed { some: true, .. } => {}
+                Removed { some: false, .. } => break,
             }
-            // A removal makes a whiteout, which takes a name. The other removals may have made room for this name.
-            last = !removed;
         }
+        self.remove_some(Refused::LeftOut).map(drop)
     }
 
-    /// Goes through the counterpart once. Returns whether some names were removed and whether some were refused; the `last`
-    /// pass leaves the refused names out.
-    pub(super) fn remove_some(&mut self, last: bool) -> Result<(bool, bool), Failed> {
-        let (mut removed, mut refused) = (false, false);
+    /// Goes through the counterpart once.
+    fn remove_some(&mut self, what_is_refused: Refused) -> Result<Removed, Failed> {
+        let mut removed = Removed { some: false, refused: false };
         let to = self.counterpart()?;
         for name in names(to).map_err(doing("list the engine's"))? {
             let name = name.map_err(doing("list the engine's"))?;
@@ -59,12 +76,12 @@ impl Walk<'_> {
             let gone = remove(self.to.here(), &name, &mut self.pending);
             match gone.map_err(|errno| doing("remove")(errno).without_content()) {
                 Ok(()) => {
-                    removed = true;
+                    removed.some = true;
                     self.tally.changes += 1;
                 }
                 Err(failed) if self.goes_on(&failed, Some(&name)) => {
-                    refused = true;
-                    if last {
+                    removed.refused = true;
+                    if what_is_refused == Refused::LeftOut {
                         let error = self.error(failed, Some(&name));
                         self.tally.left_out.add(error);
                     }
@@ -72,7 +89,7 @@ impl Walk<'_> {
                 Err(failed) => return Err(failed),
             }
         }
-        Ok((removed, refused))
+        Ok(removed)
     }
 
     /// One name of a snapshot's directory, or of a directory that is compared as a whole.

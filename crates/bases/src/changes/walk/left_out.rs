@@ -2,6 +2,8 @@
 
 use std::ffi::CStr;
 
+use sharedroot_sys::chain::chain;
+
 use super::super::error::{ChangeError, Failed, Of, has_room, path};
 use super::super::frame::Find;
 use super::super::node::look;
@@ -54,7 +56,7 @@ impl Walk<'_> {
             && let Ok(to) = self.to.follow(self.way.iter())
             && let Err(errno) = part::show(to, name, rights)
         {
-            tracing::debug!("{error}: what is there keeps its mode: {errno}");
+            tracing::debug!("{}: what is there keeps its mode: {errno}", chain(&error));
         }
         self.tally.left_out.add(error);
         Ok(())
