@@ -28,7 +28,7 @@ pub enum DeleteError {
     #[error(transparent)]
     Rootfs(#[from] RootfsError),
     /// A file.
-    #[error("{step} {path}: {source}")]
+    #[error("{step} {path}")]
     File {
         /// The operation.
         step: &'static str,

@@ -59,7 +59,7 @@ pub enum StartError {
     #[error(transparent)]
     Seal(#[from] SealError),
     /// A system call failed.
-    #[error("{step} {path}: {source}")]
+    #[error("{step} {path}")]
     File {
         /// The operation.
         step: &'static str,

@@ -26,7 +26,7 @@ type Block = [u8; BLOCK.0 as usize];
 
 /// How often the trees are read again because the superblock has changed. Each commit of the pool changes the superblock.
 const TRIES: usize = 16;
-/// The largest depth of a tree. A tree of 2^64 keys has fewer levels, so a deeper one is a loop in damaged metadata.
+/// The largest depth of a tree. A tree of 2^64 keys has fewer levels, so a deeper tree is a loop in damaged metadata.
 const DEEPEST: usize = 16;
 /// The offsets of the roots of two trees in the superblock: `data_mapping_root` and `device_details_root`.
 const MAPPINGS: usize = 320;

@@ -23,7 +23,7 @@
 //!
 //! | file | its story |
 //! |---|---|
-//! | `pool.rs`, `activate.rs`, `shut_down.rs` | a pool opened, activated, deactivated, destroyed |
+//! | `pool.rs`, `open.rs`, `activate.rs`, `shut_down.rs` | a pool opened, activated, deactivated, destroyed |
 //! | `new_pool.rs`, `lvm.rs` | a pool created, or adopted from LVM |
 //! | `check.rs`, `repair.rs`, `tools.rs` | a pool's metadata checked and repaired with thin-provisioning-tools |
 //! | `grow.rs` | a pool made larger while it is in use |
@@ -63,6 +63,7 @@ mod metadata_snapshot;
 mod names;
 mod new_pool;
 mod new_volume;
+mod open;
 mod pool;
 mod reconcile;
 mod remedy;

@@ -1,28 +1,26 @@
 //! The locks between processes, and the directories of the locks and the store.
 //!
-//! A process takes locks in this order only: a volume's lock, its origin's lock, the lock of who reads the metadata, the pool's
+//! A process takes locks in this order only: a volume's lock, its origin's lock, the lock of the metadata's reader, the pool's
 //! lock, the store's write transaction.
 //! * A process holds a volume's lock while it creates, activates or deletes the volume, and also while it fills a new volume.
 //!   The kernel releases the lock when the process dies. So [`reconcile`](crate::Pool::reconcile) knows a volume that is being
 //!   created from a half-created one.
 //! * A process holds the pool's lock for one change, which takes some milliseconds, and never while a caller fills a volume.
 
-use std::fs::{self, DirBuilder, File};
-use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use nix::unistd::geteuid;
 use sharedroot_format::{PoolName, VolumeName};
 use sharedroot_sys::byte_lock::ByteLock;
+use sharedroot_sys::private_dir::{PrivateDirError, private_dir_or_link};
 
 use crate::error::Error;
 use crate::names::fnv1a;
 
-/// How long to wait for a volume's lock. An activation and a reconcile hold it shortly. Who holds it longer creates or deletes
-/// the volume.
+/// How long to wait for a volume's lock. An activation and a reconcile hold this lock only for a moment. A process that holds
+/// the lock longer creates or deletes the volume.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A lock of the run directory: [`ByteLock`], with this crate's errors. Dropping this value releases the lock.
@@ -35,13 +33,13 @@ impl Lock {
         Self::wait(run_dir.join(format!("pool-{pool}.lock")))
     }
 
-    /// The lock of who reads the metadata of an active pool from the reserved metadata snapshot. Waits until its holder
-    /// releases it.
+    /// The lock of the process that reads the metadata of an active pool from the reserved metadata snapshot. Waits until its
+    /// holder releases it.
     pub(crate) fn reader(run_dir: &Path, pool: &PoolName) -> Result<Self, Error> {
         Self::wait(run_dir.join(format!("pool-{pool}.reader.lock")))
     }
 
-    /// The lock of who creates or migrates the store. Waits until its holder releases it.
+    /// The lock of the process that creates or migrates the store. Waits until its holder releases it.
     pub(crate) fn store(run_dir: &Path) -> Result<Self, Error> {
         Self::wait(run_dir.join("store.lock"))
     }
@@ -91,34 +89,23 @@ impl AsRef<File> for Lock {
     }
 }
 
-/// Creates `dir` with mode 0700. An existing directory must be owned by this process's user, and nobody else may write it,
-/// because its files decide what root mounts.
+/// [`private_dir_or_link`], with this crate's errors: the directory's files decide what root mounts.
 ///
 /// # Errors
 /// [`Error::OpenDirectory`] if somebody else owns the directory or can write it.
 pub(crate) fn private_dir(dir: &Path) -> Result<(), Error> {
-    let failed = |source| Error::Directory { path: dir.to_owned(), source };
-    match fs::metadata(dir) {
-        Ok(found) => {
-            if found.is_dir() && found.uid() == geteuid().as_raw() && found.mode() & 0o022 == 0 {
-                return Ok(());
-            }
-            Err(Error::OpenDirectory {
-                path: dir.to_owned(),
-                uid: found.uid(),
-                mode: found.mode() & 0o7777,
-            })
+    private_dir_or_link(dir).map_err(|error| match error {
+        PrivateDirError::File { path, source, .. } => Error::Directory { path, source },
+        PrivateDirError::Unsafe { path, owner, mode } => {
+            Error::OpenDirectory { path, uid: owner, mode }
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)
-        }
-        Err(error) => Err(failed(error)),
-    }
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
     fn dir(name: &str) -> PathBuf {

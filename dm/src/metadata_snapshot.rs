@@ -46,8 +46,8 @@ impl Drop for MetadataSnapshot<'_> {
 const RELEASE: &str = "release_metadata_snap";
 
 impl Pool {
-    /// The lock of who reads the metadata. It is taken before the pool's lock, because reading is long and the pool's lock must
-    /// be held only shortly.
+    /// The lock of the metadata's reader. It is taken before the pool's lock, because reading takes long and the pool's lock
+    /// must be held only for a moment.
     pub(crate) fn reader_lock(&self) -> Result<Lock, Error> {
         Lock::reader(&self.config.run_dir, &self.config.name)
     }

@@ -17,7 +17,7 @@ use crate::store::{Phase, VolumeRow};
 /// What becomes of a store whose transaction id is not the pool's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mismatch {
-    /// It is reported, and nothing is changed.
+    /// The difference is reported, and nothing is changed.
     Report,
     /// The store gets the pool's transaction id.
     TakePool,
@@ -57,7 +57,7 @@ impl Pool {
     fn compare(&self, how: Reconcile, mismatch: Mismatch) -> Result<Report, Error> {
         let dry_run = how == Reconcile::DryRun;
         let mut report = Report { dry_run, ..Report::default() };
-        // A dry run takes nothing.
+        // A dry run does not take the pool's transaction id.
         let take = if dry_run { Mismatch::Report } else { mismatch };
         report.transaction = self.compare_transactions(take)?;
         if report.transaction.is_some() && mismatch == Mismatch::Report {
@@ -74,8 +74,8 @@ impl Pool {
         Ok(report)
     }
 
-    /// Returns the transaction ids of pool and store where they do not match. With [`Mismatch::TakePool`] the store then gets
-    /// the pool's.
+    /// Returns the transaction ids of pool and store if they do not match. With [`Mismatch::TakePool`] the store then gets the
+    /// pool's id.
     fn compare_transactions(&self, mismatch: Mismatch) -> Result<Option<TransactionIds>, Error> {
         let name = &self.config.name;
         let _pool_lock = self.lock()?;

@@ -81,7 +81,7 @@ impl Pool {
     }
 
     fn repair_to_file(&self, new: &Path, lock: &Lock) -> Result<(), Error> {
-        // Not the file of an earlier attempt: its thin_repair may still write to that file.
+        // The file of an earlier attempt must not be used: the thin_repair of that attempt may still write to it.
         match fs::remove_file(new) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(Error::backing("remove", new)(error));

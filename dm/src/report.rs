@@ -11,18 +11,18 @@ use crate::names::ThinId;
 /// Whether [`Pool::reconcile`](crate::Pool::reconcile) changes anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reconcile {
-    /// Nothing is changed. The report says what would be.
+    /// Nothing is changed. The report says what a repair would change.
     DryRun,
-    /// What was found is repaired.
+    /// The differences that were found are repaired.
     Apply,
 }
 
 /// The transaction ids of a pool where they do not match.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TransactionIds {
-    /// The pool's, as the kernel says.
+    /// The pool's id, as the kernel says.
     pub pool: u64,
-    /// The store's.
+    /// The store's id.
     pub store: u64,
 }
 

@@ -33,7 +33,8 @@ impl PoolTable {
     /// The table of a pool that this crate creates.
     ///
     /// The kernel does not zero new blocks (`skip_block_zeroing`): mke2fs writes whole blocks, and zeroing first would double
-    /// the writes. So a block that a volume wrote only in part shows an earlier volume's data, but only to who reads the
+    /// the writes. So a block that a volume wrote only in part shows an earlier volume's data, but only root can read the
+    /// device. A pool without a free block fails writes at once (`error_if_no_space`), so that no writer hangs.
     /// device, which is root. A pool without a free block fails writes at once (`error_if_no_space`), so that no writer hangs.
     pub(crate) fn new(
         metadata: DevNumber,

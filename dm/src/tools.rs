@@ -33,7 +33,7 @@ pub enum ToolError {
     Said {
         /// The program.
         tool: &'static str,
-        /// What it printed.
+        /// What the tool printed.
         said: String,
     },
 }
@@ -62,7 +62,7 @@ pub(crate) fn run(
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
-    // What goes to stdout is figures, unless the tool says nothing else.
+    // The standard output has figures. Its text is used only if the tool printed nothing else.
     let said = [output.stderr, output.stdout]
         .map(|text| String::from_utf8_lossy(&text).trim().replace('\n', "; "))
         .into_iter()

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fmt;
 use std::fs;
-use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
+use sharedroot_sys::mountinfo;
 
 use crate::kernel::DevNumber;
 
@@ -141,42 +141,16 @@ fn has_open(process: &Path, device: DevNumber) -> bool {
     open || ["cwd", "root"].into_iter().any(|link| on_it(process.join(link)))
 }
 
-/// The mount points of a device in a mountinfo file. In each line the third field is the device, and the fifth field is the
-/// mount point (proc_pid_mountinfo(5)).
-fn mounted_at(mountinfo: &[u8], device: DevNumber) -> Vec<PathBuf> {
-    let device = device.to_string();
-    mountinfo
-        .split(|byte| *byte == b'\n')
-        .filter_map(|line| {
-            let mut fields = line.split(|byte| *byte == b' ').skip(2);
-            let found = fields.next()? == device.as_bytes();
-            found.then(|| fields.nth(1).map(unescaped))?
-        })
-        .collect()
-}
-
-/// Replaces the kernel's escapes of blanks, line ends and backslashes, each a backslash and three octal digits.
-fn unescaped(field: &[u8]) -> PathBuf {
-    let mut path = Vec::with_capacity(field.len());
-    let mut rest = field;
-    while let Some((first, after)) = rest.split_first() {
-        let code = match rest {
-            [b'\\', a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', ..] => {
-                Some((a - b'0') << 6 | (b - b'0') << 3 | (c - b'0'))
-            }
-            _ => None,
-        };
-        path.push(code.unwrap_or(*first));
-        rest = if code.is_some() { &rest[4..] } else { after };
-    }
-    PathBuf::from(OsString::from_vec(path))
+/// The mount points of a device in a mount table.
+fn mounted_at(table: &[u8], device: DevNumber) -> Vec<PathBuf> {
+    let device = (device.major, device.minor);
+    let here = mountinfo::mounts(table).filter(|mount| mount.device == device);
+    here.map(|mount| mount.point).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
-    use std::os::unix::ffi::OsStrExt;
 
     const DEVICE: DevNumber = DevNumber { major: 253, minor: 7 };
 
@@ -232,30 +206,5 @@ mod tests {
         let path = std::env::temp_dir().join(format!("sharedroot-dm-users-{}", std::process::id()));
         fs::write(&path, "x").expect("a file");
         Removed(path)
-    }
-
-    /// Escapes as the kernel does (`mangle_path` with " \t\n\\").
-    fn escaped(path: &[u8]) -> Vec<u8> {
-        let escape = |byte: &u8| match byte {
-            b' ' | b'\t' | b'\n' | b'\\' => format!("\\{byte:03o}").into_bytes(),
-            plain => vec![*plain],
-        };
-        path.iter().flat_map(escape).collect()
-    }
-
-    proptest! {
-        #[test]
-        fn a_mount_point_survives_the_kernels_escapes(path in proptest::collection::vec(1u8.., 1..60)) {
-            let mut table = b"61 30 253:7 / ".to_vec();
-            table.extend(escaped(&path));
-            table.extend(b" rw - ext4 /dev/dm-7 rw\n");
-            let found = mounted_at(&table, DEVICE);
-            prop_assert_eq!(found.iter().map(|p| p.as_os_str().as_bytes()).collect::<Vec<_>>(), [&path[..]]);
-        }
-
-        #[test]
-        fn any_bytes_are_read(table in proptest::collection::vec(any::<u8>(), 0..200)) {
-            mounted_at(&table, DEVICE);
-        }
     }
 }

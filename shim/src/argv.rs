@@ -47,7 +47,7 @@ pub fn of(dialect: Dialect, verb: &Verb) -> Argv {
         Verb::Checkpoint(args) => checkpoint(new("checkpoint"), args),
         Verb::Restore(args) => restore(new("restore"), args),
         Verb::Features => new("features"),
-        // The other verbs are not about a container.
+        // The other verbs do not name a container.
         _ => new(verb.name()).nowhere("a verb of sharedroot's own"),
     }
 }

@@ -1,4 +1,4 @@
-//! What becomes of our command lines.
+//! Command lines of sharedroot in the flags of other runtimes.
 
 use std::ffi::OsString;
 
@@ -7,7 +7,7 @@ use clap::Parser;
 use super::*;
 use crate::cli::Cli;
 
-/// What becomes of a command line of ours.
+/// A command line of sharedroot in the flags of another runtime.
 fn said(dialect: Dialect, line: &str) -> Result<String, &'static str> {
     let words = ["sharedroot"].into_iter().chain(line.split_whitespace());
     let cli = Cli::try_parse_from(words).unwrap();

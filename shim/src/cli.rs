@@ -227,7 +227,7 @@ mod tests {
 
     use super::*;
 
-    /// The doc comment of a verb's flags would take the place of the verb's own.
+    /// The verb's own doc comment must win over the doc comment of its flags.
     #[test]
     fn the_help_of_a_verb_begins_with_what_the_verb_does() {
         let help = |words: &[&str]| {
@@ -282,8 +282,7 @@ mod tests {
                 }
                 let text = std::fs::read_to_string(&path).unwrap();
                 let line = text.lines().next().unwrap().strip_prefix("argv: RUNTIME").unwrap();
-                // One capture shows where Docker puts "runtimeArgs", with an argument of no
-                // runtime's.
+                // One capture shows where Docker puts "runtimeArgs". Its argument is an example that no runtime has.
                 let words = line.split_whitespace().filter(|w| *w != "--debug-arg-example=1");
                 let cli = Cli::try_parse_from(["sharedroot"].into_iter().chain(words));
                 assert!(cli.is_ok(), "{}: {}", path.display(), cli.unwrap_err());

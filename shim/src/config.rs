@@ -16,7 +16,7 @@ pub use layers::{Layers, Origin};
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file exists and cannot be read.
-    #[error("read the configuration {path}: {source}")]
+    #[error("read the configuration {path}")]
     Read {
         /// The file.
         path: PathBuf,
@@ -24,7 +24,7 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// The file is not TOML, or has an unknown key or a wrong value.
-    #[error("configuration {path}: {source}")]
+    #[error("configuration {path}")]
     Parse {
         /// The file.
         path: PathBuf,
@@ -58,7 +58,7 @@ pub enum ConfigError {
         example: &'static str,
     },
     /// The file is right alone, and wrong together with the environment.
-    #[error("configuration {path} with {variables}: {source}")]
+    #[error("configuration {path} with {variables}")]
     Together {
         /// The file.
         path: PathBuf,
@@ -182,7 +182,7 @@ impl TryFrom<PoolKeys> for Pool {
             (None, None, Some(_), None) => return Err("metadata_dev needs data_dev"),
             _ => {
                 return Err(
-                    "a pool lies on one kind of thing: give either loop_size, or data_dev and \
+                    "a pool has one kind of backing: give either loop_size, or data_dev and \
                      metadata_dev, or lvm",
                 );
             }

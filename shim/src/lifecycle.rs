@@ -1,6 +1,7 @@
 //! The life of a container, by verbs.
 
 mod create;
+mod delete;
 mod error;
 mod handover;
 mod order;
@@ -14,18 +15,18 @@ use nix::unistd::Pid;
 use oci_spec::runtime::Spec;
 use serde::Serialize;
 use sharedroot_engine::{
-    BundleError, Choice, Delegate, Embedded, Engine, EngineError, Relay, VARIABLE, attend, hold,
-    read_config,
+    BundleError, Choice, Delegate, Deletion, Embedded, Engine, EngineError, Relay, VARIABLE,
+    attend, hold, read_config,
 };
 
 pub use error::LifecycleError;
 pub use order::Order;
-use sharedroot_bases::{Bases, RootfsError, release_private};
+use sharedroot_bases::{Bases, RootfsError};
 use sharedroot_format::{ContainerId, Lease};
+use sharedroot_sys::chain::chain;
 use sharedroot_sys::private_dir::private_dir;
 use sharedroot_sys::process_start::{Moment, began};
 use sharedroot_sys::step::step;
-use story::GivenBack;
 pub use story::tell;
 
 use crate::argv;
@@ -58,8 +59,8 @@ pub struct Container {
 }
 
 impl Container {
-    /// Checks the ID and the directories. The container need not exist. Its engine is the one that created it, whatever
-    /// engine new containers get.
+    /// Checks the ID and the directories. The container need not exist. An existing container keeps the engine that created it,
+    /// whatever engine new containers get.
     ///
     /// # Errors
     /// [`LifecycleError`] naming the ID, the directory, or the engine if its program is gone.
@@ -99,8 +100,7 @@ impl Container {
 
     /// The engine that will create the container.
     ///
-    /// # Errors
-    /// [`LifecycleError::Record`] if others could write to the delegates' directory.
+    /// [`LifecycleError::Record`] if other users could write to the delegates' directory.
     pub fn engine_of(&self, choice: &Choice, global: &Global) -> Result<Engine, LifecycleError> {
         if matches!(choice, Choice::Delegate(_)) {
             private_dir(&self.delegates)?;
@@ -128,32 +128,6 @@ impl Container {
         self.record.as_ref().is_some_and(|r| matches!(r.rootfs, Rootfs::Private { .. }))
     }
 
-    /// Removes the rootfs and the record. A part that is already gone is no error. Returns what was written back, if
-    /// there was a snapshot.
-    fn release(&self) -> Result<Option<GivenBack>, LifecycleError> {
-        let _step = step("take the rootfs and the record away");
-        let record = self.place.read()?;
-        let was_there = record.is_some();
-        let mut written = None;
-        if let Some(Record { rootfs: Rootfs::Private { volume, mount_point, .. }, .. }) = &record {
-            written = Some(release_private(&self.bases, volume, mount_point)?);
-        }
-        // This comes before the removal of the record and of its lock: afterwards another container may have the ID.
-        // `gc` removes what is left.
-        if let Some(record) = &record
-            && let Err(error) = self.give_lease_back(&record.rootfs)
-        {
-            tracing::warn!("{error}");
-        }
-        self.place.remove()?;
-        if let Some(Record { rootfs: Rootfs::Shared { base, scaffold: Some(name) }, .. }) = record
-            && let Err(error) = self.bases.scaffolds().release(&base, &name)
-        {
-            tracing::warn!("{error}");
-        }
-        Ok(was_there.then_some(GivenBack(written)))
-    }
-
     /// The lease of the base that a rootfs uses.
     fn lease(&self, rootfs: &Rootfs) -> Option<Lease> {
         rootfs.lease(self.place.dir(), self.id.as_str())
@@ -170,42 +144,6 @@ impl Container {
 
     fn give_lease_back(&self, rootfs: &Rootfs) -> Result<(), RootfsError> {
         Ok(self.lease(rootfs).map_or(Ok(()), |lease| self.bases.leases().release(&lease))?)
-    }
-
-    /// `delete`: removes exactly what `create` made. With `force` the verb also succeeds for a container that is gone.
-    /// Returns the exit status.
-    ///
-    /// # Errors
-    /// [`LifecycleError`].
-    pub fn delete(&self, force: bool) -> Result<u8, LifecycleError> {
-        self.delete_from(&self.engine, force)
-    }
-
-    fn delete_from(&self, engine: &Engine, force: bool) -> Result<u8, LifecycleError> {
-        let waits = step("wait for the container's lock");
-        let _lock = self.place.wait()?;
-        drop(waits);
-        match engine {
-            Engine::Embedded(embedded) => match engines(|| embedded.delete(force)) {
-                // A `create` or `delete` that was killed leaves a record without a container.
-                Err(EngineError::NotFound { .. }) if force || self.place.read()?.is_some() => {}
-                deleted => deleted?,
-            },
-            Engine::Delegate(delegate) => {
-                delegate.end_orphan();
-                let status = engines(|| delegate.delete(force))?;
-                // crun fails if the `run` of the container deletes the container at the same time.
-                let gone = force && !delegate.has_traces();
-                if status != 0 && !gone {
-                    return Ok(status);
-                }
-            }
-        }
-        // Docker calls `delete` twice.
-        if let Some(deleted) = self.release()? {
-            tell(format_args!("deleted: {deleted}"));
-        }
-        Ok(0)
     }
 
     /// `run`: create, start, wait for the end, delete. Returns the exit status.
@@ -244,9 +182,9 @@ impl Container {
         });
         // The signals are unblocked here, so that no `poststop` hook has blocked signals.
         drop(held);
-        if !keep && let Err(error) = self.delete_from(engine, true) {
+        if !keep && let Err(error) = self.delete_from(engine, Deletion::Forced) {
             // What the container sent before its end is passed on first.
-            tracing::warn!("{error}");
+            tracing::warn!("{}", chain(&error));
         }
         Ok(status?)
     }
@@ -324,7 +262,7 @@ impl Container {
     }
 }
 
-/// What the engine does in it.
+/// What the engine does in this process.
 fn engines<T>(does: impl FnOnce() -> T) -> T {
     let _step = step("the engine");
     does()

@@ -77,7 +77,8 @@ fn begin(global: &Global, file: Option<File>) -> std::io::Result<()> {
     let lines = Lines { file, format: global.log_format, debug: global.debug };
     // A second call in one process would be a mistake in this program. The first call stays in force.
     let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(lines));
-    // An engine shows its user the last error in the log file. Of a panic it would show the exit code only.
+    // An engine shows its user the last error in the log file. Without this line, the user would see only the exit code of a
+    // panic.
     std::panic::set_hook(Box::new(|panic| {
         tracing::error!(
             "this is a fault of sharedroot or of a library in it, please report it: {panic}"
@@ -137,7 +138,7 @@ impl<S: Subscriber> Layer<S> for Lines {
 impl Lines {
     /// Whether a message of this program goes to the log file, or to standard error if there is no log file.
     fn writes(&self, metadata: &tracing::Metadata<'_>) -> bool {
-        // A terminal gets what went wrong. The log file also gets what was decided.
+        // A terminal shows failures and warnings. The log file also has the decisions.
         let most = if self.file.is_some() { Level::INFO } else { Level::WARN };
         self.debug || (*metadata.level() <= most && metadata.target() != STORY)
     }

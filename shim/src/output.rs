@@ -44,8 +44,8 @@ pub fn is_lost() -> bool {
     LOST.get().is_some()
 }
 
-/// The exit code of this process after a command with the exit status `status`. If the reader of standard output has gone, it
-/// is the code that a shell gives to a program that SIGPIPE ended, and nothing is reported.
+/// The exit code of this process after a command with the exit status `status`. If the reader of standard output has gone, the
+/// exit code is the one that a shell gives to a program that SIGPIPE ended, and nothing is reported.
 #[must_use]
 pub fn exit_code(status: u8) -> ExitCode {
     match LOST.get() {

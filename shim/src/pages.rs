@@ -1,7 +1,7 @@
 //! The man pages and the shells' completions of the command line, for packages (`hack/package`).
 //!
-//! A feature and a program of their own: the runtime starts with every command of a container, and nothing of this is
-//! to be in it.
+//! This is a feature and a separate program, because the runtime starts with every command of a container and must not contain
+//! this code.
 
 use std::fs;
 use std::io::{self, Error, ErrorKind};
@@ -13,8 +13,8 @@ use clap_mangen::Man;
 
 use crate::cli::Cli;
 
-/// Writes a page for the program and one for each verb, as `sharedroot-pool-grow.1`, and the completions of bash, zsh
-/// and fish, under the names that clap gives them, into the directory `dir`, which is made.
+/// Writes a page for the program and a page for each verb, such as `sharedroot-pool-grow.1`, and the completions of bash, zsh
+/// and fish, under the names that clap gives them. The function makes the directory `dir` for them.
 ///
 /// # Errors
 /// The directory or a file cannot be written; the error names `dir`.
@@ -31,7 +31,7 @@ pub fn write(dir: &Path) -> io::Result<()> {
 /// Does [`write()`] with the only argument of this process.
 ///
 /// # Errors
-/// As there; another number of arguments.
+/// The errors of [`write()`]; the number of arguments is not one.
 pub fn run() -> io::Result<()> {
     let mut arguments = std::env::args_os().skip(1);
     match (arguments.next(), arguments.next()) {
@@ -40,7 +40,7 @@ pub fn run() -> io::Result<()> {
     }
 }
 
-/// The whole command line, the flags of its verbs too, which are added late (`defer`).
+/// The whole command line, with the flags of its verbs, which clap adds late (`defer`).
 fn command() -> Command {
     let mut command = Cli::command().disable_help_subcommand(true);
     command.build();

@@ -24,7 +24,7 @@ pub enum PrivilegeError {
     )]
     UserNamespace,
     /// The user namespace of the caller cannot be determined.
-    #[error("read /proc/self/uid_map: {0}")]
+    #[error("read /proc/self/uid_map")]
     Unknown(#[from] io::Error),
 }
 

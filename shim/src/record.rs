@@ -15,6 +15,7 @@ use sharedroot_engine::Choice;
 use sharedroot_format::{
     BaseKey, ContainerId, Digest, Holder, Lease, ScaffoldName, Use, VolumeName,
 };
+use sharedroot_sys::chain::chain;
 use sharedroot_sys::private_dir::PrivateDirError;
 
 pub use place::{Lock, Place};
@@ -23,7 +24,7 @@ pub use place::{Lock, Place};
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
     /// A system call on one path failed.
-    #[error("{step} {path}: {source}")]
+    #[error("{step} {path}")]
     File {
         /// The operation.
         step: &'static str,
@@ -33,7 +34,7 @@ pub enum RecordError {
         source: io::Error,
     },
     /// The text is not a record.
-    #[error("{path} is not a container record: {source}")]
+    #[error("{path} is not a container record")]
     Parse {
         /// The file.
         path: PathBuf,
@@ -137,8 +138,8 @@ pub fn ids(run_dir: &Path, root: &Path) -> Result<Vec<String>, RecordError> {
     Ok(entries(&folder(run_dir, root))?.into_iter().filter_map(name).collect())
 }
 
-/// The state root of the delegates, for one state root of this program. It is apart from that of the embedded engine, so that
-/// no engine takes the directory of another for its own.
+/// The state root of the delegates, for one state root of this program. It is separate from the embedded engine's state root,
+/// so that no engine takes the directory of another engine for its own.
 #[must_use]
 pub fn state_of_delegates(run_dir: &Path, root: &Path) -> PathBuf {
     run_dir.join("delegates").join(hash(root))
@@ -192,11 +193,11 @@ impl Containers for Records<'_> {
 
 /// Removes the records that `is_such` chooses: those of containers that no caller will delete.
 fn forget(run_dir: &Path, is_such: impl Fn(&Record) -> bool) -> Result<(), RecordError> {
-    let mut dirs = Vec::new();
+    let mut places = Vec::new();
     visit(run_dir, |dir, record| {
-        dirs.extend(is_such(&record).then(|| dir.to_owned()));
+        places.extend(is_such(&record).then(|| Place::at(dir.to_owned())).flatten());
     })?;
-    dirs.iter().try_for_each(|dir| fs::remove_dir_all(dir).map_err(file("remove", dir)))
+    places.iter().try_for_each(|place| place.remove_if(&is_such))
 }
 
 fn visit(run_dir: &Path, mut next: impl FnMut(&Path, Record)) -> Result<(), RecordError> {
@@ -207,7 +208,9 @@ fn visit(run_dir: &Path, mut next: impl FnMut(&Path, Record)) -> Result<(), Reco
             match fs::read(&path) {
                 Ok(text) => match serde_json::from_slice(&text) {
                     Ok(record) => next(&dir, record),
-                    Err(source) => tracing::warn!("{}", RecordError::Parse { path, source }),
+                    Err(source) => {
+                        tracing::warn!("{}", chain(&RecordError::Parse { path, source }))
+                    }
                 },
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                 Err(source) => return Err(file("read", &path)(source)),
@@ -240,73 +243,4 @@ fn file<'a>(step: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Rec
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const KEY: &str = "ab01ab01ab01ab01ab01ab01ab01ab01ab01ab01ab01ab01ab01ab01ab01ab01";
-
-    #[test]
-    fn a_record_is_claimed_once_and_reads_back() {
-        let run = std::env::temp_dir().join(format!("sharedroot-record-{}", std::process::id()));
-        sharedroot_sys::private_dir::private_dir(&run).unwrap();
-        let id = "c1".parse().unwrap();
-        let place = Place::of(&run, Path::new("/run/moby"), &id);
-        let other = Place::of(&run, Path::new("/run/k8s"), &id);
-        let lock = place.claim().unwrap();
-        assert!(!place.is_abandoned().unwrap());
-        let mut lock = lock;
-        lock.let_go();
-        assert!(place.is_abandoned().unwrap());
-        assert!(place.regain(&mut lock).unwrap());
-        assert!(!place.is_abandoned().unwrap());
-        lock.let_go();
-        place.remove().unwrap();
-        let another = place.claim().unwrap();
-        drop(another);
-        assert!(!place.regain(&mut lock).unwrap(), "another container has the ID");
-        drop(lock);
-        assert!(place.is_abandoned().unwrap());
-        assert!(matches!(place.claim(), Err(RecordError::Exists { .. })));
-        let _other = other.claim().unwrap();
-        assert!(place.read().unwrap().is_none());
-        let rootfs = Rootfs::NotShared { why: "test".to_owned() };
-        let record = Record {
-            id: "c1".into(),
-            bundle: "/b".into(),
-            engine: Choice::Libcontainer,
-            root_path: "/r".into(),
-            rootfs,
-        };
-        place.write(&record).unwrap();
-        assert_eq!(place.read().unwrap().unwrap().rootfs, record.rootfs);
-        assert_eq!(all(&run).unwrap().len(), 1);
-        assert_eq!(ids(&run, Path::new("/run/moby")).unwrap(), ["c1"]);
-        assert_eq!(ids(&run, Path::new("/run/none")).unwrap(), [""; 0]);
-        // A version without the field `engine` had the embedded engine only, and wrote "as given" for "not shared".
-        let old = r#"{"id":"c1","bundle":"/b","root_path":"/r",
-                      "rootfs":{"kind":"as_given","why":"test"}}"#;
-        fs::write(place.dir().join("record.json"), old).unwrap();
-        let read = place.read().unwrap().unwrap();
-        assert_eq!((read.engine, read.rootfs), (Choice::Libcontainer, record.rootfs));
-        let shared = format!(r#""shared","base":"{KEY}""#);
-        let old_shared = old.replace(r#""as_given","why":"test""#, &shared);
-        fs::write(place.dir().join("record.json"), &old_shared).unwrap();
-        let base: BaseKey = KEY.parse().unwrap();
-        let shared = Rootfs::Shared { base, scaffold: None };
-        assert_eq!(place.read().unwrap().unwrap().rootfs, shared);
-        let lease = shared.lease(place.dir(), "c1").unwrap();
-        assert_eq!(leases(&run).unwrap(), std::slice::from_ref(&lease));
-        // A base of another format is another base.
-        let other = old_shared.replace(KEY, &format!("f2-{KEY}"));
-        fs::write(place.dir().join("record.json"), other).unwrap();
-        let other = place.read().unwrap().unwrap().rootfs.lease(place.dir(), "c1").unwrap();
-        assert_eq!(
-            (other.base.to_string(), other.base == lease.base),
-            (format!("f2-{KEY}"), false)
-        );
-        place.remove().unwrap();
-        place.remove().unwrap();
-        assert!(place.read().unwrap().is_none());
-        fs::remove_dir_all(run).unwrap();
-    }
-}
+mod tests;

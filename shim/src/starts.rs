@@ -124,7 +124,7 @@ fn append(run_dir: &Path, line: &str, bound: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// The lock of the process that sums up.
+/// The lock of the process that computes the sums.
 fn turn(run_dir: &Path) -> io::Result<File> {
     let path = run_dir.join("starts.lock");
     let file = File::options().append(true).create(true).mode(0o600).open(path)?;
@@ -263,7 +263,7 @@ mod tests {
         assert_eq!(of_the_last(&dir.0, hour, later).unwrap(), [], "an hour later they are old");
         let mode = fs::metadata(dir.0.join("starts")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
-        // A directory that is gone is no failure of `create`.
+        // If the directory is gone, `create` does not fail.
         note(&dir.0.join("gone"), Step::Start, began, "c1".to_owned());
     }
 
@@ -285,11 +285,12 @@ mod tests {
         let lines = |name: &str| fs::read_to_string(dir.0.join(name)).unwrap();
         let text = || lines("starts.old") + &lines("starts");
         assert!(text().lines().all(|line| line.parse::<Note>().is_ok()), "lines mix");
-        // While one of them sums up, the others may write as many as they like; afterwards nobody does.
+        // While one process computes the sums, the others may write as many lines as they like. Afterwards no process writes.
         (0..3 * 64).for_each(|_| append(&dir.0, &line(9, 999), bound).unwrap());
         let kept = text().lines().count();
         assert!((64..=2 * 64).contains(&kept), "{kept} lines are kept");
-        // Whoever opened a file before it was the old one, and writes when that was summed up, has a line that is lost.
+        // A process may open the file, wait until the file has become the old file and was summed up, and write then. Its line
+        // is lost.
         let all = since_boot(&dir.0).unwrap().started.cumulated().last().unwrap();
         let written = 8 * LINES as u64 + 3 * 64;
         let lost = 7 * written / 64;

@@ -7,12 +7,12 @@ fn chain() -> ChainId {
     format!("sha256:{}", "a".repeat(64)).parse().expect("a chain ID")
 }
 
-/// The key of its base.
+/// The key of the image's base.
 pub(crate) fn key() -> BaseKey {
     BaseKey::of_chain(&chain(), None)
 }
 
-/// An image of two layers, as if Docker had named them.
+/// An image of two layers, as found in Docker's layer database.
 pub(crate) fn image() -> Image {
     Image {
         key: key(),

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use nix::unistd::Pid;
 use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType, Spec};
 use sharedroot_engine::{
-    BundleError, CreateOptions, Embedded, Engine, EngineError, Limits, Tenant, Terminal,
-    parse_process, update,
+    BundleError, CreateOptions, Deletion, Embedded, Engine, EngineError, Limits, Reach, Tenant,
+    Terminal, parse_process, update,
 };
 use sharedroot_format::ContainerId;
 use sharedroot_sys::process_start::began;
@@ -232,7 +232,7 @@ impl Verbs {
                 return Ok(());
             }
             embedded_of(container.engine(), "delete", id)?;
-            Ok(container.delete(true).map(drop)?)
+            Ok(container.delete(Deletion::Forced).map(drop)?)
         })
     }
 
@@ -264,10 +264,10 @@ impl Verbs {
     ///
     /// # Errors
     /// [`VerbError`].
-    pub fn kill(&self, id: &str, signal: u32, whom: Whom) -> Result<(), VerbError> {
+    pub fn kill(&self, id: &str, signal: u32, reach: Reach) -> Result<(), VerbError> {
         self.embedded("kill", id, |_, embedded| {
-            embedded.kill(&signal.to_string(), whom == Whom::All)?;
-            let words = if whom == Whom::All { " to all its processes" } else { "" };
+            embedded.kill(&signal.to_string(), reach)?;
+            let words = if reach == Reach::All { " to all its processes" } else { "" };
             tell(format_args!("signal {signal}{words}"));
             Ok(())
         })
@@ -351,15 +351,6 @@ impl Verbs {
         log::deliver();
         done
     }
-}
-
-/// Who gets a signal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Whom {
-    /// The init process.
-    Init,
-    /// Every process of the container.
-    All,
 }
 
 /// Whether each step is logged.

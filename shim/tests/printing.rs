@@ -47,7 +47,7 @@ fn what_could_not_be_written_is_an_error() {
     assert!(said.contains("write standard output: No space left"), "{said}");
 }
 
-/// An error that nobody reads is none the less one, and no panic.
+/// Where nobody reads standard error, a failure is still reported by the exit status, and there is no panic.
 #[test]
 fn an_error_is_one_also_where_nobody_reads_it() {
     let words = ["--config", "/dev/full/none", "features"];

@@ -1,5 +1,5 @@
-//! The means of an attacker: an own image under each kind of root that a container can get, and a process that exchanges a
-//! directory and a link as fast as possible.
+//! The means of an attacker: an image of the attacker's under each kind of root that a container can get, and a process that
+//! exchanges a directory and a link as fast as possible.
 
 use std::fs;
 use std::io::Write;
@@ -159,7 +159,7 @@ impl Swapper {
         Self { stop, swaps, thread: Some(thread), link }
     }
 
-    /// How often the process has exchanged them.
+    /// How often the process has exchanged the directory and the link.
     pub fn swaps(&self) -> u64 {
         self.swaps.load(Ordering::Relaxed)
     }

@@ -124,7 +124,7 @@ const DUMPS: [&str; 11] = [
 /// Checks that the output of sharedroot contains none of these words.
 ///
 /// # Panics
-/// If the output contains one.
+/// If the output contains one of the words.
 #[track_caller]
 pub fn in_words(said: &str) {
     let dump = DUMPS.iter().find(|dump| said.contains(**dump));

@@ -60,7 +60,7 @@ impl Census {
     /// Waits until the host is as it was at this census.
     ///
     /// # Panics
-    /// If it does not become so; the message has the differences.
+    /// If the host does not become so; the message has the differences.
     #[track_caller]
     pub fn nothing_left(&self) {
         self.nothing_left_but(|_| false);

@@ -19,7 +19,7 @@ pub fn snapshots() -> Vec<String> {
     names.filter(|name| name.starts_with("private-")).collect()
 }
 
-/// The files of snapshots beside the store: notes, change times, and what a killed process began of either.
+/// The files of snapshots beside the store: notes, change times, and unfinished files of both kinds that a killed process left.
 #[track_caller]
 pub fn files() -> Vec<String> {
     let names = fs::read_dir(STATE_DIR).expect("list the state directory");
@@ -37,7 +37,7 @@ pub fn notes() -> usize {
     files().iter().filter(|name| name.starts_with("private-")).count()
 }
 
-/// No snapshot, no note and nothing that goes with one.
+/// Checks that there is no snapshot, no note and no file beside a note.
 #[track_caller]
 pub fn nothing_is_kept() {
     assert_eq!((snapshots(), files()), (vec![], vec![]));
@@ -49,7 +49,7 @@ pub fn root(container: &Container<'_>) -> PathBuf {
     format!("/proc/{}/root", container.pid()).into()
 }
 
-/// A container that runs, and its root.
+/// A running container, and its root.
 #[track_caller]
 pub fn starts<'r>(runtime: &'r Runtime, bundle: &Stacked, id: &str) -> (Container<'r>, PathBuf) {
     runtime.cmd(&["create", "--bundle", bundle.str(), id]).run().ok();
@@ -74,7 +74,7 @@ pub fn host_ends(runtime: &Runtime, bundle: &Stacked, container: Container<'_>) 
     end(&container);
     let state = Path::new(runtime.root()).join(&container.id);
     std::mem::forget(container);
-    out(&["umount", "--lazy", &bundle.rootfs]); // ours
+    out(&["umount", "--lazy", &bundle.rootfs]); // the mount of sharedroot
     // `/run` is empty after a reboot. A container that never ran has no file there.
     let _ = fs::remove_dir_all(state);
     reboot();

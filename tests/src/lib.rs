@@ -45,6 +45,7 @@ pub mod kernel_view;
 pub mod lab;
 pub mod layout;
 pub mod package;
+pub mod podman;
 pub mod pool;
 pub mod runtime;
 pub mod said;

@@ -27,6 +27,6 @@ pub fn later(of: &str, dir: &TempDir) -> String {
     let program = File::options().append(true).open(format!("{tree}{PROGRAM}"));
     program.expect("open the program").write_all(&[0; 64]).expect("append to it");
     out(&["sed", "-i", "s/^Version: .*/&+later/", &format!("{tree}/DEBIAN/control")]);
-    out(&["dpkg-deb", "--build", &tree, &package]);
+    out(&["dpkg-deb", "-Zgzip", "-z1", "--build", &tree, &package]);
     package
 }

@@ -13,9 +13,9 @@ use crate::lab::{RUN_DIR, Replaced, STATE_DIR, TempDir, only_in_lab};
 use crate::runtime::Runtime;
 use crate::stack::Image;
 
-/// Of the guest there is none but what a test writes.
+/// The configuration file. The guest has none except the file that a test writes.
 pub const CONFIG: &str = "/etc/sharedroot/config.toml";
-/// Of a pool on loop files.
+/// The metadata file of a pool on loop files.
 pub const METADATA: &str = "/var/lib/sharedroot/default.metadata";
 
 /// `sharedroot pool WORDS…`

@@ -40,7 +40,7 @@ impl Runtime {
         Self::new(SHAREDROOT, None)
     }
 
-    /// The control, where a test has both.
+    /// runc, the control for a test that runs both.
     #[track_caller]
     pub fn runc() -> Self {
         Self::new("runc", None)

@@ -13,7 +13,7 @@ use crate::command::{Cmd, run};
 use crate::docker::docker;
 use crate::lab::TempDir;
 
-/// The files that a daemon puts over every image. A base has its own ones.
+/// The files that a daemon puts over every image. A base has its own files there.
 const DAEMONS: [&str; 11] = [
     ".dockerenv",
     "dev",

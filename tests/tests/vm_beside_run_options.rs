@@ -121,17 +121,18 @@ fn vm_how_a_container_is_watched_and_ended() {
             ));
         }
         let look = "id -u; pwd; env | grep -v HOSTNAME; grep -E '^(Cap|Seccomp)' /proc/self/status; cat /proc/self/cgroup";
-        for (what, command, status) in [
-            ("healthy", look, "healthy"),
-            ("ill", "echo ill; exit 3", "unhealthy"),
-            ("late", "sleep 9", "unhealthy"),
+        for (what, command, timeout, status) in [
+            ("healthy", look, "60s", "healthy"),
+            ("ill", "echo ill; exit 3", "60s", "unhealthy"),
+            ("late", "sleep 9", "2s", "unhealthy"),
         ] {
             let command = format!("--health-cmd={command}");
+            let timeout = format!("--health-timeout={timeout}");
             let flags = [
                 &command,
                 "--health-interval=1s",
                 "--health-retries=1",
-                "--health-timeout=2s",
+                &timeout,
                 "--user=1000",
                 "--workdir=/tmp",
                 "--env=A=b",

@@ -70,33 +70,100 @@ fn vm_docker_says_why_there_is_no_directory_to_start_in() {
     }
 }
 
-#[test]
-fn vm_no_message_has_a_structure() {
+/// Runs a bundle with each value, which the engine or the kernel refuses: the reason has these words, and no structure.
+#[track_caller]
+fn refused(inputs: &[(&str, Value, &str)]) {
     let runtime = Runtime::sharedroot();
-    let inputs: [(&str, Value); 12] = [
-        ("/linux/resources", json!({ "cpu": { "quota": 10, "period": 100 } })),
-        ("/linux/resources", json!({ "memory": { "limit": 4096 } })),
-        ("/linux/resources", json!({ "memory": { "swap": 4096 } })),
-        ("/linux/resources", json!({ "unified": { "memory.nosuch": "1" } })),
-        ("/linux/sysctl", json!({ "kernel.no_such": "1" })),
-        ("/linux/sysctl", json!({ "kernel.shmmax": "abc" })),
-        ("/process/rlimits", json!([{ "type": "RLIMIT_NOFILE", "soft": 9, "hard": u64::MAX / 2 }])),
-        ("/process/cwd", json!("/etc/passwd")),
-        ("/process/args", json!(["/no/such/program"])),
-        ("/linux/namespaces/0/path", json!("/no/such/namespace")),
-        ("/hooks", json!({ "prestart": [{ "path": "/no/such/hook" }] })),
-        ("/hooks", json!({ "createContainer": [{ "path": "/usr/bin/false" }] })),
-    ];
-    for (at, value) in inputs {
+    let mut others = Vec::new();
+    for (at, value, words) in inputs {
         let bundle = Bundle::new(&runtime, &["true"]);
         bundle.edit(|config| {
             let (parent, name) = at.rsplit_once('/').unwrap();
-            config.pointer_mut(parent).unwrap()[name] = value.clone();
+            match config.pointer_mut(parent).unwrap() {
+                Value::Array(list) => list.insert(name.parse().unwrap(), value.clone()),
+                object => object[name] = value.clone(),
+            }
         });
         let run = ["run", "--bundle", bundle.str(), &unique_name("why")];
         let refused = runtime.cmd(&run).run();
         assert_ne!(refused.status, 0, "{at} {value}: {refused}");
         println!("{at} {value}: {}", refused.stderr);
         in_words(&refused.stderr);
+        if !refused.stderr.contains(words) {
+            others.push(format!("{at}: {words:?} is not in: {}", refused.stderr));
+        }
     }
+    assert!(others.is_empty(), "{}", others.join("\n"));
+}
+
+#[test]
+fn vm_no_message_about_a_limit_has_a_structure() {
+    let unlimited = json!([{ "type": "RLIMIT_NOFILE", "soft": 9, "hard": u64::MAX / 2 }]);
+    let resources = "/linux/resources";
+    refused(&[
+        (resources, json!({ "cpu": { "quota": 10, "period": 100 } }), "cpu.max: Invalid argument"),
+        (resources, json!({ "memory": { "limit": 4096 } }), "container init was OOM-killed"),
+        (
+            resources,
+            json!({ "memory": { "swap": 4096 } }),
+            "linux.resources.memory: unable to set swap limit without memory limit",
+        ),
+        (
+            resources,
+            json!({ "unified": { "nosuch.max": "1" } }),
+            "linux.resources.unified: controller \"nosuch\" not available",
+        ),
+        (
+            "/linux/sysctl",
+            json!({ "kernel.no_such": "1" }),
+            "sysctl kernel.no_such is not in a separate kernel namespace",
+        ),
+        (
+            "/linux/sysctl",
+            json!({ "kernel.shmmax": "abc" }),
+            "failed to set sysctl kernel.shmmax=abc: Invalid argument",
+        ),
+        ("/process/rlimits", unlimited, "process.rlimits: set RLIMIT_NOFILE: EPERM"),
+    ]);
+}
+
+#[test]
+fn vm_no_message_has_a_structure() {
+    let ipc = json!([{ "type": "mount" }, { "type": "uts" }, { "type": "ipc", "path": "/proc/1/ns/net" }]);
+    let memory = json!({
+        "destination": "/x", "type": "tmpfs", "source": "tmpfs", "options": ["nodev", "size=abc"],
+    });
+    let missing = json!({
+        "destination": "/x", "type": "bind", "source": "/no/such/source", "options": ["rbind"],
+    });
+    refused(&[
+        ("/process/cwd", json!("/etc/passwd"), "process.cwd: /etc/passwd: not a directory"),
+        (
+            "/process/args",
+            json!(["/no/such/program"]),
+            "exec: \"/no/such/program\": stat /no/such/program: no such file or directory",
+        ),
+        (
+            "/linux/namespaces/0/path",
+            json!("/no/such/namespace"),
+            "linux.namespaces[0].path: /no/such/namespace: No such file or directory",
+        ),
+        ("/linux/namespaces", ipc, "join the Ipc namespace \"/proc/1/ns/net\": "),
+        ("/mounts/0", memory, "mount \"tmpfs\" at \"/x\" with nodev,size=abc: "),
+        (
+            "/mounts/0",
+            missing,
+            "failed to canonicalize \"/no/such/source\": No such file or directory",
+        ),
+        (
+            "/hooks",
+            json!({ "prestart": [{ "path": "/no/such/hook" }] }),
+            "the hook /no/such/hook: No such file or directory",
+        ),
+        (
+            "/hooks",
+            json!({ "createContainer": [{ "path": "/usr/bin/false" }] }),
+            "create container hooks: failed to run hooks: hook command exited with non-zero exit code: 1",
+        ),
+    ]);
 }

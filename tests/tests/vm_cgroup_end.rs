@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use sharedroot_tests::attack::own_cgroup;
@@ -47,4 +48,40 @@ fn vm_many_cgroups_end_with_their_container() {
     let (took, left) = removed_after(script);
     assert!(!left, "the cgroup is left");
     assert!(took < Duration::from_secs(20), "{took:?}");
+}
+
+/// Ours alone, for it is about system calls. A cgroup is read once, however many processes there are.
+#[test]
+fn vm_every_process_gets_one_signal() {
+    const PROCESSES: usize = 300;
+    let runtime = Runtime::sharedroot();
+    let script = format!(
+        "trap : TERM; cd /sys/fs/cgroup; i=0; while [ $i -lt {PROCESSES} ]; do mkdir c$i; sleep 1000 & \
+         echo $! > c$i/cgroup.procs; i=$((i+1)); done; mkdir done; while :; do sleep 1000 & wait $!; done"
+    );
+    let bundle = Bundle::new(&runtime, &["sh", "-c", &script]);
+    bundle.edit(|config| {
+        own_cgroup(config);
+    });
+    let container = runtime.create(&bundle);
+    let line = fs::read_to_string(format!("/proc/{}/cgroup", container.pid())).expect("read");
+    let dir = Path::new("/sys/fs/cgroup").join(line.trim().trim_start_matches("0::/"));
+    container.call("start", &[]).ok();
+    wait_for("it has its processes", || dir.join("done").exists().then_some(()));
+    let trace = format!("{}/trace", bundle.str());
+    let calls_of = |signal: &str, call: &str| {
+        let words = ["-f", "-qq", "-o", &trace, "-e", "trace=openat,pidfd_send_signal"];
+        let kill = ["--root", runtime.root(), "kill", "--all", &container.id, signal];
+        let done = Command::new("strace").args(words).arg(runtime.program()).args(kill).status();
+        assert!(done.expect("start strace").success());
+        let text = fs::read_to_string(&trace).expect("read");
+        text.lines().filter(|line| line.contains(call)).count()
+    };
+    let processes = || container.call("ps", &["--format", "json"]).ok().matches(',').count() + 1;
+    assert!(processes() > PROCESSES);
+    let read = calls_of("TERM", "cgroup.procs");
+    assert!((PROCESSES..PROCESSES + 50).contains(&read), "{read} cgroups were read");
+    wait_for("the processes have ended", || (processes() < 5).then_some(()));
+    assert_eq!((calls_of("KILL", "cgroup.procs"), calls_of("KILL", "pidfd_send_signal")), (0, 0));
+    container.becomes("stopped");
 }

@@ -2,6 +2,7 @@
 //!
 //! Guest: --no-docker
 
+use std::fs;
 use std::os::fd::AsFd;
 use std::path::Path;
 
@@ -25,6 +26,30 @@ fn deep(top: &Path, bytes: usize) {
     }
     let last = "e".repeat(bytes - 1 - (bytes - 4) / 2 * 2);
     mkdirat(&at, last, Mode::from_raw_mode(0o755)).unwrap();
+}
+
+/// For each new name mke2fs reads the directory from its beginning: 22,500 names of 255 bytes are beyond the bound.
+#[test]
+fn vm_a_directory_of_too_many_names_leaves_the_root_not_shared() {
+    only_in_lab();
+    let _config = small_bases();
+    let runtime = Runtime::sharedroot();
+    for (names, on_base) in [(500, true), (22_500, false)] {
+        let image = Image::new();
+        let dir = image.top().join("many");
+        fs::create_dir(&dir).unwrap();
+        (0..names).for_each(|n| fs::write(dir.join(format!("{n:0255}")), "").unwrap());
+        let bundle = image.bundle(&runtime, true, &["sleep", "1000"]);
+        let container = runtime.start(&bundle);
+        let its = root_of(container.pid());
+        assert_eq!(its.is_on_dm(), on_base, "{names} names: {its:?}");
+        let status = documented::json("status", &[])["containers"]["not_shared"].to_string();
+        if !on_base {
+            has(&status, &["so many names that mke2fs and debugfs", "many", &container.id]);
+        }
+        container.call("delete", &["--force"]).ok();
+    }
+    nothing_is_kept();
 }
 
 #[test]

@@ -147,8 +147,8 @@ fn vm_a_changed_shared_label_waits_for_the_last_container() {
         line.unwrap_or_else(|| panic!("nothing of {SHARED} in: {text}")).to_owned()
     };
     has(&sharedroot(&["status"]), &[&format!("label     {OTHER}")]);
-    has(&ours(&sharedroot(&["status"])), &["still has", "containers have it"]);
-    has(&ours(&sharedroot(&["gc"])), &["kept the base", "containers have it"]);
+    has(&ours(&sharedroot(&["status"])), &["still has", "containers use it"]);
+    has(&ours(&sharedroot(&["gc"])), &["kept the base", "containers use it"]);
     for container in [&first, &second, &third] {
         assert_eq!(container.exec(&[], &["cat", "/etc/unique"]).ok(), image.name);
     }
@@ -172,7 +172,10 @@ fn vm_a_changed_shared_label_waits_for_the_last_container() {
     has(&sharedroot(&["gc"]), &["unmounted the base", OTHER]);
     let container = runtime.start(&bundles[0]);
     assert!(!root_of(container.pid()).is_on_dm());
-    has(&why_not_shared(&container), &["with the shared label", SHARED, "under another label"]);
+    has(
+        &why_not_shared(&container),
+        &["with the shared label", SHARED, "still mounted with another label"],
+    );
     drop(container);
     out(&["umount", left.str()]);
     let container = runtime.start(&bundles[0]);

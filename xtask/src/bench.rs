@@ -37,12 +37,12 @@ enum What {
     Runtime,
     /// Bases beside `tar -x` of the same layers, in one guest [--rounds 5] [--image NAME]
     Image,
-    /// Many small containers on roots of ours and on overlay mounts, in one guest; docs/density.md [--pods 1000]
-    /// [--modes shared,private,overlay2,plain,shared+mount,runc,crun] [--engine NAME] [--parallel 1] [--images 1]
-    /// [--via oci|docker] [--turns 100]
+    /// Many small containers on roots of sharedroot and on overlay mounts, in one guest; docs/density.md [--pods 1000] [--modes
+    /// shared,private,overlay2,plain,shared+mount,runc,crun] [--engine NAME] [--parallel 1] [--images 1] [--via oci|docker]
+    /// [--turns 100]
     Density,
-    /// Containers that write a little, and a commit, on ours, overlay2 and btrfs, in two guests; docs/cow.md [--rounds 10]
-    /// [--runtime runc|crun|sharedroot]
+    /// Containers that write a little, and a commit, on sharedroot, overlay2 and btrfs, in two guests; docs/cow.md [--rounds
+    /// 10] [--runtime runc|crun|sharedroot]
     Cow,
     /// From docker run to a container's first useful work, in one guest; docs/hello.md [--rounds 4] [--warm 1]
     /// [--images pause,busybox,debian,python,redis,nginx,awkward]

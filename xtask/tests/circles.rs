@@ -1,11 +1,11 @@
-//! No module of the programs uses, directly or through others, a module that uses it. So each module can be read, and moved,
-//! after the modules that it uses.
+//! No module of the programs uses, directly or through other modules, a module that uses it. So each module can be read, and
+//! moved, after the modules that it uses.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The crates outside of the folder `crates/`, all of whose crates are looked at.
+/// The crates outside of the folder `crates/`. All crates in that folder are checked, too.
 const OTHERS: [&str; 4] = ["containerd-shim", "dm", "shim", "xtask"];
 
 /// A crate's modules by their paths (`import/files`), and the modules that each one uses. A `mod.rs` and a `lib.rs` are tables
@@ -46,7 +46,7 @@ fn paths(code: &str) -> Vec<Vec<String>> {
     let mut found = Vec::new();
     for head in ["crate::", "super::"] {
         for (at, _) in code.match_indices(head) {
-            // The middle of `super::super::…`, or of another crate's path.
+            // This is the middle of `super::super::…`, or a part of another crate's path.
             if code[..at].ends_with("::") || code[..at].ends_with(is_name) {
                 continue;
             }

@@ -1,5 +1,5 @@
-//! Which crate may use which, and what may be in each crate. Without this test, a review would have to check it at every
-//! change.
+//! Which crate may use which crates, and what may be in each crate. Without this test, a review would have to check these rules
+//! at every change.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -161,28 +161,111 @@ fn paths_of_others_are_resolved_in_one_place() {
 }
 
 /// Files of the programs with the word in a line of code.
-fn with_word(word: &str) -> BTreeSet<String> {
-    let mut found = BTreeSet::new();
-    for dir in CODE {
-        look(&top().join(dir), word, &mut found);
-    }
+fn with_word(wanted: &str) -> BTreeSet<String> {
+    let has_word = |path: &PathBuf| {
+        let text = fs::read_to_string(path).unwrap();
+        let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+        code.flat_map(|line| line.split(|c: char| !c.is_alphanumeric() && c != '_'))
+            .any(|word| word == wanted)
+    };
+    let found = code_files().into_iter().filter(has_word);
+    found.map(|path| path.strip_prefix(top()).unwrap().to_str().unwrap().to_owned()).collect()
+}
+
+/// All files of the programs' code.
+fn code_files() -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    CODE.iter().for_each(|dir| rust_files(&top().join(dir), &mut found));
     found
 }
 
-fn look(dir: &Path, wanted: &str, found: &mut BTreeSet<String>) {
-    for entry in fs::read_dir(dir).unwrap() {
-        let path: PathBuf = entry.unwrap().path();
-        if path.is_dir() {
-            look(&path, wanted, found);
-        } else if path.extension().is_some_and(|of| of == "rs") {
-            let text = fs::read_to_string(&path).unwrap();
-            let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
-            if code
-                .flat_map(|line| line.split(|c: char| !c.is_alphanumeric() && c != '_'))
-                .any(|word| word == wanted)
-            {
-                found.insert(path.strip_prefix(top()).unwrap().to_str().unwrap().to_owned());
+/// An `#[error(…)]` whose text has the words of the source of its error. The report prints the chain, so it would have these
+/// words twice.
+#[test]
+fn no_error_prints_its_source() {
+    let (mut seen, mut found) = (0, Vec::new());
+    for file in code_files() {
+        let text = fs::read_to_string(&file).unwrap();
+        for (at, _) in text.match_indices("#[error(") {
+            let attribute = in_brackets(&text[at + "#[error".len()..]);
+            let item = &text[at + "#[error".len() + attribute.len()..];
+            seen += usize::from(source_of(item).is_some());
+            if source_of(item).is_some_and(|source| mentions(attribute, &source)) {
+                let line = text[..at].lines().count() + 1;
+                found.push(format!("{}:{line}: {attribute}", file.display()));
             }
+        }
+    }
+    assert!(seen > 150, "{seen} errors with a source");
+    assert!(
+        found.is_empty(),
+        "these print their source, which the report prints after them (a reason that a remedy follows is a field `cause`, and no \
+         source): {found:#?}"
+    );
+}
+
+/// From the first bracket to the one that closes it. Brackets in texts do not count.
+fn in_brackets(text: &str) -> &str {
+    let (mut depth, mut quoted, mut escaped) = (0, false, false);
+    for (at, c) in text.char_indices() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' if quoted => escaped = true,
+            '"' => quoted = !quoted,
+            '(' | '{' if !quoted => depth += 1,
+            ')' | '}' if !quoted => {
+                depth -= 1;
+                if depth == 0 {
+                    return &text[..=at];
+                }
+            }
+            _ => {}
+        }
+    }
+    text
+}
+
+/// The field that thiserror takes for the source: one of that name, or one that an attribute marks.
+fn source_of(item: &str) -> Option<String> {
+    // The fields of the struct or the variant. One without fields ends before the next bracket.
+    let start = item.find(['(', '{', ',', ';'])?;
+    let attributes = item[..start].matches("#[").count();
+    assert!(attributes == 0, "an attribute between #[error] and its item: {}", &item[..start]);
+    let fields = match &item[start..=start] {
+        "(" | "{" => in_brackets(&item[start..]),
+        _ => return None,
+    };
+    let code: String = fields.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+    let is_tuple = code.starts_with('(');
+    for mark in ["#[source]", "#[from]"] {
+        if let Some((before, after)) = code.split_once(mark) {
+            let name = after.trim_start().trim_start_matches("pub ").split(':').next();
+            let number = before.matches(',').count();
+            return Some(if is_tuple { number.to_string() } else { name?.trim().to_owned() });
+        }
+    }
+    let mut names = code.split([',', '{']).map(|field| field.trim().trim_start_matches("pub "));
+    names.any(|field| field.starts_with("source:")).then(|| "source".to_owned())
+}
+
+/// Whether the arguments of `#[error(…)]` name the field, in the text or after it.
+fn mentions(attribute: &str, field: &str) -> bool {
+    let by_position = field == "0" && attribute.contains("{}") && !attribute.contains(',');
+    let in_text =
+        attribute.contains(&format!("{{{field}}}")) || attribute.contains(&format!("{{{field}:"));
+    let after_it = attribute.match_indices(&format!(".{field}")).any(|(at, word)| {
+        !attribute[at + word.len()..].starts_with(|c: char| c.is_alphanumeric() || c == '_')
+    });
+    by_position || in_text || after_it
+}
+
+fn rust_files(dir: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            rust_files(&path, found);
+        } else if path.extension().is_some_and(|of| of == "rs") {
+            found.push(path);
         }
     }
 }

@@ -21,7 +21,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use prost::Message;
-use sharedroot::verbs::{Debug, Failure, LifecycleError, VerbError, Verbs, Whom};
+use sharedroot::verbs::{Debug, Failure, LifecycleError, VerbError, Verbs};
+use sharedroot_engine::Reach;
 use sharedroot_sys::chain::chain;
 use sharedroot_task::messages::{Any, Status, envelope};
 use sharedroot_task::{Call, Code, NotACall, ttrpc};
@@ -113,11 +114,12 @@ fn operate(orders: &Orders, request: OwnedFd) -> Result<Done, Failed> {
         Call::Start(request) => verbs.start(&request.id)?,
         Call::Delete(request) => {
             verbs.delete(&request.id, &orders.bundle)?;
-            rootfs::unmount(&rootfs::of_bundle(&orders.bundle)).map_err(Failed::other)?;
+            rootfs::unmount(&rootfs::of_bundle(&orders.bundle))
+                .map_err(|e| Failed::other(chain(&e)))?;
         }
         Call::Kill(request) => {
-            let whom = if request.all { Whom::All } else { Whom::Init };
-            verbs.kill(&request.id, request.signal, whom)?;
+            let reach = if request.all { Reach::All } else { Reach::Init };
+            verbs.kill(&request.id, request.signal, reach)?;
         }
         Call::Pause(request) => verbs.pause(&request.id)?,
         Call::Resume(request) => verbs.resume(&request.id)?,

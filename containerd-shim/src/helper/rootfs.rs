@@ -23,7 +23,7 @@ const MOST_OPTIONS: usize = 4095;
 
 /// A rootfs that cannot be unmounted.
 #[derive(Debug, thiserror::Error)]
-#[error("unmount {path}: {source}")]
+#[error("unmount {path}")]
 pub struct RootfsError {
     path: PathBuf,
     source: io::Error,

@@ -1,4 +1,5 @@
-//! The base of an image: made once, sealed, mounted once, whoever comes first.
+//! The base of an image. The first container of the image makes the base, seals it and mounts it; later containers use that
+//! mount.
 
 use std::fs::{DirBuilder, Permissions};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
@@ -8,6 +9,7 @@ use sharedroot_dm::{Bytes, NewVolume};
 use sharedroot_format::{BaseKey, VolumeName};
 use sharedroot_image::{self as image, Image, MakeError, Source, Tree};
 use sharedroot_label::SharedLabel;
+use sharedroot_sys::chain::chain;
 use sharedroot_sys::mount::{self, Access, Detached, Setting};
 use sharedroot_sys::step::step;
 
@@ -17,33 +19,33 @@ use crate::bases::Bases;
 use crate::error::{RootfsError, file};
 use crate::not_shared::NotShared;
 
-/// Options of every read-only mount of a base: never write, not even a journal's replay.
+/// Options of every read-only mount of a base: ext4 writes nothing, and does not replay the journal.
 const SEALED: [Setting<'static>; 1] = [Setting::Flag("noload")];
 
-/// A base at its place.
+/// A base and its mount point.
 #[derive(Debug)]
 pub(super) struct MountedBase<'a> {
     /// The image's key.
     pub key: &'a BaseKey,
-    /// Where it is mounted.
+    /// The mount point of the base.
     pub at: PathBuf,
-    /// Its device number.
+    /// The device number of the base.
     pub device: (u32, u32),
 }
 
 impl MountedBase<'_> {
-    /// That it is still there, where it stays while it is locked.
+    /// Checks that the base is still mounted. While the base is locked, nobody unmounts it.
     pub fn check(&self, _stays: &BaseLock) -> Result<(), RootfsError> {
         let there = mount::device_mounted_at(&self.at) == Some(self.device);
         if there { Ok(()) } else { Err(self.removed()) }
     }
 
-    /// An administrator came between.
+    /// The error for a base that an administrator removed meanwhile.
     pub fn removed(&self) -> RootfsError {
         RootfsError::BaseRemoved { key: self.key.clone() }
     }
 
-    /// What became of putting `path` above it; that it was removed is another matter.
+    /// Makes the error for a failed attempt to put `path` above the base. The error of a removed base passes unchanged.
     pub fn cannot_carry(&self, path: &Path) -> impl FnOnce(RootfsError) -> RootfsError {
         let (key, path) = (self.key.clone(), path.to_owned());
         move |error| match error {
@@ -54,7 +56,7 @@ impl MountedBase<'_> {
 }
 
 impl Bases {
-    /// The base whose own mount is at `root_path`: a bundle may name it as its root.
+    /// The base whose own mount is at `root_path`: a bundle may name a base's mount as its root.
     #[must_use]
     pub fn base_at(&self, root_path: &Path) -> Option<Image> {
         let key: BaseKey = root_path.file_name()?.to_str()?.parse().ok()?;
@@ -63,12 +65,12 @@ impl Bases {
         is_there.then(|| Image::of_base(key))
     }
 
-    /// The image's base, made and mounted if this is its first container.
+    /// The image's base. Makes and mounts the base if this container is the image's first.
     ///
-    /// Where it is mounted already this is one statx(2): no lock, no store, no device-mapper.
+    /// For a base that is mounted already this is one statx(2): no lock, no store, no device-mapper.
     ///
     /// # Errors
-    /// [`RootfsError`]; nothing is left of what was begun.
+    /// [`RootfsError`]; an unfinished base and its mount are removed.
     pub(super) fn mounted_base<'a>(
         &self,
         image: &'a Image,
@@ -83,11 +85,11 @@ impl Bases {
         if let Some(device) = mount::device_mounted_at(&at) {
             return Ok(MountedBase { key, at, device });
         }
-        // Before a base is made that could not be mounted.
+        // Asked first, so that no base is made that could not be mounted.
         let label = self.labels().shared()?;
         let pool = self.pool()?;
         self.ensure_base(&lock, image)?;
-        // The engine's store may have moved since it was made.
+        // The engine may have moved its store since the base was made.
         self.catalog().note_origin(image)?;
         let name = VolumeName::of_base(&image.key);
         let _step = step("activate and mount the base");
@@ -96,13 +98,13 @@ impl Bases {
         if mounted.is_err()
             && let Err(error) = pool.deactivate(&name)
         {
-            tracing::warn!("{error}");
+            tracing::warn!("{}", chain(&error));
         }
         let device = (active.major, active.minor);
         mounted.map(|()| MountedBase { key, at, device })
     }
 
-    /// Makes the sealed volume of the image's base unless it is there.
+    /// Makes the sealed volume of the image's base unless that volume exists.
     fn ensure_base(&self, lock: &BaseLock, image: &Image) -> Result<(), RootfsError> {
         if self.pool()?.ready(&VolumeName::of_base(&image.key))?.is_some() {
             return Ok(());
@@ -118,8 +120,8 @@ impl Bases {
         Ok(())
     }
 
-    /// The volume of the image's base with everything in it, and the tree that it was made from. `has_room` hears before
-    /// anything is written how many bytes that is.
+    /// Makes the volume of the image's base, and fills it. Returns the volume and the tree that the volume was made from.
+    /// Before anything is written, `has_room` is called with the number of bytes that the base takes.
     pub(super) fn fill_base(
         &self,
         _only_maker: &BaseLock,
@@ -135,17 +137,16 @@ impl Bases {
         };
         let scratch = self.run_dir().join("making").join(image.key.to_string());
         let tree = image::assemble(image, &scratch).map_err(fail)?;
-        let bytes = Bytes(tree.usage().map_err(fail)?.bytes);
+        let size = self.config().base_size;
+        let bytes = Bytes(tree.usage(size.0).map_err(fail)?.bytes);
         has_room(bytes)?;
         let pool = self.with_room(|pool| pool.make_room(bytes).map(|()| pool))?;
-        let volume =
-            pool.create_volume(&VolumeName::of_base(&image.key), self.config().base_size)?;
-        image::make_filesystem(&tree, &image.key, volume.device(), self.config().base_size.0)
-            .map_err(fail)?;
+        let volume = pool.create_volume(&VolumeName::of_base(&image.key), size)?;
+        image::make_filesystem(&tree, &image.key, volume.device(), size.0).map_err(fail)?;
         Ok((volume, tree))
     }
 
-    /// The sealed base for a snapshot; it need not be mounted.
+    /// Makes sure that a sealed base exists, of which a snapshot can be taken. The base need not be mounted.
     pub(super) fn snapshot_base(&self, image: &Image) -> Result<(), RootfsError> {
         if self.pool()?.ready(&VolumeName::of_base(&image.key))?.is_some() {
             return Ok(());
@@ -154,7 +155,8 @@ impl Bases {
         self.ensure_base(&lock, image)
     }
 
-    /// A mount of the base for one look, attached nowhere; [`Self::look_away`] is its end. `None` if there is no such base.
+    /// Mounts the base detached, so that this process alone can read it; [`Self::look_away`] ends the reading. `None` if there
+    /// is no such base.
     ///
     /// # Errors
     /// [`RootfsError`].
@@ -172,7 +174,7 @@ impl Bases {
         sealed(key, &pool.activate(&name)?.device, label).map(Some)
     }
 
-    /// Deactivates a base that was only looked at.
+    /// Deactivates a base that was mounted only for reading.
     ///
     /// # Errors
     /// [`RootfsError`].
@@ -184,8 +186,8 @@ impl Bases {
         Ok(())
     }
 
-    /// Unmounts and deletes a base that no record names. A container that was just being created
-    /// from it fails or makes it anew; one that runs keeps its mount, and the device is busy.
+    /// Unmounts and deletes a base that no record names. A container that is just being created from the base fails, or makes
+    /// the base again. A container that runs keeps its own mount, and then the device is busy.
     ///
     /// # Errors
     /// [`RootfsError`].
@@ -196,12 +198,12 @@ impl Bases {
         Ok(self.catalog().change(|catalog| catalog.forget(key))?)
     }
 
-    /// Unmounts a base that no record names; its volume stays.
+    /// Unmounts a base that no record names. The volume of the base stays.
     pub(super) fn unmount_base(&self, key: &BaseKey) -> Result<(), RootfsError> {
         self.detach_base(&self.lock_base(key)?)
     }
 
-    /// The same, unless a record names it by now.
+    /// Unmounts a base, unless a record names the base by now.
     pub(super) fn unmount_unused(&self, key: &BaseKey) -> Result<(), RootfsError> {
         let lock = self.lock_base(key)?;
         if self.leases().any_mount(key)? { Ok(()) } else { self.detach_base(&lock) }
@@ -227,7 +229,7 @@ impl Bases {
     ) -> Result<(), RootfsError> {
         let sealed = sealed(lock.key(), device, label)?;
         DirBuilder::new().recursive(true).mode(0o700).create(at).map_err(file("create", at))?;
-        // A base holds set-uid programs of strangers: on the host only root may come near it.
+        // A base holds set-uid programs from strangers, so on the host only root may reach the base.
         for top in at.parent().into_iter().chain([&*self.scaffolds().dir()]) {
             DirBuilder::new()
                 .recursive(true)
@@ -242,7 +244,7 @@ impl Bases {
     }
 }
 
-/// The read-only mount of a sealed base, attached nowhere.
+/// Mounts a sealed base read-only and detached.
 pub(super) fn sealed(
     key: &BaseKey,
     device: &Path,
@@ -250,10 +252,10 @@ pub(super) fn sealed(
 ) -> Result<Detached, RootfsError> {
     let mut options = SEALED.to_vec();
     options.extend(label.iter().map(|label| context(label.as_mount_label())));
-    mount::block_device("ext4", device, Access::ReadOnly, &options).map_err(|source| match label {
-        Some(label) if source.is_invalid() => {
-            NotShared::OtherLabel { key: key.clone(), label, source }.into()
+    mount::block_device("ext4", device, Access::ReadOnly, &options).map_err(|cause| match label {
+        Some(label) if cause.is_invalid() => {
+            NotShared::OtherLabel { key: key.clone(), label, cause }.into()
         }
-        _ => source.into(),
+        _ => cause.into(),
     })
 }

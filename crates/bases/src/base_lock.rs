@@ -1,6 +1,7 @@
-//! The lock of one base: whoever makes, mounts, unmounts or removes it, or what is above it, does so alone.
+//! The lock of one base. A process holds the lock while it makes, mounts, unmounts or removes the base, or anything above the
+//! base.
 //!
-//! What must be done under the lock takes it as an argument. It ends with its process.
+//! A function that needs the lock takes the lock as an argument. The kernel releases the lock when its process ends.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;
@@ -23,7 +24,7 @@ pub(crate) struct BaseLock {
 
 impl Drop for BaseLock {
     fn drop(&mut self) {
-        // A process that was forked meanwhile has the same open file.
+        // A process that was forked meanwhile shares this open file, and the lock with it.
         let _ = self.file.unlock();
     }
 }
@@ -43,7 +44,7 @@ impl Bases {
         Ok(BaseLock { key: key.clone(), file: lock })
     }
 
-    /// The lock, or none if another process has it.
+    /// Takes the lock, or returns `None` if another process holds it.
     pub(crate) fn try_lock_base(&self, key: &BaseKey) -> Result<Option<BaseLock>, RootfsError> {
         let (path, lock) = self.open_lock(key)?;
         match lock.try_lock() {
@@ -53,7 +54,7 @@ impl Bases {
         }
     }
 
-    /// The lock for a container, which may have a root without the base.
+    /// Takes the lock for a container, which can also run without the base.
     pub(crate) fn lock_base_if_wanted(&self, key: &BaseKey) -> Result<BaseLock, RootfsError> {
         if self.config().base_wait {
             return self.lock_base(key);

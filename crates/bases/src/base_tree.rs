@@ -1,4 +1,4 @@
-//! A base's files, for who reads all of them: verification and export.
+//! The files of a base, for verification and export, which read all of them.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags};
 use sharedroot_dm::{Pool, VolumeName};
 use sharedroot_format::BaseKey;
+use sharedroot_sys::chain::chain;
 use sharedroot_sys::mount::{self, Detached};
 
 use super::base::sealed;
@@ -13,17 +14,17 @@ use super::base_lock::BaseLock;
 use crate::bases::Bases;
 use crate::error::{RootfsError, file};
 
-/// A base's tree, open for reading. The base is not removed as long as this value lives.
+/// The tree of a base, open for reading. While this value lives, nobody removes the base.
 #[derive(Debug)]
 pub struct BaseTree<'b> {
-    // Released from the top: the descriptor, the mount, then the device.
+    // Fields drop in this order: the descriptor, the mount, then the device.
     top: OwnedFd,
     _mount: Option<Detached>,
     active: Active<'b>,
     _lock: BaseLock,
 }
 
-/// The base's device, deactivated with this value if it was activated for it.
+/// The device of a base. Drop deactivates the device if [`Bases::open_base`] activated it.
 #[derive(Debug)]
 struct Active<'b> {
     pool: &'b Pool,
@@ -37,16 +38,16 @@ impl Drop for Active<'_> {
         if !self.before
             && let Err(error) = self.pool.deactivate(&self.name)
         {
-            tracing::warn!("{error}");
+            tracing::warn!("{}", chain(&error));
         }
     }
 }
 
 impl Bases {
-    /// Opens a base where it is mounted, or mounts it where nobody else sees it.
+    /// Opens a base at its mount point. A base that is not mounted gets a detached mount.
     ///
     /// # Errors
-    /// [`RootfsError::NoBase`], or what failed of the pool or the mount.
+    /// [`RootfsError::NoBase`], or the error of the pool or of the mount.
     pub fn open_base(&self, key: &BaseKey) -> Result<BaseTree<'_>, RootfsError> {
         let lock = self.lock_base(key)?;
         let pool = self.active_pool()?;
@@ -86,7 +87,7 @@ impl BaseTree<'_> {
         &self.active.device
     }
 
-    /// Bytes of the file system that are in use, its own included.
+    /// Bytes of the file system that are in use, including the file system's own tables.
     ///
     /// # Errors
     /// [`RootfsError::File`].

@@ -1,9 +1,8 @@
-//! The bases of one configuration, as one command uses them: where their files are, and their pool, which is opened when it is
-//! needed for the first time.
+//! The bases of one configuration, as one command uses them: the places of their files, and their pool.
 //!
-//! A container whose base is mounted needs no pool. So [`Bases::pool`] opens the pool when it is asked, and whoever asks again
-//! gets the same one: no function of this crate takes a pool, which could be another one. That there is no pool yet is not
-//! remembered: another process may make it at any time.
+//! A container whose base is mounted needs no pool. So [`Bases::pool`] opens the pool at the first call, and returns this pool
+//! at each later call. No function of this crate takes a pool as an argument, which could be a different pool. That there is no
+//! pool yet is not remembered: another process may create the pool at any time.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -34,50 +33,50 @@ struct Found {
 }
 
 impl Bases {
-    /// Opens nothing yet.
+    /// The bases of `config`. Opens nothing.
     #[must_use]
     pub fn new(config: Config) -> Self {
         Self { config, pool: OnceLock::new() }
     }
 
-    /// What the configuration says.
+    /// The configuration.
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.config
     }
 
-    /// Where everything is that ends with the host's uptime.
+    /// The run directory: its files end with the host's uptime.
     #[must_use]
     pub fn run_dir(&self) -> &Path {
         &self.config.pool.run_dir
     }
 
-    /// Where everything is that outlives the host's uptime.
+    /// The state directory: its files outlive the host's uptime.
     #[must_use]
     pub fn state_dir(&self) -> &Path {
         &self.config.pool.state_dir
     }
 
-    /// Who uses which base.
+    /// The leases: which container uses which base.
     #[must_use]
     pub fn leases(&self) -> Leases {
         Leases::below(self.run_dir())
     }
 
-    /// What is known of bases beyond their volumes.
+    /// The catalog: what is known of bases beyond their volumes.
     #[must_use]
     pub fn catalog(&self) -> CatalogFile<'_> {
         CatalogFile::of(self.state_dir(), self.run_dir())
     }
 
-    /// Where the base of `key` is mounted.
+    /// The mount point of the base of `key`.
     #[must_use]
     pub fn base_mount(&self, key: &BaseKey) -> PathBuf {
         self.run_dir().join("base").join(key.to_string())
     }
 
-    /// Where prepared volumes are placed in a container's own mount namespace. Not below the run
-    /// directory, which only root may enter: root of a user namespace must reach them.
+    /// The directory in which prepared volumes are placed, in a container's own mount namespace. It is not below the run
+    /// directory, which only root may enter: root of a user namespace must reach the volumes.
     #[must_use]
     pub fn volumes(&self) -> PathBuf {
         let mut name = self.run_dir().to_owned().into_os_string();
@@ -85,7 +84,7 @@ impl Bases {
         name.into()
     }
 
-    /// The pool, activated if it was not. One on loop files is made on first use.
+    /// The pool; activates a pool that is not active. A pool on loop files is created at its first use.
     ///
     /// # Errors
     /// [`RootfsError::Dm`].
@@ -99,7 +98,7 @@ impl Bases {
         Ok(&found.pool)
     }
 
-    /// The pool if it has been made, activated if it was not.
+    /// The pool if it exists; activates a pool that is not active.
     ///
     /// # Errors
     /// [`RootfsError::Dm`].
@@ -107,8 +106,9 @@ impl Bases {
         self.in_use(Pool::begin_use)
     }
 
-    /// The pool if it has been made, for `Pool::reconcile`: activated if it was not, but nothing of it is finished or undone.
-    /// Asked before anything else of the pool; what a reconcile leaves untouched, no other function of this crate may see.
+    /// The pool if it exists, for `Pool::reconcile`. Activates a pool that is not active, but finishes or undoes none of its
+    /// changes. Call this before every other function that opens the pool: no other function of this crate may see a pool that
+    /// is not reconciled.
     ///
     /// # Errors
     /// [`RootfsError::Dm`].
@@ -129,7 +129,7 @@ impl Bases {
         Ok(Some(&found.pool))
     }
 
-    /// The pool, activated if it was not. Makes none.
+    /// The pool; activates a pool that is not active. Creates no pool.
     ///
     /// # Errors
     /// [`RootfsError::Dm`], also if there is no pool.
@@ -137,7 +137,7 @@ impl Bases {
         self.pool_if_made()?.ok_or_else(|| self.no_pool())
     }
 
-    /// The pool, active or not. Makes and activates nothing.
+    /// The pool, active or not. Creates and activates nothing.
     ///
     /// # Errors
     /// [`RootfsError::Dm`], also if there is no pool.
@@ -145,7 +145,7 @@ impl Bases {
         self.known_pool_if_made()?.ok_or_else(|| self.no_pool())
     }
 
-    /// The pool if it has been made, active or not. Makes and activates nothing.
+    /// The pool if it exists, active or not. Creates and activates nothing.
     ///
     /// # Errors
     /// [`RootfsError::Dm`].
@@ -153,7 +153,7 @@ impl Bases {
         Ok(self.find()?.map(|found| &found.pool))
     }
 
-    /// Takes the pool out, for its end.
+    /// Takes the pool out of this value, to deactivate or destroy the pool.
     pub(crate) fn into_known_pool(self) -> Result<Pool, RootfsError> {
         self.known_pool()?;
         let no_pool = self.no_pool();

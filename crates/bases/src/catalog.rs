@@ -1,6 +1,6 @@
-//! What is known of bases beyond their volumes: names that people gave, and where a base came from.
+//! What is known of bases beyond their volumes: names that people gave, and the origin of each base.
 //!
-//! No container depends on it: a base without an entry is only never unwanted, and an entry without a base means nothing.
+//! No container depends on the catalog. A base without an entry is never unwanted, and an entry without a base means nothing.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,7 +18,7 @@ use sharedroot_image::{Image, Source};
 )]
 pub struct NameError(String);
 
-/// A name that a person gave to a base: as an image reference is written.
+/// A name that a person gave to a base, in the form of an image reference.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ImageName(String);
@@ -47,34 +47,34 @@ impl fmt::Display for ImageName {
 
 text_form!(ImageName);
 
-/// Where a base came from and what it held then.
+/// The origin of a base, and what the base held when it was made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
-    /// Its image's chain ID, where it has one.
+    /// The chain ID of the image, if the image has one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub chain_id: Option<ChainId>,
-    /// Whose image it is.
+    /// Where the image is stored.
     pub source: Source,
-    /// When it was made, RFC 3339.
+    /// The time at which the base was made, RFC 3339.
     pub made: String,
-    /// What it held.
+    /// The content of the base at that time.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub tree: Option<TreeFacts>,
 }
 
-/// What a base held at some time.
+/// The content of a base at some time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TreeFacts {
-    /// The digest of its whole tree.
+    /// The digest of the whole tree.
     pub digest: Digest,
-    /// When it was taken, RFC 3339.
+    /// The time at which the digest was taken, RFC 3339.
     pub taken: String,
-    /// Whether it was taken of what the base was made from, and not of the base itself later.
+    /// Whether the digest is of the tree that the base was made from. Otherwise it is of the base itself, and was taken later.
     pub from_source: bool,
 }
 
 impl Facts {
-    /// What is known of a base that is made from `image` now.
+    /// The facts about a base that is made from `image` now.
     #[must_use]
     pub fn of(image: &Image) -> Self {
         Self { chain_id: image.chain_id, source: image.source.clone(), made: now(), tree: None }
@@ -82,13 +82,13 @@ impl Facts {
 }
 
 impl TreeFacts {
-    /// Of a digest that is taken now, of what the base is made from.
+    /// A digest that is taken now, of the tree that the base is made from.
     #[must_use]
     pub fn of_source(digest: Digest) -> Self {
         Self { digest, taken: now(), from_source: true }
     }
 
-    /// Of a digest that is taken now, of the base itself.
+    /// A digest that is taken now, of the base itself.
     #[must_use]
     pub fn of_base(digest: Digest) -> Self {
         Self { digest, taken: now(), from_source: false }
@@ -99,10 +99,10 @@ fn now() -> String {
     chrono::Local::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, false)
 }
 
-/// The whole file.
+/// The content of the whole file.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Catalog {
-    /// One base a name; a base may have several.
+    /// The base of each name; a base may have several names.
     #[serde(default)]
     names: BTreeMap<ImageName, BaseKey>,
     #[serde(default)]
@@ -115,28 +115,28 @@ impl Catalog {
         self.names.iter().filter(move |(_, of)| *of == key).map(|(name, _)| name)
     }
 
-    /// What is known of a base.
+    /// The facts about a base.
     #[must_use]
     pub fn facts(&self, key: &BaseKey) -> Option<&Facts> {
         self.bases.get(key)
     }
 
-    /// What is known of all bases.
+    /// The facts about all bases.
     pub fn all_facts(&self) -> impl Iterator<Item = &Facts> {
         self.bases.values()
     }
 
-    /// Gives a name to a base; it leaves the one that had it.
+    /// Gives a name to a base. A base that had the name before loses it.
     pub fn name(&mut self, name: ImageName, key: &BaseKey) {
         self.names.insert(name, key.clone());
     }
 
-    /// What is known of a base, to add to.
+    /// The facts about a base, for a change.
     pub fn facts_mut(&mut self, key: &BaseKey) -> Option<&mut Facts> {
         self.bases.get_mut(key)
     }
 
-    /// Writes down what is known of a base.
+    /// Records the facts about a base.
     pub fn describe(&mut self, key: &BaseKey, facts: Facts) {
         self.bases.insert(key.clone(), facts);
     }

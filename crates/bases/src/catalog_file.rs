@@ -1,4 +1,4 @@
-//! The catalog's file, `images.json` in the state directory: replaced as a whole under a lock.
+//! The catalog's file, `images.json` in the state directory. A process replaces the whole file under a lock.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind};
@@ -13,14 +13,14 @@ use crate::names::Names;
 
 /// The file cannot be read or replaced.
 #[derive(Debug, thiserror::Error)]
-#[error("{step} {path}: {source}")]
+#[error("{step} {path}")]
 pub struct CatalogError {
     step: &'static str,
     path: PathBuf,
     source: io::Error,
 }
 
-/// The file of one state directory, and the run directory with its lock.
+/// The file in one state directory, and the run directory, which holds the lock.
 #[derive(Debug, Clone, Copy)]
 pub struct CatalogFile<'b> {
     state_dir: &'b Path,
@@ -36,7 +36,7 @@ impl<'b> CatalogFile<'b> {
         self.state_dir.join("images.json")
     }
 
-    /// What the file says now.
+    /// Reads the catalog.
     ///
     /// # Errors
     /// [`CatalogError`].
@@ -53,7 +53,7 @@ impl<'b> CatalogFile<'b> {
         }
     }
 
-    /// What people and engines call the bases' images.
+    /// The names that people and engines gave to the images of the bases.
     ///
     /// # Errors
     /// [`CatalogError`].
@@ -61,7 +61,8 @@ impl<'b> CatalogFile<'b> {
         Ok(Names::of(self.read()?))
     }
 
-    /// Changes the file, if the change is one. Durable when it returns; a killed process leaves the old file.
+    /// Calls `change`, and replaces the file if the catalog differs afterwards. The file is on the disk when this returns; a
+    /// killed process leaves the old file.
     ///
     /// # Errors
     /// [`CatalogError`].
@@ -90,7 +91,8 @@ impl<'b> CatalogFile<'b> {
         written.map_err(failed("write", &path))
     }
 
-    /// Notes where `image` is now: its engine's store may have moved since its base was made. What was imported stays so.
+    /// Records where `image` is stored now: its engine may have moved its store since the base was made. The origin of an
+    /// imported base stays.
     pub(crate) fn note_origin(&self, image: &Image) -> Result<(), CatalogError> {
         if image.source == Source::Base {
             return Ok(());
@@ -119,7 +121,7 @@ mod tests {
         assert_eq!(fs::read_dir(state.path()).unwrap().count(), 0);
     }
 
-    /// As a version without formats has written it.
+    /// A catalog as a version without format numbers wrote it.
     const OLD: &str = r#"{
         "names": { "debian:12": "KEY" },
         "bases": { "KEY": {
@@ -145,7 +147,7 @@ mod tests {
         let left = file.read().unwrap();
         assert!(left.facts(&key).is_none() && left.facts(&other).is_some());
         assert!(fs::read_to_string(file.path()).unwrap().contains("\"f2-abab"));
-        // What is no key is no catalog: nothing of it is lost by a change.
+        // A file with an entry that is no key is not read as a catalog, so that no change drops the entry.
         fs::write(file.path(), OLD.replace("KEY", "f1-00")).unwrap();
         assert!(file.change(|catalog| catalog.forget(&key)).is_err());
         assert!(fs::read_to_string(file.path()).unwrap().contains("f1-00"));

@@ -1,15 +1,15 @@
-//! What the program that runs containers knows of them, asked by whoever is about to take something away.
+//! What the program that runs containers knows of its containers. This crate asks before it deletes or unmounts anything.
 
 use std::error::Error;
 
 use sharedroot_format::{Lease, VolumeName};
 
-/// Why the program cannot say.
+/// The reason why the program cannot answer.
 pub type ContainersError = Box<dyn Error + Send + Sync>;
 
 /// The program's own records.
 pub trait Containers {
-    /// The leases that all containers have by their records.
+    /// The leases that the records of all containers name.
     ///
     /// # Errors
     /// If a record cannot be read.
@@ -21,7 +21,7 @@ pub trait Containers {
     /// If a record cannot be read.
     fn snapshots(&self) -> Result<Vec<VolumeName>, ContainersError>;
 
-    /// Removes the record that names the snapshot: it is deleted, and nobody will delete the container any more.
+    /// Removes the record that names a deleted snapshot: nobody will delete the container of that record any more.
     ///
     /// # Errors
     /// If the record cannot be removed.

@@ -1,8 +1,9 @@
-//! What a container changed before its last end and its engine did not get: a power cut or a `delete` that could not write
-//! back left it in a snapshot.
+//! Changes that a container made before its last end, and that its engine did not get. They stay in a snapshot after a power
+//! cut, or after a `delete` that could not write them back.
 //!
-//! Every start asks for it, whatever kind of root the container gets this time: on the engine's rootfs it would go on from
-//! an older state, and what it writes there would meet the snapshot's older content at a later write-back.
+//! Every start looks for such a snapshot, whatever kind of root the container gets this time. On the engine's rootfs the
+//! container would go on from an older state, and a later write-back would mix the files that it writes there with older
+//! content of the snapshot.
 
 use std::path::Path;
 
@@ -19,35 +20,35 @@ use crate::snapshot_lock::SnapshotLock;
 /// What an earlier start of a container left.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Earlier {
-    /// Nothing that its engine has not.
+    /// Nothing that the engine lacks.
     Nothing,
-    /// A snapshot with what its engine's overlay cannot hold: the root of this start, too. The first of it, for people.
+    /// A snapshot with files that the engine's overlay cannot hold: the snapshot is the root of this start, too. The text names
+    /// the first of these files, for people.
     Root(String),
 }
 
-/// What is noted of an earlier start's snapshot: something of it may be in no other place.
+/// The note of an earlier start's snapshot. Some content of the snapshot may be in no other place.
 #[derive(Debug)]
 pub struct Kept(Note);
 
 impl Bases {
-    /// Looks for what an earlier start left in the snapshot that is locked. The caller holds the lock until the container has
-    /// its root.
+    /// Looks for what an earlier start left in the locked snapshot. The caller holds the lock until the container has its root.
     ///
     /// # Errors
     /// [`RootfsError::File`].
     pub fn kept(&self, lock: &SnapshotLock) -> Result<Option<Kept>, RootfsError> {
-        // One open(2) more for a container that ended well.
+        // For a container that ended well this costs one failed open(2).
         Ok(self.notes().read(lock.volume())?.map(Kept))
     }
 
     /// Writes what container `id` changed before its last end into the overlay at `root_path`, and deletes the snapshot
-    /// `volume` that held it. Nothing is done where there is no such snapshot, and none is deleted that holds what the
-    /// overlay cannot.
+    /// `volume` that held the changes. If there is no such snapshot, nothing is done. A snapshot with files that the overlay
+    /// cannot hold is not deleted.
     ///
     /// # Errors
-    /// [`RootfsError::Unsaved`] if the snapshot holds changes of another upper directory than the one at `root_path`, or it
-    /// is not certain that it is the same; any other if they cannot be written. The snapshot is as it was, and the
-    /// container must not start.
+    /// [`RootfsError::Unsaved`] if the snapshot's changes belong to another upper directory than the one at `root_path`, or if
+    /// that is not certain; another error if the changes cannot be written. The snapshot is unchanged, and the container must
+    /// not start.
     pub fn settle(
         &self,
         id: &str,
@@ -58,7 +59,7 @@ impl Bases {
         let pool = self.pool_if_made()?;
         let known = pool.map(|pool| pool.volume(volume)).transpose()?.flatten();
         let (Some(pool), Some(_)) = (pool, known) else {
-            // The pool went with its snapshots. What the overlay lacks is nowhere.
+            // The snapshot was deleted with its pool, so the files that the overlay lacks are lost.
             if note.notice.is_some()
                 && note.is_of(root_path, id)
                 && let Some(merged) = overlay_at(root_path)?
@@ -97,14 +98,15 @@ impl Bases {
 }
 
 impl Note {
-    /// Whether the overlay at `root_path` has this note's upper directory, for certain.
+    /// Whether the overlay at `root_path` certainly has the upper directory that this note names.
     fn is_of(&self, root_path: &Path, id: &str) -> bool {
         if let Ok(image) = image::identify(root_path, id)
             && let Some(upper) = image.upper
         {
             return upper.path == self.upper;
         }
-        // Also of an overlay whose image cannot be told. Engines shorten long options to paths relative to their store.
+        // This works also for an overlay whose image cannot be identified. Engines write long options as paths relative to
+        // their store.
         image::upper_at(root_path).is_some_and(|upper| match upper.is_absolute() {
             true => upper == self.upper,
             false => self.root_path == root_path && self.upper.ends_with(&upper),

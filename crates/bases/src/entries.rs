@@ -1,14 +1,14 @@
-//! Directories of ours in which a name says what the file is.
+//! Directories of sharedroot in which a file's name says what the file is.
 
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::str::FromStr;
 
-/// The names in a directory that are what they should be; none where there is no such directory.
+/// The names in a directory that parse as `T`. Other names are skipped. A missing directory has no names.
 ///
 /// # Errors
-/// What the operating system says.
+/// The operating system's error.
 pub(crate) fn entries<T: FromStr>(dir: &Path) -> io::Result<Vec<T>> {
     let list = match fs::read_dir(dir) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),

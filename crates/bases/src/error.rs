@@ -1,4 +1,4 @@
-//! Why a root file system cannot be made or unmade.
+//! Why a root file system cannot be prepared or released.
 
 use std::path::{Path, PathBuf};
 
@@ -6,6 +6,7 @@ use sharedroot_dm::{PoolName, VolumeName};
 use sharedroot_format::{BaseKey, Digest};
 use sharedroot_image::{ImportError, MakeError, WalkError};
 use sharedroot_label::LabelError;
+use sharedroot_sys::chain::chain;
 use sharedroot_sys::mount::MountError;
 use sharedroot_sys::private_dir::PrivateDirError;
 
@@ -17,42 +18,42 @@ use crate::not_shared::NotShared;
 use crate::remedy::words;
 use crate::size_error::SizeError;
 
-/// A root file system that could not be made or unmade.
+/// A root file system could not be prepared or released.
 #[derive(Debug, thiserror::Error)]
 pub enum RootfsError {
-    /// A reason to run on the engine's rootfs, where only a base will do.
+    /// A reason to run on the engine's rootfs, in an operation that needs a base.
     #[error(transparent)]
     NotShared(#[from] NotShared),
-    /// The pool or a volume.
-    #[error("{}{}", .0, words(.0))]
-    Dm(#[from] sharedroot_dm::Error),
-    /// A name from the configuration, the command line or of a volume.
+    /// The pool or a volume failed.
+    #[error("{}{}", chain(.0), words(.0))]
+    Dm(sharedroot_dm::Error),
+    /// A name from the configuration, from the command line, or of a volume is not valid.
     #[error(transparent)]
     Name(#[from] sharedroot_dm::NameError),
-    /// Making the base.
-    #[error("make the base of {key}: {source}")]
+    /// A base could not be made.
+    #[error("make the base of {key}")]
     Make {
         /// The image's key.
         key: BaseKey,
-        /// The step and its reason.
+        /// The step that failed, with its reason.
         source: MakeError,
     },
-    /// What is to be imported.
+    /// The image cannot be imported.
     #[error(transparent)]
     Import(#[from] ImportError),
-    /// A tree that is read as a whole.
+    /// A whole tree could not be read.
     #[error(transparent)]
     Walk(#[from] WalkError),
-    /// The names of bases.
+    /// The catalog of bases could not be read or replaced.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
-    /// A base that is not complete, or none.
+    /// The base does not exist, or is not complete.
     #[error("there is no complete base {key}; `sharedroot image list` shows what there is")]
     NoBase {
         /// The key.
         key: BaseKey,
     },
-    /// `image verify` found another tree.
+    /// `image verify` found a different tree.
     #[error(
         "the base {key} is not what it was made from: its tree has the digest {found}, and {expected} was recorded; remove it \
          (`sharedroot image rm`) and import it again"
@@ -60,38 +61,39 @@ pub enum RootfsError {
     Differs {
         /// The base.
         key: BaseKey,
-        /// What was recorded.
+        /// The digest that was recorded.
         expected: Digest,
-        /// What it is.
+        /// The digest of the tree now.
         found: Digest,
     },
-    /// A mount.
+    /// A mount failed.
     #[error(transparent)]
     Mount(#[from] MountError),
-    /// The shared label in the configuration.
-    #[error("selinux.shared_label in the configuration: {0}")]
-    SharedLabel(LabelError),
-    /// A label of a root that is in place.
+    /// The shared label in the configuration cannot be used.
+    #[error("selinux.shared_label in the configuration")]
+    SharedLabel(#[source] LabelError),
+    /// The label of a mounted root could not be read.
     #[error(transparent)]
     Label(#[from] LabelError),
-    /// `image rm` came between.
+    /// `image rm` removed the base meanwhile.
     #[error("the base {key} was removed while a container was made from it; try again")]
     BaseRemoved {
         /// The base.
         key: BaseKey,
     },
-    /// A base with users is not deleted.
+    /// A base that containers use is not deleted.
     #[error("the base {key} is used by container {id}; delete its containers first")]
     InUse {
         /// The base.
         key: BaseKey,
-        /// One of the containers.
+        /// The ID of a container that uses the base.
         id: String,
     },
-    /// The changes of a container are not lost: they are in its snapshot.
+    /// A container's changes could not be written back. They are not lost: they are in the container's snapshot.
     #[error(
-        "write what container {id} changed back to its engine: {source}; nothing is lost: the changes are in the \
-         volume {volume}, and the next `delete` or start of the container writes them again"
+        "write what container {id} changed back to its engine: {}; nothing is lost: the changes are in the \
+         volume {volume}, and the next `delete` or start of the container writes them again",
+        chain(.cause)
     )]
     WriteBack {
         /// The container.
@@ -99,36 +101,40 @@ pub enum RootfsError {
         /// The snapshot.
         volume: VolumeName,
         /// The step and its reason.
-        source: ChangeError,
+        cause: ChangeError,
     },
-    /// What the container held when it was stopped does not come into the new snapshot.
-    #[error("bring what container {id} holds over its image into a snapshot: {source}")]
+    /// What the container held over its image could not be brought into its new snapshot.
+    #[error("bring what container {id} holds over its image into a snapshot")]
     BringIn {
         /// The container.
         id: String,
-        /// The step and its reason.
+        /// The step that failed, with its reason.
         source: ChangeError,
     },
-    /// The size that a container's snapshot is to have.
+    /// The container's snapshot cannot have the size that the container asks for.
     #[error(transparent)]
     Size(#[from] SizeError),
-    /// The changes of this container, or of another one of its ID, have no place to go to.
+    /// A snapshot holds changes of this container, or of another container with its ID, and there is no overlay to write them
+    /// to.
     #[error(
         "the volume {volume} holds changes of an earlier container {id} that are not written back to {upper}, \
-         which is not known to be the upper directory of this one: remove that container with its engine, then call `sharedroot gc`"
+         which is not known to be the upper directory of this container: remove the earlier container with its engine, then \
+         call `sharedroot gc`"
     )]
     Unsaved {
         /// The container ID.
         id: String,
         /// The snapshot.
         volume: VolumeName,
-        /// Where the changes belong.
+        /// The upper directory that the changes belong to.
         upper: PathBuf,
     },
-    /// What came into the engine's overlay after the container's last stop does not come into its snapshot.
+    /// What was written into the engine's overlay after the container's last stop could not be brought into the container's
+    /// snapshot.
     #[error(
-        "bring what was written into the stopped container {id} into its snapshot {volume}: {source}; \
-         `sharedroot pool drop {volume}` gives the snapshot up"
+        "bring what was written into the stopped container {id} into its snapshot {volume}: {}; \
+         `sharedroot pool drop {volume}` gives the snapshot up",
+        chain(.cause)
     )]
     BringNewer {
         /// The container.
@@ -136,13 +142,13 @@ pub enum RootfsError {
         /// Its snapshot.
         volume: VolumeName,
         /// The step and its reason.
-        source: ChangeError,
+        cause: ChangeError,
     },
-    /// Neither of two versions of a file is known to be the newer one.
+    /// A file has two versions, and nobody can tell which version is newer.
     #[error(
-        "tell whether {path} of container {id} in its engine's overlay is newer than in its snapshot {volume}: it is not what it was \
-         when the container began, and its change time is older: remove {} if the container's is to stand, or copy it into the \
-         container again if the engine's is; then start the container",
+        "tell whether {path} of container {id} in its engine's overlay is newer than in its snapshot {volume}: the overlay's \
+         file differs from the file at the container's beginning, and its change time is older: remove {} to keep the \
+         snapshot's file, or copy the file into the container again to keep the engine's file; then start the container",
         copy.display()
     )]
     Unclear {
@@ -152,25 +158,26 @@ pub enum RootfsError {
         volume: VolumeName,
         /// The path in the container.
         path: PathBuf,
-        /// Where the engine has it.
+        /// The path of the file in the engine's overlay.
         copy: PathBuf,
     },
-    /// Only a private root can be a snapshot.
+    /// The container must have its snapshot as its root, and would get another root.
     #[error(
-        "the root of container {id} is its snapshot {volume}, which holds what its engine's overlay cannot ({first}), and it \
-         would get another root now ({why}): mend the reason, or give the snapshot up by `sharedroot pool drop {volume}`"
+        "the root of container {id} is its snapshot {volume}, which holds what its engine's overlay cannot ({first}), and \
+         the container would get another root now ({why}): remove the reason, or give the snapshot \
+         up with `sharedroot pool drop {volume}`"
     )]
     OnlyInSnapshot {
         /// The container.
         id: String,
         /// Its snapshot.
         volume: VolumeName,
-        /// The first of what it holds.
+        /// The first file that only the snapshot holds.
         first: String,
-        /// Why it would get another one.
+        /// The reason why the container would get another root.
         why: String,
     },
-    /// An administrator was quicker.
+    /// An administrator deleted the snapshot meanwhile.
     #[error(
         "the snapshot {volume} of container {id} was deleted while the container was made; start it again"
     )]
@@ -180,13 +187,13 @@ pub enum RootfsError {
         /// The snapshot.
         volume: VolumeName,
     },
-    /// No container has such a snapshot.
+    /// The named volume is no snapshot of a container.
     #[error("{volume} is no snapshot of a container; `sharedroot pool inspect` lists them")]
     NoSnapshot {
-        /// What was named.
+        /// The volume that was named.
         volume: VolumeName,
     },
-    /// What is deleted now would be what the start has just written.
+    /// The snapshot is not deleted while its container starts: the deletion could take what the start has just written.
     #[error(
         "the container of the snapshot {volume} is being started; nothing was deleted: stop the container first"
     )]
@@ -194,7 +201,7 @@ pub enum RootfsError {
         /// The snapshot.
         volume: VolumeName,
     },
-    /// An engine that packs a layer now would miss a part, and not know.
+    /// An engine that packs a layer now would miss files, and would not notice.
     #[error(
         "give the engine what container {id} changed: {count} of its files cannot be in the engine's overlay, and an image made \
          now would lack them ({first}); keep them in a volume, or create the container with the annotation \
@@ -203,21 +210,21 @@ pub enum RootfsError {
     NotInOverlay {
         /// The container.
         id: String,
-        /// How many files.
+        /// The number of files that the overlay cannot hold.
         count: u64,
-        /// The first of them.
+        /// The first of these files.
         first: String,
     },
-    /// A container that goes on has a root whose changes its engine cannot get.
+    /// A running container's changes cannot reach its engine: the engine's overlay is not mounted below the root.
     #[error(
         "give the engine what the container changed: its root and the engine's overlay below it are not mounted at \
          {path}; stop it instead"
     )]
     NowhereToGo {
-        /// Where they should be.
+        /// The path where the root and the overlay should be mounted.
         path: PathBuf,
     },
-    /// A pool with users stays.
+    /// A pool that containers use is not destroyed or deactivated.
     #[error(
         "the pool {pool} is used by {}; stop and delete every container on it first \
          (`docker stop`, `sharedroot delete`)",
@@ -229,31 +236,38 @@ pub enum RootfsError {
         /// IDs of the containers.
         containers: Vec<String>,
     },
-    /// A pool is destroyed only by who says so twice.
+    /// A pool is destroyed only with `--force`.
     #[error("the pool {pool} is as it was; `sharedroot pool destroy --force` destroys it")]
     NotForced {
         /// The pool.
         pool: PoolName,
     },
-    /// A directory of ours.
+    /// A directory of sharedroot cannot be used.
     #[error(transparent)]
     PrivateDir(#[from] PrivateDirError),
-    /// What the program knows of its containers.
-    #[error("{0}")]
+    /// The program could not say what it knows of its containers.
+    #[error(transparent)]
     Containers(ContainersError),
-    /// Who uses a base.
+    /// A lease could not be read or written.
     #[error(transparent)]
     Lease(#[from] LeaseError),
-    /// A directory or lock of ours.
-    #[error("{step} {path}: {source}")]
+    /// A file, directory or lock of sharedroot failed.
+    #[error("{step} {path}")]
     File {
-        /// What was tried.
+        /// The step that failed.
         step: &'static str,
-        /// On what.
+        /// The path of the step.
         path: PathBuf,
         /// The operating system's reason.
         source: std::io::Error,
     },
+}
+
+/// What to do about an error of the pool stands after its cause, so the cause is no source.
+impl From<sharedroot_dm::Error> for RootfsError {
+    fn from(error: sharedroot_dm::Error) -> Self {
+        Self::Dm(error)
+    }
 }
 
 /// `container a`, or `the containers a, b and 3 more`.

@@ -1,4 +1,4 @@
-//! What passes between a snapshot and its engine's overlay, in both directions.
+//! What is copied between a snapshot and its engine's overlay, in both directions.
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
@@ -8,6 +8,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use sharedroot_dm::VolumeName;
 use sharedroot_label::enabled;
+use sharedroot_sys::chain::chain;
 use sharedroot_sys::mount::{self, Detached};
 use sharedroot_sys::step::step;
 
@@ -16,11 +17,11 @@ use crate::changes::{self, EnginesRoot, Since, Tally, Times, Unchanged};
 use crate::error::{RootfsError, file};
 use crate::not_shared::NotShared;
 use crate::note::Note;
-use crate::notes::times_below;
+use crate::note_times::times_below;
 use crate::overlaid::moved;
 use crate::snapshot_mount::detached_snapshot;
 
-/// A snapshot with a note, and the overlay that its changes belong to.
+/// A snapshot with a note, and the overlay to which the snapshot's changes belong.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Exchange<'a> {
     pub bases: &'a Bases,
@@ -31,10 +32,10 @@ pub(crate) struct Exchange<'a> {
 }
 
 impl Exchange<'_> {
-    /// Writes the changes of the snapshot on `device`, which is the container's root or has been.
+    /// Writes the changes of the snapshot on `device` into the overlay. The snapshot is or was the container's root.
     ///
     /// # Errors
-    /// [`RootfsError`]. The whole can be begun anew.
+    /// [`RootfsError`]. A later call starts again from the beginning.
     pub(crate) fn write_all(
         &self,
         device: &Path,
@@ -44,7 +45,7 @@ impl Exchange<'_> {
         let label = note.label.as_deref().filter(|_| enabled());
         let (snapshot, moved) = match snapshot {
             Some(mounted) if note.overlaid => {
-                // Beside the overlay of it.
+                // The overlay of the snapshot stays mounted beside this mount.
                 (mounted, moved(detached_snapshot(device, label)?)?)
             }
             Some(mounted) => (mounted, Times::default()),
@@ -61,13 +62,14 @@ impl Exchange<'_> {
         self.write_back(&snapshot, &moved)
     }
 
-    /// `moved` is what was changed in the snapshot before the container began.
+    /// `moved` has the inodes that changed in the snapshot before the container began.
     fn write_back(&self, snapshot: &Detached, moved: &Times) -> Result<Tally, RootfsError> {
         let Self { bases, volume, note, merged } = *self;
         let _step = step("write the changes back");
         let looked = std::cell::Cell::new(false);
         let base = || -> Option<OwnedFd> {
-            // A directory that was away when the engine got changes is at its place again, and not in the engine's overlay.
+            // A directory that was moved away when the engine got changes may be back at its place, and the engine's overlay
+            // lacks it.
             if note.given_back {
                 return None;
             }
@@ -75,7 +77,7 @@ impl Exchange<'_> {
             match bases.look_at_base(&note.base) {
                 Ok(base) => base.map(OwnedFd::from),
                 Err(error) => {
-                    tracing::debug!("comparing all of a directory: {error}");
+                    tracing::debug!("comparing all of a directory: {}", chain(&error));
                     None
                 }
             }
@@ -89,27 +91,28 @@ impl Exchange<'_> {
         if looked.get()
             && let Err(error) = bases.look_away(&note.base)
         {
-            tracing::debug!("{error}");
+            tracing::debug!("{}", chain(&error));
         }
-        let tally = written.map_err(|source| RootfsError::WriteBack {
+        let tally = written.map_err(|cause| RootfsError::WriteBack {
             id: note.id.clone(),
             volume: volume.clone(),
-            source,
+            cause,
         })?;
         tracing::debug!("{volume}: {} inodes looked at, {} changes", tally.seen, tally.changes);
         Ok(tally)
     }
 
-    /// Brings into the snapshot what came into the engine's overlay after the container's end, as by `docker cp` into a
-    /// container whose changes an earlier attempt could not write back, or whose host ended: that is newer than the snapshot.
+    /// Brings into the snapshot what came into the engine's overlay after the container's end, for example by `docker cp`. This
+    /// concerns a container whose changes an earlier attempt could not write back, or whose host ended. Such files are newer
+    /// than the snapshot.
     ///
     /// # Errors
-    /// [`RootfsError::Unclear`]; any other. The whole can be begun anew.
+    /// [`RootfsError::Unclear`], or another error. A later call starts again from the beginning.
     fn keep_copied(&self, device: &Path) -> Result<(), RootfsError> {
         let Self { bases, volume, note, .. } = *self;
         let Some((times, time)) = bases.notes().upper_then(volume, note) else {
             tracing::warn!(
-                "whether something was copied into container {} after its end is not known; what the container changed stands",
+                "it is not known whether a file was copied into container {} after its end; the container's own changes are kept",
                 note.id
             );
             return Ok(());
@@ -124,10 +127,10 @@ impl Exchange<'_> {
         self.bring_newer(&snapshot, since)
     }
 
-    /// Makes what came into the engine's overlay since `since` part of a kept snapshot.
+    /// Brings into a kept snapshot what came into the engine's overlay since `since`.
     ///
     /// # Errors
-    /// [`RootfsError`]; the whole can be begun anew.
+    /// [`RootfsError`]. A later call starts again from the beginning.
     pub(crate) fn bring_newer(
         &self,
         snapshot: &Detached,
@@ -146,22 +149,22 @@ impl Exchange<'_> {
                 Err(RootfsError::Unclear { id, volume, path, copy })
             }
             Ok(_) => Ok(()),
-            Err(source) => Err(RootfsError::BringNewer { id, volume, source }),
+            Err(cause) => Err(RootfsError::BringNewer { id, volume, cause }),
         }
     }
 }
 
 impl Bases {
-    /// A file without a name, for what a walk does not keep in memory: on the disk, and not below `/run`.
+    /// An unnamed file, for what a walk does not keep in memory. The file is on the disk: below `/run` it would take memory.
     fn spill(&self) -> Result<OwnedFd, Errno> {
         let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
         rustix::fs::open(self.state_dir(), flags, Mode::RUSR | Mode::WUSR)
     }
 
-    /// Makes what the engine's overlay holds over its image part of a new snapshot.
+    /// Brings into a new snapshot what the engine's overlay holds over its image.
     ///
     /// # Errors
-    /// [`RootfsError`]; the snapshot is then of no use.
+    /// [`RootfsError`]; the caller must delete the snapshot then.
     pub(crate) fn bring_in(
         &self,
         id: &str,
@@ -176,7 +179,7 @@ impl Bases {
             .map(drop)
             .map_err(|source| {
                 let id = id.to_owned();
-                // It is larger than bases are.
+                // The engine's root holds more than a snapshot has room for.
                 match source.source == Errno::NOSPC {
                     true => NotShared::BringIn { id, source }.into(),
                     false => RootfsError::BringIn { id, source },
@@ -185,8 +188,8 @@ impl Bases {
     }
 }
 
-/// A directory of the file system that has the upper directory, as high as an engine's store goes. An engine can limit one
-/// container's directories by a quota, and statvfs(3) there tells of the quota.
+/// A directory of the file system that has the upper directory, as high in the tree as an engine's store goes. An engine can
+/// limit the directories of one container by a quota, and statvfs(3) of such a directory gives the quota's numbers.
 fn store_of(upper: &Path) -> Option<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let device = rustix::fs::lstat(upper).ok()?.st_dev;

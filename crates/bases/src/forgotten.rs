@@ -1,7 +1,7 @@
-//! The snapshots that no record knows: a reboot takes the records and not the pool.
+//! The snapshots that no record names: a reboot deletes the records, but not the pool.
 //!
-//! `gc` writes no changes back. An overlay can be written only where it is mounted, and whoever mounted it may be using it:
-//! a container may run on the engine's rootfs, and then the snapshot is the older of the two. Only a start of the
+//! `gc` writes no changes back. An overlay can be written only where it is mounted, and the engine that mounted it may be using
+//! it: a container may run on the engine's rootfs, and then the snapshot is older than the overlay. Only a start of the
 //! container itself knows that nothing runs, so only a start writes back (`earlier.rs`).
 
 use sharedroot_dm::{Reconcile, Volume, VolumeName};
@@ -11,33 +11,33 @@ use crate::containers::Containers;
 use crate::error::RootfsError;
 use crate::snapshot_lock::SnapshotLock;
 
-/// What became of a snapshot that no record knows.
+/// The result for a snapshot that no record names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
-    /// Its container is gone for its engine, or it has nothing to give back: deleted.
+    /// Deleted: the engine has removed the container, or the snapshot has nothing to give back.
     Gone,
-    /// Its engine still has the container: it waits for its next start.
+    /// Kept for the next start of the container, which its engine still has.
     Kept,
-    /// The same, and it is the root of that start, for it holds what its engine's overlay cannot.
+    /// Kept as the root of the container's next start: the snapshot has files that the engine's overlay cannot hold.
     Root,
-    /// Its container is being started, or was started meanwhile.
+    /// The container is being started, or was started meanwhile.
     InUse,
 }
 
-/// The fate of each snapshot, or why it has none.
+/// The fate of each snapshot, or the error.
 pub type Fates = Vec<(VolumeName, Result<Fate, RootfsError>)>;
 
-/// Deletes the idle snapshots that no record knows; but none with changes that its container's engine may still want.
-/// One that fails is no reason to leave the others.
+/// Deletes the idle snapshots that no record names. A snapshot with changes that its container's engine may still want stays.
+/// After an error with one snapshot, the others still get their turn.
 ///
 /// # Errors
-/// [`RootfsError`] if it cannot be told which those are.
+/// [`RootfsError`] if these snapshots cannot be found.
 pub fn delete_forgotten(
     bases: &Bases,
     containers: &dyn Containers,
     how: Reconcile,
 ) -> Result<Fates, RootfsError> {
-    // In this order, for a record is written before the note and what comes with it, and these before the snapshot is taken.
+    // This order matters: a start writes its record first, then the note and the files beside it, and then takes the snapshot.
     let mut stale = bases.notes().volumes_with_files()?;
     let volumes = bases.known_pool()?.volumes()?;
     stale.retain(|name| volumes.iter().all(|volume| volume.name != *name));
@@ -73,7 +73,7 @@ impl Bases {
             return self.fate_by_note(name);
         }
         let Some(lock) = self.try_lock_snapshot(name)? else { return Ok(Fate::InUse) };
-        // A start may have come and gone since the records were read.
+        // A start may have begun and ended since the records were read.
         if self.is_recorded(name, containers)? {
             return Ok(Fate::InUse);
         }
@@ -93,7 +93,7 @@ impl Bases {
         })
     }
 
-    /// Removes the files of a volume that there was not. A start that has come since then keeps what is its own.
+    /// Removes the files of a volume that does not exist. If a start of the container has begun meanwhile, its files stay.
     fn remove_stale(
         &self,
         name: &VolumeName,
@@ -106,7 +106,8 @@ impl Bases {
         self.notes().remove_files(name)
     }
 
-    /// Under the lock, for a start that came between would lose its record and its note, and then what its container writes.
+    /// The caller holds the lock. Otherwise a start in between would lose its record and its note, and then what its container
+    /// writes.
     fn delete_with_note(
         &self,
         lock: &SnapshotLock,
@@ -118,10 +119,10 @@ impl Bases {
         self.notes().remove(name)
     }
 
-    /// Deletes the snapshot of a container that has ended, with what only it holds.
+    /// Deletes the snapshot of a container that has ended, including the changes that only the snapshot holds.
     ///
     /// # Errors
-    /// [`RootfsError::NoSnapshot`]; [`RootfsError::Starting`]; [`RootfsError::Dm`] for one that is in use.
+    /// [`RootfsError::NoSnapshot`]; [`RootfsError::Starting`]; [`RootfsError::Dm`] for a snapshot that is in use.
     pub fn drop_snapshot(
         &self,
         name: &VolumeName,
@@ -139,7 +140,7 @@ impl Bases {
         self.delete_with_note(&lock, containers)
     }
 
-    /// Whether a record names the snapshot, of a container that its engine still has.
+    /// Whether a record of a container that its engine still has names the snapshot.
     fn is_recorded(
         &self,
         name: &VolumeName,
@@ -149,8 +150,8 @@ impl Bases {
         Ok(recorded.contains(name) && !self.is_left_over(name))
     }
 
-    /// Whether a record's snapshot is of a container that its engine has removed, although its `delete` failed. A note
-    /// that cannot be read leaves it to the record.
+    /// Whether a record's snapshot belongs to a container that its engine has removed although `delete` failed. If the note
+    /// cannot be read, the answer is no, and the record keeps the snapshot.
     fn is_left_over(&self, volume: &VolumeName) -> bool {
         let note = self.notes().read(volume).ok().flatten();
         note.is_some_and(|note| note.is_obsolete())
@@ -175,6 +176,7 @@ mod tests {
 
     fn bases(dir: &Path) -> Bases {
         let (state, run) = (dir.join("state"), dir.join("run"));
+        fs::create_dir_all(&run).unwrap();
         let pool = PoolConfig::on_loop("test".parse().unwrap(), state, run);
         Bases::new(Config {
             pool,
@@ -201,7 +203,7 @@ mod tests {
         bases.notes().write(volume, &note).unwrap();
     }
 
-    /// Records that name snapshots. While they are read, no start may begin.
+    /// Records that name snapshots. No start may begin while the records are read.
     struct Recorded<'a>(&'a Bases, Vec<VolumeName>, VolumeName);
 
     impl Containers for Recorded<'_> {
@@ -226,7 +228,7 @@ mod tests {
         let volume = VolumeName::of_snapshot(Path::new("/run/moby"), "c1");
         let (store, upper) = (dir.path().join("store"), dir.path().join("store/c1/diff"));
         fs::create_dir(&store).unwrap();
-        // The note is of a container that is gone, and the start has not written its own yet.
+        // The note is of a removed container, and the new start has not written its own note yet.
         write_note(&bases, &volume, &upper);
         let none = Recorded(&bases, Vec::new(), volume.clone());
         let start = bases.lock_snapshot(&volume).unwrap();
@@ -234,7 +236,7 @@ mod tests {
         bases.remove_stale(&volume, &none).unwrap();
         let dropped = bases.drop_snapshot(&volume, &none);
         assert!(matches!(dropped, Err(RootfsError::Starting { .. })), "{dropped:?}");
-        // The start has its root, after `gc` read the records, but before `gc` looks at this snapshot.
+        // The start has got its root after `gc` read the records, and before `gc` looks at this snapshot.
         fs::create_dir_all(&upper).unwrap();
         write_note(&bases, &volume, &upper);
         drop(start);
@@ -242,7 +244,7 @@ mod tests {
         assert_eq!(bases.fate(&volume, &recorded, Reconcile::Apply).unwrap(), Fate::InUse);
         bases.remove_stale(&volume, &recorded).unwrap();
         assert!(bases.notes().read(&volume).unwrap().is_some());
-        // A note without a record is of a container that ended with the host.
+        // A note without a record belongs to a container that ended with the host.
         assert_eq!(bases.fate(&volume, &none, Reconcile::Apply).unwrap(), Fate::Kept);
     }
 

@@ -1,4 +1,4 @@
-//! The base of an image that comes from outside of any engine, made under the same lock as an engine's.
+//! The base of an image that no engine has, made under the same lock as the base of an engine's image.
 
 use std::fs::{self, DirBuilder};
 use std::io::{self, ErrorKind};
@@ -15,32 +15,32 @@ use crate::catalog::{Facts, TreeFacts};
 use crate::bases::Bases;
 use crate::error::{RootfsError, file};
 
-/// What became of an import.
+/// The result of an import.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Imported {
     /// The base.
     pub key: BaseKey,
-    /// It was there before.
+    /// Whether the base existed before the import.
     pub was_there: bool,
 }
 
-/// How far an import is.
+/// The stage of an import.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    /// So many stored bytes of the layers have been read.
+    /// The layers are unpacked; this many stored bytes of the layers have been read.
     Unpack(u64),
-    /// The file system is made of them.
+    /// The file system is made from the layers.
     Make,
-    /// The files are read for their digest.
+    /// The files are read, and their digest is computed.
     Digest,
 }
 
-/// The images that come from outside of any engine.
+/// Imports of images that no engine has.
 #[derive(Debug, Clone, Copy)]
 pub struct Imports<'b>(&'b Bases);
 
 impl Bases {
-    /// Images that come from outside of any engine.
+    /// Imports of images that no engine has.
     #[must_use]
     pub fn imports(&self) -> Imports<'_> {
         Imports(self)
@@ -48,10 +48,10 @@ impl Bases {
 }
 
 impl Imports<'_> {
-    /// Makes the base of an image in an archive or a layout, unless it is there. `tell` hears how far it is.
+    /// Makes the base of an image in an archive or a layout, unless the base exists. `tell` is called with each stage.
     ///
     /// # Errors
-    /// [`RootfsError`]; nothing is left of what was begun.
+    /// [`RootfsError`]; an unfinished import leaves nothing.
     pub fn image(
         &self,
         image: &Importable,
@@ -64,10 +64,10 @@ impl Imports<'_> {
         self.import(&key, &mut tell, unpack, |_| Ok(()))
     }
 
-    /// Makes the base of a directory that is a whole root.
+    /// Makes the base of a directory that is a whole root file system.
     ///
     /// # Errors
-    /// [`RootfsError`]; nothing is left of what was begun.
+    /// [`RootfsError`]; an unfinished import leaves nothing.
     pub fn directory(
         &self,
         source: &Path,
@@ -90,7 +90,7 @@ impl Imports<'_> {
         still_good: impl FnOnce(&BaseKey) -> Result<(), RootfsError>,
     ) -> Result<Imported, RootfsError> {
         self.sweep();
-        // Before the base's lock, under which nobody waits for a pool to be made.
+        // Before the base's lock is taken: nobody must wait for that lock while a pool is made.
         let pool = self.0.pool()?;
         let lock = self.0.lock_base(key)?;
         if pool.ready(&VolumeName::of_base(key))?.is_some() {
@@ -100,7 +100,8 @@ impl Imports<'_> {
         let image = layers(&unpacked.0, tell)?;
         tell(Stage::Make);
         let (volume, tree) = self.0.fill_base(&lock, &image, |bytes| self.leaves_room(bytes))?;
-        // Of what the base was made from: `image verify` then compares two things and not one with itself.
+        // The digest is of the tree that the base was made from. So `image verify` later compares the base with its source, and
+        // not with itself.
         tell(Stage::Digest);
         let digest = tree_digest(tree.root(), |_| ())?;
         drop(tree);
@@ -111,8 +112,8 @@ impl Imports<'_> {
         Ok(Imported { key: key.clone(), was_there: false })
     }
 
-    /// Whether `bytes` more in a pool on loop files leave the disk with as much as unpacking does. The files are sparse, so the
-    /// pool may be larger than what the disk has left.
+    /// Whether the disk below a pool on loop files keeps its reserve after `bytes` more are written: the same reserve as for
+    /// unpacking. The files are sparse, so the pool's size may exceed the room that the disk has left.
     fn leaves_room(&self, bytes: Bytes) -> Result<(), RootfsError> {
         let Backing::Loop { .. } = self.0.config().pool.backing else { return Ok(()) };
         let dir = self.0.state_dir();
@@ -126,12 +127,12 @@ impl Imports<'_> {
         Err(ImportError::Room { path: dir.to_owned(), needed, free }.into())
     }
 
-    /// Where layers are unpacked: on the disk of the state directory, for an image may be larger than memory.
+    /// Where layers are unpacked: on the disk of the state directory, because an image may be larger than memory.
     fn dir(&self) -> PathBuf {
         self.0.state_dir().join("imports")
     }
 
-    /// Removes what killed imports have left. An import that runs holds its base's lock.
+    /// Removes what killed imports have left. A running import is safe, because it holds the lock of its base.
     pub fn sweep(&self) -> Vec<PathBuf> {
         let mut removed = Vec::new();
         let Ok(entries) = fs::read_dir(self.dir()) else { return removed };
@@ -149,7 +150,7 @@ impl Imports<'_> {
     }
 }
 
-/// A directory for layers, removed with this value.
+/// A directory for layers. Drop removes the directory.
 struct Scratch(PathBuf);
 
 impl Scratch {
@@ -160,7 +161,7 @@ impl Scratch {
             }
             _ => {}
         }
-        // Layers hold set-uid programs of strangers: only root may come near them.
+        // Layers hold set-uid programs from strangers, so only root may reach them.
         let mut builder = DirBuilder::new();
         builder.recursive(true).mode(0o700).create(&path).map_err(file("make", &path))?;
         let path = path.canonicalize().map_err(file("resolve", &path))?;
@@ -172,7 +173,7 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         let removed = fs::remove_dir_all(&self.0);
         let removed = removed.and_then(|()| match self.0.parent().map(fs::remove_dir) {
-            // Another import runs.
+            // Another import is running and has files there.
             Some(Err(error)) if error.kind() != ErrorKind::DirectoryNotEmpty => Err(error),
             _ => io::Result::Ok(()),
         });

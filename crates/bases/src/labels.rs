@@ -1,9 +1,9 @@
-//! The labels of roots, and bases whose mount has another label than a new one would get: the policy or the configuration
-//! changed since.
+//! The labels of roots. A base can be mounted with another label than a new mount would get, because the policy or the
+//! configuration has changed since.
 //!
-//! A file system has one label as long as it is mounted anywhere, and containers share it. So a base keeps its label while
-//! containers have it, and what is put above it takes that label, too. `gc` unmounts it when no container has it, and the
-//! next one mounts it under the new label. `create` on a mounted base asks nothing of this.
+//! A file system has one label as long as it is mounted anywhere, and containers share the mount. So a base keeps its label
+//! while containers use it, and everything above the base gets that label, too. `gc` unmounts the base when no container uses
+//! it, and the next container mounts it with the new label. `create` does not check the label of a mounted base.
 
 use std::path::Path;
 
@@ -16,29 +16,29 @@ use crate::bases::Bases;
 use crate::error::RootfsError;
 use crate::not_shared::NotShared;
 
-/// The label of all that is in a file system; it belongs to the superblock.
+/// The mount option for the label of all files of a file system. The label belongs to the superblock.
 pub(super) fn context(label: &MountLabel) -> Setting<'_> {
     Setting::Value("context", label.as_context())
 }
 
-/// The label of what is mounted at `path`, where SELinux is on: that of the mount, whatever the policy or the configuration
-/// say by now.
+/// The label of the files at `path`, where SELinux is on. This is the label of the mount, whatever the policy or the
+/// configuration say now.
 pub(super) fn label_at(path: &Path) -> Result<Option<MountLabel>, RootfsError> {
     Ok(label::enabled().then(|| MountLabel::of_file(path)).transpose()?)
 }
 
-/// A mounted base with another label than the shared one.
+/// A mounted base with a label that differs from the shared label.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mislabelled {
     /// The base.
     pub key: BaseKey,
     /// The label of its mount.
     pub label: MountLabel,
-    /// Whether a container has it.
+    /// Whether a container uses the base.
     pub used: bool,
 }
 
-/// The labels of mounted bases, and of those that are to be mounted.
+/// The labels of mounted bases, and of bases that will be mounted.
 #[derive(Debug, Clone, Copy)]
 pub struct Labels<'b>(&'b Bases);
 
@@ -54,7 +54,7 @@ impl Labels<'_> {
     /// The label for new mounts of bases, where SELinux is on.
     ///
     /// # Errors
-    /// [`RootfsError::SharedLabel`] for what the administrator gave, [`NotShared::NoLabel`] for the policy's.
+    /// [`RootfsError::SharedLabel`] for the administrator's label, [`NotShared::NoLabel`] for the policy's label.
     pub fn shared(&self) -> Result<Option<SharedLabel>, RootfsError> {
         if !label::enabled() {
             return Ok(None);
@@ -66,8 +66,8 @@ impl Labels<'_> {
         })
     }
 
-    /// The same for a mount that no container sees: one without a label where the policy names none, for then no container
-    /// shares the base meanwhile.
+    /// The label for a mount that no container sees. Where the policy names no label the mount has none: no container shares
+    /// the base then.
     pub(super) fn for_a_look(&self) -> Result<Option<SharedLabel>, RootfsError> {
         match self.shared() {
             Err(RootfsError::NotShared(NotShared::NoLabel(_))) => Ok(None),
@@ -75,10 +75,10 @@ impl Labels<'_> {
         }
     }
 
-    /// The mounted bases that have another label than the one that is right now.
+    /// The mounted bases whose label differs from the current shared label.
     ///
     /// # Errors
-    /// [`RootfsError`], also where there is no usable shared label now.
+    /// [`RootfsError`], also if there is no usable shared label now.
     pub fn mislabelled(&self) -> Result<Vec<Mislabelled>, RootfsError> {
         let Some(right) = self.shared()? else { return Ok(Vec::new()) };
         let mut all = Vec::new();
@@ -92,8 +92,8 @@ impl Labels<'_> {
         Ok(all)
     }
 
-    /// Unmounts those that no container has, and returns all. A container that was just being
-    /// created from one fails, or mounts it anew.
+    /// Unmounts the mislabelled bases that no container uses, and returns all mislabelled bases. A container that is just being
+    /// created from such a base fails, or mounts the base again.
     ///
     /// # Errors
     /// The first [`RootfsError`].

@@ -1,10 +1,10 @@
-//! Leases: who uses a base, and how. One small file for each below the run directory, `lease/KEY/USE/HOLDER`, with the
-//! holder's name for people in it.
+//! Leases: which container uses a base, and for what. Each lease is a small file below the run directory,
+//! `lease/KEY/USE/HOLDER`. The file holds the holder's name, for people.
 //!
-//! Asking for one base's users reads one directory, however many containers the host has. A container has its lease before
-//! it has the base, and after its record says so: a lease without a record is of a `delete` that was killed, and
-//! [`Leases::reconcile`] takes it away. They end with the host's uptime, as mounts do; a snapshot needs no lease after that,
-//! for its blocks are its own.
+//! To find the users of one base, sharedroot reads one directory, however many containers the host has. A container's record is
+//! written first, then its lease, and only then does the container get the base. So a lease without a record is left from a
+//! `delete` that was killed, and [`Leases::reconcile`] removes it. Leases end with the host's uptime, as mounts do. After a
+//! reboot a snapshot needs no lease, because its blocks are its own.
 
 use std::fs::{self, DirBuilder};
 use std::io::{self, ErrorKind};
@@ -18,14 +18,15 @@ use crate::entries::entries;
 
 /// A lease that cannot be written or read.
 #[derive(Debug, thiserror::Error)]
-#[error("{step} {path}: {source}")]
+#[error("{step} {path}")]
 pub struct LeaseError {
     step: &'static str,
     path: PathBuf,
     source: io::Error,
 }
 
-/// How often the directory of a use is made anew: its last user may take it away each time before it is used.
+/// How often the directory of a use is made again: the last other user may remove the directory each time before the new lease
+/// is in it.
 const TRIES: usize = 100;
 
 /// All leases of one run directory.
@@ -33,7 +34,7 @@ const TRIES: usize = 100;
 pub struct Leases(PathBuf);
 
 impl Leases {
-    /// Those below `run_dir`, which only root can write.
+    /// The leases below `run_dir`, which only root can write.
     #[must_use]
     pub fn below(run_dir: &Path) -> Self {
         Self(run_dir.join("lease"))
@@ -44,7 +45,7 @@ impl Leases {
         self.0.join(base.to_string()).join(what.to_string()).join(holder.to_string())
     }
 
-    /// Takes a lease; one that is held already stays.
+    /// Takes a lease. A lease that is held already stays.
     ///
     /// # Errors
     /// [`LeaseError`].
@@ -52,8 +53,8 @@ impl Leases {
         self.put(lease, |path| fs::write(path, &lease.name))
     }
 
-    /// Makes a lease another one of the same base and holder. One that is not held, which [`Self::reconcile`] took between
-    /// two looks, is no error.
+    /// Replaces a lease by another lease of the same base and holder. A missing lease is no error: [`Self::reconcile`] may
+    /// remove it between its two looks.
     ///
     /// # Errors
     /// [`LeaseError`].
@@ -81,7 +82,7 @@ impl Leases {
                 written => return written.map_err(failed("write", &path)),
             }
             match DirBuilder::new().recursive(true).mode(0o700).create(dir) {
-                // Somebody took one of them away meanwhile.
+                // Another process has removed a file or a directory of the path meanwhile.
                 Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::AlreadyExists) => {}
                 made => made.map_err(failed("create", dir))?,
             }
@@ -90,7 +91,7 @@ impl Leases {
         written.map_err(failed("write", &path))
     }
 
-    /// Gives a lease back; that it is gone is no error.
+    /// Gives a lease back. A missing lease is no error.
     ///
     /// # Errors
     /// [`LeaseError`].
@@ -100,12 +101,12 @@ impl Leases {
             Err(e) if e.kind() != ErrorKind::NotFound => return Err(failed("remove", &path)(e)),
             _ => {}
         }
-        // Where it was the last one.
+        // Each directory goes if this was its last lease.
         let _of_use_base_and_all = path.ancestors().skip(1).take(3).try_for_each(fs::remove_dir);
         Ok(())
     }
 
-    /// Whether anybody uses the base for this.
+    /// Whether anybody uses the base for `what`.
     ///
     /// # Errors
     /// [`LeaseError`].
@@ -114,7 +115,7 @@ impl Leases {
         Ok(!listed::<Holder>(&dir)?.is_empty())
     }
 
-    /// Whether anybody uses the base's mount. A snapshot has blocks of its own, and does not.
+    /// Whether anybody uses the base's mount. A snapshot has its own blocks, and does not use the mount.
     ///
     /// # Errors
     /// [`LeaseError`].
@@ -134,7 +135,7 @@ impl Leases {
             for holder in listed::<Holder>(&of_use)? {
                 let path = of_use.join(holder.to_string());
                 match fs::read_to_string(&path) {
-                    // It was given back a moment ago.
+                    // The lease was given back a moment ago.
                     Err(e) if e.kind() == ErrorKind::NotFound => {}
                     name => {
                         let name = name.map_err(failed("read", &path))?;
@@ -158,11 +159,12 @@ impl Leases {
         Ok(found)
     }
 
-    /// Makes the leases those that `wanted` names: it is called after they were read, and again before any is taken away, so
-    /// that a container which comes meanwhile keeps its own. A version without leases left none of its running containers.
+    /// Makes the leases agree with those that `wanted` names. `wanted` is called after the leases were read, and again before a
+    /// lease is removed. So a container that comes meanwhile keeps its lease. A version without leases has left no leases of
+    /// containers that still run; these are added.
     ///
     /// # Errors
-    /// [`LeaseError`], and those of `wanted`.
+    /// [`LeaseError`], and the errors of `wanted`.
     pub fn reconcile<E: From<LeaseError>>(
         &self,
         wanted: impl Fn() -> Result<Vec<Lease>, E>,
@@ -242,7 +244,7 @@ mod tests {
         leases.hold(&kept).unwrap();
         let came = lease("came", Use::Shared);
         let wanted = || {
-            // Between the two looks.
+            // This lease comes between the two looks.
             leases.hold(&came)?;
             Ok::<_, LeaseError>(vec![kept.clone(), old.clone()])
         };
@@ -257,7 +259,7 @@ mod tests {
         let run = tempfile::tempdir().unwrap();
         let leases = Leases::below(run.path());
         let one = lease("one", Use::Shared);
-        // As a version without formats has written it, and one with another format.
+        // A lease as a version without format numbers wrote it, and a lease of another format.
         let old = run.path().join("lease").join(one.base.to_string()).join("shared");
         fs::create_dir_all(&old).unwrap();
         fs::write(old.join(one.holder.to_string()), "one").unwrap();

@@ -1,19 +1,20 @@
-//! Bases, and what containers have of them: the only place where thin volumes, mounts and labels meet. Nothing here knows of
-//! a runtime's command line, of its engine or of its records.
+//! Bases, and the roots that containers get from them: the only place where thin volumes, mounts and labels meet. No module of
+//! this crate knows a runtime's command line, its engine or its records.
 //!
 //! | module | story |
 //! |---|---|
-//! | `config`, `bases` | what a configuration says of bases; where they are, and their pool, opened once |
+//! | `config`, `bases` | the configuration of bases; their places, and their pool, opened once |
 //! | `base`, `base_lock`, `base_tree`, `import` | a base is made, mounted, read, removed |
-//! | `catalog`, `catalog_file`, `names`, `unwanted` | what bases are called, where they came from, and which nobody wants |
-//! | `leases`, `entries`, `containers` | who uses a base |
+//! | `catalog`, `catalog_file`, `names`, `unwanted` | the names of bases, their origins, and which bases nobody wants |
+//! | `leases`, `entries`, `containers` | which container uses a base |
 //! | `shared`, `missing`, `scaffold`, `skeleton` | the root of a read-only container |
 //! | `private`, `snapshot_lock`, `snapshot_mount`, `overlaid`, `size`, `room` | the root of a writable container: a snapshot |
-//! | `note`, `notes`, `notice`, `earlier`, `release`, `writeback`, `exchange`, `changes`, `forgotten` | what a container changed, and what becomes of it |
+//! | `note`, `notes`, `note_times`, `notice`, `changes` | what a container changed |
+//! | `earlier`, `release`, `writeback`, `exchange`, `forgotten` | where the changes go |
 //! | `labels` | the label of bases and scaffolds |
 //! | `pool` | the pool as a whole |
 //! | `prepared`, `not_shared` | why a container runs on the engine's rootfs |
-//! | `error`, `size_error`, `remedy` | why a root cannot be made or unmade |
+//! | `error`, `size_error`, `remedy` | why a root cannot be prepared or released |
 
 mod base;
 mod base_lock;
@@ -36,6 +37,7 @@ mod missing;
 mod names;
 mod not_shared;
 mod note;
+mod note_times;
 mod notes;
 mod notice;
 mod overlaid;
@@ -76,3 +78,4 @@ pub use scaffold::Scaffolds;
 pub use shared::{Wanted, prepare_shared};
 pub use size_error::SizeError;
 pub use snapshot_lock::SnapshotLock;
+pub use unwanted::Unwanted;

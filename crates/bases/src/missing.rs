@@ -1,21 +1,21 @@
-//! What a root lacks: mount points, and the directory that a process starts in.
+//! What a root lacks: mount points, and the directory in which a process starts.
 
 use std::path::PathBuf;
 
-/// A path that a root lacks. No component of it is a link, a dot or two.
+/// A path that a root lacks. No component is a link, `.` or `..`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Missing {
-    /// Absolute, in the container.
+    /// The absolute path in the container.
     pub path: PathBuf,
-    /// What is to be there.
+    /// The kind of file that must be at this path.
     pub kind: Kind,
 }
 
-/// What a mount point is.
+/// The kind of a mount point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
-    /// For everything but a file.
+    /// A directory, for every mount except the bind of a file.
     Directory,
-    /// An empty file, for a bind of whatever is no directory.
+    /// An empty file, for a bind of anything that is no directory.
     File,
 }

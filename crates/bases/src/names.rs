@@ -1,13 +1,14 @@
-//! What people and engines call an image: only to be shown, and to find a base by. No container's root depends on it.
+//! The names that people and engines give to an image. They are only shown, and used to find a base. No container's root
+//! depends on them.
 //!
-//! A base has the names that were given to it (`catalog.rs`), and those that its engine has for the image now:
+//! A base has the names that were given to it (`catalog.rs`), and the names that its engine has for the image now:
 //!
 //! | engine | where it stands |
 //! |---|---|
 //! | Docker with a graph driver | `repositories.json` and `imagedb/` beside the layer database (moby: reference/store.go, image/fs.go) |
 //! | podman | `overlay-images/images.json` beside the layers (containers/storage: images.go) |
 //!
-//! containerd keeps names in a database of its own, which only containerd reads: its images have none here.
+//! containerd keeps names in its own database, which only containerd reads. So its images have no such names here.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -19,10 +20,11 @@ use serde::de::DeserializeOwned;
 use sharedroot_format::json;
 use sharedroot_format::{BaseKey, ChainId, Digest};
 use sharedroot_image::Source;
+use sharedroot_sys::chain::chain;
 
 use crate::catalog::Catalog;
 
-/// The names of all bases, as they are at one moment.
+/// The names of all bases at one moment.
 #[derive(Debug, Default)]
 pub struct Names {
     catalog: Catalog,
@@ -31,7 +33,7 @@ pub struct Names {
 }
 
 impl Names {
-    /// Asks the stores that the bases came from, each once. One that cannot be read gives no names.
+    /// Reads the stores of the engines that the bases came from, each store once. A store that cannot be read gives no names.
     #[must_use]
     pub fn of(catalog: Catalog) -> Self {
         let stores: BTreeSet<_> =
@@ -39,25 +41,25 @@ impl Names {
         let mut names = Self { catalog, ..Self::default() };
         for store in stores {
             if let Err(error) = store.ask(&mut names) {
-                tracing::debug!("names of images: {store:?}: {error}");
+                tracing::debug!("names of images: {store:?}: {}", chain(&error));
             }
         }
         names
     }
 
-    /// What else is known of the bases.
+    /// The catalog, with the other facts about the bases.
     #[must_use]
     pub fn catalog(&self) -> &Catalog {
         &self.catalog
     }
 
-    /// The names that were given to a base, in the order of their letters.
+    /// The names that were given to a base, sorted.
     #[must_use]
     pub fn given(&self, key: &BaseKey) -> Vec<String> {
         self.catalog.names_of(key).map(ToString::to_string).collect()
     }
 
-    /// What its engine calls its image now, in the order of their letters.
+    /// The names that its engine has for the image now, sorted.
     #[must_use]
     pub fn tags(&self, key: &BaseKey) -> Vec<String> {
         let Some(facts) = self.catalog.facts(key) else { return Vec::new() };
@@ -76,7 +78,7 @@ impl Names {
 enum Store {
     /// `<docker-root>/image/overlay2`
     Docker(PathBuf),
-    /// podman's `storage`, if it is one: containerd's snapshots have another form.
+    /// podman's `storage`. containerd's snapshots have the same source type and another path.
     Podman(PathBuf),
 }
 
@@ -96,11 +98,11 @@ impl Store {
         match self {
             Self::Docker(store) => {
                 let Repositories { all } = read(&store.join("repositories.json"))?;
-                // A reference by digest says nothing that a person would type.
+                // A reference by digest is not a name that a person would type.
                 let named = all.into_values().flatten().filter(|(name, _)| !name.contains('@'));
                 for (name, id) in named {
                     let config = store.join("imagedb/content/sha256").join(id.hex());
-                    // One that is odd, or gone by now, hides no other.
+                    // An image that cannot be parsed, or was removed meanwhile, hides no other image.
                     let Ok(Config { rootfs }) = read(&config) else { continue };
                     let Some(chain) = ChainId::of_layers(&rootfs.diff_ids) else { continue };
                     to.docker.entry((store.clone(), chain)).or_default().insert(name);

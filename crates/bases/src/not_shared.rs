@@ -1,6 +1,7 @@
-//! Why a container runs on the engine's rootfs although its image is known: no failure, for it can run all the same.
+//! Why a container runs on the engine's rootfs although its image is known. This is no failure, because the container can run
+//! there.
 //!
-//! Each reason is made where it is known. Every other error fails the container.
+//! Each function makes the reasons of its own step. Every other error fails the container.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -8,19 +9,20 @@ use std::path::PathBuf;
 use sharedroot_format::BaseKey;
 use sharedroot_image::MakeError;
 use sharedroot_label::{LabelError, SharedLabel};
+use sharedroot_sys::chain::chain;
 use sharedroot_sys::mount::MountError;
 
 use crate::changes::ChangeError;
 
-/// The reason.
+/// The reason why the rootfs is not shared.
 #[derive(Debug, thiserror::Error)]
 pub enum NotShared {
-    /// The image cannot be a base.
-    #[error("make the base of {key}: {source}")]
+    /// No base can be made from the image.
+    #[error("make the base of {key}")]
     Image {
         /// The image's key.
         key: BaseKey,
-        /// What there is about it.
+        /// The step that failed, with its reason.
         source: MakeError,
     },
     /// Another container is making the base, and the configuration says not to wait.
@@ -29,44 +31,45 @@ pub enum NotShared {
         /// The base.
         key: BaseKey,
     },
-    /// The policy names no shared label that can be used.
-    #[error("no base is shared: {0}")]
-    NoLabel(LabelError),
-    /// The file system is in use under another label, of which it can have one.
+    /// The policy names no usable shared label.
+    #[error("no base is shared")]
+    NoLabel(#[source] LabelError),
+    /// The file system is in use with another label, and a file system can have only one label.
     #[error(
-        "mount the base {key} with the shared label {label}: {source}; something left of an earlier mount may \
-         hold it under another label, which ends with the last process that sees that mount"
+        "mount the base {key} with the shared label {label}: {}; perhaps the file system is still mounted with another label; that \
+         mount ends with the last process that sees it",
+        chain(.cause)
     )]
     OtherLabel {
         /// The base.
         key: BaseKey,
         /// The shared label.
         label: SharedLabel,
-        /// The kernel's words.
-        source: MountError,
+        /// The kernel's error.
+        cause: MountError,
     },
-    /// What the base lacks could not be put above it.
-    #[error("put {path} above the base {key}: {source}")]
+    /// The directories and files that the base lacks could not be put above the base.
+    #[error("put {path} above the base {key}")]
     Scaffold {
         /// The base.
         key: BaseKey,
         /// The first missing mount point, or the container's upper directory.
         path: PathBuf,
-        /// The step and its reason.
+        /// The step that failed, with its reason.
         source: Box<dyn Error + Send + Sync>,
     },
-    /// What the container held when it was stopped is larger than a snapshot.
-    #[error("bring what container {id} holds over its image into a snapshot: {source}")]
+    /// What the container held over its image needs more room than a snapshot has.
+    #[error("bring what container {id} holds over its image into a snapshot")]
     BringIn {
         /// The container.
         id: String,
-        /// The step and its reason.
+        /// The step that failed, with its reason.
         source: ChangeError,
     },
-    /// The image has a name that ours would be.
+    /// The image has a file of a name that sharedroot needs.
     #[error("make {name} in the snapshot's file system: the image has that name")]
     NameTaken {
-        /// The name, at the top.
+        /// The name, at the top of the image.
         name: &'static str,
     },
 }

@@ -1,4 +1,4 @@
-//! What the note of a snapshot says: whose it is, and where its changes belong.
+//! The content of a snapshot's note: the snapshot's container, and the overlay to which its changes belong.
 
 use std::fs;
 use std::io;
@@ -7,68 +7,71 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 use sharedroot_format::BaseKey;
+use sharedroot_sys::chain::chain;
 
 use crate::changes::LeftOut;
 
-/// What is known of a private rootfs when its record is gone.
+/// What is known of a private rootfs when its record is lost.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Note {
     /// The container ID.
     pub id: String,
-    /// Where its engine mounts its overlay.
+    /// Where the container's engine mounts the overlay.
     pub root_path: PathBuf,
-    /// The overlay's upper directory: this container's alone, also where an ID is used again.
+    /// The overlay's upper directory. Each container has its own, also when a container ID is used again.
     pub upper: PathBuf,
     /// The key of the base.
     pub base: BaseKey,
-    /// The snapshot's label, without which it cannot be mounted beside a mount that is left.
+    /// The snapshot's label. Without this label it cannot be mounted while another mount of it is left.
     pub label: Option<String>,
-    /// Changes went to the engine while the container went on, so what is as in the base need not be so in the engine's
-    /// overlay.
+    /// Whether changes went to the engine while the container went on. If so, a file of the snapshot that is as in the base may
+    /// still differ from the file in the engine's overlay.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub given_back: bool,
-    /// The snapshot's tree is the upper directory of an overlay (`overlaid.rs`).
+    /// Whether the snapshot's tree is the upper directory of an overlay (`overlaid.rs`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub overlaid: bool,
-    /// The name of the notice in the engine's overlay, if there is one (`notice.rs`).
+    /// The name of the notice in the engine's overlay, if the overlay has a notice (`notice.rs`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notice: Option<String>,
-    /// What the engine's overlay could not take when the rest was written back: the snapshot is the container's root at its
-    /// next start.
+    /// What the engine's overlay could not take when the other changes were written back. Then the snapshot is the container's
+    /// root at its next start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub only_here: Option<OnlyHere>,
-    /// What the upper directory was like when the container began, or went on after a `pause`. None while that is not known.
+    /// The state of the upper directory when the container began, or when it went on after a `pause`. None while that is not
+    /// known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upper_then: Option<UpperThen>,
 }
 
-/// The upper directory at a time when only the container's snapshot had changes that it had not.
+/// The state of the upper directory at a time after which only the container's snapshot got changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UpperThen {
-    /// When, by the clock, in seconds and nanoseconds.
+    /// The time by the clock, in seconds and nanoseconds.
     pub time: (i64, i64),
-    /// It had nothing. Otherwise its change times are beside the note.
+    /// Whether the upper directory was empty. If not, its change times are in a file beside the note.
     pub empty: bool,
 }
 
 impl UpperThen {
-    /// Of an upper directory that has nothing now.
+    /// The state of an upper directory that is empty now.
     pub(super) fn empty() -> Self {
         Self { time: now(), empty: true }
     }
 }
 
-/// What a snapshot holds and its engine's overlay cannot.
+/// The files that a snapshot holds and its engine's overlay cannot hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OnlyHere {
-    /// How many files.
+    /// The number of files.
     pub count: u64,
-    /// The first of them, for people.
+    /// The first of these files, for people.
     pub first: String,
-    /// When the rest had been written back, in seconds and nanoseconds: what is newer in the overlay is not in the snapshot.
+    /// When the other changes had been written back, in seconds and nanoseconds. The snapshot lacks what came into the overlay
+    /// later.
     pub since: (i64, i64),
 }
 
@@ -83,19 +86,18 @@ pub(super) fn now() -> (i64, i64) {
     (i64::try_from(now.as_secs()).unwrap_or(i64::MAX), i64::from(now.subsec_nanos()))
 }
 
-/// The names and reasons that are known, in a line.
+/// The known names and reasons, in one line.
 pub(super) fn named(left_out: &LeftOut) -> String {
-    let mut text: Vec<_> = left_out.first.iter().map(ToString::to_string).collect();
+    let mut text: Vec<_> = left_out.first.iter().map(|error| chain(error)).collect();
     let more = left_out.count - left_out.first.len() as u64;
     text.extend((more > 0).then(|| format!("and {more} more")));
     text.join("; ")
 }
 
 impl Note {
-    /// Whether the container's upper directory is gone, and with it whatever could want the changes.
-    /// True only when that is certain.
+    /// Whether the container's upper directory is certainly gone, so that nobody can want the changes.
     pub(super) fn is_obsolete(&self) -> bool {
-        // A store that is not mounted is not a container that was removed.
+        // A store that is not mounted does not mean that the container was removed.
         let exists = |path: &Path| fs::symlink_metadata(path).map(drop);
         let gone =
             |path: &Path| exists(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
@@ -134,14 +136,14 @@ mod tests {
             let note = Note { given_back, ..note.clone() };
             let text = serde_json::to_string(&note).unwrap();
             assert_eq!(serde_json::from_str::<Note>(&text).unwrap(), note);
-            // A note of an earlier version has no such word.
+            // A note of an earlier version does not have this field.
             assert_eq!(text.contains("given_back"), given_back);
         }
 
         assert!(!note.is_obsolete());
         fs::remove_dir_all(dir.join("overlay2/layer")).unwrap();
         assert!(note.is_obsolete());
-        // A store that is not mounted says nothing of its containers.
+        // A store that is not mounted says nothing about its containers.
         fs::remove_dir(dir.join("overlay2")).unwrap();
         assert!(!note.is_obsolete());
     }

@@ -1,9 +1,8 @@
-//! The notes of snapshots, durable: beside the store, a file for each.
+//! The notes of snapshots: durable files beside the store, one for each snapshot.
 //!
-//! The records are under `/run` and end with the host's uptime; a snapshot does not. So that nothing
-//! which a container wrote is lost by a power cut, a note lies beside the store from before the
-//! snapshot is taken until its changes are the engine's. A snapshot without a note has nothing to
-//! give back.
+//! The records are under `/run` and end with the host's uptime; a snapshot does not. A power cut must not lose what a container
+//! wrote. So before a snapshot is taken, a note is written beside the store, and the note stays until the engine has the
+//! snapshot's changes. A snapshot without a note has nothing to give back.
 
 use std::fs;
 use std::io;
@@ -12,24 +11,25 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 use sharedroot_dm::VolumeName;
+use sharedroot_sys::chain::chain;
 use sharedroot_sys::new_file::{self, BEGUN};
 use sharedroot_sys::private_dir::private_dir;
 
 use crate::bases::Bases;
-use crate::changes::{LeftOut, Times};
+use crate::changes::LeftOut;
 use crate::error::{RootfsError, file};
-use crate::note::{Note, OnlyHere, UpperThen, named, now};
+use crate::note::{Note, OnlyHere, named};
 use crate::notice::{self, take_notice};
 
-/// What follows the volume in the name of its note.
+/// The end of a note's file name, after the volume's name.
 const NOTE: &str = ".json";
-/// What comes before it in the name of the file with the change times of its upper directory.
-const TIMES: &str = "times-";
+/// The beginning of the name of the file with the change times of a snapshot's upper directory.
+pub(super) const TIMES: &str = "times-";
 
 /// The notes in one state directory.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Notes<'b> {
-    state_dir: &'b Path,
+    pub(super) state_dir: &'b Path,
 }
 
 impl Bases {
@@ -40,7 +40,7 @@ impl Bases {
 }
 
 impl<'b> Notes<'b> {
-    /// Those in `state_dir`, which only root can write.
+    /// The notes in `state_dir`, which only root can write.
     pub(crate) fn below(state_dir: &'b Path) -> Self {
         Self { state_dir }
     }
@@ -49,7 +49,7 @@ impl<'b> Notes<'b> {
         self.state_dir.join(format!("{volume}{NOTE}"))
     }
 
-    /// Writes the note, whole or not at all, and brings it to the disk: what it says decides which of two trees is the newer one.
+    /// Writes the whole note or nothing, and syncs it to the disk: the note decides which of two trees is newer.
     ///
     /// # Errors
     /// [`RootfsError::File`], [`RootfsError::Record`].
@@ -60,10 +60,10 @@ impl<'b> Notes<'b> {
         text.and_then(|text| new_file::write_durably(&path, &text)).map_err(file("write", &path))
     }
 
-    /// The note of a snapshot; none if it has nothing to give back.
+    /// The note of a snapshot; none if the snapshot has nothing to give back.
     ///
     /// # Errors
-    /// [`RootfsError::File`], also for a file that is no note.
+    /// [`RootfsError::File`], also if the file is no note.
     pub(super) fn read(&self, volume: &VolumeName) -> Result<Option<Note>, RootfsError> {
         let path = self.path(volume);
         match fs::read(&path) {
@@ -75,7 +75,7 @@ impl<'b> Notes<'b> {
         }
     }
 
-    /// Notes that the snapshot is the container's root at its next start.
+    /// Records that the snapshot is the container's root at its next start.
     ///
     /// # Errors
     /// [`RootfsError::File`], [`RootfsError::Record`].
@@ -97,55 +97,8 @@ impl<'b> Notes<'b> {
         self.write(volume, &Note { only_here, ..note })
     }
 
-    fn times_path(&self, volume: &VolumeName) -> PathBuf {
-        self.state_dir.join(format!("{TIMES}{volume}"))
-    }
-
-    /// Keeps the change times of the engine's upper directory: what has another one at the next start came there meanwhile.
-    /// Without them, which is where there are too many, the clock has to tell.
-    fn write_times(&self, volume: &VolumeName, upper: &Path) -> Result<(), RootfsError> {
-        let path = self.times_path(volume);
-        match times_below(upper)? {
-            // The note that is written next brings the name to the disk.
-            Some(times) => {
-                new_file::write_synced(&path, &times.write().concat()).map_err(file("write", &path))
-            }
-            None => remove(&path),
-        }
-    }
-
-    /// Keeps what the upper directory is like now, for the note, whose container is about to go on.
-    ///
-    /// # Errors
-    /// [`RootfsError::File`].
-    pub(super) fn keep_upper(
-        &self,
-        volume: &VolumeName,
-        upper: &Path,
-    ) -> Result<UpperThen, RootfsError> {
-        // What is changed from here on is later.
-        let time = now();
-        self.write_times(volume, upper)?;
-        Ok(UpperThen { time, empty: false })
-    }
-
-    /// What [`Self::keep_upper`] kept, with its time. None if it did not, or there is too much.
-    pub(super) fn upper_then(
-        &self,
-        volume: &VolumeName,
-        note: &Note,
-    ) -> Option<(Times, (i64, i64))> {
-        let then = note.upper_then?;
-        let times = if then.empty { Some(Times::default()) } else { self.times_of(volume) };
-        Some((times?, then.time))
-    }
-
-    /// Those that were kept, if they can be read.
-    pub(super) fn times_of(&self, volume: &VolumeName) -> Option<Times> {
-        fs::read(self.times_path(volume)).ok().map(|bytes| Times::read(&bytes))
-    }
-
-    /// Notes, for good, that changes go to the engine and the container goes on: the upper directory is not what it was.
+    /// Records permanently that changes go to the engine while the container goes on: the kept state of the upper directory is
+    /// no longer true.
     ///
     /// # Errors
     /// [`RootfsError::File`], [`RootfsError::Record`].
@@ -168,8 +121,8 @@ impl<'b> Notes<'b> {
         self.volumes_by(|name| name.strip_suffix(NOTE))
     }
 
-    /// The volumes that have a file beside the store, also one that was begun only: a note, or change times, which are written
-    /// before the note is.
+    /// The volumes that have a file beside the store, also an unfinished file: a note, or change times, which are written
+    /// before the note.
     ///
     /// # Errors
     /// [`RootfsError::File`].
@@ -197,7 +150,7 @@ impl<'b> Notes<'b> {
         Ok(found)
     }
 
-    /// Removes what a killed process left of a volume whose note and times are gone, or were never whole.
+    /// Removes what a killed process left of a volume that has no note and no times, or only unfinished files of them.
     ///
     /// # Errors
     /// [`RootfsError::File`].
@@ -210,15 +163,15 @@ impl<'b> Notes<'b> {
         self.remove(volume)
     }
 
-    /// Removes the note, and the notice that it names; that they are gone is no error.
+    /// Removes the note, and the notice that it names. A missing file is no error.
     ///
     /// # Errors
     /// [`RootfsError::File`].
     pub(super) fn remove(&self, volume: &VolumeName) -> Result<(), RootfsError> {
         let noticed = |note: &Note| note.notice.is_some() && !note.is_obsolete();
-        // One that cannot be read goes, too.
+        // A note that cannot be read is removed, too.
         if let Some(mut note) = self.read(volume).unwrap_or(None).filter(noticed) {
-            // The overlay is mounted while its container starts or runs only, and nobody gives up its snapshot then.
+            // The overlay is mounted only while its container starts or runs, and nobody gives up the snapshot then.
             let upper = note.upper.clone();
             match fs::File::open(&upper) {
                 Ok(tree) => take_notice(&mut note, tree)?,
@@ -237,7 +190,7 @@ impl<'b> Notes<'b> {
         remove(&self.path(volume))
     }
 
-    /// Puts a notice into the overlay `merged` of the container of `note`, which gets its name.
+    /// Puts a notice into the overlay `merged` of the container of `note`, and records the notice's name in `note`.
     ///
     /// # Errors
     /// [`RootfsError::File`], [`RootfsError::Record`].
@@ -256,9 +209,9 @@ impl<'b> Notes<'b> {
             self.write(volume, note)?;
             match notice::put(merged.as_fd(), &name) {
                 Ok(()) => return Ok(()),
-                // The container has a file of that name.
+                // The container has a file of this name.
                 Err(Errno::EXIST) => name = notice::another(&name),
-                // Where the index of a directory is full, most parts of it still have room for some names.
+                // Where the index of a directory is full, most parts of the index still have room for some names.
                 Err(Errno::NOSPC) if tries > 0 => {
                     tries -= 1;
                     name = notice::another(&name);
@@ -268,8 +221,8 @@ impl<'b> Notes<'b> {
         }
     }
 
-    /// The same after a write-back that left something out. Where the top has no room for a name, it was the container that
-    /// filled it: that keeps no container from its end, so a warning has to do.
+    /// Puts a notice after a write-back that left something out. If the top of the overlay has no room for a name, the
+    /// container has filled it. A container must not be able to prevent its own end, so then there is only a warning.
     ///
     /// # Errors
     /// [`RootfsError::File`], [`RootfsError::Record`].
@@ -286,8 +239,9 @@ impl<'b> Notes<'b> {
         match self.put_notice(volume, note, merged) {
             Err(error) if no_room(&error) => {
                 tracing::warn!(
-                    "the overlay at {} lacks files, and nothing there says so: {error}",
-                    note.root_path.display()
+                    "the overlay at {} lacks files, and nothing there says so: {}",
+                    note.root_path.display(),
+                    chain(&error)
                 );
                 Ok(())
             }
@@ -296,13 +250,7 @@ impl<'b> Notes<'b> {
     }
 }
 
-/// The change times of all that is in an upper directory. None if there is too much.
-pub(super) fn times_below(upper: &Path) -> Result<Option<Times>, RootfsError> {
-    let top = fs::File::open(upper).map_err(file("open", upper))?;
-    Times::below(top.as_fd()).map_err(|errno| file("look at what is in", upper)(errno.into()))
-}
-
-fn remove(path: &Path) -> Result<(), RootfsError> {
+pub(super) fn remove(path: &Path) -> Result<(), RootfsError> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(file("remove", path)(error)),
         _ => Ok(()),

@@ -1,14 +1,15 @@
-//! A notice to whoever reads an engine's overlay: it lacks files that only the snapshot has.
+//! A notice to everybody who reads an engine's overlay: the overlay lacks files that only the snapshot has.
 //!
-//! `docker cp`, `export`, `diff` and `commit` of a stopped container call no runtime, and `docker commit` of a running one
-//! goes on where its pause failed. So the overlay itself tells. At its top there is a directory whose name is the message, and
-//! in it one file, `.wh.`. Whoever unpacks a layer of it takes that file for the sign that the directory itself is removed,
-//! and fails, because the directory is there (moby: pkg/archive, `overlayWhiteoutConverter.ConvertRead`; containers/storage
-//! has the same; containerd refuses the name: core/archive, `applyNaive`). So no image is made. Docker's error has the
-//! message; those of podman and containerd have not, but their `diff` has.
+//! `docker cp`, `export`, `diff` and `commit` of a stopped container call no runtime, and `docker commit` of a running
+//! container goes on after a failed pause. So the overlay itself must tell. At its top there is a directory whose name is the
+//! message. The directory holds one file, `.wh.`. A program that unpacks a layer of this overlay takes the file for the sign
+//! that the directory itself is removed, and fails, because the directory exists (moby: pkg/archive,
+//! `overlayWhiteoutConverter.ConvertRead`; containers/storage does the same; containerd refuses the name: core/archive,
+//! `applyNaive`). So no image is made. Docker's error shows the message. The errors of podman and containerd do not show it,
+//! but their `diff` does.
 //!
-//! It is never in the container's root. The note has its name before it is made, so it is never taken for a file of the
-//! container, and it goes before anything is written back or brought into a snapshot.
+//! The notice is never in the container's root. The note has the notice's name before the notice is made, so it is never taken
+//! for a file of the container. The notice is removed before anything is written back or brought into a snapshot.
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -21,10 +22,10 @@ use sharedroot_sys::resolve::Resolve;
 use super::note::Note;
 use crate::error::{RootfsError, file};
 
-/// What engines take for the sign that the directory which holds it is removed.
+/// Engines take this name for the sign that the directory which holds it is removed.
 const REMOVED: &str = ".wh.";
 
-/// Takes the notice of `note` away from its overlay, seen through `tree`: the overlay, or its upper directory.
+/// Removes the notice of `note` from its overlay. `tree` is the overlay, or its upper directory.
 ///
 /// # Errors
 /// [`RootfsError::File`].
@@ -41,7 +42,7 @@ pub(crate) fn failed<'a>(
     move |errno| file(step, &note.root_path.join(name))(errno.into())
 }
 
-/// A longer name; the clock makes one that nobody knows before.
+/// A longer name for a notice. It contains the time, so nobody can have made a file of this name before.
 pub(crate) fn another(name: &str) -> String {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let first = name.split_once(" (").map_or(name, |(first, _)| first);
@@ -60,7 +61,7 @@ pub(crate) fn put(top: BorrowedFd<'_>, name: &str) -> Result<(), Errno> {
     })
 }
 
-/// Removes the directory if it holds nothing but what [`put`] made. Anything else is somebody's.
+/// Removes the directory if it holds nothing but what [`put`] made. Any other directory belongs to somebody else.
 fn take(top: BorrowedFd<'_>, name: &str) -> Result<(), Errno> {
     let dir = match open(top, name) {
         Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(()),
@@ -104,10 +105,10 @@ mod tests {
         take(top.as_fd(), "notice").unwrap();
         take(top.as_fd(), "notice").unwrap();
         assert!(!dir.join("notice").exists());
-        // One that was begun.
+        // An unfinished notice.
         fs::create_dir(dir.join("notice")).unwrap();
         take(top.as_fd(), "notice").unwrap();
-        // What became somebody's, and what never was a notice.
+        // A notice into which somebody wrote a file, and a directory that never was a notice.
         put(top.as_fd(), "notice").unwrap();
         fs::write(dir.join("notice/copied"), "").unwrap();
         fs::write(dir.join("file"), "").unwrap();

@@ -1,19 +1,20 @@
-//! The private rootfs as an overlay: for an engine that knows a mounted root by nothing else (`image/live_restore.rs`).
+//! The private rootfs as an overlay: for an engine that recognises a mounted root only by its overlay
+//! (`image/live_restore.rs`).
 //!
 //! The overlay's upper directory is the snapshot's own tree, and its only lower directory is empty. So every file is the
-//! snapshot's file, nothing is ever copied up, and blocks are copied as in a plain snapshot. An overlay takes no directory
-//! above its scratch directory for an upper one, so the tree moves down by one directory when the snapshot is new:
+//! snapshot's file, nothing is ever copied up, and blocks are copied as in a plain snapshot. The upper directory of an overlay
+//! must not contain the overlay's scratch directory, so a new snapshot's tree is moved down by one directory:
 //!
 //! | in the snapshot's file system | what |
 //! |---|---|
 //! | `.sharedroot-tree` | the container's root |
 //! | `.sharedroot-work` | the overlay's scratch directory |
-//! | `.sharedroot-lower` | empty; made last, so it tells that the whole tree has moved |
+//! | `.sharedroot-lower` | empty; made last, so its existence tells that the whole tree has been moved |
 //!
-//! The container sees the first only, and everything that reads the snapshot later reads it through such an overlay: the
-//! kernel hides what belongs to the overlay itself (its attributes), and shows what the container made. What is in the tree
-//! cannot lead the overlay anywhere: bases hold no `trusted.overlay` attributes and no whiteouts, and through an overlay a
-//! container can make neither (Documentation/filesystems/overlayfs.rst, "nesting overlayfs mounts").
+//! The container sees only the first of these directories. Every later reader of the snapshot reads it through such an overlay:
+//! the kernel hides the overlay's own attributes, and shows what the container made. Nothing in the tree can point the overlay
+//! to another place: bases hold no `trusted.overlay` attributes and no whiteouts, and through an overlay a container can make
+//! neither (Documentation/filesystems/overlayfs.rst, "nesting overlayfs mounts").
 
 use std::ffi::CStr;
 use std::fs::{DirBuilder, File, FileTimes};
@@ -40,16 +41,17 @@ const TREE: &str = ".sharedroot-tree";
 const WORK: &str = ".sharedroot-work";
 const LOWER: &str = ".sharedroot-lower";
 
-/// An attribute of the scratch directory: which inodes the move itself changed, and when.
+/// An attribute of the scratch directory: the inodes that the move itself changed, with their times.
 const MOVED: &str = "trusted.sharedroot.moved";
-/// What ext4 has room for, in blocks of 4 KiB. A base with more names at its top has the rest compared at each write-back.
+/// How many bytes ext4 has room for in an attribute, with blocks of 4 KiB. If a base has more names at its top, each write-back
+/// compares the others.
 const MOST_MOVED: usize = 3_000;
 
 impl Bases {
-    /// Moves the tree of a new snapshot down, and makes an overlay of it.
+    /// Moves the tree of a new snapshot down, and makes an overlay of the tree.
     ///
     /// # Errors
-    /// [`RootfsError`]; the snapshot is then of no use.
+    /// [`RootfsError`]; the caller must delete the snapshot then.
     pub(super) fn overlay_of_new(
         &self,
         snapshot: Detached,
@@ -60,8 +62,8 @@ impl Bases {
         self.overlay(snapshot, volume, &label.map(context).into_iter().collect::<Vec<_>>())
     }
 
-    /// The root that the container of `note` had on its snapshot. None if the host ended before the tree of a new one had
-    /// moved: then nothing of what the container did reached the disk either.
+    /// The root that the container of `note` had on its snapshot. None if the host ended before a new snapshot's tree had been
+    /// moved: then nothing that the container did has reached the disk.
     ///
     /// # Errors
     /// [`RootfsError`].
@@ -84,7 +86,8 @@ impl Bases {
         self.overlay(snapshot, volume, &options).map(Some)
     }
 
-    /// An overlay takes its directories by paths, which nobody else sees: in a mount namespace that ends at once.
+    /// Makes an overlay. It takes its directories by paths, so this happens in a mount namespace that nobody else sees and that
+    /// ends at once.
     fn overlay(
         &self,
         snapshot: Detached,
@@ -115,7 +118,8 @@ fn is_read_only(snapshot: &Detached) -> Result<bool, RootfsError> {
     Ok(found.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
 }
 
-/// What the move changed in the snapshot's file system `top`: no change of the container's. None for one that did not move.
+/// The inodes that the move changed in the snapshot's file system `top`. The container did not change them. Empty for a tree
+/// that was not moved.
 ///
 /// # Errors
 /// [`RootfsError::File`].
@@ -128,13 +132,13 @@ pub(super) fn moved(top: impl AsFd) -> Result<Times, RootfsError> {
     let mut bytes = [0; MOST_MOVED];
     let length = match rustix::fs::fgetxattr(&work, MOVED, &mut bytes) {
         Err(Errno::NODATA) => 0,
-        length => length.map_err(at("read what is set on", WORK))?,
+        length => length.map_err(at("read the attributes of", WORK))?,
     };
     Ok(Times::read(&bytes[..length]))
 }
 
-/// Takes note of the change times that the move gave to `tree` and to what is in it. A change of a container is later, for it
-/// has not begun.
+/// Records the change times that the move gave to `tree` and to everything directly in it. The container has not begun, so its
+/// changes are later.
 fn note_moved(tree: &File, top: &File) -> Result<(), RootfsError> {
     let mut moved = Times::default();
     let stat = |name: &CStr| rustix::fs::statat(tree, name, AtFlags::SYMLINK_NOFOLLOW);
@@ -153,8 +157,8 @@ fn note_moved(tree: &File, top: &File) -> Result<(), RootfsError> {
         .map_err(at("set an attribute of", WORK))
 }
 
-/// Moves all that is at the top into one directory there, which looks like the top. A change of a name writes only
-/// directories: a few blocks of the pool.
+/// Moves everything at the top into one directory there, which gets the top's attributes. A rename writes only directories: a
+/// few blocks of the pool.
 fn move_down(snapshot: &Detached) -> Result<(), RootfsError> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let open = |name: &'static str| {
@@ -189,7 +193,7 @@ fn move_down(snapshot: &Detached) -> Result<(), RootfsError> {
         let (accessed, modified) = (found.accessed()?, found.modified()?);
         tree.set_times(FileTimes::new().set_accessed(accessed).set_modified(modified))
     };
-    times().map_err(file("copy what is set on the top to", Path::new(TREE)))?;
+    times().map_err(file("copy the attributes of the top to", Path::new(TREE)))?;
     note_moved(&tree, &top)?;
     make(LOWER)
 }

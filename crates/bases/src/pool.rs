@@ -1,4 +1,4 @@
-//! The pool as a whole: who uses it, and everything of ours that lies mounted on it taken away.
+//! The pool as a whole: which containers use it, and how every mount on it is removed.
 
 use sharedroot_format::BaseKey;
 use sharedroot_sys::mount;
@@ -11,8 +11,8 @@ use crate::error::{RootfsError, file};
 use crate::notes::Notes;
 
 impl Bases {
-    /// Makes the leases those that the records name: after a `delete` that was killed, and for containers of a version
-    /// without leases.
+    /// Makes the leases agree with the records: after a `delete` that was killed, and for containers of a version without
+    /// leases.
     ///
     /// # Errors
     /// [`RootfsError::Lease`], [`RootfsError::Containers`].
@@ -26,7 +26,7 @@ impl Bases {
         Ok(self.leases().all()?.into_iter().map(|lease| lease.name).collect())
     }
 
-    /// The bases that are mounted, whoever uses them.
+    /// The mounted bases, used or not.
     ///
     /// # Errors
     /// [`RootfsError::File`].
@@ -37,8 +37,8 @@ impl Bases {
         Ok(keys)
     }
 
-    /// Unmounts every base of the pool. A container that is created meanwhile mounts its base
-    /// anew, and then the pool's device is busy.
+    /// Unmounts every base of the pool. A container that is created meanwhile mounts its base again, and then the pool's device
+    /// is busy.
     fn vacate(&self, containers: &dyn Containers) -> Result<(), RootfsError> {
         let pool = self.known_pool()?;
         let containers = self.users(containers)?;
@@ -53,19 +53,19 @@ impl Bases {
         Ok(())
     }
 
-    /// Unmounts every base, and deactivates the pool; one of LVM's stays active.
+    /// Unmounts every base, and deactivates the pool. A pool of LVM's stays active.
     ///
     /// # Errors
-    /// [`RootfsError::PoolInUse`], then nothing has changed; [`RootfsError::Dm`].
+    /// [`RootfsError::PoolInUse`]: nothing has changed then. [`RootfsError::Dm`].
     pub fn deactivate(self, containers: &dyn Containers) -> Result<(), RootfsError> {
         self.vacate(containers)?;
         Ok(self.into_known_pool()?.shut_down()?)
     }
 
-    /// Destroys the pool, and forgets what was known of its volumes.
+    /// Destroys the pool, and deletes the notes and catalog entries of its volumes.
     ///
     /// # Errors
-    /// [`RootfsError::PoolInUse`], then nothing has changed; [`RootfsError::Dm`].
+    /// [`RootfsError::PoolInUse`]: nothing has changed then. [`RootfsError::Dm`].
     pub fn destroy(self, containers: &dyn Containers) -> Result<(), RootfsError> {
         self.vacate(containers)?;
         let volumes = self.known_pool()?.volumes()?;

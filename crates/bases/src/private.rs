@@ -1,5 +1,5 @@
-//! The root of a writable container: a snapshot of the base. It is mounted over `root.path` where the engine's daemon sees it,
-//! too, so that the daemon's own commands read what the container wrote.
+//! The root of a writable container: a snapshot of the base. It is mounted over `root.path` in the mount namespace of the
+//! engine's daemon, too. So the daemon's own commands read what the container wrote.
 
 use std::path::Path;
 
@@ -23,7 +23,7 @@ use crate::error::RootfsError;
 use crate::exchange::Exchange;
 use crate::prepared::Prepared;
 
-/// Where a private rootfs goes, and for whom.
+/// Where a private rootfs is mounted, and for which container.
 #[derive(Debug, Clone, Copy)]
 pub struct Place<'a> {
     /// The container ID.
@@ -32,17 +32,17 @@ pub struct Place<'a> {
     pub volume: &'a VolumeName,
     /// The rootfs that the engine prepared.
     pub root_path: &'a Path,
-    /// The label of all that is in it.
+    /// The label of all files in the rootfs.
     pub label: Option<&'a MountLabel>,
-    /// How much it may hold; no more than its base in any case.
+    /// The size of the rootfs. It can be no more than the size of the base.
     pub size: Option<Bytes>,
     /// What an earlier start left.
     pub earlier: &'a Earlier,
-    /// Why its engine knows the root as an overlay only, if it does.
+    /// The reason why the container's engine accepts only an overlay as root, if it does.
     pub overlay: Option<&'static str>,
 }
 
-/// A private root that is attached nowhere. A new snapshot goes with this value, unless it is attached.
+/// A private root that is attached nowhere. Drop deletes a new snapshot that was not attached.
 #[derive(Debug)]
 pub struct Private<'p> {
     mounted: Detached,
@@ -50,7 +50,7 @@ pub struct Private<'p> {
 }
 
 impl Private<'_> {
-    /// Attaches it over `root_path`, for good.
+    /// Attaches the root over `root_path` permanently.
     ///
     /// # Errors
     /// [`RootfsError`]; nothing is attached then.
@@ -64,11 +64,11 @@ impl Private<'_> {
     }
 }
 
-/// Takes a snapshot of the image's base, and brings in what the engine's root holds over the image; or takes up the snapshot of
-/// an earlier start.
+/// Takes a snapshot of the image's base, and brings in what the engine's root holds over the image. After an earlier start that
+/// left its snapshot, uses that snapshot instead.
 ///
 /// # Errors
-/// [`RootfsError`]; what is left then, [`release_private`] takes away.
+/// [`RootfsError`]. The caller then calls [`release_private`], which removes what is left.
 pub fn prepare_private<'b>(
     bases: &'b Bases,
     image: &Image,
@@ -83,7 +83,7 @@ fn prepare<'b>(
     place: Place<'_>,
 ) -> Result<Private<'b>, RootfsError> {
     let Place { id, volume, root_path, label, size, earlier, overlay } = place;
-    // Without a label of its own it is as the engine's root is.
+    // Without a label of its own the root gets the label of the engine's root.
     let engines = label.is_none().then(|| label_at(root_path)).transpose()?.flatten();
     let label = label.or(engines.as_ref());
     if let Earlier::Root(_) = earlier {
@@ -98,7 +98,7 @@ fn prepare<'b>(
     let mut snapshot = bases.with_room(|pool| pool.snapshot(&base, volume))?;
     drop(takes);
     if let Some(wanted) = size {
-        let _step = step("make the snapshot as small as the container may have it");
+        let _step = step("shrink the snapshot to the container's size");
         size::fit(&mut snapshot, wanted)?;
     }
     let mounts = step("mount the snapshot");
@@ -108,7 +108,7 @@ fn prepare<'b>(
         None => mounted,
     };
     drop(mounts);
-    // Before the volume is kept: one that is there holds everything, or `delete` would remove from the engine's root
+    // Before the volume is kept: a volume that exists holds everything. Otherwise `delete` would remove from the engine's root
     // what never came into the snapshot.
     if let Some(upper) = image.upper.as_ref().filter(|upper| !upper.empty) {
         let _step = step("bring in what the engine's root holds over the image");
@@ -117,7 +117,7 @@ fn prepare<'b>(
     Ok(Private { mounted, new: Some(snapshot) })
 }
 
-/// Writes the note of a new snapshot, if its engine wants what changes.
+/// Writes the note of a new snapshot, if the container's engine wants the changes.
 fn note_beginning(
     bases: &Bases,
     image: &Image,
@@ -144,8 +144,8 @@ fn note_beginning(
     bases.notes().write(volume, &note)
 }
 
-/// The snapshot of an earlier start, for it holds what the engine's overlay cannot; with what came into the overlay
-/// meanwhile.
+/// Mounts the snapshot of an earlier start, because it holds files that the engine's overlay cannot hold. Brings in what came
+/// into the overlay meanwhile.
 fn go_on(
     bases: &Bases,
     label: Option<&MountLabel>,
@@ -159,7 +159,7 @@ fn go_on(
     let times = bases.notes().times_of(volume);
     let since = Since { time: only_here.since, times: times.as_ref(), unsaved: false };
     if let (Some(why), false) = (overlay, note.overlaid) {
-        // What it holds and an overlay cannot would mean something else in one.
+        // Some files that only the snapshot can hold would have another meaning below an overlay.
         let (id, volume, first) = (id.to_owned(), volume.clone(), only_here.first);
         return Err(RootfsError::OnlyInSnapshot { id, volume, first, why: why.to_owned() });
     }
@@ -173,26 +173,26 @@ fn go_on(
     let was_noticed = note.notice.is_some();
     take_notice(&mut note, &merged)?;
     Exchange { bases, volume, note: &note, merged: &merged }.bring_newer(&mounted, since)?;
-    // Before the note: with the older times what came already would be brought again.
+    // Before the note is written: with the older times, the next start would bring the same files in again.
     let upper_then = Some(bases.notes().keep_upper(volume, &note.upper)?);
     let mut note = Note {
         root_path: root_path.to_owned(),
         label: noted(label),
         upper_then,
-        // The overlay got changes while the snapshot went on, and from now on the snapshot is newer.
+        // The overlay got changes while the snapshot stayed in use, and from now on the snapshot is newer.
         given_back: true,
         only_here: None,
         ..note
     };
     match was_noticed {
-        // Until a write-back leaves nothing out: an engine can make an image without a pause.
+        // The notice stays until a write-back leaves nothing out: an engine can make an image without a pause.
         true => bases.notes().put_notice_or_warn(volume, &mut note, &merged)?,
         false => bases.notes().write(volume, &note)?,
     }
     Ok(mounted)
 }
 
-/// Makes room for a snapshot: one of that name has nothing to give back, for [`Bases::settle`] came before.
+/// Removes an existing snapshot of this name. It has nothing to give back, because [`Bases::settle`] ran before.
 fn clear_away(bases: &Bases, place: Place<'_>) -> Result<(), RootfsError> {
     let Place { id, volume, .. } = place;
     let pool = bases.pool()?;

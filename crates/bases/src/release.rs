@@ -1,9 +1,10 @@
-//! The end of a writable container's root, and a pause of it: what the container changed goes to its engine.
+//! The end of a writable container's root, and a pause of the container: its engine gets what the container changed.
 
 use std::path::Path;
 
 use sharedroot_dm::VolumeName;
 use sharedroot_image as image;
+use sharedroot_sys::chain::chain;
 use sharedroot_sys::mount::{self, Detached};
 use sharedroot_sys::step::step;
 
@@ -14,32 +15,33 @@ use crate::note::{Note, named};
 use crate::room::is_full;
 use crate::writeback::{Changes, Mounts, overlay_at};
 
-/// What became of what a container changed.
+/// Where a container's changes are now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WrittenBack {
-    /// So many changes were made in the engine's overlay.
+    /// In the engine's overlay, which got this many changes.
     Changes(u64),
-    /// The same, and so many files stay in the snapshot, for the overlay cannot hold them.
+    /// In the engine's overlay, which got this many changes. This many other files stay in the snapshot, because the overlay
+    /// cannot hold them.
     Partly(u64, u64),
-    /// They are in the snapshot only; a warning said why.
+    /// In the snapshot only; a warning has given the reason.
     Kept,
 }
 
-/// Writes what a container has changed so far into the engine's overlay below its root: engines pack a layer of it while
-/// the container is paused (`docker commit`), and look into the overlay's own directories.
+/// Writes what a container has changed so far into the engine's overlay below its root. Engines pack a layer of the overlay
+/// while the container is paused (`docker commit`), and read the overlay's own directories.
 ///
 /// # Errors
-/// [`RootfsError`]; the container's root is as it was.
+/// [`RootfsError`]; the container's root is unchanged.
 pub fn save_so_far(
     bases: &Bases,
     volume: &VolumeName,
     mount_point: &Path,
 ) -> Result<WrittenBack, RootfsError> {
-    // Without a note no engine wants anything.
+    // Without a note no engine wants the changes.
     let Some(note) = bases.notes().read(volume)? else { return Ok(WrittenBack::Changes(0)) };
     let nowhere = || RootfsError::NowhereToGo { path: mount_point.to_owned() };
     let snapshot = own_mount(bases, volume, mount_point)?.ok_or_else(nowhere)?;
-    // The overlay can be reached where our mount is not above it.
+    // The overlay can be reached where the snapshot's mount does not cover it.
     let uncovered = mount::apart(|| {
         mount::detach(mount_point)?;
         overlay_at(mount_point)
@@ -61,8 +63,7 @@ pub fn save_so_far(
     }
 }
 
-/// The snapshot's own mount at `mount_point`, or the overlay of it, if that is what is there: the overlay below it is the
-/// daemon's.
+/// The snapshot's own mount at `mount_point`, or the overlay of the snapshot. The mount below belongs to the engine's daemon.
 fn own_mount(
     bases: &Bases,
     volume: &VolumeName,
@@ -78,14 +79,13 @@ fn own_mount(
     }
 }
 
-/// Takes the mount at `mount_point` away, writes what the container changed into the engine's overlay below it, and
-/// deletes the snapshot. What is gone already is no error.
+/// Unmounts the root at `mount_point`, writes what the container changed into the engine's overlay below it, and deletes the
+/// snapshot. A missing mount or snapshot is no error.
 ///
-/// Where the overlay is gone, or the pool has no room for the journal, the snapshot stays for the next start of the
-/// container.
+/// If the overlay is gone, or the pool has no room for the journal, the snapshot stays until the next start of the container.
 ///
 /// # Errors
-/// [`RootfsError`]; the record must stay, so that it can be tried again.
+/// [`RootfsError`]. The caller must keep the record, so that the call can be repeated.
 pub fn release_private(
     bases: &Bases,
     volume: &VolumeName,
@@ -109,19 +109,22 @@ pub fn release_private(
         Ok(Changes::Partly(left_out)) => return Ok(WrittenBack::Partly(0, left_out)),
         Ok(Changes::NowhereToGo) => {
             tracing::warn!(
-                "no overlay at {at} takes what the container changed: it stays in {volume} until the container's next start"
+                "no overlay at {at} takes what the container changed: the changes stay in {volume} until the container's next start"
             );
             return Ok(WrittenBack::Kept);
         }
-        // Whoever wants room must be able to delete containers.
+        // An administrator who needs room must be able to delete containers.
         Err(RootfsError::Dm(error)) if is_full(&error) => {
-            tracing::warn!("what the container at {at} changed stays in {volume}: {error}");
+            tracing::warn!(
+                "what the container at {at} changed stays in {volume}: {}",
+                chain(&error)
+            );
             return Ok(WrittenBack::Kept);
         }
         Err(error) => return Err(error),
     };
     let _step = step("delete the snapshot");
-    // A mount that leaked into another mount namespace is no reason to keep the container: the log names it.
+    // A mount that leaked into another mount namespace does not keep the container: the log names the mount.
     pool.delete_when_idle(volume)?;
     bases.notes().remove(volume)?;
     Ok(WrittenBack::Changes(changes))

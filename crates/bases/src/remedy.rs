@@ -1,8 +1,8 @@
-//! The words for what a user does about an error of the pool: commands of `sharedroot`.
+//! What a user can do about an error of the pool, in words: commands of `sharedroot`.
 
 use sharedroot_dm::{Error, Remedy};
 
-/// What follows the error's message, with a semicolon; nothing where there is nothing to say.
+/// The words that follow the error's message, with their semicolon; empty if there is no remedy.
 pub(crate) fn words(error: &Error) -> &'static str {
     let Some(remedy) = error.remedy() else { return "" };
     match remedy {

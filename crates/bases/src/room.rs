@@ -1,4 +1,4 @@
-//! A pool without room: what has to wait until it has some, and what can go to make some.
+//! A pool without room: what must wait for room, and what can be deleted to make room.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -6,16 +6,17 @@ use std::path::Path;
 
 use sharedroot_dm::{Bytes, Error, Pool, PoolMode};
 use sharedroot_format::base::JOURNAL_BLOCKS;
+use sharedroot_sys::chain::chain;
 
 use crate::bases::Bases;
 use crate::error::{RootfsError, file};
 
-/// Where the superblock of ext4 has the features that a kernel must know, and that the journal holds what is nowhere else
-/// (Documentation/filesystems/ext4/super.rst).
+/// The offset, in ext4's superblock, of the features that a kernel must know. One feature says that the journal holds changes
+/// that are not in the file system yet (Documentation/filesystems/ext4/super.rst).
 const INCOMPATIBLE: u64 = 1024 + 0x60;
 const RECOVER: u32 = 0x4;
 
-/// Whether the file system on `device` was not unmounted, or could not be written when it was.
+/// Whether the file system on `device` was not unmounted, or could not be written when it was unmounted.
 ///
 /// # Errors
 /// [`RootfsError::File`].
@@ -26,14 +27,14 @@ pub(super) fn needs_replay(device: &Path) -> Result<bool, RootfsError> {
     Ok(u32::from_le_bytes(features) & RECOVER != 0)
 }
 
-/// Sees to it that a journal can be replayed onto a volume of `pool`. Where the pool ends in the middle the kernel empties
-/// the journal all the same, and what it held is lost.
+/// Makes sure that a journal can be replayed onto a volume of `pool`. If the pool runs full during the replay, the kernel
+/// empties the journal all the same, and the changes in the journal are lost.
 ///
 /// # Errors
-/// One that [`is_full`] knows; nothing has changed.
+/// An error that [`is_full`] recognises; nothing has changed.
 pub(super) fn make_room_for_replay(pool: &Pool) -> Result<(), RootfsError> {
     let status = pool.status()?;
-    // At most each block of a journal goes to a block of the pool that is not there yet.
+    // Each block of the journal takes at most one new block of the pool.
     let most = Bytes(JOURNAL_BLOCKS * status.block.0);
     let free = status.data.map_or(0, |data| data.total - data.used);
     if status.mode == PoolMode::ReadWrite && free >= JOURNAL_BLOCKS {
@@ -42,13 +43,13 @@ pub(super) fn make_room_for_replay(pool: &Pool) -> Result<(), RootfsError> {
     Ok(pool.make_room(most)?)
 }
 
-/// Whether it was for want of room in the pool.
+/// Whether the error means that the pool has no room.
 pub(super) fn is_full(error: &Error) -> bool {
     matches!(error, Error::Full { .. } | Error::TooSmall { .. })
 }
 
 impl Bases {
-    /// Does what takes room, once more if the pool had none and some could be made.
+    /// Calls `act`. If the pool has no room and [`Bases::reclaim`] makes some, calls `act` a second time.
     ///
     /// # Errors
     /// [`RootfsError`].
@@ -63,7 +64,7 @@ impl Bases {
         }
     }
 
-    /// Deletes the snapshots whose changes waited for room until nobody wanted them any more. True if there were any.
+    /// Deletes the snapshots whose changes waited for room and whose containers are gone. Returns whether any were deleted.
     fn reclaim(&self) -> Result<bool, RootfsError> {
         let mut any = false;
         for name in self.notes().volumes()? {
@@ -76,7 +77,7 @@ impl Bases {
                     self.notes().remove(&name)?;
                     any = true;
                 }
-                Err(error) => tracing::debug!("{error}"),
+                Err(error) => tracing::debug!("{}", chain(&error)),
             }
         }
         Ok(any)

@@ -1,8 +1,9 @@
 //! Scaffolds: read-only overlays that add missing mount points above a base.
 //!
-//! There is one for each base and set of missing mount points, mounted below the run directory and shared by all containers
-//! of that shape, which have a lease of it. Files are the base's own, and so is their page cache. The last container takes it
-//! away. That needs no more care than this: a container that runs has a bind of its own, which stays.
+//! There is one scaffold for each base and set of missing mount points. It is mounted below the run directory, and all
+//! containers that need it share it and hold a lease of it. Its files are the base's own files, and share their page cache.
+//! When the last container ends, the scaffold is unmounted. A container that runs is not affected, because it has a bind of its
+//! own.
 
 use std::fs::DirBuilder;
 use std::os::fd::AsFd;
@@ -26,7 +27,7 @@ use crate::containers::ContainersError;
 use crate::entries::entries;
 use crate::error::{RootfsError, file};
 
-/// The name of the scaffold that adds this: the same for the same set, whoever asks.
+/// The name of the scaffold that adds `missing`. The same set always gives the same name.
 fn name_of(missing: &[Missing]) -> ScaffoldName {
     let mut hash = Sha256::new();
     for Missing { path, kind } in missing {
@@ -53,7 +54,7 @@ impl Bases {
 }
 
 impl Scaffolds<'_> {
-    /// The directory of all of them.
+    /// The directory of all scaffolds.
     pub(crate) fn dir(&self) -> PathBuf {
         self.0.run_dir().join("scaffold")
     }
@@ -62,13 +63,13 @@ impl Scaffolds<'_> {
         self.dir().join(key.to_string())
     }
 
-    /// A bind of the scaffold that adds `missing` to the base, which is mounted if this is its first container. `intend`
-    /// records that the container has it: from then on nobody takes it away.
+    /// A bind of the scaffold that adds `missing` to the base. Mounts the scaffold if this is its first container. `intend`
+    /// records that the container uses the scaffold: from then on nobody unmounts it.
     ///
-    /// Where it is mounted already these are one statx(2) and one open_tree(2), without a lock.
+    /// For a scaffold that is mounted already this takes one statx(2) and one open_tree(2), and no lock.
     ///
     /// # Errors
-    /// [`RootfsError`]; nothing is left of what was begun.
+    /// [`RootfsError`]; an unfinished scaffold is removed.
     pub(crate) fn above(
         &self,
         base: &MountedBase<'_>,
@@ -85,7 +86,7 @@ impl Scaffolds<'_> {
         {
             return Ok((bound, name));
         }
-        // Nobody mounts or unmounts one of this base while we have its lock.
+        // While this process has the base's lock, nobody mounts or unmounts a scaffold of the base.
         let lock = self.0.lock_base(base.key)?;
         if mount::device_mounted_at(&at).is_none() {
             base.check(&lock)?;
@@ -99,10 +100,10 @@ impl Scaffolds<'_> {
         Ok((mount::bind(&at)?, name))
     }
 
-    /// Takes a scaffold away that nobody has a lease of any more.
+    /// Unmounts a scaffold if no lease of it is left.
     ///
     /// # Errors
-    /// [`RootfsError`]; `gc` tries it again.
+    /// [`RootfsError`]; `gc` tries again.
     pub fn release(&self, key: &BaseKey, name: &ScaffoldName) -> Result<(), RootfsError> {
         if !self.has_users(key, name)? {
             self.take_down_unused(key, name)?;
@@ -110,7 +111,7 @@ impl Scaffolds<'_> {
         Ok(())
     }
 
-    /// Takes the scaffolds away that nobody has a lease of: of a `delete` that died. Returns their names, each with its base.
+    /// Unmounts the scaffolds that no lease names: a `delete` that died left them. Returns their names, each with its base.
     ///
     /// # Errors
     /// The first [`RootfsError`].
@@ -137,7 +138,8 @@ impl Scaffolds<'_> {
         Ok(self.0.leases().any(key, &Use::Scaffold(name.clone()))?)
     }
 
-    /// The users are looked for again once nobody can mount it: a lease is held before its scaffold is looked for.
+    /// Looks for the users again under the lock, so that nobody can mount the scaffold: a container holds its lease before it
+    /// looks for its scaffold.
     fn take_down_unused(&self, key: &BaseKey, name: &ScaffoldName) -> Result<bool, RootfsError> {
         let lock = self.0.lock_base(key)?;
         if self.has_users(key, name)? {
@@ -154,12 +156,12 @@ impl Scaffolds<'_> {
             mount::detach(&at)?;
         }
         let _ = std::fs::remove_dir(&at);
-        // Where it was the base's last.
+        // This succeeds if the scaffold was the base's last.
         let _ = std::fs::remove_dir(&of_base);
         Ok(())
     }
 
-    /// Takes all scaffolds of a base away: while they are mounted its device is busy.
+    /// Unmounts all scaffolds of a base: the device of the base is busy while they are mounted.
     pub(super) fn take_down_all(&self, lock: &BaseLock) -> Result<(), RootfsError> {
         for name in listed(&self.dir_of(lock.key()))? {
             self.take_down(lock, &name)?;

@@ -1,4 +1,4 @@
-//! The root of a read-only container: the base, with what it lacks put above it.
+//! The root of a read-only container: the base, with the missing mount points above it.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
@@ -18,20 +18,21 @@ use crate::containers::ContainersError;
 use crate::error::RootfsError;
 use crate::prepared::Prepared;
 
-/// What must be in the root of one container, because nothing can be created there any more.
+/// What must be in the root of one container, because nothing can be created in a read-only root later.
 pub struct Wanted<'a> {
-    /// What a root lacks, sorted.
+    /// Lists what a root lacks, sorted.
     pub missing: &'a dyn Fn(BorrowedFd<'_>) -> Vec<Missing>,
-    /// The root must be an overlay also where nothing is missing.
+    /// Whether the root must be an overlay although nothing is missing.
     pub overlay: bool,
 }
 
-/// The image's base as a bind that is attached nowhere, or what is above it; with the name of the scaffold, if that is it.
+/// A detached bind of the image's base, or of what is above the base. If that is a scaffold, its name is returned, too.
 ///
-/// `intend` records that the container has a scaffold before it has it. `label` is for files of this container alone.
+/// `intend` records that the container uses a scaffold, before the container gets it. `label` is for files of this container
+/// alone.
 ///
 /// # Errors
-/// [`RootfsError`]; the host's mount table is as before, but for the base and the scaffold.
+/// [`RootfsError`]; the host's mount table is as before, except for the base and the scaffold.
 pub fn prepare_shared(
     bases: &Bases,
     image: &Image,
@@ -52,7 +53,7 @@ fn prepare(
     let base = bases.mounted_base(image)?;
     let bound = mount::bind(&base.at)?;
     if bound.device() != Some(base.device) {
-        // Between the two calls an administrator removed the base: this is the bare mount point.
+        // An administrator removed the base between the two calls: only the bare mount point is here.
         return Err(base.removed());
     }
     Ok(match &image.upper {
@@ -73,7 +74,8 @@ fn prepare(
 }
 
 impl Bases {
-    /// The base with what the container wrote over its image, and with what both lack: for this container alone.
+    /// The base with what the container wrote over its image, and with the mount points that both lack. This root is for one
+    /// container alone.
     fn with_upper(
         &self,
         base: &MountedBase<'_>,
@@ -81,7 +83,7 @@ impl Bases {
         wanted: &Wanted<'_>,
         label: Option<&MountLabel>,
     ) -> Result<Detached, RootfsError> {
-        // The layers are given by path: until they are opened the base must stay there.
+        // The layers are given by path: the base must stay at its path until the layers are opened.
         let lock = self.lock_base(base.key)?;
         base.check(&lock)?;
         let bases = label.is_none().then(|| label_at(&base.at)).transpose()?.flatten();

@@ -1,9 +1,9 @@
-//! The hard size of a private rootfs: a file system and a device of that size, so that the container can take no more of the
-//! pool.
+//! The hard size of a private rootfs: both its file system and its device have this size, so that the container can take no
+//! more of the pool.
 //!
-//! A limit of the file system alone, such as ext4's `reserved_clusters`, is none of the pool: ext4 gives a deleted file's
-//! blocks to nobody for a while and takes others, all over the device, and a block of the pool stays the volume's while 4 KiB
-//! of it are in use.
+//! A limit of the file system alone, such as ext4's `reserved_clusters`, would not limit the room in the pool. ext4 does not
+//! reuse a deleted file's blocks for a while, and takes other blocks, all over the device. A block of the pool stays with the
+//! volume while 4 KiB of the block are in use.
 
 use sharedroot_dm::{Bytes, NewVolume, VolumeName};
 use sharedroot_image::{self as image, MakeError};
@@ -11,10 +11,11 @@ use sharedroot_image::{self as image, MakeError};
 use crate::error::RootfsError;
 use crate::size_error::SizeError;
 
-/// Makes a fresh snapshot and the file system on it as large as `wanted`, in whole blocks of the pool. Nobody has mounted it.
+/// Makes a fresh snapshot and its file system as large as `wanted`, in whole blocks of the pool. Nobody has mounted the
+/// snapshot yet.
 ///
 /// # Errors
-/// [`SizeError::AboveBase`], [`SizeError::BelowImage`], or what failed; the snapshot is then of no use.
+/// [`SizeError::AboveBase`], [`SizeError::BelowImage`], or the error of a step; the caller must delete the snapshot then.
 pub(super) fn fit(snapshot: &mut NewVolume<'_>, wanted: Bytes) -> Result<(), RootfsError> {
     let base = snapshot.size();
     if wanted > base {
@@ -33,10 +34,10 @@ pub(super) fn fit(snapshot: &mut NewVolume<'_>, wanted: Bytes) -> Result<(), Roo
     Ok(snapshot.shrink(size)?)
 }
 
-/// The snapshot of an earlier start keeps its size: its file system was a container's.
+/// Checks the snapshot of an earlier start, which keeps its size because a container wrote into its file system.
 ///
 /// # Errors
-/// [`SizeError::OfKept`] if it is larger than wanted.
+/// [`SizeError::OfKept`] if the snapshot is larger than wanted.
 pub(super) fn check_kept(volume: &VolumeName, kept: Bytes, wanted: Bytes) -> Result<(), SizeError> {
     match kept > wanted {
         true => Err(SizeError::OfKept { volume: volume.clone(), kept, wanted }),

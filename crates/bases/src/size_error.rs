@@ -1,4 +1,4 @@
-//! Why a snapshot cannot have the size that its container is to have.
+//! Why a snapshot cannot have the size that its container asks for.
 
 use sharedroot_dm::{Bytes, VolumeName};
 use sharedroot_image::MakeError;
@@ -6,41 +6,41 @@ use sharedroot_image::MakeError;
 /// A size that a snapshot cannot have.
 #[derive(Debug, thiserror::Error)]
 pub enum SizeError {
-    /// A snapshot is as large as its base.
+    /// The size is larger than the base, and a snapshot is as large as its base.
     #[error(
         "annotations[\"dev.sharedroot.size\"]: {wanted} is more than the {base} of the image's base: raise base.size in the \
          configuration, then `sharedroot image rm` the base, which is made anew with that size"
     )]
     AboveBase {
-        /// What is wanted.
+        /// The size that is wanted.
         wanted: Bytes,
         /// The base's size.
         base: Bytes,
     },
-    /// The image alone is larger.
+    /// The size is too small for the image alone.
     #[error(
         "annotations[\"dev.sharedroot.size\"]: {wanted} is less than the {needs} that the image takes, with the number of its \
          files and the file system's own: give it more"
     )]
     BelowImage {
-        /// What is wanted.
+        /// The size that is wanted.
         wanted: Bytes,
-        /// What a file system of the image's files takes.
+        /// The size of a file system with only the image's files.
         needs: Bytes,
     },
-    /// The snapshot cannot be made smaller.
+    /// The snapshot could not be made smaller.
     #[error(
-        "annotations[\"dev.sharedroot.size\"]: make the snapshot {volume} as small as {wanted}: {source}"
+        "annotations[\"dev.sharedroot.size\"]: make the snapshot {volume} as small as {wanted}"
     )]
     Fit {
         /// The snapshot.
         volume: VolumeName,
-        /// What is wanted.
+        /// The size that is wanted.
         wanted: Bytes,
-        /// The step and its reason.
+        /// The step that failed, with its reason.
         source: MakeError,
     },
-    /// What a container wrote into is not made smaller.
+    /// The snapshot of an earlier start is larger. A snapshot that a container wrote into is not made smaller.
     #[error(
         "annotations[\"dev.sharedroot.size\"]: the snapshot {volume} that the container goes on with has {kept}, more than \
          {wanted}: leave the annotation as it was, or give the snapshot up with `sharedroot pool drop {volume}`"
@@ -50,7 +50,7 @@ pub enum SizeError {
         volume: VolumeName,
         /// Its size.
         kept: Bytes,
-        /// What is wanted.
+        /// The size that is wanted.
         wanted: Bytes,
     },
 }

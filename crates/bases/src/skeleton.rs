@@ -1,8 +1,9 @@
-//! The uppermost layer of a scaffold: a tree in memory that holds the missing mount points and the directories that lead
-//! there, and nothing else.
+//! The uppermost layer of a scaffold: a tree in memory that holds only the missing mount points and the directories that lead
+//! to them.
 //!
-//! Where layers have the same directory, the uppermost one says what it looks like (Documentation/filesystems/overlayfs.rst,
-//! "merged directories"). So the skeleton's directories look like the image's.
+//! Where several layers have the same directory, the uppermost layer gives the directory its attributes
+//! (Documentation/filesystems/overlayfs.rst, "merged directories"). So the skeleton's directories get the attributes of the
+//! image's directories.
 
 use std::collections::BTreeSet;
 use std::ffi::CStr;
@@ -20,11 +21,11 @@ use sharedroot_sys::xattr::Of;
 use super::missing::{Kind, Missing};
 use crate::error::{RootfsError, file};
 
-/// Puts what is `missing` above `layers` (topmost first), whose merged tree is `below`. `place` is any directory outside of
-/// the layers; the host sees nothing of what is mounted there meanwhile.
+/// Puts `missing` above `layers` (topmost first), whose merged tree is `below`. `place` is any directory outside of the layers,
+/// on which the tree is mounted for a moment; the host does not see this mount.
 ///
 /// # Errors
-/// [`RootfsError`]; nothing is left.
+/// [`RootfsError`]; nothing is left mounted.
 pub(super) fn raise(
     layers: &[&Path],
     below: BorrowedFd<'_>,
@@ -40,14 +41,14 @@ pub(super) fn raise(
     })?
 }
 
-/// Makes the tree in the empty directory `top`. No component of what is missing is a link, and nobody else writes here.
+/// Makes the tree in the empty directory `top`. No component of a missing path is a link, and nobody else writes here.
 fn fill(top: &Path, below: BorrowedFd<'_>, missing: &[Missing]) -> Result<(), RootfsError> {
     let mut dirs = BTreeSet::from([Path::new("/")]);
     for one in missing {
         dirs.extend(one.path.ancestors().skip(1));
     }
     dirs.extend(missing.iter().filter(|one| one.kind == Kind::Directory).map(|one| &*one.path));
-    // From the top down: a path sorts after those that lead to it. The top is there.
+    // From the top down: a path sorts after its parents. The top itself exists.
     for dir in dirs.iter().skip(1) {
         let path = inside(top, dir);
         std::fs::create_dir(&path).map_err(file("make the mount point", &path))?;
@@ -56,7 +57,7 @@ fn fill(top: &Path, below: BorrowedFd<'_>, missing: &[Missing]) -> Result<(), Ro
         let path = inside(top, &one.path);
         File::create_new(&path).map_err(file("make the mount point", &path))?;
     }
-    // After all of them are made, for that changes the times of their directories.
+    // After all of them are made, because making an entry changes the times of its directory.
     for dir in dirs {
         let path = inside(top, dir);
         let flags = (OFlags::DIRECTORY | OFlags::NOFOLLOW).bits().cast_signed();
@@ -64,7 +65,7 @@ fn fill(top: &Path, below: BorrowedFd<'_>, missing: &[Missing]) -> Result<(), Ro
         let own = own.map_err(file("open the mount point", &path))?;
         match Resolve::RootWithoutLinks.open(below, dir, OFlags::RDONLY | OFlags::DIRECTORY) {
             Ok(image) => {
-                copy(&File::from(image), &own).map_err(file("copy what is set on", dir))?
+                copy(&File::from(image), &own).map_err(file("copy the attributes of", dir))?
             }
             Err(Errno::NOENT) => own
                 .set_permissions(Permissions::from_mode(0o755))
@@ -79,7 +80,7 @@ fn inside(top: &Path, path: &Path) -> PathBuf {
     top.join(path.strip_prefix("/").unwrap_or(path))
 }
 
-/// Owner, mode, attributes and times of a directory.
+/// Copies the owner, mode, attributes and times of a directory.
 pub(super) fn copy(from: &File, to: &File) -> std::io::Result<()> {
     let found = from.metadata()?;
     fchown(to, Some(found.uid()), Some(found.gid()))?;
@@ -93,8 +94,8 @@ pub(super) fn copy(from: &File, to: &File) -> std::io::Result<()> {
     to.set_times(FileTimes::new().set_accessed(found.accessed()?).set_modified(found.modified()?))
 }
 
-/// Whether an attribute is copied: not those of security modules, which have rules of their own, and not overlay's, which are
-/// about the layer that has them.
+/// Whether an attribute is copied. Attributes of security modules have their own rules, and overlay's attributes concern only
+/// the layer that has them.
 fn is_copied(name: &CStr) -> bool {
     let name = name.to_bytes();
     !name.starts_with(b"security.") && !name.starts_with(b"trusted.overlay.")

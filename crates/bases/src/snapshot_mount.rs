@@ -1,4 +1,4 @@
-//! The file system of a snapshot, mounted nowhere.
+//! Detached mounts of a snapshot's file system.
 
 use std::path::Path;
 
@@ -8,13 +8,13 @@ use crate::bases::Bases;
 use crate::error::RootfsError;
 use crate::room::{make_room_for_replay, needs_replay};
 
-/// The file system of a snapshot, mounted nowhere.
+/// Mounts the file system of a snapshot, detached.
 pub(super) fn detached_snapshot(
     device: &Path,
     label: Option<&str>,
 ) -> Result<Detached, RootfsError> {
-    // An idle snapshot writes almost nothing, for the inode tables of a base are never initialised, and keeps little in memory:
-    // by itself the kernel reads the maps of all block groups ahead, 12 KiB each.
+    // The inode tables of a base are never initialised later, so that an idle snapshot writes almost nothing. The kernel's
+    // default is to read the maps of all block groups ahead, 12 KiB for each group; this is off to save memory.
     mount_snapshot(
         device,
         label,
@@ -24,7 +24,7 @@ pub(super) fn detached_snapshot(
 }
 
 impl Bases {
-    /// The same of a container that has ended and starts again on it.
+    /// Mounts the snapshot of a container that has ended and starts again on it.
     pub(super) fn kept_snapshot(
         &self,
         device: &Path,
@@ -36,7 +36,7 @@ impl Bases {
         detached_snapshot(device, label)
     }
 
-    /// The same of a container that has ended, to be read.
+    /// Mounts the snapshot of a container that has ended, for reading.
     pub(super) fn ended_snapshot(
         &self,
         device: &Path,

@@ -1,7 +1,7 @@
-//! What a private rootfs changed goes back to the engine, before the snapshot goes.
+//! The changes in a private rootfs go back to the engine before the snapshot is deleted.
 //!
-//! The engine's overlay lies below our mount. It is written through its own mount, so that whiteouts
-//! and opaque directories are the kernel's affair, and by one process at a time.
+//! The engine's overlay lies below sharedroot's mount. The overlay is written through its own mount, so that the kernel makes
+//! whiteouts and opaque directories, and only one process writes at a time.
 
 use std::fs::File;
 use std::path::Path;
@@ -9,6 +9,7 @@ use std::path::Path;
 use sharedroot_dm::VolumeName;
 use sharedroot_image as image;
 use sharedroot_label::MountLabel;
+use sharedroot_sys::chain::chain;
 use sharedroot_sys::mount::{self, Detached};
 
 use crate::bases::Bases;
@@ -18,36 +19,37 @@ use crate::exchange::Exchange;
 use crate::note::Note;
 use crate::notice::take_notice;
 
-/// What is known to be a container's, if it is mounted.
+/// The mounts that are known to belong to the container.
 #[derive(Debug, Default)]
 pub(super) struct Mounts {
-    /// Its snapshot. What a full pool did not take can still be read here, and nowhere else.
+    /// Its snapshot. After the pool was full, what did not reach the pool can be read only through this mount.
     pub snapshot: Option<Detached>,
-    /// Its engine's overlay.
+    /// The overlay of its engine.
     pub overlay: Option<Detached>,
 }
 
-/// What became of a snapshot's changes.
+/// Where a snapshot's changes are now.
 #[derive(Debug)]
 pub(super) enum Changes {
-    /// The engine has them, or wants none.
+    /// The engine has the changes, or wants none.
     Saved(Tally),
-    /// The engine got what its overlay can hold at an earlier attempt; so many files are in the snapshot only.
+    /// At an earlier attempt the engine got what its overlay can hold; this many files are only in the snapshot.
     Partly(u64),
-    /// The engine's overlay is not there to take them.
+    /// The engine's overlay is not mounted, so nothing can take the changes.
     NowhereToGo,
 }
 
 impl Bases {
-    /// Writes the changes of `volume` into the overlay that its note names, if that is mounted now.
-    /// `found` is what is known to be the container's.
+    /// Writes the changes of `volume` into the overlay that its note names, if the overlay is mounted now. `found` has the
+    /// mounts that are known to belong to the container.
     ///
-    /// What the overlay cannot hold is named in the note: the snapshot is the container's root at its next start.
+    /// The note gets the names of files that the overlay cannot hold: the snapshot is the container's root at its next start.
     ///
-    /// Interrupted and done again it ends the same. One process at a time: another waits.
+    /// A call that was interrupted can be repeated, with the same result. Only one process at a time writes; another process
+    /// waits.
     ///
     /// # Errors
-    /// [`RootfsError`]; snapshot and note are as they were.
+    /// [`RootfsError`]; snapshot and note are unchanged.
     pub(super) fn save_changes(
         &self,
         volume: &VolumeName,
@@ -55,7 +57,7 @@ impl Bases {
     ) -> Result<Changes, RootfsError> {
         let only_here = self.notes().read(volume)?.and_then(|note| note.only_here);
         let saved = match only_here {
-            // What came into the overlay since would be lost.
+            // Another write-back would overwrite what came into the overlay since.
             Some(only) => Ok(Changes::Partly(only.count)),
             None => self.save(volume, found),
         };
@@ -67,19 +69,19 @@ impl Bases {
             }
             Ok(saved)
         });
-        // It waits for the next start, and so that `gc` sees that nobody uses it.
+        // The snapshot waits for the next start. Deactivated, it tells `gc` that nobody uses it.
         if !matches!(&saved, Ok(Changes::Saved(tally)) if tally.left_out.count == 0)
             && let Err(error) = self.pool()?.deactivate(volume)
         {
-            tracing::debug!("{error}");
+            tracing::debug!("{}", chain(&error));
         }
         saved
     }
 
-    /// The same for a snapshot that stays in use.
+    /// Writes the changes of a snapshot that stays in use, as [`Self::save_changes`] does.
     ///
     /// # Errors
-    /// [`RootfsError`]; snapshot and note are as they were.
+    /// [`RootfsError`]; snapshot and note are unchanged.
     pub(super) fn save(&self, volume: &VolumeName, found: Mounts) -> Result<Changes, RootfsError> {
         let pool = self.pool()?;
         if pool.ready(volume)?.is_none() || self.notes().read(volume)?.is_none() {
@@ -88,7 +90,7 @@ impl Bases {
         let device = pool.activate(volume)?.device;
         let turn = File::open(&device).map_err(file("open", &device))?;
         turn.lock().map_err(file("lock", &device))?;
-        // Another process may have done it while this one waited.
+        // Another process may have written the changes while this process waited.
         let Some(mut note) = self.notes().read(volume)?.filter(|note| !note.is_obsolete()) else {
             return Ok(Changes::Saved(Tally::default()));
         };
@@ -99,13 +101,14 @@ impl Bases {
         let exchange = Exchange { bases: self, volume, note: &note, merged: &merged };
         let written = exchange.write_all(&device, found.snapshot);
         let tally = written.inspect_err(|_| {
-            // The engine's disk may be full: then what it shows lacks more than before.
+            // The engine's disk may be full: the overlay may then lack more files than before.
             if was_noticed
                 && let Err(error) = self.notes().put_notice_or_warn(volume, &mut note, &merged)
             {
                 tracing::warn!(
-                    "the overlay at {} lacks files, and nothing there says so: {error}",
-                    note.root_path.display()
+                    "the overlay at {} lacks files, and nothing there says so: {}",
+                    note.root_path.display(),
+                    chain(&error)
                 );
             }
         })?;
@@ -118,7 +121,7 @@ impl Bases {
     }
 }
 
-/// The container's overlay, if that is what its engine has mounted at the root path now.
+/// The container's overlay, if its engine has this overlay mounted at the root path now.
 fn overlay_of(note: &Note) -> Result<Option<Detached>, RootfsError> {
     let identified = image::identify(&note.root_path, &note.id);
     let same = |image: image::Image| image.upper.is_some_and(|upper| upper.path == note.upper);
@@ -128,7 +131,7 @@ fn overlay_of(note: &Note) -> Result<Option<Detached>, RootfsError> {
     overlay_at(&note.root_path)
 }
 
-/// The overlay that is mounted exactly there.
+/// The overlay that is mounted exactly at `path`.
 pub(super) fn overlay_at(path: &Path) -> Result<Option<Detached>, RootfsError> {
     if mount::device_mounted_at(path).is_none() {
         return Ok(None);
@@ -136,7 +139,7 @@ pub(super) fn overlay_at(path: &Path) -> Result<Option<Detached>, RootfsError> {
     Ok(Some(mount::bind(path)?).filter(Detached::is_overlay))
 }
 
-/// A label for the note.
+/// The form of a label in the note.
 pub(super) fn noted(label: Option<&MountLabel>) -> Option<String> {
     label.map(|label| label.as_context().to_owned())
 }

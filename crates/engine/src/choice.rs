@@ -1,5 +1,5 @@
-//! Which engine a new container gets: the one that the flag names, else the environment, else the configuration, else
-//! the embedded one.
+//! Which engine a new container gets: the engine that the flag names, else the environment's, else the configuration's, else
+//! the embedded engine.
 //!
 //! The engine runs as root, so only root may decide which program the engine is. A name is searched in fixed
 //! directories, never in the caller's PATH, and every directory above the program must be writable by root alone.
@@ -44,14 +44,14 @@ pub enum ChoiceError {
         origin: Origin,
     },
     /// The program's metadata cannot be read.
-    #[error("{origin}: the engine {path}: {source}; install it, or choose another engine")]
+    #[error("{origin}: the engine {path}: {cause}; install it, or choose another engine")]
     Missing {
         /// The program.
         path: PathBuf,
         /// Where the program was named.
         origin: Origin,
         /// The operating system's reason.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// The path is a directory or a device, or the file is not executable.
     #[error("{origin}: the engine {path} is not an executable file; name an OCI runtime")]
@@ -151,9 +151,9 @@ pub struct Program {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Dialect {
-    /// crun's.
+    /// crun's command line.
     Crun,
-    /// runc's. A runtime that is given by another path is taken to have it, too.
+    /// runc's command line. A runtime that is given by another path is taken to have this command line, too.
     Runc,
 }
 
@@ -217,7 +217,7 @@ impl Program {
 /// Resolves `path`, and checks that only root can change what it executes.
 fn check(path: &Path, origin: &Origin) -> Result<PathBuf, ChoiceError> {
     let missing =
-        |source| ChoiceError::Missing { path: path.to_owned(), origin: origin.clone(), source };
+        |cause| ChoiceError::Missing { path: path.to_owned(), origin: origin.clone(), cause };
     let real = path.canonicalize().map_err(missing)?;
     // This includes the directories that a symbolic link leads through: a user who can write there can redirect the
     // link.

@@ -51,7 +51,7 @@ pub(crate) fn first_error() -> Option<String> {
 pub(crate) fn forget() {
     let mut dropped = [0_u8; 4096];
     if let Some(mut reader) = LOGGED.get().and_then(|logged| logged.reader.lock().ok()) {
-        // An empty pipe is an error, for nobody waits for it.
+        // Reading an empty pipe is an error, because no reader waits here.
         while reader.read(&mut dropped).is_ok_and(|read| read > 0) {}
     }
 }
@@ -80,7 +80,7 @@ mod tests {
         keep("a structure");
         explain("in words");
         assert_eq!(first_error().as_deref(), Some("in words"));
-        // What is read second begins with the end of a line.
+        // The second read begins with the end of a line.
         keep(&"x".repeat(4096));
         keep(&"y".repeat(5000));
         explain("newer");

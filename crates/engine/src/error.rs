@@ -52,7 +52,7 @@ pub enum EngineError {
         why: String,
     },
     /// A hook of the caller failed.
-    #[error("{verb} {id}: {source}")]
+    #[error("{verb} {id}")]
     Hook {
         /// The verb.
         verb: &'static str,
@@ -72,7 +72,7 @@ pub enum EngineError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The text of `update --resources` is not in OCI's form.
-    #[error("{path} is not LinuxResources: {source}")]
+    #[error("{path} is not LinuxResources")]
     Resources {
         /// The file, `-` for standard input.
         path: PathBuf,

@@ -19,7 +19,7 @@ pub use crate::embedded::tenant::process;
 /// The text of `update --resources`.
 ///
 /// # Panics
-/// Where a promise is broken.
+/// If a promise is broken.
 pub fn resources(text: &[u8]) {
     if let Err(error) = Limits::parse(PathBuf::from("limits.json"), text) {
         return says_something(&error);

@@ -9,6 +9,7 @@
 //! | module | story |
 //! |---|---|
 //! | `engine` | the engine of one container: the embedded engine or a delegate |
+//! | `asked` | what a caller asks of `kill` and `delete` |
 //! | `choice` | which engine a new container gets, and whether its program is safe to run |
 //! | `spec/` | config.json: read, checked, and put into words that libcontainer understands |
 //! | `embedded/` | libcontainer, which performs the verbs and keeps the state |
@@ -26,6 +27,7 @@
 // These macros panic if standard output or error is closed; `say_aside!` does not.
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
+mod asked;
 mod choice;
 mod container;
 mod delegate;
@@ -44,15 +46,17 @@ mod seccomp;
 mod self_exe;
 mod spec;
 
+pub use asked::{Deletion, Reach};
 pub use choice::{Choice, ChoiceError, Dialect, Program, VARIABLE};
 pub use container::events::event;
 pub use container::in_use::refuse_others;
 pub use container::update::{Limits, update};
 pub use delegate::{Argv, Delegate, DelegateError, exec_features};
-pub use embedded::container::{Embedded, Status};
+pub use embedded::container::Embedded;
 pub use embedded::create::CreateOptions;
 pub use embedded::exec::Terminal;
 pub use embedded::notify::{Relay, make as make_notify, offer as offer_notify};
+pub use embedded::status::Status;
 pub use embedded::tenant::{Tenant, add_capabilities, parse_process};
 pub use engine::Engine;
 pub use error::EngineError;
@@ -60,8 +64,9 @@ pub use features::features;
 pub use hooks::callers::CallersHooks;
 pub use hooks::hook_relay::stand_in;
 pub use hooks::kinds::may_write_root;
-pub use mounts::bind_mounts::{BindMountError, BindMounts};
-pub use mounts::propagation::leads_out;
+pub use mounts::bind_mount_error::BindMountError;
+pub use mounts::bind_mounts::BindMounts;
+pub use mounts::propagation_plan::leads_out;
 pub use process::child::{attend, hold};
 pub use self_exe::{SealError, seal, sealed};
 pub use spec::bundle::{Bundle, BundleError, parse_config, plain_root, read_config};

@@ -20,7 +20,7 @@ use sharedroot_sys::process_start::{environment, handed_over};
 #[derive(Debug, thiserror::Error)]
 pub enum SealError {
     /// An operation on the executable failed.
-    #[error("{step} the runtime's own executable: {source}")]
+    #[error("{step} the runtime's own executable")]
     Step {
         /// The operation.
         step: &'static str,
@@ -28,7 +28,7 @@ pub enum SealError {
         source: std::io::Error,
     },
     /// The detached mount cannot be made.
-    #[error("seal the runtime's own executable: {0}")]
+    #[error("seal the runtime's own executable")]
     Mount(#[from] MountError),
 }
 

@@ -1,13 +1,13 @@
-//! The format of a base: an ext4 file system that every host and every version makes the same of the same image.
+//! The format of a base: an ext4 file system. Every host and every version makes the same file system from one image.
 //!
 //! The format is called [`BaseFormat::NAME`], and has a number. A version of sharedroot uses the bases that an earlier version
-//! made, and finds them by their keys alone. So a change of what is on the device takes another number,
-//! [`BaseFormat::CURRENT`], which is in the key of every base: bases of two formats never have the same key.
+//! made, and finds them by their keys alone. So a version that changes the content of the device also changes the number,
+//! [`BaseFormat::CURRENT`]. The number is in the key of every base: bases of two formats never have the same key.
 //!
-//! | format | what it is | how its keys and volumes are written |
+//! | format | what the format is | how its keys and volumes are written |
 //! |---|---|---|
-//! | 1 | what this module says, and the files of `image::init_layer`; all that was made before formats had numbers | without a number |
-//! | N, from 2 to 255 | of a later version | with `fN-` before the rest |
+//! | 1 | what this module says, and the files of `image::init_layer`; all bases that were made before formats had numbers | without a number |
+//! | N, from 2 to 255 | a format of a later version | with `fN-` before the rest |
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -17,29 +17,29 @@ use std::ops::RangeInclusive;
 pub struct BaseFormat(u8);
 
 impl BaseFormat {
-    /// What the format is called: one ext4 file system, in which the layers of an image are one tree.
+    /// The name of the format: one ext4 file system, in which the layers of an image are one tree.
     pub const NAME: &str = "flat-ext4";
-    /// The first one. No text says its number: bases of this format were made before formats had numbers.
+    /// The first format. No text has its number: bases of this format were made before formats had numbers.
     pub const FIRST: Self = Self(1);
-    /// The one that this version makes.
+    /// The format that this version makes.
     pub const CURRENT: Self = Self::FIRST;
 
-    /// The format of a key or a volume by its text, and what follows.
+    /// The format in the text of a key or of a volume's name, and the rest of the text.
     pub(crate) fn split(text: &str) -> Option<(Self, &str)> {
         match text.strip_prefix('f').and_then(|rest| rest.split_once('-')) {
             Some((number, rest)) if number.len() <= 3 => Some((Self::numbered(number)?, rest)),
-            // A digest that begins with the digit f has more digits than a number.
+            // A digest that begins with the digit f has more digits than the number of a format.
             _ => Some((Self::FIRST, text)),
         }
     }
 
-    /// A format whose number has to be written.
+    /// A format whose number is written in texts.
     fn numbered(text: &str) -> Option<Self> {
         let format = text.parse().map(Self).ok()?;
         (format > Self::FIRST && format.0.to_string() == text).then_some(format)
     }
 
-    /// What a key of this format begins with.
+    /// The beginning of the text of a key of this format.
     pub(crate) fn prefix(self) -> String {
         if self == Self::FIRST { String::new() } else { format!("f{}-", self.0) }
     }
@@ -52,33 +52,33 @@ impl fmt::Display for BaseFormat {
     }
 }
 
-/// What Linux 4.x and e2fsprogs 1.43 know. Without `resize_inode`: a base never grows in place
-/// beyond its group descriptors. Without `orphan_file`, which older kernels refuse. `sparse_super2`
-/// for no superblock but the first: copies take a thin block each, keep what debugfs changes in the
-/// first, and nobody repairs a base.
+/// Features that Linux 4.x and e2fsprogs 1.43 know. `resize_inode` is left out, because a base never grows in place beyond its
+/// group descriptors. `orphan_file` is left out, because older kernels refuse it. `sparse_super2` leaves out all copies of the
+/// superblock: each copy would take a thin block, and would keep old values of what debugfs changes in the first superblock.
+/// Nobody repairs a base, so nobody needs the copies.
 pub const FEATURES: &str = "none,has_journal,ext_attr,dir_index,filetype,extent,64bit,flex_bg,\
     sparse_super2,large_file,huge_file,dir_nlink,extra_isize,metadata_csum";
 
-/// Bytes of a block.
+/// The size of a block, in bytes.
 pub const BLOCK: u64 = 4096;
 
-/// Bytes of an inode.
+/// The size of an inode, in bytes.
 pub const INODE: u64 = 256;
 
-/// Bytes of the file system for each inode: mke2fs's own ratio.
+/// The bytes of the file system for each inode: mke2fs's default.
 pub const BYTES_PER_INODE: u64 = 16_384;
 
-/// The journal, in MiB; the smallest that ext4 takes.
+/// The size of the journal, in MiB: the smallest that ext4 takes.
 pub const JOURNAL_MIB: u64 = 4;
 
-/// How many blocks the journal has.
+/// The size of the journal, in blocks.
 pub const JOURNAL_BLOCKS: u64 = (JOURNAL_MIB << 20) / BLOCK;
 
-/// The time of whatever a base has and no layer gave it, in seconds: one that every host can repeat.
+/// The time of everything in a base that no layer has given a time, in seconds. Every host uses this time.
 ///
-/// A second after the epoch, because e2fsprogs takes zero for "not set".
+/// This is one second after the epoch, because e2fsprogs takes zero for "not set".
 pub const FIXED_TIME: i64 = 1;
 
-/// The seconds that ext4 keeps of a time in an inode of 256 bytes: 34 bits from 1901 to 2446
+/// The times, in seconds, that ext4 can keep in an inode of 256 bytes: 34 bits, from 1901 to 2446
 /// (Documentation/filesystems/ext4/inodes.rst, "Inode Timestamps").
 pub const TIMES: RangeInclusive<i64> = i32::MIN as i64..=(1 << 34) - (1 << 31) - 1;

@@ -12,7 +12,7 @@ const MAX_ID: usize = 200;
     "container ID {id:?} is not valid: use 1 to {MAX_ID} of the characters A-Z a-z 0-9 _ + - ."
 )]
 pub struct NotAContainerId {
-    /// The beginning of what was given.
+    /// The beginning of the text that was given.
     id: String,
 }
 

@@ -78,7 +78,7 @@ pub struct Hashing<R> {
 }
 
 impl<R: Read> Hashing<R> {
-    /// Wraps `inner`, of which nothing is hashed yet.
+    /// Wraps `inner`. Nothing is hashed yet.
     pub fn new(inner: R) -> Self {
         Self { inner, hash: Sha256::new() }
     }

@@ -34,7 +34,7 @@ pub fn read(from: impl Read) -> io::Result<Vec<u8>> {
 /// # Errors
 /// [`JsonError`].
 pub fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, JsonError> {
-    // To keep track of the field costs time, so only a text that is wrong is parsed once more for it.
+    // Keeping track of the field costs time. So only a text with an error is parsed a second time, to find the field.
     serde_json::from_slice(text).map_err(|source| {
         let mut again = serde_json::Deserializer::from_slice(text);
         let found = serde_path_to_error::deserialize::<_, T>(&mut again).err();

@@ -1,4 +1,4 @@
-//! The names: a chain ID, and the key of a base.
+//! The key of a base.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,104 +7,24 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::base::BaseFormat;
+use crate::chain_id::ChainId;
 use crate::digits::{base32, hex, unbase32, unhex};
+use crate::owner::Owner;
 use crate::text_form;
 
-/// A text that is no chain ID or no key.
+/// A text that is not what [`BaseKey`] prints.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum KeyError {
-    /// Not `sha256:` and 64 lower-case hexadecimal digits.
-    #[error("{0:?} is not a chain ID (sha256: and 64 lower-case hexadecimal digits)")]
-    ChainId(String),
-    /// Not what [`BaseKey`] prints.
-    #[error(
-        "{0:?} is not a base's key (64 lower-case hexadecimal digits, perhaps fN- before them and -uid.gid after)"
-    )]
-    BaseKey(String),
-}
+#[error(
+    "{0:?} is not a base's key (64 lower-case hexadecimal digits, perhaps fN- before them and -uid.gid after)"
+)]
+pub struct NotAKey(String);
 
-/// OCI's chain ID: the hash of a stack of layers, `sha256:` and 64 hexadecimal digits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct ChainId([u8; 32]);
-
-impl ChainId {
-    /// The first 12 hexadecimal digits, as people quote it.
-    #[must_use]
-    pub fn short(&self) -> String {
-        hex(&self.0[..6])
-    }
-
-    /// The chain ID of a stack of layers, the lowest first; none of no layer (image-spec: config.md, "Layer ChainID").
-    #[must_use]
-    pub fn of_layers(diff_ids: &[crate::Digest]) -> Option<Self> {
-        let (lowest, above) = diff_ids.split_first()?;
-        let chain = |below: Self, diff_id: &crate::Digest| {
-            Self(Sha256::digest(format!("{below} {diff_id}")).into())
-        };
-        Some(above.iter().fold(Self(lowest.0), chain))
-    }
-
-    /// All 64 hexadecimal digits, without the algorithm.
-    #[must_use]
-    pub fn hex(&self) -> String {
-        hex(&self.0)
-    }
-}
-
-impl fmt::Display for ChainId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "sha256:{}", self.hex())
-    }
-}
-
-impl FromStr for ChainId {
-    type Err = KeyError;
-
-    fn from_str(text: &str) -> Result<Self, KeyError> {
-        text.strip_prefix("sha256:")
-            .and_then(unhex)
-            .map(Self)
-            .ok_or_else(|| KeyError::ChainId(text.to_owned()))
-    }
-}
-
-/// A user and a group of the host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Owner {
-    /// The user id.
-    pub uid: u32,
-    /// The group id.
-    pub gid: u32,
-}
-
-impl Owner {
-    /// The host's own root.
-    pub const ROOT: Self = Self { uid: 0, gid: 0 };
-}
-
-/// Prints `uid.gid`, as a user-namespace-remapped Docker names its root directory.
-impl fmt::Display for Owner {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.uid, self.gid)
-    }
-}
-
-impl Owner {
-    /// Reads `uid.gid`; anything but the one way to print it is nothing.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let (uid, gid) = text.split_once('.')?;
-        let owner = Self { uid: uid.parse().ok()?, gid: gid.parse().ok()? };
-        (owner.to_string() == text).then_some(owner)
-    }
-}
-
-/// What names a base: the format of its file system, the digest of its content, and the id mapping of the store it came from.
+/// The identity of a base: the format of its file system, the digest of its content, and the ID mapping of the store that has
+/// the image.
 ///
-/// A remapped daemon owns the same layers differently, so its base is another. Printed as 64
-/// hexadecimal digits, with `-uid.gid` appended where a mapping is, and `fN-` before them where the format is not the first one;
-/// at most 91 of `[a-z0-9.-]`, so it can be part of a file name.
+/// With another mapping the same layers have other owners, so each mapping has its own base. The text has 64 hexadecimal
+/// digits. If there is a mapping, `-uid.gid` follows them. If the format is not the first, `fN-` is before them. The text has
+/// at most 91 characters of `[a-z0-9.-]`, so it can be part of a file name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct BaseKey {
@@ -126,11 +46,12 @@ impl BaseKey {
         Self { format: BaseFormat::CURRENT, digest: chain.0, mapping }
     }
 
-    /// The key of an image that has no chain ID, from the digest of what tells it from others, for a base of
-    /// the current format.
+    /// The key of an image that has no chain ID, for a base of the current format. `digest` is the digest of what
+    /// distinguishes the image from others.
     ///
-    /// It is hashed once more: the chain ID of one layer is the digest of bytes that the image's maker chose, and no layer is
-    /// as short as what is hashed here (a tar archive has whole blocks of 512 bytes), nor is a list of chain ID and diff ID.
+    /// The digest is hashed once more. The chain ID of an image with one layer is the digest of bytes that the image's maker
+    /// chose. But no layer is as short as the text that is hashed here, because a tar archive has whole blocks of 512 bytes; a
+    /// list of chain ID and diff ID is longer, too. So no image can get a key of this kind as its chain ID.
     #[must_use]
     pub fn of_digest(digest: [u8; 32]) -> Self {
         let hash = Sha256::new().chain_update(b"sharedroot base\0").chain_update(digest);
@@ -144,9 +65,9 @@ impl BaseKey {
         hex(&self.digest[..6])
     }
 
-    /// A shorter text for places that have too little room for [`Self::to_string`]: the digest in base 32, 52 characters, and
-    /// `-uid.gid` where a mapping is. Where the format is not the first one `fN-` is before them, and uid and gid are 8
-    /// hexadecimal digits each. At most 75 of `[a-z0-9.-]`.
+    /// A shorter text for places that have too little room for [`Self::to_string`]: the digest in base 32, 52 characters. If
+    /// there is a mapping, `-uid.gid` follows. If the format is not the first, `fN-` is before the digest, and uid and gid are
+    /// 8 hexadecimal digits each. The text has at most 75 characters of `[a-z0-9.-]`.
     #[must_use]
     pub fn compact(&self) -> String {
         let mapping = match self.mapping {
@@ -157,7 +78,7 @@ impl BaseKey {
         format!("{}{}{mapping}", self.format.prefix(), base32(&self.digest))
     }
 
-    /// Reads what [`Self::compact`] prints, and nothing else.
+    /// Reads a text that [`Self::compact`] prints; none for any other text.
     #[must_use]
     pub fn of_compact(text: &str) -> Option<Self> {
         let (format, rest) = BaseFormat::split(text)?;
@@ -176,13 +97,13 @@ impl BaseKey {
         (key.compact() == text).then_some(key)
     }
 
-    /// A UUID that depends on the key and on `purpose` only, so that every host makes the same.
+    /// A UUID that depends only on the key and on `purpose`, so that every host makes the same UUID.
     #[must_use]
     pub fn uuid(&self, purpose: &str) -> String {
         let mut hash = Sha256::new();
         hash.update(format!("sharedroot\0{purpose}\0{self}"));
         let mut id = <[u8; 32]>::from(hash.finalize());
-        // RFC 9562, section 5.8: version 8 is what the application makes of it.
+        // RFC 9562, section 5.8: the application defines the content of version 8.
         id[6] = id[6] & 0x0f | 0x80;
         id[8] = id[8] & 0x3f | 0x80;
         let part = |range| hex(&id[range]);
@@ -198,10 +119,10 @@ impl fmt::Display for BaseKey {
 }
 
 impl FromStr for BaseKey {
-    type Err = KeyError;
+    type Err = NotAKey;
 
-    fn from_str(text: &str) -> Result<Self, KeyError> {
-        let bad = || KeyError::BaseKey(text.to_owned());
+    fn from_str(text: &str) -> Result<Self, NotAKey> {
+        let bad = || NotAKey(text.to_owned());
         let (format, rest) = BaseFormat::split(text).ok_or_else(bad)?;
         let (digest, mapping) = match rest.split_once('-') {
             Some((digest, mapping)) => (digest, Some(Owner::parse(mapping).ok_or_else(bad)?)),
@@ -211,7 +132,6 @@ impl FromStr for BaseKey {
     }
 }
 
-text_form!(ChainId);
 text_form!(BaseKey);
 
 #[cfg(test)]
@@ -221,23 +141,6 @@ mod tests {
     use super::*;
 
     const HEX: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
-
-    #[test]
-    fn only_one_text_is_a_chain_id() {
-        let chain: ChainId = format!("sha256:{HEX}").parse().unwrap();
-        assert_eq!(chain.short(), "001122334455");
-        for bad in [
-            HEX.to_owned(),
-            format!("sha256:{}", &HEX[1..]),
-            format!("sha256:{}", HEX.to_uppercase()),
-            format!("sha256:{HEX}\n"),
-            format!("sha512:{HEX}"),
-            format!("sha256:{}é", &HEX[2..]),
-            String::new(),
-        ] {
-            assert_eq!(bad.parse::<ChainId>(), Err(KeyError::ChainId(bad.clone())));
-        }
-    }
 
     #[test]
     fn no_layer_has_the_key_of_an_image_without_a_chain_id() {
@@ -262,7 +165,7 @@ mod tests {
         {
             assert!(bad.parse::<BaseKey>().is_err(), "{bad:?}");
         }
-        // A digest that begins as the number of a format does.
+        // A digest whose beginning looks like the number of a format.
         for text in [format!("f{}", &HEX[1..]), format!("f2{}-1.1", &HEX[2..])] {
             assert_eq!(text.parse().map(|key: BaseKey| key.format()), Ok(BaseFormat::FIRST));
         }
@@ -290,7 +193,6 @@ mod tests {
 
     #[test]
     fn serde_cannot_make_a_bad_one() {
-        assert!(serde_json::from_str::<ChainId>("\"sha256:../..\"").is_err());
         assert!(serde_json::from_str::<BaseKey>("\"../..\"").is_err());
         let key: BaseKey = serde_json::from_str(&format!("\"{HEX}-1.2\"")).unwrap();
         assert_eq!(serde_json::to_string(&key).unwrap(), format!("\"{HEX}-1.2\""));
@@ -304,7 +206,6 @@ mod tests {
             mapping in proptest::option::of(any::<(u32, u32)>()),
         ) {
             let chain = ChainId(digest);
-            prop_assert_eq!(chain.to_string().parse(), Ok(chain));
             let mapping = mapping.map(|(uid, gid)| Owner { uid, gid });
             let prefix = if format == 1 { String::new() } else { format!("f{format}-") };
             let key = format!("{prefix}{}", BaseKey::of_chain(&chain, mapping));
@@ -335,7 +236,6 @@ mod tests {
         #[test]
         fn nothing_panics(text: String) {
             let _ = text.parse::<BaseKey>();
-            let _ = text.parse::<ChainId>();
             let _ = BaseKey::of_compact(&text);
         }
     }

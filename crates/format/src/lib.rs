@@ -1,9 +1,10 @@
-//! What sharedroot writes to disks: names, keys, digests, and the format of a base. Nothing here makes a system call.
+//! What sharedroot writes to disks: names, keys, digests, and the format of a base. No function here makes a system call.
 //!
 //! | module | story |
 //! |---|---|
 //! | `names` | names of pools and volumes, short enough for device-mapper |
-//! | `key` | OCI's chain ID, and the key of a base |
+//! | `chain_id` | OCI's chain ID, which names a stack of layers |
+//! | `key`, `owner` | the key of a base, and the id mapping in it |
 //! | `digest`, `digits` | digests of content, and digests as text |
 //! | `container_id` | the ID of a container, which is a file name |
 //! | `volumes` | the names of the volumes of bases and snapshots |
@@ -19,10 +20,11 @@
 //! let chain: ChainId = format!("sha256:{}", "ab".repeat(32)).parse()?;
 //! let key = BaseKey::of_chain(&chain, None);
 //! assert_eq!(VolumeName::of_base(&key).base(), Some(key));
-//! # Ok::<(), sharedroot_format::KeyError>(())
+//! # Ok::<(), sharedroot_format::NotAChainId>(())
 //! ```
 
 pub mod base;
+mod chain_id;
 mod container_id;
 mod digest;
 mod digits;
@@ -30,13 +32,16 @@ pub mod json;
 mod key;
 mod lease;
 mod names;
+mod owner;
 mod scaffold;
 mod text;
 mod volumes;
 
+pub use chain_id::{ChainId, NotAChainId};
 pub use container_id::{ContainerId, NotAContainerId};
 pub use digest::{Digest, DigestError, Hashing};
-pub use key::{BaseKey, ChainId, KeyError, Owner};
+pub use key::{BaseKey, NotAKey};
 pub use lease::{Holder, Lease, NotAHolder, Use};
 pub use names::{NameError, PoolName, VolumeName};
+pub use owner::Owner;
 pub use scaffold::{NotAScaffold, ScaffoldName};

@@ -8,8 +8,8 @@
 //! | a base of another format whose key does not fit | `base-fN-`, the digest in base 32, `-uid.gid` with 8 hexadecimal digits for each number |
 //! | the snapshot of a container | `private-` and 32 hexadecimal digits of the digest of the state root and the container ID |
 //!
-//! The longest name has 5 + 5 + 52 + 1 + 17 = 80 characters, and a volume's name may have 80. Every name of a base that a version
-//! without numbers of formats made (`base.rs`) leads back to a key of the first format.
+//! The longest name has 5 + 5 + 52 + 1 + 17 = 80 characters, and a volume's name may have 80. Every name of a base that a
+//! version without numbers of formats made (`base.rs`) leads back to a key of the first format.
 
 use std::path::Path;
 
@@ -33,7 +33,7 @@ impl VolumeName {
         Self(if fits { name } else { format!("{BASE}{}", key.compact()) }.into())
     }
 
-    /// The key of the base that this volume holds; none if the name is not that of a base's volume.
+    /// The key of the base that this volume holds; none if the name is not the name of a base's volume.
     #[must_use]
     pub fn base(&self) -> Option<BaseKey> {
         let text = self.as_ref().strip_prefix(BASE)?;
@@ -105,7 +105,7 @@ mod tests {
 
     prop_compose! {
         fn any_key()(
-            // Half of the keys have one of few digests, so that keys differ by their mapping only.
+            // Half of the keys have one of few digests, so that some keys differ only by their mapping.
             digest in prop_oneof!["[0-9a-f]{64}", "[01]0{63}"],
             mapping in proptest::option::of((number(), number())),
             format in 1..=255_u8,

@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use rustix::fs::MemfdFlags;
 use sharedroot_format::base::BLOCK;
 
+use super::count::Count;
 use super::e2fsprogs::Tool;
 use super::walk::Attributes;
 use crate::error::MakeError;
-use crate::tree::Tree;
 
 /// The longest line, in bytes, that every debugfs reads as one. debugfs reads a script by lines of BUFSIZ bytes
 /// (debugfs/debugfs.c, `source_file`). A longer line would be two commands, and an image would write the second. BUFSIZ is at
@@ -21,11 +21,12 @@ const SURE_LINE: usize = 1000;
 /// The longest line, in bytes, that a debugfs with glibc reads as one: there BUFSIZ is 8,192.
 const LONGEST_LINE: usize = 8000;
 
-/// Makes the commands that set the extended attributes of `tree`, and the times that mke2fs cannot set.
-pub(super) fn set_attributes(tree: &Tree) -> Result<Vec<u8>, MakeError> {
+/// Makes the commands that set the extended attributes of a tree, and the times that mke2fs cannot set. Long values go into
+/// files in the directory `scratch`.
+pub(super) fn set_attributes(count: &Count, scratch: &Path) -> Result<Vec<u8>, MakeError> {
     let mut script = Script::default();
     let mut values = Values::default();
-    for (path, attributes) in tree.attributes()? {
+    for (path, attributes) in &count.attributes {
         let bytes = room_for(attributes);
         if bytes > ATTRIBUTES {
             return Err(MakeError::Attributes { path: path.clone(), bytes, most: ATTRIBUTES });
@@ -37,7 +38,7 @@ pub(super) fn set_attributes(tree: &Tree) -> Result<Vec<u8>, MakeError> {
             let line = match short {
                 Some(line) if script.takes(&line)? => line,
                 _ => {
-                    let from = values.file_of(value, tree.scratch())?;
+                    let from = values.file_of(value, scratch)?;
                     let from = word(from.as_os_str().as_bytes(), path)?;
                     [b"ea_set -f ", &*from, b" ", &*file, b" ", &*name, b"\n"].concat()
                 }
@@ -45,7 +46,7 @@ pub(super) fn set_attributes(tree: &Tree) -> Result<Vec<u8>, MakeError> {
             script.add(line, path)?;
         }
     }
-    for (path, seconds) in tree.late()? {
+    for (path, seconds) in &count.late {
         let time = format!(" mtime @{seconds}\n").into_bytes();
         script.add([&b"sif "[..], &file_word(path)?, &time].concat(), path)?;
     }
@@ -88,7 +89,7 @@ impl Script {
 /// comment that is too long would be a command, and debugfs would complain that there is no such command.
 fn reads_lines_of(length: usize) -> Result<bool, MakeError> {
     let comment = [&b"#"[..], &b"x".repeat(length.saturating_sub(2)), b"\n"].concat();
-    let script = anonymous_file(&comment).map_err(|source| MakeError::Scratch {
+    let script = anonymous_file(&[&comment]).map_err(|source| MakeError::Scratch {
         step: "write commands for debugfs to the",
         path: "memfd".into(),
         source,
@@ -102,7 +103,7 @@ fn reads_lines_of(length: usize) -> Result<bool, MakeError> {
 }
 
 /// The longest value, in bytes, that is part of a command, where each byte takes four. A longer value goes through a file. So
-/// the bound of all bytes of an image (`tree::MOST_SPECIAL_BYTES`) bounds the number of these files, too.
+/// the bound of all bytes of an image (`count::MOST_SPECIAL_BYTES`) bounds the number of these files, too.
 const SHORT: usize = 1900;
 
 /// A value as a word of a command, in octal numbers, which debugfs reads as C does (debugfs/xattrs.c, `parse_c_string`). None
@@ -161,10 +162,27 @@ fn word(text: &[u8], path: &Path) -> Result<Vec<u8>, MakeError> {
     Ok(quoted)
 }
 
+/// Runs commands on a file system. debugfs always ends with the exit code 0, so this reads what debugfs says.
+pub(super) fn run_script(device: &Path, parts: &[&[u8]]) -> Result<(), MakeError> {
+    let script = anonymous_file(parts).map_err(|source| MakeError::Scratch {
+        step: "write commands for debugfs to the",
+        path: "memfd".into(),
+        source,
+    })?;
+    let mut debugfs = Tool::find("debugfs")?;
+    debugfs.command.args(["-w", "-f", "-"]).arg(device);
+    debugfs.run(device, script.into(), |output| {
+        let said = String::from_utf8_lossy(&output.stderr);
+        output.status.success() && said.lines().all(|line| line.starts_with("debugfs "))
+    })
+}
+
 /// Makes a file without a name, open at its beginning. A pipe would not take a text of any length before debugfs reads it.
-pub(super) fn anonymous_file(text: &[u8]) -> io::Result<File> {
+fn anonymous_file(parts: &[&[u8]]) -> io::Result<File> {
     let mut file = File::from(rustix::fs::memfd_create("debugfs", MemfdFlags::CLOEXEC)?);
-    file.write_all(text)?;
+    for part in parts {
+        file.write_all(part)?;
+    }
     file.rewind()?;
     Ok(file)
 }

@@ -2,7 +2,8 @@ use super::super::ext4::make_filesystem;
 use super::super::testing::{SIZE, TestDir, dirty_device, image, key, make_and_look, need_root};
 use super::super::{MakeError, assemble};
 use super::*;
-use crate::tree::MOST_SPECIAL;
+use crate::count::MOST_SPECIAL;
+use crate::tree::Tree;
 
 #[test]
 fn root_attributes_that_just_fit_and_more() {
@@ -55,25 +56,27 @@ fn root_many_attributes_take_little_and_more_are_refused() {
         let names = fs::read_dir(tree.scratch()).unwrap().flatten();
         names.filter(|e| e.file_name().to_string_lossy().starts_with("attribute-")).count()
     };
-    // Small values take no page each, and equal ones share one.
+    // Small values take no page each, and equal values share a page.
     (0..3000).for_each(|n| set(&format!("small-{n}"), "user.a", &[n as u8, 0, b'"', b'\\']));
     (0..100).for_each(|n| set(&format!("large-{n}"), "user.a", &[b'v'; 2000]));
     set("empty", "user.a", b"");
     let made = tree();
-    set_attributes(&made).unwrap();
+    set_attributes(made.count(SIZE).unwrap(), made.scratch()).unwrap();
     assert_eq!(pages(&made), 2);
-    let kept = made.attributes().unwrap().values().flatten().map(|(_, value)| value.capacity());
+    let kept =
+        made.count(SIZE).unwrap().attributes.values().flatten().map(|(_, value)| value.capacity());
     assert!(kept.sum::<usize>() < 4 << 20, "what is kept of a value is as long as the value");
     drop(made);
     let look = r#"getfattr -n user.a --only-values small-7 | od -An -tx1
                   getfattr -n user.a --only-values large-7 | wc -c; getfattr -n user.a --only-values empty | wc -c"#;
     assert_eq!(make_and_look(&dir, vec![one.clone()], look), " 07 00 22 5c\n2000\n0\n");
 
-    // At the bound, and one above it.
+    // At the bound, and one attribute above the bound.
     let there = 3101;
     (there..MOST_SPECIAL).for_each(|n| set(&format!("more-{n}"), "user.a", b"x"));
-    assert!(set_attributes(&tree()).is_ok());
+    let most = tree();
+    assert!(set_attributes(most.count(SIZE).unwrap(), most.scratch()).is_ok());
     set("last", "user.a", b"x");
-    let error = tree().usage().unwrap_err();
+    let error = tree().usage(SIZE).unwrap_err();
     assert!(matches!(error, MakeError::Special { .. }), "{error}");
 }

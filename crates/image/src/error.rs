@@ -6,22 +6,24 @@ use std::path::{Path, PathBuf};
 
 use sharedroot_sys::mount::MountError;
 
+use crate::waiting::TooManyNames;
+
 /// A step of making a base that failed, with what it was about.
 #[derive(Debug, thiserror::Error)]
 pub enum MakeError {
     /// A layer directory of the image cannot be used.
     #[error(
-        "layer {path} is missing ({source}): the image is damaged; remove the image (`docker rmi`) \
+        "layer {path} is missing ({cause}): the image is damaged; remove the image (`docker rmi`) \
          and pull it again"
     )]
     Layer {
         /// The layer directory.
         path: PathBuf,
         /// The error of the system.
-        source: io::Error,
+        cause: io::Error,
     },
     /// A file or directory for scratch cannot be used.
-    #[error("{step} {path}: {source}")]
+    #[error("{step} {path}")]
     Scratch {
         /// The operation, with the kind of the file.
         step: &'static str,
@@ -31,10 +33,10 @@ pub enum MakeError {
         source: io::Error,
     },
     /// The layers cannot be merged.
-    #[error("merge the layers of the image: {0}")]
+    #[error("merge the layers of the image")]
     Mount(#[from] MountError),
     /// An init file cannot be made.
-    #[error("{step} {path} in the image's tree: {source}")]
+    #[error("{step} {path} in the image's tree")]
     Init {
         /// The path inside the tree.
         path: PathBuf,
@@ -44,7 +46,7 @@ pub enum MakeError {
         source: io::Error,
     },
     /// The tree cannot be read.
-    #[error("{step} {path} in the image's tree: {source}")]
+    #[error("{step} {path} in the image's tree")]
     Walk {
         /// The path inside the tree.
         path: PathBuf,
@@ -55,19 +57,37 @@ pub enum MakeError {
     },
     /// The image does not fit.
     #[error(
-        "the image needs {needs} bytes with the metadata of its file system, but {device} has {size} \
-         bytes: make bases larger"
+        "the image needs at least {needs} bytes with the metadata of its file system, but a base has {size} bytes: make \
+         bases larger"
     )]
     TooLarge {
-        /// The device.
-        device: PathBuf,
-        /// What the files and the metadata of the file system take, in bytes.
+        /// What the files that were counted and the metadata of the file system take, in bytes. The count ends early where
+        /// the number of the files alone is too large.
         needs: u64,
-        /// What the device has, in bytes.
+        /// What a base has, in bytes.
         size: u64,
     },
+    /// The image has more of something than this program, mke2fs and debugfs handle in a bounded memory and time.
+    #[error("the image has more than {most} {what}: no base is made of such an image")]
+    TooMany {
+        /// What the image has.
+        what: &'static str,
+        /// How many of them there may be.
+        most: usize,
+    },
+    /// The directories have so many names that mke2fs and debugfs would take hours.
+    #[error(
+        "the directories of the image have so many names that mke2fs and debugfs would read more than {gib} GiB of \
+         directories; {path:?} is beyond this bound: no base is made of such an image"
+    )]
+    LargeDirectories {
+        /// The directory at which the bound was reached.
+        path: PathBuf,
+        /// How many GiB the programs may read.
+        gib: u64,
+    },
     /// The superblock of a base's file system cannot be read.
-    #[error("read the superblock of {device}: {source}")]
+    #[error("read the superblock of {device}")]
     Superblock {
         /// The device.
         device: PathBuf,
@@ -152,7 +172,7 @@ pub enum MakeError {
         places: String,
     },
     /// A program could not be started.
-    #[error("start {program}: {source}")]
+    #[error("start {program}")]
     Start {
         /// The program.
         program: PathBuf,
@@ -173,14 +193,24 @@ pub enum MakeError {
     },
 }
 
+impl From<TooManyNames> for MakeError {
+    fn from(TooManyNames { what, most }: TooManyNames) -> Self {
+        Self::TooMany { what, most }
+    }
+}
+
 impl MakeError {
     /// Whether the reason is the image: it is larger than a base, or has what a base cannot hold. Another try would fail, too.
     #[must_use]
     pub fn is_of_the_image(&self) -> bool {
-        use MakeError::{Attributes, LongPath, NotForDebugfs, Special, Time, TooLarge};
+        use MakeError::{
+            Attributes, LargeDirectories, LongPath, NotForDebugfs, Special, Time, TooLarge, TooMany,
+        };
         matches!(
             self,
             TooLarge { .. }
+                | TooMany { .. }
+                | LargeDirectories { .. }
                 | NotForDebugfs { .. }
                 | Attributes { .. }
                 | Special { .. }

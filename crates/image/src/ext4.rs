@@ -10,17 +10,19 @@
 //! writable mount of a snapshot needs the option `noinit_itable`, or the kernel begins to zero these tables.
 
 use std::fs::File;
+use std::ops::Range;
 use std::path::Path;
 use std::process::Stdio;
 
 use rustix::fs::FileType;
 use sharedroot_format::BaseKey;
-use sharedroot_format::base::{BLOCK, BYTES_PER_INODE, FEATURES, FIXED_TIME, INODE, JOURNAL_MIB};
+use sharedroot_format::base::{BLOCK, FEATURES, FIXED_TIME, INODE, JOURNAL_MIB};
 
-use super::debugfs::{anonymous_file, set_attributes};
+use super::debugfs::{run_script, set_attributes};
 use super::e2fsprogs::Tool;
 use crate::error::MakeError;
-use crate::tree::{Tree, Usage};
+use crate::tree::Tree;
+use crate::usage::Usage;
 
 /// Makes a file system of `size_bytes` on `device` that holds the files of `tree`: the base with the key `key`.
 ///
@@ -35,15 +37,15 @@ pub fn make_filesystem(
     device: &Path,
     size_bytes: u64,
 ) -> Result<(), MakeError> {
-    let usage = tree.usage()?;
-    let inodes = inode_count(usage, size_bytes);
-    let needs = usage.bytes + inodes * INODE + (JOURNAL_MIB << 20);
+    let count = tree.count(size_bytes)?;
+    let (usage, inodes) = (count.usage, count.usage.inode_count(size_bytes));
+    let needs = usage.needs(size_bytes);
     if needs > size_bytes {
-        return Err(MakeError::TooLarge { device: device.to_owned(), needs, size: size_bytes });
+        return Err(MakeError::TooLarge { needs, size: size_bytes });
     }
 
     // This comes before anything is written: an image that cannot be a base costs each of its containers a walk and no more.
-    let attributes = set_attributes(tree)?;
+    let attributes = set_attributes(count, tree.scratch())?;
 
     let owner = tree.top().owner;
     // 16 blocks of 4 KiB are one thin block. Without these options mke2fs would ask the device.
@@ -80,10 +82,11 @@ pub fn make_filesystem(
 /// The inode of `lost+found`, the first that mke2fs uses.
 const LOST_FOUND: u64 = 11;
 
+/// How many inodes get their times from one script for debugfs: the script has 5 MiB. An image may have millions of files.
+const INODES_OF_A_SCRIPT: u64 = 1 << 16;
+
 /// Does what mke2fs cannot: sets the mode of the root directory, removes `lost+found` (e2fsck makes it when it needs it), runs
 /// the commands `attributes`, and sets the times that differ between hosts.
-///
-/// debugfs always ends with the exit code 0. So this reads what debugfs says, and looks at the result.
 fn finish(device: &Path, tree: &Tree, usage: Usage, attributes: &[u8]) -> Result<(), MakeError> {
     let has_own = tree.has("lost+found");
     let mode = FileType::Directory.as_raw_mode() | tree.top().mode;
@@ -92,28 +95,14 @@ fn finish(device: &Path, tree: &Tree, usage: Usage, attributes: &[u8]) -> Result
     if !has_own {
         script.push_str("rmdir /lost+found\n");
     }
-    let mut script = script.into_bytes();
-    script.extend(attributes);
+    run_script(device, &[script.as_bytes(), attributes])?;
     // mke2fs numbers the files from the first free inode on, without a gap. `usage` also counts the root directory, which
     // has an inode of its own.
-    let last = LOST_FOUND + usage.inodes - 1 - u64::from(has_own);
-    for inode in LOST_FOUND + u64::from(!has_own)..=last {
-        // mke2fs writes no parts of a second.
-        for time in ["ctime", "atime"] {
-            script.extend(format!("sif <{inode}> {time} @{FIXED_TIME}\n").bytes());
-        }
+    let first = LOST_FOUND + u64::from(!has_own);
+    let end = LOST_FOUND + usage.inodes - u64::from(has_own);
+    for inodes in pieces(first..end) {
+        run_script(device, &[&fixed_times(inodes)])?;
     }
-    let script = anonymous_file(&script).map_err(|source| MakeError::Scratch {
-        step: "write commands for debugfs to the",
-        path: "memfd".into(),
-        source,
-    })?;
-    let mut change = Tool::find("debugfs")?;
-    change.command.args(["-w", "-f", "-"]).arg(device);
-    change.run(device, script.into(), |output| {
-        let said = String::from_utf8_lossy(&output.stderr);
-        output.status.success() && said.lines().all(|line| line.starts_with("debugfs "))
-    })?;
     if has_own {
         return Ok(());
     }
@@ -124,6 +113,20 @@ fn finish(device: &Path, tree: &Tree, usage: Usage, attributes: &[u8]) -> Result
     })
 }
 
+/// The inodes in groups, each for one script.
+fn pieces(inodes: Range<u64>) -> impl Iterator<Item = Range<u64>> {
+    let end = inodes.end;
+    let piece = move |first| first..end.min(first + INODES_OF_A_SCRIPT);
+    inodes.step_by(INODES_OF_A_SCRIPT as usize).map(piece)
+}
+
+/// The commands that set the times of these inodes. mke2fs writes no parts of a second.
+fn fixed_times(inodes: Range<u64>) -> Vec<u8> {
+    let times = |inode| ["ctime", "atime"].map(|time| (inode, time));
+    let command = |(inode, time)| format!("sif <{inode}> {time} @{FIXED_TIME}\n").into_bytes();
+    inodes.flat_map(times).flat_map(command).collect()
+}
+
 /// Checks all metadata of the base on `device` with e2fsck, also their checksums. Changes nothing.
 ///
 /// # Errors
@@ -132,12 +135,6 @@ pub fn check_filesystem(device: &Path) -> Result<(), MakeError> {
     let mut e2fsck = Tool::find("e2fsck")?;
     e2fsck.command.arg("-fn").arg(device);
     e2fsck.run(device, Stdio::null(), |output| output.status.success())
-}
-
-/// The number of inodes: what mke2fs would choose for a device of this size, or a quarter more than the tree has if that is
-/// more. A snapshot of the base needs free inodes for new files.
-fn inode_count(usage: Usage, size_bytes: u64) -> u64 {
-    (size_bytes / BYTES_PER_INODE).max(usage.inodes + usage.inodes / 4 + 64)
 }
 
 #[cfg(test)]

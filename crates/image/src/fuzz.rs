@@ -17,9 +17,10 @@ use std::path::{Component, Path, PathBuf};
 
 use sharedroot_format::{BaseKey, ChainId};
 use sharedroot_seeds::says_something;
+use sharedroot_sys::mountinfo::{Mount, mounts, topmost};
 
 pub use super::import::fuzz::{archive, tar};
-use super::mountinfo::{Mount, OverlayOptions, topmost};
+use super::overlay_options::OverlayOptions;
 use super::{docker, overlay};
 use crate::image::Image;
 
@@ -28,7 +29,7 @@ use crate::image::Image;
 /// # Panics
 /// If a rule is broken.
 pub fn mountinfo(table: &[u8]) {
-    let mounts: Vec<Mount> = table.split(|&byte| byte == b'\n').filter_map(Mount::parse).collect();
+    let mounts: Vec<Mount> = mounts(table).collect();
     let mut at: HashMap<&Path, usize> = HashMap::new();
     for mount in &mounts {
         assert_eq!(Mount::parse(&line(mount)).as_ref(), Some(mount), "printed and read again");
@@ -59,7 +60,8 @@ fn stack(options: &[u8]) {
 
 /// The line of a mount, as the kernel prints it.
 fn line(mount: &Mount) -> Vec<u8> {
-    let mut line = format!("{} {} 0:1 ", mount.id, mount.parent).into_bytes();
+    let (major, minor) = mount.device;
+    let mut line = format!("{} {} {major}:{minor} ", mount.id, mount.parent).into_bytes();
     for path in [&mount.root, &mount.point] {
         escape(path.as_os_str().as_bytes(), b" \t\n\\", &mut line);
         line.push(b' ');
@@ -135,7 +137,7 @@ impl Store {
         for (at, link) in ["I", "A", "B"].into_iter().enumerate() {
             let path = self.0.join("overlay2/l").join(link);
             let _ = fs::remove_file(&path);
-            // A target that the kernel does not take, such as an empty one, is no link.
+            // A target that the kernel does not take, such as an empty target, makes no link.
             let _ = symlink(std::ffi::OsStr::from_bytes(part(4 + at)), path);
         }
         let mut chain = part(2);

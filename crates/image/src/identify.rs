@@ -2,9 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use sharedroot_sys::mountinfo;
+
 use crate::image::Image;
+use crate::overlay_options::OverlayOptions;
 use crate::unidentified::Unidentified;
-use crate::{docker, mountinfo, overlay};
+use crate::{docker, overlay};
 
 /// Finds the image of the rootfs `root_path`, which an engine prepared for the container `container_id`.
 ///
@@ -24,16 +27,16 @@ pub fn identify(root_path: &Path, container_id: &str) -> Result<Image, Unidentif
 /// known. None if the upper directory is not certain.
 #[must_use]
 pub fn upper_at(root_path: &Path) -> Option<PathBuf> {
-    let table = std::fs::read("/proc/self/mountinfo").ok()?;
+    let table = std::fs::read(mountinfo::OWN).ok()?;
     let mount = mountinfo::topmost(&table, root_path)?;
     let is_whole = mount.fstype == b"overlay" && mount.root == Path::new("/");
-    is_whole.then(|| mountinfo::OverlayOptions::parse(&mount.options))??.upper
+    is_whole.then(|| OverlayOptions::parse(&mount.options))??.upper
 }
 
 /// Whether an overlay with the name `source` in the mount table is mounted at `path`.
 #[must_use]
 pub fn is_overlay_of(path: &Path, source: &str) -> bool {
-    let Ok(table) = std::fs::read("/proc/self/mountinfo") else { return false };
+    let Ok(table) = std::fs::read(mountinfo::OWN) else { return false };
     mountinfo::topmost(&table, path)
         .is_some_and(|mount| mount.fstype == b"overlay" && mount.source == source.as_bytes())
 }

@@ -6,7 +6,7 @@
 //! | `identify` | the image of a rootfs |
 //! | `docker` | the image of a Docker container, from the daemon's own layer database |
 //! | `overlay` | the image of any other overlay mount (containerd, CRI, podman) |
-//! | `mountinfo` | the text of `/proc/self/mountinfo`, and the options of overlays in it |
+//! | `overlay_options` | the options of an overlay in the mount table |
 //! | `live_restore` | whether Docker's daemon may restart under running containers |
 //! | `source` | where an image was found, and whether it is still there |
 //! | `unidentified` | why an image stays unidentified |
@@ -15,7 +15,9 @@
 //! | `import` | images that no engine has |
 //! | `ext4`, `debugfs`, `e2fsprogs` | the file system of a base, made from that tree |
 //! | `shrink` | the file system of a snapshot, made smaller |
+//! | `count`, `usage`, `directory_reads` | the walk that counts its files: what they take, and whether a base is made of them |
 //! | `walk`, `tree_digest` | a walk over a whole tree, and the digest of the tree |
+//! | `waiting` | the names that wait for their turn in a walk |
 //! | `error` | why a base cannot be made |
 //!
 //! ```no_run
@@ -31,7 +33,9 @@
 //! # }
 //! ```
 
+mod count;
 mod debugfs;
+mod directory_reads;
 mod docker;
 mod e2fsprogs;
 mod error;
@@ -43,8 +47,8 @@ mod image;
 pub mod import;
 mod init_layer;
 mod live_restore;
-mod mountinfo;
 mod overlay;
+mod overlay_options;
 mod scratch;
 mod shrink;
 mod source;
@@ -54,6 +58,8 @@ mod top;
 mod tree;
 mod tree_digest;
 mod unidentified;
+mod usage;
+mod waiting;
 pub mod walk;
 
 pub use e2fsprogs::PLACES;
@@ -67,7 +73,8 @@ pub use live_restore::live_restore;
 pub use shrink::shrink_filesystem;
 pub use source::{LayerIdentity, Source};
 pub use top::Top;
-pub use tree::{Tree, Usage, assemble};
+pub use tree::{Tree, assemble};
 pub use tree_digest::tree_digest;
 pub use unidentified::Unidentified;
+pub use usage::Usage;
 pub use walk::WalkError;

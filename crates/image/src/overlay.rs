@@ -9,17 +9,18 @@ use std::path::{Component, Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 use sharedroot_format::BaseKey;
+use sharedroot_sys::mountinfo;
 
 use super::init_layer;
-use super::mountinfo::{self, OverlayOptions};
 use crate::image::{Image, Upper};
 use crate::init_layer::InitFiles;
+use crate::overlay_options::OverlayOptions;
 use crate::source::{LayerIdentity, Source};
 use crate::top::{ROOT_MODE, Top};
 use crate::unidentified::Unidentified;
 
 pub(super) fn identify(root_path: &Path) -> Result<Image, Unidentified> {
-    let table_path = Path::new("/proc/self/mountinfo");
+    let table_path = Path::new(mountinfo::OWN);
     let table = fs::read(table_path).map_err(|e| unreadable(table_path, e))?;
     let stack = stack_at(&table, root_path)?;
     let mut layers = Vec::with_capacity(stack.layers.len());

@@ -100,7 +100,7 @@ fn root_the_top_is_as_the_engine_makes_it() {
         let found = stacked.identify().map(|image| image.top.mode);
         assert_eq!(found.as_ref().ok(), expected.as_ref(), "{layer}: {found:?}");
     }
-    // What a container did to its own `/` makes no other image of it.
+    // What a container did to its own `/` does not change the image's key.
     let stacked = Stacked::new(TestDir::new(), &["snapshots/1/fs"]);
     let image = stacked.identify().unwrap();
     stacked.0.write("rootfs/written", "");
@@ -137,7 +137,7 @@ fn root_as_many_layers_as_docker_allows() {
     assert!((0..127).all(|at| tree.has(&format!("of-snapshots-{at}-fs"))));
 }
 
-/// As containerd and podman mount what would not fit into a page: from the directory that holds the layers.
+/// Mounts as containerd and podman do when the options would not fit into a page: from the directory that holds the layers.
 #[test]
 fn root_layers_that_a_real_mount_names_by_shortened_paths() {
     need_root();

@@ -71,7 +71,7 @@ impl Layout {
         })
     }
 
-    /// Reads a superblock; none if [`super::make_filesystem`] never makes such a one.
+    /// Reads a superblock; none if [`super::make_filesystem`] never makes such a superblock.
     fn parse(superblock: &[u8; 1024]) -> Option<Self> {
         const MAGIC: [u8; 2] = [0x53, 0xEF];
         let number = |at: usize| {

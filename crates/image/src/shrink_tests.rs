@@ -27,7 +27,7 @@ fn copy(dir: &TestDir, device: &Path) -> PathBuf {
     snapshot
 }
 
-/// The file system alone, on a device that ends where it does: without an error, writable, with all that the layer holds.
+/// Checks the file system alone, on a device of the same size: no errors, writable, with all files of the layer.
 fn is_whole(dir: &TestDir, device: &Path, size: u64) {
     let file = fs::File::options().write(true).open(device).unwrap();
     file.set_len(size / 65536 * 65536).unwrap();
@@ -42,7 +42,7 @@ fn is_whole(dir: &TestDir, device: &Path, size: u64) {
 #[test]
 fn root_a_file_system_shrinks_to_the_smallest_size_and_not_below() {
     need_root();
-    // By its blocks in one group, by its blocks in several, and by the number of its files.
+    // The smallest size is given by the blocks in one group, by the blocks in several groups, and by the number of files.
     for (size, files, length) in [(1024, 3, 300), (512, 200, 700_000), (512, 10_000, 0)] {
         let dir = TestDir::new();
         let device = base(&dir, size * MIB, files, length);

@@ -76,6 +76,38 @@ pub(super) fn image(layers: Vec<PathBuf>) -> Image {
     }
 }
 
+/// Runs the body of the test `name` in a process of its own, whose memory is that of this test alone.
+pub(super) fn alone(name: &str, body: impl FnOnce()) {
+    const ALONE: &str = "SHAREDROOT_TEST_ALONE";
+    if std::env::var_os(ALONE).is_some() {
+        return body();
+    }
+    let mut test = Command::new(std::env::current_exe().unwrap());
+    let output = test.args(["--exact", name, "--nocapture"]).env(ALONE, "1").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}{error}");
+}
+
+/// The most memory that this process has had since the last call, in bytes (proc(5), `clear_refs` and `VmHWM`).
+pub(super) fn peak() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let kib: u64 = line.trim().strip_suffix(" kB").unwrap().parse().unwrap();
+    fs::write("/proc/self/clear_refs", "5").unwrap();
+    kib << 10
+}
+
+/// Makes `count` empty directories below a path of some 1,950 bytes, which has seven directories.
+pub(super) fn below_a_long_path(top: &Path, count: usize) {
+    let above = top.join(vec!["d".repeat(250); 7].join("/")).join("e".repeat(190));
+    fs::create_dir_all(&above).unwrap();
+    let dir = fs::File::open(&above).unwrap();
+    for n in 0..count {
+        rustix::fs::mkdirat(&dir, format!("{n:05}"), rustix::fs::Mode::RWXU).unwrap();
+    }
+}
+
 /// Runs a shell script, which must succeed. Returns its standard output.
 pub(super) fn shell(script: &str, args: &[&Path]) -> String {
     let output = Command::new("sh").args(["-euc", script, "sh"]).args(args).output().unwrap();

@@ -28,7 +28,7 @@ fn root_every_change_that_a_container_could_see_changes_the_digest() {
     let (one, two) = (dir.dir("one"), dir.dir("two"));
     tree(&one);
     let expected = digest(&one);
-    // The same tree made once more, with other inode numbers, is the same.
+    // A second tree of the same files, with other inode numbers, has the same digest.
     tree(&two);
     assert_eq!(digest(&two), expected);
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use sharedroot_format::KeyError;
+use sharedroot_format::NotAChainId;
 
 /// Why the image of a rootfs is not known. The container runs on the engine's rootfs, and the log has this reason.
 #[derive(Debug, thiserror::Error)]
@@ -54,7 +54,7 @@ pub enum Unidentified {
         at: usize,
     },
     /// A part of the engine's store cannot be read.
-    #[error("read {path}: {source}")]
+    #[error("read {path}")]
     LayerStore {
         /// The file or directory.
         path: PathBuf,
@@ -62,12 +62,12 @@ pub enum Unidentified {
         source: io::Error,
     },
     /// A file of the engine's store holds no chain ID.
-    #[error("{path}: {source}")]
+    #[error("{path}")]
     ChainId {
         /// The file.
         path: PathBuf,
         /// What the file holds.
-        source: KeyError,
+        source: NotAChainId,
     },
     /// The chain of an image is longer than any that can be mounted.
     #[error("{path}: the chain of layers has more than {limit} links")]

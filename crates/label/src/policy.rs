@@ -1,4 +1,4 @@
-//! Questions to the loaded policy. The kernel answers them from the policy, in permissive mode, too.
+//! Questions to the loaded policy. The kernel answers them from the policy in permissive mode, too.
 
 use std::ffi::CString;
 

@@ -1,10 +1,11 @@
-//! A full configuration, and everything one step away from it.
+//! A full configuration, and all configurations that differ from it at one place.
 
 use serde_json::{Value, json};
 
 use crate::{Target, files};
 
-/// The places in a JSON text, as pointers. Of an array only the first element counts: the others are like it.
+/// The places in a JSON text, as pointers. Only the first element of an array counts, because the other elements have the same
+/// form.
 fn below(value: &Value, at: &str, found: &mut Vec<String>) {
     found.push(at.to_owned());
     match value {
@@ -23,7 +24,7 @@ fn below(value: &Value, at: &str, found: &mut Vec<String>) {
     }
 }
 
-/// All places in a JSON text, as pointers (RFC 6901), the first element of each array for all of them.
+/// All places in a JSON text, as pointers (RFC 6901). The first element of an array stands for all its elements.
 #[must_use]
 pub fn places(value: &Value) -> Vec<String> {
     let mut found = Vec::new();
@@ -31,20 +32,20 @@ pub fn places(value: &Value) -> Vec<String> {
     found
 }
 
-/// A configuration with every field that has a meaning of its own, besides what Docker writes.
+/// A configuration with every field that has its own meaning, besides the fields that Docker writes.
 ///
 /// # Panics
-/// If it cannot be read.
+/// If the configuration cannot be read.
 #[must_use]
 pub fn full_config() -> Value {
     let text = files("fuzz/seeds/config").into_iter().find(|(name, _)| name.ends_with("full.json"));
     serde_json::from_slice(&text.expect("full.json").1).expect("a configuration")
 }
 
-/// Gives a target the part of the full configuration at `pointer`, with a dozen wrong values at each place in it.
+/// Gives a target the part of the full configuration at `pointer`, with a dozen wrong values at each place in this part.
 ///
 /// # Panics
-/// Where the target does.
+/// If the target panics.
 pub fn wrong_values(pointer: &str, (_, target): Target) {
     let long = "x".repeat(10_000);
     let wrong = [

@@ -3,8 +3,8 @@
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::PathBuf;
 
-/// A path to what an open descriptor of this process stands for, also to what has no name by now (proc_pid_fd(5)). To follow
-/// it is to open the descriptor's file again; it says nothing to another process.
+/// A path to the file of an open descriptor of this process, also if the file has no name any more (proc_pid_fd(5)). Opening
+/// the path opens the file again. In another process the path means another file, or nothing.
 pub fn by_descriptor(descriptor: impl AsFd) -> PathBuf {
     format!("/proc/self/fd/{}", descriptor.as_fd().as_raw_fd()).into()
 }

@@ -1,4 +1,4 @@
-//! A lock on one byte of a file: many locks share a file, so that none is left of what they were for.
+//! A lock on one byte of a file. Many locks share one file, so that no lock file is left when the locked thing is gone.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -10,8 +10,8 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc::{self, F_UNLCK, F_WRLCK, SEEK_SET};
 
 /// A lock on one byte of a file, owned by an open file description (fcntl_locking(2)). So threads exclude each other as
-/// processes do, and the kernel releases the lock of a process that dies. The file stays empty and is never removed. Dropping
-/// this value releases the lock.
+/// processes do, and the kernel releases the lock of a process that dies. The file stays empty and is never removed. Drop
+/// releases the lock.
 #[derive(Debug)]
 #[must_use = "dropping it lets others go on"]
 pub struct ByteLock {
@@ -23,7 +23,7 @@ impl ByteLock {
     /// Takes the lock of `byte` in the file at `path`, which is created if it is missing. Waits until its holder releases it.
     ///
     /// # Errors
-    /// open(2)'s, fcntl(2)'s.
+    /// The errors of open(2) and fcntl(2).
     pub fn wait(path: &Path, byte: i64) -> io::Result<Self> {
         let lock = Self::at(path, byte)?;
         loop {
@@ -35,10 +35,10 @@ impl ByteLock {
         }
     }
 
-    /// As [`Self::wait`]; `None` if somebody holds the lock.
+    /// Takes the lock as [`Self::wait`] does, but does not wait: `None` if another holder has the lock.
     ///
     /// # Errors
-    /// open(2)'s, fcntl(2)'s.
+    /// The errors of open(2) and fcntl(2).
     pub fn try_lock(path: &Path, byte: i64) -> io::Result<Option<Self>> {
         let lock = Self::at(path, byte)?;
         match fcntl(&lock.file, FcntlArg::F_OFD_SETLK(&lock.range(F_WRLCK))) {
@@ -68,8 +68,7 @@ impl AsRef<File> for ByteLock {
 
 impl Drop for ByteLock {
     fn drop(&mut self) {
-        // Closing the file does not release the lock while a child of another thread still has the file open, between fork and
-        // exec.
+        // Closing the file is not enough: between fork and exec, a child of another thread still has the file open.
         if let Err(errno) = fcntl(&self.file, FcntlArg::F_OFD_SETLK(&self.range(F_UNLCK))) {
             tracing::debug!(%errno, "cannot release a lock; it is released when its file is closed");
         }

@@ -14,7 +14,8 @@ const THEN: &str = ": ";
 /// What Rust's standard library writes before the number of an error of the system.
 const NUMBER: &str = " (os error ";
 
-/// What stands after the words of an error. What else has a number is the name of a file on the way to another file.
+/// What can follow the words of an error. A number that is followed by other text is part of a file name on the way to another
+/// file.
 const ENDS: [&str; 6] = [": ", "; ", ", ", ")", "\"", "\n"];
 
 /// How many bytes of a number, with the bracket after it, are looked at: those of the longest `i32`.
@@ -22,7 +23,8 @@ const DIGITS: usize = 12;
 
 /// Prints an error and its causes in one line, the causes after it, as [`readable`] text.
 ///
-/// A cause whose words stand in the line already is left out. The line ends with `…` after [`LONGEST`] bytes.
+/// This project's errors leave the words of their source to this function; some libraries' do not. So a cause whose words end the
+/// line already is left out. What only contains these words may be a path that an attacker chose. The line ends with `…` after [`LONGEST`] bytes.
 ///
 /// ```
 /// # use sharedroot_sys::chain::chain;
@@ -36,7 +38,7 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     let mut cause = error.source();
     while let Some(error) = cause {
         let words = readable(&error.to_string());
-        if !text.contains(&words) {
+        if !text.ends_with(&words) {
             text = format!("{text}: {words}");
         }
         cause = error.source();
@@ -49,13 +51,14 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Removes what a person does not need from the text of an error: the number of an error of the system, which the words
-/// before it say (`No such file or directory (os error 2)`), and a library's general name for the cause that follows
-/// (`io error: `).
+/// Removes what a person does not need from the text of an error. This is the number of an error of the system, whose meaning
+/// the words before the number give (`No such file or directory (os error 2)`), and a library's general name for the cause that
+/// follows (`io error: `).
 ///
-/// Control characters except the newline become `?`, and so do characters that change the direction of text: an error may
-/// quote a name or a file of an attacker's, and a terminal must not obey it. For the same reason only whole words of an error
-/// of the system are shortened, so that no path gets another meaning. The time grows with the length of the text, no faster.
+/// Control characters except the newline become `?`, and so do characters that change the direction of text: an error may quote
+/// a name or a file of an attacker's, and a terminal must not obey such characters. For the same reason only whole words of an
+/// error of the system are shortened, so that no path gets another meaning. The time grows linearly with the length of the
+/// text.
 ///
 /// Messages that do not come from [`chain`] pass through this function where they are written to the log file, to the journal
 /// and to standard error.
@@ -105,11 +108,33 @@ fn without_numbers(text: &str) -> String {
 mod tests {
     use super::*;
 
-    /// An error as this project's crates define them: Display has the source's words, too.
+    /// An error as this project's crates define them.
     #[derive(Debug, thiserror::Error)]
-    #[error("read /etc/passwd: {source}")]
+    #[error("read {path}")]
     struct Read {
+        path: &'static str,
         source: io::Error,
+    }
+
+    /// An error as some libraries define them: Display has the source's words, too.
+    struct Doubled(Read);
+
+    impl std::fmt::Debug for Doubled {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            self.0.fmt(f)
+        }
+    }
+
+    impl std::fmt::Display for Doubled {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            write!(f, "start: {}: {}", self.0, self.0.source)
+        }
+    }
+
+    impl std::error::Error for Doubled {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            Some(&self.0.source)
+        }
     }
 
     /// An error as libcontainer defines them.
@@ -137,8 +162,11 @@ mod tests {
         let missing = || io::Error::from_raw_os_error(2);
         assert!(missing().to_string().ends_with("(os error 2)"), "the standard library's words");
         assert_eq!(chain(&missing()), "No such file or directory");
-        let read = Read { source: missing() };
-        assert_eq!(chain(&read), "read /etc/passwd: No such file or directory");
+        let read = |path| Read { path, source: missing() };
+        assert_eq!(chain(&read("/etc/passwd")), "read /etc/passwd: No such file or directory");
+        assert_eq!(chain(&Doubled(read("/x"))), "start: read /x: No such file or directory");
+        let chosen = read("/No such file or directory/x");
+        assert_eq!(chain(&chosen), "read /No such file or directory/x: No such file or directory");
         assert_eq!(chain(&General(missing())), "No such file or directory");
         let nested = io::Error::other(General(missing()));
         assert_eq!(chain(&nested), "No such file or directory");
@@ -163,7 +191,7 @@ mod tests {
             "a (os error 2",
             "an io error: b",
             "io error",
-            // A name of a container's file: the path would lead elsewhere.
+            // The name of a container's file: without this part, the path would lead to another file.
             "remove /A/.. (os error 1)/.. (os error 1)/B",
             "remove /A/Operation not permitted (os error 1)/B if it is yours",
         ] {

@@ -11,6 +11,8 @@ use std::ptr::NonNull;
 
 use rustix::process::{VirtualMemoryMapAddress, set_virtual_memory_map_address};
 
+use crate::process::stat_field;
+
 /// Lets the kernel show the command line of this process (`/proc/PID/cmdline`) up to the first argument that is `word`.
 ///
 /// No memory changes: this process still has all of its arguments.
@@ -36,8 +38,7 @@ pub fn show_up_to(word: &str) -> io::Result<()> {
 
 /// The address of the command line (proc_pid_stat(5), field 48).
 fn begin(stat: &str) -> Option<usize> {
-    // The second field is the name of the program in parentheses, which may have spaces and parentheses in it.
-    stat.rsplit_once(") ")?.1.split(' ').nth(45)?.parse().ok()
+    stat_field(stat, 48)?.parse().ok()
 }
 
 #[cfg(test)]

@@ -6,6 +6,9 @@
 //! | [`mount`] | mounts that are in no mount table until they are attached |
 //! | [`resolve`] | paths that others wrote, resolved below a root and never outside of it |
 //! | [`new_file`] | a file that replaces another one, whole or not at all |
+//! | [`output`] | the output that an administrator names: a stream that is there, or a file |
+//! | [`mountinfo`] | the mount table of a process |
+//! | [`process`] | what /proc says of a process: when it started, its cgroup |
 //! | [`by_descriptor`] | paths for the system calls that take no descriptor |
 //! | [`byte_lock`] | a lock on one byte of a file that many locks share |
 //! | [`xattr`] | extended attributes of a file: names and values |
@@ -27,8 +30,11 @@ pub mod chain;
 pub mod clone3;
 pub mod command_line;
 pub mod mount;
+pub mod mountinfo;
 pub mod new_file;
+pub mod output;
 pub mod private_dir;
+pub mod process;
 pub mod process_start;
 pub mod resolve;
 pub mod seccomp;

@@ -1,9 +1,9 @@
-//! A file that is written under a new name and then takes the place of the old one: a reader finds it whole, and nothing that
-//! stands under either name is followed or written to.
+//! A file that is written under a new name and then takes the place of the old file. A reader finds a whole file, old or new. A
+//! file that already stands under either name is never followed and never written to.
 //!
-//! The directory may be another user's (`metrics --output`, a pid file): a name that the user planted there, a link to a file
-//! of root's above all, is refused or replaced, never opened. What its owner can do in the directory afterwards, the owner
-//! could do before.
+//! The directory may belong to another user (`metrics --output`, a pid file). A name that the user planted there, such as a
+//! link to a file of root's, is refused or replaced, and never opened. What the directory's owner can do in the directory
+//! afterwards, the owner could do before, too.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -12,22 +12,20 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags};
-use rustix::io::Errno;
+use rustix::fs::{AtFlags, Mode, OFlags};
 
-use crate::by_descriptor::by_descriptor;
-
-/// How many names are tried: each that is taken was planted, or is left of a killed process that had our number.
+/// How many names are tried. A name that exists was planted, or was left by a killed process that had this process's PID.
 const TRIES: usize = 16;
 
-/// What follows the name of a file in a directory of our own while its new text is written: a killed process leaves it.
+/// The end of the name of a file in a directory of sharedroot while its new text is written. A killed process leaves such a
+/// file.
 pub const BEGUN: &str = ".new";
 
-/// A file under a new name. Dropping it removes it; [`Self::put`] gives it the name that it is for.
+/// A file under a new name. [`Self::put`] gives the file its final name; Drop removes a file that was not put.
 #[derive(Debug)]
 pub struct NewFile {
     dir: OwnedFd,
-    /// Where it is now, and where it goes.
+    /// The present name of the file, and its final name.
     new: OsString,
     name: OsString,
     file: File,
@@ -35,16 +33,16 @@ pub struct NewFile {
 }
 
 impl NewFile {
-    /// A new empty file beside `path`, with the permissions `mode` less the caller's umask.
+    /// Makes a new empty file beside `path`, with the permissions `mode` less the caller's umask.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// The operating system's error.
     pub fn beside(path: &Path, mode: u32) -> io::Result<Self> {
         let (dir, name) = place(path)?;
         Self::new_name(&dir, &name, mode)
     }
 
-    fn new_name(dir: &OwnedFd, name: &OsStr, mode: u32) -> io::Result<Self> {
+    pub(crate) fn new_name(dir: &OwnedFd, name: &OsStr, mode: u32) -> io::Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         for _ in 0..TRIES {
             let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -57,7 +55,7 @@ impl NewFile {
         Err(io::ErrorKind::AlreadyExists.into())
     }
 
-    /// A new empty file in `dir` whose name is `name` and `suffix`.
+    /// Makes a new empty file in `dir`, with the name `name` and `suffix`.
     fn called(dir: &OwnedFd, name: &OsStr, suffix: &str, mode: u32) -> io::Result<Self> {
         let mut new = name.to_owned();
         new.push(suffix);
@@ -68,28 +66,29 @@ impl NewFile {
         Ok(Self { dir, new, name, file: file.into(), placed: false })
     }
 
-    /// The file, to write to.
+    /// The file, for writing.
     pub fn file(&self) -> &File {
         &self.file
     }
 
-    /// The same, and content and name are on the disk when this returns.
+    /// Gives the file its final name, as [`Self::put`] does. When this returns, content and name are on the disk.
     ///
     /// # Errors
-    /// What the operating system says. What had the name still has it, but where the directory could not be synced.
+    /// The operating system's error. The old file still has the name, except if only the sync of the directory failed.
     pub fn put_durably(self) -> io::Result<()> {
         self.file.sync_all()?;
-        // fsync(2) takes no descriptor of O_PATH.
+        // fsync(2) takes no O_PATH descriptor.
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let dir = rustix::fs::openat(&self.dir, ".", flags, Mode::empty())?;
         self.put()?;
         Ok(rustix::fs::fsync(dir)?)
     }
 
-    /// Gives the file its name; what had it is gone. A power cut may take that back, or leave the name without the content.
+    /// Gives the file its final name. The file that had this name before is gone. A power cut may undo this, or leave the name
+    /// without the content.
     ///
     /// # Errors
-    /// What the operating system says; the new file is removed then.
+    /// The operating system's error; the new file is removed then.
     pub fn put(mut self) -> io::Result<()> {
         rustix::fs::renameat(&self.dir, &self.new, &self.dir, &self.name)?;
         self.placed = true;
@@ -105,33 +104,34 @@ impl Drop for NewFile {
     }
 }
 
-/// Gives the file at `path` a new text, whole or not at all: a killed process leaves the old one.
+/// Gives the file at `path` a new text, whole or not at all: a killed process leaves the old file.
 ///
 /// # Errors
-/// What the operating system says; the file is as it was.
+/// The operating system's error; the file is unchanged.
 pub fn write(path: &Path, text: &[u8], mode: u32) -> io::Result<()> {
     let new = NewFile::beside(path, mode)?;
     new.file().write_all(text)?;
     new.put()
 }
 
-/// The same in a directory of our own, and durable: text and name are on the disk when this returns. The new name is always the
-/// same one, so that a killed process leaves at most one file. The caller holds the lock of what it writes.
+/// Gives a file in a directory of sharedroot a new text, whole or not at all, and durably: text and name are on the disk when
+/// this returns. The temporary name is always the same, so that a killed process leaves at most one file. The caller holds a
+/// lock, so that no other process writes this file.
 ///
 /// # Errors
-/// What the operating system says. The file is as it was, but where the directory could not be synced: then it has the new
-/// text, which a power cut may take back.
+/// The operating system's error. The file is unchanged, except if only the sync of the directory failed: then the file has the
+/// new text, and a power cut may undo the change.
 pub fn write_durably(path: &Path, text: &[u8]) -> io::Result<()> {
     let new = own(path)?;
     new.file().write_all(text)?;
     new.put_durably()
 }
 
-/// The same, but for the name, which is on the disk when something in the directory has been written durably: for a file that
-/// means nothing without another one.
+/// Writes as [`write_durably`] does, but does not sync the name. The name is on the disk when another file of the directory has
+/// been written durably. This is for a file that means nothing without that other file.
 ///
 /// # Errors
-/// What the operating system says; the file is as it was.
+/// The operating system's error; the file is unchanged.
 pub fn write_synced(path: &Path, text: &[u8]) -> io::Result<()> {
     let new = own(path)?;
     new.file().write_all(text)?;
@@ -139,10 +139,10 @@ pub fn write_synced(path: &Path, text: &[u8]) -> io::Result<()> {
     new.put()
 }
 
-/// The same without waiting for the disk: for what ends with the host's uptime.
+/// Writes as [`write_durably`] does, but does not wait for the disk. This is for files that end with the host's uptime.
 ///
 /// # Errors
-/// What the operating system says; the file is as it was.
+/// The operating system's error; the file is unchanged.
 pub fn write_own(path: &Path, text: &[u8]) -> io::Result<()> {
     let new = own(path)?;
     new.file().write_all(text)?;
@@ -153,7 +153,7 @@ fn own(path: &Path) -> io::Result<NewFile> {
     let (dir, name) = place(path)?;
     match NewFile::called(&dir, &name, BEGUN, 0o600) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            // What a killed process left. unlink(2) follows no link.
+            // A killed process may have left this file. unlink(2) follows no link.
             let mut left = name.clone();
             left.push(BEGUN);
             rustix::fs::unlinkat(&dir, &left, AtFlags::empty())?;
@@ -163,75 +163,12 @@ fn own(path: &Path) -> io::Result<NewFile> {
     }
 }
 
-/// The directory of `path`, opened once for all that is done there, and the name in it.
-fn place(path: &Path) -> io::Result<(OwnedFd, OsString)> {
+/// The directory of `path`, opened once for all steps, and the file's name in it.
+pub(crate) fn place(path: &Path) -> io::Result<(OwnedFd, OsString)> {
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
     let above = path.parent().filter(|above| !above.as_os_str().is_empty());
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     Ok((rustix::fs::open(above.unwrap_or(Path::new(".")), flags, Mode::empty())?, name))
-}
-
-/// Where an administrator wants an output.
-#[derive(Debug)]
-pub enum Output {
-    /// A pipe or a device, such as `/dev/stdout`: nobody's to replace.
-    Stream(File),
-    /// A file, new or in place of an old one.
-    File(NewFile),
-}
-
-impl Output {
-    /// `--output PATH`. A link is followed, and a pipe or a terminal of anybody's is taken, where only root can have put it
-    /// there (`/dev/stdout`). Elsewhere a link is replaced, and a pipe must be root's: its owner would read what is written.
-    /// No block device is written to.
-    ///
-    /// # Errors
-    /// What the operating system says; ENXIO for a FIFO that nobody reads.
-    pub fn at(path: &Path, mode: u32) -> io::Result<Self> {
-        let (dir, name) = place(path)?;
-        let trusted = {
-            let above = rustix::fs::fstat(&dir)?;
-            above.st_uid == 0 && above.st_mode & 0o022 == 0
-        };
-        let follow = if trusted { OFlags::empty() } else { OFlags::NOFOLLOW };
-        // Nothing happens to a device or a FIFO by this: it is not opened yet.
-        let flags = OFlags::PATH | OFlags::CLOEXEC | follow;
-        let found = match rustix::fs::openat(&dir, &name, flags, Mode::empty()) {
-            Err(Errno::NOENT) => return NewFile::new_name(&dir, &name, mode).map(Self::File),
-            found => found?,
-        };
-        let is = rustix::fs::fstat(&found)?;
-        match FileType::from_raw_mode(is.st_mode) {
-            FileType::RegularFile | FileType::Symlink => {
-                NewFile::new_name(&dir, &name, mode).map(Self::File)
-            }
-            FileType::Directory => Err(io::ErrorKind::IsADirectory.into()),
-            FileType::BlockDevice => Err(io::ErrorKind::InvalidInput.into()),
-            _ if !trusted && is.st_uid != 0 => Err(io::ErrorKind::PermissionDenied.into()),
-            _ => {
-                let same = by_descriptor(&found);
-                // Without a wait for a reader: the caller may hold locks.
-                let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-                let stream = rustix::fs::open(same, flags, Mode::empty())?;
-                rustix::fs::fcntl_setfl(&stream, OFlags::empty())?;
-                Ok(Self::Stream(stream.into()))
-            }
-        }
-    }
-
-    /// Writes a whole text.
-    ///
-    /// # Errors
-    /// What the operating system says; a file is as it was.
-    pub fn write(self, text: &[u8]) -> io::Result<()> {
-        match self {
-            Self::Stream(mut stream) => stream.write_all(text),
-            Self::File(new) => {
-                new.file().write_all(text)?;
-                new.put()
-            }
-        }
-    }
 }
 
 #[cfg(test)]
@@ -241,6 +178,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
+    use crate::output::Output;
 
     struct Dir(PathBuf);
 
@@ -285,7 +223,7 @@ mod tests {
             let victim = dir.0.join("victim");
             fs::write(&victim, "root's own").unwrap();
             let path = dir.0.join("figures.prom");
-            // Every name that was ever written to on the way, and some that could be guessed.
+            // Every temporary name that any version used, and some names that an attacker could guess.
             let pid = std::process::id();
             for name in ["figures.prom", "figures.new", "figures.prom.new"] {
                 symlink(&victim, dir.0.join(name)).unwrap();
@@ -310,7 +248,7 @@ mod tests {
                 write(&path, text.as_bytes()).unwrap();
                 assert_eq!(fs::read_to_string(&path).unwrap(), text, "{way}");
             }
-            // A failure: nothing takes the place of a directory.
+            // This must fail: a file does not take the place of a directory.
             fs::create_dir(dir.0.join("directory")).unwrap();
             assert!(write(&dir.0.join("directory"), b"x").is_err(), "{way}");
             assert_eq!(dir.names(), ["directory", "file"], "{way}");
@@ -323,23 +261,5 @@ mod tests {
         fs::write(dir.0.join("record.json.new"), "half a rec").unwrap();
         write_own(&dir.0.join("record.json"), b"a record").unwrap();
         assert_eq!(dir.names(), ["record.json"]);
-    }
-
-    #[test]
-    fn a_pipe_is_written_to_and_a_planted_link_to_one_is_not() {
-        let dir = Dir::new("pipe", 0o755);
-        let pipe = dir.0.join("pipe");
-        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        let reader = File::options().read(true).write(true).open(&pipe).unwrap();
-        Output::at(&pipe, 0o644).unwrap().write(b"figures").unwrap();
-        let mut read = [0; 7];
-        io::Read::read_exact(&mut &reader, &mut read).unwrap();
-        assert_eq!(&read, b"figures");
-
-        let others = Dir::new("others", 0o777);
-        let link = others.0.join("link");
-        symlink(&pipe, &link).unwrap();
-        assert!(matches!(Output::at(&link, 0o644).unwrap(), Output::File(_)));
-        assert_eq!(others.names(), ["link"]);
     }
 }

@@ -1,6 +1,6 @@
 //! A directory that only the user of this process can write.
 
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, Metadata};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum PrivateDirError {
     /// A system call failed.
-    #[error("{step} {path}: {source}")]
+    #[error("{step} {path}")]
     File {
         /// The operation that failed.
         step: &'static str,
@@ -33,18 +33,38 @@ pub enum PrivateDirError {
     },
 }
 
-/// Makes the directory `dir` (mode 0700) and its parents where they are missing.
+/// Makes the directory `dir` (mode 0700) and its parents where they are missing. A symbolic link is refused: in a directory
+/// that others can write, another user may have put it there.
 ///
 /// # Errors
 /// [`PrivateDirError::Unsafe`] if `dir` is no directory, if its owner is not the user of this process, or if its mode lets
 /// anybody but the owner write; [`PrivateDirError::File`].
 pub fn private_dir(dir: &Path) -> Result<(), PrivateDirError> {
+    checked(dir, || fs::symlink_metadata(dir))
+}
+
+/// As [`private_dir`], but `dir` may be a symbolic link, which is followed: for a path of the configuration, whose directory an
+/// administrator may have moved to a larger disk.
+///
+/// # Errors
+/// As [`private_dir`], of the directory that the link leads to.
+pub fn private_dir_or_link(dir: &Path) -> Result<(), PrivateDirError> {
+    checked(dir, || fs::metadata(dir))
+}
+
+fn checked(dir: &Path, look: impl Fn() -> io::Result<Metadata>) -> Result<(), PrivateDirError> {
     let file = |step| {
         let path = dir.to_owned();
         move |source| PrivateDirError::File { step, path, source }
     };
-    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(file("create"))?;
-    let found = fs::symlink_metadata(dir).map_err(file("stat"))?;
+    let found = match look() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(file("create"))?;
+            look()
+        }
+        found => found,
+    };
+    let found = found.map_err(file("stat"))?;
     let (owner, mode) = (found.uid(), found.mode() & 0o7777);
     if !found.is_dir() || owner != nix::unistd::geteuid().as_raw() || mode & 0o022 != 0 {
         return Err(PrivateDirError::Unsafe { path: dir.to_owned(), owner, mode });
@@ -54,7 +74,7 @@ pub fn private_dir(dir: &Path) -> Result<(), PrivateDirError> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
 
@@ -65,5 +85,19 @@ mod tests {
         fs::set_permissions(&dir, fs::Permissions::from_mode(0o777)).unwrap();
         assert!(matches!(private_dir(&dir), Err(PrivateDirError::Unsafe { mode: 0o777, .. })));
         fs::remove_dir(dir).unwrap();
+    }
+
+    #[test]
+    fn a_link_is_followed_only_where_an_administrator_named_it() {
+        let top = tempfile::tempdir().unwrap();
+        let (dir, link) = (top.path().join("a/b"), top.path().join("link"));
+        private_dir(&dir).unwrap();
+        assert_eq!(fs::metadata(&dir).unwrap().mode() & 0o7777, 0o700);
+        symlink(&dir, &link).unwrap();
+        assert!(matches!(private_dir(&link), Err(PrivateDirError::Unsafe { .. })));
+        private_dir_or_link(&link).unwrap();
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o770)).unwrap();
+        let refused = private_dir_or_link(&link);
+        assert!(matches!(refused, Err(PrivateDirError::Unsafe { mode: 0o770, .. })), "{refused:?}");
     }
 }

@@ -1,4 +1,5 @@
-//! When this process began, also if it has executed itself once more since, and the environment that it passes on.
+//! When this process began, also if the process has called execve(2) on its own program since, and the environment that the
+//! process passes on.
 
 use std::ffi::OsString;
 use std::fmt;

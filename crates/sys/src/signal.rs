@@ -20,17 +20,17 @@ pub fn of_number(number: i32) -> Option<rustix::process::Signal> {
     rustix::process::Signal::from_named_raw(number)
 }
 
-/// The numbers of the signals in `set`, with commas between them. Without any it is `0`, which is no signal.
+/// The numbers of the signals in `set`, with commas between them. For an empty set the text is `0`, which is no signal.
 #[must_use]
 #[expect(unsafe_code, reason = "no crate asks a set for a real-time signal")]
 pub fn to_text(set: &SigSet) -> String {
-    // SAFETY: a set that is made and a number that signals can have: nothing is written.
+    // SAFETY: the set is initialised, and the number is a signal's. Nothing is written.
     let has = |number: &i32| unsafe { libc::sigismember(set.as_ref(), *number) } == 1;
     let numbers: Vec<_> = (1..=RTMAX).filter(has).map(|number| number.to_string()).collect();
     if numbers.is_empty() { "0".to_owned() } else { numbers.join(",") }
 }
 
-/// The set that [`to_text`] told; `None` for any other text.
+/// The set whose text [`to_text`] made; `None` for any other text.
 #[must_use]
 #[expect(unsafe_code, reason = "no crate puts a real-time signal into a set")]
 pub fn of_text(text: &str) -> Option<SigSet> {
@@ -38,35 +38,35 @@ pub fn of_text(text: &str) -> Option<SigSet> {
     for number in text.split(',') {
         match number.parse().ok()? {
             0 => {}
-            // SAFETY: a set that is made; what is no signal is refused.
+            // SAFETY: the set is initialised. The call refuses a number that is no signal.
             number if unsafe { libc::sigaddset(&raw mut set, number) } == 0 => {}
             _ => return None,
         }
     }
-    // SAFETY: made by sigemptyset(3) and sigaddset(3) only.
+    // SAFETY: only sigemptyset(3) and sigaddset(3) have made this set.
     Some(unsafe { SigSet::from_sigset_t_unchecked(set) })
 }
 
-/// Takes every signal that is ignored with a handler that does nothing, for the programs that this process executes.
+/// Sets a handler that does nothing for every signal that is ignored, for the programs that this process executes.
 ///
-/// What is ignored stays so across execve(2): Rust's runtime ignores SIGPIPE, and no program of a container would end when nobody
-/// reads what it writes; a shell's job in the background ignores SIGINT. A handler ends with execve(2). Until then a write still
-/// fails with EPIPE, and nothing else ends this process either.
+/// An ignored signal stays ignored across execve(2). Rust's runtime ignores SIGPIPE, and then no program of a container would
+/// end when nobody reads its output; a shell's job in the background ignores SIGINT. A handler does not survive execve(2), so
+/// the program gets the default action. Until then a write still fails with EPIPE, and these signals do not end this process.
 ///
 /// # Errors
-/// What the operating system says of `/proc/self/status`, or sigaction(2).
+/// The operating system's error of `/proc/self/status`, or of sigaction(2).
 #[expect(unsafe_code, reason = "no crate sets a handler without unsafe")]
 pub fn handle_ignored() -> std::io::Result<()> {
     extern "C" fn nothing(_: i32) {}
     let action = SigAction::new(SigHandler::Handler(nothing), SaFlags::SA_RESTART, SigSet::empty());
-    // The kernel makes all of it for the first read(2).
+    // The kernel makes the whole text for the first read(2).
     let mut status = [0; 4096];
     let length = std::fs::File::open("/proc/self/status")?.read(&mut status)?;
     let status = String::from_utf8_lossy(&status[..length]);
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let ignored = ignored.and_then(|text| u64::from_str_radix(text.trim(), 16).ok());
     let ignored = ignored.ok_or(std::io::ErrorKind::InvalidData)?;
-    // Real-time signals have no other names, and are nobody's to ignore by habit.
+    // Real-time signals have no names here, and programs do not usually ignore them.
     for signal in Signal::iterator().filter(|signal| ignored >> (*signal as i32 - 1) & 1 == 1) {
         // SAFETY: a handler that does nothing may run at any moment (signal-safety(7)).
         unsafe { sigaction(signal, &action) }?;

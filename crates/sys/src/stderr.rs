@@ -11,8 +11,8 @@ macro_rules! say_aside {
     ($($text:tt)*) => { $crate::stderr::line(format_args!($($text)*)) };
 }
 
-/// See [`say_aside!`](crate::say_aside). Further lines of the text are indented: a name with a newline in it makes no line that
-/// looks like another message.
+/// See [`say_aside!`](crate::say_aside). The second and later lines of the text are indented: so a name with a newline in it
+/// cannot make a line that looks like another message.
 pub fn line(text: Arguments<'_>) {
     let _ =
         writeln!(io::stderr(), "{}", readable(&text.to_string()).trim_end().replace('\n', "\n  "));

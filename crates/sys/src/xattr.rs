@@ -1,4 +1,4 @@
-//! The extended attributes of a file, whatever it is reached by.
+//! The extended attributes of a file that is given by a descriptor or a path.
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -11,20 +11,20 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-/// The most bytes of a value (linux/limits.h: `XATTR_SIZE_MAX`); a list of names has as many at most (`XATTR_LIST_MAX`).
+/// The most bytes of a value (linux/limits.h: `XATTR_SIZE_MAX`). A list of names has the same bound (`XATTR_LIST_MAX`).
 pub const LARGEST: usize = 65_536;
 
-/// How often the names are asked for that somebody changes meanwhile.
+/// How often the names are asked for again when another process changes them meanwhile.
 const TRIES: usize = 16;
 
 /// The file whose attributes are asked for.
 #[derive(Debug, Clone, Copy)]
 pub enum Of<'a> {
-    /// An open one; not one of `O_PATH`.
+    /// An open file, whose descriptor is not an `O_PATH` descriptor.
     File(BorrowedFd<'a>),
-    /// What a path leads to, through a link at its end, too: such as `/proc/self/fd/N`.
+    /// The file that a path leads to; a link at the end is followed. Such a path is `/proc/self/fd/N`.
     Path(&'a Path),
-    /// What is at a path, also if that is a link.
+    /// The file at a path; a link at the end is not followed.
     Link(&'a Path),
 }
 
@@ -32,7 +32,7 @@ impl Of<'_> {
     /// The names of all attributes; none where the file system knows no attributes.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// The kernel's error.
     pub fn names(self) -> io::Result<Vec<CString>> {
         let list = match self.list() {
             Err(Errno::OPNOTSUPP) => Vec::new(),
@@ -45,7 +45,7 @@ impl Of<'_> {
             .collect())
     }
 
-    /// Most files have no attributes, and then this is one call.
+    /// The first call asks only for the length of the list: most files have no attributes, and then this is the only call.
     fn list(self) -> Result<Vec<u8>, Errno> {
         for _ in 0..TRIES {
             let length = match self {
@@ -76,9 +76,9 @@ impl Of<'_> {
     /// The value of one attribute, in as many bytes as it has; none if the file has no such attribute.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// The kernel's error.
     pub fn value(self, name: &CStr) -> io::Result<Option<Vec<u8>>> {
-        // A copy: what is kept is as long as the value, and not as the buffer.
+        // The result is a copy, so that it takes the value's bytes only, and not the whole buffer.
         let mut value = vec![0; LARGEST];
         let read = match self {
             Self::File(file) => fgetxattr(file, name, &mut value[..]),
@@ -130,7 +130,7 @@ mod tests {
         let of_link = Of::Link(&link).names().unwrap();
         assert!(!of_link.iter().any(|name| name.to_bytes().starts_with(b"user.")), "{of_link:?}");
         assert!(Of::Path(&dir.path().join("none")).names().is_err());
-        // Of a file system without attributes.
+        // A file system without attributes.
         assert!(Of::Path(Path::new("/proc/version")).names().is_ok());
     }
 }

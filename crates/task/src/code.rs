@@ -1,11 +1,11 @@
-//! The numbers that tell how a call failed.
+//! The numbers that tell why a call failed.
 
 use std::fmt;
 
 use crate::messages::Status;
 
-/// gRPC's status codes, which ttrpc takes over, without 0 (no failure). containerd makes its own errors of some of them
-/// (`errdefs.FromGRPC`) and "unknown" of the rest.
+/// gRPC's status codes, which ttrpc uses, too, without 0 (no failure). containerd turns some of them into its own errors
+/// (`errdefs.FromGRPC`), and all others into "unknown".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(missing_docs, reason = "the names and numbers are gRPC's")]
 pub enum Code {
@@ -47,13 +47,13 @@ impl Code {
         Self::Unauthenticated,
     ];
 
-    /// The code of a number that is not 0. A number that gRPC does not have is `Unknown`, as gRPC wants it.
+    /// The code of a number that is not 0. As gRPC demands, a number that gRPC does not define is `Unknown`.
     #[must_use]
     pub fn of(number: i32) -> Self {
         Self::ALL.into_iter().find(|code| *code as i32 == number).unwrap_or(Self::Unknown)
     }
 
-    /// What containerd's errdefs has at the end of an error of this class. A client of containerd takes it off again.
+    /// The end of the text of containerd's errdefs error of this class. A client of containerd removes this end.
     #[must_use]
     pub fn class(self) -> Option<&'static str> {
         Some(match self {
@@ -67,7 +67,7 @@ impl Code {
         })
     }
 
-    /// A status for the wire.
+    /// The code and a text as a status message.
     #[must_use]
     pub fn status(self, message: impl fmt::Display) -> Status {
         Status { code: self as i32, message: message.to_string(), details: Vec::new() }

@@ -1,16 +1,16 @@
-//! Reads a message whose number of entries has a bound. An empty entry of a repeated field takes two bytes on the wire and up to
-//! a hundred in memory, so a bound for the bytes of a message is none for the memory.
+//! Reads a message whose number of entries has a bound. An empty entry of a repeated field takes two bytes in the message and
+//! up to a hundred bytes in memory. So a bound for the bytes of a message does not bound the memory.
 
 use prost::Message;
 use prost::encoding::{WireType, decode_key, decode_varint};
 
 use crate::Code;
 
-/// The most entries of a message: its fields of text, bytes and messages, and those within the mounts of a `Create`
-/// and within the status of a response. A request of containerd has a few tens.
+/// The most entries of a message: its fields of text, bytes and messages, including the fields in the mounts of a `Create` and
+/// in the status of a response. A request of containerd has a few tens of entries.
 pub const MAX_ENTRIES: usize = 4096;
 
-/// A message with more than [`MAX_ENTRIES`].
+/// A message with more than [`MAX_ENTRIES`] entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the message has more than {MAX_ENTRIES} entries")]
 pub struct TooManyEntries;
@@ -18,7 +18,7 @@ pub struct TooManyEntries;
 /// Why a message cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {
-    /// The bytes are no such message.
+    /// The bytes are not a message of this type.
     #[error(transparent)]
     Malformed(#[from] prost::DecodeError),
     /// The message has too many entries.
@@ -27,7 +27,7 @@ pub enum Unreadable {
 }
 
 impl Unreadable {
-    /// The code for the peer; `malformed` is the one for bytes that are no message.
+    /// The code for the peer; `malformed` is the code for bytes that are not a message.
     pub(crate) fn code(&self, malformed: Code) -> Code {
         match self {
             Self::Malformed(_) => malformed,
@@ -39,15 +39,15 @@ impl Unreadable {
 /// Reads a message. `nested` has the fields whose messages have repeated fields of their own.
 ///
 /// # Errors
-/// The bytes are no such message, or the message has too many entries.
+/// The bytes are not a message of this type, or the message has too many entries.
 pub(crate) fn decode<M: Message + Default>(bytes: &[u8], nested: &[u32]) -> Result<M, Unreadable> {
     count(bytes, nested, &mut 0)?;
     Ok(M::decode(bytes)?)
 }
 
-/// Counts the entries by prost's own functions, so that both see the same fields. Bytes behind an error are not counted, because
-/// prost reads none of them, either. The fields within a group are counted as if there were no group, which is more than prost
-/// keeps: prost skips groups.
+/// Counts the entries with prost's own functions, so that prost and this function see the same fields. Bytes after an error are
+/// not counted, because prost does not read them either. Fields in a group are counted as if there were no group. This count is
+/// higher than what prost keeps, because prost skips groups.
 fn count(mut bytes: &[u8], nested: &[u32], found: &mut usize) -> Result<(), TooManyEntries> {
     while let Ok((tag, wire_type)) = decode_key(&mut bytes) {
         let length = match wire_type {
@@ -101,7 +101,7 @@ mod tests {
         assert_eq!(read(MAX_ENTRIES), Err(Unreadable::TooMany(TooManyEntries)));
     }
 
-    /// The entries that prost keeps of the bytes, also if they are not all of a message.
+    /// The entries that prost keeps of the bytes, also if the bytes end in the middle of a message.
     fn kept(bytes: &[u8]) -> [usize; 3] {
         let (mut create, mut update, mut envelope) =
             (CreateTaskRequest::default(), UpdateTaskRequest::default(), Request::default());
@@ -111,7 +111,7 @@ mod tests {
     }
 
     proptest! {
-        /// Also of bytes that are no message, prost keeps no more entries than were counted.
+        /// prost keeps no more entries than were counted, also of bytes that are not a message.
         #[test]
         fn no_entry_is_kept_that_was_not_counted(
             fields in prop::collection::vec((0..40_u8, prop::collection::vec(0..40_u8, 0..12)), 0..40),

@@ -14,7 +14,7 @@ pub const FORWARD: &str = "Forward";
 /// Makes the events with their topics.
 macro_rules! events {
     ($($name:ident: $message:ident, $topic:literal),+ $(,)?) => {
-        /// What happened to a container or to an exec.
+        /// What happened to a container or an exec.
         #[derive(Debug, Clone, PartialEq)]
         #[expect(missing_docs, reason = "the messages have the docs")]
         pub enum Event {
@@ -22,7 +22,7 @@ macro_rules! events {
         }
 
         impl Event {
-            /// The topic by which clients filter.
+            /// The topic, by which clients filter.
             #[must_use]
             pub fn topic(&self) -> &'static str {
                 match self {
@@ -61,8 +61,8 @@ events! {
 }
 
 impl Event {
-    /// The payload of `Forward`, with the time at which the event happened. The namespace is the containers': without it
-    /// containerd takes "default", and the containers' own client never sees the event.
+    /// The payload of `Forward`, with the time at which the event happened. The namespace is the one of the containers: without
+    /// a namespace containerd assumes "default", and the client that owns the containers never sees the event.
     #[must_use]
     pub fn forward(&self, namespace: &crate::Id, at: Timestamp) -> Vec<u8> {
         let envelope = Envelope {

@@ -1,6 +1,7 @@
-//! Each message against its definition in `fixtures/`: for each field of the definition, bytes that hold this field alone are
-//! read, found under the field's name with the value that was written, and written again as the same bytes. So the number, the
-//! type and the name are right; and a message has no field that its definition lacks.
+//! Compares each message with its definition in `fixtures/`. For each field of the definition, the test makes bytes that hold
+//! only this field, and reads them. The field must have its name and the value that was written, and the message must give the
+//! same bytes again. So the number, the type and the name of each field are right. A message must have no field that its
+//! definition lacks.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
@@ -34,7 +35,7 @@ fn without_comments(proto: &str) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// The lines, without their ends, of each block `kind NAME { … }`.
+/// The lines, without their semicolons, of each block `kind NAME { … }`.
 fn blocks(proto: &str, kind: &str) -> BTreeMap<String, Vec<String>> {
     let proto = without_comments(proto);
     let mut found = BTreeMap::new();
@@ -81,7 +82,7 @@ fn varint(mut number: u64) -> Vec<u8> {
     bytes
 }
 
-/// A value that only a field of the right type reads and writes again, and how Debug shows the field.
+/// A value that only a field of the right type reads and writes again, and the text that Debug shows for the field.
 fn example(field: &Field) -> (Vec<u8>, String) {
     let bytes = |bytes: &[u8]| [varint(bytes.len() as u64), bytes.to_vec()].concat();
     let (wire, value, shown) = match field.of.as_str() {
@@ -94,7 +95,7 @@ fn example(field: &Field) -> (Vec<u8>, String) {
         "int64" => (0, varint(u64::MAX), "-1".to_owned()),
         "double" => (1, 0.5_f64.to_le_bytes().to_vec(), "0.5".to_owned()),
         "map" => (2, bytes(b"\x0a\x01k\x12\x01v"), r#"{"k": "v"}"#.to_owned()),
-        // Enumerations are numbers, one that nobody knows is kept, and several are packed.
+        // An enumeration is a number. An unknown number is kept, and several numbers are packed.
         "containerd.v1.types.Status" | "LogLevel" => (0, varint(77), "77".to_owned()),
         "Capability" => (2, bytes(&[77]), "77".to_owned()),
         of => (2, bytes(&[]), of.rsplit('.').next().unwrap().to_owned()),
@@ -102,7 +103,7 @@ fn example(field: &Field) -> (Vec<u8>, String) {
     ([varint(u64::from(field.number) << 3 | wire), value].concat(), shown)
 }
 
-/// The names of the fields that Debug shows, and what it shows of each.
+/// The names of the fields that Debug shows, each with its text.
 fn shown<M: Debug>(message: &M) -> BTreeMap<String, String> {
     let text = format!("{message:#?}");
     let mut fields: BTreeMap<String, String> = BTreeMap::new();
@@ -143,7 +144,7 @@ fn check<M: Message + Default + Debug>(definitions: &BTreeMap<String, Vec<Field>
     }
 }
 
-/// Checks the messages, and that the definition has no other ones but those named after `without`.
+/// Checks the messages, and checks that the definition has no other messages except those named after `without`.
 macro_rules! hold {
     ($file:literal: $($message:ty),+ $(,)?; without $($without:literal),*) => {{
         let definitions = messages(include_str!(concat!("../fixtures/", $file)));
@@ -208,7 +209,7 @@ fn the_envelope_is_ttrpcs_and_the_rest_is_googles() {
     hold!("google.proto": Any, Timestamp, RpcStatus; without);
 }
 
-/// The numbers of an enumeration, by the names without what all have in front.
+/// The numbers of an enumeration by their names, without the prefix that all names have.
 fn enumeration(proto: &str, name: &str, prefix: &str) -> BTreeMap<String, i32> {
     let lines = blocks(proto, "enum").remove(name).unwrap();
     let pair = |line: &String| {

@@ -1,5 +1,5 @@
-//! What the fuzz target calls: what containerd writes to a shim goes through the code that reads it. The crate in `fuzz/` gives
-//! random bytes, the tests below give the seeds and damaged seeds.
+//! What the fuzz target calls: bytes that containerd could write to a shim go through the code that reads them. The crate in
+//! `fuzz/` gives random bytes; the tests below give the seeds and damaged seeds.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,11 +12,11 @@ use crate::tasks::{Effect, Exit, Outcome, Pids, Target, Tasks, Ticket, Work};
 use crate::ttrpc::{Client, HEADER, Kind, MAX_PAYLOAD, Reader, Received, Request, Server};
 use crate::{Call, SERVICES};
 
-/// A connection: frames, requests, and what the tasks make of the calls; the same bytes as an answer to `Forward`, and as the
-/// standard input of `start`.
+/// A connection: frames, requests, and the effects of the calls on the tasks. The same bytes are also read as an answer to
+/// `Forward`, and as the standard input of `start`.
 ///
 /// # Panics
-/// Where a promise is broken.
+/// If a promise is broken.
 pub fn task(bytes: &[u8]) {
     frames_are_the_same_in_pieces(bytes);
     every_call_is_answered(bytes);
@@ -50,7 +50,7 @@ fn received(pieces: &[&[u8]]) -> Vec<Received> {
     found
 }
 
-/// The shim's side with all around it: work is done at once, and who is killed ends.
+/// The shim and its surroundings: work is done at once, and a killed process ends.
 #[derive(Default)]
 struct Shim {
     server: Server,
@@ -65,7 +65,7 @@ fn every_call_is_answered(bytes: &[u8]) {
     let asked: BTreeSet<_> = requests.iter().map(|request| request.stream).collect();
     assert_eq!(asked.len(), requests.len(), "a stream has two calls");
     requests.iter().for_each(|request| shim.call(request));
-    // Who still waits, waits for the end of a process, or for one that was never started.
+    // A `Wait` that is still open waits for the end of a process, or for a process that was never started.
     for pid in shim.living.keys().copied().collect::<Vec<_>>() {
         shim.end(pid);
     }
@@ -144,7 +144,7 @@ impl Shim {
     }
 }
 
-/// The bytes as the request of each method: what is read can be written and read again.
+/// Reads the bytes as the request of each method. A request that can be read can be written and read again.
 fn every_payload_reads_back(bytes: &[u8]) {
     for method in crate::Method::ALL {
         let request = |payload: &[u8]| Request {
@@ -181,7 +181,7 @@ fn standard_input(bytes: &[u8]) {
     }
 }
 
-/// An error is a message for a person.
+/// Checks that an error is a message for a person.
 fn says_something(text: &str) {
     assert!(text.chars().any(char::is_alphabetic), "an error without words: {text:?}");
 }
@@ -206,7 +206,7 @@ mod tests {
         paths.iter().map(|path| fs::read(path).unwrap()).collect()
     }
 
-    /// The seed is a whole life, so that the target does more than refuse.
+    /// The seed is the whole life of a container, so that the target does more than refuse.
     #[test]
     fn the_seed_of_a_container_is_a_whole_life() {
         let seed = include_bytes!("../../../fuzz/seeds/task/container");

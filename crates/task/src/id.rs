@@ -15,18 +15,18 @@ pub struct Id(String);
 /// A text that is no ID.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotAnId {
-    /// It is empty.
+    /// The text is empty.
     #[error("an identifier must not be empty")]
     Empty,
-    /// It is too long.
+    /// The text is too long.
     #[error("identifier {start:?}… has {length} bytes, more than {MAX}")]
     TooLong {
-        /// The first characters.
+        /// The first characters of the text.
         start: String,
-        /// All of its bytes.
+        /// The number of bytes of the text.
         length: usize,
     },
-    /// It has another form.
+    /// The text has another form.
     #[error(
         "identifier {0:?} must be letters and digits with single '-', '_' and '.' between them"
     )]
@@ -34,7 +34,7 @@ pub enum NotAnId {
 }
 
 impl Id {
-    /// The text.
+    /// The ID as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

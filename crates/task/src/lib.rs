@@ -1,33 +1,33 @@
-//! containerd's shim as data: what a shim is told, what it answers and what it must do. There are no system calls, no threads
-//! and no async runtime. Bytes and ends of processes go in; bytes and work to do come out. The program that uses this crate
-//! holds the sockets and does the work.
+//! containerd's shim as data: the calls that a shim gets, its answers, and the work that it must do. There are no system calls,
+//! no threads and no async runtime. Bytes and ends of processes go in; bytes and work to do come out. The program that uses
+//! this crate holds the sockets and does the work.
 //!
 //! | module | story |
 //! |---|---|
 //! | [`ttrpc`] | frames and connections |
-//! | [`messages`] | containerd's messages, held against its definitions |
+//! | [`messages`] | containerd's messages, compared with its definitions |
 //! | `service` | the methods of the task service, which v2 and v3 share |
 //! | `event`, `queue` | what is published, and the order in which events go out |
 //! | `tasks` | containers and execs as a state machine |
 //! | [`start`] | the command line of a shim's program, its standard input, and what it prints |
 //! | `decode` | reads a message whose number of entries has a bound |
-//! | `code`, `id` | how a call fails, and what names containerd gives |
-//! | `fuzz.rs` | what the fuzz target calls |
+//! | `code`, `id` | why a call fails; the names that containerd gives |
+//! | `fuzz.rs` | the functions that the fuzz target calls |
 //!
-//! What others send has bounds. A call that goes beyond one is refused with `ResourceExhausted`, and the text names the bound:
+//! What others send has bounds. A call beyond a bound is refused with `ResourceExhausted`, and the text names the bound:
 //!
 //! | bound | of what |
 //! |---|---|
 //! | [`ttrpc::MAX_PAYLOAD`] | the bytes of a message |
 //! | [`MAX_ENTRIES`] | the entries of a message |
-//! | [`ttrpc::MAX_OPEN`] | the calls of a connection that go on, with those whose stream was refused in the meantime |
-//! | [`ttrpc::MAX_WAITING`] | the bytes of answers that a peer leaves unread; then the peer is read no more |
-//! | [`MAX_QUEUED`] | the bytes of calls that wait for what is done to their process |
+//! | [`ttrpc::MAX_OPEN`] | the unfinished calls of a connection, including calls whose stream was refused in the meantime |
+//! | [`ttrpc::MAX_WAITING`] | the bytes of answers that a peer leaves unread; beyond this bound the peer's bytes are not read |
+//! | [`MAX_QUEUED`] | the bytes of calls that wait for other work on their process |
 //! | [`MAX_EXECS`] | the bytes of execs that are not deleted |
 //! | [`MAX_EVENTS`] | the events that wait for containerd |
 //! | [`start::MAX_INPUT`] | the bytes of the standard input of `start` |
 //!
-//! Work under way has no bound here: the program that does the work must have one for the calls that do not wait for each
+//! Unfinished work has no bound here. The program that does the work must set a bound for the calls that do not wait for each
 //! other (`Create` of many containers, `Pids`, `Stats`, `CloseIO`).
 //!
 //! One container from its `Create` to its end, without the sockets:
@@ -47,7 +47,7 @@
 //! let start = StartRequest { id: "c1".into(), ..Default::default() };
 //! let effects = tasks.call(ticket(3), Call::Start(start));
 //! let [Effect::Run(job, _)] = effects[..] else { panic!("{effects:?}") };
-//! // The process ends before anybody has said that it started: the exit event waits for the start event.
+//! // The process ends before the result of the start is told: the exit event waits for the start event.
 //! assert_eq!(tasks.ended(7, Exit { status: 0, at: Default::default() }), []);
 //! let effects = tasks.done(job, Outcome::Done);
 //! assert!(matches!(effects[0], Effect::Publish(Event::Start(_))));

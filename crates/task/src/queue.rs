@@ -1,19 +1,19 @@
-//! The order in which events go out.
+//! The order in which events are sent to containerd.
 
 use std::collections::VecDeque;
 
 use crate::messages::Timestamp;
 use crate::{Event, Id};
 
-/// How many events wait for containerd before all but the ends of processes are dropped. Ends are kept: without containerd no
-/// process is added, so there are no more ends than processes.
+/// How many events may wait for containerd. Beyond this number, all new events except the ends of processes are dropped. The
+/// ends are kept: without containerd no process is added, so there are no more ends than processes.
 pub const MAX_EVENTS: usize = 1 << 16;
 
-/// How often an event is sent again that containerd refuses, as by the Go shim (`shim/publisher.go`).
+/// How often an event that containerd refuses is sent again; the Go shim has the same number (`shim/publisher.go`).
 pub const MAX_TRIES: u32 = 5;
 
-/// Events of one containerd namespace. One event is under way at a time: containerd serves the calls of a connection side by
-/// side, so two events that are under way together may change places.
+/// The events of one containerd namespace. Only one event is sent at a time: containerd handles the calls of a connection in
+/// parallel, so two events that are sent together may arrive in the wrong order.
 #[derive(Debug)]
 pub struct Queue {
     namespace: Id,
@@ -24,13 +24,13 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// Empty.
+    /// An empty queue.
     #[must_use]
     pub fn new(namespace: Id) -> Self {
         Self { namespace, waiting: VecDeque::new(), sending: false, tries: 0, dropped: 0 }
     }
 
-    /// Adds an event that happened at a time.
+    /// Adds an event that happened at the time `at`.
     pub fn push(&mut self, event: Event, at: Timestamp) {
         if self.waiting.len() >= MAX_EVENTS && !matches!(event, Event::Exit(_)) {
             self.dropped += 1;
@@ -39,7 +39,7 @@ impl Queue {
         self.waiting.push_back((event, at));
     }
 
-    /// The payload of the next `Forward`; nothing while one is under way.
+    /// The payload of the next `Forward`; `None` while an event waits for its answer.
     pub fn send(&mut self) -> Option<Vec<u8>> {
         if self.sending {
             return None;
@@ -50,14 +50,14 @@ impl Queue {
         Some(payload)
     }
 
-    /// containerd has the event.
+    /// containerd has accepted the event.
     pub fn accepted(&mut self) {
         if self.sending {
             self.next();
         }
     }
 
-    /// containerd refused the event. It is sent again, at most [`MAX_TRIES`] times; then it is dropped and returned.
+    /// containerd has refused the event. The event is sent again, at most [`MAX_TRIES`] times; then it is dropped and returned.
     pub fn refused(&mut self) -> Option<Event> {
         if !self.sending {
             return None;
@@ -71,13 +71,13 @@ impl Queue {
         self.next()
     }
 
-    /// The connection ended before the answer came: the event is sent again, however often, because containerd may be away for
-    /// long. So containerd can see an event twice.
+    /// The connection ended before the answer came. The event is sent again, without a bound, because containerd may be away
+    /// for long. So containerd can see an event twice.
     pub fn disconnected(&mut self) {
         self.sending = false;
     }
 
-    /// Whether everything is out.
+    /// Whether all events are sent and answered.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
@@ -130,7 +130,7 @@ mod tests {
         queue.accepted();
         assert_eq!(topic(queue.send()), "/tasks/exit");
         queue.accepted();
-        // An answer too many takes nothing away.
+        // A surplus answer removes nothing.
         queue.push(oom("b"), Timestamp::default());
         queue.accepted();
         assert!(!queue.is_empty());

@@ -10,10 +10,10 @@ use crate::messages::task::*;
 use crate::messages::{Empty, Status};
 use crate::{Code, ttrpc};
 
-/// The names under which containerd calls the service: 1.7 by the first, 2.x by the one whose version `start` answered.
+/// The names by which containerd calls the service: 1.7 uses the first, 2.x the name of the version that `start` answered.
 pub const SERVICES: [&str; 2] = ["containerd.task.v2.Task", "containerd.task.v3.Task"];
 
-/// Makes the methods and the calls: one list for both.
+/// Makes the methods and the calls from one list.
 macro_rules! methods {
     ($($method:ident: $request:ident),+ $(,)?) => {
         /// A method of the task service.
@@ -24,7 +24,7 @@ macro_rules! methods {
         }
 
         impl Method {
-            /// All of them.
+            /// All methods.
             pub const ALL: &[Self] = &[$(Self::$method),+];
         }
 
@@ -36,7 +36,7 @@ macro_rules! methods {
         }
 
         impl Call {
-            /// Which method is called.
+            /// The method of the call.
             #[must_use]
             pub fn method(&self) -> Method {
                 match self {
@@ -52,7 +52,7 @@ macro_rules! methods {
                 }
             }
 
-            /// The bytes of the request, as it goes over the wire.
+            /// The length of the encoded request, in bytes.
             #[must_use]
             pub fn encoded_len(&self) -> usize {
                 match self {
@@ -60,7 +60,7 @@ macro_rules! methods {
                 }
             }
 
-            /// The request, as it goes over the wire.
+            /// The encoded request.
             #[must_use]
             pub fn payload(&self) -> Vec<u8> {
                 match self {
@@ -131,29 +131,29 @@ impl FromStr for Method {
 /// A request that is no call of the task service.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotACall {
-    /// Another service.
+    /// The request is for another service.
     #[error("service {0}")]
     Service(String),
-    /// A method that the service does not have.
+    /// The service does not have the method.
     #[error("method {0}")]
     Method(String),
     /// The method's request cannot be read.
-    #[error("ttrpc: error unmarshalling payload of {method}: {source}")]
+    #[error("ttrpc: error unmarshalling payload of {method}: {cause}")]
     Payload {
-        /// Whose request.
+        /// The method of the request.
         method: Method,
-        /// Why not; part of the message, because the message is all that reaches the client.
-        source: Unreadable,
+        /// Why the request cannot be read. It is part of the message, because only the message reaches the client.
+        cause: Unreadable,
     },
 }
 
 impl NotACall {
-    /// What containerd's own server answers (ttrpc's services.go), which has no bound for entries.
+    /// The status that containerd's own server answers (ttrpc's services.go). That server has no bound for entries.
     #[must_use]
     pub fn status(&self) -> Status {
         let code = match self {
             Self::Service(_) | Self::Method(_) => Code::Unimplemented,
-            Self::Payload { source, .. } => source.code(Code::Internal),
+            Self::Payload { cause, .. } => cause.code(Code::Internal),
         };
         code.status(self)
     }
@@ -163,19 +163,18 @@ impl Call {
     /// Reads a request.
     ///
     /// # Errors
-    /// The request is for another service or method, or malformed.
+    /// The request is for another service or method, or it is malformed.
     pub fn parse(request: &ttrpc::Request) -> Result<Self, NotACall> {
         if !SERVICES.contains(&request.service.as_str()) {
             return Err(NotACall::Service(request.service.clone()));
         }
         let method: Method =
             request.method.parse().map_err(|_| NotACall::Method(request.method.clone()))?;
-        Self::decode(method, &request.payload)
-            .map_err(|source| NotACall::Payload { method, source })
+        Self::decode(method, &request.payload).map_err(|cause| NotACall::Payload { method, cause })
     }
 }
 
-/// What a call answers when nothing fails.
+/// The answer to a call that succeeds.
 #[derive(Debug, Clone, PartialEq)]
 #[expect(missing_docs, reason = "the messages have the docs")]
 pub enum Answer {
@@ -191,7 +190,7 @@ pub enum Answer {
 }
 
 impl Answer {
-    /// The payload of the response.
+    /// The encoded answer.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         match self {
@@ -232,7 +231,7 @@ mod tests {
         }
     }
 
-    /// Two bytes for each entry, which takes 96 bytes of memory as a mount and 24 as an option.
+    /// An entry takes two bytes in the message. In memory it takes 96 bytes as a mount, and 24 as an option.
     #[test]
     fn a_request_with_too_many_entries_is_refused() {
         let code = |payload: &[u8]| {

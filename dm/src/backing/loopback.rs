@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use crate::error::Error;
 use crate::ioctl::loop_backing;
 
-/// How many free loop devices are tried. Another process may take a free one first.
+/// How many free loop devices are tried. Another process may take a free loop device first.
 const RACES: usize = 64;
 
 /// A file on a loop device. Dropping this detaches the file, if this value attached the file and was not kept.

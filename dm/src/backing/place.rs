@@ -53,7 +53,7 @@ impl PoolBacking {
         }
     }
 
-    /// The superblock of the metadata; `None` if the metadata is not that of a thin pool.
+    /// The superblock of the metadata; `None` if the metadata is not a thin pool's.
     pub(crate) fn superblock(&self) -> Result<Option<Superblock>, Error> {
         let mut head = Vec::new();
         File::open(&self.metadata)

@@ -179,7 +179,7 @@ fn the_queries_of_every_creation_use_an_index() {
         let steps: Vec<_> = steps.expect("a plan").map(|step| step.expect("text")).collect();
         assert_eq!(steps[0], plan, "{query}");
         let sorts = steps.iter().any(|step| step.contains("TEMP B-TREE"));
-        // What is unfinished is little.
+        // There are few unfinished rows, so sorting them is cheap.
         assert_eq!(sorts, query == UNFINISHED, "{query}: {steps:?}");
     }
     fs::remove_dir_all(dir).expect("removed");

@@ -17,8 +17,8 @@ const VOLUME: &str = "SELECT volumes.* FROM volumes JOIN pools ON pools.name = v
 /// Uses the index on pool and thin id, as [`HIGHEST_ID`] does.
 pub(super) const IDS: &str = "SELECT thin_id FROM volumes WHERE pool = ?1 ORDER BY thin_id";
 pub(super) const HIGHEST_ID: &str = "SELECT MAX(thin_id) FROM volumes WHERE pool = ?1";
-/// The index `unfinished` is empty when every volume is ready. The query names the index, because the planner would take that
-/// of the primary key for the order.
+/// The index `unfinished` is empty when every volume is ready. The query names this index, because the planner would take the
+/// primary key's index for the order.
 pub(super) const UNFINISHED: &str = "SELECT * FROM volumes INDEXED BY unfinished WHERE pool = ?1 AND phase <> 'ready' ORDER BY name";
 
 /// The phase of a volume between its creation and its deletion.

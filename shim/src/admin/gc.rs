@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde_json::{Value, json};
-use sharedroot_bases::{Bases, Fate, Mislabelled, RootfsError, delete_forgotten};
+use sharedroot_bases::{Bases, Fate, Mislabelled, RootfsError, Unwanted, delete_forgotten};
 use sharedroot_dm::{Pool, Reconcile, Report};
 use sharedroot_sys::chain::chain;
 use sharedroot_sys::private_dir::private_dir;
@@ -91,7 +91,7 @@ fn delete_snapshots(bases: &Bases, told: &mut Told) {
             Ok(Fate::Gone) => (Done::Deleted, "its container is gone"),
             Ok(Fate::Kept) => (
                 Done::Kept,
-                "its container ended with the host and is still there; its next start writes back what it changed",
+                "its container ended with the host and is still there; the next start of the container writes its changes back",
             ),
             Ok(Fate::Root) => (
                 Done::Kept,
@@ -115,7 +115,7 @@ fn take_scaffolds_down(bases: &Bases, told: &mut Told) {
             for (base, name) in scaffolds {
                 let text = format!("the scaffold {name} of the base {}", base.short());
                 let full = format!("{base}/{name}");
-                told.item(Done::Unmounted, Kind::Scaffold, (&full, &text), "no container has it");
+                told.item(Done::Unmounted, Kind::Scaffold, (&full, &text), "no container uses it");
             }
         }
         Err(error) => told.failed("the scaffolds", &error),
@@ -127,7 +127,7 @@ fn delete_bases(bases: &Bases, told: &mut Told) {
         told.failed("the bases", &error);
         Vec::new()
     });
-    for key in unwanted {
+    for (key, why) in unwanted {
         let remove = || Progress::during("deleting a base", || bases.remove_base(&key));
         let text = format!("the base {}", key.short());
         if !told.dry_run
@@ -136,7 +136,16 @@ fn delete_bases(bases: &Bases, told: &mut Told) {
             told.failed(&text, &error);
             continue;
         }
-        told.item(Done::Deleted, Kind::Base, (&key.to_string(), &text), "its image is gone");
+        let why = match why {
+            Unwanted::ImageGone => "its image is gone".to_owned(),
+            Unwanted::OtherFormat => {
+                format!(
+                    "its format {} is another version's, and no container uses it",
+                    key.format()
+                )
+            }
+        };
+        told.item(Done::Deleted, Kind::Base, (&key.to_string(), &text), &why);
     }
 }
 
@@ -148,14 +157,14 @@ fn unmount_mislabelled(bases: &Bases, told: &mut Told) {
                 let (full, text) = (key.to_string(), format!("the base {}", key.short()));
                 if used {
                     let text = format!("{text} under {label}");
-                    told.item(Done::Kept, Kind::BaseMount, (&full, &text), "containers have it");
+                    told.item(Done::Kept, Kind::BaseMount, (&full, &text), "containers use it");
                 } else {
                     let why = format!("it had the label {label}");
                     told.item(Done::Unmounted, Kind::BaseMount, (&full, &text), &why);
                 }
             }
         }
-        Err(error) => tracing::warn!("the labels of bases are as they were: {error}"),
+        Err(error) => tracing::warn!("the labels of bases were not changed: {}", chain(&error)),
     }
 }
 

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use serde_json::Value;
 use sharedroot_bases::Bases;
-use sharedroot_sys::new_file::Output;
+use sharedroot_sys::output::Output;
 use sharedroot_sys::private_dir::private_dir;
 
 use super::pool::Figures;
@@ -75,7 +75,7 @@ impl Text {
         text.head("bases_mounted", "gauge", "Bases that are mounted.");
         text.line("bases_mounted", &[], mounted as f64);
 
-        text.head("containers", "gauge", "Containers by what became of their root.");
+        text.head("containers", "gauge", "Containers by the kind of their root.");
         let given: usize = kinds.not_shared.values().map(Vec::len).sum();
         for (root, count) in
             [("shared", kinds.shared), ("private", kinds.private), ("not_shared", given)]

@@ -108,7 +108,7 @@ impl Private {
             return Ok(Vec::new());
         };
         let used = pool.exclusive_bytes().unwrap_or_else(|error| {
-            tracing::debug!("what each root takes of the pool: {error}");
+            tracing::debug!("read how much of the pool each root uses: {}", chain(&error));
             BTreeMap::new()
         });
         let sizes = pool.volumes()?.into_iter().map(|volume| (volume.name.clone(), volume));
@@ -176,7 +176,7 @@ impl Labels {
             None => Vec::new(),
         };
         for Mislabelled { key, label, used } in &self.others {
-            let until = if *used { "containers have it; when they have ended, " } else { "" };
+            let until = if *used { "containers use it; when they have ended, " } else { "" };
             let remedy = format!("{until}`sharedroot gc` unmounts it");
             lines.push(format!("label     the base {} still has {label}: {remedy}", key.short()));
         }
@@ -244,7 +244,7 @@ mod tests {
         let shared = Some(Ok("u:r:new_t:s0".to_owned()));
         let lines = Labels { shared, others: vec![base(true), base(false)] }.lines();
         assert_eq!(lines[0], "label     u:r:new_t:s0");
-        assert!(lines[1].contains("u:r:old_t:s0: containers have it"), "{lines:?}");
+        assert!(lines[1].contains("u:r:old_t:s0: containers use it"), "{lines:?}");
         assert!(lines[2].contains("u:r:old_t:s0: `sharedroot gc` unmounts it"), "{lines:?}");
         let none = Labels { shared: Some(Err("why".to_owned())), others: Vec::new() };
         assert_eq!(none.lines(), ["label     none: why"]);

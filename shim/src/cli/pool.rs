@@ -64,8 +64,8 @@ pub enum Pool {
         volume: String,
     },
     /// Delete the pool with every base and snapshot
+    ///
     /// The command is refused while a container uses the pool.
-    /// Refused while a container uses it.
     Destroy {
         /// Delete the pool; without this flag, only print what would be lost
         #[arg(long)]

@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 use sharedroot_engine::Engine;
+use sharedroot_sys::chain::chain;
 
-use super::{embedded, read_error};
+use super::file_error::read_error;
+use super::state;
 use crate::cli::{Format, Global, List};
 use crate::config::Config;
 use crate::lifecycle::{Container, LifecycleError};
@@ -22,7 +24,7 @@ pub fn list(global: &Global, config: &Config, args: &List) -> Result<(), Lifecyc
         // A container may end while the list is made.
         match Container::named(global, &id, config).and_then(|container| state(&container)) {
             Ok(state) => states.extend(state),
-            Err(error) => tracing::debug!("list: {error}"),
+            Err(error) => tracing::debug!("list: {}", chain(&error)),
         }
     }
     let text = |state: &Value, key: &str| match &state[key] {
@@ -61,7 +63,7 @@ fn ids(global: &Global, config: &Config) -> Result<BTreeSet<String>, LifecycleEr
 /// The output of `state`; `None` if the engine has no such container.
 fn state(container: &Container) -> Result<Option<Value>, LifecycleError> {
     match container.engine() {
-        Engine::Embedded(engine) => embedded::state(container, engine).map(Some),
+        Engine::Embedded(engine) => state::state(container, engine).map(Some),
         Engine::Delegate(delegate) => Ok(delegate.state()?),
     }
 }

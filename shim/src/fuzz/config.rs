@@ -1,4 +1,4 @@
-//! config.json, all the way from its text to what `create` is going to do.
+//! config.json, from its text to the plan of `create`.
 
 use std::fs::File;
 use std::path::{Component, Path};
@@ -15,7 +15,7 @@ use crate::rootfs::{Facts, Mode, Needs, Plan, plan};
 /// The text of config.json.
 ///
 /// # Panics
-/// Where a promise is broken.
+/// If a promise is broken.
 pub fn config(text: &[u8]) {
     let bundle = Path::new("/bundle");
     let mut spec = match parse_config(&bundle.join("config.json"), text) {
@@ -60,7 +60,7 @@ fn root_is_plain(spec: &Spec, bundle: &Path) {
     }
 }
 
-/// A read-only root is never an own snapshot, a writable one never the shared base, but where the annotation asks for it.
+/// A read-only root is never a snapshot, and a writable root is never the shared base, except if the annotation asks for it.
 fn plan_keeps_its_word(spec: &Spec) {
     let annotation =
         |key: &str| spec.annotations().as_ref().and_then(|all| all.get(key)).map(String::as_str);
@@ -88,7 +88,7 @@ fn plan_keeps_its_word(spec: &Spec) {
     }
 }
 
-/// What a root lacks can be made there name by name: nothing of it leads anywhere else.
+/// What a root lacks can be made there name by name: no part of a missing path leads out of the root.
 fn what_a_root_lacks_is_below_it(spec: &Spec) {
     let root = File::open("/").expect("open /");
     let missing = Needs::of(spec, Path::new("/")).missing(root);

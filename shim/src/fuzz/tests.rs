@@ -1,4 +1,4 @@
-//! The short form of the fuzzing: seeds, seeds with damage, and everything one step away from a captured configuration.
+//! The short form of the fuzzing: seeds, damaged seeds, and every configuration that differs from a captured one at one place.
 
 use sharedroot_seeds::{Target, damaged_seeds, every_seed, wrong_values};
 

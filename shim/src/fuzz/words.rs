@@ -10,10 +10,10 @@ use sharedroot_seeds::says_something;
 use crate::cli::Cli;
 use crate::config::{Layers, Size};
 
-/// A command line, its words parted by line breaks.
+/// A command line. Line breaks separate its words.
 ///
 /// # Panics
-/// Where a promise is broken.
+/// If a promise is broken.
 pub fn argv(text: &[u8]) {
     let text = String::from_utf8_lossy(text);
     let words: Vec<&str> = text.split('\n').collect();
@@ -28,7 +28,7 @@ pub fn argv(text: &[u8]) {
                     !["", ".", ".."].contains(&word) && !word.contains(['/', '\0']),
                     "{word:?}"
                 );
-                // NAME_MAX, with room for the names of files that are made of it.
+                // NAME_MAX, less the room for the names of files that begin with this name.
                 assert!(word.len() <= 200, "{word:?}");
             }
             Err(error) => says_something(&error),
@@ -39,7 +39,7 @@ pub fn argv(text: &[u8]) {
 /// The text of config.toml; each line is also taken for a size and for a label.
 ///
 /// # Panics
-/// Where a promise is broken.
+/// If a promise is broken.
 pub fn settings(text: &[u8]) {
     let Ok(text) = std::str::from_utf8(text) else { return };
     let path = Path::new("/etc/sharedroot/config.toml");
@@ -63,7 +63,7 @@ pub fn settings(text: &[u8]) {
     }
 }
 
-/// A label prints itself as it was written, with four parts, and can be a mount option's value.
+/// A label prints as it was written, has four parts, and can be the value of a mount option.
 fn label(line: &str) {
     for printed in [
         MountLabel::parse(line).map(|label| label.to_string()),

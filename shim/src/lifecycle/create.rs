@@ -47,10 +47,8 @@ impl Container {
             offer_notify(&mut bundle.spec, &embedded.notify_dir());
         }
         let needs = Needs::of(&bundle.spec, &bundle.path);
-        if self.engine.exists()? || engine.has_traces() {
-            return Err(RecordError::Exists { id: self.id.clone() }.into());
-        }
-        let mut lock = self.claim()?;
+        self.require_none(engine)?;
+        let mut lock = self.claim(engine)?;
         let adapted = match engine {
             Engine::Embedded(embedded) => self.adapt(embedded, &mut bundle, &order.options),
             // A delegate reads the caller's own configuration and interprets it by itself.
@@ -58,7 +56,7 @@ impl Container {
                 .map(|labels| (labels, CallersHooks::default()))
                 .map_err(LifecycleError::from),
         };
-        let (labels, hooks) = adapted.inspect_err(|_| self.undo())?;
+        let (labels, hooks) = adapted.inspect_err(|_| self.undo(&lock))?;
         drop(reads);
         let made = self.make(&mut bundle, &needs, &asked, &labels, order);
         let base = made.as_ref().ok().and_then(|made| made.rootfs.base().cloned());
@@ -77,7 +75,7 @@ impl Container {
             }
         });
         if !handed.as_ref().is_ok_and(|handed| handed.stays) {
-            self.undo();
+            self.undo(&lock);
         }
         let handed = handed.map_err(|error| match labels.unknown() {
             Some(label) => LifecycleError::UnknownLabel { label, source: Box::new(error) },
@@ -95,18 +93,28 @@ impl Container {
         Ok(handed.status)
     }
 
-    /// Claims the ID, also if a `create` or `delete` that died left a record of that ID.
-    fn claim(&self) -> Result<Lock, LifecycleError> {
-        match self.place.claim() {
-            Err(RecordError::Exists { .. }) if self.place.is_abandoned()? => {
-                if let Engine::Delegate(delegate) = &self.engine {
-                    delegate.end_orphan();
-                }
-                self.release()?;
-                Ok(self.place.claim()?)
-            }
-            claimed => Ok(claimed?),
+    fn require_none(&self, engine: &Engine) -> Result<(), LifecycleError> {
+        match self.engine.exists()? || engine.has_traces() {
+            true => Err(RecordError::Exists { id: self.id.clone() }.into()),
+            false => Ok(()),
         }
+    }
+
+    /// Claims the ID, also if a `create` or `delete` that died left a record of that ID.
+    fn claim(&self, engine: &Engine) -> Result<Lock, LifecycleError> {
+        let exists = match self.place.claim() {
+            Err(exists @ RecordError::Exists { .. }) => exists,
+            claimed => return Ok(claimed?),
+        };
+        // Held until the record is gone, or another `create` of the ID would remove what this one makes.
+        let Some(_abandoned) = self.place.abandoned()? else { return Err(exists.into()) };
+        // Another `create` may have made its container since the first look.
+        self.require_none(engine)?;
+        if let Engine::Delegate(delegate) = &self.engine {
+            delegate.end_orphan();
+        }
+        self.release(&self.lock_root("create")?)?;
+        Ok(self.place.claim()?)
     }
 
     /// Makes the rootfs, the volumes and the record, after the ID is claimed.
@@ -135,10 +143,10 @@ impl Container {
                 RootfsError::OnlyInSnapshot { id, volume: self.snapshot(), first, why }.into()
             );
         }
-        // Volumes are opened, and links are read, in the engine's rootfs before another rootfs is made. That one has the same
-        // links. A shared rootfs is mounted in a mount namespace of this process's own, where a volume would not be a peer of
-        // the host's mount any more; and a base has mount points for its engine, whose modes are not the image's. A kept
-        // snapshot has links of its own, so they are read in the snapshot.
+        // Volumes are opened, and links are read, in the engine's rootfs before another rootfs is made. The other rootfs has
+        // the same links. A shared rootfs is mounted in a mount namespace of this process's own, where a volume would not be a
+        // peer of the host's mount any more; and a base has mount points for its engine, whose modes are not the image's. A
+        // kept snapshot has its own links, so the links are read in the snapshot.
         let is_kept = matches!(earlier, Earlier::Root(_));
         let mut volumes = BindMounts::default();
         if !delegated && !is_kept {
@@ -146,6 +154,14 @@ impl Container {
         }
         let options = RootfsOptions { needs, labels, size: asked.size, earlier: &earlier };
         let rootfs = self.prepare(plan, bundle, &options, order)?;
+        // The records of a shared and of a private rootfs were written before these were made.
+        if matches!(rootfs, Rootfs::NotShared { .. }) {
+            let intended = self.place.read()?;
+            self.write_record(bundle, rootfs.clone(), order)?;
+            if let Some(Record { rootfs: intended, .. }) = intended {
+                self.give_lease_back(&intended)?;
+            }
+        }
         drop(lock);
         if let (Rootfs::NotShared { why }, Some(_), false) = (&rootfs, asked.size, bundle.readonly)
         {
@@ -161,17 +177,12 @@ impl Container {
             needs.check_kinds(&bundle.root)?;
         }
         if !matches!(rootfs, Rootfs::Shared { .. }) {
-            needs.make_in(&bundle.root, !has_id_mappings(&bundle.spec))?;
-        }
-        needs.make_start_in_volume()?;
-        // The records of a shared and of a private rootfs were written before these were made.
-        if matches!(rootfs, Rootfs::NotShared { .. }) {
-            let intended = self.place.read()?;
-            self.write_record(bundle, rootfs.clone(), order)?;
-            if let Some(Record { rootfs: intended, .. }) = intended {
-                self.give_lease_back(&intended)?;
+            match has_id_mappings(&bundle.spec) {
+                false => needs.make_in(&bundle.root)?,
+                true => needs.make_start_in(&bundle.root)?,
             }
         }
+        needs.make_start_in_volume()?;
         Ok(Made { rootfs, volumes })
     }
 
@@ -189,13 +200,6 @@ impl Container {
             root_path: bundle.root.clone(),
             rootfs,
         })
-    }
-
-    /// Undoes what a failed `create` made. The first error is the one to report, so an error here is a warning.
-    fn undo(&self) {
-        if let Err(error) = self.release() {
-            tracing::warn!("undo create {}: {error}", self.id);
-        }
     }
 }
 

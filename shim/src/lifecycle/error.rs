@@ -39,7 +39,7 @@ pub enum LifecycleError {
     #[error(transparent)]
     Label(#[from] LabelError),
     /// A step failed because the policy does not know a label.
-    #[error("{label}: {source}")]
+    #[error("{label}")]
     UnknownLabel {
         /// The field and the label.
         label: LabelError,
@@ -76,6 +76,28 @@ pub enum LifecycleError {
     /// A delegate failed.
     #[error(transparent)]
     Delegate(#[from] DelegateError),
+    /// A `create` makes the container's root, a `delete` writes back, or `gc` looks at the snapshot.
+    #[error(
+        "{verb} {id}: another command has worked on the container's root for {seconds} s (a `create` that makes a base takes \
+         long); try again when it has ended"
+    )]
+    RootInUse {
+        /// The verb.
+        verb: &'static str,
+        /// The container ID.
+        id: ContainerId,
+        /// How long this command has waited.
+        seconds: u64,
+    },
+    /// A `create` waits for a hook, or for a volume whose file system does not answer, or a `pause` writes back.
+    #[error(
+        "delete {id}: its processes were ended, but another command of the container goes on (a `create` that waits for a \
+         hook or a volume, or a `pause`), so its root and its ID stay: try again when that command has ended"
+    )]
+    Busy {
+        /// The container ID.
+        id: ContainerId,
+    },
     /// Only a delegate has checkpoint and restore.
     #[error(
         "{verb} {id}: the embedded engine has no checkpoint and restore; create such containers \
@@ -110,7 +132,7 @@ pub enum LifecycleError {
         names: Vec<String>,
     },
     /// An operation on a file of the caller failed.
-    #[error("{step} {path}: {source}")]
+    #[error("{step} {path}")]
     File {
         /// The operation.
         step: &'static str,

@@ -3,6 +3,7 @@
 
 use sharedroot_bases::{WrittenBack, save_so_far};
 use sharedroot_engine::Engine;
+use sharedroot_sys::chain::chain;
 
 use super::story::{GivenBack, tell};
 use super::{Container, LifecycleError, engines};
@@ -15,7 +16,7 @@ impl Container {
     /// # Errors
     /// [`LifecycleError`].
     pub fn pause(&self) -> Result<u8, LifecycleError> {
-        let status = engines(|| self.freeze(true))?;
+        let status = engines(|| self.freeze())?;
         if status != 0 {
             return Ok(status);
         }
@@ -25,12 +26,12 @@ impl Container {
                 Ok(0)
             }
             Err(error) => {
-                match self.freeze(false) {
+                match self.thaw() {
                     Ok(0) => {}
                     Ok(status) => {
                         tracing::warn!("the container stays frozen: its engine ended with {status}")
                     }
-                    Err(error) => tracing::warn!("the container stays frozen: {error}"),
+                    Err(error) => tracing::warn!("the container stays frozen: {}", chain(&error)),
                 }
                 Err(error)
             }
@@ -40,17 +41,26 @@ impl Container {
     /// Does nothing for a container without a snapshot.
     fn give_back(&self) -> Result<Option<WrittenBack>, LifecycleError> {
         // `delete` also writes back, and removes the snapshot.
-        let _lock = self.place.wait()?;
+        let lock = self.place.wait()?;
+        if lock.is_others() {
+            return Err(self.root_in_use("pause"));
+        }
         let rootfs = self.place.read()?.map(|record| record.rootfs);
         let Some(Rootfs::Private { volume, mount_point, .. }) = rootfs else { return Ok(None) };
         Ok(Some(save_so_far(&self.bases, &volume, &mount_point)?))
     }
 
-    fn freeze(&self, frozen: bool) -> Result<u8, LifecycleError> {
+    fn freeze(&self) -> Result<u8, LifecycleError> {
         match &self.engine {
-            Engine::Embedded(embedded) if frozen => embedded.pause()?,
+            Engine::Embedded(embedded) => embedded.pause()?,
+            Engine::Delegate(delegate) => return Ok(delegate.pause()?),
+        }
+        Ok(0)
+    }
+
+    fn thaw(&self) -> Result<u8, LifecycleError> {
+        match &self.engine {
             Engine::Embedded(embedded) => embedded.resume()?,
-            Engine::Delegate(delegate) if frozen => return Ok(delegate.pause()?),
             Engine::Delegate(delegate) => return Ok(delegate.resume()?),
         }
         Ok(0)

@@ -10,7 +10,7 @@ use sharedroot_dm::Bytes;
 use sharedroot_engine::{Bundle, Labels, leads_out};
 use sharedroot_format::{ContainerId, ScaffoldName, VolumeName};
 use sharedroot_image as image;
-use sharedroot_sys::chain::readable;
+use sharedroot_sys::chain::{chain, readable};
 use sharedroot_sys::mount;
 use sharedroot_sys::step::step;
 
@@ -61,7 +61,7 @@ impl Container {
         let Some(kept) = self.bases.kept(lock)? else {
             return Ok(Settled { earlier: Earlier::Nothing, places: Vec::new() });
         };
-        // An error here does not refuse the mount, because the rootfs may be another one afterwards.
+        // An error here does not refuse the mount, because the container may get another rootfs afterwards.
         let places = (!delegated).then(|| places(&bundle.root, &bundle.spec).ok()).flatten();
         let earlier = self.bases.settle(self.id.as_str(), lock.volume(), &bundle.root, kept)?;
         Ok(Settled { earlier, places: places.unwrap_or_default() })
@@ -139,7 +139,7 @@ impl Container {
                 let prepared = prepare_shared(&self.bases, &image, &wanted, label, intend)?;
                 let (root, scaffold) = match prepared {
                     Prepared::Root(root) => root,
-                    Prepared::NotShared(why) => return Ok(not_shared(&self.id, why.to_string())),
+                    Prepared::NotShared(why) => return Ok(not_shared(&self.id, chain(&why))),
                 };
                 let _step = step("bind the base in a mount namespace of this process");
                 mount::enter_private_namespace()?;
@@ -165,7 +165,7 @@ impl Container {
                 let place = Place { id, volume, root_path, label, size, earlier, overlay };
                 match prepare_private(&self.bases, &image, place)? {
                     Prepared::Root(root) => root.attach(root_path)?,
-                    Prepared::NotShared(why) => return Ok(not_shared(&self.id, why.to_string())),
+                    Prepared::NotShared(why) => return Ok(not_shared(&self.id, chain(&why))),
                 }
                 rootfs
             }

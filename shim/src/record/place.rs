@@ -13,7 +13,7 @@ use sharedroot_format::ContainerId;
 use sharedroot_sys::new_file;
 use sharedroot_sys::private_dir::private_dir;
 
-use super::{Record, RecordError, file, folder, hash};
+use super::{Record, RecordError, entries, file, folder, hash};
 
 /// The lock of a container, held while it is created or deleted.
 #[derive(Debug)]
@@ -22,14 +22,28 @@ pub struct Lock(Held);
 
 #[derive(Debug)]
 enum Held {
-    /// There is no record, or another process keeps the lock.
+    /// There is no lock file.
     Nothing,
+    /// Another process keeps the lock.
+    Others,
     Locked(Flock<File>),
     /// The lock file after its release, to recognise it.
     LetGo(File),
 }
 
 impl Lock {
+    /// Whether this process has the lock.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        matches!(self.0, Held::Locked(_))
+    }
+
+    /// Whether another process kept the lock for as long as this one waited.
+    #[must_use]
+    pub fn is_others(&self) -> bool {
+        matches!(self.0, Held::Others)
+    }
+
     /// Releases the lock. [`Place::regain`] takes it again.
     pub fn let_go(&mut self) {
         self.0 = match std::mem::replace(&mut self.0, Held::Nothing) {
@@ -41,10 +55,13 @@ impl Lock {
     }
 }
 
-impl From<Option<Flock<File>>> for Lock {
-    fn from(lock: Option<Flock<File>>) -> Self {
-        Self(lock.map_or(Held::Nothing, Held::Locked))
-    }
+/// What is done where a directory has no lock file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum IfMissing {
+    /// The lock file is made, for a `create`.
+    Create,
+    /// The record is gone.
+    Leave,
 }
 
 /// The directory of the record of one container.
@@ -62,6 +79,12 @@ impl Place {
         Self { dir: folder(run_dir, root).join(id.as_str()), id: id.clone() }
     }
 
+    /// The place at a directory that holds a record; `None` if its name is no container ID.
+    pub(super) fn at(dir: PathBuf) -> Option<Self> {
+        let id = dir.file_name()?.to_str()?.parse().ok()?;
+        Some(Self { dir, id })
+    }
+
     /// The bundle that the engine reads.
     #[must_use]
     pub fn dir(&self) -> &Path {
@@ -74,7 +97,7 @@ impl Place {
         hash(&self.dir)
     }
 
-    /// Claims the container ID. Exactly one of several concurrent `create`s gets it, and a `delete` waits while the lock is
+    /// Claims the container ID. Exactly one of several concurrent `create`s gets the ID, and a `delete` waits while the lock is
     /// held.
     ///
     /// # Errors
@@ -83,15 +106,8 @@ impl Place {
         let parent = self.dir.parent().unwrap_or(&self.dir);
         private_dir(parent)?;
         match DirBuilder::new().mode(0o700).create(&self.dir) {
-            Ok(()) => {
-                let lock = self.lock(Duration::ZERO)?;
-                // Between the two calls another `create` may have taken the directory for abandoned.
-                if lock.as_ref().is_some_and(|lock| self.is(lock)) {
-                    Ok(lock.into())
-                } else {
-                    Err(RecordError::Exists { id: self.id.clone() })
-                }
-            }
+            // Between the two calls another `create` may have taken the directory for abandoned.
+            Ok(()) => self.abandoned()?.ok_or_else(|| RecordError::Exists { id: self.id.clone() }),
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
                 Err(RecordError::Exists { id: self.id.clone() })
             }
@@ -105,29 +121,32 @@ impl Place {
         self.dir.join("lock")
     }
 
-    /// Locks the container, so that commands that create or delete it do not overlap. The result has no lock file if there is
-    /// no record, or if another process keeps the lock for longer than `patience`: a killed `create` may have left that
-    /// process, and a `delete` must end it.
+    /// Locks the container, so that commands that create or delete it do not overlap, unless there is no record or another
+    /// process keeps the lock for longer than `patience`: a killed `create` may have left that process, and a `delete` must end
+    /// it.
     ///
     /// # Errors
     /// [`RecordError::File`].
-    fn lock(&self, patience: Duration) -> Result<Option<Flock<File>>, RecordError> {
+    fn lock(&self, if_missing: IfMissing, patience: Duration) -> Result<Lock, RecordError> {
         let deadline = Instant::now() + patience;
         let path = self.lock_file();
         let mut options = File::options();
-        options.write(true).create(true).truncate(false).mode(0o600);
-        let mut lock = match options.open(&path) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            opened => opened.map_err(file("open", &path))?,
-        };
+        options.write(true).create(if_missing == IfMissing::Create).truncate(false).mode(0o600);
         loop {
+            let lock = match options.open(&path) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Lock(Held::Nothing)),
+                opened => opened.map_err(file("open", &path))?,
+            };
             match Flock::lock(lock, FlockArg::LockExclusiveNonblock) {
-                Ok(lock) => return Ok(Some(lock)),
-                Err((back, Errno::EWOULDBLOCK)) if Instant::now() < deadline => lock = back,
-                Err((_, Errno::EWOULDBLOCK)) => return Ok(None),
+                // Otherwise its holder removed the record while this process waited, and another container may have the place.
+                Ok(lock) if self.is(&lock) => return Ok(Lock(Held::Locked(lock))),
+                Ok(_) => {}
+                Err((_, Errno::EWOULDBLOCK)) if Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                Err((_, Errno::EWOULDBLOCK)) => return Ok(Lock(Held::Others)),
                 Err((_, errno)) => return Err(file("lock", &path)(errno.into())),
             }
-            std::thread::sleep(Duration::from_millis(10));
         }
     }
 
@@ -136,7 +155,7 @@ impl Place {
     /// # Errors
     /// [`RecordError::File`].
     pub fn wait(&self) -> Result<Lock, RecordError> {
-        self.lock(Duration::from_secs(10)).map(Lock::from)
+        self.lock(IfMissing::Leave, Duration::from_secs(10))
     }
 
     /// Takes a released lock again. Returns false if the container was deleted meanwhile: another container may have the place
@@ -146,11 +165,11 @@ impl Place {
     /// [`RecordError::File`].
     pub fn regain(&self, lock: &mut Lock) -> Result<bool, RecordError> {
         if let Held::LetGo(known) = &lock.0 {
-            let again = self.lock(Duration::from_secs(10))?;
+            let again = self.lock(IfMissing::Leave, Duration::from_secs(10))?;
             if !self.is(known) {
                 return Ok(false);
             }
-            *lock = again.into();
+            *lock = again;
         }
         Ok(true)
     }
@@ -161,12 +180,31 @@ impl Place {
         lock.metadata().is_ok_and(|open| found.is_ok_and(|found| found.ino() == open.ino()))
     }
 
-    /// Whether the record was left by a `create` or `delete` that was killed: no process holds the lock.
+    /// The lock of a record that a killed `create` or `delete` left; `None` if a process holds the lock, or there is no record.
     ///
     /// # Errors
     /// [`RecordError::File`].
-    pub fn is_abandoned(&self) -> Result<bool, RecordError> {
-        self.lock(Duration::ZERO).map(|lock| lock.is_some())
+    pub fn abandoned(&self) -> Result<Option<Lock>, RecordError> {
+        let lock = self.lock(IfMissing::Create, Duration::ZERO)?;
+        Ok(lock.is_held().then_some(lock))
+    }
+
+    /// Removes the record if `is_such` chooses it. A record whose container is created or deleted at this time stays: its
+    /// owner removes it.
+    ///
+    /// # Errors
+    /// [`RecordError`].
+    pub(super) fn remove_if(&self, is_such: impl Fn(&Record) -> bool) -> Result<(), RecordError> {
+        let lock = self.lock(IfMissing::Leave, Duration::ZERO)?;
+        if lock.is_others() {
+            tracing::debug!("the record {} stays: its container is in use", self.dir.display());
+            return Ok(());
+        }
+        // Read under the lock: another container may have got the ID since somebody looked.
+        match self.read()?.is_some_and(|record| is_such(&record)) {
+            true => self.remove(),
+            false => Ok(()),
+        }
     }
 
     /// Writes the record, whole or not at all.
@@ -197,18 +235,29 @@ impl Place {
 
     /// Removes the record. A missing record is no error.
     ///
+    /// The lock file goes last, so nobody takes the lock of a record that is half gone. Only a `create` makes a new lock file
+    /// then: it takes the directory for abandoned, and the directory is its own from there on.
+    ///
     /// # Errors
     /// [`RecordError::File`].
     pub fn remove(&self) -> Result<(), RecordError> {
-        loop {
-            match fs::remove_dir_all(&self.dir) {
-                // A process that waits for the lock has made the lock file again.
-                Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => {}
-                Err(e) if e.kind() != io::ErrorKind::NotFound => {
-                    return Err(file("remove", &self.dir)(e));
-                }
-                _ => return Ok(()),
-            }
+        let lock = self.lock_file();
+        for path in entries(&self.dir)?.into_iter().filter(|path| *path != lock) {
+            let is_dir = fs::symlink_metadata(&path).is_ok_and(|found| found.is_dir());
+            gone(if is_dir { fs::remove_dir_all(&path) } else { fs::remove_file(&path) })
+                .map_err(file("remove", &path))?;
         }
+        gone(fs::remove_file(&lock)).map_err(file("remove", &lock))?;
+        match fs::remove_dir(&self.dir) {
+            Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
+            removed => gone(removed).map_err(file("remove", &self.dir)),
+        }
+    }
+}
+
+fn gone(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
     }
 }

@@ -15,7 +15,7 @@ use super::needs::is_bind;
 /// mount, and the engine makes no file behind a link. Only volumes and file systems in memory are resolved; a mount in
 /// the kernel's own file systems is not. `root` has the links that the container will have.
 ///
-/// If the start wrote back the changes of an earlier life, `before` says where the mounts landed before that.
+/// If the start wrote back the changes of an earlier start, `before` says where the mounts landed before that.
 ///
 /// # Errors
 /// [`RootError::File`]; [`RootError::Link`] for a destination that leads to `/dev` in a way that is not followed here;
@@ -159,8 +159,7 @@ mod tests {
             (&["/etc/conf"], "/etc/conf"),
             (&["/etc/conf", "/run"], "/run"),
             (&["/srv", "/etc/dangling"], "/etc/dangling"),
-            // A path that climbs out of the mount again is left to the engine, and no path is led into the kernel's own
-            // file systems.
+            // The engine handles a path that leads out of the mount again. No path is led into the kernel's own file systems.
             (&["/run", "/etc/climbs"], "/etc/climbs"),
             (&["proc:/proc", "/etc/magic"], "/etc/magic"),
         ] {

@@ -28,8 +28,8 @@ pub enum RootError {
     },
     /// The engine would follow the link out of the root.
     #[error(
-        "a component of {path} is a symbolic link in the root: the engine makes files there and would follow it \
-         out of the container; make it a directory in the image"
+        "a component of {path} is a symbolic link in the root: the engine makes files there and would follow the \
+         link out of the container; make the component a directory in the image"
     )]
     Link {
         /// The path in the container.
@@ -38,7 +38,7 @@ pub enum RootError {
     /// The link comes from the changes that this start wrote back.
     #[error(
         "mounts[{at}].destination: a symbolic link that the container made before its last end leads {destination} to {lands}; \
-         give the mount another place, or start the container again to have it there"
+         give the mount another place, or start the container again to mount it at {lands}"
     )]
     LinkOfLastRun {
         /// The index in `mounts`.
@@ -62,7 +62,7 @@ pub enum RootError {
         lands: PathBuf,
     },
     /// An operation on a directory or file of the root failed.
-    #[error("{step} {path}: {source}")]
+    #[error("{step} {path}")]
     File {
         /// The operation.
         step: &'static str,

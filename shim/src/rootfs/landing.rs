@@ -20,13 +20,14 @@ pub(super) fn is_plain(path: &Path) -> bool {
     path.is_absolute() && !path.components().any(|part| part == Component::ParentDir)
 }
 
-/// Whether `path` exists under exactly this name, without a symbolic link on the way. Then it leads nowhere else.
+/// Whether `path` exists under exactly this name, without a symbolic link on the way. Such a path does not lead to another
+/// place.
 pub(super) fn stands(top: impl AsFd, path: &Path) -> bool {
     is_plain(path) && Resolve::RootWithoutLinks.open(top, path, OFlags::PATH).is_ok()
 }
 
-/// Resolves `path` below `top` into an absolute path without dots. Only symbolic links without an end stay in it. The
-/// path need not exist.
+/// Resolves `path` below `top` into an absolute path without `.` and `..`. Of symbolic links, only an endless chain stays in
+/// the path. The path need not exist.
 ///
 /// `None` if the path leads through a place that `covered` names: the mount's content there is unknown here.
 pub(super) fn landing(

@@ -2,16 +2,19 @@
 //! it, and what must not lead out of it.
 
 mod destinations;
+mod devices;
 mod error;
 mod landing;
 mod links;
+mod make;
 mod needs;
 mod over_proc;
 mod plan;
 
 pub use destinations::{lead_into_mounts, places};
+pub use devices::device_in_root;
 pub use error::RootError;
 pub use links::refuse_links;
-pub use needs::{Needs, device_in_root};
+pub use needs::Needs;
 pub use over_proc::refuse_over_proc;
 pub use plan::{AnnotationError, Facts, Mode, Plan, plan, wanted_size};

@@ -1,14 +1,10 @@
 //! What a configuration needs in its rootfs: mount points, and the directory in which the process starts.
 
-use std::fs::{File, Permissions};
-use std::io::ErrorKind;
+use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{Capability, Mount, Spec};
-use pathrs::Root;
-use pathrs::flags::OpenFlags;
 use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
 use sharedroot_bases::{Kind, Missing};
@@ -21,21 +17,21 @@ use super::landing::{is_plain, landing, stands};
 /// in an earlier one. The last path is the directory in which the process starts.
 #[derive(Debug)]
 pub struct Needs {
-    all: Vec<Need>,
+    pub(super) all: Vec<Need>,
     /// Whether the container has CAP_SYS_ADMIN. With this capability it can shut down the file system of its rootfs
     /// (`EXT4_IOC_SHUTDOWN` of ext4(5)), which must not be the base that other containers share.
     administers: bool,
 }
 
 #[derive(Debug)]
-struct Need {
+pub(super) struct Need {
     /// The path in the configuration.
-    path: PathBuf,
+    pub(super) path: PathBuf,
     /// The source of a bind mount, which decides whether the mount point is a file. All other mount points are
     /// directories.
-    source: Option<PathBuf>,
+    pub(super) source: Option<PathBuf>,
     /// Whether the path is a mount that may be written.
-    writable: bool,
+    pub(super) writable: bool,
 }
 
 impl Needs {
@@ -73,7 +69,7 @@ impl Needs {
 
     /// The paths that `root` lacks, sorted. Paths in a mount are left to the mount.
     ///
-    /// A path that needs a directory where another file is, is left out; the engine reports that.
+    /// A path is left out if it needs a directory where the root has a file; the engine reports that.
     #[must_use]
     pub fn missing(&self, root: impl AsFd) -> Vec<Missing> {
         let mut missing: Vec<_> = self.lacking(root).into_iter().map(|(_, one)| one).collect();
@@ -82,7 +78,7 @@ impl Needs {
     }
 
     /// The missing paths in the order of the needs, each with its index.
-    fn lacking(&self, root: impl AsFd) -> Vec<(usize, Missing)> {
+    pub(super) fn lacking(&self, root: impl AsFd) -> Vec<(usize, Missing)> {
         let (mut mounted, mut missing) = (Vec::<PathBuf>::new(), Vec::new());
         for (index, need) in self.all.iter().enumerate() {
             let covered = |path: &Path| mounted.iter().any(|mount| path.starts_with(mount));
@@ -101,40 +97,6 @@ impl Needs {
             mounted.push(place);
         }
         missing
-    }
-
-    /// Makes the paths that the root at `root` lacks, as runc does: the engine makes neither a mount point behind a
-    /// dangling link nor the directory in which the process starts. Without `mount_points` only that directory is made:
-    /// root of a user namespace makes its own mount points.
-    ///
-    /// # Errors
-    /// [`RootError::File`].
-    pub fn make_in(&self, root: &Path, mount_points: bool) -> Result<(), RootError> {
-        let top = File::open(root).map_err(file("open", root))?;
-        self.check_start(&top)?;
-        let mut missing = self.lacking(&top);
-        missing.retain(|(index, _)| mount_points || index + 1 == self.all.len());
-        if missing.is_empty() {
-            return Ok(());
-        }
-        let fail = |path: &Path| {
-            let path = path.to_owned();
-            move |e| {
-                let source = std::io::Error::other(e);
-                RootError::File { step: "make the mount point or process.cwd", path, source }
-            }
-        };
-        let opened = Root::open(root).map_err(fail(root))?;
-        for (_, Missing { path, kind }) in &missing {
-            let dir = if *kind == Kind::File { path.parent().unwrap_or(path) } else { path };
-            opened.mkdir_all(dir, &Permissions::from_mode(0o755)).map_err(fail(dir))?;
-            if *kind == Kind::File {
-                let (flags, mode) =
-                    (OpenFlags::O_WRONLY | OpenFlags::O_NOFOLLOW, Permissions::from_mode(0o644));
-                opened.create_file(path, flags, &mode).map_err(fail(path))?;
-            }
-        }
-        Ok(())
     }
 
     /// Checks that no file is mounted on a directory of the root, and no directory on a file: for the first, the kernel
@@ -163,52 +125,6 @@ impl Needs {
         }
         Ok(())
     }
-
-    /// Checks that process.cwd is not a file in the root.
-    fn check_start(&self, root: &File) -> Result<(), RootError> {
-        let Some((Need { path: start, .. }, mounts)) = self.all.split_last() else { return Ok(()) };
-        if mounts.iter().any(|mount| start.starts_with(&mount.path)) {
-            return Ok(());
-        }
-        match look_up(root, start).map(rustix::fs::fstat) {
-            Ok(Ok(stat)) if !FileType::from_raw_mode(stat.st_mode).is_dir() => {
-                let error = ErrorKind::NotADirectory.into();
-                Err(file("start in process.cwd:", start)(error))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Makes the directory in which the process starts if it is in a volume. In a read-only volume that is not
-    /// possible.
-    ///
-    /// # Errors
-    /// [`RootError::File`].
-    pub fn make_start_in_volume(&self) -> Result<(), RootError> {
-        let Some((Need { path: start, .. }, mounts)) = self.all.split_last() else { return Ok(()) };
-        let covers = |mount: &&Need| start.starts_with(&mount.path);
-        let Some(Need { path, source: Some(source), writable: true }) =
-            mounts.iter().rfind(covers).filter(|_| is_plain(start))
-        else {
-            return Ok(());
-        };
-        let below = start.strip_prefix(path).unwrap_or(start);
-        if below.as_os_str().is_empty() || !source.is_dir() {
-            return Ok(());
-        }
-        let made = Root::open(source)
-            .and_then(|volume| volume.mkdir_all(below, &Permissions::from_mode(0o755)));
-        made.map(drop)
-            .map_err(|e| file("make process.cwd in the volume", &source.join(below))(in_words(e)))
-    }
-}
-
-/// The kernel's error alone, if there is one: libpathrs adds structures in Rust's debug form.
-fn in_words(error: pathrs::error::Error) -> std::io::Error {
-    match error.kind() {
-        pathrs::error::ErrorKind::OsError(Some(errno)) => std::io::Error::from_raw_os_error(errno),
-        _ => std::io::Error::other(error),
-    }
 }
 
 impl Need {
@@ -217,22 +133,6 @@ impl Need {
             |source: &PathBuf| std::fs::metadata(source).is_ok_and(|found| !found.is_dir());
         if self.source.as_ref().is_some_and(is_file) { Kind::File } else { Kind::Directory }
     }
-}
-
-/// A device whose node would be made in the root and not in a mount, or a `/dev` in the root, which engines fill: that
-/// needs a private rootfs.
-#[must_use]
-pub fn device_in_root(spec: &Spec) -> Option<&Path> {
-    let dev = Path::new("/dev");
-    if !spec.mounts().iter().flatten().any(|mount| mount.destination() == dev) {
-        return Some(dev);
-    }
-    let devices = spec.linux().as_ref()?.devices().as_deref()?;
-    let in_mount = |path: &Path| {
-        let mut mounts = spec.mounts().iter().flatten();
-        mounts.any(|mount| path.starts_with(mount.destination()))
-    };
-    devices.iter().map(|device| device.path().as_path()).find(|path| !in_mount(path))
 }
 
 /// A bind mount, as the engines recognise one.
@@ -247,7 +147,7 @@ fn lacks(root: impl AsFd, path: &Path) -> bool {
     look_up(root, path).is_err_and(|errno| errno == Errno::NOENT)
 }
 
-fn look_up(root: impl AsFd, path: &Path) -> Result<OwnedFd, Errno> {
+pub(super) fn look_up(root: impl AsFd, path: &Path) -> Result<OwnedFd, Errno> {
     Resolve::Root.open(root, path, OFlags::PATH)
 }
 
@@ -257,21 +157,6 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
-
-    #[test]
-    fn a_device_in_the_root() {
-        let with = |path: &str| {
-            let device = serde_json::json!({"path": path, "type": "c", "major": 1, "minor": 5});
-            let spec = serde_json::json!({
-                "ociVersion": "1.2.0",
-                "mounts": [{"destination": "/dev", "type": "tmpfs"}],
-                "linux": {"devices": [device]},
-            });
-            device_in_root(&serde_json::from_value(spec).unwrap()).is_some()
-        };
-        assert!(with("/odd/zero") && with("/device"));
-        assert!(!with("/dev/zero") && !with("/dev/deep/zero"));
-    }
 
     #[test]
     fn what_a_root_lacks() {
@@ -310,7 +195,7 @@ mod tests {
             (&[("/data/a", Some("."))], "/data/a Directory, /work Directory"),
             (&[("/data/a", Some("a-file"))], "/data/a File, /work Directory"),
             (&[("/data/a", Some("no-such"))], "/data/a Directory, /work Directory"),
-            // A later mount is below an earlier one. An earlier mount existed before a later one covered it.
+            // A later mount is below an earlier mount. The earlier mount existed before a later mount covered it.
             (&[("/data", None), ("/data/a", None)], "/data Directory, /work Directory"),
             (&[("/etc/a", None), ("/etc", None)], "/etc/a Directory, /work Directory"),
             (&[("/run", None), ("/var/run/x", None)], work),
@@ -326,7 +211,7 @@ mod tests {
                 "/nowhere/there/x Directory, /work Directory",
             ),
             (&[("/../../x", None), ("x", None)], "/work Directory, /x Directory"),
-            // Nothing can be made there, and the engine reports that.
+            // Nothing can be made at these paths, and the engine reports that.
             (&[("/round", None), ("/round/x", None), ("/etc/file/x", None)], work),
         ] {
             assert_eq!(mounts(list), wanted, "{list:?}");

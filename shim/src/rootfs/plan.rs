@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use sharedroot_image::{Image, Source, Unidentified};
+use sharedroot_sys::chain::chain;
 
 use crate::config::Size;
 
@@ -14,7 +15,7 @@ const SIZE: &str = "dev.sharedroot.size";
 /// A user's annotation has a wrong form, or cannot be honoured.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AnnotationError {
-    /// The value is not one of the words.
+    /// The value is not an allowed word.
     #[error("annotations[\"{MODE}\"]: {value:?} is none of off, shared, private")]
     Mode {
         /// The value that was given.
@@ -53,8 +54,8 @@ pub fn wanted_size<'a>(
     annotation(SIZE).map(parse).transpose()
 }
 
-/// What a user asked for. Users write annotations, so an annotation chooses only between values that are safe for every
-/// user, and never says which image it is.
+/// What a user asked for. Users write annotations, so an annotation chooses only between values that are safe for every user,
+/// and never identifies the image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Mode {
     /// `root.readonly` decides.
@@ -97,8 +98,8 @@ pub struct Facts<'a> {
     pub mode: Mode,
     /// Whether the container has ID mappings of its own (`linux.uidMappings`).
     pub mapped_ids: bool,
-    /// Whether the container gets a mount namespace of its own. In another one, also the host's, sharedroot's bind
-    /// mount would not be visible, and a mount would not end with the container.
+    /// Whether the container gets a mount namespace of its own. In a shared namespace, such as the host's, sharedroot's bind
+    /// mount would not be visible, or would not end with the container.
     pub own_mounts: bool,
     /// A hook that may write into the root before the container starts.
     pub hook: Option<&'a Path>,
@@ -130,7 +131,7 @@ pub fn plan(facts: Facts<'_>) -> Plan {
         Facts { own_mounts: false, .. } => {
             not_shared("the container has no mount namespace of its own")
         }
-        Facts { image: Err(unidentified), .. } => Plan::NotShared { why: unidentified.to_string() },
+        Facts { image: Err(unidentified), .. } => Plan::NotShared { why: chain(&unidentified) },
         // A private rootfs is also read-only for the container, but not before its start. If the user knows that the
         // hook writes nothing, the user asks for `shared`.
         Facts { image: Ok(image), readonly: true, mode: Mode::Auto, hook: Some(_), .. }

@@ -1,4 +1,4 @@
-//! The sums of all notes since the host booted, with those that are no longer kept, for `sharedroot metrics`.
+//! The sums of all notes since the host booted, including notes that are no longer kept, for `sharedroot metrics`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,11 +14,11 @@ use super::{Note, Step};
 /// The upper bounds of the classes of a [`Histogram`], in milliseconds.
 pub const BOUNDS: [u64; 11] = [5, 10, 20, 50, 100, 200, 500, 1_000, 5_000, 20_000, 60_000];
 
-/// How often something took how long, in classes.
+/// How many commands took how long, in classes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Histogram {
-    /// For each of [`BOUNDS`] how often it took no longer than this bound and longer than the bound before. The last number
-    /// counts what took longer than all bounds.
+    /// For each of [`BOUNDS`]: how many commands took no longer than this bound, and longer than the bound before. The last
+    /// number counts the commands that took longer than all bounds.
     counts: [u64; BOUNDS.len() + 1],
     micros: u64,
 }
@@ -30,7 +30,7 @@ impl Histogram {
         self.micros += u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
     }
 
-    /// For each of [`BOUNDS`] how often it took no longer than this bound. The last number counts all.
+    /// For each of [`BOUNDS`]: how many commands took no longer than this bound. The last number counts all commands.
     pub fn cumulated(&self) -> impl Iterator<Item = u64> {
         self.counts.iter().scan(0, |sum, count| {
             *sum += count;
@@ -38,7 +38,7 @@ impl Histogram {
         })
     }
 
-    /// How long all of them took together, in total.
+    /// The total time of all commands.
     #[must_use]
     pub fn sum(&self) -> Duration {
         Duration::from_micros(self.micros)

@@ -101,11 +101,10 @@ impl Denial<'_> {
 }
 
 /// Proves that SELinux, and nothing else, prevents `attack`. With SELinux enforcing the attack fails, and the denials are
-/// exactly
-/// `wanted`. With SELinux permissive the attack succeeds.
+/// exactly `wanted`. With SELinux permissive the attack succeeds.
 ///
 /// # Panics
-/// With what was otherwise.
+/// If the result is different; the message has the difference.
 #[track_caller]
 pub fn only_selinux_denies(wanted: Denial<'_>, attack: impl Fn() -> Output) {
     enforcing();

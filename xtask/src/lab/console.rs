@@ -44,7 +44,7 @@ impl Console {
         self.socket.send(&request).with_context(|| format!("ask {command:?}"))?;
         let mut answer = String::new();
         loop {
-            // The fields: error, whether more follows, length, text.
+            // The fields: error, a flag for more replies, length, text.
             let mut reply = [0; 12 + TEXT];
             let got = self.socket.recv(&mut reply).context("no answer")?;
             ensure!(got >= 12, "an answer of {got} bytes");

@@ -10,11 +10,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use rustix::thread::CpuSet;
 
-use super::options::{GuestOptions, Kernel};
+use super::options::{GuestOptions, Kernel, LAB};
 use crate::process::succeeds;
 
-/// The directory in which `hack/lab build` puts the files that every guest needs.
-const LAB: &str = "target/lab";
 /// The beginning of the names of guests' directories.
 const PREFIX: &str = "sharedroot-lab.";
 /// The file with the ID of the process that created a directory.
@@ -103,7 +101,7 @@ impl Directory {
             boot.options;
         let kernel = match kernel {
             Some(kernel) => *kernel,
-            None => Kernel::chosen(&out)?,
+            None => Kernel::chosen()?,
         };
         let disks = match boot.disks {
             Some(disks) => fs::canonicalize(disks)?,

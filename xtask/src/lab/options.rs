@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 
+/// The directory in which `hack/lab build` puts the files that every guest needs.
+pub const LAB: &str = "target/lab";
+
 /// A guest's hardware, daemons and security modules. A test can run in any guest with equal options.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Args)]
 pub struct GuestOptions {
@@ -65,13 +68,20 @@ pub enum Kernel {
 }
 
 impl Kernel {
-    /// The kernel that the lab's build chose.
-    pub fn chosen(lab: &Path) -> Result<Self> {
-        let path = lab.join("kernel");
-        let name = std::fs::read_to_string(&path)
+    /// The kernels that passed the smoke test of the lab's build, the best first.
+    pub fn working() -> Result<Vec<Self>> {
+        let path = Path::new(LAB).join("kernel");
+        let names = std::fs::read_to_string(&path)
             .with_context(|| format!("read {}: run hack/lab build", path.display()))?;
-        Self::from_str(name.trim(), false)
-            .map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))
+        let kernels = names.lines().map(|name| Self::from_str(name, false));
+        let kernels = kernels.collect::<Result<Vec<_>, _>>();
+        kernels.map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))
+    }
+
+    /// The kernel of a guest that asks for none.
+    pub fn chosen() -> Result<Self> {
+        let best = Self::working()?.first().copied();
+        best.with_context(|| format!("{LAB}/kernel: no kernel"))
     }
 
     /// The kernel's executable, which the lab's build makes.

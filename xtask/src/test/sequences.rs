@@ -115,13 +115,11 @@ fn power_cuts(
     fs::create_dir(&disks)?;
     fs::write(shared.join("part"), format!("{part}/{PARTS}\n"))?;
     let mut log = new_log(&out.log(name))?;
-    let options = GuestOptions {
-        no_docker: true,
-        mem: 1,
-        // One of the sequences runs with the other kernel.
-        kernel: (part == 0).then_some(Kernel::Ptrace),
-        ..GuestOptions::default()
-    };
+    // One of the sequences runs with the other kernel, where another one boots.
+    let other = Kernel::working()?.into_iter().nth(1).filter(|_| part == 0);
+    writeln!(log, "== kernel: {}", other.map_or("the guests'".to_owned(), |it| it.to_string()))?;
+    let options =
+        GuestOptions { no_docker: true, mem: 1, kernel: other, ..GuestOptions::default() };
     let script = share.join("root_crash");
     let words =
         ["--exact", "power_cut_at_every_step", "--ignored", "--nocapture"].map(str::to_owned);

@@ -146,7 +146,7 @@ fn compile(programs: &[Program], out: &Out) -> Result<Done> {
 /// as many with the faster kernel, else one more.
 fn slots() -> Result<usize> {
     let processors = thread::available_parallelism()?.get();
-    let wanted = match Kernel::chosen(Path::new("target/lab"))? {
+    let wanted = match Kernel::chosen()? {
         Kernel::Seccomp => 2 * processors,
         Kernel::Ptrace => processors + 1,
     };

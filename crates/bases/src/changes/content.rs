@@ -1,14 +1,14 @@
-//! The bytes of a regular file, holes as holes.
+//! The bytes of a regular file. A hole is copied as a hole.
 
 use std::os::fd::BorrowedFd;
 
 use rustix::fs::{FallocateFlags, SeekFrom};
 use rustix::io::Errno;
 
-/// How much is read at once.
+/// The number of bytes in one read.
 const CHUNK: usize = 1 << 20;
 
-/// Two buffers of a chunk; made once.
+/// Two buffers of a chunk, allocated once.
 #[derive(Debug, Default)]
 pub(super) struct Buffers {
     from: Vec<u8>,
@@ -16,7 +16,7 @@ pub(super) struct Buffers {
 }
 
 impl Buffers {
-    /// Whether two files of `size` bytes hold the same.
+    /// Whether two files of `size` bytes have the same content.
     pub(super) fn same(
         &mut self,
         from: BorrowedFd<'_>,
@@ -25,7 +25,7 @@ impl Buffers {
     ) -> Result<bool, Errno> {
         let mut at = 0;
         while at < size {
-            // Where both have a hole they are alike.
+            // Where both files have a hole, their content is the same.
             at = data(from, at, size)?.min(data(to, at, size)?);
             let end = size.min(at + CHUNK as u64);
             if !self.alike(from, to, at, end)? {
@@ -36,8 +36,7 @@ impl Buffers {
         Ok(true)
     }
 
-    /// Makes `to` hold the `size` bytes of `from`, and writes only what differs; of a `new` file
-    /// nothing is read.
+    /// Makes `to` hold the `size` bytes of `from`, and writes only the chunks that differ. Nothing is read from a `new` file.
     pub(super) fn copy(
         &mut self,
         from: BorrowedFd<'_>,
@@ -67,7 +66,7 @@ impl Buffers {
         Ok(())
     }
 
-    /// Reads one chunk of both. A file that is shorter than it was has the rest of zeros.
+    /// Reads one chunk of both files, and compares. A file that became shorter counts as filled up with zeros.
     fn alike(
         &mut self,
         from: BorrowedFd<'_>,
@@ -110,7 +109,7 @@ fn write(file: BorrowedFd<'_>, bytes: &[u8], at: u64) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Zeros without blocks, or with them where the file system knows no holes.
+/// Makes the range read as zeros: a hole, or written zeros where the file system knows no holes.
 fn clear(file: BorrowedFd<'_>, at: u64, end: u64) -> Result<(), Errno> {
     let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
     match rustix::fs::fallocate(file, punch, at, end - at) {
@@ -127,18 +126,18 @@ fn clear(file: BorrowedFd<'_>, at: u64, end: u64) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Where the next data is at or after `at`; `end` if there is none before it.
+/// The offset of the next data at or after `at`; `end` if there is no data before `end`.
 fn data(file: BorrowedFd<'_>, at: u64, end: u64) -> Result<u64, Errno> {
     match rustix::fs::seek(file, SeekFrom::Data(at)) {
         Ok(found) => Ok(found.min(end)),
         Err(Errno::NXIO) => Ok(end),
-        // A file system that does not tell: all is data.
+        // A file system that does not report holes: everything counts as data.
         Err(Errno::INVAL) => Ok(at),
         Err(errno) => Err(errno),
     }
 }
 
-/// Where the next hole is after `at`, at most at `end`.
+/// The offset of the next hole after `at`, at most `end`.
 fn hole(file: BorrowedFd<'_>, at: u64, end: u64) -> Result<u64, Errno> {
     match rustix::fs::seek(file, SeekFrom::Hole(at)) {
         Ok(found) => Ok(found.min(end)),

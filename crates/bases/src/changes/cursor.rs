@@ -1,8 +1,7 @@
-//! A place in a tree, by one descriptor: it goes down by a name and up by `..`.
+//! A place in a tree, held by one descriptor: the cursor goes down by a name and up by `..`.
 //!
-//! A tree may be deeper than a table of descriptors is long. Nobody else moves directories in the
-//! trees of a container that has ended, and where somebody did, `..` still would not lead out: the
-//! mounts are detached clones, whose tops have nothing above.
+//! A tree may be deeper than the table of descriptors is long. Nobody else moves directories in the trees of a container that
+//! has ended. If somebody did, `..` would still not lead out: the mounts are detached clones, and nothing is above their tops.
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -15,23 +14,23 @@ use super::node::{above, directory};
 pub(super) struct Cursor {
     here: OwnedFd,
     depth: usize,
-    /// A mount may end with it.
+    /// The open top of the tree: closing it may end its mount.
     _top: Option<OwnedFd>,
 }
 
 impl Cursor {
-    /// At the top of a tree.
+    /// A cursor at the top of a tree.
     pub(super) fn at_top(top: BorrowedFd<'_>) -> Result<Self, Errno> {
         Ok(Self { here: directory(top, c".")?, depth: 0, _top: None })
     }
 
-    /// At the top of a tree that is kept open as long as the cursor is.
+    /// A cursor at the top of a tree. The cursor keeps the top open.
     pub(super) fn with_top(top: OwnedFd) -> Result<Self, Errno> {
         let cursor = Self::at_top(top.as_fd())?;
         Ok(Self { _top: Some(top), ..cursor })
     }
 
-    /// The directory at the end of `way`, which begins with the way to where the cursor is.
+    /// Goes to the directory at the end of `way`. `way` begins with the names that lead to the cursor.
     pub(super) fn follow<'a>(
         &mut self,
         way: impl Iterator<Item = &'a CString>,
@@ -43,14 +42,14 @@ impl Cursor {
         Ok(self.here.as_fd())
     }
 
-    /// One name down.
+    /// Goes down by one name.
     pub(super) fn down(&mut self, name: &CStr) -> Result<(), Errno> {
         self.here = directory(self.here.as_fd(), name)?;
         self.depth += 1;
         Ok(())
     }
 
-    /// Back up, if the cursor is deeper than `depth`.
+    /// Goes up until the cursor is at most `depth` names below the top.
     pub(super) fn up_to(&mut self, depth: usize) -> Result<(), Errno> {
         while self.depth > depth {
             self.here = above(self.here.as_fd())?;
@@ -64,7 +63,7 @@ impl Cursor {
         self.depth
     }
 
-    /// Where the cursor is.
+    /// The directory of the cursor.
     pub(super) fn here(&self) -> BorrowedFd<'_> {
         self.here.as_fd()
     }

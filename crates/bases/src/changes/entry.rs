@@ -1,4 +1,4 @@
-//! One name: made in the second tree what it is in the first.
+//! One name: the second tree gets what the first tree has under this name.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -16,21 +16,28 @@ use super::pending::Pending;
 use super::remove::remove;
 use super::rights::{UNFINISHED, is_unfinished};
 
-/// Makes `name` of the second directory what `node`, of the same name in the first, is; no
-/// directory. Returns whether anything was to do.
+/// What a walk keeps for the work on all of its files.
+pub(super) struct Room<'a, 's> {
+    pub(super) buffers: &'a mut Buffers,
+    /// The names that are still to be removed.
+    pub(super) pending: &'a mut Pending<'s>,
+}
+
+/// Makes `name` of the second directory what `node`, of the same name in the first directory, is. `node` is no directory.
+/// Returns whether anything changed.
 pub(super) fn make(
     to: BorrowedFd<'_>,
     name: &CStr,
     node: &Node,
     links: &mut Links,
-    (buffers, pending): (&mut Buffers, &mut Pending<'_>),
+    Room { buffers, pending }: Room<'_, '_>,
 ) -> Result<bool, Failed> {
     let attributes = Attributes::of(node).map_err(doing("read the attributes of"))?;
     if let Some(found) = look(to, name).map_err(doing("stat"))? {
         if kind(&found) == kind(&node.stat) {
             let other = Node::named(to, name).map_err(doing("open"))?;
             let same = same_content(node, &other, buffers).map_err(doing("compare"))?;
-            // A file with several names is never written to: some of them may have to stay as they are.
+            // A file with several names is never written to: some of its names may have to keep the old content.
             if other.stat.st_nlink > 1 {
                 let theirs = Attributes::of(&other).map_err(doing("read the attributes of"))?;
                 if same && attributes.same(&theirs) && links.claim(&other.stat, &node.stat) {
@@ -40,7 +47,9 @@ pub(super) fn make(
                 let part = attributes.rights_of_part(Some(&other.stat));
                 let left = |failed: Failed| failed.with_part(part);
                 if !same {
-                    rewrite(to, name, node, buffers).map_err(doing("write")).map_err(left)?;
+                    rewrite(to, name, (node, &other), buffers)
+                        .map_err(doing("write"))
+                        .map_err(left)?;
                 }
                 return Ok(attributes.give(&other).map_err(left)? || !same);
             }
@@ -56,7 +65,7 @@ pub(super) fn make(
     Ok(true)
 }
 
-/// Gives a directory the attributes of the other, when all that changes its times is done.
+/// Gives a directory the attributes of its counterpart, after all work that changes its times.
 pub(super) fn finish_directory(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<bool, Failed> {
     let open = |dir| Node::directory(dir).map_err(doing("open"));
     let (from, to) = (open(from)?, open(to)?);
@@ -64,8 +73,8 @@ pub(super) fn finish_directory(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Resu
     attributes.give(&to)
 }
 
-/// Fails for an inode that is part of a layer of a container's own overlay, whose attributes the engine's overlay would
-/// take for its own.
+/// Fails for an inode that is part of a layer of a container's own overlay: the engine's overlay would take the inode's
+/// attributes for its own.
 pub(super) fn refuse_layer(node: &Node) -> Result<(), Failed> {
     match is_of_a_layer(node).map_err(doing("read the attributes of"))? {
         true => Err(Failed::not_in_an_overlay("set trusted.overlay attributes of")),
@@ -73,8 +82,8 @@ pub(super) fn refuse_layer(node: &Node) -> Result<(), Failed> {
     }
 }
 
-/// Whether the overlay shows in this directory what it names, and otherwise the image's of the same
-/// place; a directory that hides or replaces the image's is seen as a whole.
+/// Whether the overlay merges this directory with the image's directory of the same place. A directory that hides or replaces
+/// the image's directory is compared as a whole.
 pub(super) fn is_merged(upper: BorrowedFd<'_>, name: &CStr) -> Result<bool, Errno> {
     let dir = match node::directory(upper, name) {
         Err(Errno::NOTDIR | Errno::LOOP | Errno::NOENT) => return Ok(false),
@@ -111,8 +120,8 @@ fn same_content(node: &Node, other: &Node, buffers: &mut Buffers) -> Result<bool
 }
 
 /// Whether a write-back that did not end can have left `found` where it was to make `wanted`. Its attributes come after its
-/// content, and its mode last of all: a file with `wanted`'s attributes was whole, although not all of it need have reached the
-/// disk before a power cut.
+/// content, and its ACL and its mode last of all (`give.rs`): a file with `wanted`'s attributes was whole, although not all of
+/// it need have reached the disk before a power cut.
 pub(super) fn is_left_of(found: &Node, wanted: &Node) -> Result<bool, Errno> {
     if kind(&found.stat) != kind(&wanted.stat) {
         return Ok(false);
@@ -127,40 +136,42 @@ pub(super) fn is_left_of(found: &Node, wanted: &Node) -> Result<bool, Errno> {
     }
 }
 
-/// Writes what differs into a file that is there.
-fn rewrite(
+/// Writes what differs into the file `other`, which is there under this name.
+///
+/// An overlay makes a copy of an image's file before any change. The mode is that change: after an open(2) for writing a kill
+/// would leave the copy without the mode, and a start would take the image's content for a copy of somebody's.
+pub(super) fn rewrite(
     to: BorrowedFd<'_>,
     name: &CStr,
-    node: &Node,
+    (node, other): (&Node, &Node),
     buffers: &mut Buffers,
 ) -> Result<(), Errno> {
     let from = node.read()?;
+    rustix::fs::chmod(other.path(), UNFINISHED)?;
     let to = node::file(to, name, OFlags::RDWR)?;
-    rustix::fs::fchmod(&to, UNFINISHED)?;
     buffers.copy(from.as_fd(), to.as_fd(), size(node), false)
 }
 
-/// Makes what is not there.
-fn create(
+/// Makes what is not there. Nobody but root may open it until it has its owner and its mode.
+pub(super) fn create(
     to: BorrowedFd<'_>,
     name: &CStr,
     node: &Node,
     buffers: &mut Buffers,
 ) -> Result<(), Errno> {
-    let private = Mode::from_raw_mode(0o600);
     match kind(&node.stat) {
         FileType::RegularFile => {
             let source = node.read()?;
             let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW;
             let made = rustix::fs::openat(to, name, flags | OFlags::CLOEXEC, UNFINISHED)?;
             let copied = buffers.copy(source.as_fd(), made.as_fd(), size(node), true);
-            // Of a file that does not fit nobody wants a part.
+            // A part of a file that does not fit is of no use to anybody.
             copied.inspect_err(|_| {
                 let _ = rustix::fs::unlinkat(to, name, AtFlags::empty());
             })?;
         }
         FileType::Symlink => rustix::fs::symlinkat(node.target()?, to, name)?,
-        kind => rustix::fs::mknodat(to, name, kind, private, node.stat.st_rdev)?,
+        kind => rustix::fs::mknodat(to, name, kind, Mode::empty(), node.stat.st_rdev)?,
     }
     Ok(())
 }

@@ -9,13 +9,13 @@ use rustix::io::Errno;
 
 use super::rights::Rights;
 
-/// A step on one path of a container's root that failed.
+/// A step failed on one path of a container's root.
 #[derive(Debug, thiserror::Error)]
-#[error("{step} {path} of the container's root: {source}")]
+#[error("{step} {path} of the container's root")]
 pub struct ChangeError {
-    /// What was tried.
+    /// The step.
     pub step: &'static str,
-    /// The path in the container; its beginning and its end if it is long.
+    /// The path in the container. Of a long path, only the beginning and the end.
     pub path: PathBuf,
     /// The operating system's reason.
     pub source: Errno,
@@ -27,17 +27,17 @@ impl ChangeError {
     }
 }
 
-/// What the second tree could not take while it got the rest.
+/// What the second tree could not take. It got everything else.
 #[derive(Debug, Default)]
 pub struct LeftOut {
-    /// How many files.
+    /// The number of files.
     pub count: u64,
-    /// The first of them, with the reasons.
+    /// The first of these files, with the reasons.
     pub first: Vec<ChangeError>,
 }
 
 impl LeftOut {
-    /// How many are named; a container can make as many as its root has room for.
+    /// How many files are named. A container can make as many files as its root has room for.
     const NAMED: usize = 3;
 
     pub(super) fn add(&mut self, error: ChangeError) {
@@ -48,32 +48,33 @@ impl LeftOut {
     }
 }
 
-/// A step that failed, where the caller knows the path.
+/// A step that failed, for a caller that knows the path.
 #[derive(Debug)]
 pub(super) struct Failed {
     pub(super) step: &'static str,
     pub(super) source: Errno,
     pub(super) of: Of,
-    /// The rights of the part of a file that the second tree has now, if there is one.
+    /// The rights of the part of the file that is in the second tree now, if there is such a part.
     pub(super) part: Option<Rights>,
 }
 
-/// What a failure is of.
+/// What a failure concerns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Of {
-    /// This file: others may do.
+    /// This file alone: other files may succeed.
     File,
-    /// The host: its disk is broken, or it has no memory or descriptors. That passes.
+    /// The host: its disk is broken, or it lacks memory or descriptors. Such a failure passes.
     Host,
-    /// Want of room. A full disk says so, and a file system with room says the same of one file: the index of its directory is
-    /// full, an attribute does not fit into its inode, a quota of its directory or of its owner is used up.
+    /// Room. A full disk gives this error. A file system with room gives the same error for one file when the index of its
+    /// directory is full, when an attribute does not fit into its inode, or when a quota of its directory or of its owner is
+    /// used up.
     Room,
-    /// The same of what takes no content: an attribute, or a removal, which takes a name.
+    /// Room, for a step that needs none for content: an attribute, or a removal, for which the overlay makes a whiteout.
     RoomForNoContent,
 }
 
 impl Failed {
-    /// What failed would have taken no content.
+    /// Marks the failed step as a step that needs no room for content.
     pub(super) fn without_content(self) -> Self {
         match self.of {
             Of::Room => Self { of: Of::RoomForNoContent, ..self },
@@ -81,19 +82,19 @@ impl Failed {
         }
     }
 
-    /// What a container may have and an overlay may not.
+    /// The error for a thing that a container may have and an overlay may not.
     pub(super) fn not_in_an_overlay(step: &'static str) -> Self {
         Self { step, source: Errno::NOTSUP, of: Of::File, part: None }
     }
 
-    /// What failed may have left a part of a file, which is to have these rights if it is left out.
+    /// Marks that the failed step may have left a part of a file. If the file is left out, the part gets these rights.
     pub(super) fn with_part(self, rights: Rights) -> Self {
         Self { part: Some(rights), ..self }
     }
 }
 
 pub(super) fn doing(step: &'static str) -> impl FnOnce(Errno) -> Failed {
-    // All others are of the file, also what a broken inode gives (EUCLEAN): what its snapshot has alone is not lost.
+    // All other errors concern the file, also the error of a broken inode (EUCLEAN): so the rest of the snapshot is not lost.
     let of = |errno| match errno {
         Errno::NOSPC | Errno::DQUOT => Of::Room,
         Errno::IO | Errno::ROFS | Errno::NOMEM | Errno::NFILE | Errno::MFILE | Errno::STALE => {
@@ -104,23 +105,23 @@ pub(super) fn doing(step: &'static str) -> impl FnOnce(Errno) -> Failed {
     move |source| Failed { step, source, of: of(source), part: None }
 }
 
-/// What a directory, an attribute and a file system's own tables may take besides a file's content.
+/// Room for a directory, an attribute and the file system's own tables, besides a file's content.
 const MORE_BYTES: u64 = 1 << 20;
 const MORE_INODES: u64 = 16;
 
-/// Whether the file system of `store` has room for so many bytes: what it refused then for want of room is of one file.
+/// Whether the file system of `store` has room for `bytes`. If so, an error for want of room concerns one file.
 pub(super) fn has_room(store: BorrowedFd<'_>, bytes: u64) -> bool {
     rustix::fs::fstatvfs(store).is_ok_and(|found| {
-        // One that makes inodes as it needs them has no number of them.
+        // A file system that makes inodes on demand reports no number of inodes.
         let inodes = found.f_files == 0 || found.f_favail > MORE_INODES;
         inodes && found.f_bavail.saturating_mul(found.f_frsize) > bytes.saturating_add(MORE_BYTES)
     })
 }
 
-/// How many names of a path an error shows; an image may nest directories without an end.
+/// How many names of a path an error shows; an image may nest directories to any depth.
 const SHOWN: usize = 32;
 
-/// `/` and the names below it.
+/// The path of the names, beginning with `/`.
 pub(super) fn path<'a>(names: impl ExactSizeIterator<Item = &'a [u8]>) -> PathBuf {
     let (mut path, left_out) = (PathBuf::from("/"), names.len().saturating_sub(SHOWN));
     for (at, name) in names.enumerate() {

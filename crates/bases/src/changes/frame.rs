@@ -1,4 +1,4 @@
-//! What a walk knows of the directories on its way, and how it finds changes in them.
+//! What a walk knows of the directories on its way, and how the walk finds changes in them.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
@@ -7,22 +7,23 @@ use super::times::Times;
 /// How changes are found.
 #[derive(Clone, Copy)]
 pub(super) enum Find<'a> {
-    /// By the time of their last change; `base` tells which directories were moved.
-    /// What was moved before the container began has another time.
-    /// `store` is in the file system that takes them.
+    /// By the time of an inode's last change. `base` tells which directories were moved. `moved` has the times of inodes that
+    /// were moved before the container began. `store` is in the file system that takes the changes.
     Changed { base: &'a dyn Fn() -> Option<OwnedFd>, moved: &'a Times, store: BorrowedFd<'a> },
-    /// A directory has their names; with `since` only what changed after that.
+    /// By the names in the directory `upper`; with `since` only the names that changed after that.
     Named { upper: BorrowedFd<'a>, since: Option<Since<'a>> },
 }
 
-/// What is older than a write-back.
+/// The state at the end of a write-back: older changes are already in the snapshot.
 #[derive(Debug, Clone, Copy)]
 pub struct Since<'a> {
-    /// Its end by the clock, in seconds and nanoseconds.
+    /// The end of the write-back by the clock, in seconds and nanoseconds.
     pub time: (i64, i64),
-    /// The change times that the upper directory had at its end, if they are known. A clock can be set.
+    /// The change times that the upper directory had at that end, if they are known. They do not depend on the clock, which can
+    /// be set.
     pub times: Option<&'a Times>,
-    /// The snapshot has changed since, and a part of that may be in the overlay: a write-back did not end, or never began.
+    /// The snapshot has changed since, and the overlay may have a part of these changes: a write-back did not end, or never
+    /// began.
     pub unsaved: bool,
 }
 
@@ -30,15 +31,15 @@ pub struct Since<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Known {
-    /// It is the base's own at its place: whatever in it has the fixed time is as it was.
+    /// The directory is the base's own, at its place in the base: an inode in it with the fixed time has not changed.
     Base,
-    /// What differs in it has a name in the upper directory.
+    /// Each difference in the directory has a name in the upper directory.
     Upper,
-    /// The same, and the second tree has no such directory.
+    /// As `Upper`, and the second tree has no such directory.
     New,
-    /// The same, and it was made in the second tree.
+    /// As `Upper`, and the walk made the directory in the second tree.
     Made,
-    /// Nothing: all of it is compared.
+    /// Nothing is known: the whole directory is compared.
     Nothing,
 }
 
@@ -54,12 +55,12 @@ impl Known {
 /// A directory on the way from the top to the current one.
 #[derive(Debug)]
 pub(super) struct Frame {
-    /// How many directories in it are still to be visited: the last ones that are pending.
+    /// How many directories in this directory are still to be visited: they are the last names that are pending.
     pub(super) below: u64,
-    /// Its counterpart was looked at, and may have got other times by what was done in it.
+    /// The walk has used the counterpart, and may have changed its times.
     pub(super) touched: bool,
-    /// Its counterpart keeps its own attributes.
+    /// The counterpart keeps its own attributes.
     pub(super) keeps: bool,
-    /// Its number among the places of links.
+    /// The number of the directory among the places of links.
     pub(super) place: Option<usize>,
 }

@@ -1,7 +1,7 @@
-//! Files with several names: the first name is made, each other becomes a link of it when the walk comes to it.
+//! Files with several names. The walk makes a file at its first name; at each other name it makes a link to the first.
 //!
-//! A name costs no memory, for a container makes a name by one system call. What is kept, a file and a directory, costs it an
-//! inode, and has a bound.
+//! A name takes no memory here, because a container makes a name by one system call. What takes memory has a bound: a file and
+//! a directory, each of which costs the container an inode.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -17,72 +17,87 @@ use super::node::look;
 use super::pending::Pending;
 use super::remove::remove;
 
-/// How many files with several names a walk keeps in memory, and how many directories of such names. With names of 255 bytes
-/// both take 160 MiB, with usual ones a fifth.
+/// How many files with several names a walk keeps in memory, and how many directories of such names. With names of 255 bytes,
+/// both together take 160 MiB; with usual names, a fifth of that.
 pub(super) const KEPT: usize = 1 << 18;
 
-/// How many directories are opened on the way to first names, for each link on average: a container can have made each link far
-/// from the first name, and a way of a thousand steps.
+/// How many directories a walk may open on the way to first names, for each link on average. A container can make each link far
+/// from the first name, with a thousand directories between them.
 const STEPS: u64 = 64;
-/// So many more for all together.
+/// How many more directories a walk may open in total.
 const MORE_STEPS: u64 = 1 << 20;
 
 /// What is known of a file with several names.
 #[derive(Debug)]
 struct File {
     place: usize,
-    /// Its first name.
+    /// The first name of the file.
     name: Box<CStr>,
-    /// Another name was found to be its link already.
+    /// Whether another name was a link to the first name already.
     had_link: bool,
 }
 
-/// A number of a file that is its own while the walk lasts.
+/// A device and inode number, which no other file has while the walk lasts.
 type Inode = (u64, u64);
+
+/// Which names of a file with several names the walk looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LookedAt {
+    /// Every name of a file that has changed.
+    All,
+    /// Not every name. So a file with several names in the second tree can stand for none of the first.
+    Some,
+}
+
+/// A name, in the directory that has it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct NameIn<'a> {
+    pub(super) dir: BorrowedFd<'a>,
+    pub(super) name: &'a CStr,
+}
 
 #[derive(Debug)]
 pub(super) struct Links {
-    /// Every name of a file is looked at. Otherwise one with several names in the second tree, not all of which are looked
-    /// at, can stand for none of the first.
-    all: bool,
+    looked_at: LookedAt,
     bound: usize,
-    /// By the inode of the first tree.
+    /// The files by their inode in the first tree.
     files: HashMap<Inode, File>,
-    /// Which inode of the first tree one of the second tree with several names stands for.
+    /// For an inode of the second tree with several names: the inode of the first tree that it stands for.
     claims: HashMap<Inode, Inode>,
-    /// Directories that hold such names: the one above, and the name. A path would cost its length each.
+    /// Directories that hold such names, each as the number of its parent and its own name. A whole path for each would take
+    /// more memory.
     places: Vec<(usize, Box<CStr>)>,
-    /// The directory of the last first name in the second tree, and the places on the way to it.
+    /// The directory of the last first name in the second tree, and the places on the way to this directory.
     there: Option<(Vec<usize>, Cursor)>,
-    /// Directories that may still be opened.
+    /// How many more directories may be opened.
     steps: u64,
 }
 
-/// What became of a name that is to be a link.
+/// The result for a name that is to be a link.
 pub(super) enum Linked {
-    /// It was made.
+    /// The walk made the link.
     Made {
-        /// Another name had been found to be a link before.
+        /// Another name was a link to the first name already.
         after_another: bool,
     },
-    /// It is one.
+    /// The name was a link to the first name already.
     WasOne,
-    /// The first name is not there, and somebody has said why.
+    /// The first name does not exist. Why it does not was already reported.
     NoFirst,
 }
 
 impl Links {
-    /// The place that is the top.
+    /// The number of the top among the places.
     pub(super) const TOP: usize = 0;
 
-    /// None yet; `all` if the walk looks at every name of a file that has changed.
-    pub(super) fn new(all: bool) -> Self {
-        Self::bounded(all, KEPT, MORE_STEPS)
+    /// None yet.
+    pub(super) fn new(looked_at: LookedAt) -> Self {
+        Self::bounded(looked_at, KEPT, MORE_STEPS)
     }
 
-    pub(super) fn bounded(all: bool, bound: usize, steps: u64) -> Self {
+    pub(super) fn bounded(looked_at: LookedAt, bound: usize, steps: u64) -> Self {
         let (files, claims, places) = (HashMap::new(), HashMap::new(), Vec::new());
-        Self { all, bound, files, claims, places, there: None, steps }
+        Self { looked_at, bound, files, claims, places, there: None, steps }
     }
 
     /// The number of the directory `name` in the directory `above`.
@@ -94,7 +109,7 @@ impl Links {
         Ok(self.places.len())
     }
 
-    /// Takes note of a name of a file with several names; true if it is the first of them.
+    /// Records a name of a file with several names. Returns whether the name is the first.
     pub(super) fn is_first(
         &mut self,
         file: &Stat,
@@ -115,23 +130,24 @@ impl Links {
         }
     }
 
-    /// Whether the inode `to` may stand for `from`: no other one has it already. Where too many do it may not, and is replaced.
+    /// Whether the inode `to` may stand for `from`: it does not stand for another inode yet. Beyond the bound it may not, and
+    /// is replaced.
     pub(super) fn claim(&mut self, to: &Stat, from: &Stat) -> bool {
         let full = self.claims.len() >= self.bound;
         match self.claims.entry(inode(to)) {
-            _ if !self.all => false,
+            _ if self.looked_at == LookedAt::Some => false,
             Entry::Vacant(_) if full => false,
             Entry::Vacant(new) => *new.insert(inode(from)) == inode(from),
             Entry::Occupied(known) => *known.get() == inode(from),
         }
     }
 
-    /// Makes `name` in the directory `here` of the second tree, whose top is `to`, a link of the first name of `file`.
+    /// Makes the name a link to the first name of `file`. The name is in the second tree, whose top is `to`.
     pub(super) fn link(
         &mut self,
         file: &Stat,
         to: BorrowedFd<'_>,
-        (here, name): (BorrowedFd<'_>, &CStr),
+        NameIn { dir: here, name }: NameIn<'_>,
         pending: &mut Pending<'_>,
     ) -> Result<Linked, Failed> {
         let Some(known) = self.files.get(&inode(file)) else { return Ok(Linked::NoFirst) };
@@ -155,7 +171,7 @@ impl Links {
         Ok(Linked::Made { after_another: known.had_link })
     }
 
-    /// Moves to a place in the second tree: up to where the ways part, and down.
+    /// Moves the cursor to a place in the second tree: up to the common directory, then down.
     fn go_to(&mut self, place: usize, to: BorrowedFd<'_>) -> Result<(), Failed> {
         self.steps += STEPS;
         if self.there.as_ref().is_some_and(|(way, _)| way.last().copied().unwrap_or(0) == place) {
@@ -168,10 +184,12 @@ impl Links {
         };
         let common = before.iter().zip(&way).take_while(|(a, b)| a == b).count();
         let steps = (before.len() - common + way.len()) as u64;
-        // At the start all is carried over or nothing: there time is the container's own.
+        // At a start, everything or nothing is brought in, so the walk has no bound: only the container itself waits for it.
         match self.steps.checked_sub(steps) {
             Some(rest) => self.steps = rest,
-            None if self.all => return Err(too_many("go the long way to another name of")),
+            None if self.looked_at == LookedAt::All => {
+                return Err(too_many("open more directories on the way to another name of"));
+            }
             None => {}
         }
         let open = doing("open the directory of another name of");

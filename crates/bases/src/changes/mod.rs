@@ -1,8 +1,8 @@
-//! What a container changed: from its snapshot to the engine's own root, and back.
+//! A container's changes: from its snapshot to the engine's own root, and back.
 //!
-//! Both directions are one walk over two trees that makes the second like the first. The engine's
-//! root is its overlay as it is mounted: the overlay itself makes the whiteouts, opaque directories
-//! and attributes of its format, and nothing is written into an upper directory behind its back.
+//! Both directions are one walk over two trees, which makes the second tree like the first. The engine's root is its overlay as
+//! it is mounted. So the overlay itself makes the whiteouts, opaque directories and attributes of its format, and nothing is
+//! written directly into an upper directory.
 //!
 //! | direction | from | to | what is looked at |
 //! |---|---|---|---|
@@ -10,14 +10,13 @@
 //! | [`bring_in`] | the overlay | the snapshot | every path that the upper directory names |
 //! | [`bring_newer`] | the overlay | a kept snapshot | the same, if it changed after the write-back |
 //!
-//! Each inode of a base has one fixed change time. A snapshot inherits it, every change of an inode
-//! sets it to the clock, and nothing in a container can set it. So one walk finds all changes, and
-//! where nothing changed the overlay is not even looked at. A name that is gone or new changes its
-//! directory.
+//! Each inode of a base has one fixed change time. A snapshot inherits this time. Each change of an inode sets its change time
+//! to the clock, and nothing in a container can set the change time to another value. So one walk finds all changes, and where
+//! nothing changed the walk does not read the overlay. A new name and a removed name change the directory that holds them.
 //!
-//! The trees are hostile. Every step opens one name in a directory that is open, follows no link and
-//! crosses no mount; nothing but directories and regular files is opened other than by `O_PATH`; depth
-//! costs heap and no stack. Each step can be done again, so a walk that was cut short is begun anew.
+//! The trees are hostile. Each step opens one name in an open directory, follows no link and crosses no mount. The walk opens
+//! nothing but directories and regular files, except by `O_PATH`. Depth takes heap and no stack. Each step can be repeated, so
+//! a walk that was interrupted starts again from the beginning.
 
 mod attributes;
 mod content;
@@ -25,6 +24,7 @@ mod cursor;
 mod entry;
 mod error;
 mod frame;
+mod give;
 mod links;
 mod node;
 mod part;
@@ -34,6 +34,8 @@ mod rights;
 mod times;
 mod walk;
 
+#[cfg(test)]
+mod interrupted_tests;
 #[cfg(test)]
 mod tests;
 
@@ -50,49 +52,50 @@ use walk::Walk;
 /// What a walk did.
 #[derive(Debug, Default)]
 pub struct Tally {
-    /// Inodes of the first tree that were looked at.
+    /// Inodes of the first tree that the walk looked at.
     pub seen: u64,
     /// Changes made in the second tree.
     pub changes: u64,
-    /// What the engine's root cannot hold; only [`write_back`] leaves something out.
+    /// What the engine's root cannot hold. Only [`write_back`] leaves something out.
     pub left_out: LeftOut,
-    /// The first file of which [`bring_newer`] cannot tell whether it is newer; it was not brought.
+    /// The first file of which [`bring_newer`] cannot tell whether it is newer. This file was not brought.
     pub unclear: Option<PathBuf>,
-    /// A link was made after another name of the same file had been found to be one: an overlay copies an image's file up for
-    /// a link, and its other names are then no links of it any more.
+    /// The walk made a link after another name of the file was found to be a link already. For a link, an overlay copies an
+    /// image's file up, and the other names of the file are then no longer links to it.
     again: bool,
 }
 
-/// What is in a snapshot as in its base, although it looks changed.
+/// What looks changed in a snapshot and is as in the base.
 #[derive(Clone, Copy)]
 pub struct Unchanged<'a> {
-    /// Opens the top of the base when it is needed, which is rare: it tells a directory that stayed
-    /// at its place from one that was moved there. Without it such directories are compared file by file.
+    /// Opens the top of the base when it is needed, which is rare. The base tells a directory that stayed at its place from a
+    /// directory that was moved there. Without the base such directories are compared file by file.
     pub base: &'a dyn Fn() -> Option<OwnedFd>,
-    /// What changed when the snapshot was new.
+    /// What changed when the snapshot was new, before the container began.
     pub moved: &'a Times,
 }
 
-/// The root of a container as its engine has it.
+/// The root of a container as its engine mounts it.
 #[derive(Debug, Clone, Copy)]
 pub struct EnginesRoot<'a> {
     /// The overlay as it is mounted.
     pub merged: BorrowedFd<'a>,
-    /// A directory of the file system that holds it, above what the engine limits by a quota for one container.
+    /// A directory of the file system that holds the overlay, above the directories for which the engine sets a quota of one
+    /// container.
     pub store: BorrowedFd<'a>,
 }
 
-/// Makes the engine's root hold what the container's `snapshot` holds, and brings it to the disk.
+/// Makes the engine's root hold what the container's `snapshot` holds, and syncs the engine's root to the disk.
 ///
-/// What the engine's root cannot take, the container must not be able to stop its own end by: it is left out, and the rest
-/// goes on. The kinds are: a whiteout and what else belongs to a layer of a container's own overlay, an attribute that does
-/// not fit, more links than the file system takes, a name for which a directory or a quota has no room while the disk has, and
-/// what is beyond the bounds of [`links`] and [`walk`].
+/// What the engine's root cannot take is left out, and the rest goes on: otherwise a container could prevent its own end. The
+/// kinds are: a whiteout and other parts of a layer of a container's own overlay, an attribute that does not fit, more links
+/// than the file system takes, a name for which a directory or a quota has no room while the disk has, and what is beyond the
+/// bounds of [`links`] and [`walk`].
 ///
-/// `spill` opens a file for names that wait, where there are more than memory should hold.
+/// `spill` opens a file for waiting names, where there are more names than memory should hold.
 ///
 /// # Errors
-/// [`ChangeError`] of a full or broken disk. What is done stays done, and the whole can be begun anew.
+/// [`ChangeError`] of a full or broken disk. The changes made so far stay, and a later call starts again from the beginning.
 pub fn write_back(
     snapshot: BorrowedFd<'_>,
     Unchanged { base, moved }: Unchanged<'_>,
@@ -107,17 +110,17 @@ pub fn write_back(
         tally.changes += first;
     }
     if tally.changes > 0 {
-        // A container's fsync(2) reached the snapshot's disk, and the snapshot goes.
+        // A container's fsync(2) reached the snapshot's disk, and the snapshot will be deleted.
         sync(merged)?;
     }
     Ok(tally)
 }
 
-/// Makes a new `snapshot` hold what the engine's root, `merged`, holds over its image: all that the
-/// directory `upper` names.
+/// Makes a new `snapshot` hold what the engine's root, `merged`, holds over its image: everything that the directory `upper`
+/// names.
 ///
 /// # Errors
-/// [`ChangeError`]; the snapshot is then of no use.
+/// [`ChangeError`]; the caller must delete the snapshot then.
 pub fn bring_in(
     upper: BorrowedFd<'_>,
     merged: BorrowedFd<'_>,
@@ -127,12 +130,12 @@ pub fn bring_in(
     Walk::new(merged, snapshot, Find::Named { upper, since: None }, spill)?.run()
 }
 
-/// Brings into a kept `snapshot` what came into the engine's root after it was written back, as by `docker cp`: what
-/// `upper` names and has changed since. What only the snapshot holds stays. Where the snapshot has changed since, too, what a
-/// write-back left is not taken for newer, and nothing is removed.
+/// Brings into a kept `snapshot` what came into the engine's root after the write-back, for example by `docker cp`: the files
+/// that `upper` names and that changed since. What only the snapshot holds stays. Where the snapshot has changed since, too,
+/// files that a write-back left are not taken for newer, and nothing is removed.
 ///
 /// # Errors
-/// [`ChangeError`]. The whole can be begun anew.
+/// [`ChangeError`]. A later call starts again from the beginning.
 pub fn bring_newer(
     upper: BorrowedFd<'_>,
     merged: BorrowedFd<'_>,
@@ -143,7 +146,7 @@ pub fn bring_newer(
     let find = Find::Named { upper, since: Some(since) };
     let tally = Walk::new(merged, snapshot, find, spill)?.run()?;
     if tally.changes > 0 {
-        // The next write-back takes the snapshot for the newer one, also after a power cut.
+        // The next write-back takes the snapshot for the newer of the two, also after a power cut.
         sync(snapshot)?;
     }
     Ok(tally)

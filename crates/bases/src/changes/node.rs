@@ -1,4 +1,4 @@
-//! One inode, held open without being opened: enough to look at it and to set what it has.
+//! One inode, held by a descriptor that does not open it: enough to read its attributes and to set them.
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -13,18 +13,18 @@ fn open(dir: BorrowedFd<'_>, name: &CStr, flags: OFlags) -> Result<OwnedFd, Errn
     Resolve::OneTree.open(dir, name, flags)
 }
 
-/// A directory, to be read.
+/// Opens a directory for reading.
 pub(super) fn directory(dir: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
     open(dir, name, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW)
 }
 
-/// The directory above one that was opened from it.
+/// Opens the parent of a directory.
 pub(super) fn above(dir: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::openat(dir, c"..", flags, Mode::empty())
 }
 
-/// A regular file. `O_NONBLOCK` would not let a FIFO stop us, but nothing else is ever asked for.
+/// Opens a regular file. With `O_NONBLOCK` the open does not wait even for a FIFO, but callers open only regular files.
 pub(super) fn file(dir: BorrowedFd<'_>, name: &CStr, access: OFlags) -> Result<OwnedFd, Errno> {
     let file = open(dir, name, access | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY)?;
     if kind(&rustix::fs::fstat(&file)?) != FileType::RegularFile {
@@ -33,7 +33,7 @@ pub(super) fn file(dir: BorrowedFd<'_>, name: &CStr, access: OFlags) -> Result<O
     Ok(file)
 }
 
-/// What `name` is; a link is itself. None if there is no such name.
+/// The status of `name`; of a link, the link itself. None if there is no such name.
 pub(super) fn look(dir: BorrowedFd<'_>, name: &CStr) -> Result<Option<Stat>, Errno> {
     match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
         Err(Errno::NOENT) => Ok(None),
@@ -41,19 +41,19 @@ pub(super) fn look(dir: BorrowedFd<'_>, name: &CStr) -> Result<Option<Stat>, Err
     }
 }
 
-/// The type of what was looked at.
+/// The file type in the status.
 pub(super) fn kind(stat: &Stat) -> FileType {
     FileType::from_raw_mode(stat.st_mode)
 }
 
-/// Overlay's own sign for "removed", which nobody can make on an overlay (mknod(2) there is EPERM).
+/// Whether this is overlay's sign for "removed". Nobody can make this sign through an overlay (mknod(2) there gives EPERM).
 pub(super) fn is_whiteout(stat: &Stat) -> bool {
     kind(stat) == FileType::CharacterDevice && stat.st_rdev == 0
 }
 
-/// The names in a directory, in no order and one after another: a container can make more of them than memory has room for.
+/// The names in a directory, in no order, read piece by piece: a container can make more names than memory has room for.
 ///
-/// Names that are removed meanwhile keep none of the others away (readdir(3p)).
+/// Removing names meanwhile hides none of the other names (readdir(3p)).
 #[derive(Debug)]
 pub(super) struct Names(rustix::fs::Dir);
 
@@ -74,24 +74,23 @@ impl Iterator for Names {
     }
 }
 
-/// An inode of any type, by a descriptor that opens nothing: a device stays untouched, a FIFO does
-/// not block.
+/// An inode of any type, held by a descriptor that opens nothing: no driver of a device is called, and a FIFO does not block.
 #[derive(Debug)]
 pub(super) struct Node {
     fd: OwnedFd,
-    /// Leads to the inode itself, also where it is a symbolic link (proc(5), `/proc/PID/fd`).
+    /// A path that leads to the inode itself, also to a symbolic link (proc(5), `/proc/PID/fd`).
     path: CString,
-    /// What it is.
+    /// The status of the inode.
     pub(super) stat: Stat,
 }
 
 impl Node {
-    /// What has this name in a directory.
+    /// The inode that has this name in a directory.
     pub(super) fn named(dir: BorrowedFd<'_>, name: &CStr) -> Result<Self, Errno> {
         Self::of(open(dir, name, OFlags::PATH | OFlags::NOFOLLOW)?)
     }
 
-    /// A directory that is open.
+    /// The inode of an open directory.
     pub(super) fn directory(dir: BorrowedFd<'_>) -> Result<Self, Errno> {
         Self::of(rustix::io::fcntl_dupfd_cloexec(dir, 0)?)
     }
@@ -102,8 +101,8 @@ impl Node {
         Ok(Self { fd, path: path.map_err(|_| Errno::INVAL)?, stat })
     }
 
-    /// The content of a regular file: of this inode, whatever has its name by now. A container that has ended, or stands
-    /// still, may have lent its directories to one that goes on.
+    /// Opens the content of a regular file: of this inode, also if its name now means another inode. A container that ended or
+    /// is paused may share its directories with a container that runs.
     pub(super) fn read(&self) -> Result<OwnedFd, Errno> {
         if kind(&self.stat) != FileType::RegularFile {
             return Err(Errno::INVAL);
@@ -112,7 +111,7 @@ impl Node {
         rustix::fs::open(self.path(), flags, Mode::empty())
     }
 
-    /// A path for the calls that know no descriptors of this kind.
+    /// A path for the calls that take no `O_PATH` descriptor.
     pub(super) fn path(&self) -> &CStr {
         &self.path
     }

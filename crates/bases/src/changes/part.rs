@@ -1,8 +1,8 @@
-//! A file of the engine's overlay that a write-back began to make alike and then left out: what it holds is no version of the file.
+//! A file of the engine's overlay that a write-back began to copy and then left out: its content is no version of the file.
 //!
-//! While a file is being made alike its mode says so, and a start after a write-back that did not end takes it for no copy of
-//! somebody's. A file that is left out stays longer, and that mode would keep everybody from it. So it gets a mode for people,
-//! and a mark, which says until when nobody else has written to it.
+//! While a write-back copies a file, the file has a special mode. A start after a write-back that did not end sees from this
+//! mode that nobody copied the file there. A file that is left out stays in the overlay, and nobody could use the file with
+//! that mode. So the file gets a usable mode, and a mark. The mark tells until when nobody else has written to the file.
 
 use std::ffi::CStr;
 use std::os::fd::BorrowedFd;
@@ -16,9 +16,9 @@ use super::rights::{ACL, Rights, is_unfinished};
 
 const LENGTH: usize = size_of::<i64>() * 2;
 
-/// Gives what is unfinished under this name the mark, and its mode after it: without the mark it does not get the mode. An ACL
-/// goes before the mode, whose group bits would become the ACL's mask: of the file that was there, or of the default ACL of a
-/// new file's directory.
+/// Gives the unfinished file of this name the mark, and then its mode: without the mark, the file does not get the mode. An ACL
+/// is removed before the mode is set, because the group bits of the mode would become the ACL's mask. The ACL can be of the
+/// file that was replaced, or come from the default ACL of a new file's directory.
 pub(super) fn show(to: BorrowedFd<'_>, name: &CStr, rights: Rights) -> Result<(), Errno> {
     let node = Node::named(to, name)?;
     if !is_unfinished(&node.stat) {
@@ -29,9 +29,9 @@ pub(super) fn show(to: BorrowedFd<'_>, name: &CStr, rights: Rights) -> Result<()
     rustix::fs::chmod(node.path(), rights.mode_of(&node.stat))
 }
 
-/// Returns whether there was an ACL.
+/// Removes the ACL, and returns whether there was an ACL.
 fn remove_acl(node: &Node) -> Result<bool, Errno> {
-    // With no room for a value getxattr(2) returns its size.
+    // Without room for a value getxattr(2) returns the size of the value.
     match rustix::fs::getxattr(node.path(), ACL, &mut [0_u8; 0][..]) {
         Ok(_) => rustix::fs::removexattr(node.path(), ACL).map(|()| true),
         Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(false),
@@ -39,7 +39,7 @@ fn remove_acl(node: &Node) -> Result<bool, Errno> {
     }
 }
 
-/// Whether it has a mark, and the content that it had then.
+/// Whether the file has a mark, and its content has not changed since.
 pub(super) fn is_part(node: &Node) -> Result<bool, Errno> {
     let mut value = [0; LENGTH + 1];
     match rustix::fs::getxattr(node.path(), MARK, &mut value[..]) {
@@ -67,10 +67,9 @@ mod tests {
     use rustix::fs::FileType;
 
     use super::super::attributes::Attributes;
+    use super::super::interrupted_tests::{ID, acl};
     use super::super::rights::UNFINISHED;
     use super::*;
-
-    const ID: u32 = 1234;
 
     fn stat(mode: u32, (uid, gid): (u32, u32)) -> Stat {
         let mut stat = rustix::fs::stat("/").unwrap();
@@ -101,14 +100,15 @@ mod tests {
         };
         assert_eq!(mode((0, 0), (0, 0)), 0o666);
         for other in [(ID, 0), (0, ID)] {
-            // The owner has changed or not when the write-back stops.
+            // The write-back can stop before or after the change of owner.
             assert_eq!(mode(other, other), 0, "{other:?}");
             assert_eq!(mode(other, (0, 0)), 0, "{other:?}");
             assert_eq!(mode((0, 0), other), 0, "{other:?}");
         }
     }
 
-    /// Makes a file unfinished, after `prepare`, and shows it. Returns its mode, and whether it has an ACL.
+    /// Makes a file unfinished, after `prepare`, and calls [`show`] on the file. Returns its mode, and whether the file has an
+    /// ACL.
     fn shown(rights: Rights, prepare: impl Fn(&Path)) -> (u32, bool) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("part");
@@ -125,18 +125,6 @@ mod tests {
         let rights = Rights::of(&stat(0o640, (ID, ID)), None);
         assert_eq!(shown(rights, |path| chown(path, Some(ID), Some(ID)).unwrap()), (0o640, false));
         assert_eq!(shown(rights, |_| ()), (0, false));
-    }
-
-    /// `user::rw-`, `user:1234:rw-`, `group::r--`, `mask::rw-` and `other::---` (linux/posix_acl_xattr.h).
-    fn acl() -> Vec<u8> {
-        let entries =
-            [(1, 6, u32::MAX), (2, 6, ID), (4, 4, u32::MAX), (16, 6, u32::MAX), (32, 0, u32::MAX)];
-        let mut value = 2_u32.to_le_bytes().to_vec();
-        for (tag, permissions, id) in entries {
-            value.extend([tag, 0, permissions, 0]);
-            value.extend(id.to_le_bytes());
-        }
-        value
     }
 
     #[test]

@@ -1,34 +1,34 @@
-//! Names that wait for their turn, the last one first. A container can make more than memory has room for, so most of many are
-//! in a file.
+//! A stack of names that wait; the last name comes first. A container can make more names than memory has room for, so most
+//! names are in a file when there are many.
 
 use std::ffi::{CStr, CString};
 use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
 
-/// Opens a file without a name.
+/// Opens an unnamed file.
 pub type Spill<'a> = &'a dyn Fn() -> Result<OwnedFd, Errno>;
 
-/// How much goes to the file at once; at most twice as much is in memory.
+/// How many bytes go to the file at once; at most twice as many are in memory.
 const PIECE: usize = 4 << 20;
 
-/// The longest entry: a name, its length and a mark.
+/// The size of the longest entry: a name, its length and a mark.
 const LONGEST: usize = u16::MAX as usize + 3;
 
 /// A stack of names, each with a mark.
 pub(super) struct Pending<'a> {
-    /// The upper end of the stack: name, mark, length of the name.
+    /// The upper end of the stack, in memory: name, mark, length of the name.
     near: Vec<u8>,
-    /// The lower end, in pieces.
+    /// The lower end of the stack, in pieces in a file.
     far: Option<OwnedFd>,
     pieces: u64,
     piece: usize,
     spill: Spill<'a>,
-    /// The file failed: the disk is full or broken, and it is not the one that is written to.
+    /// The spill file failed: its disk is full or broken. This need not be the disk that the changes are written to.
     failed: bool,
 }
 
-/// How high the stack was.
+/// The height of the stack at some moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Height(u64);
 
@@ -67,7 +67,7 @@ impl<'a> Pending<'a> {
         Ok(Some((name, mark)))
     }
 
-    /// Whether names were lost with the file.
+    /// Whether names were lost because the spill file failed.
     pub(super) fn has_failed(&self) -> bool {
         self.failed
     }
@@ -76,7 +76,7 @@ impl<'a> Pending<'a> {
         Height(self.pieces * self.piece as u64 + self.near.len() as u64)
     }
 
-    /// Drops what was pushed since the stack was so high.
+    /// Drops the names that were pushed since the stack had this height.
     pub(super) fn lower(&mut self, to: Height) -> Result<(), Errno> {
         while self.height().0 > to.0 {
             self.pop()?;

@@ -1,4 +1,4 @@
-//! A tree taken away, however deep and wide it is.
+//! Removes a tree of any depth and width.
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -9,7 +9,8 @@ use rustix::io::Errno;
 use super::node::{above, directory, kind, look, names};
 use super::pending::Pending;
 
-/// Removes `name` and all below it. What is gone already is no error. Names wait above those that `pending` has.
+/// Removes `name` and everything below it. A name that does not exist is no error. Waiting names go on top of the names that
+/// `pending` has.
 pub(super) fn remove(
     dir: BorrowedFd<'_>,
     name: &CStr,
@@ -28,7 +29,7 @@ fn remove_directory(
     name: &CStr,
     pending: &mut Pending<'_>,
 ) -> Result<(), Errno> {
-    // The way from `dir` down to `here`, each with the number of directories that it still holds.
+    // The directories from `dir` down to `here`, each with the number of directories that it still holds.
     let mut here = directory(dir, name)?;
     let mut way: Vec<(CString, u64)> = vec![(name.to_owned(), empty(here.as_fd(), pending)?)];
     while let Some((_, below)) = way.last_mut() {
@@ -46,7 +47,7 @@ fn remove_directory(
     Ok(())
 }
 
-/// Removes what is no directory. The names of directories it adds to `pending`; returns how many.
+/// Removes everything in a directory except directories. Adds the names of directories to `pending`, and returns their number.
 fn empty(dir: BorrowedFd<'_>, pending: &mut Pending<'_>) -> Result<u64, Errno> {
     let mut below = 0;
     for name in names(dir)? {
@@ -59,7 +60,7 @@ fn empty(dir: BorrowedFd<'_>, pending: &mut Pending<'_>) -> Result<u64, Errno> {
     Ok(below)
 }
 
-/// Removes a name unless it is a directory's: false.
+/// Removes a name unless it is a directory; then returns false.
 fn unlink(dir: BorrowedFd<'_>, name: &CStr) -> Result<bool, Errno> {
     match look(dir, name)? {
         Some(stat) if kind(&stat) == FileType::Directory => Ok(false),

@@ -1,4 +1,4 @@
-//! One tree made like another, on the temporary file system: no overlay, no base.
+//! One tree is made like another, in temporary directories: no overlay, no base.
 
 use std::fs::{self, File, Permissions};
 use std::os::fd::AsFd;
@@ -17,7 +17,7 @@ fn spill() -> Result<OwnedFd, rustix::io::Errno> {
     Ok(tempfile::tempfile().unwrap().into())
 }
 
-/// A directory of its own with two trees. Dropping it removes it.
+/// A temporary directory with two trees. Drop removes the directory.
 struct Trees(TempDir);
 
 impl Trees {
@@ -37,7 +37,7 @@ impl Trees {
         self.0.path().join("to")
     }
 
-    /// Makes the second like the first, which a second walk must find done.
+    /// Makes the second tree like the first. A second walk must find nothing to do.
     fn carry(&self) -> Tally {
         let (from, to) = (File::open(self.from()).unwrap(), File::open(self.to()).unwrap());
         let walk = || {
@@ -53,7 +53,7 @@ impl Trees {
 
 impl Drop for Trees {
     fn drop(&mut self) {
-        // They may be deeper than a recursion goes.
+        // The trees may be deeper than a recursion can go.
         let top = File::open(self.0.path()).unwrap();
         for tree in [c"from", c"to"] {
             remove::remove(top.as_fd(), tree, &mut Pending::new(&spill)).unwrap();
@@ -61,7 +61,7 @@ impl Drop for Trees {
     }
 }
 
-/// Everything that a tree is, a line for each name; links as the first of their names.
+/// The whole tree as text, a line for each name. Names of the same file after its first name are shown as links.
 fn show(top: &Path) -> Vec<String> {
     let (mut lines, mut links) = (Vec::new(), std::collections::BTreeMap::new());
     let mut below = vec![PathBuf::new()];
@@ -116,7 +116,7 @@ enum Make {
 }
 
 fn any_tree() -> impl Strategy<Value = Vec<(String, Make, u32, i64)>> {
-    // Few names, so that the two trees meet.
+    // Few names, so that the two trees have names in common.
     let name = "[ab](/[ab]){0,2}";
     let make = prop_oneof![
         3 => Just(Make::Dir),
@@ -128,7 +128,7 @@ fn any_tree() -> impl Strategy<Value = Vec<(String, Make, u32, i64)>> {
     prop::collection::vec((name, make, prop_oneof![Just(0o700_u32), Just(0o750)], 1_i64..4), 0..12)
 }
 
-/// Makes what can be made; what cannot, because a file is in the way, is left out.
+/// Makes the files of `tree`. A file whose place is taken by another file is skipped.
 fn plant(top: &Path, tree: &[(String, Make, u32, i64)]) {
     for (name, make, mode, _) in tree {
         let path = top.join(name);
@@ -160,7 +160,7 @@ fn plant(top: &Path, tree: &[(String, Make, u32, i64)]) {
             fs::set_permissions(&path, Permissions::from_mode(*mode)).unwrap();
         }
     }
-    // The longest first: a directory's time changes with what is made in it.
+    // The longest path first: making a file changes the time of its directory.
     let mut all: Vec<_> = tree.iter().collect();
     all.sort_by_key(|(name, ..)| std::cmp::Reverse(name.len()));
     for (name, _, _, time) in all {
@@ -212,7 +212,7 @@ fn holes_stay_holes_and_only_what_differs_is_written() {
     assert!(stat.blocks() < 64, "{} blocks", stat.blocks());
 }
 
-/// So many directories in one another, with a file in the last one.
+/// Makes `depth` directories in one another, with a file in the last directory.
 fn deep(top: &Path, depth: usize) {
     let mut here: OwnedFd = File::open(top).unwrap().into();
     for _ in 0..depth {
@@ -230,7 +230,7 @@ fn a_tree_deeper_than_any_path() {
     deep(&trees.from(), 4000);
     assert!(trees.carry().changes >= 4001);
     fs::create_dir(trees.from().join("to")).unwrap();
-    // And away again.
+    // The walk also removes these directories again.
     let from = File::open(trees.from()).unwrap();
     remove::remove(from.as_fd(), c"directory", &mut Pending::new(&spill)).unwrap();
     trees.carry();
@@ -267,7 +267,7 @@ fn what_is_deeper_than_the_bound_is_left_out_and_the_rest_is_not() {
     assert!(trees.to().join("zzz").exists());
 }
 
-/// Two names each of so many files, in a directory each.
+/// Makes so many files, with two names each, in a separate directory for each name.
 fn linked(trees: &Trees, files: usize) {
     for n in 0..files {
         let dir = trees.from().join(n.to_string());
@@ -301,8 +301,8 @@ fn more_files_with_several_names_than_the_bound_are_left_out() {
     assert_eq!(fs::read_dir(trees.to()).unwrap().count(), 5);
 }
 
-/// Files with two names each, in two of three directories far from one another: whatever the walk comes to last has names of
-/// files of both others, mixed.
+/// Files with two names each, in two of three directories far from one another. Whichever directory the walk visits last has
+/// names of files from both other directories, mixed.
 #[test]
 fn links_that_would_take_too_many_steps_are_left_out() {
     let trees = Trees::new();
@@ -319,12 +319,12 @@ fn links_that_would_take_too_many_steps_are_left_out() {
     let left_out = carry_bounded(&trees, (1000, 10)).left_out;
     assert!((1..120).contains(&left_out.count), "{left_out:?}");
     let said = left_out.first[0].to_string();
-    assert!(said.starts_with("go the long way to another name of /"), "{said}");
+    assert!(said.starts_with("open more directories on the way to another name of /"), "{said}");
     let tally = trees.carry();
     assert_eq!((tally.left_out.count, show(&trees.to())), (0, show(&trees.from())));
 }
 
-/// chown(2) takes a capability away, also where both files have one.
+/// chown(2) removes a capability, also where both files have the capability.
 #[test]
 fn a_capability_is_as_wanted_after_a_change_of_owner() {
     // cap_net_raw=ep

@@ -1,5 +1,5 @@
-//! The change times of inodes, by which a later look knows what has changed since. They are compared for equality: a clock that
-//! somebody sets makes no later change look like an earlier one.
+//! The change times of inodes. From them a later walk knows what changed since. Times are compared for equality: a clock that
+//! somebody sets makes no later change look like an earlier change.
 
 use std::collections::HashMap;
 
@@ -14,35 +14,35 @@ use sha2::{Digest, Sha256};
 use super::cursor::Cursor;
 use super::node::{is_whiteout, kind, look, names};
 
-/// How many are kept at most: 6 MiB on the disk.
+/// How many times are kept at most: 6 MiB on the disk.
 const MOST: usize = 1 << 18;
 
-/// Stands for the time of a name that is removed.
+/// Stands for the time of a removed name.
 const REMOVED: (i64, i64) = (i64::MIN, i64::MIN);
 
-/// The change time of each, by inode. One that has another time now, or is none of them, has changed.
+/// The change time of each inode. An inode with another time now, or an inode that is not in the list, has changed.
 ///
-/// A change time is also of the names: it is another one as soon as an inode gets or loses a name. Overlay makes all whiteouts of
-/// a mount names of one inode (fs/overlayfs/dir.c, `ovl_whiteout`), and takes a name away at the next mount. So a removed name is
-/// known by its directory and itself, and a file with several names by all but that time.
+/// A change time also changes when an inode gets or loses a name. Overlay makes all whiteouts of a mount names of one inode
+/// (fs/overlayfs/dir.c, `ovl_whiteout`), and removes a name of this inode at the next mount. So a removed name is known by its
+/// directory and the name itself, and a file with several names by all its attributes but this time.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Times(HashMap<u64, (i64, i64)>);
 
 impl Times {
-    /// The length of one of them on the disk.
+    /// The bytes that each time takes on the disk.
     pub const LENGTH: usize = 24;
 
-    /// Adds one.
+    /// Adds the time of an inode.
     pub fn add(&mut self, stat: &Stat) {
         self.0.insert(stat.st_ino, changed(stat));
     }
 
-    /// Whether the inode is one of them, and as it was.
+    /// Whether the inode is in the list, with the same time.
     pub(super) fn has(&self, stat: &Stat) -> bool {
         self.0.get(&stat.st_ino) == Some(&changed(stat))
     }
 
-    /// Whether the name in an upper directory `dir` is as it was.
+    /// Whether the name in an upper directory `dir` has not changed.
     pub(super) fn has_name(&self, dir: &Stat, name: &CStr, stat: &Stat) -> bool {
         if is_whiteout(stat) {
             return self.0.get(&removed(dir.st_ino, name)) == Some(&REMOVED);
@@ -50,7 +50,7 @@ impl Times {
         self.has(stat) || self.0.get(&stat.st_ino) == Some(&several(stat))
     }
 
-    /// Whether the inode was there, whatever changed of it since.
+    /// Whether the inode is in the list, with any time.
     pub(super) fn knows(&self, stat: &Stat) -> bool {
         self.0.contains_key(&stat.st_ino)
     }
@@ -65,13 +65,13 @@ impl Times {
         }
     }
 
-    /// Those of all that is below the upper directory `top`. None if there is more than a bound.
+    /// The times of everything below the upper directory `top`. None if there are more than the bound.
     ///
     /// # Errors
-    /// What the file system gives.
+    /// The file system's error.
     pub fn below(top: BorrowedFd<'_>) -> Result<Option<Self>, Errno> {
         let (mut times, mut cursor) = (Self::default(), Cursor::at_top(top)?);
-        // The directories that are still to be visited, of each one on the way.
+        // For each directory on the way: the directories in it that are still to be visited.
         let mut way: Vec<Vec<CString>> = vec![times.add_all(&cursor)?];
         while let Some(below) = way.last_mut() {
             if times.0.len() > MOST {
@@ -91,7 +91,7 @@ impl Times {
         Ok(Some(times))
     }
 
-    /// Adds what is in a directory; returns the directories among it.
+    /// Adds everything in a directory; returns the directories among it.
     fn add_all(&mut self, dir: &Cursor) -> Result<Vec<CString>, Errno> {
         let mut below = Vec::new();
         let above = rustix::fs::fstat(dir.here())?;
@@ -109,7 +109,7 @@ impl Times {
         Ok(below)
     }
 
-    /// For the disk: inode, seconds and nanoseconds of each.
+    /// The form for the disk: inode, seconds and nanoseconds of each.
     #[must_use]
     pub fn write(&self) -> Vec<[u8; Self::LENGTH]> {
         let bytes = |(inode, (seconds, nanoseconds)): (&u64, &(i64, i64))| {
@@ -122,7 +122,7 @@ impl Times {
         self.0.iter().map(bytes).collect()
     }
 
-    /// From the disk.
+    /// Reads the form for the disk.
     #[must_use]
     pub fn read(bytes: &[u8]) -> Self {
         let word = |bytes: &[u8]| <[u8; 8]>::try_from(bytes).map(u64::from_le_bytes).ok();
@@ -134,17 +134,17 @@ impl Times {
     }
 }
 
-/// When it was changed, in seconds and nanoseconds.
+/// The change time, in seconds and nanoseconds.
 pub(super) fn changed(stat: &Stat) -> (i64, i64) {
     (stat.st_ctime, i64::try_from(stat.st_ctime_nsec).unwrap_or(0))
 }
 
-/// A key for a removed name, which is no inode's number but by a chance of one in 2^64.
+/// A key for a removed name. The chance that an inode's number equals this key is 1 in 2^64.
 fn removed(dir: u64, name: &CStr) -> u64 {
     first(Sha256::new().chain_update(dir.to_le_bytes()).chain_update(name.to_bytes()))
 }
 
-/// What an inode has whatever its names are. Nanoseconds of a time are never negative.
+/// The attributes of an inode that do not depend on its names. The nanoseconds of a real time are never negative.
 fn several(stat: &Stat) -> (i64, i64) {
     let mut hash = Sha256::new();
     let nanoseconds = i64::try_from(stat.st_mtime_nsec).unwrap_or(0);

@@ -1,4 +1,4 @@
-//! The walk: which directories are visited, in which order, and how the way to them is kept.
+//! The walk: which directories are visited, in which order, and how the walk keeps the path to them.
 
 mod alike;
 mod copied;
@@ -17,11 +17,11 @@ use super::cursor::Cursor;
 use super::entry;
 use super::error::{ChangeError, Failed, Of, doing};
 use super::frame::{Find, Frame, Known};
-use super::links::Links;
+use super::links::{Links, LookedAt};
 use super::node::{Names, Node};
 use super::pending::{Pending, Spill};
 
-/// How many directories in one another a walk goes down: each costs it a name in memory. What is deeper is left out.
+/// How many directories deep a walk goes: each takes a name in memory. Everything deeper is left out.
 pub(super) const DEPTH: usize = 4096;
 
 pub(super) struct Walk<'a> {
@@ -29,9 +29,9 @@ pub(super) struct Walk<'a> {
     from: Cursor,
     to: Cursor,
     find: Find<'a>,
-    /// In the base or in the upper directory, once it is needed; none if there is no base.
+    /// A cursor in the base or in the upper directory, opened when it is needed; `Some(None)` if there is no base.
     guide: Option<Option<Cursor>>,
-    /// The names of the frames, without the first.
+    /// The names of the directories in `frames`, without the top.
     way: Vec<CString>,
     frames: Vec<Frame>,
     pending: Pending<'a>,
@@ -57,16 +57,19 @@ impl<'a> Walk<'a> {
             way: Vec::new(),
             frames: Vec::new(),
             pending: Pending::new(spill),
-            links: Links::new(matches!(find, Find::Changed { .. })),
+            links: Links::new(match find {
+                Find::Changed { .. } => LookedAt::All,
+                Find::Named { .. } => LookedAt::Some,
+            }),
             buffers: Buffers::default(),
             tally: Tally::default(),
         })
     }
 
-    /// With other bounds of [`Links`].
+    /// Sets other bounds for [`Links`].
     #[cfg(test)]
     pub(super) fn bounded(mut self, bound: usize, steps: u64) -> Self {
-        self.links = Links::bounded(true, bound, steps);
+        self.links = Links::bounded(LookedAt::All, bound, steps);
         self
     }
 
@@ -100,7 +103,7 @@ impl<'a> Walk<'a> {
         Ok(self.tally)
     }
 
-    /// The next directory to visit in the current one.
+    /// Takes the next directory to visit in the current directory.
     fn next(&mut self) -> Result<Option<(CString, Known)>, Failed> {
         let Some(frame) = self.frames.last_mut().filter(|frame| frame.below > 0) else {
             return Ok(None);
@@ -110,7 +113,7 @@ impl<'a> Walk<'a> {
         Ok(next.map(|(name, mark)| (name, Known::of(mark))))
     }
 
-    /// Goes through the directory at the end of the way, whose frame it adds.
+    /// Visits the directory at the end of the way, and adds its frame.
     fn visit(&mut self, known: Known) -> Result<(), ChangeError> {
         let keeps =
             known == Known::Upper && matches!(self.find, Find::Named { since: Some(_), .. });
@@ -140,7 +143,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// Has a directory visited later.
+    /// Adds a directory to those that are visited later.
     fn push(&mut self, name: &CStr, known: Known) -> Result<(), Failed> {
         if self.way.len() >= DEPTH {
             let step = "go deeper than 4,096 directories, into";
@@ -154,7 +157,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// Where the way leads to in the base or in the upper directory.
+    /// The directory of the same path in the base or in the upper directory.
     fn guide(&mut self) -> Result<Option<BorrowedFd<'_>>, Errno> {
         if self.guide.is_none() {
             let top = match self.find {
@@ -167,7 +170,7 @@ impl<'a> Walk<'a> {
         guide.map(|guide| guide.follow(self.way.iter())).transpose()
     }
 
-    /// The other tree's directory.
+    /// The directory of the same path in the second tree.
     fn counterpart(&mut self) -> Result<BorrowedFd<'_>, Failed> {
         if let Some(frame) = self.frames.last_mut() {
             frame.touched = true;
@@ -175,7 +178,7 @@ impl<'a> Walk<'a> {
         self.to.follow(self.way.iter()).map_err(doing("open the other tree's"))
     }
 
-    /// Gives the directory its attributes, for all that changes its times is done.
+    /// Gives the directory its attributes, after all work that changes its times.
     fn finish(&mut self) -> Result<(), Failed> {
         if !self.frames.last().is_some_and(|frame| frame.touched && !frame.keeps) {
             return Ok(());
@@ -186,7 +189,7 @@ impl<'a> Walk<'a> {
         self.refuse_layer(&Node::directory(self.from.here()).map_err(doing("open"))?)
     }
 
-    /// Goes up.
+    /// Goes up by one directory.
     fn leave(&mut self) -> Result<(), Failed> {
         self.frames.pop();
         if self.way.pop().is_some() {

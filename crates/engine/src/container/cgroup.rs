@@ -1,6 +1,8 @@
 //! The container's cgroup: where it is, its processes, its end.
 
+use std::collections::HashSet;
 use std::ffi::OsString;
+use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 use std::thread::sleep;
@@ -11,6 +13,8 @@ use libcgroups::common::{
     create_cgroup_manager,
 };
 use libcontainer::container::{Container, ContainerStatus};
+use rustix::io::Errno;
+use rustix::process::Signal;
 
 use super::{cgroup_end, signal, stats};
 use crate::{Embedded, EngineError};
@@ -50,17 +54,58 @@ impl Embedded {
     /// # Errors
     /// [`EngineError`].
     pub fn processes(&self) -> Result<Vec<i32>, EngineError> {
-        if let Some(dir) = self.own_cgroup(&self.load("ps")?)
-            && let Ok(pids) = cgroup_end::processes(&dir)
-        {
-            return Ok(pids);
+        if let Some(dir) = self.own_cgroup(&self.load("ps")?) {
+            match cgroup_end::processes(&dir, Instant::now() + cgroup_end::LONGEST) {
+                // It may have stopped, or its cgroup is not where systemd's usually are.
+                Err(Errno::NOENT) => {}
+                found => return found.map_err(|errno| self.failed("ps")(errno.into())),
+            }
         }
-        match self.cgroup("ps")?.get_all_pids() {
+        self.listed_by_library("ps")
+    }
+
+    fn listed_by_library(&self, verb: &'static str) -> Result<Vec<i32>, EngineError> {
+        match self.cgroup(verb)?.get_all_pids() {
             Ok(pids) => Ok(pids.into_iter().map(|pid| pid.as_raw()).collect()),
-            Err(e) if is_gone(&e) && self.load("ps")?.status() == ContainerStatus::Stopped => {
+            Err(e) if is_gone(&e) && self.load(verb)?.status() == ContainerStatus::Stopped => {
                 Ok(Vec::new())
             }
-            Err(e) => Err(self.cgroup_error("ps")(e)),
+            Err(e) => Err(self.cgroup_error(verb)(e)),
+        }
+    }
+
+    /// Sends `signal` to every process of the container, once to each.
+    ///
+    /// # Errors
+    /// [`EngineError::Cgroup`], also if that takes longer than [`cgroup_end::LONGEST`].
+    pub(crate) fn signal_all(
+        &self,
+        container: &Container,
+        signal: Signal,
+    ) -> Result<(), EngineError> {
+        let end = Instant::now() + cgroup_end::LONGEST;
+        if let Some(dir) = self.own_cgroup(container) {
+            match cgroup_end::signal_all(&dir, signal, end) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                sent => return sent.map_err(self.failed("kill")),
+            }
+        }
+        let list = || self.listed_by_library("kill");
+        let still = |_: &[i32]| list().map(HashSet::from_iter);
+        signal::send_to_all(&list()?, still, signal, end, self.failed("kill"))
+    }
+
+    fn failed(&self, verb: &'static str) -> impl Fn(io::Error) -> EngineError {
+        let id = self.id().clone();
+        move |source| {
+            let source = match Errno::from_io_error(&source) {
+                Some(Errno::TIMEDOUT) => {
+                    let longest = cgroup_end::LONGEST.as_secs();
+                    format!("its cgroups are too many to be read within {longest} s").into()
+                }
+                _ => source.into(),
+            };
+            EngineError::Cgroup { verb, id: id.clone(), source }
         }
     }
 
@@ -101,10 +146,12 @@ impl Embedded {
             && !pids.is_empty()
             && Instant::now() < end
         {
-            drop(pids);
-            let list = || cgroup.get_all_pids().map(|all| all.iter().map(|p| p.as_raw()).collect());
-            let list = || list().map_err(|_| std::io::ErrorKind::NotFound.into());
-            let _ = signal::send_to_all(list, rustix::process::Signal::KILL, |e| e);
+            let pids: Vec<_> = pids.into_iter().map(|pid| pid.as_raw()).collect();
+            let still = |_: &[i32]| match cgroup.get_all_pids() {
+                Ok(pids) => Ok(pids.into_iter().map(|pid| pid.as_raw()).collect()),
+                Err(_) => Err(io::Error::from(io::ErrorKind::NotFound)),
+            };
+            let _ = signal::send_to_all(&pids, still, Signal::KILL, end, |e| e);
             sleep(PAUSE);
         }
     }

@@ -5,9 +5,11 @@
 //! parent, one at a time. So sharedroot sets no bound for names or depth. Time has a bound, whatever the container has
 //! made.
 
+use std::collections::HashSet;
 use std::ffi::CString;
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
+use std::ops::ControlFlow;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::thread::sleep;
@@ -15,12 +17,13 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, Dir, DirEntry, FileType, Mode, OFlags};
 use rustix::io::Errno;
+use rustix::process::Signal;
 
-use super::signal;
+use super::{signal, stats};
 
-/// How long the removal may take in total: Docker's daemon waits 30 s for `delete`. After that the remaining cgroups
-/// stay, and the library, which finds the cgroup, reports it.
-const LONGEST: Duration = Duration::from_secs(20);
+/// How long a command may take in total for all cgroups and processes of a container: Docker's daemon waits 30 s for `delete`.
+/// After a removal that takes longer the remaining cgroups stay, and the library, which finds the cgroup, reports it.
+pub(crate) const LONGEST: Duration = Duration::from_secs(20);
 /// How long killed processes may take to leave one cgroup.
 const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(10);
@@ -52,21 +55,71 @@ fn end_all_below(dir: &Path, end: Instant) -> Result<(), Errno> {
     // The file also kills processes in cgroups below, and processes that are being cloned (admin-guide/cgroup-v2.rst,
     // "cgroup.kill").
     let killed = write(&top, "cgroup.kill", "1");
-    remove_below(top, !killed, end)
+    remove_below(top, (!killed).then_some(dir), end)
+}
+
+/// Sends `signal` to every process in a cgroup of version 2 and in the cgroups below it, once to each.
+///
+/// # Errors
+/// Those of [`processes`] and of [`signal::send_to_all`].
+pub(crate) fn signal_all(dir: &Path, signal: Signal, end: Instant) -> io::Result<()> {
+    // As runc: one write, however many processes there are, and none that is being cloned is left out.
+    if signal == Signal::KILL
+        && write(&rustix::fs::open(dir, DIRECTORY, Mode::empty())?, "cgroup.kill", "1")
+    {
+        return Ok(());
+    }
+    let pids = processes(dir, end)?;
+    signal::send_to_all(&pids, |some| Ok(members(dir, some)), signal, end, |e| e)
+}
+
+/// Those of some processes that are in a cgroup of version 2 or below it.
+fn members(dir: &Path, pids: &[i32]) -> HashSet<i32> {
+    let is_in = |pid: &i32| stats::unified(*pid).is_some_and(|of_it| of_it.starts_with(dir));
+    pids.iter().copied().filter(is_in).collect()
 }
 
 /// The processes in a cgroup of version 2 and in the cgroups below it, as this process's PID namespace numbers them. A
 /// cgroup that disappears meanwhile is no error.
 ///
 /// # Errors
-/// open(2)'s of the cgroup; [`Errno::TIMEDOUT`] if the container makes cgroups faster than they are read.
-pub(crate) fn processes(dir: &Path) -> Result<Vec<i32>, Errno> {
-    let end = Instant::now() + LONGEST;
-    let mut here = rustix::fs::open(dir, DIRECTORY, Mode::empty())?;
+/// open(2)'s of the cgroup; [`Errno::TIMEDOUT`] if that takes until `end`: a container can make cgroups faster than they are
+/// read.
+pub(crate) fn processes(dir: &Path, end: Instant) -> Result<Vec<i32>, Errno> {
     let mut found = Vec::new();
+    visit(dir, end, |pids| {
+        found.extend(pids);
+        ControlFlow::Continue(())
+    })?;
+    Ok(found)
+}
+
+/// The first process that [`processes`] would find.
+///
+/// # Errors
+/// Those of [`processes`].
+pub(crate) fn first_process(dir: &Path, end: Instant) -> Result<Option<i32>, Errno> {
+    let mut first = None;
+    visit(dir, end, |pids| {
+        first = pids.first().copied();
+        if first.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    Ok(first)
+}
+
+/// Calls `next` with the processes of each cgroup, until that breaks.
+fn visit(
+    dir: &Path,
+    end: Instant,
+    mut next: impl FnMut(Vec<i32>) -> ControlFlow<()>,
+) -> Result<(), Errno> {
+    let mut here = rustix::fs::open(dir, DIRECTORY, Mode::empty())?;
     // The memory for the names is bounded by the kernel: a cgroup costs the kernel more memory than its name costs
     // here.
-    let mut below = vec![look_into(&here, &mut found)?];
+    let mut below = vec![names_below(&here)?];
+    if next(pids_in(&here)?).is_break() {
+        return Ok(());
+    }
     while let Some(names) = below.last_mut() {
         if Instant::now() >= end {
             return Err(Errno::TIMEDOUT);
@@ -82,16 +135,22 @@ pub(crate) fn processes(dir: &Path) -> Result<Vec<i32>, Errno> {
             Err(Errno::NOENT) => {}
             opened => {
                 here = opened?;
-                below.push(look_into(&here, &mut found)?);
+                below.push(names_below(&here)?);
+                if next(pids_in(&here)?).is_break() {
+                    return Ok(());
+                }
             }
         }
     }
-    Ok(found)
+    Ok(())
 }
 
-/// Adds the processes of one cgroup to `found`, and returns the names of the cgroups directly below it.
-fn look_into(dir: &OwnedFd, found: &mut Vec<i32>) -> Result<Vec<CString>, Errno> {
-    found.extend(listed(dir).map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))?);
+fn pids_in(dir: &OwnedFd) -> Result<Vec<i32>, Errno> {
+    listed(dir).map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))
+}
+
+/// The names of the cgroups directly below one.
+fn names_below(dir: &OwnedFd) -> Result<Vec<CString>, Errno> {
     match Dir::read_from(dir) {
         Err(Errno::NOENT) => Ok(Vec::new()),
         entries => {
@@ -100,9 +159,9 @@ fn look_into(dir: &OwnedFd, found: &mut Vec<i32>) -> Result<Vec<CString>, Errno>
     }
 }
 
-/// Removes every directory below `top`, the deepest first. With `kill` the processes of each cgroup are killed one by
-/// one: `cgroup.kill` exists since Linux 5.14.
-fn remove_below(top: OwnedFd, kill: bool, end: Instant) -> Result<(), Errno> {
+/// Removes every directory below `top`, the deepest first. The processes in the cgroup `kill` are killed one by one, where each
+/// is found: `cgroup.kill` exists since Linux 5.14.
+fn remove_below(top: OwnedFd, kill: Option<&Path>, end: Instant) -> Result<(), Errno> {
     let mut here = top;
     let mut way: Vec<CString> = Vec::new();
     loop {
@@ -111,8 +170,11 @@ fn remove_below(top: OwnedFd, kill: bool, end: Instant) -> Result<(), Errno> {
         if Instant::now() >= end {
             return Err(Errno::TIMEDOUT);
         }
-        if kill {
-            kill_all(&here);
+        if let Some(whole) = kill
+            && let Ok(pids) = pids_in(&here)
+        {
+            let still = |some: &[i32]| Ok(members(whole, some));
+            let _ = signal::send_to_all(&pids, still, Signal::KILL, end, |e: io::Error| e);
         }
         if let Some(name) = first_below(&here)? {
             here = rustix::fs::openat(&here, &name, DIRECTORY, Mode::empty())?;
@@ -148,15 +210,9 @@ fn directory(entry: &DirEntry) -> Option<CString> {
     (entry.file_type() == FileType::Directory && !itself).then(|| entry.file_name().to_owned())
 }
 
-/// Kills the processes by pidfds. The list is read again after each pidfd is opened, because a process ID may belong to
-/// another process by then.
-fn kill_all(dir: &OwnedFd) {
-    let _ = signal::send_to_all(|| listed(dir), rustix::process::Signal::KILL, |e| e);
-}
-
 /// The processes in one cgroup. The list is empty for a cgroup that is gone, and for a threaded one, which lists
 /// threads only (cgroups(7), "threaded").
-fn listed(dir: &OwnedFd) -> std::io::Result<Vec<i32>> {
+fn listed(dir: &OwnedFd) -> io::Result<Vec<i32>> {
     let mut processes = String::new();
     if let Some(mut file) = open(dir, "cgroup.procs", OFlags::RDONLY) {
         match file.read_to_string(&mut processes) {

@@ -1,6 +1,7 @@
 //! A new container does not take a cgroup that others use.
 
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use libcgroups::common::{CgroupConfig, CgroupManager, create_cgroup_manager, get_all_pids};
 use oci_spec::runtime::Spec;
@@ -31,9 +32,14 @@ pub fn refuse_others(spec: &Spec, id: &str) -> Result<(), SpecError> {
         return Err(SpecError::CgroupFrozen { path });
     }
     // If the list cannot be read, the engine cannot use the cgroup either, and the engine reports that.
-    let v1 = || get_all_pids(&dir).map(|all| all.iter().map(|pid| pid.as_raw()).collect());
-    let all = cgroup_end::processes(&dir).or_else(|_| v1());
-    match all.unwrap_or_default().first().copied() {
+    let v1 = || get_all_pids(&dir).ok()?.first().map(|pid| pid.as_raw());
+    let found = match Path::new(TOP).join("cgroup.controllers").exists() {
+        true => {
+            cgroup_end::first_process(&dir, Instant::now() + cgroup_end::LONGEST).ok().flatten()
+        }
+        false => v1(),
+    };
+    match found {
         Some(process) => Err(SpecError::CgroupInUse { path, process }),
         None => Ok(()),
     }

@@ -3,7 +3,7 @@
 //! | file | story |
 //! |---|---|
 //! | `cgroup` | the container's cgroup: where it is, its processes, its end |
-//! | `cgroup_end` | the end of a cgroup, and of those that the container made below it |
+//! | `cgroup_end` | the end of a cgroup, and of the cgroups that the container made below it |
 //! | `cgroup_owner` | the user of a container may divide the container's cgroup |
 //! | `in_use` | a new container does not take a cgroup that others use |
 //! | `update` | new limits |

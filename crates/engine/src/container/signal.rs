@@ -59,19 +59,27 @@ pub fn await_end(process: &OwnedFd, longest: Duration) -> io::Result<bool> {
 /// How many descriptors [`send_to_all`] has open at a time. A process may have 1024 open files.
 const AT_A_TIME: usize = 256;
 
-/// Sends `signal` to all processes that `list` names. `list` is called again after each process is held by a
-/// descriptor, because by then another process may have a number that `list` named before.
+/// Sends `signal` once to each of `pids`. `still` tells which of some numbers are the container's after each process is held by
+/// a descriptor, because by then another process may have a number. A container decides how many there are, so `end` is the
+/// end of the whole.
 ///
 /// # Errors
-/// Those of `list`; those of pidfd_send_signal(2), converted by `fail`.
+/// Those of `still`; those of pidfd_send_signal(2), and [`io::ErrorKind::TimedOut`], converted by `fail`.
 pub fn send_to_all<E>(
-    list: impl Fn() -> Result<Vec<i32>, E>,
+    pids: &[i32],
+    still: impl Fn(&[i32]) -> Result<HashSet<i32>, E>,
     signal: Signal,
+    end: Instant,
     fail: impl Fn(io::Error) -> E,
 ) -> Result<(), E> {
     // An error for one process must not keep the others from their signal.
     let mut first = None;
-    for some in list()?.chunks(AT_A_TIME) {
+    for (done, some) in pids.chunks(AT_A_TIME).enumerate() {
+        if Instant::now() >= end {
+            let left = pids.len() - done * AT_A_TIME;
+            let why = format!("no time is left for {left} of {} processes", pids.len());
+            return Err(fail(io::Error::new(io::ErrorKind::TimedOut, why)));
+        }
         let mut held = Vec::with_capacity(some.len());
         for pid in some.iter().filter(|pid| **pid > 1) {
             let Some(named) = Pid::from_raw(*pid) else { continue };
@@ -83,7 +91,7 @@ pub fn send_to_all<E>(
                 Ok(process) => held.push((*pid, process)),
             }
         }
-        let still: HashSet<i32> = list()?.into_iter().collect();
+        let still = still(some)?;
         for (_, process) in held.iter().filter(|(pid, _)| still.contains(pid)) {
             if let Err(error) = send(process, signal) {
                 first = first.or(Some(error));
@@ -105,20 +113,45 @@ mod tests {
         Command::new("sleep").arg("1000").spawn().unwrap()
     }
 
+    fn pid(child: &Child) -> i32 {
+        i32::try_from(child.id()).unwrap()
+    }
+
+    fn later() -> Instant {
+        Instant::now() + Duration::from_secs(600)
+    }
+
     #[test]
     fn who_is_not_named_again_gets_no_signal() {
         let (mut mine, mut others) = (sleeper(), sleeper());
-        let pid = |child: &Child| i32::try_from(child.id()).unwrap();
-        let asked = Cell::new(0);
-        let list = || {
-            asked.set(asked.get() + 1);
-            let first = [pid(&mine), pid(&others)];
-            Ok::<_, io::Error>(first[..if asked.get() == 1 { 2 } else { 1 }].to_vec())
-        };
-        send_to_all(list, Signal::TERM, |e| e).unwrap();
+        let (pids, still) = ([pid(&mine), pid(&others)], HashSet::from([pid(&mine)]));
+        let still = |_: &[i32]| Ok::<_, io::Error>(still.clone());
+        send_to_all(&pids, still, Signal::TERM, later(), |e| e).unwrap();
         assert_eq!(mine.wait().unwrap().signal(), Some(15));
         others.kill().unwrap();
         assert_eq!(others.wait().unwrap().signal(), Some(9));
+    }
+
+    #[test]
+    fn all_processes_together_have_one_end() {
+        let mut last = sleeper();
+        // Numbers that no process has (proc_sys_kernel(5), `pid_max`), and a process in the last part.
+        let mut pids = vec![i32::MAX; 3 * AT_A_TIME];
+        pids.push(pid(&last));
+        let (asked, end) = (Cell::new(0), Instant::now() + Duration::from_secs(1));
+        // The second part takes all the time that is left.
+        let slow = |some: &[i32]| {
+            asked.set(asked.get() + some.len());
+            if asked.get() == 2 * AT_A_TIME {
+                std::thread::sleep(end.saturating_duration_since(Instant::now()));
+            }
+            Ok(some.iter().copied().collect())
+        };
+        let error = send_to_all(&pids, slow, Signal::TERM, end, |e| e).unwrap_err();
+        assert_eq!(error.to_string(), "no time is left for 257 of 769 processes");
+        assert_eq!(asked.get(), 2 * AT_A_TIME, "each process is asked for once");
+        send_to_all(&pids, slow, Signal::TERM, later(), |e| e).unwrap();
+        assert_eq!(last.wait().unwrap().signal(), Some(15));
     }
 
     #[test]

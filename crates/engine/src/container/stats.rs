@@ -7,15 +7,14 @@ use std::path::{Path, PathBuf};
 
 use libcgroups::stats::{BlkioDeviceStat, MemoryData, Stats};
 use serde_json::{Map, Value, json};
+use sharedroot_sys::process;
 
 /// The cgroup v2 directory of a process, if this host has the unified hierarchy.
 #[must_use]
 pub fn unified(pid: i32) -> Option<PathBuf> {
     let top = Path::new("/sys/fs/cgroup");
     top.join("cgroup.controllers").exists().then_some(())?;
-    let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
-    let path = text.lines().find_map(|line| line.strip_prefix("0::/"))?;
-    Some(top.join(path))
+    Some(top.join(process::cgroup(pid).ok()??))
 }
 
 /// The figures of a cgroup v2 directory.

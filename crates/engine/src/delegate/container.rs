@@ -12,11 +12,13 @@ use std::process::{Command, Stdio};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 use sharedroot_format::ContainerId;
+use sharedroot_sys::chain::chain;
 use sharedroot_sys::process_start::environment;
 
 use super::argv::Argv;
 use super::error::DelegateError;
 use super::orphan;
+use crate::asked::Deletion;
 use crate::choice::{Dialect, Program};
 use crate::container::stats;
 use crate::process::child;
@@ -104,8 +106,8 @@ impl Delegate {
     ///
     /// # Errors
     /// [`DelegateError`]; the delegate did not run.
-    pub fn delete(&self, force: bool) -> Result<u8, DelegateError> {
-        self.call(&self.delete_line(force), || {})
+    pub fn delete(&self, asked: Deletion) -> Result<u8, DelegateError> {
+        self.call(&self.delete_line(asked), || {})
     }
 
     /// Freezes the container, and returns the exit status, as [`Delegate::delete`] does.
@@ -124,8 +126,8 @@ impl Delegate {
         self.call(&self.argv("resume").id(self.id.as_str()), || {})
     }
 
-    fn delete_line(&self, force: bool) -> Argv {
-        self.argv("delete").flag("--force", force).id(self.id.as_str())
+    fn delete_line(&self, asked: Deletion) -> Argv {
+        self.argv("delete").flag("--force", asked == Deletion::Forced).id(self.id.as_str())
     }
 
     /// Waits for a `create` of the delegate whose caller was killed, and kills the delegate if it takes too long.
@@ -161,8 +163,8 @@ impl Delegate {
 
     /// Removes what a failed verb left of the container in the delegate. Nothing is reported.
     pub fn clear(&self) {
-        if let Err(error) = self.ask(&self.delete_line(true)) {
-            tracing::warn!("{error}");
+        if let Err(error) = self.ask(&self.delete_line(Deletion::Forced)) {
+            tracing::warn!("{}", chain(&error));
         }
     }
 
@@ -276,9 +278,9 @@ mod tests {
     #[test]
     fn a_command_line_begins_with_the_delegates_own_state_directory() {
         let delegate = delegate(Dialect::Crun);
-        let line = delegate.line(&delegate.delete_line(true)).unwrap();
+        let line = delegate.line(&delegate.delete_line(Deletion::Forced)).unwrap();
         assert_eq!(line, ["--root=/state", "--log=/l", "--debug", "delete", "--force", "--", "c"]);
-        let line = delegate.line(&delegate.delete_line(false)).unwrap();
+        let line = delegate.line(&delegate.delete_line(Deletion::OfStopped)).unwrap();
         assert_eq!(line[3..], ["delete", "--", "c"]);
     }
 

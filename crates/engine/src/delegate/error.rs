@@ -23,7 +23,7 @@ pub enum DelegateError {
         what: &'static str,
     },
     /// The program cannot be started.
-    #[error("start the engine {program} for {verb} {id}: {source}")]
+    #[error("start the engine {program} for {verb} {id}")]
     Start {
         /// The verb.
         verb: &'static str,

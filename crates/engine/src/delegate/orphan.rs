@@ -9,8 +9,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
 use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use sharedroot_format::ContainerId;
-
-use crate::embedded::container::started;
+use sharedroot_sys::process::started;
 
 /// How long a `create` may go on without its caller.
 const PATIENCE_MS: u16 = 10_000;

@@ -10,9 +10,11 @@ use libcontainer::syscall::syscall::SyscallType;
 use oci_spec::runtime::Spec;
 use sharedroot_sys::chain::chain;
 use sharedroot_sys::new_file;
+use sharedroot_sys::process::started;
 
-use super::container::{STARTED, started};
-use crate::hooks::callers::CallersHooks;
+use super::state::STARTED;
+use crate::asked::Deletion;
+use crate::hooks::callers::{CallersHooks, Maker};
 use crate::mounts::bind_mounts::BindMounts;
 use crate::mounts::dev;
 use crate::mounts::devices::Devices;
@@ -50,6 +52,13 @@ pub struct CreateOptions {
     pub no_new_keyring: bool,
 }
 
+/// What sharedroot mounts and makes beside the engine.
+#[derive(Clone, Copy)]
+struct Mounted<'a> {
+    volumes: &'a BindMounts,
+    devices: &'a Devices,
+}
+
 impl Embedded {
     /// Makes the container. Its init process then waits for `start`.
     ///
@@ -79,7 +88,7 @@ impl Embedded {
         dev::cover(&mut engines);
         let devices = Devices::take(&mut engines);
         if let Some(root) = spec.root() {
-            devices.make_in_root(root.path()).map_err(|e| wrong(e.to_string()))?;
+            devices.make_in_root(root.path()).map_err(|e| wrong(chain(&e)))?;
         }
         workload.start.filter = filter::Late::take(&mut engines).map_err(SpecError::from)?;
         workload.first = true;
@@ -96,8 +105,8 @@ impl Embedded {
         tracing::debug!("the engine begins");
         let simple = !options.systemd_cgroup && init_process::is_simple(spec);
         let place = simple.then(|| clone3::of_new(spec)).flatten();
-        // If the engine clones the init process itself, sharedroot does not listen to the hooks.
-        hooks.stand_in(&mut engines, place.is_some());
+        let maker = if place.is_some() { Maker::Sharedroot } else { Maker::Engine };
+        hooks.stand_in(&mut engines, maker);
         let built = self.begin(engines, workload, place.as_ref(), hooks, options);
         tracing::debug!("the engine is done");
         // The engine's directory has the annotations and hooks, readable by all users, and the state root may be
@@ -108,11 +117,10 @@ impl Embedded {
                 .map_err(|e| wrong(format!("protect {}: {e}", self.dir().display())))
         });
         let made = built.and_then(|()| self.load_new()).and_then(|container| {
-            self.complete(spec, &container, labels, (volumes, &devices), options).inspect_err(
-                |_| {
-                    let _ = self.delete(true);
-                },
-            )
+            self.complete(spec, &container, labels, Mounted { volumes, devices: &devices }, options)
+                .inspect_err(|_| {
+                    let _ = self.delete(Deletion::Forced);
+                })
         });
         if made.is_err() && self.exists() {
             // The engine does not remove its directory when it refuses the container before its first fork.
@@ -197,7 +205,7 @@ impl Embedded {
                 .map_err(|e| wrong(format!("write {}: {e}", file.display()))),
             _ => Ok(()),
         };
-        told.and_then(|()| named()).inspect_err(|_| drop(self.delete(true)))
+        told.and_then(|()| named()).inspect_err(|_| drop(self.delete(Deletion::Forced)))
     }
 
     /// Does what the engine leaves out of `create`.
@@ -206,9 +214,10 @@ impl Embedded {
         spec: &Spec,
         container: &Container,
         labels: &Labels,
-        (volumes, devices): (&BindMounts, &Devices),
+        mounted: Mounted<'_>,
         options: &CreateOptions,
     ) -> Result<(), EngineError> {
+        let Mounted { volumes, devices } = mounted;
         let pid = container.pid().map_or(0, |pid| pid.as_raw());
         let wrong =
             |why: String| EngineError::Engine { verb: "create", id: self.id().clone(), why };
@@ -222,22 +231,22 @@ impl Embedded {
             self.limit_new_scope(container, spec)?;
         }
         if dev::volume(spec).is_some() {
-            dev::uncover(spec, pid).map_err(|e| wrong(e.to_string()))?;
+            dev::uncover(spec, pid).map_err(|e| wrong(chain(&e)))?;
         }
         if let Some(root) = spec.root() {
             let cgroup = self.own_cgroup(container);
-            volumes.fill(root.path(), cgroup.as_deref()).map_err(|e| wrong(e.to_string()))?;
+            volumes.fill(root.path(), cgroup.as_deref()).map_err(|e| wrong(chain(&e)))?;
         }
         // This step must precede the change of the volumes' propagation: until then the volumes propagate no further
         // than they did when the engine made its masks.
-        masked_paths::label(spec, labels.mount.as_ref(), pid).map_err(|e| wrong(e.to_string()))?;
-        devices.make(pid).map_err(|e| wrong(e.to_string()))?;
+        masked_paths::label(spec, labels.mount.as_ref(), pid).map_err(|e| wrong(chain(&e)))?;
+        devices.make(pid).map_err(|e| wrong(chain(&e)))?;
         if devices.left_to_engine {
-            device_dirs::protect(spec, pid).map_err(|e| wrong(e.to_string()))?;
+            device_dirs::protect(spec, pid).map_err(|e| wrong(chain(&e)))?;
         }
         limits::set(spec, pid).map_err(wrong)?;
-        dev::protect(spec, pid).map_err(|e| wrong(e.to_string()))?;
-        volumes.settle(pid).map_err(|e| wrong(e.to_string()))?;
+        dev::protect(spec, pid).map_err(|e| wrong(chain(&e)))?;
+        volumes.settle(pid).map_err(|e| wrong(chain(&e)))?;
         loopback::set_up(spec, pid).map_err(|e| wrong(format!("set lo up: {e}")))?;
         if let Some(process) = spec.process() {
             self.hand_over_cgroup(pid, spec, process)?;

@@ -9,7 +9,7 @@ use crate::seccomp::lent::LATE_CAPABILITIES;
 /// The text of `exec --process`.
 ///
 /// # Panics
-/// Where a promise is broken.
+/// If a promise is broken.
 pub fn process(text: &[u8]) {
     let process: Process = match json::parse(text) {
         Ok(process) => process,
@@ -25,7 +25,7 @@ pub fn process(text: &[u8]) {
     }
 }
 
-/// The container's filter, its no_new_privs, and no capability that was not asked for.
+/// Checks that the process has the container's filter and its no_new_privs, and no capability that nobody asked for.
 fn is_confined(tenant: &Tenant, spec: &Spec, asked: &Process) {
     let wanted = |spec: &Spec| spec.linux().as_ref().is_some_and(|linux| linux.seccomp().is_some());
     assert_eq!(tenant.workload.filter.is_some(), wanted(spec), "the filter");

@@ -53,6 +53,15 @@ pub struct CallersHooks {
     later: Option<Later>,
 }
 
+/// Who makes the init process of a container, and runs the hooks meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Maker {
+    /// sharedroot, which listens to what a hook says.
+    Sharedroot,
+    /// The engine, which does not listen.
+    Engine,
+}
+
 impl CallersHooks {
     /// Takes the hooks that sharedroot runs out of `spec`, and leaves the engine's hooks in it. This process must still
     /// be in its caller's mount namespace.
@@ -79,17 +88,17 @@ impl CallersHooks {
         Ok(Self { callers, ear, bundle, later })
     }
 
-    /// Puts a stand-in before each hook that the engine runs. `listened` says whether the process that runs the hooks
-    /// of the caller's namespaces listens to them. No process listens to the hooks of the container's namespaces.
-    pub fn stand_in(&self, engines: &mut Spec, listened: bool) {
+    /// Puts a stand-in before each hook that the engine runs. `maker` runs the hooks of the caller's namespaces. No
+    /// process listens to the hooks of the container's namespaces.
+    pub fn stand_in(&self, engines: &mut Spec, maker: Maker) {
         let Some(hooks) = engines.hooks_mut() else { return };
         let namespace = self.callers.as_deref().map(own_path).unwrap_or_default();
         let ear = self.ear.as_ref().map(own_path).unwrap_or_default();
         let callers = Where::Callers { namespace: &namespace, mask: None };
-        let outside = |hook: &Hook| match (listened, is_dockers(hook)) {
-            (true, true) => hook.clone(),
-            (true, false) => hook_relay::before(hook, &self.bundle, callers, None),
-            (false, _) => hook_relay::before(hook, &self.bundle, callers, Some(&ear)),
+        let outside = |hook: &Hook| match (maker, is_dockers(hook)) {
+            (Maker::Sharedroot, true) => hook.clone(),
+            (Maker::Sharedroot, false) => hook_relay::before(hook, &self.bundle, callers, None),
+            (Maker::Engine, _) => hook_relay::before(hook, &self.bundle, callers, Some(&ear)),
         };
         let inside =
             |hook: &Hook| hook_relay::before(hook, &self.bundle, Where::Containers, Some(&ear));

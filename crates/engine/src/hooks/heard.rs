@@ -15,7 +15,7 @@ use super::hook_relay;
 
 /// A hook failed.
 #[derive(Debug, thiserror::Error)]
-#[error("{kind} hook {path}: {source}")]
+#[error("{kind} hook {path}")]
 pub struct HookFailed {
     kind: &'static str,
     path: PathBuf,
@@ -23,7 +23,7 @@ pub struct HookFailed {
 }
 
 impl HookFailed {
-    /// Of a hook of this kind.
+    /// Makes the failure of a hook of this kind.
     pub(super) fn of(kind: &'static str, hook: &Hook) -> impl FnOnce(Heard) -> Self {
         let path = hook.path().clone();
         move |source| Self { kind, path, source }

@@ -44,7 +44,7 @@ pub enum Where<'a> {
 /// A hook could not be executed.
 #[derive(Debug, thiserror::Error)]
 enum RelayError {
-    #[error("{step} for the hook {hook}: {source}")]
+    #[error("{step} for the hook {hook}")]
     Step { step: &'static str, hook: PathBuf, source: io::Error },
     #[error("the engine called no hook: {0} arguments")]
     Arguments(usize),

@@ -34,7 +34,7 @@ pub struct Later {
 }
 
 impl Later {
-    /// Writes them to `dir`, for later verbs.
+    /// Writes the hooks to `dir`, for later verbs.
     ///
     /// # Errors
     /// The file cannot be written.

@@ -3,7 +3,7 @@
 //! | file | story |
 //! |---|---|
 //! | `callers` | the hooks of a configuration: who runs them, where, and which state they get |
-//! | `later` | those that run after `create` |
+//! | `later` | the hooks that run after `create` |
 //! | `heard` | what a hook writes to standard error |
 //! | `kinds` | the hooks of Docker and nerdctl, and all others |
 //! | `hook_relay` | a hook's stand-in, which is this program |

@@ -15,70 +15,16 @@ use libcontainer::syscall::syscall::create_syscall;
 use nix::mount::MsFlags;
 use oci_spec::runtime::{Mount, Spec};
 use rustix::fs::OFlags;
-use sharedroot_sys::mount::{self, Detached, MountError, Setting, Submounts};
+use sharedroot_sys::mount::{self, Detached, Setting};
 
+use super::bind_mount_error::{BindMountError, failed, in_mount};
 use super::mount_flags;
-use super::mount_ns::{self, MountNsError};
+use super::mount_ns;
 use super::propagation::{self, Kind, Propagation};
+use super::propagation_plan;
 use super::tmpcopyup::Shape;
 use super::tmpfs::{self, Content};
 use crate::process::limits::has_user_namespace;
-use crate::spec::error::SpecError;
-
-/// A volume could not be prepared.
-#[derive(Debug, thiserror::Error)]
-pub enum BindMountError {
-    /// The engine cannot honour a field.
-    #[error(transparent)]
-    Spec(#[from] SpecError),
-    /// The source of a mount cannot be opened, or the mount cannot be placed.
-    #[error("mounts[{index}] ({destination}): {source}")]
-    Mount {
-        /// The index in the configuration's `mounts`.
-        index: usize,
-        /// The mount's destination.
-        destination: PathBuf,
-        /// The error of the mount operation.
-        source: MountError,
-    },
-    /// The mount namespace, or the directory of the prepared volumes, cannot be made.
-    #[error("prepare the volumes: {0}")]
-    Stage(#[from] MountError),
-    /// The container's mount namespace cannot be entered.
-    #[error("settle the volumes: {0}")]
-    Enter(#[from] MountNsError),
-    /// An operation on a directory, file or descriptor failed.
-    #[error("{step} {path}: {source}")]
-    Step {
-        /// The operation.
-        step: &'static str,
-        /// The path that the operation was applied to.
-        path: PathBuf,
-        /// The operating system's reason.
-        source: std::io::Error,
-    },
-    /// The kernel refused the propagation.
-    #[error("make the volume {path} {kind:?}: {why}")]
-    Propagate {
-        /// The source, or the destination in the container.
-        path: PathBuf,
-        /// The propagation.
-        kind: Kind,
-        /// The kernel's error.
-        why: String,
-    },
-    /// A file system in memory could not get its content: a copy of the image's directory, or the directory in which
-    /// the process starts.
-    #[error("mounts[{index}] ({destination}): fill the file system in memory: {why}")]
-    Fill {
-        /// The index in the configuration's `mounts`.
-        index: usize,
-        /// The mount's destination.
-        destination: PathBuf,
-        /// The operation that failed, and its error.
-        why: String,
-    },
-}
 
 /// The volumes of a container that this process prepares. Most containers have none.
 #[derive(Debug, Default)]
@@ -115,7 +61,7 @@ impl BindMounts {
     /// # Errors
     /// [`BindMountError`]. Nothing is placed yet, and the opened mounts end with this value.
     pub fn open(spec: &mut Spec, root: &Path, stage: &Path) -> Result<Self, BindMountError> {
-        let plan = propagation::plan(spec)?;
+        let plan = propagation_plan::plan(spec)?;
         tmpfs::take_modes(spec.mounts_mut().as_deref_mut().unwrap_or_default(), root);
         let mapped = spec.linux().as_ref().is_some_and(|linux| linux.uid_mappings().is_some());
         // In a user namespace, the files of a file system that this process makes would have no owner.
@@ -126,7 +72,7 @@ impl BindMounts {
         let mounts = spec.mounts().as_deref().unwrap_or_default();
         let mut sources = Vec::new();
         for (index, mount) in mounts.iter().enumerate() {
-            let (Some(recursive), Some(source)) = (propagation::bind(mount), mount.source()) else {
+            let (Some(submounts), Some(source)) = (propagation::bind(mount), mount.source()) else {
                 continue;
             };
             let steps = plan.volumes.iter().find(|volume| volume.index == index);
@@ -136,7 +82,6 @@ impl BindMounts {
             if steps.is_none() && cleared == 0 && !outside {
                 continue;
             }
-            let submounts = if recursive { Submounts::Included } else { Submounts::LeftOut };
             let bound = mount::bind_volume(source, submounts).map_err(in_mount(index, mount))?;
             if cleared != 0 {
                 clear(bound.as_fd(), cleared, source)?;
@@ -292,14 +237,4 @@ fn clear(mount: BorrowedFd<'_>, attributes: u64, path: &Path) -> Result<(), Bind
     create_syscall()
         .mount_setattr(mount, Path::new(""), AT_EMPTY_PATH, &change, size_of::<MountAttr>())
         .map_err(|e| failed("change the flags of a bind of", path)(std::io::Error::other(e)))
-}
-
-fn in_mount(index: usize, mount: &Mount) -> impl FnOnce(MountError) -> BindMountError {
-    let destination = mount.destination().clone();
-    move |source| BindMountError::Mount { index, destination, source }
-}
-
-fn failed(step: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> BindMountError {
-    let path = path.to_owned();
-    move |source| BindMountError::Step { step, path, source }
 }

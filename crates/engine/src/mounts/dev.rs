@@ -31,16 +31,16 @@ const PTS: &str = "/dev/pts";
 #[derive(Debug, thiserror::Error)]
 pub enum DevError {
     /// The container's mount namespace cannot be entered.
-    #[error("uncover the volume at /dev: {0}")]
+    #[error("uncover the volume at /dev")]
     Enter(#[from] MountNsError),
     /// The cover cannot be removed, or a mount in it cannot be moved.
-    #[error("uncover the volume at /dev: {0}")]
+    #[error("uncover the volume at /dev")]
     Mount(#[from] MountError),
     /// The mount at `/dev` cannot be made read-only.
-    #[error("make /dev read-only: {0}")]
+    #[error("make /dev read-only")]
     ReadOnly(#[source] std::io::Error),
     /// A mount point in the volume cannot be made.
-    #[error("make the mount point {path} in the volume at /dev: {source}")]
+    #[error("make the mount point {path} in the volume at /dev")]
     Place {
         /// The path in the container.
         path: PathBuf,
@@ -102,7 +102,9 @@ pub fn uncover(spec: &Spec, pid: i32) -> Result<(), DevError> {
         }
         mount::detach(Path::new(DEV))?;
         for (path, mount) in moved {
-            let place = place(inside, path, mount.is_directory())
+            let kind =
+                if mount.is_directory() { FileType::Directory } else { FileType::RegularFile };
+            let place = place(inside, path, kind)
                 .map_err(|source| DevError::Place { path: path.to_owned(), source })?;
             mount.cover(&place, path)?;
         }
@@ -164,7 +166,7 @@ fn below(spec: &Spec) -> Vec<PathBuf> {
 
 /// Opens the place of a mount in the volume, one path component after another, without following a symbolic link.
 /// Missing components are made.
-fn place(inside: &MountNs, path: &Path, is_directory: bool) -> Result<OwnedFd, Errno> {
+fn place(inside: &MountNs, path: &Path, kind: FileType) -> Result<OwnedFd, Errno> {
     let mut here = inside.open(Path::new(DEV), OFlags::DIRECTORY)?;
     let names: Vec<&OsStr> = path
         .strip_prefix(DEV)
@@ -173,20 +175,20 @@ fn place(inside: &MountNs, path: &Path, is_directory: bool) -> Result<OwnedFd, E
         .filter_map(|part| if let Component::Normal(name) = part { Some(name) } else { None })
         .collect();
     for (at, name) in names.iter().enumerate() {
-        let directory = is_directory || at + 1 < names.len();
+        let wanted = if at + 1 < names.len() { FileType::Directory } else { kind };
         let open = || {
             let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             rustix::fs::openat(&here, *name, flags, Mode::empty())
         };
         let next = match open() {
             Err(Errno::NOENT) => {
-                make(&here, name, directory)?;
+                make(&here, name, wanted)?;
                 open()?
             }
             opened => opened?,
         };
-        let kind = FileType::from_raw_mode(rustix::fs::fstat(&next)?.st_mode);
-        if kind == FileType::Symlink {
+        let found = FileType::from_raw_mode(rustix::fs::fstat(&next)?.st_mode);
+        if found == FileType::Symlink {
             return Err(Errno::LOOP);
         }
         here = next;
@@ -194,11 +196,11 @@ fn place(inside: &MountNs, path: &Path, is_directory: bool) -> Result<OwnedFd, E
     Ok(here)
 }
 
-fn make(dir: &OwnedFd, name: &OsStr, directory: bool) -> Result<(), Errno> {
-    if directory {
+fn make(dir: &OwnedFd, name: &OsStr, kind: FileType) -> Result<(), Errno> {
+    if kind == FileType::Directory {
         return rustix::fs::mkdirat(dir, name, Mode::from_raw_mode(0o755));
     }
-    rustix::fs::mknodat(dir, name, FileType::RegularFile, Mode::from_raw_mode(0o644), 0)
+    rustix::fs::mknodat(dir, name, kind, Mode::from_raw_mode(0o644), 0)
 }
 
 #[cfg(test)]

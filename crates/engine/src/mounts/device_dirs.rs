@@ -18,10 +18,10 @@ use super::propagation::bind;
 #[derive(Debug, thiserror::Error)]
 pub enum DirectoryError {
     /// The container's mount namespace cannot be entered.
-    #[error("protect the directories of devices: {0}")]
+    #[error("protect the directories of devices")]
     Enter(#[from] MountNsError),
     /// The mode of one directory cannot be changed.
-    #[error("linux.devices: chmod the container's {path}: {source}")]
+    #[error("linux.devices: chmod the container's {path}")]
     Change {
         /// The path in the container.
         path: PathBuf,

@@ -22,10 +22,10 @@ use super::propagation;
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceError {
     /// The container's mount namespace or its root cannot be entered.
-    #[error("make devices: {0}")]
+    #[error("make devices")]
     Enter(#[from] MountNsError),
     /// One device cannot be made.
-    #[error("linux.devices: make {path}: {source}")]
+    #[error("linux.devices: make {path}")]
     Make {
         /// The path in the container.
         path: PathBuf,

@@ -20,10 +20,10 @@ use super::mount_ns::{self, MountNs, MountNsError};
 #[derive(Debug, thiserror::Error)]
 pub enum MaskError {
     /// The container's mount namespace cannot be entered.
-    #[error("label the masked directories: {0}")]
+    #[error("label the masked directories")]
     Enter(#[from] MountNsError),
     /// The masked directory cannot be opened.
-    #[error("linux.maskedPaths: open the container's {path}: {source}")]
+    #[error("linux.maskedPaths: open the container's {path}")]
     Open {
         /// The path in config.json.
         path: PathBuf,
@@ -31,7 +31,7 @@ pub enum MaskError {
         source: Errno,
     },
     /// The file system cannot be made, or cannot be mounted there.
-    #[error("linux.maskedPaths ({path}): {source}")]
+    #[error("linux.maskedPaths ({path})")]
     Mount {
         /// The path in config.json.
         path: PathBuf,

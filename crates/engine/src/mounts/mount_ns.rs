@@ -13,7 +13,7 @@ use sharedroot_sys::resolve::Resolve;
 
 /// A container's mount namespace could not be entered.
 #[derive(Debug, thiserror::Error)]
-#[error("{step} {path}: {source}")]
+#[error("{step} {path}")]
 pub struct MountNsError {
     step: &'static str,
     path: PathBuf,

@@ -11,6 +11,7 @@ use std::path::{Component, Path, PathBuf};
 
 use libcontainer::container::{Container, ContainerStatus};
 use oci_spec::runtime::Spec;
+use sharedroot_sys::process::cgroup;
 
 const TOP: &str = "/sys/fs/cgroup";
 /// The controllers that the engine can set limits of.
@@ -48,9 +49,8 @@ impl TargetCgroup {
     /// Whether process `pid` is in this cgroup. A process that has ended counts as one in the cgroup.
     #[must_use]
     pub fn holds(&self, pid: i32) -> bool {
-        let Ok(found) = fs::read_to_string(format!("/proc/{pid}/cgroup")) else { return true };
-        let path = found.lines().find_map(|line| line.strip_prefix("0::/"));
-        path.is_some_and(|path| Path::new(TOP).join(path) == self.dir)
+        let Ok(found) = cgroup(pid) else { return true };
+        found.is_some_and(|path| Path::new(TOP).join(path) == self.dir)
     }
 
     /// Whether the kernel killed a process here because the memory limit was reached.
@@ -122,8 +122,26 @@ fn enable_controllers(dir: &Path) {
     }
 }
 
+/// How a child ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// It has done its work.
+    Done,
+    /// It could not.
+    Failed,
+}
+
+impl<T, E> From<&Result<T, E>> for End {
+    fn from(work: &Result<T, E>) -> Self {
+        if work.is_ok() { Self::Done } else { Self::Failed }
+    }
+}
+
 /// Ends the child without running destructors: the parent undoes what the child inherited.
 #[expect(clippy::exit, reason = "a forked child must not return into its parent's work")]
-pub(crate) fn leave(failed: bool) -> ! {
-    std::process::exit(i32::from(failed))
+pub(crate) fn leave(end: End) -> ! {
+    std::process::exit(match end {
+        End::Done => 0,
+        End::Failed => 1,
+    })
 }

@@ -32,13 +32,13 @@ const NAME: &[u8] = b"/dev/ptmx";
 #[derive(Debug, thiserror::Error)]
 pub enum ConsoleError {
     /// The process sent no terminal.
-    #[error("take the terminal from the process: {0}")]
-    Taken(io::Error),
+    #[error("take the terminal from the process")]
+    Taken(#[source] io::Error),
     /// The descriptor that the process sent is not a pty.
-    #[error("find the slave of the terminal: {0}")]
-    Slave(io::Error),
+    #[error("find the slave of the terminal")]
+    Slave(#[source] io::Error),
     /// The caller's socket does not take the terminal.
-    #[error("send the terminal to {socket}: {source}")]
+    #[error("send the terminal to {socket}")]
     Send {
         /// The caller's socket.
         socket: PathBuf,

@@ -28,7 +28,7 @@ use sharedroot_sys::clone3::{Relation, fork};
 use sharedroot_sys::new_file;
 
 use super::child_setup::{BoxError, arguments, harden_child, reason};
-use super::clone3::{TargetCgroup, leave};
+use super::clone3::{End, TargetCgroup, leave};
 use super::console::Console;
 use super::executor::Workload;
 use crate::engine_log;
@@ -85,16 +85,18 @@ impl Entry<'_> {
         let place = self.target_cgroup.as_ref().map(TargetCgroup::descriptor);
         let Some(guide) = fork(place, Relation::Child)? else {
             drop((told, failure));
-            leave(
-                console.as_ref().is_some_and(|console| console.close_ours().is_err())
-                    || self.guide(self.init, tells, fails, || {
-                        container_init_process(&args, &mut says, &mut answered).inspect_err(|why| {
-                            if let Some(words) = reason(self.process, None, why) {
-                                engine_log::explain(&words);
-                            }
-                        })
-                    }),
-            )
+            let closed =
+                console.as_ref().map_or(Ok(()), Console::close_ours).map_err(io::Error::from);
+            let guided = closed.and_then(|()| {
+                self.guide(self.init, tells, fails, || {
+                    container_init_process(&args, &mut says, &mut answered).inspect_err(|why| {
+                        if let Some(words) = reason(self.process, None, why) {
+                            engine_log::explain(&words);
+                        }
+                    })
+                })
+            });
+            leave(End::from(&guided))
         };
         drop((tells, fails));
         says.close()?;
@@ -143,26 +145,26 @@ impl Entry<'_> {
         Ok(NotifySocket::new(start).notify_container_start()?)
     }
 
-    /// In the first child: joins the container, and forks the process, which runs `work`. Returns whether a step
-    /// failed, in the child or in the process.
+    /// In the first child: joins the container, and forks the process, which runs `work`. An error is
+    /// one of the child, or of the process.
     fn guide<E: std::error::Error>(
         &mut self,
         init: &OwnedFd,
         mut tells: PipeWriter,
         mut fails: PipeWriter,
         work: impl FnOnce() -> Result<(), E>,
-    ) -> bool {
+    ) -> io::Result<()> {
         let joined = self.join(init).and_then(|()| Ok(fork(None, Relation::Sibling)?));
         let words = match joined {
             Ok(Some(pid)) => format!("+{pid}"),
             Ok(None) => {
                 drop(tells);
-                let Err(why) = work() else { return false };
-                return fails.write_all(chain(&why).as_bytes()).is_err();
+                let Err(why) = work() else { return Ok(()) };
+                return fails.write_all(chain(&why).as_bytes());
             }
             Err(why) => format!("-{}", chain(&*why)),
         };
-        tells.write_all(words.as_bytes()).is_err()
+        tells.write_all(words.as_bytes())
     }
 
     /// Joins the container's namespaces. This process keeps its number of the host's PID namespace.

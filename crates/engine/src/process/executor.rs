@@ -18,7 +18,7 @@ use sharedroot_label::ProcessLabel;
 use sharedroot_sys::chain::chain;
 use sharedroot_sys::say_aside;
 
-use super::clone3::leave;
+use super::clone3::{End, leave};
 use super::{passwd, stdio};
 use crate::hooks::callers::AtStart;
 use crate::hooks::heard::call_at_start;
@@ -119,7 +119,7 @@ impl Workload {
             later::tell(executed, why);
         }
         say_aside!("{why}");
-        leave(true)
+        leave(End::Failed)
     }
 }
 

@@ -30,7 +30,7 @@ use sharedroot_sys::clone3::{Relation, fork};
 use sharedroot_sys::new_file;
 
 use super::child_setup::{BoxError, arguments, harden_child, reason};
-use super::clone3::{TargetCgroup, leave};
+use super::clone3::{End, TargetCgroup, leave};
 use super::console::Console;
 use super::executor::Workload;
 use crate::hooks::heard::heard;
@@ -113,7 +113,7 @@ impl<'a> InitProcess<'a> {
             if let Err(why) = &led {
                 self.report(&**why, &mut says);
             }
-            leave(led.is_err())
+            leave(End::from(&led))
         };
         says.close()?;
         answered.close()?;

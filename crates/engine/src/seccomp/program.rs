@@ -22,14 +22,14 @@ use super::stub;
 /// A filter could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum SeccompError {
-    /// The profile notifies an agent and names no socket of one.
+    /// The profile notifies an agent, and names no socket of an agent.
     #[error("linux.seccomp: SCMP_ACT_NOTIFY needs a listenerPath")]
     Notify,
     /// libseccomp refuses a part of the profile.
-    #[error("linux.seccomp: make the filter: {0}")]
+    #[error("linux.seccomp: make the filter")]
     Make(#[from] libseccomp::error::SeccompError),
     /// The filter cannot be read from libseccomp.
-    #[error("linux.seccomp: read the filter that libseccomp made: {0}")]
+    #[error("linux.seccomp: read the filter that libseccomp made")]
     Read(#[from] io::Error),
 }
 

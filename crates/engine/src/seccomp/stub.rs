@@ -71,8 +71,8 @@ pub fn of(filter: &LinuxSeccomp) -> Vec<sock_filter> {
     program
 }
 
-/// The instructions for calls of one architecture. The architecture's number is loaded already; calls of others skip
-/// them.
+/// The instructions for calls of one architecture. The architecture's number is loaded already; calls of other architectures
+/// skip these instructions.
 fn section(audit: u32, largest: Largest) -> Vec<sock_filter> {
     let above = |largest: Option<u32>| match largest {
         Some(number) => vec![jump(BPF_JGT, number, 0, 1), enosys(), on()],

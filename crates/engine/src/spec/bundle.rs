@@ -16,12 +16,12 @@ use crate::spec::validate::forbidden::{self, Forbidden};
 #[derive(Debug, thiserror::Error)]
 pub enum BundleError {
     /// The bundle directory or config.json cannot be read.
-    #[error("read {path}: {source}; a bundle holds a config.json, which `sharedroot spec` writes")]
+    #[error("read {path}: {cause}; a bundle holds a config.json, which `sharedroot spec` writes")]
     Read {
         /// The file or directory.
         path: PathBuf,
         /// The operating system's reason.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// Reading a FIFO could wait for ever, and reading a device could have no end.
     #[error("{path} is not a regular file")]
@@ -36,7 +36,7 @@ pub enum BundleError {
         path: PathBuf,
     },
     /// The text is not JSON, is cut, or does not have the specification's form.
-    #[error("{path} is not a valid config.json: {source}")]
+    #[error("{path} is not a valid config.json")]
     Parse {
         /// The file.
         path: PathBuf,
@@ -59,7 +59,7 @@ pub enum BundleError {
     #[error(transparent)]
     Forbidden(#[from] Forbidden),
     /// The directory of the root file system cannot be read.
-    #[error("root.path: {path}: {source}")]
+    #[error("root.path: {path}")]
     Root {
         /// The resolved path.
         path: PathBuf,
@@ -111,7 +111,7 @@ impl Bundle {
     pub fn load(path: &Path) -> Result<Self, BundleError> {
         let path = path
             .canonicalize()
-            .map_err(|source| BundleError::Read { path: path.to_owned(), source })?;
+            .map_err(|cause| BundleError::Read { path: path.to_owned(), cause })?;
         let mut spec = read_config(&path.join("config.json"))?;
         let root = spec.root().as_ref().ok_or(BundleError::Missing { field: "root" })?;
         let readonly = root.readonly().unwrap_or(false);
@@ -129,7 +129,7 @@ impl Bundle {
 /// # Errors
 /// A [`BundleError`] that names the file or field.
 pub fn read_config(path: &Path) -> Result<Spec, BundleError> {
-    let unreadable = |source| BundleError::Read { path: path.to_owned(), source };
+    let unreadable = |cause| BundleError::Read { path: path.to_owned(), cause };
     let nonblock = nix::libc::O_NONBLOCK;
     let file = OpenOptions::new().read(true).custom_flags(nonblock).open(path);
     let file = file.map_err(unreadable)?;

@@ -27,8 +27,8 @@ pub enum SpecError {
     },
     /// Other processes are in the cgroup: the container's limits, pause and kill would apply to them, too.
     #[error(
-        "linux.cgroupsPath: container's cgroup is not empty: {path} has the process {process}; end what is in \
-         it, or name a cgroup of the container's own"
+        "linux.cgroupsPath: container's cgroup is not empty: {path} has the process {process}; end the \
+         processes in it, or name a cgroup of the container's own"
     )]
     CgroupInUse {
         /// The path in config.json.

@@ -12,7 +12,7 @@ use super::unpack_error::UnpackError;
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
     /// A file of the source cannot be read.
-    #[error("read {path}: {source}")]
+    #[error("read {path}")]
     Open {
         /// The file.
         path: PathBuf,
@@ -30,7 +30,7 @@ pub enum ImportError {
         found: &'static str,
     },
     /// The archive is no tar.
-    #[error("{path} is no archive of an image: {source}")]
+    #[error("{path} is no archive of an image")]
     Source {
         /// The archive.
         path: PathBuf,
@@ -46,7 +46,7 @@ pub enum ImportError {
         name: String,
     },
     /// A manifest, an index or a configuration is no JSON, or of another form.
-    #[error("{name} of {path}: {source}")]
+    #[error("{name} of {path}")]
     Json {
         /// The source.
         path: PathBuf,
@@ -110,7 +110,7 @@ pub enum ImportError {
         what: String,
     },
     /// A layer cannot be unpacked.
-    #[error("layer {at} of {of} of {path}: {source}")]
+    #[error("layer {at} of {of} of {path}")]
     Layer {
         /// The source.
         path: PathBuf,
@@ -135,7 +135,7 @@ pub enum ImportError {
         free: u64,
     },
     /// The directory for unpacking cannot be used.
-    #[error("{step} {path}: {source}")]
+    #[error("{step} {path}")]
     Scratch {
         /// The operation.
         step: &'static str,

@@ -19,6 +19,8 @@ use super::tar_stream::{Archive, EntryKind, TarError};
 
 /// The most files of a tar whose names are kept in memory. An image of 127 layers has some hundreds.
 const MOST_FILES: usize = 20_000;
+/// How many bytes these names, and the names that links lead to, may have together. A name may have a megabyte.
+const MOST_NAME_BYTES: usize = 4 << 20;
 /// The largest text (a manifest, a configuration) that is read, in bytes: the bound of registries.
 const LARGEST_TEXT: u64 = 4 << 20;
 
@@ -92,7 +94,7 @@ impl Files {
     fn search(path: &Path, file: File, length: u64) -> Result<Self, ImportError> {
         let file = Arc::new(file);
         let mut index = HashMap::new();
-        let mut at = 0;
+        let (mut at, mut bytes) = (0, 0);
         loop {
             let rest = Blob { file: Arc::clone(&file), at, end: length };
             let mut archive = Archive::starting_at(BufReader::with_capacity(2048, rest), at);
@@ -113,10 +115,13 @@ impl Files {
                 _ => None,
             };
             if let Some(stored) = stored {
-                index.insert(joined(&names), stored);
+                let name = joined(&names);
+                let linked = if let Stored::Link(to) = &stored { to.as_os_str().len() } else { 0 };
+                bytes += name.as_os_str().len() + linked;
+                index.insert(name, stored);
             }
-            if index.len() > MOST_FILES {
-                let found = "a tar of more files than any image's archive has";
+            if index.len() > MOST_FILES || bytes > MOST_NAME_BYTES {
+                let found = "a tar of more files, or of longer names, than any image's archive has";
                 return Err(ImportError::NoSource { path: path.to_owned(), found });
             }
             let end = archive.end_of_entry();
@@ -229,58 +234,5 @@ pub(super) fn check(
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs;
-    use std::io::Write;
-
-    use tar::{EntryType, Header};
-
-    use sharedroot_sys::chain::chain;
-
-    use super::*;
-
-    /// What `Files::open` says of a tar whose last header claims `size` bytes (GNU's base 256), with `content` behind it.
-    fn opened(size: u64, content: &[u8]) -> Result<Files, ImportError> {
-        let name = format!("sharedroot-files-{}-{size}-{}", std::process::id(), content.len());
-        let path = std::env::temp_dir().join(name);
-        let mut header = Header::new_gnu();
-        header.set_entry_type(EntryType::Regular);
-        header.as_old_mut().name[..4].copy_from_slice(b"file");
-        header.set_mode(0o644);
-        header.set_uid(0);
-        header.set_gid(0);
-        header.set_mtime(0);
-        header.set_size(0);
-        header.as_old_mut().size = [0; 12];
-        header.as_old_mut().size[0] = 0x80;
-        header.as_old_mut().size[4..].copy_from_slice(&size.to_be_bytes());
-        header.set_cksum();
-        let mut file = File::create(&path).unwrap();
-        file.write_all(header.as_bytes()).unwrap();
-        file.write_all(content).unwrap();
-        let files = Files::open(&path);
-        fs::remove_file(&path).unwrap();
-        files
-    }
-
-    #[test]
-    fn a_size_that_leads_back_is_refused() {
-        // The archive that never ended: 2^64 - 512 bytes and a header lead to the header itself.
-        for size in [u64::MAX, u64::MAX - 511, u64::MAX - 1023, 1 << 63, (1 << 63) - 512] {
-            let error = opened(size, &[0; 4096]).unwrap_err();
-            assert!(chain(&error).contains("no file can have"), "{size}: {error}");
-        }
-    }
-
-    #[test]
-    fn a_file_that_the_archive_has_not_all_of_is_an_error() {
-        for (size, there) in [(1 << 62, 4096), (513, 512), (1, 0)] {
-            let error = opened(size, &vec![b'x'; there]).unwrap_err();
-            assert!(matches!(error, ImportError::Source { .. }), "{size}: {error}");
-        }
-        for (size, there) in [(512, 512), (1, 1), (513, 513), (513, 1024)] {
-            let files = opened(size, &vec![b'x'; there]).unwrap();
-            assert_eq!(files.get("file").unwrap().size(), size);
-        }
-    }
-}
+#[path = "files_tests.rs"]
+mod tests;

@@ -52,7 +52,7 @@ impl Importable {
         self.contents.name.as_deref()
     }
 
-    /// The key of the base: that of the image's containers under Docker, too.
+    /// The key of the base: the image's containers have the same key under Docker.
     #[must_use]
     pub fn key(&self) -> BaseKey {
         BaseKey::of_chain(&self.contents.chain_id, None)

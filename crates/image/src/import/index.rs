@@ -107,7 +107,7 @@ impl Descriptor {
     }
 }
 
-/// Finds the image of a layout. Of several images `wanted` names one; of several platforms that of the host is taken.
+/// Finds the image of a layout. Of several images `wanted` names one; of several platforms the host's platform is taken.
 pub(super) fn resolve(
     files: &Files,
     wanted: Option<&str>,

@@ -1,23 +1,82 @@
 //! The layers below the one that is unpacked, as overlay will show them.
+//!
+//! A layer can have a whiteout at the end of 500 directories that each of 126 layers below has. So a directory is looked up in
+//! all layers at once and is kept for the next name, and the looks into all layers of an image have a bound.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{OFlags, Stat};
+use rustix::io::Errno;
 
-use super::beneath::{exactly, is_dir, is_opaque, is_whiteout, look, os};
+use super::allowance::Allowance;
+use super::beneath::{exactly, is_opaque, is_whiteout, look, os};
+
+/// How often the layers of an image may be looked into, for a name in a directory of one layer. Each look takes some 5 µs.
+pub(super) const MOST_LOOKS: u64 = 1 << 24;
+
+/// The layers of the image have been looked into too often.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the whiteouts, links and directories of the image take more than {most} looks into its layers"
+)]
+struct TooManyLooks {
+    most: u64,
+}
+
+/// The looks that are left.
+#[derive(Debug)]
+struct Looks {
+    most: u64,
+    done: u64,
+}
+
+impl Looks {
+    fn take(&mut self, looks: u64) -> io::Result<()> {
+        self.done += looks;
+        if self.done > self.most {
+            return Err(io::Error::other(TooManyLooks { most: self.most }));
+        }
+        Ok(())
+    }
+}
 
 /// The layers below the one that is unpacked.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct LowerLayers {
     /// The path and the open directory of each layer, topmost first.
     layers: Vec<(PathBuf, OwnedFd)>,
+    /// The directory that was looked up last, and the names that lead to it.
+    last: Option<(Vec<Vec<u8>>, Merged)>,
+    looks: Looks,
+    /// How many files all layers may still make.
+    pub(super) allowance: Allowance,
+}
+
+/// A directory as overlay merges it: the open directory of each layer that has a part in it, topmost first.
+#[derive(Debug)]
+struct Merged(Vec<OwnedFd>);
+
+impl Default for LowerLayers {
+    fn default() -> Self {
+        Self::bounded(MOST_LOOKS)
+    }
 }
 
 impl LowerLayers {
+    pub(super) fn bounded(most: u64) -> Self {
+        Self {
+            layers: Vec::new(),
+            last: None,
+            looks: Looks { most, done: 0 },
+            allowance: Allowance::default(),
+        }
+    }
+
     /// Puts a finished layer on top.
     pub(super) fn push(&mut self, path: PathBuf, layer: OwnedFd) {
+        self.last = None;
         self.layers.insert(0, (path, layer));
     }
 
@@ -28,50 +87,88 @@ impl LowerLayers {
 
     /// Hides all of them: the next layer is opaque at its root.
     pub(super) fn clear(&mut self) {
+        self.last = None;
         self.layers.clear();
+    }
+
+    /// Counts so many looks into a layer, also the one that is unpacked.
+    ///
+    /// # Errors
+    /// The image takes more than [`MOST_LOOKS`].
+    pub(super) fn count_looks(&mut self, looks: u64) -> io::Result<()> {
+        self.looks.take(looks)
+    }
+
+    /// How many looks were taken.
+    #[cfg(test)]
+    pub(super) fn looks(&self) -> u64 {
+        self.looks.done
     }
 
     /// The file that overlay shows at the path `names` of the lower layers, and its open directory. A symbolic link on the way
     /// is not followed: there is nothing below it.
-    pub(super) fn find(&self, names: &[&[u8]]) -> io::Result<Option<(OwnedFd, Stat)>> {
-        for (_, layer) in &self.layers {
-            match look_in(layer.as_fd(), names)? {
-                Found::Here(parent, stat) => return Ok(Some((parent, stat))),
-                Found::Hidden => return Ok(None),
-                Found::NotHere => {}
+    pub(super) fn find(&mut self, names: &[&[u8]]) -> io::Result<Option<(OwnedFd, Stat)>> {
+        let Some((name, above)) = names.split_last() else { return Ok(None) };
+        self.go_to(above)?;
+        let Some((_, dir)) = &self.last else { return Ok(None) };
+        for part in &dir.0 {
+            self.looks.take(1)?;
+            match look(part, os(name))? {
+                None => {}
+                Some(stat) if is_whiteout(&stat) => return Ok(None),
+                Some(stat) => return Ok(Some((part.try_clone()?, stat))),
             }
         }
         Ok(None)
     }
-}
 
-/// What one layer says of a path.
-enum Found {
-    /// The layer has the file, in this open directory.
-    Here(OwnedFd, Stat),
-    /// The layer hides the path in the layers below.
-    Hidden,
-    /// The layer does not have the path. The next layer may.
-    NotHere,
-}
-
-fn look_in(layer: BorrowedFd<'_>, names: &[&[u8]]) -> io::Result<Found> {
-    let mut dir = layer.try_clone_to_owned()?;
-    let Some((last, above)) = names.split_last() else { return Ok(Found::NotHere) };
-    let mut hidden = false;
-    for name in above {
-        match look(&dir, os(name))? {
-            None => return Ok(if hidden { Found::Hidden } else { Found::NotHere }),
-            // Below a file, a symbolic link or a whiteout there is nothing.
-            Some(stat) if !is_dir(&stat) => return Ok(Found::Hidden),
-            Some(_) => dir = exactly(dir.as_fd(), Path::new(os(name)), OFlags::PATH)?,
+    /// Makes the directory at the path `names` the last one: from the one that was the last, if that is on the way.
+    fn go_to(&mut self, names: &[&[u8]]) -> io::Result<()> {
+        let on_the_way = |(way, _): &(Vec<Vec<u8>>, Merged)| {
+            way.len() <= names.len() && way.iter().zip(names).all(|(a, b)| a == b)
+        };
+        let (mut way, mut dir) = match self.last.take().filter(on_the_way) {
+            Some(last) => last,
+            None => (Vec::new(), self.top()?),
+        };
+        for name in &names[way.len()..] {
+            dir = self.down(&dir, name)?;
+            way.push(name.to_vec());
+            if dir.0.is_empty() {
+                break; // nothing is below it, whatever the rest of the path says
+            }
         }
-        hidden |= is_opaque(dir.as_fd())?;
+        self.last = Some((way, dir));
+        Ok(())
     }
-    Ok(match look(&dir, os(last))? {
-        Some(stat) if is_whiteout(&stat) => Found::Hidden,
-        Some(stat) => Found::Here(dir, stat),
-        None if hidden => Found::Hidden,
-        None => Found::NotHere,
-    })
+
+    fn top(&mut self) -> io::Result<Merged> {
+        self.looks.take(self.layers.len() as u64)?;
+        self.layers
+            .iter()
+            .map(|(_, layer)| layer.try_clone())
+            .collect::<io::Result<_>>()
+            .map(Merged)
+    }
+
+    fn down(&mut self, dir: &Merged, name: &[u8]) -> io::Result<Merged> {
+        let mut parts = Vec::new();
+        for part in &dir.0 {
+            self.looks.take(1)?;
+            match exactly(part.as_fd(), Path::new(os(name)), OFlags::PATH | OFlags::DIRECTORY) {
+                Err(Errno::NOENT) => {}
+                // Below a file, a symbolic link or a whiteout there is nothing.
+                Err(Errno::NOTDIR | Errno::LOOP) => break,
+                Err(errno) => return Err(errno.into()),
+                Ok(below) => {
+                    let hides = is_opaque(below.as_fd())?;
+                    parts.push(below);
+                    if hides {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(Merged(parts))
+    }
 }

@@ -9,11 +9,13 @@
 //! | `tar_stream` | the tar of a layer, entry by entry |
 //! | `unpack`, `regular_file`, `hard_link` | the entries of a layer, made as files |
 //! | `unpacker`, `beneath` | the directory of the layer, which no entry leaves |
+//! | `allowance` | how many files all layers may make |
 //! | `whiteout`, `opaque`, `lower_layers` | what a layer hides of the layers below it |
 //! | `metadata`, `directory_times` | owner, mode, attributes and times of an entry |
 //! | `directory` | a directory that is a whole root file system |
 //! | `error`, `unpack_error` | why an image cannot be imported |
 
+mod allowance;
 mod beneath;
 mod compression;
 mod contents;

@@ -14,6 +14,7 @@ use super::unpack_error::UnpackError;
 use crate::assemble;
 use crate::testing::{TestDir, image, need_root};
 use crate::tree::Tree;
+use sharedroot_sys::chain::chain;
 
 /// Builds a tar.
 pub(super) struct Tar(Builder<Vec<u8>>);
@@ -96,6 +97,8 @@ pub(super) fn record(key: &[u8], value: &[u8]) -> Vec<u8> {
 pub(super) struct Unpacked {
     pub(super) dir: TestDir,
     layers: Vec<PathBuf>,
+    /// How often a layer was looked into.
+    pub(super) looks: u64,
 }
 
 /// The merged layers, as overlay shows them.
@@ -107,10 +110,14 @@ pub(super) struct Merged {
 impl Unpacked {
     /// Unpacks the layers, the lowest first. Checks that nothing outside of them has changed, also after an error.
     pub(super) fn of(tars: &[Vec<u8>]) -> Result<Self, UnpackError> {
+        Self::within(tars, LowerLayers::default())
+    }
+
+    /// The same with other bounds, which `below` has.
+    pub(super) fn within(tars: &[Vec<u8>], mut below: LowerLayers) -> Result<Self, UnpackError> {
         need_root();
         let dir = TestDir::new();
         let sentinel = dir.write("outside/sentinel", "untouched");
-        let mut below = LowerLayers::default();
         let unpacked = tars.iter().enumerate().try_for_each(|(n, tar)| {
             let path = dir.dir(&n.to_string());
             let mut archive = Archive::new(Cursor::new(tar));
@@ -128,7 +135,8 @@ impl Unpacked {
                 .map(|e| e.path()),
             None
         );
-        unpacked.map(|()| Self { dir, layers: below.into_paths() })
+        let looks = below.looks();
+        unpacked.map(|()| Self { dir, layers: below.into_paths(), looks })
     }
 
     pub(super) fn merged(&self) -> Merged {
@@ -140,7 +148,7 @@ impl Unpacked {
     /// The error of unpacking these layers, which must fail.
     pub(super) fn error(tars: &[Vec<u8>]) -> String {
         match Self::of(tars) {
-            Err(error) => error.to_string(),
+            Err(error) => chain(&error),
             Ok(_) => panic!("this was to fail"),
         }
     }

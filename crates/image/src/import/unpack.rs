@@ -51,6 +51,7 @@ impl Unpacker<'_> {
         archive: &mut Archive<R>,
         entry: &Entry,
     ) -> Result<(), UnpackError> {
+        self.lower.allowance.add(entry)?;
         // A file system that takes large attributes gives whole blocks to each of them.
         let attributes =
             entry.xattrs.iter().map(|(_, value)| (value.len() as u64).next_multiple_of(4096));

@@ -13,7 +13,7 @@ pub enum UnpackError {
     #[error(transparent)]
     Tar(#[from] TarError),
     /// A step of an entry failed.
-    #[error("entry {path:?}: {step}: {source}")]
+    #[error("entry {path:?}: {step}")]
     Entry {
         /// The name of the entry, as the tar has it.
         path: PathBuf,

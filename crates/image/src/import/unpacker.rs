@@ -86,17 +86,9 @@ impl Unpacker<'_> {
     /// Makes the directories that no entry of the tar has made: with the metadata of the lower layers, or else owned by root
     /// with mode 0755.
     fn make_parents(&mut self, entry: &Entry, names: &[&[u8]]) -> Result<OwnedFd, UnpackError> {
-        let mut dir = self.root.try_clone().map_err(failed(entry, "open the root"))?;
-        for (n, name) in names.iter().enumerate() {
-            let path = joined(&names[..=n]);
-            match beneath::directory(self.root.as_fd(), &path) {
-                Ok(there) => {
-                    dir = there;
-                    continue;
-                }
-                Err(Errno::NOENT) => {}
-                Err(errno) => return Err(failed(entry, "open a directory above it")(errno)),
-            }
+        let (there, mut dir) = self.existing_parents(entry, names)?;
+        for (n, name) in names.iter().enumerate().skip(there) {
+            self.lower.allowance.add(entry)?;
             self.check_depth(entry, dir.as_fd())?;
             self.check_space(entry, NAME_COST)?;
             let mode = Mode::from_raw_mode(0o755);
@@ -120,6 +112,35 @@ impl Unpacker<'_> {
             self.note_mtime(&described, dir.as_fd())?;
         }
         Ok(dir)
+    }
+
+    /// How many of the directories are there, from the root on, and the last of them.
+    fn existing_parents(
+        &mut self,
+        entry: &Entry,
+        names: &[&[u8]],
+    ) -> Result<(usize, OwnedFd), UnpackError> {
+        let mut dir = self.root.try_clone().map_err(failed(entry, "open the root"))?;
+        for (n, name) in names.iter().enumerate() {
+            self.lower.count_looks(1).map_err(failed(entry, "look for a directory above it"))?;
+            let opened = match beneath::exactly(
+                dir.as_fd(),
+                Path::new(os(name)),
+                OFlags::PATH | OFlags::DIRECTORY,
+            ) {
+                // A symbolic link leads on from the root of the layer.
+                Err(Errno::LOOP | Errno::NOTDIR) => {
+                    beneath::directory(self.root.as_fd(), &joined(&names[..=n]))
+                }
+                opened => opened,
+            };
+            match opened {
+                Ok(there) => dir = there,
+                Err(Errno::NOENT) => return Ok((n, dir)),
+                Err(errno) => return Err(failed(entry, "open a directory above it")(errno)),
+            }
+        }
+        Ok((names.len(), dir))
     }
 
     /// Makes a name by `act`. What this layer had under the name is removed first: the last entry of a name wins.

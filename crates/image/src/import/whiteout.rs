@@ -3,12 +3,14 @@
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, XattrFlags};
 use rustix::io::Errno;
 use sharedroot_format::base::FIXED_TIME;
 
-use super::beneath::{self, OPAQUE, joined, os};
+use super::beneath::{self, OPAQUE, clean, os};
 use super::metadata::timestamps;
 use super::tar_stream::Entry;
 use super::tar_stream::Time;
@@ -46,7 +48,8 @@ impl Unpacker<'_> {
         }
     }
 
-    /// Hides everything that the lower layers have in a directory (`.wh..wh..opq`).
+    /// Hides everything that the lower layers have in a directory (`.wh..wh..opq`). A directory in an opaque one hides it
+    /// already, and nothing in it is a whiteout, so it costs no walk.
     pub(super) fn mark_opaque(
         &mut self,
         entry: &Entry,
@@ -58,6 +61,13 @@ impl Unpacker<'_> {
             return Ok(());
         }
         let dir = self.parent(entry, names)?;
+        // The way to it may be a link of this layer.
+        let place =
+            beneath::place(self.path, dir.as_fd()).map_err(failed(entry, "find its path"))?;
+        let place = clean(place.as_os_str().as_bytes());
+        if self.hides_lower(&place).map_err(failed(entry, "look at the directories above it"))? {
+            return Ok(());
+        }
         self.make_opaque(entry, dir.as_fd())
     }
 
@@ -67,7 +77,7 @@ impl Unpacker<'_> {
         entry: &Entry,
         dir: BorrowedFd<'_>,
     ) -> Result<(), UnpackError> {
-        // Nothing that hides is made below an opaque directory, so a layer that says it again costs no walk.
+        // Nothing that hides is made in an opaque directory, so a layer that says it again costs no walk.
         if beneath::is_opaque(dir).map_err(failed(entry, "read the marks of the directory"))? {
             return Ok(());
         }
@@ -76,20 +86,19 @@ impl Unpacker<'_> {
             .map_err(failed(entry, "mark the directory opaque"))?;
         // In an opaque directory overlay shows whiteouts as character devices.
         super::opaque::remove_whiteouts(dir)
+            .and_then(|looked_at| self.lower.count_looks(looked_at))
             .map_err(failed(entry, "remove whiteouts that hide nothing"))
     }
 
     /// Whether this layer hides what the lower layers have at the path `names`.
-    pub(super) fn hides_lower(&self, names: &[&[u8]]) -> io::Result<bool> {
-        for n in 1..=names.len() {
-            let path = joined(&names[..n]);
-            match beneath::exactly(self.root.as_fd(), &path, OFlags::PATH) {
-                Ok(fd) => {
-                    let stat = rustix::fs::fstat(&fd)?;
-                    if !beneath::is_dir(&stat) || beneath::is_opaque(fd.as_fd())? {
-                        return Ok(true);
-                    }
-                }
+    pub(super) fn hides_lower(&mut self, names: &[&[u8]]) -> io::Result<bool> {
+        let mut dir = self.root.try_clone()?;
+        for name in names {
+            self.lower.count_looks(1)?;
+            let flags = OFlags::PATH | OFlags::DIRECTORY;
+            match beneath::exactly(dir.as_fd(), Path::new(os(name)), flags) {
+                Ok(below) if beneath::is_opaque(below.as_fd())? => return Ok(true),
+                Ok(below) => dir = below,
                 Err(Errno::NOENT) => return Ok(false),
                 Err(Errno::NOTDIR | Errno::LOOP) => return Ok(true),
                 Err(errno) => return Err(errno.into()),

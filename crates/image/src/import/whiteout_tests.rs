@@ -1,5 +1,7 @@
 //! What the image-spec says of whiteouts and opaque directories.
 
+use super::super::allowance::Allowance;
+use super::super::lower_layers::LowerLayers;
 use super::super::testing::{Tar, Unpacked};
 
 fn unpacked(tars: &[Vec<u8>]) -> Unpacked {
@@ -70,4 +72,50 @@ fn root_the_root_can_hide_all_layers_below() {
     let above = Tar::new().file("new", "").file(".wh..wh..opq", "").bytes();
     let layers = unpacked(&[Tar::new().file("old", "").bytes(), above]);
     assert_eq!(layers.merged().names("."), ["new"]);
+}
+
+/// A file at the end of `depth` directories, which no entry names.
+fn deep(depth: usize, name: &str) -> String {
+    format!("{}{name}", "d/".repeat(depth))
+}
+
+/// Twenty layers with the same 400 directories, one in another, and a layer with 50 whiteouts at their end. When each whiteout
+/// walked the path in each layer, and each directory on the way, too, this took 16 million looks.
+fn whiteouts_at_depth() -> Vec<Vec<u8>> {
+    let layer = |n: usize| Tar::new().file(&deep(400, &format!("file-{n}")), "").bytes();
+    let hidden = (0..50).map(|n| deep(400, &format!(".wh.file-{n}")));
+    let top = hidden.fold(Tar::new(), |tar, name| tar.file(&name, ""));
+    (0..20).map(layer).chain([top.bytes()]).collect()
+}
+
+#[test]
+fn root_whiteouts_at_depth_take_few_looks_into_many_layers_and_have_a_bound() {
+    let tars = whiteouts_at_depth();
+    let layers = unpacked(&tars);
+    let looks = layers.looks;
+    assert!(looks < 200_000, "{looks} looks");
+    let tree = layers.merged();
+    assert!(tree.names(&"d/".repeat(400)).is_empty());
+    assert!(Unpacked::within(&tars, LowerLayers::bounded(looks)).is_ok());
+    let Err(error) = Unpacked::within(&tars, LowerLayers::bounded(looks - 1)) else {
+        panic!("more looks than the bound");
+    };
+    assert!(error.to_string().contains("looks into its layers"), "{error}");
+}
+
+#[test]
+fn root_the_entries_of_all_layers_have_a_bound() {
+    // Four entries, and three directories that none of them names.
+    let tars = [
+        Tar::new().file("a/b/file", "").dir("dir").bytes(),
+        Tar::new().file("c/.wh.nothing", "").file("c/file", "").bytes(),
+    ];
+    let within = |most| {
+        let mut below = LowerLayers::default();
+        below.allowance = Allowance::bounded(most);
+        Unpacked::within(&tars, below)
+    };
+    assert!(within(7).is_ok());
+    let Err(error) = within(6) else { panic!("more entries than the bound") };
+    assert!(error.to_string().contains("beyond the 6 that all layers may have"), "{error}");
 }

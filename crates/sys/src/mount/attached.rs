@@ -6,6 +6,7 @@ use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags};
 use rustix::mount::UnmountFlags;
 
 use super::MountError;
+use crate::chain::chain;
 
 /// A mount at its place. Dropping this guard unmounts it.
 #[derive(Debug)]
@@ -31,7 +32,7 @@ impl Drop for Attached {
         if !self.kept
             && let Err(error) = detach(&self.path)
         {
-            tracing::warn!("{error}");
+            tracing::warn!("{}", chain(&error));
         }
     }
 }

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 #[derive(Debug, thiserror::Error)]
 pub enum MountError {
     /// The kernel refused an option or the whole file system.
-    #[error("mount the {fstype} file system of {what}: {step}: {source}{detail}")]
+    #[error("mount the {fstype} file system of {what}: {step}: {cause}{detail}")]
     Make {
         /// The system call, or the option that the kernel refused.
         step: String,
@@ -19,10 +19,10 @@ pub enum MountError {
         /// What the kernel wrote into the file-system context, in brackets; empty if it wrote nothing.
         detail: String,
         /// The error number.
-        source: Errno,
+        cause: Errno,
     },
     /// An existing mount could not be opened for a bind.
-    #[error("open the mount {path} for a bind: {source}")]
+    #[error("open the mount {path} for a bind")]
     Open {
         /// The mount.
         path: PathBuf,
@@ -30,7 +30,7 @@ pub enum MountError {
         source: Errno,
     },
     /// The mount could not be attached at its mount point.
-    #[error("attach a mount at {path}: {source}")]
+    #[error("attach a mount at {path}")]
     Attach {
         /// The mount point.
         path: PathBuf,
@@ -38,7 +38,7 @@ pub enum MountError {
         source: Errno,
     },
     /// The mount could not be detached from its mount point.
-    #[error("unmount {path}: {source}")]
+    #[error("unmount {path}")]
     Unmount {
         /// The mount point.
         path: PathBuf,
@@ -46,7 +46,7 @@ pub enum MountError {
         source: Errno,
     },
     /// The process or thread could not get a mount namespace of its own.
-    #[error("make a private mount namespace: {step}: {source}")]
+    #[error("make a private mount namespace: {step}")]
     Namespace {
         /// The system call.
         step: &'static str,
@@ -60,6 +60,6 @@ impl MountError {
     /// system (EINVAL).
     #[must_use]
     pub fn is_invalid(&self) -> bool {
-        matches!(self, Self::Make { source: Errno::INVAL, .. })
+        matches!(self, Self::Make { cause: Errno::INVAL, .. })
     }
 }

@@ -74,7 +74,7 @@ pub(super) fn make(
     let fail = |step: &str, context: Option<BorrowedFd<'_>>| {
         let step = step.to_owned();
         let detail = context.map(kernel_words).unwrap_or_default();
-        move |source| MountError::Make { step, fstype, what: what.to_owned(), detail, source }
+        move |cause| MountError::Make { step, fstype, what: what.to_owned(), detail, cause }
     };
     let context = rustix::mount::fsopen(fstype, FsOpenFlags::FSOPEN_CLOEXEC)
         .map_err(|e| fail("fsopen", None)(e))?;

@@ -7,7 +7,7 @@ use rustix::mount::MountAttrFlags;
 use super::filesystem::{Setting, make};
 use super::{Detached, MountError};
 
-/// What the attributes `trusted.overlay` of an untrusted layer could ask of the kernel, turned off.
+/// Options that turn off what the attributes `trusted.overlay` of an untrusted layer could make the kernel do.
 const NOTHING_FOLLOWED: [Setting<'_>; 3] = [
     Setting::Value("redirect_dir", "nofollow"),
     Setting::Value("metacopy", "off"),
@@ -17,7 +17,7 @@ const NOTHING_FOLLOWED: [Setting<'_>; 3] = [
 /// The directories of an overlay that shows its upper directory alone.
 #[derive(Debug, Clone, Copy)]
 pub struct UpperDirs<'a> {
-    /// What the overlay shows, and where it writes.
+    /// The directory that the overlay shows, and to which it writes.
     pub upper: &'a Path,
     /// The kernel's scratch directory, on the file system of `upper`.
     pub work: &'a Path,

@@ -1,4 +1,4 @@
-//! What the shim's program is given and prints, as messages.
+//! The messages on the standard input and output of the shim's program.
 
 #![expect(
     missing_docs,
@@ -11,7 +11,7 @@ use prost::Message;
 
 use super::Any;
 
-/// What containerd's log shows.
+/// The levels of containerd's log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
 #[repr(i32)]
 pub enum LogLevel {
@@ -24,14 +24,14 @@ pub enum LogLevel {
     Panic = 12,
 }
 
-/// What a shim can do besides. There is none yet.
+/// Further abilities of a shim. None is defined yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
 #[repr(i32)]
 pub enum Capability {
     Unspecified = 0,
 }
 
-/// What containerd 2.3 and newer write to the standard input of `start`.
+/// The message that containerd 2.3 and newer write to the standard input of `start`.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct BootstrapParams {
     #[prost(string, tag = "1")]
@@ -54,14 +54,14 @@ pub struct BootstrapParams {
     pub socket_dir: Option<String>,
 }
 
-/// One more message; the options of the runtime are one.
+/// One more message in the input, such as the options of the runtime.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct Extension {
     #[prost(message, optional, tag = "1")]
     pub value: Option<Any>,
 }
 
-/// What such a containerd reads from the standard output of `start`.
+/// The message that containerd 2.3 and newer read from the standard output of `start`.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct BootstrapResult {
     #[prost(int32, tag = "1")]

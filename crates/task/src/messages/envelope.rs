@@ -24,7 +24,7 @@ pub struct Request {
     pub metadata: Vec<KeyValue>,
 }
 
-/// Its answer: a payload, or a status that is not 0.
+/// The answer to a call: a payload, or a status that is not 0.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct Response {
     #[prost(message, optional, tag = "1")]
@@ -38,7 +38,7 @@ impl Response {
     pub(crate) const NESTED: &'static [u32] = &[1];
 }
 
-/// One of the metadata; a key may come more than once.
+/// One pair of the metadata. A key may come more than once.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct KeyValue {
     #[prost(string, tag = "1")]

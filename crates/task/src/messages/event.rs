@@ -1,4 +1,4 @@
-//! What a shim publishes.
+//! The events that a shim publishes.
 
 #![expect(
     missing_docs,
@@ -10,7 +10,7 @@ use prost::Message;
 use super::task::Mount;
 use super::{Any, Timestamp, named};
 
-/// Where the standard streams lead.
+/// The paths of the standard streams.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct TaskIO {
     #[prost(string, tag = "1")]
@@ -49,7 +49,7 @@ pub struct TaskStart {
     pub pid: u32,
 }
 
-/// The container is gone.
+/// The container is deleted.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct TaskDelete {
     #[prost(string, tag = "1")]
@@ -79,7 +79,7 @@ pub struct TaskExit {
     pub exited_at: Option<Timestamp>,
 }
 
-/// The kernel killed a process of the container for its memory limit.
+/// The kernel killed a process of the container because of its memory limit.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct TaskOOM {
     #[prost(string, tag = "1")]
@@ -129,7 +129,7 @@ pub struct TaskCheckpointed {
     pub checkpoint: String,
 }
 
-/// An event on its way.
+/// An event with its time, namespace and topic.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct Envelope {
     #[prost(message, optional, tag = "1")]

@@ -1,4 +1,4 @@
-//! What containerd's messages take from Google's.
+//! The messages of Google's that containerd's messages use.
 
 use prost::{Message, Name};
 
@@ -7,7 +7,7 @@ use crate::decode::{Unreadable, decode};
 /// A message of any type, with the type's name (`google.protobuf.Any`).
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct Any {
-    /// The type's full name. containerd's typeurl writes the bare name, other programs a prefix that ends with `/`.
+    /// The type's full name. containerd's typeurl writes only the name; other programs write a prefix that ends with `/`.
     #[prost(string, tag = "1")]
     pub type_url: String,
     /// The message.
@@ -16,7 +16,7 @@ pub struct Any {
 }
 
 impl Any {
-    /// A message with its name, as containerd's typeurl writes it.
+    /// Packs a message with its name, as containerd's typeurl does.
     #[must_use]
     pub fn of<M: Message + Name>(message: &M) -> Self {
         Self { type_url: M::full_name(), value: message.encode_to_vec() }
@@ -28,7 +28,7 @@ impl Any {
         self.type_url.rsplit('/').next().unwrap_or_default()
     }
 
-    /// The message; nothing if the type is another.
+    /// The message; `None` if it has another type.
     ///
     /// # Errors
     /// The message is malformed, or has too many entries.
@@ -46,14 +46,14 @@ pub struct Timestamp {
     /// Whole seconds.
     #[prost(int64, tag = "1")]
     pub seconds: i64,
-    /// The rest, never negative.
+    /// The nanoseconds after the whole seconds, never negative.
     #[prost(int32, tag = "2")]
     pub nanos: i32,
 }
 
 impl Timestamp {
-    /// Go's zero time, the year 1: what containerd's shim sends as the end of a process that has not ended. A missing
-    /// timestamp would be 1970 to containerd, which is a time like any other (protobuf/timestamp.go).
+    /// Go's zero time, the year 1. containerd's shim sends this time as the end of a process that has not ended. For containerd
+    /// a missing timestamp would be 1970, which is an ordinary time (protobuf/timestamp.go).
     pub const NEVER: Self = Self { seconds: -62_135_596_800, nanos: 0 };
 }
 

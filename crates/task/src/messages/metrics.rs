@@ -43,7 +43,7 @@ pub struct PSIData {
     pub total: u64,
 }
 
-/// Some, or all, of the tasks waited.
+/// The pressure where some tasks waited, and where all tasks waited.
 #[derive(Clone, PartialEq, Message)]
 pub struct PSIStats {
     #[prost(message, optional, tag = "1")]

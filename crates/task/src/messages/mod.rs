@@ -1,14 +1,14 @@
-//! The messages, declared by hand. `field_tests.rs` holds each against the definitions of its project (`fixtures/`).
+//! The messages, declared by hand. `field_tests.rs` compares each message with its project's definition (`fixtures/`).
 //!
 //! | module | messages |
 //! |---|---|
 //! | `google` | `Any`, `Timestamp`, `Status`, `Empty` |
-//! | `envelope` | ttrpc's own: the request and the response around every message |
+//! | `envelope` | ttrpc's own messages: the request and the response around every message |
 //! | `task` | requests and responses of `containerd.task.v2` and `v3`, which are the same |
-//! | `event` | what a shim publishes, and `Forward` |
+//! | `event` | the events that a shim publishes, and `Forward` |
 //! | `options` | options of a runtime |
 //! | `metrics` | `io.containerd.cgroups.v2.Metrics` |
-//! | `bootstrap` | what containerd 2.3 and newer give to `start`, and `-info` |
+//! | `bootstrap` | the standard input of `start` with containerd 2.3 and newer, and `-info` |
 
 pub mod bootstrap;
 pub mod envelope;
@@ -20,7 +20,7 @@ pub mod task;
 
 pub use google::{Any, Empty, Status, Timestamp};
 
-/// Gives messages the full names that containerd knows them by.
+/// Gives messages the full names by which containerd knows them.
 macro_rules! named {
     ($package:literal: $($message:ident),+ $(,)?) => {
         $(impl prost::Name for $message {

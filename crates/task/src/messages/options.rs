@@ -65,7 +65,7 @@ pub mod runc {
         pub work_path: String,
     }
 
-    /// Which exec a process is.
+    /// The exec that a process belongs to.
     #[derive(Clone, PartialEq, Eq, Message)]
     pub struct ProcessDetails {
         #[prost(string, tag = "1")]
@@ -81,7 +81,7 @@ pub mod any_runtime {
 
     use super::named;
 
-    /// Options of any runtime: what Docker makes of `options` in daemon.json.
+    /// Options of any runtime: Docker makes this message from `options` in daemon.json.
     #[derive(Clone, PartialEq, Eq, Message)]
     pub struct Options {
         #[prost(string, tag = "1")]

@@ -1,9 +1,9 @@
-//! What is asked of the program.
+//! What containerd asks of the shim's program.
 
 use super::flags::{BadFlag, Flags};
 use crate::{Id, NotAnId};
 
-/// What containerd executes the program for.
+/// The reason why containerd executes the program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     /// Print the version (`-v`, `-version`).
@@ -11,16 +11,16 @@ pub enum Command {
     /// Read options from the standard input and print a
     /// [`RuntimeInfo`](crate::messages::bootstrap::RuntimeInfo) (`-info`).
     Info,
-    /// See that a shim serves the container, and print its address.
+    /// Make sure that a shim serves the container, and print the shim's address.
     Start(Start),
-    /// Remove what a shim that is gone left of a container, and print how it ended.
+    /// Remove what a dead shim has left of a container, and print how the container ended.
     Delete(Delete),
 }
 
-/// `start`. The working directory is the bundle.
+/// The arguments of `start`. The working directory is the bundle.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Start {
-    /// Whose container.
+    /// The container's namespace.
     pub namespace: Id,
     /// The container.
     pub id: Id,
@@ -28,26 +28,26 @@ pub struct Start {
     pub grpc_address: String,
     /// containerd's ttrpc socket, which takes the events.
     pub ttrpc_address: String,
-    /// The program that publishes events where there is no ttrpc socket: containerd.
+    /// containerd's program, which publishes events if there is no ttrpc socket.
     pub publish_binary: String,
-    /// Whether containerd's own log is at debug or below.
+    /// Whether containerd's own log has the level debug or trace.
     pub debug: bool,
 }
 
-/// `delete`.
+/// The arguments of `delete`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delete {
-    /// Whose container.
+    /// The container's namespace.
     pub namespace: Id,
     /// The container.
     pub id: Id,
-    /// The bundle; the working directory if it is empty.
+    /// The bundle; if empty, the bundle is the working directory.
     pub bundle: String,
-    /// Whether containerd's own log is at debug or below.
+    /// Whether containerd's own log has the level debug or trace.
     pub debug: bool,
 }
 
-/// What containerd gives besides the command line. Empty is as good as missing, as for Go's `os.Getenv`.
+/// The variables that containerd gives beside the command line. An empty variable counts as missing, as with Go's `os.Getenv`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Environment {
     /// `TTRPC_ADDRESS`.
@@ -56,19 +56,19 @@ pub struct Environment {
     pub grpc_address: String,
 }
 
-/// Not what containerd asks for.
+/// The command line is not one of containerd's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadCommand {
-    /// A flag.
+    /// A flag is wrong.
     #[error(transparent)]
     Flag(#[from] BadFlag),
-    /// No namespace, or a bad one.
+    /// The namespace is missing or not valid.
     #[error("shim namespace")]
     Namespace(#[source] NotAnId),
-    /// No container ID, or a bad one.
+    /// The container ID is missing or not valid.
     #[error("the container ID of -id")]
     Id(#[source] NotAnId),
-    /// Neither `start` nor `delete`.
+    /// The command is neither `start` nor `delete`.
     #[error("{0:?} is no command of a shim: containerd executes a shim with `start` or `delete`")]
     Action(String),
 }
@@ -77,7 +77,7 @@ impl Command {
     /// Reads the words after the program's name.
     ///
     /// # Errors
-    /// A flag is wrong, an ID is missing or none, or the command is another.
+    /// A flag is wrong, an ID is missing or not valid, or the command is unknown.
     pub fn parse(words: &[String], environment: &Environment) -> Result<Self, BadCommand> {
         let flags = Flags::parse(words)?;
         if flags.is_on("v") || flags.is_on("version") {

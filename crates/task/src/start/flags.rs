@@ -1,7 +1,7 @@
-//! The command line by the rules of Go's `flag` package: `-name value`, `-name=value`, `--` for either, and a switch without a
-//! value; the first word that is no flag ends the flags.
+//! The command line by the rules of Go's `flag` package: `-name value`, `-name=value`, `--` in place of `-`, and switches
+//! without a value. The first word that is not a flag ends the flags.
 
-/// A flag that has a value, or is a switch.
+/// Whether a flag has a value or is a switch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Takes {
     Value,
@@ -26,16 +26,16 @@ const KNOWN: [(&str, Takes); 11] = [
 /// A command line that Go's package would refuse, in its words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadFlag {
-    /// A word that begins as a flag and is none.
+    /// The word begins like a flag, and is not a flag.
     #[error("bad flag syntax: {0}")]
     Syntax(String),
-    /// No such flag.
+    /// There is no such flag.
     #[error("flag provided but not defined: -{0}")]
     Unknown(String),
-    /// Nothing comes after the flag.
+    /// The flag's value is missing.
     #[error("flag needs an argument: -{0}")]
     NoValue(String),
-    /// A switch with a value that is neither true nor false.
+    /// The switch has a value that is neither true nor false.
     #[error("invalid boolean value {value:?} for -{name}")]
     Switch {
         /// The switch.
@@ -89,7 +89,7 @@ impl Flags {
         Ok(flags)
     }
 
-    /// The value of a flag: the last one, or nothing.
+    /// The value of a flag. If the flag was given several times, the last value counts; without the flag the value is empty.
     pub fn value(&self, name: &str) -> &str {
         let values = self.values.iter().rev();
         values.filter(|(of, _)| *of == name).map(|(_, value)| value.as_str()).next().unwrap_or("")

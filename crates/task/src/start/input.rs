@@ -6,72 +6,72 @@ use crate::messages::Any;
 use crate::messages::bootstrap::BootstrapParams;
 use crate::messages::options::{any_runtime, runc};
 
-/// The most bytes that are read, as by containerd's own shim (2.3, `pkg/shim/shim.go`).
+/// The most bytes that are read; containerd's own shim has the same bound (2.3, `pkg/shim/shim.go`).
 pub const MAX_INPUT: usize = 10 << 20;
 
 /// How containerd talks to the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
-    /// Until 2.2: the options on the standard input, the address as text on the standard output.
+    /// Until 2.2: the standard input has the options, and the standard output gets the address as text.
     Address,
-    /// From 2.3 on: messages on both.
+    /// From 2.3 on: both have messages.
     Bootstrap,
 }
 
-/// What the standard input says.
+/// The content of the standard input.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Input {
-    /// How to answer.
+    /// How the program must answer.
     pub protocol: Protocol,
     /// The options of the runtime.
     pub options: RuntimeOptions,
-    /// Where containerd wants sockets.
+    /// The directory in which containerd wants the sockets.
     pub socket_dir: Option<String>,
 }
 
-/// Options of the runtime, by who gave them.
+/// Options of the runtime, by the program that gave them.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub enum RuntimeOptions {
-    /// None were given.
+    /// No options were given.
     #[default]
     None,
-    /// By containerd, CRI or `ctr`.
+    /// Options that containerd, CRI or `ctr` gave.
     Runc(runc::Options),
-    /// By Docker, or by CRI for a runtime that it does not know.
+    /// Options that Docker gave, or CRI for a runtime that CRI does not know.
     Any(any_runtime::Options),
 }
 
 /// Options that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UnknownOptions {
-    /// Of another runtime.
+    /// The options are for another runtime.
     #[error(
         "options of type {0:?}: containerd.runc.v1.Options and runtimeoptions.v1.Options are understood"
     )]
     Type(String),
-    /// Not the message that their type says.
+    /// The options are not the message that their type names.
     #[error("options of type {name:?} are malformed")]
     Malformed {
         /// The type.
         name: String,
-        /// Why.
+        /// Why the message cannot be read.
         source: Unreadable,
     },
 }
 
-/// Input that says nothing.
+/// The input cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadInput {
-    /// Longer than [`MAX_INPUT`].
+    /// The input is longer than [`MAX_INPUT`].
     #[error("the standard input has more than {MAX_INPUT} bytes")]
     TooLong,
-    /// Neither message.
+    /// The input is neither of the two messages.
     #[error("the standard input is neither BootstrapParams of this container nor options")]
     Malformed,
-    /// More entries than any of the messages has.
+    /// The input has more entries than any of the messages has.
     #[error("the standard input: {0}")]
     TooManyEntries(TooManyEntries),
-    /// The options.
+    /// The options cannot be used.
     #[error(transparent)]
     Options(#[from] UnknownOptions),
 }
@@ -79,8 +79,9 @@ pub enum BadInput {
 impl Input {
     /// Reads the standard input of a `start`.
     ///
-    /// Both messages begin with two fields of text, so that the bytes of one can be read as the other. `BootstrapParams` are
-    /// those that name the container and the namespace of the command line, which containerd still writes beside them.
+    /// Both messages begin with two fields of text, so the bytes of one message can be read as the other message. The input is
+    /// a `BootstrapParams` if it names the container and the namespace of the command line: containerd still writes both on the
+    /// command line, too.
     ///
     /// # Errors
     /// The input is too long, has too many entries, is neither message, or has options of another runtime.
@@ -113,7 +114,7 @@ impl Input {
 
     fn of_params(params: BootstrapParams) -> Result<Self, BadInput> {
         let extensions = params.extensions.iter().filter_map(|extension| extension.value.as_ref());
-        // Other extensions are for other shims, or for later ones.
+        // Other extensions are for other shims, or for later versions.
         let options = extensions.map(|any| RuntimeOptions::of(Some(any)));
         let mut found = RuntimeOptions::None;
         for options in options {
@@ -129,10 +130,10 @@ impl Input {
 }
 
 impl RuntimeOptions {
-    /// Reads options; also those of `Create`, which are the same ones.
+    /// Reads options. The options of `Create` have the same form.
     ///
     /// # Errors
-    /// The type is another, or the message malformed.
+    /// The options have another type, or the message is malformed.
     pub fn of(any: Option<&Any>) -> Result<Self, UnknownOptions> {
         let Some(any) = any.filter(|any| !any.type_url.is_empty() || !any.value.is_empty()) else {
             return Ok(Self::None);

@@ -1,12 +1,12 @@
 //! The shim's program as containerd executes it: with `start` once for each container, with `delete` once for each container
-//! that is gone, and (2.x) with `-info` for each runtime. This module parses and prints only.
+//! whose shim has died, and (2.x) with `-info` for each runtime. This module only parses and prints.
 //!
 //! | module | story |
 //! |---|---|
 //! | `flags` | the command line by the rules of Go's `flag` package |
-//! | `command` | what is asked: `start`, `delete`, `-info`, `-v` |
+//! | `command` | the command: `start`, `delete`, `-info`, `-v` |
 //! | `input` | the standard input of `start` |
-//! | `output` | what is printed |
+//! | `output` | what the program prints |
 
 mod command;
 mod flags;

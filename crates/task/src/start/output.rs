@@ -1,5 +1,5 @@
-//! What is printed. containerd reads standard output and standard error together and to their end. So nothing else may be
-//! printed, and a process that stays must not keep them.
+//! The output of the program. containerd reads standard output and standard error together, to their end. So the program prints
+//! nothing else, and a process that stays alive must close both.
 
 use prost::Message;
 
@@ -8,11 +8,11 @@ use crate::messages::Timestamp;
 use crate::messages::bootstrap::BootstrapResult;
 use crate::messages::task::DeleteResponse;
 
-/// The version of the task service that is answered. All know 2: containerd 1.7 refuses greater ones, and 2.x calls
-/// `containerd.task.v2.Task` then.
+/// The version of the task service in the answer. Every containerd knows version 2: 1.7 refuses larger versions, and for
+/// version 2 containerd 2.x calls `containerd.task.v2.Task`.
 const VERSION: i32 = 2;
 
-/// What `start` prints for a socket's path. Text without a version is version 2 to every containerd.
+/// The text that `start` prints for a socket's path. For every containerd, a text without a version means version 2.
 #[must_use]
 pub fn address(protocol: Protocol, socket: &str) -> Vec<u8> {
     let address = format!("unix://{socket}");
@@ -27,19 +27,19 @@ pub fn address(protocol: Protocol, socket: &str) -> Vec<u8> {
     }
 }
 
-/// How a container ended whose shim is gone.
+/// How a container ended whose shim has died.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ended {
-    /// The init process; 0 if nobody knows.
+    /// The process ID of the init process; 0 if it is unknown.
     pub pid: u32,
     /// The exit status: 137 if `delete` killed the container.
     pub status: u32,
-    /// When.
+    /// The time of the end.
     pub at: Timestamp,
 }
 
 impl Ended {
-    /// What `delete` prints.
+    /// The text that `delete` prints.
     #[must_use]
     pub fn print(self) -> Vec<u8> {
         let Self { pid, status, at } = self;
@@ -56,7 +56,7 @@ mod tests {
         let socket = "/run/sharedroot/shim/moby";
         let text = address(Protocol::Address, socket);
         assert_eq!(text, b"unix:///run/sharedroot/shim/moby");
-        // containerd 2.3 tries the message first: the text must not be one.
+        // containerd 2.3 first tries to read the output as the message, so the text must not be a valid message.
         assert!(BootstrapResult::decode(text.as_slice()).is_err());
         let result = address(Protocol::Bootstrap, socket);
         let result = BootstrapResult::decode(result.as_slice()).unwrap();

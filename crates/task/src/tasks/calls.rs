@@ -1,5 +1,6 @@
-//! A call: refused, answered, queued behind what is done to its process, or made into work.
+//! A call is refused, answered, queued behind other work on its process, or turned into work.
 
+use super::addressed::{no_exec, target};
 use super::container::{Doing, Exec, Process, State, Streams};
 use super::effect::Work;
 use super::held::ExecRequest;
@@ -11,15 +12,15 @@ use crate::messages::event::TaskExecAdded;
 use crate::messages::task::*;
 use crate::{Answer, Call, Event, Id, Method};
 
-/// What becomes of a call that is not refused.
+/// What follows from a call that is not refused.
 enum Next {
     Answer(Answer),
     Work(Work, Option<Doing>),
-    /// The answer comes with the end of the process.
+    /// The end of the process will answer the call.
     Wait,
 }
 
-/// The greatest signal, SIGRTMAX.
+/// The largest signal number, SIGRTMAX.
 const MAX_SIGNAL: u32 = 64;
 
 impl Tasks {
@@ -99,7 +100,7 @@ impl Tasks {
         }
     }
 
-    /// What becomes of a call to a process that is there and free for it.
+    /// Decides about a call to an existing process on which no other work is done.
     fn decide(&mut self, target: &Target, call: Call) -> Result<Next, Refusal> {
         let id = target.container.clone();
         let other = |work| Ok(Next::Work(work, Some(Doing::Other)));
@@ -271,38 +272,7 @@ impl Tasks {
     }
 }
 
-/// The process that a call is for. `Exec` is for the init process: it makes the exec.
-fn target(container: &Id, call: &Call) -> Result<Target, Refusal> {
-    let exec = match exec_of(call) {
-        None => None,
-        // A text that is no ID is not the ID of an exec that is there.
-        Some(id) => Some(id.parse().map_err(|_| no_exec(call.method(), id))?),
-    };
-    Ok(Target { container: container.clone(), exec })
-}
-
-fn no_exec(method: Method, id: &str) -> Refusal {
-    match method {
-        Method::CloseIO => Refusal::NoExecWithoutCode(id.to_owned()),
-        _ => Refusal::NoExec(id.to_owned()),
-    }
-}
-
-fn exec_of(call: &Call) -> Option<&str> {
-    let id = match call {
-        Call::State(request) => &request.exec_id,
-        Call::Start(request) => &request.exec_id,
-        Call::Delete(request) => &request.exec_id,
-        Call::Kill(request) => &request.exec_id,
-        Call::ResizePty(request) => &request.exec_id,
-        Call::CloseIO(request) => &request.exec_id,
-        Call::Wait(request) => &request.exec_id,
-        _ => return None,
-    };
-    (!id.is_empty()).then_some(id.as_str())
-}
-
-/// Whether the call waits for what is done to its process: the methods that hold the process's lock in the Go shim.
+/// Whether the call waits for other work on its process. These are the methods that hold the process's lock in the Go shim.
 fn is_one_at_a_time(method: Method) -> bool {
     use Method::*;
     matches!(

@@ -1,4 +1,4 @@
-//! A container, its processes and what they are in.
+//! A container, its processes and their states.
 
 use std::collections::BTreeMap;
 
@@ -8,43 +8,43 @@ use crate::Id;
 use crate::messages::Timestamp;
 use crate::messages::task;
 
-/// The state of a process. A deleted one is no longer there.
+/// The state of a process. A deleted process has no state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum State {
-    /// It waits for `Start`.
+    /// The process waits for `Start`.
     Created,
-    /// It runs.
+    /// The process runs.
     Running,
-    /// It is frozen.
+    /// The process is frozen.
     Paused,
-    /// It has ended, and its end is published.
+    /// The process has ended, and its end is published.
     Stopped,
 }
 
 /// The end of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exit {
-    /// The exit status, or 128 and the signal.
+    /// The exit status, or 128 plus the number of the signal.
     pub status: u32,
-    /// When.
+    /// The time of the end.
     pub at: Timestamp,
 }
 
 impl Exit {
-    /// Of a process that never was. 255 is containerd's `UnknownExitStatus`.
+    /// The end of a process that never started. 255 is containerd's `UnknownExitStatus`.
     pub const NEVER_STARTED: Self = Self { status: 255, at: Timestamp::NEVER };
 }
 
-/// What becomes of a container's processes when the init process ends.
+/// What happens to a container's processes when the init process ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pids {
-    /// The container has a PID namespace of its own: the kernel kills them.
+    /// The container has its own PID namespace: the kernel kills the processes.
     Own,
-    /// It has another's PID namespace: the shim must kill them.
+    /// The container uses another PID namespace: the shim must kill the processes.
     Shared,
 }
 
-/// Where the standard streams lead.
+/// The paths of the standard streams.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Streams {
     pub stdin: String,
@@ -54,13 +54,13 @@ pub(super) struct Streams {
 }
 
 impl Streams {
-    /// The bytes of the texts.
+    /// The bytes of the paths.
     pub fn bytes(&self) -> usize {
         self.stdin.len() + self.stdout.len() + self.stderr.len()
     }
 }
 
-/// What is done to a process now.
+/// The work that is done on a process now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Doing {
     Start,
@@ -75,12 +75,12 @@ pub(super) struct Process {
     /// 0 before the start of an exec.
     pub pid: u32,
     pub state: State,
-    /// The kernel's word that the process has ended; published when its turn comes.
+    /// The end that the kernel reported. It is published when its turn comes.
     pub ended: Option<Exit>,
-    /// The end, once it is published; or that the start failed.
+    /// The published end, or the end of a process whose start failed.
     pub exit: Option<Exit>,
     pub doing: Option<Doing>,
-    /// Calls that wait until nothing is done to the process.
+    /// Calls that wait until no work is done on the process.
     pub queue: Queue,
     pub waits: Vec<Ticket>,
     pub streams: Streams,
@@ -100,7 +100,7 @@ impl Process {
         }
     }
 
-    /// The end as an answer has it.
+    /// The end, in the form for an answer.
     pub fn end(&self) -> Exit {
         self.exit.unwrap_or(Exit { status: 0, at: Timestamp::NEVER })
     }
@@ -114,7 +114,7 @@ pub(super) struct Exec {
 }
 
 impl Exec {
-    /// Whether the init process's end must wait for this one's.
+    /// Whether the init process's end must wait for the end of this exec.
     pub fn is_running(&self) -> bool {
         self.process.state == State::Running || self.process.doing == Some(Doing::Start)
     }
@@ -127,9 +127,9 @@ pub(super) struct Container {
     pub pids: Pids,
     pub init: Process,
     pub execs: BTreeMap<Id, Exec>,
-    /// That the rest of the processes was sent to its end.
+    /// Whether the other processes were already killed or thawed.
     pub cleared: bool,
-    /// The call that deleted the container; only the init process's end is missing.
+    /// The call that deleted the container. Only the end of the init process is missing.
     pub deleted: Option<Ticket>,
 }
 
@@ -150,7 +150,7 @@ impl Container {
         }
     }
 
-    /// What `State` says: a container that is frozen has only frozen processes.
+    /// The answer of `State`. In a frozen container every process counts as frozen.
     pub fn status(&self, process: &Process) -> task::Status {
         if self.init.doing == Some(Doing::Pause) {
             return task::Status::Pausing;

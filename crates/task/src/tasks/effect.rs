@@ -1,4 +1,4 @@
-//! What the machine wants done, and how it hears of the result.
+//! The effects that the machine asks for, and the results of work.
 
 use super::container::Pids;
 use super::refusal::Refusal;
@@ -9,22 +9,22 @@ use crate::messages::task::{
 };
 use crate::{Answer, Event, Id};
 
-/// Work under way.
+/// The number of unfinished work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Job(pub(super) u64);
 
-/// Something to do, in this order.
+/// An effect that the caller must carry out, in this order.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
     /// Answer a call.
     Answer(Ticket, Result<Answer, Refusal>),
-    /// Publish an event, after all that came before.
+    /// Publish an event, after all earlier events.
     Publish(Event),
-    /// Do some work, and tell its [`Outcome`]. Work of one process comes one after the other.
+    /// Do some work, and report its [`Outcome`]. Two pieces of work on one process are never done at the same time.
     Run(Job, Work),
-    /// Write to the container's log that work failed for which nobody waits.
+    /// Write to the container's log that work failed whose result no call waits for.
     Report(Id, Refusal),
-    /// End the shim, once the answers and events are out.
+    /// End the shim, after the answers and events are sent.
     Shutdown,
 }
 
@@ -37,23 +37,23 @@ pub enum Work {
     StartInit(Id),
     /// Start an exec. Outcome: `Started`.
     StartExec(Target, Box<ExecProcessRequest>),
-    /// Remove what is left of a process. For the init process also the container; if the init process has not run its program
-    /// yet, it must be killed, and its end must be told as any other. Outcome: `Done`.
+    /// Remove what is left of a process; for the init process, also the container. If the init process has not run its program
+    /// yet, it must be killed, and its end must be reported like any other end. Outcome: `Done`.
     Delete(Target),
-    /// Freeze. Outcome: `Done`.
+    /// Freeze the container. Outcome: `Done`.
     Pause(Id),
-    /// Thaw. Outcome: `Done`.
+    /// Thaw the container. Outcome: `Done`.
     Resume(Id),
     /// Send a signal. Outcome: `Done`.
     Kill {
-        /// To which process.
+        /// The process that gets the signal.
         target: Target,
-        /// 0 to 64.
+        /// The signal's number, 0 to 64.
         signal: u32,
-        /// Or to all.
+        /// Whether only the process or all processes get the signal.
         reach: Reach,
     },
-    /// Set limits. Outcome: `Done`.
+    /// Set new limits. Outcome: `Done`.
     Update(Id, Box<UpdateTaskRequest>),
     /// Make a checkpoint. Outcome: `Done`.
     Checkpoint(Id, Box<CheckpointTaskRequest>),
@@ -63,7 +63,7 @@ pub enum Work {
     Stats(Id),
     /// Set the size of the terminal. Outcome: `Done`.
     Resize {
-        /// Of which process.
+        /// The process with the terminal.
         target: Target,
         /// Columns.
         width: u16,
@@ -79,22 +79,22 @@ pub enum Work {
 pub enum Outcome {
     /// The container is made.
     Created {
-        /// The init process.
+        /// The process ID of the init process.
         pid: u32,
-        /// Whether the kernel ends all its processes with the init process.
+        /// Whether the kernel ends all processes of the container when the init process ends.
         pids: Pids,
     },
     /// The exec runs.
     Started {
-        /// Its process.
+        /// The process ID of the exec.
         pid: u32,
     },
-    /// It is done.
+    /// The work is done.
     Done,
     /// The process IDs of the container.
     Pids(Vec<u32>),
     /// The figures.
     Stats(Any),
-    /// It failed.
+    /// The work failed.
     Failed(Refusal),
 }

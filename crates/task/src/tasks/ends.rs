@@ -1,4 +1,5 @@
-//! The end of a process, and the order of the events: no end before the start, the init process's end last.
+//! The end of a process, and the order of the events: a process's end is published after its start, and the init process's end
+//! after all other ends.
 
 use std::mem;
 
@@ -25,8 +26,8 @@ impl Tasks {
         }
     }
 
-    /// Publishes the ends whose turn has come, and removes a container that was deleted. A process's end waits for what is done
-    /// to the process: so it never comes before the start.
+    /// Publishes the ends whose turn has come, and removes a container that was deleted. A process's end waits until no work is
+    /// done on the process. So the end never comes before the start.
     pub(super) fn settle(&mut self, id: &Id) {
         let Some(container) = self.containers.get_mut(id) else { return };
         let ready = container.execs.iter().filter(|(_, exec)| exec.process.is_ready());
@@ -52,13 +53,13 @@ impl Tasks {
             }
             self.stop(&target);
         }
-        // A result that is still to come must find its own container, not one that was made later under the same ID.
+        // A result that is still to come must find its own container, and not a later container with the same ID.
         if is_deleted && self.containers.get(id).is_some_and(Container::is_at_rest) {
             self.remove(id);
         }
     }
 
-    /// Publishes the end, and answers who waits for it.
+    /// Publishes the end, and answers the calls that wait for the end.
     fn stop(&mut self, target: &Target) {
         let Some(process) = self.process_mut(target) else { return };
         let Some(exit) = process.ended.take() else { return };
@@ -101,7 +102,7 @@ impl Tasks {
         self.abandon(init, None);
     }
 
-    /// Refuses what still waits for a process that is gone.
+    /// Refuses the calls that still wait for a process that is gone.
     pub(super) fn abandon(&mut self, process: Process, exec: Option<&Id>) {
         let refusal = match exec {
             Some(exec) => Refusal::NoExec(exec.to_string()),
@@ -116,7 +117,7 @@ impl Tasks {
     }
 }
 
-/// What must be done to the rest of a container whose init process has ended.
+/// What must be done to the other processes of a container whose init process has ended.
 enum Rest {
     Kill,
     Thaw,
@@ -134,13 +135,13 @@ impl Rest {
 }
 
 impl Container {
-    /// Whether the init process has ended, and nothing is done to an exec.
+    /// Whether the init process has ended, and no work is done on an exec.
     fn is_at_rest(&self) -> bool {
         self.init.state == State::Stopped
             && self.execs.values().all(|exec| exec.process.doing.is_none())
     }
 
-    /// What must be done to the rest, once.
+    /// What must be done to the other processes. It is returned only once.
     fn rest(&mut self) -> Vec<Rest> {
         let mut rest = Vec::new();
         if !mem::replace(&mut self.cleared, true) {

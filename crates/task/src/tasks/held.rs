@@ -1,5 +1,5 @@
-//! What peers make the machine keep: calls that wait for what is done to their process, and the requests of execs. Each knows
-//! how many bytes it takes; `room` has the bounds.
+//! What peers make the machine keep: calls that wait for other work on their process, and the requests of execs. Each value
+//! knows how many bytes it takes; `room` has the bounds.
 
 use std::collections::VecDeque;
 
@@ -9,11 +9,11 @@ use super::target::Ticket;
 use crate::Call;
 use crate::messages::task::ExecProcessRequest;
 
-/// The memory of an annotation besides its text: two strings, twice, because a node of the map can be half empty, and what the
-/// allocator needs for two pieces.
+/// The memory of an annotation besides its text: two strings, counted twice because a node of the map can be half empty, and
+/// the allocator's overhead for two pieces.
 const ANNOTATION: usize = 4 * size_of::<String>() + 2 * 16;
 
-/// Calls that wait until nothing is done to their process, in the order in which they came.
+/// Calls that wait until no work is done on their process, in the order in which they came.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     calls: VecDeque<(Ticket, Call)>,
@@ -21,10 +21,10 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    /// Only for a call whose bytes the machine has room for.
+    /// The caller has checked that there is room for the bytes of the call.
     pub fn push(&mut self, ticket: Ticket, call: &Call) {
         self.bytes += bytes_of(call);
-        // The clone has no room that is not used: prost keeps the room of a text that comes again and is shorter.
+        // A clone has no unused capacity. prost keeps the capacity of a text when the field comes again with a shorter text.
         self.calls.push_back((ticket, call.clone()));
     }
 
@@ -53,18 +53,18 @@ pub(super) fn bytes_of(call: &Call) -> usize {
     size_of::<(Ticket, Call)>() + call.encoded_len() + annotations * ANNOTATION
 }
 
-/// An exec's request, and how much of it is kept.
+/// The request of an exec, and how many bytes of the request are kept.
 #[derive(Debug)]
 pub(super) struct ExecRequest {
-    /// What to start; taken by the start.
+    /// The request; the start takes it.
     request: Option<Box<ExecProcessRequest>>,
-    /// The bytes of the request, with the machine or with the work that starts the exec.
+    /// The bytes of the request, which the machine has, or the work that starts the exec.
     pub bytes: usize,
 }
 
 impl ExecRequest {
     pub fn new(request: &ExecProcessRequest) -> Self {
-        // A clone, as in `Queue::push`.
+        // A clone, for the reason in `Queue::push`.
         Self { bytes: request.encoded_len(), request: Some(Box::new(request.clone())) }
     }
 
@@ -73,7 +73,7 @@ impl ExecRequest {
         self.request.take()
     }
 
-    /// The work is done, and no longer has the request.
+    /// The work is done, and does not have the request any more.
     pub fn started(&mut self) {
         self.bytes = 0;
     }

@@ -1,5 +1,5 @@
-//! Random histories: calls, results and ends in any order, with a small model of the kernel and of those who do the work. The
-//! rules of events hold at each step, every call is answered once, and nothing is left.
+//! Random histories: calls, results and ends in any order, with a small model of the kernel and of the program that does the
+//! work. At each step the rules for events hold. Each call is answered once, and nothing is left at the end.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,11 +17,11 @@ use crate::{Answer, Call, Code, Event, Id, Method};
 
 const AT: Timestamp = Timestamp { seconds: 9, nanos: 9 };
 
-/// One thing that happens.
+/// One step of a history.
 #[derive(Debug, Clone)]
 enum Step {
     Call(Method, u8, u8),
-    /// Some work is done; told another time.
+    /// Some work is done. Another step reports the result.
     Work(Index, bool),
     Tell(Index),
     Die(Index),
@@ -83,7 +83,7 @@ fn call(method: Method, id: u8, exec: u8) -> Call {
     }
 }
 
-/// What the events so far say of a container.
+/// What the events so far say about a container.
 #[derive(Debug, Default)]
 struct Told {
     started: bool,
@@ -94,24 +94,24 @@ struct Told {
     execs_ended: BTreeSet<String>,
 }
 
-/// The machine, and all around it.
+/// The machine and its surroundings.
 #[derive(Default)]
 struct World {
     tasks: Tasks,
-    /// Work not done yet.
+    /// Work that is not done yet.
     todo: BTreeMap<Job, Work>,
-    /// Work done, with what will be told.
+    /// Work that is done, with the result that will be reported.
     done: BTreeMap<Job, (Work, Outcome)>,
     living: BTreeMap<u32, Target>,
-    /// Dead, and not reaped.
+    /// Processes that have died and are not reaped.
     dead: BTreeMap<u32, Target>,
-    /// Reaped before their start was told.
+    /// Processes that were reaped before their start was reported.
     unknown: BTreeSet<u32>,
     inits: BTreeMap<Id, (u32, Pids)>,
     tickets: u32,
     unanswered: BTreeSet<Ticket>,
     connection: u64,
-    /// Unanswered on a connection that has ended: work begun is answered, what waited is not.
+    /// Unanswered calls of a connection that has ended. Calls whose work has begun are answered; waiting calls are not.
     lost: BTreeSet<Ticket>,
     told: BTreeMap<String, Told>,
 }
@@ -181,7 +181,7 @@ impl World {
 
     fn die(&mut self, pid: u32) {
         let Some(target) = self.living.remove(&pid) else { return };
-        // The kernel kills what is in the PID namespace first.
+        // The kernel kills the other processes of the PID namespace first.
         if target.exec.is_none()
             && self.inits.get(&target.container).is_some_and(|(_, pids)| *pids == Pids::Own)
         {
@@ -197,7 +197,7 @@ impl World {
         }
     }
 
-    /// A process ID that is free. As in the kernel the lowest ones come again.
+    /// A free process ID. Like the kernel, the model uses the lowest IDs again.
     fn new_pid(&self) -> u32 {
         let taken = |pid: &u32| {
             self.living.contains_key(pid)
@@ -264,7 +264,8 @@ impl World {
         }
     }
 
-    /// Work that holds a process is alone with it. The machine's own kill and thaw come after the process's end.
+    /// While work holds a process, no other work is done on the process. The machine's own kill and thaw come after the end of
+    /// the init process.
     fn is_alone(&self, work: &Work) {
         let held = |work: &Work| match work {
             Work::Create(id, _) | Work::StartInit(id) | Work::Pause(id) | Work::Update(id, _) => {
@@ -282,7 +283,7 @@ impl World {
         }
     }
 
-    /// The rules of events (containerd's docs/runtime-v2.md).
+    /// Checks the rules for events (containerd's docs/runtime-v2.md).
     fn hear(&mut self, event: &Event) {
         let id = event.container().to_owned();
         if let Event::Create(_) = event {
@@ -320,7 +321,7 @@ impl World {
         assert!(is_first, "{event:?} has its place elsewhere");
     }
 
-    /// What `State` answers is what the events said.
+    /// Checks that the answer of `State` agrees with the events.
     fn compare(&mut self) {
         let ids: Vec<_> = self.told.keys().cloned().collect();
         for id in ids {
@@ -345,7 +346,7 @@ impl World {
         }
     }
 
-    /// Everything that is under way comes to its end, and nothing is left.
+    /// Ends everything that is unfinished, and checks that nothing is left.
     fn finish(&mut self) {
         for round in 0.. {
             assert!(round < 1000, "work without end");

@@ -1,37 +1,39 @@
-//! The tasks of a shim as a state machine: calls, results of work and ends of processes in; answers, events and work to do out.
-//! Nothing here asks the kernel or the clock, so that every order of things can be tested.
+//! The tasks of a shim as a state machine: calls, results of work and ends of processes go in; answers, events and work to do
+//! come out. No function here asks the kernel or the clock, so that tests can try every order of inputs.
 //!
 //! The states, the errors and their texts are those of containerd's Go shim (v1.7.24, `runtime/v2/runc/task/service.go`,
-//! `pkg/process/*_state.go`), because clients compare codes and some compare texts. What differs, and why:
+//! `pkg/process/*_state.go`), because clients compare codes, and some clients compare texts. These are the differences, with
+//! their reasons:
 //! - `Create` of an ID that exists or is being made is refused with `AlreadyExists`. The Go shim mounts over the first
 //!   container's rootfs and then fails with `Unknown`.
 //! - `State` never waits. In the Go shim `State` waits behind a hanging `Start`.
-//! - `Delete` of a container that was never started answers after the init process has ended, so that the exit event comes
-//!   before the delete event, as containerd's documentation demands; the Go shim leaves the order to chance.
-//! - An exec whose start failed cannot be started again (the Go shim panics there if the second start fails, too), and its exit
-//!   status is 255, containerd's "unknown", where the Go shim says 0.
-//! - A `Wait` for an exec that is deleted unstarted is refused. In the Go shim such a `Wait` never ends.
+//! - `Delete` of a container that was never started answers after the init process has ended. So the exit event comes before
+//!   the delete event, as containerd's documentation demands. The Go shim leaves this order to chance.
+//! - An exec whose start failed cannot be started again (the Go shim panics if the second start fails, too). Its exit status is
+//!   255, containerd's "unknown"; the Go shim answers 0.
+//! - A `Wait` for an exec that is deleted before its start is refused. In the Go shim such a `Wait` never ends.
 //! - A restore from a checkpoint is refused with `Unimplemented`.
 //! - A request without its specification or resources, and a number that is no signal or no size, is refused with
 //!   `InvalidArgument`. The Go shim panics, fails with `Unknown`, or cuts the number.
-//! - A container whose `Create` is under way is not there for other calls, as in 2.x, and keeps the shim from ending. In 1.7
+//! - While `Create` is unfinished, its container does not exist for other calls, as in 2.x, and the shim does not end. In 1.7
 //!   all calls wait for every `Create`.
-//! - A call or an exec that there is no room for is refused with `ResourceExhausted`. The Go shim has no bounds.
+//! - A call or an exec for which there is no room is refused with `ResourceExhausted`. The Go shim has no bounds.
 //! - A call that waits behind other work is forgotten when its connection ends. The Go shim carries such a call out later.
 //!
 //! | module | story |
 //! |---|---|
-//! | `machine` | the state, and what all inputs share |
-//! | `calls` | a call: refused, answered, queued, or made into work |
+//! | `machine` | the state, and the functions that all inputs use |
+//! | `calls` | a call is refused, answered, queued, or turned into work |
 //! | `results` | the result of work |
 //! | `ends` | the end of a process, and the order of the events |
-//! | `container` | a container, its processes and what they are in |
+//! | `container` | a container, its processes and their states |
 //! | `held`, `room` | what peers make the machine keep, and its bounds |
 //! | `rules` | which call is allowed in which state |
-//! | `effect` | what the machine wants done |
-//! | `target` | who waits for an answer, and which process is meant |
-//! | `refusal` | how a call fails |
+//! | `effect` | the effects that the machine asks for |
+//! | `target`, `addressed` | who waits for an answer, and which process is meant; which process a call is for |
+//! | `refusal` | why a call fails |
 
+mod addressed;
 mod calls;
 mod container;
 mod effect;

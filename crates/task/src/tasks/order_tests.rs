@@ -9,7 +9,7 @@ use crate::messages::Timestamp;
 use crate::messages::task::WaitResponse;
 use crate::{Answer, Code, Method};
 
-/// A container that runs, with an exec that runs; process IDs 7 and 8.
+/// A running container with a running exec; their process IDs are 7 and 8.
 fn running(pids: Pids) -> Driver {
     let mut driver = Driver::new();
     driver.complete(Method::Create, "", Outcome::Created { pid: 7, pids });
@@ -47,7 +47,7 @@ fn an_end_before_the_start_is_told_comes_after_the_start() {
     let mut driver = running(Pids::Own);
     driver.send(Method::Exec, "e2");
     let start = job(&driver.send(Method::Start, "e2"));
-    // Nobody knows this process yet.
+    // No exec has this process yet.
     assert_eq!(driver.tasks.ended(9, END), []);
     let effects = driver.tasks.done(start, Outcome::Started { pid: 9 });
     assert_eq!(order(&effects), ["/tasks/exec-started", "answer", "/tasks/exit"]);
@@ -56,13 +56,13 @@ fn an_end_before_the_start_is_told_comes_after_the_start() {
 #[test]
 fn an_end_of_nobody_is_forgotten_with_the_last_start() {
     let mut driver = running(Pids::Own);
-    // While nothing is started, and while another process is.
+    // While no start is unfinished, and while the start of another process is unfinished.
     assert_eq!(driver.tasks.ended(10, END), []);
     driver.send(Method::Exec, "e2");
     let start = job(&driver.send(Method::Start, "e2"));
     assert_eq!(driver.tasks.ended(11, END), []);
     driver.tasks.done(start, Outcome::Started { pid: 9 });
-    // The numbers come again.
+    // The process IDs are used again.
     for (exec, pid) in [("e3", 10), ("e4", 11)] {
         driver.send(Method::Exec, exec);
         let effects = driver.complete(Method::Start, exec, Outcome::Started { pid });
@@ -91,7 +91,7 @@ fn an_end_between_start_and_wait_answers_the_wait() {
     let effects = driver.send(Method::Wait, "e1");
     let wanted = WaitResponse { exit_status: 3, exited_at: Some(END.at) };
     assert!(matches!(&effects[..], [Effect::Answer(_, Ok(Answer::Wait(end)))] if *end == wanted));
-    // As often as somebody asks, until it is deleted.
+    // Each `Wait` is answered until the exec is deleted.
     assert_eq!(order(&driver.send(Method::Wait, "e1")), ["answer"]);
     let effects = driver.complete(Method::Delete, "e1", Outcome::Done);
     assert_eq!(order(&effects), ["answer"]);
@@ -105,7 +105,7 @@ fn the_init_process_ends_last_and_no_exec_starts_after_it() {
         driver.send(Method::Exec, "e2");
         driver.send(Method::Wait, "");
         assert_eq!(order(&driver.tasks.ended(7, END)), wanted);
-        // The container is running yet, but no exec starts.
+        // The container still runs, but no exec starts.
         let effects = driver.send(Method::Start, "e2");
         let text = "container c1 init process is not running: failed precondition";
         let [Effect::Answer(_, Err(refusal))] = &effects[..] else { panic!("{effects:?}") };

@@ -1,56 +1,56 @@
-//! How a call fails.
+//! Why a call fails.
 
 use std::fmt;
 
 use crate::messages::Status;
 use crate::{Code, Id, NotAnId};
 
-/// Why a call fails. The texts are the Go shim's, where it has one.
+/// Why a call fails. Where the Go shim has a text for the case, the text here is the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
-    /// No such container.
+    /// There is no such container.
     NoContainer,
-    /// No such exec in the container.
+    /// The container has no such exec.
     NoExec(String),
-    /// The same, told to `CloseIO`: the Go shim forgets to give this one a code.
+    /// The container has no such exec, and the call is `CloseIO`: there the Go shim forgets the code.
     NoExecWithoutCode(String),
-    /// There is such a container, or one is being made.
+    /// The container exists, or is being made.
     ContainerExists(Id),
-    /// There is such an exec.
+    /// The exec exists.
     ExecExists(Id),
-    /// Not in this state. The Go shim has no code for any of these.
+    /// The state does not allow the call. The Go shim has no code for these errors.
     State(&'static str),
     /// The init process has ended, so no exec may start.
     InitEnded(Id),
-    /// An exec without a process.
+    /// The exec has no process yet.
     NotStarted,
-    /// The exec's start failed before.
+    /// An earlier start of the exec failed.
     StartFailed(Id),
     /// The process has ended.
     Finished,
-    /// An ID that containerd would not give.
+    /// The ID is not one that containerd would give.
     BadId(NotAnId),
-    /// A number that no such thing has.
+    /// The number is not valid.
     BadNumber {
-        /// Of what.
+        /// The kind of the number.
         what: &'static str,
         /// The number.
         number: u32,
     },
-    /// The request lacks something.
+    /// The request lacks a part.
     Missing(&'static str),
-    /// Nothing here does that.
+    /// The machine does not support the request.
     Unsupported(&'static str),
-    /// There is no room for what the request brings.
+    /// There is no room for the request.
     NoRoom {
-        /// What there would be too many of.
+        /// What there would be too much of.
         what: &'static str,
-        /// The most bytes of all of them.
+        /// The most bytes that all of it may take.
         most: usize,
     },
     /// The work failed.
     Failed {
-        /// What kind of failure.
+        /// The code of the failure.
         code: Code,
         /// What failed on what, and why.
         text: String,
@@ -60,7 +60,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// The code.
+    /// The code of the refusal.
     #[must_use]
     pub fn code(&self) -> Code {
         match self {
@@ -78,7 +78,7 @@ impl Refusal {
         }
     }
 
-    /// What goes to the client.
+    /// The status for the client.
     #[must_use]
     pub fn status(&self) -> Status {
         self.code().status(self)

@@ -150,7 +150,7 @@ impl Tasks {
 
     fn resumed(&mut self, id: Id, ticket: Option<Ticket>, outcome: Outcome) {
         let answer = outcome.empty();
-        // Without a ticket the init process had ended when the container was thawed.
+        // Without a ticket, the machine itself thawed the container after the init process had ended.
         let Some(ticket) = ticket else { return self.reply(&id, None, answer) };
         let target = Target { container: id.clone(), exec: None };
         if let (Ok(_), Some(init)) = (&answer, self.process_mut(&target)) {
@@ -173,14 +173,14 @@ impl Tasks {
         Ok(Answer::Pids(PidsResponse { processes }))
     }
 
-    /// Answers, and goes on with what waited for the process.
+    /// Answers the call, and goes on with the calls that waited for the process.
     fn finished(
         &mut self,
         target: Target,
         ticket: Option<Ticket>,
         answer: Result<Answer, Refusal>,
     ) {
-        // A signal that the machine sends by itself does not keep the process.
+        // A signal that the machine itself sends does not count as work on the process.
         if let (Some(_), Some(process)) = (ticket, self.process_mut(&target)) {
             process.doing = None;
         }
@@ -195,7 +195,7 @@ impl Tasks {
         }
     }
 
-    /// Answers the one who waits; without one, a failure goes to the log.
+    /// Answers the call that waits. If no call waits, a failure goes to the log.
     fn reply(&mut self, id: &Id, ticket: Option<Ticket>, answer: Result<Answer, Refusal>) {
         match (ticket, answer) {
             (Some(ticket), answer) => self.answer(ticket, answer),
@@ -204,7 +204,7 @@ impl Tasks {
         }
     }
 
-    /// From now on the end of this process is the target's; it may have come already.
+    /// From now on the end of this process belongs to the target. The end may have been reported already.
     fn know(&mut self, pid: u32, target: Target) {
         match self.early.remove(&pid) {
             Some(exit) => {
@@ -257,7 +257,7 @@ impl super::Exit {
 }
 
 impl Work {
-    /// Whether a process comes of it that may end before the result is told.
+    /// Whether the work makes a process that may end before the result is reported.
     pub(super) fn makes_a_process(&self) -> bool {
         matches!(self, Self::Create(..) | Self::StartExec(..))
     }

@@ -1,5 +1,5 @@
-//! The bounds of what peers make the machine keep. Without a bound a peer could fill the memory with messages of 4 MiB that
-//! nothing has been done for yet.
+//! The bounds of what peers make the machine keep. Without a bound, a peer could fill the memory with messages of 4 MiB that
+//! still wait for their turn.
 
 use super::container::{Container, Exec, Process};
 use super::held::bytes_of;
@@ -7,23 +7,24 @@ use super::machine::Tasks;
 use super::refusal::Refusal;
 use crate::Call;
 
-/// The most bytes of the calls that wait for what is done to their process, of all connections together. A call is a few
-/// kilobytes; the longest is 4 MiB.
+/// The most bytes of the calls that wait for other work on their process, for all connections together. A call usually has a
+/// few kilobytes, and at most 4 MiB.
 pub const MAX_QUEUED: usize = 16 << 20;
 
-/// The most bytes of the execs that are not deleted. An exec counts with its request until the result of its start is told,
-/// because the request is kept as long, and then with what `State` answers: less than a kilobyte.
+/// The most bytes of the execs that are not deleted. Until the result of its start is reported, an exec counts with its
+/// request, because the request is kept until then. After that, it counts with the data for the answer of `State`: less than a
+/// kilobyte.
 pub const MAX_EXECS: usize = 16 << 20;
 
 impl Exec {
-    /// The ID is in the map of the execs and in the request.
+    /// The ID is stored twice: in the map of the execs and in the request.
     fn bytes(&self) -> usize {
         size_of::<Self>() + self.process.streams.bytes() + self.request.bytes
     }
 }
 
 impl Tasks {
-    /// Whether there is room for one more call that waits.
+    /// Checks that there is room for one more waiting call.
     pub(super) fn has_room_for(&self, call: &Call) -> Result<(), Refusal> {
         let queued = self.containers.values().flat_map(Container::processes);
         let queued: usize = queued.map(|process| process.queue.bytes).sum();
@@ -35,7 +36,7 @@ impl Tasks {
         }
     }
 
-    /// Whether there is room for one more exec.
+    /// Checks that there is room for one more exec.
     pub(super) fn has_room_for_exec(&self, exec: &Exec) -> Result<(), Refusal> {
         let execs = self.containers.values().flat_map(|container| container.execs.values());
         let held: usize = execs.map(Exec::bytes).sum();
@@ -88,7 +89,7 @@ mod tests {
         })
     }
 
-    /// The code of the one answer; nothing for success.
+    /// The code of the only answer; `None` for success.
     fn refused(effects: &[Effect]) -> Option<Code> {
         let mut answers = effects.iter().filter_map(|effect| match effect {
             Effect::Answer(_, answer) => Some(answer.as_ref().err()),
@@ -110,7 +111,7 @@ mod tests {
         }
         let effects = send(90, exec("e1", 3 * MIB));
         assert_eq!(refused(&effects), Some(Code::ResourceExhausted));
-        // A shorter one has room yet, and so have all when the queue is empty.
+        // There is still room for a shorter call, and when the queue is empty there is room for all calls.
         assert_eq!(send(91, exec("e1", MIB / 2)), []);
         let effects = driver.tasks.done(pause, Outcome::Done);
         assert_eq!(effects.iter().filter(|of| matches!(of, Effect::Answer(..))).count(), 7);
@@ -155,7 +156,7 @@ mod tests {
         let resume = driver.send(Method::Resume, "");
         assert_eq!(driver.tasks.call(ticket(3, 1), exec("e1", 15 * MIB)), []);
         assert_eq!(resume, []);
-        // What was begun goes on and is answered; then come the calls of the others.
+        // Work that has begun goes on and is answered; then come the calls of the other connections.
         let effects = driver.tasks.done(pause, Outcome::Done);
         let answers = effects.iter().filter_map(|effect| match effect {
             Effect::Answer(ticket, _) => Some(ticket.connection),
@@ -176,11 +177,11 @@ mod tests {
         }
         let exhausted = Some(Code::ResourceExhausted);
         assert_eq!(refused(&send(1, exec("e6", 3 * MIB))), exhausted);
-        // There is no such exec now.
+        // The refused exec does not exist.
         let wait = WaitRequest { id: "c1".to_owned(), exec_id: "e6".to_owned() };
         let effects = send(1, Call::Wait(wait));
         assert!(matches!(&effects[..], [Effect::Answer(_, Err(Refusal::NoExec(_)))]));
-        // The request is kept until the start is told.
+        // The request is kept until the result of the start is reported.
         let start = job(&driver.send(Method::Start, "e1"));
         assert_eq!(refused(&driver.tasks.call(ticket(1, 1), exec("e6", 3 * MIB))), exhausted);
         driver.tasks.done(start, Outcome::Started { pid: 8 });

@@ -1,5 +1,5 @@
-//! Which call is allowed in which state: the Go shim's `init_state.go` and `exec_state.go` as a table. One row is ours: for
-//! `ResizePty` of an init process that has ended the Go shim has no rule, and fails on its closed console.
+//! The calls that each state allows: the Go shim's `init_state.go` and `exec_state.go` as a table. One row is sharedroot's own:
+//! for `ResizePty` of an init process that has ended, the Go shim has no rule, and fails because its console is closed.
 
 use super::container::State;
 use super::refusal::Refusal;

@@ -1,4 +1,4 @@
-//! Every call in every state, and what it gets: the whole table, to be read beside the Go shim's source.
+//! Every call in every state, with its result: the whole table, for comparison with the Go shim's source.
 
 use super::container::{Exit, Pids};
 use super::effect::{Effect, Job, Outcome};
@@ -11,7 +11,7 @@ use crate::{Answer, Call, Code, Event, Method};
 
 const AT: Timestamp = Timestamp { seconds: 9, nanos: 9 };
 
-/// A call of `c1`, or of its exec.
+/// A call for `c1`, or for its exec.
 fn call(method: Method, exec: &str) -> Call {
     let (id, exec_id) = ("c1".to_owned(), exec.to_owned());
     match method {
@@ -53,7 +53,7 @@ fn call(method: Method, exec: &str) -> Call {
     }
 }
 
-/// A machine with the tickets it has seen.
+/// A machine, with the tickets that it has seen.
 pub(super) struct Driver {
     pub tasks: Tasks,
     stream: u32,
@@ -70,7 +70,7 @@ impl Driver {
         self.tasks.call(ticket, call(method, exec))
     }
 
-    /// Calls, and ends the work that comes of it.
+    /// Makes a call, and ends the work that follows from it.
     pub fn complete(&mut self, method: Method, exec: &str, outcome: Outcome) -> Vec<Effect> {
         let effects = self.send(method, exec);
         let job = job(&effects);
@@ -88,7 +88,7 @@ pub(super) fn job(effects: &[Effect]) -> Job {
     job
 }
 
-/// A container that came into a state by calls.
+/// A container that calls have brought into a state.
 fn init_in(state: &str) -> Driver {
     let mut driver = Driver::new();
     if state == "absent" {
@@ -106,7 +106,7 @@ fn init_in(state: &str) -> Driver {
     driver
 }
 
-/// An exec `e1` of a running container, that came into a state by calls.
+/// An exec `e1` of a running container. Calls have brought the exec into a state.
 fn exec_in(state: &str) -> Driver {
     let mut driver = init_in("running");
     if state == "absent" {
@@ -130,7 +130,7 @@ fn exec_in(state: &str) -> Driver {
     driver
 }
 
-/// What a call gets, in one line.
+/// The result of a call, in one line.
 fn got(effects: &[Effect]) -> String {
     let mut lines: Vec<_> = effects
         .iter()
@@ -158,7 +158,7 @@ const GONE: &str = "NotFound: container not created: not found";
 
 const INIT: [&str; 5] = ["absent", "created", "running", "paused", "stopped"];
 
-/// For each method: what the init process gets when it is absent, created, running, paused, stopped.
+/// For each method, the result for an init process that does not exist, is created, runs, is paused, has stopped.
 const OF_INIT: [(Method, [&str; 5]); 17] = {
     use Method::*;
     [
@@ -242,7 +242,7 @@ const EXEC: [&str; 5] = ["absent", "created", "failed", "running", "stopped"];
 
 const NO_EXEC: &str = "NotFound: process does not exist e1: not found";
 
-/// For each method that has an exec: what the exec gets when it is absent, created, failed to start, running, stopped.
+/// For each method for execs, the result for an exec that does not exist, is created, failed to start, runs, has stopped.
 const OF_EXEC: [(Method, [&str; 5]); 8] = {
     use Method::*;
     [
@@ -329,7 +329,7 @@ fn a_container_is_not_there_until_it_is_made() {
         let wanted = match method {
             Method::Create => EXISTS,
             Method::Connect => "task 0",
-            // The shim stays.
+            // The shim does not end.
             Method::Shutdown => "Empty",
             _ => GONE,
         };
@@ -396,12 +396,13 @@ fn calls_wait_for_what_is_done_to_their_process_and_for_nothing_else() {
     assert_eq!(got(&driver.send(Method::Exec, "e2")), "waits");
     assert_eq!(got(&driver.send(Method::Resume, "")), "waits");
     assert_eq!(got(&driver.send(Method::Kill, "")), "waits");
-    // These do not.
+    // These calls do not wait.
     for method in [Method::Pids, Method::Stats, Method::CloseIO] {
         assert_eq!(got(&driver.send(method, "")), "work");
     }
     assert_eq!(got(&driver.send(Method::Kill, "e1")), "work");
-    // In the order in which they came: the exec is refused, the container thawed, and the signal waits again.
+    // The calls are handled in the order in which they came: the exec is refused, the container thawed, and the signal waits
+    // again.
     let effects = driver.tasks.done(pause, Outcome::Done);
     assert_eq!(got(&effects), "Empty, Unknown: cannot exec in a paused state, work");
     assert_eq!(got(&driver.tasks.done(job(&effects), Outcome::Done)), "Empty, work");

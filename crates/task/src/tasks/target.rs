@@ -1,13 +1,13 @@
-//! Who is meant: the one who waits for an answer, and the process that something is done to.
+//! The call that waits for an answer, and the process that work is done on.
 
 use crate::Id;
 
-/// Where an answer goes.
+/// The call to which an answer belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket {
-    /// The connection, by a number that is never used again.
+    /// The number of the connection. No number is used twice.
     pub connection: u64,
-    /// The stream on it.
+    /// The stream of the call in the connection.
     pub stream: u32,
 }
 
@@ -16,14 +16,14 @@ pub struct Ticket {
 pub struct Target {
     /// The container.
     pub container: Id,
-    /// The exec; none for the init process.
+    /// The exec; `None` for the init process.
     pub exec: Option<Id>,
 }
 
-/// Whom a signal is for.
+/// The processes that get a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
-    /// The process.
+    /// Only the process.
     Process,
     /// Every process of the container.
     Container,

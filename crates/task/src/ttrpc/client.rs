@@ -1,5 +1,5 @@
-//! The side that calls, one call at a time. containerd serves the calls of one connection side by side, so events stay in their
-//! order only if each waits for the answer to the last.
+//! The side that makes calls, one call at a time. containerd handles the calls of one connection in parallel. So events stay in
+//! their order only if each event waits for the answer to the event before.
 
 use prost::Message;
 
@@ -9,7 +9,7 @@ use crate::decode::decode;
 use crate::messages::Status;
 use crate::messages::envelope::{Request, Response};
 
-/// A connection, seen by the caller.
+/// A connection, as the caller sees it.
 #[derive(Debug, Default)]
 pub struct Client {
     reader: Reader,
@@ -19,13 +19,13 @@ pub struct Client {
     out: Vec<u8>,
 }
 
-/// Why a call cannot go out. The connection is as it was.
+/// Why a call cannot be sent. The connection is unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Busy {
-    /// The last call has no answer.
+    /// The last call has no answer yet.
     #[error("the last call has no answer yet")]
     Waiting,
-    /// There is no further stream: a connection has 2^31 of them.
+    /// No stream is left: a connection has 2^31 streams.
     #[error("the connection has no stream left")]
     NoStream,
     /// The request is too long.
@@ -33,34 +33,34 @@ pub enum Busy {
     TooLong(#[from] TooLong),
 }
 
-/// The server speaks something else. The connection is of no further use.
+/// The server does not follow the protocol. The connection cannot be used any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Lost {
-    /// A frame that is no response to the call under way.
+    /// The frame is not a response to the unfinished call.
     #[error(
         "the server sent a {kind:?} frame on stream {stream}, where the last call is on {last}"
     )]
     Unasked {
-        /// What the frame is.
+        /// The kind of the frame.
         kind: Kind,
-        /// Its stream.
+        /// The stream of the frame.
         stream: u32,
         /// The stream of the last call.
         last: u32,
     },
-    /// A frame above the bound.
+    /// The frame is larger than the bound.
     #[error("the server sent a message of {0} bytes")]
     TooLong(u32),
-    /// A response that cannot be read, or has more than [`MAX_ENTRIES`](crate::MAX_ENTRIES).
+    /// The response cannot be read, or has more than [`MAX_ENTRIES`](crate::MAX_ENTRIES) entries.
     #[error("the server's response on stream {0} is malformed")]
     Malformed(u32),
 }
 
 impl Client {
-    /// Calls.
+    /// Makes a call.
     ///
     /// # Errors
-    /// The call cannot go out.
+    /// The call cannot be sent.
     pub fn call(&mut self, request: &Request) -> Result<(), Busy> {
         if self.waiting {
             return Err(Busy::Waiting);
@@ -68,17 +68,17 @@ impl Client {
         let stream = if self.last == 0 { Some(1) } else { self.last.checked_add(2) };
         let stream = stream.ok_or(Busy::NoStream)?;
         let payload = request.encode_to_vec();
-        // No flags, as containerd's client marks a call that does not stream (ttrpc's client.go).
+        // The flags are 0: so containerd's client marks a call that does not stream (ttrpc's client.go).
         Frame { stream, kind: Kind::Request, flags: 0, payload }.encode(&mut self.out)?;
         self.last = stream;
         self.waiting = true;
         Ok(())
     }
 
-    /// Takes bytes of the server, and gives the answer if it is whole: the payload, or how the call failed.
+    /// Takes bytes from the server. Returns the answer when it is complete: the payload, or why the call failed.
     ///
     /// # Errors
-    /// The bytes are no answer.
+    /// The bytes are not an answer.
     pub fn receive(&mut self, bytes: &[u8]) -> Result<Option<Result<Vec<u8>, Status>>, Lost> {
         self.reader.push(bytes);
         let mut answer = None;
@@ -109,13 +109,13 @@ impl Client {
         self.waiting
     }
 
-    /// The bytes that the server shall have.
+    /// The bytes that are to be sent to the server.
     #[must_use]
     pub fn output(&self) -> &[u8] {
         &self.out
     }
 
-    /// That the first bytes of the output are with the server.
+    /// Removes the first bytes of the output, which were sent to the server.
     pub fn sent(&mut self, bytes: usize) {
         self.out.drain(..bytes.min(self.out.len()));
         give_back(&mut self.out);

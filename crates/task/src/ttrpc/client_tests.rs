@@ -1,4 +1,4 @@
-//! A caller and what the server may send.
+//! A caller, and everything that the server may send.
 
 use proptest::prelude::*;
 use prost::Message;

@@ -3,19 +3,19 @@
 /// The bytes of a header.
 pub const HEADER: usize = 10;
 
-/// The most bytes after a header, by the protocol.
+/// The most bytes after a header; the protocol sets this bound.
 pub const MAX_PAYLOAD: usize = 4 << 20;
 
-/// What a frame is.
+/// The kind of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A call.
     Request,
-    /// Its end.
+    /// The response to a call.
     Response,
-    /// More of a call that streams. No method of a task streams.
+    /// More data of a call that streams. No method of a task streams.
     Data,
-    /// What later versions may bring: left out.
+    /// A kind of a later version; such a frame is ignored.
     Unknown(u8),
 }
 
@@ -45,25 +45,25 @@ pub mod flag {
     pub const REMOTE_CLOSED: u8 = 1;
     /// The sender will send more on this stream.
     pub const REMOTE_OPEN: u8 = 2;
-    /// There is no message in the frame, not even an empty one.
+    /// The frame has no message, not even an empty message.
     pub const NO_DATA: u8 = 4;
 }
 
-/// What stands before a payload: 10 bytes, the numbers with the most significant byte first.
+/// The header before a payload: 10 bytes. Numbers have their most significant byte first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
-    /// Bytes of the payload.
+    /// The bytes of the payload.
     pub length: u32,
-    /// The stream. The caller's streams are odd, and each is greater than the last.
+    /// The stream. The caller's streams are odd, and each new stream is larger than all earlier streams.
     pub stream: u32,
-    /// What the frame is.
+    /// The kind of the frame.
     pub kind: Kind,
     /// Bits of [`flag`].
     pub flags: u8,
 }
 
 impl Header {
-    /// Reads a header. Any 10 bytes are one.
+    /// Reads a header. Any 10 bytes are a header.
     #[must_use]
     pub fn decode(bytes: [u8; HEADER]) -> Self {
         let [l0, l1, l2, l3, s0, s1, s2, s3, kind, flags] = bytes;
@@ -84,12 +84,12 @@ impl Header {
     }
 }
 
-/// A header with its payload.
+/// A frame: a header and its payload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
     /// The stream.
     pub stream: u32,
-    /// What the frame is.
+    /// The kind of the frame.
     pub kind: Kind,
     /// Bits of [`flag`].
     pub flags: u8,
@@ -97,16 +97,16 @@ pub struct Frame {
     pub payload: Vec<u8>,
 }
 
-/// A payload above the protocol's bound.
+/// The payload is larger than the protocol's bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("message length {length} exceed maximum message size of {MAX_PAYLOAD}")]
 pub struct TooLong {
-    /// Bytes of the payload.
+    /// The bytes of the payload.
     pub length: usize,
 }
 
 impl Frame {
-    /// Writes the frame behind `out`.
+    /// Appends the frame to `out`.
     ///
     /// # Errors
     /// The payload is too long; nothing is written.
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn the_bytes_are_gos() {
-        // What ttrpc's Go client writes for an empty request on its first stream (channel.go writeMessageHeader).
+        // The bytes that ttrpc's Go client writes for an empty request on its first stream (channel.go writeMessageHeader).
         let header = Header { length: 0x0102_0304, stream: 1, kind: Kind::Request, flags: 0 };
         assert_eq!(header.encode(), [1, 2, 3, 4, 0, 0, 0, 1, 1, 0]);
     }

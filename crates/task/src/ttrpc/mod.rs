@@ -3,9 +3,9 @@
 //! | module | story |
 //! |---|---|
 //! | `frame` | one frame: header, kind, flags, bounds |
-//! | `reader` | frames out of a buffer that grows |
-//! | `server` | the side that is called: bytes in, requests out, answers in, bytes out |
-//! | `client` | the side that calls, one call at a time: `Forward` |
+//! | `reader` | takes frames from a growing buffer |
+//! | `server` | the side that gets calls: bytes in, requests out; answers in, bytes out |
+//! | `client` | the side that makes calls, one call at a time: `Forward` |
 
 mod client;
 mod frame;

@@ -1,19 +1,19 @@
-//! Frames out of a buffer that grows.
+//! Takes frames from a growing buffer.
 
 use super::frame::{Frame, HEADER, Header, MAX_PAYLOAD};
 
-/// Bytes that came and are not yet frames: at most one frame of [`MAX_PAYLOAD`], and what came with its end. A length in a
-/// header reserves nothing: memory is taken by bytes that have come.
+/// Received bytes that are not yet taken as frames: at most one frame of [`MAX_PAYLOAD`], and the bytes that came with its end.
+/// The length in a header reserves no memory: memory grows only with the bytes that have come.
 #[derive(Debug, Default)]
 pub struct Reader {
     bytes: Vec<u8>,
-    /// How many of `bytes` are done.
+    /// How many of `bytes` are already taken.
     at: usize,
-    /// How many bytes of a payload above the bound are still to come.
+    /// How many bytes are still to come of a payload above the bound.
     skip: u64,
 }
 
-/// Gives the memory of one long message back once it is done: there are as many connections as containers.
+/// Frees the memory of a long message after the message was handled: there are as many connections as containers.
 pub(super) fn give_back(buffer: &mut Vec<u8>) {
     const KEPT: usize = 16 << 10;
     if buffer.is_empty() && buffer.capacity() > KEPT {
@@ -21,24 +21,24 @@ pub(super) fn give_back(buffer: &mut Vec<u8>) {
     }
 }
 
-/// What a reader finds.
+/// What the reader has found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Received {
     /// A frame.
     Frame(Frame),
-    /// The header of a frame above the bound. Its payload is thrown away as it comes, as containerd does.
+    /// The header of a frame above the bound. Its payload is dropped as it comes, as in containerd.
     TooLong(Header),
 }
 
 impl Reader {
-    /// Takes what was read.
+    /// Adds received bytes.
     pub fn push(&mut self, bytes: &[u8]) {
         self.bytes.drain(..std::mem::take(&mut self.at));
         give_back(&mut self.bytes);
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// The next frame, if all of it is there.
+    /// Takes the next frame, if the frame is complete.
     pub fn take(&mut self) -> Option<Received> {
         self.throw_away();
         let rest = &self.bytes[self.at..];
@@ -56,7 +56,7 @@ impl Reader {
         Some(Received::Frame(Frame { stream, kind, flags, payload }))
     }
 
-    /// Whether the peer may end here: no frame has begun.
+    /// Whether the peer may end the connection here: no frame has begun.
     #[must_use]
     pub fn is_between_frames(&self) -> bool {
         self.skip == 0 && self.held() == 0

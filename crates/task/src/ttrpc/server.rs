@@ -1,5 +1,5 @@
-//! The side that is called: bytes in, requests out; answers in, bytes out. What is wrong is answered as containerd's own server
-//! does (ttrpc's server.go), which goes on after everything but the end of the bytes.
+//! The side that gets calls: bytes in, requests out; answers in, bytes out. An error is answered as containerd's own server
+//! does (ttrpc's server.go). That server goes on after every error except the end of the bytes.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,18 +13,18 @@ use crate::decode::decode;
 use crate::messages::Status;
 use crate::messages::envelope::{self, KeyValue, Response};
 
-/// The most calls of one connection that go on: those that wait for their answers, and those whose stream was refused in the
-/// meantime, because the work for them goes on. containerd has one connection for each container, and a call that stays open
-/// for each `Wait`.
+/// The most unfinished calls of one connection: calls that wait for their answers, and calls whose stream was refused in the
+/// meantime, because the work for such a call goes on. containerd has one connection for each container, and one open call for
+/// each `Wait`.
 pub const MAX_OPEN: usize = 4096;
 
-/// The bytes of answers that wait for the peer before the peer's next bytes are left unread.
+/// The most bytes of answers that may wait for the peer. Beyond this bound the peer's next bytes are not read.
 pub const MAX_WAITING: usize = 1 << 20;
 
 /// A call.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Request {
-    /// The stream that the answer goes to.
+    /// The stream of the call, for the answer.
     pub stream: u32,
     /// The service's full name.
     pub service: String,
@@ -32,34 +32,34 @@ pub struct Request {
     pub method: String,
     /// The method's request.
     pub payload: Vec<u8>,
-    /// How long the caller waits.
+    /// How long the caller waits for the answer.
     pub timeout: Option<Duration>,
-    /// Key and value, as they came.
+    /// The keys and values, in the order in which they came.
     pub metadata: Vec<(String, String)>,
 }
 
-/// What the answer to a call becomes.
+/// What happens to the answer to a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stream {
     /// The answer is sent.
     Open,
-    /// The stream has an answer already: that it was refused.
+    /// The answer is dropped, because the stream was already refused.
     Refused,
 }
 
-/// A connection, seen by the server.
+/// A connection, as the server sees it.
 #[derive(Debug, Default)]
 pub struct Server {
     reader: Reader,
-    /// The greatest stream so far.
+    /// The largest stream so far.
     last: u32,
-    /// The streams whose call goes on.
+    /// The streams with unfinished calls.
     open: BTreeMap<u32, Stream>,
     out: Vec<u8>,
 }
 
 impl Server {
-    /// Takes bytes of the peer, and gives the requests that are whole. What is wrong with the others is in the output.
+    /// Takes bytes from the peer, and returns the complete requests. The answers to wrong requests are in the output.
     pub fn receive(&mut self, bytes: &[u8]) -> Vec<Request> {
         self.reader.push(bytes);
         let mut requests = Vec::new();
@@ -76,7 +76,7 @@ impl Server {
         requests
     }
 
-    /// Answers a call. An answer to a stream that has one already is dropped.
+    /// Answers a call. The answer is dropped if the stream already has an answer.
     pub fn answer(&mut self, stream: u32, answer: Result<Vec<u8>, Status>) {
         if self.open.remove(&stream) != Some(Stream::Open) {
             return;
@@ -88,31 +88,31 @@ impl Server {
         self.send(stream, &response);
     }
 
-    /// The bytes that the peer shall have.
+    /// The bytes that are to be sent to the peer.
     #[must_use]
     pub fn output(&self) -> &[u8] {
         &self.out
     }
 
-    /// That the first bytes of the output are with the peer.
+    /// Removes the first bytes of the output, which were sent to the peer.
     pub fn sent(&mut self, bytes: usize) {
         self.out.drain(..bytes.min(self.out.len()));
         give_back(&mut self.out);
     }
 
-    /// Whether to read on: not while the peer leaves too many answers unread.
+    /// Whether more bytes should be read: no while the peer leaves too many answers unread.
     #[must_use]
     pub fn wants_input(&self) -> bool {
         self.out.len() < MAX_WAITING
     }
 
-    /// Whether the peer may end here: its last frame is whole.
+    /// Whether the peer may end the connection here: its last frame is complete.
     #[must_use]
     pub fn is_between_frames(&self) -> bool {
         self.reader.is_between_frames()
     }
 
-    /// How many calls go on: [`Server::answer`] was not called for them yet.
+    /// The number of unfinished calls: [`Server::answer`] was not called for them yet.
     #[must_use]
     pub fn open(&self) -> usize {
         self.open.len()
@@ -153,8 +153,8 @@ impl Server {
         Ok(Some(Request::of(stream, request)))
     }
 
-    /// Ends a stream, also one whose call goes on: the call's answer is dropped, so that no call has two. The call is counted
-    /// until then, because the machine behind this server keeps the call as long.
+    /// Ends a stream, also if its call is unfinished. The call's answer is then dropped, so that no call has two answers. The
+    /// call is counted until its answer comes, because the machine behind this server keeps the call until then.
     fn refuse(&mut self, stream: u32, status: Status) {
         if let Some(of) = self.open.get_mut(&stream) {
             *of = Stream::Refused;

@@ -1,4 +1,4 @@
-//! What a peer gets for what it sends.
+//! The answers of the server to everything that a peer may send.
 
 use proptest::prelude::*;
 use prost::Message;
@@ -20,7 +20,7 @@ fn frame(stream: u32, kind: Kind, payload: &[u8]) -> Vec<u8> {
     out
 }
 
-/// The streams that were answered, with the codes; 0 for success.
+/// The streams that were answered, with the codes and texts; 0 for success.
 fn answers(server: &mut Server) -> Vec<(u32, i32, String)> {
     let mut reader = Reader::default();
     reader.push(server.output());
@@ -41,7 +41,7 @@ fn streams(requests: &[Request]) -> Vec<u32> {
     requests.iter().map(|request| request.stream).collect()
 }
 
-/// The one answer to bytes that hold no request.
+/// The only answer to bytes that hold no request.
 fn refusal(bytes: &[u8]) -> (u32, Code, String) {
     let mut server = Server::default();
     assert_eq!(server.receive(bytes), []);
@@ -59,7 +59,7 @@ fn calls_are_answered_in_any_order() {
     server.answer(1, Err(Code::NotFound.status("gone")));
     let found: Vec<_> = answers(&mut server).into_iter().map(|(of, code, _)| (of, code)).collect();
     assert_eq!(found, [(7, 0), (1, Code::NotFound as i32)]);
-    // No second answer, and none to a call that never was.
+    // There is no second answer, and no answer to a call that never came.
     server.answer(7, Ok(Vec::new()));
     server.answer(9, Ok(Vec::new()));
     assert_eq!(answers(&mut server), []);
@@ -76,7 +76,7 @@ fn what_is_wrong_gets_containerds_own_words() {
     let (stream, code, text) = refusal(&frame(1, Kind::Request, &[255]));
     assert_eq!((stream, code), (1, Code::InvalidArgument));
     assert!(text.starts_with("unmarshal request error: "), "{text}");
-    // "GET / HTTP": a length of a gigabyte, on stream "/ HT".
+    // "GET / HTTP" is read as a length of a gigabyte, on stream "/ HT".
     let (stream, code, text) = refusal(b"GET / HTTP/1.1\r\n\r\n");
     assert_eq!((stream, code), (u32::from_be_bytes(*b"/ HT"), Code::ResourceExhausted));
     assert_eq!(text, "message length 1195725856 exceed maximum message size of 4194304");
@@ -196,12 +196,12 @@ fn timeouts_and_metadata_arrive() {
     assert_eq!(of(1).metadata, [("k".to_owned(), "v".to_owned())]);
     assert_eq!(of(0).timeout, None);
     assert_eq!(of(1).timeout.unwrap().as_nanos(), 1);
-    // Already over.
+    // The time is already over.
     assert_eq!(of(-1).timeout.unwrap().as_nanos(), 0);
 }
 
 proptest! {
-    /// Whatever comes: every request that came out is answered once, and no byte is kept that is not part of a frame.
+    /// For any input: every request that the server returned is answered once, and only bytes of an unfinished frame are kept.
     #[test]
     fn every_call_is_answered_once(
         sent in prop::collection::vec((0..12_u32, 0..5_u8, any::<bool>()), 0..30),

@@ -69,12 +69,21 @@ impl Check {
         Self { severity: Severity::Problem, ..Self::warning(name, found, remedy) }
     }
 
+    /// The check as a line for people, on a terminal that shows colours.
+    #[must_use]
+    pub fn coloured_line(&self) -> String {
+        let (word, colour) = self.severity.word_and_colour();
+        self.line(&colour.paint(&format!("{word:<8}")))
+    }
+
     /// The check as a line for people.
     #[must_use]
-    pub fn line(&self, coloured: bool) -> String {
-        let (word, colour) = self.severity.word_and_colour();
-        let word = format!("{word:<8}");
-        let word = if coloured { colour.paint(&word) } else { word };
+    pub fn plain_line(&self) -> String {
+        let (word, _) = self.severity.word_and_colour();
+        self.line(&format!("{word:<8}"))
+    }
+
+    fn line(&self, word: &str) -> String {
         let (name, found) = (self.name, &self.found);
         let remedy = self.remedy.iter().map(|remedy| format!("; remedy: {remedy}"));
         format!("{word} {name:<14} {found}{}", remedy.collect::<String>())
@@ -106,12 +115,12 @@ mod tests {
     #[test]
     fn a_check_is_one_line() {
         let ok = Check::ok("pool", "default");
-        assert_eq!(ok.line(false), "ok       pool           default");
-        assert_eq!(ok.line(true), "\x1b[32mok      \x1b[0m pool           default");
+        assert_eq!(ok.plain_line(), "ok       pool           default");
+        assert_eq!(ok.coloured_line(), "\x1b[32mok      \x1b[0m pool           default");
         assert_eq!(ok.to_json()["remedy"], Value::Null);
         let problem = Check::problem("configuration", "line 1:\n  \x1b[2Jwrong\n", "mend it");
         let line = "problem  configuration  line 1:; ?[2Jwrong; remedy: mend it";
-        assert_eq!(problem.line(false), line);
+        assert_eq!(problem.plain_line(), line);
         assert_eq!(problem.to_json()["severity"], "problem");
         assert_eq!(problem.to_json()["remedy"], "mend it");
     }

@@ -166,7 +166,7 @@ impl Engine {
             Some(driver) if !STACKED.contains(&&**driver) => Check::warning(
                 name,
                 format!(
-                    "keeps images by {driver}, where sharedroot finds none: every container runs on the engine's rootfs, not shared"
+                    "stores images with {driver}, where sharedroot finds no image: every container runs on the engine's rootfs, not shared"
                 ),
                 self.other_storage(),
             ),
@@ -248,7 +248,7 @@ mod tests {
         ] {
             assert_eq!(severity(text, program.clone()), expected, "{text} {program:?}");
         }
-        let line = engine("docker", OURS, Program::NotExecutable).judged().line(false);
+        let line = engine("docker", OURS, Program::NotExecutable).judged().plain_line();
         assert!(
             line.ends_with("its runtime /p cannot be executed; remedy: chmod 755 /p"),
             "{line}"
@@ -270,7 +270,7 @@ mod tests {
             ),
         ] {
             let check = any(&engines);
-            assert!(check.severity == Warning && check.line(false).ends_with(remedy), "{check:?}");
+            assert!(check.severity == Warning && check.plain_line().ends_with(remedy), "{check:?}");
         }
     }
 }

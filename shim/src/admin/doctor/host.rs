@@ -69,7 +69,7 @@ fn words(error: &ConfigError) -> String {
             let place = text.lines().next().unwrap_or_default();
             format!("{}: {place}: {}", path.display(), source.message())
         }
-        other => other.to_string(),
+        other => chain(other),
     }
 }
 

@@ -104,7 +104,7 @@ fn thin(part: Part, has_node: bool) -> Check {
         ),
         Part::Missing => Check::problem(
             NAME,
-            "the kernel has none: there can be no pool, and containers fail",
+            "the kernel does not have dm-thin: there can be no pool, and containers fail",
             "boot a kernel with CONFIG_DM_THIN_PROVISIONING, as those of distributions are",
         ),
     }
@@ -116,7 +116,7 @@ fn needed(name: &'static str, part: Part, what: &str) -> Check {
         Part::Module => Check::ok(name, "a module; the first use loads it"),
         Part::Missing => Check::problem(
             name,
-            format!("the kernel has none, and it is needed for {what}"),
+            format!("the kernel does not have {name}, which is needed for {what}"),
             format!("modprobe {name}, or boot a kernel that has it"),
         ),
     }
@@ -182,7 +182,7 @@ mod tests {
     fn parts_and_cgroups_are_judged() {
         assert_eq!(thin(Part::Ready, true).severity, Good);
         assert_eq!(thin(Part::Module, true).severity, Good);
-        assert!(thin(Part::Module, false).line(false).ends_with("remedy: modprobe dm-thin-pool"));
+        assert!(thin(Part::Module, false).plain_line().ends_with("remedy: modprobe dm-thin-pool"));
         assert_eq!(thin(Part::Missing, true).severity, Problem);
         assert_eq!(needed("overlay", Part::Module, "x").severity, Good);
         assert_eq!(needed("overlay", Part::Missing, "x").severity, Problem);

@@ -53,7 +53,7 @@ impl Found {
         let count =
             |wanted| fates.iter().filter(|(_, fate)| fate.as_ref().ok() == Some(&wanted)).count();
         let (gone, kept) = (count(Fate::Gone), count(Fate::Kept) + count(Fate::Root));
-        // If there are failures, the line has the words of the first one.
+        // If there are failures, the line has the words of the first failure.
         if let Some(error) = fates.into_iter().find_map(|(_, fate)| fate.err()) {
             return Err(error);
         }
@@ -75,7 +75,7 @@ impl Found {
         }
         let counted = [
             (self.gone, "snapshots of containers that are gone"),
-            (self.scaffolds, "scaffolds that no container has"),
+            (self.scaffolds, "scaffolds that no container uses"),
         ];
         left.extend(counted.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")));
         let found = left.join("; ");
@@ -83,7 +83,7 @@ impl Found {
             return Check::problem(
                 NAME,
                 found,
-                "sharedroot gc --dry-run (where nothing of that is to be restored: sharedroot gc --force)",
+                "sharedroot gc --dry-run (then, to go on with the pool as it is: sharedroot gc --force)",
             );
         }
         if !left.is_empty() {
@@ -144,7 +144,7 @@ mod tests {
         ] {
             let check = found.judged();
             assert_eq!(check.severity, severity, "{found:?}");
-            assert!(check.line(false).contains(word), "{word}: {check:?}");
+            assert!(check.plain_line().contains(word), "{word}: {check:?}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `doctor`: whether the host is ready, with one line for each check and its remedy.
 //!
-//! Looking and judging are separate: what is found becomes a value, and a function without side effects judges the
-//! value. Nothing is made, activated or changed. That a thing is missing is a result, too.
+//! Looking and judging are separate: what is found becomes a value, and a function without side effects judges the value.
+//! `doctor` makes, activates and changes nothing. A missing part is a result, too.
 //!
 //! | file | its story |
 //! |---|---|
@@ -73,8 +73,8 @@ pub fn doctor(global: &Global, args: &Doctor) -> Result<u8, LifecycleError> {
         let checks: Vec<Value> = checks.iter().map(Check::to_json).collect();
         for_programs(json!({ "status": worst.status(), "checks": checks }));
     } else {
-        let coloured = Screen::here().coloured;
-        checks.iter().for_each(|check| say!("{}", check.line(coloured)));
+        let line = if Screen::here().coloured { Check::coloured_line } else { Check::plain_line };
+        checks.iter().for_each(|check| say!("{}", line(check)));
     }
     Ok(worst.status())
 }

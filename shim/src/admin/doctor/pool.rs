@@ -239,7 +239,7 @@ mod tests {
         assert_eq!(not_made(&Backing::default_loop(), &name, true).severity, Good);
         assert_eq!(not_made(&Backing::default_loop(), &name, false).severity, Problem);
         assert!(
-            not_made(&lvm, &name, true).line(false).ends_with("remedy: sharedroot pool create")
+            not_made(&lvm, &name, true).plain_line().ends_with("remedy: sharedroot pool create")
         );
     }
 }

@@ -167,7 +167,7 @@ mod tests {
         let wrong = file(STATE_DIR, STATE, "system_u:object_r:var_lib_t:s0");
         let other = file("/srv/pool", STATE, "system_u:object_r:var_t:s0");
         assert_eq!(labels(&[right], true).severity, Good);
-        let line = labels(&[wrong, other], true).line(false);
+        let line = labels(&[wrong, other], true).plain_line();
         assert!(
             line.starts_with("problem") && line.contains("var_lib_t:s0, not sharedroot_state_t"),
             "{line}"
@@ -185,8 +185,8 @@ mod tests {
             used,
         };
         assert_eq!(base_labels(&[]).severity, Good);
-        assert!(base_labels(&[base(false)]).line(false).ends_with("remedy: sharedroot gc"));
-        let line = base_labels(&[base(false), base(true)]).line(false);
+        assert!(base_labels(&[base(false)]).plain_line().ends_with("remedy: sharedroot gc"));
+        let line = base_labels(&[base(false), base(true)]).plain_line();
         assert!(line.starts_with("warning") && line.contains("stop the containers"), "{line}");
     }
 }

@@ -124,14 +124,14 @@ mod tests {
             assert_eq!(e2fsprogs(&[], Some(said)).severity, severity, "{said}");
         }
         assert_eq!(e2fsprogs(&[], None).severity, Problem);
-        let line = e2fsprogs(&["debugfs"], Some("mke2fs 1.47.0")).line(false);
+        let line = e2fsprogs(&["debugfs"], Some("mke2fs 1.47.0")).plain_line();
         assert!(line.contains("debugfs missing") && line.contains("install e2fsprogs"), "{line}");
     }
 
     #[test]
     fn what_is_missing_is_named_with_its_package() {
         assert_eq!(thin_tools(&[]).severity, Good);
-        let line = thin_tools(&["thin_check"]).line(false);
+        let line = thin_tools(&["thin_check"]).plain_line();
         assert!(line.starts_with("problem") && line.contains("thin_check missing"), "{line}");
         for (counts, severity) in [(Some(true), Good), (Some(false), Warning), (None, Warning)] {
             assert_eq!(fincore(counts).severity, severity, "{counts:?}");

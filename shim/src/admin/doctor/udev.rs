@@ -71,7 +71,7 @@ mod tests {
         ] {
             assert_eq!(judged(runs, rules).severity, severity, "{runs} {rules:?}");
         }
-        assert!(judged(true, &debian).line(false).contains("rules.d/56-dm-sharedroot.rules"));
-        assert!(judged(true, &fedora).line(false).contains("rules.d/11-dm-sharedroot.rules"));
+        assert!(judged(true, &debian).plain_line().contains("rules.d/56-dm-sharedroot.rules"));
+        assert!(judged(true, &fedora).plain_line().contains("rules.d/11-dm-sharedroot.rules"));
     }
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use rustix::fs::FileType;
 use sharedroot_bases::{BaseTree, Bases, RootfsError};
 use sharedroot_image::walk::{Found, WalkError, walk};
-use sharedroot_sys::new_file::Output;
+use sharedroot_sys::output::Output;
 use tar::{Builder, EntryType, Header};
 
 use super::Base;
@@ -193,7 +193,7 @@ impl Records {
         }
     }
 
-    /// Copies the part of a name that fits into the header.
+    /// Copies as much of a name as fits into the header.
     fn name(&mut self, key: &str, name: &[u8], set: impl FnOnce(&[u8])) {
         set(&name[..name.len().min(100)]);
         if name.len() > 100 || !name.is_ascii() {

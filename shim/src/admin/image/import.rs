@@ -50,7 +50,7 @@ pub fn import(
         return Ok(());
     }
     if was_there {
-        tracing::info!("the base {key} was there already");
+        tracing::info!("the base {key} existed already");
     }
     say!("{key}");
     Ok(())

@@ -60,7 +60,7 @@ pub fn verify(bases: &Bases, base: &Base, as_json: bool) -> Result<(), Lifecycle
             ("source", "every file is as in the source of the base".to_owned())
         }
         Some(TreeFacts { taken, .. }) => {
-            ("earlier", format!("every file is as when it was first verified, {taken}"))
+            ("earlier", format!("every file is as at the first `image verify`, {taken}"))
         }
         None if facts.is_none() => (
             "file_system",
@@ -74,8 +74,8 @@ pub fn verify(bases: &Bases, base: &Base, as_json: bool) -> Result<(), Lifecycle
                 }
             });
             noted.map_err(RootfsError::from)?;
-            let words = "the file system is sound; a base from an engine's layers has no digest when it is made, so the digest \
-                         of now was recorded for the next time";
+            let words = "the file system is sound; a base from an engine's layers has no digest when it is made, so the present \
+                         digest was recorded for the next `image verify`";
             ("file_system", words.to_owned())
         }
     };

@@ -95,7 +95,7 @@ fn top(root: &CstRootNode) -> Result<CstObject, EditError> {
     root.object_value().ok_or_else(|| shape("the text", "an object"))
 }
 
-/// The object at `key`. A missing one is made.
+/// The object at `key`. A missing object is made.
 fn object(parent: &CstObject, key: &str, path: &str) -> Result<CstObject, EditError> {
     unique(parent, key, path)?;
     parent.object_value_or_create(key).ok_or_else(|| shape(path, "an object"))

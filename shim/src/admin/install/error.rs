@@ -3,17 +3,19 @@
 use std::io;
 use std::path::PathBuf;
 
+use sharedroot_sys::chain::chain;
+
 use super::receipt::ReceiptError;
 
 /// The text cannot be edited reliably.
 #[derive(Debug, thiserror::Error)]
 pub enum EditError {
     /// The text is not JSON. dockerd accepts no comments either.
-    #[error("it is not JSON: {0}")]
+    #[error("it is not JSON")]
     Json(#[from] serde_json::Error),
     /// The text is not TOML.
     #[error("it is not TOML: {}", .0.to_string().trim_end())]
-    Toml(#[from] Box<toml_edit::TomlError>),
+    Toml(Box<toml_edit::TomlError>),
     /// A key is written in a form that cannot be edited.
     #[error("{key} is not {wanted}")]
     Shape {
@@ -36,21 +38,28 @@ pub enum EditError {
     },
 }
 
+/// The excerpt of the text ends with an empty line, which a message has no use for: so the cause is no source.
+impl From<Box<toml_edit::TomlError>> for EditError {
+    fn from(error: Box<toml_edit::TomlError>) -> Self {
+        Self::Toml(error)
+    }
+}
+
 /// `install` or `uninstall` failed. The configuration is unchanged.
 #[derive(Debug, thiserror::Error)]
 pub enum InstallError {
     /// The text of the file cannot be edited.
-    #[error("edit {path}: {source}; correct the file, or {by_hand}")]
+    #[error("edit {path}: {}; correct the file, or {by_hand}", chain(.cause))]
     Edit {
         /// The file.
         path: PathBuf,
         /// Why the text cannot be edited.
-        source: EditError,
+        cause: EditError,
         /// How a user can make the change by hand.
         by_hand: String,
     },
     /// An operation on the file failed.
-    #[error("{step} {path}: {source}")]
+    #[error("{step} {path}")]
     File {
         /// The operation.
         step: &'static str,

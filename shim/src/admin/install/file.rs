@@ -16,7 +16,7 @@ use sharedroot_sys::xattr::Of;
 
 use super::error::InstallError;
 
-/// A configuration file before the change.
+/// A configuration file before its change.
 #[derive(Debug)]
 pub struct ConfigFile {
     /// The file's real path.

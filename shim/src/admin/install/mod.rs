@@ -75,9 +75,9 @@ fn change(
     let mut receipts = receipt::read(state_dir).map_err(InstallError::from)?;
     let known = receipts.get(&file.path);
     let Plan { before, after } =
-        target.plan(file.text.as_deref(), known, entry).map_err(|source| {
+        target.plan(file.text.as_deref(), known, entry).map_err(|cause| {
             let path = file.path.clone();
-            InstallError::Edit { path, source, by_hand: target.by_hand(entry) }
+            InstallError::Edit { path, cause, by_hand: target.by_hand(entry) }
         })?;
     if after == file.text {
         let state = if entry.is_some() { "has" } else { "does not have" };

@@ -16,7 +16,7 @@ use sharedroot_sys::new_file;
 
 /// The file cannot be read or replaced.
 #[derive(Debug, thiserror::Error)]
-#[error("{step} {path}: {source}")]
+#[error("{step} {path}")]
 pub struct ReceiptError {
     step: &'static str,
     path: PathBuf,

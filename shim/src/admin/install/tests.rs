@@ -1,4 +1,4 @@
-//! What becomes of whole configurations. A text that is any text stands for a file that is any file.
+//! Edits of whole configurations. A random text stands for any file that a host may have.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ fn entry(default: bool) -> Entry {
     Entry { path: "/usr/local/bin/sharedroot".to_owned(), default }
 }
 
-/// `install`, and `uninstall` of what it made.
+/// Runs `install`, and then `uninstall` on its result.
 #[track_caller]
 fn there_and_back(target: Target, text: Option<&str>, entry: &Entry) -> (String, Plan) {
     let made = target.plan(text, None, Some(entry)).unwrap();
@@ -32,7 +32,7 @@ fn a_file_that_is_made_goes_again_even_after_its_layout_changed() {
         let receipt = Receipt::new(None, &after);
         let touched = format!("{after}\n");
         assert_eq!(target.plan(Some(&touched), Some(&receipt), None).unwrap().after, None);
-        // An empty file of somebody else's stays.
+        // An empty file that somebody else made stays.
         let (_, back) = there_and_back(target, Some(""), &entry(true));
         assert_eq!(back.after.as_deref(), Some(""), "{target:?}");
     }
@@ -51,7 +51,8 @@ fn without_an_entry_there_is_nothing_to_do() {
     }
 }
 
-/// Edited after `install`: what was added goes, what was edited stays, the default is again what it was.
+/// The file is edited after `install`: `uninstall` removes what `install` added, keeps the edits, and restores the earlier
+/// default.
 #[test]
 fn an_edited_file_keeps_its_edits() {
     let docker = "{
@@ -79,7 +80,7 @@ fn an_edited_file_keeps_its_edits() {
         assert_ne!(edited, after);
         let back = target.plan(Some(&edited), Some(&receipt), None).unwrap().after.unwrap();
         assert_eq!(back, before.replace(old, new));
-        // Somebody else's default is not ours to change.
+        // A default that somebody else set is not changed.
         let other = after
             .replace("= \"sharedroot\"", "= \"youki\"")
             .replace("\"default-runtime\": \"sharedroot\"", "\"default-runtime\": \"youki\"");
@@ -88,7 +89,7 @@ fn an_edited_file_keeps_its_edits() {
     }
 }
 
-/// The entry of an administrator who followed an older README.
+/// The entry of an administrator who followed the README of an earlier version.
 #[test]
 fn an_entry_of_another_path_is_replaced_and_goes_with_ours() {
     let by_hand = "{ \"runtimes\": { \"sharedroot\": { \"path\": \"/opt/sr\", \"runtimeArgs\": [\"--debug\"] } } }\n";
@@ -123,10 +124,10 @@ fn what_cannot_be_edited_is_refused_with_the_lines_to_write() {
             "engine.runtimes.sharedroot",
         ),
     ] {
-        let source = target.plan(Some(text), None, Some(&entry(false))).unwrap_err();
+        let cause = target.plan(Some(text), None, Some(&entry(false))).unwrap_err();
         let by_hand = target.by_hand(Some(&entry(false)));
         assert!(by_hand.contains("/usr/local/bin/sharedroot"), "{by_hand}");
-        let error = InstallError::Edit { path: "/f".into(), source, by_hand }.to_string();
+        let error = InstallError::Edit { path: "/f".into(), cause, by_hand }.to_string();
         assert!(error.contains(words), "{words}: {error}");
     }
 }
@@ -211,7 +212,8 @@ fn toml_text() -> impl Strategy<Value = String> {
     )
 }
 
-/// Whether all lines of `few` are in `many`, in this order. A comma at the end is between two lines, not in one.
+/// Whether all lines of `few` are in `many`, in this order. A comma at the end of a line is ignored, because it separates two
+/// lines.
 fn are_lines_of(few: &str, many: &str) -> bool {
     let bare = |line: &'_ str| line.trim_end().trim_end_matches(',').to_owned();
     let mut many = many.lines().map(bare);
@@ -224,7 +226,7 @@ proptest! {
         let (after, back) = there_and_back(Target::Docker, Some(&text), &entry(default));
         prop_assert_eq!(back.after.as_deref(), Some(&*text), "by the receipt");
         let by_structure = docker::remove(&after, &text).unwrap();
-        // How nothing is written, or all in one line, is not worth a memory.
+        // The form of an empty file, or of a file with one line, need not be restored.
         if text.trim_end().contains('\n') {
             let same = by_structure.replace('\r', "") == text.replace('\r', "");
             prop_assert!(same, "{} by the structure of {}", by_structure, after);
@@ -246,7 +248,7 @@ proptest! {
         let (after, back) = there_and_back(target, Some(&text), &entry(default));
         prop_assert_eq!(back.after.as_deref(), Some(&*text), "by the receipt");
         prop_assert!(default || are_lines_of(&text, &after), "{} is not in {}", text, after);
-        // Quotes of a default that was replaced, and the version of a file that said nothing, are not worth a memory.
+        // Two things need not be restored: the quotes of a default that was replaced, and the missing version of a file.
         prop_assume!(!default || !text.contains("'runc'"));
         prop_assume!(!toml::parse(&text).unwrap().is_empty());
         prop_assert_eq!(target.remove(&after, &text).unwrap(), &*text, "by the structure of {}", after);

@@ -142,9 +142,9 @@ fn has_header(table: &Table) -> bool {
 /// The positions of a table's header and its own keys, and of everything below the table.
 fn collect(key: &Key, item: &Item, places: &mut Vec<Range<usize>>) {
     match item {
-        Item::Table(table) => table_places(table, true, places),
+        Item::Table(table) => table_places(table, Below::Included, places),
         Item::ArrayOfTables(tables) => {
-            tables.iter().for_each(|table| table_places(table, true, places));
+            tables.iter().for_each(|table| table_places(table, Below::Included, places));
         }
         Item::Value(value) => {
             let key = key.span().map(|key| key.start);
@@ -154,11 +154,20 @@ fn collect(key: &Key, item: &Item, places: &mut Vec<Range<usize>>) {
     }
 }
 
-fn table_places(table: &Table, deep: bool, places: &mut Vec<Range<usize>>) {
+/// The tables with a header of their own below a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Below {
+    Included,
+    LeftOut,
+}
+
+fn table_places(table: &Table, tables: Below, places: &mut Vec<Range<usize>>) {
     places.extend(table.span().filter(|_| has_header(table)));
     for (name, item) in table {
-        let below = item.as_table().is_some_and(|table| !table.is_dotted());
-        if let Some((key, _)) = table.get_key_value(name).filter(|_| deep || !below) {
+        let is_below = item.as_table().is_some_and(|table| !table.is_dotted());
+        if let Some((key, _)) =
+            table.get_key_value(name).filter(|_| tables == Below::Included || !is_below)
+        {
             collect(key, item, places);
         }
     }
@@ -167,7 +176,7 @@ fn table_places(table: &Table, deep: bool, places: &mut Vec<Range<usize>>) {
 /// The position of a table's last key, or of its header.
 fn last_place(table: &Table) -> Option<Range<usize>> {
     let mut places = Vec::new();
-    table_places(table, false, &mut places);
+    table_places(table, Below::LeftOut, &mut places);
     places.into_iter().max_by_key(|place| place.start)
 }
 

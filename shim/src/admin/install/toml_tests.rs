@@ -81,7 +81,7 @@ fn podmans_default_is_one_line_more() {
     );
 }
 
-/// Whatever form somebody gave to the entry, uninstall knows it by its name, or refuses.
+/// Whatever form the entry has, `uninstall` finds it by its name, or refuses.
 #[test]
 fn all_forms_of_the_entry_go() {
     for (text, rest) in [

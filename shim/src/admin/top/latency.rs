@@ -26,8 +26,8 @@ impl Latencies {
     }
 }
 
-/// The starts on each base, `None` for the engine's rootfs. One is the time of a `create` and of the `start` that came after
-/// it; a container that waits for its `start` is none yet.
+/// The starts on each base; the key `None` stands for the engine's rootfs. A start is the time of a `create` and of the `start`
+/// that came after it. A container that waits for its `start` does not count yet.
 pub fn by_base(notes: Vec<Note>) -> BTreeMap<Option<BaseKey>, Latencies> {
     let mut waiting = HashMap::new();
     let mut found = BTreeMap::<_, Latencies>::new();
@@ -73,7 +73,7 @@ mod tests {
             create(20, "b"),
             start(2, "b"),
             start(1, "a"),
-            create(5, "a"), // once more
+            create(5, "a"), // a second `create`
             start(1, "a"),
             create(40, "waits"),
             note(Step::Create(None), 7, "given"),

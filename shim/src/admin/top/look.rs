@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sharedroot_bases::{Bases, Config, RootfsError};
 use sharedroot_format::BaseKey;
+use sharedroot_sys::chain::chain;
 use sharedroot_sys::process_start::Moment;
 
 use super::latency::{self, Latencies};
@@ -123,7 +124,7 @@ impl Image {
             "shared": self.users.shared,
             "private": self.users.private,
             "resident_bytes": self.resident.as_ref().ok(),
-            "uncounted": self.resident.as_ref().err().map(ToString::to_string),
+            "uncounted": self.resident.as_ref().err().map(|error| chain(error)),
             "saved_bytes": self.saved(),
             "starts": starts_json(&self.starts),
         })
@@ -224,7 +225,7 @@ mod tests {
         assert_eq!(json["images"][0]["starts"], starts);
         assert_eq!(json["images"][0]["uncounted"], Value::Null);
         assert_eq!(json["images"][1]["resident_bytes"], Value::Null);
-        assert_eq!(json["images"][1]["uncounted"], "it is not mounted");
+        assert_eq!(json["images"][1]["uncounted"], "the base is not mounted");
         let none = json!({ "count": 0, "p50_us": null, "p99_us": null });
         assert_eq!(json["images"][1]["starts"], none);
         assert_eq!(json["not_shared"]["starts"]["count"], 1);

@@ -5,7 +5,6 @@
 //! without symbolic links at the first walk never gets one.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -25,17 +24,20 @@ const PLACES: [&str; 2] = ["/usr/bin", "/bin"];
 /// The most bytes of paths for one fincore, with the pointers to them: half of what Linux always accepts (execve(2)).
 const MOST_AT_ONCE: usize = 64 << 10;
 
+/// The most bytes of paths that are kept for the next time, of all bases together. An image decides how many files it has.
+const MOST_KEPT: usize = 64 << 20;
+
 /// Why the pages of a base are unknown.
 #[derive(Debug, thiserror::Error)]
 pub enum Uncounted {
     /// The pages were not counted, because no container uses the base.
-    #[error("no container has it")]
+    #[error("no container uses the base")]
     NoContainer,
     /// No container has shared the base since it was unmounted, or the last container ended meanwhile.
-    #[error("it is not mounted")]
+    #[error("the base is not mounted")]
     NotMounted,
     /// The base's directory cannot be opened.
-    #[error("open {path}: {source}")]
+    #[error("open {path}")]
     Open {
         /// The mount point.
         path: PathBuf,
@@ -45,11 +47,17 @@ pub enum Uncounted {
     /// The base's files cannot be listed.
     #[error(transparent)]
     Walk(#[from] WalkError),
+    /// The base has more files than are kept for the next time.
+    #[error("the paths of its files take more than {mib} MiB")]
+    TooManyPaths {
+        /// How many MiB they may take.
+        mib: usize,
+    },
     /// The program is not installed.
     #[error("fincore is in none of {}: install util-linux (Debian: util-linux-extra)", PLACES.join(", "))]
     NoTool,
     /// The program cannot be started.
-    #[error("start {program}: {source}")]
+    #[error("start {program}")]
     Start {
         /// The program.
         program: PathBuf,
@@ -96,10 +104,14 @@ impl Resident {
     /// [`Uncounted`].
     pub fn bytes(&mut self, key: &BaseKey, at: &Path) -> Result<u64, Uncounted> {
         let top = open(at)?;
-        let files = match self.files.entry(key.clone()) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(new) => new.insert(regular_files(&top)?),
-        };
+        if !self.files.contains_key(key) {
+            let files = regular_files(&top, MOST_KEPT)?;
+            if kept(self.files.values().flatten()) + kept(&files) > MOST_KEPT {
+                self.files.clear();
+            }
+            self.files.insert(key.clone(), files);
+        }
+        let files = self.files.get(key).map(Vec::as_slice).unwrap_or_default();
         let counted = count(&top, files);
         if counted.is_err() {
             // Meanwhile another base of this key may have been made.
@@ -120,16 +132,26 @@ fn open(at: &Path) -> Result<OwnedFd, Uncounted> {
     if opened == mounted { Ok(top) } else { Err(Uncounted::NotMounted) }
 }
 
-/// The regular files that are not empty, one path for each inode.
-fn regular_files(top: &OwnedFd) -> Result<Vec<OsString>, WalkError> {
-    let mut files = Vec::new();
+/// The regular files that are not empty, one path for each inode; an error if they take more than `most` bytes.
+fn regular_files(top: &OwnedFd, most: usize) -> Result<Vec<OsString>, Uncounted> {
+    let (mut files, mut taken) = (Vec::new(), 0);
     walk(top.as_fd(), |found: Found| {
         if found.kind().is_file() && found.same_as.is_none() && found.stat.st_size > 0 {
-            files.push(Path::new(".").join(found.path).into_os_string());
+            let file = [Path::new(".").join(found.path).into_os_string()];
+            taken += kept(&file);
+            if taken > most {
+                return Err(Uncounted::TooManyPaths { mib: most >> 20 });
+            }
+            files.extend(file);
         }
-        Ok::<_, WalkError>(())
+        Ok(())
     })?;
     Ok(files)
+}
+
+/// What the paths take in memory, in bytes.
+fn kept<'f>(files: impl IntoIterator<Item = &'f OsString>) -> usize {
+    files.into_iter().map(|file| file.len() + size_of::<OsString>()).sum()
 }
 
 fn count(top: &OwnedFd, files: &[OsString]) -> Result<u64, Uncounted> {

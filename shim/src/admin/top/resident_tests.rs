@@ -9,7 +9,7 @@ fn every_file_is_in_one_share() {
     let files = words(&["./a", "./b", "./a-very-long-name", "./c"]);
     let each = 3 + 1 + 8;
     let got: Vec<_> = shares(&files, 2 * each).map(<[_]>::to_vec).collect();
-    // The long one is alone, larger than a share though it is.
+    // The long name gets a share of its own, although it is larger than a share may be.
     assert_eq!(got, [words(&["./a", "./b"]), words(&["./a-very-long-name"]), words(&["./c"])]);
     assert_eq!(shares(&files, MOST_AT_ONCE).collect::<Vec<_>>(), [&files[..]]);
     assert_eq!(shares(&[], MOST_AT_ONCE).count(), 0);
@@ -30,7 +30,8 @@ fn a_terminal_obeys_nothing_of_a_name() {
     assert_eq!(printable(&[b'a'; 5000]).len(), 200);
 }
 
-/// The kernel's own figures; names of any bytes; links lead nowhere; a second name of a file is not counted again.
+/// The function gives the kernel's own figures. Names may have any bytes, links are not followed, and a second name of a file
+/// is not counted again.
 #[test]
 fn files_are_found_whatever_they_are_called() {
     use std::fs;
@@ -46,7 +47,11 @@ fn files_are_found_whatever_they_are_called() {
     symlink("/etc", dir.join("directory")).unwrap();
     let flags = OFlags::RDONLY | OFlags::DIRECTORY;
     let top = rustix::fs::open(&dir, flags, Mode::empty()).unwrap();
-    let files = regular_files(&top).unwrap();
+    let files = regular_files(&top, MOST_KEPT).unwrap();
+    let takes = kept(&files);
+    assert_eq!(regular_files(&top, takes).unwrap(), files);
+    let beyond = regular_files(&top, takes - 1);
+    assert!(matches!(beyond, Err(Uncounted::TooManyPaths { .. })), "{beyond:?}");
     fs::remove_dir_all(&dir).unwrap();
     let expected = [&b"./--help"[..], b"./--output=FILE/x", b"./a\nb", b"./\xff"];
     assert_eq!(files, expected.map(|name| OsStr::from_bytes(name).to_owned()));

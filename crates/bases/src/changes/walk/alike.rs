@@ -1,24 +1,24 @@
-//! One name of the second tree is made like that of the first.
+//! Makes one name of the second tree like the same name of the first tree.
 
 use std::ffi::CStr;
 
 use rustix::fs::{FileType, Mode, Stat};
 
-use super::super::entry;
+use super::super::entry::{self, Room};
 use super::super::error::{Failed, doing};
-use super::super::links::{Linked, Links};
+use super::super::links::{Linked, Links, NameIn};
 use super::super::node::{Node, kind, look};
 use super::super::remove::remove;
 use super::Walk;
 
 impl Walk<'_> {
-    /// Makes sure that the other tree has a directory of this name; its attributes come when it is left.
+    /// Makes sure that the second tree has a directory of this name. The directory gets its attributes when the walk leaves it.
     pub(super) fn directory(&mut self, name: &CStr) -> Result<(), Failed> {
         self.counterpart()?;
         self.directory_here(name).map(drop)
     }
 
-    /// The same where the second tree's cursor is, and whether it was made.
+    /// Does the same at the place of the second tree's cursor. Returns whether the directory was made.
     pub(super) fn directory_here(&mut self, name: &CStr) -> Result<bool, Failed> {
         let to = self.to.here();
         match look(to, name).map_err(doing("stat"))? {
@@ -32,7 +32,7 @@ impl Walk<'_> {
         Ok(true)
     }
 
-    /// Makes what is no directory alike.
+    /// Makes an entry that is no directory like its counterpart.
     pub(super) fn alike(&mut self, name: &CStr, found: &Stat) -> Result<(), Failed> {
         if found.st_nlink > 1 {
             let place = self.place()?;
@@ -42,18 +42,18 @@ impl Walk<'_> {
         }
         let node = Node::named(self.from.here(), name).map_err(doing("open"))?;
         self.counterpart()?;
-        let help = (&mut self.buffers, &mut self.pending);
-        let changed = entry::make(self.to.here(), name, &node, &mut self.links, help)?;
+        let room = Room { buffers: &mut self.buffers, pending: &mut self.pending };
+        let changed = entry::make(self.to.here(), name, &node, &mut self.links, room)?;
         self.tally.changes += u64::from(changed);
         self.refuse_layer(&node)
     }
 
-    /// Makes another name of a file a link of its first.
+    /// Makes another name of a file a link to the file's first name.
     pub(super) fn link(&mut self, name: &CStr, found: &Stat) -> Result<(), Failed> {
         self.counterpart()?;
-        let place = (self.to.here(), name);
+        let link = NameIn { dir: self.to.here(), name };
         if let Linked::Made { after_another } =
-            self.links.link(found, self.to_top, place, &mut self.pending)?
+            self.links.link(found, self.to_top, link, &mut self.pending)?
         {
             self.tally.changes += 1;
             self.tally.again |= after_another;
@@ -67,7 +67,7 @@ impl Walk<'_> {
 
     /// The number of the current directory among the places of links.
     pub(super) fn place(&mut self) -> Result<usize, Failed> {
-        // The first frame is the top's. Mostly the last one has a place.
+        // The first frame is the top's. Usually the last frame has a place already.
         let known = self.frames.iter().skip(1).rposition(|frame| frame.place.is_some());
         let from = known.unwrap_or(0);
         let mut above = Links::TOP;

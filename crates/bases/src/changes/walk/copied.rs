@@ -1,5 +1,5 @@
-//! What came into the engine's overlay while a snapshot kept changes that the overlay has not, or not wholly: which of its files
-//! are a copy of somebody's, and which a write-back left that did not end.
+//! What came into the engine's overlay while a snapshot kept changes that the overlay lacks in whole or in part: which files of
+//! the overlay somebody copied there, and which files an unfinished write-back left.
 
 use std::ffi::{CStr, OsString};
 use std::os::fd::AsFd;
@@ -24,13 +24,13 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Whether the snapshot has changes that the overlay has not, or not wholly.
+    /// Whether the snapshot has changes that the overlay lacks in whole or in part.
     pub(super) fn is_unsaved(&self) -> bool {
         self.unsaved().is_some()
     }
 
-    /// Whether the overlay's newer file is a write-back's own: all that it made and could not finish is in the snapshot. What is
-    /// not, and is older than the times that were kept, is noted: nobody can tell what that is.
+    /// Whether the overlay's newer file was left by a write-back: then the snapshot has the whole file. A file that no
+    /// write-back can have left, and that is older than the kept times, is recorded: nobody can tell where this file is from.
     pub(super) fn is_own(&mut self, name: &CStr) -> Result<bool, Failed> {
         let Some(Since { time, .. }) = self.unsaved() else { return Ok(false) };
         if self.is_there()? && look(self.to.here(), name).map_err(doing("stat"))?.is_some() {
@@ -46,7 +46,7 @@ impl<'a> Walk<'a> {
         if found.is_some_and(|found| changed(&found) < time) {
             let names = self.way.iter().map(|name| name.as_bytes());
             let names: Vec<_> = names.chain([name.to_bytes()]).collect();
-            // The whole path, for people are told to remove it.
+            // The whole path, because an error tells people to remove the file.
             self.tally.unclear.get_or_insert_with(|| {
                 PathBuf::from(OsString::from_vec([b"/", &*names.join(&b'/')].concat()))
             });
@@ -55,8 +55,8 @@ impl<'a> Walk<'a> {
         Ok(false)
     }
 
-    /// A directory of the upper directory. One that the snapshot has not is made when something in it is brought, for a
-    /// write-back that removes a directory has it in the overlay until all in it is removed.
+    /// A directory of the upper directory that the snapshot lacks is made only when something in it is brought in: a write-back
+    /// that removes a directory keeps it in the overlay until everything in it is removed.
     pub(super) fn copied_directory(&mut self, name: &CStr) -> Result<(), Failed> {
         if self.is_there()? {
             let found = look(self.to.here(), name).map_err(doing("stat"))?;
@@ -72,8 +72,8 @@ impl<'a> Walk<'a> {
         self.push(name, Known::Made)
     }
 
-    /// Whether somebody made this directory: it is neither one of those that were there, nor an image's, of which an overlay
-    /// makes a copy for any change in it, and notes where that is from.
+    /// Whether somebody made this directory: it is not in the kept times, and it is no copy of an image's directory. An overlay
+    /// copies an image's directory up for any change in it, and records the origin of the copy.
     fn is_made_since(&mut self, name: &CStr) -> Result<bool, Failed> {
         let times = self.unsaved().and_then(|since| since.times);
         let Some(upper) = self.guide().map_err(doing("open in the upper directory"))? else {
@@ -93,7 +93,7 @@ impl<'a> Walk<'a> {
         made().map_err(doing("look in the upper directory at"))
     }
 
-    /// Makes the directories on the way that the snapshot has not; what is no directory there makes room.
+    /// Makes the directories on the way that the snapshot lacks. A file in the place of such a directory is removed.
     pub(super) fn make_way(&mut self) -> Result<(), Failed> {
         while self.is_unsaved() && !self.is_there()? {
             let depth = self.to.depth();
@@ -109,7 +109,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// Goes to the current directory of the second tree, or as near as there is one.
+    /// Moves the second tree's cursor to the current directory, or to its nearest parent that exists.
     fn is_there(&mut self) -> Result<bool, Failed> {
         match self.to.follow(self.way.iter()) {
             Ok(_) => Ok(true),

@@ -1,4 +1,4 @@
-//! Changes that are found by the time of an inode: in a snapshot, against its base.
+//! Changes that are found by an inode's time: in a snapshot, against its base.
 
 use std::ffi::CStr;
 
@@ -11,8 +11,26 @@ use super::super::node::{Names, kind, look, names};
 use super::super::remove::remove;
 use super::Walk;
 
+/// What becomes of a name that could not be removed for want of room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Refused {
+    /// The caller tries again.
+    TriedAgain,
+    /// It is left out.
+    LeftOut,
+}
+
+/// What one way through a directory has removed.
+#[derive(Debug, Clone, Copy)]
+struct Removed {
+    /// At least one name.
+    some: bool,
+    /// At least one name could not be removed.
+    refused: bool,
+}
+
 impl Walk<'_> {
-    /// The names to look at, and whether there may be other names now than in the base.
+    /// The names to look at, and whether the directory may have other names than in the base.
     pub(super) fn list(&mut self, known: Known) -> Result<Option<(Names, bool)>, Failed> {
         if matches!(known, Known::Upper | Known::New | Known::Made) {
             let upper = self.guide().map_err(doing("open in the upper directory"))?;
@@ -33,22 +51,22 @@ impl Walk<'_> {
         Ok(Some((names, changed)))
     }
 
-    /// Removes what the counterpart has and this directory has not.
+    /// Removes from the counterpart what this directory does not have.
     pub(super) fn remove_others(&mut self) -> Result<(), Failed> {
-        let mut last = false;
         loop {
-            let (removed, refused) = self.remove_some(last)?;
-            if !refused || last {
-                return Ok(());
+            match self.remove_some(Refused::TriedAgain)? {
+                Removed { refused: false, .. } => return Ok(()),
+                // A removal makes a whiteout, which takes a name. The other removals may have made room for this name.
+                Removed { some: true, .. } => {}
+                Removed { some: false, .. } => break,
             }
-            // A whiteout takes a name, for which the others may have made room.
-            last = !removed;
         }
+        self.remove_some(Refused::LeftOut).map(drop)
     }
 
-    /// Goes through the counterpart once, and returns whether some were removed and some refused; those the `last` time leaves out.
-    pub(super) fn remove_some(&mut self, last: bool) -> Result<(bool, bool), Failed> {
-        let (mut removed, mut refused) = (false, false);
+    /// Goes through the counterpart once.
+    fn remove_some(&mut self, what_is_refused: Refused) -> Result<Removed, Failed> {
+        let mut removed = Removed { some: false, refused: false };
         let to = self.counterpart()?;
         for name in names(to).map_err(doing("list the engine's"))? {
             let name = name.map_err(doing("list the engine's"))?;
@@ -58,12 +76,12 @@ impl Walk<'_> {
             let gone = remove(self.to.here(), &name, &mut self.pending);
             match gone.map_err(|errno| doing("remove")(errno).without_content()) {
                 Ok(()) => {
-                    removed = true;
+                    removed.some = true;
                     self.tally.changes += 1;
                 }
                 Err(failed) if self.goes_on(&failed, Some(&name)) => {
-                    refused = true;
-                    if last {
+                    removed.refused = true;
+                    if what_is_refused == Refused::LeftOut {
                         let error = self.error(failed, Some(&name));
                         self.tally.left_out.add(error);
                     }
@@ -71,10 +89,10 @@ impl Walk<'_> {
                 Err(failed) => return Err(failed),
             }
         }
-        Ok((removed, refused))
+        Ok(removed)
     }
 
-    /// One name of a directory of the snapshot, or of one that is compared as a whole.
+    /// One name of a snapshot's directory, or of a directory that is compared as a whole.
     pub(super) fn found(&mut self, name: &CStr, known: Known, changed: bool) -> Result<(), Failed> {
         let Some(stat) = look(self.from.here(), name).map_err(doing("stat"))? else {
             return Ok(());
@@ -84,7 +102,7 @@ impl Walk<'_> {
         if kind(&stat) != FileType::Directory {
             return if as_it_was { Ok(()) } else { self.alike(name, &stat) };
         }
-        // A rename changes an inode's time, so one with the fixed time is where it was.
+        // A rename changes an inode's time, so a directory with the fixed time is at its old place.
         let stayed =
             as_it_was || known == Known::Base && (!changed || self.base_has(name, &stat)?);
         if !as_it_was {
@@ -93,7 +111,7 @@ impl Walk<'_> {
         self.push(name, if stayed { Known::Base } else { Known::Nothing })
     }
 
-    /// Whether the inode has the time of a base's, or the one that its move gave it.
+    /// Whether the inode has the fixed time of a base, or the time that it got when the snapshot's tree was moved.
     pub(super) fn is_as_made(&self, stat: &Stat) -> bool {
         is_fixed(stat) || matches!(self.find, Find::Changed { moved, .. } if moved.has(stat))
     }

@@ -1,6 +1,8 @@
-//! What the second tree cannot take: whether the rest goes on without it.
+//! What the second tree cannot take, and whether the walk goes on without it.
 
 use std::ffi::CStr;
+
+use sharedroot_sys::chain::chain;
 
 use super::super::error::{ChangeError, Failed, Of, has_room, path};
 use super::super::frame::Find;
@@ -9,12 +11,12 @@ use super::super::part;
 use super::Walk;
 
 impl Walk<'_> {
-    /// Whether what the second tree cannot take keeps the rest from nothing.
+    /// Whether this walk leaves out what the second tree cannot take.
     pub(super) fn leaves_out(&self) -> bool {
         matches!(self.find, Find::Changed { .. })
     }
 
-    /// Whether the rest can be done although this failed.
+    /// Whether the walk goes on after this failure.
     pub(super) fn goes_on(&mut self, failed: &Failed, name: Option<&CStr>) -> bool {
         let Find::Changed { store, .. } = self.find else { return false };
         match failed.of {
@@ -25,8 +27,8 @@ impl Walk<'_> {
         }
     }
 
-    /// How many bytes a name takes at most: those of the file, and those of an image's file of that name, which an overlay
-    /// copies before any change.
+    /// How many bytes a name takes at most: the bytes of the file, and the bytes of the image's file of that name, which an
+    /// overlay copies before any change.
     pub(super) fn room_of(&mut self, name: Option<&CStr>) -> u64 {
         let Some(name) = name else { return 0 };
         let blocks = |dir| {
@@ -35,11 +37,11 @@ impl Walk<'_> {
         };
         let from = blocks(self.from.here());
         let to = self.to.follow(self.way.iter()).map_or(0, blocks);
-        // Whatever the file system's blocks are (stat(3type)).
+        // `st_blocks` counts units of 512 bytes, whatever the file system's block size is (stat(3type)).
         from.saturating_add(to).saturating_mul(512)
     }
 
-    /// Takes note of what failed, or fails.
+    /// Records the failure and leaves the file out, or returns the failure as an error.
     pub(super) fn leave_out(
         &mut self,
         failed: Failed,
@@ -54,7 +56,7 @@ impl Walk<'_> {
             && let Ok(to) = self.to.follow(self.way.iter())
             && let Err(errno) = part::show(to, name, rights)
         {
-            tracing::debug!("{error}: what is there keeps its mode: {errno}");
+            tracing::debug!("{}: what is there keeps its mode: {errno}", chain(&error));
         }
         self.tally.left_out.add(error);
         Ok(())

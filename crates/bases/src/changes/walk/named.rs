@@ -1,4 +1,4 @@
-//! Changes that have a name in the upper directory.
+//! Changes that are found by their names in the upper directory.
 
 use std::ffi::CStr;
 
@@ -50,7 +50,8 @@ impl Walk<'_> {
         }
     }
 
-    /// A directory of the upper directory, with what is newer in it. One that the snapshot has keeps what only it can hold.
+    /// A directory of the upper directory, with the newer files in it. A directory that the snapshot has keeps the files that
+    /// only the snapshot holds.
     pub(super) fn named_directory(&mut self, name: &CStr, newer: bool) -> Result<(), Failed> {
         let found = look(self.counterpart()?, name).map_err(doing("stat"))?;
         let is_there = found.is_some_and(|found| kind(&found) == FileType::Directory);
@@ -74,7 +75,7 @@ impl Walk<'_> {
         let (found, dir) = stat().map_err(doing("stat in the upper directory"))?;
         Ok(found.is_some_and(|found| match since.times {
             Some(times) => !times.has_name(&dir, name, &found),
-            // The time of a whiteout says nothing: see there.
+            // A whiteout's time says nothing: see `Times`.
             None => !is_whiteout(&found) && changed(&found) > since.time,
         }))
     }

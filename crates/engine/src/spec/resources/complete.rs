@@ -17,7 +17,7 @@ use crate::spec::error::SpecError;
 /// # Errors
 /// [`SpecError`] naming the field.
 pub fn of_container(given: Option<LinuxResources>) -> Result<Option<LinuxResources>, SpecError> {
-    if given.is_none() && is_unified() && !may_load_rules() {
+    if given.is_none() && Hierarchy::of_this_host() == Hierarchy::Unified && !may_load_rules() {
         tracing::warn!(
             "the container has no device rules: the configuration has no linux.resources, and to load rules needs \
              CAP_SYS_RESOURCE"
@@ -35,11 +35,25 @@ pub fn of_container(given: Option<LinuxResources>) -> Result<Option<LinuxResourc
 /// # Errors
 /// [`SpecError`] naming the field.
 pub fn complete(resources: &mut LinuxResources) -> Result<(), SpecError> {
-    complete_for(resources, is_unified())
+    complete_for(resources, Hierarchy::of_this_host())
 }
 
-fn is_unified() -> bool {
-    Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
+/// The hierarchy of a host's cgroups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hierarchy {
+    /// cgroup v2.
+    Unified,
+    /// cgroup v1, with or without a part of v2 beside it.
+    Legacy,
+}
+
+impl Hierarchy {
+    fn of_this_host() -> Self {
+        match Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
+            true => Self::Unified,
+            false => Self::Legacy,
+        }
+    }
 }
 
 /// Whether the engine can load device rules: it raises RLIMIT_MEMLOCK before it loads them into cgroup v2.
@@ -67,10 +81,10 @@ fn refuse(field: &str, value: &str, remedy: &'static str) -> SpecError {
 }
 
 /// The line of `rdma.max`, for one device.
-fn rdma(resources: &LinuxResources, unified: bool) -> Result<Option<String>, SpecError> {
+fn rdma(resources: &LinuxResources, host: Hierarchy) -> Result<Option<String>, SpecError> {
     let mut line = None;
     for (device, limits) in resources.rdma().iter().flatten() {
-        if !unified {
+        if host == Hierarchy::Legacy {
             return Err(refuse("rdma", &format!("{device:?}"), "use a host with cgroup v2"));
         }
         let number = |n: Option<u32>| n.map_or("max".to_owned(), |n| n.to_string());
@@ -84,8 +98,8 @@ fn rdma(resources: &LinuxResources, unified: bool) -> Result<Option<String>, Spe
     Ok(line)
 }
 
-fn complete_for(resources: &mut LinuxResources, unified: bool) -> Result<(), SpecError> {
-    if unified {
+fn complete_for(resources: &mut LinuxResources, host: Hierarchy) -> Result<(), SpecError> {
+    if host == Hierarchy::Unified {
         leave_out_zeros(resources);
     }
     check_processors(resources)?;
@@ -93,26 +107,26 @@ fn complete_for(resources: &mut LinuxResources, unified: bool) -> Result<(), Spe
     if let Some(memory) = resources.memory() {
         // If memory and swap together are as much as memory alone, there is no swap. The engine reads the difference of
         // 0 as "not given".
-        if unified
+        if host == Hierarchy::Unified
             && memory.limit().is_some_and(|limit| limit > 0)
             && memory.limit() == memory.swap()
         {
             files.entry("memory.swap.max".to_owned()).or_insert("0".to_owned());
         }
-        if unified {
+        if host == Hierarchy::Unified {
             check_swap(memory)?;
             // The engine would need a memory limit for this; runc does not.
             if (memory.limit(), memory.swap()) == (None, Some(UNLIMITED)) {
                 files.entry("memory.swap.max".to_owned()).or_insert("max".to_owned());
             }
         }
-        if !unified && memory.disable_oom_killer() == Some(true) {
+        if host == Hierarchy::Legacy && memory.disable_oom_killer() == Some(true) {
             let remedy = "leave it out, or use a host with cgroup v2, where no runtime has it";
             return Err(refuse("memory.disableOOMKiller", "true", remedy));
         }
     }
     // The engine computes this with 16 bits, which overflow.
-    if unified
+    if host == Hierarchy::Unified
         && let Some(block) = resources.block_io_mut()
         && let Some(weight) = block.weight().filter(|weight| *weight != 0)
     {
@@ -120,13 +134,13 @@ fn complete_for(resources: &mut LinuxResources, unified: bool) -> Result<(), Spe
         let (name, value) = weight_of_block_io(weight, has_bfq());
         files.entry(name.to_owned()).or_insert(value.to_string());
     }
-    if let Some(line) = rdma(resources, unified)?
+    if let Some(line) = rdma(resources, host)?
         && files.insert("rdma.max".to_owned(), line).is_some()
     {
         let remedy = "give limits for one device only";
         return Err(refuse("rdma", "more than one device", remedy));
     }
-    if !files.is_empty() && !unified {
+    if !files.is_empty() && host == Hierarchy::Legacy {
         let given = files.keys().next().cloned().unwrap_or_default();
         let remedy = "cgroup v1 has no such files; use a host with cgroup v2";
         return Err(refuse("unified", &format!("{given:?}"), remedy));
@@ -136,7 +150,7 @@ fn complete_for(resources: &mut LinuxResources, unified: bool) -> Result<(), Spe
         let remedy = "give the name of a file of the cgroup, such as memory.high";
         return Err(refuse("unified", &format!("{name:?}"), remedy));
     }
-    if unified
+    if host == Hierarchy::Unified
         && let Some(memory) = resources.memory_mut()
         && memory.limit().is_none()
     {
@@ -164,11 +178,12 @@ fn has_bfq() -> bool {
 #[cfg(test)]
 pub(super) mod tests {
     use super::super::numbers::LONGEST_QUOTA;
+    use super::Hierarchy::{Legacy, Unified};
     use super::*;
 
-    pub fn completed(text: &str, unified: bool) -> Result<LinuxResources, String> {
+    pub fn completed(text: &str, host: Hierarchy) -> Result<LinuxResources, String> {
         let mut resources: LinuxResources = serde_json::from_str(text).unwrap();
-        complete_for(&mut resources, unified).map_err(|e| e.to_string()).map(|()| resources)
+        complete_for(&mut resources, host).map_err(|e| e.to_string()).map(|()| resources)
     }
 
     pub fn file(resources: &LinuxResources, name: &str) -> Option<String> {
@@ -178,7 +193,7 @@ pub(super) mod tests {
     #[test]
     fn devices_are_denied_before_they_are_allowed() {
         let rules = |text: &str| {
-            let mut resources = completed(text, true).unwrap();
+            let mut resources = completed(text, Unified).unwrap();
             deny_devices(&mut resources);
             let rules = resources.devices().clone().unwrap();
             rules.iter().map(ToString::to_string).collect::<Vec<_>>()
@@ -196,7 +211,7 @@ pub(super) mod tests {
             assert_eq!(weight_of_block_io(weight, false), ("io.weight", wanted), "{weight}");
             assert_eq!(weight_of_block_io(weight, true), ("io.bfq.weight", weight.into()));
         }
-        let weight = completed(r#"{"blockIO":{"weight":500}}"#, true).unwrap();
+        let weight = completed(r#"{"blockIO":{"weight":500}}"#, Unified).unwrap();
         assert_eq!(
             weight.block_io().as_ref().and_then(oci_spec::runtime::LinuxBlockIo::weight),
             None
@@ -205,17 +220,18 @@ pub(super) mod tests {
 
     #[test]
     fn no_number_is_too_large_for_the_engine() {
-        let processors = |list: &str| completed(&format!(r#"{{"cpu":{{"cpus":{list:?}}}}}"#), true);
+        let processors =
+            |list: &str| completed(&format!(r#"{{"cpu":{{"cpus":{list:?}}}}}"#), Unified);
         for right in ["0", "0-3,8", " 1 , 7 ", "8191", "0-8191"] {
             assert!(processors(right).is_ok(), "{right}");
         }
         for wrong in ["8192", "0-99999999999", "a", "1-b", "99999999999999999999999"] {
             assert!(processors(wrong).unwrap_err().contains("linux.resources.cpu.cpus"), "{wrong}");
         }
-        let file = completed(r#"{"unified":{"cpuset.cpus":"0-4294967294"}}"#, true).unwrap_err();
+        let file = completed(r#"{"unified":{"cpuset.cpus":"0-4294967294"}}"#, Unified).unwrap_err();
         assert!(file.contains("unified.cpuset.cpus"), "{file}");
         for quota in [LONGEST_QUOTA + 1, i64::MAX] {
-            let wrong = completed(&format!(r#"{{"cpu":{{"quota":{quota}}}}}"#), true);
+            let wrong = completed(&format!(r#"{{"cpu":{{"quota":{quota}}}}}"#), Unified);
             assert!(wrong.unwrap_err().contains("cpu.quota"), "{quota}");
         }
     }
@@ -223,18 +239,18 @@ pub(super) mod tests {
     #[test]
     fn no_swap_is_said_to_the_kernel() {
         let same = r#"{"memory":{"limit":67108864,"swap":67108864}}"#;
-        assert_eq!(file(&completed(same, true).unwrap(), "memory.swap.max").unwrap(), "0");
-        assert_eq!(completed(same, false).unwrap().unified(), &None);
+        assert_eq!(file(&completed(same, Unified).unwrap(), "memory.swap.max").unwrap(), "0");
+        assert_eq!(completed(same, Legacy).unwrap().unified(), &None);
         let more = r#"{"memory":{"limit":67108864,"swap":134217728}}"#;
-        assert_eq!(completed(more, true).unwrap().unified(), &None);
+        assert_eq!(completed(more, Unified).unwrap().unified(), &None);
         let unlimited = r#"{"memory":{"limit":-1,"swap":-1}}"#;
-        assert_eq!(completed(unlimited, true).unwrap().unified(), &None);
+        assert_eq!(completed(unlimited, Unified).unwrap().unified(), &None);
     }
 
     #[test]
     fn swap_is_worked_out_as_runc_does_it() {
         let swap = |memory: &str| {
-            completed(&format!(r#"{{"memory":{memory}}}"#), true).map(|resources| {
+            completed(&format!(r#"{{"memory":{memory}}}"#), Unified).map(|resources| {
                 let memory = resources.memory().unwrap_or_default();
                 (memory.limit(), memory.swap(), file(&resources, "memory.swap.max"))
             })
@@ -256,24 +272,26 @@ pub(super) mod tests {
     #[test]
     fn rdma_is_a_file_of_cgroup_v2() {
         let one = r#"{"rdma":{"mlx5_0":{"hcaHandles":3}}}"#;
-        let line = file(&completed(one, true).unwrap(), "rdma.max").unwrap();
+        let line = file(&completed(one, Unified).unwrap(), "rdma.max").unwrap();
         assert_eq!(line, "mlx5_0 hca_handle=3 hca_object=max");
-        assert!(completed(one, false).unwrap_err().starts_with("linux.resources.rdma: \"mlx5_0\""));
+        assert!(
+            completed(one, Legacy).unwrap_err().starts_with("linux.resources.rdma: \"mlx5_0\"")
+        );
         let two = r#"{"rdma":{"a":{},"b":{}}}"#;
-        assert!(completed(two, true).unwrap_err().contains("more than one device"));
+        assert!(completed(two, Unified).unwrap_err().contains("more than one device"));
     }
 
     #[test]
     fn what_no_cgroup_has_is_refused() {
         let oom = r#"{"memory":{"disableOOMKiller":true}}"#;
-        assert!(completed(oom, false).unwrap_err().contains("memory.disableOOMKiller"));
-        assert!(completed(oom, true).is_ok());
+        assert!(completed(oom, Legacy).unwrap_err().contains("memory.disableOOMKiller"));
+        assert!(completed(oom, Unified).is_ok());
         let high = r#"{"unified":{"memory.high":"1"}}"#;
-        assert!(completed(high, false).unwrap_err().contains("linux.resources.unified"));
-        assert_eq!(file(&completed(high, true).unwrap(), "memory.high").unwrap(), "1");
+        assert!(completed(high, Legacy).unwrap_err().contains("linux.resources.unified"));
+        assert_eq!(file(&completed(high, Unified).unwrap(), "memory.high").unwrap(), "1");
         for wrong in ["../other/memory.max", "memory"] {
             let text = format!(r#"{{"unified":{{"{wrong}":"1"}}}}"#);
-            assert!(completed(&text, true).unwrap_err().contains(wrong));
+            assert!(completed(&text, Unified).unwrap_err().contains(wrong));
         }
     }
 }

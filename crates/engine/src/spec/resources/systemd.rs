@@ -82,12 +82,15 @@ fn in_ranges(list: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::complete::Hierarchy;
     use super::super::complete::tests::{completed, file};
     use super::*;
 
     #[test]
     fn systemd_is_told_what_stays() {
-        let told = |text: &str, cpu_max| for_systemd(&completed(text, true).unwrap(), cpu_max);
+        let told = |text: &str, cpu_max| {
+            for_systemd(&completed(text, Hierarchy::Unified).unwrap(), cpu_max)
+        };
         let cpu = |resources: &LinuxResources| {
             resources.cpu().as_ref().map(|cpu| (cpu.quota(), cpu.period(), cpu.shares()))
         };

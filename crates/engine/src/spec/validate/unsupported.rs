@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use oci_spec::runtime::{Linux, LinuxNamespaceType, Mount, Spec};
+use sharedroot_sys::mount::Submounts;
 
 use crate::mounts::{dev, propagation, tmpfs};
 use crate::spec::error::SpecError;
@@ -95,7 +96,7 @@ fn check_mount(index: usize, mount: &Mount, mapped: bool) -> Result<(), SpecErro
             "idmap" | "ridmap" => {
                 return refuse(option, "leave it out, or run this container with runc or crun");
             }
-            "nosymfollow" | "symfollow" if bind == Some(true) => {
+            "nosymfollow" | "symfollow" if bind == Some(Submounts::Included) => {
                 return refuse(option, "give rnosymfollow, rsymfollow, or bind instead of rbind");
             }
             known if bind.is_none() && OF_THE_SUPERBLOCK.contains(&known) => {

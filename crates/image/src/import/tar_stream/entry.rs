@@ -148,7 +148,7 @@ fn mtime<R: Read>(blocks: &Blocks<R>, header: &Header, pax: &Pax) -> Result<Time
         return Ok(mtime);
     }
     Err(blocks.wrong(format!(
-        "a time {} s after 1970, and ext4 keeps those from 1901 to 2446",
+        "a time {} s after 1970, and ext4 keeps times from 1901 to 2446",
         mtime.seconds
     )))
 }

@@ -6,7 +6,7 @@ use std::io;
 #[derive(Debug, thiserror::Error)]
 pub enum TarError {
     /// The stream ends early, or cannot be read or decompressed.
-    #[error("at byte {at} of its tar: {source}")]
+    #[error("at byte {at} of its tar")]
     Read {
         /// How many bytes of the tar could be read.
         at: u64,

@@ -1,9 +1,9 @@
 //! The records of a pax header: `LENGTH KEY=VALUE\n`, with any bytes in the value (POSIX, pax(1), "pax Extended Header").
 
+use std::collections::BTreeMap;
 use std::str::FromStr;
 
-/// The most extended attributes of one entry. ext4 has room for some 200 of a file. The parser compares each new attribute with
-/// all before it.
+/// The most extended attributes of one entry. ext4 has room for some 200 of a file.
 const MOST_ATTRIBUTES: usize = 1000;
 
 /// A time since the epoch.
@@ -45,6 +45,7 @@ impl Pax {
         let mut pax = Self::default();
         let mut sparse_name = None;
         let mut next_offset = None;
+        let mut xattrs = BTreeMap::new();
         while !text.is_empty() {
             let (key, value, rest) =
                 record(text).ok_or_else(|| "a pax record is malformed".to_owned())?;
@@ -52,9 +53,8 @@ impl Pax {
             let set = (!value.is_empty()).then_some(value);
             if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
                 if !name.is_empty() && !name.contains(&0) {
-                    pax.xattrs.retain(|(known, _)| known != name);
-                    pax.xattrs.push((name.to_vec(), value.to_vec()));
-                    if pax.xattrs.len() > MOST_ATTRIBUTES {
+                    xattrs.insert(name, value);
+                    if xattrs.len() > MOST_ATTRIBUTES {
                         return Err(format!("more than {MOST_ATTRIBUTES} extended attributes"));
                     }
                 }
@@ -83,6 +83,8 @@ impl Pax {
             }
         }
         pax.path = sparse_name.or(pax.path);
+        let owned = |(name, value): (&[u8], &[u8])| (name.to_vec(), value.to_vec());
+        pax.xattrs = xattrs.into_iter().map(owned).collect();
         Ok(pax)
     }
 }
@@ -184,6 +186,14 @@ mod tests {
         };
         assert_eq!(Pax::parse(&text(MOST_ATTRIBUTES)).unwrap().xattrs.len(), MOST_ATTRIBUTES);
         assert!(Pax::parse(&text(MOST_ATTRIBUTES + 1)).unwrap_err().contains("more than 1000"));
+    }
+
+    #[test]
+    fn the_later_of_two_attributes_wins() {
+        let of = |value: &[u8]| line(b"SCHILY.xattr.user.a", value);
+        let pax = Pax::parse(&[of(b"1"), line(b"SCHILY.xattr.user.b", b"x"), of(b"2")].concat());
+        let expected = [(b"user.a".to_vec(), b"2".to_vec()), (b"user.b".to_vec(), b"x".to_vec())];
+        assert_eq!(pax.unwrap().xattrs, expected);
     }
 
     proptest! {

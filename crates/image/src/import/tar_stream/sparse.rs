@@ -42,13 +42,15 @@ pub(super) fn content<R: Read>(
         return Ok(Content { size: stored, extents: None });
     };
     if size > LONGEST_FILE {
-        return Err(blocks.wrong(format!("a sparse file of {size} bytes, which none can have")));
+        return Err(blocks.wrong(format!("a sparse file of {size} bytes, which no file can have")));
     }
     let (mut end, mut total) = (0_u64, 0_u64);
     for &Extent { offset, length } in &extents {
         let fits = offset >= end && offset.checked_add(length).is_some_and(|end| end <= size);
         if !fits {
-            return Err(blocks.wrong("a sparse file whose extents overlap or lie outside of it"));
+            return Err(
+                blocks.wrong("a sparse file whose extents overlap or lie outside of the file")
+            );
         }
         (end, total) = (offset + length, total + length);
     }

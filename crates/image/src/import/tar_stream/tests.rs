@@ -91,7 +91,9 @@ fn root_sparse_files_of_every_form_and_holes_of_plain_ones() {
     for map in ["0,4,2,4", "0,4,99,8", "0,9", "0,4,0,4", "8,8", "0,x", "18446744073709551615,8"] {
         let keys = [record(b"GNU.sparse.map", map.as_bytes()), record(b"GNU.sparse.size", b"100")];
         let tar = Tar::new().pax(&keys.concat()).raw(EntryType::Regular, b"file", b"", b"headtail");
-        let said = Unpacked::of(&[tar.bytes()]).map(|_| ()).map_err(|error| error.to_string());
+        let said = Unpacked::of(&[tar.bytes()])
+            .map(|_| ())
+            .map_err(|error| sharedroot_sys::chain::chain(&error));
         assert!(
             map == "8,8" || said.clone().is_err_and(|e| e.contains("sparse")),
             "{map}: {said:?}"

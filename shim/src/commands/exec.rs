@@ -1,26 +1,26 @@
-//! `exec` and `ps`: the processes of a container.
+//! `exec`: one more process in a container.
 
 use std::fs::File;
 
 use oci_spec::runtime::{Process, Spec};
 use sharedroot_engine::{
     Delegate, Embedded, EngineError, Tenant, Terminal, add_capabilities, hold, parse_process,
-    read_config,
+    read_config, seal,
 };
 use sharedroot_format::json;
 use sharedroot_sys::step::step;
 
-use super::read_error;
+use super::file_error::read_error;
 use crate::argv;
 use crate::cli::{Exec, Verb};
 use crate::lifecycle::{Container, LifecycleError, tell};
-use crate::output::say;
 
 /// `exec` on the embedded engine. Returns the exit status, 0 when detached.
 ///
 /// # Errors
 /// [`LifecycleError`].
 pub fn exec(container: &Container, embedded: &Embedded, args: Exec) -> Result<u8, LifecycleError> {
+    seal()?;
     let cgroup = match args.cgroup.as_slice() {
         [] => None,
         [path] if !path.contains(':') => Some(path.clone()),
@@ -146,27 +146,4 @@ fn process_of_flags(spec: &Spec, args: &Exec) -> Result<Process, LifecycleError>
         wanted: "give a name such as CAP_NET_RAW",
     })?;
     Ok(process)
-}
-
-/// Prints the lines of ps(1) about `pids`.
-///
-/// # Errors
-/// [`LifecycleError::File`] if there is no ps.
-pub fn table(pids: &[i32], ps_options: &[String]) -> Result<(), LifecycleError> {
-    let default = ["-ef".to_owned()];
-    let options = if ps_options.is_empty() { &default } else { ps_options };
-    let output =
-        std::process::Command::new("ps").args(options).output().map_err(read_error("ps"))?;
-    let table = String::from_utf8_lossy(&output.stdout);
-    let mut lines = table.lines();
-    let Some(head) = lines.next() else { return Ok(()) };
-    say!("{head}");
-    let column = head.split_whitespace().position(|word| word == "PID");
-    for line in lines {
-        let pid = column.and_then(|at| line.split_whitespace().nth(at)?.parse().ok());
-        if pid.is_some_and(|pid: i32| pids.contains(&pid)) {
-            say!("{line}");
-        }
-    }
-    Ok(())
 }

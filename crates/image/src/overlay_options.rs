@@ -1,56 +1,11 @@
-//! The text of `/proc/self/mountinfo`, and the options of overlays in it (proc_pid_mountinfo(5); fs/overlayfs/params.c and
-//! super.c). All texts are bytes: a path need not be UTF-8.
+//! The options of an overlay in the mount table (fs/overlayfs/params.c and super.c). All texts are bytes: a path need not be
+//! UTF-8.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-/// One mount: the fields of its line that this crate needs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Mount {
-    pub(super) id: u64,
-    pub(super) parent: u64,
-    /// The directory of the file system that is mounted; `/` unless the mount is a bind of another directory.
-    pub(super) root: PathBuf,
-    pub(super) point: PathBuf,
-    pub(super) fstype: Vec<u8>,
-    /// The name that the process gave that mounted it: a device, or any word.
-    pub(super) source: Vec<u8>,
-    /// The options of the superblock, still escaped.
-    pub(super) options: Vec<u8>,
-}
-
-impl Mount {
-    /// Reads one line.
-    ///
-    /// `36 35 98:0 /root /point rw,noatime master:1 - ext4 /dev/root rw,errors=continue`
-    pub(super) fn parse(line: &[u8]) -> Option<Self> {
-        let mut fields = line.split(|&b| b == b' ');
-        let id = number(fields.next()?)?;
-        let parent = number(fields.next()?)?;
-        let _device = fields.next()?;
-        let root = path(unescape_octal(fields.next()?)?);
-        let point = path(unescape_octal(fields.next()?)?);
-        fields.by_ref().find(|&field| field == b"-")?;
-        let fstype = unescape_octal(fields.next()?)?;
-        let source = unescape_octal(fields.next()?)?;
-        let options = fields.next()?.to_owned();
-        Some(Self { id, parent, root, point, fstype, source, options })
-    }
-}
-
-/// The mount that the kernel finds at the path `point`: of several mounts there, the one that no other covers.
-pub(super) fn topmost(table: &[u8], point: &Path) -> Option<Mount> {
-    let here: Vec<_> = table
-        .split(|&b| b == b'\n')
-        .filter_map(Mount::parse)
-        .filter(|mount| mount.point == point)
-        .collect();
-    // The parent of the root mount is the root mount.
-    let on = |other: &Mount, mount: &Mount| other.parent == mount.id && other.id != mount.id;
-    let covered = |mount: &Mount| here.iter().any(|other| on(other, mount));
-    here.iter().rfind(|mount| !covered(mount)).cloned()
-}
+use sharedroot_sys::mountinfo::unescape_octal;
 
 /// The layers of an overlay, from its options.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -109,31 +64,6 @@ fn split_layers(list: &[u8]) -> Option<Vec<PathBuf>> {
     layers.into_iter().map(|layer| (!layer.is_empty()).then(|| path(layer))).collect()
 }
 
-/// Undoes the kernel's `seq_escape`: a backslash with three octal digits is one byte.
-fn unescape_octal(text: &[u8]) -> Option<Vec<u8>> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((&first, after)) = rest.split_first() {
-        if first != b'\\' {
-            out.push(first);
-            rest = after;
-            continue;
-        }
-        let (digits, after) = after.split_at_checked(3)?;
-        let octal = digits.iter().try_fold(0_u16, |value, digit| match digit {
-            b'0'..=b'7' => Some(value * 8 + u16::from(digit - b'0')),
-            _ => None,
-        })?;
-        out.push(u8::try_from(octal).ok()?);
-        rest = after;
-    }
-    Some(out)
-}
-
-fn number(text: &[u8]) -> Option<u64> {
-    std::str::from_utf8(text).ok()?.parse().ok()
-}
-
 fn path(bytes: Vec<u8>) -> PathBuf {
     OsString::from_vec(bytes).into()
 }
@@ -157,31 +87,6 @@ mod tests {
             }
             out
         })
-    }
-
-    #[test]
-    fn a_line_of_every_kind() {
-        let line = b"42 29 0:37 / /a\\040b\\134c rw,relatime shared:5 master:1 - overlay overlay rw,lowerdir=/x";
-        let mount = Mount::parse(line).unwrap();
-        assert_eq!((mount.id, mount.parent), (42, 29));
-        assert_eq!(mount.point, Path::new("/a b\\c"));
-        assert_eq!((&*mount.fstype, &*mount.source), (&b"overlay"[..], &b"overlay"[..]));
-        assert_eq!(mount.options, b"rw,lowerdir=/x");
-        let no_tags = b"1 0 8:1 /sub / rw - ext4 /dev/root rw";
-        assert_eq!(Mount::parse(no_tags).unwrap().root, Path::new("/sub"));
-        for bad in [&b""[..], b"1 2", b"x 1 8:1 / / rw - ext4 a b", b"1 1 8:1 / /\\0 rw - e a b"] {
-            assert_eq!(Mount::parse(bad), None);
-        }
-    }
-
-    #[test]
-    fn the_topmost_of_a_pile_is_on_no_line_in_particular() {
-        let pile = b"30 20 0:1 / /r rw - overlay o a\n50 40 0:3 / /r rw - overlay o c\n40 30 0:2 / /r rw - tmpfs t b\n60 50 0:4 / /r/x rw - tmpfs t d\n";
-        assert_eq!(topmost(pile, Path::new("/r")).unwrap().id, 50);
-        assert_eq!(topmost(pile, Path::new("/r/x")).unwrap().id, 60);
-        assert_eq!(topmost(pile, Path::new("/")), None);
-        let own_parent = b"1 1 0:2 / / rw - rootfs rootfs rw\n";
-        assert_eq!(topmost(own_parent, Path::new("/")).unwrap().id, 1);
     }
 
     #[test]
@@ -213,15 +118,6 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_mount_point_survives(point in path_bytes()) {
-            let mut line = b"1 2 0:3 / ".to_vec();
-            line.extend(escape(&point, b" \t\n\\#"));
-            line.extend_from_slice(b" rw - overlay overlay rw");
-            let mount = Mount::parse(&line);
-            prop_assert_eq!(mount.map(|m| m.point), Some(path(point)));
-        }
-
-        #[test]
         fn layers_survive(paths in proptest::collection::vec(path_bytes(), 1..6), one_by_one: bool) {
             let mut text = b"rw".to_vec();
             if one_by_one {
@@ -244,9 +140,7 @@ mod tests {
 
         #[test]
         fn nothing_panics(bytes: Vec<u8>) {
-            let _ = Mount::parse(&bytes);
             let _ = OverlayOptions::parse(&bytes);
-            let _ = topmost(&bytes, Path::new("/"));
         }
     }
 }

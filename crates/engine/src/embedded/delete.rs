@@ -1,0 +1,62 @@
+//! `delete`: the end of a container.
+
+use std::time::Duration;
+
+use libcontainer::container::{Container, ContainerStatus};
+
+use super::container::Embedded;
+use super::state::forget;
+use crate::EngineError;
+use crate::asked::Deletion;
+use crate::container::signal;
+
+/// How long a killed process may take to end.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+impl Embedded {
+    /// Kills the init process if it is outside of the container's cgroup, and waits for its end.
+    fn end_init(&self, container: &Container) -> Result<(), EngineError> {
+        let fail = |why: String| EngineError::Engine { verb: "delete", id: self.id().clone(), why };
+        let held = self.hold(container).map_err(|e| fail(format!("open its process: {e}")))?;
+        let Some(init) = held else { return Ok(()) };
+        signal::send(&init, rustix::process::Signal::KILL)
+            .map_err(|e| fail(format!("kill its process: {e}")))?;
+        match signal::await_end(&init, PATIENCE) {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                Err(fail(format!("its process does not end within {PATIENCE:?} after SIGKILL")))
+            }
+            Err(e) => Err(fail(format!("wait for its process: {e}"))),
+        }
+    }
+
+    /// Removes the container.
+    ///
+    /// # Errors
+    /// [`EngineError::NotFound`], [`EngineError::WrongStatus`] and the engine's own errors.
+    pub fn delete(&self, asked: Deletion) -> Result<(), EngineError> {
+        let force = asked == Deletion::Forced;
+        let mut container = match self.load("delete") {
+            // A `create` that was killed before it wrote a state leaves a directory without a state.
+            Err(EngineError::Engine { .. }) if force => {
+                let _ = std::fs::remove_dir_all(self.dir());
+                return Ok(());
+            }
+            loaded => loaded?,
+        };
+        let may = |container: &Container| {
+            force
+                || matches!(container.status(), ContainerStatus::Stopped | ContainerStatus::Created)
+        };
+        self.require("delete", &container, may)?;
+        self.remove_cgroup(&container);
+        self.end_init(&container)?;
+        // The library would send the signal by number to the process that it believes to be the container's.
+        forget(&mut container);
+        container.delete(force).map_err(self.fail("delete"))?;
+        if let Some(later) = self.later("delete")? {
+            later.after_end(&container.state, self.callers());
+        }
+        Ok(())
+    }
+}

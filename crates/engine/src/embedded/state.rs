@@ -1,0 +1,104 @@
+//! libcontainer's state of a container, read again by each command, and the container's init process in it.
+//!
+//! The state has a process ID. By the time a command reads it, that number may belong to another process. So when the init
+//! process started is recorded beside it, and compared.
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use libcontainer::container::state::StateError;
+use libcontainer::container::{Container, ContainerStatus};
+use libcontainer::error::LibcontainerError;
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use sharedroot_sys::process::started;
+
+use super::container::Embedded;
+use crate::{EngineError, engine_log};
+
+/// The file beside the configuration that records when the init process started.
+pub(crate) const STARTED: &str = "init-started";
+
+/// How long another command may take to write the engine's state file of a container. The engine truncates the file
+/// first.
+const WRITING: Duration = Duration::from_secs(5);
+
+/// Reads the engine's directory of a container. If the state file ends too early, another command is writing it.
+fn read(dir: &Path) -> Result<Container, LibcontainerError> {
+    let end = Instant::now() + WRITING;
+    loop {
+        match Container::load(dir.to_owned()) {
+            Err(LibcontainerError::State(StateError::ParseStateFile { source, .. }))
+                if source.is_eof() && Instant::now() < end =>
+            {
+                // The engine has logged this as an error. If the log kept the error, a later failure would have it as
+                // the reason.
+                engine_log::forget();
+                sleep(Duration::from_millis(5));
+            }
+            // The container's process ended while the engine read its entries in /proc.
+            Err(LibcontainerError::Procfs(_)) if Instant::now() < end => {}
+            read => return read,
+        }
+    }
+}
+
+/// Gives the container a process ID that no process has (proc_sys_kernel(5), `pid_max`), and the status "stopped".
+pub(super) fn forget(container: &mut Container) {
+    container.set_pid(i32::MAX).set_status(ContainerStatus::Stopped);
+}
+
+impl Embedded {
+    /// The engine's state of the container.
+    ///
+    /// # Errors
+    /// [`EngineError::NotFound`], [`EngineError::Engine`].
+    pub fn load(&self, verb: &'static str) -> Result<Container, EngineError> {
+        if !self.exists() {
+            return Err(EngineError::NotFound { id: self.id().clone() });
+        }
+        let mut container = read(&self.dir()).map_err(self.fail(verb))?;
+        let known = std::fs::read_to_string(self.bundle().join(STARTED)).ok();
+        let is_others = container.pid().is_some_and(|pid| match started(pid.as_raw()) {
+            Some(now) => known.is_none_or(|known| now != known),
+            None => false,
+        });
+        if is_others {
+            // By now another process has the number, which is not the container's; or the owner is unknown, because
+            // `create` died before it recorded when its process started.
+            forget(&mut container);
+        }
+        Ok(container)
+    }
+
+    /// The container that this process has just made. No process has waited for the init process yet, so its number
+    /// cannot belong to another process.
+    pub(crate) fn load_new(&self) -> Result<Container, EngineError> {
+        read(&self.dir()).map_err(self.fail("create"))
+    }
+
+    /// The container's init process; `None` if it has ended. The descriptor is opened first, and the number's owner is
+    /// compared afterwards, so that the descriptor cannot be that of a later process with the same number.
+    ///
+    /// # Errors
+    /// pidfd_open(2)'s.
+    pub(crate) fn hold(&self, container: &Container) -> std::io::Result<Option<OwnedFd>> {
+        let pid = container.pid().and_then(|pid| Pid::from_raw(pid.as_raw()));
+        let Some(pid) = pid else { return Ok(None) };
+        let held = match pidfd_open(pid, PidfdFlags::empty()) {
+            // INVAL: Linux before 6.15 returns it for a process that has ended and whose number still names a session
+            // or a group.
+            Err(Errno::SRCH | Errno::INVAL) => return Ok(None),
+            held => held?,
+        };
+        Ok(self.is_init(pid.as_raw_nonzero().get()).then_some(held))
+    }
+
+    /// Whether `pid` is the number of the init process that `create` made.
+    pub(crate) fn is_init(&self, pid: i32) -> bool {
+        let known = std::fs::read_to_string(self.bundle().join(STARTED)).ok();
+        known.is_some() && started(pid) == known
+    }
+}

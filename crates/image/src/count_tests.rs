@@ -1,0 +1,103 @@
+use std::fs::{self, File};
+use std::os::fd::AsFd;
+use std::os::unix::fs::symlink;
+
+use super::super::testing::{SIZE, TestDir, alone, below_a_long_path, peak};
+use super::*;
+
+fn counted(top: &Path, size_bytes: u64) -> Result<Count, MakeError> {
+    count(File::open(top).unwrap().as_fd(), size_bytes)
+}
+
+/// The count with other bounds.
+fn bounded(top: &Path, bound: impl FnOnce(&mut Counter)) -> Result<Count, MakeError> {
+    let mut counter = Counter::new(SIZE);
+    bound(&mut counter);
+    counter.run(File::open(top).unwrap().as_fd())
+}
+
+#[test]
+fn usage_counts_a_file_once_and_no_hole() {
+    let dir = TestDir::new();
+    let empty = counted(dir.path(), SIZE).unwrap().usage;
+    assert_eq!(empty, Usage { bytes: BLOCK, inodes: 1 });
+    dir.write("a/b/file", &"x".repeat(5000));
+    fs::hard_link(dir.path().join("a/b/file"), dir.path().join("a/again")).unwrap();
+    symlink("/usr", dir.path().join("link")).unwrap();
+    File::create(dir.path().join("hole")).unwrap().set_len(1 << 30).unwrap();
+    let usage = counted(dir.path(), SIZE).unwrap().usage;
+    assert_eq!(usage.inodes, 6); // the top, a, b, file, link, hole
+    assert_eq!(usage.bytes, 3 * BLOCK + 2 * BLOCK);
+}
+
+/// mke2fs needs the blocks of a base's directories, however small the engine's file system keeps them.
+#[test]
+fn a_directory_takes_the_blocks_of_its_names() {
+    let dir = TestDir::new();
+    (0..32).for_each(|n| drop(dir.write(&format!("d/{n:0255}"), "")));
+    assert_eq!(counted(dir.path(), SIZE).unwrap().usage.bytes, BLOCK + 3 * BLOCK);
+}
+
+#[test]
+fn more_inodes_than_a_base_can_hold_end_the_walk() {
+    let dir = TestDir::new();
+    (0..2000).for_each(|n| drop(dir.write(&format!("d/{n}"), "")));
+    // What 2,002 inodes need, with a quarter more and 64; the journal comes on top.
+    let inodes = 2002 + 500 + 64;
+    let enough = inodes * 256 + (4 << 20);
+    assert_eq!(counted(dir.path(), enough).unwrap().usage.inodes, 2002);
+    dir.write("d/last", "");
+    dir.write("d/really", "");
+    let error = counted(dir.path(), enough).unwrap_err();
+    assert!(matches!(error, MakeError::TooLarge { size, needs } if size == enough && needs > size));
+    assert!(error.is_of_the_image());
+}
+
+#[test]
+fn names_and_files_with_several_names_have_a_bound() {
+    let dir = TestDir::new();
+    for n in 0..10 {
+        let file = dir.write(&format!("d/{n}"), "");
+        fs::hard_link(file, dir.path().join(format!("d/{n}-again"))).unwrap();
+    }
+    let names =
+        |most| bounded(dir.path(), |counter| counter.names = NameCount::bounded(most, 1 << 20));
+    assert_eq!(names(21).unwrap().usage.inodes, 12);
+    let error = names(20).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the image has more than 20 names: no base is made of such an image"
+    );
+    let linked = |most| bounded(dir.path(), |counter| counter.most_linked = most);
+    assert_eq!(linked(10).unwrap().usage.inodes, 12);
+    let error = linked(9).unwrap_err();
+    assert!(matches!(error, MakeError::TooMany { most: 9, .. }), "{error}");
+    assert!(error.is_of_the_image());
+}
+
+#[test]
+fn large_directories_have_a_bound() {
+    let dir = TestDir::new();
+    (0..31).for_each(|n| drop(dir.write(&format!("d/{n:0255}"), "")));
+    // `d`, and 15 names in each of two blocks and one name in a third.
+    let reads = |most| bounded(dir.path(), |counter| counter.reads = DirectoryReads::bounded(most));
+    let needed = 1 + 15 + 15 * 2 + 3;
+    assert!(reads(needed).is_ok());
+    let error = reads(needed - 1).unwrap_err();
+    assert!(matches!(&error, MakeError::LargeDirectories { path, .. } if path == Path::new("d")));
+    assert!(error.is_of_the_image());
+}
+
+/// As whole paths these names would take 60 MiB.
+#[test]
+fn many_directories_below_a_long_path_take_their_names_in_memory() {
+    let name = "count::tests::many_directories_below_a_long_path_take_their_names_in_memory";
+    alone(name, || {
+        let dir = TestDir::new();
+        below_a_long_path(dir.path(), 30_000);
+        let before = peak();
+        assert_eq!(counted(dir.path(), 1 << 40).unwrap().usage.inodes, 1 + 8 + 30_000);
+        let taken = peak().saturating_sub(before);
+        assert!(taken < 8 << 20, "{} MiB", taken >> 20);
+    });
+}

@@ -1,0 +1,56 @@
+//! What the kernel says of a process in `/proc` (proc_pid_stat(5), cgroups(7)).
+
+use std::fs;
+use std::io;
+
+/// When a process started, in clock ticks after boot. Together with the process ID this distinguishes the process from a later
+/// one. `None` if there is no such process.
+#[must_use]
+pub fn started(pid: i32) -> Option<String> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat_field(&stat, 22).map(str::to_owned)
+}
+
+/// A field of `/proc/PID/stat` by its number in proc_pid_stat(5), from 3 on.
+pub(crate) fn stat_field(stat: &str, number: usize) -> Option<&str> {
+    // The second field is the name of the program in parentheses, and may contain any character.
+    stat.rsplit_once(") ")?.1.split_whitespace().nth(number.checked_sub(3)?)
+}
+
+/// The path of a process's cgroup of version 2 below the top of the hierarchy, without a leading slash. `None` if the process
+/// is in cgroups of version 1 only.
+///
+/// # Errors
+/// The operating system's. There is no such file of a process that has ended.
+pub fn cgroup(pid: i32) -> io::Result<Option<String>> {
+    let text = fs::read_to_string(format!("/proc/{pid}/cgroup"))?;
+    Ok(text.lines().find_map(|line| line.strip_prefix("0::/")).map(str::to_owned))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_counted_after_the_name() {
+        let stat = "7 (a) b) 9) S 1 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 12345 9";
+        assert_eq!(stat_field(stat, 3), Some("S"));
+        assert_eq!(stat_field(stat, 22), Some("12345"));
+        assert_eq!(
+            (stat_field(stat, 2), stat_field("7 (a", 3), stat_field(stat, 24)),
+            (None, None, None)
+        );
+    }
+
+    #[test]
+    fn a_child_started_after_its_parent() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let ticks = |pid: u32| started(pid as i32).and_then(|text| text.parse::<u64>().ok());
+        assert!(ticks(child.id()).unwrap() >= ticks(std::process::id()).unwrap());
+        assert!(cgroup(child.id() as i32).is_ok());
+        child.kill().unwrap();
+        let pid = child.id();
+        child.wait().unwrap();
+        assert_eq!((started(pid as i32), cgroup(pid as i32).is_err()), (None, true));
+    }
+}

@@ -1,0 +1,133 @@
+//! `delete`, and the undo of a `create`: what `create` made is removed.
+//!
+//! Whoever removes a container has two locks. That of the container keeps other commands on the container away. That of the
+//! snapshot keeps `gc` away, which knows no container. A process that a killed `create` left may keep the first lock: `delete`
+//! has the engine end that process, and takes the lock then.
+
+use std::time::Duration;
+
+use sharedroot_bases::{SnapshotLock, release_private};
+use sharedroot_engine::{Deletion, Engine, EngineError};
+use sharedroot_sys::chain::chain;
+use sharedroot_sys::step::step;
+
+use super::story::GivenBack;
+use super::{Container, LifecycleError, engines, tell};
+use crate::record::{Lock, Record, Rootfs};
+
+/// How long a command waits for another one that works on the container's root.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+impl Container {
+    /// Waits for the lock of the container's snapshot, whether there is such a snapshot or not.
+    ///
+    /// # Errors
+    /// [`LifecycleError::RootInUse`].
+    pub(super) fn lock_root(&self, verb: &'static str) -> Result<SnapshotLock, LifecycleError> {
+        let lock = self.bases.lock_snapshot_within(&self.snapshot(), PATIENCE)?;
+        lock.ok_or_else(|| self.root_in_use(verb))
+    }
+
+    pub(super) fn root_in_use(&self, verb: &'static str) -> LifecycleError {
+        LifecycleError::RootInUse { verb, id: self.id.clone(), seconds: PATIENCE.as_secs() }
+    }
+
+    /// Removes the rootfs and the record. A part that is already gone is no error. Returns what was written back, if
+    /// there was a snapshot.
+    pub(super) fn release(
+        &self,
+        _root: &SnapshotLock,
+    ) -> Result<Option<GivenBack>, LifecycleError> {
+        let _step = step("take the rootfs and the record away");
+        let record = self.place.read()?;
+        let was_there = record.is_some();
+        let mut written = None;
+        if let Some(Record { rootfs: Rootfs::Private { volume, mount_point, .. }, .. }) = &record {
+            written = Some(release_private(&self.bases, volume, mount_point)?);
+        }
+        // This comes before the removal of the record and of its lock: afterwards another container may have the ID.
+        // `gc` removes what is left.
+        if let Some(record) = &record
+            && let Err(error) = self.give_lease_back(&record.rootfs)
+        {
+            tracing::warn!("{}", chain(&error));
+        }
+        self.place.remove()?;
+        if let Some(Record { rootfs: Rootfs::Shared { base, scaffold: Some(name) }, .. }) = record
+            && let Err(error) = self.bases.scaffolds().release(&base, &name)
+        {
+            tracing::warn!("{}", chain(&error));
+        }
+        Ok(was_there.then_some(GivenBack(written)))
+    }
+
+    /// Undoes what a failed `create` made, which has `lock`. The first error is the one to report, so an error here is a
+    /// warning.
+    pub(super) fn undo(&self, lock: &Lock) {
+        if !lock.is_held() {
+            tracing::debug!("undo create {}: another command deletes it", self.id);
+            return;
+        }
+        let undone = self.lock_root("undo the create of").and_then(|root| self.release(&root));
+        if let Err(error) = undone {
+            tracing::warn!("undo create {}: {}", self.id, chain(&error));
+        }
+    }
+
+    /// `delete`: removes exactly what `create` made. Returns the exit status.
+    ///
+    /// # Errors
+    /// [`LifecycleError`].
+    pub fn delete(&self, asked: Deletion) -> Result<u8, LifecycleError> {
+        self.delete_from(&self.engine, asked)
+    }
+
+    pub(super) fn delete_from(
+        &self,
+        engine: &Engine,
+        asked: Deletion,
+    ) -> Result<u8, LifecycleError> {
+        let waits = step("wait for the container's locks");
+        let mut lock = self.place.wait()?;
+        let root = self.lock_root("delete")?;
+        drop(waits);
+        let status = self.end(engine, asked)?;
+        if status != 0 {
+            return Ok(status);
+        }
+        if lock.is_others() {
+            // Its holder may have ended with the container. A `create` that goes on would remove, when it fails, what a later
+            // `create` of the ID makes; so the ID is its own until it has ended.
+            lock = self.place.wait()?;
+        }
+        if lock.is_others() {
+            return Err(LifecycleError::Busy { id: self.id.clone() });
+        }
+        // Docker calls `delete` twice.
+        if let Some(deleted) = self.release(&root)? {
+            tell(format_args!("deleted: {deleted}"));
+        }
+        Ok(0)
+    }
+
+    /// Has the engine delete the container. Returns its exit status.
+    fn end(&self, engine: &Engine, asked: Deletion) -> Result<u8, LifecycleError> {
+        let forced = asked == Deletion::Forced;
+        match engine {
+            Engine::Embedded(embedded) => match engines(|| embedded.delete(asked)) {
+                // A `create` or `delete` that was killed leaves a record without a container.
+                Err(EngineError::NotFound { .. }) if forced || self.place.read()?.is_some() => {
+                    Ok(0)
+                }
+                deleted => Ok(deleted.map(|()| 0)?),
+            },
+            Engine::Delegate(delegate) => {
+                delegate.end_orphan();
+                let status = engines(|| delegate.delete(asked))?;
+                // crun fails if the `run` of the container deletes the container at the same time.
+                let gone = forced && !delegate.has_traces();
+                Ok(if gone { 0 } else { status })
+            }
+        }
+    }
+}
