@@ -51,7 +51,7 @@ enum Failed {
     #[error(transparent)]
     Delete(#[from] delete::DeleteError),
     /// containerd does not read what it asked for.
-    #[error("write standard output: {0}")]
+    #[error("write standard output")]
     Output(#[from] std::io::Error),
 }
 
