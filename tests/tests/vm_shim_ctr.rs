@@ -25,7 +25,12 @@ fn beside(work: impl Fn(&str) -> Rows) {
         before.nothing_left();
         rows
     });
-    for (ours, theirs) in ours.iter().zip(&theirs) {
+    same(&ours, &theirs);
+}
+
+#[track_caller]
+fn same(ours: &Rows, theirs: &Rows) {
+    for (ours, theirs) in ours.iter().zip(theirs) {
         assert_eq!(ours, theirs, "ours, then that of containerd's own shim");
     }
     assert_eq!(ours.len(), theirs.len());
@@ -206,4 +211,45 @@ fn vm_a_killed_server_ends_its_container_as_with_containerds_own_shim() {
         task.becomes(None);
         vec![("events".to_owned(), format!("{:#?}", events.of(&task, 4)))]
     });
+}
+
+/// Kills containerd, does something, and starts containerd anew.
+#[track_caller]
+fn without_containerd(act: impl FnOnce()) {
+    let daemon = || Cmd::new("pgrep").args(&["-x", "containerd"]).run().stdout;
+    out(&["kill", "-KILL", daemon().lines().next().expect("containerd runs")]);
+    wait_for("containerd is gone", || daemon().is_empty().then_some(()));
+    act();
+    out(&["sh", "-c", "setsid containerd >> /var/log/containerd.log 2>&1 < /dev/null &"]);
+    wait_for("containerd answers", || (ctr(&["version"]).status == 0).then_some(()));
+}
+
+#[test]
+fn vm_a_killed_containerd_finds_its_tasks_again() {
+    begin();
+    let [theirs, ours] = RUNTIMES.map(|runtime| {
+        let run = || Task::run(runtime, &["--read-only", "--null-io"], &["sleep", "1000"]);
+        let (stays, ends) = (run(), run());
+        let (pid, server) = (ends.pid(), server(runtime, &stays));
+        without_containerd(|| {
+            out(&["kill", "-KILL", &pid.to_string()]);
+            wait_for("the process has ended", || {
+                (!fs::exists(format!("/proc/{pid}")).expect("a look")).then_some(())
+            });
+        });
+        let exec = ["task", "exec", "--exec-id", "e1", &stays.0, "sh", "-c", "exit 3"];
+        let rows = vec![
+            ("a task that ended".to_owned(), format!("{:?}", ends.status())),
+            ("a task that runs".to_owned(), format!("{:?}", stays.status())),
+            ("exec".to_owned(), format!("{}", ctr(&exec).status)),
+            (
+                "its shim".to_owned(),
+                format!("{}", fs::exists(format!("/proc/{server}")).is_ok_and(|is| is)),
+            ),
+        ];
+        drop((stays, ends));
+        nothing_runs();
+        rows
+    });
+    same(&ours, &theirs);
 }
