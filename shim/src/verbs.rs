@@ -4,14 +4,16 @@
 //! verb, may leave the host's mount namespace, and gives its three standard streams to the container's process. Its
 //! caller makes the process, hears the result, and ends the process.
 
+mod error;
+
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use nix::unistd::Pid;
 use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType, Spec};
 use sharedroot_engine::{
-    BundleError, CreateOptions, Deletion, Embedded, Engine, EngineError, Limits, Reach, Tenant,
-    Terminal, parse_process, update,
+    CreateOptions, Deletion, Embedded, Engine, EngineError, Limits, Reach, Tenant, Terminal,
+    parse_process, update,
 };
 use sharedroot_format::ContainerId;
 use sharedroot_sys::process_start::began;
@@ -22,72 +24,13 @@ pub use crate::lifecycle::LifecycleError;
 use crate::lifecycle::{Container, Order, choice, tell};
 use crate::log;
 use crate::privilege;
-use crate::record::{RecordError, Rootfs};
+use crate::record::Rootfs;
 use crate::starts::{self, Step};
+
+pub use error::{Failure, VerbError};
 
 /// The configuration file.
 const CONFIG: &str = "/etc/sharedroot/config.toml";
-
-/// A verb failed.
-#[derive(Debug, thiserror::Error)]
-pub enum VerbError {
-    /// As on the command line.
-    #[error(transparent)]
-    Lifecycle(#[from] LifecycleError),
-    /// The container needs another OCI runtime, which is a program of its own.
-    #[error(
-        "{verb} {id}: the engine is {engine}, and these functions have the embedded engine only; choose libcontainer, or \
-         call the program sharedroot"
-    )]
-    Delegate {
-        /// The verb.
-        verb: &'static str,
-        /// The container ID.
-        id: String,
-        /// The other runtime.
-        engine: String,
-    },
-}
-
-/// What kind of failure a [`VerbError`] is, for a program that answers with codes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Failure {
-    /// There is a container with this ID.
-    Exists,
-    /// There is no such container, or its process has ended.
-    NotFound,
-    /// Nothing here does that.
-    Unsupported,
-    /// Any other failure.
-    Other,
-}
-
-impl VerbError {
-    /// What kind of failure this is.
-    #[must_use]
-    pub fn failure(&self) -> Failure {
-        match self {
-            Self::Lifecycle(LifecycleError::Record(RecordError::Exists { .. })) => Failure::Exists,
-            Self::Lifecycle(LifecycleError::Engine(
-                EngineError::NotFound { .. } | EngineError::NotRunning { .. },
-            )) => Failure::NotFound,
-            Self::Delegate { .. } => Failure::Unsupported,
-            Self::Lifecycle(_) => Failure::Other,
-        }
-    }
-}
-
-impl From<EngineError> for VerbError {
-    fn from(error: EngineError) -> Self {
-        Self::Lifecycle(error.into())
-    }
-}
-
-impl From<BundleError> for VerbError {
-    fn from(error: BundleError) -> Self {
-        Self::Lifecycle(error.into())
-    }
-}
 
 /// A new container.
 #[derive(Debug)]
