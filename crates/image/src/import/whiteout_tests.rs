@@ -3,6 +3,7 @@
 use super::super::allowance::Allowance;
 use super::super::lower_layers::LowerLayers;
 use super::super::testing::{Tar, Unpacked};
+use sharedroot_sys::chain::chain;
 
 fn unpacked(tars: &[Vec<u8>]) -> Unpacked {
     Unpacked::of(tars).unwrap()
@@ -100,7 +101,8 @@ fn root_whiteouts_at_depth_take_few_looks_into_many_layers_and_have_a_bound() {
     let Err(error) = Unpacked::within(&tars, LowerLayers::bounded(looks - 1)) else {
         panic!("more looks than the bound");
     };
-    assert!(error.to_string().contains("looks into its layers"), "{error}");
+    let error = chain(&error);
+    assert!(error.contains("looks into its layers"), "{error}");
 }
 
 #[test]
