@@ -13,10 +13,11 @@ fn long_ways() -> Tar {
     links.symlink("s38", "real")
 }
 
-/// Checks that a layer of 100 entries, of which each is behind links, takes the looks of fewer.
-fn assert_bounded(tar: Tar) {
-    // The links take the kernel the time of 510 looks.
-    let Err(error) = Unpacked::within(&[tar.bytes()], LowerLayers::bounded(50 * 510)) else {
+/// Checks that a layer of 100 entries, of which each is behind links, takes too many looks, and fails at nothing else. The links
+/// of each take the kernel the time of 510 looks.
+fn assert_bounded(tars: &[Vec<u8>]) {
+    Unpacked::of(tars).unwrap_or_else(|error| panic!("{}", chain(&error)));
+    let Err(error) = Unpacked::within(tars, LowerLayers::bounded(50 * 510)) else {
         panic!("more looks than the bound");
     };
     assert!(chain(&error).contains("looks into its layers"), "{}", chain(&error));
@@ -27,17 +28,19 @@ fn root_entries_behind_long_links_have_a_bound() {
     let entries = (0..50).fold(long_ways(), |tar, n| {
         tar.file(&format!("s0/{n}"), "").file(&format!("t0/{n}-too"), "")
     });
-    assert_bounded(entries);
+    assert_bounded(&[entries.bytes()]);
 }
 
 #[test]
 fn root_hard_links_to_files_behind_long_links_have_a_bound() {
-    assert_bounded((0..100).fold(long_ways(), |tar, n| tar.link(&format!("{n}"), "s0/file")));
+    let tar = (0..100).fold(long_ways(), |tar, n| tar.link(&format!("{n}"), "s0/file"));
+    assert_bounded(&[tar.bytes()]);
 }
 
 #[test]
 fn root_directories_behind_long_links_that_no_entry_names_have_a_bound() {
-    assert_bounded((0..100).fold(long_ways(), |tar, n| tar.file(&format!("s0/{n}/file"), "")));
+    let tar = (0..100).fold(long_ways(), |tar, n| tar.file(&format!("s0/{n}/file"), ""));
+    assert_bounded(&[tar.bytes()]);
 }
 
 /// A link of a lower layer, which a hard link brings into this layer.
@@ -47,8 +50,7 @@ fn root_long_links_of_lower_layers_count_too() {
     let names = ["t0".to_owned()].into_iter().chain((0..39).map(|n| format!("s{n}")));
     let tar = names.fold(Tar::new().dir("a").dir("real"), |tar, name| tar.link(&name, &name));
     let above = (0..100).fold(tar, |tar, n| tar.file(&format!("{}0/{n}", ["s", "t"][n % 2]), ""));
-    let error = Unpacked::within(&[below, above.bytes()], LowerLayers::bounded(50 * 510));
-    assert!(chain(&error.err().unwrap()).contains("looks into its layers"));
+    assert_bounded(&[below, above.bytes()]);
 }
 
 /// Old layers have `/lib64`, `/bin` and such as links. A whole distribution behind them is far from the bound.
