@@ -17,7 +17,6 @@ use crate::changes::{self, EnginesRoot, Since, Tally, Times, Unchanged};
 use crate::error::{RootfsError, file};
 use crate::not_shared::NotShared;
 use crate::note::Note;
-use crate::note_times::times_below;
 use crate::overlaid::moved;
 use crate::snapshot_mount::detached_snapshot;
 
@@ -82,7 +81,7 @@ impl Exchange<'_> {
                 }
             }
         };
-        let spill = || bases.spill();
+        let spill = || bases.notes().spill();
         let (from, to) = (snapshot.as_fd(), merged.as_fd());
         let store = store_of(&note.upper);
         let unchanged = Unchanged { base: &base, moved };
@@ -117,7 +116,7 @@ impl Exchange<'_> {
             );
             return Ok(());
         };
-        if times_below(&note.upper)?.is_some_and(|now| now == times) {
+        if bases.notes().times_below(&note.upper)?.is_some_and(|now| now == times) {
             return Ok(());
         }
         let label = note.label.as_deref().filter(|_| enabled());
@@ -139,7 +138,7 @@ impl Exchange<'_> {
         let Self { bases, volume, note, merged } = *self;
         let upper = note.upper.as_path();
         let top = File::open(upper).map_err(file("open", upper))?;
-        let spill = || bases.spill();
+        let spill = || bases.notes().spill();
         let (from, to) = (merged.as_fd(), snapshot.as_fd());
         let brought = changes::bring_newer(top.as_fd(), from, to, since, &spill);
         let (id, volume) = (note.id.clone(), volume.clone());
@@ -155,12 +154,6 @@ impl Exchange<'_> {
 }
 
 impl Bases {
-    /// An unnamed file, for what a walk does not keep in memory. The file is on the disk: below `/run` it would take memory.
-    fn spill(&self) -> Result<OwnedFd, Errno> {
-        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-        rustix::fs::open(self.state_dir(), flags, Mode::RUSR | Mode::WUSR)
-    }
-
     /// Brings into a new snapshot what the engine's overlay holds over its image.
     ///
     /// # Errors
@@ -174,7 +167,7 @@ impl Bases {
     ) -> Result<(), RootfsError> {
         let merged = mount::bind(root_path)?;
         let upper = File::open(upper).map_err(file("open", upper))?;
-        let spill = || self.spill();
+        let spill = || self.notes().spill();
         changes::bring_in(upper.as_fd(), merged.as_fd(), snapshot.as_fd(), &spill)
             .map(drop)
             .map_err(|source| {

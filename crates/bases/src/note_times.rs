@@ -2,9 +2,11 @@
 //! next start came there meanwhile.
 
 use std::fs;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use sharedroot_dm::VolumeName;
 use sharedroot_sys::new_file;
 
@@ -22,7 +24,7 @@ impl Notes<'_> {
     /// If there are too many files no times are kept, and only the clock tells which files are newer.
     pub(super) fn write_times(&self, volume: &VolumeName, upper: &Path) -> Result<(), RootfsError> {
         let path = self.times_path(volume);
-        match times_below(upper)? {
+        match self.times_below(upper)? {
             // The write of the note, which follows, syncs this file's name to the disk.
             Some(times) => {
                 new_file::write_synced(&path, &times.write().concat()).map_err(file("write", &path))
@@ -61,11 +63,17 @@ impl Notes<'_> {
     pub(super) fn times_of(&self, volume: &VolumeName) -> Option<Times> {
         fs::read(self.times_path(volume)).ok().map(|bytes| Times::read(&bytes))
     }
-}
 
-/// The change times of all files in an upper directory. None if there are too many files.
-pub(super) fn times_below(upper: &Path) -> Result<Option<Times>, RootfsError> {
-    let top = fs::File::open(upper).map_err(file("open", upper))?;
-    Times::below(top.as_fd())
-        .map_err(|errno| file("read the times of the files in", upper)(errno.into()))
+    /// The change times of all files in an upper directory. None if there are too many files.
+    pub(super) fn times_below(&self, upper: &Path) -> Result<Option<Times>, RootfsError> {
+        let top = fs::File::open(upper).map_err(file("open", upper))?;
+        Times::below(top.as_fd(), &|| self.spill())
+            .map_err(|errno| file("read the times of the files in", upper)(errno.into()))
+    }
+
+    /// An unnamed file, for what a walk does not keep in memory. The file is on the disk: below `/run` it would take memory.
+    pub(super) fn spill(&self) -> Result<OwnedFd, Errno> {
+        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+        rustix::fs::open(self.state_dir, flags, Mode::RUSR | Mode::WUSR)
+    }
 }

@@ -1,7 +1,7 @@
 //! One walk over the tree that becomes a base: what its files take, and what mke2fs leaves to debugfs. All that an image can
 //! make many of has a bound here, in memory and in the time that the programs take.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -16,9 +16,10 @@ use sharedroot_sys::resolve::Resolve;
 use sharedroot_sys::xattr::Of;
 
 use super::directory_reads::{Directory, DirectoryReads};
+use super::linked::Linked;
 use super::usage::Usage;
 use super::waiting::{NameCount, Waiting};
-use super::walk::{self, Attributes, MOST_LINKED};
+use super::walk::{self, Attributes};
 use crate::error::MakeError;
 
 /// How many extended attributes and times after 2038 an image may have. Each is a command for debugfs, which searches the
@@ -59,9 +60,7 @@ struct Counter {
     names: NameCount,
     special: Special,
     reads: DirectoryReads,
-    /// The files with several names.
-    linked: HashSet<(u64, u64)>,
-    most_linked: usize,
+    linked: Linked,
 }
 
 impl Counter {
@@ -74,8 +73,7 @@ impl Counter {
             names: NameCount::default(),
             special: Special::default(),
             reads: DirectoryReads::default(),
-            linked: HashSet::new(),
-            most_linked: MOST_LINKED,
+            linked: Linked::default(),
         }
     }
 
@@ -141,7 +139,7 @@ impl Counter {
         };
         if kind.is_dir() {
             self.waiting.push(name).map_err(walk("take note of"))?;
-        } else if !kind.is_symlink() && stat.st_nlink > 1 && self.is_another_name(stat)? {
+        } else if !kind.is_symlink() && stat.st_nlink > 1 && self.linked.is_another_name(stat)? {
             return Ok(());
         }
         self.inode()?;
@@ -163,15 +161,6 @@ impl Counter {
             self.found.attributes.insert(path, attributes);
         }
         Ok(())
-    }
-
-    fn is_another_name(&mut self, stat: &Stat) -> Result<bool, MakeError> {
-        let is_new = self.linked.insert((stat.st_dev, stat.st_ino));
-        if self.linked.len() > self.most_linked {
-            let what = "files with several names";
-            return Err(MakeError::TooMany { what, most: self.most_linked });
-        }
-        Ok(!is_new)
     }
 
     fn inode(&mut self) -> Result<(), MakeError> {

@@ -68,10 +68,29 @@ fn names_and_files_with_several_names_have_a_bound() {
         error.to_string(),
         "the image has more than 20 names: no base is made of such an image"
     );
-    let linked = |most| bounded(dir.path(), |counter| counter.most_linked = most);
+    let linked = |most| bounded(dir.path(), |counter| counter.linked.most = most);
     assert_eq!(linked(10).unwrap().usage.inodes, 12);
     let error = linked(9).unwrap_err();
     assert!(matches!(error, MakeError::TooMany { most: 9, .. }), "{error}");
+    assert!(error.is_of_the_image());
+}
+
+/// mke2fs looks through the list of files with several names for each of their names.
+#[test]
+fn names_of_files_with_several_names_have_a_bound_by_what_mke2fs_compares() {
+    let dir = TestDir::new();
+    for n in 0..4 {
+        let file = dir.write(&format!("a/{n}"), "");
+        (0..5).for_each(|m| fs::hard_link(&file, dir.path().join(format!("{n}-{m}"))).unwrap());
+    }
+    dir.write("alone", "");
+    let compared = |most| bounded(dir.path(), |counter| counter.linked.most_compared = most);
+    // The top comes first, in an order of its own: its names find 46 files in the list if they are in the order of the files,
+    // and 70 if the first names of all files come first. Each name in `a` finds four.
+    let needed = (0..=100).find(|most| compared(*most).is_ok()).unwrap();
+    assert!((46 + 16..=70 + 16).contains(&needed), "{needed}");
+    let error = compared(needed - 1).unwrap_err();
+    assert!(matches!(error, MakeError::ManyLinks { most } if most == needed - 1), "{error}");
     assert!(error.is_of_the_image());
 }
 

@@ -86,6 +86,15 @@ pub enum MakeError {
         /// How many GiB the programs may read.
         gib: u64,
     },
+    /// The files with several names have so many names that mke2fs would take many minutes.
+    #[error(
+        "the image has so many names of files with several names that mke2fs would compare files more than {most} times: no \
+         base is made of such an image"
+    )]
+    ManyLinks {
+        /// How many comparisons there may be.
+        most: u64,
+    },
     /// The superblock of a base's file system cannot be read.
     #[error("read the superblock of {device}")]
     Superblock {
@@ -204,13 +213,15 @@ impl MakeError {
     #[must_use]
     pub fn is_of_the_image(&self) -> bool {
         use MakeError::{
-            Attributes, LargeDirectories, LongPath, NotForDebugfs, Special, Time, TooLarge, TooMany,
+            Attributes, LargeDirectories, LongPath, ManyLinks, NotForDebugfs, Special, Time,
+            TooLarge, TooMany,
         };
         matches!(
             self,
             TooLarge { .. }
                 | TooMany { .. }
                 | LargeDirectories { .. }
+                | ManyLinks { .. }
                 | NotForDebugfs { .. }
                 | Attributes { .. }
                 | Special { .. }

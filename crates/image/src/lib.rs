@@ -15,7 +15,7 @@
 //! | `import` | images that no engine has |
 //! | `ext4`, `debugfs`, `e2fsprogs` | the file system of a base, made from that tree |
 //! | `shrink` | the file system of a snapshot, made smaller |
-//! | `count`, `usage`, `directory_reads` | the walk that counts its files: what they take, and whether a base is made of them |
+//! | `count`, `usage`, `directory_reads`, `linked` | the walk that counts its files: what they take, and whether a base is made of them |
 //! | `walk`, `tree_digest` | a walk over a whole tree, and the digest of the tree |
 //! | `waiting` | the names that wait for their turn in a walk |
 //! | `error` | why a base cannot be made |
@@ -46,6 +46,7 @@ mod identify;
 mod image;
 pub mod import;
 mod init_layer;
+mod linked;
 mod live_restore;
 mod overlay;
 mod overlay_options;

@@ -21,6 +21,10 @@ use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::path::Arg;
 
+/// How often a path is resolved. The kernel gives up at a `..` (EAGAIN) if anybody on the host renames a file or changes the mounts
+/// meanwhile, because `..` could lead out then (openat2(2)).
+const MOST_TRIES: usize = 128;
+
 /// How a path is resolved below a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Resolve {
@@ -56,7 +60,16 @@ impl Resolve {
     /// # Errors
     /// The errors of openat2(2), with those that each variant of [`Resolve`] names.
     pub fn open(self, top: impl AsFd, path: impl Arg, flags: OFlags) -> Result<OwnedFd, Errno> {
-        rustix::fs::openat2(top, path, flags | OFlags::CLOEXEC, Mode::empty(), self.flags())
+        path.into_with_c_str(|path| {
+            let open = || {
+                let flags = flags | OFlags::CLOEXEC;
+                rustix::fs::openat2(top.as_fd(), path, flags, Mode::empty(), self.flags())
+            };
+            let again = |opened: &Result<OwnedFd, Errno>| matches!(opened, Err(Errno::AGAIN));
+            let opened =
+                std::iter::repeat_with(open).take(MOST_TRIES).find(|opened| !again(opened));
+            opened.unwrap_or(Err(Errno::AGAIN))
+        })
     }
 }
 
@@ -65,6 +78,8 @@ mod tests {
     use std::fs::{self, File};
     use std::os::unix::fs::symlink;
     use std::path::PathBuf;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
 
     use super::*;
 
@@ -124,5 +139,30 @@ mod tests {
         assert_eq!(to(Resolve::RootOfOneTree, "proc/version"), Err(Errno::XDEV));
         let pid = std::process::id();
         assert_eq!(to(Resolve::Root, &format!("proc/{pid}/exe")), Err(Errno::LOOP));
+    }
+
+    #[test]
+    fn renames_elsewhere_on_the_host_make_no_path_fail() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("top/a")).unwrap();
+        symlink("a/../".repeat(400), dir.path().join("top/link")).unwrap();
+        fs::write(dir.path().join("one"), "").unwrap();
+        let top = File::open(dir.path().join("top")).unwrap();
+        let ended = AtomicBool::new(false);
+        let opened = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let (one, two) = (dir.path().join("one"), dir.path().join("two"));
+                while !ended.load(Ordering::Relaxed) {
+                    fs::rename(&one, &two).unwrap();
+                    fs::rename(&two, &one).unwrap();
+                    std::thread::sleep(Duration::from_micros(50));
+                }
+            });
+            let open = |_| Resolve::Root.open(&top, "link", OFlags::PATH).map(drop);
+            let opened = (0..20_000).try_for_each(open);
+            ended.store(true, Ordering::Relaxed);
+            opened
+        });
+        assert_eq!(opened, Ok(()));
     }
 }

@@ -118,7 +118,8 @@ impl Trees {
             fs::write(&found, content).unwrap();
             set(&found, ACL, &acl());
         }
-        let times = Times::below(File::open(dir.path().join("to")).unwrap().as_fd());
+        let spill = || Ok(tempfile::tempfile().unwrap().into());
+        let times = Times::below(File::open(dir.path().join("to")).unwrap().as_fd(), &spill);
         // A change time is as coarse as the kernel's tick.
         sleep(Duration::from_millis(20));
         Self(dir, times.unwrap().unwrap())

@@ -37,7 +37,7 @@ impl<'a> Pending<'a> {
         Self::with_piece(spill, PIECE)
     }
 
-    fn with_piece(spill: Spill<'a>, piece: usize) -> Self {
+    pub(super) fn with_piece(spill: Spill<'a>, piece: usize) -> Self {
         Self { near: Vec::new(), far: None, pieces: 0, piece, spill, failed: false }
     }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use rustix::fs::{FileType, Stat};
 
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 use std::os::fd::BorrowedFd;
 
 use rustix::io::Errno;
@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::cursor::Cursor;
 use super::node::{is_whiteout, kind, look, names};
+use super::pending::{Pending, Spill};
 
 /// How many times are kept at most: 6 MiB on the disk.
 const MOST: usize = 1 << 18;
@@ -65,35 +66,39 @@ impl Times {
         }
     }
 
-    /// The times of everything below the upper directory `top`. None if there are more than the bound.
+    /// The times of everything below the upper directory `top`. None if there are more than the bound. `spill` opens a file for
+    /// the names of directories that wait for their turn.
     ///
     /// # Errors
     /// The file system's error.
-    pub fn below(top: BorrowedFd<'_>) -> Result<Option<Self>, Errno> {
+    pub fn below(top: BorrowedFd<'_>, spill: Spill<'_>) -> Result<Option<Self>, Errno> {
+        Self::below_with(top, &mut Pending::new(spill))
+    }
+
+    fn below_with(top: BorrowedFd<'_>, waiting: &mut Pending<'_>) -> Result<Option<Self>, Errno> {
         let (mut times, mut cursor) = (Self::default(), Cursor::at_top(top)?);
-        // For each directory on the way: the directories in it that are still to be visited.
-        let mut way: Vec<Vec<CString>> = vec![times.add_all(&cursor)?];
-        while let Some(below) = way.last_mut() {
+        // For each directory on the way: the height of the stack without the directories in it that are still to be visited.
+        let mut way = vec![waiting.height()];
+        times.add_all(&cursor, waiting)?;
+        while let Some(above) = way.last() {
             if times.0.len() > MOST {
                 return Ok(None);
             }
-            match below.pop() {
-                Some(name) => {
-                    cursor.down(&name)?;
-                    way.push(times.add_all(&cursor)?);
-                }
-                None => {
-                    way.pop();
-                    cursor.up_to(way.len().saturating_sub(1))?;
-                }
+            if waiting.height() == *above {
+                way.pop();
+                cursor.up_to(way.len().saturating_sub(1))?;
+                continue;
             }
+            let Some((name, _)) = waiting.pop()? else { return Err(Errno::IO) };
+            cursor.down(&name)?;
+            way.push(waiting.height());
+            times.add_all(&cursor, waiting)?;
         }
         Ok(Some(times))
     }
 
-    /// Adds everything in a directory; returns the directories among it.
-    fn add_all(&mut self, dir: &Cursor) -> Result<Vec<CString>, Errno> {
-        let mut below = Vec::new();
+    /// Adds everything in a directory. The directories among it wait.
+    fn add_all(&mut self, dir: &Cursor, waiting: &mut Pending<'_>) -> Result<(), Errno> {
         let above = rustix::fs::fstat(dir.here())?;
         for name in names(dir.here())? {
             let name = name?;
@@ -103,10 +108,10 @@ impl Times {
             let Some(stat) = look(dir.here(), &name)? else { continue };
             self.add_name(&above, &name, &stat);
             if kind(&stat) == FileType::Directory {
-                below.push(name);
+                waiting.push(&name, 0)?;
             }
         }
-        Ok(below)
+        Ok(())
     }
 
     /// The form for the disk: inode, seconds and nanoseconds of each.
@@ -163,17 +168,44 @@ fn first(hash: Sha256) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+    use std::os::fd::{AsFd, OwnedFd};
+
     use super::*;
+
+    fn spill() -> Result<OwnedFd, Errno> {
+        Ok(tempfile::tempfile().unwrap().into())
+    }
+
+    #[test]
+    fn directories_that_wait_are_in_a_file_when_they_are_many() {
+        let dir = tempfile::tempdir().unwrap();
+        let (wide, deep) = (dir.path().join("wide"), dir.path().join("deep"));
+        for n in 0..200 {
+            let name = format!("{n:0200}");
+            std::fs::create_dir_all(wide.join(&name).join("a/b")).unwrap();
+            std::fs::create_dir_all(deep.join("d/".repeat(n)).join(name)).unwrap();
+        }
+        let (top, spills) = (std::fs::File::open(dir.path()).unwrap(), Cell::new(0));
+        let counted = || {
+            spills.set(spills.get() + 1);
+            spill()
+        };
+        let mut waiting = Pending::with_piece(&counted, 1000);
+        let times = Times::below_with(top.as_fd(), &mut waiting).unwrap().unwrap();
+        // `wide` with three for each number; `deep` with one for each number, and 199 that lead there.
+        assert_eq!((times.0.len(), spills.get()), (2 + 200 * 3 + 200 + 199, 1));
+        assert_eq!(Times::below(top.as_fd(), &|| Err(Errno::NOSPC)), Ok(Some(times)));
+    }
 
     #[test]
     fn a_tree_that_changed_is_told_whatever_the_clock_says() {
-        use std::os::fd::AsFd;
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path();
         std::fs::create_dir_all(dir.join("a/b/c")).unwrap();
         std::fs::write(dir.join("a/b/file"), "").unwrap();
         let top = std::fs::File::open(dir).unwrap();
-        let times = Times::below(top.as_fd()).unwrap().unwrap();
+        let times = Times::below(top.as_fd(), &spill).unwrap().unwrap();
         let stat = |path: &str| rustix::fs::stat(dir.join(path)).unwrap();
         assert!(["a", "a/b", "a/b/c", "a/b/file"].iter().all(|path| times.has(&stat(path))));
         std::thread::sleep(std::time::Duration::from_millis(20));
@@ -185,7 +217,6 @@ mod tests {
 
     #[test]
     fn a_name_that_comes_or_goes_changes_no_other_name_of_its_file() {
-        use std::os::fd::AsFd;
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path();
         for name in ["a", "alone"] {
@@ -195,7 +226,8 @@ mod tests {
             .iter()
             .for_each(|name| std::fs::hard_link(dir.join("a"), dir.join(name)).unwrap());
         let top = std::fs::File::open(dir).unwrap();
-        let times = Times::read(&Times::below(top.as_fd()).unwrap().unwrap().write().concat());
+        let times =
+            Times::read(&Times::below(top.as_fd(), &spill).unwrap().unwrap().write().concat());
         let has = |name: &CStr| {
             let stat = |at| rustix::fs::statat(&top, at, rustix::fs::AtFlags::SYMLINK_NOFOLLOW);
             times.has_name(&stat(c".").unwrap(), name, &stat(name).unwrap())

@@ -47,6 +47,11 @@ pub(super) fn directory(root: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd, Er
     Resolve::RootOfOneTree.open(root, path, OFlags::PATH | OFlags::DIRECTORY)
 }
 
+/// Opens a directory of a tree, and fails at any symbolic link (ELOOP), also at the last name.
+pub(super) fn directory_without_links(root: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd, Errno> {
+    Resolve::OneTree.open(root, path, OFlags::PATH | OFlags::DIRECTORY)
+}
+
 /// Opens what is at `path`, and fails at any symbolic link.
 pub(super) fn exactly(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
     Resolve::OneTree.open(root, path, flags | OFlags::NOFOLLOW)

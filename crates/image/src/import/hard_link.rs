@@ -1,6 +1,6 @@
 //! A hard link of a layer, to a file of this layer or of a lower one.
 
-use std::os::fd::AsFd;
+use std::io;
 use std::path::PathBuf;
 
 use rustix::fs::AtFlags;
@@ -25,12 +25,12 @@ impl Unpacker<'_> {
             invalid(entry, format!("is a hard link to {target:?}, which no layer up to here has"))
         };
         let Some((&last, above)) = names.split_last() else { return Err(missing()) };
-        let here = match beneath::directory(self.root.as_fd(), &joined(above)) {
+        let here = match self.open_directory(&joined(above)) {
             Ok(dir) => beneath::look(&dir, os(last))
                 .map_err(failed(entry, "look at its target"))?
                 .map(|stat| (dir, stat)),
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => None,
-            Err(errno) => return Err(failed(entry, "look for its target")(errno)),
+            Err(error) if is_missing(&error) => None,
+            Err(error) => return Err(failed(entry, "look for its target")(error)),
         };
         let found = match here {
             Some((_, stat)) if beneath::is_whiteout(&stat) => None,
@@ -55,4 +55,9 @@ impl Unpacker<'_> {
             }
         }
     }
+}
+
+/// Whether the error says that a path of the layer leads to no directory.
+fn is_missing(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP))
 }

@@ -12,35 +12,7 @@ use rustix::io::Errno;
 
 use super::allowance::Allowance;
 use super::beneath::{exactly, is_opaque, is_whiteout, look, os};
-
-/// How often the layers of an image may be looked into, for a name in a directory of one layer. Each look takes some 5 µs.
-pub(super) const MOST_LOOKS: u64 = 1 << 24;
-
-/// The layers of the image have been looked into too often.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "the whiteouts, links and directories of the image take more than {most} looks into its layers"
-)]
-struct TooManyLooks {
-    most: u64,
-}
-
-/// The looks that are left.
-#[derive(Debug)]
-struct Looks {
-    most: u64,
-    done: u64,
-}
-
-impl Looks {
-    fn take(&mut self, looks: u64) -> io::Result<()> {
-        self.done += looks;
-        if self.done > self.most {
-            return Err(io::Error::other(TooManyLooks { most: self.most }));
-        }
-        Ok(())
-    }
-}
+use super::looks::{Looks, MOST_LOOKS};
 
 /// The layers below the one that is unpacked.
 #[derive(Debug)]
@@ -49,7 +21,8 @@ pub(super) struct LowerLayers {
     layers: Vec<(PathBuf, OwnedFd)>,
     /// The directory that was looked up last, and the names that lead to it.
     last: Option<(Vec<Vec<u8>>, Merged)>,
-    looks: Looks,
+    /// How often they and the layer that is unpacked may be looked into.
+    pub(super) looks: Looks,
     /// How many files all layers may still make.
     pub(super) allowance: Allowance,
 }
@@ -69,7 +42,7 @@ impl LowerLayers {
         Self {
             layers: Vec::new(),
             last: None,
-            looks: Looks { most, done: 0 },
+            looks: Looks::bounded(most),
             allowance: Allowance::default(),
         }
     }
@@ -89,20 +62,6 @@ impl LowerLayers {
     pub(super) fn clear(&mut self) {
         self.last = None;
         self.layers.clear();
-    }
-
-    /// Counts so many looks into a layer, also the one that is unpacked.
-    ///
-    /// # Errors
-    /// The image takes more than [`MOST_LOOKS`].
-    pub(super) fn count_looks(&mut self, looks: u64) -> io::Result<()> {
-        self.looks.take(looks)
-    }
-
-    /// How many looks were taken.
-    #[cfg(test)]
-    pub(super) fn looks(&self) -> u64 {
-        self.looks.done
     }
 
     /// The file that overlay shows at the path `names` of the lower layers, and its open directory. A symbolic link on the way

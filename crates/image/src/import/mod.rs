@@ -9,7 +9,7 @@
 //! | `tar_stream` | the tar of a layer, entry by entry |
 //! | `unpack`, `regular_file`, `hard_link` | the entries of a layer, made as files |
 //! | `unpacker`, `beneath` | the directory of the layer, which no entry leaves |
-//! | `allowance` | how many files all layers may make |
+//! | `allowance`, `looks` | how many files all layers may make, and how often layers may be looked into |
 //! | `whiteout`, `opaque`, `lower_layers` | what a layer hides of the layers below it |
 //! | `metadata`, `directory_times` | owner, mode, attributes and times of an entry |
 //! | `directory` | a directory that is a whole root file system |
@@ -28,6 +28,7 @@ pub mod fuzz;
 mod hard_link;
 mod importable;
 mod index;
+mod looks;
 mod lower_layers;
 mod metadata;
 mod opaque;

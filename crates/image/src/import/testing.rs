@@ -135,7 +135,7 @@ impl Unpacked {
                 .map(|e| e.path()),
             None
         );
-        let looks = below.looks();
+        let looks = below.looks.done;
         unpacked.map(|()| Self { dir, layers: below.into_paths(), looks })
     }
 

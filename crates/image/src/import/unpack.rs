@@ -86,6 +86,7 @@ impl Unpacker<'_> {
             EntryKind::HardLink(target) => return self.hard_link(entry, &place, target),
             EntryKind::File => return self.regular_file(archive, entry, &place),
             EntryKind::Symlink(target) => {
+                self.lower.looks.note_target(target);
                 self.create(entry, &place, "make the symbolic link", |place| {
                     rustix::fs::symlinkat(os(target), &place.dir, place.name)
                 })?;

@@ -1,6 +1,7 @@
 //! The directory of one layer while it is filled: where entries go, and how much may be taken of the disk.
 
 use std::ffi::OsStr;
+use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -73,14 +74,31 @@ impl Unpacker<'_> {
         {
             return copy(dir);
         }
-        let dir = match beneath::directory(self.root.as_fd(), &path) {
-            Err(Errno::NOENT) => self.make_parents(entry, names)?,
+        let dir = match self.open_directory(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => self.make_parents(entry, names)?,
             // A whiteout or a file of this very layer is in the way.
             opened => opened.map_err(failed(entry, "open its directory"))?,
         };
         let kept = copy(&dir)?;
         self.last_parent = Some((path, kept));
         Ok(dir)
+    }
+
+    /// Opens a directory of the layer. Symbolic links on the way lead where they lead in a chroot of the layer.
+    ///
+    /// Real layers name real directories, and a path through links can take the kernel a thousand times as long. So only such a
+    /// path takes looks.
+    ///
+    /// # Errors
+    /// The kernel's error; or the image takes too many looks.
+    pub(super) fn open_directory(&mut self, path: &Path) -> io::Result<OwnedFd> {
+        match beneath::directory_without_links(self.root.as_fd(), path) {
+            Err(Errno::LOOP) => {
+                self.lower.looks.take_links()?;
+                Ok(beneath::directory(self.root.as_fd(), path)?)
+            }
+            opened => Ok(opened?),
+        }
     }
 
     /// Makes the directories that no entry of the tar has made: with the metadata of the lower layers, or else owned by root
@@ -122,22 +140,20 @@ impl Unpacker<'_> {
     ) -> Result<(usize, OwnedFd), UnpackError> {
         let mut dir = self.root.try_clone().map_err(failed(entry, "open the root"))?;
         for (n, name) in names.iter().enumerate() {
-            self.lower.count_looks(1).map_err(failed(entry, "look for a directory above it"))?;
+            self.lower.looks.take(1).map_err(failed(entry, "look for a directory above it"))?;
             let opened = match beneath::exactly(
                 dir.as_fd(),
                 Path::new(os(name)),
                 OFlags::PATH | OFlags::DIRECTORY,
             ) {
                 // A symbolic link leads on from the root of the layer.
-                Err(Errno::LOOP | Errno::NOTDIR) => {
-                    beneath::directory(self.root.as_fd(), &joined(&names[..=n]))
-                }
-                opened => opened,
+                Err(Errno::LOOP | Errno::NOTDIR) => self.open_directory(&joined(&names[..=n])),
+                opened => opened.map_err(io::Error::from),
             };
             match opened {
                 Ok(there) => dir = there,
-                Err(Errno::NOENT) => return Ok((n, dir)),
-                Err(errno) => return Err(failed(entry, "open a directory above it")(errno)),
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok((n, dir)),
+                Err(error) => return Err(failed(entry, "open a directory above it")(error)),
             }
         }
         Ok((names.len(), dir))
@@ -218,3 +234,7 @@ impl Unpacker<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "link_tests.rs"]
+mod tests;

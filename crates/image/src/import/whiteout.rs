@@ -86,7 +86,7 @@ impl Unpacker<'_> {
             .map_err(failed(entry, "mark the directory opaque"))?;
         // In an opaque directory overlay shows whiteouts as character devices.
         super::opaque::remove_whiteouts(dir)
-            .and_then(|looked_at| self.lower.count_looks(looked_at))
+            .and_then(|looked_at| self.lower.looks.take(looked_at))
             .map_err(failed(entry, "remove whiteouts that hide nothing"))
     }
 
@@ -94,7 +94,7 @@ impl Unpacker<'_> {
     pub(super) fn hides_lower(&mut self, names: &[&[u8]]) -> io::Result<bool> {
         let mut dir = self.root.try_clone()?;
         for name in names {
-            self.lower.count_looks(1)?;
+            self.lower.looks.take(1)?;
             let flags = OFlags::PATH | OFlags::DIRECTORY;
             match beneath::exactly(dir.as_fd(), Path::new(os(name)), flags) {
                 Ok(below) if beneath::is_opaque(below.as_fd())? => return Ok(true),

@@ -5,6 +5,7 @@ use sharedroot_sys::chain::chain;
 use super::super::allowance::Allowance;
 use super::super::lower_layers::LowerLayers;
 use super::super::testing::{Tar, Unpacked};
+use sharedroot_sys::chain::chain;
 
 fn unpacked(tars: &[Vec<u8>]) -> Unpacked {
     Unpacked::of(tars).unwrap()
@@ -102,7 +103,8 @@ fn root_whiteouts_at_depth_take_few_looks_into_many_layers_and_have_a_bound() {
     let Err(error) = Unpacked::within(&tars, LowerLayers::bounded(looks - 1)) else {
         panic!("more looks than the bound");
     };
-    assert!(chain(&error).contains("looks into its layers"), "{error}");
+    let error = chain(&error);
+    assert!(error.contains("looks into its layers"), "{error}");
 }
 
 #[test]
