@@ -105,10 +105,24 @@ enum First {
     Delete,
 }
 
-/// `delete` waits for the lock of a snapshot, while a `create` claims the ID or waits for the same lock. When that has made its
-/// root, `delete` gets the lock of the snapshot and finds no container: the container is made after that.
+#[test]
+fn vm_a_container_that_is_made_beside_a_forced_delete_is_whole_or_gone() {
+    is_whole_or_gone(First::Create, &["--force"]);
+}
+
 #[test]
 fn vm_a_container_that_is_made_beside_delete_is_whole_or_gone() {
+    is_whole_or_gone(First::Create, &[]);
+}
+
+#[test]
+fn vm_an_id_that_is_claimed_beside_delete_stays_its_creates() {
+    is_whole_or_gone(First::Delete, &["--force"]);
+}
+
+/// `delete` waits for the lock of a snapshot, while a `create` claims the ID or waits for the same lock. When that has made its
+/// root, `delete` gets the lock of the snapshot and finds no container: the container is made after that.
+fn is_whole_or_gone(first: First, flags: &[&str]) {
     only_in_lab();
     let _config = small_bases();
     let (runtime, image) = (Runtime::sharedroot(), Image::new());
@@ -116,24 +130,16 @@ fn vm_a_container_that_is_made_beside_delete_is_whole_or_gone() {
     // Makes the base and the file of the locks.
     drop(starts(&runtime, &bundle, &unique_name("c")));
     nothing_is_kept();
-    let cases: [(First, &[&str]); 3] =
-        [(First::Create, &["--force"]), (First::Create, &[]), (First::Delete, &["--force"])];
-    for (first, flags) in cases {
-        is_whole_or_gone(&runtime, &bundle, first, flags);
-    }
-}
-
-fn is_whole_or_gone(runtime: &Runtime, bundle: &Stacked, first: First, flags: &[&str]) {
     let id = unique_name("c");
     let pid_file = format!("{}/{id}.pid", bundle.str());
     let begin_create = || {
         let words = ["create", "--bundle", bundle.str(), "--pid-file", &pid_file, &id];
-        let create = spawn(runtime, &words);
+        let create = spawn(&runtime, &words);
         let claimed = || out(&["find", "/run/sharedroot", "-path", &format!("*/{id}/lock")]);
         wait_for("the ID is claimed", || (!claimed().is_empty()).then_some(()));
         create
     };
-    let begin_delete = || spawn(runtime, &[&["delete"], flags, &[id.as_str()]].concat());
+    let begin_delete = || spawn(&runtime, &[&["delete"], flags, &[id.as_str()]].concat());
     let locks = File::options().write(true).open("/run/sharedroot/snapshots.lock").unwrap();
     rustix::fs::fcntl_lock(&locks, FlockOperation::LockExclusive).unwrap();
     let (mut create, mut delete) = match first {
