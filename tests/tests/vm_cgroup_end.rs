@@ -43,8 +43,8 @@ fn vm_nested_cgroups_with_long_names_end_with_their_container() {
     assert!(took < Duration::from_secs(20), "{took:?}");
 }
 
-/// Ours alone: runc takes the paths of cgroups, and so finds no process there. The kernel prints no path for the process, and one
-/// that is not of UTF-8 for another.
+/// Ours alone: runc takes the paths of cgroups, and so finds no process there. One path is longer than
+/// the kernel prints, another one is not of UTF-8.
 #[test]
 fn vm_no_process_is_left_out_of_a_signal_to_all() {
     let runtime = Runtime::sharedroot();
@@ -63,6 +63,16 @@ fn vm_no_process_is_left_out_of_a_signal_to_all() {
     wait_for("it has its processes", || dir.join("made").exists().then_some(()));
     let processes = || container.call("ps", &["--format", "json"]).ok().matches(',').count() + 1;
     assert_eq!(processes(), 3);
+    let pids: Vec<i32> = serde_json::from_value(container.call("ps", &["--format", "json"]).json())
+        .expect("numbers");
+    let cgroups: Vec<_> = pids.iter().map(|pid| fs::read(format!("/proc/{pid}/cgroup"))).collect();
+    // Some kernels return ENAMETOOLONG, others cut the path.
+    let too_long = |read: &std::io::Result<Vec<u8>>| match read {
+        Ok(text) => text.len() >= 4096,
+        Err(error) => error.raw_os_error() == Some(36),
+    };
+    assert!(cgroups.iter().any(too_long), "no path is longer than PATH_MAX: {cgroups:?}");
+    assert!(cgroups.iter().flatten().any(|text| text.contains(&0xff)), "{cgroups:?}");
     runtime.cmd(&["kill", "--all", &container.id, "TERM"]).run().ok();
     wait_for("both have ended", || (processes() == 1).then_some(()));
     container.becomes("running");
