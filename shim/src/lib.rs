@@ -1,8 +1,8 @@
 //! An OCI runtime whose read-only containers share one file system per image.
 //!
-//! This is a program, not a library: its only function is [`run`], which `main.rs` calls. With the feature `fuzz` the
-//! fuzz targets can also call the parsers of outside input. With the feature `pages` packages get the man pages of the
-//! command line.
+//! This is a program, not a library: `main.rs` calls [`run`]. containerd's shim of this project, which is another program,
+//! calls the verbs as functions ([`verbs`]). With the feature `fuzz` the fuzz targets can also call the parsers of outside
+//! input. With the feature `pages` packages get the man pages of the command line.
 
 // These macros panic if standard output or error is closed; `output.rs` has those that do not.
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
@@ -26,6 +26,7 @@ mod rootfs;
 mod starts;
 #[cfg(test)]
 mod testing;
+pub mod verbs;
 
 use std::process::ExitCode;
 

@@ -32,7 +32,7 @@ pub use story::tell;
 use crate::argv;
 use crate::cli::Global;
 use crate::config::Config;
-use crate::record::{Place, Record, Rootfs, state_of_delegates};
+use crate::record::{Place, Record, RecordError, Rootfs, state_of_delegates};
 use crate::starts::{self, Step};
 
 /// The engine of a new container, as command line, environment and configuration choose it.
@@ -125,6 +125,14 @@ impl Container {
     #[must_use]
     pub fn record(&self) -> Option<&Record> {
         self.record.as_ref()
+    }
+
+    /// The rootfs that `create` made, as the record has it now.
+    ///
+    /// # Errors
+    /// [`RecordError`].
+    pub fn made(&self) -> Result<Option<Rootfs>, RecordError> {
+        Ok(self.place.read()?.map(|record| record.rootfs))
     }
 
     /// Whether the record names a private rootfs. The container may have ended.
@@ -221,7 +229,11 @@ impl Container {
         starts::note(self.bases.run_dir(), step, began, self.place.tag());
     }
 
-    fn init(&self, embedded: &Embedded) -> Result<Pid, EngineError> {
+    /// The init process of the container that `create` made.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    pub fn init(&self, embedded: &Embedded) -> Result<Pid, EngineError> {
         let pid = embedded.load("run")?.pid().map(|pid| Pid::from_raw(pid.as_raw()));
         let what = "the container has no process".to_owned();
         pid.ok_or_else(|| EngineError::Process { id: self.id.clone(), what })

@@ -26,6 +26,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use sharedroot_engine::engine_log;
+use sharedroot_format::ContainerId;
 use sharedroot_sys::chain::readable;
 use sharedroot_sys::say_aside;
 use tracing::field::{Field, Visit};
@@ -36,23 +37,44 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 pub use journal::deliver;
 pub use whole::whole;
 
-use crate::cli::{Cli, LogFormat};
+use crate::cli::{Cli, Global, LogFormat};
 
 /// The target of a message that tells what happened to the container of the command.
 pub const STORY: &str = "sharedroot::story";
 /// The target of a message whose information a story message has, too.
 pub const ASIDE: &str = "sharedroot::aside";
 
-/// Starts logging for this process.
+/// Starts logging for this process, which executes a command line.
 ///
 /// # Errors
 /// The log file cannot be opened, or there is no descriptor left for what the engine logs.
 pub fn start(cli: &Cli) -> std::io::Result<()> {
-    let global = &cli.global;
-    let file = global.log.as_deref().map(open).transpose()?.map(Mutex::new);
+    let file = cli.global.log.as_deref().map(open).transpose()?;
+    begin(&cli.global, file)?;
+    journal::begin(&cli.verb);
+    Ok(())
+}
+
+/// Starts logging for this process, which does a verb of a program that is no command line. `file` takes the place of the
+/// log file.
+///
+/// # Errors
+/// There is no descriptor left for what the engine logs.
+pub fn start_for(
+    global: &Global,
+    verb: &'static str,
+    container: &ContainerId,
+    file: Option<File>,
+) -> std::io::Result<()> {
+    begin(global, file)?;
+    journal::begin_with(verb, container);
+    Ok(())
+}
+
+fn begin(global: &Global, file: Option<File>) -> std::io::Result<()> {
+    let file = file.map(Mutex::new);
     engine_log::open()?;
     let lines = Lines { file, format: global.log_format, debug: global.debug };
-    journal::begin(&cli.verb);
     // A second call in one process would be a mistake in this program. The first call stays in force.
     let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(lines));
     // An engine shows its user the last error in the log file. Without this line, the user would see only the exit code of a

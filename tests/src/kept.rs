@@ -43,6 +43,16 @@ pub fn nothing_is_kept() {
     assert_eq!((snapshots(), files()), (vec![], vec![]));
 }
 
+/// The names of the notices at the top of an engine's overlay, or of its upper directory.
+#[track_caller]
+pub fn noticed(tree: &Path) -> Vec<String> {
+    let names = fs::read_dir(tree)
+        .expect("list the tree")
+        .map(|entry| entry.expect("an entry").file_name());
+    let names = names.filter_map(|name| name.into_string().ok());
+    names.filter(|name| name.starts_with("sharedroot: this tree lacks files")).collect()
+}
+
 /// The path of the container's root for the host.
 #[track_caller]
 pub fn root(container: &Container<'_>) -> PathBuf {

@@ -26,6 +26,7 @@
 //! | `doctor.rs` | `sharedroot doctor`, and its remedy run |
 //! | `selinux.rs` | labels, enforcing and permissive, and what the policy denied |
 //! | `view.rs` | a base that can be written, so that only SELinux denies access |
+//! | `shim.rs` | containerd with a shim, called by ctr |
 //! | `daemon.rs` | the Docker daemon with more runtimes |
 
 pub mod attack;
@@ -49,6 +50,7 @@ pub mod pool;
 pub mod runtime;
 pub mod said;
 pub mod selinux;
+pub mod shim;
 pub mod stack;
 pub mod tree;
 pub mod view;

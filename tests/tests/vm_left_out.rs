@@ -10,7 +10,7 @@ use std::path::Path;
 use rustix::fs::{CWD, FileType, Mode, XattrFlags};
 use serde_json::json;
 use sharedroot_tests::command::{out, unique_name};
-use sharedroot_tests::kept::{host_ends, notes, nothing_is_kept, snapshots, starts};
+use sharedroot_tests::kept::{host_ends, notes, nothing_is_kept, noticed, snapshots, starts};
 use sharedroot_tests::lab::only_in_lab;
 use sharedroot_tests::pool::{has, small_bases};
 use sharedroot_tests::runtime::Runtime;
@@ -242,12 +242,19 @@ fn vm_a_kept_snapshot_that_is_full_is_kept_when_a_copy_does_not_fit() {
     rustix::fs::mknodat(CWD, top.join("gone"), FileType::CharacterDevice, mode, 0).unwrap();
     fs::write(top.join("most"), vec![1; 12 << 20]).unwrap();
     container.call("delete", &["--force"]).ok();
-    let copied = Path::new(&bundle.rootfs).join("copied");
+    let engine = Path::new(&bundle.rootfs);
+    let copied = engine.join("copied");
     fs::write(&copied, vec![2; 24 << 20]).unwrap();
+    assert_eq!(noticed(engine).len(), 1);
 
-    let said = runtime.cmd(&["create", "--bundle", bundle.str(), &id]).run();
-    assert_ne!(said.status, 0, "{said}");
-    has(&said.stderr, &[&id, "copied", "No space left", "pool drop"]);
+    // Nor may an image of the overlay be made now: each failed start leaves the notice there.
+    for _ in 0..2 {
+        let said = runtime.cmd(&["create", "--bundle", bundle.str(), &id]).run();
+        assert_ne!(said.status, 0, "{said}");
+        has(&said.stderr, &[&id, "copied", "No space left", "pool drop"]);
+        assert_eq!(noticed(engine).len(), 1);
+        assert!(engine.join(&noticed(engine)[0]).join(".wh.").exists());
+    }
     fs::remove_file(&copied).unwrap();
     let (container, top) = starts(&runtime, &bundle, &id);
     assert_eq!(fs::metadata(top.join("most")).unwrap().len(), 12 << 20);
@@ -255,6 +262,7 @@ fn vm_a_kept_snapshot_that_is_full_is_kept_when_a_copy_does_not_fit() {
     fs::remove_file(top.join("gone")).unwrap();
     container.call("delete", &["--force"]).ok();
     nothing_is_kept();
+    assert_eq!(noticed(engine).len(), 0);
 }
 
 /// The host's clock, an hour back. Dropping it puts it right.

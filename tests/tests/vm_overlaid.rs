@@ -13,7 +13,7 @@ use serde_json::json;
 use sharedroot_tests::bundle::{Bundle, make_rootfs};
 use sharedroot_tests::command::{out, unique_name};
 use sharedroot_tests::driver::{Layered, Overlay};
-use sharedroot_tests::kept::{end, notes, nothing_is_kept, root, snapshots};
+use sharedroot_tests::kept::{end, notes, nothing_is_kept, noticed, root, snapshots};
 use sharedroot_tests::kernel_view::mounts_of;
 use sharedroot_tests::lab::{Replaced, TempDir, only_in_lab};
 use sharedroot_tests::pool::{has, pool, reboot, small_bases};
@@ -254,13 +254,6 @@ fn vm_a_snapshot_that_was_not_ready_gives_nothing_back() {
     assert_eq!(fs::read_to_string(top.join("data/keep/file")).unwrap(), "data/keep/file");
     container.call("delete", &["--force"]).ok();
     nothing_is_kept();
-}
-
-/// The notices in a tree of the engine's.
-fn noticed(tree: &Path) -> Vec<String> {
-    let names = fs::read_dir(tree).unwrap().map(|entry| entry.unwrap().file_name());
-    let names = names.filter_map(|name| name.into_string().ok());
-    names.filter(|name| name.starts_with("sharedroot: this tree lacks files")).collect()
 }
 
 /// What its engine's file system has no room for.

@@ -7,7 +7,17 @@ use std::process::Command;
 use std::{env, fs};
 
 /// The crates of the workspace that each crate may use, to build and to test.
-const HOUSE: [(&str, &[&str]); 13] = [
+const HOUSE: [(&str, &[&str]); 14] = [
+    (
+        "containerd-shim-sharedroot-v2",
+        &[
+            "sharedroot",
+            "sharedroot-engine",
+            "sharedroot-format",
+            "sharedroot-sys",
+            "sharedroot-task",
+        ],
+    ),
     (
         "sharedroot",
         &[
@@ -70,7 +80,7 @@ const OF_DAEMONS: [&str; 17] = [
 ];
 
 /// The folders of the programs' code.
-const CODE: [&str; 3] = ["crates", "dm/src", "shim/src"];
+const CODE: [&str; 4] = ["containerd-shim/src", "crates", "dm/src", "shim/src"];
 
 /// The files of the programs that may have `unsafe`, for system calls that no crate wraps safely.
 const WITH_UNSAFE: [&str; 5] = [
@@ -122,6 +132,17 @@ fn nothing_of_a_daemon_is_in_the_program_that_starts_for_every_command() {
         found.is_empty(),
         "{found:?} in the tree of sharedroot: `cargo tree -i NAME` says by whom"
     );
+}
+
+/// The shim of containerd serves with one thread and no async runtime. Its messages are prost's.
+#[test]
+fn nothing_but_messages_is_in_the_shim_besides() {
+    let package = "-p=containerd-shim-sharedroot-v2";
+    let tree = cargo(&["tree", package, "-e=normal", "--prefix=none", "--offline"]);
+    let names: BTreeSet<_> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
+    assert!(names.contains("libcontainer"), "{tree}");
+    let found: Vec<_> = OF_DAEMONS.iter().filter(|name| names.contains(**name)).collect();
+    assert_eq!(found, [&"prost"], "`cargo tree -i NAME` says by whom");
 }
 
 #[test]

@@ -238,16 +238,28 @@ impl<'b> Notes<'b> {
         };
         match self.put_notice(volume, note, merged) {
             Err(error) if no_room(&error) => {
-                tracing::warn!(
-                    "the overlay at {} lacks files, and nothing there says so: {}",
-                    note.root_path.display(),
-                    chain(&error)
-                );
+                warn_without_notice(note, &error);
                 Ok(())
             }
             put => put,
         }
     }
+
+    /// Puts a notice back that was removed for work that then failed. The work's failure is the one to report, so that of the
+    /// notice is only a warning.
+    pub(super) fn put_notice_back(&self, volume: &VolumeName, note: &mut Note, merged: impl AsFd) {
+        if let Err(error) = self.put_notice_or_warn(volume, note, merged) {
+            warn_without_notice(note, &error);
+        }
+    }
+}
+
+fn warn_without_notice(note: &Note, error: &RootfsError) {
+    let overlay = note.root_path.display();
+    tracing::warn!(
+        "the overlay at {overlay} lacks files, and nothing there says so: {}",
+        chain(error)
+    );
 }
 
 pub(super) fn remove(path: &Path) -> Result<(), RootfsError> {

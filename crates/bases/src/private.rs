@@ -172,13 +172,20 @@ fn go_on(
     let merged = mount::bind(root_path)?;
     let was_noticed = note.notice.is_some();
     take_notice(&mut note, &merged)?;
-    Exchange { bases, volume, note: &note, merged: &merged }.bring_newer(&mounted, since)?;
+    let exchange = Exchange { bases, volume, note: &note, merged: &merged };
     // Before the note is written: with the older times, the next start would bring the same files in again.
-    let upper_then = Some(bases.notes().keep_upper(volume, &note.upper)?);
+    let brought = exchange
+        .bring_newer(&mounted, since)
+        .and_then(|()| bases.notes().keep_upper(volume, &note.upper));
+    let upper_then = brought.inspect_err(|_| {
+        if was_noticed {
+            bases.notes().put_notice_back(volume, &mut note, &merged);
+        }
+    })?;
     let mut note = Note {
         root_path: root_path.to_owned(),
         label: noted(label),
-        upper_then,
+        upper_then: Some(upper_then),
         // The overlay got changes while the snapshot stayed in use, and from now on the snapshot is newer.
         given_back: true,
         only_here: None,

@@ -102,14 +102,8 @@ impl Bases {
         let written = exchange.write_all(&device, found.snapshot);
         let tally = written.inspect_err(|_| {
             // The engine's disk may be full: the overlay may then lack more files than before.
-            if was_noticed
-                && let Err(error) = self.notes().put_notice_or_warn(volume, &mut note, &merged)
-            {
-                tracing::warn!(
-                    "the overlay at {} lacks files, and nothing there says so: {}",
-                    note.root_path.display(),
-                    chain(&error)
-                );
+            if was_noticed {
+                self.notes().put_notice_back(volume, &mut note, &merged);
             }
         })?;
         if tally.left_out.count > 0 {

@@ -68,7 +68,7 @@ pub use mounts::bind_mount_error::BindMountError;
 pub use mounts::bind_mounts::BindMounts;
 pub use mounts::propagation_plan::leads_out;
 pub use process::child::{attend, hold};
-pub use self_exe::{SealError, seal};
+pub use self_exe::{SealError, seal, sealed};
 pub use spec::bundle::{Bundle, BundleError, parse_config, plain_root, read_config};
 pub use spec::error::SpecError;
 pub use spec::labels::Labels;

@@ -6,7 +6,7 @@
 //! memfd, no byte is copied.
 
 use std::ffi::CString;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
@@ -45,22 +45,7 @@ pub fn seal() -> Result<(), SealError> {
     if flags.contains(FsFlags::ST_RDONLY) {
         return Ok(());
     }
-    let path = std::fs::read_link("/proc/self/exe").map_err(fail("find"))?;
-    let sealed = mount::bind(&path)?;
-    let read_only =
-        MountAttr { attr_set: MOUNT_ATTR_RDONLY, attr_clr: 0, propagation: 0, userns_fd: 0 };
-    create_syscall()
-        .mount_setattr(
-            sealed.as_fd(),
-            Path::new(""),
-            AT_EMPTY_PATH,
-            &read_only,
-            size_of::<MountAttr>(),
-        )
-        .map_err(|e| SealError::Step {
-            step: "make read-only",
-            source: std::io::Error::other(e),
-        })?;
+    let sealed = sealed()?;
     let text = |word: std::ffi::OsString| CString::new(word.into_vec()).unwrap_or_default();
     let args: Vec<_> = std::env::args_os().map(text).collect();
     let env: Vec<_> = environment()
@@ -74,4 +59,26 @@ pub fn seal() -> Result<(), SealError> {
         .collect();
     let Err(error) = nix::unistd::fexecve(&sealed, &args, &env);
     Err(errno("execute")(error))
+}
+
+/// This program's executable, in a read-only mount that is attached nowhere.
+///
+/// # Errors
+/// [`SealError`].
+pub fn sealed() -> Result<OwnedFd, SealError> {
+    let fail = |step| move |source| SealError::Step { step, source };
+    let path = std::fs::read_link("/proc/self/exe").map_err(fail("find"))?;
+    let sealed = mount::bind(&path)?;
+    let read_only =
+        MountAttr { attr_set: MOUNT_ATTR_RDONLY, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    create_syscall()
+        .mount_setattr(
+            sealed.as_fd(),
+            Path::new(""),
+            AT_EMPTY_PATH,
+            &read_only,
+            size_of::<MountAttr>(),
+        )
+        .map_err(|e| fail("make read-only")(std::io::Error::other(e)))?;
+    Ok(sealed.into())
 }

@@ -125,7 +125,7 @@ mod tests {
         assert_eq!(of(16, 255), (2, 17));
         assert_eq!(of(22_000, 255).1 / 1000, 16_144);
         assert_eq!(of(69_000, 20).1 / 1000, 16_451);
-        assert!(16_451_000 < MOST_BLOCKS && MOST_BLOCKS < 17_000_000);
+        const { assert!(16_451_000 < MOST_BLOCKS && MOST_BLOCKS < 17_000_000) };
     }
 
     #[test]

@@ -115,7 +115,7 @@ fn any_contradiction_leaves_the_image_unidentified() {
     for (spoil, expected) in table {
         let store = Store::new();
         spoil(&store);
-        let unidentified = store.identify().expect_err(expected).to_string();
+        let unidentified = sharedroot_sys::chain::chain(&store.identify().expect_err(expected));
         assert!(unidentified.contains(expected), "{unidentified:?} lacks {expected:?}");
         assert!(!unidentified.contains('\n'), "{unidentified:?}");
     }

@@ -198,6 +198,6 @@ mod tests {
         let error = told("pool = 1\n", &[("SHAREDROOT_POOL_NAME", "n")]);
         assert!(error.contains("/c"), "{error}");
         let error = told("[pool]\nlvm = \"v/l\"\n", &[("SHAREDROOT_POOL_DATA_DEV", "/d")]);
-        assert!(error.contains("one kind of thing"), "{error}");
+        assert!(error.contains("one kind of backing"), "{error}");
     }
 }

@@ -52,8 +52,12 @@ pub(super) fn begin(verb: &Verb) {
     let Some(Ok(container)) = verb.container().map(str::parse) else { return };
     // Engines give the process in a file, which hides its command line; to hide it here costs a few system calls.
     let hide = matches!(verb, Verb::Exec(args) if args.process.is_none());
-    let waiting = Mutex::new(Some(Vec::new()));
-    let _ = COMMAND.set(Command { verb: verb.name(), container, hide, waiting });
+    let _ = COMMAND.set(Command { hide, ..Command::new(verb.name(), container) });
+}
+
+/// Says what this process does for a program that is no command line.
+pub(super) fn begin_with(verb: &'static str, container: &ContainerId) {
+    let _ = COMMAND.set(Command::new(verb, container.clone()));
 }
 
 /// Whether the messages of this command go to the journal.
@@ -84,6 +88,10 @@ pub fn deliver() {
 }
 
 impl Command {
+    fn new(verb: &'static str, container: ContainerId) -> Self {
+        Self { verb, container, hide: false, waiting: Mutex::new(Some(Vec::new())) }
+    }
+
     fn send(&self, messages: &[Message]) -> std::io::Result<()> {
         if self.hide {
             command_line::show_up_to(self.verb)?;

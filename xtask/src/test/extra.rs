@@ -11,6 +11,8 @@ pub enum Extra {
     Packages,
     /// A client of the CRI.
     Cri,
+    /// containerd's shim.
+    Shim,
 }
 
 impl Extra {
@@ -18,6 +20,10 @@ impl Extra {
     pub fn step(self) -> Step {
         match self {
             Self::Packages => Step::new("packages", "hack/test.d/packages target/test/share"),
+            Self::Shim => Step::new(
+                "shim",
+                "hack/build --shim && install -D target/debug/static/containerd-shim-sharedroot-v2 -t target/test/share",
+            ),
             Self::Cri => Step::new("cri-client", "hack/cri.d/build target/test/share/client"),
         }
     }

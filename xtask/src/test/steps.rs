@@ -38,7 +38,7 @@ const HERE: [Step; 7] = [
     Step::new("policy", "make -C selinux-policy check"),
     Step::of_tests(
         "unit-tests",
-        "cargo test --workspace --lib --bins --test printing --test config --test messages --test house --test circles",
+        "cargo test --workspace --lib --bins --test printing --test config --test messages --test house --test circles --test protocol",
     ),
     Step::new(
         "lints",

@@ -18,7 +18,7 @@ use super::rights::{ACL, Rights, UNFINISHED, owner};
 pub(super) const MARK: &CStr = c"trusted.sharedroot.part";
 
 /// The bits of a mode that are no permissions.
-const SPECIAL: Mode = Mode::SUID.union(Mode::SGID).union(Mode::SVTX);
+pub(super) const SPECIAL: Mode = Mode::SUID.union(Mode::SGID).union(Mode::SVTX);
 
 /// What the names of overlay's own attributes begin with.
 const OVERLAY: &[u8] = b"trusted.overlay.";

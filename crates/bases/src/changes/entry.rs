@@ -65,12 +65,24 @@ pub(super) fn make(
     Ok(true)
 }
 
+/// Takes away from a directory the permissions that its counterpart does not give, before anything is written into it.
+pub(super) fn begin_directory(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<bool, Failed> {
+    let (attributes, to) = counterparts(from, to)?;
+    let withdrawn = attributes.withdraw(&to).map_err(doing("set the permissions of"));
+    withdrawn.map_err(Failed::without_content)
+}
+
 /// Gives a directory the attributes of its counterpart, after all work that changes its times.
 pub(super) fn finish_directory(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<bool, Failed> {
+    let (attributes, to) = counterparts(from, to)?;
+    attributes.give(&to)
+}
+
+fn counterparts(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<(Attributes, Node), Failed> {
     let open = |dir| Node::directory(dir).map_err(doing("open"));
     let (from, to) = (open(from)?, open(to)?);
     let attributes = Attributes::of(&from).map_err(doing("read the attributes of"))?;
-    attributes.give(&to)
+    Ok((attributes, to))
 }
 
 /// Fails for an inode that is part of a layer of a container's own overlay: the engine's overlay would take the inode's

@@ -6,10 +6,10 @@
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, Stat, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
-use super::attributes::{Attributes, Xattrs, modified, same_time, xattrs};
+use super::attributes::{Attributes, SPECIAL, Xattrs, modified, same_time, xattrs};
 use super::error::{Failed, doing};
 use super::node::{Node, kind};
-use super::rights::{ACL, UNFINISHED, owner};
+use super::rights::{ACL, Rights, UNFINISHED, owner};
 
 /// The steps, in their order.
 pub(super) const STEPS: [Step; 6] =
@@ -17,8 +17,9 @@ pub(super) const STEPS: [Step; 6] =
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
-    /// A regular file gets the mode of an unfinished one. Any other inode whose owner is to change has no permissions until it
-    /// has its own mode: the ones that it has are not for the new owner.
+    /// A regular file gets the mode of an unfinished one. Any other inode keeps only the permissions that both inodes give, until
+    /// it has its own mode. If the owner is to change, these are none: the ones that the inode has are not for the new owner. If
+    /// the ACL is to change, these are the owner's: without the ACL, its mask would be the group's permissions.
     Withdraw,
     /// A change of owner takes set-user-ID bits and capabilities away (chown(2)), so both come later.
     Owner,
@@ -43,6 +44,14 @@ impl Attributes {
             Some(source) => Err(doing(STEP)(source).without_content()),
             None => Ok(changed),
         }
+    }
+
+    /// Takes away from `to`, a directory, the permissions that this counterpart does not give: what is going to be in the directory
+    /// is not for the people who have them. Returns whether anything was to do.
+    pub(super) fn withdraw(&self, to: &Node) -> Result<bool, Errno> {
+        let mut giving = Giving::new(self, to)?;
+        giving.take(Step::Withdraw)?;
+        Ok(giving.changed)
     }
 
     fn give_all(&self, to: &Node) -> Result<(bool, Option<Errno>), Errno> {
@@ -89,20 +98,29 @@ impl<'a> Giving<'a> {
 
     fn withdraw(&mut self) -> Result<(), Errno> {
         let wanted = &self.wanted.stat;
-        let other_owner = owner(wanted) != owner(&self.now);
-        let same = !other_owner && same_time(wanted, &self.now) && self.has == self.wanted.xattrs;
-        match kind(&self.now) {
-            _ if same => Ok(()),
-            FileType::RegularFile => self.withdraw_to(UNFINISHED),
-            FileType::Symlink => Ok(()),
-            _ if other_owner => self.withdraw_to(Mode::empty()),
-            _ => Ok(()),
-        }
+        let lacks_only_its_mode = || {
+            owner(wanted) == owner(&self.now)
+                && same_time(wanted, &self.now)
+                && self.has == self.wanted.xattrs
+        };
+        let mode = match kind(&self.now) {
+            FileType::RegularFile if lacks_only_its_mode() => return Ok(()),
+            FileType::RegularFile => UNFINISHED,
+            FileType::Symlink => return Ok(()),
+            _ => self.given_by_both(),
+        };
+        self.withdrawn = self.now.st_mode & 0o7777 != mode.as_raw_mode();
+        self.set_mode(mode)
     }
 
-    fn withdraw_to(&mut self, mode: Mode) -> Result<(), Errno> {
-        self.withdrawn = true;
-        self.set_mode(mode)
+    /// The permissions that the inode has now and keeps. The sticky bit only restricts, so it comes early.
+    fn given_by_both(&self) -> Mode {
+        let (wanted, now) = (&self.wanted.stat, &self.now);
+        let rights = Rights::of(wanted, Some(now));
+        let same_acl = self.has.get(ACL) == self.wanted.xattrs.get(ACL);
+        let rights = if same_acl { rights } else { rights.of_owner_only() };
+        let special = Mode::from_raw_mode(now.st_mode) & SPECIAL;
+        rights.mode | special | Mode::from_raw_mode(wanted.st_mode) & Mode::SVTX
     }
 
     fn give_owner(&mut self) -> Result<(), Errno> {

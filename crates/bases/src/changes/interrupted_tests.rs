@@ -8,7 +8,7 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
 
-use rustix::fs::XattrFlags;
+use rustix::fs::{CWD, FileType, Mode, XattrFlags};
 use tempfile::TempDir;
 
 use super::attributes::Attributes;
@@ -21,10 +21,20 @@ use super::*;
 
 pub(super) const ID: u32 = 1234;
 
-/// `user::rw-`, `user:1234:rw-`, `group::r--`, `mask::rw-` and `other::---` (linux/posix_acl_xattr.h).
+/// `user::rw-`, `user:1234:rw-`, `group::r--`, `mask::rw-` and `other::---`.
 pub(super) fn acl() -> Vec<u8> {
-    let entries =
-        [(1, 6, u32::MAX), (2, 6, ID), (4, 4, u32::MAX), (16, 6, u32::MAX), (32, 0, u32::MAX)];
+    acl_of(6, 4)
+}
+
+/// An ACL (linux/posix_acl_xattr.h) that gives `most` to the owner, to the user 1234 and to the mask, and nothing to others.
+fn acl_of(most: u8, group: u8) -> Vec<u8> {
+    let entries = [
+        (1, most, u32::MAX),
+        (2, most, ID),
+        (4, group, u32::MAX),
+        (16, most, u32::MAX),
+        (32, 0, u32::MAX),
+    ];
     let mut value = 2_u32.to_le_bytes().to_vec();
     for (tag, permissions, id) in entries {
         value.extend([tag, 0, permissions, 0]);
@@ -197,5 +207,77 @@ fn a_write_back_that_stops_after_any_step_loses_nothing_and_lends_no_right() {
                 assert_eq!(trees.shown("to"), wanted, "{case}");
             }
         }
+    }
+}
+
+/// Before the write-back the group has no right, although the ACL's mask shows as the group bits of the mode. The container has
+/// removed the ACL.
+#[test]
+fn what_is_no_file_and_loses_its_acl_lends_its_group_nothing_after_any_step() {
+    for kind in [FileType::Directory, FileType::Fifo] {
+        for steps in 0..=STEPS.len() {
+            let dir = tempfile::tempdir().unwrap();
+            let [wanted, found] = ["wanted", "found"].map(|name| dir.path().join(name));
+            for path in [&wanted, &found] {
+                match kind {
+                    FileType::Directory => fs::create_dir(path).unwrap(),
+                    kind => rustix::fs::mknodat(CWD, path, kind, Mode::empty(), 0).unwrap(),
+                }
+                fs::set_permissions(path, Permissions::from_mode(0o700)).unwrap();
+            }
+            let before = acl_of(7, 0);
+            rustix::fs::setxattr(&found, ACL, &before, XattrFlags::empty()).unwrap();
+            let mode = || fs::metadata(&found).unwrap().mode() & 0o7777;
+            assert_eq!(mode(), 0o770, "the mask");
+            let top = File::open(dir.path()).unwrap();
+            let [wanted, node] =
+                [c"wanted", c"found"].map(|n| Node::named(top.as_fd(), n).unwrap());
+            let wanted = Attributes::of(&wanted).unwrap();
+            let mut giving = Giving::new(&wanted, &node).unwrap();
+            STEPS[..steps].iter().for_each(|step| giving.take(*step).unwrap());
+            let has_acl = rustix::fs::getxattr(&found, ACL, &mut [0_u8; 0][..]).is_ok();
+            assert!(has_acl || mode() == 0o700, "{kind:?} after {steps} steps: {:o}", mode());
+            assert!(!has_acl || steps < STEPS.len(), "{kind:?}");
+        }
+    }
+}
+
+/// The container has closed a directory, and has written into it afterwards.
+#[test]
+fn a_directory_is_closed_before_anything_is_written_into_it() {
+    let (acl, none) = (acl_of(7, 5), None);
+    let table = [
+        (0o755, 0o700, none, 0o700),
+        (0o777, 0o1777, none, 0o1777),
+        (0o711, 0o755, none, 0o711),
+        // The ACL goes, and the group keeps what its mask gives only if both trees give it for certain.
+        (0o770, 0o750, Some(&acl), 0o700),
+    ];
+    for (before, wanted, acl, during) in table {
+        let dir = tempfile::tempdir().unwrap();
+        let [from, to] = ["from", "to"].map(|name| dir.path().join(name));
+        for (path, mode) in [(&from, wanted), (&to, before)] {
+            fs::create_dir(path).unwrap();
+            fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+        }
+        fs::create_dir(from.join("below")).unwrap();
+        if let Some(acl) = acl {
+            rustix::fs::setxattr(&to, ACL, acl, XattrFlags::empty()).unwrap();
+        }
+        let mode = || fs::metadata(&to).unwrap().mode() & 0o7777;
+        assert_eq!(mode(), before);
+        // The walk opens the base for the first directory in the top, which is then not made yet.
+        let seen = std::cell::Cell::new(None);
+        let base = || {
+            seen.set(Some((mode(), to.join("below").exists())));
+            None
+        };
+        let [source, root] = [&from, &to].map(|path| File::open(path).unwrap());
+        let unchanged = Unchanged { base: &base, moved: &Times::default() };
+        let engines = EnginesRoot { merged: root.as_fd(), store: root.as_fd() };
+        let spill = || Ok(tempfile::tempfile().unwrap().into());
+        write_back(source.as_fd(), unchanged, engines, &spill).unwrap();
+        assert_eq!(seen.get(), Some((during, false)), "from {before:o} to {wanted:o}");
+        assert_eq!(mode(), wanted);
     }
 }

@@ -13,7 +13,8 @@ pub(super) const UNFINISHED: Mode = Mode::SVTX;
 /// The attribute that holds an inode's POSIX ACL (acl(5)). The kernel keeps no ACL that says only what the mode says.
 pub(super) const ACL: &CStr = c"system.posix_acl_access";
 
-/// The rights that people have to a part of a file, and the owner that the part must have for these rights.
+/// The rights that people have to a part of a file, and the owner that the part must have for these rights. The same holds for a
+/// directory that has a part of what it is to hold.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rights {
     pub(super) mode: Mode,

@@ -178,6 +178,14 @@ impl<'a> Walk<'a> {
         self.to.follow(self.way.iter()).map_err(doing("open the other tree's"))
     }
 
+    /// Takes away from the counterpart the permissions that the directory does not give.
+    fn begin(&mut self) -> Result<(), Failed> {
+        self.counterpart()?;
+        let withdrawn = entry::begin_directory(self.from.here(), self.to.here())?;
+        self.tally.changes += u64::from(withdrawn);
+        Ok(())
+    }
+
     /// Gives the directory its attributes, after all work that changes its times.
     fn finish(&mut self) -> Result<(), Failed> {
         if !self.frames.last().is_some_and(|frame| frame.touched && !frame.keeps) {

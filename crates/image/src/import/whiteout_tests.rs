@@ -1,5 +1,7 @@
 //! What the image-spec says of whiteouts and opaque directories.
 
+use sharedroot_sys::chain::chain;
+
 use super::super::allowance::Allowance;
 use super::super::lower_layers::LowerLayers;
 use super::super::testing::{Tar, Unpacked};
@@ -100,7 +102,7 @@ fn root_whiteouts_at_depth_take_few_looks_into_many_layers_and_have_a_bound() {
     let Err(error) = Unpacked::within(&tars, LowerLayers::bounded(looks - 1)) else {
         panic!("more looks than the bound");
     };
-    assert!(error.to_string().contains("looks into its layers"), "{error}");
+    assert!(chain(&error).contains("looks into its layers"), "{error}");
 }
 
 #[test]
@@ -117,5 +119,5 @@ fn root_the_entries_of_all_layers_have_a_bound() {
     };
     assert!(within(7).is_ok());
     let Err(error) = within(6) else { panic!("more entries than the bound") };
-    assert!(error.to_string().contains("beyond the 6 that all layers may have"), "{error}");
+    assert!(chain(&error).contains("beyond the 6 that all layers may have"), "{error}");
 }

@@ -45,6 +45,7 @@ impl Walk<'_> {
         let stat = rustix::fs::fstat(from).map_err(doing("stat"))?;
         let changed = known == Known::Nothing || !self.is_as_made(&stat);
         if changed {
+            self.begin()?;
             self.remove_others()?;
         }
         let names = names(self.from.here()).map_err(doing("list"))?;

@@ -1,0 +1,123 @@
+//! A new container, with its rootfs and streams.
+
+use std::fs::File;
+use std::path::Path;
+
+use serde::Deserialize;
+use sharedroot::verbs::{New, Verbs};
+use sharedroot_format::json;
+use sharedroot_task::messages::options::runc;
+use sharedroot_task::messages::task::CreateTaskRequest;
+use sharedroot_task::start::RuntimeOptions;
+
+use super::console::Console;
+use super::streams::Streams;
+use super::{Done, Failed, rootfs};
+use crate::report::{Keep, Report};
+use crate::serve::Orders;
+
+/// Makes the container. If that fails, everything is as before.
+///
+/// # Errors
+/// [`Failed`].
+pub fn create(orders: &Orders, verbs: &Verbs, request: &CreateTaskRequest) -> Result<Done, Failed> {
+    let bundle = Path::new(&request.bundle);
+    let found = bundle.canonicalize().map_err(|e| Failed::other(format!("{bundle:?}: {e}")))?;
+    // `delete` looks for the container of this bundle.
+    if found != orders.bundle || request.id != orders.id.as_str() {
+        let text = format!(
+            "this shim serves container {} of {}, not {} of {}",
+            orders.id,
+            orders.bundle.display(),
+            request.id,
+            found.display()
+        );
+        return Err(Failed::invalid(text));
+    }
+    let options = options(request)?;
+    let console = request.terminal.then(|| Console::listen(&orders.socket)).transpose()?;
+    let streams = match &console {
+        Some(_) => Streams::of_terminal(&request.stdin, &request.stdout)?,
+        None => Streams::open(&request.stdin, &request.stdout, &request.stderr)?,
+    };
+    let target = rootfs::of_bundle(&found);
+    let mounted = rootfs::mount(&request.rootfs, &target)?;
+    let mut kept = streams.take_places().map_err(|e| Failed::other(format!("streams: {e}")))?;
+    let made = verbs.create(&New {
+        id: &request.id,
+        bundle: &found,
+        console_socket: console.as_ref().map(Console::path),
+        no_pivot: options.no_pivot_root,
+        no_new_keyring: options.no_new_keyring,
+        systemd_cgroup: options.systemd_cgroup || is_of_systemd(&found)?,
+    })?;
+    if let Some(console) = console {
+        kept.push((Keep::Terminal, console.receive()?));
+    }
+    if made.shared {
+        mounted.end_unused();
+    } else {
+        mounted.keep();
+    }
+    let pid = made.pid.as_raw().unsigned_abs();
+    let report = Report { pid, shared_pids: !made.own_pids, ..Report::default() };
+    Ok(Done { report, kept })
+}
+
+/// The part of config.json that says who manages the cgroup.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Config {
+    linux: Linux,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Linux {
+    #[serde(rename = "cgroupsPath")]
+    cgroups_path: String,
+}
+
+/// Whether the cgroup is a unit of systemd, by the form of its path (SLICE:PREFIX:NAME). Docker tells it in no other way to a
+/// shim that is not runc's.
+fn is_of_systemd(bundle: &Path) -> Result<bool, Failed> {
+    let path = bundle.join("config.json");
+    let text = File::open(&path).and_then(json::read);
+    let text = text.map_err(|e| Failed::other(format!("read {}: {e}", path.display())))?;
+    // What is wrong with the file is told by the verb, which reads it, too.
+    let config: Config = serde_json::from_slice(&text).unwrap_or_default();
+    Ok(names_a_unit(&config.linux.cgroups_path))
+}
+
+fn names_a_unit(path: &str) -> bool {
+    !path.contains('/') && path.matches(':').count() == 2
+}
+
+/// The options that bear on a new container. `start` has refused those that this shim does not know.
+fn options(request: &CreateTaskRequest) -> Result<runc::Options, Failed> {
+    match RuntimeOptions::of(request.options.as_ref()).map_err(Failed::invalid)? {
+        RuntimeOptions::Runc(options) if !options.binary_name.is_empty() => {
+            Err(Failed::unsupported(format!("the option BinaryName ({:?})", options.binary_name)))
+        }
+        RuntimeOptions::Runc(options) => Ok(options),
+        RuntimeOptions::None | RuntimeOptions::Any(_) => Ok(runc::Options::default()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_unit_of_systemd_is_known_by_its_form() {
+        for (path, is_unit) in [
+            ("system.slice:docker:0ab", true),
+            (":sharedroot:c", true),
+            ("/default/c1", false),
+            ("", false),
+            ("/a:b:c", false),
+        ] {
+            assert_eq!(names_a_unit(path), is_unit, "{path}");
+        }
+    }
+}

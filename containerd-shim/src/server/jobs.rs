@@ -1,0 +1,219 @@
+//! Operations under way: each has a helper, which the spawner clones, and a report.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+
+use prost::Message;
+use rustix::fs::{MemfdFlags, SeekFrom, memfd_create, seek};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid};
+use sharedroot_task::messages::envelope::Request;
+use sharedroot_task::{Call, Job, SERVICES};
+
+use super::poll::{Interest, Poll, Token};
+use crate::report::{Incoming, Keep, Kind, Report};
+use crate::spawner::{Announced, Given, announced, ask};
+
+/// The most operations at a time; others wait. Calls that only read, such as `Stats`, have no bound of their own.
+const MOST: usize = 32;
+
+/// What is done when the operation is.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Then {
+    /// Its result goes to the state machine.
+    Tell(Job, Kind),
+    /// The operation undid what a helper left that ended without a report; the state machine learns why that one ended.
+    Undone(Job, String),
+}
+
+/// An operation whose turn has not come.
+#[derive(Debug)]
+struct Waiting {
+    call: Call,
+    then: Then,
+}
+
+/// An operation with a helper.
+#[derive(Debug)]
+struct Running {
+    /// The container, whose ID is that of the call.
+    call: Call,
+    then: Then,
+    report: OwnedFd,
+    incoming: Incoming,
+    /// None until the spawner announces the helper.
+    helper: Option<OwnedFd>,
+}
+
+/// An operation that has ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// The call that it was for.
+    pub call: Call,
+    /// What to do now.
+    pub then: Then,
+    /// The report, or how the helper ended without one.
+    pub result: Result<(Report, Vec<(Keep, OwnedFd)>), String>,
+}
+
+/// The operations of one shim.
+#[derive(Debug)]
+pub struct Jobs {
+    spawner: OwnedFd,
+    last: u64,
+    running: BTreeMap<u64, Running>,
+    waiting: VecDeque<Waiting>,
+}
+
+impl Jobs {
+    /// None yet. `spawner` is the socket of the spawner.
+    ///
+    /// # Errors
+    /// The socket cannot be waited for.
+    pub fn new(spawner: OwnedFd, poll: &Poll) -> io::Result<Self> {
+        poll.add(&spawner, Token::Spawner, Interest::READ)?;
+        Ok(Self { spawner, last: 0, running: BTreeMap::new(), waiting: VecDeque::new() })
+    }
+
+    /// Whether no operation is under way: then every child that is not known is nobody's.
+    pub fn is_idle(&self) -> bool {
+        self.running.is_empty()
+    }
+
+    /// Begins an operation, now or when its turn comes.
+    pub fn begin(&mut self, call: Call, then: Then, poll: &Poll) -> Option<Ended> {
+        if self.running.len() >= MOST {
+            self.waiting.push_back(Waiting { call, then });
+            return None;
+        }
+        self.last += 1;
+        match self.hand_over(self.last, &call, poll) {
+            Ok(report) => {
+                let incoming = Incoming::default();
+                let running = Running { call, then, report, incoming, helper: None };
+                self.running.insert(self.last, running);
+                None
+            }
+            Err(error) => {
+                Some(Ended { call, then, result: Err(format!("ask for a helper: {error}")) })
+            }
+        }
+    }
+
+    /// Begins the operation whose turn has come.
+    pub fn begin_next(&mut self, poll: &Poll) -> Option<Ended> {
+        if self.running.len() >= MOST {
+            return None;
+        }
+        let Waiting { call, then } = self.waiting.pop_front()?;
+        self.begin(call, then, poll)
+    }
+
+    fn hand_over(&self, number: u64, call: &Call, poll: &Poll) -> io::Result<OwnedFd> {
+        let (ours, theirs) =
+            socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+        let given = Given { request: written(call)?, report: theirs };
+        poll.add(&ours, Token::Report(number), Interest::READ)?;
+        ask(self.spawner.as_fd(), number, &given).inspect_err(|_| poll.forget(&ours))?;
+        Ok(ours)
+    }
+
+    /// Takes what the spawner announces: the end of a helper is waited for. Returns operations that got no helper.
+    ///
+    /// # Errors
+    /// The spawner has ended.
+    pub fn announced(&mut self, poll: &Poll) -> io::Result<Vec<Ended>> {
+        let mut failed = Vec::new();
+        while let Some(Announced { number, helper }) = announced(self.spawner.as_fd())? {
+            let watched = helper.map_err(io::Error::from_raw_os_error).and_then(|pid| {
+                let end = child(pid)?;
+                poll.add(&end, Token::Helper(number), Interest::READ)?;
+                Ok(end)
+            });
+            match watched {
+                Ok(end) => {
+                    if let Some(running) = self.running.get_mut(&number) {
+                        running.helper = Some(end);
+                    }
+                }
+                Err(error) => {
+                    failed.extend(self.end(number, poll, format!("clone a helper: {error}")));
+                }
+            }
+        }
+        Ok(failed)
+    }
+
+    /// Uses another spawner. Operations that the old one has not begun have failed.
+    ///
+    /// # Errors
+    /// The socket cannot be waited for.
+    pub fn use_spawner(&mut self, spawner: OwnedFd, poll: &Poll) -> io::Result<Vec<Ended>> {
+        poll.forget(&self.spawner);
+        poll.add(&spawner, Token::Spawner, Interest::READ)?;
+        self.spawner = spawner;
+        let lost = self.running.iter().filter(|(_, running)| running.helper.is_none());
+        let lost: Vec<_> = lost.map(|(number, _)| *number).collect();
+        let why = "the shim's spawner has ended; try again";
+        Ok(lost.into_iter().filter_map(|number| self.end(number, poll, why.to_owned())).collect())
+    }
+
+    /// Reads what has come of a report.
+    pub fn reported(&mut self, number: u64, poll: &Poll) {
+        let Some(running) = self.running.get_mut(&number) else { return };
+        match running.incoming.read(running.report.as_fd()) {
+            Ok(crate::report::Progress::Open) => {}
+            // The end of the helper ends the operation.
+            Ok(crate::report::Progress::Ended) => poll.forget(&running.report),
+            Err(_) => {
+                running.incoming = Incoming::default();
+                poll.forget(&running.report);
+            }
+        }
+    }
+
+    /// A helper may have ended. Returns its operation if it has.
+    pub fn helper_ended(&mut self, number: u64, poll: &Poll) -> Option<Ended> {
+        let running = self.running.get(&number)?;
+        let helper = running.helper.as_ref()?;
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+        let status = waitid(WaitId::PidFd(helper.as_fd()), options).ok()??;
+        let how = match status.terminating_signal() {
+            Some(signal) => format!("the helper was ended by signal {signal}"),
+            None => "the helper ended without a report".to_owned(),
+        };
+        self.end(number, poll, how)
+    }
+
+    /// Ends an operation. If it has no whole report, `how` says why.
+    fn end(&mut self, number: u64, poll: &Poll, how: String) -> Option<Ended> {
+        self.reported(number, poll);
+        let Running { call, then, report, incoming, helper } = self.running.remove(&number)?;
+        // The init process of a new container has these descriptors, too, until it executes its program.
+        poll.forget(&report);
+        helper.iter().for_each(|helper| poll.forget(helper));
+        Some(Ended { call, then, result: incoming.take().ok_or(how) })
+    }
+}
+
+/// A descriptor of a child. The child is not waited for yet, so no other process has its number.
+pub fn child(pid: u32) -> io::Result<OwnedFd> {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    let pid = pid.ok_or_else(|| io::Error::other("a child without a number"))?;
+    Ok(pidfd_open(pid, PidfdFlags::empty())?)
+}
+
+/// A file in memory with the call: a message of the socket could be too long.
+fn written(call: &Call) -> io::Result<OwnedFd> {
+    let request = Request {
+        service: SERVICES[0].to_owned(),
+        method: call.method().to_string(),
+        payload: call.payload(),
+        ..Request::default()
+    };
+    let mut file = std::fs::File::from(memfd_create("request", MemfdFlags::CLOEXEC)?);
+    file.write_all(&request.encode_to_vec())?;
+    seek(&file, SeekFrom::Start(0))?;
+    Ok(file.into())
+}

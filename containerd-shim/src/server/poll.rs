@@ -1,0 +1,200 @@
+//! What the server waits for: epoll(7) with a token for each descriptor.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::event::Timespec;
+use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use rustix::io::Errno;
+
+/// What has happened to a descriptor, or who it belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Token {
+    /// A client connects.
+    Listener,
+    /// A child has ended.
+    Signals,
+    /// The spawner announces a helper, or has ended.
+    Spawner,
+    /// containerd's socket for events.
+    Events,
+    /// A client, by the number of its connection.
+    Connection(u64),
+    /// The report of a helper, by the number of its operation.
+    Report(u64),
+    /// The end of a helper, by the number of its operation.
+    Helper(u64),
+    /// The end of a process of a container, by its process ID.
+    Process(u32),
+    /// The terminal of a process.
+    Terminal(u32, End),
+}
+
+/// One of the three descriptors of a terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum End {
+    /// The master of the pty.
+    Master,
+    /// The client's FIFO of what it writes.
+    Input,
+    /// The client's FIFO of what it reads.
+    Output,
+}
+
+/// The bits of a number below the kind.
+const SHIFT: u32 = 56;
+
+impl Token {
+    fn pack(self) -> u64 {
+        let (kind, number) = match self {
+            Self::Listener => (0, 0),
+            Self::Signals => (1, 0),
+            Self::Spawner => (2, 0),
+            Self::Events => (3, 0),
+            Self::Connection(number) => (4, number),
+            Self::Report(number) => (5, number),
+            Self::Helper(number) => (6, number),
+            Self::Process(pid) => (7, u64::from(pid)),
+            Self::Terminal(pid, End::Master) => (8, u64::from(pid)),
+            Self::Terminal(pid, End::Input) => (9, u64::from(pid)),
+            Self::Terminal(pid, End::Output) => (10, u64::from(pid)),
+        };
+        // 2^56 connections or operations do not happen.
+        (kind << SHIFT) | (number & ((1 << SHIFT) - 1))
+    }
+
+    fn unpack(packed: u64) -> Self {
+        let number = packed & ((1 << SHIFT) - 1);
+        let pid = u32::try_from(number).unwrap_or(0);
+        match packed >> SHIFT {
+            0 => Self::Listener,
+            1 => Self::Signals,
+            2 => Self::Spawner,
+            3 => Self::Events,
+            4 => Self::Connection(number),
+            5 => Self::Report(number),
+            6 => Self::Helper(number),
+            7 => Self::Process(pid),
+            8 => Self::Terminal(pid, End::Master),
+            9 => Self::Terminal(pid, End::Input),
+            _ => Self::Terminal(pid, End::Output),
+        }
+    }
+}
+
+/// What to wait for of a descriptor. Its end is always waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Interest {
+    /// That it can be read.
+    pub read: bool,
+    /// That it can be written.
+    pub write: bool,
+}
+
+impl Interest {
+    /// That it can be read.
+    pub const READ: Self = Self { read: true, write: false };
+
+    fn flags(self) -> EventFlags {
+        let mut flags = EventFlags::empty();
+        flags.set(EventFlags::IN, self.read);
+        flags.set(EventFlags::OUT, self.write);
+        flags
+    }
+}
+
+/// All that the server waits for.
+#[derive(Debug)]
+pub struct Poll(OwnedFd);
+
+/// How many things are taken at once.
+const AT_ONCE: usize = 64;
+
+impl Poll {
+    /// Waits for nothing yet.
+    ///
+    /// # Errors
+    /// epoll_create1(2)'s.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self(epoll::create(CreateFlags::CLOEXEC)?))
+    }
+
+    /// Waits for one more descriptor, until it is closed or [`Self::forget`].
+    ///
+    /// # Errors
+    /// epoll_ctl(2)'s.
+    pub fn add(&self, source: impl AsFd, token: Token, interest: Interest) -> io::Result<()> {
+        Ok(epoll::add(&self.0, source, EventData::new_u64(token.pack()), interest.flags())?)
+    }
+
+    /// Waits for something else of a descriptor.
+    ///
+    /// # Errors
+    /// epoll_ctl(2)'s.
+    pub fn change(&self, source: impl AsFd, token: Token, interest: Interest) -> io::Result<()> {
+        Ok(epoll::modify(&self.0, source, EventData::new_u64(token.pack()), interest.flags())?)
+    }
+
+    /// Waits no more for a descriptor. A descriptor that another process has, too, must be forgotten before it is closed.
+    pub fn forget(&self, source: impl AsFd) {
+        let _ = epoll::delete(&self.0, source);
+    }
+
+    /// Waits until something happens, or until the time is over.
+    ///
+    /// # Errors
+    /// epoll_wait(2)'s.
+    pub fn wait(&self, timeout: Option<Duration>) -> io::Result<Vec<Token>> {
+        let none = Event { flags: EventFlags::empty(), data: EventData::new_u64(0) };
+        let mut events = [none; AT_ONCE];
+        let timeout = timeout.map(Timespec::try_from).transpose().map_err(io::Error::other)?;
+        match epoll::wait(&self.0, &mut events, timeout.as_ref()) {
+            Err(Errno::INTR) => Ok(Vec::new()),
+            count => {
+                let found = &events[..count?];
+                Ok(found.iter().map(|event| Token::unpack({ event.data }.u64())).collect())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_comes_back() {
+        let most = (1 << SHIFT) - 1;
+        for token in [
+            Token::Listener,
+            Token::Signals,
+            Token::Spawner,
+            Token::Events,
+            Token::Connection(most),
+            Token::Report(1),
+            Token::Helper(0),
+            Token::Process(u32::MAX),
+            Token::Terminal(7, End::Master),
+            Token::Terminal(8, End::Input),
+            Token::Terminal(9, End::Output),
+        ] {
+            assert_eq!(Token::unpack(token.pack()), token);
+        }
+    }
+
+    #[test]
+    fn what_happens_is_told_by_its_token() {
+        let poll = Poll::new().unwrap();
+        let (reader, writer) = io::pipe().unwrap();
+        poll.add(&reader, Token::Report(9), Interest::READ).unwrap();
+        assert_eq!(poll.wait(Some(Duration::ZERO)).unwrap(), []);
+        rustix::io::write(&writer, b"x").unwrap();
+        assert_eq!(poll.wait(None).unwrap(), [Token::Report(9)]);
+        poll.change(&reader, Token::Report(9), Interest::default()).unwrap();
+        assert_eq!(poll.wait(Some(Duration::ZERO)).unwrap(), []);
+        poll.forget(&reader);
+        drop(writer);
+        assert_eq!(poll.wait(Some(Duration::ZERO)).unwrap(), []);
+    }
+}

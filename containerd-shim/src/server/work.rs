@@ -1,0 +1,160 @@
+//! What the state machine wants done: at once, or by a helper.
+
+use std::io;
+use std::path::Path;
+
+use sharedroot_task::messages::task::*;
+use sharedroot_task::{Call, Code, Job, Outcome, Reach, Refusal, Target, Work};
+
+use super::Server;
+use super::jobs::{Ended, Then};
+use crate::report::Kind;
+use crate::serve;
+
+/// SIGKILL.
+const KILL: u32 = 9;
+
+impl Server {
+    /// Begins some work. Returns its outcome if it is done at once.
+    pub(super) fn work(&mut self, job: Job, work: Work) -> Option<Outcome> {
+        let (call, kind) = match work {
+            Work::Create(_, request) => (Call::Create(*request), Kind::Create),
+            Work::StartExec(_, request) => (Call::Exec(*request), Kind::Exec),
+            Work::Pids(id) => (Call::Pids(PidsRequest { id: id.to_string() }), Kind::Pids),
+            Work::Stats(id) => (Call::Stats(StatsRequest { id: id.to_string() }), Kind::Stats),
+            Work::Kill { target, signal, reach: Reach::Process }
+                if target.exec.is_some() || !needs_thaw(signal) =>
+            {
+                return Some(self.processes.kill(&target, signal));
+            }
+            Work::CloseInput(target) => {
+                self.processes.close_input(&target);
+                return Some(Outcome::Done);
+            }
+            // What was kept of an exec went with its process.
+            Work::Delete(target @ Target { exec: Some(_), .. }) => {
+                self.terminals.forget(&target, &self.poll);
+                return Some(Outcome::Done);
+            }
+            Work::Checkpoint(..) => return Some(unsupported("checkpoint")),
+            Work::Resize { target, width, height } => {
+                return Some(self.terminals.resize(&target, width, height));
+            }
+            Work::StartInit(id) => (
+                Call::Start(StartRequest { id: id.to_string(), ..Default::default() }),
+                Kind::Other,
+            ),
+            Work::Delete(target @ Target { exec: None, .. }) => {
+                self.terminals.forget(&target, &self.poll);
+                let id = target.container.to_string();
+                (Call::Delete(DeleteRequest { id, ..Default::default() }), Kind::Other)
+            }
+            Work::Pause(id) => (Call::Pause(PauseRequest { id: id.to_string() }), Kind::Other),
+            Work::Resume(id) => (Call::Resume(ResumeRequest { id: id.to_string() }), Kind::Other),
+            Work::Kill { target, signal, reach } => {
+                let (id, all) = (target.container.to_string(), reach == Reach::Container);
+                (Call::Kill(KillRequest { id, exec_id: String::new(), signal, all }), Kind::Other)
+            }
+            Work::Update(_, request) => (Call::Update(*request), Kind::Other),
+        };
+        let ended = self.jobs.begin(call, Then::Tell(job, kind), &self.poll)?;
+        // The helper could not be asked for: this is told as any other end.
+        self.operation_ended(ended);
+        None
+    }
+
+    /// An operation has ended.
+    pub(super) fn operation_ended(&mut self, ended: Ended) {
+        let Ended { call, then, result } = ended;
+        let (job, outcome) = match (then, result) {
+            (Then::Tell(job, kind), Ok((report, mut kept))) => {
+                let pid = report.pid;
+                let mut outcome = report.outcome(kind);
+                if matches!(outcome, Outcome::Created { .. } | Outcome::Started { .. })
+                    && let Some(target) = target(&call)
+                    && let Err(error) = self
+                        .terminals
+                        .add(pid, &target, &mut kept, &self.poll)
+                        .and_then(|()| self.processes.add(pid, target, kept, &self.poll))
+                {
+                    outcome = failed(format!("wait for process {pid}: {error}"));
+                }
+                (job, outcome)
+            }
+            (Then::Tell(job, Kind::Create), Err(how)) => {
+                // Something of the container may be there. Its record says what.
+                let undo = DeleteRequest { id: call.container().to_owned(), ..Default::default() };
+                let then = Then::Undone(job, how);
+                match self.jobs.begin(Call::Delete(undo), then, &self.poll) {
+                    None => return,
+                    Some(Ended { then, .. }) => (job, undone(then, Err("not undone".to_owned()))),
+                }
+            }
+            (Then::Tell(job, _), Err(how)) => (job, failed(how)),
+            (then @ Then::Undone(job, _), result) => {
+                let done = result.and_then(|(report, _)| match report.failed {
+                    Some(status) => Err(status.message),
+                    None => Ok(()),
+                });
+                (job, undone(then, done))
+            }
+        };
+        let effects = self.tasks.done(job, outcome);
+        self.apply(effects);
+        while let Some(ended) = self.jobs.begin_next(&self.poll) {
+            self.operation_ended(ended);
+        }
+        self.sweep();
+    }
+
+    /// The spawner announces helpers, or has ended: then there is another one.
+    ///
+    /// # Errors
+    /// There is no other spawner.
+    pub(super) fn announced(&mut self) -> io::Result<()> {
+        let lost = match self.jobs.announced(&self.poll) {
+            Ok(failed) => failed,
+            Err(error) => {
+                self.warn(format_args!("the spawner has ended: {error}; another one begins"));
+                self.jobs.use_spawner(serve::another_spawner(&self.orders)?, &self.poll)?
+            }
+        };
+        for ended in lost {
+            self.operation_ended(ended);
+        }
+        Ok(())
+    }
+}
+
+/// A frozen process of cgroup v1 does not end by SIGKILL until it is thawed, which a helper does.
+fn needs_thaw(signal: u32) -> bool {
+    signal == KILL && !Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
+}
+
+fn undone(then: Then, result: Result<(), String>) -> Outcome {
+    let Then::Undone(_, how) = then else { return Outcome::Failed(Refusal::WrongResult) };
+    failed(match result {
+        Ok(()) => how,
+        Err(why) => format!("{how}; what it left could not be removed: {why}"),
+    })
+}
+
+fn failed(text: String) -> Outcome {
+    Outcome::Failed(Refusal::Failed { code: Code::Unknown, text })
+}
+
+fn unsupported(what: &'static str) -> Outcome {
+    Outcome::Failed(Refusal::Unsupported(what))
+}
+
+/// The process that a call makes.
+fn target(call: &Call) -> Option<Target> {
+    let container = call.container().parse().ok()?;
+    match call {
+        Call::Create(_) => Some(Target { container, exec: None }),
+        Call::Exec(request) => {
+            Some(Target { container, exec: Some(request.exec_id.parse().ok()?) })
+        }
+        _ => None,
+    }
+}

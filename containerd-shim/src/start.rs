@@ -1,0 +1,171 @@
+//! `start`: containerd executes it for each container, in the container's bundle, and reads the socket's address.
+
+use std::fs::{self, Permissions};
+use std::io::{self, Read};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use sharedroot::verbs::{LifecycleError, Verbs};
+use sharedroot_engine::{SealError, sealed};
+use sharedroot_sys::private_dir::{PrivateDirError, private_dir};
+use sharedroot_task::start::{BadInput, Input, MAX_INPUT, RuntimeOptions, Start, address};
+
+use crate::place;
+use crate::serve::{NAME, Orders, WORD};
+
+/// What a service manager gives to containerd only. With `NOTIFY_SOCKET` a container could say that containerd is ready.
+const OF_CONTAINERD: [&str; 6] = [
+    "NOTIFY_SOCKET",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "LISTEN_FDNAMES",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+];
+
+/// No shim was started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The caller is not root, or the configuration cannot be used.
+    #[error(transparent)]
+    Lifecycle(#[from] LifecycleError),
+    /// The standard input.
+    #[error(transparent)]
+    Input(#[from] BadInput),
+    /// An option asks for what this shim does not do.
+    #[error("the option {option} ({value:?}) is not supported: {remedy}")]
+    Option {
+        /// containerd's name of the option.
+        option: &'static str,
+        /// Its value.
+        value: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// containerd gave no address for events.
+    #[error("TTRPC_ADDRESS is not set: containerd names the socket for events there")]
+    NoEvents,
+    /// A shim of this container is there.
+    #[error("a shim serves container {0} already")]
+    Served(String),
+    /// The directory of the sockets.
+    #[error(transparent)]
+    Directory(#[from] PrivateDirError),
+    /// The executable could be written by a container.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// A system call failed.
+    #[error("{step} {path}")]
+    File {
+        /// The operation.
+        step: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The operating system's reason.
+        source: io::Error,
+    },
+}
+
+/// Starts the server of a container. Returns what containerd reads from standard output.
+///
+/// # Errors
+/// [`StartError`]; then nothing was started.
+pub fn start(start: &Start) -> Result<Vec<u8>, StartError> {
+    let input = Input::parse(&read_input()?, start)?;
+    refuse(&input.options)?;
+    if start.ttrpc_address.is_empty() {
+        return Err(StartError::NoEvents);
+    }
+    let bundle = std::env::current_dir().map_err(file("find", "."))?;
+    let root = place::state_root(&input.options, &start.namespace);
+    let verbs = Verbs::load(&root)?;
+    if root != place::state_root(&RuntimeOptions::None, &start.namespace) {
+        place::keep_state_root(&bundle, &root).map_err(file("write to", &bundle))?;
+    }
+    private_dir(verbs.run_dir())?;
+    private_dir(&place::socket_dir(verbs.run_dir()))?;
+    let socket = place::socket(verbs.run_dir(), &start.grpc_address, &start.namespace, &start.id);
+    let listener = listen(&socket, start)?;
+    let orders = Orders {
+        namespace: start.namespace.clone(),
+        id: start.id.clone(),
+        ttrpc_address: start.ttrpc_address.clone(),
+        socket: socket.clone(),
+        state_root: root,
+        bundle: bundle.clone(),
+        debug: start.debug,
+    };
+    let text = socket.display().to_string();
+    let address_file = bundle.join("address");
+    let begun = fs::write(&address_file, format!("unix://{text}"))
+        .map_err(file("write", address_file))
+        .and_then(|()| begin(&orders, listener));
+    begun.inspect_err(|_| drop(fs::remove_file(&socket)))?;
+    Ok(address(input.protocol, &text))
+}
+
+fn read_input() -> Result<Vec<u8>, StartError> {
+    let mut bytes = Vec::new();
+    let most = u64::try_from(MAX_INPUT).unwrap_or(u64::MAX).saturating_add(1);
+    io::stdin().take(most).read_to_end(&mut bytes).map_err(file("read", "standard input"))?;
+    Ok(bytes)
+}
+
+/// Refuses what containerd's own shim would do, and this one does not.
+fn refuse(options: &RuntimeOptions) -> Result<(), StartError> {
+    let RuntimeOptions::Runc(options) = options else { return Ok(()) };
+    let refused = [
+        ("ShimCgroup", &options.shim_cgroup, "the shim stays in containerd's cgroup"),
+        (
+            "BinaryName",
+            &options.binary_name,
+            "the shim has the engine in it; use io.containerd.runc.v2 for another OCI runtime",
+        ),
+    ];
+    for (option, value, remedy) in refused {
+        if !value.is_empty() {
+            return Err(StartError::Option { option, value: value.clone(), remedy });
+        }
+    }
+    Ok(())
+}
+
+fn listen(socket: &Path, start: &Start) -> Result<UnixListener, StartError> {
+    let listener = match UnixListener::bind(socket) {
+        // A shim that was killed left its socket.
+        Err(e) if e.kind() == io::ErrorKind::AddrInUse && !place::is_served(socket) => {
+            fs::remove_file(socket).map_err(file("remove", socket))?;
+            UnixListener::bind(socket)
+        }
+        Err(e) if e.kind() == io::ErrorKind::AddrInUse => {
+            return Err(StartError::Served(start.id.to_string()));
+        }
+        bound => bound,
+    };
+    let listener = listener.map_err(file("listen at", socket))?;
+    // Only root may enter the directory, so nobody was faster.
+    let own = Permissions::from_mode(0o600);
+    fs::set_permissions(socket, own).map_err(file("protect", socket))?;
+    Ok(listener)
+}
+
+/// Executes the server from a read-only mount of this program, with the listening socket as its standard input.
+fn begin(orders: &Orders, listener: UnixListener) -> Result<(), StartError> {
+    let program = sealed()?;
+    let mut server = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()));
+    server.arg0(NAME).arg(WORD).args(orders.words()).current_dir("/");
+    for variable in OF_CONTAINERD {
+        server.env_remove(variable);
+    }
+    server.stdin(OwnedFd::from(listener)).stdout(Stdio::null()).stderr(Stdio::null());
+    server.spawn().map(drop).map_err(file("start", "the server"))
+}
+
+fn file(step: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> StartError {
+    let path = path.into();
+    move |source| StartError::File { step, path, source }
+}

@@ -1,0 +1,330 @@
+//! The verbs as functions, for a program that is no command line: containerd's shim.
+//!
+//! Each function is for a process of its own, as each command of the command line has one. Such a process logs as that
+//! verb, may leave the host's mount namespace, and gives its three standard streams to the container's process. Its
+//! caller makes the process, hears the result, and ends the process.
+
+mod error;
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use nix::unistd::Pid;
+use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType, Spec};
+use sharedroot_engine::{
+    CreateOptions, Deletion, Embedded, Engine, EngineError, Limits, Reach, Tenant, Terminal,
+    parse_process, update,
+};
+use sharedroot_format::ContainerId;
+use sharedroot_sys::process_start::began;
+
+use crate::cli::{Create, Global, LogFormat, Verb};
+use crate::config::Config;
+pub use crate::lifecycle::LifecycleError;
+use crate::lifecycle::{Container, Order, choice, tell};
+use crate::log;
+use crate::privilege;
+use crate::record::Rootfs;
+use crate::starts::{self, Step};
+
+pub use error::{Failure, VerbError};
+
+/// The configuration file.
+const CONFIG: &str = "/etc/sharedroot/config.toml";
+
+/// A new container.
+#[derive(Debug)]
+pub struct New<'a> {
+    /// The container ID.
+    pub id: &'a str,
+    /// The caller's bundle.
+    pub bundle: &'a Path,
+    /// The socket that receives the terminal.
+    pub console_socket: Option<PathBuf>,
+    /// Enter the root with MS_MOVE and chroot instead of pivot_root.
+    pub no_pivot: bool,
+    /// Stay in the caller's session keyring.
+    pub no_new_keyring: bool,
+    /// Let systemd manage the cgroup.
+    pub systemd_cgroup: bool,
+}
+
+/// A container that waits for `start`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Made {
+    /// The init process.
+    pub pid: Pid,
+    /// Whether the kernel ends the other processes with the init process.
+    pub own_pids: bool,
+    /// Whether the container has a shared rootfs, and so uses nothing that is mounted at its `root.path`.
+    pub shared: bool,
+}
+
+/// The verbs on the containers of one state root.
+#[derive(Debug)]
+pub struct Verbs {
+    global: Global,
+    config: Config,
+    log: Option<File>,
+}
+
+impl Verbs {
+    /// Reads the configuration. `state_root` is runc's `--root`.
+    ///
+    /// # Errors
+    /// The caller is not root of the host, or the configuration cannot be used.
+    pub fn load(state_root: &Path) -> Result<Self, LifecycleError> {
+        privilege::root_of_the_host()?;
+        let config = Config::load(Path::new(CONFIG))?;
+        let global = Global {
+            root: state_root.to_owned(),
+            log: None,
+            log_format: LogFormat::Text,
+            debug: false,
+            systemd_cgroup: false,
+            engine: None,
+            rootless: None,
+            config: CONFIG.into(),
+        };
+        Ok(Self { global, config, log: None })
+    }
+
+    /// Has messages written to `log`, and each step with `debug`.
+    #[must_use]
+    pub fn logging(mut self, log: Option<File>, debug: Debug) -> Self {
+        self.log = log;
+        self.global.debug = debug == Debug::On;
+        self
+    }
+
+    /// The directory of what sharedroot keeps until the next boot.
+    #[must_use]
+    pub fn run_dir(&self) -> &Path {
+        &self.config.pool.run_dir
+    }
+
+    /// The container's init process; 0 if it has ended or is not known.
+    #[must_use]
+    pub fn init(&self, id: &str) -> u32 {
+        let Ok(container) = Container::named(&self.global, id, &self.config) else { return 0 };
+        let Engine::Embedded(embedded) = container.engine() else { return 0 };
+        let pid = container.init(embedded).ok().filter(|pid| pid.as_raw() != i32::MAX);
+        pid.and_then(|pid| u32::try_from(pid.as_raw()).ok()).unwrap_or(0)
+    }
+
+    /// `create`: makes the container, whose init process is a child of this process.
+    ///
+    /// # Errors
+    /// [`VerbError`]; then everything is as before.
+    pub fn create(&self, new: &New<'_>) -> Result<Made, VerbError> {
+        self.with("create", new.id, |container| {
+            let choice = choice(&self.global, &self.config)?;
+            let engine = container.engine_of(&choice, &self.global)?;
+            let embedded = embedded_of(&engine, "create", new.id)?;
+            let verb = Verb::Create(Create {
+                bundle: new.bundle.to_owned(),
+                console_socket: new.console_socket.clone(),
+                pid_file: None,
+                preserve_fds: 0,
+                no_pivot: new.no_pivot,
+                no_new_keyring: new.no_new_keyring,
+                id: new.id.to_owned(),
+            });
+            let options = CreateOptions {
+                console_socket: new.console_socket.clone(),
+                no_pivot: new.no_pivot,
+                systemd_cgroup: new.systemd_cgroup,
+                detach: true,
+                no_new_keyring: new.no_new_keyring,
+                ..CreateOptions::default()
+            };
+            let order = Order { bundle: new.bundle, choice: &choice, verb: &verb, options };
+            container.create(&engine, &order)?;
+            Ok(Made {
+                pid: container.init(embedded)?,
+                own_pids: has_own_pids(&container.spec()?),
+                shared: matches!(
+                    container.made().map_err(LifecycleError::from)?,
+                    Some(Rootfs::Shared { .. })
+                ),
+            })
+        })
+    }
+
+    /// `start`: lets the init process execute its program.
+    ///
+    /// # Errors
+    /// [`VerbError`].
+    pub fn start(&self, id: &str) -> Result<(), VerbError> {
+        self.embedded("start", id, |container, embedded| Ok(container.start(embedded)?))
+    }
+
+    /// `delete --force` of the container that was made from `bundle`. A container of this ID from another bundle is
+    /// another caller's, and stays. It is no error if there is none.
+    ///
+    /// # Errors
+    /// [`VerbError`].
+    pub fn delete(&self, id: &str, bundle: &Path) -> Result<(), VerbError> {
+        let bundle = bundle.canonicalize().map_err(|source| LifecycleError::File {
+            step: "resolve",
+            path: bundle.to_owned(),
+            source,
+        })?;
+        self.with("delete", id, |container| {
+            if container.record().is_none_or(|record| record.bundle != bundle) {
+                return Ok(());
+            }
+            embedded_of(container.engine(), "delete", id)?;
+            Ok(container.delete(Deletion::Forced).map(drop)?)
+        })
+    }
+
+    /// `exec`: starts the process of the JSON text `process`, as a child of this process.
+    ///
+    /// # Errors
+    /// [`VerbError`].
+    pub fn exec(
+        &self,
+        id: &str,
+        process: &[u8],
+        console_socket: Option<PathBuf>,
+    ) -> Result<Pid, VerbError> {
+        self.embedded("exec", id, |container, embedded| {
+            if !embedded.exists() {
+                return Err(EngineError::NotFound { id: container.id().clone() }.into());
+            }
+            let process = parse_process(container.id(), Path::new("the request"), process)?;
+            let spec = container.spec()?;
+            let tenant = Tenant::new(&spec, process)?;
+            let terminal = Terminal { console_socket, detach: true, ..Terminal::default() };
+            let pid = embedded.exec(&spec, &tenant, &terminal)?;
+            tell(format_args!("exec: process {pid}"));
+            Ok(pid)
+        })
+    }
+
+    /// `kill`: sends a signal to the init process or, as `kill --all`, to every process.
+    ///
+    /// # Errors
+    /// [`VerbError`].
+    pub fn kill(&self, id: &str, signal: u32, reach: Reach) -> Result<(), VerbError> {
+        self.embedded("kill", id, |_, embedded| {
+            embedded.kill(&signal.to_string(), reach)?;
+            let words = if reach == Reach::All { " to all its processes" } else { "" };
+            tell(format_args!("signal {signal}{words}"));
+            Ok(())
+        })
+    }
+
+    /// `ps`: the process IDs of the container.
+    ///
+    /// # Errors
+    /// [`VerbError`].
+    pub fn processes(&self, id: &str) -> Result<Vec<i32>, VerbError> {
+        self.embedded("ps", id, |_, embedded| Ok(embedded.processes()?))
+    }
+
+    /// `pause`: freezes the container, and writes a private rootfs back.
+    ///
+    /// # Errors
+    /// [`VerbError`].
+    pub fn pause(&self, id: &str) -> Result<(), VerbError> {
+        self.embedded("pause", id, |container, embedded| {
+            if container.has_private_rootfs() {
+                container.pause()?;
+                return Ok(());
+            }
+            embedded.pause()?;
+            tell(format_args!("paused"));
+            Ok(())
+        })
+    }
+
+    /// `resume`: thaws the container.
+    ///
+    /// # Errors
+    /// [`VerbError`].
+    pub fn resume(&self, id: &str) -> Result<(), VerbError> {
+        self.embedded("resume", id, |_, embedded| {
+            embedded.resume()?;
+            tell(format_args!("resumed"));
+            Ok(())
+        })
+    }
+
+    /// `update`: sets the limits of the JSON text `resources`.
+    ///
+    /// # Errors
+    /// [`VerbError`].
+    pub fn update(&self, id: &str, resources: &[u8]) -> Result<(), VerbError> {
+        self.embedded("update", id, |_, embedded| {
+            update(embedded, Limits::parse("the request".into(), resources)?)?;
+            tell(format_args!("limits updated"));
+            Ok(())
+        })
+    }
+
+    fn embedded<T>(
+        &self,
+        verb: &'static str,
+        id: &str,
+        act: impl FnOnce(&Container, &Embedded) -> Result<T, VerbError>,
+    ) -> Result<T, VerbError> {
+        self.with(verb, id, |container| act(container, embedded_of(container.engine(), verb, id)?))
+    }
+
+    fn with<T>(
+        &self,
+        verb: &'static str,
+        id: &str,
+        act: impl FnOnce(&Container) -> Result<T, VerbError>,
+    ) -> Result<T, VerbError> {
+        began();
+        let container: ContainerId = id.parse().map_err(LifecycleError::from)?;
+        let file = |source| LifecycleError::File { step: "log to", path: "the log".into(), source };
+        let log = self.log.as_ref().map(File::try_clone).transpose().map_err(file)?;
+        log::start_for(&self.global, verb, &container, log).map_err(file)?;
+        let done = Container::named(&self.global, id, &self.config)
+            .map_err(VerbError::from)
+            .and_then(|container| act(&container));
+        if done.is_err() {
+            let step = Step::Failed(verb.to_owned());
+            starts::note(self.run_dir(), step, began(), "-".to_owned());
+        }
+        log::deliver();
+        done
+    }
+}
+
+/// Whether each step is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Debug {
+    /// Only what goes wrong and what is decided.
+    Off,
+    /// Each step.
+    On,
+}
+
+fn embedded_of<'a>(
+    engine: &'a Engine,
+    verb: &'static str,
+    id: &str,
+) -> Result<&'a Embedded, VerbError> {
+    match engine {
+        Engine::Embedded(embedded) => Ok(embedded),
+        Engine::Delegate(delegate) => Err(VerbError::Delegate {
+            verb,
+            id: id.to_owned(),
+            engine: delegate.program().display().to_string(),
+        }),
+    }
+}
+
+fn has_own_pids(spec: &Spec) -> bool {
+    let namespaces = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_deref());
+    let own = |namespace: &LinuxNamespace| {
+        let path = namespace.path().as_ref().filter(|path| !path.as_os_str().is_empty());
+        namespace.typ() == LinuxNamespaceType::Pid && path.is_none()
+    };
+    namespaces.unwrap_or_default().iter().any(own)
+}

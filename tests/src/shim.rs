@@ -1,0 +1,179 @@
+//! containerd with a shim: ours, or its own with runc. `ctr` is the client.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use crate::command::{Cmd, Output, out, unique_name, unique_path};
+use crate::lab::{TempDir, only_in_lab, wait_for};
+
+/// The shim beside the test's executable, and where containerd finds it.
+const PROGRAM: [&str; 2] =
+    ["/share/containerd-shim-sharedroot-v2", "/usr/local/bin/containerd-shim-sharedroot-v2"];
+
+/// The image of all tests.
+pub const IMAGE: &str = "docker.io/library/busybox:latest";
+
+/// The runtime type of containerd's own shim, which calls runc, and ours.
+pub const RUNTIMES: [&str; 2] = ["io.containerd.runc.v2", "io.containerd.sharedroot.v2"];
+
+/// The state root of the containers of ctr's namespace, with both shims.
+pub const STATE_ROOT: &str = "/run/containerd/runc/default";
+
+/// Installs the shim, and brings Docker's busybox into containerd's own store.
+#[track_caller]
+pub fn install() {
+    only_in_lab();
+    if !Path::new(PROGRAM[1]).exists() {
+        // A file that is executed cannot be written.
+        let part = format!("{}.part", PROGRAM[1]);
+        fs::copy(PROGRAM[0], &part).expect("copy the shim; hack/build --shim makes it");
+        fs::rename(part, PROGRAM[1]).expect("rename the shim");
+    }
+    let dir = TempDir::new("image");
+    let tar = dir.0.join("busybox.tar");
+    let tar = tar.to_str().expect("a path of text");
+    out(&["docker", "save", "-o", tar, "busybox"]);
+    ctr(&["image", "import", tar]).ok();
+}
+
+/// Calls ctr.
+#[track_caller]
+pub fn ctr(words: &[&str]) -> Output {
+    Cmd::new("ctr").args(words).run()
+}
+
+/// A container with a task. Dropping this value removes both.
+#[derive(Debug)]
+pub struct Task(pub String);
+
+impl Task {
+    /// A name for a container that a test makes.
+    pub fn named() -> Self {
+        Self(unique_name("shim"))
+    }
+
+    /// `ctr run -d`.
+    #[track_caller]
+    pub fn run(runtime: &str, flags: &[&str], command: &[&str]) -> Self {
+        let task = Self::named();
+        let begin = ["run", "-d", "--runtime", runtime];
+        ctr(&[&begin[..], flags, &[IMAGE, &task.0], command].concat()).ok();
+        task
+    }
+
+    /// The status in `ctr task ls`; none if there is no task.
+    #[track_caller]
+    pub fn status(&self) -> Option<String> {
+        let list = ctr(&["task", "ls"]).ok();
+        let line = list.lines().find(|line| line.split_whitespace().next() == Some(&self.0))?;
+        line.split_whitespace().nth(2).map(str::to_owned)
+    }
+
+    /// The init process.
+    #[track_caller]
+    pub fn pid(&self) -> i32 {
+        let list = ctr(&["task", "ls"]).ok();
+        let line = list.lines().find(|line| line.starts_with(&self.0)).expect("the task");
+        line.split_whitespace().nth(1).and_then(|pid| pid.parse().ok()).expect("a pid")
+    }
+
+    /// Waits until the task has the status.
+    #[track_caller]
+    pub fn becomes(&self, status: Option<&str>) {
+        wait_for(&format!("task {} is {status:?}", self.0), || {
+            (self.status().as_deref() == status).then_some(())
+        });
+    }
+
+    /// The processes of our shim that serve the container, by the word of their command line: the server, and the spawner that
+    /// was forked from it.
+    #[track_caller]
+    pub fn shims(&self) -> Vec<i32> {
+        let pattern = format!("^containerd-shim-sharedroot-v2 [a-z]+ default {} ", self.0);
+        let found = Cmd::new("pgrep").args(&["-f", &pattern]).run().stdout;
+        let mut pids: Vec<i32> = found.lines().map(|pid| pid.parse().expect("a pid")).collect();
+        pids.sort_unstable();
+        pids
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        ctr(&["task", "rm", "--force", &self.0]);
+        ctr(&["container", "rm", &self.0]);
+    }
+}
+
+/// `ctr events`, from now on.
+#[derive(Debug)]
+pub struct Events {
+    child: Child,
+    file: std::path::PathBuf,
+}
+
+impl Events {
+    /// Listens. Events before the first one that is seen may be lost, so this makes one.
+    #[track_caller]
+    pub fn listen() -> Self {
+        let file = unique_path("events");
+        let to = fs::File::create(&file).expect("make a file");
+        let child = Command::new("ctr")
+            .arg("events")
+            .stdin(Stdio::null())
+            .stdout(to)
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("start ctr");
+        let events = Self { child, file };
+        wait_for("events come", || {
+            ctr(&["image", "label", IMAGE, &format!("listen={}", unique_name("l"))]).ok();
+            (!events.text().is_empty()).then_some(())
+        });
+        events
+    }
+
+    fn text(&self) -> String {
+        fs::read_to_string(&self.file).expect("read a file")
+    }
+
+    /// The events about tasks of the container: topic, and what they say without numbers that differ. Waits until there are
+    /// `count` of them.
+    #[track_caller]
+    pub fn of(&self, task: &Task, count: usize) -> Vec<String> {
+        let found = || -> Vec<String> {
+            let text = self.text();
+            let lines = text.lines().filter(|line| line.contains(" /tasks/"));
+            lines.filter_map(|line| said(line, &task.0)).collect()
+        };
+        wait_for(&format!("{count} events of {}", task.0), || {
+            (found().len() >= count).then_some(())
+        });
+        found()
+    }
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = fs::remove_file(&self.file);
+    }
+}
+
+/// `TOPIC EXEC STATUS`, and whether there is a process, of a line of `ctr events`.
+fn said(line: &str, id: &str) -> Option<String> {
+    let (head, json) = line.split_at(line.find('{')?);
+    let topic = head.split_whitespace().find(|word| word.starts_with("/tasks/"))?;
+    let event: serde_json::Value = serde_json::from_str(json).ok()?;
+    if event["container_id"] != id {
+        return None;
+    }
+    let exec = [&event["exec_id"], &event["id"]]
+        .into_iter()
+        .filter_map(|name| name.as_str())
+        .find(|name| !name.is_empty() && *name != id);
+    let (status, pid) = (&event["exit_status"], event["pid"].as_u64().unwrap_or(0) > 0);
+    let has_time = event["exited_at"].as_str().is_some_and(|at| !at.starts_with("0001"));
+    Some(format!("{topic} exec {exec:?} status {status} process {pid} time {has_time}"))
+}
