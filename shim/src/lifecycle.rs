@@ -15,7 +15,7 @@ use nix::unistd::Pid;
 use oci_spec::runtime::Spec;
 use serde::Serialize;
 use sharedroot_engine::{
-    BundleError, Choice, Delegate, Deletion, Embedded, Engine, EngineError, Relay, VARIABLE,
+    Argv, BundleError, Choice, Delegate, Deletion, Embedded, Engine, EngineError, Relay, VARIABLE,
     attend, hold, read_config,
 };
 
@@ -54,6 +54,8 @@ pub struct Container {
     bases: Bases,
     /// The directory where delegates keep the containers of this state root.
     delegates: PathBuf,
+    /// The flags before a delegate's verb.
+    global: Argv,
     record: Option<Record>,
     engine: Engine,
 }
@@ -77,13 +79,24 @@ impl Container {
         let bases = config.bases()?;
         let place = Place::of(run_dir, &root, &id);
         let delegates = state_of_delegates(run_dir, &root);
-        let record = place.read()?;
+        let (record, global) = (place.read()?, argv::global(global));
         let known = record.as_ref().map_or(&Choice::Libcontainer, |record| &record.engine);
-        if let Choice::Delegate(program) = known {
-            program.still_safe(id.as_str())?;
+        let engine = engine_of_record(known, &root, &delegates, &id, &place, &global)?;
+        Ok(Self { root, id, place, bases, delegates, global, record, engine })
+    }
+
+    /// The engine that the record names now, if that is not `known`: the record may be of another `create` than the record
+    /// that was read before this process had the lock.
+    ///
+    /// # Errors
+    /// [`LifecycleError`] naming the record, or the engine if its program is gone.
+    fn other_engine(&self, known: &Engine) -> Result<Option<Engine>, LifecycleError> {
+        let Some(Record { engine: choice, .. }) = self.place.read()? else { return Ok(None) };
+        if matches!((&choice, known), (Choice::Libcontainer, Engine::Embedded(_))) {
+            return Ok(None);
         }
-        let engine = engine(known, &root, &delegates, &id, &place, global);
-        Ok(Self { root, id, place, bases, delegates, record, engine })
+        let Self { root, delegates, id, place, global, .. } = self;
+        engine_of_record(&choice, root, delegates, id, place, global).map(Some)
     }
 
     /// The container ID.
@@ -101,11 +114,11 @@ impl Container {
     /// The engine that will create the container.
     ///
     /// [`LifecycleError::Record`] if other users could write to the delegates' directory.
-    pub fn engine_of(&self, choice: &Choice, global: &Global) -> Result<Engine, LifecycleError> {
+    pub fn engine_of(&self, choice: &Choice) -> Result<Engine, LifecycleError> {
         if matches!(choice, Choice::Delegate(_)) {
             private_dir(&self.delegates)?;
         }
-        Ok(engine(choice, &self.root, &self.delegates, &self.id, &self.place, global))
+        Ok(engine(choice, &self.root, &self.delegates, &self.id, &self.place, &self.global))
     }
 
     /// What `create` recorded.
@@ -268,18 +281,33 @@ fn engines<T>(does: impl FnOnce() -> T) -> T {
     does()
 }
 
+/// The engine of a container that exists, which an administrator may have replaced since.
+fn engine_of_record(
+    choice: &Choice,
+    root: &Path,
+    delegates: &Path,
+    id: &ContainerId,
+    place: &Place,
+    global: &Argv,
+) -> Result<Engine, LifecycleError> {
+    if let Choice::Delegate(program) = choice {
+        program.still_safe(id.as_str())?;
+    }
+    Ok(engine(choice, root, delegates, id, place, global))
+}
+
 fn engine(
     choice: &Choice,
     root: &Path,
     delegates: &Path,
     id: &ContainerId,
     place: &Place,
-    global: &Global,
+    global: &Argv,
 ) -> Engine {
     match choice {
         Choice::Libcontainer => Engine::Embedded(Embedded::new(root, id, place.dir())),
         Choice::Delegate(program) => {
-            Engine::Delegate(Delegate::new(program, delegates, id, argv::global(global)))
+            Engine::Delegate(Delegate::new(program, delegates, id, global.clone()))
         }
     }
 }

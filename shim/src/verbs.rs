@@ -119,7 +119,7 @@ impl Verbs {
     pub fn create(&self, new: &New<'_>) -> Result<Made, VerbError> {
         self.with("create", new.id, |container| {
             let choice = choice(&self.global, &self.config)?;
-            let engine = container.engine_of(&choice, &self.global)?;
+            let engine = container.engine_of(&choice)?;
             let embedded = embedded_of(&engine, "create", new.id)?;
             let verb = Verb::Create(Create {
                 bundle: new.bundle.to_owned(),

@@ -30,15 +30,54 @@ fn removed_after(script: &str) -> (Duration, bool) {
     (began.elapsed(), dir.exists())
 }
 
+/// 16 of 250 characters are more than a path can say; a process is in the deepest one.
+const DEEP: &str = "n=$(printf '%0250d' 0); cd /sys/fs/cgroup; \
+                    for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do mkdir $n && cd -P $n || exit 1; done; \
+                    sleep 1000 & echo $! > cgroup.procs";
+
 #[test]
 fn vm_nested_cgroups_with_long_names_end_with_their_container() {
-    // 16 of 250 characters are more than a path can say; a process is in the deepest one.
-    let script = "n=$(printf '%0250d' 0); cd /sys/fs/cgroup; \
-                  for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do mkdir $n && cd -P $n || exit 1; done; \
-                  sleep 1000 & echo $! > cgroup.procs; mkdir /sys/fs/cgroup/done; exec sleep 1000";
-    let (took, left) = removed_after(script);
+    let script = format!("{DEEP}; mkdir /sys/fs/cgroup/done; exec sleep 1000");
+    let (took, left) = removed_after(&script);
     assert!(!left, "the cgroup is left");
     assert!(took < Duration::from_secs(20), "{took:?}");
+}
+
+/// Ours alone: runc takes the paths of cgroups, and so finds no process there. One path is longer than
+/// the kernel prints, another one is not of UTF-8.
+#[test]
+fn vm_no_process_is_left_out_of_a_signal_to_all() {
+    let runtime = Runtime::sharedroot();
+    let script = format!(
+        "trap : TERM; {DEEP}; other=/sys/fs/cgroup/$(printf '\\377'); mkdir $other; sleep 1000 & \
+         echo $! > $other/cgroup.procs; mkdir /sys/fs/cgroup/made; wait; wait; exec sleep 1000"
+    );
+    let bundle = Bundle::new(&runtime, &["sh", "-c", &script]);
+    bundle.edit(|config| {
+        own_cgroup(config);
+    });
+    let container = runtime.create(&bundle);
+    let line = fs::read_to_string(format!("/proc/{}/cgroup", container.pid())).expect("read");
+    let dir = Path::new("/sys/fs/cgroup").join(line.trim().trim_start_matches("0::/"));
+    container.call("start", &[]).ok();
+    wait_for("it has its processes", || dir.join("made").exists().then_some(()));
+    let processes = || container.call("ps", &["--format", "json"]).ok().matches(',').count() + 1;
+    assert_eq!(processes(), 3);
+    let pids: Vec<i32> = serde_json::from_value(container.call("ps", &["--format", "json"]).json())
+        .expect("numbers");
+    let cgroups: Vec<_> = pids.iter().map(|pid| fs::read(format!("/proc/{pid}/cgroup"))).collect();
+    // Some kernels return ENAMETOOLONG, others cut the path.
+    let too_long = |read: &std::io::Result<Vec<u8>>| match read {
+        Ok(text) => text.len() >= 4096,
+        Err(error) => error.raw_os_error() == Some(36),
+    };
+    assert!(cgroups.iter().any(too_long), "no path is longer than PATH_MAX: {cgroups:?}");
+    assert!(cgroups.iter().flatten().any(|text| text.contains(&0xff)), "{cgroups:?}");
+    runtime.cmd(&["kill", "--all", &container.id, "TERM"]).run().ok();
+    wait_for("both have ended", || (processes() == 1).then_some(()));
+    container.becomes("running");
+    container.call("delete", &["--force"]).ok();
+    assert!(!dir.exists());
 }
 
 #[test]

@@ -1,7 +1,10 @@
 //! What the kernel says of a process in `/proc` (proc_pid_stat(5), cgroups(7)).
 
+use std::ffi::OsString;
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
 
 /// When a process started, in clock ticks after boot. Together with the process ID this distinguishes the process from a later
 /// one. `None` if there is no such process.
@@ -18,13 +21,18 @@ pub(crate) fn stat_field(stat: &str, number: usize) -> Option<&str> {
 }
 
 /// The path of a process's cgroup of version 2 below the top of the hierarchy, without a leading slash. `None` if the process
-/// is in cgroups of version 1 only.
+/// is in cgroups of version 1 only. A container names its cgroups, with any bytes but `/`, the newline and 0.
 ///
 /// # Errors
-/// The operating system's. There is no such file of a process that has ended.
-pub fn cgroup(pid: i32) -> io::Result<Option<String>> {
-    let text = fs::read_to_string(format!("/proc/{pid}/cgroup"))?;
-    Ok(text.lines().find_map(|line| line.strip_prefix("0::/")).map(str::to_owned))
+/// The operating system's. There is no such file of a process that has ended. ENAMETOOLONG says that the path is longer than
+/// PATH_MAX, in whatever cgroup the process is (Linux, kernel/cgroup/cgroup.c, proc_cgroup_show).
+pub fn cgroup(pid: i32) -> io::Result<Option<PathBuf>> {
+    Ok(unified_path(&fs::read(format!("/proc/{pid}/cgroup"))?))
+}
+
+fn unified_path(cgroups: &[u8]) -> Option<PathBuf> {
+    let path = cgroups.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"0::/"))?;
+    Some(OsString::from_vec(path.to_vec()).into())
 }
 
 #[cfg(test)]
@@ -40,6 +48,13 @@ mod tests {
             (stat_field(stat, 2), stat_field("7 (a", 3), stat_field(stat, 24)),
             (None, None, None)
         );
+    }
+
+    #[test]
+    fn a_cgroup_has_a_name_of_any_bytes() {
+        let path = |text: &[u8]| unified_path(text).map(|path| path.into_os_string().into_vec());
+        assert_eq!(path(b"4:devices:/x\n0::/c/\xff 0::/y\n").unwrap(), b"c/\xff 0::/y");
+        assert_eq!((path(b"0::/\n"), path(b"4:devices:/x\n")), (Some(vec![]), None));
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub fn restore(
 ) -> Result<u8, LifecycleError> {
     let choice = choice(global, config)?;
     let container = Container::named(global, &args.id, config)?;
-    match (container.engine(), container.engine_of(&choice, global)?) {
+    match (container.engine(), container.engine_of(&choice)?) {
         // From `checkpoint` to `delete` the root stays as the processes left it.
         (Engine::Delegate(known), _) if container.has_private_rootfs() => {
             tell(format_args!("restore: handed to {}", known.program().display()));

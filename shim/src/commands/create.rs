@@ -18,7 +18,7 @@ pub fn create(
 ) -> Result<u8, LifecycleError> {
     let choice = choice_for_programs(global, config)?;
     let container = Container::named(global, &args.id, config)?;
-    let engine = container.engine_of(&choice, global)?;
+    let engine = container.engine_of(&choice)?;
     let options = CreateOptions { detach: true, ..options(global, args) };
     container.create(&engine, &Order { bundle: &args.bundle, choice: &choice, verb, options })
 }
@@ -35,7 +35,7 @@ pub fn run(
 ) -> Result<u8, LifecycleError> {
     let choice = choice_for_programs(global, config)?;
     let container = Container::named(global, &args.id, config)?;
-    let engine = container.engine_of(&choice, global)?;
+    let engine = container.engine_of(&choice)?;
     let options = CreateOptions { detach: *detach, ..options(global, args) };
     let order = Order { bundle: &args.bundle, choice: &choice, verb, options };
     container.run(&engine, &order, *keep)

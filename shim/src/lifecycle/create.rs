@@ -107,13 +107,14 @@ impl Container {
             claimed => return Ok(claimed?),
         };
         // Held until the record is gone, or another `create` of the ID would remove what this one makes.
-        let Some(_abandoned) = self.place.abandoned()? else { return Err(exists.into()) };
+        let Some(abandoned) = self.place.abandoned()? else { return Err(exists.into()) };
         // Another `create` may have made its container since the first look.
         self.require_none(engine)?;
         if let Engine::Delegate(delegate) = &self.engine {
             delegate.end_orphan();
         }
-        self.release(&self.lock_root("create")?)?;
+        self.release(&abandoned, &self.lock_root("create")?)?;
+        drop(abandoned);
         Ok(self.place.claim()?)
     }
 

@@ -3,6 +3,8 @@
 //! Whoever removes a container has two locks. That of the container keeps other commands on the container away. That of the
 //! snapshot keeps `gc` away, which knows no container. A process that a killed `create` left may keep the first lock: `delete`
 //! has the engine end that process, and takes the lock then.
+//!
+//! The lock of the container comes first. Whoever has the lock of the snapshot does not wait for that of the container.
 
 use std::time::Duration;
 
@@ -34,8 +36,11 @@ impl Container {
 
     /// Removes the rootfs and the record. A part that is already gone is no error. Returns what was written back, if
     /// there was a snapshot.
+    ///
+    /// This process has the lock of the container since before it saw that the engine has no such container.
     pub(super) fn release(
         &self,
+        _container: &Lock,
         _root: &SnapshotLock,
     ) -> Result<Option<GivenBack>, LifecycleError> {
         let _step = step("take the rootfs and the record away");
@@ -68,7 +73,8 @@ impl Container {
             tracing::debug!("undo create {}: another command deletes it", self.id);
             return;
         }
-        let undone = self.lock_root("undo the create of").and_then(|root| self.release(&root));
+        let undone =
+            self.lock_root("undo the create of").and_then(|root| self.release(lock, &root));
         if let Err(error) = undone {
             tracing::warn!("undo create {}: {}", self.id, chain(&error));
         }
@@ -89,31 +95,50 @@ impl Container {
     ) -> Result<u8, LifecycleError> {
         let waits = step("wait for the container's locks");
         let mut lock = self.place.wait()?;
-        let root = self.lock_root("delete")?;
+        let mut root = self.lock_root("delete")?;
         drop(waits);
-        let status = self.end(engine, asked)?;
+        let mut status = self.end(engine, asked)?;
+        if status == 0 && !lock.is_held() {
+            // The lock's holder may have ended with the container, or it is a `create` that undoes what it made, and waits for
+            // the lock of the snapshot. A `create` that goes on would remove, when it fails, what a later `create` of the ID
+            // makes; so the ID is its own until it has ended.
+            drop(root);
+            lock = self.place.wait_for_any()?;
+            if lock.is_others() {
+                return Err(LifecycleError::Busy { id: self.id.clone() });
+            }
+            if !lock.is_held() {
+                return Ok(0);
+            }
+            root = self.lock_root("delete")?;
+            // A `create` may have made a container after `end` saw that there was none, and has given up the lock.
+            status = self.end_again(engine, asked)?;
+        }
         if status != 0 {
             return Ok(status);
         }
-        if lock.is_others() {
-            // Its holder may have ended with the container. A `create` that goes on would remove, when it fails, what a later
-            // `create` of the ID makes; so the ID is its own until it has ended.
-            lock = self.place.wait()?;
-        }
-        if lock.is_others() {
-            return Err(LifecycleError::Busy { id: self.id.clone() });
-        }
         // Docker calls `delete` twice.
-        if let Some(deleted) = self.release(&root)? {
+        if let Some(deleted) = self.release(&lock, &root)? {
             tell(format_args!("deleted: {deleted}"));
         }
         Ok(0)
     }
 
+    /// Has the engine delete a container that was made after [`Self::end`]. Usually there is none.
+    fn end_again(&self, known: &Engine, asked: Deletion) -> Result<u8, LifecycleError> {
+        let other = self.other_engine(known)?;
+        let engine = other.as_ref().unwrap_or(known);
+        if let Engine::Delegate(delegate) = engine {
+            delegate.end_orphan();
+        }
+        if engine.exists()? { self.end(engine, asked) } else { Ok(0) }
+    }
+
     /// Has the engine delete the container. Returns its exit status.
-    fn end(&self, engine: &Engine, asked: Deletion) -> Result<u8, LifecycleError> {
+    fn end(&self, known: &Engine, asked: Deletion) -> Result<u8, LifecycleError> {
         let forced = asked == Deletion::Forced;
-        match engine {
+        let other = self.other_engine(known)?;
+        match other.as_ref().unwrap_or(known) {
             Engine::Embedded(embedded) => match engines(|| embedded.delete(asked)) {
                 // A `create` or `delete` that was killed leaves a record without a container.
                 Err(EngineError::NotFound { .. }) if forced || self.place.read()?.is_some() => {

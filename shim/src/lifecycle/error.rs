@@ -91,8 +91,8 @@ pub enum LifecycleError {
     },
     /// A `create` waits for a hook, or for a volume whose file system does not answer, or a `pause` writes back.
     #[error(
-        "delete {id}: its processes were ended, but another command of the container goes on (a `create` that waits for a \
-         hook or a volume, or a `pause`), so its root and its ID stay: try again when that command has ended"
+        "delete {id}: its processes, if it had any, were ended, but another command of the container goes on (a `create` that \
+         waits for a hook or a volume, or a `pause`), so its root and its ID stay: try again when that command has ended"
     )]
     Busy {
         /// The container ID.

@@ -158,6 +158,15 @@ impl Place {
         self.lock(IfMissing::Leave, Duration::from_secs(10))
     }
 
+    /// Waits like [`Self::wait`], and also takes the lock of a directory without a lock file, which a `create` or `delete` that
+    /// was killed left. If the lock is not held then, either it is another's, or there is no directory: nothing may be removed.
+    ///
+    /// # Errors
+    /// [`RecordError::File`].
+    pub fn wait_for_any(&self) -> Result<Lock, RecordError> {
+        self.lock(IfMissing::Create, Duration::from_secs(10))
+    }
+
     /// Takes a released lock again. Returns false if the container was deleted meanwhile: another container may have the place
     /// by now.
     ///
@@ -196,7 +205,8 @@ impl Place {
     /// [`RecordError`].
     pub(super) fn remove_if(&self, is_such: impl Fn(&Record) -> bool) -> Result<(), RecordError> {
         let lock = self.lock(IfMissing::Leave, Duration::ZERO)?;
-        if lock.is_others() {
+        if !lock.is_held() {
+            // A record without a lock file is one that a `create` has written since.
             tracing::debug!("the record {} stays: its container is in use", self.dir.display());
             return Ok(());
         }

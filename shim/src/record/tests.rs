@@ -115,6 +115,27 @@ fn a_record_is_forgotten_under_its_lock_only() {
     fs::remove_dir_all(run).unwrap();
 }
 
+/// A `delete` that found no record looks again before it removes anything: a `create` may have claimed the ID.
+#[test]
+fn a_claim_after_the_first_look_keeps_its_lock_file() {
+    let run = run_dir("second-look");
+    let place = Place::of(&run, Path::new("/run/moby"), &"c1".parse().unwrap());
+    let first = place.wait().unwrap();
+    assert!(!first.is_held() && !first.is_others(), "there is no record");
+    let second = place.wait_for_any().unwrap();
+    assert!(!second.is_held() && !place.dir().exists(), "nothing is made, so nothing is removed");
+    let claimed = place.claim().unwrap();
+    assert!(place.wait_for_any().unwrap().is_others());
+    assert!(place.dir().join("lock").exists());
+    drop(claimed);
+    assert!(place.wait_for_any().unwrap().is_held());
+    // A `create` that was killed between the directory and its lock.
+    fs::remove_file(place.dir().join("lock")).unwrap();
+    assert!(!place.wait().unwrap().is_held());
+    assert!(place.wait_for_any().unwrap().is_held());
+    fs::remove_dir_all(run).unwrap();
+}
+
 #[test]
 fn a_lock_is_of_the_record_that_is_there() {
     let run = run_dir("waits");

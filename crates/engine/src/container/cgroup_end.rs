@@ -18,8 +18,10 @@ use std::time::{Duration, Instant};
 use rustix::fs::{AtFlags, Dir, DirEntry, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::Signal;
+use sharedroot_sys::process::cgroup;
 
-use super::{signal, stats};
+use super::cgroup::TOP;
+use super::signal;
 
 /// How long a command may take in total for all cgroups and processes of a container: Docker's daemon waits 30 s for `delete`.
 /// After a removal that takes longer the remaining cgroups stay, and the library, which finds the cgroup, reports it.
@@ -61,7 +63,7 @@ fn end_all_below(dir: &Path, end: Instant) -> Result<(), Errno> {
 /// Sends `signal` to every process in a cgroup of version 2 and in the cgroups below it, once to each.
 ///
 /// # Errors
-/// Those of [`processes`] and of [`signal::send_to_all`].
+/// Those of [`processes`], of [`members`] and of [`signal::send_to_all`].
 pub(crate) fn signal_all(dir: &Path, signal: Signal, end: Instant) -> io::Result<()> {
     // As runc: one write, however many processes there are, and none that is being cloned is left out.
     if signal == Signal::KILL
@@ -70,13 +72,36 @@ pub(crate) fn signal_all(dir: &Path, signal: Signal, end: Instant) -> io::Result
         return Ok(());
     }
     let pids = processes(dir, end)?;
-    signal::send_to_all(&pids, |some| Ok(members(dir, some)), signal, end, |e| e)
+    let still = |some: &[i32]| members(dir, some, || processes(dir, end));
+    signal::send_to_all(&pids, still, signal, end, |e| e)
 }
 
-/// Those of some processes that are in a cgroup of version 2 or below it.
-fn members(dir: &Path, pids: &[i32]) -> HashSet<i32> {
-    let is_in = |pid: &i32| stats::unified(*pid).is_some_and(|of_it| of_it.starts_with(dir));
-    pids.iter().copied().filter(is_in).collect()
+/// Those of some processes that are in a cgroup of version 2 or below it. `again` lists the processes there by descriptor, for
+/// processes whose cgroup has a path that the kernel cannot print.
+///
+/// # Errors
+/// Those of `again`; read(2)'s, except that of a process that has ended.
+fn members(
+    dir: &Path,
+    pids: &[i32],
+    again: impl FnOnce() -> Result<Vec<i32>, Errno>,
+) -> io::Result<HashSet<i32>> {
+    let (mut members, mut deep) = (HashSet::new(), HashSet::new());
+    for pid in pids {
+        match cgroup(*pid).map_err(|e| (Errno::from_io_error(&e), e)) {
+            Ok(path) => {
+                let path = path.map(|path| Path::new(TOP).join(path));
+                members.extend(path.filter(|path| path.starts_with(dir)).map(|_| *pid));
+            }
+            Err((Some(Errno::NAMETOOLONG), _)) => drop(deep.insert(*pid)),
+            Err((Some(Errno::NOENT | Errno::SRCH), _)) => {}
+            Err((_, error)) => return Err(error),
+        }
+    }
+    if !deep.is_empty() {
+        members.extend(again()?.into_iter().filter(|pid| deep.contains(pid)));
+    }
+    Ok(members)
 }
 
 /// The processes in a cgroup of version 2 and in the cgroups below it, as this process's PID namespace numbers them. A
@@ -173,7 +198,7 @@ fn remove_below(top: OwnedFd, kill: Option<&Path>, end: Instant) -> Result<(), E
         if let Some(whole) = kill
             && let Ok(pids) = pids_in(&here)
         {
-            let still = |some: &[i32]| Ok(members(whole, some));
+            let still = |some: &[i32]| members(whole, some, || pids_in(&here));
             let _ = signal::send_to_all(&pids, still, Signal::KILL, end, |e: io::Error| e);
         }
         if let Some(name) = first_below(&here)? {

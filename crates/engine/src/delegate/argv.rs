@@ -8,7 +8,7 @@ use std::ffi::{OsStr, OsString};
 use crate::choice::Dialect;
 
 /// A verb of a delegate, and the words after the verb.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Argv {
     dialect: Dialect,
     verb: &'static str,

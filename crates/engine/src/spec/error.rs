@@ -36,6 +36,17 @@ pub enum SpecError {
         /// One of these processes.
         process: i32,
     },
+    /// Somebody makes cgroups there faster than they are read, or the kernel does not list the processes.
+    #[error(
+        "linux.cgroupsPath: it is not known whether {path} has processes; remove the cgroups below it, or name a cgroup of \
+         the container's own"
+    )]
+    CgroupUnread {
+        /// The path in config.json.
+        path: PathBuf,
+        /// What failed.
+        source: std::io::Error,
+    },
     /// A process in a frozen cgroup does not run.
     #[error(
         "linux.cgroupsPath: {path} is frozen; thaw it, or name a cgroup of the container's own"
