@@ -107,15 +107,15 @@ fn large_directories_have_a_bound() {
     assert!(error.is_of_the_image());
 }
 
-/// As whole paths these names would take 60 MiB.
+/// As whole paths these names would take 20 MiB.
 #[test]
 fn many_directories_below_a_long_path_take_their_names_in_memory() {
     let name = "count::tests::many_directories_below_a_long_path_take_their_names_in_memory";
     alone(name, || {
         let dir = TestDir::new();
-        below_a_long_path(dir.path(), 30_000);
+        below_a_long_path(dir.path(), 10_000);
         let before = peak();
-        assert_eq!(counted(dir.path(), 1 << 40).unwrap().usage.inodes, 1 + 8 + 30_000);
+        assert_eq!(counted(dir.path(), 1 << 40).unwrap().usage.inodes, 1 + 8 + 10_000);
         let taken = peak().saturating_sub(before);
         assert!(taken < 8 << 20, "{} MiB", taken >> 20);
     });
