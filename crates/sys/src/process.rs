@@ -6,6 +6,9 @@ use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
+/// The directory where the cgroup hierarchies are mounted.
+pub const CGROUPS: &str = "/sys/fs/cgroup";
+
 /// When a process started, in clock ticks after boot. Together with the process ID this distinguishes the process from a later
 /// one. `None` if there is no such process.
 #[must_use]

@@ -15,12 +15,10 @@ use libcgroups::common::{
 use libcontainer::container::{Container, ContainerStatus};
 use rustix::io::Errno;
 use rustix::process::Signal;
+use sharedroot_sys::process::CGROUPS;
 
 use super::{cgroup_end, signal, stats};
 use crate::{Embedded, EngineError};
-
-/// The directory where the cgroup hierarchies are mounted.
-pub(crate) const TOP: &str = "/sys/fs/cgroup";
 
 /// The file beside the configuration with the path of the cgroup that systemd made for the container.
 const CGROUP: &str = "init-cgroup";
@@ -119,7 +117,7 @@ impl Embedded {
     /// on a busy host, and removes no cgroup below. If a cgroup cannot be removed, the library's own removal fails and
     /// reports that.
     pub(crate) fn remove_cgroup(&self, container: &Container) {
-        let top = Path::new(TOP);
+        let top = Path::new(CGROUPS);
         let Ok(config) = container.spec() else { return };
         if container.systemd() {
             // systemd owns the unit's own directory; systemd would remove what is below the directory by path.
@@ -170,7 +168,7 @@ impl Embedded {
     ) -> Result<Option<PathBuf>, EngineError> {
         let own = self.own_cgroup(container);
         let in_hierarchy =
-            |dir: &Path| dir.strip_prefix(TOP).ok().map(|dir| Path::new("/").join(dir));
+            |dir: &Path| dir.strip_prefix(CGROUPS).ok().map(|dir| Path::new("/").join(dir));
         if let Some(asked) = asked {
             let plain = Path::new(asked).components().all(|c| matches!(c, Component::Normal(_)));
             let dir = own.map(|own| own.join(asked)).filter(|dir| plain && dir.is_dir());
@@ -195,8 +193,8 @@ impl Embedded {
     pub(crate) fn own_cgroup(&self, container: &Container) -> Option<PathBuf> {
         let path = container.spec().ok()?.cgroup_path;
         if !container.systemd() {
-            let dir = Path::new(TOP).join(path.strip_prefix("/").unwrap_or(&path));
-            return Path::new(TOP).join("cgroup.controllers").exists().then_some(dir);
+            let dir = Path::new(CGROUPS).join(path.strip_prefix("/").unwrap_or(&path));
+            return Path::new(CGROUPS).join("cgroup.controllers").exists().then_some(dir);
         }
         if let Ok(recorded) = std::fs::read(self.bundle().join(CGROUP)) {
             return Some(OsString::from_vec(recorded).into());

@@ -18,9 +18,8 @@ use std::time::{Duration, Instant};
 use rustix::fs::{AtFlags, Dir, DirEntry, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::Signal;
-use sharedroot_sys::process::cgroup;
+use sharedroot_sys::process::{CGROUPS, cgroup};
 
-use super::cgroup::TOP;
 use super::signal;
 
 /// How long a command may take in total for all cgroups and processes of a container: Docker's daemon waits 30 s for `delete`.
@@ -90,7 +89,7 @@ fn members(
     for pid in pids {
         match cgroup(*pid).map_err(|e| (Errno::from_io_error(&e), e)) {
             Ok(path) => {
-                let path = path.map(|path| Path::new(TOP).join(path));
+                let path = path.map(|path| Path::new(CGROUPS).join(path));
                 members.extend(path.filter(|path| path.starts_with(dir)).map(|_| *pid));
             }
             Err((Some(Errno::NAMETOOLONG), _)) => drop(deep.insert(*pid)),

@@ -7,8 +7,8 @@ use std::time::Instant;
 use libcgroups::common::{CgroupConfig, CgroupManager, create_cgroup_manager, get_all_pids};
 use oci_spec::runtime::Spec;
 use rustix::io::Errno;
+use sharedroot_sys::process::CGROUPS;
 
-use super::cgroup::TOP;
 use super::cgroup_end;
 use crate::spec::error::SpecError;
 
@@ -22,9 +22,11 @@ pub fn refuse_others(spec: &Spec, id: &str) -> Result<(), SpecError> {
         return Ok(());
     };
     let dir = match path.strip_prefix("/") {
-        Ok(path) if Path::new(TOP).join("cgroup.controllers").exists() => Path::new(TOP).join(path),
+        Ok(path) if Path::new(CGROUPS).join("cgroup.controllers").exists() => {
+            Path::new(CGROUPS).join(path)
+        }
         // This is the hierarchy in which the library searches for a container's processes.
-        Ok(path) => Path::new(TOP).join("devices").join(path),
+        Ok(path) => Path::new(CGROUPS).join("devices").join(path),
         Err(_) => return refuse_unit(path, id),
     };
     if !dir.exists() {
@@ -38,7 +40,7 @@ pub fn refuse_others(spec: &Spec, id: &str) -> Result<(), SpecError> {
         Err(_) if !dir.exists() => Ok(None),
         Err(error) => Err(io::Error::other(error)),
     };
-    let found = match Path::new(TOP).join("cgroup.controllers").exists() {
+    let found = match Path::new(CGROUPS).join("cgroup.controllers").exists() {
         true => v2(&dir, Instant::now() + cgroup_end::LONGEST),
         false => v1(),
     };

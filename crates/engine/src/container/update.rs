@@ -7,8 +7,8 @@ use libcgroups::v2::manager::Manager;
 use libcontainer::container::Container;
 use oci_spec::runtime::{LinuxDeviceCgroup, LinuxResources, Spec};
 use sharedroot_format::json;
+use sharedroot_sys::process::CGROUPS;
 
-use super::cgroup::TOP;
 use crate::spec::bundle::read_config;
 use crate::spec::error::SpecError;
 use crate::spec::resources;
@@ -84,13 +84,13 @@ impl Embedded {
         resources: &LinuxResources,
     ) -> Result<(), EngineError> {
         let Some(dir) = self.own_cgroup(container) else { return Ok(()) };
-        let path = dir.strip_prefix(TOP).unwrap_or(&dir).to_owned();
+        let path = dir.strip_prefix(CGROUPS).unwrap_or(&dir).to_owned();
         let fail = |source: Box<dyn std::error::Error + Send + Sync>| EngineError::Cgroup {
             verb,
             id: self.id().clone(),
             source,
         };
-        let scope = Manager::new(TOP.into(), path).map_err(|e| fail(e.into()))?;
+        let scope = Manager::new(CGROUPS.into(), path).map_err(|e| fail(e.into()))?;
         scope.apply(&options(resources)).map_err(|e| fail(e.into()))
     }
 

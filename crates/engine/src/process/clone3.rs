@@ -11,11 +11,11 @@ use std::path::{Component, Path, PathBuf};
 
 use libcontainer::container::{Container, ContainerStatus};
 use oci_spec::runtime::Spec;
-use sharedroot_sys::process::cgroup;
+use sharedroot_sys::process::{CGROUPS, cgroup};
 
-const TOP: &str = "/sys/fs/cgroup";
 /// The controllers that the engine can set limits of.
 const CONTROLLERS: [&str; 6] = ["cpu", "cpuset", "hugetlb", "io", "memory", "pids"];
+
 /// A cgroup that a process can be cloned into.
 #[derive(Debug)]
 pub struct TargetCgroup {
@@ -28,7 +28,7 @@ pub struct TargetCgroup {
 impl TargetCgroup {
     /// Makes the cgroup `path` as the engine makes it.
     fn make(path: &Path, dir: PathBuf) -> io::Result<Self> {
-        let mut parent = PathBuf::from(TOP);
+        let mut parent = PathBuf::from(CGROUPS);
         let mut made = false;
         for name in path.components().filter(|part| matches!(part, Component::Normal(_))) {
             enable_controllers(&parent);
@@ -50,7 +50,7 @@ impl TargetCgroup {
     #[must_use]
     pub fn holds(&self, pid: i32) -> bool {
         let Ok(found) = cgroup(pid) else { return true };
-        found.is_some_and(|path| Path::new(TOP).join(path) == self.dir)
+        found.is_some_and(|path| Path::new(CGROUPS).join(path) == self.dir)
     }
 
     /// Whether the kernel killed a process here because the memory limit was reached.
@@ -108,7 +108,7 @@ fn unified(path: &Path) -> Option<PathBuf> {
     let plain =
         path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
     let named = path.strip_prefix("/").ok().filter(|rest| plain && !rest.as_os_str().is_empty())?;
-    Path::new(TOP).join("cgroup.controllers").exists().then(|| Path::new(TOP).join(named))
+    Path::new(CGROUPS).join("cgroup.controllers").exists().then(|| Path::new(CGROUPS).join(named))
 }
 
 /// Enables the engine's controllers for the children of `dir`. If a controller cannot be enabled, the limit that needs
