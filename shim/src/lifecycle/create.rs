@@ -155,6 +155,11 @@ impl Container {
         }
         let options = RootfsOptions { needs, labels, size: asked.size, earlier: &earlier };
         let rootfs = self.prepare(plan, bundle, &options, order)?;
+        // Before the record says that the rootfs is not shared: by the record of the intent, the undo removes the note.
+        if let (Rootfs::NotShared { why }, Some(_), false) = (&rootfs, asked.size, bundle.readonly)
+        {
+            return Err(AnnotationError::SizeNotShared { why: why.clone() }.into());
+        }
         // The records of a shared and of a private rootfs were written before these were made.
         if matches!(rootfs, Rootfs::NotShared { .. }) {
             let intended = self.place.read()?;
@@ -164,10 +169,6 @@ impl Container {
             }
         }
         drop(lock);
-        if let (Rootfs::NotShared { why }, Some(_), false) = (&rootfs, asked.size, bundle.readonly)
-        {
-            return Err(AnnotationError::SizeNotShared { why: why.clone() }.into());
-        }
         if !delegated && is_kept {
             volumes = self.open_volumes(bundle, &places)?;
         }
