@@ -3,20 +3,19 @@
 //! Guest: --no-docker --limit 400
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use sharedroot_tests::attack::own_cgroup;
 use sharedroot_tests::bundle::Bundle;
 use sharedroot_tests::lab::wait_for;
-use sharedroot_tests::runtime::Runtime;
+use sharedroot_tests::runtime::{Container, Runtime};
 
-/// A container that runs `script` in a cgroup of its own that it may divide, and then is removed by force. It says that it is
-/// done by a file of the name `done`.
-fn removed_after(script: &str) -> (Duration, bool) {
-    let runtime = Runtime::sharedroot();
-    let bundle = Bundle::new(&runtime, &["sh", "-c", script]);
+/// A container that runs `script` in a cgroup of its own that it may divide, and this cgroup. The container says that it is done
+/// by a cgroup of the name `done`.
+fn divided<'r>(runtime: &'r Runtime, script: &str) -> (Bundle, Container<'r>, PathBuf) {
+    let bundle = Bundle::new(runtime, &["sh", "-c", script]);
     bundle.edit(|config| {
         own_cgroup(config);
     });
@@ -25,6 +24,17 @@ fn removed_after(script: &str) -> (Duration, bool) {
     let dir = Path::new("/sys/fs/cgroup").join(line.trim().trim_start_matches("0::/"));
     container.call("start", &[]).ok();
     wait_for("it has divided its cgroup", || dir.join("done").exists().then_some(()));
+    (bundle, container, dir)
+}
+
+fn processes(container: &Container<'_>) -> usize {
+    container.call("ps", &["--format", "json"]).ok().matches(',').count() + 1
+}
+
+/// Removes a container of [`divided`] by force. Returns how long that took, and whether the cgroup is left.
+fn removed_after(script: &str) -> (Duration, bool) {
+    let runtime = Runtime::sharedroot();
+    let (_bundle, container, dir) = divided(&runtime, script);
     let began = Instant::now();
     container.call("delete", &["--force"]).ok();
     (began.elapsed(), dir.exists())
@@ -50,19 +60,10 @@ fn vm_no_process_is_left_out_of_a_signal_to_all() {
     let runtime = Runtime::sharedroot();
     let script = format!(
         "trap : TERM; {DEEP}; other=/sys/fs/cgroup/$(printf '\\377'); mkdir $other; sleep 1000 & \
-         echo $! > $other/cgroup.procs; mkdir /sys/fs/cgroup/made; wait; wait; exec sleep 1000"
+         echo $! > $other/cgroup.procs; mkdir /sys/fs/cgroup/done; wait; wait; exec sleep 1000"
     );
-    let bundle = Bundle::new(&runtime, &["sh", "-c", &script]);
-    bundle.edit(|config| {
-        own_cgroup(config);
-    });
-    let container = runtime.create(&bundle);
-    let line = fs::read_to_string(format!("/proc/{}/cgroup", container.pid())).expect("read");
-    let dir = Path::new("/sys/fs/cgroup").join(line.trim().trim_start_matches("0::/"));
-    container.call("start", &[]).ok();
-    wait_for("it has its processes", || dir.join("made").exists().then_some(()));
-    let processes = || container.call("ps", &["--format", "json"]).ok().matches(',').count() + 1;
-    assert_eq!(processes(), 3);
+    let (_bundle, container, dir) = divided(&runtime, &script);
+    assert_eq!(processes(&container), 3);
     let pids: Vec<i32> = serde_json::from_value(container.call("ps", &["--format", "json"]).json())
         .expect("numbers");
     let cgroups: Vec<_> = pids.iter().map(|pid| fs::read(format!("/proc/{pid}/cgroup"))).collect();
@@ -74,7 +75,7 @@ fn vm_no_process_is_left_out_of_a_signal_to_all() {
     assert!(cgroups.iter().any(too_long), "no path is longer than PATH_MAX: {cgroups:?}");
     assert!(cgroups.iter().flatten().any(|text| text.contains(&0xff)), "{cgroups:?}");
     runtime.cmd(&["kill", "--all", &container.id, "TERM"]).run().ok();
-    wait_for("both have ended", || (processes() == 1).then_some(()));
+    wait_for("both have ended", || (processes(&container) == 1).then_some(()));
     container.becomes("running");
     container.call("delete", &["--force"]).ok();
     assert!(!dir.exists());
@@ -98,15 +99,7 @@ fn vm_every_process_gets_one_signal() {
         "trap : TERM; cd /sys/fs/cgroup; i=0; while [ $i -lt {PROCESSES} ]; do mkdir c$i; sleep 1000 & \
          echo $! > c$i/cgroup.procs; i=$((i+1)); done; mkdir done; while :; do sleep 1000 & wait $!; done"
     );
-    let bundle = Bundle::new(&runtime, &["sh", "-c", &script]);
-    bundle.edit(|config| {
-        own_cgroup(config);
-    });
-    let container = runtime.create(&bundle);
-    let line = fs::read_to_string(format!("/proc/{}/cgroup", container.pid())).expect("read");
-    let dir = Path::new("/sys/fs/cgroup").join(line.trim().trim_start_matches("0::/"));
-    container.call("start", &[]).ok();
-    wait_for("it has its processes", || dir.join("done").exists().then_some(()));
+    let (bundle, container, _dir) = divided(&runtime, &script);
     let trace = format!("{}/trace", bundle.str());
     let calls_of = |signal: &str, call: &str| {
         let words = ["-f", "-qq", "-o", &trace, "-e", "trace=openat,pidfd_send_signal"];
@@ -116,11 +109,10 @@ fn vm_every_process_gets_one_signal() {
         let text = fs::read_to_string(&trace).expect("read");
         text.lines().filter(|line| line.contains(call)).count()
     };
-    let processes = || container.call("ps", &["--format", "json"]).ok().matches(',').count() + 1;
-    assert!(processes() > PROCESSES);
+    assert!(processes(&container) > PROCESSES);
     let read = calls_of("TERM", "cgroup.procs");
     assert!((PROCESSES..PROCESSES + 50).contains(&read), "{read} cgroups were read");
-    wait_for("the processes have ended", || (processes() < 5).then_some(()));
+    wait_for("the processes have ended", || (processes(&container) < 5).then_some(()));
     assert_eq!((calls_of("KILL", "cgroup.procs"), calls_of("KILL", "pidfd_send_signal")), (0, 0));
     container.becomes("stopped");
 }
