@@ -10,7 +10,7 @@ mod features;
 mod file_error;
 mod kill;
 mod list;
-mod pause;
+pub mod pause;
 mod ps;
 mod spec;
 mod start;

@@ -19,6 +19,7 @@ use sharedroot_format::ContainerId;
 use sharedroot_sys::process_start::began;
 
 use crate::cli::{Create, Global, LogFormat, Verb};
+use crate::commands::pause;
 use crate::config::Config;
 pub use crate::lifecycle::LifecycleError;
 use crate::lifecycle::{Container, Order, choice, tell};
@@ -234,9 +235,7 @@ impl Verbs {
                 container.pause()?;
                 return Ok(());
             }
-            embedded.pause()?;
-            tell(format_args!("paused"));
-            Ok(())
+            Ok(pause::pause(embedded).map(drop)?)
         })
     }
 
@@ -245,11 +244,7 @@ impl Verbs {
     /// # Errors
     /// [`VerbError`].
     pub fn resume(&self, id: &str) -> Result<(), VerbError> {
-        self.embedded("resume", id, |_, embedded| {
-            embedded.resume()?;
-            tell(format_args!("resumed"));
-            Ok(())
-        })
+        self.embedded("resume", id, |_, embedded| Ok(pause::resume(embedded).map(drop)?))
     }
 
     /// `update`: sets the limits of the JSON text `resources`.

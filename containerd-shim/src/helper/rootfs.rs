@@ -8,9 +8,10 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use nix::sched::{CloneFlags, setns};
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxAttributes, StatxFlags};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
+use sharedroot_sys::mount::device_mounted_at;
 use sharedroot_task::messages::task::Mount;
 
 use super::Failed;
@@ -108,7 +109,7 @@ pub fn mount(mounts: &[Mount], target: &Path) -> Result<Mounted, Failed> {
 /// umount2(2)'s.
 pub fn unmount(target: &Path) -> Result<(), RootfsError> {
     for _ in 0..MOST {
-        if !is_mount_point(target) {
+        if device_mounted_at(target).is_none() {
             return Ok(());
         }
         unmount_one(target)
@@ -124,14 +125,6 @@ fn unmount_one(target: &Path) -> rustix::io::Result<()> {
         Err(Errno::INVAL | Errno::NOENT) => Ok(()),
         done => done,
     }
-}
-
-fn is_mount_point(path: &Path) -> bool {
-    let found = rustix::fs::statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BASIC_STATS);
-    found.is_ok_and(|found| {
-        let known = found.stx_attributes_mask & found.stx_attributes;
-        known.contains(StatxAttributes::MOUNT_ROOT)
-    })
 }
 
 /// A mount as mount(2) takes it.
