@@ -13,7 +13,15 @@ use crate::{Embedded, EngineError};
 pub fn event(engine: &Embedded) -> Result<Value, EngineError> {
     let pid = engine.load("events")?.pid().map(|pid| pid.as_raw());
     // The process is compared after its cgroup was read: by then another process may have its number.
-    let dir = pid.and_then(|pid| stats::unified(pid).filter(|_| engine.is_init(pid)));
+    let unknown = |e: std::io::Error| EngineError::Engine {
+        verb: "events",
+        id: engine.id().clone(),
+        why: format!("see when its process started: {e}"),
+    };
+    let dir = match pid.and_then(|pid| Some((pid, stats::unified(pid)?))) {
+        Some((pid, dir)) => engine.is_init(pid).map_err(unknown)?.then_some(dir),
+        None => None,
+    };
     let data = match dir {
         Some(dir) => stats::of_unified(&dir),
         None => {

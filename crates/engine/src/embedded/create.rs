@@ -223,7 +223,9 @@ impl Embedded {
             |why: String| EngineError::Engine { verb: "create", id: self.id().clone(), why };
         // This is the first step: without the record every later command takes the init process for a process of
         // another container.
-        let started = started(pid).ok_or_else(|| wrong("its process has ended".to_owned()))?;
+        let started = started(pid)
+            .map_err(|e| wrong(format!("see when its process started: {e}")))?
+            .ok_or_else(|| wrong("its process has ended".to_owned()))?;
         fs::write(self.bundle().join(STARTED), started)
             .map_err(|e| wrong(format!("write {STARTED}: {e}")))?;
         if options.systemd_cgroup {

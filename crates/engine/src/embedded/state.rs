@@ -60,12 +60,13 @@ impl Embedded {
             return Err(EngineError::NotFound { id: self.id().clone() });
         }
         let mut container = read(&self.dir()).map_err(self.fail(verb))?;
-        let known = std::fs::read_to_string(self.bundle().join(STARTED)).ok();
-        let is_others = container.pid().is_some_and(|pid| match started(pid.as_raw()) {
-            Some(now) => known.is_none_or(|known| now != known),
-            None => false,
-        });
-        if is_others {
+        let others = container.pid().map(|pid| self.is_others(pid.as_raw())).transpose();
+        let fail = |e| EngineError::Engine {
+            verb,
+            id: self.id().clone(),
+            why: format!("see when its process started: {e}"),
+        };
+        if others.map_err(fail)? == Some(true) {
             // By now another process has the number, which is not the container's; or the owner is unknown, because
             // `create` died before it recorded when its process started.
             forget(&mut container);
@@ -93,12 +94,29 @@ impl Embedded {
             Err(Errno::SRCH | Errno::INVAL) => return Ok(None),
             held => held?,
         };
-        Ok(self.is_init(pid.as_raw_nonzero().get()).then_some(held))
+        Ok(self.is_init(pid.as_raw_nonzero().get())?.then_some(held))
     }
 
     /// Whether `pid` is the number of the init process that `create` made.
-    pub(crate) fn is_init(&self, pid: i32) -> bool {
-        let known = std::fs::read_to_string(self.bundle().join(STARTED)).ok();
-        known.is_some() && started(pid) == known
+    ///
+    /// # Errors
+    /// The operating system's: then nobody knows, and the process must not count as ended.
+    pub(crate) fn is_init(&self, pid: i32) -> std::io::Result<bool> {
+        let known = self.recorded_start()?;
+        Ok(known.is_some() && started(pid)? == known)
+    }
+
+    /// Whether `pid` is the number of a process that is not known to be the one that `create` made.
+    fn is_others(&self, pid: i32) -> std::io::Result<bool> {
+        let known = self.recorded_start()?;
+        Ok(started(pid)?.is_some_and(|now| known.is_none_or(|known| now != known)))
+    }
+
+    /// When the init process started, as `create` recorded it; `None` if `create` died before that.
+    fn recorded_start(&self) -> std::io::Result<Option<String>> {
+        match std::fs::read_to_string(self.bundle().join(STARTED)) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            read => read.map(Some),
+        }
     }
 }
