@@ -9,6 +9,7 @@
 //! | `update` | new limits |
 //! | `events`, `stats` | figures of a container; figures in runc's form |
 //! | `signal` | signals by name, to one process or to all |
+//! | `unit` | the unit that systemd makes for a container, and its cgroup |
 
 pub mod cgroup;
 pub mod cgroup_end;
@@ -17,4 +18,5 @@ pub mod events;
 pub mod in_use;
 pub mod signal;
 pub mod stats;
+mod unit;
 pub mod update;
