@@ -64,6 +64,11 @@ impl Runtime {
         &self.program
     }
 
+    /// The value of sharedroot's flag `--engine`, if the flag is given.
+    pub fn engine(&self) -> Option<&str> {
+        self.engine.as_deref()
+    }
+
     /// Whether the runtime is sharedroot, and not another runtime that proves a test.
     pub fn is_sharedroot(&self) -> bool {
         self.program.ends_with("/sharedroot")

@@ -21,7 +21,9 @@ use sharedroot_tests::stack::{Image, Stacked};
 /// Runs the runtime beside the test.
 fn spawn(runtime: &Runtime, words: &[&str]) -> Child {
     let mut command = Command::new(runtime.program());
-    command.args(["--root", runtime.root()]).args(words);
+    command.args(["--root", runtime.root()]);
+    runtime.engine().map(|engine| command.args(["--engine", engine]));
+    command.args(words);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
@@ -94,6 +96,40 @@ fn vm_delete_goes_on_when_the_create_has_ended() {
     container.call("delete", &["--force"]).ok();
     assert!(began.elapsed() < Duration::from_secs(18), "{:?}", began.elapsed());
     assert!(!create.wait().unwrap().success());
+    assert!(!container.exists());
+    nothing_is_kept();
+}
+
+/// A foreground `run` deletes its own container at its end, and no other one that has the ID by then.
+#[test]
+fn vm_run_leaves_a_later_container_of_its_id() {
+    only_in_lab();
+    let _config = small_bases();
+    let (runtime, image) = (Runtime::sharedroot(), Image::new());
+    let bundle = image.bundle(&runtime, false, &["sleep", "1000"]);
+    let other = image.bundle(&runtime, false, &["sleep", "1000"]);
+    let id = unique_name("c");
+    let container = runtime.container(id.clone());
+    let mut run = spawn(&runtime, &["run", "--bundle", bundle.str(), &id]);
+    wait_for("it runs", || (container.exists() && container.status() == "running").then_some(()));
+    let process = run.id().to_string();
+    out(&["kill", "-STOP", &process]);
+    container.call("delete", &["--force"]).ok();
+    runtime.cmd(&["create", "--bundle", other.str(), &id]).run().ok();
+    container.call("start", &[]).ok();
+    let (pid, volumes) = (container.pid(), snapshots());
+    out(&["kill", "-CONT", &process]);
+    assert_eq!(run.wait().unwrap().code(), Some(137), "its own container was killed");
+    assert!(container.exists(), "`run` has deleted a later container");
+    assert_eq!((container.status().as_str(), container.pid()), ("running", pid));
+    assert_eq!((snapshots(), notes()), (volumes, 1));
+    container.call("delete", &["--force"]).ok();
+    nothing_is_kept();
+    // Its own container is deleted as before.
+    let mut run = spawn(&runtime, &["run", "--bundle", bundle.str(), &id]);
+    wait_for("it runs", || (container.exists() && container.status() == "running").then_some(()));
+    container.call("kill", &["KILL"]).ok();
+    assert_eq!(run.wait().unwrap().code(), Some(137));
     assert!(!container.exists());
     nothing_is_kept();
 }

@@ -85,16 +85,20 @@ impl Container {
     /// # Errors
     /// [`LifecycleError`].
     pub fn delete(&self, asked: Deletion) -> Result<u8, LifecycleError> {
-        self.delete_from(&self.engine, asked)
+        let waits = step("wait for the container's lock");
+        let lock = self.place.wait()?;
+        drop(waits);
+        self.delete_locked(lock, &self.engine, asked)
     }
 
-    pub(super) fn delete_from(
+    /// Deletes the container of the record, of which this process has waited for the lock.
+    pub(super) fn delete_locked(
         &self,
+        mut lock: Lock,
         engine: &Engine,
         asked: Deletion,
     ) -> Result<u8, LifecycleError> {
-        let waits = step("wait for the container's locks");
-        let mut lock = self.place.wait()?;
+        let waits = step("wait for the lock of the container's snapshot");
         let mut root = self.lock_root("delete")?;
         drop(waits);
         let mut status = self.end(engine, asked)?;
