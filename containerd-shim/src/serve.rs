@@ -14,6 +14,7 @@ use rustix::stdio::dup2_stdin;
 use sharedroot_sys::clone3::{Relation, fork};
 use sharedroot_task::Id;
 
+use crate::descriptors::{self, Limit};
 use crate::server::Server;
 use crate::{helper, log, spawner};
 
@@ -29,9 +30,9 @@ const SPAWNER: &str = "spawner";
 /// What `start` tells the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Orders {
-    /// containerd's namespace of the container.
+    /// containerd's namespace of the containers.
     pub namespace: Id,
-    /// The container.
+    /// The first container.
     pub id: Id,
     /// The socket for events.
     pub ttrpc_address: String,
@@ -39,9 +40,9 @@ pub struct Orders {
     pub socket: PathBuf,
     /// runc's `--root`.
     pub state_root: PathBuf,
-    /// The bundle, whose log the server writes to.
+    /// The bundle of the first container.
     pub bundle: PathBuf,
-    /// Whether containerd's own log is at debug.
+    /// Whether containerd's own log was at debug when the server began.
     pub debug: bool,
 }
 
@@ -107,10 +108,8 @@ fn serve(orders: &Orders) -> io::Result<()> {
     drop(theirs);
     // A process that a helper leaves behind, such as the container's init process, becomes a child of the server.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
-    let log = log::of_bundle(&orders.bundle);
-    let served = Server::new(orders, listener, ours, log).and_then(Server::run);
-    let _ = fs::remove_file(&orders.socket);
-    served
+    let limit = descriptors::raise_limit()?;
+    Server::new(orders, listener, ours, limit).and_then(Server::run)
 }
 
 fn spawn(orders: &Orders) -> io::Result<()> {
@@ -118,15 +117,17 @@ fn spawn(orders: &Orders) -> io::Result<()> {
 }
 
 /// Executes this program as a spawner. Returns its socket. It is not forked, because it must have nothing of the server's
-/// memory and descriptors.
+/// memory and descriptors. `limit` is what the first one had.
 ///
 /// # Errors
 /// The program cannot be executed.
-pub fn another_spawner(orders: &Orders) -> io::Result<OwnedFd> {
+pub fn another_spawner(orders: &Orders, limit: &Limit) -> io::Result<OwnedFd> {
     let (ours, theirs) = pair()?;
     let mut spawner = Command::new("/proc/self/exe");
     spawner.arg0(NAME).arg(SPAWNER).args(orders.words());
-    spawner.stdin(theirs).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    let spawner = spawner.stdin(theirs).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    // The spawner clones nothing before it is asked, so every container gets this limit.
+    limit.give_to(spawner.id())?;
     Ok(ours)
 }
 
