@@ -50,7 +50,7 @@ impl Limit {
     pub fn has_room(&self, running: usize) -> bool {
         let running = u64::try_from(running).unwrap_or(u64::MAX);
         let needed = running.saturating_add(1).saturating_mul(OF_OPERATION);
-        open().is_none_or(|open| open.saturating_add(needed + RESERVE) <= self.raised)
+        open().is_none_or(|open| open.saturating_add(needed).saturating_add(RESERVE) <= self.raised)
     }
 
     /// The limit.

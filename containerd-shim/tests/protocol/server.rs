@@ -50,7 +50,7 @@ impl Shim {
             .arg(env!("CARGO_BIN_EXE_containerd-shim-sharedroot-v2"))
             .args(["serve", "default", "c1"])
             .args(words)
-            .arg("false")
+            .arg("true")
             .stdin(OwnedFd::from(listener))
             .stdout(Stdio::null())
             .spawn()
