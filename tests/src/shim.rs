@@ -146,7 +146,7 @@ impl Task {
     pub fn exec(&self, script: &str) -> String {
         let exec = ["task", "exec", "--exec-id", &unique_name("e"), &self.0, "sh", "-c", script];
         let said = ctr(&exec);
-        format!("{} {}{}", said.status, said.stdout, said.stderr)
+        format!("{} {}{}", said.status, said.stdout, said.stderr).trim_end().to_owned()
     }
 
     /// Waits until the task has the status.

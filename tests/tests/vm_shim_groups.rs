@@ -8,7 +8,7 @@ use std::thread;
 
 use sharedroot_tests::census::Census;
 use sharedroot_tests::command::{out, unique_name};
-use sharedroot_tests::lab::{Replaced, wait_for};
+use sharedroot_tests::lab::{Replaced, TempDir, wait_for};
 use sharedroot_tests::shim::{
     IMAGE, RUNTIMES, Rows, Task, begin, beside, ctr, nothing_runs, same, without_containerd,
 };
@@ -79,9 +79,10 @@ fn vm_a_pod_keeps_its_server_whatever_else_is_annotated() {
     assert_ne!(pod.server(), of_its_name.server());
     // Another namespace of the same containerd.
     let name = unique_name("other");
-    let image = ctr(&["image", "export", "/tmp/image.tar", IMAGE]);
-    image.ok();
-    ctr(&["-n", &name, "image", "import", "/tmp/image.tar"]).ok();
+    let (dir, tar) = (TempDir::new("image"), "image.tar");
+    let tar = dir.0.join(tar).display().to_string();
+    ctr(&["image", "export", &tar, IMAGE]).ok();
+    ctr(&["-n", &name, "image", "import", &tar]).ok();
     let pair = format!("{SANDBOX}=p1");
     let words = ["-n", &name, "run", "-d", "--runtime", OURS, "--null-io", "--annotation", &pair];
     ctr(&[&words[..], &[IMAGE, "c1", "sleep", "1000"]].concat()).ok();
@@ -93,7 +94,10 @@ fn vm_a_pod_keeps_its_server_whatever_else_is_annotated() {
     ctr(&["-n", &name, "task", "rm", "--force", "c1"]).ok();
     ctr(&["-n", &name, "container", "rm", "c1"]).ok();
     ctr(&["-n", &name, "image", "rm", IMAGE]).ok();
-    ctr(&["namespace", "rm", &name]).ok();
+    // Its content goes later.
+    wait_for("the namespace is empty", || {
+        (ctr(&["namespace", "rm", &name]).status == 0).then_some(())
+    });
 }
 
 #[test]
