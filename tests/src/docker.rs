@@ -9,6 +9,7 @@ use crate::bundle::make_rootfs;
 use crate::command::{Cmd, Output, out, run, unique_name};
 use crate::kernel_view::has_begun;
 use crate::lab::{RUN_DIR, TempDir, only_in_lab, wait_for};
+use crate::shim;
 
 /// `docker WORDS…`
 #[track_caller]
@@ -18,15 +19,29 @@ pub fn docker(words: &[&str]) -> Output {
 }
 
 /// The runtime that a generic test runs with: Docker's name for the runtime in `RUNTIME`, or sharedroot.
+#[track_caller]
 pub fn runtime() -> String {
-    std::env::var("RUNTIME").unwrap_or_else(|_| "sharedroot".to_owned())
+    match std::env::var("RUNTIME") {
+        Ok(name) if name != shim::WORD => name,
+        _ => name_of("sharedroot").to_owned(),
+    }
+}
+
+/// Docker's name for a runtime: with `RUNTIME=shim`, sharedroot is containerd's shim of sharedroot.
+#[track_caller]
+fn name_of(runtime: &str) -> &str {
+    if runtime == "sharedroot" && shim::is_meant() {
+        shim::install_program();
+        return "sharedroot-shim";
+    }
+    runtime
 }
 
 /// Runs `docker run --rm` with a runtime, and waits for its end.
 #[track_caller]
 pub fn docker_run(runtime: &str, words: &[&str]) -> Output {
     only_in_lab();
-    let runtime = format!("--runtime={runtime}");
+    let runtime = format!("--runtime={}", name_of(runtime));
     Cmd::new("docker").args(&["run", "--rm", "--network=none", &runtime]).args(words).run()
 }
 
@@ -66,7 +81,7 @@ impl Container {
     fn from(verb: &str, runtime: &str, words: &[&str]) -> Self {
         only_in_lab();
         // The guard must know the container even if it was created and could not be started.
-        let (name, runtime) = (unique_name("d"), format!("--runtime={runtime}"));
+        let (name, runtime) = (unique_name("d"), format!("--runtime={}", name_of(runtime)));
         let mut cmd = Cmd::new("docker").args(&[verb, "--network=none", "--name", &name, &runtime]);
         if verb == "run" {
             cmd = cmd.arg("--detach");

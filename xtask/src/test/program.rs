@@ -23,6 +23,8 @@ use crate::lab::GuestOptions;
 const FOLDERS: [&str; 2] = ["dm/tests", "tests/tests"];
 /// The beginning of a line of needs.
 const MARK: &str = "//! Guest:";
+/// The value of RUNTIME that means containerd's shim.
+const SHIM: &str = "shim";
 /// How long a test takes if its needs do not say.
 const SECONDS: u64 = 4;
 
@@ -132,6 +134,9 @@ pub fn programs(names: &[String], runtime: Option<&str>) -> Result<Vec<Program>>
     }
     for program in &mut programs {
         program.env.extend(runtime.map(|runtime| format!("RUNTIME={runtime}")));
+        if runtime == Some(SHIM) {
+            program.needs[0].with.push(Extra::Shim);
+        }
     }
     Ok(programs)
 }
