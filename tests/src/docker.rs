@@ -32,9 +32,14 @@ pub fn runtime() -> String {
 fn name_of(runtime: &str) -> &str {
     if runtime == "sharedroot" && shim::is_meant() {
         shim::install_program();
-        return "sharedroot-shim";
+        return shim::RUNTIMES[1];
     }
     runtime
+}
+
+/// Whether [`runtime`] is sharedroot, in whatever way Docker calls it.
+pub fn runs_sharedroot() -> bool {
+    std::env::var("RUNTIME").map_or(true, |name| name == shim::WORD || name.starts_with("sharedroot"))
 }
 
 /// Runs `docker run --rm` with a runtime, and waits for its end.

@@ -126,12 +126,6 @@ fn shim_of(container: &Container) -> (String, String) {
 }
 
 #[test]
-fn vm_the_runtime_type_needs_no_configuration() {
-    let ran = docker_run("io.containerd.sharedroot.v2", &["--read-only", "busybox", "echo", "hello"]);
-    assert_eq!(ran.ok(), "hello");
-}
-
-#[test]
 fn vm_output_comes_whole_and_apart() {
     for flags in [&["--read-only"][..], &["--read-only", "--log-driver=none"]] {
         let script = "seq 30000; seq 30000 | sed s/^/e/ >&2";
