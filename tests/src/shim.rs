@@ -10,8 +10,10 @@ use crate::command::{Cmd, Output, out, unique_name, unique_path};
 use crate::lab::{TempDir, only_in_lab, wait_for};
 
 /// The shim beside the test's executable, and where containerd finds it.
-const PROGRAM: [&str; 2] =
-    ["/share/containerd-shim-sharedroot-v2", "/usr/local/bin/containerd-shim-sharedroot-v2"];
+const PROGRAM: [&str; 2] = ["/share/containerd-shim-sharedroot-v2", INSTALLED];
+
+/// Where the shim is when it is installed.
+pub const INSTALLED: &str = "/usr/local/bin/containerd-shim-sharedroot-v2";
 
 /// The image of all tests.
 pub const IMAGE: &str = "docker.io/library/busybox:latest";

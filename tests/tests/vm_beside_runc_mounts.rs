@@ -126,13 +126,13 @@ fn vm_ctr_mounts_behind_links() {
         let script = format!("{{ {script}; }} > /memory/text 2>&1");
         for kind in KINDS {
             let (status, _) = beside_runc(&format!("{kind:?} {mounts:?}"), |runtime| {
-                let program = out(&["which", runtime]);
+                let runtime = ctr_runtime(runtime);
                 let mounts: Vec<_> = mounts.iter().chain([&into]).map(String::as_str).collect();
                 let id = unique_name("ctr");
                 let text = dir.0.join("said/text");
                 let _ = fs::remove_file(&text);
                 let words = [
-                    &["run", "--rm", "--runc-binary", &program][..],
+                    &["run", "--rm", &runtime[0], &runtime[1]][..],
                     kind,
                     &mounts,
                     &[&name, &id, "sh", "-c", &script],

@@ -90,7 +90,10 @@ fn vm_a_life_is_told_by_the_same_answers_and_events() {
             row("update", say("update", &["--pids-limit=77"], &[]));
             row("signal", say("kill", &["--signal=WINCH"], &[]));
             row("stop", say("stop", &[], &[]));
-            row("state", container.inspect(".State.Status}} {{.State.ExitCode}} {{.State.OOMKilled"));
+            row(
+                "state",
+                container.inspect(".State.Status}} {{.State.ExitCode}} {{.State.OOMKilled"),
+            );
             row("start", say("start", &[], &[]));
             row("restart", say("restart", &["--time=0"], &[]));
             row("kill", say("kill", &[], &[]));
