@@ -9,7 +9,7 @@ use std::path::Path;
 
 use sharedroot_tests::beside::{beside_runc, seen};
 use sharedroot_tests::command::{Cmd, out, unique_name};
-use sharedroot_tests::docker::{Container, FreshImage, KINDS, docker_run};
+use sharedroot_tests::docker::{Container, FreshImage, KINDS, ctr_runtime, docker_run};
 use sharedroot_tests::lab::TempDir;
 
 /// What systemd's and Debian's packages put into images, and a link into what is a volume.
