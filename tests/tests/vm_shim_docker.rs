@@ -5,11 +5,14 @@
 
 use std::fs;
 
+use serde_json::json;
 use sharedroot_tests::census::Census;
 use sharedroot_tests::command::{Output, out, run};
+use sharedroot_tests::daemon::Wrapper;
 use sharedroot_tests::docker::{Container, KINDS, docker, docker_run};
 use sharedroot_tests::kernel_view::root_of;
 use sharedroot_tests::lab::wait_for;
+use sharedroot_tests::shim;
 
 /// Containerd's own shim, which calls runc, and ours.
 const RUNTIMES: [&str; 2] = ["runc", "sharedroot"];
@@ -136,6 +139,24 @@ fn vm_output_comes_whole_and_apart() {
         let lines = |mark: &str| (1..=30000).map(|n| format!("{mark}{n}\n")).collect::<String>();
         assert!(all.stdout == lines("") && all.stderr == lines("e"), "{}", all.status);
     }
+}
+
+#[test]
+fn vm_options_that_mean_nothing_are_refused() {
+    shim::install_program();
+    let runs = |runtime: &str| docker_run(runtime, &["--read-only", "busybox", "echo", "hello"]);
+    runs(shim::RUNTIMES[1]).ok();
+    let before = Census::take();
+    let none = Wrapper::of_shim(&json!({}));
+    assert_eq!(runs(&none.name).ok(), "hello");
+    drop(none);
+    let another = Wrapper::of_shim(&json!({ "ConfigPath": "/etc/other.toml" }));
+    let refused = runs(&another.name).fails(125);
+    let said = "the option ConfigPath (\"/etc/other.toml\") is not supported: the shim reads \
+                /etc/sharedroot/config.toml";
+    assert!(refused.contains(said), "{refused}");
+    drop(another);
+    before.nothing_left();
 }
 
 #[test]
