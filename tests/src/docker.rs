@@ -9,6 +9,8 @@ use crate::bundle::make_rootfs;
 use crate::command::{Cmd, Output, out, run, unique_name};
 use crate::kernel_view::has_begun;
 use crate::lab::{RUN_DIR, TempDir, only_in_lab, wait_for};
+use crate::of_env::name_of;
+pub use crate::of_env::{ctr_runtime, runs_sharedroot, runtime};
 use crate::shim;
 
 /// `docker WORDS…`
@@ -18,49 +20,23 @@ pub fn docker(words: &[&str]) -> Output {
     Cmd::new("docker").args(words).run()
 }
 
-/// The runtime that a generic test runs with: Docker's name for the runtime in `RUNTIME`, or sharedroot.
-#[track_caller]
-pub fn runtime() -> String {
-    match std::env::var("RUNTIME") {
-        Ok(name) if name != shim::WORD => name,
-        _ => name_of("sharedroot").to_owned(),
-    }
-}
-
-/// Docker's name for a runtime: with `RUNTIME=shim`, sharedroot is containerd's shim of sharedroot.
-#[track_caller]
-fn name_of(runtime: &str) -> &str {
-    if runtime == "sharedroot" && shim::is_meant() {
-        shim::install_program();
-        return shim::RUNTIMES[1];
-    }
-    runtime
-}
-
-/// The flag with which `ctr run` takes a runtime, and its value.
-#[track_caller]
-pub fn ctr_runtime(runtime: &str) -> [String; 2] {
-    match name_of(runtime) {
-        shim if shim == shim::RUNTIMES[1] => ["--runtime".to_owned(), shim.to_owned()],
-        program => ["--runc-binary".to_owned(), out(&["which", program])],
-    }
-}
-
-/// Whether [`runtime`] is sharedroot, in whatever way Docker calls it.
-pub fn runs_sharedroot() -> bool {
-    std::env::var("RUNTIME")
-        .map_or(true, |name| name == shim::WORD || name.starts_with("sharedroot"))
-}
-
-/// Runs `docker run --rm` with a runtime, and waits for its end. The network is the host's unless `words` begin with another:
-/// for a new network namespace dockerd executes itself once more, which takes a third of such a run.
+/// Runs `docker run --rm` with a runtime, and waits for its end. The network is the host's unless `words` have another.
 #[track_caller]
 pub fn docker_run(runtime: &str, words: &[&str]) -> Output {
     only_in_lab();
     let runtime = format!("--runtime={}", name_of(runtime));
+    let network = network(words, HOST);
+    Cmd::new("docker").args(&["run", "--rm", &runtime]).args(&network).args(words).run()
+}
+
+/// The network of the host, where the network is not the point: for a new network namespace dockerd executes itself once more,
+/// which takes a third of a container's start.
+pub const HOST: &str = "--network=host";
+
+/// The flag for a container's network, unless `words` have one.
+fn network<'a>(words: &[&str], default: &'a str) -> Vec<&'a str> {
     let named = words.iter().any(|word| word.starts_with("--network="));
-    let network = if named { &[][..] } else { &["--network=host"] };
-    Cmd::new("docker").args(&["run", "--rm", &runtime]).args(network).args(words).run()
+    if named { vec![] } else { vec![default] }
 }
 
 /// A container. Dropping this value removes the container by force.
@@ -100,10 +76,9 @@ impl Container {
         only_in_lab();
         // The guard must know the container even if it was created and could not be started.
         let (name, runtime) = (unique_name("d"), format!("--runtime={}", name_of(runtime)));
-        let mut cmd = Cmd::new("docker").args(&[verb, "--network=none", "--name", &name, &runtime]);
-        if verb == "run" {
-            cmd = cmd.arg("--detach");
-        }
+        let network = network(words, "--network=none");
+        let cmd = Cmd::new("docker").args(&[verb, "--name", &name, &runtime]).args(&network);
+        let cmd = if verb == "run" { cmd.arg("--detach") } else { cmd };
         let mut container = Self { id: name };
         container.id = cmd.args(words).run().ok();
         container
