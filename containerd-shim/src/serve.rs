@@ -1,5 +1,6 @@
 //! The server's process, from its first step on: it forks the spawner before anything else, and then serves.
 
+use std::ffi::CStr;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -20,6 +21,9 @@ use crate::{helper, log, spawner};
 
 /// The program's name, in a list of processes.
 pub const NAME: &str = "containerd-shim-sharedroot-v2";
+
+/// The same as the kernel has it (proc_pid_comm(5)): it has room for 15 bytes, so containerd's own shim has this name, too.
+const COMM: &CStr = c"containerd-shim";
 
 /// The first word of the server's command line. containerd's shims have no such command.
 pub const WORD: &str = "serve";
@@ -97,6 +101,8 @@ pub fn begin(words: &[String]) -> Option<ExitCode> {
 
 fn serve(orders: &Orders) -> io::Result<()> {
     let listener = UnixListener::from(take_input()?);
+    // Else the name is that of the descriptor from which the program was executed.
+    rustix::thread::set_name(COMM)?;
     // Both processes outlive the session of their caller, and helpers get the same OOM score.
     rustix::process::setsid()?;
     spare_from_oom();
@@ -113,6 +119,7 @@ fn serve(orders: &Orders) -> io::Result<()> {
 }
 
 fn spawn(orders: &Orders) -> io::Result<()> {
+    rustix::thread::set_name(COMM)?;
     spawner::run(take_input()?, |given| helper::help(orders, given))
 }
 

@@ -146,23 +146,40 @@ fn read_input() -> Result<Vec<u8>, StartError> {
     Ok(bytes)
 }
 
-/// Refuses what containerd's own shim would do, and this one does not.
+/// Refuses what containerd's own shim would do, and this one does not; and what is for another shim.
 fn refuse(options: &RuntimeOptions) -> Result<(), StartError> {
-    let RuntimeOptions::Runc(options) = options else { return Ok(()) };
-    let refused = [
-        ("ShimCgroup", &options.shim_cgroup, "the shim stays in containerd's cgroup"),
-        (
-            "BinaryName",
-            &options.binary_name,
-            "the shim has the engine in it; use io.containerd.runc.v2 for another OCI runtime",
-        ),
-    ];
-    for (option, value, remedy) in refused {
-        if !value.is_empty() {
-            return Err(StartError::Option { option, value: value.clone(), remedy });
-        }
+    const CONFIGURATION: &str = "the shim reads /etc/sharedroot/config.toml";
+    let refused = match options {
+        RuntimeOptions::None => return Ok(()),
+        RuntimeOptions::Runc(options) => vec![
+            ("ShimCgroup", options.shim_cgroup.clone(), "the shim stays in containerd's cgroup"),
+            (
+                "BinaryName",
+                options.binary_name.clone(),
+                "the shim has the engine in it; use io.containerd.runc.v2 for another OCI runtime",
+            ),
+        ],
+        RuntimeOptions::Any(options) => vec![
+            ("TypeUrl", options.type_url.clone(), "the shim has no options of its own"),
+            ("ConfigPath", options.config_path.clone(), CONFIGURATION),
+            ("ConfigBody", unknown_lines(&options.config_body), CONFIGURATION),
+        ],
+    };
+    match refused.into_iter().find(|(_, value, _)| !value.is_empty()) {
+        Some((option, value, remedy)) => Err(StartError::Option { option, value, remedy }),
+        None => Ok(()),
     }
-    Ok(())
+}
+
+/// The lines of a runtime's options in containerd's configuration, which CRI passes as text to a shim that it does not know.
+/// Without `SystemdCgroup`: CRI and Docker write the path of a cgroup in the form of its driver, which the shim knows by that.
+fn unknown_lines(body: &[u8]) -> String {
+    let is_unknown = |line: &&str| {
+        let words: Vec<_> = line.split('=').map(str::trim).collect();
+        !matches!(words[..], [""] | ["SystemdCgroup", "true" | "false"])
+    };
+    let text = String::from_utf8_lossy(body);
+    text.lines().filter(is_unknown).map(str::trim).collect::<Vec<_>>().join("; ")
 }
 
 /// Makes the socket. The caller has its lock, and no server listens there.
@@ -195,4 +212,32 @@ fn begin(orders: &Orders, listener: UnixListener) -> Result<(), StartError> {
 fn file(step: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> StartError {
     let path = path.into();
     move |source| StartError::File { step, path, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use sharedroot_task::messages::options::{any_runtime, runc};
+
+    use super::*;
+
+    #[test]
+    fn options_that_mean_nothing_here_are_refused_by_their_names() {
+        let runc = |options| refuse(&RuntimeOptions::Runc(options));
+        let any = |options| refuse(&RuntimeOptions::Any(options));
+        let body = |text: &str| any_runtime::Options {
+            config_body: text.into(),
+            ..any_runtime::Options::default()
+        };
+        refuse(&RuntimeOptions::None).unwrap();
+        runc(runc::Options { systemd_cgroup: true, ..runc::Options::default() }).unwrap();
+        any(body("")).unwrap();
+        any(body("SystemdCgroup = true\n\n")).unwrap();
+        let said = |refused: Result<(), StartError>| refused.unwrap_err().to_string();
+        let name = runc::Options { binary_name: "crun".to_owned(), ..runc::Options::default() };
+        assert!(said(runc(name)).contains("BinaryName (\"crun\")"));
+        let path = any_runtime::Options { config_path: "/x".to_owned(), ..body("") };
+        assert!(said(any(path)).contains("ConfigPath (\"/x\")"));
+        let text = said(any(body("SystemdCgroup = true\nBinaryName = \"crun\"\n[a]\n")));
+        assert!(text.contains(r#"ConfigBody ("BinaryName = \"crun\"; [a]")"#), "{text}");
+    }
 }

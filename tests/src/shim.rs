@@ -1,16 +1,20 @@
 //! containerd with a shim: ours, or its own with runc. `ctr` is the client.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Once;
 
 use crate::census::Census;
 use crate::command::{Cmd, Output, out, unique_name, unique_path};
 use crate::lab::{TempDir, only_in_lab, wait_for};
 
 /// The shim beside the test's executable, and where containerd finds it.
-const PROGRAM: [&str; 2] =
-    ["/share/containerd-shim-sharedroot-v2", "/usr/local/bin/containerd-shim-sharedroot-v2"];
+const PROGRAM: [&str; 2] = ["/share/containerd-shim-sharedroot-v2", INSTALLED];
+
+/// Where the shim is when it is installed.
+pub const INSTALLED: &str = "/usr/local/bin/containerd-shim-sharedroot-v2";
 
 /// The image of all tests.
 pub const IMAGE: &str = "docker.io/library/busybox:latest";
@@ -21,16 +25,35 @@ pub const RUNTIMES: [&str; 2] = ["io.containerd.runc.v2", "io.containerd.sharedr
 /// The state root of the containers of ctr's namespace, with both shims.
 pub const STATE_ROOT: &str = "/run/containerd/runc/default";
 
+/// The value of `RUNTIME` with which the suites of Docker, CRI and containerd run with the shim.
+pub const WORD: &str = "shim";
+
+/// Whether the suites run with the shim.
+pub fn is_meant() -> bool {
+    std::env::var("RUNTIME").is_ok_and(|name| name == WORD)
+}
+
+/// Installs the shim where containerd finds it.
+#[track_caller]
+pub fn install_program() {
+    static ONCE: Once = Once::new();
+    only_in_lab();
+    ONCE.call_once(|| {
+        // A file that is executed cannot be written, and another test may have left a server.
+        let part = format!("{}.part", PROGRAM[1]);
+        fs::copy(PROGRAM[0], &part).expect("copy the shim; hack/build --shim makes it");
+        fs::set_permissions(&part, Permissions::from_mode(0o755)).expect("chmod the shim");
+        fs::rename(part, PROGRAM[1]).expect("rename the shim");
+        if Path::new("/sys/fs/selinux/enforce").exists() {
+            out(&["restorecon", PROGRAM[1]]);
+        }
+    });
+}
+
 /// Installs the shim, and brings Docker's busybox into containerd's own store.
 #[track_caller]
 pub fn install() {
-    only_in_lab();
-    if !Path::new(PROGRAM[1]).exists() {
-        // A file that is executed cannot be written.
-        let part = format!("{}.part", PROGRAM[1]);
-        fs::copy(PROGRAM[0], &part).expect("copy the shim; hack/build --shim makes it");
-        fs::rename(part, PROGRAM[1]).expect("rename the shim");
-    }
+    install_program();
     let dir = TempDir::new("image");
     let tar = dir.0.join("busybox.tar");
     let tar = tar.to_str().expect("a path of text");
