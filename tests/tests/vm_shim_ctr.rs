@@ -5,51 +5,13 @@
 
 use std::fs;
 
-use sharedroot_tests::census::Census;
 use sharedroot_tests::command::{Cmd, Output, out};
 use sharedroot_tests::kernel_view::root_of;
 use sharedroot_tests::lab::wait_for;
-use sharedroot_tests::shim::{Events, IMAGE, RUNTIMES, STATE_ROOT, Task, ctr, install};
-
-/// A table of one runtime.
-type Rows = Vec<(String, String)>;
-
-/// Does the same with both shims, and compares line by line.
-#[track_caller]
-fn beside(work: impl Fn(&str) -> Rows) {
-    begin();
-    let [theirs, ours] = RUNTIMES.map(|runtime| {
-        let before = Census::take();
-        let rows = work(runtime);
-        nothing_runs();
-        before.nothing_left();
-        rows
-    });
-    same(&ours, &theirs);
-}
-
-#[track_caller]
-fn same(ours: &Rows, theirs: &Rows) {
-    for (ours, theirs) in ours.iter().zip(theirs) {
-        assert_eq!(ours, theirs, "ours, then that of containerd's own shim");
-    }
-    assert_eq!(ours.len(), theirs.len());
-}
-
-/// The first container of each runtime makes what stays: directories, and the base of the image.
-#[track_caller]
-fn begin() {
-    install();
-    for runtime in RUNTIMES {
-        drop(Task::run(runtime, &["--read-only"], &["true"]));
-    }
-    nothing_runs();
-}
-
-#[track_caller]
-fn nothing_runs() {
-    wait_for("no task is left", || ctr(&["task", "ls", "-q"]).ok().is_empty().then_some(()));
-}
+use sharedroot_tests::shim::{
+    Events, IMAGE, RUNTIMES, Rows, STATE_ROOT, Task, begin, beside, ctr, install, nothing_runs,
+    same, without_containerd,
+};
 
 fn told(output: &Output, task: &Task) -> String {
     let text = format!("{}: {}{}", output.status, output.stdout, output.stderr);
@@ -177,6 +139,11 @@ fn vm_another_spawner_takes_the_place_of_a_killed_one() {
     install();
     let task = Task::run(RUNTIMES[1], &["--read-only"], &["sleep", "1000"]);
     let [server, spawner] = task.shims()[..] else { panic!("two processes") };
+    let signals = |exec: &str| {
+        let words = ["grep", "^Sig[BI]", "/proc/self/status"];
+        ctr(&[&["task", "exec", "--exec-id", exec, &task.0], &words[..]].concat()).ok()
+    };
+    let before = signals("before");
     out(&["kill", "-KILL", &spawner.to_string()]);
     wait_for("there is another spawner", || {
         let now = task.shims();
@@ -184,17 +151,8 @@ fn vm_another_spawner_takes_the_place_of_a_killed_one() {
     });
     let exec = ctr(&["task", "exec", "--exec-id", "e", &task.0, "echo", "hello"]);
     assert_eq!(exec.ok(), "hello");
+    assert_eq!(signals("after"), before, "blocked and ignored signals");
     assert_eq!(task.status().as_deref(), Some("RUNNING"));
-}
-
-/// The process that serves the container.
-#[track_caller]
-fn server(runtime: &str, task: &Task) -> i32 {
-    if runtime == RUNTIMES[1] {
-        return task.shims()[0];
-    }
-    let pattern = format!("containerd-shim-runc-v2 .*-id {} ", task.0);
-    out(&["pgrep", "-f", &pattern]).parse().expect("one process")
 }
 
 #[test]
@@ -203,7 +161,7 @@ fn vm_a_killed_server_ends_its_container_as_with_containerds_own_shim() {
         let events = Events::listen();
         // With streams, ctr would leave its FIFOs.
         let task = Task::run(runtime, &["--read-only", "--null-io"], &["sleep", "1000"]);
-        let (pid, server) = (task.pid(), server(runtime, &task));
+        let (pid, server) = (task.pid(), task.server());
         out(&["kill", "-KILL", &server.to_string()]);
         wait_for("the process has ended", || {
             (!fs::exists(format!("/proc/{pid}")).expect("a look")).then_some(())
@@ -213,24 +171,13 @@ fn vm_a_killed_server_ends_its_container_as_with_containerds_own_shim() {
     });
 }
 
-/// Kills containerd, does something, and starts containerd anew.
-#[track_caller]
-fn without_containerd(act: impl FnOnce()) {
-    let daemon = || Cmd::new("pgrep").args(&["-x", "containerd"]).run().stdout;
-    out(&["kill", "-KILL", daemon().lines().next().expect("containerd runs")]);
-    wait_for("containerd is gone", || daemon().is_empty().then_some(()));
-    act();
-    out(&["sh", "-c", "setsid containerd >> /var/log/containerd.log 2>&1 < /dev/null &"]);
-    wait_for("containerd answers", || (ctr(&["version"]).status == 0).then_some(()));
-}
-
 #[test]
 fn vm_a_killed_containerd_finds_its_tasks_again() {
     begin();
     let [theirs, ours] = RUNTIMES.map(|runtime| {
         let run = || Task::run(runtime, &["--read-only", "--null-io"], &["sleep", "1000"]);
         let (stays, ends) = (run(), run());
-        let (pid, server) = (ends.pid(), server(runtime, &stays));
+        let (pid, server) = (ends.pid(), stays.server());
         without_containerd(|| {
             out(&["kill", "-KILL", &pid.to_string()]);
             wait_for("the process has ended", || {

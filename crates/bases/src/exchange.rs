@@ -13,12 +13,13 @@ use sharedroot_sys::mount::{self, Detached};
 use sharedroot_sys::step::step;
 
 use crate::bases::Bases;
-use crate::changes::{self, EnginesRoot, Since, Tally, Times, Unchanged};
+use crate::changes::{self, ChangeError, EnginesRoot, Since, Snapshot, Tally, Times, Unchanged};
 use crate::error::{RootfsError, file};
 use crate::not_shared::NotShared;
 use crate::note::Note;
 use crate::overlaid::moved;
 use crate::snapshot_mount::detached_snapshot;
+use crate::unsynced::Unsynced;
 
 /// A snapshot with a note, and the overlay to which the snapshot's changes belong.
 #[derive(Debug, Clone, Copy)]
@@ -83,9 +84,11 @@ impl Exchange<'_> {
         };
         let spill = || bases.notes().spill();
         let (from, to) = (snapshot.as_fd(), merged.as_fd());
+        // Opened before the first change, so that the sync reports each error.
         let store = store_of(&note.upper);
         let unchanged = Unchanged { base: &base, moved };
         let to = EnginesRoot { merged: to, store: store.as_ref().map_or(to, AsFd::as_fd) };
+        let unsynced = self.begin()?;
         let written = changes::write_back(from, unchanged, to, &spill);
         if looked.get()
             && let Err(error) = bases.look_away(&note.base)
@@ -98,7 +101,28 @@ impl Exchange<'_> {
             cause,
         })?;
         tracing::debug!("{volume}: {} inodes looked at, {} changes", tally.seen, tally.changes);
+        // A container's fsync(2) reached the snapshot's disk, and the snapshot will be deleted.
+        let synced = unsynced.end(tally.changes, || match &store {
+            Some(store) => changes::sync(store.as_fd()),
+            None => changes::sync_tree(merged.as_fd()),
+        });
+        synced.map_err(|cause| self.not_on_disk(Some(cause)))?;
         Ok(tally)
+    }
+
+    fn begin(&self) -> Result<Unsynced, RootfsError> {
+        let run_dir = self.bases.run_dir();
+        let unsynced = Unsynced::begin(run_dir, self.volume)
+            .map_err(file("note that a write-back begins in", run_dir))?;
+        match unsynced.is_lost() {
+            true => Err(self.not_on_disk(None)),
+            false => Ok(unsynced),
+        }
+    }
+
+    fn not_on_disk(&self, cause: Option<ChangeError>) -> RootfsError {
+        let Note { id, upper, .. } = self.note.clone();
+        RootfsError::NotOnDisk { id, volume: self.volume.clone(), upper, cause }
     }
 
     /// Brings into the snapshot what came into the engine's overlay after the container's end, for example by `docker cp`. This
@@ -121,9 +145,10 @@ impl Exchange<'_> {
         }
         let label = note.label.as_deref().filter(|_| enabled());
         let mounted = bases.kept_snapshot(device, label)?;
+        let disk = disk_of(&mounted)?;
         let Some(snapshot) = bases.as_it_was(mounted, volume, note)? else { return Ok(()) };
         let since = Since { time, times: Some(&times), unsaved: true };
-        self.bring_newer(&snapshot, since)
+        self.bring_newer(Snapshot { tree: snapshot.as_fd(), disk: disk.as_fd() }, since)
     }
 
     /// Brings into a kept snapshot what came into the engine's overlay since `since`.
@@ -132,15 +157,14 @@ impl Exchange<'_> {
     /// [`RootfsError`]. A later call starts again from the beginning.
     pub(crate) fn bring_newer(
         &self,
-        snapshot: &Detached,
+        snapshot: Snapshot<'_>,
         since: Since<'_>,
     ) -> Result<(), RootfsError> {
         let Self { bases, volume, note, merged } = *self;
         let upper = note.upper.as_path();
         let top = File::open(upper).map_err(file("open", upper))?;
         let spill = || bases.notes().spill();
-        let (from, to) = (merged.as_fd(), snapshot.as_fd());
-        let brought = changes::bring_newer(top.as_fd(), from, to, since, &spill);
+        let brought = changes::bring_newer(top.as_fd(), merged.as_fd(), snapshot, since, &spill);
         let (id, volume) = (note.id.clone(), volume.clone());
         match brought {
             Ok(Tally { unclear: Some(path), .. }) => {
@@ -163,28 +187,35 @@ impl Bases {
         id: &str,
         upper: &Path,
         root_path: &Path,
-        snapshot: &Detached,
+        snapshot: Snapshot<'_>,
     ) -> Result<(), RootfsError> {
         let merged = mount::bind(root_path)?;
         let upper = File::open(upper).map_err(file("open", upper))?;
         let spill = || self.notes().spill();
-        changes::bring_in(upper.as_fd(), merged.as_fd(), snapshot.as_fd(), &spill)
-            .map(drop)
-            .map_err(|source| {
+        changes::bring_in(upper.as_fd(), merged.as_fd(), snapshot, &spill).map(drop).map_err(
+            |source| {
                 let id = id.to_owned();
                 // The engine's root holds more than a snapshot has room for.
                 match source.source == Errno::NOSPC {
                     true => NotShared::BringIn { id, source }.into(),
                     false => RootfsError::BringIn { id, source },
                 }
-            })
+            },
+        )
     }
+}
+
+/// The top of a snapshot's own file system, for [`changes::sync`]. Taken before an overlay of the snapshot is made.
+pub(crate) fn disk_of(snapshot: &Detached) -> Result<OwnedFd, RootfsError> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::openat(snapshot, ".", flags, Mode::empty())
+        .map_err(|errno| file("open", Path::new("the top of a snapshot"))(errno.into()))
 }
 
 /// A directory of the file system that has the upper directory, as high in the tree as an engine's store goes. An engine can
 /// limit the directories of one container by a quota, and statvfs(3) of such a directory gives the quota's numbers.
 fn store_of(upper: &Path) -> Option<OwnedFd> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let device = rustix::fs::lstat(upper).ok()?.st_dev;
     let open = |dir: &Path| rustix::fs::open(dir, flags, Mode::empty()).ok();
     let is_same = |dir: &OwnedFd| rustix::fs::fstat(dir).is_ok_and(|found| found.st_dev == device);

@@ -13,6 +13,8 @@ pub enum Extra {
     Cri,
     /// containerd's shim.
     Shim,
+    /// containerd's own tests of its client.
+    ContainerdClient,
 }
 
 impl Extra {
@@ -24,7 +26,15 @@ impl Extra {
                 "shim",
                 "hack/build --shim && install -D target/debug/static/containerd-shim-sharedroot-v2 -t target/test/share",
             ),
-            Self::Cri => Step::new("cri-client", "hack/cri.d/build target/test/share/client"),
+            // The shared directory is new in each run, and these take minutes.
+            Self::ContainerdClient => Step::new(
+                "containerd-client",
+                "hack/containerd.d/build target/containerd && install -D -t target/test/share/containerd target/containerd/client.test target/containerd/names",
+            ),
+            Self::Cri => Step::new(
+                "cri-client",
+                "hack/cri.d/build target/cri && install -D target/cri/cri -t target/test/share/client",
+            ),
         }
     }
 }

@@ -39,7 +39,7 @@ mod interrupted_tests;
 #[cfg(test)]
 mod tests;
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 pub use error::{ChangeError, LeftOut};
@@ -80,12 +80,21 @@ pub struct Unchanged<'a> {
 pub struct EnginesRoot<'a> {
     /// The overlay as it is mounted.
     pub merged: BorrowedFd<'a>,
-    /// A directory of the file system that holds the overlay, above the directories for which the engine sets a quota of one
+    /// An open directory of the file system that holds the overlay, above the directories for which the engine sets a quota of one
     /// container.
     pub store: BorrowedFd<'a>,
 }
 
-/// Makes the engine's root hold what the container's `snapshot` holds, and syncs the engine's root to the disk.
+/// A container's snapshot, which gets files.
+#[derive(Debug, Clone, Copy)]
+pub struct Snapshot<'a> {
+    /// The container's root: the snapshot's own tree, or an overlay of it.
+    pub tree: BorrowedFd<'a>,
+    /// An open directory of the snapshot's own file system. Opened before the first change, so that the sync reports each error.
+    pub disk: BorrowedFd<'a>,
+}
+
+/// Makes the engine's root hold what the container's `snapshot` holds. The caller syncs the disk with [`sync`].
 ///
 /// What the engine's root cannot take is left out, and the rest goes on: otherwise a container could prevent its own end. The
 /// kinds are: a whiteout and other parts of a layer of a container's own overlay, an attribute that does not fit, more links
@@ -109,28 +118,24 @@ pub fn write_back(
         tally = walk()?;
         tally.changes += first;
     }
-    if tally.changes > 0 {
-        // A container's fsync(2) reached the snapshot's disk, and the snapshot will be deleted.
-        sync(merged)?;
-    }
     Ok(tally)
 }
 
-/// Makes a new `snapshot` hold what the engine's root, `merged`, holds over its image: everything that the directory `upper`
-/// names.
+/// Makes a new snapshot hold what the engine's root, `merged`, holds over its image: everything that the directory `upper`
+/// names. Syncs the snapshot to its disk.
 ///
 /// # Errors
 /// [`ChangeError`]; the caller must delete the snapshot then.
 pub fn bring_in(
     upper: BorrowedFd<'_>,
     merged: BorrowedFd<'_>,
-    snapshot: BorrowedFd<'_>,
+    snapshot: Snapshot<'_>,
     spill: Spill<'_>,
 ) -> Result<Tally, ChangeError> {
-    Walk::new(merged, snapshot, Find::Named { upper, since: None }, spill)?.run()
+    bring(Find::Named { upper, since: None }, merged, snapshot, spill)
 }
 
-/// Brings into a kept `snapshot` what came into the engine's root after the write-back, for example by `docker cp`: the files
+/// Brings into a kept snapshot what came into the engine's root after the write-back, for example by `docker cp`: the files
 /// that `upper` names and that changed since. What only the snapshot holds stays. Where the snapshot has changed since, too,
 /// files that a write-back left are not taken for newer, and nothing is removed.
 ///
@@ -139,20 +144,42 @@ pub fn bring_in(
 pub fn bring_newer(
     upper: BorrowedFd<'_>,
     merged: BorrowedFd<'_>,
-    snapshot: BorrowedFd<'_>,
+    snapshot: Snapshot<'_>,
     since: Since<'_>,
     spill: Spill<'_>,
 ) -> Result<Tally, ChangeError> {
-    let find = Find::Named { upper, since: Some(since) };
-    let tally = Walk::new(merged, snapshot, find, spill)?.run()?;
+    bring(Find::Named { upper, since: Some(since) }, merged, snapshot, spill)
+}
+
+fn bring(
+    find: Find<'_>,
+    merged: BorrowedFd<'_>,
+    snapshot: Snapshot<'_>,
+    spill: Spill<'_>,
+) -> Result<Tally, ChangeError> {
+    let tally = Walk::new(merged, snapshot.tree, find, spill)?.run()?;
     if tally.changes > 0 {
-        // The next write-back takes the snapshot for the newer of the two, also after a power cut.
-        sync(snapshot)?;
+        // The snapshot is then the newer of the two, also after a power cut. The end of a killed process unmounts the snapshot,
+        // which syncs it, too.
+        sync(snapshot.disk)?;
     }
     Ok(tally)
 }
 
-fn sync(tree: BorrowedFd<'_>) -> Result<(), ChangeError> {
+/// Syncs the file system of a directory to its disk. Reports each error of the disk since the directory was opened, but for an
+/// overlay no error of its upper directory's disk (syncfs(2) knows the file system of the descriptor alone).
+///
+/// # Errors
+/// [`ChangeError`].
+pub fn sync(tree: BorrowedFd<'_>) -> Result<(), ChangeError> {
+    rustix::fs::syncfs(tree).map_err(ChangeError::at("sync the file system of", "/"))
+}
+
+/// Syncs the file system of the tree at whose top `tree` is.
+///
+/// # Errors
+/// [`ChangeError`].
+pub fn sync_tree(tree: BorrowedFd<'_>) -> Result<(), ChangeError> {
     let top = node::directory(tree, c".").map_err(ChangeError::at("open", "/"))?;
-    rustix::fs::syncfs(top).map_err(ChangeError::at("sync the file system of", "/"))
+    sync(top.as_fd())
 }
