@@ -133,7 +133,7 @@ mod tests {
         assert!(two.path().exists());
         drop(two);
         assert!(!dir.exists());
-        assert_eq!(sweep(&dir), [PathBuf::new(); 0]);
+        assert!(sweep(&dir).is_empty());
         fs::remove_dir(place).unwrap();
     }
 }
