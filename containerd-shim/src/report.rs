@@ -18,7 +18,7 @@ use sharedroot_task::{Code, Outcome, Pids, Refusal};
 const MOST: usize = 8 << 20;
 
 /// The most descriptors that come with a report.
-const MOST_KEPT: usize = 5;
+const MOST_KEPT: usize = 8;
 
 /// What the server keeps of a process as long as the process runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, prost::Enumeration)]
@@ -34,6 +34,8 @@ pub enum Keep {
     TerminalInput = 4,
     /// The end of the output FIFO to which the server writes for the terminal.
     TerminalOutput = 5,
+    /// The container's `memory.events`.
+    MemoryEvents = 6,
 }
 
 /// The result of a helper.

@@ -54,6 +54,7 @@ pub fn create(orders: &Orders, verbs: &Verbs, request: &CreateTaskRequest) -> Re
     if let Some(console) = console {
         kept.push((Keep::Terminal, console.receive()?));
     }
+    kept.extend(made.memory_events.map(|events| (Keep::MemoryEvents, events.into())));
     if made.shared {
         mounted.end_unused();
     } else {

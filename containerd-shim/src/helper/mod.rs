@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `create` | a new container, with its rootfs and streams |
 //! | `exec` | one more process |
+//! | `stats` | the figures of a container |
 //! | `rootfs` | the mounts that containerd asks for |
 //! | `console` | the terminal of a process, on its way to the server |
 //! | `streams` | the standard streams of a process |
@@ -12,6 +13,7 @@ mod console;
 mod create;
 mod exec;
 pub mod rootfs;
+mod stats;
 mod streams;
 
 use std::fmt::Display;
@@ -132,6 +134,10 @@ fn operate(orders: &Orders, request: OwnedFd) -> Result<Done, Failed> {
             let pids = pids.into_iter().filter_map(|pid| u32::try_from(pid).ok()).collect();
             let report = Report { pids, ..Report::default() };
             return Ok(Done { report, kept: Vec::new() });
+        }
+        Call::Stats(request) => {
+            let stats = Some(stats::answer(&verbs.figures(&request.id)?));
+            return Ok(Done { report: Report { stats, ..Report::default() }, kept: Vec::new() });
         }
         other => return Err(Failed::unsupported(other.method())),
     }

@@ -7,12 +7,15 @@
 //! | `connection` | a client: bytes and calls |
 //! | `publisher` | events, on their way to containerd |
 //! | `jobs` | operations under way |
-//! | `processes` | the processes of containers, and their ends |
+//! | `processes`, `ends` | the processes of containers, and their ends |
+//! | `memory` | what the kernel tells about the memory of containers |
 //! | `terminal` | terminals, whose bytes the server relays |
 //! | `work` | what the state machine wants done |
 
 mod connection;
+mod ends;
 mod jobs;
+mod memory;
 mod poll;
 mod processes;
 mod publisher;
@@ -28,6 +31,7 @@ use std::time::{Duration, Instant};
 
 use connection::Connection;
 use jobs::Jobs;
+use memory::Memory;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use poll::{Interest, Poll, Token};
@@ -58,6 +62,7 @@ pub struct Server {
     jobs: Jobs,
     processes: Processes,
     terminals: Terminals,
+    memory: Memory,
     publisher: Publisher,
     log: Option<File>,
     /// When the server ends at the latest, once it is asked to.
@@ -94,6 +99,7 @@ impl Server {
             tasks: Tasks::new(std::process::id()),
             processes: Processes::default(),
             terminals: Terminals::default(),
+            memory: Memory::default(),
             publisher: Publisher::new(&orders.ttrpc_address, orders.namespace.clone()),
             log,
             ending: None,
@@ -149,12 +155,8 @@ impl Server {
                 }
             }
             Token::Terminal(pid, _) => self.terminals.advance(pid, &self.poll),
-            Token::Process(pid) => {
-                if let Some(exit) = self.processes.ended(pid, now(), &self.poll) {
-                    let effects = self.tasks.ended(pid, exit);
-                    self.apply(effects);
-                }
-            }
+            Token::Memory(init) => self.memory_changed(init),
+            Token::Process(pid) => self.process_ended(pid),
         }
         Ok(())
     }
@@ -256,16 +258,6 @@ impl Server {
             }
         }
         self.sweep();
-    }
-
-    fn sweep(&mut self) {
-        if !self.jobs.is_idle() {
-            return;
-        }
-        for (pid, exit) in self.processes.sweep(now(), &self.poll) {
-            let effects = self.tasks.ended(pid, exit);
-            self.apply(effects);
-        }
     }
 
     fn warn(&self, text: std::fmt::Arguments<'_>) {

@@ -29,6 +29,8 @@ pub enum Token {
     Process(u32),
     /// The terminal of a process.
     Terminal(u32, End),
+    /// What the kernel tells about a container's memory, by the process ID of the init process.
+    Memory(u32),
 }
 
 /// One of the three descriptors of a terminal.
@@ -59,6 +61,7 @@ impl Token {
             Self::Terminal(pid, End::Master) => (8, u64::from(pid)),
             Self::Terminal(pid, End::Input) => (9, u64::from(pid)),
             Self::Terminal(pid, End::Output) => (10, u64::from(pid)),
+            Self::Memory(pid) => (11, u64::from(pid)),
         };
         // 2^56 connections or operations do not happen.
         (kind << SHIFT) | (number & ((1 << SHIFT) - 1))
@@ -78,7 +81,8 @@ impl Token {
             7 => Self::Process(pid),
             8 => Self::Terminal(pid, End::Master),
             9 => Self::Terminal(pid, End::Input),
-            _ => Self::Terminal(pid, End::Output),
+            10 => Self::Terminal(pid, End::Output),
+            _ => Self::Memory(pid),
         }
     }
 }
@@ -126,6 +130,15 @@ impl Poll {
     /// epoll_ctl(2)'s.
     pub fn add(&self, source: impl AsFd, token: Token, interest: Interest) -> io::Result<()> {
         Ok(epoll::add(&self.0, source, EventData::new_u64(token.pack()), interest.flags())?)
+    }
+
+    /// Waits for what the kernel tells apart from bytes (EPOLLPRI), such as that a file of a cgroup has changed.
+    ///
+    /// # Errors
+    /// epoll_ctl(2)'s.
+    pub fn add_urgent(&self, source: impl AsFd, token: Token) -> io::Result<()> {
+        let data = EventData::new_u64(token.pack());
+        Ok(epoll::add(&self.0, source, data, EventFlags::PRI)?)
     }
 
     /// Waits for something else of a descriptor.
@@ -178,6 +191,7 @@ mod tests {
             Token::Terminal(7, End::Master),
             Token::Terminal(8, End::Input),
             Token::Terminal(9, End::Output),
+            Token::Memory(10),
         ] {
             assert_eq!(Token::unpack(token.pack()), token);
         }

@@ -1,6 +1,8 @@
 //! What the state machine wants done: at once, or by a helper.
 
 use std::io;
+use std::mem;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use sharedroot_task::messages::task::*;
@@ -8,7 +10,7 @@ use sharedroot_task::{Call, Code, Job, Outcome, Reach, Refusal, Target, Work};
 
 use super::Server;
 use super::jobs::{Ended, Then};
-use crate::report::Kind;
+use crate::report::{Keep, Kind};
 use crate::serve;
 
 /// SIGKILL.
@@ -72,12 +74,12 @@ impl Server {
                 let mut outcome = report.outcome(kind);
                 if matches!(outcome, Outcome::Created { .. } | Outcome::Started { .. })
                     && let Some(target) = target(&call)
-                    && let Err(error) = self
-                        .terminals
-                        .add(pid, &target, &mut kept, &self.poll)
-                        .and_then(|()| self.processes.add(pid, target, kept, &self.poll))
+                    && let Err(error) = self.take_process(pid, target, &mut kept)
                 {
                     outcome = failed(format!("wait for process {pid}: {error}"));
+                }
+                if matches!((&call, &outcome), (Call::Delete(_), Outcome::Done)) {
+                    self.forget_memory(call.container());
                 }
                 (job, outcome)
             }
@@ -105,6 +107,21 @@ impl Server {
             self.operation_ended(ended);
         }
         self.sweep();
+    }
+
+    /// Takes over a process that a helper has made, with what is kept of it.
+    fn take_process(
+        &mut self,
+        pid: u32,
+        target: Target,
+        kept: &mut Vec<(Keep, OwnedFd)>,
+    ) -> io::Result<()> {
+        self.terminals.add(pid, &target, kept, &self.poll)?;
+        if let Some(at) = kept.iter().position(|(keep, _)| *keep == Keep::MemoryEvents) {
+            let (_, events) = kept.swap_remove(at);
+            self.memory.add(pid, target.container.clone(), events, &self.poll)?;
+        }
+        self.processes.add(pid, target, mem::take(kept), &self.poll)
     }
 
     /// The spawner announces helpers, or has ended: then there is another one.
