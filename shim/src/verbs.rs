@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use nix::unistd::Pid;
 use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType, Spec};
 use sharedroot_engine::{
-    CreateOptions, Deletion, Embedded, Engine, EngineError, Figures, Limits, Reach, Tenant, Terminal,
-    parse_process, update,
+    CreateOptions, Deletion, Embedded, Engine, EngineError, Figures, Limits, Reach, Tenant,
+    Terminal, parse_process, update,
 };
 use sharedroot_format::ContainerId;
 use sharedroot_sys::process_start::began;

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use crate::census::Census;
 use crate::command::{Cmd, Output, out, unique_name, unique_path};
 use crate::lab::{TempDir, only_in_lab, wait_for};
 
@@ -35,6 +36,57 @@ pub fn install() {
     let tar = tar.to_str().expect("a path of text");
     out(&["docker", "save", "-o", tar, "busybox"]);
     ctr(&["image", "import", tar]).ok();
+}
+
+/// A table of one runtime: what was done, and what was said.
+pub type Rows = Vec<(String, String)>;
+
+/// Does the same with both shims, and compares line by line.
+#[track_caller]
+pub fn beside(work: impl Fn(&str) -> Rows) {
+    begin();
+    let [theirs, ours] = RUNTIMES.map(|runtime| {
+        let before = Census::take();
+        let rows = work(runtime);
+        nothing_runs();
+        before.nothing_left();
+        rows
+    });
+    same(&ours, &theirs);
+}
+
+/// Compares the tables of both shims.
+#[track_caller]
+pub fn same(ours: &Rows, theirs: &Rows) {
+    for (ours, theirs) in ours.iter().zip(theirs) {
+        assert_eq!(ours, theirs, "ours, then that of containerd's own shim");
+    }
+    assert_eq!(ours.len(), theirs.len());
+}
+
+/// The first container of each runtime makes what stays: directories, and the base of the image.
+#[track_caller]
+pub fn begin() {
+    install();
+    for runtime in RUNTIMES {
+        drop(Task::run(runtime, &["--read-only"], &["true"]));
+    }
+    nothing_runs();
+}
+
+/// Waits until no task is left.
+#[track_caller]
+pub fn nothing_runs() {
+    wait_for("no task is left", || ctr(&["task", "ls", "-q"]).ok().is_empty().then_some(()));
+}
+
+/// The status and the text of a command, without the task's name and times.
+#[must_use]
+pub fn told(output: &Output, task: &Task) -> String {
+    let text = format!("{}: {}{}", output.status, output.stdout, output.stderr);
+    // ctr's own warnings have the time.
+    let words = text.split_inclusive(char::is_whitespace).filter(|word| !word.starts_with("time="));
+    words.collect::<String>().replace(&task.0, "ID")
 }
 
 /// Calls ctr.

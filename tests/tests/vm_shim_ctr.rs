@@ -5,58 +5,13 @@
 
 use std::fs;
 
-use sharedroot_tests::census::Census;
 use sharedroot_tests::command::{Cmd, Output, out};
 use sharedroot_tests::kernel_view::root_of;
 use sharedroot_tests::lab::wait_for;
-use sharedroot_tests::shim::{Events, IMAGE, RUNTIMES, STATE_ROOT, Task, ctr, install};
-
-/// A table of one runtime.
-type Rows = Vec<(String, String)>;
-
-/// Does the same with both shims, and compares line by line.
-#[track_caller]
-fn beside(work: impl Fn(&str) -> Rows) {
-    begin();
-    let [theirs, ours] = RUNTIMES.map(|runtime| {
-        let before = Census::take();
-        let rows = work(runtime);
-        nothing_runs();
-        before.nothing_left();
-        rows
-    });
-    same(&ours, &theirs);
-}
-
-#[track_caller]
-fn same(ours: &Rows, theirs: &Rows) {
-    for (ours, theirs) in ours.iter().zip(theirs) {
-        assert_eq!(ours, theirs, "ours, then that of containerd's own shim");
-    }
-    assert_eq!(ours.len(), theirs.len());
-}
-
-/// The first container of each runtime makes what stays: directories, and the base of the image.
-#[track_caller]
-fn begin() {
-    install();
-    for runtime in RUNTIMES {
-        drop(Task::run(runtime, &["--read-only"], &["true"]));
-    }
-    nothing_runs();
-}
-
-#[track_caller]
-fn nothing_runs() {
-    wait_for("no task is left", || ctr(&["task", "ls", "-q"]).ok().is_empty().then_some(()));
-}
-
-fn told(output: &Output, task: &Task) -> String {
-    let text = format!("{}: {}{}", output.status, output.stdout, output.stderr);
-    // ctr's own warnings have the time.
-    let words = text.split_inclusive(char::is_whitespace).filter(|word| !word.starts_with("time="));
-    words.collect::<String>().replace(&task.0, "ID")
-}
+use sharedroot_tests::shim::{
+    Events, IMAGE, RUNTIMES, Rows, STATE_ROOT, Task, begin, beside, ctr, install, nothing_runs,
+    same, told,
+};
 
 #[track_caller]
 fn run(runtime: &str, stdin: &str, flags: &[&str], command: &[&str]) -> String {

@@ -138,7 +138,10 @@ mod tests {
              anon_thp 10\ninactive_anon 11\nactive_anon 12\ninactive_file 13\nactive_file 14\nunevictable 15\n\
              slab_reclaimable 16\nslab_unreclaimable 17\npgfault 18\npgmajfault 19\npgscan 20\n";
         for (name, text) in [
-            ("cpu.stat", "usage_usec 7\nuser_usec 4\nsystem_usec 3\nnr_periods 9\nnr_throttled 8\nthrottled_usec 6\n"),
+            (
+                "cpu.stat",
+                "usage_usec 7\nuser_usec 4\nsystem_usec 3\nnr_periods 9\nnr_throttled 8\nthrottled_usec 6\n",
+            ),
             ("cpu.pressure", "some avg10=0.10 avg60=0.00 avg300=0.00 total=5\n"),
             ("memory.stat", stats),
             ("memory.current", "100\n"),

@@ -106,11 +106,8 @@ mod tests {
         let mut memory = Memory::default();
         let id: Id = "c1".parse().unwrap();
         // epoll(7) takes no file of a disk: what the kernel tells is for the guests of the lab.
-        let watched = Watched {
-            container: id.clone(),
-            events: File::open(&path).unwrap().into(),
-            kills: 0,
-        };
+        let watched =
+            Watched { container: id.clone(), events: File::open(&path).unwrap().into(), kills: 0 };
         memory.by_init.insert(7, watched);
         assert_eq!(memory.init_of(&id), Some(7));
         assert_eq!(memory.look(7, &poll), None);

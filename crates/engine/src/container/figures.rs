@@ -122,8 +122,7 @@ impl Device {
         let device = |line: &str| {
             let mut words = line.split_whitespace();
             let (major, minor) = words.next()?.split_once(':')?;
-            let mut device =
-                Self { major: number(major), minor: number(minor), ..Self::default() };
+            let mut device = Self { major: number(major), minor: number(minor), ..Self::default() };
             for (key, value) in words.filter_map(|word| word.split_once('=')) {
                 match key {
                     "rbytes" => device.rbytes = number(value),
