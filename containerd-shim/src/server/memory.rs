@@ -23,10 +23,11 @@ struct Watched {
     kills: u64,
 }
 
-/// The containers whose memory is watched, each by its init process.
+/// The containers whose memory is watched, by the numbers of the watches.
 #[derive(Debug, Default)]
 pub struct Memory {
-    by_init: BTreeMap<u32, Watched>,
+    last: u64,
+    by_number: BTreeMap<u64, Watched>,
 }
 
 impl Memory {
@@ -34,24 +35,19 @@ impl Memory {
     ///
     /// # Errors
     /// The file cannot be waited for.
-    pub fn add(
-        &mut self,
-        init: u32,
-        container: Id,
-        events: OwnedFd,
-        poll: &Poll,
-    ) -> io::Result<()> {
-        poll.add_urgent(&events, Token::Memory(init))?;
-        self.by_init.insert(init, Watched { container, events, kills: 0 });
+    pub fn add(&mut self, container: Id, events: OwnedFd, poll: &Poll) -> io::Result<()> {
+        self.last += 1;
+        poll.add_urgent(&events, Token::Memory(self.last))?;
+        self.by_number.insert(self.last, Watched { container, events, kills: 0 });
         Ok(())
     }
 
     /// Looks at the counts again. Returns the container if the kernel killed a process since the last look.
-    pub fn look(&mut self, init: u32, poll: &Poll) -> Option<Id> {
-        let watched = self.by_init.get_mut(&init)?;
+    pub fn look(&mut self, number: u64, poll: &Poll) -> Option<Id> {
+        let watched = self.by_number.get_mut(&number)?;
         let Ok(kills) = kills(&watched.events) else {
             // The cgroup is gone. The kernel would tell that again and again.
-            self.remove(init, poll);
+            self.remove(number, poll);
             return None;
         };
         let more = kills > watched.kills;
@@ -59,21 +55,21 @@ impl Memory {
         more.then(|| watched.container.clone())
     }
 
-    /// The container's init process, if its memory is watched.
-    pub fn init_of(&self, container: &Id) -> Option<u32> {
-        let found = self.by_init.iter().find(|(_, watched)| watched.container == *container);
-        found.map(|(init, _)| *init)
+    /// The watch of a container.
+    pub fn of(&self, container: &Id) -> Option<u64> {
+        let mut all = self.by_number.iter();
+        all.find(|(_, watched)| watched.container == *container).map(|(number, _)| *number)
     }
 
     /// Watches a container no more.
     pub fn forget(&mut self, container: &Id, poll: &Poll) {
-        if let Some(init) = self.init_of(container) {
-            self.remove(init, poll);
+        if let Some(number) = self.of(container) {
+            self.remove(number, poll);
         }
     }
 
-    fn remove(&mut self, init: u32, poll: &Poll) {
-        if let Some(watched) = self.by_init.remove(&init) {
+    fn remove(&mut self, number: u64, poll: &Poll) {
+        if let Some(watched) = self.by_number.remove(&number) {
             poll.forget(&watched.events);
         }
     }
@@ -108,8 +104,8 @@ mod tests {
         // epoll(7) takes no file of a disk: what the kernel tells is for the guests of the lab.
         let watched =
             Watched { container: id.clone(), events: File::open(&path).unwrap().into(), kills: 0 };
-        memory.by_init.insert(7, watched);
-        assert_eq!(memory.init_of(&id), Some(7));
+        memory.by_number.insert(7, watched);
+        assert_eq!(memory.of(&id), Some(7));
         assert_eq!(memory.look(7, &poll), None);
         write(2);
         assert_eq!(memory.look(7, &poll), Some(id.clone()));
@@ -117,7 +113,7 @@ mod tests {
         write(3);
         assert_eq!(memory.look(7, &poll), Some(id.clone()));
         memory.forget(&id, &poll);
-        assert_eq!(memory.init_of(&id), None);
+        assert_eq!(memory.of(&id), None);
         fs::remove_file(path).unwrap();
     }
 }

@@ -9,17 +9,19 @@
 //! | `jobs` | operations under way |
 //! | `processes`, `ends` | the processes of containers, and their ends |
 //! | `memory` | what the kernel tells about the memory of containers |
-//! | `terminal` | terminals, whose bytes the server relays |
+//! | `relay/` | streams whose bytes the server relays |
+//! | `loggers` | processes that take the output of containers |
 //! | `work` | what the state machine wants done |
 
 mod connection;
 mod ends;
 mod jobs;
+mod loggers;
 mod memory;
 mod poll;
 mod processes;
 mod publisher;
-mod terminal;
+mod relay;
 mod work;
 
 use std::collections::BTreeMap;
@@ -30,17 +32,19 @@ use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
 
 use connection::Connection;
+use ends::Closing;
 use jobs::Jobs;
+use loggers::Loggers;
 use memory::Memory;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use poll::{Interest, Poll, Token};
 use processes::Processes;
 use publisher::Publisher;
+use relay::Relays;
 use rustix::net::sockopt::socket_peercred;
 use sharedroot_task::ttrpc::Request;
 use sharedroot_task::{Call, Effect, Tasks, Ticket};
-use terminal::Terminals;
 
 use crate::delete::now;
 use crate::log;
@@ -61,7 +65,10 @@ pub struct Server {
     tasks: Tasks,
     jobs: Jobs,
     processes: Processes,
-    terminals: Terminals,
+    relays: Relays,
+    loggers: Loggers,
+    /// Deletes that wait for output on its way.
+    closing: Vec<Closing>,
     memory: Memory,
     publisher: Publisher,
     log: Option<File>,
@@ -98,7 +105,9 @@ impl Server {
             last_connection: 0,
             tasks: Tasks::new(std::process::id()),
             processes: Processes::default(),
-            terminals: Terminals::default(),
+            relays: Relays::default(),
+            loggers: Loggers::default(),
+            closing: Vec::new(),
             memory: Memory::default(),
             publisher: Publisher::new(&orders.ttrpc_address, orders.namespace.clone()),
             log,
@@ -115,6 +124,7 @@ impl Server {
             for token in self.poll.wait(self.patience())? {
                 self.take(token)?;
             }
+            self.advance_closing();
             if let Some(event) = self.publisher.advance(&self.poll) {
                 self.warn(format_args!(
                     "containerd refuses the event {} of container {}",
@@ -135,7 +145,8 @@ impl Server {
 
     /// How long to wait at most.
     fn patience(&self) -> Option<Duration> {
-        let next = self.ending.into_iter().chain(self.publisher.next()).min()?;
+        let waits = [self.ending, self.publisher.next(), self.next_closing()];
+        let next = waits.into_iter().flatten().min()?;
         // A millisecond more: the kernel counts in whole ones.
         Some(next.saturating_duration_since(Instant::now()) + Duration::from_millis(1))
     }
@@ -154,8 +165,9 @@ impl Server {
                     self.operation_ended(ended);
                 }
             }
-            Token::Terminal(pid, _) => self.terminals.advance(pid, &self.poll),
-            Token::Memory(init) => self.memory_changed(init),
+            Token::Stream(number, end) => self.relays.advance(number, end, &self.poll),
+            Token::Logger(number) => self.loggers.ended(number, &self.poll),
+            Token::Memory(watch) => self.memory_changed(watch),
             Token::Process(pid) => self.process_ended(pid),
         }
         Ok(())

@@ -8,7 +8,7 @@ use std::path::Path;
 use sharedroot_task::messages::task::*;
 use sharedroot_task::{Call, Code, Job, Outcome, Reach, Refusal, Target, Work};
 
-use super::Server;
+use super::{Server, ends};
 use super::jobs::{Ended, Then};
 use crate::report::{Keep, Kind};
 use crate::serve;
@@ -34,20 +34,16 @@ impl Server {
                 return Some(Outcome::Done);
             }
             // What was kept of an exec went with its process.
-            Work::Delete(target @ Target { exec: Some(_), .. }) => {
-                self.terminals.forget(&target, &self.poll);
-                return Some(Outcome::Done);
-            }
+            Work::Delete(target @ Target { exec: Some(_), .. }) => return self.close(job, target),
             Work::Checkpoint(..) => return Some(unsupported("checkpoint")),
             Work::Resize { target, width, height } => {
-                return Some(self.terminals.resize(&target, width, height));
+                return Some(self.relays.resize(&target, width, height));
             }
             Work::StartInit(id) => (
                 Call::Start(StartRequest { id: id.to_string(), ..Default::default() }),
                 Kind::Other,
             ),
             Work::Delete(target @ Target { exec: None, .. }) => {
-                self.terminals.forget(&target, &self.poll);
                 let id = target.container.to_string();
                 (Call::Delete(DeleteRequest { id, ..Default::default() }), Kind::Other)
             }
@@ -78,8 +74,11 @@ impl Server {
                 {
                     outcome = failed(format!("wait for process {pid}: {error}"));
                 }
-                if matches!((&call, &outcome), (Call::Delete(_), Outcome::Done)) {
-                    self.forget_memory(call.container());
+                if let (Call::Delete(_), Outcome::Done) = (&call, &outcome)
+                    && let Some(target) = ends::container(call.container())
+                {
+                    let done = self.close(job, target).map(|outcome| (job, outcome));
+                    return self.finish(done);
                 }
                 (job, outcome)
             }
@@ -88,7 +87,7 @@ impl Server {
                 let undo = DeleteRequest { id: call.container().to_owned(), ..Default::default() };
                 let then = Then::Undone(job, how);
                 match self.jobs.begin(Call::Delete(undo), then, &self.poll) {
-                    None => return,
+                    None => return self.finish(None),
                     Some(Ended { then, .. }) => (job, undone(then, Err("not undone".to_owned()))),
                 }
             }
@@ -101,8 +100,15 @@ impl Server {
                 (job, undone(then, done))
             }
         };
-        let effects = self.tasks.done(job, outcome);
-        self.apply(effects);
+        self.finish(Some((job, outcome)));
+    }
+
+    /// Tells the state machine what has come of an operation, if that is known now, and begins the next ones.
+    fn finish(&mut self, done: Option<(Job, Outcome)>) {
+        if let Some((job, outcome)) = done {
+            let effects = self.tasks.done(job, outcome);
+            self.apply(effects);
+        }
         while let Some(ended) = self.jobs.begin_next(&self.poll) {
             self.operation_ended(ended);
         }
@@ -116,10 +122,13 @@ impl Server {
         target: Target,
         kept: &mut Vec<(Keep, OwnedFd)>,
     ) -> io::Result<()> {
-        self.terminals.add(pid, &target, kept, &self.poll)?;
-        if let Some(at) = kept.iter().position(|(keep, _)| *keep == Keep::MemoryEvents) {
-            let (_, events) = kept.swap_remove(at);
-            self.memory.add(pid, target.container.clone(), events, &self.poll)?;
+        self.relays.add(pid, &target, kept, &self.poll)?;
+        for (keep, fd) in mem::take(kept) {
+            match keep {
+                Keep::MemoryEvents => self.memory.add(target.container.clone(), fd, &self.poll)?,
+                Keep::Logger => self.loggers.add(target.clone(), fd, &self.poll)?,
+                keep => kept.push((keep, fd)),
+            }
         }
         self.processes.add(pid, target, mem::take(kept), &self.poll)
     }
