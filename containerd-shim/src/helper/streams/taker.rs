@@ -191,11 +191,12 @@ fn execute(logger: &Logger, user: &User<'_>, descriptors: [&OwnedFd; 3]) -> io::
             let _ = nix::unistd::close(number);
         }
         // dup(2) gives the lowest free number, and the copy is not closed by execve(2).
-        above.into_iter().map(|fd| rustix::io::dup(fd.as_fd())).collect::<Result<Vec<_>, _>>()
+        let placed = above.into_iter().map(|fd| rustix::io::dup(fd.as_fd()));
+        placed.collect::<Result<Vec<_>, _>>().map_err(io::Error::from)
     };
     let _placed = match place() {
         Ok(placed) => placed,
-        Err(error) => return error.into(),
+        Err(error) => return error,
     };
     let namespace = user.namespace.to_string();
     let variables: [(&str, &OsStr); 2] =
