@@ -19,8 +19,7 @@ pub fn exec(orders: &Orders, verbs: &Verbs, request: &ExecProcessRequest) -> Res
     let console = request.terminal.then(|| Console::listen(&orders.socket)).transpose()?;
     let ExecProcessRequest { stdin, stdout, stderr, .. } = request;
     let asked = Asked { stdin, stdout, stderr };
-    let user =
-        User { namespace: &orders.namespace, id: &request.exec_id, bundle: &orders.bundle };
+    let user = User { namespace: &orders.namespace, id: &request.exec_id, bundle: &orders.bundle };
     let streams = match &console {
         Some(_) => Streams::of_terminal(&asked, &user)?,
         None => {

@@ -8,8 +8,8 @@ use std::path::Path;
 use sharedroot_task::messages::task::*;
 use sharedroot_task::{Call, Code, Job, Outcome, Reach, Refusal, Target, Work};
 
-use super::{Server, ends};
 use super::jobs::{Ended, Then};
+use super::{Server, ends};
 use crate::report::{Keep, Kind};
 use crate::serve;
 

@@ -167,7 +167,10 @@ mod tests {
         for (text, wanted) in [
             ("binary:///bin/log", logger("/bin/log", &[], Closed)),
             ("binary-v2:///bin/log?", logger("/bin/log", &[], Written)),
-            ("binary:///l?a=b&c&d=e%26f+g%2B", logger("/l", &["a", "b", "c", "", "d", "e&f g+"], Closed)),
+            (
+                "binary:///l?a=b&c&d=e%26f+g%2B",
+                logger("/l", &["a", "b", "c", "", "d", "e&f g+"], Closed),
+            ),
             // Only the first value of a key, as with containerd's own shim.
             ("binary:///l%2d+?a=1&a=2#x", logger("/l-+", &["a", "1"], Closed)),
             ("binary:///l?100%=%zz", logger("/l", &["100%", "%zz"], Closed)),

@@ -106,7 +106,9 @@ pub fn client_output(stream: &Stream, which: Output, kept: &mut Kept) -> Result<
 }
 
 fn ends(stream: &Stream) -> Result<(OwnedFd, OwnedFd), Failed> {
-    let Stream::Path(path) = stream else { return Err(Failed::invalid("an output without a path")) };
+    let Stream::Path(path) = stream else {
+        return Err(Failed::invalid("an output without a path"));
+    };
     let reader = open(path, OFlags::RDONLY | OFlags::NONBLOCK)?;
     if !is_fifo(&reader)? {
         return Err(Failed::invalid(format!("the stream {path:?} is no FIFO any more")));

@@ -36,10 +36,8 @@ fn a_client_reads_all_and_then_the_end_whenever_it_comes() {
     let Streams { output, kept, .. } = open("", path.to_str().unwrap(), Route::Direct).unwrap();
     assert_eq!(kinds(&kept), [Keep::Output]);
     File::from(output).write_all(b"hello").unwrap();
-    let mut client = File::options()
-        .read(true)
-        .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
-        .open(&path);
+    let mut client =
+        File::options().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(&path);
     // The process and the server close their ends.
     drop(kept);
     let mut text = String::new();

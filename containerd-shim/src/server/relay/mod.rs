@@ -138,8 +138,14 @@ impl Relay {
             let at = kept.iter().position(|(of, _)| *of == keep)?;
             Some(kept.swap_remove(at).1)
         };
-        let mut relay =
-            Self { target: target.clone(), pid: None, input: None, output: None, error: None, terminal: None };
+        let mut relay = Self {
+            target: target.clone(),
+            pid: None,
+            input: None,
+            output: None,
+            error: None,
+            terminal: None,
+        };
         let client = take(Keep::ClientInput);
         let outputs = [
             (take(Keep::ClientOutput), take(Keep::OutputReader), take(Keep::ProcessOutput)),

@@ -29,11 +29,8 @@ fn terminal(poll: &Poll) -> (Relays, File, Client) {
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY;
     let slave = File::from(ioctl_tiocgptpeer(&master, flags).unwrap());
     let ((stdin, input), (output, stdout)) = (pipe(), pipe());
-    let mut kept = vec![
-        (Keep::ClientInput, stdin),
-        (Keep::Terminal, master),
-        (Keep::ClientOutput, stdout),
-    ];
+    let mut kept =
+        vec![(Keep::ClientInput, stdin), (Keep::Terminal, master), (Keep::ClientOutput, stdout)];
     let mut relays = Relays::default();
     relays.add(7, &target(None), &mut kept, poll).unwrap();
     assert!(kept.is_empty());

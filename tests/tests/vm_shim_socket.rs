@@ -1,0 +1,232 @@
+//! The task service at the socket of the shim, without containerd: each call in each state, twice and in the wrong order, with
+//! IDs that nobody has, beside containerd's own shim with runc.
+//!
+//! Guest: --with shim --alone --limit 900 --takes 120
+
+use std::collections::BTreeMap;
+
+use prost::Message;
+use sharedroot_task::messages::Any;
+use sharedroot_task::messages::task::*;
+use sharedroot_task::{Call, Code, Method};
+use sharedroot_tests::census::Census;
+use sharedroot_tests::lab::wait_for;
+use sharedroot_tests::shim::{RUNTIMES, install};
+use sharedroot_tests::shim_socket::{Answer, Shim};
+
+/// SIGWINCH, which changes nothing.
+const HARMLESS: u32 = 28;
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy)]
+struct Who<'a> {
+    id: &'a str,
+    exec: &'a str,
+    bundle: &'a str,
+}
+
+/// A call of each method.
+fn call(method: Method, who: Who<'_>) -> Call {
+    let (id, exec_id) = (who.id.to_owned(), who.exec.to_owned());
+    match method {
+        Method::State => Call::State(StateRequest { id, exec_id }),
+        Method::Create => {
+            let bundle = who.bundle.to_owned();
+            Call::Create(CreateTaskRequest { id, bundle, ..Default::default() })
+        }
+        Method::Start => Call::Start(StartRequest { id, exec_id }),
+        Method::Delete => Call::Delete(DeleteRequest { id, exec_id }),
+        Method::Pids => Call::Pids(PidsRequest { id }),
+        Method::Pause => Call::Pause(PauseRequest { id }),
+        Method::Resume => Call::Resume(ResumeRequest { id }),
+        Method::Checkpoint => {
+            let path = "/tmp/checkpoint".to_owned();
+            Call::Checkpoint(CheckpointTaskRequest { id, path, options: None })
+        }
+        Method::Kill => Call::Kill(KillRequest { id, exec_id, signal: HARMLESS, all: false }),
+        Method::Exec => {
+            let process = r#"{"args":["sleep","1000"],"cwd":"/","user":{"uid":0,"gid":0}}"#;
+            let type_url = "types.containerd.io/opencontainers/runtime-spec/1/Process".to_owned();
+            let spec = Some(Any { type_url, value: process.into() });
+            Call::Exec(ExecProcessRequest { id, exec_id, spec, ..Default::default() })
+        }
+        Method::ResizePty => {
+            Call::ResizePty(ResizePtyRequest { id, exec_id, width: 80, height: 24 })
+        }
+        Method::CloseIO => Call::CloseIO(CloseIORequest { id, exec_id, stdin: true }),
+        Method::Update => {
+            let type_url =
+                "types.containerd.io/opencontainers/runtime-spec/1/LinuxResources".to_owned();
+            let value = br#"{"pids":{"limit":50}}"#.to_vec();
+            let resources = Some(Any { type_url, value });
+            Call::Update(UpdateTaskRequest { id, resources, ..Default::default() })
+        }
+        Method::Wait => Call::Wait(WaitRequest { id, exec_id }),
+        Method::Stats => Call::Stats(StatsRequest { id }),
+        Method::Connect => Call::Connect(ConnectRequest { id }),
+        Method::Shutdown => Call::Shutdown(ShutdownRequest { id, now: false }),
+    }
+}
+
+/// The steps to each state, and the calls that leave the state: they are not tried in it.
+const STATES: [(&str, &[Method], &[Method]); 5] = {
+    use Method::*;
+    [
+        ("none", &[], &[Create, Shutdown]),
+        ("created", &[Create], &[Start, Delete, Wait]),
+        ("running", &[Create, Start], &[Pause, Wait]),
+        ("paused", &[Create, Start, Pause], &[Resume, Wait]),
+        ("stopped", &[Create, Start], &[Delete]),
+    ]
+};
+
+/// Why an answer differs from that of containerd's own shim.
+fn differs(state: &str, method: Method, exec: &str) -> Option<(Code, &'static str)> {
+    use Method::*;
+    Some(match (state, method, exec) {
+        ("none", ..) => return None,
+        (_, Create, _) => (Code::AlreadyExists, "the first container must not be touched"),
+        ("running" | "paused", Checkpoint, _) => (Code::Unimplemented, "refused by name"),
+        _ => return None,
+    })
+}
+
+fn code(answer: &Answer) -> String {
+    answer.as_ref().map_or_else(|(code, _)| format!("{code:?}"), |_| "ok".to_owned())
+}
+
+/// Brings a new shim into the state, with an exec `e1` that was added and not started.
+#[track_caller]
+fn shim_in(runtime: &str, state: &str, steps: &[Method]) -> Shim {
+    let mut shim = Shim::start(runtime, &["sleep", "1000"]);
+    let (id, bundle) = (shim.id.clone(), shim.bundle.str().to_owned());
+    let who = Who { id: &id, exec: "", bundle: &bundle };
+    for step in steps {
+        shim.call(&call(*step, who)).unwrap_or_else(|e| panic!("{runtime} {state} {step}: {e:?}"));
+        if *step == Method::Start || (*step == Method::Create && steps.len() == 1) {
+            let exec = call(Method::Exec, Who { exec: "e1", ..who });
+            shim.call(&exec).unwrap_or_else(|e| panic!("{runtime} {state} exec: {e:?}"));
+        }
+    }
+    if state == "stopped" {
+        let kill = KillRequest { id: id.clone(), signal: 9, ..Default::default() };
+        shim.call(&Call::Kill(kill)).expect("kill");
+        shim.call(&call(Method::Wait, who)).expect("wait");
+    }
+    shim
+}
+
+/// The answers in one state: each call twice, for the container, its exec, and IDs that nobody has.
+#[track_caller]
+fn answers(
+    runtime: &str,
+    state: &str,
+    steps: &[Method],
+    leave: &[Method],
+) -> BTreeMap<String, String> {
+    let mut shim = shim_in(runtime, state, steps);
+    let (id, bundle) = (shim.id.clone(), shim.bundle.str().to_owned());
+    let mut found = BTreeMap::new();
+    for (id, exec) in [(id.as_str(), ""), (&id, "e1"), (&id, "e9"), ("nobody", ""), ("../x", "")] {
+        let own = id == shim.id;
+        for method in Method::ALL {
+            let leaves = own && exec.is_empty() && leave.contains(method);
+            // An exec that waits for its start can be started, deleted, and waited for. Shutdown of others is for the end.
+            let of_exec =
+                exec == "e1" && [Method::Start, Method::Delete, Method::Wait].contains(method);
+            let creates = *method == Method::Create && !own;
+            if leaves || of_exec || creates || *method == Method::Shutdown {
+                continue;
+            }
+            for turn in ["first", "again"] {
+                let answer = shim.call(&call(*method, Who { id, exec, bundle: &bundle }));
+                let shown = if own { "own" } else { id };
+                let said = match differs(state, *method, exec).filter(|_| own) {
+                    Some((wanted, why)) if runtime == RUNTIMES[1] => {
+                        assert_eq!(code(&answer), format!("{wanted:?}"), "{state} {method}: {why}");
+                        why.to_owned()
+                    }
+                    Some((_, why)) => why.to_owned(),
+                    None => code(&answer),
+                };
+                found.insert(format!("{state} {method} {shown} {exec:?} {turn}"), said);
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn vm_each_call_in_each_state_is_answered_as_by_containerds_own_shim() {
+    install();
+    let mut wrong = Vec::new();
+    for (state, steps, leave) in STATES {
+        let before = Census::take();
+        let [theirs, ours] = RUNTIMES.map(|runtime| answers(runtime, state, steps, leave));
+        assert_eq!(theirs.len(), ours.len());
+        let differ = theirs.iter().filter(|(call, said)| ours[*call] != **said);
+        wrong
+            .extend(differ.map(|(call, said)| format!("{call}: {} instead of {said}", ours[call])));
+        before.nothing_left();
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn vm_a_life_at_the_socket_has_the_same_events() {
+    install();
+    let [theirs, ours] = RUNTIMES.map(|runtime| {
+        let mut shim = shim_in(runtime, "running", &[Method::Create, Method::Start]);
+        let (id, bundle) = (shim.id.clone(), shim.bundle.str().to_owned());
+        let who = Who { id: &id, exec: "", bundle: &bundle };
+        let mut other = shim.connect();
+        // A client that waits holds up nobody.
+        let waits = std::thread::spawn({
+            let wait = call(Method::Wait, Who { exec: "e1", ..who });
+            move || other.call(&wait)
+        });
+        shim.call(&call(Method::Start, Who { exec: "e1", ..who })).expect("start the exec");
+        let pids = shim.call(&call(Method::Pids, who)).expect("pids");
+        let pids = PidsResponse::decode(pids.as_slice()).expect("an answer").processes.len();
+        let kill = |exec_id: &str, all| {
+            let exec_id = exec_id.to_owned();
+            Call::Kill(KillRequest { id: id.clone(), exec_id, signal: 9, all })
+        };
+        shim.call(&kill("e1", false)).expect("kill the exec");
+        let waited = waits.join().expect("the client").expect("an answer");
+        let waited = WaitResponse::decode(waited.as_slice()).expect("an answer").exit_status;
+        shim.call(&call(Method::Pause, who)).expect("pause");
+        shim.call(&call(Method::Resume, who)).expect("resume");
+        shim.call(&kill("", true)).expect("kill all");
+        let ended = shim.call(&call(Method::Wait, who)).expect("wait");
+        let ended = WaitResponse::decode(ended.as_slice()).expect("an answer").exit_status;
+        wait_for("the exit is told", || {
+            shim.topics().contains(&"/tasks/exit".to_owned()).then_some(())
+        });
+        shim.call(&call(Method::Delete, who)).expect("delete");
+        let wanted = 9;
+        wait_for("the events come", || (shim.topics().len() >= wanted).then_some(()));
+        (pids, waited, ended, shim.topics())
+    });
+    assert_eq!(ours, theirs);
+}
+
+#[test]
+fn vm_bytes_that_are_no_request_harm_nobody() {
+    install();
+    let mut shim = shim_in(RUNTIMES[1], "running", &[Method::Create, Method::Start]);
+    let id = shim.id.clone();
+    for bytes in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0xff; 65536], &[0; 10], &[0, 0, 0, 1, 0, 0]] {
+        shim.connect().write(bytes);
+    }
+    let who = Who { id: &id, exec: "", bundle: "" };
+    for (service, method) in [("a.b", "State"), ("containerd.task.v2.Task", "Nothing")] {
+        let answer = shim.connect().request(service, method, Vec::new());
+        assert_eq!(code(&answer), "Unimplemented");
+    }
+    let answer = shim.connect().request("containerd.task.v3.Task", "State", vec![0xff; 9]);
+    assert_eq!(code(&answer), "Internal");
+    let state = shim.call(&call(Method::State, who)).expect("the state");
+    let state = StateResponse::decode(state.as_slice()).expect("an answer");
+    assert_eq!(state.status(), Status::Running);
+}
