@@ -90,10 +90,14 @@ impl Shim {
         Connection::open(&self.address)
     }
 
-    /// Makes a call.
+    /// Makes a call. After a call without an answer there is another connection.
     #[track_caller]
     pub fn call(&mut self, call: &Call) -> Answer {
-        self.connection.call(call)
+        let answer = self.connection.call(call);
+        if matches!(answer, Err((Code::DeadlineExceeded, _))) {
+            self.connection = self.connect();
+        }
+        answer
     }
 
     /// The topics of the events so far.

@@ -4,6 +4,8 @@
 //! Guest: --with shim --alone --limit 900 --takes 120
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use prost::Message;
 use sharedroot_task::messages::Any;
@@ -45,7 +47,7 @@ fn call(method: Method, who: Who<'_>) -> Call {
         }
         Method::Kill => Call::Kill(KillRequest { id, exec_id, signal: HARMLESS, all: false }),
         Method::Exec => {
-            let process = r#"{"args":["sleep","1000"],"cwd":"/","user":{"uid":0,"gid":0}}"#;
+            let process = r#"{"args":["/bin/sleep","1000"],"cwd":"/","user":{"uid":0,"gid":0}}"#;
             let type_url = "types.containerd.io/opencontainers/runtime-spec/1/Process".to_owned();
             let spec = Some(Any { type_url, value: process.into() });
             Call::Exec(ExecProcessRequest { id, exec_id, spec, ..Default::default() })
@@ -204,9 +206,20 @@ fn vm_a_life_at_the_socket_has_the_same_events() {
             shim.topics().contains(&"/tasks/exit".to_owned()).then_some(())
         });
         shim.call(&call(Method::Delete, who)).expect("delete");
-        let wanted = 9;
-        wait_for("the events come", || (shim.topics().len() >= wanted).then_some(()));
-        (pids, waited, ended, shim.topics())
+        let topics = [
+            "create",
+            "exec-added",
+            "start",
+            "exec-started",
+            "exit",
+            "paused",
+            "resumed",
+            "exit",
+            "delete",
+        ];
+        wait_for("the events come", || (shim.topics().len() >= topics.len()).then_some(()));
+        assert_eq!(shim.topics(), topics.map(|topic| format!("/tasks/{topic}")), "{runtime}");
+        (pids, waited, ended)
     });
     assert_eq!(ours, theirs);
 }
@@ -229,4 +242,44 @@ fn vm_bytes_that_are_no_request_harm_nobody() {
     let state = shim.call(&call(Method::State, who)).expect("the state");
     let state = StateResponse::decode(state.as_slice()).expect("an answer");
     assert_eq!(state.status(), Status::Running);
+}
+
+/// ctr gives no logger to a terminal, and nerdctl does.
+#[test]
+fn vm_a_logger_takes_the_output_of_a_terminal() {
+    install();
+    let logger = "/usr/local/bin/logger-terminal";
+    let script = "#!/bin/sh\nexec 5>&-\ncat <&4 > $1.err; cat <&3 > $1.out; echo ended >> $1.err\n";
+    fs::write(logger, script).expect("write a logger");
+    fs::set_permissions(logger, fs::Permissions::from_mode(0o755)).expect("make it a program");
+    for runtime in RUNTIMES {
+        let mut shim = shim_in(runtime, "running", &[Method::Create, Method::Start]);
+        let id = shim.id.clone();
+        let log = format!("{}/log-of-e2", shim.bundle.str());
+        let process =
+            r#"{"terminal":true,"args":["/bin/echo","hello"],"cwd":"/","user":{"uid":0,"gid":0}}"#;
+        let type_url = "types.containerd.io/opencontainers/runtime-spec/1/Process".to_owned();
+        let spec = Some(Any { type_url, value: process.into() });
+        let exec = ExecProcessRequest {
+            id: id.clone(),
+            exec_id: "e2".to_owned(),
+            terminal: true,
+            stdout: format!("binary://{logger}?{log}"),
+            spec,
+            ..Default::default()
+        };
+        shim.call(&Call::Exec(exec)).expect("add the exec");
+        let who = Who { id: &id, exec: "e2", bundle: "" };
+        shim.call(&call(Method::Start, who)).expect("start the exec");
+        shim.call(&call(Method::Wait, who)).expect("wait");
+        wait_for("the logger has the line", || {
+            let found = fs::read_to_string(format!("{log}.out")).unwrap_or_default();
+            (found == "hello\r\n").then_some(())
+        });
+        shim.call(&call(Method::Delete, who)).expect("delete");
+        if runtime == RUNTIMES[1] {
+            let error = fs::read_to_string(format!("{log}.err")).expect("read");
+            assert_eq!(error, "ended\n", "the logger has ended before the exec is deleted");
+        }
+    }
 }
