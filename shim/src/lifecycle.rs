@@ -2,6 +2,7 @@
 
 mod create;
 mod delete;
+mod engines;
 mod error;
 mod handover;
 mod order;
@@ -9,16 +10,17 @@ mod pause;
 mod root;
 mod story;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use nix::unistd::Pid;
 use oci_spec::runtime::Spec;
 use serde::Serialize;
 use sharedroot_engine::{
-    Argv, BundleError, Choice, Delegate, Deletion, Embedded, Engine, EngineError, Relay, VARIABLE,
-    attend, hold, read_config,
+    BundleError, Choice, Deletion, Embedded, Engine, EngineError, Relay, VARIABLE, attend, hold,
+    read_config,
 };
 
+use engines::Engines;
 pub use error::LifecycleError;
 pub use order::Order;
 use sharedroot_bases::{Bases, RootfsError};
@@ -48,14 +50,10 @@ pub fn choice(global: &Global, config: &Config) -> Result<Choice, LifecycleError
 /// One container, by the state root and ID of the command line.
 #[derive(Debug)]
 pub struct Container {
-    root: PathBuf,
     id: ContainerId,
     place: Place,
     bases: Bases,
-    /// The directory where delegates keep the containers of this state root.
-    delegates: PathBuf,
-    /// The flags before a delegate's verb.
-    global: Argv,
+    engines: Engines,
     record: Option<Record>,
     engine: Engine,
 }
@@ -78,11 +76,17 @@ impl Container {
         })?;
         let bases = config.bases()?;
         let place = Place::of(run_dir, &root, &id);
-        let delegates = state_of_delegates(run_dir, &root);
-        let (record, global) = (place.read()?, argv::global(global));
+        let engines = Engines {
+            delegates: state_of_delegates(run_dir, &root),
+            root,
+            id: id.clone(),
+            record_dir: place.dir().to_owned(),
+            global: argv::global(global),
+        };
+        let record = place.read()?;
         let known = record.as_ref().map_or(&Choice::Libcontainer, |record| &record.engine);
-        let engine = engine_of_record(known, &root, &delegates, &id, &place, &global)?;
-        Ok(Self { root, id, place, bases, delegates, global, record, engine })
+        let engine = engines.of_record(known)?;
+        Ok(Self { id, place, bases, engines, record, engine })
     }
 
     /// The engine that the record names now, if that is not `known`: the record may be of another `create` than the record
@@ -95,8 +99,7 @@ impl Container {
         if matches!((&choice, known), (Choice::Libcontainer, Engine::Embedded(_))) {
             return Ok(None);
         }
-        let Self { root, delegates, id, place, global, .. } = self;
-        engine_of_record(&choice, root, delegates, id, place, global).map(Some)
+        self.engines.of_record(&choice).map(Some)
     }
 
     /// The container ID.
@@ -113,12 +116,10 @@ impl Container {
 
     /// The engine that will create the container.
     ///
+    /// # Errors
     /// [`LifecycleError::Record`] if other users could write to the delegates' directory.
     pub fn engine_of(&self, choice: &Choice) -> Result<Engine, LifecycleError> {
-        if matches!(choice, Choice::Delegate(_)) {
-            private_dir(&self.delegates)?;
-        }
-        Ok(engine(choice, &self.root, &self.delegates, &self.id, &self.place, &self.global))
+        self.engines.of_new(choice)
     }
 
     /// What `create` recorded.
@@ -279,35 +280,4 @@ impl Container {
 fn engines<T>(does: impl FnOnce() -> T) -> T {
     let _step = step("the engine");
     does()
-}
-
-/// The engine of a container that exists, which an administrator may have replaced since.
-fn engine_of_record(
-    choice: &Choice,
-    root: &Path,
-    delegates: &Path,
-    id: &ContainerId,
-    place: &Place,
-    global: &Argv,
-) -> Result<Engine, LifecycleError> {
-    if let Choice::Delegate(program) = choice {
-        program.still_safe(id.as_str())?;
-    }
-    Ok(engine(choice, root, delegates, id, place, global))
-}
-
-fn engine(
-    choice: &Choice,
-    root: &Path,
-    delegates: &Path,
-    id: &ContainerId,
-    place: &Place,
-    global: &Argv,
-) -> Engine {
-    match choice {
-        Choice::Libcontainer => Engine::Embedded(Embedded::new(root, id, place.dir())),
-        Choice::Delegate(program) => {
-            Engine::Delegate(Delegate::new(program, delegates, id, global.clone()))
-        }
-    }
 }

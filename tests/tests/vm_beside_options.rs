@@ -48,7 +48,7 @@ fn same_anywhere(flags: &[&str], command: &[&str]) {
 
 #[track_caller]
 fn looks(flags: &[&str]) {
-    let flags = [&["--hostname=same"], flags].concat();
+    let flags = [&["--network=none", "--hostname=same"], flags].concat();
     let ended = same_on(&KINDS, &flags, &["busybox", "sh", "-c", LOOK]);
     assert_eq!(ended, [0, 0], "{flags:?}");
 }
@@ -149,7 +149,7 @@ fn vm_how_a_container_ends() {
     same_anywhere(&["--init"], &["busybox", "sh", "-c", "kill -SEGV $$"]);
     // Not beside runc: whether it can start one more thread of its own there is a matter of time.
     docker_run("sharedroot", &["--pids-limit=1", "--user=1000", "busybox", "true"]).ok();
-    same_anywhere(&["--sysctl=net.no.such=1"], &["busybox", "true"]);
+    same_anywhere(&["--network=none", "--sysctl=net.no.such=1"], &["busybox", "true"]);
     same_anywhere(&["--sysctl=kernel.msgmax=abc"], &["busybox", "true"]);
     same_anywhere(&["--tmpfs=/x:nosuch"], &["busybox", "true"]);
     same_anywhere(&["--tmpfs=/proc/x"], &["busybox", "true"]);

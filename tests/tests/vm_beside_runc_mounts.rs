@@ -12,35 +12,43 @@ use sharedroot_tests::command::{Cmd, out, unique_name};
 use sharedroot_tests::docker::{Container, FreshImage, KINDS, docker_run};
 use sharedroot_tests::lab::TempDir;
 
-/// What systemd's and Debian's packages put into images, and a link into what is a volume.
-fn make_links(root: &Path) {
-    for dir in ["run", "var", "mnt", "memory"] {
-        fs::create_dir_all(root.join(dir)).unwrap();
+/// What systemd's and Debian's packages put into images, and a link into what is a volume, below `at`.
+fn make_links(root: &Path, at: &str) {
+    for dir in ["run", "var", "mnt", "etc", "memory"] {
+        fs::create_dir_all(root.join(at).join(dir)).unwrap();
     }
     for (target, link) in [
         ("../run/systemd/resolve/stub-resolv.conf", "etc/resolv.conf"),
-        ("/run", "var/run"),
-        ("/run/lock", "var/lock"),
-        ("/run/adjtime", "etc/adjtime"),
-        ("/mnt/data/conf", "etc/app.conf"),
+        ("RUN", "var/run"),
+        ("RUN/lock", "var/lock"),
+        ("RUN/adjtime", "etc/adjtime"),
+        ("MNT/data/conf", "etc/app.conf"),
     ] {
-        symlink(target, root.join(link)).unwrap();
+        let [run, mnt] = ["run", "mnt"].map(|name| Path::new("/").join(at).join(name));
+        let target = target.replace("RUN", run.to_str().unwrap());
+        let target = target.replace("MNT", mnt.to_str().unwrap());
+        symlink(target, root.join(at).join(link)).unwrap();
     }
 }
 
+/// For each case a directory and a file.
 fn volumes() -> TempDir {
     let dir = TempDir::new("volumes");
-    fs::create_dir_all(dir.0.join("dir/data")).unwrap();
-    fs::write(dir.0.join("dir/inside"), "in the directory\n").unwrap();
-    fs::write(dir.0.join("file"), "in the file\n").unwrap();
+    for (at, _, _) in CASES {
+        let own = dir.0.join(&at[1..]);
+        fs::create_dir_all(own.join("dir/data")).unwrap();
+        fs::write(own.join("dir/inside"), "in the directory\n").unwrap();
+        fs::write(own.join("file"), "in the file\n").unwrap();
+    }
     dir
 }
 
-/// Runs one command line with both runtimes on both kinds of root; also what it left in the volumes must be equal.
+/// Runs one command line with both runtimes on both kinds of root; also what it left in the volumes must be equal. Each `docker
+/// run` takes a second, so a line has many mounts.
 #[track_caller]
-fn same(image: &FreshImage, flags: &[&str], script: &str) {
-    for kind in KINDS {
-        let (status, _, _) = beside_runc(&format!("{kind:?} {flags:?}"), |runtime| {
+fn same(image: &FreshImage, flags: &[String], script: &str) -> [i32; 2] {
+    KINDS.map(|kind| {
+        let (status, said, _) = beside_runc(&format!("{kind:?} {flags:?}"), |runtime| {
             let dir = volumes();
             let flags: Vec<_> = flags.iter().map(|flag| flag.replace('@', dir.str())).collect();
             let flags: Vec<_> = flags.iter().map(String::as_str).collect();
@@ -49,70 +57,92 @@ fn same(image: &FreshImage, flags: &[&str], script: &str) {
             let find = format!("cd {} && find . -printf '%p %y\\n' | sort", dir.str());
             (status, said, out(&["sh", "-c", &find]))
         });
-        println!("{kind:?} {flags:?}: {status}");
-    }
+        println!("{kind:?}: {status}\n{said}");
+        status
+    })
 }
+
+/// Below which directory of the image, the mounts there, and what to look at. `~` stands for the directory, `@` for one of the
+/// host of this case alone.
+const CASES: [(&str, &[&str], &str); 8] = [
+    ("/a", &["--tmpfs=~/run", "--volume=@/file:~/var/lock/l"], "~/var/lock/l ~/run/lock/l"),
+    ("/b", &["--tmpfs=~/run", "--volume=@/dir:~/var/lock"], "~/run/lock ~/var/lock/inside"),
+    ("/c", &["--tmpfs=~/run", "--volume=@/file:~/etc/adjtime"], "~/etc/adjtime ~/run/adjtime"),
+    ("/d", &["--tmpfs=~/var/run", "--volume=@/file:~/etc/adjtime:ro"], "~/run/adjtime"),
+    ("/e", &["--tmpfs=~/run", "--tmpfs=~/var/lock"], "~/run/lock"),
+    // In a volume the host has the mount point afterwards.
+    ("/f", &["--volume=@/dir:~/mnt", "--volume=@/file:~/etc/app.conf"], "~/mnt/data/conf"),
+    ("/g", &["--volume=@/dir:~/run", "--volume=@/file:~/etc/adjtime"], "~/run/adjtime"),
+    // Without another mount on the way the place is made in the root.
+    ("/h", &["--volume=@/file:~/etc/adjtime"], "~/etc/adjtime ~/run/adjtime"),
+];
 
 #[test]
 fn vm_mounts_behind_links_into_other_mounts() {
-    let image = FreshImage::made(make_links);
-    let cat = |paths: &str| format!("cat {paths}; ls -l {paths} | wc -l");
-    same(&image, &["--tmpfs=/run", "--volume=@/file:/var/lock/l"], &cat("/var/lock/l /run/lock/l"));
-    same(&image, &["--tmpfs=/run", "--volume=@/dir:/var/lock"], "ls /run/lock /var/lock");
-    same(
-        &image,
-        &["--tmpfs=/run", "--volume=@/file:/etc/adjtime"],
-        &cat("/etc/adjtime /run/adjtime"),
-    );
-    same(&image, &["--tmpfs=/var/run", "--volume=@/file:/etc/adjtime:ro"], &cat("/run/adjtime"));
-    same(
-        &image,
-        &["--tmpfs=/run", "--tmpfs=/var/lock"],
-        "grep -c ' /run/lock ' /proc/mounts; busybox stat -c %a /run/lock",
-    );
-    // In a volume the host has the mount point afterwards; in one that is read-only nobody makes it.
-    same(&image, &["--volume=@/dir:/mnt", "--volume=@/file:/etc/app.conf"], &cat("/mnt/data/conf"));
-    same(&image, &["--volume=@/dir:/mnt:ro", "--volume=@/file:/etc/app.conf"], "true");
-    same(&image, &["--volume=@/dir:/run", "--volume=@/file:/etc/adjtime"], &cat("/run/adjtime"));
-    // Without another mount on the way the place is made in the root.
-    same(&image, &["--volume=@/file:/etc/adjtime"], &cat("/etc/adjtime /run/adjtime"));
+    let image = FreshImage::made(|root| {
+        for (at, _, _) in CASES {
+            make_links(root, &at[1..]);
+        }
+        make_links(root, "");
+    });
+    let (mut flags, mut script) = (Vec::new(), String::new());
+    for (at, words, paths) in CASES {
+        let host = format!("@{at}");
+        let words = words.iter().map(|word| word.replace('~', at).replace('@', &host));
+        flags.extend(words);
+        let paths = paths.replace('~', at);
+        script += &format!(
+            "for p in {paths}; do [ -d $p ] && ls $p || cat $p; busybox stat -L -c '%n %F %a' $p;
+             grep -c \" $p \" /proc/mounts; done\n"
+        );
+    }
+    assert_eq!(same(&image, &flags, &script), [0, 0]);
+    // In a volume that is read-only nobody makes the mount point.
+    let flags = ["--volume=@/a/dir:/mnt:ro", "--volume=@/a/file:/etc/app.conf"].map(str::to_owned);
+    assert!(!same(&image, &flags, "true").contains(&0));
 }
 
 #[test]
 fn vm_memory_has_runcs_mode_and_size() {
-    let image = FreshImage::made(make_links);
-    let look =
-        |path: &str| format!("busybox stat -c '%a %u:%g' {path}; busybox df -k {path} | wc -l");
-    for (flags, path) in [
-        (&["--tmpfs=/memory"][..], "/memory"),
+    let image = FreshImage::made(|root| {
+        for n in 1..=4 {
+            fs::create_dir(root.join(format!("memory{n}"))).unwrap();
+        }
+    });
+    let (mut flags, mut script) = (Vec::new(), String::new());
+    for (flag, path) in [
+        ("--tmpfs=/memory1", "/memory1"),
         // Not in the image: the kernel's own mode.
-        (&["--tmpfs=/new"], "/new"),
-        (&["--tmpfs=/new/deep"], "/new/deep"),
-        (&["--tmpfs=/memory:size=64k"], "/memory"),
-        (&["--tmpfs=/memory:mode=1770,uid=5,gid=6"], "/memory"),
-        (&["--mount=type=tmpfs,dst=/memory,tmpfs-mode=0700"], "/memory"),
-        (&["--mount=type=tmpfs,dst=/new,tmpfs-size=65536"], "/new"),
-        (&["--tmpfs=/run", "--tmpfs=/run/below"], "/run/below"),
-        (&["--tmpfs=/tmp:rw,exec,size=1m"], "/tmp"),
+        ("--tmpfs=/new1", "/new1"),
+        ("--tmpfs=/new2/deep", "/new2/deep"),
+        ("--tmpfs=/memory2:size=64k", "/memory2"),
+        ("--tmpfs=/memory3:mode=1770,uid=5,gid=6", "/memory3"),
+        ("--mount=type=tmpfs,dst=/memory4,tmpfs-mode=0700", "/memory4"),
+        ("--mount=type=tmpfs,dst=/new3,tmpfs-size=65536", "/new3"),
+        ("--tmpfs=/run", "/run"),
+        ("--tmpfs=/run/below", "/run/below"),
+        ("--tmpfs=/tmp:rw,exec,size=1m", "/tmp"),
     ] {
-        same(&image, flags, &look(path));
+        flags.push(flag.to_owned());
+        script += &format!("busybox stat -c '%n %a %u:%g' {path}; grep ' {path} ' /proc/mounts\n");
     }
+    assert_eq!(same(&image, &flags, &script), [0, 0]);
 }
 
 /// containerd's own configuration has a file system in memory at `/run`. What the container says goes into a volume: `ctr run`
 /// closes the streams when it hears of the end, and loses what it has not read by then.
 #[test]
 fn vm_ctr_mounts_behind_links() {
-    let image = FreshImage::made(make_links);
+    let image = FreshImage::made(|root| make_links(root, ""));
     let dir = volumes();
-    fs::create_dir(dir.0.join("said")).unwrap();
+    fs::create_dir(dir.0.join("a/said")).unwrap();
     let tar = dir.0.join("image.tar");
     let tar = tar.to_str().unwrap();
     out(&["docker", "save", "--output", tar, image.name()]);
     let name = format!("docker.io/library/{}:latest", image.name());
     out(&["ctr", "image", "import", tar]);
     let bind = |from: &str, to: &str| {
-        format!("--mount=type=bind,src={}/{from},dst={to},options=rbind:rw", dir.str())
+        format!("--mount=type=bind,src={}/a/{from},dst={to},options=rbind:rw", dir.str())
     };
     let resolv = bind("file", "/etc/resolv.conf");
     let look = "cat /etc/resolv.conf; ls /run/systemd/resolve";
@@ -129,7 +159,7 @@ fn vm_ctr_mounts_behind_links() {
                 let program = out(&["which", runtime]);
                 let mounts: Vec<_> = mounts.iter().chain([&into]).map(String::as_str).collect();
                 let id = unique_name("ctr");
-                let text = dir.0.join("said/text");
+                let text = dir.0.join("a/said/text");
                 let _ = fs::remove_file(&text);
                 let words = [
                     &["run", "--rm", "--runc-binary", &program][..],

@@ -10,7 +10,7 @@ use sharedroot_tests::lab::{TempDir, wait_for};
 /// The same of an image with more users and groups.
 #[track_caller]
 fn debian(flags: &[&str], script: &str) -> Output {
-    docker_run(&runtime(), &[flags, &["debian", "sh", "-c", script]].concat())
+    docker_run(&runtime(), &[&["--network=none"], flags, &["debian", "sh", "-c", script]].concat())
 }
 
 #[test]

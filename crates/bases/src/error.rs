@@ -103,6 +103,24 @@ pub enum RootfsError {
         /// The step and its reason.
         cause: ChangeError,
     },
+    /// The engine's disk did not take a container's changes. They are not lost: they are in the container's snapshot.
+    #[error(
+        "sync what container {id} changed to the disk of {}: until the host ends, its memory hides what the disk lacks: repair \
+         the disk, and boot the host; nothing is lost: the changes are in the volume {volume}, and the next start of the \
+         container writes them again",
+        upper.display()
+    )]
+    NotOnDisk {
+        /// The container.
+        id: String,
+        /// The snapshot.
+        volume: VolumeName,
+        /// The upper directory of the engine's overlay.
+        upper: PathBuf,
+        /// The error of the sync; none if an earlier sync failed.
+        #[source]
+        cause: Option<ChangeError>,
+    },
     /// What the container held over its image could not be brought into its new snapshot.
     #[error("bring what container {id} holds over its image into a snapshot")]
     BringIn {

@@ -13,12 +13,13 @@ use sharedroot_sys::mount::{self, Detached};
 use sharedroot_sys::step::step;
 
 use crate::bases::Bases;
-use crate::changes::{self, EnginesRoot, Since, Tally, Times, Unchanged};
+use crate::changes::{self, ChangeError, EnginesRoot, Since, Tally, Times, Unchanged};
 use crate::error::{RootfsError, file};
 use crate::not_shared::NotShared;
 use crate::note::Note;
 use crate::overlaid::moved;
 use crate::snapshot_mount::detached_snapshot;
+use crate::unsynced::Unsynced;
 
 /// A snapshot with a note, and the overlay to which the snapshot's changes belong.
 #[derive(Debug, Clone, Copy)]
@@ -83,9 +84,11 @@ impl Exchange<'_> {
         };
         let spill = || bases.notes().spill();
         let (from, to) = (snapshot.as_fd(), merged.as_fd());
+        // Opened before the first change, so that the sync reports each error.
         let store = store_of(&note.upper);
         let unchanged = Unchanged { base: &base, moved };
         let to = EnginesRoot { merged: to, store: store.as_ref().map_or(to, AsFd::as_fd) };
+        let unsynced = self.begin()?;
         let written = changes::write_back(from, unchanged, to, &spill);
         if looked.get()
             && let Err(error) = bases.look_away(&note.base)
@@ -98,7 +101,28 @@ impl Exchange<'_> {
             cause,
         })?;
         tracing::debug!("{volume}: {} inodes looked at, {} changes", tally.seen, tally.changes);
+        // A container's fsync(2) reached the snapshot's disk, and the snapshot will be deleted.
+        let synced = unsynced.end(tally.changes, || match &store {
+            Some(store) => changes::sync(store.as_fd()),
+            None => changes::sync_tree(merged.as_fd()),
+        });
+        synced.map_err(|cause| self.not_on_disk(Some(cause)))?;
         Ok(tally)
+    }
+
+    fn begin(&self) -> Result<Unsynced, RootfsError> {
+        let run_dir = self.bases.run_dir();
+        let unsynced = Unsynced::begin(run_dir, self.volume)
+            .map_err(file("note that a write-back begins in", run_dir))?;
+        match unsynced.is_lost() {
+            true => Err(self.not_on_disk(None)),
+            false => Ok(unsynced),
+        }
+    }
+
+    fn not_on_disk(&self, cause: Option<ChangeError>) -> RootfsError {
+        let Note { id, upper, .. } = self.note.clone();
+        RootfsError::NotOnDisk { id, volume: self.volume.clone(), upper, cause }
     }
 
     /// Brings into the snapshot what came into the engine's overlay after the container's end, for example by `docker cp`. This
@@ -184,7 +208,7 @@ impl Bases {
 /// A directory of the file system that has the upper directory, as high in the tree as an engine's store goes. An engine can
 /// limit the directories of one container by a quota, and statvfs(3) of such a directory gives the quota's numbers.
 fn store_of(upper: &Path) -> Option<OwnedFd> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let device = rustix::fs::lstat(upper).ok()?.st_dev;
     let open = |dir: &Path| rustix::fs::open(dir, flags, Mode::empty()).ok();
     let is_same = |dir: &OwnedFd| rustix::fs::fstat(dir).is_ok_and(|found| found.st_dev == device);

@@ -9,7 +9,7 @@
 //! | `leases`, `entries`, `containers` | which container uses a base |
 //! | `shared`, `missing`, `scaffold`, `skeleton` | the root of a read-only container |
 //! | `private`, `snapshot_lock`, `snapshot_mount`, `overlaid`, `size`, `room` | the root of a writable container: a snapshot |
-//! | `note`, `notes`, `note_times`, `notice`, `changes` | what a container changed |
+//! | `note`, `notes`, `note_times`, `notice`, `changes`, `unsynced` | what a container changed |
 //! | `earlier`, `release`, `writeback`, `exchange`, `forgotten` | where the changes go |
 //! | `labels` | the label of bases and scaffolds |
 //! | `pool` | the pool as a whole |
@@ -54,6 +54,7 @@ mod size_error;
 mod skeleton;
 mod snapshot_lock;
 mod snapshot_mount;
+mod unsynced;
 mod unwanted;
 mod writeback;
 

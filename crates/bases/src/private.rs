@@ -17,6 +17,7 @@ use super::note::{Note, UpperThen};
 use super::notice::take_notice;
 use super::size;
 use super::snapshot_mount::detached_snapshot;
+use super::unsynced::Unsynced;
 use super::writeback::noted;
 use crate::bases::Bases;
 use crate::error::RootfsError;
@@ -125,6 +126,7 @@ fn note_beginning(
     Place { id, volume, root_path, overlay, .. }: Place<'_>,
 ) -> Result<(), RootfsError> {
     let Some(found) = &image.upper else { return Ok(()) };
+    Unsynced::forget(bases.run_dir(), volume);
     let upper_then = match found.empty {
         true => UpperThen::empty(),
         false => bases.notes().keep_upper(volume, &found.path)?,

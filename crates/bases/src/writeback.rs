@@ -58,7 +58,10 @@ impl Bases {
         let only_here = self.notes().read(volume)?.and_then(|note| note.only_here);
         let saved = match only_here {
             // Another write-back would overwrite what came into the overlay since.
-            Some(only) => Ok(Changes::Partly(only.count)),
+            Some(only) => {
+                self.notice_again(volume, found)?;
+                Ok(Changes::Partly(only.count))
+            }
             None => self.save(volume, found),
         };
         let saved = saved.and_then(|saved| {
@@ -76,6 +79,17 @@ impl Bases {
             tracing::debug!("{}", chain(&error));
         }
         saved
+    }
+
+    /// Puts the notice back that a start removed, if the start was killed before the container was made.
+    fn notice_again(&self, volume: &VolumeName, found: Mounts) -> Result<(), RootfsError> {
+        let Some(mut note) = self.notes().read(volume)?.filter(|note| note.notice.is_some()) else {
+            return Ok(());
+        };
+        let merged = found.overlay.map_or_else(|| overlay_of(&note), |overlay| Ok(Some(overlay)));
+        let Some(merged) = merged? else { return Ok(()) };
+        take_notice(&mut note, &merged)?;
+        self.notes().put_notice_or_warn(volume, &mut note, &merged)
     }
 
     /// Writes the changes of a snapshot that stays in use, as [`Self::save_changes`] does.

@@ -53,7 +53,7 @@ fn stack(options: &[u8]) {
     let mut again = b"rw".to_vec();
     for layer in &stack.layers {
         again.extend_from_slice(b",lowerdir+=");
-        escape(layer.as_os_str().as_bytes(), b", \t\n\\", &mut again);
+        again.extend(escape(layer.as_os_str().as_bytes(), b", \t\n\\"));
     }
     assert_eq!(OverlayOptions::parse(&again).map(|again| again.layers), Some(stack.layers));
 }
@@ -63,25 +63,27 @@ fn line(mount: &Mount) -> Vec<u8> {
     let (major, minor) = mount.device;
     let mut line = format!("{} {} {major}:{minor} ", mount.id, mount.parent).into_bytes();
     for path in [&mount.root, &mount.point] {
-        escape(path.as_os_str().as_bytes(), b" \t\n\\", &mut line);
+        line.extend(escape(path.as_os_str().as_bytes(), b" \t\n\\"));
         line.push(b' ');
     }
     line.extend_from_slice(b"rw shared:1 - ");
-    escape(&mount.fstype, b" \t\n\\", &mut line);
+    line.extend(escape(&mount.fstype, b" \t\n\\"));
     line.push(b' ');
-    escape(&mount.source, b" \t\n\\#", &mut line);
+    line.extend(escape(&mount.source, b" \t\n\\#"));
     line.push(b' ');
     line.extend_from_slice(&mount.options);
     line
 }
 
-fn escape(bytes: &[u8], special: &[u8], out: &mut Vec<u8>) {
-    for byte in bytes {
+/// What the kernel does to a field (`seq_escape`).
+pub(crate) fn escape(bytes: &[u8], special: &[u8]) -> Vec<u8> {
+    bytes.iter().fold(Vec::new(), |mut out, byte| {
         match special.contains(byte) {
             true => out.extend(format!("\\{byte:03o}").bytes()),
             false => out.push(*byte),
         }
-    }
+        out
+    })
 }
 
 /// Docker's files about one container and its layers, separated by NUL: mount-id, init-id, parent, lower, the targets of the

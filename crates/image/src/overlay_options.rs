@@ -77,17 +77,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    /// What the kernel does to a field (`seq_escape`), for the way back.
-    fn escape(bytes: &[u8], special: &[u8]) -> Vec<u8> {
-        bytes.iter().fold(Vec::new(), |mut out, &byte| {
-            match special.contains(&byte) {
-                true => out.extend(format!("\\{byte:03o}").bytes()),
-                false => out.push(byte),
-            }
-            out
-        })
-    }
+    use crate::fuzz::escape;
 
     #[test]
     fn options_of_the_engines() {

@@ -69,7 +69,7 @@ impl Container {
 
     /// The name of the snapshot that is the container's rootfs, if it gets one.
     pub(super) fn snapshot(&self) -> VolumeName {
-        VolumeName::of_snapshot(&self.root, self.id.as_str())
+        VolumeName::of_snapshot(&self.engines.root, self.id.as_str())
     }
 
     /// Chooses the rootfs of the container.

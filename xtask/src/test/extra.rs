@@ -24,7 +24,11 @@ impl Extra {
                 "shim",
                 "hack/build --shim && install -D target/debug/static/containerd-shim-sharedroot-v2 -t target/test/share",
             ),
-            Self::Cri => Step::new("cri-client", "hack/cri.d/build target/test/share/client"),
+            // The shared directory is new in each run, and the client takes a minute.
+            Self::Cri => Step::new(
+                "cri-client",
+                "hack/cri.d/build target/cri && install -D target/cri/cri -t target/test/share/client",
+            ),
         }
     }
 }

@@ -39,7 +39,7 @@ mod interrupted_tests;
 #[cfg(test)]
 mod tests;
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 pub use error::{ChangeError, LeftOut};
@@ -80,12 +80,12 @@ pub struct Unchanged<'a> {
 pub struct EnginesRoot<'a> {
     /// The overlay as it is mounted.
     pub merged: BorrowedFd<'a>,
-    /// A directory of the file system that holds the overlay, above the directories for which the engine sets a quota of one
+    /// An open directory of the file system that holds the overlay, above the directories for which the engine sets a quota of one
     /// container.
     pub store: BorrowedFd<'a>,
 }
 
-/// Makes the engine's root hold what the container's `snapshot` holds, and syncs the engine's root to the disk.
+/// Makes the engine's root hold what the container's `snapshot` holds. The caller syncs the disk with [`sync`].
 ///
 /// What the engine's root cannot take is left out, and the rest goes on: otherwise a container could prevent its own end. The
 /// kinds are: a whiteout and other parts of a layer of a container's own overlay, an attribute that does not fit, more links
@@ -109,15 +109,11 @@ pub fn write_back(
         tally = walk()?;
         tally.changes += first;
     }
-    if tally.changes > 0 {
-        // A container's fsync(2) reached the snapshot's disk, and the snapshot will be deleted.
-        sync(merged)?;
-    }
     Ok(tally)
 }
 
 /// Makes a new `snapshot` hold what the engine's root, `merged`, holds over its image: everything that the directory `upper`
-/// names.
+/// names. Syncs the snapshot to its disk.
 ///
 /// # Errors
 /// [`ChangeError`]; the caller must delete the snapshot then.
@@ -127,7 +123,12 @@ pub fn bring_in(
     snapshot: BorrowedFd<'_>,
     spill: Spill<'_>,
 ) -> Result<Tally, ChangeError> {
-    Walk::new(merged, snapshot, Find::Named { upper, since: None }, spill)?.run()
+    let tally = Walk::new(merged, snapshot, Find::Named { upper, since: None }, spill)?.run()?;
+    if tally.changes > 0 {
+        // The snapshot is then the newer of the two, also after a power cut.
+        sync_tree(snapshot)?;
+    }
+    Ok(tally)
 }
 
 /// Brings into a kept `snapshot` what came into the engine's root after the write-back, for example by `docker cp`: the files
@@ -146,13 +147,26 @@ pub fn bring_newer(
     let find = Find::Named { upper, since: Some(since) };
     let tally = Walk::new(merged, snapshot, find, spill)?.run()?;
     if tally.changes > 0 {
-        // The next write-back takes the snapshot for the newer of the two, also after a power cut.
-        sync(snapshot)?;
+        // As in `bring_in`. The end of a killed process unmounts the snapshot, which syncs it, too.
+        sync_tree(snapshot)?;
     }
     Ok(tally)
 }
 
-fn sync(tree: BorrowedFd<'_>) -> Result<(), ChangeError> {
+/// Syncs the file system of a directory to its disk. Reports each error of the disk since the directory was opened, but for an
+/// overlay no error of its upper directory's disk (syncfs(2) knows the file system of the descriptor alone).
+///
+/// # Errors
+/// [`ChangeError`].
+pub fn sync(tree: BorrowedFd<'_>) -> Result<(), ChangeError> {
+    rustix::fs::syncfs(tree).map_err(ChangeError::at("sync the file system of", "/"))
+}
+
+/// Syncs the file system of the tree at whose top `tree` is.
+///
+/// # Errors
+/// [`ChangeError`].
+pub fn sync_tree(tree: BorrowedFd<'_>) -> Result<(), ChangeError> {
     let top = node::directory(tree, c".").map_err(ChangeError::at("open", "/"))?;
-    rustix::fs::syncfs(top).map_err(ChangeError::at("sync the file system of", "/"))
+    sync(top.as_fd())
 }
