@@ -160,7 +160,7 @@ fn a_create_that_cannot_be_meant_or_done_is_refused_by_name() {
     let option = runc::Options { binary_name: "crun".to_owned(), ..Default::default() };
     let mount = Mount {
         r#type: "erofs".to_owned(),
-        options: vec!["loop".to_owned()],
+        options: vec!["uidmap=0:1:2".to_owned()],
         ..Default::default()
     };
     let refused = [
@@ -174,7 +174,7 @@ fn a_create_that_cannot_be_meant_or_done_is_refused_by_name() {
             "BinaryName",
             CreateTaskRequest { options: Some(Any::of(&option)), ..whole.clone() },
         ),
-        (Code::Unimplemented, "loop", CreateTaskRequest { rootfs: vec![mount], ..whole.clone() }),
+        (Code::Unimplemented, "uidmap", CreateTaskRequest { rootfs: vec![mount], ..whole.clone() }),
         (
             Code::Unimplemented,
             "checkpoint",

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `create` | a new container, with its rootfs and streams |
 //! | `exec` | one more process |
+//! | `loopback` | a file of a rootfs on a loop device |
 //! | `stats` | the figures of a container |
 //! | `rootfs` | the mounts that containerd asks for |
 //! | `console` | the terminal of a process, on its way to the server |
@@ -12,6 +13,7 @@
 mod console;
 mod create;
 mod exec;
+mod loopback;
 pub mod rootfs;
 mod stats;
 mod streams;
