@@ -42,7 +42,10 @@ pub fn create(orders: &Orders, verbs: &Verbs, request: &CreateTaskRequest) -> Re
     let user = User { namespace: &orders.namespace, id: &request.id, bundle: &found };
     let streams = match &console {
         Some(_) => Streams::of_terminal(&asked, &user)?,
-        None => Streams::open(&asked, Route::of(&config.process.apparmor_profile), &user)?,
+        None => {
+            let route = Route::of(|| Ok(config.process.apparmor_profile.clone()))?;
+            Streams::open(&asked, route, &user)?
+        }
     };
     let target = rootfs::of_bundle(&found);
     let mounted = rootfs::mount(&request.rootfs, &target)?;
@@ -72,9 +75,10 @@ pub fn create(orders: &Orders, verbs: &Verbs, request: &CreateTaskRequest) -> Re
 /// The part of config.json that a shim looks at.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Config {
+pub struct Config {
     linux: Linux,
-    process: Process,
+    /// The init process.
+    pub process: Process,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -94,7 +98,11 @@ pub struct Process {
 }
 
 impl Config {
-    fn read(bundle: &Path) -> Result<Self, Failed> {
+    /// Reads the configuration of a bundle.
+    ///
+    /// # Errors
+    /// [`Failed`].
+    pub fn read(bundle: &Path) -> Result<Self, Failed> {
         let path = bundle.join("config.json");
         let text = File::open(&path).and_then(json::read);
         let text = text.map_err(|e| Failed::other(format!("read {}: {e}", path.display())))?;

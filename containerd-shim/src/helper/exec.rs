@@ -4,7 +4,7 @@ use sharedroot::verbs::Verbs;
 use sharedroot_task::messages::task::ExecProcessRequest;
 
 use super::console::Console;
-use super::create::Process;
+use super::create::{Config, Process};
 use super::streams::{Asked, Route, Streams, User};
 use super::{Done, Failed, json};
 use crate::report::{Keep, Report};
@@ -23,9 +23,8 @@ pub fn exec(orders: &Orders, verbs: &Verbs, request: &ExecProcessRequest) -> Res
     let streams = match &console {
         Some(_) => Streams::of_terminal(&asked, &user)?,
         None => {
-            // What is wrong with the process is told by the verb, which reads it, too.
-            let Process { apparmor_profile } = serde_json::from_slice(process).unwrap_or_default();
-            Streams::open(&asked, Route::of(&apparmor_profile), &user)?
+            let route = Route::of(|| profile(orders, process))?;
+            Streams::open(&asked, route, &user)?
         }
     };
     let taken = streams.take_places().map_err(|e| Failed::other(format!("streams: {e}")))?;
@@ -35,4 +34,14 @@ pub fn exec(orders: &Orders, verbs: &Verbs, request: &ExecProcessRequest) -> Res
     kept.extend(terminal.map(|terminal| (Keep::Terminal, terminal)));
     let report = Report { pid: pid.as_raw().unsigned_abs(), ..Report::default() };
     Ok(Done { report, kept })
+}
+
+/// The AppArmor profile of the process: its own, or else that of the container's init process.
+fn profile(orders: &Orders, process: &[u8]) -> Result<String, Failed> {
+    // What is wrong with the process is told by the verb, which reads it, too.
+    let Process { apparmor_profile } = serde_json::from_slice(process).unwrap_or_default();
+    if apparmor_profile.is_empty() {
+        return Ok(Config::read(&orders.bundle)?.process.apparmor_profile);
+    }
+    Ok(apparmor_profile)
 }

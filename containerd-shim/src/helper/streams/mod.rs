@@ -58,12 +58,21 @@ pub enum Route {
 }
 
 impl Route {
-    /// The route for a process with this AppArmor profile. execve(2) replaces a FIFO that the process's domain may not use by
+    /// The route for a process with an AppArmor profile. execve(2) replaces a FIFO that the process's domain may not use by
     /// /dev/null, and says nothing.
-    pub fn of(apparmor_profile: &str) -> Self {
-        let confined = !["", "unconfined"].contains(&apparmor_profile);
-        if confined || selinux_enforces() { Self::Relayed } else { Self::Direct }
+    ///
+    /// # Errors
+    /// The profile is not known. It is asked for only where the kernel has AppArmor.
+    pub fn of(profile: impl FnOnce() -> Result<String, Failed>) -> Result<Self, Failed> {
+        let confined = selinux_enforces()
+            || (has_apparmor() && !["", "unconfined"].contains(&profile()?.as_str()));
+        Ok(if confined { Self::Relayed } else { Self::Direct })
     }
+}
+
+fn has_apparmor() -> bool {
+    std::fs::read("/sys/module/apparmor/parameters/enabled")
+        .is_ok_and(|text| text.starts_with(b"Y"))
 }
 
 fn selinux_enforces() -> bool {
