@@ -13,6 +13,7 @@ use std::time::Duration;
 use prost::Message;
 use sharedroot_task::messages::envelope::Request;
 use sharedroot_task::messages::event::ForwardRequest;
+use sharedroot_task::messages::task::*;
 use sharedroot_task::ttrpc::{Client, Server};
 use sharedroot_task::{Call, Code, SERVICES};
 
@@ -115,17 +116,28 @@ impl Shim {
 
 impl Drop for Shim {
     fn drop(&mut self) {
+        let id = || self.id.clone();
+        let kill = KillRequest { id: id(), signal: 9, all: true, ..Default::default() };
+        for call in [
+            Call::Kill(kill),
+            Call::Wait(WaitRequest { id: id(), ..Default::default() }),
+            Call::Delete(DeleteRequest { id: id(), ..Default::default() }),
+            Call::Shutdown(ShutdownRequest { id: id(), now: true }),
+        ] {
+            // What is not there is refused. A process that was never started cannot be waited for by all shims.
+            if let Ok(stream) = UnixStream::connect(&self.address) {
+                let _ = Connection::of(stream).call(&call);
+            }
+        }
         // As containerd does for every shim at its end.
-        let bundle = self.bundle.path().to_owned();
-        Cmd::new("pkill")
-            .args(&["-KILL", "-f", &format!("^[^ ]*containerd-shim.*{}", self.id)])
-            .run();
         let _ = Command::new(&self.program)
             .args(["-namespace", NAMESPACE, "-address", "/run/nobody", "-id", &self.id])
-            .args(["-bundle", bundle.to_str().expect("text"), "delete"])
-            .current_dir(bundle)
+            .args(["-bundle", self.bundle.str(), "delete"])
+            .current_dir(self.bundle.path())
             .stdin(Stdio::null())
             .output();
+        let gone = |socket: &str| UnixStream::connect(socket).is_err();
+        wait_for("the shim has ended", || gone(&self.address).then_some(()));
         let _ = fs::remove_file(&self.address);
     }
 }
@@ -133,7 +145,10 @@ impl Drop for Shim {
 impl Connection {
     #[track_caller]
     fn open(address: &str) -> Self {
-        let stream = wait_for("the shim listens", || UnixStream::connect(address).ok());
+        Self::of(wait_for("the shim listens", || UnixStream::connect(address).ok()))
+    }
+
+    fn of(stream: UnixStream) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).expect("a time");
         Self { stream, client: Client::default() }
     }

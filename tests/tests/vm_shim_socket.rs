@@ -7,12 +7,16 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
+use std::time::{Duration, Instant};
+
 use prost::Message;
 use sharedroot_task::messages::Any;
 use sharedroot_task::messages::task::*;
 use sharedroot_task::{Call, Code, Method};
+use sharedroot_tests::bundle::make_rootfs;
 use sharedroot_tests::census::Census;
-use sharedroot_tests::lab::wait_for;
+use sharedroot_tests::command::out;
+use sharedroot_tests::lab::{TempDir, wait_for};
 use sharedroot_tests::shim::{RUNTIMES, install};
 use sharedroot_tests::shim_socket::{Answer, Shim};
 
@@ -141,7 +145,12 @@ fn answers(
                 continue;
             }
             for turn in ["first", "again"] {
+                let began = Instant::now();
                 let answer = shim.call(&call(*method, Who { id, exec, bundle: &bundle }));
+                let took = began.elapsed();
+                if took > Duration::from_secs(2) {
+                    eprintln!("{runtime} {state} {method} {exec:?} took {took:?}: {answer:?}");
+                }
                 let shown = if own { "own" } else { id };
                 let said = match differs(state, *method, exec).filter(|_| own) {
                     Some((wanted, why)) if runtime == RUNTIMES[1] => {
@@ -208,8 +217,8 @@ fn vm_a_life_at_the_socket_has_the_same_events() {
         shim.call(&call(Method::Delete, who)).expect("delete");
         let topics = [
             "create",
-            "exec-added",
             "start",
+            "exec-added",
             "exec-started",
             "exit",
             "paused",
@@ -282,4 +291,80 @@ fn vm_a_logger_takes_the_output_of_a_terminal() {
             assert_eq!(error, "ended\n", "the logger has ended before the exec is deleted");
         }
     }
+}
+
+/// A life with these mounts as the rootfs: what the program's end says, and whether the mounts are gone after `Delete`.
+#[track_caller]
+fn life_on(runtime: &str, mounts: &[Mount]) -> (u32, bool) {
+    let mut shim = Shim::start(runtime, &["/bin/sh", "-c", "test -e /etc/passwd && exit 7"]);
+    let (id, bundle) = (shim.id.clone(), shim.bundle.str().to_owned());
+    let create = CreateTaskRequest {
+        id: id.clone(),
+        bundle: bundle.clone(),
+        rootfs: mounts.to_vec(),
+        ..Default::default()
+    };
+    shim.call(&Call::Create(create)).unwrap_or_else(|e| panic!("{runtime}: {e:?}"));
+    let who = Who { id: &id, exec: "", bundle: &bundle };
+    shim.call(&call(Method::Start, who)).expect("start");
+    let ended = shim.call(&call(Method::Wait, who)).expect("wait");
+    let ended = WaitResponse::decode(ended.as_slice()).expect("an answer").exit_status;
+    shim.call(&call(Method::Delete, who)).expect("delete");
+    let table = fs::read_to_string("/proc/self/mounts").expect("the mount table");
+    (ended, !table.contains(&bundle))
+}
+
+/// An overlay with more layers than fit into a page, as containerd's overlay snapshotter sends it for an image with many layers.
+#[test]
+fn vm_an_overlay_with_long_options_is_a_rootfs() {
+    install();
+    let before = Census::take();
+    let dir = TempDir::new("layers");
+    let layers: Vec<_> = (0..90)
+        .map(|layer| {
+            let name = format!("io.containerd.snapshotter.v1.overlayfs.snapshots.{layer}");
+            let path = dir.0.join(name);
+            fs::create_dir(&path).expect("make a layer");
+            path.to_str().expect("text").to_owned()
+        })
+        .collect();
+    make_rootfs(layers[89].as_ref());
+    let options = vec!["index=off".to_owned(), format!("lowerdir={}", layers.join(":"))];
+    assert!(options[1].len() > 4096);
+    let mount = Mount {
+        r#type: "overlay".to_owned(),
+        source: "overlay".to_owned(),
+        options,
+        ..Default::default()
+    };
+    let [theirs, ours] = RUNTIMES.map(|runtime| life_on(runtime, std::slice::from_ref(&mount)));
+    assert_eq!((theirs, ours), ((7, true), (7, true)));
+    drop(dir);
+    before.nothing_left();
+}
+
+/// As containerd's snapshotter `blockfile` sends it.
+#[test]
+fn vm_a_file_on_a_loop_device_is_a_rootfs() {
+    install();
+    let before = Census::take();
+    let dir = TempDir::new("blockfile");
+    make_rootfs(&dir.0.join("tree"));
+    let file = dir.0.join("file");
+    let file = file.to_str().expect("text");
+    let tree = dir.0.join("tree");
+    out(&["mke2fs", "-q", "-t", "ext4", "-d", tree.to_str().expect("text"), file, "16M"]);
+    let mount = |options: &[&str]| Mount {
+        r#type: "ext4".to_owned(),
+        source: file.to_owned(),
+        options: options.iter().map(|&option| option.to_owned()).collect(),
+        ..Default::default()
+    };
+    for options in [&["loop"][..], &["loop", "ro"]] {
+        let [theirs, ours] = RUNTIMES.map(|runtime| life_on(runtime, &[mount(options)]));
+        assert_eq!((theirs, ours), ((7, true), (7, true)), "{options:?}");
+    }
+    wait_for("the loop device is free", || (!out(&["losetup", "-a"]).contains(file)).then_some(()));
+    drop(dir);
+    before.nothing_left();
 }
