@@ -17,7 +17,9 @@ reload() {
 selinux_on() { command -v selinuxenabled >/dev/null && selinuxenabled; }
 
 # No test for them before: where the module is gone this script may not look at the pool's files; restorecon may.
-relabel() { restorecon -RFi /usr/bin/sharedroot /var/lib/sharedroot /run/sharedroot || true; }
+relabel() {
+  restorecon -RFi /usr/bin/sharedroot /usr/bin/containerd-shim-sharedroot-v2 /var/lib/sharedroot /run/sharedroot || true
+}
 
 # Priority 200 is the packages': a module that an administrator has loaded by `make install` (400) stands above it.
 load_policy() {
@@ -50,7 +52,7 @@ containers() {
 
 users() {
   containers
-  grep -ls /usr/bin/sharedroot /etc/docker/daemon.json /etc/containerd/config.toml /etc/containers/containers.conf \
+  grep -lse /usr/bin/sharedroot -e io.containerd.sharedroot.v2 /etc/docker/daemon.json /etc/containerd/config.toml /etc/containers/containers.conf \
     /etc/containers/containers.conf.d/*.conf || true
 }
 

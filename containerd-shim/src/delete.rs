@@ -6,10 +6,14 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use sharedroot::verbs::{Debug, LifecycleError, VerbError, Verbs};
+use sharedroot_sys::chain::chain;
+use sharedroot_task::Id;
 use sharedroot_task::messages::Timestamp;
 use sharedroot_task::start::{Delete, Ended};
 
 use crate::helper::rootfs::{self, RootfsError};
+use crate::own_call::{self, Answer, OwnCall};
+use crate::place::ADDRESS_FILE;
 use crate::{log, place};
 
 /// SIGKILL as an exit status.
@@ -55,19 +59,36 @@ pub fn delete(delete: &Delete) -> Result<Vec<u8>, DeleteError> {
     let pid = verbs.init(delete.id.as_str());
     verbs.delete(delete.id.as_str(), &bundle)?;
     rootfs::unmount(&rootfs::of_bundle(&bundle))?;
-    forget_socket(&bundle, &place::socket_dir(verbs.run_dir()))?;
+    if let Some(socket) = socket_of(&bundle, &place::socket_dir(verbs.run_dir()))? {
+        // What is left of the container is gone. A server that does not answer is another container's trouble, or will ask.
+        if let Err(error) = tell_server(&socket, &delete.id) {
+            log::warn(log::of_bundle(&bundle).as_ref(), format_args!("{}", chain(&error)));
+        }
+    }
     Ok(Ended { pid, status: KILLED, at: now() }.print())
 }
 
-/// Removes the socket in `dir` that a killed server left.
-fn forget_socket(bundle: &Path, dir: &Path) -> Result<(), DeleteError> {
-    let address_file = bundle.join("address");
+/// The socket of the server, which is in `dir`. None if `start` did not come so far.
+fn socket_of(bundle: &Path, dir: &Path) -> Result<Option<PathBuf>, DeleteError> {
+    let address_file = bundle.join(ADDRESS_FILE);
     let address = match std::fs::read_to_string(&address_file) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         read => read.map_err(file("read", address_file))?,
     };
-    let socket = Path::new(address.trim_start_matches("unix://"));
-    if socket.parent() != Some(dir) || place::is_served(socket) {
+    let socket = PathBuf::from(address.trim_start_matches("unix://"));
+    Ok((socket.parent() == Some(dir)).then_some(socket))
+}
+
+/// Tells the server that nobody will ask for the container. Removes the socket if its server was killed.
+fn tell_server(socket: &Path, id: &Id) -> Result<(), DeleteError> {
+    let call = OwnCall::GiveUp { id: id.clone() };
+    let ask = || own_call::ask(socket, &call).map_err(file("call the server at", socket));
+    if ask()? != Answer::NoServer {
+        return Ok(());
+    }
+    // A `start` may make the socket just now.
+    let _lock = place::lock(socket).map_err(file("lock", socket))?;
+    if ask()? != Answer::NoServer {
         return Ok(());
     }
     match std::fs::remove_file(socket) {

@@ -1,23 +1,32 @@
 //! containerd's shim of sharedroot, runtime type `io.containerd.sharedroot.v2`.
 //!
-//! containerd executes this program with `start` and `delete` for each container. `start` leaves two processes behind: the
-//! server, which answers containerd and waits for the ends of processes, and the spawner, which only clones. Each operation
-//! on a container runs in a process of its own, a helper, with the code of the command `sharedroot` in it.
+//! containerd executes this program with `start` and `delete` for each container. `start` of the first container of a group
+//! leaves two processes behind: the server, which answers containerd and waits for the ends of processes, and the spawner, which
+//! only clones. Each operation on a container runs in a process of its own, a helper, with the code of the command `sharedroot`
+//! in it.
 //!
 //! | module | story |
 //! |---|---|
 //! | `start`, `delete` | what containerd executes |
+//! | `group` | which containers have one server |
+//! | `own_call` | what `start` and `delete` tell a living server |
 //! | `place` | where a shim listens, and where its containers' state is |
 //! | `serve` | the server's process, from its first step on |
 //! | `server/` | the loop that answers containerd |
+//! | `descriptors` | how many descriptors the server may have |
 //! | `spawner` | the process that clones helpers |
 //! | `helper/` | one operation on one container |
+//! | `order` | what a helper is asked for |
 //! | `report` | how a helper tells its result |
 //! | `log` | messages in containerd's log |
 
 mod delete;
+mod descriptors;
+mod group;
 mod helper;
 mod log;
+mod order;
+mod own_call;
 mod place;
 mod report;
 mod serve;

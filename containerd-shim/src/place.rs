@@ -1,10 +1,9 @@
 //! Where a shim listens, and where the state of its containers is.
 
 use std::io;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-use sharedroot_format::Digest;
+use sharedroot_sys::byte_lock::ByteLock;
 use sharedroot_task::Id;
 use sharedroot_task::start::RuntimeOptions;
 
@@ -15,16 +14,27 @@ const STATE_ROOT: &str = "/run/containerd/runc";
 /// The file in a bundle that names the state root if the options gave another one.
 const STATE_ROOT_FILE: &str = "sharedroot-state-root";
 
+/// The file in a bundle with the address of the server, as with containerd's own shim.
+pub const ADDRESS_FILE: &str = "address";
+
 /// The directory of the sockets, which only root may enter.
 pub fn socket_dir(run_dir: &Path) -> PathBuf {
     run_dir.join("shim")
 }
 
-/// The socket of the shim that serves a container. Two containerd daemons, and two namespaces of one daemon, may have
-/// containers of one ID. The name is a digest, because a socket's address has room for 107 bytes only (unix(7)).
-pub fn socket(run_dir: &Path, containerd: &str, namespace: &Id, container: &Id) -> PathBuf {
-    let name = Digest::of(format!("{containerd}\n{namespace}\n{container}").as_bytes()).hex();
-    socket_dir(run_dir).join(&name[..32])
+/// The file in that directory whose bytes are the locks of the sockets. No socket has this name.
+const LOCKS: &str = "lock";
+
+/// Whoever has this lock may remove a socket that no server serves, and make one at its place. A server needs no lock to remove
+/// its own socket, because the socket is served then.
+///
+/// # Errors
+/// fcntl(2)'s.
+pub fn lock(socket: &Path) -> io::Result<ByteLock> {
+    let name = socket.file_name().and_then(|name| name.to_str()).and_then(|name| name.get(..16));
+    let byte = name.and_then(|name| u64::from_str_radix(name, 16).ok());
+    let byte = byte.ok_or_else(|| io::Error::other("this is no socket of a server"))?;
+    ByteLock::wait(&socket.with_file_name(LOCKS), (byte >> 1).cast_signed())
 }
 
 /// The state root (runc's `--root`) of the containers of a namespace, by the options of the runtime.
@@ -58,11 +68,6 @@ pub fn kept_state_root(bundle: &Path, namespace: &Id) -> io::Result<PathBuf> {
     }
 }
 
-/// Whether a process listens at the socket.
-pub fn is_served(socket: &Path) -> bool {
-    UnixStream::connect(socket).is_ok()
-}
-
 #[cfg(test)]
 mod tests {
     use sharedroot_task::messages::options::runc;
@@ -74,18 +79,18 @@ mod tests {
     }
 
     #[test]
-    fn each_container_of_each_namespace_has_a_socket_that_fits() {
-        let long = id(&"a".repeat(76));
-        let run_dir = Path::new("/run/sharedroot");
-        let of = |containerd, namespace, container| {
-            socket(run_dir, containerd, &id(namespace), &id(container))
-        };
-        let all = [of("/a", "n", "c"), of("/b", "n", "c"), of("/a", "m", "c"), of("/a", "n", "d")];
-        for (at, one) in all.iter().enumerate() {
-            assert!(!all[..at].contains(one), "{all:?}");
-        }
-        let path = socket(run_dir, "/run/containerd/containerd.sock", &long, &long);
-        assert!(path.as_os_str().len() <= 107, "{path:?}");
+    fn each_socket_has_a_lock() {
+        let dir = std::env::temp_dir().join(format!("shim-place-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let [one, other] = ["f", "0"].map(|digit| dir.join(digit.repeat(32)));
+        let held = lock(&one).unwrap();
+        drop(lock(&other).unwrap());
+        let byte = (u64::MAX >> 1).cast_signed();
+        assert!(ByteLock::try_lock(&dir.join(LOCKS), byte).unwrap().is_none());
+        drop(held);
+        drop(lock(&one).unwrap());
+        assert!(lock(&dir.join("x")).is_err());
+        std::fs::remove_dir_all(dir).unwrap();
     }
 
     #[test]

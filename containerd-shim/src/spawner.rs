@@ -17,8 +17,8 @@ use sharedroot_sys::clone3::{Relation, fork};
 /// What a helper gets.
 #[derive(Debug)]
 pub struct Given {
-    /// A file in memory with the request.
-    pub request: OwnedFd,
+    /// The file with the order.
+    pub order: OwnedFd,
     /// The socket for the report.
     pub report: OwnedFd,
 }
@@ -63,7 +63,7 @@ fn leave() -> ! {
 /// # Errors
 /// The spawner has ended, or does not read.
 pub fn ask(socket: BorrowedFd<'_>, number: u64, given: &Given) -> io::Result<()> {
-    let descriptors = [given.request.as_fd(), given.report.as_fd()];
+    let descriptors = [given.order.as_fd(), given.report.as_fd()];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     control.push(SendAncillaryMessage::ScmRights(&descriptors));
@@ -94,8 +94,8 @@ fn take(socket: BorrowedFd<'_>) -> io::Result<Option<(u64, Given)>> {
         }
         let given = <[OwnedFd; 2]>::try_from(descriptors)
             .map_err(|_| io::Error::other("a request without its descriptors"))?;
-        let [request, report] = given;
-        return Ok(Some((u64::from_le_bytes(number), Given { request, report })));
+        let [order, report] = given;
+        return Ok(Some((u64::from_le_bytes(number), Given { order, report })));
     }
 }
 
@@ -148,11 +148,11 @@ mod tests {
                 .unwrap();
         assert_eq!(announced(ours.as_fd()).unwrap(), None);
         let (reader, writer) = io::pipe().unwrap();
-        ask(ours.as_fd(), 77, &Given { request: reader.into(), report: writer.into() }).unwrap();
+        ask(ours.as_fd(), 77, &Given { order: reader.into(), report: writer.into() }).unwrap();
         let (number, given) = take(theirs.as_fd()).unwrap().unwrap();
         assert_eq!(number, 77);
         rustix::io::write(&given.report, b"x").unwrap();
-        assert_eq!(rustix::io::read(&given.request, &mut [0_u8; 2]), Ok(1));
+        assert_eq!(rustix::io::read(&given.order, &mut [0_u8; 2]), Ok(1));
         for helper in [Ok(5), Err(11)] {
             let one = Announced { number, helper };
             announce(theirs.as_fd(), &one).unwrap();

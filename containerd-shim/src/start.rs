@@ -1,4 +1,5 @@
-//! `start`: containerd executes it for each container, in the container's bundle, and reads the socket's address.
+//! `start`: containerd executes it for each container, in the container's bundle, and reads the socket's address. If the server
+//! of the container's group lives, the container is announced to that server; else `start` begins a server.
 
 use std::fs::{self, Permissions};
 use std::io::{self, Read};
@@ -12,9 +13,12 @@ use std::process::{Command, Stdio};
 use sharedroot::verbs::{LifecycleError, Verbs};
 use sharedroot_engine::{SealError, sealed};
 use sharedroot_sys::private_dir::{PrivateDirError, private_dir};
+use sharedroot_task::Id;
 use sharedroot_task::start::{BadInput, Input, MAX_INPUT, RuntimeOptions, Start, address};
 
-use crate::place;
+use crate::group::{Common, Group, Program};
+use crate::own_call::{self, Answer, OwnCall};
+use crate::place::{self, ADDRESS_FILE};
 use crate::serve::{NAME, Orders, WORD};
 
 /// What a service manager gives to containerd only. With `NOTIFY_SOCKET` a container could say that containerd is ready.
@@ -49,9 +53,14 @@ pub enum StartError {
     /// containerd gave no address for events.
     #[error("TTRPC_ADDRESS is not set: containerd names the socket for events there")]
     NoEvents,
-    /// A shim of this container is there.
-    #[error("a shim serves container {0} already")]
-    Served(String),
+    /// The server of the group does not take the container.
+    #[error("the server of the group refuses container {id}: {said}")]
+    Refused {
+        /// The container.
+        id: Id,
+        /// What the server says.
+        said: String,
+    },
     /// The directory of the sockets.
     #[error(transparent)]
     Directory(#[from] PrivateDirError),
@@ -70,7 +79,7 @@ pub enum StartError {
     },
 }
 
-/// Starts the server of a container. Returns what containerd reads from standard output.
+/// Finds or starts the server of a container. Returns what containerd reads from standard output.
 ///
 /// # Errors
 /// [`StartError`]; then nothing was started.
@@ -88,8 +97,15 @@ pub fn start(start: &Start) -> Result<Vec<u8>, StartError> {
     }
     private_dir(verbs.run_dir())?;
     private_dir(&place::socket_dir(verbs.run_dir()))?;
-    let socket = place::socket(verbs.run_dir(), &start.grpc_address, &start.namespace, &start.id);
-    let listener = listen(&socket, start)?;
+    let group = Group::of(verbs.group(), &start.id, &bundle)
+        .map_err(file("read", bundle.join("config.json")))?;
+    let common = Common {
+        containerd: &start.grpc_address,
+        namespace: &start.namespace,
+        state_root: &root,
+        program: &Program::own().map_err(file("stat", "/proc/self/exe"))?,
+    };
+    let socket = place::socket_dir(verbs.run_dir()).join(common.server(&group));
     let orders = Orders {
         namespace: start.namespace.clone(),
         id: start.id.clone(),
@@ -100,12 +116,27 @@ pub fn start(start: &Start) -> Result<Vec<u8>, StartError> {
         debug: start.debug,
     };
     let text = socket.display().to_string();
-    let address_file = bundle.join("address");
-    let begun = fs::write(&address_file, format!("unix://{text}"))
-        .map_err(file("write", address_file))
-        .and_then(|()| begin(&orders, listener));
-    begun.inspect_err(|_| drop(fs::remove_file(&socket)))?;
+    let address_file = bundle.join(ADDRESS_FILE);
+    fs::write(&address_file, format!("unix://{text}")).map_err(file("write", address_file))?;
+    // Until the server has the container or there is a new server, nobody else begins one.
+    let _lock = place::lock(&socket).map_err(file("lock", &socket))?;
+    if !join(&orders)? {
+        let listener = listen(&socket)?;
+        begin(&orders, listener).inspect_err(|_| drop(fs::remove_file(&socket)))?;
+    }
     Ok(address(input.protocol, &text))
+}
+
+/// Announces the container to the server of its group. Returns whether there is such a server.
+fn join(orders: &Orders) -> Result<bool, StartError> {
+    let (id, bundle) = (orders.id.clone(), orders.bundle.clone());
+    let call = OwnCall::Announce { id: id.clone(), bundle };
+    let ask = own_call::ask(&orders.socket, &call);
+    match ask.map_err(file("call the server at", &orders.socket))? {
+        Answer::Done => Ok(true),
+        Answer::NoServer => Ok(false),
+        Answer::Refused(status) => Err(StartError::Refused { id, said: status.message }),
+    }
 }
 
 fn read_input() -> Result<Vec<u8>, StartError> {
@@ -115,38 +146,51 @@ fn read_input() -> Result<Vec<u8>, StartError> {
     Ok(bytes)
 }
 
-/// Refuses what containerd's own shim would do, and this one does not.
+/// Refuses what containerd's own shim would do, and this one does not; and what is for another shim.
 fn refuse(options: &RuntimeOptions) -> Result<(), StartError> {
-    let RuntimeOptions::Runc(options) = options else { return Ok(()) };
-    let refused = [
-        ("ShimCgroup", &options.shim_cgroup, "the shim stays in containerd's cgroup"),
-        (
-            "BinaryName",
-            &options.binary_name,
-            "the shim has the engine in it; use io.containerd.runc.v2 for another OCI runtime",
-        ),
-    ];
-    for (option, value, remedy) in refused {
-        if !value.is_empty() {
-            return Err(StartError::Option { option, value: value.clone(), remedy });
-        }
+    const CONFIGURATION: &str = "the shim reads /etc/sharedroot/config.toml";
+    let refused = match options {
+        RuntimeOptions::None => return Ok(()),
+        RuntimeOptions::Runc(options) => vec![
+            ("ShimCgroup", options.shim_cgroup.clone(), "the shim stays in containerd's cgroup"),
+            (
+                "BinaryName",
+                options.binary_name.clone(),
+                "the shim has the engine in it; use io.containerd.runc.v2 for another OCI runtime",
+            ),
+        ],
+        RuntimeOptions::Any(options) => vec![
+            ("TypeUrl", options.type_url.clone(), "the shim has no options of its own"),
+            ("ConfigPath", options.config_path.clone(), CONFIGURATION),
+            ("ConfigBody", unknown_lines(&options.config_body), CONFIGURATION),
+        ],
+    };
+    match refused.into_iter().find(|(_, value, _)| !value.is_empty()) {
+        Some((option, value, remedy)) => Err(StartError::Option { option, value, remedy }),
+        None => Ok(()),
     }
-    Ok(())
 }
 
-fn listen(socket: &Path, start: &Start) -> Result<UnixListener, StartError> {
-    let listener = match UnixListener::bind(socket) {
-        // A shim that was killed left its socket.
-        Err(e) if e.kind() == io::ErrorKind::AddrInUse && !place::is_served(socket) => {
-            fs::remove_file(socket).map_err(file("remove", socket))?;
-            UnixListener::bind(socket)
-        }
-        Err(e) if e.kind() == io::ErrorKind::AddrInUse => {
-            return Err(StartError::Served(start.id.to_string()));
-        }
-        bound => bound,
+/// The lines of a runtime's options in containerd's configuration, which CRI passes as text to a shim that it does not know.
+/// Without `SystemdCgroup`: CRI and Docker write the path of a cgroup in the form of its driver, which the shim knows by that.
+fn unknown_lines(body: &[u8]) -> String {
+    let is_unknown = |line: &&str| {
+        let words: Vec<_> = line.split('=').map(str::trim).collect();
+        !matches!(words[..], [""] | ["SystemdCgroup", "true" | "false"])
     };
-    let listener = listener.map_err(file("listen at", socket))?;
+    let text = String::from_utf8_lossy(body);
+    text.lines().filter(is_unknown).map(str::trim).collect::<Vec<_>>().join("; ")
+}
+
+/// Makes the socket. The caller has its lock, and no server listens there.
+fn listen(socket: &Path) -> Result<UnixListener, StartError> {
+    match fs::remove_file(socket) {
+        // A server that was killed left its socket.
+        Ok(()) => {}
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(file("remove", socket)(error)),
+    }
+    let listener = UnixListener::bind(socket).map_err(file("listen at", socket))?;
     // Only root may enter the directory, so nobody was faster.
     let own = Permissions::from_mode(0o600);
     fs::set_permissions(socket, own).map_err(file("protect", socket))?;
@@ -168,4 +212,32 @@ fn begin(orders: &Orders, listener: UnixListener) -> Result<(), StartError> {
 fn file(step: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> StartError {
     let path = path.into();
     move |source| StartError::File { step, path, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use sharedroot_task::messages::options::{any_runtime, runc};
+
+    use super::*;
+
+    #[test]
+    fn options_that_mean_nothing_here_are_refused_by_their_names() {
+        let runc = |options| refuse(&RuntimeOptions::Runc(options));
+        let any = |options| refuse(&RuntimeOptions::Any(options));
+        let body = |text: &str| any_runtime::Options {
+            config_body: text.into(),
+            ..any_runtime::Options::default()
+        };
+        refuse(&RuntimeOptions::None).unwrap();
+        runc(runc::Options { systemd_cgroup: true, ..runc::Options::default() }).unwrap();
+        any(body("")).unwrap();
+        any(body("SystemdCgroup = true\n\n")).unwrap();
+        let said = |refused: Result<(), StartError>| refused.unwrap_err().to_string();
+        let name = runc::Options { binary_name: "crun".to_owned(), ..runc::Options::default() };
+        assert!(said(runc(name)).contains("BinaryName (\"crun\")"));
+        let path = any_runtime::Options { config_path: "/x".to_owned(), ..body("") };
+        assert!(said(any(path)).contains("ConfigPath (\"/x\")"));
+        let text = said(any(body("SystemdCgroup = true\nBinaryName = \"crun\"\n[a]\n")));
+        assert!(text.contains(r#"ConfigBody ("BinaryName = \"crun\"; [a]")"#), "{text}");
+    }
 }

@@ -114,6 +114,8 @@ pub struct Config {
     pub base: Base,
     /// `[selinux]`
     pub selinux: Selinux,
+    /// `[shim]`
+    pub shim: Shim,
 }
 
 /// `[pool]`: where the thin pool is.
@@ -222,6 +224,27 @@ pub struct Selinux {
     pub shared_label: Option<String>,
 }
 
+/// `[shim]`: containerd's shim.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Shim {
+    /// Which containers one server serves.
+    pub group: Group,
+}
+
+/// Which containers one server of containerd's shim serves. A server that dies takes all its containers with it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Group {
+    /// One container.
+    Container,
+    /// The containers of a pod.
+    #[default]
+    Pod,
+    /// The containers of one containerd namespace.
+    Host,
+}
+
 impl Config {
     /// Reads the file and the environment. A file that does not exist is no error: the defaults count.
     ///
@@ -254,6 +277,19 @@ mod tests {
         assert!(error.to_string().contains("loop_size"), "{error}");
         let error = toml::from_str::<Config>("[selinux]\nlabel = \"x\"\n").unwrap_err();
         assert!(error.to_string().contains("shared_label"), "{error}");
+    }
+
+    #[test]
+    fn a_server_serves_a_container_a_pod_or_a_host() {
+        let group = |text: &str| toml::from_str::<Config>(text).map(|config| config.shim.group);
+        assert_eq!(group("").unwrap(), Group::Pod);
+        for (text, wanted) in
+            [("container", Group::Container), ("pod", Group::Pod), ("host", Group::Host)]
+        {
+            assert_eq!(group(&format!("[shim]\ngroup = \"{text}\"\n")).unwrap(), wanted);
+        }
+        let error = group("[shim]\ngroup = \"node\"\n").unwrap_err().to_string();
+        assert!(error.contains("`container`, `pod`, `host`"), "{error}");
     }
 
     #[test]

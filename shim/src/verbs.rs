@@ -7,6 +7,7 @@
 mod error;
 
 use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use nix::unistd::Pid;
@@ -21,6 +22,7 @@ use sharedroot_sys::process_start::began;
 use crate::cli::{Create, Global, LogFormat, Verb};
 use crate::commands::pause;
 use crate::config::Config;
+pub use crate::config::Group;
 pub use crate::lifecycle::LifecycleError;
 use crate::lifecycle::{Container, Order, choice, tell};
 use crate::log;
@@ -106,6 +108,12 @@ impl Verbs {
         &self.config.pool.run_dir
     }
 
+    /// Which containers one server of containerd's shim serves.
+    #[must_use]
+    pub fn group(&self) -> Group {
+        self.config.shim.group
+    }
+
     /// The container's init process; 0 if it has ended or is not known.
     #[must_use]
     pub fn init(&self, id: &str) -> u32 {
@@ -169,7 +177,7 @@ impl Verbs {
     /// # Errors
     /// [`VerbError`].
     pub fn delete(&self, id: &str, bundle: &Path) -> Result<(), VerbError> {
-        let bundle = bundle.canonicalize().map_err(|source| LifecycleError::File {
+        let bundle = resolved(bundle).map_err(|source| LifecycleError::File {
             step: "resolve",
             path: bundle.to_owned(),
             source,
@@ -305,6 +313,16 @@ impl Verbs {
         }
         log::deliver();
         done
+    }
+}
+
+/// The bundle's path without symbolic links. The bundle itself may be gone: its engine has given the container up.
+fn resolved(bundle: &Path) -> io::Result<PathBuf> {
+    match (bundle.canonicalize(), bundle.parent(), bundle.file_name()) {
+        (Err(e), Some(parent), Some(name)) if e.kind() == io::ErrorKind::NotFound => {
+            Ok(parent.canonicalize()?.join(name))
+        }
+        (found, ..) => found,
     }
 }
 

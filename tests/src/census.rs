@@ -158,6 +158,9 @@ fn files(dir: &Path, seen: &mut BTreeSet<String>) {
     }
 }
 
+/// The runtimes, and containerd's shim of ours: its server's and its spawner's program is a sealed copy of that name.
+const PROGRAMS: [&str; 4] = ["sharedroot", "runc", "crun", "containerd-shim-sharedroot-v2"];
+
 /// Running runtimes, and processes in other PID namespaces: each program with the number of its processes. Not their PIDs,
 /// because a container that was started again has other PIDs.
 fn processes(seen: &mut BTreeSet<String>) {
@@ -167,7 +170,7 @@ fn processes(seen: &mut BTreeSet<String>) {
         let Ok(program) = fs::read_link(entry.path().join("exe")) else { continue };
         let Ok(namespace) = fs::read_link(entry.path().join("ns/pid")) else { continue };
         let name = program.file_name().unwrap_or_default().to_string_lossy();
-        if namespace != here || ["sharedroot", "runc", "crun"].contains(&&*name) {
+        if namespace != here || PROGRAMS.contains(&&*name) {
             *count.entry(program.display().to_string()).or_default() += 1;
         }
     }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::command::{Cmd, Output, out, unique_name};
 use crate::lab::{TempDir, only_in_lab, wait_for};
+use crate::shim;
 
 /// `NamespaceMode` of the API: the owner of a container's namespace. This is the pod.
 pub const POD: i32 = 0;
@@ -65,7 +66,9 @@ pub fn node() {
         }
         fs::write("/etc/cni/net.d/10-lab.conflist", NETWORK).expect("write a network");
         fs::write(config, CONTAINERD).expect("write containerd's configuration");
-        out(&["sharedroot", "install", "containerd"]);
+        let shim = shim::is_meant().then(shim::install_program).map(|()| "--shim");
+        let install = ["sharedroot", "install", "containerd"].into_iter().chain(shim);
+        out(&install.collect::<Vec<_>>());
         let text = fs::read_to_string(config).expect("read containerd's configuration");
         let class = include_str!("../../etc/kubernetes/runtimeclass.yaml");
         let handler =

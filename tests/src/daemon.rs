@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::command::{out, unique_name};
 use crate::docker::docker;
 use crate::lab::{Replaced, TempDir, only_in_lab, wait_for};
+use crate::shim;
 
 const CONFIG: &str = "/etc/docker/daemon.json";
 
@@ -54,6 +55,14 @@ impl Wrapper {
         only_in_lab();
         let description = json!({ "path": "/usr/local/bin/sharedroot", "runtimeArgs": arguments });
         Self::known(unique_name("arguments"), &description, TempDir::new("arguments"))
+    }
+
+    /// containerd's shim of sharedroot with `options`. It must be installed.
+    #[track_caller]
+    pub fn of_shim(options: &Value) -> Self {
+        only_in_lab();
+        let description = json!({ "runtimeType": shim::RUNTIMES[1], "options": options });
+        Self::known(unique_name("type"), &description, TempDir::new("type"))
     }
 
     /// Adds a runtime to dockerd's configuration.

@@ -9,6 +9,9 @@ use crate::bundle::make_rootfs;
 use crate::command::{Cmd, Output, out, run, unique_name};
 use crate::kernel_view::has_begun;
 use crate::lab::{RUN_DIR, TempDir, only_in_lab, wait_for};
+use crate::of_env::name_of;
+pub use crate::of_env::{ctr_runtime, runs_sharedroot, runtime};
+use crate::shim;
 
 /// `docker WORDS…`
 #[track_caller]
@@ -17,16 +20,11 @@ pub fn docker(words: &[&str]) -> Output {
     Cmd::new("docker").args(words).run()
 }
 
-/// The runtime that a generic test runs with: Docker's name for the runtime in `RUNTIME`, or sharedroot.
-pub fn runtime() -> String {
-    std::env::var("RUNTIME").unwrap_or_else(|_| "sharedroot".to_owned())
-}
-
 /// Runs `docker run --rm` with a runtime, and waits for its end. The network is the host's unless `words` have another.
 #[track_caller]
 pub fn docker_run(runtime: &str, words: &[&str]) -> Output {
     only_in_lab();
-    let runtime = format!("--runtime={runtime}");
+    let runtime = format!("--runtime={}", name_of(runtime));
     let network = network(words, HOST);
     Cmd::new("docker").args(&["run", "--rm", &runtime]).args(&network).args(words).run()
 }
@@ -77,7 +75,7 @@ impl Container {
     fn from(verb: &str, runtime: &str, words: &[&str]) -> Self {
         only_in_lab();
         // The guard must know the container even if it was created and could not be started.
-        let (name, runtime) = (unique_name("d"), format!("--runtime={runtime}"));
+        let (name, runtime) = (unique_name("d"), format!("--runtime={}", name_of(runtime)));
         let network = network(words, "--network=none");
         let cmd = Cmd::new("docker").args(&[verb, "--name", &name, &runtime]).args(&network);
         let cmd = if verb == "run" { cmd.arg("--detach") } else { cmd };
@@ -150,9 +148,12 @@ impl Container {
         record(&self.id)
     }
 
-    /// The log that containerd's shim gave the runtime.
+    /// The log that containerd's shim gave the runtime; with a shim of ours containerd's own, which has the shims' messages.
     #[track_caller]
     pub fn runtime_log(&self) -> String {
+        if shim::is_meant() {
+            return fs::read_to_string("/var/log/containerd.log").expect("read containerd's log");
+        }
         let name = format!("*/{}/log.json", self.id);
         let found = run(&["find", "/run/docker/containerd", "/run/containerd", "-path", &name]);
         let path = found.stdout.lines().next().map(PathBuf::from);

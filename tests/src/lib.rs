@@ -21,6 +21,7 @@
 //! | `tree.rs` | a whole tree as lines, and an image as overlay shows it |
 //! | `runtime.rs` | an OCI runtime called directly |
 //! | `said.rs` | everything that commands write: to their log, their streams, the journal |
+//! | `of_env.rs` | the runtime that `RUNTIME` names |
 //! | `docker.rs` | containers and images of a real Docker |
 //! | `documented.rs` | the output of `--json`, compared with its documentation |
 //! | `doctor.rs` | `sharedroot doctor`, and its remedy run |
@@ -45,6 +46,7 @@ pub mod kept;
 pub mod kernel_view;
 pub mod lab;
 pub mod layout;
+mod of_env;
 pub mod package;
 pub mod podman;
 pub mod pool;

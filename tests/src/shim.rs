@@ -1,16 +1,20 @@
 //! containerd with a shim: ours, or its own with runc. `ctr` is the client.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Once;
 
 use crate::census::Census;
 use crate::command::{Cmd, Output, out, unique_name, unique_path};
 use crate::lab::{TempDir, only_in_lab, wait_for};
 
 /// The shim beside the test's executable, and where containerd finds it.
-const PROGRAM: [&str; 2] =
-    ["/share/containerd-shim-sharedroot-v2", "/usr/local/bin/containerd-shim-sharedroot-v2"];
+const PROGRAM: [&str; 2] = ["/share/containerd-shim-sharedroot-v2", INSTALLED];
+
+/// Where the shim is when it is installed.
+pub const INSTALLED: &str = "/usr/local/bin/containerd-shim-sharedroot-v2";
 
 /// The image of all tests.
 pub const IMAGE: &str = "docker.io/library/busybox:latest";
@@ -21,16 +25,35 @@ pub const RUNTIMES: [&str; 2] = ["io.containerd.runc.v2", "io.containerd.sharedr
 /// The state root of the containers of ctr's namespace, with both shims.
 pub const STATE_ROOT: &str = "/run/containerd/runc/default";
 
+/// The value of `RUNTIME` with which the suites of Docker, CRI and containerd run with the shim.
+pub const WORD: &str = "shim";
+
+/// Whether the suites run with the shim.
+pub fn is_meant() -> bool {
+    std::env::var("RUNTIME").is_ok_and(|name| name == WORD)
+}
+
+/// Installs the shim where containerd finds it.
+#[track_caller]
+pub fn install_program() {
+    static ONCE: Once = Once::new();
+    only_in_lab();
+    ONCE.call_once(|| {
+        // A file that is executed cannot be written, and another test may have left a server.
+        let part = format!("{}.part", PROGRAM[1]);
+        fs::copy(PROGRAM[0], &part).expect("copy the shim; hack/build --shim makes it");
+        fs::set_permissions(&part, Permissions::from_mode(0o755)).expect("chmod the shim");
+        fs::rename(part, PROGRAM[1]).expect("rename the shim");
+        if Path::new("/sys/fs/selinux/enforce").exists() {
+            out(&["restorecon", PROGRAM[1]]);
+        }
+    });
+}
+
 /// Installs the shim, and brings Docker's busybox into containerd's own store.
 #[track_caller]
 pub fn install() {
-    only_in_lab();
-    if !Path::new(PROGRAM[1]).exists() {
-        // A file that is executed cannot be written.
-        let part = format!("{}.part", PROGRAM[1]);
-        fs::copy(PROGRAM[0], &part).expect("copy the shim; hack/build --shim makes it");
-        fs::rename(part, PROGRAM[1]).expect("rename the shim");
-    }
+    install_program();
     let dir = TempDir::new("image");
     let tar = dir.0.join("busybox.tar");
     let tar = tar.to_str().expect("a path of text");
@@ -38,7 +61,7 @@ pub fn install() {
     ctr(&["image", "import", tar]).ok();
 }
 
-/// A table of one runtime: what was done, and what was said.
+/// A table of one runtime.
 pub type Rows = Vec<(String, String)>;
 
 /// Does the same with both shims, and compares line by line.
@@ -55,7 +78,7 @@ pub fn beside(work: impl Fn(&str) -> Rows) {
     same(&ours, &theirs);
 }
 
-/// Compares the tables of both shims.
+/// Compares line by line.
 #[track_caller]
 pub fn same(ours: &Rows, theirs: &Rows) {
     for (ours, theirs) in ours.iter().zip(theirs) {
@@ -74,10 +97,21 @@ pub fn begin() {
     nothing_runs();
 }
 
-/// Waits until no task is left.
+/// Waits until containerd has no task.
 #[track_caller]
 pub fn nothing_runs() {
     wait_for("no task is left", || ctr(&["task", "ls", "-q"]).ok().is_empty().then_some(()));
+}
+
+/// Kills containerd, does something, and starts containerd anew.
+#[track_caller]
+pub fn without_containerd(act: impl FnOnce()) {
+    let daemon = || Cmd::new("pgrep").args(&["-x", "containerd"]).run().stdout;
+    out(&["kill", "-KILL", daemon().lines().next().expect("containerd runs")]);
+    wait_for("containerd is gone", || daemon().is_empty().then_some(()));
+    act();
+    out(&["sh", "-c", "setsid containerd >> /var/log/containerd.log 2>&1 < /dev/null &"]);
+    wait_for("containerd answers", || (ctr(&["version"]).status == 0).then_some(()));
 }
 
 /// The status and the text of a command, without the task's name and times.
@@ -128,6 +162,23 @@ impl Task {
         let list = ctr(&["task", "ls"]).ok();
         let line = list.lines().find(|line| line.starts_with(&self.0)).expect("the task");
         line.split_whitespace().nth(1).and_then(|pid| pid.parse().ok()).expect("a pid")
+    }
+
+    /// The process that serves the task: with both shims the parent of the init process.
+    #[track_caller]
+    pub fn server(&self) -> i32 {
+        let pid = self.pid();
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
+        let parent = status.lines().find_map(|line| line.strip_prefix("PPid:\t"));
+        parent.and_then(|parent| parent.parse().ok()).expect("a parent")
+    }
+
+    /// The exit status and the output of `sh -c SCRIPT` in the task.
+    #[track_caller]
+    pub fn exec(&self, script: &str) -> String {
+        let exec = ["task", "exec", "--exec-id", &unique_name("e"), &self.0, "sh", "-c", script];
+        let said = ctr(&exec);
+        format!("{} {}{}", said.status, said.stdout, said.stderr).trim_end().to_owned()
     }
 
     /// Waits until the task has the status.

@@ -12,7 +12,7 @@ use std::sync::{Mutex, PoisonError};
 
 use sharedroot_tests::beside::{LOOK, Rows, make_rootfs_for_look, rows_beside_runc, told};
 use sharedroot_tests::command::{Cmd, Output, out, unique_name};
-use sharedroot_tests::docker::FreshImage;
+use sharedroot_tests::docker::{FreshImage, ctr_runtime};
 use sharedroot_tests::lab::{Replaced, TempDir, wait_for};
 
 /// ctr gives a process none where it has no image to take one from; what is found without is docs/gaps.md's matter.
@@ -59,7 +59,8 @@ fn run(runtime: &str, image: &Image, flags: &[&str], command: &[&str]) -> (Strin
     let flags: Vec<_> = flags.collect();
     let flags: Vec<_> = flags.iter().map(String::as_str).collect();
     let volume = format!("type=bind,src={},dst=/out,options=rbind:rw", dir.str());
-    let begin = ["run", "--rm", "--runc-binary", runtime, "--mount", &volume];
+    let runtime = ctr_runtime(runtime);
+    let begin = ["run", "--rm", &runtime[0], &runtime[1], "--mount", &volume];
     let from = if rootfs { &place } else { &image.name };
     // Two at once prepare the same snapshot for the mapped IDs, and one of them fails.
     static MAPPED: Mutex<()> = Mutex::new(());
@@ -180,8 +181,8 @@ fn vm_what_an_exec_is() {
     let image = Image::new();
     let script = format!("exec > /tmp/out 2>&1; {LOOK}");
     rows_beside_runc(|runtime| {
-        let (runtime, task) = (out(&["which", runtime]), Task(unique_name("ctr")));
-        let begin = ["run", "--detach", "--null-io", "--runc-binary", &runtime, "--user=user"];
+        let (runtime, task) = (ctr_runtime(runtime), Task(unique_name("ctr")));
+        let begin = ["run", "--detach", "--null-io", &runtime[0], &runtime[1], "--user=user"];
         ctr(&[&begin[..], &[&image.name, &task.0, "sleep", "1000"]].concat()).ok();
         let exec = |flags: &[&str], command: &[&str]| {
             let id = unique_name("exec");
@@ -253,7 +254,7 @@ fn typed(dir: &TempDir, words: &[&str]) -> Output {
 fn vm_a_terminal_of_ctr() {
     let image = Image::new();
     rows_beside_runc(|runtime| {
-        let runtime = out(&["which", runtime]);
+        let runtime = ctr_runtime(runtime);
         let mut rows = Rows::new();
         for (flags, command) in [
             (&["--user=0"][..], &["sh", "-c", TERMINAL][..]),
@@ -263,14 +264,14 @@ fn vm_a_terminal_of_ctr() {
             let (dir, task) = (TempDir::new("typed"), Task(unique_name("ctr")));
             fs::set_permissions(&dir.0, PermissionsExt::from_mode(0o777)).unwrap();
             let volume = format!("--mount=type=bind,src={},dst=/out,options=rbind:rw", dir.str());
-            let begin = ["run", "--rm", "--tty", "--runc-binary", &runtime, &volume];
+            let begin = ["run", "--rm", "--tty", &runtime[0], &runtime[1], &volume];
             let words = [&begin[..], flags, &[&image.name, &task.0], command].concat();
             rows.push((
                 format!("run {flags:?} {:.20}", command.join(" ")),
                 told(&typed(&dir, &words)),
             ));
 
-            let begin = ["run", "--detach", "--null-io", "--runc-binary", &runtime, &volume];
+            let begin = ["run", "--detach", "--null-io", &runtime[0], &runtime[1], &volume];
             ctr(&[&begin[..], flags, &[&image.name, &task.0, "sleep", "1000"]].concat()).ok();
             let begin = ["task", "exec", "--exec-id=in", "--tty", &task.0];
             let ended = typed(&dir, &[&begin[..], command].concat());

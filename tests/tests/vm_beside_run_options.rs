@@ -8,7 +8,7 @@
 use std::fs;
 
 use sharedroot_tests::beside::{Rows, rows_beside_runc, told};
-use sharedroot_tests::command::{Cmd, out, unique_name};
+use sharedroot_tests::command::{out, unique_name};
 use sharedroot_tests::docker::{Container, docker_run};
 use sharedroot_tests::lab::{TempDir, only_in_lab, wait_for};
 

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use sharedroot_tests::beside::{beside_runc, seen};
 use sharedroot_tests::command::{Cmd, out, unique_name};
-use sharedroot_tests::docker::{Container, FreshImage, KINDS, docker_run};
+use sharedroot_tests::docker::{Container, FreshImage, KINDS, ctr_runtime, docker_run};
 use sharedroot_tests::lab::TempDir;
 
 /// What systemd's and Debian's packages put into images, and a link into what is a volume, below `at`.
@@ -156,13 +156,13 @@ fn vm_ctr_mounts_behind_links() {
         let script = format!("{{ {script}; }} > /memory/text 2>&1");
         for kind in KINDS {
             let (status, _) = beside_runc(&format!("{kind:?} {mounts:?}"), |runtime| {
-                let program = out(&["which", runtime]);
+                let runtime = ctr_runtime(runtime);
                 let mounts: Vec<_> = mounts.iter().chain([&into]).map(String::as_str).collect();
                 let id = unique_name("ctr");
                 let text = dir.0.join("a/said/text");
                 let _ = fs::remove_file(&text);
                 let words = [
-                    &["run", "--rm", "--runc-binary", &program][..],
+                    &["run", "--rm", &runtime[0], &runtime[1]][..],
                     kind,
                     &mounts,
                     &[&name, &id, "sh", "-c", &script],

@@ -4,6 +4,7 @@
 
 use sharedroot_tests::census::Census;
 use sharedroot_tests::command::{Cmd, out, unique_name};
+use sharedroot_tests::docker::ctr_runtime;
 use sharedroot_tests::documented::images;
 use sharedroot_tests::kernel_view::root_of;
 use sharedroot_tests::lab::{TempDir, wait_for};
@@ -29,8 +30,9 @@ struct Task(String);
 impl Task {
     fn new(flags: &[&str]) -> Self {
         let task = Self(unique_name("ctr"));
-        let runtime = ["run", "-d", "--runc-binary", "/usr/local/bin/sharedroot"];
-        ctr(&[&runtime[..], flags, &[IMAGE, &task.0, "sleep", "1000"]].concat());
+        let runtime = ctr_runtime("sharedroot");
+        let words = [IMAGE, &task.0, "sleep", "1000"];
+        ctr(&[&["run", "-d", &runtime[0], &runtime[1]], flags, &words].concat());
         task
     }
 

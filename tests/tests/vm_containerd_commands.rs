@@ -5,7 +5,7 @@
 use std::fs;
 
 use sharedroot_tests::command::{Cmd, Output, out, run, unique_name};
-use sharedroot_tests::docker::runtime;
+use sharedroot_tests::docker::{ctr_runtime, runtime};
 use sharedroot_tests::kernel_view::{cgroup_file, confinement, confinement_of, traps};
 use sharedroot_tests::lab::{TempDir, only_in_lab, wait_for};
 
@@ -15,11 +15,6 @@ const UNTIL_TERM: &str = "trap 'exit 7' TERM; sleep 1000 & wait";
 
 fn ctr(words: &[&str]) -> Output {
     Cmd::new("ctr").args(words).run()
-}
-
-/// The runtime's program.
-fn program() -> String {
-    out(&["which", &runtime()])
 }
 
 /// Brings Docker's busybox into containerd's own store.
@@ -43,8 +38,9 @@ impl Task {
     fn new(flags: &[&str]) -> Self {
         import();
         let task = Self(unique_name("ctr"));
-        let (program, command) = (program(), [IMAGE, &task.0, "sh", "-c", UNTIL_TERM]);
-        ctr(&[&["run", "-d", "--runc-binary", &program], flags, &command].concat()).ok();
+        let (runtime, command) =
+            (ctr_runtime(&runtime()), [IMAGE, &task.0, "sh", "-c", UNTIL_TERM]);
+        ctr(&[&["run", "-d", &runtime[0], &runtime[1]], flags, &command].concat()).ok();
         task
     }
 
@@ -85,12 +81,12 @@ impl Drop for Task {
 fn vm_run_to_the_end_gives_the_exit_code() {
     import();
     for flags in [&["--read-only"][..], &[]] {
-        let (program, name) = (program(), unique_name("ctr"));
+        let (runtime, name) = (ctr_runtime(&runtime()), unique_name("ctr"));
         // ctr closes the streams when it hears of the end, whether it has read all or not: so the end waits for that.
         let dir = TempDir::new("streams");
         let [stdout, stderr] = ["stdout", "stderr"].map(|name| dir.0.join(name));
         let script = "trap 'exit 5' TERM; sleep 1000 & echo said; echo away >&2; wait";
-        let words = ["run", "--rm", "--runc-binary", &program];
+        let words = ["run", "--rm", &runtime[0], &runtime[1]];
         let mut run = std::process::Command::new("ctr")
             .args([&words, flags, &[IMAGE, &name, "sh", "-c", script]].concat())
             .stdout(fs::File::create(&stdout).expect("create a file"))

@@ -6,6 +6,7 @@
 use std::fs;
 
 use sharedroot_tests::command::{Cmd, Output, out, run, unique_name};
+use sharedroot_tests::docker::ctr_runtime;
 use sharedroot_tests::kept::nothing_is_kept;
 use sharedroot_tests::lab::{TempDir, wait_for};
 
@@ -46,9 +47,9 @@ impl Task {
     fn run(runtime: &str) -> Self {
         let (id, volume) = (unique_name("ctr"), TempDir::new("volume"));
         let mount = format!("type=bind,src={},dst=/v,options=rbind:rw", volume.str());
-        let binary = out(&["which", runtime]);
+        let runtime = ctr_runtime(runtime);
         let script = "echo first > /data; mkdir /made; touch /v/wrote; exec sleep 1000";
-        let words = ["run", "-d", "--runc-binary", &binary, "--mount", &mount, IMAGE, &id];
+        let words = ["run", "-d", &runtime[0], &runtime[1], "--mount", &mount, IMAGE, &id];
         ctr(&[&words[..], &["sh", "-c", script]].concat()).ok();
         let task = Self { id, volume };
         wait_for("it wrote", || task.volume.0.join("wrote").exists().then_some(()));

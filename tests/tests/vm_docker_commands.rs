@@ -4,7 +4,7 @@
 //! Guest: --selinux enforcing --boolean container_use_host_all_caps --limit 1200 --takes 200
 
 use sharedroot_tests::command::{Output, run};
-use sharedroot_tests::docker::{Container, docker, docker_run, runtime};
+use sharedroot_tests::docker::{Container, docker, docker_run, runs_sharedroot, runtime};
 use sharedroot_tests::kernel_view::{cgroup_file, confinement, confinement_of, root_of};
 use sharedroot_tests::lab::{TempDir, wait_for};
 
@@ -22,7 +22,7 @@ fn started(flags: &[&str]) -> Container {
 /// Ours runs on device-mapper, the others on what Docker prepared.
 #[track_caller]
 fn is_on_its_root(container: &Container) -> bool {
-    root_of(container.pid()).is_on_dm() == runtime().starts_with("sharedroot")
+    root_of(container.pid()).is_on_dm() == runs_sharedroot()
 }
 
 /// `docker run --rm` of busybox.

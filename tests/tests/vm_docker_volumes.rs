@@ -7,6 +7,7 @@ use std::fs;
 use sharedroot_tests::command::{out, run, unique_name};
 use sharedroot_tests::docker::{Container, KINDS, asleep, busybox, docker_run, runtime};
 use sharedroot_tests::lab::TempDir;
+use sharedroot_tests::shim;
 
 /// What is mounted below a volume later has no label for containers, and SELinux lets none of them mount.
 const NO_LABEL: &str = "--security-opt=label=disable";
@@ -130,12 +131,13 @@ fn vm_read_only_volumes_are_read_only_below_too() {
         place.mount("early");
         let volume = format!("--volume={}:/tmp:ro", place.path());
         let script = "cat /tmp/early/mark; touch /tmp/x 2>/dev/null || echo -read; touch /tmp/early/x 2>/dev/null || echo only";
-        assert_eq!(
-            busybox(&[kind, &[NO_LABEL, &volume]].concat(), script).ok(),
-            "early-read\nonly",
-            "{kind:?}"
-        );
-        assert!(!fs::exists(format!("{}/early/x", place.path())).expect("look"));
+        let said = busybox(&[kind, &[NO_LABEL, &volume]].concat(), script).ok();
+        // Docker asks a runtime with a path for its features, and a runtime with a type for none. Without them Docker does not
+        // ask for mounts that are read-only below (docs/containerd-shim.md).
+        let below = if shim::is_meant() { "" } else { "\nonly" };
+        assert_eq!(said, format!("early-read{below}"), "{kind:?}");
+        let written = fs::exists(format!("{}/early/x", place.path())).expect("look");
+        assert_eq!(written, shim::is_meant(), "{kind:?}");
     }
 }
 

@@ -1,6 +1,6 @@
 //! `install` and `uninstall` as Docker, containerd and podman themselves see them.
 //!
-//! Guest: --limit 800
+//! Guest: --with shim --limit 800
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -11,6 +11,7 @@ use sharedroot_tests::bundle::make_rootfs;
 use sharedroot_tests::command::{Cmd, Output, out};
 use sharedroot_tests::docker::{docker, docker_run};
 use sharedroot_tests::lab::{Replaced, STATE_DIR, TempDir, only_in_lab, wait_for};
+use sharedroot_tests::shim;
 
 const DAEMON_JSON: &str = "/etc/docker/daemon.json";
 const PROGRAM: &str = "/usr/local/bin/sharedroot";
@@ -191,11 +192,56 @@ fn vm_containerd_gets_the_runtime_and_loses_it() {
         assert!(ours.contains("BinaryName = \"/usr/local/bin/sharedroot\""), "{path}: {ours}");
         assert!(ours.contains("runtime_type = \"io.containerd.runc.v2\""), "{path}: {ours}");
         assert!(dumped.contains("default_runtime_name = \"sharedroot\""), "{path}: {dumped}");
+        shim::install_program();
+        sharedroot(&[&["install", "containerd", "--shim"], &file[..]].concat());
+        let dumped = dump(&path);
+        let ours = dumped.split("containerd.runtimes.sharedroot]").nth(1).expect("a runtime");
+        let ours = ours.split("\n\n").next().unwrap_or_default();
+        assert!(ours.contains("runtime_type = \"io.containerd.sharedroot.v2\""), "{path}: {ours}");
+        assert!(!dumped.contains("/usr/local/bin/sharedroot"), "{path}: {dumped}");
         sharedroot(&[&["uninstall", "containerd"], &file[..]].concat());
         assert_eq!(text(&path), before, "{path}");
         assert!(before.is_none() || !dump(&path).contains("sharedroot"), "{path}");
     }
     no_receipt_is_left();
+}
+
+#[test]
+fn vm_docker_gets_the_shim_and_loses_it() {
+    only_in_lab();
+    let (_replaced, before) = without_it();
+    let shim = ["install", "docker", "--shim"];
+    shim::install_program();
+    let aside = format!("{}.aside", shim::INSTALLED);
+    fs::rename(shim::INSTALLED, &aside).expect("take the shim away");
+    let said = Cmd::new(PROGRAM).args(&shim).run();
+    assert!(said.status != 0 && said.stderr.contains("is in none of /usr/local/sbin"), "{said}");
+    assert_eq!(text(DAEMON_JSON).as_ref(), Some(&before), "nothing was changed");
+    fs::rename(&aside, shim::INSTALLED).expect("put the shim back");
+    let said = sharedroot(&shim);
+    assert!(said.ends_with("\nnow: systemctl reload docker"), "{said}");
+    reload();
+    docker_knows(true);
+    let id =
+        docker(&["run", "-d", "--network=none", "--runtime=sharedroot", "busybox", "sleep", "99"]);
+    let id = id.ok();
+    // `status` and `doctor` know the shim.
+    let status = Cmd::new(PROGRAM).args(&["status", "--json"]).run().json();
+    assert_eq!(status["shims"]["servers"], 1, "{status}");
+    assert!(status["shims"]["memory_bytes"].as_u64().is_some_and(|bytes| bytes > 100_000));
+    assert!(sharedroot(&["status"]).contains("shims     1 of containerd, with "));
+    let doctor = Cmd::new(PROGRAM).arg("doctor").run();
+    assert!(doctor.stdout.contains("ok       docker         has sharedroot"), "{doctor}");
+    docker(&["rm", "--force", &id]).ok();
+    // And an entry of the other kind in its place.
+    let commands = sharedroot(&["install", "docker"]);
+    assert!(commands.contains("-\t\t\t\"runtimeType\""), "{commands}");
+    assert!(commands.contains("+\t\t\t\"path\": \"/usr/local/bin/sharedroot\""), "{commands}");
+    sharedroot(&["uninstall", "docker"]);
+    assert_eq!(text(DAEMON_JSON).as_ref(), Some(&before), "to the byte");
+    no_receipt_is_left();
+    let podman = Cmd::new(PROGRAM).args(&["install", "podman", "--shim"]).run();
+    assert!(podman.status != 0 && podman.stderr.contains("no shims"), "{podman}");
 }
 
 /// podman where there is no systemd and no journal.

@@ -17,17 +17,26 @@ const PAGE: &str = include_str!("../../docs/quick-start.md");
 /// What some commands must say.
 const SAYS: [(&str, &[&str]); 11] = [
     ("sharedroot doctor || true", &["warning", "sharedroot install docker"]),
-    ("sharedroot install docker", &["+", "\"sharedroot\"", "/usr/bin/sharedroot", "reload docker"]),
+    (
+        "sharedroot install docker --shim",
+        &["+", "\"sharedroot\"", "io.containerd.sharedroot.v2", "reload docker"],
+    ),
     ("sharedroot doctor", &["ok       docker"]),
     ("docker exec cache redis-cli ping", &["PONG"]),
     ("docker exec cache head -1 /proc/self/mountinfo", &[" / / ro", "ext4 /dev/dm-"]),
     ("docker exec web cat /srv/site/index.html /etc/mine", &["hello\nmine"]),
-    ("sharedroot status", &["2 shared, 1 private, 0 not shared", "redis:latest", "nginx:latest"]),
+    (
+        "sharedroot status",
+        &["2 shared, 1 private, 0 not shared", "shims     3 of", "redis:latest", "nginx:latest"],
+    ),
     ("sharedroot top --once", &["2 shared, 1 private", "redis:latest"]),
     ("sharedroot image list", &["redis:latest", "mounted"]),
     ("journalctl --no-pager --identifier sharedroot --lines 5", &["sharedroot"]),
     ("sharedroot uninstall docker", &["-", "\"sharedroot\"", "restart docker"]),
 ];
+
+/// The shim of the package.
+const SHIM: &str = "/usr/bin/containerd-shim-sharedroot-v2";
 
 /// The commands of the page: lines of four spaces.
 fn commands() -> Vec<&'static str> {
@@ -98,7 +107,7 @@ fn vm_every_command_of_the_quick_start() {
     }
     assert_eq!((installed, seen.len()), (2, SAYS.len()), "{seen:?}");
     before.nothing_left_but(is_theirs);
-    for left in ["/usr/bin/sharedroot", "/etc/sharedroot", "/run/sharedroot"] {
+    for left in ["/usr/bin/sharedroot", SHIM, "/etc/sharedroot", "/run/sharedroot"] {
         assert!(!fs::exists(left).expect("look"), "{left} is left");
     }
     let files = out(&["find", "/var/lib/sharedroot", "-type", "f", "-not", "-name", "store.db*"]);

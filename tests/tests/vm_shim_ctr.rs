@@ -10,7 +10,7 @@ use sharedroot_tests::kernel_view::root_of;
 use sharedroot_tests::lab::wait_for;
 use sharedroot_tests::shim::{
     Events, IMAGE, RUNTIMES, Rows, STATE_ROOT, Task, begin, beside, ctr, install, nothing_runs,
-    same, told,
+    same, told, without_containerd,
 };
 
 #[track_caller]
@@ -142,23 +142,13 @@ fn vm_another_spawner_takes_the_place_of_a_killed_one() {
     assert_eq!(task.status().as_deref(), Some("RUNNING"));
 }
 
-/// The process that serves the container.
-#[track_caller]
-fn server(runtime: &str, task: &Task) -> i32 {
-    if runtime == RUNTIMES[1] {
-        return task.shims()[0];
-    }
-    let pattern = format!("containerd-shim-runc-v2 .*-id {} ", task.0);
-    out(&["pgrep", "-f", &pattern]).parse().expect("one process")
-}
-
 #[test]
 fn vm_a_killed_server_ends_its_container_as_with_containerds_own_shim() {
     beside(|runtime| {
         let events = Events::listen();
         // With streams, ctr would leave its FIFOs.
         let task = Task::run(runtime, &["--read-only", "--null-io"], &["sleep", "1000"]);
-        let (pid, server) = (task.pid(), server(runtime, &task));
+        let (pid, server) = (task.pid(), task.server());
         out(&["kill", "-KILL", &server.to_string()]);
         wait_for("the process has ended", || {
             (!fs::exists(format!("/proc/{pid}")).expect("a look")).then_some(())
@@ -168,24 +158,13 @@ fn vm_a_killed_server_ends_its_container_as_with_containerds_own_shim() {
     });
 }
 
-/// Kills containerd, does something, and starts containerd anew.
-#[track_caller]
-fn without_containerd(act: impl FnOnce()) {
-    let daemon = || Cmd::new("pgrep").args(&["-x", "containerd"]).run().stdout;
-    out(&["kill", "-KILL", daemon().lines().next().expect("containerd runs")]);
-    wait_for("containerd is gone", || daemon().is_empty().then_some(()));
-    act();
-    out(&["sh", "-c", "setsid containerd >> /var/log/containerd.log 2>&1 < /dev/null &"]);
-    wait_for("containerd answers", || (ctr(&["version"]).status == 0).then_some(()));
-}
-
 #[test]
 fn vm_a_killed_containerd_finds_its_tasks_again() {
     begin();
     let [theirs, ours] = RUNTIMES.map(|runtime| {
         let run = || Task::run(runtime, &["--read-only", "--null-io"], &["sleep", "1000"]);
         let (stays, ends) = (run(), run());
-        let (pid, server) = (ends.pid(), server(runtime, &stays));
+        let (pid, server) = (ends.pid(), stays.server());
         without_containerd(|| {
             out(&["kill", "-KILL", &pid.to_string()]);
             wait_for("the process has ended", || {

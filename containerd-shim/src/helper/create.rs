@@ -23,17 +23,6 @@ use crate::serve::Orders;
 pub fn create(orders: &Orders, verbs: &Verbs, request: &CreateTaskRequest) -> Result<Done, Failed> {
     let bundle = Path::new(&request.bundle);
     let found = bundle.canonicalize().map_err(|e| Failed::other(format!("{bundle:?}: {e}")))?;
-    // `delete` looks for the container of this bundle.
-    if found != orders.bundle || request.id != orders.id.as_str() {
-        let text = format!(
-            "this shim serves container {} of {}, not {} of {}",
-            orders.id,
-            orders.bundle.display(),
-            request.id,
-            found.display()
-        );
-        return Err(Failed::invalid(text));
-    }
     let options = options(request)?;
     let config = Config::read(&found)?;
     let console = request.terminal.then(|| Console::listen(&orders.socket)).transpose()?;

@@ -19,19 +19,17 @@ mod stats;
 mod streams;
 
 use std::fmt::Display;
-use std::fs::File;
-use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use prost::Message;
 use sharedroot::verbs::{Debug, Failure, LifecycleError, VerbError, Verbs};
 use sharedroot_engine::Reach;
 use sharedroot_sys::chain::chain;
-use sharedroot_task::messages::{Any, Status, envelope};
-use sharedroot_task::{Call, Code, NotACall, ttrpc};
+use sharedroot_task::messages::{Any, Status};
+use sharedroot_task::{Call, Code};
 
 use crate::log;
+use crate::order::Order;
 use crate::report::{self, Keep, Report};
 use crate::serve::Orders;
 use crate::spawner::Given;
@@ -93,8 +91,8 @@ pub struct Done {
 
 /// Does one operation, and reports.
 pub fn help(orders: &Orders, given: Given) {
-    let Given { request, report: socket } = given;
-    let done = catch_unwind(AssertUnwindSafe(|| operate(orders, request)));
+    let Given { order, report: socket } = given;
+    let done = catch_unwind(AssertUnwindSafe(|| operate(orders, order)));
     let done = done.unwrap_or_else(|_| {
         Err(Failed { code: Code::Internal, text: "a fault of sharedroot; its log has more".into() })
     });
@@ -108,18 +106,17 @@ pub fn help(orders: &Orders, given: Given) {
     let _ = report::send(socket.as_fd(), &report, &kept);
 }
 
-fn operate(orders: &Orders, request: OwnedFd) -> Result<Done, Failed> {
-    let call = read(request).map_err(Failed::other)?;
+fn operate(orders: &Orders, order: OwnedFd) -> Result<Done, Failed> {
+    let Order { call, bundle } = Order::read(order).map_err(Failed::other)?;
     let debug = if orders.debug { Debug::On } else { Debug::Off };
-    let verbs = Verbs::load(&orders.state_root)?.logging(log::of_bundle(&orders.bundle), debug);
+    let verbs = Verbs::load(&orders.state_root)?.logging(log::of_bundle(&bundle), debug);
     match call {
         Call::Create(request) => return create::create(orders, &verbs, &request),
-        Call::Exec(request) => return exec::exec(orders, &verbs, &request),
+        Call::Exec(request) => return exec::exec(orders, &verbs, &bundle, &request),
         Call::Start(request) => verbs.start(&request.id)?,
         Call::Delete(request) => {
-            verbs.delete(&request.id, &orders.bundle)?;
-            rootfs::unmount(&rootfs::of_bundle(&orders.bundle))
-                .map_err(|e| Failed::other(chain(&e)))?;
+            verbs.delete(&request.id, &bundle)?;
+            rootfs::unmount(&rootfs::of_bundle(&bundle)).map_err(|e| Failed::other(chain(&e)))?;
         }
         Call::Kill(request) => {
             let reach = if request.all { Reach::All } else { Reach::Init };
@@ -155,14 +152,4 @@ fn json<'a>(any: Option<&'a Any>, name: &str) -> Result<&'a [u8], Failed> {
         return Err(Failed::invalid(format!("{name} is wanted, and {:?} was sent", any.type_url)));
     }
     Ok(&any.value)
-}
-
-/// The call that the server wrote.
-fn read(request: OwnedFd) -> io::Result<Call> {
-    let mut bytes = Vec::new();
-    File::from(request).read_to_end(&mut bytes)?;
-    let request = envelope::Request::decode(bytes.as_slice()).map_err(io::Error::other)?;
-    let envelope::Request { service, method, payload, .. } = request;
-    let request = ttrpc::Request { service, method, payload, ..ttrpc::Request::default() };
-    Call::parse(&request).map_err(|error: NotACall| io::Error::other(error))
 }

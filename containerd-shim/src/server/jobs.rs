@@ -1,17 +1,15 @@
 //! Operations under way: each has a helper, which the spawner clones, and a report.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use prost::Message;
-use rustix::fs::{MemfdFlags, SeekFrom, memfd_create, seek};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid};
-use sharedroot_task::messages::envelope::Request;
-use sharedroot_task::{Call, Job, SERVICES};
+use sharedroot_task::Job;
 
 use super::poll::{Interest, Poll, Token};
+use crate::order::Order;
 use crate::report::{Incoming, Keep, Kind, Report};
 use crate::spawner::{Announced, Given, announced, ask};
 
@@ -30,15 +28,14 @@ pub enum Then {
 /// An operation whose turn has not come.
 #[derive(Debug)]
 struct Waiting {
-    call: Call,
+    order: Order,
     then: Then,
 }
 
 /// An operation with a helper.
 #[derive(Debug)]
 struct Running {
-    /// The container, whose ID is that of the call.
-    call: Call,
+    order: Order,
     then: Then,
     report: OwnedFd,
     incoming: Incoming,
@@ -49,8 +46,8 @@ struct Running {
 /// An operation that has ended.
 #[derive(Debug)]
 pub struct Ended {
-    /// The call that it was for.
-    pub call: Call,
+    /// What was asked for.
+    pub order: Order,
     /// What to do now.
     pub then: Then,
     /// The report, or how the helper ended without one.
@@ -81,22 +78,27 @@ impl Jobs {
         self.running.is_empty()
     }
 
+    /// How many operations are under way.
+    pub fn count(&self) -> usize {
+        self.running.len()
+    }
+
     /// Begins an operation, now or when its turn comes.
-    pub fn begin(&mut self, call: Call, then: Then, poll: &Poll) -> Option<Ended> {
+    pub fn begin(&mut self, order: Order, then: Then, poll: &Poll) -> Option<Ended> {
         if self.running.len() >= MOST {
-            self.waiting.push_back(Waiting { call, then });
+            self.waiting.push_back(Waiting { order, then });
             return None;
         }
         self.last += 1;
-        match self.hand_over(self.last, &call, poll) {
+        match self.hand_over(self.last, &order, poll) {
             Ok(report) => {
                 let incoming = Incoming::default();
-                let running = Running { call, then, report, incoming, helper: None };
+                let running = Running { order, then, report, incoming, helper: None };
                 self.running.insert(self.last, running);
                 None
             }
             Err(error) => {
-                Some(Ended { call, then, result: Err(format!("ask for a helper: {error}")) })
+                Some(Ended { order, then, result: Err(format!("ask for a helper: {error}")) })
             }
         }
     }
@@ -106,14 +108,14 @@ impl Jobs {
         if self.running.len() >= MOST {
             return None;
         }
-        let Waiting { call, then } = self.waiting.pop_front()?;
-        self.begin(call, then, poll)
+        let Waiting { order, then } = self.waiting.pop_front()?;
+        self.begin(order, then, poll)
     }
 
-    fn hand_over(&self, number: u64, call: &Call, poll: &Poll) -> io::Result<OwnedFd> {
+    fn hand_over(&self, number: u64, order: &Order, poll: &Poll) -> io::Result<OwnedFd> {
         let (ours, theirs) =
             socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-        let given = Given { request: written(call)?, report: theirs };
+        let given = Given { order: order.write()?, report: theirs };
         poll.add(&ours, Token::Report(number), Interest::READ)?;
         ask(self.spawner.as_fd(), number, &given).inspect_err(|_| poll.forget(&ours))?;
         Ok(ours)
@@ -189,11 +191,11 @@ impl Jobs {
     /// Ends an operation. If it has no whole report, `how` says why.
     fn end(&mut self, number: u64, poll: &Poll, how: String) -> Option<Ended> {
         self.reported(number, poll);
-        let Running { call, then, report, incoming, helper } = self.running.remove(&number)?;
+        let Running { order, then, report, incoming, helper } = self.running.remove(&number)?;
         // The init process of a new container has these descriptors, too, until it executes its program.
         poll.forget(&report);
         helper.iter().for_each(|helper| poll.forget(helper));
-        Some(Ended { call, then, result: incoming.take().ok_or(how) })
+        Some(Ended { order, then, result: incoming.take().ok_or(how) })
     }
 }
 
@@ -202,18 +204,4 @@ pub fn child(pid: u32) -> io::Result<OwnedFd> {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
     let pid = pid.ok_or_else(|| io::Error::other("a child without a number"))?;
     Ok(pidfd_open(pid, PidfdFlags::empty())?)
-}
-
-/// A file in memory with the call: a message of the socket could be too long.
-fn written(call: &Call) -> io::Result<OwnedFd> {
-    let request = Request {
-        service: SERVICES[0].to_owned(),
-        method: call.method().to_string(),
-        payload: call.payload(),
-        ..Request::default()
-    };
-    let mut file = std::fs::File::from(memfd_create("request", MemfdFlags::CLOEXEC)?);
-    file.write_all(&request.encode_to_vec())?;
-    seek(&file, SeekFrom::Start(0))?;
-    Ok(file.into())
 }

@@ -4,6 +4,7 @@
 //! | module | story |
 //! |---|---|
 //! | `poll` | what the server waits for |
+//! | `clients` | connections are taken, and calls come in |
 //! | `connection` | a client: bytes and calls |
 //! | `publisher` | events, on their way to containerd |
 //! | `jobs` | operations under way |
@@ -12,7 +13,9 @@
 //! | `relay/` | streams whose bytes the server relays |
 //! | `loggers` | processes that take the output of containers |
 //! | `work` | what the state machine wants done |
+//! | `stay` | how long the server stays: announced containers, and its end |
 
+mod clients;
 mod connection;
 mod ends;
 mod jobs;
@@ -22,13 +25,14 @@ mod poll;
 mod processes;
 mod publisher;
 mod relay;
+mod stay;
 mod work;
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use connection::Connection;
@@ -42,16 +46,13 @@ use poll::{Interest, Poll, Token};
 use processes::Processes;
 use publisher::Publisher;
 use relay::Relays;
-use rustix::net::sockopt::socket_peercred;
-use sharedroot_task::ttrpc::Request;
-use sharedroot_task::{Call, Effect, Tasks, Ticket};
+use sharedroot_task::{Effect, Tasks};
+use stay::Stay;
 
 use crate::delete::now;
+use crate::descriptors::Limit;
 use crate::log;
 use crate::serve::Orders;
-
-/// How long a server that is asked to end waits until its answers and events are out. containerd waits 3 s.
-const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// The server of one shim.
 #[derive(Debug)]
@@ -71,9 +72,10 @@ pub struct Server {
     closing: Vec<Closing>,
     memory: Memory,
     publisher: Publisher,
-    log: Option<File>,
-    /// When the server ends at the latest, once it is asked to.
-    ending: Option<Instant>,
+    limit: Limit,
+    stay: Stay,
+    /// When connections are taken again, after there was no descriptor for one.
+    accept_again: Option<Instant>,
 }
 
 impl Server {
@@ -85,7 +87,7 @@ impl Server {
         orders: &Orders,
         listener: UnixListener,
         spawner: OwnedFd,
-        log: Option<File>,
+        limit: Limit,
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
         listener.set_nonblocking(true)?;
@@ -95,6 +97,9 @@ impl Server {
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
         let signals = SignalFd::with_flags(&children, flags)?;
         poll.add(&signals, Token::Signals, Interest::READ)?;
+        let mut tasks = Tasks::new(std::process::id());
+        let bundle = orders.bundle.display().to_string();
+        tasks.announce(orders.id.clone(), bundle).map_err(io::Error::other)?;
         Ok(Self {
             orders: orders.clone(),
             jobs: Jobs::new(spawner, &poll)?,
@@ -103,28 +108,41 @@ impl Server {
             signals,
             connections: BTreeMap::new(),
             last_connection: 0,
-            tasks: Tasks::new(std::process::id()),
+            tasks,
             processes: Processes::default(),
             relays: Relays::default(),
             loggers: Loggers::default(),
             closing: Vec::new(),
             memory: Memory::default(),
             publisher: Publisher::new(&orders.ttrpc_address, orders.namespace.clone()),
-            log,
-            ending: None,
+            limit,
+            stay: Stay::new(&orders.socket),
+            accept_again: None,
         })
     }
 
-    /// Serves until containerd asks for the end.
+    /// Serves until nothing needs the server.
     ///
     /// # Errors
     /// The kernel does not serve the server.
     pub fn run(mut self) -> io::Result<()> {
+        let served = self.serve();
+        // Before the socket is closed: from then on it is stale, and `start` may put another one at its place.
+        self.stay.end();
+        served.inspect_err(|error| self.warn(format_args!("the server ends: {error}")))
+    }
+
+    fn serve(&mut self) -> io::Result<()> {
         while !self.is_done() {
             for token in self.poll.wait(self.patience())? {
                 self.take(token)?;
             }
             self.advance_closing();
+            for id in self.stay.given_up(&self.tasks) {
+                let effects = self.tasks.give_up(&id);
+                self.apply(effects);
+            }
+            self.accept_again()?;
             if let Some(event) = self.publisher.advance(&self.poll) {
                 self.warn(format_args!(
                     "containerd refuses the event {} of container {}",
@@ -137,7 +155,7 @@ impl Server {
     }
 
     fn is_done(&self) -> bool {
-        self.ending.is_some_and(|end| {
+        self.stay.ends_at().is_some_and(|end| {
             let said = self.connections.values().all(Connection::is_flushed);
             (said && self.publisher.is_empty()) || Instant::now() >= end
         })
@@ -145,8 +163,14 @@ impl Server {
 
     /// How long to wait at most.
     fn patience(&self) -> Option<Duration> {
-        let waits = [self.ending, self.publisher.next(), self.next_closing()];
-        let next = waits.into_iter().flatten().min()?;
+        let own = [
+            self.stay.ends_at(),
+            self.stay.next(&self.tasks),
+            self.accept_again,
+            self.publisher.next(),
+            self.next_closing(),
+        ];
+        let next = own.into_iter().flatten().min()?;
         // A millisecond more: the kernel counts in whole ones.
         Some(next.saturating_duration_since(Instant::now()) + Duration::from_millis(1))
     }
@@ -173,51 +197,6 @@ impl Server {
         Ok(())
     }
 
-    /// Takes connections of root. The socket is root's alone; this is the second lock.
-    fn accept(&mut self) {
-        while let Ok((stream, _)) = self.listener.accept() {
-            let is_root = socket_peercred(&stream).is_ok_and(|peer| peer.uid.is_root());
-            if !is_root {
-                self.warn(format_args!("a client that is not root was refused"));
-                continue;
-            }
-            self.last_connection += 1;
-            let number = self.last_connection;
-            match Connection::new(stream, Token::Connection(number), &self.poll) {
-                Ok(connection) => drop(self.connections.insert(number, connection)),
-                Err(error) => self.warn(format_args!("take a connection: {error}")),
-            }
-        }
-    }
-
-    fn receive(&mut self, number: u64) {
-        let Some(connection) = self.connections.get_mut(&number) else { return };
-        match connection.receive() {
-            Some(requests) => {
-                for request in requests {
-                    self.call(number, &request);
-                }
-                self.flush(number);
-            }
-            None => self.disconnect(number),
-        }
-    }
-
-    fn call(&mut self, connection: u64, request: &Request) {
-        let ticket = Ticket { connection, stream: request.stream };
-        match Call::parse(request) {
-            Ok(call) => {
-                let effects = self.tasks.call(ticket, call);
-                self.apply(effects);
-            }
-            Err(error) => {
-                if let Some(connection) = self.connections.get_mut(&connection) {
-                    connection.answer(request.stream, Err(error.status()));
-                }
-            }
-        }
-    }
-
     /// Does what the state machine wants, in its order, and what comes of that.
     fn apply(&mut self, effects: Vec<Effect>) {
         let mut effects: std::collections::VecDeque<_> = effects.into();
@@ -226,10 +205,7 @@ impl Server {
                 Effect::Answer(ticket, answer) => {
                     let answer =
                         answer.map(|answer| answer.encode()).map_err(|refusal| refusal.status());
-                    if let Some(connection) = self.connections.get_mut(&ticket.connection) {
-                        connection.answer(ticket.stream, answer);
-                        self.flush(ticket.connection);
-                    }
+                    self.answer(ticket.connection, ticket.stream, answer);
                 }
                 Effect::Publish(event) => self.publisher.push(event, now()),
                 Effect::Run(job, work) => {
@@ -238,25 +214,14 @@ impl Server {
                     }
                 }
                 Effect::Report(id, refusal) => {
-                    self.warn(format_args!("container {id}: {refusal}"));
+                    let log = self.tasks.bundle(id.as_str()).and_then(log_of);
+                    log::warn(log.as_ref(), format_args!("container {id}: {refusal}"));
                 }
                 Effect::Shutdown => {
-                    self.ending.get_or_insert_with(|| Instant::now() + LAST_WORDS);
+                    self.stay.end();
                 }
             }
         }
-    }
-
-    fn flush(&mut self, number: u64) {
-        let Some(connection) = self.connections.get_mut(&number) else { return };
-        if connection.flush(&self.poll).is_err() {
-            self.disconnect(number);
-        }
-    }
-
-    fn disconnect(&mut self, number: u64) {
-        self.connections.remove(&number);
-        self.tasks.disconnected(number);
     }
 
     /// A child has ended. Those that are known have descriptors of their own.
@@ -272,7 +237,12 @@ impl Server {
         self.sweep();
     }
 
+    /// Tells what concerns no single container, in the log of some container that has a reader.
     fn warn(&self, text: std::fmt::Arguments<'_>) {
-        log::warn(self.log.as_ref(), text);
+        log::warn(self.tasks.bundles().find_map(log_of).as_ref(), text);
     }
+}
+
+fn log_of(bundle: &str) -> Option<std::fs::File> {
+    log::of_bundle(Path::new(bundle))
 }

@@ -10,6 +10,7 @@ use sharedroot_task::{Call, Code, Job, Outcome, Reach, Refusal, Target, Work};
 
 use super::jobs::{Ended, Then};
 use super::{Server, ends};
+use crate::order::Order;
 use crate::report::{Keep, Kind};
 use crate::serve;
 
@@ -19,6 +20,11 @@ const KILL: u32 = 9;
 impl Server {
     /// Begins some work. Returns its outcome if it is done at once.
     pub(super) fn work(&mut self, job: Job, work: Work) -> Option<Outcome> {
+        if matches!(work, Work::Create(..) | Work::StartExec(..))
+            && !self.limit.has_room(self.jobs.count())
+        {
+            return Some(self.no_room());
+        }
         let (call, kind) = match work {
             Work::Create(_, request) => (Call::Create(*request), Kind::Create),
             Work::StartExec(_, request) => (Call::Exec(*request), Kind::Exec),
@@ -55,15 +61,34 @@ impl Server {
             }
             Work::Update(_, request) => (Call::Update(*request), Kind::Other),
         };
-        let ended = self.jobs.begin(call, Then::Tell(job, kind), &self.poll)?;
+        let order = self.order(call);
+        let ended = self.jobs.begin(order, Then::Tell(job, kind), &self.poll)?;
         // The helper could not be asked for: this is told as any other end.
         self.operation_ended(ended);
         None
     }
 
+    fn no_room(&self) -> Outcome {
+        let text = format!(
+            "the server may have {} descriptors open, and needs them for its other containers; raise LimitNOFILE of \
+             containerd's service, or set shim.group = \"pod\"",
+            self.limit.most()
+        );
+        Outcome::Failed(Refusal::Failed { code: Code::ResourceExhausted, text })
+    }
+
+    /// An operation on the container of the call.
+    fn order(&self, call: Call) -> Order {
+        let bundle = match &call {
+            Call::Create(request) => request.bundle.clone(),
+            other => self.tasks.bundle(other.container()).unwrap_or_default().to_owned(),
+        };
+        Order { call, bundle: bundle.into() }
+    }
+
     /// An operation has ended.
     pub(super) fn operation_ended(&mut self, ended: Ended) {
-        let Ended { call, then, result } = ended;
+        let Ended { order: Order { call, bundle }, then, result } = ended;
         let (job, outcome) = match (then, result) {
             (Then::Tell(job, kind), Ok((report, mut kept))) => {
                 let pid = report.pid;
@@ -86,7 +111,8 @@ impl Server {
                 // Something of the container may be there. Its record says what.
                 let undo = DeleteRequest { id: call.container().to_owned(), ..Default::default() };
                 let then = Then::Undone(job, how);
-                match self.jobs.begin(Call::Delete(undo), then, &self.poll) {
+                let order = Order { call: Call::Delete(undo), bundle };
+                match self.jobs.begin(order, then, &self.poll) {
                     None => return self.finish(None),
                     Some(Ended { then, .. }) => (job, undone(then, Err("not undone".to_owned()))),
                 }
@@ -142,7 +168,8 @@ impl Server {
             Ok(failed) => failed,
             Err(error) => {
                 self.warn(format_args!("the spawner has ended: {error}; another one begins"));
-                self.jobs.use_spawner(serve::another_spawner(&self.orders)?, &self.poll)?
+                self.jobs
+                    .use_spawner(serve::another_spawner(&self.orders, &self.limit)?, &self.poll)?
             }
         };
         for ended in lost {

@@ -1,6 +1,7 @@
 //! The commands of an administrator. No command here is in a container's path.
 
 pub mod config;
+mod containerd_shim;
 pub mod doctor;
 pub mod gc;
 pub mod image;

@@ -11,6 +11,7 @@ use sharedroot_format::VolumeName;
 use sharedroot_sys::chain::chain;
 use sharedroot_sys::private_dir::private_dir;
 
+use super::containerd_shim::Running;
 use super::for_programs;
 use super::image::{self, Base};
 use super::pool::Figures;
@@ -209,6 +210,7 @@ pub fn status(bases: &Bases, as_json: bool) -> Result<(), LifecycleError> {
     let private = Private::of(bases, &records)?;
     let kinds: Kinds = records.into_iter().collect();
     let labels = Labels::of(bases);
+    let shims = Running::now();
     let all = image::all(bases)?;
     if as_json {
         let images = all.iter().map(|base| image::list::json(bases, base));
@@ -217,12 +219,15 @@ pub fn status(bases: &Bases, as_json: bool) -> Result<(), LifecycleError> {
             "containers": kinds.to_json(),
             "private_roots": private.iter().map(Private::to_json).collect::<Vec<_>>(),
             "labels": labels.to_json(),
+            "shims": shims.to_json(),
             "images": images.collect::<Vec<_>>(),
         }));
         return Ok(());
     }
     let screen = Screen::here();
-    let words = [labels.lines(), kinds.lines(), Private::lines(&private)].concat();
+    let shims = shims.words().map(|words| format!("shims     {words}"));
+    let mut words = [labels.lines(), kinds.lines(), Private::lines(&private)].concat();
+    words.extend(shims);
     let mut lines = figures.lines(screen);
     lines.extend(words.into_iter().map(Line::plain));
     lines.extend(base_lines(all));

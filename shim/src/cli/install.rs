@@ -13,6 +13,9 @@ pub struct Install {
     /// Make this program the runtime of containers that name none, too
     #[arg(long)]
     pub default: bool,
+    /// Have containerd's shim of sharedroot run the containers, without a command for each step (docker, containerd)
+    #[arg(long)]
+    pub shim: bool,
     /// The configuration file, and whether to change it.
     #[command(flatten)]
     pub edit: Edit,

@@ -115,6 +115,14 @@ const KEYS: &[Key] = &[
         meaning: "The label of bases on a host with SELinux, in the place of the label that the policy names. It has \
                   no categories, and its type is one that containers may read and not write.",
     },
+    Key {
+        name: "shim.group",
+        default: Some("\"pod\""),
+        example: "\"host\"",
+        kind: Kind::Text,
+        meaning: "Which containers one server of containerd's shim serves: one container (container), those of a pod \
+                  (pod), or all of a containerd namespace (host). A server that is killed takes its containers with it.",
+    },
 ];
 
 impl Key {

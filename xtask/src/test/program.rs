@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use clap::{Args, FromArgMatches};
+use clap::{Args, FromArgMatches, ValueEnum};
 
 use super::extra::Extra;
 use crate::lab::GuestOptions;
@@ -23,6 +23,8 @@ use crate::lab::GuestOptions;
 const FOLDERS: [&str; 2] = ["dm/tests", "tests/tests"];
 /// The beginning of a line of needs.
 const MARK: &str = "//! Guest:";
+/// The value of RUNTIME that means containerd's shim.
+const SHIM: &str = "shim";
 /// How long a test takes if its needs do not say.
 const SECONDS: u64 = 4;
 
@@ -52,6 +54,18 @@ pub struct Needs {
     /// Run the test also with sharedroot on this engine, because other engines must behave as the embedded one
     #[arg(long)]
     pub engine: Vec<String>,
+    /// Run the test also with containerd's shim: in each run of `hack/test`, or only with --long
+    #[arg(long, value_enum)]
+    pub shim: Option<When>,
+}
+
+/// The runs of `hack/test` in which a test is run once more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum When {
+    /// In each run.
+    Always,
+    /// Only with --long, or by the test's name.
+    Long,
 }
 
 impl Needs {
@@ -84,12 +98,24 @@ pub struct Program {
     pub broken: Vec<String>,
     /// How long the program takes: a guess, until it was measured.
     pub expected: Duration,
+    /// Whether only `hack/test --long` runs the program, if the program is not named.
+    pub long: bool,
 }
 
 impl Program {
-    /// Whether only `hack/test --long` runs the program, if the program is not named.
-    pub fn is_long(&self) -> bool {
-        self.needs[0].long
+    /// The same test with another runtime.
+    fn with_runtime(&self, mark: &str, runtime: &str) -> Self {
+        let mut other = self.clone();
+        other.name = format!("{}+{mark}", self.name);
+        other.set_runtime(runtime);
+        other
+    }
+
+    fn set_runtime(&mut self, runtime: &str) {
+        self.env.push(format!("RUNTIME={runtime}"));
+        if runtime == SHIM {
+            self.needs.iter_mut().for_each(|needs| needs.with.push(Extra::Shim));
+        }
     }
 }
 
@@ -120,20 +146,28 @@ pub fn programs(names: &[String], runtime: Option<&str>) -> Result<Vec<Program>>
             continue;
         }
         let program = read(&name, &path).with_context(|| path.display().to_string())?;
-        // With a RUNTIME the tests run with that runtime only.
-        let engines = if runtime.is_none() { program.needs[0].engine.clone() } else { vec![] };
-        for engine in engines {
-            let mut other = program.clone();
-            other.name = format!("{name}+{engine}");
-            other.env.push(format!("RUNTIME=sharedroot+{engine}"));
-            programs.push(other);
-        }
-        programs.push(program);
-    }
-    for program in &mut programs {
-        program.env.extend(runtime.map(|runtime| format!("RUNTIME={runtime}")));
+        programs.extend(with_runtimes(program, runtime));
     }
     Ok(programs)
+}
+
+/// The program with RUNTIME, or with each runtime that its needs name.
+fn with_runtimes(mut program: Program, runtime: Option<&str>) -> Vec<Program> {
+    if let Some(runtime) = runtime {
+        program.set_runtime(runtime);
+        return vec![program];
+    }
+    let Needs { engine, shim, .. } = &program.needs[0];
+    let engines = engine.iter();
+    let mut programs: Vec<_> = engines
+        .map(|engine| program.with_runtime(engine, &format!("sharedroot+{engine}")))
+        .collect();
+    programs.extend(shim.map(|when| {
+        let other = program.with_runtime(SHIM, SHIM);
+        Program { long: other.long || when == When::Long, ..other }
+    }));
+    programs.push(program);
+    programs
 }
 
 fn read(name: &str, path: &Path) -> Result<Program> {
@@ -151,6 +185,7 @@ fn read(name: &str, path: &Path) -> Result<Program> {
         name: name.to_owned(),
         file: name.to_owned(),
         env: needs[0].env.clone(),
+        long: needs[0].long,
         needs,
         broken: vec![],
         expected,
@@ -160,6 +195,32 @@ fn read(name: &str, path: &Path) -> Result<Program> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_test_runs_once_more_with_the_shim() {
+        let program = |needs: &str| Program {
+            name: "t".to_owned(),
+            file: "t".to_owned(),
+            needs: vec![Needs::parse(needs).unwrap()],
+            env: vec![],
+            broken: vec![],
+            expected: Duration::ZERO,
+            long: false,
+        };
+        let seen = |needs, runtime| -> Vec<(String, Vec<String>, bool, usize)> {
+            let programs = with_runtimes(program(needs), runtime).into_iter();
+            programs.map(|p| (p.name, p.env, p.long, p.needs[0].with.len())).collect()
+        };
+        let plain = || ("t".to_owned(), vec![], false, 0);
+        let shim = |long| ("t+shim".to_owned(), vec!["RUNTIME=shim".to_owned()], long, 1);
+        assert_eq!(seen("", None), [plain()]);
+        assert_eq!(seen("--shim always", None), [shim(false), plain()]);
+        assert_eq!(seen("--shim long", None), [shim(true), plain()]);
+        let only = ("t".to_owned(), vec!["RUNTIME=shim".to_owned()], false, 1);
+        assert_eq!(seen("--shim long", Some("shim")), [only]);
+        let runc = ("t".to_owned(), vec!["RUNTIME=runc".to_owned()], false, 0);
+        assert_eq!(seen("--shim always --engine crun", Some("runc")), [runc]);
+    }
 
     #[test]
     fn needs_are_the_words_of_the_lab() {

@@ -62,7 +62,7 @@ pub fn run(options: Options) -> Result<ExitCode> {
     let mut programs = program::programs(&options.names, runtime.as_deref())?;
     let whole = options.names.is_empty();
     if whole && !options.long {
-        programs.retain(|program| !program.is_long());
+        programs.retain(|program| !program.long);
     }
     let _ = fs::remove_dir_all(OUT);
     fs::create_dir_all(SHARE)?;

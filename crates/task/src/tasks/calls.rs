@@ -36,11 +36,10 @@ impl Tasks {
                 };
                 self.answer(ticket, Ok(Answer::Connect(answer)));
             }
-            Call::Shutdown(_) => {
+            Call::Shutdown(request) => {
                 self.answer(ticket, Ok(Answer::Empty));
-                if self.is_empty() {
-                    self.effects.push(super::Effect::Shutdown);
-                }
+                self.announced.remove(request.id.as_str());
+                self.end_if_unused();
             }
             call => self.take_call_of_container(ticket, call),
         }
@@ -48,6 +47,9 @@ impl Tasks {
 
     fn create(&mut self, ticket: Ticket, request: CreateTaskRequest) {
         let checked = request.id.parse::<Id>().map_err(Refusal::from).and_then(|id| {
+            if self.ending {
+                return Err(Refusal::Ending);
+            }
             if self.containers.contains_key(&id) || self.creating.contains(&id) {
                 return Err(Refusal::ContainerExists(id));
             }
@@ -59,6 +61,7 @@ impl Tasks {
         match checked {
             Err(refusal) => self.answer(ticket, Err(refusal)),
             Ok(id) => {
+                self.announced.remove(&id);
                 self.creating.insert(id.clone());
                 self.run(Some(ticket), Work::Create(id, Box::new(request)));
             }
@@ -164,7 +167,7 @@ impl Tasks {
             return Ok(Next::Work(Work::StartInit(target.container.clone()), Some(Doing::Start)));
         };
         let has_ended = container.init.ended.is_some() || container.init.state == State::Stopped;
-        if has_ended || container.deleted.is_some() {
+        if has_ended || container.deleted.is_some() || container.given_up {
             return Err(Refusal::InitEnded(target.container.clone()));
         }
         self.allowed(Method::Start, target)?;

@@ -133,6 +133,8 @@ pub(super) struct Container {
     pub oom_waits: bool,
     /// The call that deleted the container. Only the end of the init process is missing.
     pub deleted: Option<Ticket>,
+    /// Whether containerd gave the container up, and work deletes it or has deleted it.
+    pub given_up: bool,
 }
 
 impl Container {

@@ -40,7 +40,7 @@ impl Tasks {
 
     fn settle_init(&mut self, id: &Id) {
         let Some(container) = self.containers.get_mut(id) else { return };
-        let is_deleted = container.deleted.is_some();
+        let is_deleted = container.is_deleted();
         if container.init.is_ready() || (is_deleted && container.init.ended.is_some()) {
             let rest = container.rest();
             let has_execs = container.execs.values().any(|exec| exec.is_running());
@@ -81,9 +81,11 @@ impl Tasks {
 
     /// Removes a container whose init process has ended, and answers the call that deleted it.
     fn remove(&mut self, id: &Id) {
-        let Some(Container { init, execs, deleted, .. }) = self.containers.remove(id) else {
+        let Some(Container { init, execs, deleted, given_up, .. }) = self.containers.remove(id)
+        else {
             return;
         };
+        let was_given_up = self.given_up.remove(id) || given_up;
         let answer = init.delete_response();
         let event = TaskDelete {
             container_id: id.to_string(),
@@ -100,6 +102,9 @@ impl Tasks {
             self.abandon(of.process, Some(&exec));
         }
         self.abandon(init, None);
+        if was_given_up {
+            self.end_if_unused();
+        }
     }
 
     /// Refuses the calls that still wait for a process that is gone.

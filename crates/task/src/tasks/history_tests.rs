@@ -27,6 +27,9 @@ enum Step {
     Die(Index),
     Reap(Index),
     Disconnect,
+    Announce(u8),
+    GiveUp(u8),
+    Shutdown(u8),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -51,11 +54,14 @@ fn step() -> impl Strategy<Value = Step> {
         1 => index().prop_map(Step::Die),
         2 => index().prop_map(Step::Reap),
         1 => Just(Step::Disconnect),
+        1 => (0..2_u8).prop_map(Step::Announce),
+        1 => (0..2_u8).prop_map(Step::GiveUp),
+        1 => (0..2_u8).prop_map(Step::Shutdown),
     ]
 }
 
 fn call(method: Method, id: u8, exec: u8) -> Call {
-    let id = format!("c{id}");
+    let id = name(id);
     let exec_id = if exec == 0 { String::new() } else { format!("e{exec}") };
     match method {
         Method::Create => Call::Create(CreateTaskRequest { id, ..Default::default() }),
@@ -114,6 +120,11 @@ struct World {
     /// Unanswered calls of a connection that has ended. Calls whose work has begun are answered; waiting calls are not.
     lost: BTreeSet<Ticket>,
     told: BTreeMap<String, Told>,
+    announced: BTreeSet<Id>,
+}
+
+fn name(id: u8) -> String {
+    format!("c{id}")
 }
 
 impl World {
@@ -145,8 +156,49 @@ impl World {
                 self.connection += 1;
                 self.lost.append(&mut self.unanswered);
             }
+            Step::Announce(id) => self.announce(*id),
+            Step::GiveUp(id) => self.give_up(&name(*id).parse().unwrap()),
+            Step::Shutdown(id) => {
+                let id = name(*id);
+                self.announced.remove(id.as_str());
+                self.call(Call::Shutdown(ShutdownRequest { id, now: false }));
+            }
         }
         self.compare();
+    }
+
+    fn announce(&mut self, id: u8) {
+        let id: Id = name(id).parse().unwrap();
+        let is_there = self.told.contains_key(id.as_str()) || self.is_being_made(&id);
+        match self.tasks.announce(id.clone(), String::new()) {
+            Ok(()) => drop(self.announced.insert(id)),
+            Err(refusal) => assert_eq!(refusal, Refusal::ContainerExists(id), "{is_there}"),
+        }
+    }
+
+    fn give_up(&mut self, id: &Id) {
+        self.announced.remove(id);
+        let effects = self.tasks.give_up(id);
+        self.see(effects);
+    }
+
+    fn is_being_made(&self, id: &Id) -> bool {
+        let mut works = self.todo.values().chain(self.done.values().map(|(work, _)| work));
+        works.any(|work| matches!(work, Work::Create(of, _) if of == id))
+    }
+
+    /// The shim ends when nothing needs it, and a new one takes its place.
+    fn shut_down(&mut self) {
+        assert!(self.told.is_empty() && self.announced.is_empty(), "{:?}", self.announced);
+        assert!(!["c0", "c1"].iter().any(|id| self.is_being_made(&id.parse().unwrap())));
+        let id: Id = "c0".parse().unwrap();
+        assert_eq!(self.tasks.announce(id, String::new()), Err(Refusal::Ending));
+        let ticket = Ticket { connection: u64::MAX, stream: 1 };
+        let effects = self.tasks.call(ticket, call(Method::Create, 0, 0));
+        assert_eq!(effects, [Effect::Answer(ticket, Err(Refusal::Ending))]);
+        self.tasks = Tasks::default();
+        (self.todo, self.done) = Default::default();
+        self.lost.append(&mut self.unanswered);
     }
 
     fn call(&mut self, call: Call) {
@@ -257,9 +309,13 @@ impl World {
                 Effect::Publish(event) => self.hear(&event),
                 Effect::Run(job, work) => {
                     self.is_alone(&work);
+                    if let Work::Create(id, _) = &work {
+                        self.announced.remove(id);
+                    }
                     self.todo.insert(job, work);
                 }
-                Effect::Report(..) | Effect::Shutdown => {}
+                Effect::Report(..) => {}
+                Effect::Shutdown => self.shut_down(),
             }
         }
     }
@@ -361,6 +417,8 @@ impl World {
                 self.reap(pid);
             } else if let Some(id) = self.told.keys().next().cloned() {
                 self.call(Call::Delete(DeleteRequest { id, exec_id: String::new() }));
+            } else if let Some(id) = self.announced.iter().next().cloned() {
+                self.give_up(&id);
             } else {
                 break;
             }
@@ -369,6 +427,7 @@ impl World {
         assert!(self.tasks.is_empty());
         assert!(
             self.tasks.by_pid.is_empty()
+                && self.tasks.given_up.is_empty()
                 && self.tasks.early.is_empty()
                 && self.tasks.jobs.is_empty()
         );

@@ -17,6 +17,12 @@ pub struct Tasks {
     pub(super) containers: BTreeMap<Id, Container>,
     /// IDs of containers that are being made.
     pub(super) creating: BTreeSet<Id>,
+    /// Containers whose `Create` will come, with their bundles.
+    pub(super) announced: BTreeMap<Id, String>,
+    /// IDs of containers that containerd gave up while there was work on them.
+    pub(super) given_up: BTreeSet<Id>,
+    /// Whether the end of the shim is decided.
+    pub(super) ending: bool,
     pub(super) jobs: BTreeMap<Job, Running>,
     last_job: u64,
     /// Processes that have not ended. The kernel uses a process ID again only after the end was reported.
@@ -104,10 +110,10 @@ impl Tasks {
         }
     }
 
-    /// Whether there is no container, and none is being made.
+    /// Whether there is no container, and none is being made or announced.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.containers.is_empty() && self.creating.is_empty()
+        self.containers.is_empty() && self.creating.is_empty() && self.announced.is_empty()
     }
 
     pub(super) fn answer(&mut self, ticket: Ticket, answer: Result<Answer, Refusal>) {
@@ -121,7 +127,7 @@ impl Tasks {
         self.jobs.insert(job, Running { work, ticket });
     }
 
-    fn take_effects(&mut self) -> Vec<Effect> {
+    pub(super) fn take_effects(&mut self) -> Vec<Effect> {
         mem::take(&mut self.effects)
     }
 }

@@ -17,6 +17,7 @@
 //!   `InvalidArgument`. The Go shim panics, fails with `Unknown`, or cuts the number.
 //! - While `Create` is unfinished, its container does not exist for other calls, as in 2.x, and the shim does not end. In 1.7
 //!   all calls wait for every `Create`.
+//! - A shim that ends takes no container any more. The Go shim takes some until its process ends.
 //! - A call or an exec for which there is no room is refused with `ResourceExhausted`. The Go shim has no bounds.
 //! - A call that waits behind other work is forgotten when its connection ends. The Go shim carries such a call out later.
 //!
@@ -29,11 +30,13 @@
 //! | `container` | a container, its processes and their states |
 //! | `held`, `room` | what peers make the machine keep, and its bounds |
 //! | `rules` | which call is allowed in which state |
+//! | `announced` | how long the shim must stay |
 //! | `effect` | the effects that the machine asks for |
 //! | `target`, `addressed` | who waits for an answer, and which process is meant; which process a call is for |
 //! | `refusal` | why a call fails |
 
 mod addressed;
+mod announced;
 mod calls;
 mod container;
 mod effect;

@@ -30,6 +30,8 @@ pub enum Refusal {
     Finished,
     /// The ID is not one that containerd would give.
     BadId(NotAnId),
+    /// The shim ends.
+    Ending,
     /// The number is not valid.
     BadNumber {
         /// The kind of the number.
@@ -73,6 +75,7 @@ impl Refusal {
             Self::BadId(_) | Self::BadNumber { .. } | Self::Missing(_) => Code::InvalidArgument,
             Self::Unsupported(_) => Code::Unimplemented,
             Self::NoRoom { .. } => Code::ResourceExhausted,
+            Self::Ending => Code::Unavailable,
             Self::Failed { code, .. } => *code,
             Self::WrongResult => Code::Internal,
         }
@@ -101,6 +104,7 @@ impl fmt::Display for Refusal {
             Self::StartFailed(id) => write!(f, "the start of {id} failed before")?,
             Self::Finished => f.write_str("process already finished")?,
             Self::BadId(error) => error.fmt(f)?,
+            Self::Ending => f.write_str("the shim ends")?,
             Self::BadNumber { what, number } => write!(f, "{number} is no {what}")?,
             Self::Missing(what) => write!(f, "the request has no {what}")?,
             Self::Unsupported(what) => f.write_str(what)?,

@@ -56,7 +56,10 @@ impl Tasks {
         self.creating.remove(&id);
         let (pid, pids) = match outcome {
             Outcome::Created { pid, pids } => (pid, pids),
-            other => return self.reply(&id, ticket, Err(other.refusal())),
+            other => {
+                self.reply(&id, ticket, Err(other.refusal()));
+                return self.forget_given_up(&id);
+            }
         };
         let (container, event) = Container::made(&id, request, pid, pids);
         self.containers.insert(id.clone(), container);
@@ -64,6 +67,7 @@ impl Tasks {
         self.reply(&id, ticket, Ok(Answer::Create(CreateTaskResponse { pid })));
         let target = Target { container: id.clone(), exec: None };
         self.know(pid, target);
+        self.delete_given_up(&id);
         self.settle(&id);
     }
 
@@ -112,6 +116,10 @@ impl Tasks {
     }
 
     fn deleted(&mut self, target: Target, ticket: Option<Ticket>, outcome: Outcome) {
+        // Without a ticket, containerd has given the container up.
+        if let (None, Some(process)) = (ticket, self.process_mut(&target)) {
+            process.doing = None;
+        }
         if let Err(refusal) = outcome.empty() {
             return self.finished(target, ticket, Err(refusal));
         }
@@ -131,7 +139,7 @@ impl Tasks {
             }
             None => {
                 if let Some(container) = self.containers.get_mut(&target.container) {
-                    container.deleted = ticket;
+                    container.deleted = ticket.or(container.deleted);
                 }
                 self.settle(&target.container);
             }
@@ -187,6 +195,7 @@ impl Tasks {
         }
         self.reply(&target.container, ticket, answer);
         self.settle(&target.container);
+        self.delete_given_up(&target.container);
         while let Some(process) = self.process_mut(&target) {
             if process.doing.is_some() {
                 break;
@@ -240,6 +249,7 @@ impl Container {
             cleared: false,
             oom_waits: false,
             deleted: None,
+            given_up: false,
         };
         (container, event)
     }

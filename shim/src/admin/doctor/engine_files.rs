@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use serde_json::Value as Json;
 use toml::{Table, Value};
 
+use crate::admin::containerd_shim::{PROGRAM, RUNTIME_TYPE, program_of};
+
 /// The parts of a configuration file that `doctor` uses.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Said {
@@ -32,10 +34,12 @@ impl Said {
 }
 
 /// A runtime is sharedroot if the program's name or the runtime's name begins so, because a script in the program's
-/// place may have any name.
+/// place may have any name; or if the program is containerd's shim of sharedroot.
 fn add(runtimes: &mut BTreeMap<String, Vec<PathBuf>>, name: &str, places: Vec<PathBuf>) {
     let is_ours = |place: &PathBuf| {
-        place.file_name().is_some_and(|file| file.to_string_lossy().starts_with("sharedroot"))
+        place
+            .file_name()
+            .is_some_and(|file| file == PROGRAM || file.to_string_lossy().starts_with("sharedroot"))
     };
     if name.starts_with("sharedroot") || places.iter().any(is_ours) {
         runtimes.insert(name.to_owned(), places);
@@ -54,10 +58,9 @@ pub fn docker(text: &str) -> Result<Said, String> {
     let daemon: Json = serde_json::from_str(text).map_err(|error| error.to_string())?;
     let mut runtimes = BTreeMap::new();
     for (name, runtime) in daemon["runtimes"].as_object().into_iter().flatten() {
-        // The other runtimes have a containerd shim of their own.
-        if let Some(path) = runtime["path"].as_str() {
-            add(&mut runtimes, name, vec![path.into()]);
-        }
+        let path = runtime["path"].as_str().map(PathBuf::from);
+        let shim = || program_of(runtime["runtimeType"].as_str()?);
+        add(&mut runtimes, name, path.or_else(shim).into_iter().collect());
     }
     let containerd = daemon["features"]["containerd-snapshotter"] == true;
     let driver = daemon["storage-driver"].as_str().map(str::to_owned);
@@ -77,16 +80,22 @@ pub fn containerd(text: &str) -> Result<Said, String> {
     Ok(said)
 }
 
-/// Searches for `runtimes.NAME.options.BinaryName` and `snapshotter`, at any depth.
+/// Searches for `runtimes.NAME.options.BinaryName`, `runtimes.NAME.runtime_type` and `snapshotter`, at any depth.
 fn walk(name: &str, value: &Value, said: &mut Said) {
     let Some(table) = value.as_table() else { return };
     if let Some(program) = text_at(table, &["options", "BinaryName"]) {
         add(&mut said.runtimes, name, vec![program.into()]);
+    } else if let Some(shim) = text_at(table, &["runtime_type"]).filter(is_our_shim) {
+        said.runtimes.insert(name.to_owned(), program_of(shim).into_iter().collect());
     }
     if let Some(snapshotter) = text_at(table, &["snapshotter"]).filter(|text| !text.is_empty()) {
         said.storage = Some(snapshotter.to_owned());
     }
     table.iter().for_each(|(name, value)| walk(name, value, said));
+}
+
+fn is_our_shim(runtime_type: &&str) -> bool {
+    *runtime_type == RUNTIME_TYPE || runtime_type.ends_with(PROGRAM)
 }
 
 /// podman's containers.conf and storage.conf, which have no key in common.
@@ -131,9 +140,13 @@ mod tests {
     fn docker_names_its_runtimes() {
         let text = r#"{ "storage-driver": "overlay2", "runtimes": {
             "sharedroot": { "path": "/usr/local/bin/sharedroot" }, "fast": { "path": "/opt/sharedroot-crun" },
-            "crun": { "path": "/usr/bin/crun" }, "kata": { "runtimeType": "io.containerd.kata.v2" } } }"#;
-        let runtimes =
-            [("sharedroot", "/usr/local/bin/sharedroot"), ("fast", "/opt/sharedroot-crun")];
+            "crun": { "path": "/usr/bin/crun" }, "kata": { "runtimeType": "io.containerd.kata.v2" },
+            "shim": { "runtimeType": "io.containerd.sharedroot.v2" } } }"#;
+        let runtimes = [
+            ("sharedroot", "/usr/local/bin/sharedroot"),
+            ("fast", "/opt/sharedroot-crun"),
+            ("shim", PROGRAM),
+        ];
         assert_eq!(docker(text), Ok(said(&runtimes, Some("overlay2"))));
         assert_eq!(docker(" \n"), Ok(Said::default()));
         assert_eq!(docker("{}"), Ok(Said::default()));
@@ -153,9 +166,11 @@ mod tests {
                 "version = 2\n[plugins.\"{plugin}]\nsnapshotter = \"native\"\n\
                  [plugins.\"{plugin}.runtimes.mine]\nruntime_type = \"io.containerd.runc.v2\"\n\
                  [plugins.\"{plugin}.runtimes.mine.options]\nBinaryName = \"/usr/bin/sharedroot\"\n\
-                 [plugins.\"{plugin}.runtimes.runc.options]\nBinaryName = \"/usr/bin/runc\"\n"
+                 [plugins.\"{plugin}.runtimes.runc.options]\nBinaryName = \"/usr/bin/runc\"\n\
+                 [plugins.\"{plugin}.runtimes.shim]\nruntime_type = \"io.containerd.sharedroot.v2\"\n"
             );
-            let expected = said(&[("mine", "/usr/bin/sharedroot")], Some("native"));
+            let expected =
+                said(&[("mine", "/usr/bin/sharedroot"), ("shim", PROGRAM)], Some("native"));
             assert_eq!(containerd(&text), Ok(expected));
         }
         assert_eq!(containerd("disabled_plugins = [\"cri\"]\n"), Ok(Said::default()));

@@ -10,12 +10,13 @@ use sharedroot_sys::chain::chain;
 use super::check::Check;
 use super::engine_files::{self, Said};
 use super::host::{Host, program};
+use crate::admin::containerd_shim::{PLACES, PROGRAM};
 
-/// The directories of the daemons, in which a runtime that is named without a path is searched.
-const PLACES: [&str; 6] =
-    ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 /// Storage whose layers are directories that overlay stacks. `overlay` is podman's word, `overlayfs` containerd's.
 const STACKED: [&str; 5] = ["overlay2", "overlay", "overlayfs", "stargz", "soci"];
+
+/// Where programs go that are not of a package.
+const USUAL: &str = "/usr/local/bin";
 
 /// The function that parses a file's text.
 type Parse = fn(&str) -> Result<Said, String>;
@@ -92,12 +93,13 @@ impl Program {
 
     /// The fault of the program, and the remedy.
     fn fault(&self, path: &Path) -> Option<(String, String)> {
-        let path = path.display();
+        // A shim that is not there has no path.
+        let at = if path.is_absolute() { path.to_owned() } else { Path::new(USUAL).join(path) };
+        let made = if path.ends_with(PROGRAM) { PROGRAM } else { "sharedroot" };
+        let (path, at) = (path.display(), at.display());
         let (found, remedy) = match self {
             Self::Good => return None,
-            Self::Missing => {
-                ("is not there", format!("install -m 755 target/release/sharedroot {path}"))
-            }
+            Self::Missing => ("is not there", format!("install -m 755 target/release/{made} {at}")),
             Self::NotExecutable => ("cannot be executed", format!("chmod 755 {path}")),
             Self::Open => (
                 "can be written by others than root",
@@ -248,6 +250,10 @@ mod tests {
         ] {
             assert_eq!(severity(text, program.clone()), expected, "{text} {program:?}");
         }
+        let shim = vec![(PROGRAM.into(), Program::Missing)];
+        let line = Engine { programs: shim, ..engine("docker", OURS, Program::Good) };
+        let remedy = format!("install -m 755 target/release/{PROGRAM} /usr/local/bin/{PROGRAM}");
+        assert!(line.judged().plain_line().ends_with(&remedy), "{line:?}");
         let line = engine("docker", OURS, Program::NotExecutable).judged().plain_line();
         assert!(
             line.ends_with("its runtime /p cannot be executed; remedy: chmod 755 /p"),

@@ -7,10 +7,14 @@
 use toml_edit::{Document, Item};
 
 use super::error::EditError;
-use super::{Entry, NAME, toml};
+use super::{Entry, NAME, Runs, toml};
+use crate::admin::containerd_shim::RUNTIME_TYPE;
 
 /// The CRI plugin's name in version 1, in version 2, and since version 3.
 const PLUGINS: [&str; 3] = ["cri", "io.containerd.grpc.v1.cri", "io.containerd.cri.v1.runtime"];
+
+/// The runtime type of containerd's own shim.
+const OWN_SHIM: &str = "io.containerd.runc.v2";
 
 /// The first line of a new file: containerd 1.4 and all later ones read it.
 const VERSION: &str = "version = 2\n";
@@ -25,18 +29,44 @@ pub fn add(text: &str, entry: &Entry) -> Result<String, EditError> {
     let document = toml::parse(&fresh)?;
     let at = containerd(plugin(&document)?);
     let ours = [&at[..], &["runtimes", NAME]].concat();
-    let options = [&ours[..], &["options"]].concat();
-    let mut text = toml::set(&fresh, &ours, "runtime_type", "\"io.containerd.runc.v2\"")?;
-    text = toml::set(&text, &options, "BinaryName", &toml::string(&entry.path))?;
-    // kubelet has one cgroup driver for all runtimes.
-    let driver = [&at[..], &["runtimes", "runc", "options", "SystemdCgroup"]].concat();
-    if toml::find(&document, &driver).and_then(Item::as_bool) == Some(true) {
-        text = toml::set(&text, &options, "SystemdCgroup", "true")?;
-    }
+    let mut text = match &entry.runs {
+        Runs::Commands(path) => add_commands(&fresh, &document, &at, path)?,
+        Runs::Shim => add_shim(&fresh, &document, &ours)?,
+    };
     if entry.default {
         text = toml::set(&text, &at, "default_runtime_name", &toml::string(NAME))?;
     }
     Ok(text)
+}
+
+/// A runtime of containerd's own shim, which calls this program.
+fn add_commands(
+    text: &str,
+    document: &Document<&str>,
+    at: &[&str],
+    path: &str,
+) -> Result<String, EditError> {
+    let ours = [at, &["runtimes", NAME]].concat();
+    let options = [&ours[..], &["options"]].concat();
+    let mut text = toml::set(text, &ours, "runtime_type", &toml::string(OWN_SHIM))?;
+    text = toml::set(&text, &options, "BinaryName", &toml::string(path))?;
+    // kubelet has one cgroup driver for all runtimes.
+    let driver = [at, &["runtimes", "runc", "options", "SystemdCgroup"]].concat();
+    if toml::find(document, &driver).and_then(Item::as_bool) == Some(true) {
+        text = toml::set(&text, &options, "SystemdCgroup", "true")?;
+    }
+    Ok(text)
+}
+
+/// A runtime of the shim. The shim knows the cgroup driver by each container's path. The options of another shim go.
+fn add_shim(text: &str, document: &Document<&str>, ours: &[&str]) -> Result<String, EditError> {
+    let runtime_type = [ours, &["runtime_type"]].concat();
+    let old = toml::find(document, &runtime_type).and_then(Item::as_str);
+    let text = match old.is_some_and(|old| old != RUNTIME_TYPE) {
+        true => toml::remove(text, &[ours, &["options"]].concat())?,
+        false => text.to_owned(),
+    };
+    toml::set(&text, ours, "runtime_type", &toml::string(RUNTIME_TYPE))
 }
 
 /// The text without the runtime. `before` is the file's earlier text, if it is known.

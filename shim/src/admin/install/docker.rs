@@ -5,7 +5,8 @@ use jsonc_parser::cst::{CstInputValue, CstObject, CstRootNode};
 use serde_json::Value;
 
 use super::error::EditError;
-use super::{Entry, NAME};
+use super::{Entry, NAME, Runs};
+use crate::admin::containerd_shim::RUNTIME_TYPE;
 
 /// The text with the runtime added.
 ///
@@ -16,11 +17,15 @@ pub fn add(text: &str, entry: &Entry) -> Result<String, EditError> {
     let daemon = top(&root)?;
     let runtimes = object(&daemon, "runtimes", "runtimes")?;
     let ours = object(&runtimes, NAME, "runtimes.sharedroot")?;
-    // This is the other way to name a runtime; dockerd refuses a runtime that has both.
-    for other in ["runtimeType", "options"] {
+    // dockerd refuses a runtime that is named in both ways.
+    let (key, value, others) = match &entry.runs {
+        Runs::Commands(path) => ("path", path.as_str(), ["runtimeType", "options"]),
+        Runs::Shim => ("runtimeType", RUNTIME_TYPE, ["path", "runtimeArgs"]),
+    };
+    for other in others {
         unset(&ours, other);
     }
-    set(&ours, "path", &entry.path);
+    set(&ours, key, value);
     if entry.default {
         unique(&daemon, "default-runtime", "default-runtime")?;
         set(&daemon, "default-runtime", NAME);

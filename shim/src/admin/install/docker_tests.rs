@@ -13,9 +13,13 @@ const LONG: &str = "{
 }
 ";
 
+fn commands(path: &str, default: bool) -> Entry {
+    Entry { runs: Runs::Commands(path.to_owned()), default }
+}
+
 #[track_caller]
 fn becomes(before: &str, default: bool, after: &str) {
-    let entry = Entry { path: "/usr/bin/sharedroot".to_owned(), default };
+    let entry = commands("/usr/bin/sharedroot", default);
     let added = add(before, &entry).unwrap();
     assert_eq!(added, after);
     assert_eq!(add(&added, &entry).unwrap(), after, "twice is once");
@@ -66,15 +70,29 @@ fn the_entry_is_written_as_its_neighbours_are() {
 
 #[test]
 fn a_runtime_of_containerd_becomes_one_of_a_path() {
-    let entry = Entry { path: "/usr/bin/sharedroot".to_owned(), default: false };
+    let entry = commands("/usr/bin/sharedroot", false);
     let of_type = r#"{"runtimes": {"sharedroot": {"runtimeType": "io.x", "options": {}, "a": 1}}}"#;
     let added: Value = serde_json::from_str(&add(of_type, &entry).unwrap()).unwrap();
     assert_eq!(added["runtimes"]["sharedroot"], json!({ "a": 1, "path": "/usr/bin/sharedroot" }));
 }
 
 #[test]
+fn a_runtime_of_a_path_becomes_one_of_containerd() {
+    let shim = Entry { runs: Runs::Shim, default: true };
+    let of_path = r#"{"runtimes": {"sharedroot": {"path": "/x", "runtimeArgs": ["--debug"]}}}"#;
+    let added = add(of_path, &shim).unwrap();
+    let read: Value = serde_json::from_str(&added).unwrap();
+    let ours = json!({ "sharedroot": { "runtimeType": "io.containerd.sharedroot.v2" } });
+    assert_eq!(read, json!({ "runtimes": ours, "default-runtime": "sharedroot" }));
+    assert_eq!(add(&added, &shim).unwrap(), added, "twice is once");
+    // The shim's own options stay.
+    let options = added.replace("v2\"", "v2\", \"options\": {\"ConfigPath\": \"/etc/x\"}");
+    assert_eq!(add(&options, &shim).unwrap(), options);
+}
+
+#[test]
 fn escapes_name_the_same_key() {
-    let entry = Entry { path: "/\"ä\n".to_owned(), default: false };
+    let entry = commands("/\"ä\n", false);
     let added = add("{\"runtimes\": {\"shared\\u0072oot\": {\"path\": \"/x\"}}}", &entry).unwrap();
     assert_eq!(added, "{\"runtimes\": {\"shared\\u0072oot\": {\"path\": \"/\\\"ä\\n\"}}}");
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use sharedroot_sys::chain::chain;
 
 use super::receipt::ReceiptError;
+use crate::admin::containerd_shim::{PLACES, PROGRAM};
 
 /// The text cannot be edited reliably.
 #[derive(Debug, thiserror::Error)]
@@ -76,6 +77,15 @@ pub enum InstallError {
         /// What the path is.
         what: &'static str,
     },
+    /// podman starts containers itself, by an OCI runtime's commands.
+    #[error("podman has no containerd, and so no shims: leave --shim out")]
+    NoShims,
+    /// containerd would not start a container.
+    #[error(
+        "{PROGRAM} is in none of {}, where containerd looks for it: install it there, beside this program",
+        PLACES.join(", ")
+    )]
+    ShimNotFound,
     /// JSON and TOML can only contain UTF-8.
     #[error("the path of this program, {path:?}, is not UTF-8: install it elsewhere")]
     Name {

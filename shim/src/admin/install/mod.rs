@@ -19,6 +19,7 @@ use similar::TextDiff;
 
 pub use error::InstallError;
 
+use super::containerd_shim::installed;
 use crate::cli::{Edit, Install, Target, Uninstall};
 use crate::config::Config;
 use crate::lifecycle::LifecycleError;
@@ -33,10 +34,30 @@ const NAME: &str = "sharedroot";
 /// The entry that `install` adds.
 #[derive(Debug)]
 struct Entry {
-    /// The path of the program.
-    path: String,
+    /// What the engine runs.
+    runs: Runs,
     /// Whether the runtime is the default of containers that name none.
     default: bool,
+}
+
+/// What an engine runs for a container.
+#[derive(Debug)]
+enum Runs {
+    /// This program at its path, by a command for each step.
+    Commands(String),
+    /// containerd's shim, which containerd finds by the runtime type.
+    Shim,
+}
+
+impl Runs {
+    fn chosen(args: &Install) -> Result<Self, InstallError> {
+        match (args.shim, args.target) {
+            (false, _) => Ok(Self::Commands(this_program()?)),
+            (true, Target::Podman) => Err(InstallError::NoShims),
+            (true, _) if installed().is_none() => Err(InstallError::ShimNotFound),
+            (true, _) => Ok(Self::Shim),
+        }
+    }
 }
 
 /// Adds the runtime, and prints the difference and the next command.
@@ -44,7 +65,7 @@ struct Entry {
 /// # Errors
 /// [`LifecycleError`]; then the configuration is unchanged.
 pub fn install(config: &Config, args: &Install) -> Result<(), LifecycleError> {
-    let entry = Entry { path: this_program()?, default: args.default };
+    let entry = Entry { runs: Runs::chosen(args)?, default: args.default };
     change(config, args.target, &args.edit, Some(&entry))
 }
 

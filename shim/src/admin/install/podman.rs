@@ -3,7 +3,7 @@
 //! podman merges the map `[engine.runtimes]` into its own, so one line adds a runtime and removes none.
 
 use super::error::EditError;
-use super::{Entry, NAME, toml};
+use super::{Entry, NAME, Runs, toml};
 
 const ENGINE: &[&str] = &["engine"];
 const RUNTIMES: &[&str] = &["engine", "runtimes"];
@@ -13,7 +13,9 @@ const RUNTIMES: &[&str] = &["engine", "runtimes"];
 /// # Errors
 /// [`EditError`].
 pub fn add(text: &str, entry: &Entry) -> Result<String, EditError> {
-    let places = format!("[{}]", toml::string(&entry.path));
+    // `install` has refused the shim.
+    let Runs::Commands(path) = &entry.runs else { return Ok(text.to_owned()) };
+    let places = format!("[{}]", toml::string(path));
     let text = toml::set(text, RUNTIMES, NAME, &places)?;
     if entry.default { toml::set(&text, ENGINE, "runtime", &toml::string(NAME)) } else { Ok(text) }
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::*;
 
 fn entry(default: bool) -> Entry {
-    Entry { path: "/usr/local/bin/sharedroot".to_owned(), default }
+    Entry { runs: Runs::Commands("/usr/local/bin/sharedroot".to_owned()), default }
 }
 
 /// Runs `install`, and then `uninstall` on its result.

@@ -1,9 +1,9 @@
 //! config.toml and containers.conf before and after.
 
-use super::super::{Entry, containerd, podman};
+use super::super::{Entry, Runs, containerd, podman};
 
 fn entry(default: bool) -> Entry {
-    Entry { path: "/usr/bin/sharedroot".to_owned(), default }
+    Entry { runs: Runs::Commands("/usr/bin/sharedroot".to_owned()), default }
 }
 
 #[test]
@@ -28,6 +28,22 @@ fn containerd_has_a_place_in_every_version() {
     }
     let fresh = containerd::add("", &entry(false)).unwrap();
     assert!(fresh.starts_with("version = 2\n\n[plugins.\"io.containerd.grpc.v1.cri\".containerd."));
+}
+
+#[test]
+fn containerds_shim_has_the_options_of_no_other() {
+    let shim = Entry { runs: Runs::Shim, default: false };
+    let at = "plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.sharedroot";
+    let ours = format!("version = 2\n\n[{at}]\nruntime_type = \"io.containerd.sharedroot.v2\"\n");
+    assert_eq!(containerd::add("", &shim).unwrap(), ours);
+    // In the place of an entry for commands, and the other way round.
+    let commands = containerd::add("", &entry(false)).unwrap();
+    assert!(commands.contains("BinaryName"), "{commands}");
+    assert_eq!(containerd::add(&commands, &shim).unwrap(), ours);
+    assert_eq!(containerd::add(&ours, &entry(false)).unwrap(), commands);
+    // Options of this shim stay.
+    let options = format!("{ours}\n[{at}.options]\nConfigPath = \"/etc/x\"\n");
+    assert_eq!(containerd::add(&options, &shim).unwrap(), options);
 }
 
 #[test]

@@ -12,6 +12,7 @@ use sharedroot_sys::process_start::Moment;
 use super::latency::{self, Latencies};
 use super::resident::{Resident, Uncounted};
 use super::users::{ByBase, Users};
+use crate::admin::containerd_shim::Running;
 use crate::admin::pool::Figures;
 use crate::lifecycle::LifecycleError;
 use crate::starts;
@@ -36,6 +37,8 @@ pub struct Look {
     pub users: Users,
     /// Containers on the engine's rootfs, not shared.
     pub not_shared: usize,
+    /// containerd's shims.
+    pub shims: Running,
     /// The starts of these containers.
     pub given_starts: Latencies,
     /// The bases; those that save the most come first.
@@ -104,7 +107,7 @@ impl<'s> Looker<'s> {
             std::cmp::Reverse((image.saved(), image.users.shared, image.users.private))
         });
         let (users, not_shared) = (by_base.total(), by_base.not_shared);
-        Ok(Look { pool, users, not_shared, given_starts, images })
+        Ok(Look { pool, users, not_shared, shims: Running::now(), given_starts, images })
     }
 }
 
@@ -147,6 +150,7 @@ impl Look {
                 "not_shared": self.not_shared,
             },
             "saved_bytes": self.saved(),
+            "shims": self.shims.to_json(),
             "images": self.images.iter().map(Image::to_json).collect::<Vec<_>>(),
             "not_shared": { "starts": starts_json(&self.given_starts) },
         })
@@ -163,6 +167,7 @@ impl Look {
     /// Three images: shared by three, not mounted, and only started on.
     pub fn example() -> Self {
         use crate::starts::{Note, Step};
+        use sharedroot_dm::Bytes;
         let key = |digit: &str| digit.repeat(64).parse::<BaseKey>().unwrap();
         let note = |step, millis, container: &str| Note {
             step,
@@ -191,7 +196,8 @@ impl Look {
         ];
         let given_starts = starts.remove(&None).unwrap();
         let (users, not_shared) = (Users { shared: 4, private: 3 }, 1);
-        Self { pool: Figures::example(), users, not_shared, given_starts, images }
+        let shims = Running { servers: 2, memory: Bytes::mib(3) };
+        Self { pool: Figures::example(), users, not_shared, shims, given_starts, images }
     }
 }
 

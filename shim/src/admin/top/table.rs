@@ -31,6 +31,7 @@ pub fn lines(look: &Look, screen: Screen) -> Vec<Line> {
         Line::plain(format!("roots  {shared} shared, {private} private, {given} not shared")),
         Line::plain(format!("saved  {} of memory", Bytes(look.saved()))),
     ];
+    lines.extend(look.shims.words().map(|words| Line::plain(format!("shims  {words}"))));
     // The first reason why pages were not counted, because an administrator can correct it.
     let reason = |image: &Image| match &image.resident {
         Ok(_) | Err(Uncounted::NotMounted | Uncounted::NoContainer) => None,
@@ -89,6 +90,7 @@ mod tests {
             "pool   default: not made yet",
             "roots  4 shared, 3 private, 1 not shared",
             "saved  10 MiB of memory",
+            "shims  2 of containerd, with 3 MiB of memory",
             "not counted: cccccccccccc: fincore is in none of /usr/bin, /bin: install util-linux \
              (Debian: util-linux-extra)",
             "",

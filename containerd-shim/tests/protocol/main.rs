@@ -1,129 +1,21 @@
 //! The server at its socket, as containerd calls it: calls for containers that are not there, requests that are refused, bytes
 //! that are no request, and the end. Nothing here makes a container: that is for the guests of the lab.
 
+mod groups;
+mod server;
+
 use std::fs;
-use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 use prost::Message;
-use sharedroot_task::messages::envelope::Request;
+use sharedroot_task::messages::Any;
 use sharedroot_task::messages::options::runc;
 use sharedroot_task::messages::task::*;
-use sharedroot_task::messages::{Any, Status};
-use sharedroot_task::ttrpc::Client;
-use sharedroot_task::{Call, Code, SERVICES};
+use sharedroot_task::{Call, Code};
 
-/// A server with a directory of its own.
-struct Shim {
-    child: Child,
-    dir: PathBuf,
-}
-
-impl Shim {
-    fn start(name: &str) -> Self {
-        let dir = std::env::temp_dir().join(format!("shim-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&dir);
-        fs::create_dir_all(dir.join("bundle")).unwrap();
-        fs::write(dir.join("bundle/config.json"), "{}").unwrap();
-        let listener = UnixListener::bind(dir.join("socket")).unwrap();
-        let path = |name: &str| dir.join(name).to_str().unwrap().to_owned();
-        let words = ["events", "socket", "state", "bundle"].map(path);
-        let child = Command::new(env!("CARGO_BIN_EXE_containerd-shim-sharedroot-v2"))
-            .args(["serve", "default", "c1"])
-            .args(words)
-            .arg("false")
-            .stdin(OwnedFd::from(listener))
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        Self { child, dir }
-    }
-
-    fn connect(&self) -> Connection {
-        let stream = UnixStream::connect(self.dir.join("socket")).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-        Connection { stream, client: Client::default() }
-    }
-
-    fn bundle(&self) -> String {
-        self.dir.join("bundle").canonicalize().unwrap().to_str().unwrap().to_owned()
-    }
-
-    /// The server's only child, if there is one: the spawner.
-    fn child(&self) -> Option<i32> {
-        let server = self.child.id();
-        let children = fs::read_to_string(format!("/proc/{server}/task/{server}/children"));
-        children.unwrap().split_whitespace().next().map(|pid| pid.parse().unwrap())
-    }
-
-    /// The spawner, which is there before the first call is answered.
-    fn spawner(&self, client: &mut Connection) -> i32 {
-        client.call(&Call::Connect(ConnectRequest::default())).unwrap();
-        self.child().expect("a spawner")
-    }
-}
-
-impl Drop for Shim {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let _ = fs::remove_dir_all(&self.dir);
-    }
-}
-
-/// A client.
-struct Connection {
-    stream: UnixStream,
-    client: Client,
-}
-
-impl Connection {
-    fn call(&mut self, call: &Call) -> Result<Vec<u8>, Status> {
-        self.request(SERVICES[0], &call.method().to_string(), call.payload())
-    }
-
-    fn request(
-        &mut self,
-        service: &str,
-        method: &str,
-        payload: Vec<u8>,
-    ) -> Result<Vec<u8>, Status> {
-        let (service, method) = (service.to_owned(), method.to_owned());
-        let request = Request { service, method, payload, ..Request::default() };
-        self.client.call(&request).unwrap();
-        self.stream.write_all(self.client.output()).unwrap();
-        self.client.sent(self.client.output().len());
-        loop {
-            let mut buffer = [0; 4096];
-            let read = self.stream.read(&mut buffer).unwrap();
-            assert!(read > 0, "the server has closed the connection");
-            if let Some(answer) = self.client.receive(&buffer[..read]).unwrap() {
-                return answer;
-            }
-        }
-    }
-
-    fn code(&mut self, call: &Call) -> (Code, String) {
-        let status = self.call(call).unwrap_err();
-        (Code::of(status.code), status.message)
-    }
-}
-
-fn create(shim: &Shim) -> CreateTaskRequest {
-    CreateTaskRequest { id: "c1".to_owned(), bundle: shim.bundle(), ..Default::default() }
-}
-
-fn within(what: &str, mut ready: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(60);
-    while !ready() {
-        assert!(Instant::now() < end, "{what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
+use server::{Shim, create, within};
 
 #[test]
 fn calls_for_a_container_that_is_not_there_are_refused() {
@@ -180,7 +72,6 @@ fn a_create_that_cannot_be_meant_or_done_is_refused_by_name() {
             "checkpoint",
             CreateTaskRequest { checkpoint: "/x".to_owned(), ..whole.clone() },
         ),
-        (Code::InvalidArgument, "c2", CreateTaskRequest { id: "c2".to_owned(), ..whole.clone() }),
         (
             Code::InvalidArgument,
             "../c",
@@ -236,8 +127,7 @@ fn a_shutdown_ends_both_processes_and_removes_the_socket() {
     let mut shim = Shim::start("shutdown");
     let mut client = shim.connect();
     let spawner = shim.spawner(&mut client);
-    let shutdown = Call::Shutdown(ShutdownRequest { id: "c1".to_owned(), now: false });
-    client.call(&shutdown).unwrap();
+    client.shut_down("c1");
     within("the server ends", || shim.child.try_wait().unwrap().is_some());
     assert!(shim.child.wait().unwrap().success());
     assert!(!shim.dir.join("socket").exists());
