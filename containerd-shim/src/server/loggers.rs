@@ -109,7 +109,6 @@ mod tests {
     }
 
     #[test]
-    #[expect(clippy::zombie_processes, reason = "the loggers wait for their processes")]
     fn a_logger_that_does_not_end_by_itself_gets_signals_in_turn() {
         let poll = Poll::new().unwrap();
         let mut loggers = Loggers::default();
