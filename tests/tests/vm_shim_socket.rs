@@ -97,6 +97,16 @@ fn differs(state: &str, method: Method, exec: &str) -> Option<(Code, &'static st
     })
 }
 
+/// Whether a call is tried for an exec: `e1`, which can also be started, deleted and waited for, or `e9`, which nobody has added.
+fn is_asked(method: Method, exec: &str) -> bool {
+    use Method::*;
+    match exec {
+        "" => true,
+        "e1" => matches!(method, State | Kill | ResizePty | CloseIO | Exec),
+        _ => matches!(method, State | Kill | ResizePty | CloseIO | Start | Delete | Wait),
+    }
+}
+
 fn code(answer: &Answer) -> String {
     answer.as_ref().map_or_else(|(code, _)| format!("{code:?}"), |_| "ok".to_owned())
 }
@@ -137,11 +147,8 @@ fn answers(
         let own = id == shim.id;
         for method in Method::ALL {
             let leaves = own && exec.is_empty() && leave.contains(method);
-            // An exec that waits for its start can be started, deleted, and waited for. Shutdown of others is for the end.
-            let of_exec =
-                exec == "e1" && [Method::Start, Method::Delete, Method::Wait].contains(method);
             let creates = *method == Method::Create && !own;
-            if leaves || of_exec || creates || *method == Method::Shutdown {
+            if leaves || creates || *method == Method::Shutdown || !is_asked(*method, exec) {
                 continue;
             }
             for turn in ["first", "again"] {
