@@ -173,9 +173,12 @@ impl Connection {
                 Err(e) if [ErrorKind::WouldBlock, ErrorKind::TimedOut].contains(&e.kind()) => {
                     return Err((Code::DeadlineExceeded, "no answer".to_owned()));
                 }
+                Err(e) if e.kind() == ErrorKind::ConnectionReset => 0,
                 read => read.expect("read from the shim"),
             };
-            assert!(read > 0, "the shim has closed the connection");
+            if read == 0 {
+                return Err((Code::Unavailable, "the shim has closed the connection".to_owned()));
+            }
             if let Some(answer) = self.client.receive(&buffer[..read]).expect("an answer") {
                 return answer.map_err(|status| (Code::of(status.code), status.message));
             }
