@@ -92,6 +92,8 @@ fn differs(state: &str, method: Method, exec: &str) -> Option<(Code, &'static st
     Some(match (state, method, exec) {
         ("none", ..) => return None,
         (_, Create, _) => (Code::AlreadyExists, "the first container must not be touched"),
+        (_, Exec, "") => (Code::InvalidArgument, "an exec needs an ID"),
+        ("stopped", Start, "e9") => (Code::NotFound, "nobody has added the exec"),
         ("running" | "paused", Checkpoint, _) => (Code::Unimplemented, "refused by name"),
         _ => return None,
     })
