@@ -20,9 +20,6 @@ use sharedroot_task::{Code, Id};
 /// The name of the service.
 pub const SERVICE: &str = "dev.sharedroot.shim.v1.Server";
 
-/// How long a server may take for an answer. It waits for nothing, so it answers at once.
-const PATIENCE: Duration = Duration::from_secs(5);
-
 /// How long to wait before a server is asked again that closed the connection: it ends, or was killed.
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -70,6 +67,15 @@ impl OwnCall {
         }
     }
 
+    /// How long the server may take for the answer. It waits for nothing, so it answers at once, unless it is stopped or the
+    /// host is busy. containerd waits 5 s for all that `delete` does, and without a bound for `start`.
+    fn patience(&self) -> Duration {
+        Duration::from_secs(match self {
+            Self::Announce { .. } => 10,
+            Self::GiveUp { .. } => 1,
+        })
+    }
+
     fn request(&self) -> envelope::Request {
         let (method, id, bundle) = match self {
             Self::Announce { id, bundle } => ("Announce", id, bundle.display().to_string()),
@@ -100,7 +106,7 @@ pub enum Answer {
 /// # Errors
 /// The server does not answer.
 pub fn ask(socket: &Path, call: &OwnCall) -> io::Result<Answer> {
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + call.patience();
     loop {
         match exchange(socket, call) {
             Ok(Ok(())) => return Ok(Answer::Done),
@@ -127,7 +133,7 @@ fn exchange(path: &Path, call: &OwnCall) -> io::Result<Result<(), Status>> {
     let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     // The first one also bounds connect(2) to a server that does not accept (socket(7)).
     for timeout in [Timeout::Send, Timeout::Recv] {
-        set_socket_timeout(&socket, timeout, Some(PATIENCE))?;
+        set_socket_timeout(&socket, timeout, Some(call.patience()))?;
     }
     connect(&socket, &SocketAddrUnix::new(path)?)?;
     let mut stream = UnixStream::from(socket);

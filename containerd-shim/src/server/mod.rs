@@ -138,6 +138,7 @@ impl Server {
                 self.take(token)?;
             }
             self.advance_closing();
+            self.jobs.end_late();
             for id in self.stay.given_up(&self.tasks) {
                 let effects = self.tasks.give_up(&id);
                 self.apply(effects);
@@ -167,6 +168,7 @@ impl Server {
             self.stay.ends_at(),
             self.stay.next(&self.tasks),
             self.accept_again,
+            self.jobs.next_deadline(),
             self.publisher.next(),
             self.next_closing(),
         ];
