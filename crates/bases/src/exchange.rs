@@ -13,7 +13,7 @@ use sharedroot_sys::mount::{self, Detached};
 use sharedroot_sys::step::step;
 
 use crate::bases::Bases;
-use crate::changes::{self, ChangeError, EnginesRoot, Since, Tally, Times, Unchanged};
+use crate::changes::{self, ChangeError, EnginesRoot, Since, Snapshot, Tally, Times, Unchanged};
 use crate::error::{RootfsError, file};
 use crate::not_shared::NotShared;
 use crate::note::Note;
@@ -145,9 +145,10 @@ impl Exchange<'_> {
         }
         let label = note.label.as_deref().filter(|_| enabled());
         let mounted = bases.kept_snapshot(device, label)?;
+        let disk = disk_of(&mounted)?;
         let Some(snapshot) = bases.as_it_was(mounted, volume, note)? else { return Ok(()) };
         let since = Since { time, times: Some(&times), unsaved: true };
-        self.bring_newer(&snapshot, since)
+        self.bring_newer(Snapshot { tree: snapshot.as_fd(), disk: disk.as_fd() }, since)
     }
 
     /// Brings into a kept snapshot what came into the engine's overlay since `since`.
@@ -156,15 +157,14 @@ impl Exchange<'_> {
     /// [`RootfsError`]. A later call starts again from the beginning.
     pub(crate) fn bring_newer(
         &self,
-        snapshot: &Detached,
+        snapshot: Snapshot<'_>,
         since: Since<'_>,
     ) -> Result<(), RootfsError> {
         let Self { bases, volume, note, merged } = *self;
         let upper = note.upper.as_path();
         let top = File::open(upper).map_err(file("open", upper))?;
         let spill = || bases.notes().spill();
-        let (from, to) = (merged.as_fd(), snapshot.as_fd());
-        let brought = changes::bring_newer(top.as_fd(), from, to, since, &spill);
+        let brought = changes::bring_newer(top.as_fd(), merged.as_fd(), snapshot, since, &spill);
         let (id, volume) = (note.id.clone(), volume.clone());
         match brought {
             Ok(Tally { unclear: Some(path), .. }) => {
@@ -187,22 +187,29 @@ impl Bases {
         id: &str,
         upper: &Path,
         root_path: &Path,
-        snapshot: &Detached,
+        snapshot: Snapshot<'_>,
     ) -> Result<(), RootfsError> {
         let merged = mount::bind(root_path)?;
         let upper = File::open(upper).map_err(file("open", upper))?;
         let spill = || self.notes().spill();
-        changes::bring_in(upper.as_fd(), merged.as_fd(), snapshot.as_fd(), &spill)
-            .map(drop)
-            .map_err(|source| {
+        changes::bring_in(upper.as_fd(), merged.as_fd(), snapshot, &spill).map(drop).map_err(
+            |source| {
                 let id = id.to_owned();
                 // The engine's root holds more than a snapshot has room for.
                 match source.source == Errno::NOSPC {
                     true => NotShared::BringIn { id, source }.into(),
                     false => RootfsError::BringIn { id, source },
                 }
-            })
+            },
+        )
     }
+}
+
+/// The top of a snapshot's own file system, for [`changes::sync`]. Taken before an overlay of the snapshot is made.
+pub(crate) fn disk_of(snapshot: &Detached) -> Result<OwnedFd, RootfsError> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::openat(snapshot, ".", flags, Mode::empty())
+        .map_err(|errno| file("open", Path::new("the top of a snapshot"))(errno.into()))
 }
 
 /// A directory of the file system that has the upper directory, as high in the tree as an engine's store goes. An engine can

@@ -1,6 +1,7 @@
 //! The root of a writable container: a snapshot of the base. It is mounted over `root.path` in the mount namespace of the
 //! engine's daemon, too. So the daemon's own commands read what the container wrote.
 
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use sharedroot_dm::{Bytes, NewVolume, VolumeName};
@@ -9,7 +10,7 @@ use sharedroot_label::MountLabel;
 use sharedroot_sys::mount::{self, Detached};
 use sharedroot_sys::step::step;
 
-use crate::changes::Since;
+use crate::changes::{self, Since};
 
 use super::earlier::Earlier;
 use super::labels::label_at;
@@ -21,7 +22,7 @@ use super::unsynced::Unsynced;
 use super::writeback::noted;
 use crate::bases::Bases;
 use crate::error::RootfsError;
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, disk_of};
 use crate::prepared::Prepared;
 
 /// Where a private rootfs is mounted, and for which container.
@@ -104,6 +105,8 @@ fn prepare<'b>(
     }
     let mounts = step("mount the snapshot");
     let mounted = detached_snapshot(snapshot.device(), label.map(MountLabel::as_context))?;
+    let upper = image.upper.as_ref().filter(|upper| !upper.empty);
+    let disk = upper.map(|_| disk_of(&mounted)).transpose()?;
     let mounted = match overlay {
         Some(_) => bases.overlay_of_new(mounted, volume, label)?,
         None => mounted,
@@ -111,9 +114,10 @@ fn prepare<'b>(
     drop(mounts);
     // Before the volume is kept: a volume that exists holds everything. Otherwise `delete` would remove from the engine's root
     // what never came into the snapshot.
-    if let Some(upper) = image.upper.as_ref().filter(|upper| !upper.empty) {
+    if let (Some(upper), Some(disk)) = (upper, disk) {
         let _step = step("bring in what the engine's root holds over the image");
-        bases.bring_in(id, &upper.path, root_path, &mounted)?;
+        let snapshot = changes::Snapshot { tree: mounted.as_fd(), disk: disk.as_fd() };
+        bases.bring_in(id, &upper.path, root_path, snapshot)?;
     }
     Ok(Private { mounted, new: Some(snapshot) })
 }
@@ -170,14 +174,16 @@ fn go_on(
     }
     let device = bases.pool()?.activate(volume)?.device;
     let mounted = bases.kept_snapshot(&device, label.map(MountLabel::as_context))?;
+    let disk = disk_of(&mounted)?;
     let mounted = bases.as_it_was(mounted, volume, &note)?.ok_or_else(dropped)?;
+    let snapshot = changes::Snapshot { tree: mounted.as_fd(), disk: disk.as_fd() };
     let merged = mount::bind(root_path)?;
     let was_noticed = note.notice.is_some();
     take_notice(&mut note, &merged)?;
     let exchange = Exchange { bases, volume, note: &note, merged: &merged };
     // Before the note is written: with the older times, the next start would bring the same files in again.
     let brought = exchange
-        .bring_newer(&mounted, since)
+        .bring_newer(snapshot, since)
         .and_then(|()| bases.notes().keep_upper(volume, &note.upper));
     let upper_then = brought.inspect_err(|_| {
         if was_noticed {

@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 
 use sharedroot_dm::VolumeName;
 
-/// The content of the file after a sync that failed.
-const FAILED: &[u8] = b"failed";
+/// The ends of the file's name, until the sync and after a sync that failed.
+const UNSYNCED: &str = "unsynced";
+const LOST: &str = "lost";
 
 /// What the last write-back left.
 #[derive(Debug, PartialEq, Eq)]
@@ -37,12 +38,11 @@ impl Unsynced {
     /// # Errors
     /// The file below `run_dir` cannot be read or made.
     pub(crate) fn begin(run_dir: &Path, volume: &VolumeName) -> io::Result<Self> {
-        let path = path(run_dir, volume);
-        let left = match fs::read(&path) {
-            Ok(text) if text == FAILED => Left::Lost,
-            Ok(_) => Left::Unsynced,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Left::Nothing,
-            Err(error) => return Err(error),
+        let path = path(run_dir, volume, UNSYNCED);
+        let left = match fs::exists(path.with_extension(LOST))? {
+            true => Left::Lost,
+            false if fs::exists(&path)? => Left::Unsynced,
+            false => Left::Nothing,
         };
         if left == Left::Nothing {
             fs::File::create_new(&path)?;
@@ -65,8 +65,9 @@ impl Unsynced {
         sync: impl FnOnce() -> Result<(), E>,
     ) -> Result<(), E> {
         if changes > 0 || self.left == Left::Unsynced {
-            sync()
-                .inspect_err(|_| note("record a failed sync in", fs::write(&self.path, FAILED)))?;
+            // A rename needs no room in `/run`.
+            let lost = || fs::rename(&self.path, self.path.with_extension(LOST));
+            sync().inspect_err(|_| note("record a failed sync in", lost()))?;
         }
         // A file that stays costs one more sync.
         note("remove", fs::remove_file(&self.path));
@@ -75,15 +76,17 @@ impl Unsynced {
 
     /// Forgets what an earlier volume of this name left.
     pub(crate) fn forget(run_dir: &Path, volume: &VolumeName) {
-        match fs::remove_file(path(run_dir, volume)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            done => note("remove", done),
+        for end in [UNSYNCED, LOST] {
+            match fs::remove_file(path(run_dir, volume, end)) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                done => note("remove", done),
+            }
         }
     }
 }
 
-fn path(run_dir: &Path, volume: &VolumeName) -> PathBuf {
-    run_dir.join(format!("{volume}.unsynced"))
+fn path(run_dir: &Path, volume: &VolumeName, end: &str) -> PathBuf {
+    run_dir.join(format!("{volume}.{end}"))
 }
 
 fn note(step: &str, done: io::Result<()>) {

@@ -13,6 +13,8 @@ pub enum Extra {
     Cri,
     /// containerd's shim.
     Shim,
+    /// containerd's own tests of its client.
+    ContainerdClient,
 }
 
 impl Extra {
@@ -24,7 +26,11 @@ impl Extra {
                 "shim",
                 "hack/build --shim && install -D target/debug/static/containerd-shim-sharedroot-v2 -t target/test/share",
             ),
-            // The shared directory is new in each run, and the client takes a minute.
+            // The shared directory is new in each run, and these take minutes.
+            Self::ContainerdClient => Step::new(
+                "containerd-client",
+                "hack/containerd.d/build target/containerd && install -D -t target/test/share/containerd target/containerd/client.test target/containerd/names",
+            ),
             Self::Cri => Step::new(
                 "cri-client",
                 "hack/cri.d/build target/cri && install -D target/cri/cri -t target/test/share/client",

@@ -162,7 +162,8 @@ impl Trees {
         let (from, to) = (self.open("from"), self.open("to"));
         let since = Since { time: (0, 0), times: Some(&self.1), unsaved: true };
         let spill = || Ok(tempfile::tempfile().unwrap().into());
-        let tally = bring_newer(to.as_fd(), to.as_fd(), from.as_fd(), since, &spill).unwrap();
+        let snapshot = Snapshot { tree: from.as_fd(), disk: from.as_fd() };
+        let tally = bring_newer(to.as_fd(), to.as_fd(), snapshot, since, &spill).unwrap();
         assert_eq!((tally.changes, tally.unclear), (0, None));
     }
 

@@ -85,6 +85,15 @@ pub struct EnginesRoot<'a> {
     pub store: BorrowedFd<'a>,
 }
 
+/// A container's snapshot, which gets files.
+#[derive(Debug, Clone, Copy)]
+pub struct Snapshot<'a> {
+    /// The container's root: the snapshot's own tree, or an overlay of it.
+    pub tree: BorrowedFd<'a>,
+    /// An open directory of the snapshot's own file system. Opened before the first change, so that the sync reports each error.
+    pub disk: BorrowedFd<'a>,
+}
+
 /// Makes the engine's root hold what the container's `snapshot` holds. The caller syncs the disk with [`sync`].
 ///
 /// What the engine's root cannot take is left out, and the rest goes on: otherwise a container could prevent its own end. The
@@ -112,7 +121,7 @@ pub fn write_back(
     Ok(tally)
 }
 
-/// Makes a new `snapshot` hold what the engine's root, `merged`, holds over its image: everything that the directory `upper`
+/// Makes a new snapshot hold what the engine's root, `merged`, holds over its image: everything that the directory `upper`
 /// names. Syncs the snapshot to its disk.
 ///
 /// # Errors
@@ -120,18 +129,13 @@ pub fn write_back(
 pub fn bring_in(
     upper: BorrowedFd<'_>,
     merged: BorrowedFd<'_>,
-    snapshot: BorrowedFd<'_>,
+    snapshot: Snapshot<'_>,
     spill: Spill<'_>,
 ) -> Result<Tally, ChangeError> {
-    let tally = Walk::new(merged, snapshot, Find::Named { upper, since: None }, spill)?.run()?;
-    if tally.changes > 0 {
-        // The snapshot is then the newer of the two, also after a power cut.
-        sync_tree(snapshot)?;
-    }
-    Ok(tally)
+    bring(Find::Named { upper, since: None }, merged, snapshot, spill)
 }
 
-/// Brings into a kept `snapshot` what came into the engine's root after the write-back, for example by `docker cp`: the files
+/// Brings into a kept snapshot what came into the engine's root after the write-back, for example by `docker cp`: the files
 /// that `upper` names and that changed since. What only the snapshot holds stays. Where the snapshot has changed since, too,
 /// files that a write-back left are not taken for newer, and nothing is removed.
 ///
@@ -140,15 +144,24 @@ pub fn bring_in(
 pub fn bring_newer(
     upper: BorrowedFd<'_>,
     merged: BorrowedFd<'_>,
-    snapshot: BorrowedFd<'_>,
+    snapshot: Snapshot<'_>,
     since: Since<'_>,
     spill: Spill<'_>,
 ) -> Result<Tally, ChangeError> {
-    let find = Find::Named { upper, since: Some(since) };
-    let tally = Walk::new(merged, snapshot, find, spill)?.run()?;
+    bring(Find::Named { upper, since: Some(since) }, merged, snapshot, spill)
+}
+
+fn bring(
+    find: Find<'_>,
+    merged: BorrowedFd<'_>,
+    snapshot: Snapshot<'_>,
+    spill: Spill<'_>,
+) -> Result<Tally, ChangeError> {
+    let tally = Walk::new(merged, snapshot.tree, find, spill)?.run()?;
     if tally.changes > 0 {
-        // As in `bring_in`. The end of a killed process unmounts the snapshot, which syncs it, too.
-        sync_tree(snapshot)?;
+        // The snapshot is then the newer of the two, also after a power cut. The end of a killed process unmounts the snapshot,
+        // which syncs it, too.
+        sync(snapshot.disk)?;
     }
     Ok(tally)
 }

@@ -7,7 +7,8 @@ use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
-use rustix::fs::{AtFlags, CWD, Mode, Timespec, Timestamps, XattrFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, Timespec, Timestamps, XattrFlags};
+use rustix::io::Errno;
 use tempfile::TempDir;
 
 use super::pending::Pending;
@@ -344,4 +345,19 @@ fn a_capability_is_as_wanted_after_a_change_of_owner() {
         let found = rustix::fs::getxattr(trees.to().join("program"), NAME, &mut [0_u8; 32][..]);
         assert_eq!(found.is_ok(), wanted, "{wanted} {there}: {found:?}");
     }
+}
+
+/// An overlay of a snapshot tells no error of the snapshot's disk.
+#[test]
+fn what_is_brought_into_a_snapshot_is_synced_to_its_own_disk() {
+    let trees = Trees::new();
+    fs::write(trees.from().join("file"), "content").unwrap();
+    let (upper, tree) = (File::open(trees.from()).unwrap(), File::open(trees.to()).unwrap());
+    // syncfs(2) takes no such descriptor.
+    let flags = OFlags::PATH | OFlags::DIRECTORY;
+    let disk = rustix::fs::open(trees.to(), flags, Mode::empty()).unwrap();
+    let snapshot = Snapshot { tree: tree.as_fd(), disk: disk.as_fd() };
+    let bring = || bring_in(upper.as_fd(), upper.as_fd(), snapshot, &spill);
+    assert_eq!(bring().unwrap_err().source, Errno::BADF);
+    assert_eq!(bring().unwrap().changes, 0, "what is there already needs no sync");
 }

@@ -62,11 +62,16 @@ impl Special {
     ) -> Result<Entry, TarError> {
         let Self { mut pax, long_name, long_link } = self;
         let stored = pax.size.unwrap_or(stored);
-        let path =
-            pax.path.take().or(long_name).unwrap_or_else(|| header.path_bytes().into_owned());
-        let link = pax.link.take().or(long_link);
+        // The order of Go's archive/tar, which the engines use: the same layer must not be two trees.
+        let path = long_name.or_else(|| pax.path.take());
+        let path = path.unwrap_or_else(|| header.path_bytes().into_owned());
+        let link = long_link.or_else(|| pax.link.take());
         let link = link.or_else(|| header.link_name_bytes().map(|bytes| bytes.into_owned()));
         let kind = kind(blocks, header, &path, link)?;
+        let path = match kind {
+            EntryKind::File => pax.sparse_name(header).unwrap_or(path),
+            _ => path,
+        };
         let (uid, gid) = owner(blocks, header, &pax)?;
         let mtime = mtime(blocks, header, &pax)?;
         let mode = header.mode().map_err(|error| blocks.wrong(error))? & 0o7777;
@@ -102,8 +107,10 @@ fn kind<R: Read>(
     let linked = || link.filter(|link| !link.is_empty());
     let no_target = || blocks.wrong("a link without a target");
     Ok(match header.entry_type() {
-        // The form of tars of Version 7 Unix.
-        EntryType::Regular if path.ends_with(b"/") => EntryKind::Directory,
+        // The form of tars of Version 7 Unix, whose type of a file is NUL.
+        EntryType::Regular if header.as_old().linkflag == [0] && path.ends_with(b"/") => {
+            EntryKind::Directory
+        }
         EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => EntryKind::File,
         EntryType::Directory => EntryKind::Directory,
         EntryType::Link => EntryKind::HardLink(linked().ok_or_else(no_target)?),

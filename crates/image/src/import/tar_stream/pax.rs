@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
+use tar::{EntryType, Header};
+
 /// The most extended attributes of one entry. ext4 has room for some 200 of a file.
 const MOST_ATTRIBUTES: usize = 1000;
 
@@ -33,17 +35,51 @@ pub(super) struct Pax {
     pub(super) gid: Option<u32>,
     pub(super) mtime: Option<Time>,
     pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
-    pub(super) sparse_major: Option<u64>,
-    pub(super) real_size: Option<u64>,
-    /// The map of a sparse file, of the forms 0.0 and 0.1.
-    pub(super) extents: Option<Vec<Extent>>,
+    pub(super) sparse: Sparse,
+}
+
+/// What a pax header says of a sparse file.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Sparse {
+    major: Option<Vec<u8>>,
+    minor: Option<Vec<u8>>,
+    name: Option<Vec<u8>>,
+    size: Option<u64>,
+    real_size: Option<u64>,
+    map: Option<Vec<Extent>>,
+}
+
+/// Where the map of a sparse file is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Map {
+    /// In the pax header: the forms 0.0 and 0.1.
+    Here(Vec<Extent>),
+    /// Before the file's content: the form 1.0.
+    BeforeContent,
+}
+
+impl Sparse {
+    /// Where the map is, and the length of the file; none if this is no sparse file. Go's archive/tar takes a file of an unknown
+    /// version for a plain file.
+    pub(super) fn map(&mut self) -> Option<(Map, Option<u64>)> {
+        let map = match (self.major.as_deref(), self.minor.as_deref()) {
+            (Some(b"0"), Some(b"0" | b"1")) => Map::Here(self.map.take().unwrap_or_default()),
+            (Some(b"1"), Some(b"0")) => Map::BeforeContent,
+            (None, None) => Map::Here(self.map.take()?),
+            _ => return None,
+        };
+        Some((map, self.size.or(self.real_size)))
+    }
+
+    fn is_known(&self) -> bool {
+        self.clone().map().is_some()
+    }
 }
 
 impl Pax {
     /// Reads all records. Of two records with one key the later wins. An empty value takes the key away.
     pub(super) fn parse(mut text: &[u8]) -> Result<Self, String> {
         let mut pax = Self::default();
-        let mut sparse_name = None;
         let mut next_offset = None;
         let mut xattrs = BTreeMap::new();
         while !text.is_empty() {
@@ -67,25 +103,34 @@ impl Pax {
                 b"uid" => pax.uid = number(key, set)?,
                 b"gid" => pax.gid = number(key, set)?,
                 b"mtime" => pax.mtime = set.map(time).transpose()?,
-                b"GNU.sparse.major" => pax.sparse_major = number(key, set)?,
-                b"GNU.sparse.name" => sparse_name = set.map(<[u8]>::to_vec),
-                b"GNU.sparse.size" | b"GNU.sparse.realsize" => pax.real_size = number(key, set)?,
-                b"GNU.sparse.map" => pax.extents = set.map(map).transpose()?,
+                b"GNU.sparse.major" => pax.sparse.major = set.map(<[u8]>::to_vec),
+                b"GNU.sparse.minor" => pax.sparse.minor = set.map(<[u8]>::to_vec),
+                b"GNU.sparse.name" => pax.sparse.name = set.map(<[u8]>::to_vec),
+                b"GNU.sparse.size" => pax.sparse.size = number(key, set)?,
+                b"GNU.sparse.realsize" => pax.sparse.real_size = number(key, set)?,
+                b"GNU.sparse.map" => pax.sparse.map = set.map(map).transpose()?,
                 b"GNU.sparse.offset" => next_offset = number(key, set)?,
                 b"GNU.sparse.numbytes" => {
                     let (offset, length) = next_offset
                         .take()
                         .zip(number(key, set)?)
                         .ok_or("an extent of a sparse file without an offset")?;
-                    pax.extents.get_or_insert_default().push(Extent { offset, length });
+                    pax.sparse.map.get_or_insert_default().push(Extent { offset, length });
                 }
                 _ => {}
             }
         }
-        pax.path = sparse_name.or(pax.path);
         let owned = |(name, value): (&[u8], &[u8])| (name.to_vec(), value.to_vec());
         pax.xattrs = xattrs.into_iter().map(owned).collect();
         Ok(pax)
+    }
+}
+
+impl Pax {
+    /// The name of a sparse file, whose `path` is that of the place in the tar.
+    pub(super) fn sparse_name(&mut self, header: &Header) -> Option<Vec<u8>> {
+        let is_ours = header.entry_type() != EntryType::GNUSparse && self.sparse.is_known();
+        self.sparse.name.take().filter(|_| is_ours)
     }
 }
 

@@ -6,7 +6,7 @@ use tar::{EntryType, GnuExtSparseHeader, Header};
 
 use super::blocks::{BLOCK, Blocks, LONGEST_FILE};
 use super::error::TarError;
-use super::pax::{Extent, Pax};
+use super::pax::{Extent, Map, Pax};
 
 /// The most extents of one sparse file: they take 16 MiB of memory.
 const MOST_EXTENTS: usize = 1 << 20;
@@ -32,12 +32,12 @@ pub(super) fn content<R: Read>(
 ) -> Result<Content, TarError> {
     let (size, extents) = if header.entry_type() == EntryType::GNUSparse {
         gnu_extents(blocks, header)?
-    } else if pax.sparse_major == Some(1) {
-        let size = pax.real_size.ok_or_else(|| blocks.wrong(NO_SIZE))?;
-        (size, pax_extents(blocks)?)
-    } else if let Some(extents) = pax.extents.take() {
-        let size = pax.real_size.ok_or_else(|| blocks.wrong(NO_SIZE))?;
-        (size, extents)
+    } else if let Some((map, size)) = pax.sparse.map() {
+        let size = size.ok_or_else(|| blocks.wrong(NO_SIZE))?;
+        match map {
+            Map::Here(extents) => (size, extents),
+            Map::BeforeContent => (size, pax_extents(blocks)?),
+        }
     } else {
         return Ok(Content { size: stored, extents: None });
     };

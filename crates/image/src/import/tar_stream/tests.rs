@@ -132,3 +132,58 @@ fn root_a_time_that_ext4_would_cut_is_refused() {
         assert!(error.contains(&format!("a time {seconds} s after 1970")), "{error}");
     }
 }
+
+/// Where records contradict each other, or the version of a sparse file is unknown, the tree is the one of Go's archive/tar
+/// (`Reader.next`, `readGNUSparsePAXHeaders`), because an engine makes that tree of the same layer.
+#[test]
+fn root_names_and_types_are_those_that_an_engine_takes() {
+    let long = |kind: u8, name: &[u8]| (EntryType::new(kind), [name, b"\0"].concat());
+    let both = |pax: &[u8], (kind, text): (EntryType, Vec<u8>)| {
+        Tar::new().pax(pax).raw(kind, b"././@LongLink", b"", &text)
+    };
+    let place = |layers: &Unpacked, name: &str| layers.dir.path().join("0").join(name);
+
+    let named = both(&record(b"path", b"pax"), long(b'L', b"gnu")).file("header", "");
+    let layers = unpacked(&[named.bytes()]);
+    assert!(place(&layers, "gnu").is_file() && !place(&layers, "pax").exists());
+    let linked = both(&record(b"linkpath", b"pax"), long(b'K', b"gnu"));
+    let layers = unpacked(&[linked.raw(EntryType::Symlink, b"link", b"header", b"").bytes()]);
+    assert_eq!(fs::read_link(place(&layers, "link")).unwrap().to_str(), Some("gnu"));
+
+    for (major, minor) in [(None, None), (Some("7"), None), (Some("1"), Some("5"))] {
+        let mut keys = record(b"GNU.sparse.name", b"other");
+        keys.extend(record(b"GNU.sparse.realsize", b"100"));
+        for (key, value) in [("GNU.sparse.major", major), ("GNU.sparse.minor", minor)] {
+            keys.extend(
+                value.map(|value| record(key.as_bytes(), value.as_bytes())).unwrap_or_default(),
+            );
+        }
+        if major.is_some() {
+            keys.extend(record(b"GNU.sparse.map", b"0,4"));
+        }
+        let layers = unpacked(&[Tar::new().pax(&keys).file("file", "0\nplain").bytes()]);
+        assert_eq!(fs::read(place(&layers, "file")).unwrap(), b"0\nplain", "{major:?} {minor:?}");
+        assert!(!place(&layers, "other").exists(), "{major:?} {minor:?}");
+    }
+    let keys = [
+        record(b"GNU.sparse.map", b"0,4"),
+        record(b"GNU.sparse.size", b"8"),
+        record(b"GNU.sparse.realsize", b"16"),
+    ];
+    let layers = unpacked(&[Tar::new().pax(&keys.concat()).file("file", "head").bytes()]);
+    assert_eq!(fs::metadata(place(&layers, "file")).unwrap().len(), 8);
+
+    for (letter, is_dir) in [(0, true), (b'0', false)] {
+        let mut header = Header::new_ustar();
+        header.as_old_mut().name[..2].copy_from_slice(b"x/");
+        header.set_mode(0o755);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
+        header.set_size(0);
+        header.as_old_mut().linkflag = [letter];
+        header.set_cksum();
+        let layers = unpacked(&[Tar::new().header(&header, b"").bytes()]);
+        assert_eq!(place(&layers, "x").is_dir(), is_dir, "{letter}");
+    }
+}
