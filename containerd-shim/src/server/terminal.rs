@@ -15,6 +15,9 @@ use crate::report::Keep;
 /// How much is relayed at once.
 const AT_ONCE: usize = 4096;
 
+/// How often, before all other clients and containers have their turn: a process may write as fast as its client reads.
+const TURNS: usize = 16;
+
 /// A descriptor, and what is waited for of it.
 #[derive(Debug)]
 struct Watched {
@@ -173,10 +176,10 @@ impl Terminal {
     }
 }
 
-/// Copies from one end to the other until one of them would wait. An end that has ended is dropped; what comes for an end that is
+/// Copies from one end to the other until one of them would wait, or until it is the turn of others. An end that has ended is dropped; what comes for an end that is
 /// not there is lost.
 fn copy(from: &mut Option<Watched>, buffer: &mut Vec<u8>, to: &mut Option<Watched>, poll: &Poll) {
-    loop {
+    for _ in 0..TURNS {
         if !flush(buffer, to, poll) {
             return;
         }
@@ -321,5 +324,17 @@ mod tests {
             turn(&mut terminals, &poll);
         }
         assert_eq!(got, written);
+    }
+
+    #[test]
+    fn a_process_that_never_stops_writing_leaves_the_others_their_turn() {
+        let poll = Poll::new().unwrap();
+        let open = |path: &str, end| {
+            let fd = File::options().read(true).write(true).open(path).unwrap().into();
+            Some(Watched { fd, token: Token::Terminal(7, end), interest: None })
+        };
+        let (mut from, mut to) = (open("/dev/zero", End::Master), open("/dev/null", End::Output));
+        copy(&mut from, &mut Vec::new(), &mut to, &poll);
+        assert!(from.is_some() && to.is_some());
     }
 }
