@@ -9,6 +9,7 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 
+use nix::sys::signal::SigSet;
 use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::stdio::dup2_stdin;
@@ -119,6 +120,8 @@ fn serve(orders: &Orders) -> io::Result<()> {
 }
 
 fn spawn(orders: &Orders) -> io::Result<()> {
+    // The server blocks SIGCHLD, and every container would have its mask.
+    SigSet::empty().thread_set_mask()?;
     rustix::thread::set_name(COMM)?;
     spawner::run(take_input()?, |given| helper::help(orders, given))
 }

@@ -139,6 +139,11 @@ fn vm_another_spawner_takes_the_place_of_a_killed_one() {
     install();
     let task = Task::run(RUNTIMES[1], &["--read-only"], &["sleep", "1000"]);
     let [server, spawner] = task.shims()[..] else { panic!("two processes") };
+    let signals = |exec: &str| {
+        let words = ["grep", "^Sig[BI]", "/proc/self/status"];
+        ctr(&[&["task", "exec", "--exec-id", exec, &task.0], &words[..]].concat()).ok()
+    };
+    let before = signals("before");
     out(&["kill", "-KILL", &spawner.to_string()]);
     wait_for("there is another spawner", || {
         let now = task.shims();
@@ -146,6 +151,7 @@ fn vm_another_spawner_takes_the_place_of_a_killed_one() {
     });
     let exec = ctr(&["task", "exec", "--exec-id", "e", &task.0, "echo", "hello"]);
     assert_eq!(exec.ok(), "hello");
+    assert_eq!(signals("after"), before, "blocked and ignored signals");
     assert_eq!(task.status().as_deref(), Some("RUNNING"));
 }
 

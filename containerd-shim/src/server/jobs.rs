@@ -3,18 +3,45 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
-use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid};
-use sharedroot_task::Job;
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid,
+};
+use sharedroot_task::{Call, Job};
 
 use super::poll::{Interest, Poll, Token};
 use crate::order::Order;
 use crate::report::{Incoming, Keep, Kind, Report};
 use crate::spawner::{Announced, Given, announced, ask};
 
-/// The most operations at a time; others wait. Calls that only read, such as `Stats`, have no bound of their own.
+/// The most creations at a time, and the most ways into containers. Others wait. What ends a container never waits: neither
+/// behind a base that is being made, nor behind a container that stops whoever enters it.
 const MOST: usize = 32;
+
+/// The most ways into one container at a time.
+const MOST_OF_ONE: usize = 8;
+
+/// How long a helper may take for the way into a container. A process of the container can stop the newcomer.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Operations that wait for each other.
+#[derive(Debug, PartialEq, Eq)]
+enum Queue<'a> {
+    Create,
+    /// Into the container with this ID.
+    Enter(&'a str),
+}
+
+/// The queue of an operation; none if it never waits.
+fn queue(order: &Order) -> Option<Queue<'_>> {
+    match &order.call {
+        Call::Create(_) => Some(Queue::Create),
+        Call::Exec(request) => Some(Queue::Enter(&request.id)),
+        _ => None,
+    }
+}
 
 /// What is done when the operation is.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,6 +68,14 @@ struct Running {
     incoming: Incoming,
     /// None until the spawner announces the helper.
     helper: Option<OwnedFd>,
+    began: Instant,
+}
+
+impl Running {
+    /// When it must have ended, if it must.
+    fn deadline(&self) -> Option<Instant> {
+        matches!(queue(&self.order), Some(Queue::Enter(_))).then(|| self.began + PATIENCE)
+    }
 }
 
 /// An operation that has ended.
@@ -85,15 +120,34 @@ impl Jobs {
 
     /// Begins an operation, now or when its turn comes.
     pub fn begin(&mut self, order: Order, then: Then, poll: &Poll) -> Option<Ended> {
-        if self.running.len() >= MOST {
+        if !self.has_room(&order) {
             self.waiting.push_back(Waiting { order, then });
             return None;
         }
+        self.start(order, then, poll)
+    }
+
+    fn has_room(&self, order: &Order) -> bool {
+        let Some(wanted) = queue(order) else { return true };
+        let running = self.running.values().filter_map(|running| queue(&running.order));
+        let (mut all, mut same) = (0, 0);
+        for other in running {
+            all += usize::from(matches!(
+                (&other, &wanted),
+                (Queue::Create, Queue::Create) | (Queue::Enter(_), Queue::Enter(_))
+            ));
+            same += usize::from(other == wanted);
+        }
+        all < MOST && (wanted == Queue::Create || same < MOST_OF_ONE)
+    }
+
+    fn start(&mut self, order: Order, then: Then, poll: &Poll) -> Option<Ended> {
         self.last += 1;
         match self.hand_over(self.last, &order, poll) {
             Ok(report) => {
                 let incoming = Incoming::default();
-                let running = Running { order, then, report, incoming, helper: None };
+                let began = Instant::now();
+                let running = Running { order, then, report, incoming, helper: None, began };
                 self.running.insert(self.last, running);
                 None
             }
@@ -103,13 +157,33 @@ impl Jobs {
         }
     }
 
-    /// Begins the operation whose turn has come.
+    /// Begins the operations whose turn has come. Returns one that got no helper; then the caller asks again.
     pub fn begin_next(&mut self, poll: &Poll) -> Option<Ended> {
-        if self.running.len() >= MOST {
-            return None;
+        while let Some(at) = self.waiting.iter().position(|waiting| self.has_room(&waiting.order)) {
+            let Waiting { order, then } = self.waiting.remove(at)?;
+            if let Some(ended) = self.start(order, then, poll) {
+                return Some(ended);
+            }
         }
-        let Waiting { order, then } = self.waiting.pop_front()?;
-        self.begin(order, then, poll)
+        None
+    }
+
+    /// When the next helper must have ended.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.running.values().filter_map(Running::deadline).min()
+    }
+
+    /// Kills the helpers that take too long. Their ends come as any other.
+    pub fn end_late(&mut self) {
+        let now = Instant::now();
+        for running in self.running.values_mut() {
+            let late = running.deadline().is_some_and(|deadline| deadline <= now);
+            if let Some(helper) = running.helper.as_ref().filter(|_| late) {
+                let _ = pidfd_send_signal(helper, Signal::KILL);
+                // Not again in each turn, if the kernel takes its time.
+                running.began = now;
+            }
+        }
     }
 
     fn hand_over(&self, number: u64, order: &Order, poll: &Poll) -> io::Result<OwnedFd> {
@@ -191,7 +265,7 @@ impl Jobs {
     /// Ends an operation. If it has no whole report, `how` says why.
     fn end(&mut self, number: u64, poll: &Poll, how: String) -> Option<Ended> {
         self.reported(number, poll);
-        let Running { order, then, report, incoming, helper } = self.running.remove(&number)?;
+        let Running { order, then, report, incoming, helper, .. } = self.running.remove(&number)?;
         // The init process of a new container has these descriptors, too, until it executes its program.
         poll.forget(&report);
         helper.iter().for_each(|helper| poll.forget(helper));
@@ -204,4 +278,36 @@ pub fn child(pid: u32) -> io::Result<OwnedFd> {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
     let pid = pid.ok_or_else(|| io::Error::other("a child without a number"))?;
     Ok(pidfd_open(pid, PidfdFlags::empty())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use sharedroot_task::messages::task::{DeleteRequest, ExecProcessRequest};
+
+    use super::*;
+
+    #[test]
+    fn a_container_that_stops_whoever_enters_it_holds_up_nobody_else() {
+        let poll = Poll::new().unwrap();
+        let (ours, _spawner) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+                .unwrap();
+        let mut jobs = Jobs::new(ours, &poll).unwrap();
+        let mut begin = |call: Call| {
+            let order = Order { call, bundle: "/run/b".into() };
+            let then = Then::Undone(Job::default(), String::new());
+            assert!(jobs.begin(order, then, &poll).is_none());
+            (jobs.count(), jobs.waiting.len())
+        };
+        let exec = |id: &str| {
+            Call::Exec(ExecProcessRequest { id: id.to_owned(), ..ExecProcessRequest::default() })
+        };
+        for n in 1..=40 {
+            assert_eq!(begin(exec("a")), (n.min(MOST_OF_ONE), n.saturating_sub(MOST_OF_ONE)));
+        }
+        assert_eq!(begin(exec("b")), (MOST_OF_ONE + 1, 32));
+        let delete = DeleteRequest { id: "a".to_owned(), ..DeleteRequest::default() };
+        assert_eq!(begin(Call::Delete(delete)), (MOST_OF_ONE + 2, 32));
+        assert!(jobs.next_deadline().is_some_and(|at| at > Instant::now()));
+    }
 }

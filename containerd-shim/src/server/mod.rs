@@ -122,6 +122,7 @@ impl Server {
             for token in self.poll.wait(self.patience())? {
                 self.take(token)?;
             }
+            self.jobs.end_late();
             for id in self.stay.given_up(&self.tasks) {
                 let effects = self.tasks.give_up(&id);
                 self.apply(effects);
@@ -147,7 +148,12 @@ impl Server {
 
     /// How long to wait at most.
     fn patience(&self) -> Option<Duration> {
-        let own = [self.stay.ends_at(), self.stay.next(&self.tasks), self.accept_again];
+        let own = [
+            self.stay.ends_at(),
+            self.stay.next(&self.tasks),
+            self.accept_again,
+            self.jobs.next_deadline(),
+        ];
         let next = own.into_iter().flatten().chain(self.publisher.next()).min()?;
         // A millisecond more: the kernel counts in whole ones.
         Some(next.saturating_duration_since(Instant::now()) + Duration::from_millis(1))

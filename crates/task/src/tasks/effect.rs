@@ -10,7 +10,7 @@ use crate::messages::task::{
 use crate::{Answer, Event, Id};
 
 /// The number of unfinished work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Job(pub(super) u64);
 
 /// An effect that the caller must carry out, in this order.
