@@ -121,9 +121,8 @@ fn vm_one_name_in_two_slices_is_one_container() {
         (bundle, unique_name(slice))
     };
     let systemd = |words: &[&str]| runtime.cmd(&[&["--systemd-cgroup"], words].concat()).run();
-    let create = |(bundle, id): &(Bundle, String)| {
-        systemd(&["create", "--bundle", bundle.str(), id])
-    };
+    let create =
+        |(bundle, id): &(Bundle, String)| systemd(&["create", "--bundle", bundle.str(), id]);
     let pid = |(_, id): &(Bundle, String)| {
         let state = systemd(&["state", id]).json();
         i32::try_from(state["pid"].as_i64().expect("a pid")).expect("a pid")
