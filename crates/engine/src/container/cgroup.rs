@@ -162,10 +162,15 @@ impl Embedded {
         } else {
             cgroup_end::end_below(&dir)
         }
-        match cgroup_end::first_process(&dir, Instant::now() + cgroup_end::LONGEST) {
-            Err(Errno::NOENT) | Ok(None) => Ok(()),
-            Ok(Some(pid)) => Err(fail(does_not_end(pid))),
-            Err(errno) => Err(fail(errno.into())),
+        // `cgroup.kill` returns before the processes have ended.
+        let end = Instant::now() + PATIENCE;
+        loop {
+            match cgroup_end::first_process(&dir, Instant::now() + cgroup_end::LONGEST) {
+                Err(Errno::NOENT) | Ok(None) => return Ok(()),
+                Ok(Some(pid)) if Instant::now() >= end => return Err(fail(does_not_end(pid))),
+                Ok(Some(_)) => sleep(PAUSE),
+                Err(errno) => return Err(fail(errno.into())),
+            }
         }
     }
 
