@@ -144,6 +144,6 @@ impl Imports<'_> {
 
     /// Removes what killed imports have left. Returns the directories.
     pub fn sweep(&self) -> Vec<PathBuf> {
-        sweep(&self.dir())
+        sweep(&self.dir(), |key| self.0.try_lock_base(key))
     }
 }
