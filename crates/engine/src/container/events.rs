@@ -17,8 +17,15 @@ use crate::{Embedded, EngineError};
 /// [`EngineError`].
 pub fn event(engine: &Embedded) -> Result<Value, EngineError> {
     let container = engine.load("events")?;
-    let running = container.pid().filter(|pid| engine.is_init(pid.as_raw()));
-    let data = match running.and_then(|_| engine.directory(&container)) {
+    let dir = engine.directory(&container);
+    // The process is compared after its cgroup was read: by then another process may have its number.
+    let is_init = container.pid().map(|pid| engine.is_init(pid.as_raw())).transpose();
+    let is_init = is_init.map_err(|e| EngineError::Engine {
+        verb: "events",
+        id: engine.id().clone(),
+        why: format!("see when its process started: {e}"),
+    })?;
+    let data = match dir.filter(|_| is_init == Some(true)) {
         Some(dir) => stats::of_unified(&dir),
         None => {
             let cgroup = engine.cgroup("events")?;
@@ -55,7 +62,7 @@ impl Embedded {
         let of_init = || {
             let pid = container.pid()?.as_raw();
             // The process is compared after its cgroup was read: by then another process may have its number.
-            stats::unified(pid).filter(|_| self.is_init(pid))
+            stats::unified(pid).filter(|_| self.is_init(pid).unwrap_or(false))
         };
         if own.is_dir() { Some(own) } else { of_init().or(Some(own)) }
     }

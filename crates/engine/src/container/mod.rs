@@ -10,6 +10,7 @@
 //! | `figures` | the figures of a cgroup of version 2, as the kernel has them |
 //! | `events`, `stats` | figures of a container; figures in runc's form |
 //! | `signal` | signals by name, to one process or to all |
+//! | `unit` | the unit that systemd makes for a container, and its cgroup |
 
 pub mod cgroup;
 pub mod cgroup_end;
@@ -19,4 +20,5 @@ pub mod figures;
 pub mod in_use;
 pub mod signal;
 pub mod stats;
+mod unit;
 pub mod update;
