@@ -17,23 +17,40 @@ use sharedroot_task::{Code, Outcome, Pids, Refusal};
 /// and are refused.
 const MOST: usize = 8 << 20;
 
-/// The most descriptors that come with a report.
-const MOST_KEPT: usize = 5;
+/// The most descriptors that come with a report: each kind at most once, but for the reading ends of two outputs.
+const MOST_KEPT: usize = 14;
 
-/// What the server keeps of a process as long as the process runs.
+/// What the server keeps of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, prost::Enumeration)]
 #[repr(i32)]
 pub enum Keep {
-    /// A writing end of the standard input. While the server has it, the process does not read the end of the file.
+    /// A writing end of the client's input FIFO. While the server has it, the process does not read the end of the file.
     Input = 1,
-    /// A reading end of an output. While the server has it, the process is not ended by SIGPIPE.
+    /// A reading end of an output FIFO that the process writes itself. While the server has it, the process is not ended by
+    /// SIGPIPE.
     Output = 2,
     /// The master of the process's terminal.
     Terminal = 3,
-    /// The end of the input FIFO from which the server reads for the terminal.
-    TerminalInput = 4,
-    /// The end of the output FIFO to which the server writes for the terminal.
-    TerminalOutput = 5,
+    /// The end of the client's input FIFO from which the server reads.
+    ClientInput = 4,
+    /// The end of the client's output FIFO to which the server writes.
+    ClientOutput = 5,
+    /// The end of the client's FIFO for the standard error to which the server writes.
+    ClientError = 6,
+    /// A reading end of [`Self::ClientOutput`].
+    OutputReader = 7,
+    /// A reading end of [`Self::ClientError`].
+    ErrorReader = 8,
+    /// The end of a pipe to which the server writes what the process reads.
+    ProcessInput = 9,
+    /// The end of a pipe from which the server reads what the process writes.
+    ProcessOutput = 10,
+    /// The end of a pipe from which the server reads what the process writes to its standard error.
+    ProcessError = 11,
+    /// A process that takes the output, as a pidfd.
+    Logger = 12,
+    /// The container's `memory.events`.
+    MemoryEvents = 13,
 }
 
 /// The result of a helper.

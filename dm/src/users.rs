@@ -90,8 +90,7 @@ impl Users {
         let mut openers = Vec::new();
         for pid in entries("/proc").filter_map(|name| name.to_str()?.parse::<u32>().ok()) {
             let dir = PathBuf::from(format!("/proc/{pid}"));
-            let command = fs::read_to_string(dir.join("comm")).unwrap_or_default();
-            let process = Process { command: command.trim_end().to_owned(), pid };
+            let process = Process { command: name_in(&dir.join("comm")).unwrap_or_default(), pid };
             let namespace = fs::read_link(dir.join("ns/mnt")).ok();
             if namespace.is_none_or(|namespace| namespaces.insert(namespace)) {
                 let table = fs::read(dir.join("mountinfo")).unwrap_or_default();
@@ -111,10 +110,15 @@ impl Users {
 fn holders(device: DevNumber) -> Vec<User> {
     let name = |holder: OsString| {
         let holder = holder.to_string_lossy().into_owned();
-        let dm = fs::read_to_string(format!("/sys/class/block/{holder}/dm/name"));
-        User::Device { name: dm.map_or(holder, |dm| dm.trim_end().to_owned()) }
+        let dm = name_in(format!("/sys/class/block/{holder}/dm/name").as_ref());
+        User::Device { name: dm.unwrap_or(holder) }
     };
     entries(&format!("/sys/dev/block/{device}/holders")).map(name).collect()
+}
+
+/// The name in a file of the kernel, for a message. A process and the owner of a device choose its bytes.
+fn name_in(file: &Path) -> Option<String> {
+    Some(String::from_utf8_lossy(&fs::read(file).ok()?).trim_end().to_owned())
 }
 
 fn entries(dir: &str) -> impl Iterator<Item = OsString> {

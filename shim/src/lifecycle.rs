@@ -8,6 +8,7 @@ mod handover;
 mod order;
 mod pause;
 mod root;
+mod run;
 mod story;
 
 use std::path::PathBuf;
@@ -16,8 +17,7 @@ use nix::unistd::Pid;
 use oci_spec::runtime::Spec;
 use serde::Serialize;
 use sharedroot_engine::{
-    BundleError, Choice, Deletion, Embedded, Engine, EngineError, Relay, VARIABLE, attend, hold,
-    read_config,
+    BundleError, Choice, Embedded, Engine, EngineError, Relay, VARIABLE, attend, read_config,
 };
 
 use engines::Engines;
@@ -25,7 +25,6 @@ pub use error::LifecycleError;
 pub use order::Order;
 use sharedroot_bases::{Bases, RootfsError};
 use sharedroot_format::{ContainerId, Lease};
-use sharedroot_sys::chain::chain;
 use sharedroot_sys::private_dir::private_dir;
 use sharedroot_sys::process_start::{Moment, began};
 use sharedroot_sys::step::step;
@@ -158,49 +157,6 @@ impl Container {
 
     fn give_lease_back(&self, rootfs: &Rootfs) -> Result<(), RootfsError> {
         Ok(self.lease(rootfs).map_or(Ok(()), |lease| self.bases.leases().release(&lease))?)
-    }
-
-    /// `run`: create, start, wait for the end, delete. Returns the exit status.
-    ///
-    /// # Errors
-    /// [`LifecycleError`].
-    pub fn run(
-        &self,
-        engine: &Engine,
-        order: &Order<'_>,
-        keep: bool,
-    ) -> Result<u8, LifecycleError> {
-        let status = self.create(engine, order)?;
-        // A delegate does all of these steps itself.
-        let Engine::Embedded(embedded) = engine else { return Ok(status) };
-        let held = (!order.options.detach).then(hold).transpose().map_err(|e| self.wrong(e))?;
-        let began = Moment::now();
-        let relay = embedded.listen();
-        let started = embedded.start();
-        if started.is_ok() {
-            self.note(Step::Start, began);
-            tell(format_args!("started"));
-        }
-        if started.is_ok() && order.options.detach {
-            self.relay(embedded, relay);
-            return Ok(0);
-        }
-        let status = started.and_then(|()| {
-            let aside = relay.map(|relay| relay.run_aside(std::process::id()));
-            let status = self.wait(self.init(embedded)?);
-            let told = aside.map(|aside| aside.map(|thread| thread.join()));
-            if let Some(Err(error) | Ok(Ok(Err(error)))) = told {
-                tracing::warn!("run {}: NOTIFY_SOCKET: {error}", self.id);
-            }
-            status
-        });
-        // The signals are unblocked here, so that no `poststop` hook has blocked signals.
-        drop(held);
-        if !keep && let Err(error) = self.delete_from(engine, Deletion::Forced) {
-            // What the container sent before its end is passed on first.
-            tracing::warn!("{}", chain(&error));
-        }
-        Ok(status?)
     }
 
     /// `start` on the embedded engine.

@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use nix::unistd::Pid;
 use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType, Spec};
 use sharedroot_engine::{
-    CreateOptions, Deletion, Embedded, Engine, EngineError, Limits, Reach, Tenant, Terminal,
-    parse_process, update,
+    CreateOptions, Deletion, Embedded, Engine, EngineError, Figures, Limits, Reach, Tenant,
+    Terminal, parse_process, update,
 };
 use sharedroot_format::ContainerId;
 use sharedroot_sys::process_start::began;
@@ -53,7 +53,7 @@ pub struct New<'a> {
 }
 
 /// A container that waits for `start`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Made {
     /// The init process.
     pub pid: Pid,
@@ -61,6 +61,8 @@ pub struct Made {
     pub own_pids: bool,
     /// Whether the container has a shared rootfs, and so uses nothing that is mounted at its `root.path`.
     pub shared: bool,
+    /// The container's `memory.events`; none if the kernel does not count for this container.
+    pub memory_events: Option<File>,
 }
 
 /// The verbs on the containers of one state root.
@@ -156,6 +158,7 @@ impl Verbs {
                     container.made().map_err(LifecycleError::from)?,
                     Some(Rootfs::Shared { .. })
                 ),
+                memory_events: embedded.memory_events()?,
             })
         })
     }
@@ -231,6 +234,20 @@ impl Verbs {
     /// [`VerbError`].
     pub fn processes(&self, id: &str) -> Result<Vec<i32>, VerbError> {
         self.embedded("ps", id, |_, embedded| Ok(embedded.processes()?))
+    }
+
+    /// `events --stats`: the figures of the container's cgroup.
+    ///
+    /// # Errors
+    /// [`VerbError`].
+    pub fn figures(&self, id: &str) -> Result<Figures, VerbError> {
+        self.embedded("events", id, |_, embedded| {
+            embedded.figures()?.ok_or_else(|| VerbError::Host {
+                verb: "events",
+                id: id.to_owned(),
+                lacks: "cgroup v2",
+            })
+        })
     }
 
     /// `pause`: freezes the container, and writes a private rootfs back.

@@ -28,7 +28,7 @@ pub fn beside_runc<T: PartialEq + Debug>(what: &str, work: impl Fn(&str) -> T) -
 /// Shell code that prints what a process sees of itself. For each mount: its path, options, propagation, and the type and
 /// options of its file system. For `/` only whether it is writable, because sharedroot's root is another file system. Sorted,
 /// because Docker gives some mounts in any order. The superblock of sysfs is writable with sharedroot and not with runc, but
-/// its mount is read-only with both. The devices of the pool come and go.
+/// its mount is read-only with both. The devices of the pool come and go. With containerd's shim a stream is containerd's FIFO.
 pub const LOOK: &str = r#"{
     id; pwd; umask; env | grep -v '^HOSTNAME=' | sort; hostname
     grep -E '^(Uid|Gid|Groups|Cap|NoNew|Seccomp:|Sig(Blk|Ign|Cgt)|Cpus_allowed:)' /proc/self/status
@@ -40,7 +40,7 @@ pub const LOOK: &str = r#"{
     sed -E 's/^[0-9]+ [0-9]+ [0-9:]+ //; s/(master|shared):[0-9]+ //g; s/^\/ \/ (r.),.*/\/ \1/;
             s/(- sysfs sysfs) r./\1/; s/[0-9a-f]{64}/ID/g; s/ - (ext4|overlay) .*//' /proc/self/mountinfo | sort
     for dir in / /x/; do (: > ${dir}written) 2>&1 && echo written in $dir && rm ${dir}written; done
-    for n in 0 2; do readlink /proc/self/fd/$n; done | sed 's/[0-9][0-9]*/N/'
+    for n in 0 2; do readlink /proc/self/fd/$n; done | sed 's/[0-9][0-9]*/N/; s,^/run/.*-stderr$,pipe:[N],'
     } | sed -E 's/[0-9a-f]{64}/ID/g; / (dm-|loop)[0-9]+$/d'"#;
 
 /// Makes a root file system in which [`LOOK`] can run, with users and groups.

@@ -130,7 +130,9 @@ pub fn has_begun(pid: i32) {
 #[track_caller]
 pub fn traps(pid: i32, signal: u32) {
     wait_for(&format!("process {pid} handles signal {signal}"), || {
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        // The process chooses its name, which need not be text.
+        let status = fs::read(format!("/proc/{pid}/status")).ok()?;
+        let status = String::from_utf8_lossy(&status);
         let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"))?;
         let caught = u64::from_str_radix(caught.trim(), 16).ok()?;
         let waits = cgroup_file(pid, "cgroup.procs").lines().count() > 1;

@@ -8,6 +8,7 @@ use crate::bundle::Bundle;
 use crate::command::{Cmd, Output, unique_name, unique_path};
 use crate::kernel_view::traps;
 use crate::lab::{TempDir, wait_for};
+use crate::shim;
 
 /// The path of sharedroot in the lab.
 const SHAREDROOT: &str = "/usr/local/bin/sharedroot";
@@ -22,15 +23,16 @@ pub struct Runtime {
 }
 
 impl Runtime {
-    /// The program in `RUNTIME`, or sharedroot. `sharedroot+crun` is sharedroot with the engine crun.
+    /// The program in `RUNTIME`, or sharedroot. `sharedroot+crun` is sharedroot with the engine crun. containerd's shim, which
+    /// nobody calls, stands for sharedroot.
     #[track_caller]
     pub fn of_env() -> Self {
-        match std::env::var("RUNTIME") {
-            Ok(name) => match name.split_once('+') {
+        match std::env::var("RUNTIME").ok().filter(|name| name != shim::WORD) {
+            Some(name) => match name.split_once('+') {
                 Some(("sharedroot", engine)) => Self::with_engine(engine),
                 _ => Self::new(&name, None),
             },
-            Err(_) => Self::sharedroot(),
+            None => Self::sharedroot(),
         }
     }
 
@@ -62,6 +64,11 @@ impl Runtime {
     /// The program's path or name.
     pub fn program(&self) -> &str {
         &self.program
+    }
+
+    /// The value of sharedroot's flag `--engine`, if the flag is given.
+    pub fn engine(&self) -> Option<&str> {
+        self.engine.as_deref()
     }
 
     /// Whether the runtime is sharedroot, and not another runtime that proves a test.

@@ -114,6 +114,15 @@ pub fn without_containerd(act: impl FnOnce()) {
     wait_for("containerd answers", || (ctr(&["version"]).status == 0).then_some(()));
 }
 
+/// The status and the text of a command, without the task's name and times.
+#[must_use]
+pub fn told(output: &Output, task: &Task) -> String {
+    let text = format!("{}: {}{}", output.status, output.stdout, output.stderr);
+    // ctr's own warnings have the time.
+    let words = text.split_inclusive(char::is_whitespace).filter(|word| !word.starts_with("time="));
+    words.collect::<String>().replace(&task.0, "ID")
+}
+
 /// Calls ctr.
 #[track_caller]
 pub fn ctr(words: &[&str]) -> Output {

@@ -1,7 +1,10 @@
 //! containerd's own tests of containers and tasks (`integration/client`), which containerd runs with each shim of its own: what
 //! passes with containerd's shim and runc passes with the shim of sharedroot, too.
 //!
-//! Guest: --long --with shim --with containerd-client --alone --limit 3000 --takes 1200
+//! The limit is not a number that begins with 1: two of the tests look for a `sleep 1` of theirs among the guest's processes, and
+//! the lab's watch sleeps until shortly before the limit.
+//!
+//! Guest: --long --with shim --with containerd-client --alone --limit 3000 --takes 200
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,10 +18,15 @@ use sharedroot_tests::shim::{RUNTIMES, install_program};
 const SUITE: &str = "/share/containerd";
 
 /// What passes with containerd's own shim only, and why.
-const DIFFERS: [(&str, &str); 0] = [];
+const DIFFERS: [(&str, &str); 3] = [
+    ("TestShimInCgroup", "the option ShimCgroup is refused"),
+    ("TestShimOOMScore", "it gives the option ShimCgroup"),
+    ("TestKillContainerDeletedByRunc", "runc deletes no container of sharedroot"),
+];
 
-/// Writes a megabyte through each of a hundred terminals, which takes a guest ten minutes with either shim.
-const SKIPPED: &str = "TestContainerExecLargeOutputWithTTY";
+/// The first writes a megabyte through each of a hundred terminals, the second waits for a client on a port that the kernel of the
+/// lab lets it have: they take a guest too long with either shim.
+const SKIPPED: &str = "TestContainerExecLargeOutputWithTTY|TestBindLowPortNonOpt";
 
 /// The results of the tests by their names: `PASS`, `FAIL` or `SKIP`.
 fn run(runtime: &str, layout: &TempDir) -> BTreeMap<String, String> {

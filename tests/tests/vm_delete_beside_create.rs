@@ -20,9 +20,15 @@ use sharedroot_tests::stack::{Image, Stacked};
 
 /// Runs the runtime beside the test.
 fn spawn(runtime: &Runtime, words: &[&str]) -> Child {
+    spawn_with(runtime, words, Stdio::null())
+}
+
+fn spawn_with(runtime: &Runtime, words: &[&str], stderr: Stdio) -> Child {
     let mut command = Command::new(runtime.program());
-    command.args(["--root", runtime.root()]).args(words);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    command.args(["--root", runtime.root()]);
+    runtime.engine().map(|engine| command.args(["--engine", engine]));
+    command.args(words);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr).spawn().unwrap()
 }
 
 /// A `create` whose hook says that it runs, and takes so many seconds.
@@ -98,6 +104,65 @@ fn vm_delete_goes_on_when_the_create_has_ended() {
     nothing_is_kept();
 }
 
+/// A delegate works for a `create` that goes on, and is no orphan.
+#[test]
+fn vm_delete_ends_no_delegate_of_a_create_that_goes_on() {
+    only_in_lab();
+    let _config = small_bases();
+    for engine in ["crun", "runc"] {
+        let (runtime, image) = (Runtime::with_engine(engine), Image::new());
+        let (bundle, id) = (image.bundle(&runtime, false, &["sleep", "1000"]), unique_name("c"));
+        let mut create = create_with_hook(&runtime, &bundle, &id, 32);
+        let said = runtime.cmd(&["delete", &id]).run();
+        let goes_on = create.try_wait().unwrap().is_none();
+        let created = create.wait().unwrap().success();
+        assert!(
+            goes_on && created,
+            "{engine}: goes on: {goes_on}, created: {created}; delete: {said}"
+        );
+        assert_ne!(said.status, 0, "{engine}: {said}");
+        let container = runtime.container(id);
+        assert_eq!(container.status(), "created", "{engine}");
+        container.call("start", &[]).ok();
+        container.call("delete", &["--force"]).ok();
+        nothing_is_kept();
+    }
+}
+
+/// A foreground `run` deletes its own container at its end, and no other one that has the ID by then.
+#[test]
+fn vm_run_leaves_a_later_container_of_its_id() {
+    only_in_lab();
+    let _config = small_bases();
+    let (runtime, image) = (Runtime::sharedroot(), Image::new());
+    let bundle = image.bundle(&runtime, false, &["sleep", "1000"]);
+    let other = image.bundle(&runtime, false, &["sleep", "1000"]);
+    let id = unique_name("c");
+    let container = runtime.container(id.clone());
+    let mut run = spawn(&runtime, &["run", "--bundle", bundle.str(), &id]);
+    wait_for("it runs", || (container.exists() && container.status() == "running").then_some(()));
+    let process = run.id().to_string();
+    out(&["kill", "-STOP", &process]);
+    container.call("delete", &["--force"]).ok();
+    runtime.cmd(&["create", "--bundle", other.str(), &id]).run().ok();
+    container.call("start", &[]).ok();
+    let (pid, volumes) = (container.pid(), snapshots());
+    out(&["kill", "-CONT", &process]);
+    assert_eq!(run.wait().unwrap().code(), Some(137), "its own container was killed");
+    assert!(container.exists(), "`run` has deleted a later container");
+    assert_eq!((container.status().as_str(), container.pid()), ("running", pid));
+    assert_eq!((snapshots(), notes()), (volumes, 1));
+    container.call("delete", &["--force"]).ok();
+    nothing_is_kept();
+    // Its own container is deleted as before.
+    let mut run = spawn(&runtime, &["run", "--bundle", bundle.str(), &id]);
+    wait_for("it runs", || (container.exists() && container.status() == "running").then_some(()));
+    container.call("kill", &["KILL"]).ok();
+    assert_eq!(run.wait().unwrap().code(), Some(137));
+    assert!(!container.exists());
+    nothing_is_kept();
+}
+
 /// Which command begins first. The first one waits for a lock when the second one begins.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum First {
@@ -132,14 +197,17 @@ fn is_whole_or_gone(first: First, flags: &[&str]) {
     nothing_is_kept();
     let id = unique_name("c");
     let pid_file = format!("{}/{id}.pid", bundle.str());
+    let file = |name: &str| Path::new(bundle.str()).join(name);
+    let says = |name: &str| Stdio::from(File::create(file(name)).unwrap());
     let begin_create = || {
         let words = ["create", "--bundle", bundle.str(), "--pid-file", &pid_file, &id];
-        let create = spawn(&runtime, &words);
+        let create = spawn_with(&runtime, &words, says("create"));
         let claimed = || out(&["find", "/run/sharedroot", "-path", &format!("*/{id}/lock")]);
         wait_for("the ID is claimed", || (!claimed().is_empty()).then_some(()));
         create
     };
-    let begin_delete = || spawn(&runtime, &[&["delete"], flags, &[id.as_str()]].concat());
+    let begin_delete =
+        || spawn_with(&runtime, &[&["delete"], flags, &[id.as_str()]].concat(), says("delete"));
     let locks = File::options().write(true).open("/run/sharedroot/snapshots.lock").unwrap();
     rustix::fs::fcntl_lock(&locks, FlockOperation::LockExclusive).unwrap();
     let (mut create, mut delete) = match first {
@@ -160,13 +228,19 @@ fn is_whole_or_gone(first: First, flags: &[&str]) {
     let created = create.wait().unwrap().success();
     let deleted = delete.wait().unwrap().success();
     let container = runtime.container(id.clone());
-    let what = format!("{flags:?}: created: {created}, deleted: {deleted}");
+    let said = |name: &str| fs::read_to_string(file(name)).unwrap();
+    let what = format!(
+        "{flags:?}: created: {created}, {}; deleted: {deleted}, {}",
+        said("create"),
+        said("delete")
+    );
     if deleted {
         assert!(!container.exists(), "{what}");
         assert!(!Path::new(runtime.root()).join(&id).exists(), "{what}");
         let pid = fs::read_to_string(&pid_file).unwrap_or_else(|_| "none".to_owned());
         assert!(!Path::new("/proc").join(pid.trim()).exists(), "{what}: process {pid} is left");
     } else {
+        assert!(container.exists(), "{what}");
         assert_eq!(
             (container.status().as_str(), notes(), snapshots().len()),
             ("created", 1, 1),

@@ -3,17 +3,19 @@
 //!
 //! Guest: --limit 1500 --takes 120
 
-use std::fs::{self, Metadata};
+use std::fs::{self, File, Metadata};
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use sharedroot_tests::census::{pools, thin_ids};
 use sharedroot_tests::command::{Cmd, Output};
-use sharedroot_tests::docker::Container;
+use sharedroot_tests::docker::{Container, FreshImage, docker};
 use sharedroot_tests::documented::images;
 use sharedroot_tests::kernel_view::root_of;
-use sharedroot_tests::lab::{TempDir, only_in_lab};
+use sharedroot_tests::lab::{TempDir, only_in_lab, wait_for};
+use sharedroot_tests::layout::Layout;
 use sharedroot_tests::tree::{OverlayView, differences, list, seconds, without_daemons};
 
 const IMAGES: [&str; 7] = ["pause", "busybox", "debian", "python", "redis", "nginx", "awkward"];
@@ -81,6 +83,48 @@ fn vm_every_image_of_the_lab_is_what_overlay_shows() {
         println!("{name}: {} files are the same", found.len());
     }
     shows_its_progress();
+}
+
+/// Whoever writes an archive chooses which diff IDs it names. A container of the image with these does not wait for the layers of
+/// the archive, which take minutes and are wrong.
+#[test]
+fn vm_an_import_holds_up_no_container_of_the_image_that_it_names() {
+    let fresh = FreshImage::new();
+    let named = docker(&["inspect", "--format", "{{json .RootFS}}", fresh.name()]).json();
+    let (layout, unpacked) = (endless(&named["Layers"]), Path::new("/var/lib/sharedroot/imports"));
+    let mut import = Command::new("sharedroot")
+        .args(["image", "import", layout.str()])
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("start an import");
+    wait_for("it unpacks", || unpacked.exists().then_some(()));
+    let container = Container::run(&["--read-only", fresh.name(), "sleep", "1000"]);
+    assert!(import.try_wait().expect("look at it").is_none(), "the container waited for its end");
+    assert!(root_of(container.pid()).is_on_dm());
+    let key = container.record()["rootfs"]["base"].as_str().expect("a key").to_owned();
+    let second = Cmd::new("sharedroot").args(&["image", "import", layout.str()]).run();
+    assert_eq!(second.stdout.trim(), key, "the archive names this base: {second}");
+    import.kill().expect("kill it");
+    import.wait().expect("wait for it");
+    Cmd::new("sharedroot").arg("gc").run().ok();
+    without_a_trace();
+}
+
+/// A layout that names these diff IDs. Each of its layers is an empty tar with gigabytes of zeros behind it.
+fn endless(diff_ids: &Value) -> Layout {
+    const BYTES: u64 = 30 << 30;
+    let layout = Layout::plain(&[]);
+    let count = diff_ids.as_array().expect("a list").len() as u64;
+    let digest = format!("sha256:{}", "ab".repeat(32));
+    let blob = layout.path(&format!("blobs/sha256/{}", "ab".repeat(32)));
+    File::create(blob).and_then(|blob| blob.set_len(BYTES / count)).expect("make a layer");
+    let layer = json!({"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": digest, "size": BYTES / count});
+    let config = json!({"architecture": "amd64", "os": "linux", "config": {},
+        "rootfs": {"type": "layers", "diff_ids": diff_ids}});
+    let config = config.to_string();
+    let config = layout.blob(config.as_bytes(), "application/vnd.oci.image.config.v1+json");
+    layout.manifest(&config, &vec![layer; count.try_into().expect("few layers")]);
+    layout
 }
 
 /// On a terminal work of more than a second has a line that is drawn again, and gone at the end: this image has a gigabyte.

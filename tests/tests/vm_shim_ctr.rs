@@ -10,15 +10,8 @@ use sharedroot_tests::kernel_view::root_of;
 use sharedroot_tests::lab::wait_for;
 use sharedroot_tests::shim::{
     Events, IMAGE, RUNTIMES, Rows, STATE_ROOT, Task, begin, beside, ctr, install, nothing_runs,
-    same, without_containerd,
+    same, told, without_containerd,
 };
-
-fn told(output: &Output, task: &Task) -> String {
-    let text = format!("{}: {}{}", output.status, output.stdout, output.stderr);
-    // ctr's own warnings have the time.
-    let words = text.split_inclusive(char::is_whitespace).filter(|word| !word.starts_with("time="));
-    words.collect::<String>().replace(&task.0, "ID")
-}
 
 #[track_caller]
 fn run(runtime: &str, stdin: &str, flags: &[&str], command: &[&str]) -> String {

@@ -3,6 +3,7 @@
 //! Guest: --systemd --alone --limit 900
 
 use std::fs;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -136,6 +137,46 @@ fn vm_sharedroot_ends_cgroups_deeper_than_any_path() {
     systemd(&["delete", "--force", &id]).ok();
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
     wait_for("its cgroup is gone", || (!fs::exists(&scope).expect("look")).then_some(()));
+}
+
+/// A unit in which a process is so deep that its cgroup has no path is not taken. Ours alone, because runc looks at the unit's own
+/// cgroup only.
+#[test]
+fn vm_sharedroot_takes_no_unit_with_processes_deeper_than_any_path() {
+    const DIVIDE: &str = "n=$(printf '%0250d' 0); cd $1; \
+        for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do mkdir $n && cd -P $n || exit 1; done; \
+        echo $$ > cgroup.procs; mkdir $1/done; exec sleep 1000";
+    let runtime = Runtime::sharedroot();
+    let bundle = Bundle::new(&runtime, &["sleep", "1000"]);
+    let id = unique_name("scope");
+    bundle.edit(|config| {
+        config["linux"]["cgroupsPath"] = json!(format!("lab-deep.slice:lab:{id}"));
+    });
+    let (unit, slice) = (format!("lab-{id}.scope"), "/sys/fs/cgroup/lab.slice/lab-deep.slice");
+    let scope = format!("{slice}/{unit}");
+    let mut other = Command::new("systemd-run")
+        .args(["--quiet", "--scope", "--slice=lab-deep.slice", "-p", "Delegate=yes"])
+        .args([&format!("--unit={unit}"), "busybox", "sh", "-c", DIVIDE, "sh", &scope])
+        .spawn()
+        .expect("start systemd-run");
+    wait_for("it has divided its cgroup", || {
+        fs::exists(format!("{scope}/done")).expect("look").then_some(())
+    });
+    let create =
+        |id: &str| runtime.cmd(&["--systemd-cgroup", "create", "--bundle", bundle.str(), id]).run();
+    let said = create(&id);
+    let container = runtime.container(id.clone());
+    let exists = container.exists();
+    drop(container);
+    other.kill().expect("end it");
+    other.wait().expect("wait");
+    assert!(said.status != 0 && !exists, "{said}");
+    let words = format!("has the process {}", other.id());
+    assert!(said.stderr.contains("linux.cgroupsPath") && said.stderr.contains(&words), "{said}");
+    wait_for("its cgroup is gone", || (!fs::exists(&scope).expect("look")).then_some(()));
+    // An empty slice is no reason.
+    create(&id).ok();
+    runtime.cmd(&["--systemd-cgroup", "delete", "--force", &id]).run().ok();
 }
 
 /// systemd makes the cgroup; what may be opened in it is the configuration's word.

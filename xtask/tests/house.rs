@@ -53,7 +53,8 @@ const HOUSE: [(&str, &[&str]); 14] = [
     ("sharedroot-seeds", &["sharedroot-sys"]),
     ("sharedroot-sys", &[]),
     ("sharedroot-task", &[]),
-    ("sharedroot-tests", &[]),
+    // It speaks the protocol of containerd's shims, as containerd does.
+    ("sharedroot-tests", &["sharedroot-task"]),
     ("xtask", &[]),
 ];
 
@@ -202,6 +203,37 @@ fn no_error_prints_its_source() {
         "these print their source, which the report prints after them (a reason that a remedy follows is a field `cause`, and no \
          source): {found:#?}"
     );
+}
+
+/// A process chooses its name, its arguments and its environment, with any bytes. A file of `/proc/PID` that is read as text is
+/// unreadable then, and a program that takes that for the end of the process can no longer signal it.
+#[test]
+fn no_file_of_a_process_is_read_as_text() {
+    let mut found = Vec::new();
+    for file in code_files() {
+        let text = fs::read_to_string(&file).unwrap();
+        let calls = text.match_indices("read_to_string(");
+        let arguments = calls.map(|(at, call)| in_brackets(&text[at + call.len() - 1..]));
+        found
+            .extend(arguments.filter(|a| is_of_a_process(a)).map(|a| (file.clone(), a.to_owned())));
+    }
+    assert!(found.is_empty(), "read these with fs::read: {found:#?}");
+    let wrong =
+        [r#"(format!("/proc/{pid}/stat"))"#, r#"(dir.join("comm"))"#, r#"("/proc/7/environ")"#];
+    assert!(wrong.into_iter().all(is_of_a_process));
+    let fine =
+        [r#"("/proc/self/uid_map")"#, r#"("/proc/filesystems")"#, r#"(dir.join("io.stat"))"#];
+    assert!(!fine.into_iter().any(is_of_a_process));
+}
+
+/// Whether the argument names a file in which the kernel prints bytes of a process, or of whoever names what a process has.
+fn is_of_a_process(argument: &str) -> bool {
+    const FILES: [&str; 9] =
+        ["stat", "comm", "status", "cmdline", "environ", "mountinfo", "mounts", "cgroup", "maps"];
+    let by_number = argument.contains("/proc/{")
+        || argument.split("/proc/").skip(1).any(|rest| rest.starts_with(|c: char| c.is_numeric()));
+    let by_name = FILES.iter().any(|file| argument.contains(&format!("join(\"{file}\")")));
+    by_number || by_name
 }
 
 /// From the first bracket to the one that closes it. Brackets in texts do not count.

@@ -11,7 +11,7 @@ use sharedroot_task::messages::task::CreateTaskRequest;
 use sharedroot_task::start::RuntimeOptions;
 
 use super::console::Console;
-use super::streams::Streams;
+use super::streams::{Asked, Route, Streams, User};
 use super::{Done, Failed, rootfs};
 use crate::report::{Keep, Report};
 use crate::serve::Orders;
@@ -24,25 +24,33 @@ pub fn create(orders: &Orders, verbs: &Verbs, request: &CreateTaskRequest) -> Re
     let bundle = Path::new(&request.bundle);
     let found = bundle.canonicalize().map_err(|e| Failed::other(format!("{bundle:?}: {e}")))?;
     let options = options(request)?;
+    let config = Config::read(&found)?;
     let console = request.terminal.then(|| Console::listen(&orders.socket)).transpose()?;
+    let CreateTaskRequest { stdin, stdout, stderr, .. } = request;
+    let asked = Asked { stdin, stdout, stderr };
+    let user = User { namespace: &orders.namespace, id: &request.id, bundle: &found };
     let streams = match &console {
-        Some(_) => Streams::of_terminal(&request.stdin, &request.stdout)?,
-        None => Streams::open(&request.stdin, &request.stdout, &request.stderr)?,
+        Some(_) => Streams::of_terminal(&asked, &user)?,
+        None => {
+            let route = Route::of(|| Ok(config.process.apparmor_profile.clone()))?;
+            Streams::open(&asked, route, &user)?
+        }
     };
     let target = rootfs::of_bundle(&found);
     let mounted = rootfs::mount(&request.rootfs, &target)?;
-    let mut kept = streams.take_places().map_err(|e| Failed::other(format!("streams: {e}")))?;
+    let taken = streams.take_places().map_err(|e| Failed::other(format!("streams: {e}")))?;
     let made = verbs.create(&New {
         id: &request.id,
         bundle: &found,
         console_socket: console.as_ref().map(Console::path),
         no_pivot: options.no_pivot_root,
         no_new_keyring: options.no_new_keyring,
-        systemd_cgroup: options.systemd_cgroup || is_of_systemd(&found)?,
+        systemd_cgroup: options.systemd_cgroup || names_a_unit(&config.linux.cgroups_path),
     })?;
-    if let Some(console) = console {
-        kept.push((Keep::Terminal, console.receive()?));
-    }
+    let terminal = console.map(Console::receive).transpose()?;
+    let mut kept = taken.keep();
+    kept.extend(terminal.map(|terminal| (Keep::Terminal, terminal)));
+    kept.extend(made.memory_events.map(|events| (Keep::MemoryEvents, events.into())));
     if made.shared {
         mounted.end_unused();
     } else {
@@ -53,11 +61,13 @@ pub fn create(orders: &Orders, verbs: &Verbs, request: &CreateTaskRequest) -> Re
     Ok(Done { report, kept })
 }
 
-/// The part of config.json that says who manages the cgroup.
+/// The part of config.json that a shim looks at.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Config {
+pub struct Config {
     linux: Linux,
+    /// The init process.
+    pub process: Process,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -67,17 +77,31 @@ struct Linux {
     cgroups_path: String,
 }
 
-/// Whether the cgroup is a unit of systemd, by the form of its path (SLICE:PREFIX:NAME). Docker tells it in no other way to a
-/// shim that is not runc's.
-fn is_of_systemd(bundle: &Path) -> Result<bool, Failed> {
-    let path = bundle.join("config.json");
-    let text = File::open(&path).and_then(json::read);
-    let text = text.map_err(|e| Failed::other(format!("read {}: {e}", path.display())))?;
-    // What is wrong with the file is told by the verb, which reads it, too.
-    let config: Config = serde_json::from_slice(&text).unwrap_or_default();
-    Ok(names_a_unit(&config.linux.cgroups_path))
+/// The part of a process that says how it gets its streams.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Process {
+    /// The AppArmor profile.
+    #[serde(rename = "apparmorProfile")]
+    pub apparmor_profile: String,
 }
 
+impl Config {
+    /// Reads the configuration of a bundle.
+    ///
+    /// # Errors
+    /// [`Failed`].
+    pub fn read(bundle: &Path) -> Result<Self, Failed> {
+        let path = bundle.join("config.json");
+        let text = File::open(&path).and_then(json::read);
+        let text = text.map_err(|e| Failed::other(format!("read {}: {e}", path.display())))?;
+        // What is wrong with the file is told by the verb, which reads it, too.
+        Ok(serde_json::from_slice(&text).unwrap_or_default())
+    }
+}
+
+/// Whether the cgroup is a unit of systemd, by the form of its path (SLICE:PREFIX:NAME). Docker tells it in no other way to a
+/// shim that is not runc's.
 fn names_a_unit(path: &str) -> bool {
     !path.contains('/') && path.matches(':').count() == 2
 }

@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `create` | a new container, with its rootfs and streams |
 //! | `exec` | one more process |
+//! | `loopback` | a file of a rootfs on a loop device |
+//! | `stats` | the figures of a container |
 //! | `rootfs` | the mounts that containerd asks for |
 //! | `console` | the terminal of a process, on its way to the server |
 //! | `streams` | the standard streams of a process |
@@ -11,7 +13,9 @@
 mod console;
 mod create;
 mod exec;
+mod loopback;
 pub mod rootfs;
+mod stats;
 mod streams;
 
 use std::fmt::Display;
@@ -108,7 +112,7 @@ fn operate(orders: &Orders, order: OwnedFd) -> Result<Done, Failed> {
     let verbs = Verbs::load(&orders.state_root)?.logging(log::of_bundle(&bundle), debug);
     match call {
         Call::Create(request) => return create::create(orders, &verbs, &request),
-        Call::Exec(request) => return exec::exec(orders, &verbs, &request),
+        Call::Exec(request) => return exec::exec(orders, &verbs, &bundle, &request),
         Call::Start(request) => verbs.start(&request.id)?,
         Call::Delete(request) => {
             verbs.delete(&request.id, &bundle)?;
@@ -129,6 +133,10 @@ fn operate(orders: &Orders, order: OwnedFd) -> Result<Done, Failed> {
             let pids = pids.into_iter().filter_map(|pid| u32::try_from(pid).ok()).collect();
             let report = Report { pids, ..Report::default() };
             return Ok(Done { report, kept: Vec::new() });
+        }
+        Call::Stats(request) => {
+            let stats = Some(stats::answer(&verbs.figures(&request.id)?));
+            return Ok(Done { report: Report { stats, ..Report::default() }, kept: Vec::new() });
         }
         other => return Err(Failed::unsupported(other.method())),
     }

@@ -8,19 +8,24 @@
 //! | `connection` | a client: bytes and calls |
 //! | `publisher` | events, on their way to containerd |
 //! | `jobs` | operations under way |
-//! | `processes` | the processes of containers, and their ends |
-//! | `terminal` | terminals, whose bytes the server relays |
+//! | `processes`, `ends` | the processes of containers, and their ends |
+//! | `memory` | what the kernel tells about the memory of containers |
+//! | `relay/` | streams whose bytes the server relays |
+//! | `loggers` | processes that take the output of containers |
 //! | `work` | what the state machine wants done |
 //! | `stay` | how long the server stays: announced containers, and its end |
 
 mod clients;
 mod connection;
+mod ends;
 mod jobs;
+mod loggers;
+mod memory;
 mod poll;
 mod processes;
 mod publisher;
+mod relay;
 mod stay;
-mod terminal;
 mod work;
 
 use std::collections::BTreeMap;
@@ -31,15 +36,18 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use connection::Connection;
+use ends::Closing;
 use jobs::Jobs;
+use loggers::Loggers;
+use memory::Memory;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use poll::{Interest, Poll, Token};
 use processes::Processes;
 use publisher::Publisher;
+use relay::Relays;
 use sharedroot_task::{Effect, Tasks};
 use stay::Stay;
-use terminal::Terminals;
 
 use crate::delete::now;
 use crate::descriptors::Limit;
@@ -58,7 +66,11 @@ pub struct Server {
     tasks: Tasks,
     jobs: Jobs,
     processes: Processes,
-    terminals: Terminals,
+    relays: Relays,
+    loggers: Loggers,
+    /// Deletes that wait for output on its way.
+    closing: Vec<Closing>,
+    memory: Memory,
     publisher: Publisher,
     limit: Limit,
     stay: Stay,
@@ -98,7 +110,10 @@ impl Server {
             last_connection: 0,
             tasks,
             processes: Processes::default(),
-            terminals: Terminals::default(),
+            relays: Relays::default(),
+            loggers: Loggers::default(),
+            closing: Vec::new(),
+            memory: Memory::default(),
             publisher: Publisher::new(&orders.ttrpc_address, orders.namespace.clone()),
             limit,
             stay: Stay::new(&orders.socket),
@@ -122,6 +137,7 @@ impl Server {
             for token in self.poll.wait(self.patience())? {
                 self.take(token)?;
             }
+            self.advance_closing();
             self.jobs.end_late();
             for id in self.stay.given_up(&self.tasks) {
                 let effects = self.tasks.give_up(&id);
@@ -153,8 +169,10 @@ impl Server {
             self.stay.next(&self.tasks),
             self.accept_again,
             self.jobs.next_deadline(),
+            self.publisher.next(),
+            self.next_closing(),
         ];
-        let next = own.into_iter().flatten().chain(self.publisher.next()).min()?;
+        let next = own.into_iter().flatten().min()?;
         // A millisecond more: the kernel counts in whole ones.
         Some(next.saturating_duration_since(Instant::now()) + Duration::from_millis(1))
     }
@@ -173,13 +191,10 @@ impl Server {
                     self.operation_ended(ended);
                 }
             }
-            Token::Terminal(pid, _) => self.terminals.advance(pid, &self.poll),
-            Token::Process(pid) => {
-                if let Some(exit) = self.processes.ended(pid, now(), &self.poll) {
-                    let effects = self.tasks.ended(pid, exit);
-                    self.apply(effects);
-                }
-            }
+            Token::Stream(number, end) => self.relays.advance(number, end, &self.poll),
+            Token::Logger(number) => self.loggers.ended(number, &self.poll),
+            Token::Memory(watch) => self.memory_changed(watch),
+            Token::Process(pid) => self.process_ended(pid),
         }
         Ok(())
     }
@@ -222,16 +237,6 @@ impl Server {
             }
         }
         self.sweep();
-    }
-
-    fn sweep(&mut self) {
-        if !self.jobs.is_idle() {
-            return;
-        }
-        for (pid, exit) in self.processes.sweep(now(), &self.poll) {
-            let effects = self.tasks.ended(pid, exit);
-            self.apply(effects);
-        }
     }
 
     /// Tells what concerns no single container, in the log of some container that has a reader.

@@ -27,20 +27,49 @@ pub enum Token {
     Helper(u64),
     /// The end of a process of a container, by its process ID.
     Process(u32),
-    /// The terminal of a process.
-    Terminal(u32, End),
+    /// A relayed stream, by the number of the relay.
+    Stream(u64, StreamEnd),
+    /// What the kernel tells about a container's memory, by the number of the watch.
+    Memory(u64),
+    /// The end of a process that takes the output of a container, by its number.
+    Logger(u64),
 }
 
-/// One of the three descriptors of a terminal.
+/// A descriptor between a process and its client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum End {
-    /// The master of the pty.
-    Master,
+pub enum StreamEnd {
     /// The client's FIFO of what it writes.
-    Input,
+    InputFrom,
+    /// What the process reads.
+    InputTo,
+    /// What the process writes.
+    OutputFrom,
     /// The client's FIFO of what it reads.
-    Output,
+    OutputTo,
+    /// What the process writes to its standard error.
+    ErrorFrom,
+    /// The client's FIFO for that.
+    ErrorTo,
 }
+
+impl StreamEnd {
+    const ALL: [Self; 6] = [
+        Self::InputFrom,
+        Self::InputTo,
+        Self::OutputFrom,
+        Self::OutputTo,
+        Self::ErrorFrom,
+        Self::ErrorTo,
+    ];
+
+    /// The kind of the descriptor's token.
+    fn kind(self) -> u64 {
+        STREAMS + self as u64
+    }
+}
+
+/// The kind of the first of [`StreamEnd::ALL`].
+const STREAMS: u64 = 16;
 
 /// The bits of a number below the kind.
 const SHIFT: u32 = 56;
@@ -56,9 +85,9 @@ impl Token {
             Self::Report(number) => (5, number),
             Self::Helper(number) => (6, number),
             Self::Process(pid) => (7, u64::from(pid)),
-            Self::Terminal(pid, End::Master) => (8, u64::from(pid)),
-            Self::Terminal(pid, End::Input) => (9, u64::from(pid)),
-            Self::Terminal(pid, End::Output) => (10, u64::from(pid)),
+            Self::Memory(number) => (8, number),
+            Self::Logger(number) => (9, number),
+            Self::Stream(number, end) => (end.kind(), number),
         };
         // 2^56 connections or operations do not happen.
         (kind << SHIFT) | (number & ((1 << SHIFT) - 1))
@@ -76,9 +105,12 @@ impl Token {
             5 => Self::Report(number),
             6 => Self::Helper(number),
             7 => Self::Process(pid),
-            8 => Self::Terminal(pid, End::Master),
-            9 => Self::Terminal(pid, End::Input),
-            _ => Self::Terminal(pid, End::Output),
+            8 => Self::Memory(number),
+            9 => Self::Logger(number),
+            kind => {
+                let end = StreamEnd::ALL.into_iter().find(|end| end.kind() == kind);
+                Self::Stream(number, end.unwrap_or(StreamEnd::ErrorTo))
+            }
         }
     }
 }
@@ -128,6 +160,15 @@ impl Poll {
         Ok(epoll::add(&self.0, source, EventData::new_u64(token.pack()), interest.flags())?)
     }
 
+    /// Waits for what the kernel tells apart from bytes (EPOLLPRI), such as that a file of a cgroup has changed.
+    ///
+    /// # Errors
+    /// epoll_ctl(2)'s.
+    pub fn add_urgent(&self, source: impl AsFd, token: Token) -> io::Result<()> {
+        let data = EventData::new_u64(token.pack());
+        Ok(epoll::add(&self.0, source, data, EventFlags::PRI)?)
+    }
+
     /// Waits for something else of a descriptor.
     ///
     /// # Errors
@@ -175,10 +216,13 @@ mod tests {
             Token::Report(1),
             Token::Helper(0),
             Token::Process(u32::MAX),
-            Token::Terminal(7, End::Master),
-            Token::Terminal(8, End::Input),
-            Token::Terminal(9, End::Output),
+            Token::Memory(10),
+            Token::Logger(most),
         ] {
+            assert_eq!(Token::unpack(token.pack()), token);
+        }
+        for end in StreamEnd::ALL {
+            let token = Token::Stream(most, end);
             assert_eq!(Token::unpack(token.pack()), token);
         }
     }

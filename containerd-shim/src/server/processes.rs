@@ -47,32 +47,30 @@ impl Processes {
         Ok(())
     }
 
-    /// A process may have ended. Returns how, if it has; then nothing of it is kept.
-    pub fn ended(&mut self, pid: u32, now: Timestamp, poll: &Poll) -> Option<Exit> {
+    /// A process may have ended. Returns which one and how, if it has; then nothing of it is kept.
+    pub fn ended(&mut self, pid: u32, now: Timestamp, poll: &Poll) -> Option<(Target, Exit)> {
         let process = self.by_pid.get(&pid)?;
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
         let status = waitid(WaitId::PidFd(process.end.as_fd()), options).ok()??;
         let status = exit_status(status.exit_status(), status.terminating_signal());
-        self.remove(pid, poll);
-        Some(Exit { status, at: now })
+        Some((self.remove(pid, poll)?, Exit { status, at: now }))
     }
 
-    fn remove(&mut self, pid: u32, poll: &Poll) {
-        if let Some(process) = self.by_pid.remove(&pid) {
-            poll.forget(&process.end);
-        }
+    fn remove(&mut self, pid: u32, poll: &Poll) -> Option<Target> {
+        let process = self.by_pid.remove(&pid)?;
+        poll.forget(&process.end);
+        Some(process.target)
     }
 
     /// Waits for every child that has ended, also for those that nobody knows: processes that a hook or a container left
     /// behind. Only while no operation is under way, because the process of an operation may not be known yet.
-    pub fn sweep(&mut self, now: Timestamp, poll: &Poll) -> Vec<(u32, Exit)> {
+    pub fn sweep(&mut self, now: Timestamp, poll: &Poll) -> Vec<(u32, Target, Exit)> {
         let mut ended = Vec::new();
         while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
             let pid = pid.as_raw_nonzero().get().unsigned_abs();
-            if self.by_pid.contains_key(&pid) {
-                self.remove(pid, poll);
+            if let Some(target) = self.remove(pid, poll) {
                 let status = exit_status(status.exit_status(), status.terminating_signal());
-                ended.push((pid, Exit { status, at: now }));
+                ended.push((pid, target, Exit { status, at: now }));
             }
         }
         ended

@@ -1,15 +1,17 @@
 //! What the state machine wants done: at once, or by a helper.
 
 use std::io;
+use std::mem;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use sharedroot_task::messages::task::*;
 use sharedroot_task::{Call, Code, Job, Outcome, Reach, Refusal, Target, Work};
 
-use super::Server;
 use super::jobs::{Ended, Then};
+use super::{Server, ends};
 use crate::order::Order;
-use crate::report::Kind;
+use crate::report::{Keep, Kind};
 use crate::serve;
 
 /// SIGKILL.
@@ -38,20 +40,16 @@ impl Server {
                 return Some(Outcome::Done);
             }
             // What was kept of an exec went with its process.
-            Work::Delete(target @ Target { exec: Some(_), .. }) => {
-                self.terminals.forget(&target, &self.poll);
-                return Some(Outcome::Done);
-            }
+            Work::Delete(target @ Target { exec: Some(_), .. }) => return self.close(job, target),
             Work::Checkpoint(..) => return Some(unsupported("checkpoint")),
             Work::Resize { target, width, height } => {
-                return Some(self.terminals.resize(&target, width, height));
+                return Some(self.relays.resize(&target, width, height));
             }
             Work::StartInit(id) => (
                 Call::Start(StartRequest { id: id.to_string(), ..Default::default() }),
                 Kind::Other,
             ),
             Work::Delete(target @ Target { exec: None, .. }) => {
-                self.terminals.forget(&target, &self.poll);
                 let id = target.container.to_string();
                 (Call::Delete(DeleteRequest { id, ..Default::default() }), Kind::Other)
             }
@@ -97,12 +95,15 @@ impl Server {
                 let mut outcome = report.outcome(kind);
                 if matches!(outcome, Outcome::Created { .. } | Outcome::Started { .. })
                     && let Some(target) = target(&call)
-                    && let Err(error) = self
-                        .terminals
-                        .add(pid, &target, &mut kept, &self.poll)
-                        .and_then(|()| self.processes.add(pid, target, kept, &self.poll))
+                    && let Err(error) = self.take_process(pid, target, &mut kept)
                 {
                     outcome = failed(format!("wait for process {pid}: {error}"));
+                }
+                if let (Call::Delete(_), Outcome::Done) = (&call, &outcome)
+                    && let Some(target) = ends::container(call.container())
+                {
+                    let done = self.close(job, target).map(|outcome| (job, outcome));
+                    return self.finish(done);
                 }
                 (job, outcome)
             }
@@ -112,7 +113,7 @@ impl Server {
                 let then = Then::Undone(job, how);
                 let order = Order { call: Call::Delete(undo), bundle };
                 match self.jobs.begin(order, then, &self.poll) {
-                    None => return,
+                    None => return self.finish(None),
                     Some(Ended { then, .. }) => (job, undone(then, Err("not undone".to_owned()))),
                 }
             }
@@ -125,12 +126,37 @@ impl Server {
                 (job, undone(then, done))
             }
         };
-        let effects = self.tasks.done(job, outcome);
-        self.apply(effects);
+        self.finish(Some((job, outcome)));
+    }
+
+    /// Tells the state machine what has come of an operation, if that is known now, and begins the next ones.
+    fn finish(&mut self, done: Option<(Job, Outcome)>) {
+        if let Some((job, outcome)) = done {
+            let effects = self.tasks.done(job, outcome);
+            self.apply(effects);
+        }
         while let Some(ended) = self.jobs.begin_next(&self.poll) {
             self.operation_ended(ended);
         }
         self.sweep();
+    }
+
+    /// Takes over a process that a helper has made, with what is kept of it.
+    fn take_process(
+        &mut self,
+        pid: u32,
+        target: Target,
+        kept: &mut Vec<(Keep, OwnedFd)>,
+    ) -> io::Result<()> {
+        self.relays.add(pid, &target, kept, &self.poll)?;
+        for (keep, fd) in mem::take(kept) {
+            match keep {
+                Keep::MemoryEvents => self.memory.add(target.container.clone(), fd, &self.poll)?,
+                Keep::Logger => self.loggers.add(target.clone(), fd, &self.poll)?,
+                keep => kept.push((keep, fd)),
+            }
+        }
+        self.processes.add(pid, target, mem::take(kept), &self.poll)
     }
 
     /// The spawner announces helpers, or has ended: then there is another one.

@@ -52,21 +52,21 @@ fn a_create_that_cannot_be_meant_or_done_is_refused_by_name() {
     let option = runc::Options { binary_name: "crun".to_owned(), ..Default::default() };
     let mount = Mount {
         r#type: "erofs".to_owned(),
-        options: vec!["loop".to_owned()],
+        options: vec!["uidmap=0:1:2".to_owned()],
         ..Default::default()
     };
     let refused = [
         (
             Code::Unimplemented,
-            "binary://",
-            CreateTaskRequest { stdout: "binary:///x".to_owned(), ..whole.clone() },
+            "npipe://",
+            CreateTaskRequest { stdout: "npipe:////./pipe/x".to_owned(), ..whole.clone() },
         ),
         (
             Code::Unimplemented,
             "BinaryName",
             CreateTaskRequest { options: Some(Any::of(&option)), ..whole.clone() },
         ),
-        (Code::Unimplemented, "loop", CreateTaskRequest { rootfs: vec![mount], ..whole.clone() }),
+        (Code::Unimplemented, "uidmap", CreateTaskRequest { rootfs: vec![mount], ..whole.clone() }),
         (
             Code::Unimplemented,
             "checkpoint",
@@ -117,7 +117,7 @@ fn a_killed_spawner_is_replaced() {
     let pid = rustix::process::Pid::from_raw(spawner).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
     within("there is another spawner", || shim.child().is_some_and(|now| now != spawner));
-    let request = CreateTaskRequest { stdout: "binary:///x".to_owned(), ..create(&shim) };
+    let request = CreateTaskRequest { stdout: "npipe:///x".to_owned(), ..create(&shim) };
     let (code, text) = client.code(&Call::Create(request));
     assert_eq!(code, Code::Unimplemented, "{text}");
 }
@@ -153,4 +153,63 @@ fn what_containerd_would_not_ask_for_is_refused_with_one_line() {
         assert!(!output.status.success() && output.stdout.is_empty(), "{words:?}: {text}");
         assert!(text.contains(named) && text.lines().count() == 1, "{words:?}: {text}");
     }
+}
+
+/// A logger that is a script. It is written by another process: a file that a process has open for writing cannot be executed,
+/// and a process that another test forks may have it.
+fn logger(shim: &Shim, script: &str) -> String {
+    let program = shim.dir.join("logger");
+    let mut writer = Command::new("sh")
+        .args(["-c", "cat > \"$1\" && chmod 755 \"$1\"", "sh"])
+        .arg(&program)
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    writer.stdin.take().unwrap().write_all(format!("#!/bin/sh\n{script}\n").as_bytes()).unwrap();
+    assert!(writer.wait().unwrap().success());
+    format!("binary://{}", program.display())
+}
+
+#[test]
+fn a_logger_gets_its_descriptors_and_words_and_is_killed_with_a_create_that_fails() {
+    let shim = Shim::start("logger");
+    let mut client = shim.connect();
+    let log = shim.dir.join("log");
+    // The end of descriptor 5 says that the logger is ready.
+    let script = format!(
+        "{{ pwd; env | grep ^CONTAINER | sort; echo \"$@\"; echo $$; ls /proc/$$/fd; }} > {}; exec 5>&-; cat <&3; \
+         trap '' TERM; while :; do sleep 0.1; done",
+        log.display()
+    );
+    let stdout = format!("{}?a=b+c&d=%2F", logger(&shim, &script));
+    // The configuration has no version, so there is no container.
+    let (_, text) = client.code(&Call::Create(CreateTaskRequest { stdout, ..create(&shim) }));
+    assert!(!text.contains("logger"), "{text}");
+    let said = fs::read_to_string(&log).unwrap();
+    let mut lines = said.lines();
+    let mut head = || lines.next().unwrap().to_owned();
+    assert_eq!(head(), shim.bundle());
+    assert_eq!([head(), head()], ["CONTAINER_ID=c1", "CONTAINER_NAMESPACE=default"]);
+    assert_eq!(head(), "a b c d /");
+    let pid = head();
+    // The shell has its script open at a number of its own choice, 10 or more.
+    let open: Vec<_> = lines.filter(|number| number.len() == 1).collect();
+    assert_eq!(open, ["0", "1", "2", "3", "4", "5"]);
+    assert!(!Path::new("/proc").join(pid).exists(), "the logger is left");
+}
+
+#[test]
+fn a_logger_that_is_not_ready_or_not_there_is_named() {
+    let shim = Shim::start("no-logger");
+    let mut client = shim.connect();
+    let mut said = |stdout: String| {
+        client.code(&Call::Create(CreateTaskRequest { stdout, ..create(&shim) })).1
+    };
+    let text = said("binary:///no/such/logger".to_owned());
+    assert!(text.contains("/no/such/logger: No such file"), "{text}");
+    let ends = logger(&shim, "exit 0");
+    // The end of the pipe counts as ready with `binary://`, as with containerd's own shim.
+    assert!(!said(ends.clone()).contains("logger"));
+    let text = said(ends.replace("binary:", "binary-v2:"));
+    assert!(text.contains("ended before it was ready"), "{text}");
 }

@@ -42,6 +42,7 @@ impl Shim {
         let dir = std::env::temp_dir().join(format!("shim-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&dir);
         fs::create_dir_all(dir.join("bundle")).unwrap();
+        fs::write(dir.join("bundle/config.json"), "{}").unwrap();
         let listener = UnixListener::bind(dir.join("socket")).unwrap();
         let path = |name: &str| dir.join(name).to_str().unwrap().to_owned();
         let words = ["events", "socket", "state", "bundle"].map(path);

@@ -1,8 +1,6 @@
-//! The base of an image that no engine has, made under the same lock as the base of an engine's image.
+//! The base of an image that no engine has, made under the same lock as the base of an engine's image, from layers that were
+//! unpacked and checked before.
 
-use std::fs::{self, DirBuilder};
-use std::io::{self, ErrorKind};
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use sharedroot_dm::{Backing, Bytes};
@@ -14,6 +12,11 @@ use crate::catalog::{Facts, TreeFacts};
 
 use crate::bases::Bases;
 use crate::error::{RootfsError, file};
+use crate::import_scratch::{Scratch, sweep};
+
+/// How many times the size of a base all layers of an image may have together. What later layers replace and remove takes no
+/// room in the base.
+const LAYERS_OF_A_BASE: u64 = 4;
 
 /// The result of an import.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,8 +61,9 @@ impl Imports<'_> {
         mut tell: impl FnMut(Stage),
     ) -> Result<Imported, RootfsError> {
         let key = image.key();
+        let most = self.0.config().base_size.0.saturating_mul(LAYERS_OF_A_BASE);
         let unpack = |scratch: &Path, tell: &mut dyn FnMut(Stage)| {
-            Ok(image.unpack(scratch, |passed| tell(Stage::Unpack(passed)))?)
+            Ok(image.unpack(scratch, most, |passed| tell(Stage::Unpack(passed)))?)
         };
         self.import(&key, &mut tell, unpack, |_| Ok(()))
     }
@@ -92,12 +96,18 @@ impl Imports<'_> {
         self.sweep();
         // Before the base's lock is taken: nobody must wait for that lock while a pool is made.
         let pool = self.0.pool()?;
-        let lock = self.0.lock_base(key)?;
-        if pool.ready(&VolumeName::of_base(key))?.is_some() {
+        let is_there = || Ok::<_, RootfsError>(pool.ready(&VolumeName::of_base(key))?.is_some());
+        if is_there()? {
             return Ok(Imported { key: key.clone(), was_there: true });
         }
-        let unpacked = Scratch::make(self.dir().join(key.to_string()))?;
-        let image = layers(&unpacked.0, tell)?;
+        // This also comes before the lock: whoever wrote the archive chooses the key and how long the layers take, and every
+        // container of the image with this key waits for the lock. Afterwards the layers are known to be the image's.
+        let unpacked = Scratch::make(&self.dir())?;
+        let image = layers(unpacked.path(), tell)?;
+        let lock = self.0.lock_base(key)?;
+        if is_there()? {
+            return Ok(Imported { key: key.clone(), was_there: true });
+        }
         tell(Stage::Make);
         let (volume, tree) = self.0.fill_base(&lock, &image, |bytes| self.leaves_room(bytes))?;
         // The digest is of the tree that the base was made from. So `image verify` later compares the base with its source, and
@@ -132,53 +142,8 @@ impl Imports<'_> {
         self.0.state_dir().join("imports")
     }
 
-    /// Removes what killed imports have left. A running import is safe, because it holds the lock of its base.
+    /// Removes what killed imports have left. Returns the directories.
     pub fn sweep(&self) -> Vec<PathBuf> {
-        let mut removed = Vec::new();
-        let Ok(entries) = fs::read_dir(self.dir()) else { return removed };
-        for entry in entries.flatten() {
-            let key = entry.file_name().to_str().and_then(|name| name.parse::<BaseKey>().ok());
-            if let Some(Ok(Some(_nobodys))) = key.map(|key| self.0.try_lock_base(&key)) {
-                match fs::remove_dir_all(entry.path()) {
-                    Ok(()) => removed.push(entry.path()),
-                    Err(error) => tracing::warn!("remove {}: {error}", entry.path().display()),
-                }
-            }
-        }
-        let _ = fs::remove_dir(self.dir());
-        removed
-    }
-}
-
-/// A directory for layers. Drop removes the directory.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn make(path: PathBuf) -> Result<Self, RootfsError> {
-        match fs::remove_dir_all(&path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                return Err(file("remove the old", &path)(error));
-            }
-            _ => {}
-        }
-        // Layers hold set-uid programs from strangers, so only root may reach them.
-        let mut builder = DirBuilder::new();
-        builder.recursive(true).mode(0o700).create(&path).map_err(file("make", &path))?;
-        let path = path.canonicalize().map_err(file("resolve", &path))?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let removed = fs::remove_dir_all(&self.0);
-        let removed = removed.and_then(|()| match self.0.parent().map(fs::remove_dir) {
-            // Another import is running and has files there.
-            Some(Err(error)) if error.kind() != ErrorKind::DirectoryNotEmpty => Err(error),
-            _ => io::Result::Ok(()),
-        });
-        if let Err(error) = removed {
-            tracing::warn!("remove the unpacked layers {}: {error}", self.0.display());
-        }
+        sweep(&self.dir())
     }
 }

@@ -4,7 +4,7 @@
 //! | module | story |
 //! |---|---|
 //! | `config`, `bases` | the configuration of bases; their places, and their pool, opened once |
-//! | `base`, `base_lock`, `base_tree`, `import` | a base is made, mounted, read, removed |
+//! | `base`, `base_lock`, `base_tree`, `import`, `import_scratch` | a base is made, mounted, read, removed |
 //! | `catalog`, `catalog_file`, `names`, `unwanted` | the names of bases, their origins, and which bases nobody wants |
 //! | `leases`, `entries`, `containers` | which container uses a base |
 //! | `shared`, `missing`, `scaffold`, `skeleton` | the root of a read-only container |
@@ -31,6 +31,7 @@ mod error;
 mod exchange;
 mod forgotten;
 mod import;
+mod import_scratch;
 mod labels;
 mod leases;
 mod missing;

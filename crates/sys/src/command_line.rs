@@ -28,7 +28,7 @@ pub fn show_up_to(word: &str) -> io::Result<()> {
             break;
         }
     }
-    let end = begin(&fs::read_to_string("/proc/self/stat")?)
+    let end = begin(&fs::read("/proc/self/stat")?)
         .and_then(|begin| NonNull::new((begin + length) as *mut c_void))
         .ok_or(io::ErrorKind::InvalidData)?;
     // SAFETY: the kernel uses the address to show the command line, and checks that it is in a mapping. No memory changes.
@@ -37,7 +37,7 @@ pub fn show_up_to(word: &str) -> io::Result<()> {
 }
 
 /// The address of the command line (proc_pid_stat(5), field 48).
-fn begin(stat: &str) -> Option<usize> {
+fn begin(stat: &[u8]) -> Option<usize> {
     stat_field(stat, 48)?.parse().ok()
 }
 
@@ -47,9 +47,9 @@ mod tests {
 
     #[test]
     fn the_kernels_text_is_understood() {
-        let stat = fs::read_to_string("/proc/self/stat").unwrap();
+        let stat = fs::read("/proc/self/stat").unwrap();
         let begin = begin(&stat).unwrap();
-        assert!(begin > 1 << 16, "{stat}");
-        assert_eq!(super::begin("7 (a) b) S 1"), None);
+        assert!(begin > 1 << 16, "{}", stat.escape_ascii());
+        assert_eq!(super::begin(b"7 (a) b) S 1"), None);
     }
 }

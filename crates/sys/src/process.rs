@@ -6,21 +6,35 @@ use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
+use rustix::io::Errno;
+
 /// The directory where the cgroup hierarchies are mounted.
 pub const CGROUPS: &str = "/sys/fs/cgroup";
 
 /// When a process started, in clock ticks after boot. Together with the process ID this distinguishes the process from a later
 /// one. `None` if there is no such process.
-#[must_use]
-pub fn started(pid: i32) -> Option<String> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat_field(&stat, 22).map(str::to_owned)
+///
+/// # Errors
+/// The operating system's, except those of a process that has ended. An error does not mean that the process has ended.
+pub fn started(pid: i32) -> io::Result<Option<String>> {
+    let stat = match fs::read(format!("/proc/{pid}/stat")) {
+        Err(e) if matches!(Errno::from_io_error(&e), Some(Errno::NOENT | Errno::SRCH)) => {
+            return Ok(None);
+        }
+        read => read?,
+    };
+    stat_field(&stat, 22)
+        .map(|ticks| Some(ticks.to_owned()))
+        .ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
 /// A field of `/proc/PID/stat` by its number in proc_pid_stat(5), from 3 on.
-pub(crate) fn stat_field(stat: &str, number: usize) -> Option<&str> {
-    // The second field is the name of the program in parentheses, and may contain any character.
-    stat.rsplit_once(") ")?.1.split_whitespace().nth(number.checked_sub(3)?)
+pub(crate) fn stat_field(stat: &[u8], number: usize) -> Option<&str> {
+    // The second field is the name of the program in parentheses. A process names itself, with any bytes but 0 (prctl(2),
+    // PR_SET_NAME), and the kernel prints them as they are.
+    let name_ends = stat.windows(2).rposition(|two| two == b") ")?;
+    let fields = std::str::from_utf8(&stat[name_ends + 2..]).ok()?;
+    fields.split_whitespace().nth(number.checked_sub(3)?)
 }
 
 /// The path of a process's cgroup of version 2 below the top of the hierarchy, without a leading slash. `None` if the process
@@ -44,13 +58,14 @@ mod tests {
 
     #[test]
     fn fields_are_counted_after_the_name() {
-        let stat = "7 (a) b) 9) S 1 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 12345 9";
-        assert_eq!(stat_field(stat, 3), Some("S"));
-        assert_eq!(stat_field(stat, 22), Some("12345"));
-        assert_eq!(
-            (stat_field(stat, 2), stat_field("7 (a", 3), stat_field(stat, 24)),
-            (None, None, None)
-        );
+        let fields = b"S 1 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 12345 9";
+        for name in [&b"a) b) 9"[..], b"\xff", b"\xc3", b"a\n) S \xff"] {
+            let stat = [b"7 (", name, b") ", fields].concat();
+            assert_eq!(stat_field(&stat, 3), Some("S"));
+            assert_eq!(stat_field(&stat, 22), Some("12345"));
+            assert_eq!((stat_field(&stat, 2), stat_field(&stat, 24)), (None, None));
+        }
+        assert_eq!(stat_field(b"7 (a", 3), None);
     }
 
     #[test]
@@ -63,12 +78,13 @@ mod tests {
     #[test]
     fn a_child_started_after_its_parent() {
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
-        let ticks = |pid: u32| started(pid as i32).and_then(|text| text.parse::<u64>().ok());
+        let ticks =
+            |pid: u32| started(pid as i32).unwrap().and_then(|text| text.parse::<u64>().ok());
         assert!(ticks(child.id()).unwrap() >= ticks(std::process::id()).unwrap());
         assert!(cgroup(child.id() as i32).is_ok());
         child.kill().unwrap();
         let pid = child.id();
         child.wait().unwrap();
-        assert_eq!((started(pid as i32), cgroup(pid as i32).is_err()), (None, true));
+        assert_eq!((started(pid as i32).unwrap(), cgroup(pid as i32).is_err()), (None, true));
     }
 }

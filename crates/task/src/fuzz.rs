@@ -2,12 +2,14 @@
 //! `fuzz/` gives random bytes; the tests below give the seeds and damaged seeds.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::ffi::OsStrExt;
 
 use prost::Message;
 
 use crate::messages::Timestamp;
 use crate::messages::envelope::{self, Response};
 use crate::start::{Command, Environment, Input, Start};
+use crate::stream::Stream;
 use crate::tasks::{Effect, Exit, Outcome, Pids, Target, Tasks, Ticket, Work};
 use crate::ttrpc::{Client, HEADER, Kind, MAX_PAYLOAD, Reader, Received, Request, Server};
 use crate::{Call, SERVICES};
@@ -29,6 +31,23 @@ pub fn task(bytes: &[u8]) {
         Err(error) => says_something(&error.to_string()),
     }
     standard_input(bytes);
+    streams(bytes);
+}
+
+/// Every text is a stream that leads to an absolute path, or is refused.
+fn streams(bytes: &[u8]) {
+    for text in String::from_utf8_lossy(bytes).lines() {
+        match text.parse() {
+            Ok(Stream::Null) => assert_eq!(text, ""),
+            Ok(Stream::Path(path) | Stream::File(path)) => assert!(path.is_absolute(), "{path:?}"),
+            Ok(Stream::Logger(logger)) => {
+                let words = [&[logger.program.into_os_string()], &logger.arguments[..]].concat();
+                assert!(words[0].as_bytes().starts_with(b"/"));
+                assert!(words.iter().all(|word| !word.as_bytes().contains(&0)), "{words:?}");
+            }
+            Err(error) => says_something(&error.to_string()),
+        }
+    }
 }
 
 fn frames_are_the_same_in_pieces(bytes: &[u8]) {

@@ -10,6 +10,7 @@
 //! | `event`, `queue` | what is published, and the order in which events go out |
 //! | `tasks` | containers and execs as a state machine |
 //! | [`start`] | the command line of a shim's program, its standard input, and what it prints |
+//! | [`stream`] | where a standard stream leads |
 //! | `decode` | reads a message whose number of entries has a bound |
 //! | `code`, `id` | why a call fails; the names that containerd gives |
 //! | `fuzz.rs` | the functions that the fuzz target calls |
@@ -66,6 +67,7 @@ pub mod messages;
 mod queue;
 mod service;
 pub mod start;
+pub mod stream;
 mod tasks;
 pub mod ttrpc;
 

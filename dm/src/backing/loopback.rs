@@ -1,4 +1,4 @@
-//! Loop devices, through the crate `loopdev-3`. No other file uses loop devices.
+//! Loop devices of a pool, through the crate `loopdev-3`.
 
 use std::fs::{self, File};
 use std::io;

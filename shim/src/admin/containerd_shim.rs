@@ -52,10 +52,12 @@ impl Running {
             let link = |name: &str| fs::read_link(format!("/proc/{pid}/{name}")).ok();
             let is_shim = link("exe").is_some_and(|program| program.ends_with(PROGRAM))
                 && link("ns/pid") == here;
-            let status = fs::read_to_string(format!("/proc/{pid}/status")).ok();
-            let parent = status.as_deref().and_then(parent).filter(|_| is_shim)?;
-            let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"));
-            Some((pid, Shim { parent, memory: pss(&rollup.unwrap_or_default()) }))
+            let text = |name: &str| {
+                let bytes = fs::read(format!("/proc/{pid}/{name}")).unwrap_or_default();
+                String::from_utf8_lossy(&bytes).into_owned()
+            };
+            let parent = is_shim.then(|| parent(&text("status"))).flatten()?;
+            Some((pid, Shim { parent, memory: pss(&text("smaps_rollup")) }))
         });
         Self::of(&shims.collect())
     }

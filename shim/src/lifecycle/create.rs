@@ -37,6 +37,15 @@ impl Container {
     /// # Errors
     /// [`LifecycleError`].
     pub fn create(&self, engine: &Engine, order: &Order<'_>) -> Result<u8, LifecycleError> {
+        Ok(self.create_claimed(engine, order)?.0)
+    }
+
+    /// Does the work of [`Self::create`]. Returns the lock of the container, too.
+    pub(super) fn create_claimed(
+        &self,
+        engine: &Engine,
+        order: &Order<'_>,
+    ) -> Result<(u8, Lock), LifecycleError> {
         let reads = step("load the bundle");
         let mut bundle = Bundle::load(order.bundle)?;
         let mode = Mode::of(|key| annotation(&bundle.spec, key), bundle.readonly)?;
@@ -90,7 +99,7 @@ impl Container {
             // The verb failed, or the container has already ended.
             Engine::Delegate(_) => {}
         }
-        Ok(handed.status)
+        Ok((handed.status, lock))
     }
 
     fn require_none(&self, engine: &Engine) -> Result<(), LifecycleError> {

@@ -85,19 +85,23 @@ impl Container {
     /// # Errors
     /// [`LifecycleError`].
     pub fn delete(&self, asked: Deletion) -> Result<u8, LifecycleError> {
-        self.delete_from(&self.engine, asked)
+        let waits = step("wait for the container's lock");
+        let lock = self.place.wait()?;
+        drop(waits);
+        self.delete_locked(lock, &self.engine, asked)
     }
 
-    pub(super) fn delete_from(
+    /// Deletes the container of the record, of which this process has waited for the lock.
+    pub(super) fn delete_locked(
         &self,
+        mut lock: Lock,
         engine: &Engine,
         asked: Deletion,
     ) -> Result<u8, LifecycleError> {
-        let waits = step("wait for the container's locks");
-        let mut lock = self.place.wait()?;
+        let waits = step("wait for the lock of the container's snapshot");
         let mut root = self.lock_root("delete")?;
         drop(waits);
-        let mut status = self.end(engine, asked)?;
+        let mut status = self.end(&lock, engine, asked)?;
         if status == 0 && !lock.is_held() {
             // The lock's holder may have ended with the container, or it is a `create` that undoes what it made, and waits for
             // the lock of the snapshot. A `create` that goes on would remove, when it fails, what a later `create` of the ID
@@ -112,7 +116,7 @@ impl Container {
             }
             root = self.lock_root("delete")?;
             // A `create` may have made a container after `end` saw that there was none, and has given up the lock.
-            status = self.end_again(engine, asked)?;
+            status = self.end_again(&lock, engine, asked)?;
         }
         if status != 0 {
             return Ok(status);
@@ -125,20 +129,25 @@ impl Container {
     }
 
     /// Has the engine delete a container that was made after [`Self::end`]. Usually there is none.
-    fn end_again(&self, known: &Engine, asked: Deletion) -> Result<u8, LifecycleError> {
+    fn end_again(
+        &self,
+        lock: &Lock,
+        known: &Engine,
+        asked: Deletion,
+    ) -> Result<u8, LifecycleError> {
         let other = self.other_engine(known)?;
         let engine = other.as_ref().unwrap_or(known);
-        if let Engine::Delegate(delegate) = engine {
-            delegate.end_orphan();
-        }
-        if engine.exists()? { self.end(engine, asked) } else { Ok(0) }
+        end_orphan(lock, engine);
+        if engine.exists()? { self.end(lock, engine, asked) } else { Ok(0) }
     }
 
     /// Has the engine delete the container. Returns its exit status.
-    fn end(&self, known: &Engine, asked: Deletion) -> Result<u8, LifecycleError> {
+    fn end(&self, lock: &Lock, known: &Engine, asked: Deletion) -> Result<u8, LifecycleError> {
         let forced = asked == Deletion::Forced;
         let other = self.other_engine(known)?;
-        match other.as_ref().unwrap_or(known) {
+        let engine = other.as_ref().unwrap_or(known);
+        end_orphan(lock, engine);
+        match engine {
             Engine::Embedded(embedded) => match engines(|| embedded.delete(asked)) {
                 // A `create` or `delete` that was killed leaves a record without a container.
                 Err(EngineError::NotFound { .. }) if forced || self.place.read()?.is_some() => {
@@ -146,13 +155,22 @@ impl Container {
                 }
                 deleted => Ok(deleted.map(|()| 0)?),
             },
+            // Another command of this container goes on, and the delegate would end what a `create` makes.
+            Engine::Delegate(_) if lock.is_others() && !forced => Err(self.root_in_use("delete")),
             Engine::Delegate(delegate) => {
-                delegate.end_orphan();
                 let status = engines(|| delegate.delete(asked))?;
                 // crun fails if the `run` of the container deletes the container at the same time.
                 let gone = forced && !delegate.has_traces();
                 Ok(if gone { 0 } else { status })
             }
         }
+    }
+}
+
+/// Ends the delegate of a `create` that was killed. Without the lock of the container there may be no such delegate: the process
+/// that is noted is the child of a `create` that goes on.
+fn end_orphan(lock: &Lock, engine: &Engine) {
+    if let (Engine::Delegate(delegate), true) = (engine, lock.is_held()) {
+        delegate.end_orphan();
     }
 }

@@ -174,6 +174,10 @@ impl Place {
     /// [`RecordError::File`].
     pub fn regain(&self, lock: &mut Lock) -> Result<bool, RecordError> {
         if let Held::LetGo(known) = &lock.0 {
+            // Nobody waits for a command that works on another container.
+            if !self.is(known) {
+                return Ok(false);
+            }
             let again = self.lock(IfMissing::Leave, Duration::from_secs(10))?;
             if !self.is(known) {
                 return Ok(false);

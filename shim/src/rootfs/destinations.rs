@@ -31,7 +31,7 @@ pub fn lead_into_mounts(root: &Path, spec: &mut Spec, before: &[PathBuf]) -> Res
         }
     }
     let covered = |path: &Path| landings.iter().any(|landing| path.starts_with(&landing.place));
-    lead_masks(&top, spec, covered);
+    lead_masks(&top, spec, covered)?;
     for (mount, landing) in spec.mounts_mut().iter_mut().flatten().zip(landings) {
         mount.set_destination(landing.destination);
     }
@@ -64,13 +64,13 @@ fn landings(top: &File, spec: &Spec) -> Result<Vec<Landing>, RootError> {
         let plain = is_plain(&destination);
         let place = if plain && (covered(&destination) || stands(top, &destination)) {
             destination.clone()
-        } else if let Some(path) = behind_links(top, &destination, covered) {
+        } else if let Some(path) = behind_links(top, &destination, covered)? {
             if over(&path).is_some_and(|earlier| earlier.open) {
                 destination.clone_from(&path);
             }
             path
         } else {
-            landing(top, &destination, |_| false).unwrap_or_else(|| destination.clone())
+            landing(top, &destination, |_| false)?.unwrap_or_else(|| destination.clone())
         };
         // The engine would make devices in this mount by path; the engine does not do so if `/dev` has its own name.
         if in_dev(&place) && !in_dev(&destination) {
@@ -92,15 +92,22 @@ fn in_dev(path: &Path) -> bool {
 
 /// Resolves a masked path if a link of the image leads to another file: the engine would mask the link, and the file
 /// would stay visible by its own name.
-fn lead_masks(top: &File, spec: &mut Spec, covered: impl Fn(&Path) -> bool) {
-    let Some(linux) = spec.linux_mut() else { return };
+fn lead_masks(
+    top: &File,
+    spec: &mut Spec,
+    covered: impl Fn(&Path) -> bool,
+) -> Result<(), RootError> {
+    let Some(linux) = spec.linux_mut() else { return Ok(()) };
     let mut masked = linux.masked_paths().clone().unwrap_or_default();
     for path in &mut masked {
         let given = Path::new(path);
         if covered(given) || stands(top, given) {
             continue;
         }
-        let place = landing(top, given, &covered).or_else(|| behind_links(top, given, &covered));
+        let place = match landing(top, given, &covered)? {
+            None => behind_links(top, given, &covered)?,
+            place => place,
+        };
         if let Some(place) = place.as_deref().and_then(Path::to_str) {
             *path = place.to_owned();
         }
@@ -108,6 +115,7 @@ fn lead_masks(top: &File, spec: &mut Spec, covered: impl Fn(&Path) -> bool) {
     if !masked.is_empty() {
         linux.set_masked_paths(Some(masked));
     }
+    Ok(())
 }
 
 #[cfg(test)]

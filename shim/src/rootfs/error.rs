@@ -35,6 +35,15 @@ pub enum RootError {
         /// The path in the container.
         path: PathBuf,
     },
+    /// The image or a container made links that take long.
+    #[error(
+        "symbolic links of the root lead {path} by way of more names than sharedroot follows; give the mount another place, or \
+         shorten the links in the image"
+    )]
+    ManyNames {
+        /// The path in the container.
+        path: PathBuf,
+    },
     /// The link comes from the changes that this start wrote back.
     #[error(
         "mounts[{at}].destination: a symbolic link that the container made before its last end leads {destination} to {lands}; \

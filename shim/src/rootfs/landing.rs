@@ -12,8 +12,15 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::OFlags;
 use sharedroot_sys::resolve::Resolve;
 
+use super::error::RootError;
+
 /// The kernel's bound for symbolic links.
 const MOST_LINKS: usize = 40;
+
+/// How many names the kernel may look up for one path. For each name of the path this module opens the whole way from the root to
+/// the name. 40 links of 2,000 names in a deep directory would take the kernel 164 million look-ups, which are seconds. Every path
+/// of PATH_MAX without a link fits: it has at most 2,047 names, which take half of the square.
+const MOST_LOOKUPS: usize = 1 << 21;
 
 /// The path, absolute and without `..`.
 pub(super) fn is_plain(path: &Path) -> bool {
@@ -30,28 +37,34 @@ pub(super) fn stands(top: impl AsFd, path: &Path) -> bool {
 /// the path. The path need not exist.
 ///
 /// `None` if the path leads through a place that `covered` names: the mount's content there is unknown here.
+///
+/// # Errors
+/// [`RootError::ManyNames`].
 pub(super) fn landing(
     top: impl AsFd,
     path: &Path,
     covered: impl Fn(&Path) -> bool,
-) -> Option<PathBuf> {
-    match walk(top, path, covered) {
+) -> Result<Option<PathBuf>, RootError> {
+    Ok(match walk(top, path, covered)? {
         Walk::Ended(at) => Some(at),
         Walk::Covered(_) => None,
-    }
+    })
 }
 
 /// Where `path` leads in a mount, if links of the image lead into the mount: the path in the mount, as far as the image
 /// and `covered` determine it. `None` if the path leads elsewhere, or if its rest has `..`.
+///
+/// # Errors
+/// [`RootError::ManyNames`].
 pub(super) fn behind_links(
     top: impl AsFd,
     path: &Path,
     covered: impl Fn(&Path) -> bool,
-) -> Option<PathBuf> {
-    match walk(top, path, covered) {
+) -> Result<Option<PathBuf>, RootError> {
+    Ok(match walk(top, path, covered)? {
         Walk::Covered(at) if is_plain(&at) && at != path => Some(at),
         _ => None,
-    }
+    })
 }
 
 /// How a path through the image ends.
@@ -62,10 +75,15 @@ enum Walk {
     Covered(PathBuf),
 }
 
-fn walk(top: impl AsFd, path: &Path, covered: impl Fn(&Path) -> bool) -> Walk {
+fn walk(top: impl AsFd, path: &Path, covered: impl Fn(&Path) -> bool) -> Result<Walk, RootError> {
     let names = |path: &Path| path.components().rev().map(|c| c.as_os_str().to_owned()).collect();
     let (mut at, mut rest, mut links): (_, Vec<_>, _) = (PathBuf::from("/"), names(path), 0);
+    let mut lookups = 0;
     while let Some(name) = rest.pop() {
+        lookups += at.components().count();
+        if lookups > MOST_LOOKUPS {
+            return Err(RootError::ManyNames { path: path.to_owned() });
+        }
         match Path::new(&name).components().next() {
             Some(Component::ParentDir) => {
                 at.pop();
@@ -84,13 +102,14 @@ fn walk(top: impl AsFd, path: &Path, covered: impl Fn(&Path) -> bool) -> Walk {
                     None => at = next,
                 }
                 if covered(&at) {
-                    return Walk::Covered(rest.iter().rev().fold(at, |at, name| at.join(name)));
+                    let whole = rest.iter().rev().fold(at, |at, name| at.join(name));
+                    return Ok(Walk::Covered(whole));
                 }
             }
             _ => {}
         }
     }
-    Walk::Ended(at)
+    Ok(Walk::Ended(at))
 }
 
 /// The target of the link at `path`, whose directory has no link in its own path.
@@ -98,4 +117,38 @@ fn link(top: impl AsFd, path: &Path) -> Option<PathBuf> {
     let open = Resolve::Root.open(top, path, OFlags::PATH | OFlags::NOFOLLOW).ok()?;
     let target = rustix::fs::readlinkat(open, "", Vec::new()).ok()?;
     Some(OsString::from_vec(target.into_bytes()).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{File, create_dir_all, remove_dir_all};
+    use std::os::unix::fs::symlink;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    /// 40 links, each of which goes up and down in a deep directory as often as its length allows.
+    #[test]
+    fn links_of_many_names_have_a_bound() {
+        let root = std::env::temp_dir().join(format!("sharedroot-landing-{}", std::process::id()));
+        let deep = "d/".repeat(900);
+        create_dir_all(root.join(&deep)).unwrap();
+        for n in 0..39 {
+            let target = format!("{}l{}", "../d/".repeat(810), n + 1);
+            symlink(target, root.join(&deep).join(format!("l{n}"))).unwrap();
+        }
+        let (top, none) = (File::open(&root).unwrap(), |_: &Path| false);
+        let path = Path::new("/").join(&deep);
+        let began = Instant::now();
+        let refused = landing(&top, &path.join("l0"), none).unwrap_err();
+        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+        assert!(matches!(refused, RootError::ManyNames { .. }), "{refused}");
+        assert!(behind_links(&top, &path.join("l0"), none).is_err());
+        // The last one of the links alone, and the longest path without a link, which does not exist.
+        let last = landing(&top, &path.join("l38"), none).unwrap();
+        assert_eq!(last, Some(path.join("l39")));
+        let longest = Path::new("/").join("d/".repeat(2047));
+        assert_eq!(landing(&top, &longest, none).unwrap().as_deref(), Some(&*longest));
+        remove_dir_all(root).unwrap();
+    }
 }

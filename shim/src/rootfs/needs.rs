@@ -88,7 +88,8 @@ impl Needs {
             let place = if stands(&root, &need.path) {
                 need.path.clone()
             } else {
-                let Some(path) = landing(&root, &need.path, covered) else { continue };
+                // A path that takes too long is refused where a failure can be reported.
+                let Ok(Some(path)) = landing(&root, &need.path, covered) else { continue };
                 if lacks(&root, &path) {
                     missing.push((index, Missing { path: path.clone(), kind: need.kind() }));
                 }
@@ -109,7 +110,7 @@ impl Needs {
         let mut mounted = Vec::<PathBuf>::new();
         for need in self.all.split_last().map_or(&[][..], |(_, mounts)| mounts) {
             let covered = |path: &Path| mounted.iter().any(|mount| path.starts_with(mount));
-            let Some(place) = landing(&top, &need.path, covered) else { continue };
+            let Some(place) = landing(&top, &need.path, covered)? else { continue };
             if need.source.as_ref().is_some_and(|source| !source.exists()) {
                 // The engine reports this.
                 continue;

@@ -41,7 +41,7 @@ pub fn refuse_over_proc(root: &Path, spec: &Spec) -> Result<(), RootError> {
         } else {
             // This includes a link whose target is missing: the target may exist in the container, as the files of
             // /proc do.
-            landing(&top, destination, |_| false).unwrap_or_default()
+            landing(&top, destination, |_| false)?.unwrap_or_default()
         };
         let fine = !lands.starts_with("/proc")
             || (lands == Path::new("/proc") && is_procfs(mount))

@@ -24,6 +24,16 @@ pub enum VerbError {
         /// The other runtime.
         engine: String,
     },
+    /// This host does not have what the verb needs.
+    #[error("{verb} {id}: this host has no {lacks}")]
+    Host {
+        /// The verb.
+        verb: &'static str,
+        /// The container ID.
+        id: String,
+        /// What is missing.
+        lacks: &'static str,
+    },
 }
 
 /// What kind of failure a [`VerbError`] is, for a program that answers with codes.
@@ -48,7 +58,7 @@ impl VerbError {
             Self::Lifecycle(LifecycleError::Engine(
                 EngineError::NotFound { .. } | EngineError::NotRunning { .. },
             )) => Failure::NotFound,
-            Self::Delegate { .. } => Failure::Unsupported,
+            Self::Delegate { .. } | Self::Host { .. } => Failure::Unsupported,
             Self::Lifecycle(_) => Failure::Other,
         }
     }

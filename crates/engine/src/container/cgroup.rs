@@ -13,11 +13,12 @@ use libcgroups::common::{
     create_cgroup_manager,
 };
 use libcontainer::container::{Container, ContainerStatus};
+use oci_spec::runtime::Spec;
 use rustix::io::Errno;
 use rustix::process::Signal;
 use sharedroot_sys::process::CGROUPS;
 
-use super::{cgroup_end, signal, stats};
+use super::{cgroup_end, signal, stats, unit};
 use crate::{Embedded, EngineError};
 
 /// The file beside the configuration with the path of the cgroup that systemd made for the container.
@@ -123,10 +124,10 @@ impl Embedded {
             // systemd owns the unit's own directory; systemd would remove what is below the directory by path.
             match self.own_cgroup(container) {
                 Some(dir) => cgroup_end::end_below(&dir),
-                None => self.end_processes(),
+                None => self.end_without_directory(),
             }
         } else if !top.join("cgroup.controllers").exists() {
-            self.end_processes();
+            self.end_without_directory();
         } else if let Ok(path) = config.cgroup_path.strip_prefix("/")
             && path.file_name().is_some()
         {
@@ -134,23 +135,58 @@ impl Embedded {
         }
     }
 
-    /// Kills the processes in the cgroup of v1 or of a unit, and waits for their end. They are thawed first, because a
-    /// frozen process of cgroup v1 does not end.
-    fn end_processes(&self) {
-        let Ok(cgroup) = self.cgroup("delete") else { return };
-        let _ = cgroup.freeze(FreezerState::Thawed);
-        let end = Instant::now() + PATIENCE;
-        while let Ok(pids) = cgroup.get_all_pids()
-            && !pids.is_empty()
-            && Instant::now() < end
-        {
-            let pids: Vec<_> = pids.into_iter().map(|pid| pid.as_raw()).collect();
-            let still = |_: &[i32]| match cgroup.get_all_pids() {
-                Ok(pids) => Ok(pids.into_iter().map(|pid| pid.as_raw()).collect()),
-                Err(_) => Err(io::Error::from(io::ErrorKind::NotFound)),
-            };
-            let _ = signal::send_to_all(&pids, still, Signal::KILL, end, |e| e);
-            sleep(PAUSE);
+    /// Kills the processes in the cgroup of v1 or of a unit, and waits for their end.
+    fn end_without_directory(&self) {
+        if let Ok(cgroup) = self.cgroup("delete") {
+            end_processes(&cgroup);
+        }
+    }
+
+    /// Ends every process in the cgroup that `spec`, sharedroot's own configuration, names: for a container whose state
+    /// the engine cannot read.
+    ///
+    /// # Errors
+    /// [`EngineError::Cgroup`] if a process is left, or if nobody can tell.
+    pub(crate) fn end_cgroup_of(&self, spec: &Spec) -> Result<(), EngineError> {
+        let fail = self.failed("delete");
+        let path = spec.linux().as_ref().and_then(|linux| linux.cgroups_path().as_deref());
+        // The configuration always has the path. Without it the engine would have refused the container.
+        let Some(path) = path else { return Ok(()) };
+        if !Path::new(CGROUPS).join("cgroup.controllers").exists() {
+            return self.end_cgroup_v1(path);
+        }
+        let dir = match path.strip_prefix("/") {
+            Ok(below) => Some(Path::new(CGROUPS).join(below)),
+            Err(_) => unit::directory(path).map_err(&fail)?,
+        };
+        // systemd has made no unit of another path.
+        let Some(dir) = dir else { return Ok(()) };
+        // systemd removes the cgroup of a unit itself.
+        if path.is_absolute() {
+            cgroup_end::end(&dir)
+        } else {
+            cgroup_end::end_below(&dir)
+        }
+        match cgroup_end::first_process(&dir, Instant::now() + cgroup_end::LONGEST) {
+            Err(Errno::NOENT) | Ok(None) => Ok(()),
+            Ok(Some(pid)) => Err(fail(does_not_end(pid))),
+            Err(errno) => Err(fail(errno.into())),
+        }
+    }
+
+    fn end_cgroup_v1(&self, path: &Path) -> Result<(), EngineError> {
+        let fail = self.failed("delete");
+        let cgroup = create_cgroup_manager(CgroupConfig {
+            cgroup_path: path.to_owned(),
+            systemd_cgroup: !path.is_absolute(),
+            container_name: self.id().to_string(),
+        })
+        .map_err(|e| fail(io::Error::other(e)))?;
+        end_processes(&cgroup);
+        match cgroup.get_all_pids() {
+            Err(e) if is_gone(&e) => Ok(()),
+            Err(e) => Err(self.cgroup_error("delete")(e)),
+            Ok(pids) => pids.first().map_or(Ok(()), |pid| Err(fail(does_not_end(pid.as_raw())))),
         }
     }
 
@@ -199,7 +235,7 @@ impl Embedded {
         if let Ok(recorded) = std::fs::read(self.bundle().join(CGROUP)) {
             return Some(OsString::from_vec(recorded).into());
         }
-        cgroup_of_unit(&unit(path.to_str()?)?, container.pid()?.as_raw())
+        unit::cgroup_above(&unit::name(path.to_str()?)?, container.pid()?.as_raw())
     }
 
     /// Records the path of the unit's cgroup, before the container's program runs.
@@ -221,24 +257,31 @@ impl Embedded {
     }
 }
 
-/// The uppermost cgroup of the unit's name above process `pid`. A cgroup of that name that the container makes lies
-/// below it.
-fn cgroup_of_unit(unit: &str, pid: i32) -> Option<PathBuf> {
-    let of_init = stats::unified(pid)?;
-    let named =
-        of_init.ancestors().filter(|dir| dir.file_name().is_some_and(|name| *name == *unit));
-    named.last().map(Path::to_owned)
+/// Kills the processes in a cgroup, and waits for their end. They are thawed first, because a frozen process of cgroup v1
+/// does not end.
+fn end_processes(cgroup: &AnyCgroupManager) {
+    let _ = cgroup.freeze(FreezerState::Thawed);
+    let end = Instant::now() + PATIENCE;
+    while let Ok(pids) = cgroup.get_all_pids()
+        && !pids.is_empty()
+        && Instant::now() < end
+    {
+        let pids: Vec<_> = pids.into_iter().map(|pid| pid.as_raw()).collect();
+        let still = |_: &[i32]| match cgroup.get_all_pids() {
+            Ok(pids) => Ok(pids.into_iter().map(|pid| pid.as_raw()).collect()),
+            Err(_) => Err(io::Error::from(io::ErrorKind::NotFound)),
+        };
+        let _ = signal::send_to_all(&pids, still, Signal::KILL, end, |e| e);
+        sleep(PAUSE);
+    }
 }
 
-/// The name of the unit for the path SLICE:PREFIX:NAME, formed as runc and crun form it.
-fn unit(path: &str) -> Option<String> {
-    let (rest, name) = path.rsplit_once(':')?;
-    let prefix = rest.rsplit_once(':').map_or(rest, |(_, prefix)| prefix);
-    Some(if name.ends_with(".slice") { name.to_owned() } else { format!("{prefix}-{name}.scope") })
+fn does_not_end(pid: i32) -> io::Error {
+    io::Error::other(format!("its process {pid} does not end after SIGKILL"))
 }
 
 /// Whether the error says that the file does not exist.
-fn is_gone(error: &(dyn std::error::Error + 'static)) -> bool {
+pub(super) fn is_gone(error: &(dyn std::error::Error + 'static)) -> bool {
     std::iter::successors(Some(error), |error| error.source())
         .filter_map(|error| error.downcast_ref::<WrappedIoError>())
         .any(|error| error.inner().kind() == std::io::ErrorKind::NotFound)
@@ -252,22 +295,5 @@ pub(crate) fn remove(dir: &Path) {
             Err(e) if e.kind() == std::io::ErrorKind::ResourceBusy => sleep(PAUSE),
             _ => break,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_unit_is_named_as_engines_name_it() {
-        for (path, wanted) in [
-            ("system.slice:docker:0ab", "docker-0ab.scope"),
-            (":sharedroot:c", "sharedroot-c.scope"),
-            ("machine.slice:libpod:x.slice", "x.slice"),
-        ] {
-            assert_eq!(unit(path).as_deref(), Some(wanted), "{path}");
-        }
-        assert_eq!(unit("/a/b"), None);
     }
 }

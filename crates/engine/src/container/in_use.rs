@@ -1,7 +1,7 @@
 //! A new container does not take a cgroup that others use.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 use libcgroups::common::{CgroupConfig, CgroupManager, create_cgroup_manager, get_all_pids};
@@ -9,7 +9,8 @@ use oci_spec::runtime::Spec;
 use rustix::io::Errno;
 use sharedroot_sys::process::CGROUPS;
 
-use super::cgroup_end;
+use super::cgroup::is_gone;
+use super::{cgroup_end, unit};
 use crate::spec::error::SpecError;
 
 /// Refuses a cgroup that has processes or is frozen, as runc does since 1.2. An empty cgroup is accepted: a daemon, or
@@ -21,34 +22,32 @@ pub fn refuse_others(spec: &Spec, id: &str) -> Result<(), SpecError> {
     let Some(path) = spec.linux().as_ref().and_then(|linux| linux.cgroups_path().clone()) else {
         return Ok(());
     };
+    let unread = |source| SpecError::CgroupUnread { path: path.clone(), source };
+    let is_v2 = Path::new(CGROUPS).join("cgroup.controllers").exists();
     let dir = match path.strip_prefix("/") {
-        Ok(path) if Path::new(CGROUPS).join("cgroup.controllers").exists() => {
-            Path::new(CGROUPS).join(path)
-        }
+        Ok(path) if is_v2 => Some(Path::new(CGROUPS).join(path)),
         // This is the hierarchy in which the library searches for a container's processes.
-        Ok(path) => Path::new(CGROUPS).join("devices").join(path),
-        Err(_) => return refuse_unit(path, id),
+        Ok(path) => Some(Path::new(CGROUPS).join("devices").join(path)),
+        // The engine refuses what is no unit.
+        Err(_) if is_v2 => unit::directory(&path).map_err(unread)?,
+        Err(_) => None,
     };
-    if !dir.exists() {
-        return Ok(());
-    }
-    if std::fs::read(dir.join("cgroup.freeze")).is_ok_and(|on| on.trim_ascii() == b"1") {
-        return Err(SpecError::CgroupFrozen { path });
-    }
-    let v1 = || match get_all_pids(&dir) {
-        Ok(pids) => Ok(pids.first().map(|pid| pid.as_raw())),
-        Err(_) if !dir.exists() => Ok(None),
-        Err(error) => Err(io::Error::other(error)),
-    };
-    let found = match Path::new(CGROUPS).join("cgroup.controllers").exists() {
-        true => v2(&dir, Instant::now() + cgroup_end::LONGEST),
-        false => v1(),
+    let found = match &dir {
+        Some(dir) if is_frozen(dir) => return Err(SpecError::CgroupFrozen { path }),
+        Some(dir) if is_v2 => v2(dir, Instant::now() + cgroup_end::LONGEST),
+        Some(dir) => v1(dir),
+        None if is_v2 => Ok(None),
+        None => unit_v1(&path, id),
     };
     match found {
         Ok(Some(process)) => Err(SpecError::CgroupInUse { path, process }),
         Ok(None) => Ok(()),
         Err(source) => Err(SpecError::CgroupUnread { path, source }),
     }
+}
+
+fn is_frozen(dir: &Path) -> bool {
+    std::fs::read(dir.join("cgroup.freeze")).is_ok_and(|on| on.trim_ascii() == b"1")
 }
 
 /// A process in a cgroup of version 2 or below it. A cgroup that is gone has none.
@@ -59,17 +58,27 @@ fn v2(dir: &Path, end: Instant) -> io::Result<Option<i32>> {
     }
 }
 
-/// Refuses a unit of systemd that has processes.
-fn refuse_unit(path: PathBuf, id: &str) -> Result<(), SpecError> {
+/// A process in a cgroup of version 1 or below it.
+fn v1(dir: &Path) -> io::Result<Option<i32>> {
+    match get_all_pids(dir) {
+        Ok(pids) => Ok(pids.first().map(|pid| pid.as_raw())),
+        Err(_) if !dir.exists() => Ok(None),
+        Err(error) => Err(io::Error::other(error)),
+    }
+}
+
+/// A process in the cgroup of version 1 that the library takes for the unit's.
+fn unit_v1(path: &Path, id: &str) -> io::Result<Option<i32>> {
     let config = CgroupConfig {
-        cgroup_path: path.clone(),
+        cgroup_path: path.to_owned(),
         systemd_cgroup: true,
         container_name: id.to_owned(),
     };
-    let Ok(unit) = create_cgroup_manager(config) else { return Ok(()) };
-    match unit.get_all_pids().unwrap_or_default().first() {
-        Some(process) => Err(SpecError::CgroupInUse { path, process: process.as_raw() }),
-        None => Ok(()),
+    let unit = create_cgroup_manager(config).map_err(io::Error::other)?;
+    match unit.get_all_pids() {
+        Ok(pids) => Ok(pids.first().map(|pid| pid.as_raw())),
+        Err(error) if is_gone(&error) => Ok(None),
+        Err(error) => Err(io::Error::other(error)),
     }
 }
 

@@ -1,13 +1,14 @@
 //! A container's resource figures in runc's form (`types.Stats`): nanoseconds and bytes.
 //!
-//! The figures of cgroup v2 are read here, because libcgroups fails on a kernel without pressure-stall information. A
-//! controller that is off has the figure 0.
+//! The figures of cgroup v2 come from `figures`, those of v1 from libcgroups. A controller that is off has the figure 0.
 
 use std::path::{Path, PathBuf};
 
 use libcgroups::stats::{BlkioDeviceStat, MemoryData, Stats};
 use serde_json::{Map, Value, json};
 use sharedroot_sys::process;
+
+use super::figures::{Device, Figures, Flat, Usage};
 
 /// The cgroup v2 directory of a process, if this host has the unified hierarchy.
 #[must_use]
@@ -20,83 +21,61 @@ pub fn unified(pid: i32) -> Option<PathBuf> {
 /// The figures of a cgroup v2 directory.
 #[must_use]
 pub fn of_unified(dir: &Path) -> Value {
-    let read = |name: &str| std::fs::read_to_string(dir.join(name)).unwrap_or_default();
-    let flat = |name: &str| keyed(&read(name));
-    let number = |name: &str| limit(read(name).trim());
-    let memory = |part: &str, failures: u64| {
+    let Figures { cpu, memory, memory_events, memory_usage, swap, pids, io, .. } =
+        Figures::read(dir);
+    let data = |usage: Usage, failures: u64| {
         json!({
-            "usage": number(&format!("memory{part}.current")),
-            "limit": number(&format!("memory{part}.max")),
-            "max": number(&format!("memory{part}.peak")),
+            "usage": usage.current,
+            "limit": usage.limit,
+            "max": usage.peak,
             "failcnt": failures,
         })
     };
-    let (cpu, raw, events) = (flat("cpu.stat"), flat("memory.stat"), flat("memory.events"));
-    let of =
-        |map: &Map<String, Value>, key: &str| map.get(key).and_then(Value::as_u64).unwrap_or(0);
-    let (bytes, operations) = io(&read("io.stat"));
+    let raw: Map<String, Value> =
+        memory.iter().map(|(key, value)| (key.to_owned(), value.into())).collect();
+    let (bytes, operations) = of_devices(&io);
     json!({
         "cpu": {
             "usage": {
-                "total": of(&cpu, "usage_usec") * 1000,
-                "kernel": of(&cpu, "system_usec") * 1000,
-                "user": of(&cpu, "user_usec") * 1000,
+                "total": nanoseconds(&cpu, "usage_usec"),
+                "kernel": nanoseconds(&cpu, "system_usec"),
+                "user": nanoseconds(&cpu, "user_usec"),
             },
             "throttling": {
-                "periods": of(&cpu, "nr_periods"),
-                "throttledPeriods": of(&cpu, "nr_throttled"),
-                "throttledTime": of(&cpu, "throttled_usec") * 1000,
+                "periods": cpu.of("nr_periods"),
+                "throttledPeriods": cpu.of("nr_throttled"),
+                "throttledTime": nanoseconds(&cpu, "throttled_usec"),
             },
         },
         "memory": {
-            "cache": of(&raw, "file"),
-            "usage": memory("", of(&events, "max")),
-            "swap": memory(".swap", 0),
+            "cache": memory.of("file"),
+            "usage": data(memory_usage, memory_events.of("max")),
+            "swap": data(swap, 0),
             "raw": raw,
         },
-        "pids": { "current": number("pids.current"), "limit": match read("pids.max").trim() {
-            "max" => 0,
-            text => limit(text),
-        } },
+        "pids": { "current": pids.current, "limit": if pids.limit == u64::MAX { 0 } else { pids.limit } },
         "blkio": { "ioServiceBytesRecursive": bytes, "ioServicedRecursive": operations },
     })
 }
 
-/// A number, or `max` for no limit.
-fn limit(text: &str) -> u64 {
-    if text == "max" { u64::MAX } else { text.parse().unwrap_or(0) }
+/// The kernel counts in microseconds.
+fn nanoseconds(figures: &Flat, key: &str) -> u64 {
+    figures.of(key).saturating_mul(1000)
 }
 
-/// Reads a flat-keyed file, whose lines are `KEY VALUE`.
-fn keyed(text: &str) -> Map<String, Value> {
-    let pair = |line: &str| {
-        let (key, value) = line.split_once(' ')?;
-        Some((key.to_owned(), value.parse::<u64>().ok()?.into()))
-    };
-    text.lines().filter_map(pair).collect()
-}
-
-/// Reads lines of the form `MAJOR:MINOR rbytes=… wbytes=… rios=… wios=… …`: bytes and operations.
-fn io(text: &str) -> (Vec<Value>, Vec<Value>) {
-    let (mut bytes, mut operations) = (Vec::new(), Vec::new());
-    for line in text.lines() {
-        let mut words = line.split_whitespace();
-        let Some((major, minor)) = words.next().and_then(|device| device.split_once(':')) else {
-            continue;
+/// Bytes and operations.
+fn of_devices(devices: &[Device]) -> (Vec<Value>, Vec<Value>) {
+    let rows = |pick: fn(&Device) -> [u64; 2]| -> Vec<Value> {
+        let row = |device: &Device| {
+            let Device { major, minor, .. } = *device;
+            let values = ["Read", "Write"].into_iter().zip(pick(device));
+            values.map(move |(op, value)| {
+                json!({ "major": major, "minor": minor, "op": op, "value": value })
+            })
         };
-        let [major, minor] = [limit(major), limit(minor)];
-        for (key, value) in words.filter_map(|word| word.split_once('=')) {
-            let (list, op) = match key {
-                "rbytes" => (&mut bytes, "Read"),
-                "wbytes" => (&mut bytes, "Write"),
-                "rios" => (&mut operations, "Read"),
-                "wios" => (&mut operations, "Write"),
-                _ => continue,
-            };
-            list.push(json!({ "major": major, "minor": minor, "op": op, "value": limit(value) }));
-        }
-    }
-    (bytes, operations)
+        devices.iter().flat_map(row).collect()
+    };
+    (rows(|device| [device.rbytes, device.wbytes]), rows(|device| [device.rios, device.wios]))
 }
 
 /// The figures that libcgroups read of cgroup v1 hierarchies.
@@ -147,17 +126,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn io_lines_become_runcs_entries() {
-        let (bytes, operations) = io("254:1 rbytes=4096 wbytes=0 rios=1 wios=0 dbytes=0 dios=0\n");
+    fn devices_become_runcs_entries() {
+        let device = Device { major: 254, minor: 1, rbytes: 4096, rios: 1, ..Device::default() };
+        let (bytes, operations) = of_devices(&[device]);
         assert_eq!(bytes[0], json!({"major": 254, "minor": 1, "op": "Read", "value": 4096}));
-        assert_eq!(operations.len(), 2);
+        assert_eq!(operations[1], json!({"major": 254, "minor": 1, "op": "Write", "value": 0}));
     }
 
     #[test]
     fn a_controller_that_is_off_counts_nothing() {
         let stats = of_unified(Path::new("/nowhere"));
         assert_eq!(stats["memory"]["usage"]["usage"], 0);
-        assert_eq!(limit("max"), u64::MAX);
-        assert_eq!(keyed("a 1\nb x\n").len(), 1);
+        assert_eq!(stats["pids"]["limit"], 0);
     }
 }

@@ -31,7 +31,7 @@ impl Note {
     pub fn of(state: &Path, id: &ContainerId, child: Pid) -> io::Result<Self> {
         let note = Self(path(state, id));
         // The start time is noted, too: when the note is read, another process may have the number.
-        let start = started(child.as_raw()).unwrap_or_default();
+        let start = started(child.as_raw())?.unwrap_or_default();
         std::fs::write(&note.0, format!("{child} {start}"))?;
         Ok(note)
     }
@@ -60,7 +60,7 @@ pub fn end(state: &Path, id: &ContainerId) -> io::Result<()> {
         Err(rustix::io::Errno::SRCH) => return Ok(()),
         opened => opened?,
     };
-    if started(pid.as_raw_nonzero().get()).as_deref() != Some(start) {
+    if started(pid.as_raw_nonzero().get())?.as_deref() != Some(start) {
         return Ok(());
     }
     let ends = || {

@@ -12,7 +12,7 @@ use sharedroot_sys::chain::chain;
 use sharedroot_sys::new_file;
 use sharedroot_sys::process::started;
 
-use super::state::STARTED;
+use super::state::InitRecord;
 use crate::asked::Deletion;
 use crate::hooks::callers::{CallersHooks, Maker};
 use crate::mounts::bind_mounts::BindMounts;
@@ -223,9 +223,11 @@ impl Embedded {
             |why: String| EngineError::Engine { verb: "create", id: self.id().clone(), why };
         // This is the first step: without the record every later command takes the init process for a process of
         // another container.
-        let started = started(pid).ok_or_else(|| wrong("its process has ended".to_owned()))?;
-        fs::write(self.bundle().join(STARTED), started)
-            .map_err(|e| wrong(format!("write {STARTED}: {e}")))?;
+        let started = started(pid)
+            .map_err(|e| wrong(format!("see when its process started: {e}")))?
+            .ok_or_else(|| wrong("its process has ended".to_owned()))?;
+        self.record_init(&InitRecord { started, pid: Some(pid) })
+            .map_err(|e| wrong(format!("record its process: {e}")))?;
         if options.systemd_cgroup {
             self.record_cgroup(container).map_err(|e| wrong(format!("record its cgroup: {e}")))?;
             self.limit_new_scope(container, spec)?;

@@ -1,5 +1,7 @@
 //! `delete`: the end of a container.
 
+use std::io;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use libcontainer::container::{Container, ContainerStatus};
@@ -15,10 +17,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Embedded {
     /// Kills the init process if it is outside of the container's cgroup, and waits for its end.
-    fn end_init(&self, container: &Container) -> Result<(), EngineError> {
+    pub(super) fn end(&self, init: io::Result<Option<OwnedFd>>) -> Result<(), EngineError> {
         let fail = |why: String| EngineError::Engine { verb: "delete", id: self.id().clone(), why };
-        let held = self.hold(container).map_err(|e| fail(format!("open its process: {e}")))?;
-        let Some(init) = held else { return Ok(()) };
+        let Some(init) = init.map_err(|e| fail(format!("open its process: {e}")))? else {
+            return Ok(());
+        };
         signal::send(&init, rustix::process::Signal::KILL)
             .map_err(|e| fail(format!("kill its process: {e}")))?;
         match signal::await_end(&init, PATIENCE) {
@@ -37,11 +40,7 @@ impl Embedded {
     pub fn delete(&self, asked: Deletion) -> Result<(), EngineError> {
         let force = asked == Deletion::Forced;
         let mut container = match self.load("delete") {
-            // A `create` that was killed before it wrote a state leaves a directory without a state.
-            Err(EngineError::Engine { .. }) if force => {
-                let _ = std::fs::remove_dir_all(self.dir());
-                return Ok(());
-            }
+            Err(unread @ EngineError::Engine { .. }) if force => return self.delete_unread(unread),
             loaded => loaded?,
         };
         let may = |container: &Container| {
@@ -50,7 +49,7 @@ impl Embedded {
         };
         self.require("delete", &container, may)?;
         self.remove_cgroup(&container);
-        self.end_init(&container)?;
+        self.end(self.hold(&container))?;
         // The library would send the signal by number to the process that it believes to be the container's.
         forget(&mut container);
         container.delete(force).map_err(self.fail("delete"))?;

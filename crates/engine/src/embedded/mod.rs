@@ -7,6 +7,7 @@
 //! | `create` | a new container, and the steps that libcontainer leaves out |
 //! | `start`, `kill`, `pause`, `delete` | the verbs of these names, and `resume` |
 //! | `exec`, `tenant` | one more process in a container; that process, confined as the init process is |
+//! | `unread` | `delete --force` of a container whose state cannot be read |
 //! | `notify` | the caller's service manager learns that a container is ready |
 
 pub mod container;
@@ -20,3 +21,4 @@ mod start;
 pub mod state;
 pub mod status;
 pub mod tenant;
+mod unread;

@@ -3,6 +3,7 @@
 //! The state has a process ID. By the time a command reads it, that number may belong to another process. So when the init
 //! process started is recorded beside it, and compared.
 
+use std::fmt;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::thread::sleep;
@@ -18,8 +19,8 @@ use sharedroot_sys::process::started;
 use super::container::Embedded;
 use crate::{EngineError, engine_log};
 
-/// The file beside the configuration that records when the init process started.
-pub(crate) const STARTED: &str = "init-started";
+/// The file beside the configuration that records the init process: when it started, and its number.
+const STARTED: &str = "init-started";
 
 /// How long another command may take to write the engine's state file of a container. The engine truncates the file
 /// first.
@@ -60,12 +61,13 @@ impl Embedded {
             return Err(EngineError::NotFound { id: self.id().clone() });
         }
         let mut container = read(&self.dir()).map_err(self.fail(verb))?;
-        let known = std::fs::read_to_string(self.bundle().join(STARTED)).ok();
-        let is_others = container.pid().is_some_and(|pid| match started(pid.as_raw()) {
-            Some(now) => known.is_none_or(|known| now != known),
-            None => false,
-        });
-        if is_others {
+        let others = container.pid().map(|pid| self.is_others(pid.as_raw())).transpose();
+        let fail = |e| EngineError::Engine {
+            verb,
+            id: self.id().clone(),
+            why: format!("see when its process started: {e}"),
+        };
+        if others.map_err(fail)? == Some(true) {
             // By now another process has the number, which is not the container's; or the owner is unknown, because
             // `create` died before it recorded when its process started.
             forget(&mut container);
@@ -85,20 +87,89 @@ impl Embedded {
     /// # Errors
     /// pidfd_open(2)'s.
     pub(crate) fn hold(&self, container: &Container) -> std::io::Result<Option<OwnedFd>> {
-        let pid = container.pid().and_then(|pid| Pid::from_raw(pid.as_raw()));
-        let Some(pid) = pid else { return Ok(None) };
+        self.hold_number(container.pid().map(|pid| pid.as_raw()))
+    }
+
+    /// The init process by the number that `create` recorded, for a container whose state cannot be read.
+    ///
+    /// # Errors
+    /// Those of [`Self::hold`].
+    pub(super) fn hold_recorded(&self) -> std::io::Result<Option<OwnedFd>> {
+        self.hold_number(self.recorded()?.and_then(|known| known.pid))
+    }
+
+    fn hold_number(&self, number: Option<i32>) -> std::io::Result<Option<OwnedFd>> {
+        let Some(pid) = number.and_then(Pid::from_raw) else { return Ok(None) };
         let held = match pidfd_open(pid, PidfdFlags::empty()) {
             // INVAL: Linux before 6.15 returns it for a process that has ended and whose number still names a session
             // or a group.
             Err(Errno::SRCH | Errno::INVAL) => return Ok(None),
             held => held?,
         };
-        Ok(self.is_init(pid.as_raw_nonzero().get()).then_some(held))
+        Ok(self.is_init(pid.as_raw_nonzero().get())?.then_some(held))
     }
 
     /// Whether `pid` is the number of the init process that `create` made.
-    pub(crate) fn is_init(&self, pid: i32) -> bool {
-        let known = std::fs::read_to_string(self.bundle().join(STARTED)).ok();
-        known.is_some() && started(pid) == known
+    ///
+    /// # Errors
+    /// The operating system's: then nobody knows, and the process must not count as ended.
+    pub(crate) fn is_init(&self, pid: i32) -> std::io::Result<bool> {
+        let (known, now) = (self.recorded()?, started(pid)?);
+        Ok(known.zip(now).is_some_and(|(known, now)| known.started == now))
+    }
+
+    /// Whether `pid` is the number of a process that is not known to be the one that `create` made.
+    fn is_others(&self, pid: i32) -> std::io::Result<bool> {
+        let known = self.recorded()?;
+        Ok(started(pid)?.is_some_and(|now| known.is_none_or(|known| now != known.started)))
+    }
+
+    /// Records the init process.
+    pub(super) fn record_init(&self, init: &InitRecord) -> std::io::Result<()> {
+        std::fs::write(self.bundle().join(STARTED), init.to_string())
+    }
+
+    /// The init process that `create` recorded; `None` if `create` died before that.
+    fn recorded(&self) -> std::io::Result<Option<InitRecord>> {
+        match std::fs::read_to_string(self.bundle().join(STARTED)) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            read => Ok(Some(InitRecord::parse(&read?))),
+        }
+    }
+}
+
+/// What `create` records of the init process.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct InitRecord {
+    /// When the process started, in clock ticks after boot.
+    pub started: String,
+    /// Its number in the host's PID namespace. A container of an earlier version has none.
+    pub pid: Option<i32>,
+}
+
+impl InitRecord {
+    fn parse(text: &str) -> Self {
+        let (started, pid) = text.split_once(' ').unwrap_or((text, ""));
+        Self { started: started.to_owned(), pid: pid.parse().ok() }
+    }
+}
+
+impl fmt::Display for InitRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.started)?;
+        self.pid.map_or(Ok(()), |pid| write!(f, " {pid}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_reads_back() {
+        for (text, pid) in [("12345 7", Some(7)), ("12345", None)] {
+            let record = InitRecord { started: "12345".to_owned(), pid };
+            assert_eq!((record.to_string().as_str(), InitRecord::parse(text)), (text, record));
+        }
     }
 }

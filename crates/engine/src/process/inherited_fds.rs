@@ -22,18 +22,21 @@ pub fn close_inherited(preserved: i32) -> io::Result<()> {
         let entry = entry?;
         let number = entry.file_name().to_str().and_then(|name| name.parse().ok());
         let Some(number) = number.filter(|number: &i32| *number >= first) else { continue };
-        if !closes_on_exec(&std::fs::read_to_string(entry.path())?) {
+        if !closes_on_exec(&std::fs::read(entry.path())?) {
             nix::unistd::close(number)?;
         }
     }
     Ok(())
 }
 
-/// Whether the fdinfo text is that of a descriptor with the flag (proc_pid_fdinfo(5)).
-fn closes_on_exec(fdinfo: &str) -> bool {
+/// Whether the fdinfo text is that of a descriptor with the flag (proc_pid_fdinfo(5)). Some kinds of files have names there,
+/// of any bytes.
+fn closes_on_exec(fdinfo: &[u8]) -> bool {
     const O_CLOEXEC: u32 = 0o2_000_000;
-    let flags = fdinfo.lines().find_map(|line| line.strip_prefix("flags:"));
-    let flags = flags.and_then(|octal| u32::from_str_radix(octal.trim(), 8).ok());
+    let mut lines = fdinfo.split(|byte| *byte == b'\n');
+    let flags = lines.find_map(|line| line.strip_prefix(b"flags:"));
+    let octal = flags.and_then(|octal| std::str::from_utf8(octal).ok());
+    let flags = octal.and_then(|octal| u32::from_str_radix(octal.trim(), 8).ok());
     flags.is_some_and(|flags| flags & O_CLOEXEC != 0)
 }
 
@@ -45,8 +48,9 @@ mod tests {
     fn the_flag_is_read_of_both_kinds() {
         use std::os::fd::AsRawFd;
         let own = std::fs::File::open("/").unwrap();
-        let info = |n: i32| std::fs::read_to_string(format!("/proc/self/fdinfo/{n}")).unwrap();
+        let info = |n: i32| std::fs::read(format!("/proc/self/fdinfo/{n}")).unwrap();
         assert!(closes_on_exec(&info(own.as_raw_fd())));
         assert!(!closes_on_exec(&info(0)), "standard input came from the caller");
+        assert!(closes_on_exec(b"pos:\t0\nflags:\t02100002\niff:\t\xff\n"));
     }
 }

@@ -29,12 +29,14 @@ pub fn of_user(uid: u32) -> String {
     home.unwrap_or_else(|| "/".to_owned())
 }
 
-/// passwd(5): `name:password:UID:GID:comment:home:shell`.
+/// passwd(5): `name:password:UID:GID:comment:home:shell`. The image wrote the file, and its comments may be of any encoding. A
+/// home directory that is not UTF-8 is left out, because the engine's environment has text only.
 fn find(passwd: impl BufRead, uid: u32) -> Option<String> {
-    passwd.lines().map_while(Result::ok).find_map(|line| {
-        let mut fields = line.split(':').skip(2);
-        let found = fields.next()?.parse::<u32>().ok()?;
-        let home = fields.nth(2)?;
+    passwd.split(b'\n').map_while(Result::ok).find_map(|line| {
+        let fields = line.split(|byte| *byte == b':').map(|field| str::from_utf8(field).ok());
+        let mut fields = fields.skip(2);
+        let found = fields.next()??.parse::<u32>().ok()?;
+        let home = fields.nth(2)??.trim_end_matches('\r');
         (found == uid && !home.is_empty()).then(|| home.to_owned())
     })
 }
@@ -52,6 +54,9 @@ mod tests {
         assert_eq!(home(7).as_deref(), Some("/home/seven"));
         assert_eq!(home(8), None);
         assert_eq!(home(9), None);
-        assert_eq!(find(&b"\xff:x:0:0::/a:\n"[..], 0), None);
+        let other = b"\xff:x:7:7:J\xfcrgen:/a:\nseven:x:7:7::/b:\neight:x:8:8::/\xff:\n";
+        let home = |uid| find(&other[..], uid);
+        assert_eq!((home(7).as_deref(), home(8)), (Some("/a"), None));
+        assert_eq!(find(&b"x:x:1:1::/\xff:\ny:x:2:2::/y:\n"[..], 2).as_deref(), Some("/y"));
     }
 }

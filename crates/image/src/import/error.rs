@@ -134,6 +134,17 @@ pub enum ImportError {
         /// MiB that are free.
         free: u64,
     },
+    /// The layers have more bytes than are unpacked.
+    #[error(
+        "the layers of {path} have more than {most} MiB together, which is four times the size of a base; if you trust the \
+         image, set base.size to more"
+    )]
+    TooLarge {
+        /// The source.
+        path: PathBuf,
+        /// MiB that all layers may have.
+        most: u64,
+    },
     /// The directory for unpacking cannot be used.
     #[error("{step} {path}")]
     Scratch {

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use sharedroot_format::{BaseKey, Digest, Hashing};
 
+use super::amount::{Amount, Metered};
 use super::compression::Decoded;
 use super::contents::{Contents, Layer};
 use super::error::ImportError;
@@ -69,24 +70,31 @@ impl Importable {
         })
     }
 
-    /// Unpacks the layers into new directories in the empty directory `scratch`. Calls `passed` with the number of stored bytes
-    /// that have been read.
+    /// Unpacks the layers into new directories in the empty directory `scratch`. All layers together have at most `most` bytes,
+    /// as they are stored and decompressed. Calls `passed` with the number of stored bytes that have been read.
     ///
     /// # Errors
     /// [`ImportError`] if a layer has another digest, or cannot be unpacked.
     pub fn unpack(
         &self,
         scratch: &Path,
+        most: u64,
         mut passed: impl FnMut(u64),
     ) -> Result<Image, ImportError> {
-        let (mut below, mut before) = (LowerLayers::default(), 0_u64);
+        if self.stored_bytes()? > most {
+            return Err(self.too_large(most));
+        }
+        let (mut below, mut before, amount) = (LowerLayers::default(), 0_u64, Amount::of(most));
         for (n, layer) in self.contents.layers.iter().enumerate() {
             let directory = scratch.join(n.to_string());
             DirBuilder::new().mode(0o755).create(&directory).map_err(|source| {
                 ImportError::Scratch { step: "make", path: directory.clone(), source }
             })?;
-            let read = self.unpack_layer(n, layer, &directory, &mut below, |n| {
-                passed(before.saturating_add(n));
+            let passed = |n| passed(before.saturating_add(n));
+            let read = self.unpack_layer(n, layer, &directory, &mut below, &amount, passed);
+            let read = read.map_err(|error| match amount.is_exceeded() {
+                true => self.too_large(most),
+                false => error,
             })?;
             before = before.saturating_add(read);
         }
@@ -101,6 +109,10 @@ impl Importable {
         })
     }
 
+    fn too_large(&self, most: u64) -> ImportError {
+        ImportError::TooLarge { path: self.files.path().to_owned(), most: most >> 20 }
+    }
+
     /// Unpacks one layer. Checks the digests of the stored bytes and of the tar in them. Returns the size of the stored bytes.
     fn unpack_layer(
         &self,
@@ -108,6 +120,7 @@ impl Importable {
         layer: &Layer,
         directory: &Path,
         below: &mut LowerLayers,
+        amount: &Amount,
         passed: impl FnMut(u64),
     ) -> Result<u64, ImportError> {
         let path = self.files.path().to_owned();
@@ -121,9 +134,9 @@ impl Importable {
             let (name, expected) = (file.clone(), expected.size);
             return Err(ImportError::Size { path, name, expected, found: size });
         }
-        let mut archive = Archive::new(Hashing::new(
-            Decoded::new(Hashing::new(Counted { inner: blob, at: 0, passed })).map_err(stored)?,
-        ));
+        let decoded =
+            Decoded::new(Hashing::new(Counted { inner: blob, at: 0, passed })).map_err(stored)?;
+        let mut archive = Archive::new(Hashing::new(Metered::new(decoded, amount)));
         let unpacked = unpack::unpack(&mut archive, directory, below);
         let root = unpacked.map_err(|source| ImportError::Layer {
             path: path.clone(),
@@ -133,7 +146,7 @@ impl Importable {
         })?;
         // Bytes behind the end of the tar belong to the digests, too.
         let (decoded, diff_id) = archive.into_stream().finish().map_err(stored)?;
-        let (_, digest) = decoded.into_raw().finish().map_err(stored)?;
+        let (_, digest) = decoded.into_inner().into_raw().finish().map_err(stored)?;
         let same = |what: &str, expected: Digest, found: Digest| {
             let name = format!("layer {} of {} ({what})", n + 1, self.contents.layers.len());
             let path = path.clone();
@@ -167,3 +180,7 @@ impl<R: Read, F: FnMut(u64)> Read for Counted<R, F> {
         Ok(n)
     }
 }
+
+#[cfg(test)]
+#[path = "importable_tests.rs"]
+mod tests;

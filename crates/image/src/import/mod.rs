@@ -6,6 +6,7 @@
 //! | `files` | the files of the source by their names, in a directory or in a tar |
 //! | `contents`, `index` | the one image in the source: its configuration and its layers |
 //! | `compression` | bytes that are decompressed while they are read |
+//! | `amount` | how many bytes all layers may have |
 //! | `tar_stream` | the tar of a layer, entry by entry |
 //! | `unpack`, `regular_file`, `hard_link` | the entries of a layer, made as files |
 //! | `unpacker`, `beneath` | the directory of the layer, which no entry leaves |
@@ -16,6 +17,7 @@
 //! | `error`, `unpack_error` | why an image cannot be imported |
 
 mod allowance;
+mod amount;
 mod beneath;
 mod compression;
 mod contents;

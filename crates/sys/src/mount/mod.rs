@@ -41,4 +41,4 @@ pub use detached::Detached;
 pub use error::MountError;
 pub use filesystem::{Access, Setting, block_device, empty, tmpfs};
 pub use namespace::{apart, enter_private_namespace};
-pub use overlay::{UpperDirs, layers, overlay, upper_alone, upper_read_only};
+pub use overlay::{UpperDirs, layers, long_overlay, overlay, upper_alone, upper_read_only};

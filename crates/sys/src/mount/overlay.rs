@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::mount::MountAttrFlags;
 
-use super::filesystem::{Setting, make};
+use super::filesystem::{Access, Setting, make};
 use super::{Detached, MountError};
 
 /// Options that turn off what the attributes `trusted.overlay` of an untrusted layer could make the kernel do.
@@ -37,6 +37,20 @@ pub fn overlay(layers: &[PathBuf], upper: &Path, work: &Path) -> Result<Detached
         layers.iter().map(|layer| Setting::Path("lowerdir+", layer)).collect();
     options.extend([Setting::Path("upperdir", upper), Setting::Path("workdir", work)]);
     make("overlay", what, &options, MountAttrFlags::MOUNT_ATTR_NOATIME)
+}
+
+/// Mounts an overlay with options whose list is too long for mount(2). The superblock and the mount take writes or not.
+///
+/// # Errors
+/// [`MountError::Make`] with the kernel's own words.
+pub fn long_overlay(options: &[Setting<'_>], access: Access) -> Result<Detached, MountError> {
+    let mut all = options.to_vec();
+    let mut attributes = MountAttrFlags::empty();
+    if access == Access::ReadOnly {
+        all.push(Setting::Flag("ro"));
+        attributes |= MountAttrFlags::MOUNT_ATTR_RDONLY;
+    }
+    make("overlay", Path::new("overlay"), &all, attributes)
 }
 
 /// Mounts directories as one read-only tree; `layers` is topmost first and at least two.

@@ -129,6 +129,8 @@ pub(super) struct Container {
     pub execs: BTreeMap<Id, Exec>,
     /// Whether the other processes were already killed or thawed.
     pub cleared: bool,
+    /// Whether an OOM event waits for the start event.
+    pub oom_waits: bool,
     /// The call that deleted the container. Only the end of the init process is missing.
     pub deleted: Option<Ticket>,
     /// Whether containerd gave the container up, and work deletes it or has deleted it.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
 
-use super::container::{Container, Exit};
+use super::container::{Container, Doing, Exit};
 use super::effect::{Effect, Job, Work};
 use super::refusal::Refusal;
 use super::target::{Target, Ticket};
@@ -67,13 +67,35 @@ impl Tasks {
         self.take_effects()
     }
 
-    /// The kernel killed a process of the container because of its memory limit.
+    /// The kernel killed a process of the container because of its memory limit. The event waits for the start event of the
+    /// init process, if the start is under way.
     pub fn oom(&mut self, container: &str) -> Vec<Effect> {
-        if let Some((id, _)) = self.containers.get_key_value(container) {
-            let event = TaskOOM { container_id: id.to_string() };
-            self.effects.push(Effect::Publish(Event::Oom(event)));
+        if let Some((id, container)) = self.containers.get_key_value(container) {
+            let id = id.clone();
+            match container.init.doing {
+                Some(Doing::Start) => self.oom_waits(&id),
+                _ => self.publish_oom(&id),
+            }
         }
         self.take_effects()
+    }
+
+    fn oom_waits(&mut self, id: &Id) {
+        let container = self.containers.get_mut(id).into_iter();
+        container.for_each(|container| container.oom_waits = true);
+    }
+
+    /// Publishes that the kernel killed, if the event waited for the start.
+    pub(super) fn publish_waiting_oom(&mut self, id: &Id) {
+        let container = self.containers.get_mut(id);
+        if container.is_some_and(|container| mem::take(&mut container.oom_waits)) {
+            self.publish_oom(id);
+        }
+    }
+
+    fn publish_oom(&mut self, id: &Id) {
+        let event = TaskOOM { container_id: id.to_string() };
+        self.effects.push(Effect::Publish(Event::Oom(event)));
     }
 
     /// A connection has ended. Nobody waits for its answers any more, and the calls that wait for their process are forgotten.

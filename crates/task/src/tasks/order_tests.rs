@@ -179,3 +179,14 @@ fn nobody_waits_on_a_connection_that_has_ended() {
     driver.tasks.disconnected(1);
     assert_eq!(order(&driver.tasks.ended(7, END)), ["/tasks/exit"]);
 }
+
+#[test]
+fn a_kill_for_memory_while_the_init_process_is_started_is_told_after_the_start() {
+    let mut driver = Driver::new();
+    driver.complete(Method::Create, "", Outcome::Created { pid: 7, pids: Pids::Own });
+    let start = job(&driver.send(Method::Start, ""));
+    assert_eq!(driver.tasks.oom("c1"), []);
+    assert_eq!(driver.tasks.ended(7, END), []);
+    let effects = driver.tasks.done(start, Outcome::Done);
+    assert_eq!(order(&effects), ["/tasks/start", "/tasks/oom", "answer", "/tasks/exit"]);
+}

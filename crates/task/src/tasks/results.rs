@@ -81,6 +81,7 @@ impl Tasks {
             self.effects.push(Effect::Publish(Event::Start(event)));
             Ok(Answer::Start(StartResponse { pid }))
         });
+        self.publish_waiting_oom(&id);
         self.finished(target, ticket, answer);
     }
 
@@ -246,6 +247,7 @@ impl Container {
             init: Process::new(pid, streams),
             execs: std::collections::BTreeMap::new(),
             cleared: false,
+            oom_waits: false,
             deleted: None,
             given_up: false,
         };
