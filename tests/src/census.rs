@@ -158,8 +158,11 @@ fn files(dir: &Path, seen: &mut BTreeSet<String>) {
     }
 }
 
-/// The runtimes, and containerd's shim of ours: its server's and its spawner's program is a sealed copy of that name.
-const PROGRAMS: [&str; 4] = ["sharedroot", "runc", "crun", "containerd-shim-sharedroot-v2"];
+/// The runtimes.
+const PROGRAMS: [&str; 3] = ["sharedroot", "runc", "crun"];
+
+/// The command line of containerd's shim of ours. Its program is a mount that is attached nowhere, and so has no name.
+const SHIM: &[u8] = b"containerd-shim-sharedroot-v2\0";
 
 /// Running runtimes, and processes in other PID namespaces: each program with the number of its processes. Not their PIDs,
 /// because a container that was started again has other PIDs.
@@ -170,7 +173,10 @@ fn processes(seen: &mut BTreeSet<String>) {
         let Ok(program) = fs::read_link(entry.path().join("exe")) else { continue };
         let Ok(namespace) = fs::read_link(entry.path().join("ns/pid")) else { continue };
         let name = program.file_name().unwrap_or_default().to_string_lossy();
-        if namespace != here || PROGRAMS.contains(&&*name) {
+        let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        if line.starts_with(SHIM) {
+            *count.entry("the shim of containerd".to_owned()).or_default() += 1;
+        } else if namespace != here || PROGRAMS.contains(&&*name) {
             *count.entry(program.display().to_string()).or_default() += 1;
         }
     }

@@ -1,7 +1,7 @@
 //! `docker run` with the options of its manual that reach a runtime, with runc and with ours on both kinds of root: exit code,
 //! output, and what a container sees of itself.
 //!
-//! Guest: --limit 1500
+//! Guest: --limit 1500 --shim long
 
 use std::fs;
 

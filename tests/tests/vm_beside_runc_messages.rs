@@ -1,6 +1,6 @@
 //! What a user reads when a container cannot be made: the reason in words where runc has one, and no structure of the engine's.
 //!
-//! Guest: --limit 800
+//! Guest: --limit 800 --shim long
 
 use std::fs;
 use std::os::unix::fs::symlink;

@@ -1,7 +1,7 @@
 //! Mounts whose places are links of the image into other mounts, and file systems in memory: `docker run` and `ctr run` with
 //! runc and with ours, on both kinds of root.
 //!
-//! Guest: --limit 1500
+//! Guest: --limit 1500 --shim long
 
 use std::fs;
 use std::os::unix::fs::symlink;

@@ -1,7 +1,7 @@
 //! Terminals of `docker run -t` and `docker exec -t` beside runc: which device, who leads its session, `/dev/tty`, job control,
 //! `setsid`, `su` and `script` in it. Numbers of processes differ, for runc's own threads take some in the container.
 //!
-//! Guest: --limit 800
+//! Guest: --limit 800 --shim long
 
 use sharedroot_tests::beside::{beside_runc, seen};
 use sharedroot_tests::command::run;

@@ -1,6 +1,6 @@
 //! Volumes of Docker's beside runc: a part of one, a hundred and fifty of them, and one whose link leads a mount astray.
 //!
-//! Guest: --limit 800
+//! Guest: --limit 800 --shim long
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};

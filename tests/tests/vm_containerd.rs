@@ -1,6 +1,6 @@
 //! containerd without Docker: its overlayfs snapshotter's layers identify the image.
 //!
-//! Guest: --selinux enforcing --boolean container_use_host_all_caps --limit 1200
+//! Guest: --selinux enforcing --boolean container_use_host_all_caps --limit 1200 --shim long
 
 use sharedroot_tests::census::Census;
 use sharedroot_tests::command::{Cmd, out, unique_name};

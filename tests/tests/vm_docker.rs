@@ -1,6 +1,6 @@
 //! Which root file system a Docker container gets, and what it costs.
 //!
-//! Guest: --selinux enforcing --boolean container_use_host_all_caps --limit 1200 --takes 150
+//! Guest: --selinux enforcing --boolean container_use_host_all_caps --limit 1200 --takes 150 --shim long
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -1,7 +1,7 @@
 //! Docker's commands on a container, read-only and writable. Generic: passes with `RUNTIME=runc`, too; what only ours does
 //! is asked of ours only.
 //!
-//! Guest: --selinux enforcing --boolean container_use_host_all_caps --limit 1200 --takes 200
+//! Guest: --selinux enforcing --boolean container_use_host_all_caps --limit 1200 --takes 200 --shim long
 
 use sharedroot_tests::command::{Output, run};
 use sharedroot_tests::docker::{Container, docker, docker_run, runs_sharedroot, runtime};

@@ -1,7 +1,7 @@
 //! Whom a container of Docker's is, what it may do, and which namespaces it shares. Generic: passes with `RUNTIME=runc`,
 //! too.
 //!
-//! Guest: --selinux enforcing --boolean container_use_host_all_caps --limit 1200 --takes 90
+//! Guest: --selinux enforcing --boolean container_use_host_all_caps --limit 1200 --takes 90 --shim long
 
 use sharedroot_tests::command::{Output, run};
 use sharedroot_tests::docker::{Container, KINDS, asleep, busybox, docker, docker_run, runtime};

@@ -1,7 +1,7 @@
 //! What only a container's snapshot holds is missing in what Docker makes of its own overlay. An image is then not made, and
 //! the error says why; `diff`, `cp` and `export` of the stopped container show it.
 //!
-//! Guest: --takes 60
+//! Guest: --takes 60 --shim long
 
 use sharedroot_tests::command::{Output, out, run, unique_name};
 use sharedroot_tests::docker::{Container, docker};

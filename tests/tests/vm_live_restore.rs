@@ -1,7 +1,7 @@
 //! A Docker daemon that restarts under running containers, as in an upgrade: what Docker's commands show of them afterwards
 //! is what it is with runc, and the container's `/` is as it was.
 //!
-//! Guest: --alone --limit 1500
+//! Guest: --alone --limit 1500 --shim long
 
 use std::fs;
 

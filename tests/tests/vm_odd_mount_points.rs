@@ -1,7 +1,7 @@
 //! Mount points that the image has not, or has as something else: the same `docker run` with runc on overlay2 and with
 //! sharedroot, on both kinds of root. Status and all that the container sees of the paths must be equal.
 //!
-//! Guest: --selinux enforcing --boolean container_use_host_all_caps --limit 1200 --takes 80
+//! Guest: --selinux enforcing --boolean container_use_host_all_caps --limit 1200 --takes 80 --shim long
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown, symlink};

@@ -50,12 +50,13 @@ impl Running {
         let here = fs::read_link("/proc/self/ns/pid").ok();
         let shims = pids.filter_map(|pid| {
             let link = |name: &str| fs::read_link(format!("/proc/{pid}/{name}")).ok();
-            let is_shim = link("exe").is_some_and(|program| program.ends_with(PROGRAM))
-                && link("ns/pid") == here;
             let text = |name: &str| {
                 let bytes = fs::read(format!("/proc/{pid}/{name}")).unwrap_or_default();
                 String::from_utf8_lossy(&bytes).into_owned()
             };
+            // Its program is a mount of its own, which is attached nowhere and so has no name.
+            let is_shim =
+                text("cmdline").split('\0').next() == Some(PROGRAM) && link("ns/pid") == here;
             let parent = is_shim.then(|| parent(&text("status"))).flatten()?;
             Some((pid, Shim { parent, memory: pss(&text("smaps_rollup")) }))
         });
