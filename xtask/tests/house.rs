@@ -53,11 +53,7 @@ const HOUSE: [(&str, &[&str]); 14] = [
     ("sharedroot-seeds", &["sharedroot-sys"]),
     ("sharedroot-sys", &[]),
     ("sharedroot-task", &[]),
-<<<<<<< HEAD
     // The messages that a test sends to a shim itself.
-=======
-    // It speaks the protocol of containerd's shims, as containerd does.
->>>>>>> main
     ("sharedroot-tests", &["sharedroot-task"]),
     ("xtask", &[]),
 ];
