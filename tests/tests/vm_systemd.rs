@@ -3,6 +3,7 @@
 //! Guest: --systemd --alone --limit 900
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -104,6 +105,84 @@ fn vm_a_container_is_a_scope_of_its_slice() {
     systemd(&["delete", &id]).ok();
     wait_for("the unit is gone", || (property(&unit, "LoadState") == "not-found").then_some(()));
     assert!(!fs::exists(format!("/sys/fs/cgroup/system.slice/{unit}")).expect("look"));
+}
+
+/// The name of a unit is unique on the host, whatever its slice is. So of two containers with one PREFIX:NAME only one can be.
+#[test]
+fn vm_one_name_in_two_slices_is_one_container() {
+    let runtime = Runtime::of_env();
+    let name = unique_name("unit");
+    let container = |slice: &str, pids: u32| {
+        let bundle = Bundle::new(&runtime, &["sleep", "1000"]);
+        bundle.edit(|config| {
+            config["linux"]["cgroupsPath"] = json!(format!("{slice}.slice:lab:{name}"));
+            config["linux"]["resources"] = json!({ "pids": { "limit": pids } });
+        });
+        (bundle, unique_name(slice))
+    };
+    let systemd = |words: &[&str]| runtime.cmd(&[&["--systemd-cgroup"], words].concat()).run();
+    let create =
+        |(bundle, id): &(Bundle, String)| systemd(&["create", "--bundle", bundle.str(), id]);
+    let pid = |(_, id): &(Bundle, String)| {
+        let state = systemd(&["state", id]).json();
+        i32::try_from(state["pid"].as_i64().expect("a pid")).expect("a pid")
+    };
+    let (one, two) = (container("laba", 50), container("labb", 60));
+    create(&one).ok();
+    systemd(&["start", &one.1]).ok();
+    let first = pid(&one);
+    let refused = create(&two);
+    systemd(&["delete", "--force", &two.1]);
+    assert_ne!(refused.status, 0, "{refused}");
+    assert!(!runtime.is_sharedroot() || refused.stderr.contains("linux.cgroupsPath"), "{refused}");
+    let scope = format!("lab-{name}.scope");
+    assert_eq!(cgroup_of(first), format!("/laba.slice/{scope}"), "it lives");
+    assert_eq!(cgroup_file(first, "pids.max"), "50");
+    assert_eq!(property(&scope, "TasksMax"), "50");
+
+    // When the first one has stopped, systemd gives the name up, and the second one may have it.
+    systemd(&["kill", &one.1, "KILL"]).ok();
+    wait_for("it has stopped", || {
+        (systemd(&["state", &one.1]).json()["status"] == "stopped").then_some(())
+    });
+    create(&two).ok();
+    let second = pid(&two);
+    assert_eq!(cgroup_of(second), format!("/labb.slice/{scope}"));
+    systemd(&["delete", &one.1]).ok();
+    // runc 1.1 stops the unit of this name.
+    if runtime.is_sharedroot() {
+        std::thread::sleep(Duration::from_secs(1));
+        assert_eq!(property(&scope, "ActiveState"), "active");
+        assert_eq!(cgroup_of(second), format!("/labb.slice/{scope}"), "it lives");
+    }
+    systemd(&["delete", "--force", &two.1]).ok();
+}
+
+/// `delete --force` waits for the end of the processes that it kills in the scope of a container whose state is cut short. Ours
+/// alone: runc has another state.
+#[test]
+fn vm_sharedroot_ends_a_scope_without_a_state() {
+    let runtime = Runtime::sharedroot();
+    let many = "i=0; while [ $i -lt 40 ]; do sleep 1000 & i=$((i + 1)); done; wait";
+    let bundle = Bundle::new(&runtime, &["sh", "-c", many]);
+    let id = unique_name("scope");
+    bundle.edit(|config| {
+        config["linux"]["cgroupsPath"] = json!(format!("system.slice:lab:{id}"));
+    });
+    let systemd = |words: &[&str]| runtime.cmd(&[&["--systemd-cgroup"], words].concat()).run();
+    systemd(&["create", "--bundle", bundle.str(), &id]).ok();
+    systemd(&["start", &id]).ok();
+    let list = || systemd(&["ps", "--format", "json", &id]).json();
+    wait_for("its processes", || (list().as_array()?.len() == 41).then_some(()));
+    let pids = list();
+    let state = Path::new(runtime.root()).join(&id).join("state.json");
+    fs::write(&state, "").expect("cut it short");
+    systemd(&["delete", "--force", &id]).ok();
+    let is_alive = |pid: &&serde_json::Value| Path::new("/proc").join(pid.to_string()).exists();
+    assert_eq!(pids.as_array().expect("a list").iter().filter(is_alive).count(), 0);
+    assert!(!state.exists());
+    let scope = format!("/sys/fs/cgroup/system.slice/lab-{id}.scope");
+    wait_for("its cgroup is gone", || (!fs::exists(&scope).expect("look")).then_some(()));
 }
 
 /// What the container made below its scope is deeper than a path can say, and its processes are in the deepest cgroup. Ours

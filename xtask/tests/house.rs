@@ -53,7 +53,7 @@ const HOUSE: [(&str, &[&str]); 14] = [
     ("sharedroot-seeds", &["sharedroot-sys"]),
     ("sharedroot-sys", &[]),
     ("sharedroot-task", &[]),
-    // The messages that a test sends to a shim itself.
+    // It speaks the protocol of containerd's shims, as containerd does.
     ("sharedroot-tests", &["sharedroot-task"]),
     ("xtask", &[]),
 ];

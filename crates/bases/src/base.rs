@@ -115,35 +115,36 @@ impl Bases {
         tracing::info!("making the base of {}", image.key);
         let _step = step("make the base");
         self.catalog().note_origin(image)?;
-        let (volume, _tree) = self.fill_base(lock, image, |_| Ok(()))?;
-        volume.seal()?;
+        let scratch = self.run_dir().join("making").join(image.key.to_string());
+        let tree = self.tree_of(image, &scratch)?;
+        self.fill_base(lock, image, &tree, |_| Ok(()))?.seal()?;
         Ok(())
     }
 
-    /// Makes the volume of the image's base, and fills it. Returns the volume and the tree that the volume was made from.
-    /// Before anything is written, `has_room` is called with the number of bytes that the base takes.
+    /// Merges the layers of an image into a tree that a base can hold. `scratch` is made for the tree.
+    pub(super) fn tree_of(&self, image: &Image, scratch: &Path) -> Result<Tree, RootfsError> {
+        let tree = image::assemble(image, scratch).map_err(not_made(image))?;
+        tree.usage(self.config().base_size.0).map_err(not_made(image))?;
+        Ok(tree)
+    }
+
+    /// Makes the volume of the image's base, and fills it from the image's tree. Before anything is written, `has_room` is called
+    /// with the number of bytes that the base takes.
     pub(super) fn fill_base(
         &self,
         _only_maker: &BaseLock,
         image: &Image,
+        tree: &Tree,
         has_room: impl FnOnce(Bytes) -> Result<(), RootfsError>,
-    ) -> Result<(NewVolume<'_>, Tree), RootfsError> {
-        let fail = |source: MakeError| {
-            let key = image.key.clone();
-            match source.is_of_the_image() {
-                true => NotShared::Image { key, source }.into(),
-                false => RootfsError::Make { key, source },
-            }
-        };
-        let scratch = self.run_dir().join("making").join(image.key.to_string());
-        let tree = image::assemble(image, &scratch).map_err(fail)?;
+    ) -> Result<NewVolume<'_>, RootfsError> {
         let size = self.config().base_size;
-        let bytes = Bytes(tree.usage(size.0).map_err(fail)?.bytes);
+        let bytes = Bytes(tree.usage(size.0).map_err(not_made(image))?.bytes);
         has_room(bytes)?;
         let pool = self.with_room(|pool| pool.make_room(bytes).map(|()| pool))?;
         let volume = pool.create_volume(&VolumeName::of_base(&image.key), size)?;
-        image::make_filesystem(&tree, &image.key, volume.device(), size.0).map_err(fail)?;
-        Ok((volume, tree))
+        image::make_filesystem(tree, &image.key, volume.device(), size.0)
+            .map_err(not_made(image))?;
+        Ok(volume)
     }
 
     /// Makes sure that a sealed base exists, of which a snapshot can be taken. The base need not be mounted.
@@ -241,6 +242,15 @@ impl Bases {
         }
         sealed.attach(at)?.keep();
         Ok(())
+    }
+}
+
+/// The error of a base of `image` that cannot be made.
+fn not_made(image: &Image) -> impl FnOnce(MakeError) -> RootfsError {
+    let key = image.key.clone();
+    |source| match source.is_of_the_image() {
+        true => NotShared::Image { key, source }.into(),
+        false => RootfsError::Make { key, source },
     }
 }
 

@@ -32,10 +32,10 @@ pub struct Imported {
 pub enum Stage {
     /// The layers are unpacked; this many stored bytes of the layers have been read.
     Unpack(u64),
-    /// The file system is made from the layers.
-    Make,
     /// The files are read, and their digest is computed.
     Digest,
+    /// The file system is made from the layers.
+    Make,
 }
 
 /// Imports of images that no engine has.
@@ -104,16 +104,18 @@ impl Imports<'_> {
         // container of the image with this key waits for the lock. Afterwards the layers are known to be the image's.
         let unpacked = Scratch::make(&self.dir())?;
         let image = layers(unpacked.path(), tell)?;
+        let tree = self.0.tree_of(&image, &unpacked.path().join("tree"))?;
+        // The digest is of the tree that the base is made from. So `image verify` later compares the base with its source, and
+        // not with itself. The files may be large, so this, too, comes before the lock.
+        tell(Stage::Digest);
+        let digest = tree_digest(tree.root(), |_| ())?;
         let lock = self.0.lock_base(key)?;
         if is_there()? {
             return Ok(Imported { key: key.clone(), was_there: true });
         }
         tell(Stage::Make);
-        let (volume, tree) = self.0.fill_base(&lock, &image, |bytes| self.leaves_room(bytes))?;
-        // The digest is of the tree that the base was made from. So `image verify` later compares the base with its source, and
-        // not with itself.
-        tell(Stage::Digest);
-        let digest = tree_digest(tree.root(), |_| ())?;
+        let room = |bytes| self.leaves_room(bytes);
+        let volume = self.0.fill_base(&lock, &image, &tree, room)?;
         drop(tree);
         still_good(key)?;
         let facts = Facts { tree: Some(TreeFacts::of_source(digest)), ..Facts::of(&image) };
@@ -144,6 +146,6 @@ impl Imports<'_> {
 
     /// Removes what killed imports have left. Returns the directories.
     pub fn sweep(&self) -> Vec<PathBuf> {
-        sweep(&self.dir())
+        sweep(&self.dir(), |key| self.0.try_lock_base(key))
     }
 }

@@ -7,6 +7,9 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use sharedroot_format::BaseKey;
+use sharedroot_sys::chain::chain;
+
 use crate::error::{RootfsError, file};
 
 /// How many names a process tries: its own number may be that of a killed import.
@@ -72,11 +75,25 @@ impl Drop for Scratch {
     }
 }
 
-/// Removes what killed imports have left in `dir`. Returns the directories.
-pub(crate) fn sweep(dir: &Path) -> Vec<PathBuf> {
+/// Removes what killed imports have left in `dir`. Returns the directories. A directory whose name is a key is an import's by an
+/// earlier version, which locks the base and not the directory: `lock_base` gives the lock, or `None` if somebody has it.
+pub(crate) fn sweep<L>(
+    dir: &Path,
+    lock_base: impl Fn(&BaseKey) -> Result<Option<L>, RootfsError>,
+) -> Vec<PathBuf> {
     let mut removed = Vec::new();
     let Ok(entries) = fs::read_dir(dir) else { return removed };
     for path in entries.flatten().map(|entry| entry.path()) {
+        let name = path.file_name().and_then(|name| name.to_str());
+        let key = name.and_then(|name| name.parse().ok());
+        let _base = match key.map(|key| lock_base(&key)).transpose() {
+            Ok(Some(None)) => continue,
+            Ok(lock) => lock,
+            Err(error) => {
+                tracing::warn!("remove {}: {}", path.display(), chain(&error));
+                continue;
+            }
+        };
         let swept = match lock(&path) {
             Ok(Some(_nobodys)) => fs::remove_dir_all(&path).map(|()| removed.push(path.clone())),
             Ok(None) => Ok(()),
@@ -116,6 +133,10 @@ fn lock(path: &Path) -> io::Result<Option<File>> {
 mod tests {
     use super::*;
 
+    fn key(byte: u8) -> BaseKey {
+        BaseKey::of_digest([byte; 32])
+    }
+
     #[test]
     fn only_what_nobody_has_is_swept() {
         let place = std::env::temp_dir().join(format!("sharedroot-scratch-{}", std::process::id()));
@@ -127,13 +148,24 @@ mod tests {
         fs::write(one.path().join("layer"), "").unwrap();
         let left = dir.canonicalize().unwrap().join("left");
         fs::create_dir_all(left.join("layer")).unwrap();
-        assert_eq!(sweep(&dir.canonicalize().unwrap()), [left]);
+        let mut earlier =
+            [b'1', b'2'].map(|n| dir.canonicalize().unwrap().join(key(n).to_string()));
+        earlier.iter().for_each(|dir| fs::create_dir(dir).unwrap());
+        let [runs, killed] = &mut earlier;
+        let mut swept =
+            sweep(&dir.canonicalize().unwrap(), |base| Ok((*base == key(b'2')).then_some(())));
+        swept.sort();
+        let mut both = [left, killed.clone()];
+        both.sort();
+        assert_eq!(swept, both);
+        assert!(runs.exists(), "an import by an earlier version has its base's lock");
+        fs::remove_dir(runs).unwrap();
         assert!(one.path().join("layer").exists() && two.path().exists());
         drop(one);
         assert!(two.path().exists());
         drop(two);
         assert!(!dir.exists());
-        assert!(sweep(&dir).is_empty());
+        assert!(sweep(&dir, |_| Ok(Some(()))).is_empty());
         fs::remove_dir(place).unwrap();
     }
 }

@@ -66,17 +66,51 @@ pub fn handle_ignored() -> std::io::Result<()> {
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let ignored = ignored.and_then(|text| u64::from_str_radix(text.trim(), 16).ok());
     let ignored = ignored.ok_or(std::io::ErrorKind::InvalidData)?;
+    let is_ignored = |number: i32| ignored >> (number - 1) & 1 == 1;
     // Real-time signals have no names here, and programs do not usually ignore them.
-    for signal in Signal::iterator().filter(|signal| ignored >> (*signal as i32 - 1) & 1 == 1) {
+    for signal in Signal::iterator().filter(|signal| is_ignored(*signal as i32)) {
         // SAFETY: a handler that does nothing may run at any moment (signal-safety(7)).
         unsafe { sigaction(signal, &action) }?;
     }
+    for number in (LIBCS..RTMIN).filter(|number| is_ignored(*number)) {
+        set_kernels(number, [0; 4])?;
+    }
     Ok(())
+}
+
+/// The first of the two signals that libc keeps for itself. A program that posix_spawn(3) of glibc executes begins with both
+/// ignored, and sigaction(2) of glibc refuses them.
+const LIBCS: i32 = 32;
+
+/// rt_sigaction(2) with the kernel's own form of an action: the handler, 0 for the default and 1 to ignore the signal, then
+/// flags, restorer and mask.
+#[expect(unsafe_code, reason = "libc refuses its own signals")]
+fn set_kernels(number: i32, action: [u64; 4]) -> std::io::Result<()> {
+    let old = std::ptr::null_mut::<u64>();
+    let set = std::mem::size_of::<u64>();
+    // SAFETY: the kernel reads at most 32 bytes of the action, and writes nothing. No handler is set.
+    let done = unsafe { libc::syscall(libc::SYS_rt_sigaction, number, action.as_ptr(), old, set) };
+    if done == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_signal_stays_ignored_not_even_one_of_libcs() {
+        let ignored = || {
+            let status = std::fs::read_to_string("/proc/self/status").unwrap();
+            let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
+            u64::from_str_radix(line.trim(), 16).unwrap()
+        };
+        for number in [LIBCS, LIBCS + 1] {
+            set_kernels(number, [1, 0, 0, 0]).unwrap();
+        }
+        assert_eq!(ignored() >> (LIBCS - 1), 3);
+        handle_ignored().unwrap();
+        assert_eq!(ignored(), 0);
+    }
 
     #[test]
     fn a_set_is_read_as_it_was_told() {

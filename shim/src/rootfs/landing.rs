@@ -22,6 +22,10 @@ const MOST_LINKS: usize = 40;
 /// of PATH_MAX without a link fits: it has at most 2,047 names, which take half of the square.
 const MOST_LOOKUPS: usize = 1 << 21;
 
+/// How many bytes the names that are still to be followed may have, with a `/` for each: PATH_MAX. 40 links, each of which leads on
+/// through the next in its first name, would have 82,000 names, which no system call takes.
+const MOST_REST: usize = 4096;
+
 /// The path, absolute and without `..`.
 pub(super) fn is_plain(path: &Path) -> bool {
     path.is_absolute() && !path.components().any(|part| part == Component::ParentDir)
@@ -78,12 +82,14 @@ enum Walk {
 fn walk(top: impl AsFd, path: &Path, covered: impl Fn(&Path) -> bool) -> Result<Walk, RootError> {
     let names = |path: &Path| path.components().rev().map(|c| c.as_os_str().to_owned()).collect();
     let (mut at, mut rest, mut links): (_, Vec<_>, _) = (PathBuf::from("/"), names(path), 0);
-    let mut lookups = 0;
+    let size = |names: &[OsString]| names.iter().map(|name| name.len() + 1).sum::<usize>();
+    let (mut lookups, mut bytes) = (0, size(&rest));
     while let Some(name) = rest.pop() {
         lookups += at.components().count();
-        if lookups > MOST_LOOKUPS {
+        if lookups > MOST_LOOKUPS || bytes > MOST_REST {
             return Err(RootError::ManyNames { path: path.to_owned() });
         }
+        bytes -= name.len() + 1;
         match Path::new(&name).components().next() {
             Some(Component::ParentDir) => {
                 at.pop();
@@ -97,13 +103,14 @@ fn walk(top: impl AsFd, path: &Path, covered: impl Fn(&Path) -> bool) -> Result<
                             at = PathBuf::from("/");
                         }
                         let more: Vec<_> = names(&target);
+                        bytes += size(&more);
                         rest.extend(more);
                     }
                     None => at = next,
                 }
                 if covered(&at) {
-                    let whole = rest.iter().rev().fold(at, |at, name| at.join(name));
-                    return Ok(Walk::Covered(whole));
+                    at.extend(rest.iter().rev());
+                    return Ok(Walk::Covered(at));
                 }
             }
             _ => {}
@@ -149,6 +156,29 @@ mod tests {
         assert_eq!(last, Some(path.join("l39")));
         let longest = Path::new("/").join("d/".repeat(2047));
         assert_eq!(landing(&top, &longest, none).unwrap().as_deref(), Some(&*longest));
+        remove_dir_all(root).unwrap();
+    }
+
+    /// 39 links, each of which leads through the next and then through 2,000 names. The last one leads into a mount.
+    #[test]
+    fn names_behind_links_have_a_bound() {
+        let name = format!("sharedroot-landing-rest-{}", std::process::id());
+        let root = std::env::temp_dir().join(name);
+        create_dir_all(root.join("d")).unwrap();
+        for n in 0..39 {
+            let target = format!("l{}/{}", n + 1, "d/".repeat(2040));
+            symlink(target, root.join(format!("l{n}"))).unwrap();
+        }
+        symlink("/mount", root.join("l39")).unwrap();
+        let (top, mount) = (File::open(&root).unwrap(), |at: &Path| at == Path::new("/mount"));
+        for walk in [landing, behind_links] {
+            let refused = walk(&top, Path::new("/l0"), mount).unwrap_err();
+            assert!(matches!(refused, RootError::ManyNames { .. }), "{refused}");
+        }
+        // One of the links alone.
+        let last = behind_links(&top, Path::new("/l38"), mount).unwrap();
+        assert_eq!(last, Some(Path::new("/mount").join("d/".repeat(2040))));
+        assert_eq!(landing(&top, Path::new("/l38"), mount).unwrap(), None);
         remove_dir_all(root).unwrap();
     }
 }

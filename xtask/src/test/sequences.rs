@@ -62,6 +62,14 @@ impl Sequence {
         all
     }
 
+    /// The program that has several guests.
+    pub fn program(&self) -> Option<&Program> {
+        match self {
+            Self::Guests(program) => Some(program),
+            Self::PowerCuts { .. } | Self::Command { .. } => None,
+        }
+    }
+
     pub fn name(&self) -> String {
         match self {
             Self::PowerCuts { part } => format!("power-cut.{part}of{PARTS}"),

@@ -37,6 +37,11 @@ pub struct Kind {
 struct Made(Mutex<Vec<Extra>>);
 
 impl Made {
+    /// Whether the files are there that a sequence needs.
+    fn has_all_of(&self, sequence: &Sequence) -> bool {
+        sequence.program().is_none_or(|program| self.has_all(program))
+    }
+
     fn has_all(&self, program: &Program) -> bool {
         let made = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         program.needs.iter().flat_map(|needs| &needs.with).all(|extra| made.contains(extra))
@@ -101,16 +106,14 @@ impl Work {
         programs.sort_by_key(|program| std::cmp::Reverse(program.expected));
         let mut kinds: Vec<Arc<Kind>> = Vec::new();
         let (made, mut wanted) = (Arc::<Made>::default(), Vec::new());
+        let all = programs.iter().chain(sequences.iter().filter_map(Sequence::program));
+        for extra in all.flat_map(|program| &program.needs).flat_map(|needs| &needs.with) {
+            if !wanted.contains(extra) {
+                wanted.push(*extra);
+            }
+        }
         for program in programs {
             let needs = &program.needs[0];
-            wanted.extend(
-                needs
-                    .with
-                    .iter()
-                    .filter(|extra| !wanted.contains(*extra))
-                    .copied()
-                    .collect::<Vec<_>>(),
-            );
             let alike =
                 |kind: &&Arc<Kind>| kind.options == needs.guest && kind.alone == needs.alone;
             let kind = match kinds.iter().find(alike) {
@@ -147,10 +150,9 @@ impl Work {
             if let Some(next) = self.ready() {
                 return Some(next);
             }
-            if self
-                .kinds
-                .iter()
-                .all(|kind| kind.queue().programs.iter().all(|p| self.made.has_all(p)))
+            let mut kinds = self.kinds.iter();
+            if kinds.all(|kind| kind.queue().programs.iter().all(|p| self.made.has_all(p)))
+                && self.sequences().is_empty()
             {
                 return None;
             }
@@ -158,9 +160,14 @@ impl Work {
         }
     }
 
+    fn sequences(&self) -> std::sync::MutexGuard<'_, VecDeque<Sequence>> {
+        self.sequences.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn ready(&self) -> Option<Next> {
-        let mut sequences = self.sequences.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(sequence) = sequences.pop_front() {
+        let mut sequences = self.sequences();
+        let at = sequences.iter().position(|sequence| self.made.has_all_of(sequence));
+        if let Some(sequence) = at.and_then(|at| sequences.remove(at)) {
             return Some(Next::Sequence(sequence));
         }
         // Counted under the lock, so that each of two slots sees the other's guest.

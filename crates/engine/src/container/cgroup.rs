@@ -1,9 +1,7 @@
 //! The container's cgroup: where it is, its processes, its end.
 
 use std::collections::HashSet;
-use std::ffi::OsString;
 use std::io;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -20,9 +18,6 @@ use sharedroot_sys::process::CGROUPS;
 
 use super::{cgroup_end, signal, stats, unit};
 use crate::{Embedded, EngineError};
-
-/// The file beside the configuration with the path of the cgroup that systemd made for the container.
-const CGROUP: &str = "init-cgroup";
 
 /// How long a killed process may take to end.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -167,10 +162,15 @@ impl Embedded {
         } else {
             cgroup_end::end_below(&dir)
         }
-        match cgroup_end::first_process(&dir, Instant::now() + cgroup_end::LONGEST) {
-            Err(Errno::NOENT) | Ok(None) => Ok(()),
-            Ok(Some(pid)) => Err(fail(does_not_end(pid))),
-            Err(errno) => Err(fail(errno.into())),
+        // `cgroup.kill` returns before the processes have ended.
+        let end = Instant::now() + PATIENCE;
+        loop {
+            match cgroup_end::first_process(&dir, Instant::now() + cgroup_end::LONGEST) {
+                Err(Errno::NOENT) | Ok(None) => return Ok(()),
+                Ok(Some(pid)) if Instant::now() >= end => return Err(fail(does_not_end(pid))),
+                Ok(Some(_)) => sleep(PAUSE),
+                Err(errno) => return Err(fail(errno.into())),
+            }
         }
     }
 
@@ -232,19 +232,8 @@ impl Embedded {
             let dir = Path::new(CGROUPS).join(path.strip_prefix("/").unwrap_or(&path));
             return Path::new(CGROUPS).join("cgroup.controllers").exists().then_some(dir);
         }
-        if let Ok(recorded) = std::fs::read(self.bundle().join(CGROUP)) {
-            return Some(OsString::from_vec(recorded).into());
-        }
-        unit::cgroup_above(&unit::name(path.to_str()?)?, container.pid()?.as_raw())
-    }
-
-    /// Records the path of the unit's cgroup, before the container's program runs.
-    pub(crate) fn record_cgroup(&self, container: &Container) -> std::io::Result<()> {
-        match self.own_cgroup(container) {
-            Some(dir) => std::fs::write(self.bundle().join(CGROUP), dir.as_os_str().as_bytes()),
-            // On cgroup v1 there is no path to record.
-            None => Ok(()),
-        }
+        let of_process = || unit::of_process(&path, container.pid()?.as_raw()).ok()?;
+        self.recorded_cgroup().or_else(of_process)
     }
 
     /// The error of a cgroup that did not do what `verb` asked for.

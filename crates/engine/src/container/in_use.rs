@@ -14,10 +14,11 @@ use super::{cgroup_end, unit};
 use crate::spec::error::SpecError;
 
 /// Refuses a cgroup that has processes or is frozen, as runc does since 1.2. An empty cgroup is accepted: a daemon, or
-/// a `create` that died, may have made it.
+/// a `create` that died, may have made it. Also refuses a unit of systemd whose name another unit has: the library would put
+/// the container into that unit.
 ///
 /// # Errors
-/// [`SpecError::CgroupInUse`], [`SpecError::CgroupFrozen`], [`SpecError::CgroupUnread`].
+/// [`SpecError::CgroupInUse`], [`SpecError::CgroupFrozen`], [`SpecError::CgroupUnread`], [`SpecError::UnitInUse`].
 pub fn refuse_others(spec: &Spec, id: &str) -> Result<(), SpecError> {
     let Some(path) = spec.linux().as_ref().and_then(|linux| linux.cgroups_path().clone()) else {
         return Ok(());
@@ -32,6 +33,11 @@ pub fn refuse_others(spec: &Spec, id: &str) -> Result<(), SpecError> {
         Err(_) if is_v2 => unit::directory(&path).map_err(unread)?,
         Err(_) => None,
     };
+    if let (Some(dir), true) = (&dir, is_v2 && path.is_relative())
+        && let Some(unit) = unit::await_name(&path, dir).map_err(unread)?
+    {
+        return Err(SpecError::UnitInUse { path, unit });
+    }
     let found = match &dir {
         Some(dir) if is_frozen(dir) => return Err(SpecError::CgroupFrozen { path }),
         Some(dir) if is_v2 => v2(dir, Instant::now() + cgroup_end::LONGEST),

@@ -1,14 +1,29 @@
 //! The unit that systemd makes for a container whose `linux.cgroupsPath` is SLICE:PREFIX:NAME: its name, and its cgroup.
 
+use std::ffi::OsString;
 use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
+use libcontainer::container::Container;
 use sharedroot_sys::process::{CGROUPS, cgroup};
 
 use super::stats;
+use crate::Embedded;
+
+/// The file beside the configuration with the path of the cgroup that systemd made for the container.
+const CGROUP: &str = "init-cgroup";
 
 /// The slice of a path that names none.
 const DEFAULT_SLICE: &str = "system.slice";
+/// Where systemd has the file of each unit that a program made, for as long as systemd knows the unit (systemd.unit(5), "Unit File
+/// Load Path").
+const TRANSIENT: &str = "/run/systemd/transient";
+/// How long systemd may take to remove a unit whose cgroup is gone.
+const PATIENCE: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// The name of the unit for the path, formed as runc and crun form it.
 pub(super) fn name(path: &str) -> Option<String> {
@@ -51,13 +66,70 @@ fn below_root(path: &str) -> Option<PathBuf> {
     (plain && dir.components().count() == parts).then_some(dir)
 }
 
-/// The uppermost cgroup of the unit's name above process `pid`. A cgroup of that name that the container makes lies
-/// below it.
-pub(super) fn cgroup_above(unit: &str, pid: i32) -> Option<PathBuf> {
-    let of_init = stats::unified(pid)?;
-    let named =
-        of_init.ancestors().filter(|dir| dir.file_name().is_some_and(|name| *name == *unit));
-    named.last().map(Path::to_owned)
+/// The directory of the unit's cgroup, if process `pid` is in the cgroup or below it: the container can move its processes
+/// deeper.
+///
+/// # Errors
+/// Those of [`directory`].
+pub(super) fn of_process(path: &Path, pid: i32) -> io::Result<Option<PathBuf>> {
+    let Some(cgroup) = stats::unified(pid) else { return Ok(None) };
+    Ok(directory(path)?.filter(|dir| cgroup.starts_with(dir)))
+}
+
+/// Waits until systemd has no unit of the path's name that is without a cgroup in `dir`, the place that the path names. The name
+/// of a unit is unique on the host, so such a unit is in another slice, or has failed, or systemd is about to remove it. Returns
+/// the name of a unit that stays.
+///
+/// # Errors
+/// The operating system's.
+pub(super) fn await_name(path: &Path, dir: &Path) -> io::Result<Option<String>> {
+    let Some(name) = path.to_str().and_then(name) else { return Ok(None) };
+    let (file, end) = (Path::new(TRANSIENT).join(&name), Instant::now() + PATIENCE);
+    while !dir.try_exists()? && file.try_exists()? {
+        if Instant::now() >= end {
+            return Ok(Some(name));
+        }
+        sleep(PAUSE);
+    }
+    Ok(None)
+}
+
+impl Embedded {
+    /// Records the path of the unit's cgroup, before the container's program runs.
+    ///
+    /// # Errors
+    /// The operating system's; the init process is in no cgroup of the unit that the configuration names.
+    pub(crate) fn record_cgroup(&self, container: &Container) -> io::Result<()> {
+        if !Path::new(CGROUPS).join("cgroup.controllers").exists() {
+            // On cgroup v1 there is no path to record.
+            return Ok(());
+        }
+        let path = container.spec().map_err(io::Error::other)?.cgroup_path;
+        let pid = container.pid().map_or(0, |pid| pid.as_raw());
+        let Some(dir) = of_process(&path, pid)? else {
+            let what = match stats::unified(pid) {
+                Some(other) => format!("systemd has put its process into {}", other.display()),
+                None => "its process has ended".to_owned(),
+            };
+            let path = path.display();
+            return Err(io::Error::other(format!("{what}; linux.cgroupsPath is {path}")));
+        };
+        std::fs::write(self.bundle().join(CGROUP), dir.as_os_str().as_bytes())
+    }
+
+    /// Whether the library's `delete` would stop a unit of systemd that is not the container's: the library names the unit only by
+    /// its name, which another unit may have once the container's own is gone.
+    pub(crate) fn has_lost_its_unit(&self, container: &Container) -> bool {
+        let named = || directory(&container.spec().ok()?.cgroup_path).ok()?;
+        let dir = self.recorded_cgroup().or_else(named);
+        container.systemd() && dir.is_some_and(|dir| matches!(dir.try_exists(), Ok(false)))
+    }
+
+    /// The path that [`Self::record_cgroup`] has recorded.
+    pub(super) fn recorded_cgroup(&self) -> Option<PathBuf> {
+        let path = std::fs::read(self.bundle().join(CGROUP)).ok()?;
+        Some(OsString::from_vec(path).into())
+    }
 }
 
 #[cfg(test)]

@@ -52,6 +52,10 @@ impl Embedded {
         self.end(self.hold(&container))?;
         // The library would send the signal by number to the process that it believes to be the container's.
         forget(&mut container);
+        if self.has_lost_its_unit(&container) {
+            // So the library stops no unit.
+            container.set_systemd(false);
+        }
         container.delete(force).map_err(self.fail("delete"))?;
         if let Some(later) = self.later("delete")? {
             later.after_end(&container.state, self.callers());

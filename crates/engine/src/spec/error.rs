@@ -36,6 +36,17 @@ pub enum SpecError {
         /// One of these processes.
         process: i32,
     },
+    /// systemd has a unit of this name elsewhere: the container would be in that unit.
+    #[error(
+        "linux.cgroupsPath: {path} is the unit {unit}, and systemd has a unit of this name in another slice, or a failed one; \
+         end that unit (systemctl stop, systemctl reset-failed), or give the container another name"
+    )]
+    UnitInUse {
+        /// The path in config.json.
+        path: PathBuf,
+        /// The name of the unit.
+        unit: String,
+    },
     /// Somebody makes cgroups there faster than they are read, or the kernel does not list the processes.
     #[error(
         "linux.cgroupsPath: it is not known whether {path} has processes; remove the cgroups below it, or name a cgroup of \

@@ -7,11 +7,13 @@ use super::unpack_error::{UnpackError, invalid};
 /// the files of all layers are on the disk at once.
 pub(super) const MOST_ENTRIES: u64 = 1 << 22;
 
-/// Counts the entries of an image.
+/// Counts the entries of an image, and the bytes of its files.
 #[derive(Debug)]
 pub(super) struct Allowance {
     most: u64,
     entries: u64,
+    most_bytes: u64,
+    bytes: u64,
 }
 
 impl Default for Allowance {
@@ -22,7 +24,13 @@ impl Default for Allowance {
 
 impl Allowance {
     pub(super) fn bounded(most: u64) -> Self {
-        Self { most, entries: 0 }
+        Self { most, entries: 0, most_bytes: u64::MAX, bytes: 0 }
+    }
+
+    /// The usual number of entries, whose files have at most `most` bytes together. Holes count: they are neither stored nor
+    /// unpacked, but the digest of the tree is made of every byte, as is whatever reads the files later.
+    pub(super) fn of_bytes(most: u64) -> Self {
+        Self { most_bytes: most, ..Self::default() }
     }
 
     /// Counts an entry, or a directory on the way to it.
@@ -33,5 +41,22 @@ impl Allowance {
             return Err(invalid(entry, format!("is beyond the {most} that all layers may have")));
         }
         Ok(())
+    }
+
+    /// Counts the bytes of a regular file.
+    pub(super) fn add_file(&mut self, entry: &Entry) -> Result<(), UnpackError> {
+        self.bytes = self.bytes.saturating_add(entry.size);
+        if self.bytes > self.most_bytes {
+            return Err(invalid(
+                entry,
+                "makes the files of all layers too large, with their holes",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Whether the files had more bytes, so that an error of a layer says only this.
+    pub(super) fn is_exceeded(&self) -> bool {
+        self.bytes > self.most_bytes
     }
 }

@@ -136,8 +136,8 @@ pub enum ImportError {
     },
     /// The layers have more bytes than are unpacked.
     #[error(
-        "the layers of {path} have more than {most} MiB together, which is four times the size of a base; if you trust the \
-         image, set base.size to more"
+        "the layers of {path} have more than {most} MiB together, with the holes of their files, which is four times the size \
+         of a base; if you trust the image, set base.size to more"
     )]
     TooLarge {
         /// The source.

@@ -71,7 +71,7 @@ impl Importable {
     }
 
     /// Unpacks the layers into new directories in the empty directory `scratch`. All layers together have at most `most` bytes,
-    /// as they are stored and decompressed. Calls `passed` with the number of stored bytes that have been read.
+    /// as they are stored and decompressed, and so have their files, with the holes. Calls `passed` with the number of stored bytes that have been read.
     ///
     /// # Errors
     /// [`ImportError`] if a layer has another digest, or cannot be unpacked.
@@ -84,7 +84,8 @@ impl Importable {
         if self.stored_bytes()? > most {
             return Err(self.too_large(most));
         }
-        let (mut below, mut before, amount) = (LowerLayers::default(), 0_u64, Amount::of(most));
+        let (mut below, mut before, amount) =
+            (LowerLayers::of_bytes(most), 0_u64, Amount::of(most));
         for (n, layer) in self.contents.layers.iter().enumerate() {
             let directory = scratch.join(n.to_string());
             DirBuilder::new().mode(0o755).create(&directory).map_err(|source| {
@@ -92,10 +93,9 @@ impl Importable {
             })?;
             let passed = |n| passed(before.saturating_add(n));
             let read = self.unpack_layer(n, layer, &directory, &mut below, &amount, passed);
-            let read = read.map_err(|error| match amount.is_exceeded() {
-                true => self.too_large(most),
-                false => error,
-            })?;
+            let is_exceeded = amount.is_exceeded() || below.allowance.is_exceeded();
+            let read =
+                read.map_err(|error| if is_exceeded { self.too_large(most) } else { error })?;
             before = before.saturating_add(read);
         }
         Ok(Image {

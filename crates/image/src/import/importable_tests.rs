@@ -4,7 +4,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use std::io::Write;
 
-use super::super::testing::Tar;
+use super::super::testing::{Tar, record};
 use super::*;
 use crate::testing::{TestDir, need_root};
 
@@ -58,5 +58,26 @@ fn all_layers_together_have_a_bound_in_bytes() {
             assert!(matches!(refused, ImportError::TooLarge { .. }), "{what}, {most}: {refused:?}");
         }
         unpack(whole).unwrap();
+    }
+}
+
+/// Layers of a kB with a file of holes: nothing else in them is large, but the digest of the tree takes every byte.
+#[test]
+fn all_files_together_have_a_bound_with_their_holes() {
+    need_root();
+    let holes = |size: u64| {
+        let map = [record(b"GNU.sparse.map", b"0,4"), record(b"GNU.sparse.name", b"file")];
+        let size = record(b"GNU.sparse.size", size.to_string().as_bytes());
+        Tar::new().pax(&[map.concat(), size].concat()).file("file", "data").bytes()
+    };
+    let unpack = |tars: &[Vec<u8>], most: u64| {
+        let (layout, scratch) = (layout(tars), TestDir::new());
+        let image = Importable::open(layout.path(), None).unwrap().unwrap();
+        image.unpack(scratch.path(), most, |_| ()).map(|_| ())
+    };
+    for tars in [vec![holes(1 << 40)], vec![holes(1 << 39), holes(1 << 39)]] {
+        let refused = unpack(&tars, (1 << 40) - 1).unwrap_err();
+        assert!(matches!(refused, ImportError::TooLarge { .. }), "{refused:?}");
+        unpack(&tars, 1 << 40).unwrap();
     }
 }

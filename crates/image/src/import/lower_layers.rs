@@ -47,6 +47,11 @@ impl LowerLayers {
         }
     }
 
+    /// None yet, of an image whose files have at most `most` bytes together.
+    pub(super) fn of_bytes(most: u64) -> Self {
+        Self { allowance: Allowance::of_bytes(most), ..Self::default() }
+    }
+
     /// Puts a finished layer on top.
     pub(super) fn push(&mut self, path: PathBuf, layer: OwnedFd) {
         self.last = None;

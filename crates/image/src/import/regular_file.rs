@@ -23,6 +23,7 @@ impl Unpacker<'_> {
         entry: &Entry,
         place: &Location<'_>,
     ) -> Result<(), UnpackError> {
+        self.lower.allowance.add_file(entry)?;
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW;
         let file = self.create(entry, place, "make the file", |place| {
             let mode = Mode::from_raw_mode(0o600);
