@@ -168,13 +168,11 @@ fn guests(
     slot: usize,
     broken: &mut Vec<String>,
 ) -> Result<Option<String>> {
-    let work = workplace(out, &program.name)?;
-    fs::copy(share.join(&program.file), work.join(&program.file))?;
     let mut log = new_log(&out.log(&program.name))?;
     for (number, needs) in program.needs.iter().enumerate() {
         writeln!(log, "== guest {} of {}: {}", number + 1, program.needs.len(), needs.guest)?;
         let end = loop {
-            match once(needs, program, &work, slot, &mut log)? {
+            match once(needs, program, share, slot, &mut log)? {
                 End::Broken(why) if broken.len() < BROKEN => broken.push(why),
                 end => break end,
             }
@@ -183,7 +181,6 @@ fn guests(
             return Ok(Some(format!("guest {}: {end:?}", number + 1)));
         }
     }
-    fs::remove_dir_all(&work)?;
     Ok(None)
 }
 
