@@ -1,6 +1,6 @@
 //! containerd's commands on a container of its own. Generic: passes with `RUNTIME=runc`, too.
 //!
-//! Guest: --selinux enforcing --boolean container_use_host_all_caps --limit 1200 --shim always
+//! Guest: --selinux enforcing --boolean container_use_host_all_caps --limit 1200 --shim long
 
 use std::fs;
 

@@ -1,6 +1,6 @@
 //! What Docker's users ask for and the embedded engine alone would not do.
 //!
-//! Guest: --selinux enforcing --boolean container_use_host_all_caps --limit 1200 --shim always
+//! Guest: --selinux enforcing --boolean container_use_host_all_caps --limit 1200 --shim long
 
 use std::fs;
 

@@ -1,6 +1,6 @@
 //! What Docker limits, and what happens at the limit. Generic: passes with `RUNTIME=runc`, too.
 //!
-//! Guest: --selinux enforcing --boolean container_use_host_all_caps --limit 1200 --shim always
+//! Guest: --selinux enforcing --boolean container_use_host_all_caps --limit 1200 --shim long
 
 use std::thread;
 

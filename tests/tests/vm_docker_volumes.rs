@@ -1,6 +1,6 @@
 //! Volumes, tmpfs and mount propagation as Docker asks for them. Generic: passes with `RUNTIME=runc`, too.
 //!
-//! Guest: --selinux enforcing --boolean container_use_host_all_caps --limit 1200 --takes 80 --shim always
+//! Guest: --selinux enforcing --boolean container_use_host_all_caps --limit 1200 --takes 80 --shim long
 
 use std::fs;
 

@@ -1,7 +1,7 @@
 //! What a SIGKILL ends in a group of containers, and what it does not: the server, the spawner, a helper in each operation, and
 //! containerd.
 //!
-//! Guest: --with shim --alone --limit 1200 --takes 300
+//! Guest: --long --with shim --alone --limit 1200 --takes 300
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -42,8 +42,13 @@ fn children(of: i32) -> BTreeSet<i32> {
     list.split_whitespace().map(|pid| pid.parse().expect("a pid")).collect()
 }
 
-/// Whether the process is the server, the spawner or a helper.
+/// Whether the process is the server, the spawner or a helper. A container's init process has the same words until it executes
+/// its program, and a PID namespace of its own.
 fn is_ours(pid: i32) -> bool {
+    let namespace = |of: &str| fs::read_link(format!("/proc/{of}/ns/pid")).ok();
+    if namespace(&pid.to_string()) != namespace("self") {
+        return false;
+    }
     let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     line.starts_with("containerd-shim-sharedroot-v2\0")
 }
