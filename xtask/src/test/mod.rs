@@ -11,11 +11,13 @@
 //! | `work.rs` | the remaining work in guests, and what a free slot does next |
 //! | `served.rs` | one guest that runs programs one after another |
 //! | `sequences.rs` | jobs with more than one guest: power cuts, bases made twice, suites that boot guests themselves |
+//! | `memory.rs` | the host's free memory while guests run |
 //! | `job.rs` | a job: its name, its result, and how long each part took |
 //! | `report.rs` | the counts and the longest jobs |
 mod compile;
 mod extra;
 mod job;
+mod memory;
 mod options;
 mod program;
 mod report;

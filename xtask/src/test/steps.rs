@@ -7,6 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 use std::time::Instant;
@@ -15,6 +16,7 @@ use anyhow::{Context, Result, bail};
 
 use super::compile;
 use super::job::{Done, Out, Passes};
+use super::memory;
 use super::options::{Compile, One, Options};
 use super::program::{self, Program};
 use super::report::Report;
@@ -150,10 +152,8 @@ fn slots() -> Result<usize> {
         Kernel::Seccomp => 2 * processors,
         Kernel::Ptrace => processors + 1,
     };
-    let text = fs::read_to_string("/proc/meminfo")?;
-    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
-    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-    let fit = (kib.context("MemTotal in /proc/meminfo")? >> 20) / GUEST_GIB;
+    let kib = memory::meminfo("MemTotal").context("MemTotal in /proc/meminfo")?;
+    let fit = (kib >> 20) / GUEST_GIB;
     Ok(wanted.min(usize::try_from(fit)?).max(1))
 }
 
@@ -167,7 +167,9 @@ fn guests(work: Work, slots: usize, here: &[Step], out: &Out, report: &mut Repor
     report.guests_begin(slots);
     let (tell, told) = channel();
     let failed = Mutex::new(None);
+    let done = AtomicBool::new(false);
     thread::scope(|scope| {
+        scope.spawn(|| memory::keep_free(&done));
         let beside = tell.clone();
         scope.spawn(|| {
             let beside = beside;
@@ -194,6 +196,7 @@ fn guests(work: Work, slots: usize, here: &[Step], out: &Out, report: &mut Repor
                 }
             }
         }
+        done.store(true, Ordering::Relaxed);
     });
     report.guests_end();
     match failed.into_inner().expect("one thread") {
