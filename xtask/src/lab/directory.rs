@@ -149,9 +149,9 @@ impl Directory {
     pub fn log() -> Result<(PathBuf, File)> {
         let dir = Path::new(LAB).join("log");
         fs::create_dir_all(&dir)?;
-        succeeds(
-            Command::new("find").arg(&dir).args(["-name", "*.log", "-mtime", "+1", "-delete"]),
-        )?;
+        // Logs of other guests may go meanwhile.
+        let find = ["-ignore_readdir_race", "-name", "*.log", "-mtime", "+1", "-delete"];
+        succeeds(Command::new("find").arg(&dir).args(find))?;
         for number in 0.. {
             let path = dir.join(format!("{}-{number}.log", std::process::id()));
             match File::create_new(&path) {
