@@ -178,7 +178,11 @@ fn vm_sharedroot_ends_a_scope_without_a_state() {
     let state = Path::new(runtime.root()).join(&id).join("state.json");
     fs::write(&state, "").expect("cut it short");
     systemd(&["delete", "--force", &id]).ok();
-    let is_alive = |pid: &&serde_json::Value| Path::new("/proc").join(pid.to_string()).exists();
+    // systemd reaps them in its own time.
+    let is_alive = |pid: &&serde_json::Value| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+    };
     assert_eq!(pids.as_array().expect("a list").iter().filter(is_alive).count(), 0);
     assert!(!state.exists());
     let scope = format!("/sys/fs/cgroup/system.slice/lab-{id}.scope");
