@@ -85,9 +85,12 @@ impl Exchange<'_> {
         let spill = || bases.notes().spill();
         let (from, to) = (snapshot.as_fd(), merged.as_fd());
         // Opened before the first change, so that the sync reports each error.
-        let store = store_of(&note.upper);
+        let store = match store_of(&note.upper) {
+            Some(store) => store,
+            None => top_of(merged)?,
+        };
         let unchanged = Unchanged { base: &base, moved };
-        let to = EnginesRoot { merged: to, store: store.as_ref().map_or(to, AsFd::as_fd) };
+        let to = EnginesRoot { merged: to, store: store.as_fd() };
         let unsynced = self.begin()?;
         let written = changes::write_back(from, unchanged, to, &spill);
         if looked.get()
@@ -102,10 +105,7 @@ impl Exchange<'_> {
         })?;
         tracing::debug!("{volume}: {} inodes looked at, {} changes", tally.seen, tally.changes);
         // A container's fsync(2) reached the snapshot's disk, and the snapshot will be deleted.
-        let synced = unsynced.end(tally.changes, || match &store {
-            Some(store) => changes::sync(store.as_fd()),
-            None => changes::sync_tree(merged.as_fd()),
-        });
+        let synced = unsynced.end(tally.changes, || changes::sync(store.as_fd()));
         synced.map_err(|cause| self.not_on_disk(Some(cause)))?;
         Ok(tally)
     }
@@ -145,7 +145,7 @@ impl Exchange<'_> {
         }
         let label = note.label.as_deref().filter(|_| enabled());
         let mounted = bases.kept_snapshot(device, label)?;
-        let disk = disk_of(&mounted)?;
+        let disk = top_of(&mounted)?;
         let Some(snapshot) = bases.as_it_was(mounted, volume, note)? else { return Ok(()) };
         let since = Since { time, times: Some(&times), unsaved: true };
         self.bring_newer(Snapshot { tree: snapshot.as_fd(), disk: disk.as_fd() }, since)
@@ -205,11 +205,11 @@ impl Bases {
     }
 }
 
-/// The top of a snapshot's own file system, for [`changes::sync`]. Taken before an overlay of the snapshot is made.
-pub(crate) fn disk_of(snapshot: &Detached) -> Result<OwnedFd, RootfsError> {
+/// The open top of a mount, for [`changes::sync`]. Of a snapshot it is taken before an overlay of the snapshot is made.
+pub(crate) fn top_of(mounted: &Detached) -> Result<OwnedFd, RootfsError> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    rustix::fs::openat(snapshot, ".", flags, Mode::empty())
-        .map_err(|errno| file("open", Path::new("the top of a snapshot"))(errno.into()))
+    rustix::fs::openat(mounted, ".", flags, Mode::empty())
+        .map_err(|errno| file("open", Path::new("the top of a mount"))(errno.into()))
 }
 
 /// A directory of the file system that has the upper directory, as high in the tree as an engine's store goes. An engine can

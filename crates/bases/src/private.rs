@@ -22,7 +22,7 @@ use super::unsynced::Unsynced;
 use super::writeback::noted;
 use crate::bases::Bases;
 use crate::error::RootfsError;
-use crate::exchange::{Exchange, disk_of};
+use crate::exchange::{Exchange, top_of};
 use crate::prepared::Prepared;
 
 /// Where a private rootfs is mounted, and for which container.
@@ -106,7 +106,7 @@ fn prepare<'b>(
     let mounts = step("mount the snapshot");
     let mounted = detached_snapshot(snapshot.device(), label.map(MountLabel::as_context))?;
     let upper = image.upper.as_ref().filter(|upper| !upper.empty);
-    let disk = upper.map(|_| disk_of(&mounted)).transpose()?;
+    let disk = upper.map(|_| top_of(&mounted)).transpose()?;
     let mounted = match overlay {
         Some(_) => bases.overlay_of_new(mounted, volume, label)?,
         None => mounted,
@@ -174,7 +174,7 @@ fn go_on(
     }
     let device = bases.pool()?.activate(volume)?.device;
     let mounted = bases.kept_snapshot(&device, label.map(MountLabel::as_context))?;
-    let disk = disk_of(&mounted)?;
+    let disk = top_of(&mounted)?;
     let mounted = bases.as_it_was(mounted, volume, &note)?.ok_or_else(dropped)?;
     let snapshot = changes::Snapshot { tree: mounted.as_fd(), disk: disk.as_fd() };
     let merged = mount::bind(root_path)?;

@@ -28,6 +28,13 @@ pub(super) struct Mounts {
     pub overlay: Option<Detached>,
 }
 
+impl Mounts {
+    /// The container's overlay: the mount that is known to belong to it, or what its engine has mounted now.
+    fn overlay_of(&mut self, note: &Note) -> Result<Option<Detached>, RootfsError> {
+        self.overlay.take().map_or_else(|| overlay_of(note), |overlay| Ok(Some(overlay)))
+    }
+}
+
 /// Where a snapshot's changes are now.
 #[derive(Debug)]
 pub(super) enum Changes {
@@ -82,12 +89,11 @@ impl Bases {
     }
 
     /// Puts the notice back that a start removed, if the start was killed before the container was made.
-    fn notice_again(&self, volume: &VolumeName, found: Mounts) -> Result<(), RootfsError> {
+    fn notice_again(&self, volume: &VolumeName, mut found: Mounts) -> Result<(), RootfsError> {
         let Some(mut note) = self.notes().read(volume)?.filter(|note| note.notice.is_some()) else {
             return Ok(());
         };
-        let merged = found.overlay.map_or_else(|| overlay_of(&note), |overlay| Ok(Some(overlay)));
-        let Some(merged) = merged? else { return Ok(()) };
+        let Some(merged) = found.overlay_of(&note)? else { return Ok(()) };
         take_notice(&mut note, &merged)?;
         self.notes().put_notice_or_warn(volume, &mut note, &merged)
     }
@@ -96,7 +102,11 @@ impl Bases {
     ///
     /// # Errors
     /// [`RootfsError`]; snapshot and note are unchanged.
-    pub(super) fn save(&self, volume: &VolumeName, found: Mounts) -> Result<Changes, RootfsError> {
+    pub(super) fn save(
+        &self,
+        volume: &VolumeName,
+        mut found: Mounts,
+    ) -> Result<Changes, RootfsError> {
         let pool = self.pool()?;
         if pool.ready(volume)?.is_none() || self.notes().read(volume)?.is_none() {
             return Ok(Changes::Saved(Tally::default()));
@@ -108,8 +118,7 @@ impl Bases {
         let Some(mut note) = self.notes().read(volume)?.filter(|note| !note.is_obsolete()) else {
             return Ok(Changes::Saved(Tally::default()));
         };
-        let merged = found.overlay.map_or_else(|| overlay_of(&note), |overlay| Ok(Some(overlay)));
-        let Some(merged) = merged? else { return Ok(Changes::NowhereToGo) };
+        let Some(merged) = found.overlay_of(&note)? else { return Ok(Changes::NowhereToGo) };
         let was_noticed = note.notice.is_some();
         take_notice(&mut note, &merged)?;
         let exchange = Exchange { bases: self, volume, note: &note, merged: &merged };

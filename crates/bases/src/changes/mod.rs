@@ -39,7 +39,7 @@ mod interrupted_tests;
 #[cfg(test)]
 mod tests;
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 pub use error::{ChangeError, LeftOut};
@@ -173,13 +173,4 @@ fn bring(
 /// [`ChangeError`].
 pub fn sync(tree: BorrowedFd<'_>) -> Result<(), ChangeError> {
     rustix::fs::syncfs(tree).map_err(ChangeError::at("sync the file system of", "/"))
-}
-
-/// Syncs the file system of the tree at whose top `tree` is.
-///
-/// # Errors
-/// [`ChangeError`].
-pub fn sync_tree(tree: BorrowedFd<'_>) -> Result<(), ChangeError> {
-    let top = node::directory(tree, c".").map_err(ChangeError::at("open", "/"))?;
-    sync(top.as_fd())
 }
