@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
+use std::mem::discriminant;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -129,16 +130,11 @@ impl Jobs {
 
     fn has_room(&self, order: &Order) -> bool {
         let Some(wanted) = queue(order) else { return true };
+        let alike = |other: &Queue<'_>| discriminant(other) == discriminant(&wanted);
         let running = self.running.values().filter_map(|running| queue(&running.order));
-        let (mut all, mut same) = (0, 0);
-        for other in running {
-            all += usize::from(matches!(
-                (&other, &wanted),
-                (Queue::Create, Queue::Create) | (Queue::Enter(_), Queue::Enter(_))
-            ));
-            same += usize::from(other == wanted);
-        }
-        all < MOST && (wanted == Queue::Create || same < MOST_OF_ONE)
+        let running: Vec<_> = running.filter(alike).collect();
+        let same = running.iter().filter(|other| **other == wanted).count();
+        running.len() < MOST && (wanted == Queue::Create || same < MOST_OF_ONE)
     }
 
     fn start(&mut self, order: Order, then: Then, poll: &Poll) -> Option<Ended> {
