@@ -7,7 +7,7 @@ use std::path::Path;
 use sharedroot_dm::{Blocks, Pool, Reconcile};
 
 use crate::crash::site::{Failed, Site, chain, tool};
-use crate::crash::story;
+use crate::crash::{mapper, story};
 
 /// Sorted lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,10 +80,8 @@ pub(crate) fn metadata(site: &Site) -> Result<Vec<String>, Failed> {
 /// dm devices, mounts, loop devices.
 pub(crate) fn kernel(site: &Site, when: &str, lines: &mut Vec<String>) -> Result<(), Failed> {
     for device in site.dm_names()? {
-        let columns = "name,uuid,attr,open";
-        let row = tool("dmsetup", &["info", "-c", "--noheadings", "-o", columns, &device])?;
-        let row = without_marker(&row);
-        lines.push(format!("{when}: dm {row} {}", table(&tool("dmsetup", &["table", &device])?)));
+        let (row, targets) = mapper::row(&device)?;
+        lines.push(format!("{when}: dm {} {}", without_marker(&row), table(&targets)));
     }
     let ours = [&site.mount, &site.config.state_dir].map(|path| path.display().to_string());
     for mount in fs::read_to_string("/proc/self/mountinfo")?.lines() {

@@ -5,6 +5,7 @@
 //! | `site.rs` | a pool for one test, its processes, its end |
 //! | `story.rs` | the operations, and their steps |
 //! | `census.rs` | everything that the story leaves, to be compared |
+//! | `mapper.rs` | the devices of device-mapper |
 //! | `flakey.rs` | a disk that loses its writes |
 //! | `power.rs` | power cuts, one boot after another |
 //! | `random.rs` | random numbers, from a seed |
@@ -12,6 +13,7 @@
 
 pub(crate) mod census;
 pub(crate) mod flakey;
+pub(crate) mod mapper;
 pub(crate) mod power;
 pub(crate) mod random;
 pub(crate) mod riot;

@@ -15,7 +15,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use sharedroot_dm::{Backing, Bytes, PoolConfig};
 
-use crate::crash::story;
+use crate::crash::{mapper, story};
 
 /// An error in a test, with its sources in one line.
 pub(crate) type Failed = Box<dyn std::error::Error>;
@@ -145,9 +145,7 @@ impl Site {
         let mut left = self.dm_names()?;
         for attempt in 0.. {
             for device in &left {
-                // Resumed first: who opens a suspended device waits for ever.
-                let _ = tool("dmsetup", &["resume", device]);
-                let _ = tool("dmsetup", &["remove", device]);
+                let _ = mapper::remove(device);
             }
             left = self.dm_names()?;
             if left.is_empty() {
@@ -169,23 +167,35 @@ impl Site {
     pub(crate) fn dm_names(&self) -> Result<Vec<String>, Failed> {
         let pool = format!("sharedroot-{}", self.config.name);
         let volume = format!("{pool}-");
-        let list = tool("dmsetup", &["ls"])?;
-        let mut names: Vec<_> = list
-            .lines()
-            .filter_map(|line| line.split_whitespace().next())
-            .filter(|name| *name == pool || name.starts_with(&volume))
-            .map(str::to_owned)
-            .collect();
+        let mut names = mapper::names()?;
+        names.retain(|name| *name == pool || name.starts_with(&volume));
         names.sort_by_key(|name| (*name == pool, name.clone()));
         Ok(names)
     }
 
     /// The loop devices of this site's files, also of deleted files: node, file, and options.
     pub(crate) fn loops(&self) -> Result<Vec<String>, Failed> {
-        let columns = "NAME,BACK-FILE,AUTOCLEAR,RO,SIZELIMIT,OFFSET";
-        let list = tool("losetup", &["--list", "--noheadings", "--raw", "--output", columns])?;
+        // Not losetup(8), which takes a hundred times as long in a guest.
         let ours = self.config.state_dir.to_str().expect("text");
-        Ok(list.lines().filter(|line| line.contains(ours)).map(str::to_owned).collect())
+        let mut found = Vec::new();
+        for entry in fs::read_dir("/sys/block")? {
+            let dir = entry?.path();
+            let read = |name: &str| fs::read_to_string(dir.join(name));
+            // A device without a file, or whose file is detached at this moment, has no such directory.
+            let Ok(file) = read("loop/backing_file") else { continue };
+            if file.contains(ours) {
+                let mut line = format!(
+                    "/dev/{} {}",
+                    dir.file_name().expect("a name").display(),
+                    file.trim_end()
+                );
+                for option in ["loop/autoclear", "ro", "loop/sizelimit", "loop/offset"] {
+                    line.push_str(&format!(" {}", read(option)?.trim_end()));
+                }
+                found.push(line);
+            }
+        }
+        Ok(found)
     }
 }
 
