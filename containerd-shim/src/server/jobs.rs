@@ -2,47 +2,20 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::mem::discriminant;
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid,
 };
-use sharedroot_task::{Call, Job};
+use sharedroot_task::Job;
 
 use super::poll::{Interest, Poll, Token};
+use super::turns;
 use crate::order::Order;
 use crate::report::{Incoming, Keep, Kind, Report};
 use crate::spawner::{Announced, Given, announced, ask};
-
-/// The most creations at a time, and the most ways into containers. Others wait. What ends a container never waits: neither
-/// behind a base that is being made, nor behind a container that stops whoever enters it.
-const MOST: usize = 32;
-
-/// The most ways into one container at a time.
-const MOST_OF_ONE: usize = 8;
-
-/// How long a helper may take for the way into a container. A process of the container can stop the newcomer.
-const PATIENCE: Duration = Duration::from_secs(120);
-
-/// Operations that wait for each other.
-#[derive(Debug, PartialEq, Eq)]
-enum Queue<'a> {
-    Create,
-    /// Into the container with this ID.
-    Enter(&'a str),
-}
-
-/// The queue of an operation; none if it never waits.
-fn queue(order: &Order) -> Option<Queue<'_>> {
-    match &order.call {
-        Call::Create(_) => Some(Queue::Create),
-        Call::Exec(request) => Some(Queue::Enter(&request.id)),
-        _ => None,
-    }
-}
 
 /// What is done when the operation is.
 #[derive(Debug, Clone, PartialEq)]
@@ -75,7 +48,7 @@ struct Running {
 impl Running {
     /// When it must have ended, if it must.
     fn deadline(&self) -> Option<Instant> {
-        matches!(queue(&self.order), Some(Queue::Enter(_))).then(|| self.began + PATIENCE)
+        turns::patience(&self.order).map(|patience| self.began + patience)
     }
 }
 
@@ -129,12 +102,7 @@ impl Jobs {
     }
 
     fn has_room(&self, order: &Order) -> bool {
-        let Some(wanted) = queue(order) else { return true };
-        let alike = |other: &Queue<'_>| discriminant(other) == discriminant(&wanted);
-        let running = self.running.values().filter_map(|running| queue(&running.order));
-        let running: Vec<_> = running.filter(alike).collect();
-        let same = running.iter().filter(|other| **other == wanted).count();
-        running.len() < MOST && (wanted == Queue::Create || same < MOST_OF_ONE)
+        turns::has_come(order, self.running.values().map(|running| &running.order))
     }
 
     fn start(&mut self, order: Order, then: Then, poll: &Poll) -> Option<Ended> {
@@ -278,8 +246,10 @@ pub fn child(pid: u32) -> io::Result<OwnedFd> {
 
 #[cfg(test)]
 mod tests {
+    use sharedroot_task::Call;
     use sharedroot_task::messages::task::{DeleteRequest, ExecProcessRequest};
 
+    use super::turns::MOST_OF_ONE;
     use super::*;
 
     #[test]

@@ -8,6 +8,7 @@
 //! | `connection` | a client: bytes and calls |
 //! | `publisher` | events, on their way to containerd |
 //! | `jobs` | operations under way |
+//! | `turns` | which of them wait for their turn |
 //! | `processes`, `ends` | the processes of containers, and their ends |
 //! | `memory` | what the kernel tells about the memory of containers |
 //! | `relay/` | streams whose bytes the server relays |
@@ -26,6 +27,7 @@ mod processes;
 mod publisher;
 mod relay;
 mod stay;
+mod turns;
 mod work;
 
 use std::collections::BTreeMap;
