@@ -10,7 +10,6 @@ mod features;
 mod file_error;
 mod kill;
 mod list;
-pub mod pause;
 mod ps;
 mod spec;
 mod start;
@@ -99,12 +98,12 @@ fn embedded_verb(
     match verb {
         Verb::Start(_) => start::start(container, embedded),
         Verb::State(_) => state::print(container, embedded),
-        Verb::Kill(args) => kill::kill(embedded, &args),
+        Verb::Kill(args) => kill::kill(container, embedded, &args),
         Verb::Exec(args) => exec::exec(container, embedded, *args),
         Verb::Ps(args) => ps::ps(embedded, &args),
-        Verb::Pause(_) => pause::pause(embedded),
-        Verb::Resume(_) => pause::resume(embedded),
-        Verb::Update(args) => update::update(embedded, &args),
+        Verb::Pause(_) => container.pause(),
+        Verb::Resume(_) => container.resume(embedded).map(|()| 0),
+        Verb::Update(args) => update::update(container, embedded, &args),
         Verb::Events(args) => events::events(embedded, &args),
         Verb::Checkpoint(_) => checkpoint::refuse(container, &verb),
         // The other verbs make a container, or are not about a container.

@@ -9,6 +9,7 @@ mod order;
 mod pause;
 mod root;
 mod run;
+mod running;
 mod story;
 
 use std::path::PathBuf;

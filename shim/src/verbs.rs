@@ -14,13 +14,12 @@ use nix::unistd::Pid;
 use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType, Spec};
 use sharedroot_engine::{
     CreateOptions, Deletion, Embedded, Engine, EngineError, Figures, Limits, Reach, Tenant,
-    Terminal, parse_process, update,
+    Terminal, parse_process,
 };
 use sharedroot_format::ContainerId;
 use sharedroot_sys::process_start::began;
 
 use crate::cli::{Create, Global, LogFormat, Verb};
-use crate::commands::pause;
 use crate::config::Config;
 pub use crate::config::Group;
 pub use crate::lifecycle::LifecycleError;
@@ -220,11 +219,8 @@ impl Verbs {
     /// # Errors
     /// [`VerbError`].
     pub fn kill(&self, id: &str, signal: u32, reach: Reach) -> Result<(), VerbError> {
-        self.embedded("kill", id, |_, embedded| {
-            embedded.kill(&signal.to_string(), reach)?;
-            let words = if reach == Reach::All { " to all its processes" } else { "" };
-            tell(format_args!("signal {signal}{words}"));
-            Ok(())
+        self.embedded("kill", id, |container, embedded| {
+            Ok(container.kill(embedded, &signal.to_string(), reach)?)
         })
     }
 
@@ -255,13 +251,7 @@ impl Verbs {
     /// # Errors
     /// [`VerbError`].
     pub fn pause(&self, id: &str) -> Result<(), VerbError> {
-        self.embedded("pause", id, |container, embedded| {
-            if container.has_private_rootfs() {
-                container.pause()?;
-                return Ok(());
-            }
-            Ok(pause::pause(embedded).map(drop)?)
-        })
+        self.embedded("pause", id, |container, _| Ok(container.pause().map(drop)?))
     }
 
     /// `resume`: thaws the container.
@@ -269,7 +259,7 @@ impl Verbs {
     /// # Errors
     /// [`VerbError`].
     pub fn resume(&self, id: &str) -> Result<(), VerbError> {
-        self.embedded("resume", id, |_, embedded| Ok(pause::resume(embedded).map(drop)?))
+        self.embedded("resume", id, |container, embedded| Ok(container.resume(embedded)?))
     }
 
     /// `update`: sets the limits of the JSON text `resources`.
@@ -277,10 +267,8 @@ impl Verbs {
     /// # Errors
     /// [`VerbError`].
     pub fn update(&self, id: &str, resources: &[u8]) -> Result<(), VerbError> {
-        self.embedded("update", id, |_, embedded| {
-            update(embedded, Limits::parse("the request".into(), resources)?)?;
-            tell(format_args!("limits updated"));
-            Ok(())
+        self.embedded("update", id, |container, embedded| {
+            Ok(container.update(embedded, Limits::parse("the request".into(), resources)?)?)
         })
     }
 

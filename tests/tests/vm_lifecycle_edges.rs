@@ -166,3 +166,36 @@ fn vm_sharedroot_releases_an_abandoned_record() {
     assert_ne!(container.call("kill", &["9"]).status, 0);
     assert_eq!(pid, 0);
 }
+
+/// A `pause` that was killed leaves such a cgroup, and an administrator can make one. A process that is cloned into it never runs.
+#[test]
+fn vm_a_container_with_a_frozen_cgroup_is_paused() {
+    let runtime = Runtime::of_env();
+    let bundle = Bundle::new(&runtime, &["sleep", "1000"]);
+    let container = runtime.start(&bundle);
+    let line = cgroup_file(container.pid(), "cgroup.freeze");
+    assert_eq!(line.trim(), "0");
+    let own = fs::read_to_string(format!("/proc/{}/cgroup", container.pid())).unwrap();
+    let file = format!("/sys/fs/cgroup{}/cgroup.freeze", own.trim().strip_prefix("0::").unwrap());
+    fs::write(&file, "1").unwrap();
+    wait_for("it is frozen", || {
+        cgroup_file(container.pid(), "cgroup.events").contains("frozen 1").then_some(())
+    });
+    assert_eq!(container.status(), "paused");
+    assert_ne!(container.exec(&[], &["true"]).status, 0);
+    container.call("resume", &[]).ok();
+    assert_eq!(container.status(), "running");
+    container.exec(&[], &["true"]).ok();
+}
+
+#[test]
+fn vm_a_stopped_container_has_no_limits_to_change() {
+    let runtime = Runtime::of_env();
+    let bundle = Bundle::new(&runtime, &["true"]);
+    let container = runtime.start(&bundle);
+    container.becomes("stopped");
+    // crun changes the limits of the cgroup that is left.
+    if runtime.engine() != Some("crun") {
+        assert_ne!(container.cmd("update", &["--pids-limit", "77"]).run().status, 0);
+    }
+}

@@ -3,18 +3,14 @@
 use sharedroot_engine::{Embedded, Reach};
 
 use crate::cli::Kill;
-use crate::lifecycle::{LifecycleError, tell};
+use crate::lifecycle::{Container, LifecycleError};
 
 /// Sends the signal. Returns the exit status.
 ///
 /// # Errors
 /// [`LifecycleError`].
-pub fn kill(embedded: &Embedded, args: &Kill) -> Result<u8, LifecycleError> {
-    let (reach, whom) = match args.all {
-        true => (Reach::All, " to all its processes"),
-        false => (Reach::Init, ""),
-    };
-    embedded.kill(&args.signal, reach)?;
-    tell(format_args!("signal {}{whom}", args.signal));
+pub fn kill(container: &Container, embedded: &Embedded, args: &Kill) -> Result<u8, LifecycleError> {
+    let reach = if args.all { Reach::All } else { Reach::Init };
+    container.kill(embedded, &args.signal, reach)?;
     Ok(0)
 }

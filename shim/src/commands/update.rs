@@ -9,15 +9,18 @@ use sharedroot_format::json;
 
 use super::file_error::read_error;
 use crate::cli::{Further, Update};
-use crate::lifecycle::{LifecycleError, tell};
+use crate::lifecycle::{Container, LifecycleError};
 
 /// Changes the container's limits. Returns the exit status.
 ///
 /// # Errors
 /// [`LifecycleError`].
-pub fn update(embedded: &Embedded, args: &Update) -> Result<u8, LifecycleError> {
-    sharedroot_engine::update(embedded, limits(args)?)?;
-    tell(format_args!("limits updated"));
+pub fn update(
+    container: &Container,
+    embedded: &Embedded,
+    args: &Update,
+) -> Result<u8, LifecycleError> {
+    container.update(embedded, limits(args)?)?;
     Ok(0)
 }
 

@@ -1,5 +1,5 @@
-//! `pause` of a writable container. An engine pauses a container in order to make a layer of its changes (`docker
-//! commit`), and reads these from its own directories. While the container runs, its changes are only in the snapshot.
+//! `pause`. An engine pauses a writable container in order to make a layer of its changes (`docker commit`), and reads these
+//! from its own directories. While the container runs, its changes are only in the snapshot.
 
 use sharedroot_bases::{WrittenBack, save_so_far};
 use sharedroot_engine::Engine;
@@ -10,8 +10,8 @@ use super::{Container, LifecycleError, engines};
 use crate::record::Rootfs;
 
 impl Container {
-    /// Freezes the container, then writes back what the container has changed so far. If that fails, the container is
-    /// thawed. Returns the exit status.
+    /// Freezes the container. What a container with a private rootfs has changed so far is written back then; if that fails, the
+    /// container is thawed. Returns the exit status.
     ///
     /// # Errors
     /// [`LifecycleError`].
@@ -19,6 +19,10 @@ impl Container {
         let status = engines(|| self.freeze())?;
         if status != 0 {
             return Ok(status);
+        }
+        if !self.has_private_rootfs() {
+            tell(format_args!("paused"));
+            return Ok(0);
         }
         match self.give_back() {
             Ok(given) => {

@@ -103,9 +103,9 @@ impl Embedded {
         }
     }
 
-    /// Thaws frozen processes.
-    pub(crate) fn thaw(&self) -> Result<(), EngineError> {
-        self.cgroup("kill")?.freeze(FreezerState::Thawed).map_err(self.cgroup_error("kill"))
+    /// Thaws frozen processes, for `verb`.
+    pub(crate) fn thaw(&self, verb: &'static str) -> Result<(), EngineError> {
+        self.cgroup(verb)?.freeze(FreezerState::Thawed).map_err(self.cgroup_error(verb))
     }
 
     /// Ends every process of the container. On cgroup v2 the container's cgroup is removed, too, and so are the cgroups
@@ -244,6 +244,11 @@ impl Embedded {
         let id = self.id().clone();
         move |source| EngineError::Cgroup { verb, id, source: source.into() }
     }
+}
+
+/// Whether a cgroup of version 2 is to be frozen; `None` if the kernel does not say.
+pub(crate) fn is_frozen(dir: &Path) -> Option<bool> {
+    Some(std::fs::read(dir.join("cgroup.freeze")).ok()?.trim_ascii() == b"1")
 }
 
 /// Kills the processes in a cgroup, and waits for their end. They are thawed first, because a frozen process of cgroup v1

@@ -9,7 +9,7 @@ use oci_spec::runtime::Spec;
 use rustix::io::Errno;
 use sharedroot_sys::process::CGROUPS;
 
-use super::cgroup::is_gone;
+use super::cgroup::{is_frozen, is_gone};
 use super::{cgroup_end, unit};
 use crate::spec::error::SpecError;
 
@@ -39,7 +39,7 @@ pub fn refuse_others(spec: &Spec, id: &str) -> Result<(), SpecError> {
         return Err(SpecError::UnitInUse { path, unit });
     }
     let found = match &dir {
-        Some(dir) if is_frozen(dir) => return Err(SpecError::CgroupFrozen { path }),
+        Some(dir) if is_frozen(dir) == Some(true) => return Err(SpecError::CgroupFrozen { path }),
         Some(dir) if is_v2 => v2(dir, Instant::now() + cgroup_end::LONGEST),
         Some(dir) => v1(dir),
         None if is_v2 => Ok(None),
@@ -50,10 +50,6 @@ pub fn refuse_others(spec: &Spec, id: &str) -> Result<(), SpecError> {
         Ok(None) => Ok(()),
         Err(source) => Err(SpecError::CgroupUnread { path, source }),
     }
-}
-
-fn is_frozen(dir: &Path) -> bool {
-    std::fs::read(dir.join("cgroup.freeze")).is_ok_and(|on| on.trim_ascii() == b"1")
 }
 
 /// A process in a cgroup of version 2 or below it. A cgroup that is gone has none.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use libcgroups::common::{CgroupManager, ControllerOpt};
 use libcgroups::v2::manager::Manager;
-use libcontainer::container::Container;
+use libcontainer::container::{Container, ContainerStatus};
 use oci_spec::runtime::{LinuxDeviceCgroup, LinuxResources, Spec};
 use sharedroot_format::json;
 use sharedroot_sys::process::CGROUPS;
@@ -58,6 +58,9 @@ pub fn update(engine: &Embedded, limits: Limits) -> Result<(), EngineError> {
         resources.set_devices(engine.device_rules("update")?);
     }
     let container = engine.load("update")?;
+    engine.require("update", &container, |container| {
+        container.status() != ContainerStatus::Stopped
+    })?;
     if !container.systemd() {
         let cgroup = engine.cgroup("update")?;
         return cgroup.apply(&options(&resources)).map_err(engine.cgroup_error("update"));

@@ -35,7 +35,7 @@ impl Embedded {
         if signal == rustix::process::Signal::KILL && container.status() == ContainerStatus::Paused
         {
             // A frozen process of cgroup v1 does not even end by SIGKILL.
-            self.thaw()?;
+            self.thaw("kill")?;
         }
         Ok(())
     }

@@ -2,18 +2,25 @@
 
 use libcontainer::container::Container;
 
+use sharedroot_sys::chain::chain;
+
 use super::container::Embedded;
 use crate::EngineError;
 
 impl Embedded {
-    /// Freezes the container.
+    /// Freezes the container. If that fails, the container is thawed: a process in a long system call does not freeze in time,
+    /// and would freeze later.
     ///
     /// # Errors
     /// [`EngineError`].
     pub fn pause(&self) -> Result<(), EngineError> {
         let mut container = self.load("pause")?;
         self.require("pause", &container, Container::can_pause)?;
-        container.pause().map_err(self.fail("pause"))
+        container.pause().map_err(self.fail("pause")).inspect_err(|_| {
+            if let Err(error) = self.thaw("pause") {
+                tracing::warn!("the container stays frozen: {}", chain(&error));
+            }
+        })
     }
 
     /// Thaws the container.

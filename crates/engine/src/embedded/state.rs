@@ -17,6 +17,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use sharedroot_sys::process::started;
 
 use super::container::Embedded;
+use crate::container::cgroup;
 use crate::{EngineError, engine_log};
 
 /// The file beside the configuration that records the init process: when it started, and its number.
@@ -72,7 +73,21 @@ impl Embedded {
             // `create` died before it recorded when its process started.
             forget(&mut container);
         }
+        self.ask_for_frozen(&mut container);
         Ok(container)
+    }
+
+    /// Whether the container is paused is what its cgroup says, as with runc: a `pause` may have ended before it recorded that,
+    /// and a process that is cloned into a frozen cgroup never runs.
+    fn ask_for_frozen(&self, container: &mut Container) {
+        if !matches!(container.status(), ContainerStatus::Running | ContainerStatus::Paused) {
+            return;
+        }
+        match self.own_cgroup(container).and_then(|dir| cgroup::is_frozen(&dir)) {
+            Some(true) => container.set_status(ContainerStatus::Paused),
+            Some(false) => container.set_status(ContainerStatus::Running),
+            None => container,
+        };
     }
 
     /// The container that this process has just made. No process has waited for the init process yet, so its number
