@@ -1,5 +1,7 @@
 //! Containers and images of a real Docker.
 
+mod api;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -25,18 +27,17 @@ pub fn docker(words: &[&str]) -> Output {
 pub fn docker_run(runtime: &str, words: &[&str]) -> Output {
     only_in_lab();
     let runtime = format!("--runtime={}", name_of(runtime));
-    let network = network(words, HOST);
-    Cmd::new("docker").args(&["run", "--rm", &runtime]).args(&network).args(words).run()
+    let mut flags = vec!["run", "--rm", &runtime];
+    flags.extend(network(words));
+    Cmd::new("docker").args(&flags).args(words).run()
 }
 
-/// The network of the host, where the network is not the point: for a new network namespace dockerd executes itself once more,
-/// which takes a third of a container's start.
-pub const HOST: &str = "--network=host";
-
-/// The flag for a container's network, unless `words` have one.
-fn network<'a>(words: &[&str], default: &'a str) -> Vec<&'a str> {
-    let named = words.iter().any(|word| word.starts_with("--network="));
-    if named { vec![] } else { vec![default] }
+/// The flag for a container's network, unless `words` have one: that of the host, where the network is not the point. For a new
+/// network namespace dockerd executes itself once more, which takes a third of a container's start.
+fn network<'a>(words: &[&str]) -> Option<&'a str> {
+    let begins = |begin: &str| words.iter().any(|word| word.starts_with(begin));
+    let other = if begins("--sysctl=net.") { "--network=none" } else { "--network=host" };
+    (!begins("--network=")).then_some(other)
 }
 
 /// A container. Dropping this value removes the container by force.
@@ -76,11 +77,13 @@ impl Container {
         only_in_lab();
         // The guard must know the container even if it was created and could not be started.
         let (name, runtime) = (unique_name("d"), format!("--runtime={}", name_of(runtime)));
-        let network = network(words, "--network=none");
-        let cmd = Cmd::new("docker").args(&[verb, "--name", &name, &runtime]).args(&network);
-        let cmd = if verb == "run" { cmd.arg("--detach") } else { cmd };
-        let mut container = Self { id: name };
-        container.id = cmd.args(words).run().ok();
+        let mut flags = vec![verb, "--name", &name, &runtime];
+        flags.extend(network(words));
+        if verb == "run" {
+            flags.push("--detach");
+        }
+        let mut container = Self { id: name.clone() };
+        container.id = Cmd::new("docker").args(&flags).args(words).run().ok();
         container
     }
 
@@ -96,17 +99,23 @@ impl Container {
         Cmd::new("docker").arg(verb).args(flags).arg(&self.id).run()
     }
 
-    /// `docker exec ID COMMAND…`, which must succeed.
+    /// What `docker exec ID COMMAND…` does and prints, which must succeed.
     #[track_caller]
     pub fn exec(&self, command: &[&str]) -> String {
-        self.call("exec", command).ok()
+        let (status, stdout, stderr) = api::exec(&self.id, command);
+        let line = format!("exec {} {}", self.id, command.join(" "));
+        Output { line, status: i32::try_from(status).expect("a status"), stdout, stderr }.ok()
     }
 
-    /// A part of `docker inspect`, such as `.State.Pid`.
+    /// A part of `docker inspect`, such as `.State.Pid`; as JSON unless it is text.
     #[track_caller]
     pub fn inspect(&self, part: &str) -> String {
-        let format = format!("{{{{{part}}}}}");
-        docker(&["inspect", "--type=container", "--format", &format, &self.id]).ok()
+        let all = api::ask("GET", &format!("/containers/{}/json", self.id), None).json();
+        match all.pointer(&part.replace('.', "/")) {
+            Some(Value::String(text)) => text.clone(),
+            Some(found) => found.to_string(),
+            None => panic!("there is no {part} in {all}"),
+        }
     }
 
     /// The PID of the init process on the host, after the process runs its own program; 0 if there is none.
@@ -117,10 +126,17 @@ impl Container {
         pid
     }
 
-    /// `docker stop` with a timeout of 0, and waits until the runtime has deleted the container.
+    /// Parts of `.State` of `docker inspect`.
+    #[track_caller]
+    pub fn state(&self, parts: &[&str]) -> String {
+        let part = |part: &&str| self.inspect(&format!(".State.{part}"));
+        parts.iter().map(part).collect::<Vec<_>>().join(" ")
+    }
+
+    /// What `docker stop --time=0` does, and waits until the runtime has deleted the container.
     #[track_caller]
     pub fn stop(&self) {
-        self.with_flags("stop", &["--time=0"]).ok();
+        api::ask("POST", &format!("/containers/{}/stop?t=0", self.id), None).ok();
         self.is_released();
     }
 
@@ -164,7 +180,8 @@ impl Container {
 
 impl Drop for Container {
     fn drop(&mut self) {
-        Cmd::new("docker").args(&["rm", "--force", "--volumes", &self.id]).run();
+        // A test may have removed it.
+        let _ = api::ask("DELETE", &format!("/containers/{}?force=1&v=1", self.id), None);
         if !std::thread::panicking() {
             self.is_released();
         }

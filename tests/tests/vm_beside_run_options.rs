@@ -51,7 +51,7 @@ fn vm_limits_of_devices_processors_and_memory() {
     ];
     rows_beside_runc(|runtime| {
         let row = |flags: &&[&str]| {
-            let flags = [&["--network=none"], *flags, &["busybox", "sh", "-c", LIMITS]].concat();
+            let flags = [*flags, &["busybox", "sh", "-c", LIMITS]].concat();
             let seen = docker_run(runtime, &flags);
             (flags[..flags.len() - 4].join(" "), told(&seen))
         };
@@ -138,8 +138,8 @@ fn vm_how_a_container_is_watched_and_ended() {
             let container =
                 Container::run_with(runtime, &[&flags[..], &["busybox", "sleep", "1000"]].concat());
             wait_for(what, || (container.inspect(".State.Health.Status") == status).then_some(()));
-            let log = container.inspect("(index .State.Health.Log 0).ExitCode")
-                + &container.inspect("(index .State.Health.Log 0).Output");
+            let log = container.inspect(".State.Health.Log.0.ExitCode")
+                + &container.inspect(".State.Health.Log.0.Output");
             rows.push((what.to_owned(), log));
         }
         rows.push(("restarts".to_owned(), restarted(runtime)));

@@ -10,7 +10,7 @@ use sharedroot_tests::lab::{TempDir, wait_for};
 /// The same of an image with more users and groups.
 #[track_caller]
 fn debian(flags: &[&str], script: &str) -> Output {
-    docker_run(&runtime(), &[&["--network=none"], flags, &["debian", "sh", "-c", script]].concat())
+    docker_run(&runtime(), &[flags, &["debian", "sh", "-c", script]].concat())
 }
 
 #[test]
@@ -162,7 +162,7 @@ fn namespace(pid: &str, kind: &str) -> String {
 
 #[test]
 fn vm_namespaces_of_another_container() {
-    let first = asleep(&["--read-only", "--ipc=shareable"]);
+    let first = asleep(&["--read-only", "--ipc=shareable", "--network=none"]);
     let of = |kind: &str| format!("container:{}{kind}", first.id);
     let (pid, ipc, net) = (of(""), of(""), of(""));
     let words = [

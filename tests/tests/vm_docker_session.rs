@@ -154,7 +154,7 @@ fn vm_restart_policies() {
         run(&["kill", "-KILL", &pid.to_string()]).ok();
         wait_for("it runs again", || {
             let state = container.inspect(".State.Status");
-            (state == "running" && container.pid() != pid).then_some(())
+            (state == "running" && ![0, pid].contains(&container.pid())).then_some(())
         });
         assert_eq!(container.exec(&["echo", "again"]), "again", "{kind:?}");
         container.call("stop", &[]).ok();
@@ -261,7 +261,7 @@ fn vm_input_that_is_a_stream_goes_through() {
     for kind in KINDS {
         let flags = [kind, &["--interactive", "busybox", "sh", "-c", "wc -c"]].concat();
         let runtime = format!("--runtime={}", runtime());
-        let words = [&["run", "--rm", "--network=none", &runtime], &*flags].concat();
+        let words = [&["run", "--rm", "--network=host", &runtime], &*flags].concat();
         let text = "0123456789abcde\n".repeat(20_000);
         let counted = Cmd::new("docker").args(&words).stdin(&text).run().ok();
         assert_eq!(counted.trim(), text.len().to_string(), "{kind:?}");

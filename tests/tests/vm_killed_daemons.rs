@@ -86,7 +86,7 @@ fn line(what: &str, output: &Output) -> String {
 }
 
 fn state(container: &Container) -> String {
-    container.inspect(".State.Status}} {{.State.ExitCode}} {{.State.OOMKilled}} {{.State.Dead")
+    container.state(&["Status", "ExitCode", "OOMKilled", "Dead"])
 }
 
 /// What a user sees of one that runs, and of its end and its next start.

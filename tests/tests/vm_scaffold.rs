@@ -10,7 +10,7 @@ use std::thread;
 use sharedroot_tests::census::Census;
 use sharedroot_tests::command::{out, run};
 use sharedroot_tests::daemon::Wrapper;
-use sharedroot_tests::docker::{Container, FreshImage, HOST, docker, docker_run};
+use sharedroot_tests::docker::{Container, FreshImage, docker, docker_run};
 use sharedroot_tests::kernel_view::{Mount, identity, mounts_of, root_of};
 use sharedroot_tests::lab::{RUN_DIR, TempDir, wait_for};
 
@@ -46,7 +46,7 @@ fn scaffolds() -> Vec<Mount> {
 
 #[track_caller]
 fn read_only(image: &str, flags: &[&str]) -> Container {
-    Container::run(&[&["--read-only", HOST], flags, &[image], &SLEEP].concat())
+    Container::run(&[&["--read-only"], flags, &[image], &SLEEP].concat())
 }
 
 /// Type, mode, owner and time of change as the container sees them.

@@ -5,7 +5,7 @@
 use serde_json::Value;
 use sharedroot_tests::bundle::make_rootfs;
 use sharedroot_tests::command::{out, run, unique_name};
-use sharedroot_tests::docker::{Container, HOST, docker, docker_run};
+use sharedroot_tests::docker::{Container, docker, docker_run};
 use sharedroot_tests::kernel_view::root_of;
 use sharedroot_tests::lab::{TempDir, wait_for};
 use sharedroot_tests::selinux::{Context, SHARED, denials, enforcing, permissive};
@@ -15,7 +15,7 @@ const KINDS: [&[&str]; 3] = [&["--read-only"], &[], &["--annotation=dev.sharedro
 
 #[track_caller]
 fn started(flags: &[&str]) -> Container {
-    Container::run(&[flags, &[HOST, "debian", "sleep", "1000"]].concat())
+    Container::run(&[flags, &["debian", "sleep", "1000"]].concat())
 }
 
 /// What a process says of itself.
@@ -41,8 +41,7 @@ fn vm_processes_have_the_containers_label() {
         let terminal = terminal.ok();
         assert!(terminal.contains(&wanted.to_string()), "exec -it {flags:?}: {terminal}");
         let health = wait_for("a health check", || {
-            let log: Value =
-                serde_json::from_str(&container.inspect("json .State.Health.Log")).ok()?;
+            let log: Value = serde_json::from_str(&container.inspect(".State.Health.Log")).ok()?;
             log[0]["Output"].as_str()?.parse::<Context>().ok()
         });
         assert_eq!(health, wanted, "health check {flags:?}");
@@ -154,7 +153,7 @@ fn vm_no_denials() {
     enforcing();
     let ((), denied) = denials(|| {
         for flags in [&["--read-only"][..], &[]] {
-            let container = Container::run(&[flags, &[HOST, "python", "sleep", "1000"]].concat());
+            let container = Container::run(&[flags, &["python", "sleep", "1000"]].concat());
             container.exec(&["sh", "-c", "ls -laR /etc /usr/bin > /dev/null"]);
             container.exec(&["python3", "-c", USUAL]);
             if flags.is_empty() {

@@ -11,7 +11,7 @@ use serde_json::json;
 use sharedroot_tests::attack::targets;
 use sharedroot_tests::census::Census;
 use sharedroot_tests::command::{out, unique_name};
-use sharedroot_tests::docker::{Container, HOST, KINDS, docker_run};
+use sharedroot_tests::docker::{Container, KINDS, docker_run};
 use sharedroot_tests::kernel_view::{has_begun, mounts_of, root_of};
 use sharedroot_tests::lab::{TempDir, wait_for};
 use sharedroot_tests::pool::has;
@@ -278,7 +278,7 @@ fn vm_volumes_are_relabelled_by_docker() {
             out(&["chcon", "--recursive", "--type=container_var_lib_t", dir.str()]);
             let volume = format!("--volume={}:/tmp:{flag}", dir.str());
             let container =
-                Container::run(&[kind, &[HOST, &volume, "busybox", "sleep", "1000"]].concat());
+                Container::run(&[kind, &[&volume, "busybox", "sleep", "1000"]].concat());
             assert!(root_of(container.pid()).is_on_dm());
             assert_eq!(container.exec(&["cat", "/tmp/file"]), "before", ":{flag} {kind:?}");
             container.exec(&["sh", "-c", "echo now > /tmp/file && touch /tmp/new"]);

@@ -101,10 +101,7 @@ fn vm_a_life_is_told_by_the_same_answers_and_events() {
             row("update", say("update", &["--pids-limit=77"], &[]));
             row("signal", say("kill", &["--signal=WINCH"], &[]));
             row("stop", say("stop", &[], &[]));
-            row(
-                "state",
-                container.inspect(".State.Status}} {{.State.ExitCode}} {{.State.OOMKilled"),
-            );
+            row("state", container.state(&["Status", "ExitCode", "OOMKilled"]));
             row("start", say("start", &[], &[]));
             has_begun(&container, 2);
             row("restart", say("restart", &[], &[]));
@@ -175,7 +172,7 @@ fn vm_a_killed_shim_ends_its_container() {
         let container = asleep(runtime, &["--read-only"]);
         out(&["kill", "-KILL", &shim_of(&container).0]);
         container.becomes("exited");
-        let state = container.inspect(".State.Status}} {{.State.ExitCode");
+        let state = container.state(&["Status", "ExitCode"]);
         let events = format!("{:#?}", events(&container, &begin));
         let again = told(&container.call("start", &[]), &container);
         vec![
