@@ -67,6 +67,7 @@ pub use hooks::hook_relay::stand_in;
 pub use hooks::kinds::may_write_root;
 pub use mounts::bind_mount_error::BindMountError;
 pub use mounts::bind_mounts::BindMounts;
+pub use mounts::places::Places;
 pub use mounts::propagation_plan::leads_out;
 pub use process::child::{attend, hold};
 pub use self_exe::{SealError, seal, sealed};

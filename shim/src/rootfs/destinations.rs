@@ -6,9 +6,10 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::Spec;
+use sharedroot_engine::Places;
 
 use super::error::{RootError, file};
-use super::landing::{behind_links, is_plain, landing, stands};
+use super::landing::{Landings, is_plain};
 use super::needs::is_bind;
 
 /// Resolves a destination if a link of the root leads it into an earlier mount: the link's target is missing in that
@@ -30,8 +31,8 @@ pub fn lead_into_mounts(root: &Path, spec: &mut Spec, before: &[PathBuf]) -> Res
             return Err(RootError::LinkOfLastRun { at, destination, lands });
         }
     }
-    let covered = |path: &Path| landings.iter().any(|landing| path.starts_with(&landing.place));
-    lead_masks(&top, spec, covered)?;
+    let mounts = Places::from_iter(landings.iter().map(|landing| &landing.place));
+    lead_masks(&top, spec, &mounts)?;
     for (mount, landing) in spec.mounts_mut().iter_mut().flatten().zip(landings) {
         mount.set_destination(landing.destination);
     }
@@ -56,27 +57,28 @@ struct Landing {
 }
 
 fn landings(top: &File, spec: &Spec) -> Result<Vec<Landing>, RootError> {
+    let (resolver, mut places, none) = (Landings::below(top), Places::default(), Places::default());
     let mut landings = Vec::<Landing>::new();
     for mount in spec.mounts().iter().flatten() {
         let mut destination = mount.destination().clone();
-        let over = |path: &Path| landings.iter().rfind(|earlier| path.starts_with(&earlier.place));
-        let covered = |path: &Path| over(path).is_some();
+        let over = |path: &Path| places.over(path).map(|at| &landings[at]);
         let plain = is_plain(&destination);
-        let place = if plain && (covered(&destination) || stands(top, &destination)) {
+        let place = if plain && (over(&destination).is_some() || resolver.stands(&destination)) {
             destination.clone()
-        } else if let Some(path) = behind_links(top, &destination, covered)? {
+        } else if let Some(path) = resolver.behind_links(&destination, &places)? {
             if over(&path).is_some_and(|earlier| earlier.open) {
                 destination.clone_from(&path);
             }
             path
         } else {
-            landing(top, &destination, |_| false)?.unwrap_or_else(|| destination.clone())
+            resolver.led(&destination, &none)?.unwrap_or_else(|| destination.clone())
         };
         // The engine would make devices in this mount by path; the engine does not do so if `/dev` has its own name.
         if in_dev(&place) && !in_dev(&destination) {
             return Err(RootError::Link { path: destination });
         }
         let open = is_bind(mount) || mount.typ().as_deref() == Some("tmpfs");
+        places.add(place.clone());
         landings.push(Landing { place, destination, open });
     }
     Ok(landings)
@@ -92,20 +94,17 @@ fn in_dev(path: &Path) -> bool {
 
 /// Resolves a masked path if a link of the image leads to another file: the engine would mask the link, and the file
 /// would stay visible by its own name.
-fn lead_masks(
-    top: &File,
-    spec: &mut Spec,
-    covered: impl Fn(&Path) -> bool,
-) -> Result<(), RootError> {
+fn lead_masks(top: &File, spec: &mut Spec, mounts: &Places) -> Result<(), RootError> {
     let Some(linux) = spec.linux_mut() else { return Ok(()) };
     let mut masked = linux.masked_paths().clone().unwrap_or_default();
+    let resolver = Landings::below(top);
     for path in &mut masked {
         let given = Path::new(path);
-        if covered(given) || stands(top, given) {
+        if mounts.over(given).is_some() || resolver.stands(given) {
             continue;
         }
-        let place = match landing(top, given, &covered)? {
-            None => behind_links(top, given, &covered)?,
+        let place = match resolver.led(given, mounts)? {
+            None => resolver.behind_links(given, mounts)?,
             place => place,
         };
         if let Some(place) = place.as_deref().and_then(Path::to_str) {

@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{Mount, Spec};
 use rustix::fs::PROC_SUPER_MAGIC;
+use sharedroot_engine::Places;
 
 use super::error::{RootError, file};
-use super::landing::{landing, stands};
+use super::landing::Landings;
 
 /// The files of `/proc` that lxcfs and similar programs replace, as runc allows.
 const REPLACEABLE: [&str; 10] = [
@@ -34,15 +35,11 @@ const REPLACEABLE: [&str; 10] = [
 /// [`RootError::OverProc`], [`RootError::File`].
 pub fn refuse_over_proc(root: &Path, spec: &Spec) -> Result<(), RootError> {
     let top = File::open(root).map_err(file("open", root))?;
+    let (landings, none) = (Landings::below(&top), Places::default());
     for (at, mount) in spec.mounts().iter().flatten().enumerate() {
         let destination = mount.destination();
-        let lands = if stands(&top, destination) {
-            destination.clone()
-        } else {
-            // This includes a link whose target is missing: the target may exist in the container, as the files of
-            // /proc do.
-            landing(&top, destination, |_| false)?.unwrap_or_default()
-        };
+        // This includes a link whose target is missing: the target may exist in the container, as the files of /proc do.
+        let lands = landings.landing(destination, &none)?.unwrap_or_default();
         let fine = !lands.starts_with("/proc")
             || (lands == Path::new("/proc") && is_procfs(mount))
             || REPLACEABLE.iter().any(|path| lands == Path::new(path));

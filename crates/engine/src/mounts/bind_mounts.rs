@@ -20,6 +20,7 @@ use sharedroot_sys::mount::{self, Detached, Setting};
 use super::bind_mount_error::{BindMountError, failed, in_mount};
 use super::mount_flags;
 use super::mount_ns;
+use super::places::Places;
 use super::propagation::{self, Kind, Propagation};
 use super::propagation_plan;
 use super::tmpcopyup::Shape;
@@ -70,12 +71,14 @@ impl BindMounts {
         let outside = has_user_namespace(spec);
         let mut volumes = Self { stage: stage.to_owned(), ..Self::default() };
         let mounts = spec.mounts().as_deref().unwrap_or_default();
+        let places = Places::from_iter(mounts.iter().map(propagation::place));
         let mut sources = Vec::new();
         for (index, mount) in mounts.iter().enumerate() {
             let (Some(submounts), Some(source)) = (propagation::bind(mount), mount.source()) else {
                 continue;
             };
-            let steps = plan.volumes.iter().find(|volume| volume.index == index);
+            let found = plan.volumes.binary_search_by_key(&index, |volume| volume.index);
+            let steps = found.ok().map(|at| &plan.volumes[at]);
             let cleared = mount_flags::of(mount, source);
             // From inside a user namespace, the engine could not reach a source in a directory that only root may
             // enter.
@@ -92,14 +95,16 @@ impl BindMounts {
                 let kind = if step.kind == Kind::Unbindable { Kind::Private } else { step.kind };
                 propagate(bound.as_fd(), Propagation { kind, ..*step }, source)?;
             }
-            if plan.repeat && !is_covered(mounts, index) {
+            // If a later mount covers this one, no process can reach this one.
+            if plan.repeat && places.over(&propagation::place(mount)) == Some(index) {
                 let at = mount.destination();
                 volumes.settle.extend(steps.iter().map(|step| (at.clone(), *step)));
             }
             sources.push(volumes.add(index, mount, bound, None));
         }
-        for (index, mount) in mounts.iter().enumerate() {
-            if let Some((settings, content)) = tmpfs::wanted(mount, &mounts[index + 1..], start) {
+        let insides = tmpfs::insides(mounts, start);
+        for ((index, mount), inside) in mounts.iter().enumerate().zip(insides) {
+            if let Some((settings, content)) = tmpfs::wanted(mount, inside) {
                 let made = mount::tmpfs(&settings).map_err(in_mount(index, mount))?;
                 sources.push(volumes.add(index, mount, made, Some(content)));
             }
@@ -205,12 +210,6 @@ impl BindMounts {
             })
         })?
     }
-}
-
-/// Whether a later mount covers the mount of this index, so that no process can reach that mount.
-fn is_covered(mounts: &[Mount], index: usize) -> bool {
-    let own = propagation::place(&mounts[index]);
-    mounts[index + 1..].iter().any(|later| own.starts_with(propagation::place(later)))
 }
 
 fn propagate(mount: BorrowedFd<'_>, step: Propagation, path: &Path) -> Result<(), BindMountError> {

@@ -22,6 +22,7 @@ use rustix::io::Errno;
 use sharedroot_sys::mount::{self, Detached, MountError, Submounts};
 
 use super::mount_ns::{self, MountNs, MountNsError};
+use super::places::Places;
 use super::propagation;
 
 const DEV: &str = "/dev";
@@ -153,11 +154,12 @@ fn is_read_only(spec: &Spec) -> bool {
 fn below(spec: &Spec) -> Vec<PathBuf> {
     let after = volume(spec).map_or(0, |(index, _)| index + 1);
     let later = spec.mounts().iter().flatten().skip(after).map(propagation::place);
-    let mut found: Vec<PathBuf> = Vec::new();
+    let (mut found, mut places) = (Vec::new(), Places::default());
     for place in later.chain([PathBuf::from("dev/console")]) {
         let place = Path::new("/").join(place);
-        let is_new = !found.iter().any(|other| place.starts_with(other));
+        let is_new = places.over(&place).is_none();
         if is_new && place.starts_with(DEV) && place != Path::new(DEV) {
+            places.add(place.clone());
             found.push(place);
         }
     }

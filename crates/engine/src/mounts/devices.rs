@@ -16,6 +16,7 @@ use rustix::io::Errno;
 
 use super::dev;
 use super::mount_ns::{self, MountNs, MountNsError};
+use super::places::Places;
 use super::propagation;
 
 /// A device could not be made.
@@ -70,13 +71,12 @@ impl Devices {
     /// may make a device, so the engine keeps them there.
     pub fn take(spec: &mut Spec) -> Self {
         let readonly = spec.root().as_ref().is_some_and(|root| root.readonly() == Some(true));
-        let mut places: Vec<_> = spec.mounts().iter().flatten().map(propagation::place).collect();
-        places.reverse();
+        let places = Places::from_iter(spec.mounts().iter().flatten().map(propagation::place));
         let dev = Path::new("dev");
         // A volume at `/dev` already has its devices.
         let is_volume = dev::volume(spec).is_some();
-        let mut taken =
-            Self { dev_is_mounted: places.iter().any(|place| place == dev), ..Self::default() };
+        let is_dev = |at: Option<usize>| at.is_some_and(|at| places.path(at) == dev);
+        let mut taken = Self { dev_is_mounted: is_dev(places.over(dev)), ..Self::default() };
         let Some(linux) = spec.linux_mut() else { return taken };
         let namespaces = linux.namespaces().iter().flatten();
         if namespaces.into_iter().any(|one| one.typ() == LinuxNamespaceType::User) {
@@ -90,8 +90,8 @@ impl Devices {
             if !seen.insert(path.to_owned()) {
                 continue;
             }
-            match places.iter().find(|place| path.starts_with(place)) {
-                Some(mount) if mount == dev && is_volume => {}
+            match places.over(path) {
+                mount if is_dev(mount) && is_volume => {}
                 None if readonly => taken.in_root.push(device.clone()),
                 _ => taken.mounted.push(device.clone()),
             }

@@ -8,6 +8,7 @@
 //! | `tmpfs` | file systems in memory, with the mode of the directory that they cover |
 //! | `tmpcopyup` | file systems in memory that begin as a copy |
 //! | `mount_ns` | the mount namespace of a container that waits |
+//! | `places` | where the mounts are, and which one a path is in |
 //! | `masked_paths` | the label of a container's masked directories |
 //! | `dev`, `device_dirs`, `devices` | a volume at `/dev`; the mode of devices' directories; devices that libcontainer does not make |
 
@@ -19,6 +20,7 @@ pub mod devices;
 pub mod masked_paths;
 pub mod mount_flags;
 pub mod mount_ns;
+pub mod places;
 pub mod propagation;
 pub mod propagation_plan;
 pub mod tmpcopyup;

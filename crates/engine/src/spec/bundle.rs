@@ -117,6 +117,7 @@ impl Bundle {
         let readonly = root.readonly().unwrap_or(false);
         let real = check_root(&path, root.path())?;
         forbidden::look_at_joined_namespaces(&spec)?;
+        forbidden::look_at_numbers(&spec)?;
         let mut root = root.clone();
         root.set_path(real.clone());
         spec.set_root(Some(root));

@@ -7,6 +7,11 @@ use oci_spec::runtime::{Hook, LinuxResources, Process, Spec};
 use serde::Serialize;
 use serde_json::Value;
 
+/// How many mounts a configuration may have, how many devices, and how many masked or read-only paths. Only the mounts below them
+/// have a bound in the kernel, `fs.mount-max`, and reaching that bound takes long.
+const MOST_PATHS: usize = 10_000;
+/// How many names the paths of one of these lists may have together: to resolve a path takes up to the square of its names.
+const MOST_NAMES: usize = 100_000;
 /// The magic number of the file system of namespaces (include/uapi/linux/magic.h).
 const NSFS_MAGIC: i64 = 0x6e73_6673;
 
@@ -46,6 +51,32 @@ pub fn look_at(spec: &Spec) -> Result<(), Forbidden> {
         Some(resources) => unified("linux.resources.", resources),
         None => Ok(()),
     }
+}
+
+/// Checks that a caller's configuration has no more paths than a container can need. The configuration that sharedroot has made of
+/// it may have some more.
+///
+/// # Errors
+/// [`Forbidden`] naming the field.
+pub fn look_at_numbers(spec: &Spec) -> Result<(), Forbidden> {
+    few("mounts", spec.mounts().iter().flatten().map(|mount| mount.destination().as_path()))?;
+    let Some(linux) = spec.linux() else { return Ok(()) };
+    few("linux.devices", linux.devices().iter().flatten().map(|device| device.path().as_path()))?;
+    few("linux.maskedPaths", linux.masked_paths().iter().flatten().map(Path::new))?;
+    few("linux.readonlyPaths", linux.readonly_paths().iter().flatten().map(Path::new))
+}
+
+fn few<'a>(field: &str, paths: impl Iterator<Item = &'a Path> + Clone) -> Result<(), Forbidden> {
+    let number = paths.clone().count();
+    if number > MOST_PATHS {
+        return forbidden(field, format!("{number} are more than {MOST_PATHS}"));
+    }
+    let names = paths.map(|path| path.components().count()).sum::<usize>();
+    if names > MOST_NAMES {
+        let why = format!("the paths have {names} names together, which is more than {MOST_NAMES}");
+        return forbidden(field, why);
+    }
+    Ok(())
 }
 
 /// Checks a process of a configuration or of `exec`. `prefix` stands before the names of its fields.
@@ -196,5 +227,38 @@ fn nul_in(field: &str, value: &Value) -> Option<String> {
             })
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_list_of_paths_has_a_bound() {
+        let named = |field: &str, path: &str, number: usize| {
+            let one = |n| match field {
+                "mounts" => json!({"destination": format!("{path}{n}")}),
+                "linux.devices" => {
+                    json!({"path": format!("{path}{n}"), "type": "c", "major": 1, "minor": 3})
+                }
+                _ => json!(format!("{path}{n}")),
+            };
+            let list: Vec<_> = (0..number).map(one).collect();
+            let config = match field.split_once('.') {
+                Some((_, below)) => json!({"ociVersion": "1.2.0", "linux": {below: list}}),
+                None => json!({"ociVersion": "1.2.0", field: list}),
+            };
+            look_at_numbers(&serde_json::from_value(config).unwrap()).map_err(|e| e.to_string())
+        };
+        for field in ["mounts", "linux.devices", "linux.maskedPaths", "linux.readonlyPaths"] {
+            assert_eq!(named(field, "/a/b/c/", 10_000), Ok(()), "{field}");
+            let many = named(field, "/a", 10_001).unwrap_err();
+            assert_eq!(many, format!("{field}: 10001 are more than 10000"));
+            let deep = named(field, &"/d".repeat(2000), 50).unwrap_err();
+            assert!(deep.contains(field) && deep.contains("100050 names"), "{deep}");
+        }
     }
 }
