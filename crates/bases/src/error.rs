@@ -72,6 +72,17 @@ pub enum RootfsError {
     /// The shared label in the configuration cannot be used.
     #[error("selinux.shared_label in the configuration")]
     SharedLabel(#[source] LabelError),
+    /// A scaffold would take much of the host's memory.
+    #[error(
+        "the mounts have mount points with {names} directories and files that the image lacks, and more than {most} are not \
+         put above a base"
+    )]
+    ManyNames {
+        /// How many directories and files.
+        names: usize,
+        /// The most.
+        most: usize,
+    },
     /// The label of a mounted root could not be read.
     #[error(transparent)]
     Label(#[from] LabelError),

@@ -21,7 +21,7 @@ use super::base::MountedBase;
 use super::base_lock::BaseLock;
 use super::labels::{context, label_at};
 use super::missing::{Kind, Missing};
-use super::skeleton::raise;
+use super::skeleton::Skeleton;
 use crate::bases::Bases;
 use crate::containers::ContainersError;
 use crate::entries::entries;
@@ -77,6 +77,7 @@ impl Scaffolds<'_> {
         missing: &[Missing],
         intend: impl FnOnce(&ScaffoldName) -> Result<(), ContainersError>,
     ) -> Result<(Detached, ScaffoldName), RootfsError> {
+        Skeleton::check(missing)?;
         let name = name_of(missing);
         intend(&name).map_err(RootfsError::Containers)?;
         let at = self.dir_of(base.key).join(name.to_string());
@@ -86,13 +87,14 @@ impl Scaffolds<'_> {
         {
             return Ok((bound, name));
         }
+        let skeleton = Skeleton::of(missing, below.as_fd())?;
         // While this process has the base's lock, nobody mounts or unmounts a scaffold of the base.
         let lock = self.0.lock_base(base.key)?;
         if mount::device_mounted_at(&at).is_none() {
             base.check(&lock)?;
             let label = label_at(&base.at)?;
             let options: Vec<_> = label.iter().map(context).collect();
-            let raised = raise(&[&base.at], below.as_fd(), missing, &self.dir(), &options)?;
+            let raised = skeleton.raise(&[&base.at], &self.dir(), &options, &lock)?;
             let made = DirBuilder::new().recursive(true).mode(0o700).create(&at);
             made.map_err(file("create", &at))?;
             raised.attach(&at)?.keep();

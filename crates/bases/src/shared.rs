@@ -12,7 +12,7 @@ use sharedroot_sys::step::step;
 use super::base::MountedBase;
 use super::labels::{context, label_at};
 use super::missing::Missing;
-use super::skeleton::raise;
+use super::skeleton::Skeleton;
 use crate::bases::Bases;
 use crate::containers::ContainersError;
 use crate::error::RootfsError;
@@ -90,9 +90,15 @@ impl Bases {
         let options: Vec<_> = label.or(bases.as_ref()).map(context).into_iter().collect();
         let layers = [upper, base.at.as_path()];
         let merged = mount::layers(&layers, &options)?;
-        match (wanted.missing)(merged.as_fd()).as_slice() {
-            [] => Ok(merged),
-            missing => raise(&layers, merged.as_fd(), missing, &self.scaffolds().dir(), &options),
+        // The configuration decides how long the next two steps take, and a volume may not answer.
+        drop(lock);
+        let missing = (wanted.missing)(merged.as_fd());
+        if missing.is_empty() {
+            return Ok(merged);
         }
+        let skeleton = Skeleton::of(&missing, merged.as_fd())?;
+        let lock = self.lock_base(base.key)?;
+        base.check(&lock)?;
+        skeleton.raise(&layers, &self.scaffolds().dir(), &options, &lock)
     }
 }
