@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use sharedroot_tests::attack::own_cgroup;
+use serde_json::json;
+use sharedroot_tests::attack::{own_cgroup, report};
 use sharedroot_tests::bundle::Bundle;
+use sharedroot_tests::command::unique_name;
 use sharedroot_tests::lab::wait_for;
 use sharedroot_tests::runtime::{Container, Runtime};
 
@@ -115,4 +117,99 @@ fn vm_every_process_gets_one_signal() {
     wait_for("the processes have ended", || (processes(&container) < 5).then_some(()));
     assert_eq!((calls_of("KILL", "cgroup.procs"), calls_of("KILL", "pidfd_send_signal")), (0, 0));
     container.becomes("stopped");
+}
+
+/// The PID namespace of a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pids {
+    Own,
+    Hosts,
+}
+
+/// Whether somebody has removed the cgroup after the first container's end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cgroup {
+    Kept,
+    Remade,
+}
+
+/// A container that has ended and is not deleted, and a later one in the same cgroup. Only the first one's commands are called.
+fn later_one_lives(runtime: &Runtime, pids: Pids, cgroup: Cgroup, commands: &[&[&str]]) {
+    let path = unique_name("common");
+    let make = || {
+        let bundle = Bundle::new(runtime, &["sleep", "1000"]);
+        bundle.edit(|config| {
+            config["linux"]["cgroupsPath"] = json!(format!("/{path}"));
+            if pids == Pids::Hosts {
+                let namespaces = config["linux"]["namespaces"].as_array_mut().expect("a list");
+                namespaces.retain(|namespace| namespace["type"] != "pid");
+            }
+        });
+        bundle
+    };
+    let (first, second) = (make(), make());
+    let dir = Path::new("/sys/fs/cgroup").join(&path);
+    let ended = runtime.start(&first);
+    ended.call("kill", &["KILL"]).ok();
+    ended.becomes("stopped");
+    if cgroup == Cgroup::Remade {
+        fs::remove_dir(&dir).expect("remove the empty cgroup");
+    }
+    let later = runtime.start(&second);
+    let pid = later.pid();
+    let limit = runtime.cmd(&["update", "--pids-limit", "77", &ended.id]).run();
+    assert_ne!(limit.status, 0, "{limit}");
+    assert_eq!(fs::read_to_string(dir.join("pids.max")).expect("read").trim(), "max");
+    for command in commands {
+        let (verb, words) = command.split_first().expect("a verb");
+        let said = runtime.cmd(&[verb]).args(words).arg(&ended.id).run();
+        report(&format!("{pids:?}, {cgroup:?}: {said}"));
+        if runtime.is_sharedroot() {
+            assert_eq!(said.status, 0, "{said}");
+            assert!(!said.stdout.contains(&pid.to_string()), "{said}");
+        }
+        assert_eq!(later.status(), "running", "{command:?} has ended a later container: {said}");
+    }
+    assert!(!ended.exists());
+    assert_eq!((later.status().as_str(), later.pid()), ("running", pid));
+    let inside = fs::read_to_string(dir.join("cgroup.procs")).expect("its cgroup is there");
+    assert_eq!(inside.trim(), pid.to_string());
+    later.call("delete", &["--force"]).ok();
+    assert!(!dir.exists());
+}
+
+/// The container's PID namespace has ended, so nothing in the cgroup is the container's.
+#[test]
+fn vm_delete_leaves_a_later_container_in_the_same_cgroup() {
+    let runtime = Runtime::of_env();
+    later_one_lives(&runtime, Pids::Own, Cgroup::Kept, &[&["delete"]]);
+    later_one_lives(&runtime, Pids::Own, Cgroup::Kept, &[&["delete", "--force"]]);
+}
+
+/// Ours alone: runc kills what it finds there.
+#[test]
+fn vm_no_command_reaches_a_later_container_in_the_same_cgroup() {
+    let runtime = Runtime::sharedroot();
+    let ps: &[&str] = &["ps", "--format", "json"];
+    let commands = [ps, &["delete", "--force"]];
+    later_one_lives(&runtime, Pids::Own, Cgroup::Kept, &commands);
+    // Of processes of the host's PID namespace, only another cgroup of the same path tells that they are not the container's.
+    later_one_lives(&runtime, Pids::Hosts, Cgroup::Remade, &commands);
+    // `kill --all` of a container that has ended.
+    let path = unique_name("common");
+    let bundle = Bundle::new(&runtime, &["sleep", "1000"]);
+    bundle.edit(|config| config["linux"]["cgroupsPath"] = json!(format!("/{path}")));
+    let ended = runtime.start(&bundle);
+    ended.call("kill", &["KILL"]).ok();
+    ended.becomes("stopped");
+    let later = runtime.start(&bundle);
+    runtime.cmd(&["kill", "--all", &ended.id, "KILL"]).run().ok();
+    let state = Path::new(runtime.root()).join(&ended.id).join("state.json");
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(later.status(), "running", "kill --all");
+    // And one whose state is cut short.
+    fs::write(&state, "").expect("cut it short");
+    ended.call("delete", &["--force"]).ok();
+    assert_eq!(later.status(), "running", "delete of a state that is cut short");
+    assert!(!state.exists());
 }

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use sharedroot_tests::attack::{allow, own_cgroup};
+use sharedroot_tests::attack::{allow, own_cgroup, report};
 use sharedroot_tests::bundle::Bundle;
 use sharedroot_tests::command::{out, run, unique_name};
 use sharedroot_tests::docker::{Container, FreshImage, docker, docker_run, runtime};
@@ -156,6 +156,52 @@ fn vm_one_name_in_two_slices_is_one_container() {
         assert_eq!(cgroup_of(second), format!("/labb.slice/{scope}"), "it lives");
     }
     systemd(&["delete", "--force", &two.1]).ok();
+}
+
+/// A container that has ended and is not deleted, and a later one with the same unit: the unit is the later one's.
+#[test]
+fn vm_delete_leaves_a_later_container_with_the_same_unit() {
+    let runtime = Runtime::of_env();
+    for flags in [&[][..], &["--force"]] {
+        let name = unique_name("unit");
+        let bundle = Bundle::new(&runtime, &["sleep", "1000"]);
+        bundle.edit(|config| {
+            config["linux"]["cgroupsPath"] = json!(format!("system.slice:lab:{name}"));
+        });
+        let systemd = |words: &[&str]| runtime.cmd(&[&["--systemd-cgroup"], words].concat()).run();
+        let (ended, later) = (unique_name("ended"), unique_name("later"));
+        let start = |id: &str| {
+            systemd(&["create", "--bundle", bundle.str(), id]).ok();
+            systemd(&["start", id]).ok();
+            let state = systemd(&["state", id]).json();
+            i32::try_from(state["pid"].as_i64().expect("a pid")).expect("a pid")
+        };
+        start(&ended);
+        systemd(&["kill", &ended, "KILL"]).ok();
+        wait_for("it has stopped", || {
+            (systemd(&["state", &ended]).json()["status"] == "stopped").then_some(())
+        });
+        let scope = format!("lab-{name}.scope");
+        wait_for("systemd has given the unit up", || {
+            (property(&scope, "LoadState") == "not-found").then_some(())
+        });
+        let pid = start(&later);
+        let said = systemd(&[&["delete"], flags, &[&ended]].concat());
+        report(&said.to_string());
+        std::thread::sleep(Duration::from_secs(1));
+        if runtime.is_sharedroot() {
+            assert_eq!(said.status, 0, "{said}");
+            assert_eq!(property(&scope, "ActiveState"), "active");
+            assert_eq!(cgroup_of(pid), format!("/system.slice/{scope}"), "it lives");
+            assert_eq!(systemd(&["state", &later]).json()["status"], "running");
+        } else {
+            report(&format!("the later one: {}", systemd(&["state", &later])));
+        }
+        systemd(&["delete", "--force", &later]);
+        wait_for("the unit is gone", || {
+            (property(&scope, "LoadState") == "not-found").then_some(())
+        });
+    }
 }
 
 /// `delete --force` waits for the end of the processes that it kills in the scope of a container whose state is cut short. Ours

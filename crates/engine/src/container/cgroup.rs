@@ -16,6 +16,7 @@ use rustix::io::Errno;
 use rustix::process::Signal;
 use sharedroot_sys::process::CGROUPS;
 
+use super::members::{Members, is_taken};
 use super::{cgroup_end, signal, stats, unit};
 use crate::{Embedded, EngineError};
 
@@ -48,11 +49,18 @@ impl Embedded {
     /// # Errors
     /// [`EngineError`].
     pub fn processes(&self) -> Result<Vec<i32>, EngineError> {
-        if let Some(dir) = self.own_cgroup(&self.load("ps")?) {
+        let container = self.load("ps")?;
+        let (dir, fail) = (self.own_cgroup(&container), self.failed("ps"));
+        let init = self.hold(&container).map_err(&fail)?;
+        if self.members(init.as_ref(), dir.as_deref()).map_err(&fail)? == Members::Others {
+            let named = container.pid().filter(|_| init.is_some());
+            return Ok(named.into_iter().map(|pid| pid.as_raw()).collect());
+        }
+        if let Some(dir) = dir {
             match cgroup_end::processes(&dir, Instant::now() + cgroup_end::LONGEST) {
                 // It may have stopped, or its cgroup is not where systemd's usually are.
                 Err(Errno::NOENT) => {}
-                found => return found.map_err(|errno| self.failed("ps")(errno.into())),
+                found => return found.map_err(|errno| fail(errno.into())),
             }
         }
         self.listed_by_library("ps")
@@ -144,18 +152,13 @@ impl Embedded {
     /// [`EngineError::Cgroup`] if a process is left, or if nobody can tell.
     pub(crate) fn end_cgroup_of(&self, spec: &Spec) -> Result<(), EngineError> {
         let fail = self.failed("delete");
-        let path = spec.linux().as_ref().and_then(|linux| linux.cgroups_path().as_deref());
         // The configuration always has the path. Without it the engine would have refused the container.
-        let Some(path) = path else { return Ok(()) };
+        let Some(path) = path_of(spec) else { return Ok(()) };
         if !Path::new(CGROUPS).join("cgroup.controllers").exists() {
             return self.end_cgroup_v1(path);
         }
-        let dir = match path.strip_prefix("/") {
-            Ok(below) => Some(Path::new(CGROUPS).join(below)),
-            Err(_) => unit::directory(path).map_err(&fail)?,
-        };
         // systemd has made no unit of another path.
-        let Some(dir) = dir else { return Ok(()) };
+        let Some(dir) = self.cgroup_of(spec)? else { return Ok(()) };
         // systemd removes the cgroup of a unit itself.
         if path.is_absolute() {
             cgroup_end::end(&dir)
@@ -172,6 +175,34 @@ impl Embedded {
                 Err(errno) => return Err(fail(errno.into())),
             }
         }
+    }
+
+    /// The directory of the cgroup of version 2 that sharedroot's own configuration names.
+    ///
+    /// # Errors
+    /// [`EngineError::Cgroup`].
+    pub(crate) fn cgroup_of(&self, spec: &Spec) -> Result<Option<PathBuf>, EngineError> {
+        let is_v2 = Path::new(CGROUPS).join("cgroup.controllers").exists();
+        let Some(path) = path_of(spec).filter(|_| is_v2) else { return Ok(None) };
+        match path.strip_prefix("/") {
+            Ok(below) => Ok(Some(Path::new(CGROUPS).join(below))),
+            Err(_) => unit::directory(path).map_err(self.failed("delete")),
+        }
+    }
+
+    /// Removes the cgroup that sharedroot's own configuration names, unless others have processes in it. systemd removes an empty
+    /// unit by itself.
+    ///
+    /// # Errors
+    /// [`EngineError::Cgroup`].
+    pub(crate) fn remove_untaken_cgroup_of(&self, spec: &Spec) -> Result<(), EngineError> {
+        if path_of(spec).is_some_and(Path::is_absolute)
+            && let Some(dir) = self.cgroup_of(spec)?
+            && !is_taken(&dir)
+        {
+            cgroup_end::remove_empty(&dir);
+        }
+        Ok(())
     }
 
     fn end_cgroup_v1(&self, path: &Path) -> Result<(), EngineError> {
@@ -249,6 +280,10 @@ impl Embedded {
 /// Whether a cgroup of version 2 is to be frozen; `None` if the kernel does not say.
 pub(crate) fn is_frozen(dir: &Path) -> Option<bool> {
     Some(std::fs::read(dir.join("cgroup.freeze")).ok()?.trim_ascii() == b"1")
+}
+
+fn path_of(spec: &Spec) -> Option<&Path> {
+    spec.linux().as_ref().and_then(|linux| linux.cgroups_path().as_deref())
 }
 
 /// Kills the processes in a cgroup, and waits for their end. They are thawed first, because a frozen process of cgroup v1

@@ -51,12 +51,21 @@ pub(crate) fn end_below(dir: &Path) {
     let _ = end_all_below(dir, Instant::now() + LONGEST);
 }
 
+/// Removes a cgroup without processes, and those below it. One that somebody has taken meanwhile stays.
+pub(crate) fn remove_empty(dir: &Path) {
+    let end = Instant::now() + LONGEST;
+    let top = rustix::fs::open(dir, DIRECTORY, Mode::empty());
+    if top.is_ok_and(|top| remove_below(top, None, Duration::ZERO, end).is_ok()) {
+        let _ = std::fs::remove_dir(dir);
+    }
+}
+
 fn end_all_below(dir: &Path, end: Instant) -> Result<(), Errno> {
     let top = rustix::fs::open(dir, DIRECTORY, Mode::empty())?;
     // The file also kills processes in cgroups below, and processes that are being cloned (admin-guide/cgroup-v2.rst,
     // "cgroup.kill").
     let killed = write(&top, "cgroup.kill", "1");
-    remove_below(top, (!killed).then_some(dir), end)
+    remove_below(top, (!killed).then_some(dir), PATIENCE, end)
 }
 
 /// Sends `signal` to every process in a cgroup of version 2 and in the cgroups below it, once to each.
@@ -184,8 +193,13 @@ fn names_below(dir: &OwnedFd) -> Result<Vec<CString>, Errno> {
 }
 
 /// Removes every directory below `top`, the deepest first. The processes in the cgroup `kill` are killed one by one, where each
-/// is found: `cgroup.kill` exists since Linux 5.14.
-fn remove_below(top: OwnedFd, kill: Option<&Path>, end: Instant) -> Result<(), Errno> {
+/// is found: `cgroup.kill` exists since Linux 5.14. Processes may take `patience` to leave one cgroup.
+fn remove_below(
+    top: OwnedFd,
+    kill: Option<&Path>,
+    patience: Duration,
+    end: Instant,
+) -> Result<(), Errno> {
     let mut here = top;
     let mut way: Vec<CString> = Vec::new();
     loop {
@@ -207,7 +221,7 @@ fn remove_below(top: OwnedFd, kill: Option<&Path>, end: Instant) -> Result<(), E
         }
         let Some(name) = way.pop() else { return Ok(()) };
         here = rustix::fs::openat(&here, "..", DIRECTORY, Mode::empty())?;
-        let busy = Instant::now() + PATIENCE;
+        let busy = Instant::now() + patience;
         loop {
             match rustix::fs::unlinkat(&here, &name, AtFlags::REMOVEDIR) {
                 Ok(()) | Err(Errno::NOENT) => break,

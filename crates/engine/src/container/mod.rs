@@ -6,6 +6,7 @@
 //! | `cgroup_end` | the end of a cgroup, and of the cgroups that the container made below it |
 //! | `cgroup_owner` | the user of a container may divide the container's cgroup |
 //! | `in_use` | a new container does not take a cgroup that others use |
+//! | `members` | whether the processes in a cgroup are the container's |
 //! | `update` | new limits |
 //! | `figures` | the figures of a cgroup of version 2, as the kernel has them |
 //! | `events`, `stats` | figures of a container; figures in runc's form |
@@ -18,6 +19,7 @@ mod cgroup_owner;
 pub mod events;
 pub mod figures;
 pub mod in_use;
+pub(crate) mod members;
 pub mod signal;
 pub mod stats;
 mod unit;

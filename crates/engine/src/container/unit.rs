@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use libcontainer::container::Container;
 use sharedroot_sys::process::{CGROUPS, cgroup};
 
+use super::members::inode;
 use super::stats;
 use crate::Embedded;
 
@@ -122,7 +123,13 @@ impl Embedded {
     pub(crate) fn has_lost_its_unit(&self, container: &Container) -> bool {
         let named = || directory(&container.spec().ok()?.cgroup_path).ok()?;
         let dir = self.recorded_cgroup().or_else(named);
-        container.systemd() && dir.is_some_and(|dir| matches!(dir.try_exists(), Ok(false)))
+        // Another container may have a unit of the same path by now, and so a new cgroup.
+        let known = self.recorded().ok().flatten().and_then(|record| record.cgroup);
+        let is_lost = |dir: &Path| match dir.try_exists() {
+            Ok(true) => known.is_some_and(|known| inode(dir).is_some_and(|now| now != known)),
+            exists => matches!(exists, Ok(false)),
+        };
+        container.systemd() && dir.as_deref().is_some_and(is_lost)
     }
 
     /// The path that [`Self::record_cgroup`] has recorded.

@@ -14,6 +14,8 @@ use sharedroot_sys::process::started;
 
 use super::state::InitRecord;
 use crate::asked::Deletion;
+use crate::container::members::{PidNamespace, inode};
+use crate::container::stats;
 use crate::hooks::callers::{CallersHooks, Maker};
 use crate::mounts::bind_mounts::BindMounts;
 use crate::mounts::dev;
@@ -127,7 +129,7 @@ impl Embedded {
             let _ = fs::remove_dir_all(self.dir());
         }
         if let (Err(_), Some(place)) = (&made, &place) {
-            place.remove();
+            place.remove(PidNamespace::of(spec));
         }
         if made.is_err() {
             hooks.undo(spec, self.id().as_str());
@@ -226,7 +228,9 @@ impl Embedded {
         let started = started(pid)
             .map_err(|e| wrong(format!("see when its process started: {e}")))?
             .ok_or_else(|| wrong("its process has ended".to_owned()))?;
-        self.record_init(&InitRecord { started, pid: Some(pid) })
+        let cgroup = stats::unified(pid).as_deref().and_then(inode);
+        let pids = Some(PidNamespace::of(spec));
+        self.record_init(&InitRecord { started, pid: Some(pid), pids, cgroup })
             .map_err(|e| wrong(format!("record its process: {e}")))?;
         if options.systemd_cgroup {
             self.record_cgroup(container).map_err(|e| wrong(format!("record its cgroup: {e}")))?;

@@ -5,6 +5,7 @@ use libcontainer::container::ContainerStatus;
 use super::container::Embedded;
 use crate::EngineError;
 use crate::asked::Reach;
+use crate::container::members::Members;
 use crate::container::signal;
 
 impl Embedded {
@@ -25,7 +26,16 @@ impl Embedded {
             source: e.into(),
         };
         match reach {
-            Reach::All => self.signal_all(&container, signal)?,
+            Reach::All => {
+                let init = self.hold(&container).map_err(fail)?;
+                let dir = self.own_cgroup(&container);
+                let members = self.members(init.as_ref(), dir.as_deref()).map_err(fail)?;
+                match (members, init) {
+                    (Members::Own, _) => self.signal_all(&container, signal)?,
+                    (Members::Others, Some(init)) => signal::send(&init, signal).map_err(fail)?,
+                    (Members::Others, None) => {}
+                }
+            }
             Reach::Init => {
                 let init = self.hold(&container).map_err(fail)?;
                 let init = init.ok_or_else(|| EngineError::NotRunning { id: self.id().clone() })?;

@@ -18,6 +18,7 @@ use sharedroot_sys::process::started;
 
 use super::container::Embedded;
 use crate::container::cgroup;
+use crate::container::members::PidNamespace;
 use crate::{EngineError, engine_log};
 
 /// The file beside the configuration that records the init process: when it started, and its number.
@@ -145,7 +146,7 @@ impl Embedded {
     }
 
     /// The init process that `create` recorded; `None` if `create` died before that.
-    fn recorded(&self) -> std::io::Result<Option<InitRecord>> {
+    pub(crate) fn recorded(&self) -> std::io::Result<Option<InitRecord>> {
         match std::fs::read_to_string(self.bundle().join(STARTED)) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
             read => Ok(Some(InitRecord::parse(&read?))),
@@ -153,26 +154,48 @@ impl Embedded {
     }
 }
 
+/// The words of the record for the two kinds of PID namespaces.
+const OWN: &str = "own";
+const SHARED: &str = "shared";
+
 /// What `create` records of the init process.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct InitRecord {
+pub(crate) struct InitRecord {
     /// When the process started, in clock ticks after boot.
     pub started: String,
     /// Its number in the host's PID namespace. A container of an earlier version has none.
     pub pid: Option<i32>,
+    /// The PID namespace of the container. A container of an earlier version has none.
+    pub pids: Option<PidNamespace>,
+    /// The inode of its cgroup of version 2.
+    pub cgroup: Option<u64>,
 }
 
 impl InitRecord {
     fn parse(text: &str) -> Self {
-        let (started, pid) = text.split_once(' ').unwrap_or((text, ""));
-        Self { started: started.to_owned(), pid: pid.parse().ok() }
+        let mut words = text.split(' ');
+        let started = words.next().unwrap_or_default().to_owned();
+        let pid = words.next().and_then(|word| word.parse().ok());
+        let pids = match words.next() {
+            Some(OWN) => Some(PidNamespace::Own),
+            Some(SHARED) => Some(PidNamespace::Shared),
+            _ => None,
+        };
+        Self { started, pid, pids, cgroup: words.next().and_then(|word| word.parse().ok()) }
     }
 }
 
 impl fmt::Display for InitRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.started)?;
-        self.pid.map_or(Ok(()), |pid| write!(f, " {pid}"))
+        let Some(pid) = self.pid else { return Ok(()) };
+        write!(f, " {pid}")?;
+        match self.pids {
+            Some(PidNamespace::Own) => write!(f, " {OWN}")?,
+            Some(PidNamespace::Shared) => write!(f, " {SHARED}")?,
+            None => return Ok(()),
+        }
+        self.cgroup.map_or(Ok(()), |cgroup| write!(f, " {cgroup}"))
     }
 }
 
@@ -182,8 +205,14 @@ mod tests {
 
     #[test]
     fn a_record_reads_back() {
-        for (text, pid) in [("12345 7", Some(7)), ("12345", None)] {
-            let record = InitRecord { started: "12345".to_owned(), pid };
+        let (own, shared) = (Some(PidNamespace::Own), Some(PidNamespace::Shared));
+        for (text, pid, pids, cgroup) in [
+            ("12345 7 own 4294967301", Some(7), own, Some(4_294_967_301)),
+            ("12345 7 shared", Some(7), shared, None),
+            ("12345 7", Some(7), None, None),
+            ("12345", None, None, None),
+        ] {
+            let record = InitRecord { started: "12345".to_owned(), pid, pids, cgroup };
             assert_eq!((record.to_string().as_str(), InitRecord::parse(text)), (text, record));
         }
     }

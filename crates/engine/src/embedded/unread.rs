@@ -10,6 +10,7 @@ use libcontainer::container::{ContainerStatus, State};
 use sharedroot_sys::chain::chain;
 
 use super::container::Embedded;
+use crate::container::members::Members;
 use crate::{BundleError, EngineError, read_config};
 
 /// libcontainer's name of the file.
@@ -33,8 +34,14 @@ impl Embedded {
         let has_state = has_state.map_err(|e| fail(format!("look for its state: {e}")))?;
         let annotations = match config {
             Some(config) => {
-                self.end_cgroup_of(&config)?;
-                self.end(self.hold_recorded())?;
+                let init = self.opened(self.hold_recorded())?;
+                let place = self.cgroup_of(&config)?;
+                let members = self.members(init.as_ref(), place.as_deref());
+                match self.opened(members)? {
+                    Members::Own => self.end_cgroup_of(&config)?,
+                    Members::Others => self.remove_untaken_cgroup_of(&config)?,
+                }
+                self.end(init.as_ref())?;
                 config.annotations().clone()
             }
             None if has_state => return Err(unread),

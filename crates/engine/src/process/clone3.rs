@@ -13,6 +13,8 @@ use libcontainer::container::{Container, ContainerStatus};
 use oci_spec::runtime::Spec;
 use sharedroot_sys::process::{CGROUPS, cgroup};
 
+use crate::container::members::PidNamespace;
+
 /// The controllers that the engine can set limits of.
 const CONTROLLERS: [&str; 6] = ["cpu", "cpuset", "hugetlb", "io", "memory", "pids"];
 
@@ -61,10 +63,13 @@ impl TargetCgroup {
         killed.is_some_and(|killed| killed != "0")
     }
 
-    /// Removes the cgroup that [`Self::make`] made, and the processes in it.
-    pub fn remove(&self) {
+    /// Removes the cgroup that [`Self::make`] made, after the end of the init process. In a PID namespace of its own no other
+    /// process is left; another container may be in the cgroup by now.
+    pub(crate) fn remove(&self, pids: PidNamespace) {
         if self.made {
-            let _ = fs::write(self.dir.join("cgroup.kill"), "1");
+            if pids == PidNamespace::Shared {
+                let _ = fs::write(self.dir.join("cgroup.kill"), "1");
+            }
             crate::container::cgroup::remove(&self.dir);
         }
     }
