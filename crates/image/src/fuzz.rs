@@ -7,6 +7,8 @@
 //! | [`store`] | Docker, in its layer database |
 //! | [`tar`] | anybody: a layer of an image |
 //! | [`archive`] | anybody: the file that `image import` reads |
+//!
+//! [`list`] prints what the reader of tars reads, for the comparison with Go's.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -19,7 +21,7 @@ use sharedroot_format::{BaseKey, ChainId};
 use sharedroot_seeds::says_something;
 use sharedroot_sys::mountinfo::{Mount, mounts, topmost};
 
-pub use super::import::fuzz::{archive, tar};
+pub use super::import::fuzz::{archive, list, tar};
 use super::overlay_options::OverlayOptions;
 use super::{docker, overlay};
 use crate::image::Image;

@@ -33,7 +33,7 @@ const SHARE: &str = "target/test/share";
 const GUEST_GIB: u64 = 5;
 
 /// The steps without a guest. The integration tests of `shim/tests` need no guest either.
-const HERE: [Step; 7] = [
+const HERE: [Step; 8] = [
     Step::new("format", "cargo fmt --all --check"),
     // Only the crash tests may have failure points, which can hold a process.
     Step::new("no-failure-points", "! grep -q SHAREDROOT_HOLD_AT target/debug/static/sharedroot"),
@@ -42,9 +42,13 @@ const HERE: [Step; 7] = [
         "unit-tests",
         "cargo test --workspace --lib --bins --test printing --test config --test messages --test house --test circles --test protocol",
     ),
+    Step::of_tests(
+        "tars-beside-go",
+        "hack/tar.d/build target/tar && cargo test -p sharedroot-image --features fuzz --test beside_go",
+    ),
     Step::new(
         "lints",
-        "cargo clippy --workspace --all-targets --features sharedroot-bench/plots,sharedroot/pages -- -D warnings",
+        "cargo clippy --workspace --all-targets --features sharedroot-bench/plots,sharedroot/pages,sharedroot-image/fuzz -- -D warnings",
     ),
     Step::new(
         "lints-of-crash-tests",

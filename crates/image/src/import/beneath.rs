@@ -99,12 +99,6 @@ pub(super) fn is_opaque(dir: BorrowedFd<'_>) -> io::Result<bool> {
     }
 }
 
-/// The free bytes of the file system that has the file.
-pub(super) fn free(fd: BorrowedFd<'_>) -> io::Result<u64> {
-    let stat = rustix::fs::fstatvfs(fd)?;
-    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
-}
-
 /// When the content of a file was last changed.
 pub(super) fn mtime(dir: BorrowedFd<'_>, name: &OsStr) -> io::Result<Time> {
     let stat = rustix::fs::statx(dir, name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::MTIME)?;

@@ -58,7 +58,8 @@ fn a_size_that_leads_back_is_refused() {
     // The archive that never ended: 2^64 - 512 bytes and a header lead to the header itself.
     for size in [u64::MAX, u64::MAX - 511, u64::MAX - 1023, 1 << 63, (1 << 63) - 512] {
         let error = opened(size, &[0; 4096]).unwrap_err();
-        assert!(chain(&error).contains("no file can have"), "{size}: {error}");
+        let words = if size < 1 << 63 { "no file can have" } else { "its size is no number" };
+        assert!(chain(&error).contains(words), "{size}: {error}");
     }
 }
 

@@ -1,16 +1,18 @@
-//! The fuzz targets for the tar of a layer and the archive of an image.
+//! The fuzz targets for the tar of a layer and the archive of an image, and the list by which the tar of a layer is compared with Go's.
 
 use std::fs;
 use std::io::Cursor;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use sha2::{Digest, Sha256};
 use sharedroot_seeds::says_something;
+use sharedroot_sys::chain::chain;
 
 use super::beneath::clean;
 use super::importable::Importable;
 use super::lower_layers::LowerLayers;
-use super::tar_stream::{Archive, EntryKind};
+use super::tar_stream::{Archive, Entry, EntryKind, Extent, TarError, Time};
 use super::unpack::unpack;
 
 /// The tar of a layer: read entry by entry, then unpacked twice, the second time as a layer above itself.
@@ -49,6 +51,74 @@ pub fn tar(input: &[u8]) {
         }
     }
     place.holds(&["above", "below", "beside"]);
+}
+
+/// A line for each entry of a tar, and then the end, as `hack/tar.d/main.go` prints them with Go's archive/tar.
+#[must_use]
+pub fn list(input: &[u8]) -> Vec<String> {
+    let mut archive = Archive::new(Cursor::new(input));
+    let mut lines = Vec::new();
+    loop {
+        let line = archive
+            .next()
+            .and_then(|entry| entry.map(|entry| describe(&mut archive, &entry)).transpose());
+        match line {
+            Ok(Some(line)) => lines.push(line),
+            Ok(None) => lines.push("end".to_owned()),
+            Err(error) => lines.push(format!("error {:?}", chain(&error))),
+        }
+        if lines.last().is_some_and(|line| line == "end" || line.starts_with("error ")) {
+            return lines;
+        }
+    }
+}
+
+/// A longer file's content is not read: it may be holes.
+const LONGEST_LISTED: u64 = 4 << 20;
+
+fn describe(archive: &mut Archive<Cursor<&[u8]>>, entry: &Entry) -> Result<String, TarError> {
+    let (kind, link, device) = match &entry.kind {
+        EntryKind::Directory => ("5", &[][..], None),
+        EntryKind::File => ("file", &[][..], None),
+        EntryKind::HardLink(link) => ("1", link.as_slice(), None),
+        EntryKind::Symlink(link) => ("2", link.as_slice(), None),
+        EntryKind::Character(major, minor) => ("3", &[][..], Some((major, minor))),
+        EntryKind::Block(major, minor) => ("4", &[][..], Some((major, minor))),
+        EntryKind::Fifo => ("6", &[][..], None),
+    };
+    let device = device.map(|(major, minor)| format!("{major}:{minor}")).unwrap_or_default();
+    let content = match entry.kind == EntryKind::File && entry.size <= LONGEST_LISTED {
+        true => hex(&Sha256::digest(content(archive, entry)?)),
+        false => String::new(),
+    };
+    let attributes = entry.xattrs.iter();
+    let mut attributes: Vec<_> =
+        attributes.map(|(name, value)| format!("{}={}", hex(name), hex(value))).collect();
+    attributes.sort();
+    let Entry { path, mode, uid, gid, mtime: Time { seconds, nanoseconds }, size, .. } = entry;
+    Ok(format!(
+        "{kind} name={} link={} device={device} mode={mode:o} owner={uid}:{gid} time={seconds}.{nanoseconds} size={size} \
+         content={content} attributes={}",
+        hex(path),
+        hex(link),
+        attributes.join(",")
+    ))
+}
+
+/// The whole content of a file, with its holes.
+fn content(archive: &mut Archive<Cursor<&[u8]>>, entry: &Entry) -> Result<Vec<u8>, TarError> {
+    let mut content = vec![0; usize::try_from(entry.size).expect("a short file")];
+    let whole = [Extent { offset: 0, length: entry.size }];
+    for Extent { offset, length } in entry.extents.as_deref().unwrap_or(&whole) {
+        let end = usize::try_from(offset + length).expect("in the file");
+        let begin = usize::try_from(*offset).expect("in the file");
+        archive.read(&mut content[begin..end])?;
+    }
+    Ok(content)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// How many bytes the layers of an archive may have: a fuzzer soon finds a megabyte that is a gigabyte.

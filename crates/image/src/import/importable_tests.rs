@@ -66,7 +66,7 @@ fn all_layers_together_have_a_bound_in_bytes() {
 fn all_files_together_have_a_bound_with_their_holes() {
     need_root();
     let holes = |size: u64| {
-        let map = [record(b"GNU.sparse.map", b"0,4"), record(b"GNU.sparse.name", b"file")];
+        let map = [record(b"GNU.sparse.map", b"0,4"), record(b"GNU.sparse.numblocks", b"1")];
         let size = record(b"GNU.sparse.size", size.to_string().as_bytes());
         Tar::new().pax(&[map.concat(), size].concat()).file("file", "data").bytes()
     };

@@ -63,6 +63,10 @@ impl LowerLayers {
         self.layers.into_iter().map(|(path, _)| path).collect()
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.layers.is_empty()
+    }
+
     /// Hides all of them: the next layer is opaque at its root.
     pub(super) fn clear(&mut self) {
         self.last = None;

@@ -14,29 +14,36 @@ use super::tar_stream::Time;
 use super::tar_stream::{Entry, EntryKind};
 use super::unpack_error::{UnpackError, failed};
 
-/// Sets the owner, mode, extended attributes and time of a file that is not a regular one.
+/// Sets the owner, mode, extended attributes and time of a file that is not a regular one. The order is that of engines: a mode
+/// cuts the rights that an ACL before it gives.
 pub(super) fn apply_metadata(
     entry: &Entry,
     dir: &OwnedFd,
     name: &OsStr,
 ) -> Result<(), UnpackError> {
-    let (uid, gid) = owner(entry);
-    rustix::fs::chownat(dir, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)
-        .map_err(failed(entry, "own it"))?;
+    apply_owner(entry, dir, name)?;
     if !matches!(entry.kind, EntryKind::Symlink(_)) {
-        // This process has just made the file, so it is no symbolic link.
+        // This process has just made or looked at the file, so it is no symbolic link.
         let mode = Mode::from_raw_mode(entry.mode);
         rustix::fs::chmodat(dir, name, mode, AtFlags::empty())
             .map_err(failed(entry, "set its mode"))?;
     }
+    let times = timestamps(mtime(entry));
+    rustix::fs::utimensat(dir, name, &times, AtFlags::SYMLINK_NOFOLLOW)
+        .map_err(failed(entry, "set its time"))
+}
+
+/// Sets the owner and the extended attributes. A new owner takes set-ID bits and a capability away (chown(2)), as with engines.
+pub(super) fn apply_owner(entry: &Entry, dir: &OwnedFd, name: &OsStr) -> Result<(), UnpackError> {
+    let (uid, gid) = owner(entry);
+    rustix::fs::chownat(dir, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)
+        .map_err(failed(entry, "own it"))?;
     for (attribute, value) in attributes(entry) {
         let path = beneath::by_descriptor(dir.as_fd(), name);
         rustix::fs::lsetxattr(&path, os(attribute), value, XattrFlags::empty())
             .map_err(failed(entry, "set an extended attribute"))?;
     }
-    let times = timestamps(entry.mtime);
-    rustix::fs::utimensat(dir, name, &times, AtFlags::SYMLINK_NOFOLLOW)
-        .map_err(failed(entry, "set its time"))
+    Ok(())
 }
 
 /// The owner of the entry, for chown(2).
@@ -44,13 +51,22 @@ pub(super) fn owner(entry: &Entry) -> (Option<Uid>, Option<Gid>) {
     (Some(Uid::from_raw(entry.uid)), Some(Gid::from_raw(entry.gid)))
 }
 
-/// The attributes that a layer may set. Attributes of overlay's are left out: they tell the kernel to look elsewhere for the
-/// content of a file. The SELinux label is left out: a base has the label of its mount.
+/// The attributes that a layer may set. Overlay's notes are left out, as in every base. The SELinux label is left out: a base has
+/// the label of its mount.
 pub(super) fn attributes(entry: &Entry) -> impl Iterator<Item = &(Vec<u8>, Vec<u8>)> {
-    entry.xattrs.iter().filter(|(name, _)| {
-        let ours = name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.");
-        !ours && name != b"security.selinux"
-    })
+    entry
+        .xattrs
+        .iter()
+        .filter(|(name, _)| !name.starts_with(b"trusted.overlay.") && name != b"security.selinux")
+}
+
+/// When the content was last changed, as engines set the time (moby's `system.Chtimes`, containerd's `boundTime`): the epoch for a
+/// time before the epoch, or for one whose nanoseconds an i64 does not hold. Docker leaves a symbolic link's time before the epoch.
+pub(super) fn mtime(entry: &Entry) -> Time {
+    let Time { seconds, nanoseconds } = entry.mtime;
+    let is_before = seconds < 0 && !matches!(entry.kind, EntryKind::Symlink(_));
+    let since = seconds.checked_mul(1_000_000_000).and_then(|n| n.checked_add(nanoseconds.into()));
+    if is_before || since.is_none() { Time::default() } else { entry.mtime }
 }
 
 /// The times of a file for utimensat(2): the layer's time of modification, and a fixed time of access.

@@ -10,6 +10,7 @@
 //! | `tar_stream` | the tar of a layer, entry by entry |
 //! | `unpack`, `regular_file`, `hard_link` | the entries of a layer, made as files |
 //! | `unpacker`, `beneath` | the directory of the layer, which no entry leaves |
+//! | `room` | what stays free of the disk |
 //! | `allowance`, `looks` | how many files all layers may make, and how often layers may be looked into |
 //! | `whiteout`, `opaque`, `lower_layers` | what a layer hides of the layers below it |
 //! | `metadata`, `directory_times` | owner, mode, attributes and times of an entry |
@@ -35,6 +36,7 @@ mod lower_layers;
 mod metadata;
 mod opaque;
 mod regular_file;
+mod room;
 mod tar_stream;
 #[cfg(test)]
 mod testing;
@@ -46,4 +48,4 @@ mod whiteout;
 pub use directory::directory;
 pub use error::ImportError;
 pub use importable::Importable;
-pub use unpacker::RESERVE;
+pub use room::RESERVE;

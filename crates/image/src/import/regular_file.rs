@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use rustix::fs::{Mode, OFlags, XattrFlags};
 
 use super::beneath::os;
-use super::metadata::{attributes, owner, timestamps};
+use super::metadata::{attributes, mtime, owner, timestamps};
 use super::tar_stream::{Archive, Entry, Extent};
 use super::unpack_error::{UnpackError, failed, invalid};
 use super::unpacker::{Location, Unpacker};
@@ -38,13 +38,15 @@ impl Unpacker<'_> {
         file.set_len(entry.size).map_err(failed(entry, "set its length"))?;
         let (uid, gid) = owner(entry);
         rustix::fs::fchown(&file, uid, gid).map_err(failed(entry, "set its owner"))?;
-        rustix::fs::fchmod(&file, Mode::from_raw_mode(entry.mode))
-            .map_err(failed(entry, "set its mode"))?;
         for (name, value) in attributes(entry) {
             rustix::fs::fsetxattr(&file, os(name), value, XattrFlags::empty())
                 .map_err(failed(entry, "set an extended attribute"))?;
         }
-        rustix::fs::futimens(&file, &timestamps(entry.mtime)).map_err(failed(entry, "set its time"))
+        // As with engines, the mode cuts the rights that an ACL gives.
+        rustix::fs::fchmod(&file, Mode::from_raw_mode(entry.mode))
+            .map_err(failed(entry, "set its mode"))?;
+        rustix::fs::futimens(&file, &timestamps(mtime(entry)))
+            .map_err(failed(entry, "set its time"))
     }
 
     /// Writes an extent of a file. Blocks of zeros become holes: a tar that was made without `--sparse` has lost the holes.

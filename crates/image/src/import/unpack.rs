@@ -2,8 +2,10 @@
 //! hides the lower layers has an attribute. So these layers stack as an engine's layers do, and make the same base.
 //!
 //! Anybody may have written the tar. The kernel resolves every name beneath the root of the layer, as in a chroot, and never
-//! follows the last component. Where the image-spec leaves a choice, the choice is that of Docker's overlay2 driver: a symbolic
-//! link of a lower layer is not followed, and a directory without an entry of its own has the metadata of the lower layers.
+//! follows the last component. Where the image-spec leaves a choice, the choice is that of Docker's overlay2 driver, because
+//! Docker's containers use the base: a symbolic link of a lower layer is not followed, and an entry replaces what the layer had
+//! under its name. docs/images.md lists where Docker's tree is another one; a directory without an entry of its own has the
+//! metadata of the lower layers, as with containerd.
 
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
@@ -16,9 +18,10 @@ use super::beneath::{self, clean, os};
 use super::directory_times::DirectoryTimes;
 use super::lower_layers::LowerLayers;
 use super::metadata::apply_metadata;
+use super::room::NAME_COST;
 use super::tar_stream::{Archive, Entry, EntryKind};
 use super::unpack_error::{UnpackError, failed, invalid};
-use super::unpacker::{Location, NAME_COST, Unpacker};
+use super::unpacker::{Location, Unpacker};
 
 /// What the name of a whiteout begins with (image-spec, layer.md, "Whiteouts").
 const WHITEOUT: &[u8] = b".wh.";
@@ -52,6 +55,7 @@ impl Unpacker<'_> {
         entry: &Entry,
     ) -> Result<(), UnpackError> {
         self.lower.allowance.add(entry)?;
+        refuse_overlay_commands(entry)?;
         // A file system that takes large attributes gives whole blocks to each of them.
         let attributes =
             entry.xattrs.iter().map(|(_, value)| (value.len() as u64).next_multiple_of(4096));
@@ -76,11 +80,16 @@ impl Unpacker<'_> {
                 gone => self.whiteout(entry, above, gone),
             };
         }
-        if entry.kind == EntryKind::Character(0, 0) {
-            return self.whiteout(entry, above, name); // the form of whiteouts in an engine's layer
-        }
         let dir = self.parent(entry, above)?;
         let place = Location { dir, name: os(name) };
+        if entry.kind == EntryKind::Character(0, 0) {
+            // The form of whiteouts in an engine's layer. It is an entry like any other: what this layer had goes.
+            let there = beneath::look(&place.dir, place.name);
+            if there.map_err(failed(entry, "look at the file that has its name"))?.is_some() {
+                self.remove_existing(entry, &place)?;
+            }
+            return self.whiteout(entry, above, name);
+        }
         match &entry.kind {
             EntryKind::Directory => return self.directory(entry, &place),
             EntryKind::HardLink(target) => return self.hard_link(entry, &place, target),
@@ -144,6 +153,21 @@ impl Unpacker<'_> {
         self.create(entry, place, "make the special file", |place| {
             rustix::fs::mknodat(&place.dir, place.name, kind, mode, device)
         })
+    }
+}
+
+/// Overlay takes these attributes of a layer for commands: Docker's overlay would show other files than the layer says.
+fn refuse_overlay_commands(entry: &Entry) -> Result<(), UnpackError> {
+    let is_command = |name: &[u8]| {
+        let name = name.strip_prefix(b"trusted.overlay.").unwrap_or_default();
+        matches!(name, b"opaque" | b"redirect" | b"metacopy" | b"whiteout" | b"whiteouts")
+    };
+    match entry.xattrs.iter().find(|(name, _)| is_command(name)) {
+        None => Ok(()),
+        Some((name, _)) => Err(invalid(
+            entry,
+            format!("has the attribute {}, a command to overlay", name.escape_ascii()),
+        )),
     }
 }
 

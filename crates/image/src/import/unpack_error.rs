@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::beneath::os;
+use super::room::Lacking;
 use super::tar_stream::{Entry, TarError};
 
 /// What failed of a layer.
@@ -30,16 +31,16 @@ pub enum UnpackError {
         /// What is wrong, as the rest of a sentence that begins with the entry.
         what: String,
     },
-    /// The disk would have less than [`super::RESERVE`] free.
+    /// The disk would have less than its reserve.
     #[error(
-        "unpacking needs more room: the file system of {path} has {free} MiB left, of which 256 stay free; make room \
-         there, or set pool.state_dir to a larger disk"
+        "unpacking needs more room: the file system of {path} has {lacking}; make room there, or set pool.state_dir to a \
+         larger disk"
     )]
     Room {
         /// The directory of the layer.
         path: PathBuf,
-        /// MiB that are free.
-        free: u64,
+        /// What the disk has too little of.
+        lacking: Lacking,
     },
 }
 

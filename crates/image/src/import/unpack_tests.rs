@@ -127,7 +127,7 @@ fn root_names_of_any_bytes_and_255_of_them() {
         Unpacked::error(&[Tar::new().raw(EntryType::Regular, &[b'n'; 256], b"", b"").bytes()]);
     assert!(error.contains("nnnn"), "{error}");
     let nul = Tar::new().pax(&record(b"path", b"a\0b")).file("a", "").bytes();
-    assert!(Unpacked::error(&[nul]).contains("NUL"));
+    assert!(Unpacked::error(&[nul]).contains("malformed"));
 }
 
 #[test]
@@ -149,11 +149,12 @@ fn root_devices_fifos_owners_modes_times_and_attributes() {
     };
     let capability = [1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0x0a, 0, 0, 0, 0, 0, 0, 0];
     let records = [
-        record(b"mtime", b"-1.25"),
+        record(b"mtime", b"77.25"),
         record(b"uid", b"4000000"),
         record(b"SCHILY.xattr.user.lab\n", b"a\nvalue"),
         record(b"SCHILY.xattr.security.capability", &capability),
-        record(b"SCHILY.xattr.trusted.overlay.redirect", b"/etc"),
+        record(b"SCHILY.xattr.trusted.overlay.origin", b"x"),
+        record(b"SCHILY.xattr.user.overlay.opaque", b"y"),
         record(b"SCHILY.xattr.security.selinux", b"system_u:object_r:shadow_t:s0"),
     ];
     let tar = Tar::new()
@@ -162,10 +163,7 @@ fn root_devices_fifos_owners_modes_times_and_attributes() {
         .header(&device(EntryType::Fifo, "fifo", 0), b"")
         .pax(&records.concat())
         .file("file", "content")
-        .pax(
-            &[record(b"mtime", b"77.5"), record(b"SCHILY.xattr.trusted.overlay.opaque", b"y")]
-                .concat(),
-        )
+        .pax(&record(b"mtime", b"77.5"))
         .dir("dir")
         .file("dir/later", "changes the directory's time")
         .bytes();
@@ -186,7 +184,7 @@ fn root_devices_fifos_owners_modes_times_and_attributes() {
         (0o4711, 7, 8)
     );
     assert_eq!(stat("fifo").mtime(), 1234);
-    assert_eq!((stat("file").mtime(), stat("file").mtime_nsec()), (-2, 750_000_000));
+    assert_eq!((stat("file").mtime(), stat("file").mtime_nsec()), (77, 250_000_000));
     assert_eq!(stat("file").uid(), 4_000_000);
     assert_eq!((stat("dir").mtime(), stat("dir").mtime_nsec()), (77, 500_000_000));
     let attribute = |name: &str| {
@@ -196,12 +194,76 @@ fn root_devices_fifos_owners_modes_times_and_attributes() {
     };
     assert_eq!(attribute("user.lab\n"), Some(b"a\nvalue".to_vec()));
     assert_eq!(attribute("security.capability"), Some(capability.to_vec()));
-    assert_eq!(attribute("trusted.overlay.redirect"), None);
+    assert_eq!(attribute("trusted.overlay.origin"), None);
+    assert_eq!(attribute("user.overlay.opaque"), Some(b"y".to_vec()));
     assert_ne!(
         attribute("security.selinux").as_deref(),
         Some(&b"system_u:object_r:shadow_t:s0"[..])
     );
     assert_eq!(tree.names("dir"), ["later"]);
+}
+
+/// Docker's overlay would show other files than the layer has. Nothing may depend on who unpacks it.
+#[test]
+fn root_commands_to_overlay_are_refused() {
+    for name in ["opaque", "redirect", "metacopy", "whiteout", "whiteouts"] {
+        let records = record(format!("SCHILY.xattr.trusted.overlay.{name}").as_bytes(), b"y");
+        for tar in
+            [Tar::new().pax(&records).dir("entry"), Tar::new().pax(&records).file("entry", "")]
+        {
+            let error = Unpacked::error(&[tar.bytes()]);
+            assert!(error.contains("a command to overlay") && error.contains(name), "{error}");
+        }
+    }
+}
+
+/// Go's programs set the epoch for a time before the epoch, or one that has no nanoseconds in 64 bits; Docker not of a link.
+#[test]
+fn root_times_are_those_that_an_engine_sets() {
+    let (end, beyond) = (b"9223372036.854775807", b"9223372036.854775808");
+    let at = |tar: Tar, time: &[u8]| tar.pax(&record(b"mtime", time));
+    let tar = at(Tar::new(), b"-1.25").file("file", "");
+    let tar = at(at(tar, b"-1").dir("dir"), b"-1").link("linked", "file");
+    let tar = at(at(tar, end).file("last", ""), beyond).file("beyond", "");
+    let layers = unpacked(&[at(tar, b"-1.25").symlink("link", "file").bytes()]);
+    let time = |name: &str| {
+        let stat = fs::symlink_metadata(layers.dir.path().join("0").join(name)).unwrap();
+        (stat.mtime(), stat.mtime_nsec())
+    };
+    for name in ["file", "linked", "dir", "beyond"] {
+        assert_eq!(time(name), (0, 0), "{name}");
+    }
+    assert_eq!((time("last"), time("link")), ((9_223_372_036, 854_775_807), (-2, 750_000_000)));
+}
+
+/// The mode is set when the attributes are: it cuts the rights that an ACL gives.
+#[test]
+fn root_a_mode_cuts_the_rights_of_an_acl() {
+    // User 5 may read, write and execute; the group may read.
+    let acl = |mask: u16| {
+        let entries = [
+            (1, 6, u32::MAX),
+            (2, 7, 5),
+            (4, 4, u32::MAX),
+            (16, mask, u32::MAX),
+            (32, 4, u32::MAX),
+        ];
+        let entry = |(tag, rights, id): (u16, u16, u32)| {
+            [&tag.to_le_bytes()[..], &rights.to_le_bytes(), &id.to_le_bytes()].concat()
+        };
+        [&2_u32.to_le_bytes()[..], &entries.map(entry).concat()].concat()
+    };
+    let records = record(b"SCHILY.xattr.system.posix_acl_access", &acl(7));
+    for tar in [Tar::new().pax(&records).file("entry", ""), Tar::new().pax(&records).dir("entry")] {
+        let layers = unpacked(&[tar.bytes()]);
+        let path = layers.dir.path().join("0/entry");
+        let mode = fs::symlink_metadata(&path).unwrap().mode() & 0o777;
+        assert!(mode == 0o644 || mode == 0o755, "{mode:o}");
+        let mut found = [0; 100];
+        rustix::fs::getxattr(&path, "system.posix_acl_access", &mut found).unwrap();
+        let mask = if mode == 0o644 { 4 } else { 5 };
+        assert_eq!(found[28..32], acl(mask)[28..32], "the rights of the mask");
+    }
 }
 
 #[test]
@@ -223,6 +285,15 @@ fn root_a_directory_without_a_header_is_the_one_below() {
     let stat = fs::symlink_metadata(tree.path("new")).unwrap();
     assert_eq!((stat.mode() & 0o7777, stat.uid(), stat.mtime()), (0o755, 0, 1));
     assert_eq!(tree.names("dir"), ["a", "b"]);
+    // Also by way of a link of the layer: the one below is where the link leads.
+    let mut header = header.clone();
+    header.set_path("real/dir").unwrap();
+    header.set_cksum();
+    let below = Tar::new().header(&header, b"").file("s/dir/x", "").bytes();
+    let above = Tar::new().dir("real").symlink("s", "real").file("s/dir/b", "").bytes();
+    let layers = unpacked(&[below, above]);
+    let stat = fs::symlink_metadata(layers.dir.path().join("1/real/dir")).unwrap();
+    assert_eq!((stat.mode() & 0o7777, stat.uid(), stat.gid(), stat.mtime()), (0o2750, 5, 6, 55));
 }
 
 #[test]

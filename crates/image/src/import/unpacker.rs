@@ -3,25 +3,20 @@
 use std::ffi::OsStr;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::beneath::{self, joined, os};
+use super::beneath::{self, clean, joined, os};
 use super::directory_times::DirectoryTimes;
 use super::lower_layers::LowerLayers;
-use super::metadata::{apply_metadata, directory_of_lower, implied_directory};
+use super::metadata::{apply_metadata, directory_of_lower, implied_directory, mtime};
+use super::room::{NAME_COST, Room};
 use super::tar_stream::Entry;
 use super::unpack_error::{UnpackError, failed, invalid};
 
-/// Bytes that stay free on the disk, which may also hold the pool.
-pub const RESERVE: u64 = 256 << 20;
-/// After so many bytes the free space of the disk is asked for again.
-const CHECK_EVERY: u64 = 4 << 20;
-/// Bytes that a name can take of the disk besides content: a block of a directory, an inode, a block of attributes or of a
-/// link's target, a line of the file of times.
-pub(super) const NAME_COST: u64 = 16 << 10;
 /// How many directories may be nested. A program that removes the tree needs a descriptor for each level, so ordinary programs
 /// could not remove deeper trees.
 const DEEPEST: usize = 500;
@@ -37,8 +32,7 @@ pub(super) struct Unpacker<'a> {
     last_parent: Option<(PathBuf, OwnedFd)>,
     /// What passes from the tar to a file at a time.
     pub(super) buffer: Vec<u8>,
-    /// Bytes that may still be written before the free space is asked for.
-    until_check: u64,
+    room: Room,
 }
 
 /// Where an entry belongs: an open directory of the layer and a name in the directory.
@@ -56,7 +50,7 @@ impl<'a> Unpacker<'a> {
         times: DirectoryTimes,
     ) -> Self {
         let buffer = vec![0; 256 << 10];
-        Self { root, path, lower, times, last_parent: None, buffer, until_check: 0 }
+        Self { root, path, lower, times, last_parent: None, buffer, room: Room::default() }
     }
 }
 
@@ -105,24 +99,26 @@ impl Unpacker<'_> {
     /// with mode 0755.
     fn make_parents(&mut self, entry: &Entry, names: &[&[u8]]) -> Result<OwnedFd, UnpackError> {
         let (there, mut dir) = self.existing_parents(entry, names)?;
-        for (n, name) in names.iter().enumerate().skip(there) {
+        // The way may be a link of this layer. The lower layers have the directory at the place to which the link leads.
+        let place = self.place(entry, dir.as_fd())?;
+        let mut way = clean(place.as_os_str().as_bytes());
+        for name in &names[there..] {
             self.lower.allowance.add(entry)?;
             self.check_depth(entry, dir.as_fd())?;
             self.check_space(entry, NAME_COST)?;
             let mode = Mode::from_raw_mode(0o755);
             rustix::fs::mkdirat(&dir, os(name), mode)
                 .map_err(failed(entry, "make a directory above it"))?;
-            let below = self
-                .lower
-                .find(&names[..=n])
-                .map_err(failed(entry, "look for it in the lower layers"))?;
+            way.push(name);
+            let below =
+                self.lower.find(&way).map_err(failed(entry, "look for it in the lower layers"))?;
             let made = Location { dir, name: os(name) };
             let described = match below {
                 Some((parent, stat)) if beneath::is_dir(&stat) => {
-                    directory_of_lower(&parent, os(name), &stat, &names[..=n])
+                    directory_of_lower(&parent, os(name), &stat, &way)
                         .map_err(failed(entry, "read the metadata of a directory above it"))?
                 }
-                _ => implied_directory(&names[..=n]),
+                _ => implied_directory(&way),
             };
             apply_metadata(&described, &made.dir, made.name)?;
             dir = beneath::exactly(made.dir.as_fd(), Path::new(made.name), OFlags::PATH)
@@ -194,14 +190,19 @@ impl Unpacker<'_> {
         }
     }
 
+    /// The path of an open directory of the layer, without any symbolic link.
+    pub(super) fn place(&self, entry: &Entry, dir: BorrowedFd<'_>) -> Result<PathBuf, UnpackError> {
+        beneath::place(self.path, dir).map_err(failed(entry, "find its path"))
+    }
+
     /// Notes the time of a directory, which is set when the layer is complete: each new name in a directory changes the time.
     pub(super) fn note_mtime(
         &mut self,
         entry: &Entry,
         dir: BorrowedFd<'_>,
     ) -> Result<(), UnpackError> {
-        let path = beneath::place(self.path, dir).map_err(failed(entry, "find its path"))?;
-        self.times.add(&path, entry.mtime).map_err(failed(entry, "write its time down"))
+        let path = self.place(entry, dir)?;
+        self.times.add(&path, mtime(entry)).map_err(failed(entry, "write its time down"))
     }
 
     /// Fails if the directory is deeper than [`DEEPEST`].
@@ -210,28 +211,21 @@ impl Unpacker<'_> {
         entry: &Entry,
         dir: BorrowedFd<'_>,
     ) -> Result<(), UnpackError> {
-        let path = beneath::place(self.path, dir).map_err(failed(entry, "find its path"))?;
+        let path = self.place(entry, dir)?;
         if path.components().count() > DEEPEST {
             return Err(invalid(entry, format!("is nested deeper than {DEEPEST} directories")));
         }
         Ok(())
     }
 
-    /// Fails if less than [`RESERVE`] would stay free on the disk, where containers of the same pool may write. `bytes` is at
-    /// least what the next step takes.
+    /// Fails if the disk, where containers of the same pool may write, would have less than its reserve. `bytes` is at least what
+    /// the next step takes.
     pub(super) fn check_space(&mut self, entry: &Entry, bytes: u64) -> Result<(), UnpackError> {
-        match self.until_check.checked_sub(bytes) {
-            Some(left) => self.until_check = left,
-            None => {
-                self.until_check = CHECK_EVERY;
-                let free = beneath::free(self.root.as_fd())
-                    .map_err(failed(entry, "ask for the free space of the file system"))?;
-                if free < RESERVE + CHECK_EVERY {
-                    return Err(UnpackError::Room { path: self.path.to_owned(), free: free >> 20 });
-                }
-            }
-        }
-        Ok(())
+        let room = self.room.take(self.root.as_fd(), bytes);
+        let lacking = room.map_err(failed(entry, "ask for the free space of the file system"))?;
+        lacking.map_or(Ok(()), |lacking| {
+            Err(UnpackError::Room { path: self.path.to_owned(), lacking })
+        })
     }
 }
 

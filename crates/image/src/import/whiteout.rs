@@ -18,22 +18,26 @@ use super::unpack_error::{UnpackError, failed};
 use super::unpacker::Unpacker;
 
 impl Unpacker<'_> {
-    /// Hides a name of the lower layers. What this layer itself has under the name stays.
+    /// Hides a name of the lower layers. What this layer itself has under the name stays. The directories on the way are made as
+    /// for any other entry, also if there is nothing to hide, because engines make them.
     pub(super) fn whiteout(
         &mut self,
         entry: &Entry,
         above: &[&[u8]],
         name: &[u8],
     ) -> Result<(), UnpackError> {
+        let dir = self.parent(entry, above)?;
+        // The way to it may be a link of this layer. The lower layers have the name at the place to which the link leads.
+        let place = self.place(entry, dir.as_fd())?;
+        let above = clean(place.as_os_str().as_bytes());
         let names: Vec<&[u8]> = above.iter().copied().chain([name]).collect();
         let below =
             self.lower.find(&names).map_err(failed(entry, "look for the name that it hides"))?;
         if below.is_none()
-            || self.hides_lower(above).map_err(failed(entry, "look for the name that it hides"))?
+            || self.hides_lower(&above).map_err(failed(entry, "look for the name that it hides"))?
         {
             return Ok(());
         }
-        let dir = self.parent(entry, above)?;
         match beneath::look(&dir, os(name))
             .map_err(failed(entry, "look at the file that it hides"))?
         {
@@ -56,14 +60,19 @@ impl Unpacker<'_> {
         names: &[&[u8]],
     ) -> Result<(), UnpackError> {
         if names.is_empty() {
-            // The root of an overlay cannot be opaque, so the lower layers are left out of the overlay.
+            // The root of an overlay cannot be opaque, so the lower layers are left out of the overlay. This is then the lowest
+            // layer, in which a whiteout hides nothing. Without lower layers there is no whiteout.
+            if self.lower.is_empty() {
+                return Ok(());
+            }
             self.lower.clear();
-            return Ok(());
+            return super::opaque::remove_whiteouts(self.root.as_fd())
+                .and_then(|looked_at| self.lower.looks.take(looked_at))
+                .map_err(failed(entry, "remove whiteouts that hide nothing"));
         }
         let dir = self.parent(entry, names)?;
         // The way to it may be a link of this layer.
-        let place =
-            beneath::place(self.path, dir.as_fd()).map_err(failed(entry, "find its path"))?;
+        let place = self.place(entry, dir.as_fd())?;
         let place = clean(place.as_os_str().as_bytes());
         if self.hides_lower(&place).map_err(failed(entry, "look at the directories above it"))? {
             return Ok(());

@@ -1,7 +1,9 @@
 //! What the image-spec says of whiteouts and opaque directories.
 
 use sharedroot_sys::chain::chain;
+use tar::{EntryType, Header};
 
+use super::super::super::testing::shell;
 use super::super::allowance::Allowance;
 use super::super::lower_layers::LowerLayers;
 use super::super::testing::{Tar, Unpacked};
@@ -26,7 +28,9 @@ fn root_whiteouts_hide_what_is_below_and_nothing_else() {
         .bytes();
     let layers = unpacked(&[below, above]);
     let tree = layers.merged();
-    assert_eq!(tree.names("."), ["b", "dir", "keep"]);
+    // The way to a whiteout is made, as engines make it.
+    assert_eq!(tree.names("."), ["b", "dir", "keep", "no"]);
+    assert!(tree.names("no/such").is_empty());
     assert_eq!((tree.read("b"), tree.read("dir/x")), ("new".into(), "new".into()));
     assert_eq!(tree.names("dir"), ["x"]);
     assert_eq!(tree.names("keep"), ["x"]);
@@ -74,6 +78,89 @@ fn root_the_root_can_hide_all_layers_below() {
     let above = Tar::new().file("new", "").file(".wh..wh..opq", "").bytes();
     let layers = unpacked(&[Tar::new().file("old", "").bytes(), above]);
     assert_eq!(layers.merged().names("."), ["new"]);
+}
+
+/// This layer is then the lowest one, where overlay would show a whiteout as a device.
+#[test]
+fn root_whiteouts_before_an_opaque_root_are_never_seen() {
+    let below = Tar::new().file("dir/x", "").file("dir/opaque/y", "").file("x", "").bytes();
+    let above = Tar::new()
+        .file("dir/.wh.x", "")
+        .file("dir/opaque/.wh..wh..opq", "")
+        .file(".wh.x", "")
+        .file(".wh..wh..opq", "")
+        .file(".wh..wh..opq", "")
+        .bytes();
+    let layers = unpacked(&[below, above]);
+    let tree = layers.merged();
+    assert_eq!(tree.names("."), ["dir"]);
+    assert_eq!(tree.names("dir"), ["opaque"]);
+    let devices = shell("find \"$1\"/1 -type c", &[layers.dir.path()]);
+    assert_eq!(devices, "");
+}
+
+/// The lower layers have the name at the place to which the link leads, as Docker's overlay2 has it, which makes the whiteout by
+/// way of the link.
+#[test]
+fn root_what_a_link_of_the_layer_leads_to_is_hidden() {
+    let below = Tar::new().dir("real").file("real/secret", "").file("real/deep/secret", "");
+    let below = below.file("real/opaque/secret", "").file("real/kept", "").bytes();
+    for link in ["real", "/real", "../real", "via/../real"] {
+        let above = Tar::new()
+            .dir("real")
+            .dir("via")
+            .symlink("s", link)
+            .file("s/.wh.secret", "")
+            .file("s/deep/.wh.secret", "")
+            .file("s/opaque/.wh..wh..opq", "")
+            .file("s/.wh.nothing", "")
+            .bytes();
+        let layers = unpacked(&[below.clone(), above]);
+        let tree = layers.merged();
+        assert_eq!(tree.names("real"), ["deep", "kept", "opaque"], "{link}");
+        assert!(tree.names("real/deep").is_empty() && tree.names("real/opaque").is_empty());
+    }
+    // A name that the lower layers have beside the link is not the one.
+    let below = Tar::new().file("s/secret", "").file("real/x", "").bytes();
+    let above = Tar::new().dir("real").symlink("s", "real").file("s/.wh.secret", "").bytes();
+    let layers = unpacked(&[below, above]);
+    assert_eq!(layers.merged().names("real"), ["x"]);
+    assert_eq!(shell("find \"$1\"/1 -type c", &[layers.dir.path()]), "");
+    // A link of a lower layer is replaced, also on the way to a whiteout.
+    let below = Tar::new().file("real/secret", "").symlink("s", "real").bytes();
+    let layers = unpacked(&[below, Tar::new().file("s/.wh.secret", "").bytes()]);
+    let tree = layers.merged();
+    assert_eq!((tree.names("real"), tree.names("s")), (vec!["secret".to_owned()], vec![]));
+}
+
+/// A device 0:0 is an entry like any other: it replaces what the layer had under the name.
+#[test]
+fn root_a_device_that_is_a_whiteout_replaces_what_the_layer_had() {
+    let device = |tar: Tar, name| tar.header(&whiteout_device(name), b"");
+    let below = || Tar::new().file("file", "old").file("dir/old", "").file("kept", "").bytes();
+    let above = Tar::new().file("file", "new").file("dir/new", "").file("own", "");
+    let above = device(device(device(above, "file"), "dir"), "own");
+    let layers = unpacked(&[below(), above.bytes()]);
+    assert_eq!(layers.merged().names("."), ["kept"]);
+    let above = device(device(Tar::new(), "file"), "dir").file("file", "new").bytes();
+    let layers = unpacked(&[below(), above]);
+    assert_eq!(layers.merged().names("."), ["file", "kept"]);
+    assert_eq!(layers.merged().read("file"), "new");
+}
+
+fn whiteout_device(name: &str) -> Header {
+    let mut header = Header::new_ustar();
+    header.set_path(name).unwrap();
+    header.set_entry_type(EntryType::Char);
+    header.set_mode(0);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(1000);
+    header.set_size(0);
+    header.set_device_major(0).unwrap();
+    header.set_device_minor(0).unwrap();
+    header.set_cksum();
+    header
 }
 
 /// A file at the end of `depth` directories, which no entry names.

@@ -2,11 +2,11 @@
 
 use std::io::Read;
 
-use tar::{EntryType, Header};
-
 use super::blocks::Blocks;
 use super::entry::{Entry, Special};
 use super::error::TarError;
+use super::header::{self, Header};
+use super::number::text;
 use super::pax::Pax;
 
 /// A tar that is read from its beginning to its end.
@@ -44,19 +44,18 @@ impl<R: Read> Archive<R> {
         loop {
             blocks.skip()?;
             let Some(block) = blocks.header()? else { return Ok(None) };
-            let header = Header::from_byte_slice(&block);
-            let size = header.entry_size().map_err(|error| blocks.wrong(error))?;
-            match header.entry_type() {
-                EntryType::XHeader => {
-                    let text = blocks.special(size)?;
-                    special.pax = Pax::parse(&text).map_err(|what| blocks.wrong(what))?;
-                }
+            let header = Header::parse(&block).map_err(|what| blocks.wrong(what))?;
+            match header.letter {
+                header::PAX => special.pax = records(blocks, &header)?,
                 // The records of a global header are for all later entries. No engine heeds them, and git writes its comments
-                // there.
-                EntryType::XGlobalHeader => drop(blocks.special(size)?),
-                EntryType::GNULongName => special.long_name = Some(long_name(blocks, size)?),
-                EntryType::GNULongLink => special.long_link = Some(long_name(blocks, size)?),
-                _ => return special.entry(blocks, header, size).map(Some),
+                // there. For Go's archive/tar the header is an entry by itself, which takes what stands before it.
+                header::GLOBAL_PAX => {
+                    records(blocks, &header)?;
+                    special = Special::default();
+                }
+                header::LONG_NAME => special.long_name = long_name(blocks, &header)?,
+                header::LONG_LINK => special.long_link = long_name(blocks, &header)?,
+                _ => return special.entry(blocks, &header).map(Some),
             }
         }
     }
@@ -67,9 +66,13 @@ impl<R: Read> Archive<R> {
     }
 }
 
-/// Reads a name of GNU's form, which a NUL ends.
-fn long_name(blocks: &mut Blocks<impl Read>, size: u64) -> Result<Vec<u8>, TarError> {
-    let mut name = blocks.special(size)?;
-    name.truncate(name.iter().position(|&byte| byte == 0).unwrap_or(name.len()));
-    Ok(name)
+fn records(blocks: &mut Blocks<impl Read>, header: &Header) -> Result<Pax, TarError> {
+    let records = blocks.special(header.size)?;
+    Pax::parse(&records).map_err(|what| blocks.wrong(what))
+}
+
+/// Reads a name of GNU's form, which a NUL ends. An empty one is none.
+fn long_name(blocks: &mut Blocks<impl Read>, header: &Header) -> Result<Option<Vec<u8>>, TarError> {
+    let name = blocks.special(header.size)?;
+    Ok(Some(text(&name).to_vec()).filter(|name| !name.is_empty()))
 }

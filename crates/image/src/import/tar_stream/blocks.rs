@@ -2,8 +2,6 @@
 
 use std::io::{self, Read};
 
-use tar::Header;
-
 use super::error::TarError;
 
 /// The unit of a tar, in bytes.
@@ -55,23 +53,12 @@ impl<R: Read> Blocks<R> {
     /// Reads the next bytes of the current entry, as they are stored; 0 at its end.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, TarError> {
         let most = usize::try_from(self.left.min(buffer.len() as u64)).unwrap_or(buffer.len());
-        let mut filled = 0;
-        while filled < most {
-            let read = self.stream.read(&mut buffer[filled..most]);
-            let n = match read {
-                Ok(0) => return Err(self.failed(io::ErrorKind::UnexpectedEof.into())),
-                Ok(n) => n,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(self.failed(error)),
-            };
-            filled += n;
-            self.at += n as u64;
-        }
-        self.left -= filled as u64;
-        Ok(filled)
+        self.exactly(&mut buffer[..most])?;
+        self.left -= most as u64;
+        Ok(most)
     }
 
-    /// Reads a header. None at the end of the tar: two blocks of zeros, or the end of the stream.
+    /// Reads a header that is not only zeros. None at the end of the tar: two blocks of zeros, or the end of the stream.
     pub(super) fn header(&mut self) -> Result<Option<[u8; BLOCK]>, TarError> {
         let mut block = [0; BLOCK];
         if !self.block_or_end(&mut block)? {
@@ -83,18 +70,6 @@ impl<R: Read> Blocks<R> {
                 return Err(self.wrong("a block of zeros before it"));
             }
             return Ok(None);
-        }
-        let sums = |signed: bool| {
-            let bytes = block.iter().enumerate().map(|(i, &byte)| match (i, signed) {
-                (148..156, _) => i64::from(b' '),
-                (_, false) => i64::from(byte),
-                (_, true) => i64::from(byte.cast_signed()),
-            });
-            bytes.sum::<i64>()
-        };
-        let said = Header::from_byte_slice(&block).cksum().map_err(|error| self.wrong(error))?;
-        if ![sums(false), sums(true)].contains(&i64::from(said)) {
-            return Err(self.wrong("its checksum is wrong"));
         }
         Ok(Some(block))
     }
@@ -114,8 +89,9 @@ impl<R: Read> Blocks<R> {
 
     /// Fills the buffer from the stream, whatever the current entry has left.
     pub(super) fn exactly(&mut self, buffer: &mut [u8]) -> Result<(), TarError> {
-        self.stream.read_exact(buffer).map_err(|error| self.failed(error))?;
-        self.at += buffer.len() as u64;
+        if self.up_to_end(buffer)? < buffer.len() {
+            return Err(self.failed(io::ErrorKind::UnexpectedEof.into()));
+        }
         Ok(())
     }
 
@@ -137,25 +113,33 @@ impl<R: Read> Blocks<R> {
 
     /// Reads a whole block; false at the end of the stream. A part of a block is an error.
     fn block_or_end(&mut self, block: &mut [u8; BLOCK]) -> Result<bool, TarError> {
-        let n = loop {
-            match self.stream.read(block) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(self.failed(error)),
-                Ok(n) => break n,
-            }
-        };
-        self.at += n as u64;
-        if n > 0 {
-            self.exactly(&mut block[n..])?;
+        match self.up_to_end(block)? {
+            0 => Ok(false),
+            BLOCK => Ok(true),
+            _ => Err(self.failed(io::ErrorKind::UnexpectedEof.into())),
         }
-        Ok(n > 0)
     }
 
-    /// Passes over the rest of the current block.
+    /// Passes over the rest of the current block. The last one of a tar may lack its rest: the rule of Go's archive/tar.
     fn pad(&mut self) -> Result<(), TarError> {
         let rest = self.at.next_multiple_of(BLOCK as u64) - self.at;
         let mut block = [0; BLOCK];
-        self.exactly(&mut block[..usize::try_from(rest).unwrap_or(0)])
+        self.up_to_end(&mut block[..usize::try_from(rest).unwrap_or(0)]).map(drop)
+    }
+
+    /// Fills the buffer, or as much of it as the stream still has.
+    fn up_to_end(&mut self, buffer: &mut [u8]) -> Result<usize, TarError> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match self.stream.read(&mut buffer[filled..]) {
+                Ok(0) => break,
+                Ok(n) => filled += n,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(self.failed(error)),
+            }
+        }
+        self.at += filled as u64;
+        Ok(filled)
     }
 
     fn failed(&self, source: io::Error) -> TarError {

@@ -1,14 +1,18 @@
 //! One entry of a tar, from its header and the pax records before it.
 
-use std::io::{self, Read};
+use std::io::Read;
 
 use sharedroot_format::base::TIMES;
-use tar::{EntryType, Header};
 
 use super::blocks::Blocks;
 use super::error::TarError;
-use super::pax::{Extent, Pax, Time};
+use super::header::{self, Header};
+use super::pax::{Extent, Pax, Sparse, Time};
 use super::sparse;
+
+/// The largest numbers of a device in Linux (include/linux/kdev_t.h). Go's programs cut larger ones off, each in its own way.
+const LARGEST_MAJOR: u32 = 0xfff;
+const LARGEST_MINOR: u32 = 0xf_ffff;
 
 /// The type of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,111 +57,120 @@ pub(super) struct Special {
 }
 
 impl Special {
-    /// The entry of `header`, which says that `stored` bytes follow.
+    /// The entry of `header`. Where what stands before the header contradicts it, the order is that of Go's archive/tar
+    /// (reader.go, `next`), which the engines use: the same layer must not be two trees.
     pub(super) fn entry<R: Read>(
         self,
         blocks: &mut Blocks<R>,
         header: &Header,
-        stored: u64,
     ) -> Result<Entry, TarError> {
-        let Self { mut pax, long_name, long_link } = self;
-        let stored = pax.size.unwrap_or(stored);
-        // The order of Go's archive/tar, which the engines use: the same layer must not be two trees.
-        let path = long_name.or_else(|| pax.path.take());
-        let path = path.unwrap_or_else(|| header.path_bytes().into_owned());
-        let link = long_link.or_else(|| pax.link.take());
-        let link = link.or_else(|| header.link_name_bytes().map(|bytes| bytes.into_owned()));
-        let kind = kind(blocks, header, &path, link)?;
-        let path = match kind {
-            EntryKind::File => pax.sparse_name(header).unwrap_or(path),
-            _ => path,
+        let (mut entry, stored, sparse) =
+            self.describe(header).map_err(|what| blocks.wrong(what))?;
+        blocks.begin(stored)?;
+        let is_old_form = header.letter == header::SPARSE_FILE;
+        if entry.kind == EntryKind::File {
+            let content = match sparse {
+                _ if is_old_form => sparse::old_form(blocks, header)?,
+                Some(sparse) => sparse::pax_form(blocks, sparse)?,
+                None => sparse::Content { size: stored, extents: None },
+            };
+            (entry.size, entry.extents) = (content.size, content.extents);
+        }
+        Ok(entry)
+    }
+
+    /// The entry without the length of its file, how many bytes of content follow, and what the records say of a sparse file.
+    fn describe(self, header: &Header) -> Result<(Entry, u64, Option<Sparse>), String> {
+        let Self { pax, long_name, long_link } = self;
+        let value = |key| pax.get(key).map(<[u8]>::to_vec);
+        let mut path = long_name.or_else(|| value("path")).unwrap_or_else(|| header.name.clone());
+        let link = long_link.or_else(|| value("linkpath")).unwrap_or_else(|| header.link.clone());
+        let kind = kind(header, &path, link)?;
+        let letter = if kind == EntryKind::Directory { header::DIRECTORY } else { header.letter };
+        let stored = match pax.number("size")? {
+            Some(size) => header::content(letter, size)?,
+            None if kind == EntryKind::Directory => 0,
+            None => header.size,
         };
-        let (uid, gid) = owner(blocks, header, &pax)?;
-        let mtime = mtime(blocks, header, &pax)?;
-        let mode = header.mode().map_err(|error| blocks.wrong(error))? & 0o7777;
+        let sparse = if header.letter == header::SPARSE_FILE { None } else { pax.sparse()? };
+        if let Some(sparse) = &sparse {
+            if kind != EntryKind::File {
+                return Err("a sparse file that is no file".to_owned());
+            }
+            path = sparse.name.clone().unwrap_or(path);
+        }
         for name in [Some(&path), target(&kind)].into_iter().flatten() {
             if name.contains(&0) {
-                return Err(blocks.wrong("a name has a NUL byte in it"));
+                return Err("a name has a NUL byte in it".to_owned());
             }
         }
-        // Only a file has content, whatever the header of another type says: the rule of Go's archive/tar.
-        let is_file = kind == EntryKind::File;
-        blocks.begin(if is_file { stored } else { 0 })?;
-        let content = if is_file {
-            sparse::content(blocks, header, stored, &mut pax)?
-        } else {
-            sparse::Content::default()
+        for key in ["atime", "ctime"] {
+            pax.time(key)?;
+        }
+        let entry = Entry {
+            path,
+            kind,
+            // The cast keeps the lowest bits, which are the permissions.
+            mode: (header.mode & 0o7777) as u32,
+            uid: owner(pax.number("uid")?.unwrap_or(header.uid))?,
+            gid: owner(pax.number("gid")?.unwrap_or(header.gid))?,
+            mtime: mtime(header, &pax)?,
+            xattrs: pax.xattrs(),
+            size: 0,
+            extents: None,
         };
-        let (size, extents) = (content.size, content.extents);
-        Ok(Entry { path, kind, mode, uid, gid, mtime, xattrs: pax.xattrs, size, extents })
+        Ok((entry, stored, sparse))
     }
 }
 
-/// The type of the entry. `link` is the target that it names, if it names one.
-fn kind<R: Read>(
-    blocks: &Blocks<R>,
-    header: &Header,
-    path: &[u8],
-    link: Option<Vec<u8>>,
-) -> Result<EntryKind, TarError> {
-    let device = |of: io::Result<Option<u32>>| {
-        let of = of.map_err(|error| blocks.wrong(error))?;
-        of.ok_or_else(|| blocks.wrong("a device without numbers"))
+/// The type of the entry. `link` is the target that it names.
+fn kind(header: &Header, path: &[u8], link: Vec<u8>) -> Result<EntryKind, String> {
+    let device = || {
+        let number = |of: i64, largest| u32::try_from(of).ok().filter(|number| *number <= largest);
+        let (major, minor) = (header.major, header.minor);
+        number(major, LARGEST_MAJOR)
+            .zip(number(minor, LARGEST_MINOR))
+            .ok_or_else(|| format!("no device of Linux has the numbers {major}:{minor}"))
     };
-    let linked = || link.filter(|link| !link.is_empty());
-    let no_target = || blocks.wrong("a link without a target");
-    Ok(match header.entry_type() {
-        // The form of tars of Version 7 Unix, whose type of a file is NUL.
-        EntryType::Regular if header.as_old().linkflag == [0] && path.ends_with(b"/") => {
-            EntryKind::Directory
+    let linked = || match link.is_empty() {
+        true => Err("a link without a target".to_owned()),
+        false => Ok(link),
+    };
+    Ok(match header.letter {
+        header::OLD_FILE if path.ends_with(b"/") => EntryKind::Directory,
+        header::OLD_FILE | header::FILE | header::CONTIGUOUS_FILE | header::SPARSE_FILE => {
+            EntryKind::File
         }
-        EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => EntryKind::File,
-        EntryType::Directory => EntryKind::Directory,
-        EntryType::Link => EntryKind::HardLink(linked().ok_or_else(no_target)?),
-        EntryType::Symlink => EntryKind::Symlink(linked().ok_or_else(no_target)?),
-        EntryType::Char => {
-            EntryKind::Character(device(header.device_major())?, device(header.device_minor())?)
+        header::DIRECTORY => EntryKind::Directory,
+        header::HARD_LINK => EntryKind::HardLink(linked()?),
+        header::SYMLINK => EntryKind::Symlink(linked()?),
+        header::CHARACTER => {
+            let (major, minor) = device()?;
+            EntryKind::Character(major, minor)
         }
-        EntryType::Block => {
-            EntryKind::Block(device(header.device_major())?, device(header.device_minor())?)
+        header::BLOCK_DEVICE => {
+            let (major, minor) = device()?;
+            EntryKind::Block(major, minor)
         }
-        EntryType::Fifo => EntryKind::Fifo,
-        other => {
-            let letter = char::from(other.as_byte()).escape_default();
-            return Err(blocks.wrong(format!("its type '{letter}' is not known")));
-        }
+        header::FIFO => EntryKind::Fifo,
+        other => return Err(format!("its type '{}' is not known", other.escape_ascii())),
     })
 }
 
-/// The user and the group. pax records win over the header.
-fn owner<R: Read>(blocks: &Blocks<R>, header: &Header, pax: &Pax) -> Result<(u32, u32), TarError> {
-    let number = |value: io::Result<u64>| {
-        let value = value.map_err(|error| blocks.wrong(error))?;
-        u32::try_from(value)
-            .map_err(|_| blocks.wrong(format!("{value} is no number of a user or group")))
-    };
-    Ok((
-        pax.uid.map_or_else(|| number(header.uid()), Ok)?,
-        pax.gid.map_or_else(|| number(header.gid()), Ok)?,
-    ))
+/// The number of a user or a group. chown(2) takes 2^32 - 1 for no change.
+fn owner(number: i64) -> Result<u32, String> {
+    let owner = u32::try_from(number).ok().filter(|owner| *owner != u32::MAX);
+    owner.ok_or_else(|| format!("{number} is no number of a user or group"))
 }
 
-fn mtime<R: Read>(blocks: &Blocks<R>, header: &Header, pax: &Pax) -> Result<Time, TarError> {
-    let mtime = match pax.mtime {
-        Some(mtime) => mtime,
-        None => {
-            let seconds = header.mtime().map_err(|error| blocks.wrong(error))?;
-            // The numbers of GNU's base 256 are signed. The crate `tar` gives their bits as an unsigned number.
-            Time { seconds: seconds.cast_signed(), nanoseconds: 0 }
-        }
-    };
+fn mtime(header: &Header, pax: &Pax) -> Result<Time, String> {
+    let of_header = Time { seconds: header.mtime, nanoseconds: 0 };
+    let mtime = pax.time("mtime")?.unwrap_or(of_header);
     if TIMES.contains(&mtime.seconds) {
         return Ok(mtime);
     }
-    Err(blocks.wrong(format!(
-        "a time {} s after 1970, and ext4 keeps times from 1901 to 2446",
-        mtime.seconds
-    )))
+    let seconds = mtime.seconds;
+    Err(format!("a time {seconds} s after 1970, and ext4 keeps times from 1901 to 2446"))
 }
 
 fn target(kind: &EntryKind) -> Option<&Vec<u8>> {

@@ -1,12 +1,33 @@
-//! The records of a pax header: `LENGTH KEY=VALUE\n`, with any bytes in the value (POSIX, pax(1), "pax Extended Header").
+//! The records of a pax header: `LENGTH KEY=VALUE\n`, with any bytes in the value (POSIX, pax(1), "pax Extended Header"), read as
+//! Go's archive/tar reads them (reader.go, `parsePAX`, `mergePAX`), because the engines do.
 
 use std::collections::BTreeMap;
-use std::str::FromStr;
 
-use tar::{EntryType, Header};
+use super::number::decimal;
 
 /// The most extended attributes of one entry. ext4 has room for some 200 of a file.
 const MOST_ATTRIBUTES: usize = 1000;
+const ATTRIBUTE: &[u8] = b"SCHILY.xattr.";
+const MAP: &[u8] = b"GNU.sparse.map";
+
+/// The other keys that have a meaning.
+const KEYS: [&[u8]; 15] = [
+    b"path",
+    b"linkpath",
+    b"size",
+    b"uid",
+    b"gid",
+    b"mtime",
+    b"atime",
+    b"ctime",
+    b"GNU.sparse.major",
+    b"GNU.sparse.minor",
+    b"GNU.sparse.name",
+    b"GNU.sparse.size",
+    b"GNU.sparse.realsize",
+    b"GNU.sparse.numblocks",
+    MAP,
+];
 
 /// A time since the epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -28,25 +49,19 @@ pub(in crate::import) struct Extent {
 /// What a pax header says of the entry behind it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Pax {
-    pub(super) path: Option<Vec<u8>>,
-    pub(super) link: Option<Vec<u8>>,
-    pub(super) size: Option<u64>,
-    pub(super) uid: Option<u32>,
-    pub(super) gid: Option<u32>,
-    pub(super) mtime: Option<Time>,
-    pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
-    pub(super) sparse: Sparse,
+    records: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Names and values. Unlike that of a record, an empty value is a value.
+    xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
 /// What a pax header says of a sparse file.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Sparse {
-    major: Option<Vec<u8>>,
-    minor: Option<Vec<u8>>,
-    name: Option<Vec<u8>>,
-    size: Option<u64>,
-    real_size: Option<u64>,
-    map: Option<Vec<Extent>>,
+    /// The name of the file. That of the header is the name of the place in the tar.
+    pub(super) name: Option<Vec<u8>>,
+    /// The length of the file, if the header says it.
+    pub(super) size: Option<i64>,
+    pub(super) map: Map,
 }
 
 /// Where the map of a sparse file is.
@@ -58,131 +73,128 @@ pub(super) enum Map {
     BeforeContent,
 }
 
-impl Sparse {
-    /// Where the map is, and the length of the file; none if this is no sparse file. Go's archive/tar takes a file of an unknown
-    /// version for a plain file.
-    pub(super) fn map(&mut self) -> Option<(Map, Option<u64>)> {
-        let map = match (self.major.as_deref(), self.minor.as_deref()) {
-            (Some(b"0"), Some(b"0" | b"1")) => Map::Here(self.map.take().unwrap_or_default()),
-            (Some(b"1"), Some(b"0")) => Map::BeforeContent,
-            (None, None) => Map::Here(self.map.take()?),
-            _ => return None,
-        };
-        Some((map, self.size.or(self.real_size)))
-    }
-
-    fn is_known(&self) -> bool {
-        self.clone().map().is_some()
-    }
-}
-
 impl Pax {
-    /// Reads all records. Of two records with one key the later wins. An empty value takes the key away.
+    /// Reads all records. Of two records with one key the later wins. What a value means is asked of the entry only: the records
+    /// may be those of none.
     pub(super) fn parse(mut text: &[u8]) -> Result<Self, String> {
         let mut pax = Self::default();
-        let mut next_offset = None;
-        let mut xattrs = BTreeMap::new();
+        // The form 0.0: a record for each number.
+        let mut numbers = Vec::new();
         while !text.is_empty() {
             let (key, value, rest) =
                 record(text).ok_or_else(|| "a pax record is malformed".to_owned())?;
             text = rest;
-            let set = (!value.is_empty()).then_some(value);
-            if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
-                if !name.is_empty() && !name.contains(&0) {
-                    xattrs.insert(name, value);
-                    if xattrs.len() > MOST_ATTRIBUTES {
-                        return Err(format!("more than {MOST_ATTRIBUTES} extended attributes"));
-                    }
+            if let Some(name) = key.strip_prefix(ATTRIBUTE) {
+                // The kernel has none, and so an engine refuses it.
+                if name.is_empty() {
+                    return Err("an extended attribute without a name".to_owned());
                 }
-                continue;
-            }
-            match key {
-                b"path" => pax.path = set.map(<[u8]>::to_vec),
-                b"linkpath" => pax.link = set.map(<[u8]>::to_vec),
-                b"size" => pax.size = number(key, set)?,
-                b"uid" => pax.uid = number(key, set)?,
-                b"gid" => pax.gid = number(key, set)?,
-                b"mtime" => pax.mtime = set.map(time).transpose()?,
-                b"GNU.sparse.major" => pax.sparse.major = set.map(<[u8]>::to_vec),
-                b"GNU.sparse.minor" => pax.sparse.minor = set.map(<[u8]>::to_vec),
-                b"GNU.sparse.name" => pax.sparse.name = set.map(<[u8]>::to_vec),
-                b"GNU.sparse.size" => pax.sparse.size = number(key, set)?,
-                b"GNU.sparse.realsize" => pax.sparse.real_size = number(key, set)?,
-                b"GNU.sparse.map" => pax.sparse.map = set.map(map).transpose()?,
-                b"GNU.sparse.offset" => next_offset = number(key, set)?,
-                b"GNU.sparse.numbytes" => {
-                    let (offset, length) = next_offset
-                        .take()
-                        .zip(number(key, set)?)
-                        .ok_or("an extent of a sparse file without an offset")?;
-                    pax.sparse.map.get_or_insert_default().push(Extent { offset, length });
+                pax.xattrs.insert(name.to_vec(), value.to_vec());
+                if pax.xattrs.len() > MOST_ATTRIBUTES {
+                    return Err(format!("more than {MOST_ATTRIBUTES} extended attributes"));
                 }
-                _ => {}
+            } else if matches!(key, b"GNU.sparse.offset" | b"GNU.sparse.numbytes") {
+                let is_offset = key == b"GNU.sparse.offset";
+                if is_offset != numbers.len().is_multiple_of(2) || value.contains(&b',') {
+                    return Err("an extent of a sparse file without an offset".to_owned());
+                }
+                numbers.push(value);
+            } else if KEYS.contains(&key) {
+                pax.records.insert(key.to_vec(), value.to_vec());
             }
         }
-        let owned = |(name, value): (&[u8], &[u8])| (name.to_vec(), value.to_vec());
-        pax.xattrs = xattrs.into_iter().map(owned).collect();
+        if !numbers.is_empty() {
+            pax.records.insert(MAP.to_vec(), numbers.join(&b','));
+        }
         Ok(pax)
     }
-}
 
-impl Pax {
-    /// The name of a sparse file, whose `path` is that of the place in the tar.
-    pub(super) fn sparse_name(&mut self, header: &Header) -> Option<Vec<u8>> {
-        let is_ours = header.entry_type() != EntryType::GNUSparse && self.sparse.is_known();
-        self.sparse.name.take().filter(|_| is_ours)
+    /// The value of a record. An empty value takes the key away.
+    pub(super) fn get(&self, key: &str) -> Option<&[u8]> {
+        let value = self.records.get(key.as_bytes())?;
+        Some(value.as_slice()).filter(|value| !value.is_empty())
+    }
+
+    pub(super) fn number(&self, key: &str) -> Result<Option<i64>, String> {
+        let parse = |value: &[u8]| {
+            let said = String::from_utf8_lossy(&value[..value.len().min(40)]).into_owned();
+            decimal(value).ok_or_else(|| format!("{key} is {said:?} in a pax record"))
+        };
+        self.get(key).map(parse).transpose()
+    }
+
+    pub(super) fn time(&self, key: &str) -> Result<Option<Time>, String> {
+        let parse =
+            |value| time(value).ok_or_else(|| format!("the {key} of a pax record is no time"));
+        self.get(key).map(parse).transpose()
+    }
+
+    /// The extended attributes, by name.
+    pub(super) fn xattrs(self) -> Vec<(Vec<u8>, Vec<u8>)> {
+        self.xattrs.into_iter().collect()
+    }
+
+    /// What the records say of a sparse file; none if this is no sparse file. Go's archive/tar takes a file of an unknown version
+    /// for a plain file (`readGNUSparsePAXHeaders`).
+    pub(super) fn sparse(&self) -> Result<Option<Sparse>, String> {
+        let map = match (self.get("GNU.sparse.major"), self.get("GNU.sparse.minor")) {
+            (Some(b"0"), Some(b"0" | b"1")) => self.map()?,
+            (Some(b"1"), Some(b"0")) => Map::BeforeContent,
+            (None, None) if self.get("GNU.sparse.map").is_some() => self.map()?,
+            _ => return Ok(None),
+        };
+        let key = match self.get("GNU.sparse.size") {
+            Some(_) => "GNU.sparse.size",
+            None => "GNU.sparse.realsize",
+        };
+        let name = self.get("GNU.sparse.name").map(<[u8]>::to_vec);
+        Ok(Some(Sparse { name, size: self.number(key)?, map }))
+    }
+
+    /// The map of the forms 0.0 and 0.1: `offset,length,offset,length,…`.
+    fn map(&self) -> Result<Map, String> {
+        let count = self.number("GNU.sparse.numblocks")?.and_then(|n| usize::try_from(n).ok());
+        let text = self.get("GNU.sparse.map");
+        let numbers: Option<Vec<u64>> = text.map_or(Some(Vec::new()), |text| {
+            let parse = |digits| u64::try_from(decimal(digits)?).ok();
+            text.split(|&byte| byte == b',').map(parse).collect()
+        });
+        let (pairs, rest) = numbers.as_deref().unwrap_or_default().as_chunks::<2>();
+        if numbers.is_none() || !rest.is_empty() || count != Some(pairs.len()) {
+            return Err("a sparse file whose map is no list of as many pairs as it says".to_owned());
+        }
+        Ok(Map::Here(pairs.iter().map(|&[offset, length]| Extent { offset, length }).collect()))
     }
 }
 
 /// Splits the key and the value of the first record from the text behind the record.
 fn record(text: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
-    let space = text.iter().take(21).position(|&byte| byte == b' ')?;
-    let length: usize = std::str::from_utf8(&text[..space]).ok()?.parse().ok()?;
+    let space = text.iter().position(|&byte| byte == b' ')?;
+    let length = usize::try_from(decimal(&text[..space])?).ok()?;
     let whole = text.get(..length)?;
     let body = whole.get(space + 1..)?.strip_suffix(b"\n")?;
     let equals = body.iter().position(|&byte| byte == b'=')?;
-    Some((&body[..equals], &body[equals + 1..], &text[length..]))
-}
-
-fn number<T: FromStr>(key: &[u8], value: Option<&[u8]>) -> Result<Option<T>, String> {
-    let parse = |value: &[u8]| std::str::from_utf8(value).ok()?.parse().ok();
-    value
-        .map(|value| {
-            let said = String::from_utf8_lossy(&value[..value.len().min(40)]).into_owned();
-            let wrong = || format!("{} is {said:?} in a pax record", String::from_utf8_lossy(key));
-            parse(value).ok_or_else(wrong)
-        })
-        .transpose()
+    let (key, value) = (&body[..equals], &body[equals + 1..]);
+    let is_text = matches!(key, b"path" | b"linkpath" | b"uname" | b"gname");
+    let is_malformed = key.is_empty() || key.contains(&0) || (is_text && value.contains(&0));
+    (!is_malformed).then_some((key, value, &text[length..]))
 }
 
 /// Reads `12`, `-12.5` or `12.123456789`; drops the digits beyond nanoseconds.
-fn time(text: &[u8]) -> Result<Time, String> {
-    let parse = || {
-        let text = std::str::from_utf8(text).ok()?;
-        let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-        let seconds: i64 = whole.parse().ok()?;
-        if !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
-            return None;
-        }
-        let digits: String = fraction.chars().chain("000000000".chars()).take(9).collect();
-        let nanoseconds: u32 = digits.parse().ok()?;
-        Some(if whole.starts_with('-') && nanoseconds > 0 {
-            Time { seconds: seconds.checked_sub(1)?, nanoseconds: 1_000_000_000 - nanoseconds }
-        } else {
-            Time { seconds, nanoseconds }
-        })
-    };
-    parse().ok_or_else(|| "the mtime of a pax record is no time".to_owned())
-}
-
-/// Reads `offset,length,offset,length,…`.
-fn map(text: &[u8]) -> Result<Vec<Extent>, String> {
-    let parse = |text: &[u8]| -> Option<u64> { std::str::from_utf8(text).ok()?.parse().ok() };
-    let numbers: Option<Vec<u64>> = text.split(|&byte| byte == b',').map(parse).collect();
-    let numbers = numbers.filter(|numbers| numbers.len() % 2 == 0);
-    let numbers = numbers.ok_or("a sparse file whose map is no list of pairs")?;
-    let extent = |pair: &[u64]| Extent { offset: pair[0], length: pair[1] };
-    Ok(numbers.chunks_exact(2).map(extent).collect())
+fn time(text: &[u8]) -> Option<Time> {
+    let text = std::str::from_utf8(text).ok()?;
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let seconds: i64 = whole.parse().ok()?;
+    if !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let digits: String = fraction.chars().chain("000000000".chars()).take(9).collect();
+    let nanoseconds: u32 = digits.parse().ok()?;
+    Some(if whole.starts_with('-') && nanoseconds > 0 {
+        Time { seconds: seconds.checked_sub(1)?, nanoseconds: 1_000_000_000 - nanoseconds }
+    } else {
+        Time { seconds, nanoseconds }
+    })
 }
 
 #[cfg(test)]
@@ -199,7 +211,7 @@ mod tests {
 
     #[test]
     fn times_are_exact_on_both_sides_of_the_epoch() {
-        let at = |text: &str| time(text.as_bytes()).ok().map(|t| (t.seconds, t.nanoseconds));
+        let at = |text: &str| time(text.as_bytes()).map(|t| (t.seconds, t.nanoseconds));
         assert_eq!(at("12"), Some((12, 0)));
         assert_eq!(at("12.5"), Some((12, 500_000_000)));
         assert_eq!(at("12.1234567899"), Some((12, 123_456_789)));
@@ -212,14 +224,27 @@ mod tests {
 
     #[test]
     fn records_that_are_none_are_refused() {
-        for bad in
-            [&b"5 a=b\n"[..], b"6 a=bc", b"x a=b\n", b"6 ab\n\n", b"99 a=b\n", b"0 a=b\n", b" "]
-        {
-            assert!(Pax::parse(bad).is_err(), "{:?}", String::from_utf8_lossy(bad));
+        let malformed: [&[u8]; 11] = [
+            b"5 a=b\n",
+            b"6 a=bc",
+            b"x a=b\n",
+            b"6 ab\n\n",
+            b"99 a=b\n",
+            b"0 a=b\n",
+            b"-6 a=b\n",
+            b"5 =b\n",
+            b"8 a\0b=c\n",
+            b"10 path=\0\n",
+            b" ",
+        ];
+        for bad in malformed {
+            assert!(Pax::parse(bad).is_err(), "{:?}", bad.escape_ascii().to_string());
         }
-        for (key, bad) in [("uid", "-1"), ("gid", "4294967296"), ("size", "x"), ("mtime", "soon")] {
-            assert!(Pax::parse(&line(key.as_bytes(), bad.as_bytes())).is_err(), "{key} {bad}");
+        for (key, bad) in [("uid", "x"), ("gid", "9223372036854775808"), ("size", "0x5")] {
+            let pax = Pax::parse(&line(key.as_bytes(), bad.as_bytes())).unwrap();
+            assert!(pax.number(key).unwrap_err().contains(bad), "{key} {bad}");
         }
+        assert!(Pax::parse(&line(b"atime", b"soon")).unwrap().time("atime").is_err());
     }
 
     #[test]
@@ -238,26 +263,26 @@ mod tests {
         let of = |value: &[u8]| line(b"SCHILY.xattr.user.a", value);
         let pax = Pax::parse(&[of(b"1"), line(b"SCHILY.xattr.user.b", b"x"), of(b"2")].concat());
         let expected = [(b"user.a".to_vec(), b"2".to_vec()), (b"user.b".to_vec(), b"x".to_vec())];
-        assert_eq!(pax.unwrap().xattrs, expected);
+        assert_eq!(pax.unwrap().xattrs(), expected);
     }
 
     proptest! {
         #[test]
         fn any_name_and_attribute_comes_back(
-            path in proptest::collection::vec(any::<u8>(), 1..300),
+            path in proptest::collection::vec(1..=u8::MAX, 1..300),
             value in proptest::collection::vec(any::<u8>(), 0..300),
         ) {
             let text = [line(b"path", &path), line(b"SCHILY.xattr.user.a=b", &value)].concat();
             let pax = Pax::parse(&text).unwrap();
-            prop_assert_eq!(pax.path, Some(path));
+            prop_assert_eq!(pax.get("path"), Some(path.as_slice()));
             // The key ends at the first equals sign, as Go's archive/tar has it.
             let whole = [b"b=", value.as_slice()].concat();
-            prop_assert_eq!(pax.xattrs, vec![(b"user.a".to_vec(), whole)]);
+            prop_assert_eq!(pax.xattrs(), vec![(b"user.a".to_vec(), whole)]);
         }
 
         #[test]
         fn nothing_panics(text in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = Pax::parse(&text);
+            let _ = Pax::parse(&text).map(|pax| pax.sparse());
         }
     }
 }

@@ -1,21 +1,24 @@
-//! The content of a file in a tar, and the three forms of a sparse file (GNU tar manual, "Storing Sparse Files").
+//! The content of a sparse file in a tar, in its three forms (GNU tar manual, "Storing Sparse Files"), read as Go's archive/tar
+//! reads them (reader.go, `handleSparseFile`).
 
-use std::io::{self, Read};
+use std::io::Read;
 
-use tar::{EntryType, GnuExtSparseHeader, Header};
-
-use super::blocks::{BLOCK, Blocks, LONGEST_FILE};
+use super::blocks::{BLOCK, Blocks};
 use super::error::TarError;
-use super::pax::{Extent, Map, Pax};
+use super::header::{Format, Header};
+use super::number::{decimal, of_header};
+use super::pax::{Extent, Map, Sparse};
 
-/// The most extents of one sparse file: they take 16 MiB of memory.
+/// The most extents of one sparse file: they take 16 MiB of memory. Also the bound of Go's archive/tar.
 const MOST_EXTENTS: usize = 1 << 20;
+/// The most digits of a number in the map of the form 1.0.
+const MOST_DIGITS: usize = 20;
+/// How many bytes GNU's old form has for an extent: two numbers.
+const OLD_EXTENT: usize = 24;
 
-const NO_SIZE: &str = "a sparse file without a size";
 const TOO_MANY: &str = "a sparse file of too many extents";
 
 /// The length of a file, and where its stored bytes belong.
-#[derive(Default)]
 pub(super) struct Content {
     /// The length of the file, in bytes.
     pub(super) size: u64,
@@ -23,27 +26,61 @@ pub(super) struct Content {
     pub(super) extents: Option<Vec<Extent>>,
 }
 
-/// The content of the entry that begins with `header` and has `stored` bytes.
-pub(super) fn content<R: Read>(
+/// GNU's old form: the map is in the header and in blocks behind the header, which do not count as content.
+pub(super) fn old_form<R: Read>(
     blocks: &mut Blocks<R>,
     header: &Header,
-    stored: u64,
-    pax: &mut Pax,
 ) -> Result<Content, TarError> {
-    let (size, extents) = if header.entry_type() == EntryType::GNUSparse {
-        gnu_extents(blocks, header)?
-    } else if let Some((map, size)) = pax.sparse.map() {
-        let size = size.ok_or_else(|| blocks.wrong(NO_SIZE))?;
-        match map {
-            Map::Here(extents) => (size, extents),
-            Map::BeforeContent => (size, pax_extents(blocks)?),
-        }
-    } else {
-        return Ok(Content { size: stored, extents: None });
-    };
-    if size > LONGEST_FILE {
-        return Err(blocks.wrong(format!("a sparse file of {size} bytes, which no file can have")));
+    if header.format != Format::Gnu {
+        return Err(blocks.wrong("a sparse file without a map"));
     }
+    let mut extents = Vec::new();
+    let mut add = |map: &[u8]| -> Result<(), &str> {
+        // A part of the map ends with the first extent whose offset begins with a NUL.
+        for extent in map.chunks_exact(OLD_EXTENT).take_while(|extent| extent[0] != 0) {
+            let number = |field| of_header(field).and_then(|number| u64::try_from(number).ok());
+            let (offset, length) = extent.split_at(OLD_EXTENT / 2);
+            let (offset, length) = number(offset)
+                .zip(number(length))
+                .ok_or("a sparse file whose map is no list of numbers")?;
+            extents.push(Extent { offset, length });
+        }
+        if extents.len() > MOST_EXTENTS { Err(TOO_MANY) } else { Ok(()) }
+    };
+    add(&header.block[386..482]).map_err(|what| blocks.wrong(what))?;
+    let mut goes_on = header.block[482] > 0;
+    while goes_on {
+        let mut more = [0; BLOCK];
+        blocks.exactly(&mut more)?;
+        add(&more[..504]).map_err(|what| blocks.wrong(what))?;
+        goes_on = more[504] > 0;
+    }
+    let size = of_header(&header.block[483..495]);
+    content(blocks, size.unwrap_or(-1), extents)
+}
+
+/// The forms of pax.
+pub(super) fn pax_form<R: Read>(
+    blocks: &mut Blocks<R>,
+    sparse: Sparse,
+) -> Result<Content, TarError> {
+    // Without a length of its own the file has the length of what is stored, with a map before the content.
+    let stored = i64::try_from(blocks.left()).unwrap_or(i64::MAX);
+    let size = sparse.size.unwrap_or(stored);
+    let extents = match sparse.map {
+        Map::Here(extents) => extents,
+        Map::BeforeContent => map_before_content(blocks)?,
+    };
+    content(blocks, size, extents)
+}
+
+fn content<R: Read>(
+    blocks: &Blocks<R>,
+    size: i64,
+    extents: Vec<Extent>,
+) -> Result<Content, TarError> {
+    let size =
+        u64::try_from(size).map_err(|_| blocks.wrong(format!("a sparse file of {size} bytes")))?;
     let (mut end, mut total) = (0_u64, 0_u64);
     for &Extent { offset, length } in &extents {
         let fits = offset >= end && offset.checked_add(length).is_some_and(|end| end <= size);
@@ -62,57 +99,29 @@ pub(super) fn content<R: Read>(
     Ok(Content { size, extents: Some(extents) })
 }
 
-/// GNU's old form: the map is in the header and in blocks behind the header, which do not count as content.
-fn gnu_extents<R: Read>(
-    blocks: &mut Blocks<R>,
-    header: &Header,
-) -> Result<(u64, Vec<Extent>), TarError> {
-    let gnu = header.as_gnu().ok_or_else(|| blocks.wrong("a sparse file without a map"))?;
-    let mut extents = Vec::new();
-    let mut add = |all: &[tar::GnuSparseHeader]| -> io::Result<()> {
-        for extent in all.iter().filter(|extent| !extent.is_empty()) {
-            extents.push(Extent { offset: extent.offset()?, length: extent.length()? });
-        }
-        if extents.len() > MOST_EXTENTS {
-            return Err(io::Error::other(TOO_MANY));
-        }
-        Ok(())
-    };
-    add(&gnu.sparse).map_err(|error| blocks.wrong(error))?;
-    let mut extended = gnu.is_extended();
-    while extended {
-        let mut more = GnuExtSparseHeader::new();
-        blocks.exactly(more.as_mut_bytes())?;
-        add(more.sparse()).map_err(|error| blocks.wrong(error))?;
-        extended = more.is_extended();
-    }
-    let size = gnu.real_size().map_err(|error| blocks.wrong(error))?;
-    Ok((size, extents))
-}
-
 /// pax's form 1.0: the map stands before the data, as decimal numbers in lines, in whole blocks.
-fn pax_extents<R: Read>(blocks: &mut Blocks<R>) -> Result<Vec<Extent>, TarError> {
+fn map_before_content<R: Read>(blocks: &mut Blocks<R>) -> Result<Vec<Extent>, TarError> {
     let (mut block, mut unread) = ([0; BLOCK], 0);
     let mut number = |blocks: &mut Blocks<R>| -> Result<u64, TarError> {
         let mut digits = Vec::new();
         loop {
             if unread == 0 {
-                let n = blocks.read(&mut block)?;
-                if n < BLOCK {
+                if blocks.left() < BLOCK as u64 {
                     return Err(blocks.wrong("a sparse file whose map ends early"));
                 }
+                blocks.read(&mut block)?;
                 unread = BLOCK;
             }
             let byte = block[BLOCK - unread];
             unread -= 1;
             match byte {
                 b'\n' => break,
-                b'0'..=b'9' if digits.len() < 20 => digits.push(byte),
+                _ if digits.len() < MOST_DIGITS => digits.push(byte),
                 _ => return Err(blocks.wrong("a sparse file whose map is no list of numbers")),
             }
         }
-        let text = String::from_utf8_lossy(&digits);
-        text.parse().map_err(|_| blocks.wrong("a sparse file whose map lacks a number"))
+        let number = decimal(&digits).and_then(|number| u64::try_from(number).ok());
+        number.ok_or_else(|| blocks.wrong("a sparse file whose map lacks a number"))
     };
     let count = number(blocks)?;
     if count > MOST_EXTENTS as u64 {
