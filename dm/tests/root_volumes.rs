@@ -95,7 +95,16 @@ fn root_a_volume_mounted_elsewhere_is_deleted_when_its_user_is_gone() {
     let after = (place.thin_ids(), place.dm_devices(), pool.volumes().expect("a list"));
     assert_eq!(after, before, "a refused deletion changes nothing");
 
+    assert!(used(&pool) > 0);
     assert_eq!(pool.delete_when_idle(&leaky).expect("deferred"), Deleted::Deferred);
+    assert_eq!((place.thin_ids(), used(&pool)), (BTreeSet::new(), 0), "only the device is left");
+    let lingering = pool.lingering().expect("a list");
+    let [one] = &lingering[..] else { panic!("{lingering:?}") };
+    assert_eq!((&one.name, one.was.as_ref()), (&name("deleted.0"), Some(&leaky)));
+    assert!(one.users().to_string().contains(&who), "{}", one.users());
+    let read =
+        fs::read_dir(format!("/proc/{}/root{}/lost+found", leak.child.id(), leak.at.display()));
+    assert!(read.is_err(), "its file system has lost its disk");
     assert_eq!(pool.volume(&leaky).expect("asked"), None);
     assert_eq!(pool.delete_when_idle(&leaky).expect("asked"), Deleted::NotThere, "a second time");
     let rest = name("deleted.0");
@@ -104,7 +113,7 @@ fn root_a_volume_mounted_elsewhere_is_deleted_when_its_user_is_gone() {
     let new = pool.create_volume(&leaky, Bytes::mib(16)).expect("the name is free");
     let other = new.keep().expect("kept").device;
     fill(&other, Bytes(0), Bytes::mib(1), b'n').expect("written");
-    assert_eq!(place.thin_ids(), BTreeSet::from([0, 1]), "a thin id in use stays");
+    assert_eq!(place.thin_ids(), BTreeSet::from([1]), "the id of a device in use is not given out");
     assert_eq!(pool.delete(&leaky).expect("deleted"), Deleted::Deleted);
 
     let start = Instant::now();
@@ -112,15 +121,20 @@ fn root_a_volume_mounted_elsewhere_is_deleted_when_its_user_is_gone() {
     assert!(report.is_clean() && report.waiting == [rest.clone()], "{report}");
     drop(Pool::open(&place.config).expect("opened while it is in use"));
     println!("a deferred volume: reconcile and open took {:?}", start.elapsed());
-    assert_eq!(place.thin_ids(), BTreeSet::from([0]));
+    assert_eq!(place.thin_ids(), BTreeSet::new());
 
     leak.end();
     wait_for_removal(&place);
     let pool = Pool::open(&place.config).expect("opened");
     assert_eq!(pool.volumes().expect("a list"), []);
     assert_eq!(place.thin_ids(), BTreeSet::new());
-    assert_eq!(pool.status().expect("a status").data.expect("figures").used, 0);
+    assert_eq!((used(&pool), pool.lingering().expect("a list").len()), (0, 0));
     assert!(pool.reconcile(Reconcile::Apply).expect("reconciled").is_clean());
+}
+
+/// The blocks of the pool that are in use.
+fn used(pool: &Pool) -> u64 {
+    pool.status().expect("a status").data.expect("figures").used
 }
 
 #[test]
@@ -138,6 +152,7 @@ fn root_a_deferral_that_was_cut_short_is_finished() {
     assert!(report.failed.is_empty() && report.waiting == [name("deleted.0")], "{report}");
     let device = format!("{}-deleted.0", place.device());
     assert_eq!(BTreeSet::from_iter(place.dm_devices()), BTreeSet::from([place.device(), device]));
+    assert_eq!(place.thin_ids(), BTreeSet::new(), "only the device is left");
     drop(open);
     wait_for_removal(&place);
     let report =
@@ -325,7 +340,7 @@ fn root_after_the_last_thin_id_comes_the_lowest_free_one() {
     pool.delete(&name("one")).expect("deleted");
     let store = Connection::open(place.config.state_dir.join("store.db")).expect("the store");
     let last = ThinId::MAX.get();
-    let placed = "INSERT INTO volumes SELECT pool, 'placed', ?1, size, NULL, phase, 0, 0 FROM volumes WHERE name = 'two'";
+    let placed = "INSERT INTO volumes SELECT pool, 'placed', ?1, size, NULL, phase, 0, 0, NULL FROM volumes WHERE name = 'two'";
     store.execute(placed, [last - 1]).expect("a row of the last id but one");
 
     let (id, device) = make("max");
@@ -348,8 +363,7 @@ fn root_an_origin_left_suspended_goes_on() {
     let device = new.keep().expect("kept").device;
     // The process that took a snapshot of this volume was killed between suspend and resume.
     let store = Connection::open(place.config.state_dir.join("store.db")).expect("the store");
-    let half =
-        "INSERT INTO volumes SELECT pool, 'half', 1, size, name, 'creating', 0, 0 FROM volumes";
+    let half = "INSERT INTO volumes SELECT pool, 'half', 1, size, name, 'creating', 0, 0, NULL FROM volumes";
     store.execute(half, []).expect("a row");
     run("dmsetup", &["suspend", &format!("{}-origin", place.device())]);
     drop(Pool::open(&place.config).expect("opened"));

@@ -94,6 +94,7 @@ fn prepare<'b>(
     }
     bases.snapshot_base(image)?;
     clear_away(bases, place)?;
+    bases.check_lingering(volume)?;
     note_beginning(bases, image, label, place)?;
     let base = VolumeName::of_base(&image.key);
     let takes = step("take the snapshot");
