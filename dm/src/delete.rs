@@ -2,7 +2,9 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::libc::O_EXCL;
@@ -11,12 +13,12 @@ use sharedroot_sys::chain::chain;
 
 use crate::backing::BackingKind;
 use crate::error::Error;
-use crate::exclusive_blocks::exclusive_blocks;
+use crate::exclusive_blocks::{exclusive_blocks, written_blocks};
 use crate::failpoint::step;
 use crate::ioctl::discard;
 use crate::kernel::Access;
 use crate::lock::Lock;
-use crate::names::DmIdentity;
+use crate::names::{DmIdentity, ThinId};
 use crate::pool::Pool;
 use crate::store::{Phase, VolumeRow};
 use crate::units::Bytes;
@@ -202,6 +204,26 @@ impl Pool {
     /// these are the blocks that were written since it was taken. For any other volume this is the whole volume: after an
     /// origin is deleted, the blocks that it shared with one snapshot belong to the snapshot alone.
     fn exclusive_ranges(&self, row: &VolumeRow) -> Result<Vec<(Bytes, Bytes)>, Error> {
+        self.ranges_by(row, exclusive_blocks)
+    }
+
+    /// The parts of a snapshot's device, in bytes, that may have been written since the snapshot was taken. This is the whole
+    /// device if nobody can tell: the snapshot's origin was deleted, or LVM has the pool. The kernel may write more of what a
+    /// file system has in memory after this call.
+    ///
+    /// # Errors
+    /// [`Error::NoVolume`]; [`Error::Unfinished`] or [`Error::VolumeLocked`] if the volume is not complete.
+    pub fn written(&self, name: &VolumeName) -> Result<Vec<Range<u64>>, Error> {
+        let ranges = self.ranges_by(&self.ready_row(name)?, written_blocks)?;
+        let range = |(from, length): (Bytes, Bytes)| from.0..from.0.saturating_add(length.0);
+        Ok(ranges.into_iter().map(range).collect())
+    }
+
+    fn ranges_by(
+        &self,
+        row: &VolumeRow,
+        blocks: impl Fn(&Path, ThinId, ThinId) -> io::Result<Vec<Range<u64>>>,
+    ) -> Result<Vec<(Bytes, Bytes)>, Error> {
         let all = vec![(Bytes(0), row.size)];
         let origin = row.origin.as_ref().map(|origin| self.row(origin)).transpose()?.flatten();
         // Thin ids go up. So an origin with a larger id was created later, under the name of the deleted origin.
@@ -209,13 +231,13 @@ impl Pool {
         let Some(origin) = origin else { return Ok(all) };
         // Without a commit the mappings of the last written blocks may not be on the disk.
         let committed = self.kernel.commit(&self.identity.name).map_err(io::Error::other);
-        match committed.and_then(|()| exclusive_blocks(&self.backing.metadata, origin.id, row.id)) {
+        match committed.and_then(|()| blocks(&self.backing.metadata, origin.id, row.id)) {
             Ok(ranges) => {
                 let bytes = |blocks: u64| Bytes(blocks.saturating_mul(self.block.0));
                 Ok(ranges.iter().map(|r| (bytes(r.start), bytes(r.end - r.start))).collect())
             }
             Err(error) => {
-                tracing::debug!(volume = %row.name, %error, "cannot read the exclusive blocks of a snapshot; discarding the whole snapshot");
+                tracing::debug!(volume = %row.name, %error, "cannot read the exclusive blocks of a snapshot; taking the whole snapshot");
                 Ok(all)
             }
         }

@@ -2,6 +2,8 @@
 //!
 //! Guest: --no-docker
 
+#[path = "lab/devices.rs"]
+mod devices;
 mod lab;
 
 use std::collections::BTreeSet;
@@ -12,9 +14,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use devices::Disk;
 use lab::{Place, base, byte, fill, name, run};
 use rusqlite::Connection;
-use sharedroot_dm::{Bytes, Deleted, Error, Pool, Reconcile, ThinId, User};
+use sharedroot_dm::{Backing, Bytes, Deleted, Error, Pool, PoolConfig, Reconcile, ThinId, User};
 
 /// A process that has a device mounted in a mount namespace of its own, such as a copy of the host's mount namespace.
 struct Leak {
@@ -159,6 +162,32 @@ fn root_a_deferral_that_was_cut_short_is_finished() {
         Pool::open(&place.config).expect("opened").reconcile(Reconcile::Apply).expect("reconciled");
     assert!(report.is_clean(), "{report}");
     assert_eq!((place.thin_ids(), place.dm_devices()), (BTreeSet::new(), vec![place.device()]));
+}
+
+/// On a block device the page cache would show metadata of an earlier read.
+#[test]
+fn root_what_a_snapshot_has_written_is_known_while_it_is_in_use() {
+    let place = Place::new("written");
+    let (data, metadata) = (Disk::new("wr-d", Bytes::mib(64)), Disk::new("wr-m", Bytes::mib(8)));
+    let devices = Backing::Devices { data: data.node.clone(), metadata: metadata.node.clone() };
+    for backing in [place.config.backing.clone(), devices] {
+        let pool = Pool::create(&PoolConfig { backing, ..place.config.clone() }).expect("a pool");
+        base(&pool, "base", b'a');
+        let new = pool.snapshot(&name("base"), &name("snapshot")).expect("a snapshot");
+        let device = new.keep().expect("kept").device;
+        let user = File::open(&device).expect("open");
+        let written = || pool.written(&name("snapshot")).expect("asked");
+        assert_eq!(written(), []);
+        let piece = |from: u64, to: u64| Bytes::kib(from * 64).0..Bytes::kib(to * 64).0;
+        fill(&device, Bytes::kib(3 * 64), Bytes::kib(64), b's').expect("a shared block");
+        assert_eq!(written(), [piece(3, 4)]);
+        fill(&device, Bytes::mib(8), Bytes::kib(128), b's').expect("blocks that the base lacks");
+        assert_eq!(written(), [piece(3, 4), piece(128, 130)]);
+        pool.delete(&name("base")).expect("deleted");
+        assert_eq!(written(), [piece(0, 256)], "without the base everything may be the snapshot's");
+        drop(user);
+        pool.destroy().expect("destroyed");
+    }
 }
 
 #[test]

@@ -146,6 +146,7 @@ fn note_beginning(
         overlaid: overlay.is_some(),
         notice: None,
         only_here: None,
+        replayed: false,
         upper_then: Some(upper_then),
     };
     bases.notes().write(volume, &note)
@@ -174,6 +175,7 @@ fn go_on(
         size::check_kept(volume, known.size, wanted)?;
     }
     let device = bases.pool()?.activate(volume)?.device;
+    bases.note_replay(volume, &device, &mut note)?;
     let mounted = bases.kept_snapshot(&device, label.map(MountLabel::as_context))?;
     let disk = top_of(&mounted)?;
     let mounted = bases.as_it_was(mounted, volume, &note)?.ok_or_else(dropped)?;
