@@ -1,8 +1,10 @@
-//! Volumes deleted: at once, or when the last user of the device has gone.
+//! Volumes deleted. `deferred.rs` has what becomes of a volume that is in use.
 
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::libc::O_EXCL;
@@ -11,12 +13,12 @@ use sharedroot_sys::chain::chain;
 
 use crate::backing::BackingKind;
 use crate::error::Error;
-use crate::exclusive_blocks::exclusive_blocks;
+use crate::exclusive_blocks::{exclusive_blocks, written_blocks};
 use crate::failpoint::step;
 use crate::ioctl::discard;
-use crate::kernel::{Access, KernelError};
+use crate::kernel::Access;
 use crate::lock::Lock;
-use crate::names::DmIdentity;
+use crate::names::{DmIdentity, ThinId};
 use crate::pool::Pool;
 use crate::store::{Phase, VolumeRow};
 use crate::units::Bytes;
@@ -26,7 +28,8 @@ use crate::units::Bytes;
 pub enum Deleted {
     /// The volume existed and is deleted.
     Deleted,
-    /// The volume's device is in use. The name is free for a new volume. The rest is deleted after the last user has gone.
+    /// The volume's device is in use. The volume is deleted, and its name and its blocks are free. The kernel removes the device
+    /// after its last user has gone. Until then each user gets errors.
     Deferred,
     /// There was no such volume.
     NotThere,
@@ -42,11 +45,12 @@ impl Pool {
         self.delete_by(name, |row| self.delete_row(row).map(|()| Deleted::Deleted))
     }
 
-    /// As [`delete`](Self::delete), but a volume in use is no error. Such a volume loses its name now. The kernel removes its
-    /// device when the last user has gone, and the next [`reconcile`](Self::reconcile) or [`open`](Self::open) deletes the
-    /// rest.
+    /// As [`delete`](Self::delete), but a volume in use is no error. Such a volume is deleted under its users, who get errors
+    /// from now on. The kernel removes its device when the last user has gone, and the next [`reconcile`](Self::reconcile) or
+    /// [`open`](Self::open) forgets it. [`lingering`](Self::lingering) has the devices that still have users.
     ///
-    /// A typical user is a copy of a mount in another mount namespace.
+    /// A typical user is a copy of a mount in another mount namespace. Whatever the caller wants of the volume's content must be
+    /// elsewhere before this call.
     ///
     /// # Errors
     /// [`Error::VolumeLocked`], or the store cannot be written, or the kernel refuses.
@@ -74,7 +78,8 @@ impl Pool {
         let pool_lock = self.lock()?;
         self.resume_origin(row)?;
         self.intend_deletion(&pool_lock, |w| w.set_phase(pool, name, Phase::Deleting))?;
-        if self.backing.kind != BackingKind::Loop {
+        // The thin id of a deferred row is deleted already, or was not in use by anything but the device that is gone.
+        if self.backing.kind != BackingKind::Loop || row.is_deferred() {
             return self.delete_id(row);
         }
         // A discard may take long, so the pool's lock is released for other changes. The volume's row keeps the thin id
@@ -96,7 +101,7 @@ impl Pool {
     /// time of a deletion.
     fn open_if_unused(&self, row: &VolumeRow) -> Result<Option<File>, Error> {
         let identity = self.identity_of(row);
-        if self.backing.kind != BackingKind::Loop {
+        if self.backing.kind != BackingKind::Loop || row.is_deferred() {
             return Ok(None);
         }
         let Some(device) = self.find_device(&row.name, &identity.name)? else { return Ok(None) };
@@ -125,19 +130,25 @@ impl Pool {
         resumed.map_err(|source| Error::SuspendOrigin { action: "resume", origin, pool, source })
     }
 
-    /// Deletes the volume's thin id and then its row. The caller holds the pool's lock.
-    fn delete_id(&self, row: &VolumeRow) -> Result<(), Error> {
-        let (pool, name) = (&self.config.name, &row.name);
+    /// Deletes the volume's thin id. The caller holds the pool's lock.
+    pub(crate) fn delete_thin_id(&self, row: &VolumeRow) -> Result<(), Error> {
         match self.kernel.message(&self.identity, &format!("delete {}", row.id)) {
             Ok(()) => {}
             // An earlier deletion came as far as here, or the process that created the volume died before the thin id existed.
             Err(error) if error.errno() == Some(Errno::ENODATA) => {}
             Err(source) => {
-                let (volume, pool) = (name.clone(), pool.clone());
+                let (volume, pool) = (row.name.clone(), self.config.name.clone());
                 return Err(Error::Delete { volume, id: row.id, pool, source });
             }
         }
         step("id deleted");
+        Ok(())
+    }
+
+    /// Deletes the volume's thin id and then its row. The caller holds the pool's lock.
+    fn delete_id(&self, row: &VolumeRow) -> Result<(), Error> {
+        let (pool, name) = (&self.config.name, &row.name);
+        self.delete_thin_id(row)?;
         // A power cut may bring the row back. Then the thin id does not exist, and the row is dropped again.
         self.store.write_late(|w| w.drop_volume(pool, name))?;
         step("row dropped");
@@ -193,6 +204,26 @@ impl Pool {
     /// these are the blocks that were written since it was taken. For any other volume this is the whole volume: after an
     /// origin is deleted, the blocks that it shared with one snapshot belong to the snapshot alone.
     fn exclusive_ranges(&self, row: &VolumeRow) -> Result<Vec<(Bytes, Bytes)>, Error> {
+        self.ranges_by(row, exclusive_blocks)
+    }
+
+    /// The parts of a snapshot's device, in bytes, that may have been written since the snapshot was taken. This is the whole
+    /// device if nobody can tell: the snapshot's origin was deleted, or LVM has the pool. The kernel may write more of what a
+    /// file system has in memory after this call.
+    ///
+    /// # Errors
+    /// [`Error::NoVolume`]; [`Error::Unfinished`] or [`Error::VolumeLocked`] if the volume is not complete.
+    pub fn written(&self, name: &VolumeName) -> Result<Vec<Range<u64>>, Error> {
+        let ranges = self.ranges_by(&self.ready_row(name)?, written_blocks)?;
+        let range = |(from, length): (Bytes, Bytes)| from.0..from.0.saturating_add(length.0);
+        Ok(ranges.into_iter().map(range).collect())
+    }
+
+    fn ranges_by(
+        &self,
+        row: &VolumeRow,
+        blocks: impl Fn(&Path, ThinId, ThinId) -> io::Result<Vec<Range<u64>>>,
+    ) -> Result<Vec<(Bytes, Bytes)>, Error> {
         let all = vec![(Bytes(0), row.size)];
         let origin = row.origin.as_ref().map(|origin| self.row(origin)).transpose()?.flatten();
         // Thin ids go up. So an origin with a larger id was created later, under the name of the deleted origin.
@@ -200,13 +231,13 @@ impl Pool {
         let Some(origin) = origin else { return Ok(all) };
         // Without a commit the mappings of the last written blocks may not be on the disk.
         let committed = self.kernel.commit(&self.identity.name).map_err(io::Error::other);
-        match committed.and_then(|()| exclusive_blocks(&self.backing.metadata, origin.id, row.id)) {
+        match committed.and_then(|()| blocks(&self.backing.metadata, origin.id, row.id)) {
             Ok(ranges) => {
                 let bytes = |blocks: u64| Bytes(blocks.saturating_mul(self.block.0));
                 Ok(ranges.iter().map(|r| (bytes(r.start), bytes(r.end - r.start))).collect())
             }
             Err(error) => {
-                tracing::debug!(volume = %row.name, %error, "cannot read the exclusive blocks of a snapshot; discarding the whole snapshot");
+                tracing::debug!(volume = %row.name, %error, "cannot read the exclusive blocks of a snapshot; taking the whole snapshot");
                 Ok(all)
             }
         }
@@ -215,75 +246,5 @@ impl Pool {
     fn warn_not_discarded(&self, row: &VolumeRow, error: &dyn std::error::Error) {
         let (volume, pool, data) = (&row.name, &self.config.name, self.backing.data.display());
         tracing::warn!(%volume, %pool, %data, error = %chain(error), "cannot discard the blocks of a deleted volume; the pool uses them again, but the file keeps them");
-    }
-
-    /// As [`delete_row`](Self::delete_row), but a volume in use only loses its name, so that another volume can have the name.
-    pub(crate) fn delete_row_when_unused(&self, row: &VolumeRow) -> Result<Deleted, Error> {
-        if row.phase == Phase::Deleting {
-            self.rename_device(row)?;
-            if self.removal_is_deferred(row)? {
-                return Ok(Deleted::Deferred);
-            }
-        }
-        let Err(error) = self.delete_row(row) else { return Ok(Deleted::Deleted) };
-        let Error::Busy { users, .. } = &error else { return Err(error) };
-        let (volume, pool) = (&row.name, &self.config.name);
-        tracing::warn!(%volume, %pool, %users, "a deleted volume is still in use; it is removed when its last user is gone");
-        self.defer_removal(row)
-    }
-
-    /// Whether the volume's device still has a user, and the kernel will remove it when the last user has gone.
-    pub(crate) fn removal_is_deferred(&self, row: &VolumeRow) -> Result<bool, Error> {
-        let found = self.kernel.find_uuid(&self.identity_of(row).uuid).map_err(|source| {
-            let (volume, pool) = (row.name.clone(), self.config.name.clone());
-            Error::Find { volume, pool, source }
-        })?;
-        Ok(found.is_some_and(|(_, device)| device.deferred))
-    }
-
-    fn defer_removal(&self, row: &VolumeRow) -> Result<Deleted, Error> {
-        let (pool, name) = (&self.config.name, &row.name);
-        let deferred = VolumeRow {
-            name: VolumeName::deferred(row.id.get()),
-            phase: Phase::Deleting,
-            ..row.clone()
-        };
-        // The lock of the new name keeps other processes from recovering the row before the device has the new name, too.
-        let _other = match *name == deferred.name {
-            true => None,
-            false => Some(Lock::volume(&self.config.run_dir, pool, &deferred.name)?),
-        };
-        self.store.write(|w| {
-            w.drop_volume(pool, name)?;
-            w.put_volume(pool, &deferred)
-        })?;
-        step("deferral recorded");
-        self.rename_device(&deferred)?;
-        step("device renamed");
-        let failed =
-            |source| Error::Deactivate { volume: name.clone(), pool: pool.clone(), source };
-        let gone = self.kernel.remove_when_idle(&self.identity_of(&deferred)).map_err(failed)?;
-        step("removal deferred");
-        if !gone {
-            return Ok(Deleted::Deferred);
-        }
-        self.delete_row(&deferred).map(|()| Deleted::Deleted)
-    }
-
-    /// Gives the device of a row in phase deleting the name of the row. After an interrupted deferral the device still has the
-    /// old name.
-    fn rename_device(&self, row: &VolumeRow) -> Result<(), Error> {
-        let identity = self.identity_of(row);
-        let renamed = self.kernel.find_uuid(&identity.uuid).and_then(|found| match found {
-            Some((found, _)) if found != identity.name => {
-                self.kernel.rename(&found, &identity.name)
-            }
-            _ => Ok(()),
-        });
-        renamed.map_err(|source: KernelError| Error::Deactivate {
-            volume: row.name.clone(),
-            pool: self.config.name.clone(),
-            source,
-        })
     }
 }

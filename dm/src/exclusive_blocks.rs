@@ -2,22 +2,31 @@
 //!
 //! To discard a whole snapshot costs as much as its origin has blocks: the kernel removes each shared block from the snapshot's
 //! mappings, and copies their tree for that. But the snapshot of an idle container has only a dozen exclusive blocks. So
-//! [`Pool::delete`](crate::Pool::delete) discards only those.
+//! [`Pool::delete`](crate::Pool::delete) discards only those. [`Pool::written`](crate::Pool::written) tells them to a caller that
+//! looks for what a container wrote.
 //!
 //! The pool is in use meanwhile. The kernel never changes a node in place while a committed superblock leads to that node. So
 //! blocks that were read between two equal reads of the superblock belong together. The mappings of a volume do not change
-//! while nobody writes the volume. A wrong result does no harm: only a volume that is being deleted is discarded, and the
-//! kernel keeps the blocks that another volume shares.
+//! while nobody writes the volume. For a deletion a wrong result does no harm: only a volume that is being deleted is
+//! discarded, and the kernel keeps the blocks that another volume shares. For what was written, all nodes are read between two
+//! equal reads of the superblock, because a mount may still write the snapshot; and the metadata is read past the page cache,
+//! which does not see what the kernel writes to a block device.
+//!
+//! Each write to a block that a snapshot shares gives the snapshot a new mapping with the pool's time (`process_shared_bio`,
+//! `__insert` in dm-thin.c and dm-thin-metadata.c), also after the origin's deletion. So no written block is missing, whatever
+//! volume is taken for the origin.
 //!
 //! Layout, all little-endian: `struct thin_disk_superblock` and `struct disk_device_details` in dm-thin-metadata.c, `struct
 //! node_header` in persistent-data/dm-btree-internal.h.
 
 use std::collections::BTreeSet;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
+
+use nix::libc::O_DIRECT;
 
 use crate::names::ThinId;
 use crate::superblock::{BLOCK, MAGIC};
@@ -28,6 +37,8 @@ type Block = [u8; BLOCK.0 as usize];
 const TRIES: usize = 16;
 /// The largest depth of a tree. A tree of 2^64 keys has fewer levels, so a deeper tree is a loop in damaged metadata.
 const DEEPEST: usize = 16;
+/// The latest time that a mapping can have. After 2^24 snapshots the time in a mapping says nothing.
+const LATEST: u64 = (1 << 24) - 1;
 /// The offsets of the roots of two trees in the superblock: `data_mapping_root` and `device_details_root`.
 const MAPPINGS: usize = 320;
 const DETAILS: usize = 328;
@@ -37,11 +48,15 @@ trait Blocks {
     fn block(&self, number: u64) -> io::Result<Block>;
 }
 
+/// A block in memory where the kernel takes it for `O_DIRECT`.
+#[repr(align(4096))]
+struct Aligned(Block);
+
 impl Blocks for File {
     fn block(&self, number: u64) -> io::Result<Block> {
-        let mut block = [0; BLOCK.0 as usize];
-        self.read_exact_at(&mut block, number.saturating_mul(BLOCK.0))?;
-        Ok(block)
+        let mut block = Aligned([0; BLOCK.0 as usize]);
+        self.read_exact_at(&mut block.0, number.saturating_mul(BLOCK.0))?;
+        Ok(block.0)
     }
 }
 
@@ -51,7 +66,8 @@ impl Blocks for File {
 /// metadata.
 ///
 /// # Errors
-/// `ResourceBusy` if the pool commits too often, `InvalidData` if the metadata is damaged, `NotFound` if a volume is not in it.
+/// `ResourceBusy` if the pool commits too often, `InvalidData` if the metadata is damaged or counts more than 2^24 snapshots,
+/// `NotFound` if a volume is not in it.
 pub(crate) fn exclusive_blocks(
     metadata: &Path,
     origin: ThinId,
@@ -60,20 +76,39 @@ pub(crate) fn exclusive_blocks(
     ranges(&File::open(metadata)?, origin, snapshot)
 }
 
-fn ranges(blocks: &impl Blocks, origin: ThinId, snapshot: ThinId) -> io::Result<Vec<Range<u64>>> {
-    let Trees { shared, root, since } = 'read: {
-        for _ in 0..TRIES {
-            let superblock = blocks.block(0)?;
-            if superblock[MAGIC.0..MAGIC.0 + 8] != MAGIC.1 {
-                return Err(io::ErrorKind::InvalidData.into());
-            }
-            let found = trees(blocks, &superblock, origin, snapshot);
-            if blocks.block(0)? == superblock {
-                break 'read found?;
-            }
+/// The same of a snapshot that may be in use. What was not written to its device yet, or after the commit, may be missing.
+///
+/// # Errors
+/// As [`exclusive_blocks`].
+pub(crate) fn written_blocks(
+    metadata: &Path,
+    origin: ThinId,
+    snapshot: ThinId,
+) -> io::Result<Vec<Range<u64>>> {
+    let direct = OpenOptions::new().read(true).custom_flags(O_DIRECT).open(metadata)?;
+    at_one_time(&direct, |blocks| ranges(blocks, origin, snapshot))
+}
+
+/// What `read` finds in blocks that belong together.
+fn at_one_time<B: Blocks, T>(blocks: &B, read: impl Fn(&B) -> io::Result<T>) -> io::Result<T> {
+    for _ in 0..TRIES {
+        let superblock = blocks.block(0)?;
+        let found = read(blocks);
+        if blocks.block(0)? == superblock {
+            return found;
         }
-        return Err(io::ErrorKind::ResourceBusy.into());
-    };
+    }
+    Err(io::ErrorKind::ResourceBusy.into())
+}
+
+fn ranges(blocks: &impl Blocks, origin: ThinId, snapshot: ThinId) -> io::Result<Vec<Range<u64>>> {
+    let Trees { shared, root, since } = at_one_time(blocks, |blocks| {
+        let superblock = blocks.block(0)?;
+        match superblock[MAGIC.0..MAGIC.0 + 8] == MAGIC.1 {
+            true => trees(blocks, &superblock, origin, snapshot),
+            false => Err(io::ErrorKind::InvalidData.into()),
+        }
+    })?;
     // Nodes that the snapshot shares with its origin lead to no exclusive block.
     if shared.contains(&root) {
         return Ok(Vec::new());
@@ -85,7 +120,7 @@ fn ranges(blocks: &impl Blocks, origin: ThinId, snapshot: ThinId) -> io::Result<
             Child::Node(child) => !shared.contains(&child) && once(&mut seen, child)?,
             Child::Entry(index) => {
                 // A mapping has the data block, and in its low 24 bits the time when it was made: `unpack_block_time`.
-                let (block, time) = (node.key(index), node.number(index)? & 0xff_ffff);
+                let (block, time) = (node.key(index), node.number(index)? & LATEST);
                 let end = block.checked_add(1).ok_or(io::ErrorKind::InvalidData)?;
                 match own.last_mut() {
                     _ if time < since => {}
@@ -146,6 +181,9 @@ fn trees(
         level = next;
     }
     let since = u64::from(u32::from_le_bytes(since));
+    if since > LATEST {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
     Ok(Trees { shared, root: root(snapshot)?, since })
 }
 

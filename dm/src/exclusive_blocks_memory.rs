@@ -60,9 +60,14 @@ impl Memory {
 
     /// Completes the trees above the mappings of the volumes 3, the origin, and 7, a snapshot that was taken at the time 5.
     pub(crate) fn finish(&mut self, origin: u64, snapshot: u64) {
+        self.finish_at(5, origin, snapshot);
+    }
+
+    /// The same for a snapshot that was taken at `time`.
+    pub(super) fn finish_at(&mut self, time: u32, origin: u64, snapshot: u64) {
         let mappings = self.leaf(&[(3, origin), (7, snapshot)]);
         let mut details = vec![0; 24];
-        details[16..20].copy_from_slice(&5_u32.to_le_bytes());
+        details[16..20].copy_from_slice(&time.to_le_bytes());
         details[20..].copy_from_slice(&8_u32.to_le_bytes());
         let details = self.node(NodeKind::Leaf, &[(3, details.clone()), (7, details)], 24);
         self.0[0][MAPPINGS..MAPPINGS + 8].copy_from_slice(&mappings.to_le_bytes());

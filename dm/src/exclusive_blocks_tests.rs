@@ -32,6 +32,44 @@ fn an_untouched_snapshot_has_nothing_of_its_own() {
 }
 
 #[test]
+fn a_time_that_a_mapping_cannot_have_is_refused() {
+    for (time, is_known) in [((1 << 24) - 1, true), (1 << 24, false)] {
+        let mut memory = Memory::new();
+        let [origin, snapshot] = [0, 1].map(|block| memory.leaf(&[(block, at(0xff_ffff))]));
+        memory.finish_at(time, origin, snapshot);
+        assert_eq!(memory.own().is_ok(), is_known, "{time}");
+    }
+}
+
+/// Metadata whose superblock changes at each of the first `reads` of the superblock.
+struct Changing(Memory, std::cell::Cell<u8>);
+
+impl Blocks for Changing {
+    fn block(&self, number: u64) -> io::Result<Block> {
+        let mut block = self.0.block(number)?;
+        if number == 0 {
+            self.1.set(self.1.get().saturating_sub(1));
+            block[8] = self.1.get();
+        }
+        Ok(block)
+    }
+}
+
+#[test]
+fn what_changes_meanwhile_is_read_again() {
+    let tries = |changes: u8| {
+        let tries = std::cell::Cell::new(0);
+        let blocks = Changing(Memory::new(), std::cell::Cell::new(changes));
+        let read = at_one_time(&blocks, |_| {
+            tries.set(tries.get() + 1);
+            Ok(())
+        });
+        (read.is_ok(), tries.get())
+    };
+    assert_eq!((tries(0), tries(5), tries(255)), ((true, 1), (true, 3), (false, TRIES)));
+}
+
+#[test]
 fn what_cannot_be_is_refused() {
     let mut memory = Memory::new();
     let leaf = memory.leaf(&[(0, at(9))]);

@@ -30,7 +30,7 @@
 //! | `metadata_snapshot.rs` | a pool's metadata read while it is in use |
 //! | `new_volume.rs` | a new volume: created, filled by the caller, kept or deleted |
 //! | `volumes.rs`, `volume_device.rs` | volumes activated, resized, deactivated; their devices |
-//! | `delete.rs` | volumes deleted, at once or after their last user |
+//! | `delete.rs`, `deferred.rs` | volumes deleted, also while they are in use |
 //! | `reconcile.rs`, `report.rs` | what a process that died has left behind |
 //! | `transaction.rs` | one transaction of a pool: intent, act |
 //! | `store/`, `lock.rs` | the durable tables; the locks and their order |
@@ -48,6 +48,7 @@ mod activate;
 mod backing;
 mod check;
 mod config;
+mod deferred;
 mod delete;
 mod error;
 mod exclusive_blocks;
@@ -82,6 +83,7 @@ mod volume_device;
 mod volumes;
 
 pub use config::{Backing, PoolConfig};
+pub use deferred::Lingering;
 pub use delete::Deleted;
 pub use error::Error;
 pub use kernel::KernelError;

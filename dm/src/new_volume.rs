@@ -104,7 +104,7 @@ impl Pool {
                 .ok_or_else(|| Error::NoThinId { name: pool.clone() })?;
             let (name, origin) = (name.clone(), origin.cloned());
             let (phase, sealed) = (Phase::Creating, false);
-            let row = VolumeRow { name, id, size, origin, phase, sealed, made };
+            let row = VolumeRow { name, id, size, origin, phase, sealed, made, was: None };
             w.put_volume(pool, &row)?;
             Ok((from.transpose()?, row))
         });

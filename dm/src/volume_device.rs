@@ -13,7 +13,7 @@ use crate::store::{Phase, VolumeRow};
 use crate::users::Users;
 
 impl VolumeRow {
-    fn access(&self) -> Access {
+    pub(crate) fn access(&self) -> Access {
         if self.sealed { Access::ReadOnly } else { Access::ReadWrite }
     }
 

@@ -83,7 +83,19 @@ const LEAST: &[(&str, &[&str])] = &[
         ],
     ),
     ("delete", &["intent recorded", "blocks discarded", "id deleted", "row dropped"]),
-    ("delete in use", &["deferral recorded", "device renamed", "removal deferred", "row dropped"]),
+    (
+        "delete in use",
+        &[
+            "deferral recorded",
+            "device renamed",
+            "other table loaded",
+            "other table in use",
+            "intent recorded",
+            "id deleted",
+            "removal deferred",
+            "row dropped",
+        ],
+    ),
     ("resize", &["size recorded", "new table loaded", "new table in use"]),
     (
         "grow",

@@ -2,6 +2,8 @@
 //!
 //! Guest: --no-docker
 
+#[path = "lab/devices.rs"]
+mod devices;
 mod lab;
 
 use std::collections::BTreeSet;
@@ -12,9 +14,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use devices::Disk;
 use lab::{Place, base, byte, fill, name, run};
 use rusqlite::Connection;
-use sharedroot_dm::{Bytes, Deleted, Error, Pool, Reconcile, ThinId, User};
+use sharedroot_dm::{Backing, Bytes, Deleted, Error, Pool, PoolConfig, Reconcile, ThinId, User};
 
 /// A process that has a device mounted in a mount namespace of its own, such as a copy of the host's mount namespace.
 struct Leak {
@@ -95,7 +98,16 @@ fn root_a_volume_mounted_elsewhere_is_deleted_when_its_user_is_gone() {
     let after = (place.thin_ids(), place.dm_devices(), pool.volumes().expect("a list"));
     assert_eq!(after, before, "a refused deletion changes nothing");
 
+    assert!(used(&pool) > 0);
     assert_eq!(pool.delete_when_idle(&leaky).expect("deferred"), Deleted::Deferred);
+    assert_eq!((place.thin_ids(), used(&pool)), (BTreeSet::new(), 0), "only the device is left");
+    let lingering = pool.lingering().expect("a list");
+    let [one] = &lingering[..] else { panic!("{lingering:?}") };
+    assert_eq!((&one.name, one.was.as_ref()), (&name("deleted.0"), Some(&leaky)));
+    assert!(one.users().to_string().contains(&who), "{}", one.users());
+    let read =
+        fs::read_dir(format!("/proc/{}/root{}/lost+found", leak.child.id(), leak.at.display()));
+    assert!(read.is_err(), "its file system has lost its disk");
     assert_eq!(pool.volume(&leaky).expect("asked"), None);
     assert_eq!(pool.delete_when_idle(&leaky).expect("asked"), Deleted::NotThere, "a second time");
     let rest = name("deleted.0");
@@ -104,7 +116,7 @@ fn root_a_volume_mounted_elsewhere_is_deleted_when_its_user_is_gone() {
     let new = pool.create_volume(&leaky, Bytes::mib(16)).expect("the name is free");
     let other = new.keep().expect("kept").device;
     fill(&other, Bytes(0), Bytes::mib(1), b'n').expect("written");
-    assert_eq!(place.thin_ids(), BTreeSet::from([0, 1]), "a thin id in use stays");
+    assert_eq!(place.thin_ids(), BTreeSet::from([1]), "the id of a device in use is not given out");
     assert_eq!(pool.delete(&leaky).expect("deleted"), Deleted::Deleted);
 
     let start = Instant::now();
@@ -112,15 +124,20 @@ fn root_a_volume_mounted_elsewhere_is_deleted_when_its_user_is_gone() {
     assert!(report.is_clean() && report.waiting == [rest.clone()], "{report}");
     drop(Pool::open(&place.config).expect("opened while it is in use"));
     println!("a deferred volume: reconcile and open took {:?}", start.elapsed());
-    assert_eq!(place.thin_ids(), BTreeSet::from([0]));
+    assert_eq!(place.thin_ids(), BTreeSet::new());
 
     leak.end();
     wait_for_removal(&place);
     let pool = Pool::open(&place.config).expect("opened");
     assert_eq!(pool.volumes().expect("a list"), []);
     assert_eq!(place.thin_ids(), BTreeSet::new());
-    assert_eq!(pool.status().expect("a status").data.expect("figures").used, 0);
+    assert_eq!((used(&pool), pool.lingering().expect("a list").len()), (0, 0));
     assert!(pool.reconcile(Reconcile::Apply).expect("reconciled").is_clean());
+}
+
+/// The blocks of the pool that are in use.
+fn used(pool: &Pool) -> u64 {
+    pool.status().expect("a status").data.expect("figures").used
 }
 
 #[test]
@@ -138,12 +155,39 @@ fn root_a_deferral_that_was_cut_short_is_finished() {
     assert!(report.failed.is_empty() && report.waiting == [name("deleted.0")], "{report}");
     let device = format!("{}-deleted.0", place.device());
     assert_eq!(BTreeSet::from_iter(place.dm_devices()), BTreeSet::from([place.device(), device]));
+    assert_eq!(place.thin_ids(), BTreeSet::new(), "only the device is left");
     drop(open);
     wait_for_removal(&place);
     let report =
         Pool::open(&place.config).expect("opened").reconcile(Reconcile::Apply).expect("reconciled");
     assert!(report.is_clean(), "{report}");
     assert_eq!((place.thin_ids(), place.dm_devices()), (BTreeSet::new(), vec![place.device()]));
+}
+
+/// On a block device the page cache would show metadata of an earlier read.
+#[test]
+fn root_what_a_snapshot_has_written_is_known_while_it_is_in_use() {
+    let place = Place::new("written");
+    let (data, metadata) = (Disk::new("wr-d", Bytes::mib(64)), Disk::new("wr-m", Bytes::mib(8)));
+    let devices = Backing::Devices { data: data.node.clone(), metadata: metadata.node.clone() };
+    for backing in [place.config.backing.clone(), devices] {
+        let pool = Pool::create(&PoolConfig { backing, ..place.config.clone() }).expect("a pool");
+        base(&pool, "base", b'a');
+        let new = pool.snapshot(&name("base"), &name("snapshot")).expect("a snapshot");
+        let device = new.keep().expect("kept").device;
+        let user = File::open(&device).expect("open");
+        let written = || pool.written(&name("snapshot")).expect("asked");
+        assert_eq!(written(), []);
+        let piece = |from: u64, to: u64| Bytes::kib(from * 64).0..Bytes::kib(to * 64).0;
+        fill(&device, Bytes::kib(3 * 64), Bytes::kib(64), b's').expect("a shared block");
+        assert_eq!(written(), [piece(3, 4)]);
+        fill(&device, Bytes::mib(8), Bytes::kib(128), b's').expect("blocks that the base lacks");
+        assert_eq!(written(), [piece(3, 4), piece(128, 130)]);
+        pool.delete(&name("base")).expect("deleted");
+        assert_eq!(written(), [piece(0, 256)], "without the base everything may be the snapshot's");
+        drop(user);
+        pool.destroy().expect("destroyed");
+    }
 }
 
 #[test]
@@ -325,7 +369,7 @@ fn root_after_the_last_thin_id_comes_the_lowest_free_one() {
     pool.delete(&name("one")).expect("deleted");
     let store = Connection::open(place.config.state_dir.join("store.db")).expect("the store");
     let last = ThinId::MAX.get();
-    let placed = "INSERT INTO volumes SELECT pool, 'placed', ?1, size, NULL, phase, 0, 0 FROM volumes WHERE name = 'two'";
+    let placed = "INSERT INTO volumes SELECT pool, 'placed', ?1, size, NULL, phase, 0, 0, NULL FROM volumes WHERE name = 'two'";
     store.execute(placed, [last - 1]).expect("a row of the last id but one");
 
     let (id, device) = make("max");
@@ -348,8 +392,7 @@ fn root_an_origin_left_suspended_goes_on() {
     let device = new.keep().expect("kept").device;
     // The process that took a snapshot of this volume was killed between suspend and resume.
     let store = Connection::open(place.config.state_dir.join("store.db")).expect("the store");
-    let half =
-        "INSERT INTO volumes SELECT pool, 'half', 1, size, name, 'creating', 0, 0 FROM volumes";
+    let half = "INSERT INTO volumes SELECT pool, 'half', 1, size, name, 'creating', 0, 0, NULL FROM volumes";
     store.execute(half, []).expect("a row");
     run("dmsetup", &["suspend", &format!("{}-origin", place.device())]);
     drop(Pool::open(&place.config).expect("opened"));

@@ -1,17 +1,20 @@
 //! What sharedroot calls whole is on the disk: a power cut after it, or a process that is killed before it, loses nothing.
 //!
-//! Guest: --no-docker --takes 30
+//! Guest: --no-docker --takes 60
 
-use std::fs;
+use std::fs::{self, File};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
+use std::thread::sleep;
+use std::time::Duration;
 
 use sharedroot_tests::command::{Cmd, Output, out, run, unique_name};
-use sharedroot_tests::kept::{nothing_is_kept, noticed, snapshots, starts};
+use sharedroot_tests::kept::{end, files, nothing_is_kept, noticed, snapshots, starts};
 use sharedroot_tests::kernel_view::root_of;
-use sharedroot_tests::lab::{TempDir, only_in_lab};
+use sharedroot_tests::lab::{STATE_DIR, TempDir, only_in_lab, wait_for};
 use sharedroot_tests::pool::{has, reboot, small_bases};
 use sharedroot_tests::runtime::{Container, Runtime};
-use sharedroot_tests::stack::{Ext4, Image};
+use sharedroot_tests::stack::{Ext4, Image, Stacked};
 
 /// Runs a command of the runtime under strace(1), which does `what` to its syncfs(2).
 #[track_caller]
@@ -28,6 +31,9 @@ fn traced(runtime: &Runtime, what: &[&str], words: &[&str]) -> Output {
 /// What the disk of a snapshot has at this moment, as after a power cut: the memory's part of the file system is lost.
 struct Cut(TempDir);
 
+/// The bytes that [`Cut::put_back`] compares: a block of the pool.
+const BLOCK: u64 = 64 << 10;
+
 impl Cut {
     #[track_caller]
     fn of(container: &Container<'_>) -> Self {
@@ -38,9 +44,27 @@ impl Cut {
         out(&["mknod", &node, "b", major, minor]);
         let (from, to) = (format!("if={node}"), format!("of={disk}"));
         out(&["dd", &from, &to, "bs=1M", "iflag=direct", "conv=sparse", "status=none"]);
+        // The mount replays the journal.
+        out(&["cp", "--sparse=always", &disk, &format!("{disk}.whole")]);
         fs::create_dir(&at).unwrap();
         out(&["mount", "-o", "loop", &disk, &at]);
         Self(dir)
+    }
+
+    /// Gives the device of the snapshot, which nobody has mounted now, what the disk had.
+    #[track_caller]
+    fn put_back(&self) {
+        let open = |name| File::options().read(true).write(true).open(self.0.0.join(name)).unwrap();
+        let (disk, node) = (open("disk.whole"), open("node"));
+        let (mut wanted, mut found) = (vec![0; BLOCK as usize], vec![0; BLOCK as usize]);
+        for at in (0..disk.metadata().unwrap().len()).step_by(BLOCK as usize) {
+            disk.read_exact_at(&mut wanted, at).unwrap();
+            node.read_exact_at(&mut found, at).unwrap();
+            if wanted != found {
+                node.write_all_at(&wanted, at).unwrap();
+            }
+        }
+        node.sync_all().unwrap();
     }
 
     fn tree(&self) -> std::path::PathBuf {
@@ -167,4 +191,78 @@ fn vm_a_start_that_was_killed_leaves_the_notice() {
     let volume = snapshots().pop().expect("the snapshot stays");
     sharedroot_tests::pool::pool(&["drop", &volume]).ok();
     nothing_is_kept();
+}
+
+/// Longer than the file system waits with a commit of its journal.
+const COMMITTED: Duration = Duration::from_secs(7);
+
+/// A file of the image in a new container, with one byte overwritten and acknowledged; then the power cut.
+#[track_caller]
+fn overwrite_and_cut(runtime: &Runtime, bundle: &Stacked, id: &str) -> Cut {
+    let (container, top) = starts(runtime, bundle, id);
+    let before = fs::metadata(top.join("database")).unwrap();
+    let database = File::options().write(true).open(top.join("database")).unwrap();
+    sleep(COMMITTED);
+    database.write_all_at(b"x", 100_000).unwrap();
+    database.sync_data().unwrap();
+    let cut = Cut::of(&container);
+    drop(database);
+    // The disk has the byte, and the time of the base.
+    let found = fs::read(cut.tree().join("database")).unwrap();
+    assert_eq!((found.len(), found[100_000]), (300_000, b'x'));
+    let after = fs::metadata(cut.tree().join("database")).unwrap();
+    assert_eq!((after.ctime(), after.ctime_nsec()), (before.ctime(), before.ctime_nsec()));
+
+    end(&container);
+    let state = Path::new(runtime.root()).join(&container.id);
+    std::mem::forget(container);
+    out(&["umount", "--lazy", &bundle.rootfs]);
+    let volume = snapshots().pop().expect("a snapshot");
+    let node = format!("sharedroot-default-{volume}");
+    let opened = ["dmsetup", "info", "--columns", "--noheadings", "-o", "open", &node];
+    wait_for("the snapshot is unmounted", || (out(&opened).trim() == "0").then_some(()));
+    cut.put_back();
+    fs::remove_dir_all(state).unwrap();
+    reboot();
+    cut
+}
+
+/// fdatasync(2) acknowledges overwritten bytes without the new time of the inode, from which a write-back knows a change.
+#[test]
+fn vm_an_overwrite_that_was_acknowledged_outlives_a_power_cut() {
+    only_in_lab();
+    let _config = small_bases();
+    let (runtime, image) = (Runtime::sharedroot(), Image::new());
+    fs::write(image.top().join("database"), vec![b'o'; 300_000]).unwrap();
+    for killed in [false, true] {
+        let (bundle, id) = (image.bundle(&runtime, false, &["sleep", "1000"]), unique_name("c"));
+        let cut = overwrite_and_cut(&runtime, &bundle, &id);
+        let written_back = Path::new(&bundle.upper).join("database");
+        if killed {
+            // A start that is killed after it has replayed the journal, and before it has written the bytes.
+            let create = ["create", "--bundle", bundle.str(), &*id];
+            let kill = ["-e", "trace=chmod,fchmodat", "-e", "inject=chmod,fchmodat:signal=KILL"];
+            let killed = traced(&runtime, &kill, &create);
+            assert_ne!(killed.status, 0, "{killed}");
+            let copied = fs::read(&written_back).is_ok_and(|copied| copied[100_000] == b'x');
+            assert!(!copied && snapshots().len() == 1, "{killed}");
+            let note = files().into_iter().find(|name| name.ends_with(".json")).expect("a note");
+            has(&fs::read_to_string(Path::new(STATE_DIR).join(note)).unwrap(), &["replayed"]);
+        }
+        let (container, top) = starts(&runtime, &bundle, &id);
+        let mut wanted = vec![b'o'; 300_000];
+        wanted[100_000] = b'x';
+        assert!(fs::read(top.join("database")).unwrap() == wanted, "killed: {killed}");
+        assert!(fs::read(&written_back).unwrap() == wanted, "killed: {killed}");
+        // Nothing else is copied.
+        let mut names: Vec<_> =
+            fs::read_dir(&bundle.upper).unwrap().map(|name| name.unwrap().file_name()).collect();
+        names.sort();
+        println!("killed: {killed}: in the upper directory: {names:?}");
+        assert!(!Path::new(&bundle.upper).join("etc/unique").exists());
+        container.call("delete", &["--force"]).ok();
+        std::mem::forget(container);
+        nothing_is_kept();
+        drop(cut);
+    }
 }

@@ -13,7 +13,9 @@ use sharedroot_sys::mount::{self, Detached};
 use sharedroot_sys::step::step;
 
 use crate::bases::Bases;
-use crate::changes::{self, ChangeError, EnginesRoot, Since, Snapshot, Tally, Times, Unchanged};
+use crate::changes::{
+    self, ChangeError, EnginesRoot, Since, Snapshot, Tally, Times, Unchanged, Written,
+};
 use crate::error::{RootfsError, file};
 use crate::not_shared::NotShared;
 use crate::note::Note;
@@ -89,7 +91,8 @@ impl Exchange<'_> {
             Some(store) => store,
             None => top_of(merged)?,
         };
-        let unchanged = Unchanged { base: &base, moved };
+        let written = self.written()?;
+        let unchanged = Unchanged { base: &base, moved, written: written.as_ref() };
         let to = EnginesRoot { merged: to, store: store.as_fd() };
         let unsynced = self.begin()?;
         let written = changes::write_back(from, unchanged, to, &spill);
@@ -108,6 +111,14 @@ impl Exchange<'_> {
         let synced = unsynced.end(tally.changes, || changes::sync(store.as_fd()));
         synced.map_err(|cause| self.not_on_disk(Some(cause)))?;
         Ok(tally)
+    }
+
+    /// What the container may have overwritten without a new time, if the host ended under it.
+    fn written(&self) -> Result<Option<Written>, RootfsError> {
+        let Self { bases, volume, note, .. } = *self;
+        let ranges =
+            note.replayed.then(|| bases.pool()?.written(volume).map_err(RootfsError::from));
+        Ok(ranges.transpose()?.map(Written::new))
     }
 
     fn begin(&self) -> Result<Unsynced, RootfsError> {

@@ -198,6 +198,7 @@ mod tests {
             overlaid: false,
             notice: None,
             only_here: None,
+            replayed: false,
             upper_then: None,
         };
         bases.notes().write(volume, &note).unwrap();

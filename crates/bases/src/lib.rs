@@ -8,7 +8,7 @@
 //! | `catalog`, `catalog_file`, `names`, `unwanted` | the names of bases, their origins, and which bases nobody wants |
 //! | `leases`, `entries`, `containers` | which container uses a base |
 //! | `shared`, `missing`, `scaffold`, `skeleton` | the root of a read-only container |
-//! | `private`, `snapshot_lock`, `snapshot_mount`, `overlaid`, `size`, `room` | the root of a writable container: a snapshot |
+//! | `private`, `snapshot_lock`, `snapshot_mount`, `overlaid`, `size`, `room`, `lingering` | the root of a writable container: a snapshot |
 //! | `note`, `notes`, `note_times`, `notice`, `changes`, `unsynced` | what a container changed |
 //! | `earlier`, `release`, `writeback`, `exchange`, `forgotten` | where the changes go |
 //! | `labels` | the label of bases and scaffolds |
@@ -34,6 +34,7 @@ mod import;
 mod import_scratch;
 mod labels;
 mod leases;
+mod lingering;
 mod missing;
 mod names;
 mod not_shared;

@@ -6,6 +6,7 @@
 use std::error::Error;
 use std::path::PathBuf;
 
+use sharedroot_dm::Users;
 use sharedroot_format::BaseKey;
 use sharedroot_image::MakeError;
 use sharedroot_label::{LabelError, SharedLabel};
@@ -71,5 +72,25 @@ pub enum NotShared {
     NameTaken {
         /// The name, at the top of the image.
         name: &'static str,
+    },
+    /// The root of an earlier start is still in use. Each further start with a snapshot would leave one more.
+    #[error(
+        "the root of an earlier start of the container is still in use: {users}; the first start after the end of that use gets a \
+         snapshot again"
+    )]
+    StillInUse {
+        /// Who uses the root.
+        users: Users,
+    },
+    /// Too many roots of containers that have ended are still in use.
+    #[error(
+        "the roots of {count} containers that have ended are still in use, one of them: {users}; starts get snapshots again when \
+         some of these uses have ended"
+    )]
+    ManyInUse {
+        /// How many roots are in use.
+        count: usize,
+        /// Who uses one of them.
+        users: Users,
     },
 }

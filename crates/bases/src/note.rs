@@ -39,6 +39,11 @@ pub struct Note {
     /// root at its next start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub only_here: Option<OnlyHere>,
+    /// Whether the host ended while the snapshot was in use, and no write-back has ended since. Then a file with the time of its
+    /// base may have other content (`changes/written.rs`). Recorded before the first mount that replays the journal: after that
+    /// mount the file system looks like one that was unmounted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub replayed: bool,
     /// The state of the upper directory when the container began, or when it went on after a `pause`. None while that is not
     /// known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -130,6 +135,7 @@ mod tests {
             overlaid: false,
             notice: None,
             only_here: None,
+            replayed: false,
             upper_then: None,
         };
         for given_back in [false, true] {

@@ -94,6 +94,7 @@ fn prepare<'b>(
     }
     bases.snapshot_base(image)?;
     clear_away(bases, place)?;
+    bases.check_lingering(volume)?;
     note_beginning(bases, image, label, place)?;
     let base = VolumeName::of_base(&image.key);
     let takes = step("take the snapshot");
@@ -145,6 +146,7 @@ fn note_beginning(
         overlaid: overlay.is_some(),
         notice: None,
         only_here: None,
+        replayed: false,
         upper_then: Some(upper_then),
     };
     bases.notes().write(volume, &note)
@@ -173,6 +175,7 @@ fn go_on(
         size::check_kept(volume, known.size, wanted)?;
     }
     let device = bases.pool()?.activate(volume)?.device;
+    bases.note_replay(volume, &device, &mut note)?;
     let mounted = bases.kept_snapshot(&device, label.map(MountLabel::as_context))?;
     let disk = top_of(&mounted)?;
     let mounted = bases.as_it_was(mounted, volume, &note)?.ok_or_else(dropped)?;

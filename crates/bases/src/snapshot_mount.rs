@@ -2,10 +2,12 @@
 
 use std::path::Path;
 
+use sharedroot_dm::VolumeName;
 use sharedroot_sys::mount::{self, Access, Detached, Setting};
 
 use crate::bases::Bases;
 use crate::error::RootfsError;
+use crate::note::Note;
 use crate::room::{make_room_for_replay, needs_replay};
 
 /// Mounts the file system of a snapshot, detached.
@@ -24,6 +26,23 @@ pub(super) fn detached_snapshot(
 }
 
 impl Bases {
+    /// Records durably that the next mount of a snapshot replays its journal. To be called before [`Self::kept_snapshot`] and
+    /// [`Self::ended_snapshot`].
+    ///
+    /// A snapshot that is still mounted looks the same. Then the write-back compares more than it must.
+    pub(super) fn note_replay(
+        &self,
+        volume: &VolumeName,
+        device: &Path,
+        note: &mut Note,
+    ) -> Result<(), RootfsError> {
+        if !note.replayed && needs_replay(device)? {
+            note.replayed = true;
+            self.notes().write(volume, note)?;
+        }
+        Ok(())
+    }
+
     /// Mounts the snapshot of a container that has ended and starts again on it.
     pub(super) fn kept_snapshot(
         &self,

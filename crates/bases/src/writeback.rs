@@ -119,6 +119,9 @@ impl Bases {
             return Ok(Changes::Saved(Tally::default()));
         };
         let Some(merged) = found.overlay_of(&note)? else { return Ok(Changes::NowhereToGo) };
+        if found.snapshot.is_none() {
+            self.note_replay(volume, &device, &mut note)?;
+        }
         let was_noticed = note.notice.is_some();
         take_notice(&mut note, &merged)?;
         let exchange = Exchange { bases: self, volume, note: &note, merged: &merged };
@@ -131,7 +134,8 @@ impl Bases {
         })?;
         if tally.left_out.count > 0 {
             self.notes().put_notice_or_warn(volume, &mut note, &merged)?;
-        } else if was_noticed {
+        } else if was_noticed || note.replayed {
+            note.replayed = false;
             self.notes().write(volume, &note)?;
         }
         Ok(Changes::Saved(tally))

@@ -11,6 +11,7 @@
 //! | [`process`] | what /proc says of a process: when it started, its cgroup |
 //! | [`by_descriptor`] | paths for the system calls that take no descriptor |
 //! | [`byte_lock`] | a lock on one byte of a file that many locks share |
+//! | [`extents`] | where the content of a file is on its device |
 //! | [`xattr`] | extended attributes of a file: names and values |
 //! | [`private_dir`] | a directory that only root can write |
 //! | [`clone3`] | a child of this process in another cgroup or PID namespace |
@@ -29,6 +30,7 @@ pub mod byte_lock;
 pub mod chain;
 pub mod clone3;
 pub mod command_line;
+pub mod extents;
 pub mod mount;
 pub mod mountinfo;
 pub mod new_file;

@@ -139,6 +139,26 @@ impl Kernel {
         Ok(())
     }
 
+    /// Gives an active device another table without its file system and without the old table's help: the file system is not
+    /// frozen, and requests that wait go to the new table (DM_SKIP_LOCKFS_FLAG and DM_NOFLUSH_FLAG in dm-ioctl.h). So this
+    /// returns also where the file system is frozen already, or where the pool answers no request. The kernel suspends the
+    /// device, exchanges the tables and resumes the device in one call (`do_resume`).
+    pub(crate) fn replace(
+        &self,
+        device: &str,
+        table: &Table,
+        access: Access,
+    ) -> Result<(), KernelError> {
+        let id = DevId::Name(name(device));
+        let lines = [(0, table.sectors, table.target.to_owned(), table.params.clone())];
+        self.0.table_load(&id, &lines, private(access.flags())).map_err(failed("load", device))?;
+        step("other table loaded");
+        let how = private(DmFlags::DM_NOFLUSH | DmFlags::DM_SKIP_LOCKFS);
+        self.0.device_suspend(&id, how).map_err(failed("resume", device))?;
+        step("other table in use");
+        Ok(())
+    }
+
     /// Removes a device. Returns `false` if there was no such device. While the device is open, `devicemapper` tries for 0.8 s.
     pub(crate) fn remove(&self, device: &str) -> Result<bool, KernelError> {
         self.remove_by(&DevId::Name(name(device)), device)

@@ -7,7 +7,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use crate::error::Error;
 
 /// The number of the schema that this program writes.
-pub(super) const SCHEMA: i64 = 2;
+pub(super) const SCHEMA: i64 = 3;
 /// Step `n` migrates a store from schema `n` to schema `n + 1`. Schema 1 does not have the sizes of a pool, so the next
 /// activation of the pool measures them.
 pub(super) const STEPS: [&str; SCHEMA as usize] = ["
@@ -30,6 +30,8 @@ pub(super) const STEPS: [&str; SCHEMA as usize] = ["
     UPDATE pools SET uuid = 'SHAREDROOT-' || name || '-pool', kind = iif(on_loop, 'loop', 'devices');
     ALTER TABLE pools DROP COLUMN on_loop;
     ALTER TABLE volumes ADD COLUMN made INTEGER NOT NULL DEFAULT 0;
+", "
+    ALTER TABLE volumes ADD COLUMN was TEXT;
 "];
 
 /// The number of the store's schema; 0 for an empty file.

@@ -44,6 +44,7 @@ fn volume(name: &str, id: u32) -> VolumeRow {
         phase: Phase::Creating,
         sealed: false,
         made: u64::from(id.get()) + 7,
+        was: None,
     }
 }
 
@@ -51,7 +52,8 @@ fn volume(name: &str, id: u32) -> VolumeRow {
 fn rows_come_back_as_they_went_in() {
     let dir = dir("rows");
     let (pool, row) = ("p".parse().expect("a name"), pool_row());
-    let snapshot = VolumeRow { origin: Some("base".parse().expect("a name")), ..volume("snap", 1) };
+    let [origin, was] = ["base", "was"].map(|name| Some(name.parse().expect("a name")));
+    let snapshot = VolumeRow { origin, was, ..volume("snap", 1) };
     {
         let store = Store::open(&dir, &dir).expect("a store");
         store

@@ -61,6 +61,8 @@ pub(crate) struct VolumeRow {
     /// The pool's transaction that created the volume. The pool's metadata has the same number. 0 if the row comes from a store
     /// of schema 1.
     pub(crate) made: u64,
+    /// The name of the volume before it was deleted while its device was in use.
+    pub(crate) was: Option<VolumeName>,
 }
 
 impl VolumeRow {
@@ -118,10 +120,11 @@ impl Writer<'_> {
 
     pub(crate) fn put_volume(&self, pool: &PoolName, row: &VolumeRow) -> Result<(), Error> {
         self.run(
-            "INSERT INTO volumes (pool, name, thin_id, size, origin, phase, sealed, made) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            "INSERT INTO volumes (pool, name, thin_id, size, origin, phase, sealed, made, was) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
             params![
                 pool.as_ref(), row.name.as_ref(), row.id.get(), row.size.0 as i64,
-                row.origin.as_ref().map(AsRef::as_ref), row.phase.text(), row.sealed, row.made as i64
+                row.origin.as_ref().map(AsRef::as_ref), row.phase.text(), row.sealed, row.made as i64,
+                row.was.as_ref().map(AsRef::as_ref)
             ],
         )
     }
@@ -225,6 +228,11 @@ fn volume_row(row: &Row<'_>, path: &Path) -> Result<VolumeRow, Error> {
         phase: phase(row, path)?,
         sealed: row.get("sealed").map_err(fail)?,
         made: row.get::<_, i64>("made").map_err(fail)? as u64,
+        was: row
+            .get::<_, Option<String>>("was")
+            .map_err(fail)?
+            .map(|was| name("volumes.was", was))
+            .transpose()?,
     })
 }
 

@@ -3,13 +3,20 @@
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use super::times::Times;
+use super::written::Written;
 
 /// How changes are found.
 #[derive(Clone, Copy)]
 pub(super) enum Find<'a> {
     /// By the time of an inode's last change. `base` tells which directories were moved. `moved` has the times of inodes that
-    /// were moved before the container began. `store` is in the file system that takes the changes.
-    Changed { base: &'a dyn Fn() -> Option<OwnedFd>, moved: &'a Times, store: BorrowedFd<'a> },
+    /// were moved before the container began. `written` finds what has no new time after a power cut. `store` is in the file
+    /// system that takes the changes.
+    Changed {
+        base: &'a dyn Fn() -> Option<OwnedFd>,
+        moved: &'a Times,
+        written: Option<&'a Written>,
+        store: BorrowedFd<'a>,
+    },
     /// By the names in the directory `upper`; with `since` only the names that changed after that.
     Named { upper: BorrowedFd<'a>, since: Option<Since<'a>> },
 }

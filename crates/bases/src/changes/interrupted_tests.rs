@@ -169,7 +169,7 @@ impl Trees {
 
     fn write_back(&self) {
         let (from, to) = (self.open("from"), self.open("to"));
-        let unchanged = Unchanged { base: &|| None, moved: &Times::default() };
+        let unchanged = Unchanged { base: &|| None, moved: &Times::default(), written: None };
         let root = EnginesRoot { merged: to.as_fd(), store: to.as_fd() };
         let spill = || Ok(tempfile::tempfile().unwrap().into());
         assert_eq!(write_back(from.as_fd(), unchanged, root, &spill).unwrap().left_out.count, 0);
@@ -275,7 +275,7 @@ fn a_directory_is_closed_before_anything_is_written_into_it() {
             None
         };
         let [source, root] = [&from, &to].map(|path| File::open(path).unwrap());
-        let unchanged = Unchanged { base: &base, moved: &Times::default() };
+        let unchanged = Unchanged { base: &base, moved: &Times::default(), written: None };
         let engines = EnginesRoot { merged: root.as_fd(), store: root.as_fd() };
         let spill = || Ok(tempfile::tempfile().unwrap().into());
         write_back(source.as_fd(), unchanged, engines, &spill).unwrap();

@@ -13,6 +13,8 @@
 //! Each inode of a base has one fixed change time. A snapshot inherits this time. Each change of an inode sets its change time
 //! to the clock, and nothing in a container can set the change time to another value. So one walk finds all changes, and where
 //! nothing changed the walk does not read the overlay. A new name and a removed name change the directory that holds them.
+//! After a power cut one kind of change has no new time: overwritten bytes of a regular file (`written.rs`). Then the walk also
+//! looks at each regular file that has blocks of the snapshot's own.
 //!
 //! The trees are hostile. Each step opens one name in an open directory, follows no link and crosses no mount. The walk opens
 //! nothing but directories and regular files, except by `O_PATH`. Depth takes heap and no stack. Each step can be repeated, so
@@ -33,6 +35,7 @@ mod remove;
 mod rights;
 mod times;
 mod walk;
+mod written;
 
 #[cfg(test)]
 mod interrupted_tests;
@@ -48,6 +51,7 @@ pub use frame::Since;
 pub use pending::Spill;
 pub use times::Times;
 use walk::Walk;
+pub use written::Written;
 
 /// What a walk did.
 #[derive(Debug, Default)]
@@ -73,6 +77,8 @@ pub struct Unchanged<'a> {
     pub base: &'a dyn Fn() -> Option<OwnedFd>,
     /// What changed when the snapshot was new, before the container began.
     pub moved: &'a Times,
+    /// What the container may have overwritten without a new time, if its host ended under it.
+    pub written: Option<&'a Written>,
 }
 
 /// The root of a container as its engine mounts it.
@@ -107,11 +113,12 @@ pub struct Snapshot<'a> {
 /// [`ChangeError`] of a full or broken disk. The changes made so far stay, and a later call starts again from the beginning.
 pub fn write_back(
     snapshot: BorrowedFd<'_>,
-    Unchanged { base, moved }: Unchanged<'_>,
+    Unchanged { base, moved, written }: Unchanged<'_>,
     EnginesRoot { merged, store }: EnginesRoot<'_>,
     spill: Spill<'_>,
 ) -> Result<Tally, ChangeError> {
-    let walk = || Walk::new(snapshot, merged, Find::Changed { base, moved, store }, spill)?.run();
+    let find = Find::Changed { base, moved, written, store };
+    let walk = || Walk::new(snapshot, merged, find, spill)?.run();
     let mut tally = walk()?;
     if tally.again {
         let first = tally.changes;

@@ -42,7 +42,7 @@ impl Trees {
     fn carry(&self) -> Tally {
         let (from, to) = (File::open(self.from()).unwrap(), File::open(self.to()).unwrap());
         let walk = || {
-            let unchanged = Unchanged { base: &|| None, moved: &Times::default() };
+            let unchanged = Unchanged { base: &|| None, moved: &Times::default(), written: None };
             let root = EnginesRoot { merged: to.as_fd(), store: to.as_fd() };
             write_back(from.as_fd(), unchanged, root, &spill).unwrap_or_else(|e| panic!("{e}"))
         };
@@ -280,7 +280,8 @@ fn linked(trees: &Trees, files: usize) {
 
 fn carry_bounded(trees: &Trees, (bound, steps): (usize, u64)) -> Tally {
     let (from, to) = (File::open(trees.from()).unwrap(), File::open(trees.to()).unwrap());
-    let find = Find::Changed { base: &|| None, moved: &Times::default(), store: to.as_fd() };
+    let (moved, store) = (&Times::default(), to.as_fd());
+    let find = Find::Changed { base: &|| None, moved, written: None, store };
     let walk = Walk::new(from.as_fd(), to.as_fd(), find, &spill).unwrap();
     walk.bounded(bound, steps).run().unwrap()
 }

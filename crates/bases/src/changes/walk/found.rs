@@ -1,13 +1,14 @@
-//! Changes that are found by an inode's time: in a snapshot, against its base.
+//! Changes that are found by an inode's time: in a snapshot, against its base. After a power cut, overwritten bytes are found by
+//! their place on the disk.
 
 use std::ffi::CStr;
 
-use rustix::fs::{FileType, Stat};
+use rustix::fs::{FileType, OFlags, Stat};
 use sharedroot_format::base::FIXED_TIME;
 
 use super::super::error::{Failed, doing};
 use super::super::frame::{Find, Known};
-use super::super::node::{Names, kind, look, names};
+use super::super::node::{Names, file, kind, look, names};
 use super::super::remove::remove;
 use super::Walk;
 
@@ -99,7 +100,8 @@ impl Walk<'_> {
             return Ok(());
         };
         self.tally.seen += 1;
-        let as_it_was = known == Known::Base && self.is_as_made(&stat);
+        let as_it_was =
+            known == Known::Base && self.is_as_made(&stat) && !self.is_overwritten(name, &stat);
         if kind(&stat) != FileType::Directory {
             return if as_it_was { Ok(()) } else { self.alike(name, &stat) };
         }
@@ -115,6 +117,16 @@ impl Walk<'_> {
     /// Whether the inode has the fixed time of a base, or the time that it got when the snapshot's tree was moved.
     pub(super) fn is_as_made(&self, stat: &Stat) -> bool {
         is_fixed(stat) || matches!(self.find, Find::Changed { moved, .. } if moved.has(stat))
+    }
+
+    /// Whether the container may have overwritten bytes of the file, although the file has the time of its base.
+    fn is_overwritten(&self, name: &CStr, stat: &Stat) -> bool {
+        let Find::Changed { written: Some(written), .. } = self.find else { return false };
+        if kind(stat) != FileType::RegularFile || stat.st_size == 0 {
+            return false;
+        }
+        // A file that cannot be opened counts as overwritten: the comparison reports the error.
+        file(self.from.here(), name, OFlags::RDONLY).map_or(true, |file| written.has(file))
     }
 
     /// Whether the base has the same directory under this name.

@@ -1,0 +1,157 @@
+//! Volumes deleted while their device is in use. A container's root can be in use after the container's end: by a copy of its
+//! mount in another mount namespace, or by a descriptor that a process of another container got.
+//!
+//! Such a user must not keep the volume: a container that starts again and again would leave one volume more at each end, each
+//! as large as it can be. So the device loses the volume, and only the device stays until its last user has gone.
+//!
+//! | step | why in this order |
+//! |---|---|
+//! | the row gets the name `deleted.ID` and phase deleting | another volume can have the old name |
+//! | the device gets that name, too | |
+//! | the device gets a table of the target `error`, which fails every request (dm-target.c) | the thin target is gone, so nobody has the thin id open |
+//! | the thin id is deleted, and its blocks are free | the kernel refuses that while a device has the thin id open |
+//! | the kernel is asked to remove the device after its last user | a device that has this mark needs no other step |
+//!
+//! The row stays as long as the device. It keeps the thin id from being given to another volume, whose device would need the
+//! same uuid. [`Pool::delete`] of an unused volume on a loop file first discards the blocks; here the pool gets the blocks
+//! back, and the file keeps them for the pool's next volumes: a discard would need a second device of the thin id.
+
+use sharedroot_format::VolumeName;
+
+use crate::delete::Deleted;
+use crate::error::Error;
+use crate::failpoint::step;
+use crate::kernel::{Device, KernelError, Table};
+use crate::lock::Lock;
+use crate::pool::Pool;
+use crate::store::{Phase, VolumeRow};
+use crate::users::Users;
+
+/// A device that has lost its deleted volume, and that somebody still has open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lingering {
+    /// The name of the device's row: `deleted.` and the thin id.
+    pub name: VolumeName,
+    /// The volume's name before it was deleted. None if an earlier version deleted the volume.
+    pub was: Option<VolumeName>,
+    device: Device,
+}
+
+impl Lingering {
+    /// Who has the device open. This reads the files of every process.
+    #[must_use]
+    pub fn users(&self) -> Users {
+        Users::of(self.device.number)
+    }
+}
+
+impl Pool {
+    /// The devices of deleted volumes that somebody still has open.
+    ///
+    /// # Errors
+    /// The store or the kernel cannot be read.
+    pub fn lingering(&self) -> Result<Vec<Lingering>, Error> {
+        let mut found = Vec::new();
+        for row in self.store.unfinished(&self.config.name)? {
+            if row.is_deferred()
+                && let Some(device) = self.device_by_uuid(&row)?
+            {
+                found.push(Lingering { name: row.name, was: row.was, device });
+            }
+        }
+        Ok(found)
+    }
+
+    /// As [`delete_row`](Self::delete_row), but a volume in use loses its name and its device, so that another volume can have
+    /// the name and the pool has the blocks.
+    pub(crate) fn delete_row_when_unused(&self, row: &VolumeRow) -> Result<Deleted, Error> {
+        if row.phase == Phase::Deleting {
+            self.rename_device(row)?;
+            if self.removal_is_deferred(row)? {
+                return Ok(Deleted::Deferred);
+            }
+        }
+        let Err(error) = self.delete_row(row) else { return Ok(Deleted::Deleted) };
+        let Error::Busy { users, .. } = &error else { return Err(error) };
+        let (volume, pool) = (&row.name, &self.config.name);
+        tracing::warn!(%volume, %pool, %users, "a deleted volume is still in use; its users get errors from now on, and its device is removed when the last of them is gone");
+        self.defer_removal(row)
+    }
+
+    /// Whether the volume's device still has a user, and the kernel will remove it when the last user has gone.
+    pub(crate) fn removal_is_deferred(&self, row: &VolumeRow) -> Result<bool, Error> {
+        Ok(self.device_by_uuid(row)?.is_some_and(|device| device.deferred))
+    }
+
+    fn device_by_uuid(&self, row: &VolumeRow) -> Result<Option<Device>, Error> {
+        let found = self.kernel.find_uuid(&self.identity_of(row).uuid).map_err(|source| {
+            let (volume, pool) = (row.name.clone(), self.config.name.clone());
+            Error::Find { volume, pool, source }
+        })?;
+        Ok(found.map(|(_, device)| device))
+    }
+
+    fn defer_removal(&self, row: &VolumeRow) -> Result<Deleted, Error> {
+        let (pool, name) = (&self.config.name, &row.name);
+        let new_name = VolumeName::deferred(row.id.get());
+        let was = if *name == new_name { row.was.clone() } else { Some(name.clone()) };
+        let deferred = VolumeRow { name: new_name, phase: Phase::Deleting, was, ..row.clone() };
+        // The lock of the new name keeps other processes from recovering the row before the device has the new name, too.
+        let _other = match *name == deferred.name {
+            true => None,
+            false => Some(Lock::volume(&self.config.run_dir, pool, &deferred.name)?),
+        };
+        self.store.write(|w| {
+            w.drop_volume(pool, name)?;
+            w.put_volume(pool, &deferred)
+        })?;
+        step("deferral recorded");
+        self.rename_device(&deferred)?;
+        step("device renamed");
+        // Under this lock nobody suspends the pool, which suspends its volumes.
+        let pool_lock = self.lock()?;
+        self.cut_off(&deferred)?;
+        self.intend_deletion(&pool_lock, |_| Ok(()))?;
+        self.delete_thin_id(&deferred)?;
+        drop(pool_lock);
+        let gone = self
+            .kernel
+            .remove_when_idle(&self.identity_of(&deferred))
+            .map_err(|source| self.not_deactivated(row, source))?;
+        step("removal deferred");
+        if !gone {
+            return Ok(Deleted::Deferred);
+        }
+        self.delete_row(&deferred).map(|()| Deleted::Deleted)
+    }
+
+    /// Gives the volume's device a table that fails every request. The device's file system sees an error of its disk: it stops
+    /// its journal and becomes read-only.
+    fn cut_off(&self, row: &VolumeRow) -> Result<(), Error> {
+        if self.device_by_uuid(row)?.is_none() {
+            return Ok(());
+        }
+        let sectors = row.size.sectors();
+        let table = Table { sectors, target: "error", params: String::new() };
+        let device = self.identity_of(row).name;
+        let replaced = self.kernel.replace(&device, &table, row.access());
+        replaced.map_err(|source| self.not_deactivated(row, source))
+    }
+
+    /// Gives the device of a row in phase deleting the name of the row. After an interrupted deferral the device still has the
+    /// old name.
+    fn rename_device(&self, row: &VolumeRow) -> Result<(), Error> {
+        let identity = self.identity_of(row);
+        let renamed = self.kernel.find_uuid(&identity.uuid).and_then(|found| match found {
+            Some((found, _)) if found != identity.name => {
+                self.kernel.rename(&found, &identity.name)
+            }
+            _ => Ok(()),
+        });
+        renamed.map_err(|source| self.not_deactivated(row, source))
+    }
+
+    fn not_deactivated(&self, row: &VolumeRow, source: KernelError) -> Error {
+        Error::Deactivate { volume: row.name.clone(), pool: self.config.name.clone(), source }
+    }
+}

@@ -1,0 +1,156 @@
+//! Roots of containers that have ended, while another container holds a descriptor of them: they take nothing of the pool, and
+//! they do not add up.
+//!
+//! Guest: --no-docker --takes 150
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use rustix::fs::{Mode, OFlags};
+use serde_json::json;
+use sharedroot_tests::command::{out, unique_name};
+use sharedroot_tests::documented;
+use sharedroot_tests::kept::{nothing_is_kept, snapshots, starts};
+use sharedroot_tests::kernel_view::root_of;
+use sharedroot_tests::lab::{only_in_lab, wait_for};
+use sharedroot_tests::pool::{has, small_bases, status};
+use sharedroot_tests::runtime::{Container, Runtime};
+use sharedroot_tests::stack::Image;
+
+const FILLED: usize = 64 << 20;
+/// The bound of all containers together (docs/limits.md).
+const MOST: usize = 64;
+
+/// What the pool has given out.
+fn used() -> u64 {
+    status()["data"]["used_bytes"].as_u64().expect("a number")
+}
+
+/// The devices of deleted volumes.
+fn devices() -> Vec<String> {
+    let names = out(&["dmsetup", "ls"]);
+    let names = names.lines().filter_map(|line| line.split_whitespace().next());
+    names.filter(|name| name.contains("-deleted.")).map(str::to_owned).collect()
+}
+
+/// What another container gets by SCM_RIGHTS: an open directory of the container's own mount.
+fn descriptor(top: &Path) -> File {
+    let flags = (OFlags::DIRECTORY | OFlags::CLOEXEC).bits().cast_signed();
+    File::options().read(true).custom_flags(flags).open(top).expect("open the root")
+}
+
+/// Takes room of the pool that nothing gives back: ext4 discards nothing by itself.
+fn fill_and_unlink(top: &Path) {
+    let path = top.join("filled");
+    fs::write(&path, vec![b'f'; FILLED]).expect("fill");
+    File::open(&path).and_then(|file| file.sync_all()).expect("sync");
+    fs::remove_file(&path).expect("unlink");
+}
+
+fn ends(container: Container<'_>) {
+    container.call("delete", &["--force"]).ok();
+    std::mem::forget(container);
+}
+
+/// Reads through the descriptor as fast as another container can, and returns how many lines the kernel logs for that.
+fn lines_logged_for_reads(held: &File) -> usize {
+    let logged = || out(&["dmesg"]).lines().filter(|line| line.contains(" dm-")).count();
+    let (before, mut failed) = (logged(), 0);
+    for number in 0..20_000 {
+        let name = format!("lib/{number}");
+        let opened = rustix::fs::openat(held, name, OFlags::RDONLY, Mode::empty());
+        failed += usize::from(opened.is_err());
+        let program = rustix::fs::openat(held, "bin/busybox", OFlags::RDONLY, Mode::empty());
+        if let Ok(program) = program {
+            let _ = File::from(program).read_to_end(&mut Vec::new());
+        }
+    }
+    assert_eq!(failed, 20_000);
+    logged().saturating_sub(before)
+}
+
+#[test]
+fn vm_a_descriptor_of_a_root_holds_nothing_of_the_pool_and_one_device() {
+    only_in_lab();
+    let _config = small_bases();
+    let (runtime, image) = (Runtime::sharedroot(), Image::new());
+    let (bundle, id) = (image.bundle(&runtime, false, &["sleep", "1000"]), unique_name("c"));
+    let (container, _) = starts(&runtime, &bundle, &id);
+    ends(container);
+    let (before, mut held, mut on_dm) = (used(), Vec::new(), Vec::new());
+    for round in 0..4 {
+        let (container, top) = starts(&runtime, &bundle, &id);
+        on_dm.push(root_of(container.pid()).is_on_dm());
+        held.push(descriptor(&top));
+        fill_and_unlink(&top);
+        ends(container);
+        let (more, devices) = (used().saturating_sub(before), devices());
+        println!("round {round}: {more} bytes more, {devices:?}");
+        assert!(more < FILLED as u64 / 8, "round {round}: {more} bytes");
+        assert_eq!((devices.len(), snapshots().len()), (1, 0), "round {round}");
+    }
+    assert_eq!(on_dm, [true, false, false, false]);
+
+    println!("the kernel's lines for 40,000 reads: {}", lines_logged_for_reads(&held[0]));
+    let (container, _) = starts(&runtime, &bundle, &id);
+    let shown = documented::json("status", &[])["containers"]["not_shared"].to_string();
+    let holder = format!("(pid {}) holding it open", std::process::id());
+    has(&shown, &[&container.id, "an earlier start of the container is still in use", &holder]);
+    ends(container);
+    // Another container is not concerned.
+    let other = image.bundle(&runtime, false, &["sleep", "1000"]);
+    let container = runtime.start(&other);
+    assert!(root_of(container.pid()).is_on_dm());
+    drop(container);
+    // Nobody would enforce a size.
+    bundle.edit(|config| config["annotations"]["dev.sharedroot.size"] = json!("256M"));
+    let refused = runtime.cmd(&["create", "--bundle", bundle.str(), &id]).run();
+    assert_ne!(refused.status, 0, "{refused}");
+    has(&refused.stderr, &["dev.sharedroot.size", "still in use", &holder]);
+
+    drop(held);
+    wait_for("the device is gone", || devices().is_empty().then_some(()));
+    let (container, top) = starts(&runtime, &bundle, &id);
+    assert!(root_of(container.pid()).is_on_dm());
+    fs::write(top.join("written"), "written").unwrap();
+    ends(container);
+    let written = fs::read_to_string(Path::new(&bundle.upper).join("written"));
+    assert_eq!(written.expect("written back"), "written");
+    nothing_is_kept();
+    assert_eq!((devices(), used()), (vec![], before));
+}
+
+/// An engine can give a container a new ID at each restart.
+#[test]
+fn vm_the_roots_of_many_ids_have_a_bound() {
+    only_in_lab();
+    let _config = small_bases();
+    let (runtime, image) = (Runtime::sharedroot(), Image::new());
+    let bundle = image.bundle(&runtime, false, &["sleep", "1000"]);
+    let mut held = Vec::new();
+    for _ in 0..MOST {
+        let (container, top) = starts(&runtime, &bundle, &unique_name("c"));
+        assert!(root_of(container.pid()).is_on_dm());
+        held.push(descriptor(&top));
+        ends(container);
+    }
+    assert_eq!(devices().len(), MOST);
+    let (container, top) = starts(&runtime, &bundle, &unique_name("c"));
+    assert!(!root_of(container.pid()).is_on_dm());
+    let shown = documented::json("status", &[])["containers"]["not_shared"].to_string();
+    has(&shown, &["the roots of 64 containers that have ended are still in use"]);
+    held.push(descriptor(&top));
+    ends(container);
+    assert_eq!(devices().len(), MOST);
+
+    held.remove(0);
+    wait_for("a device is gone", || (devices().len() < MOST).then_some(()));
+    let (container, _) = starts(&runtime, &bundle, &unique_name("c"));
+    assert!(root_of(container.pid()).is_on_dm());
+    ends(container);
+    drop(held);
+    wait_for("the devices are gone", || devices().is_empty().then_some(()));
+    nothing_is_kept();
+}
