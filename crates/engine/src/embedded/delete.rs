@@ -56,7 +56,11 @@ impl Embedded {
                 || matches!(container.status(), ContainerStatus::Stopped | ContainerStatus::Created)
         };
         self.require("delete", &container, may)?;
-        let init = self.opened(self.hold(&container))?;
+        // What `create` recorded tells more than the engine's state, which is written again and again.
+        let init = match self.opened(self.hold(&container))? {
+            None => self.opened(self.hold_recorded())?,
+            held => held,
+        };
         let dir = self.own_cgroup(&container);
         let members = self.opened(self.members(init.as_ref(), dir.as_deref()))?;
         if members == Members::Own {
