@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -212,4 +212,53 @@ fn vm_no_command_reaches_a_later_container_in_the_same_cgroup() {
     ended.call("delete", &["--force"]).ok();
     assert_eq!(later.status(), "running", "delete of a state that is cut short");
     assert!(!state.exists());
+}
+
+/// Does what a container can do to a cgroup of its own: it freezes the cgroup into which an exec is led. Returns an exec on its way,
+/// and the process that leads the way, which is in no PID namespace of the container.
+fn frozen_on_the_way(runtime: &Runtime, container: &Container<'_>, dir: &Path) -> (Child, String) {
+    let write = |file: &str, text: &str| fs::write(dir.join(file), text).expect("write a file");
+    let read = || fs::read_to_string(dir.join("a/cgroup.procs")).expect("list processes");
+    let init = container.pid().to_string();
+    for name in ["a", "b"] {
+        fs::create_dir(dir.join(name)).expect("make a cgroup");
+    }
+    write("a/cgroup.procs", &init);
+    write("cgroup.subtree_control", "+pids");
+    write("a/cgroup.freeze", "1");
+    let mut exec = Command::new(runtime.program());
+    exec.args(["--root", runtime.root(), "exec", &container.id, "true"]);
+    let exec = exec.stderr(Stdio::null()).spawn().expect("start exec");
+    let guide = wait_for("an exec is on its way", || {
+        read().lines().find(|pid| *pid != init).map(str::to_owned)
+    });
+    write("b/cgroup.procs", &init);
+    (exec, guide)
+}
+
+/// Ours alone: runc's exec is led in another way.
+#[test]
+fn vm_an_exec_that_the_container_stops_on_its_way_ends_with_the_container() {
+    let runtime = Runtime::sharedroot();
+    let bundle = Bundle::new(&runtime, &["sleep", "1000"]);
+    for ends in ["the container", "the exec"] {
+        let container = runtime.start(&bundle);
+        let line = fs::read_to_string(format!("/proc/{}/cgroup", container.pid())).expect("read");
+        let dir = Path::new("/sys/fs/cgroup").join(line.trim().trim_start_matches("0::/"));
+        let (mut exec, guide) = frozen_on_the_way(&runtime, &container, &dir);
+        if ends == "the exec" {
+            exec.kill().expect("kill the exec");
+            exec.wait().expect("its end");
+        } else {
+            container.call("kill", &["KILL"]).ok();
+            let status = wait_for("the exec has ended", || exec.try_wait().expect("its status"));
+            assert!(!status.success());
+        }
+        wait_for(&format!("with {ends} the way ends"), || {
+            (!Path::new("/proc").join(&guide).exists()).then_some(())
+        });
+        container.call("delete", &["--force"]).ok();
+        assert!(!dir.exists(), "{ends}: the cgroup is left");
+        std::mem::forget(container);
+    }
 }

@@ -6,8 +6,8 @@
 //! that the container can see, and its root is the container's from its fork on. The engine's code leads it from there.
 
 use std::fs;
-use std::io::{self, PipeWriter, Read, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -23,6 +23,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 use oci_spec::runtime::{Linux, LinuxNamespace, LinuxNamespaceType, Process, Spec};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::process::{getpid, getppid, set_parent_process_death_signal};
 use sharedroot_sys::chain::chain;
 use sharedroot_sys::clone3::{Relation, fork};
 use sharedroot_sys::new_file;
@@ -83,10 +86,12 @@ impl Entry<'_> {
         let (mut told, tells) = io::pipe()?;
 
         let place = self.target_cgroup.as_ref().map(TargetCgroup::descriptor);
+        let parent = getpid();
         let Some(guide) = fork(place, Relation::Child)? else {
             drop((told, failure));
-            let closed =
-                console.as_ref().map_or(Ok(()), Console::close_ours).map_err(io::Error::from);
+            let closed = end_with(parent).and_then(|()| {
+                console.as_ref().map_or(Ok(()), Console::close_ours).map_err(io::Error::from)
+            });
             let guided = closed.and_then(|()| {
                 self.guide(self.init, tells, fails, || {
                     container_init_process(&args, &mut says, &mut answered).inspect_err(|why| {
@@ -101,8 +106,7 @@ impl Entry<'_> {
         drop((tells, fails));
         says.close()?;
         answers.close()?;
-        let mut words = String::new();
-        told.read_to_string(&mut words)?;
+        let words = self.hear(guide, &mut told)?;
         waitpid(guide, None)?;
         let pid = match words.split_at_checked(1) {
             Some(("+", pid)) => Pid::from_raw(pid.parse()?),
@@ -127,6 +131,29 @@ impl Entry<'_> {
         };
         waitpid(pid, None)?;
         Err(ended)
+    }
+
+    /// Hears what the guide tells. If the container ends before, the guide is killed: the container may have frozen the cgroup that
+    /// the guide has joined, and the end of the container's PID namespace does not end the guide.
+    fn hear(&self, guide: Pid, told: &mut PipeReader) -> Result<String, BoxError> {
+        let (mut words, mut part, mut lives) = (Vec::new(), [0; 4096], true);
+        loop {
+            let ready = |fd| PollFd::from_borrowed_fd(fd, PollFlags::IN);
+            let mut both = [ready(told.as_fd()), ready(self.init.as_fd())];
+            match poll(&mut both[..1 + usize::from(lives)], None) {
+                Err(Errno::INTR) => continue,
+                polled => polled?,
+            };
+            if !both[0].revents().is_empty() {
+                match told.read(&mut part)? {
+                    0 => return Ok(String::from_utf8(words)?),
+                    read => words.extend(&part[..read]),
+                }
+            } else {
+                lives = false;
+                kill(guide, Signal::SIGKILL)?;
+            }
+        }
     }
 
     /// Lets the process `pid`, which is ready, execute its program.
@@ -239,4 +266,14 @@ impl Entry<'_> {
             )
         }
     }
+}
+
+/// Has the kernel kill this process when its parent ends: nobody else knows it.
+fn end_with(parent: rustix::process::Pid) -> io::Result<()> {
+    set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+    // It may have ended already.
+    if getppid() != Some(parent) {
+        return Err(io::ErrorKind::Interrupted.into());
+    }
+    Ok(())
 }
