@@ -71,6 +71,22 @@ fn lines_logged_for_reads(held: &File) -> usize {
     logged().saturating_sub(before)
 }
 
+/// A process with CAP_SYS_ADMIN may have chosen what its file system does at an error. The deletion of the volume makes errors.
+#[test]
+fn vm_the_errors_of_a_root_that_has_ended_do_not_panic_the_host() {
+    only_in_lab();
+    let _config = small_bases();
+    let (runtime, image) = (Runtime::sharedroot(), Image::new());
+    let (bundle, id) = (image.bundle(&runtime, false, &["sleep", "1000"]), unique_name("c"));
+    let (container, top) = starts(&runtime, &bundle, &id);
+    // The host has the file system at this place, too.
+    out(&["mount", "-o", "remount,errors=panic", &bundle.rootfs]);
+    let held = descriptor(&top);
+    ends(container);
+    fs::write("/proc/sys/vm/drop_caches", "3").expect("drop the caches");
+    assert!(lines_logged_for_reads(&held) > 0, "there is no error");
+}
+
 #[test]
 fn vm_a_descriptor_of_a_root_holds_nothing_of_the_pool_and_one_device() {
     only_in_lab();

@@ -94,7 +94,13 @@ pub fn release_private(
     let unmounts = step("take the mount away");
     let snapshot = own_mount(bases, volume, mount_point)?;
     let mut found = Mounts { snapshot, overlay: None };
-    if found.snapshot.is_some() {
+    if let Some(snapshot) = &found.snapshot {
+        // Who still uses the root after the deletion of its volume gets errors. A container's own overlay is no ext4.
+        if !snapshot.is_overlay()
+            && let Err(error) = snapshot.become_read_only_on_error()
+        {
+            tracing::warn!("the root at {}: {}", mount_point.display(), chain(&error));
+        }
         mount::detach(mount_point)?;
         found.overlay = overlay_at(mount_point)?;
     }
