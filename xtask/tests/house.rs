@@ -7,7 +7,7 @@ use std::process::Command;
 use std::{env, fs};
 
 /// The crates of the workspace that each crate may use, to build and to test.
-const HOUSE: [(&str, &[&str]); 14] = [
+const HOUSE: [(&str, &[&str]); 15] = [
     (
         "containerd-shim-sharedroot-v2",
         &[
@@ -22,6 +22,7 @@ const HOUSE: [(&str, &[&str]); 14] = [
         "sharedroot",
         &[
             "sharedroot-bases",
+            "sharedroot-config",
             "sharedroot-dm",
             "sharedroot-engine",
             "sharedroot-format",
@@ -40,6 +41,10 @@ const HOUSE: [(&str, &[&str]); 14] = [
             "sharedroot-label",
             "sharedroot-sys",
         ],
+    ),
+    (
+        "sharedroot-config",
+        &["sharedroot-bases", "sharedroot-dm", "sharedroot-label", "sharedroot-sys"],
     ),
     ("sharedroot-bench", &["sharedroot-dm", "sharedroot-tests"]),
     ("sharedroot-dm", &["sharedroot-format", "sharedroot-sys"]),
