@@ -302,6 +302,9 @@ pub enum Error {
     /// What was written to the volume could not be flushed to the disk.
     #[error("cannot flush the volume {volume} of the pool {pool}")]
     Flush { volume: VolumeName, pool: PoolName, source: io::Error },
+    /// The kernel's status line of a thin volume cannot be parsed.
+    #[error("cannot read the status of the volume {volume}: the kernel printed {line:?}")]
+    VolumeStatus { volume: VolumeName, line: String },
     /// The kernel did not delete the thin volume.
     #[error("cannot delete the volume {volume} (thin id {id}) from the pool {pool}")]
     Delete { volume: VolumeName, id: ThinId, pool: PoolName, source: KernelError },

@@ -10,6 +10,7 @@ use sharedroot_format::{PoolName, VolumeName};
 
 use crate::backing::signature;
 use crate::exclusive_blocks::memory::Memory;
+use crate::mapped::ThinLine;
 use crate::names::{DmIdentity, LvmPool};
 use crate::status::StatusLine;
 use crate::superblock::Superblock;
@@ -25,6 +26,7 @@ pub fn pool(bytes: &[u8]) {
 
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     round_trip::<StatusLine>(text);
+    round_trip::<ThinLine>(text);
     round_trip::<PoolTable>(text);
     if let Some(pool) = round_trip::<LvmPool>(text) {
         assert_eq!(pool.to_string(), text);

@@ -30,6 +30,7 @@
 //! | `metadata_snapshot.rs` | a pool's metadata read while it is in use |
 //! | `new_volume.rs` | a new volume: created, filled by the caller, kept or deleted |
 //! | `volumes.rs`, `volume_device.rs` | volumes activated, resized, deactivated; their devices |
+//! | `seal.rs`, `mapped.rs` | a complete volume sealed; how much of the pool a volume takes |
 //! | `delete.rs`, `deferred.rs` | volumes deleted, also while they are in use |
 //! | `reconcile.rs`, `report.rs` | what a process that died has left behind |
 //! | `transaction.rs` | one transaction of a pool: intent, act |
@@ -60,6 +61,7 @@ mod ioctl;
 mod kernel;
 mod lock;
 mod lvm;
+mod mapped;
 mod metadata_snapshot;
 mod names;
 mod new_pool;
@@ -70,6 +72,7 @@ mod reconcile;
 mod remedy;
 mod repair;
 mod report;
+mod seal;
 mod shut_down;
 mod status;
 mod store;
@@ -93,6 +96,7 @@ pub use pool::Pool;
 pub use remedy::Remedy;
 pub use repair::Repaired;
 pub use report::{Reconcile, Report, TransactionIds};
+pub use seal::Sealed;
 pub use sharedroot_format::{NameError, PoolName, VolumeName};
 pub use status::{Blocks, PoolMode, PoolStatus, StatusError};
 pub use store::Phase;

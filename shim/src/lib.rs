@@ -11,7 +11,7 @@ mod admin;
 mod argv;
 mod cli;
 mod commands;
-mod config;
+use sharedroot_config as config;
 mod early;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;

@@ -28,6 +28,7 @@
 //! | `selinux.rs` | labels, enforcing and permissive, and what the policy denied |
 //! | `view.rs` | a base that can be written, so that only SELinux denies access |
 //! | `shim.rs` | containerd with a shim, called by ctr |
+//! | `snapshotter.rs` | the snapshotter, and containerd with it |
 //! | `shim_socket.rs` | a shim that a test calls at its socket |
 //! | `daemon.rs` | the Docker daemon with more runtimes |
 
@@ -55,6 +56,7 @@ pub mod said;
 pub mod selinux;
 pub mod shim;
 pub mod shim_socket;
+pub mod snapshotter;
 pub mod stack;
 pub mod tree;
 pub mod view;

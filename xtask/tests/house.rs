@@ -7,7 +7,7 @@ use std::process::Command;
 use std::{env, fs};
 
 /// The crates of the workspace that each crate may use, to build and to test.
-const HOUSE: [(&str, &[&str]); 14] = [
+const HOUSE: [(&str, &[&str]); 16] = [
     (
         "containerd-shim-sharedroot-v2",
         &[
@@ -22,6 +22,7 @@ const HOUSE: [(&str, &[&str]); 14] = [
         "sharedroot",
         &[
             "sharedroot-bases",
+            "sharedroot-config",
             "sharedroot-dm",
             "sharedroot-engine",
             "sharedroot-format",
@@ -41,6 +42,10 @@ const HOUSE: [(&str, &[&str]); 14] = [
             "sharedroot-sys",
         ],
     ),
+    (
+        "sharedroot-config",
+        &["sharedroot-bases", "sharedroot-dm", "sharedroot-label", "sharedroot-sys"],
+    ),
     ("sharedroot-bench", &["sharedroot-dm", "sharedroot-tests"]),
     ("sharedroot-dm", &["sharedroot-format", "sharedroot-sys"]),
     (
@@ -55,6 +60,18 @@ const HOUSE: [(&str, &[&str]); 14] = [
     ("sharedroot-task", &[]),
     // It speaks the protocol of containerd's shims, as containerd does.
     ("sharedroot-tests", &["sharedroot-task"]),
+    (
+        "sharedrootd",
+        &[
+            "sharedroot-config",
+            "sharedroot-dm",
+            "sharedroot-format",
+            "sharedroot-image",
+            "sharedroot-seeds",
+            "sharedroot-sys",
+            "sharedroot-task",
+        ],
+    ),
     ("xtask", &[]),
 ];
 
@@ -81,7 +98,7 @@ const OF_DAEMONS: [&str; 17] = [
 ];
 
 /// The folders of the programs' code.
-const CODE: [&str; 4] = ["containerd-shim/src", "crates", "dm/src", "shim/src"];
+const CODE: [&str; 5] = ["containerd-shim/src", "crates", "dm/src", "shim/src", "snapshotter/src"];
 
 /// The files of the programs that may have `unsafe`, for system calls that no crate wraps safely.
 const WITH_UNSAFE: [&str; 6] = [
@@ -145,6 +162,20 @@ fn nothing_but_messages_is_in_the_shim_besides() {
     assert!(names.contains("libcontainer"), "{tree}");
     let found: Vec<_> = OF_DAEMONS.iter().filter(|name| names.contains(**name)).collect();
     assert_eq!(found, [&"prost"], "`cargo tree -i NAME` says by whom");
+}
+
+/// The daemon that makes snapshots starts no container: it has no engine, and no TLS.
+#[test]
+fn the_snapshotter_knows_no_engine() {
+    let tree = cargo(&["tree", "-p=sharedrootd", "-e=normal", "--prefix=none", "--offline"]);
+    let names: BTreeSet<_> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
+    assert!(names.contains("tonic"), "{tree}");
+    for name in ["libcontainer", "sharedroot", "sharedroot-engine", "rustls", "openssl"] {
+        assert!(
+            !names.contains(name),
+            "{name} in the tree of sharedrootd: `cargo tree -i {name}` says by whom"
+        );
+    }
 }
 
 #[test]

@@ -24,6 +24,11 @@ impl BaseFormat {
     /// The format that this version makes.
     pub const CURRENT: Self = Self::FIRST;
 
+    /// The number.
+    pub(crate) fn number(self) -> u8 {
+        self.0
+    }
+
     /// The format in the text of a key or of a volume's name, and the rest of the text.
     pub(crate) fn split(text: &str) -> Option<(Self, &str)> {
         match text.strip_prefix('f').and_then(|rest| rest.split_once('-')) {

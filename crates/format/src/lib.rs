@@ -7,7 +7,7 @@
 //! | `key`, `owner` | the key of a base, and the id mapping in it |
 //! | `digest`, `digits` | digests of content, and digests as text |
 //! | `container_id` | the ID of a container, which is a file name |
-//! | `volumes` | the names of the volumes of bases and snapshots |
+//! | `volumes` | the names of the volumes of bases, snapshots and layers |
 //! | `lease` | a lease of a base: who uses the base, and how |
 //! | `scaffold` | the name of a scaffold |
 //! | [`base`] | the format of a base, on which all hosts must agree |
@@ -45,3 +45,4 @@ pub use lease::{Holder, Lease, NotAHolder, Use};
 pub use names::{NameError, PoolName, VolumeName};
 pub use owner::Owner;
 pub use scaffold::{NotAScaffold, ScaffoldName};
+pub use volumes::{NotATag, TableTag};

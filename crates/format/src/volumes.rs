@@ -7,14 +7,19 @@
 //! | a base of the first format whose key does not fit: both numbers of the mapping are long | `base-`, the digest in base 32 (RFC 4648, lower case: 52 characters), `-uid.gid` |
 //! | a base of another format whose key does not fit | `base-fN-`, the digest in base 32, `-uid.gid` with 8 hexadecimal digits for each number |
 //! | the snapshot of a container | `private-` and 32 hexadecimal digits of the digest of the state root and the container ID |
+//! | a layer: a snapshot of containerd's | `layer-TAG-N`: the tag of the snapshotter's table, 8 hexadecimal digits, and the row's number in it |
+//! | what a layer without a parent is a snapshot of | `empty-fN-SIZE`: an empty file system of this format and of SIZE bytes |
 //!
 //! The longest name has 5 + 5 + 52 + 1 + 17 = 80 characters, and a volume's name may have 80. Every name of a base that a
 //! version without numbers of formats made (`base.rs`) leads back to a key of the first format.
 
+use std::fmt;
 use std::path::Path;
+use std::str::FromStr;
 
 use sha2::{Digest as _, Sha256};
 
+use crate::base::BaseFormat;
 use crate::digits::hex;
 use crate::names::VOLUME_MAX;
 use crate::{BaseKey, VolumeName};
@@ -23,6 +28,42 @@ use crate::{BaseKey, VolumeName};
 const BASE: &str = "base-";
 /// The beginning of the name of a snapshot.
 const SNAPSHOT: &str = "private-";
+/// The beginning of the name of a layer.
+const LAYER: &str = "layer-";
+/// The beginning of the name of an empty file system.
+const EMPTY: &str = "empty-";
+
+/// The tag of a snapshotter's table, so that two tables never name the same volume: 8 hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TableTag(u32);
+
+impl TableTag {
+    /// The tag of this number.
+    #[must_use]
+    pub fn new(number: u32) -> Self {
+        Self(number)
+    }
+}
+
+/// A text that is no tag of a table.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no tag of a table of snapshots, which has 8 hexadecimal digits")]
+pub struct NotATag(String);
+
+impl FromStr for TableTag {
+    type Err = NotATag;
+
+    fn from_str(text: &str) -> Result<Self, NotATag> {
+        let tag = u32::from_str_radix(text, 16).map(Self).ok();
+        tag.filter(|tag| tag.to_string() == text).ok_or_else(|| NotATag(text.to_owned()))
+    }
+}
+
+impl fmt::Display for TableTag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}", self.0)
+    }
+}
 
 impl VolumeName {
     /// The thin volume of the base of `key`.
@@ -51,6 +92,26 @@ impl VolumeName {
         hash.update([0]);
         hash.update(id.as_bytes());
         Self(format!("{SNAPSHOT}{}", hex(&hash.finalize()[..16])).into())
+    }
+
+    /// The volume of a snapshot of containerd's: of the row `number` in the table with the tag.
+    #[must_use]
+    pub fn of_layer(tag: TableTag, number: u64) -> Self {
+        Self(format!("{LAYER}{tag}-{number}").into())
+    }
+
+    /// The number of the row that the volume belongs to; none if it is no layer of the table with the tag.
+    #[must_use]
+    pub fn layer_of(&self, tag: TableTag) -> Option<u64> {
+        let number = self.as_ref().strip_prefix(LAYER)?.strip_prefix(&tag.to_string())?;
+        let number = number.strip_prefix('-')?.parse().ok()?;
+        (Self::of_layer(tag, number) == *self).then_some(number)
+    }
+
+    /// The volume with an empty file system of `size` bytes.
+    #[must_use]
+    pub fn of_empty(size: u64) -> Self {
+        Self(format!("{EMPTY}f{}-{size}", BaseFormat::CURRENT.number()).into())
     }
 
     /// Whether the name is that of a snapshot.
@@ -116,6 +177,27 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_layer_leads_back_to_its_row(tag in any::<u32>(), other in any::<u32>(), number in any::<u64>(), size in any::<u64>()) {
+            let name = VolumeName::of_layer(TableTag::new(tag), number);
+            prop_assert_eq!(name.to_string().parse(), Ok(name.clone()));
+            prop_assert!(fits(&name), "{name}");
+            prop_assert_eq!(name.layer_of(TableTag::new(tag)), Some(number));
+            prop_assert_eq!(name.layer_of(TableTag::new(other)), (tag == other).then_some(number));
+            prop_assert!(name.base().is_none() && !name.is_snapshot());
+            prop_assert_eq!(TableTag::new(tag).to_string().parse(), Ok(TableTag::new(tag)));
+            let empty = VolumeName::of_empty(size);
+            prop_assert_eq!(empty.to_string().parse(), Ok(empty.clone()));
+            prop_assert!(fits(&empty) && empty.base().is_none() && empty.layer_of(TableTag::new(tag)).is_none());
+        }
+
+        #[test]
+        fn a_text_is_a_tag_or_not(text in "[0-9a-fA-F+]{0,9}") {
+            if let Ok(tag) = text.parse::<TableTag>() {
+                prop_assert_eq!(tag.to_string(), text);
+            }
+        }
+
         #[test]
         fn every_key_has_a_volume_that_fits_and_leads_back(key in any_key()) {
             let name = VolumeName::of_base(&key);

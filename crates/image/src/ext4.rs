@@ -48,23 +48,13 @@ pub fn make_filesystem(
     let attributes = set_attributes(count, tree.scratch())?;
 
     let owner = tree.top().owner;
-    // 16 blocks of 4 KiB are one thin block. Without these options mke2fs would ask the device.
-    let extended = format!(
-        "lazy_itable_init=1,lazy_journal_init=0,nodiscard,no_copy_xattrs,num_backup_sb=0,\
-         stride=16,stripe_width=16,hash_seed={},root_owner={}:{}",
+    let own = format!(
+        "no_copy_xattrs,hash_seed={},root_owner={}:{}",
         key.uuid("hash seed"),
         owner.uid,
         owner.gid,
     );
-    let mut mke2fs = Tool::find("mke2fs")?;
-    // The name of the type picks a section of mke2fs.conf and nothing else. The empty file has the built-in section for
-    // "ext2". The features make the file system an ext4.
-    mke2fs.command.env("MKE2FS_CONFIG", "/dev/null").args(["-q", "-t", "ext2", "-T", "default"]);
-    mke2fs.command.args(["-O", FEATURES, "-E", &extended]);
-    mke2fs.command.args(["-b", &BLOCK.to_string(), "-I", &INODE.to_string()]);
-    mke2fs.command.args(["-N", &inodes.to_string(), "-m", "0"]);
-    // The journal lies at the front: resize2fs would have to move another one when it makes a snapshot smaller.
-    mke2fs.command.args(["-J", &format!("size={JOURNAL_MIB},location=0")]);
+    let mut mke2fs = mke2fs(&own, inodes)?;
     mke2fs.command.args(["-U", &key.uuid("file system"), "-o", "Linux"]);
     mke2fs.command.args(["-d", "/proc/self/fd/0"]).arg(device);
     mke2fs.command.arg((size_bytes / BLOCK).to_string());
@@ -77,6 +67,24 @@ pub fn make_filesystem(
     mke2fs.run(device, File::from(top).into(), |output| output.status.success())?;
 
     finish(device, tree, usage, &attributes)
+}
+
+/// mke2fs with what all file systems have in common. `own` are the extended options of one file system.
+pub(super) fn mke2fs(own: &str, inodes: u64) -> Result<Tool, MakeError> {
+    // 16 blocks of 4 KiB are one thin block. Without these options mke2fs would ask the device.
+    let extended = format!(
+        "lazy_itable_init=1,lazy_journal_init=0,nodiscard,num_backup_sb=0,stride=16,stripe_width=16,{own}"
+    );
+    let mut mke2fs = Tool::find("mke2fs")?;
+    // The name of the type picks a section of mke2fs.conf and nothing else. The empty file has the built-in section for
+    // "ext2". The features make the file system an ext4.
+    mke2fs.command.env("MKE2FS_CONFIG", "/dev/null").args(["-q", "-t", "ext2", "-T", "default"]);
+    mke2fs.command.args(["-O", FEATURES, "-E", &extended]);
+    mke2fs.command.args(["-b", &BLOCK.to_string(), "-I", &INODE.to_string()]);
+    mke2fs.command.args(["-N", &inodes.to_string(), "-m", "0"]);
+    // The journal lies at the front: resize2fs would have to move another one when it makes a snapshot smaller.
+    mke2fs.command.args(["-J", &format!("size={JOURNAL_MIB},location=0")]);
+    Ok(mke2fs)
 }
 
 /// The inode of `lost+found`, the first that mke2fs uses.

@@ -14,6 +14,7 @@
 //! | `tree`, `scratch` | the layers and the init files as one tree; the directory that it writes to |
 //! | `import` | images that no engine has |
 //! | `ext4`, `debugfs`, `e2fsprogs` | the file system of a base, made from that tree |
+//! | `empty` | a file system without files |
 //! | `shrink` | the file system of a snapshot, made smaller |
 //! | `count`, `usage`, `directory_reads`, `linked` | the walk that counts its files: what they take, and whether a base is made of them |
 //! | `walk`, `tree_digest` | a walk over a whole tree, and the digest of the tree |
@@ -38,6 +39,7 @@ mod debugfs;
 mod directory_reads;
 mod docker;
 mod e2fsprogs;
+mod empty;
 mod error;
 mod ext4;
 #[cfg(any(test, feature = "fuzz"))]
@@ -64,6 +66,7 @@ mod waiting;
 pub mod walk;
 
 pub use e2fsprogs::PLACES;
+pub use empty::make_empty_filesystem;
 pub use error::MakeError;
 pub use ext4::{check_filesystem, make_filesystem};
 pub use identify::{identify, is_overlay_of, upper_at};

@@ -17,8 +17,9 @@ use crate::messages::envelope::{KeyValue, Request, Response};
 use crate::messages::event::*;
 use crate::messages::metrics::*;
 use crate::messages::options::{any_runtime, runc};
+use crate::messages::snapshots::*;
 use crate::messages::task::*;
-use crate::messages::{Any, Status as RpcStatus, Timestamp};
+use crate::messages::{Any, FieldMask, Status as RpcStatus, Timestamp};
 
 /// A field of a definition.
 #[derive(Debug, Clone, PartialEq)]
@@ -96,7 +97,7 @@ fn example(field: &Field) -> (Vec<u8>, String) {
         "double" => (1, 0.5_f64.to_le_bytes().to_vec(), "0.5".to_owned()),
         "map" => (2, bytes(b"\x0a\x01k\x12\x01v"), r#"{"k": "v"}"#.to_owned()),
         // An enumeration is a number. An unknown number is kept, and several numbers are packed.
-        "containerd.v1.types.Status" | "LogLevel" => (0, varint(77), "77".to_owned()),
+        "containerd.v1.types.Status" | "LogLevel" | "Kind" => (0, varint(77), "77".to_owned()),
         "Capability" => (2, bytes(&[77]), "77".to_owned()),
         of => (2, bytes(&[]), of.rsplit('.').next().unwrap().to_owned()),
     };
@@ -204,9 +205,17 @@ fn bootstrap_is_that_of_containerd_2_3() {
 }
 
 #[test]
+fn snapshots_are_containerds() {
+    hold!("snapshots.proto": PrepareSnapshotRequest, PrepareSnapshotResponse, ViewSnapshotRequest, ViewSnapshotResponse,
+        MountsRequest, MountsResponse, RemoveSnapshotRequest, CommitSnapshotRequest, StatSnapshotRequest, StatSnapshotResponse,
+        Info, UpdateSnapshotRequest, UpdateSnapshotResponse, ListSnapshotsRequest, ListSnapshotsResponse, UsageRequest,
+        UsageResponse, CleanupRequest; without);
+}
+
+#[test]
 fn the_envelope_is_ttrpcs_and_the_rest_is_googles() {
     hold!("ttrpc.proto": Request, Response, KeyValue; without "StringList");
-    hold!("google.proto": Any, Timestamp, RpcStatus; without);
+    hold!("google.proto": Any, FieldMask, Timestamp, RpcStatus; without);
 }
 
 /// The numbers of an enumeration by their names, without the prefix that all names have.
@@ -236,6 +245,7 @@ macro_rules! hold_enumeration {
 #[test]
 fn enumerations_have_their_numbers() {
     hold_enumeration!("process.proto", Status, "");
+    hold_enumeration!("snapshots.proto", Kind, "");
     hold_enumeration!("bootstrap.proto", LogLevel, "LOG_LEVEL_");
     hold_enumeration!("bootstrap.proto", Capability, "CAPABILITY_");
 }

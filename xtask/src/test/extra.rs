@@ -15,6 +15,10 @@ pub enum Extra {
     Shim,
     /// containerd's own tests of its client.
     ContainerdClient,
+    /// containerd's proxy snapshotter.
+    Snapshotter,
+    /// containerd's own tests of a snapshotter.
+    SnapshotterSuite,
 }
 
 impl Extra {
@@ -30,6 +34,14 @@ impl Extra {
             Self::ContainerdClient => Step::new(
                 "containerd-client",
                 "hack/containerd.d/build target/containerd && install -D -t target/test/share/containerd target/containerd/client.test target/containerd/names",
+            ),
+            Self::Snapshotter => Step::new(
+                "snapshotter",
+                "hack/build --snapshotter && install -D target/debug/static/sharedrootd -t target/test/share",
+            ),
+            Self::SnapshotterSuite => Step::new(
+                "snapshotter-suite",
+                "hack/containerd.d/build-suite target/snapshotter-suite && install -D target/snapshotter-suite/suite.test -t target/test/share",
             ),
             Self::Cri => Step::new(
                 "cri-client",

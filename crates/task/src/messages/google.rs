@@ -40,6 +40,14 @@ impl Any {
     }
 }
 
+/// The fields of a message that an update changes (`google.protobuf.FieldMask`).
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct FieldMask {
+    /// A field, or a field and one key of its map, such as `labels.KEY`.
+    #[prost(string, repeated, tag = "1")]
+    pub paths: Vec<String>,
+}
+
 /// Seconds and nanoseconds since 1970, in UTC (`google.protobuf.Timestamp`).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Message)]
 pub struct Timestamp {

@@ -2,11 +2,12 @@
 //!
 //! | module | messages |
 //! |---|---|
-//! | `google` | `Any`, `Timestamp`, `Status`, `Empty` |
+//! | `google` | `Any`, `FieldMask`, `Timestamp`, `Status`, `Empty` |
 //! | `envelope` | ttrpc's own messages: the request and the response around every message |
 //! | `task` | requests and responses of `containerd.task.v2` and `v3`, which are the same |
 //! | `event` | the events that a shim publishes, and `Forward` |
 //! | `options` | options of a runtime |
+//! | `snapshots` | requests and responses of `containerd.services.snapshots.v1` |
 //! | `metrics` | `io.containerd.cgroups.v2.Metrics` |
 //! | `bootstrap` | the standard input of `start` with containerd 2.3 and newer, and `-info` |
 
@@ -16,9 +17,10 @@ pub mod event;
 mod google;
 pub mod metrics;
 pub mod options;
+pub mod snapshots;
 pub mod task;
 
-pub use google::{Any, Empty, Status, Timestamp};
+pub use google::{Any, Empty, FieldMask, Status, Timestamp};
 
 /// Gives messages the full names by which containerd knows them.
 macro_rules! named {

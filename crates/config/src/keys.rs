@@ -215,7 +215,7 @@ pub fn default_file() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Config;
+    use crate::Config;
 
     /// The default file, where the values that `wanted` chooses are no comments.
     fn with(wanted: impl Fn(&Key) -> bool) -> String {
@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     fn the_packaged_file_is_made_of_the_keys() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../etc/config.toml");
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../etc/config.toml");
         let packaged = std::fs::read_to_string(path).unwrap();
         let remedy = "`sharedroot config default > etc/config.toml`";
         assert_eq!(packaged, default_file(), "{remedy}");

@@ -1,0 +1,75 @@
+//! Why a call fails, and by which code containerd knows the reason.
+
+use sharedroot_dm::{Error as DmError, VolumeName};
+use sharedroot_image::MakeError;
+use sharedroot_task::Code;
+
+use crate::key::BadName;
+use crate::own_mounts::OwnMountError;
+use crate::table::TableError;
+
+/// A failed call.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A name is refused.
+    #[error(transparent)]
+    Name(#[from] BadName),
+    /// A field that the call needs is missing.
+    #[error("the request has no {what}")]
+    Missing {
+        /// The field.
+        what: &'static str,
+    },
+    /// The table refuses, or cannot be used.
+    #[error(transparent)]
+    Table(#[from] TableError),
+    /// The pool cannot be used.
+    #[error(transparent)]
+    Dm(#[from] DmError),
+    /// A mount of our own cannot be made or removed.
+    #[error(transparent)]
+    OwnMount(#[from] OwnMountError),
+    /// The empty file system of layers without a parent cannot be made.
+    #[error("make the empty file system {volume}")]
+    Empty {
+        /// Its volume.
+        volume: VolumeName,
+        /// Why.
+        source: MakeError,
+    },
+    /// The server is at its bounds.
+    #[error("the server ends")]
+    Ends,
+}
+
+impl Error {
+    /// The code by which containerd knows the reason (containerd, `errdefs`).
+    #[must_use]
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Name(_) | Self::Missing { .. } => Code::InvalidArgument,
+            Self::Table(error) => of_table(error),
+            Self::Dm(DmError::Full { .. } | DmError::TooSmall { .. }) => Code::ResourceExhausted,
+            Self::Dm(_) | Self::Empty { .. } | Self::OwnMount(_) => Code::Internal,
+            Self::Ends => Code::Unavailable,
+        }
+    }
+}
+
+fn of_table(error: &TableError) -> Code {
+    match error {
+        TableError::NotFound { .. } => Code::NotFound,
+        TableError::Exists { .. } => Code::AlreadyExists,
+        TableError::ParentNotCommitted { .. }
+        | TableError::OtherParent { .. }
+        | TableError::Labels(_)
+        | TableError::Filter(_) => Code::InvalidArgument,
+        TableError::NotActive { .. }
+        | TableError::Committed { .. }
+        | TableError::HasChildren { .. } => Code::FailedPrecondition,
+        TableError::Store { .. }
+        | TableError::File { .. }
+        | TableError::Newer { .. }
+        | TableError::Value { .. } => Code::Internal,
+    }
+}

@@ -1,0 +1,135 @@
+//! containerd's proxy snapshotter of sharedroot: each snapshot is a thin volume of the pool.
+//!
+//! This is a program, not a library: `main.rs` calls [`run`]. With the feature `fuzz` the fuzz targets can also call the parsers
+//! of outside input.
+//!
+//! | module | story |
+//! |---|---|
+//! | `arguments`, `log` | the command line; messages |
+//! | `listen`, `serve`, `rpc` | the socket, the server, the gRPC service: the only asynchronous code |
+//! | `calls` | containerd's messages and calls |
+//! | `snapshots` | what each call does |
+//! | `table/` | the rows of snapshots, and the work that they left |
+//! | `volumes`, `mounts` | the thin volume of a snapshot; how a client mounts it |
+//! | `own_mounts` | a second mount of a snapshot that is mounted already |
+//! | `row_locks`, `signal` | one call at a time for each volume; the queue's thread |
+//! | `key`, `labels`, `filter/` | what clients send, within bounds |
+//! | `error` | why a call fails |
+//!
+//! A call changes the table first, then makes a volume; a removal and a commit are one row each, and the queue does the rest. So
+//! the process may end at any moment: what it left is in the table, and the next process does it. No mount and no device depends
+//! on the process.
+
+mod arguments;
+mod calls;
+mod error;
+mod filter;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
+mod key;
+mod labels;
+mod listen;
+mod log;
+mod mounts;
+mod own_mounts;
+mod row_locks;
+mod rpc;
+mod serve;
+mod signal;
+mod snapshots;
+mod table;
+mod volumes;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use sharedroot_config::{Config, ConfigError};
+use sharedroot_sys::byte_lock::ByteLock;
+use sharedroot_sys::chain::chain;
+use sharedroot_sys::private_dir::{PrivateDirError, private_dir_or_link};
+use sharedroot_sys::say_aside;
+
+use crate::arguments::{BadCommand, Command, HELP, Options};
+use crate::listen::{ListenError, listen};
+use crate::own_mounts::OwnMounts;
+use crate::serve::{ServeError, serve};
+use crate::snapshots::Snapshots;
+use crate::table::{Table, TableError};
+use crate::volumes::Volumes;
+
+/// Why the program fails.
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error(transparent)]
+    Command(#[from] BadCommand),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error("the configuration of the pool")]
+    Pool(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error(transparent)]
+    Directory(#[from] PrivateDirError),
+    #[error("lock {path}")]
+    Lock { path: PathBuf, source: std::io::Error },
+    #[error("another sharedrootd serves the snapshots in {dir}")]
+    Other { dir: PathBuf },
+    #[error(transparent)]
+    Table(#[from] TableError),
+    #[error("compare the table of snapshots with the pool")]
+    Reconcile(#[source] error::Error),
+    #[error("start the thread of the queue")]
+    Queue(#[source] std::io::Error),
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    #[error("write standard output")]
+    Output(#[from] std::io::Error),
+}
+
+/// Executes the command line of this process, and reports errors.
+#[must_use]
+pub fn run() -> ExitCode {
+    match act() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say_aside!("sharedrootd: {}", chain(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn act() -> Result<(), Failed> {
+    let text = match Command::parse(std::env::args_os().skip(1))? {
+        Command::Help => HELP.to_owned(),
+        Command::Version => format!("sharedrootd {}\n", env!("CARGO_PKG_VERSION")),
+        Command::Serve(options) => return begin(&options),
+    };
+    Ok(std::io::stdout().write_all(text.as_bytes())?)
+}
+
+fn begin(options: &Options) -> Result<(), Failed> {
+    log::begin(options.debug);
+    let bases = Config::load(&options.config)?.bases().map_err(|e| Failed::Pool(e.into()))?;
+    let config = bases.config();
+    for dir in [bases.state_dir(), bases.run_dir()] {
+        private_dir_or_link(dir)?;
+    }
+    // The kernel releases the lock when the process ends, however it ends.
+    let path = bases.run_dir().join("snapshotter.lock");
+    let lock = ByteLock::try_lock(&path, 0).map_err(|source| Failed::Lock { path, source })?;
+    let _only_one = lock.ok_or_else(|| Failed::Other { dir: bases.state_dir().to_owned() })?;
+
+    let table = Table::open(bases.state_dir())?;
+    let volumes = Volumes::new(config.pool.clone(), config.base_size, table.tag());
+    let snapshots = Arc::new(Snapshots::new(table, volumes, OwnMounts::below(bases.run_dir())));
+    snapshots.reconcile().map_err(Failed::Reconcile)?;
+    let listener = listen(options.address.as_deref())?;
+    let queue = Arc::clone(&snapshots);
+    std::thread::Builder::new()
+        .name("queue".to_owned())
+        .spawn(move || queue.work())
+        .map_err(Failed::Queue)?;
+    Ok(serve(listener, snapshots)?)
+}

@@ -1,0 +1,79 @@
+//! How a client mounts a snapshot: the device with its options, as data.
+
+use std::path::Path;
+
+use sharedroot_task::messages::task::Mount;
+
+use crate::volumes::Shown;
+
+/// Options of every writable mount. The inode tables are never initialised later and access times are never written, so that an
+/// idle snapshot writes almost nothing; the maps of all block groups are not read ahead, which saves memory.
+const WRITABLE: [&str; 4] = ["rw", "noatime", "noinit_itable", "no_prefetch_block_bitmaps"];
+
+/// Whether a writable mount uses the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Journal {
+    /// What is written survives a power cut as a whole.
+    Used,
+    /// The journal stays as it is, and unused: an image is unpacked, and what a power cut leaves of that is thrown away.
+    Unused,
+}
+
+/// The mount of an active snapshot.
+#[must_use]
+pub fn writable(device: &Path, journal: Journal) -> Mount {
+    let mut options = WRITABLE.to_vec();
+    if journal == Journal::Unused {
+        // ext4 takes this for a writable mount, too, if the journal is empty (fs/ext4/super.c, `ext4_load_and_init_journal`).
+        options.push("noload");
+    }
+    ext4(device, &options)
+}
+
+/// The mount of an active snapshot that is mounted at `source` already.
+#[must_use]
+pub fn bind(source: &Path) -> Mount {
+    mount("bind", source, &["rw", "rbind"])
+}
+
+/// The mount of a view.
+#[must_use]
+pub fn read_only(shown: &Shown) -> Mount {
+    match shown {
+        // A sealed volume was unmounted, so its journal is empty, and its device takes no writes.
+        Shown::Parent(device) => ext4(device, &["ro", "noload"]),
+        Shown::Copy(device) => ext4(device, &["ro"]),
+    }
+}
+
+fn ext4(device: &Path, options: &[&str]) -> Mount {
+    mount("ext4", device, options)
+}
+
+fn mount(of: &str, source: &Path, options: &[&str]) -> Mount {
+    Mount {
+        r#type: of.to_owned(),
+        source: source.display().to_string(),
+        target: String::new(),
+        options: options.iter().map(|option| (*option).to_owned()).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_view_is_read_only() {
+        let device = Path::new("/dev/dm-7");
+        for journal in [Journal::Used, Journal::Unused] {
+            let mount = writable(device, journal);
+            assert_eq!((mount.r#type.as_str(), mount.source.as_str()), ("ext4", "/dev/dm-7"));
+            assert!(mount.options.contains(&"rw".to_owned()), "{mount:?}");
+            assert!(!mount.options.contains(&"ro".to_owned()), "{mount:?}");
+        }
+        for shown in [Shown::Parent(device.into()), Shown::Copy(device.into())] {
+            assert_eq!(read_only(&shown).options[0], "ro");
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! The calls of containerd: each one changes a row, makes or finds a volume, and leaves the rest to the queue.
+//!
+//! Nothing here is asynchronous. A call may wait for the disk and for device-mapper, so it runs on a thread of its own.
+
+use std::collections::BTreeMap;
+
+use sharedroot_dm::Bytes;
+use sharedroot_sys::chain::chain;
+use sharedroot_task::messages::task::Mount;
+
+use crate::error::Error;
+use crate::filter::Filters;
+use crate::key::{Key, Space};
+use crate::mounts::{Journal, bind, read_only, writable};
+use crate::own_mounts::OwnMounts;
+use crate::row_locks::{RowLock, RowLocks};
+use crate::signal::Signal;
+use crate::table::{Commit, Info, Item, Kind, New, Row, RowId, Table, TableError, What, Work};
+use crate::volumes::{Settled, Volumes, Writable};
+
+/// The snapshots of all spaces.
+#[derive(Debug)]
+pub struct Snapshots {
+    table: Table,
+    volumes: Volumes,
+    own_mounts: OwnMounts,
+    locks: RowLocks,
+    queue: Signal,
+}
+
+/// What became of the work of one round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Round {
+    /// All work is done.
+    Done,
+    /// Some must be tried again later.
+    Rest,
+}
+
+impl Snapshots {
+    /// The snapshots of a table.
+    #[must_use]
+    pub fn new(table: Table, volumes: Volumes, own_mounts: OwnMounts) -> Self {
+        let (locks, queue) = (RowLocks::default(), Signal::default());
+        Self { table, volumes, own_mounts, locks, queue }
+    }
+
+    /// Makes a snapshot that is written.
+    ///
+    /// # Errors
+    /// [`Error`]; then there is no snapshot.
+    pub fn prepare(&self, new: New<'_>) -> Result<Mount, Error> {
+        self.make(Kind::Active, new)
+    }
+
+    /// Makes a snapshot that is read only.
+    ///
+    /// # Errors
+    /// [`Error`]; then there is no snapshot.
+    pub fn view(&self, new: New<'_>) -> Result<Mount, Error> {
+        self.make(Kind::View, new)
+    }
+
+    /// The row comes first: a volume without a row would be nobody's. If the process ends before the answer, the client never
+    /// heard of the row, and removes it.
+    fn make(&self, kind: Kind, new: New<'_>) -> Result<Mount, Error> {
+        let row = self.table.create(kind, new)?;
+        self.mount_of(&row).inspect_err(|_| {
+            if let Err(error) = self.table.undo(row.id) {
+                tracing::warn!(key = %row.name, "cannot take back a snapshot that could not be made: {}", chain(&error));
+            }
+            self.queue.raise();
+        })
+    }
+
+    /// How a snapshot that is written or viewed is mounted. Makes or activates its volume if that is necessary.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn mounts(&self, space: &Space, key: &Key) -> Result<Mount, Error> {
+        self.mount_of(&self.table.find(space, key)?)
+    }
+
+    fn mount_of(&self, row: &Row) -> Result<Mount, Error> {
+        let lock = self.locks.lock(row.id);
+        // Under the lock: a snapshot that was removed or committed meanwhile must get no volume any more.
+        let gone = || TableError::NotFound { what: What::Snapshot, key: row.name.clone() };
+        let row = self.table.row(row.id)?.filter(|now| now.name == row.name).ok_or_else(gone)?;
+        let parent = row.parent.as_ref().map(|parent| parent.id);
+        match row.kind {
+            Kind::Committed => Err(TableError::Committed { key: row.name }.into()),
+            Kind::Active => {
+                let journal = match row.name.is_extraction() {
+                    true => Journal::Unused,
+                    false => Journal::Used,
+                };
+                Ok(match self.volumes.writable(&lock, parent)? {
+                    Writable::Idle(volume) => writable(&volume.device, journal),
+                    Writable::InUse(volume) => bind(&self.own_mounts.of(&lock, &volume)?),
+                })
+            }
+            Kind::View => {
+                let parent = parent.map(|parent| self.locks.lock(parent));
+                Ok(read_only(&self.volumes.viewed(&lock, parent.as_ref())?))
+            }
+        }
+    }
+
+    /// Commits an active snapshot: one row. containerd waits for this with its whole database locked.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn commit(&self, commit: Commit<'_>) -> Result<(), Error> {
+        self.table.commit(commit)?;
+        self.queue.raise();
+        Ok(())
+    }
+
+    /// Removes a snapshot: one row.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn remove(&self, space: &Space, key: &Key) -> Result<(), Error> {
+        self.table.remove(space, key)?;
+        self.queue.raise();
+        Ok(())
+    }
+
+    /// What is known of a snapshot.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn stat(&self, space: &Space, key: &Key) -> Result<Info, Error> {
+        Ok(self.table.info(space, key)?)
+    }
+
+    /// Changes the labels of a snapshot.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn update(
+        &self,
+        space: &Space,
+        key: &Key,
+        labels: BTreeMap<String, String>,
+        paths: &[String],
+    ) -> Result<Info, Error> {
+        Ok(self.table.update(space, key, labels, paths)?)
+    }
+
+    /// The snapshots that pass one of the filters.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn list(&self, space: &Space, filters: &[String]) -> Result<Vec<Info>, Error> {
+        let filters = Filters::parse(filters).map_err(TableError::Filter)?;
+        Ok(self.table.list(space, &filters)?)
+    }
+
+    /// What the snapshot takes of the pool beside its parent, in one call of the kernel at most. Blocks that the snapshot has
+    /// written over do not count, because their number is the same; neither does a volume that is not active since the last boot.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn usage(&self, space: &Space, key: &Key) -> Result<Bytes, Error> {
+        let row = self.table.find(space, key)?;
+        let own = match row.mapped {
+            None if row.kind != Kind::View => self.volumes.mapped(row.id)?,
+            known => known,
+        };
+        let parents = match &row.parent {
+            Some(parent) if parent.mapped.is_none() => self.volumes.mapped(parent.id)?,
+            Some(parent) => parent.mapped,
+            None => None,
+        };
+        let bytes = |size: Option<Bytes>| size.unwrap_or_default().0;
+        Ok(Bytes(bytes(own).saturating_sub(bytes(parents))))
+    }
+
+    /// Does the work that removed and committed snapshots left, and waits for its end.
+    pub fn cleanup(&self) {
+        self.queue.raise_and_wait();
+    }
+
+    /// Adds what a process that died could not: the deletion of volumes that no row has.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn reconcile(&self) -> Result<(), Error> {
+        // In this order: a volume is made after its row, so a volume that is seen has a row that is seen.
+        let volumes = self.volumes.existing()?;
+        let rows = self.table.ids()?;
+        for id in volumes.into_iter().filter(|id| !rows.contains(id)) {
+            self.table.intend_deletion(id)?;
+        }
+        Ok(())
+    }
+
+    /// The queue: does the work of each call, one after another, until the process ends. Work that must wait for a user of a
+    /// volume is tried again.
+    pub fn work(&self) {
+        let mut rest = Round::Rest;
+        loop {
+            self.queue.serve(rest == Round::Rest, || rest = self.round());
+        }
+    }
+
+    fn round(&self) -> Round {
+        let work = match self.table.work() {
+            Ok(work) => work,
+            Err(error) => {
+                tracing::error!("{}", chain(&error));
+                return Round::Rest;
+            }
+        };
+        let mut round = Round::Done;
+        for item in work {
+            match self.act(item) {
+                Ok(Round::Done) => {}
+                Ok(Round::Rest) => round = Round::Rest,
+                Err(error) => {
+                    let (row, what) = (item.id.get(), item.work);
+                    tracing::warn!(row, ?what, "will be tried again: {}", chain(&error));
+                    round = Round::Rest;
+                }
+            }
+        }
+        round
+    }
+
+    fn act(&self, item: Item) -> Result<Round, Error> {
+        let lock = self.locks.lock(item.id);
+        self.own_mounts.remove(&lock)?;
+        match item.work {
+            Work::Delete => self.volumes.delete(&lock)?,
+            Work::Settle => match self.settle(&lock, item.id)? {
+                Settled::InUse => return Ok(Round::Rest),
+                Settled::Sealed(Some(mapped)) => self.table.note_mapped(item.id, mapped)?,
+                Settled::Sealed(None) => {}
+            },
+        }
+        self.table.done(item)?;
+        Ok(Round::Done)
+    }
+
+    fn settle(&self, lock: &RowLock<'_>, id: RowId) -> Result<Settled, Error> {
+        let is_viewed = self.table.is_viewed(id)?;
+        self.volumes.settle(lock, is_viewed)
+    }
+}
