@@ -7,6 +7,7 @@
 
 use std::fs;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -89,6 +90,8 @@ impl Entry<'_> {
         let parent = getpid();
         let Some(guide) = fork(place, Relation::Child)? else {
             drop((told, failure));
+            // The pipe ends when the kernel ends this process. No cgroup stops the process then.
+            let tells = ManuallyDrop::new(tells);
             let closed = end_with(parent).and_then(|()| {
                 console.as_ref().map_or(Ok(()), Console::close_ours).map_err(io::Error::from)
             });
@@ -177,7 +180,7 @@ impl Entry<'_> {
     fn guide<E: std::error::Error>(
         &mut self,
         init: &OwnedFd,
-        mut tells: PipeWriter,
+        mut tells: ManuallyDrop<PipeWriter>,
         mut fails: PipeWriter,
         work: impl FnOnce() -> Result<(), E>,
     ) -> io::Result<()> {
@@ -185,7 +188,7 @@ impl Entry<'_> {
         let words = match joined {
             Ok(Some(pid)) => format!("+{pid}"),
             Ok(None) => {
-                drop(tells);
+                drop(ManuallyDrop::into_inner(tells));
                 let Err(why) = work() else { return Ok(()) };
                 return fails.write_all(chain(&why).as_bytes());
             }
