@@ -98,20 +98,16 @@ impl Kernel {
         table: &Table,
         access: Access,
     ) -> Result<Device, KernelError> {
-        let flags = access.flags();
-        let id = DevId::Name(name(&identity.name));
+        let flags = private(access.flags());
         self.0
-            .device_create(name(&identity.name), Some(uuid(&identity.uuid)), private(flags))
+            .device_create(name(&identity.name), Some(uuid(&identity.uuid)), flags)
             .map_err(failed("create", &identity.name))?;
         step("device created");
 
-        let lines = [(0, table.sectors, table.target.to_owned(), table.params.clone())];
         let started = self
-            .0
-            .table_load(&id, &lines, private(flags))
-            .map_err(failed("load", &identity.name))
-            .inspect(|_| step("table loaded"))
-            .and_then(|_| self.resume(&identity.name))
+            .load(&identity.name, table, access)
+            .inspect(|()| step("table loaded"))
+            .and_then(|()| self.resume(&identity.name))
             .inspect(|_| step("device started"))
             .and_then(Device::with_node);
         if started.is_err()
@@ -122,6 +118,13 @@ impl Kernel {
         started
     }
 
+    /// Loads a table, which a resume puts into use.
+    fn load(&self, device: &str, table: &Table, access: Access) -> Result<(), KernelError> {
+        let lines = [(0, table.sectors, table.target.to_owned(), table.params.clone())];
+        let loaded = self.0.table_load(&DevId::Name(name(device)), &lines, private(access.flags()));
+        loaded.map(drop).map_err(failed("load", device))
+    }
+
     /// Gives an active device another table, such as a longer one. The kernel exchanges the tables in one step. So if this
     /// process dies before that step, the old table stays in use.
     pub(crate) fn reload(
@@ -130,9 +133,7 @@ impl Kernel {
         table: &Table,
         access: Access,
     ) -> Result<(), KernelError> {
-        let id = DevId::Name(name(device));
-        let lines = [(0, table.sectors, table.target.to_owned(), table.params.clone())];
-        self.0.table_load(&id, &lines, private(access.flags())).map_err(failed("load", device))?;
+        self.load(device, table, access)?;
         step("new table loaded");
         self.resume(device)?;
         step("new table in use");
@@ -149,11 +150,10 @@ impl Kernel {
         table: &Table,
         access: Access,
     ) -> Result<(), KernelError> {
-        let id = DevId::Name(name(device));
-        let lines = [(0, table.sectors, table.target.to_owned(), table.params.clone())];
-        self.0.table_load(&id, &lines, private(access.flags())).map_err(failed("load", device))?;
+        self.load(device, table, access)?;
         step("other table loaded");
         let how = private(DmFlags::DM_NOFLUSH | DmFlags::DM_SKIP_LOCKFS);
+        let id = DevId::Name(name(device));
         self.0.device_suspend(&id, how).map_err(failed("resume", device))?;
         step("other table in use");
         Ok(())
