@@ -95,13 +95,13 @@ impl Exchange<'_> {
         let unchanged = Unchanged { base: &base, moved, written: written.as_ref() };
         let to = EnginesRoot { merged: to, store: store.as_fd() };
         let unsynced = self.begin()?;
-        let written = changes::write_back(from, unchanged, to, &spill);
+        let walked = changes::write_back(from, unchanged, to, &spill);
         if looked.get()
             && let Err(error) = bases.look_away(&note.base)
         {
             tracing::debug!("{}", chain(&error));
         }
-        let tally = written.map_err(|cause| RootfsError::WriteBack {
+        let tally = walked.map_err(|cause| RootfsError::WriteBack {
             id: note.id.clone(),
             volume: volume.clone(),
             cause,
