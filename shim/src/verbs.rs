@@ -11,10 +11,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use nix::unistd::Pid;
-use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType, Spec};
 use sharedroot_engine::{
-    CreateOptions, Deletion, Embedded, Engine, EngineError, Figures, Limits, Reach, Tenant,
-    Terminal, parse_process,
+    CreateOptions, Deletion, Embedded, Engine, EngineError, Figures, Limits, PidNamespace, Reach,
+    Tenant, Terminal, parse_process,
 };
 use sharedroot_format::ContainerId;
 use sharedroot_sys::process_start::began;
@@ -152,7 +151,7 @@ impl Verbs {
             container.create(&engine, &order)?;
             Ok(Made {
                 pid: container.init(embedded)?,
-                own_pids: has_own_pids(&container.spec()?),
+                own_pids: PidNamespace::of(&container.spec()?) == PidNamespace::Own,
                 shared: matches!(
                     container.made().map_err(LifecycleError::from)?,
                     Some(Rootfs::Shared { .. })
@@ -336,13 +335,4 @@ fn embedded_of<'a>(
             engine: delegate.program().display().to_string(),
         }),
     }
-}
-
-fn has_own_pids(spec: &Spec) -> bool {
-    let namespaces = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_deref());
-    let own = |namespace: &LinuxNamespace| {
-        let path = namespace.path().as_ref().filter(|path| !path.as_os_str().is_empty());
-        namespace.typ() == LinuxNamespaceType::Pid && path.is_none()
-    };
-    namespaces.unwrap_or_default().iter().any(own)
 }

@@ -51,6 +51,7 @@ pub use choice::{Choice, ChoiceError, Dialect, Program, VARIABLE};
 pub use container::events::event;
 pub use container::figures::{Device, Figures, Flat, HugePages, Pressure, Rdma, Stalled, Usage};
 pub use container::in_use::refuse_others;
+pub use container::members::PidNamespace;
 pub use container::update::{Limits, update};
 pub use delegate::{Argv, Delegate, DelegateError, exec_features};
 pub use embedded::container::Embedded;

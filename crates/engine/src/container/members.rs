@@ -27,7 +27,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 /// The PID namespace of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum PidNamespace {
+pub enum PidNamespace {
     /// It is the container's own, so every process in it ends before the init process has ended (pid_namespaces(7)).
     Own,
     /// It belongs to the host or to another container.
@@ -36,7 +36,8 @@ pub(crate) enum PidNamespace {
 
 impl PidNamespace {
     /// The namespace that a configuration asks for. An empty path counts as none.
-    pub(crate) fn of(spec: &Spec) -> Self {
+    #[must_use]
+    pub fn of(spec: &Spec) -> Self {
         let namespaces = spec.linux().iter().flat_map(|linux| linux.namespaces().iter().flatten());
         let mut own = namespaces.filter(|namespace| {
             let path = namespace.path().as_ref().filter(|path| !path.as_os_str().is_empty());
