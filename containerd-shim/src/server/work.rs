@@ -3,8 +3,8 @@
 use std::io;
 use std::mem;
 use std::os::fd::OwnedFd;
-use std::path::Path;
 
+use sharedroot_sys::process::has_unified_cgroups;
 use sharedroot_task::messages::task::*;
 use sharedroot_task::{Call, Code, Job, Outcome, Reach, Refusal, Target, Work};
 
@@ -181,7 +181,7 @@ impl Server {
 
 /// A frozen process of cgroup v1 does not end by SIGKILL until it is thawed, which a helper does.
 fn needs_thaw(signal: u32) -> bool {
-    signal == KILL && !Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
+    signal == KILL && !has_unified_cgroups()
 }
 
 fn undone(then: Then, result: Result<(), String>) -> Outcome {

@@ -4,12 +4,18 @@ use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStringExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
 /// The directory where the cgroup hierarchies are mounted.
 pub const CGROUPS: &str = "/sys/fs/cgroup";
+
+/// Whether this host has the unified hierarchy, cgroup v2, and nothing of v1 beside it.
+#[must_use]
+pub fn has_unified_cgroups() -> bool {
+    Path::new(CGROUPS).join("cgroup.controllers").exists()
+}
 
 /// When a process started, in clock ticks after boot. Together with the process ID this distinguishes the process from a later
 /// one. `None` if there is no such process.

@@ -14,7 +14,7 @@ use libcontainer::container::{Container, ContainerStatus};
 use oci_spec::runtime::Spec;
 use rustix::io::Errno;
 use rustix::process::Signal;
-use sharedroot_sys::process::CGROUPS;
+use sharedroot_sys::process::{CGROUPS, has_unified_cgroups};
 
 use super::members::{Members, is_taken};
 use super::{cgroup_end, signal, stats, unit};
@@ -121,7 +121,6 @@ impl Embedded {
     /// on a busy host, and removes no cgroup below. If a cgroup cannot be removed, the library's own removal fails and
     /// reports that.
     pub(crate) fn remove_cgroup(&self, container: &Container) {
-        let top = Path::new(CGROUPS);
         let Ok(config) = container.spec() else { return };
         if container.systemd() {
             // systemd owns the unit's own directory; systemd would remove what is below the directory by path.
@@ -129,12 +128,12 @@ impl Embedded {
                 Some(dir) => cgroup_end::end_below(&dir),
                 None => self.end_without_directory(),
             }
-        } else if !top.join("cgroup.controllers").exists() {
+        } else if !has_unified_cgroups() {
             self.end_without_directory();
         } else if let Ok(path) = config.cgroup_path.strip_prefix("/")
             && path.file_name().is_some()
         {
-            cgroup_end::end(&top.join(path));
+            cgroup_end::end(&Path::new(CGROUPS).join(path));
         }
     }
 
@@ -154,7 +153,7 @@ impl Embedded {
         let fail = self.failed("delete");
         // The configuration always has the path. Without it the engine would have refused the container.
         let Some(path) = path_of(spec) else { return Ok(()) };
-        if !Path::new(CGROUPS).join("cgroup.controllers").exists() {
+        if !has_unified_cgroups() {
             return self.end_cgroup_v1(path);
         }
         // systemd has made no unit of another path.
@@ -182,7 +181,7 @@ impl Embedded {
     /// # Errors
     /// [`EngineError::Cgroup`].
     pub(crate) fn cgroup_of(&self, spec: &Spec) -> Result<Option<PathBuf>, EngineError> {
-        let is_v2 = Path::new(CGROUPS).join("cgroup.controllers").exists();
+        let is_v2 = has_unified_cgroups();
         let Some(path) = path_of(spec).filter(|_| is_v2) else { return Ok(None) };
         match path.strip_prefix("/") {
             Ok(below) => Ok(Some(Path::new(CGROUPS).join(below))),
@@ -261,7 +260,7 @@ impl Embedded {
         let path = container.spec().ok()?.cgroup_path;
         if !container.systemd() {
             let dir = Path::new(CGROUPS).join(path.strip_prefix("/").unwrap_or(&path));
-            return Path::new(CGROUPS).join("cgroup.controllers").exists().then_some(dir);
+            return has_unified_cgroups().then_some(dir);
         }
         let of_process = || unit::of_process(&path, container.pid()?.as_raw()).ok()?;
         self.recorded_cgroup().or_else(of_process)

@@ -7,7 +7,7 @@ use std::time::Instant;
 use libcgroups::common::{CgroupConfig, CgroupManager, create_cgroup_manager, get_all_pids};
 use oci_spec::runtime::Spec;
 use rustix::io::Errno;
-use sharedroot_sys::process::CGROUPS;
+use sharedroot_sys::process::{CGROUPS, has_unified_cgroups};
 
 use super::cgroup::{is_frozen, is_gone};
 use super::{cgroup_end, unit};
@@ -24,7 +24,7 @@ pub fn refuse_others(spec: &Spec, id: &str) -> Result<(), SpecError> {
         return Ok(());
     };
     let unread = |source| SpecError::CgroupUnread { path: path.clone(), source };
-    let is_v2 = Path::new(CGROUPS).join("cgroup.controllers").exists();
+    let is_v2 = has_unified_cgroups();
     let dir = match path.strip_prefix("/") {
         Ok(path) if is_v2 => Some(Path::new(CGROUPS).join(path)),
         // This is the hierarchy in which the library searches for a container's processes.

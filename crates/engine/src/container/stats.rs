@@ -13,9 +13,8 @@ use super::figures::{Device, Figures, Flat, Usage};
 /// The cgroup v2 directory of a process, if this host has the unified hierarchy.
 #[must_use]
 pub fn unified(pid: i32) -> Option<PathBuf> {
-    let top = Path::new("/sys/fs/cgroup");
-    top.join("cgroup.controllers").exists().then_some(())?;
-    Some(top.join(process::cgroup(pid).ok()??))
+    process::has_unified_cgroups().then_some(())?;
+    Some(Path::new(process::CGROUPS).join(process::cgroup(pid).ok()??))
 }
 
 /// The figures of a cgroup v2 directory.

@@ -8,7 +8,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use libcontainer::container::Container;
-use sharedroot_sys::process::{CGROUPS, cgroup};
+use sharedroot_sys::process::{CGROUPS, cgroup, has_unified_cgroups};
 
 use super::members::inode;
 use super::stats;
@@ -101,7 +101,7 @@ impl Embedded {
     /// # Errors
     /// The operating system's; the init process is in no cgroup of the unit that the configuration names.
     pub(crate) fn record_cgroup(&self, container: &Container) -> io::Result<()> {
-        if !Path::new(CGROUPS).join("cgroup.controllers").exists() {
+        if !has_unified_cgroups() {
             // On cgroup v1 there is no path to record.
             return Ok(());
         }

@@ -11,7 +11,7 @@ use std::path::{Component, Path, PathBuf};
 
 use libcontainer::container::{Container, ContainerStatus};
 use oci_spec::runtime::Spec;
-use sharedroot_sys::process::{CGROUPS, cgroup};
+use sharedroot_sys::process::{CGROUPS, cgroup, has_unified_cgroups};
 
 use crate::container::members::PidNamespace;
 
@@ -113,7 +113,7 @@ fn unified(path: &Path) -> Option<PathBuf> {
     let plain =
         path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
     let named = path.strip_prefix("/").ok().filter(|rest| plain && !rest.as_os_str().is_empty())?;
-    Path::new(CGROUPS).join("cgroup.controllers").exists().then(|| Path::new(CGROUPS).join(named))
+    has_unified_cgroups().then(|| Path::new(CGROUPS).join(named))
 }
 
 /// Enables the engine's controllers for the children of `dir`. If a controller cannot be enabled, the limit that needs

@@ -3,10 +3,10 @@
 //! allows them.
 
 use std::collections::HashMap;
-use std::path::Path;
 
 use caps::{CapSet, Capability, has_cap};
 use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceType, LinuxResources};
+use sharedroot_sys::process::has_unified_cgroups;
 
 use super::numbers::{UNLIMITED, check_processors, check_swap, leave_out_zeros};
 use crate::spec::error::SpecError;
@@ -49,7 +49,7 @@ pub(super) enum Hierarchy {
 
 impl Hierarchy {
     fn of_this_host() -> Self {
-        match Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
+        match has_unified_cgroups() {
             true => Self::Unified,
             false => Self::Legacy,
         }
