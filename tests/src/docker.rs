@@ -22,6 +22,15 @@ pub fn docker(words: &[&str]) -> Output {
     Cmd::new("docker").args(words).run()
 }
 
+/// Brings an image of the lab's daemon to another daemon, whose command line is `other`.
+#[track_caller]
+pub fn bring(image: &str, dir: &TempDir, other: impl Fn(&[&str]) -> Output) {
+    let tar = dir.0.join("image.tar");
+    let tar = tar.to_str().expect("ASCII");
+    docker(&["save", "--output", tar, image]).ok();
+    other(&["load", "--input", tar]).ok();
+}
+
 /// Runs `docker run --rm` with a runtime, and waits for its end. The network is the host's unless `words` have another.
 #[track_caller]
 pub fn docker_run(runtime: &str, words: &[&str]) -> Output {

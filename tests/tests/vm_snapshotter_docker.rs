@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use serde_json::json;
 use sharedroot_tests::census::{pools, thin_ids};
 use sharedroot_tests::command::{Cmd, Output, out};
-use sharedroot_tests::docker::docker;
+use sharedroot_tests::docker::bring;
 use sharedroot_tests::lab::{TempDir, wait_for};
 use sharedroot_tests::snapshotter::{Containerd, Snapshotter};
 
@@ -59,10 +59,7 @@ impl Dockerd {
     /// Brings an image of the lab's daemon here.
     #[track_caller]
     fn load(&self, image: &str) {
-        let tar = self.dir.0.join("image.tar");
-        let tar = tar.to_str().expect("ASCII");
-        docker(&["save", "--output", tar, image]).ok();
-        self.docker(&["load", "--input", tar]).ok();
+        bring(image, &self.dir, |words| self.docker(words));
     }
 }
 

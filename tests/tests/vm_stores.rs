@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use serde_json::{Value, json};
 use sharedroot_tests::bundle::Bundle;
 use sharedroot_tests::command::{Cmd, Output, out, unique_name};
-use sharedroot_tests::docker::{Container, FreshImage, docker, docker_run, is_released};
+use sharedroot_tests::docker::{Container, FreshImage, bring, docker, docker_run, is_released};
 use sharedroot_tests::documented::{self, images};
 use sharedroot_tests::kernel_view::root_of;
 use sharedroot_tests::lab::{RUN_DIR, Replaced, TempDir, only_in_lab, wait_for};
@@ -87,10 +87,7 @@ impl Dockerd {
     /// Brings an image of the lab's daemon here.
     #[track_caller]
     fn load(&self, image: &str) {
-        let tar = self.dir.0.join("image.tar");
-        let tar = tar.to_str().expect("ASCII");
-        docker(&["save", "--output", tar, image]).ok();
-        self.docker(&["load", "--input", tar]).ok();
+        bring(image, &self.dir, |words| self.docker(words));
     }
 
     /// `docker run` of a container that sleeps, and its record.
