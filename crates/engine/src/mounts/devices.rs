@@ -71,12 +71,13 @@ impl Devices {
     /// may make a device, so the engine keeps them there.
     pub fn take(spec: &mut Spec) -> Self {
         let readonly = spec.root().as_ref().is_some_and(|root| root.readonly() == Some(true));
-        let places = Places::from_iter(spec.mounts().iter().flatten().map(propagation::place));
-        let dev = Path::new("dev");
+        let mounts = || spec.mounts().iter().flatten().map(propagation::place);
+        let (places, dev) = (Places::from_iter(mounts()), Path::new("dev"));
         // A volume at `/dev` already has its devices.
         let is_volume = dev::volume(spec).is_some();
         let is_dev = |at: Option<usize>| at.is_some_and(|at| places.path(at) == dev);
-        let mut taken = Self { dev_is_mounted: is_dev(places.over(dev)), ..Self::default() };
+        let dev_is_mounted = mounts().any(|place| place == dev);
+        let mut taken = Self { dev_is_mounted, ..Self::default() };
         let Some(linux) = spec.linux_mut() else { return taken };
         let namespaces = linux.namespaces().iter().flatten();
         if namespaces.into_iter().any(|one| one.typ() == LinuxNamespaceType::User) {
