@@ -8,6 +8,7 @@
 mod bench;
 mod lab;
 mod process;
+mod processor_time;
 mod test;
 
 use std::process::ExitCode;

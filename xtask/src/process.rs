@@ -3,8 +3,12 @@
 use std::fs::File;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use rustix::process::Pid;
+
+use crate::processor_time;
 
 /// Runs a command that must succeed.
 pub fn succeeds(command: &mut Command) -> Result<()> {
@@ -26,10 +30,14 @@ pub fn output(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8(done.stdout)?.trim_end().to_owned())
 }
 
-/// Runs a command to its end. Its output goes to a file.
-pub fn logged(command: &mut Command, log: &Path) -> Result<ExitStatus> {
+/// Runs a command to its end. Its output goes to a file. Also returns the processors' time.
+pub fn logged(command: &mut Command, log: &Path) -> Result<(ExitStatus, Duration)> {
     let file = File::create(log).with_context(|| format!("create {}", log.display()))?;
-    status(command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file))
+    command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
+    let mut child = command.spawn().with_context(|| format!("start {}", line(command)))?;
+    processor_time::until_end(&child)?;
+    let spent = processor_time::of_process(Pid::from_child(&child));
+    Ok((child.wait()?, spent))
 }
 
 /// The command line, for messages.

@@ -8,7 +8,10 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
 
+use rustix::process::Pid;
+
 use super::console::Console;
+use crate::processor_time;
 
 /// The beginnings of log lines of a kernel that found a fault in itself. Daemons write to the same console.
 const FAULTS: [&str; 7] = [
@@ -71,16 +74,12 @@ fn seen_from_outside(dir: &Path) -> String {
         return "lab: the guest has no process number\n".to_owned();
     };
     let read = |name: &str| fs::read_to_string(format!("/proc/{}/{name}", pid.trim()));
-    // The fields 14 and 15 of proc_pid_stat(5), counted after the name, which may contain spaces.
-    let ticks = || -> Option<u64> {
-        let stat = read("stat").ok()?;
-        let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
-        Some(fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?)
-    };
-    let before = ticks();
+    let spent = || Some(processor_time::of_process(Pid::from_raw(pid.trim().parse().ok()?)?));
+    let before = spent();
     sleep(Duration::from_secs(2));
-    let burnt = before.zip(ticks()).map(|(before, after)| after.saturating_sub(before));
-    let mut seen = format!("lab: ticks of the guest's main process within 2 s: {burnt:?}\n");
+    let burnt = before.zip(spent()).map(|(before, after)| after.saturating_sub(before));
+    let mut seen =
+        format!("lab: processor time of the guest's main process within 2 s: {burnt:?}\n");
     for name in ["wchan", "syscall", "stack", "status"] {
         let text = read(name).unwrap_or_else(|error| error.to_string());
         let _ = writeln!(seen, "lab: /proc/{}/{name}:\n{}", pid.trim(), text.trim_end());

@@ -13,6 +13,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::directory::{Boot, Directory};
 use super::evidence::{self, Kernel};
+use crate::processor_time;
 
 /// How often a request for a power cut is looked for.
 const LOOK: Duration = Duration::from_millis(20);
@@ -25,6 +26,8 @@ pub struct Guest {
     log: PathBuf,
     deadline: Instant,
     may_cut: bool,
+    /// The processors' time, once the guest has ended.
+    spent: Duration,
 }
 
 /// How a guest ended.
@@ -64,7 +67,14 @@ impl Guest {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let child = command.process_group(0).spawn().context("start hack/lab.d/boot")?;
         let deadline = Instant::now() + boot.limit;
-        Ok(Self { directory, child, log, deadline, may_cut: boot.disks.is_some() })
+        Ok(Self {
+            directory,
+            child,
+            log,
+            deadline,
+            may_cut: boot.disks.is_some(),
+            spent: Duration::ZERO,
+        })
     }
 
     /// The script's stdout and stderr; `None` on a second call.
@@ -94,7 +104,9 @@ impl Guest {
             self.kill();
             return Ok(Some(End::PowerCut));
         }
-        if self.child.try_wait()?.is_some() {
+        if processor_time::has_ended(&self.child)? {
+            self.spent = self.spent();
+            self.child.wait()?;
             if self.may_cut && self.directory.lab().join("power-cut").exists() {
                 return Ok(Some(End::PowerCut));
             }
@@ -142,12 +154,24 @@ impl Guest {
         })
     }
 
-    /// Cuts the guest's power: sends SIGKILL to all processes of the guest at once.
-    fn kill(&mut self) {
+    /// How long the guest's processes have kept a processor.
+    pub fn spent(&self) -> Duration {
+        self.spent.max(processor_time::of_groups(&self.groups()))
+    }
+
+    /// The process groups of the guest.
+    fn groups(&self) -> Vec<Pid> {
         let own = Pid::from_child(&self.child);
         let pid = fs::read_to_string(self.directory.path().join("uml/pid"));
         let main = pid.ok().and_then(|text| Pid::from_raw(text.trim().parse().ok()?));
-        for group in [Some(own), main].into_iter().flatten() {
+        [Some(own), main.filter(|main| *main != own)].into_iter().flatten().collect()
+    }
+
+    /// Cuts the guest's power: sends SIGKILL to all processes of the guest at once.
+    fn kill(&mut self) {
+        let groups = self.groups();
+        self.spent = processor_time::of_groups(&groups);
+        for group in groups {
             // The processes have ended already.
             let _ = kill_process_group(group, Signal::KILL);
         }

@@ -46,6 +46,8 @@ pub struct Done {
     pub name: String,
     pub boot: Duration,
     pub test: Duration,
+    /// How long the job kept a processor, the boot included.
+    pub spent: Duration,
     pub tally: Tally,
     /// How the job failed; `None` if it did not.
     pub fault: Option<String>,
@@ -68,23 +70,25 @@ impl Done {
         if fault.is_some() && tally.failed == 0 {
             tally.failed = 1;
         }
-        let (boot, test, broken) = (Duration::ZERO, Duration::ZERO, vec![]);
-        Self { name: name.to_owned(), boot, test, tally, fault, broken, here: false }
+        let (boot, test, spent) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
+        let (name, broken) = (name.to_owned(), vec![]);
+        Self { name, boot, test, spent, tally, fault, broken, here: false }
     }
 
     /// One line about the job's end.
     pub fn line(&self) -> String {
-        let Self { name, boot, test, tally, fault, .. } = self;
+        let Self { name, boot, test, spent, tally, fault, .. } = self;
         let end = match fault {
             Some(fault) => format!("FAILED: {fault}"),
             None => "fine".to_owned(),
         };
         format!(
-            "== {name}: {end} ({} passed, {} failed; boot {} s, test {} s)",
+            "== {name}: {end} ({} passed, {} failed; boot {} s, test {} s, processor {} s)",
             tally.passed,
             tally.failed,
             boot.as_secs(),
-            test.as_secs()
+            test.as_secs(),
+            spent.as_secs()
         )
     }
 }

@@ -57,11 +57,12 @@ impl Report {
                 println!("== a guest of {} broke: {why}", done.name);
             }
         }
-        println!("\n| job | boot s | test s |\n|---|---|---|");
+        println!("\n| job | boot s | test s | processor s |\n|---|---|---|---|");
         let mut longest: Vec<&Done> = self.done.iter().collect();
         longest.sort_by_key(|done| std::cmp::Reverse(done.boot + done.test));
         for done in longest.iter().take(LONGEST) {
-            println!("| {} | {} | {} |", done.name, seconds(done.boot), seconds(done.test));
+            let times = [done.boot, done.test, done.spent].map(seconds).join(" | ");
+            println!("| {} | {times} |", done.name);
         }
         if let Some(guests) = &self.guests {
             println!("\n{}", guests.line(&self.done));

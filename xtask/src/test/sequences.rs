@@ -81,23 +81,39 @@ impl Sequence {
     /// Runs the sequence to its end. `share` has the executables.
     pub fn run(&self, share: &Path, out: &Out, slot: usize) -> Result<Done> {
         let (name, started) = (self.name(), Instant::now());
-        let mut broken = Vec::new();
+        let mut guests = Guests::default();
         let fault = match self {
-            Self::PowerCuts { part } => power_cuts(*part, share, out, slot, &mut broken)?,
-            Self::Guests(program) => guests(program, share, out, slot, &mut broken)?,
+            Self::PowerCuts { part } => power_cuts(*part, share, out, slot, &mut guests)?,
+            Self::Guests(program) => guests_of(program, share, out, slot, &mut guests)?,
             Self::Command { words, .. } => {
-                let ended = process::logged(
+                let (ended, spent) = process::logged(
                     Command::new(words[0]).args(&words[1..]).env(SLOT, slot.to_string()),
                     &out.log(&name),
                 )?;
+                guests.spent = spent;
                 (!ended.success()).then(|| ended.to_string())
             }
         };
         let log = out.read(&name).unwrap_or_default();
         let mut done = Done::new(&name, &log, fault, Passes::ByResults);
-        done.test = started.elapsed();
-        done.broken = broken;
+        (done.test, done.spent, done.broken) = (started.elapsed(), guests.spent, guests.broken);
         Ok(done)
+    }
+}
+
+/// The guests of a sequence.
+#[derive(Debug, Default)]
+struct Guests {
+    /// The evidence that a guest's kernel broke, of each that did.
+    broken: Vec<String>,
+    /// How long all of them kept a processor.
+    spent: Duration,
+}
+
+impl Guests {
+    /// Whether one more guest of the sequence may break.
+    fn may_break(&self) -> bool {
+        self.broken.len() < BROKEN
     }
 }
 
@@ -114,7 +130,7 @@ fn power_cuts(
     share: &Path,
     out: &Out,
     slot: usize,
-    broken: &mut Vec<String>,
+    guests: &mut Guests,
 ) -> Result<Option<String>> {
     let name = &Sequence::PowerCuts { part }.name();
     let work = workplace(out, name)?;
@@ -145,10 +161,12 @@ fn power_cuts(
             limit: CUT_LIMIT,
             slot,
         };
-        match run_logged(&boot, &mut log)? {
+        let (end, spent) = run_logged(&boot, &mut log)?;
+        guests.spent += spent;
+        match end {
             End::PowerCut => {}
             // The guest broke by itself. Its disks are as after one more power cut.
-            End::Broken(why) if broken.len() < BROKEN => broken.push(why),
+            End::Broken(why) if guests.may_break() => guests.broken.push(why),
             end => break end,
         }
     };
@@ -161,19 +179,21 @@ fn power_cuts(
 }
 
 /// Runs a program in its guests, one after another.
-fn guests(
+fn guests_of(
     program: &Program,
     share: &Path,
     out: &Out,
     slot: usize,
-    broken: &mut Vec<String>,
+    guests: &mut Guests,
 ) -> Result<Option<String>> {
     let mut log = new_log(&out.log(&program.name))?;
     for (number, needs) in program.needs.iter().enumerate() {
         writeln!(log, "== guest {} of {}: {}", number + 1, program.needs.len(), needs.guest)?;
         let end = loop {
-            match once(needs, program, share, slot, &mut log)? {
-                End::Broken(why) if broken.len() < BROKEN => broken.push(why),
+            let (end, spent) = once(needs, program, share, slot, &mut log)?;
+            guests.spent += spent;
+            match end {
+                End::Broken(why) if guests.may_break() => guests.broken.push(why),
                 end => break end,
             }
         };
@@ -184,14 +204,14 @@ fn guests(
     Ok(None)
 }
 
-/// Runs a program once with `hack/in-lab`, in a guest of its own.
+/// Runs a program once with `hack/in-lab`, in a guest of its own. Also returns the processors' time.
 pub fn once(
     needs: &Needs,
     program: &Program,
     share: &Path,
     slot: usize,
     log: &mut File,
-) -> Result<End> {
+) -> Result<(End, Duration)> {
     let mut arguments = program.env.clone();
     arguments.push(program.file.clone());
     let boot = Boot {
@@ -216,13 +236,13 @@ pub fn new_log(path: &Path) -> Result<File> {
     file.with_context(|| format!("create {}", path.display()))
 }
 
-/// Boots a guest whose output goes to a log.
-fn run_logged(boot: &Boot<'_>, log: &mut File) -> Result<End> {
+/// Boots a guest whose output goes to a log. Also returns the processors' time.
+fn run_logged(boot: &Boot<'_>, log: &mut File) -> Result<(End, Duration)> {
     let mut guest = Guest::boot(boot)?;
     let end = guest.relay(log.try_clone()?, log.try_clone()?)?;
     match &end {
         End::Status(0) | End::PowerCut => fs::remove_file(guest.log())?,
         end => writeln!(log, "== {end:?}; console of the guest: {}", guest.log().display())?,
     }
-    Ok(end)
+    Ok((end, guest.spent()))
 }

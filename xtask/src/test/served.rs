@@ -68,6 +68,7 @@ pub fn serve(kind: &Kind, share: &Path, out: &Out, slot: usize, tell: &dyn Fn(Do
         let mut done = Done::new(&program.name, &log, fault, Passes::ByResults);
         done.boot = std::mem::take(&mut session.boot);
         done.test = session.started.elapsed();
+        done.spent = session.spent_since();
         done.broken.clone_from(&program.broken);
         tell(done);
         // A failed test may have left anything, and a test with `--alone` does not share its guest.
@@ -86,6 +87,8 @@ struct Session {
     /// How long the boot took; taken by the first job.
     boot: Duration,
     started: Instant,
+    /// The processors' time of the jobs that have ended.
+    spent: Duration,
 }
 
 impl Session {
@@ -109,7 +112,15 @@ impl Session {
         let (also, own) = (tell.clone(), format!("{mark} "));
         std::thread::spawn(move || relay(BufReader::new(stdout), &own, &tell));
         std::thread::spawn(move || relay(BufReader::new(stderr), "", &also));
-        Ok(Self { guest, said, mark, turn: 0, boot: Duration::ZERO, started })
+        Ok(Self {
+            guest,
+            said,
+            mark,
+            turn: 0,
+            boot: Duration::ZERO,
+            started,
+            spent: Duration::ZERO,
+        })
     }
 
     /// Waits until the guest asks for a program. Returns the guest's end if the guest ends first.
@@ -160,6 +171,12 @@ impl Session {
                 return Ok(Turn::Guest(end));
             }
         }
+    }
+
+    /// The processors' time since the last call, or since the boot.
+    fn spent_since(&mut self) -> Duration {
+        let spent = self.guest.spent();
+        spent.saturating_sub(std::mem::replace(&mut self.spent, spent))
     }
 
     /// Writes the answer to the file that the guest reads. The file is renamed into place, so the guest never reads a part of

@@ -32,14 +32,14 @@ impl Step {
         let Self { name, command, passes } = self;
         println!("== {name}: {command}");
         let (started, log) = (Instant::now(), out.log(name));
-        let ended = process::logged(Command::new("sh").args(["-c", command]), &log)?;
+        let (ended, spent) = process::logged(Command::new("sh").args(["-c", command]), &log)?;
         let fault = (!ended.success()).then(|| ended.to_string());
         let text = out.read(name)?;
         if fault.is_some() {
             print!("{text}");
         }
         let mut done = Done::new(name, &text, fault, *passes);
-        (done.test, done.here) = (started.elapsed(), true);
+        (done.test, done.spent, done.here) = (started.elapsed(), spent, true);
         Ok(done)
     }
 }

@@ -103,9 +103,9 @@ pub fn run_one(one: &One) -> Result<ExitCode> {
     let program = programs.last().context("no such program")?;
     fs::create_dir_all(&one.out)?;
     let mut log = sequences::new_log(&Out(one.out.clone()).log(&one.name))?;
-    let mut end = sequences::once(&program.needs[0], program, &one.share, 0, &mut log)?;
+    let (mut end, _) = sequences::once(&program.needs[0], program, &one.share, 0, &mut log)?;
     if let End::Broken(_) = end {
-        end = sequences::once(&program.needs[0], program, &one.share, 0, &mut log)?;
+        (end, _) = sequences::once(&program.needs[0], program, &one.share, 0, &mut log)?;
     }
     Ok(ExitCode::from(end.code()))
 }
