@@ -7,7 +7,7 @@ use clap::Args;
 /// The guests get `RUNTIME` of the environment: `RUNTIME=runc hack/test vm_lifecycle` shows that this test is right.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// Run everything, also what takes long: hunts through the manuals' options, every fuzz target for 30 s, the release build and its packages
+    /// Run everything, also what takes long: hunts through the manuals' options, a power cut at every step, every fuzz target for 30 s, the release build and its packages
     #[arg(long, conflicts_with = "names")]
     pub long: bool,
     /// Run N guests at once; the default depends on processors and memory

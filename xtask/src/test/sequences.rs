@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 
@@ -32,8 +32,9 @@ pub enum Sequence {
 }
 
 impl Sequence {
-    /// The sequences of a run, the longest first. Takes programs with several guests out of `programs`.
-    pub fn all(programs: &mut Vec<Program>, whole: bool) -> Vec<Self> {
+    /// The sequences of a run, the longest first. Takes programs with several guests out of `programs`. A whole run has one
+    /// sequence of power cuts, each day another one, unless it is long.
+    pub fn all(programs: &mut Vec<Program>, whole: bool, long: bool) -> Vec<Self> {
         let mut all = Vec::new();
         if whole {
             // Every test of the validation suite that passed before must pass.
@@ -48,7 +49,8 @@ impl Sequence {
             all.push(Self::Command { name: "conformance", words });
         }
         if programs.iter().any(|program| program.name == "root_crash") {
-            all.extend((0..PARTS).map(|part| Self::PowerCuts { part }));
+            let parts = if whole && !long { vec![part_of_the_day()] } else { (0..PARTS).collect() };
+            all.extend(parts.into_iter().map(|part| Self::PowerCuts { part }));
         }
         if whole {
             // The ratios of hack/bench density must not be far beyond their targets.
@@ -99,6 +101,12 @@ impl Sequence {
         (done.test, done.spent, done.broken) = (started.elapsed(), guests.spent, guests.broken);
         Ok(done)
     }
+}
+
+/// The sequence of power cuts of this day.
+fn part_of_the_day() -> usize {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    (now.as_secs() / (24 * 60 * 60)) as usize % PARTS
 }
 
 /// The guests of a sequence.

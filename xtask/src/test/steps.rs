@@ -79,7 +79,7 @@ pub fn run(options: Options) -> Result<ExitCode> {
         report.add(done);
     }
     if report.is_well() {
-        let mut sequences = Sequence::all(&mut programs, whole);
+        let mut sequences = Sequence::all(&mut programs, whole, options.long);
         if runtime.is_some() {
             sequences.retain(|sequence| matches!(sequence, Sequence::Guests(_)));
         }
