@@ -1,5 +1,6 @@
 //! The integration tests' executables.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -13,9 +14,11 @@ use super::program::Program;
 /// Only these executables have the failure points; the program itself is built by another command.
 pub fn into(dir: &Path, programs: &[Program], log: impl Into<Stdio>) -> Result<()> {
     let mut cargo = Command::new("cargo");
-    cargo.args(["test", "--no-run", "--tests", "--message-format", "json-render-diagnostics"]);
+    cargo.args(["test", "--no-run", "--message-format", "json-render-diagnostics"]);
     cargo.args(["-p", "sharedroot-dm", "-p", "sharedroot-tests"]);
     cargo.args(["--features", "sharedroot-dm/failpoints"]);
+    let files: BTreeSet<_> = programs.iter().map(|program| program.file.as_str()).collect();
+    cargo.args(files.iter().flat_map(|file| ["--test", file]));
     let done = cargo.stdin(Stdio::null()).stderr(log).output().context("start cargo")?;
     ensure!(done.status.success(), "cargo test --no-run ended with {}", done.status);
     for line in String::from_utf8(done.stdout)?.lines() {
@@ -27,8 +30,7 @@ pub fn into(dir: &Path, programs: &[Program], log: impl Into<Stdio>) -> Result<(
     Ok(())
 }
 
-/// Handles a message of cargo about an integration test. cargo builds the unit tests of the crates, too, but those run on this
-/// machine.
+/// Handles a message of cargo about an integration test.
 fn link(message: &Value, dir: &Path) -> Result<()> {
     let target = &message["target"];
     let (Some(executable), Some(name)) = (message["executable"].as_str(), target["name"].as_str())
