@@ -128,11 +128,9 @@ pub enum Verb {
     /// Create a container of the engine runc or crun from the files of `checkpoint`
     Restore(Box<Restore>),
     /// The thin pool that holds the bases and snapshots
-    #[command(subcommand)]
-    Pool(Pool),
+    Pool(Below<Pool>),
     /// The bases of images
-    #[command(subcommand)]
-    Image(Image),
+    Image(Below<Image>),
     /// Show the pool, the containers by their rootfs, and the bases with their containers on one screen
     Status {
         /// Print JSON
@@ -144,8 +142,7 @@ pub enum Verb {
     /// Print the host's metrics for Prometheus
     Metrics(Metrics),
     /// The configuration
-    #[command(subcommand)]
-    Config(Config),
+    Config(Below<Config>),
     /// Add this program to the configuration of Docker, containerd or podman
     Install(Install),
     /// Remove this program from the configuration of Docker, containerd or podman
@@ -154,6 +151,14 @@ pub enum Verb {
     Doctor(Doctor),
     /// Finish or undo the changes of the pool that processes left incomplete when they died
     Gc(Gc),
+}
+
+// The verbs below a verb. They are arguments of the verb, because clap defers the arguments of a verb, but not its subcommands.
+#[derive(Debug, Args)]
+pub struct Below<V: Subcommand> {
+    /// The verb.
+    #[command(subcommand)]
+    pub verb: V,
 }
 
 impl Verb {
