@@ -234,6 +234,16 @@ mod tests {
         assert_eq!(text.matches('\n').count(), 1);
     }
 
+    /// `whole` asks whether a debug message would be logged.
+    #[test]
+    fn with_debug_each_message_is_enabled_and_no_span() {
+        let lines = Lines { file: None, format: LogFormat::Text, debug: true };
+        tracing::subscriber::with_default(lines, || {
+            assert!(tracing::enabled!(Level::DEBUG));
+            assert!(tracing::error_span!("a step of the engine").is_disabled());
+        });
+    }
+
     #[test]
     fn no_message_has_the_number_of_an_error() {
         let (mut read, written) = std::io::pipe().unwrap();
