@@ -1,5 +1,4 @@
-//! Metadata that is checked, damaged, repaired, or that of another pool, against a real kernel. `hack/test` runs this binary as
-//! root in the lab.
+//! Metadata that is checked, damaged and repaired, against a real kernel. `hack/test` runs this binary as root in the lab.
 //!
 //! Guest: --no-docker
 
@@ -11,22 +10,9 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use devices::{Disk, Part};
-use lab::{Place, base, byte, loop_of, name, run};
-use sharedroot_dm::{Backing, Bytes, Error, Pool, PoolConfig, Reconcile, Remedy};
-
-/// Does what a reset of the machine does: removes devices and loop devices, and deactivates nothing.
-fn reset(place: &Place) {
-    for device in place.dm_devices().iter().rev() {
-        run("dmsetup", &["remove", "--retry", device]);
-    }
-    for file in [place.data(), place.metadata()] {
-        if let Some(node) = loop_of(&file) {
-            run("losetup", &["-d", &node]);
-        }
-    }
-    fs::remove_dir_all(&place.config.run_dir).expect("the run directory is on a tmpfs");
-}
+use devices::Disk;
+use lab::{Place, base, byte, name, run};
+use sharedroot_dm::{Backing, Bytes, Error, Pool, Reconcile, Remedy};
 
 /// Overwrites the leaf that lists the volumes, or whatever block 4 KiB × `number` holds.
 fn damage(metadata: &Path, number: u64) {
@@ -43,11 +29,6 @@ fn details_root(metadata: &Path) -> u64 {
     u64::from_le_bytes(field)
 }
 
-fn nothing_active(place: &Place) {
-    assert_eq!(place.dm_devices(), Vec::<String>::new());
-    assert_eq!((loop_of(&place.data()), loop_of(&place.metadata())), (None, None));
-}
-
 #[test]
 fn root_an_unclean_pool_is_checked_refused_and_repaired() {
     let place = Place::new("unclean");
@@ -56,19 +37,19 @@ fn root_an_unclean_pool_is_checked_refused_and_repaired() {
     base(&pool, "other", b'b');
     pool.check().expect("a live pool is checked while it is in use");
     drop(pool);
-    reset(&place);
+    place.reset();
     let pool = Pool::open(&place.config).expect("sound");
     assert_eq!(byte(&pool.activate(&name("base")).expect("active").device, Bytes(0)), b'a');
     drop(pool);
 
-    reset(&place);
+    place.reset();
     let before = fs::read(place.metadata()).expect("the metadata");
     damage(&place.metadata(), details_root(&place.metadata()));
     let damaged = fs::read(place.metadata()).expect("the metadata");
     let error = Pool::open(&place.config).expect_err("damaged");
     assert!(matches!(error, Error::DamagedMetadata { .. }), "{error}");
     assert_eq!(error.remedy(), Some(Remedy::Repair));
-    nothing_active(&place);
+    place.nothing_is_active();
     assert!(fs::read(place.metadata()).expect("the metadata") == damaged, "nothing is changed");
 
     let pool = Pool::known(&place.config).expect("asked").expect("known");
@@ -119,7 +100,7 @@ fn root_a_lost_space_map_is_repaired() {
     // The pool was deactivated cleanly, and is refused nevertheless.
     let error = Pool::open(&place.config).expect_err("known to be damaged");
     assert!(matches!(error, Error::DamagedMetadata { .. }), "{error}");
-    nothing_active(&place);
+    place.nothing_is_active();
     // The file that an earlier repair left when it was killed.
     fs::write(place.metadata().with_extension("metadata.repairing"), "rubbish").expect("written");
     let repaired = pool.repair().expect("repaired");
@@ -242,162 +223,4 @@ fn root_a_pool_whose_devices_are_gone_can_be_given_up() {
     let pool = Pool::create_overwriting(&config).expect("a pool");
     pool.destroy().expect("destroyed");
     Pool::create(&config).expect("nothing is left on the devices").destroy().expect("destroyed");
-}
-
-#[test]
-fn root_metadata_that_is_not_the_pools_is_refused_before_the_kernel_sees_it() {
-    let (one, two) = (Place::new("one"), Place::new("two"));
-    for (place, volumes) in [(&one, 1), (&two, 3)] {
-        let pool = Pool::open(&place.config).expect("a pool");
-        (0..volumes).for_each(|n| base(&pool, &format!("base{n}"), b'a'));
-        pool.shut_down().expect("stopped");
-    }
-    let own = fs::read(one.metadata()).expect("the metadata");
-    let refused = |bytes: &[u8], what: &str| {
-        fs::write(one.metadata(), bytes).expect("replaced");
-        let error = Pool::open(&one.config).expect_err(what);
-        nothing_active(&one);
-        assert!(fs::read(one.metadata()).expect("the metadata") == bytes, "{what}: changed");
-        error
-    };
-    let error = refused(&fs::read(two.metadata()).expect("the metadata"), "another pool's");
-    assert!(matches!(error, Error::Transaction { kernel: 3, store: 1, .. }), "{error}");
-    let error = refused(&own[..4 << 20], "cut off");
-    assert!(matches!(error, Error::Shrunk { .. }), "{error}");
-    let error = refused(&own[..100], "cut off in the superblock");
-    assert!(matches!(error, Error::NotMetadata { .. }), "{error}");
-    let error = refused(&vec![0; 8 << 20], "zeroed");
-    assert!(matches!(error, Error::NotMetadata { .. }), "{error}");
-    fs::write(one.metadata(), &own).expect("back again");
-
-    let file = File::options().write(true).open(one.data()).expect("the data");
-    file.set_len(Bytes::mib(64).0).expect("cut off");
-    let error = Pool::open(&one.config).expect_err("the data is cut off");
-    assert!(
-        matches!(error, Error::Shrunk { recorded, .. } if recorded == Bytes::mib(128)),
-        "{error}"
-    );
-    nothing_active(&one);
-    file.set_len(Bytes::mib(128).0).expect("as it was");
-    Pool::open(&one.config).expect("all is well again");
-}
-
-#[test]
-fn root_swapped_devices_are_refused() {
-    let place = Place::new("swapped");
-    let [a, b] = ["swap-a", "swap-b"].map(|name| Part::new(name, Bytes::mib(64), Bytes::mib(64)));
-    let devices = |data: &Part, metadata: &Part| PoolConfig {
-        backing: Backing::Devices { data: data.node(), metadata: metadata.node() },
-        ..place.config.clone()
-    };
-    let error = Pool::create(&devices(&a, &a)).expect_err("one device for both");
-    assert!(matches!(error, Error::OneDevice { .. }), "{error}");
-    let pool = Pool::create(&devices(&a, &b)).expect("a pool");
-    base(&pool, "base", b'a');
-    pool.shut_down().expect("stopped");
-    // Each name now leads to the other device, as after a boot that found the disks in another order.
-    let (a_name, b_name) = (a.node(), b.node());
-    let rename = |from: &Path, to: &str| {
-        run("dmsetup", &["rename", from.file_name().and_then(|n| n.to_str()).expect("text"), to])
-    };
-    let text = |path: &Path| path.file_name().and_then(|n| n.to_str()).expect("text").to_owned();
-    rename(&a_name, "swapping");
-    rename(&b_name, &text(&a_name));
-    rename(Path::new("swapping"), &text(&b_name));
-    let error = Pool::open(&devices(&a, &b)).expect_err("swapped");
-    assert!(matches!(error, Error::NotMetadata { .. }), "{error}");
-    assert_eq!(place.dm_devices(), Vec::<String>::new());
-    rename(&a_name, "swapping");
-    rename(&b_name, &text(&a_name));
-    rename(Path::new("swapping"), &text(&b_name));
-    let pool = Pool::open(&devices(&a, &b)).expect("in their places again");
-    assert_eq!(byte(&pool.activate(&name("base")).expect("active").device, Bytes(0)), b'a');
-    pool.destroy().expect("destroyed");
-}
-
-#[test]
-fn root_a_device_that_carries_something_is_taken_only_by_force_and_never_in_use() {
-    let place = Place::new("force");
-    let (data, metadata) =
-        (Disk::new("force-d", Bytes::mib(64)), Disk::new("force-m", Bytes::mib(8)));
-    let config = PoolConfig {
-        backing: Backing::Devices { data: data.node.clone(), metadata: metadata.node.clone() },
-        ..place.config.clone()
-    };
-    run("mke2fs", &["-q", "-t", "ext4", data.text()]);
-    let error = Pool::create(&config).expect_err("a file system is there");
-    assert!(matches!(error, Error::Signature { found: "an ext file system", .. }), "{error}");
-    assert_eq!(error.remedy(), Some(Remedy::Overwrite));
-    let at = place.config.state_dir.join("mnt");
-    fs::create_dir_all(&at).expect("a directory");
-    run("mount", &[data.text(), at.to_str().expect("text")]);
-    for create in [Pool::create, Pool::create_overwriting] {
-        let error = create(&config).expect_err("it is mounted");
-        assert!(matches!(error, Error::InUse { .. }), "{error}");
-    }
-    run("umount", &[at.to_str().expect("text")]);
-    // Data without a known magic number is refused, too.
-    let last = File::options().write(true).open(&metadata.node).expect("open");
-    last.write_all_at(b"bluestore block device", Bytes::mib(8).0 - 4096).expect("written");
-    run("wipefs", &["--all", "--quiet", data.text()]);
-    File::options()
-        .write(true)
-        .open(&data.node)
-        .and_then(|f| f.write_all_at(&[0; 1 << 20], 0))
-        .expect("cleared");
-    let error = Pool::create(&config).expect_err("something is there");
-    assert!(matches!(error, Error::Signature { found: "something unknown", .. }), "{error}");
-    run("mke2fs", &["-q", "-t", "ext4", data.text()]);
-    run("e2fsck", &["-fn", data.text()]);
-    let pool = Pool::create_overwriting(&config).expect("by force");
-    assert!(run("lsblk", &["-no", "FSTYPE", data.text()]).trim().is_empty(), "no trace of ext4");
-    pool.destroy().expect("destroyed");
-}
-
-#[test]
-fn root_a_name_that_another_store_or_program_has_is_refused() {
-    let place = Place::new("taken");
-    let device = place.device();
-    run("dmsetup", &["create", &device, "--uuid", "SOMEBODY-1", "--table", "0 8 zero"]);
-    let error = Pool::open(&place.config).expect_err("the name is taken");
-    assert!(matches!(error, Error::UnknownPoolDevice { .. }), "{error}");
-    assert!(!place.data().exists() && !place.metadata().exists(), "nothing is made");
-    run("dmsetup", &["remove", &device]);
-
-    let pool = Pool::open(&place.config).expect("a pool");
-    base(&pool, "base", b'a');
-    pool.activate(&name("base")).expect("active");
-    // The store is lost while the pool is active.
-    let (state, aside) = (&place.config.state_dir, place.config.state_dir.with_extension("aside"));
-    drop(pool);
-    fs::create_dir(&aside).expect("a directory");
-    let store = ["store.db", "store.db-wal", "store.db-shm"];
-    let all = |from: &Path, to: &Path| {
-        for file in store {
-            let _ = fs::rename(from.join(file), to.join(file));
-        }
-    };
-    all(state, &aside);
-    let error = Pool::open(&place.config).expect_err("a pool that no store knows");
-    let text = error.to_string();
-    assert!(matches!(error, Error::UnknownPoolDevice { volumes: 1, .. }), "{text}");
-    assert!(text.contains("1 volumes") && text.contains("restore the store"), "{text}");
-    assert_eq!(place.thin_ids().len(), 1, "nothing is adopted and nothing deleted");
-
-    // Another store creates a pool with the same name. That pool is not this one.
-    run("dmsetup", &["remove", &format!("{device}-base")]);
-    reset(&place);
-    for file in [place.data(), place.metadata()] {
-        fs::rename(&file, aside.join(file.file_name().expect("a name"))).expect("moved");
-    }
-    for file in store {
-        let _ = fs::remove_file(state.join(file));
-    }
-    drop(Pool::open(&place.config).expect("a new pool of the name"));
-    for file in store {
-        let _ = fs::remove_file(state.join(file));
-    }
-    all(&aside, state);
-    let error = Pool::open(&place.config).expect_err("the old store, the new pool");
-    assert!(matches!(error, Error::ForeignDevice { .. }), "{error}");
 }

@@ -9,14 +9,11 @@ mod lab;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 
 use lab::{Place, base, byte, fill, line, loop_of, name, run};
 use nix::errno::Errno;
-use sharedroot_dm::{
-    Backing, Bytes, Deleted, Error, Phase, Pool, PoolMode, Reconcile, TransactionIds,
-};
+use sharedroot_dm::{Backing, Bytes, Deleted, Error, Phase, Pool, PoolMode, Reconcile};
 
 #[test]
 fn root_a_pool_is_made_found_stopped_and_destroyed() {
@@ -300,87 +297,6 @@ fn root_a_failed_creation_leaves_nothing() {
     assert!(!Pool::exists(&place.config).expect("asked"));
     place.config.backing = Backing::Loop { data: Bytes::mib(64), metadata: Bytes::mib(8) };
     Pool::create(&place.config).expect("the way is free");
-}
-
-#[test]
-fn root_another_pools_metadata_and_another_writer_are_noticed() {
-    let place = Place::new("other");
-    let pool = Pool::open(&place.config).expect("a pool");
-    base(&pool, "base", b'a');
-    let at = pool.status().expect("a status").transaction_id.expect("a figure");
-    let message = |text: &str| run("dmsetup", &["message", &place.device(), "0", text]);
-    message("create_thin 1");
-    message(&format!("set_transaction_id {at} {}", at + 5));
-    let error = pool.snapshot(&name("base"), &name("snap")).expect_err("somebody changed the pool");
-    assert!(matches!(error, Error::Transaction { .. }), "{error}");
-    let report = pool.reconcile_by_force(Reconcile::Apply).expect("reconciled");
-    assert_eq!(report.transaction, Some(TransactionIds { pool: at + 5, store: at }));
-    let snapshot =
-        pool.snapshot(&name("base"), &name("snap")).expect("a snapshot").keep().expect("kept");
-    assert_eq!(
-        byte(&snapshot.device, Bytes(0)),
-        b'a',
-        "the id that nobody owned was given up first"
-    );
-    assert_eq!(place.thin_ids(), BTreeSet::from([0, 1]));
-
-    pool.shut_down().expect("stopped");
-    fs::write(place.metadata(), vec![0; 8 << 20]).expect("zeroed");
-    let error = Pool::open(&place.config).expect_err("a zeroed file is no pool of ours");
-    assert!(matches!(error, Error::NotMetadata { .. }), "{error}");
-}
-
-#[test]
-fn root_devices_in_use_are_refused() {
-    let lower = Place::new("lower");
-    let upper = Place::new("upper");
-    let below = Pool::open(&lower.config).expect("a pool");
-    let data = below
-        .create_volume(&name("data"), Bytes::mib(64))
-        .expect("a volume")
-        .keep()
-        .expect("kept")
-        .device;
-    let metadata = below
-        .create_volume(&name("meta"), Bytes::mib(8))
-        .expect("a volume")
-        .keep()
-        .expect("kept")
-        .device;
-    let mut config = upper.config.clone();
-    config.backing = Backing::Devices { data: data.clone(), metadata: metadata.clone() };
-
-    assert!(
-        matches!(Pool::open(&config), Err(Error::NoPool { .. })),
-        "devices are never taken on the way"
-    );
-    assert!(!config.state_dir.exists());
-    run("mke2fs", &["-q", data.to_str().expect("text")]);
-    let error = Pool::create(&config).expect_err("a file system is there");
-    assert!(matches!(error, Error::Signature { found: "an ext file system", .. }), "{error}");
-    run("wipefs", &["--all", data.to_str().expect("text")]);
-    let error = Pool::create(&config).expect_err("the rest of it is there");
-    assert!(matches!(error, Error::Signature { found: "something unknown", .. }), "{error}");
-    fill(&data, Bytes(0), Bytes::mib(1), 0).expect("cleared");
-
-    let claim =
-        File::options().read(true).custom_flags(nix::libc::O_EXCL).open(&data).expect("claimed");
-    assert!(matches!(Pool::create(&config), Err(Error::InUse { .. })));
-    drop(claim);
-    config.backing =
-        Backing::Devices { data: upper.config.state_dir.clone(), metadata: metadata.clone() };
-    assert!(Pool::create(&config).is_err(), "a directory is no device");
-    config.backing = Backing::Devices { data, metadata };
-
-    let pool = Pool::create(&config).expect("a pool on devices");
-    base(&pool, "base", b'd');
-    assert!(matches!(Pool::create(&config), Err(Error::PoolExists { .. })));
-    pool.shut_down().expect("stopped");
-    assert!(matches!(Pool::create(&config), Err(Error::PoolExists { .. })));
-    let pool = Pool::open(&config).expect("found again");
-    assert_eq!(byte(&pool.activate(&name("base")).expect("active").device, Bytes(0)), b'd');
-    pool.destroy().expect("destroyed");
-    Pool::create(&config).expect("the devices are free again").destroy().expect("destroyed");
 }
 
 /// The processes that the tests above start.

@@ -14,9 +14,10 @@ mod resources;
 mod top;
 
 use std::ffi::OsString;
+use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 pub use checkpoint::{Checkpoint, Criu, Restore};
 pub use config::Config;
@@ -41,6 +42,24 @@ pub struct Cli {
     /// The verb.
     #[command(subcommand)]
     pub verb: Verb,
+}
+
+impl Cli {
+    /// Parses the command line of this process. Ends the process with a message if the command line is wrong or asks for help.
+    ///
+    /// Unlike [`Parser::parse`], this does not free the description of all verbs: the end of the process frees that at once.
+    #[must_use]
+    pub fn of_process() -> Self {
+        let mut command = ManuallyDrop::new(Self::command());
+        let mut matches = match command.try_get_matches_from_mut(std::env::args_os()) {
+            Ok(matches) => matches,
+            Err(error) => error.exit(),
+        };
+        match Self::from_arg_matches_mut(&mut matches) {
+            Ok(cli) => cli,
+            Err(error) => error.format(&mut command).exit(),
+        }
+    }
 }
 
 /// Flags before the verb.
@@ -128,11 +147,9 @@ pub enum Verb {
     /// Create a container of the engine runc or crun from the files of `checkpoint`
     Restore(Box<Restore>),
     /// The thin pool that holds the bases and snapshots
-    #[command(subcommand)]
-    Pool(Pool),
+    Pool(Below<Pool>),
     /// The bases of images
-    #[command(subcommand)]
-    Image(Image),
+    Image(Below<Image>),
     /// Show the pool, the containers by their rootfs, and the bases with their containers on one screen
     Status {
         /// Print JSON
@@ -144,8 +161,7 @@ pub enum Verb {
     /// Print the host's metrics for Prometheus
     Metrics(Metrics),
     /// The configuration
-    #[command(subcommand)]
-    Config(Config),
+    Config(Below<Config>),
     /// Add this program to the configuration of Docker, containerd or podman
     Install(Install),
     /// Remove this program from the configuration of Docker, containerd or podman
@@ -154,6 +170,14 @@ pub enum Verb {
     Doctor(Doctor),
     /// Finish or undo the changes of the pool that processes left incomplete when they died
     Gc(Gc),
+}
+
+// The verbs below a verb. They are arguments of the verb, because clap defers the arguments of a verb, but not its subcommands.
+#[derive(Debug, Args)]
+pub struct Below<V: Subcommand> {
+    /// The verb.
+    #[command(subcommand)]
+    pub verb: V,
 }
 
 impl Verb {
@@ -222,78 +246,4 @@ impl Verb {
 }
 
 #[cfg(test)]
-mod tests {
-    use clap::CommandFactory;
-
-    use super::*;
-
-    /// The verb's own doc comment must win over the doc comment of its flags.
-    #[test]
-    fn the_help_of_a_verb_begins_with_what_the_verb_does() {
-        let help = |words: &[&str]| {
-            Cli::try_parse_from([&["sharedroot"], words].concat()).unwrap_err().to_string()
-        };
-        let whole = help(&["--help"]);
-        let list = whole.split("Commands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
-        let mut seen = 0;
-        for line in list.lines().filter(|line| line.starts_with("  ") && !line.starts_with("   ")) {
-            let (verb, does) = line.trim().split_once(' ').unwrap();
-            if verb != "help" {
-                let first = help(&[verb, "-h"]).lines().next().unwrap().to_owned();
-                assert!(first.starts_with(does.trim()), "{verb}: {first:?} is not {does:?}");
-                seen += 1;
-            }
-        }
-        assert!(seen > 20, "{seen} verbs in {list}");
-    }
-
-    #[test]
-    fn every_help_is_one_screen() {
-        /// Rows and columns.
-        const SCREEN: (usize, usize) = (50, 100);
-        let mut seen = 0;
-        let mut pending = vec![vec!["sharedroot".to_owned()]];
-        while let Some(path) = pending.pop() {
-            let words = path.iter().map(String::as_str).chain(["--help"]);
-            let command = Cli::command().term_width(SCREEN.1);
-            let help = command.try_get_matches_from(words).unwrap_err().to_string();
-            let wide = help.lines().map(|line| line.chars().count()).max().unwrap_or(0);
-            let size = (help.lines().count(), wide);
-            assert!(size.0 <= SCREEN.0 && size.1 <= SCREEN.1, "{path:?}: {size:?}\n{help}");
-            seen += 1;
-            let list = help.split("Commands:\n").nth(1).unwrap_or_default();
-            let list = list.lines().take_while(|line| !line.is_empty());
-            let names = list.filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
-            let below = names.filter(|name| !name.is_empty() && *name != "help");
-            pending.extend(below.map(|name| [&path[..], &[name.to_owned()]].concat()));
-        }
-        assert!(seen > 40, "{seen} helps");
-    }
-
-    #[test]
-    fn every_captured_command_line_parses() {
-        let fixtures = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures");
-        let mut seen = 0;
-        for folder in std::fs::read_dir(fixtures).unwrap() {
-            for file in std::fs::read_dir(folder.unwrap().path()).unwrap() {
-                let path = file.unwrap().path();
-                if path.extension().is_none_or(|e| e != "argv") {
-                    continue;
-                }
-                let text = std::fs::read_to_string(&path).unwrap();
-                let line = text.lines().next().unwrap().strip_prefix("argv: RUNTIME").unwrap();
-                // One capture shows where Docker puts "runtimeArgs". Its argument is an example that no runtime has.
-                let words = line.split_whitespace().filter(|w| *w != "--debug-arg-example=1");
-                let cli = Cli::try_parse_from(["sharedroot"].into_iter().chain(words));
-                assert!(cli.is_ok(), "{}: {}", path.display(), cli.unwrap_err());
-                seen += 1;
-            }
-        }
-        assert!(seen >= 40, "{seen} captured command lines");
-    }
-
-    #[test]
-    fn the_definition_is_consistent() {
-        Cli::command().debug_assert();
-    }
-}
+mod tests;

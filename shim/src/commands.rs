@@ -33,8 +33,8 @@ use crate::starts::{self, Step};
 /// [`LifecycleError`], which the caller prints.
 pub fn run(cli: Cli) -> Result<u8, LifecycleError> {
     let Cli { global, verb } = cli;
-    if let Verb::Config(verb) = &verb {
-        admin::config::run(&global, verb)?;
+    if let Verb::Config(below) = &verb {
+        admin::config::run(&global, &below.verb)?;
         return Ok(0);
     }
     if !matches!(verb, Verb::Spec(_) | Verb::Features) {
@@ -59,14 +59,14 @@ pub fn run(cli: Cli) -> Result<u8, LifecycleError> {
         Verb::List(args) => list::list(&global, &config, &args)?,
         Verb::Spec(args) => spec::write(&args.bundle)?,
         Verb::Features => return features::print(&global, &config),
-        Verb::Pool(verb) => admin::pool::run(&config, verb)?,
+        Verb::Pool(below) => admin::pool::run(&config, below.verb)?,
         Verb::Status { json } => admin::status::status(&config.bases()?, json)?,
         Verb::Top(args) => admin::top::top(&config.bases()?, &args)?,
         Verb::Metrics(args) => admin::metrics::metrics(&config.bases()?, &args)?,
         Verb::Gc(args) => admin::gc::collect(&config.bases()?, &args)?,
         Verb::Install(args) => admin::install::install(&config, &args)?,
         Verb::Uninstall(args) => admin::install::uninstall(&config, &args)?,
-        Verb::Image(verb) => admin::image::run(&config.bases()?, verb)?,
+        Verb::Image(below) => admin::image::run(&config.bases()?, below.verb)?,
         // The other verbs name a container.
         _ => {}
     }

@@ -30,7 +30,6 @@ pub mod verbs;
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use sharedroot_engine::stand_in;
 use sharedroot_sys::chain::chain;
 use sharedroot_sys::process_start::began;
@@ -44,7 +43,7 @@ pub fn run() -> ExitCode {
         return failed;
     }
     early::seal_early();
-    let cli = cli::Cli::parse();
+    let cli = cli::Cli::of_process();
     if let Err(error) = log::start(&cli) {
         say_aside!("sharedroot: open the log file {:?}: {error}", cli.global.log);
         return ExitCode::FAILURE;

@@ -30,9 +30,9 @@ use sharedroot_format::ContainerId;
 use sharedroot_sys::chain::readable;
 use sharedroot_sys::say_aside;
 use tracing::field::{Field, Visit};
-use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::filter::LevelFilter;
-use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing::level_filters::LevelFilter;
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
 
 pub use journal::deliver;
 pub use whole::whole;
@@ -76,7 +76,7 @@ fn begin(global: &Global, file: Option<File>) -> std::io::Result<()> {
     engine_log::open()?;
     let lines = Lines { file, format: global.log_format, debug: global.debug };
     // A second call in one process would be a mistake in this program. The first call stays in force.
-    let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(lines));
+    let _ = tracing::subscriber::set_global_default(lines);
     // An engine shows its user the last error in the log file. Without this line, the user would see only the exit code of a
     // panic.
     std::panic::set_hook(Box::new(|panic| {
@@ -98,20 +98,24 @@ struct Lines {
     debug: bool,
 }
 
-impl<S: Subscriber> Layer<S> for Lines {
-    fn enabled(&self, metadata: &tracing::Metadata<'_>, _: Context<'_, S>) -> bool {
+/// Spans are not looked at. So this is no layer on the registry of tracing-subscriber, which makes room for 4,096 threads at the
+/// start of every command.
+impl Subscriber for Lines {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         let (level, ours) = (*metadata.level(), is_ours(metadata));
         // The engine logs each error that it returns. The returned error is reported.
-        self.debug
-            || (!ours && level == Level::ERROR)
-            || (ours && (self.writes(metadata) || (journal::is_told() && level <= Level::INFO)))
+        !metadata.is_span()
+            && (self.debug
+                || (!ours && level == Level::ERROR)
+                || (ours
+                    && (self.writes(metadata) || (journal::is_told() && level <= Level::INFO))))
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
         (!self.debug).then_some(LevelFilter::INFO)
     }
 
-    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+    fn event(&self, event: &Event<'_>) {
         let metadata = event.metadata();
         let mut text = Text::default();
         event.record(&mut text);
@@ -133,18 +137,31 @@ impl<S: Subscriber> Layer<S> for Lines {
             self.write(level, &text);
         }
     }
+
+    // Never called, because no span is enabled.
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
 }
 
 impl Lines {
     /// Whether a message of this program goes to the log file, or to standard error if there is no log file.
-    fn writes(&self, metadata: &tracing::Metadata<'_>) -> bool {
+    fn writes(&self, metadata: &Metadata<'_>) -> bool {
         // A terminal shows failures and warnings. The log file also has the decisions.
         let most = if self.file.is_some() { Level::INFO } else { Level::WARN };
         self.debug || (*metadata.level() <= most && metadata.target() != STORY)
     }
 
     /// Handles a message of the engine.
-    fn engines(&self, metadata: &tracing::Metadata<'_>, words: &str) {
+    fn engines(&self, metadata: &Metadata<'_>, words: &str) {
         if *metadata.level() == Level::ERROR {
             engine_log::keep(words);
         }
@@ -170,7 +187,7 @@ impl Lines {
     }
 }
 
-fn is_ours(metadata: &tracing::Metadata<'_>) -> bool {
+fn is_ours(metadata: &Metadata<'_>) -> bool {
     metadata.target().starts_with("sharedroot")
 }
 
@@ -217,12 +234,22 @@ mod tests {
         assert_eq!(text.matches('\n').count(), 1);
     }
 
+    /// `whole` asks whether a debug message would be logged.
+    #[test]
+    fn with_debug_each_message_is_enabled_and_no_span() {
+        let lines = Lines { file: None, format: LogFormat::Text, debug: true };
+        tracing::subscriber::with_default(lines, || {
+            assert!(tracing::enabled!(Level::DEBUG));
+            assert!(tracing::error_span!("a step of the engine").is_disabled());
+        });
+    }
+
     #[test]
     fn no_message_has_the_number_of_an_error() {
         let (mut read, written) = std::io::pipe().unwrap();
         let file = File::from(std::os::fd::OwnedFd::from(written));
         let lines = Lines { file: Some(Mutex::new(file)), format: LogFormat::Json, debug: false };
-        tracing::subscriber::with_default(tracing_subscriber::registry().with(lines), || {
+        tracing::subscriber::with_default(lines, || {
             let error = std::io::Error::from_raw_os_error(2);
             tracing::warn!("open /x: {error}");
             tracing::error!(error = %error, "open /y");

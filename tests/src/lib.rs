@@ -31,6 +31,7 @@
 //! | `snapshotter.rs` | the snapshotter, and containerd with it |
 //! | `shim_socket.rs` | a shim that a test calls at its socket |
 //! | `daemon.rs` | the Docker daemon with more runtimes |
+//! | `systemd.rs` | units of systemd, and the cgroups of processes in them |
 
 pub mod attack;
 pub mod beside;
@@ -58,5 +59,6 @@ pub mod shim;
 pub mod shim_socket;
 pub mod snapshotter;
 pub mod stack;
+pub mod systemd;
 pub mod tree;
 pub mod view;

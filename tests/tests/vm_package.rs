@@ -18,6 +18,7 @@ use sharedroot_tests::package::{PROGRAM, built, later};
 use sharedroot_tests::pool::{has, is_active};
 use sharedroot_tests::runtime::Runtime;
 use sharedroot_tests::stack::Image;
+use sharedroot_tests::systemd::property;
 use sharedroot_tests::tree;
 
 const CONFIG: &str = "/etc/sharedroot/config.toml";
@@ -81,10 +82,6 @@ fn dpkg(words: &[&str]) -> Output {
 fn said(output: Output) -> String {
     assert_eq!(output.status, 0, "{output}");
     format!("{}{}", output.stdout, output.stderr)
-}
-
-fn property(unit: &str, name: &str) -> String {
-    out(&["systemctl", "show", "--value", "--property", name, unit])
 }
 
 fn everything_is_in_its_place() {

@@ -85,6 +85,25 @@ impl Place {
         run("dmsetup", &["message", &device, "0", "release_metadata_snap"]);
         list.split_whitespace().map(|id| id.parse().expect("a thin id")).collect()
     }
+
+    /// Does what a reset of the machine does: removes devices and loop devices, and deactivates nothing.
+    pub(crate) fn reset(&self) {
+        for device in self.dm_devices().iter().rev() {
+            run("dmsetup", &["remove", "--retry", device]);
+        }
+        for file in [self.data(), self.metadata()] {
+            if let Some(node) = loop_of(&file) {
+                run("losetup", &["-d", &node]);
+            }
+        }
+        fs::remove_dir_all(&self.config.run_dir).expect("the run directory is on a tmpfs");
+    }
+
+    /// Checks that the pool has neither dm devices nor loop devices.
+    pub(crate) fn nothing_is_active(&self) {
+        assert_eq!(self.dm_devices(), Vec::<String>::new());
+        assert_eq!((loop_of(&self.data()), loop_of(&self.metadata())), (None, None));
+    }
 }
 
 impl Drop for Place {

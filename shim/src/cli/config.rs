@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 
-/// `config`
+// `config`
 #[derive(Debug, Subcommand)]
 pub enum Config {
     /// Print every key with its value and its origin: the default, the file or the environment

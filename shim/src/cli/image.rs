@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
-/// `image`
+// `image`
 #[derive(Debug, Subcommand)]
 pub enum Image {
     /// Make the base of an image that no engine of this host has pulled

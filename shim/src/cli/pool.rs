@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 
 use crate::config::Size;
 
-/// `pool`
+// `pool`
 #[derive(Debug, Subcommand)]
 pub enum Pool {
     /// Make the pool on loop files, on two block devices, or on a thin pool of LVM

@@ -16,9 +16,7 @@ use sharedroot_engine::Places;
 use sharedroot_sys::resolve::Resolve;
 
 use super::error::RootError;
-
-/// The kernel's bound for symbolic links.
-const MOST_LINKS: usize = 40;
+use super::way::{MOST_LINKS, MOST_REST, Way};
 
 /// How many names the kernel may look up for all paths of a configuration together. For each name of a path with links this module
 /// opens the whole way from the root to the name. 40 links of 2,000 names in a deep directory would take the kernel 164 million
@@ -27,10 +25,6 @@ const MOST_LOOKUPS: usize = 1 << 23;
 
 /// How many names the kernel may look up for a path in which one more link than [`MOST_LINKS`] is left, whoever opens that path.
 const LOOKUPS_OF_LINKS: usize = (MOST_LINKS + 1) * 2048;
-
-/// How many bytes the names that are still to be followed may have, with a `/` for each: PATH_MAX. 40 links, each of which leads on
-/// through the next in its first name, would have 82,000 names, which no system call takes.
-const MOST_REST: usize = 4096;
 
 /// The path, absolute and without `..`.
 pub(super) fn is_plain(path: &Path) -> bool {
@@ -149,74 +143,6 @@ enum Walk {
     Ended(PathBuf),
     /// At the place of a mount, with the rest of the path.
     Covered(PathBuf),
-}
-
-/// How far a path is resolved.
-struct Way {
-    /// The absolute path so far, without links.
-    at: PathBuf,
-    /// How many names this path has.
-    names: usize,
-    /// The depth from which on nothing exists.
-    missing: Option<usize>,
-    /// The names that are still to be followed, the next one last.
-    rest: Vec<OsString>,
-    /// How many bytes these names have, with a `/` for each.
-    bytes: usize,
-    /// How many links were followed.
-    links: usize,
-}
-
-impl Way {
-    fn of(path: &Path) -> Self {
-        let at = PathBuf::from("/");
-        let mut way = Self { at, names: 0, missing: None, rest: Vec::new(), bytes: 0, links: 0 };
-        way.follow_first(path);
-        way
-    }
-
-    fn follow_first(&mut self, path: &Path) {
-        let names = path.components().rev().map(|part| part.as_os_str().to_owned());
-        for name in names {
-            self.bytes += name.len() + 1;
-            self.rest.push(name);
-        }
-    }
-
-    fn up(&mut self) {
-        if self.at.pop() {
-            self.names -= 1;
-        }
-        self.missing = self.missing.filter(|depth| *depth <= self.names);
-    }
-
-    /// Whether no further link is followed: nothing exists here, or there were too many links. The kernel would follow those that
-    /// are left on the way, each time.
-    fn has_ended(&self) -> bool {
-        self.missing.is_some() || self.links >= MOST_LINKS
-    }
-
-    /// Goes to `name`, or to where the link of that name leads, which `look` reads.
-    fn down(
-        &mut self,
-        name: &OsString,
-        look: impl FnOnce(&Path) -> Result<Option<PathBuf>, Errno>,
-    ) {
-        self.at.push(name);
-        self.names += 1;
-        match look(&self.at) {
-            Ok(Some(target)) => {
-                self.links += 1;
-                self.up();
-                if target.is_absolute() {
-                    (self.at, self.names) = (PathBuf::from("/"), 0);
-                }
-                self.follow_first(&target);
-            }
-            Ok(None) => {}
-            Err(_) => self.missing = Some(self.names),
-        }
-    }
 }
 
 /// The target of the link at `path`, whose directory has no link in its own path. `None` if there is another file.

@@ -10,6 +10,7 @@ mod make;
 mod needs;
 mod over_proc;
 mod plan;
+mod way;
 
 pub use destinations::{lead_into_mounts, places};
 pub use devices::device_in_root;

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use sharedroot_sys::process::{CGROUPS, has_unified_cgroups};
 
 use super::cgroup::{is_frozen, is_gone};
-use super::{cgroup_end, unit};
+use super::{cgroup_processes, unit};
 use crate::spec::error::SpecError;
 
 /// Refuses a cgroup that has processes or is frozen, as runc does since 1.2. An empty cgroup is accepted: a daemon, or
@@ -40,7 +40,7 @@ pub fn refuse_others(spec: &Spec, id: &str) -> Result<(), SpecError> {
     }
     let found = match &dir {
         Some(dir) if is_frozen(dir) == Some(true) => return Err(SpecError::CgroupFrozen { path }),
-        Some(dir) if is_v2 => v2(dir, Instant::now() + cgroup_end::LONGEST),
+        Some(dir) if is_v2 => v2(dir, Instant::now() + cgroup_processes::LONGEST),
         Some(dir) => v1(dir),
         None if is_v2 => Ok(None),
         None => unit_v1(&path, id),
@@ -54,7 +54,7 @@ pub fn refuse_others(spec: &Spec, id: &str) -> Result<(), SpecError> {
 
 /// A process in a cgroup of version 2 or below it. A cgroup that is gone has none.
 fn v2(dir: &Path, end: Instant) -> io::Result<Option<i32>> {
-    match cgroup_end::first_process(dir, end) {
+    match cgroup_processes::first_process(dir, end) {
         Err(Errno::NOENT) => Ok(None),
         found => Ok(found?),
     }
@@ -93,7 +93,7 @@ mod tests {
     fn a_time_out_is_no_empty_cgroup() {
         let place = std::env::temp_dir().join(format!("sharedroot-in-use-{}", std::process::id()));
         std::fs::create_dir_all(place.join("below")).unwrap();
-        let later = Instant::now() + cgroup_end::LONGEST;
+        let later = Instant::now() + cgroup_processes::LONGEST;
         assert_eq!(v2(&place, later).unwrap(), None);
         let error = v2(&place, Instant::now()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);

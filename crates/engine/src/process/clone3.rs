@@ -70,7 +70,7 @@ impl TargetCgroup {
             if pids == PidNamespace::Shared {
                 let _ = fs::write(self.dir.join("cgroup.kill"), "1");
             }
-            crate::container::cgroup::remove(&self.dir);
+            crate::container::cgroup_removal::remove(&self.dir);
         }
     }
 }

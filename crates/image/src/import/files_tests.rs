@@ -1,29 +1,22 @@
 use std::fs;
 use std::io::Write;
 
-use tar::{EntryType, Header};
+use tar::EntryType;
 
 use sharedroot_sys::chain::chain;
 
-use super::super::testing::Tar;
+use super::super::testing::{Tar, gnu_header};
 use super::*;
 
 /// What `Files::open` says of a tar whose last header claims `size` bytes (GNU's base 256), with `content` behind it.
 fn opened(size: u64, content: &[u8]) -> Result<Files, ImportError> {
     let name = format!("sharedroot-files-{}-{size}-{}", std::process::id(), content.len());
     let path = std::env::temp_dir().join(name);
-    let mut header = Header::new_gnu();
-    header.set_entry_type(EntryType::Regular);
-    header.as_old_mut().name[..4].copy_from_slice(b"file");
-    header.set_mode(0o644);
-    header.set_uid(0);
-    header.set_gid(0);
-    header.set_mtime(0);
-    header.set_size(0);
-    header.as_old_mut().size = [0; 12];
-    header.as_old_mut().size[0] = 0x80;
-    header.as_old_mut().size[4..].copy_from_slice(&size.to_be_bytes());
-    header.set_cksum();
+    let header = gnu_header(EntryType::Regular, "file", |header| {
+        header.as_old_mut().size = [0; 12];
+        header.as_old_mut().size[0] = 0x80;
+        header.as_old_mut().size[4..].copy_from_slice(&size.to_be_bytes());
+    });
     let mut file = File::create(&path).unwrap();
     file.write_all(header.as_bytes()).unwrap();
     file.write_all(content).unwrap();

@@ -5,23 +5,19 @@ use std::os::unix::fs::MetadataExt;
 
 use tar::{EntryType, Header};
 
-use super::super::testing::{Tar, Unpacked, record};
+use super::super::testing::{Tar, Unpacked, header, record};
 
 const CAPABILITY: [u8; 20] = [1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
 /// The entry of a hard link with an owner, a mode and a time of its own.
 fn link(name: &str, target: &str) -> Header {
-    let mut header = Header::new_ustar();
-    header.set_path(name).unwrap();
-    header.set_link_name_literal(target).unwrap();
-    header.set_entry_type(EntryType::Link);
-    header.set_mode(0o4711);
-    header.set_uid(7);
-    header.set_gid(8);
-    header.set_size(0);
-    header.set_mtime(1234);
-    header.set_cksum();
-    header
+    header(EntryType::Link, name, |header| {
+        header.set_link_name_literal(target).unwrap();
+        header.set_mode(0o4711);
+        header.set_uid(7);
+        header.set_gid(8);
+        header.set_mtime(1234);
+    })
 }
 
 /// Docker and containerd give the file what the entry of the link says.

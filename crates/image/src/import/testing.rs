@@ -26,38 +26,29 @@ impl Tar {
 
     /// Adds an entry. Its name is not checked.
     pub(super) fn raw(mut self, kind: EntryType, name: &[u8], link: &[u8], content: &[u8]) -> Self {
-        let mut header = Header::new_ustar();
-        header.set_entry_type(kind);
-        header.set_mode(if kind.is_dir() { 0o755 } else { 0o644 });
-        header.set_uid(0);
-        header.set_gid(0);
-        header.set_mtime(1000);
-        header.set_size(content.len() as u64);
-        let mut records = Vec::new();
-        match name.len() {
-            0..=100 => header.as_old_mut().name[..name.len()].copy_from_slice(name),
-            _ => records.extend(record(b"path", name)),
+        let (mut records, mut short) = (Vec::new(), name);
+        if name.len() > 100 {
+            records.extend(record(b"path", name));
+            short = b"";
         }
-        match link.len() {
-            0..=100 => header.as_old_mut().linkname[..link.len()].copy_from_slice(link),
-            _ => records.extend(record(b"linkpath", link)),
-        }
+        let header = header(kind, short, |header| {
+            header.set_size(content.len() as u64);
+            match link.len() {
+                0..=100 => header.as_old_mut().linkname[..link.len()].copy_from_slice(link),
+                _ => records.extend(record(b"linkpath", link)),
+            }
+        });
         if !records.is_empty() {
             self = self.pax(&records);
         }
-        header.set_cksum();
-        self.0.append(&header, content).unwrap();
-        self
+        self.header(&header, content)
     }
 
     /// Adds a pax header for the next entry.
-    pub(super) fn pax(mut self, records: &[u8]) -> Self {
-        let mut header = Header::new_ustar();
-        header.set_entry_type(EntryType::XHeader);
-        header.set_size(records.len() as u64);
-        header.set_cksum();
-        self.0.append(&header, records).unwrap();
-        self
+    pub(super) fn pax(self, records: &[u8]) -> Self {
+        let size = records.len() as u64;
+        let header = header(EntryType::XHeader, "", |header| header.set_size(size));
+        self.header(&header, records)
     }
 
     pub(super) fn file(self, name: &str, content: &str) -> Self {
@@ -84,6 +75,43 @@ impl Tar {
     pub(super) fn bytes(self) -> Vec<u8> {
         self.0.into_inner().unwrap()
     }
+}
+
+/// The header of an entry of root's that has no content: of the form ustar, with the usual mode of a file or a directory. The
+/// name, of at most 100 bytes, is not checked. `change` changes the header before its checksum is set.
+pub(super) fn header(
+    kind: EntryType,
+    name: impl AsRef<[u8]>,
+    change: impl FnOnce(&mut Header),
+) -> Header {
+    filled(Header::new_ustar(), kind, name.as_ref(), change)
+}
+
+/// The same as [`header`], of GNU's form.
+pub(super) fn gnu_header(
+    kind: EntryType,
+    name: impl AsRef<[u8]>,
+    change: impl FnOnce(&mut Header),
+) -> Header {
+    filled(Header::new_gnu(), kind, name.as_ref(), change)
+}
+
+fn filled(
+    mut header: Header,
+    kind: EntryType,
+    name: &[u8],
+    change: impl FnOnce(&mut Header),
+) -> Header {
+    header.set_entry_type(kind);
+    header.as_old_mut().name[..name.len()].copy_from_slice(name);
+    header.set_mode(if kind.is_dir() { 0o755 } else { 0o644 });
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(1000);
+    header.set_size(0);
+    change(&mut header);
+    header.set_cksum();
+    header
 }
 
 /// A record of a pax header.

@@ -5,9 +5,9 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
-use tar::{EntryType, Header};
+use tar::EntryType;
 
-use super::super::testing::{Tar, Unpacked, record};
+use super::super::testing::{Tar, Unpacked, header, record};
 
 fn unpacked(tars: &[Vec<u8>]) -> Unpacked {
     Unpacked::of(tars).unwrap()
@@ -134,18 +134,14 @@ fn root_names_of_any_bytes_and_255_of_them() {
 #[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn root_devices_fifos_owners_modes_times_and_attributes() {
     let device = |kind, name: &str, minor| {
-        let mut header = Header::new_ustar();
-        header.set_path(name).unwrap();
-        header.set_entry_type(kind);
-        header.set_mode(0o4711);
-        header.set_uid(7);
-        header.set_gid(8);
-        header.set_size(0);
-        header.set_mtime(1234);
-        header.set_device_major(u32::from(kind == EntryType::Char)).unwrap();
-        header.set_device_minor(minor).unwrap();
-        header.set_cksum();
-        header
+        header(kind, name, |header| {
+            header.set_mode(0o4711);
+            header.set_uid(7);
+            header.set_gid(8);
+            header.set_mtime(1234);
+            header.set_device_major(u32::from(kind == EntryType::Char)).unwrap();
+            header.set_device_minor(minor).unwrap();
+        })
     };
     let capability = [1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0x0a, 0, 0, 0, 0, 0, 0, 0];
     let records = [
@@ -268,16 +264,15 @@ fn root_a_mode_cuts_the_rights_of_an_acl() {
 
 #[test]
 fn root_a_directory_without_a_header_is_the_one_below() {
-    let mut header = Header::new_ustar();
-    header.set_path("dir").unwrap();
-    header.set_entry_type(EntryType::Directory);
-    header.set_mode(0o2750);
-    header.set_uid(5);
-    header.set_gid(6);
-    header.set_mtime(55);
-    header.set_size(0);
-    header.set_cksum();
-    let below = Tar::new().header(&header, b"").file("dir/a", "").bytes();
+    let directory = |name: &str| {
+        header(EntryType::Directory, name, |header| {
+            header.set_mode(0o2750);
+            header.set_uid(5);
+            header.set_gid(6);
+            header.set_mtime(55);
+        })
+    };
+    let below = Tar::new().header(&directory("dir"), b"").file("dir/a", "").bytes();
     let layers = unpacked(&[below, Tar::new().file("dir/b", "").file("new/c", "").bytes()]);
     let tree = layers.merged();
     let stat = fs::symlink_metadata(tree.path("dir")).unwrap();
@@ -286,10 +281,7 @@ fn root_a_directory_without_a_header_is_the_one_below() {
     assert_eq!((stat.mode() & 0o7777, stat.uid(), stat.mtime()), (0o755, 0, 1));
     assert_eq!(tree.names("dir"), ["a", "b"]);
     // Also by way of a link of the layer: the one below is where the link leads.
-    let mut header = header.clone();
-    header.set_path("real/dir").unwrap();
-    header.set_cksum();
-    let below = Tar::new().header(&header, b"").file("s/dir/x", "").bytes();
+    let below = Tar::new().header(&directory("real/dir"), b"").file("s/dir/x", "").bytes();
     let above = Tar::new().dir("real").symlink("s", "real").file("s/dir/b", "").bytes();
     let layers = unpacked(&[below, above]);
     let stat = fs::symlink_metadata(layers.dir.path().join("1/real/dir")).unwrap();

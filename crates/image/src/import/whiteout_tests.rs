@@ -6,7 +6,7 @@ use tar::{EntryType, Header};
 use super::super::super::testing::shell;
 use super::super::allowance::Allowance;
 use super::super::lower_layers::LowerLayers;
-use super::super::testing::{Tar, Unpacked};
+use super::super::testing::{Tar, Unpacked, header};
 
 fn unpacked(tars: &[Vec<u8>]) -> Unpacked {
     Unpacked::of(tars).unwrap()
@@ -149,18 +149,11 @@ fn root_a_device_that_is_a_whiteout_replaces_what_the_layer_had() {
 }
 
 fn whiteout_device(name: &str) -> Header {
-    let mut header = Header::new_ustar();
-    header.set_path(name).unwrap();
-    header.set_entry_type(EntryType::Char);
-    header.set_mode(0);
-    header.set_uid(0);
-    header.set_gid(0);
-    header.set_mtime(1000);
-    header.set_size(0);
-    header.set_device_major(0).unwrap();
-    header.set_device_minor(0).unwrap();
-    header.set_cksum();
-    header
+    header(EntryType::Char, name, |header| {
+        header.set_mode(0);
+        header.set_device_major(0).unwrap();
+        header.set_device_minor(0).unwrap();
+    })
 }
 
 /// A file at the end of `depth` directories, which no entry names.

@@ -4,7 +4,7 @@
 use tar::{EntryType, Header};
 
 use super::super::fuzz::list;
-use super::super::testing::{Tar, record};
+use super::super::testing::{Tar, header, record};
 
 const LONG_NAME: EntryType = EntryType::GNULongName;
 const LONG_LINK: EntryType = EntryType::GNULongLink;
@@ -27,17 +27,7 @@ fn names_of(tar: &[u8]) -> Vec<String> {
 
 /// A file `name` of no content whose header is changed.
 fn changed(name: &str, change: impl FnOnce(&mut [u8; 512])) -> Header {
-    let mut header = Header::new_ustar();
-    header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
-    header.set_entry_type(EntryType::Regular);
-    header.set_mode(0o644);
-    header.set_uid(0);
-    header.set_gid(0);
-    header.set_mtime(1000);
-    header.set_size(0);
-    change(header.as_mut_bytes());
-    header.set_cksum();
-    header
+    header(EntryType::Regular, name, |header| change(header.as_mut_bytes()))
 }
 
 fn file(name: &str, change: impl FnOnce(&mut [u8; 512])) -> Tar {

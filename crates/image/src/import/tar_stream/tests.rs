@@ -3,9 +3,9 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
-use tar::{EntryType, Header};
+use tar::EntryType;
 
-use super::super::testing::{Tar, Unpacked, record};
+use super::super::testing::{Tar, Unpacked, gnu_header, header, record};
 
 fn unpacked(tars: &[Vec<u8>]) -> Unpacked {
     Unpacked::of(tars).unwrap()
@@ -28,21 +28,15 @@ fn root_sparse_files_of_every_form_and_holes_of_plain_ones() {
         byte
     };
     // GNU's old form.
-    let mut header = Header::new_gnu();
-    header.set_path("file").unwrap();
-    header.set_entry_type(EntryType::GNUSparse);
-    header.set_mode(0o644);
-    header.set_uid(0);
-    header.set_gid(0);
-    header.set_mtime(0);
-    header.set_size(8);
-    let gnu = header.as_gnu_mut().unwrap();
-    gnu.set_real_size(TIB);
-    for (n, offset) in [0, TIB - 4].into_iter().enumerate() {
-        gnu.sparse[n].set_offset(offset);
-        gnu.sparse[n].set_length(4);
-    }
-    header.set_cksum();
+    let header = gnu_header(EntryType::GNUSparse, "file", |header| {
+        header.set_size(8);
+        let gnu = header.as_gnu_mut().unwrap();
+        gnu.set_real_size(TIB);
+        for (n, offset) in [0, TIB - 4].into_iter().enumerate() {
+            gnu.sparse[n].set_offset(offset);
+            gnu.sparse[n].set_length(4);
+        }
+    });
     let old = Tar::new().header(&header, b"headtail");
     // pax's forms 1.0 and 0.1.
     let tib = TIB.to_string();
@@ -115,10 +109,7 @@ fn root_what_is_no_tar_says_where() {
     assert!(Unpacked::error(&[wrong]).contains("checksum"), "a header was changed");
     let unknown = Tar::new().raw(EntryType::new(b'V'), b"volume", b"", b"").bytes();
     assert!(Unpacked::error(&[unknown]).contains("type 'V'"));
-    let mut huge = Header::new_gnu();
-    huge.set_entry_type(EntryType::GNULongName);
-    huge.set_size(1 << 40);
-    huge.set_cksum();
+    let huge = gnu_header(EntryType::GNULongName, "", |header| header.set_size(1 << 40));
     assert!(Unpacked::error(&[huge.as_bytes().to_vec()]).contains("bytes of names"));
 }
 
@@ -179,15 +170,10 @@ fn root_names_and_types_are_those_that_an_engine_takes() {
     assert_eq!(fs::metadata(place(&layers, "file")).unwrap().len(), 8);
 
     for (letter, is_dir) in [(0, true), (b'0', false)] {
-        let mut header = Header::new_ustar();
-        header.as_old_mut().name[..2].copy_from_slice(b"x/");
-        header.set_mode(0o755);
-        header.set_uid(0);
-        header.set_gid(0);
-        header.set_mtime(0);
-        header.set_size(0);
-        header.as_old_mut().linkflag = [letter];
-        header.set_cksum();
+        let header = header(EntryType::Regular, "x/", |header| {
+            header.set_mode(0o755);
+            header.as_old_mut().linkflag = [letter];
+        });
         let layers = unpacked(&[Tar::new().header(&header, b"").bytes()]);
         assert_eq!(place(&layers, "x").is_dir(), is_dir, "{letter}");
     }
