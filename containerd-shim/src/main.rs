@@ -10,6 +10,7 @@
 //! | `start`, `delete` | what containerd executes |
 //! | `group` | which containers have one server |
 //! | `own_call` | what `start` and `delete` tell a living server |
+//! | `engine` | the option that names another OCI runtime |
 //! | `place` | where a shim listens, and where its containers' state is |
 //! | `serve` | the server's process, from its first step on |
 //! | `server/` | the loop that answers containerd |
@@ -22,6 +23,7 @@
 
 mod delete;
 mod descriptors;
+mod engine;
 mod group;
 mod helper;
 mod log;

@@ -16,6 +16,7 @@ use sharedroot_sys::private_dir::{PrivateDirError, private_dir};
 use sharedroot_task::Id;
 use sharedroot_task::start::{BadInput, Input, MAX_INPUT, RuntimeOptions, Start, address};
 
+use crate::engine;
 use crate::group::{Common, Group, Program};
 use crate::own_call::{self, Answer, OwnCall};
 use crate::place::{self, ADDRESS_FILE};
@@ -151,14 +152,13 @@ fn refuse(options: &RuntimeOptions) -> Result<(), StartError> {
     const CONFIGURATION: &str = "the shim reads /etc/sharedroot/config.toml";
     let refused = match options {
         RuntimeOptions::None => return Ok(()),
-        RuntimeOptions::Runc(options) => vec![
-            ("ShimCgroup", options.shim_cgroup.clone(), "the shim stays in containerd's cgroup"),
-            (
-                "BinaryName",
-                options.binary_name.clone(),
-                "the shim has the engine in it; use io.containerd.runc.v2 for another OCI runtime",
-            ),
-        ],
+        RuntimeOptions::Runc(options) => {
+            vec![(
+                "ShimCgroup",
+                options.shim_cgroup.clone(),
+                "the shim stays in containerd's cgroup",
+            )]
+        }
         RuntimeOptions::Any(options) => vec![
             ("TypeUrl", options.type_url.clone(), "the shim has no options of its own"),
             ("ConfigPath", options.config_path.clone(), CONFIGURATION),
@@ -172,11 +172,13 @@ fn refuse(options: &RuntimeOptions) -> Result<(), StartError> {
 }
 
 /// The lines of a runtime's options in containerd's configuration, which CRI passes as text to a shim that it does not know.
-/// Without `SystemdCgroup`: CRI and Docker write the path of a cgroup in the form of its driver, which the shim knows by that.
+/// Without `BinaryName`, which names the engine, and `SystemdCgroup`: CRI and Docker write the path of a cgroup in the form of its
+/// driver, which the shim knows by that.
 fn unknown_lines(body: &[u8]) -> String {
     let is_unknown = |line: &&str| {
         let words: Vec<_> = line.split('=').map(str::trim).collect();
         !matches!(words[..], [""] | ["SystemdCgroup", "true" | "false"])
+            && engine::of_line(line).is_none()
     };
     let text = String::from_utf8_lossy(body);
     text.lines().filter(is_unknown).map(str::trim).collect::<Vec<_>>().join("; ")
@@ -221,6 +223,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_socket_of_a_killed_server_is_replaced() {
+        let dir = std::env::temp_dir().join(format!("shim-start-{}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        let socket = dir.join("socket");
+        // Dropped, as by a SIGKILL: the socket's name stays.
+        drop(listen(&socket).unwrap());
+        let listener = listen(&socket).unwrap();
+        std::os::unix::net::UnixStream::connect(&socket).unwrap();
+        listener.accept().unwrap();
+        assert_eq!(fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o600);
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
     fn options_that_mean_nothing_here_are_refused_by_their_names() {
         let runc = |options| refuse(&RuntimeOptions::Runc(options));
         let any = |options| refuse(&RuntimeOptions::Any(options));
@@ -234,10 +250,13 @@ mod tests {
         any(body("SystemdCgroup = true\n\n")).unwrap();
         let said = |refused: Result<(), StartError>| refused.unwrap_err().to_string();
         let name = runc::Options { binary_name: "crun".to_owned(), ..runc::Options::default() };
-        assert!(said(runc(name)).contains("BinaryName (\"crun\")"));
+        runc(name).unwrap();
+        let cgroup = runc::Options { shim_cgroup: "/shim".to_owned(), ..runc::Options::default() };
+        assert!(said(runc(cgroup)).contains("ShimCgroup (\"/shim\")"));
         let path = any_runtime::Options { config_path: "/x".to_owned(), ..body("") };
         assert!(said(any(path)).contains("ConfigPath (\"/x\")"));
-        let text = said(any(body("SystemdCgroup = true\nBinaryName = \"crun\"\n[a]\n")));
-        assert!(text.contains(r#"ConfigBody ("BinaryName = \"crun\"; [a]")"#), "{text}");
+        any(body("BinaryName = \"crun\"\n")).unwrap();
+        let text = said(any(body("SystemdCgroup = true\nBinaryName = crun\n[a]\n")));
+        assert!(text.contains(r#"ConfigBody ("BinaryName = crun; [a]")"#), "{text}");
     }
 }

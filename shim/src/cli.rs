@@ -63,7 +63,7 @@ impl Cli {
 }
 
 /// Flags before the verb.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct Global {
     /// The directory of the containers' state
     #[arg(long, default_value = "/run/sharedroot/state", value_name = "DIR")]

@@ -4,6 +4,7 @@
 //! verb, may leave the host's mount namespace, and gives its three standard streams to the container's process. Its
 //! caller makes the process, hears the result, and ends the process.
 
+mod delegated;
 mod error;
 mod life;
 
@@ -26,6 +27,7 @@ use crate::log;
 use crate::privilege;
 use crate::starts::{self, Step};
 
+use delegated::{Delegated, Said};
 pub use error::{Failure, VerbError};
 pub use life::{Made, New};
 
@@ -85,9 +87,12 @@ impl Verbs {
     #[must_use]
     pub fn init(&self, id: &str) -> u32 {
         let Ok(container) = Container::named(&self.global, id, &self.config) else { return 0 };
-        let Engine::Embedded(embedded) = container.engine() else { return 0 };
-        let pid = container.init(embedded).ok().filter(|pid| pid.as_raw() != i32::MAX);
-        pid.and_then(|pid| u32::try_from(pid.as_raw()).ok()).unwrap_or(0)
+        let pid = match container.engine() {
+            Engine::Embedded(embedded) => container.init(embedded).ok().map(Pid::as_raw),
+            Engine::Delegate(delegate) => delegate.init().ok().flatten(),
+        };
+        let pid = pid.filter(|pid| *pid != i32::MAX);
+        pid.and_then(|pid| u32::try_from(pid).ok()).unwrap_or(0)
     }
 
     /// `exec`: starts the process of the JSON text `process`, as a child of this process.
@@ -100,18 +105,20 @@ impl Verbs {
         process: &[u8],
         console_socket: Option<PathBuf>,
     ) -> Result<Pid, VerbError> {
-        self.embedded("exec", id, |container, embedded| {
+        let by_engine = |container: &Container, embedded: &Embedded| {
             if !embedded.exists() {
                 return Err(EngineError::NotFound { id: container.id().clone() }.into());
             }
             let process = parse_process(container.id(), Path::new("the request"), process)?;
             let spec = container.spec()?;
             let tenant = Tenant::new(&spec, process)?;
+            let console_socket = console_socket.clone();
             let terminal = Terminal { console_socket, detach: true, ..Terminal::default() };
             let pid = embedded.exec(&spec, &tenant, &terminal)?;
             tell(format_args!("exec: process {pid}"));
             Ok(pid)
-        })
+        };
+        self.either("exec", id, by_engine, |other| other.exec(process, console_socket.clone()))
     }
 
     /// `kill`: sends a signal to the init process or, as `kill --all`, to every process.
@@ -119,9 +126,10 @@ impl Verbs {
     /// # Errors
     /// [`VerbError`].
     pub fn kill(&self, id: &str, signal: u32, reach: Reach) -> Result<(), VerbError> {
-        self.embedded("kill", id, |container, embedded| {
+        let by_engine = |container: &Container, embedded: &Embedded| {
             Ok(container.kill(embedded, &signal.to_string(), reach)?)
-        })
+        };
+        self.either("kill", id, by_engine, |other| other.kill(signal, reach))
     }
 
     /// `ps`: the process IDs of the container.
@@ -129,7 +137,7 @@ impl Verbs {
     /// # Errors
     /// [`VerbError`].
     pub fn processes(&self, id: &str) -> Result<Vec<i32>, VerbError> {
-        self.embedded("ps", id, |_, embedded| Ok(embedded.processes()?))
+        self.either("ps", id, |_, embedded| Ok(embedded.processes()?), |other| other.processes())
     }
 
     /// `events --stats`: the figures of the container's cgroup.
@@ -137,13 +145,14 @@ impl Verbs {
     /// # Errors
     /// [`VerbError`].
     pub fn figures(&self, id: &str) -> Result<Figures, VerbError> {
-        self.embedded("events", id, |_, embedded| {
-            embedded.figures()?.ok_or_else(|| VerbError::Host {
-                verb: "events",
-                id: id.to_owned(),
-                lacks: "cgroup v2",
-            })
-        })
+        let figures = self.either(
+            "events",
+            id,
+            |_, embedded| Ok(embedded.figures()?),
+            |other| other.figures(),
+        )?;
+        let lacks = "cgroup v2";
+        figures.ok_or_else(|| VerbError::Host { verb: "events", id: id.to_owned(), lacks })
     }
 
     /// `pause`: freezes the container, and writes a private rootfs back.
@@ -151,7 +160,8 @@ impl Verbs {
     /// # Errors
     /// [`VerbError`].
     pub fn pause(&self, id: &str) -> Result<(), VerbError> {
-        self.embedded("pause", id, |container, _| Ok(container.pause().map(drop)?))
+        let by_engine = |container: &Container, _: &Embedded| Ok(container.pause().map(drop)?);
+        self.either("pause", id, by_engine, |other| other.check(other.container.pause()?))
     }
 
     /// `resume`: thaws the container.
@@ -159,7 +169,7 @@ impl Verbs {
     /// # Errors
     /// [`VerbError`].
     pub fn resume(&self, id: &str) -> Result<(), VerbError> {
-        self.embedded("resume", id, |container, embedded| Ok(container.resume(embedded)?))
+        self.either("resume", id, |c, embedded| Ok(c.resume(embedded)?), |other| other.resume())
     }
 
     /// `update`: sets the limits of the JSON text `resources`.
@@ -167,34 +177,56 @@ impl Verbs {
     /// # Errors
     /// [`VerbError`].
     pub fn update(&self, id: &str, resources: &[u8]) -> Result<(), VerbError> {
-        self.embedded("update", id, |container, embedded| {
+        let by_engine = |container: &Container, embedded: &Embedded| {
             Ok(container.update(embedded, Limits::parse("the request".into(), resources)?)?)
-        })
+        };
+        self.either("update", id, by_engine, |other| other.update(resources))
     }
 
-    fn embedded<T>(
+    /// Does it by the embedded engine in this process, or by a call of another runtime.
+    fn either<T>(
         &self,
         verb: &'static str,
         id: &str,
-        act: impl FnOnce(&Container, &Embedded) -> Result<T, VerbError>,
+        by_engine: impl FnOnce(&Container, &Embedded) -> Result<T, VerbError>,
+        by_delegate: impl FnOnce(&Delegated<'_>) -> Result<T, VerbError>,
     ) -> Result<T, VerbError> {
-        self.with(verb, id, |container| act(container, embedded_of(container.engine(), verb, id)?))
+        self.with(verb, id, |container, said| match container.engine() {
+            Engine::Embedded(embedded) => by_engine(container, embedded),
+            Engine::Delegate(delegate) => {
+                by_delegate(&Delegated { container, delegate, verb, said })
+            }
+        })
     }
 
     fn with<T>(
         &self,
         verb: &'static str,
         id: &str,
-        act: impl FnOnce(&Container) -> Result<T, VerbError>,
+        act: impl FnOnce(&Container, &Said) -> Result<T, VerbError>,
+    ) -> Result<T, VerbError> {
+        self.with_global(&self.global, verb, id, act)
+    }
+
+    fn with_global<T>(
+        &self,
+        global: &Global,
+        verb: &'static str,
+        id: &str,
+        act: impl FnOnce(&Container, &Said) -> Result<T, VerbError>,
     ) -> Result<T, VerbError> {
         began();
         let container: ContainerId = id.parse().map_err(LifecycleError::from)?;
         let file = |source| LifecycleError::File { step: "log to", path: "the log".into(), source };
         let log = self.log.as_ref().map(File::try_clone).transpose().map_err(file)?;
-        log::start_for(&self.global, verb, &container, log).map_err(file)?;
-        let done = Container::named(&self.global, id, &self.config)
+        log::start_for(global, verb, &container, log).map_err(file)?;
+        let said = Said::new().map_err(file)?;
+        // What another runtime is told to log to.
+        let global =
+            Global { log: Some(said.path()), log_format: LogFormat::Json, ..global.clone() };
+        let done = Container::named(&global, id, &self.config)
             .map_err(VerbError::from)
-            .and_then(|container| act(&container));
+            .and_then(|container| act(&container, &said));
         if done.is_err() {
             let step = Step::Failed(verb.to_owned());
             starts::note(self.run_dir(), step, began(), "-".to_owned());
@@ -211,19 +243,4 @@ pub enum Debug {
     Off,
     /// Each step.
     On,
-}
-
-fn embedded_of<'a>(
-    engine: &'a Engine,
-    verb: &'static str,
-    id: &str,
-) -> Result<&'a Embedded, VerbError> {
-    match engine {
-        Engine::Embedded(embedded) => Ok(embedded),
-        Engine::Delegate(delegate) => Err(VerbError::Delegate {
-            verb,
-            id: id.to_owned(),
-            engine: delegate.program().display().to_string(),
-        }),
-    }
 }

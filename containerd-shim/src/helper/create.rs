@@ -1,5 +1,6 @@
 //! A new container, with its rootfs and streams.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::path::Path;
 
@@ -13,6 +14,7 @@ use sharedroot_task::start::RuntimeOptions;
 use super::console::Console;
 use super::streams::{Asked, Route, Streams, User};
 use super::{Done, Failed, rootfs};
+use crate::engine;
 use crate::report::{Keep, Report};
 use crate::serve::Orders;
 
@@ -23,7 +25,7 @@ use crate::serve::Orders;
 pub fn create(orders: &Orders, verbs: &Verbs, request: &CreateTaskRequest) -> Result<Done, Failed> {
     let bundle = Path::new(&request.bundle);
     let found = bundle.canonicalize().map_err(|e| Failed::other(format!("{bundle:?}: {e}")))?;
-    let options = options(request)?;
+    let Options { runc: options, engine } = options(request)?;
     let config = Config::read(&found)?;
     let console = request.terminal.then(|| Console::listen(&orders.socket)).transpose()?;
     let CreateTaskRequest { stdin, stdout, stderr, .. } = request;
@@ -40,6 +42,7 @@ pub fn create(orders: &Orders, verbs: &Verbs, request: &CreateTaskRequest) -> Re
     let mounted = rootfs::mount(&request.rootfs, &target)?;
     let taken = streams.take_places().map_err(|e| Failed::other(format!("streams: {e}")))?;
     let made = verbs.create(&New {
+        engine: engine.as_deref().map(OsStr::new),
         id: &request.id,
         bundle: &found,
         console_socket: console.as_ref().map(Console::path),
@@ -106,15 +109,22 @@ fn names_a_unit(path: &str) -> bool {
     !path.contains('/') && path.matches(':').count() == 2
 }
 
-/// The options that bear on a new container. `start` has refused those that this shim does not know.
-fn options(request: &CreateTaskRequest) -> Result<runc::Options, Failed> {
-    match RuntimeOptions::of(request.options.as_ref()).map_err(Failed::invalid)? {
-        RuntimeOptions::Runc(options) if !options.binary_name.is_empty() => {
-            Err(Failed::unsupported(format!("the option BinaryName ({:?})", options.binary_name)))
-        }
-        RuntimeOptions::Runc(options) => Ok(options),
-        RuntimeOptions::None | RuntimeOptions::Any(_) => Ok(runc::Options::default()),
-    }
+/// The options that bear on a new container.
+struct Options {
+    runc: runc::Options,
+    /// The engine that the option `BinaryName` names.
+    engine: Option<String>,
+}
+
+/// `start` has refused the options that this shim does not know.
+fn options(request: &CreateTaskRequest) -> Result<Options, Failed> {
+    let options = RuntimeOptions::of(request.options.as_ref()).map_err(Failed::invalid)?;
+    let engine = engine::of(&options);
+    let runc = match options {
+        RuntimeOptions::Runc(options) => options,
+        RuntimeOptions::None | RuntimeOptions::Any(_) => runc::Options::default(),
+    };
+    Ok(Options { runc, engine })
 }
 
 #[cfg(test)]

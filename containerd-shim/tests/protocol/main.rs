@@ -49,7 +49,7 @@ fn a_create_that_cannot_be_meant_or_done_is_refused_by_name() {
     let shim = Shim::start("create");
     let mut client = shim.connect();
     let whole = create(&shim);
-    let option = runc::Options { binary_name: "crun".to_owned(), ..Default::default() };
+    let option = runc::Options { binary_name: "no-engine".to_owned(), ..Default::default() };
     let mount = Mount {
         r#type: "erofs".to_owned(),
         options: vec!["uidmap=0:1:2".to_owned()],
@@ -62,8 +62,8 @@ fn a_create_that_cannot_be_meant_or_done_is_refused_by_name() {
             CreateTaskRequest { stdout: "npipe:////./pipe/x".to_owned(), ..whole.clone() },
         ),
         (
-            Code::Unimplemented,
-            "BinaryName",
+            Code::Unknown,
+            "\"no-engine\" is not an engine",
             CreateTaskRequest { options: Some(Any::of(&option)), ..whole.clone() },
         ),
         (Code::Unimplemented, "uidmap", CreateTaskRequest { rootfs: vec![mount], ..whole.clone() }),

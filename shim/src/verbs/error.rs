@@ -11,11 +11,8 @@ pub enum VerbError {
     /// As on the command line.
     #[error(transparent)]
     Lifecycle(#[from] LifecycleError),
-    /// The container needs another OCI runtime, which is a program of its own.
-    #[error(
-        "{verb} {id}: the engine is {engine}, and these functions have the embedded engine only; choose libcontainer, or \
-         call the program sharedroot"
-    )]
+    /// The container's engine is another OCI runtime, which has failed.
+    #[error("{verb} {id}: the engine {engine}: {said}")]
     Delegate {
         /// The verb.
         verb: &'static str,
@@ -23,6 +20,8 @@ pub enum VerbError {
         id: String,
         /// The other runtime.
         engine: String,
+        /// Its last error, or the status with which it ended.
+        said: String,
     },
     /// This host does not have what the verb needs.
     #[error("{verb} {id}: this host has no {lacks}")]
@@ -58,8 +57,14 @@ impl VerbError {
             Self::Lifecycle(LifecycleError::Engine(
                 EngineError::NotFound { .. } | EngineError::NotRunning { .. },
             )) => Failure::NotFound,
-            Self::Delegate { .. } | Self::Host { .. } => Failure::Unsupported,
-            Self::Lifecycle(_) => Failure::Other,
+            // crun and runc have no other words for it.
+            Self::Delegate { said, .. }
+                if ["does not exist", "not running"].iter().any(|words| said.contains(words)) =>
+            {
+                Failure::NotFound
+            }
+            Self::Host { .. } => Failure::Unsupported,
+            Self::Lifecycle(_) | Self::Delegate { .. } => Failure::Other,
         }
     }
 }

@@ -1,16 +1,21 @@
 //! The verbs that make a container, let it run, and delete it.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use nix::unistd::Pid;
-use sharedroot_engine::{CreateOptions, Deletion, PidNamespace};
+use sharedroot_engine::{CreateOptions, Deletion, Embedded, Engine, PidNamespace};
 
-use super::{VerbError, Verbs, embedded_of};
-use crate::cli::{Create, Verb};
-use crate::lifecycle::{LifecycleError, Order, choice};
+use super::delegated::Delegated;
+use super::{VerbError, Verbs};
+use crate::cli::{Create, Global, Verb};
+use crate::lifecycle::{Container, LifecycleError, Order, choice};
 use crate::record::Rootfs;
+
+/// The file in the bundle into which another runtime writes the init process, as with containerd's own shim.
+const PID_FILE: &str = "init.pid";
 
 /// A new container.
 #[derive(Debug)]
@@ -27,6 +32,8 @@ pub struct New<'a> {
     pub no_new_keyring: bool,
     /// Let systemd manage the cgroup.
     pub systemd_cgroup: bool,
+    /// The value of the flag `--engine`, if there is one.
+    pub engine: Option<&'a OsStr>,
 }
 
 /// A container that waits for `start`.
@@ -43,19 +50,29 @@ pub struct Made {
 }
 
 impl Verbs {
-    /// `create`: makes the container, whose init process is a child of this process.
+    /// `create`: makes the container, whose init process is a child of this process, or of whoever adopts the children of
+    /// another runtime.
     ///
     /// # Errors
     /// [`VerbError`]; then everything is as before.
     pub fn create(&self, new: &New<'_>) -> Result<Made, VerbError> {
-        self.with("create", new.id, |container| {
-            let choice = choice(&self.global, &self.config)?;
+        let systemd_cgroup = new.systemd_cgroup;
+        let global = Global {
+            engine: new.engine.map(OsStr::to_owned),
+            systemd_cgroup,
+            ..self.global.clone()
+        };
+        self.with_global(&global, "create", new.id, |container, said| {
+            let choice = choice(&global, &self.config)?;
             let engine = container.engine_of(&choice)?;
-            let embedded = embedded_of(&engine, "create", new.id)?;
+            let pid_file = match &engine {
+                Engine::Embedded(_) => None,
+                Engine::Delegate(_) => Some(new.bundle.join(PID_FILE)),
+            };
             let verb = Verb::Create(Create {
                 bundle: new.bundle.to_owned(),
                 console_socket: new.console_socket.clone(),
-                pid_file: None,
+                pid_file: pid_file.clone(),
                 preserve_fds: 0,
                 no_pivot: new.no_pivot,
                 no_new_keyring: new.no_new_keyring,
@@ -64,21 +81,25 @@ impl Verbs {
             let options = CreateOptions {
                 console_socket: new.console_socket.clone(),
                 no_pivot: new.no_pivot,
-                systemd_cgroup: new.systemd_cgroup,
+                systemd_cgroup,
                 detach: true,
                 no_new_keyring: new.no_new_keyring,
                 ..CreateOptions::default()
             };
             let order = Order { bundle: new.bundle, choice: &choice, verb: &verb, options };
-            container.create(&engine, &order)?;
+            let status = container.create(&engine, &order)?;
+            let delegate = match &engine {
+                Engine::Embedded(embedded) => return made(container, embedded),
+                Engine::Delegate(delegate) => delegate,
+            };
+            let delegated = Delegated { container, delegate, verb: "create", said };
+            delegated.check(status)?;
             Ok(Made {
-                pid: container.init(embedded)?,
-                own_pids: PidNamespace::of(&container.spec()?) == PidNamespace::Own,
-                shared: matches!(
-                    container.made().map_err(LifecycleError::from)?,
-                    Some(Rootfs::Shared { .. })
-                ),
-                memory_events: embedded.memory_events()?,
+                pid: delegated.pid(&new.bundle.join(PID_FILE))?,
+                own_pids: Delegated::pids(new.bundle)? == PidNamespace::Own,
+                // The other runtime's root is above what is mounted there.
+                shared: false,
+                memory_events: delegate.memory_events()?,
             })
         })
     }
@@ -88,7 +109,7 @@ impl Verbs {
     /// # Errors
     /// [`VerbError`].
     pub fn start(&self, id: &str) -> Result<(), VerbError> {
-        self.embedded("start", id, |container, embedded| Ok(container.start(embedded)?))
+        self.either("start", id, |c, embedded| Ok(c.start(embedded)?), |other| other.start())
     }
 
     /// `delete --force` of the container that was made from `bundle`. A container of this ID from another bundle is
@@ -102,14 +123,30 @@ impl Verbs {
             path: bundle.to_owned(),
             source,
         })?;
-        self.with("delete", id, |container| {
+        self.with("delete", id, |container, said| {
             if container.record().is_none_or(|record| record.bundle != bundle) {
                 return Ok(());
             }
-            embedded_of(container.engine(), "delete", id)?;
-            Ok(container.delete(Deletion::Forced).map(drop)?)
+            let status = container.delete(Deletion::Forced)?;
+            match container.engine() {
+                Engine::Embedded(_) => Ok(()),
+                Engine::Delegate(delegate) => {
+                    Delegated { container, delegate, verb: "delete", said }.check(status)
+                }
+            }
         })
     }
+}
+
+/// What the embedded engine has made.
+fn made(container: &Container, embedded: &Embedded) -> Result<Made, VerbError> {
+    let rootfs = container.made().map_err(LifecycleError::from)?;
+    Ok(Made {
+        pid: container.init(embedded)?,
+        own_pids: PidNamespace::of(&container.spec()?) == PidNamespace::Own,
+        shared: matches!(rootfs, Some(Rootfs::Shared { .. })),
+        memory_events: embedded.memory_events()?,
+    })
 }
 
 /// The bundle's path without symbolic links. The bundle itself may be gone: its engine has given the container up.

@@ -5,6 +5,7 @@
 //! must leave nothing behind, the delegate is a child, and this process waits for the delegate.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -20,6 +21,7 @@ use super::error::DelegateError;
 use super::orphan;
 use crate::asked::Deletion;
 use crate::choice::{Dialect, Program};
+use crate::container::figures::Figures;
 use crate::container::stats;
 use crate::process::child;
 
@@ -190,11 +192,38 @@ impl Delegate {
     /// # Errors
     /// [`DelegateError`].
     pub fn event(&self) -> Result<Option<Value>, DelegateError> {
-        let state = self.state()?;
-        let pid = state.and_then(|state| state["pid"].as_i64()).filter(|pid| *pid > 0);
-        let dir = pid.and_then(|pid| i32::try_from(pid).ok()).and_then(stats::unified);
         let event = |dir: PathBuf| json!({ "type": "stats", "id": self.id.as_str(), "data": stats::of_unified(&dir) });
-        Ok(dir.map(event))
+        Ok(self.cgroup()?.map(event))
+    }
+
+    /// The figures of the container's cgroup; `None` as with [`Self::event`].
+    ///
+    /// # Errors
+    /// [`DelegateError`].
+    pub fn figures(&self) -> Result<Option<Figures>, DelegateError> {
+        Ok(self.cgroup()?.map(|dir| Figures::read(&dir)))
+    }
+
+    /// The container's `memory.events`; `None` as with [`Self::event`], and if the memory controller is off.
+    ///
+    /// # Errors
+    /// [`DelegateError`].
+    pub fn memory_events(&self) -> Result<Option<File>, DelegateError> {
+        Ok(self.cgroup()?.and_then(|dir| File::open(dir.join("memory.events")).ok()))
+    }
+
+    /// The cgroup of the init process, of version 2.
+    fn cgroup(&self) -> Result<Option<PathBuf>, DelegateError> {
+        Ok(self.init()?.and_then(stats::unified))
+    }
+
+    /// The init process; `None` if it has ended.
+    ///
+    /// # Errors
+    /// [`DelegateError`].
+    pub fn init(&self) -> Result<Option<i32>, DelegateError> {
+        let pid = self.state()?.and_then(|state| state["pid"].as_i64());
+        Ok(pid.and_then(|pid| i32::try_from(pid).ok()).filter(|pid| *pid > 0))
     }
 
     fn answer<T: serde::de::DeserializeOwned>(
