@@ -13,6 +13,7 @@ use nix::sys::signal::SigSet;
 use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::stdio::dup2_stdin;
+use sharedroot_engine::close_inherited;
 use sharedroot_sys::clone3::{Relation, fork};
 use sharedroot_task::Id;
 
@@ -102,6 +103,8 @@ pub fn begin(words: &[String]) -> Option<ExitCode> {
 
 fn serve(orders: &Orders) -> io::Result<()> {
     let listener = UnixListener::from(take_input()?);
+    // Whatever containerd's caller left open would be open in the spawner and in each helper, too.
+    close_inherited(0)?;
     // Else the name is that of the descriptor from which the program was executed.
     rustix::thread::set_name(COMM)?;
     // Both processes outlive the session of their caller, and helpers get the same OOM score.

@@ -19,6 +19,51 @@ use crate::lab::RUN_DIR;
 use crate::runtime::{Container, Runtime};
 use crate::stack::{Image, Stacked};
 
+/// A script: what a process that sees another of the same rights, whose number is the only argument, may get of it.
+pub const LOOK: &str = r#"
+look() { if "$@" > /dev/null 2>&1; then echo "may $*"; fi; }
+look busybox readlink /proc/$0/root
+look busybox readlink /proc/$0/cwd
+look busybox readlink /proc/$0/exe
+look busybox readlink /proc/$0/fd/0
+look cat /proc/$0/environ
+look cat /proc/$0/maps
+exit 0"#;
+
+/// A script that notes in `/out` each process that it sees, and whether the way to a directory of the host, its only argument,
+/// begins there.
+pub const WATCH: &str = r#"
+while :; do
+    for p in /proc/[0-9]*; do
+        [ -e $p/root/$0 ] && echo $p/root >> /out/escapes
+        [ -e $p/cwd/$0 ] && echo $p/cwd >> /out/escapes
+        for f in $p/fd/*; do [ -e $f/$0 ] && echo $f >> /out/escapes; done
+        [ $p != /proc/1 ] && [ -e $p/root/bin ] && echo $p/root >> /out/seen
+    done
+done"#;
+
+/// A script that opens the executable of the first process that has not the image's, ends the process, and writes to what it has
+/// opened. It says in `/volume/said` what it does. The runtime must not be at work then, or the kernel refuses (ETXTBSY): so nobody
+/// waits for the script.
+pub const CAPTURE: &str = r#"exec > /volume/said 2>&1
+for try in $(busybox seq 200); do
+    for p in /proc/[0-9]*; do
+        exe=$(busybox readlink $p/exe) || continue
+        case $exe in */bin/busybox) continue ;; esac
+        exec 9< $p/exe || continue
+        echo "captured $exe"
+        kill -9 ${p#/proc/}
+        for again in $(busybox seq 50); do
+            if echo overwritten 2>/dev/null > /proc/self/fd/9; then echo "overwritten $exe"; exit; fi
+            busybox usleep 20000
+        done
+        echo overwritten > /proc/self/fd/9
+        echo "kept $exe"; exit
+    done
+    busybox usleep 20000
+done
+echo "kept: nothing was captured""#;
+
 /// A bundle with a root that the attacker made.
 #[derive(Debug)]
 pub struct Target {

@@ -11,6 +11,8 @@ use std::thread;
 use std::time::Duration;
 
 use prost::Message;
+use serde_json::Value;
+use sharedroot_task::messages::Any;
 use sharedroot_task::messages::envelope::Request;
 use sharedroot_task::messages::event::ForwardRequest;
 use sharedroot_task::messages::task::*;
@@ -41,9 +43,17 @@ pub struct Shim {
     pub id: String,
     address: String,
     connection: Connection,
-    events: Arc<Mutex<Vec<String>>>,
-    _dir: TempDir,
+    events: Events,
+    /// Whether another value of this type has the same server, and is dropped later.
+    pub is_guest: bool,
     _log: File,
+}
+
+/// The service of a containerd that gets events: its socket, and the topics so far.
+#[derive(Debug, Clone)]
+struct Events {
+    dir: Arc<TempDir>,
+    topics: Arc<Mutex<Vec<String>>>,
 }
 
 /// A connection to the shim's socket.
@@ -57,21 +67,41 @@ impl Shim {
     /// Starts the shim of a runtime type for a container that runs `command`.
     #[track_caller]
     pub fn start(runtime: &str, command: &[&str]) -> Self {
-        only_in_lab();
+        Self::begin(runtime, Bundle::new(&Runtime::sharedroot(), command), &[])
+    }
+
+    /// Starts the shim of a runtime type for the container of `bundle`. The command `caller` executes the shim: its last words
+    /// are the shim's command line.
+    #[track_caller]
+    pub fn begin(runtime: &str, bundle: Bundle, caller: &[&str]) -> Self {
         let (_, name) = runtime.split_once("containerd.").expect("a runtime type");
         let program = format!("containerd-shim-{}", name.replace('.', "-"));
-        let bundle = Bundle::new(&Runtime::sharedroot(), command);
+        Self::begin_with(program, bundle, caller, Events::serve())
+    }
+
+    /// Starts the shim of the same runtime type and the same containerd for one more container, as [`Self::begin`].
+    #[track_caller]
+    pub fn another(&self, bundle: Bundle, caller: &[&str]) -> Self {
+        let events = self.events.clone();
+        let mut other = Self::begin_with(self.program.clone(), bundle, caller, events);
+        other.is_guest = other.address == self.address;
+        other
+    }
+
+    #[track_caller]
+    fn begin_with(program: String, bundle: Bundle, caller: &[&str], events: Events) -> Self {
+        only_in_lab();
         let log = bundle.path().join("log");
         Cmd::new("mkfifo").args(&[log.to_str().expect("text")]).run().ok();
         // containerd has it open, too: a shim does not wait for a reader.
         let log = File::options().read(true).write(true).open(log).expect("open the log");
-        let dir = TempDir::new("events");
         let id = unique_name("socket");
-        let socket = dir.0.join("ttrpc");
-        let events = serve_events(&socket);
+        let socket = events.socket();
         let socket = socket.to_str().expect("text");
-        let started = Command::new(&program)
-            .args(["-namespace", NAMESPACE, "-address", socket, "-id", &id, "start"])
+        let start = [&program, "-namespace", NAMESPACE, "-address", socket, "-id", &id, "start"];
+        let words = [caller, &start].concat();
+        let started = Command::new(words[0])
+            .args(&words[1..])
             .env("TTRPC_ADDRESS", socket)
             .current_dir(bundle.path())
             .stdin(Stdio::null())
@@ -82,7 +112,66 @@ impl Shim {
         let why = String::from_utf8_lossy(&started.stderr);
         let address = address.unwrap_or_else(|| panic!("{program} says {said:?}: {why}"));
         let connection = Connection::open(&address);
-        Self { program, bundle, id, address, connection, events, _dir: dir, _log: log }
+        Self { program, bundle, id, address, connection, events, is_guest: false, _log: log }
+    }
+
+    /// `Create`, which must succeed. Returns the PID of the init process.
+    #[track_caller]
+    pub fn create(&mut self, streams: [&str; 3]) -> i32 {
+        let (id, bundle) = (self.id.clone(), self.bundle.str().to_owned());
+        let [stdin, stdout, stderr] = streams.map(str::to_owned);
+        let create = CreateTaskRequest { id, bundle, stdin, stdout, stderr, ..Default::default() };
+        let answer = self.call(&Call::Create(create)).expect("Create");
+        let answer = CreateTaskResponse::decode(answer.as_slice()).expect("an answer");
+        answer.pid.cast_signed()
+    }
+
+    /// `Start` of the container, or of the exec with this ID. Returns the PID.
+    ///
+    /// # Errors
+    /// The shim's refusal.
+    pub fn begin_process(&mut self, exec: &str) -> Result<i32, (Code, String)> {
+        let start = StartRequest { id: self.id.clone(), exec_id: exec.to_owned() };
+        let answer = self.call(&Call::Start(start))?;
+        let answer = StartResponse::decode(answer.as_slice()).expect("an answer");
+        Ok(answer.pid.cast_signed())
+    }
+
+    /// `Exec` with a process of the runtime-spec, which must succeed: it only registers the process.
+    #[track_caller]
+    pub fn add(&mut self, exec: &str, process: &Value, streams: [&str; 3]) {
+        let (id, exec_id) = (self.id.clone(), exec.to_owned());
+        let type_url = "types.containerd.io/opencontainers/runtime-spec/1/Process".to_owned();
+        let spec = Some(Any { type_url, value: process.to_string().into() });
+        let [stdin, stdout, stderr] = streams.map(str::to_owned);
+        let exec =
+            ExecProcessRequest { id, exec_id, stdin, stdout, stderr, spec, ..Default::default() };
+        self.call(&Call::Exec(exec)).expect("Exec");
+    }
+
+    /// Waits for the end of an exec, and deletes it. Returns its exit status.
+    #[track_caller]
+    pub fn end(&mut self, exec: &str) -> u32 {
+        let (id, exec_id) = (self.id.clone(), exec.to_owned());
+        let waited = self.call(&Call::Wait(WaitRequest { id, exec_id })).expect("Wait");
+        let status = WaitResponse::decode(waited.as_slice()).expect("an answer").exit_status;
+        let (id, exec_id) = (self.id.clone(), exec.to_owned());
+        self.call(&Call::Delete(DeleteRequest { id, exec_id })).expect("Delete");
+        status
+    }
+
+    /// The server and the spawner, when there is no helper, by the init process of the container.
+    #[track_caller]
+    pub fn processes(&self, init: i32) -> [i32; 2] {
+        let server = parent(init).expect("the init process has a parent");
+        let file = format!("/proc/{server}/task/{server}/children");
+        let spawner = wait_for("there is a spawner and no helper", || {
+            let list = fs::read_to_string(&file).expect("the server lives");
+            let children = list.split_whitespace().map(|pid| pid.parse().expect("a pid"));
+            let ours: Vec<i32> = children.filter(|pid| *pid != init && is_ours(*pid)).collect();
+            <[i32; 1]>::try_from(ours).ok()
+        });
+        [server, spawner[0]]
     }
 
     /// Another connection.
@@ -103,7 +192,7 @@ impl Shim {
 
     /// The topics of the events so far.
     pub fn topics(&self) -> Vec<String> {
-        self.events.lock().expect("the events").clone()
+        self.events.topics.lock().expect("the events").clone()
     }
 
     /// Waits until the events have these topics.
@@ -136,6 +225,9 @@ impl Drop for Shim {
             .current_dir(self.bundle.path())
             .stdin(Stdio::null())
             .output();
+        if self.is_guest {
+            return;
+        }
         let gone = |socket: &str| UnixStream::connect(socket).is_err();
         wait_for("the shim has ended", || gone(&self.address).then_some(()));
         let _ = fs::remove_file(&self.address);
@@ -191,18 +283,36 @@ impl Connection {
     }
 }
 
-/// Takes events as containerd does. Returns their topics.
-fn serve_events(socket: &PathBuf) -> Arc<Mutex<Vec<String>>> {
-    let listener = UnixListener::bind(socket).expect("listen");
-    let topics = Arc::new(Mutex::new(Vec::new()));
-    let all = topics.clone();
-    thread::spawn(move || {
-        for stream in listener.incoming().map_while(Result::ok) {
-            let topics = all.clone();
-            thread::spawn(move || take_events(stream, &topics));
-        }
-    });
-    topics
+/// Whether a process has the command line of our shim.
+fn is_ours(pid: i32) -> bool {
+    let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    line.starts_with("containerd-shim-sharedroot-v2\0")
+}
+
+fn parent(pid: i32) -> Option<i32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("PPid:\t"))?.parse().ok()
+}
+
+impl Events {
+    /// Takes events as containerd does.
+    #[track_caller]
+    fn serve() -> Self {
+        let events = Self { dir: TempDir::new("events").into(), topics: Arc::default() };
+        let listener = UnixListener::bind(events.socket()).expect("listen");
+        let all = events.topics.clone();
+        thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let topics = all.clone();
+                thread::spawn(move || take_events(stream, &topics));
+            }
+        });
+        events
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.dir.0.join("ttrpc")
+    }
 }
 
 fn take_events(mut stream: UnixStream, topics: &Mutex<Vec<String>>) {

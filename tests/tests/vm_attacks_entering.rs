@@ -7,23 +7,12 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::json;
-use sharedroot_tests::attack::{allow, bind, targets};
+use sharedroot_tests::attack::{LOOK, WATCH, allow, bind, targets};
 use sharedroot_tests::command::Cmd;
 use sharedroot_tests::lab::{TempDir, wait_for};
 use sharedroot_tests::runtime::Runtime;
 
 const FOREVER: [&str; 2] = ["sleep", "1000"];
-
-/// What a process that sees another of the same rights may get of it.
-const LOOK: &str = r#"
-look() { if "$@" > /dev/null 2>&1; then echo "may $*"; fi; }
-look busybox readlink /proc/$0/root
-look busybox readlink /proc/$0/cwd
-look busybox readlink /proc/$0/exe
-look busybox readlink /proc/$0/fd/0
-look cat /proc/$0/environ
-look cat /proc/$0/maps
-exit 0"#;
 
 #[test]
 fn vm_a_process_on_its_way_in_cannot_be_looked_into() {
@@ -50,17 +39,6 @@ fn vm_a_process_on_its_way_in_cannot_be_looked_into() {
         wait_for("all six ways are open", || (look().lines().count() == 6).then_some(()));
     }
 }
-
-/// Notes each process that it sees, and whether the way to a directory of the host, its only argument, begins there.
-const WATCH: &str = r#"
-while :; do
-    for p in /proc/[0-9]*; do
-        [ -e $p/root/$0 ] && echo $p/root >> /out/escapes
-        [ -e $p/cwd/$0 ] && echo $p/cwd >> /out/escapes
-        for f in $p/fd/*; do [ -e $f/$0 ] && echo $f >> /out/escapes; done
-        [ $p != /proc/1 ] && [ -e $p/root/bin ] && echo $p/root >> /out/seen
-    done
-done"#;
 
 /// Nor does a container that may look into every process find the host's root in one.
 #[test]

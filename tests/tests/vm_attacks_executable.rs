@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
-use sharedroot_tests::attack::{Target, allow, bind, targets};
+use sharedroot_tests::attack::{CAPTURE, Target, allow, bind, targets};
 use sharedroot_tests::command::{out, unique_name};
 use sharedroot_tests::lab::{TempDir, wait_for};
 use sharedroot_tests::runtime::{Container, Runtime};
@@ -17,27 +17,6 @@ use sharedroot_tests::runtime::{Container, Runtime};
 /// the image: the dynamic loader reads that first, and a static executable of ours takes it for its configuration.
 const TRAP: [&str; 4] = ["/proc/self/exe", "--config", FIFO, "list"];
 const FIFO: &str = "/etc/ld.so.preload";
-
-/// Opens the executable of the first process that has not the image's, ends the process, writes to what it opened.
-/// The runtime must not be at work then, or the kernel refuses (ETXTBSY): so nobody waits for this.
-const CAPTURE: &str = r#"exec > /volume/said 2>&1
-for try in $(busybox seq 200); do
-    for p in /proc/[0-9]*; do
-        exe=$(busybox readlink $p/exe) || continue
-        case $exe in */bin/busybox) continue ;; esac
-        exec 9< $p/exe || continue
-        echo "captured $exe"
-        kill -9 ${p#/proc/}
-        for again in $(busybox seq 50); do
-            if echo overwritten 2>/dev/null > /proc/self/fd/9; then echo "overwritten $exe"; exit; fi
-            busybox usleep 20000
-        done
-        echo overwritten > /proc/self/fd/9
-        echo "kept $exe"; exit
-    done
-    busybox usleep 20000
-done
-echo "kept: nothing was captured""#;
 
 #[track_caller]
 fn trap(root: &Path) {

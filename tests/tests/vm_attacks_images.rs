@@ -1,7 +1,7 @@
 //! Images whose `/dev` or `/etc` is a link out of the root (CVE-2026-41579, CVE-2026-47766): what the runtime makes
 //! in a container's root, and what it makes in a base, must stay there. But for Docker's part it is generic.
 //!
-//! Guest: --limit 800
+//! Guest: --limit 800 --shim long
 
 use std::fs;
 use std::os::unix::fs::symlink;

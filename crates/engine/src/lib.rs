@@ -71,6 +71,7 @@ pub use mounts::bind_mounts::BindMounts;
 pub use mounts::places::Places;
 pub use mounts::propagation_plan::leads_out;
 pub use process::child::{attend, hold};
+pub use process::inherited_fds::close_inherited;
 pub use self_exe::{SealError, seal, sealed};
 pub use spec::bundle::{Bundle, BundleError, parse_config, plain_root, read_config};
 pub use spec::error::SpecError;
