@@ -1,15 +1,22 @@
 //! AppArmor profiles of containers, in a guest whose kernel enforces AppArmor and no SELinux.
 //!
-//! Guest: --no-docker --kernel-argument security=apparmor
+//! Guest: --no-docker --kernel-argument security=apparmor --with shim
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 
+use rustix::fs::{Mode, OFlags};
 use serde_json::json;
+use sharedroot_task::Call;
+use sharedroot_task::messages::task::CreateTaskRequest;
 use sharedroot_tests::attack::{Target, allow, targets};
+use sharedroot_tests::bundle::Bundle;
 use sharedroot_tests::census::Census;
-use sharedroot_tests::command::{Output, unique_name};
-use sharedroot_tests::lab::only_in_lab;
+use sharedroot_tests::command::{Output, out, unique_name};
+use sharedroot_tests::lab::{TempDir, only_in_lab, wait_for};
 use sharedroot_tests::runtime::Runtime;
+use sharedroot_tests::shim::{RUNTIMES, install_program};
+use sharedroot_tests::shim_socket::Shim;
 
 /// Of tests/fixtures/apparmor: denies every file of the name `forbidden`.
 const PROFILE: &str = "sharedroot-test";
@@ -110,6 +117,122 @@ fn vm_no_process_starts_without_its_profile() {
         assert!(said.contains("apparmor") && named(&said), "{kind}: {create}");
         before.nothing_left();
     }
+}
+
+/// A FIFO as containerd makes one for an output, and what comes out of it.
+struct Fifo(TempDir, File);
+
+impl Fifo {
+    fn new() -> Self {
+        let dir = TempDir::new("fifo");
+        let path = dir.0.join("fifo");
+        out(&["mkfifo", path.to_str().expect("ASCII")]);
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let reader = rustix::fs::open(&path, flags, Mode::empty()).expect("open a FIFO");
+        Self(dir, File::from(reader))
+    }
+
+    fn path(&self) -> String {
+        format!("{}/fifo", self.0.str())
+    }
+
+    /// Waits until a line has come that ends with `end`.
+    #[track_caller]
+    fn line(&mut self, end: &str) -> String {
+        let mut text = String::new();
+        wait_for(&format!("a line with {end}"), || {
+            let _ = self.1.read_to_string(&mut text);
+            text.trim_end().ends_with(end).then(|| text.trim_end().to_owned())
+        })
+    }
+}
+
+/// A bundle with the file that the profile denies, for containerd's shim.
+#[track_caller]
+fn by_shim(profile: Option<&str>) -> Shim {
+    install_program();
+    let bundle = Bundle::new(&Runtime::sharedroot(), &["sleep", "1000"]);
+    fs::write(bundle.path().join("rootfs/etc/forbidden"), "secret").expect("write a file");
+    bundle.edit(|config| {
+        if let Some(profile) = profile {
+            config["process"]["apparmorProfile"] = json!(profile);
+        }
+    });
+    Shim::begin(RUNTIMES[1], bundle, &[])
+}
+
+/// A process that tells its profile and what it reads, on a FIFO of containerd's.
+#[track_caller]
+fn told(shim: &mut Shim, exec: &str, profile: Option<&str>) -> String {
+    let mut fifo = Fifo::new();
+    let script = "cat /proc/self/attr/current /etc/forbidden; echo \"status $?\"";
+    let mut process = json!({
+        "cwd": "/", "env": ["PATH=/bin"], "args": ["sh", "-c", script], "user": { "uid": 0, "gid": 0 },
+    });
+    if let Some(profile) = profile {
+        process["apparmorProfile"] = json!(profile);
+    }
+    shim.add(exec, &process, ["", &fifo.path(), ""]);
+    shim.begin_process(exec).expect("Start");
+    let said = fifo.line(if profile == Some("unconfined") { "0" } else { "1" });
+    assert_eq!(shim.end(exec), 0);
+    said
+}
+
+/// Ours alone: through containerd's shim, whose helpers are clones of the spawner.
+#[test]
+fn vm_containerds_shim_applies_the_profile() {
+    profile_is_loaded();
+    let enforced = format!("{PROFILE} (enforce)");
+    let mut shim = by_shim(Some(PROFILE));
+    let init = shim.create(["", "", ""]).to_string();
+    shim.begin_process("").expect("Start");
+    assert_eq!(profile_of(&init), enforced);
+    for (exec, profile) in [("inherits", None), ("has its own", Some(PROFILE))] {
+        let exec = exec.replace(' ', "-");
+        assert_eq!(told(&mut shim, &exec, profile), format!("{enforced}\nstatus 1"), "{exec}");
+    }
+    let [server, spawner] = shim.processes(init.parse().expect("a number"));
+    for pid in [server, spawner] {
+        assert_eq!(profile_of(&pid.to_string()), "unconfined");
+    }
+    drop(shim);
+    // The means are real: without the profile the file can be read. A process with a profile of its own cannot read it.
+    let mut shim = by_shim(None);
+    let init = shim.create(["", "", ""]).to_string();
+    shim.begin_process("").expect("Start");
+    assert_eq!(profile_of(&init), "unconfined");
+    assert_eq!(told(&mut shim, "free", Some("unconfined")), "unconfined\nsecretstatus 0");
+    assert_eq!(told(&mut shim, "own", Some(PROFILE)), format!("{enforced}\nstatus 1"));
+}
+
+#[test]
+fn vm_containerds_shim_starts_no_process_without_its_profile() {
+    profile_is_loaded();
+    const UNKNOWN: &str = "no-such-profile";
+    let refused = |said: &str| {
+        assert!(said.to_lowercase().contains("apparmor") && said.contains(UNKNOWN), "{said}");
+    };
+    let mut shim = by_shim(Some(PROFILE));
+    shim.create(["", "", ""]);
+    shim.begin_process("").expect("Start");
+    let process = json!({
+        "cwd": "/", "args": ["/bin/sleep", "1000"], "user": { "uid": 0, "gid": 0 },
+        "apparmorProfile": UNKNOWN,
+    });
+    shim.add("unknown", &process, ["", "", ""]);
+    refused(&shim.begin_process("unknown").expect_err("no process").1);
+    drop(shim);
+    let before = Census::take();
+    let mut shim = by_shim(Some(UNKNOWN));
+    let create = CreateTaskRequest {
+        id: shim.id.clone(),
+        bundle: shim.bundle.str().to_owned(),
+        ..Default::default()
+    };
+    refused(&shim.call(&Call::Create(create)).expect_err("no container").1);
+    drop(shim);
+    before.nothing_left();
 }
 
 /// A `/proc` of the container's own that swallows the profile, has no place for it, or sends it elsewhere
