@@ -50,10 +50,18 @@ pub fn install_program() {
     });
 }
 
-/// Installs the shim, and brings Docker's busybox into containerd's own store.
+/// Installs the shim, and brings Docker's busybox into containerd's own store: once for all tests of a program, because that takes
+/// seconds.
 #[track_caller]
 pub fn install() {
+    static ONCE: Once = Once::new();
     install_program();
+    ONCE.call_once(import);
+}
+
+/// Brings Docker's busybox into containerd's own store.
+#[track_caller]
+pub fn import() {
     let dir = TempDir::new("image");
     let tar = dir.0.join("busybox.tar");
     let tar = tar.to_str().expect("a path of text");
@@ -90,11 +98,14 @@ pub fn same(ours: &Rows, theirs: &Rows) {
 /// The first container of each runtime makes what stays: directories, and the base of the image.
 #[track_caller]
 pub fn begin() {
+    static ONCE: Once = Once::new();
     install();
-    for runtime in RUNTIMES {
-        drop(Task::run(runtime, &["--read-only"], &["true"]));
-    }
-    nothing_runs();
+    ONCE.call_once(|| {
+        for runtime in RUNTIMES {
+            drop(Task::run(runtime, &["--read-only"], &["true"]));
+        }
+        nothing_runs();
+    });
 }
 
 /// Waits until containerd has no task.

@@ -9,7 +9,7 @@ use std::fs;
 use sharedroot_tests::census::Census;
 use sharedroot_tests::command::{Cmd, out};
 use sharedroot_tests::lab::{TempDir, only_in_lab, wait_for};
-use sharedroot_tests::package::{built, later};
+use sharedroot_tests::package::{SHIM, built, later};
 use sharedroot_tests::pool::has;
 
 const PAGE: &str = include_str!("../../docs/quick-start.md");
@@ -34,9 +34,6 @@ const SAYS: [(&str, &[&str]); 11] = [
     ("journalctl --no-pager --identifier sharedroot --lines 5", &["sharedroot"]),
     ("sharedroot uninstall docker", &["-", "\"sharedroot\"", "restart docker"]),
 ];
-
-/// The shim of the package.
-const SHIM: &str = "/usr/bin/containerd-shim-sharedroot-v2";
 
 /// The commands of the page: lines of four spaces.
 fn commands() -> Vec<&'static str> {
