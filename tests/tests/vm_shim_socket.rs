@@ -7,16 +7,19 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 use prost::Message;
+use serde_json::json;
 use sharedroot_task::messages::Any;
 use sharedroot_task::messages::task::*;
 use sharedroot_task::{Call, Code, Method};
-use sharedroot_tests::bundle::make_rootfs;
+use sharedroot_tests::bundle::{Bundle, make_rootfs};
 use sharedroot_tests::census::Census;
 use sharedroot_tests::command::out;
 use sharedroot_tests::lab::{TempDir, wait_for};
+use sharedroot_tests::runtime::Runtime;
 use sharedroot_tests::shim::{RUNTIMES, install};
 use sharedroot_tests::shim_socket::{Answer, Shim};
 
@@ -210,7 +213,7 @@ fn vm_a_life_at_the_socket_has_the_same_events() {
         let who = Who { id: &id, exec: "", bundle: &bundle };
         let mut other = shim.connect();
         // A client that waits holds up nobody.
-        let waits = std::thread::spawn({
+        let waits = thread::spawn({
             let wait = call(Method::Wait, Who { exec: "e1", ..who });
             move || other.call(&wait)
         });
@@ -358,6 +361,39 @@ fn vm_an_overlay_with_long_options_is_a_rootfs() {
     let [theirs, ours] = RUNTIMES.map(|runtime| life_on(runtime, std::slice::from_ref(&mount)));
     assert_eq!((theirs, ours), ((7, true), (7, true)));
     drop(dir);
+    before.nothing_left();
+}
+
+/// Ours alone: the first `start` of a group is slow between its look for a server and its own socket. Without a lock it would take
+/// the socket away from the server that another `start` has begun meanwhile.
+#[test]
+fn vm_two_starts_at_once_begin_one_server() {
+    begin();
+    let before = Census::take();
+    let of_group = |group: &str| {
+        let bundle = Bundle::new(&Runtime::sharedroot(), &["sleep", "1000"]);
+        bundle.edit(|config| {
+            config["annotations"] = json!({ "io.containerd.runc.v2.group": group });
+        });
+        bundle
+    };
+    let other = Shim::begin(RUNTIMES[1], of_group("other"), &[]);
+    let slow = ["strace", "-qq", "-o", "/dev/null", "-e", "inject=bind:delay_enter=2000000"];
+    let (mut one, mut two) = thread::scope(|scope| {
+        let one = scope.spawn(|| other.another(of_group("g"), &slow));
+        thread::sleep(Duration::from_secs(1));
+        let two = other.another(of_group("g"), &[]);
+        (one.join().expect("a shim"), two)
+    });
+    two.is_guest = true;
+    let servers = [&mut one, &mut two].map(|shim| {
+        let init = shim.create(["", "", ""]);
+        shim.begin_process("").expect("Start");
+        shim.processes(init)[0]
+    });
+    assert_eq!(servers[0], servers[1]);
+    drop(two);
+    drop((one, other));
     before.nothing_left();
 }
 

@@ -49,3 +49,41 @@ pub fn has_come<'a>(order: &'a Order, running: impl Iterator<Item = &'a Order>) 
 pub fn patience(order: &Order) -> Option<Duration> {
     matches!(queue(order), Some(Queue::Enter(_))).then_some(PATIENCE)
 }
+
+#[cfg(test)]
+mod tests {
+    use sharedroot_task::messages::task::{
+        CreateTaskRequest, DeleteRequest, ExecProcessRequest, KillRequest,
+    };
+
+    use super::*;
+
+    fn order(call: Call) -> Order {
+        Order { call, bundle: "/run/b".into() }
+    }
+
+    fn create() -> Order {
+        order(Call::Create(CreateTaskRequest::default()))
+    }
+
+    fn exec(id: &str) -> Order {
+        order(Call::Exec(ExecProcessRequest { id: id.to_owned(), ..Default::default() }))
+    }
+
+    #[test]
+    fn creations_and_ways_into_containers_have_a_bound_each_and_what_ends_a_container_has_none() {
+        let creations: Vec<_> = (0..MOST).map(|_| create()).collect();
+        let containers: Vec<_> = (0..MOST / MOST_OF_ONE).map(|n| n.to_string()).collect();
+        let ways: Vec<_> =
+            containers.iter().flat_map(|id| (0..MOST_OF_ONE).map(|_| exec(id))).collect();
+        assert!(has_come(&create(), creations[1..].iter()));
+        assert!(!has_come(&create(), creations.iter()));
+        assert!(has_come(&exec("new"), ways[1..].iter()));
+        assert!(!has_come(&exec("new"), ways.iter()));
+        // Neither holds up the other.
+        assert!(has_come(&create(), ways.iter()) && has_come(&exec("new"), creations.iter()));
+        for call in [Call::Delete(DeleteRequest::default()), Call::Kill(KillRequest::default())] {
+            assert!(has_come(&order(call), creations.iter().chain(&ways)));
+        }
+    }
+}
