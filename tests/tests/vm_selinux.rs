@@ -1,6 +1,6 @@
 //! Labels, in a guest where SELinux is enforcing and Docker knows it.
 //!
-//! Guest: --selinux enforcing --limit 900 --takes 80
+//! Guest: --selinux enforcing --limit 900 --takes 80 --shim always
 
 use serde_json::Value;
 use sharedroot_tests::bundle::make_rootfs;

@@ -2,7 +2,7 @@
 //! elsewhere with its record in the kernel log, and succeeds there when SELinux only records. So every other guard is taken
 //! away first: the host hands the attacker the other's files as a volume, a writable view of the base, devices with their rules.
 //!
-//! Guest: --selinux enforcing --limit 900 --takes 130
+//! Guest: --selinux enforcing --limit 900 --takes 130 --shim long
 
 use std::fs;
 

@@ -1,7 +1,7 @@
 //! The labels of one container, its processes' and its files': what a bundle and Docker's options may ask for. In a guest
 //! where SELinux is enforcing.
 //!
-//! Guest: --selinux enforcing --limit 900
+//! Guest: --selinux enforcing --limit 900 --shim long
 
 use std::fs;
 use std::os::unix::fs::symlink;

@@ -1,7 +1,7 @@
 //! The label that bases share: where it comes from, what is refused, and what happens when it changes while they are mounted.
 //! In a guest where SELinux is enforcing.
 //!
-//! Guest: --selinux enforcing --limit 900
+//! Guest: --selinux enforcing --limit 900 --shim long
 
 use std::fs;
 

@@ -1,6 +1,6 @@
 //! Containers with one shim: containerd's own shim groups them by the same annotations, so it is asked first.
 //!
-//! Guest: --with shim --alone --limit 900 --takes 200
+//! Guest: --long --with shim --alone --limit 900 --takes 200
 
 use std::collections::BTreeSet;
 use std::fs;
