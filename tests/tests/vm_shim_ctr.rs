@@ -9,7 +9,8 @@ use sharedroot_tests::command::{Cmd, Output, out};
 use sharedroot_tests::kernel_view::root_of;
 use sharedroot_tests::lab::wait_for;
 use sharedroot_tests::shim::{
-    Events, IMAGE, RUNTIMES, Rows, STATE_ROOT, Task, beside, ctr, install, told,
+    Events, IMAGE, RUNTIMES, Rows, STATE_ROOT, Task, begin, beside, ctr, install, nothing_runs,
+    same, told, without_containerd,
 };
 
 #[track_caller]
@@ -161,4 +162,34 @@ fn vm_a_killed_server_ends_its_container_as_with_containerds_own_shim() {
         task.becomes(None);
         vec![("events".to_owned(), format!("{:#?}", events.of(&task, 4)))]
     });
+}
+
+#[test]
+fn vm_a_killed_containerd_finds_its_tasks_again() {
+    begin();
+    let [theirs, ours] = RUNTIMES.map(|runtime| {
+        let run = || Task::run(runtime, &["--read-only", "--null-io"], &["sleep", "1000"]);
+        let (stays, ends) = (run(), run());
+        let (pid, server) = (ends.pid(), stays.server());
+        without_containerd(|| {
+            out(&["kill", "-KILL", &pid.to_string()]);
+            wait_for("the process has ended", || {
+                (!fs::exists(format!("/proc/{pid}")).expect("a look")).then_some(())
+            });
+        });
+        let exec = ["task", "exec", "--exec-id", "e1", &stays.0, "sh", "-c", "exit 3"];
+        let rows = vec![
+            ("a task that ended".to_owned(), format!("{:?}", ends.status())),
+            ("a task that runs".to_owned(), format!("{:?}", stays.status())),
+            ("exec".to_owned(), format!("{}", ctr(&exec).status)),
+            (
+                "its shim".to_owned(),
+                format!("{}", fs::exists(format!("/proc/{server}")).is_ok_and(|is| is)),
+            ),
+        ];
+        drop((stays, ends));
+        nothing_runs();
+        rows
+    });
+    same(&ours, &theirs);
 }
