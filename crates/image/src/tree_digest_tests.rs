@@ -113,6 +113,23 @@ fn root_the_attributes_of_a_link_and_its_target_are_told_apart() {
     assert_ne!(digest(&one), digest(&two));
 }
 
+/// In a base each name of a symbolic link is a link of its own (see `count`), so `image verify` would find another tree.
+#[test]
+fn names_of_one_symbolic_link_are_links_of_their_own() {
+    let dir = TestDir::new();
+    let (one, two) = (dir.dir("one"), dir.dir("two"));
+    symlink("target", one.join("a")).unwrap();
+    fs::hard_link(one.join("a"), one.join("b")).unwrap();
+    for name in ["a", "b"] {
+        symlink("target", two.join(name)).unwrap();
+    }
+    for link in [one.join("a"), two.join("a"), two.join("b")] {
+        let run = Command::new("touch").args(["-h", "-d", "@1000"]).arg(link).status().unwrap();
+        assert!(run.success());
+    }
+    assert_eq!(digest(&one), digest(&two));
+}
+
 /// What the digest is made of, instead of the digest.
 #[derive(Default)]
 struct Bytes(Vec<u8>);
