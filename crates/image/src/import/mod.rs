@@ -48,4 +48,5 @@ mod whiteout;
 pub use directory::directory;
 pub use error::ImportError;
 pub use importable::Importable;
+pub(super) use lower_layers::LowerLayers;
 pub use room::RESERVE;
