@@ -16,7 +16,7 @@ use sharedroot_sys::resolve::Resolve;
 use sharedroot_sys::xattr::Of;
 
 use super::directory_reads::{Directory, DirectoryReads};
-use super::linked::Linked;
+use super::linked::{Linked, MOST_NAMES_OF_A_FILE};
 use super::usage::Usage;
 use super::waiting::{NameCount, Waiting};
 use super::walk::{self, Attributes};
@@ -33,6 +33,10 @@ pub(super) const MOST_SPECIAL_BYTES: usize = 16 << 20;
 /// at a path of 2,040 bytes it writes one byte past the end of the buffer: `path_append` in misc/create_inode.c counts the
 /// `/`, but not the end of the text. mke2fs also calls itself for each directory in another.
 const LONGEST_PATH: usize = 2000;
+
+/// How many directories a directory may have: with its own name and `.` it has as many names as ext4 gives to a file. mke2fs
+/// counts all of them in 16 bits (see `linked`), and does not write the 1 with which ext4 says that there are more.
+const MOST_IN_A_DIRECTORY: usize = MOST_NAMES_OF_A_FILE as usize - 2;
 
 /// What one walk over the tree finds.
 #[derive(Debug)]
@@ -61,6 +65,7 @@ struct Counter {
     special: Special,
     reads: DirectoryReads,
     linked: Linked,
+    most_in_a_directory: usize,
 }
 
 impl Counter {
@@ -74,6 +79,7 @@ impl Counter {
             special: Special::default(),
             reads: DirectoryReads::default(),
             linked: Linked::default(),
+            most_in_a_directory: MOST_IN_A_DIRECTORY,
         }
     }
 
@@ -98,7 +104,7 @@ impl Counter {
             step: "open",
             source,
         })?;
-        let mut directory = Directory::default();
+        let (mut directory, mut directories) = (Directory::default(), 0);
         let special_before = self.special.number;
         for entry in Dir::read_from(&dir).map_err(failed("read"))? {
             let entry = entry.map_err(failed("read"))?;
@@ -113,6 +119,11 @@ impl Counter {
                 0 => PathBuf::from(OsStr::from_bytes(name)),
                 _ => path.join(OsStr::from_bytes(name)),
             };
+            directories += usize::from(FileType::from_raw_mode(stat.st_mode).is_dir());
+            if directories > self.most_in_a_directory {
+                let (what, most) = ("directories in one directory", self.most_in_a_directory);
+                return Err(MakeError::TooMany { what, most });
+            }
             self.names.add(name)?;
             self.reads.add_name(&mut directory, name, &path)?;
             self.file(&dir, name, below, &stat)?;

@@ -75,6 +75,42 @@ fn names_and_files_with_several_names_have_a_bound() {
     assert!(error.is_of_the_image());
 }
 
+/// In a tmpfs, because ext4 itself has this bound.
+#[test]
+fn a_file_has_as_many_names_as_ext4_takes() {
+    let dir = TestDir::in_memory();
+    let file = dir.write("d0/file", "");
+    for n in 1..65_000 {
+        let (above, name) = (n / 1000, n % 1000);
+        if name == 0 {
+            dir.dir(&format!("d{above}"));
+        }
+        fs::hard_link(&file, dir.path().join(format!("d{above}/{name}"))).unwrap();
+    }
+    assert_eq!(counted(dir.path(), SIZE).unwrap().usage.inodes, 1 + 65 + 1);
+    fs::hard_link(&file, dir.path().join("another")).unwrap();
+    let error = counted(dir.path(), SIZE).unwrap_err();
+    assert!(matches!(error, MakeError::TooMany { most: 65_000, .. }), "{error}");
+    assert!(error.to_string().contains("more than 65000 names of one file"), "{error}");
+    assert!(error.is_of_the_image());
+}
+
+#[test]
+fn a_directory_has_as_many_directories_as_ext4_counts() {
+    let dir = TestDir::new();
+    (0..10).for_each(|n| drop(dir.dir(&format!("d/{n}"))));
+    dir.write("d/file", "");
+    let directories = |most| bounded(dir.path(), |counter| counter.most_in_a_directory = most);
+    assert_eq!(directories(10).unwrap().usage.inodes, 13);
+    let error = directories(9).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the image has more than 9 directories in one directory: no base is made of such an image"
+    );
+    assert!(error.is_of_the_image());
+    assert_eq!(Counter::new(SIZE).most_in_a_directory, 64_998);
+}
+
 /// mke2fs looks through the list of files with several names for each of their names.
 #[test]
 fn names_of_files_with_several_names_have_a_bound_by_what_mke2fs_compares() {

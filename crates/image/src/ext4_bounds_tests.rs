@@ -138,3 +138,29 @@ fn root_every_name_of_a_file_has_the_bound() {
         assert!(matches!(error, MakeError::LongPath { .. }), "{error}");
     }
 }
+
+/// mke2fs counts the names of a file in 16 bits, and ends without an error when the count begins at zero again.
+#[test]
+fn root_the_file_with_the_most_names_is_whole() {
+    need_root();
+    let dir = TestDir::in_memory();
+    let one = dir.dir("one");
+    shell("mkdir \"$1/d\"; echo x >\"$1/d/file\"", &[&one]);
+    let names = |from: u32, to: u32| {
+        for n in from..to {
+            let above = one.join(format!("d{}", n / 1000));
+            let _ = fs::create_dir(&above);
+            fs::hard_link(one.join("d/file"), above.join(n.to_string())).unwrap();
+        }
+    };
+    names(1, 65_000);
+    let device = dirty_device(&dir, "device", SMALL);
+    let tree = || assemble(&image(vec![one.clone()]), &dir.path().join("making")).unwrap();
+    make_filesystem(&tree(), &key(), &device, SMALL).unwrap();
+    shell("e2fsck -fn \"$1\" 2>&1", &[&device]);
+    let said = shell("debugfs -R 'stat /d/file' \"$1\" 2>/dev/null", &[&device]);
+    assert!(said.contains("Links: 65000 "), "{said}");
+    names(65_000, 65_001);
+    let error = make_filesystem(&tree(), &key(), &device, SMALL).unwrap_err();
+    assert!(matches!(error, MakeError::TooMany { most: 65_000, .. }), "{error}");
+}

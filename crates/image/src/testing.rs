@@ -22,10 +22,19 @@ pub(super) struct TestDir(PathBuf);
 
 impl TestDir {
     pub(super) fn new() -> Self {
+        Self::below(&fs::canonicalize(std::env::temp_dir()).unwrap())
+    }
+
+    /// A directory in a tmpfs.
+    pub(super) fn in_memory() -> Self {
+        Self::below(Path::new("/dev/shm"))
+    }
+
+    fn below(above: &Path) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("sharedroot-image-{}-{number}", std::process::id());
-        let path = fs::canonicalize(std::env::temp_dir()).unwrap().join(name);
+        let path = above.join(name);
         fs::create_dir(&path).unwrap();
         Self(path)
     }
