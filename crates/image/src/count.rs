@@ -17,7 +17,7 @@ use sharedroot_sys::xattr::Of;
 
 use super::directory_reads::{Directory, DirectoryReads};
 use super::linked::{Linked, MOST_NAMES_OF_A_FILE};
-use super::usage::Usage;
+use super::usage::{Usage, extent_tree};
 use super::waiting::{NameCount, Waiting};
 use super::walk::{self, Attributes};
 use crate::error::MakeError;
@@ -130,7 +130,9 @@ impl Counter {
         }
         let special = self.special.number - special_before;
         self.reads.leave(&directory, self.waiting.depth(), special, &path)?;
-        self.found.usage.bytes += directory.bytes();
+        // mke2fs writes files between two blocks of a directory, so each of them may be an extent.
+        let bytes = directory.bytes();
+        self.found.usage.bytes += bytes + extent_tree(bytes / BLOCK);
         Ok(())
     }
 
@@ -142,6 +144,9 @@ impl Counter {
         stat: &Stat,
     ) -> Result<(), MakeError> {
         let kind = FileType::from_raw_mode(stat.st_mode);
+        if self.waiting.depth() == 0 && name == b"lost+found" && !kind.is_dir() {
+            return Err(MakeError::LostFound);
+        }
         // mke2fs visits every name of a file, and makes a new symbolic link for each name of a symbolic link.
         bounded(&path, stat.st_mtime)?;
         let walk = |step| {
@@ -155,8 +160,7 @@ impl Counter {
         }
         self.inode()?;
         if !kind.is_dir() {
-            let allocated = u64::try_from(stat.st_blocks).unwrap_or(0) * 512;
-            self.found.usage.bytes += allocated.next_multiple_of(BLOCK);
+            self.found.usage.bytes += content(kind, stat);
         }
         let place = by_descriptor(dir).join(OsStr::from_bytes(name));
         let attributes = walk::attributes_of(Of::Link(&place));
@@ -169,6 +173,7 @@ impl Counter {
             self.found.late.insert(path.clone(), stat.st_mtime);
         }
         if !attributes.is_empty() {
+            self.found.usage.bytes += BLOCK;
             self.found.attributes.insert(path, attributes);
         }
         Ok(())
@@ -184,6 +189,26 @@ impl Counter {
         Ok(())
     }
 }
+
+/// What the content of a file that is no directory takes, in bytes.
+fn content(kind: FileType, stat: &Stat) -> u64 {
+    let size = u64::try_from(stat.st_size).unwrap_or(0);
+    if kind.is_symlink() {
+        // A shorter target is in the inode.
+        return if size < SHORT_TARGET { 0 } else { size.next_multiple_of(BLOCK) };
+    }
+    // The host's file system may also have allocated blocks for attributes, and behind the end.
+    let allocated = u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512);
+    let bytes = allocated.min(size).next_multiple_of(BLOCK);
+    // Between two holes each block may be an extent. Without holes mke2fs writes one block behind the other.
+    let longest = if allocated < size { BLOCK } else { LEAST_EXTENT };
+    bytes + extent_tree(bytes.div_ceil(longest))
+}
+
+/// The size of a target that is not in the inode any more (fs/ext4/ext4.h, `EXT4_N_BLOCKS`), in bytes.
+const SHORT_TARGET: u64 = 60;
+/// The bytes of an extent in a file without holes. An extent has up to 128 MiB; this leaves room for what stands between groups.
+const LEAST_EXTENT: u64 = 32 << 20;
 
 /// Counts the extended attributes and late times, which have a bound.
 #[derive(Default)]
