@@ -76,7 +76,8 @@ fn add(
     text(found.target.as_deref().unwrap_or_default());
     let Some(content) = found.content else { return Ok(()) };
     hash.update(&u64::try_from(stat.st_size).unwrap_or(0).to_be_bytes());
-    let mut content = File::from(content);
+    // A file may grow while it is read. `image import` then reads the directory again, and finds another size.
+    let mut content = File::from(content).take(u64::try_from(stat.st_size).unwrap_or(0));
     loop {
         let read = content.read(buffer);
         let failed = |source| WalkError { step: "read", path: found.path.clone(), source };
