@@ -32,11 +32,13 @@ pub(super) struct Layer {
 }
 
 /// What the configuration of an image says of its layers.
+#[cfg_attr(feature = "fuzz", derive(serde::Serialize))]
 #[derive(Debug, Deserialize)]
 struct Config {
     rootfs: RootFs,
 }
 
+#[cfg_attr(feature = "fuzz", derive(serde::Serialize))]
 #[derive(Debug, Deserialize)]
 struct RootFs {
     #[serde(rename = "type")]
@@ -195,4 +197,10 @@ fn is_one_image(
     }
     let what = "index.json and manifest.json name different images";
     Err(ImportError::Image { path: files.path().to_owned(), what: what.to_owned() })
+}
+
+/// What this reader reads of a configuration; none if it refuses the text.
+#[cfg(feature = "fuzz")]
+pub(super) fn configuration(text: &[u8]) -> Option<serde_json::Value> {
+    serde_json::to_value(super::json::parse::<Config>(text).ok()?).ok()
 }

@@ -3,12 +3,14 @@
 
 use std::collections::HashMap;
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::{Error as _, IgnoredAny};
+use serde::{Deserialize, Deserializer};
 use sharedroot_format::Digest;
 
 use super::error::ImportError;
 use super::files::{Files, check};
+#[cfg(feature = "fuzz")]
+use super::json::parse;
 use super::json::{Shape, Shaped, json};
 use super::platform::{self, Platform};
 
@@ -41,17 +43,25 @@ pub(super) struct Expected {
     pub(super) size: u64,
 }
 
+#[cfg_attr(feature = "fuzz", derive(serde::Serialize))]
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Descriptor {
     #[serde(default)]
     media_type: Option<String>,
     digest: Digest,
+    #[serde(deserialize_with = "size")]
     size: u64,
     #[serde(default)]
     platform: Option<Platform>,
     #[serde(default)]
     annotations: Option<HashMap<String, String>>,
+}
+
+/// A size as Go reads one: in 63 bits.
+fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let size = u64::deserialize(deserializer)?;
+    i64::try_from(size).map(|_| size).map_err(D::Error::custom)
 }
 
 impl Shaped for Descriptor {
@@ -68,6 +78,7 @@ impl Shaped for Descriptor {
 }
 
 /// An index, which has `manifests`, or a manifest, which has `config` and `layers`.
+#[cfg_attr(feature = "fuzz", derive(serde::Serialize))]
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Document {
@@ -80,7 +91,7 @@ struct Document {
     #[serde(default)]
     layers: Option<Vec<Descriptor>>,
     /// The layers of the first form of Docker's manifests.
-    #[serde(default)]
+    #[serde(default, skip_serializing)]
     fs_layers: Option<IgnoredAny>,
 }
 
@@ -241,4 +252,10 @@ fn choose<'d>(
             Err(ImportError::Several { path, images: several.iter().map(name).take(20).collect() })
         }
     }
+}
+
+/// What this reader reads of an index or a manifest; none if it refuses the text.
+#[cfg(feature = "fuzz")]
+pub(super) fn document(text: &[u8]) -> Option<serde_json::Value> {
+    serde_json::to_value(parse::<Document>(text).ok()?).ok()
 }

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use super::json::{Shape, Shaped};
 
 /// The platform in the descriptor of a manifest.
+#[cfg_attr(feature = "fuzz", derive(serde::Serialize))]
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Platform {
     os: String,
