@@ -3,6 +3,9 @@
 // Each input is a length, four bytes with the lowest first, and as many bytes of a tar. The answer has a line for each entry,
 // with names and values in hexadecimal digits, and then "end", or "error" with the reason. crates/image/tests/beside_go.rs
 // compares the lines with those of sharedroot's reader.
+//
+// With the argument "json" an input is the text of an index, a manifest or a configuration. The answer has a line for what Go's
+// encoding/json reads of it as one of the first two, and a line for what it reads as the last, or "refused".
 package main
 
 import (
@@ -11,6 +14,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"io"
 	"log"
@@ -35,7 +39,9 @@ func main() {
 		if _, err := io.ReadFull(in, input); err != nil {
 			log.Fatal(err)
 		}
-		if err := list(input, out); err != nil {
+		if len(os.Args) > 1 && os.Args[1] == "json" {
+			documents(input, out)
+		} else if err := list(input, out); err != nil {
 			fmt.Fprintf(out, "error %q\n", err)
 		} else {
 			fmt.Fprintln(out, "end")
@@ -97,4 +103,40 @@ func describe(header *tar.Header, content io.Reader) (string, error) {
 	return fmt.Sprintf("%s name=%x link=%x device=%s mode=%o owner=%d:%d time=%d.%d size=%d content=%s attributes=%s", kind,
 		header.Name, link, device, header.Mode&07777, header.Uid, header.Gid, time.Unix(), time.Nanosecond(), size, digest,
 		strings.Join(attributes, ",")), nil
+}
+
+type descriptor struct {
+	MediaType   string            `json:"mediaType"`
+	Digest      string            `json:"digest"`
+	Size        int64             `json:"size"`
+	Annotations map[string]string `json:"annotations"`
+	Platform    *struct {
+		OS           string `json:"os"`
+		Architecture string `json:"architecture"`
+		Variant      string `json:"variant"`
+	} `json:"platform"`
+}
+
+type document struct {
+	MediaType string       `json:"mediaType"`
+	Manifests []descriptor `json:"manifests"`
+	Config    *descriptor  `json:"config"`
+	Layers    []descriptor `json:"layers"`
+}
+
+type configuration struct {
+	RootFS *struct {
+		Type    string   `json:"type"`
+		DiffIDs []string `json:"diff_ids"`
+	} `json:"rootfs"`
+}
+
+func documents(input []byte, out io.Writer) {
+	for _, read := range []any{&document{}, &configuration{}} {
+		text := []byte("refused")
+		if err := json.Unmarshal(input, read); err == nil {
+			text, _ = json.Marshal(read)
+		}
+		fmt.Fprintf(out, "%s\n", text)
+	}
 }

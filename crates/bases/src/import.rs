@@ -14,8 +14,8 @@ use crate::bases::Bases;
 use crate::error::{RootfsError, file};
 use crate::import_scratch::{Scratch, sweep};
 
-/// How many times the size of a base all layers of an image may have together. What later layers replace and remove takes no
-/// room in the base.
+/// How many times the size of a base all layers of an image, or the files of a directory, may have together. What later layers
+/// replace and remove takes no room in the base, and neither do holes.
 const LAYERS_OF_A_BASE: u64 = 4;
 
 /// The result of an import.
@@ -61,7 +61,7 @@ impl Imports<'_> {
         mut tell: impl FnMut(Stage),
     ) -> Result<Imported, RootfsError> {
         let key = image.key();
-        let most = self.0.config().base_size.0.saturating_mul(LAYERS_OF_A_BASE);
+        let most = self.most_bytes();
         let unpack = |scratch: &Path, tell: &mut dyn FnMut(Stage)| {
             Ok(image.unpack(scratch, most, |passed| tell(Stage::Unpack(passed)))?)
         };
@@ -77,13 +77,18 @@ impl Imports<'_> {
         source: &Path,
         mut tell: impl FnMut(Stage),
     ) -> Result<Imported, RootfsError> {
-        let before = image::import::directory(source)?;
+        let most = self.most_bytes();
+        let before = image::import::directory(source, most)?;
         let key = before.key.clone();
-        let unchanged = |key: &BaseKey| match image::import::directory(source)?.key == *key {
+        let unchanged = |key: &BaseKey| match image::import::directory(source, most)?.key == *key {
             true => Ok(()),
             false => Err(ImportError::Changed { path: source.to_owned() }.into()),
         };
         self.import(&key, &mut tell, |_, _| Ok(before), unchanged)
+    }
+
+    fn most_bytes(&self) -> u64 {
+        self.0.config().base_size.0.saturating_mul(LAYERS_OF_A_BASE)
     }
 
     fn import(

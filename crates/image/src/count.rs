@@ -16,8 +16,8 @@ use sharedroot_sys::resolve::Resolve;
 use sharedroot_sys::xattr::Of;
 
 use super::directory_reads::{Directory, DirectoryReads};
-use super::linked::Linked;
-use super::usage::Usage;
+use super::linked::{Linked, MOST_NAMES_OF_A_FILE};
+use super::usage::{Usage, extent_tree};
 use super::waiting::{NameCount, Waiting};
 use super::walk::{self, Attributes};
 use crate::error::MakeError;
@@ -33,6 +33,10 @@ pub(super) const MOST_SPECIAL_BYTES: usize = 16 << 20;
 /// at a path of 2,040 bytes it writes one byte past the end of the buffer: `path_append` in misc/create_inode.c counts the
 /// `/`, but not the end of the text. mke2fs also calls itself for each directory in another.
 const LONGEST_PATH: usize = 2000;
+
+/// How many directories a directory may have: with its own name and `.` it has as many names as ext4 gives to a file. mke2fs
+/// counts all of them in 16 bits (see `linked`), and does not write the 1 with which ext4 says that there are more.
+const MOST_IN_A_DIRECTORY: usize = MOST_NAMES_OF_A_FILE as usize - 2;
 
 /// What one walk over the tree finds.
 #[derive(Debug)]
@@ -61,6 +65,7 @@ struct Counter {
     special: Special,
     reads: DirectoryReads,
     linked: Linked,
+    most_in_a_directory: usize,
 }
 
 impl Counter {
@@ -74,6 +79,7 @@ impl Counter {
             special: Special::default(),
             reads: DirectoryReads::default(),
             linked: Linked::default(),
+            most_in_a_directory: MOST_IN_A_DIRECTORY,
         }
     }
 
@@ -98,7 +104,7 @@ impl Counter {
             step: "open",
             source,
         })?;
-        let mut directory = Directory::default();
+        let (mut directory, mut directories) = (Directory::default(), 0);
         let special_before = self.special.number;
         for entry in Dir::read_from(&dir).map_err(failed("read"))? {
             let entry = entry.map_err(failed("read"))?;
@@ -113,13 +119,20 @@ impl Counter {
                 0 => PathBuf::from(OsStr::from_bytes(name)),
                 _ => path.join(OsStr::from_bytes(name)),
             };
+            directories += usize::from(FileType::from_raw_mode(stat.st_mode).is_dir());
+            if directories > self.most_in_a_directory {
+                let (what, most) = ("directories in one directory", self.most_in_a_directory);
+                return Err(MakeError::TooMany { what, most });
+            }
             self.names.add(name)?;
             self.reads.add_name(&mut directory, name, &path)?;
             self.file(&dir, name, below, &stat)?;
         }
         let special = self.special.number - special_before;
         self.reads.leave(&directory, self.waiting.depth(), special, &path)?;
-        self.found.usage.bytes += directory.bytes();
+        // mke2fs writes files between two blocks of a directory, so each of them may be an extent.
+        let bytes = directory.bytes();
+        self.found.usage.bytes += bytes + extent_tree(bytes / BLOCK);
         Ok(())
     }
 
@@ -131,6 +144,9 @@ impl Counter {
         stat: &Stat,
     ) -> Result<(), MakeError> {
         let kind = FileType::from_raw_mode(stat.st_mode);
+        if self.waiting.depth() == 0 && name == b"lost+found" && !kind.is_dir() {
+            return Err(MakeError::LostFound);
+        }
         // mke2fs visits every name of a file, and makes a new symbolic link for each name of a symbolic link.
         bounded(&path, stat.st_mtime)?;
         let walk = |step| {
@@ -144,8 +160,7 @@ impl Counter {
         }
         self.inode()?;
         if !kind.is_dir() {
-            let allocated = u64::try_from(stat.st_blocks).unwrap_or(0) * 512;
-            self.found.usage.bytes += allocated.next_multiple_of(BLOCK);
+            self.found.usage.bytes += content(kind, stat);
         }
         let place = by_descriptor(dir).join(OsStr::from_bytes(name));
         let attributes = walk::attributes_of(Of::Link(&place));
@@ -158,6 +173,7 @@ impl Counter {
             self.found.late.insert(path.clone(), stat.st_mtime);
         }
         if !attributes.is_empty() {
+            self.found.usage.bytes += BLOCK;
             self.found.attributes.insert(path, attributes);
         }
         Ok(())
@@ -173,6 +189,26 @@ impl Counter {
         Ok(())
     }
 }
+
+/// What the content of a file that is no directory takes, in bytes.
+fn content(kind: FileType, stat: &Stat) -> u64 {
+    let size = u64::try_from(stat.st_size).unwrap_or(0);
+    if kind.is_symlink() {
+        // A shorter target is in the inode.
+        return if size < SHORT_TARGET { 0 } else { size.next_multiple_of(BLOCK) };
+    }
+    // The host's file system may also have allocated blocks for attributes, and behind the end.
+    let allocated = u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512);
+    let bytes = allocated.min(size).next_multiple_of(BLOCK);
+    // Between two holes each block may be an extent. Without holes mke2fs writes one block behind the other.
+    let longest = if allocated < size { BLOCK } else { LEAST_EXTENT };
+    bytes + extent_tree(bytes.div_ceil(longest))
+}
+
+/// The size of a target that is not in the inode any more (fs/ext4/ext4.h, `EXT4_N_BLOCKS`), in bytes.
+const SHORT_TARGET: u64 = 60;
+/// The bytes of an extent in a file without holes. An extent has up to 128 MiB; this leaves room for what stands between groups.
+const LEAST_EXTENT: u64 = 32 << 20;
 
 /// Counts the extended attributes and late times, which have a bound.
 #[derive(Default)]

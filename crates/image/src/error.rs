@@ -148,6 +148,12 @@ pub enum MakeError {
         /// How many bytes a path may have.
         most: usize,
     },
+    /// The image has another file where mke2fs makes a directory.
+    #[error(
+        "the image has a file /lost+found that is no directory, and mke2fs makes a directory there: no base is made of such an \
+         image"
+    )]
+    LostFound,
     /// The time of a file is outside of what ext4 keeps.
     #[error(
         "{path:?} was last changed {seconds} s after 1970, and ext4 keeps times from 1901 to 2446: no base can be made of such \
@@ -213,8 +219,8 @@ impl MakeError {
     #[must_use]
     pub fn is_of_the_image(&self) -> bool {
         use MakeError::{
-            Attributes, LargeDirectories, LongPath, ManyLinks, NotForDebugfs, Special, Time,
-            TooLarge, TooMany,
+            Attributes, LargeDirectories, LongPath, LostFound, ManyLinks, NotForDebugfs, Special,
+            Time, TooLarge, TooMany,
         };
         matches!(
             self,
@@ -226,6 +232,7 @@ impl MakeError {
                 | Attributes { .. }
                 | Special { .. }
                 | LongPath { .. }
+                | LostFound
                 | Time { .. }
         )
     }

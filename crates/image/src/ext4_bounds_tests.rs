@@ -138,3 +138,60 @@ fn root_every_name_of_a_file_has_the_bound() {
         assert!(matches!(error, MakeError::LongPath { .. }), "{error}");
     }
 }
+
+/// mke2fs counts the names of a file in 16 bits, and ends without an error when the count begins at zero again.
+#[test]
+fn root_the_file_with_the_most_names_is_whole() {
+    need_root();
+    let dir = TestDir::in_memory();
+    let one = dir.dir("one");
+    shell("mkdir \"$1/d\"; echo x >\"$1/d/file\"", &[&one]);
+    let names = |from: u32, to: u32| {
+        for n in from..to {
+            let above = one.join(format!("d{}", n / 1000));
+            let _ = fs::create_dir(&above);
+            fs::hard_link(one.join("d/file"), above.join(n.to_string())).unwrap();
+        }
+    };
+    names(1, 65_000);
+    let device = dirty_device(&dir, "device", SMALL);
+    let tree = || assemble(&image(vec![one.clone()]), &dir.path().join("making")).unwrap();
+    make_filesystem(&tree(), &key(), &device, SMALL).unwrap();
+    shell("e2fsck -fn \"$1\" 2>&1", &[&device]);
+    let said = shell("debugfs -R 'stat /d/file' \"$1\" 2>/dev/null", &[&device]);
+    assert!(said.contains("Links: 65000 "), "{said}");
+    names(65_000, 65_001);
+    let error = make_filesystem(&tree(), &key(), &device, SMALL).unwrap_err();
+    assert!(matches!(error, MakeError::TooMany { most: 65_000, .. }), "{error}");
+}
+
+/// Files with many extents and with attributes, and a directory that grows between them: all that ext4 keeps beside content.
+#[test]
+fn root_an_image_fits_or_is_refused_before_anything_is_written() {
+    need_root();
+    let dir = TestDir::new();
+    let one = dir.dir("one");
+    shell(
+        r#"cd "$1"; mkdir many
+           for file in a b c; do
+             i=0; while [ $i -lt 700 ]; do printf x | dd of=$file bs=4k seek=$((2*i)) conv=notrunc status=none; i=$((i+1)); done
+           done
+           i=0; while [ $i -lt 600 ]; do printf x >many/$(printf %0200d $i); i=$((i+1)); done
+           setfattr -n user.x -v "$(printf %0900d 0)" many/*"#,
+        &[&one],
+    );
+    let tree = assemble(&image(vec![one]), &dir.path().join("making")).unwrap();
+    let usage = tree.usage(1 << 30).unwrap();
+    let fits = |size: &u64| usage.needs(*size) <= *size;
+    let size = (1 << 20..1 << 30).step_by(4096).find(fits).unwrap();
+    let device = dir.write("device", "");
+    let error = make_filesystem(&tree, &key(), &device, size - 4096).unwrap_err();
+    assert!(matches!(error, MakeError::TooLarge { .. }), "{error}");
+    assert_eq!(fs::metadata(&device).unwrap().len(), 0);
+    make_filesystem(&tree, &key(), &device, size).unwrap();
+    shell("e2fsck -fn \"$1\" 2>&1", &[&device]);
+    let said = shell("dumpe2fs -h \"$1\" 2>/dev/null | grep '^Free blocks:'", &[&device]);
+    let free: u64 = said.split_whitespace().last().unwrap().parse().unwrap();
+    // Those of lost+found, of the lists of extents on this disk, and of the inode table, which mke2fs makes no smaller.
+    assert!(free < 32, "{said}");
+}

@@ -8,7 +8,7 @@
 //! | [`tar`] | anybody: a layer of an image |
 //! | [`archive`] | anybody: the file that `image import` reads |
 //!
-//! [`list`] prints what the reader of tars reads, for the comparison with Go's.
+//! [`list`] prints what the reader of tars reads, for the comparison with Go's, and `documents` what the reader of manifests does.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -21,6 +21,8 @@ use sharedroot_format::{BaseKey, ChainId};
 use sharedroot_seeds::says_something;
 use sharedroot_sys::mountinfo::{Mount, mounts, topmost};
 
+#[cfg(feature = "fuzz")]
+pub use super::import::fuzz::documents;
 pub use super::import::fuzz::{archive, list, tar};
 use super::overlay_options::OverlayOptions;
 use super::{docker, overlay};

@@ -8,14 +8,12 @@
 //! An image may be hostile. So each step opens one component of a path, in a directory that is open already, and follows no
 //! symbolic link: no link of the image leads out of the tree.
 
-use std::fs;
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
+use rustix::path::Arg;
 use sharedroot_format::Owner;
 use sharedroot_format::base::FIXED_TIME;
 
@@ -32,14 +30,14 @@ pub enum InitFiles {
 }
 
 #[derive(Debug, Clone, Copy)]
-enum InitFile {
+pub(super) enum InitFile {
     Dir(&'static str, &'static [InitFile]),
     File(&'static str),
     Link(&'static str, &'static str),
 }
 
 impl InitFile {
-    fn name(&self) -> &'static str {
+    pub(super) fn name(&self) -> &'static str {
         match self {
             Self::Dir(name, _) | Self::File(name) | Self::Link(name, _) => name,
         }
@@ -64,7 +62,7 @@ const MOUNT_POINTS: &[InitFile] = &[
     InitFile::Dir("sys", &[]),
     InitFile::Dir("etc", ETC),
 ];
-const AS_DOCKER: &[InitFile] = &[
+pub(super) const AS_DOCKER: &[InitFile] = &[
     InitFile::Dir("dev", DEV),
     InitFile::Dir("proc", &[]),
     InitFile::Dir("sys", &[]),
@@ -194,7 +192,8 @@ impl Maker {
     }
 }
 
-fn open_directory(parent: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno> {
+/// Opens a directory, and no symbolic link to one.
+pub(super) fn open_directory(parent: BorrowedFd<'_>, name: impl Arg) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::openat(parent, name, flags, Mode::empty())
 }
@@ -207,40 +206,6 @@ fn fixed_times() -> Timestamps {
 fn failed(step: &'static str, path: &Path) -> impl FnOnce(Errno) -> MakeError {
     let path = PathBuf::from(path);
     move |errno| MakeError::Init { path, step, source: errno.into() }
-}
-
-/// Whether a layer is Docker's init layer: it has `.dockerenv`, which Docker always makes, and nothing that [`make`] does not
-/// make. So a base that is made from the layers below it lacks nothing.
-pub(super) fn is_docker_init_layer(layer: &Path) -> io::Result<bool> {
-    let stat = match fs::symlink_metadata(layer.join(".dockerenv")) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        stat => stat?,
-    };
-    holds_only(layer, AS_DOCKER, (stat.uid(), stat.gid()))
-}
-
-fn holds_only(dir: &Path, entries: &[InitFile], owner: (u32, u32)) -> io::Result<bool> {
-    for found in fs::read_dir(dir)? {
-        let found = found?;
-        let stat = found.metadata()?; // a symbolic link is not followed
-        let owned = (stat.uid(), stat.gid()) == owner;
-        let Some(entry) = entries.iter().find(|entry| found.file_name() == entry.name()) else {
-            return Ok(false);
-        };
-        let same = match entry {
-            InitFile::Dir(_, below) => stat.is_dir() && holds_only(&found.path(), below, owner)?,
-            InitFile::File(_) => {
-                owned && stat.is_file() && stat.len() == 0 && stat.mode() & 0o7777 == ROOT_MODE
-            }
-            InitFile::Link(_, target) => {
-                owned && stat.is_symlink() && fs::read_link(found.path())? == Path::new(target)
-            }
-        };
-        if !same {
-            return Ok(false);
-        }
-    }
-    Ok(true)
 }
 
 #[cfg(test)]

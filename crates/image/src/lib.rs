@@ -10,6 +10,7 @@
 //! | `live_restore` | whether Docker's daemon may restart under running containers |
 //! | `source` | where an image was found, and whether it is still there |
 //! | `unidentified` | why an image stays unidentified |
+//! | `docker_init_layer` | whether a layer of an overlay is the one in which Docker makes these files |
 //! | `init_layer` | the files that an engine expects at the top of every root |
 //! | `tree`, `scratch` | the layers and the init files as one tree; the directory that it writes to |
 //! | `import` | images that no engine has |
@@ -38,6 +39,7 @@ mod count;
 mod debugfs;
 mod directory_reads;
 mod docker;
+mod docker_init_layer;
 mod e2fsprogs;
 mod empty;
 mod error;

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use sharedroot_format::BaseKey;
 use sharedroot_sys::mountinfo;
 
-use super::init_layer;
+use super::docker_init_layer::{is_docker_init_layer, is_rootfs_of_docker};
 use crate::image::{Image, Upper};
 use crate::init_layer::InitFiles;
 use crate::overlay_options::OverlayOptions;
@@ -39,11 +39,13 @@ pub(super) fn identify(root_path: &Path) -> Result<Image, Unidentified> {
         return Err(Unidentified::NotALayer { layer: layer.clone() });
     }
 
-    // An engine with an init layer makes a new one for each container. A base gets the same files in any case, so the init
-    // layer must not be part of the key.
+    // Docker makes a new init layer for each container. A base gets the same files in any case, so the init layer must not be
+    // part of the key.
     let mut init = InitFiles::MountPoints;
-    if let [top, _, ..] = layers.as_slice()
-        && init_layer::is_docker_init_layer(top).map_err(|e| unreadable(top, e))?
+    if let [top, below @ ..] = layers.as_slice()
+        && !below.is_empty()
+        && is_rootfs_of_docker(root_path)
+        && is_docker_init_layer(top, below).map_err(|e| unreadable(top, e))?
     {
         layers.remove(0);
         init = InitFiles::AsDocker;

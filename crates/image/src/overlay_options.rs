@@ -38,8 +38,9 @@ impl OverlayOptions {
                     stack.unusual.push("upperdir=…\\…".to_owned());
                 }
                 b"upperdir" => stack.upper = Some(path(value)),
-                b"datadir+" | b"userxattr" => stack.unusual.push(lossy(option)),
-                b"metacopy" | b"redirect_dir" if value == b"on" => {
+                // The kernel prints the last two only if they are not the host's own setting, which the overlay of a base has
+                // (fs/overlayfs/params.c, `ovl_show_options`): the same layers would be another tree.
+                b"datadir+" | b"userxattr" | b"metacopy" | b"redirect_dir" => {
                     stack.unusual.push(lossy(option));
                 }
                 _ => {}
@@ -82,14 +83,15 @@ mod tests {
     #[test]
     fn options_of_the_engines() {
         type Row = (&'static [u8], &'static [&'static str], Option<&'static str>, usize);
-        let table: [Row; 9] = [
+        let table: [Row; 10] = [
             (b"rw,lowerdir=/a:/b,upperdir=/u,workdir=/w,index=off", &["/a", "/b"], Some("/u"), 0),
             (b"ro,lowerdir+=/a:1,lowerdir+=/b\\054", &["/a:1", "/b,"], None, 0),
             (b"rw,lowerdir=/a\\134:1:/b\\134\\054", &["/a:1", "/b,"], None, 0),
             (b"rw,lowerdir=19/fs:18/fs,upperdir=/u", &["19/fs", "18/fs"], Some("/u"), 0),
             (b"rw,lowerdir=/a,userxattr", &["/a"], None, 1),
             (b"rw,lowerdir=/a,metacopy=on,redirect_dir=on", &["/a"], None, 2),
-            (b"rw,lowerdir=/a,metacopy=off,redirect_dir=nofollow", &["/a"], None, 0),
+            (b"rw,lowerdir=/a,metacopy=off,redirect_dir=nofollow", &["/a"], None, 2),
+            (b"rw,lowerdir=/a,redirect_dir=follow", &["/a"], None, 1),
             (b"rw,lowerdir=/a::/data", &[], None, 1),
             (b"rw,lowerdir=/a,upperdir=/u\\134x", &["/a"], None, 1),
         ];

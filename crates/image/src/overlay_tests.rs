@@ -2,7 +2,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 
 use sharedroot_sys::mount;
 
-use super::super::testing::{TestDir, need_root, shell};
+use super::super::testing::{TestDir, docker_init_layer, need_root, shell};
 use sharedroot_format::Owner;
 
 use super::*;
@@ -34,27 +34,31 @@ fn what_is_at_a_root_path() {
 }
 
 /// A containerd-like stack, mounted, with the layers in `names`, topmost first.
-struct Stacked(TestDir);
+struct Stacked(TestDir, &'static str);
 
 impl Stacked {
     fn new(dir: TestDir, names: &[&str]) -> Self {
+        Self::at(dir, names, "rootfs")
+    }
+
+    fn at(dir: TestDir, names: &[&str], root: &'static str) -> Self {
         let layers: Vec<_> = names.iter().map(|name| dir.dir(name)).collect();
         let upper = dir.dir("upper");
         fs::set_permissions(&upper, fs::Permissions::from_mode(0o755)).unwrap();
-        let root = dir.dir("rootfs");
-        mount::overlay(&layers, &upper, &dir.dir("work")).unwrap().attach(&root).unwrap().keep();
-        Self(dir)
+        let at = dir.dir(root);
+        mount::overlay(&layers, &upper, &dir.dir("work")).unwrap().attach(&at).unwrap().keep();
+        Self(dir, root)
     }
 
     fn identify(&self) -> Result<Image, Unidentified> {
-        super::super::identify(&self.0.path().join("rootfs"), "any")
+        super::super::identify(&self.0.path().join(self.1), "any")
     }
 }
 
 // The mount goes before its directory does.
 impl Drop for Stacked {
     fn drop(&mut self) {
-        let _ = mount::detach(&self.0.path().join("rootfs"));
+        let _ = mount::detach(&self.0.path().join(self.1));
     }
 }
 
@@ -147,7 +151,7 @@ fn root_layers_that_a_real_mount_names_by_shortened_paths() {
     }
     let [upper, root] = [dir.dir("store/snapshots/3/fs"), dir.dir("rootfs")];
     fs::set_permissions(&upper, fs::Permissions::from_mode(0o755)).unwrap();
-    let stacked = Stacked(dir);
+    let stacked = Stacked(dir, "rootfs");
     let store = stacked.0.path().join("store/snapshots");
     shell(
         r#"cd "$1"; mount -t overlay -o lowerdir=2/fs:1/fs,upperdir="$1/3/fs",workdir="$1/3/work" x "$2""#,
@@ -187,31 +191,50 @@ fn root_a_later_directory_of_the_same_name_is_another_image() {
     assert_ne!(before, key([&two, &one], InitFiles::MountPoints).0);
 }
 
+/// Where Docker mounts the root of a container from containerd's image store.
+const DOCKERS_ROOT: &str = "rootfs/overlayfs/container";
+
+/// A container of an image of one layer, with an init layer of its own that `change` has changed. The paths of the layers.
+fn with_init_layer(shared: &TestDir, root: &'static str, change: &str) -> (Image, [PathBuf; 2]) {
+    let image_layer = shared.dir("snapshots/image/fs");
+    let dir = TestDir::new();
+    let init = docker_init_layer(&dir, "snapshots/init/fs", std::slice::from_ref(&image_layer));
+    shell(&format!("cd \"$1\"; {change}"), &[&init]);
+    symlink(&image_layer, dir.path().join("image")).unwrap();
+    let image = Stacked::at(dir, &["snapshots/init/fs", "image"], root).identify().unwrap();
+    (image, [init, image_layer])
+}
+
 #[test]
 fn root_dockers_init_layer_is_not_part_of_an_image() {
     need_root();
     // Two containers of one image: the same lower layer, an init layer each.
     let shared = TestDir::new();
-    let image_layer = shared.dir("snapshots/image/fs");
-    let identify = || {
-        let dir = TestDir::new();
-        for (path, is_dir) in
-            [("dev/pts", true), ("proc", true), (".dockerenv", false), ("etc/hosts", false)]
-        {
-            let path = format!("snapshots/init/fs/{path}");
-            if is_dir {
-                dir.dir(&path);
-            } else {
-                let file = dir.write(&path, "");
-                fs::set_permissions(file, fs::Permissions::from_mode(0o755)).unwrap();
-            }
-        }
-        symlink("/proc/mounts", dir.path().join("snapshots/init/fs/etc/mtab")).unwrap();
-        symlink(&image_layer, dir.path().join("image")).unwrap();
-        Stacked::new(dir, &["snapshots/init/fs", "image"]).identify().unwrap()
-    };
-    let (first, second) = (identify(), identify());
+    shared.write("snapshots/image/fs/etc/passwd", "");
+    shell("chmod 750 \"$1\"", &[&shared.dir("snapshots/image/fs/etc")]);
+    let [(first, layers), (second, _)] =
+        [(), ()].map(|()| with_init_layer(&shared, DOCKERS_ROOT, "true"));
     assert_eq!(first.key, second.key);
-    assert_eq!(first.layers, [image_layer]);
+    assert_eq!(first.layers, layers[1..]);
     assert_eq!(first.init, InitFiles::AsDocker);
+}
+
+/// Engines and scanners see what the topmost layer of an image shows and hides, so a base must not lack it.
+#[test]
+fn root_a_layer_that_hides_something_is_part_of_an_image() {
+    need_root();
+    let shared = TestDir::new();
+    shared.write("snapshots/image/fs/etc/passwd", "");
+    for change in [
+        "setfattr -n trusted.overlay.opaque -v y etc",
+        "chmod 700 etc",
+        "setfattr -n user.x -v 1 etc",
+    ] {
+        let (image, layers) = with_init_layer(&shared, DOCKERS_ROOT, change);
+        assert_eq!(image.layers, layers, "{change}");
+        assert_eq!(image.init, InitFiles::MountPoints, "{change}");
+    }
+    // No other engine has an init layer: this one is of the image.
+    let (image, layers) = with_init_layer(&shared, "rootfs", "true");
+    assert_eq!(image.layers, layers);
 }

@@ -15,15 +15,11 @@ use sharedroot_format::base::{BLOCK, INODE};
 
 use super::e2fsprogs::Tool;
 use crate::error::MakeError;
+use crate::usage::{DESCRIPTOR, GROUP, LAST_GROUP};
 
-/// The blocks that resize2fs needs in the last group, beside the group's tables (e2fsprogs, resize/resize2fs.c,
-/// `adjust_fs_info`).
-const LAST_GROUP: u64 = 50;
 /// The blocks that a shrunken file system has beside those of its files: for the maps of blocks that are moved, and for a first
 /// change.
 const SPARE: u64 = 64;
-/// The size of a group descriptor with the feature `64bit`, in bytes.
-const DESCRIPTOR: u64 = 64;
 
 /// Shrinks the file system on `device` to `size_bytes`, rounded down to whole blocks. It must not be mounted.
 ///
@@ -93,8 +89,8 @@ impl Layout {
         let sound = superblock[0x38..0x3A] == MAGIC
             && number(0x18) == u64::from(BLOCK.ilog2()) - 10
             && (1..1 << 40).contains(&layout.blocks)
-            && group_blocks == 8 * BLOCK
-            && (1..=8 * BLOCK).contains(&group_inodes)
+            && group_blocks == GROUP
+            && (1..=GROUP).contains(&group_inodes)
             && inode_size == INODE
             && layout.flex <= 1 << 16
             && layout.free_blocks <= layout.blocks

@@ -1,15 +1,18 @@
 //! What the tests of this crate share.
 
 use std::fs;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use sharedroot_format::{BaseKey, ChainId, Owner};
+use sharedroot_sys::mount;
 
+use crate::count::open_beneath;
 use crate::ext4::make_filesystem;
 use crate::image::Image;
-use crate::init_layer::InitFiles;
+use crate::init_layer::{self, InitFiles};
 use crate::source::Source;
 use crate::top::Top;
 use crate::tree::assemble;
@@ -19,10 +22,19 @@ pub(super) struct TestDir(PathBuf);
 
 impl TestDir {
     pub(super) fn new() -> Self {
+        Self::below(&fs::canonicalize(std::env::temp_dir()).unwrap())
+    }
+
+    /// A directory in a tmpfs.
+    pub(super) fn in_memory() -> Self {
+        Self::below(Path::new("/dev/shm"))
+    }
+
+    fn below(above: &Path) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("sharedroot-image-{}-{number}", std::process::id());
-        let path = fs::canonicalize(std::env::temp_dir()).unwrap().join(name);
+        let path = above.join(name);
         fs::create_dir(&path).unwrap();
         Self(path)
     }
@@ -106,6 +118,15 @@ pub(super) fn below_a_long_path(top: &Path, count: usize) {
     for n in 0..count {
         rustix::fs::mkdirat(&dir, format!("{n:05}"), rustix::fs::Mode::RWXU).unwrap();
     }
+}
+
+/// Makes Docker's init layer above these layers in `dir`, as Docker does: through an overlay.
+pub(super) fn docker_init_layer(dir: &TestDir, name: &str, layers: &[PathBuf]) -> PathBuf {
+    let upper = dir.dir(name);
+    let mount = mount::overlay(layers, &upper, &dir.dir("init-work")).unwrap();
+    let root = open_beneath(mount.as_fd(), Path::new(".")).unwrap();
+    init_layer::make(root.as_fd(), InitFiles::AsDocker, Owner::ROOT).unwrap();
+    upper
 }
 
 /// Runs a shell script, which must succeed. Returns its standard output.

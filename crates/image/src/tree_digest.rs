@@ -6,7 +6,8 @@ use std::io::Read;
 use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 
-use sha2::{Digest as _, Sha256};
+use sha2::Sha256;
+use sha2::digest::Update;
 use sharedroot_format::Digest;
 
 use super::walk::{Found, WalkError, walk};
@@ -20,8 +21,8 @@ use super::walk::{Found, WalkError, walk};
 /// # Errors
 /// [`WalkError`].
 pub fn tree_digest(top: BorrowedFd<'_>, mut passed: impl FnMut(u64)) -> Result<Digest, WalkError> {
-    let mut hash = Sha256::new();
-    hash.update("sharedroot tree 1\0");
+    let mut hash = Sha256::default();
+    hash.update(b"sharedroot tree 1\0");
     let mut buffer = vec![0; 256 << 10];
     let mut read = 0;
     walk(top, |found| {
@@ -33,16 +34,17 @@ pub fn tree_digest(top: BorrowedFd<'_>, mut passed: impl FnMut(u64)) -> Result<D
     Ok(hash.into())
 }
 
-/// Adds the record of one file. Each part of a record begins with its length or is a number, so no two different records have
-/// the same bytes.
+/// Adds the record of one file. Each part of a record begins with its length or is a number. What is behind the attributes is
+/// no attribute's name: an empty text, or, for a symbolic link, the target, if the number of attributes does not stand before
+/// them. So the bytes of the records can be read in one way only, and no two different trees have the same bytes.
 fn add(
-    hash: &mut Sha256,
+    hash: &mut impl Update,
     found: Found,
     buffer: &mut [u8],
     mut count: impl FnMut(u64),
 ) -> Result<(), WalkError> {
     let mut text = |bytes: &[u8]| {
-        hash.update((bytes.len() as u64).to_be_bytes());
+        hash.update(&(bytes.len() as u64).to_be_bytes());
         hash.update(bytes);
     };
     if found.path.as_os_str() == "." {
@@ -61,14 +63,21 @@ fn add(
     // image has them on its disk, and a host that pulled the image never had them. A base has none.
     let (mode, time) = (stat.st_mode, stat.st_mtime);
     text(format!("{mode:o} {} {} {time} {device}", stat.st_uid, stat.st_gid).as_bytes());
+    // A target is never empty and looks like a name. The number stands only where it is needed: keys and recorded digests of
+    // all other trees are those of earlier versions.
+    if kind.is_symlink() && !found.attributes.is_empty() {
+        text(b"");
+        text(found.attributes.len().to_string().as_bytes());
+    }
     for (name, value) in &found.attributes {
         text(name);
         text(value);
     }
     text(found.target.as_deref().unwrap_or_default());
     let Some(content) = found.content else { return Ok(()) };
-    hash.update(u64::try_from(stat.st_size).unwrap_or(0).to_be_bytes());
-    let mut content = File::from(content);
+    hash.update(&u64::try_from(stat.st_size).unwrap_or(0).to_be_bytes());
+    // A file may grow while it is read. `image import` then reads the directory again, and finds another size.
+    let mut content = File::from(content).take(u64::try_from(stat.st_size).unwrap_or(0));
     loop {
         let read = content.read(buffer);
         let failed = |source| WalkError { step: "read", path: found.path.clone(), source };

@@ -28,7 +28,8 @@ pub struct Found {
     pub attributes: Attributes,
     /// The target of a symbolic link.
     pub target: Option<Vec<u8>>,
-    /// The path at which the walk has found this file before, under another name.
+    /// The path at which the walk has found this file before, under another name. Never for a symbolic link: mke2fs makes a new
+    /// link for each name of one.
     pub same_as: Option<PathBuf>,
     /// The open content of a regular file that the walk has not found before.
     pub content: Option<OwnedFd>,
@@ -77,7 +78,7 @@ pub fn walk<E: From<WalkError>>(
                 .iter()
                 .try_for_each(push)
                 .map_err(failed("take note of what is in", &found.path))?;
-        } else if found.stat.st_nlink > 1 {
+        } else if found.stat.st_nlink > 1 && !found.kind().is_symlink() {
             let same = first_names.of(&found.stat, &found.path);
             found.same_as = same.map_err(failed("take note of", &found.path))?;
         }

@@ -1,8 +1,11 @@
 //! The reader of tars beside Go's archive/tar, which reads layers for Docker, containerd and podman: what this reader accepts, Go
-//! reads in the same way, entry by entry. What only this reader refuses has one of the reasons of `REFUSED_HERE_ONLY`.
+//! reads in the same way, entry by entry. What only this reader refuses has one of the reasons of `REFUSED_HERE_ONLY`. The reader
+//! of manifests beside Go's encoding/json in the same way, but what this reader refuses may have any reason.
 //!
 //! `hack/tar.d/build target/tar` makes the program that lists a tar by Go; `hack/test` does so before this test.
 
+#[path = "beside_go/json.rs"]
+mod json;
 #[path = "beside_go/sparse.rs"]
 mod sparse;
 #[path = "beside_go/tars.rs"]
@@ -14,8 +17,10 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use sharedroot_image::fuzz::list;
+use serde_json::Value;
+use sharedroot_image::fuzz::{documents, list};
 
+use self::json::document;
 use self::tars::{Random, damaged, tar};
 
 /// How many tars are made, and how many are damaged ones of the seeds.
@@ -46,9 +51,10 @@ struct Go {
 }
 
 impl Go {
-    fn start() -> Self {
+    fn start(what: &[&str]) -> Self {
         let program = made("list");
-        let child = Command::new(&program).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let child =
+            Command::new(&program).args(what).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         let mut child = child.unwrap_or_else(|error| {
             panic!("{}: {error}; hack/tar.d/build target/tar makes it", program.display())
         });
@@ -57,15 +63,24 @@ impl Go {
         Self { child, input, output }
     }
 
-    fn list(&mut self, tar: &[u8]) -> Vec<String> {
-        let length = u32::try_from(tar.len()).expect("a short tar");
+    fn ask(&mut self, input: &[u8]) {
+        let length = u32::try_from(input.len()).expect("a short input");
         self.input.write_all(&length.to_le_bytes()).expect("write to Go's reader");
-        self.input.write_all(tar).expect("write to Go's reader");
+        self.input.write_all(input).expect("write to Go's reader");
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.output.read_line(&mut line).expect("read from Go's reader");
+        assert!(line.ends_with('\n'), "Go's reader ended");
+        line
+    }
+
+    fn list(&mut self, tar: &[u8]) -> Vec<String> {
+        self.ask(tar);
         let mut lines = Vec::new();
         loop {
-            let mut line = String::new();
-            self.output.read_line(&mut line).expect("read from Go's reader");
-            assert!(line.ends_with('\n'), "Go's reader ended");
+            let line = self.line();
             let is_end = line == "end\n" || line.starts_with("error ");
             lines.push(line.trim_end().to_owned());
             if is_end {
@@ -120,7 +135,7 @@ fn compare(ours: &[String], gos: &[String]) -> Result<End, String> {
 
 /// Compares the readers on each tar, and counts how the tars end. Panics with the first tar on which they differ.
 fn run(tars: impl Iterator<Item = (String, Vec<u8>)>) -> BTreeMap<End, usize> {
-    let mut go = Go::start();
+    let mut go = Go::start(&[]);
     let mut ends = BTreeMap::new();
     for (name, tar) in tars {
         match compare(&list(&tar), &go.list(&tar)) {
@@ -173,4 +188,40 @@ fn made_tars_are_read_as_by_go() {
     let ends = run((0..MADE).map(|n| (format!("made tar {n}"), tar(&mut random))));
     assert!(ends[&End::ReadByBoth] > MADE / 10, "{ends:?}");
     assert!(ends[&End::RefusedByBoth] > MADE / 10, "{ends:?}");
+}
+
+/// What a document says. For Go a text that is not there is empty.
+fn said(value: Value) -> Value {
+    let is_said = |value: &Value| !value.is_null() && value != "";
+    match value {
+        Value::Array(all) => all.into_iter().map(said).collect(),
+        Value::Object(all) => {
+            all.into_iter().filter(|(_, value)| is_said(value)).map(|(k, v)| (k, said(v))).collect()
+        }
+        other => other,
+    }
+}
+
+#[test]
+fn made_documents_are_read_as_by_go() {
+    let (mut random, mut go, mut ends) = (Random::new(3), Go::start(&["json"]), [0; 2]);
+    for n in 0..MADE {
+        let text = document(&mut random);
+        go.ask(text.as_bytes());
+        for ours in documents(text.as_bytes()) {
+            let gos = go.line();
+            match (ours, gos.as_str()) {
+                (None, "refused\n") => {}
+                (None, _) => ends[1] += 1,
+                (Some(ours), gos) => {
+                    let gos = serde_json::from_str(gos)
+                        .unwrap_or_else(|error| panic!("document {n}, {text}: {error}, {gos}"));
+                    assert_eq!(said(ours), said(gos), "document {n}: {text}");
+                    ends[0] += 1;
+                }
+            }
+        }
+    }
+    assert!(ends.iter().all(|count| *count > MADE / 10), "{ends:?}");
+    println!("read by both, refused here only: {ends:?}");
 }

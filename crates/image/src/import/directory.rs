@@ -16,15 +16,25 @@ use crate::top::Top;
 use crate::tree_digest;
 use crate::walk::{WalkError, walk};
 
-/// Takes the directory for an image of one layer. Reads the whole tree: the key is made from its digest.
+/// Takes the directory for an image of one layer. Reads the whole tree, whose files have at most `most` bytes together, with
+/// their holes: the key is made from its digest.
 ///
 /// # Errors
-/// [`ImportError::Open`]; [`ImportError::Layered`] if the directory is a layer of an engine and no whole root file system.
-pub fn directory(path: &Path) -> Result<Image, ImportError> {
+/// [`ImportError::Open`]; [`ImportError::Large`]; [`ImportError::Layered`] if the directory is a layer of an engine and no
+/// whole root file system.
+pub fn directory(path: &Path, most: u64) -> Result<Image, ImportError> {
     let failed = |source| ImportError::Open { path: path.to_owned(), source };
     let path = path.canonicalize().map_err(failed)?;
     let top = File::open(&path).map_err(failed)?;
+    // Before any content is read: the digest takes every byte, also of holes.
+    let mut bytes = 0_u64;
     walk(top.as_fd(), |found| {
+        if found.content.is_some() {
+            bytes = bytes.saturating_add(u64::try_from(found.stat.st_size).unwrap_or(0));
+        }
+        if bytes > most {
+            return Err(ImportError::Large { path: path.clone(), most: most >> 20 });
+        }
         let marked = |mark| Err(ImportError::Layered { path: found.path.clone(), mark });
         if beneath::is_whiteout(&found.stat) {
             return marked("a character device 0:0");
@@ -53,3 +63,7 @@ impl From<WalkError> for ImportError {
         Self::Open { path: error.path, source: error.source }
     }
 }
+
+#[cfg(test)]
+#[path = "directory_tests.rs"]
+mod tests;

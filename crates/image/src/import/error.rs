@@ -145,6 +145,17 @@ pub enum ImportError {
         /// MiB that all layers may have.
         most: u64,
     },
+    /// The directory has more bytes than are read.
+    #[error(
+        "the files of {path} have more than {most} MiB together, with their holes, which is four times the size of a base; if \
+         you trust the directory, set base.size to more"
+    )]
+    Large {
+        /// The directory.
+        path: PathBuf,
+        /// MiB that all files may have.
+        most: u64,
+    },
     /// The directory for unpacking cannot be used.
     #[error("{step} {path}")]
     Scratch {

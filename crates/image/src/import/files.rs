@@ -1,6 +1,6 @@
 //! The files of a source by their names: those of a directory, or of a tar, which is searched once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::os::fd::AsFd;
@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use rustix::fs::OFlags;
 use rustix::io::Errno;
-use serde::Deserialize;
 use sharedroot_format::Digest;
 
 use super::beneath::{self, clean, joined};
@@ -27,8 +26,17 @@ const LARGEST_TEXT: u64 = 4 << 20;
 /// The source of an image: a directory or a tar.
 #[derive(Debug)]
 pub(super) enum Files {
-    Directory { path: PathBuf, root: File },
-    Tar { path: PathBuf, file: Arc<File>, index: HashMap<PathBuf, Stored> },
+    Directory {
+        path: PathBuf,
+        root: File,
+    },
+    Tar {
+        path: PathBuf,
+        file: Arc<File>,
+        index: HashMap<PathBuf, Stored>,
+        /// The names of which the tar has several files.
+        twice: HashSet<PathBuf>,
+    },
 }
 
 /// What a tar has under a name: a file at a place in the tar, or a link to another name.
@@ -93,7 +101,7 @@ impl Files {
 
     fn search(path: &Path, file: File, length: u64) -> Result<Self, ImportError> {
         let file = Arc::new(file);
-        let mut index = HashMap::new();
+        let (mut index, mut twice) = (HashMap::new(), HashSet::new());
         let (mut at, mut bytes) = (0, 0);
         loop {
             let rest = Blob { file: Arc::clone(&file), at, end: length };
@@ -118,7 +126,9 @@ impl Files {
                 let name = joined(&names);
                 let linked = if let Stored::Link(to) = &stored { to.as_os_str().len() } else { 0 };
                 bytes += name.as_os_str().len() + linked;
-                index.insert(name, stored);
+                if let Some(name) = index.insert(name.clone(), stored).map(|_| name) {
+                    twice.insert(name);
+                }
             }
             if index.len() > MOST_FILES || bytes > MOST_NAME_BYTES {
                 let found = "a tar of more files, or of longer names, than any image's archive has";
@@ -134,7 +144,7 @@ impl Files {
                 break; // perhaps in the last block, of which a part may be missing
             }
         }
-        Ok(Self::Tar { path: path.to_owned(), file, index })
+        Ok(Self::Tar { path: path.to_owned(), file, index, twice })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -187,7 +197,19 @@ impl Files {
         self.find(name)?.ok_or_else(missing)
     }
 
-    /// The whole content of a small file.
+    /// The whole content of a small file, of which a tar must have one only: of several, programs read the first or the last, and
+    /// some take `/name` for another name than `name`.
+    pub(super) fn only_text(&self, name: &str) -> Result<Vec<u8>, ImportError> {
+        if let Self::Tar { path, twice, .. } = self
+            && twice.contains(&joined(&clean(name.as_bytes())))
+        {
+            let what = format!("the archive has more than one file {name}");
+            return Err(ImportError::Image { path: path.clone(), what });
+        }
+        self.text(name)
+    }
+
+    /// The whole content of a small file, whose digest is checked then.
     pub(super) fn text(&self, name: &str) -> Result<Vec<u8>, ImportError> {
         let blob = self.get(name)?;
         let failed = |source| ImportError::Open { path: self.path().join(name), source };
@@ -203,19 +225,6 @@ impl Files {
         }
         Ok(text)
     }
-}
-
-/// Parses JSON; the error names the file.
-pub(super) fn json<'t, T: Deserialize<'t>>(
-    files: &Files,
-    name: &str,
-    text: &'t [u8],
-) -> Result<T, ImportError> {
-    serde_json::from_slice(text).map_err(|source| ImportError::Json {
-        path: files.path().to_owned(),
-        name: name.to_owned(),
-        source,
-    })
 }
 
 /// Checks the text of a file against the digest that its name or its descriptor says.

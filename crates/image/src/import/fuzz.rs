@@ -73,6 +73,13 @@ pub fn list(input: &[u8]) -> Vec<String> {
     }
 }
 
+/// What this reader reads of a text as an index or a manifest, and as a configuration; none where it refuses the text.
+#[cfg(feature = "fuzz")]
+#[must_use]
+pub fn documents(text: &[u8]) -> [Option<serde_json::Value>; 2] {
+    [super::index::document(text), super::contents::configuration(text)]
+}
+
 /// A longer file's content is not read: it may be holes.
 const LONGEST_LISTED: u64 = 4 << 20;
 

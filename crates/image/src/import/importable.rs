@@ -182,5 +182,8 @@ impl<R: Read, F: FnMut(u64)> Read for Counted<R, F> {
 }
 
 #[cfg(test)]
+#[path = "one_image_tests.rs"]
+mod one_image_tests;
+#[cfg(test)]
 #[path = "importable_tests.rs"]
 mod tests;

@@ -3,11 +3,16 @@
 
 use std::collections::HashMap;
 
-use serde::Deserialize;
+use serde::de::{Error as _, IgnoredAny};
+use serde::{Deserialize, Deserializer};
 use sharedroot_format::Digest;
 
 use super::error::ImportError;
-use super::files::{Files, check, json};
+use super::files::{Files, check};
+#[cfg(feature = "fuzz")]
+use super::json::parse;
+use super::json::{Shape, Shaped, json};
+use super::platform::{self, Platform};
 
 /// How many indexes may lead to a manifest, one in another. More would be a circle, or an attack.
 const DEEPEST: usize = 4;
@@ -38,10 +43,14 @@ pub(super) struct Expected {
     pub(super) size: u64,
 }
 
+#[cfg_attr(feature = "fuzz", derive(serde::Serialize))]
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Descriptor {
+    #[serde(default)]
+    media_type: Option<String>,
     digest: Digest,
+    #[serde(deserialize_with = "size")]
     size: u64,
     #[serde(default)]
     platform: Option<Platform>,
@@ -49,23 +58,96 @@ struct Descriptor {
     annotations: Option<HashMap<String, String>>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
-struct Platform {
-    os: String,
-    architecture: String,
-    #[serde(default)]
-    variant: Option<String>,
+/// A size as Go reads one: in 63 bits.
+fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let size = u64::deserialize(deserializer)?;
+    i64::try_from(size).map(|_| size).map_err(D::Error::custom)
+}
+
+impl Shaped for Descriptor {
+    const SHAPE: Shape = Shape::Object(&[
+        ("mediaType", Shape::Any),
+        ("artifactType", Shape::Any),
+        ("digest", Shape::Any),
+        ("size", Shape::Any),
+        ("urls", Shape::Any),
+        ("data", Shape::Any),
+        ("platform", Platform::SHAPE),
+        ("annotations", Shape::Any),
+    ]);
 }
 
 /// An index, which has `manifests`, or a manifest, which has `config` and `layers`.
+#[cfg_attr(feature = "fuzz", derive(serde::Serialize))]
 #[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Document {
+    #[serde(default)]
+    media_type: Option<String>,
     #[serde(default)]
     manifests: Option<Vec<Descriptor>>,
     #[serde(default)]
     config: Option<Descriptor>,
     #[serde(default)]
-    layers: Vec<Descriptor>,
+    layers: Option<Vec<Descriptor>>,
+    /// The layers of the first form of Docker's manifests.
+    #[serde(default, skip_serializing)]
+    fs_layers: Option<IgnoredAny>,
+}
+
+impl Shaped for Document {
+    const SHAPE: Shape = Shape::Object(&[
+        ("schemaVersion", Shape::Any),
+        ("mediaType", Shape::Any),
+        ("artifactType", Shape::Any),
+        ("manifests", Shape::List(&Descriptor::SHAPE)),
+        ("config", Descriptor::SHAPE),
+        ("layers", Shape::List(&Descriptor::SHAPE)),
+        ("fsLayers", Shape::Any),
+        ("subject", Shape::Any),
+        ("annotations", Shape::Any),
+    ]);
+}
+
+/// What a document is.
+enum Part {
+    Index(Vec<Descriptor>),
+    Manifest { config: Descriptor, layers: Vec<Descriptor> },
+}
+
+const INDEXES: [&str; 2] = [
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+];
+const MANIFESTS: [&str; 2] = [
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+];
+
+impl Document {
+    /// What the document is, which a descriptor says to be of the type `described`. The error says why it would be an index for
+    /// one program and a manifest for another (CVE-2021-41190): by what it has, by its own type or by its descriptor's.
+    fn part(self, described: Option<&str>) -> Result<Part, String> {
+        let own = self.media_type.as_deref();
+        if let (Some(own), Some(described)) = (own, described)
+            && own != described
+        {
+            return Err(format!("has the type {own:?}, and its descriptor says {described:?}"));
+        }
+        let is = |types: &[&str]| [own, described].iter().flatten().all(|it| types.contains(it));
+        match (self.manifests, self.config, self.layers, self.fs_layers) {
+            (Some(manifests), None, None, None) if is(&INDEXES) => Ok(Part::Index(manifests)),
+            (None, Some(config), layers, None) if is(&MANIFESTS) => {
+                Ok(Part::Manifest { config, layers: layers.unwrap_or_default() })
+            }
+            (Some(_), None, None, None) | (None, Some(_), _, None) => {
+                let said = own.or(described).unwrap_or_default();
+                Err(format!("is of another type than it says, {said:?}"))
+            }
+            (None, None, None, None) => Err("is neither an index nor a manifest".to_owned()),
+            _ => Err("has parts of different types: an index has manifests, a manifest has config and layers".to_owned()),
+        }
+    }
 }
 
 impl Descriptor {
@@ -80,18 +162,19 @@ impl Descriptor {
         keys.iter().find_map(|key| annotations.get(*key)).map(String::as_str)
     }
 
-    fn is_for_this_host(&self) -> bool {
-        self.platform.as_ref().is_none_or(|p| p.os == "linux" && p.architecture == architecture())
+    /// How well the image suits this host, 0 best; none if it does not. Other programs ignore unknown types, too (image-spec,
+    /// image-index.md).
+    fn rank(&self) -> Option<u32> {
+        let is_known = |it: &str| INDEXES.contains(&it) || MANIFESTS.contains(&it);
+        match &self.platform {
+            _ if !self.media_type.as_deref().is_none_or(is_known) => None,
+            Some(platform) => platform.rank(),
+            None => Some(0),
+        }
     }
 
     fn platform(&self) -> String {
-        match &self.platform {
-            Some(Platform { os, architecture, variant: Some(variant) }) => {
-                format!("{os}/{architecture}/{variant}")
-            }
-            Some(Platform { os, architecture, .. }) => format!("{os}/{architecture}"),
-            None => "any".to_owned(),
-        }
+        self.platform.as_ref().map_or_else(|| "any".to_owned(), Platform::to_string)
     }
 
     fn text(&self, files: &Files) -> Result<Vec<u8>, ImportError> {
@@ -112,23 +195,30 @@ pub(super) fn resolve(
     files: &Files,
     wanted: Option<&str>,
 ) -> Result<ResolvedManifest, ImportError> {
-    let text = files.text("index.json")?;
-    let mut document: Document = json(files, "index.json", &text)?;
-    let mut name = None;
-    for _ in 0..DEEPEST {
-        let Some(manifests) = document.manifests.take() else { break };
-        let one = choose(files, &manifests, wanted)?;
-        name = name.or_else(|| one.name().map(str::to_owned));
-        let text = one.text(files)?;
-        document = json(files, &one.file(), &text)?;
+    let unusable = |what: String| ImportError::Image { path: files.path().into(), what };
+    let (mut file, mut text) = ("index.json".to_owned(), files.only_text("index.json")?);
+    let (mut media_type, mut name) = (None, None);
+    for depth in 0..=DEEPEST {
+        let document: Document = json(files, &file, &text)?;
+        match document.part(media_type.as_deref()) {
+            Err(what) => return Err(unusable(format!("{file} {what}"))),
+            Ok(Part::Manifest { .. }) if depth == 0 => break,
+            Ok(Part::Manifest { config, layers }) => {
+                let layers = layers.iter().map(|layer| {
+                    let expected = Expected { digest: layer.digest, size: layer.size };
+                    LayerFile { file: layer.file(), expected: Some(expected) }
+                });
+                let config = config.text(files)?;
+                return Ok(ResolvedManifest { name, config, layers: layers.collect() });
+            }
+            Ok(Part::Index(manifests)) => {
+                let one = choose(files, &manifests, wanted)?;
+                name = name.or_else(|| one.name().map(str::to_owned));
+                (file, text, media_type) = (one.file(), one.text(files)?, one.media_type.clone());
+            }
+        }
     }
-    let unusable = |what: &str| ImportError::Image { path: files.path().into(), what: what.into() };
-    let config = document.config.ok_or_else(|| unusable("its index leads to no manifest"))?;
-    let layers = document.layers.iter().map(|layer| {
-        let expected = Expected { digest: layer.digest, size: layer.size };
-        LayerFile { file: layer.file(), expected: Some(expected) }
-    });
-    Ok(ResolvedManifest { name, config: config.text(files)?, layers: layers.collect() })
+    Err(unusable("its index leads to no manifest".to_owned()))
 }
 
 fn choose<'d>(
@@ -136,37 +226,36 @@ fn choose<'d>(
     manifests: &'d [Descriptor],
     wanted: Option<&str>,
 ) -> Result<&'d Descriptor, ImportError> {
-    let ours: Vec<_> = manifests.iter().filter(|manifest| manifest.is_for_this_host()).collect();
-    let named: Vec<_> =
-        ours.iter().copied().filter(|m| wanted.is_some() && m.name() == wanted).collect();
+    let best = |of: &[&'d Descriptor]| -> Vec<&'d Descriptor> {
+        let rank = of.iter().filter_map(|manifest| manifest.rank()).min();
+        of.iter().copied().filter(|manifest| rank.is_some() && manifest.rank() == rank).collect()
+    };
+    let is_wanted = |manifest: &&Descriptor| wanted.is_some() && manifest.name() == wanted;
+    let all: Vec<_> = manifests.iter().collect();
+    let named = best(&all.iter().copied().filter(is_wanted).collect::<Vec<_>>());
     let path = files.path().to_owned();
-    match (ours.as_slice(), named.as_slice()) {
-        ([], _) => Err(ImportError::Platform {
+    let ours = if named.is_empty() { best(&all) } else { named };
+    match ours.as_slice() {
+        [] => Err(ImportError::Platform {
             path,
-            wanted: format!("linux/{}", architecture()),
+            wanted: format!("linux/{}", platform::architecture()),
             there: manifests.iter().map(Descriptor::platform).take(20).collect(),
         }),
-        ([one], _) | (_, [one, ..]) => Ok(one),
-        // Several names of one image, or several variants of the architecture.
-        (several, _) if several.iter().all(|m| m.digest == several[0].digest) => Ok(several[0]),
-        (several, _) if several.iter().all(|m| m.platform.is_some() && m.name().is_none()) => {
+        // Several names of one image.
+        [one, others @ ..] if others.iter().all(|other| other.digest == one.digest) => Ok(one),
+        // Containerd takes the first, too.
+        several if several.iter().all(|m| m.platform.is_some() && m.name().is_none()) => {
             Ok(several[0])
         }
-        (several, _) => {
+        several => {
             let name = |m: &&Descriptor| m.name().unwrap_or("without a name").to_owned();
             Err(ImportError::Several { path, images: several.iter().map(name).take(20).collect() })
         }
     }
 }
 
-/// The architecture of the host, by the names of Go, which the image-spec uses.
-fn architecture() -> &'static str {
-    match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "x86" => "386",
-        "aarch64" => "arm64",
-        "powerpc64" => "ppc64le",
-        "loongarch64" => "loong64",
-        other => other,
-    }
+/// What this reader reads of an index or a manifest; none if it refuses the text.
+#[cfg(feature = "fuzz")]
+pub(super) fn document(text: &[u8]) -> Option<serde_json::Value> {
+    serde_json::to_value(parse::<Document>(text).ok()?).ok()
 }

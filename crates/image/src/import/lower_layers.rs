@@ -16,7 +16,7 @@ use super::looks::{Looks, MOST_LOOKS};
 
 /// The layers below the one that is unpacked.
 #[derive(Debug)]
-pub(super) struct LowerLayers {
+pub(crate) struct LowerLayers {
     /// The path and the open directory of each layer, topmost first.
     layers: Vec<(PathBuf, OwnedFd)>,
     /// The directory that was looked up last, and the names that lead to it.
@@ -53,7 +53,7 @@ impl LowerLayers {
     }
 
     /// Puts a finished layer on top.
-    pub(super) fn push(&mut self, path: PathBuf, layer: OwnedFd) {
+    pub(crate) fn push(&mut self, path: PathBuf, layer: OwnedFd) {
         self.last = None;
         self.layers.insert(0, (path, layer));
     }
@@ -75,7 +75,7 @@ impl LowerLayers {
 
     /// The file that overlay shows at the path `names` of the lower layers, and its open directory. A symbolic link on the way
     /// is not followed: there is nothing below it.
-    pub(super) fn find(&mut self, names: &[&[u8]]) -> io::Result<Option<(OwnedFd, Stat)>> {
+    pub(crate) fn find(&mut self, names: &[&[u8]]) -> io::Result<Option<(OwnedFd, Stat)>> {
         let Some((name, above)) = names.split_last() else { return Ok(None) };
         self.go_to(above)?;
         let Some((_, dir)) = &self.last else { return Ok(None) };

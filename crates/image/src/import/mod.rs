@@ -5,6 +5,8 @@
 //! | `importable` | an image in a source: opened, then unpacked |
 //! | `files` | the files of the source by their names, in a directory or in a tar |
 //! | `contents`, `index` | the one image in the source: its configuration and its layers |
+//! | `platform` | which images are for this host |
+//! | `json` | JSON that Go reads in the same way |
 //! | `compression` | bytes that are decompressed while they are read |
 //! | `amount` | how many bytes all layers may have |
 //! | `tar_stream` | the tar of a layer, entry by entry |
@@ -31,10 +33,12 @@ pub mod fuzz;
 mod hard_link;
 mod importable;
 mod index;
+mod json;
 mod looks;
 mod lower_layers;
 mod metadata;
 mod opaque;
+mod platform;
 mod regular_file;
 mod room;
 mod tar_stream;
@@ -48,4 +52,5 @@ mod whiteout;
 pub use directory::directory;
 pub use error::ImportError;
 pub use importable::Importable;
+pub(super) use lower_layers::LowerLayers;
 pub use room::RESERVE;

@@ -55,6 +55,7 @@ impl Unpacker<'_> {
         entry: &Entry,
     ) -> Result<(), UnpackError> {
         self.lower.allowance.add(entry)?;
+        self.lower.allowance.add_parts(entry)?;
         refuse_overlay_commands(entry)?;
         // A file system that takes large attributes gives whole blocks to each of them.
         let attributes =

@@ -7,6 +7,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
 use tar::EntryType;
 
+use super::super::lower_layers::LowerLayers;
 use super::super::testing::{Tar, Unpacked, header, record};
 
 fn unpacked(tars: &[Vec<u8>]) -> Unpacked {
@@ -308,4 +309,35 @@ fn root_a_directory_of_100_000_names_and_too_many_levels() {
         .symlink("s", &"d/".repeat(400))
         .dir(&format!("s/{}", "e/".repeat(200)));
     assert!(Unpacked::error(&[steps.bytes()]).contains("nested deeper than 500"));
+}
+
+#[test]
+fn root_the_attributes_and_extents_of_all_layers_have_a_bound() {
+    let attributes = |tar: Tar| {
+        let records = ["user.a", "user.b"]
+            .map(|name| record(format!("SCHILY.xattr.{name}").as_bytes(), b"value"));
+        tar.pax(&records.concat())
+    };
+    let sparse = |tar: Tar, name: &str| {
+        let map = [record(b"GNU.sparse.map", b"0,4,8192,4"), record(b"GNU.sparse.numblocks", b"2")];
+        let size = record(b"GNU.sparse.size", b"8196");
+        tar.pax(&[map.concat(), size].concat()).file(name, "datadata")
+    };
+    // Two attributes of a file, two of a directory, and the same two where the second layer needs the directory.
+    let below = attributes(attributes(Tar::new()).file("file", "")).dir("dir");
+    let tars = [sparse(below, "sparse").bytes(), sparse(Tar::new(), "dir/sparse").bytes()];
+    let within = |attributes, extents| {
+        let mut below = LowerLayers::default();
+        (below.allowance.attributes.most, below.allowance.extents.most) = (attributes, extents);
+        Unpacked::within(&tars, below).map(|_| ()).map_err(|error| error.to_string())
+    };
+    assert_eq!(within(6, 4), Ok(()));
+    for (attributes, extents, words) in [
+        (5, 4, "has attributes beyond the 5 that all layers may have"),
+        (3, 4, "\"dir\" has attributes beyond the 3"),
+        (6, 3, "has extents of sparse files beyond the 3 that all layers may have"),
+    ] {
+        let error = within(attributes, extents).unwrap_err();
+        assert!(error.contains(words), "{error}");
+    }
 }

@@ -120,6 +120,7 @@ impl Unpacker<'_> {
                 }
                 _ => implied_directory(&way),
             };
+            self.lower.allowance.add_parts(&described)?;
             apply_metadata(&described, &made.dir, made.name)?;
             dir = beneath::exactly(made.dir.as_fd(), Path::new(made.name), OFlags::PATH)
                 .map_err(failed(entry, "open a directory above it"))?;
