@@ -38,7 +38,7 @@ pub struct Lingering {
 }
 
 impl Lingering {
-    /// Who has the device open. This reads the files of every process.
+    /// Who has the device open. The search takes up to about a second.
     #[must_use]
     pub fn users(&self) -> Users {
         Users::of(self.device.number)
@@ -71,11 +71,21 @@ impl Pool {
                 return Ok(Deleted::Deferred);
             }
         }
-        let Err(error) = self.delete_row(row) else { return Ok(Deleted::Deleted) };
-        let Error::Busy { users, .. } = &error else { return Err(error) };
-        let (volume, pool) = (&row.name, &self.config.name);
+        match self.delete_row(row) {
+            Err(Error::Busy { .. }) => self.defer_removal(row),
+            deleted => deleted.map(|()| Deleted::Deleted),
+        }
+    }
+
+    /// Warns that a deleted volume is still in use. Only after the deletion: an engine may kill a process that searches for the
+    /// users, and then the volume must be gone.
+    pub(crate) fn warn_of_users(&self, volume: &VolumeName) {
+        let lingering = self.lingering().unwrap_or_default();
+        let Some(own) = lingering.iter().find(|one| one.was.as_ref() == Some(volume)) else {
+            return;
+        };
+        let (users, pool) = (own.users(), &self.config.name);
         tracing::warn!(%volume, %pool, %users, "a deleted volume is still in use; its users get errors from now on, and its device is removed when the last of them is gone");
-        self.defer_removal(row)
     }
 
     /// Whether the volume's device still has a user, and the kernel will remove it when the last user has gone.

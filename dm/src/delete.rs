@@ -55,7 +55,11 @@ impl Pool {
     /// # Errors
     /// [`Error::VolumeLocked`], or the store cannot be written, or the kernel refuses.
     pub fn delete_when_idle(&self, name: &VolumeName) -> Result<Deleted, Error> {
-        self.delete_by(name, |row| self.delete_row_when_unused(row))
+        let deleted = self.delete_by(name, |row| self.delete_row_when_unused(row))?;
+        if deleted == Deleted::Deferred {
+            self.warn_of_users(name);
+        }
+        Ok(deleted)
     }
 
     fn delete_by(

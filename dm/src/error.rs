@@ -270,7 +270,7 @@ pub enum Error {
         "cannot use the volume {volume}: its device {device} belongs to another volume or is writable; find the device's users with `fuser` and `findmnt`, then run `dmsetup remove {device}`"
     )]
     WrongDevice { volume: VolumeName, device: String },
-    /// The volume is mounted or open.
+    /// The volume is mounted or open. [`Error::naming_users`] looks for the users.
     #[error("the volume {volume} of the pool {pool} is in use by {users}; unmount {} there first", device.display())]
     Busy { volume: VolumeName, pool: PoolName, device: PathBuf, users: Users, source: KernelError },
     /// A sealed volume never changes again.
@@ -311,6 +311,16 @@ pub enum Error {
 }
 
 impl Error {
+    /// Looks for the users of a volume in use, if this is [`Error::Busy`]. The search takes up to about a second, so the caller
+    /// calls this for an error that people read, and holds no lock for which containers wait.
+    #[must_use]
+    pub fn naming_users(mut self) -> Self {
+        if let Self::Busy { device, users, .. } = &mut self {
+            *users = Users::of_node(device);
+        }
+        self
+    }
+
     /// For `map_err`: an [`Error::Backing`].
     pub(crate) fn backing(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();

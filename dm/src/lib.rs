@@ -103,5 +103,5 @@ pub use store::Phase;
 pub use table::TableError;
 pub use tools::ToolError;
 pub use units::{Bytes, Percent};
-pub use users::{Process, User, Users};
+pub use users::{Process, Searched, User, Users};
 pub use volumes::{ActiveVolume, Volume};

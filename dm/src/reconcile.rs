@@ -71,6 +71,7 @@ impl Pool {
         if mismatch == Mismatch::TakePool && !dry_run {
             self.forget_lost(&mut report)?;
         }
+        report.name_users();
         Ok(report)
     }
 

@@ -57,6 +57,12 @@ pub struct Report {
 }
 
 impl Report {
+    /// Names the users of the devices that could not be removed.
+    pub(crate) fn name_users(&mut self) {
+        let failed = std::mem::take(&mut self.failed).into_iter();
+        self.failed = failed.map(|(what, error)| (what, error.naming_users())).collect();
+    }
+
     /// Whether store, pool and kernel agree. Volumes that were deleted while they were in use do not count as a difference.
     pub fn is_clean(&self) -> bool {
         self.undone.is_empty()

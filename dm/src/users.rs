@@ -1,18 +1,32 @@
-//! Who uses a block device. Used only for the message of an error, because it reads the files of every process.
+//! Who uses a block device, for the message of an error. This reads the files of every process, and containers can make many of
+//! them: so a search has a bound of time, and whoever needs the device's end does not wait for a search.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fmt;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 use sharedroot_sys::mountinfo;
 
 use crate::kernel::DevNumber;
 
-/// How many users a message names.
+/// How many users a message names. A search ends when it has so many.
 const NAMED: usize = 4;
+
+/// How long a search may take. A container can have thousands of processes that share one table of descriptors (clone(2) with
+/// CLONE_FILES), and each of them shows all of its descriptors.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How many descriptors of one process a search looks at, so that one process does not use up its time.
+const DESCRIPTORS: usize = 4096;
+
+/// How many bytes of one mount table a search reads. A container with CAP_SYS_ADMIN can make mount namespaces, each with as many
+/// mounts as `fs.mount-max` allows.
+const TABLE: usize = 4 << 20;
 
 /// One user of a block device.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,59 +75,195 @@ impl fmt::Display for User {
     }
 }
 
-/// The users of a block device. `Display` names the first four of them.
+/// The users of a block device.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Users(pub Vec<User>);
+pub struct Users {
+    /// The users that were found, at most four.
+    pub found: Vec<User>,
+    /// Where they were looked for.
+    pub searched: Searched,
+}
+
+/// How far a search for the users of a device came.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Searched {
+    /// Nobody has looked.
+    #[default]
+    Nowhere,
+    /// The search ended at one of its bounds, so there may be other users.
+    InPart,
+    /// Every process was looked at.
+    Everywhere,
+}
 
 impl fmt::Display for Users {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() {
-            return f.write_str("something that /proc does not show");
+        let none = match self.searched {
+            Searched::Nowhere => "somebody",
+            Searched::InPart => "something that a search of at most 1 s did not find",
+            Searched::Everywhere => "something that /proc does not show",
+        };
+        if self.found.is_empty() {
+            return f.write_str(none);
         }
-        for (index, user) in self.0.iter().take(NAMED).enumerate() {
+        for (index, user) in self.found.iter().enumerate() {
             let comma = if index == 0 { "" } else { "; " };
             write!(f, "{comma}{user}")?;
         }
-        match self.0.len().saturating_sub(NAMED) {
-            0 => Ok(()),
-            more => write!(f, "; and {more} more"),
-        }
+        if self.searched == Searched::InPart { f.write_str("; and perhaps more") } else { Ok(()) }
     }
 }
 
 impl Users {
-    /// Finds the users of a device. Processes that end meanwhile, and files that cannot be read, are left out: the result only
-    /// explains an error that has happened already.
+    /// As [`of`](Self::of), for the device of a node in `/dev`.
+    pub(crate) fn of_node(node: &Path) -> Self {
+        let found = statx(CWD, node, AtFlags::empty(), StatxFlags::TYPE);
+        found.map_or_else(
+            |_| Self::default(),
+            |found| {
+                Self::of(DevNumber { major: found.stx_rdev_major, minor: found.stx_rdev_minor })
+            },
+        )
+    }
+
+    /// Finds the users of a device, at most four, in about a second. Processes that end meanwhile, and files that cannot be read,
+    /// are left out: the result only explains an error that has happened already.
+    ///
+    /// The caller should hold no lock for which other containers wait.
     pub(crate) fn of(device: DevNumber) -> Self {
-        let mut users = holders(device);
-        let mut namespaces = BTreeSet::new();
-        let mut openers = Vec::new();
-        for pid in entries("/proc").filter_map(|name| name.to_str()?.parse::<u32>().ok()) {
-            let dir = PathBuf::from(format!("/proc/{pid}"));
-            let process = Process { command: name_in(&dir.join("comm")).unwrap_or_default(), pid };
-            let namespace = fs::read_link(dir.join("ns/mnt")).ok();
-            if namespace.is_none_or(|namespace| namespaces.insert(namespace)) {
-                let table = fs::read(dir.join("mountinfo")).unwrap_or_default();
-                let found = mounted_at(&table, device).into_iter();
-                users.extend(found.map(|at| User::Mount { process: process.clone(), at }));
-            }
-            if has_open(&dir, device) {
-                openers.push(User::Open { process });
-            }
-        }
-        users.append(&mut openers);
-        Self(users)
+        let begin = Instant::now();
+        let users = Self { found: Vec::new(), searched: Searched::Everywhere };
+        let mut search = Search { device, end: begin + PATIENCE / 2, users };
+        search.devices();
+        search.mounts();
+        search.end = begin + PATIENCE;
+        search.openers();
+        search.users
     }
 }
 
-/// The block devices that lie on a device.
-fn holders(device: DevNumber) -> Vec<User> {
-    let name = |holder: OsString| {
-        let holder = holder.to_string_lossy().into_owned();
-        let dm = name_in(format!("/sys/class/block/{holder}/dm/name").as_ref());
-        User::Device { name: dm.unwrap_or(holder) }
-    };
-    entries(&format!("/sys/dev/block/{device}/holders")).map(name).collect()
+/// A search that goes on.
+struct Search {
+    device: DevNumber,
+    end: Instant,
+    users: Users,
+}
+
+impl Search {
+    /// Whether the search may go on.
+    fn goes_on(&mut self) -> bool {
+        let goes_on = self.users.found.len() < NAMED && Instant::now() < self.end;
+        if !goes_on {
+            self.users.searched = Searched::InPart;
+        }
+        goes_on
+    }
+
+    /// The block devices that lie on the device.
+    fn devices(&mut self) {
+        for holder in entries(format!("/sys/dev/block/{}/holders", self.device).as_ref()) {
+            if !self.goes_on() {
+                return;
+            }
+            let holder = holder.to_string_lossy().into_owned();
+            let dm = name_in(format!("/sys/class/block/{holder}/dm/name").as_ref());
+            self.users.found.push(User::Device { name: dm.unwrap_or(holder) });
+        }
+    }
+
+    /// The mounts of the device in all mount namespaces.
+    fn mounts(&mut self) {
+        let mut namespaces = BTreeSet::new();
+        for (pid, dir) in processes() {
+            if !self.goes_on() {
+                return;
+            }
+            let namespace = fs::read_link(dir.join("ns/mnt")).ok();
+            if namespace.is_some_and(|namespace| !namespaces.insert(namespace)) {
+                continue;
+            }
+            for at in mounted_at(&self.table(&dir), self.device) {
+                if !self.goes_on() {
+                    return;
+                }
+                self.users.found.push(User::Mount { process: process(pid, &dir), at });
+            }
+        }
+    }
+
+    /// The beginning of a process's mount table.
+    fn table(&mut self, process: &Path) -> Vec<u8> {
+        const PIECE: u64 = 1 << 16;
+        let mut table = Vec::new();
+        let Ok(file) = File::open(process.join("mountinfo")) else { return table };
+        while self.goes_on() {
+            if table.len() >= TABLE {
+                self.users.searched = Searched::InPart;
+                break;
+            }
+            match (&file).take(PIECE).read_to_end(&mut table) {
+                Ok(0) | Err(_) => break,
+                Ok(_) => {}
+            }
+        }
+        table
+    }
+
+    /// The processes that have the device or a file on its file system open. A mount that was detached lazily is in no mount
+    /// table, and such a process keeps it alive.
+    fn openers(&mut self) {
+        for (pid, dir) in processes() {
+            if !self.goes_on() {
+                return;
+            }
+            if self.has_open(&dir) {
+                self.users.found.push(User::Open { process: process(pid, &dir) });
+            }
+        }
+    }
+
+    fn has_open(&mut self, process: &Path) -> bool {
+        if ["cwd", "root"].into_iter().any(|link| self.leads_to_device(&process.join(link))) {
+            return true;
+        }
+        let fds = process.join("fd");
+        for (number, name) in entries(&fds).enumerate() {
+            if !self.goes_on() {
+                return false;
+            }
+            if number == DESCRIPTORS {
+                self.users.searched = Searched::InPart;
+                return false;
+            }
+            if self.leads_to_device(&fds.join(name)) {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn leads_to_device(&self, link: &Path) -> bool {
+        // A pipe or a socket has no path, and is on no device.
+        if !fs::read_link(link).is_ok_and(|target| target.is_absolute()) {
+            return false;
+        }
+        // STATX_DONT_SYNC does not ask the server of a network file system, which may not answer.
+        statx(CWD, link, AtFlags::STATX_DONT_SYNC, StatxFlags::TYPE).is_ok_and(|found| {
+            let on = DevNumber { major: found.stx_dev_major, minor: found.stx_dev_minor };
+            let is = DevNumber { major: found.stx_rdev_major, minor: found.stx_rdev_minor };
+            self.device == on || self.device == is
+        })
+    }
+}
+
+/// The IDs and directories of all processes, one after another.
+fn processes() -> impl Iterator<Item = (u32, PathBuf)> {
+    let pids = entries("/proc".as_ref()).filter_map(|name| name.to_str()?.parse::<u32>().ok());
+    pids.map(|pid| (pid, PathBuf::from(format!("/proc/{pid}"))))
+}
+
+fn process(pid: u32, dir: &Path) -> Process {
+    Process { command: name_in(&dir.join("comm")).unwrap_or_default(), pid }
 }
 
 /// The name in a file of the kernel, for a message. A process and the owner of a device choose its bytes.
@@ -121,94 +271,16 @@ fn name_in(file: &Path) -> Option<String> {
     Some(String::from_utf8_lossy(&fs::read(file).ok()?).trim_end().to_owned())
 }
 
-fn entries(dir: &str) -> impl Iterator<Item = OsString> {
+fn entries(dir: &Path) -> impl Iterator<Item = OsString> {
     fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.file_name())
 }
 
-/// Whether a process has the device or a file on its file system open. A mount that was detached lazily is in no mount table,
-/// and such a process keeps it alive.
-fn has_open(process: &Path, device: DevNumber) -> bool {
-    let on_it = |link: PathBuf| {
-        // A pipe or a socket has no path, and is on no device.
-        if !fs::read_link(&link).is_ok_and(|target| target.is_absolute()) {
-            return false;
-        }
-        // STATX_DONT_SYNC does not ask the server of a network file system, which may not answer.
-        statx(CWD, &link, AtFlags::STATX_DONT_SYNC, StatxFlags::TYPE).is_ok_and(|found| {
-            let on = DevNumber { major: found.stx_dev_major, minor: found.stx_dev_minor };
-            let is = DevNumber { major: found.stx_rdev_major, minor: found.stx_rdev_minor };
-            device == on || device == is
-        })
-    };
-    let fds = process.join("fd");
-    let open = entries(&fds.to_string_lossy()).map(|name| fds.join(name)).any(on_it);
-    open || ["cwd", "root"].into_iter().any(|link| on_it(process.join(link)))
-}
-
 /// The mount points of a device in a mount table.
-fn mounted_at(table: &[u8], device: DevNumber) -> Vec<PathBuf> {
+fn mounted_at(table: &[u8], device: DevNumber) -> impl Iterator<Item = PathBuf> {
     let device = (device.major, device.minor);
-    let here = mountinfo::mounts(table).filter(|mount| mount.device == device);
-    here.map(|mount| mount.point).collect()
+    mountinfo::mounts(table).filter(move |mount| mount.device == device).map(|mount| mount.point)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const DEVICE: DevNumber = DevNumber { major: 253, minor: 7 };
-
-    #[test]
-    fn lines_of_a_real_table() {
-        let table = b"25 30 0:23 / /proc rw,relatime shared:5 - proc proc rw\n\
-            61 30 253:7 / /mnt/a\\040b ro - ext4 /dev/dm-7 ro\n\
-            62 30 253:70 / /mnt/other rw - ext4 /dev/dm-70 rw\n\
-            63 30 253:7 /sub /mnt/c rw shared:9 master:3 - ext4 /dev/dm-7 rw\n\n61 30 253:7";
-        let found = mounted_at(table, DEVICE);
-        assert_eq!(found, [PathBuf::from("/mnt/a b"), PathBuf::from("/mnt/c")]);
-    }
-
-    #[test]
-    fn a_message_names_a_few_users() {
-        let process = |pid| Process { command: "nginx".into(), pid };
-        let mount = User::Mount { process: process(123), at: "/x".into() };
-        let device = User::Device { name: "vg-root".into() };
-        let users = Users(vec![mount, device, User::Open { process: process(9) }]);
-        assert_eq!(
-            users.to_string(),
-            "nginx (pid 123) mounted at /x; the device vg-root; nginx (pid 9) holding it open"
-        );
-        let many = Users((0..7).map(|pid| User::Open { process: process(pid) }).collect());
-        assert!(many.to_string().ends_with("nginx (pid 3) holding it open; and 3 more"), "{many}");
-        assert_eq!(Users::default().to_string(), "something that /proc does not show");
-    }
-
-    #[test]
-    fn this_process_and_its_files_are_found() {
-        let here = tempfile();
-        let on = statx(CWD, &here.0, AtFlags::empty(), StatxFlags::TYPE).expect("a file");
-        let device = DevNumber { major: on.stx_dev_major, minor: on.stx_dev_minor };
-        let open = fs::File::open(&here.0).expect("open");
-        let me = Process {
-            command: fs::read_to_string("/proc/self/comm").expect("a name").trim_end().into(),
-            pid: std::process::id(),
-        };
-        let users = Users::of(device);
-        assert!(users.0.contains(&User::Open { process: me }), "{users:?}");
-        drop(open);
-    }
-
-    struct Removed(PathBuf);
-
-    impl Drop for Removed {
-        fn drop(&mut self) {
-            let _ = fs::remove_file(&self.0);
-        }
-    }
-
-    fn tempfile() -> Removed {
-        let path = std::env::temp_dir().join(format!("sharedroot-dm-users-{}", std::process::id()));
-        fs::write(&path, "x").expect("a file");
-        Removed(path)
-    }
-}
+#[path = "users_tests.rs"]
+mod tests;

@@ -109,6 +109,7 @@ impl Pool {
         self.remove_device(&row.name, &self.identity_of(row))
     }
 
+    /// An [`Error::Busy`] of this function names no users: whoever gets it may do without the device ([`Error::naming_users`]).
     pub(crate) fn remove_device(
         &self,
         volume: &VolumeName,
@@ -119,8 +120,8 @@ impl Pool {
         if source.errno() == Some(Errno::EBUSY)
             && let Ok(Some((_, found))) = self.kernel.find_uuid(&identity.uuid)
         {
-            let users = Users::of(found.number);
-            return Err(Error::Busy { volume, pool, device: found.node(), users, source });
+            let (device, users) = (found.node(), Users::default());
+            return Err(Error::Busy { volume, pool, device, users, source });
         }
         Err(Error::Deactivate { volume, pool, source })
     }

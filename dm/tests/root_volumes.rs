@@ -92,7 +92,7 @@ fn root_a_volume_mounted_elsewhere_is_deleted_when_its_user_is_gone() {
     let mut leak = Leak::of(&device, place.config.run_dir.join("a b"));
 
     let before = (place.thin_ids(), place.dm_devices(), pool.volumes().expect("a list"));
-    let busy = pool.delete(&leaky).expect_err("it is mounted");
+    let busy = pool.delete(&leaky).expect_err("it is mounted").naming_users();
     let who = format!("sleep (pid {}) mounted at {}", leak.child.id(), leak.at.display());
     assert!(matches!(busy, Error::Busy { .. }) && busy.to_string().contains(&who), "{busy}");
     let after = (place.thin_ids(), place.dm_devices(), pool.volumes().expect("a list"));
@@ -261,13 +261,15 @@ fn root_a_volume_in_use_names_its_users() {
     run("dmsetup", &["create", &above, "--readonly", "--table", &table]);
 
     let busy = pool.delete(&name("base")).expect_err("it is in use");
+    assert!(busy.to_string().contains("in use by somebody;"), "nobody has looked: {busy}");
+    let busy = busy.naming_users();
     let Error::Busy { users, .. } = &busy else { panic!("{busy}") };
     let me =
         |user: &User| matches!(user, User::Open { process } if process.pid == std::process::id());
-    assert!(users.0.iter().any(me), "{busy}");
-    assert!(users.0.contains(&User::Device { name: above.clone() }), "{busy}");
+    assert!(users.found.iter().any(me), "{busy}");
+    assert!(users.found.contains(&User::Device { name: above.clone() }), "{busy}");
     drop(open);
-    let busy = pool.deactivate(&name("base")).expect_err("it is in use");
+    let busy = pool.deactivate(&name("base")).expect_err("it is in use").naming_users();
     assert!(busy.to_string().contains(&format!("in use by the device {above};")), "{busy}");
     run("dmsetup", &["remove", &above]);
     assert_eq!(byte(&device, Bytes(0)), b'a');

@@ -2,9 +2,12 @@
 //!
 //! Guest: --no-docker
 
+use std::fs::{self, File};
+use std::path::Path;
+
 use sharedroot_tests::attack::allow;
-use sharedroot_tests::command::{out, run};
-use sharedroot_tests::kept::nothing_is_kept;
+use sharedroot_tests::command::{out, run, unique_name};
+use sharedroot_tests::kept::{nothing_is_kept, snapshots, starts};
 use sharedroot_tests::kernel_view::root_of;
 use sharedroot_tests::lab::only_in_lab;
 use sharedroot_tests::runtime::Runtime;
@@ -43,4 +46,27 @@ fn vm_a_base_cannot_be_shut_down_by_a_container() {
     alone.call("delete", &["--force"]).ok();
     nothing_is_kept();
     assert_eq!(other.exec(&[], &["cat", "/etc/unique"]).ok(), image.name);
+}
+
+/// What no guard covers (docs/security.md): while somebody else holds a descriptor of such a root, nothing can read it.
+#[test]
+fn vm_a_private_root_that_was_shut_down_ends_when_nobody_else_uses_it() {
+    only_in_lab();
+    let (runtime, image) = (Runtime::sharedroot(), Image::new());
+    let (bundle, id) = (image.bundle(&runtime, false, &["sleep", "1000"]), unique_name("c"));
+    let (container, top) = starts(&runtime, &bundle, &id);
+    fs::write(top.join("written"), "written").expect("write");
+    File::open(top.join("written")).and_then(|file| file.sync_all()).expect("on the disk");
+    let held = File::open(&top).expect("open the root");
+    out(&["python3", "-c", SHUTDOWN, top.to_str().expect("UTF-8")]);
+    let said = container.call("delete", &["--force"]);
+    assert_ne!(said.status, 0, "{said}");
+    println!("delete: {said}");
+    assert_eq!(snapshots().len(), 1);
+    drop(held);
+    container.call("delete", &["--force"]).ok();
+    std::mem::forget(container);
+    let written = fs::read_to_string(Path::new(&bundle.upper).join("written"));
+    assert_eq!(written.expect("written back"), "written");
+    nothing_is_kept();
 }

@@ -6,6 +6,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::json;
@@ -144,6 +145,23 @@ fn vm_sharedroot_waits_for_a_state_that_is_being_written() {
     assert_eq!(container.status(), "paused");
     assert_eq!(runtime.cmd(&["list", "--quiet"]).run().ok(), container.id);
     assert!(pause.wait().expect("wait for pause").success());
+}
+
+/// Ours alone: a killed `exec` leaves the socket of its process, and a later one can have the same number.
+#[test]
+fn vm_sharedroot_executes_after_one_that_was_killed_with_the_same_number() {
+    let runtime = Runtime::sharedroot();
+    let bundle = Bundle::new(&runtime, &["sleep", "1000"]);
+    let container = runtime.start(&bundle);
+    let dir = Path::new(runtime.root()).join(&container.id);
+    let here = std::process::id();
+    for pid in here..here + 10_000 {
+        fs::write(dir.join(format!("exec-{pid}.start")), "").unwrap();
+    }
+    container.exec(&[], &["true"]).ok();
+    let left = fs::read_dir(&dir).unwrap().flatten();
+    let left = left.filter(|file| file.file_name().to_string_lossy().starts_with("exec-")).count();
+    assert_eq!(left, 9_999, "the process has a number among these");
 }
 
 /// Ours alone, for it is about our own records.

@@ -7,6 +7,8 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode, OFlags};
 use serde_json::json;
@@ -136,6 +138,71 @@ fn vm_a_descriptor_of_a_root_holds_nothing_of_the_pool_and_one_device() {
     assert_eq!(written.expect("written back"), "written");
     nothing_is_kept();
     assert_eq!((devices(), used()), (vec![], before));
+}
+
+/// A search for the users that looked at each of these descriptors would take minutes, and Docker kills a `delete` after 30 s.
+#[test]
+fn vm_a_root_that_is_in_use_among_many_descriptors_is_deleted_in_seconds() {
+    only_in_lab();
+    let _config = small_bases();
+    let (runtime, image) = (Runtime::sharedroot(), Image::new());
+    let (bundle, id) = (image.bundle(&runtime, false, &["sleep", "1000"]), unique_name("c"));
+    let (container, _) = starts(&runtime, &bundle, &id);
+    ends(container);
+    let before = used();
+    let (container, top) = starts(&runtime, &bundle, &id);
+    fill_and_unlink(&top);
+    let mut holder = ManyDescriptors::and(&top);
+    let begin = Instant::now();
+    ends(container);
+    let took = begin.elapsed();
+    let more = used().saturating_sub(before);
+    println!("deleted after {took:?}, with {more} bytes more");
+    assert!(took < Duration::from_secs(15), "{took:?}");
+    assert!(more < FILLED as u64 / 8, "{more} bytes");
+    assert_eq!((devices().len(), snapshots().len()), (1, 0));
+
+    let begin = Instant::now();
+    let (container, _) = starts(&runtime, &bundle, &id);
+    println!("started after {:?}", begin.elapsed());
+    assert!(begin.elapsed() < Duration::from_secs(15), "{:?}", begin.elapsed());
+    let shown = documented::json("status", &[])["containers"]["not_shared"].to_string();
+    has(&shown, &["an earlier start of the container is still in use"]);
+    ends(container);
+    holder.end();
+    wait_for("the device is gone", || devices().is_empty().then_some(()));
+    nothing_is_kept();
+    assert_eq!(used(), before);
+}
+
+/// 50 processes that share one table of 500,000 descriptors and, behind them, one of a container's root.
+struct ManyDescriptors(Child);
+
+impl ManyDescriptors {
+    fn and(top: &Path) -> Self {
+        const SCRIPT: &str = include_str!("../fixtures/many_descriptors.pl");
+        let mut child = Command::new("prlimit")
+            .args(["--nofile=500100", "perl", "-e", SCRIPT, "500000", "50"])
+            .arg(top)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("prlimit");
+        let mut said = [0; 6];
+        child.stdout.as_mut().expect("a pipe").read_exact(&mut said).expect("it is ready");
+        Self(child)
+    }
+
+    fn end(&mut self) {
+        drop(self.0.stdin.take());
+        self.0.wait().expect("the end");
+    }
+}
+
+impl Drop for ManyDescriptors {
+    fn drop(&mut self) {
+        self.end();
+    }
 }
 
 /// An engine can give a container a new ID at each restart.

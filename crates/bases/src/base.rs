@@ -193,10 +193,12 @@ impl Bases {
     /// # Errors
     /// [`RootfsError`].
     pub fn remove_base(&self, key: &BaseKey) -> Result<(), RootfsError> {
-        let lock = self.lock_base(key)?;
-        self.detach_base(&lock)?;
-        self.pool()?.delete(&VolumeName::of_base(key))?;
-        Ok(self.catalog().change(|catalog| catalog.forget(key))?)
+        let remove = |lock: BaseLock| {
+            self.detach_base(&lock)?;
+            self.pool()?.delete(&VolumeName::of_base(key))?;
+            Ok(self.catalog().change(|catalog| catalog.forget(key))?)
+        };
+        remove(self.lock_base(key)?).map_err(RootfsError::naming_users)
     }
 
     /// Unmounts a base that no record names. The volume of the base stays.

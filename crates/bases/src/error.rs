@@ -292,6 +292,17 @@ pub enum RootfsError {
     },
 }
 
+impl RootfsError {
+    /// Looks for the users of a volume in use, for an error that people read. The search takes up to about a second, so the caller
+    /// holds no lock for which containers wait.
+    pub(crate) fn naming_users(self) -> Self {
+        match self {
+            Self::Dm(error) => Self::Dm(error.naming_users()),
+            error => error,
+        }
+    }
+}
+
 /// What to do about an error of the pool stands after its cause, so the cause is no source.
 impl From<sharedroot_dm::Error> for RootfsError {
     fn from(error: sharedroot_dm::Error) -> Self {

@@ -56,7 +56,7 @@ pub fn delete_forgotten(
         }
     }
     fates.extend(idle.into_iter().map(|name| {
-        let fate = bases.fate(&name, containers, how);
+        let fate = bases.fate(&name, containers, how).map_err(RootfsError::naming_users);
         (name, fate)
     }));
     Ok(fates)
@@ -137,7 +137,9 @@ impl Bases {
         if self.active_pool()?.volume(name)?.is_none() {
             return Err(none());
         }
-        self.delete_with_note(&lock, containers)
+        let deleted = self.delete_with_note(&lock, containers);
+        drop(lock);
+        deleted.map_err(RootfsError::naming_users)
     }
 
     /// Whether a record of a container that its engine still has names the snapshot.

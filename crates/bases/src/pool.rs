@@ -1,5 +1,6 @@
 //! The pool as a whole: which containers use it, and how every mount on it is removed.
 
+use sharedroot_dm::Error as DmError;
 use sharedroot_format::BaseKey;
 use sharedroot_sys::mount;
 
@@ -59,7 +60,7 @@ impl Bases {
     /// [`RootfsError::PoolInUse`]: nothing has changed then. [`RootfsError::Dm`].
     pub fn deactivate(self, containers: &dyn Containers) -> Result<(), RootfsError> {
         self.vacate(containers)?;
-        Ok(self.into_known_pool()?.shut_down()?)
+        Ok(self.into_known_pool()?.shut_down().map_err(DmError::naming_users)?)
     }
 
     /// Destroys the pool, and deletes the notes and catalog entries of its volumes.
@@ -70,7 +71,7 @@ impl Bases {
         self.vacate(containers)?;
         let volumes = self.known_pool()?.volumes()?;
         let config = self.config().clone();
-        self.into_known_pool()?.destroy()?;
+        self.into_known_pool()?.destroy().map_err(DmError::naming_users)?;
         for volume in &volumes {
             Notes::below(&config.pool.state_dir).remove(&volume.name)?;
         }

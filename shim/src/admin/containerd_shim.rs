@@ -1,7 +1,8 @@
 //! containerd's shim of sharedroot: how engines name and find it, and those that run now.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -33,6 +34,9 @@ pub fn installed() -> Option<PathBuf> {
     PLACES.iter().map(|place| Path::new(place).join(PROGRAM)).find(|path| path.is_file())
 }
 
+/// How many bytes of a file of a process are read. Only a command line has more, and only its first word counts.
+const MOST: u64 = 1 << 16;
+
 /// The shims that run now.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Running {
@@ -51,12 +55,14 @@ impl Running {
         let shims = pids.filter_map(|pid| {
             let link = |name: &str| fs::read_link(format!("/proc/{pid}/{name}")).ok();
             let text = |name: &str| {
-                let bytes = fs::read(format!("/proc/{pid}/{name}")).unwrap_or_default();
+                let (file, mut bytes) = (File::open(format!("/proc/{pid}/{name}")), Vec::new());
+                let _ = file.and_then(|file| file.take(MOST).read_to_end(&mut bytes));
                 String::from_utf8_lossy(&bytes).into_owned()
             };
-            // Its program is a mount of its own, which is attached nowhere and so has no name.
+            // Its program is a mount of its own, which is attached nowhere and so has no name. The command line comes from the
+            // memory of the process, where a read can wait for a container, so it is read last.
             let is_shim =
-                text("cmdline").split('\0').next() == Some(PROGRAM) && link("ns/pid") == here;
+                link("ns/pid") == here && text("cmdline").split('\0').next() == Some(PROGRAM);
             let parent = is_shim.then(|| parent(&text("status"))).flatten()?;
             Some((pid, Shim { parent, memory: pss(&text("smaps_rollup")) }))
         });

@@ -27,7 +27,11 @@ impl Buffers {
         while at < size {
             // Where both files have a hole, their content is the same.
             at = data(from, at, size)?.min(data(to, at, size)?);
+            // Not beyond the next hole of both: a container gets a hole of any size for nothing, and reading it costs the host.
+            let hole = hole(from, at, size)?.max(hole(to, at, size)?);
             let end = size.min(at + CHUNK as u64);
+            // A file that became shorter has no end of its data behind `at`.
+            let end = if hole > at { hole.min(end) } else { end };
             if !self.alike(from, to, at, end)? {
                 return Ok(false);
             }

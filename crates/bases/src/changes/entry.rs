@@ -36,22 +36,27 @@ pub(super) fn make(
     if let Some(found) = look(to, name).map_err(doing("stat"))? {
         if kind(&found) == kind(&node.stat) {
             let other = Node::named(to, name).map_err(doing("open"))?;
-            let same = same_content(node, &other, buffers).map_err(doing("compare"))?;
-            // A file with several names is never written to: some of its names may have to keep the old content.
+            let mut same = || same_content(node, &other, buffers).map_err(doing("compare"));
             if other.stat.st_nlink > 1 {
+                // A file with several names is never written to: some of its names may have to keep the old content. It is
+                // compared with one file only, the first that can be the same, so that many names cost no more than one.
                 let theirs = Attributes::of(&other).map_err(doing("read the attributes of"))?;
-                if same && attributes.same(&theirs) && links.claim(&other.stat, &node.stat) {
+                let may = attributes.same(&theirs) && links.claim(&other.stat, &node.stat);
+                if may && same()? {
                     return Ok(false);
                 }
-            } else if same || kind(&node.stat) == FileType::RegularFile {
-                let part = attributes.rights_of_part(Some(&other.stat));
-                let left = |failed: Failed| failed.with_part(part);
-                if !same {
-                    rewrite(to, name, (node, &other), buffers)
-                        .map_err(doing("write"))
-                        .map_err(left)?;
+            } else {
+                let same = same()?;
+                if same || kind(&node.stat) == FileType::RegularFile {
+                    let part = attributes.rights_of_part(Some(&other.stat));
+                    let left = |failed: Failed| failed.with_part(part);
+                    if !same {
+                        rewrite(to, name, (node, &other), buffers)
+                            .map_err(doing("write"))
+                            .map_err(left)?;
+                    }
+                    return Ok(attributes.give(&other).map_err(left)? || !same);
                 }
-                return Ok(attributes.give(&other).map_err(left)? || !same);
             }
         }
         remove(to, name, pending).map_err(doing("replace"))?;

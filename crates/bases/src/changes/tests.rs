@@ -213,6 +213,62 @@ fn holes_stay_holes_and_only_what_differs_is_written() {
     assert!(stat.blocks() < 64, "{} blocks", stat.blocks());
 }
 
+/// How many bytes this thread reads meanwhile.
+fn read_by(what: &dyn Fn()) -> u64 {
+    let read = || -> u64 {
+        let io = fs::read_to_string("/proc/thread-self/io").unwrap();
+        let read = io.lines().find_map(|line| line.strip_prefix("rchar: ")).unwrap();
+        read.parse().unwrap()
+    };
+    let before = read();
+    what();
+    read() - before
+}
+
+/// Blocks with holes between them cost a container little. To read the holes would cost the host much, at every stop.
+#[test]
+fn holes_between_many_blocks_are_not_read() {
+    const BLOCKS: u64 = 2000;
+    let trees = Trees::new();
+    for tree in [trees.from(), trees.to()] {
+        let file = File::create(tree.join("f")).unwrap();
+        for block in 0..BLOCKS {
+            file.write_all_at(&[1; 4096], block << 20).unwrap();
+        }
+        drop(file);
+        set_time(&tree.join("f"), 1);
+    }
+    trees.carry();
+    // Two walks, each of which reads two files, and an allowance for everything else.
+    let most = 2 * 2 * BLOCKS * 4096 + (1 << 20);
+    let read = read_by(&|| assert_eq!(trees.carry().changes, 0));
+    assert!(read < most, "{read} bytes of files that are the same");
+    File::options().write(true).open(trees.to().join("f")).unwrap().write_all_at(b"x", 0).unwrap();
+    let read = read_by(&|| assert_eq!(trees.carry().changes, 1));
+    assert!(read < most, "{read} bytes of files of which one block differs");
+}
+
+/// The engine's overlay can have one large file under many names, and the container a file of holes for each of them.
+#[test]
+fn a_file_with_many_names_is_not_read_for_each_of_them() {
+    const SIZE: usize = 4 << 20;
+    let trees = Trees::new();
+    let name = |tree: PathBuf, number: u32| tree.join(format!("f{number:02}"));
+    fs::write(name(trees.to(), 0), vec![0; SIZE]).unwrap();
+    for number in 0..50 {
+        if number > 0 {
+            fs::hard_link(name(trees.to(), 0), name(trees.to(), number)).unwrap();
+        }
+        let from = name(trees.from(), number);
+        File::create(&from).unwrap().set_len(SIZE as u64).unwrap();
+        set_time(&from, 1);
+    }
+    set_time(&name(trees.to(), 0), 1);
+    let read = read_by(&|| drop(trees.carry()));
+    assert!(read < 3 * 2 * SIZE as u64, "{read} bytes");
+    assert_eq!(show(&trees.to()), show(&trees.from()));
+}
+
 /// Makes `depth` directories in one another, with a file in the last directory.
 fn deep(top: &Path, depth: usize) {
     let mut here: OwnedFd = File::open(top).unwrap().into();

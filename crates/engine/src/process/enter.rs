@@ -73,6 +73,8 @@ impl Entry<'_> {
     pub fn enter(mut self, sockets: &Path) -> Result<Pid, BoxError> {
         let name = format!("exec-{}.start", std::process::id());
         let start = sockets.join(name);
+        // A process with this number was killed.
+        let _ = fs::remove_file(&start);
         let entered = self.enter_by(&start);
         let _ = fs::remove_file(start);
         entered
