@@ -45,6 +45,14 @@ pub enum Error {
         /// Why.
         source: MakeError,
     },
+    /// The top of a volume's files cannot be opened.
+    #[error("open the top of {volume}")]
+    Top {
+        /// The volume.
+        volume: VolumeName,
+        /// The operating system's reason.
+        source: std::io::Error,
+    },
     /// A snapshot cannot be compared with its parent.
     #[error("compare {volume} with its parent")]
     Compare {
@@ -91,6 +99,7 @@ impl Error {
             | Self::Bases(_)
             | Self::Mount(_)
             | Self::Init { .. }
+            | Self::Top { .. }
             | Self::Compare { .. }
             | Self::Empty { .. }
             | Self::OwnMount(_) => Code::Internal,

@@ -17,6 +17,7 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rustix::fs::{Mode, OFlags};
 use sharedroot_bases::{Bases, fit};
 use sharedroot_dm::{ActiveVolume, Bytes, Error as DmError, NewVolume, Pool, Sealed, VolumeName};
 use sharedroot_format::TableTag;
@@ -188,8 +189,12 @@ impl Volumes {
         let mut options = vec![Setting::Flag("noinit_itable")];
         options.extend(label.map(|label| Setting::Value("context", label)));
         let mounted = mount::block_device("ext4", new.device(), Access::ReadWrite, &options)?;
-        let fail = |source| Error::Init { volume: new.name().clone(), source };
-        make_docker_init_files(mounted.as_fd()).map_err(fail)
+        let volume = || new.name().clone();
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let top = rustix::fs::openat(&mounted, ".", flags, Mode::empty());
+        let top = top.map_err(|errno| Error::Top { volume: volume(), source: errno.into() })?;
+        make_docker_init_files(top.as_fd())
+            .map_err(|source| Error::Init { volume: volume(), source })
     }
 
     /// The device that a view shows, active. With the lock of the parent, nobody deactivates the parent meanwhile; it stays active

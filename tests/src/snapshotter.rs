@@ -1,6 +1,7 @@
 //! The snapshotter as a process of the test, and containerd with it.
 
 mod dockerd;
+mod task;
 
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -14,6 +15,7 @@ use crate::pool::CONFIG;
 use crate::shim::without_containerd;
 
 pub use dockerd::Dockerd;
+pub use task::{IMAGE, Task, bases, import};
 
 /// The program beside the test's executable, and where it is installed.
 const PROGRAM: [&str; 2] = ["/share/sharedrootd", "/usr/local/bin/sharedrootd"];

@@ -6,64 +6,18 @@
 use std::fs;
 use std::path::Path;
 
-use sharedroot_tests::command::{Cmd, Output, out, unique_name};
-use sharedroot_tests::kernel_view::{Mount, identity, mounts_of, root_of};
-use sharedroot_tests::lab::{TempDir, wait_for};
-use sharedroot_tests::snapshotter::{Containerd, Dockerd, Snapshotter, collect, list};
+use sharedroot_tests::command::out;
+use sharedroot_tests::kernel_view::{identity, root_of};
+use sharedroot_tests::lab::wait_for;
+use sharedroot_tests::shim::ctr;
+use sharedroot_tests::snapshotter::{
+    Containerd, Dockerd, IMAGE, Snapshotter, Task, bases, collect, import, list,
+};
 
-const IMAGE: &str = "docker.io/library/redis:latest";
 /// A large file of the image.
-const FILE: &str = "/usr/local/bin/redis-server";
+const FILE: &str = "/usr/bin/redis-server";
 const RUNC: &str = "/usr/bin/runc";
 const OURS: &str = "/usr/local/bin/sharedroot";
-
-#[track_caller]
-fn ctr(words: &[&str]) -> Output {
-    Cmd::new("ctr").args(words).run()
-}
-
-/// Brings an image of Docker's into containerd's store, unpacked by a snapshotter.
-#[track_caller]
-fn import(snapshotter: &str) {
-    let dir = TempDir::new("image");
-    let tar = dir.0.join("image.tar");
-    let tar = tar.to_str().expect("a path of text");
-    out(&["docker", "save", "-o", tar, "redis"]);
-    ctr(&["image", "import", "--snapshotter", snapshotter, tar]).ok();
-}
-
-/// A running container of ctr's. Dropping this value removes it.
-struct Task(String);
-
-impl Task {
-    #[track_caller]
-    fn run(snapshotter: &str, runtime: &str, flags: &[&str]) -> Self {
-        let task = Self(unique_name("share"));
-        let run = ["run", "-d", "--snapshotter", snapshotter, "--runc-binary", runtime];
-        ctr(&[&run[..], flags, &[IMAGE, &task.0, "sleep", "1000"]].concat()).ok();
-        task
-    }
-
-    #[track_caller]
-    fn pid(&self) -> i32 {
-        let list = ctr(&["task", "ls"]).ok();
-        let line = list.lines().find(|line| line.starts_with(&self.0)).expect("the task");
-        line.split_whitespace().nth(1).and_then(|pid| pid.parse().ok()).expect("a pid")
-    }
-}
-
-impl Drop for Task {
-    fn drop(&mut self) {
-        ctr(&["task", "rm", "--force", &self.0]);
-        ctr(&["container", "rm", &self.0]);
-    }
-}
-
-/// The mounts of images that containers share, on the host.
-fn bases() -> Vec<Mount> {
-    let all = mounts_of("self").into_iter();
-    all.filter(|mount| mount.at.starts_with("/run/sharedroot/base/")).collect()
-}
 
 /// How many sectors of the device of its root a container reads to read a file.
 #[track_caller]
@@ -119,7 +73,7 @@ fn vm_read_only_containers_of_ctr_share_one_mount() {
     import("sharedroot");
     let layers = list();
     let run = |snapshotter: &str, runtime: &str, flags: &[&str]| {
-        [(); 2].map(|()| Task::run(snapshotter, runtime, flags))
+        [(); 2].map(|()| Task::run(snapshotter, &[&["--runc-binary", runtime], flags].concat()))
     };
     {
         let control = run("overlayfs", RUNC, &["--read-only"]);
@@ -139,12 +93,12 @@ fn vm_read_only_containers_of_ctr_share_one_mount() {
     }
     // The mount outlives the snapshotter, and the next one uses it.
     snapshotter.kill_and_start();
-    let later = Task::run("sharedroot", OURS, &["--read-only"]);
+    let later = Task::run("sharedroot", &["--runc-binary", OURS, "--read-only"]);
     share(shared[0].pid(), later.pid());
     // Without containerd's record nothing is known of a container.
     drop(snapshotter);
     let _snapshotter = Snapshotter::start_with(&["--containerd", "/run/nothing.sock"]);
-    let unknown = Task::run("sharedroot", OURS, &["--read-only"]);
+    let unknown = Task::run("sharedroot", &["--runc-binary", OURS, "--read-only"]);
     apart(unknown.pid(), later.pid());
 
     drop((shared, later, unknown));
@@ -166,8 +120,11 @@ fn vm_a_writable_container_has_the_size_that_it_asks_for() {
         let sectors: u64 = fs::read_to_string(path).expect("a device").trim().parse().expect("it");
         sectors * 512
     };
-    let usual = Task::run("sharedroot", OURS, &[]);
-    let small = Task::run("sharedroot", RUNC, &["--annotation", "dev.sharedroot.size=512M"]);
+    let usual = Task::run("sharedroot", &["--runc-binary", OURS]);
+    let small = Task::run(
+        "sharedroot",
+        &["--runc-binary", RUNC, "--annotation", "dev.sharedroot.size=512M"],
+    );
     assert_eq!(size(&small), 512 << 20);
     assert!(size(&usual) > 512 << 20);
     let free = rustix::fs::statvfs(format!("/proc/{}/root", small.pid())).expect("its root");
