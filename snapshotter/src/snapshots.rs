@@ -120,13 +120,14 @@ impl Snapshots {
                 return Ok(mount);
             }
         }
-        // First: who is made of this row after its commit is made of what it shows.
-        if row.shows.is_some() {
-            self.table.show(row.id, None)?;
-        }
         let journal = if row.name.is_extraction() { Journal::Unused } else { Journal::Used };
         let (parent, label) = (row.parent.as_ref().map(|p| p.volume), wish.label.as_ref());
-        Ok(match self.volumes.writable(lock, parent, wish.size)? {
+        let volume = self.volumes.writable(lock, parent, wish.size)?;
+        // After the volume is made, so that the row leads to files at any moment; before a client may write to it.
+        if self.table.row(row.id)?.is_some_and(|now| now.shows.is_some()) {
+            self.table.show(row.id, None)?;
+        }
+        Ok(match volume {
             Writable::Idle(volume) => writable(&volume.device, journal, label),
             Writable::InUse(volume) => bind(&self.own_mounts.of(lock, &volume, label)?),
         })
@@ -136,7 +137,7 @@ impl Snapshots {
     /// shared now.
     fn shown(&self, lock: &RowLock<'_>, row: &Row, shows: RowId) -> Result<Option<Mount>, Error> {
         let parent = row.parent.as_ref().map(|parent| parent.volume);
-        if row.shows.is_none() && !self.volumes.is_untouched(lock, parent)? {
+        if !self.volumes.is_untouched(lock, parent)? {
             tracing::info!(key = %row.name, "not shared: somebody has written to the snapshot");
             return Ok(None);
         }
@@ -146,13 +147,8 @@ impl Snapshots {
         if row.shows != Some(shows) {
             self.table.show(row.id, Some(shows))?;
         }
-        let Some(at) = self.volumes.shared(&shown)? else {
-            self.table.show(row.id, None)?;
-            return Ok(None);
-        };
-        if row.shows.is_none() {
-            self.volumes.drop_untouched(lock)?;
-        }
+        let Some(at) = self.volumes.shared(&shown)? else { return Ok(None) };
+        self.volumes.drop_untouched(lock)?;
         Ok(Some(shared(&at)))
     }
 

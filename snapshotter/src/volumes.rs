@@ -137,7 +137,7 @@ impl Volumes {
             .map_err(|source| Error::Compare { volume: name, source })
     }
 
-    /// Deletes the volume of an active snapshot that [is untouched](Self::is_untouched).
+    /// Deletes the volume of an active snapshot that [is untouched](Self::is_untouched), if there is one.
     ///
     /// # Errors
     /// [`Error::Dm`].

@@ -1,6 +1,7 @@
 //! A Docker daemon on the snapshotter.
 
 use std::fs::{self, File};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::json;
@@ -38,6 +39,7 @@ impl Dockerd {
             "containerd-plugins-namespace": format!("{snapshotter}-plugins"),
             "exec-opts": ["native.cgroupdriver=cgroupfs"],
             "iptables": false, "ip6tables": false, "bridge": "none",
+            "selinux-enabled": Path::new("/sys/fs/selinux/enforce").exists(),
             "features": { "containerd-snapshotter": true },
             "storage-driver": snapshotter,
             "runtimes": { "sharedroot": { "path": "/usr/local/bin/sharedroot" }, "other": { "path": "/usr/local/bin/sharedroot" } },

@@ -1,0 +1,57 @@
+//! Labels of the snapshotter's roots where SELinux enforces: a snapshot has the label of its container, which Docker does not tell
+//! its snapshotter, and the image's volume that containers share has the shared label.
+//!
+//! Guest: --selinux enforcing --with snapshotter --alone --limit 1200
+
+use sharedroot_tests::command::Output;
+use sharedroot_tests::kernel_view::root_of;
+use sharedroot_tests::selinux::{Context, SHARED, enforcing};
+use sharedroot_tests::snapshotter::{Containerd, Dockerd, Snapshotter};
+
+/// A new container, its init process, and the label that Docker gives to its files.
+#[track_caller]
+fn run(dockerd: &Dockerd, name: &str, flags: &[&str]) -> (i32, String) {
+    let run = ["run", "-d", "--network=none", "--name", name];
+    dockerd.docker(&[&run[..], flags, &["busybox", "sleep", "1000"]].concat()).ok();
+    let ask = |what: &str| dockerd.docker(&["inspect", "--format", what, name]).ok();
+    let pid = ask("{{.State.Pid}}").trim().parse().expect("a PID");
+    (pid, ask("{{.MountLabel}}").trim().to_owned())
+}
+
+#[test]
+fn vm_roots_of_the_snapshotter_have_their_labels() {
+    enforcing();
+    let (_snapshotter, _containerd) = (Snapshotter::start(), Containerd::with_snapshotter());
+    let dockerd = Dockerd::on("sharedroot");
+    dockerd.load("busybox");
+    let exec = |name: &str, script: &str| -> Output {
+        dockerd.docker(&["exec", name, "sh", "-c", script])
+    };
+    let mut levels = Vec::new();
+    for runtime in ["runc", "sharedroot"] {
+        let (pid, label) = run(&dockerd, runtime, &["--runtime", runtime]);
+        let found = Context::seen_by(pid, "/");
+        assert_eq!(found, label.as_str(), "{runtime}: the label of Docker's record");
+        assert_eq!(found.kind(), "container_file_t", "{runtime}");
+        assert!(root_of(pid).is_on_dm());
+        levels.push(found.level().to_owned());
+        assert_eq!(exec(runtime, "echo new > /new; cat /new").ok().trim(), "new", "{runtime}");
+        // While the snapshot is mounted, Docker mounts it once more, and its parent, which has the shared label.
+        assert_eq!(dockerd.docker(&["diff", runtime]).ok().trim(), "A /new", "{runtime}");
+        dockerd.docker(&["restart", "--time=0", runtime]).ok();
+        assert_eq!(exec(runtime, "cat /new").ok().trim(), "new", "{runtime}");
+    }
+    assert_ne!(levels[0], levels[1], "each container has categories of its own");
+    let read_only = ["--runtime", "sharedroot", "--read-only"];
+    let shared = ["first", "second"].map(|name| run(&dockerd, name, &read_only).0);
+    assert_eq!(root_of(shared[0]).device, root_of(shared[1]).device);
+    for pid in shared {
+        assert_eq!(Context::seen_by(pid, "/"), SHARED);
+        assert_eq!(Context::seen_by(pid, "/bin/busybox"), SHARED);
+    }
+    assert_eq!(exec("first", "echo x > /x || echo refused").ok().trim(), "refused");
+    assert_eq!(dockerd.docker(&["diff", "first"]).ok(), "");
+    let all = ["runc", "sharedroot", "first", "second"];
+    dockerd.docker(&[&["rm", "--force"], &all[..]].concat()).ok();
+    dockerd.docker(&["rmi", "busybox"]).ok();
+}
