@@ -110,7 +110,7 @@ impl Snapshots {
     fn active(&self, lock: &RowLock<'_>, row: &Row, wish: &Wish) -> Result<Mount, Error> {
         if let Some(parent) = &row.parent {
             let shows = match (row.name.is_docker_init(), wish.access) {
-                (true, _) => Some(self.init_of(parent.volume)?),
+                (true, _) => self.init_of(parent.volume),
                 (false, Access::Shared) => Some(parent.volume),
                 (false, Access::Writable) => None,
             };
@@ -152,8 +152,16 @@ impl Snapshots {
         Ok(Some(shared(&at)))
     }
 
-    /// The row, which no client sees, whose volume has Docker's files above those of a committed row.
-    fn init_of(&self, parent: RowId) -> Result<RowId, Error> {
+    /// The row, which no client sees, whose volume has Docker's files above those of a committed row. None, with the reason in the
+    /// log, if they cannot be made there: then Docker makes them in a snapshot of the container's own.
+    fn init_of(&self, parent: RowId) -> Option<RowId> {
+        let made = self.ensure_init_of(parent);
+        let why =
+            |error: &Error| tracing::warn!(row = parent.get(), "not shared: {}", chain(error));
+        made.inspect_err(why).ok()
+    }
+
+    fn ensure_init_of(&self, parent: RowId) -> Result<RowId, Error> {
         let row = match self.table.init_of(parent)? {
             Some(row) => row,
             None => self.table.ensure_init_of(parent)?,
