@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::json;
 
-use crate::command::{Cmd, Output};
+use crate::command::{Cmd, Output, out};
 use crate::docker::bring;
 use crate::lab::{TempDir, wait_for};
 
@@ -29,6 +29,11 @@ impl Dockerd {
         let dir = TempDir::new("dockerd");
         let at = |name: &str| dir.0.join(name).to_str().expect("ASCII").to_owned();
         let data = format!("{DATA}-{snapshotter}");
+        let selinux = Path::new("/sys/fs/selinux/enforce").exists();
+        fs::create_dir_all(&data).expect("make the data directory");
+        if selinux {
+            out(&["chcon", "--reference=/var/lib/docker", &data]);
+        }
         let config = json!({
             "data-root": data,
             "exec-root": at("exec"),
@@ -39,7 +44,7 @@ impl Dockerd {
             "containerd-plugins-namespace": format!("{snapshotter}-plugins"),
             "exec-opts": ["native.cgroupdriver=cgroupfs"],
             "iptables": false, "ip6tables": false, "bridge": "none",
-            "selinux-enabled": Path::new("/sys/fs/selinux/enforce").exists(),
+            "selinux-enabled": selinux,
             "features": { "containerd-snapshotter": true },
             "storage-driver": snapshotter,
             "runtimes": { "sharedroot": { "path": "/usr/local/bin/sharedroot" }, "other": { "path": "/usr/local/bin/sharedroot" } },
