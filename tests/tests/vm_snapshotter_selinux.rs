@@ -3,7 +3,8 @@
 //!
 //! Guest: --selinux enforcing --with snapshotter --alone --limit 1200
 
-use sharedroot_tests::command::Output;
+use std::fs;
+
 use sharedroot_tests::kernel_view::root_of;
 use sharedroot_tests::selinux::{Context, SHARED, enforcing};
 use sharedroot_tests::snapshotter::{Containerd, Dockerd, Snapshotter};
@@ -24,8 +25,12 @@ fn vm_roots_of_the_snapshotter_have_their_labels() {
     let (_snapshotter, _containerd) = (Snapshotter::start(), Containerd::with_snapshotter());
     let dockerd = Dockerd::on("sharedroot");
     dockerd.load("busybox");
-    let exec = |name: &str, script: &str| -> Output {
-        dockerd.docker(&["exec", name, "sh", "-c", script])
+    // containerd is a child of the test here, so its pipes have a label that containers may not write: nothing is printed.
+    let exec = |name: &str, script: &str| dockerd.docker(&["exec", name, "sh", "-c", script]);
+    let is_new = |name: &str| {
+        let pid = dockerd.docker(&["inspect", "--format", "{{.State.Pid}}", name]).ok();
+        let path = format!("/proc/{}/root/new", pid.trim());
+        assert_eq!(fs::read_to_string(path).expect("what the container wrote"), "new\n", "{name}");
     };
     let mut levels = Vec::new();
     for runtime in ["runc", "sharedroot"] {
@@ -35,11 +40,12 @@ fn vm_roots_of_the_snapshotter_have_their_labels() {
         assert_eq!(found.kind(), "container_file_t", "{runtime}");
         assert!(root_of(pid).is_on_dm());
         levels.push(found.level().to_owned());
-        assert_eq!(exec(runtime, "echo new > /new; cat /new").ok().trim(), "new", "{runtime}");
+        exec(runtime, "echo new > /new").ok();
+        is_new(runtime);
         // While the snapshot is mounted, Docker mounts it once more, and its parent, which has the shared label.
         assert_eq!(dockerd.docker(&["diff", runtime]).ok().trim(), "A /new", "{runtime}");
         dockerd.docker(&["restart", "--time=0", runtime]).ok();
-        assert_eq!(exec(runtime, "cat /new").ok().trim(), "new", "{runtime}");
+        is_new(runtime);
     }
     assert_ne!(levels[0], levels[1], "each container has categories of its own");
     let read_only = ["--runtime", "sharedroot", "--read-only"];
@@ -49,7 +55,8 @@ fn vm_roots_of_the_snapshotter_have_their_labels() {
         assert_eq!(Context::seen_by(pid, "/"), SHARED);
         assert_eq!(Context::seen_by(pid, "/bin/busybox"), SHARED);
     }
-    assert_eq!(exec("first", "echo x > /x || echo refused").ok().trim(), "refused");
+    assert_ne!(exec("first", "echo x > /x").status, 0, "it is read-only");
+    exec("first", "test -x /bin/busybox").ok();
     assert_eq!(dockerd.docker(&["diff", "first"]).ok(), "");
     let all = ["runc", "sharedroot", "first", "second"];
     dockerd.docker(&[&["rm", "--force"], &all[..]].concat()).ok();
