@@ -74,6 +74,12 @@ pub enum Rootfs {
         /// Where the snapshot is mounted.
         mount_point: PathBuf,
     },
+    /// A snapshot that the snapshotter made for this container, and that its engine mounted. There is nothing to undo: the snapshot
+    /// is the engine's, and lives until the engine removes it.
+    Snapshot {
+        /// The thin volume of the snapshot.
+        volume: VolumeName,
+    },
     /// The engine's rootfs, which this program did not change. There is nothing to undo.
     #[serde(alias = "as_given")]
     NotShared {
@@ -91,7 +97,7 @@ impl Rootfs {
                 Some((base, Use::Scaffold(name.clone())))
             }
             Self::Private { base, .. } => Some((base, Use::Private)),
-            Self::NotShared { .. } => None,
+            Self::Snapshot { .. } | Self::NotShared { .. } => None,
         }
     }
 
@@ -108,7 +114,7 @@ impl Rootfs {
     pub fn base(&self) -> Option<&BaseKey> {
         match self {
             Self::Shared { base, .. } | Self::Private { base, .. } => Some(base),
-            Self::NotShared { .. } => None,
+            Self::Snapshot { .. } | Self::NotShared { .. } => None,
         }
     }
 }

@@ -145,9 +145,11 @@ fn timestamp(time: Time) -> Timestamp {
 
 #[cfg(test)]
 mod tests {
+    use sharedroot_bases::{Bases, Config};
     use sharedroot_dm::{Bytes, PoolConfig};
 
     use super::*;
+    use crate::hints::Hints;
     use crate::key::Space;
     use crate::own_mounts::OwnMounts;
     use crate::table::Table;
@@ -166,9 +168,12 @@ mod tests {
         }
         let place = |name: &str| dir.path().join(name);
         let config = PoolConfig::on_loop("none".parse().unwrap(), place("state"), place("run"));
-        let volumes = Volumes::new(config, Bytes::gib(1), table.tag());
+        let (pool, base_size) = (config, Bytes::gib(1));
+        let bases = Bases::new(Config { pool, base_size, base_wait: true, shared_label: None });
+        let volumes = Volumes::new(bases, table.tag());
         let own_mounts = OwnMounts::below(&place("run"));
-        let snapshots = Snapshots::new(table, volumes, own_mounts);
+        let hints = Hints { docker: Vec::new(), containerd: None };
+        let snapshots = Snapshots::new(table, volumes, own_mounts, hints);
         let ask = |filters: &[&str]| {
             let filters = filters.iter().map(|filter| (*filter).to_owned()).collect();
             let request = ListSnapshotsRequest { snapshotter: "a".to_owned(), filters };

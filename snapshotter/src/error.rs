@@ -1,7 +1,9 @@
 //! Why a call fails, and by which code containerd knows the reason.
 
-use sharedroot_dm::{Error as DmError, VolumeName};
+use sharedroot_bases::RootfsError;
+use sharedroot_dm::{Bytes, Error as DmError, VolumeName};
 use sharedroot_image::MakeError;
+use sharedroot_sys::mount::MountError;
 use sharedroot_task::Code;
 
 use crate::key::BadName;
@@ -29,6 +31,48 @@ pub enum Error {
     /// A mount of our own cannot be made or removed.
     #[error(transparent)]
     OwnMount(#[from] OwnMountError),
+    /// A base cannot be mounted or unmounted, or a snapshot cannot have the size that a container wants.
+    #[error(transparent)]
+    Bases(#[from] RootfsError),
+    /// A volume cannot be mounted.
+    #[error(transparent)]
+    Mount(#[from] MountError),
+    /// Docker's files cannot be made at the top of an image.
+    #[error("make Docker's files in {volume}")]
+    Init {
+        /// The volume.
+        volume: VolumeName,
+        /// Why.
+        source: MakeError,
+    },
+    /// The top of a volume's files cannot be opened.
+    #[error("open the top of {volume}")]
+    Top {
+        /// The volume.
+        volume: VolumeName,
+        /// The operating system's reason.
+        source: std::io::Error,
+    },
+    /// A snapshot cannot be compared with its parent.
+    #[error("compare {volume} with its parent")]
+    Compare {
+        /// Its volume.
+        volume: VolumeName,
+        /// The operating system's reason.
+        source: std::io::Error,
+    },
+    /// A snapshot holds files, and is larger than its container may be.
+    #[error(
+        "the snapshot {volume} has {size} and was written to, so it cannot be made smaller; its container asks for {wanted}"
+    )]
+    Size {
+        /// Its volume.
+        volume: VolumeName,
+        /// Its size.
+        size: Bytes,
+        /// The size that the container wants.
+        wanted: Bytes,
+    },
     /// The empty file system of layers without a parent cannot be made.
     #[error("make the empty file system {volume}")]
     Empty {
@@ -50,7 +94,15 @@ impl Error {
             Self::Name(_) | Self::Missing { .. } => Code::InvalidArgument,
             Self::Table(error) => of_table(error),
             Self::Dm(DmError::Full { .. } | DmError::TooSmall { .. }) => Code::ResourceExhausted,
-            Self::Dm(_) | Self::Empty { .. } | Self::OwnMount(_) => Code::Internal,
+            Self::Size { .. } | Self::Bases(RootfsError::Size(_)) => Code::FailedPrecondition,
+            Self::Dm(_)
+            | Self::Bases(_)
+            | Self::Mount(_)
+            | Self::Init { .. }
+            | Self::Top { .. }
+            | Self::Compare { .. }
+            | Self::Empty { .. }
+            | Self::OwnMount(_) => Code::Internal,
             Self::Ends => Code::Unavailable,
         }
     }

@@ -50,6 +50,39 @@ impl Key {
     }
 }
 
+/// What containerd's name of a snapshot consists of: `NAMESPACE/NUMBER/KEY`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parts<'k> {
+    /// The namespace of the client.
+    pub namespace: &'k str,
+    /// The client's own name of the snapshot; for a container it is the container's ID.
+    pub key: &'k str,
+}
+
+impl Key {
+    /// The parts; none if the name has another form.
+    #[must_use]
+    pub fn parts(&self) -> Option<Parts<'_>> {
+        let mut parts = self.0.splitn(3, '/');
+        let (namespace, number, key) = (parts.next()?, parts.next()?, parts.next()?);
+        number.parse::<u64>().ok()?;
+        (!namespace.is_empty() && !key.is_empty()).then_some(Parts { namespace, key })
+    }
+
+    /// Whether Docker makes its files at the top of a new container's root in this snapshot (moby, `prepareInitLayer`).
+    #[must_use]
+    pub fn is_docker_init(&self) -> bool {
+        let id = self.parts().and_then(|parts| parts.key.strip_suffix("-init-key"));
+        id.is_some_and(is_docker_id)
+    }
+}
+
+/// Whether a text is the ID of a container as Docker makes it: 64 hexadecimal digits.
+#[must_use]
+pub fn is_docker_id(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 impl FromStr for Key {
     type Err = BadName;
 
@@ -101,6 +134,29 @@ mod tests {
         assert!(
             "".parse::<Space>().is_err() && "s".repeat(MAX_SPACE + 1).parse::<Space>().is_err()
         );
+    }
+
+    #[test]
+    fn a_name_of_containerds_has_parts() {
+        let key = |text: &str| text.parse::<Key>().unwrap();
+        let of = |text: &str| key(text).parts().map(|p| (p.namespace.to_owned(), p.key.to_owned()));
+        assert_eq!(of("moby/7/c1"), Some(("moby".into(), "c1".into())));
+        assert_eq!(of("moby/7/a/b c"), Some(("moby".into(), "a/b c".into())));
+        for other in ["c1", "moby/c1", "moby/x/c1", "/7/c1", "moby/7/", "moby/-1/c1"] {
+            assert_eq!(of(other), None, "{other}");
+        }
+        let id = "0a".repeat(32);
+        assert!(key(&format!("moby/7/{id}-init-key")).is_docker_init());
+        for other in [
+            format!("{id}-init-key"),
+            format!("moby/7/{id}"),
+            format!("moby/7/{id}-init"),
+            format!("moby/7/{}-init-key", &id[1..]),
+            format!("moby/7/{}-init-key", id.to_uppercase()),
+            format!("moby/7/x/{id}-init-key"),
+        ] {
+            assert!(!key(&other).is_docker_init(), "{other}");
+        }
     }
 
     #[test]

@@ -10,7 +10,9 @@
 //! | `calls` | containerd's messages and calls |
 //! | `snapshots` | what each call does |
 //! | `table/` | the rows of snapshots, and the work that they left |
+//! | `hints/` | what a container wants of its root, told by its engine's records |
 //! | `volumes`, `mounts` | the thin volume of a snapshot; how a client mounts it |
+//! | `untouched` | whether anybody has changed a file of a snapshot |
 //! | `own_mounts` | a second mount of a snapshot that is mounted already |
 //! | `row_locks`, `signal` | one call at a time for each volume; the queue's thread |
 //! | `key`, `labels`, `filter/` | what clients send, within bounds |
@@ -26,6 +28,7 @@ mod error;
 mod filter;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
+mod hints;
 mod key;
 mod labels;
 mod listen;
@@ -38,6 +41,7 @@ mod serve;
 mod signal;
 mod snapshots;
 mod table;
+mod untouched;
 mod volumes;
 
 use std::io::Write;
@@ -52,6 +56,7 @@ use sharedroot_sys::private_dir::{PrivateDirError, private_dir_or_link};
 use sharedroot_sys::say_aside;
 
 use crate::arguments::{BadCommand, Command, HELP, Options};
+use crate::hints::{Containerd, Hints};
 use crate::listen::{ListenError, listen};
 use crate::own_mounts::OwnMounts;
 use crate::serve::{ServeError, serve};
@@ -112,7 +117,8 @@ fn act() -> Result<(), Failed> {
 fn begin(options: &Options) -> Result<(), Failed> {
     log::begin(options.debug);
     let bases = Config::load(&options.config)?.bases().map_err(|e| Failed::Pool(e.into()))?;
-    let config = bases.config();
+    let containerd = Some(Containerd { socket: options.containerd.clone() });
+    let hints = Hints { docker: options.docker.clone(), containerd };
     for dir in [bases.state_dir(), bases.run_dir()] {
         private_dir_or_link(dir)?;
     }
@@ -122,8 +128,9 @@ fn begin(options: &Options) -> Result<(), Failed> {
     let _only_one = lock.ok_or_else(|| Failed::Other { dir: bases.state_dir().to_owned() })?;
 
     let table = Table::open(bases.state_dir())?;
-    let volumes = Volumes::new(config.pool.clone(), config.base_size, table.tag());
-    let snapshots = Arc::new(Snapshots::new(table, volumes, OwnMounts::below(bases.run_dir())));
+    let own_mounts = OwnMounts::below(bases.run_dir());
+    let volumes = Volumes::new(bases, table.tag());
+    let snapshots = Arc::new(Snapshots::new(table, volumes, own_mounts, hints));
     snapshots.reconcile().map_err(Failed::Reconcile)?;
     let listener = listen(options.address.as_deref())?;
     let queue = Arc::clone(&snapshots);

@@ -11,6 +11,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use sharedroot_dm::ActiveVolume;
+use sharedroot_label::{MountLabel, enabled};
 use sharedroot_sys::mount::{self, Access, MountError, Setting};
 
 use crate::row_locks::RowLock;
@@ -50,7 +51,12 @@ impl OwnMounts {
     ///
     /// # Errors
     /// [`OwnMountError`].
-    pub fn of(&self, lock: &RowLock<'_>, volume: &ActiveVolume) -> Result<PathBuf, OwnMountError> {
+    pub fn of(
+        &self,
+        lock: &RowLock<'_>,
+        volume: &ActiveVolume,
+        label: Option<&MountLabel>,
+    ) -> Result<PathBuf, OwnMountError> {
         let at = self.place(lock);
         match mount::device_mounted_at(&at) {
             Some(device) if device == (volume.major, volume.minor) => return Ok(at),
@@ -59,8 +65,11 @@ impl OwnMounts {
         }
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&at);
         made.map_err(place("make", &at))?;
-        // The options of the file system are those of its first mount; only whether it is writable must be the same.
-        let options = [Setting::Flag("noinit_itable")];
+        // The options of the file system are those of its first mount; only whether it is writable, and its label, must be the
+        // same.
+        let mut options = vec![Setting::Flag("noinit_itable")];
+        let label = label.filter(|_| enabled()).map(MountLabel::as_context);
+        options.extend(label.map(|label| Setting::Value("context", label)));
         let mounted = mount::block_device("ext4", &volume.device, Access::ReadWrite, &options)?;
         mounted.attach(&at)?.keep();
         Ok(at)

@@ -5,8 +5,8 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::table::RowId;
 
-/// The locks. A thread that holds the lock of a row takes no lock but that of a parent, whose number is smaller. So no two
-/// threads wait for each other.
+/// The locks. A thread that holds the lock of a snapshot of a client takes no lock but that of a committed row whose volume the
+/// snapshot shows, and then no other. So no two threads wait for each other.
 #[derive(Debug, Default)]
 pub struct RowLocks {
     held: Mutex<BTreeSet<RowId>>,

@@ -10,8 +10,9 @@ use sharedroot_task::messages::task::Mount;
 
 use crate::error::Error;
 use crate::filter::Filters;
+use crate::hints::{Access, Hints, Wish, size_of_label};
 use crate::key::{Key, Space};
-use crate::mounts::{Journal, bind, read_only, writable};
+use crate::mounts::{Journal, bind, read_only, shared, writable};
 use crate::own_mounts::OwnMounts;
 use crate::row_locks::{RowLock, RowLocks};
 use crate::signal::Signal;
@@ -24,6 +25,7 @@ pub struct Snapshots {
     table: Table,
     volumes: Volumes,
     own_mounts: OwnMounts,
+    hints: Hints,
     locks: RowLocks,
     queue: Signal,
 }
@@ -40,9 +42,9 @@ pub enum Round {
 impl Snapshots {
     /// The snapshots of a table.
     #[must_use]
-    pub fn new(table: Table, volumes: Volumes, own_mounts: OwnMounts) -> Self {
+    pub fn new(table: Table, volumes: Volumes, own_mounts: OwnMounts, hints: Hints) -> Self {
         let (locks, queue) = (RowLocks::default(), Signal::default());
-        Self { table, volumes, own_mounts, locks, queue }
+        Self { table, volumes, own_mounts, hints, locks, queue }
     }
 
     /// Makes a snapshot that is written.
@@ -65,7 +67,9 @@ impl Snapshots {
     /// heard of the row, and removes it.
     fn make(&self, kind: Kind, new: New<'_>) -> Result<Mount, Error> {
         let row = self.table.create(kind, new)?;
-        self.mount_of(&row).inspect_err(|_| {
+        // No engine has a record of a snapshot that it does not have yet.
+        let wish = Wish { size: size_of_label(new.labels), ..Wish::default() };
+        self.mount_of(&row, &wish).inspect_err(|_| {
             if let Err(error) = self.table.undo(row.id) {
                 tracing::warn!(key = %row.name, "cannot take back a snapshot that could not be made: {}", chain(&error));
             }
@@ -78,32 +82,93 @@ impl Snapshots {
     /// # Errors
     /// [`Error`].
     pub fn mounts(&self, space: &Space, key: &Key) -> Result<Mount, Error> {
-        self.mount_of(&self.table.find(space, key)?)
+        let Info { row, labels } = self.table.info(space, key)?;
+        let mut wish = match row.kind {
+            Kind::Active => self.hints.wish(space, key),
+            Kind::View | Kind::Committed => Wish::default(),
+        };
+        wish.size = [wish.size, size_of_label(&labels)].into_iter().flatten().min();
+        self.mount_of(&row, &wish)
     }
 
-    fn mount_of(&self, row: &Row) -> Result<Mount, Error> {
+    fn mount_of(&self, row: &Row, wish: &Wish) -> Result<Mount, Error> {
         let lock = self.locks.lock(row.id);
         // Under the lock: a snapshot that was removed or committed meanwhile must get no volume any more.
         let gone = || TableError::NotFound { what: What::Snapshot, key: row.name.clone() };
         let row = self.table.row(row.id)?.filter(|now| now.name == row.name).ok_or_else(gone)?;
-        let parent = row.parent.as_ref().map(|parent| parent.id);
         match row.kind {
             Kind::Committed => Err(TableError::Committed { key: row.name }.into()),
-            Kind::Active => {
-                let journal = match row.name.is_extraction() {
-                    true => Journal::Unused,
-                    false => Journal::Used,
-                };
-                Ok(match self.volumes.writable(&lock, parent)? {
-                    Writable::Idle(volume) => writable(&volume.device, journal),
-                    Writable::InUse(volume) => bind(&self.own_mounts.of(&lock, &volume)?),
-                })
-            }
+            Kind::Active => self.active(&lock, &row, wish),
             Kind::View => {
-                let parent = parent.map(|parent| self.locks.lock(parent));
+                let parent = row.parent.as_ref().map(|parent| self.locks.lock(parent.volume));
                 Ok(read_only(&self.volumes.viewed(&lock, parent.as_ref())?))
             }
         }
+    }
+
+    /// An active snapshot shows the base of its parent if its container only reads it, and has a volume of its own if not.
+    fn active(&self, lock: &RowLock<'_>, row: &Row, wish: &Wish) -> Result<Mount, Error> {
+        if let Some(parent) = &row.parent {
+            let shows = match (row.name.is_docker_init(), wish.access) {
+                (true, _) => self.init_of(parent.volume),
+                (false, Access::Shared) => Some(parent.volume),
+                (false, Access::Writable) => None,
+            };
+            if let Some(shows) = shows
+                && let Some(mount) = self.shown(lock, row, shows)?
+            {
+                return Ok(mount);
+            }
+        }
+        let journal = if row.name.is_extraction() { Journal::Unused } else { Journal::Used };
+        let (parent, label) = (row.parent.as_ref().map(|p| p.volume), wish.label.as_ref());
+        let volume = self.volumes.writable(lock, parent, wish.size)?;
+        // After the volume is made, so that the row leads to files at any moment; before a client may write to it.
+        if self.table.row(row.id)?.is_some_and(|now| now.shows.is_some()) {
+            self.table.show(row.id, None)?;
+        }
+        Ok(match volume {
+            Writable::Idle(volume) => writable(&volume.device, journal, label),
+            Writable::InUse(volume) => bind(&self.own_mounts.of(lock, &volume, label)?),
+        })
+    }
+
+    /// The mount of a snapshot that shows the volume of the row `shows`. None if it has files of its own, or if the volume cannot be
+    /// shared now.
+    fn shown(&self, lock: &RowLock<'_>, row: &Row, shows: RowId) -> Result<Option<Mount>, Error> {
+        let parent = row.parent.as_ref().map(|parent| parent.volume);
+        if !self.volumes.is_untouched(lock, parent)? {
+            tracing::info!(key = %row.name, "not shared: somebody has written to the snapshot");
+            return Ok(None);
+        }
+        let shown = self.locks.lock(shows);
+        // Before the mount, because the queue deactivates what no row shows; and before the deletion, so that the row leads to
+        // files at any moment.
+        if row.shows != Some(shows) {
+            self.table.show(row.id, Some(shows))?;
+        }
+        let Some(at) = self.volumes.shared(&shown)? else { return Ok(None) };
+        self.volumes.drop_untouched(lock)?;
+        Ok(Some(shared(&at)))
+    }
+
+    /// The row, which no client sees, whose volume has Docker's files above those of a committed row. None, with the reason in the
+    /// log, if they cannot be made there: then Docker makes them in a snapshot of the container's own.
+    fn init_of(&self, parent: RowId) -> Option<RowId> {
+        let made = self.ensure_init_of(parent);
+        let why =
+            |error: &Error| tracing::warn!(row = parent.get(), "not shared: {}", chain(error));
+        made.inspect_err(why).ok()
+    }
+
+    fn ensure_init_of(&self, parent: RowId) -> Result<RowId, Error> {
+        let row = match self.table.init_of(parent)? {
+            Some(row) => row,
+            None => self.table.ensure_init_of(parent)?,
+        };
+        let lock = self.locks.lock(row.id);
+        self.volumes.ensure_init(&lock, parent)?;
+        Ok(row.id)
     }
 
     /// Commits an active snapshot: one row. containerd waits for this with its whole database locked.
@@ -244,7 +309,7 @@ impl Snapshots {
     }
 
     fn settle(&self, lock: &RowLock<'_>, id: RowId) -> Result<Settled, Error> {
-        let is_viewed = self.table.is_viewed(id)?;
-        self.volumes.settle(lock, is_viewed)
+        let is_shown = self.table.is_shown(id)?;
+        self.volumes.settle(lock, is_shown)
     }
 }

@@ -1,5 +1,8 @@
 //! The snapshotter as a process of the test, and containerd with it.
 
+mod dockerd;
+mod task;
+
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
@@ -10,6 +13,9 @@ use crate::command::{Cmd, Output};
 use crate::lab::{Replaced, only_in_lab, wait_for};
 use crate::pool::CONFIG;
 use crate::shim::without_containerd;
+
+pub use dockerd::Dockerd;
+pub use task::{IMAGE, Task, bases, import};
 
 /// The program beside the test's executable, and where it is installed.
 const PROGRAM: [&str; 2] = ["/share/sharedrootd", "/usr/local/bin/sharedrootd"];
@@ -28,6 +34,12 @@ impl Snapshotter {
     /// Starts the snapshotter, and waits until it answers.
     #[track_caller]
     pub fn start() -> Self {
+        Self::start_with(&["--docker", &format!("{}-sharedroot", dockerd::DATA)])
+    }
+
+    /// The same, with these words on its command line.
+    #[track_caller]
+    pub fn start_with(words: &[&str]) -> Self {
         only_in_lab();
         if !Path::new(PROGRAM[1]).exists() {
             fs::copy(PROGRAM[0], PROGRAM[1]).expect("copy it; hack/build --snapshotter makes it");
@@ -36,6 +48,7 @@ impl Snapshotter {
         let log = File::options().append(true).create(true).open(LOG).expect("open the log");
         let child = Command::new(PROGRAM[1])
             .args(["--debug", "--address", SOCKET])
+            .args(words)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)

@@ -6,31 +6,18 @@
 use std::fs;
 
 use sharedroot_tests::census::{Census, pools, thin_ids};
-use sharedroot_tests::command::{Cmd, Output, out, unique_name};
+use sharedroot_tests::command::{out, unique_name};
 use sharedroot_tests::lab::{TempDir, wait_for};
-use sharedroot_tests::snapshotter::{Containerd, Snapshotter, collect, list, snapshots};
+use sharedroot_tests::shim::ctr;
+use sharedroot_tests::snapshotter::{
+    Containerd, IMAGE, Snapshotter, collect, import, list, snapshots,
+};
 
-const IMAGE: &str = "docker.io/library/redis:latest";
 /// How ctr calls runc and sharedroot.
 const RUNTIMES: [&str; 2] = ["/usr/bin/runc", "/usr/local/bin/sharedroot"];
 /// All files of the image with their attributes, and the digest of their content.
 const TREE: &str = "cd /; tops=$(ls -d bin etc home lib opt root sbin usr var);
     { find $tops -exec stat -c '%n %f %u %g %Y %t %T' {} +; find $tops -type f -exec md5sum {} +; } | sort | md5sum";
-
-#[track_caller]
-fn ctr(words: &[&str]) -> Output {
-    Cmd::new("ctr").args(words).run()
-}
-
-/// Brings an image of Docker's into containerd's store, unpacked by a snapshotter.
-#[track_caller]
-fn import(snapshotter: &str) {
-    let dir = TempDir::new("image");
-    let tar = dir.0.join("image.tar");
-    let tar = tar.to_str().expect("a path of text");
-    out(&["docker", "save", "-o", tar, "redis"]);
-    ctr(&["image", "import", "--snapshotter", snapshotter, tar]).ok();
-}
 
 /// What a command prints in a container. It prints into a file of the test's, because `ctr run` loses the end of the output of a
 /// container now and then, with any runtime and any snapshotter.

@@ -3,79 +3,12 @@
 //!
 //! Guest: --with snapshotter --alone --limit 1500 --takes 120
 
-use std::fs::{self, File};
-use std::process::{Child, Command, Stdio};
+use std::fs;
 
-use serde_json::json;
 use sharedroot_tests::census::{pools, thin_ids};
 use sharedroot_tests::command::{Cmd, Output, out};
-use sharedroot_tests::docker::bring;
 use sharedroot_tests::lab::{TempDir, wait_for};
-use sharedroot_tests::snapshotter::{Containerd, Snapshotter};
-
-/// A Docker daemon with containerd's image store, beside the lab's own.
-struct Dockerd {
-    dir: TempDir,
-    process: Child,
-}
-
-impl Dockerd {
-    /// A daemon on this snapshotter.
-    #[track_caller]
-    fn on(snapshotter: &str) -> Self {
-        let dir = TempDir::new("dockerd");
-        let at = |name: &str| dir.0.join(name).to_str().expect("ASCII").to_owned();
-        let config = json!({
-            "data-root": at("data"),
-            "exec-root": at("exec"),
-            "pidfile": at("pid"),
-            "hosts": [format!("unix://{}", at("socket"))],
-            "containerd": "/run/containerd/containerd.sock",
-            "containerd-namespace": snapshotter,
-            "containerd-plugins-namespace": format!("{snapshotter}-plugins"),
-            "exec-opts": ["native.cgroupdriver=cgroupfs"],
-            "iptables": false, "ip6tables": false, "bridge": "none",
-            "features": { "containerd-snapshotter": true },
-            "storage-driver": snapshotter,
-            "runtimes": { "sharedroot": { "path": "/usr/local/bin/sharedroot" } },
-        });
-        fs::write(at("config"), config.to_string()).expect("write a configuration");
-        let log = File::create(at("log")).expect("make a log");
-        let mut dockerd = Command::new("dockerd");
-        dockerd.args(["--config-file", &at("config")]).stdin(Stdio::null());
-        let process = dockerd.stdout(Stdio::null()).stderr(log).spawn().expect("start dockerd");
-        let dockerd = Self { dir, process };
-        wait_for("dockerd answers", || (dockerd.docker(&["version"]).status == 0).then_some(()));
-        let driver = dockerd.docker(&["info", "--format", "{{.Driver}}"]).ok();
-        assert_eq!(driver, snapshotter);
-        dockerd
-    }
-
-    fn docker(&self, words: &[&str]) -> Output {
-        let host = format!("unix://{}", self.dir.0.join("socket").display());
-        Cmd::new("docker").args(&["--host", &host]).args(words).run()
-    }
-
-    /// Brings an image of the lab's daemon here.
-    #[track_caller]
-    fn load(&self, image: &str) {
-        bring(image, &self.dir, |words| self.docker(words));
-    }
-}
-
-impl Drop for Dockerd {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            let log = fs::read_to_string(self.dir.0.join("log")).unwrap_or_default();
-            eprintln!(
-                "dockerd: {}",
-                &log[log.floor_char_boundary(log.len().saturating_sub(4000))..]
-            );
-        }
-        let _ = Cmd::new("kill").arg(&self.process.id().to_string()).run();
-        let _ = self.process.wait();
-    }
-}
+use sharedroot_tests::snapshotter::{Containerd, Dockerd, Snapshotter};
 
 /// What each command of a session prints.
 #[track_caller]

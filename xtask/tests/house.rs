@@ -63,10 +63,12 @@ const HOUSE: [(&str, &[&str]); 16] = [
     (
         "sharedrootd",
         &[
+            "sharedroot-bases",
             "sharedroot-config",
             "sharedroot-dm",
             "sharedroot-format",
             "sharedroot-image",
+            "sharedroot-label",
             "sharedroot-seeds",
             "sharedroot-sys",
             "sharedroot-task",

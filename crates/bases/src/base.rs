@@ -223,7 +223,7 @@ impl Bases {
     }
 
     /// Mounts a sealed base at `at`, under the shared label where SELinux is on.
-    fn mount_base(
+    pub(super) fn mount_base(
         &self,
         lock: &BaseLock,
         device: &Path,

@@ -8,6 +8,7 @@
 //! | `catalog`, `catalog_file`, `names`, `unwanted` | the names of bases, their origins, and which bases nobody wants |
 //! | `leases`, `entries`, `containers` | which container uses a base |
 //! | `shared`, `missing`, `scaffold`, `skeleton` | the root of a read-only container |
+//! | `layer` | the volume of a layer, which is the snapshotter's, as a base |
 //! | `private`, `snapshot_lock`, `snapshot_mount`, `overlaid`, `size`, `room`, `lingering` | the root of a writable container: a snapshot |
 //! | `note`, `notes`, `note_times`, `notice`, `changes`, `unsynced` | what a container changed |
 //! | `earlier`, `release`, `writeback`, `exchange`, `forgotten` | where the changes go |
@@ -33,6 +34,7 @@ mod forgotten;
 mod import;
 mod import_scratch;
 mod labels;
+mod layer;
 mod leases;
 mod lingering;
 mod missing;
@@ -70,6 +72,7 @@ pub use error::RootfsError;
 pub use forgotten::{Fate, delete_forgotten};
 pub use import::{Imported, Imports, Stage};
 pub use labels::{Labels, Mislabelled};
+pub use layer::LayerRoot;
 pub use leases::{LeaseError, Leases};
 pub use missing::{Kind, Missing};
 pub use names::Names;
@@ -79,6 +82,7 @@ pub use private::{Place, Private, prepare_private};
 pub use release::{WrittenBack, release_private, save_so_far};
 pub use scaffold::Scaffolds;
 pub use shared::{Wanted, prepare_shared};
+pub use size::fit;
 pub use size_error::SizeError;
 pub use snapshot_lock::SnapshotLock;
 pub use unwanted::Unwanted;

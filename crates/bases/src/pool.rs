@@ -49,6 +49,8 @@ impl Bases {
         for volume in pool.volumes()? {
             if let Some(key) = volume.name.base() {
                 self.unmount_base(&key)?;
+            } else if volume.name.is_layer() {
+                self.unshare_layer(&volume.name)?;
             }
         }
         Ok(())

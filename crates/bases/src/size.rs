@@ -16,7 +16,7 @@ use crate::size_error::SizeError;
 ///
 /// # Errors
 /// [`SizeError::AboveBase`], [`SizeError::BelowImage`], or the error of a step; the caller must delete the snapshot then.
-pub(super) fn fit(snapshot: &mut NewVolume<'_>, wanted: Bytes) -> Result<(), RootfsError> {
+pub fn fit(snapshot: &mut NewVolume<'_>, wanted: Bytes) -> Result<(), RootfsError> {
     let base = snapshot.size();
     if wanted > base {
         return Err(SizeError::AboveBase { wanted, base }.into());

@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha256};
 use crate::base::BaseFormat;
 use crate::chain_id::ChainId;
 use crate::digits::{base32, hex, unbase32, unhex};
+use crate::names::VolumeName;
 use crate::owner::Owner;
 use crate::text_form;
 
@@ -57,6 +58,15 @@ impl BaseKey {
         let hash = Sha256::new().chain_update(b"sharedroot base\0").chain_update(digest);
         let digest = hash.finalize().into();
         Self { format: BaseFormat::CURRENT, digest, mapping: None }
+    }
+
+    /// The key of the base that shows the volume of a layer, which is the snapshotter's. It is a key of this host alone.
+    ///
+    /// The text that is hashed is shorter than any layer, so no image can get a key of this kind as its chain ID.
+    #[must_use]
+    pub fn of_layer(layer: &VolumeName) -> Self {
+        let hash = Sha256::new().chain_update(b"sharedroot layer\0").chain_update(layer.as_ref());
+        Self { format: BaseFormat::CURRENT, digest: hash.finalize().into(), mapping: None }
     }
 
     /// The first 12 hexadecimal digits, for people.
@@ -149,6 +159,15 @@ mod tests {
         let other = BaseKey::of_digest(chosen.into());
         assert_ne!(BaseKey::of_chain(&layer, None), other);
         assert_eq!(other, BaseKey::of_digest(chosen.into()));
+    }
+
+    #[test]
+    fn each_layer_has_a_key_of_its_own() {
+        let key = |name: &str| BaseKey::of_layer(&name.parse().unwrap());
+        assert_eq!(key("layer-00000001-1"), key("layer-00000001-1"));
+        assert_ne!(key("layer-00000001-1"), key("layer-00000001-2"));
+        let chosen: [u8; 32] = Sha256::digest("layer-00000001-1").into();
+        assert_ne!(key("layer-00000001-1"), BaseKey::of_digest(chosen));
     }
 
     #[test]

@@ -108,6 +108,14 @@ impl VolumeName {
         (Self::of_layer(tag, number) == *self).then_some(number)
     }
 
+    /// Whether the name is that of a layer, of whatever table.
+    #[must_use]
+    pub fn is_layer(&self) -> bool {
+        let tag = self.as_ref().strip_prefix(LAYER).and_then(|rest| rest.split_once('-'));
+        let tag = tag.and_then(|(tag, _)| tag.parse().ok());
+        tag.is_some_and(|tag| self.layer_of(tag).is_some())
+    }
+
     /// The volume with an empty file system of `size` bytes.
     #[must_use]
     pub fn of_empty(size: u64) -> Self {
@@ -184,11 +192,13 @@ mod tests {
             prop_assert!(fits(&name), "{name}");
             prop_assert_eq!(name.layer_of(TableTag::new(tag)), Some(number));
             prop_assert_eq!(name.layer_of(TableTag::new(other)), (tag == other).then_some(number));
-            prop_assert!(name.base().is_none() && !name.is_snapshot());
+            prop_assert!(name.base().is_none() && !name.is_snapshot() && name.is_layer());
+            let longer: VolumeName = format!("{name}x").parse().unwrap();
+            prop_assert!(!longer.is_layer());
             prop_assert_eq!(TableTag::new(tag).to_string().parse(), Ok(TableTag::new(tag)));
             let empty = VolumeName::of_empty(size);
             prop_assert_eq!(empty.to_string().parse(), Ok(empty.clone()));
-            prop_assert!(fits(&empty) && empty.base().is_none() && empty.layer_of(TableTag::new(tag)).is_none());
+            prop_assert!(fits(&empty) && empty.base().is_none() && !empty.is_layer());
         }
 
         #[test]

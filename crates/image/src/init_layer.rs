@@ -77,6 +77,14 @@ pub(super) fn make(root: BorrowedFd<'_>, which: InitFiles, owner: Owner) -> Resu
     maker.fill(root, Path::new("/"), entries, fixed_times())
 }
 
+/// Makes the files of Docker's init layer in the tree below the directory `root`, for containers whose root user is the host's.
+///
+/// # Errors
+/// [`MakeError::Init`].
+pub fn make_docker_init_files(root: BorrowedFd<'_>) -> Result<(), MakeError> {
+    make(root, InitFiles::AsDocker, Owner::ROOT)
+}
+
 struct Maker {
     replace: bool,
     owner: Owner,

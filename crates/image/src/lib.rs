@@ -74,7 +74,7 @@ pub use ext4::{check_filesystem, make_filesystem};
 pub use identify::{identify, is_overlay_of, upper_at};
 pub use image::{Image, Upper};
 pub use import::{ImportError, Importable};
-pub use init_layer::InitFiles;
+pub use init_layer::{InitFiles, make_docker_init_files};
 pub use live_restore::live_restore;
 pub use shrink::shrink_filesystem;
 pub use source::{LayerIdentity, Source};

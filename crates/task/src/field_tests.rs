@@ -13,6 +13,7 @@ use crate::messages::bootstrap::{
     BootstrapParams, BootstrapResult, Extension, RuntimeInfo, RuntimeVersion,
 };
 use crate::messages::bootstrap::{Capability, LogLevel};
+use crate::messages::containers::{Container, GetContainerRequest, GetContainerResponse, Runtime};
 use crate::messages::envelope::{KeyValue, Request, Response};
 use crate::messages::event::*;
 use crate::messages::metrics::*;
@@ -210,6 +211,11 @@ fn snapshots_are_containerds() {
         MountsRequest, MountsResponse, RemoveSnapshotRequest, CommitSnapshotRequest, StatSnapshotRequest, StatSnapshotResponse,
         Info, UpdateSnapshotRequest, UpdateSnapshotResponse, ListSnapshotsRequest, ListSnapshotsResponse, UsageRequest,
         UsageResponse, CleanupRequest; without);
+}
+
+#[test]
+fn records_of_containers_are_containerds() {
+    hold!("containers.proto": Container, Runtime, GetContainerRequest, GetContainerResponse; without);
 }
 
 #[test]

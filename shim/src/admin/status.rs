@@ -41,7 +41,7 @@ impl FromIterator<Record> for Kinds {
         for record in records {
             match record.rootfs {
                 Rootfs::Shared { .. } => kinds.shared += 1,
-                Rootfs::Private { .. } => kinds.private += 1,
+                Rootfs::Private { .. } | Rootfs::Snapshot { .. } => kinds.private += 1,
                 Rootfs::NotShared { why } => {
                     kinds.not_shared.entry(why).or_default().push(record.id)
                 }
@@ -101,7 +101,9 @@ impl Private {
     /// The private roots of `records`, the largest first.
     fn of(bases: &Bases, records: &[Record]) -> Result<Vec<Self>, RootfsError> {
         let volume = |record: &Record| match &record.rootfs {
-            Rootfs::Private { volume, .. } => Some((record.id.clone(), volume.clone())),
+            Rootfs::Private { volume, .. } | Rootfs::Snapshot { volume } => {
+                Some((record.id.clone(), volume.clone()))
+            }
             _ => None,
         };
         let named: Vec<_> = records.iter().filter_map(volume).collect();
@@ -280,6 +282,7 @@ mod tests {
         let roots = [
             Rootfs::Shared { base: base.clone(), scaffold: None },
             Rootfs::Private { base, volume: "v".parse().unwrap(), mount_point: "/m".into() },
+            Rootfs::Snapshot { volume: "layer-00000001-7".parse().unwrap() },
             given("podman"),
             given("no layers"),
             given("podman"),
@@ -293,13 +296,13 @@ mod tests {
         };
         let kinds: Kinds = roots.into_iter().enumerate().map(record).collect();
         let lines = [
-            "roots     1 shared, 1 private, 3 not shared",
-            "          2 not shared: podman (c2, …)",
-            "          1 not shared: no layers (c3)",
+            "roots     1 shared, 2 private, 3 not shared",
+            "          2 not shared: podman (c3, …)",
+            "          1 not shared: no layers (c4)",
         ];
         assert_eq!(kinds.lines(), lines);
         let json = kinds.to_json();
-        assert_eq!((&json["shared"], &json["private"]), (&json!(1), &json!(1)));
-        assert_eq!(json["not_shared"][1], json!({ "why": "podman", "ids": ["c2", "c4"] }));
+        assert_eq!((&json["shared"], &json["private"]), (&json!(1), &json!(2)));
+        assert_eq!(json["not_shared"][1], json!({ "why": "podman", "ids": ["c3", "c5"] }));
     }
 }

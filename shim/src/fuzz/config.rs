@@ -10,7 +10,7 @@ use sharedroot_format::{BaseKey, ChainId, Owner};
 use sharedroot_image::{Image, InitFiles, Source, Top};
 use sharedroot_seeds::says_something;
 
-use crate::rootfs::{Facts, Mode, Needs, Plan, plan};
+use crate::rootfs::{Facts, Given, Mode, Needs, Plan, plan};
 
 /// The text of config.json.
 ///
@@ -78,11 +78,12 @@ fn plan_keeps_its_word(spec: &Spec) {
             mapped_ids: false,
             own_mounts: true,
             hook: None,
-            image: Ok(image()),
+            given: Given::Image(image()),
         };
         match plan(facts) {
             Plan::Private(_) => assert!(!readonly || mode == Mode::Private),
             Plan::Shared(_) => assert!(readonly && mode != Mode::Private),
+            Plan::Snapshot(_) => panic!("the root is no snapshot"),
             Plan::NotShared { why } => assert!(mode == Mode::Off && !why.is_empty()),
         }
     }

@@ -169,8 +169,9 @@ impl Container {
         {
             return Err(AnnotationError::SizeNotShared { why: why.clone() }.into());
         }
+        self.protect_base(bundle, needs, &rootfs)?;
         // The records of a shared and of a private rootfs were written before these were made.
-        if matches!(rootfs, Rootfs::NotShared { .. }) {
+        if matches!(rootfs, Rootfs::Snapshot { .. } | Rootfs::NotShared { .. }) {
             let intended = self.place.read()?;
             self.write_record(bundle, rootfs.clone(), order)?;
             if let Some(Record { rootfs: intended, .. }) = intended {

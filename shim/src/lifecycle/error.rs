@@ -98,6 +98,17 @@ pub enum LifecycleError {
         /// The container ID.
         id: ContainerId,
     },
+    /// The container could shut down the file system of its root, which other containers share.
+    #[error(
+        "create {id}: the root is a base that other containers share, and the container has CAP_SYS_ADMIN; it gets no overlay above \
+         the base ({why}); take the capability away, or give the container a root of its own"
+    )]
+    OnBase {
+        /// The container ID.
+        id: ContainerId,
+        /// Why the container gets no overlay.
+        why: String,
+    },
     /// Only a delegate has checkpoint and restore.
     #[error(
         "{verb} {id}: the embedded engine has no checkpoint and restore; create such containers \

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType, Spec};
 use sharedroot_bases::{
-    Earlier, Place, Prepared, SnapshotLock, Wanted, prepare_private, prepare_shared,
+    Earlier, LayerRoot, Place, Prepared, SnapshotLock, Wanted, prepare_private, prepare_shared,
 };
 use sharedroot_dm::Bytes;
 use sharedroot_engine::{Bundle, Labels, leads_out};
@@ -19,7 +19,9 @@ use super::{Container, LifecycleError};
 use crate::config::Size;
 use crate::log::ASIDE;
 use crate::record::Rootfs;
-use crate::rootfs::{Facts, Mode, Needs, Plan, device_in_root, places, plan};
+use crate::rootfs::{
+    AnnotationError, Facts, Given, Mode, Needs, Plan, Snapshot, device_in_root, places, plan,
+};
 
 /// What the configuration asks of the rootfs.
 pub(super) struct Asked {
@@ -72,6 +74,37 @@ impl Container {
         VolumeName::of_snapshot(&self.engines.root, self.id.as_str())
     }
 
+    /// What the engine mounted at the root, by the kernel's own mount and the engine's store.
+    fn given(&self, bundle: &Bundle) -> Given {
+        let found = match self.bases.layer_at(&bundle.root) {
+            Some(LayerRoot::Own { volume, size }) => {
+                return Given::Snapshot(Snapshot { volume, size });
+            }
+            Some(LayerRoot::Shared(image)) => Some(image),
+            None => self.bases.base_at(&bundle.root),
+        };
+        match found.map_or_else(|| image::identify(&bundle.root, self.id.as_str()), Ok) {
+            Ok(image) => Given::Image(image),
+            Err(unidentified) => Given::Unknown(unidentified),
+        }
+    }
+
+    /// Refuses a container that would run on a base itself, and could shut down its file system (`Needs::overlay`).
+    pub(super) fn protect_base(
+        &self,
+        bundle: &Bundle,
+        needs: &Needs,
+        rootfs: &Rootfs,
+    ) -> Result<(), LifecycleError> {
+        let Rootfs::NotShared { why } = rootfs else { return Ok(()) };
+        let is_base = self.bases.base_at(&bundle.root).is_some()
+            || matches!(self.bases.layer_at(&bundle.root), Some(LayerRoot::Shared(_)));
+        match is_base && needs.overlay() {
+            true => Err(LifecycleError::OnBase { id: self.id.clone(), why: why.clone() }),
+            false => Ok(()),
+        }
+    }
+
     /// Chooses the rootfs of the container.
     pub(super) fn choose(&self, bundle: &Bundle, asked: &Asked, delegated: bool) -> Plan {
         let finds = step("find the image");
@@ -81,10 +114,7 @@ impl Container {
             mapped_ids: has_id_mappings(&bundle.spec),
             own_mounts: has_own_mounts(&bundle.spec),
             hook: asked.hook.as_deref(),
-            image: self
-                .bases
-                .base_at(&bundle.root)
-                .map_or_else(|| image::identify(&bundle.root, self.id.as_str()), Ok),
+            given: self.given(bundle),
         });
         drop(finds);
         if let (Plan::Private(_), true, Mode::Auto, Some(hook)) =
@@ -169,6 +199,13 @@ impl Container {
                 }
                 rootfs
             }
+            Plan::Snapshot(Snapshot { volume, size: given }) => {
+                let wanted = size.map(|size| Bytes(size.0)).filter(|wanted| given > *wanted);
+                if let (Some(wanted), false) = (wanted, bundle.readonly) {
+                    return Err(AnnotationError::SizeOfSnapshot { size: given, wanted }.into());
+                }
+                Rootfs::Snapshot { volume }
+            }
             Plan::NotShared { why } => not_shared(&self.id, why),
         })
     }
@@ -179,6 +216,7 @@ pub(super) fn other_root(plan: &Plan) -> Option<String> {
     match plan {
         Plan::Private(_) => None,
         Plan::Shared(_) => Some("the rootfs is read-only now".to_owned()),
+        Plan::Snapshot(_) => Some("the rootfs is a snapshot of the snapshotter's now".to_owned()),
         Plan::NotShared { why } => Some(why.clone()),
     }
 }

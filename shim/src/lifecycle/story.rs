@@ -45,6 +45,9 @@ impl Display for Created<'_> {
                 };
                 write!(f, "{why}: the container has the snapshot {volume} of the base {base}")?;
             }
+            Rootfs::Snapshot { volume } => {
+                write!(f, "the container has the snapshotter's snapshot {volume}")?;
+            }
             Rootfs::NotShared { why } => {
                 write!(f, "the container runs on the engine's rootfs, not shared: {why}")?
             }
@@ -101,6 +104,10 @@ mod tests {
         let snapshot = format!("the container has the snapshot v of the base {base}");
         assert_eq!(private(false), format!("the rootfs is writable: {snapshot}"));
         assert_eq!(private(true), format!("dev.sharedroot.mode is private: {snapshot}"));
+        assert_eq!(
+            told(Rootfs::Snapshot { volume: "layer-00000001-7".parse().unwrap() }, false),
+            "the container has the snapshotter's snapshot layer-00000001-7"
+        );
         let why = "no store is known".to_owned();
         assert_eq!(
             told(Rootfs::NotShared { why }, true),

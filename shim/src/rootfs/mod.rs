@@ -18,4 +18,4 @@ pub use error::RootError;
 pub use links::refuse_links;
 pub use needs::Needs;
 pub use over_proc::refuse_over_proc;
-pub use plan::{AnnotationError, Facts, Mode, Plan, plan, wanted_size};
+pub use plan::{AnnotationError, Facts, Given, Mode, Plan, Snapshot, plan, wanted_size};

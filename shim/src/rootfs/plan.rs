@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use sharedroot_dm::Bytes;
+use sharedroot_format::VolumeName;
 use sharedroot_image::{Image, Source, Unidentified};
 use sharedroot_sys::chain::chain;
 
@@ -31,6 +33,17 @@ pub enum AnnotationError {
     Size {
         /// The reason.
         why: String,
+    },
+    /// The snapshotter did not know the size when it made the snapshot.
+    #[error(
+        "annotations[\"{SIZE}\"]: the snapshotter gave a snapshot of {size}, and {wanted} was asked for; give the size to the \
+         engine when it makes the container"
+    )]
+    SizeOfSnapshot {
+        /// The size of the snapshot.
+        size: Bytes,
+        /// The size that was asked for.
+        wanted: Bytes,
     },
     /// The size could not be enforced.
     #[error(
@@ -103,8 +116,28 @@ pub struct Facts<'a> {
     pub own_mounts: bool,
     /// A hook that may write into the root before the container starts.
     pub hook: Option<&'a Path>,
-    /// The image, or the reason why it is not known for certain.
-    pub image: Result<Image, Unidentified>,
+    /// What the rootfs is.
+    pub given: Given,
+}
+
+/// The rootfs that the engine gave, as far as it is known for certain.
+#[derive(Debug)]
+pub enum Given {
+    /// An image, and what the container has over it.
+    Image(Image),
+    /// A snapshot of the snapshotter's for this container alone.
+    Snapshot(Snapshot),
+    /// Something else, for this reason.
+    Unknown(Unidentified),
+}
+
+/// A snapshot that the snapshotter made for one container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Its volume.
+    pub volume: VolumeName,
+    /// The size of its device, which bounds what the container takes of the pool.
+    pub size: Bytes,
 }
 
 /// The rootfs that a container gets.
@@ -114,6 +147,8 @@ pub enum Plan {
     Shared(Image),
     /// A snapshot of the image's base.
     Private(Image),
+    /// The snapshot that the snapshotter made, as it is.
+    Snapshot(Snapshot),
     /// The rootfs that the engine prepared.
     NotShared {
         /// The reason, for the log.
@@ -126,29 +161,38 @@ pub enum Plan {
 pub fn plan(facts: Facts<'_>) -> Plan {
     let not_shared = |why: &str| Plan::NotShared { why: why.to_owned() };
     match facts {
+        // Nothing is shared, and nothing is mounted over it, whatever the container asks for.
+        Facts { given: Given::Snapshot(snapshot), .. } => Plan::Snapshot(snapshot),
         Facts { mode: Mode::Off, .. } => not_shared("the annotation dev.sharedroot.mode is off"),
         Facts { mapped_ids: true, .. } => not_shared("the container has ID mappings of its own"),
         Facts { own_mounts: false, .. } => {
             not_shared("the container has no mount namespace of its own")
         }
-        Facts { image: Err(unidentified), .. } => Plan::NotShared { why: chain(&unidentified) },
+        Facts { given: Given::Unknown(unidentified), .. } => {
+            Plan::NotShared { why: chain(&unidentified) }
+        }
         // A private rootfs is also read-only for the container, but not before its start. If the user knows that the
         // hook writes nothing, the user asks for `shared`.
-        Facts { image: Ok(image), readonly: true, mode: Mode::Auto, hook: Some(_), .. }
-            if !matches!(image.source, Source::Base) =>
-        {
-            Plan::Private(image)
-        }
+        Facts {
+            given: Given::Image(image),
+            readonly: true,
+            mode: Mode::Auto,
+            hook: Some(_),
+            ..
+        } if !matches!(image.source, Source::Base) => Plan::Private(image),
         // What was written into the container before its start is put above the base.
-        Facts { image: Ok(image), readonly: true, mode: Mode::Auto | Mode::Shared, .. } => {
-            Plan::Shared(image)
-        }
+        Facts {
+            given: Given::Image(image),
+            readonly: true,
+            mode: Mode::Auto | Mode::Shared,
+            ..
+        } => Plan::Shared(image),
         // All containers see the mount of a base: they would also see a snapshot that is mounted over it.
-        Facts { image: Ok(Image { source: Source::Base, .. }), .. } => not_shared(
+        Facts { given: Given::Image(Image { source: Source::Base, .. }), .. } => not_shared(
             "the rootfs is the base itself, which is read-only; use --read-only, or give the container a rootfs of its own",
         ),
         // What was written into the container before its start is copied into the snapshot.
-        Facts { image: Ok(image), .. } => Plan::Private(image),
+        Facts { given: Given::Image(image), .. } => Plan::Private(image),
     }
 }
 
@@ -183,15 +227,15 @@ mod tests {
 
     #[test]
     fn the_plan_follows_the_facts() {
-        let image = || Ok(crate::testing::image());
-        let base = || Ok(Image::of_base(crate::testing::key()));
+        let image = || Given::Image(crate::testing::image());
+        let base = || Given::Image(Image::of_base(crate::testing::key()));
         let facts = |readonly, mode, mapped_ids| Facts {
             readonly,
             mode,
             mapped_ids,
             own_mounts: true,
             hook: None,
-            image: image(),
+            given: image(),
         };
         assert!(matches!(plan(facts(true, Mode::Auto, false)), Plan::Shared(_)));
         assert!(matches!(plan(facts(true, Mode::Shared, false)), Plan::Shared(_)));
@@ -200,7 +244,7 @@ mod tests {
         assert!(matches!(plan(facts(true, Mode::Off, false)), Plan::NotShared { .. }));
         assert!(matches!(plan(facts(true, Mode::Auto, true)), Plan::NotShared { .. }));
         let of_base =
-            |readonly, mode| plan(Facts { image: base(), ..facts(readonly, mode, false) });
+            |readonly, mode| plan(Facts { given: base(), ..facts(readonly, mode, false) });
         assert!(matches!(of_base(true, Mode::Auto), Plan::Shared(_)));
         assert!(matches!(of_base(false, Mode::Auto), Plan::NotShared { .. }));
         assert!(matches!(of_base(true, Mode::Private), Plan::NotShared { .. }));
@@ -211,10 +255,19 @@ mod tests {
         let hooked = |mode| Facts { hook: Some(Path::new("/hook")), ..facts(true, mode, false) };
         assert!(matches!(plan(hooked(Mode::Auto)), Plan::Private(_)));
         assert!(matches!(plan(hooked(Mode::Shared)), Plan::Shared(_)));
-        let hooked = Facts { image: base(), ..hooked(Mode::Auto) };
+        let hooked = Facts { given: base(), ..hooked(Mode::Auto) };
         assert!(matches!(plan(hooked), Plan::Shared(_)));
-        let unknown =
-            Facts { image: Err(crate::testing::unidentified()), ..facts(true, Mode::Auto, false) };
+        let snapshot =
+            || Snapshot { volume: "layer-00000001-7".parse().unwrap(), size: Bytes::gib(1) };
+        for (readonly, mode) in
+            [(true, Mode::Auto), (false, Mode::Auto), (true, Mode::Shared), (true, Mode::Off)]
+        {
+            let given = Given::Snapshot(snapshot());
+            let own = plan(Facts { given, ..facts(readonly, mode, true) });
+            assert!(matches!(own, Plan::Snapshot(own) if own == snapshot()), "{readonly} {mode:?}");
+        }
+        let given = Given::Unknown(crate::testing::unidentified());
+        let unknown = Facts { given, ..facts(true, Mode::Auto, false) };
         assert!(matches!(plan(unknown), Plan::NotShared { .. }));
     }
 }

@@ -7,7 +7,7 @@ use sharedroot_dm::Bytes;
 
 use super::connection::{Table, Writer};
 use super::error::{TableError, What};
-use super::reads::missing;
+use super::reads::{HIDDEN, missing};
 use super::row::{Info, Kind, Row, RowId, Time};
 use super::work::Work;
 use crate::key::{Key, Space};
@@ -138,6 +138,38 @@ impl Table {
         self.write(|w| w.0.row(id)?.map_or(Ok(()), |row| w.remove(&row)))
     }
 
+    /// Notes that an active snapshot has no volume of its own and shows that of `shows`, or that it has its own.
+    ///
+    /// # Errors
+    /// The table cannot be written.
+    pub fn show(&self, id: RowId, shows: Option<RowId>) -> Result<(), TableError> {
+        let change = "UPDATE snapshots SET shows = ?2 WHERE id = ?1 AND kind = ?3";
+        self.write(|w| w.run(change, params![id, shows, Kind::Active]).map(drop))
+    }
+
+    /// Makes the row of [`Self::init_of`], which no client sees, if there is none. Its volume is made later.
+    ///
+    /// # Errors
+    /// The table cannot be written.
+    pub fn ensure_init_of(&self, parent: RowId) -> Result<Row, TableError> {
+        self.write(|w| {
+            if let Some(row) = w.0.init_of(parent)? {
+                return Ok(row);
+            }
+            let name = format!("init-of-{}", parent.get());
+            w.run(
+                "INSERT INTO snapshots (space, name, kind, parent, created, updated) VALUES (?1, ?2, ?3, ?4, ?5, ?5)",
+                params![HIDDEN, name, Kind::Committed, parent, Time::now().0],
+            )?;
+            let wrong = || TableError::Value {
+                path: w.0.path.to_owned(),
+                column: "snapshots.name",
+                value: name.clone(),
+            };
+            w.0.init_of(parent)?.ok_or_else(wrong)
+        })
+    }
+
     /// Notes what the volume of a committed snapshot takes.
     ///
     /// # Errors
@@ -172,10 +204,14 @@ impl Writer<'_> {
         if self.0.has_children(row.id)? {
             return Err(TableError::HasChildren { key: row.name.clone() });
         }
+        if let Some(init) = self.0.init_of(row.id)? {
+            self.run("DELETE FROM snapshots WHERE id = ?1", params![init.id])?;
+            self.intend(init.id, Work::Delete)?;
+        }
         self.run("DELETE FROM snapshots WHERE id = ?1", params![row.id])?;
         self.intend(row.id, Work::Delete)?;
         match (row.kind, &row.parent) {
-            (Kind::View, Some(parent)) => self.intend(parent.id, Work::Settle),
+            (Kind::View, Some(parent)) => self.intend(parent.volume, Work::Settle),
             _ => Ok(()),
         }
     }

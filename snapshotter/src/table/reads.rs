@@ -13,8 +13,12 @@ use crate::key::{Key, Space};
 use crate::labels::Labels;
 
 const ROWS: &str =
-    "SELECT s.id, s.name, s.kind, s.created, s.updated, s.mapped, p.id, p.name, p.mapped
-    FROM snapshots AS s LEFT JOIN snapshots AS p ON p.id = s.parent";
+    "SELECT s.id, s.name, s.kind, s.created, s.updated, s.mapped, p.id, p.name, v.mapped, v.id, s.shows
+    FROM snapshots AS s LEFT JOIN snapshots AS p ON p.id = s.parent
+    LEFT JOIN snapshots AS v ON v.id = coalesce(p.shows, p.id)";
+
+/// The space of rows that no client has. No client can name it.
+pub(super) const HIDDEN: &str = "";
 
 impl Table {
     /// The snapshot.
@@ -51,16 +55,28 @@ impl Table {
         Ok(all)
     }
 
-    /// Whether a view of this snapshot exists.
+    /// Whether somebody may have the volume of this row mounted read-only: a view shows it, or an active snapshot does.
     ///
     /// # Errors
     /// The table cannot be read.
-    pub fn is_viewed(&self, id: RowId) -> Result<bool, TableError> {
-        let query = "SELECT EXISTS (SELECT 1 FROM snapshots WHERE parent = ?1 AND kind = ?2)";
+    pub fn is_shown(&self, id: RowId) -> Result<bool, TableError> {
+        let query = "SELECT EXISTS (
+            SELECT 1 FROM snapshots AS s JOIN snapshots AS p ON p.id = s.parent
+                WHERE s.kind = ?2 AND coalesce(p.shows, p.id) = ?1
+            UNION ALL SELECT 1 FROM snapshots WHERE shows = ?1 AND kind = ?3)";
         self.read(|reader| {
-            let found = reader.tx.query_row(query, params![id, Kind::View], |row| row.get(0));
+            let values = params![id, Kind::View, Kind::Active];
+            let found = reader.tx.query_row(query, values, |row| row.get(0));
             found.map_err(TableError::store("read", reader.path))
         })
+    }
+
+    /// The row with the files that Docker expects at the top of each root, above those of this committed one.
+    ///
+    /// # Errors
+    /// The table cannot be read.
+    pub fn init_of(&self, parent: RowId) -> Result<Option<Row>, TableError> {
+        self.read(|reader| reader.init_of(parent))
     }
 
     /// The numbers of all snapshots, in all spaces.
@@ -100,9 +116,13 @@ impl Reader<'_> {
     }
 
     pub(super) fn has_children(&self, id: RowId) -> Result<bool, TableError> {
-        let query = "SELECT EXISTS (SELECT 1 FROM snapshots WHERE parent = ?1)";
-        let found = self.tx.query_row(query, params![id], |row| row.get(0));
+        let query = "SELECT EXISTS (SELECT 1 FROM snapshots WHERE parent = ?1 AND space <> ?2)";
+        let found = self.tx.query_row(query, params![id, HIDDEN], |row| row.get(0));
         found.map_err(TableError::store("read", self.path))
+    }
+
+    pub(super) fn init_of(&self, parent: RowId) -> Result<Option<Row>, TableError> {
+        self.one("WHERE s.parent = ?1 AND s.space = ?2", params![parent, HIDDEN])
     }
 
     fn list(&self, space: &Space) -> Result<Vec<Info>, TableError> {
@@ -152,7 +172,10 @@ impl Reader<'_> {
             number.transpose().map_err(|_| self.wrong("snapshots.mapped", format!("{bytes:?}")))
         };
         let parent = match row.get::<_, Option<RowId>>(6).map_err(&fail)? {
-            Some(id) => Some(Parent { id, name: name(7)?, mapped: bytes(8)? }),
+            Some(id) => {
+                let volume = row.get(9).map_err(&fail)?;
+                Some(Parent { id, name: name(7)?, volume, mapped: bytes(8)? })
+            }
             None => None,
         };
         Ok(Row {
@@ -163,6 +186,7 @@ impl Reader<'_> {
             updated: Time(row.get(4).map_err(&fail)?),
             mapped: bytes(5)?,
             parent,
+            shows: row.get(10).map_err(&fail)?,
         })
     }
 

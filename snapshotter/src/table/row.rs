@@ -116,7 +116,9 @@ pub struct Parent {
     pub id: RowId,
     /// Its name.
     pub name: Key,
-    /// What its volume's mappings take; none as long as nobody measured it.
+    /// The row whose volume has its files: itself, or the row that it shows.
+    pub volume: RowId,
+    /// What that volume's mappings take; none as long as nobody measured it.
     pub mapped: Option<Bytes>,
 }
 
@@ -137,6 +139,8 @@ pub struct Row {
     pub updated: Time,
     /// What its volume's mappings take; none as long as nobody measured it.
     pub mapped: Option<Bytes>,
+    /// The row whose volume it shows read-only, because it has none of its own.
+    pub shows: Option<RowId>,
 }
 
 /// A snapshot with its labels.

@@ -157,10 +157,10 @@ fn work_survives_and_later_work_takes_the_place_of_earlier() {
     let place = place();
     let base = place.committed("base", None).get();
     let view = place.create(Kind::View, "view", Some("base")).unwrap();
-    assert!(place.table.is_viewed(RowId::new(base)).unwrap());
+    assert!(place.table.is_shown(RowId::new(base)).unwrap());
     let settle = place.table.work().unwrap()[0];
     place.remove("view").unwrap();
-    assert!(!place.table.is_viewed(RowId::new(base)).unwrap());
+    assert!(!place.table.is_shown(RowId::new(base)).unwrap());
     // The queue has begun to settle before the view was removed, so its end is not the end of the later work.
     place.table.done(settle).unwrap();
     assert_eq!(place.work(), [(view.id.get(), Work::Delete), (base, Work::Settle)]);
@@ -186,12 +186,86 @@ fn a_table_is_opened_again_and_that_of_a_later_version_is_not() {
     assert_eq!(second.info(&space, &key).unwrap(), first.info(&space, &key).unwrap());
     drop((first, second));
     let file = rusqlite::Connection::open(dir.path().join("snapshots.db")).unwrap();
+    file.execute("UPDATE meta SET schema = 3", []).unwrap();
+    assert!(matches!(Table::open(dir.path()), Err(TableError::Newer { found: 3, .. })));
     file.execute("UPDATE meta SET schema = 2", []).unwrap();
-    assert!(matches!(Table::open(dir.path()), Err(TableError::Newer { found: 2, .. })));
-    file.execute("UPDATE meta SET schema = 1", []).unwrap();
     file.execute("UPDATE snapshots SET kind = 'other'", []).unwrap();
     let damaged = Table::open(dir.path()).unwrap();
     assert!(damaged.find(&space, &key).is_err());
+}
+
+/// The tables of the first schema, as version 0.1.0 of the table made them.
+const FIRST: &str = "
+    CREATE TABLE meta (schema INTEGER NOT NULL, tag INTEGER NOT NULL) STRICT;
+    CREATE TABLE snapshots (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, space TEXT NOT NULL, name TEXT NOT NULL, kind TEXT NOT NULL,
+        parent INTEGER REFERENCES snapshots (id), created INTEGER NOT NULL, updated INTEGER NOT NULL, mapped INTEGER,
+        UNIQUE (space, name)
+    ) STRICT;
+    CREATE TABLE labels (
+        snapshot INTEGER NOT NULL REFERENCES snapshots (id) ON DELETE CASCADE, key TEXT NOT NULL, value TEXT NOT NULL,
+        PRIMARY KEY (snapshot, key)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE work (number INTEGER PRIMARY KEY AUTOINCREMENT, id INTEGER NOT NULL UNIQUE, what TEXT NOT NULL) STRICT;
+    INSERT INTO meta VALUES (1, 77);
+    INSERT INTO snapshots (space, name, kind, created, updated) VALUES ('a', 'old', 'committed', 1, 1);
+";
+
+#[test]
+fn a_table_of_the_first_schema_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = rusqlite::Connection::open(dir.path().join("snapshots.db")).unwrap();
+    file.execute_batch(FIRST).unwrap();
+    drop(file);
+    for _ in 0..2 {
+        let table = Table::open(dir.path()).unwrap();
+        assert_eq!(table.tag().to_string(), "0000004d");
+        let old = table.find(&"a".parse().unwrap(), &key("old")).unwrap();
+        assert_eq!((old.kind, old.shows), (Kind::Committed, None));
+    }
+}
+
+#[test]
+fn a_snapshot_can_show_another_ones_volume() {
+    let place = place();
+    let base = place.committed("base", None);
+    let init = place.table.ensure_init_of(base).unwrap();
+    assert_eq!(place.table.ensure_init_of(base).unwrap(), init, "made once");
+    assert_eq!(place.table.init_of(base).unwrap().as_ref(), Some(&init));
+    assert_eq!(place.names(&[]), ["base"], "no client sees it");
+    assert!(place.table.ids().unwrap().contains(&init.id), "its volume is not forgotten");
+    let active = place.create(Kind::Active, "key", Some("base")).unwrap();
+    let shown = |id: RowId| place.table.is_shown(id).unwrap();
+    assert!(!shown(init.id) && !shown(base));
+    place.table.show(active.id, Some(init.id)).unwrap();
+    assert!(shown(init.id) && !shown(base));
+    // A committed snapshot shows it on; what is made of it is made of that volume.
+    place.commit("key", "name", None).unwrap();
+    assert!(!shown(init.id));
+    let child = place.create(Kind::View, "view", Some("name")).unwrap();
+    assert_eq!(
+        child.parent.as_ref().map(|parent| (parent.id, parent.volume)),
+        Some((active.id, init.id))
+    );
+    assert!(shown(init.id));
+    place.remove("view").unwrap();
+    assert!(place.work().contains(&(init.id.get(), Work::Settle)), "{:?}", place.work());
+    assert!(place.remove("base").is_err(), "it has a child that clients see");
+    place.remove("name").unwrap();
+    place.remove("base").unwrap();
+    let deleted = place.work().into_iter().filter(|(_, work)| *work == Work::Delete);
+    let ids = [child.id, active.id, init.id, base].map(|id| (id.get(), Work::Delete));
+    assert_eq!(deleted.collect::<Vec<_>>(), ids);
+    assert_eq!(place.table.ids().unwrap().len(), 0);
+}
+
+#[test]
+fn a_committed_snapshot_keeps_what_it_shows() {
+    let place = place();
+    let base = place.committed("base", None);
+    let other = place.committed("other", Some("base"));
+    place.table.show(other, Some(base)).unwrap();
+    assert_eq!(place.table.row(other).unwrap().unwrap().shows, None);
 }
 
 #[test]

@@ -7,11 +7,13 @@
 //! | `task` | requests and responses of `containerd.task.v2` and `v3`, which are the same |
 //! | `event` | the events that a shim publishes, and `Forward` |
 //! | `options` | options of a runtime |
+//! | `containers` | what is read of `containerd.services.containers.v1` |
 //! | `snapshots` | requests and responses of `containerd.services.snapshots.v1` |
 //! | `metrics` | `io.containerd.cgroups.v2.Metrics` |
 //! | `bootstrap` | the standard input of `start` with containerd 2.3 and newer, and `-info` |
 
 pub mod bootstrap;
+pub mod containers;
 pub mod envelope;
 pub mod event;
 mod google;

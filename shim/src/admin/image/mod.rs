@@ -92,7 +92,7 @@ pub fn all(bases: &Bases) -> Result<Vec<Base>, LifecycleError> {
     let called = bases.catalog().names().map_err(RootfsError::from)?;
     let mut all = Vec::new();
     for volume in pool.volumes().map_err(RootfsError::from)? {
-        let Some(key) = volume.name.base() else { continue };
+        let Some(key) = key_of(bases, &volume) else { continue };
         let at = bases.base_mount(&key);
         let mounted = mount::device_mounted_at(&at).is_some();
         let used = mounted.then(|| rustix::fs::statvfs(&at).ok()).flatten();
@@ -111,6 +111,12 @@ pub fn all(bases: &Bases) -> Result<Vec<Base>, LifecycleError> {
         }
     }
     Ok(all)
+}
+
+/// The key of the base that a volume holds. The volume of a layer is a base while it is mounted as one.
+fn key_of(bases: &Bases, volume: &Volume) -> Option<BaseKey> {
+    let of_layer = || bases.is_shared_layer(&volume.name).then(|| BaseKey::of_layer(&volume.name));
+    volume.name.base().or_else(|| of_layer().filter(|_| volume.name.is_layer()))
 }
 
 /// Finds a base: by its name, else by the engine's name of its image or by the beginning of its key, if only one base
@@ -136,6 +142,13 @@ fn find(bases: &Bases, verb: &'static str, text: &str) -> Result<Base, Lifecycle
 }
 
 fn remove(bases: &Bases, base: &Base, as_json: bool) -> Result<(), LifecycleError> {
+    if base.volume.name.is_layer() {
+        return Err(LifecycleError::Argument {
+            flag: "image rm",
+            value: base.key.short(),
+            wanted: "remove the image with its engine: the base is the snapshotter's",
+        });
+    }
     if let Some(id) = base.shared.iter().chain(&base.private).next() {
         return Err(RootfsError::InUse { key: base.key.clone(), id: id.clone() }.into());
     }

@@ -23,6 +23,8 @@ pub struct ByBase {
     pub users: BTreeMap<BaseKey, Users>,
     /// How many containers run on the engine's rootfs, not shared.
     pub not_shared: usize,
+    /// How many containers have a snapshot of the snapshotter's.
+    pub snapshots: usize,
 }
 
 impl ByBase {
@@ -36,7 +38,8 @@ impl ByBase {
 
     /// Counts all containers, by the kind of their rootfs.
     pub fn total(&self) -> Users {
-        self.users.values().fold(Users::default(), |sum, of| Users {
+        let snapshots = Users { shared: 0, private: self.snapshots };
+        self.users.values().fold(snapshots, |sum, of| Users {
             shared: sum.shared + of.shared,
             private: sum.private + of.private,
         })
@@ -48,13 +51,18 @@ impl FromIterator<Record> for ByBase {
         let mut found = Self::default();
         for record in records {
             let Some(key) = record.rootfs.base().cloned() else {
-                found.not_shared += 1;
+                match record.rootfs {
+                    Rootfs::Snapshot { .. } => found.snapshots += 1,
+                    _ => found.not_shared += 1,
+                }
                 continue;
             };
             let users = found.users.entry(key).or_default();
             match record.rootfs {
                 Rootfs::Shared { .. } => users.shared += 1,
-                Rootfs::Private { .. } | Rootfs::NotShared { .. } => users.private += 1,
+                Rootfs::Private { .. } | Rootfs::Snapshot { .. } | Rootfs::NotShared { .. } => {
+                    users.private += 1;
+                }
             }
         }
         found
@@ -77,7 +85,8 @@ mod tests {
             mount_point: "/m".into(),
         };
         let given = Rootfs::NotShared { why: "podman".into() };
-        let roots = [shared(&key), private(&key), shared(&key), private(&other), given];
+        let snapshot = Rootfs::Snapshot { volume: "layer-00000001-7".parse().unwrap() };
+        let roots = [shared(&key), private(&key), shared(&key), private(&other), given, snapshot];
         let found: ByBase = roots
             .into_iter()
             .map(|rootfs| Record {
@@ -91,6 +100,6 @@ mod tests {
         assert_eq!(found.users[&key], Users { shared: 2, private: 1 });
         assert_eq!(found.users[&other], Users { shared: 0, private: 1 });
         assert_eq!((found.users.len(), found.not_shared), (2, 1));
-        assert_eq!(found.total(), Users { shared: 2, private: 2 });
+        assert_eq!(found.total(), Users { shared: 2, private: 3 });
     }
 }
