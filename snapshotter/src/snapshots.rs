@@ -68,7 +68,7 @@ impl Snapshots {
     fn make(&self, kind: Kind, new: New<'_>) -> Result<Mount, Error> {
         let row = self.table.create(kind, new)?;
         // No engine has a record of a snapshot that it does not have yet.
-        let wish = Wish { size: size_of_label(new.labels), ..Wish::default() };
+        let wish = Wish { size: size_of_label(&row.name, new.labels), ..Wish::default() };
         self.mount_of(&row, &wish).inspect_err(|_| {
             if let Err(error) = self.table.undo(row.id) {
                 tracing::warn!(key = %row.name, "cannot take back a snapshot that could not be made: {}", chain(&error));
@@ -87,7 +87,7 @@ impl Snapshots {
             Kind::Active => self.hints.wish(space, key),
             Kind::View | Kind::Committed => Wish::default(),
         };
-        wish.size = [wish.size, size_of_label(&labels)].into_iter().flatten().min();
+        wish.size = [wish.size, size_of_label(key, &labels)].into_iter().flatten().min();
         self.mount_of(&row, &wish)
     }
 

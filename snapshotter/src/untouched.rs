@@ -81,8 +81,11 @@ fn blank(part: &mut [u8], at: u64, range: &Range<u64>) {
 /// mke2fs did not make as it makes all of ours.
 fn journal(superblock: &[u8], device: &File) -> io::Result<Option<Vec<Range<u64>>>> {
     let is_ours = (two(superblock, 0x38), four(superblock, 0x18)) == (0xef53, 2);
+    // EXT4_FEATURE_INCOMPAT_RECOVER: a snapshot of a parent with changes in its journal may have changes of its own there.
+    let is_empty = four(superblock, 0x60) & 4 == 0;
     let mut found = Vec::new();
     let is_read = is_ours
+        && is_empty
         && superblock[0xfd] == 1
         && extents(&superblock[0x10c..0x10c + 60], DEEPEST, device, &mut found)?;
     Ok(is_read.then_some(found))
@@ -206,5 +209,19 @@ mod tests {
         make_empty_filesystem(&path, SIZE).unwrap();
         assert!(is_untouched(&path, &path, &[0..4096, 65_536..MOST]).unwrap());
         assert!(!is_untouched(&path, &path, &[0..MOST, 0..1]).unwrap(), "too much to compare");
+    }
+
+    #[test]
+    fn a_parent_with_changes_in_its_journal_has_no_untouched_snapshot() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("recover");
+        File::create(&path).unwrap().set_len(SIZE).unwrap();
+        make_empty_filesystem(&path, SIZE).unwrap();
+        let file = File::options().read(true).write(true).open(&path).unwrap();
+        assert!(same(&file, &file, &[0..4096]).unwrap());
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, 1024 + 0x60).unwrap();
+        file.write_all_at(&[byte[0] | 4], 1024 + 0x60).unwrap();
+        assert!(!same(&file, &file, &[0..4096]).unwrap());
     }
 }

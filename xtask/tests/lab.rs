@@ -89,7 +89,7 @@ fn a_script_that_hangs_is_no_fault_of_the_kernel() {
     assert!(text.starts_with("begun\n") && text.contains("its kernel is well"), "{text}");
     let console = console(&text);
     // The guest's list of its processes, and the evidence from its kernel and from this machine.
-    for word in ["sleep 999", "lab: sysrq t", "lab: ticks of the guest's main process"] {
+    for word in ["sleep 999", "lab: sysrq t", "lab: processor time of the guest's main process"] {
         assert!(console.contains(word), "{word} is not in {console}");
     }
 }

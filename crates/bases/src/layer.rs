@@ -29,12 +29,14 @@ const TOP: u64 = 2;
 pub enum LayerRoot {
     /// A base that other containers share.
     Shared(Image),
-    /// A snapshot of this container alone.
+    /// A snapshot of this container alone, or a view of a layer.
     Own {
         /// Its volume.
         volume: VolumeName,
         /// The size of its device.
         size: Bytes,
+        /// Whether its device is read-only, so that others may show the same layer.
+        is_sealed: bool,
     },
 }
 
@@ -96,7 +98,7 @@ impl Bases {
             return Some(LayerRoot::Shared(Image::of_base(key)));
         }
         let size = Bytes(of_device("size")?.parse::<u64>().ok()?.checked_mul(512)?);
-        Some(LayerRoot::Own { volume, size })
+        Some(LayerRoot::Own { volume, size, is_sealed: of_device("ro")? != "0" })
     }
 }
 

@@ -77,7 +77,7 @@ impl Container {
     /// What the engine mounted at the root, by the kernel's own mount and the engine's store.
     fn given(&self, bundle: &Bundle) -> Given {
         let found = match self.bases.layer_at(&bundle.root) {
-            Some(LayerRoot::Own { volume, size }) => {
+            Some(LayerRoot::Own { volume, size, .. }) => {
                 return Given::Snapshot(Snapshot { volume, size });
             }
             Some(LayerRoot::Shared(image)) => Some(image),
@@ -96,11 +96,22 @@ impl Container {
         needs: &Needs,
         rootfs: &Rootfs,
     ) -> Result<(), LifecycleError> {
-        let Rootfs::NotShared { why } = rootfs else { return Ok(()) };
-        let is_base = self.bases.base_at(&bundle.root).is_some()
-            || matches!(self.bases.layer_at(&bundle.root), Some(LayerRoot::Shared(_)));
-        match is_base && needs.overlay() {
-            true => Err(LifecycleError::OnBase { id: self.id.clone(), why: why.clone() }),
+        let given = self.bases.layer_at(&bundle.root);
+        let why = match rootfs {
+            Rootfs::Snapshot { .. } => match given {
+                Some(LayerRoot::Own { is_sealed: true, .. }) => "the root is a view of a layer",
+                _ => return Ok(()),
+            },
+            Rootfs::NotShared { why }
+                if self.bases.base_at(&bundle.root).is_some()
+                    || matches!(given, Some(LayerRoot::Shared(_))) =>
+            {
+                why
+            }
+            _ => return Ok(()),
+        };
+        match needs.overlay() {
+            true => Err(LifecycleError::OnBase { id: self.id.clone(), why: why.to_owned() }),
             false => Ok(()),
         }
     }

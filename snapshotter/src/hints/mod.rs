@@ -75,9 +75,13 @@ impl Hints {
     }
 }
 
-/// What a label asks of the size of a snapshot. A label that is no number asks nothing.
+/// What a label asks of the size of a container's snapshot. A label that is no number asks nothing. A layer that is unpacked has the
+/// labels that its image's manifest names, and other images have the same layer: no image may choose the size of it.
 #[must_use]
-pub fn size_of_label(labels: &crate::labels::Labels) -> Option<Bytes> {
+pub fn size_of_label(key: &Key, labels: &crate::labels::Labels) -> Option<Bytes> {
+    if key.is_extraction() {
+        return None;
+    }
     let bytes = labels.get(MAX_SIZE)?.parse().ok().filter(|bytes| *bytes > 0);
     bytes.map(Bytes)
 }
@@ -140,10 +144,14 @@ mod tests {
             let map = [(MAX_SIZE.to_owned(), value.to_owned())];
             crate::labels::Labels::try_from(std::collections::BTreeMap::from(map)).unwrap()
         };
-        assert_eq!(size_of_label(&labels("1048576")), Some(Bytes::mib(1)));
+        let container: Key = "moby/7/c1".parse().unwrap();
+        assert_eq!(size_of_label(&container, &labels("1048576")), Some(Bytes::mib(1)));
         for wrong in ["0", "-1", "1M", "x"] {
-            assert_eq!(size_of_label(&labels(wrong)), None, "{wrong}");
+            assert_eq!(size_of_label(&container, &labels(wrong)), None, "{wrong}");
         }
-        assert_eq!(size_of_label(&crate::labels::Labels::default()), None);
+        assert_eq!(size_of_label(&container, &crate::labels::Labels::default()), None);
+        // containerd's client gives a layer the annotations of its descriptor as labels.
+        let layer: Key = "moby/7/extract-1234-abcd sha256:00".parse().unwrap();
+        assert_eq!(size_of_label(&layer, &labels("1048576")), None);
     }
 }

@@ -23,12 +23,12 @@ impl Buffers {
         to: BorrowedFd<'_>,
         size: u64,
     ) -> Result<bool, Errno> {
-        let mut at = 0;
+        let (mut at, mut of_from, mut of_to) = (0, Layout::of(from), Layout::of(to));
         while at < size {
             // Where both files have a hole, their content is the same.
-            at = data(from, at, size)?.min(data(to, at, size)?);
+            at = of_from.data(at, size)?.min(of_to.data(at, size)?);
             // Not beyond the next hole of both: a container gets a hole of any size for nothing, and reading it costs the host.
-            let hole = hole(from, at, size)?.max(hole(to, at, size)?);
+            let hole = of_from.hole(at, size)?.max(of_to.hole(at, size)?);
             let end = size.min(at + CHUNK as u64);
             // A file that became shorter has no end of its data behind `at`.
             let end = if hole > at { hole.min(end) } else { end };
@@ -49,13 +49,14 @@ impl Buffers {
         new: bool,
     ) -> Result<(), Errno> {
         rustix::fs::ftruncate(to, size)?;
-        let mut at = 0;
+        // What is written into `to` lies before the next `at`, so what is known of `to` behind it stays true.
+        let (mut at, mut of_from, mut of_to) = (0, Layout::of(from), Layout::of(to));
         while at < size {
-            let begin = data(from, at, size)?;
-            if !new && begin > at && data(to, at, begin)? < begin {
+            let begin = of_from.data(at, size)?;
+            if !new && begin > at && of_to.data(at, begin)? < begin {
                 clear(to, at, begin)?;
             }
-            let end = hole(from, begin, size)?.min(begin + CHUNK as u64);
+            let end = of_from.hole(begin, size)?.min(begin + CHUNK as u64);
             let alike = if new {
                 read(from, &mut self.from, begin, end)?;
                 false
@@ -130,22 +131,84 @@ fn clear(file: BorrowedFd<'_>, at: u64, end: u64) -> Result<(), Errno> {
     Ok(())
 }
 
-/// The offset of the next data at or after `at`; `end` if there is no data before `end`.
-fn data(file: BorrowedFd<'_>, at: u64, end: u64) -> Result<u64, Errno> {
-    match rustix::fs::seek(file, SeekFrom::Data(at)) {
-        Ok(found) => Ok(found.min(end)),
-        Err(Errno::NXIO) => Ok(end),
-        // A file system that does not report holes: everything counts as data.
-        Err(Errno::INVAL) => Ok(at),
-        Err(errno) => Err(errno),
+/// Where a file has data and holes. To find data, the kernel passes each piece of the file that was allocated and not written
+/// (fallocate(2)); a container can make millions of them. So what the kernel has found is asked again only behind it.
+#[derive(Debug)]
+struct Layout<'f> {
+    file: BorrowedFd<'f>,
+    data: Found,
+    hole: Found,
+}
+
+/// The next data or hole: there is none from `asked` up to `at`.
+#[derive(Debug, Clone, Copy)]
+struct Found {
+    asked: u64,
+    at: u64,
+}
+
+impl Found {
+    /// Knows nothing.
+    const NONE: Self = Self { asked: 1, at: 0 };
+
+    /// The next one at or after `at`. Asks if this is not known.
+    fn next(&mut self, at: u64, ask: impl FnOnce() -> Result<u64, Errno>) -> Result<u64, Errno> {
+        if !(self.asked..=self.at).contains(&at) {
+            *self = Self { asked: at, at: ask()? };
+        }
+        Ok(self.at)
     }
 }
 
-/// The offset of the next hole after `at`, at most `end`.
-fn hole(file: BorrowedFd<'_>, at: u64, end: u64) -> Result<u64, Errno> {
-    match rustix::fs::seek(file, SeekFrom::Hole(at)) {
-        Ok(found) => Ok(found.min(end)),
-        Err(Errno::NXIO | Errno::INVAL) => Ok(end),
-        Err(errno) => Err(errno),
+impl<'f> Layout<'f> {
+    fn of(file: BorrowedFd<'f>) -> Self {
+        Self { file, data: Found::NONE, hole: Found::NONE }
+    }
+
+    /// The offset of the next data at or after `at`; `end` if there is no data before `end`.
+    fn data(&mut self, at: u64, end: u64) -> Result<u64, Errno> {
+        let found =
+            self.data.next(at, || match rustix::fs::seek(self.file, SeekFrom::Data(at)) {
+                Err(Errno::NXIO) => Ok(u64::MAX),
+                // A file system that does not report holes: everything counts as data.
+                Err(Errno::INVAL) => Ok(at),
+                found => found,
+            })?;
+        Ok(found.min(end))
+    }
+
+    /// The offset of the next hole after `at`, at most `end`.
+    fn hole(&mut self, at: u64, end: u64) -> Result<u64, Errno> {
+        let found =
+            self.hole.next(at, || match rustix::fs::seek(self.file, SeekFrom::Hole(at)) {
+                Err(Errno::NXIO | Errno::INVAL) => Ok(u64::MAX),
+                found => found,
+            })?;
+        Ok(found.min(end))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn what_is_known_of_a_file_is_not_asked_again() {
+        let (asked, mut found) = (Cell::new(0), Found::NONE);
+        let mut next = |at: u64, answer: u64| {
+            let ask = || {
+                asked.set(asked.get() + 1);
+                Ok(answer)
+            };
+            (found.next(at, ask).unwrap(), asked.get())
+        };
+        assert_eq!(next(0, 1 << 30), (1 << 30, 1));
+        for at in (0..=1 << 30).step_by(1 << 12) {
+            assert_eq!(next(at, 0), (1 << 30, 1), "{at}");
+        }
+        assert_eq!(next((1 << 30) + 1, 1 << 31), (1 << 31, 2));
+        assert_eq!(next(5, 7), (7, 3), "what lies before was never known");
     }
 }
