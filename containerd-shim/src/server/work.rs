@@ -159,7 +159,7 @@ impl Server {
         self.processes.add(pid, target, mem::take(kept), &self.poll)
     }
 
-    /// The spawner announces helpers, or has ended: then there is another one.
+    /// The spawner announces helpers, has room for more orders, or has ended: then there is another one.
     ///
     /// # Errors
     /// There is no other spawner.
@@ -175,6 +175,7 @@ impl Server {
         for ended in lost {
             self.operation_ended(ended);
         }
+        self.finish(None);
         Ok(())
     }
 }
