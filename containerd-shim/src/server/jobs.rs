@@ -72,6 +72,8 @@ pub struct Jobs {
     running: BTreeMap<u64, Running>,
     /// In the order in which they came. Each one is a call that a client has open, or an undo.
     waiting: VecDeque<Waiting>,
+    /// Operations for which no helper could be asked.
+    failed: VecDeque<Ended>,
     /// Whether the last try to ask for a helper must be repeated. Until then no operation begins.
     held_up: bool,
     /// What is waited for of the spawner's socket.
@@ -86,8 +88,8 @@ impl Jobs {
     pub fn new(spawner: OwnedFd, poll: &Poll) -> io::Result<Self> {
         let interest = Interest::READ;
         poll.add(&spawner, Token::Spawner, interest)?;
-        let (running, waiting) = (BTreeMap::new(), VecDeque::new());
-        Ok(Self { spawner, last: 0, running, waiting, held_up: false, interest })
+        let (running, waiting, failed) = (BTreeMap::new(), VecDeque::new(), VecDeque::new());
+        Ok(Self { spawner, last: 0, running, waiting, failed, held_up: false, interest })
     }
 
     /// Whether no operation is under way: then every child that is not known is nobody's.
@@ -100,20 +102,19 @@ impl Jobs {
         self.running.len()
     }
 
-    /// Begins an operation, now or when its turn comes.
-    pub fn begin(&mut self, order: Order, then: Then, poll: &Poll) -> Option<Ended> {
-        if self.held_up || !self.has_room(&order) {
-            self.waiting.push_back(Waiting { order, then });
-            return None;
+    /// Begins an operation, now or when its turn comes. [`Self::begin_next`] tells if there is no helper for it.
+    pub fn begin(&mut self, order: Order, then: Then, poll: &Poll) {
+        match self.held_up || !self.has_room(&order) {
+            true => self.waiting.push_back(Waiting { order, then }),
+            false => self.start(order, then, poll),
         }
-        self.start(order, then, poll)
     }
 
     fn has_room(&self, order: &Order) -> bool {
         turns::has_come(order, self.running.values().map(|running| &running.order))
     }
 
-    fn start(&mut self, order: Order, then: Then, poll: &Poll) -> Option<Ended> {
+    fn start(&mut self, order: Order, then: Then, poll: &Poll) {
         self.last += 1;
         match self.hand_over(self.last, &order, poll) {
             Ok(report) => {
@@ -121,15 +122,14 @@ impl Jobs {
                 let began = Instant::now();
                 let running = Running { order, then, report, incoming, helper: None, began };
                 self.running.insert(self.last, running);
-                None
             }
             Err(error) if self.passes(&error, poll) => {
                 self.waiting.push_front(Waiting { order, then });
                 self.held_up = true;
-                None
             }
             Err(error) => {
-                Some(Ended { order, then, result: Err(format!("ask for a helper: {error}")) })
+                let result = Err(format!("ask for a helper: {error}"));
+                self.failed.push_back(Ended { order, then, result });
             }
         }
     }
@@ -161,22 +161,23 @@ impl Jobs {
         true
     }
 
-    /// Begins the operations whose turn has come. Returns one that got no helper; then the caller asks again. To be called when
-    /// an operation has ended, and when something has happened to the spawner's socket.
-    pub fn begin_next(&mut self, poll: &Poll) -> Option<Ended> {
+    /// An operation has ended, or something has happened to the spawner's socket.
+    pub fn try_again(&mut self) {
         self.held_up = false;
+    }
+
+    /// Begins the operations whose turn has come. Returns one that got no helper; then the caller asks again.
+    pub fn begin_next(&mut self, poll: &Poll) -> Option<Ended> {
         while !self.held_up
             && let Some(at) = self.waiting.iter().position(|waiting| self.has_room(&waiting.order))
         {
             let Waiting { order, then } = self.waiting.remove(at)?;
-            if let Some(ended) = self.start(order, then, poll) {
-                return Some(ended);
-            }
+            self.start(order, then, poll);
         }
         if !self.held_up {
             self.wait_for(Interest::READ, poll);
         }
-        None
+        self.failed.pop_front()
     }
 
     /// When the next helper must have ended.
