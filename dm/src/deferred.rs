@@ -8,15 +8,20 @@
 //! |---|---|
 //! | the row gets the name `deleted.ID` and phase deleting | another volume can have the old name |
 //! | the device gets that name, too | |
+//! | the file system on the device is shut down | who chose that the host panics at an error of that file system cannot have errors any more (`mount::shut_down_ext4`) |
 //! | the device gets a table of the target `error`, which fails every request (dm-target.c) | the thin target is gone, so nobody has the thin id open |
 //! | the thin id is deleted, and its blocks are free | the kernel refuses that while a device has the thin id open |
 //! | the kernel is asked to remove the device after its last user | a device that has this mark needs no other step |
+//!
+//! If the file system cannot be shut down, the device keeps its table, and the volume its blocks, until the last user has gone.
 //!
 //! The row stays as long as the device. It keeps the thin id from being given to another volume, whose device would need the
 //! same uuid. [`Pool::delete`] of an unused volume on a loop file first discards the blocks; here the pool gets the blocks
 //! back, and the file keeps them for the pool's next volumes: a discard would need a second device of the thin id.
 
 use sharedroot_format::VolumeName;
+use sharedroot_sys::chain::chain;
+use sharedroot_sys::mount::shut_down_ext4;
 
 use crate::delete::Deleted;
 use crate::error::Error;
@@ -26,6 +31,10 @@ use crate::lock::Lock;
 use crate::pool::Pool;
 use crate::store::{Phase, VolumeRow};
 use crate::users::Users;
+
+/// The most devices of deleted volumes with which a caller may make another volume that a container gets. Each takes some
+/// 0.4 MB of the kernel's memory, which belongs to no container.
+pub const MOST_LINGERING: usize = 64;
 
 /// A device that has lost its deleted volume, and that somebody still has open.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,8 +72,12 @@ impl Pool {
     }
 
     /// As [`delete_row`](Self::delete_row), but a volume in use loses its name and its device, so that another volume can have
-    /// the name and the pool has the blocks.
-    pub(crate) fn delete_row_when_unused(&self, row: &VolumeRow) -> Result<Deleted, Error> {
+    /// the name and the pool has the blocks. `context` is the label with which the volume may be mounted.
+    pub(crate) fn delete_row_when_unused(
+        &self,
+        row: &VolumeRow,
+        context: Option<&str>,
+    ) -> Result<Deleted, Error> {
         if row.phase == Phase::Deleting {
             self.rename_device(row)?;
             if self.removal_is_deferred(row)? {
@@ -72,7 +85,7 @@ impl Pool {
             }
         }
         match self.delete_row(row) {
-            Err(Error::Busy { .. }) => self.defer_removal(row),
+            Err(Error::Busy { .. }) => self.defer_removal(row, context),
             deleted => deleted.map(|()| Deleted::Deleted),
         }
     }
@@ -101,7 +114,7 @@ impl Pool {
         Ok(found.map(|(_, device)| device))
     }
 
-    fn defer_removal(&self, row: &VolumeRow) -> Result<Deleted, Error> {
+    fn defer_removal(&self, row: &VolumeRow, context: Option<&str>) -> Result<Deleted, Error> {
         let (pool, name) = (&self.config.name, &row.name);
         let new_name = VolumeName::deferred(row.id.get());
         let was = if *name == new_name { row.was.clone() } else { Some(name.clone()) };
@@ -118,12 +131,13 @@ impl Pool {
         step("deferral recorded");
         self.rename_device(&deferred)?;
         step("device renamed");
-        // Under this lock nobody suspends the pool, which suspends its volumes.
-        let pool_lock = self.lock()?;
-        self.cut_off(&deferred)?;
-        self.intend_deletion(&pool_lock, |_| Ok(()))?;
-        self.delete_thin_id(&deferred)?;
-        drop(pool_lock);
+        if self.shut_down_file_system(&deferred, context)? {
+            // Under this lock nobody suspends the pool, which suspends its volumes.
+            let pool_lock = self.lock()?;
+            self.cut_off(&deferred)?;
+            self.intend_deletion(&pool_lock, |_| Ok(()))?;
+            self.delete_thin_id(&deferred)?;
+        }
         let gone = self
             .kernel
             .remove_when_idle(&self.identity_of(&deferred))
@@ -135,8 +149,19 @@ impl Pool {
         self.delete_row(&deferred).map(|()| Deleted::Deleted)
     }
 
-    /// Gives the volume's device a table that fails every request. The device's file system sees an error of its disk: it stops
-    /// its journal and becomes read-only.
+    /// Whether no user of the volume's device can make errors of its file system any more.
+    fn shut_down_file_system(&self, row: &VolumeRow, context: Option<&str>) -> Result<bool, Error> {
+        let Some(device) = self.device_by_uuid(row)? else { return Ok(true) };
+        let shut = shut_down_ext4(&device.node(), context);
+        step("file system shut down");
+        if let Err(error) = &shut {
+            let (volume, pool) = (&row.name, &self.config.name);
+            tracing::warn!(%volume, %pool, error = %chain(error), "the file system of a deleted volume cannot be shut down; the volume keeps its blocks until its last user has gone");
+        }
+        Ok(shut.is_ok())
+    }
+
+    /// Gives the volume's device a table that fails every request.
     fn cut_off(&self, row: &VolumeRow) -> Result<(), Error> {
         if self.device_by_uuid(row)?.is_none() {
             return Ok(());

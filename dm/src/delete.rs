@@ -49,13 +49,20 @@ impl Pool {
     /// from now on. The kernel removes its device when the last user has gone, and the next [`reconcile`](Self::reconcile) or
     /// [`open`](Self::open) forgets it. [`lingering`](Self::lingering) has the devices that still have users.
     ///
+    /// `context` is the label (the mount option of SELinux) with which the volume may be mounted: the volume's file system is
+    /// shut down before its disk goes.
+    ///
     /// A typical user is a copy of a mount in another mount namespace. Whatever the caller wants of the volume's content must be
     /// elsewhere before this call.
     ///
     /// # Errors
     /// [`Error::VolumeLocked`], or the store cannot be written, or the kernel refuses.
-    pub fn delete_when_idle(&self, name: &VolumeName) -> Result<Deleted, Error> {
-        let deleted = self.delete_by(name, |row| self.delete_row_when_unused(row))?;
+    pub fn delete_when_idle(
+        &self,
+        name: &VolumeName,
+        context: Option<&str>,
+    ) -> Result<Deleted, Error> {
+        let deleted = self.delete_by(name, |row| self.delete_row_when_unused(row, context))?;
         if deleted == Deleted::Deferred {
             self.warn_of_users(name);
         }

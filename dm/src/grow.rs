@@ -49,6 +49,20 @@ impl Pool {
         self.grow_to(&lock, row, sizes)
     }
 
+    /// Makes sure that the next writes to volumes find `most` blocks of the pool that no volume has. If the pool ran full while a
+    /// journal is replayed, the kernel would empty the journal all the same, and the changes in it would be lost.
+    ///
+    /// # Errors
+    /// Those of [`make_room`](Self::make_room).
+    pub fn make_room_for_blocks(&self, most: u64) -> Result<(), Error> {
+        let status = self.status()?;
+        let free = status.data.map_or(0, |data| data.total - data.used);
+        if status.mode == PoolMode::ReadWrite && free >= most {
+            return Ok(());
+        }
+        self.make_room(Bytes(most.saturating_mul(status.block.0)))
+    }
+
     /// Makes sure that `more` bytes fit into the pool, and that the pool still accepts a new volume after that. If needed, a
     /// pool on loop files grows, if its file system has room. Nothing is reserved: other writers use the same room meanwhile.
     ///

@@ -76,7 +76,7 @@ impl Pool {
             Some(row) if row.phase == Phase::Ready => return Err(Error::Exists { volume, pool }),
             Some(row) => {
                 tracing::warn!(%volume, %pool, phase = ?row.phase, "deleting a volume that a process that died has left half created or half deleted");
-                self.delete_row_when_unused(&row)?;
+                self.delete_row_when_unused(&row, None)?;
             }
             None => {}
         }
@@ -279,7 +279,7 @@ impl NewVolume<'_> {
 impl Drop for NewVolume<'_> {
     fn drop(&mut self) {
         let Some(_lock) = self.lock.take() else { return };
-        if let Err(error) = self.pool.delete_row_when_unused(&self.row) {
+        if let Err(error) = self.pool.delete_row_when_unused(&self.row, None) {
             let (volume, pool) = (&self.row.name, &self.pool.config.name);
             tracing::warn!(%volume, %pool, error = %chain(&error), "cannot delete a half-created volume; the next use of the pool deletes it");
         }

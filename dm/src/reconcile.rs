@@ -112,7 +112,7 @@ impl Pool {
                 continue;
             };
             if how == Reconcile::Apply {
-                match self.delete_row_when_unused(&row) {
+                match self.delete_row_when_unused(&row, None) {
                     Ok(Deleted::Deferred) => {
                         report.waiting.push(row.name);
                         continue;

@@ -161,7 +161,7 @@ fn act_at_random(pool: &Pool, volume: &VolumeName, dice: &mut Dice) -> Result<()
         7 => pool.activate(volume).map(drop),
         8 => pool.deactivate(volume),
         9 => pool.resize(volume, Bytes::mib(1 + dice.roll(32))).map(drop),
-        10 => pool.delete_when_idle(volume).map(drop),
+        10 => pool.delete_when_idle(volume, None).map(drop),
         _ => pool.delete(volume).map(drop),
     }
 }

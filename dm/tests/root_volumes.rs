@@ -87,7 +87,7 @@ fn root_a_volume_mounted_elsewhere_is_deleted_when_its_user_is_gone() {
     let pool = Pool::open(&place.config).expect("a pool");
     let leaky = name("leaky");
     let new = pool.create_volume(&leaky, Bytes::mib(16)).expect("a volume");
-    run("mke2fs", &["-q", new.device().to_str().expect("text")]);
+    run("mke2fs", &["-q", "-t", "ext4", new.device().to_str().expect("text")]);
     let device = new.keep().expect("kept").device;
     let mut leak = Leak::of(&device, place.config.run_dir.join("a b"));
 
@@ -99,7 +99,7 @@ fn root_a_volume_mounted_elsewhere_is_deleted_when_its_user_is_gone() {
     assert_eq!(after, before, "a refused deletion changes nothing");
 
     assert!(used(&pool) > 0);
-    assert_eq!(pool.delete_when_idle(&leaky).expect("deferred"), Deleted::Deferred);
+    assert_eq!(pool.delete_when_idle(&leaky, None).expect("deferred"), Deleted::Deferred);
     assert_eq!((place.thin_ids(), used(&pool)), (BTreeSet::new(), 0), "only the device is left");
     let lingering = pool.lingering().expect("a list");
     let [one] = &lingering[..] else { panic!("{lingering:?}") };
@@ -109,9 +109,13 @@ fn root_a_volume_mounted_elsewhere_is_deleted_when_its_user_is_gone() {
         fs::read_dir(format!("/proc/{}/root{}/lost+found", leak.child.id(), leak.at.display()));
     assert!(read.is_err(), "its file system has lost its disk");
     assert_eq!(pool.volume(&leaky).expect("asked"), None);
-    assert_eq!(pool.delete_when_idle(&leaky).expect("asked"), Deleted::NotThere, "a second time");
+    assert_eq!(
+        pool.delete_when_idle(&leaky, None).expect("asked"),
+        Deleted::NotThere,
+        "a second time"
+    );
     let rest = name("deleted.0");
-    assert_eq!(pool.delete_when_idle(&rest).expect("asked"), Deleted::Deferred);
+    assert_eq!(pool.delete_when_idle(&rest, None).expect("asked"), Deleted::Deferred);
     // The name is free for another volume, which shares nothing with the old one.
     let new = pool.create_volume(&leaky, Bytes::mib(16)).expect("the name is free");
     let other = new.keep().expect("kept").device;
@@ -133,6 +137,32 @@ fn root_a_volume_mounted_elsewhere_is_deleted_when_its_user_is_gone() {
     assert_eq!(place.thin_ids(), BTreeSet::new());
     assert_eq!((used(&pool), pool.lingering().expect("a list").len()), (0, 0));
     assert!(pool.reconcile(Reconcile::Apply).expect("reconciled").is_clean());
+}
+
+/// The kernel has this file system as one of another type, and gives no second mount, as it gives none with another label.
+#[test]
+fn root_a_file_system_that_cannot_be_shut_down_keeps_its_disk() {
+    let place = Place::new("kept");
+    let pool = Pool::open(&place.config).expect("a pool");
+    let leaky = name("leaky");
+    let new = pool.create_volume(&leaky, Bytes::mib(16)).expect("a volume");
+    run("mke2fs", &["-q", "-t", "ext3", new.device().to_str().expect("text")]);
+    let device = new.keep().expect("kept").device;
+    let mut leak = Leak::of(&device, place.config.run_dir.join("leak"));
+    assert_eq!(pool.delete_when_idle(&leaky, None).expect("deferred"), Deleted::Deferred);
+    assert_eq!(
+        (place.thin_ids(), pool.volume(&leaky).expect("asked")),
+        (BTreeSet::from([0]), None)
+    );
+    assert_eq!(pool.lingering().expect("a list").len(), 1, "it counts");
+    let seen = format!("/proc/{}/root{}", leak.child.id(), leak.at.display());
+    fs::write(Path::new(&seen).join("file"), "x").expect("its file system has its disk");
+    let report = pool.reconcile(Reconcile::Apply).expect("reconciled");
+    assert!(report.is_clean() && report.waiting.len() == 1, "{report}");
+    leak.end();
+    wait_for_removal(&place);
+    assert!(pool.reconcile(Reconcile::Apply).expect("reconciled").is_clean());
+    assert_eq!((place.thin_ids(), used(&pool)), (BTreeSet::new(), 0));
 }
 
 /// The blocks of the pool that are in use.

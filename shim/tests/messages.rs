@@ -31,8 +31,8 @@ fn words(message: &str) -> impl Iterator<Item = &str> {
 #[test]
 fn every_message_that_is_explained_exists() {
     let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let files =
-        ["crates", "dm/src", "shim/src", "packaging"].map(|folder| sources(&top.join(folder)));
+    let files = ["crates", "dm/src", "shim/src", "snapshotter/src", "packaging"]
+        .map(|folder| sources(&top.join(folder)));
     let text: String = files
         .iter()
         .flatten()

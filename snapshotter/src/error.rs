@@ -1,7 +1,7 @@
 //! Why a call fails, and by which code containerd knows the reason.
 
 use sharedroot_bases::RootfsError;
-use sharedroot_dm::{Bytes, Error as DmError, VolumeName};
+use sharedroot_dm::{Bytes, Error as DmError, Users, VolumeName};
 use sharedroot_image::MakeError;
 use sharedroot_sys::mount::MountError;
 use sharedroot_task::Code;
@@ -9,6 +9,7 @@ use sharedroot_task::Code;
 use crate::key::BadName;
 use crate::own_mounts::OwnMountError;
 use crate::table::TableError;
+use crate::whole::NotWhole;
 
 /// A failed call.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +82,40 @@ pub enum Error {
         /// Why.
         source: MakeError,
     },
+    /// A power cut came after the commit of a snapshot, and before its files were on the disk.
+    #[error(
+        "a power cut came before the files of the snapshot {snapshot} were on the disk; remove the image that needs it, and pull the image again"
+    )]
+    NotWhole {
+        /// The snapshot, or its volume.
+        snapshot: String,
+        /// What is wrong with it.
+        source: NotWhole,
+    },
+    /// Whether a volume is whole cannot be found out.
+    #[error("check the file system of {volume}")]
+    Check {
+        /// The volume.
+        volume: VolumeName,
+        /// Why.
+        source: MakeError,
+    },
+    /// The superblock of a volume cannot be read.
+    #[error("read the superblock of {volume}")]
+    Superblock {
+        /// The volume.
+        volume: VolumeName,
+        /// The operating system's reason.
+        source: std::io::Error,
+    },
+    /// Too many removed snapshots are still in use.
+    #[error("{count} removed snapshots are still in use, the first by {users}; end these users")]
+    ManyInUse {
+        /// How many.
+        count: usize,
+        /// Who uses the first one.
+        users: Users,
+    },
     /// The server is at its bounds.
     #[error("the server ends")]
     Ends,
@@ -93,7 +128,10 @@ impl Error {
         match self {
             Self::Name(_) | Self::Missing { .. } => Code::InvalidArgument,
             Self::Table(error) => of_table(error),
-            Self::Dm(DmError::Full { .. } | DmError::TooSmall { .. }) => Code::ResourceExhausted,
+            Self::Dm(DmError::Full { .. } | DmError::TooSmall { .. }) | Self::ManyInUse { .. } => {
+                Code::ResourceExhausted
+            }
+            Self::NotWhole { .. } => Code::DataLoss,
             Self::Size { .. } | Self::Bases(RootfsError::Size(_)) => Code::FailedPrecondition,
             Self::Dm(_)
             | Self::Bases(_)
@@ -101,6 +139,8 @@ impl Error {
             | Self::Init { .. }
             | Self::Top { .. }
             | Self::Compare { .. }
+            | Self::Check { .. }
+            | Self::Superblock { .. }
             | Self::Empty { .. }
             | Self::OwnMount(_) => Code::Internal,
             Self::Ends => Code::Unavailable,

@@ -13,6 +13,7 @@
 //! | `hints/` | what a container wants of its root, told by its engine's records |
 //! | `volumes`, `mounts` | the thin volume of a snapshot; how a client mounts it |
 //! | `untouched` | whether anybody has changed a file of a snapshot |
+//! | `whole` | committed volumes that a power cut may have cut short |
 //! | `own_mounts` | a second mount of a snapshot that is mounted already |
 //! | `row_locks`, `signal` | one call at a time for each volume; the queue's thread |
 //! | `key`, `labels`, `filter/` | what clients send, within bounds |
@@ -43,6 +44,7 @@ mod snapshots;
 mod table;
 mod untouched;
 mod volumes;
+mod whole;
 
 use std::io::Write;
 use std::path::PathBuf;

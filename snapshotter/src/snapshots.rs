@@ -16,7 +16,9 @@ use crate::mounts::{Journal, bind, read_only, shared, writable};
 use crate::own_mounts::OwnMounts;
 use crate::row_locks::{RowLock, RowLocks};
 use crate::signal::Signal;
-use crate::table::{Commit, Info, Item, Kind, New, Row, RowId, Table, TableError, What, Work};
+use crate::table::{
+    Commit, Info, Item, Kind, New, Parent, Row, RowId, Table, TableError, What, Work,
+};
 use crate::volumes::{Settled, Volumes, Writable};
 
 /// The snapshots of all spaces.
@@ -69,7 +71,12 @@ impl Snapshots {
         let row = self.table.create(kind, new)?;
         // No engine has a record of a snapshot that it does not have yet.
         let wish = Wish { size: size_of_label(&row.name, new.labels), ..Wish::default() };
-        self.mount_of(&row, &wish).inspect_err(|_| {
+        // An image can be unpacked at any time: no container runs there.
+        let allowed = match row.name.is_extraction() {
+            true => Ok(()),
+            false => self.volumes.check_lingering(),
+        };
+        allowed.and_then(|()| self.mount_of(&row, &wish)).inspect_err(|_| {
             if let Err(error) = self.table.undo(row.id) {
                 tracing::warn!(key = %row.name, "cannot take back a snapshot that could not be made: {}", chain(&error));
             }
@@ -96,6 +103,9 @@ impl Snapshots {
         // Under the lock: a snapshot that was removed or committed meanwhile must get no volume any more.
         let gone = || TableError::NotFound { what: What::Snapshot, key: row.name.clone() };
         let row = self.table.row(row.id)?.filter(|now| now.name == row.name).ok_or_else(gone)?;
+        if let Some(parent) = &row.parent {
+            self.check_parent(parent)?;
+        }
         match row.kind {
             Kind::Committed => Err(TableError::Committed { key: row.name }.into()),
             Kind::Active => self.active(&lock, &row, wish),
@@ -169,6 +179,20 @@ impl Snapshots {
         let lock = self.locks.lock(row.id);
         self.volumes.ensure_init(&lock, parent)?;
         Ok(row.id)
+    }
+
+    /// Refuses a parent that a power cut has cut short.
+    fn check_parent(&self, parent: &Parent) -> Result<(), Error> {
+        if self.volumes.is_whole(parent.volume)? {
+            return Ok(());
+        }
+        let settled = self.volumes.settle(&self.locks.lock(parent.volume), true);
+        settled.map(drop).map_err(|error| match error {
+            Error::NotWhole { source, .. } => {
+                Error::NotWhole { snapshot: parent.name.to_string(), source }
+            }
+            other => other,
+        })
     }
 
     /// Commits an active snapshot: one row. containerd waits for this with its whole database locked.
@@ -298,10 +322,13 @@ impl Snapshots {
         self.own_mounts.remove(&lock)?;
         match item.work {
             Work::Delete => self.volumes.delete(&lock)?,
-            Work::Settle => match self.settle(&lock, item.id)? {
-                Settled::InUse => return Ok(Round::Rest),
-                Settled::Sealed(Some(mapped)) => self.table.note_mapped(item.id, mapped)?,
-                Settled::Sealed(None) => {}
+            Work::Settle => match self.settle(&lock, item.id) {
+                Ok(Settled::InUse) => return Ok(Round::Rest),
+                Ok(Settled::Sealed(Some(mapped))) => self.table.note_mapped(item.id, mapped)?,
+                Ok(Settled::Sealed(None)) => {}
+                // Who wants to use it is refused, with the reason. It stays until the client removes it.
+                Err(error @ Error::NotWhole { .. }) => tracing::error!("{}", chain(&error)),
+                Err(error) => return Err(error),
             },
         }
         self.table.done(item)?;

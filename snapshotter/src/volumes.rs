@@ -19,7 +19,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::{Mode, OFlags};
 use sharedroot_bases::{Bases, fit};
-use sharedroot_dm::{ActiveVolume, Bytes, Error as DmError, NewVolume, Pool, Sealed, VolumeName};
+use sharedroot_dm::{
+    ActiveVolume, Bytes, Error as DmError, MOST_LINGERING, NewVolume, Pool, Sealed, VolumeName,
+};
 use sharedroot_format::TableTag;
 use sharedroot_image::{make_docker_init_files, make_empty_filesystem};
 use sharedroot_label::enabled;
@@ -29,6 +31,7 @@ use crate::error::Error;
 use crate::row_locks::RowLock;
 use crate::table::RowId;
 use crate::untouched::is_untouched;
+use crate::whole::{Made, check};
 
 /// The volumes of one table's snapshots.
 #[derive(Debug)]
@@ -39,6 +42,8 @@ pub struct Volumes {
     pool: Mutex<Option<Arc<Pool>>>,
     /// Held while the empty file system is made.
     making_empty: Mutex<()>,
+    /// The volumes that need no check before they are sealed.
+    made: Made,
 }
 
 /// The device of an active snapshot.
@@ -75,7 +80,7 @@ impl Volumes {
     #[must_use]
     pub fn new(bases: Bases, tag: TableTag) -> Self {
         let (pool, making_empty) = (Mutex::new(None), Mutex::new(()));
-        Self { bases, tag, pool, making_empty }
+        Self { bases, tag, pool, making_empty, made: Made::default() }
     }
 
     /// The device of an active snapshot, active, and of `size` at most. Makes the volume if it does not exist. If it is larger,
@@ -111,7 +116,9 @@ impl Volumes {
         if let Some(size) = size.filter(|size| *size < new.size()) {
             fit(&mut new, size)?;
         }
-        Ok(Writable::Idle(new.keep()?))
+        let made = new.keep()?;
+        self.made.add(lock.id());
+        Ok(Writable::Idle(made))
     }
 
     /// Whether nobody has changed a file of an active snapshot since it was made, and nobody uses its volume. So it can be if there
@@ -226,7 +233,7 @@ impl Volumes {
     /// Seals the volume of a committed snapshot, and deactivates it unless it is shown. A volume that does not exist is settled.
     ///
     /// # Errors
-    /// [`Error::Dm`], [`Error::Bases`].
+    /// [`Error::Dm`], [`Error::Bases`]; [`Error::NotWhole`] and the other errors of [`check`].
     pub fn settle(&self, lock: &RowLock<'_>, is_shown: bool) -> Result<Settled, Error> {
         let (pool, name) = (self.pool()?, self.name(lock.id()));
         let Some(volume) = pool.ready(&name)? else { return Ok(Settled::Sealed(None)) };
@@ -238,10 +245,44 @@ impl Volumes {
             return idle(pool.deactivate(&name));
         }
         let mapped = pool.mapped(&name)?;
+        if pool.is_in_use(&name)? {
+            return Ok(Settled::InUse);
+        }
+        if let Err(error) = check(&pool, &name, self.made.has(lock.id())) {
+            // A client that mounts it meanwhile changes what is checked.
+            return if pool.is_in_use(&name)? { Ok(Settled::InUse) } else { Err(error) };
+        }
         Ok(match pool.seal(&name)? {
-            Sealed::Sealed => Settled::Sealed(mapped),
+            Sealed::Sealed => {
+                self.made.forget(lock.id());
+                Settled::Sealed(mapped)
+            }
             Sealed::InUse => Settled::InUse,
         })
+    }
+
+    /// Whether a committed snapshot is whole for certain. If not, [`settle`](Self::settle) finds out. A volume that does not exist is
+    /// for others to refuse.
+    ///
+    /// # Errors
+    /// [`Error::Dm`].
+    pub fn is_whole(&self, id: RowId) -> Result<bool, Error> {
+        let volume = self.pool()?.ready(&self.name(id))?;
+        Ok(volume.is_none_or(|volume| volume.sealed || self.made.has(id)))
+    }
+
+    /// Refuses a new snapshot while too many removed ones are still in use, as the runtime does: both use the same pool.
+    ///
+    /// # Errors
+    /// [`Error::ManyInUse`], [`Error::Dm`].
+    pub fn check_lingering(&self) -> Result<(), Error> {
+        let lingering = self.pool()?.lingering()?;
+        match lingering.first() {
+            Some(first) if lingering.len() >= MOST_LINGERING => {
+                Err(Error::ManyInUse { count: lingering.len(), users: first.users() })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Deletes the volume of a removed snapshot. If the volume is still mounted, the kernel removes it after its last user.
@@ -251,7 +292,8 @@ impl Volumes {
     pub fn delete(&self, lock: &RowLock<'_>) -> Result<(), Error> {
         let name = self.name(lock.id());
         self.bases.unshare_layer(&name)?;
-        self.pool()?.delete_when_idle(&name)?;
+        self.pool()?.delete_when_idle(&name, None)?;
+        self.made.forget(lock.id());
         Ok(())
     }
 

@@ -30,6 +30,7 @@
 //! | `shim.rs` | containerd with a shim, called by ctr |
 //! | `snapshotter.rs` | the snapshotter, and containerd with it |
 //! | `shim_socket.rs` | a shim that a test calls at its socket |
+//! | `panic.rs` | what a descriptor of a root can do to the host |
 //! | `daemon.rs` | the Docker daemon with more runtimes |
 //! | `systemd.rs` | units of systemd, and the cgroups of processes in them |
 
@@ -50,6 +51,7 @@ pub mod lab;
 pub mod layout;
 mod of_env;
 pub mod package;
+pub mod panic;
 pub mod podman;
 pub mod pool;
 pub mod runtime;

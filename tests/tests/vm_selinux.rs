@@ -2,6 +2,8 @@
 //!
 //! Guest: --selinux enforcing --limit 900 --takes 80 --shim always
 
+use std::fs::File;
+
 use serde_json::Value;
 use sharedroot_tests::bundle::make_rootfs;
 use sharedroot_tests::command::{out, run, unique_name};
@@ -117,6 +119,29 @@ fn vm_a_writable_root_has_the_containers_label() {
     assert!(root_of(container.pid()).is_on_dm());
     assert_eq!(container.exec(&["cat", "/etc/new"]), "new");
     assert_eq!(label_of("/etc/new"), Context::of_mounts(&container));
+}
+
+/// Only with the root's label the kernel gives the mount by which the file system is shut down. Without that the volume would
+/// keep its blocks.
+#[test]
+fn vm_a_root_that_has_ended_loses_its_disk_whatever_its_label() {
+    enforcing();
+    for more in [&[][..], &["--security-opt=label=level:s0:c100,c200"]] {
+        let container = started(more);
+        assert!(root_of(container.pid()).is_on_dm());
+        let held = File::open(format!("/proc/{}/root", container.pid())).expect("the root");
+        let (_, mut denied) = denials(|| container.with_flags("stop", &["--time=1"]).ok());
+        // Who uses the root is looked for in every process, of which the policy hides the kernel's threads.
+        denied.retain(|denied| denied.target.kind() != "kernel_t");
+        assert!(denied.is_empty(), "{denied:#?}");
+        let tables = out(&["dmsetup", "table"]);
+        let ours: Vec<_> = tables.lines().filter(|line| line.contains("-deleted.")).collect();
+        assert!(ours.len() == 1 && ours[0].trim_end().ends_with(" error"), "{more:?}: {ours:?}");
+        drop(held);
+        wait_for("the device is gone", || {
+            (!out(&["dmsetup", "ls"]).contains("-deleted.")).then_some(())
+        });
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Containers with one shim: containerd's own shim groups them by the same annotations, so it is asked first.
 //!
-//! Guest: --long --with shim --alone --limit 900 --takes 200
+//! Guest: --long --with shim --alone --limit 900 --takes 260
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -222,6 +222,61 @@ fn vm_the_configuration_makes_one_server_for_all_or_for_each() {
         // Another setting changes nothing for what is there.
         assert_eq!(alone.exec("echo hello"), "0 hello");
     }
+    nothing_runs();
+    before.nothing_left();
+}
+
+/// What a socket made from now on takes: a few messages of a spawner's, instead of some hundred.
+struct SmallSockets(String);
+
+impl SmallSockets {
+    const FILE: &str = "/proc/sys/net/core/wmem_default";
+
+    fn begin() -> Self {
+        let before = fs::read_to_string(Self::FILE).expect("the kernel's setting");
+        // The kernel's least.
+        fs::write(Self::FILE, "4608").expect("another setting");
+        Self(before)
+    }
+}
+
+impl Drop for SmallSockets {
+    fn drop(&mut self) {
+        let _ = fs::write(Self::FILE, &self.0);
+    }
+}
+
+/// With hundreds of containers and the kernel's own setting the same happens.
+#[test]
+fn vm_a_spawner_that_is_behind_fails_no_end_of_a_container() {
+    const MANY: usize = 24;
+    begin();
+    let before = Census::take();
+    let small = SmallSockets::begin();
+    let tasks: Vec<_> = (0..MANY).map(|_| grouped(OURS, "g")).collect();
+    drop(small);
+    let server = tasks[0].server();
+    let spawner = tasks[0].shims().into_iter().find(|pid| *pid != server).expect("a spawner");
+    let signal = |name: &str| drop(out(&["kill", name, &spawner.to_string()]));
+    let at_once = |words: &[&str]| {
+        signal("-STOP");
+        thread::scope(|scope| {
+            let call = |task: &Task| ctr(&[words, &[&task.0]].concat());
+            let calls: Vec<_> = tasks.iter().map(|task| scope.spawn(move || call(task))).collect();
+            // All have reached the server, and the socket is full.
+            thread::sleep(std::time::Duration::from_secs(8));
+            let stopped: Vec<_> = calls.iter().filter(|call| call.is_finished()).collect();
+            assert!(stopped.is_empty(), "{} of {words:?} have an answer", stopped.len());
+            signal("-CONT");
+            calls.into_iter().for_each(|call| drop(call.join().expect("a call").ok()));
+        });
+    };
+    at_once(&["task", "kill", "--all", "-s", "SIGKILL"]);
+    tasks.iter().for_each(|task| task.becomes(Some("STOPPED")));
+    at_once(&["task", "rm"]);
+    assert!(tasks.iter().all(|task| task.status().is_none()));
+    drop(tasks);
+    ends(server);
     nothing_runs();
     before.nothing_left();
 }

@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid,
@@ -26,7 +27,7 @@ pub enum Then {
     Undone(Job, String),
 }
 
-/// An operation whose turn has not come.
+/// An operation whose turn has not come, or that the spawner could not take yet.
 #[derive(Debug)]
 struct Waiting {
     order: Order,
@@ -69,7 +70,14 @@ pub struct Jobs {
     spawner: OwnedFd,
     last: u64,
     running: BTreeMap<u64, Running>,
+    /// In the order in which they came. Each one is a call that a client has open, or an undo.
     waiting: VecDeque<Waiting>,
+    /// Operations for which no helper could be asked.
+    failed: VecDeque<Ended>,
+    /// Whether the last try to ask for a helper must be repeated. Until then no operation begins.
+    held_up: bool,
+    /// What is waited for of the spawner's socket.
+    interest: Interest,
 }
 
 impl Jobs {
@@ -78,8 +86,10 @@ impl Jobs {
     /// # Errors
     /// The socket cannot be waited for.
     pub fn new(spawner: OwnedFd, poll: &Poll) -> io::Result<Self> {
-        poll.add(&spawner, Token::Spawner, Interest::READ)?;
-        Ok(Self { spawner, last: 0, running: BTreeMap::new(), waiting: VecDeque::new() })
+        let interest = Interest::READ;
+        poll.add(&spawner, Token::Spawner, interest)?;
+        let (running, waiting, failed) = (BTreeMap::new(), VecDeque::new(), VecDeque::new());
+        Ok(Self { spawner, last: 0, running, waiting, failed, held_up: false, interest })
     }
 
     /// Whether no operation is under way: then every child that is not known is nobody's.
@@ -92,20 +102,19 @@ impl Jobs {
         self.running.len()
     }
 
-    /// Begins an operation, now or when its turn comes.
-    pub fn begin(&mut self, order: Order, then: Then, poll: &Poll) -> Option<Ended> {
-        if !self.has_room(&order) {
-            self.waiting.push_back(Waiting { order, then });
-            return None;
+    /// Begins an operation, now or when its turn comes. [`Self::begin_next`] tells if there is no helper for it.
+    pub fn begin(&mut self, order: Order, then: Then, poll: &Poll) {
+        match self.held_up || !self.has_room(&order) {
+            true => self.waiting.push_back(Waiting { order, then }),
+            false => self.start(order, then, poll),
         }
-        self.start(order, then, poll)
     }
 
     fn has_room(&self, order: &Order) -> bool {
         turns::has_come(order, self.running.values().map(|running| &running.order))
     }
 
-    fn start(&mut self, order: Order, then: Then, poll: &Poll) -> Option<Ended> {
+    fn start(&mut self, order: Order, then: Then, poll: &Poll) {
         self.last += 1;
         match self.hand_over(self.last, &order, poll) {
             Ok(report) => {
@@ -113,23 +122,62 @@ impl Jobs {
                 let began = Instant::now();
                 let running = Running { order, then, report, incoming, helper: None, began };
                 self.running.insert(self.last, running);
-                None
+            }
+            Err(error) if self.passes(&error, poll) => {
+                self.waiting.push_front(Waiting { order, then });
+                self.held_up = true;
             }
             Err(error) => {
-                Some(Ended { order, then, result: Err(format!("ask for a helper: {error}")) })
+                let result = Err(format!("ask for a helper: {error}"));
+                self.failed.push_back(Ended { order, then, result });
             }
         }
     }
 
+    /// Whether the reason for which no helper could be asked for passes without the caller. What ends a container must not
+    /// fail because much is asked for at once.
+    fn passes(&mut self, error: &io::Error, poll: &Poll) -> bool {
+        match Errno::from_io_error(error) {
+            // The spawner's socket takes some hundred messages. The server is told when the spawner has taken most of them.
+            Some(Errno::AGAIN) => self.wait_for(Interest { write: true, ..Interest::READ }, poll),
+            // The spawner has ended, which the server is told, too.
+            Some(Errno::PIPE | Errno::CONNRESET) => self.wait_for(Interest::READ, poll),
+            // Each operation under way gives its descriptors back.
+            Some(Errno::MFILE | Errno::NFILE) if !self.running.is_empty() => {
+                self.wait_for(Interest::READ, poll)
+            }
+            _ => false,
+        }
+    }
+
+    /// Waits for something else of the spawner's socket. Whether that can be waited for.
+    fn wait_for(&mut self, interest: Interest, poll: &Poll) -> bool {
+        if self.interest != interest {
+            if poll.change(&self.spawner, Token::Spawner, interest).is_err() {
+                return false;
+            }
+            self.interest = interest;
+        }
+        true
+    }
+
+    /// An operation has ended, or something has happened to the spawner's socket.
+    pub fn try_again(&mut self) {
+        self.held_up = false;
+    }
+
     /// Begins the operations whose turn has come. Returns one that got no helper; then the caller asks again.
     pub fn begin_next(&mut self, poll: &Poll) -> Option<Ended> {
-        while let Some(at) = self.waiting.iter().position(|waiting| self.has_room(&waiting.order)) {
+        while !self.held_up
+            && let Some(at) = self.waiting.iter().position(|waiting| self.has_room(&waiting.order))
+        {
             let Waiting { order, then } = self.waiting.remove(at)?;
-            if let Some(ended) = self.start(order, then, poll) {
-                return Some(ended);
-            }
+            self.start(order, then, poll);
         }
-        None
+        if !self.held_up {
+            self.wait_for(Interest::READ, poll);
+        }
+        self.failed.pop_front()
     }
 
     /// When the next helper must have ended.
@@ -192,6 +240,7 @@ impl Jobs {
     pub fn use_spawner(&mut self, spawner: OwnedFd, poll: &Poll) -> io::Result<Vec<Ended>> {
         poll.forget(&self.spawner);
         poll.add(&spawner, Token::Spawner, Interest::READ)?;
+        self.interest = Interest::READ;
         self.spawner = spawner;
         let lost = self.running.iter().filter(|(_, running)| running.helper.is_none());
         let lost: Vec<_> = lost.map(|(number, _)| *number).collect();
@@ -245,35 +294,5 @@ pub fn child(pid: u32) -> io::Result<OwnedFd> {
 }
 
 #[cfg(test)]
-mod tests {
-    use sharedroot_task::Call;
-    use sharedroot_task::messages::task::{DeleteRequest, ExecProcessRequest};
-
-    use super::turns::MOST_OF_ONE;
-    use super::*;
-
-    #[test]
-    fn a_container_that_stops_whoever_enters_it_holds_up_nobody_else() {
-        let poll = Poll::new().unwrap();
-        let (ours, _spawner) =
-            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
-                .unwrap();
-        let mut jobs = Jobs::new(ours, &poll).unwrap();
-        let mut begin = |call: Call| {
-            let order = Order { call, bundle: "/run/b".into() };
-            let then = Then::Undone(Job::default(), String::new());
-            assert!(jobs.begin(order, then, &poll).is_none());
-            (jobs.count(), jobs.waiting.len())
-        };
-        let exec = |id: &str| {
-            Call::Exec(ExecProcessRequest { id: id.to_owned(), ..ExecProcessRequest::default() })
-        };
-        for n in 1..=40 {
-            assert_eq!(begin(exec("a")), (n.min(MOST_OF_ONE), n.saturating_sub(MOST_OF_ONE)));
-        }
-        assert_eq!(begin(exec("b")), (MOST_OF_ONE + 1, 32));
-        let delete = DeleteRequest { id: "a".to_owned(), ..DeleteRequest::default() };
-        assert_eq!(begin(Call::Delete(delete)), (MOST_OF_ONE + 2, 32));
-        assert!(jobs.next_deadline().is_some_and(|at| at > Instant::now()));
-    }
-}
+#[path = "jobs_tests.rs"]
+mod tests;

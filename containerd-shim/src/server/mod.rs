@@ -146,6 +146,7 @@ impl Server {
                 self.apply(effects);
             }
             self.accept_again()?;
+            self.begin_next();
             if let Some(event) = self.publisher.advance(&self.poll) {
                 self.warn(format_args!(
                     "containerd refuses the event {} of container {}",

@@ -15,7 +15,7 @@ pub enum Token {
     Listener,
     /// A child has ended.
     Signals,
-    /// The spawner announces a helper, or has ended.
+    /// The spawner announces a helper, has room for more orders, or has ended.
     Spawner,
     /// containerd's socket for events.
     Events,

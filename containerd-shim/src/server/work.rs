@@ -62,9 +62,7 @@ impl Server {
             Work::Update(_, request) => (Call::Update(*request), Kind::Other),
         };
         let order = self.order(call);
-        let ended = self.jobs.begin(order, Then::Tell(job, kind), &self.poll)?;
-        // The helper could not be asked for: this is told as any other end.
-        self.operation_ended(ended);
+        self.jobs.begin(order, Then::Tell(job, kind), &self.poll);
         None
     }
 
@@ -112,10 +110,8 @@ impl Server {
                 let undo = DeleteRequest { id: call.container().to_owned(), ..Default::default() };
                 let then = Then::Undone(job, how);
                 let order = Order { call: Call::Delete(undo), bundle };
-                match self.jobs.begin(order, then, &self.poll) {
-                    None => return self.finish(None),
-                    Some(Ended { then, .. }) => (job, undone(then, Err("not undone".to_owned()))),
-                }
+                self.jobs.begin(order, then, &self.poll);
+                return self.finish(None);
             }
             (Then::Tell(job, _), Err(how)) => (job, failed(how)),
             (then @ Then::Undone(job, _), result) => {
@@ -129,16 +125,21 @@ impl Server {
         self.finish(Some((job, outcome)));
     }
 
-    /// Tells the state machine what has come of an operation, if that is known now, and begins the next ones.
+    /// Tells the state machine what has come of an operation, if that is known now.
     fn finish(&mut self, done: Option<(Job, Outcome)>) {
         if let Some((job, outcome)) = done {
             let effects = self.tasks.done(job, outcome);
             self.apply(effects);
         }
+        self.jobs.try_again();
+        self.sweep();
+    }
+
+    /// Begins the operations whose turn has come.
+    pub(super) fn begin_next(&mut self) {
         while let Some(ended) = self.jobs.begin_next(&self.poll) {
             self.operation_ended(ended);
         }
-        self.sweep();
     }
 
     /// Takes over a process that a helper has made, with what is kept of it.
@@ -159,7 +160,7 @@ impl Server {
         self.processes.add(pid, target, mem::take(kept), &self.poll)
     }
 
-    /// The spawner announces helpers, or has ended: then there is another one.
+    /// The spawner announces helpers, has room for more orders, or has ended: then there is another one.
     ///
     /// # Errors
     /// There is no other spawner.
@@ -175,6 +176,7 @@ impl Server {
         for ended in lost {
             self.operation_ended(ended);
         }
+        self.jobs.try_again();
         Ok(())
     }
 }

@@ -91,7 +91,7 @@ impl Bases {
                 Changes::Partly(_) | Changes::NowhereToGo => return Err(unsaved()),
             }
         }
-        pool.delete_when_idle(volume)?;
+        pool.delete_when_idle(volume, note.label.as_deref())?;
         self.notes().remove(volume)?;
         Ok(Earlier::Nothing)
     }

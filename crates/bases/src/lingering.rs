@@ -4,18 +4,15 @@
 //! a mounted file system, in the kernel's memory, until the other container closes the descriptor (`deferred.rs` of
 //! `sharedroot-dm`). The engine's rootfs leaves nothing of this kind.
 
-use sharedroot_dm::VolumeName;
+use sharedroot_dm::{MOST_LINGERING, VolumeName};
 
 use crate::bases::Bases;
 use crate::error::RootfsError;
 use crate::not_shared::NotShared;
 
-/// The devices of all containers together. Each takes some 0.4 MB. An engine that restarts a container can give it a new ID
-/// each time (Kubernetes).
-const MOST: usize = 64;
-
 impl Bases {
-    /// Refuses a new snapshot while an earlier one of the same container is still in use, or too many of others.
+    /// Refuses a new snapshot while an earlier one of the same container is still in use, or too many of others. An engine that
+    /// restarts a container can give it a new ID each time (Kubernetes).
     ///
     /// # Errors
     /// [`NotShared::StillInUse`], [`NotShared::ManyInUse`], [`RootfsError::Dm`].
@@ -25,7 +22,7 @@ impl Bases {
             return Err(NotShared::StillInUse { users: own.users() }.into());
         }
         match lingering.first() {
-            Some(first) if lingering.len() >= MOST => {
+            Some(first) if lingering.len() >= MOST_LINGERING => {
                 Err(NotShared::ManyInUse { count: lingering.len(), users: first.users() }.into())
             }
             _ => Ok(()),

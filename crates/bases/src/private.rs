@@ -93,7 +93,7 @@ fn prepare<'b>(
         return Ok(Private { mounted, new: None });
     }
     bases.snapshot_base(image)?;
-    clear_away(bases, place)?;
+    clear_away(bases, label, place)?;
     bases.check_lingering(volume)?;
     note_beginning(bases, image, label, place)?;
     let base = VolumeName::of_base(&image.key);
@@ -211,16 +211,23 @@ fn go_on(
 }
 
 /// Removes an existing snapshot of this name. It has nothing to give back, because [`Bases::settle`] ran before.
-fn clear_away(bases: &Bases, place: Place<'_>) -> Result<(), RootfsError> {
+fn clear_away(
+    bases: &Bases,
+    label: Option<&MountLabel>,
+    place: Place<'_>,
+) -> Result<(), RootfsError> {
     let Place { id, volume, .. } = place;
     let pool = bases.pool()?;
     if pool.volume(volume)?.is_none() {
         return Ok(());
     }
-    if let Some(note) = bases.notes().read(volume)?.filter(|note| !note.is_obsolete()) {
-        let (id, upper) = (id.to_owned(), note.upper);
+    let note = bases.notes().read(volume)?;
+    if let Some(note) = note.as_ref().filter(|note| !note.is_obsolete()) {
+        let (id, upper) = (id.to_owned(), note.upper.clone());
         return Err(RootfsError::Unsaved { id, volume: volume.clone(), upper });
     }
-    pool.delete_when_idle(volume)?;
+    // Without a note: an engine gives a container the same label at each start.
+    let label = note.and_then(|note| note.label).or_else(|| noted(label));
+    pool.delete_when_idle(volume, label.as_deref())?;
     bases.notes().remove(volume)
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use sharedroot_dm::VolumeName;
 use sharedroot_image as image;
+use sharedroot_label::MountLabel;
 use sharedroot_sys::chain::chain;
 use sharedroot_sys::mount::{self, Detached};
 use sharedroot_sys::step::step;
@@ -11,6 +12,7 @@ use sharedroot_sys::step::step;
 use crate::bases::Bases;
 use crate::changes::Tally;
 use crate::error::RootfsError;
+use crate::labels::label_at;
 use crate::note::{Note, named};
 use crate::room::is_full;
 use crate::writeback::{Changes, Mounts, overlay_at};
@@ -94,13 +96,9 @@ pub fn release_private(
     let unmounts = step("take the mount away");
     let snapshot = own_mount(bases, volume, mount_point)?;
     let mut found = Mounts { snapshot, overlay: None };
-    if let Some(snapshot) = &found.snapshot {
-        // Who still uses the root after the deletion of its volume gets errors. A container's own overlay is no ext4.
-        if !snapshot.is_overlay()
-            && let Err(error) = snapshot.become_read_only_on_error()
-        {
-            tracing::warn!("the root at {}: {}", mount_point.display(), chain(&error));
-        }
+    let mut label = None;
+    if found.snapshot.is_some() {
+        label = label_at(mount_point).ok().flatten();
         mount::detach(mount_point)?;
         found.overlay = overlay_at(mount_point)?;
     }
@@ -131,7 +129,7 @@ pub fn release_private(
     };
     let _step = step("delete the snapshot");
     // A mount that leaked into another mount namespace does not keep the container: the log names the mount.
-    pool.delete_when_idle(volume)?;
+    pool.delete_when_idle(volume, label.as_ref().map(MountLabel::as_context))?;
     bases.notes().remove(volume)?;
     Ok(WrittenBack::Changes(changes))
 }

@@ -16,6 +16,7 @@
 //! | `import` | images that no engine has |
 //! | `ext4`, `debugfs`, `e2fsprogs` | the file system of a base, made from that tree |
 //! | `empty` | a file system without files |
+//! | `superblock` | whether a journal must be replayed |
 //! | `shrink` | the file system of a snapshot, made smaller |
 //! | `count`, `usage`, `directory_reads`, `linked` | the walk that counts its files: what they take, and whether a base is made of them |
 //! | `walk`, `tree_digest` | a walk over a whole tree, and the digest of the tree |
@@ -57,6 +58,7 @@ mod overlay_options;
 mod scratch;
 mod shrink;
 mod source;
+mod superblock;
 #[cfg(test)]
 mod testing;
 mod top;
@@ -78,6 +80,7 @@ pub use init_layer::{InitFiles, make_docker_init_files};
 pub use live_restore::live_restore;
 pub use shrink::shrink_filesystem;
 pub use source::{LayerIdentity, Source};
+pub use superblock::needs_replay;
 pub use top::Top;
 pub use tree::{Tree, assemble};
 pub use tree_digest::tree_digest;

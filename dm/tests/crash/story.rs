@@ -259,7 +259,7 @@ fn delete_in_use(site: &Site) -> Result<(), Failed> {
         pool.snapshot(&volume("base"), &volume("three"))?.keep()?;
     }
     let device = pool.activate(&volume("three"))?.device;
-    mounted(site, &device, false, |_| match pool.delete_when_idle(&volume("three"))? {
+    mounted(site, &device, false, |_| match pool.delete_when_idle(&volume("three"), None)? {
         Deleted::Deferred => Ok(()),
         other => Err(format!("a mounted volume is {other:?}").into()),
     })?;

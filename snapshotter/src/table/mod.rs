@@ -24,5 +24,5 @@ mod work;
 pub use changes::{Commit, New};
 pub use connection::Table;
 pub use error::{TableError, What};
-pub use row::{Info, Kind, Row, RowId, Time};
+pub use row::{Info, Kind, Parent, Row, RowId, Time};
 pub use work::{Item, Work};

@@ -1,10 +1,10 @@
 //! A mount that is attached nowhere, and its way to a place.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::CWD;
-use rustix::mount::{FsPickFlags, MoveMountFlags};
+use rustix::mount::MoveMountFlags;
 
 use super::{Attached, MountError};
 
@@ -38,29 +38,6 @@ impl Detached {
         /// OVERLAYFS_SUPER_MAGIC of linux/magic.h.
         const OVERLAY: u64 = 0x794c_7630;
         rustix::fs::fstatfs(&self.0).is_ok_and(|found| found.f_type as u64 == OVERLAY)
-    }
-
-    /// Has the ext4 file system of the mount become read-only at its next error. A process with CAP_SYS_ADMIN may have chosen that
-    /// the host panics (ext4(5), `errors`).
-    ///
-    /// # Errors
-    /// [`MountError::Make`].
-    pub fn become_read_only_on_error(&self) -> Result<(), MountError> {
-        let flags = FsPickFlags::FSPICK_EMPTY_PATH | FsPickFlags::FSPICK_CLOEXEC;
-        let fail = |step: &str| {
-            let (step, what) = (step.to_owned(), PathBuf::from("a mount"));
-            move |cause| MountError::Make {
-                step,
-                fstype: "ext4",
-                what,
-                detail: String::new(),
-                cause,
-            }
-        };
-        let context = rustix::mount::fspick(&self.0, "", flags).map_err(fail("fspick"))?;
-        rustix::mount::fsconfig_set_string(&context, "errors", "remount-ro")
-            .map_err(fail("option errors"))?;
-        rustix::mount::fsconfig_reconfigure(&context).map_err(fail("reconfigure"))
     }
 
     /// Whether the root of the mount is a directory. The root of a bind of a file is a file.

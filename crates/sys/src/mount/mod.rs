@@ -6,6 +6,7 @@
 //! | `overlay` | a new mount of an overlay |
 //! | `bind` | a new mount of what is mounted already |
 //! | `detached` | a mount that is attached nowhere, and its way to a place |
+//! | `shut_down` | an ext4 file system shut down under its users |
 //! | `attached` | a mount at its place, and its removal |
 //! | `namespace` | mount namespaces of this process and of one thread |
 //! | `error` | what failed, and on what |
@@ -34,6 +35,7 @@ mod error;
 mod filesystem;
 mod namespace;
 mod overlay;
+mod shut_down;
 
 pub use attached::{Attached, detach, device_mounted_at};
 pub use bind::{Submounts, bind, bind_volume};
@@ -42,3 +44,4 @@ pub use error::MountError;
 pub use filesystem::{Access, Setting, block_device, empty, tmpfs};
 pub use namespace::{apart, enter_private_namespace};
 pub use overlay::{UpperDirs, layers, long_overlay, overlay, upper_alone, upper_read_only};
+pub use shut_down::shut_down_ext4;
