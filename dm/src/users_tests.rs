@@ -96,7 +96,7 @@ struct Holder(Child);
 
 impl Holder {
     fn of(descriptors: u64, processes: u64) -> Self {
-        const SCRIPT: &str = include_str!("../../tests/fixtures/many_descriptors.pl");
+        const SCRIPT: &str = include_str!("../../tests/fixtures/processes/many_descriptors.pl");
         let mut child = Command::new("prlimit")
             .args([&format!("--nofile={}", most_descriptors()), "perl", "-e", SCRIPT])
             .args([descriptors, processes].map(|number| number.to_string()))

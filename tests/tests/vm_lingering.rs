@@ -185,7 +185,7 @@ struct ManyDescriptors(Child);
 
 impl ManyDescriptors {
     fn and(top: &Path) -> Self {
-        const SCRIPT: &str = include_str!("../fixtures/many_descriptors.pl");
+        const SCRIPT: &str = include_str!("../fixtures/processes/many_descriptors.pl");
         let mut child = Command::new("prlimit")
             .args(["--nofile=500100", "perl", "-e", SCRIPT, "500000", "50"])
             .arg(top)
