@@ -14,7 +14,9 @@ use sharedroot_tests::kernel_view::{identity, mounts_of, root_of};
 use sharedroot_tests::lab::{RUN_DIR, TempDir, wait_for};
 use sharedroot_tests::runtime::Runtime;
 use sharedroot_tests::shim::{ctr, install_program};
-use sharedroot_tests::snapshotter::{Containerd, IMAGE, Snapshotter, Task, bases, collect, import};
+use sharedroot_tests::snapshotter::{
+    Containerd, IMAGE, Snapshotter, Task, bases, collect, import, snapshots,
+};
 
 /// How containers of ctr's get sharedroot: by containerd's own shim, and by ours.
 const WAYS: [[&str; 2]; 2] =
@@ -151,5 +153,38 @@ fn vm_nobody_shuts_a_layer_down() {
     out(&["umount", root]);
     fs::read(format!("/proc/{}/root/usr/bin/redis-server", other.pid())).expect("the base lives");
     drop(other);
+    ctr(&["image", "rm", "--sync", IMAGE]).ok();
+}
+
+/// A view shows the device of the layer itself, which every other view and the base of the layer show, too.
+#[test]
+fn vm_a_view_of_a_layer_is_no_root_with_cap_sys_admin() {
+    let (_snapshotter, _containerd) = (Snapshotter::start(), Containerd::with_snapshotter());
+    import("sharedroot");
+    let list = snapshots(&["ls"]).ok();
+    let rows: Vec<Vec<_>> = list.lines().map(|row| row.split_whitespace().collect()).collect();
+    let is_parent = |key: &str| rows.iter().any(|row| row.len() == 3 && row[1] == key);
+    let top = rows.iter().skip(1).map(|row| row[0]).find(|key| !is_parent(key));
+    let runtime = Runtime::sharedroot();
+    let bundle = Bundle::new(&runtime, &["sleep", "1000"]);
+    let root = bundle.path().join("rootfs");
+    let root = root.to_str().expect("a path of text");
+    let mount = snapshots(&["view", "--target", root, "view", top.expect("a layer")]).ok();
+    out(&["sh", "-c", &mount]);
+    for is_capable in [false, true] {
+        bundle.edit(|config| {
+            config["root"]["readonly"] = json!(true);
+            if is_capable {
+                allow(config, &["CAP_SYS_ADMIN"]);
+            }
+        });
+        let container = runtime.container(format!("view-{is_capable}"));
+        let said = container.call("create", &["--bundle", bundle.str()]);
+        let is_refused = said.status != 0 && said.stderr.contains("has CAP_SYS_ADMIN");
+        assert_eq!(is_refused, is_capable, "{said}");
+        assert_eq!(container.exists(), !is_capable, "{said}");
+    }
+    out(&["umount", root]);
+    snapshots(&["rm", "view"]).ok();
     ctr(&["image", "rm", "--sync", IMAGE]).ok();
 }

@@ -1,9 +1,10 @@
 //! Shrinks the file system of a new snapshot before its first mount. The size of a container bounds its device, and so what the
 //! container can take of the pool.
 //!
-//! resize2fs reads what the module `ext4` made, and nothing that a container wrote. The files of a base and its journal lie at
-//! the front, so resize2fs changes little more than group descriptors and bitmaps, in a few blocks of the pool. If an earlier
-//! version made the base, its journal may lie in the middle, and resize2fs moves the journal.
+//! resize2fs reads what the module `ext4` made, or a layer of the snapshotter's, and nothing that a container wrote. The files of a
+//! base and its journal lie at the front, so resize2fs changes little more than group descriptors and bitmaps, in a few blocks of
+//! the pool. If an earlier version made the base, its journal may lie in the middle, and resize2fs moves the journal. The kernel put
+//! the files of a layer anywhere, and resize2fs moves those that lie behind the new end.
 
 use std::fs::File;
 use std::io;
