@@ -9,7 +9,6 @@ use sharedroot_task::Code;
 use crate::key::BadName;
 use crate::own_mounts::OwnMountError;
 use crate::table::TableError;
-use crate::whole::NotWhole;
 
 /// A failed call.
 #[derive(Debug, thiserror::Error)]
@@ -164,4 +163,15 @@ fn of_table(error: &TableError) -> Code {
         | TableError::Newer { .. }
         | TableError::Value { .. } => Code::Internal,
     }
+}
+
+/// What is wrong with a file system.
+#[derive(Debug, thiserror::Error)]
+pub enum NotWhole {
+    /// The kernel cannot replay its journal.
+    #[error(transparent)]
+    Replay(#[from] MountError),
+    /// e2fsck finds errors.
+    #[error(transparent)]
+    Check(MakeError),
 }

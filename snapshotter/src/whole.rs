@@ -16,19 +16,8 @@ use sharedroot_format::base::JOURNAL_BLOCKS;
 use sharedroot_image::{MakeError, check_filesystem, needs_replay};
 use sharedroot_sys::mount::{self, Access, MountError, Setting};
 
-use crate::error::Error;
+use crate::error::{Error, NotWhole};
 use crate::table::RowId;
-
-/// What is wrong with a file system.
-#[derive(Debug, thiserror::Error)]
-pub enum NotWhole {
-    /// The kernel cannot replay its journal.
-    #[error(transparent)]
-    Replay(#[from] MountError),
-    /// e2fsck finds errors.
-    #[error(transparent)]
-    Check(MakeError),
-}
 
 /// The rows whose volumes this process made, until they are sealed or deleted.
 #[derive(Debug, Default)]

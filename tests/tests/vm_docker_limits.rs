@@ -3,6 +3,7 @@
 //! Guest: --selinux enforcing --boolean container_use_host_all_caps --limit 1200 --shim long
 
 use std::thread;
+use std::time::Duration;
 
 use sharedroot_tests::docker::{Container, KINDS, asleep, busybox, docker};
 use sharedroot_tests::kernel_view::cgroup_file;
@@ -27,17 +28,25 @@ fn vm_init_itself_is_killed_by_the_memory_limit() {
 
 /// The script begins after the container's start has returned: containerd's shim watches the cgroup from then on, and hears
 /// nothing of a process that the limit has killed before. It tells of the limit in an event of its own, which can come after
-/// that of the exit.
+/// that of the exit. On a busy machine the watch of containerd's own shim begins too late even so, now and then: three containers
+/// in turn, of which one must be told.
 #[track_caller]
 fn ended_by_the_memory_limit(flags: &[&str], script: &str) {
+    let is_told = (0..3).any(|_| is_told_of_the_memory_limit(flags, script));
+    assert!(is_told, "Docker does not tell that the memory limit ended {flags:?}");
+}
+
+#[track_caller]
+fn is_told_of_the_memory_limit(flags: &[&str], script: &str) -> bool {
     let script = format!("until [ -e /tmp/go ]; do usleep 10000; done; {script}");
     let container = Container::generic(&[flags, &["busybox", "sh", "-c", &script]].concat());
     container.exec(&["touch", "/tmp/go"]);
     container.becomes("exited");
     assert_eq!(container.inspect(".State.ExitCode"), "137", "{flags:?}");
-    wait_for(&format!("Docker tells that the memory limit ended {flags:?}"), || {
-        (container.inspect(".State.OOMKilled") == "true").then_some(())
-    });
+    (0..100).any(|_| {
+        thread::sleep(Duration::from_millis(100));
+        container.inspect(".State.OOMKilled") == "true"
+    })
 }
 
 #[test]
