@@ -96,23 +96,25 @@ impl Container {
         needs: &Needs,
         rootfs: &Rootfs,
     ) -> Result<(), LifecycleError> {
-        let given = self.bases.layer_at(&bundle.root);
+        if !needs.overlay() {
+            return Ok(());
+        }
+        let given = || self.bases.layer_at(&bundle.root);
         let why = match rootfs {
-            Rootfs::Snapshot { .. } => match given {
-                Some(LayerRoot::Own { is_sealed: true, .. }) => "the root is a view of a layer",
-                _ => return Ok(()),
-            },
-            Rootfs::NotShared { why }
-                if self.bases.base_at(&bundle.root).is_some()
-                    || matches!(given, Some(LayerRoot::Shared(_))) =>
-            {
-                why
+            Rootfs::Snapshot { .. } => {
+                let is_view = matches!(given(), Some(LayerRoot::Own { is_sealed: true, .. }));
+                is_view.then_some("the root is a view of a layer")
             }
-            _ => return Ok(()),
+            Rootfs::NotShared { why } => {
+                let is_base = self.bases.base_at(&bundle.root).is_some()
+                    || matches!(given(), Some(LayerRoot::Shared(_)));
+                is_base.then_some(why.as_str())
+            }
+            Rootfs::Shared { .. } | Rootfs::Private { .. } => None,
         };
-        match needs.overlay() {
-            true => Err(LifecycleError::OnBase { id: self.id.clone(), why: why.to_owned() }),
-            false => Ok(()),
+        match why {
+            Some(why) => Err(LifecycleError::OnBase { id: self.id.clone(), why: why.to_owned() }),
+            None => Ok(()),
         }
     }
 
