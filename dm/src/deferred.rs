@@ -34,7 +34,7 @@ use crate::users::Users;
 
 /// The most devices of deleted volumes with which a caller may make another volume that a container gets. Each takes some
 /// 0.4 MB of the kernel's memory, which belongs to no container.
-pub const MOST_LINGERING: usize = 64;
+const MOST_LINGERING: usize = 64;
 
 /// A device that has lost its deleted volume, and that somebody still has open.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +47,13 @@ pub struct Lingering {
 }
 
 impl Lingering {
+    /// How many devices there are, and who has the first one open, if there are so many that no container may get another volume.
+    #[must_use]
+    pub fn too_many(all: &[Self]) -> Option<(usize, Users)> {
+        let first = all.first().filter(|_| all.len() >= MOST_LINGERING)?;
+        Some((all.len(), first.users()))
+    }
+
     /// Who has the device open. The search takes up to about a second.
     #[must_use]
     pub fn users(&self) -> Users {

@@ -86,7 +86,7 @@ mod volume_device;
 mod volumes;
 
 pub use config::{Backing, PoolConfig};
-pub use deferred::{Lingering, MOST_LINGERING};
+pub use deferred::Lingering;
 pub use delete::Deleted;
 pub use error::Error;
 pub use kernel::KernelError;

@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustix::fs::{Mode, OFlags};
 use sharedroot_bases::{Bases, fit};
 use sharedroot_dm::{
-    ActiveVolume, Bytes, Error as DmError, MOST_LINGERING, NewVolume, Pool, Sealed, VolumeName,
+    ActiveVolume, Bytes, Error as DmError, Lingering, NewVolume, Pool, Sealed, VolumeName,
 };
 use sharedroot_format::TableTag;
 use sharedroot_image::{make_docker_init_files, make_empty_filesystem};
@@ -276,12 +276,9 @@ impl Volumes {
     /// # Errors
     /// [`Error::ManyInUse`], [`Error::Dm`].
     pub fn check_lingering(&self) -> Result<(), Error> {
-        let lingering = self.pool()?.lingering()?;
-        match lingering.first() {
-            Some(first) if lingering.len() >= MOST_LINGERING => {
-                Err(Error::ManyInUse { count: lingering.len(), users: first.users() })
-            }
-            _ => Ok(()),
+        match Lingering::too_many(&self.pool()?.lingering()?) {
+            Some((count, users)) => Err(Error::ManyInUse { count, users }),
+            None => Ok(()),
         }
     }
 

@@ -4,7 +4,7 @@
 //! a mounted file system, in the kernel's memory, until the other container closes the descriptor (`deferred.rs` of
 //! `sharedroot-dm`). The engine's rootfs leaves nothing of this kind.
 
-use sharedroot_dm::{MOST_LINGERING, VolumeName};
+use sharedroot_dm::{Lingering, VolumeName};
 
 use crate::bases::Bases;
 use crate::error::RootfsError;
@@ -21,11 +21,9 @@ impl Bases {
         if let Some(own) = lingering.iter().find(|one| one.was.as_ref() == Some(volume)) {
             return Err(NotShared::StillInUse { users: own.users() }.into());
         }
-        match lingering.first() {
-            Some(first) if lingering.len() >= MOST_LINGERING => {
-                Err(NotShared::ManyInUse { count: lingering.len(), users: first.users() }.into())
-            }
-            _ => Ok(()),
+        match Lingering::too_many(&lingering) {
+            Some((count, users)) => Err(NotShared::ManyInUse { count, users }.into()),
+            None => Ok(()),
         }
     }
 }
