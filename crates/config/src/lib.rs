@@ -1,6 +1,7 @@
 //! The configuration: `/etc/sharedroot/config.toml`, and variables of the environment that win over it. Every key has a
 //! default. An unknown key is an error.
 
+pub mod annotations;
 mod bases;
 mod keys;
 mod layers;

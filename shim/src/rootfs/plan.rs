@@ -8,11 +8,7 @@ use sharedroot_image::{Image, Source, Unidentified};
 use sharedroot_sys::chain::chain;
 
 use crate::config::Size;
-
-/// The annotation that turns sharing off, or asks for a snapshot.
-const MODE: &str = "dev.sharedroot.mode";
-/// The annotation for the size of a private rootfs.
-const SIZE: &str = "dev.sharedroot.size";
+use crate::config::annotations::{MODE, SIZE};
 
 /// A user's annotation has a wrong form, or cannot be honoured.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]

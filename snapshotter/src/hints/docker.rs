@@ -9,14 +9,14 @@ use std::path::Path;
 use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use sharedroot_config::annotations::{MODE, SIZE};
 use sharedroot_format::json;
 
-use super::{Facts, MODE, SIZE, Wish};
+use super::{Facts, SHIM, Wish};
 use crate::key::is_docker_id;
 
-/// The runtime's name that `sharedroot install docker` gives, and the beginning of the name of containerd's shim of ours.
+/// The runtime's name that `sharedroot install docker` gives.
 const OURS: &str = "sharedroot";
-const SHIM: &str = "io.containerd.sharedroot.";
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]

@@ -23,11 +23,9 @@ pub use containerd::Containerd;
 
 use crate::key::{Key, Space};
 
-/// The annotation that turns sharing off, or asks for a root of the container's own (`docs/operation.md`).
-const MODE: &str = "dev.sharedroot.mode";
-/// The annotation for the size of a writable root.
-const SIZE: &str = "dev.sharedroot.size";
-/// containerd's label for the same.
+/// The beginning of the name of containerd's shim of ours.
+const SHIM: &str = "io.containerd.sharedroot.";
+/// containerd's label for the size of a snapshot.
 const MAX_SIZE: &str = "containerd.io/snapshot/max-size";
 
 /// What a container wants of its root.

@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Deserialize;
+use sharedroot_config::annotations::{MODE, SIZE};
 use sharedroot_format::json;
 use sharedroot_task::messages::containers::{Container, Runtime};
 use sharedroot_task::messages::options::runc;
 
-use super::{Facts, MODE, SIZE, Wish};
+use super::{Facts, SHIM, Wish};
 
-/// The beginning of the name of containerd's shim of ours.
-const SHIM: &str = "io.containerd.sharedroot.";
 /// The name of our runtime's program, which containerd's shim of runc can execute.
 const PROGRAM: &str = "sharedroot";
 /// The largest configuration that is read.
