@@ -121,6 +121,17 @@ fn write_files(dir: &Path) {
     }
 }
 
+/// A snapshot with files is committed, and the power goes before it is flushed.
+#[track_caller]
+fn commit_and_cut(disks: &mut OnDisks, name: &str, key: &str) {
+    snapshots(&["prepare", key]).ok();
+    let dir = mounts(key);
+    write_files(&dir.0);
+    disks.lose();
+    snapshots(&["commit", name, key]).ok();
+    disks.power_cut(&dir.0);
+}
+
 /// The devices of layers, without those that have no table.
 fn active_layers() -> Vec<String> {
     let devices = out(&["dmsetup", "ls"]);
@@ -134,12 +145,7 @@ fn vm_a_layer_that_a_power_cut_has_cut_short_is_refused() {
     let mut disks = OnDisks::new();
     let containerd = Containerd::with_snapshotter();
     // An image is unpacked without a journal.
-    snapshots(&["prepare", "extract-1"]).ok();
-    let dir = mounts("extract-1");
-    write_files(&dir.0);
-    disks.lose();
-    snapshots(&["commit", "layer", "extract-1"]).ok();
-    disks.power_cut(&dir.0);
+    commit_and_cut(&mut disks, "layer", "extract-1");
 
     assert_eq!(list(), [("layer".to_owned(), "Committed".to_owned())]);
     for words in
@@ -170,12 +176,7 @@ fn vm_the_journal_of_a_committed_snapshot_is_replayed() {
     let none = NoPool::at_first();
     let mut disks = OnDisks::new();
     let containerd = Containerd::with_snapshotter();
-    snapshots(&["prepare", "key"]).ok();
-    let dir = mounts("key");
-    write_files(&dir.0);
-    disks.lose();
-    snapshots(&["commit", "name", "key"]).ok();
-    disks.power_cut(&dir.0);
+    commit_and_cut(&mut disks, "name", "key");
 
     snapshots(&["view", "view", "name"]).ok();
     let device = snapshots(&["mounts", "/mnt", "view"]).ok();
