@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{CWD, FileType, Mode, XattrFlags};
+use rustix::fs::{Advice, CWD, FallocateFlags, FileType, Mode, XattrFlags};
 use serde_json::json;
 use sharedroot_tests::command::{out, run, unique_name};
 use sharedroot_tests::kept::{end, go_down, notes, nothing_is_kept, root, snapshots};
@@ -297,6 +297,46 @@ fn vm_a_reboot_loses_nothing() {
     nothing_is_kept();
     fs::rename(&aside, store).unwrap();
     bundle.mount();
+}
+
+/// A file that is written up to here, and allocated up to twice of it, with none of its pages in memory.
+fn half_written(path: &Path) {
+    let file = File::create(path).unwrap();
+    rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, 2 * WRITTEN).unwrap();
+    file.write_all_at(&vec![1; usize::try_from(WRITTEN).unwrap()], 0).unwrap();
+    file.sync_all().unwrap();
+    rustix::fs::fadvise(&file, 0, None, Advice::DontNeed).unwrap();
+}
+
+const WRITTEN: u64 = 5 << 20;
+
+/// Databases and logs have such files. Of their space nobody can say once and for all whether it is data or a hole.
+#[test]
+fn vm_space_that_is_allocated_and_not_written_keeps_no_container_from_its_end() {
+    only_in_lab();
+    let _config = small_bases();
+    let (runtime, image) = (Runtime::sharedroot(), Image::new());
+    let bundle = writable(&image, &runtime);
+    half_written(Path::new(&format!("{}/of-the-engine", bundle.rootfs)));
+    let container = runtime.start(&bundle);
+    let top = root(&container);
+    half_written(&top.join("of-the-container"));
+    let is_whole = |path: &Path| {
+        let found = fs::read(path).unwrap();
+        let (data, rest) = found.split_at(usize::try_from(WRITTEN).unwrap());
+        assert!(data.iter().all(|byte| *byte == 1), "{}", path.display());
+        assert!(
+            rest.len() == data.len() && rest.iter().all(|byte| *byte == 0),
+            "{}",
+            path.display()
+        );
+    };
+    is_whole(&top.join("of-the-engine"));
+    container.cmd("delete", &["--force"]).limit(Duration::from_secs(60)).run().ok();
+    for name in ["of-the-engine", "of-the-container"] {
+        is_whole(&Path::new(&bundle.rootfs).join(name));
+    }
+    nothing_is_kept();
 }
 
 #[test]

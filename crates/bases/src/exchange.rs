@@ -206,10 +206,13 @@ impl Bases {
         changes::bring_in(upper.as_fd(), merged.as_fd(), snapshot, &spill).map(drop).map_err(
             |source| {
                 let id = id.to_owned();
-                // The engine's root holds more than a snapshot has room for.
-                match source.source == Errno::NOSPC {
-                    true => NotShared::BringIn { id, source }.into(),
-                    false => RootfsError::BringIn { id, source },
+                match source.source {
+                    // The engine's root holds more than a snapshot has room for, or a file of which ext4 has no such size or
+                    // no such number of names.
+                    Errno::NOSPC | Errno::FBIG | Errno::MLINK => {
+                        NotShared::BringIn { id, source }.into()
+                    }
+                    _ => RootfsError::BringIn { id, source },
                 }
             },
         )

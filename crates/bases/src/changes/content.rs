@@ -5,17 +5,26 @@ use std::os::fd::BorrowedFd;
 use rustix::fs::{FallocateFlags, SeekFrom};
 use rustix::io::Errno;
 
+use super::allowance::Allowance;
+
 /// The number of bytes in one read.
 const CHUNK: usize = 1 << 20;
+/// The number of bytes in a page of memory, or a part of it.
+const PAGE: u64 = 4096;
 
-/// Two buffers of a chunk, allocated once.
-#[derive(Debug, Default)]
+/// Two buffers of a chunk, allocated once, and what may still be written.
+#[derive(Debug)]
 pub(super) struct Buffers {
     from: Vec<u8>,
     to: Vec<u8>,
+    pub(super) allowance: Allowance,
 }
 
 impl Buffers {
+    pub(super) fn new(allowance: Allowance) -> Self {
+        Self { from: Vec::new(), to: Vec::new(), allowance }
+    }
+
     /// Whether two files of `size` bytes have the same content.
     pub(super) fn same(
         &mut self,
@@ -29,9 +38,7 @@ impl Buffers {
             at = of_from.data(at, size)?.min(of_to.data(at, size)?);
             // Not beyond the next hole of both: a container gets a hole of any size for nothing, and reading it costs the host.
             let hole = of_from.hole(at, size)?.max(of_to.hole(at, size)?);
-            let end = size.min(at + CHUNK as u64);
-            // A file that became shorter has no end of its data behind `at`.
-            let end = if hole > at { hole.min(end) } else { end };
+            let end = hole.min(at + CHUNK as u64);
             if !self.alike(from, to, at, end)? {
                 return Ok(false);
             }
@@ -64,6 +71,7 @@ impl Buffers {
                 self.alike(from, to, begin, end)?
             };
             if !alike {
+                self.allowance.write(end - begin)?;
                 write(to, &self.from, begin)?;
             }
             at = end;
@@ -133,6 +141,9 @@ fn clear(file: BorrowedFd<'_>, at: u64, end: u64) -> Result<(), Errno> {
 
 /// Where a file has data and holes. To find data, the kernel passes each piece of the file that was allocated and not written
 /// (fallocate(2)); a container can make millions of them. So what the kernel has found is asked again only behind it.
+///
+/// A page of such a piece is data while it is in memory, and a hole else: what the kernel says of one place changes by a read
+/// nearby, and by want of memory.
 #[derive(Debug)]
 struct Layout<'f> {
     file: BorrowedFd<'f>,
@@ -140,7 +151,7 @@ struct Layout<'f> {
     hole: Found,
 }
 
-/// The next data or hole: there is none from `asked` up to `at`.
+/// The next data or hole: there was none from `asked` up to `at`. Whether `at` itself is still one is asked again.
 #[derive(Debug, Clone, Copy)]
 struct Found {
     asked: u64,
@@ -153,7 +164,7 @@ impl Found {
 
     /// The next one at or after `at`. Asks if this is not known.
     fn next(&mut self, at: u64, ask: impl FnOnce() -> Result<u64, Errno>) -> Result<u64, Errno> {
-        if !(self.asked..=self.at).contains(&at) {
+        if !(self.asked..self.at).contains(&at) {
             *self = Self { asked: at, at: ask()? };
         }
         Ok(self.at)
@@ -177,13 +188,15 @@ impl<'f> Layout<'f> {
         Ok(found.min(end))
     }
 
-    /// The offset of the next hole after `at`, at most `end`.
+    /// The offset of the next hole after `at`, where data is; at most `end`.
     fn hole(&mut self, at: u64, end: u64) -> Result<u64, Errno> {
         let found =
             self.hole.next(at, || match rustix::fs::seek(self.file, SeekFrom::Hole(at)) {
                 Err(Errno::NXIO | Errno::INVAL) => Ok(u64::MAX),
                 found => found,
             })?;
+        // What was data a moment ago is a hole now. It is read as data, so that each question brings the caller further.
+        let found = if found > at { found } else { at.saturating_add(PAGE) };
         Ok(found.min(end))
     }
 }
@@ -205,10 +218,10 @@ mod tests {
             (found.next(at, ask).unwrap(), asked.get())
         };
         assert_eq!(next(0, 1 << 30), (1 << 30, 1));
-        for at in (0..=1 << 30).step_by(1 << 12) {
+        for at in (0..1 << 30).step_by(1 << 12) {
             assert_eq!(next(at, 0), (1 << 30, 1), "{at}");
         }
-        assert_eq!(next((1 << 30) + 1, 1 << 31), (1 << 31, 2));
+        assert_eq!(next(1 << 30, 1 << 31), (1 << 31, 2), "what was there may have gone");
         assert_eq!(next(5, 7), (7, 3), "what lies before was never known");
     }
 }

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
+use super::allowance::copying;
 use super::attributes::{Attributes, is_finished, is_of_a_layer};
 use super::content::Buffers;
 use super::error::{Failed, doing};
@@ -52,7 +53,7 @@ pub(super) fn make(
                     let left = |failed: Failed| failed.with_part(part);
                     if !same {
                         rewrite(to, name, (node, &other), buffers)
-                            .map_err(doing("write"))
+                            .map_err(copying("write"))
                             .map_err(left)?;
                     }
                     return Ok(attributes.give(&other).map_err(left)? || !same);
@@ -64,7 +65,8 @@ pub(super) fn make(
     if is_whiteout(&node.stat) {
         return Err(Failed::not_in_an_overlay("make the device 0:0"));
     }
-    create(to, name, node, buffers).map_err(doing("make"))?;
+    buffers.allowance.make()?;
+    create(to, name, node, buffers).map_err(copying("make"))?;
     let made = Node::named(to, name).map_err(doing("open"))?;
     attributes.give(&made).map_err(|failed| failed.with_part(attributes.rights_of_part(None)))?;
     Ok(true)

@@ -11,6 +11,7 @@ use std::time::Duration;
 use rustix::fs::{CWD, FileType, Mode, XattrFlags};
 use tempfile::TempDir;
 
+use super::allowance::Allowance;
 use super::attributes::Attributes;
 use super::content::Buffers;
 use super::entry::{create, rewrite};
@@ -137,7 +138,7 @@ impl Trees {
         let (from, to, name) = (self.open("from"), self.open("to"), c"file");
         let wanted = Node::named(from.as_fd(), name).unwrap();
         let attributes = Attributes::of(&wanted).unwrap();
-        let mut buffers = Buffers::default();
+        let mut buffers = Buffers::new(Allowance::NO_BOUND);
         match before {
             Before::Nothing => create(to.as_fd(), name, &wanted, &mut buffers).unwrap(),
             Before::Content => {}

@@ -20,6 +20,7 @@
 //! nothing but directories and regular files, except by `O_PATH`. Depth takes heap and no stack. Each step can be repeated, so
 //! a walk that was interrupted starts again from the beginning.
 
+mod allowance;
 mod attributes;
 mod content;
 mod cursor;

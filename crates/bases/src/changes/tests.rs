@@ -5,12 +5,16 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use proptest::prelude::*;
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, Timespec, Timestamps, XattrFlags};
+use rustix::fs::{
+    Advice, AtFlags, CWD, FallocateFlags, Mode, OFlags, Timespec, Timestamps, XattrFlags,
+};
 use rustix::io::Errno;
 use tempfile::TempDir;
 
+use super::allowance::Allowance;
 use super::pending::Pending;
 use super::*;
 
@@ -225,6 +229,37 @@ fn read_by(what: &dyn Fn()) -> u64 {
     read() - before
 }
 
+/// Space that was allocated and not written is a hole, but for pages of it that are in memory: a read nearby brings some in.
+#[test]
+fn space_that_was_allocated_and_not_written_is_passed() {
+    const MIB: u64 = 1 << 20;
+    for (written, size) in [(4096, 8192), (4096, MIB), (10 * MIB, 64 * MIB)] {
+        for theirs in ["nothing", "zeros", "other"] {
+            let trees = Trees::new();
+            let from = File::create(trees.from().join("f")).unwrap();
+            let data = vec![1; usize::try_from(written).unwrap()];
+            fs::File::set_len(&from, size).unwrap();
+            rustix::fs::fallocate(&from, FallocateFlags::empty(), 0, size).unwrap();
+            from.write_all_at(&data, 0).unwrap();
+            if theirs != "nothing" {
+                let to = File::create(trees.to().join("f")).unwrap();
+                to.set_len(size).unwrap();
+                to.write_all_at(if theirs == "other" { b"other" } else { &[0] }, size - 5).unwrap();
+            }
+            from.sync_all().unwrap();
+            rustix::fs::fadvise(&from, 0, None, Advice::DontNeed).unwrap();
+            let (ended, end) = std::sync::mpsc::channel();
+            std::thread::spawn(move || {
+                trees.carry();
+                ended.send(fs::read(trees.to().join("f")).unwrap()).unwrap();
+            });
+            let found = end.recv_timeout(Duration::from_secs(60)).expect("the walk ends");
+            assert!(found.starts_with(&data) && found.len() as u64 == size, "{written} of {size}");
+            assert!(found[data.len()..].iter().all(|byte| *byte == 0), "{written} of {size}");
+        }
+    }
+}
+
 /// Blocks with holes between them cost a container little. To read the holes would cost the host much, at every stop.
 #[test]
 fn holes_between_many_blocks_are_not_read() {
@@ -334,12 +369,42 @@ fn linked(trees: &Trees, files: usize) {
     }
 }
 
-fn carry_bounded(trees: &Trees, (bound, steps): (usize, u64)) -> Tally {
+fn carry_with(trees: &Trees, bounds: impl FnOnce(Walk<'_>) -> Walk<'_>) -> Tally {
     let (from, to) = (File::open(trees.from()).unwrap(), File::open(trees.to()).unwrap());
     let (moved, store) = (&Times::default(), to.as_fd());
     let find = Find::Changed { base: &|| None, moved, written: None, store };
-    let walk = Walk::new(from.as_fd(), to.as_fd(), find, &spill).unwrap();
-    walk.bounded(bound, steps).run().unwrap()
+    bounds(Walk::new(from.as_fd(), to.as_fd(), find, &spill).unwrap()).run().unwrap()
+}
+
+fn carry_bounded(trees: &Trees, (bound, steps): (usize, u64)) -> Tally {
+    carry_with(trees, |walk| walk.bounded(bound, steps))
+}
+
+/// A process that moves a file to where the walk comes next shows the walk one file many times.
+#[test]
+fn what_is_more_than_a_root_can_hold_is_left_out() {
+    let makes = |bytes, inodes| {
+        let trees = Trees::new();
+        for n in 0..3 {
+            let dir = trees.from().join(format!("d{n}"));
+            fs::create_dir(&dir).unwrap();
+            fs::write(dir.join("f"), [1; 1000]).unwrap();
+        }
+        let left_out =
+            carry_with(&trees, |walk| walk.allowed(Allowance::new(bytes, inodes))).left_out;
+        if let Some(first) = left_out.first.first() {
+            let said = format!("{first}: {}", first.source);
+            assert!(
+                said.contains("as much as a whole root can hold") && said.contains("/d"),
+                "{said}"
+            );
+        }
+        (left_out.count, show(&trees.from()).len() - show(&trees.to()).len())
+    };
+    assert_eq!(makes(3000, 6), (0, 0));
+    assert_eq!(makes(2999, 6), (1, 1), "the bytes of two files");
+    assert_eq!(makes(3000, 5), (1, 1), "three directories and two files");
+    assert_eq!(makes(3000, 2), (3, 4), "two directories, into which nothing comes");
 }
 
 #[test]

@@ -12,6 +12,7 @@ use std::os::fd::BorrowedFd;
 use rustix::io::Errno;
 
 use super::Tally;
+use super::allowance::Allowance;
 use super::content::Buffers;
 use super::cursor::Cursor;
 use super::entry;
@@ -61,7 +62,12 @@ impl<'a> Walk<'a> {
                 Find::Changed { .. } => LookedAt::All,
                 Find::Named { .. } => LookedAt::Some,
             }),
-            buffers: Buffers::default(),
+            buffers: Buffers::new(match find {
+                Find::Changed { .. } => {
+                    Allowance::of(from).map_err(ChangeError::at("stat", "/"))?
+                }
+                Find::Named { .. } => Allowance::NO_BOUND,
+            }),
             tally: Tally::default(),
         })
     }
@@ -70,6 +76,12 @@ impl<'a> Walk<'a> {
     #[cfg(test)]
     pub(super) fn bounded(mut self, bound: usize, steps: u64) -> Self {
         self.links = Links::bounded(LookedAt::All, bound, steps);
+        self
+    }
+
+    #[cfg(test)]
+    pub(super) fn allowed(mut self, allowance: Allowance) -> Self {
+        self.buffers = Buffers::new(allowance);
         self
     }
 

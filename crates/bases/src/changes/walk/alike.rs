@@ -26,6 +26,7 @@ impl Walk<'_> {
             Some(_) => remove(to, name, &mut self.pending).map_err(doing("replace"))?,
             None => {}
         }
+        self.buffers.allowance.make()?;
         let private = Mode::from_raw_mode(0o700);
         rustix::fs::mkdirat(to, name, private).map_err(doing("make the directory"))?;
         self.tally.changes += 1;
