@@ -51,20 +51,18 @@ fn vm_the_terminal_of_a_container() {
 
 #[test]
 fn vm_the_terminal_of_an_exec() {
-    for kind in KINDS {
-        for flags in [&["--interactive", "--tty"][..], &[]] {
-            let words = [kind, flags, &["debian", "sleep", "1000"]].concat();
-            let [runc, ours] = ["runc", "sharedroot"].map(|name| Container::run_with(name, &words));
-            for user in ["--user=0", "--user=1000:5"] {
-                // Of a user su asks for a password.
-                for command in COMMANDS.iter().filter(|c| c[0] != "su" || user == "--user=0") {
-                    let what = format!("{kind:?} {flags:?} {user} {command:?}");
-                    beside_runc(&what, |runtime| {
-                        let id = if runtime == "runc" { &runc.id } else { &ours.id };
-                        let exec = [&["exec", "--tty", user, id][..], *command].concat();
-                        plain(seen(&docker(&exec)))
-                    });
-                }
+    for (kind, flags) in KINDS.into_iter().zip([&["--interactive", "--tty"][..], &[]]) {
+        let words = [kind, flags, &["debian", "sleep", "1000"]].concat();
+        let [runc, ours] = ["runc", "sharedroot"].map(|name| Container::run_with(name, &words));
+        for user in ["--user=0", "--user=1000:5"] {
+            // Of a user su asks for a password.
+            for command in COMMANDS.iter().filter(|c| c[0] != "su" || user == "--user=0") {
+                let what = format!("{kind:?} {flags:?} {user} {command:?}");
+                beside_runc(&what, |runtime| {
+                    let id = if runtime == "runc" { &runc.id } else { &ours.id };
+                    let exec = [&["exec", "--tty", user, id][..], *command].concat();
+                    plain(seen(&docker(&exec)))
+                });
             }
         }
     }

@@ -282,7 +282,7 @@ fn vm_a_container_that_could_not_start_can_be_removed() {
 fn vm_many_at_once() {
     let containers: Vec<_> = std::thread::scope(|scope| {
         let start = |n: usize| move || started(KINDS[n % 2]);
-        let threads: Vec<_> = (0..20).map(|n| scope.spawn(start(n))).collect();
+        let threads: Vec<_> = (0..12).map(|n| scope.spawn(start(n))).collect();
         threads.into_iter().map(|thread| thread.join().expect("docker run")).collect()
     });
     for container in &containers {

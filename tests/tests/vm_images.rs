@@ -18,7 +18,8 @@ use sharedroot_tests::lab::{TempDir, only_in_lab, wait_for};
 use sharedroot_tests::layout::Layout;
 use sharedroot_tests::tree::{OverlayView, differences, list, seconds, without_daemons};
 
-const IMAGES: [&str; 7] = ["pause", "busybox", "debian", "python", "redis", "nginx", "awkward"];
+/// The blocks of nginx are compared in `vm_images_equal`, and redis is as nginx is: a layer of its own on debian.
+const IMAGES: [&str; 5] = ["pause", "busybox", "debian", "python", "awkward"];
 
 fn image(words: &[&str]) -> Output {
     only_in_lab();
@@ -52,7 +53,7 @@ fn time(stat: &Metadata) -> String {
 }
 
 #[test]
-fn vm_every_image_of_the_lab_is_what_overlay_shows() {
+fn vm_an_image_is_what_overlay_shows() {
     for name in IMAGES {
         let (dir, tar) = saved(name);
         let key = image(&["import", &tar, &format!("lab/{name}")]).ok();

@@ -27,7 +27,6 @@ fn make(image: &str, first: bool) -> String {
     }
     let dir = TempDir::new("saved");
     let tar = format!("{}/image.tar", dir.str());
-    // A gigabyte of zeros is a gigabyte for Docker.
     let long = Duration::from_secs(600);
     Cmd::new("docker").args(&["save", "--output", &tar, image]).limit(long).run().ok();
     Cmd::new("sharedroot").args(&["image", "import", &tar]).limit(long).run().ok()
@@ -36,7 +35,7 @@ fn make(image: &str, first: bool) -> String {
 #[test]
 fn vm_two_machines_make_the_same_blocks() {
     only_in_lab();
-    let _config = Replaced::with(CONFIG, "[base]\nsize = \"1G\"\n");
+    let _config = Replaced::with(CONFIG, "[base]\nsize = \"512M\"\n");
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("the boot's ID");
     let before: Option<Value> = Path::new(FIRST)
         .exists()

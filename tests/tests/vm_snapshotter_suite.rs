@@ -44,14 +44,14 @@ fn result(line: &str) -> Option<(String, String)> {
 fn vm_containerds_tests_of_a_snapshotter_pass() {
     only_in_lab();
     let before = Census::take().of("mount");
-    let control = run("REFERENCE", "native");
-    assert!(
-        control.values().all(|result| result == "PASS"),
-        "the native snapshotter: {control:#?}"
-    );
-    let _config = on_devices();
+    let config = on_devices();
+    // The native snapshotter has no pool, so one guest is enough for it.
+    if config.is_none() {
+        let control = run("REFERENCE", "native");
+        assert!(control.values().all(|result| result == "PASS"), "native: {control:#?}");
+    }
     let _snapshotter = Snapshotter::start();
     let ours = run("SNAPSHOTTER_SOCKET", SOCKET);
-    assert_eq!(ours, control);
+    assert!(ours.values().all(|result| result == "PASS"), "{ours:#?}");
     assert_eq!(Census::take().of("mount"), before, "no mount is left");
 }

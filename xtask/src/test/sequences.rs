@@ -14,7 +14,7 @@ use crate::lab::{Boot, End, Guest, GuestOptions, Kernel, PROGRAM, SLOT};
 use crate::process;
 
 /// The number of sequences into which the power cuts are divided.
-const PARTS: usize = 4;
+const PARTS: usize = 8;
 /// The limit of one boot of a power-cut sequence.
 const CUT_LIMIT: Duration = Duration::from_secs(120);
 /// How many guests of a sequence may break by themselves.
