@@ -35,10 +35,14 @@ impl Buffers {
         let (mut at, mut of_from, mut of_to) = (0, Layout::of(from), Layout::of(to));
         while at < size {
             // Where both files have a hole, their content is the same.
-            at = of_from.data(at, size)?.min(of_to.data(at, size)?);
+            let data = of_from.data(at, size)?;
+            at = data.min(of_to.data(at, size)?);
             // Not beyond the next hole of both: a container gets a hole of any size for nothing, and reading it costs the host.
-            let hole = of_from.hole(at, size)?.max(of_to.hole(at, size)?);
-            let end = hole.min(at + CHUNK as u64);
+            let hole = of_from.hole(at, size)?;
+            let end = hole.max(of_to.hole(at, size)?).min(at + CHUNK as u64);
+            if data == at {
+                self.allowance.compare(hole.min(end) - at)?;
+            }
             if !self.alike(from, to, at, end)? {
                 return Ok(false);
             }
@@ -68,6 +72,7 @@ impl Buffers {
                 read(from, &mut self.from, begin, end)?;
                 false
             } else {
+                self.allowance.compare(end - begin)?;
                 self.alike(from, to, begin, end)?
             };
             if !alike {

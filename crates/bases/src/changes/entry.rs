@@ -37,7 +37,7 @@ pub(super) fn make(
     if let Some(found) = look(to, name).map_err(doing("stat"))? {
         if kind(&found) == kind(&node.stat) {
             let other = Node::named(to, name).map_err(doing("open"))?;
-            let mut same = || same_content(node, &other, buffers).map_err(doing("compare"));
+            let mut same = || same_content(node, &other, buffers).map_err(copying("compare"));
             if other.stat.st_nlink > 1 {
                 // A file with several names is never written to: some of its names may have to keep the old content. It is
                 // compared with one file only, the first that can be the same, so that many names cost no more than one.

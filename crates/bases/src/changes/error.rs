@@ -94,6 +94,8 @@ impl Failed {
 }
 
 pub(super) fn doing(step: &'static str) -> impl FnOnce(Errno) -> Failed {
+    // Of a regular file that is opened without waiting.
+    const LEASED: &str = "read, while a process has a lease of it (fcntl(2)),";
     // All other errors concern the file, also the error of a broken inode (EUCLEAN): so the rest of the snapshot is not lost.
     let of = |errno| match errno {
         Errno::NOSPC | Errno::DQUOT => Of::Room,
@@ -102,7 +104,10 @@ pub(super) fn doing(step: &'static str) -> impl FnOnce(Errno) -> Failed {
         }
         _ => Of::File,
     };
-    move |source| Failed { step, source, of: of(source), part: None }
+    move |source| {
+        let step = if source == Errno::AGAIN { LEASED } else { step };
+        Failed { step, source, of: of(source), part: None }
+    }
 }
 
 /// Room for a directory, an attribute and the file system's own tables, besides a file's content.

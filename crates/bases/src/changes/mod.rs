@@ -46,6 +46,7 @@ mod tests;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
+use allowance::Allowance;
 pub use error::{ChangeError, LeftOut};
 use frame::Find;
 pub use frame::Since;
@@ -119,11 +120,13 @@ pub fn write_back(
     spill: Spill<'_>,
 ) -> Result<Tally, ChangeError> {
     let find = Find::Changed { base, moved, written, store };
-    let walk = || Walk::new(snapshot, merged, find, spill)?.run();
-    let mut tally = walk()?;
+    let walk = |allowance| Walk::new(snapshot, merged, find, spill, allowance)?.run();
+    let allowance =
+        Allowance::of(snapshot).map_err(ChangeError::at("stat the file system of", "/"))?;
+    let (mut tally, left) = walk(allowance)?;
     if tally.again {
         let first = tally.changes;
-        tally = walk()?;
+        (tally, _) = walk(left)?;
         tally.changes += first;
     }
     Ok(tally)
@@ -165,7 +168,7 @@ fn bring(
     snapshot: Snapshot<'_>,
     spill: Spill<'_>,
 ) -> Result<Tally, ChangeError> {
-    let tally = Walk::new(merged, snapshot.tree, find, spill)?.run()?;
+    let (tally, _) = Walk::new(merged, snapshot.tree, find, spill, Allowance::NO_BOUND)?.run()?;
     if tally.changes > 0 {
         // The snapshot is then the newer of the two, also after a power cut. The end of a killed process unmounts the snapshot,
         // which syncs it, too.

@@ -14,7 +14,6 @@ use rustix::fs::{
 use rustix::io::Errno;
 use tempfile::TempDir;
 
-use super::allowance::Allowance;
 use super::pending::Pending;
 use super::*;
 
@@ -369,15 +368,29 @@ fn linked(trees: &Trees, files: usize) {
     }
 }
 
-fn carry_with(trees: &Trees, bounds: impl FnOnce(Walk<'_>) -> Walk<'_>) -> Tally {
+fn carry_with(
+    trees: &Trees,
+    allowance: Allowance,
+    bounds: impl FnOnce(Walk<'_>) -> Walk<'_>,
+) -> Tally {
     let (from, to) = (File::open(trees.from()).unwrap(), File::open(trees.to()).unwrap());
     let (moved, store) = (&Times::default(), to.as_fd());
     let find = Find::Changed { base: &|| None, moved, written: None, store };
-    bounds(Walk::new(from.as_fd(), to.as_fd(), find, &spill).unwrap()).run().unwrap()
+    let walk = Walk::new(from.as_fd(), to.as_fd(), find, &spill, allowance).unwrap();
+    bounds(walk).run().unwrap().0
 }
 
 fn carry_bounded(trees: &Trees, (bound, steps): (usize, u64)) -> Tally {
-    carry_with(trees, |walk| walk.bounded(bound, steps))
+    carry_with(trees, Allowance::NO_BOUND, |walk| walk.bounded(bound, steps))
+}
+
+fn carry_allowed(trees: &Trees, allowance: Allowance) -> u64 {
+    let left_out = carry_with(trees, allowance, |walk| walk).left_out;
+    if let Some(first) = left_out.first.first() {
+        let said = format!("{first}: {}", first.source);
+        assert!(said.contains("as much as a whole root can hold") && said.contains("/d"), "{said}");
+    }
+    left_out.count
 }
 
 /// A process that moves a file to where the walk comes next shows the walk one file many times.
@@ -390,21 +403,66 @@ fn what_is_more_than_a_root_can_hold_is_left_out() {
             fs::create_dir(&dir).unwrap();
             fs::write(dir.join("f"), [1; 1000]).unwrap();
         }
-        let left_out =
-            carry_with(&trees, |walk| walk.allowed(Allowance::new(bytes, inodes))).left_out;
-        if let Some(first) = left_out.first.first() {
-            let said = format!("{first}: {}", first.source);
-            assert!(
-                said.contains("as much as a whole root can hold") && said.contains("/d"),
-                "{said}"
-            );
-        }
-        (left_out.count, show(&trees.from()).len() - show(&trees.to()).len())
+        let left_out = carry_allowed(&trees, Allowance { bytes, inodes, compared: 0 });
+        (left_out, show(&trees.from()).len() - show(&trees.to()).len())
     };
     assert_eq!(makes(3000, 6), (0, 0));
     assert_eq!(makes(2999, 6), (1, 1), "the bytes of two files");
     assert_eq!(makes(3000, 5), (1, 1), "three directories and two files");
     assert_eq!(makes(3000, 2), (3, 4), "two directories, into which nothing comes");
+}
+
+#[test]
+fn names_of_a_file_take_room_too() {
+    let links = |bytes| {
+        let trees = Trees::new();
+        let dir = trees.from().join("d");
+        fs::create_dir(&dir).unwrap();
+        fs::write(dir.join("a"), "").unwrap();
+        for name in ["b", "c"] {
+            fs::hard_link(dir.join("a"), dir.join(name)).unwrap();
+        }
+        carry_allowed(&trees, Allowance { bytes, inodes: 2, compared: 0 })
+    };
+    assert_eq!([links(24), links(23), links(11)], [0, 1, 2]);
+}
+
+/// The second tree can have a hole of any size under each name: then nothing is written, and all of the file is read.
+#[test]
+fn what_is_compared_has_a_bound() {
+    const SIZE: usize = 1 << 20;
+    let compares = |compared| {
+        let trees = Trees::new();
+        let hole = |path: PathBuf| File::create(path).unwrap().set_len(SIZE as u64).unwrap();
+        for name in ["d1", "d2", "d3"] {
+            fs::write(trees.from().join(name), vec![0; SIZE]).unwrap();
+            hole(trees.to().join(name));
+            // What only the second tree has takes nothing.
+            hole(trees.from().join(format!("{name}-hole")));
+            fs::write(trees.to().join(format!("{name}-hole")), vec![0; SIZE]).unwrap();
+        }
+        carry_allowed(&trees, Allowance { bytes: 0, inodes: 0, compared })
+    };
+    let size = SIZE as u64;
+    assert_eq!([compares(3 * size), compares(3 * size - 1), compares(0)], [0, 1, 3]);
+}
+
+/// What is allowed is enough for each tree, also for one that differs everywhere.
+#[test]
+fn a_tree_takes_no_more_than_it_has() {
+    let trees = Trees::new();
+    let (files, size) = (5, 5000);
+    for n in 0..files {
+        for (tree, byte) in [(trees.from(), 1), (trees.to(), 2)] {
+            let dir = tree.join(n.to_string());
+            fs::create_dir(&dir).unwrap();
+            fs::write(dir.join("f"), vec![byte; size]).unwrap();
+        }
+    }
+    let bytes = (files * size) as u64;
+    let allowance = Allowance { bytes, inodes: 0, compared: 2 * bytes };
+    assert_eq!(carry_with(&trees, allowance, |walk| walk).left_out.count, 0);
+    assert_eq!(show(&trees.to()), show(&trees.from()));
 }
 
 #[test]

@@ -47,6 +47,7 @@ impl<'a> Walk<'a> {
         to: BorrowedFd<'a>,
         find: Find<'a>,
         spill: Spill<'a>,
+        allowance: Allowance,
     ) -> Result<Self, ChangeError> {
         let cursor = |top| Cursor::at_top(top).map_err(ChangeError::at("open", "/"));
         Ok(Self {
@@ -62,12 +63,7 @@ impl<'a> Walk<'a> {
                 Find::Changed { .. } => LookedAt::All,
                 Find::Named { .. } => LookedAt::Some,
             }),
-            buffers: Buffers::new(match find {
-                Find::Changed { .. } => {
-                    Allowance::of(from).map_err(ChangeError::at("stat", "/"))?
-                }
-                Find::Named { .. } => Allowance::NO_BOUND,
-            }),
+            buffers: Buffers::new(allowance),
             tally: Tally::default(),
         })
     }
@@ -79,13 +75,8 @@ impl<'a> Walk<'a> {
         self
     }
 
-    #[cfg(test)]
-    pub(super) fn allowed(mut self, allowance: Allowance) -> Self {
-        self.buffers = Buffers::new(allowance);
-        self
-    }
-
-    pub(super) fn run(mut self) -> Result<Tally, ChangeError> {
+    /// Also returns what is left of the allowance.
+    pub(super) fn run(mut self) -> Result<(Tally, Allowance), ChangeError> {
         let known = match self.find {
             Find::Changed { .. } => Known::Base,
             Find::Named { .. } => Known::Upper,
@@ -112,7 +103,7 @@ impl<'a> Walk<'a> {
                 }
             }
         }
-        Ok(self.tally)
+        Ok((self.tally, self.buffers.allowance))
     }
 
     /// Takes the next directory to visit in the current directory.

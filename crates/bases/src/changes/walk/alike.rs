@@ -51,6 +51,7 @@ impl Walk<'_> {
 
     /// Makes another name of a file a link to the file's first name.
     pub(super) fn link(&mut self, name: &CStr, found: &Stat) -> Result<(), Failed> {
+        self.buffers.allowance.name(name)?;
         self.counterpart()?;
         let link = NameIn { dir: self.to.here(), name };
         if let Linked::Made { after_another } =
