@@ -22,6 +22,7 @@
 //! | `runtime.rs` | an OCI runtime called directly |
 //! | `said.rs` | everything that commands write: to their log, their streams, the journal |
 //! | `of_env.rs` | the runtime that `RUNTIME` names |
+//! | `engines.rs` | which containerd the guest has |
 //! | `docker.rs` | containers and images of a real Docker |
 //! | `documented.rs` | the output of `--json`, compared with its documentation |
 //! | `doctor.rs` | `sharedroot doctor`, and its remedy run |
@@ -45,6 +46,7 @@ pub mod docker;
 pub mod doctor;
 pub mod documented;
 pub mod driver;
+pub mod engines;
 pub mod kept;
 pub mod kernel_view;
 pub mod lab;

@@ -1,7 +1,7 @@
 //! containerd's shim of ours beside containerd's own with runc, by ctr in one guest: exit codes, what is printed, events, the
 //! list of tasks, and what is left.
 //!
-//! Guest: --with shim --alone --limit 900 --takes 120
+//! Guest: --with shim --alone --limit 900 --takes 120 --unstable plain
 
 use std::fs;
 

@@ -19,6 +19,10 @@ pub enum Extra {
     Snapshotter,
     /// containerd's own tests of a snapshotter.
     SnapshotterSuite,
+    /// The same of the containerd of Debian unstable.
+    SnapshotterSuiteOfUnstable,
+    /// containerd, Docker and runc of Debian unstable, for guests with `--engines unstable`.
+    EnginesOfUnstable,
 }
 
 impl Extra {
@@ -43,6 +47,13 @@ impl Extra {
                 "snapshotter-suite",
                 "hack/containerd.d/build-suite target/snapshotter-suite && install -D target/snapshotter-suite/suite.test -t target/test/share",
             ),
+            Self::SnapshotterSuiteOfUnstable => Step::new(
+                "snapshotter-suite-of-unstable",
+                "hack/containerd.d/build-suite target/snapshotter-suite-of-unstable unstable && install -D target/snapshotter-suite-of-unstable/suite.test target/test/share/suite-of-unstable.test",
+            ),
+            Self::EnginesOfUnstable => {
+                Step::new("engines-of-unstable", "hack/lab.d/make-engines target/lab unstable")
+            }
             Self::Cri => Step::new(
                 "cri-client",
                 "hack/cri.d/build target/cri && install -D target/cri/cri -t target/test/share/client",
