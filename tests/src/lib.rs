@@ -29,6 +29,7 @@
 //! | `selinux.rs` | labels, enforcing and permissive, and what the policy denied |
 //! | `view.rs` | a base that can be written, so that only SELinux denies access |
 //! | `shim.rs` | containerd with a shim, called by ctr |
+//! | `containerd_client.rs` | containerd's own tests of containers and tasks |
 //! | `snapshotter.rs` | the snapshotter, and containerd with it |
 //! | `shim_socket.rs` | a shim that a test calls at its socket |
 //! | `panic.rs` | what a descriptor of a root can do to the host |
@@ -40,6 +41,7 @@ pub mod beside;
 pub mod bundle;
 pub mod census;
 pub mod command;
+pub mod containerd_client;
 pub mod cri;
 pub mod daemon;
 pub mod docker;

@@ -19,7 +19,9 @@ pub enum Extra {
     Snapshotter,
     /// containerd's own tests of a snapshotter.
     SnapshotterSuite,
-    /// The same of the containerd of Debian unstable.
+    /// containerd's own tests of its client, of Debian unstable.
+    ContainerdClientOfUnstable,
+    /// containerd's own tests of a snapshotter, of Debian unstable.
     SnapshotterSuiteOfUnstable,
     /// containerd, Docker and runc of Debian unstable, for guests with `--engines unstable`.
     EnginesOfUnstable,
@@ -46,6 +48,10 @@ impl Extra {
             Self::SnapshotterSuite => Step::new(
                 "snapshotter-suite",
                 "hack/containerd.d/build-suite target/snapshotter-suite && install -D target/snapshotter-suite/suite.test -t target/test/share",
+            ),
+            Self::ContainerdClientOfUnstable => Step::new(
+                "containerd-client-of-unstable",
+                "hack/containerd.d/build target/containerd-of-unstable unstable && install -D -t target/test/share/containerd-of-unstable target/containerd-of-unstable/client.test target/containerd-of-unstable/names",
             ),
             Self::SnapshotterSuiteOfUnstable => Step::new(
                 "snapshotter-suite-of-unstable",
