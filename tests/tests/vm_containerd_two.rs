@@ -151,6 +151,7 @@ fn vm_containerd_1_becomes_containerd_2_under_running_tasks() {
     containerd.ctr(&["image", "import", &tar]).ok();
     for runtime in RUNTIMES {
         containerd.run(runtime, "first");
+        containerd.exec("first", "e1");
         containerd.remove("first");
     }
     let before = Census::take();
