@@ -7,8 +7,9 @@ use std::sync::OnceLock;
 use serde_json::{Value, json};
 
 use crate::command::{Cmd, Output, out, unique_name};
+use crate::engines::has_containerd_2;
 use crate::lab::{TempDir, only_in_lab, wait_for};
-use crate::shim;
+use crate::{shim, snapshotter};
 
 /// `NamespaceMode` of the API: the owner of a container's namespace. This is the pod.
 pub const POD: i32 = 0;
@@ -25,6 +26,7 @@ pub const UNTIL_TERM: [&str; 3] = ["sh", "-c", "trap 'exit 7' TERM; sleep 1000 &
 /// The client beside the test's executable, and its copy. Programs start slowly from the shared directory.
 const CLIENT: [&str; 2] = ["/share/client/cri", "/usr/local/bin/cri"];
 
+const CONFIG: &str = "/etc/containerd/config.toml";
 /// Debian's configuration, and what a node adds: the pause image, and kubelet's default cgroup driver.
 const CONTAINERD: &str = r#"version = 2
 
@@ -41,6 +43,22 @@ runtime_type = "io.containerd.runc.v2"
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
 SystemdCgroup = true
 "#;
+/// The same for containerd 2.
+const CONTAINERD_2: &str = r#"version = 3
+
+[plugins."io.containerd.cri.v1.images".pinned_images]
+sandbox = "docker.io/library/pause:latest"
+
+[plugins."io.containerd.cri.v1.runtime".cni]
+bin_dirs = ["/usr/lib/cni"]
+conf_dir = "/etc/cni/net.d"
+
+[plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
+runtime_type = "io.containerd.runc.v2"
+
+[plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc.options]
+SystemdCgroup = true
+"#;
 /// The configuration that docs/kubernetes.md tells an administrator to add, so that pods can choose the runtime.
 const ANNOTATIONS: &str = "pod_annotations = [\"dev.sharedroot.*\"]\n";
 /// The network's configuration: a bridge, without iptables.
@@ -54,7 +72,7 @@ pub fn node() {
     READY.get_or_init(|| {
         only_in_lab();
         fs::copy(CLIENT[0], CLIENT[1]).expect("copy the client; hack/cri.d/build makes it");
-        let (dir, config) = (TempDir::new("images"), "/etc/containerd/config.toml");
+        let dir = TempDir::new("images");
         let tar = format!("{}/tar", dir.str());
         out(&["docker", "save", "--output", &tar, "pause", "busybox"]);
         // The daemons of the lab, which are not services.
@@ -65,17 +83,18 @@ pub fn node() {
             });
         }
         fs::write("/etc/cni/net.d/10-lab.conflist", NETWORK).expect("write a network");
-        fs::write(config, CONTAINERD).expect("write containerd's configuration");
+        let text = if has_containerd_2() { CONTAINERD_2 } else { CONTAINERD };
+        fs::write(CONFIG, text).expect("write containerd's configuration");
         let shim = shim::is_meant().then(shim::install_program).map(|()| "--shim");
         let install = ["sharedroot", "install", "containerd"].into_iter().chain(shim);
         out(&install.collect::<Vec<_>>());
-        let text = fs::read_to_string(config).expect("read containerd's configuration");
+        let text = fs::read_to_string(CONFIG).expect("read containerd's configuration");
         let class = include_str!("../../etc/kubernetes/runtimeclass.yaml");
         let handler =
             class.lines().find_map(|line| line.strip_prefix("handler: ")).expect("a handler");
         let table = format!("runtimes.{handler}]\n");
         let (before, ours) = text.split_once(&table).expect("the handler of the RuntimeClass");
-        fs::write(config, format!("{before}{table}{ANNOTATIONS}{ours}")).expect("write");
+        fs::write(CONFIG, format!("{before}{table}{ANNOTATIONS}{ours}")).expect("write");
         out(&["systemctl", "start", "containerd"]);
         out(&["ctr", "--namespace=k8s.io", "images", "import", &tar]);
         wait_for("the CRI plugin knows the images", || {
@@ -86,6 +105,20 @@ pub fn node() {
                 .then_some(())
         });
     });
+}
+
+/// Makes the guest a node whose handler of sharedroot has the snapshotter of sharedroot.
+#[track_caller]
+pub fn node_on_the_snapshotter() {
+    node();
+    let text = fs::read_to_string(CONFIG).expect("read containerd's configuration");
+    let (before, after) = text.split_once(ANNOTATIONS).expect("the handler");
+    let line = "snapshotter = \"sharedroot\"\n";
+    let plugin = snapshotter::proxy_plugin();
+    fs::write(CONFIG, format!("{before}{ANNOTATIONS}{line}{after}\n{plugin}")).expect("write");
+    out(&["systemctl", "restart", "containerd"]);
+    snapshotter::is_listed();
+    wait_for("the CRI plugin answers", || (cri(&["ps"]).status == 0).then_some(()));
 }
 
 /// The client.

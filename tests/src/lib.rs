@@ -22,12 +22,14 @@
 //! | `runtime.rs` | an OCI runtime called directly |
 //! | `said.rs` | everything that commands write: to their log, their streams, the journal |
 //! | `of_env.rs` | the runtime that `RUNTIME` names |
+//! | `engines.rs` | which containerd the guest has |
 //! | `docker.rs` | containers and images of a real Docker |
 //! | `documented.rs` | the output of `--json`, compared with its documentation |
 //! | `doctor.rs` | `sharedroot doctor`, and its remedy run |
 //! | `selinux.rs` | labels, enforcing and permissive, and what the policy denied |
 //! | `view.rs` | a base that can be written, so that only SELinux denies access |
 //! | `shim.rs` | containerd with a shim, called by ctr |
+//! | `containerd_client.rs` | containerd's own tests of containers and tasks |
 //! | `snapshotter.rs` | the snapshotter, and containerd with it |
 //! | `shim_socket.rs` | a shim that a test calls at its socket |
 //! | `panic.rs` | what a descriptor of a root can do to the host |
@@ -39,12 +41,14 @@ pub mod beside;
 pub mod bundle;
 pub mod census;
 pub mod command;
+pub mod containerd_client;
 pub mod cri;
 pub mod daemon;
 pub mod docker;
 pub mod doctor;
 pub mod documented;
 pub mod driver;
+pub mod engines;
 pub mod kept;
 pub mod kernel_view;
 pub mod lab;

@@ -1,6 +1,7 @@
 //! The snapshotter as a process of the test, and containerd with it.
 
 mod dockerd;
+mod suite;
 mod task;
 
 use std::fs::{self, File, Permissions};
@@ -10,11 +11,13 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use crate::command::{Cmd, Output};
+use crate::engines::has_containerd_2;
 use crate::lab::{Replaced, only_in_lab, wait_for};
 use crate::pool::CONFIG;
 use crate::shim::without_containerd;
 
 pub use dockerd::Dockerd;
+pub use suite::all_tests_pass;
 pub use task::{IMAGE, Task, bases, import};
 
 /// The program beside the test's executable, and where it is installed.
@@ -25,6 +28,16 @@ pub const SOCKET: &str = "/run/sharedroot/snapshotter.sock";
 pub const LOG: &str = "/var/log/sharedrootd.log";
 /// containerd's configuration.
 const CONTAINERD: &str = "/etc/containerd/config.toml";
+
+/// containerd 2 unpacks images only by the snapshotters that this names, and for their platforms (docs/snapshotter.md).
+const UNPACK: &str = r#"
+[[plugins."io.containerd.transfer.v1.local".unpack_config]]
+platform = "linux/amd64"
+snapshotter = "overlayfs"
+[[plugins."io.containerd.transfer.v1.local".unpack_config]]
+platform = "linux/amd64"
+snapshotter = "sharedroot"
+"#;
 
 /// A running snapshotter. Dropping this value kills it.
 #[derive(Debug)]
@@ -106,16 +119,11 @@ impl Containerd {
     /// Restarts containerd with the snapshotter `sharedroot`.
     #[track_caller]
     pub fn with_snapshotter() -> Self {
-        let text = format!(
-            "version = 2\n[proxy_plugins.sharedroot]\ntype = \"snapshot\"\naddress = \"{SOCKET}\"\n"
-        );
+        let version = if has_containerd_2() { 3 } else { 2 };
+        let text = format!("version = {version}\n{}", proxy_plugin());
         let mut config = None;
         without_containerd(|| config = Some(Replaced::with(CONTAINERD, &text)));
-        wait_for("containerd lists the snapshotter", || {
-            let plugins = Cmd::new("ctr").args(&["plugins", "ls"]).run().stdout;
-            let ours = plugins.lines().find(|line| line.contains("sharedroot"))?;
-            ours.trim_end().ends_with("ok").then_some(())
-        });
+        is_listed();
         Self(config)
     }
 }
@@ -126,6 +134,23 @@ impl Drop for Containerd {
             without_containerd(|| self.0 = None);
         }
     }
+}
+
+/// The tables of containerd's configuration that name the snapshotter `sharedroot`.
+#[must_use]
+pub fn proxy_plugin() -> String {
+    let unpack = if has_containerd_2() { UNPACK } else { "" };
+    format!("[proxy_plugins.sharedroot]\ntype = \"snapshot\"\naddress = \"{SOCKET}\"\n{unpack}")
+}
+
+/// Waits until containerd has the snapshotter.
+#[track_caller]
+pub fn is_listed() {
+    wait_for("containerd lists the snapshotter", || {
+        let plugins = Cmd::new("ctr").args(&["plugins", "ls"]).run().stdout;
+        let ours = plugins.lines().find(|line| line.contains("sharedroot"))?;
+        ours.trim_end().ends_with("ok").then_some(())
+    });
 }
 
 /// `ctr snapshots --snapshotter sharedroot WORDS…`

@@ -1,7 +1,7 @@
 //! containerd that restarts under running tasks, by TERM and by KILL: a writable one goes on, and what ctr does to it
 //! afterwards ends as with runc.
 //!
-//! Guest: --alone --limit 900 --shim long
+//! Guest: --alone --limit 900 --shim long --unstable shim
 
 use std::fs;
 

@@ -1,7 +1,7 @@
 //! How a user talks to a container of Docker's, and how its life ends and begins again. Generic: passes with
 //! `RUNTIME=runc`, too.
 //!
-//! Guest: --selinux enforcing --boolean container_use_host_all_caps --limit 1200 --takes 90 --shim long
+//! Guest: --selinux enforcing --boolean container_use_host_all_caps --limit 1200 --takes 90 --shim long --unstable shim
 
 use sharedroot_tests::command::{Cmd, Output, run, unique_name};
 use sharedroot_tests::docker::{Container, FreshImage, KINDS, docker, runtime};

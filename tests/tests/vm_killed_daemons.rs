@@ -1,7 +1,7 @@
 //! dockerd, containerd and a shim that are killed under running containers, one after another: what a user sees of the containers
 //! afterwards is what it is with runc, and nothing of them is left at the end.
 //!
-//! Guest: --alone --limit 1500 --shim long
+//! Guest: --alone --limit 1500 --shim long --unstable shim
 
 use std::fs;
 use std::thread::sleep;

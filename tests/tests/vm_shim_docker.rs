@@ -1,7 +1,7 @@
 //! Docker with containerd's shim of ours, beside the shim with runc in one guest: what Docker's commands and events tell, what a
 //! killed shim and killed daemons mean, and what is left. Docker's own suites run with the shim by `RUNTIME=shim`.
 //!
-//! Guest: --with shim --alone --limit 900 --takes 90 --env RUNTIME=shim
+//! Guest: --with shim --alone --limit 900 --takes 90 --env RUNTIME=shim --unstable plain
 
 use std::fs;
 

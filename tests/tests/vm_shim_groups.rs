@@ -1,6 +1,6 @@
 //! Containers with one shim: containerd's own shim groups them by the same annotations, so it is asked first.
 //!
-//! Guest: --long --with shim --alone --limit 900 --takes 260
+//! Guest: --long --with shim --alone --limit 900 --takes 260 --unstable plain
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,7 +1,7 @@
 //! What a SIGKILL ends in a group of containers, and what it does not: the server, the spawner, a helper in each operation, and
 //! containerd.
 //!
-//! Guest: --long --with shim --alone --limit 1200 --takes 300
+//! Guest: --long --with shim --alone --limit 1200 --takes 300 --unstable plain
 
 use std::collections::BTreeSet;
 use std::fs;

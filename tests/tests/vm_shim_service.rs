@@ -1,7 +1,7 @@
 //! The task service of our shim beside containerd's own with runc, by ctr in one guest: figures, memory limits, streams of the
 //! kinds that containerd knows, terminals, and each call that a client can make.
 //!
-//! Guest: --with shim --alone --limit 900 --takes 120
+//! Guest: --with shim --alone --limit 900 --takes 120 --unstable plain
 
 use std::collections::BTreeMap;
 

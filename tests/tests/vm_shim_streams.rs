@@ -1,7 +1,7 @@
 //! Streams of containers by our shim beside containerd's own with runc: loggers, files, slow and dead readers, terminals. With
 //! SELinux enforcing the server relays, else the processes have containerd's FIFOs.
 //!
-//! Guest: --long --with shim --alone --limit 900 --takes 190
+//! Guest: --long --with shim --alone --limit 900 --takes 190 --unstable plain
 //! Guest: --with shim --alone --selinux enforcing --boolean container_use_host_all_caps --limit 1200
 
 use std::fs;

@@ -1,7 +1,7 @@
 //! containerd with the snapshotter: images are unpacked, run with runc and with sharedroot, and removed, and nothing is left. A
 //! snapshotter that is killed between two calls loses nothing.
 //!
-//! Guest: --with snapshotter --limit 1200 --takes 120
+//! Guest: --with snapshotter --limit 1200 --takes 120 --unstable plain
 
 use std::fs;
 

@@ -1,13 +1,14 @@
-//! Docker with the snapshotter as its storage driver: run, exec, cp, diff, commit, build, save, rm and rmi, with runc and with
-//! sharedroot, compared with a Docker daemon on overlayfs. After all of it nothing is left in the pool.
+//! Docker with the snapshotter as its storage driver: run, exec, cp, diff, commit, build, save, rm and rmi, with runc, with
+//! sharedroot and with containerd's shim of it, compared with a Docker daemon on overlayfs. After all of it nothing is left in the pool.
 //!
-//! Guest: --with snapshotter --alone --limit 1500 --takes 120
+//! Guest: --with snapshotter --with shim --alone --limit 1500 --takes 150 --unstable plain
 
 use std::fs;
 
 use sharedroot_tests::census::{pools, thin_ids};
 use sharedroot_tests::command::{Cmd, Output, out};
 use sharedroot_tests::lab::{TempDir, wait_for};
+use sharedroot_tests::shim::{RUNTIMES, install_program};
 use sharedroot_tests::snapshotter::{Containerd, Dockerd, Snapshotter};
 
 /// What each command of a session prints.
@@ -82,7 +83,8 @@ fn vm_docker_works_on_the_snapshotter_as_on_overlayfs() {
     println!("{theirs:#?}");
     let dockerd = Dockerd::on("sharedroot");
     dockerd.load("busybox");
-    for runtime in ["runc", "sharedroot"] {
+    install_program();
+    for runtime in ["runc", "sharedroot", RUNTIMES[1]] {
         let ours = session(&dockerd, runtime);
         for (ours, theirs) in ours.iter().zip(&theirs) {
             assert_eq!(ours, theirs, "with {runtime}, then runc on overlayfs");

@@ -1,7 +1,7 @@
 //! The runtime and the shim on roots of the snapshotter: they know what they got by the kernel's own mount, make no base and no
 //! snapshot of their own, write nothing back, and give nobody a base whose file system the container could shut down.
 //!
-//! Guest: --with snapshotter --with shim --alone --limit 1500 --takes 120
+//! Guest: --with snapshotter --with shim --alone --limit 1500 --takes 120 --unstable plain
 
 use std::fs;
 use std::path::Path;

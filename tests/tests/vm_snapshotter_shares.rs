@@ -1,7 +1,7 @@
 //! The snapshotter gives read-only containers of one image one root: one mount of the image's volume, whose files are in memory
 //! once. Every other container gets a snapshot of its own.
 //!
-//! Guest: --with snapshotter --alone --limit 1500 --takes 120
+//! Guest: --with snapshotter --alone --limit 1500 --takes 120 --unstable plain
 
 use std::fs;
 use std::path::Path;

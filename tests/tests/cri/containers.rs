@@ -39,7 +39,7 @@ fn vm_pods_share_what_they_do_not_write() {
     }
     assert_eq!(pause[0].device, pause[1].device);
     assert_eq!(shared_by(&pods[0].id), 2);
-    assert_eq!(pods[0].inspect()["info"]["runtimeHandler"], "sharedroot");
+    assert_eq!(pods[0].inspect()["status"]["runtimeHandler"], "sharedroot");
     // The other handler's pod beside them is none of ours.
     let other = Pod::networked("runc");
     assert!(!root_of(other.pid()).is_on_dm());

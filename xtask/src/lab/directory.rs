@@ -85,6 +85,13 @@ impl Directory {
         if let Some(share) = boot.share {
             symlink(fs::canonicalize(share)?, lab.join("share"))?;
         }
+        if let Some(engines) = boot.options.engines {
+            let from = engines.directory(Path::new(LAB));
+            let from = fs::canonicalize(&from).with_context(|| {
+                format!("{}: run hack/lab.d/make-engines {LAB} {engines}", from.display())
+            })?;
+            symlink(from, lab.join("engines"))?;
+        }
         if let Some(program) = boot.program {
             let copied = fs::copy(program, lab.join("sharedroot"));
             copied.with_context(|| format!("copy {}: run hack/build first", program.display()))?;

@@ -17,5 +17,5 @@ mod run;
 
 pub use directory::{Boot, SLOT, warn_after};
 pub use guest::{End, Guest};
-pub use options::{GuestOptions, Kernel};
+pub use options::{Engines, GuestOptions, Kernel};
 pub use run::{PROGRAM, Run, run};

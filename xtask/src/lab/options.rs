@@ -36,6 +36,31 @@ pub struct GuestOptions {
     /// One more argument for the guest's kernel; may be given more than once
     #[arg(long = "kernel-argument", value_name = "ARGUMENT")]
     pub kernel_arguments: Vec<String>,
+    /// containerd, Docker and runc are those of this Debian release, which hack/lab.d/make-engines takes, and not those of Debian 13
+    #[arg(long, value_enum, value_name = "RELEASE")]
+    pub engines: Option<Engines>,
+}
+
+/// A Debian release with other versions of containerd, Docker and runc than the guest's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum)]
+pub enum Engines {
+    /// Debian unstable: containerd 2.
+    Unstable,
+}
+
+impl Engines {
+    /// The directory of their files, which `hack/lab.d/make-engines` makes.
+    pub fn directory(self, lab: &Path) -> PathBuf {
+        lab.join(format!("engines-{self}"))
+    }
+}
+
+impl fmt::Display for Engines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unstable => "unstable",
+        })
+    }
 }
 
 /// SELinux in the guest.
@@ -157,6 +182,7 @@ impl fmt::Display for GuestOptions {
         words.extend((self.pool != Pool::Loop).then(|| format!("--pool {}", self.pool)));
         words.extend(self.kernel.map(|kernel| format!("--kernel {kernel}")));
         words.extend(self.kernel_arguments.iter().map(|a| format!("--kernel-argument {a}")));
+        words.extend(self.engines.map(|engines| format!("--engines {engines}")));
         f.write_str(if words.is_empty() { "Docker" } else { "" })?;
         f.write_str(&words.join(" "))
     }
@@ -174,6 +200,7 @@ impl Default for GuestOptions {
             pool: Pool::Loop,
             kernel: None,
             kernel_arguments: vec![],
+            engines: None,
         }
     }
 }

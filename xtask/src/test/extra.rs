@@ -19,6 +19,12 @@ pub enum Extra {
     Snapshotter,
     /// containerd's own tests of a snapshotter.
     SnapshotterSuite,
+    /// containerd's own tests of its client, of Debian unstable.
+    ContainerdClientOfUnstable,
+    /// containerd's own tests of a snapshotter, of Debian unstable.
+    SnapshotterSuiteOfUnstable,
+    /// containerd, Docker and runc of Debian unstable, for guests with `--engines unstable`.
+    EnginesOfUnstable,
 }
 
 impl Extra {
@@ -43,6 +49,17 @@ impl Extra {
                 "snapshotter-suite",
                 "hack/containerd.d/build-suite target/snapshotter-suite && install -D target/snapshotter-suite/suite.test -t target/test/share",
             ),
+            Self::ContainerdClientOfUnstable => Step::new(
+                "containerd-client-of-unstable",
+                "hack/containerd.d/build target/containerd-of-unstable unstable && install -D -t target/test/share/containerd-of-unstable target/containerd-of-unstable/client.test target/containerd-of-unstable/names",
+            ),
+            Self::SnapshotterSuiteOfUnstable => Step::new(
+                "snapshotter-suite-of-unstable",
+                "hack/containerd.d/build-suite target/snapshotter-suite-of-unstable unstable && install -D target/snapshotter-suite-of-unstable/suite.test target/test/share/suite-of-unstable.test",
+            ),
+            Self::EnginesOfUnstable => {
+                Step::new("engines-of-unstable", "hack/lab.d/make-engines target/lab unstable")
+            }
             Self::Cri => Step::new(
                 "cri-client",
                 "hack/cri.d/build target/cri && install -D target/cri/cri -t target/test/share/client",

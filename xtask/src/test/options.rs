@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-/// The guests get `RUNTIME` of the environment: `RUNTIME=runc hack/test vm_lifecycle` shows that this test is right.
+/// The guests get `RUNTIME` of the environment: `RUNTIME=runc hack/test vm_lifecycle` shows that this test is right. With
+/// `ENGINES=unstable` they have containerd and Docker of Debian unstable.
 #[derive(Debug, Args)]
 pub struct Options {
     /// Run everything, also what takes long: hunts through the manuals' options, a power cut at every step, every fuzz target for 30 s, the release build and its packages

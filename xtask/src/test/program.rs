@@ -13,11 +13,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::{Args, FromArgMatches, ValueEnum};
 
 use super::extra::Extra;
-use crate::lab::GuestOptions;
+use crate::lab::{Engines, GuestOptions};
 
 /// The folders of the integration tests.
 const FOLDERS: [&str; 2] = ["dm/tests", "tests/tests"];
@@ -54,9 +54,38 @@ pub struct Needs {
     /// Run the test also with sharedroot on this engine, because other engines must behave as the embedded one
     #[arg(long)]
     pub engine: Vec<String>,
+    /// With `hack/test --long`, run the test also with containerd and Docker of Debian unstable
+    #[arg(long, value_enum)]
+    pub unstable: Vec<How>,
     /// Run the test also with containerd's shim: in each run of `hack/test`, or only with --long
     #[arg(long, value_enum)]
     pub shim: Option<When>,
+}
+
+/// How containerd and Docker of Debian unstable call sharedroot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum How {
+    /// As the test itself does.
+    Plain,
+    /// By containerd's shim of ours.
+    Shim,
+}
+
+/// What the environment asks of every named test.
+#[derive(Debug, Clone, Default)]
+pub struct Asked {
+    /// `RUNTIME`.
+    pub runtime: Option<String>,
+    /// `ENGINES`.
+    pub engines: Option<Engines>,
+}
+
+impl Asked {
+    pub fn of_environment() -> Result<Self> {
+        let engines = std::env::var("ENGINES").ok().map(|name| Engines::from_str(&name, false));
+        let engines = engines.transpose().map_err(|error| anyhow!("ENGINES: {error}"))?;
+        Ok(Self { runtime: std::env::var("RUNTIME").ok(), engines })
+    }
 }
 
 /// The runs of `hack/test` in which a test is run once more.
@@ -74,11 +103,20 @@ impl Needs {
         Duration::from_secs(self.limit)
     }
 
+    fn set_engines(&mut self, engines: Engines) {
+        self.guest.engines = Some(engines);
+        let Engines::Unstable = engines;
+        self.with.push(Extra::EnginesOfUnstable);
+    }
+
     fn parse(words: &str) -> Result<Self> {
         let command = Self::augment_args(clap::Command::new("Guest:").no_binary_name(true));
         let found = command.try_get_matches_from(words.split_whitespace())?;
-        let needs = Self::from_arg_matches(&found)?;
+        let mut needs = Self::from_arg_matches(&found)?;
         needs.guest.check()?;
+        if let Some(engines) = needs.guest.engines {
+            needs.set_engines(engines);
+        }
         Ok(needs)
     }
 }
@@ -117,6 +155,14 @@ impl Program {
             self.needs.iter_mut().for_each(|needs| needs.with.push(Extra::Shim));
         }
     }
+
+    fn with_engines(mut self, engines: Engines) -> Self {
+        self.name = format!("{}+{engines}", self.name);
+        for needs in &mut self.needs {
+            needs.set_engines(engines);
+        }
+        self
+    }
 }
 
 /// The sources of integration tests by name.
@@ -134,8 +180,8 @@ pub fn sources() -> Result<BTreeMap<String, PathBuf>> {
     Ok(found)
 }
 
-/// The programs with these names, or all programs. `runtime` is the value of RUNTIME in the environment.
-pub fn programs(names: &[String], runtime: Option<&str>) -> Result<Vec<Program>> {
+/// The programs with these names, or all programs.
+pub fn programs(names: &[String], asked: &Asked) -> Result<Vec<Program>> {
     let sources = sources()?;
     if let Some(unknown) = names.iter().find(|name| !sources.contains_key(*name)) {
         bail!("there is no integration test {unknown}");
@@ -146,15 +192,36 @@ pub fn programs(names: &[String], runtime: Option<&str>) -> Result<Vec<Program>>
             continue;
         }
         let program = read(&name, &path).with_context(|| path.display().to_string())?;
-        programs.extend(with_runtimes(program, runtime));
+        if names.is_empty() && asked.engines.is_none() {
+            programs.extend(of_unstable(&program));
+        }
+        let program = match asked.engines {
+            Some(engines) => program.with_engines(engines),
+            None => program,
+        };
+        programs.extend(with_runtimes(program, asked));
     }
     Ok(programs)
 }
 
+/// The program with the engines of Debian unstable, as its needs say. A named test does so only if ENGINES says it, because the
+/// engines must be downloaded.
+fn of_unstable(program: &Program) -> Vec<Program> {
+    let ways = program.needs[0].unstable.iter();
+    let ways = ways.map(|how| match how {
+        How::Plain => program.clone(),
+        How::Shim => program.with_runtime(SHIM, SHIM),
+    });
+    ways.map(|way| Program { long: true, ..way.with_engines(Engines::Unstable) }).collect()
+}
+
 /// The program with RUNTIME, or with each runtime that its needs name.
-fn with_runtimes(mut program: Program, runtime: Option<&str>) -> Vec<Program> {
-    if let Some(runtime) = runtime {
+fn with_runtimes(mut program: Program, asked: &Asked) -> Vec<Program> {
+    if let Some(runtime) = &asked.runtime {
         program.set_runtime(runtime);
+        return vec![program];
+    }
+    if asked.engines.is_some() {
         return vec![program];
     }
     let Needs { engine, shim, .. } = &program.needs[0];
@@ -196,9 +263,8 @@ fn read(name: &str, path: &Path) -> Result<Program> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_test_runs_once_more_with_the_shim() {
-        let program = |needs: &str| Program {
+    fn program(needs: &str) -> Program {
+        Program {
             name: "t".to_owned(),
             file: "t".to_owned(),
             needs: vec![Needs::parse(needs).unwrap()],
@@ -206,9 +272,40 @@ mod tests {
             broken: vec![],
             expected: Duration::ZERO,
             long: false,
+        }
+    }
+
+    #[test]
+    fn a_test_runs_once_more_with_the_engines_of_unstable() {
+        let seen = |programs: Vec<Program>| -> Vec<_> {
+            let told = |p: Program| {
+                let needs = &p.needs[0];
+                let made = needs.with.contains(&Extra::EnginesOfUnstable);
+                (p.name, p.env, p.long, needs.guest.engines.is_some() && made)
+            };
+            programs.into_iter().map(told).collect()
         };
-        let seen = |needs, runtime| -> Vec<(String, Vec<String>, bool, usize)> {
-            let programs = with_runtimes(program(needs), runtime).into_iter();
+        assert!(of_unstable(&program("")).is_empty());
+        let env = vec!["RUNTIME=shim".to_owned()];
+        assert_eq!(
+            seen(of_unstable(&program("--unstable plain --unstable shim"))),
+            [
+                ("t+unstable".to_owned(), vec![], true, true),
+                ("t+shim+unstable".to_owned(), env, true, true)
+            ]
+        );
+        let own = program("--engines unstable --long");
+        assert_eq!(seen(vec![own]), [("t".to_owned(), vec![], false, true)]);
+        let asked = Asked { engines: Some(Engines::Unstable), ..Asked::default() };
+        let all = with_runtimes(program("--shim always").with_engines(Engines::Unstable), &asked);
+        assert_eq!(seen(all), [("t+unstable".to_owned(), vec![], false, true)]);
+    }
+
+    #[test]
+    fn a_test_runs_once_more_with_the_shim() {
+        let seen = |needs, runtime: Option<&str>| -> Vec<(String, Vec<String>, bool, usize)> {
+            let asked = Asked { runtime: runtime.map(str::to_owned), engines: None };
+            let programs = with_runtimes(program(needs), &asked).into_iter();
             programs.map(|p| (p.name, p.env, p.long, p.needs[0].with.len())).collect()
         };
         let plain = || ("t".to_owned(), vec![], false, 0);

@@ -18,7 +18,7 @@ use super::compile;
 use super::job::{Done, Out, Passes};
 use super::memory;
 use super::options::{Compile, One, Options};
-use super::program::{self, Program};
+use super::program::{self, Asked, Program};
 use super::report::Report;
 use super::sequences::{self, Sequence};
 use super::served;
@@ -64,8 +64,8 @@ const LONG: [Step; 2] =
 /// Runs `hack/test`.
 pub fn run(options: Options) -> Result<ExitCode> {
     let started = Instant::now();
-    let runtime = std::env::var("RUNTIME").ok();
-    let mut programs = program::programs(&options.names, runtime.as_deref())?;
+    let asked = Asked::of_environment()?;
+    let mut programs = program::programs(&options.names, &asked)?;
     let whole = options.names.is_empty();
     if whole && !options.long {
         programs.retain(|program| !program.long);
@@ -80,7 +80,7 @@ pub fn run(options: Options) -> Result<ExitCode> {
     }
     if report.is_well() {
         let mut sequences = Sequence::all(&mut programs, whole, options.long);
-        if runtime.is_some() {
+        if asked.runtime.is_some() || asked.engines.is_some() {
             sequences.retain(|sequence| matches!(sequence, Sequence::Guests(_)));
         }
         let slots = options.guests.map_or_else(slots, |guests| Ok(guests.into()))?;
@@ -98,8 +98,8 @@ pub fn run(options: Options) -> Result<ExitCode> {
 
 /// Runs one program, for `hack/conformance`.
 pub fn run_one(one: &One) -> Result<ExitCode> {
-    let runtime = std::env::var("RUNTIME").ok();
-    let programs = program::programs(std::slice::from_ref(&one.name), runtime.as_deref())?;
+    let asked = Asked::of_environment()?;
+    let programs = program::programs(std::slice::from_ref(&one.name), &asked)?;
     let program = programs.last().context("no such program")?;
     fs::create_dir_all(&one.out)?;
     let mut log = sequences::new_log(&Out(one.out.clone()).log(&one.name))?;
@@ -112,7 +112,7 @@ pub fn run_one(one: &One) -> Result<ExitCode> {
 
 /// Compiles the executables, for `hack/conformance` and `hack/crash`.
 pub fn run_compile(options: &Compile) -> Result<ExitCode> {
-    let programs = program::programs(&options.names, None)?;
+    let programs = program::programs(&options.names, &Asked::default())?;
     fs::create_dir_all(&options.dir)?;
     compile::into(&options.dir, &programs, std::io::stderr())?;
     Ok(ExitCode::SUCCESS)
