@@ -6,12 +6,14 @@
 //! | `samples.rs` | the steps of many rounds |
 //! | `floor.rs`, `clone.rs` | the floor: the system calls of one container in one process |
 //! | `disks.rs` | reads from and writes to the disks |
+//! | `memory.rs` | memory and processes, as `/proc` tells them |
 //! | `targets.rs` | figures with their targets, and the tables |
 
 mod clock;
 mod clone;
 pub mod disks;
 mod floor;
+pub mod memory;
 mod samples;
 mod targets;
 

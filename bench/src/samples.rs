@@ -50,6 +50,12 @@ impl Times {
         self.quantile(0.99)
     }
 
+    /// The times, each less `milliseconds`.
+    #[must_use]
+    pub fn less(&self, milliseconds: f64) -> Self {
+        Self(self.0.iter().map(|time| time - milliseconds).collect())
+    }
+
     /// A part of the rounds, in their order.
     #[must_use]
     pub fn part(&self, rounds: std::ops::Range<usize>) -> Self {

@@ -13,6 +13,9 @@ use crate::process::{output, succeeds};
 const OUT: &str = "target/bench";
 /// The measured program, built as users get it.
 const PROGRAM: &str = "target/release/sharedroot";
+const SHIM: &str = "target/release/containerd-shim-sharedroot-v2";
+/// The parts of the benchmark `engine`, each in a guest.
+const PARTS: [&str; 4] = ["ctr", "docker", "cri", "many"];
 const FONT: &str = "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf";
 
 /// Prints tables, and writes every figure to target/bench/; docs/benchmarks.md says what they mean.
@@ -47,6 +50,9 @@ enum What {
     /// From docker run to a container's first useful work, in one guest; docs/hello.md [--rounds 4] [--warm 1]
     /// [--images pause,busybox,debian,python,redis,nginx,awkward]
     Hello,
+    /// containerd's shim beside its own with runc, by ctr, Docker and CRI, and many containers in one server, each part in a guest;
+    /// docs/containerd-shim.md [--part ctr|docker|cri|many] [--rounds 9] [--containers 10] [--many 1000] [--control 200]
+    Engine,
 }
 
 impl What {
@@ -58,6 +64,7 @@ impl What {
             Self::Density => "density",
             Self::Cow => "cow",
             Self::Hello => "hello",
+            Self::Engine => "engine",
         }
     }
 }
@@ -87,6 +94,9 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     if matches!(what, What::Runtime | What::Density) {
         succeeds(Command::new("hack/bench.d/programs").arg(format!("{OUT}/programs")))?;
     }
+    if *what == What::Engine {
+        beside_engine()?;
+    }
     let built = format!("target/release/{program}");
     fs::copy(&built, format!("{OUT}/{program}")).with_context(|| format!("copy {built}"))?;
 
@@ -101,6 +111,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
             }
             json!({ "guests": guests })
         }
+        What::Engine => engine(options)?,
         What::Runtime if !in_lab => {
             let json = Path::new(OUT).join("run.json");
             succeeds(Command::new("hack/bench.d/native").args(options).arg("--json").arg(&json))?;
@@ -113,17 +124,48 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The files that the guests of `engine` need.
+fn beside_engine() -> Result<()> {
+    succeeds(Command::new("hack/build").args(["--shim", "--release"]))?;
+    succeeds(Command::new("hack/cri.d/build").arg("target/cri"))?;
+    fs::create_dir_all(format!("{OUT}/client"))?;
+    for (from, to) in [(SHIM, "containerd-shim-sharedroot-v2"), ("target/cri/cri", "client/cri")] {
+        fs::copy(from, format!("{OUT}/{to}")).with_context(|| format!("copy {from}"))?;
+    }
+    Ok(())
+}
+
+/// Runs each part of `engine` in a guest, or the part that the options name.
+fn engine(options: &[String]) -> Result<Value> {
+    let named = options.iter().any(|option| option == "--part");
+    let all = PARTS.map(|part| vec!["--part".to_owned(), part.to_owned()]);
+    let parts = if named { &[vec![]] } else { &all[..] };
+    let mut guests = Vec::new();
+    for part in parts {
+        let options = [part, options].concat();
+        guests.push(guest(What::Engine, "hack/bench.d/engine-in-guest", &options)?);
+    }
+    Ok(json!({ "guests": guests }))
+}
+
 /// Runs a benchmark in a guest of the lab, and returns its figures.
 fn guest(what: What, script: &str, options: &[String]) -> Result<Value> {
-    let docker = options.windows(2).any(|pair| pair == ["--via", "docker"]);
+    let has = |option, value| options.windows(2).any(|pair| pair == [option, value]);
     let words: &[&str] = match what {
         What::Dm => &["--no-docker", "--limit", "1800", "--program", "none"],
         What::Runtime => &["--no-docker", "--limit", "1800"],
         What::Image => &["--limit", "3600"],
-        What::Density if docker => &["--pool", "device", "--mem", "6", "--limit", "14400"],
+        What::Density if has("--via", "docker") => {
+            &["--pool", "device", "--mem", "6", "--limit", "14400"]
+        }
         What::Density => &["--no-docker", "--pool", "device", "--mem", "6", "--limit", "14400"],
         What::Cow => &["--pool", "device", "--limit", "7200"],
         What::Hello => &["--pool", "device", "--limit", "3600"],
+        What::Engine if has("--part", "cri") => {
+            &["--systemd", "--kernel-argument", "lsm=capability", "--limit", "3600"]
+        }
+        What::Engine if has("--part", "many") => &["--mem", "6", "--limit", "7200"],
+        What::Engine => &["--limit", "3600"],
     };
     let mut command = Command::new("hack/lab");
     command.arg("run").args(["--share", OUT]);
