@@ -40,7 +40,7 @@ pub const LOOK: &str = r#"{
     sed -E 's/^[0-9]+ [0-9]+ [0-9:]+ //; s/(master|shared):[0-9]+ //g; s/^\/ \/ (r.),.*/\/ \1/;
             s/(- sysfs sysfs) r./\1/; s/[0-9a-f]{64}/ID/g; s/ - (ext4|overlay) .*//' /proc/self/mountinfo | sort
     for dir in / /x/; do (: > ${dir}written) 2>&1 && echo written in $dir && rm ${dir}written; done
-    for n in 0 2; do readlink /proc/self/fd/$n; done | sed 's/[0-9][0-9]*/N/; s,^/run/.*-stderr$,pipe:[N],'
+    for n in 0 2; do readlink /proc/self/fd/$n; done | sed 's/[0-9][0-9]*/N/; s,^/run/.*-std[a-z]*$,pipe:[N],'
     } | sed -E 's/[0-9a-f]{64}/ID/g; / (dm-|loop)[0-9]+$/d'"#;
 
 /// Makes a root file system in which [`LOOK`] can run, with users and groups.
@@ -146,8 +146,9 @@ pub fn told(output: &Output) -> String {
 
 /// The last part of an engine's message; `None` if `line` is not one.
 fn reason(line: &str) -> Option<String> {
-    let message =
-        ["OCI runtime", "Error response", "Error: ", "ctr: "].iter().any(|b| line.contains(b));
+    // containerd calls each failure of a shim unknown.
+    let marks = ["OCI runtime", "Error response", "Error: ", "ctr: ", ": unknown"];
+    let message = marks.iter().any(|mark| line.contains(mark));
     // Docker adds words of its own.
     let line = line.split(": Are you trying").next()?.trim_end_matches(": unknown");
     let line = line.split(": a file cannot be mounted").next()?;

@@ -9,6 +9,7 @@ use sharedroot_tests::census::Census;
 use sharedroot_tests::command::{Cmd, out, run};
 use sharedroot_tests::docker::{Container, FreshImage};
 use sharedroot_tests::lab::{RUN_DIR, TempDir};
+use sharedroot_tests::shim;
 
 /// The files of all leases.
 fn leases() -> Vec<PathBuf> {
@@ -63,10 +64,15 @@ fn vm_delete_reads_no_other_containers_record() {
     let record = |container: &Container| format!("/{}/record.json", container.id);
     let root = out(&["find", &format!("{RUN_DIR}/containers"), "-name", &goes.id]);
     assert!(!root.is_empty(), "the container has a record");
+    // Docker names a place of its own to no shim but containerd's.
+    let states = match shim::is_meant() {
+        true => "/run/containerd/runc/moby",
+        false => "/run/docker/runtime-runc/moby",
+    };
     let log = volume.0.join("strace");
     Cmd::new("strace")
         .args(&["-f", "-qq", "-o", log.to_str().unwrap(), "/usr/local/bin/sharedroot"])
-        .args(&["--root", "/run/docker/runtime-runc/moby", "delete", "--force", &goes.id])
+        .args(&["--root", states, "delete", "--force", &goes.id])
         .run()
         .ok();
     let trace = fs::read_to_string(log).unwrap();
