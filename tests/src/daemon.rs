@@ -12,6 +12,13 @@ use crate::shim;
 
 const CONFIG: &str = "/etc/docker/daemon.json";
 
+/// Runs a container with the command `sharedroot`, which all wrappers call, also where `RUNTIME` names the shim: the directories
+/// of the command and of containerd's own shim appear with their first container, and stay.
+#[track_caller]
+pub fn warm_up() {
+    docker(&["run", "--rm", "--network=host", "--runtime=sharedroot", "busybox", "true"]).ok();
+}
+
 /// A runtime that dockerd knows as long as this value lives.
 #[derive(Debug)]
 pub struct Wrapper {

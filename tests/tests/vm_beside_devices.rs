@@ -1,6 +1,6 @@
 //! `docker run --device`, wherever in the container the device lies, and whatever lies there already, beside runc.
 //!
-//! Guest: --limit 900
+//! Guest: --limit 900 --shim long
 
 use sharedroot_tests::beside::{beside_runc, seen};
 use sharedroot_tests::command::out;

@@ -1,7 +1,7 @@
 //! Limits that change while a container runs, beside runc: each update sets what it names, and every other limit stays. With
 //! cgroupfs and with systemd's driver.
 //!
-//! Guest: --limit 800
+//! Guest: --limit 800 --shim long
 //! Guest: --systemd --alone --limit 1200
 
 use std::fs;

@@ -1,7 +1,7 @@
 //! `image import` of what real Docker saves: the base is the tree that overlay shows, of every image of the lab, and a
 //! container of the image finds it made.
 //!
-//! Guest: --limit 1500 --takes 120
+//! Guest: --limit 1500 --takes 120 --shim long
 
 use std::fs::{self, File, Metadata};
 use std::path::Path;

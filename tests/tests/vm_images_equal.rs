@@ -2,7 +2,7 @@
 //! another, that share a directory: the first makes the bases from Docker's layers and writes their digests down, the second
 //! makes them by `image import` and compares.
 //!
-//! Guest: --limit 800
+//! Guest: --limit 800 --shim long
 //! Guest: --selinux permissive --limit 800
 
 use std::fs;

@@ -1,6 +1,6 @@
 //! What the journal and the log say of a container, and what neither says. The guest has systemd and Docker.
 //!
-//! Guest: --systemd --alone --limit 900
+//! Guest: --systemd --alone --limit 900 --shim long
 
 use std::fs;
 use std::io::ErrorKind;

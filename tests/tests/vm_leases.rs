@@ -1,6 +1,6 @@
 //! Leases: who uses a base is asked of the base, not of every container.
 //!
-//! Guest: --limit 600 --takes 40
+//! Guest: --limit 600 --takes 40 --shim long
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
 //! A host without loop devices, in a guest of its own.
 //!
-//! Guest: --limit 800
+//! Guest: --limit 800 --shim long
 
 use std::fs;
 

@@ -6,7 +6,7 @@ use std::fs;
 
 use sharedroot_tests::census::Census;
 use sharedroot_tests::command::{Cmd, out};
-use sharedroot_tests::daemon::Wrapper;
+use sharedroot_tests::daemon::{self, Wrapper};
 use sharedroot_tests::docker::{Container, FreshImage, docker_run};
 use sharedroot_tests::lab::{Replaced, STATE_DIR};
 
@@ -15,6 +15,7 @@ use sharedroot_tests::lab::{Replaced, STATE_DIR};
 fn warm_up() {
     docker_run("sharedroot", &["--read-only", "busybox", "true"]).ok();
     docker_run("sharedroot", &["busybox", "true"]).ok();
+    daemon::warm_up();
 }
 
 /// `docker run`'s message, one line of it from the runtime.

@@ -9,7 +9,7 @@ use std::thread;
 
 use sharedroot_tests::census::Census;
 use sharedroot_tests::command::{out, run};
-use sharedroot_tests::daemon::Wrapper;
+use sharedroot_tests::daemon::{self, Wrapper};
 use sharedroot_tests::docker::{Container, FreshImage, docker, docker_run};
 use sharedroot_tests::kernel_view::{Mount, identity, mounts_of, root_of};
 use sharedroot_tests::lab::{RUN_DIR, TempDir, wait_for};
@@ -220,9 +220,7 @@ fn vm_gc_and_image_rm_take_forgotten_scaffolds_away() {
 fn vm_a_killed_create_leaves_no_scaffold() {
     let (image, volumes) = (FreshImage::new(), Volumes::new());
     drop(read_only(image.name(), &[]));
-    // The directories of containerd's own shim, which calls the wrappers, stay.
-    let plain = Wrapper::new("");
-    docker_run(&plain.name, &["--read-only", image.name(), "true"]).ok();
+    daemon::warm_up();
     // It takes the bases of earlier tests' images away, too.
     out(&["sharedroot", "gc"]);
     let before = Census::take();

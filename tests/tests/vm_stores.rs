@@ -1,6 +1,6 @@
 //! Images of stores other than the daemon's usual one, and images that move, go and come back.
 //!
-//! Guest: --limit 800
+//! Guest: --limit 800 --shim long
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
 //! A host with systemd: systemd's cgroup driver. Generic: passes with `RUNTIME=runc`, too.
 //!
-//! Guest: --systemd --alone --limit 900
+//! Guest: --systemd --alone --limit 900 --shim long
 
 use std::fs;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! What a writable container changes, through Docker's own commands: the same as with runc on overlay2, while it runs, when it
 //! has stopped, in an image that is made of it, and when it is started again.
 //!
-//! Guest: --selinux enforcing --boolean container_use_host_all_caps --limit 1200
+//! Guest: --selinux enforcing --boolean container_use_host_all_caps --limit 1200 --shim long
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
