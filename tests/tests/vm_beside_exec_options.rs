@@ -3,7 +3,7 @@
 //!
 //! Only `hack/test --long` runs this hunt through a manual's options: no document's claim rests on it.
 //!
-//! Guest: --long --limit 900 --takes 90
+//! Guest: --long --limit 900 --takes 90 --shim long
 
 use std::fs;
 

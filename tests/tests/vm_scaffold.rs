@@ -1,6 +1,6 @@
 //! Scaffolds: what a read-only container mounts on and its image lacks is put above the base once, for all who lack the same.
 //!
-//! Guest: --limit 800 --takes 130
+//! Guest: --limit 800 --takes 130 --shim long
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -12,7 +12,7 @@ pub struct Options {
     pub containers: usize,
     /// Containers in one server.
     pub many: usize,
-    /// Containers in one server of the control, containerd's own shim and runc.
+    /// Containers in one server of the control, containerd's own shim and runc; 0 for none.
     pub control: usize,
     pub json: Option<PathBuf>,
 }
@@ -66,7 +66,7 @@ impl Options {
         }
         assert!(options.rounds > 0 && options.containers > 0, "at least one container; {USAGE}");
         let enough = 2 * crate::many::HUNDRED;
-        let few = options.many < enough || options.control < enough;
+        let few = options.many < enough || (1..enough).contains(&options.control);
         assert!(
             !few,
             "--many and --control are at least {enough}: the last hundred is compared with the first"
