@@ -1,6 +1,6 @@
 //! What Docker's user reads when sharedroot cannot do it, and that nothing is left behind.
 //!
-//! Guest: --selinux enforcing --boolean container_use_host_all_caps --limit 1200
+//! Guest: --selinux enforcing --boolean container_use_host_all_caps --limit 1200 --shim long
 
 use std::fs;
 
