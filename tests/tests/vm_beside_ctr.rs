@@ -3,7 +3,7 @@
 //!
 //! Only `hack/test --long` runs this hunt through a manual's options: no document's claim rests on it.
 //!
-//! Guest: --long --limit 900 --takes 120
+//! Guest: --long --limit 900 --takes 120 --shim long
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
