@@ -3,6 +3,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde_json::{Value, json};
 use sharedroot_bases::{Bases, Mislabelled, RootfsError};
@@ -16,6 +17,7 @@ use super::for_programs;
 use super::image::{self, Base};
 use super::pool::Figures;
 use super::screen::{Line, Screen};
+use super::snapshotter::{Daemon, PROGRAM, SOCKET};
 use crate::lifecycle::LifecycleError;
 use crate::record::{self, Record, Rootfs};
 
@@ -187,6 +189,46 @@ impl Labels {
     }
 }
 
+/// The snapshotter's volumes, and its daemon.
+#[derive(Debug)]
+struct Layers {
+    volumes: usize,
+    /// `None` if it cannot be told.
+    daemon: Option<Daemon>,
+}
+
+impl Layers {
+    fn of(bases: &Bases) -> Result<Self, RootfsError> {
+        let pool = bases.known_pool_if_made()?;
+        let volumes = pool.map(|pool| pool.volumes()).transpose()?.unwrap_or_default();
+        let volumes = volumes.iter().filter(|volume| volume.name.is_layer()).count();
+        let daemon = Daemon::at(Path::new(SOCKET), &bases.snapshotter_lock()).ok();
+        Ok(Self { volumes, daemon })
+    }
+
+    fn to_json(&self) -> Value {
+        let daemon = self.daemon.map(|daemon| match daemon {
+            Daemon::Nobody => "none",
+            Daemon::Waits => "waits",
+            Daemon::Runs => "runs",
+        });
+        json!({ "volumes": self.volumes, "daemon": daemon })
+    }
+
+    /// No line where nobody uses the snapshotter.
+    fn line(&self) -> Option<String> {
+        let daemon = match self.daemon {
+            None | Some(Daemon::Nobody) if self.volumes == 0 => return None,
+            None => "may run",
+            Some(Daemon::Nobody) => "does not listen",
+            Some(Daemon::Waits) => "starts with the next call",
+            Some(Daemon::Runs) => "runs",
+        };
+        let volumes = self.volumes;
+        Some(format!("layers    {volumes} volumes of the snapshotter; {PROGRAM} {daemon}"))
+    }
+}
+
 /// The bases with the most containers; no line without bases.
 fn base_lines(mut bases: Vec<Base>) -> Vec<Line> {
     if bases.is_empty() {
@@ -213,6 +255,7 @@ pub fn status(bases: &Bases, as_json: bool) -> Result<(), LifecycleError> {
     let kinds: Kinds = records.into_iter().collect();
     let labels = Labels::of(bases);
     let shims = Running::now();
+    let layers = Layers::of(bases)?;
     let all = image::all(bases)?;
     if as_json {
         let images = all.iter().map(|base| image::list::json(bases, base));
@@ -222,6 +265,7 @@ pub fn status(bases: &Bases, as_json: bool) -> Result<(), LifecycleError> {
             "private_roots": private.iter().map(Private::to_json).collect::<Vec<_>>(),
             "labels": labels.to_json(),
             "shims": shims.to_json(),
+            "snapshotter": layers.to_json(),
             "images": images.collect::<Vec<_>>(),
         }));
         return Ok(());
@@ -230,6 +274,7 @@ pub fn status(bases: &Bases, as_json: bool) -> Result<(), LifecycleError> {
     let shims = shims.words().map(|words| format!("shims     {words}"));
     let mut words = [labels.lines(), kinds.lines(), Private::lines(&private)].concat();
     words.extend(shims);
+    words.extend(layers.line());
     let mut lines = figures.lines(screen);
     lines.extend(words.into_iter().map(Line::plain));
     lines.extend(base_lines(all));
@@ -258,6 +303,19 @@ mod tests {
         assert_eq!(none.to_json(), json!({ "shared": null, "refused": "why", "others": [] }));
         let off = Labels { shared: None, others: Vec::new() };
         assert_eq!(off.lines(), [""; 0]);
+    }
+
+    #[test]
+    fn the_snapshotter_has_a_line_where_somebody_uses_it() {
+        let line = |volumes, daemon| Layers { volumes, daemon }.line();
+        assert_eq!(line(0, Some(Daemon::Nobody)), None);
+        assert_eq!(line(0, None), None);
+        let runs = line(7, Some(Daemon::Runs)).unwrap();
+        assert_eq!(runs, "layers    7 volumes of the snapshotter; sharedrootd runs");
+        assert!(line(0, Some(Daemon::Waits)).unwrap().ends_with("starts with the next call"));
+        assert!(line(1, Some(Daemon::Nobody)).unwrap().ends_with("does not listen"));
+        let json = Layers { volumes: 1, daemon: Some(Daemon::Waits) }.to_json();
+        assert_eq!(json, json!({ "volumes": 1, "daemon": "waits" }));
     }
 
     #[test]
