@@ -14,6 +14,10 @@ use crate::admin::snapshotter;
 /// The CRI plugin's name in version 1, in version 2, and since version 3.
 const PLUGINS: [&str; 3] = ["cri", "io.containerd.grpc.v1.cri", "io.containerd.cri.v1.runtime"];
 
+/// The runtime that containerd has if its configuration names none. If the configuration names any, containerd 1.7 has only those,
+/// and its CRI plugin does not start without the default one.
+const DEFAULT_RUNTIME: &str = "runc";
+
 /// The runtime type of containerd's own shim.
 const OWN_SHIM: &str = "io.containerd.runc.v2";
 
@@ -38,9 +42,16 @@ pub fn add(text: &str, entry: &Entry) -> Result<String, EditError> {
     let document = toml::parse(&fresh)?;
     let at = containerd(plugin(&document)?);
     let ours = [&at[..], &["runtimes", NAME]].concat();
+    let with_default = match toml::find(&document, &[&at[..], &["runtimes"]].concat()) {
+        Some(_) => fresh.clone(),
+        None => {
+            let runc = [&at[..], &["runtimes", DEFAULT_RUNTIME]].concat();
+            toml::set(&fresh, &runc, "runtime_type", &toml::string(OWN_SHIM))?
+        }
+    };
     let mut text = match &entry.runs {
-        Runs::Commands(path) => add_commands(&fresh, &document, &at, path)?,
-        Runs::Shim => add_shim(&fresh, &document, &ours)?,
+        Runs::Commands(path) => add_commands(&with_default, &document, &at, path)?,
+        Runs::Shim => add_shim(&with_default, &document, &ours)?,
     };
     if entry.default {
         text = toml::set(&text, &at, "default_runtime_name", &toml::string(NAME))?;
@@ -132,10 +143,27 @@ pub fn remove(text: &str, before: &str) -> Result<String, EditError> {
     // The runtime is removed in the form of every version, because the file may have been migrated.
     for plugin in PLUGINS {
         let at = containerd(plugin);
-        text = toml::remove(&text, &[&at[..], &["runtimes", NAME]].concat())?;
+        let rest = toml::remove(&text, &[&at[..], &["runtimes", NAME]].concat())?;
+        text = if rest == text { rest } else { remove_default(&rest, &at, before)? };
         text = toml::restore(&text, &at, "default_runtime_name", NAME, before)?;
     }
     remove_unpack(&toml::remove(&text, &PROXY)?, before)
+}
+
+/// The text without the default runtime, if it is the only one, and `add` wrote it.
+fn remove_default(text: &str, at: &[&str], before: &str) -> Result<String, EditError> {
+    let runtimes = [at, &["runtimes"]].concat();
+    let (document, before) = (toml::parse(text)?, toml::parse(before)?);
+    let left = toml::find(&document, &runtimes).and_then(Item::as_table_like);
+    let is_ours = left.is_some_and(|left| {
+        let runc = left.get(DEFAULT_RUNTIME).and_then(Item::as_table_like);
+        let runc = runc.filter(|runc| left.len() == 1 && runc.len() == 1);
+        runc.and_then(|runc| runc.get("runtime_type")?.as_str()) == Some(OWN_SHIM)
+    });
+    match is_ours && toml::find(&before, &runtimes).is_none() {
+        true => toml::remove(text, &[&runtimes[..], &[DEFAULT_RUNTIME]].concat()),
+        false => Ok(text.to_owned()),
+    }
 }
 
 fn remove_unpack(text: &str, before: &str) -> Result<String, EditError> {

@@ -6,6 +6,38 @@ fn entry(default: bool) -> Entry {
     Entry { runs: Runs::Commands("/usr/bin/sharedroot".to_owned()), default, snapshotter: None }
 }
 
+/// The lines of the default runtime, which containerd would not have beside another one.
+fn runc(plugin: &str) -> String {
+    format!(
+        "\n[plugins.{plugin}.containerd.runtimes.runc]\nruntime_type = \"io.containerd.runc.v2\"\n"
+    )
+}
+
+#[test]
+fn containerd_keeps_its_default_runtime_beside_ours() {
+    let plugin = "\"io.containerd.grpc.v1.cri\"";
+    let ours = format!("[plugins.{plugin}.containerd.runtimes.sharedroot]\n");
+    let text = "version = 2\n[plugins]\n";
+    let added = containerd::add(text, &entry(false)).unwrap();
+    assert!(added.starts_with(&format!("{text}{}\n{ours}", runc(plugin))), "{added}");
+    assert_eq!(containerd::remove(&added, text).unwrap(), text);
+    // Somebody has set it up since, or has made another one.
+    let options = format!("[plugins.{plugin}.containerd.runtimes.runc.options]\nRoot = \"/r\"\n");
+    let kata = format!("[plugins.{plugin}.containerd.runtimes.kata]\nruntime_type = \"k\"\n");
+    for more in [options, kata] {
+        let changed = format!("{added}{more}");
+        assert_eq!(
+            containerd::remove(&changed, text).unwrap(),
+            format!("{text}{}{more}", runc(plugin))
+        );
+        // Who has named runtimes has the one that he wants.
+        let named = format!("{text}{more}");
+        let added = containerd::add(&named, &entry(false)).unwrap();
+        assert!(added.starts_with(&format!("{named}\n{ours}")), "{added}");
+        assert_eq!(containerd::remove(&added, &named).unwrap(), named);
+    }
+}
+
 #[test]
 fn containerd_has_a_place_in_every_version() {
     for (version, plugin) in [
@@ -20,9 +52,10 @@ fn containerd_has_a_place_in_every_version() {
         assert_eq!(
             containerd::add(&text, &entry(true)).unwrap(),
             format!(
-                "{text}\n[{at}.runtimes.sharedroot]\nruntime_type = \"io.containerd.runc.v2\"\n\n\
+                "{text}{}\n[{at}.runtimes.sharedroot]\nruntime_type = \"io.containerd.runc.v2\"\n\n\
                  [{at}.runtimes.sharedroot.options]\nBinaryName = \"/usr/bin/sharedroot\"\n\n\
-                 [{at}]\ndefault_runtime_name = \"sharedroot\"\n"
+                 [{at}]\ndefault_runtime_name = \"sharedroot\"\n",
+                runc(plugin)
             )
         );
     }
@@ -34,7 +67,9 @@ fn containerd_has_a_place_in_every_version() {
 fn containerds_shim_has_the_options_of_no_other() {
     let shim = Entry { runs: Runs::Shim, default: false, snapshotter: None };
     let at = "plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.sharedroot";
-    let ours = format!("version = 2\n\n[{at}]\nruntime_type = \"io.containerd.sharedroot.v2\"\n");
+    let runc = runc("\"io.containerd.grpc.v1.cri\"");
+    let ours =
+        format!("version = 2\n{runc}\n[{at}]\nruntime_type = \"io.containerd.sharedroot.v2\"\n");
     assert_eq!(containerd::add("", &shim).unwrap(), ours);
     // In the place of an entry for commands, and the other way round.
     let commands = containerd::add("", &entry(false)).unwrap();
@@ -57,11 +92,12 @@ fn with_snapshotter() -> Entry {
 /// The lines of the snapshotter, for the runtime of this plugin.
 fn snapshotter_lines(plugin: &str) -> String {
     format!(
-        "\n[plugins.{plugin}.containerd.runtimes.sharedroot]\n\
+        "{}\n[plugins.{plugin}.containerd.runtimes.sharedroot]\n\
          runtime_type = \"io.containerd.sharedroot.v2\"\nsnapshotter = \"sharedroot\"\n\n\
          [proxy_plugins.sharedroot]\ntype = \"snapshot\"\n\
          address = \"/run/sharedroot/snapshotter.sock\"\n\n\
-         [proxy_plugins.sharedroot.exports]\nroot = \"/srv/pool\"\n"
+         [proxy_plugins.sharedroot.exports]\nroot = \"/srv/pool\"\n",
+        runc(plugin)
     )
 }
 
