@@ -5,13 +5,16 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use sharedroot_tests::bundle::make_rootfs;
 use sharedroot_tests::command::{Cmd, out, unique_name};
 use sharedroot_tests::docker::docker;
-use sharedroot_tests::lab::{STATE_DIR, TempDir, only_in_lab, wait_for};
-use sharedroot_tests::pool::has;
+use sharedroot_tests::doctor::{doctor, paste};
+use sharedroot_tests::documented::json;
+use sharedroot_tests::lab::{Replaced, STATE_DIR, TempDir, only_in_lab, wait_for};
+use sharedroot_tests::pool::{CONFIG, has};
 use sharedroot_tests::shim::ctr;
 use sharedroot_tests::snapshotter::{SOCKET, collect, install_program};
 use sharedroot_tests::systemd::property;
@@ -126,6 +129,7 @@ fn vm_the_snapshotter_is_installed_called_and_uninstalled() {
     ctr(&["image", "import", "--snapshotter", "sharedroot", &saved]).ok();
     both_run();
     it_comes_back();
+    a_daemon_that_cannot_start_is_reported();
 
     docker(&["rmi", IMAGE]).ok();
     ctr(&["image", "rm", "--sync", &format!("{IMAGE}:latest")]).ok();
@@ -168,4 +172,42 @@ fn it_comes_back() {
         assert!(pid() != earlier && pid() != "0", "{end:?}");
     }
     docker(&["rm", "--force", "lives"]).ok();
+}
+
+/// The line of `doctor` about the snapshotter, and its remedy.
+#[track_caller]
+fn of_doctor() -> (String, Option<String>) {
+    let said = doctor(&[]).stdout;
+    let line = said.lines().find(|line| line[9..].starts_with("snapshotter "));
+    let line = line.unwrap_or_else(|| panic!("no snapshotter: {said}"));
+    let remedy = line.split_once("; remedy: ").map(|(_, remedy)| remedy.to_owned());
+    (line.to_owned(), remedy)
+}
+
+/// `doctor` and `status` start nothing. Where the daemon fails, systemd gives the socket up, and calls fail at once.
+#[track_caller]
+fn a_daemon_that_cannot_start_is_reported() {
+    const UNITS: [&str; 2] = ["sharedrootd.socket", "sharedrootd.service"];
+    assert_eq!(of_doctor().0, format!("ok       snapshotter    sharedrootd answers at {SOCKET}"));
+    assert!(sharedroot(&["status"]).contains(" volumes of the snapshotter; sharedrootd runs"));
+    out(&["systemctl", "stop", UNITS[1]]);
+    assert!(of_doctor().0.ends_with("; sharedrootd starts with the next call"));
+    let status = json("status", &[]);
+    assert_eq!(status["snapshotter"]["daemon"], "waits", "{status}");
+    assert!(status["snapshotter"]["volumes"].as_u64().is_some_and(|layers| layers > 0), "{status}");
+    assert_eq!(property(UNITS[1], "ActiveState"), "inactive", "a look starts nothing");
+
+    let broken = Replaced::with(CONFIG, "[pool\n");
+    drop(UnixStream::connect(SOCKET).expect("systemd listens"));
+    wait_for("systemd gives up", || {
+        (property(UNITS[0], "Result") == "service-start-limit-hit").then_some(())
+    });
+    UnixStream::connect(SOCKET).expect_err("nobody listens");
+    drop(broken);
+    let (line, remedy) = of_doctor();
+    assert!(line.starts_with("problem  snapshotter    nobody listens at "), "{line}");
+    out(&["systemctl", "reset-failed", UNITS[1]]);
+    paste(&remedy.expect("a remedy"));
+    assert!(of_doctor().1.is_none());
+    both_run();
 }
