@@ -62,14 +62,21 @@ fn driver() -> String {
 #[track_caller]
 fn both_run() {
     let run = ["run", "--rm", "--network=none"];
-    let flags =
-        ["--read-only", "--runtime=sharedroot", IMAGE, "head", "-1", "/proc/self/mountinfo"];
+    let flags = [
+        "--read-only",
+        "--runtime=sharedroot",
+        IMAGE,
+        "busybox",
+        "head",
+        "-1",
+        "/proc/self/mountinfo",
+    ];
     let root = docker(&[&run[..], &flags].concat()).ok();
     assert!(root.contains(" / / ro,") && root.contains(" - ext4 /dev/dm-"), "{root}");
     let writes = [IMAGE, "sh", "-c", "echo new > /new && cat /new"];
     assert_eq!(docker(&[&run[..], &writes].concat()).ok(), "new");
     let name = unique_name("c");
-    let grep = "head -1 /proc/self/mountinfo | grep -q ' - ext4 /dev/dm-'";
+    let grep = "busybox head -1 /proc/self/mountinfo | busybox grep -q ' - ext4 /dev/dm-'";
     let words = ["run", "--rm", "--snapshotter", "sharedroot"];
     ctr(&[&words[..], &[&format!("{IMAGE}:latest"), &name, "sh", "-c", grep]].concat()).ok();
 }
