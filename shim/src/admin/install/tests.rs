@@ -193,8 +193,8 @@ fn json_text() -> impl Strategy<Value = String> {
             for key in ["runtimes", "default-runtime", "storage-driver", "features"] {
                 whole.as_object_mut().map(|map| map.remove(key));
             }
-            if let Some(storage) = storage {
-                whole.as_object_mut().map(|map| map.extend(storage));
+            for (key, value) in storage.into_iter().flatten() {
+                whole[key] = value;
             }
             if let Some(runtimes) = runtimes {
                 whole["runtimes"] = runtimes;
