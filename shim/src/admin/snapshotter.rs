@@ -9,6 +9,8 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde_json::{Value, json};
+use sharedroot_bases::{Bases, RootfsError};
 use sharedroot_sys::byte_lock::ByteLock;
 
 use super::containerd_shim::in_places;
@@ -65,6 +67,51 @@ fn listens(table: &str, socket: &Path) -> bool {
         words.get(7).is_some_and(|path| Path::new(path) == socket)
             && flags.is_some_and(|flags| flags & ACCEPTS != 0)
     })
+}
+
+/// The snapshotter's volumes, and its daemon.
+#[derive(Debug)]
+pub struct Layers {
+    volumes: usize,
+    /// `None` if it cannot be told.
+    daemon: Option<Daemon>,
+}
+
+impl Layers {
+    /// Asks the store and the kernel.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn of(bases: &Bases) -> Result<Self, RootfsError> {
+        let pool = bases.known_pool_if_made()?;
+        let volumes = pool.map(|pool| pool.volumes()).transpose()?.unwrap_or_default();
+        let volumes = volumes.iter().filter(|volume| volume.name.is_layer()).count();
+        let daemon = Daemon::at(Path::new(SOCKET), &bases.snapshotter_lock()).ok();
+        Ok(Self { volumes, daemon })
+    }
+
+    /// The same keys whatever there is.
+    pub fn to_json(&self) -> Value {
+        let daemon = self.daemon.map(|daemon| match daemon {
+            Daemon::Nobody => "none",
+            Daemon::Waits => "waits",
+            Daemon::Runs => "runs",
+        });
+        json!({ "volumes": self.volumes, "daemon": daemon })
+    }
+
+    /// The figures in words; none where nobody uses the snapshotter.
+    pub fn line(&self) -> Option<String> {
+        let daemon = match self.daemon {
+            None | Some(Daemon::Nobody) if self.volumes == 0 => return None,
+            None => "may run",
+            Some(Daemon::Nobody) => "does not listen",
+            Some(Daemon::Waits) => "starts with the next call",
+            Some(Daemon::Runs) => "runs",
+        };
+        let volumes = self.volumes;
+        Some(format!("layers    {volumes} volumes of the snapshotter; {PROGRAM} {daemon}"))
+    }
 }
 
 /// What an HTTP/2 client says first, and a frame of settings without any (RFC 9113, 3.4).
@@ -129,6 +176,19 @@ mod tests {
         assert!(listens(&line("00010000"), Path::new("/run/s")));
         assert!(!listens(&line("00000000"), Path::new("/run/s")));
         assert!(!listens(&line("00010000"), Path::new("/run/ss")));
+    }
+
+    #[test]
+    fn the_snapshotter_has_a_line_where_somebody_uses_it() {
+        let line = |volumes, daemon| Layers { volumes, daemon }.line();
+        assert_eq!(line(0, Some(Daemon::Nobody)), None);
+        assert_eq!(line(0, None), None);
+        let runs = line(7, Some(Daemon::Runs)).unwrap();
+        assert_eq!(runs, "layers    7 volumes of the snapshotter; sharedrootd runs");
+        assert!(line(0, Some(Daemon::Waits)).unwrap().ends_with("starts with the next call"));
+        assert!(line(1, Some(Daemon::Nobody)).unwrap().ends_with("does not listen"));
+        let json = Layers { volumes: 1, daemon: Some(Daemon::Waits) }.to_json();
+        assert_eq!(json, json!({ "volumes": 1, "daemon": "waits" }));
     }
 
     #[test]

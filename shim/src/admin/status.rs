@@ -3,7 +3,6 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use serde_json::{Value, json};
 use sharedroot_bases::{Bases, Mislabelled, RootfsError};
@@ -17,7 +16,7 @@ use super::for_programs;
 use super::image::{self, Base};
 use super::pool::Figures;
 use super::screen::{Line, Screen};
-use super::snapshotter::{Daemon, PROGRAM, SOCKET};
+use super::snapshotter::Layers;
 use crate::lifecycle::LifecycleError;
 use crate::record::{self, Record, Rootfs};
 
@@ -189,46 +188,6 @@ impl Labels {
     }
 }
 
-/// The snapshotter's volumes, and its daemon.
-#[derive(Debug)]
-struct Layers {
-    volumes: usize,
-    /// `None` if it cannot be told.
-    daemon: Option<Daemon>,
-}
-
-impl Layers {
-    fn of(bases: &Bases) -> Result<Self, RootfsError> {
-        let pool = bases.known_pool_if_made()?;
-        let volumes = pool.map(|pool| pool.volumes()).transpose()?.unwrap_or_default();
-        let volumes = volumes.iter().filter(|volume| volume.name.is_layer()).count();
-        let daemon = Daemon::at(Path::new(SOCKET), &bases.snapshotter_lock()).ok();
-        Ok(Self { volumes, daemon })
-    }
-
-    fn to_json(&self) -> Value {
-        let daemon = self.daemon.map(|daemon| match daemon {
-            Daemon::Nobody => "none",
-            Daemon::Waits => "waits",
-            Daemon::Runs => "runs",
-        });
-        json!({ "volumes": self.volumes, "daemon": daemon })
-    }
-
-    /// No line where nobody uses the snapshotter.
-    fn line(&self) -> Option<String> {
-        let daemon = match self.daemon {
-            None | Some(Daemon::Nobody) if self.volumes == 0 => return None,
-            None => "may run",
-            Some(Daemon::Nobody) => "does not listen",
-            Some(Daemon::Waits) => "starts with the next call",
-            Some(Daemon::Runs) => "runs",
-        };
-        let volumes = self.volumes;
-        Some(format!("layers    {volumes} volumes of the snapshotter; {PROGRAM} {daemon}"))
-    }
-}
-
 /// The bases with the most containers; no line without bases.
 fn base_lines(mut bases: Vec<Base>) -> Vec<Line> {
     if bases.is_empty() {
@@ -303,19 +262,6 @@ mod tests {
         assert_eq!(none.to_json(), json!({ "shared": null, "refused": "why", "others": [] }));
         let off = Labels { shared: None, others: Vec::new() };
         assert_eq!(off.lines(), [""; 0]);
-    }
-
-    #[test]
-    fn the_snapshotter_has_a_line_where_somebody_uses_it() {
-        let line = |volumes, daemon| Layers { volumes, daemon }.line();
-        assert_eq!(line(0, Some(Daemon::Nobody)), None);
-        assert_eq!(line(0, None), None);
-        let runs = line(7, Some(Daemon::Runs)).unwrap();
-        assert_eq!(runs, "layers    7 volumes of the snapshotter; sharedrootd runs");
-        assert!(line(0, Some(Daemon::Waits)).unwrap().ends_with("starts with the next call"));
-        assert!(line(1, Some(Daemon::Nobody)).unwrap().ends_with("does not listen"));
-        let json = Layers { volumes: 1, daemon: Some(Daemon::Waits) }.to_json();
-        assert_eq!(json, json!({ "volumes": 1, "daemon": "waits" }));
     }
 
     #[test]
