@@ -1,7 +1,7 @@
 //! `install --snapshotter` with the units of `systemd/`, where containerd and Docker are systemd's services: Docker's images move to
 //! the snapshotter, a killed or stopped `sharedrootd` comes back by its socket, and `uninstall` leaves the files as they were.
 //!
-//! Guest: --systemd --no-docker --with snapshotter --alone --limit 600 --takes 60
+//! Guest: --systemd --no-docker --with snapshotter --alone --limit 600 --takes 60 --unstable plain
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -123,9 +123,10 @@ fn vm_the_snapshotter_is_installed_called_and_uninstalled() {
     assert_eq!(mode(socket).expect("the socket"), (0o600, 0));
     assert_eq!(mode(socket.parent().expect("a directory")).expect("it"), (0o700, 0));
     let plugins = ctr(&["plugins", "ls"]).ok();
-    for name in ["sharedroot", "cri"] {
-        let line = plugins.lines().find(|l| l.split_whitespace().nth(1) == Some(name));
-        assert!(line.is_some_and(|line| line.trim_end().ends_with("ok")), "{name}: {plugins}");
+    for name in [".snapshotter.v1 sharedroot ", ".grpc.v1 cri ", ".transfer.v1 local "] {
+        let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+        let line = plugins.lines().map(words).find(|line| line.contains(name));
+        assert!(line.is_some_and(|line| line.ends_with(" ok")), "{name}: {plugins}");
     }
     let said = sharedroot(&with(docker_json));
     has(&said, &["`docker save`", "`docker load`", "sharedroot install containerd --snapshotter"]);

@@ -25,7 +25,7 @@ const OWN_SHIM: &str = "io.containerd.runc.v2";
 const PROXY: [&str; 2] = ["proxy_plugins", snapshotter::NAME];
 
 /// Into which snapshotters containerd's transfer service unpacks images. `ctr image pull` uses it since containerd 2.0, and CRI
-/// since 2.1. A file without a list means one element, containerd's default; a list means the list alone.
+/// since 2.1; both read files of version 2 and later. A file without a list means one element, containerd's default; a list means the list alone.
 const UNPACK: [&str; 3] = ["plugins", "io.containerd.transfer.v1.local", "unpack_config"];
 const DEFAULT_SNAPSHOTTER: &str = "overlayfs";
 
@@ -59,7 +59,7 @@ pub fn add(text: &str, entry: &Entry) -> Result<String, EditError> {
     if let Some(snapshotter) = &entry.snapshotter {
         text = add_snapshotter(&text, &ours, snapshotter)?;
         // The service takes only what its list has, so CRI could not pull an image for any other runtime.
-        if at[1] == PLUGINS[2] {
+        if at[1] != PLUGINS[0] {
             text = add_unpack(&text)?;
         }
     }

@@ -115,7 +115,7 @@ fn containerds_snapshotter_has_a_place_in_every_version() {
     // A list has what its user wrote; without a list, containerd's default has to be written.
     for (text, plugin, list) in [
         ("version = 1\n", "cri", String::new()),
-        ("version = 2\n", "\"io.containerd.grpc.v1.cri\"", String::new()),
+        ("version = 2\n", "\"io.containerd.grpc.v1.cri\"", format!("{overlayfs}{ours}")),
         ("version = 3\n", "\"io.containerd.cri.v1.runtime\"", format!("{overlayfs}{ours}")),
         (&format!("version = 3\n{mine}"), "\"io.containerd.cri.v1.runtime\"", ours.clone()),
     ] {
