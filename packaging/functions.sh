@@ -1,12 +1,17 @@
 #!/bin/sh
 # What the scripts of both packages have in common: hack/package puts this file before each of them. Nothing here starts
-# a pool, restarts a daemon or ends a container, and nothing that fails here leaves a package half installed.
+# a pool, restarts an engine or ends a container, and nothing that fails here leaves a package half installed.
 set -e
 say() { echo "sharedroot: $*"; }
 
 start_timer() {   # not what it starts
   [ -d /run/systemd/system ] && systemctl --quiet is-enabled sharedroot-gc.timer || return 0
   systemctl start sharedroot-gc.timer || true
+}
+
+# At an upgrade, if it runs. Its socket stays, so that no call is lost.
+restart_snapshotter() {
+  [ ! -d /run/systemd/system ] || systemctl try-restart sharedrootd.service || true
 }
 
 reload() {
@@ -52,7 +57,8 @@ containers() {
 
 users() {
   containers
-  grep -lse /usr/bin/sharedroot -e io.containerd.sharedroot.v2 /etc/docker/daemon.json /etc/containerd/config.toml /etc/containers/containers.conf \
+  grep -lse /usr/bin/sharedroot -e io.containerd.sharedroot.v2 -e /run/sharedroot/snapshotter.sock -e '"storage-driver": *"sharedroot"' \
+    /etc/docker/daemon.json /etc/containerd/config.toml /etc/containers/containers.conf \
     /etc/containers/containers.conf.d/*.conf || true
 }
 
@@ -63,7 +69,7 @@ leave() {
     say "it is still used by:"; echo "$users" | sed 's/^/  /'
     say "Running containers go on, but nothing can stop or delete them until it is installed again."
   }
-  [ ! -d /run/systemd/system ] || systemctl stop sharedroot-gc.timer || true
+  [ ! -d /run/systemd/system ] || systemctl stop sharedroot-gc.timer sharedrootd.socket sharedrootd.service || true
   [ -z "$(containers)" ] || return 0
   [ ! -d /run/systemd/system ] || systemctl stop sharedroot-pool.service || true
   case $(/usr/bin/sharedroot pool status 2>/dev/null || true) in

@@ -125,7 +125,7 @@ fn begin(options: &Options) -> Result<(), Failed> {
         private_dir_or_link(dir)?;
     }
     // The kernel releases the lock when the process ends, however it ends.
-    let path = bases.run_dir().join("snapshotter.lock");
+    let path = bases.snapshotter_lock();
     let lock = ByteLock::try_lock(&path, 0).map_err(|source| Failed::Lock { path, source })?;
     let _only_one = lock.ok_or_else(|| Failed::Other { dir: bases.state_dir().to_owned() })?;
 

@@ -12,6 +12,9 @@ pub const PROGRAM: &str = "/usr/bin/sharedroot";
 /// containerd's shim, which the packages install, too.
 pub const SHIM: &str = "/usr/bin/containerd-shim-sharedroot-v2";
 
+/// The snapshotter, which the packages install, too.
+pub const SNAPSHOTTER: &str = "/usr/bin/sharedrootd";
+
 /// The package that `hack/test` has copied beside the tests.
 #[track_caller]
 pub fn built(kind: &str) -> String {
@@ -27,7 +30,7 @@ pub fn built(kind: &str) -> String {
 pub fn later(of: &str, dir: &TempDir) -> String {
     let (tree, package) = (format!("{}/tree", dir.str()), format!("{}/later.deb", dir.str()));
     out(&["dpkg-deb", "--raw-extract", of, &tree]);
-    for program in [PROGRAM, SHIM] {
+    for program in [PROGRAM, SHIM, SNAPSHOTTER] {
         let program = File::options().append(true).open(format!("{tree}{program}"));
         program.expect("open the program").write_all(&[0; 64]).expect("append to it");
     }

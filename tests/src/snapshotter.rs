@@ -39,6 +39,16 @@ platform = "linux/amd64"
 snapshotter = "sharedroot"
 "#;
 
+/// Installs the program.
+#[track_caller]
+pub fn install_program() {
+    only_in_lab();
+    if !Path::new(PROGRAM[1]).exists() {
+        fs::copy(PROGRAM[0], PROGRAM[1]).expect("copy it; hack/build --snapshotter makes it");
+        fs::set_permissions(PROGRAM[1], Permissions::from_mode(0o755)).expect("chmod it");
+    }
+}
+
 /// A running snapshotter. Dropping this value kills it.
 #[derive(Debug)]
 pub struct Snapshotter(Child);
@@ -53,11 +63,7 @@ impl Snapshotter {
     /// The same, with these words on its command line.
     #[track_caller]
     pub fn start_with(words: &[&str]) -> Self {
-        only_in_lab();
-        if !Path::new(PROGRAM[1]).exists() {
-            fs::copy(PROGRAM[0], PROGRAM[1]).expect("copy it; hack/build --snapshotter makes it");
-            fs::set_permissions(PROGRAM[1], Permissions::from_mode(0o755)).expect("chmod it");
-        }
+        install_program();
         let log = File::options().append(true).create(true).open(LOG).expect("open the log");
         let child = Command::new(PROGRAM[1])
             .args(["--debug", "--address", SOCKET])

@@ -14,7 +14,7 @@ use sharedroot_tests::census::Census;
 use sharedroot_tests::command::{Cmd, Output, out, run};
 use sharedroot_tests::kernel_view::root_of;
 use sharedroot_tests::lab::{STATE_DIR, TempDir, only_in_lab};
-use sharedroot_tests::package::{PROGRAM, built, later};
+use sharedroot_tests::package::{PROGRAM, SNAPSHOTTER, built, later};
 use sharedroot_tests::pool::{has, is_active};
 use sharedroot_tests::runtime::Runtime;
 use sharedroot_tests::stack::Image;
@@ -102,19 +102,22 @@ fn everything_is_in_its_place() {
     let complete = "source /usr/share/bash-completion/completions/sharedroot
         COMP_WORDS=(sharedroot pool gr) COMP_CWORD=2; _sharedroot sharedroot gr pool; echo ${COMPREPLY[@]}";
     assert_eq!(out(&["bash", "-c", complete]), "grow");
-    let units: [&str; 3] =
-        ["sharedroot-pool.service", "sharedroot-gc.service", "sharedroot-gc.timer"].map(|unit| {
-            let path = property(unit, "FragmentPath");
-            assert_eq!(path, format!("/usr/lib/systemd/system/{unit}"));
-            out(&["systemd-analyze", "verify", "--man=no", &path]);
-            unit
-        });
-    assert_eq!(
-        units.map(|unit| property(unit, "UnitFileState")),
-        ["disabled", "static", "enabled"]
-    );
-    assert_eq!(units.map(|unit| property(unit, "ActiveState")), ["inactive", "inactive", "active"]);
-    assert!(property(units[0], "Before").split(' ').any(|unit| unit == "docker.service"));
+    for (unit, file_state, state) in [
+        ("sharedroot-pool.service", "disabled", "inactive"),
+        ("sharedroot-gc.service", "static", "inactive"),
+        ("sharedroot-gc.timer", "enabled", "active"),
+        ("sharedrootd.socket", "disabled", "inactive"),
+        ("sharedrootd.service", "static", "inactive"),
+    ] {
+        let path = property(unit, "FragmentPath");
+        assert_eq!(path, format!("/usr/lib/systemd/system/{unit}"));
+        out(&["systemd-analyze", "verify", "--man=no", &path]);
+        let states = ["UnitFileState", "ActiveState"].map(|state| property(unit, state));
+        assert_eq!(states, [file_state, state], "{unit}");
+        let before = property(unit, "Before");
+        let first = !unit.contains("-gc.");
+        assert_eq!(before.split(' ').any(|other| other == "docker.service"), first, "{unit}");
+    }
     out(&["udevadm", "verify", "/usr/lib/udev/rules.d/56-dm-sharedroot.rules"]);
     has(&out(&[PROGRAM, "config", "show"]), &["/var/lib/sharedroot", "default"]);
     assert!(
@@ -124,6 +127,17 @@ fn everything_is_in_its_place() {
                 .flatten()
                 .all(|f| f.file_name() == "lost+found")
     );
+}
+
+/// Starts the snapshotter if it does not run, and returns its process.
+#[track_caller]
+fn the_snapshotter_runs() -> String {
+    out(&["systemctl", "start", "sharedrootd.service"]);
+    assert_eq!(property("sharedrootd.socket", "ActiveState"), "active");
+    let pid = property("sharedrootd.service", "MainPID");
+    let program = fs::read_link(format!("/proc/{pid}/exe")).expect("a process");
+    assert_eq!(program, Path::new(SNAPSHOTTER));
+    pid
 }
 
 /// The machine before the package, without the lab's own program.
@@ -176,6 +190,7 @@ fn vm_installed_upgraded_removed_purged() {
     // What the administrator has written and chosen stays; the container does not notice.
     fs::write(CONFIG, "[base]\nsize = \"1G\"\n").expect("write the configuration");
     out(&["systemctl", "disable", "--now", "sharedroot-gc.timer"]);
+    let snapshotter = the_snapshotter_runs();
     let (pid, program) = (container.pid(), fs::read(PROGRAM).expect("read the program"));
     assert!(!said(dpkg(&["-i", &later])).contains(GREETING[0]), "only once");
     assert_ne!(fs::read(PROGRAM).expect("read the program"), program, "upgraded");
@@ -183,6 +198,7 @@ fn vm_installed_upgraded_removed_purged() {
     assert_eq!(container.exec(&[], &["cat", "/etc/unique"]).ok(), image.name);
     assert_eq!(fs::read_to_string(CONFIG).expect("read it"), "[base]\nsize = \"1G\"\n");
     assert_eq!(property("sharedroot-gc.timer", "UnitFileState"), "disabled");
+    assert_ne!(the_snapshotter_runs(), snapshotter, "it is the new program");
     drop(container);
     let container = runtime.start(&bundle);
     assert_eq!(root_of(container.pid()).source, root.source, "the same base");
@@ -193,6 +209,10 @@ fn vm_installed_upgraded_removed_purged() {
         &said(dpkg(&["--remove", "sharedroot"])),
         &["still used by", &format!("container {}", container.id)],
     );
+    assert!(!fs::exists(SNAPSHOTTER).expect("look"));
+    for unit in ["sharedrootd.socket", "sharedrootd.service"] {
+        assert_eq!(property(unit, "ActiveState"), "inactive", "{unit}");
+    }
     assert!(
         !fs::exists(PROGRAM).expect("look") && fs::exists(CONFIG).expect("look") && is_active()
     );

@@ -57,6 +57,12 @@ impl Bases {
         &self.config.pool.state_dir
     }
 
+    /// The file with the lock of the process that serves the snapshotter's snapshots, on its first byte.
+    #[must_use]
+    pub fn snapshotter_lock(&self) -> PathBuf {
+        self.run_dir().join("snapshotter.lock")
+    }
+
     /// The leases: which container uses which base.
     #[must_use]
     pub fn leases(&self) -> Leases {

@@ -48,6 +48,21 @@ impl ByteLock {
         }
     }
 
+    /// Whether somebody holds the lock of `byte` in the file at `path`. Makes no file, and takes no lock.
+    ///
+    /// # Errors
+    /// The errors of open(2) and fcntl(2), except that of a missing file.
+    pub fn is_held(path: &Path, byte: i64) -> io::Result<bool> {
+        let file = match File::open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            opened => opened?,
+        };
+        let lock = Self { file, byte };
+        let mut found = lock.range(F_WRLCK);
+        fcntl(&lock.file, FcntlArg::F_OFD_GETLK(&mut found))?;
+        Ok(i32::from(found.l_type) != F_UNLCK)
+    }
+
     fn at(path: &Path, byte: i64) -> io::Result<Self> {
         let mut how = OpenOptions::new();
         how.read(true).write(true).create(true).truncate(false).mode(0o600);

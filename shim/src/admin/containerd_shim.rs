@@ -31,7 +31,12 @@ pub fn program_of(runtime_type: &str) -> Option<PathBuf> {
 
 /// The program's path, if containerd finds it.
 pub fn installed() -> Option<PathBuf> {
-    PLACES.iter().map(|place| Path::new(place).join(PROGRAM)).find(|path| path.is_file())
+    in_places(PROGRAM)
+}
+
+/// The path of the program of that name in the first of [`PLACES`] that has the program.
+pub fn in_places(program: &str) -> Option<PathBuf> {
+    PLACES.iter().map(|place| Path::new(place).join(program)).find(|path| path.is_file())
 }
 
 /// How many bytes of a file of a process are read. Only a command line has more, and only its first word counts.

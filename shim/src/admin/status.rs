@@ -16,6 +16,7 @@ use super::for_programs;
 use super::image::{self, Base};
 use super::pool::Figures;
 use super::screen::{Line, Screen};
+use super::snapshotter::Layers;
 use crate::lifecycle::LifecycleError;
 use crate::record::{self, Record, Rootfs};
 
@@ -213,6 +214,7 @@ pub fn status(bases: &Bases, as_json: bool) -> Result<(), LifecycleError> {
     let kinds: Kinds = records.into_iter().collect();
     let labels = Labels::of(bases);
     let shims = Running::now();
+    let layers = Layers::of(bases)?;
     let all = image::all(bases)?;
     if as_json {
         let images = all.iter().map(|base| image::list::json(bases, base));
@@ -222,6 +224,7 @@ pub fn status(bases: &Bases, as_json: bool) -> Result<(), LifecycleError> {
             "private_roots": private.iter().map(Private::to_json).collect::<Vec<_>>(),
             "labels": labels.to_json(),
             "shims": shims.to_json(),
+            "snapshotter": layers.to_json(),
             "images": images.collect::<Vec<_>>(),
         }));
         return Ok(());
@@ -230,6 +233,7 @@ pub fn status(bases: &Bases, as_json: bool) -> Result<(), LifecycleError> {
     let shims = shims.words().map(|words| format!("shims     {words}"));
     let mut words = [labels.lines(), kinds.lines(), Private::lines(&private)].concat();
     words.extend(shims);
+    words.extend(layers.line());
     let mut lines = figures.lines(screen);
     lines.extend(words.into_iter().map(Line::plain));
     lines.extend(base_lines(all));

@@ -16,6 +16,9 @@ pub struct Install {
     /// Have containerd's shim of sharedroot run the containers, without a command for each step (docker, containerd)
     #[arg(long)]
     pub shim: bool,
+    /// Have sharedroot's snapshotter keep images and roots on the pool, too (docker, containerd; experimental)
+    #[arg(long)]
+    pub snapshotter: bool,
     /// The configuration file, and whether to change it.
     #[command(flatten)]
     pub edit: Edit,

@@ -8,6 +8,7 @@ use serde_json::Value as Json;
 use toml::{Table, Value};
 
 use crate::admin::containerd_shim::{PROGRAM, RUNTIME_TYPE, program_of};
+use crate::admin::snapshotter;
 
 /// The parts of a configuration file that `doctor` uses.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub struct Said {
     pub storage: Option<String>,
     /// The directory where Docker stores images.
     pub data_root: Option<PathBuf>,
+    /// Where containerd calls the snapshotter of sharedroot.
+    pub snapshotter: Option<PathBuf>,
 }
 
 impl Said {
@@ -29,6 +32,7 @@ impl Said {
             runtimes: self.runtimes,
             storage: later.storage.or(self.storage),
             data_root: later.data_root.or(self.data_root),
+            snapshotter: later.snapshotter.or(self.snapshotter),
         }
     }
 }
@@ -65,7 +69,8 @@ pub fn docker(text: &str) -> Result<Said, String> {
     let containerd = daemon["features"]["containerd-snapshotter"] == true;
     let driver = daemon["storage-driver"].as_str().map(str::to_owned);
     let storage = driver.or(containerd.then(|| "overlayfs".to_owned()));
-    Ok(Said { runtimes, storage, data_root: daemon["data-root"].as_str().map(PathBuf::from) })
+    let data_root = daemon["data-root"].as_str().map(PathBuf::from);
+    Ok(Said { runtimes, storage, data_root, snapshotter: None })
 }
 
 /// containerd's config.toml of any version: the names of the plugins differ between versions, the keys do not.
@@ -73,8 +78,10 @@ pub fn docker(text: &str) -> Result<Said, String> {
 /// # Errors
 /// The parser's error.
 pub fn containerd(text: &str) -> Result<Said, String> {
-    let mut said = Said::default();
-    for plugin in table(text)?.get("plugins").and_then(Value::as_table).into_iter().flatten() {
+    let file = table(text)?;
+    let address = text_at(&file, &["proxy_plugins", snapshotter::NAME, "address"]);
+    let mut said = Said { snapshotter: address.map(PathBuf::from), ..Said::default() };
+    for plugin in file.get("plugins").and_then(Value::as_table).into_iter().flatten() {
         walk(plugin.0, plugin.1, &mut said);
     }
     Ok(said)
@@ -111,7 +118,7 @@ pub fn podman(text: &str) -> Result<Said, String> {
         add(&mut runtimes, name, places.map(PathBuf::from).collect());
     }
     let storage = text_at(&file, &["storage", "driver"]).filter(|driver| !driver.is_empty());
-    Ok(Said { runtimes, storage: storage.map(str::to_owned), data_root: None })
+    Ok(Said { runtimes, storage: storage.map(str::to_owned), ..Said::default() })
 }
 
 fn table(text: &str) -> Result<Table, String> {
@@ -133,7 +140,8 @@ mod tests {
 
     fn said(runtimes: &[(&str, &str)], storage: Option<&str>) -> Said {
         let runtimes = runtimes.iter().map(|(name, path)| ((*name).to_owned(), vec![path.into()]));
-        Said { runtimes: runtimes.collect(), storage: storage.map(str::to_owned), data_root: None }
+        let (runtimes, storage) = (runtimes.collect(), storage.map(str::to_owned));
+        Said { runtimes, storage, ..Said::default() }
     }
 
     #[test]
@@ -173,6 +181,8 @@ mod tests {
                 said(&[("mine", "/usr/bin/sharedroot"), ("shim", PROGRAM)], Some("native"));
             assert_eq!(containerd(&text), Ok(expected));
         }
+        let proxy = "[proxy_plugins.sharedroot]\ntype = \"snapshot\"\naddress = \"/run/s\"\n";
+        assert_eq!(containerd(proxy).unwrap().snapshotter, Some("/run/s".into()));
         assert_eq!(containerd("disabled_plugins = [\"cri\"]\n"), Ok(Said::default()));
         assert!(containerd("[plugins\n").unwrap_err().contains("line 1"));
     }

@@ -11,9 +11,15 @@ use super::check::Check;
 use super::engine_files::{self, Said};
 use super::host::{Host, program};
 use crate::admin::containerd_shim::{PLACES, PROGRAM};
+use crate::admin::snapshotter;
 
 /// Storage whose layers are directories that overlay stacks. `overlay` is podman's word, `overlayfs` containerd's.
 const STACKED: [&str; 5] = ["overlay2", "overlay", "overlayfs", "stargz", "soci"];
+
+/// Whether sharedroot finds an image in this storage.
+fn has_images(driver: &str) -> bool {
+    STACKED.contains(&driver) || driver == snapshotter::NAME
+}
 
 /// Where programs go that are not of a package.
 const USUAL: &str = "/usr/local/bin";
@@ -165,7 +171,7 @@ impl Engine {
         }
         let runtimes = said.runtimes.keys().cloned().collect::<Vec<_>>().join(", ");
         match &said.storage {
-            Some(driver) if !STACKED.contains(&&**driver) => Check::warning(
+            Some(driver) if !has_images(driver) => Check::warning(
                 name,
                 format!(
                     "stores images with {driver}, where sharedroot finds no image: every container runs on the engine's rootfs, not shared"
@@ -243,6 +249,7 @@ mod tests {
             (OURS, Program::NotExecutable, Problem),
             (OURS, Program::Open, Problem),
             (&with("overlay2"), Program::Good, Good),
+            (&with("sharedroot"), Program::Good, Good),
             (&with("vfs"), Program::Good, Warning),
             (&with("vfs"), Program::Missing, Problem),
             ("{}", Program::Good, Good),

@@ -14,6 +14,7 @@
 //! | `selinux` | policy and labels |
 //! | `engines` | whether Docker, containerd or podman have sharedroot as a runtime |
 //! | `engine_files` | what the engines' configuration files contain |
+//! | `snapshotter` | whether the snapshotter answers where engines call it |
 //! | `leftovers` | what `gc` would find |
 
 mod check;
@@ -24,6 +25,7 @@ mod kernel;
 mod leftovers;
 mod pool;
 mod selinux;
+mod snapshotter;
 mod tools;
 mod udev;
 
@@ -47,13 +49,14 @@ use crate::output::say;
 type Look = fn(&Host) -> Vec<Check>;
 
 /// All kinds, in the order of the output.
-const KINDS: [(&str, Look); 7] = [
+const KINDS: [(&str, Look); 8] = [
     ("kernel", kernel::look),
     ("tools", tools::look),
     ("pool", pool::look),
     ("udev", udev::look),
     ("selinux", selinux::look),
     ("engines", engines::look),
+    ("snapshotter", snapshotter::look),
     ("leftovers", leftovers::look),
 ];
 

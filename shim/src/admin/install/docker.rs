@@ -7,6 +7,14 @@ use serde_json::Value;
 use super::error::EditError;
 use super::{Entry, NAME, Runs};
 use crate::admin::containerd_shim::RUNTIME_TYPE;
+use crate::admin::snapshotter;
+
+/// The key of the storage: a graph driver of Docker's, or a snapshotter of containerd's.
+const DRIVER: &str = "storage-driver";
+/// The feature with which Docker keeps images in containerd's store. Without it the storage is a graph driver.
+const FEATURE: &str = "containerd-snapshotter";
+/// Where dockerd keeps the records of containers if the file says nothing else.
+const USUAL_DATA: &str = "/var/lib/docker";
 
 /// The text with the runtime added.
 ///
@@ -30,7 +38,24 @@ pub fn add(text: &str, entry: &Entry) -> Result<String, EditError> {
         unique(&daemon, "default-runtime", "default-runtime")?;
         set(&daemon, "default-runtime", NAME);
     }
+    if entry.snapshotter.is_some() {
+        add_storage(&daemon)?;
+    }
     Ok(root.to_string())
+}
+
+fn add_storage(daemon: &CstObject) -> Result<(), EditError> {
+    let path = format!("features.{FEATURE}");
+    let features = object(daemon, "features", "features")?;
+    unique(&features, FEATURE, &path)?;
+    match features.get(FEATURE) {
+        Some(_) if feature(daemon).is_none() => return Err(shape(&path, "true or false")),
+        Some(property) => property.set_value(CstInputValue::Bool(true)),
+        None => drop(features.append(FEATURE, CstInputValue::Bool(true))),
+    }
+    unique(daemon, DRIVER, DRIVER)?;
+    set(daemon, DRIVER, snapshotter::NAME);
+    Ok(())
 }
 
 /// The text without the runtime. `before` is the file's earlier text, if it is known.
@@ -44,7 +69,7 @@ pub fn remove(text: &str, before: &str) -> Result<String, EditError> {
     let root = parse(text)?;
     let daemon = top(&root)?;
     let before = if is_empty(before) { Value::Null } else { serde_json::from_str(before)? };
-    for key in ["runtimes", "default-runtime"] {
+    for key in ["runtimes", "default-runtime", DRIVER, "features"] {
         unique(&daemon, key, key)?;
     }
     if let Some(runtimes) = daemon.object_value("runtimes") {
@@ -62,7 +87,27 @@ pub fn remove(text: &str, before: &str) -> Result<String, EditError> {
             _ => unset(&daemon, "default-runtime"),
         }
     }
+    if string(&daemon, DRIVER).as_deref() == Some(snapshotter::NAME) {
+        remove_storage(&daemon, &before);
+    }
     Ok(root.to_string())
+}
+
+/// The feature goes with our driver: with another driver its user has decided about the feature.
+fn remove_storage(daemon: &CstObject, before: &Value) {
+    match before[DRIVER].as_str() {
+        Some(old) if old != snapshotter::NAME => set(daemon, DRIVER, old),
+        _ => unset(daemon, DRIVER),
+    }
+    let Some(features) = daemon.object_value("features") else { return };
+    match (before["features"][FEATURE].as_bool(), features.get(FEATURE)) {
+        (Some(old), Some(property)) => property.set_value(CstInputValue::Bool(old)),
+        (None, Some(property)) => property.remove(),
+        (_, None) => return,
+    }
+    if features.properties().is_empty() && before.get("features").is_none() {
+        unset(daemon, "features");
+    }
 }
 
 /// Whether the text has no content.
@@ -77,10 +122,47 @@ pub fn next(before: &str, after: &str) -> &'static str {
     let has =
         |text, key| serde_json::from_str(text).is_ok_and(|daemon: Value| daemon.get(key).is_some());
     let lost = |key| has(before, key) && !has(after, key);
-    if lost("runtimes") || lost("default-runtime") {
+    if is_on_snapshotter(before) != is_on_snapshotter(after) {
+        "systemctl restart docker (a reload changes no storage)"
+    } else if lost("runtimes") || lost("default-runtime") {
         "systemctl restart docker (a reload forgets neither the last runtime nor the default)"
     } else {
         "systemctl reload docker"
+    }
+}
+
+fn is_on_snapshotter(text: &str) -> bool {
+    let daemon = serde_json::from_str(text).unwrap_or(Value::Null);
+    daemon[DRIVER] == snapshotter::NAME
+}
+
+/// What a change of the storage means for its user.
+pub fn notes(before: &str, after: &str) -> Vec<String> {
+    let said = |note: &str| note.to_owned();
+    match (is_on_snapshotter(before), is_on_snapshotter(after)) {
+        (false, true) => {
+            let daemon = serde_json::from_str(after).unwrap_or(Value::Null);
+            let data = daemon["data-root"].as_str().filter(|data| *data != USUAL_DATA);
+            let records = data.map(|data| {
+                format!("sharedrootd looks for Docker's records in {USUAL_DATA}: give it `--docker {data}` by `systemctl edit sharedrootd.service`")
+            });
+            let notes = [
+                said(
+                    "with this storage Docker sees none of its present images and containers: `docker save` what it will need before \
+                     the restart, and `docker load` that afterwards",
+                ),
+                said(
+                    "Docker must use the containerd of the system, not one that dockerd starts, and that containerd must know the \
+                     snapshotter: sharedroot install containerd --snapshotter",
+                ),
+            ];
+            notes.into_iter().chain(records).collect()
+        }
+        (true, false) => vec![said(
+            "with its other storage Docker sees none of its present images and containers: remove them before the restart, or they \
+             stay in the pool",
+        )],
+        _ => Vec::new(),
     }
 }
 
@@ -116,6 +198,12 @@ fn unique(parent: &CstObject, key: &str, path: &str) -> Result<(), EditError> {
 
 fn string(object: &CstObject, key: &str) -> Option<String> {
     object.get(key)?.value()?.as_string_lit()?.decoded_value().ok()
+}
+
+/// The feature's value, if it is one that dockerd accepts.
+fn feature(daemon: &CstObject) -> Option<bool> {
+    let features = daemon.object_value("features")?;
+    Some(features.get(FEATURE)?.value()?.as_boolean_lit()?.value())
 }
 
 fn set(object: &CstObject, key: &str, value: &str) {

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::super::Snapshotter;
 use super::*;
 
 const LONG: &str = "{
@@ -14,7 +15,7 @@ const LONG: &str = "{
 ";
 
 fn commands(path: &str, default: bool) -> Entry {
-    Entry { runs: Runs::Commands(path.to_owned()), default }
+    Entry { runs: Runs::Commands(path.to_owned()), default, snapshotter: None }
 }
 
 #[track_caller]
@@ -78,7 +79,7 @@ fn a_runtime_of_containerd_becomes_one_of_a_path() {
 
 #[test]
 fn a_runtime_of_a_path_becomes_one_of_containerd() {
-    let shim = Entry { runs: Runs::Shim, default: true };
+    let shim = Entry { runs: Runs::Shim, default: true, snapshotter: None };
     let of_path = r#"{"runtimes": {"sharedroot": {"path": "/x", "runtimeArgs": ["--debug"]}}}"#;
     let added = add(of_path, &shim).unwrap();
     let read: Value = serde_json::from_str(&added).unwrap();
@@ -88,6 +89,62 @@ fn a_runtime_of_a_path_becomes_one_of_containerd() {
     // The shim's own options stay.
     let options = added.replace("v2\"", "v2\", \"options\": {\"ConfigPath\": \"/etc/x\"}");
     assert_eq!(add(&options, &shim).unwrap(), options);
+}
+
+fn on_snapshotter() -> Entry {
+    Entry {
+        runs: Runs::Shim,
+        default: false,
+        snapshotter: Some(Snapshotter { root: "/var/lib/sharedroot".to_owned() }),
+    }
+}
+
+#[test]
+fn the_storage_is_the_snapshotter_and_becomes_what_it_was() {
+    for (storage, rest) in [
+        (json!({}), json!({})),
+        (json!({ "storage-driver": "overlay2" }), json!({ "storage-driver": "overlay2" })),
+        (json!({ "features": {} }), json!({ "features": {} })),
+        (
+            json!({ "features": { "buildkit": true, "containerd-snapshotter": false } }),
+            json!({ "features": { "buildkit": true, "containerd-snapshotter": false } }),
+        ),
+        // An administrator who followed the manual.
+        (json!({ "storage-driver": "sharedroot" }), json!({})),
+    ] {
+        let before = format!("{storage:#}\n");
+        let added = add(&before, &on_snapshotter()).unwrap();
+        let read: Value = serde_json::from_str(&added).unwrap();
+        assert_eq!(read["storage-driver"], "sharedroot", "{added}");
+        assert_eq!(read["features"]["containerd-snapshotter"], true, "{added}");
+        assert_eq!(read["features"]["buildkit"], storage["features"]["buildkit"], "{added}");
+        assert_eq!(add(&added, &on_snapshotter()).unwrap(), added, "twice is once");
+        let again = add(&added, &commands("/x", false)).unwrap();
+        assert!(is_on_snapshotter(&again), "only `uninstall` takes it away");
+        let removed: Value = serde_json::from_str(&remove(&added, &before).unwrap()).unwrap();
+        assert_eq!(removed, rest);
+        // A driver that somebody has chosen since, and the feature with it.
+        let other = added.replace("driver\": \"sharedroot", "driver\": \"zfs");
+        let removed: Value = serde_json::from_str(&remove(&other, &before).unwrap()).unwrap();
+        assert_eq!(removed["storage-driver"], "zfs");
+        assert_eq!(removed["features"]["containerd-snapshotter"], true);
+    }
+}
+
+#[test]
+fn another_storage_needs_a_restart_and_is_explained() {
+    let added = add("{\"data-root\": \"/srv\"}", &on_snapshotter()).unwrap();
+    assert!(
+        next("{}", &added).starts_with("systemctl restart docker (a reload changes no storage")
+    );
+    assert!(next(&added, "{}").starts_with("systemctl restart docker"));
+    let told = notes("", &added).join("\n");
+    for part in ["`docker load`", "install containerd --snapshotter", "`--docker /srv`"] {
+        assert!(told.contains(part), "{told}");
+    }
+    assert_eq!(notes("", &added.replace("/srv", "/var/lib/docker")).len(), 2);
+    assert!(notes(&added, "{}").concat().contains("remove them before the restart"));
+    assert!(notes(&added, &added).is_empty() && notes("", "").is_empty());
 }
 
 #[test]

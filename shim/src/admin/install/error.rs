@@ -7,6 +7,7 @@ use sharedroot_sys::chain::chain;
 
 use super::receipt::ReceiptError;
 use crate::admin::containerd_shim::{PLACES, PROGRAM};
+use crate::admin::snapshotter;
 
 /// The text cannot be edited reliably.
 #[derive(Debug, thiserror::Error)]
@@ -86,10 +87,20 @@ pub enum InstallError {
         PLACES.join(", ")
     )]
     ShimNotFound,
+    /// podman stores images itself.
+    #[error("podman has no containerd, and so no snapshotters: leave --snapshotter out")]
+    NoSnapshotters,
+    /// containerd would call a socket where nobody answers.
+    #[error(
+        "{} is in none of {}: install it and its systemd units first",
+        snapshotter::PROGRAM,
+        PLACES.join(", ")
+    )]
+    SnapshotterNotFound,
     /// JSON and TOML can only contain UTF-8.
-    #[error("the path of this program, {path:?}, is not UTF-8: install it elsewhere")]
+    #[error("the path {path:?} is not UTF-8: use another place")]
     Name {
-        /// The executable.
+        /// The path of this program, or of the state directory.
         path: PathBuf,
     },
     /// The receipt cannot be read or written.

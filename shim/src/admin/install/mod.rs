@@ -1,4 +1,5 @@
-//! `install` and `uninstall`: this program as a runtime in the configuration of Docker, containerd or podman.
+//! `install` and `uninstall`: this program as a runtime in the configuration of Docker, containerd or podman, and the snapshotter
+//! in that of Docker and containerd.
 //!
 //! An edit changes text into text, and keeps everything else. A receipt keeps the file's earlier text, so that
 //! `uninstall` restores every byte. If a user has edited the file since, `uninstall` removes only what `install` added.
@@ -12,7 +13,7 @@ mod podman;
 mod receipt;
 mod toml;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sharedroot_sys::private_dir::private_dir;
 use similar::TextDiff;
@@ -20,6 +21,7 @@ use similar::TextDiff;
 pub use error::InstallError;
 
 use super::containerd_shim::installed;
+use super::snapshotter;
 use crate::cli::{Edit, Install, Target, Uninstall};
 use crate::config::Config;
 use crate::lifecycle::LifecycleError;
@@ -38,6 +40,30 @@ struct Entry {
     runs: Runs,
     /// Whether the runtime is the default of containers that name none.
     default: bool,
+    /// The snapshotter, if the engine gets it, too.
+    snapshotter: Option<Snapshotter>,
+}
+
+impl Entry {
+    fn chosen(config: &Config, args: &Install) -> Result<Self, InstallError> {
+        let runs = Runs::chosen(args)?;
+        let snapshotter = match (args.snapshotter, args.target) {
+            (false, _) => None,
+            (true, Target::Podman) => return Err(InstallError::NoSnapshotters),
+            (true, _) if snapshotter::installed().is_none() => {
+                return Err(InstallError::SnapshotterNotFound);
+            }
+            (true, _) => Some(Snapshotter { root: text_of(config.pool.state_dir.clone())? }),
+        };
+        Ok(Self { runs, default: args.default, snapshotter })
+    }
+}
+
+/// The snapshotter as containerd knows it.
+#[derive(Debug)]
+struct Snapshotter {
+    /// The directory whose file system holds the pool, or what the pool knows of its devices. kubelet asks for its size.
+    root: String,
 }
 
 /// What an engine runs for a container.
@@ -65,7 +91,7 @@ impl Runs {
 /// # Errors
 /// [`LifecycleError`]; then the configuration is unchanged.
 pub fn install(config: &Config, args: &Install) -> Result<(), LifecycleError> {
-    let entry = Entry { runs: Runs::chosen(args)?, default: args.default };
+    let entry = Entry::chosen(config, args)?;
     change(config, args.target, &args.edit, Some(&entry))
 }
 
@@ -204,12 +230,13 @@ impl Target {
     fn say_what_follows(self, before: Option<&str>, after: Option<&str>) {
         let (before, after) = (before.unwrap_or(""), after.unwrap_or(""));
         match self {
-            Self::Docker => say!("now: {}", docker::next(before, after)),
+            Self::Docker => {
+                docker::notes(before, after).iter().for_each(|note| say!("note: {note}"));
+                say!("now: {}", docker::next(before, after));
+            }
             Self::Containerd => {
-                if let Some(doubt) = containerd::doubt(after) {
-                    say!("note: {doubt}");
-                }
-                say!("now: systemctl restart containerd");
+                containerd::notes(before, after).iter().for_each(|note| say!("note: {note}"));
+                say!("now: {}", containerd::next(before, after));
             }
             Self::Podman => say!("now: nothing, podman reads it with every command"),
         }
@@ -234,6 +261,10 @@ fn this_program() -> Result<String, InstallError> {
         InstallError::File { step: "find this program by", path, source }
     };
     let path = std::env::current_exe().and_then(std::fs::canonicalize).map_err(find)?;
+    text_of(path)
+}
+
+fn text_of(path: PathBuf) -> Result<String, InstallError> {
     path.into_os_string().into_string().map_err(|path| InstallError::Name { path: path.into() })
 }
 

@@ -6,7 +6,16 @@ use serde_json::{Value, json};
 use super::*;
 
 fn entry(default: bool) -> Entry {
-    Entry { runs: Runs::Commands("/usr/local/bin/sharedroot".to_owned()), default }
+    Entry {
+        runs: Runs::Commands("/usr/local/bin/sharedroot".to_owned()),
+        default,
+        snapshotter: None,
+    }
+}
+
+/// The same with the snapshotter.
+fn with_snapshotter(default: bool) -> Entry {
+    Entry { snapshotter: Some(Snapshotter { root: "/srv".to_owned() }), ..entry(default) }
 }
 
 /// Runs `install`, and then `uninstall` on its result.
@@ -115,6 +124,22 @@ fn what_cannot_be_edited_is_refused_with_the_lines_to_write() {
             "{\"runtimes\": {\"sharedroot\": 1}}",
             "runtimes.sharedroot is not an object",
         ),
+        (Target::Docker, "{\"features\": true}", "features is not an object"),
+        (
+            Target::Docker,
+            "{\"features\": {\"containerd-snapshotter\": \"yes\"}}",
+            "features.containerd-snapshotter is not true or false",
+        ),
+        (
+            Target::Docker,
+            "{\"storage-driver\": \"a\", \"storage-driver\": \"b\"}",
+            "storage-driver is there twice",
+        ),
+        (
+            Target::Containerd,
+            "version = 2\nproxy_plugins = { other = {} }\n",
+            "proxy_plugins.sharedroot.type",
+        ),
         (Target::Containerd, "version = 2\nroot = \n", "line 2, column 8"),
         (Target::Containerd, "version = 9", "version 9"),
         (Target::Containerd, "version = \"2\"", "version is not a number"),
@@ -124,8 +149,12 @@ fn what_cannot_be_edited_is_refused_with_the_lines_to_write() {
             "engine.runtimes.sharedroot",
         ),
     ] {
-        let cause = target.plan(Some(text), None, Some(&entry(false))).unwrap_err();
-        let by_hand = target.by_hand(Some(&entry(false)));
+        let entry = match target {
+            Target::Podman => entry(false),
+            _ => with_snapshotter(false),
+        };
+        let cause = target.plan(Some(text), None, Some(&entry)).unwrap_err();
+        let by_hand = target.by_hand(Some(&entry));
         assert!(by_hand.contains("/usr/local/bin/sharedroot"), "{by_hand}");
         let error = InstallError::Edit { path: "/f".into(), cause, by_hand }.to_string();
         assert!(error.contains(words), "{words}: {error}");
@@ -150,12 +179,22 @@ fn json_text() -> impl Strategy<Value = String> {
         Just(json!({ "crun": { "path": "/usr/bin/crun" } })),
         Just(json!({ "a": { "path": "a" }, "z": { "runtimeType": "io.containerd.kata.v2" } })),
     ];
-    let known = (prop::option::of(runtimes), any::<bool>());
+    let storages = prop_oneof![
+        Just(json!({ "storage-driver": "overlay2" })),
+        Just(json!({ "features": { "buildkit": true } })),
+        Just(json!({ "features": { "containerd-snapshotter": true }, "storage-driver": "zfs" })),
+        Just(json!({ "features": { "a": false, "containerd-snapshotter": false, "z": true } })),
+    ];
+    let storages = storages.prop_map(|storage| storage.as_object().cloned().unwrap_or_default());
+    let known = (prop::option::of(runtimes), any::<bool>(), prop::option::of(storages));
     (prop::collection::btree_map("[a-y-]{1,12}", value, 0..5), known, 0..4_usize, any::<bool>())
-        .prop_map(|(map, (runtimes, default), layout, newline)| {
+        .prop_map(|(map, (runtimes, default, storage), layout, newline)| {
             let mut whole = json!(map);
-            for key in ["runtimes", "default-runtime"] {
+            for key in ["runtimes", "default-runtime", "storage-driver", "features"] {
                 whole.as_object_mut().map(|map| map.remove(key));
+            }
+            for (key, value) in storage.into_iter().flatten() {
+                whole[key] = value;
             }
             if let Some(runtimes) = runtimes {
                 whole["runtimes"] = runtimes;
@@ -190,6 +229,16 @@ fn toml_text() -> impl Strategy<Value = String> {
             "a = { b = 1, c = '''\n[x]''' }".into(),
         ],
         vec!["[plugins.'io.containerd.cri.v1.runtime'.containerd]".into()],
+        vec![
+            "[[plugins.'io.containerd.transfer.v1.local'.unpack_config]]".into(),
+            "platform = 'linux/arm64'".into(),
+            "snapshotter = 'zfs' # theirs".into(),
+        ],
+        vec![
+            "[proxy_plugins]".into(),
+            "  [proxy_plugins.stargz] # another".into(),
+            "    address = '/run/s.sock'".into(),
+        ],
         vec!["[[list]]".into(), "a = 1".into(), "[list.of]".into(), "[[list]]".into()],
         vec!["[debug]".into(), "level = \"\"\"\n# x\n\"\"\"".into()],
     ];
@@ -222,8 +271,9 @@ fn are_lines_of(few: &str, many: &str) -> bool {
 
 proptest! {
     #[test]
-    fn json_there_and_back(text in json_text(), default in any::<bool>()) {
-        let (after, back) = there_and_back(Target::Docker, Some(&text), &entry(default));
+    fn json_there_and_back(text in json_text(), default in any::<bool>(), storage in any::<bool>()) {
+        let entry = if storage { with_snapshotter(default) } else { entry(default) };
+        let (after, back) = there_and_back(Target::Docker, Some(&text), &entry);
         prop_assert_eq!(back.after.as_deref(), Some(&*text), "by the receipt");
         let by_structure = docker::remove(&after, &text).unwrap();
         // The form of an empty file, or of a file with one line, need not be restored.
@@ -238,14 +288,19 @@ proptest! {
         if default {
             wanted["default-runtime"] = "sharedroot".into();
         }
+        if storage {
+            wanted["storage-driver"] = "sharedroot".into();
+            wanted["features"]["containerd-snapshotter"] = true.into();
+        }
         prop_assert_eq!(value(&after), wanted);
     }
 
     #[test]
-    fn toml_there_and_back(text in toml_text(), default in any::<bool>(), podman in any::<bool>()) {
+    fn toml_there_and_back(text in toml_text(), default in any::<bool>(), podman in any::<bool>(), snapshotter in any::<bool>()) {
         let target = if podman { Target::Podman } else { Target::Containerd };
         prop_assume!(toml::parse(&text).is_ok());
-        let (after, back) = there_and_back(target, Some(&text), &entry(default));
+        let entry = if snapshotter && !podman { with_snapshotter(default) } else { entry(default) };
+        let (after, back) = there_and_back(target, Some(&text), &entry);
         prop_assert_eq!(back.after.as_deref(), Some(&*text), "by the receipt");
         prop_assert!(default || are_lines_of(&text, &after), "{} is not in {}", text, after);
         // Two things need not be restored: the quotes of a default that was replaced, and the missing version of a file.

@@ -37,13 +37,7 @@ pub fn set(text: &str, path: &[&str], key: &str, value: &str) -> Result<String, 
             splice(text, end..end, &format!("\n{indent}{line}"))
         }
         _ => {
-            let names: Vec<_> = path.iter().map(|name| quoted(name)).collect();
-            let gap = match text {
-                "" => "",
-                _ if text.ends_with('\n') => "\n",
-                _ => "\n\n",
-            };
-            format!("{text}{gap}[{}]\n{line}\n", names.join("."))
+            format!("{text}{}[{}]\n{line}\n", gap(text), header(path))
         }
     };
     // There is an inline table or a dotted key on the path: TOML has no other line for the same table.
@@ -70,6 +64,41 @@ pub fn remove(text: &str, path: &[&str]) -> Result<String, EditError> {
     };
     let mut places = Vec::new();
     collect(key, item, &mut places);
+    Ok(without(text, places))
+}
+
+/// Adds a table with these strings to the array of tables at `path`, at the end of the text.
+///
+/// # Errors
+/// [`EditError`]; [`EditError::Shape`] for an array in one line.
+pub fn push(text: &str, path: &[&str], keys: &[(&str, &str)]) -> Result<String, EditError> {
+    let lines = keys.iter().map(|(key, value)| format!("{} = {}\n", quoted(key), string(value)));
+    let after = format!("{text}{}[[{}]]\n{}", gap(text), header(path), lines.collect::<String>());
+    match (parse(&after), path.split_last()) {
+        (Ok(_), _) | (_, None) => Ok(after),
+        (Err(_), Some((last, parents))) => Err(shape(parents, last)),
+    }
+}
+
+/// Removes the lines of some tables of the array of tables at `path`, if there is one.
+///
+/// # Errors
+/// [`EditError`].
+pub fn remove_tables(
+    text: &str,
+    path: &[&str],
+    which: impl Fn(&Table) -> bool,
+) -> Result<String, EditError> {
+    let document = parse(text)?;
+    let tables = find(&document, path).and_then(Item::as_array_of_tables);
+    let mut places = Vec::new();
+    let chosen = tables.into_iter().flat_map(|tables| tables.iter()).filter(|table| which(table));
+    chosen.for_each(|table| table_places(table, Below::Included, &mut places));
+    Ok(without(text, places))
+}
+
+/// The text without the lines of these positions.
+fn without(text: &str, places: Vec<Range<usize>>) -> String {
     let mut lines: Vec<_> = places.into_iter().map(|place| whole_lines(text, place)).collect();
     lines.sort_by_key(|lines| lines.start);
     let mut after = String::with_capacity(text.len());
@@ -80,7 +109,7 @@ pub fn remove(text: &str, path: &[&str]) -> Result<String, EditError> {
         kept = kept.max(lines.end);
     }
     after.push_str(&text[kept..]);
-    Ok(after)
+    after
 }
 
 /// Removes `key`, if it exists, from the table at `path`. If the table is empty then, its header is removed, too,
@@ -133,6 +162,20 @@ pub fn string(text: &str) -> String {
 fn quoted(key: &str) -> String {
     let bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     if !key.is_empty() && key.chars().all(bare) { key.to_owned() } else { string(key) }
+}
+
+/// What separates a new table from the text above it.
+fn gap(text: &str) -> &'static str {
+    match text {
+        "" => "",
+        _ if text.ends_with('\n') => "\n",
+        _ => "\n\n",
+    }
+}
+
+/// What stands between the brackets of a table's header.
+fn header(path: &[&str]) -> String {
+    path.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(".")
 }
 
 fn has_header(table: &Table) -> bool {

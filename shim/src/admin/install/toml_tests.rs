@@ -1,9 +1,41 @@
 //! config.toml and containers.conf before and after.
 
-use super::super::{Entry, Runs, containerd, podman};
+use super::super::{Entry, Runs, Snapshotter, containerd, podman};
 
 fn entry(default: bool) -> Entry {
-    Entry { runs: Runs::Commands("/usr/bin/sharedroot".to_owned()), default }
+    Entry { runs: Runs::Commands("/usr/bin/sharedroot".to_owned()), default, snapshotter: None }
+}
+
+/// The lines of the default runtime, which containerd would not have beside another one.
+fn runc(plugin: &str) -> String {
+    format!(
+        "\n[plugins.{plugin}.containerd.runtimes.runc]\nruntime_type = \"io.containerd.runc.v2\"\n"
+    )
+}
+
+#[test]
+fn containerd_keeps_its_default_runtime_beside_ours() {
+    let plugin = "\"io.containerd.grpc.v1.cri\"";
+    let ours = format!("[plugins.{plugin}.containerd.runtimes.sharedroot]\n");
+    let text = "version = 2\n[plugins]\n";
+    let added = containerd::add(text, &entry(false)).unwrap();
+    assert!(added.starts_with(&format!("{text}{}\n{ours}", runc(plugin))), "{added}");
+    assert_eq!(containerd::remove(&added, text).unwrap(), text);
+    // Somebody has set it up since, or has made another one.
+    let options = format!("[plugins.{plugin}.containerd.runtimes.runc.options]\nRoot = \"/r\"\n");
+    let kata = format!("[plugins.{plugin}.containerd.runtimes.kata]\nruntime_type = \"k\"\n");
+    for more in [options, kata] {
+        let changed = format!("{added}{more}");
+        assert_eq!(
+            containerd::remove(&changed, text).unwrap(),
+            format!("{text}{}{more}", runc(plugin))
+        );
+        // Who has named runtimes has the one that he wants.
+        let named = format!("{text}{more}");
+        let added = containerd::add(&named, &entry(false)).unwrap();
+        assert!(added.starts_with(&format!("{named}\n{ours}")), "{added}");
+        assert_eq!(containerd::remove(&added, &named).unwrap(), named);
+    }
 }
 
 #[test]
@@ -20,9 +52,10 @@ fn containerd_has_a_place_in_every_version() {
         assert_eq!(
             containerd::add(&text, &entry(true)).unwrap(),
             format!(
-                "{text}\n[{at}.runtimes.sharedroot]\nruntime_type = \"io.containerd.runc.v2\"\n\n\
+                "{text}{}\n[{at}.runtimes.sharedroot]\nruntime_type = \"io.containerd.runc.v2\"\n\n\
                  [{at}.runtimes.sharedroot.options]\nBinaryName = \"/usr/bin/sharedroot\"\n\n\
-                 [{at}]\ndefault_runtime_name = \"sharedroot\"\n"
+                 [{at}]\ndefault_runtime_name = \"sharedroot\"\n",
+                runc(plugin)
             )
         );
     }
@@ -32,9 +65,11 @@ fn containerd_has_a_place_in_every_version() {
 
 #[test]
 fn containerds_shim_has_the_options_of_no_other() {
-    let shim = Entry { runs: Runs::Shim, default: false };
+    let shim = Entry { runs: Runs::Shim, default: false, snapshotter: None };
     let at = "plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.sharedroot";
-    let ours = format!("version = 2\n\n[{at}]\nruntime_type = \"io.containerd.sharedroot.v2\"\n");
+    let runc = runc("\"io.containerd.grpc.v1.cri\"");
+    let ours =
+        format!("version = 2\n{runc}\n[{at}]\nruntime_type = \"io.containerd.sharedroot.v2\"\n");
     assert_eq!(containerd::add("", &shim).unwrap(), ours);
     // In the place of an entry for commands, and the other way round.
     let commands = containerd::add("", &entry(false)).unwrap();
@@ -44,6 +79,80 @@ fn containerds_shim_has_the_options_of_no_other() {
     // Options of this shim stay.
     let options = format!("{ours}\n[{at}.options]\nConfigPath = \"/etc/x\"\n");
     assert_eq!(containerd::add(&options, &shim).unwrap(), options);
+}
+
+fn with_snapshotter() -> Entry {
+    Entry {
+        runs: Runs::Shim,
+        default: false,
+        snapshotter: Some(Snapshotter { root: "/srv/pool".to_owned() }),
+    }
+}
+
+/// The lines of the snapshotter, for the runtime of this plugin.
+fn snapshotter_lines(plugin: &str) -> String {
+    format!(
+        "{}\n[plugins.{plugin}.containerd.runtimes.sharedroot]\n\
+         runtime_type = \"io.containerd.sharedroot.v2\"\nsnapshotter = \"sharedroot\"\n\n\
+         [proxy_plugins.sharedroot]\ntype = \"snapshot\"\n\
+         address = \"/run/sharedroot/snapshotter.sock\"\n\n\
+         [proxy_plugins.sharedroot.exports]\nroot = \"/srv/pool\"\n",
+        runc(plugin)
+    )
+}
+
+/// An element of the list of containerd's transfer service.
+fn unpack(snapshotter: &str) -> String {
+    format!(
+        "\n[[plugins.\"io.containerd.transfer.v1.local\".unpack_config]]\n\
+         platform = \"linux\"\nsnapshotter = \"{snapshotter}\"\n"
+    )
+}
+
+#[test]
+fn containerds_snapshotter_has_a_place_in_every_version() {
+    let [overlayfs, ours, mine] = ["overlayfs", "sharedroot", "mine"].map(unpack);
+    // A list has what its user wrote; without a list, containerd's default has to be written.
+    for (text, plugin, list) in [
+        ("version = 1\n", "cri", String::new()),
+        ("version = 2\n", "\"io.containerd.grpc.v1.cri\"", format!("{overlayfs}{ours}")),
+        ("version = 3\n", "\"io.containerd.cri.v1.runtime\"", format!("{overlayfs}{ours}")),
+        (&format!("version = 3\n{mine}"), "\"io.containerd.cri.v1.runtime\"", ours.clone()),
+    ] {
+        let added = containerd::add(text, &with_snapshotter()).unwrap();
+        assert_eq!(added, format!("{text}{}{list}", snapshotter_lines(plugin)));
+        assert_eq!(containerd::add(&added, &with_snapshotter()).unwrap(), added, "twice is once");
+        assert_eq!(containerd::remove(&added, text).unwrap(), text);
+        let commands = containerd::add(&added, &entry(true)).unwrap();
+        assert!(commands.contains("[proxy_plugins.sharedroot]"), "only `uninstall` removes it");
+        let restart = "systemctl restart containerd";
+        assert_eq!(
+            containerd::next(text, &added),
+            format!("systemctl enable --now sharedrootd.socket && {restart}")
+        );
+        assert_eq!(containerd::next(&added, text), restart);
+        assert!(containerd::notes(text, &added).is_empty());
+        assert!(containerd::notes(&added, text)[0].contains("stay in the pool"));
+    }
+}
+
+#[test]
+fn a_list_that_somebody_changed_since_stays() {
+    let text = "version = 3\n";
+    let added = containerd::add(text, &with_snapshotter()).unwrap();
+    let mine = unpack("mine");
+    let changed = format!("{added}{mine}");
+    assert_eq!(
+        containerd::remove(&changed, text).unwrap(),
+        format!("{text}{}{mine}", unpack("overlayfs"))
+    );
+    let other =
+        added.replace("\"linux\"\nsnapshotter = \"overlayfs\"", "\"linux\"\nsnapshotter = \"zfs\"");
+    assert_eq!(containerd::remove(&other, text).unwrap(), format!("{text}{}", unpack("zfs")));
+    let in_a_line =
+        "version = 3\n[plugins.'io.containerd.transfer.v1.local']\nunpack_config = []\n";
+    let refused = containerd::add(in_a_line, &with_snapshotter()).unwrap_err().to_string();
+    assert!(refused.contains("unpack_config is not in a table with lines of its own"), "{refused}");
 }
 
 #[test]
@@ -61,12 +170,13 @@ fn containerds_runtimes_have_one_cgroup_driver() {
 
 #[test]
 fn containerd_without_cri_is_told() {
-    assert!(containerd::doubt("disabled_plugins = [\"cri\"]").is_some());
-    assert!(
-        containerd::doubt("version = 3\ndisabled_plugins = [\"io.containerd.cri.v1.runtime\"]")
-            .is_some()
+    let notes = |text: &str| containerd::notes(text, text);
+    assert_eq!(notes("disabled_plugins = [\"cri\"]").len(), 1);
+    assert_eq!(
+        notes("version = 3\ndisabled_plugins = [\"io.containerd.cri.v1.runtime\"]").len(),
+        1
     );
-    assert!(containerd::doubt("version = 2\ndisabled_plugins = [\"restart\"]").is_none());
+    assert!(notes("version = 2\ndisabled_plugins = [\"restart\"]").is_empty());
 }
 
 #[test]
