@@ -15,31 +15,36 @@ use super::error::{Failed, Of, doing};
 pub(super) struct Allowance {
     /// Bytes that are written into the second tree.
     pub(super) bytes: u64,
-    /// Inodes that are made in it.
+    /// Inodes that are made in it, and directories that are visited.
     pub(super) inodes: u64,
-    /// Bytes of the first tree that are compared. What only the second tree has needs no bound: nobody moves it.
-    pub(super) compared: u64,
+    /// Bytes of the first tree that are read, and the bytes on the disk of each file of which data and holes are asked: the kernel
+    /// passes its pieces.
+    pub(super) read: u64,
+    /// Bytes of the second tree that are read where the first tree has none.
+    pub(super) theirs: u64,
 }
 
 impl Allowance {
     /// For a second tree that is a snapshot, which has a size.
     pub(super) const NO_BOUND: Self =
-        Self { bytes: u64::MAX, inodes: u64::MAX, compared: u64::MAX };
+        Self { bytes: u64::MAX, inodes: u64::MAX, read: u64::MAX, theirs: u64::MAX };
 
-    /// What the file system of the first tree can hold, for two walks. Each of them compares a file that differs once more
-    /// while it writes the file.
+    /// What the file system of the first tree can hold, and what the file system of `store` does hold, for two walks. Each of
+    /// them makes and visits a directory, and reads a file that differs once more while it writes the file.
     ///
     /// # Errors
     /// As for fstatvfs(3).
-    pub(super) fn of(from: BorrowedFd<'_>) -> Result<Self, Errno> {
-        let found = rustix::fs::fstatvfs(from)?;
+    pub(super) fn of(from: BorrowedFd<'_>, store: BorrowedFd<'_>) -> Result<Self, Errno> {
+        let (found, there) = (rustix::fs::fstatvfs(from)?, rustix::fs::fstatvfs(store)?);
         let bytes = found.f_blocks.saturating_mul(found.f_frsize);
+        let used = there.f_blocks.saturating_sub(there.f_bfree).saturating_mul(there.f_frsize);
         // A file system that makes inodes on demand reports no number of inodes.
         let inodes = if found.f_files == 0 { u64::MAX } else { found.f_files };
         Ok(Self {
             bytes: bytes.saturating_mul(2),
-            inodes: inodes.saturating_mul(2),
-            compared: bytes.saturating_mul(4),
+            inodes: inodes.saturating_mul(4),
+            read: bytes.saturating_mul(8),
+            theirs: used.saturating_mul(4),
         })
     }
 
@@ -52,9 +57,22 @@ impl Allowance {
         Ok(())
     }
 
-    /// Takes bytes to compare.
-    pub(super) fn compare(&mut self, bytes: u64) -> Result<(), Errno> {
-        self.compared = self.compared.checked_sub(bytes).ok_or(Errno::BUSY)?;
+    /// Takes bytes of the first tree.
+    pub(super) fn read(&mut self, bytes: u64) -> Result<(), Errno> {
+        self.read = self.read.checked_sub(bytes).ok_or(Errno::BUSY)?;
+        Ok(())
+    }
+
+    /// Takes the pieces of a file of the first tree.
+    pub(super) fn pass(&mut self, from: BorrowedFd<'_>) -> Result<(), Errno> {
+        // `st_blocks` counts units of 512 bytes, whatever the file system's block size is (stat(3type)).
+        let blocks = u64::try_from(rustix::fs::fstat(from)?.st_blocks).unwrap_or(0);
+        self.read(blocks.saturating_mul(512))
+    }
+
+    /// Takes bytes of the second tree.
+    pub(super) fn read_theirs(&mut self, bytes: u64) -> Result<(), Errno> {
+        self.theirs = self.theirs.checked_sub(bytes).ok_or(Errno::BUSY)?;
         Ok(())
     }
 
@@ -64,7 +82,7 @@ impl Allowance {
         self.write(entry as u64).map_err(copying("link"))
     }
 
-    /// Takes an inode.
+    /// Takes an inode, or a visit of a directory.
     pub(super) fn make(&mut self) -> Result<(), Failed> {
         self.inodes = self.inodes.checked_sub(1).ok_or(Errno::BUSY).map_err(copying("make"))?;
         Ok(())

@@ -32,6 +32,7 @@ impl Buffers {
         to: BorrowedFd<'_>,
         size: u64,
     ) -> Result<bool, Errno> {
+        self.allowance.pass(from)?;
         let (mut at, mut of_from, mut of_to) = (0, Layout::of(from), Layout::of(to));
         while at < size {
             // Where both files have a hole, their content is the same.
@@ -40,9 +41,9 @@ impl Buffers {
             // Not beyond the next hole of both: a container gets a hole of any size for nothing, and reading it costs the host.
             let hole = of_from.hole(at, size)?;
             let end = hole.max(of_to.hole(at, size)?).min(at + CHUNK as u64);
-            if data == at {
-                self.allowance.compare(hole.min(end) - at)?;
-            }
+            let read = if data == at { hole.min(end) - at } else { 0 };
+            self.allowance.read(read)?;
+            self.allowance.read_theirs(end - at - read)?;
             if !self.alike(from, to, at, end)? {
                 return Ok(false);
             }
@@ -59,6 +60,7 @@ impl Buffers {
         size: u64,
         new: bool,
     ) -> Result<(), Errno> {
+        self.allowance.pass(from)?;
         rustix::fs::ftruncate(to, size)?;
         // What is written into `to` lies before the next `at`, so what is known of `to` behind it stays true.
         let (mut at, mut of_from, mut of_to) = (0, Layout::of(from), Layout::of(to));
@@ -72,7 +74,7 @@ impl Buffers {
                 read(from, &mut self.from, begin, end)?;
                 false
             } else {
-                self.allowance.compare(end - begin)?;
+                self.allowance.read(end - begin)?;
                 self.alike(from, to, begin, end)?
             };
             if !alike {

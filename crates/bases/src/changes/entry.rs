@@ -42,7 +42,7 @@ pub(super) fn make(
                 // A file with several names is never written to: some of its names may have to keep the old content. It is
                 // compared with one file only, the first that can be the same, so that many names cost no more than one.
                 let theirs = Attributes::of(&other).map_err(doing("read the attributes of"))?;
-                let may = attributes.same(&theirs) && links.claim(&other.stat, &node.stat);
+                let may = attributes.same(&theirs) && links.claim(&other.stat);
                 if may && same()? {
                     return Ok(false);
                 }

@@ -3,8 +3,8 @@
 //! A name takes no memory here, because a container makes a name by one system call. What takes memory has a bound: a file and
 //! a directory, each of which costs the container an inode.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::ffi::CStr;
 use std::os::fd::BorrowedFd;
 
@@ -63,7 +63,7 @@ pub(super) struct Links {
     /// The files by their inode in the first tree.
     files: HashMap<Inode, File>,
     /// For an inode of the second tree with several names: the inode of the first tree that it stands for.
-    claims: HashMap<Inode, Inode>,
+    claims: HashSet<Inode>,
     /// Directories that hold such names, each as the number of its parent and its own name. A whole path for each would take
     /// more memory.
     places: Vec<(usize, Box<CStr>)>,
@@ -96,7 +96,7 @@ impl Links {
     }
 
     pub(super) fn bounded(looked_at: LookedAt, bound: usize, steps: u64) -> Self {
-        let (files, claims, places) = (HashMap::new(), HashMap::new(), Vec::new());
+        let (files, claims, places) = (HashMap::new(), HashSet::new(), Vec::new());
         Self { looked_at, bound, files, claims, places, there: None, steps }
     }
 
@@ -130,16 +130,11 @@ impl Links {
         }
     }
 
-    /// Whether the inode `to` may stand for `from`: it does not stand for another inode yet. Beyond the bound it may not, and
-    /// is replaced.
-    pub(super) fn claim(&mut self, to: &Stat, from: &Stat) -> bool {
+    /// Whether the inode `to`, which has several names, may stand for a file of the first tree: it was not compared with any yet.
+    /// Beyond the bound it may not, and is replaced.
+    pub(super) fn claim(&mut self, to: &Stat) -> bool {
         let full = self.claims.len() >= self.bound;
-        match self.claims.entry(inode(to)) {
-            _ if self.looked_at == LookedAt::Some => false,
-            Entry::Vacant(_) if full => false,
-            Entry::Vacant(new) => *new.insert(inode(from)) == inode(from),
-            Entry::Occupied(known) => *known.get() == inode(from),
-        }
+        self.looked_at == LookedAt::All && !full && self.claims.insert(inode(to))
     }
 
     /// Makes the name a link to the first name of `file`. The name is in the second tree, whose top is `to`.

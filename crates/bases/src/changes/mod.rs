@@ -122,7 +122,7 @@ pub fn write_back(
     let find = Find::Changed { base, moved, written, store };
     let walk = |allowance| Walk::new(snapshot, merged, find, spill, allowance)?.run();
     let allowance =
-        Allowance::of(snapshot).map_err(ChangeError::at("stat the file system of", "/"))?;
+        Allowance::of(snapshot, store).map_err(ChangeError::at("stat the file system of", "/"))?;
     let (mut tally, left) = walk(allowance)?;
     if tally.again {
         let first = tally.changes;

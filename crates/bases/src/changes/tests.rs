@@ -14,6 +14,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 use tempfile::TempDir;
 
+use super::links::{Links, LookedAt};
 use super::pending::Pending;
 use super::*;
 
@@ -403,13 +404,13 @@ fn what_is_more_than_a_root_can_hold_is_left_out() {
             fs::create_dir(&dir).unwrap();
             fs::write(dir.join("f"), [1; 1000]).unwrap();
         }
-        let left_out = carry_allowed(&trees, Allowance { bytes, inodes, compared: 0 });
+        let left_out = carry_allowed(&trees, Allowance { bytes, inodes, ..Allowance::NO_BOUND });
         (left_out, show(&trees.from()).len() - show(&trees.to()).len())
     };
-    assert_eq!(makes(3000, 6), (0, 0));
-    assert_eq!(makes(2999, 6), (1, 1), "the bytes of two files");
-    assert_eq!(makes(3000, 5), (1, 1), "three directories and two files");
-    assert_eq!(makes(3000, 2), (3, 4), "two directories, into which nothing comes");
+    assert_eq!(makes(3000, 9), (0, 0));
+    assert_eq!(makes(2999, 9), (1, 1), "the bytes of two files");
+    assert_eq!(makes(3000, 8), (1, 1), "three directories, each made and visited, and two files");
+    assert_eq!(makes(3000, 4), (1 + 2, 1 + 3), "two directories, into which nothing comes");
 }
 
 #[test]
@@ -422,29 +423,58 @@ fn names_of_a_file_take_room_too() {
         for name in ["b", "c"] {
             fs::hard_link(dir.join("a"), dir.join(name)).unwrap();
         }
-        carry_allowed(&trees, Allowance { bytes, inodes: 2, compared: 0 })
+        carry_allowed(&trees, Allowance { bytes, ..Allowance::NO_BOUND })
     };
     assert_eq!([links(24), links(23), links(11)], [0, 1, 2]);
 }
 
-/// The second tree can have a hole of any size under each name: then nothing is written, and all of the file is read.
+/// One of two trees can have a hole of any size under each name: then nothing is written, and all of the other's file is read.
 #[test]
-fn what_is_compared_has_a_bound() {
+fn what_is_read_has_a_bound() {
     const SIZE: usize = 1 << 20;
-    let compares = |compared| {
+    let reads = |ours: bool, (read, theirs)| {
         let trees = Trees::new();
-        let hole = |path: PathBuf| File::create(path).unwrap().set_len(SIZE as u64).unwrap();
+        let (data, hole) =
+            if ours { (trees.from(), trees.to()) } else { (trees.to(), trees.from()) };
         for name in ["d1", "d2", "d3"] {
-            fs::write(trees.from().join(name), vec![0; SIZE]).unwrap();
-            hole(trees.to().join(name));
-            // What only the second tree has takes nothing.
-            hole(trees.from().join(format!("{name}-hole")));
-            fs::write(trees.to().join(format!("{name}-hole")), vec![0; SIZE]).unwrap();
+            fs::write(data.join(name), vec![0; SIZE]).unwrap();
+            File::create(hole.join(name)).unwrap().set_len(SIZE as u64).unwrap();
         }
-        carry_allowed(&trees, Allowance { bytes: 0, inodes: 0, compared })
+        carry_allowed(&trees, Allowance { bytes: 0, inodes: 0, read, theirs })
     };
     let size = SIZE as u64;
-    assert_eq!([compares(3 * size), compares(3 * size - 1), compares(0)], [0, 1, 3]);
+    // Of the first tree also the pieces are counted.
+    let left =
+        |ours, bytes| if ours { reads(ours, (2 * bytes, 0)) } else { reads(ours, (0, bytes)) };
+    for ours in [true, false] {
+        let left = [3 * size, 3 * size - 1, 0].map(|bytes| left(ours, bytes));
+        assert_eq!(left, [0, 1, 3], "{ours}");
+    }
+}
+
+/// Pieces that were allocated and not written cost a container little, and each question about them the host much.
+#[test]
+fn pieces_that_were_not_written_are_counted() {
+    const SIZE: u64 = 1 << 20;
+    let trees = Trees::new();
+    for tree in [trees.from(), trees.to()] {
+        File::create(tree.join("d")).unwrap().set_len(SIZE).unwrap();
+    }
+    let from = File::options().write(true).open(trees.from().join("d")).unwrap();
+    rustix::fs::fallocate(&from, FallocateFlags::empty(), 0, SIZE).unwrap();
+    let left = |read| carry_allowed(&trees, Allowance { read, ..Allowance::NO_BOUND });
+    assert_eq!([left(SIZE - 1), left(2 * SIZE)], [1, 0]);
+}
+
+/// A process exchanges the file of the first tree with the name that comes next, so that the walk meets it under each name.
+#[test]
+fn a_file_with_several_names_is_compared_once() {
+    let trees = Trees::new();
+    fs::write(trees.to().join("a"), "").unwrap();
+    fs::hard_link(trees.to().join("a"), trees.to().join("b")).unwrap();
+    let stat = rustix::fs::stat(trees.to().join("a")).unwrap();
+    let mut links = Links::bounded(LookedAt::All, 9, 9);
+    assert_eq!([(); 2].map(|()| links.claim(&stat)), [true, false]);
 }
 
 /// What is allowed is enough for each tree, also for one that differs everywhere.
@@ -460,7 +490,9 @@ fn a_tree_takes_no_more_than_it_has() {
         }
     }
     let bytes = (files * size) as u64;
-    let allowance = Allowance { bytes, inodes: 0, compared: 2 * bytes };
+    // A file is at most a block larger on the disk.
+    let read = 2 * (bytes + files as u64 * (size as u64).next_multiple_of(4096));
+    let allowance = Allowance { bytes, inodes: files as u64, read, theirs: bytes };
     assert_eq!(carry_with(&trees, allowance, |walk| walk).left_out.count, 0);
     assert_eq!(show(&trees.to()), show(&trees.from()));
 }

@@ -153,6 +153,7 @@ impl<'a> Walk<'a> {
             let (source, of) = (Errno::NAMETOOLONG, Of::File);
             return Err(Failed { step, source, of, part: None });
         }
+        self.buffers.allowance.make()?;
         self.pending.push(name, known as u8).map_err(doing("take note of"))?;
         if let Some(frame) = self.frames.last_mut() {
             frame.below += 1;
