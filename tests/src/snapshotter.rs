@@ -87,7 +87,17 @@ impl Snapshotter {
         self.0.kill().expect("kill the snapshotter");
         self.0.wait().expect("wait for the snapshotter");
         *self = Self::start();
+        is_reached();
     }
+}
+
+/// Waits until containerd calls a new snapshotter: it waits a second or more before it connects again.
+#[track_caller]
+pub fn is_reached() {
+    let list = ["snapshots", "--snapshotter", "sharedroot", "ls"];
+    wait_for("containerd calls the snapshotter", || {
+        (Cmd::new("ctr").args(&list).run().status == 0).then_some(())
+    });
 }
 
 impl Drop for Snapshotter {

@@ -187,7 +187,8 @@ fn vm_containerds_shim_applies_the_profile() {
     let mut shim = by_shim(Some(PROFILE));
     let init = shim.create(["", "", ""]).to_string();
     shim.begin_process("").expect("Start");
-    assert_eq!(profile_of(&init), enforced);
+    // The answer to Start comes before the program is executed, as with runc.
+    wait_for("init has its profile", || (profile_of(&init) == enforced).then_some(()));
     for (exec, profile) in [("inherits", None), ("has its own", Some(PROFILE))] {
         let exec = exec.replace(' ', "-");
         assert_eq!(told(&mut shim, &exec, profile), format!("{enforced}\nstatus 1"), "{exec}");

@@ -11,7 +11,7 @@ use sharedroot_tests::kernel_view::{identity, root_of};
 use sharedroot_tests::lab::wait_for;
 use sharedroot_tests::shim::ctr;
 use sharedroot_tests::snapshotter::{
-    Containerd, Dockerd, IMAGE, Snapshotter, Task, bases, collect, import, list,
+    Containerd, Dockerd, IMAGE, Snapshotter, Task, bases, collect, import, is_reached, list,
 };
 
 /// A large file of the image.
@@ -98,6 +98,7 @@ fn vm_read_only_containers_of_ctr_share_one_mount() {
     // Without containerd's record nothing is known of a container.
     drop(snapshotter);
     let _snapshotter = Snapshotter::start_with(&["--containerd", "/run/nothing.sock"]);
+    is_reached();
     let unknown = Task::run("sharedroot", &["--runc-binary", OURS, "--read-only"]);
     apart(unknown.pid(), later.pid());
 
