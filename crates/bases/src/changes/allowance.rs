@@ -15,7 +15,7 @@ use super::error::{Failed, Of, doing};
 pub(super) struct Allowance {
     /// Bytes that are written into the second tree.
     pub(super) bytes: u64,
-    /// Inodes that are made in it, and directories that are visited.
+    /// Inodes that are made in it, directories that are visited, and files that are looked at.
     pub(super) inodes: u64,
     /// Bytes of the first tree that are read, and the bytes on the disk of each file of which data and holes are asked: the kernel
     /// passes its pieces.
@@ -29,8 +29,9 @@ impl Allowance {
     pub(super) const NO_BOUND: Self =
         Self { bytes: u64::MAX, inodes: u64::MAX, read: u64::MAX, theirs: u64::MAX };
 
-    /// What the file system of the first tree can hold, and what the file system of `store` does hold, for two walks. Each of
-    /// them makes and visits a directory, and reads a file that differs once more while it writes the file.
+    /// What the file system of the first tree can hold, for two walks. Each of them looks at an inode and makes it, and reads a
+    /// file that differs once more while it writes the file. The second tree has the image, which the first tree has room for,
+    /// and what lies in `store`.
     ///
     /// # Errors
     /// As for fstatvfs(3).
@@ -44,7 +45,7 @@ impl Allowance {
             bytes: bytes.saturating_mul(2),
             inodes: inodes.saturating_mul(4),
             read: bytes.saturating_mul(8),
-            theirs: used.saturating_mul(4),
+            theirs: used.saturating_add(bytes).saturating_mul(4),
         })
     }
 
@@ -82,7 +83,7 @@ impl Allowance {
         self.write(entry as u64).map_err(copying("link"))
     }
 
-    /// Takes an inode, or a visit of a directory.
+    /// Takes an inode, or a look at one.
     pub(super) fn make(&mut self) -> Result<(), Failed> {
         self.inodes = self.inodes.checked_sub(1).ok_or(Errno::BUSY).map_err(copying("make"))?;
         Ok(())

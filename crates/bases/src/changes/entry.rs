@@ -33,6 +33,7 @@ pub(super) fn make(
     links: &mut Links,
     Room { buffers, pending }: Room<'_, '_>,
 ) -> Result<bool, Failed> {
+    buffers.allowance.make()?;
     let attributes = Attributes::of(node).map_err(doing("read the attributes of"))?;
     if let Some(found) = look(to, name).map_err(doing("stat"))? {
         if kind(&found) == kind(&node.stat) {

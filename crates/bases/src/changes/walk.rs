@@ -6,6 +6,7 @@ mod found;
 mod left_out;
 mod named;
 
+use std::collections::HashMap;
 use std::ffi::{CStr, CString};
 use std::os::fd::BorrowedFd;
 
@@ -38,6 +39,8 @@ pub(super) struct Walk<'a> {
     pending: Pending<'a>,
     links: Links,
     buffers: Buffers,
+    /// Whether files with several names may have been overwritten, by device and inode.
+    asked: HashMap<(u64, u64), bool>,
     tally: Tally,
 }
 
@@ -64,6 +67,7 @@ impl<'a> Walk<'a> {
                 Find::Named { .. } => LookedAt::Some,
             }),
             buffers: Buffers::new(allowance),
+            asked: HashMap::new(),
             tally: Tally::default(),
         })
     }

@@ -12,6 +12,12 @@ use super::super::node::{Names, file, kind, look, names};
 use super::super::remove::remove;
 use super::Walk;
 
+/// How many files with several names are remembered; beyond it they count as overwritten.
+const ASKED: usize = 1 << 16;
+/// How often a directory's names are gone through for those that could not be removed. Two are enough, unless another process
+/// removes names meanwhile.
+const PASSES: usize = 4;
+
 /// What becomes of a name that could not be removed for want of room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Refused {
@@ -55,7 +61,7 @@ impl Walk<'_> {
 
     /// Removes from the counterpart what this directory does not have.
     pub(super) fn remove_others(&mut self) -> Result<(), Failed> {
-        loop {
+        for _ in 0..PASSES {
             match self.remove_some(Refused::TriedAgain)? {
                 Removed { refused: false, .. } => return Ok(()),
                 // A removal makes a whiteout, which takes a name. The other removals may have made room for this name.
@@ -120,13 +126,22 @@ impl Walk<'_> {
     }
 
     /// Whether the container may have overwritten bytes of the file, although the file has the time of its base.
-    fn is_overwritten(&self, name: &CStr, stat: &Stat) -> bool {
+    fn is_overwritten(&mut self, name: &CStr, stat: &Stat) -> bool {
         let Find::Changed { written: Some(written), .. } = self.find else { return false };
         if kind(stat) != FileType::RegularFile || stat.st_size == 0 {
             return false;
         }
+        if stat.st_nlink > 1 && self.asked.len() >= ASKED {
+            return true;
+        }
+        let here = self.from.here();
         // A file that cannot be opened counts as overwritten: the comparison reports the error.
-        file(self.from.here(), name, OFlags::RDONLY).map_or(true, |file| written.has(file))
+        let ask = || file(here, name, OFlags::RDONLY).map_or(true, |file| written.has(file));
+        match stat.st_nlink {
+            // The kernel goes through all pieces of a file, and an image can give it many names.
+            2.. => *self.asked.entry((stat.st_dev, stat.st_ino)).or_insert_with(ask),
+            _ => ask(),
+        }
     }
 
     /// Whether the base has the same directory under this name.
