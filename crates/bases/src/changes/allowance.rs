@@ -1,4 +1,4 @@
-//! How much a write-back makes and compares at most.
+//! How much a write-back makes, looks at and reads at most.
 //!
 //! A process that got a descriptor of the root can move a file to where the walk comes next, so that the walk meets the file
 //! under many names; or write a file before the walk and take its blocks away behind it. The host would pay for it.
@@ -9,6 +9,7 @@ use std::os::fd::BorrowedFd;
 use rustix::io::Errno;
 
 use super::error::{Failed, Of, doing};
+use super::node::on_disk;
 
 /// What the walks of a write-back may still do.
 #[derive(Debug)]
@@ -54,27 +55,22 @@ impl Allowance {
     /// # Errors
     /// EBUSY if they are not there, here and below; see [`copying`].
     pub(super) fn write(&mut self, bytes: u64) -> Result<(), Errno> {
-        self.bytes = self.bytes.checked_sub(bytes).ok_or(Errno::BUSY)?;
-        Ok(())
+        take(&mut self.bytes, bytes)
     }
 
     /// Takes bytes of the first tree.
     pub(super) fn read(&mut self, bytes: u64) -> Result<(), Errno> {
-        self.read = self.read.checked_sub(bytes).ok_or(Errno::BUSY)?;
-        Ok(())
+        take(&mut self.read, bytes)
     }
 
     /// Takes the pieces of a file of the first tree.
     pub(super) fn pass(&mut self, from: BorrowedFd<'_>) -> Result<(), Errno> {
-        // `st_blocks` counts units of 512 bytes, whatever the file system's block size is (stat(3type)).
-        let blocks = u64::try_from(rustix::fs::fstat(from)?.st_blocks).unwrap_or(0);
-        self.read(blocks.saturating_mul(512))
+        self.read(on_disk(&rustix::fs::fstat(from)?))
     }
 
     /// Takes bytes of the second tree.
     pub(super) fn read_theirs(&mut self, bytes: u64) -> Result<(), Errno> {
-        self.theirs = self.theirs.checked_sub(bytes).ok_or(Errno::BUSY)?;
-        Ok(())
+        take(&mut self.theirs, bytes)
     }
 
     /// Takes what ext4 takes for one more name of a file.
@@ -85,9 +81,13 @@ impl Allowance {
 
     /// Takes an inode, or a look at one.
     pub(super) fn make(&mut self) -> Result<(), Failed> {
-        self.inodes = self.inodes.checked_sub(1).ok_or(Errno::BUSY).map_err(copying("make"))?;
-        Ok(())
+        take(&mut self.inodes, 1).map_err(copying("make"))
     }
+}
+
+fn take(left: &mut u64, wanted: u64) -> Result<(), Errno> {
+    *left = left.checked_sub(wanted).ok_or(Errno::BUSY)?;
+    Ok(())
 }
 
 /// As [`doing`], for a step that takes from an [`Allowance`].

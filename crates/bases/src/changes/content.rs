@@ -12,7 +12,7 @@ const CHUNK: usize = 1 << 20;
 /// The number of bytes in a page of memory, or a part of it.
 const PAGE: u64 = 4096;
 
-/// Two buffers of a chunk, allocated once, and what may still be written.
+/// Two buffers of a chunk, allocated once, and what the walks may still do.
 #[derive(Debug)]
 pub(super) struct Buffers {
     from: Vec<u8>,

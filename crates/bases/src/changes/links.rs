@@ -38,7 +38,7 @@ struct File {
 }
 
 /// A device and inode number, which no other file has while the walk lasts.
-type Inode = (u64, u64);
+pub(super) type Inode = (u64, u64);
 
 /// Which names of a file with several names the walk looks at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +62,7 @@ pub(super) struct Links {
     bound: usize,
     /// The files by their inode in the first tree.
     files: HashMap<Inode, File>,
-    /// For an inode of the second tree with several names: the inode of the first tree that it stands for.
+    /// Inodes of the second tree with several names that were compared with a file of the first tree.
     claims: HashSet<Inode>,
     /// Directories that hold such names, each as the number of its parent and its own name. A whole path for each would take
     /// more memory.
@@ -209,7 +209,7 @@ impl Links {
     }
 }
 
-fn inode(stat: &Stat) -> Inode {
+pub(super) fn inode(stat: &Stat) -> Inode {
     (stat.st_dev, stat.st_ino)
 }
 

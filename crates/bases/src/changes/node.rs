@@ -41,6 +41,12 @@ pub(super) fn look(dir: BorrowedFd<'_>, name: &CStr) -> Result<Option<Stat>, Err
     }
 }
 
+/// The bytes that a file takes on the disk. `st_blocks` counts units of 512 bytes, whatever the file system's block size is
+/// (stat(3type)).
+pub(super) fn on_disk(stat: &Stat) -> u64 {
+    u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512)
+}
+
 /// The file type in the status.
 pub(super) fn kind(stat: &Stat) -> FileType {
     FileType::from_raw_mode(stat.st_mode)

@@ -19,7 +19,7 @@ use super::cursor::Cursor;
 use super::entry;
 use super::error::{ChangeError, Failed, Of, doing};
 use super::frame::{Find, Frame, Known};
-use super::links::{Links, LookedAt};
+use super::links::{Inode, Links, LookedAt};
 use super::node::{Names, Node};
 use super::pending::{Pending, Spill};
 
@@ -39,8 +39,8 @@ pub(super) struct Walk<'a> {
     pending: Pending<'a>,
     links: Links,
     buffers: Buffers,
-    /// Whether files with several names may have been overwritten, by device and inode.
-    asked: HashMap<(u64, u64), bool>,
+    /// Whether files with several names may have been overwritten, for all of their names.
+    asked: HashMap<Inode, bool>,
     tally: Tally,
 }
 

@@ -8,6 +8,7 @@ use sharedroot_format::base::FIXED_TIME;
 
 use super::super::error::{Failed, doing};
 use super::super::frame::{Find, Known};
+use super::super::links::inode;
 use super::super::node::{Names, file, kind, look, names};
 use super::super::remove::remove;
 use super::Walk;
@@ -139,7 +140,7 @@ impl Walk<'_> {
         let ask = || file(here, name, OFlags::RDONLY).map_or(true, |file| written.has(file));
         match stat.st_nlink {
             // The kernel goes through all pieces of a file, and an image can give it many names.
-            2.. => *self.asked.entry((stat.st_dev, stat.st_ino)).or_insert_with(ask),
+            2.. => *self.asked.entry(inode(stat)).or_insert_with(ask),
             _ => ask(),
         }
     }

@@ -6,7 +6,7 @@ use sharedroot_sys::chain::chain;
 
 use super::super::error::{ChangeError, Failed, Of, has_room, path};
 use super::super::frame::Find;
-use super::super::node::look;
+use super::super::node::{look, on_disk};
 use super::super::part;
 use super::Walk;
 
@@ -31,14 +31,9 @@ impl Walk<'_> {
     /// overlay copies before any change.
     pub(super) fn room_of(&mut self, name: Option<&CStr>) -> u64 {
         let Some(name) = name else { return 0 };
-        let blocks = |dir| {
-            let found = look(dir, name).ok().flatten();
-            found.map_or(0, |found| u64::try_from(found.st_blocks).unwrap_or(0))
-        };
-        let from = blocks(self.from.here());
-        let to = self.to.follow(self.way.iter()).map_or(0, blocks);
-        // `st_blocks` counts units of 512 bytes, whatever the file system's block size is (stat(3type)).
-        from.saturating_add(to).saturating_mul(512)
+        let bytes = |dir| look(dir, name).ok().flatten().map_or(0, |found| on_disk(&found));
+        let from = bytes(self.from.here());
+        from.saturating_add(self.to.follow(self.way.iter()).map_or(0, bytes))
     }
 
     /// Records the failure and leaves the file out, or returns the failure as an error.
