@@ -25,16 +25,17 @@ use crate::{EngineError, engine_log};
 const STARTED: &str = "init-started";
 
 /// How long another command may take to write the engine's state file of a container. The engine truncates the file
-/// first.
+/// first, and then writes it in place.
 const WRITING: Duration = Duration::from_secs(5);
 
-/// Reads the engine's directory of a container. If the state file ends too early, another command is writing it.
+/// Reads the engine's directory of a container. If the state file is no JSON, another command is writing it: the file ends too
+/// early, or what was read is the beginning of one state and the end of the next.
 fn read(dir: &Path) -> Result<Container, LibcontainerError> {
     let end = Instant::now() + WRITING;
     loop {
         match Container::load(dir.to_owned()) {
             Err(LibcontainerError::State(StateError::ParseStateFile { source, .. }))
-                if source.is_eof() && Instant::now() < end =>
+                if !source.is_data() && !source.is_io() && Instant::now() < end =>
             {
                 // The engine has logged this as an error. If the log kept the error, a later failure would have it as
                 // the reason.
@@ -201,7 +202,32 @@ impl fmt::Display for InitRecord {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use libcontainer::container::State;
+
     use super::*;
+
+    /// What a reader finds beside a writer: the beginning of the new state, or the old one and the end of a longer new one.
+    #[test]
+    fn a_state_is_read_when_another_command_has_written_it() {
+        let dir = std::env::temp_dir().join(format!("sharedroot-state-{}", std::process::id()));
+        fs::create_dir(&dir).expect("make a directory");
+        let state = State::new("c", ContainerStatus::Created, None, "/b".into());
+        let whole = serde_json::to_string(&state).expect("JSON");
+        for part in [String::new(), whole[..20].to_owned(), format!("{whole}null}}")] {
+            fs::write(State::file_path(&dir), &part).expect("write a part");
+            std::thread::scope(|scope| {
+                let writer = scope.spawn(|| {
+                    sleep(Duration::from_millis(50));
+                    state.save(&dir)
+                });
+                assert_eq!(read(&dir).expect("a state").id(), "c", "{part}");
+                writer.join().expect("the writer").expect("save");
+            });
+        }
+        fs::remove_dir_all(&dir).expect("remove the directory");
+    }
 
     #[test]
     fn a_record_reads_back() {
