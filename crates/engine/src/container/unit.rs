@@ -22,8 +22,8 @@ const DEFAULT_SLICE: &str = "system.slice";
 /// Where systemd has the file of each unit that a program made, for as long as systemd knows the unit (systemd.unit(5), "Unit File
 /// Load Path").
 const TRANSIENT: &str = "/run/systemd/transient";
-/// How long systemd may take to remove a unit whose cgroup is gone.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long systemd may take to remove a unit whose cgroup is gone. It does that when it has nothing else to do.
+const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// The name of the unit for the path, formed as runc and crun form it.
