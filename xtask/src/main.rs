@@ -9,6 +9,7 @@ mod bench;
 mod lab;
 mod process;
 mod processor_time;
+mod temporary;
 mod test;
 
 use std::process::ExitCode;

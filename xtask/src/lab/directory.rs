@@ -12,6 +12,7 @@ use rustix::thread::CpuSet;
 
 use super::options::{GuestOptions, Kernel, LAB};
 use crate::process::succeeds;
+use crate::temporary;
 
 /// The beginning of the names of guests' directories.
 const PREFIX: &str = "sharedroot-lab.";
@@ -52,7 +53,8 @@ pub struct Directory {
 impl Directory {
     pub fn make(boot: &Boot<'_>) -> Result<Self> {
         boot.options.check()?;
-        let above = temporary(boot.options.mem)?;
+        // Sparse files: a guest's memory and its disks.
+        let above = temporary::directory(u64::from(boot.options.mem) + 4);
         sweep(&above);
         let made = Command::new("mktemp")
             .args(["--directory", "--tmpdir", &format!("{PREFIX}XXXXXX")])
@@ -204,15 +206,4 @@ fn sweep(above: &Path) {
             let _ = fs::remove_dir_all(entry.path());
         }
     }
-}
-
-/// The directory for the memory and the disks of guests, which are sparse files. It is in memory if there is room, because a
-/// disk flush costs nothing there.
-fn temporary(memory: u32) -> Result<PathBuf> {
-    if let Some(given) = std::env::var_os("TMPDIR") {
-        return Ok(given.into());
-    }
-    let shared = Path::new("/dev/shm");
-    let room = rustix::fs::statvfs(shared).map(|fs| (fs.f_bavail * fs.f_frsize) >> 30).unwrap_or(0);
-    Ok(if room >= u64::from(memory) + 4 { shared } else { Path::new("/var/tmp") }.into())
 }

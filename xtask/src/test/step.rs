@@ -6,7 +6,10 @@ use std::time::Instant;
 use anyhow::Result;
 
 use super::job::{Done, Out, Passes};
-use crate::process;
+use crate::{process, temporary};
+
+/// The temporary files of tests, in GiB: images and file systems, most of them sparse.
+const ROOM: u64 = 4;
 
 /// A command line for the shell.
 #[derive(Debug, Clone, Copy)]
@@ -32,7 +35,12 @@ impl Step {
         let Self { name, command, passes } = self;
         println!("== {name}: {command}");
         let (started, log) = (Instant::now(), out.log(name));
-        let (ended, spent) = process::logged(Command::new("sh").args(["-c", command]), &log)?;
+        let mut shell = Command::new("sh");
+        shell.args(["-c", command]);
+        if *passes == Passes::ByResults {
+            shell.env("TMPDIR", temporary::directory(ROOM));
+        }
+        let (ended, spent) = process::logged(&mut shell, &log)?;
         let fault = (!ended.success()).then(|| ended.to_string());
         let text = out.read(name)?;
         if fault.is_some() {
