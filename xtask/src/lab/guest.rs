@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io::{Write, copy};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 use std::thread::{self, sleep};
@@ -61,11 +60,12 @@ impl Guest {
         let directory = Directory::make(boot)?;
         let (log, file) = Directory::log()?;
         drop(file);
-        let mut command = Command::new("hack/lab.d/boot");
-        command.arg(directory.path()).arg(&log);
+        // A session is a process group and a scheduling group.
+        let mut command = Command::new("setsid");
+        command.arg("hack/lab.d/boot").arg(directory.path()).arg(&log);
         // The guest writes to pipes, because it would leave the caller's files in non-blocking mode.
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let child = command.process_group(0).spawn().context("start hack/lab.d/boot")?;
+        let child = command.spawn().context("start hack/lab.d/boot")?;
         let deadline = Instant::now() + boot.limit;
         Ok(Self {
             directory,
