@@ -208,10 +208,14 @@ impl Bases {
                 let id = id.to_owned();
                 match source.source {
                     // The engine's root holds more than a snapshot has room for, or a file of which ext4 has no such size or
-                    // no such number of names.
-                    Errno::NOSPC | Errno::FBIG | Errno::MLINK => {
-                        NotShared::BringIn { id, source }.into()
-                    }
+                    // no such number of names; or another process changes it, by a descriptor of an earlier mount.
+                    Errno::NOSPC
+                    | Errno::FBIG
+                    | Errno::MLINK
+                    | Errno::NOENT
+                    | Errno::NOTDIR
+                    | Errno::LOOP
+                    | Errno::STALE => NotShared::BringIn { id, source }.into(),
                     _ => RootfsError::BringIn { id, source },
                 }
             },

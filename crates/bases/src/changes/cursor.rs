@@ -1,33 +1,37 @@
 //! A place in a tree, held by one descriptor: the cursor goes down by a name and up by `..`.
 //!
-//! A tree may be deeper than the table of descriptors is long. Nobody else moves directories in the trees of a container that
-//! has ended. If somebody did, `..` would still not lead out: the mounts are detached clones, and nothing is above their tops.
+//! A tree may be deeper than the table of descriptors is long. Another process that has a descriptor of the tree can move its
+//! directories meanwhile, and then `..` leads to a place that this process has chosen. So the cursor keeps the inode of each
+//! directory on its way, and believes `..` only if it leads to that inode.
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use rustix::fs::fstat;
 use rustix::io::Errno;
 
-use super::node::{above, directory};
+use super::node::{Inode, above, directory, inode};
 
 #[derive(Debug)]
 pub(super) struct Cursor {
-    here: OwnedFd,
-    depth: usize,
     /// The open top of the tree: closing it may end its mount.
-    _top: Option<OwnedFd>,
+    top: OwnedFd,
+    top_inode: Inode,
+    here: OwnedFd,
+    /// The names that lead from the top to the cursor, with what was opened by them.
+    way: Vec<(CString, Inode)>,
 }
 
 impl Cursor {
     /// A cursor at the top of a tree.
     pub(super) fn at_top(top: BorrowedFd<'_>) -> Result<Self, Errno> {
-        Ok(Self { here: directory(top, c".")?, depth: 0, _top: None })
+        Self::with_top(directory(top, c".")?)
     }
 
     /// A cursor at the top of a tree. The cursor keeps the top open.
     pub(super) fn with_top(top: OwnedFd) -> Result<Self, Errno> {
-        let cursor = Self::at_top(top.as_fd())?;
-        Ok(Self { _top: Some(top), ..cursor })
+        let here = directory(top.as_fd(), c".")?;
+        Ok(Self { top_inode: inode(&fstat(&here)?), top, here, way: Vec::new() })
     }
 
     /// Goes to the directory at the end of `way`. `way` begins with the names that lead to the cursor.
@@ -35,36 +39,71 @@ impl Cursor {
         &mut self,
         way: impl Iterator<Item = &'a CString>,
     ) -> Result<BorrowedFd<'_>, Errno> {
-        for name in way.skip(self.depth) {
-            self.here = directory(self.here.as_fd(), name)?;
-            self.depth += 1;
-        }
+        way.skip(self.depth()).try_for_each(|name| self.down(name))?;
         Ok(self.here.as_fd())
     }
 
     /// Goes down by one name.
     pub(super) fn down(&mut self, name: &CStr) -> Result<(), Errno> {
-        self.here = directory(self.here.as_fd(), name)?;
-        self.depth += 1;
+        let below = directory(self.here.as_fd(), name)?;
+        self.way.push((name.to_owned(), inode(&fstat(&below)?)));
+        self.here = below;
         Ok(())
     }
 
-    /// Goes up until the cursor is at most `depth` names below the top.
+    /// Goes up until the cursor is at most `depth` names below the top. If a directory of the way is not at its place any more,
+    /// the cursor goes further up, to the last directory that is.
     pub(super) fn up_to(&mut self, depth: usize) -> Result<(), Errno> {
-        while self.depth > depth {
-            self.here = above(self.here.as_fd())?;
-            self.depth -= 1;
+        while self.depth() > depth {
+            let known = self.way.iter().nth_back(1).map_or(self.top_inode, |(_, inode)| *inode);
+            match found(above(self.here.as_fd()), known)? {
+                Some(above) => self.here = above,
+                None => return self.again_to(depth),
+            }
+            self.way.pop();
+        }
+        Ok(())
+    }
+
+    /// Goes from the top down the first `depth` names of the way, as far as they lead to the same directories as before.
+    fn again_to(&mut self, depth: usize) -> Result<(), Errno> {
+        let mut way = std::mem::take(&mut self.way);
+        way.truncate(depth);
+        self.here = directory(self.top.as_fd(), c".")?;
+        for (name, inode) in way {
+            let Some(below) = found(directory(self.here.as_fd(), &name), inode)? else { break };
+            self.here = below;
+            self.way.push((name, inode));
         }
         Ok(())
     }
 
     /// How many names the cursor is below the top.
     pub(super) fn depth(&self) -> usize {
-        self.depth
+        self.way.len()
+    }
+
+    /// The last name of the way.
+    pub(super) fn name(&self) -> Option<&CStr> {
+        self.way.last().map(|(name, _)| name.as_c_str())
+    }
+
+    /// The inode of the directory.
+    pub(super) fn inode(&self) -> Inode {
+        self.way.last().map_or(self.top_inode, |(_, inode)| *inode)
     }
 
     /// The directory of the cursor.
     pub(super) fn here(&self) -> BorrowedFd<'_> {
         self.here.as_fd()
+    }
+}
+
+/// What was opened, if it is this directory.
+fn found(opened: Result<OwnedFd, Errno>, known: Inode) -> Result<Option<OwnedFd>, Errno> {
+    match opened {
+        Ok(opened) => Ok((inode(&fstat(&opened)?) == known).then_some(opened)),
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::STALE) => Ok(None),
+        Err(errno) => Err(errno),
     }
 }

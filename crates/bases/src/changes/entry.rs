@@ -22,6 +22,9 @@ pub(super) struct Room<'a, 's> {
     pub(super) buffers: &'a mut Buffers,
     /// The names that are still to be removed.
     pub(super) pending: &'a mut Pending<'s>,
+    /// Whether a file of the second tree may get other content. Where somebody may have opened that file when it held something
+    /// else, a new file takes its place.
+    pub(super) in_place: bool,
 }
 
 /// Makes `name` of the second directory what `node`, of the same name in the first directory, is. `node` is no directory.
@@ -31,7 +34,7 @@ pub(super) fn make(
     name: &CStr,
     node: &Node,
     links: &mut Links,
-    Room { buffers, pending }: Room<'_, '_>,
+    Room { buffers, pending, in_place }: Room<'_, '_>,
 ) -> Result<bool, Failed> {
     buffers.allowance.make()?;
     let attributes = Attributes::of(node).map_err(doing("read the attributes of"))?;
@@ -49,13 +52,11 @@ pub(super) fn make(
                 }
             } else {
                 let same = same()?;
-                if same || kind(&node.stat) == FileType::RegularFile {
+                if same || in_place && kind(&node.stat) == FileType::RegularFile {
                     let part = attributes.rights_of_part(Some(&other.stat));
                     let left = |failed: Failed| failed.with_part(part);
                     if !same {
-                        rewrite(to, name, (node, &other), buffers)
-                            .map_err(copying("write"))
-                            .map_err(left)?;
+                        rewrite(&other, node, buffers).map_err(copying("write")).map_err(left)?;
                     }
                     return Ok(attributes.give(&other).map_err(left)? || !same);
                 }
@@ -67,8 +68,7 @@ pub(super) fn make(
         return Err(Failed::not_in_an_overlay("make the device 0:0"));
     }
     buffers.allowance.make()?;
-    create(to, name, node, buffers).map_err(copying("make"))?;
-    let made = Node::named(to, name).map_err(doing("open"))?;
+    let made = create(to, name, node, buffers).map_err(copying("make"))?;
     attributes.give(&made).map_err(|failed| failed.with_part(attributes.rights_of_part(None)))?;
     Ok(true)
 }
@@ -129,7 +129,8 @@ fn same_content(node: &Node, other: &Node, buffers: &mut Buffers) -> Result<bool
     match kind(&node.stat) {
         FileType::RegularFile if node.stat.st_size != other.stat.st_size => Ok(false),
         FileType::RegularFile => {
-            buffers.same(node.read()?.as_fd(), other.read()?.as_fd(), size(node))
+            let (node_fd, other_fd) = (node.open(OFlags::RDONLY)?, other.open(OFlags::RDONLY)?);
+            buffers.same(node_fd.as_fd(), other_fd.as_fd(), size(node))
         }
         FileType::Symlink => Ok(node.target()? == other.target()?),
         FileType::CharacterDevice | FileType::BlockDevice => {
@@ -156,32 +157,28 @@ pub(super) fn is_left_of(found: &Node, wanted: &Node) -> Result<bool, Errno> {
     }
 }
 
-/// Writes what differs into the file `other`, which is there under this name.
+/// Writes what differs into the file `other` of the second tree.
 ///
 /// An overlay makes a copy of an image's file before any change. The mode is that change: after an open(2) for writing a kill
 /// would leave the copy without the mode, and a start would take the image's content for a copy of somebody's.
-pub(super) fn rewrite(
-    to: BorrowedFd<'_>,
-    name: &CStr,
-    (node, other): (&Node, &Node),
-    buffers: &mut Buffers,
-) -> Result<(), Errno> {
-    let from = node.read()?;
+pub(super) fn rewrite(other: &Node, node: &Node, buffers: &mut Buffers) -> Result<(), Errno> {
+    let from = node.open(OFlags::RDONLY)?;
     rustix::fs::chmod(other.path(), UNFINISHED)?;
-    let to = node::file(to, name, OFlags::RDWR)?;
+    let to = other.open(OFlags::RDWR)?;
     buffers.copy(from.as_fd(), to.as_fd(), size(node), false)
 }
 
-/// Makes what is not there. Nobody but root may open it until it has its owner and its mode.
+/// Makes what is not there. Nobody but root may open it until it has its owner and its mode. Returns what was made, and not what
+/// has the name by then.
 pub(super) fn create(
     to: BorrowedFd<'_>,
     name: &CStr,
     node: &Node,
     buffers: &mut Buffers,
-) -> Result<(), Errno> {
+) -> Result<Node, Errno> {
     match kind(&node.stat) {
         FileType::RegularFile => {
-            let source = node.read()?;
+            let source = node.open(OFlags::RDONLY)?;
             let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW;
             let made = rustix::fs::openat(to, name, flags | OFlags::CLOEXEC, UNFINISHED)?;
             let copied = buffers.copy(source.as_fd(), made.as_fd(), size(node), true);
@@ -189,11 +186,17 @@ pub(super) fn create(
             copied.inspect_err(|_| {
                 let _ = rustix::fs::unlinkat(to, name, AtFlags::empty());
             })?;
+            return Node::of(made);
         }
         FileType::Symlink => rustix::fs::symlinkat(node.target()?, to, name)?,
         kind => rustix::fs::mknodat(to, name, kind, Mode::empty(), node.stat.st_rdev)?,
     }
-    Ok(())
+    // These have no descriptor when they are made.
+    let made = Node::named(to, name)?;
+    let is_new = kind(&made.stat) == kind(&node.stat)
+        && made.stat.st_rdev == node.stat.st_rdev
+        && made.stat.st_nlink == 1;
+    if is_new { Ok(made) } else { Err(Errno::STALE) }
 }
 
 fn size(node: &Node) -> u64 {

@@ -96,16 +96,20 @@ impl Failed {
 pub(super) fn doing(step: &'static str) -> impl FnOnce(Errno) -> Failed {
     // Of a regular file that is opened without waiting.
     const LEASED: &str = "read, while a process has a lease of it (fcntl(2)),";
+    // An overlay gives this error for a file that was changed through another mount of its upper directory.
+    const MOVED: &str = "go on, while another process moves it or what is in it, with";
     // All other errors concern the file, also the error of a broken inode (EUCLEAN): so the rest of the snapshot is not lost.
     let of = |errno| match errno {
         Errno::NOSPC | Errno::DQUOT => Of::Room,
-        Errno::IO | Errno::ROFS | Errno::NOMEM | Errno::NFILE | Errno::MFILE | Errno::STALE => {
-            Of::Host
-        }
+        Errno::IO | Errno::ROFS | Errno::NOMEM | Errno::NFILE | Errno::MFILE => Of::Host,
         _ => Of::File,
     };
     move |source| {
-        let step = if source == Errno::AGAIN { LEASED } else { step };
+        let step = match source {
+            Errno::AGAIN => LEASED,
+            Errno::STALE => MOVED,
+            _ => step,
+        };
         Failed { step, source, of: of(source), part: None }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
+use super::node::Inode;
 use super::times::Times;
 use super::written::Written;
 
@@ -68,6 +69,10 @@ pub(super) struct Frame {
     pub(super) touched: bool,
     /// The counterpart keeps its own attributes.
     pub(super) keeps: bool,
+    /// The counterpart, from its first use on.
+    pub(super) to: Option<Inode>,
+    /// The change time of the directory when the walk began to list it.
+    pub(super) listed: Option<(i64, i64)>,
     /// The number of the directory among the places of links.
     pub(super) place: Option<usize>,
 }

@@ -140,11 +140,11 @@ impl Trees {
         let attributes = Attributes::of(&wanted).unwrap();
         let mut buffers = Buffers::new(Allowance::NO_BOUND);
         match before {
-            Before::Nothing => create(to.as_fd(), name, &wanted, &mut buffers).unwrap(),
+            Before::Nothing => drop(create(to.as_fd(), name, &wanted, &mut buffers).unwrap()),
             Before::Content => {}
             Before::Other => {
                 let other = Node::named(to.as_fd(), name).unwrap();
-                rewrite(to.as_fd(), name, (&wanted, &other), &mut buffers).unwrap();
+                rewrite(&other, &wanted, &mut buffers).unwrap();
             }
         }
         let made = Node::named(to.as_fd(), name).unwrap();

@@ -8,12 +8,13 @@ use std::collections::{HashMap, HashSet};
 use std::ffi::CStr;
 use std::os::fd::BorrowedFd;
 
-use rustix::fs::{AtFlags, Stat};
+use rustix::fs::{AtFlags, FileType, Stat};
 use rustix::io::Errno;
 
+use super::attributes::is_finished;
 use super::cursor::Cursor;
 use super::error::{Failed, Of, doing};
-use super::node::look;
+use super::node::{Inode, inode, kind, look};
 use super::pending::Pending;
 use super::remove::remove;
 
@@ -36,9 +37,6 @@ struct File {
     /// Whether another name was a link to the first name already.
     had_link: bool,
 }
-
-/// A device and inode number, which no other file has while the walk lasts.
-pub(super) type Inode = (u64, u64);
 
 /// Which names of a file with several names the walk looks at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,6 +152,12 @@ impl Links {
         };
         let stat = |dir, name| look(dir, name).map_err(doing("stat"));
         let Some(target) = stat(there.here(), &known.name)? else { return Ok(Linked::NoFirst) };
+        // Another process may have put another file in the place of the first name.
+        if kind(&target) != kind(file)
+            || kind(file) == FileType::RegularFile && !is_finished(file, &target)
+        {
+            return Err(doing("link")(Errno::STALE));
+        }
         if let Some(old) = stat(here, name)? {
             if inode(&old) == inode(&target) {
                 known.had_link = true;
@@ -189,7 +193,8 @@ impl Links {
         }
         let open = doing("open the directory of another name of");
         let moved = cursor.up_to(common).and_then(|()| {
-            let names = way.iter().skip(common).filter_map(|place| self.places.get(place - 1));
+            let rest = way.iter().skip(cursor.depth());
+            let names = rest.filter_map(|place| self.places.get(place - 1));
             names.map(|(_, name)| name).try_for_each(|name| cursor.down(name))
         });
         moved.map_err(open)?;
@@ -207,10 +212,6 @@ impl Links {
         way.reverse();
         way
     }
-}
-
-pub(super) fn inode(stat: &Stat) -> Inode {
-    (stat.st_dev, stat.st_ino)
 }
 
 fn too_many(step: &'static str) -> Failed {

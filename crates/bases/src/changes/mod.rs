@@ -41,6 +41,8 @@ mod written;
 #[cfg(test)]
 mod interrupted_tests;
 #[cfg(test)]
+mod moved_tests;
+#[cfg(test)]
 mod tests;
 
 use std::os::fd::{BorrowedFd, OwnedFd};

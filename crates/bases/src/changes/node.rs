@@ -13,6 +13,13 @@ fn open(dir: BorrowedFd<'_>, name: &CStr, flags: OFlags) -> Result<OwnedFd, Errn
     Resolve::OneTree.open(dir, name, flags)
 }
 
+/// A device and inode number, which no other file has while the walk lasts.
+pub(super) type Inode = (u64, u64);
+
+pub(super) fn inode(stat: &Stat) -> Inode {
+    (stat.st_dev, stat.st_ino)
+}
+
 /// Opens a directory for reading.
 pub(super) fn directory(dir: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
     open(dir, name, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW)
@@ -101,7 +108,8 @@ impl Node {
         Self::of(rustix::io::fcntl_dupfd_cloexec(dir, 0)?)
     }
 
-    fn of(fd: OwnedFd) -> Result<Self, Errno> {
+    /// The inode that an open descriptor has.
+    pub(super) fn of(fd: OwnedFd) -> Result<Self, Errno> {
         let stat = rustix::fs::fstat(&fd)?;
         let path = CString::new(by_descriptor(&fd).into_os_string().into_vec());
         Ok(Self { fd, path: path.map_err(|_| Errno::INVAL)?, stat })
@@ -109,11 +117,11 @@ impl Node {
 
     /// Opens the content of a regular file: of this inode, also if its name now means another inode. A container that ended or
     /// is paused may share its directories with a container that runs.
-    pub(super) fn read(&self) -> Result<OwnedFd, Errno> {
+    pub(super) fn open(&self, access: OFlags) -> Result<OwnedFd, Errno> {
         if kind(&self.stat) != FileType::RegularFile {
             return Err(Errno::INVAL);
         }
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let flags = access | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         rustix::fs::open(self.path(), flags, Mode::empty())
     }
 

@@ -41,6 +41,11 @@ impl<'a> Pending<'a> {
         Self { near: Vec::new(), far: None, pieces: 0, piece, spill, failed: false }
     }
 
+    #[cfg(test)]
+    pub(super) fn in_pieces_of(self, piece: usize) -> Self {
+        Self { piece, ..self }
+    }
+
     pub(super) fn push(&mut self, name: &CStr, mark: u8) -> Result<(), Errno> {
         let name = name.to_bytes();
         let length = u16::try_from(name.len()).map_err(|_| Errno::NAMETOOLONG)?;

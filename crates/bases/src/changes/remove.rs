@@ -1,12 +1,13 @@
 //! Removes a tree of any depth and width.
 
-use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::ffi::CStr;
+use std::os::fd::BorrowedFd;
 
 use rustix::fs::{AtFlags, FileType};
 use rustix::io::Errno;
 
-use super::node::{above, directory, kind, look, names};
+use super::cursor::Cursor;
+use super::node::{kind, look, names};
 use super::pending::Pending;
 
 /// Removes `name` and everything below it. A name that does not exist is no error. Waiting names go on top of the names that
@@ -29,19 +30,23 @@ fn remove_directory(
     name: &CStr,
     pending: &mut Pending<'_>,
 ) -> Result<(), Errno> {
-    // The directories from `dir` down to `here`, each with the number of directories that it still holds.
-    let mut here = directory(dir, name)?;
-    let mut way: Vec<(CString, u64)> = vec![(name.to_owned(), empty(here.as_fd(), pending)?)];
-    while let Some((_, below)) = way.last_mut() {
+    let mut cursor = Cursor::at_top(dir)?;
+    cursor.down(name)?;
+    // Of each directory from `name` down to the cursor, how many directories it still holds.
+    let mut way = vec![empty(cursor.here(), pending)?];
+    while let Some(below) = way.last_mut() {
         if *below > 0 {
             *below -= 1;
             let (next, _) = pending.pop()?.ok_or(Errno::IO)?;
-            here = directory(here.as_fd(), &next)?;
-            let below = empty(here.as_fd(), pending)?;
-            way.push((next, below));
-        } else if let Some((done, _)) = way.pop() {
-            here = above(here.as_fd())?;
-            rustix::fs::unlinkat(&here, &done, AtFlags::REMOVEDIR)?;
+            cursor.down(&next)?;
+            way.push(empty(cursor.here(), pending)?);
+        } else if let Some(done) = cursor.name().map(CStr::to_owned) {
+            way.pop();
+            cursor.up_to(way.len())?;
+            if cursor.depth() < way.len() {
+                return Err(Errno::STALE);
+            }
+            rustix::fs::unlinkat(cursor.here(), &done, AtFlags::REMOVEDIR)?;
         }
     }
     Ok(())

@@ -66,8 +66,8 @@ impl Times {
         }
     }
 
-    /// The times of everything below the upper directory `top`. None if there are more than the bound. `spill` opens a file for
-    /// the names of directories that wait for their turn.
+    /// The times of everything below the upper directory `top`. None if there are more than the bound, or if another process
+    /// moves directories meanwhile. `spill` opens a file for the names of directories that wait for their turn.
     ///
     /// # Errors
     /// The file system's error.
@@ -86,11 +86,18 @@ impl Times {
             }
             if waiting.height() == *above {
                 way.pop();
-                cursor.up_to(way.len().saturating_sub(1))?;
+                let depth = way.len().saturating_sub(1);
+                cursor.up_to(depth)?;
+                if cursor.depth() < depth {
+                    return Ok(None);
+                }
                 continue;
             }
             let Some((name, _)) = waiting.pop()? else { return Err(Errno::IO) };
-            cursor.down(&name)?;
+            match cursor.down(&name) {
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => continue,
+                opened => opened?,
+            }
             way.push(waiting.height());
             times.add_all(&cursor, waiting)?;
         }
@@ -101,7 +108,11 @@ impl Times {
     fn add_all(&mut self, dir: &Cursor, waiting: &mut Pending<'_>) -> Result<(), Errno> {
         let above = rustix::fs::fstat(dir.here())?;
         for name in names(dir.here())? {
-            let name = name?;
+            let name = match name {
+                // The directory was removed.
+                Err(Errno::NOENT) => break,
+                name => name?,
+            };
             if self.0.len() > MOST {
                 break;
             }

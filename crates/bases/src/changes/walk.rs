@@ -19,9 +19,10 @@ use super::cursor::Cursor;
 use super::entry;
 use super::error::{ChangeError, Failed, Of, doing};
 use super::frame::{Find, Frame, Known};
-use super::links::{Inode, Links, LookedAt};
-use super::node::{Names, Node};
+use super::links::{Links, LookedAt};
+use super::node::{Inode, Names, Node};
 use super::pending::{Pending, Spill};
+use super::times::changed;
 
 /// How many directories deep a walk goes: each takes a name in memory. Everything deeper is left out.
 pub(super) const DEPTH: usize = 4096;
@@ -79,6 +80,13 @@ impl<'a> Walk<'a> {
         self
     }
 
+    /// Sets another bound for the names in memory.
+    #[cfg(test)]
+    pub(super) fn with_piece(mut self, piece: usize) -> Self {
+        self.pending = self.pending.in_pieces_of(piece);
+        self
+    }
+
     /// Also returns what is left of the allowance.
     pub(super) fn run(mut self) -> Result<(Tally, Allowance), ChangeError> {
         let known = match self.find {
@@ -100,10 +108,13 @@ impl<'a> Walk<'a> {
                     }
                 }
                 None => {
-                    if let Err(failed) = self.finish() {
+                    for failed in
+                        [self.finish(), self.is_as_listed()].into_iter().filter_map(Result::err)
+                    {
                         self.leave_out(failed, None)?;
                     }
                     self.leave().map_err(|failed| self.error(failed, None))?;
+                    self.leave_moved()?;
                 }
             }
         }
@@ -125,7 +136,8 @@ impl<'a> Walk<'a> {
         let keeps =
             known == Known::Upper && matches!(self.find, Find::Named { since: Some(_), .. });
         let touched = known == Known::Made;
-        self.frames.push(Frame { below: 0, touched, keeps, place: None });
+        let frame = Frame { below: 0, touched, keeps, to: None, listed: None, place: None };
+        self.frames.push(frame);
         match self.list(known) {
             Ok(Some((names, changed))) => self.visit_all(names, known, changed),
             Ok(None) => Ok(()),
@@ -183,7 +195,22 @@ impl<'a> Walk<'a> {
         if let Some(frame) = self.frames.last_mut() {
             frame.touched = true;
         }
-        self.to.follow(self.way.iter()).map_err(doing("open the other tree's"))
+        self.go_to().map_err(doing("open the other tree's"))
+    }
+
+    /// Moves the second tree's cursor to the current directory. A directory that was there before must still be the same.
+    fn go_to(&mut self) -> Result<BorrowedFd<'_>, Errno> {
+        if self.to.depth() < self.way.len() {
+            self.to.follow(self.way.iter())?;
+            let now = self.to.inode();
+            if let Some(frame) = self.frames.last_mut()
+                && *frame.to.get_or_insert(now) != now
+            {
+                self.to.up_to(self.way.len() - 1)?;
+                return Err(Errno::STALE);
+            }
+        }
+        Ok(self.to.here())
     }
 
     /// Takes away from the counterpart the permissions that the directory does not give.
@@ -199,10 +226,17 @@ impl<'a> Walk<'a> {
         if !self.frames.last().is_some_and(|frame| frame.touched && !frame.keeps) {
             return Ok(());
         }
-        let to = self.to.follow(self.way.iter()).map_err(doing("open the other tree's"))?;
-        let changed = entry::finish_directory(self.from.here(), to)?;
+        self.go_to().map_err(doing("open the other tree's"))?;
+        let changed = entry::finish_directory(self.from.here(), self.to.here())?;
         self.tally.changes += u64::from(changed);
         self.refuse_layer(&Node::directory(self.from.here()).map_err(doing("open"))?)
+    }
+
+    /// Fails if names came or went in the directory while the walk was in it or below it: the walk may have missed some.
+    fn is_as_listed(&mut self) -> Result<(), Failed> {
+        let Some(listed) = self.frames.last().and_then(|frame| frame.listed) else { return Ok(()) };
+        let now = rustix::fs::fstat(self.from.here()).map_err(doing("stat"))?;
+        if changed(&now) == listed { Ok(()) } else { Err(doing("list")(Errno::STALE)) }
     }
 
     /// Goes up by one directory.
@@ -215,6 +249,16 @@ impl<'a> Walk<'a> {
             for cursor in cursors.into_iter().flatten() {
                 cursor.up_to(depth).map_err(doing("leave a directory of"))?;
             }
+        }
+        Ok(())
+    }
+
+    /// Leaves out what is still to be visited in directories that are not at their places any more.
+    fn leave_moved(&mut self) -> Result<(), ChangeError> {
+        while self.from.depth() < self.way.len() {
+            self.leave_out(doing("go back to")(Errno::STALE), None)?;
+            while self.next().map_err(|failed| self.error(failed, None))?.is_some() {}
+            self.leave().map_err(|failed| self.error(failed, None))?;
         }
         Ok(())
     }

@@ -3,11 +3,12 @@
 use std::ffi::CStr;
 
 use rustix::fs::{FileType, Mode, Stat};
+use rustix::io::Errno;
 
 use super::super::entry::{self, Room};
 use super::super::error::{Failed, doing};
 use super::super::links::{Linked, Links, NameIn};
-use super::super::node::{Node, kind, look};
+use super::super::node::{Node, inode, kind, look};
 use super::super::remove::remove;
 use super::Walk;
 
@@ -42,8 +43,12 @@ impl Walk<'_> {
             }
         }
         let node = Node::named(self.from.here(), name).map_err(doing("open"))?;
+        if (inode(&node.stat), kind(&node.stat)) != (inode(found), kind(found)) {
+            return Err(doing("open")(Errno::STALE));
+        }
         self.counterpart()?;
-        let room = Room { buffers: &mut self.buffers, pending: &mut self.pending };
+        let in_place = self.leaves_out();
+        let room = Room { buffers: &mut self.buffers, pending: &mut self.pending, in_place };
         let changed = entry::make(self.to.here(), name, &node, &mut self.links, room)?;
         self.tally.changes += u64::from(changed);
         self.refuse_layer(&node)

@@ -111,7 +111,7 @@ impl<'a> Walk<'a> {
 
     /// Moves the second tree's cursor to the current directory, or to its nearest parent that exists.
     fn is_there(&mut self) -> Result<bool, Failed> {
-        match self.to.follow(self.way.iter()) {
+        match self.go_to() {
             Ok(_) => Ok(true),
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(false),
             Err(errno) => Err(doing("open the other tree's")(errno)),

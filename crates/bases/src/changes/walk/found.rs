@@ -3,14 +3,14 @@
 
 use std::ffi::CStr;
 
-use rustix::fs::{FileType, OFlags, Stat};
+use rustix::fs::{FileType, OFlags, Stat, fstat};
 use sharedroot_format::base::FIXED_TIME;
 
 use super::super::error::{Failed, doing};
 use super::super::frame::{Find, Known};
-use super::super::links::inode;
-use super::super::node::{Names, file, kind, look, names};
+use super::super::node::{Names, file, inode, kind, look, names};
 use super::super::remove::remove;
+use super::super::times::changed;
 use super::Walk;
 
 /// How many files with several names are remembered; beyond it they count as overwritten.
@@ -51,6 +51,11 @@ impl Walk<'_> {
         }
         let from = self.from.here();
         let stat = rustix::fs::fstat(from).map_err(doing("stat"))?;
+        if self.leaves_out()
+            && let Some(frame) = self.frames.last_mut()
+        {
+            frame.listed = Some(changed(&stat));
+        }
         let changed = known == Known::Nothing || !self.is_as_made(&stat);
         if changed {
             self.begin()?;
@@ -136,8 +141,12 @@ impl Walk<'_> {
             return true;
         }
         let here = self.from.here();
-        // A file that cannot be opened counts as overwritten: the comparison reports the error.
-        let ask = || file(here, name, OFlags::RDONLY).map_or(true, |file| written.has(file));
+        // A file that cannot be opened, or is another one by now, counts as overwritten: the comparison reports the error.
+        let ask = || {
+            let file = file(here, name, OFlags::RDONLY).ok();
+            let file = file.filter(|file| fstat(file).is_ok_and(|now| inode(&now) == inode(stat)));
+            file.is_none_or(|file| written.has(file))
+        };
         match stat.st_nlink {
             // The kernel goes through all pieces of a file, and an image can give it many names.
             2.. => *self.asked.entry(inode(stat)).or_insert_with(ask),
