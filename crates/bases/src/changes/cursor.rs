@@ -12,6 +12,9 @@ use rustix::io::Errno;
 
 use super::node::{Inode, above, directory, inode};
 
+/// How many directories a cursor opens again in total. Another process can move one each time the cursor goes up.
+pub(super) const AGAIN: usize = 1 << 18;
+
 #[derive(Debug)]
 pub(super) struct Cursor {
     /// The open top of the tree: closing it may end its mount.
@@ -20,6 +23,8 @@ pub(super) struct Cursor {
     here: OwnedFd,
     /// The names that lead from the top to the cursor, with what was opened by them.
     way: Vec<(CString, Inode)>,
+    /// How many more directories may be opened again; `None` after there were too many. The cursor then only goes up.
+    again: Option<usize>,
 }
 
 impl Cursor {
@@ -31,7 +36,8 @@ impl Cursor {
     /// A cursor at the top of a tree. The cursor keeps the top open.
     pub(super) fn with_top(top: OwnedFd) -> Result<Self, Errno> {
         let here = directory(top.as_fd(), c".")?;
-        Ok(Self { top_inode: inode(&fstat(&here)?), top, here, way: Vec::new() })
+        let top_inode = inode(&fstat(&here)?);
+        Ok(Self { top, top_inode, here, way: Vec::new(), again: Some(AGAIN) })
     }
 
     /// Goes to the directory at the end of `way`. `way` begins with the names that lead to the cursor.
@@ -39,7 +45,10 @@ impl Cursor {
         &mut self,
         way: impl Iterator<Item = &'a CString>,
     ) -> Result<BorrowedFd<'_>, Errno> {
-        way.skip(self.depth()).try_for_each(|name| self.down(name))?;
+        for name in way.skip(self.depth()) {
+            self.again.ok_or(Errno::STALE)?;
+            self.down(name)?;
+        }
         Ok(self.here.as_fd())
     }
 
@@ -65,11 +74,16 @@ impl Cursor {
         Ok(())
     }
 
-    /// Goes from the top down the first `depth` names of the way, as far as they lead to the same directories as before.
+    /// Goes from the top down the first `depth` names of the way, as far as they lead to the same directories as before, and as
+    /// the bound allows.
     fn again_to(&mut self, depth: usize) -> Result<(), Errno> {
         let mut way = std::mem::take(&mut self.way);
         way.truncate(depth);
         self.here = directory(self.top.as_fd(), c".")?;
+        self.again = self.again.and_then(|rest| rest.checked_sub(way.len()));
+        if self.again.is_none() {
+            return Ok(());
+        }
         for (name, inode) in way {
             let Some(below) = found(directory(self.here.as_fd(), &name), inode)? else { break };
             self.here = below;

@@ -193,8 +193,10 @@ impl Links {
         }
         let open = doing("open the directory of another name of");
         let moved = cursor.up_to(common).and_then(|()| {
-            let rest = way.iter().skip(cursor.depth());
-            let names = rest.filter_map(|place| self.places.get(place - 1));
+            if cursor.depth() < common {
+                return Err(Errno::STALE);
+            }
+            let names = way.iter().skip(common).filter_map(|place| self.places.get(place - 1));
             names.map(|(_, name)| name).try_for_each(|name| cursor.down(name))
         });
         moved.map_err(open)?;

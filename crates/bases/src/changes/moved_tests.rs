@@ -2,15 +2,17 @@
 //! a container of the same pod can have. Here the process is the opening of the file for waiting names, at a known moment.
 
 use std::cell::Cell;
+use std::ffi::CString;
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 use tempfile::TempDir;
 
 use super::allowance::Allowance;
+use super::cursor::{AGAIN, Cursor};
 use super::frame::Find;
 use super::pending::Pending;
 use super::remove::remove;
@@ -201,4 +203,24 @@ fn a_newer_file_is_not_written_into_the_older_one() {
     let mut text = String::new();
     opened.read_to_string(&mut text).unwrap();
     assert_eq!((text.as_str(), &*fs::read(to.join("file")).unwrap()), ("public", &b"secret"[..]));
+}
+
+/// Each time costs as many directories as the cursor is deep.
+#[test]
+fn a_way_is_not_opened_again_for_ever() {
+    let dir = TempDir::new().unwrap();
+    let top = File::open(dir.path()).unwrap();
+    let names: Vec<_> = (0..64).map(|n| CString::new(format!("n{n}")).unwrap()).collect();
+    let path: PathBuf = names.iter().map(|name| name.to_str().unwrap()).collect();
+    fs::create_dir_all(dir.path().join(&path)).unwrap();
+    let mut cursor = Cursor::at_top(top.as_fd()).unwrap();
+    let mut times = 0;
+    while cursor.follow(names.iter()).is_ok() {
+        let (last, away) = (dir.path().join(&path), dir.path().join("away"));
+        fs::rename(&last, &away).unwrap();
+        cursor.up_to(names.len() - 1).unwrap();
+        fs::rename(&away, &last).unwrap();
+        times += 1;
+    }
+    assert_eq!((cursor.depth(), times), (0, AGAIN / (names.len() - 1) + 1));
 }
