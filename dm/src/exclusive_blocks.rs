@@ -1,64 +1,33 @@
-//! The exclusive blocks of a snapshot, read from the pool's metadata on the disk without a call of the kernel.
+//! The exclusive blocks of a snapshot, read from the pool's metadata ([`metadata_tree`](crate::metadata_tree)).
 //!
 //! To discard a whole snapshot costs as much as its origin has blocks: the kernel removes each shared block from the snapshot's
 //! mappings, and copies their tree for that. But the snapshot of an idle container has only a dozen exclusive blocks. So
 //! [`Pool::delete`](crate::Pool::delete) discards only those. [`Pool::written`](crate::Pool::written) tells them to a caller that
 //! looks for what a container wrote.
 //!
-//! The pool is in use meanwhile. The kernel never changes a node in place while a committed superblock leads to that node. So
-//! blocks that were read between two equal reads of the superblock belong together. The mappings of a volume do not change
-//! while nobody writes the volume. For a deletion a wrong result does no harm: only a volume that is being deleted is
-//! discarded, and the kernel keeps the blocks that another volume shares. For what was written, all nodes are read between two
-//! equal reads of the superblock, because a mount may still write the snapshot; and the metadata is read past the page cache,
-//! which does not see what the kernel writes to a block device.
+//! The mappings of a volume do not change while nobody writes the volume. For a deletion a wrong result does no harm: only a volume
+//! that is being deleted is discarded, and the kernel keeps the blocks that another volume shares. For what was written, all nodes
+//! are read between two equal reads of the superblock, because a mount may still write the snapshot; and the metadata is read past
+//! the page cache.
 //!
 //! Each write to a block that a snapshot shares gives the snapshot a new mapping with the pool's time (`process_shared_bio`,
 //! `__insert` in dm-thin.c and dm-thin-metadata.c), also after the origin's deletion. So no written block is missing, whatever
 //! volume is taken for the origin.
-//!
-//! Layout, all little-endian: `struct thin_disk_superblock` and `struct disk_device_details` in dm-thin-metadata.c, `struct
-//! node_header` in persistent-data/dm-btree-internal.h.
 
 use std::collections::BTreeSet;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
-use nix::libc::O_DIRECT;
-
+use crate::metadata_tree::{
+    Block, Blocks, Child, DEEPEST, DETAILS, MAPPINGS, Node, at_one_time, find, number_at, once, open_direct,
+    superblock, walk,
+};
 use crate::names::ThinId;
-use crate::superblock::{BLOCK, MAGIC};
 
-type Block = [u8; BLOCK.0 as usize];
-
-/// How often the trees are read again because the superblock has changed. Each commit of the pool changes the superblock.
-const TRIES: usize = 16;
-/// The largest depth of a tree. A tree of 2^64 keys has fewer levels, so a deeper tree is a loop in damaged metadata.
-const DEEPEST: usize = 16;
 /// The latest time that a mapping can have. After 2^24 snapshots the time in a mapping says nothing.
 const LATEST: u64 = (1 << 24) - 1;
-/// The offsets of the roots of two trees in the superblock: `data_mapping_root` and `device_details_root`.
-const MAPPINGS: usize = 320;
-const DETAILS: usize = 328;
-
-/// Reads blocks of metadata by their number. Tests have the blocks in memory.
-trait Blocks {
-    fn block(&self, number: u64) -> io::Result<Block>;
-}
-
-/// A block in memory where the kernel takes it for `O_DIRECT`.
-#[repr(align(4096))]
-struct Aligned(Block);
-
-impl Blocks for File {
-    fn block(&self, number: u64) -> io::Result<Block> {
-        let mut block = Aligned([0; BLOCK.0 as usize]);
-        self.read_exact_at(&mut block.0, number.saturating_mul(BLOCK.0))?;
-        Ok(block.0)
-    }
-}
 
 /// The ranges of blocks of `snapshot` that were written since it was taken from `origin`.
 ///
@@ -85,30 +54,16 @@ pub(crate) fn written_blocks(
     origin: ThinId,
     snapshot: ThinId,
 ) -> io::Result<Vec<Range<u64>>> {
-    let direct = OpenOptions::new().read(true).custom_flags(O_DIRECT).open(metadata)?;
-    at_one_time(&direct, |blocks| ranges(blocks, origin, snapshot))
+    at_one_time(&open_direct(metadata)?, |blocks| ranges(blocks, origin, snapshot))
 }
 
-/// What `read` finds in blocks that belong together.
-fn at_one_time<B: Blocks, T>(blocks: &B, read: impl Fn(&B) -> io::Result<T>) -> io::Result<T> {
-    for _ in 0..TRIES {
-        let superblock = blocks.block(0)?;
-        let found = read(blocks);
-        if blocks.block(0)? == superblock {
-            return found;
-        }
-    }
-    Err(io::ErrorKind::ResourceBusy.into())
-}
-
-fn ranges(blocks: &impl Blocks, origin: ThinId, snapshot: ThinId) -> io::Result<Vec<Range<u64>>> {
-    let Trees { shared, root, since } = at_one_time(blocks, |blocks| {
-        let superblock = blocks.block(0)?;
-        match superblock[MAGIC.0..MAGIC.0 + 8] == MAGIC.1 {
-            true => trees(blocks, &superblock, origin, snapshot),
-            false => Err(io::ErrorKind::InvalidData.into()),
-        }
-    })?;
+pub(crate) fn ranges(
+    blocks: &impl Blocks,
+    origin: ThinId,
+    snapshot: ThinId,
+) -> io::Result<Vec<Range<u64>>> {
+    let Trees { shared, root, since } =
+        at_one_time(blocks, |blocks| trees(blocks, &superblock(blocks)?, origin, snapshot))?;
     // Nodes that the snapshot shares with its origin lead to no exclusive block.
     if shared.contains(&root) {
         return Ok(Vec::new());
@@ -186,108 +141,6 @@ fn trees(
     }
     Ok(Trees { shared, root: root(snapshot)?, since })
 }
-
-/// Records that a node was seen. A node has one parent in a tree, so a node that comes again is damage; without this check
-/// damaged metadata could make a walk endless.
-fn once(seen: &mut BTreeSet<u64>, node: u64) -> io::Result<bool> {
-    if seen.insert(node) { Ok(true) } else { Err(io::ErrorKind::InvalidData.into()) }
-}
-
-/// What a walk finds in a node.
-enum Child {
-    /// A node below. The visitor returns whether the walk goes there.
-    Node(u64),
-    /// An entry of a leaf.
-    Entry(usize),
-}
-
-/// Walks a tree in the order of its keys. `deep` is the largest remaining depth.
-fn walk(
-    blocks: &impl Blocks,
-    number: u64,
-    deep: usize,
-    visit: &mut impl FnMut(&Node, Child) -> io::Result<bool>,
-) -> io::Result<()> {
-    let node = Node::read(blocks, number)?;
-    for index in 0..node.entries {
-        if node.is_leaf() {
-            visit(&node, Child::Entry(index))?;
-            continue;
-        }
-        let child = node.number(index)?;
-        if visit(&node, Child::Node(child))? {
-            let deep = deep.checked_sub(1).ok_or(io::ErrorKind::InvalidData)?;
-            walk(blocks, child, deep, visit)?;
-        }
-    }
-    Ok(())
-}
-
-/// The leaf that has the key `id`, and the index of the key there.
-fn find(blocks: &impl Blocks, root: u64, id: ThinId) -> io::Result<(Node, usize)> {
-    let key = u64::from(id.get());
-    let mut number = root;
-    for _ in 0..DEEPEST {
-        let node = Node::read(blocks, number)?;
-        // The last entry whose key is not larger than the wanted key.
-        let index = (0..node.entries).rev().find(|index| node.key(*index) <= key);
-        let index = index.ok_or(io::ErrorKind::NotFound)?;
-        if node.is_leaf() {
-            return match node.key(index) == key {
-                true => Ok((node, index)),
-                false => Err(io::ErrorKind::NotFound.into()),
-            };
-        }
-        number = node.number(index)?;
-    }
-    Err(io::ErrorKind::InvalidData.into())
-}
-
-/// A node of a tree: a header of 32 bytes, then the keys, then the values. `room` is the number of entries that fit.
-struct Node {
-    block: Block,
-    entries: usize,
-    room: usize,
-}
-
-impl Node {
-    fn read(blocks: &impl Blocks, number: u64) -> io::Result<Self> {
-        let block = blocks.block(number)?;
-        let small = |at: usize| u32::from_le_bytes(block[at..at + 4].try_into().expect("4 bytes"));
-        let (entries, room) = (small(16) as usize, small(20) as usize);
-        let fits = 32 + room.saturating_mul(16) <= block.len() && entries <= room;
-        if number_at(&block, 8) != number || !fits || !matches!(small(4), 1 | 2) {
-            return Err(io::ErrorKind::InvalidData.into());
-        }
-        Ok(Self { block, entries, room })
-    }
-
-    /// An inner node has the flag 1, a leaf the flag 2.
-    fn is_leaf(&self) -> bool {
-        self.block[4] == 2
-    }
-
-    fn key(&self, index: usize) -> u64 {
-        number_at(&self.block, 32 + 8 * index)
-    }
-
-    fn value(&self, index: usize, size: usize) -> io::Result<&[u8]> {
-        let at = 32 + 8 * self.room + size * index;
-        self.block.get(at..at + size).ok_or(io::ErrorKind::InvalidData.into())
-    }
-
-    fn number(&self, index: usize) -> io::Result<u64> {
-        Ok(number_at(self.value(index, 8)?, 0))
-    }
-}
-
-fn number_at(bytes: &[u8], at: usize) -> u64 {
-    u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"))
-}
-
-#[cfg(any(test, feature = "fuzz"))]
-#[path = "exclusive_blocks_memory.rs"]
-pub(crate) mod memory;
 
 #[cfg(test)]
 #[path = "exclusive_blocks_tests.rs"]

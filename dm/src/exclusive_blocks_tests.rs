@@ -1,5 +1,7 @@
-use super::memory::Memory;
 use super::*;
+use crate::metadata_tree::{Block, TRIES};
+use crate::metadata_tree::memory::Memory;
+use crate::superblock::{BLOCK, MAGIC};
 use proptest::prelude::*;
 
 /// A mapping to some data block that was made at `time`.

@@ -9,7 +9,8 @@ use std::str::FromStr;
 use sharedroot_format::{PoolName, VolumeName};
 
 use crate::backing::signature;
-use crate::exclusive_blocks::memory::Memory;
+use crate::mapped::all_mapped_blocks;
+use crate::metadata_tree::memory::Memory;
 use crate::mapped::ThinLine;
 use crate::names::{DmIdentity, LvmPool};
 use crate::status::StatusLine;
@@ -64,7 +65,7 @@ fn is_part_of_a_name(name: &str, text: &str) {
     assert!(!name.contains(['/', '\0', ' ', '\n']), "{name:?}");
 }
 
-/// Damages a pool's metadata and reads its exclusive blocks. Each 11 bytes of `damage` are the number of a block, an offset in
+/// Damages a pool's metadata and reads what is mapped, and its exclusive blocks. Each 11 bytes of `damage` are the number of a block, an offset in
 /// the block (2 bytes), and the 8 bytes to write there.
 ///
 /// # Panics
@@ -83,6 +84,7 @@ pub fn metadata(damage: &[u8]) {
         let at = usize::from(u16::from_le_bytes([piece[1], piece[2]]));
         memory.poke(usize::from(piece[0]), at, bytes);
     }
+    let _ = all_mapped_blocks(&memory);
     for range in memory.own().unwrap_or_default() {
         assert!(range.start < range.end, "{range:?} is empty or ends before it begins");
     }

@@ -38,6 +38,7 @@
 //! | `backing/`, `superblock.rs` | the files or devices that a pool lies on |
 //! | `kernel/` | the calls of device-mapper |
 //! | `users.rs` | who uses a device |
+//! | `metadata_tree.rs` | the trees in a pool's metadata |
 //! | `exclusive_blocks.rs`, `ioctl.rs` | which blocks only one snapshot has; blocks discarded |
 //! | `failpoint.rs` | where the crash tests stop a process |
 //! | `fuzz.rs` | what the fuzz targets call |
@@ -63,6 +64,7 @@ mod lock;
 mod lvm;
 mod mapped;
 mod metadata_snapshot;
+mod metadata_tree;
 mod names;
 mod new_pool;
 mod new_volume;

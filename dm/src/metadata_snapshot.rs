@@ -120,7 +120,7 @@ impl Pool {
     }
 
     /// The node of the active pool's metadata device. sysfs gives the name for the device number, whoever created the device.
-    fn metadata_node(&self) -> Result<PathBuf, Error> {
+    pub(crate) fn metadata_node(&self) -> Result<PathBuf, Error> {
         let uevent = PathBuf::from(format!("/sys/dev/block/{}/uevent", self.table()?.metadata));
         let failed = |source| Error::Backing { action: "read", path: uevent.clone(), source };
         let text = fs::read_to_string(&uevent).map_err(failed)?;

@@ -1,6 +1,11 @@
 //! Metadata in memory, for the tests and the fuzz target.
 
-use super::*;
+use std::io;
+use std::ops::Range;
+
+use super::{BLOCK, Block, Blocks, DETAILS, MAGIC, MAPPINGS};
+use crate::exclusive_blocks::ranges;
+use crate::names::ThinId;
 
 /// The flag of a node (`enum node_flags` in persistent-data/dm-btree-internal.h).
 #[derive(Debug, Clone, Copy)]
@@ -10,7 +15,7 @@ enum NodeKind {
 }
 
 /// Metadata in memory. A block number without a block is beyond the end.
-pub(crate) struct Memory(pub(super) Vec<Block>);
+pub(crate) struct Memory(pub(crate) Vec<Block>);
 
 impl Blocks for Memory {
     fn block(&self, number: u64) -> io::Result<Block> {
@@ -58,18 +63,23 @@ impl Memory {
         self.node(kind, &entries, 8)
     }
 
-    /// Completes the trees above the mappings of the volumes 3, the origin, and 7, a snapshot that was taken at the time 5.
+    /// Completes the trees above the mappings of the volumes 3, the origin, and 7, a snapshot that was taken at the time 5. The
+    /// details say that 30 blocks of the one and 70 blocks of the other one are mapped.
     pub(crate) fn finish(&mut self, origin: u64, snapshot: u64) {
         self.finish_at(5, origin, snapshot);
     }
 
     /// The same for a snapshot that was taken at `time`.
-    pub(super) fn finish_at(&mut self, time: u32, origin: u64, snapshot: u64) {
+    pub(crate) fn finish_at(&mut self, time: u32, origin: u64, snapshot: u64) {
         let mappings = self.leaf(&[(3, origin), (7, snapshot)]);
-        let mut details = vec![0; 24];
-        details[16..20].copy_from_slice(&time.to_le_bytes());
-        details[20..].copy_from_slice(&8_u32.to_le_bytes());
-        let details = self.node(NodeKind::Leaf, &[(3, details.clone()), (7, details)], 24);
+        let details = |id: u64| {
+            let mut details = vec![0; 24];
+            details[..8].copy_from_slice(&(10 * id).to_le_bytes());
+            details[16..20].copy_from_slice(&time.to_le_bytes());
+            details[20..].copy_from_slice(&8_u32.to_le_bytes());
+            (id, details)
+        };
+        let details = self.node(NodeKind::Leaf, &[details(3), details(7)], 24);
         self.0[0][MAPPINGS..MAPPINGS + 8].copy_from_slice(&mappings.to_le_bytes());
         self.0[0][DETAILS..DETAILS + 8].copy_from_slice(&details.to_le_bytes());
     }
