@@ -17,6 +17,7 @@ use crate::leases::LeaseError;
 use crate::not_shared::NotShared;
 use crate::remedy::words;
 use crate::size_error::SizeError;
+use crate::snapshot_table::SnapshotTableError;
 
 /// A root file system could not be prepared or released.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +48,17 @@ pub enum RootfsError {
     /// The catalog of bases could not be read or replaced.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
+    /// The snapshotter's table cannot be read.
+    #[error(transparent)]
+    Snapshots(#[from] SnapshotTableError),
+    /// The lock of the snapshotter's daemon cannot be read.
+    #[error("read who holds the lock {path}")]
+    SnapshotterLock {
+        /// The lock's file.
+        path: PathBuf,
+        /// The operating system's reason.
+        source: std::io::Error,
+    },
     /// The base does not exist, or is not complete.
     #[error("there is no complete base {key}; `sharedroot image list` shows what there is")]
     NoBase {

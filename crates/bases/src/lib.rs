@@ -9,6 +9,7 @@
 //! | `leases`, `entries`, `containers` | which container uses a base |
 //! | `shared`, `missing`, `scaffold`, `skeleton` | the root of a read-only container |
 //! | `layer` | the volume of a layer, which is the snapshotter's, as a base |
+//! | `snapshot_table`, `snapshots` | the snapshotter's table, as others read it; what its snapshots take, and what was left of them |
 //! | `private`, `snapshot_lock`, `snapshot_mount`, `overlaid`, `size`, `room`, `lingering` | the root of a writable container: a snapshot |
 //! | `note`, `notes`, `note_times`, `notice`, `changes`, `unsynced` | what a container changed |
 //! | `earlier`, `release`, `writeback`, `exchange`, `forgotten` | where the changes go |
@@ -58,6 +59,8 @@ mod size_error;
 mod skeleton;
 mod snapshot_lock;
 mod snapshot_mount;
+mod snapshot_table;
+mod snapshots;
 mod unsynced;
 mod unwanted;
 mod writeback;
@@ -85,4 +88,9 @@ pub use shared::{Wanted, prepare_shared};
 pub use size::fit;
 pub use size_error::SizeError;
 pub use snapshot_lock::SnapshotLock;
+pub use snapshot_table::{
+    FILE as SNAPSHOT_TABLE, SCHEMA as SNAPSHOT_SCHEMA, SnapshotKind, SnapshotName, SnapshotRow,
+    SnapshotTable, SnapshotTableError,
+};
+pub use snapshots::{Needless, SnapshotFigures, SnapshotLeftovers};
 pub use unwanted::Unwanted;

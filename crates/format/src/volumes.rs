@@ -122,6 +122,12 @@ impl VolumeName {
         Self(format!("{EMPTY}f{}-{size}", BaseFormat::CURRENT.number()).into())
     }
 
+    /// Whether the name is that of an empty file system, of whatever size and format.
+    #[must_use]
+    pub fn is_empty_layer(&self) -> bool {
+        self.as_ref().starts_with(EMPTY)
+    }
+
     /// Whether the name is that of a snapshot.
     #[must_use]
     pub fn is_snapshot(&self) -> bool {
@@ -199,6 +205,7 @@ mod tests {
             let empty = VolumeName::of_empty(size);
             prop_assert_eq!(empty.to_string().parse(), Ok(empty.clone()));
             prop_assert!(fits(&empty) && empty.base().is_none() && !empty.is_layer());
+            prop_assert!(empty.is_empty_layer() && !name.is_empty_layer());
         }
 
         #[test]

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
+use sharedroot_bases::SNAPSHOT_TABLE;
 use sharedroot_format::TableTag;
 
 use super::error::TableError;
@@ -31,7 +32,7 @@ impl Table {
     /// # Errors
     /// [`TableError::Newer`], or the file cannot be read or written.
     pub fn open(state_dir: &Path) -> Result<Self, TableError> {
-        let path = state_dir.join("snapshots.db");
+        let path = state_dir.join(SNAPSHOT_TABLE);
         let mut how = OpenOptions::new();
         how.read(true).write(true).create(true).truncate(false).mode(0o600);
         how.open(&path).map_err(|source| TableError::File { path: path.clone(), source })?;

@@ -18,6 +18,8 @@ mod reads;
 mod row;
 mod schema;
 #[cfg(test)]
+mod others_tests;
+#[cfg(test)]
 mod tests;
 mod work;
 

@@ -3,11 +3,9 @@
 use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
+use sharedroot_bases::SNAPSHOT_SCHEMA as SCHEMA;
 
 use super::error::TableError;
-
-/// The number of the schema that this program writes.
-const SCHEMA: i64 = 2;
 
 /// A number is never given out twice (AUTOINCREMENT), because it names a volume. The tag names the table, so that a new table
 /// after a lost one names other volumes. A row that `shows` another row has no volume, and shows that row's.
