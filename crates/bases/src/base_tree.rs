@@ -48,10 +48,14 @@ impl Bases {
     ///
     /// # Errors
     /// [`RootfsError::NoBase`], or the error of the pool or of the mount.
-    pub fn open_base(&self, key: &BaseKey) -> Result<BaseTree<'_>, RootfsError> {
+    pub fn open_base(
+        &self,
+        key: &BaseKey,
+        volume: &VolumeName,
+    ) -> Result<BaseTree<'_>, RootfsError> {
         let lock = self.lock_base(key)?;
         let pool = self.active_pool()?;
-        let name = VolumeName::of_base(key);
+        let name = volume.clone();
         let no_base = || RootfsError::NoBase { key: key.clone() };
         let before = pool.ready(&name)?.ok_or_else(no_base)?.active;
         let device = pool.activate(&name)?.device;

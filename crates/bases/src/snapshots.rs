@@ -121,6 +121,15 @@ impl Bases {
         Ok(SnapshotLeftovers { is_served, needless, lost })
     }
 
+    /// Whether [`delete_needless`](Self::delete_needless) would delete the volume now. Changes nothing.
+    ///
+    /// # Errors
+    /// [`RootfsError`].
+    pub fn is_needless_idle(&self, volume: &VolumeName) -> Result<bool, RootfsError> {
+        // The mount as a base is taken away before the deletion, and only a container's mount of it counts.
+        Ok(self.is_shared_layer(volume) || !self.known_pool()?.is_in_use(volume)?)
+    }
+
     /// Deletes a volume that nobody needs. Returns whether it was deleted: a volume in use is not.
     ///
     /// # Errors

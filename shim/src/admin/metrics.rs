@@ -13,6 +13,7 @@ use sharedroot_sys::output::Output;
 use sharedroot_sys::private_dir::private_dir;
 
 use super::pool::Figures;
+use super::snapshots::Snapshots;
 use super::status::Kinds;
 use crate::cli::Metrics;
 use crate::lifecycle::LifecycleError;
@@ -36,7 +37,8 @@ pub fn metrics(bases: &Bases, args: &Metrics) -> Result<(), LifecycleError> {
     let mounted = bases.mounted_bases()?.len();
     let totals =
         starts::since_boot(run_dir).map_err(file("read the notes of starts in", run_dir))?;
-    let text = Text::of(&pool, &kinds, mounted, &totals).0;
+    let snapshots = Snapshots::now(bases);
+    let text = Text::of(&pool, &kinds, mounted, &snapshots, &totals).0;
     let Some(path) = &args.output else {
         say!("{}", text.trim_end());
         return Ok(());
@@ -51,7 +53,13 @@ pub fn metrics(bases: &Bases, args: &Metrics) -> Result<(), LifecycleError> {
 struct Text(String);
 
 impl Text {
-    fn of(pool: &Value, kinds: &Kinds, mounted: usize, totals: &Totals) -> Self {
+    fn of(
+        pool: &Value,
+        kinds: &Kinds,
+        mounted: usize,
+        snapshots: &Snapshots,
+        totals: &Totals,
+    ) -> Self {
         let mut text = Self::default();
         text.head("info", "gauge", "The version of sharedroot.");
         text.line("info", &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
@@ -82,6 +90,7 @@ impl Text {
         {
             text.line("containers", &[("root", root)], count as f64);
         }
+        text.snapshots(snapshots);
 
         text.head("create_seconds", "histogram", "How long `create` took since the host booted.");
         text.histogram("create_seconds", &[("root", "base")], &totals.on_bases);
@@ -93,6 +102,30 @@ impl Text {
             text.line("errors_total", &[("command", verb)], *count as f64);
         }
         text
+    }
+
+    /// Figures that are not known have no sample.
+    fn snapshots(&mut self, snapshots: &Snapshots) {
+        let known = snapshots.to_json();
+        for (name, help, figures) in [
+            (
+                "snapshots",
+                "Snapshots of the snapshotter.",
+                &[("layer", "layers"), ("active", "active"), ("view", "views")][..],
+            ),
+            (
+                "snapshot_bytes",
+                "Bytes of the pool that snapshots take beyond their parents.",
+                &[("layer", "layer_bytes"), ("active", "active_bytes")],
+            ),
+        ] {
+            self.head(name, "gauge", help);
+            for (kind, key) in figures {
+                if let Some(figure) = known[key].as_f64() {
+                    self.line(name, &[("kind", kind)], figure);
+                }
+            }
+        }
     }
 
     fn head(&mut self, name: &str, kind: &str, help: &str) {
@@ -167,7 +200,7 @@ mod tests {
             private: 1,
             not_shared: [("why".to_owned(), vec!["a".to_owned(), "b".to_owned()])].into(),
         };
-        let text = Text::of(&pool, &kinds, 2, &totals()).0;
+        let text = Text::of(&pool, &kinds, 2, &Snapshots::example(), &totals()).0;
         for line in [
             "sharedroot_pool_active 1",
             "sharedroot_pool_used_bytes{part=\"metadata\"} 20",
@@ -180,6 +213,9 @@ mod tests {
             "sharedroot_create_seconds_count{root=\"not_shared\"} 1",
             "sharedroot_start_seconds_count 1",
             "sharedroot_errors_total{command=\"exec\"} 1",
+            "sharedroot_snapshots{kind=\"layer\"} 3",
+            "sharedroot_snapshots{kind=\"view\"} 0",
+            "sharedroot_snapshot_bytes{kind=\"active\"} 65536",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
         }
@@ -198,9 +234,10 @@ mod tests {
 
     #[test]
     fn without_a_pool_there_are_no_figures_of_it() {
-        let pool = Figures::example().to_json();
-        let text = Text::of(&pool, &Kinds::default(), 0, &Totals::default()).0;
+        let (pool, unknown) = (Figures::example().to_json(), Snapshots(Err("why".to_owned())));
+        let text = Text::of(&pool, &Kinds::default(), 0, &unknown, &Totals::default()).0;
         assert!(text.contains("\nsharedroot_pool_active 0\n"));
         assert!(!text.contains("sharedroot_pool_used_bytes{"));
+        assert!(!text.contains("sharedroot_snapshots{"), "what is not known is not 0");
     }
 }

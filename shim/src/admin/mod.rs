@@ -10,6 +10,7 @@ pub mod metrics;
 pub mod pool;
 mod progress;
 mod screen;
+mod snapshots;
 mod snapshotter;
 pub mod status;
 pub mod top;

@@ -14,6 +14,7 @@ use sharedroot_bases::{Bases, RootfsError};
 use sharedroot_sys::byte_lock::ByteLock;
 
 use super::containerd_shim::in_places;
+use super::snapshots::Snapshots;
 
 /// The name of the snapshotter in containerd's configuration, and of the storage driver in Docker's.
 pub const NAME: &str = "sharedroot";
@@ -69,10 +70,11 @@ fn listens(table: &str, socket: &Path) -> bool {
     })
 }
 
-/// The snapshotter's volumes, and its daemon.
+/// The snapshotter's volumes, its snapshots, and its daemon.
 #[derive(Debug)]
 pub struct Layers {
     volumes: usize,
+    snapshots: Snapshots,
     /// `None` if it cannot be told.
     daemon: Option<Daemon>,
 }
@@ -87,7 +89,7 @@ impl Layers {
         let volumes = pool.map(|pool| pool.volumes()).transpose()?.unwrap_or_default();
         let volumes = volumes.iter().filter(|volume| volume.name.is_layer()).count();
         let daemon = Daemon::at(Path::new(SOCKET), &bases.snapshotter_lock()).ok();
-        Ok(Self { volumes, daemon })
+        Ok(Self { volumes, snapshots: Snapshots::now(bases), daemon })
     }
 
     /// The same keys whatever there is.
@@ -97,11 +99,19 @@ impl Layers {
             Daemon::Waits => "waits",
             Daemon::Runs => "runs",
         });
-        json!({ "volumes": self.volumes, "daemon": daemon })
+        let mut all = self.snapshots.to_json();
+        all["volumes"] = json!(self.volumes);
+        all["daemon"] = json!(daemon);
+        all
     }
 
     /// The figures in words; none where nobody uses the snapshotter.
-    pub fn line(&self) -> Option<String> {
+    pub fn lines(&self) -> Vec<String> {
+        let snapshots = self.snapshots.words().map(|words| format!("snapshots {words}"));
+        self.line().into_iter().chain(snapshots).collect()
+    }
+
+    fn line(&self) -> Option<String> {
         let daemon = match self.daemon {
             None | Some(Daemon::Nobody) if self.volumes == 0 => return None,
             None => "may run",
@@ -143,6 +153,8 @@ mod tests {
     use std::os::unix::net::UnixListener;
     use std::thread;
 
+    use sharedroot_bases::SnapshotFigures;
+
     use super::*;
 
     #[test]
@@ -180,15 +192,21 @@ mod tests {
 
     #[test]
     fn the_snapshotter_has_a_line_where_somebody_uses_it() {
-        let line = |volumes, daemon| Layers { volumes, daemon }.line();
+        let snapshots = || Snapshots(Ok(SnapshotFigures::default()));
+        let line =
+            |volumes, daemon| Layers { volumes, snapshots: snapshots(), daemon }.lines().pop();
         assert_eq!(line(0, Some(Daemon::Nobody)), None);
         assert_eq!(line(0, None), None);
         let runs = line(7, Some(Daemon::Runs)).unwrap();
         assert_eq!(runs, "layers    7 volumes of the snapshotter; sharedrootd runs");
         assert!(line(0, Some(Daemon::Waits)).unwrap().ends_with("starts with the next call"));
         assert!(line(1, Some(Daemon::Nobody)).unwrap().ends_with("does not listen"));
-        let json = Layers { volumes: 1, daemon: Some(Daemon::Waits) }.to_json();
-        assert_eq!(json, json!({ "volumes": 1, "daemon": "waits" }));
+        let snapshots = Snapshots::example();
+        let some = Layers { volumes: 1, snapshots, daemon: Some(Daemon::Waits) };
+        let json = some.to_json();
+        assert_eq!((&json["volumes"], &json["daemon"]), (&json!(1), &json!("waits")));
+        assert_eq!(json["layers"], 3);
+        assert!(some.lines()[1].starts_with("snapshots 3 layers with 2 MiB, "), "{some:?}");
     }
 
     #[test]

@@ -233,7 +233,7 @@ pub fn status(bases: &Bases, as_json: bool) -> Result<(), LifecycleError> {
     let shims = shims.words().map(|words| format!("shims     {words}"));
     let mut words = [labels.lines(), kinds.lines(), Private::lines(&private)].concat();
     words.extend(shims);
-    words.extend(layers.line());
+    words.extend(layers.lines());
     let mut lines = figures.lines(screen);
     lines.extend(words.into_iter().map(Line::plain));
     lines.extend(base_lines(all));

@@ -1,7 +1,9 @@
 //! What dead processes and a host's end have left in the pool: the result of a dry run of `gc`. Only an active pool is
 //! checked, because `gc` activates one.
 
-use sharedroot_bases::{Bases, Fate, RootfsError, delete_forgotten};
+use sharedroot_bases::{
+    Bases, Fate, Needless, RootfsError, SnapshotLeftovers, delete_forgotten,
+};
 use sharedroot_dm::{Reconcile, Report};
 use sharedroot_sys::chain::chain;
 
@@ -41,6 +43,8 @@ struct Found {
     scaffolds: usize,
     /// The number of bases whose image is gone, as after every `docker rmi`.
     unwanted: usize,
+    /// What of the snapshotter does not fit together.
+    layers: SnapshotLeftovers,
 }
 
 impl Found {
@@ -63,6 +67,7 @@ impl Found {
             kept,
             scaffolds: bases.scaffolds().take_down_forgotten(Reconcile::DryRun)?.len(),
             unwanted: bases.unwanted_bases()?.len(),
+            layers: bases.snapshot_leftovers()?,
         })
     }
 
@@ -73,11 +78,33 @@ impl Found {
         if !report.is_clean() || !report.released.is_empty() {
             left.push(report.to_string());
         }
+        let needless =
+            |wanted| self.layers.needless.iter().filter(|(_, why)| *why == wanted).count();
+        let is_deleted = |count| if self.layers.is_served { 0 } else { count };
         let counted = [
             (self.gone, "snapshots of containers that are gone"),
             (self.scaffolds, "scaffolds that no container uses"),
+            (is_deleted(needless(Needless::Removed)), "volumes of removed snapshots"),
+            (is_deleted(needless(Needless::OtherEmpty)), "empty volumes that no snapshot needs"),
         ];
         left.extend(counted.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")));
+        let lost = self.layers.lost.len();
+        if lost > 0 {
+            return Check::problem(
+                NAME,
+                format!("{lost} snapshots of images whose volumes the pool does not have"),
+                "remove their images with the engine, and pull them again (`sharedroot gc --dry-run` names them)",
+            );
+        }
+        let other = needless(Needless::OtherTable);
+        if other > 0 {
+            left.push(format!("{other} volumes of a table of snapshots that is not here"));
+            return Check::warning(
+                NAME,
+                left.join("; "),
+                "restore snapshots.db from a backup, or give the volumes up: sharedroot gc --force",
+            );
+        }
         let found = left.join("; ");
         if report.untouched || !report.lost.is_empty() {
             return Check::problem(

@@ -21,7 +21,7 @@ use crate::output;
 /// # Errors
 /// [`LifecycleError`]; then an incomplete file is removed.
 pub fn export(bases: &Bases, base: &Base, output: Option<&Path>) -> Result<(), LifecycleError> {
-    let tree = bases.open_base(&base.key)?;
+    let tree = bases.open_base(&base.key, &base.volume.name)?;
     let Some(path) = output else {
         if io::stdout().is_terminal() {
             let (flag, value) = ("image export", "standard output".to_owned());

@@ -19,12 +19,13 @@ pub fn inspect(bases: &Bases, base: &Base) -> Result<(), LifecycleError> {
     let mut whole = super::list::json(bases, base);
     let facts = base.facts.as_ref();
     whole["format"] = json!(base.key.format().to_string());
-    whole["chain_id"] = json!(facts.and_then(|facts| facts.chain_id));
+    let chain_id = facts.and_then(|facts| facts.chain_id).or_else(|| base.chain_id());
+    whole["chain_id"] = json!(chain_id);
     whole["source"] = json!(facts.map(|facts| &facts.source));
     whole["made"] = json!(facts.map(|facts| &facts.made));
     whole["tree"] = json!(facts.and_then(|facts| facts.tree.as_ref()));
     if base.volume.is_ready() {
-        let tree = bases.open_base(&base.key)?;
+        let tree = bases.open_base(&base.key, &base.volume.name)?;
         whole["used_bytes"] = json!(tree.used()?);
         whole["device"] = json!(tree.device());
     }
@@ -40,7 +41,7 @@ pub fn inspect(bases: &Bases, base: &Base) -> Result<(), LifecycleError> {
 /// [`LifecycleError`], [`RootfsError::Differs`] among them.
 pub fn verify(bases: &Bases, base: &Base, as_json: bool) -> Result<(), LifecycleError> {
     let key = &base.key;
-    let tree = bases.open_base(key)?;
+    let tree = bases.open_base(key, &base.volume.name)?;
     let damaged = |source| RootfsError::Make { key: key.clone(), source };
     let checking = Progress::begin("checking the file system");
     check_filesystem(tree.device()).map_err(damaged)?;

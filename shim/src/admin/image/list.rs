@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use sharedroot_bases::Bases;
 use sharedroot_dm::Bytes;
 
-use super::{Base, called};
+use super::Base;
 use crate::admin::for_programs;
 use crate::admin::screen::{Column, Line, Screen, table};
 use crate::lifecycle::LifecycleError;
@@ -47,8 +47,6 @@ fn row(base: &Base) -> [String; COLUMNS.len()] {
         (true, false) => "ready",
         (false, _) => "unfinished",
     };
-    // A base without a name already has its key in the first column.
-    let nameless = base.names.is_empty() && base.tags.is_empty();
     [
         base.key.short(),
         base.volume.size.to_string(),
@@ -56,7 +54,8 @@ fn row(base: &Base) -> [String; COLUMNS.len()] {
         state.to_owned(),
         base.shared.len().to_string(),
         base.private.len().to_string(),
-        if nameless { "-".to_owned() } else { called(&base.names, &base.tags, &base.key) },
+        // A base without a name already has its key in the first column.
+        base.called().unwrap_or_else(|| "-".to_owned()),
     ]
 }
 
@@ -67,6 +66,7 @@ pub fn json(bases: &Bases, base: &Base) -> Value {
         "key": base.key.to_string(),
         "names": base.names,
         "tags": base.tags,
+        "snapshot": base.snapshot,
         "volume": base.volume.name.to_string(),
         "size_bytes": base.volume.size.0,
         // Only known for a mounted base: nothing is activated.

@@ -7,9 +7,10 @@ pub mod list;
 
 use serde_json::json;
 use sharedroot_bases::catalog::Facts;
-use sharedroot_bases::{Bases, RootfsError};
+use sharedroot_bases::{Bases, RootfsError, SnapshotName};
 use sharedroot_dm::Volume;
-use sharedroot_format::{BaseKey, Lease, Use};
+use sharedroot_format::{BaseKey, ChainId, Lease, Use};
+use sharedroot_sys::chain::chain;
 use sharedroot_sys::mount;
 use sharedroot_sys::private_dir::private_dir;
 
@@ -47,6 +48,8 @@ pub struct Base {
     names: Vec<String>,
     /// The engine's names of the image.
     tags: Vec<String>,
+    /// The snapshotter's name of the snapshot that the base is.
+    snapshot: Option<String>,
     facts: Option<Facts>,
     volume: Volume,
     mounted: bool,
@@ -63,6 +66,26 @@ impl Base {
     #[must_use]
     pub fn users(&self) -> usize {
         self.shared.len() + self.private.len()
+    }
+
+    /// The chain ID that is the last part of the name of an image's snapshot.
+    fn chain_id(&self) -> Option<ChainId> {
+        self.snapshot.as_ref()?.rsplit('/').next()?.parse().ok()
+    }
+
+    /// Tells a base that the snapshotter made what its snapshot is called.
+    fn name_snapshot(&mut self, names: SnapshotName) {
+        self.tags.extend(image_of(&names));
+        self.snapshot = Some(names.name);
+    }
+
+    /// What the image is called: by its names, else by the chain ID of a snapshot. None if only the base's key is known.
+    fn called(&self) -> Option<String> {
+        if self.names.is_empty() && self.tags.is_empty() {
+            let digits = self.chain_id()?.to_string();
+            return Some(digits.chars().take("sha256:".len() + 12).collect());
+        }
+        Some(called(&self.names, &self.tags, &self.key))
     }
 }
 
@@ -101,8 +124,10 @@ pub fn all(bases: &Bases) -> Result<Vec<Base>, LifecycleError> {
         // Facts of an earlier base with this key do not apply to a base that is being made.
         let facts = called.catalog().facts(&key).filter(|_| volume.is_ready()).cloned();
         let (shared, private) = (Vec::new(), Vec::new());
-        all.push(Base { key, names, tags, facts, volume, mounted, used, shared, private });
+        let snapshot = None;
+        all.push(Base { key, names, tags, snapshot, facts, volume, mounted, used, shared, private });
     }
+    name_snapshots(bases, &mut all);
     bases.reconcile_leases(&Records(bases.run_dir()))?;
     for Lease { base, what, name, .. } in bases.leases().all().map_err(RootfsError::from)? {
         if let Some(found) = all.iter_mut().find(|b| b.key == base) {
@@ -111,6 +136,24 @@ pub fn all(bases: &Bases) -> Result<Vec<Base>, LifecycleError> {
         }
     }
     Ok(all)
+}
+
+/// The name of the image of a snapshot, for people. A client chose it, and a terminal shows it.
+pub fn image_of(names: &SnapshotName) -> Option<String> {
+    names.image.clone().filter(|image| !image.chars().any(char::is_control))
+}
+
+/// Where the snapshotter's table cannot be read, its bases have no names.
+fn name_snapshots(bases: &Bases, all: &mut [Base]) {
+    let mut names = bases
+        .snapshot_names(all.iter().map(|base| &base.volume.name))
+        .inspect_err(|error| tracing::debug!("the names of snapshots: {}", chain(error)))
+        .unwrap_or_default();
+    for base in all {
+        if let Some(name) = names.remove(&base.key) {
+            base.name_snapshot(name);
+        }
+    }
 }
 
 /// The key of the base that a volume holds. The volume of a layer is a base while it is mounted as one.
@@ -161,7 +204,51 @@ fn remove(bases: &Bases, base: &Base, as_json: bool) -> Result<(), LifecycleErro
 
 #[cfg(test)]
 mod tests {
+    use sharedroot_dm::{Bytes, Phase, ThinId, VolumeName};
+
     use super::*;
+
+    #[test]
+    fn a_base_of_the_snapshotter_is_called_as_its_image() {
+        let volume: VolumeName = "layer-00000001-7".parse().unwrap();
+        let (size, phase) = (Bytes::gib(1), Phase::Ready);
+        let id = ThinId::new(7).unwrap();
+        let base = |name: &str, image: Option<&str>| {
+            let volume = Volume {
+                name: volume.clone(),
+                id,
+                size,
+                origin: None,
+                phase,
+                sealed: true,
+                active: true,
+            };
+            let mut base = Base {
+                key: BaseKey::of_layer(&volume.name),
+                names: Vec::new(),
+                tags: Vec::new(),
+                snapshot: None,
+                facts: None,
+                volume,
+                mounted: true,
+                used: None,
+                shared: Vec::new(),
+                private: Vec::new(),
+            };
+            base.name_snapshot(SnapshotName {
+                name: name.to_owned(),
+                image: image.map(str::to_owned),
+            });
+            base
+        };
+        let chain = format!("moby/3/sha256:{}", "0123456789abcdef".repeat(4));
+        let pulled = base(&chain, Some("docker.io/library/redis:7"));
+        assert_eq!(pulled.called().as_deref(), Some("docker.io/library/redis:7"));
+        assert_eq!(pulled.snapshot.as_ref(), Some(&chain));
+        assert_eq!(base(&chain, None).called().as_deref(), Some("sha256:0123456789ab"));
+        assert_eq!(base(&chain, Some("x\x1b[2J")).called().as_deref(), Some("sha256:0123456789ab"));
+        assert_eq!(base("moby/3/name", None).called(), None);
+    }
 
     #[test]
     fn a_long_name_is_cut() {

@@ -1,10 +1,10 @@
 //! The figures of `top` at one moment.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use sharedroot_bases::{Bases, Config, RootfsError};
+use sharedroot_bases::{Bases, Config, RootfsError, SnapshotName};
 use sharedroot_format::BaseKey;
 use sharedroot_sys::chain::chain;
 use sharedroot_sys::process_start::Moment;
@@ -13,7 +13,9 @@ use super::latency::{self, Latencies};
 use super::resident::{Resident, Uncounted};
 use super::users::{ByBase, Users};
 use crate::admin::containerd_shim::Running;
+use crate::admin::image::image_of;
 use crate::admin::pool::Figures;
+use crate::admin::snapshots::Snapshots;
 use crate::lifecycle::LifecycleError;
 use crate::starts;
 
@@ -39,6 +41,8 @@ pub struct Look {
     pub not_shared: usize,
     /// containerd's shims.
     pub shims: Running,
+    /// The snapshotter's snapshots.
+    pub snapshots: Snapshots,
     /// The starts of these containers.
     pub given_starts: Latencies,
     /// The bases; those that save the most come first.
@@ -91,6 +95,7 @@ impl<'s> Looker<'s> {
         let keys: BTreeSet<_> =
             by_base.users.keys().chain(started).chain(&mounted).cloned().collect();
         let called = bases.catalog().names().map_err(RootfsError::from)?;
+        let of_snapshots = snapshot_names(&bases, &keys)?;
         let mut images = Vec::new();
         for key in keys {
             let users = by_base.users.get(&key).copied().unwrap_or_default();
@@ -99,7 +104,8 @@ impl<'s> Looker<'s> {
                 true => self.resident.bytes(&key, &bases.base_mount(&key)),
                 false => Err(Uncounted::NoContainer),
             };
-            let (names, tags) = (called.given(&key), called.tags(&key));
+            let (names, mut tags) = (called.given(&key), called.tags(&key));
+            tags.extend(of_snapshots.get(&key).and_then(image_of));
             let starts = starts.remove(&Some(key.clone())).unwrap_or_default();
             images.push(Image { key, names, tags, users, resident, starts });
         }
@@ -107,8 +113,27 @@ impl<'s> Looker<'s> {
             std::cmp::Reverse((image.saved(), image.users.shared, image.users.private))
         });
         let (users, not_shared) = (by_base.total(), by_base.not_shared);
-        Ok(Look { pool, users, not_shared, shims: Running::now(), given_starts, images })
+        let (shims, snapshots) = (Running::now(), Snapshots::now(&bases));
+        Ok(Look { pool, users, not_shared, shims, snapshots, given_starts, images })
     }
+}
+
+/// The names of the snapshots that are bases.
+fn snapshot_names(
+    bases: &Bases,
+    keys: &BTreeSet<BaseKey>,
+) -> Result<BTreeMap<BaseKey, SnapshotName>, RootfsError> {
+    let Some(pool) = bases.known_pool_if_made()?.filter(|_| !keys.is_empty()) else {
+        return Ok(BTreeMap::new());
+    };
+    let mut volumes = pool.volumes()?;
+    volumes.retain(|volume| {
+        volume.name.is_layer() && keys.contains(&BaseKey::of_layer(&volume.name))
+    });
+    let names = bases.snapshot_names(volumes.iter().map(|volume| &volume.name));
+    Ok(names
+        .inspect_err(|error| tracing::debug!("the names of snapshots: {}", chain(error)))
+        .unwrap_or_default())
 }
 
 impl Image {
@@ -151,6 +176,7 @@ impl Look {
             },
             "saved_bytes": self.saved(),
             "shims": self.shims.to_json(),
+            "snapshots": self.snapshots.to_json(),
             "images": self.images.iter().map(Image::to_json).collect::<Vec<_>>(),
             "not_shared": { "starts": starts_json(&self.given_starts) },
         })
@@ -197,7 +223,8 @@ impl Look {
         let given_starts = starts.remove(&None).unwrap();
         let (users, not_shared) = (Users { shared: 4, private: 3 }, 1);
         let shims = Running { servers: 2, memory: Bytes::mib(3) };
-        Self { pool: Figures::example(), users, not_shared, shims, given_starts, images }
+        let (pool, snapshots) = (Figures::example(), Snapshots::example());
+        Self { pool, users, not_shared, shims, snapshots, given_starts, images }
     }
 }
 
@@ -226,6 +253,7 @@ mod tests {
         let json = Look::example().to_json();
         assert_eq!(json["containers"], json!({ "shared": 4, "private": 3, "not_shared": 1 }));
         assert_eq!(json["saved_bytes"], 10 << 20);
+        assert_eq!((&json["snapshots"]["layers"], &json["snapshots"]["active"]), (&json!(3), &json!(1)));
         assert_eq!(json["images"][0]["saved_bytes"], 10 << 20);
         let starts = json!({ "count": 2, "p50_us": 12_000, "p99_us": 1_250_000 });
         assert_eq!(json["images"][0]["starts"], starts);

@@ -32,6 +32,7 @@ pub fn lines(look: &Look, screen: Screen) -> Vec<Line> {
         Line::plain(format!("saved  {} of memory", Bytes(look.saved()))),
     ];
     lines.extend(look.shims.words().map(|words| Line::plain(format!("shims  {words}"))));
+    lines.extend(look.snapshots.words().map(|words| Line::plain(format!("snaps  {words}"))));
     // The first reason why pages were not counted, because an administrator can correct it.
     let reason = |image: &Image| match &image.resident {
         Ok(_) | Err(Uncounted::NotMounted | Uncounted::NoContainer) => None,
@@ -91,6 +92,7 @@ mod tests {
             "roots  4 shared, 3 private, 1 not shared",
             "saved  10 MiB of memory",
             "shims  2 of containerd, with 3 MiB of memory",
+            "snaps  3 layers with 2 MiB, 1 active with 64 KiB, 0 views",
             "not counted: cccccccccccc: fincore is in none of /usr/bin, /bin: install util-linux \
              (Debian: util-linux-extra)",
             "",

@@ -1,10 +1,16 @@
 //! `gc`: finishes or undoes the changes of the pool that dead processes and reboots left incomplete.
+//!
+//! | file | its story |
+//! |---|---|
+//! | `layers` | the volumes of the snapshotter that nobody needs |
+//! | `told` | what is said of each thing that was found |
 
-use std::fmt;
+mod layers;
+mod told;
 
 use serde_json::{Value, json};
 use sharedroot_bases::{Bases, Fate, Mislabelled, RootfsError, Unwanted, delete_forgotten};
-use sharedroot_dm::{Pool, Reconcile, Report};
+use sharedroot_dm::{Pool, Report};
 use sharedroot_sys::chain::chain;
 use sharedroot_sys::private_dir::private_dir;
 
@@ -12,8 +18,8 @@ use super::for_programs;
 use super::progress::Progress;
 use crate::cli::Gc;
 use crate::lifecycle::LifecycleError;
-use crate::output::say;
 use crate::record::Records;
+use told::{Done, Item, Kind, Told};
 
 /// Makes store, pool and kernel agree, deletes the snapshots of containers that are gone, and prints what was done. If
 /// the pool is not the one that the store describes, only `force` continues, with the pool as it is.
@@ -74,6 +80,7 @@ fn go_through(bases: &Bases, args: &Gc, told: &mut Told) -> Result<Option<Report
     take_scaffolds_down(bases, told);
     unmount_mislabelled(bases, told);
     delete_bases(bases, told);
+    layers::collect(bases, args.force, told);
     Ok(Some(report))
 }
 
@@ -165,97 +172,6 @@ fn unmount_mislabelled(bases: &Bases, told: &mut Told) {
             }
         }
         Err(error) => tracing::warn!("the labels of bases were not changed: {}", chain(&error)),
-    }
-}
-
-/// What `gc` reports: lines immediately for people, everything at the end for programs.
-struct Told {
-    dry_run: bool,
-    json: bool,
-    items: Vec<Item>,
-    /// The steps that failed, by name. Their reasons were printed as warnings.
-    failed: Vec<String>,
-}
-
-impl Told {
-    fn how(&self) -> Reconcile {
-        if self.dry_run { Reconcile::DryRun } else { Reconcile::Apply }
-    }
-
-    fn say(&self, line: fmt::Arguments<'_>) {
-        if !self.json {
-            say!("{line}");
-        }
-    }
-
-    /// The failure of one step does not stop the others.
-    fn failed(&mut self, name: &str, error: &RootfsError) {
-        tracing::warn!("{name}: {}", chain(error));
-        self.failed.push(name.to_owned());
-    }
-
-    /// The full name is for programs, `text` for people.
-    fn item(&mut self, done: Done, kind: Kind, (name, text): (&str, &str), why: &str) {
-        let (would, did) = done.words();
-        self.say(format_args!("{} {text}: {why}", if self.dry_run { would } else { did }));
-        self.items.push(Item { done, kind, name: name.to_owned(), why: why.to_owned() });
-    }
-}
-
-/// One thing that was found.
-struct Item {
-    done: Done,
-    kind: Kind,
-    name: String,
-    why: String,
-}
-
-impl Item {
-    fn to_json(&self) -> Value {
-        // Programs read in one place that the run is a dry run.
-        let (_, did) = self.done.words();
-        json!({ "done": did, "kind": self.kind.word(), "name": self.name, "why": self.why })
-    }
-}
-
-#[derive(Clone, Copy)]
-enum Done {
-    Deleted,
-    Unmounted,
-    Removed,
-    Kept,
-}
-
-impl Done {
-    /// The words of a dry run, and of a real one.
-    fn words(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Deleted => ("would delete", "deleted"),
-            Self::Unmounted => ("would unmount", "unmounted"),
-            Self::Removed => ("would remove", "removed"),
-            Self::Kept => ("kept", "kept"),
-        }
-    }
-}
-
-#[derive(Clone, Copy)]
-enum Kind {
-    Import,
-    Snapshot,
-    Scaffold,
-    BaseMount,
-    Base,
-}
-
-impl Kind {
-    fn word(self) -> &'static str {
-        match self {
-            Self::Import => "import",
-            Self::Snapshot => "snapshot",
-            Self::Scaffold => "scaffold",
-            Self::BaseMount => "base_mount",
-            Self::Base => "base",
-        }
     }
 }
 
