@@ -21,8 +21,8 @@ use std::ops::Range;
 use std::path::Path;
 
 use crate::metadata_tree::{
-    Block, Blocks, Child, DEEPEST, DETAILS, MAPPINGS, Node, at_one_time, find, number_at, once, open_direct,
-    superblock, walk,
+    Block, Blocks, Child, DEEPEST, DETAILS, MAPPINGS, Node, at_one_time, find, number_at, once,
+    open_direct, superblock, walk,
 };
 use crate::names::ThinId;
 

@@ -1,6 +1,6 @@
 use super::*;
-use crate::metadata_tree::{Block, TRIES};
 use crate::metadata_tree::memory::Memory;
+use crate::metadata_tree::{Block, TRIES};
 use crate::superblock::{BLOCK, MAGIC};
 use proptest::prelude::*;
 

@@ -9,9 +9,9 @@ use std::str::FromStr;
 use sharedroot_format::{PoolName, VolumeName};
 
 use crate::backing::signature;
+use crate::mapped::ThinLine;
 use crate::mapped::all_mapped_blocks;
 use crate::metadata_tree::memory::Memory;
-use crate::mapped::ThinLine;
 use crate::names::{DmIdentity, LvmPool};
 use crate::status::StatusLine;
 use crate::superblock::Superblock;

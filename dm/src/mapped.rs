@@ -161,7 +161,8 @@ impl Pool {
             tracing::debug!(%pool, "find the metadata of the pool: {}", chain(error));
         });
         let found = open_direct(&node.ok()?).and_then(|file| read(&file));
-        let told = |error: &io::Error| tracing::debug!(%pool, %error, "read the metadata of the pool");
+        let told =
+            |error: &io::Error| tracing::debug!(%pool, %error, "read the metadata of the pool");
         found.inspect_err(told).ok()
     }
 }

@@ -62,7 +62,10 @@ pub(crate) fn superblock(blocks: &impl Blocks) -> io::Result<Block> {
 }
 
 /// What `read` finds in blocks that belong together.
-pub(crate) fn at_one_time<B: Blocks, T>(blocks: &B, read: impl Fn(&B) -> io::Result<T>) -> io::Result<T> {
+pub(crate) fn at_one_time<B: Blocks, T>(
+    blocks: &B,
+    read: impl Fn(&B) -> io::Result<T>,
+) -> io::Result<T> {
     for _ in 0..TRIES {
         let superblock = blocks.block(0)?;
         let found = read(blocks);

@@ -51,6 +51,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use sharedroot_bases::Bases;
 use sharedroot_config::{Config, ConfigError};
 use sharedroot_sys::byte_lock::ByteLock;
 use sharedroot_sys::chain::chain;
@@ -79,8 +80,12 @@ enum Failed {
     Directory(#[from] PrivateDirError),
     #[error("lock {path}")]
     Lock { path: PathBuf, source: std::io::Error },
-    #[error("another sharedrootd serves the snapshots in {dir}")]
-    Other { dir: PathBuf },
+    #[error(
+        "another sharedrootd serves the snapshots in {dir}, so this one ends and changes nothing; end the other one first \
+         (`systemctl stop sharedrootd.socket sharedrootd.service`, or the process that `fuser {lock}` names), or give this one \
+         another pool.state_dir and pool.run_dir"
+    )]
+    Other { dir: PathBuf, lock: PathBuf },
     #[error(transparent)]
     Table(#[from] TableError),
     #[error("compare the table of snapshots with the pool")]
@@ -124,11 +129,11 @@ fn begin(options: &Options) -> Result<(), Failed> {
     for dir in [bases.state_dir(), bases.run_dir()] {
         private_dir_or_link(dir)?;
     }
-    // The kernel releases the lock when the process ends, however it ends.
-    let path = bases.snapshotter_lock();
-    let lock = ByteLock::try_lock(&path, 0).map_err(|source| Failed::Lock { path, source })?;
-    let _only_one = lock.ok_or_else(|| Failed::Other { dir: bases.state_dir().to_owned() })?;
-
+    // The kernel releases the locks when the process ends, however it ends.
+    let _only_one = [
+        only_one(&bases, bases.snapshotter_lock())?,
+        only_one(&bases, bases.snapshot_table_lock())?,
+    ];
     let table = Table::open(bases.state_dir())?;
     let own_mounts = OwnMounts::below(bases.run_dir());
     let volumes = Volumes::new(bases, table.tag());
@@ -141,4 +146,13 @@ fn begin(options: &Options) -> Result<(), Failed> {
         .spawn(move || queue.work())
         .map_err(Failed::Queue)?;
     Ok(serve(listener, snapshots)?)
+}
+
+/// The lock that one process has at a time.
+fn only_one(bases: &Bases, path: PathBuf) -> Result<ByteLock, Failed> {
+    match ByteLock::try_lock(&path, 0) {
+        Ok(Some(lock)) => Ok(lock),
+        Ok(None) => Err(Failed::Other { dir: bases.state_dir().to_owned(), lock: path }),
+        Err(source) => Err(Failed::Lock { path, source }),
+    }
 }

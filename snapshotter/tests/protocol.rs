@@ -4,6 +4,7 @@
 use std::fs;
 use std::io::Write;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -67,12 +68,15 @@ impl Drop for Server {
 /// A directory with a configuration that keeps everything in it.
 fn configured() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
-    let config = format!(
-        "[pool]\nname = \"none\"\nstate_dir = \"{0}/state\"\nrun_dir = \"{0}/run\"\n",
-        dir.path().display()
-    );
-    fs::write(dir.path().join("config.toml"), config).unwrap();
+    configure(dir.path(), &dir.path().join("state"));
     dir
+}
+
+fn configure(dir: &Path, state: &Path) {
+    let (run, state) = (dir.join("run"), state.display());
+    let run = run.display();
+    let config = format!("[pool]\nname = \"none\"\nstate_dir = \"{state}\"\nrun_dir = \"{run}\"\n");
+    fs::write(dir.join("config.toml"), config).unwrap();
 }
 
 fn command(dir: &tempfile::TempDir) -> Command {
@@ -221,9 +225,22 @@ fn bytes_that_are_no_request_end_no_other_client() {
 #[test]
 fn one_program_serves_a_state_directory_and_ends_when_asked() {
     let mut server = Server::start();
-    let second = command(&server.dir).args(["--address", "/nonexistent/s"]).output().unwrap();
-    let said = says(&second);
-    assert!(said.contains("another sharedrootd serves"), "{said}");
+    let socket = server.socket();
+    let before = everything(server.dir.path());
+    // With the same run directory, and with another one.
+    let other = tempfile::tempdir().unwrap();
+    let state = server.dir.path().join("state");
+    configure(other.path(), &state);
+    for (dir, lock) in [(&server.dir, "run/snapshotter.lock"), (&other, "state/snapshots.lock")] {
+        let second = command(dir).args(["--address", socket.to_str().unwrap()]).output().unwrap();
+        let said = says(&second);
+        for part in ["another sharedrootd serves the snapshots in ", "systemctl stop sharedrootd"] {
+            assert!(said.contains(part), "{said}");
+        }
+        let lock = server.dir.path().join(lock);
+        assert!(said.contains(&format!("`fuser {}` names", lock.display())), "{said}");
+        assert_eq!(everything(server.dir.path()), before, "it touched something");
+    }
     let stat = StatSnapshotRequest { snapshotter: space(), key: "k".to_owned() };
     assert_eq!(server.client().refused("Stat", stat).0, Code::NotFound, "the first one still does");
 
@@ -232,6 +249,73 @@ fn one_program_serves_a_state_directory_and_ends_when_asked() {
     assert!(server.child.wait().unwrap().success());
     let refused = command(&server.dir).output().unwrap();
     assert!(says(&refused).contains("--address"), "{}", says(&refused));
+}
+
+/// Of several programs that start at once one serves, and the others end with the error.
+#[test]
+fn one_of_many_programs_serves() {
+    const MANY: usize = 6;
+    for _ in 0..3 {
+        let dir = configured();
+        let mut programs: Vec<_> = (0..MANY)
+            .map(|number| {
+                let socket = dir.path().join(format!("run/socket-{number}"));
+                let mut command = command(&dir);
+                command.arg("--address").arg(socket).stdin(Stdio::null()).stderr(Stdio::piped());
+                command.spawn().unwrap()
+            })
+            .collect();
+        let running = |programs: &mut Vec<Child>| {
+            programs
+                .iter_mut()
+                .filter_map(|child| child.try_wait().unwrap().is_none().then_some(()))
+                .count()
+        };
+        let end = Instant::now() + Duration::from_secs(30);
+        while running(&mut programs) > 1 {
+            assert!(Instant::now() < end, "{programs:?}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let serving = programs.iter_mut().position(|child| child.try_wait().unwrap().is_none());
+        let serving = serving.expect("one goes on");
+        let socket = dir.path().join(format!("run/socket-{serving}"));
+        within("it listens", || UnixStream::connect(&socket).is_ok());
+        let stat = StatSnapshotRequest { snapshotter: space(), key: "k".to_owned() };
+        assert_eq!(Client::of(&socket).refused("Stat", stat).0, Code::NotFound);
+        let mut first = programs.remove(serving);
+        for other in programs {
+            let said = says(&other.wait_with_output().unwrap());
+            assert!(said.contains("another sharedrootd serves"), "{said}");
+        }
+        let sockets = fs::read_dir(dir.path().join("run")).unwrap().flatten();
+        let sockets =
+            sockets.filter(|entry| entry.file_name().to_string_lossy().starts_with("socket"));
+        assert_eq!(sockets.count(), 1, "the others made no socket");
+        first.kill().unwrap();
+        first.wait().unwrap();
+    }
+}
+
+/// The paths below a directory with their inodes, modes, times of change, and the content of files.
+fn everything(dir: &Path) -> Vec<(PathBuf, u64, u32, (i64, i64), Vec<u8>)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        let stat = fs::symlink_metadata(&path).unwrap();
+        let content = if stat.is_file() { fs::read(&path).unwrap() } else { Vec::new() };
+        found.push((
+            path.clone(),
+            stat.ino(),
+            stat.mode(),
+            (stat.ctime(), stat.ctime_nsec()),
+            content,
+        ));
+        if stat.is_dir() {
+            found.extend(everything(&path));
+        }
+    }
+    found.sort();
+    found
 }
 
 #[track_caller]

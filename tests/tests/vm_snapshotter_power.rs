@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::path::Path;
 
 use sharedroot_tests::command::{out, run, unique_name};
-use sharedroot_tests::lab::{Replaced, TempDir, wait_for};
+use sharedroot_tests::lab::{Replaced, STATE_DIR, TempDir, wait_for};
 use sharedroot_tests::pool::{CONFIG, Device, NoPool, has, pool, reboot};
 use sharedroot_tests::snapshotter::{Containerd, SOCKET, Snapshotter, collect, list, snapshots};
 
@@ -91,7 +91,8 @@ impl OnDisks {
     fn end(mut self) {
         self.snapshotter = None;
         pool(&["destroy", "--force"]).ok();
-        for file in [SOCKET, "/var/lib/sharedroot/snapshots.db"] {
+        let state = ["snapshots.db", "snapshots.lock"].map(|name| format!("{STATE_DIR}/{name}"));
+        for file in [SOCKET.to_owned()].iter().chain(&state) {
             fs::remove_file(file).expect("remove a file");
         }
     }

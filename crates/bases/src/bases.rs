@@ -63,6 +63,12 @@ impl Bases {
         self.run_dir().join("snapshotter.lock")
     }
 
+    /// The file with a lock of the same process, for a process that has another run directory and the same table.
+    #[must_use]
+    pub fn snapshot_table_lock(&self) -> PathBuf {
+        self.state_dir().join("snapshots.lock")
+    }
+
     /// The leases: which container uses which base.
     #[must_use]
     pub fn leases(&self) -> Leases {

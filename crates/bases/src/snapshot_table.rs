@@ -159,12 +159,10 @@ impl SnapshotTable {
         let query = "SELECT n.name, l.value FROM snapshots AS s
             JOIN snapshots AS n ON n.id = iif(s.space = '', s.parent, s.id)
             LEFT JOIN labels AS l ON l.snapshot = n.id AND l.key = ?2 WHERE s.id = ?1";
-        let names = |row: &rusqlite::Row<'_>| {
-            Ok(SnapshotName { name: row.get(0)?, image: row.get(1)? })
-        };
-        let read = || {
-            self.connection.prepare_cached(query)?.query_row((id, IMAGE), names).optional()
-        };
+        let names =
+            |row: &rusqlite::Row<'_>| Ok(SnapshotName { name: row.get(0)?, image: row.get(1)? });
+        let read =
+            || self.connection.prepare_cached(query)?.query_row((id, IMAGE), names).optional();
         read().map_err(|source| SnapshotTableError::Read { path: self.path.clone(), source })
     }
 

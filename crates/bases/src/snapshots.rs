@@ -1,7 +1,8 @@
 //! The snapshotter's snapshots and their volumes: how many there are, what they take of the pool, and what was left of removed ones.
 //! `sharedrootd` alone changes its table; what it would delete itself at its next start, another program may delete before.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use sharedroot_dm::{Bytes, Error as DmError, Pool, Volume, VolumeName};
 use sharedroot_format::BaseKey;
@@ -90,10 +91,13 @@ impl Bases {
     /// [`RootfsError`].
     pub fn snapshot_leftovers(&self) -> Result<SnapshotLeftovers, RootfsError> {
         let open = || SnapshotTable::open(self.state_dir());
-        let lock = self.snapshotter_lock();
-        let failed = |source| RootfsError::SnapshotterLock { path: lock.clone(), source };
-        let is_served = ByteLock::is_held(&lock, 0).map_err(failed)?;
-        let rows = |table: &Option<SnapshotTable>| table.as_ref().map(SnapshotTable::rows).transpose();
+        let is_held = |path: PathBuf| {
+            let held = ByteLock::is_held(&path, 0);
+            held.map_err(|source| RootfsError::SnapshotterLock { path, source })
+        };
+        let is_served = is_held(self.snapshotter_lock())? || is_held(self.snapshot_table_lock())?;
+        let rows =
+            |table: &Option<SnapshotTable>| table.as_ref().map(SnapshotTable::rows).transpose();
         let before = rows(&open()?)?.unwrap_or_default();
         let volumes = self.known_pool()?.volumes()?;
         // A volume is made after its row, so a volume that was seen has a row that is seen now. A volume of a row that is committed
@@ -150,7 +154,7 @@ fn without_volume<'r>(
     now: &'r BTreeMap<VolumeName, SnapshotRow>,
     volumes: &[Volume],
 ) -> Vec<&'r VolumeName> {
-    let there: std::collections::BTreeSet<_> =
+    let there: BTreeSet<_> =
         volumes.iter().filter(|volume| volume.is_ready()).map(|volume| &volume.name).collect();
     let has_one =
         |row: &SnapshotRow| row.kind == SnapshotKind::Layer && row.is_listed && !row.shows;

@@ -18,7 +18,8 @@ impl Snapshots {
     /// The same keys whatever is known.
     pub fn to_json(&self) -> Value {
         let known = self.0.as_ref().ok();
-        let bytes = |of: fn(&SnapshotFigures) -> Option<Bytes>| known.and_then(of).map(|size| size.0);
+        let bytes =
+            |of: fn(&SnapshotFigures) -> Option<Bytes>| known.and_then(of).map(|size| size.0);
         json!({
             "layers": known.map(|known| known.layers),
             "active": known.map(|known| known.active),
@@ -35,7 +36,8 @@ impl Snapshots {
             Ok(known) => known,
             Err(why) => return Some(format!("cannot be counted: {why}")),
         };
-        let with = |size: &Option<Bytes>| size.map_or(String::new(), |size| format!(" with {size}"));
+        let with =
+            |size: &Option<Bytes>| size.map_or(String::new(), |size| format!(" with {size}"));
         let (in_layers, in_active) = (with(layer_bytes), with(active_bytes));
         Some(format!("{layers} layers{in_layers}, {active} active{in_active}, {views} views"))
     }

@@ -14,11 +14,11 @@
 mod changes;
 mod connection;
 mod error;
+#[cfg(test)]
+mod others_tests;
 mod reads;
 mod row;
 mod schema;
-#[cfg(test)]
-mod others_tests;
 #[cfg(test)]
 mod tests;
 mod work;

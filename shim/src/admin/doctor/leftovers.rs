@@ -1,9 +1,7 @@
 //! What dead processes and a host's end have left in the pool: the result of a dry run of `gc`. Only an active pool is
 //! checked, because `gc` activates one.
 
-use sharedroot_bases::{
-    Bases, Fate, Needless, RootfsError, SnapshotLeftovers, delete_forgotten,
-};
+use sharedroot_bases::{Bases, Fate, Needless, RootfsError, SnapshotLeftovers, delete_forgotten};
 use sharedroot_dm::{Reconcile, Report};
 use sharedroot_sys::chain::chain;
 

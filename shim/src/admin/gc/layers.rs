@@ -99,7 +99,11 @@ mod tests {
             (OtherEmpty, true, true, false),
         ] {
             let (done, words) = plan(why, is_served, force);
-            assert_eq!(matches!(done, Done::Deleted), is_deleted, "{why:?} {is_served} {force}: {words}");
+            assert_eq!(
+                matches!(done, Done::Deleted),
+                is_deleted,
+                "{why:?} {is_served} {force}: {words}"
+            );
         }
     }
 }

@@ -125,7 +125,18 @@ pub fn all(bases: &Bases) -> Result<Vec<Base>, LifecycleError> {
         let facts = called.catalog().facts(&key).filter(|_| volume.is_ready()).cloned();
         let (shared, private) = (Vec::new(), Vec::new());
         let snapshot = None;
-        all.push(Base { key, names, tags, snapshot, facts, volume, mounted, used, shared, private });
+        all.push(Base {
+            key,
+            names,
+            tags,
+            snapshot,
+            facts,
+            volume,
+            mounted,
+            used,
+            shared,
+            private,
+        });
     }
     name_snapshots(bases, &mut all);
     bases.reconcile_leases(&Records(bases.run_dir()))?;

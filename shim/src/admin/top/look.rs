@@ -127,9 +127,8 @@ fn snapshot_names(
         return Ok(BTreeMap::new());
     };
     let mut volumes = pool.volumes()?;
-    volumes.retain(|volume| {
-        volume.name.is_layer() && keys.contains(&BaseKey::of_layer(&volume.name))
-    });
+    volumes
+        .retain(|volume| volume.name.is_layer() && keys.contains(&BaseKey::of_layer(&volume.name)));
     let names = bases.snapshot_names(volumes.iter().map(|volume| &volume.name));
     Ok(names
         .inspect_err(|error| tracing::debug!("the names of snapshots: {}", chain(error)))
@@ -253,7 +252,10 @@ mod tests {
         let json = Look::example().to_json();
         assert_eq!(json["containers"], json!({ "shared": 4, "private": 3, "not_shared": 1 }));
         assert_eq!(json["saved_bytes"], 10 << 20);
-        assert_eq!((&json["snapshots"]["layers"], &json["snapshots"]["active"]), (&json!(3), &json!(1)));
+        assert_eq!(
+            (&json["snapshots"]["layers"], &json["snapshots"]["active"]),
+            (&json!(3), &json!(1))
+        );
         assert_eq!(json["images"][0]["saved_bytes"], 10 << 20);
         let starts = json!({ "count": 2, "p50_us": 12_000, "p99_us": 1_250_000 });
         assert_eq!(json["images"][0]["starts"], starts);
