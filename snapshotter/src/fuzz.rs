@@ -1,9 +1,17 @@
-//! The function that the fuzz target calls: bytes of a client become filters and labels, and filters meet snapshots. The crate in
-//! `fuzz/` gives random bytes; the tests below give the seeds and damaged seeds.
+//! The functions that the fuzz targets call. The crate in `fuzz/` gives random bytes; the tests below give the seeds and damaged
+//! seeds.
+//!
+//! | function | who wrote it |
+//! |---|---|
+//! | [`filter`] | a client: filters and labels, and filters meet snapshots |
+//! | [`hints`] | engines, of their containers; what they keep is what their users asked for |
+
+mod hints;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+pub use self::hints::hints;
 use crate::filter::{Fields, Filters};
 use crate::key::{Key, MAX_KEY};
 use crate::labels::{Labels, MAX_LABEL};
@@ -65,7 +73,8 @@ mod tests {
 
     #[test]
     fn seeds_and_damaged_seeds_are_read_or_refused() {
-        sharedroot_seeds::every_seed(&[("filter", filter)]);
-        sharedroot_seeds::damaged_seeds(&[("filter", filter)]);
+        let targets: [sharedroot_seeds::Target; 2] = [("filter", filter), ("hints", hints)];
+        sharedroot_seeds::every_seed(&targets);
+        sharedroot_seeds::damaged_seeds(&targets);
     }
 }

@@ -15,6 +15,7 @@
 //! | `cri.rs` | a node of Kubernetes without its kubelet, and its pods |
 //! | `stack.rs` | an image without an engine, and bundles on it |
 //! | `pool.rs` | the pool, checked and removed without sharedroot |
+//! | `scatter.rs` | a root that is written all over, and what it takes of the pool |
 //! | `package.rs` | the packages, and a later version of one |
 //! | `driver.rs` | containers of Docker's overlay2 driver without Docker |
 //! | `layout.rs` | OCI layouts written by a test |
@@ -60,6 +61,7 @@ pub mod podman;
 pub mod pool;
 pub mod runtime;
 pub mod said;
+pub mod scatter;
 pub mod selinux;
 pub mod shim;
 pub mod shim_socket;

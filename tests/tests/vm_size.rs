@@ -2,8 +2,7 @@
 //!
 //! Guest: --no-docker
 
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs;
 use std::path::Path;
 
 use rustix::fs::{CWD, FileType, Mode};
@@ -12,8 +11,9 @@ use sharedroot_tests::command::{out, run, unique_name};
 use sharedroot_tests::documented;
 use sharedroot_tests::kept::{host_ends, nothing_is_kept, root, snapshots};
 use sharedroot_tests::lab::only_in_lab;
-use sharedroot_tests::pool::{has, small_bases, status};
+use sharedroot_tests::pool::{has, small_bases};
 use sharedroot_tests::runtime::{Container, Runtime};
+use sharedroot_tests::scatter::{scatter, taken};
 use sharedroot_tests::stack::{Image, Stacked};
 
 const MIB: u64 = 1 << 20;
@@ -28,12 +28,6 @@ fn sized(image: &Image, runtime: &Runtime, size: &str) -> Stacked {
 
 fn set(bundle: &Stacked, size: &str) {
     bundle.edit(|config| config["annotations"]["dev.sharedroot.size"] = json!(size));
-}
-
-/// What the pool has given out, on the disk.
-fn taken() -> u64 {
-    out(&["sync"]);
-    status()["data"]["used_bytes"].as_u64().expect("a number")
 }
 
 /// The container's line of `status`.
@@ -57,24 +51,6 @@ fn device(container: &Container<'_>) -> String {
 
 fn bytes_of(device: &str) -> u64 {
     out(&["blockdev", "--getsize64", device]).trim().parse().expect("a size")
-}
-
-/// Small files until there is no more room, then one in sixteen stays: the next round finds its free blocks elsewhere.
-fn scatter(top: &Path, round: usize) -> usize {
-    let dir = top.join(format!("round-{round}"));
-    fs::create_dir(&dir).expect("a directory");
-    let full = |number: &usize| {
-        let content = vec![b's'; 4096 * (1 + number % 3)];
-        let file = File::create(dir.join(number.to_string()));
-        file.and_then(|mut file| file.write_all(&content)).is_err()
-    };
-    let number = (0..20_000).find(full).expect("the root is full at last");
-    out(&["sync", "--file-system", top.to_str().expect("text")]);
-    for file in (0..=number).filter(|file| file % 16 > 0) {
-        let _ = fs::remove_file(dir.join(file.to_string()));
-    }
-    out(&["sync", "--file-system", top.to_str().expect("text")]);
-    number
 }
 
 #[test]

@@ -8,10 +8,12 @@ use std::path::Path;
 
 use sharedroot_tests::command::out;
 use sharedroot_tests::kernel_view::{identity, root_of};
-use sharedroot_tests::lab::wait_for;
+use sharedroot_tests::lab::{TempDir, wait_for};
+use sharedroot_tests::scatter::{scatter, taken};
 use sharedroot_tests::shim::ctr;
 use sharedroot_tests::snapshotter::{
     Containerd, Dockerd, IMAGE, Snapshotter, Task, bases, collect, import, is_reached, list,
+    snapshots,
 };
 
 /// A large file of the image.
@@ -112,35 +114,96 @@ fn vm_read_only_containers_of_ctr_share_one_mount() {
     });
 }
 
+/// The size of the device of a container's root.
+fn size(pid: i32) -> u64 {
+    let path = format!("/sys/dev/block/{}/size", root_of(pid).device);
+    let sectors: u64 = fs::read_to_string(path).expect("a device").trim().parse().expect("it");
+    sectors * 512
+}
+
+/// A root of 64 MiB at `top` is written all over, and takes no more of the pool than its size.
+#[track_caller]
+fn takes_its_size(top: &Path, what: &str) {
+    const SIZE: u64 = 64 << 20;
+    let free = rustix::fs::statvfs(top).expect("its root");
+    assert!(free.f_blocks * free.f_frsize <= SIZE, "{what}: the file system has that size, too");
+    let before = taken();
+    let rounds = [0, 1, 2].map(|round| scatter(top, round));
+    let grown = taken() - before;
+    println!("{what}: files in each round: {rounds:?}; taken of the pool: {grown} bytes");
+    // A file has 8 KiB on the average.
+    assert!(rounds.iter().sum::<usize>() as u64 * 8192 > SIZE * 5 / 4, "{what}: {rounds:?}");
+    assert!(grown <= SIZE, "{what}: {grown} bytes of the pool");
+}
+
+/// `docker load`, for ctr.
+#[track_caller]
+fn import_busybox() {
+    let dir = TempDir::new("image");
+    let tar = format!("{}/image.tar", dir.str());
+    out(&["docker", "save", "-o", &tar, "busybox"]);
+    ctr(&["image", "import", "--snapshotter", "sharedroot", &tar]).ok();
+}
+
 #[test]
 fn vm_a_writable_container_has_the_size_that_it_asks_for() {
+    const BUSYBOX: &str = "docker.io/library/busybox:latest";
     let (_snapshotter, _containerd) = (Snapshotter::start(), Containerd::with_snapshotter());
-    import("sharedroot");
-    let size = |task: &Task| {
-        let path = format!("/sys/dev/block/{}/size", root_of(task.pid()).device);
-        let sectors: u64 = fs::read_to_string(path).expect("a device").trim().parse().expect("it");
-        sectors * 512
-    };
-    let usual = Task::run("sharedroot", &["--runc-binary", OURS]);
-    let small = Task::run(
-        "sharedroot",
-        &["--runc-binary", RUNC, "--annotation", "dev.sharedroot.size=512M"],
-    );
-    assert_eq!(size(&small), 512 << 20);
-    assert!(size(&usual) > 512 << 20);
-    let free = rustix::fs::statvfs(format!("/proc/{}/root", small.pid())).expect("its root");
-    assert!(free.f_blocks * free.f_frsize <= 512 << 20, "the file system has that size, too");
-    drop((usual, small));
-    ctr(&["image", "rm", "--sync", IMAGE]).ok();
+    import_busybox();
+    let usual = Task::of(BUSYBOX, "sharedroot", &["--runc-binary", OURS]);
+    assert!(size(usual.pid()) > 64 << 20);
+    for runtime in [RUNC, OURS] {
+        let flags = ["--runc-binary", runtime, "--annotation", "dev.sharedroot.size=64M"];
+        let small = Task::of(BUSYBOX, "sharedroot", &flags);
+        assert_eq!(size(small.pid()), 64 << 20);
+        takes_its_size(Path::new(&format!("/proc/{}/root", small.pid())), runtime);
+    }
+    drop(usual);
+    ctr(&["image", "rm", "--sync", BUSYBOX]).ok();
+
+    // containerd's label, which a client gives to a snapshot before it mounts it.
+    snapshots(&["prepare", "labelled"]).ok();
+    let size = (64 << 20).to_string();
+    snapshots(&["label", "labelled", &format!("containerd.io/snapshot/max-size={size}")]).ok();
+    let dir = TempDir::new("mount");
+    out(&["sh", "-c", &snapshots(&["mounts", dir.str(), "labelled"]).ok()]);
+    takes_its_size(&dir.0, "the label max-size");
+    out(&["umount", dir.str()]);
+    snapshots(&["rm", "labelled"]).ok();
+    collect();
 }
 
 /// The init process of a new container of a daemon's.
 #[track_caller]
-fn run(dockerd: &Dockerd, name: &str, flags: &[&str]) -> i32 {
+fn run(dockerd: &Dockerd, image: &str, name: &str, flags: &[&str]) -> i32 {
     let run = ["run", "-d", "--network=none", "--name", name];
-    dockerd.docker(&[&run[..], flags, &["redis", "sleep", "1000"]].concat()).ok();
+    dockerd.docker(&[&run[..], flags, &[image, "sleep", "1000"]].concat()).ok();
     let pid = dockerd.docker(&["inspect", "--format", "{{.State.Pid}}", name]).ok();
     pid.trim().parse().expect("a PID")
+}
+
+/// Docker tells the snapshotter no size; its record of the container has it.
+#[test]
+fn vm_a_container_of_docker_has_the_size_that_it_asks_for() {
+    let (_snapshotter, _containerd) = (Snapshotter::start(), Containerd::with_snapshotter());
+    let dockerd = Dockerd::on("sharedroot");
+    dockerd.load("busybox");
+    assert!(size(run(&dockerd, "busybox", "usual", &[])) > 64 << 20);
+    let option = ["--storage-opt", "size=64M"];
+    let annotation = ["--annotation", "dev.sharedroot.size=64M"];
+    for (name, runtime, flags) in [
+        ("option-runc", "runc", option),
+        ("option-ours", "sharedroot", option),
+        ("annotation", "sharedroot", annotation),
+    ] {
+        let flags = [&["--runtime", runtime], &flags[..]].concat();
+        let pid = run(&dockerd, "busybox", name, &flags);
+        assert_eq!(size(pid), 64 << 20, "{name}");
+        takes_its_size(Path::new(&format!("/proc/{pid}/root")), name);
+    }
+    let names = ["usual", "option-runc", "option-ours", "annotation"];
+    dockerd.docker(&[&["rm", "--force"], &names[..]].concat()).ok();
+    dockerd.docker(&["rmi", "busybox"]).ok();
 }
 
 #[test]
@@ -149,7 +212,7 @@ fn vm_read_only_containers_of_docker_share_one_mount() {
     let dockerd = Dockerd::on("sharedroot");
     dockerd.load("redis");
     let ours = ["--runtime", "sharedroot", "--read-only"];
-    let [first, second] = ["first", "second"].map(|name| run(&dockerd, name, &ours));
+    let [first, second] = ["first", "second"].map(|name| run(&dockerd, "redis", name, &ours));
     share(first, second);
     // Docker has files of its own at the top of each root: /etc/hosts and others are mounted there.
     let hosts = fs::read_to_string(format!("/proc/{first}/root/etc/hostname")).expect("a file");
@@ -161,13 +224,13 @@ fn vm_read_only_containers_of_docker_share_one_mount() {
         ("unclear", vec!["--runtime", "other", "--read-only"]),
         ("off", with(&["--annotation", "dev.sharedroot.mode=off"])),
     ] {
-        apart(run(&dockerd, name, &flags), first);
+        apart(run(&dockerd, "redis", name, &flags), first);
     }
     // Docker makes this directory before anybody knows that the container is read-only.
-    let made = run(&dockerd, "made", &with(&["--workdir", "/a/new/directory"]));
+    let made = run(&dockerd, "redis", "made", &with(&["--workdir", "/a/new/directory"]));
     apart(made, first);
     assert!(Path::new(&format!("/proc/{made}/root/a/new/directory")).is_dir());
-    let kept = run(&dockerd, "kept", &with(&["--workdir", "/usr"]));
+    let kept = run(&dockerd, "redis", "kept", &with(&["--workdir", "/usr"]));
     share(kept, first);
 
     dockerd.docker(&["restart", "--time=0", "first", "made"]).ok();

@@ -21,6 +21,12 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// The name of the namespace in a request's metadata (containerd, `pkg/namespaces`).
 const NAMESPACE: &str = "containerd-namespace";
 
+/// What the container of a record wants; none if the record is not of the container with this snapshot.
+pub fn wish_of_record(container: &Container, space: &Space, parts: Parts<'_>) -> Option<Wish> {
+    let is_of_it = container.snapshotter == space.as_ref() && container.snapshot_key == parts.key;
+    is_of_it.then(|| spec::wish(container)).flatten()
+}
+
 /// containerd at its socket.
 #[derive(Debug)]
 pub struct Containerd {
@@ -41,9 +47,7 @@ impl Containerd {
                 return None;
             }
         };
-        let is_of_it =
-            container.snapshotter == space.as_ref() && container.snapshot_key == parts.key;
-        is_of_it.then(|| spec::wish(&container)).flatten()
+        wish_of_record(&container, space, parts)
     }
 
     async fn get(&self, parts: Parts<'_>) -> Result<Option<Container>, Status> {

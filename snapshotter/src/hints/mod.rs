@@ -20,6 +20,8 @@ use sharedroot_dm::Bytes;
 use sharedroot_label::MountLabel;
 
 pub use containerd::Containerd;
+#[cfg(any(test, feature = "fuzz"))]
+pub use containerd::wish_of_record;
 
 use crate::key::{Key, Space};
 

@@ -26,9 +26,15 @@ impl Task {
     /// `ctr run -d`.
     #[track_caller]
     pub fn run(snapshotter: &str, flags: &[&str]) -> Self {
+        Self::of(IMAGE, snapshotter, flags)
+    }
+
+    /// The same with another image.
+    #[track_caller]
+    pub fn of(image: &str, snapshotter: &str, flags: &[&str]) -> Self {
         let task = Self(unique_name("share"));
         let run = ["run", "-d", "--snapshotter", snapshotter];
-        ctr(&[&run[..], flags, &[IMAGE, &task.0, "sleep", "1000"]].concat()).ok();
+        ctr(&[&run[..], flags, &[image, &task.0, "sleep", "1000"]].concat()).ok();
         task
     }
 
