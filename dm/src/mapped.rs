@@ -201,6 +201,29 @@ mod tests {
         assert_eq!(all_mapped_blocks(&memory).expect("all"), BTreeMap::from([(3, 30), (7, 70)]));
     }
 
+    /// Counts the blocks that are read.
+    struct Counted(Memory, std::cell::Cell<usize>);
+
+    impl Blocks for Counted {
+        fn block(&self, number: u64) -> io::Result<crate::metadata_tree::Block> {
+            self.1.set(self.1.get() + 1);
+            self.0.block(number)
+        }
+    }
+
+    #[test]
+    fn ten_thousand_volumes_are_few_reads() {
+        let mut memory = Memory::new();
+        memory.finish_many(10_000);
+        let memory = Counted(memory, std::cell::Cell::new(0));
+        let id = ThinId::new(9_999).expect("24 bits");
+        assert_eq!(mapped_blocks(&memory, id).expect("a number"), 99_990);
+        // The superblock before, in and after the look, the root, and a leaf.
+        assert_eq!(memory.1.replace(0), 5);
+        assert_eq!(all_mapped_blocks(&memory).expect("all").len(), 10_000);
+        assert!(memory.1.get() < 200, "{} reads", memory.1.get());
+    }
+
     proptest! {
         #[test]
         fn a_line_survives_the_round_trip(mapped in any::<u64>(), highest in any::<Option<u64>>()) {

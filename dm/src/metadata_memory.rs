@@ -72,15 +72,30 @@ impl Memory {
     /// The same for a snapshot that was taken at `time`.
     pub(crate) fn finish_at(&mut self, time: u32, origin: u64, snapshot: u64) {
         let mappings = self.leaf(&[(3, origin), (7, snapshot)]);
-        let details = |id: u64| {
+        let details = self.details(&[3, 7], time);
+        self.0[0][MAPPINGS..MAPPINGS + 8].copy_from_slice(&mappings.to_le_bytes());
+        self.0[0][DETAILS..DETAILS + 8].copy_from_slice(&details.to_le_bytes());
+    }
+
+    /// A leaf of the details of these volumes, of each of which ten times its id of blocks are mapped.
+    fn details(&mut self, ids: &[u64], time: u32) -> u64 {
+        let details = |id: &u64| {
             let mut details = vec![0; 24];
             details[..8].copy_from_slice(&(10 * id).to_le_bytes());
             details[16..20].copy_from_slice(&time.to_le_bytes());
             details[20..].copy_from_slice(&8_u32.to_le_bytes());
-            (id, details)
+            (*id, details)
         };
-        let details = self.node(NodeKind::Leaf, &[details(3), details(7)], 24);
-        self.0[0][MAPPINGS..MAPPINGS + 8].copy_from_slice(&mappings.to_le_bytes());
+        let entries: Vec<_> = ids.iter().map(details).collect();
+        self.node(NodeKind::Leaf, &entries, 24)
+    }
+
+    /// The details of the volumes below `count`, in leaves that are half full as those of the kernel.
+    #[cfg(test)]
+    pub(crate) fn finish_many(&mut self, count: u64) {
+        let ids: Vec<_> = (0..count).collect();
+        let leaves: Vec<_> = ids.chunks(63).map(|ids| (ids[0], self.details(ids, 0))).collect();
+        let details = self.inner(&leaves);
         self.0[0][DETAILS..DETAILS + 8].copy_from_slice(&details.to_le_bytes());
     }
 

@@ -91,8 +91,12 @@ fn root_a_pool_of_lvm_is_adopted_used_and_given_back() {
     assert!(error.to_string().contains("lvchange --activate y"), "{error}");
     lvm(&["lvchange", "-ay", &lv]);
     let pool = Pool::open(&config).expect("found again");
+    let mapped = || pool.mapped(&name("snap")).expect("asked").expect("it is known");
+    let inactive = mapped();
     assert_eq!(byte(&pool.activate(&name("base")).expect("active").device, Bytes(0)), b'a');
     assert_eq!(byte(&pool.activate(&name("snap")).expect("active").device, Bytes(0)), b't');
+    assert_eq!(mapped(), inactive, "the metadata and the kernel say the same");
+    assert!(inactive >= Bytes::mib(2), "{inactive:?}");
     pool.destroy().expect("given back");
     assert_eq!(place.dm_devices(), Vec::<String>::new());
     Pool::create(&config).expect("it is as LVM made it").destroy().expect("given back");

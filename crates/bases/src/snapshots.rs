@@ -233,6 +233,23 @@ mod tests {
     }
 
     #[test]
+    fn ten_thousand_snapshots_are_counted_at_once() {
+        const MANY: u64 = 10_000;
+        let rows: BTreeMap<_, _> =
+            (1..=MANY).map(|number| (name(number), row(SnapshotKind::Layer))).collect();
+        let volumes: Vec<_> =
+            (1..=MANY).map(|number| volume(number, Some(number - 1), Phase::Ready)).collect();
+        let mapped = (1..=MANY).map(|number| (name(number), Bytes::mib(number))).collect();
+        let began = std::time::Instant::now();
+        let found = figures(&rows, &volumes, Some(&mapped));
+        assert_eq!((found.layers as u64, found.layer_bytes), (MANY, Some(Bytes::mib(MANY))));
+        assert!(without_volume(&rows, &rows, &volumes).is_empty());
+        assert_eq!(without_volume(&rows, &rows, &[]).len() as u64, MANY);
+        // A comparison of each one with all others takes minutes.
+        assert!(began.elapsed() < std::time::Duration::from_secs(5), "{:?}", began.elapsed());
+    }
+
+    #[test]
     fn only_a_layer_that_was_there_before_is_lost() {
         use SnapshotKind::{Active, Layer, View};
         let shows = SnapshotRow { shows: true, ..row(Layer) };

@@ -127,6 +127,7 @@ impl Found {
 
 #[cfg(test)]
 mod tests {
+    use sharedroot_bases::SnapshotName;
     use sharedroot_dm::TransactionIds;
 
     use super::super::check::Severity::{Ok as Good, Problem, Warning};
@@ -137,6 +138,13 @@ mod tests {
         let name = |text: &str| text.parse().unwrap();
         let report = |report: Report| Found { report, ..Found::default() };
         let none = Report::default;
+        let layers = |why: &[Needless], is_served| {
+            let needless = why.iter().map(|why| (name("layer-00000001-1"), *why)).collect();
+            let layers = SnapshotLeftovers { is_served, needless, lost: Vec::new() };
+            Found { layers, ..Found::default() }
+        };
+        let lost = vec![SnapshotName { name: "moby/1/x".to_owned(), image: None }];
+        let lost = SnapshotLeftovers { lost, ..SnapshotLeftovers::default() };
         for (found, severity, word) in [
             (Found::default(), Good, "none"),
             (Found { kept: 2, ..Found::default() }, Good, "2 snapshots wait"),
@@ -157,6 +165,11 @@ mod tests {
             (Found { gone: 3, ..Found::default() }, Warning, "3 snapshots of containers"),
             (Found { scaffolds: 1, ..Found::default() }, Warning, "1 scaffolds"),
             (report(Report { lost: vec![name("v")], ..none() }), Problem, "no longer in the pool"),
+            (layers(&[Needless::Removed; 2], false), Warning, "2 volumes of removed snapshots"),
+            (layers(&[Needless::Removed; 2], true), Good, "none"),
+            (layers(&[Needless::OtherEmpty], false), Warning, "1 empty volumes"),
+            (layers(&[Needless::OtherTable], true), Warning, "remedy: restore snapshots.db"),
+            (Found { layers: lost, ..Found::default() }, Problem, "1 snapshots of images"),
             (
                 report(Report {
                     transaction: Some(TransactionIds { pool: 9, store: 4 }),
