@@ -140,7 +140,7 @@ impl Pool {
     /// The store cannot be read.
     pub fn mapped_of_all(&self) -> Result<Option<BTreeMap<VolumeName, Bytes>>, Error> {
         let rows = self.store.volumes(&self.config.name)?;
-        let all = self.in_metadata(|blocks| all_mapped_blocks(blocks));
+        let all = self.in_metadata(all_mapped_blocks);
         Ok(all.map(|all| {
             let size = |id: ThinId| Some(self.of_blocks(*all.get(&u64::from(id.get()))?));
             rows.into_iter().filter_map(|row| Some((row.name, size(row.id)?))).collect()

@@ -9,7 +9,7 @@ pub struct Gc {
     #[arg(long)]
     pub dry_run: bool,
     /// If the pool is not the one that the store describes, continue with the pool: delete thin IDs without a volume,
-    /// and forget volumes that the pool no longer has
+    /// and forget volumes that the pool no longer has. Also delete the volumes of a snapshotter's table that was lost
     #[arg(long)]
     pub force: bool,
     /// Print JSON
