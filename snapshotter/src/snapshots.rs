@@ -246,8 +246,8 @@ impl Snapshots {
         Ok(self.table.list(space, &filters)?)
     }
 
-    /// What the snapshot takes of the pool beside its parent, in one call of the kernel at most. Blocks that the snapshot has
-    /// written over do not count, because their number is the same; neither does a volume that is not active since the last boot.
+    /// What the snapshot takes of the pool beside its parent: for each of both one call of the kernel at most, or a few reads of the
+    /// pool's metadata. Blocks that the snapshot has written over do not count, because their number is the same.
     ///
     /// # Errors
     /// [`Error`].
@@ -258,7 +258,7 @@ impl Snapshots {
             known => known,
         };
         let parents = match &row.parent {
-            Some(parent) if parent.mapped.is_none() => self.volumes.mapped(parent.id)?,
+            Some(parent) if parent.mapped.is_none() => self.volumes.mapped(parent.volume)?,
             Some(parent) => parent.mapped,
             None => None,
         };

@@ -294,7 +294,7 @@ impl Volumes {
         Ok(())
     }
 
-    /// What the volume's mappings take; none if it is not active.
+    /// What the volume's mappings take, active or not; none if there is no such volume.
     ///
     /// # Errors
     /// [`Error::Dm`].

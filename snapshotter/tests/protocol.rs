@@ -296,20 +296,26 @@ fn one_of_many_programs_serves() {
     }
 }
 
-/// The paths below a directory with their inodes, modes, times of change, and the content of files.
-fn everything(dir: &Path) -> Vec<(PathBuf, u64, u32, (i64, i64), Vec<u8>)> {
+/// A file or a directory, with the time of its last change.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Found {
+    path: PathBuf,
+    inode: u64,
+    mode: u32,
+    changed: (i64, i64),
+    content: Vec<u8>,
+}
+
+/// Everything below a directory.
+fn everything(dir: &Path) -> Vec<Found> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
         let stat = fs::symlink_metadata(&path).unwrap();
         let content = if stat.is_file() { fs::read(&path).unwrap() } else { Vec::new() };
-        found.push((
-            path.clone(),
-            stat.ino(),
-            stat.mode(),
-            (stat.ctime(), stat.ctime_nsec()),
-            content,
-        ));
+        let (inode, mode) = (stat.ino(), stat.mode());
+        let changed = (stat.ctime(), stat.ctime_nsec());
+        found.push(Found { path: path.clone(), inode, mode, changed, content });
         if stat.is_dir() {
             found.extend(everything(&path));
         }

@@ -182,13 +182,34 @@ fn run(dockerd: &Dockerd, image: &str, name: &str, flags: &[&str]) -> i32 {
     pid.trim().parse().expect("a PID")
 }
 
+/// What containerd says that the snapshot of a container takes: what the container wrote, and not its image.
+#[track_caller]
+fn takes_what_it_wrote(dockerd: &Dockerd, pid: i32) {
+    let id = dockerd.docker(&["inspect", "--format", "{{.Id}}", "usual"]).ok();
+    let words = ["--namespace", "sharedroot", "snapshots", "--snapshotter", "sharedroot"];
+    let usage = || {
+        let said = ctr(&[&words[..], &["usage", "-b", &id]].concat()).ok();
+        let line = said.lines().nth(1).unwrap_or_else(|| panic!("{said}"));
+        line.split_whitespace().nth(1).and_then(|n| n.parse::<u64>().ok()).expect("a number")
+    };
+    let before = usage();
+    assert!(before < 2 << 20, "{before} bytes of a container that wrote nothing");
+    let file = format!("/proc/{pid}/root/written");
+    fs::write(&file, vec![b'w'; 8 << 20]).expect("a file");
+    out(&["sync", "--file-system", &file]);
+    let written = usage() - before;
+    assert!((8 << 20..10 << 20).contains(&written), "{written} bytes of 8 MiB");
+}
+
 /// Docker tells the snapshotter no size; its record of the container has it.
 #[test]
 fn vm_a_container_of_docker_has_the_size_that_it_asks_for() {
     let (_snapshotter, _containerd) = (Snapshotter::start(), Containerd::with_snapshotter());
     let dockerd = Dockerd::on("sharedroot");
     dockerd.load("busybox");
-    assert!(size(run(&dockerd, "busybox", "usual", &[])) > 64 << 20);
+    let usual = run(&dockerd, "busybox", "usual", &[]);
+    assert!(size(usual) > 64 << 20);
+    takes_what_it_wrote(&dockerd, usual);
     let option = ["--storage-opt", "size=64M"];
     let annotation = ["--annotation", "dev.sharedroot.size=64M"];
     for (name, runtime, flags) in [

@@ -263,6 +263,6 @@ mod tests {
         // The last one was committed meanwhile.
         assert_eq!(without_volume(&before, &now, &volumes), [&name(2)]);
         let removed = BTreeMap::from([(name(1), row(Layer))]);
-        assert_eq!(without_volume(&before, &removed, &volumes), [&name(0); 0]);
+        assert!(without_volume(&before, &removed, &volumes).is_empty());
     }
 }
