@@ -271,7 +271,8 @@ impl Snapshots {
         self.queue.raise_and_wait();
     }
 
-    /// Adds what a process that died could not: the deletion of volumes that no row has.
+    /// Adds what a process that died could not: the deletion of volumes that no row has. No new row gets the number of such a volume:
+    /// it would be given that volume's files.
     ///
     /// # Errors
     /// [`Error`].
@@ -279,6 +280,9 @@ impl Snapshots {
         // In this order: a volume is made after its row, so a volume that is seen has a row that is seen.
         let volumes = self.volumes.existing()?;
         let rows = self.table.ids()?;
+        if let Some(last) = volumes.iter().max() {
+            self.table.skip_to(*last)?;
+        }
         for id in volumes.into_iter().filter(|id| !rows.contains(id)) {
             self.table.intend_deletion(id)?;
         }

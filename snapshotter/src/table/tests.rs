@@ -174,6 +174,18 @@ fn work_survives_and_later_work_takes_the_place_of_earlier() {
 }
 
 #[test]
+fn numbers_of_volumes_that_exist_are_not_given_out() {
+    let place = place();
+    place.table.skip_to(RowId::new(7)).unwrap();
+    let first = place.committed("first", None);
+    assert_eq!(first.get(), 8, "the table had no row yet");
+    place.table.skip_to(RowId::new(5)).unwrap();
+    assert_eq!(place.committed("second", None).get(), 9, "no number comes back");
+    place.table.skip_to(RowId::new(100)).unwrap();
+    assert_eq!(place.committed("third", None).get(), 101);
+}
+
+#[test]
 fn a_table_is_opened_again_and_that_of_a_later_version_is_not() {
     let dir = tempfile::tempdir().unwrap();
     let first = Table::open(dir.path()).unwrap();

@@ -79,6 +79,21 @@ impl Table {
         self.write(|w| w.intend(id, Work::Delete))
     }
 
+    /// Gives out no number up to this one any more. An older table from a backup would give out numbers of volumes that exist.
+    ///
+    /// # Errors
+    /// The table cannot be written.
+    pub fn skip_to(&self, id: RowId) -> Result<(), TableError> {
+        self.write(|w| {
+            let raised = "UPDATE sqlite_sequence SET seq = max(seq, ?1) WHERE name = 'snapshots'";
+            if w.run(raised, params![id])? == 0 {
+                let first = "INSERT INTO sqlite_sequence (name, seq) VALUES ('snapshots', ?1)";
+                w.run(first, params![id])?;
+            }
+            Ok(())
+        })
+    }
+
     /// Takes out work that is done. If the same was intended again meanwhile, that stays.
     ///
     /// # Errors
