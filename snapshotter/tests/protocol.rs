@@ -232,8 +232,9 @@ fn one_program_serves_a_state_directory_and_ends_when_asked() {
     let state = server.dir.path().join("state");
     configure(other.path(), &state);
     for (dir, lock) in [(&server.dir, "run/snapshotter.lock"), (&other, "state/snapshots.lock")] {
-        let second = command(dir).args(["--address", socket.to_str().unwrap()]).output().unwrap();
-        let said = says(&second);
+        let mut second = command(dir);
+        second.args(["--address", socket.to_str().unwrap()]).stderr(Stdio::piped());
+        let said = says(&ended(second.stdin(Stdio::null()).spawn().unwrap()));
         for part in ["another sharedrootd serves the snapshots in ", "systemctl stop sharedrootd"] {
             assert!(said.contains(part), "{said}");
         }
@@ -322,6 +323,18 @@ fn everything(dir: &Path) -> Vec<Found> {
     }
     found.sort();
     found
+}
+
+/// What a program said that ends by itself.
+#[track_caller]
+fn ended(mut program: Child) -> Output {
+    let end = Instant::now() + Duration::from_secs(30);
+    while program.try_wait().unwrap().is_none() && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let serves = program.kill().is_ok() && program.wait().unwrap().code().is_none();
+    assert!(!serves, "it serves, too");
+    program.wait_with_output().unwrap()
 }
 
 #[track_caller]
