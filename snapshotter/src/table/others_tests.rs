@@ -58,7 +58,7 @@ fn others_read_what_the_daemon_wrote() {
     assert_eq!((empty.tag(), empty.rows().unwrap()), (table.tag(), BTreeMap::new()));
 
     create(&table, Kind::Active, "making", None);
-    let base = commit(&table, "making", "moby/1/sha256:00", Some("docker.io/library/redis:7"));
+    let base = commit(&table, "making", "moby/1/sha256:00", Some("library/redis:7"));
     let active = create(&table, Kind::Active, "moby/2/c1", Some("moby/1/sha256:00")).id;
     let view = create(&table, Kind::View, "moby/3/v", Some("moby/1/sha256:00")).id;
     let init = table.ensure_init_of(base).unwrap().id;
@@ -78,7 +78,7 @@ fn others_read_what_the_daemon_wrote() {
     for id in [base, init] {
         let name = now.name(&volume(id)).unwrap().expect("a name");
         assert_eq!(name.name, "moby/1/sha256:00");
-        assert_eq!(name.image.as_deref(), Some("docker.io/library/redis:7"));
+        assert_eq!(name.image.as_deref(), Some("library/redis:7"));
     }
     assert_eq!(now.name(&volume(active)).unwrap().expect("a name").image, None);
     for other in ["layer-00000000-1", "base-x", "private-1"] {

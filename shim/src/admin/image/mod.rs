@@ -253,8 +253,8 @@ mod tests {
             base
         };
         let chain = format!("moby/3/sha256:{}", "0123456789abcdef".repeat(4));
-        let pulled = base(&chain, Some("docker.io/library/redis:7"));
-        assert_eq!(pulled.called().as_deref(), Some("docker.io/library/redis:7"));
+        let pulled = base(&chain, Some("library/redis:7"));
+        assert_eq!(pulled.called().as_deref(), Some("library/redis:7"));
         assert_eq!(pulled.snapshot.as_ref(), Some(&chain));
         assert_eq!(base(&chain, None).called().as_deref(), Some("sha256:0123456789ab"));
         assert_eq!(base(&chain, Some("x\x1b[2J")).called().as_deref(), Some("sha256:0123456789ab"));
